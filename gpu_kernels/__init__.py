@@ -1,0 +1,1 @@
+"""Models, engines and kernels."""

@@ -1,0 +1,1 @@
+"""Odins Ravne: the Dagster code location and its rooms."""

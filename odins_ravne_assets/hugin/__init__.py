@@ -1,0 +1,1 @@
+"""Hugin: from labelled detections to observations."""

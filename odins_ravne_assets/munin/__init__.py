@@ -1,0 +1,1 @@
+"""Munin: from footage to labelled detections."""

@@ -1,0 +1,192 @@
+"""The schema of every table, in one place. Tables are Parquet files written by polars.
+
+Conventions
+- A time is the wall clock the camera wrote (`Datetime("ms")`, no zone), corrected if the owner
+  says so, beside `utc_offset_minutes`, which is null when the camera did not say. No time is
+  ever converted to another zone, and a missing time is null.
+- A box is x, y, w, h: top left corner and size, as fractions of the upright picture.
+- `content_hash` is the SHA-256 of the file's bytes, in hexadecimal. It is the identity of a
+  medium: a renamed file is the same medium.
+"""
+
+import polars as pl
+
+TIME = pl.Datetime("ms")
+
+MEDIA = pl.Schema(
+    {
+        "camera_id": pl.String,
+        "path": pl.String,  # relative to the camera's footage, forward slashes
+        "content_hash": pl.String,  # null when the file could not be read
+        "bytes": pl.Int64,
+        "modified_ns": pl.Int64,  # the file's date, nanoseconds since 1970 UTC: a cache key
+        "kind": pl.String,  # image | video
+        "format": pl.String,  # jpeg, png, tiff, webp, mp4, mov, avi, mkv, mpeg, asf, 3gp
+        "width": pl.Int32,  # of the upright picture
+        "height": pl.Int32,
+        "recorded_at": TIME,  # what the camera wrote
+        "captured_at": TIME,  # recorded_at with the owner's clock correction
+        "utc_offset_minutes": pl.Int16,
+        "time_source": pl.String,  # exif | container | filename | file_date; null: no time
+        "latitude": pl.Float64,
+        "longitude": pl.Float64,
+        "camera_make": pl.String,
+        "camera_model": pl.String,
+        "camera_serial": pl.String,
+        "duration_seconds": pl.Float64,  # of a video, as its container says
+        "fps": pl.Float64,
+        "status": pl.String,  # ok | failed | duplicate
+        "reason": pl.String,  # why failed, what it duplicates; a remark when ok
+    }
+)
+
+# What Stage 1 keeps of one medium in the journal. No paths and no cameras: the content alone.
+FINISHED_MEDIA = pl.Schema(
+    {
+        "content_hash": pl.String,
+        "status": pl.String,  # done | failed
+        "reason": pl.String,
+        "frames_decoded": pl.Int32,
+        "frames_skipped": pl.Int32,  # sampled, but the motion gate saw no need to look
+        "boxes": pl.Int32,
+    }
+)
+FOUND_FRAMES = pl.Schema(
+    {
+        "content_hash": pl.String,
+        "frame_number": pl.Int32,  # 0-based, in order of presentation
+        "time_offset_ms": pl.Int64,  # since the first frame; 0 for a still
+        "boxes": pl.Int32,
+    }
+)
+FOUND_BOXES = pl.Schema(
+    {
+        "content_hash": pl.String,
+        "frame_number": pl.Int32,
+        "box_number": pl.Int32,  # 0-based, by falling confidence within the frame
+        "time_offset_ms": pl.Int64,
+        "category": pl.String,  # animal | person | vehicle
+        "confidence": pl.Float32,  # of the detector
+        "category_confidence": pl.Float32,  # of the model that told the category; null: none did
+        "x": pl.Float32,
+        "y": pl.Float32,
+        "w": pl.Float32,
+        "h": pl.Float32,
+    }
+)
+CROPS = pl.Schema(
+    {
+        "content_hash": pl.String,
+        "frame_number": pl.Int32,
+        "box_number": pl.Int32,
+        "crop_x": pl.Float32,  # the region that was cut out, as fractions of the picture
+        "crop_y": pl.Float32,
+        "crop_w": pl.Float32,
+        "crop_h": pl.Float32,
+        "jpeg": pl.Binary,
+    }
+)
+
+FRAMES = pl.Schema(
+    {
+        "camera_id": pl.String,
+        "path": pl.String,
+        "content_hash": pl.String,
+        "kind": pl.String,
+        "frame_number": pl.Int32,
+        "time_offset_ms": pl.Int64,
+        "captured_at": TIME,  # of this frame
+        "utc_offset_minutes": pl.Int16,
+        "boxes": pl.Int32,
+    }
+)
+DETECTIONS = pl.Schema(
+    {
+        "detection_id": pl.String,  # first 16 of content_hash, frame number, box number
+        "camera_id": pl.String,
+        "path": pl.String,
+        "content_hash": pl.String,
+        "kind": pl.String,
+        "frame_number": pl.Int32,
+        "box_number": pl.Int32,
+        "time_offset_ms": pl.Int64,
+        "captured_at": TIME,
+        "utc_offset_minutes": pl.Int16,
+        "category": pl.String,
+        "confidence": pl.Float32,
+        "category_confidence": pl.Float32,
+        "x": pl.Float32,
+        "y": pl.Float32,
+        "w": pl.Float32,
+        "h": pl.Float32,
+    }
+)
+
+RANKED_LABEL = pl.Struct(
+    {"label": pl.String, "scientific_name": pl.String, "confidence": pl.Float32}
+)
+# What Stage 2 keeps of one medium's boxes in the journal.
+LABELLED_BOXES = pl.Schema(
+    {
+        "content_hash": pl.String,
+        "frame_number": pl.Int32,
+        "box_number": pl.Int32,
+        "label": pl.String,
+        "scientific_name": pl.String,  # null where none is known
+        "confidence": pl.Float32,
+        "auto_ok": pl.Boolean,  # sure enough to be used without a person's look
+        "top5": pl.List(RANKED_LABEL),  # null for people and vehicles, which are not classified
+    }
+)
+CLASSIFICATIONS = pl.Schema(
+    {
+        "detection_id": pl.String,
+        "camera_id": pl.String,
+        "path": pl.String,
+        "content_hash": pl.String,
+        "kind": pl.String,
+        "frame_number": pl.Int32,
+        "box_number": pl.Int32,
+        "time_offset_ms": pl.Int64,
+        "captured_at": TIME,
+        "utc_offset_minutes": pl.Int16,
+        "category": pl.String,
+        "detection_confidence": pl.Float32,
+        "label": pl.String,
+        "scientific_name": pl.String,
+        "confidence": pl.Float32,
+        "auto_ok": pl.Boolean,
+        "top5": pl.List(RANKED_LABEL),
+    }
+)
+
+SIGHTING = pl.Struct(
+    {
+        "path": pl.String,
+        "frame_number": pl.Int32,
+        "captured_at": TIME,
+        "time_offset_ms": pl.Int64,
+        "confidence": pl.Float32,
+    }
+)
+OBSERVATIONS = pl.Schema(
+    {
+        "observation_id": pl.String,
+        "camera_id": pl.String,
+        "category": pl.String,
+        "species": pl.String,
+        "scientific_name": pl.String,
+        "start_at": TIME,
+        "end_at": TIME,
+        "utc_offset_minutes": pl.Int16,
+        "duration_seconds": pl.Float64,
+        "max_confidence": pl.Float32,
+        "avg_confidence": pl.Float32,
+        "detection_count": pl.Int32,
+        "frame_count": pl.Int32,
+        "media_count": pl.Int32,
+        "source_video": pl.String,  # path of the first medium, a still or a clip
+        "detection_timeline": pl.List(SIGHTING),
+        "needs_review": pl.Boolean,
+    }
+)
