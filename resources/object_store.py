@@ -1,0 +1,205 @@
+"""Where footage and results lie: one interface, a form for each kind of URL.
+
+A store is a prefix; its keys are relative, with forward slashes. Nothing half written is ever
+seen under a key: a write goes to a temporary name first and is then put in place at once.
+"""
+
+import errno
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
+
+from resources.errors import StoreError, UsageError
+
+UMASK = os.umask(0o022)
+os.umask(UMASK)
+
+# Temporary files of unfinished writes; `list` leaves them out, the next writer removes them.
+PARTIAL_PREFIX = ".partial-"
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+# What went wrong while listing, told to the caller: the folder's key and the reason.
+OnListError = Callable[[str, str], None]
+
+
+class StoredObject(NamedTuple):
+    key: str
+    size: int
+    modified_ns: int
+
+
+class ObjectStore(Protocol):
+    url: str
+
+    def list(self, prefix: str = "", on_error: OnListError | None = None) -> Iterator[StoredObject]:
+        """Objects whose key begins with `prefix` (a folder, or empty for all), folder by folder.
+
+        A folder that cannot be listed is told to `on_error` and left out; without `on_error` it
+        raises StoreError.
+        """
+
+    def exists(self, key: str) -> bool:
+        """Whether the key holds an object."""
+
+    def read_bytes(self, key: str) -> bytes:
+        """The whole object. Raises StoreError when there is none."""
+
+    def write_bytes(self, key: str, data: bytes) -> None:
+        """Put the object in place, whole or not at all."""
+
+    def delete(self, key: str) -> None:
+        """Remove the object; nothing happens when there is none."""
+
+    def reading(self, key: str) -> AbstractContextManager[Path]:
+        """A local file with the object's content, for as long as the context lasts."""
+
+    def writing(self, key: str) -> AbstractContextManager[Path]:
+        """A local file to fill; it becomes the object when the context ends without an error."""
+
+
+def open_store(url: str) -> ObjectStore:
+    """The store of a `file://` URL or a plain path.
+
+    Raises:
+        UsageError: a URL of a kind that is not known.
+    """
+    return LocalStore(local_path(url))
+
+
+def local_path(url: str) -> Path:
+    """The absolute path that a `file://` URL or a plain path names.
+
+    Raises:
+        UsageError: the URL is of another kind, or names another machine.
+    """
+    if "://" not in url:
+        return Path(os.path.abspath(Path(url).expanduser()))  # noqa: PTH100 (keeps symlinks)
+    parts = urlsplit(url)
+    if parts.scheme != "file":
+        raise UsageError(f"{url}: cannot be opened; use a path or a file:// URL")
+    if parts.netloc not in {"", "localhost"}:
+        raise UsageError(f"{url}: names the machine {parts.netloc}; write file:///{parts.netloc}…")
+    return Path(os.path.abspath(unquote(parts.path)))  # noqa: PTH100
+
+
+class LocalStore:
+    """A folder of this machine."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.url = root.as_uri()
+
+    def list(self, prefix: str = "", on_error: OnListError | None = None) -> Iterator[StoredObject]:
+        """See ObjectStore. Links are followed, but never back into a folder they lie in."""
+        yield from self._walk(self._path(prefix) if prefix else self.root, on_error, ())
+
+    def _walk(
+        self, folder: Path, on_error: OnListError | None, above: tuple[tuple[int, int], ...]
+    ) -> Iterator[StoredObject]:
+        try:
+            stat = folder.stat()
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if on_error is None:
+                raise self._explain("list", str(folder), error) from None
+            on_error(self._key(folder), error.strerror or str(error))
+            return
+        identity = (stat.st_dev, stat.st_ino)
+        if identity in above:
+            return
+        for entry in entries:
+            if entry.is_dir():
+                yield from self._walk(Path(entry.path), on_error, (*above, identity))
+            elif not entry.name.startswith(PARTIAL_PREFIX):
+                try:
+                    found = entry.stat()
+                except OSError:
+                    continue  # removed since it was listed, or a link to nothing
+                yield StoredObject(self._key(Path(entry.path)), found.st_size, found.st_mtime_ns)
+
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def exists(self, key: str) -> bool:
+        """See ObjectStore."""
+        return self._path(key).is_file()
+
+    def read_bytes(self, key: str) -> bytes:
+        """See ObjectStore."""
+        try:
+            return self._path(key).read_bytes()
+        except OSError as error:
+            raise self._explain("read", key, error) from None
+
+    def write_bytes(self, key: str, data: bytes) -> None:
+        """See ObjectStore."""
+        with self.writing(key) as path:
+            path.write_bytes(data)
+
+    def delete(self, key: str) -> None:
+        """See ObjectStore."""
+        try:
+            self._path(key).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._explain("delete", key, error) from None
+
+    @contextmanager
+    def reading(self, key: str) -> Iterator[Path]:
+        """See ObjectStore."""
+        path = self._path(key)
+        if not path.is_file():
+            raise StoreError(f"{path}: no such file")
+        yield path
+
+    @contextmanager
+    def writing(self, key: str) -> Iterator[Path]:
+        """See ObjectStore. The file is on disk before its name is: a power cut loses no part."""
+        target = self._path(key)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(
+                prefix=PARTIAL_PREFIX, suffix=target.suffix, dir=target.parent
+            )
+            os.close(handle)
+        except OSError as error:
+            raise self._explain("write", key, error) from None
+        partial = Path(name)
+        try:
+            yield partial
+            _flush_to_disk(partial)
+            partial.chmod(0o666 & ~UMASK)
+            partial.replace(target)
+        except OSError as error:
+            raise self._explain("write", key, error) from None
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        parts = PurePosixPath(key).parts
+        if not parts or key.startswith("/") or ".." in parts:
+            raise StoreError(
+                f"{key!r} is not a key: it must be relative and stay inside {self.url}"
+            )
+        return self.root.joinpath(*parts)
+
+    def _explain(self, what: str, key: str, error: OSError) -> StoreError:
+        if error.errno in NO_SPACE:
+            return StoreError(
+                f"{self.root}: no space left to {what} {key}; make room and run again: what is "
+                "finished is kept"
+            )
+        return StoreError(f"{self.root}: cannot {what} {key}: {error.strerror or error}")
+
+
+def _flush_to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

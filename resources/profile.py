@@ -1,0 +1,342 @@
+"""The profile: every setting of a run as a typed tree, read from one YAML file.
+
+Later sources win: the YAML file, then environment variables (`MUNIN_` and the keys joined by two
+underscores, so `MUNIN_PIPELINE__STAGE3__MIN_CONFIDENCE=0.6`), then command-line options. A key
+that is not known and a value that is not allowed are refused with the source, the key, the value
+and what is allowed.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from resources.errors import ProfileError
+
+ENV_PREFIX = "MUNIN_"
+# Variables of the same prefix that choose a profile instead of a setting in it.
+ENV_RESERVED = {"MUNIN_PROFILE"}
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Compute(_Section):
+    spot_instances: bool = Field(True, description="Use spot machines, at a fraction of the price.")
+    bid_percentage: Annotated[int, Field(ge=1, le=100)] = Field(
+        70, description="Hard cap on the spot price, in percent of the on-demand price."
+    )
+    fallback_to_ondemand: bool = Field(
+        True, description="Go on-demand when spot capacity starves or keeps being taken away."
+    )
+    max_vcpus: PositiveInt = Field(100, description="Most vCPUs that may run at once.")
+    min_vcpus: Annotated[int, Field(ge=0)] = Field(
+        0, description="vCPUs kept running with nothing to do; 0 scales to zero."
+    )
+    desired_vcpus: Annotated[int, Field(ge=0)] = Field(0, description="vCPUs to start with.")
+    instance_types: tuple[str, ...] = Field(
+        ("g4dn.xlarge", "g5.xlarge", "g6.xlarge"),
+        min_length=1,
+        description="GPU machines that may be used, the preferred one first.",
+    )
+
+
+class Aws(_Section):
+    region: str = Field(
+        "eu-north-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS region, as eu-north-1."
+    )
+    compute: Compute = Field(Compute(), description="The machines of AWS Batch.")
+
+
+class Cloud(_Section):
+    aws: Aws = Field(Aws(), description="Where and on what steps are launched.")
+
+
+class CostOptimization(_Section):
+    enabled: bool = Field(True, description="Weigh price against waiting when launching.")
+    spot_preferred: bool = Field(True, description="Try spot before on-demand.")
+    fallback_timeout: Annotated[int, Field(ge=0)] = Field(
+        300, description="Seconds of starvation, not of queueing, before on-demand is used."
+    )
+    cost_threshold: Fraction = Field(
+        0.5, description="Least effective saving, as a fraction, at which spot is chosen."
+    )
+    max_parallel_jobs: PositiveInt = Field(
+        10, description="Cameras and work units that run at once."
+    )
+    offline_camera_optimized: bool = Field(
+        True, description="Choose the size of work units for lowest cost, not lowest latency."
+    )
+
+
+class Stage0(_Section):
+    container_time: Literal["camera", "utc"] = Field(
+        "camera",
+        description="How a video's creation time is meant: the camera's wall clock (what trail "
+        "cameras write), or UTC (what the QuickTime standard asks for).",
+    )
+    use_file_date: bool = Field(
+        False,
+        description="Use a file's date when nothing else tells the time. Copying changes it.",
+    )
+    clock_corrections: str | None = Field(
+        None,
+        description="CSV of clock corrections: camera_id, from, until, shift, utc_offset.",
+    )
+    max_megapixels: Annotated[float, Field(gt=0)] = Field(
+        200.0, description="Pictures larger than this are refused: a decompression bomb."
+    )
+
+
+class Stage1(_Section):
+    conf_threshold: Fraction | None = Field(
+        None, description="Least confidence of a box; empty takes the detector's own threshold."
+    )
+    sampling: Literal["fps", "every", "keyframes"] = Field(
+        "fps", description="Which frames of a video are looked at."
+    )
+    frames_per_second: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="For sampling fps: frames looked at per second of video."
+    )
+    every_nth_frame: PositiveInt = Field(
+        30, description="For sampling every: look at every Nth frame."
+    )
+    motion_gate: bool = Field(
+        True,
+        description="Skip sampled video frames in which nothing moved and nothing was last seen.",
+    )
+    motion_threshold: Fraction = Field(
+        0.002, description="Share of a frame's tiles that must change to count as motion."
+    )
+    batch_size: PositiveInt = Field(8, description="Frames per inference.")
+    decode_workers: PositiveInt = Field(1, description="Processes that decode media.")
+    decode_timeout: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="Seconds without a frame after which a medium counts as hung."
+    )
+    engine: Literal["onnxruntime", "tensorrt"] = Field(
+        "onnxruntime", description="What runs the models: the CPU, or TensorRT on a GPU."
+    )
+    threads: PositiveInt | None = Field(
+        None, description="CPU threads of the engine; empty takes one per core."
+    )
+
+
+class Stage2(_Section):
+    auto_ok_threshold: Fraction = Field(
+        0.5, description="Least confidence at which a label is used without a person's look."
+    )
+    batch_size: PositiveInt = Field(8, description="Crops per inference.")
+
+
+class Stage3(_Section):
+    compression_window: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="Minutes: one visit holds what follows its first row within this time."
+    )
+    min_confidence: Fraction = Field(0.5, description="Rows below this are left out.")
+    min_duration: Annotated[float, Field(ge=0)] = Field(
+        5.0, description="Seconds: shorter sightings on video alone are dropped; stills never."
+    )
+    mode: Literal["window", "gap"] = Field(
+        "window",
+        description="window: measured from a visit's first row, edge included. gap: from its "
+        "last row, edge excluded (camtrapR's rule).",
+    )
+    review_below: Fraction = Field(
+        0.8, description="Visits whose best confidence is below this are marked for review."
+    )
+
+
+class Pipeline(_Section):
+    cost_optimization: CostOptimization = Field(
+        CostOptimization(), description="How launches weigh money against time."
+    )
+    stage0: Stage0 = Field(Stage0(), description="Reading footage.")
+    stage1: Stage1 = Field(Stage1(), description="Detecting and cropping.")
+    stage2: Stage2 = Field(Stage2(), description="Classifying crops.")
+    stage3: Stage3 = Field(Stage3(), description="Compressing rows into visits.")
+
+
+class Models(_Section):
+    detector: str = Field(
+        "megadetector-lite",
+        description="Stage 1's model: the name of a shipped one, or the path of a manifest.",
+    )
+    category_detector: str | None = Field(
+        "ssd-mobilenet-v2-cam16",
+        description="Tells people and vehicles from animals; empty if the detector does itself.",
+    )
+    classifier: str = Field(
+        "efficientnet-lite3", description="Stage 2's model, named as the detector is."
+    )
+
+
+class Output(_Section):
+    root: str = Field(
+        "results", description="Where a camera's results go when no OUTPUT is named: ROOT/CAMERA."
+    )
+
+
+class Lifecycle(_Section):
+    transition_to_ia: Annotated[int, Field(ge=30)] = Field(
+        30, description="Days until footage moves to infrequent access (S3 allows 30 or more)."
+    )
+    transition_to_glacier: Annotated[int, Field(ge=30)] = Field(
+        90, description="Days until footage moves to Glacier."
+    )
+    delete_old_versions: PositiveInt = Field(
+        30, description="Days that overwritten versions are kept."
+    )
+
+
+class Storage(_Section):
+    lifecycle: Lifecycle = Field(Lifecycle(), description="How stored footage ages.")
+
+
+class Profile(_Section):
+    """All settings of a run. A profile with a `cloud` section launches on AWS Batch."""
+
+    cloud: Cloud | None = Field(
+        None, description="The cloud to launch on; without it everything runs on this machine."
+    )
+    pipeline: Pipeline = Field(Pipeline(), description="The stages.")
+    models: Models = Field(Models(), description="Which models look at the footage.")
+    output: Output = Field(Output(), description="Where results go.")
+    storage: Storage = Field(Storage(), description="How stored objects age.")
+
+
+def find_profile(name_or_path: str) -> Path:
+    """The file of a profile: the name of a shipped one (`local`), or the path of one's own.
+
+    Raises:
+        ProfileError: there is no such file.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.suffix in {".yaml", ".yml"}:
+        if path.is_file():
+            return path
+        raise ProfileError(f"profile {path}: no such file")
+    shipped = {p.stem: p for p in _shipped_directory().glob("*.yaml")}
+    if name_or_path in shipped:
+        return shipped[name_or_path]
+    known = ", ".join(sorted(shipped))
+    raise ProfileError(
+        f"profile {name_or_path}: not known; name one of {known}, or the path of a .yaml file"
+    )
+
+
+def _shipped_directory() -> Path:
+    import profiles
+
+    return Path(profiles.__path__[0])
+
+
+def load_profile(
+    name_or_path: str,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Profile:
+    """Read a profile and lay the environment and then `overrides` over it.
+
+    Args:
+        name_or_path: see `find_profile`.
+        overrides: dotted keys, as `{"pipeline.stage3.min_confidence": 0.6}`: command-line options.
+        environ: environment variables; the process's own when not given.
+
+    Raises:
+        ProfileError: the file cannot be read, a key is unknown, or a value is not allowed.
+    """
+    path = find_profile(name_or_path)
+    tree = _read_yaml(path)
+    origin: dict[str, str] = {}
+    for key, text in _settings_in(os.environ if environ is None else environ).items():
+        _lay_over(tree, key, _value_of(text))
+        origin[key] = "environment " + ENV_PREFIX + key.upper().replace(".", "__")
+    for key, value in (overrides or {}).items():
+        _lay_over(tree, key, value)
+        origin[key] = "command line"
+    try:
+        return Profile.model_validate(tree)
+    except ValidationError as error:
+        raise ProfileError(_explain(error, path, origin)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"profile {path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise ProfileError(f"profile {path}{line}: not valid YAML: {problem}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ProfileError(f"profile {path}: must be keys and values, not a {type(tree).__name__}")
+    return tree
+
+
+def _settings_in(environ: Mapping[str, str]) -> dict[str, str]:
+    """Dotted keys of the environment's overrides; DAGSTER_HOME and the like are not ours."""
+    return {
+        name.removeprefix(ENV_PREFIX).lower().replace("__", "."): text
+        for name, text in environ.items()
+        if name.startswith(ENV_PREFIX) and name not in ENV_RESERVED
+    }
+
+
+def _value_of(text: str) -> Any:
+    """An environment variable's text, read as the YAML value it would be in a file."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _lay_over(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    node = tree
+    for key in parents:
+        child = node.get(key)
+        if not isinstance(child, dict):
+            child = node[key] = {}
+        node = child
+    node[last] = value
+
+
+def _explain(error: ValidationError, path: Path, origin: Mapping[str, str]) -> str:
+    """The first of pydantic's findings in one line of the user's words; the rest are counted."""
+    findings = error.errors(include_url=False)
+    first = findings[0]
+    key = ".".join(str(part) for part in first["loc"])
+    source = next(
+        (text for name, text in origin.items() if key.startswith(name) or name.startswith(key)),
+        f"profile {path}",
+    )
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(first["loc"][:-1])
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        said = f"unknown key; {hint}known here: {', '.join(known)}"
+    else:
+        said = f"{first['input']!r} is not allowed: {first['msg'][0].lower()}{first['msg'][1:]}"
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    return f"{source}: {key}: {said}{more}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Profile
+    for part in location:
+        annotation = model.model_fields[str(part)].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return sorted(model.model_fields)
