@@ -12,8 +12,14 @@ Conventions
 import polars as pl
 
 TIME = pl.Datetime("ms")
+ColumnType = pl.DataType | type[pl.DataType]
 
-MEDIA = pl.Schema(
+
+def _schema(columns: dict[str, ColumnType]) -> pl.Schema:
+    return pl.Schema(columns)
+
+
+MEDIA = _schema(
     {
         "camera_id": pl.String,
         "path": pl.String,  # relative to the camera's footage, forward slashes
@@ -41,7 +47,7 @@ MEDIA = pl.Schema(
 )
 
 # What Stage 1 keeps of one medium in the journal. No paths and no cameras: the content alone.
-FINISHED_MEDIA = pl.Schema(
+FINISHED_MEDIA = _schema(
     {
         "content_hash": pl.String,
         "status": pl.String,  # done | failed
@@ -51,7 +57,7 @@ FINISHED_MEDIA = pl.Schema(
         "boxes": pl.Int32,
     }
 )
-FOUND_FRAMES = pl.Schema(
+FOUND_FRAMES = _schema(
     {
         "content_hash": pl.String,
         "frame_number": pl.Int32,  # 0-based, in order of presentation
@@ -59,7 +65,7 @@ FOUND_FRAMES = pl.Schema(
         "boxes": pl.Int32,
     }
 )
-FOUND_BOXES = pl.Schema(
+FOUND_BOXES = _schema(
     {
         "content_hash": pl.String,
         "frame_number": pl.Int32,
@@ -74,7 +80,7 @@ FOUND_BOXES = pl.Schema(
         "h": pl.Float32,
     }
 )
-CROPS = pl.Schema(
+CROPS = _schema(
     {
         "content_hash": pl.String,
         "frame_number": pl.Int32,
@@ -87,7 +93,7 @@ CROPS = pl.Schema(
     }
 )
 
-FRAMES = pl.Schema(
+FRAMES = _schema(
     {
         "camera_id": pl.String,
         "path": pl.String,
@@ -100,7 +106,7 @@ FRAMES = pl.Schema(
         "boxes": pl.Int32,
     }
 )
-DETECTIONS = pl.Schema(
+DETECTIONS = _schema(
     {
         "detection_id": pl.String,  # first 16 of content_hash, frame number, box number
         "camera_id": pl.String,
@@ -126,7 +132,7 @@ RANKED_LABEL = pl.Struct(
     {"label": pl.String, "scientific_name": pl.String, "confidence": pl.Float32}
 )
 # What Stage 2 keeps of one medium's boxes in the journal.
-LABELLED_BOXES = pl.Schema(
+LABELLED_BOXES = _schema(
     {
         "content_hash": pl.String,
         "frame_number": pl.Int32,
@@ -138,7 +144,7 @@ LABELLED_BOXES = pl.Schema(
         "top5": pl.List(RANKED_LABEL),  # null for people and vehicles, which are not classified
     }
 )
-CLASSIFICATIONS = pl.Schema(
+CLASSIFICATIONS = _schema(
     {
         "detection_id": pl.String,
         "camera_id": pl.String,
@@ -169,7 +175,7 @@ SIGHTING = pl.Struct(
         "confidence": pl.Float32,
     }
 )
-OBSERVATIONS = pl.Schema(
+OBSERVATIONS = _schema(
     {
         "observation_id": pl.String,
         "camera_id": pl.String,
