@@ -1,0 +1,60 @@
+"""The motion gate: which sampled frames of a video need no look.
+
+A frame is looked at when it is a video's first, when something in it moved since the sampled
+frame before it, or when the last frame that was looked at held a box: what stands still is looked
+at again until it is gone. Stills have no gate.
+"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+# Frames are compared as grey pictures of this width: enough to see a mouse move at 5 m, little
+# enough to cost a fiftieth of an inference.
+COMPARED_WIDTH = 320
+TILE = 8  # pixels of the compared picture
+# Mean change of a tile, in grey levels of 255, that counts as change; sensor noise of night
+# pictures averages out below this over a tile's 64 pixels.
+TILE_CHANGE = 6.0
+
+
+class Motion:
+    """Whether successive pictures differ, by the share of tiles that changed."""
+
+    def __init__(self, threshold: float) -> None:
+        """Args:
+        threshold: share of tiles, 0 to 1, above which a picture counts as moved.
+        """
+        self._threshold = threshold
+        self._last: npt.NDArray[Any] | None = None
+
+    def since_last(self, picture: npt.NDArray[np.uint8]) -> bool:
+        """Whether this picture (uint8 BGR [h, w, 3]) differs from the one before it."""
+        height, width = picture.shape[:2]
+        size = (COMPARED_WIDTH, max(TILE, round(COMPARED_WIDTH * height / width)))
+        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+        last, self._last = self._last, grey
+        if last is None or last.shape != grey.shape:
+            return True
+        change = cv2.absdiff(grey, last)
+        tiles = (max(1, size[0] // TILE), max(1, size[1] // TILE))
+        energy = cv2.resize(change.astype(np.float32), tiles, interpolation=cv2.INTER_AREA)
+        return bool((energy > TILE_CHANGE).mean() > self._threshold)
+
+
+class Gate:
+    """One video's gate. Ask `look` for each sampled frame in order, then tell `seen`."""
+
+    def __init__(self) -> None:
+        self._boxes_last_time = True  # the first frame is always looked at
+
+    def look(self, moved: bool) -> bool:
+        """Whether the frame must be looked at; needs the last look's result."""
+        return moved or self._boxes_last_time
+
+    def seen(self, boxes: int) -> None:
+        """How many boxes the frame held that was looked at."""
+        self._boxes_last_time = boxes > 0
