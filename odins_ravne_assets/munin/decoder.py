@@ -34,8 +34,11 @@ SLOT_BYTES = MAX_PIXELS * 3
 # A still is decoded at a half, a quarter or an eighth of its size when its short side then still
 # has this many times the detector's: decoding is faster, and crops keep enough detail.
 CROP_RESERVE = 1.5
-REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4))
-REDUCED = (*REDUCED, (2, cv2.IMREAD_REDUCED_COLOR_2))
+REDUCED = (
+    (8, cv2.IMREAD_REDUCED_COLOR_8),
+    (4, cv2.IMREAD_REDUCED_COLOR_4),
+    (2, cv2.IMREAD_REDUCED_COLOR_2),
+)
 
 
 class DecodedFrame(NamedTuple):
@@ -90,7 +93,7 @@ def decode_video(path: Path, plan: "SamplingPlan", max_pixels: float) -> Iterato
             rate = float(stream.average_rate or stream.guessed_rate or 0) or 1.0
             for number, time, frame in plan.choose(container.decode(stream), rate):
                 picture = _within_limits(_upright(frame))
-                moved = motion.since_last(picture) if motion else True
+                moved = motion.moved(picture) if motion else True
                 yield DecodedFrame(picture, number, time, moved)
     except (av.error.FFmpegError, ValueError, OverflowError) as error:
         raise MediaError(f"the video cannot be decoded further: {error}") from None
@@ -177,13 +180,13 @@ class DecodingProcess:
             if not frames:
                 self._line.send({"failed": medium, "reason": _reason(error)})
                 return
-            remark = f"breaks off after {frames} frames that were looked for: {_reason(error)}"
+            remark = f"breaks off after {frames} sampled frames: {_reason(error)}"
             self._line.send({"end": medium, "remark": remark})
             return
-        remark = None if frames else "holds no frame that can be decoded"
-        self._line.send(
-            {"end": medium, "remark": None} if frames else {"failed": medium, "reason": remark}
-        )
+        if frames:
+            self._line.send({"end": medium, "remark": None})
+        else:
+            self._line.send({"failed": medium, "reason": "holds no frame that can be decoded"})
 
     def _frames(self, order: Message) -> Iterator[DecodedFrame]:
         path = Path(order["path"])
@@ -192,7 +195,7 @@ class DecodingProcess:
             return iter([DecodedFrame(picture, 0, 0, True)])
         return decode_video(path, SamplingPlan(**order["plan"]), order["max_pixels"])
 
-    def _deliver(self, medium: int, frame: DecodedFrame) -> None:
+    def _deliver(self, medium: str, frame: DecodedFrame) -> None:
         while not self._free or self._line.waiting():
             self._hear(self._line.receive())
         slot = self._free.popleft()

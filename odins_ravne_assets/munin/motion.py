@@ -1,8 +1,9 @@
 """The motion gate: which sampled frames of a video need no look.
 
-A frame is looked at when it is a video's first, when something in it moved since the sampled
-frame before it, or when the last frame that was looked at held a box: what stands still is looked
-at again until it is gone. Stills have no gate.
+A frame is looked at when it is a video's first, when something in it moved, or when the last frame
+that was looked at held a box: what stands still is looked at again until it is gone. Moved means:
+differs from the last frame that moved, not from its neighbour, so that what creeps in slowly is
+noticed too. Stills have no gate.
 """
 
 from typing import Any
@@ -21,28 +22,31 @@ TILE_CHANGE = 6.0
 
 
 class Motion:
-    """Whether successive pictures differ, by the share of tiles that changed."""
+    """Whether a picture differs from the last one that did, by the share of tiles that changed."""
 
     def __init__(self, threshold: float) -> None:
         """Args:
         threshold: share of tiles, 0 to 1, above which a picture counts as moved.
         """
         self._threshold = threshold
-        self._last: npt.NDArray[Any] | None = None
+        self._reference: npt.NDArray[Any] | None = None
 
-    def since_last(self, picture: npt.NDArray[np.uint8]) -> bool:
-        """Whether this picture (uint8 BGR [h, w, 3]) differs from the one before it."""
+    def moved(self, picture: npt.NDArray[np.uint8]) -> bool:
+        """Whether this picture (uint8 BGR [h, w, 3]) differs; the first one does."""
         height, width = picture.shape[:2]
         size = (COMPARED_WIDTH, max(TILE, round(COMPARED_WIDTH * height / width)))
         small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
-        last, self._last = self._last, grey
-        if last is None or last.shape != grey.shape:
+        if self._reference is None or self._reference.shape != grey.shape:
+            self._reference = grey
             return True
-        change = cv2.absdiff(grey, last)
+        change = cv2.absdiff(grey, self._reference).astype(np.float32)
         tiles = (max(1, size[0] // TILE), max(1, size[1] // TILE))
-        energy = cv2.resize(change.astype(np.float32), tiles, interpolation=cv2.INTER_AREA)
-        return bool((energy > TILE_CHANGE).mean() > self._threshold)
+        energy = cv2.resize(change, tiles, interpolation=cv2.INTER_AREA)
+        differs = bool((energy > TILE_CHANGE).mean() > self._threshold)
+        if differs:
+            self._reference = grey
+        return differs
 
 
 class Gate:

@@ -1,0 +1,186 @@
+"""The journal: what has been finished, in parts that are written once and never changed.
+
+    journal/stage1/KEY/PART.media.parquet     one row per finished medium: the part's commit
+    journal/stage1/KEY/PART.frames.parquet    its frames that were looked at
+    journal/stage1/KEY/PART.boxes.parquet     the boxes found
+    journal/stage1/KEY/PART.crops.parquet     the boxes' crops, packed
+    journal/stage2/KEY/PART.labels.parquet    labels of the boxes of Stage 1's part of that name
+
+KEY is a hash of the models and settings that the answers depend on; media are known by the hash
+of their content. So a renamed file costs nothing, a new setting starts afresh beside the old
+answers, and going back to an old setting costs nothing either. A part without its commit never
+happened. A worker that is killed loses the part it was filling, which is at most
+`PART_SECONDS` of work and what was in hand.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from odins_ravne_assets.munin import tables
+from resources.object_store import ObjectStore
+
+Row = dict[str, Any]
+
+PART_MEDIA = 256
+PART_SECONDS = 10.0
+PART_CROP_BYTES = 64 * 1024 * 1024
+
+STAGE1 = "journal/stage1"
+STAGE2 = "journal/stage2"
+COMMIT = ".media.parquet"
+LABELS = ".labels.parquet"
+# The commit is last: what is listed before it exists when it does.
+STAGE1_TABLES = {
+    "crops": tables.CROPS,
+    "boxes": tables.FOUND_BOXES,
+    "frames": tables.FOUND_FRAMES,
+    "media": tables.FINISHED_MEDIA,
+}
+
+
+def journal_key(answers_depend_on: Mapping[str, Any]) -> str:
+    """The name of a folder of the journal: a hash of everything that changes answers."""
+    text = json.dumps(answers_depend_on, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Stage1Journal:
+    """Stage 1's finished media under one key."""
+
+    def __init__(self, store: ObjectStore, key: str) -> None:
+        self.key = key
+        self._store = store
+        self._folder = f"{STAGE1}/{key}"
+        self._rows: dict[str, list[Row]] = {name: [] for name in STAGE1_TABLES}
+        self._opened = time.monotonic()
+        self._crop_bytes = 0
+
+    def parts(self) -> list[str]:
+        """Names of the committed parts, in order of name."""
+        return sorted(
+            stored.key.rsplit("/", 1)[1].removesuffix(COMMIT)
+            for stored in self._store.list(self._folder)
+            if stored.key.endswith(COMMIT)
+        )
+
+    def object_key(self, part: str, table: str) -> str:
+        """The key of one table of a part: media, frames, boxes or crops."""
+        return f"{self._folder}/{part}.{table}.parquet"
+
+    def finished(self) -> "HashSet":
+        """The content hashes of all finished media."""
+        return HashSet(self._hashes_of(part) for part in self.parts())
+
+    def _hashes_of(self, part: str) -> pl.Series:
+        with self._store.reading(self.object_key(part, "media")) as path:
+            return pl.read_parquet(path, columns=["content_hash"])["content_hash"]
+
+    def append(self, media: Row, frames: list[Row], boxes: list[Row], crops: list[Row]) -> None:
+        """Add one finished medium; it is safe once `flush` returned."""
+        if not self._rows["media"]:
+            self._opened = time.monotonic()
+        self._rows["media"].append(media)
+        self._rows["frames"] += frames
+        self._rows["boxes"] += boxes
+        self._rows["crops"] += crops
+        self._crop_bytes += sum(len(crop["jpeg"]) for crop in crops)
+
+    def due(self) -> bool:
+        """Whether the part being filled is full, or old enough to be made safe."""
+        return bool(self._rows["media"]) and (
+            len(self._rows["media"]) >= PART_MEDIA
+            or self._crop_bytes >= PART_CROP_BYTES
+            or time.monotonic() - self._opened >= PART_SECONDS
+        )
+
+    def flush(self) -> None:
+        """Commit the part being filled, if it holds anything."""
+        if not self._rows["media"]:
+            return
+        hashes = sorted(row["content_hash"] for row in self._rows["media"])
+        # Named by its content: a part that is written again is the same part.
+        part = hashlib.sha256("".join(hashes).encode()).hexdigest()[:24]
+        for name, schema in STAGE1_TABLES.items():
+            frame = pl.DataFrame(self._rows[name], schema=schema, orient="row")
+            with self._store.writing(self.object_key(part, name)) as path:
+                frame.write_parquet(path)
+        self._rows = {name: [] for name in STAGE1_TABLES}
+        self._crop_bytes = 0
+
+    def scan(self, table: str, stack: ExitStack) -> pl.LazyFrame:
+        """All committed rows of one table; readable until `stack` is closed."""
+        keys = [self.object_key(part, table) for part in self.parts()]
+        return scan_tables(self._store, keys, STAGE1_TABLES[table], stack)
+
+
+class Stage2Journal:
+    """Stage 2's labels, a part for each of Stage 1's parts."""
+
+    def __init__(self, store: ObjectStore, key: str) -> None:
+        self.key = key
+        self._store = store
+        self._folder = f"{STAGE2}/{key}"
+
+    def parts(self) -> set[str]:
+        """Names of the parts that are labelled."""
+        return {
+            stored.key.rsplit("/", 1)[1].removesuffix(LABELS)
+            for stored in self._store.list(self._folder)
+        }
+
+    def write(self, part: str, labels: list[Row]) -> None:
+        """Commit the labels of one of Stage 1's parts."""
+        frame = pl.DataFrame(labels, schema=tables.LABELLED_BOXES, orient="row")
+        with self._store.writing(f"{self._folder}/{part}{LABELS}") as path:
+            frame.write_parquet(path)
+
+    def scan(self, parts: list[str], stack: ExitStack) -> pl.LazyFrame:
+        """The labels of these parts; readable until `stack` is closed."""
+        keys = [f"{self._folder}/{part}{LABELS}" for part in parts]
+        return scan_tables(self._store, keys, tables.LABELLED_BOXES, stack)
+
+
+def scan_tables(
+    store: ObjectStore, keys: list[str], schema: pl.Schema, stack: ExitStack
+) -> pl.LazyFrame:
+    """Several Parquet objects of one schema as one lazy table."""
+    if not keys:
+        return pl.LazyFrame(schema=schema)
+    paths = [stack.enter_context(store.reading(key)) for key in keys]
+    return pl.scan_parquet(paths, schema=schema, glob=False)
+
+
+class HashSet:
+    """SHA-256 hashes in 16 bytes each, for cameras with millions of media."""
+
+    def __init__(self, batches: Iterable[pl.Series]) -> None:
+        """Args:
+        batches: series of hashes in hexadecimal.
+        """
+        packed = b"".join(_short(text) for batch in batches for text in batch)
+        self._sorted = np.unique(np.frombuffer(packed, "S16"))
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def __contains__(self, content_hash: str) -> bool:
+        wanted = np.bytes_(_short(content_hash))
+        place = int(np.searchsorted(self._sorted, wanted))
+        return place < len(self._sorted) and bool(self._sorted[place] == wanted)
+
+
+def _short(content_hash: str) -> bytes:
+    return bytes.fromhex(content_hash[:32])
+
+
+def unlabelled_parts(stage1: Stage1Journal, stage2: Stage2Journal) -> Iterator[str]:
+    """Stage 1's parts that Stage 2 has yet to label, in order of name."""
+    labelled = stage2.parts()
+    yield from (part for part in stage1.parts() if part not in labelled)
