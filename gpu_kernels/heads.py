@@ -44,7 +44,7 @@ class Boxes:
         return len(self.confidence)
 
 
-class Ranked(NamedTuple):
+class RankedLabel(NamedTuple):
     """One answer of a classifier."""
 
     label: str
@@ -231,7 +231,7 @@ def overlap(one: Floats, many: Floats) -> Floats:
     return share
 
 
-def rank(scores: NDArray[Any], manifest: ModelManifest, count: int = 5) -> list[list[Ranked]]:
+def rank(scores: NDArray[Any], manifest: ModelManifest, count: int = 5) -> list[list[RankedLabel]]:
     """The best labels of each crop, best first.
 
     Args:
@@ -256,7 +256,9 @@ def rank(scores: NDArray[Any], manifest: ModelManifest, count: int = 5) -> list[
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
     return [
         [
-            Ranked(labels[k].label, labels[k].scientific_name, float(row[k]), labels[k].is_animal)
+            RankedLabel(
+                labels[k].label, labels[k].scientific_name, float(row[k]), labels[k].is_animal
+            )
             for k in order
         ]
         for row, order in zip(probabilities, best.tolist(), strict=True)

@@ -109,6 +109,14 @@ class Crop(_Part):
     margin: Annotated[float, Field(ge=0.0, le=10.0)]  # on each side, in parts of the box
 
 
+class Telling(_Part):
+    """When a detector tells a person or a vehicle from an animal: see `gpu_kernels.categories`."""
+
+    person: Fraction  # least score
+    vehicle: Fraction
+    overlap: Fraction  # least share of the smaller of two boxes that they have in common
+
+
 class ModelManifest(_Part):
     """A model: its file, what goes in, what comes out, and where it is from."""
 
@@ -124,6 +132,7 @@ class ModelManifest(_Part):
     input: InputSpec
     output: Annotated[DetectorOutput | ClassifierOutput, Field(discriminator="decoding")]
     crop: Crop | None = None
+    telling: Telling | None = None
 
     _folder: Path = PrivateAttr(default=SHIPPED)
 
@@ -134,6 +143,8 @@ class ModelManifest(_Part):
             raise ValueError(f"decoding {self.output.decoding} is not one of a {self.task}")
         if classifies and self.crop is None:
             raise ValueError("a classifier needs a [crop] section")
+        if self.telling and (classifies or self.crop is None):
+            raise ValueError("a [telling] section is for a detector that has a [crop] section")
         return self
 
     @property
@@ -287,6 +298,7 @@ def model_hash(manifest: ModelManifest) -> str:
         "input": manifest.input.model_dump(mode="json"),
         "output": manifest.output.model_dump(mode="json", exclude={"anchors", "labels"}),
         "crop": manifest.crop and manifest.crop.model_dump(mode="json"),
+        "telling": manifest.telling and manifest.telling.model_dump(mode="json"),
     }
     canonical = json.dumps(matters, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -131,12 +131,16 @@ def _inside(centre: float, size: float, limit: int, shift: bool) -> tuple[float,
     return start, max(end - start, 0.0)
 
 
+def pixels(region: Region, width: int, height: int) -> tuple[int, int, int, int]:
+    """left, top, right, bottom of a region (x, y, w, h as fractions) in pixels, at least one."""
+    x, y, w, h = region
+    left, top = min(round(x * width), width - 1), min(round(y * height), height - 1)
+    right = min(max(left + 1, round((x + w) * width)), width)
+    bottom = min(max(top + 1, round((y + h) * height)), height)
+    return left, top, right, bottom
+
+
 def cut(picture: Picture, region: Region) -> Picture:
     """The pixels of a region (x, y, w, h as fractions), at least one; a view, not a copy."""
-    height, width = picture.shape[:2]
-    x, y, w, h = region
-    left = min(round(x * width), width - 1)
-    top = min(round(y * height), height - 1)
-    right = max(left + 1, round((x + w) * width))
-    bottom = max(top + 1, round((y + h) * height))
+    left, top, right, bottom = pixels(region, picture.shape[1], picture.shape[0])
     return picture[top:bottom, left:right]
