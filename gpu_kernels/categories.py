@@ -8,7 +8,8 @@ an animal taken for a person is never seen again.
 
 The rule was chosen on MegadetectorLite's boxes of confidence 0.25 and more, looked at by SSD
 MobileNet V2: 189 on animals (42 on stills, 147 on frames of one clip), 4 on people (2 of them not
-from camera traps), 33 on vehicles (32 of them cars from straight above, in one clip). Of these boxes were called
+from camera traps), 33 on vehicles (32 of them cars from straight above, in one clip). Called
+were:
 
 | looked at              | animal > person/vehicle | person > animal | vehicle > animal / person |
 |------------------------|-------------------------|-----------------|---------------------------|
