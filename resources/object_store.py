@@ -5,6 +5,7 @@ seen under a key: a write goes to a temporary name first and is then put in plac
 """
 
 import errno
+import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,8 +19,9 @@ from resources.errors import StoreError, UsageError
 UMASK = os.umask(0o022)
 os.umask(UMASK)
 
-# Temporary files of unfinished writes; `list` leaves them out, the next writer removes them.
+# Temporary files of unfinished writes: `list` leaves them out, the next holder removes them.
 PARTIAL_PREFIX = ".partial-"
+LOCK_FILE = ".lock"
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 # What went wrong while listing, told to the caller: the folder's key and the reason.
@@ -59,6 +61,13 @@ class ObjectStore(Protocol):
 
     def writing(self, key: str) -> AbstractContextManager[Path]:
         """A local file to fill; it becomes the object when the context ends without an error."""
+
+    def exclusive(self, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
+        """Hold the store for one writer; another one's end is waited for.
+
+        Args:
+            on_wait: called once when there is another.
+        """
 
 
 def open_store(url: str) -> ObjectStore:
@@ -116,7 +125,7 @@ class LocalStore:
         for entry in entries:
             if entry.is_dir():
                 yield from self._walk(Path(entry.path), on_error, (*above, identity))
-            elif not entry.name.startswith(PARTIAL_PREFIX):
+            elif entry.name != LOCK_FILE and not entry.name.startswith(PARTIAL_PREFIX):
                 try:
                     found = entry.stat()
                 except OSError:
@@ -179,6 +188,30 @@ class LocalStore:
             raise self._explain("write", key, error) from None
         finally:
             partial.unlink(missing_ok=True)
+
+    @contextmanager
+    def exclusive(self, on_wait: Callable[[], None]) -> Iterator[None]:
+        """See ObjectStore. The lock ends with the process that holds it, however that ends."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.root / LOCK_FILE, os.O_CREAT | os.O_RDWR, 0o666)
+        except OSError as error:
+            raise self._explain("write", LOCK_FILE, error) from None
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                on_wait()
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            self._remove_partial_writes()
+            yield
+        finally:
+            os.close(handle)
+
+    def _remove_partial_writes(self) -> None:
+        """Remove what writers that were killed left; nobody else is writing now."""
+        for path in self.root.rglob(PARTIAL_PREFIX + "*"):
+            path.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
         parts = PurePosixPath(key).parts

@@ -76,7 +76,15 @@ class Failed:
     reason: str
 
 
-Event = Began | Frame | Ended | Failed
+@dataclass(frozen=True)
+class Unreadable:
+    """The store would not give the medium now; another run may be luckier."""
+
+    medium: Medium
+    reason: str
+
+
+Event = Began | Frame | Ended | Failed | Unreadable
 TakeMedium = Callable[[], Medium | None]
 
 
@@ -191,7 +199,7 @@ class _Lane(threading.Thread):
                 with suppress(ChildDied):  # the lane's thread notices, and tells the next child
                     self._child.send({"slot": slot})
 
-    def _decode(self, medium: Medium) -> Ended | Failed:
+    def _decode(self, medium: Medium) -> Ended | Failed | Unreadable:
         """See the medium through, with a second try for a decoder that died of it."""
         for last_try in (False, True):
             try:
@@ -205,7 +213,7 @@ class _Lane(threading.Thread):
                 if last_try or self._closed:
                     return Failed(medium, f"the decoder {error} twice in this file")
             except StoreError as error:
-                return Failed(medium, str(error))
+                return Unreadable(medium, str(error))
         raise AssertionError("unreachable")
 
     def _try(self, medium: Medium, order: Message) -> Ended | Failed:

@@ -17,7 +17,8 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,8 +71,11 @@ class Stage1Journal:
             if stored.key.endswith(COMMIT)
         )
 
-    def object_key(self, part: str, table: str) -> str:
-        """The key of one table of a part: media, frames, boxes or crops."""
+    def reading(self, part: str, table: str) -> AbstractContextManager[Path]:
+        """A local file with one table of a part: media, frames, boxes or crops."""
+        return self._store.reading(self._object_key(part, table))
+
+    def _object_key(self, part: str, table: str) -> str:
         return f"{self._folder}/{part}.{table}.parquet"
 
     def finished(self) -> "HashSet":
@@ -79,7 +83,7 @@ class Stage1Journal:
         return HashSet(self._hashes_of(part) for part in self.parts())
 
     def _hashes_of(self, part: str) -> pl.Series:
-        with self._store.reading(self.object_key(part, "media")) as path:
+        with self.reading(part, "media") as path:
             return pl.read_parquet(path, columns=["content_hash"])["content_hash"]
 
     def append(self, media: Row, frames: list[Row], boxes: list[Row], crops: list[Row]) -> None:
@@ -109,14 +113,14 @@ class Stage1Journal:
         part = hashlib.sha256("".join(hashes).encode()).hexdigest()[:24]
         for name, schema in STAGE1_TABLES.items():
             frame = pl.DataFrame(self._rows[name], schema=schema, orient="row")
-            with self._store.writing(self.object_key(part, name)) as path:
+            with self._store.writing(self._object_key(part, name)) as path:
                 frame.write_parquet(path)
         self._rows = {name: [] for name in STAGE1_TABLES}
         self._crop_bytes = 0
 
     def scan(self, table: str, stack: ExitStack) -> pl.LazyFrame:
         """All committed rows of one table; readable until `stack` is closed."""
-        keys = [self.object_key(part, table) for part in self.parts()]
+        keys = [self._object_key(part, table) for part in self.parts()]
         return scan_tables(self._store, keys, STAGE1_TABLES[table], stack)
 
 

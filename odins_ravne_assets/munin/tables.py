@@ -128,6 +128,22 @@ DETECTIONS = _schema(
     }
 )
 
+# What became of each media file, after Stages 0 and 1: none is ever missing here.
+PROCESSED = _schema(
+    {
+        "camera_id": pl.String,
+        "path": pl.String,
+        "content_hash": pl.String,
+        "kind": pl.String,
+        "status": pl.String,  # done | failed | duplicate | pending (Stage 1 has not come to it)
+        "reason": pl.String,  # why failed, what it duplicates; a remark when done
+        "frames_decoded": pl.Int32,
+        "frames_looked_at": pl.Int32,
+        "frames_skipped": pl.Int32,  # by the motion gate
+        "boxes": pl.Int32,
+    }
+)
+
 RANKED_LABEL = pl.Struct(
     {"label": pl.String, "scientific_name": pl.String, "confidence": pl.Float32}
 )

@@ -1,0 +1,106 @@
+"""The assets: footage, detections, classifications, observations; one partition per camera."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from odins_ravne_assets.cameras import CameraCatalog
+from odins_ravne_assets.checks import check_specs
+from resources.run_settings import RunSettings
+from resources.step_launcher import StepLauncher, StepRequest
+
+CAMERAS = dg.DynamicPartitionsDefinition(name="camera")
+
+# Stages 1 to 3 in order: one step launch runs as many of them as are selected, so a machine
+# boots once and crops never travel between machines.
+LAUNCHED_TOGETHER = ("detections", "classifications", "observations")
+
+StepResult = dg.MaterializeResult[Any] | dg.AssetCheckResult
+
+
+@dg.asset(
+    group_name="munin",
+    partitions_def=CAMERAS,
+    check_specs=check_specs("footage"),
+    kinds={"parquet"},
+    code_version="1",
+    description="Stage 0. One row per media file of the camera: what it is, when and where it was "
+    "taken, and what is wrong with it.",
+)
+def footage(
+    context: dg.AssetExecutionContext,
+    settings: RunSettings,
+    catalog: dg.ResourceParam[CameraCatalog],
+    launcher: dg.ResourceParam[StepLauncher],
+) -> Iterator[StepResult]:
+    yield from _launch(context, settings, catalog, launcher, ("footage",))
+
+
+@dg.multi_asset(
+    name="stages_1_to_3",
+    partitions_def=CAMERAS,
+    can_subset=True,
+    check_specs=check_specs(*LAUNCHED_TOGETHER),
+    specs=[
+        dg.AssetSpec(
+            "detections",
+            deps=["footage"],
+            group_name="munin",
+            kinds={"onnx", "parquet"},
+            code_version="1",
+            description="Stage 1. One row per box: an animal, a person or a vehicle, with its crop "
+            "kept; and one row per frame that was looked at.",
+        ),
+        dg.AssetSpec(
+            "classifications",
+            deps=["detections"],
+            group_name="munin",
+            kinds={"onnx", "parquet"},
+            code_version="1",
+            description="Stage 2. One row per box: label, scientific name, confidence, the five "
+            "best guesses, and whether it is sure enough to use unseen.",
+        ),
+        dg.AssetSpec(
+            "observations",
+            deps=["classifications"],
+            group_name="hugin",
+            kinds={"parquet", "json"},
+            code_version="1",
+            description="Stage 3. One row per visit of a species: start, end, confidence, frames, "
+            "timeline, and whether a person should look.",
+        ),
+    ],
+)
+def stages_1_to_3(
+    context: dg.AssetExecutionContext,
+    settings: RunSettings,
+    catalog: dg.ResourceParam[CameraCatalog],
+    launcher: dg.ResourceParam[StepLauncher],
+) -> Iterator[StepResult]:
+    selected = {key.to_user_string() for key in context.selected_asset_keys}
+    selected |= {check.asset_key.to_user_string() for check in context.selected_asset_check_keys}
+    stages = tuple(stage for stage in LAUNCHED_TOGETHER if stage in selected)
+    yield from _launch(context, settings, catalog, launcher, stages)
+
+
+def _launch(
+    context: dg.AssetExecutionContext,
+    settings: RunSettings,
+    catalog: CameraCatalog,
+    launcher: StepLauncher,
+    stages: tuple[str, ...],
+) -> Iterator[StepResult]:
+    camera = catalog.get(context.partition_key)
+    request = StepRequest(
+        camera_id=camera.camera_id,
+        footage_url=camera.footage_url,
+        output_url=camera.output_url,
+        stages=stages,
+        profile=settings.load().model_dump(mode="json"),
+    )
+    for result in launcher.launch(context, request):
+        if isinstance(result, dg.AssetCheckResult) or result.asset_key in (
+            context.selected_asset_keys
+        ):
+            yield result

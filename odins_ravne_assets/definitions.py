@@ -1,0 +1,44 @@
+"""The Dagster code location. The profile is named by the environment variable MUNIN_PROFILE."""
+
+import os
+
+import dagster as dg
+
+from odins_ravne_assets.assets import footage, stages_1_to_3
+from odins_ravne_assets.cameras import CameraCatalog
+from odins_ravne_assets.events import tell_progress
+from odins_ravne_assets.home import catalog_folder
+from odins_ravne_assets.jobs import JOBS
+from resources.run_settings import RunSettings
+from resources.step_launcher import LocalStepLauncher
+
+defs = dg.Definitions(
+    assets=[footage, stages_1_to_3],
+    jobs=JOBS,
+    resources={
+        "settings": RunSettings(profile=os.environ.get("MUNIN_PROFILE", "local")),
+        "catalog": CameraCatalog(catalog_folder()),
+        "launcher": LocalStepLauncher("odins_ravne_assets.worker", tell_progress),
+    },
+    # The work is in the workers; a process per step would only cost seconds.
+    executor=dg.in_process_executor,
+)
+
+
+# For runs that are started outside a code server, which find a job again by its function.
+
+
+def camera_job() -> dg.JobDefinition:
+    return defs.resolve_job_def("camera")
+
+
+def stage1_job() -> dg.JobDefinition:
+    return defs.resolve_job_def("stage1")
+
+
+def stage2_job() -> dg.JobDefinition:
+    return defs.resolve_job_def("stage2")
+
+
+def stage3_job() -> dg.JobDefinition:
+    return defs.resolve_job_def("stage3")

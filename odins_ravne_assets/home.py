@@ -1,0 +1,57 @@
+"""Where the Dagster instance of this machine lives, and what we keep beside it."""
+
+import os
+from pathlib import Path
+
+from resources.errors import UsageError
+
+DEFAULT_HOME = "~/.odins_ravne"
+
+# One run at a time for each camera, since a camera has one output; the queue holds the others.
+DAGSTER_YAML = """\
+telemetry:
+  enabled: false
+
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+    tag_concurrency_limits:
+      - key: dagster/partition
+        value:
+          applyLimitPerUniqueValue: true
+        limit: 1
+
+run_monitoring:
+  enabled: true
+  free_slots_after_run_end_seconds: 300
+"""
+
+
+def home() -> Path:
+    """The folder of the instance: DAGSTER_HOME, or one of our own in the user's home."""
+    return Path(os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).expanduser().absolute()
+
+
+def catalog_folder() -> Path:
+    """Where the cameras are kept that have been run."""
+    return home() / "cameras"
+
+
+def prepare_home() -> Path:
+    """Make the instance's folder, with a dagster.yaml if it has none, and name it to Dagster.
+
+    Raises:
+        UsageError: the folder cannot be made.
+    """
+    folder = home()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "dagster.yaml").exists():
+            (folder / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"DAGSTER_HOME {folder}: cannot be made ({error.strerror}); set it to a folder that "
+            "can be written"
+        ) from None
+    os.environ["DAGSTER_HOME"] = str(folder)
+    return folder

@@ -1,0 +1,26 @@
+"""Jobs: the whole road for a camera, and each stage alone. The command line runs these."""
+
+import dagster as dg
+
+from odins_ravne_assets.assets import CAMERAS
+
+# job -> the assets it makes. Stage 1 reads the footage first, as it must.
+SELECTIONS = {
+    "camera": ["footage", "detections", "classifications", "observations"],
+    "stage1": ["footage", "detections"],
+    "stage2": ["classifications"],
+    "stage3": ["observations"],
+}
+DESCRIPTIONS = {
+    "camera": "From a camera's footage to its observations.",
+    "stage1": "Read a camera's footage, detect and crop.",
+    "stage2": "Classify the crops again; looks at no footage.",
+    "stage3": "Compress the rows into visits again; needs no model.",
+}
+
+JOBS = [
+    dg.define_asset_job(
+        name, selection=assets, partitions_def=CAMERAS, description=DESCRIPTIONS[name]
+    )
+    for name, assets in SELECTIONS.items()
+]

@@ -1,0 +1,107 @@
+"""Makes a camera's tables from its media and its journal.
+
+    tables/media.parquet            Stage 0
+    tables/processed.parquet        what became of each media file
+    tables/frames.parquet           Stage 1, one row per frame that was looked at
+    tables/detections.parquet       Stage 1, one row per box
+    tables/classifications.parquet  Stage 2, one row per box
+
+The tables are the same whichever way the journal came to hold what it holds: however often the
+work was interrupted, and in whatever order media were finished.
+"""
+
+from contextlib import ExitStack
+
+import polars as pl
+
+from odins_ravne_assets.munin import tables
+from odins_ravne_assets.munin.journal import Stage1Journal, Stage2Journal
+from resources.object_store import ObjectStore
+
+MEDIA = "tables/media.parquet"
+PROCESSED = "tables/processed.parquet"
+FRAMES = "tables/frames.parquet"
+DETECTIONS = "tables/detections.parquet"
+CLASSIFICATIONS = "tables/classifications.parquet"
+
+BOX_KEYS = ["content_hash", "frame_number", "box_number"]
+
+
+def write_stage1_tables(store: ObjectStore, journal: Stage1Journal) -> None:
+    """Write processed, frames and detections from the media table and Stage 1's journal."""
+    with ExitStack() as stack:
+        media = pl.scan_parquet(stack.enter_context(store.reading(MEDIA)))
+        finished = journal.scan("media", stack)
+        _write(store, PROCESSED, _processed(media, finished), tables.PROCESSED)
+        usable = media.filter(pl.col("status") == "ok")
+        frames = _of_media(journal.scan("frames", stack), usable)
+        _write(store, FRAMES, frames.sort("path", "frame_number"), tables.FRAMES)
+        boxes = _of_media(journal.scan("boxes", stack), usable).with_columns(
+            detection_id=pl.format(
+                "{}-{}-{}",
+                pl.col("content_hash").str.slice(0, 16),
+                "frame_number",
+                "box_number",
+            )
+        )
+        _write(
+            store,
+            DETECTIONS,
+            boxes.sort("path", "frame_number", "box_number"),
+            tables.DETECTIONS,
+        )
+
+
+def write_stage2_table(store: ObjectStore, stage1: Stage1Journal, stage2: Stage2Journal) -> None:
+    """Write classifications from the detections table and Stage 2's journal."""
+    with ExitStack() as stack:
+        detections = pl.scan_parquet(stack.enter_context(store.reading(DETECTIONS)))
+        labelled = stage2.parts()
+        labels = stage2.scan([part for part in stage1.parts() if part in labelled], stack)
+        rows = detections.rename({"confidence": "detection_confidence"}).join(
+            labels, on=BOX_KEYS, how="inner"
+        )
+        _write(
+            store,
+            CLASSIFICATIONS,
+            rows.sort("path", "frame_number", "box_number"),
+            tables.CLASSIFICATIONS,
+        )
+
+
+def _processed(media: pl.LazyFrame, finished: pl.LazyFrame) -> pl.LazyFrame:
+    """One row per media file, with its fate."""
+    looked_at = pl.col("frames_decoded") - pl.col("frames_skipped")
+    fate = (
+        pl.when(pl.col("status") != "ok")
+        .then("status")
+        .otherwise(pl.col("status_stage1").fill_null("pending"))
+    )
+    remarks = pl.concat_str("reason", "reason_stage1", separator="; ", ignore_nulls=True)
+    return (
+        media.select("camera_id", "path", "content_hash", "kind", "status", "reason")
+        .join(finished, on="content_hash", how="left", suffix="_stage1")
+        .with_columns(
+            reason=pl.when(pl.col("status") == "ok")
+            .then(pl.when(remarks != "").then(remarks))
+            .otherwise("reason"),
+            status=fate,
+            frames_looked_at=looked_at,
+        )
+        .sort("path")
+    )
+
+
+def _of_media(rows: pl.LazyFrame, media: pl.LazyFrame) -> pl.LazyFrame:
+    """Journal rows of the camera's media, with the paths they have now and the frames' times."""
+    columns = ["camera_id", "path", "content_hash", "kind", "captured_at", "utc_offset_minutes"]
+    return rows.join(media.select(columns), on="content_hash", how="inner").with_columns(
+        captured_at=(pl.col("captured_at") + pl.duration(milliseconds="time_offset_ms")).cast(
+            tables.TIME
+        )
+    )
+
+
+def _write(store: ObjectStore, key: str, rows: pl.LazyFrame, schema: pl.Schema) -> None:
+    with store.writing(key) as path:
+        rows.select(pl.col(name).cast(dtype) for name, dtype in schema.items()).sink_parquet(path)

@@ -1,0 +1,106 @@
+"""The detector of Stage 1: pictures in, boxes with a category out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from gpu_kernels.categories import categories_of, look_at
+from gpu_kernels.engine import Engine
+from gpu_kernels.heads import Boxes, decode
+from gpu_kernels.manifest import Category, ModelManifest
+from gpu_kernels.preprocess import fit, to_input
+from odins_ravne_assets.munin.journal import Row
+
+Picture = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Box:
+    """x, y, w, h as fractions of the upright picture."""
+
+    xywh: tuple[float, float, float, float]
+    category: Category
+    confidence: float
+    category_confidence: float | None
+
+    def as_row(self) -> Row:
+        x, y, w, h = self.xywh
+        return {
+            "category": self.category,
+            "confidence": self.confidence,
+            "category_confidence": self.category_confidence,
+            "x": x,
+            "y": y,
+            "w": w,
+            "h": h,
+        }
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    manifest: ModelManifest
+    engine: Engine
+
+
+class Detector:
+    """A detector and, if it cannot tell people and vehicles itself, a model that can."""
+
+    def __init__(
+        self, detector: LoadedModel, categories: LoadedModel | None, threshold: float | None
+    ) -> None:
+        """Args:
+        threshold: least confidence of a box; the detector's own when None.
+        """
+        self._detector = detector
+        self._categories = categories
+        own = detector.manifest.detector_output.threshold
+        self._threshold = own if threshold is None else threshold
+        self._classes = detector.manifest.detector_output.classes
+
+    def find(self, pictures: Sequence[Picture]) -> list[list[Box]]:
+        """The boxes of each picture (uint8 BGR [h, w, 3], upright), by falling confidence."""
+        manifest = self._detector.manifest
+        outputs = self._detector.engine.run(
+            to_input([fit(p, manifest) for p in pictures], manifest)
+        )
+        sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
+        found = decode(outputs, manifest, sizes, self._threshold)
+        boxes = [self._boxes(picture_boxes) for picture_boxes in found]
+        if self._categories is None:
+            return boxes
+        return self._told_apart(pictures, boxes, self._categories)
+
+    def _boxes(self, found: Boxes) -> list[Box]:
+        result: list[Box] = []
+        for xywh, confidence, index in zip(
+            found.xywh, found.confidence, found.class_index, strict=True
+        ):
+            category = self._classes[int(index)].category
+            if category is None:
+                continue  # a class that the manifest says is of no interest
+            x, y, w, h = (float(value) for value in xywh)
+            result.append(Box((x, y, w, h), category, float(confidence), None))
+        return result
+
+    def _told_apart(
+        self, pictures: Sequence[Picture], boxes: list[list[Box]], model: LoadedModel
+    ) -> list[list[Box]]:
+        """The boxes with the second model's word on their category, all in one batch."""
+        looks = [
+            look_at(picture, box.xywh, model.manifest)
+            for picture, of_picture in zip(pictures, boxes, strict=True)
+            for box in of_picture
+        ]
+        if not looks:
+            return boxes
+        crops = to_input([fit(look.crop, model.manifest) for look in looks], model.manifest)
+        told = iter(categories_of(model.engine.run(crops), model.manifest, looks))
+        return [
+            [
+                replace(box, category=word.category, category_confidence=word.confidence)
+                for box, word in zip(of_picture, told)  # noqa: B905 (told goes on)
+            ]
+            for of_picture in boxes
+        ]

@@ -1,0 +1,135 @@
+"""Stage 2: labels the animal crops of Stage 1's journal.
+
+It always works from the crops as they are stored, also right after Stage 1, so that labelling
+again with another model, later and elsewhere, starts from the same pixels.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from threading import Event
+
+import cv2
+import numpy as np
+import polars as pl
+
+from gpu_kernels.engine import Engine
+from gpu_kernels.heads import RankedLabel, rank
+from gpu_kernels.manifest import ModelManifest
+from gpu_kernels.preprocess import Picture, cut, cut_region, fit, to_input
+from odins_ravne_assets.munin.journal import (
+    Row,
+    Stage1Journal,
+    Stage2Journal,
+    unlabelled_parts,
+)
+
+PERSON_NAME = "Homo sapiens"
+
+
+class Stage2:
+    """One pass over the parts of Stage 1's journal that are not labelled yet."""
+
+    def __init__(
+        self,
+        classifier: ModelManifest,
+        engine: Engine,
+        auto_ok_threshold: float,
+        batch_size: int,
+        on_progress: Callable[[int], None],
+    ) -> None:
+        """Args:
+        on_progress: told the number of crops labelled so far.
+        """
+        self._classifier = classifier
+        self._engine = engine
+        self._threshold = auto_ok_threshold
+        self._batch_size = batch_size
+        self._on_progress = on_progress
+        self.labelled = 0
+
+    def run(self, stage1: Stage1Journal, stage2: Stage2Journal, stop: Event) -> None:
+        """Label part after part; a part is labelled whole or not at all."""
+        for part in unlabelled_parts(stage1, stage2):
+            labels = list(self._label_part(stage1, part, stop))
+            if stop.is_set():
+                return
+            stage2.write(part, labels)
+
+    def _label_part(self, journal: Stage1Journal, part: str, stop: Event) -> Iterator[Row]:
+        with ExitStack() as stack:
+            boxes = pl.read_parquet(stack.enter_context(journal.reading(part, "boxes")))
+            animals = boxes.filter(pl.col("category") == "animal")
+            yield from self._keep_category(boxes.filter(pl.col("category") != "animal"))
+            crops = pl.read_parquet(stack.enter_context(journal.reading(part, "crops")))
+            keys = ["content_hash", "frame_number", "box_number"]
+            crops = animals.join(crops, on=keys, how="inner", maintain_order="left")
+        for batch in crops.iter_slices(self._batch_size):
+            if stop.is_set():
+                return
+            yield from self._label(batch)
+            self.labelled += batch.height
+            self._on_progress(self.labelled)
+
+    def _label(self, crops: pl.DataFrame) -> Iterator[Row]:
+        pictures = [self._as_trained(row) for row in crops.iter_rows(named=True)]
+        images = to_input(
+            [fit(picture, self._classifier) for picture in pictures], self._classifier
+        )
+        ranked = rank(self._engine.run(images)[0], self._classifier)
+        for row, labels in zip(crops.iter_rows(named=True), ranked, strict=True):
+            best = labels[0]
+            yield {
+                "content_hash": row["content_hash"],
+                "frame_number": row["frame_number"],
+                "box_number": row["box_number"],
+                "label": best.label,
+                "scientific_name": best.scientific_name,
+                "confidence": best.confidence,
+                # What a classifier takes for a teapot is no animal it knows.
+                "auto_ok": best.is_animal and best.confidence >= self._threshold,
+                "top5": [_as_struct(label) for label in labels],
+            }
+
+    def _as_trained(self, row: Row) -> Picture:
+        """The part of a stored crop that the classifier's crop rule asks for, uint8 BGR."""
+        stored = cv2.imdecode(np.frombuffer(row["jpeg"], np.uint8), cv2.IMREAD_COLOR)
+        rule = self._classifier.crop
+        # The whole picture's size at the stored crop's scale.
+        width = stored.shape[1] / row["crop_w"]
+        height = stored.shape[0] / row["crop_h"]
+        box = (row["x"], row["y"], row["w"], row["h"])
+        x, y, w, h = cut_region(box, rule.shape, rule.margin, round(width), round(height))
+        left, top = (
+            _clamp((x - row["crop_x"]) / row["crop_w"]),
+            _clamp((y - row["crop_y"]) / row["crop_h"]),
+        )
+        right = _clamp((x + w - row["crop_x"]) / row["crop_w"])
+        bottom = _clamp((y + h - row["crop_y"]) / row["crop_h"])
+        return cut(np.asarray(stored, np.uint8), (left, top, right - left, bottom - top))
+
+    def _keep_category(self, boxes: pl.DataFrame) -> Iterator[Row]:
+        """People and vehicles are not classified: their category is their label."""
+        for row in boxes.iter_rows(named=True):
+            confidence = max(row["confidence"], row["category_confidence"] or 0.0)
+            yield {
+                "content_hash": row["content_hash"],
+                "frame_number": row["frame_number"],
+                "box_number": row["box_number"],
+                "label": row["category"],
+                "scientific_name": PERSON_NAME if row["category"] == "person" else None,
+                "confidence": confidence,
+                "auto_ok": confidence >= self._threshold,
+                "top5": None,
+            }
+
+
+def _clamp(fraction: float) -> float:
+    return min(max(fraction, 0.0), 1.0)
+
+
+def _as_struct(label: RankedLabel) -> Row:
+    return {
+        "label": label.label,
+        "scientific_name": label.scientific_name,
+        "confidence": label.confidence,
+    }

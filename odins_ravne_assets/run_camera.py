@@ -1,0 +1,117 @@
+"""One camera's Dagster run as a process: `python -m odins_ravne_assets.run_camera REQUEST`.
+
+Started by the command line, one for each camera. It is an ordinary run of a job in the instance,
+with the camera as its partition. REQUEST is JSON: camera_id, job, profile, overrides. It ends
+when whoever started it ends: it reads an end of file on its standard input.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import dagster as dg
+from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
+
+from odins_ravne_assets import definitions
+from odins_ravne_assets.assets import CAMERAS
+from odins_ravne_assets.events import tell
+
+# Who runs a run, to tell later whether it can still be running.
+PROCESS_TAG = "munin/process"
+
+
+JOBS = {
+    "camera": definitions.camera_job,
+    "stage1": definitions.stage1_job,
+    "stage2": definitions.stage2_job,
+    "stage3": definitions.stage3_job,
+}
+
+
+def main() -> int:
+    request = json.loads(sys.argv[1])
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    camera_id = request["camera_id"]
+    with dg.DagsterInstance.get() as instance:
+        instance.add_dynamic_partitions(str(CAMERAS.name), [camera_id])
+        close_dead_runs(instance, camera_id)
+        result = dg.execute_job(
+            dg.reconstructable(JOBS[request["job"]]),
+            instance,
+            run_config=_run_config(request),
+            tags={"dagster/partition": camera_id, PROCESS_TAG: this_process()},
+        )
+        run = instance.get_run_by_id(result.run_id)
+        status = run.status.value if run else "unknown"
+        tell({"run": {"run_id": result.run_id, "status": status, "error": _error(result)}})
+    return 0 if result.success else 1
+
+
+def _stop_with_parent() -> None:
+    with suppress(OSError):
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _run_config(request: Mapping[str, Any]) -> dict[str, Any]:
+    config = {"profile": request["profile"], "overrides": request["overrides"]}
+    return {"resources": {"settings": {"config": config}}}
+
+
+def _error(result: dg.JobExecutionResult) -> str | None:
+    """The run's first error, in the words meant for the user where there are such."""
+    for event in result.all_events:
+        if event.event_type == DagsterEventType.STEP_FAILURE:
+            failure = event.step_failure_data
+            if failure.user_failure_data and failure.user_failure_data.description:
+                return failure.user_failure_data.description
+            if failure.error:
+                cause = failure.error
+                while cause.cause:
+                    cause = cause.cause
+                return cause.message.strip()
+    return None
+
+
+def this_process() -> str:
+    """This process, told apart from a later one of the same number."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
+
+
+def _started(pid: int) -> str:
+    """When a process started, in clock ticks since boot; empty if there is none, or no /proc."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:  # noqa: PTH123
+            return stat.read().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def is_dead(process: str) -> bool:
+    """Whether a process that `this_process` named is certain to have ended."""
+    host, pid, started = process.rsplit(":", 2)
+    if host != socket.gethostname() or not started:
+        return False
+    return _started(int(pid)) != started
+
+
+def close_dead_runs(instance: dg.DagsterInstance, camera_id: str) -> None:
+    """Mark runs as failed whose process was killed: nobody else will ever end them."""
+    unfinished = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.CANCELING]
+    runs = instance.get_runs(RunsFilter(tags={"dagster/partition": camera_id}, statuses=unfinished))
+    for run in runs:
+        if is_dead(run.tags.get(PROCESS_TAG, "::")):
+            instance.report_run_failed(
+                run, "Its process was killed. What it had finished is kept; run again to go on."
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

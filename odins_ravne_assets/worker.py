@@ -1,0 +1,107 @@
+"""What a launched step runs: `python -m odins_ravne_assets.worker`.
+
+Reads what to do from Dagster Pipes, reports results there, and imports no more of Dagster than
+that. Exit codes: 0 done, 1 failed (the reason is reported), 143 stopped with its work saved.
+"""
+
+import os
+import signal
+import sys
+import threading
+from time import monotonic
+from typing import Any
+
+from dagster_pipes import PipesContext, open_dagster_pipes
+
+from odins_ravne_assets.cameras import Camera
+from odins_ravne_assets.munin.reporter import StageProgress
+from odins_ravne_assets.munin.step import StageResult, Step, Stopped
+from resources.errors import RavneError
+from resources.profile import Profile
+
+DONE, FAILED, STOPPED = 0, 1, 143
+TELL_PROGRESS_EVERY = 0.5  # seconds
+
+
+class PipesReporter:
+    """Tells the launcher, over Pipes."""
+
+    def __init__(self, pipes: PipesContext) -> None:
+        self._pipes = pipes
+        self._told = 0.0
+        self._stage = ""
+
+    def info(self, message: str) -> None:
+        self._pipes.log.info(message)
+
+    def warning(self, message: str) -> None:
+        self._pipes.log.warning(message)
+
+    def progress(self, progress: StageProgress) -> None:
+        now = monotonic()
+        last = progress.done == progress.total
+        if last or progress.stage != self._stage or now - self._told >= TELL_PROGRESS_EVERY:
+            self._told, self._stage = now, progress.stage
+            self._pipes.report_custom_message({"progress": progress._asdict()})
+
+
+def main() -> int:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=_stop_with_parent, args=[stop], daemon=True).start()
+    with open_dagster_pipes() as pipes:
+        try:
+            _run(pipes, stop)
+        except Stopped:
+            return STOPPED
+        except RavneError as error:
+            pipes.report_custom_message({"error": str(error)})
+            return FAILED
+    return DONE
+
+
+def _stop_with_parent(stop: threading.Event) -> None:
+    """The launcher holds the other end of our standard input: its end is ours."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    stop.set()
+
+
+def _run(pipes: PipesContext, stop: threading.Event) -> None:
+    asked = pipes.extras
+    camera = Camera(asked["camera_id"], asked["footage_url"], asked["output_url"])
+    step = Step(
+        camera=camera,
+        profile=Profile.model_validate(asked["profile"]),
+        reporter=PipesReporter(pipes),
+        stop=stop,
+        after_crash=asked["after_crash"],
+    )
+    for asset, result in step.run(asked["stages"]):
+        _report(pipes, asset, result)
+
+
+def _report(pipes: PipesContext, asset: str, result: StageResult) -> None:
+    pipes.report_asset_materialization(
+        asset_key=asset,
+        metadata={key: _typed(key, value) for key, value in result.facts.items()},
+        data_version=result.data_version,
+    )
+    for finding in result.findings:
+        pipes.report_asset_check(
+            asset_key=asset,
+            check_name=finding.check,
+            passed=finding.passed,
+            severity=finding.severity,  # type: ignore[arg-type]
+            metadata=dict(finding.numbers),
+        )
+
+
+def _typed(key: str, value: Any) -> Any:
+    """Facts whose key begins with `md:` are Markdown; the rest is typed by what it is."""
+    return {"raw_value": value, "type": "md"} if key.startswith("md:") else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""Step launches: a worker process does the work of a step and reports over Dagster Pipes.
+
+The interface, and its local form, a subprocess on this machine.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any, cast
+
+import dagster as dg
+from dagster import PipesExecutionResult, PipesMessageHandler
+from dagster_pipes import PipesMessage, PipesParams
+
+from resources.errors import LaunchError
+
+# Exit codes of a worker: done, failed with a message, stopped on request with its work saved.
+DONE, FAILED, STOPPED = 0, 1, 143
+
+# After a request to stop, a worker finishes what is in hand; then it is ended.
+STOP_SECONDS = 30.0
+# A worker that dies again and again without finishing anything is not started for ever.
+FRUITLESS_DEATHS = 5
+# How often progress goes to the run's log, in seconds.
+LOG_PROGRESS_EVERY = 30.0
+
+NO_WORD = "the worker failed and did not say why; its log is in this run's stderr"
+
+# A worker's progress: stage, done, total (may be None), unit.
+Progress = Mapping[str, Any]
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class StepRequest:
+    """What a worker is asked to do: plain data that goes through Pipes as JSON."""
+
+    camera_id: str
+    footage_url: str
+    output_url: str
+    stages: tuple[str, ...]
+    profile: Mapping[str, Any]  # the whole tree, as `Profile.model_dump(mode="json")`
+
+    def extras(self, after_crash: bool) -> dict[str, Any]:
+        return {
+            "camera_id": self.camera_id,
+            "footage_url": self.footage_url,
+            "output_url": self.output_url,
+            "stages": list(self.stages),
+            "profile": self.profile,
+            "after_crash": after_crash,
+        }
+
+
+class StepLauncher(ABC):
+    """Runs steps somewhere."""
+
+    @abstractmethod
+    def launch(
+        self, context: dg.AssetExecutionContext, request: StepRequest
+    ) -> Iterator[PipesExecutionResult]:
+        """Run a step to its end and give its results, one for each stage asked for.
+
+        Raises:
+            dagster.Failure: the worker said why it could not go on.
+            LaunchError: it ended without a word, again and again.
+        """
+
+
+class LocalStepLauncher(StepLauncher):
+    """Runs steps as subprocesses of this machine.
+
+    A worker that dies is started again: what it had finished is in its journal. It ends by itself
+    when this process does, however that happens: it reads an end of file on its standard input.
+    """
+
+    def __init__(self, worker_module: str, on_progress: OnProgress | None = None) -> None:
+        self._worker_module = worker_module
+        self._on_progress = on_progress
+
+    def launch(
+        self, context: dg.AssetExecutionContext, request: StepRequest
+    ) -> Iterator[PipesExecutionResult]:
+        """See StepLauncher."""
+        fruitless = 0
+        after_crash = False
+        while True:
+            attempt = _Attempt(context, self._on_progress)
+            results = attempt.run(self._worker_module, request.extras(after_crash))
+            if attempt.exit_code == DONE:
+                yield from results
+                return
+            if attempt.exit_code == FAILED:
+                raise dg.Failure(attempt.error or NO_WORD, allow_retries=False)
+            fruitless = 0 if attempt.finished_anything else fruitless + 1
+            how = _how_it_ended(attempt.exit_code)
+            if fruitless >= FRUITLESS_DEATHS:
+                raise LaunchError(
+                    f"camera {request.camera_id}: the worker {how} {fruitless} times without "
+                    "finishing anything; its log is in this run's stderr"
+                )
+            context.log.warning(
+                f"The worker {how}. Starting another one; what is finished is in the journal."
+            )
+            after_crash = True
+
+
+class _Attempt:
+    """One worker process, from its start to its end."""
+
+    def __init__(self, context: dg.AssetExecutionContext, on_progress: OnProgress | None) -> None:
+        self._context = context
+        self._tell = on_progress
+        self._logged = monotonic()
+        self.exit_code: int = FAILED
+        self.error: str | None = None
+        self.finished_anything = False
+
+    def run(self, module: str, extras: Mapping[str, Any]) -> Sequence[PipesExecutionResult]:
+        """Run a worker and wait for its end; an interrupt stops it first."""
+        with tempfile.TemporaryDirectory(prefix="munin-step-") as folder:
+            reader = _Reader(str(Path(folder) / "messages"), self._hear)
+            injector = dg.PipesFileContextInjector(str(Path(folder) / "context"))
+            with dg.open_pipes_session(self._context, injector, reader, dict(extras)) as session:
+                self.exit_code = _run_to_end(module, session.get_bootstrap_env_vars())
+        # Only now has every message been read.
+        return session.get_results(implicit_materializations=False)
+
+    def _hear(self, payload: Mapping[str, Any]) -> None:
+        """A custom message: `error` (a line for the user) or `progress`."""
+        if "error" in payload:
+            self.error = payload["error"]
+        if "progress" in payload:
+            progress = payload["progress"]
+            self.finished_anything = self.finished_anything or progress["done"] > 0
+            if self._tell:
+                self._tell(progress)
+            if monotonic() - self._logged >= LOG_PROGRESS_EVERY:
+                self._logged = monotonic()
+                of = f" of {progress['total']}" if progress["total"] is not None else ""
+                self._context.log.info(
+                    f"{progress['stage']}: {progress['done']}{of} {progress['unit']}"
+                )
+
+
+def _run_to_end(module: str, environment: Mapping[str, str]) -> int:
+    """Start a worker and wait for it; what interrupts the wait stops the worker first.
+
+    Returns:
+        Its exit code, negative for a signal.
+    """
+    worker = subprocess.Popen(
+        [sys.executable, "-m", module],
+        env={**os.environ, **environment},
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C reaches it through us, once
+    )
+    try:
+        return worker.wait()
+    except BaseException:
+        worker.terminate()
+        try:
+            worker.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
+        raise
+
+
+def _how_it_ended(exit_code: int) -> str:
+    if exit_code < 0:
+        return f"died of {signal.Signals(-exit_code).name}"
+    if exit_code == STOPPED:
+        return "was stopped"
+    return f"ended with exit code {exit_code}"
+
+
+class _Reader(dg.PipesFileMessageReader):
+    """Dagster's reader of message files, with the worker's own messages turned aside.
+
+    Dagster keeps custom messages until the session's end; progress is wanted at once, and a long
+    step tells more of it than should be kept.
+    """
+
+    def __init__(self, path: str, hear: Callable[[Mapping[str, Any]], None]) -> None:
+        super().__init__(path)
+        self._hear = hear
+
+    @contextmanager
+    def read_messages(self, handler: PipesMessageHandler) -> Iterator[PipesParams]:
+        """See PipesMessageReader."""
+        aside = cast("PipesMessageHandler", _TurnAside(handler, self._hear))
+        with super().read_messages(aside) as params:
+            yield params
+
+
+class _TurnAside:
+    """Stands before a message handler and takes the custom messages out."""
+
+    def __init__(
+        self, handler: PipesMessageHandler, hear: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        self._handler = handler
+        self._hear = hear
+
+    def handle_message(self, message: PipesMessage) -> None:
+        params = message["params"]
+        if message["method"] == "report_custom_message" and params is not None:
+            self._hear(params["payload"])
+        else:
+            self._handler.handle_message(message)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handler, name)
