@@ -8,7 +8,7 @@ and what is allowed.
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -211,6 +211,24 @@ class Profile(_Section):
     output: Output = Field(Output(), description="Where results go.")
     storage: Storage = Field(Storage(), description="How stored objects age.")
 
+    def explained(self) -> Iterator[str]:
+        """Every key with its value now and its meaning, as lines of YAML."""
+        yield from _explained(self, 0)
+
+
+def _explained(section: BaseModel, depth: int) -> Iterator[str]:
+    indent = "  " * depth
+    for key, about in type(section).model_fields.items():
+        value = getattr(section, key)
+        if isinstance(value, BaseModel):
+            yield f"{indent}{key}:  # {about.description}"
+            yield from _explained(value, depth + 1)
+        else:
+            text = yaml.safe_dump(
+                list(value) if isinstance(value, tuple) else value, default_flow_style=True
+            )
+            yield f"{indent}{key}: {text.splitlines()[0]}  # {about.description}"
+
 
 def find_profile(name_or_path: str) -> Path:
     """The file of a profile: the name of a shipped one (`local`), or the path of one's own.
@@ -276,7 +294,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None) or str(error)
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
         raise ProfileError(f"profile {path}{line}: not valid YAML: {problem}") from None
     if tree is None:
         return {}

@@ -1,0 +1,65 @@
+# `make` alone says what there is.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# The Dagster instance of this checkout; DAGSTER_HOME of the environment wins.
+export DAGSTER_HOME ?= $(CURDIR)/.munin/dagster
+# Footage for `make demo`; without it, samples that an installed package ships.
+FOOTAGE ?=
+DEMO := .munin/demo
+
+.PHONY: help demo test ui lint clean
+
+help:
+	@echo "make demo                 install what is needed and run the pipeline on sample footage"
+	@echo "make demo FOOTAGE=folder  the same on your own footage"
+	@echo "make ui                   open the Dagster UI on the same instance"
+	@echo "make test                 install what is needed and run all tests"
+	@echo "make lint                 formatting, lint and types"
+	@echo "make clean                remove the environment and everything that was made here"
+
+# Each kind of environment is made once, and again when what it is made of changes.
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not installed; install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml requirements-demo.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-demo.txt
+	@touch $@ $(VENV)/.installed $(VENV)/.demo
+
+# The sample pictures come with scikit-image; its own needs are not ours.
+$(VENV)/.demo: requirements-demo.txt | $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-demo.txt
+	@touch $@
+
+ifeq ($(FOOTAGE),)
+demo: $(VENV)/.demo
+	@$(BIN)/python tools/demo_footage.py $(DEMO)/footage/demo-camera
+	@$(BIN)/munin --profile local batch $(DEMO)/footage/demo-camera $(DEMO)/results/demo-camera
+else
+demo: $(VENV)/.installed
+	@$(BIN)/munin --profile local batch "$(FOOTAGE)"
+endif
+	@echo
+	@echo "'make ui' shows the run and its assets in the Dagster UI."
+
+ui: $(VENV)/.installed
+	@$(BIN)/munin --profile local ui
+
+test: $(VENV)/.test
+	@tests/install_browser.sh
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .munin results

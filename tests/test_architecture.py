@@ -1,0 +1,64 @@
+"""Who may know whom: DESIGN's rules, read off the source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HEAVY = {"cv2", "onnxruntime", "av", "warp", "tensorrt", "PIL"}
+
+
+def imports_of(folder: str) -> dict[Path, set[str]]:
+    """Every file of a folder, with the full names that it imports anywhere."""
+    found = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module)
+        found[path] = names
+    assert found, f"{folder} holds no Python"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [
+        ("odins_ravne_assets/munin", {"dagster", "dagster_pipes", "boto3"}),
+        ("odins_ravne_assets/hugin", {"dagster", "dagster_pipes", "boto3"}),
+        ("gpu_kernels", {"dagster", "dagster_pipes", "boto3", "odins_ravne_assets"}),
+        ("resources", {"odins_ravne_assets"}),
+    ],
+)
+def test_a_room_knows_only_whom_it_may(folder: str, forbidden: set[str]) -> None:
+    for path, names in imports_of(folder).items():
+        known = {name.partition(".")[0] for name in names}
+        assert not known & forbidden, f"{path} imports {known & forbidden}"
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys\nprint(*(n.partition('.')[0] for n in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return set(done.stdout.split())
+
+
+def test_loading_the_code_location_loads_nothing_heavy() -> None:
+    assert not modules_after("import odins_ravne_assets.definitions") & HEAVY
+
+
+def test_the_worker_imports_no_dagster_but_pipes() -> None:
+    modules = modules_after("import odins_ravne_assets.worker")
+    assert "dagster_pipes" in modules
+    assert not modules & {"dagster", "dagster_shared", "boto3"}
+
+
+def test_the_decoding_process_holds_no_models() -> None:
+    modules = modules_after("import odins_ravne_assets.munin.decoder")
+    assert not modules & {"onnxruntime", "polars", "dagster"}
