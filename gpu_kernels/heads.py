@@ -65,7 +65,7 @@ def decode(
     sizes: Sequence[tuple[int, int]],
     threshold: float,
 ) -> list[Boxes]:
-    """Boxes of each picture of a batch.
+    """Boxes of each picture of a batch; none for no pictures.
 
     Args:
         outputs: what `Engine.run` gave.
@@ -76,6 +76,8 @@ def decode(
     Raises:
         ModelError: the outputs are not of the shape that the manifest's decoding reads.
     """
+    if not sizes:
+        return []
     _check_shapes(outputs, manifest, len(sizes))
     candidates_of = _DECODINGS[manifest.detector_output.decoding]
     boxes = []
@@ -181,8 +183,13 @@ _DECODINGS: dict[str, Callable[[Sequence[NDArray[Any]], ModelManifest, float], _
 
 @lru_cache(maxsize=8)
 def _anchors(path: Path) -> Floats:
-    anchors: Floats = np.load(path, allow_pickle=False)
-    return anchors
+    try:
+        anchors = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"anchors {path}: cannot be read as .npy: {error}") from None
+    if anchors.ndim != 2 or anchors.shape[1] != 4:
+        raise ModelError(f"anchors {path}: are {anchors.shape}; [A, 4] y0, x0, y1, x1 are needed")
+    return np.asarray(anchors, dtype=np.float32)
 
 
 def _none() -> _Candidates:

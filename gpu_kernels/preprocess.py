@@ -104,7 +104,8 @@ def cut_region(
     Args:
         box: x, y, w, h as fractions of the picture.
         shape: `box` keeps the box's proportions; `square` is a square in pixels around its
-            centre, moved to stay inside the picture, and clamped only where it cannot.
+            centre, moved to stay inside the picture; a side longer than the picture's is cut off
+            at the edges instead, as `box` always is.
         margin: added on each side, in parts of the box (of its longest side for `square`).
         width, height: of the picture, in pixels.
 
