@@ -1,0 +1,198 @@
+"""How fast Stage 3 compresses, and in how much memory.
+
+    python benchmarks/stage3_compression.py --rows 10000000
+
+Makes classifications of many cameras (bursts of photos and clips of 12 species, from a seed), then
+measures in fresh processes, several times, and prints the least time and the most memory:
+
+- compressing alone: rows in memory to observations in memory, in the order in which Stage 2
+  writes its table, and shuffled, which is the worst case;
+- the stage as it runs: from the Parquet file to observations, then writing both files;
+- the peak of resident memory of the latter, interpreter and libraries included.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import polars as pl
+
+from odins_ravne_assets.hugin.observations import compress, sightings
+from odins_ravne_assets.hugin.visits_json import write_visits_json
+from odins_ravne_assets.munin import tables
+from resources.profile import Stage3
+
+ROWS_PER_CAMERA = 100_000
+FIRST_DAY_MS = 1_772_323_200_000  # 2026-03-01
+DAYS = 365
+SPECIES = [
+    ("red fox", "Vulpes vulpes"),
+    ("roe deer", "Capreolus capreolus"),
+    ("European badger", "Meles meles"),
+    ("brown hare", "Lepus europaeus"),
+    ("wild boar", "Sus scrofa"),
+    ("European pine marten", "Martes martes"),
+    ("moose", "Alces alces"),
+    ("Eurasian lynx", "Lynx lynx"),
+    ("red deer", "Cervus elaphus"),
+    ("Eurasian jay", "Garrulus glandarius"),
+    ("wolverine", "Gulo gulo"),
+    ("grey wolf", "Canis lupus"),
+]
+T = TypeVar("T")
+
+
+class StageFigures(NamedTuple):
+    compressing: float  # seconds, reading included
+    writing: float
+    visits: int
+    too_short: int
+    parquet_bytes: int
+    json_bytes: int
+    peak_bytes: int
+
+
+def make_camera(number: int, rows: int, seed: int) -> pl.DataFrame:
+    """Classifications of one camera, exactly so many rows, in the order of its table.
+
+    An encounter is a burst of 1 to 9 photos a second apart, or a clip of 1 to 20 looked-at frames;
+    one in five shows two animals. Common species come often; 15 % of labels are not sure.
+    """
+    rng = np.random.default_rng([seed, number])
+    of_clip = rng.random(rows) < 0.5
+    frames = np.where(of_clip, rng.integers(1, 21, rows), rng.integers(1, 10, rows))
+    animals = np.where(rng.random(rows) < 0.2, 2, 1)
+    encounter = np.repeat(np.arange(rows), frames * animals)[:rows]
+    seconds = np.sort(rng.integers(0, DAYS * 86_400, encounter[-1] + 1))
+    shares = 1 / np.arange(1, len(SPECIES) + 1)
+    species = rng.choice(len(SPECIES), rows, p=shares / shares.sum())
+    nth = np.arange(rows) - np.searchsorted(encounter, encounter)
+    frame, box = np.divmod(nth, animals[encounter])
+    clip = of_clip[encounter]
+    medium = np.cumsum((nth == 0) | (~clip & (box == 0))) - 1
+    columns = pl.DataFrame(
+        {
+            "medium": medium,
+            "clip": clip,
+            "frame_number": np.where(clip, frame, 0),
+            "box_number": box,
+            "time_offset_ms": np.where(clip, frame * 1000, 0),
+            "captured_at": FIRST_DAY_MS + (seconds[encounter] + frame) * 1000,
+            "species": species[encounter],
+            "detection_confidence": rng.uniform(0.3, 1, rows),
+            "confidence": rng.uniform(0.3, 1, rows),
+            "auto_ok": rng.random(rows) > 0.15,
+        }
+    )
+    return _as_table(columns, number)
+
+
+def _as_table(columns: pl.DataFrame, number: int) -> pl.DataFrame:
+    """The columns of `tables.CLASSIFICATIONS` from the numbers that were drawn."""
+    labels = pl.DataFrame(SPECIES, schema=["label", "scientific_name"], orient="row")
+    labels = labels.with_columns(species=pl.int_range(pl.len(), dtype=pl.Int64))
+    name = pl.col("medium").cast(pl.String).str.zfill(6)
+    ending = pl.when("clip").then(pl.lit("MP4")).otherwise(pl.lit("JPG"))
+    digits = pl.format("{}{}", pl.lit(f"{number:04x}"), name)
+    table = columns.join(labels, on="species", how="left", maintain_order="left").with_columns(
+        camera_id=pl.lit(f"camera{number:03}"),
+        path=pl.format("DCIM/{}RECNX/RECNX_{}.{}", 100 + pl.col("medium") // 10_000, name, ending),
+        content_hash=digits.str.pad_end(64, "0"),
+        kind=pl.when("clip").then(pl.lit("video")).otherwise(pl.lit("image")),
+        captured_at=pl.col("captured_at").cast(pl.Datetime("ms")),
+        utc_offset_minutes=pl.lit(120),
+        category=pl.lit("animal"),
+        top5=pl.lit(None),
+        detection_id=pl.format(
+            "{}-{}-{}", digits.str.pad_end(16, "0"), "frame_number", "box_number"
+        ),
+    )
+    return table.select(
+        pl.col(column).cast(kind) for column, kind in tables.CLASSIFICATIONS.items()
+    )
+
+
+def make_table(path: Path, rows: int, seed: int) -> None:
+    """Write one Parquet file with so many rows, camera after camera."""
+    cameras = -(-rows // ROWS_PER_CAMERA)
+    sizes = [rows // cameras + (number < rows % cameras) for number in range(cameras)]
+    pl.concat(make_camera(number, size, seed) for number, size in enumerate(sizes)).write_parquet(
+        path
+    )
+
+
+def measure_alone(path: Path, shuffled: bool) -> float:
+    """Seconds from rows in memory to observations in memory."""
+    rows = sightings(pl.scan_parquet(path)).collect()
+    if shuffled:
+        rows = rows.sample(fraction=1, shuffle=True, seed=1)
+    began = perf_counter()
+    compress(rows, Stage3())
+    return perf_counter() - began
+
+
+def measure_stage(path: Path) -> StageFigures:
+    """From the Parquet file to both files of results."""
+    parquet = path.with_name("observations.parquet")
+    json = path.with_name("compressed_observations.json")
+    began = perf_counter()
+    compressed = compress(sightings(pl.scan_parquet(path)), Stage3())
+    compressing = perf_counter() - began
+    began = perf_counter()
+    compressed.observations.write_parquet(parquet)
+    write_visits_json(compressed.observations, json)
+    return StageFigures(
+        compressing=compressing,
+        writing=perf_counter() - began,
+        visits=compressed.observations.height,
+        too_short=compressed.visits_too_short,
+        parquet_bytes=parquet.stat().st_size,
+        json_bytes=json.stat().st_size,
+        # Linux counts in KiB.
+        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )
+
+
+def in_fresh_process(function: Callable[..., T], *arguments: object) -> T:
+    """Call the function in a new process, whose peak of memory is therefore its own."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure Stage 3 on rows made from a seed.")
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--repeat", type=int, default=3, help="measure each so many times")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "classifications.parquet"
+        in_fresh_process(make_table, path, options.rows, options.seed)
+        times = range(options.repeat)
+        ordered = [in_fresh_process(measure_alone, path, False) for _ in times]
+        shuffled = [in_fresh_process(measure_alone, path, True) for _ in times]
+        stage = [in_fresh_process(measure_stage, path) for _ in times]
+    for name, seconds in [
+        ("compress, table order", min(ordered)),
+        ("compress, shuffled", min(shuffled)),
+        ("read and compress", min(run.compressing for run in stage)),
+        ("write Parquet and JSON", min(run.writing for run in stage)),
+    ]:
+        print(f"{name:<23}{seconds:>7.2f} s {options.rows / seconds:>12,.0f} rows/s")
+    print(f"{options.rows:,} rows, {stage[0].visits:,} visits, {stage[0].too_short:,} too short")
+    print(
+        f"{stage[0].parquet_bytes / 1e6:,.0f} MB Parquet, {stage[0].json_bytes / 1e6:,.0f} MB JSON"
+    )
+    print(f"peak memory {max(run.peak_bytes for run in stage) / 2**30:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Stage 3 of one camera: reads the tables of the stages before it, writes the files of results.
+
+stage3/observations.parquet           `tables.OBSERVATIONS`
+stage3/compressed_observations.json   the same, for programs without Parquet (`visits_json`)
+stage3/report.json                    what was seen and what was left out (`report`)
+"""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import polars as pl
+
+from odins_ravne_assets.hugin.observations import Compressed, compress, sightings
+from odins_ravne_assets.hugin.report import Tables, as_json, report
+from odins_ravne_assets.hugin.species import species_table
+from odins_ravne_assets.hugin.visits_json import write_visits_json
+from odins_ravne_assets.munin import assembly, tables
+from resources.errors import StoreError
+from resources.object_store import ObjectStore
+from resources.profile import Stage3
+
+OBSERVATIONS = "stage3/observations.parquet"
+VISITS = "stage3/compressed_observations.json"
+REPORT = "stage3/report.json"
+
+# Of each table: its key, its schema, and what writes it.
+SOURCES = {
+    "media": (assembly.MEDIA, tables.MEDIA, "Stage 0 (footage)"),
+    "processed": (assembly.PROCESSED, tables.PROCESSED, "Stage 1 (detections)"),
+    "frames": (assembly.FRAMES, tables.FRAMES, "Stage 1 (detections)"),
+    "detections": (assembly.DETECTIONS, tables.DETECTIONS, "Stage 1 (detections)"),
+    "classifications": (
+        assembly.CLASSIFICATIONS,
+        tables.CLASSIFICATIONS,
+        "Stage 2 (classifications)",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Stage3Result:
+    """The numbers of a run of Stage 3, as `Compressed` has them, and the species as Markdown."""
+
+    observations: int
+    needs_review: int
+    species_table: str
+    rows_in: int
+    rows_below_confidence: int
+    rows_without_time: int
+    rows_too_short: int
+    rows_in_visits: int
+    visits_too_short: int
+
+
+def run_stage3(store: ObjectStore, settings: Stage3, models: Mapping[str, str]) -> Stage3Result:
+    """Compress a camera's classifications into observations and write the results.
+
+    Runs on the CPU alone. The same tables and settings give the same bytes.
+
+    Args:
+        store: the camera's output, with `tables/`; `stage3/` is written.
+        settings: the rule's settings.
+        models: the role of each model and its name and version, for the report.
+
+    Raises:
+        StoreError: a table is missing, damaged or of another version; or the store refuses.
+    """
+    with ExitStack() as stack:
+        read = Tables(**{name: _table(store, stack, *source) for name, source in SOURCES.items()})
+        compressed = compress(sightings(read.classifications), settings)
+        with store.writing(OBSERVATIONS) as path:
+            compressed.observations.write_parquet(path)
+        with store.writing(VISITS) as path:
+            write_visits_json(compressed.observations, path)
+        store.write_bytes(REPORT, as_json(report(read, compressed, settings, models)))
+    return _result(compressed)
+
+
+def _table(
+    store: ObjectStore, stack: ExitStack, key: str, schema: pl.Schema, stage: str
+) -> pl.LazyFrame:
+    """A table to scan for as long as `stack` lasts, once it is known to be what it should be."""
+    if not store.exists(key):
+        raise StoreError(f"{store.url}: {key} is missing; run {stage} first")
+    table = pl.scan_parquet(stack.enter_context(store.reading(key)))
+    try:
+        found = table.collect_schema()
+    except pl.exceptions.PolarsError as error:
+        said = str(error).partition("\n")[0]
+        raise StoreError(f"{store.url}: {key} is damaged ({said}); run {stage} again") from None
+    if dict(found) != dict(schema):
+        raise StoreError(f"{store.url}: {key} is of another version; run {stage} again")
+    return table
+
+
+def _result(compressed: Compressed) -> Stage3Result:
+    return Stage3Result(
+        observations=compressed.observations.height,
+        needs_review=int(compressed.observations["needs_review"].sum()),
+        species_table=species_table(compressed.observations),
+        rows_in=compressed.rows_in,
+        rows_below_confidence=compressed.rows_below_confidence,
+        rows_without_time=compressed.rows_without_time,
+        rows_too_short=compressed.rows_too_short,
+        rows_in_visits=int(compressed.observations["detection_count"].cast(pl.Int64).sum()),
+        visits_too_short=compressed.visits_too_short,
+    )
