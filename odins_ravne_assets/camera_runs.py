@@ -32,6 +32,7 @@ class CameraRun:
     run_id: str | None = None
     status: str = "NOT STARTED"
     error: str | None = None
+    foreseen: bool = False  # the error is in words for the user; no log need be read
     exit_code: int | None = None
     log: Path | None = None
 
@@ -130,6 +131,7 @@ class CameraRuns:
                 process.run.run_id = event["run"]["run_id"]
                 process.run.status = event["run"]["status"]
                 process.run.error = event["run"]["error"]
+                process.run.foreseen = event["run"]["foreseen"]
         if not data:
             self._end(process)
 
@@ -142,9 +144,11 @@ class CameraRuns:
         if run.status == "NOT STARTED":
             run.status = "FAILURE"
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "broke off"
-            run.error = f"the run {how}; run again to go on from there; its log: {run.log}"
-        elif run.log and run.succeeded:
+            run.error = f"the run {how}; run again to go on from there"
+        if run.log and (run.foreseen or run.status != "FAILURE"):
             run.log.unlink(missing_ok=True)
+        elif run.error:
+            run.error += f" (log: {run.log})"
         self.watcher.ended(run)
 
     @contextmanager

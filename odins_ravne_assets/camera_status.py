@@ -1,6 +1,7 @@
 """What `munin status` tells of each camera."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -11,7 +12,7 @@ from odins_ravne_assets.run_camera import close_dead_runs
 from resources.object_store import local_path
 
 
-def camera_status(cameras: list[Camera]) -> list[tuple[str, str, str, str, str, str]]:
+def camera_status(cameras: Sequence[Camera]) -> list[tuple[str, str, str, str, str, str]]:
     """A row for each camera: id, last run, media, failed, visits, where the results are."""
     with dg.DagsterInstance.get() as instance:
         return [_row(instance, camera) for camera in cameras]

@@ -21,6 +21,7 @@ from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
 from odins_ravne_assets import definitions
 from odins_ravne_assets.assets import CAMERAS
 from odins_ravne_assets.events import tell
+from resources.errors import ModelError, ProfileError, RavneError, StoreError, UsageError
 
 # Who runs a run, to tell later whether it can still be running.
 PROCESS_TAG = "munin/process"
@@ -49,7 +50,9 @@ def main() -> int:
         )
         run = instance.get_run_by_id(result.run_id)
         status = run.status.value if run else "unknown"
-        tell({"run": {"run_id": result.run_id, "status": status, "error": _error(result)}})
+        error, foreseen = _error(result)
+        told = {"run_id": result.run_id, "status": status, "error": error, "foreseen": foreseen}
+        tell({"run": told})
     return 0 if result.success else 1
 
 
@@ -65,19 +68,30 @@ def _run_config(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"resources": {"settings": {"config": config}}}
 
 
-def _error(result: dg.JobExecutionResult) -> str | None:
-    """The run's first error, in the words meant for the user where there are such."""
+def _error(result: dg.JobExecutionResult) -> tuple[str | None, bool]:
+    """The run's first error, and whether it is one in words meant for the user."""
     for event in result.all_events:
         if event.event_type == DagsterEventType.STEP_FAILURE:
             failure = event.step_failure_data
             if failure.user_failure_data and failure.user_failure_data.description:
-                return failure.user_failure_data.description
-            if failure.error:
-                cause = failure.error
-                while cause.cause:
-                    cause = cause.cause
-                return cause.message.strip()
-    return None
+                return failure.user_failure_data.description, True
+            cause = failure.error
+            while cause and cause.cause:
+                cause = cause.cause
+            if cause:
+                foreseen = cause.cls_name in {each.__name__ for each in _foreseen()}
+                return _without_class(cause.message), foreseen
+    return None, False
+
+
+def _without_class(message: str) -> str:
+    """An error's text without the name of its class, which Dagster writes before it."""
+    name, colon, text = message.strip().partition(": ")
+    return text if colon and name.rpartition(".")[2].isidentifier() and " " not in name else message
+
+
+def _foreseen() -> set[type[RavneError]]:
+    return {UsageError, ProfileError, ModelError, StoreError}
 
 
 def this_process() -> str:

@@ -99,8 +99,8 @@ class LocalStore:
     """A folder of this machine."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.url = root.as_uri()
+        self.root = Path(os.path.abspath(root))  # noqa: PTH100 (keeps symlinks)
+        self.url = self.root.as_uri()
 
     def list(self, prefix: str = "", on_error: OnListError | None = None) -> Iterator[StoredObject]:
         """See ObjectStore. Links are followed, but never back into a folder they lie in."""

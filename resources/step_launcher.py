@@ -32,7 +32,6 @@ FRUITLESS_DEATHS = 5
 # How often progress goes to the run's log, in seconds.
 LOG_PROGRESS_EVERY = 30.0
 
-NO_WORD = "the worker failed and did not say why; its log is in this run's stderr"
 
 # A worker's progress: stage, done, total (may be None), unit.
 Progress = Mapping[str, Any]
@@ -98,8 +97,10 @@ class LocalStepLauncher(StepLauncher):
             if attempt.exit_code == DONE:
                 yield from results
                 return
+            if attempt.exit_code == FAILED and attempt.error:
+                raise dg.Failure(attempt.error, allow_retries=False)
             if attempt.exit_code == FAILED:
-                raise dg.Failure(attempt.error or NO_WORD, allow_retries=False)
+                raise LaunchError("the worker met an error of its own; its log has the traceback")
             fruitless = 0 if attempt.finished_anything else fruitless + 1
             how = _how_it_ended(attempt.exit_code)
             if fruitless >= FRUITLESS_DEATHS:

@@ -7,8 +7,10 @@ import cv2
 import numpy as np
 import polars as pl
 
+from gpu_kernels.preprocess import Picture
 from odins_ravne_assets.munin.assembly import BOX_KEYS, DETECTIONS
 from odins_ravne_assets.munin.journal import Stage1Journal
+from odins_ravne_assets.munin.stage2 import read_crop
 from resources.object_store import ObjectStore
 
 COLUMNS, ROWS = 4, 2
@@ -48,8 +50,8 @@ def contact_sheet(store: ObjectStore, journal: Stage1Journal) -> str | None:
     return f"![the best crops](data:image/jpeg;base64,{picture})"
 
 
-def _cell(jpeg: bytes) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
-    crop = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+def _cell(jpeg: bytes) -> Picture:
+    crop = read_crop(jpeg)
     height, width = crop.shape[:2]
     scale = CELL / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -31,6 +31,7 @@ Picture = npt.NDArray[np.uint8]
 # look at 0.4 to 1.6 megapixels, and crops of 4 megapixels still show a mouse.
 MAX_PIXELS = 4_000_000
 SLOT_BYTES = MAX_PIXELS * 3
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 # A still is decoded at a half, a quarter or an eighth of its size when its short side then still
 # has this many times the detector's: decoding is faster, and crops keep enough detail.
 CROP_RESERVE = 1.5
@@ -58,7 +59,7 @@ def decode_still(path: Path, width: int, height: int, network_side: int) -> Pict
     Raises:
         MediaError: it cannot be decoded.
     """
-    data = np.fromfile(path, np.uint8)
+    data = np.frombuffer(_whole(path.read_bytes()), np.uint8)
     flag: int = cv2.IMREAD_COLOR
     for factor, reduced in REDUCED:
         if min(width, height) / factor >= network_side * CROP_RESERVE:
@@ -68,6 +69,11 @@ def decode_still(path: Path, width: int, height: int, network_side: int) -> Pict
     if picture is None:
         raise MediaError("the image cannot be decoded")
     return _within_limits(np.asarray(picture, np.uint8))
+
+
+def _whole(data: bytes) -> bytes:
+    """OpenCV gives nothing of a JPEG that breaks off, unless its end is marked as one."""
+    return data + JPEG_END if data.startswith(JPEG_START) else data
 
 
 def decode_video(path: Path, plan: "SamplingPlan", max_pixels: float) -> Iterator[DecodedFrame]:
@@ -95,8 +101,10 @@ def decode_video(path: Path, plan: "SamplingPlan", max_pixels: float) -> Iterato
                 picture = _within_limits(_upright(frame))
                 moved = motion.moved(picture) if motion else True
                 yield DecodedFrame(picture, number, time, moved)
-    except (av.error.FFmpegError, ValueError, OverflowError) as error:
-        raise MediaError(f"the video cannot be decoded further: {error}") from None
+    except av.error.FFmpegError as error:
+        raise MediaError(f"the video cannot be decoded: {error.strerror}") from None
+    except (ValueError, OverflowError) as error:
+        raise MediaError(f"the video cannot be decoded: {error}") from None
 
 
 class SamplingPlan(NamedTuple):

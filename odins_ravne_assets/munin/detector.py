@@ -58,6 +58,8 @@ class Detector:
         own = detector.manifest.detector_output.threshold
         self._threshold = own if threshold is None else threshold
         self._classes = detector.manifest.detector_output.classes
+        # Longer side of the picture that the detector sees, in pixels.
+        self.input_side = max(detector.manifest.input.height, detector.manifest.input.width)
 
     def find(self, pictures: Sequence[Picture]) -> list[list[Box]]:
         """The boxes of each picture (uint8 BGR [h, w, 3], upright), by falling confidence."""

@@ -82,6 +82,12 @@ class Stage1Journal:
         """The content hashes of all finished media."""
         return HashSet(self._hashes_of(part) for part in self.parts())
 
+    def animals(self, part: str) -> int:
+        """How many boxes of a part hold animals."""
+        with self.reading(part, "boxes") as path:
+            boxes = pl.scan_parquet(path).select((pl.col("category") == "animal").sum())
+            return int(boxes.collect().item())
+
     def _hashes_of(self, part: str) -> pl.Series:
         with self.reading(part, "media") as path:
             return pl.read_parquet(path, columns=["content_hash"])["content_hash"]
@@ -174,7 +180,9 @@ class HashSet:
     def __len__(self) -> int:
         return len(self._sorted)
 
-    def __contains__(self, content_hash: str) -> bool:
+    def __contains__(self, content_hash: object) -> bool:
+        if not isinstance(content_hash, str):
+            return False
         wanted = np.bytes_(_short(content_hash))
         place = int(np.searchsorted(self._sorted, wanted))
         return place < len(self._sorted) and bool(self._sorted[place] == wanted)

@@ -22,7 +22,7 @@ def times_present(store: ObjectStore) -> Finding:
     with ExitStack() as stack:
         media = _scan(store, assembly.MEDIA, stack).filter(pl.col("status") == "ok")
         usable, timeless = (
-            media.select(pl.len(), pl.col("captured_at").is_null().sum())
+            media.select(usable=pl.len(), timeless=pl.col("captured_at").is_null().sum())
             .collect(engine="streaming")
             .row(0)
         )
@@ -36,8 +36,8 @@ def nothing_lost(store: ObjectStore) -> Finding:
         missing = media.join(processed, on="path", how="anti").select(pl.len()).collect().item()
         pending, unexplained = (
             processed.select(
-                (pl.col("status") == "pending").sum(),
-                (
+                pending=(pl.col("status") == "pending").sum(),
+                unexplained=(
                     pl.col("status").is_in(["failed", "duplicate"]) & pl.col("reason").is_null()
                 ).sum(),
             )
@@ -54,10 +54,10 @@ def detections_sane(store: ObjectStore) -> Finding:
         boxes = _scan(store, assembly.DETECTIONS, stack)
         total, distinct, confidence, outside = (
             boxes.select(
-                pl.len(),
-                pl.struct("path", "frame_number", "box_number").n_unique(),
-                (~_is_fraction("confidence")).sum(),
-                (
+                total=pl.len(),
+                distinct=pl.struct("path", "frame_number", "box_number").n_unique(),
+                confidence=(~_is_fraction("confidence")).sum(),
+                outside=(
                     (pl.col("x") < -slack)
                     | (pl.col("y") < -slack)
                     | (pl.col("x") + pl.col("w") > 1 + slack)

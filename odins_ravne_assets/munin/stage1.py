@@ -10,6 +10,7 @@ from threading import Event
 from time import monotonic
 
 import cv2
+import numpy as np
 
 from gpu_kernels.preprocess import Picture, cut, cut_region
 from odins_ravne_assets.munin import decoding
@@ -231,7 +232,7 @@ def cut_crop(picture: Picture, box: Box) -> Row:
             max(1, round(crop.shape[1] * CROP_SIDE / longest)),
             max(1, round(crop.shape[0] * CROP_SIDE / longest)),
         )
-        crop = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+        crop = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8)
     encoded, jpeg = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, CROP_QUALITY])
     if not encoded:
         raise AssertionError("a crop of pixels can always be encoded")

@@ -22,6 +22,7 @@ from odins_ravne_assets.munin.journal import (
     Stage2Journal,
     unlabelled_parts,
 )
+from resources.errors import ModelError, StoreError
 
 PERSON_NAME = "Homo sapiens"
 
@@ -41,6 +42,9 @@ class Stage2:
         on_progress: told the number of crops labelled so far.
         """
         self._classifier = classifier
+        if classifier.crop is None:
+            raise ModelError(f"model {classifier.name}: is no classifier; name one")
+        self._rule = classifier.crop
         self._engine = engine
         self._threshold = auto_ok_threshold
         self._batch_size = batch_size
@@ -92,8 +96,8 @@ class Stage2:
 
     def _as_trained(self, row: Row) -> Picture:
         """The part of a stored crop that the classifier's crop rule asks for, uint8 BGR."""
-        stored = cv2.imdecode(np.frombuffer(row["jpeg"], np.uint8), cv2.IMREAD_COLOR)
-        rule = self._classifier.crop
+        stored = read_crop(row["jpeg"])
+        rule = self._rule
         # The whole picture's size at the stored crop's scale.
         width = stored.shape[1] / row["crop_w"]
         height = stored.shape[0] / row["crop_h"]
@@ -105,7 +109,7 @@ class Stage2:
         )
         right = _clamp((x + w - row["crop_x"]) / row["crop_w"])
         bottom = _clamp((y + h - row["crop_y"]) / row["crop_h"])
-        return cut(np.asarray(stored, np.uint8), (left, top, right - left, bottom - top))
+        return cut(stored, (left, top, right - left, bottom - top))
 
     def _keep_category(self, boxes: pl.DataFrame) -> Iterator[Row]:
         """People and vehicles are not classified: their category is their label."""
@@ -121,6 +125,18 @@ class Stage2:
                 "auto_ok": confidence >= self._threshold,
                 "top5": None,
             }
+
+
+def read_crop(jpeg: bytes) -> Picture:
+    """A crop of the journal as a picture, uint8 BGR [h, w, 3].
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise StoreError("journal/stage1: a crop is damaged; delete the journal to make it anew")
+    return np.asarray(picture, np.uint8)
 
 
 def _clamp(fraction: float) -> float:

@@ -1,0 +1,149 @@
+"""What each stage has to show of its result: the metadata that people read in Dagster.
+
+Keys are flat; what is a number is a number, with its unit in the key, so that Dagster plots it.
+Keys that begin with `md:` hold Markdown.
+"""
+
+from contextlib import ExitStack
+
+import polars as pl
+
+from odins_ravne_assets.hugin.stage3 import Stage3Result
+from odins_ravne_assets.munin import assembly
+from odins_ravne_assets.munin.contact_sheet import contact_sheet
+from odins_ravne_assets.munin.journal import Stage1Journal
+from odins_ravne_assets.munin.reporter import Facts
+from resources.object_store import ObjectStore
+
+# Reasons that a table of failures shows; the tables hold all.
+REASONS_SHOWN = 20
+
+
+def footage_facts(store: ObjectStore, ignored: dict[str, int]) -> Facts:
+    """Args:
+    ignored: files that are no media, counted by extension.
+    """
+    with ExitStack() as stack:
+        media = _scan(store, assembly.MEDIA, stack)
+        counts = (
+            media.select(
+                pl.len().alias("media/files"),
+                (pl.col("kind") == "image").sum().alias("media/images"),
+                (pl.col("kind") == "video").sum().alias("media/videos"),
+                (pl.col("status") == "failed").sum().alias("media/failed"),
+                (pl.col("status") == "duplicate").sum().alias("media/duplicates"),
+                pl.col("bytes").sum().alias("media/bytes"),
+                pl.col("duration_seconds").sum().alias("media/video_seconds"),
+                pl.col("captured_at").min().alias("time/first"),
+                pl.col("captured_at").max().alias("time/last"),
+            )
+            .collect(engine="streaming")
+            .row(0, named=True)
+        )
+        reasons = _reasons(media.filter(pl.col("status") == "failed"))
+        sources = (
+            media.filter(pl.col("status") == "ok")
+            .group_by(pl.col("time_source").fill_null("none"))
+            .len()
+            .sort("time_source")
+            .collect(engine="streaming")
+        )
+    facts: Facts = {key: value for key, value in counts.items() if not key.startswith("time/")}
+    for key in ("time/first", "time/last"):
+        facts[key] = counts[key].isoformat(sep=" ") if counts[key] else "unknown"
+    facts |= {f"time/from_{source}": count for source, count in sources.iter_rows()}
+    facts["media/not_media"] = sum(ignored.values())
+    return facts | reasons
+
+
+def detection_facts(store: ObjectStore, journal: Stage1Journal) -> Facts:
+    with ExitStack() as stack:
+        processed = _scan(store, assembly.PROCESSED, stack)
+        counts = (
+            processed.select(
+                (pl.col("status") == "done").sum().alias("media/done"),
+                (pl.col("status") == "failed").sum().alias("media/failed"),
+                (pl.col("status") == "duplicate").sum().alias("media/duplicates"),
+                pl.col("frames_looked_at").sum().alias("frames/looked_at"),
+                pl.col("frames_skipped").sum().alias("frames/skipped_by_motion_gate"),
+                (pl.col("boxes") == 0).sum().alias("media/empty"),
+            )
+            .collect(engine="streaming")
+            .row(0, named=True)
+        )
+        reasons = _reasons(processed.filter(pl.col("status") == "failed"))
+        by_category = (
+            _scan(store, assembly.DETECTIONS, stack)
+            .group_by("category")
+            .len()
+            .collect(engine="streaming")
+        )
+    found = dict(by_category.iter_rows())
+    categories = {f"boxes/{name}": found.get(name, 0) for name in ("animal", "person", "vehicle")}
+    sheet = contact_sheet(store, journal)
+    return {**counts, **categories, **reasons, **({"md:best crops": sheet} if sheet else {})}
+
+
+def classification_facts(store: ObjectStore) -> Facts:
+    with ExitStack() as stack:
+        labels = _scan(store, assembly.CLASSIFICATIONS, stack)
+        boxes, sure = (
+            labels.select(boxes=pl.len(), sure=pl.col("auto_ok").sum())
+            .collect(engine="streaming")
+            .row(0)
+        )
+        species = (
+            labels.filter(pl.col("auto_ok"))
+            .group_by("label", "scientific_name")
+            .agg(pl.len().alias("boxes"), pl.col("confidence").max().alias("best"))
+            .sort("boxes", "label", descending=[True, False])
+            .head(REASONS_SHOWN)
+            .collect(engine="streaming")
+        )
+    lines = [
+        f"| {_cell(label)} | {_cell(name or '')} | {count} | {best:.2f} |"
+        for label, name, count, best in species.iter_rows()
+    ]
+    table = "| label | scientific name | boxes | best |\n|---|---|---|---|\n" + "\n".join(lines)
+    facts: Facts = {"boxes/labelled": boxes, "boxes/auto_ok": int(sure)}
+    return facts | ({"md:labels": table} if lines else {})
+
+
+def observation_facts(result: Stage3Result) -> Facts:
+    return {
+        "visits/total": result.observations,
+        "visits/needs_review": result.needs_review,
+        "visits/dropped_as_too_short": result.visits_too_short,
+        "rows/below_min_confidence": result.rows_below_confidence,
+        "rows/without_time": result.rows_without_time,
+        "md:species": result.species_table,
+    }
+
+
+def _reasons(failed: pl.LazyFrame) -> Facts:
+    """Failures by reason, as a Markdown table; nothing when there are none."""
+    reasons = (
+        failed.group_by("reason")
+        .agg(pl.len().alias("files"), pl.col("path").min().alias("for example"))
+        .sort("files", "reason", descending=[True, False])
+        .head(REASONS_SHOWN)
+        .collect(engine="streaming")
+    )
+    if reasons.is_empty():
+        return {}
+    lines = [
+        f"| {_cell(reason or '')} | {files} | {_cell(path)} |"
+        for reason, files, path in reasons.iter_rows()
+    ]
+    head = "| reason | files | for example |\n|---|---|---|\n"
+    return {"md:failures": head + "\n".join(lines)}
+
+
+def _cell(text: str) -> str:
+    """Text that cannot break out of a cell of a Markdown table."""
+    escaped = "".join(f"\\{c}" if c in "\\`*_{}[]<>#|!" else c for c in text)
+    return " ".join(escaped.split())
+
+
+def _scan(store: ObjectStore, key: str, stack: ExitStack) -> pl.LazyFrame:
+    return pl.scan_parquet(stack.enter_context(store.reading(key)))

@@ -1,0 +1,329 @@
+"""One step of one camera, as a worker runs it: the stages in order, from store to store.
+
+Knows nothing of where it runs: not of Dagster, not of the cloud.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from threading import Event
+from time import monotonic
+
+import polars as pl
+
+from gpu_kernels.engine import open_engine
+from gpu_kernels.manifest import load_manifest, model_hash
+from odins_ravne_assets.cameras import Camera
+from odins_ravne_assets.hugin.stage3 import OBSERVATIONS, run_stage3
+from odins_ravne_assets.munin import assembly, quality
+from odins_ravne_assets.munin.careful import Careful
+from odins_ravne_assets.munin.clock import Corrections, load_corrections
+from odins_ravne_assets.munin.decoder import SamplingPlan
+from odins_ravne_assets.munin.decoding import Decoder, DecodingSettings, Medium
+from odins_ravne_assets.munin.detector import Detector, LoadedModel
+from odins_ravne_assets.munin.facts import (
+    classification_facts,
+    detection_facts,
+    footage_facts,
+    observation_facts,
+)
+from odins_ravne_assets.munin.footage import FootageCounts, refresh_media_table
+from odins_ravne_assets.munin.journal import (
+    HashSet,
+    Stage1Journal,
+    Stage2Journal,
+    journal_key,
+    unlabelled_parts,
+)
+from odins_ravne_assets.munin.probing import Prober
+from odins_ravne_assets.munin.reporter import Facts, Reporter, StageProgress
+from odins_ravne_assets.munin.stage1 import Progress, Stage1, only_new
+from odins_ravne_assets.munin.stage2 import Stage2
+from resources.errors import StoreError
+from resources.object_store import ObjectStore, open_store
+from resources.profile import Profile
+
+# The part of a journal's key that changes when the code comes to give other answers.
+STAGE1_VERSION = 1
+STAGE2_VERSION = 1
+
+# Seconds that media in hand may take after a request to stop.
+GRACE = 20.0
+# Frames that may wait for the detector, in batches: one in hand, one gathering.
+WAITING_BATCHES = 2
+# Rows of the media table that are read at once.
+SLICE = 10_000
+
+
+class Stopped(Exception):
+    """The step was asked to stop. What is finished is in the journal."""
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage has to show. Facts are metadata: flat keys; `md:` values are Markdown."""
+
+    facts: Facts
+    findings: list[quality.Finding]
+    data_version: str
+
+
+@dataclass
+class Step:
+    """The stages of one camera."""
+
+    camera: Camera
+    profile: Profile
+    reporter: Reporter
+    stop: Event
+    after_crash: bool = False  # the worker before this one died for no known reason
+    footage: ObjectStore = field(init=False)
+    output: ObjectStore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.footage = open_store(self.camera.footage_url)
+        self.output = open_store(self.camera.output_url)
+
+    def run(self, stages: list[str]) -> Iterator[tuple[str, StageResult]]:
+        """Run the stages (names of assets) in the order of the pipeline.
+
+        Raises:
+            Stopped: `stop` was set.
+            RavneError: what a user can do something about.
+        """
+        runners: dict[str, Callable[[], StageResult]] = {
+            "footage": self._footage,
+            "detections": self._detections,
+            "classifications": self._classifications,
+            "observations": self._observations,
+        }
+        with self.output.exclusive(self._say_waiting):
+            for stage, runner in runners.items():
+                if stage in stages:
+                    yield stage, runner()
+
+    def _say_waiting(self) -> None:
+        self.reporter.info(f"{self.output.url} is in use by another run; waiting for its end")
+
+    # Stage 0
+
+    def _footage(self) -> StageResult:
+        stage0 = self.profile.pipeline.stage0
+        clocks = stage0.clock_corrections
+        tell = self._heard("footage", None, "media")
+
+        def read(counts: FootageCounts) -> None:
+            tell(counts.media)
+            self._stop_here()
+
+        with Prober(stage0) as probe:
+            counts = refresh_media_table(
+                self.camera.camera_id,
+                self.footage,
+                self.output,
+                assembly.MEDIA,
+                stage0,
+                probe,
+                load_corrections(clocks) if clocks else Corrections.none(),
+                read,
+            )
+        return StageResult(
+            footage_facts(self.output, counts.ignored),
+            [quality.times_present(self.output)],
+            self._version(assembly.MEDIA),
+        )
+
+    # Stage 1
+
+    def _detections(self) -> StageResult:
+        started = monotonic()
+        journal = self._stage1_journal()
+        finished = journal.finished()
+        new = self._count_new(finished)
+        progress = Progress()
+        if new:
+            progress = self._look_at(journal, finished, new)
+        else:
+            self.reporter.info("nothing new to look at: every medium is in the journal")
+        self._stop_here()
+        assembly.write_stage1_tables(self.output, journal)
+        seconds = monotonic() - started
+        facts = detection_facts(self.output, journal) | {
+            "media/newly_looked_at": progress.media,
+            "compute/seconds": round(seconds, 3),
+            "throughput/frames_per_second": round(progress.frames / seconds, 3),
+        }
+        findings = [quality.nothing_lost(self.output), quality.detections_sane(self.output)]
+        return StageResult(facts, findings, self._version(assembly.DETECTIONS))
+
+    def _look_at(self, journal: Stage1Journal, finished: HashSet, new: int) -> Progress:
+        settings = self.profile.pipeline.stage1
+        detector = self._load_detector()
+        careful = Careful(self.output, journal) if self.after_crash else None
+        media = only_new(self._usable_media(), finished)
+
+        def settled() -> None:
+            if careful and careful.active:
+                journal.flush()
+                careful.settled()
+
+        tell = self._heard("detections", new, "media")
+        stage = Stage1(
+            detector, journal, settings.batch_size, lambda done: tell(done.media), settled
+        )
+        decoder = Decoder(
+            self.footage,
+            careful.suspects_first(media) if careful else media,
+            self._decoding(detector),
+        )
+        tell(0)
+        stage.run(decoder, self.stop, GRACE)
+        for path, reason in stage.unreadable:
+            self.reporter.warning(f"{path}: not read this time: {reason}")
+        return stage.progress
+
+    def _decoding(self, detector: Detector) -> DecodingSettings:
+        settings = self.profile.pipeline.stage1
+        return DecodingSettings(
+            plan=SamplingPlan(
+                settings.sampling,
+                settings.frames_per_second,
+                settings.every_nth_frame,
+                settings.motion_gate,
+                settings.motion_threshold,
+            ),
+            max_pixels=self.profile.pipeline.stage0.max_megapixels * 1e6,
+            network_side=detector.input_side,
+            timeout=settings.decode_timeout,
+            processes=settings.decode_workers,
+            slots=settings.batch_size * WAITING_BATCHES,
+        )
+
+    def _load_detector(self) -> Detector:
+        models, settings = self.profile.models, self.profile.pipeline.stage1
+        loaded = self._load(models.detector)
+        categories = self._load(models.category_detector) if models.category_detector else None
+        self.reporter.info(f"{loaded.manifest.name} on {loaded.engine.description}")
+        return Detector(loaded, categories, settings.conf_threshold)
+
+    def _load(self, name: str) -> LoadedModel:
+        settings = self.profile.pipeline.stage1
+        manifest = load_manifest(name)
+        return LoadedModel(manifest, open_engine(manifest, settings.engine, settings.threads))
+
+    def _usable_media(self) -> Iterator[Medium]:
+        """The media that Stage 0 could read, each content once, in order of path."""
+        with self.output.reading(assembly.MEDIA) as path:
+            rows = pl.scan_parquet(path).filter(pl.col("status") == "ok")
+            rows = rows.select("content_hash", "path", "kind", "width", "height")
+            start = 0
+            while (slice_ := rows.slice(start, SLICE).collect()).height:
+                yield from (Medium(*row) for row in slice_.iter_rows())
+                start += SLICE
+
+    def _count_new(self, finished: HashSet) -> int:
+        return sum(1 for medium in self._usable_media() if medium.content_hash not in finished)
+
+    # Stage 2
+
+    def _classifications(self) -> StageResult:
+        started = monotonic()
+        if not self.output.exists(assembly.DETECTIONS):
+            raise StoreError(
+                f"{self.output.url}: {assembly.DETECTIONS} is missing; run Stage 1 (detections) "
+                "first"
+            )
+        stage1, stage2 = self._stage1_journal(), self._stage2_journal()
+        labelled = 0
+        if any(True for _ in unlabelled_parts(stage1, stage2)):
+            labelled = self._label(stage1, stage2)
+        self._stop_here()
+        assembly.write_stage2_table(self.output, stage1, stage2)
+        facts = classification_facts(self.output) | {
+            "boxes/newly_labelled": labelled,
+            "compute/seconds": round(monotonic() - started, 3),
+        }
+        findings = [quality.every_box_labelled(self.output)]
+        return StageResult(facts, findings, self._version(assembly.CLASSIFICATIONS))
+
+    def _label(self, stage1: Stage1Journal, stage2: Stage2Journal) -> int:
+        model = self._load(self.profile.models.classifier)
+        self.reporter.info(f"{model.manifest.name} on {model.engine.description}")
+        settings = self.profile.pipeline.stage2
+        total = sum(stage1.animals(part) for part in unlabelled_parts(stage1, stage2))
+        tell = self._heard("classifications", total, "crops")
+        tell(0)
+        stage = Stage2(
+            model.manifest, model.engine, settings.auto_ok_threshold, settings.batch_size, tell
+        )
+        stage.run(stage1, stage2, self.stop)
+        return stage.labelled
+
+    # Stage 3
+
+    def _observations(self) -> StageResult:
+        self._heard("observations", None, "visits")(0)
+        result = run_stage3(self.output, self.profile.pipeline.stage3, self._model_names())
+        findings = [
+            quality.rows_accounted_for(
+                result.rows_in,
+                result.rows_below_confidence,
+                result.rows_too_short,
+                result.rows_in_visits,
+            )
+        ]
+        return StageResult(observation_facts(result), findings, self._version(OBSERVATIONS))
+
+    # What all stages share
+
+    def _stage1_journal(self) -> Stage1Journal:
+        """The journal of the models and settings that Stage 1's answers depend on."""
+        models, stage1 = self.profile.models, self.profile.pipeline.stage1
+        names = [models.detector, models.category_detector]
+        depends_on = {
+            "version": STAGE1_VERSION,
+            "models": [model_hash(load_manifest(name)) for name in names if name],
+            "engine": stage1.engine,
+            "conf_threshold": stage1.conf_threshold,
+            "sampling": stage1.sampling,
+            "motion_gate": stage1.motion_gate,
+        }
+        if stage1.sampling == "fps":
+            depends_on["frames_per_second"] = stage1.frames_per_second
+        if stage1.sampling == "every":
+            depends_on["every_nth_frame"] = stage1.every_nth_frame
+        if stage1.motion_gate:
+            depends_on["motion_threshold"] = stage1.motion_threshold
+        return Stage1Journal(self.output, journal_key(depends_on))
+
+    def _stage2_journal(self) -> Stage2Journal:
+        depends_on = {
+            "version": STAGE2_VERSION,
+            "stage1": self._stage1_journal().key,
+            "model": model_hash(load_manifest(self.profile.models.classifier)),
+            "auto_ok_threshold": self.profile.pipeline.stage2.auto_ok_threshold,
+        }
+        return Stage2Journal(self.output, journal_key(depends_on))
+
+    def _model_names(self) -> dict[str, str]:
+        """Role of each model and its name with its hash, for the report."""
+        models = self.profile.models
+        roles = {
+            "detector": models.detector,
+            "category_detector": models.category_detector,
+            "classifier": models.classifier,
+        }
+        manifests = {role: load_manifest(name) for role, name in roles.items() if name}
+        return {role: f"{each.name} {model_hash(each)[:12]}" for role, each in manifests.items()}
+
+    def _heard(self, stage: str, total: int | None, unit: str) -> Callable[[int], None]:
+        return lambda done: self.reporter.progress(StageProgress(stage, done, total, unit))
+
+    def _stop_here(self) -> None:
+        if self.stop.is_set():
+            raise Stopped
+
+    def _version(self, key: str) -> str:
+        """A data version: changes if and only if the table does."""
+        with self.output.reading(key) as path, path.open("rb") as table:
+            return hashlib.file_digest(table, "sha256").hexdigest()[:32]
