@@ -131,14 +131,10 @@ def _cut_short(file: IO[bytes], media_format: Format) -> str | None:
         if _ends_after(file, file.tell()):
             return None
         return f"{_CUT_SHORT}: what is left of the picture is used"
-    end = file.seek(0, io.SEEK_END)
     if media_format == "png":
         # Cameras and editors append things of their own behind the end.
-        file.seek(max(0, end - _PIECE))
+        file.seek(max(0, file.seek(0, io.SEEK_END) - _PIECE))
         return None if _LAST_PNG_CHUNK in file.read(_PIECE) else _CUT_SHORT
-    if media_format == "webp":
-        file.seek(4)
-        return _CUT_SHORT if end < 8 + struct.unpack("<I", file.read(4))[0] else None
     return None
 
 

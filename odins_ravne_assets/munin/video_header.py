@@ -115,10 +115,18 @@ def _demuxer(path: Path, media_format: Format) -> str:
 
 
 def _video_of(container: InputContainer) -> VideoStream:
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            return stream
-    raise MediaError("holds no video" + (", only sound" if container.streams.audio else ""))
+    videos = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
+    if not videos:
+        raise MediaError("holds no video" + (", only sound" if container.streams.audio else ""))
+    # The library has no context for a codec it does not know, whatever its types say.
+    known = [stream for stream in videos if getattr(stream, "codec_context", None)]
+    if not known:
+        raise MediaError("holds a video in a codec that is not known: convert it to H.264")
+    return known[0]
 
 
 def _is_turned(
