@@ -54,8 +54,8 @@ class OnnxEngine:
     """onnxruntime on the CPU.
 
     Pictures go through the network one at a time. On a CPU a batch gains nothing (MegadetectorLite
-    on 2 threads: 41 ms a picture in batches of 8, 38 ms one at a time) and costs much (800 MB
-    against 300 MB); and so a picture's answer does not depend on what else is in its batch, and a
+    on 2 threads: 44 ms a picture in batches of 8, 41 ms one at a time) and costs memory (770 MB
+    against 235 MB); and so a picture's answer does not depend on what else is in its batch, and a
     model exported with a fixed batch of 1 works too.
     """
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from gpu_kernels.categories import categories_of, look_at
@@ -355,6 +356,16 @@ def test_a_picture_gets_the_same_raw_output_alone_and_in_a_batch(
     (together,) = engine.run(images)
     alone = np.concatenate([engine.run(images[k : k + 1])[0] for k in range(8)])
     assert np.array_equal(together, alone)  # tolerance 0: nothing is shared between pictures
+
+
+def test_memory_does_not_grow_with_the_batch(detector: tuple[ModelManifest, Engine]) -> None:
+    manifest, engine = detector
+    images = to_input([fit(_animal_like()[0], manifest)] * 8, manifest)
+    engine.run(images[:1])
+    before = psutil.Process().memory_info().rss
+    engine.run(images)
+    # Measured: 2 MB; with the batch as a whole in the network 540 MB.
+    assert psutil.Process().memory_info().rss - before < 100e6
 
 
 @pytest.mark.footage
