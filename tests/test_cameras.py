@@ -107,7 +107,7 @@ def test_whatever_a_folder_is_called_its_id_is_allowed(name: str) -> None:
 
 def test_each_folder_with_media_below_it_is_a_camera(tmp_path: Path) -> None:
     put(tmp_path, "north/IMG_0001.JPG", "Taï cam/2021/May/a.avi", "south/DCIM/100RECNX/1.jpg")
-    put(tmp_path, "notes/readme.txt", "README", ".Trashes/1.jpg", "@eaDir/1.jpg")
+    put(tmp_path, "notes/readme.txt", "README", "notes/.cache/1.jpg", ".Trashes/1.jpg")
     (tmp_path / "empty").mkdir()
     assert find_cameras(tmp_path) == [
         CameraFolder("Tai-cam", tmp_path / "Taï cam"),

@@ -483,14 +483,18 @@ def test_a_renamed_file_keeps_its_identity_and_a_deleted_one_goes(card: Card, pu
 
 
 def test_corrections_reach_rows_that_are_not_read_again(card: Card, put: Any) -> None:
-    put("a.jpg", DateTimeOriginal=EXIF_TIME)
+    put("a.jpg", DateTimeOriginal=EXIF_TIME, OffsetTimeOriginal="+05:00")
     before = card.refresh()["a.jpg"]
-    shifted = card.refresh(corrections=card.corrected("ridge-7,,,+60,+02:00"))["a.jpg"]
-    assert shifted["captured_at"] == datetime(2021, 5, 28, 9, 31, 11)
-    assert shifted["utc_offset_minutes"] == 120
-    shifted = card.refresh(corrections=card.corrected("ridge-7,,,+120,+02:00"))["a.jpg"]
-    assert shifted["captured_at"] == datetime(2021, 5, 28, 9, 32, 11)
-    assert card.footage.opened == []
+    for line, minute, offset in (
+        ("ridge-7,,,+60,", 31, 300),
+        ("ridge-7,,,+120,", 32, 300),
+        ("ridge-7,,,+120,+02:00", 32, 120),
+        ("ridge-7,,,+60,+03:00", 31, 180),
+    ):
+        row = card.refresh(corrections=card.corrected(line))["a.jpg"]
+        assert row["captured_at"] == datetime(2021, 5, 28, 9, minute, 11)
+        assert (row["recorded_at"], row["utc_offset_minutes"]) == (TAKEN, offset)
+        assert card.footage.opened == []
     assert card.refresh()["a.jpg"] == before
 
 
