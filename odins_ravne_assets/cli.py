@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -382,8 +383,13 @@ def ui(
     load_profile(context.obj.name)
     prepare_home()
     os.environ["MUNIN_PROFILE"] = str(find_profile(context.obj.name).absolute())
-    command = ["-m", "dagster", "dev", "-m", "odins_ravne_assets.definitions"]
+    # Dagster would have `dg dev` used, a tool for developers that is not installed here.
+    quiet = ["-W", "ignore:Function `dev_command` is superseded"]
+    command = [*quiet, "-m", "dagster", "dev", "-m", "odins_ravne_assets.definitions"]
     out.print(f"The Dagster UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
+    # Shells start background jobs with SIGINT ignored, and Dagster does to SIGTERM what is done
+    # to SIGINT: neither could such a UI be ended, nor a run that it launched.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(sys.executable, [sys.executable, *command, "-h", "127.0.0.1", "-p", str(port)])
 
 

@@ -12,6 +12,10 @@ DAGSTER_YAML = """\
 telemetry:
   enabled: false
 
+# No invitation to Dagster's community before the first look at one's own footage.
+nux:
+  enabled: false
+
 concurrency:
   runs:
     max_concurrent_runs: 2

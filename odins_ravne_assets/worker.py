@@ -85,7 +85,7 @@ def _run(pipes: PipesContext, stop: threading.Event) -> None:
 def _report(pipes: PipesContext, asset: str, result: StageResult) -> None:
     pipes.report_asset_materialization(
         asset_key=asset,
-        metadata={key: _typed(key, value) for key, value in result.facts.items()},
+        metadata=dict(_typed(key, value) for key, value in result.facts.items()),
         data_version=result.data_version,
     )
     for finding in result.findings:
@@ -98,9 +98,10 @@ def _report(pipes: PipesContext, asset: str, result: StageResult) -> None:
         )
 
 
-def _typed(key: str, value: Any) -> Any:
-    """Facts whose key begins with `md:` are Markdown; the rest is typed by what it is."""
-    return {"raw_value": value, "type": "md"} if key.startswith("md:") else value
+def _typed(key: str, value: Any) -> tuple[str, Any]:
+    """A fact as metadata: `md:` before a key says Markdown; the rest is typed by what it is."""
+    name = key.removeprefix("md:")
+    return (key, value) if name == key else (name, {"raw_value": value, "type": "md"})
 
 
 if __name__ == "__main__":
