@@ -55,6 +55,13 @@ class FootageCounts:
     hidden: int = 0  # files that operating systems left
     ignored: Counter[str] = field(default_factory=Counter)  # files that are no media, by extension
 
+    def add(self, status: str) -> None:
+        """Count one row."""
+        self.media += 1
+        self.ok += status == "ok"
+        self.failed += status == "failed"
+        self.duplicate += status == "duplicate"
+
 
 class Reading(NamedTuple):
     """What came of reading a file: its header, or why it cannot be used."""
@@ -205,8 +212,7 @@ class _Reader:
             }
             row |= self._outcome(found, self._reading_of(found))
             self._counts.bytes += found.size
-        self._counts.media += 1
-        setattr(self._counts, row["status"], getattr(self._counts, row["status"]) + 1)
+        self._counts.add(row["status"])
         return row
 
     def _reading_of(self, found: StoredObject) -> Reading:
