@@ -1,0 +1,120 @@
+"""What the pipeline costs over a bare loop: `python benchmarks/pipeline_overhead.py`.
+
+The bare loop decodes a medium and runs the detectors on it, one after the other, in one process:
+no journal, no crops, no child processes, no tables. The pipeline is Stage 1 as a worker runs it,
+model loading and tables included, on the same media with the same models and threads. Both run in
+turn, several times; the least time of each counts, and their ratio is the result.
+"""
+
+import argparse
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+from running import run_stages
+
+from gpu_kernels.engine import open_engine
+from gpu_kernels.manifest import load_manifest
+from odins_ravne_assets.munin.decoder import SamplingPlan, decode_still, decode_video
+from odins_ravne_assets.munin.detector import Detector, LoadedModel
+from resources.profile import load_profile
+
+DEFAULT_FOOTAGE = Path(__file__).parent.parent.parent / "shared" / "footage"
+STILLS, CLIPS = {".jpg", ".jpeg"}, {".mp4"}
+
+
+def copies(source: Path, suffixes: set[str], count: int, target: Path) -> Path:
+    """Media of some kinds, copied in turn until there are `count`, no two with the same content."""
+    files = [
+        path
+        for path in sorted(source.rglob("*"))
+        if path.suffix.lower() in suffixes and path.stat().st_size > 0
+    ]
+    if not files:
+        raise SystemExit(f"error: {source}: holds none of {', '.join(sorted(suffixes))}")
+    target.mkdir()
+    for number in range(count):
+        path = files[number % len(files)]
+        copy = target / f"{number:06d}{path.suffix.lower()}"
+        # Bytes after the end of a picture or a clip change its hash and nothing else.
+        copy.write_bytes(path.read_bytes() + number.to_bytes(8, "little"))
+    return target
+
+
+def load_detector() -> Detector:
+    models = load_profile("local", environ={}).models
+    names = (models.detector, models.category_detector or "")
+    loaded = [
+        LoadedModel(manifest, open_engine(manifest, "onnxruntime"))
+        for manifest in map(load_manifest, names)
+    ]
+    return Detector(loaded[0], loaded[1], None)
+
+
+def bare_loop(detector: Detector, media: pl.DataFrame, footage: Path) -> tuple[float, int]:
+    """Seconds, and frames looked at."""
+    stage1 = load_profile("local", environ={}).pipeline.stage1
+    plan = SamplingPlan("fps", stage1.frames_per_second, 1, False, stage1.motion_threshold)
+    frames = 0
+    started = time.perf_counter()
+    for path, kind, width, height in media.iter_rows():
+        for picture in pictures(footage / path, kind, width, height, detector.input_side, plan):
+            detector.find([picture])
+            frames += 1
+    return time.perf_counter() - started, frames
+
+
+def pictures(
+    path: Path, kind: str, width: int, height: int, side: int, plan: SamplingPlan
+) -> Iterator[object]:
+    if kind == "image":
+        yield decode_still(path, width, height, side)
+    else:
+        yield from (frame.picture for frame in decode_video(path, plan, 2e8))
+
+
+def pipeline(footage: Path, output: Path) -> float:
+    """Seconds of Stage 1; Stage 0 was before."""
+    started = time.perf_counter()
+    run_stages(footage, output, ["detections"], {"pipeline.stage1.motion_gate": False})
+    return time.perf_counter() - started
+
+
+def compare(name: str, footage: Path, work: Path, repeats: int) -> None:
+    run_stages(footage, work, ["footage"])
+    media = pl.read_parquet(work / "tables" / "media.parquet").filter(pl.col("status") == "ok")
+    media = media.select("path", "kind", "width", "height")
+    detector = load_detector()
+    bare, piped, frames = [], [], 0
+    for _ in range(repeats):
+        seconds, frames = bare_loop(detector, media, footage)
+        bare.append(seconds)
+        shutil.rmtree(work / "journal", ignore_errors=True)
+        piped.append(pipeline(footage, work))
+    ratio = min(piped) / min(bare)
+    print(
+        f"{name:7} {len(media):5} media {frames:6} frames   bare loop {min(bare):7.2f} s   "
+        f"pipeline {min(piped):7.2f} s   ratio {ratio:.2f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--footage", type=Path, default=DEFAULT_FOOTAGE)
+    parser.add_argument("--stills", type=int, default=100)
+    parser.add_argument("--clips", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        stills = copies(arguments.footage, STILLS, arguments.stills, work / "stills")
+        compare("stills", stills, work / "stills-out", arguments.repeats)
+        clips = copies(arguments.footage, CLIPS, arguments.clips, work / "clips")
+        compare("video", clips, work / "clips-out", arguments.repeats)
+
+
+if __name__ == "__main__":
+    main()

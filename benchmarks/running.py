@@ -1,0 +1,46 @@
+"""Runs stages of a camera in this process, for the benchmarks: no Dagster, no worker."""
+
+import sys
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from odins_ravne_assets.cameras import Camera
+from odins_ravne_assets.munin.reporter import StageProgress
+from odins_ravne_assets.munin.step import StageResult, Step
+from resources.profile import load_profile
+
+
+class Printer:
+    """Shows progress on standard error."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+
+    def info(self, message: str) -> None:
+        if not self._quiet:
+            print(message, file=sys.stderr)
+
+    def warning(self, message: str) -> None:
+        print(f"warning: {message}", file=sys.stderr)
+
+    def progress(self, progress: StageProgress) -> None:
+        if not self._quiet and sys.stderr.isatty():
+            print(f"\r{progress.stage} {progress.done}", end="", file=sys.stderr)
+
+
+def run_stages(
+    footage: Path,
+    output: Path,
+    stages: list[str],
+    overrides: dict[str, Any] | None = None,
+    quiet: bool = True,
+) -> dict[str, StageResult]:
+    """Run stages with the local profile; environment variables do not count here."""
+    step = Step(
+        camera=Camera("benchmark", footage.absolute().as_uri(), output.absolute().as_uri()),
+        profile=load_profile("local", overrides, environ={}),
+        reporter=Printer(quiet),
+        stop=Event(),
+    )
+    return dict(step.run(stages))
