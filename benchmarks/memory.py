@@ -23,7 +23,7 @@ import psutil
 from running import run_stages
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
-from demo_footage import read  # noqa: E402 (the tools are no package)
+from demo_footage import read
 
 PICTURES = 16  # different pictures that the copies are made of
 SIZE = (320, 240)

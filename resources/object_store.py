@@ -123,13 +123,17 @@ class LocalStore:
         if identity in above:
             return
         for entry in entries:
-            if entry.is_dir():
+            try:
+                is_folder, found = entry.is_dir(), entry.stat()
+            except OSError as error:
+                # Removed since it was listed, a link to nothing or to itself: there is no object.
+                # What lies behind a closed door is told.
+                if on_error is not None and error.errno in {errno.EACCES, errno.EPERM}:
+                    on_error(self._key(Path(entry.path)), error.strerror or str(error))
+                continue
+            if is_folder:
                 yield from self._walk(Path(entry.path), on_error, (*above, identity))
             elif entry.name != LOCK_FILE and not entry.name.startswith(PARTIAL_PREFIX):
-                try:
-                    found = entry.stat()
-                except OSError:
-                    continue  # removed since it was listed, or a link to nothing
                 yield StoredObject(self._key(Path(entry.path)), found.st_size, found.st_mtime_ns)
 
     def _key(self, path: Path) -> str:

@@ -54,6 +54,7 @@ def test_links_are_followed_but_loops_are_not(store: LocalStore, tmp_path: Path)
     (store.root / "real" / "up").symlink_to(store.root)
     (store.root / "linked").symlink_to(store.root / "real")
     (store.root / "nowhere").symlink_to(tmp_path / "missing")
+    (store.root / "itself").symlink_to(store.root / "itself")
     assert [stored.key for stored in store.list()] == ["linked/file", "real/file"]
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pydantic import ValidationError
+
 from odins_ravne_assets.munin.isolation import Child, ChildDied, ChildHung
 from odins_ravne_assets.munin.probe import Probe
 from resources.errors import MediaError
@@ -38,7 +40,11 @@ class Prober:
             raise MediaError(f"its header crashes the reader, which {error}") from None
         if "failed" in answer:
             raise MediaError(answer["failed"])
-        return Probe.from_message(answer["probe"])
+        try:
+            return Probe.from_message(answer["probe"])
+        except ValidationError:
+            self.close()  # taken over, perhaps, by what it read
+            raise MediaError("its header makes the reader talk nonsense") from None
 
     def _ready_child(self) -> Child:
         if self._child is None:

@@ -35,6 +35,7 @@ from odins_ravne_assets.munin.journal import (
     journal_key,
     unlabelled_parts,
 )
+from odins_ravne_assets.munin.media_files import kind_by_name
 from odins_ravne_assets.munin.probing import Prober
 from odins_ravne_assets.munin.reporter import Facts, Reporter, StageProgress
 from odins_ravne_assets.munin.stage1 import Progress, Stage1, only_new
@@ -108,6 +109,7 @@ class Step:
     # Stage 0
 
     def _footage(self) -> StageResult:
+        self._refuse_empty_footage()
         stage0 = self.profile.pipeline.stage0
         clocks = stage0.clock_corrections
         tell = self._heard("footage", None, "media")
@@ -128,10 +130,25 @@ class Step:
                 read,
             )
         return StageResult(
-            footage_facts(self.output, counts.ignored),
+            footage_facts(self.output, counts.ignored) | {"footage/url": self.footage.url},
             [quality.times_present(self.output)],
             self._version(assembly.MEDIA),
         )
+
+    def _refuse_empty_footage(self) -> None:
+        """No media at all is a mistake: a card that is not mounted must not empty the tables.
+
+        Folders that cannot be listed may hold some; they become rows.
+        """
+        unlisted: list[str] = []
+        for found in self.footage.list("", on_error=lambda key, _: unlisted.append(key)):
+            if kind_by_name(found.key):
+                return
+        if not [key for key in unlisted if key not in {"", "."}]:
+            raise StoreError(
+                f"{self.footage.url}: holds no pictures or videos; name the folder with the "
+                "footage, and see that its card or disk is mounted"
+            )
 
     # Stage 1
 
@@ -151,8 +168,9 @@ class Step:
         facts = detection_facts(self.output, journal) | {
             "media/newly_looked_at": progress.media,
             "compute/seconds": round(seconds, 3),
-            "throughput/frames_per_second": round(progress.frames / seconds, 3),
         }
+        if progress.frames:
+            facts["throughput/frames_per_second"] = round(progress.frames / seconds, 3)
         findings = [quality.nothing_lost(self.output), quality.detections_sane(self.output)]
         return StageResult(facts, findings, self._version(assembly.DETECTIONS))
 
@@ -272,7 +290,8 @@ class Step:
                 result.rows_in_visits,
             )
         ]
-        return StageResult(observation_facts(result), findings, self._version(OBSERVATIONS))
+        facts = observation_facts(result) | {"results/url": self.output.url}
+        return StageResult(facts, findings, self._version(OBSERVATIONS))
 
     # What all stages share
 
