@@ -144,7 +144,7 @@ class Step:
         for found in self.footage.list("", on_error=lambda key, _: unlisted.append(key)):
             if kind_by_name(found.key):
                 return
-        if not [key for key in unlisted if key not in {"", "."}]:
+        if not unlisted:
             raise StoreError(
                 f"{self.footage.url}: holds no pictures or videos; name the folder with the "
                 "footage, and see that its card or disk is mounted"
