@@ -22,7 +22,7 @@ StepResult = dg.MaterializeResult[Any] | dg.AssetCheckResult
 @dg.asset(
     group_name="munin",
     partitions_def=CAMERAS,
-    check_specs=check_specs("footage"),
+    check_specs=check_specs(CAMERAS, "footage"),
     kinds={"parquet"},
     code_version="1",
     description="Stage 0. One row per media file of the camera: what it is, when and where it was "
@@ -41,7 +41,7 @@ def footage(
     name="stages_1_to_3",
     partitions_def=CAMERAS,
     can_subset=True,
-    check_specs=check_specs(*LAUNCHED_TOGETHER),
+    check_specs=check_specs(CAMERAS, *LAUNCHED_TOGETHER),
     specs=[
         dg.AssetSpec(
             "detections",

@@ -1,5 +1,7 @@
 """The asset checks: what must hold of a camera's tables. `munin/quality.py` finds out."""
 
+import warnings
+
 import dagster as dg
 
 # asset -> its checks, and what each asks.
@@ -18,10 +20,14 @@ CHECKS = {
 }
 
 
-def check_specs(*assets: str) -> list[dg.AssetCheckSpec]:
-    """The checks of these assets."""
-    return [
-        dg.AssetCheckSpec(name, asset=asset, description=description)
-        for asset in assets
-        for name, description in CHECKS[asset].items()
-    ]
+def check_specs(cameras: dg.PartitionsDefinition[str], *assets: str) -> list[dg.AssetCheckSpec]:
+    """The checks of these assets, each with an outcome per camera."""
+    with warnings.catch_warnings():
+        # Dagster calls checks of partitions a preview. Without them the last camera's outcome
+        # would stand for all: a check that passed would hide one that failed.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return [
+            dg.AssetCheckSpec(name, asset=asset, description=description, partitions_def=cameras)
+            for asset in assets
+            for name, description in CHECKS[asset].items()
+        ]

@@ -25,6 +25,9 @@ from resources.errors import ModelError, ProfileError, RavneError, StoreError, U
 
 # Who runs a run, to tell later whether it can still be running.
 PROCESS_TAG = "munin/process"
+# By this tag Dagster finds the runs of a code location's jobs. A run that was not started through
+# the location has to bring it along, or the job's page would not show it.
+LOCATION_TAG = {".dagster/repository": "__repository__@odins_ravne_assets.definitions"}
 
 
 JOBS = {
@@ -46,7 +49,11 @@ def main() -> int:
             dg.reconstructable(JOBS[request["job"]]),
             instance,
             run_config=_run_config(request),
-            tags={"dagster/partition": camera_id, PROCESS_TAG: this_process()},
+            tags={
+                "dagster/partition": camera_id,
+                PROCESS_TAG: this_process(),
+                **LOCATION_TAG,
+            },
         )
         run = instance.get_run_by_id(result.run_id)
         status = run.status.value if run else "unknown"

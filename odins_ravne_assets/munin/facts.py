@@ -1,7 +1,8 @@
 """What each stage has to show of its result: the metadata that people read in Dagster.
 
 Keys are flat; what is a number is a number, with its unit in the key, so that Dagster plots it.
-Keys that begin with `md:` hold Markdown.
+Keys that begin with `md:` hold Markdown. Dagster shows them in this order: what went wrong, then
+what a person would look for first.
 """
 
 from contextlib import ExitStack
@@ -43,17 +44,17 @@ def footage_facts(store: ObjectStore, ignored: dict[str, int]) -> Facts:
         reasons = _reasons(media.filter(pl.col("status") == "failed"))
         sources = (
             media.filter(pl.col("status") == "ok")
-            .group_by(pl.col("time_source").fill_null("none"))
+            .group_by("time_source")
             .len()
-            .sort("time_source")
+            .sort("time_source", nulls_last=True)
             .collect(engine="streaming")
         )
     facts: Facts = {key: value for key, value in counts.items() if not key.startswith("time/")}
     for key in ("time/first", "time/last"):
         facts[key] = counts[key].isoformat(sep=" ") if counts[key] else "unknown"
-    facts |= {f"time/from_{source}": count for source, count in sources.iter_rows()}
-    facts["media/not_media"] = sum(ignored.values())
-    return facts | reasons
+    for source, count in sources.iter_rows():
+        facts[f"time/from_{source}" if source else "time/missing"] = count
+    return {**reasons, **facts, "files/not_media": sum(ignored.values())}
 
 
 def detection_facts(store: ObjectStore, journal: Stage1Journal) -> Facts:
@@ -64,9 +65,9 @@ def detection_facts(store: ObjectStore, journal: Stage1Journal) -> Facts:
                 (pl.col("status") == "done").sum().alias("media/done"),
                 (pl.col("status") == "failed").sum().alias("media/failed"),
                 (pl.col("status") == "duplicate").sum().alias("media/duplicates"),
+                (pl.col("boxes") == 0).sum().alias("media/empty"),
                 pl.col("frames_looked_at").sum().alias("frames/looked_at"),
                 pl.col("frames_skipped").sum().alias("frames/skipped_by_motion_gate"),
-                (pl.col("boxes") == 0).sum().alias("media/empty"),
             )
             .collect(engine="streaming")
             .row(0, named=True)
@@ -81,7 +82,7 @@ def detection_facts(store: ObjectStore, journal: Stage1Journal) -> Facts:
     found = dict(by_category.iter_rows())
     categories = {f"boxes/{name}": found.get(name, 0) for name in ("animal", "person", "vehicle")}
     sheet = contact_sheet(store, journal)
-    return {**counts, **categories, **reasons, **({"md:best crops": sheet} if sheet else {})}
+    return {**reasons, **({"md:best crops": sheet} if sheet else {}), **categories, **counts}
 
 
 def classification_facts(store: ObjectStore) -> Facts:
@@ -106,17 +107,17 @@ def classification_facts(store: ObjectStore) -> Facts:
     ]
     table = "| label | scientific name | boxes | best |\n|---|---|---|---|\n" + "\n".join(lines)
     facts: Facts = {"boxes/labelled": boxes, "boxes/auto_ok": int(sure)}
-    return facts | ({"md:labels": table} if lines else {})
+    return ({"md:labels": table} if lines else {}) | facts
 
 
 def observation_facts(result: Stage3Result) -> Facts:
     return {
+        "md:species": result.species_table,
         "visits/total": result.observations,
         "visits/needs_review": result.needs_review,
         "visits/dropped_as_too_short": result.visits_too_short,
         "rows/below_min_confidence": result.rows_below_confidence,
         "rows/without_time": result.rows_without_time,
-        "md:species": result.species_table,
     }
 
 
