@@ -53,7 +53,22 @@ class Aws(_Section):
     region: str = Field(
         "eu-north-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS region, as eu-north-1."
     )
+    name: str = Field(
+        "ravne",
+        pattern=r"^[a-z][a-z0-9-]{1,30}$",
+        description="Begins the names of all that is set up in the account, and is their tag "
+        "Project.",
+    )
     compute: Compute = Field(Compute(), description="The machines of AWS Batch.")
+    endpoint_url: str | None = Field(
+        None, description="Where AWS's services answer, if not at their own addresses."
+    )
+    endpoint_urls: dict[str, str] = Field(
+        default_factory=dict, description="The same for single services, as {pricing: URL}."
+    )
+    clock_url: str | None = Field(
+        None, description="Where the time of day comes from, if not from this machine."
+    )
 
 
 class Cloud(_Section):

@@ -1,0 +1,66 @@
+"""Clients of AWS services, made in one place: region, endpoint, retries, user agent.
+
+boto3 is imported on first use: a machine without the `cloud` extra runs everything local.
+"""
+
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+from resources.errors import UsageError
+from resources.profile import Aws
+
+# Services whose API lives in one region only, for all.
+HOME_REGIONS = {"pricing": "us-east-1", "ce": "us-east-1", "budgets": "us-east-1"}
+# botocore's adaptive mode slows down when a service throttles, and retries what it may.
+OPTIONS: dict[str, Any] = {
+    "retries": {"mode": "adaptive", "total_max_attempts": 10},
+    "connect_timeout": 10,
+    "read_timeout": 60,
+    "max_pool_connections": 32,
+    "user_agent_appid": "odins-ravne",
+}
+
+
+class AwsClients:
+    """The client of each service, made once and shared by threads (boto3 clients may be).
+
+    Args:
+        aws: region and endpoint.
+    """
+
+    def __init__(self, aws: Aws) -> None:
+        self._aws = aws
+        self._made: dict[str, Any] = {}
+        self._making = Lock()
+
+    def of(self, service: str) -> Any:
+        """The client of a service, as `batch` or `s3`.
+
+        Raises:
+            UsageError: boto3 is not installed.
+        """
+        with self._making:
+            if service not in self._made:
+                self._made[service] = self._make(service)
+            return self._made[service]
+
+    def _make(self, service: str) -> Any:
+        from botocore.config import Config
+
+        endpoint = self._aws.endpoint_urls.get(service, self._aws.endpoint_url)
+        config = Config(**OPTIONS)
+        region = HOME_REGIONS.get(service, self._aws.region)
+        return self._session.client(
+            service, region_name=region, endpoint_url=endpoint, config=config
+        )
+
+    @cached_property
+    def _session(self) -> Any:
+        try:
+            import boto3
+        except ImportError:
+            raise UsageError(
+                "this profile needs AWS: install the cloud extra, pip install 'odins-ravne[cloud]'"
+            ) from None
+        return boto3.Session()
