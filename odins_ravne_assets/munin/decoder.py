@@ -11,7 +11,7 @@ import math
 import mmap
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +31,8 @@ Picture = npt.NDArray[np.uint8]
 # look at 0.4 to 1.6 megapixels, and crops of 4 megapixels still show a mouse.
 MAX_PIXELS = 4_000_000
 SLOT_BYTES = MAX_PIXELS * 3
+# How many frames less than its header says a video may hold without being called cut.
+FORGIVEN_FRAMES, FORGIVEN_SHARE = 2, 0.1
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 # A still is decoded at a half, a quarter or an eighth of its size when its short side then still
 # has this many times the detector's: decoding is faster, and crops keep enough detail.
@@ -97,14 +99,39 @@ def decode_video(path: Path, plan: "SamplingPlan", max_pixels: float) -> Iterato
             if plan.sampling == "keyframes":
                 stream.codec_context.skip_frame = "NONKEY"
             rate = float(stream.average_rate or stream.guessed_rate or 0) or 1.0
-            for number, time, frame in plan.choose(container.decode(stream), rate):
+            seen = _Seen(container.decode(stream))
+            for number, time, frame in plan.choose(seen, rate):
                 picture = _within_limits(_upright(frame))
                 moved = motion.moved(picture) if motion else True
                 yield DecodedFrame(picture, number, time, moved)
+            if plan.sampling != "keyframes":
+                seen.complain_if_short(stream.frames)
     except av.error.FFmpegError as error:
         raise MediaError(f"the video cannot be decoded: {error.strerror}") from None
     except (ValueError, OverflowError) as error:
         raise MediaError(f"the video cannot be decoded: {error}") from None
+
+
+class _Seen:
+    """Passes frames on and counts them."""
+
+    def __init__(self, frames: Iterator[Any]) -> None:
+        self._frames = frames
+        self._count = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for frame in self._frames:
+            self._count += 1
+            yield frame
+
+    def complain_if_short(self, promised: int) -> None:
+        """Decoders end quietly where a file was cut; many headers promise a frame too many.
+
+        Args:
+            promised: frames, by the header; 0 when it does not say.
+        """
+        if promised - self._count > max(FORGIVEN_FRAMES, FORGIVEN_SHARE * promised):
+            raise MediaError(f"it holds {self._count} of the {promised} frames its header promises")
 
 
 class SamplingPlan(NamedTuple):
@@ -117,7 +144,7 @@ class SamplingPlan(NamedTuple):
     motion_threshold: float
 
     def choose(
-        self, frames: Iterator[Any], rate: float
+        self, frames: Iterable[Any], rate: float
     ) -> Iterator[tuple[int, int, Any]]:  # number, milliseconds, frame
         """The first frame and then those that the plan asks for.
 
@@ -188,7 +215,7 @@ class DecodingProcess:
             if not frames:
                 self._line.send({"failed": medium, "reason": _reason(error)})
                 return
-            remark = f"breaks off after {frames} sampled frames: {_reason(error)}"
+            remark = f"breaks off: {_reason(error)}"
             self._line.send({"end": medium, "remark": remark})
             return
         if frames:
