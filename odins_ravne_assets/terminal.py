@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.constrain import Constrain
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TaskID,
@@ -18,7 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from odins_ravne_assets.camera_runs import CameraRun
@@ -49,27 +49,42 @@ DAY, CLOCK = "%Y-%m-%d", "%H:%M:%S"
 NARROWEST = 72
 
 
+class _Bars(Progress):
+    """Bars that leave room at the edge.
+
+    A terminal writes ^C where the cursor stands. At the edge that would go to the next line, and
+    what is drawn now would stay for good.
+    """
+
+    def get_renderable(self) -> RenderableType:
+        return Constrain(super().get_renderable(), err.width - len("^C^C "))
+
+
 class ProgressBars:
     """A bar for each camera in a terminal, a line for each stage elsewhere."""
 
     def __init__(self) -> None:
-        self._bars = Progress(
+        self._bars = _Bars(
             SpinnerColumn(),
-            TextColumn("{task.fields[camera]}"),
+            TextColumn("{task.fields[camera]}", table_column=Column(max_width=24, no_wrap=True)),
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[count]}", justify="right"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=err,
             transient=True,
         )
+        self._starting: TaskID | None = None
         self._tasks: dict[str, TaskID] = {}
         self._stages: dict[str, str] = {}
 
     def __enter__(self) -> "ProgressBars":
         if err.is_terminal:
+            self._starting = self._bars.add_task(
+                "starting", camera="", count="", left="", total=None
+            )
             self._bars.start()
         return self
 
@@ -79,6 +94,9 @@ class ProgressBars:
 
     def progress(self, camera_id: str, progress: Mapping[str, Any]) -> None:
         """See camera_runs.Watcher."""
+        if self._starting is not None:
+            self._bars.remove_task(self._starting)
+            self._starting = None
         stage = STAGES[progress["stage"]]
         if self._stages.get(camera_id) != stage:
             self._stages[camera_id] = stage
@@ -87,10 +105,15 @@ class ProgressBars:
             if camera_id in self._tasks:
                 self._bars.remove_task(self._tasks[camera_id])
             self._tasks[camera_id] = self._bars.add_task(
-                stage, camera=escape(camera_id), unit=progress["unit"], total=progress["total"]
+                stage, camera=escape(camera_id), count="", left="", total=None
             )
+        done, total, unit = progress["done"], progress["total"], progress["unit"]
         self._bars.update(
-            self._tasks[camera_id], completed=progress["done"], total=progress["total"]
+            self._tasks[camera_id],
+            completed=done,
+            total=total,
+            count=f"{done}/{total} {unit}" if total else f"{done} {unit}" if done else "",
+            left="left" if total else "",
         )
 
     def ended(self, run: CameraRun) -> None:
