@@ -1,7 +1,7 @@
 """The motion gate: which sampled frames of a video need no look.
 
-A frame is looked at when it is a video's first, when something in it moved, or when the last frame
-that was looked at held a box: what stands still is looked at again until it is gone. Moved means:
+A frame is looked at when it is a video's first, when something in it moved, or when one of the
+last two looks found a box: what stands still is looked at again until it is gone. Moved means:
 differs from the last frame that moved, not from its neighbour, so that what creeps in slowly is
 noticed too. Stills have no gate.
 """
@@ -19,6 +19,9 @@ TILE = 8  # pixels of the compared picture
 # Mean change of a tile, in grey levels of 255, that counts as change; sensor noise of night
 # pictures averages out below this over a tile's 64 pixels.
 TILE_CHANGE = 6.0
+
+# Looks without a box after which one is believed to be gone: detectors miss a frame now and then.
+LOOKS_AFTER_BOX = 2
 
 
 class Motion:
@@ -53,12 +56,12 @@ class Gate:
     """One video's gate. Ask `look` for each sampled frame in order, then tell `seen`."""
 
     def __init__(self) -> None:
-        self._boxes_last_time = True  # the first frame is always looked at
+        self._looks_left = 1  # the first frame is always looked at
 
     def look(self, moved: bool) -> bool:
         """Whether the frame must be looked at; needs the last look's result."""
-        return moved or self._boxes_last_time
+        return moved or self._looks_left > 0
 
     def seen(self, boxes: int) -> None:
         """How many boxes the frame held that was looked at."""
-        self._boxes_last_time = boxes > 0
+        self._looks_left = LOOKS_AFTER_BOX if boxes else max(0, self._looks_left - 1)
