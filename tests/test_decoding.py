@@ -199,13 +199,20 @@ class ReadingAnything:
         pass
 
 
+def is_decoder(process: psutil.Process) -> bool:
+    try:
+        return "odins_ravne_assets.munin.decoder" in process.cmdline()
+    except psutil.Error:  # it has just ended
+        return False
+
+
 def kill_decoders_of_this_process(times: int) -> None:
     """Kill the decoding child as often as asked, each time once it has had time to begin."""
     killed: set[int] = set()
     deadline = time.monotonic() + 30
     while len(killed) < times and time.monotonic() < deadline:
         for child in psutil.Process().children():
-            if child.pid not in killed and "munin.decoder" in " ".join(child.cmdline()):
+            if child.pid not in killed and is_decoder(child):
                 time.sleep(0.5)
                 child.kill()
                 killed.add(child.pid)
