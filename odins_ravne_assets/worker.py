@@ -4,7 +4,6 @@ Reads what to do from Dagster Pipes, reports results there, and imports no more 
 that. Exit codes: 0 done, 1 failed (the reason is reported), 143 stopped with its work saved.
 """
 
-import os
 import signal
 import sys
 import threading
@@ -15,7 +14,8 @@ from dagster_pipes import PipesContext, open_dagster_pipes
 
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.munin.reporter import StageProgress
-from odins_ravne_assets.munin.step import StageResult, Step, Stopped
+from odins_ravne_assets.munin.step import StageResult, Step, Stopped, Unit
+from odins_ravne_assets.worker_host import Host, host_of_this_worker
 from resources.errors import RavneError
 from resources.profile import Profile
 
@@ -49,10 +49,15 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    threading.Thread(target=_stop_with_parent, args=[stop], daemon=True).start()
-    with open_dagster_pipes() as pipes:
+    host = host_of_this_worker()
+    with open_dagster_pipes(
+        context_loader=host.context_loader, message_writer=host.message_writer
+    ) as pipes:
+        profile = Profile.model_validate(pipes.extras["profile"])
+        host.watch(profile, stop, lambda why: pipes.log.warning(why))
+        pipes.report_custom_message({"host": host.facts(profile)})
         try:
-            _run(pipes, stop)
+            _run(pipes, profile, host, stop)
         except Stopped:
             return STOPPED
         except RavneError as error:
@@ -61,22 +66,16 @@ def main() -> int:
     return DONE
 
 
-def _stop_with_parent(stop: threading.Event) -> None:
-    """The launcher holds the other end of our standard input: its end is ours."""
-    while os.read(sys.stdin.fileno(), 1024):
-        pass
-    stop.set()
-
-
-def _run(pipes: PipesContext, stop: threading.Event) -> None:
+def _run(pipes: PipesContext, profile: Profile, host: Host, stop: threading.Event) -> None:
     asked = pipes.extras
-    camera = Camera(asked["camera_id"], asked["footage_url"], asked["output_url"])
     step = Step(
-        camera=camera,
-        profile=Profile.model_validate(asked["profile"]),
+        camera=Camera(asked["camera_id"], asked["footage_url"], asked["output_url"]),
+        profile=profile,
         reporter=PipesReporter(pipes),
         stop=stop,
         after_crash=asked["after_crash"],
+        unit=Unit(**asked["unit"]) if asked.get("unit") else None,
+        open_store=host.stores(profile),
     )
     for asset, result in step.run(asked["stages"]):
         _report(pipes, asset, result)

@@ -66,6 +66,7 @@ class Stage1Journal:
         self._rows: dict[str, list[Row]] = {name: [] for name in STAGE1_TABLES}
         self._opened = time.monotonic()
         self._crop_bytes = 0
+        self.written: list[str] = []  # parts that were committed through this object
 
     def parts(self) -> list[str]:
         """Names of the committed parts, in order of name."""
@@ -125,6 +126,7 @@ class Stage1Journal:
             frame = pl.DataFrame(self._rows[name], schema=schema, orient="row")
             with self._store.writing(self._object_key(part, name)) as path:
                 frame.write_parquet(path)
+        self.written.append(part)
         self._rows = {name: [] for name in STAGE1_TABLES}
         self._crop_bytes = 0
 

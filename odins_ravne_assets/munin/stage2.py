@@ -20,7 +20,6 @@ from odins_ravne_assets.munin.journal import (
     Row,
     Stage1Journal,
     Stage2Journal,
-    unlabelled_parts,
 )
 from resources.errors import ModelError, StoreError
 
@@ -51,9 +50,11 @@ class Stage2:
         self._on_progress = on_progress
         self.labelled = 0
 
-    def run(self, stage1: Stage1Journal, stage2: Stage2Journal, stop: Event) -> None:
-        """Label part after part; a part is labelled whole or not at all."""
-        for part in unlabelled_parts(stage1, stage2):
+    def run(
+        self, stage1: Stage1Journal, stage2: Stage2Journal, parts: list[str], stop: Event
+    ) -> None:
+        """Label these parts; a part is labelled whole or not at all."""
+        for part in parts:
             labels = list(self._label_part(stage1, part, stop))
             if stop.is_set():
                 return

@@ -4,6 +4,7 @@ Knows nothing of where it runs: not of Dagster, not of the cloud.
 """
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from threading import Event
@@ -44,6 +45,8 @@ from resources.errors import StoreError
 from resources.object_store import ObjectStore, open_store
 from resources.profile import Profile
 
+OpenStore = Callable[[str], ObjectStore]
+
 # The part of a journal's key that changes when the code comes to give other answers.
 STAGE1_VERSION = 1
 STAGE2_VERSION = 1
@@ -69,6 +72,14 @@ class StageResult:
     data_version: str
 
 
+@dataclass(frozen=True)
+class Unit:
+    """A run of a camera's usable media, by their places in the media table."""
+
+    start: int
+    stop: int
+
+
 @dataclass
 class Step:
     """The stages of one camera."""
@@ -78,12 +89,14 @@ class Step:
     reporter: Reporter
     stop: Event
     after_crash: bool = False  # the worker before this one died for no known reason
+    unit: Unit | None = None  # the part of the media to look at; None: all, and the tables after
+    open_store: OpenStore = open_store
     footage: ObjectStore = field(init=False)
     output: ObjectStore = field(init=False)
 
     def __post_init__(self) -> None:
-        self.footage = open_store(self.camera.footage_url)
-        self.output = open_store(self.camera.output_url)
+        self.footage = self.open_store(self.camera.footage_url)
+        self.output = self.open_store(self.camera.output_url)
 
     def run(self, stages: list[str]) -> Iterator[tuple[str, StageResult]]:
         """Run the stages (names of assets) in the order of the pipeline.
@@ -98,6 +111,10 @@ class Step:
             "classifications": self._classifications,
             "observations": self._observations,
         }
+        if self.unit:
+            # Units of one camera run side by side; whoever cut them keeps others away.
+            self._look_at_unit()
+            return
         with self.output.exclusive(self._say_waiting):
             for stage, runner in runners.items():
                 if stage in stages:
@@ -151,6 +168,17 @@ class Step:
             )
 
     # Stage 1
+
+    def _look_at_unit(self) -> None:
+        """Stages 1 and 2 of the unit's media, into the journal; the tables are made later."""
+        stage1, stage2 = self._stage1_journal(), self._stage2_journal()
+        finished = stage1.finished()
+        if new := self._count_new(finished):
+            self._look_at(stage1, finished, new)
+        self._stop_here()
+        if stage1.written:
+            self._label(stage1, stage2, stage1.written)
+        self._stop_here()
 
     def _detections(self) -> StageResult:
         started = monotonic()
@@ -234,10 +262,10 @@ class Step:
         with self.output.reading(assembly.MEDIA) as path:
             rows = pl.scan_parquet(path).filter(pl.col("status") == "ok")
             rows = rows.select("content_hash", "path", "kind", "width", "height")
-            start = 0
-            while (slice_ := rows.slice(start, SLICE).collect()).height:
+            start, end = (self.unit.start, self.unit.stop) if self.unit else (0, sys.maxsize)
+            while (slice_ := rows.slice(start, min(SLICE, end - start)).collect()).height:
                 yield from (Medium(*row) for row in slice_.iter_rows())
-                start += SLICE
+                start += slice_.height
 
     def _count_new(self, finished: HashSet) -> int:
         return sum(1 for medium in self._usable_media() if medium.content_hash not in finished)
@@ -254,7 +282,7 @@ class Step:
         stage1, stage2 = self._stage1_journal(), self._stage2_journal()
         labelled = 0
         if any(True for _ in unlabelled_parts(stage1, stage2)):
-            labelled = self._label(stage1, stage2)
+            labelled = self._label(stage1, stage2, list(unlabelled_parts(stage1, stage2)))
         self._stop_here()
         assembly.write_stage2_table(self.output, stage1, stage2)
         facts = classification_facts(self.output) | {
@@ -264,17 +292,17 @@ class Step:
         findings = [quality.every_box_labelled(self.output)]
         return StageResult(facts, findings, self._version(assembly.CLASSIFICATIONS))
 
-    def _label(self, stage1: Stage1Journal, stage2: Stage2Journal) -> int:
+    def _label(self, stage1: Stage1Journal, stage2: Stage2Journal, parts: list[str]) -> int:
         model = self._load(self.profile.models.classifier)
         self.reporter.info(f"{model.manifest.name} on {model.engine.description}")
         settings = self.profile.pipeline.stage2
-        total = sum(stage1.animals(part) for part in unlabelled_parts(stage1, stage2))
+        total = sum(stage1.animals(part) for part in parts)
         tell = self._heard("classifications", total, "crops")
         tell(0)
         stage = Stage2(
             model.manifest, model.engine, settings.auto_ok_threshold, settings.batch_size, tell
         )
-        stage.run(stage1, stage2, self.stop)
+        stage.run(stage1, stage2, parts, self.stop)
         return stage.labelled
 
     # Stage 3
