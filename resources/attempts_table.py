@@ -1,0 +1,50 @@
+"""The attempts of a launch as Dagster shows them: flat numbers, and a table to read."""
+
+from typing import Any
+
+import dagster as dg
+
+from resources.batch_pipes import console_url
+from resources.clock import Clock
+from resources.launch_record import Attempt, LaunchRecord
+
+HEAD = (
+    "| attempt | queue | machine | minutes | end | why it was submitted |\n"
+    "|---|---|---|---|---|---|\n"
+)
+
+
+def metadata_of(record: LaunchRecord, region: str, clock: Clock) -> dict[str, Any]:
+    """What the attempts of a launch have to show: flat numbers, and a table."""
+    attempts = list(record.attempts)
+    waited = sum(
+        (each.started_at or each.ended_at or clock.now()) - each.intended_at for each in attempts
+    )
+    worked = sum(
+        (each.ended_at or clock.now()) - each.started_at for each in attempts if each.started_at
+    )
+    rows = [_attempt_row(number, each) for number, each in enumerate(attempts, start=1)]
+    jobs = [each.job_id for each in attempts if each.job_id]
+    metadata: dict[str, Any] = {
+        "compute/attempts": len(attempts),
+        "compute/interruptions": sum(unit.interruptions for unit in record.units),
+        "compute/queue_seconds": round(waited, 1),
+        "compute/gpu_seconds": round(worked, 1),
+        "compute/units": len(record.units),
+        "launch/attempts": dg.MetadataValue.md(HEAD + "\n".join(rows)),
+    }
+    if jobs:
+        metadata["launch/last_job"] = dg.MetadataValue.url(console_url(region, jobs[-1]))
+    return metadata
+
+
+def _attempt_row(number: int, attempt: Attempt) -> str:
+    host = attempt.host
+    machine = f"{host.get('instance_type', '')} {host.get('zone', '')}".strip() or "none"
+    minutes = (
+        f"{(attempt.ended_at - attempt.started_at) / 60:.1f}"
+        if attempt.started_at and attempt.ended_at
+        else ""
+    )
+    cells = [str(number), attempt.queue, machine, minutes, attempt.end or "", attempt.reason]
+    return "| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |"

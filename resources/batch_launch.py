@@ -1,0 +1,398 @@
+"""A launch on AWS Batch: the jobs of a camera's work units, from the first to the last.
+
+A launch is cut into work units, each a job at a time: a unit's next job is submitted only when
+the one before is seen ended. Everything that is decided is written down before it is done
+(`launch_record.py`), and what is finished is in the worker's journal; so any process may die at any
+moment, and the next launch of the same work takes up what is still running.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+from dagster import PipesExecutionResult
+
+from resources.attempt_ends import AttemptEnd, AttemptFacts, classify_attempt
+from resources.aws_clients import AwsClients
+from resources.batch_pipes import (
+    TERMINAL,
+    Job,
+    StoreContextInjector,
+    StoreMessageReader,
+    describe_jobs,
+    submit_parameters,
+)
+from resources.clock import Clock
+from resources.errors import LaunchError
+from resources.launch_record import FOLDER, Attempt, LaunchRecord, UnitRecord
+from resources.object_store import ObjectStore
+from resources.profile import Aws
+from resources.spot_economics import Offer
+from resources.spot_market import SPOT_QUEUES, SpotEnvironment
+from resources.spot_policy import (
+    Fail,
+    JobEnd,
+    MoveToOnDemand,
+    Priority,
+    Queue,
+    Resume,
+    Rules,
+    SetAside,
+    Standing,
+    StarvationTimer,
+    Submit,
+    UnitState,
+    Wait,
+    after_end,
+    before_submit,
+    while_runnable,
+)
+from resources.step_launcher import OnProgress, StepRequest
+
+# How often jobs are looked at, in seconds: a sweep is one call for each hundred jobs.
+SWEEP_SECONDS = 15.0
+# A job just submitted may be unknown to DescribeJobs for a while.
+UNKNOWN_JOB_SECONDS = 120.0
+JOB_VCPUS = 4
+# How a job ends that we asked to stop.
+STOPPED_ENDS = (AttemptEnd.CANCELLED, AttemptEnd.INTERRUPTED)
+
+Progress = Mapping[str, Any]
+
+
+@dataclass
+class Watch:
+    """What is known of an attempt only while its job is watched."""
+
+    unit: UnitRecord
+    attempt: Attempt
+    reader: StoreMessageReader
+    session: ExitStack
+    pipes: Any  # the Pipes session
+    starved: StarvationTimer = StarvationTimer()
+    error: str | None = None
+    said_last: str = ""
+    seen: bool = False  # DescribeJobs knows it
+
+
+@dataclass
+class Launch:
+    """One launch, from its first job to its last.
+
+    Args:
+        store: the camera's output, on S3.
+        offers: asks for the prices of now.
+        request: what each job is asked to do, but for its unit.
+        on_progress: told the progress of all units together.
+    """
+
+    context: dg.AssetExecutionContext
+    record: LaunchRecord
+    store: ObjectStore
+    clients: AwsClients
+    aws: Aws
+    clock: Clock
+    rules: Rules
+    priority: Priority
+    deadline: float | None
+    offers: Callable[[], Sequence[Offer]]
+    request: StepRequest
+    on_progress: OnProgress | None
+    results: list[PipesExecutionResult] = field(default_factory=list)
+    _watched: dict[str, Watch] = field(default_factory=dict)  # by name of the job
+    _look_again: dict[int, float] = field(default_factory=dict)  # unit -> not before
+    _after_crash: set[int] = field(default_factory=set)
+
+    def run(self) -> None:
+        """Go on until every unit is done or set aside.
+
+        Raises:
+            dagster.Failure: a worker said why it could not go on.
+            LaunchError: the launch was given up; the text says why.
+        """
+        self._take_up()
+        try:
+            while any(unit.outcome == "open" for unit in self.record.units):
+                self._sweep()
+                if any(unit.outcome == "open" for unit in self.record.units):
+                    self.clock.sleep(self._pause())
+        except BaseException:
+            self._terminate_all("the run that launched it was stopped")
+            raise
+        finally:
+            self._close_sessions()
+
+    # Beginning
+
+    def _take_up(self) -> None:
+        """Watch the jobs that an earlier orchestrator left, and find those it only intended."""
+        for unit in self.record.units:
+            if (attempt := unit.active) is None:
+                continue
+            if attempt.job_id is None:
+                attempt.job_id = self._find_job(attempt)
+            if attempt.job_id is None:
+                unit.attempts.remove(attempt)  # it was never submitted
+                continue
+            self._watched[attempt.name] = self._open_session(unit, attempt)
+            self._say(unit, f"taking up job {attempt.name} ({attempt.job_id}), still running")
+        self.record.save(self.store)
+
+    def _find_job(self, attempt: Attempt) -> str | None:
+        queue = f"{self.aws.name}-{attempt.queue}"
+        named = [{"name": "JOB_NAME", "values": [attempt.name]}]
+        found = self.clients.of("batch").list_jobs(jobQueue=queue, filters=named)
+        jobs = found["jobSummaryList"]
+        return str(jobs[0]["jobId"]) if jobs else None
+
+    # One look at everything
+
+    def _sweep(self) -> None:
+        batch = self.clients.of("batch")
+        watched = list(self._watched.values())
+        jobs = describe_jobs(batch, [w.attempt.job_id for w in watched if w.attempt.job_id])
+        waiting: list[tuple[Watch, Job]] = []
+        for watch in watched:
+            watch.reader.read_new()
+            job = jobs.get(watch.attempt.job_id or "")
+            if job is None:
+                self._miss(watch)
+                continue
+            watch.seen = True
+            watch.attempt.started_at = _seconds(job.get("startedAt")) or watch.attempt.started_at
+            if job["status"] in TERMINAL:
+                self._end(watch, job)
+            elif job["status"] == "RUNNABLE" and watch.attempt.queue in SPOT_QUEUES:
+                waiting.append((watch, job))
+            else:
+                watch.starved = StarvationTimer()
+        self._consider_waiting(waiting)
+        self._submit_ready()
+
+    def _miss(self, watch: Watch) -> None:
+        """Batch does not know the job: it is new, or long gone."""
+        age = self.clock.now() - watch.attempt.intended_at
+        if watch.seen or age > UNKNOWN_JOB_SECONDS:
+            self._finish(watch, AttemptEnd.CRASHED, "AWS Batch does not know the job any more")
+
+    def _consider_waiting(self, waiting: list[tuple[Watch, Job]]) -> None:
+        """Decide on the jobs that wait for a spot machine."""
+        if not waiting:
+            return
+        market = SpotEnvironment(self.clients, self.aws, JOB_VCPUS)
+        standing = market.standing_of(str(job["jobId"]) for _, job in waiting)
+        now = self.clock.now()
+        for watch, job in waiting:
+            place = standing[str(job["jobId"])]
+            watch.starved = watch.starved.update(now, place is Standing.STARVING)
+            if watch.attempt.moving is not None:
+                continue  # cancelled already; it will be seen FAILED
+            choice = while_runnable(
+                self._state(watch.unit),
+                place,
+                watch.starved,
+                self.rules,
+                now,
+                job.get("statusReason", ""),
+            )
+            if isinstance(choice, MoveToOnDemand):
+                self._move(watch, choice.reason)
+            elif place is not Standing.MACHINE_COMING:
+                self._say_once(watch, choice.reason.partition(";")[0])
+
+    def _move(self, watch: Watch, reason: str) -> None:
+        """A job never changes queues: it is cancelled, seen FAILED, and submitted anew."""
+        self._say(watch.unit, f"moving to on-demand: {reason}")
+        watch.attempt.moving = reason
+        self.record.save(self.store)
+        self.clients.of("batch").terminate_job(jobId=watch.attempt.job_id, reason=reason[:256])
+
+    # An attempt's end
+
+    def _end(self, watch: Watch, job: Job) -> None:
+        facts = _facts(job)
+        watch.reader.read_new()
+        end = classify_attempt(facts)
+        said = watch.error if end is AttemptEnd.FAILED and watch.error else facts.said
+        watch.attempt.ended_at = _seconds(job.get("stoppedAt")) or self.clock.now()
+        self._finish(watch, end, said)
+
+    def _finish(self, watch: Watch, end: AttemptEnd, said: str) -> None:
+        unit, attempt = watch.unit, watch.attempt
+        attempt.end, attempt.said = end.value, said
+        attempt.ended_at = attempt.ended_at or self.clock.now()
+        del self._watched[attempt.name]
+        watch.session.close()
+        if end is AttemptEnd.DONE:
+            unit.outcome = "done"
+            reported = watch.pipes.get_results(implicit_materializations=False)
+            self.results += reported
+            self._say(unit, f"job {attempt.name} is done")
+            self.record.save(self.store)
+            return
+        if attempt.stopping and end in STOPPED_ENDS:
+            self.record.save(self.store)  # asked for by an earlier run; this one goes on
+            return
+        queue = _queue(attempt.queue)
+        state = self._state(unit).after(end, queue, attempt.finished_media > 0)
+        unit.interruptions = state.interruptions
+        unit.fruitless_deaths = state.fruitless_deaths
+        unit.failed_starts = state.failed_starts
+        if end in (AttemptEnd.CRASHED, AttemptEnd.OUT_OF_MEMORY):
+            self._after_crash.add(unit.number)
+        ended = JobEnd(queue, end, said, attempt.moving)
+        self._follow(unit, after_end(state, ended, self.offers(), self.rules, self.clock.now()))
+
+    def _follow(self, unit: UnitRecord, choice: Submit | Resume | Wait | SetAside | Fail) -> None:
+        """Do what was decided on a unit that is in no queue."""
+        if isinstance(choice, Submit | Resume):
+            self._submit(unit, choice.queue, choice.reason)
+        elif isinstance(choice, Wait):
+            self._look_again[unit.number] = self.clock.now() + choice.look_again_in
+            self._say(unit, f"waiting: {choice.reason}")
+            self.record.save(self.store)
+        elif isinstance(choice, SetAside):
+            unit.outcome, unit.why = "set aside", choice.reason
+            self._say(unit, f"set aside: {choice.reason}")
+            self.record.save(self.store)
+        else:
+            self.record.save(self.store)
+            raise dg.Failure(choice.reason, allow_retries=False)
+
+    # Submitting
+
+    def _submit_ready(self) -> None:
+        """Submit units that are in no queue, up to as many at once as the profile allows."""
+        now = self.clock.now()
+        at_once = self.rules.cost.max_parallel_jobs
+        for unit in self.record.units:
+            if len(self._watched) >= at_once:
+                return
+            if unit.outcome != "open" or unit.active:
+                continue
+            if now < self._look_again.get(unit.number, 0.0) or not self._may_begin(unit):
+                continue
+            self._follow(unit, before_submit(self._state(unit), self.offers(), self.rules, now))
+
+    def _may_begin(self, unit: UnitRecord) -> bool:
+        """The whole camera comes last: it makes the tables of what the units have finished."""
+        if unit.start is not None:
+            return True
+        return all(other.outcome != "open" for other in self.record.units if other is not unit)
+
+    def _submit(self, unit: UnitRecord, queue: str, reason: str) -> None:
+        number = len(unit.attempts) + 1
+        name = f"{self.aws.name}-{self.request.camera_id[:40]}-{self.record.identity}"
+        attempt = Attempt(
+            f"{name}-u{unit.number}-a{number}", queue, reason, intended_at=self.clock.now()
+        )
+        unit.attempts.append(attempt)
+        self.record.save(self.store)  # the intent, before it is done
+        watch = self._open_session(unit, attempt)
+        params = submit_parameters(
+            {
+                "jobName": attempt.name,
+                "jobQueue": f"{self.aws.name}-{queue}",
+                "jobDefinition": f"{self.aws.name}-worker",
+                "tags": {"Project": self.aws.name, "Camera": self.request.camera_id},
+            },
+            {**watch.pipes.get_bootstrap_env_vars(), "AWS_DEFAULT_REGION": self.aws.region},
+            watch.pipes.default_remote_invocation_info,
+        )
+        attempt.job_id = str(self.clients.of("batch").submit_job(**params)["jobId"])
+        self._watched[attempt.name] = watch
+        self._look_again.pop(unit.number, None)
+        self.record.save(self.store)
+        self._say(unit, f"submitted {attempt.name} to {queue}: {reason}")
+
+    def _open_session(self, unit: UnitRecord, attempt: Attempt) -> Watch:
+        """A Pipes session for a job, under a name that a later process finds again."""
+        prefix = f"{FOLDER}/{self.record.identity}/{attempt.name}"
+        session = ExitStack()
+        reader = StoreMessageReader(self.store, prefix, lambda message: self._hear(watch, message))
+        injector = StoreContextInjector(self.store, f"{prefix}/context.json")
+        extras = self.request.extras(unit.number in self._after_crash)
+        if unit.start is not None:
+            extras["unit"] = {"start": unit.start, "stop": unit.stop}
+        pipes = session.enter_context(dg.open_pipes_session(self.context, injector, reader, extras))
+        watch = Watch(unit, attempt, reader, session, pipes)
+        return watch
+
+    def _hear(self, watch: Watch, message: Mapping[str, Any]) -> None:
+        """A worker's own message: error, progress, host."""
+        if "error" in message:
+            watch.error = message["error"]
+        if "host" in message:
+            watch.attempt.host = message["host"]
+        if "progress" in message:
+            progress = message["progress"]
+            watch.attempt.finished_media = max(watch.attempt.finished_media, progress["done"])
+            if self.on_progress:
+                self.on_progress(progress)
+
+    # What all share
+
+    def _state(self, unit: UnitRecord) -> UnitState:
+        return UnitState(
+            work_seconds=unit.seconds,
+            ready_since=self.record.began_at,
+            priority=self.priority,
+            deadline=self.deadline,
+            interruptions=unit.interruptions,
+            fruitless_deaths=unit.fruitless_deaths,
+            failed_starts=unit.failed_starts,
+        )
+
+    def _pause(self) -> float:
+        """Until the next sweep."""
+        if self._watched:
+            return SWEEP_SECONDS
+        soonest = min(self._look_again.values(), default=self.clock.now())
+        return max(1.0, soonest - self.clock.now())
+
+    def _terminate_all(self, why: str) -> None:
+        for watch in self._watched.values():
+            if watch.attempt.job_id:
+                watch.attempt.stopping = why
+                self.clients.of("batch").terminate_job(jobId=watch.attempt.job_id, reason=why)
+                self._say(watch.unit, f"terminated {watch.attempt.name}: {why}")
+        self.record.save(self.store)
+
+    def _close_sessions(self) -> None:
+        for watch in self._watched.values():
+            watch.session.close()
+
+    def _say(self, unit: UnitRecord, text: str) -> None:
+        several = len(self.record.units) > 1
+        self.context.log.info(f"unit {unit.number}: {text}" if several else text)
+
+    def _say_once(self, watch: Watch, text: str) -> None:
+        if watch.said_last != text:
+            watch.said_last = text
+            self._say(watch.unit, text)
+
+
+def _facts(job: Job) -> AttemptFacts:
+    attempts = job.get("attempts") or [{}]
+    last = attempts[-1]
+    container = last.get("container", {})
+    return AttemptFacts(
+        exit_code=container.get("exitCode", 0 if job["status"] == "SUCCEEDED" else None),
+        status_reason=last.get("statusReason", ""),
+        container_reason=container.get("reason", ""),
+        job_reason=job.get("statusReason", ""),
+        stop_requested=bool(job.get("isCancelled") or job.get("isTerminated")),
+    )
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def _queue(name: str) -> Queue:
+    for queue in ("spot-high", "spot", "ondemand"):
+        if name == queue:
+            return queue  # type: ignore[return-value]
+    raise LaunchError(f"{name}: no queue of ours")

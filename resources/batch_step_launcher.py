@@ -1,0 +1,215 @@
+"""The Batch form of the step launcher: prepares a launch, and hands it to `batch_launch`."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import dagster as dg
+from dagster import PipesExecutionResult
+
+from resources.attempts_table import metadata_of
+from resources.aws_clients import AwsClients
+from resources.batch_launch import Launch
+from resources.batch_pipes import describe_jobs
+from resources.clock import Clock, clock_at
+from resources.errors import UsageError
+from resources.launch_record import (
+    FOLDER,
+    LaunchRecord,
+    UnitRecord,
+    all_records,
+    identity_of,
+    load_record,
+)
+from resources.object_store import ObjectStore, open_store
+from resources.price_sources import PriceSource
+from resources.profile import Aws, Profile
+from resources.spot_economics import Offer, Overheads
+from resources.spot_policy import Priority, Rules
+from resources.staging import stage_up
+from resources.step_launcher import LocalStepLauncher, OnProgress, StepLauncher, StepRequest
+from resources.work_units import ExpectedMedium, WorkUnit, seconds_per_frame, work_units
+
+# Expected work of a job whose media are not counted: reading headers, labelling, tables.
+UNCOUNTED_SECONDS = 600.0
+# Prices are asked for anew after this many seconds.
+PRICES_LAST = 300.0
+
+CountMedia = Callable[[ObjectStore, Profile], Iterable[ExpectedMedium]]
+
+
+class BatchStepLauncher(StepLauncher):
+    """Runs steps as jobs of AWS Batch, spot first.
+
+    Args:
+        local: runs what is better done here: reading the headers of footage that lies here.
+        count_media: the usable media of a camera's media table, in order.
+    """
+
+    def __init__(
+        self, local: LocalStepLauncher, count_media: CountMedia, on_progress: OnProgress | None
+    ) -> None:
+        self._local = local
+        self._count_media = count_media
+        self._on_progress = on_progress
+
+    def launch(
+        self, context: dg.AssetExecutionContext, request: StepRequest
+    ) -> Iterator[PipesExecutionResult]:
+        """See StepLauncher. A profile without a cloud runs on this machine."""
+        profile = Profile.model_validate(request.profile)
+        here = urlsplit(request.footage_url).scheme == "file"
+        if profile.cloud is None or (here and request.stages == ("footage",)):
+            yield from self._local.launch(context, request)
+            return
+        if urlsplit(request.output_url).scheme != "s3":
+            raise UsageError(
+                f"OUTPUT {request.output_url}: jobs on AWS cannot reach it; name an s3:// URL"
+            )
+        yield from _CloudStep(self, context, request, profile, profile.cloud.aws).run()
+
+    def units(
+        self, store: ObjectStore, profile: Profile, stages: tuple[str, ...]
+    ) -> list[WorkUnit]:
+        """How the camera is cut; no units where no media are looked at."""
+        if "detections" not in stages:
+            return []
+        per_frame = seconds_per_frame(0, 0.0)
+        return work_units(
+            lambda: self._count_media(store, profile),
+            per_frame,
+            Overheads(),
+            profile.pipeline.cost_optimization,
+        )
+
+    @property
+    def on_progress(self) -> OnProgress | None:
+        return self._on_progress
+
+
+class _CloudStep:
+    """One step of one camera on AWS."""
+
+    def __init__(
+        self,
+        launcher: BatchStepLauncher,
+        context: dg.AssetExecutionContext,
+        request: StepRequest,
+        profile: Profile,
+        aws: Aws,
+    ) -> None:
+        self._launcher = launcher
+        self._context = context
+        self._request = request
+        self._profile = profile
+        self._aws = aws
+        self._clock: Clock = clock_at(aws.clock_url)
+        self._clients = AwsClients(aws)
+        self._store = open_store(request.output_url, self._clients)
+        self._prices = PriceSource(self._clients, aws)
+        self._offers: tuple[float, list[Offer]] = (float("-inf"), [])
+
+    def run(self) -> Iterator[PipesExecutionResult]:
+        lease = open_store(f"{self._request.output_url.rstrip('/')}/{FOLDER}", self._clients)
+        with lease.exclusive(self._say_waiting):
+            request = self._staged()
+            record = self._record(request)
+            launch = self._launch(record, request)
+            launch.run()
+            record.finished = True
+            record.save(self._store)
+        metadata = metadata_of(record, self._aws.region, self._clock)
+        for result in launch.results:
+            if isinstance(result, dg.MaterializeResult):
+                yield result._replace(metadata={**(result.metadata or {}), **metadata})
+            else:
+                yield result
+
+    def _say_waiting(self) -> None:
+        self._context.log.info("another launch of this camera is going on; waiting for its end")
+
+    def _staged(self) -> StepRequest:
+        """The request with footage that jobs can reach: what lies here is copied up first."""
+        request = self._request
+        needs_media = {"footage", "detections"} & set(request.stages)
+        if urlsplit(request.footage_url).scheme != "file" or not needs_media:
+            return request
+        bucket = urlsplit(request.output_url).netloc
+        url = f"s3://{bucket}/footage/{request.camera_id}"
+        self._context.log.info(f"copying the footage to {url}; what is there is skipped")
+        staged = stage_up(open_store(request.footage_url), open_store(url, self._clients))
+        self._context.log.info(f"footage is at {url}: {staged}")
+        return replace(request, footage_url=url)
+
+    def _record(self, request: StepRequest) -> LaunchRecord:
+        """The record of this launch: one that an earlier process left open, or a new one."""
+        units = self._launcher.units(self._store, self._profile, request.stages)
+        asked = {
+            "stages": request.stages,
+            "profile": request.profile,
+            "footage": request.footage_url,
+            "units": [(unit.first_path, unit.last_path, unit.frames) for unit in units],
+        }
+        identity = identity_of(asked)
+        self._end_others(identity)
+        known = load_record(self._store, identity)
+        if known and not known.finished:
+            self._context.log.info("taking up a launch that was left unfinished")
+            return known
+        return LaunchRecord(identity, self._clock.now(), _unit_records(units))
+
+    def _end_others(self, identity: str) -> None:
+        """Launches of this camera for other settings are over: end their jobs."""
+        for other in all_records(self._store):
+            if other.finished or other.identity == identity:
+                continue
+            ids = [each.job_id for each in other.attempts if each.active and each.job_id]
+            running = describe_jobs(self._clients.of("batch"), ids)
+            for job_id in running:
+                why = "another launch of this camera, with other settings, took over"
+                self._clients.of("batch").terminate_job(jobId=job_id, reason=why)
+            other.finished = True
+            other.save(self._store)
+
+    def _launch(self, record: LaunchRecord, request: StepRequest) -> Launch:
+        pipeline = self._profile.pipeline
+        compute = self._aws.compute
+        return Launch(
+            context=self._context,
+            record=record,
+            store=self._store,
+            clients=self._clients,
+            aws=self._aws,
+            clock=self._clock,
+            rules=Rules(compute, pipeline.cost_optimization),
+            priority=self._priority(),
+            deadline=None,
+            offers=self._offers_now,
+            request=request,
+            on_progress=self._launcher.on_progress,
+        )
+
+    def _priority(self) -> Priority:
+        asked = self._context.run.tags.get("munin/priority", "normal")
+        for priority in ("low", "normal", "high"):
+            if asked == priority:
+                return priority  # type: ignore[return-value]
+        raise UsageError(f"priority {asked}: is not low, normal or high")
+
+    def _offers_now(self) -> list[Offer]:
+        at, offers = self._offers
+        now = self._clock.now()
+        if now - at > PRICES_LAST:
+            book = self._prices.book(now)
+            offers = book.offers(self._aws.compute.instance_types, now)
+            self._offers = (now, offers)
+        return offers
+
+
+def _unit_records(units: list[WorkUnit]) -> list[UnitRecord]:
+    """A job for each unit, and one for the whole camera that makes the tables; it alone if small."""
+    if len(units) <= 1:
+        seconds = units[0].seconds if units else UNCOUNTED_SECONDS
+        return [UnitRecord(0, None, None, seconds)]
+    parts = [UnitRecord(unit.number, unit.start, unit.stop, unit.seconds) for unit in units]
+    return [*parts, UnitRecord(len(parts), None, None, UNCOUNTED_SECONDS)]

@@ -1,0 +1,110 @@
+"""What a launch intends and has done, written down before it is done.
+
+SubmitJob has no idempotency token, so the intent comes first: whoever takes a launch up after its
+orchestrator died finds each intended attempt's job by its name, which no other attempt has.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from resources.object_store import ObjectStore
+
+FOLDER = "launches"
+
+UnitOutcome = Literal["open", "done", "set aside"]
+
+
+@dataclass
+class Attempt:
+    """One job of Batch, and what is known of it. Times are seconds since 1970 UTC."""
+
+    name: str  # of the job
+    queue: str  # spot-high | spot | ondemand
+    reason: str  # why it was submitted, and there
+    intended_at: float
+    job_id: str | None = None  # None: intended, but not known to be submitted
+    moving: str | None = None  # why it is being moved to on-demand; it is cancelled first
+    stopping: str | None = None  # why we asked it to stop
+    started_at: float | None = None
+    ended_at: float | None = None
+    end: str | None = None  # an AttemptEnd
+    said: str | None = None  # what Batch or the worker said of its end
+    finished_media: int = 0
+    host: dict[str, str] = field(default_factory=dict)  # instance_id, instance_type, zone, market
+
+    @property
+    def active(self) -> bool:
+        return self.end is None
+
+
+@dataclass
+class UnitRecord:
+    """A stretch of the camera's usable media, or all of them with the tables after."""
+
+    number: int
+    start: int | None  # None: the whole camera
+    stop: int | None
+    seconds: float  # expected work
+    outcome: UnitOutcome = "open"
+    why: str | None = None  # it was set aside
+    attempts: list[Attempt] = field(default_factory=list)
+    interruptions: int = 0
+    fruitless_deaths: int = 0
+    failed_starts: int = 0
+
+    @property
+    def active(self) -> Attempt | None:
+        """Its attempt that is in a queue or running, if any."""
+        return self.attempts[-1] if self.attempts and self.attempts[-1].active else None
+
+
+@dataclass
+class LaunchRecord:
+    """One launch of one camera."""
+
+    identity: str
+    began_at: float
+    units: list[UnitRecord]
+    finished: bool = False
+
+    @property
+    def attempts(self) -> Iterator[Attempt]:
+        return (attempt for unit in self.units for attempt in unit.attempts)
+
+    def save(self, store: ObjectStore) -> None:
+        """Write it down; it is safe once this returned."""
+        store.write_bytes(record_key(self.identity), json.dumps(asdict(self), indent=1).encode())
+
+
+def identity_of(asked: Mapping[str, Any]) -> str:
+    """The name of a launch: the same for the same work."""
+    text = json.dumps(asked, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def record_key(identity: str) -> str:
+    return f"{FOLDER}/{identity}/record.json"
+
+
+def load_record(store: ObjectStore, identity: str) -> LaunchRecord | None:
+    """The record of a launch, if there is one."""
+    key = record_key(identity)
+    return _parse(store.read_bytes(key)) if store.exists(key) else None
+
+
+def all_records(store: ObjectStore) -> list[LaunchRecord]:
+    """The records of all launches of a camera."""
+    keys = [found.key for found in store.list(FOLDER) if found.key.endswith("/record.json")]
+    return [_parse(store.read_bytes(key)) for key in keys]
+
+
+def _parse(data: bytes) -> LaunchRecord:
+    tree = json.loads(data)
+    units = [
+        UnitRecord(**{**unit, "attempts": [Attempt(**each) for each in unit["attempts"]]})
+        for unit in tree.pop("units")
+    ]
+    return LaunchRecord(units=units, **tree)
