@@ -38,7 +38,10 @@ class ComputeEnvironment:
         self._aws = aws
         self._clients = clients or AwsClients(aws)
         self._clock = clock or clock_at(aws.clock_url)
-        self._policy = f"{aws.name}-operator"
+        self._remedy = (
+            f"ask an administrator to attach the policy {aws.name}-operator, which `munin cost "
+            "foundation --deploy` makes"
+        )
 
     def setup(self, job_count: int, gpu_required: bool = False, on_step: OnStep = _silent) -> int:
         """Make what is missing and change what differs, for `job_count` jobs at once.
@@ -54,7 +57,7 @@ class ComputeEnvironment:
             RavneError: something that is needed first is missing, or AWS refuses.
             UsageError: the profile's machines cannot run the jobs.
         """
-        with explained("cost setup", self._policy):
+        with explained("cost setup", self._remedy):
             found = survey(self._clients, self._aws)
             if found.missing:
                 what = "; ".join(str(missing) for missing in found.missing)
@@ -87,7 +90,7 @@ class ComputeEnvironment:
         Raises:
             RavneError: AWS refuses or cannot be reached.
         """
-        with explained("cost status", self._policy):
+        with explained("cost status", self._remedy):
             return compute_status(self._clients, self._aws, self._clock)
 
     def teardown(self, force: bool = False, on_step: OnStep = _silent) -> None:
@@ -99,7 +102,7 @@ class ComputeEnvironment:
         Raises:
             RavneError: there are such jobs, or AWS refuses.
         """
-        with explained("cost teardown", self._policy):
+        with explained("cost teardown", self._remedy):
             self._teardown(on_step).everything(force)
 
     def _teardown(self, on_step: OnStep) -> Teardown:

@@ -30,12 +30,12 @@ def error_code(error: Exception) -> str:
 
 
 @contextmanager
-def explained(doing: str, policy: str) -> Iterator[None]:
+def explained(doing: str, remedy: str) -> Iterator[None]:
     """Turn what botocore raises within into an error that a user can act on.
 
     Args:
         doing: what was wanted, as `cost setup`: the message begins with it.
-        policy: the managed policy that holds the rights for it.
+        remedy: what to do when the caller has no right to it.
 
     Raises:
         RavneError: AWS refused, or could not be reached.
@@ -45,7 +45,7 @@ def explained(doing: str, policy: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise RavneError(f"{doing}: {_refusal(error, policy)}") from error
+        raise RavneError(f"{doing}: {_refusal(error, remedy)}") from error
     except NoCredentialsError as error:
         raise RavneError(
             f"{doing}: there are no AWS credentials; run `aws configure`, or set AWS_PROFILE"
@@ -54,14 +54,11 @@ def explained(doing: str, policy: str) -> Iterator[None]:
         raise RavneError(f"{doing}: AWS cannot be reached: {one_line(str(error))}") from error
 
 
-def _refusal(error: Exception, policy: str) -> str:
+def _refusal(error: Exception, remedy: str) -> str:
     operation = getattr(error, "operation_name", "the call")
     code = error_code(error)
     if code in NOT_ALLOWED:
-        return (
-            f"your credentials may not call {operation}; ask an administrator to attach the "
-            f"policy {policy} (it is made by `munin cost foundation --deploy`)"
-        )
+        return f"your credentials may not call {operation}; {remedy}"
     if code in NOT_KNOWN:
         return f"AWS does not accept your credentials ({code}); log in again"
     return f"AWS refused {operation}: {one_line(str(error))}"

@@ -63,23 +63,29 @@ def log_group_name(aws: Aws) -> str:
 def find_foundation(clients: AwsClients, aws: Aws) -> tuple[Foundation, list[Missing]]:
     """The foundation of this account and region, and what of it is not there."""
     account = str(clients.of("sts").get_caller_identity()["Account"])
-    outputs = stack_outputs(clients, stack_name(aws))
+    outputs = stack_outputs(describe_stack(clients, stack_name(aws)))
     found = _from_outputs(account, outputs) if outputs else _by_convention(clients, aws, account)
     return found, list(_missing_parts(clients, found))
 
 
-def stack_outputs(clients: AwsClients, stack: str) -> dict[str, str]:
-    """The outputs of a CloudFormation stack; empty when there is no such stack."""
+def describe_stack(clients: AwsClients, name_or_id: str) -> dict[str, Any] | None:
+    """A CloudFormation stack as it is now; None when there is none."""
     from botocore.exceptions import ClientError
 
     try:
-        stacks = clients.of("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        found = clients.of("cloudformation").describe_stacks(StackName=name_or_id)
     except ClientError as error:
         # CloudFormation's way to say that there is none.
         if error_code(error) == "ValidationError":
-            return {}
+            return None
         raise
-    return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+    return dict(found["Stacks"][0])
+
+
+def stack_outputs(stack: dict[str, Any] | None) -> dict[str, str]:
+    """The outputs of a stack; empty before it is made."""
+    found = (stack or {}).get("Outputs", [])
+    return {output["OutputKey"]: output["OutputValue"] for output in found}
 
 
 def _from_outputs(account: str, outputs: dict[str, str]) -> Foundation:
