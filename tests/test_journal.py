@@ -86,6 +86,17 @@ def test_a_part_without_its_commit_never_happened(store: LocalStore) -> None:
     assert again.parts() == [] and len(again.finished()) == 0
     with ExitStack() as stack:
         assert again.scan("boxes", stack).collect().is_empty()
+    again.remove_uncommitted()
+    assert list(store.list()) == []
+
+
+def test_removing_what_was_not_committed_leaves_what_was(store: LocalStore) -> None:
+    journal = Stage1Journal(store, "key")
+    finish(journal, 1)
+    journal.flush()
+    before = list(store.list())
+    journal.remove_uncommitted()
+    assert list(store.list()) == before
 
 
 def test_the_same_media_make_the_same_part(store: LocalStore) -> None:
