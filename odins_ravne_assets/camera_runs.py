@@ -108,7 +108,7 @@ class CameraRuns:
                 [sys.executable, "-m", "odins_ravne_assets.run_camera", json.dumps(request)],
                 env={**os.environ, EVENTS_VARIABLE: str(theirs)},
                 pass_fds=[theirs],
-                stdin=subprocess.PIPE,  # its end tells the run that we are gone
+                stdin=subprocess.PIPE,  # its end cancels the run, also when we are gone
                 stdout=handle,
                 stderr=handle,
                 start_new_session=True,  # Ctrl-C reaches it through us, once
@@ -141,7 +141,9 @@ class CameraRuns:
         del self._processes[process.events]
         run, code = process.run, process.popen.wait()
         run.exit_code = code
-        if run.status == "NOT STARTED":
+        if run.status == "NOT STARTED" and self.interrupted:
+            run.status = "CANCELED"
+        elif run.status == "NOT STARTED":
             run.status = "FAILURE"
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "broke off"
             run.error = f"the run {how}; run again to go on from there"
@@ -158,7 +160,10 @@ class CameraRuns:
             self.interrupted = True
             self.watcher.stopping()
             for process in self._processes.values():
-                process.popen.send_signal(signal.SIGKILL if hard else signal.SIGINT)
+                if hard:
+                    process.popen.kill()
+                elif process.popen.stdin:
+                    process.popen.stdin.close()
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -243,9 +243,9 @@ class _Job:
             runs = CameraRuns(self.name, name, self.overrides, at_once, watcher)
             ended = runs.run(cameras)
         _show_results([run for run in ended if run.succeeded], visits=self.name != "stage1")
-        if runs.interrupted:
-            raise typer.Exit(INTERRUPTED)
         failed = [run for run in ended if not run.succeeded]
+        if failed and runs.interrupted:
+            raise typer.Exit(INTERRUPTED)
         if failed:
             if len(ended) > 1:
                 names = ", ".join(run.camera.camera_id for run in failed)

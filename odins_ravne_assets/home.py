@@ -1,11 +1,14 @@
 """Where the Dagster instance of this machine lives, and what we keep beside it."""
 
+import fcntl
 import os
 from pathlib import Path
 
 from resources.errors import UsageError
 
 DEFAULT_HOME = "~/.odins_ravne"
+# Held while the instance is made, and what says that it has been.
+LOCK, MADE = ".making", ".made"
 
 # One run at a time for each camera, since a camera has one output; the queue holds the others.
 DAGSTER_YAML = """\
@@ -42,20 +45,32 @@ def catalog_folder() -> Path:
 
 
 def prepare_home() -> Path:
-    """Make the instance's folder, with a dagster.yaml if it has none, and name it to Dagster.
+    """Make the instance: its folder, a dagster.yaml if it has none, its databases; name it.
 
     Raises:
         UsageError: the folder cannot be made.
     """
     folder = home()
+    os.environ["DAGSTER_HOME"] = str(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "dagster.yaml").exists():
-            (folder / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
+        with (folder / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _make_instance(folder)
     except OSError as error:
         raise UsageError(
             f"DAGSTER_HOME {folder}: cannot be made ({error.strerror}); set it to a folder that "
             "can be written"
         ) from None
-    os.environ["DAGSTER_HOME"] = str(folder)
     return folder
+
+
+def _make_instance(folder: Path) -> None:
+    """Make what is missing. Only one process may: two at once leave databases nobody can open."""
+    if not (folder / "dagster.yaml").exists():
+        (folder / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
+    if not (folder / MADE).exists():
+        import dagster as dg  # takes a second, which only the first command should cost
+
+        with dg.DagsterInstance.get():
+            (folder / MADE).touch()

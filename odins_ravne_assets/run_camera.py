@@ -1,8 +1,8 @@
 """One camera's Dagster run as a process: `python -m odins_ravne_assets.run_camera REQUEST`.
 
 Started by the command line, one for each camera. It is an ordinary run of a job in the instance,
-with the camera as its partition. REQUEST is JSON: camera_id, job, profile, overrides. It ends
-when whoever started it ends: it reads an end of file on its standard input.
+with the camera as its partition. REQUEST is JSON: camera_id, job, profile, overrides. The end of
+its standard input cancels the run: whoever started it closes it, or is dead.
 """
 
 import json
@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -29,6 +29,12 @@ PROCESS_TAG = "munin/process"
 # the location has to bring it along, or the job's page would not show it.
 LOCATION_TAG = {".dagster/repository": "__repository__@odins_ravne_assets.definitions"}
 
+UNFINISHED = [
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
 
 JOBS = {
     "camera": definitions.camera_job,
@@ -39,35 +45,59 @@ JOBS = {
 
 
 def main() -> int:
+    # A shell starts what it puts into the background with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     request = json.loads(sys.argv[1])
-    threading.Thread(target=_stop_with_parent, daemon=True).start()
-    camera_id = request["camera_id"]
     with dg.DagsterInstance.get() as instance:
-        instance.add_dynamic_partitions(str(CAMERAS.name), [camera_id])
-        close_dead_runs(instance, camera_id)
-        result = dg.execute_job(
-            dg.reconstructable(JOBS[request["job"]]),
-            instance,
-            run_config=_run_config(request),
-            tags={
-                "dagster/partition": camera_id,
-                PROCESS_TAG: this_process(),
-                **LOCATION_TAG,
-            },
-        )
-        run = instance.get_run_by_id(result.run_id)
-        status = run.status.value if run else "unknown"
-        error, foreseen = _error(result)
-        told = {"run_id": result.run_id, "status": status, "error": error, "foreseen": foreseen}
+        threading.Thread(target=_cancel_at_end_of_input, args=[instance], daemon=True).start()
+        try:
+            told = _run(instance, request)
+        except KeyboardInterrupt:  # before Dagster was ready to take it
+            told = _outcome(None, DagsterRunStatus.CANCELED)
+        for run in _runs_of_this_process(instance):
+            instance.report_run_canceled(run)
+            told = _outcome(run.run_id, DagsterRunStatus.CANCELED)
         tell({"run": told})
-    return 0 if result.success else 1
+    return 0 if told["status"] == DagsterRunStatus.SUCCESS.value else 1
 
 
-def _stop_with_parent() -> None:
+def _run(instance: dg.DagsterInstance, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the job; what came of it."""
+    camera_id = request["camera_id"]
+    instance.add_dynamic_partitions(str(CAMERAS.name), [camera_id])
+    close_dead_runs(instance, camera_id)
+    result = dg.execute_job(
+        dg.reconstructable(JOBS[request["job"]]),
+        instance,
+        run_config=_run_config(request),
+        tags={"dagster/partition": camera_id, PROCESS_TAG: this_process(), **LOCATION_TAG},
+    )
+    run = instance.get_run_by_id(result.run_id)
+    status = run.status if run else DagsterRunStatus.FAILURE
+    error, foreseen = _error(result) if status == DagsterRunStatus.FAILURE else (None, False)
+    return _outcome(result.run_id, status, error, foreseen)
+
+
+def _outcome(
+    run_id: str | None, status: DagsterRunStatus, error: str | None = None, foreseen: bool = False
+) -> dict[str, Any]:
+    """What `camera_runs.CameraRun` is told."""
+    return {"run_id": run_id, "status": status.value, "error": error, "foreseen": foreseen}
+
+
+def _cancel_at_end_of_input(instance: dg.DagsterInstance) -> None:
     with suppress(OSError):
         while os.read(sys.stdin.fileno(), 1024):
             pass
+    # Dagster takes an interrupt for a failure, unless somebody has asked for the run's end.
+    for run in _runs_of_this_process(instance):
+        instance.report_run_canceling(run)
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def _runs_of_this_process(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
+    filters = RunsFilter(tags={PROCESS_TAG: this_process()}, statuses=UNFINISHED)
+    return instance.get_runs(filters)
 
 
 def _run_config(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,9 +155,8 @@ def is_dead(process: str) -> bool:
 
 def close_dead_runs(instance: dg.DagsterInstance, camera_id: str) -> None:
     """Mark runs as failed whose process was killed: nobody else will ever end them."""
-    unfinished = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.CANCELING]
-    runs = instance.get_runs(RunsFilter(tags={"dagster/partition": camera_id}, statuses=unfinished))
-    for run in runs:
+    filters = RunsFilter(tags={"dagster/partition": camera_id}, statuses=UNFINISHED)
+    for run in instance.get_runs(filters):
         if is_dead(run.tags.get(PROCESS_TAG, "::")):
             instance.report_run_failed(
                 run, "Its process was killed. What it had finished is kept; run again to go on."

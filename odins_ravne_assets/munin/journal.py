@@ -76,6 +76,16 @@ class Stage1Journal:
             if stored.key.endswith(COMMIT)
         )
 
+    def remove_uncommitted(self) -> None:
+        """Delete what workers left that were killed while they wrote a part.
+
+        Only for a worker that has the journal to itself.
+        """
+        committed = set(self.parts())
+        for stored in list(self._store.list(self._folder)):
+            if stored.key.rsplit("/", 1)[1].partition(".")[0] not in committed:
+                self._store.delete(stored.key)
+
     def reading(self, part: str, table: str) -> AbstractContextManager[Path]:
         """A local file with one table of a part: media, frames, boxes or crops."""
         return self._store.reading(self._object_key(part, table))

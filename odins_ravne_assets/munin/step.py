@@ -183,6 +183,7 @@ class Step:
     def _detections(self) -> StageResult:
         started = monotonic()
         journal = self._stage1_journal()
+        journal.remove_uncommitted()
         finished = journal.finished()
         new = self._count_new(finished)
         progress = Progress()

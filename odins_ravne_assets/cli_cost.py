@@ -1,0 +1,135 @@
+"""`munin cost`: the compute of a cloud profile, from its foundation to its teardown."""
+
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from odins_ravne_assets.terminal import err, out
+from resources.errors import UsageError
+from resources.profile import Aws, load_profile
+
+app = typer.Typer(
+    help="What a cloud profile needs, does and costs in your AWS account.", no_args_is_help=True
+)
+
+JobCount = Annotated[int, typer.Option("--job-count", min=1, help="Jobs that may run at once.")]
+
+
+@app.command()
+def setup(
+    context: typer.Context,
+    job_count: JobCount,
+    gpu_required: Annotated[
+        bool, typer.Option("--gpu-required", help="Refuse machines without a GPU.")
+    ] = False,
+) -> None:
+    """Set up machines and queues, or change them to what the profile says now.
+
+    Costs nothing until jobs run, unless the profile keeps vCPUs warm.
+    """
+    aws = _cloud(context, "setup")
+    from resources.compute_environment import ComputeEnvironment
+
+    changes = ComputeEnvironment(aws).setup(job_count, gpu_required, _say)
+    out.print("Ready for jobs." if changes else "Ready for jobs; nothing had to be changed.")
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """What is set up, its jobs and machines, and what spot machines cost now."""
+    aws = _cloud(context, "status")
+    from resources.compute_environment import ComputeEnvironment
+
+    found = ComputeEnvironment(aws).status()
+    if as_json:
+        print(json.dumps(found.as_json(), indent=2))
+        return
+    from odins_ravne_assets.compute_tables import compute_tables
+
+    for part in compute_tables(found):
+        out.print(part, soft_wrap=not isinstance(part, Table))
+
+
+@app.command()
+def teardown(
+    context: typer.Context,
+    force: Annotated[
+        bool, typer.Option("--force", help="Terminate jobs that have not ended.")
+    ] = False,
+) -> None:
+    """Take away what setup made. Footage, results, roles and logs stay.
+
+    Can be run again after it failed or was stopped: it goes on where it was.
+    """
+    aws = _cloud(context, "teardown")
+    from resources.compute_environment import ComputeEnvironment
+
+    ComputeEnvironment(aws).teardown(force, _say)
+    out.print(f"Nothing of {aws.name} runs or waits any more; data and roles are as they were.")
+
+
+Deploy = Annotated[
+    bool, typer.Option("--deploy", help="Make or change it, instead of printing its template.")
+]
+
+
+@app.command()
+def foundation(context: typer.Context, deploy: Deploy = False) -> None:
+    """The long-lived part (bucket, network, roles): its template, or deploy it, once.
+
+    Needs somebody who may make roles. Setting up and running then needs no such rights.
+    """
+    aws = _cloud(context, "foundation")
+    from resources.compute_stack import deploy_foundation, template
+
+    if not deploy:
+        print(template("foundation"), end="")
+        return
+    deploy_foundation(aws, _say)
+    out.print(
+        "Costs are told apart by the tag Project; activate it, a day after the first job, with\n"
+        "aws ce update-cost-allocation-tags-status --cost-allocation-tags-status "
+        "TagKey=Project,Status=Active",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def budget(
+    context: typer.Context,
+    deploy: Deploy = False,
+    monthly_usd: Annotated[
+        float | None, typer.Option(min=1, help="USD that a month may cost.")
+    ] = None,
+    email: Annotated[str | None, typer.Option(help="Who is told when it goes over.")] = None,
+) -> None:
+    """The budget alert: its template, or deploy it. It warns by mail, it stops nothing."""
+    aws = _cloud(context, "budget")
+    from resources.compute_stack import deploy_budget, template
+
+    if not deploy:
+        print(template("budget"), end="")
+        return
+    if monthly_usd is None or email is None:
+        raise UsageError("cost budget --deploy needs --monthly-usd and --email")
+    deploy_budget(aws, monthly_usd, email, _say)
+
+
+def _cloud(context: typer.Context, command: str) -> Aws:
+    name = context.obj.name
+    profile = load_profile(name)
+    if profile.cloud is None:
+        raise UsageError(
+            f"profile {name} runs on this machine and costs nothing; name a cloud profile: "
+            f"munin --profile cloud cost {command}"
+        )
+    return profile.cloud.aws
+
+
+def _say(step: str) -> None:
+    err.print(step, soft_wrap=True, markup=False)

@@ -1,0 +1,1 @@
+"""Files for AWS: CloudFormation templates, and what a machine runs at boot."""

@@ -1,0 +1,19 @@
+#!/bin/bash
+# Runs once on each machine that AWS Batch starts, before the ECS agent does.
+
+# A machine that is about to be taken away must not be given the next job.
+echo ECS_ENABLE_SPOT_INSTANCE_DRAINING=true >> /etc/ecs/ecs.config
+# A worker that is told to stop finishes the medium in hand: half of the two minutes' notice.
+echo ECS_CONTAINER_STOP_TIMEOUT=60s >> /etc/ecs/ecs.config
+# The next job on this machine does not fetch the same image again.
+echo ECS_IMAGE_PULL_BEHAVIOR=prefer-cached >> /etc/ecs/ecs.config
+
+# Footage is staged on the machine's own disk, which is fast and costs nothing. It comes without a
+# file system. A machine without one has room on its root disk.
+mkdir -p /scratch
+disk=$(lsblk --nodeps --noheadings --paths --output NAME,MODEL | awk '/Instance Storage/ {print $1; exit}')
+if [ -n "$disk" ]; then
+  mkfs.xfs -f "$disk" && mount -o noatime "$disk" /scratch
+fi
+# The worker is not root.
+chmod 1777 /scratch

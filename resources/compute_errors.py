@@ -1,0 +1,68 @@
+"""What AWS refuses, in the user's words: one line that says what was wanted and what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from resources.errors import RavneError
+
+NOT_ALLOWED = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "UnauthorizedOperation",
+    "AuthorizationError",
+}
+NOT_KNOWN = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "RequestExpired",
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "AuthFailure",
+    "SignatureDoesNotMatch",
+    "InvalidAccessKeyId",
+}
+
+
+def error_code(error: Exception) -> str:
+    """AWS's name of what went wrong in a botocore ClientError, as `AccessDenied`."""
+    response = getattr(error, "response", {})
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def explained(doing: str, remedy: str) -> Iterator[None]:
+    """Turn what botocore raises within into an error that a user can act on.
+
+    Args:
+        doing: what was wanted, as `cost setup`: the message begins with it.
+        remedy: what to do when the caller has no right to it.
+
+    Raises:
+        RavneError: AWS refused, or could not be reached.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+    try:
+        yield
+    except ClientError as error:
+        raise RavneError(f"{doing}: {_refusal(error, remedy)}") from error
+    except NoCredentialsError as error:
+        raise RavneError(
+            f"{doing}: there are no AWS credentials; run `aws configure`, or set AWS_PROFILE"
+        ) from error
+    except BotoCoreError as error:
+        raise RavneError(f"{doing}: AWS cannot be reached: {one_line(str(error))}") from error
+
+
+def _refusal(error: Exception, remedy: str) -> str:
+    operation = getattr(error, "operation_name", "the call")
+    code = error_code(error)
+    if code in NOT_ALLOWED:
+        return f"your credentials may not call {operation}; {remedy}"
+    if code in NOT_KNOWN:
+        return f"AWS does not accept your credentials ({code}); log in again"
+    return f"AWS refused {operation}: {one_line(str(error))}"
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
