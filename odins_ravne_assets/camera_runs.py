@@ -22,6 +22,8 @@ from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.events import EVENTS_VARIABLE
 
 INTERRUPTED = 130
+# Tag of a run: low, normal or high; what the spot policy makes of it is its own.
+PRIORITY_TAG = "munin/priority"
 
 
 @dataclass
@@ -69,12 +71,14 @@ class CameraRuns:
     Args:
         job: a job of `jobs.py`.
         profile, overrides: see `load_profile`.
+        tags: of each run.
         at_once: how many cameras run at the same time.
     """
 
     job: str
     profile: str
     overrides: Mapping[str, Any]
+    tags: Mapping[str, str]
     at_once: int
     watcher: Watcher
     interrupted: bool = field(default=False, init=False)
@@ -99,6 +103,7 @@ class CameraRuns:
             "job": self.job,
             "profile": self.profile,
             "overrides": dict(self.overrides),
+            "tags": dict(self.tags),
         }
         ours, theirs = os.pipe()
         handle, name = tempfile.mkstemp(prefix=f"munin-{run.camera.camera_id}-", suffix=".log")

@@ -1,9 +1,9 @@
 """The `munin` command. Exit codes: 0 done, 1 failed, 2 wrong use, 130 stopped by Ctrl-C."""
 
 import os
-import shutil
 import signal
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,16 +12,20 @@ import click
 import typer
 from rich.table import Table
 
-from odins_ravne_assets.camera_runs import INTERRUPTED, CameraRun, CameraRuns
-from odins_ravne_assets.cameras import (
-    Camera,
-    CameraCatalog,
-    camera_id,
-    camera_id_for_folder,
-    find_cameras,
-)
+from odins_ravne_assets.camera_runs import INTERRUPTED, PRIORITY_TAG, CameraRun, CameraRuns
+from odins_ravne_assets.cameras import Camera, CameraCatalog
+from odins_ravne_assets.cli_cost import app as cost_app
+from odins_ravne_assets.cli_sandbox import app as sandbox_app
+from odins_ravne_assets.costs_shown import print_costs
 from odins_ravne_assets.home import catalog_folder, prepare_home
+from odins_ravne_assets.results_here import copy_stage3, stage3_folder
 from odins_ravne_assets.terminal import ProgressBars, out, print_error, print_visits
+from odins_ravne_assets.which_cameras import (
+    camera_of_results,
+    cameras_named,
+    refuse_collisions,
+    shown,
+)
 from resources.errors import RavneError, UsageError
 from resources.object_store import local_path
 from resources.profile import Profile, find_profile, load_profile
@@ -35,6 +39,8 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The models that look at footage.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+app.add_typer(cost_app, name="cost")
+app.add_typer(sandbox_app, name="sandbox")
 
 
 @dataclass
@@ -135,24 +141,24 @@ def batch(
         "pipeline.stage3.min_duration": min_duration,
     }
     cloud_only = {
-        "--priority": priority,
-        "--spot-bid-percentage": spot_bid_percentage,
-        "--max-vcpus": max_vcpus,
-        "--region": region,
+        "--priority": (None, priority),
+        "--spot-bid-percentage": ("cloud.aws.compute.bid_percentage", spot_bid_percentage),
+        "--max-vcpus": ("cloud.aws.compute.max_vcpus", max_vcpus),
+        "--region": ("cloud.aws.region", region),
     }
     job = _prepare(context, "camera", overrides, cloud_only)
-    chosen = _cameras(
-        _one_of("INPUT", input, input_option),
+    chosen = cameras_named(
+        _one_of("INPUT", input, input_option) or "",
         _one_of("OUTPUT", output, output_option, needed=False),
         camera,
         cameras,
         job.profile,
     )
-    runs = job.run(chosen)
+    runs = job.run(chosen, {PRIORITY_TAG: priority} if priority else {})
     if download_stage3 or local_output:
-        _copy_stage3(runs, local_path(local_output or "results"))
+        _copy_stage3(runs, job.profile, local_path(local_output or "results"))
     if cost_report:
-        _say_cost(runs)
+        print_costs([run.camera for run in runs], job.profile)
 
 
 @app.command()
@@ -176,8 +182,8 @@ def stage1(
     }
     job = _prepare(context, "stage1", overrides, {})
     job.run(
-        _cameras(
-            _one_of("INPUT", input, input_option),
+        cameras_named(
+            _one_of("INPUT", input, input_option) or "",
             _one_of("OUTPUT", output, output_option, needed=False),
             camera,
             cameras,
@@ -203,7 +209,9 @@ def stage2(
         "models.classifier": model,
         "pipeline.stage1.engine": "onnxruntime" if no_gpu else None,
     }
-    _prepare(context, "stage2", overrides, {}).run([_camera_of_results(output)])
+    _prepare(context, "stage2", overrides, {}).run(
+        [camera_of_results(output, CameraCatalog(catalog_folder()))]
+    )
 
 
 @app.command()
@@ -220,7 +228,9 @@ def stage3(
         "pipeline.stage3.min_confidence": min_confidence,
         "pipeline.stage3.min_duration": min_duration,
     }
-    _prepare(context, "stage3", overrides, {}).run([_camera_of_results(output)])
+    _prepare(context, "stage3", overrides, {}).run(
+        [camera_of_results(output, CameraCatalog(catalog_folder()))]
+    )
 
 
 @dataclass
@@ -232,17 +242,19 @@ class _Job:
     profile: Profile
     overrides: dict[str, Any]
 
-    def run(self, cameras: list[Camera]) -> list[CameraRun]:
+    def run(self, cameras: list[Camera], tags: dict[str, str] | None = None) -> list[CameraRun]:
         """Run it for some cameras, show the visits, and exit if anything went wrong."""
         catalog = CameraCatalog(catalog_folder())
+        refuse_collisions(cameras, catalog)
         for camera in cameras:
             catalog.put(camera)
         with ProgressBars() as watcher:
             at_once = self.profile.pipeline.cost_optimization.max_parallel_jobs
             name = str(find_profile(self.choice.name).absolute())
-            runs = CameraRuns(self.name, name, self.overrides, at_once, watcher)
+            runs = CameraRuns(self.name, name, self.overrides, tags or {}, at_once, watcher)
             ended = runs.run(cameras)
-        _show_results([run for run in ended if run.succeeded], visits=self.name != "stage1")
+        succeeded = [run.camera for run in ended if run.succeeded]
+        _show_results(succeeded, self.profile, visits=self.name != "stage1")
         failed = [run for run in ended if not run.succeeded]
         if failed and runs.interrupted:
             raise typer.Exit(INTERRUPTED)
@@ -255,24 +267,28 @@ class _Job:
 
 
 def _prepare(
-    context: typer.Context, job: str, options: dict[str, Any], cloud_only: dict[str, Any]
+    context: typer.Context,
+    job: str,
+    options: dict[str, Any],
+    cloud_only: dict[str, tuple[str | None, Any]],
 ) -> _Job:
-    """Check the settings before anything is done."""
+    """Check the settings before anything is done.
+
+    Args:
+        cloud_only: options that mean something in a cloud profile alone: the key of the profile
+            that each sets, if any, and its value.
+    """
     choice: Choice = context.obj
     overrides = {key: value for key, value in options.items() if value is not None}
+    given = {option: pair for option, pair in cloud_only.items() if pair[1] is not None}
+    if load_profile(choice.name, overrides).cloud is None:
+        for option in given:
+            raise UsageError(
+                f"{option} has no meaning with profile {choice.name}, which runs on this "
+                "machine; leave it out, or name a cloud profile"
+            )
+    overrides |= {key: value for key, value in given.values() if key}
     profile = load_profile(choice.name, overrides)
-    if profile.cloud is None:
-        for option, value in cloud_only.items():
-            if value is not None:
-                raise UsageError(
-                    f"{option} has no meaning with profile {choice.name}, which runs on this "
-                    "machine; leave it out, or name a cloud profile"
-                )
-    else:
-        raise RavneError(
-            f"profile {choice.name} launches on AWS Batch, which this version can check but not "
-            "do; use --profile local"
-        )
     prepare_home()
     return _Job(job, choice, profile, overrides)
 
@@ -285,68 +301,20 @@ def _one_of(name: str, argument: str | None, option: str | None, needed: bool = 
     return argument or option
 
 
-def _cameras(
-    input: str | None, output: str | None, camera: str | None, many: bool, profile: Profile
-) -> list[Camera]:
-    """The cameras that INPUT holds, and where their results go."""
-    source = local_path(input or "")
-    if not source.is_dir():
-        what = "is a file" if source.exists() else "does not exist"
-        raise UsageError(f"INPUT {source}: {what}; name a folder of footage")
-    if many:
-        if camera:
-            raise UsageError("--camera names one camera, --cameras takes many; use one of them")
-        root = local_path(output or profile.output.root)
-        return [
-            _camera(found.camera_id, found.path, root / found.camera_id)
-            for found in find_cameras(source)
-        ]
-    name = camera_id(camera) if camera else camera_id_for_folder(source)
-    target = local_path(output) if output else local_path(profile.output.root) / name
-    return [_camera(name, source, target)]
+def _show_results(cameras: list[Camera], profile: Profile, visits: bool) -> None:
+    with ExitStack() as stack:
+        if visits and cameras:
+            print_visits([stack.enter_context(stage3_folder(each, profile)) for each in cameras])
+    for camera in cameras:
+        out.print(f"results: {shown(camera.output_url)}", soft_wrap=True)
 
 
-def _camera(name: str, source: Path, target: Path) -> Camera:
-    if target == source or source in target.parents or target in source.parents:
-        raise UsageError(
-            f"OUTPUT {target} and INPUT {source} lie in each other; results are not footage, "
-            "name another OUTPUT"
-        )
-    return Camera(name, source.as_uri(), target.as_uri())
-
-
-def _camera_of_results(output: str) -> Camera:
-    folder = local_path(output)
-    for camera in CameraCatalog(catalog_folder()).list():
-        if local_path(camera.output_url) == folder:
-            return camera
-    raise UsageError(
-        f"OUTPUT {folder}: no camera's results that this machine knows; `munin status` lists them"
-    )
-
-
-def _show_results(runs: list[CameraRun], visits: bool) -> None:
-    folders = [local_path(run.camera.output_url) for run in runs]
-    if visits and folders:
-        print_visits([folder / "stage3" for folder in folders])
-    for folder in folders:
-        out.print(f"results: {folder}", soft_wrap=True)
-
-
-def _copy_stage3(runs: list[CameraRun], root: Path) -> None:
+def _copy_stage3(runs: list[CameraRun], profile: Profile, root: Path) -> None:
     for run in runs:
         target = root / run.camera.camera_id / "stage3"
-        source = local_path(run.camera.output_url) / "stage3"
-        if target.resolve() != source.resolve():
-            shutil.copytree(source, target, dirs_exist_ok=True)
+        if run.camera.output_url != target.parent.as_uri():
+            copy_stage3(run.camera, profile, target)
         out.print(f"Stage 3 of {run.camera.camera_id}: {target}", soft_wrap=True)
-
-
-def _say_cost(runs: list[CameraRun]) -> None:
-    out.print(
-        f"cost: $0.00 for {len(runs)} camera{'s' * (len(runs) != 1)}; everything ran on this "
-        "machine, nothing was rented or transferred"
-    )
 
 
 @app.command()

@@ -7,8 +7,10 @@ import dagster as dg
 from odins_ravne_assets.assets import footage, stages_1_to_3
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.events import tell_progress
-from odins_ravne_assets.home import catalog_folder
+from odins_ravne_assets.home import catalog_folder, home
 from odins_ravne_assets.jobs import JOBS
+from odins_ravne_assets.munin.media_counts import count_media
+from resources.batch_step_launcher import BatchStepLauncher
 from resources.run_settings import RunSettings
 from resources.step_launcher import LocalStepLauncher
 
@@ -18,7 +20,13 @@ defs = dg.Definitions(
     resources={
         "settings": RunSettings(profile=os.environ.get("MUNIN_PROFILE", "local")),
         "catalog": CameraCatalog(catalog_folder()),
-        "launcher": LocalStepLauncher("odins_ravne_assets.worker", tell_progress),
+        # A profile without a cloud runs on this machine.
+        "launcher": BatchStepLauncher(
+            LocalStepLauncher("odins_ravne_assets.worker", tell_progress),
+            count_media,
+            tell_progress,
+            home(),
+        ),
     },
     # The work is in the workers; a process per step would only cost seconds.
     executor=dg.in_process_executor,

@@ -1,7 +1,7 @@
 """One camera's Dagster run as a process: `python -m odins_ravne_assets.run_camera REQUEST`.
 
 Started by the command line, one for each camera. It is an ordinary run of a job in the instance,
-with the camera as its partition. REQUEST is JSON: camera_id, job, profile, overrides. The end of
+with the camera as its partition. REQUEST is JSON: camera_id, job, profile, overrides, tags. The end of
 its standard input cancels the run: whoever started it closes it, or is dead.
 """
 
@@ -70,7 +70,12 @@ def _run(instance: dg.DagsterInstance, request: Mapping[str, Any]) -> dict[str, 
         dg.reconstructable(JOBS[request["job"]]),
         instance,
         run_config=_run_config(request),
-        tags={"dagster/partition": camera_id, PROCESS_TAG: this_process(), **LOCATION_TAG},
+        tags={
+            **request["tags"],
+            "dagster/partition": camera_id,
+            PROCESS_TAG: this_process(),
+            **LOCATION_TAG,
+        },
     )
     run = instance.get_run_by_id(result.run_id)
     status = run.status if run else DagsterRunStatus.FAILURE

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import dagster as dg
@@ -44,14 +45,20 @@ class BatchStepLauncher(StepLauncher):
     Args:
         local: runs what is better done here: reading the headers of footage that lies here.
         count_media: the usable media of a camera's media table, in order.
+        kept_at: a folder of this machine, for the prices that AWS told.
     """
 
     def __init__(
-        self, local: LocalStepLauncher, count_media: CountMedia, on_progress: OnProgress | None
+        self,
+        local: LocalStepLauncher,
+        count_media: CountMedia,
+        on_progress: OnProgress | None,
+        kept_at: Path,
     ) -> None:
         self._local = local
         self._count_media = count_media
-        self._on_progress = on_progress
+        self.on_progress = on_progress
+        self.kept_at = kept_at
 
     def launch(
         self, context: dg.AssetExecutionContext, request: StepRequest
@@ -82,10 +89,6 @@ class BatchStepLauncher(StepLauncher):
             profile.pipeline.cost_optimization,
         )
 
-    @property
-    def on_progress(self) -> OnProgress | None:
-        return self._on_progress
-
 
 class _CloudStep:
     """One step of one camera on AWS."""
@@ -106,7 +109,7 @@ class _CloudStep:
         self._clock: Clock = clock_at(aws.clock_url)
         self._clients = AwsClients(aws)
         self._store = open_store(request.output_url, self._clients)
-        self._prices = PriceSource(self._clients, aws)
+        self._prices = price_source(self._clients, aws, launcher.kept_at)
         self._offers: tuple[float, list[Offer]] = (float("-inf"), [])
 
     def run(self) -> Iterator[PipesExecutionResult]:
@@ -200,10 +203,17 @@ class _CloudStep:
         at, offers = self._offers
         now = self._clock.now()
         if now - at > PRICES_LAST:
-            book = self._prices.book(now)
+            book = self._prices.book(now - PRICES_LAST, now)
             offers = book.offers(self._aws.compute.instance_types, now)
             self._offers = (now, offers)
         return offers
+
+
+def price_source(clients: AwsClients, aws: Aws, kept_at: Path) -> PriceSource:
+    """The prices of a profile's region and types; what AWS told is kept in a folder of ours."""
+    return PriceSource(
+        clients, aws.region, aws.compute.instance_types, kept_at / f"prices-{aws.region}.json"
+    )
 
 
 def _unit_records(units: list[WorkUnit]) -> list[UnitRecord]:

@@ -1,0 +1,126 @@
+"""From INPUT, OUTPUT and their options to cameras: what is named, and whether it can be meant."""
+
+from pathlib import Path
+
+from odins_ravne_assets.cameras import (
+    Camera,
+    CameraCatalog,
+    camera_id,
+    camera_id_for_folder,
+    find_cameras,
+)
+from resources.errors import UsageError
+from resources.object_store import local_path
+from resources.profile import Profile
+
+S3 = "s3://"
+
+
+def cameras_named(
+    input: str, output: str | None, camera: str | None, many: bool, profile: Profile
+) -> list[Camera]:
+    """The cameras that INPUT holds, and where their results go.
+
+    Raises:
+        UsageError: what is named cannot be meant.
+    """
+    if many and camera:
+        raise UsageError("--camera names one camera, --cameras takes many; use one of them")
+    if many:
+        return [
+            _camera(found.camera_id, found.path.as_uri(), _below(output, found.camera_id, profile))
+            for found in find_cameras(_folder(input, profile))
+        ]
+    footage = _footage(input, profile)
+    name = camera_id(camera) if camera else camera_id_for_folder(_as_path(footage))
+    target = _url(output, profile) if output else _below(None, name, profile)
+    return [_camera(name, footage, target)]
+
+
+def camera_of_results(output: str, catalog: CameraCatalog) -> Camera:
+    """The camera whose results lie at OUTPUT.
+
+    Raises:
+        UsageError: this machine knows none.
+    """
+    url = output.rstrip("/") if output.startswith(S3) else local_path(output).as_uri()
+    for camera in catalog.list():
+        if camera.output_url.rstrip("/") == url:
+            return camera
+    raise UsageError(
+        f"OUTPUT {output}: no camera's results that this machine knows; `munin status` lists them"
+    )
+
+
+def refuse_collisions(cameras: list[Camera], catalog: CameraCatalog) -> None:
+    """One OUTPUT holds one camera's results: another's would take their place.
+
+    Raises:
+        UsageError: OUTPUT is another camera's.
+    """
+    for known in catalog.list():
+        for camera in cameras:
+            same_place = known.output_url.rstrip("/") == camera.output_url.rstrip("/")
+            if same_place and known.camera_id != camera.camera_id:
+                raise UsageError(
+                    f"OUTPUT {camera.output_url}: holds the results of camera {known.camera_id}; "
+                    f"name another for {camera.camera_id}"
+                )
+
+
+def _footage(input: str, profile: Profile) -> str:
+    if not input.startswith(S3):
+        return _folder(input, profile).as_uri()
+    if profile.cloud is None:
+        raise UsageError(f"INPUT {input}: lies on S3, which needs a cloud profile; name one")
+    return input.rstrip("/")
+
+
+def _folder(input: str, profile: Profile) -> Path:
+    if input.startswith(S3):
+        raise UsageError(
+            f"INPUT {input}: --cameras takes a folder of this machine; name the cameras on S3 one "
+            "by one"
+        )
+    source = local_path(input)
+    if not source.is_dir():
+        what = "is a file" if source.exists() else "does not exist"
+        raise UsageError(f"INPUT {source}: {what}; name a folder of footage")
+    return source
+
+
+def _url(output: str, profile: Profile) -> str:
+    if output.startswith(S3):
+        if profile.cloud is None:
+            raise UsageError(f"OUTPUT {output}: lies on S3, which needs a cloud profile; name one")
+        return output.rstrip("/")
+    if profile.cloud is not None:
+        raise UsageError(
+            f"OUTPUT {output}: jobs on AWS cannot reach it; name an s3:// URL, and --local-output "
+            "for a copy of the results here"
+        )
+    return local_path(output).as_uri()
+
+
+def _below(root: str | None, name: str, profile: Profile) -> str:
+    url = _url(root or profile.output.root, profile)
+    return f"{url.rstrip('/')}/{name}"
+
+
+def _camera(name: str, footage: str, target: str) -> Camera:
+    inside = f"{target}/".startswith(f"{footage}/") or f"{footage}/".startswith(f"{target}/")
+    if inside:
+        raise UsageError(
+            f"OUTPUT {shown(target)} and INPUT {shown(footage)} lie in each other; results are "
+            "not footage, name another OUTPUT"
+        )
+    return Camera(name, footage, target)
+
+
+def _as_path(url: str) -> Path:
+    return Path("/", url.removeprefix(S3)) if url.startswith(S3) else local_path(url)
+
+
+def shown(url: str) -> str:
+    """A URL as a person writes it."""
+    return url if url.startswith(S3) else str(local_path(url))
