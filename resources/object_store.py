@@ -1,7 +1,7 @@
 """Where footage and results lie: one interface, a form for each kind of URL.
 
 A store is a prefix; its keys are relative, with forward slashes. Nothing half written is ever
-seen under a key: a write goes to a temporary name first and is then put in place at once.
+seen under a key: a write becomes the object at once and whole, or not at all.
 """
 
 import errno
@@ -10,18 +10,24 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 from resources.errors import StoreError, UsageError
 
+if TYPE_CHECKING:
+    from resources.aws_clients import AwsClients
+
 UMASK = os.umask(0o022)
 os.umask(UMASK)
 
-# Temporary files of unfinished writes: `list` leaves them out, the next holder removes them.
+# Temporary files of unfinished writes: the next holder removes them.
 PARTIAL_PREFIX = ".partial-"
 LOCK_FILE = ".lock"
+# What was copied into a store, and when: see staging.
+STAGED_FILE = ".staged"
+S3_SCHEME = "s3://"
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 # What went wrong while listing, told to the caller: the folder's key and the reason.
@@ -38,10 +44,10 @@ class ObjectStore(Protocol):
     url: str
 
     def list(self, prefix: str = "", on_error: OnListError | None = None) -> Iterator[StoredObject]:
-        """Objects whose key begins with `prefix` (a folder, or empty for all), folder by folder.
+        """Objects in the folder `prefix` (empty for all), folder by folder, in `key_order`.
 
         A folder that cannot be listed is told to `on_error` and left out; without `on_error` it
-        raises StoreError.
+        raises StoreError. The store's own files are left out.
         """
 
     def exists(self, key: str) -> bool:
@@ -70,13 +76,45 @@ class ObjectStore(Protocol):
         """
 
 
-def open_store(url: str) -> ObjectStore:
-    """The store of a `file://` URL or a plain path.
+def key_order(key: str) -> "list[str]":
+    """What `ObjectStore.list` sorts by: folder by folder, the names in each by code points."""
+    return key.split("/")
+
+
+def checked_key(key: str, url: str) -> str:
+    """The key, when it is one: a relative path in its only spelling.
 
     Raises:
-        UsageError: a URL of a kind that is not known.
+        StoreError: it could lead out of the store at `url`, or be another key's second spelling.
     """
-    return LocalStore(local_path(url))
+    if "\0" in key or any(name in {"", ".", ".."} for name in key.split("/")):
+        raise StoreError(f"{key!r} is not a key: it must be relative and stay inside {url}")
+    return key
+
+
+def is_stores_own(name: str) -> bool:
+    """Whether a file of this name is the store's, not its user's."""
+    return name in {LOCK_FILE, STAGED_FILE} or name.startswith(PARTIAL_PREFIX)
+
+
+def open_store(url: str, clients: "AwsClients | None" = None) -> ObjectStore:
+    """The store of an `s3://` URL, a `file://` URL or a plain path.
+
+    Args:
+        clients: of AWS; what lies on this machine needs none.
+
+    Raises:
+        UsageError: a URL of a kind that is not known, or one on S3 without `clients`.
+    """
+    if not url.startswith(S3_SCHEME):
+        return LocalStore(local_path(url))
+    if clients is None:
+        raise UsageError(
+            f"{url}: lies on AWS, and the profile has no cloud section; use --profile cloud"
+        )
+    from resources.s3_store import S3Store  # boto3 is needed for S3 alone
+
+    return S3Store(url, clients)
 
 
 def local_path(url: str) -> Path:
@@ -133,7 +171,7 @@ class LocalStore:
                 continue
             if is_folder:
                 yield from self._walk(Path(entry.path), on_error, (*above, identity))
-            elif entry.name != LOCK_FILE and not entry.name.startswith(PARTIAL_PREFIX):
+            elif not is_stores_own(entry.name):
                 yield StoredObject(self._key(Path(entry.path)), found.st_size, found.st_mtime_ns)
 
     def _key(self, path: Path) -> str:
@@ -218,12 +256,7 @@ class LocalStore:
             path.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
-        parts = PurePosixPath(key).parts
-        if not parts or key.startswith("/") or ".." in parts:
-            raise StoreError(
-                f"{key!r} is not a key: it must be relative and stay inside {self.url}"
-            )
-        return self.root.joinpath(*parts)
+        return self.root / checked_key(key, self.url)
 
     def _explain(self, what: str, key: str, error: OSError) -> StoreError:
         if error.errno in NO_SPACE:

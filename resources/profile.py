@@ -84,6 +84,9 @@ class CostOptimization(_Section):
     cost_threshold: Fraction = Field(
         0.5, description="Least effective saving, as a fraction, at which spot is chosen."
     )
+    max_spot_interruptions: Annotated[int, Field(ge=0)] = Field(
+        5, description="Lost spot machines that a work unit bears before it goes on-demand."
+    )
     max_parallel_jobs: PositiveInt = Field(
         10, description="Cameras and work units that run at once."
     )

@@ -1,14 +1,59 @@
-"""Object stores: keys, atomic writes, one writer at a time."""
+"""Object stores: keys, atomic writes, one writer at a time. One rig: every test of what all
+stores promise runs on each of them.
+"""
 
 import os
+import string
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from s3_rig import S3Rig, s3_clients, s3_server  # noqa: F401 (fixtures)
 
+from resources.aws_clients import AwsClients
+from resources.clock import ScaledClock
 from resources.errors import StoreError, UsageError
-from resources.object_store import PARTIAL_PREFIX, LocalStore, local_path, open_store
+from resources.object_store import (
+    LOCK_FILE,
+    PARTIAL_PREFIX,
+    STAGED_FILE,
+    LocalStore,
+    ObjectStore,
+    key_order,
+    local_path,
+    open_store,
+)
+from resources.s3_listing import S3Listing
+from resources.s3_store import S3Store
+
+MakeStore = Callable[[], ObjectStore]
+
+
+@pytest.fixture(params=["local", "s3"])
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
+    """Makes stores of one kind, each empty."""
+    numbers = count()
+    if request.param == "local":
+        return lambda: LocalStore(tmp_path / "stores" / str(next(numbers)))
+    server: S3Rig = request.getfixturevalue("s3_server")
+    clients: AwsClients = request.getfixturevalue("s3_clients")
+    bucket = server.bucket(clients)
+    clock = ScaledClock(10)  # the lease is looked at every few seconds
+    return lambda: S3Store(
+        f"s3://{bucket}/stores/{next(numbers)}", clients, tmp_path / "staging", clock
+    )
+
+
+@pytest.fixture
+def any_store(make_store: MakeStore) -> ObjectStore:
+    return make_store()
 
 
 @pytest.fixture
@@ -16,37 +61,148 @@ def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "store")
 
 
-def test_what_is_written_is_read_and_listed(store: LocalStore) -> None:
-    store.write_bytes("b/two", b"22")
-    store.write_bytes("a", b"1")
-    assert store.read_bytes("b/two") == b"22"
-    assert [(stored.key, stored.size) for stored in store.list()] == [("a", 1), ("b/two", 2)]
-    assert [stored.key for stored in store.list("b")] == ["b/two"]
-    store.delete("a")
-    store.delete("a")
-    assert not store.exists("a")
+def keys(store: ObjectStore, prefix: str = "") -> list[str]:
+    return [stored.key for stored in store.list(prefix)]
 
 
-def test_a_write_that_fails_leaves_the_old_object(store: LocalStore) -> None:
-    store.write_bytes("key", b"old")
-    with pytest.raises(ZeroDivisionError), store.writing("key") as path:
+def test_what_is_written_is_read_and_listed(any_store: ObjectStore) -> None:
+    any_store.write_bytes("b/two", b"22")
+    any_store.write_bytes("a", b"1")
+    assert any_store.read_bytes("b/two") == b"22"
+    assert [(stored.key, stored.size) for stored in any_store.list()] == [("a", 1), ("b/two", 2)]
+    assert keys(any_store, "b") == ["b/two"]
+    assert any_store.exists("b/two") and not any_store.exists("b")
+    any_store.delete("a")
+    any_store.delete("a")
+    assert not any_store.exists("a")
+
+
+def test_an_empty_store_lists_nothing(any_store: ObjectStore) -> None:
+    assert keys(any_store) == keys(any_store, "folder") == []
+
+
+def test_files_are_written_and_read_whole(any_store: ObjectStore) -> None:
+    with any_store.writing("tables/a.parquet") as path:
+        path.write_bytes(b"rows")
+        assert path.suffix == ".parquet"
+        assert not any_store.exists("tables/a.parquet")
+    with any_store.reading("tables/a.parquet") as path:
+        assert path.read_bytes() == b"rows"
+        assert path.suffix == ".parquet"
+
+
+def test_an_object_can_be_empty(any_store: ObjectStore) -> None:
+    any_store.write_bytes("empty", b"")
+    assert any_store.read_bytes("empty") == b""
+    with any_store.reading("empty") as path:
+        assert path.read_bytes() == b""
+    assert [(stored.key, stored.size) for stored in any_store.list()] == [("empty", 0)]
+
+
+def test_a_write_replaces_and_says_when(any_store: ObjectStore) -> None:
+    any_store.write_bytes("key", b"old")
+    any_store.write_bytes("key", b"newer")
+    assert any_store.read_bytes("key") == b"newer"
+    (stored,) = any_store.list()
+    assert stored.size == 5
+    assert abs(stored.modified_ns / 1e9 - time.time()) < 600
+
+
+def test_a_write_that_fails_leaves_the_old_object(any_store: ObjectStore) -> None:
+    any_store.write_bytes("key", b"old")
+    with pytest.raises(ZeroDivisionError), any_store.writing("key") as path:
         path.write_bytes(b"half of the n")
         _ = 1 / 0
-    assert store.read_bytes("key") == b"old"
-    assert [path.name for path in store.root.iterdir()] == ["key"]
+    assert any_store.read_bytes("key") == b"old"
+    assert keys(any_store) == ["key"]
+    assert not path.exists()
 
 
-@pytest.mark.parametrize("key", ["../outside", "/etc/passwd", "a/../../b", ""])
-def test_keys_stay_inside(store: LocalStore, key: str) -> None:
-    with pytest.raises(StoreError, match="is not a key"):
-        store.write_bytes(key, b"")
+ODD_KEYS = ["../outside", "/etc/passwd", "a/../../b", "", "a//b", "a/", "a/./b", ".", "a\0b"]
 
 
-def test_a_missing_object_is_named(store: LocalStore) -> None:
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_keys_stay_inside_and_have_one_spelling(any_store: ObjectStore, key: str) -> None:
+    for use in (
+        lambda: any_store.write_bytes(key, b""),
+        lambda: any_store.read_bytes(key),
+        lambda: any_store.exists(key),
+        lambda: any_store.delete(key),
+        lambda: any_store.reading(key).__enter__(),
+        lambda: any_store.writing(key).__enter__(),
+    ):
+        with pytest.raises(StoreError, match="is not a key"):
+            use()
+
+
+@pytest.mark.parametrize(
+    "key", ["a b", "50%", "a%2Fb", "#1?x=y&z", "a+b", "é", "e\u0301", "日本/🦊.jpg", "'\"<>|:*\\"]
+)
+def test_any_name_of_a_file_is_a_key(any_store: ObjectStore, key: str) -> None:
+    any_store.write_bytes(key, key.encode())
+    assert keys(any_store) == [key]
+    assert any_store.read_bytes(key) == key.encode()
+    with any_store.reading(key) as path:
+        assert path.read_bytes() == key.encode()
+    any_store.delete(key)
+    assert keys(any_store) == []
+
+
+def test_a_missing_object_is_named(any_store: ObjectStore) -> None:
     with pytest.raises(StoreError, match="nothing-here"):
-        store.read_bytes("nothing-here")
-    with pytest.raises(StoreError, match="nothing-here"), store.reading("nothing-here"):
+        any_store.read_bytes("nothing-here")
+    with pytest.raises(StoreError, match="nothing-here"), any_store.reading("nothing-here"):
         pass
+
+
+def test_the_stores_own_files_are_not_listed(any_store: ObjectStore) -> None:
+    for key in (LOCK_FILE, f"a/{STAGED_FILE}", f"a/{PARTIAL_PREFIX}x", "a/b"):
+        any_store.write_bytes(key, b"")
+    assert keys(any_store) == ["a/b"]
+
+
+def test_writers_of_one_store_take_turns(any_store: ObjectStore) -> None:
+    order, waiting = [], threading.Event()
+
+    def second() -> None:
+        with any_store.exclusive(waiting.set):
+            order.append("second")
+
+    with any_store.exclusive(lambda: None):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert waiting.wait(60)
+        order.append("first")
+        any_store.write_bytes("key", b"1")
+    thread.join(60)
+    assert order == ["first", "second"]
+
+
+# The order of S3's bytes differs from that of names where these meet; U+FFFD and the fox, where
+# code points differ from UTF-16.
+NAMES = st.text(st.sampled_from("ab-./! \ufffd🦊é" + string.digits[:2]), min_size=1, max_size=4)
+KEYS = st.lists(NAMES.filter(lambda name: not set(name.split("/")) & {"", ".", ".."}), max_size=14)
+
+
+def without_folders_that_are_files(found: list[str]) -> list[str]:
+    folders = {key[:end] for key in found for end, letter in enumerate(key) if letter == "/"}
+    return sorted(set(found) - folders)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(KEYS)
+def test_stores_list_in_the_order_of_names_folder_by_folder(
+    make_store: MakeStore, found: list[str]
+) -> None:
+    store = make_store()
+    if isinstance(store, S3Store):
+        store.listing = S3Listing(store.place, page=2)
+    wanted = without_folders_that_are_files(found)
+    for key in wanted:
+        store.write_bytes(key, b"")
+    assert keys(store) == sorted(wanted, key=key_order)
 
 
 def test_links_are_followed_but_loops_are_not(store: LocalStore, tmp_path: Path) -> None:
@@ -64,10 +220,19 @@ def test_urls_and_paths_name_the_same_store(tmp_path: Path) -> None:
     assert local_path(folder.as_uri()) == folder
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/x", "http://host/x", "file://other-host/x"])
+@pytest.mark.parametrize("url", ["http://host/x", "file://other-host/x"])
 def test_what_cannot_be_opened_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="://"):
         open_store(url)
+
+
+def test_a_store_on_aws_needs_a_profile_with_a_cloud() -> None:
+    with pytest.raises(UsageError, match=r"s3://bucket/x: .* use --profile cloud"):
+        open_store("s3://bucket/x")
+
+
+def test_a_url_on_s3_opens_a_store_there(s3_clients: AwsClients) -> None:  # noqa: F811
+    assert open_store("s3://bucket/a b%20c/", s3_clients).url == "s3://bucket/a b%20c"
 
 
 HOLD = """

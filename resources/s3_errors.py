@@ -1,0 +1,132 @@
+"""What S3 and the way to it refuse, in the words of a user: what, where, what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore import exceptions as botocore
+from botocore.exceptions import BotoCoreError, ClientError
+
+from resources.errors import StoreError
+
+# The permission that an operation needs (Service Authorization Reference, "Actions defined by
+# Amazon S3"). HeadObject needs the right to read, and the parts of an upload the right to write.
+PERMISSIONS = {
+    "HeadObject": "s3:GetObject",
+    "ListObjectsV2": "s3:ListBucket",
+    "CreateMultipartUpload": "s3:PutObject",
+    "UploadPart": "s3:PutObject",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "ListParts": "s3:ListMultipartUploadParts",
+}
+DENIED = {"AccessDenied", "AllAccessDisabled", "Forbidden", "403"}
+MISSING = {"NoSuchKey", "NotFound", "404"}
+# A condition of a write did not hold, or another write was under way.
+CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+THROTTLED = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "503", "429"}
+# What arrived was not what was sent: the checksum, the length, or the time it took.
+SPOILED = {"BadDigest", "XAmzContentChecksumMismatch", "IncompleteBody", "RequestTimeout"}
+
+AGAIN = "run again: what is finished is kept"
+LOGIN = f"log in again (as `aws sso login`) and {AGAIN}"
+BY_CODE = {
+    "NoSuchBucket": "there is no such bucket; check its name, or make it with "
+    "`munin cost foundation`",
+    "ExpiredToken": f"the credentials have expired; {LOGIN}",
+    "ExpiredTokenException": f"the credentials have expired; {LOGIN}",
+    "TokenRefreshRequired": f"the credentials have expired; {LOGIN}",
+    "InvalidToken": f"the session token is not valid; {LOGIN}",
+    "InvalidAccessKeyId": f"AWS does not know the access key; {LOGIN}",
+    "SignatureDoesNotMatch": "AWS does not accept the secret key; check AWS_SECRET_ACCESS_KEY or "
+    "~/.aws/credentials",
+    "RequestTimeTooSkewed": "this machine's clock is more than 15 minutes wrong; set it",
+    "InvalidObjectState": "is archived in Glacier; restore it first (as `aws s3api "
+    "restore-object`, takes hours) or choose a longer storage.lifecycle.transition_to_glacier",
+    "KeyTooLongError": "the name is longer than S3 allows, 1024 bytes; shorten it",
+    "EntityTooLarge": "is larger than S3 allows",
+}
+BY_KIND: tuple[tuple[tuple[type[BotoCoreError], ...], str], ...] = (
+    (
+        (botocore.NoCredentialsError, botocore.PartialCredentialsError),
+        "there are no AWS credentials; log in (as `aws sso login`) or set AWS_PROFILE",
+    ),
+    (
+        (
+            botocore.TokenRetrievalError,
+            botocore.SSOError,
+            botocore.LoginError,
+            botocore.CredentialRetrievalError,
+        ),
+        f"the credentials cannot be renewed; {LOGIN}",
+    ),
+    (
+        (botocore.EndpointConnectionError, botocore.ConnectTimeoutError),
+        f"S3 cannot be reached; check the network and cloud.aws.endpoint_url, and {AGAIN}",
+    ),
+    (
+        (botocore.HTTPClientError, botocore.ConnectionError, botocore.IncompleteReadError),
+        f"the connection broke again and again; check the network and {AGAIN}",
+    ),
+)
+
+
+class NoSuchObject(StoreError):
+    """The key holds no object."""
+
+
+def code_of(error: Exception) -> str:
+    """S3's code of a refusal; empty for an error of another kind."""
+    return str(error.response["Error"].get("Code")) if isinstance(error, ClientError) else ""
+
+
+@contextmanager
+def in_words(where: str) -> Iterator[None]:
+    """Turn what botocore raises inside into a StoreError.
+
+    Args:
+        where: the URL of the object or folder that is asked for.
+    """
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise explained(error, where) from None
+
+
+def explained(error: ClientError | BotoCoreError, where: str) -> StoreError:
+    """The error as one line for users; `where` as for `in_words`."""
+    if code_of(error) in MISSING:
+        return NoSuchObject(f"{where}: there is no such object")
+    said = _said_by_s3(error) if isinstance(error, ClientError) else _said_on_the_way(error)
+    return StoreError(f"{where}: {said}")
+
+
+def denied(operation: str) -> str:
+    """What a refused operation lacks."""
+    permission = PERMISSIONS.get(operation, f"s3:{operation}")
+    return f"permission denied: the credentials need {permission} here"
+
+
+def _said_by_s3(error: ClientError) -> str:
+    code, message = code_of(error), str(error.response["Error"].get("Message", ""))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in BY_CODE:
+        return BY_CODE[code]
+    if code in DENIED:
+        return denied(error.operation_name) + (
+            " (and on its key, kms)" if "kms:" in message else ""
+        )
+    if code in {"PermanentRedirect", "AuthorizationHeaderMalformed", "301"}:
+        return "the bucket lies in another region; set cloud.aws.region to it"
+    if code in THROTTLED:
+        return f"S3 keeps asking to slow down; wait a while and {AGAIN}"
+    if code in SPOILED:
+        return f"what arrives is not what was sent; check the network and {AGAIN}"
+    if status >= 500:
+        return f"S3 keeps failing ({code}); wait a while and {AGAIN}"
+    return f"S3 refused {error.operation_name}: {code}: {' '.join(message.split())}"
+
+
+def _said_on_the_way(error: BotoCoreError) -> str:
+    for kinds, words in BY_KIND:
+        if isinstance(error, kinds):
+            return words
+    return " ".join(str(error).split())

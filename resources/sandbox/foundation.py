@@ -1,0 +1,87 @@
+"""What an administrator deploys once, so that `cost setup` finds it: here made by plain calls.
+
+A bucket, roles, a security group, a log group, with the names that the house expects. The network
+is the account's default one.
+"""
+
+import json
+from typing import Any
+
+from resources.aws_clients import AwsClients
+
+EC2_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
+TASK_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
+
+
+def prepare_foundation(clients: AwsClients, name: str, region: str) -> None:
+    """Make what is missing; what is there stays as it is.
+
+    Args:
+        name: begins the names of all of it, and is their tag Project.
+    """
+    tags = [{"Key": "Project", "Value": name}]
+    _prepare_bucket(clients.of("s3"), f"{name}-data", region)
+    _prepare_roles(clients.of("iam"), name, tags)
+    _prepare_network(clients.of("ec2"), name, tags)
+    logs, group = clients.of("logs"), f"/aws/batch/{name}"
+    if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+        logs.create_log_group(logGroupName=group, tags={"Project": name})
+
+
+def _prepare_bucket(s3: Any, bucket: str, region: str) -> None:
+    if bucket in [known["Name"] for known in s3.list_buckets()["Buckets"]]:
+        return
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+
+
+def _prepare_roles(iam: Any, name: str, tags: list[dict[str, str]]) -> None:
+    data = f"arn:aws:s3:::{name}-data"
+    reads_and_writes = [
+        {"Effect": "Allow", "Action": "s3:*Object*", "Resource": f"{data}/*"},
+        {"Effect": "Allow", "Action": "s3:List*", "Resource": data},
+    ]
+    roles = {
+        f"{name}-instance": ("ec2.amazonaws.com", EC2_POLICY),
+        f"{name}-execution": ("ecs-tasks.amazonaws.com", TASK_POLICY),
+        f"{name}-job": ("ecs-tasks.amazonaws.com", None),
+    }
+    known = {role["RoleName"] for role in iam.list_roles()["Roles"]}
+    for role, (service, policy) in roles.items():
+        if role in known:
+            continue
+        trust = [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": service},
+                "Action": "sts:AssumeRole",
+            }
+        ]
+        iam.create_role(RoleName=role, AssumeRolePolicyDocument=_policy(trust), Tags=tags)
+        if policy is not None:
+            iam.attach_role_policy(RoleName=role, PolicyArn=policy)
+        else:
+            iam.put_role_policy(
+                RoleName=role, PolicyName="data", PolicyDocument=_policy(reads_and_writes)
+            )
+    if f"{name}-instance" not in known:
+        profile = f"{name}-instance"
+        iam.create_instance_profile(InstanceProfileName=profile, Tags=tags)
+        iam.add_role_to_instance_profile(InstanceProfileName=profile, RoleName=profile)
+
+
+def _prepare_network(ec2: Any, name: str, tags: list[dict[str, str]]) -> None:
+    subnets = ec2.describe_subnets()["Subnets"]
+    ec2.create_tags(Resources=[subnet["SubnetId"] for subnet in subnets], Tags=tags)
+    named = [{"Name": "group-name", "Values": [name]}]
+    if not ec2.describe_security_groups(Filters=named)["SecurityGroups"]:
+        ec2.create_security_group(
+            GroupName=name,
+            Description="Jobs: everything out, nothing in",
+            VpcId=subnets[0]["VpcId"],
+            TagSpecifications=[{"ResourceType": "security-group", "Tags": tags}],
+        )
+
+
+def _policy(statements: list[dict[str, Any]]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})

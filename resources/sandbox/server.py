@@ -1,0 +1,151 @@
+"""The one door: all services, and the control of the sandbox, on one port of 127.0.0.1."""
+
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from threading import Thread
+from typing import Any, Protocol
+
+from werkzeug.serving import make_server
+
+from resources.sandbox.batch_api import BatchApi
+from resources.sandbox.errors import AwsError
+from resources.sandbox.faults import Faults, Kind, error_of
+from resources.sandbox.market_api import MarketApi
+from resources.sandbox.moto_services import RequestHandler
+from resources.sandbox.protocol import (
+    Answer,
+    AwsRequest,
+    Environ,
+    error_answer,
+    json_answer,
+    parse_request,
+    rest_request,
+)
+
+StartResponse = Callable[..., Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+HOST = "127.0.0.1"
+# No bucket can have this name.
+CONTROL_PREFIX = "/_sandbox"
+
+
+class Policies(Protocol):
+    """Who may do what."""
+
+    def check(self, request: AwsRequest) -> None:
+        """Raises AwsError if the signer of a request may not make it."""
+
+
+class Front:
+    """The WSGI application: control, then faults and policies, then Batch, prices or moto."""
+
+    def __init__(
+        self,
+        control: Application,
+        batch: BatchApi,
+        market: MarketApi,
+        faults: Faults,
+        policies: Policies,
+        moto: Application,
+    ) -> None:
+        self._control = control
+        self._batch = batch
+        self._market = market
+        self._faults = faults
+        self._policies = policies
+        self._moto = moto
+
+    def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"].startswith(CONTROL_PREFIX + "/"):
+            return self._control(environ, start)
+        request = parse_request(environ)
+        if request is None:
+            return self._moto(environ, start)
+        kind = self._faults.take(request)
+        if kind is not None:
+            return self._troubled(kind, request, start)
+        return self._answer(request, start)
+
+    def _answer(self, request: AwsRequest, start: StartResponse) -> Iterable[bytes]:
+        try:
+            self._policies.check(request)
+            answer = self._market.answer(request)
+            if request.service == "batch":
+                answer = json_answer(self._batch.call(request.operation, rest_request(request)))
+        except AwsError as error:
+            return _send(error_answer(request.service, error), request, start)
+        if answer is not None:
+            return _send(answer, request, start)
+        return self._moto(request.environ, start)
+
+    def _troubled(self, kind: Kind, request: AwsRequest, start: StartResponse) -> Iterable[bytes]:
+        if kind == "reset":
+            _break_off(request.environ)
+            return _send(json_answer({}), request, start)
+        if kind == "truncate":
+            return _half(self._answer(request, start), request.environ)
+        if kind == "lost_answer":
+            b"".join(self._answer(request, _unheard))
+            kind = "server_error"
+        return _send(error_answer(request.service, error_of(kind, request.service)), request, start)
+
+
+def _send(answer: Answer, request: AwsRequest, start: StartResponse) -> Iterable[bytes]:
+    request.body()  # a caller that still sends would see a broken connection instead
+    headers = {**answer.headers, "Content-Length": str(len(answer.body))}
+    start(f"{answer.status} -", list(headers.items()))
+    return [] if request.method == "HEAD" else [answer.body]
+
+
+def _unheard(*_: object) -> None:
+    """Where the head of an answer goes that nobody gets."""
+
+
+def _break_off(environ: Environ) -> None:
+    connection: socket.socket = environ["werkzeug.socket"]
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+def _half(body: Iterable[bytes], environ: Environ) -> Iterator[bytes]:
+    """The first half of a body, and then the connection breaks."""
+    whole = b"".join(body)
+    yield whole[: len(whole) // 2]
+    _break_off(environ)
+
+
+class Server:
+    """Answers until `close`.
+
+    Args:
+        port: 0 takes a free one.
+
+    Raises:
+        OSError: the port is taken.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._application: Application | None = None
+        self._server = make_server(
+            HOST, port, self._serve, threaded=True, request_handler=_QuietHandler
+        )
+        self.url = f"http://{HOST}:{self._server.server_port}"
+
+    def start(self, application: Application) -> None:
+        """Begin to answer."""
+        self._application = application
+        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05},
+               daemon=True).start()  # fmt: skip
+
+    def _serve(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        assert self._application is not None
+        return self._application(environ, start)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _QuietHandler(RequestHandler):
+    def log_request(self, *_: object) -> None:
+        """Say nothing for each request; errors are still told."""
