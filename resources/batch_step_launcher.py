@@ -27,7 +27,6 @@ from resources.price_sources import PriceSource
 from resources.profile import Aws, Profile
 from resources.spot_economics import Offer, Overheads
 from resources.spot_policy import Priority, Rules
-from resources.staging import stage_up
 from resources.step_launcher import LocalStepLauncher, OnProgress, StepLauncher, StepRequest
 from resources.work_units import ExpectedMedium, WorkUnit, seconds_per_frame, work_units
 
@@ -137,6 +136,8 @@ class _CloudStep:
         needs_media = {"footage", "detections"} & set(request.stages)
         if urlsplit(request.footage_url).scheme != "file" or not needs_media:
             return request
+        from resources.staging import stage_up
+
         bucket = urlsplit(request.output_url).netloc
         url = f"s3://{bucket}/footage/{request.camera_id}"
         self._context.log.info(f"copying the footage to {url}; what is there is skipped")

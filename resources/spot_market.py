@@ -56,7 +56,6 @@ class SpotEnvironment:
             .paginate(
                 Filters=[
                     {"Name": "tag:Project", "Values": [self.aws.name]},
-                    {"Name": "instance-lifecycle", "Values": ["spot"]},
                     {"Name": "instance-state-name", "Values": MACHINE_STATES},
                 ]
             )
@@ -66,6 +65,7 @@ class SpotEnvironment:
             for page in pages
             for reservation in page["Reservations"]
             for each in reservation["Instances"]
+            if each.get("InstanceLifecycle") == "spot"
         ]
         return sum(self._vcpus(each) for each in machines)
 
