@@ -43,7 +43,7 @@ def _environments(found: ComputeStatus) -> Table:
         table.add_row(
             each.name,
             SPOKEN[each.market],
-            f"{each.state} {each.status}",
+            _state(each),
             str(each.desired_vcpus),
             str(each.max_vcpus),
         )
@@ -55,8 +55,14 @@ def _queues(found: ComputeStatus) -> Table:
     for each in found.queues:
         waiting = each.jobs["SUBMITTED"] + each.jobs["PENDING"] + each.jobs["RUNNABLE"]
         rest = (each.jobs[state] for state in ("STARTING", "RUNNING", "SUCCEEDED", "FAILED"))
-        table.add_row(each.name, f"{each.state} {each.status}", str(waiting), *map(str, rest))
+        table.add_row(each.name, _state(each), str(waiting), *map(str, rest))
     return table
+
+
+def _state(part: EnvironmentStatus | QueueStatus) -> str:
+    if (part.state, part.status) == ("ENABLED", "VALID"):
+        return "ready"
+    return part.status.lower() if part.state == "ENABLED" else f"{part.state} {part.status}".lower()
 
 
 def _instances(found: ComputeStatus) -> Table:
@@ -83,7 +89,7 @@ def _prices(found: ComputeStatus) -> Table:
 def _table(*headings: str, right: tuple[str, ...] = ()) -> Table:
     table = Table()
     for heading in headings:
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading == headings[0])
     for heading in right:
         table.add_column(heading, justify="right")
     return table

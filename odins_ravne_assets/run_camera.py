@@ -1,18 +1,19 @@
 """One camera's Dagster run as a process: `python -m odins_ravne_assets.run_camera REQUEST`.
 
 Started by the command line, one for each camera. It is an ordinary run of a job in the instance,
-with the camera as its partition. REQUEST is JSON: camera_id, job, profile, overrides, tags. The end of
-its standard input cancels the run: whoever started it closes it, or is dead.
+with the camera as its partition. REQUEST is JSON: camera_id, job, profile, overrides, tags. The
+end of its standard input cancels the run: whoever started it closes it, or is dead. So does
+"Terminate" in the UI.
 """
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -21,13 +22,13 @@ from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
 from odins_ravne_assets import definitions
 from odins_ravne_assets.assets import CAMERAS
 from odins_ravne_assets.events import tell
+from odins_ravne_assets.location_run import execute_in_location
 from resources.errors import ModelError, ProfileError, RavneError, StoreError, UsageError
 
 # Who runs a run, to tell later whether it can still be running.
 PROCESS_TAG = "munin/process"
-# By this tag Dagster finds the runs of a code location's jobs. A run that was not started through
-# the location has to bring it along, or the job's page would not show it.
-LOCATION_TAG = {".dagster/repository": "__repository__@odins_ravne_assets.definitions"}
+# How often a run looks whether somebody terminates it in the UI, in seconds.
+LOOK_EVERY = 2.0
 
 UNFINISHED = [
     DagsterRunStatus.NOT_STARTED,
@@ -49,7 +50,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     request = json.loads(sys.argv[1])
     with dg.DagsterInstance.get() as instance:
-        threading.Thread(target=_cancel_at_end_of_input, args=[instance], daemon=True).start()
+        threading.Thread(target=_cancel_when_asked, args=[instance], daemon=True).start()
         try:
             told = _run(instance, request)
         except KeyboardInterrupt:  # before Dagster was ready to take it
@@ -66,16 +67,11 @@ def _run(instance: dg.DagsterInstance, request: Mapping[str, Any]) -> dict[str, 
     camera_id = request["camera_id"]
     instance.add_dynamic_partitions(str(CAMERAS.name), [camera_id])
     close_dead_runs(instance, camera_id)
-    result = dg.execute_job(
-        dg.reconstructable(JOBS[request["job"]]),
+    result = execute_in_location(
         instance,
+        dg.reconstructable(JOBS[request["job"]]),
         run_config=_run_config(request),
-        tags={
-            **request["tags"],
-            "dagster/partition": camera_id,
-            PROCESS_TAG: this_process(),
-            **LOCATION_TAG,
-        },
+        tags={**request["tags"], "dagster/partition": camera_id, PROCESS_TAG: this_process()},
     )
     run = instance.get_run_by_id(result.run_id)
     status = run.status if run else DagsterRunStatus.FAILURE
@@ -90,19 +86,38 @@ def _outcome(
     return {"run_id": run_id, "status": status.value, "error": error, "foreseen": foreseen}
 
 
-def _cancel_at_end_of_input(instance: dg.DagsterInstance) -> None:
-    with suppress(OSError):
-        while os.read(sys.stdin.fileno(), 1024):
-            pass
+def _cancel_when_asked(instance: dg.DagsterInstance) -> None:
+    while not _input_ended() and not _terminated(instance):
+        pass
     # Dagster takes an interrupt for a failure, unless somebody has asked for the run's end.
     for run in _runs_of_this_process(instance):
-        instance.report_run_canceling(run)
+        if run.status != DagsterRunStatus.CANCELING:
+            instance.report_run_canceling(run)
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def _runs_of_this_process(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
+def _input_ended() -> bool:
+    """Whether there is no more input; takes its time."""
+    readable, _, _ = select.select([sys.stdin], [], [], LOOK_EVERY)
+    try:
+        return bool(readable) and not os.read(sys.stdin.fileno(), 1024)
+    except OSError:
+        return True
+
+
+def _terminated(instance: dg.DagsterInstance) -> bool:
+    runs = _runs_of_this_process(instance)
+    return any(run.status == DagsterRunStatus.CANCELING for run in runs)
+
+
+def _runs_of_this_process(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     filters = RunsFilter(tags={PROCESS_TAG: this_process()}, statuses=UNFINISHED)
-    return instance.get_runs(filters)
+    return [run for run in instance.get_runs(filters) if _is_ours(run)]
+
+
+def _is_ours(run: dg.DagsterRun) -> bool:
+    """Whether the process that the tag names runs it: Dagster gives the tag to re-executions."""
+    return PROCESS_TAG in run.tags and run.parent_run_id is None
 
 
 def _run_config(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,7 +177,7 @@ def close_dead_runs(instance: dg.DagsterInstance, camera_id: str) -> None:
     """Mark runs as failed whose process was killed: nobody else will ever end them."""
     filters = RunsFilter(tags={"dagster/partition": camera_id}, statuses=UNFINISHED)
     for run in instance.get_runs(filters):
-        if is_dead(run.tags.get(PROCESS_TAG, "::")):
+        if _is_ours(run) and is_dead(run.tags[PROCESS_TAG]):
             instance.report_run_failed(
                 run, "Its process was killed. What it had finished is kept; run again to go on."
             )

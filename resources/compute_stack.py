@@ -5,7 +5,7 @@ from typing import Any
 
 from resources.aws_clients import AwsClients
 from resources.clock import Clock, clock_at
-from resources.compute_errors import error_code, explained, one_line
+from resources.compute_errors import explained, one_line
 from resources.compute_foundation import TEMPLATES, describe_stack, stack_name
 from resources.compute_parts import OnStep, Waiting
 from resources.errors import RavneError

@@ -4,7 +4,8 @@ Each step looks at what is there and does what is still to do, so that a teardow
 stopped anywhere is finished by the next. Footage, results, roles and logs are never touched.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from resources.aws_clients import AwsClients
@@ -54,9 +55,13 @@ class Teardown:
             self._refuse_if_busy(there)
         for name in there:
             self._delete_queue(name)
+        self._gone("queue", there, self._parts.queues)
         for name in environments:
             self._disable_environment(name)
+        left = [name for name in environments if name in self._parts.environments()]
+        for name in left:
             self._delete_environment(name)
+        self._gone("environment", left, self._parts.environments)
 
     def _refuse_if_busy(self, queues: Sequence[str]) -> None:
         count = sum(1 for _ in self._parts.jobs(queues, LIVE))
@@ -91,12 +96,9 @@ class Teardown:
             self._on_step(f"{len(asked)} job{'s' * (len(asked) != 1)}: terminated")
 
     def _delete_queue(self, name: str) -> None:
-        there = self._parts.queues().get(name)
-        if there is None:
-            return
-        if there["status"] != "DELETING":
+        self._settle(name, self._parts.queues)
+        if name in self._parts.queues():
             self._batch.delete_job_queue(jobQueue=name)
-        self._gone(f"queue {name}", name, self._parts.queues)
 
     def _disable_environment(self, name: str) -> None:
         self._settle(name, self._parts.environments)
@@ -107,14 +109,11 @@ class Teardown:
             self._settle(name, self._parts.environments)
 
     def _delete_environment(self, name: str) -> None:
-        there = self._parts.environments().get(name)
-        if there is None:
-            return
-        if there["status"] != "DELETING":
+        self._settle(name, self._parts.environments)
+        if name in self._parts.environments():
             self._batch.delete_compute_environment(computeEnvironment=name)
-        self._gone(f"environment {name}", name, self._parts.environments)
 
-    def _settle(self, name: str, look: Callable[[], dict[str, Any]]) -> None:
+    def _settle(self, name: str, look: Callable[[], Mapping[str, Any]]) -> None:
         """Wait while AWS is changing a part: it refuses a second change meanwhile."""
 
         def in_the_way() -> str | None:
@@ -123,18 +122,19 @@ class Teardown:
 
         self._waiting.until(f"{name} to settle", in_the_way)
 
-    def _gone(self, what: str, name: str, look: Callable[[], dict[str, Any]]) -> None:
-        def in_the_way() -> str | None:
+    def _gone(self, kind: str, names: Sequence[str], look: Callable[[], Mapping[str, Any]]) -> None:
+        def in_the_way(name: str) -> str | None:
             part = look().get(name)
             if part is not None and part["status"] == "INVALID":
                 raise RavneError(
-                    f"{what} cannot be deleted, it is {why(part)}; put right what it names (a "
-                    "role that was deleted must be made again) and run teardown again"
+                    f"{kind} {name} cannot be deleted, it is {why(part)}; put right what it names "
+                    "(a role that was deleted must be made again) and run teardown again"
                 )
             return why(part) if part is not None else None
 
-        self._waiting.until(f"{what} to be deleted", in_the_way)
-        self._on_step(f"{what}: deleted")
+        for name in names:
+            self._waiting.until(f"{kind} {name} to be deleted", partial(in_the_way, name))
+            self._on_step(f"{kind} {name}: deleted")
 
     def _job_definitions(self) -> None:
         for revision in self._parts.job_definitions():

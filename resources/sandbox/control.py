@@ -1,11 +1,12 @@
 """The sandbox's own URLs, under CONTROL_PREFIX of its port: JSON in, JSON out.
 
-GET /clock, /bill, /events?since=N, /jobs, /instances, /credentials/SECRET;
+GET /clock, /process, /bill, /events?since=N, /jobs, /instances, /credentials/SECRET;
 POST /interrupt, /capacity, /surge, /rate, /lag, /policies, /faults (arguments: those of the
-Sandbox's method of that name, as a JSON object); DELETE /faults.
+Sandbox's method that `Control` names for it, as a JSON object), /shutdown; DELETE /faults.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -24,6 +25,7 @@ class Control:
         self._credentials = sandbox.credentials
         self._readers: dict[str, Callable[[], Any]] = {
             "/clock": sandbox.clock_facts,
+            "/process": lambda: {"pid": os.getpid()},
             "/bill": lambda: [line._asdict() for line in sandbox.bill()],
             "/jobs": sandbox.jobs,
             "/instances": sandbox.instances,
@@ -38,6 +40,7 @@ class Control:
             "/lag": sandbox.set_describe_lag,
             "/policies": sandbox.enforce_policies,
             "/faults": sandbox.inject,
+            "/shutdown": sandbox.stop_requested.set,
         }
 
     def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:

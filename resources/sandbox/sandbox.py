@@ -47,6 +47,7 @@ class Sandbox:
         control_url: see control.py.
         clock_url: see resources.clock.clock_at.
         clock: the account's time.
+        stop_requested: set by a POST to /shutdown; whoever runs the sandbox then stops it.
 
     Raises:
         OSError: the port is taken.
@@ -83,6 +84,7 @@ class Sandbox:
         self._faults = Faults()
         self._policies = Policies()
         self._job_api = JobApi(config, self.clock, self._state, self._events)
+        self.stop_requested = Event()
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="sandbox-scheduler", daemon=True)
         self._failure: str | None = None

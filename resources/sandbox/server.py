@@ -126,10 +126,13 @@ class Server:
 
     def __init__(self, port: int) -> None:
         self._application: Application | None = None
-        self._server = make_server(
-            HOST, port, self._serve, threaded=True, request_handler=_QuietHandler
-        )
-        self.url = f"http://{HOST}:{self._server.server_port}"
+        # Opened here, since werkzeug ends the whole process when a port is taken.
+        with socket.create_server((HOST, port)) as door:
+            self._server = make_server(
+                HOST, port, self._serve, threaded=True, request_handler=_QuietHandler,
+                fd=door.fileno(),
+            )  # fmt: skip
+            self.url = f"http://{HOST}:{door.getsockname()[1]}"
 
     def start(self, application: Application) -> None:
         """Begin to answer."""

@@ -1,0 +1,199 @@
+"""`munin sandbox`: AWS on this machine, as a process in the background."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from odins_ravne_assets.home import home, prepare_home
+from odins_ravne_assets.terminal import out
+from resources.clock import clock_at
+from resources.errors import LaunchError, UsageError
+
+app = typer.Typer(help="AWS on this machine: jobs run, spot is interrupted.", no_args_is_help=True)
+
+# The port that profile `sandbox` names.
+DEFAULT_PORT = 4599
+DOWN_SECONDS = 30.0
+# Jobs and machines that `status` shows, the newest first.
+SHOWN = 15
+
+Facts = dict[str, Any]
+
+
+@app.command()
+def up(
+    port: Annotated[
+        int, typer.Option(help="Where it listens on 127.0.0.1; 0 takes a free port.")
+    ] = DEFAULT_PORT,
+    scale: Annotated[
+        float, typer.Option(min=1.0, help="Seconds of its time in one of ours.")
+    ] = 60.0,
+    seed: Annotated[int, typer.Option(help="Of the interruptions that come by rate.")] = 0,
+    name: Annotated[str, typer.Option(help="cloud.aws.name of the profile.")] = "ravne",
+) -> None:
+    """Start the sandbox, with the bucket, roles and network that `cost setup` needs."""
+    running = _running()
+    if running is None:
+        running = _start(port, scale, seed, name)
+        _state_file().write_text(json.dumps(running), encoding="utf-8")
+    out.print(f"The sandbox is up: {running['endpoint_url']}")
+    out.print("Any credentials will do:", soft_wrap=True)
+    out.print("  export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox", soft_wrap=True)
+    if not running["endpoint_url"].endswith(f":{DEFAULT_PORT}"):
+        out.print("Profile sandbox has to be told where it is:")
+        for key in ("endpoint_url", "clock_url"):
+            line = f"  export MUNIN_CLOUD__AWS__{key.upper()}={running[key]}"
+            out.print(line, soft_wrap=True)
+
+
+@app.command()
+def down() -> None:
+    """Stop the sandbox and every job in it. What it held is gone."""
+    running = _running()
+    if running is None:
+        out.print("The sandbox is not up.")
+        return
+    _ask(running, "/shutdown", {})
+    given_up_at = time.monotonic() + DOWN_SECONDS
+    while _answers(running):
+        if time.monotonic() > given_up_at:
+            raise LaunchError(f"sandbox: process {running['pid']} does not end; kill -9 it")
+        time.sleep(0.05)
+    _state_file().unlink(missing_ok=True)
+    out.print("The sandbox is down.")
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show the sandbox's clock, machines, jobs and true bill."""
+    running = _running()
+    if running is None:
+        raise UsageError("sandbox: it is not up; start it with `munin sandbox up`")
+    jobs, machines = _ask(running, "/jobs"), _ask(running, "/instances")
+    now = clock_at(running["clock_url"]).now()
+    if as_json:
+        facts = {"now": now, "jobs": jobs, "instances": machines, **running}
+        out.print_json(json.dumps(facts))
+        return
+    scale = _ask(running, "/clock")["scale"]
+    out.print(f"{running['endpoint_url']}   {_time(now)} UTC, {scale:g} seconds a second")
+    _print_jobs(jobs)
+    _print_machines(machines)
+    paid = sum(machine["cost"] for machine in machines)
+    on_demand = sum(machine["on_demand_cost"] for machine in machines)
+    out.print(f"Bill: ${paid:.4f}; on demand the same hours cost ${on_demand:.4f}")
+
+
+def _print_jobs(jobs: list[Facts]) -> None:
+    counts = Counter(job["status"] for job in jobs)
+    told = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none"
+    table = Table(title=f"Jobs: {told}", title_justify="left")
+    for heading in ("job", "queue", "status", "attempts", "reason"):
+        table.add_column(heading)
+    for job in reversed(jobs[-SHOWN:]):
+        table.add_row(
+            job["jobName"],
+            job["jobQueue"].rpartition("/")[2],
+            job["status"],
+            str(len(job["attempts"])),
+            job.get("statusReason", ""),
+        )
+    out.print(table)
+
+
+def _print_machines(machines: list[Facts]) -> None:
+    counts = Counter(machine["state"] for machine in machines)
+    told = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none"
+    table = Table(title=f"Machines: {told}", title_justify="left")
+    for heading in ("machine", "type", "zone", "market", "state", "launched"):
+        table.add_column(heading)
+    for heading in ("minutes", "jobs", "USD"):
+        table.add_column(heading, justify="right")
+    for machine in reversed(machines[-SHOWN:]):
+        table.add_row(
+            machine["instance_id"],
+            machine["instance_type"],
+            machine["zone"],
+            machine["lifecycle"],
+            "interrupted" if machine["interrupted"] else machine["state"],
+            _time(machine["launched"]),
+            f"{machine['seconds'] / 60:.1f}",
+            str(len(machine["jobs"])),
+            f"{machine['cost']:.4f}",
+        )
+    out.print(table)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _state_file() -> Path:
+    return home() / "sandbox.json"
+
+
+def _log_file() -> Path:
+    return home() / "sandbox.log"
+
+
+def _start(port: int, scale: float, seed: int, name: str) -> Facts:
+    """Start the process and wait until it answers."""
+    if importlib.util.find_spec("moto") is None:
+        raise UsageError(
+            "sandbox: moto is missing; install the extra, pip install 'odins-ravne[sandbox]'"
+        )
+    prepare_home()
+    options = {"port": port, "scale": scale, "seed": seed, "name": name}
+    words = [f"--{option}={value}" for option, value in options.items()]
+    with _log_file().open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "resources.sandbox", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    with process.stdout as ready:
+        line = ready.readline()
+    if not line:
+        process.wait()
+        last = _log_file().read_text("utf-8", "replace").strip().rpartition("\n")[2]
+        raise LaunchError(f"sandbox: did not start on port {port} ({last}); see {_log_file()}")
+    facts: Facts = json.loads(line)
+    return facts
+
+
+def _running() -> Facts | None:
+    """The sandbox that was started here, if it still answers."""
+    try:
+        facts: Facts = json.loads(_state_file().read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return facts if _answers(facts) else None
+
+
+def _answers(facts: Facts) -> bool:
+    try:
+        return bool(_ask(facts, "/process")["pid"] == facts["pid"])
+    except OSError:
+        return False
+
+
+def _ask(facts: Facts, path: str, arguments: Facts | None = None) -> Any:
+    """GET a control URL, or POST arguments to it."""
+    data = None if arguments is None else json.dumps(arguments).encode()
+    with urllib.request.urlopen(facts["control_url"] + path, data, timeout=10) as answer:
+        return json.load(answer)

@@ -1,0 +1,58 @@
+"""The sandbox as a process of its own: `python -m resources.sandbox --port 4599 --scale 60`.
+
+Once it answers and its foundation is laid, it writes one line of JSON (pid, endpoint_url,
+control_url, clock_url) to its standard output and closes it. It ends at SIGTERM, at Ctrl-C, or
+at a POST to /shutdown of its control.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+
+from resources.aws_clients import AwsClients
+from resources.profile import Aws
+from resources.sandbox.config import CREDENTIALS, SandboxConfig
+from resources.sandbox.foundation import prepare_foundation
+from resources.sandbox.sandbox import Sandbox
+
+
+def main() -> None:
+    """Run until told to end."""
+    config = SandboxConfig(**vars(_arguments()))
+    with Sandbox(config) as sandbox:
+        for stop in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(stop, lambda *_: sandbox.stop_requested.set())
+        os.environ.update(CREDENTIALS)
+        aws = Aws(region=config.region, name=config.name, endpoint_url=sandbox.endpoint_url)
+        prepare_foundation(AwsClients(aws), config.name, config.region)
+        _tell_ready(sandbox)
+        sandbox.stop_requested.wait()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m resources.sandbox", description=__doc__)
+    defaults = SandboxConfig()
+    parser.add_argument("--port", type=int, default=defaults.port)
+    parser.add_argument("--scale", type=float, default=defaults.scale)
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--name", default=defaults.name)
+    parser.add_argument("--region", default=defaults.region)
+    return parser.parse_args()
+
+
+def _tell_ready(sandbox: Sandbox) -> None:
+    facts = {
+        "pid": os.getpid(),
+        "endpoint_url": sandbox.endpoint_url,
+        "control_url": sandbox.control_url,
+        "clock_url": sandbox.clock_url,
+    }
+    print(json.dumps(facts), flush=True)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

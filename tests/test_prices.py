@@ -1,0 +1,465 @@
+"""Prices, where they come from, and what AWS makes of them on a bill."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.stub import ANY, Stubber
+from hypothesis import given
+from hypothesis import strategies as st
+from moto import mock_aws
+
+from resources.aws_clients import AwsClients
+from resources.errors import RavneError
+from resources.price_sources import (
+    FRESH_SECONDS,
+    PriceSource,
+    on_demand_prices,
+    shipped_prices,
+    spot_history,
+)
+from resources.prices import Market, PriceBook, Quote, Usage
+from resources.profile import Aws
+
+REGION = "eu-north-1"
+ZONE = "eu-north-1a"
+NINE = datetime(2026, 11, 23, 9, tzinfo=UTC)
+NOW = NINE.timestamp()
+HOUR = 3600.0
+
+
+def quote(usd: str, market: Market, since: datetime = NINE, zone: str | None = None) -> Quote:
+    return Quote(
+        item="g4dn.xlarge",
+        market=market,
+        zone=zone,
+        usd=Decimal(usd),
+        unit="hour",
+        as_of=since,
+        source="a test",
+        verified=True,
+    )
+
+
+# On demand $0.60; on spot $0.18, from ten on $0.36, in the other zone always $0.30.
+BOOK = PriceBook(
+    REGION,
+    (
+        quote("0.60", "ondemand"),
+        quote("0.36", "spot", NINE + timedelta(hours=1), ZONE),
+        quote("0.18", "spot", NINE, ZONE),
+        quote("0.30", "spot", NINE, "eu-north-1b"),
+    ),
+)
+
+
+def usage(start: float, end: float, market: Market = "spot", **more: Any) -> Usage:
+    """A usage of a machine that was launched at nine; times in seconds since then."""
+    since_nine = {key: NOW + value for key, value in more.items() if key != "zone"}
+    zone = more.get("zone", ZONE)
+    launched = {"launched": NOW} | since_nine
+    return Usage("g4dn.xlarge", zone, market, NOW + start, NOW + end, **launched)
+
+
+# The bill
+
+
+def test_half_an_hour_on_demand() -> None:
+    cost = BOOK.cost_of(usage(0, HOUR / 2, "ondemand"))
+    assert cost.usd == cost.usd_on_demand == Decimal("0.30")
+    assert cost.seconds == 1800
+
+
+def test_half_an_hour_on_spot_and_what_it_would_have_cost() -> None:
+    cost = BOOK.cost_of(usage(0, HOUR / 2))
+    assert (cost.usd, cost.usd_on_demand) == (Decimal("0.09"), Decimal("0.30"))
+    assert cost.quotes == (quote("0.18", "spot", NINE, ZONE),) and cost.remark == ""
+
+
+def test_seconds_are_billed_and_their_parts() -> None:
+    assert BOOK.cost_of(usage(0, 100)).usd == Decimal("0.005")
+    assert BOOK.cost_of(usage(0, 100.001)).seconds == Decimal("100.001")
+
+
+def test_a_price_that_changes_is_billed_from_its_change_on() -> None:
+    """Half an hour at $0.18 and a quarter at $0.36."""
+    cost = BOOK.cost_of(usage(HOUR / 2, HOUR * 1.25))
+    assert cost.usd == Decimal("0.09") + Decimal("0.09")
+    assert [one.usd for one in cost.quotes] == [Decimal("0.18"), Decimal("0.36")]
+
+
+def test_a_change_at_the_very_end_bills_nothing() -> None:
+    cost = BOOK.cost_of(usage(0, HOUR))
+    assert cost.usd == Decimal("0.18") and len(cost.quotes) == 1
+    assert BOOK.cost_of(usage(HOUR, HOUR * 2)).usd == Decimal("0.36")
+
+
+def test_a_machine_is_billed_for_a_minute_at_least() -> None:
+    assert BOOK.cost_of(usage(0, 1)).usd == BOOK.cost_of(usage(0, 60)).usd == Decimal("0.003")
+    assert BOOK.cost_of(usage(0, 1, "ondemand")).usd == Decimal("0.01")
+
+
+def test_a_short_attempt_on_a_machine_that_runs_anyway_is_billed_as_it_was() -> None:
+    assert BOOK.cost_of(usage(300, 301)).seconds == 1
+    assert BOOK.cost_of(usage(50, 51)).seconds == 10
+
+
+def test_a_spot_machine_that_ec2_takes_in_its_first_hour_is_free() -> None:
+    cost = BOOK.cost_of(usage(200, HOUR - 1, taken_at=HOUR - 1))
+    assert cost.usd == 0 and "first hour" in cost.remark
+    assert cost.usd_on_demand > 0
+
+
+def test_after_its_first_hour_all_of_it_is_charged() -> None:
+    cost = BOOK.cost_of(usage(0, HOUR, taken_at=HOUR))
+    assert cost.usd == Decimal("0.18")
+
+
+def test_the_first_hour_counts_from_the_launch_not_from_the_attempt() -> None:
+    assert BOOK.cost_of(usage(HOUR / 2, HOUR, taken_at=HOUR)).usd == Decimal("0.09")
+
+
+def test_an_earlier_attempt_on_a_machine_that_was_taken_is_free_with_it() -> None:
+    done = usage(200, 500, taken_at=HOUR / 2)
+    assert BOOK.cost_of(done).usd == 0
+
+
+def test_a_machine_that_we_end_is_charged() -> None:
+    assert BOOK.cost_of(usage(0, 600)).usd == Decimal("0.03")
+
+
+def test_on_demand_machines_are_never_free() -> None:
+    assert BOOK.cost_of(usage(0, 600, "ondemand", taken_at=600.0)).usd == Decimal("0.10")
+
+
+def test_without_the_launch_no_sum_is_lower_than_the_truth() -> None:
+    unknown = Usage("g4dn.xlarge", ZONE, "spot", NOW, NOW + 5, taken_at=NOW + 5)
+    assert BOOK.cost_of(unknown).usd == Decimal("0.003")
+
+
+def test_a_clock_that_went_back_bills_no_negative_time() -> None:
+    cost = BOOK.cost_of(usage(600, 590))
+    assert cost.usd == cost.seconds == 0
+
+
+def test_a_zone_without_a_price_takes_the_dearest_and_says_so() -> None:
+    cost = BOOK.cost_of(usage(0, HOUR, zone="eu-north-1c"))
+    assert cost.usd == Decimal("0.30")
+    assert "eu-north-1c" in cost.remark
+
+
+def test_a_time_before_all_prices_takes_the_first() -> None:
+    early = Usage("g4dn.xlarge", ZONE, "spot", NOW - HOUR, NOW, launched=NOW - HOUR)
+    assert BOOK.cost_of(early).usd == Decimal("0.18")
+
+
+def test_a_type_without_a_price_is_told_with_what_to_do() -> None:
+    other = Usage("p5.48xlarge", ZONE, "spot", NOW, NOW + 5)
+    with pytest.raises(RavneError, match=r"p5\.48xlarge in eu-north-1.*pricing:GetProducts"):
+        BOOK.cost_of(other)
+    with pytest.raises(RavneError, match=r"no spot price is known.*DescribeSpotPriceHistory"):
+        BOOK.spot("p5.48xlarge", ZONE, NOW)
+
+
+MOMENTS = st.floats(60, 4 * HOUR)
+
+
+@given(st.lists(MOMENTS, min_size=2, max_size=8), st.sampled_from(["spot", "ondemand"]))
+def test_the_parts_of_a_machines_life_cost_what_the_whole_does(
+    moments: list[float], market: Market
+) -> None:
+    cuts = sorted(moments)
+    whole = BOOK.cost_of(usage(cuts[0], cuts[-1], market))
+    parts = [BOOK.cost_of(usage(start, end, market)) for start, end in pairwise(cuts)]
+    assert float(sum(part.usd for part in parts)) == pytest.approx(float(whole.usd))
+    assert sum(part.seconds for part in parts) == whole.seconds
+
+
+@given(MOMENTS, MOMENTS)
+def test_spot_never_costs_more_than_its_dearest_price(start: float, length: float) -> None:
+    cost = BOOK.cost_of(usage(start, start + length))
+    assert (
+        cost.seconds * Decimal("0.18") / 3600 <= cost.usd <= cost.seconds * Decimal("0.36") / 3600
+    )
+
+
+def test_offers_are_the_prices_in_force_of_every_zone() -> None:
+    found = BOOK.offers(["p5.48xlarge", "g4dn.xlarge"], NOW + 2 * HOUR)
+    assert [(one.zone, one.spot, one.on_demand) for one in found] == [
+        (ZONE, Decimal("0.36"), Decimal("0.60")),
+        ("eu-north-1b", Decimal("0.30"), Decimal("0.60")),
+    ]
+
+
+# The table that ships
+
+
+def test_the_shipped_table_prices_the_machines_of_the_profile_in_its_region() -> None:
+    book = shipped_prices(REGION)
+    offers = book.offers(Aws().compute.instance_types, NOW)
+    assert {(one.instance_type, str(one.spot), str(one.on_demand)) for one in offers} == {
+        ("g4dn.xlarge", "0.1881", "0.558"),
+        ("g4dn.xlarge", "0.1959", "0.558"),
+        ("g4dn.xlarge", "0.1930", "0.558"),
+        ("g5.xlarge", "0.4419", "1.067"),
+        ("g5.xlarge", "0.4423", "1.067"),
+        ("g6.xlarge", "0.3411", "0.8536"),
+        ("g6.xlarge", "0.3183", "0.8536"),
+    }
+
+
+@pytest.mark.parametrize("region", [REGION, "us-east-1"])
+def test_every_shipped_price_has_a_source_and_a_date(region: str) -> None:
+    for one in shipped_prices(region).quotes:
+        assert one.source and one.unit and one.as_of < NINE and one.usd > 0
+
+
+@pytest.mark.parametrize("region", [REGION, "us-east-1"])
+def test_every_shipped_machine_is_cheaper_on_spot(region: str) -> None:
+    book = shipped_prices(region)
+    offers = book.offers({one.item for one in book.quotes if one.market}, NOW)
+    assert len({offer.instance_type for offer in offers}) == 4
+    assert all(offer.spot < offer.on_demand for offer in offers)
+
+
+def test_what_nobody_checked_is_marked() -> None:
+    book = shipped_prices(REGION)
+    assert book.rate("s3-standard").verified
+    assert not book.rate("ebs-gp3").verified and not book.rate("transfer-out").verified
+    remarks = book.remarks_on_age(NOW)
+    assert any("nobody checked" in remark for remark in remarks)
+
+
+def test_old_prices_are_told_to_be() -> None:
+    book = PriceBook(REGION, (quote("0.60", "ondemand"),))
+    assert book.remarks_on_age(NOW + 29 * 24 * HOUR) == []
+    assert book.remarks_on_age(NOW + 31 * 24 * HOUR) == ["prices of 2026-11-23 are in use: a test"]
+
+
+def test_only_the_latest_of_a_history_can_be_old() -> None:
+    history = (
+        quote("0.60", "ondemand"),
+        quote("0.18", "spot", NINE - timedelta(days=60), ZONE),
+        quote("0.18", "spot", NINE, ZONE),
+    )
+    assert PriceBook(REGION, history).remarks_on_age(NOW) == []
+
+
+def test_a_region_without_a_table_says_which_there_are() -> None:
+    book = shipped_prices("ap-south-1")
+    assert book.quotes == ()
+    assert book.remarks == ("no prices of ap-south-1 ship, only of eu-north-1, us-east-1",)
+
+
+# What AWS says
+
+
+@pytest.fixture
+def clients(monkeypatch: pytest.MonkeyPatch) -> AwsClients:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "nobody")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    return AwsClients(Aws(region=REGION))
+
+
+@pytest.fixture
+def ec2(clients: AwsClients) -> Iterator[Stubber]:
+    with Stubber(clients.of("ec2")) as stub:
+        yield stub
+
+
+@pytest.fixture
+def pricing(clients: AwsClients) -> Iterator[Stubber]:
+    with Stubber(clients.of("pricing")) as stub:
+        yield stub
+
+
+def change(usd: str, at: datetime, zone: str = ZONE) -> dict[str, Any]:
+    """A change of price as DescribeSpotPriceHistory tells it."""
+    return {
+        "AvailabilityZone": zone,
+        "InstanceType": "g4dn.xlarge",
+        "ProductDescription": "Linux/UNIX",
+        "SpotPrice": usd,
+        "Timestamp": at,
+    }
+
+
+def product(usd: str) -> str:
+    """A product as GetProducts tells it, shortened."""
+    sku = "2S4RUEPYJWPYRV2W"
+    term = f"{sku}.JRTCKXETXF"
+    dimension = {
+        "unit": "Hrs",
+        "description": f"${usd} per On Demand Linux g4dn.xlarge Instance Hour",
+        "pricePerUnit": {"USD": usd},
+        "beginRange": "0",
+        "endRange": "Inf",
+    }
+    terms = {term: {"sku": sku, "priceDimensions": {f"{term}.6YS6EN2CT7": dimension}}}
+    attributes = {"instanceType": "g4dn.xlarge", "regionCode": REGION, "vcpu": "4"}
+    return json.dumps(
+        {
+            "product": {"productFamily": "Compute Instance", "attributes": attributes, "sku": sku},
+            "serviceCode": "AmazonEC2",
+            "terms": {"OnDemand": terms},
+            "version": "20261120000000",
+            "publicationDate": "2026-11-20T00:00:00Z",
+        }
+    )
+
+
+def expect_history(ec2: Stubber, *pages: list[dict[str, Any]]) -> None:
+    for number, page in enumerate(pages):
+        last = number == len(pages) - 1
+        asked = {
+            "InstanceTypes": ["g4dn.xlarge"],
+            "ProductDescriptions": ["Linux/UNIX"],
+            "StartTime": ANY,
+            "EndTime": ANY,
+        } | ({"NextToken": f"page {number}"} if number else {})
+        answer = {"SpotPriceHistory": page, "NextToken": "" if last else f"page {number + 1}"}
+        ec2.add_response("describe_spot_price_history", answer, asked)
+
+
+def expect_product(pricing: Stubber, *products: str) -> None:
+    pricing.add_response("get_products", {"FormatVersion": "aws_v1", "PriceList": list(products)})
+
+
+def test_spot_prices_come_with_their_changes_from_every_page(
+    clients: AwsClients, ec2: Stubber
+) -> None:
+    expect_history(
+        ec2,
+        [change("0.193100", NINE + timedelta(minutes=5))],
+        [change("0.188100", NINE - timedelta(hours=7)), change("0.2", NINE, "eu-north-1b")],
+    )
+    book = PriceBook(REGION, tuple(spot_history(clients, ["g4dn.xlarge"], NOW, NOW + HOUR)))
+    assert book.spot("g4dn.xlarge", ZONE, NOW).usd == Decimal("0.188100")
+    assert book.spot("g4dn.xlarge", ZONE, NOW + 300).usd == Decimal("0.193100")
+    assert book.spot("g4dn.xlarge", "eu-north-1b", NOW).source.startswith("Amazon EC2")
+    ec2.assert_no_pending_responses()
+
+
+@mock_aws
+def test_spot_prices_are_understood_as_an_ec2_server_sends_them(clients: AwsClients) -> None:
+    found = spot_history(clients, ["g4dn.xlarge"], NOW, NOW + HOUR)
+    assert {one.zone for one in found} == {f"{REGION}{letter}" for letter in "abc"}
+    assert all(one.usd > 0 and one.as_of.tzinfo for one in found)
+
+
+def test_on_demand_prices_are_those_of_plain_linux_machines(
+    clients: AwsClients, pricing: Stubber
+) -> None:
+    wanted = {
+        "operatingSystem": "Linux",
+        "tenancy": "Shared",
+        "preInstalledSw": "NA",
+        "capacitystatus": "Used",
+        "instanceType": "g4dn.xlarge",
+        "regionCode": REGION,
+    }
+    filters = [{"Type": "TERM_MATCH", "Field": key, "Value": wanted[key]} for key in wanted]
+    pricing.add_response(
+        "get_products",
+        {"PriceList": [product("0.5580000000")]},
+        {"ServiceCode": "AmazonEC2", "FormatVersion": "aws_v1", "Filters": filters},
+    )
+    (found,) = on_demand_prices(clients, REGION, ["g4dn.xlarge"], NOW)
+    assert found.usd == Decimal("0.558") and found.as_of == NINE and found.verified
+
+
+def test_a_type_that_a_region_does_not_sell_has_no_price(
+    clients: AwsClients, pricing: Stubber
+) -> None:
+    expect_product(pricing)
+    assert on_demand_prices(clients, REGION, ["g4dn.xlarge"], NOW) == []
+
+
+# What is kept of it
+
+
+@pytest.fixture
+def source(clients: AwsClients, tmp_path: Path) -> PriceSource:
+    return PriceSource(clients, REGION, ("g4dn.xlarge",), tmp_path / "prices.json")
+
+
+def test_what_aws_says_stands_above_what_ships(
+    source: PriceSource, ec2: Stubber, pricing: Stubber
+) -> None:
+    expect_history(ec2, [change("0.21", NINE)])
+    expect_product(pricing, product("0.6"))
+    book = source.book(NOW, NOW)
+    (offer,) = book.offers(["g4dn.xlarge"], NOW)
+    assert (offer.zone, offer.spot, offer.on_demand) == (ZONE, Decimal("0.21"), Decimal("0.6"))
+    assert book.remarks == ()
+    assert book.rate("s3-standard").usd == Decimal("0.023")
+    assert book.on_demand("g5.xlarge").usd == Decimal("1.067")
+
+
+def test_prices_are_asked_for_once_in_a_while(
+    source: PriceSource, ec2: Stubber, pricing: Stubber
+) -> None:
+    expect_history(ec2, [change("0.21", NINE)])
+    expect_product(pricing, product("0.6"))
+    first = source.book(NOW, NOW)
+    assert source.book(NOW, NOW + FRESH_SECONDS - 1) == first
+    expect_history(ec2, [change("0.22", NINE)])
+    expect_product(pricing, product("0.6"))
+    later = source.book(NOW, NOW + FRESH_SECONDS)
+    assert later.spot("g4dn.xlarge", ZONE, NOW).usd == Decimal("0.22")
+    ec2.assert_no_pending_responses()
+
+
+def test_what_is_kept_answers_no_question_that_was_not_asked(
+    source: PriceSource, ec2: Stubber, pricing: Stubber
+) -> None:
+    expect_history(ec2, [change("0.21", NINE)])
+    expect_product(pricing, product("0.6"))
+    source.book(NOW, NOW)
+    expect_history(ec2, [change("0.19", NINE - timedelta(hours=2))])
+    expect_product(pricing, product("0.6"))
+    earlier = source.book(NOW - HOUR, NOW)
+    assert earlier.spot("g4dn.xlarge", ZONE, NOW - HOUR).usd == Decimal("0.19")
+
+
+def test_when_aws_does_not_answer_its_last_words_hold_and_it_is_said(
+    source: PriceSource, ec2: Stubber, pricing: Stubber
+) -> None:
+    expect_history(ec2, [change("0.21", NINE)])
+    expect_product(pricing, product("0.6"))
+    source.book(NOW, NOW)
+    ec2.add_client_error("describe_spot_price_history", "UnauthorizedOperation", "no", 403)
+    pricing.add_client_error("get_products", "AccessDeniedException", "no", 400)
+    book = source.book(NOW, NOW + HOUR)
+    assert book.spot("g4dn.xlarge", ZONE, NOW).usd == Decimal("0.21")
+    assert book.on_demand("g4dn.xlarge").usd == Decimal("0.6")
+    spot, on_demand = book.remarks
+    assert "UnauthorizedOperation" in spot and "allow ec2:DescribeSpotPriceHistory" in spot
+    assert "AccessDeniedException" in on_demand and "allow pricing:GetProducts" in on_demand
+
+
+def test_when_aws_never_answered_the_table_holds(
+    source: PriceSource, ec2: Stubber, pricing: Stubber
+) -> None:
+    ec2.add_client_error("describe_spot_price_history", "UnauthorizedOperation", "no", 403)
+    expect_product(pricing, product("0.6"))
+    book = source.book(NOW, NOW)
+    assert book.spot("g4dn.xlarge", "eun1-az1", NOW).usd == Decimal("0.1881")
+    assert book.on_demand("g4dn.xlarge").usd == Decimal("0.6")
+    assert len(book.remarks) == 1
+
+
+def test_a_damaged_file_is_asked_for_anew(
+    source: PriceSource, ec2: Stubber, pricing: Stubber
+) -> None:
+    source.kept_at.write_text('{"region": "eu-no', encoding="utf-8")
+    expect_history(ec2, [change("0.21", NINE)])
+    expect_product(pricing, product("0.6"))
+    assert source.book(NOW, NOW).spot("g4dn.xlarge", ZONE, NOW).usd == Decimal("0.21")
+    json.loads(source.kept_at.read_text(encoding="utf-8"))
