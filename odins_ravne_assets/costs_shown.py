@@ -16,8 +16,8 @@ from resources.batch_step_launcher import price_source
 from resources.clock import clock_at
 from resources.launch_costs import AttemptCost, costs_of
 from resources.launch_record import LaunchRecord, all_records
-from resources.profile import Profile
 from resources.prices import PriceBook
+from resources.profile import Profile
 
 
 def print_costs(cameras: Sequence[Camera], profile: Profile) -> None:

@@ -25,7 +25,8 @@ from resources.batch_pipes import (
     submit_parameters,
 )
 from resources.clock import Clock
-from resources.errors import LaunchError
+from resources.compute_errors import NOT_ALLOWED, NOT_KNOWN, error_code, one_line
+from resources.errors import LaunchError, StoreError
 from resources.launch_record import FOLDER, Attempt, LaunchRecord, UnitRecord
 from resources.object_store import ObjectStore
 from resources.profile import Aws
@@ -55,11 +56,17 @@ from resources.step_launcher import OnProgress, StepRequest
 SWEEP_SECONDS = 15.0
 # A job just submitted may be unknown to DescribeJobs for a while.
 UNKNOWN_JOB_SECONDS = 120.0
+# AWS's troubles are borne this long.
+TROUBLE_BORNE_SECONDS = 1800.0
 JOB_VCPUS = 4
 # How a job ends that we asked to stop.
 STOPPED_ENDS = (AttemptEnd.CANCELLED, AttemptEnd.INTERRUPTED)
 
 Progress = Mapping[str, Any]
+
+
+class OutOfReach(LaunchError):
+    """AWS does not answer, or not to us. Nothing is terminated: nobody could be asked to."""
 
 
 @dataclass
@@ -71,7 +78,7 @@ class Watch:
     reader: StoreMessageReader
     session: ExitStack
     pipes: Any  # the Pipes session
-    starved: StarvationTimer = StarvationTimer()
+    starved: StarvationTimer = field(default_factory=StarvationTimer)
     error: str | None = None
     said_last: str = ""
     seen: bool = False  # DescribeJobs knows it
@@ -104,41 +111,67 @@ class Launch:
     _watched: dict[str, Watch] = field(default_factory=dict)  # by name of the job
     _look_again: dict[int, float] = field(default_factory=dict)  # unit -> not before
     _after_crash: set[int] = field(default_factory=set)
+    _trouble_since: float | None = None
 
     def run(self) -> None:
         """Go on until every unit is done or set aside.
 
         Raises:
             dagster.Failure: a worker said why it could not go on.
-            LaunchError: the launch was given up; the text says why.
+            LaunchError: AWS is out of reach; the jobs go on by themselves.
         """
-        self._take_up()
         try:
-            while any(unit.outcome == "open" for unit in self.record.units):
-                self._sweep()
-                if any(unit.outcome == "open" for unit in self.record.units):
+            while self._unfinished():
+                self._look_round()
+                if self._unfinished():
                     self.clock.sleep(self._pause())
+        except OutOfReach:
+            raise
         except BaseException:
             self._terminate_all("the run that launched it was stopped")
             raise
         finally:
             self._close_sessions()
 
-    # Beginning
+    def _unfinished(self) -> bool:
+        return any(unit.outcome == "open" for unit in self.record.units)
+
+    def _look_round(self) -> None:
+        """A sweep. AWS's passing troubles are borne: jobs do not need us from minute to minute."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            self._take_up()
+            self._sweep()
+            self._trouble_since = None
+        except (ClientError, BotoCoreError, StoreError) as error:
+            now = self.clock.now()
+            if self._trouble_since is None:
+                self._trouble_since = now
+            self.context.log.warning(f"AWS is in trouble, trying again: {one_line(str(error))}")
+            lasting = error_code(error) in NOT_ALLOWED | NOT_KNOWN
+            if lasting or now - self._trouble_since > TROUBLE_BORNE_SECONDS:
+                raise OutOfReach(
+                    f"AWS is out of reach: {one_line(str(error))}; jobs that run go on by "
+                    "themselves, run again to take them up"
+                ) from error
 
     def _take_up(self) -> None:
-        """Watch the jobs that an earlier orchestrator left, and find those it only intended."""
+        """Watch jobs that nobody watches: an earlier orchestrator's, or those only intended."""
         for unit in self.record.units:
-            if (attempt := unit.active) is None:
+            attempt = unit.active
+            if attempt is None or attempt.name in self._watched:
                 continue
             if attempt.job_id is None:
                 attempt.job_id = self._find_job(attempt)
-            if attempt.job_id is None:
+            if attempt.job_id is not None:
+                self._watched[attempt.name] = self._open_session(unit, attempt)
+                self._say(unit, f"taking up job {attempt.name} ({attempt.job_id})")
+            elif self.clock.now() - attempt.intended_at > UNKNOWN_JOB_SECONDS:
                 unit.attempts.remove(attempt)  # it was never submitted
+            else:
                 continue
-            self._watched[attempt.name] = self._open_session(unit, attempt)
-            self._say(unit, f"taking up job {attempt.name} ({attempt.job_id}), still running")
-        self.record.save(self.store)
+            self.record.save(self.store)
 
     def _find_job(self, attempt: Attempt) -> str | None:
         queue = f"{self.aws.name}-{attempt.queue}"
@@ -291,9 +324,20 @@ class Launch:
         unit.attempts.append(attempt)
         self.record.save(self.store)  # the intent, before it is done
         watch = self._open_session(unit, attempt)
+        try:
+            attempt.job_id = self._submit_job(watch, queue)
+        except BaseException:
+            watch.session.close()  # submitted or not: `_take_up` finds out
+            raise
+        self._watched[attempt.name] = watch
+        self._look_again.pop(unit.number, None)
+        self.record.save(self.store)
+        self._say(unit, f"submitted {attempt.name} to {queue}: {reason}")
+
+    def _submit_job(self, watch: Watch, queue: str) -> str:
         params = submit_parameters(
             {
-                "jobName": attempt.name,
+                "jobName": watch.attempt.name,
                 "jobQueue": f"{self.aws.name}-{queue}",
                 "jobDefinition": f"{self.aws.name}-worker",
                 "tags": {"Project": self.aws.name, "Camera": self.request.camera_id},
@@ -301,11 +345,7 @@ class Launch:
             {**watch.pipes.get_bootstrap_env_vars(), "AWS_DEFAULT_REGION": self.aws.region},
             watch.pipes.default_remote_invocation_info,
         )
-        attempt.job_id = str(self.clients.of("batch").submit_job(**params)["jobId"])
-        self._watched[attempt.name] = watch
-        self._look_again.pop(unit.number, None)
-        self.record.save(self.store)
-        self._say(unit, f"submitted {attempt.name} to {queue}: {reason}")
+        return str(self.clients.of("batch").submit_job(**params)["jobId"])
 
     def _open_session(self, unit: UnitRecord, attempt: Attempt) -> Watch:
         """A Pipes session for a job, under a name that a later process finds again."""
@@ -353,11 +393,17 @@ class Launch:
         return max(1.0, soonest - self.clock.now())
 
     def _terminate_all(self, why: str) -> None:
+        """Ask for the end of all jobs; one that cannot be asked leaves the others to be."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
         for watch in self._watched.values():
-            if watch.attempt.job_id:
-                watch.attempt.stopping = why
+            watch.attempt.stopping = why
+            try:
                 self.clients.of("batch").terminate_job(jobId=watch.attempt.job_id, reason=why)
                 self._say(watch.unit, f"terminated {watch.attempt.name}: {why}")
+            except (ClientError, BotoCoreError) as error:
+                told = f"{watch.attempt.name} could not be terminated: {one_line(str(error))}"
+                self.context.log.error(f"{told}; end it with munin cost teardown --force")
         self.record.save(self.store)
 
     def _close_sessions(self) -> None:
@@ -394,5 +440,5 @@ def _seconds(milliseconds: int | None) -> float | None:
 def _queue(name: str) -> Queue:
     for queue in ("spot-high", "spot", "ondemand"):
         if name == queue:
-            return queue  # type: ignore[return-value]
+            return queue
     raise LaunchError(f"{name}: no queue of ours")

@@ -13,6 +13,7 @@ from resources.aws_clients import AwsClients
 from resources.batch_launch import Launch
 from resources.batch_pipes import describe_jobs
 from resources.clock import Clock, clock_at
+from resources.compute_errors import explained
 from resources.errors import UsageError
 from resources.launch_record import (
     FOLDER,
@@ -26,6 +27,7 @@ from resources.object_store import ObjectStore, open_store
 from resources.price_sources import PriceSource
 from resources.profile import Aws, Profile
 from resources.spot_economics import Offer, Overheads
+from resources.spot_market import SPOT_QUEUES
 from resources.spot_policy import Priority, Rules
 from resources.step_launcher import LocalStepLauncher, OnProgress, StepLauncher, StepRequest
 from resources.work_units import ExpectedMedium, WorkUnit, seconds_per_frame, work_units
@@ -112,6 +114,7 @@ class _CloudStep:
         self._offers: tuple[float, list[Offer]] = (float("-inf"), [])
 
     def run(self) -> Iterator[PipesExecutionResult]:
+        self._check_queues()
         lease = open_store(f"{self._request.output_url.rstrip('/')}/{FOLDER}", self._clients)
         with lease.exclusive(self._say_waiting):
             request = self._staged()
@@ -126,6 +129,21 @@ class _CloudStep:
                 yield result._replace(metadata={**(result.metadata or {}), **metadata})
             else:
                 yield result
+
+    def _check_queues(self) -> None:
+        """Jobs need queues that are set up and open."""
+        names = [f"{self._aws.name}-{queue}" for queue in wanted_queues(self._aws)]
+        remedy = f"ask an administrator to attach the policy {self._aws.name}-runner"
+        with explained("launching on AWS Batch", remedy):
+            found = self._clients.of("batch").describe_job_queues(jobQueues=names)["jobQueues"]
+        ready = {
+            q["jobQueueName"] for q in found if (q["state"], q["status"]) == ("ENABLED", "VALID")
+        }
+        if missing := [name for name in names if name not in ready]:
+            raise UsageError(
+                f"the queues {', '.join(missing)} are not set up; run munin cost setup "
+                "--job-count N first"
+            )
 
     def _say_waiting(self) -> None:
         self._context.log.info("another launch of this camera is going on; waiting for its end")
@@ -197,7 +215,7 @@ class _CloudStep:
         asked = self._context.run.tags.get("munin/priority", "normal")
         for priority in ("low", "normal", "high"):
             if asked == priority:
-                return priority  # type: ignore[return-value]
+                return priority
         raise UsageError(f"priority {asked}: is not low, normal or high")
 
     def _offers_now(self) -> list[Offer]:
@@ -210,6 +228,13 @@ class _CloudStep:
         return offers
 
 
+def wanted_queues(aws: Aws) -> tuple[str, ...]:
+    """The queues that a profile's launches may use."""
+    spot = SPOT_QUEUES if aws.compute.spot_instances else ()
+    on_demand = aws.compute.fallback_to_ondemand or not aws.compute.spot_instances
+    return (*spot, "ondemand") if on_demand else spot
+
+
 def price_source(clients: AwsClients, aws: Aws, kept_at: Path) -> PriceSource:
     """The prices of a profile's region and types; what AWS told is kept in a folder of ours."""
     return PriceSource(
@@ -218,7 +243,7 @@ def price_source(clients: AwsClients, aws: Aws, kept_at: Path) -> PriceSource:
 
 
 def _unit_records(units: list[WorkUnit]) -> list[UnitRecord]:
-    """A job for each unit, and one for the whole camera that makes the tables; it alone if small."""
+    """A job for each unit and one for the whole camera, which makes the tables; it alone if small."""
     if len(units) <= 1:
         seconds = units[0].seconds if units else UNCOUNTED_SECONDS
         return [UnitRecord(0, None, None, seconds)]
