@@ -25,6 +25,9 @@ from resources.price_sources import (
 )
 from resources.prices import Market, PriceBook, Quote, Usage
 from resources.profile import Aws
+from resources.sandbox import bill
+from resources.sandbox.config import CREDENTIALS, SandboxConfig
+from resources.sandbox.sandbox import Sandbox
 
 REGION = "eu-north-1"
 ZONE = "eu-north-1a"
@@ -60,10 +63,9 @@ BOOK = PriceBook(
 
 def usage(start: float, end: float, market: Market = "spot", **more: Any) -> Usage:
     """A usage of a machine that was launched at nine; times in seconds since then."""
-    since_nine = {key: NOW + value for key, value in more.items() if key != "zone"}
-    zone = more.get("zone", ZONE)
-    launched = {"launched": NOW} | since_nine
-    return Usage("g4dn.xlarge", zone, market, NOW + start, NOW + end, **launched)
+    zone = more.pop("zone", ZONE)
+    known = {key: NOW + value for key, value in ({"launched": 0} | more).items()}
+    return Usage("g4dn.xlarge", zone, market, NOW + start, NOW + end, **known)
 
 
 # The bill
@@ -463,3 +465,64 @@ def test_a_damaged_file_is_asked_for_anew(
     expect_product(pricing, product("0.6"))
     assert source.book(NOW, NOW).spot("g4dn.xlarge", ZONE, NOW).usd == Decimal("0.21")
     json.loads(source.kept_at.read_text(encoding="utf-8"))
+
+
+# Against the sandbox, which bills on its own
+
+
+CHANGES = st.lists(
+    st.tuples(st.integers(1, 4 * 3600), st.decimals("0.05", "2", places=4)), max_size=6
+)
+
+
+@given(
+    CHANGES,
+    st.decimals("0.05", "2", places=4),
+    st.integers(0, 3 * 3600),
+    st.integers(1, 3 * 3600),
+    st.booleans(),
+)
+def test_a_machine_costs_what_the_sandboxs_own_bill_says(
+    changes: list[tuple[int, Decimal]], first: Decimal, launched: int, lives: int, taken: bool
+) -> None:
+    history = sorted({0: first, **dict(changes)}.items())
+    quotes = [quote(str(usd), "spot", NINE + timedelta(seconds=at), ZONE) for at, usd in history]
+    book = PriceBook(REGION, (quote("0.60", "ondemand"), *quotes))
+    ended = launched + lives
+    at_launch = [usd for at, usd in history if at <= launched][-1]
+    later = [bill.Price(at, float(usd)) for at, usd in history if launched < at]
+    truth = bill.charge(
+        [bill.Price(launched, float(at_launch)), *later], launched, ended, interrupted=taken
+    )
+    gone = {"taken_at": ended} if taken else {}
+    cost = book.cost_of(usage(launched, ended, **{"launched": launched, **gone}))
+    assert float(cost.usd) == pytest.approx(truth)
+
+
+def test_surging_prices_of_the_sandbox_are_seen_and_remembered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with Sandbox(SandboxConfig(scale=3600, seed=1)) as sandbox:
+        clients = AwsClients(Aws(endpoint_url=sandbox.endpoint_url))
+        source = PriceSource(clients, REGION, ("g4dn.xlarge", "g5.xlarge"), tmp_path / "p.json")
+        before = sandbox.clock.now() + 1
+        sandbox.clock.sleep(3600)
+        sandbox.surge("g4dn.xlarge", 2.0)
+        sandbox.clock.sleep(3600)
+        book = source.book(before, sandbox.clock.now())
+    assert book.remarks == ()
+    assert book.spot("g4dn.xlarge", ZONE, before).usd == Decimal("0.1881")
+    now = {
+        (one.instance_type, one.zone): one.spot
+        for one in book.offers(source.instance_types, before + 7200)
+    }
+    assert now == {
+        ("g4dn.xlarge", "eu-north-1a"): Decimal("0.3762"),
+        ("g4dn.xlarge", "eu-north-1b"): Decimal("0.3918"),
+        ("g4dn.xlarge", "eu-north-1c"): Decimal("0.3860"),
+        ("g5.xlarge", "eu-north-1b"): Decimal("0.4419"),
+        ("g5.xlarge", "eu-north-1c"): Decimal("0.4423"),
+    }
+    assert book.on_demand("g5.xlarge").usd == Decimal("1.067")
