@@ -80,6 +80,7 @@ class Step:
     after_crash: bool = False  # the worker before this one died for no known reason
     footage: ObjectStore = field(init=False)
     output: ObjectStore = field(init=False)
+    _waiting: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.footage = open_store(self.camera.footage_url)
@@ -98,13 +99,17 @@ class Step:
             "classifications": self._classifications,
             "observations": self._observations,
         }
-        with self.output.exclusive(self._say_waiting):
+        with self.output.exclusive(self._wait):
             for stage, runner in runners.items():
                 if stage in stages:
                     yield stage, runner()
 
-    def _say_waiting(self) -> None:
-        self.reporter.info(f"{self.output.url} is in use by another run; waiting for its end")
+    def _wait(self) -> None:
+        """Called again and again while another run has the output."""
+        self._stop_here()
+        if not self._waiting:
+            self._waiting = True
+            self.reporter.info(f"{self.output.url} is in use by another run; waiting for its end")
 
     # Stage 0
 
@@ -178,7 +183,7 @@ class Step:
     def _look_at(self, journal: Stage1Journal, finished: HashSet, new: int) -> Progress:
         settings = self.profile.pipeline.stage1
         detector = self._load_detector()
-        careful = Careful(self.output, journal) if self.after_crash else None
+        careful = Careful(self.output) if self.after_crash else None
         media = only_new(self._usable_media(), finished)
 
         def settled() -> None:
