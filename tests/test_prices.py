@@ -243,13 +243,11 @@ def test_old_prices_are_told_to_be() -> None:
     assert book.remarks_on_age(NOW + 31 * 24 * HOUR) == ["prices of 2026-11-23 are in use: a test"]
 
 
-def test_only_the_latest_of_a_history_can_be_old() -> None:
-    history = (
-        quote("0.60", "ondemand"),
-        quote("0.18", "spot", NINE - timedelta(days=60), ZONE),
-        quote("0.18", "spot", NINE, ZONE),
-    )
+def test_a_history_is_as_old_as_its_newest_price() -> None:
+    since = [NINE - timedelta(days=days) for days in (0, 60)]
+    history = tuple(quote("0.18", "spot", moment, ZONE) for moment in since)
     assert PriceBook(REGION, history).remarks_on_age(NOW) == []
+    assert PriceBook(REGION, history[1:]).remarks_on_age(NOW) != []
 
 
 def test_a_region_without_a_table_says_which_there_are() -> None:
@@ -261,12 +259,14 @@ def test_a_region_without_a_table_says_which_there_are() -> None:
 # What AWS says
 
 
-@pytest.fixture
-def clients(monkeypatch: pytest.MonkeyPatch) -> AwsClients:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "nobody")
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    return AwsClients(Aws(region=REGION))
+@pytest.fixture(scope="module")
+def clients() -> Iterator[AwsClients]:
+    """Made once: reading EC2's service model takes a second."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            environment.setenv(name, "nobody")
+        environment.delenv("AWS_PROFILE", raising=False)
+        yield AwsClients(Aws(region=REGION))
 
 
 @pytest.fixture
@@ -383,6 +383,12 @@ def test_a_type_that_a_region_does_not_sell_has_no_price(
     assert on_demand_prices(clients, REGION, ["g4dn.xlarge"], NOW) == []
 
 
+def test_of_several_products_the_dearest_counts(clients: AwsClients, pricing: Stubber) -> None:
+    expect_product(pricing, product("0.6"), product("0.7"), product("0.5"))
+    (found,) = on_demand_prices(clients, REGION, ["g4dn.xlarge"], NOW)
+    assert found.usd == Decimal("0.7")
+
+
 # What is kept of it
 
 
@@ -494,8 +500,8 @@ def test_a_machine_costs_what_the_sandboxs_own_bill_says(
     truth = bill.charge(
         [bill.Price(launched, float(at_launch)), *later], launched, ended, interrupted=taken
     )
-    gone = {"taken_at": ended} if taken else {}
-    cost = book.cost_of(usage(launched, ended, **{"launched": launched, **gone}))
+    taken_at = {"taken_at": ended} if taken else {}
+    cost = book.cost_of(usage(launched, ended, "spot", launched=launched, **taken_at))
     assert float(cost.usd) == pytest.approx(truth)
 
 
