@@ -9,13 +9,13 @@ from rich.table import Table
 
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.home import home
-from odins_ravne_assets.results_here import output_store
+from odins_ravne_assets.results_here import store_of
 from odins_ravne_assets.terminal import out
 from resources.aws_clients import AwsClients
 from resources.batch_step_launcher import price_source
 from resources.clock import clock_at
 from resources.launch_costs import AttemptCost, costs_of
-from resources.launch_record import LaunchRecord, all_records
+from resources.launch_record import FOLDER, LaunchRecord, all_records
 from resources.prices import PriceBook
 from resources.profile import Profile
 
@@ -45,7 +45,7 @@ def print_costs(cameras: Sequence[Camera], profile: Profile) -> None:
 
 
 def _launches(camera: Camera, profile: Profile) -> list[LaunchRecord]:
-    records = all_records(output_store(camera, profile))
+    records = all_records(store_of(f"{camera.output_url}/{FOLDER}", profile))
     return sorted(records, key=lambda record: record.began_at)
 
 

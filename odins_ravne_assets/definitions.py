@@ -10,6 +10,7 @@ from odins_ravne_assets.events import tell_progress
 from odins_ravne_assets.home import catalog_folder, home
 from odins_ravne_assets.jobs import JOBS
 from odins_ravne_assets.munin.media_counts import count_media
+from odins_ravne_assets.munin.media_files import kind_by_name
 from resources.batch_step_launcher import BatchStepLauncher
 from resources.run_settings import RunSettings
 from resources.step_launcher import LocalStepLauncher
@@ -24,6 +25,7 @@ defs = dg.Definitions(
         "launcher": BatchStepLauncher(
             LocalStepLauncher("odins_ravne_assets.worker", tell_progress),
             count_media,
+            lambda key: kind_by_name(key) is not None,
             tell_progress,
             home(),
         ),

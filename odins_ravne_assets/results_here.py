@@ -14,9 +14,9 @@ from resources.profile import Profile
 FOLDER = "stage3"
 
 
-def output_store(camera: Camera, profile: Profile) -> ObjectStore:
-    """The camera's output."""
-    return open_store(camera.output_url, AwsClients(profile.cloud.aws) if profile.cloud else None)
+def store_of(url: str, profile: Profile) -> ObjectStore:
+    """A store of the profile's, here or on S3."""
+    return open_store(url, AwsClients(profile.cloud.aws) if profile.cloud else None)
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def stage3_folder(camera: Camera, profile: Profile) -> Iterator[Path]:
 
 def copy_stage3(camera: Camera, profile: Profile, target: Path) -> None:
     """Copy the camera's Stage 3 files into a folder; each is put in place whole."""
-    source, here = output_store(camera, profile), LocalStore(target)
+    source, here = store_of(camera.output_url, profile), LocalStore(target)
     for stored in list(source.list(FOLDER)):
         name = stored.key.removeprefix(f"{FOLDER}/")
         with source.reading(stored.key) as path, here.writing(name) as copy:

@@ -28,6 +28,7 @@ err = Console(stderr=True, highlight=False)
 
 STAGES = {
     "footage": "reading footage",
+    "staging": "copying to S3",
     "detections": "detecting",
     "classifications": "classifying",
     "observations": "finding visits",

@@ -27,7 +27,7 @@ from resources.batch_pipes import (
 from resources.clock import Clock
 from resources.compute_errors import NOT_ALLOWED, NOT_KNOWN, error_code, one_line
 from resources.errors import LaunchError, StoreError
-from resources.launch_record import FOLDER, Attempt, LaunchRecord, UnitRecord
+from resources.launch_record import Attempt, LaunchRecord, UnitRecord
 from resources.object_store import ObjectStore
 from resources.profile import Aws
 from resources.spot_economics import Offer
@@ -89,7 +89,7 @@ class Launch:
     """One launch, from its first job to its last.
 
     Args:
-        store: the camera's output, on S3.
+        store: the folder `launches` of the camera's output, held for this launch alone.
         offers: asks for the prices of now.
         request: what each job is asked to do, but for its unit.
         on_progress: told the progress of all units together.
@@ -349,7 +349,7 @@ class Launch:
 
     def _open_session(self, unit: UnitRecord, attempt: Attempt) -> Watch:
         """A Pipes session for a job, under a name that a later process finds again."""
-        prefix = f"{FOLDER}/{self.record.identity}/{attempt.name}"
+        prefix = f"{self.record.identity}/{attempt.name}"
         session = ExitStack()
         reader = StoreMessageReader(self.store, prefix, lambda message: self._hear(watch, message))
         injector = StoreContextInjector(self.store, f"{prefix}/context.json")

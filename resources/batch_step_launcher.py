@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from urllib.parse import urlsplit
 
 import dagster as dg
@@ -26,9 +27,11 @@ from resources.launch_record import (
 from resources.object_store import ObjectStore, open_store
 from resources.price_sources import PriceSource
 from resources.profile import Aws, Profile
+from resources.s3_store import S3Store
 from resources.spot_economics import Offer, Overheads
 from resources.spot_market import SPOT_QUEUES
 from resources.spot_policy import Priority, Rules
+from resources.staging import Staged, stage_up
 from resources.step_launcher import LocalStepLauncher, OnProgress, StepLauncher, StepRequest
 from resources.work_units import ExpectedMedium, WorkUnit, seconds_per_frame, work_units
 
@@ -46,6 +49,7 @@ class BatchStepLauncher(StepLauncher):
     Args:
         local: runs what is better done here: reading the headers of footage that lies here.
         count_media: the usable media of a camera's media table, in order.
+        is_media: whether a key of the footage is a medium's, and worth copying.
         kept_at: a folder of this machine, for the prices that AWS told.
     """
 
@@ -53,11 +57,13 @@ class BatchStepLauncher(StepLauncher):
         self,
         local: LocalStepLauncher,
         count_media: CountMedia,
+        is_media: Callable[[str], bool],
         on_progress: OnProgress | None,
         kept_at: Path,
     ) -> None:
         self._local = local
         self._count_media = count_media
+        self.is_media = is_media
         self.on_progress = on_progress
         self.kept_at = kept_at
 
@@ -109,20 +115,21 @@ class _CloudStep:
         self._aws = aws
         self._clock: Clock = clock_at(aws.clock_url)
         self._clients = AwsClients(aws)
-        self._store = open_store(request.output_url, self._clients)
+        self._output = open_store(request.output_url, self._clients)
+        self._launches = open_store(f"{request.output_url.rstrip('/')}/{FOLDER}", self._clients)
+        self._waiting = False
         self._prices = price_source(self._clients, aws, launcher.kept_at)
         self._offers: tuple[float, list[Offer]] = (float("-inf"), [])
 
     def run(self) -> Iterator[PipesExecutionResult]:
         self._check_queues()
-        lease = open_store(f"{self._request.output_url.rstrip('/')}/{FOLDER}", self._clients)
-        with lease.exclusive(self._say_waiting):
+        with self._launches.exclusive(self._say_waiting):
             request = self._staged()
             record = self._record(request)
             launch = self._launch(record, request)
             launch.run()
             record.finished = True
-            record.save(self._store)
+            record.save(self._launches)
         metadata = metadata_of(record, self._aws.region, self._clock)
         for result in launch.results:
             if isinstance(result, dg.MaterializeResult):
@@ -146,7 +153,9 @@ class _CloudStep:
             )
 
     def _say_waiting(self) -> None:
-        self._context.log.info("another launch of this camera is going on; waiting for its end")
+        if not self._waiting:
+            self._waiting = True
+            self._context.log.info("another launch of this camera is going on; waiting for its end")
 
     def _staged(self) -> StepRequest:
         """The request with footage that jobs can reach: what lies here is copied up first."""
@@ -154,18 +163,33 @@ class _CloudStep:
         needs_media = {"footage", "detections"} & set(request.stages)
         if urlsplit(request.footage_url).scheme != "file" or not needs_media:
             return request
-        from resources.staging import stage_up
-
         bucket = urlsplit(request.output_url).netloc
         url = f"s3://{bucket}/footage/{request.camera_id}"
-        self._context.log.info(f"copying the footage to {url}; what is there is skipped")
-        staged = stage_up(open_store(request.footage_url), open_store(url, self._clients))
-        self._context.log.info(f"footage is at {url}: {staged}")
+        self._context.log.info(f"copying the footage to {url}; what is there already is skipped")
+        staged = stage_up(
+            open_store(request.footage_url),
+            S3Store(url, self._clients),
+            self._tell_staged,
+            Event(),
+            self._launcher.is_media,
+        )
+        for failure in staged.failures:
+            self._context.log.warning(f"not copied: {failure}")
+        self._context.log.info(
+            f"copied {staged.uploaded} files ({staged.uploaded_bytes / 1e6:.1f} MB), "
+            f"{staged.present} were there"
+        )
         return replace(request, footage_url=url)
+
+    def _tell_staged(self, staged: Staged) -> None:
+        if self._launcher.on_progress:
+            done = staged.uploaded + staged.present
+            told = {"stage": "staging", "done": done, "total": staged.total_files, "unit": "files"}
+            self._launcher.on_progress(told)
 
     def _record(self, request: StepRequest) -> LaunchRecord:
         """The record of this launch: one that an earlier process left open, or a new one."""
-        units = self._launcher.units(self._store, self._profile, request.stages)
+        units = self._launcher.units(self._output, self._profile, request.stages)
         asked = {
             "stages": request.stages,
             "profile": request.profile,
@@ -174,7 +198,7 @@ class _CloudStep:
         }
         identity = identity_of(asked)
         self._end_others(identity)
-        known = load_record(self._store, identity)
+        known = load_record(self._launches, identity)
         if known and not known.finished:
             self._context.log.info("taking up a launch that was left unfinished")
             return known
@@ -182,7 +206,7 @@ class _CloudStep:
 
     def _end_others(self, identity: str) -> None:
         """Launches of this camera for other settings are over: end their jobs."""
-        for other in all_records(self._store):
+        for other in all_records(self._launches):
             if other.finished or other.identity == identity:
                 continue
             ids = [each.job_id for each in other.attempts if each.active and each.job_id]
@@ -191,7 +215,7 @@ class _CloudStep:
                 why = "another launch of this camera, with other settings, took over"
                 self._clients.of("batch").terminate_job(jobId=job_id, reason=why)
             other.finished = True
-            other.save(self._store)
+            other.save(self._launches)
 
     def _launch(self, record: LaunchRecord, request: StepRequest) -> Launch:
         pipeline = self._profile.pipeline
@@ -199,7 +223,7 @@ class _CloudStep:
         return Launch(
             context=self._context,
             record=record,
-            store=self._store,
+            store=self._launches,
             clients=self._clients,
             aws=self._aws,
             clock=self._clock,
@@ -243,7 +267,7 @@ def price_source(clients: AwsClients, aws: Aws, kept_at: Path) -> PriceSource:
 
 
 def _unit_records(units: list[WorkUnit]) -> list[UnitRecord]:
-    """A job for each unit and one for the whole camera, which makes the tables; it alone if small."""
+    """A job for each unit, and one for the whole camera, which makes the tables."""
     if len(units) <= 1:
         seconds = units[0].seconds if units else UNCOUNTED_SECONDS
         return [UnitRecord(0, None, None, seconds)]

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from resources.object_store import ObjectStore
 
+# Below a camera's output: records, and what jobs and orchestrator tell each other. All functions
+# here take the store of this folder.
 FOLDER = "launches"
 
 UnitOutcome = Literal["open", "done", "set aside"]
@@ -86,7 +88,7 @@ def identity_of(asked: Mapping[str, Any]) -> str:
 
 
 def record_key(identity: str) -> str:
-    return f"{FOLDER}/{identity}/record.json"
+    return f"{identity}/record.json"
 
 
 def load_record(store: ObjectStore, identity: str) -> LaunchRecord | None:
@@ -97,7 +99,7 @@ def load_record(store: ObjectStore, identity: str) -> LaunchRecord | None:
 
 def all_records(store: ObjectStore) -> list[LaunchRecord]:
     """The records of all launches of a camera."""
-    keys = [found.key for found in store.list(FOLDER) if found.key.endswith("/record.json")]
+    keys = [found.key for found in store.list() if found.key.endswith("/record.json")]
     return [_parse(store.read_bytes(key)) for key in keys]
 
 

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ os.umask(UMASK)
 # Temporary files of unfinished writes: the next holder removes them.
 PARTIAL_PREFIX = ".partial-"
 LOCK_FILE = ".lock"
+# How often a store that another one holds is asked for, in seconds.
+LOOK_SECONDS = 0.5
 # What was copied into a store, and when: see staging.
 STAGED_FILE = ".staged"
 S3_SCHEME = "s3://"
@@ -72,7 +75,8 @@ class ObjectStore(Protocol):
         """Hold the store for one writer; another one's end is waited for.
 
         Args:
-            on_wait: called once when there is another.
+            on_wait: called every few seconds while there is another; what it raises ends the
+                waiting.
         """
 
 
@@ -240,20 +244,26 @@ class LocalStore:
         except OSError as error:
             raise self._explain("write", LOCK_FILE, error) from None
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            while not _locked(handle):
                 on_wait()
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                time.sleep(LOOK_SECONDS)
             self._remove_partial_writes()
             yield
         finally:
             os.close(handle)
 
     def _remove_partial_writes(self) -> None:
-        """Remove what writers that were killed left; nobody else is writing now."""
-        for path in self.root.rglob(PARTIAL_PREFIX + "*"):
-            path.unlink(missing_ok=True)
+        """Remove what writers that were killed left; nobody else is writing now.
+
+        But in a folder below, which is another store when it has a lock of its own.
+        """
+        for folder, below, files in os.walk(self.root):
+            if LOCK_FILE in files and Path(folder) != self.root:
+                below.clear()
+                continue
+            for name in files:
+                if name.startswith(PARTIAL_PREFIX):
+                    (Path(folder) / name).unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
         return self.root / checked_key(key, self.url)
@@ -265,6 +275,15 @@ class LocalStore:
                 "finished is kept"
             )
         return StoreError(f"{self.root}: cannot {what} {key}: {error.strerror or error}")
+
+
+def _locked(handle: int) -> bool:
+    """Take the lock of an open file, if nobody has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -79,7 +79,7 @@ class Lease:
         """Hold the lease; another holder's end is waited for.
 
         Args:
-            on_wait: called once when there is another.
+            on_wait: called at each look while there is another; what it raises ends the waiting.
 
         Raises:
             StoreError: S3 cannot be asked.
@@ -104,7 +104,7 @@ class Lease:
             )
 
     def _acquire(self, on_wait: Callable[[], None]) -> None:
-        watched, since, told = "", 0.0, False
+        watched, since = "", 0.0
         while True:
             seen = self._look()
             now = self._clock.now()
@@ -116,9 +116,7 @@ class Lease:
                 won = False
                 if seen.etag != watched:
                     watched, since = seen.etag, now
-                if not told:
-                    on_wait()
-                    told = True
+                on_wait()
                 self._clock.sleep(LOOK_SECONDS)
             if won:
                 return

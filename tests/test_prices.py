@@ -25,6 +25,9 @@ from resources.price_sources import (
 )
 from resources.prices import Market, PriceBook, Quote, Usage
 from resources.profile import Aws
+from resources.sandbox import bill
+from resources.sandbox.config import CREDENTIALS, SandboxConfig
+from resources.sandbox.sandbox import Sandbox
 
 REGION = "eu-north-1"
 ZONE = "eu-north-1a"
@@ -60,10 +63,9 @@ BOOK = PriceBook(
 
 def usage(start: float, end: float, market: Market = "spot", **more: Any) -> Usage:
     """A usage of a machine that was launched at nine; times in seconds since then."""
-    since_nine = {key: NOW + value for key, value in more.items() if key != "zone"}
-    zone = more.get("zone", ZONE)
-    launched = {"launched": NOW} | since_nine
-    return Usage("g4dn.xlarge", zone, market, NOW + start, NOW + end, **launched)
+    zone = more.pop("zone", ZONE)
+    known = {key: NOW + value for key, value in ({"launched": 0} | more).items()}
+    return Usage("g4dn.xlarge", zone, market, NOW + start, NOW + end, **known)
 
 
 # The bill
@@ -241,13 +243,11 @@ def test_old_prices_are_told_to_be() -> None:
     assert book.remarks_on_age(NOW + 31 * 24 * HOUR) == ["prices of 2026-11-23 are in use: a test"]
 
 
-def test_only_the_latest_of_a_history_can_be_old() -> None:
-    history = (
-        quote("0.60", "ondemand"),
-        quote("0.18", "spot", NINE - timedelta(days=60), ZONE),
-        quote("0.18", "spot", NINE, ZONE),
-    )
+def test_a_history_is_as_old_as_its_newest_price() -> None:
+    since = [NINE - timedelta(days=days) for days in (0, 60)]
+    history = tuple(quote("0.18", "spot", moment, ZONE) for moment in since)
     assert PriceBook(REGION, history).remarks_on_age(NOW) == []
+    assert PriceBook(REGION, history[1:]).remarks_on_age(NOW) != []
 
 
 def test_a_region_without_a_table_says_which_there_are() -> None:
@@ -259,12 +259,14 @@ def test_a_region_without_a_table_says_which_there_are() -> None:
 # What AWS says
 
 
-@pytest.fixture
-def clients(monkeypatch: pytest.MonkeyPatch) -> AwsClients:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "nobody")
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    return AwsClients(Aws(region=REGION))
+@pytest.fixture(scope="module")
+def clients() -> Iterator[AwsClients]:
+    """Made once: reading EC2's service model takes a second."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            environment.setenv(name, "nobody")
+        environment.delenv("AWS_PROFILE", raising=False)
+        yield AwsClients(Aws(region=REGION))
 
 
 @pytest.fixture
@@ -381,6 +383,12 @@ def test_a_type_that_a_region_does_not_sell_has_no_price(
     assert on_demand_prices(clients, REGION, ["g4dn.xlarge"], NOW) == []
 
 
+def test_of_several_products_the_dearest_counts(clients: AwsClients, pricing: Stubber) -> None:
+    expect_product(pricing, product("0.6"), product("0.7"), product("0.5"))
+    (found,) = on_demand_prices(clients, REGION, ["g4dn.xlarge"], NOW)
+    assert found.usd == Decimal("0.7")
+
+
 # What is kept of it
 
 
@@ -463,3 +471,64 @@ def test_a_damaged_file_is_asked_for_anew(
     expect_product(pricing, product("0.6"))
     assert source.book(NOW, NOW).spot("g4dn.xlarge", ZONE, NOW).usd == Decimal("0.21")
     json.loads(source.kept_at.read_text(encoding="utf-8"))
+
+
+# Against the sandbox, which bills on its own
+
+
+CHANGES = st.lists(
+    st.tuples(st.integers(1, 4 * 3600), st.decimals("0.05", "2", places=4)), max_size=6
+)
+
+
+@given(
+    CHANGES,
+    st.decimals("0.05", "2", places=4),
+    st.integers(0, 3 * 3600),
+    st.integers(1, 3 * 3600),
+    st.booleans(),
+)
+def test_a_machine_costs_what_the_sandboxs_own_bill_says(
+    changes: list[tuple[int, Decimal]], first: Decimal, launched: int, lives: int, taken: bool
+) -> None:
+    history = sorted({0: first, **dict(changes)}.items())
+    quotes = [quote(str(usd), "spot", NINE + timedelta(seconds=at), ZONE) for at, usd in history]
+    book = PriceBook(REGION, (quote("0.60", "ondemand"), *quotes))
+    ended = launched + lives
+    at_launch = [usd for at, usd in history if at <= launched][-1]
+    later = [bill.Price(at, float(usd)) for at, usd in history if launched < at]
+    truth = bill.charge(
+        [bill.Price(launched, float(at_launch)), *later], launched, ended, interrupted=taken
+    )
+    taken_at = {"taken_at": ended} if taken else {}
+    cost = book.cost_of(usage(launched, ended, "spot", launched=launched, **taken_at))
+    assert float(cost.usd) == pytest.approx(truth)
+
+
+def test_surging_prices_of_the_sandbox_are_seen_and_remembered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with Sandbox(SandboxConfig(scale=3600, seed=1)) as sandbox:
+        clients = AwsClients(Aws(endpoint_url=sandbox.endpoint_url))
+        source = PriceSource(clients, REGION, ("g4dn.xlarge", "g5.xlarge"), tmp_path / "p.json")
+        before = sandbox.clock.now() + 1
+        sandbox.clock.sleep(3600)
+        sandbox.surge("g4dn.xlarge", 2.0)
+        sandbox.clock.sleep(3600)
+        book = source.book(before, sandbox.clock.now())
+    assert book.remarks == ()
+    assert book.spot("g4dn.xlarge", ZONE, before).usd == Decimal("0.1881")
+    now = {
+        (one.instance_type, one.zone): one.spot
+        for one in book.offers(source.instance_types, before + 7200)
+    }
+    assert now == {
+        ("g4dn.xlarge", "eu-north-1a"): Decimal("0.3762"),
+        ("g4dn.xlarge", "eu-north-1b"): Decimal("0.3918"),
+        ("g4dn.xlarge", "eu-north-1c"): Decimal("0.3860"),
+        ("g5.xlarge", "eu-north-1b"): Decimal("0.4419"),
+        ("g5.xlarge", "eu-north-1c"): Decimal("0.4423"),
+    }
+    assert book.on_demand("g5.xlarge").usd == Decimal("1.067")

@@ -99,7 +99,8 @@ def _totals(tables: Tables, compressed: Compressed) -> Json:
 def _fates(processed: pl.LazyFrame) -> dict[str, dict[str, int]]:
     fates = {kind: dict.fromkeys(FATES, 0) for kind in KINDS}
     for kind, fate, count in _counts(processed, "kind", "status"):
-        fates[kind][fate] = count
+        # A folder that could not be listed is a row too, of no kind.
+        fates.setdefault(kind or "folder", dict.fromkeys(FATES, 0))[fate] = count
     return fates
 
 

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from itertools import islice
 from threading import Event
 
-from odins_ravne_assets.munin.decoding import Medium
-from odins_ravne_assets.munin.journal import PART_MEDIA, Stage1Journal
-from odins_ravne_assets.munin.stage1 import failed_row
+from odins_ravne_assets.munin.decoding import Failed, Medium
+from odins_ravne_assets.munin.journal import PART_MEDIA
 from resources.object_store import ObjectStore
 
 MARK = "journal/in-hand.json"
@@ -26,25 +25,28 @@ SUSPECTS = PART_MEDIA + 64
 class Careful:
     """One medium at a time, for as long as there are suspects."""
 
-    def __init__(self, store: ObjectStore, journal: Stage1Journal) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._journal = journal
         self._settled = Event()
         self.active = True
 
-    def suspects_first(self, media: Iterator[Medium]) -> Iterator[Medium]:
-        """All of `media`, the suspects among them one at a time; drawn by the decoding thread."""
+    def suspects_first(self, media: Iterator[Medium]) -> Iterator[Medium | Failed]:
+        """All of `media`, the suspects among them one at a time; drawn by the decoding thread.
+
+        What is set aside comes as Failed. It is settled as the others are, before the next one is
+        begun: a worker that dies of that one must not forget it.
+        """
         culprit, deaths = self._culprit()
         for medium in islice(media, SUSPECTS):
             died = deaths + 1 if medium.content_hash == culprit else 0
+            self._settled.clear()
             if died > DEATHS_ALLOWED:
                 reason = f"set aside: its worker died {died} times while looking at it"
-                self._journal.append(failed_row(medium.content_hash, reason), [], [], [])
-                continue
-            mark = {"content_hash": medium.content_hash, "deaths": died}
-            self._settled.clear()
-            self._store.write_bytes(MARK, json.dumps(mark).encode())
-            yield medium
+                yield Failed(medium, reason)
+            else:
+                mark = {"content_hash": medium.content_hash, "deaths": died}
+                self._store.write_bytes(MARK, json.dumps(mark).encode())
+                yield medium
             self._settled.wait()
         self._store.delete(MARK)
         self.active = False

@@ -85,7 +85,7 @@ class Unreadable:
 
 
 Event = Began | Frame | Ended | Failed | Unreadable
-TakeMedium = Callable[[], Medium | None]
+TakeMedium = Callable[[], Medium | Failed | None]
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,12 @@ class Decoder:
 
     Args:
         footage: the store that the media's paths are keys of.
-        media: what to decode; drawn from lazily, by several threads in turn.
+        media: what to decode; drawn from lazily, by several threads in turn. A medium that is not
+            to be tried comes as Failed, and is handed on.
     """
 
     def __init__(
-        self, footage: ObjectStore, media: Iterator[Medium], settings: DecodingSettings
+        self, footage: ObjectStore, media: Iterator[Medium | Failed], settings: DecodingSettings
     ) -> None:
         self._media = media
         self._taking = threading.Lock()
@@ -146,9 +147,11 @@ class Decoder:
         for lane in self._lanes:
             lane.close()
 
-    def _take(self) -> Medium | None:
+    def _take(self) -> Medium | Failed | None:
         with self._taking:
-            return None if self._stop.is_set() else next(self._media, None)
+            taken = None if self._stop.is_set() else next(self._media, None)
+        # It may have been long in coming.
+        return None if self._stop.is_set() else taken
 
 
 class _Lane(threading.Thread):
@@ -175,8 +178,8 @@ class _Lane(threading.Thread):
 
     def run(self) -> None:
         try:
-            while medium := self._take():
-                self._events.put(self._decode(medium))
+            while taken := self._take():
+                self._events.put(taken if isinstance(taken, Failed) else self._decode(taken))
         except BaseException as error:  # noqa: BLE001 (handed to the thread that waits for events)
             self._events.put(error)
         else:

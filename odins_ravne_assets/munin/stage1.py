@@ -187,7 +187,15 @@ class Stage1:
 
     def _fail(self, event: Failed | Unreadable) -> None:
         if isinstance(event, Failed):
-            self._journal.append(failed_row(event.medium.content_hash, event.reason), [], [], [])
+            row = {
+                "content_hash": event.medium.content_hash,
+                "status": "failed",
+                "reason": event.reason,
+                "frames_decoded": 0,
+                "frames_skipped": 0,
+                "boxes": 0,
+            }
+            self._journal.append(row, [], [], [])
         else:  # not the medium's fault, so not for the journal: the next run tries again
             self.unreadable.append((event.medium.path, event.reason))
         self.progress.failed += 1
@@ -203,18 +211,6 @@ class Stage1:
             if frame.medium.content_hash == content_hash:
                 frame.release()
         self._batch = [f for f in self._batch if f.medium.content_hash != content_hash]
-
-
-def failed_row(content_hash: str, reason: str) -> Row:
-    """The journal's row of a medium that Stage 1 could not use."""
-    return {
-        "content_hash": content_hash,
-        "status": "failed",
-        "reason": reason,
-        "frames_decoded": 0,
-        "frames_skipped": 0,
-        "boxes": 0,
-    }
 
 
 def cut_crop(picture: Picture, box: Box) -> Row:

@@ -93,6 +93,7 @@ class Step:
     open_store: OpenStore = open_store
     footage: ObjectStore = field(init=False)
     output: ObjectStore = field(init=False)
+    _waiting: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.footage = self.open_store(self.camera.footage_url)
@@ -115,13 +116,17 @@ class Step:
             # Units of one camera run side by side; whoever cut them keeps others away.
             self._look_at_unit()
             return
-        with self.output.exclusive(self._say_waiting):
+        with self.output.exclusive(self._wait):
             for stage, runner in runners.items():
                 if stage in stages:
                     yield stage, runner()
 
-    def _say_waiting(self) -> None:
-        self.reporter.info(f"{self.output.url} is in use by another run; waiting for its end")
+    def _wait(self) -> None:
+        """Called again and again while another run has the output."""
+        self._stop_here()
+        if not self._waiting:
+            self._waiting = True
+            self.reporter.info(f"{self.output.url} is in use by another run; waiting for its end")
 
     # Stage 0
 
@@ -206,7 +211,7 @@ class Step:
     def _look_at(self, journal: Stage1Journal, finished: HashSet, new: int) -> Progress:
         settings = self.profile.pipeline.stage1
         detector = self._load_detector()
-        careful = Careful(self.output, journal) if self.after_crash else None
+        careful = Careful(self.output) if self.after_crash else None
         media = only_new(self._usable_media(), finished)
 
         def settled() -> None:
