@@ -51,11 +51,11 @@ class S3Store:
         self.place = s3_place(url, clients.of("s3"))
         self.url = self.place.url
         self._staging_folder = staging_folder
-        self._clock = clock or system_clock()
+        self.clock = clock or system_clock()
         parts = ThreadPoolExecutor(PARALLEL_PARTS, thread_name_prefix="s3-part")
-        self.uploading = S3Upload(self.place, parts, self._clock)
+        self.uploading = S3Upload(self.place, parts, self.clock)
         self.listing = S3Listing(self.place)
-        self._downloading = S3Download(self.place, parts, self._clock)
+        self._downloading = S3Download(self.place, parts, self.clock)
         self._lease: Lease | None = None
 
     def list(self, prefix: str = "", on_error: OnListError | None = None) -> Iterator[StoredObject]:
@@ -123,7 +123,7 @@ class S3Store:
     @contextmanager
     def exclusive(self, on_wait: Callable[[], None]) -> Iterator[None]:
         """See ObjectStore. When the lease is lost, the next write raises StoreError."""
-        lease = Lease(self.place, LOCK_FILE, self._downloading, self.uploading, self._clock)
+        lease = Lease(self.place, LOCK_FILE, self._downloading, self.uploading, self.clock)
         with lease.held(on_wait):
             self._lease = lease
             try:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Event
+from types import MappingProxyType
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -22,6 +22,7 @@ from resources.s3_place import S3Place
 # Amazon S3 multipart upload limits.
 MOST_PARTS = 10_000
 GONE = {"NoSuchUpload", "InvalidPart"}
+NONE_STORED: Mapping[int, str] = MappingProxyType({})
 
 
 class FileChanged(Exception):
@@ -138,7 +139,7 @@ class S3Upload:
         content = content_of(path)
         upload_id = self.begin(key, content)
         try:
-            return self.finish(key, path, content, upload_id, {}, Event())
+            return self.finish(key, path, content, upload_id)
         except UploadGone:
             raise StoreError(
                 f"{self._place.url_of(key)}: somebody removed its parts while it was uploaded; "
@@ -171,16 +172,19 @@ class S3Upload:
         path: Path,
         content: Content,
         upload_id: str,
-        stored: Mapping[int, str],
-        stop: Event,
+        stored: Mapping[int, str] = NONE_STORED,
+        stopped: Callable[[], bool] = lambda: False,
+        on_sent: Callable[[int], None] = lambda count: None,
     ) -> str:
         """Send the parts that are not stored yet, put the object in place and give its ETag.
 
         Args:
             stored: ETags of parts, see `stored_parts`.
-            stop: ends it with Stopped once set; parts in flight arrive.
+            stopped: asked before each part; parts in flight arrive.
+            on_sent: told the bytes of each part that has arrived.
 
         Raises:
+            Stopped: `stopped` said so.
             FileChanged: the file is no longer `content`.
             UploadGone: S3 does not know the upload, or its parts are not those of `content`.
             StoreError: S3 refuses it.
@@ -188,12 +192,14 @@ class S3Upload:
         """
 
         def send(number: int) -> str:
-            if stop.is_set():
+            if stopped():
                 raise Stopped
             data = content.part(number, path)
             checksum = content.parts[number - 1]
             options = {"UploadId": upload_id, "PartNumber": number, "ChecksumSHA256": checksum}
-            return str(self._ask("upload_part", key, Body=data, **options)["ETag"])
+            etag = str(self._ask("upload_part", key, Body=data, **options)["ETag"])
+            on_sent(len(data))
+            return etag
 
         missing = [n for n in range(1, len(content.parts) + 1) if n not in stored]
         etags = dict(stored) | dict(zip(missing, self._all(send, missing), strict=True))

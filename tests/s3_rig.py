@@ -17,8 +17,10 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from moto.s3 import models as moto_s3
 from moto.server import ThreadedMotoServer
 
+from resources import s3_download, s3_upload, staging
 from resources.aws_clients import AwsClients
 from resources.profile import Aws
 
@@ -247,6 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is no news."""
@@ -286,6 +289,17 @@ def s3(s3_server: S3Rig, monkeypatch: pytest.MonkeyPatch) -> S3Rig:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     return s3_server
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Parts of 64 KiB, so that a large object is a small one; S3 itself asks for 5 MiB."""
+    size = 2**16
+    for module in (s3_download, s3_upload, staging):
+        monkeypatch.setattr(module, "PART_BYTES", size)
+    monkeypatch.setattr(staging, "RESUMED_BYTES", 8 * size)
+    monkeypatch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 0)
+    return size
 
 
 @pytest.fixture(scope="session")
