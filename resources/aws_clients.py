@@ -7,6 +7,7 @@ from functools import cached_property
 from threading import Lock
 from typing import Any
 
+from resources.clock import Clock, clock_at
 from resources.errors import UsageError
 from resources.profile import Aws
 
@@ -33,6 +34,11 @@ class AwsClients:
         self._aws = aws
         self._made: dict[str, Any] = {}
         self._making = Lock()
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The time of day where the clients' services are."""
+        return clock_at(self._aws.clock_url)
 
     def of(self, service: str) -> Any:
         """The client of a service, as `batch` or `s3`.

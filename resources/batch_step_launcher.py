@@ -13,7 +13,6 @@ from resources.attempts_table import metadata_of
 from resources.aws_clients import AwsClients
 from resources.batch_launch import Launch
 from resources.batch_pipes import describe_jobs
-from resources.clock import Clock, clock_at
 from resources.compute_errors import explained
 from resources.errors import UsageError
 from resources.launch_record import (
@@ -113,8 +112,8 @@ class _CloudStep:
         self._request = request
         self._profile = profile
         self._aws = aws
-        self._clock: Clock = clock_at(aws.clock_url)
         self._clients = AwsClients(aws)
+        self._clock = self._clients.clock
         self._output = open_store(request.output_url, self._clients)
         self._launches = open_store(f"{request.output_url.rstrip('/')}/{FOLDER}", self._clients)
         self._waiting = False
@@ -168,7 +167,7 @@ class _CloudStep:
         self._context.log.info(f"copying the footage to {url}; what is there already is skipped")
         staged = stage_up(
             open_store(request.footage_url),
-            S3Store(url, self._clients),
+            S3Store(url, self._clients, clock=self._clock),
             self._tell_staged,
             Event(),
             self._launcher.is_media,
@@ -253,10 +252,10 @@ class _CloudStep:
 
 
 def wanted_queues(aws: Aws) -> tuple[str, ...]:
-    """The queues that a profile's launches may use."""
-    spot = SPOT_QUEUES if aws.compute.spot_instances else ()
-    on_demand = aws.compute.fallback_to_ondemand or not aws.compute.spot_instances
-    return (*spot, "ondemand") if on_demand else spot
+    """The queues that a profile's launches may use, as `munin cost setup` makes them."""
+    compute = aws.compute
+    spot = SPOT_QUEUES if compute.spot_instances else ()
+    return (*spot, "ondemand") if compute.fallback_to_ondemand or not spot else spot
 
 
 def price_source(clients: AwsClients, aws: Aws, kept_at: Path) -> PriceSource:

@@ -118,7 +118,7 @@ def open_store(url: str, clients: "AwsClients | None" = None) -> ObjectStore:
         )
     from resources.s3_store import S3Store  # boto3 is needed for S3 alone
 
-    return S3Store(url, clients)
+    return S3Store(url, clients, clock=clients.clock)
 
 
 def local_path(url: str) -> Path:
