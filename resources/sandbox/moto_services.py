@@ -29,23 +29,22 @@ from resources.sandbox.config import ACCOUNT
 from resources.sandbox.prices import SPOT, Lifecycle
 
 MOTO_VERSION = "5.2.5"
-# Methods and attributes of moto's models that are used here, by the path of their owner.
+# Methods and attributes of moto's backends that are used here, by service.
 INTERNALS: dict[str, tuple[str, ...]] = {
-    "moto.core.base_backend:BackendDict": ("reset",),
-    "moto.ec2.models:EC2Backend": (
-        "run_instances", "terminate_instances", "get_subnet", "get_security_group_from_id",
-        "describe_images", "describe_launch_templates", "reservations",
+    "ec2": (
+        "run_instances", "terminate_instances", "subnets", "reservations", "describe_images",
+        "get_security_group_from_id", "describe_launch_templates",
     ),
-    "moto.ecs.models:EC2ContainerServiceBackend": (
+    "ecs": (
         "create_cluster", "delete_cluster", "register_container_instance",
         "deregister_container_instance",
     ),
-    "moto.iam.models:IAMBackend": (
+    "iam": (
         "get_role", "get_role_by_arn", "create_role", "get_instance_profile",
         "get_instance_profile_by_arn",
     ),
-    "moto.logs.models:LogsBackend": ("groups", "ensure_log_group", "ensure_log_stream"),
-    "moto.sts.models:STSBackend": ("assume_role", "assumed_roles"),
+    "logs": ("groups", "ensure_log_group", "ensure_log_stream"),
+    "sts": ("assume_role",),
 }  # fmt: skip
 SERVICE_ROLE = "AWSServiceRoleForBatch"
 SERVICE_ROLE_PATH = "/aws-service-role/batch.amazonaws.com/"

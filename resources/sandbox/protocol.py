@@ -30,8 +30,8 @@ SESSION = botocore.session.Session()
 class AwsRequest:
     """A signed request. `service` is named as boto3 names it; `access_key` is the signer's id.
 
-    `path` has its percent-encoding undone. `parameters` are those of the query string, each with
-    its first value.
+    `path` has its percent-encoding undone, as have its `parts`, whose own slashes do not divide
+    them. `parameters` are those of the query string, each with its first value.
     """
 
     environ: Environ = field(repr=False)
@@ -40,6 +40,7 @@ class AwsRequest:
     token: str | None
     method: str
     path: str
+    parts: list[str]
     parameters: dict[str, str]
     operation: str = ""
 
@@ -83,6 +84,7 @@ def parse_request(environ: Environ) -> AwsRequest | None:
     parts = scope.split("/")
     if len(parts) != 5:
         return None
+    raw_path: str = environ["REQUEST_URI"].partition("?")[0]
     request = AwsRequest(
         environ=environ,
         service=BOTOCORE_NAMES.get(parts[3], parts[3]),
@@ -91,6 +93,7 @@ def parse_request(environ: Environ) -> AwsRequest | None:
         or query.get("X-Amz-Security-Token", [None])[0],
         method=environ["REQUEST_METHOD"],
         path=environ["PATH_INFO"].encode("latin-1").decode("utf-8"),
+        parts=[unquote(part) for part in raw_path.split("/") if part],
         parameters={key: values[0] for key, values in query.items()},
     )
     request.operation = _operation(request)
@@ -122,10 +125,9 @@ def _operation(request: AwsRequest) -> str:
 
 def _rest_operation(model: ServiceModel, request: AwsRequest) -> str:
     """The operation whose path matches and which asks for the most of query and headers."""
-    path = [part for part in request.path.split("/") if part]
     best, most = "", -1
     for route in _routes(model.service_name):
-        fits = route.method == request.method and route.takes(path)
+        fits = route.method == request.method and route.takes(request.parts)
         if fits and route.demands > most and route.satisfied_by(request):
             best, most = route.operation, route.demands
     return best
@@ -196,21 +198,20 @@ def _route(operation: OperationModel) -> _Route:
 def rest_request(request: AwsRequest) -> dict[str, Any]:
     """A REST-JSON request as one object: its body, its query and what its path names."""
     model = service_model(request.service)
-    assert model is not None
+    if model is None or not request.operation:
+        raise AwsError("UnknownOperationException", f"no {request.method} {request.path}", 404)
     operation = model.operation_model(request.operation)
     members = operation.input_shape.members if operation.input_shape is not None else {}
     found = request.json()
     parts = operation.http["requestUri"].strip("/").split("/")
-    # A label may hold slashes of its own, as an ARN does: it is the path's rest.
-    for position, part in enumerate(parts):
+    for part, given in zip(parts, request.parts, strict=True):
         if part.startswith("{"):
-            rest = request.path.strip("/").split("/")[position:]
-            found[part.strip("{}+")] = unquote("/".join(rest))
-    given = parse_qs(request.environ.get("QUERY_STRING", ""))
+            found[part.strip("{}")] = given
+    query = parse_qs(request.environ.get("QUERY_STRING", ""))
     for name, shape in members.items():
         place = shape.serialization
-        if place.get("location") == "querystring" and place["name"] in given:
-            values = given[place["name"]]
+        if place.get("location") == "querystring" and place["name"] in query:
+            values = query[place["name"]]
             found[name] = values if shape.type_name == "list" else values[0]
     return found
 

@@ -105,8 +105,9 @@ class Sandbox:
         )
         market = MarketApi(self.config.region, self.clock, self._market, self._capacity)
         front = Front(
-            Control(self), batch, market, self._faults, self._policies, self._services.application
-        )
+            Control(self), batch, market, self._faults, self._policies,
+            self._services.application, self._state.lock,
+        )  # fmt: skip
         self._server.start(front)
         self._thread.start()
 

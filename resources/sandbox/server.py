@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from threading import Thread
 from typing import Any, Protocol
 
@@ -28,6 +29,8 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 HOST = "127.0.0.1"
 # No bucket can have this name.
 CONTROL_PREFIX = "/_sandbox"
+# Services of moto that Batch's scheduler changes too; moto's models know no locks.
+SHARED_WITH_SCHEDULER = {"ec2", "ecs", "iam", "logs", "sts"}
 
 
 class Policies(Protocol):
@@ -38,7 +41,11 @@ class Policies(Protocol):
 
 
 class Front:
-    """The WSGI application: control, then faults and policies, then Batch, prices or moto."""
+    """The WSGI application: control, then faults and policies, then Batch, prices or moto.
+
+    Args:
+        lock: the scheduler's.
+    """
 
     def __init__(
         self,
@@ -48,6 +55,7 @@ class Front:
         faults: Faults,
         policies: Policies,
         moto: Application,
+        lock: AbstractContextManager[Any],
     ) -> None:
         self._control = control
         self._batch = batch
@@ -55,6 +63,7 @@ class Front:
         self._faults = faults
         self._policies = policies
         self._moto = moto
+        self._lock = lock
 
     def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith(CONTROL_PREFIX + "/"):
@@ -77,6 +86,9 @@ class Front:
             return _send(error_answer(request.service, error), request, start)
         if answer is not None:
             return _send(answer, request, start)
+        if request.service in SHARED_WITH_SCHEDULER:
+            with self._lock:
+                return self._moto(request.environ, start)
         return self._moto(request.environ, start)
 
     def _troubled(self, kind: Kind, request: AwsRequest, start: StartResponse) -> Iterable[bytes]:
