@@ -61,7 +61,8 @@ def _refusal(error: Exception, remedy: str) -> str:
         return f"your credentials may not call {operation}; {remedy}"
     if code in NOT_KNOWN:
         return f"AWS does not accept your credentials ({code}); log in again"
-    return f"AWS refused {operation}: {one_line(str(error))}"
+    message = getattr(error, "response", {}).get("Error", {}).get("Message", "")
+    return f"AWS refused {operation}: {one_line(str(message))} ({code})"
 
 
 def one_line(text: str) -> str:

@@ -119,7 +119,9 @@ def _environment(there: Any, now: float) -> EnvironmentStatus:
 
 def _queue(parts: Parts, there: Any) -> QueueStatus:
     name = there["jobQueueName"]
-    jobs = {state: sum(1 for _ in parts.jobs([name], [state])) for state in (*LIVE, *ENDED)}
+    # A queue that is on its way out vanishes under whoever asks for its jobs.
+    asked = [] if there["status"] == "DELETING" else [name]
+    jobs = {state: sum(1 for _ in parts.jobs(asked, [state])) for state in (*LIVE, *ENDED)}
     return QueueStatus(
         name=name,
         priority=there["priority"],

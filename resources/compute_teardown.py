@@ -43,6 +43,9 @@ class Teardown:
         Raises:
             RavneError: there are such jobs, or AWS does not let a part go.
         """
+        # A queue that is on its way out vanishes under whoever asks for its jobs.
+        for name in queues:
+            self._settle(name, self._parts.queues)
         there = [name for name in queues if name in self._parts.queues()]
         if not force:
             self._refuse_if_busy(there)
