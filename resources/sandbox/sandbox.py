@@ -34,8 +34,9 @@ from resources.sandbox.moto_services import MotoServices
 from resources.sandbox.policies import Policies
 from resources.sandbox.prices import ANY, ON_DEMAND, SPOT, TYPES, Lifecycle, Market
 from resources.sandbox.processes import Reaper
+from resources.sandbox.protocol import AwsRequest
 from resources.sandbox.scheduler import Scheduler
-from resources.sandbox.server import CONTROL_PREFIX, Front, Server
+from resources.sandbox.server import CONTROL_PREFIX, Front, OnRequest, Server
 from resources.sandbox.state import BatchState
 
 
@@ -47,6 +48,7 @@ class Sandbox:
         control_url: see control.py.
         clock_url: see resources.clock.clock_at.
         clock: the account's time.
+        on_request: told of every signed request before it is answered, in the thread that answers.
         stop_requested: set by a POST to /shutdown; whoever runs the sandbox then stops it.
 
     Raises:
@@ -84,6 +86,7 @@ class Sandbox:
         self._faults = Faults()
         self._policies = Policies()
         self._job_api = JobApi(config, self.clock, self._state, self._events)
+        self.on_request: OnRequest = _not_told
         self.stop_requested = Event()
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="sandbox-scheduler", daemon=True)
@@ -107,6 +110,7 @@ class Sandbox:
         front = Front(
             Control(self), batch, market, self._faults, self._policies,
             self._services.application, self._state.lock,
+            lambda request: self.on_request(request),
         )  # fmt: skip
         self._server.start(front)
         self._thread.start()
@@ -259,3 +263,7 @@ class Sandbox:
     def enforce_policies(self, enforce: bool) -> None:
         """Hold requests against IAM's policies from now on, or let everything pass again."""
         self._policies.enforced = enforce
+
+
+def _not_told(request: AwsRequest) -> None:
+    """Nobody listens."""

@@ -25,6 +25,7 @@ from resources.sandbox.protocol import (
 
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+OnRequest = Callable[[AwsRequest], None]
 
 HOST = "127.0.0.1"
 # No bucket can have this name.
@@ -45,6 +46,7 @@ class Front:
 
     Args:
         lock: the scheduler's.
+        on_request: told of every signed request first.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Front:
         policies: Policies,
         moto: Application,
         lock: AbstractContextManager[Any],
+        on_request: OnRequest,
     ) -> None:
         self._control = control
         self._batch = batch
@@ -64,6 +67,7 @@ class Front:
         self._policies = policies
         self._moto = moto
         self._lock = lock
+        self._on_request = on_request
 
     def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith(CONTROL_PREFIX + "/"):
@@ -71,6 +75,7 @@ class Front:
         request = parse_request(environ)
         if request is None:
             return self._moto(environ, start)
+        self._on_request(request)
         kind = self._faults.take(request)
         if kind is not None:
             return self._troubled(kind, request, start)
