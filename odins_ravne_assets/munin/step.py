@@ -37,6 +37,7 @@ from odins_ravne_assets.munin.journal import (
     unlabelled_parts,
 )
 from odins_ravne_assets.munin.media_files import kind_by_name
+from odins_ravne_assets.munin.memory import give_memory_back
 from odins_ravne_assets.munin.probing import Prober
 from odins_ravne_assets.munin.reporter import Facts, Reporter, StageProgress
 from odins_ravne_assets.munin.stage1 import Progress, Stage1, only_new
@@ -194,6 +195,7 @@ class Step:
         progress = Progress()
         if new:
             progress = self._look_at(journal, finished, new)
+            give_memory_back()
         else:
             self.reporter.info("nothing new to look at: every medium is in the journal")
         self._stop_here()
@@ -289,6 +291,7 @@ class Step:
         labelled = 0
         if any(True for _ in unlabelled_parts(stage1, stage2)):
             labelled = self._label(stage1, stage2, list(unlabelled_parts(stage1, stage2)))
+            give_memory_back()
         self._stop_here()
         assembly.write_stage2_table(self.output, stage1, stage2)
         facts = classification_facts(self.output) | {
