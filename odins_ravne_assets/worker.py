@@ -16,10 +16,10 @@ from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.munin.reporter import StageProgress
 from odins_ravne_assets.munin.step import StageResult, Step, Stopped, Unit
 from odins_ravne_assets.worker_host import Host, host_of_this_worker
+from resources.attempt_ends import DONE, FAILED, STOPPED
 from resources.errors import RavneError
 from resources.profile import Profile
 
-DONE, FAILED, STOPPED = 0, 1, 143
 TELL_PROGRESS_EVERY = 0.5  # seconds
 
 

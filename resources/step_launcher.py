@@ -20,15 +20,12 @@ import dagster as dg
 from dagster import PipesExecutionResult, PipesMessageHandler
 from dagster_pipes import PipesMessage, PipesParams
 
+from resources.attempt_ends import DONE, FAILED, STOPPED
 from resources.errors import LaunchError
-
-# Exit codes of a worker: done, failed with a message, stopped on request with its work saved.
-DONE, FAILED, STOPPED = 0, 1, 143
+from resources.spot_policy import MOST_FRUITLESS_DEATHS
 
 # After a request to stop, a worker finishes what is in hand; then it is ended.
 STOP_SECONDS = 30.0
-# A worker that dies again and again without finishing anything is not started for ever.
-FRUITLESS_DEATHS = 5
 # How often progress goes to the run's log, in seconds.
 LOG_PROGRESS_EVERY = 30.0
 
@@ -103,7 +100,7 @@ class LocalStepLauncher(StepLauncher):
                 raise LaunchError("the worker met an error of its own; its log has the traceback")
             fruitless = 0 if attempt.finished_anything else fruitless + 1
             how = _how_it_ended(attempt.exit_code)
-            if fruitless >= FRUITLESS_DEATHS:
+            if fruitless >= MOST_FRUITLESS_DEATHS:
                 raise LaunchError(
                     f"camera {request.camera_id}: the worker {how} {fruitless} times without "
                     "finishing anything; its log is in this run's stderr"
