@@ -43,8 +43,9 @@ def contact_sheet(store: ObjectStore, journal: Stage1Journal) -> str | None:
     crops = best.join(crops, on=BOX_KEYS, how="inner", maintain_order="left")
     cells = [_cell(jpeg) for jpeg in crops["jpeg"]]
     blank = np.full((CELL, CELL, 3), BACKGROUND, np.uint8)
-    cells += [blank] * (-len(cells) % COLUMNS)
-    lines = [np.hstack(cells[i : i + COLUMNS]) for i in range(0, len(cells), COLUMNS)]
+    columns = min(COLUMNS, len(cells))
+    cells += [blank] * (-len(cells) % columns)
+    lines = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
     _, jpeg = cv2.imencode(".jpg", np.vstack(lines), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     picture = base64.b64encode(jpeg.tobytes()).decode()
     return f"![the best crops](data:image/jpeg;base64,{picture})"
