@@ -272,16 +272,7 @@ class BatchApi:
         return {"tags": self._tags(request["resourceArn"])}
 
     def _tags(self, resource: str) -> dict[str, str]:
-        kind, _, name = (
-            resource.rpartition(":batch:")[2].partition(":")[2].partition(":")[2].partition("/")
-        )
-        state = self._state
-        found = {
-            "compute-environment": state.environments.get(name),
-            "job-queue": state.queues.get(name),
-            "job-definition": state.definition(name),
-            "job": state.jobs.get(name),
-        }.get(kind)
+        found = self._state.by_arn(resource)
         if found is None:
             raise ClientException(f"Resource {resource} does not exist")
         return found.tags

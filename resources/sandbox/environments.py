@@ -1,5 +1,6 @@
 """Compute environments, job queues and job definitions, as Batch keeps them."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -8,6 +9,8 @@ from resources.sandbox.config import ACCOUNT
 
 Request = dict[str, Any]
 
+# Its parts: the kind, as `job-queue`, and the name.
+ARN_OF_BATCH = re.compile(r"arn:aws:batch:[^:]+:[^:]+:([^/]+)/(.+)")
 HEALTHY = "ComputeEnvironment Healthy"
 
 

@@ -6,9 +6,9 @@ is relied on, and a test holds it against the installed moto.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from moto.core.base_backend import BackendDict
 from moto.core.config import default_user_config
@@ -33,7 +33,7 @@ MOTO_VERSION = "5.2.5"
 INTERNALS: dict[str, tuple[str, ...]] = {
     "ec2": (
         "run_instances", "terminate_instances", "subnets", "reservations", "describe_images",
-        "get_security_group_from_id", "describe_launch_templates",
+        "get_security_group_from_id", "describe_launch_templates", "tags",
     ),
     "ecs": (
         "create_cluster", "delete_cluster", "register_container_instance",
@@ -41,10 +41,10 @@ INTERNALS: dict[str, tuple[str, ...]] = {
     ),
     "iam": (
         "get_role", "get_role_by_arn", "create_role", "get_instance_profile",
-        "get_instance_profile_by_arn",
+        "get_instance_profile_by_arn", "get_instance_profiles", "managed_policies", "users",
     ),
     "logs": ("groups", "ensure_log_group", "ensure_log_stream"),
-    "sts": ("assume_role",),
+    "sts": ("assume_role", "assumed_roles"),
 }  # fmt: skip
 SERVICE_ROLE = "AWSServiceRoleForBatch"
 SERVICE_ROLE_PATH = "/aws-service-role/batch.amazonaws.com/"
@@ -68,6 +68,15 @@ class RoleCredentials(NamedTuple):
     expiration: datetime
 
 
+class Principal(NamedTuple):
+    """Who made a request: identity policies and boundary as JSON, and until when it is known."""
+
+    arn: str
+    documents: list[str]
+    boundary: str | None
+    expiration: datetime | None
+
+
 class MotoServices:
     """The state of all services but Batch, in one region. There is one in a process."""
 
@@ -76,13 +85,24 @@ class MotoServices:
         # Roles may be given AWS's own policies.
         default_user_config["iam"]["load_aws_managed_policies"] = True
         BackendDict.reset()
-        self.application = DomainDispatcherApplication(create_backend_app)
+        self._application = DomainDispatcherApplication(create_backend_app)
         self._ec2 = ec2_backends[ACCOUNT][region]
         self._ecs = ecs_backends[ACCOUNT][region]
         self._iam = iam_backends[ACCOUNT]["aws"]
         self._logs = logs_backends[ACCOUNT][region]
         self._sts = sts_backends[ACCOUNT]["aws"]
         self._image = self._ec2.describe_images()[0].id
+
+    def application(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        """The WSGI application of all of moto's services."""
+        if "/cloudformation/" in environ.get("HTTP_AUTHORIZATION", ""):
+            # Here only, since it takes a second to load. By itself it lets !GetAZs "" mean the
+            # zones of us-east-1.
+            from moto.cloudformation import parsing
+
+            parsing.DEFAULT_REGION = self.region
+        answer: Iterable[bytes] = self._application(environ, start)
+        return answer
 
     # EC2
 
@@ -94,13 +114,17 @@ class MotoServices:
     def has_security_group(self, group: str) -> bool:
         return self._ec2.get_security_group_from_id(group) is not None
 
-    def has_launch_template(self, template: Mapping[str, str]) -> bool:
-        """Whether the template that `launchTemplateId` or `launchTemplateName` names is there."""
-        return any(
-            template.get("launchTemplateId") == known.id
-            or template.get("launchTemplateName") == known.name
+    def launch_template_id(self, name_or_id: str) -> str | None:
+        """The id of a launch template, or None if there is no such template."""
+        found = [
+            str(known.id)
             for known in self._ec2.describe_launch_templates()
-        )
+            if name_or_id in (known.id, known.name)
+        ]
+        return found[0] if found else None
+
+    def ec2_tags(self, resource_id: str) -> dict[str, str]:
+        return dict(self._ec2.tags.get(resource_id, {}))
 
     def launch(
         self,
@@ -180,6 +204,35 @@ class MotoServices:
             return False
         return True
 
+    def roles_of_profile(self, name_or_arn: str) -> list[str]:
+        """The ARNs of an instance profile's roles; none if there is no such profile."""
+        return [
+            role.arn
+            for profile in self._iam.get_instance_profiles()
+            if name_or_arn in (profile.name, profile.arn)
+            for role in profile.roles
+        ]
+
+    def principal(self, access_key: str) -> Principal | None:
+        """Whose key it is: a user's or a role's; None if it is not known."""
+        for session in self._sts.assumed_roles:
+            if session.access_key_id == access_key:
+                role = self._iam.get_role_by_arn(session.role_arn)
+                return self._principal(session.arn, role, session.expiration.replace(tzinfo=UTC))
+        for user in self._iam.users.values():
+            if any(key.access_key_id == access_key for key in user.access_keys):
+                return self._principal(user.arn, user, None)
+        return None
+
+    def _principal(self, arn: str, owner: Any, expiration: datetime | None) -> Principal:
+        boundary = getattr(owner, "permissions_boundary_arn", None)
+        return Principal(
+            arn,
+            [*owner.policies.values(), *map(_document, owner.managed_policies.values())],
+            _document(self._iam.managed_policies[boundary]) if boundary else None,
+            expiration,
+        )
+
     def service_role(self) -> str:
         """The ARN of Batch's own service-linked role, which is made on first use."""
         if not self.has_role(SERVICE_ROLE):
@@ -224,3 +277,8 @@ class MotoServices:
         events = [{"timestamp": int(at * 1000), "message": line} for line in lines]
         # Past the backend, which refuses times that are hours ahead of this machine's clock.
         self._logs.groups[group].put_log_events(stream, events)
+
+
+def _document(managed: Any) -> str:
+    """A managed policy's default version."""
+    return next(str(version.document) for version in managed.versions if version.is_default)

@@ -77,7 +77,8 @@ def invalid_reason(services: MotoServices, resources: Request) -> str | None:
     if not services.has_instance_profile(profile):
         return f"CLIENT_ERROR - Value ({profile}) for parameter iamInstanceProfile is invalid."
     template = resources.get("launchTemplate")
-    if template and not services.has_launch_template(template):
+    named = template and (template.get("launchTemplateId") or template["launchTemplateName"])
+    if named and services.launch_template_id(named) is None:
         return "CLIENT_ERROR - The specified launch template does not exist."
     return None
 

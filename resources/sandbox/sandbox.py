@@ -84,7 +84,7 @@ class Sandbox:
             self._events,
         )  # fmt: skip
         self._faults = Faults()
-        self._policies = Policies()
+        self._policies = Policies(config.region, self._services, self._state)
         self._job_api = JobApi(config, self.clock, self._state, self._events)
         self.on_request: OnRequest = _not_told
         self.stop_requested = Event()

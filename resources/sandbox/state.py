@@ -1,11 +1,19 @@
 """All that Batch knows, under one lock."""
 
+from collections.abc import Callable
 from threading import RLock
 from typing import TypeVar
 
-from resources.sandbox.environments import Changing, ComputeEnvironment, JobDefinition, JobQueue
+from resources.sandbox.environments import (
+    ARN_OF_BATCH,
+    Changing,
+    ComputeEnvironment,
+    JobDefinition,
+    JobQueue,
+)
 from resources.sandbox.jobs import Job
 
+Tagged = ComputeEnvironment | JobQueue | JobDefinition | Job
 Kept = TypeVar("Kept", bound=Changing)
 
 
@@ -37,6 +45,17 @@ class BatchState:
             if name_or_arn == known.name and known.status == "ACTIVE":
                 return known
         return None
+
+    def by_arn(self, arn: str) -> Tagged | None:
+        """Whatever has this ARN."""
+        found = ARN_OF_BATCH.fullmatch(arn)
+        kept: dict[str, Callable[[str], Tagged | None]] = {
+            "compute-environment": self.environments.get,
+            "job-queue": self.queues.get,
+            "job-definition": self.definition,
+            "job": self.jobs.get,
+        }
+        return kept[found[1]](found[2]) if found is not None and found[1] in kept else None
 
     def add_job(self, job: Job) -> None:
         self.jobs[job.id] = self.waiting[job.id] = job
