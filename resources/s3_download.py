@@ -32,6 +32,10 @@ WAITS = (0.2, 1.0, 4.0, 10.0)
 # Left free on the disk: others write there too.
 RESERVE_BYTES = 64 * 2**20
 
+NO_ROOM = (
+    "no room for copies of what lies on S3; make room or point TMPDIR to a larger disk, and "
+    f"{AGAIN}"
+)
 DAMAGED = "does not match its SHA-256: it is damaged; delete it, so that it is made anew"
 
 Result = TypeVar("Result")
@@ -84,7 +88,7 @@ class S3Download:
             self._persist(key, lambda: self._fill(key, path))
         except OSError as error:
             if error.errno in NO_SPACE:
-                raise StoreError(self._no_room(key, path)) from None
+                raise StoreError(f"{path.parent}: {NO_ROOM}") from None
             raise StoreError(
                 f"{path}: cannot be written: {error.strerror or error}; it is a copy of "
                 f"{self._place.url_of(key)}"
@@ -95,7 +99,9 @@ class S3Download:
         size = answer["ContentLength"]
         if shutil.disk_usage(path.parent).free < size + RESERVE_BYTES:
             answer["Body"].close()
-            raise StoreError(self._no_room(key, path, size))
+            raise StoreError(
+                f"{path.parent}: {NO_ROOM} ({self._place.url_of(key)}, {size / 2**30:.1f} GiB)"
+            )
         if size > PART_BYTES:
             answer["Body"].close()
             self._fill_in_parts(key, path, size, answer["ETag"])
@@ -152,13 +158,6 @@ class S3Download:
             return attempt()
         except Spoiled as error:
             raise StoreError(f"{self._place.url_of(key)}: {error}") from None
-
-    def _no_room(self, key: str, path: Path, size: int | None = None) -> str:
-        needed = f"the {size / 2**30:.1f} GiB of " if size else ""
-        return (
-            f"{path.parent}: no room for {needed}{self._place.url_of(key)}; make room or point "
-            f"TMPDIR to a larger disk, and {AGAIN}"
-        )
 
 
 def _pieces(answer: dict[str, Any]) -> Iterator[bytes]:

@@ -11,8 +11,8 @@ from typing import Any
 from resources.aws_clients import AwsClients
 from resources.clock import Clock, system_clock
 from resources.errors import StoreError
-from resources.object_store import LOCK_FILE, OnListError, StoredObject, checked_key
-from resources.s3_download import S3Download
+from resources.object_store import LOCK_FILE, NO_SPACE, OnListError, StoredObject, checked_key
+from resources.s3_download import NO_ROOM, S3Download
 from resources.s3_errors import NoSuchObject, in_words
 from resources.s3_lease import Lease
 from resources.s3_listing import S3Listing
@@ -154,6 +154,8 @@ class S3Store:
 
 
 def _no_copy(folder: Path, error: OSError) -> StoreError:
+    if error.errno in NO_SPACE:
+        return StoreError(f"{folder}: {NO_ROOM}")
     return StoreError(
         f"{folder}: cannot hold copies of what lies on S3: {error.strerror or error}; point TMPDIR "
         "to a folder that can be written"

@@ -206,6 +206,7 @@ class S3Rig:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     rig: S3Rig
 
     def setup(self) -> None:
