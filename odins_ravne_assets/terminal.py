@@ -80,6 +80,7 @@ class ProgressBars:
         self._starting: TaskID | None = None
         self._tasks: dict[str, TaskID] = {}
         self._stages: dict[str, str] = {}
+        self._stopping = False
 
     def __enter__(self) -> "ProgressBars":
         if err.is_terminal:
@@ -131,7 +132,11 @@ class ProgressBars:
 
     def stopping(self) -> None:
         """See camera_runs.Watcher."""
-        err.print("Stopping: media in hand are finished first. Ctrl-C again ends it at once.")
+        if self._stopping:
+            err.print("Ending at once. What is finished is kept.")
+        else:
+            err.print("Stopping: media in hand are finished first. Ctrl-C again ends it at once.")
+        self._stopping = True
 
 
 def print_error(message: str) -> None:
