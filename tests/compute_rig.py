@@ -47,10 +47,12 @@ class WatchedClients(SharedClients):
             raise Killed
 
 
-def aws_of(sandbox: Sandbox, **compute: Any) -> Aws:
+def aws_of(where: Sandbox | Aws, **compute: Any) -> Aws:
+    if isinstance(where, Aws):
+        return where
     return Aws(
-        endpoint_url=sandbox.endpoint_url,
-        clock_url=sandbox.clock_url,
+        endpoint_url=where.endpoint_url,
+        clock_url=where.clock_url,
         compute=Compute(**compute),
     )
 
@@ -61,9 +63,9 @@ def watched(sandbox: Sandbox, **compute: Any) -> tuple[ComputeEnvironment, Watch
     return ComputeEnvironment(aws, clients), clients
 
 
-def left_of(sandbox: Sandbox) -> list[str]:
+def left_of(where: Sandbox | Aws) -> list[str]:
     """What of a set-up is still there."""
-    parts = Parts(SharedClients(aws_of(sandbox)), Names("ravne"))
+    parts = Parts(SharedClients(aws_of(where)), Names("ravne"))
     template = parts.launch_template()
     return [
         *parts.environments(),
@@ -73,9 +75,9 @@ def left_of(sandbox: Sandbox) -> list[str]:
     ]
 
 
-def submit(sandbox: Sandbox, seconds: float, queue: str = "ravne-spot") -> str:
+def submit(where: Sandbox | Aws, seconds: float, queue: str = "ravne-spot") -> str:
     """A job that sleeps for real seconds."""
-    batch = SharedClients(aws_of(sandbox)).of("batch")
+    batch = SharedClients(aws_of(where)).of("batch")
     job = batch.submit_job(
         jobName="sleeper",
         jobQueue=queue,

@@ -1,0 +1,54 @@
+# The worker's image: what AWS Batch runs on a GPU machine. It holds no Dagster, only the little
+# library with which a worker reports to one (dagster-pipes).
+#
+#   docker build --tag REPOSITORY:VERSION .
+#
+# where VERSION is that of pyproject.toml: `munin cost setup` asks for the image of its own version.
+
+# CUDA's runtime for TensorRT; the driver comes from the machine. Red Hat's base, because it has
+# Python 3.11 as a package that is kept up to date; Ubuntu 24.04 has none, and 22.04 a beta.
+FROM nvidia/cuda:13.0.1-runtime-ubi9
+
+RUN dnf install --assumeyes --nodocs python3.11 python3.11-pip && dnf clean all \
+    && python3.11 -m venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH
+
+# What the worker imports, in the versions of pyproject.toml. First, because it seldom changes: a
+# new version of our own code then is a small layer on top.
+# opencv-python-headless is opencv-python without the windows, which need libraries of a display.
+RUN pip install --no-cache-dir \
+    av==18.1.0 \
+    boto3==1.44.5 \
+    dagster-pipes==1.13.27 \
+    numpy==2.4.6 \
+    onnxruntime==1.32.0 \
+    opencv-python-headless==5.0.0.93 \
+    pillow==13.0.0 \
+    polars==2.1.0 \
+    pydantic==2.14.3 \
+    pyyaml==6.0.3
+
+# --no-deps: Dagster is a dependency of the package, not of the worker.
+WORKDIR /build
+COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY odins_ravne_assets odins_ravne_assets
+COPY resources resources
+COPY gpu_kernels gpu_kernels
+COPY profiles profiles
+RUN pip install --no-cache-dir --no-deps . && rm -rf /build/*
+
+# Footage is staged on the machine's own disk, which the job definition mounts here. Anybody may
+# write to it, so that the worker need not be root.
+RUN mkdir --mode=1777 /scratch && useradd --uid 10001 --create-home worker
+ENV TMPDIR=/scratch
+WORKDIR /scratch
+USER 10001
+
+# video: decoding on the GPU.
+ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility,video \
+    PYTHONUNBUFFERED=1
+
+# The base's entry point prints a banner before it starts anything. Without one, what runs is what
+# the job definition says, which is this, as a list: a shell in between would swallow SIGTERM.
+ENTRYPOINT []
+CMD ["python", "-m", "odins_ravne_assets.worker"]

@@ -1,1 +1,0 @@
-"""Files for AWS: CloudFormation templates, and what a machine runs at boot."""
