@@ -96,11 +96,10 @@ class MotoServices:
     def application(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         """The WSGI application of all of moto's services."""
         if "/cloudformation/" in environ.get("HTTP_AUTHORIZATION", ""):
-            # Here only, since it takes a second to load. By itself it lets !GetAZs "" mean the
-            # zones of us-east-1.
-            from moto.cloudformation import parsing
+            # Here, since it takes a second to load.
+            from resources.sandbox.moto_cloudformation import correct_cloudformation
 
-            parsing.DEFAULT_REGION = self.region
+            correct_cloudformation(self.region)
         answer: Iterable[bytes] = self._application(environ, start)
         return answer
 

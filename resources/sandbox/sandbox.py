@@ -60,8 +60,8 @@ class Sandbox:
         now = time.time()
         self._started = now
         self.clock = ScaledClock(config.scale, started=now, started_here=now)
-        self._folder = Path(tempfile.mkdtemp(prefix="sandbox-"))
         self._server = Server(config.port)
+        self._folder = Path(tempfile.mkdtemp(prefix="sandbox-"))
         self.endpoint_url = self._server.url
         self.control_url = self.endpoint_url + CONTROL_PREFIX
         self.clock_url = self.control_url + "/clock"
