@@ -15,13 +15,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import NamedTuple
 
 from resources.clock import Clock
 from resources.errors import StoreError
 from resources.s3_download import S3Download
-from resources.s3_errors import NoSuchObject
+from resources.s3_errors import AGAIN, NoSuchObject
 from resources.s3_place import S3Place
 from resources.s3_upload import ConditionFailed, S3Upload
 
@@ -71,7 +71,8 @@ class Lease:
         self._renewals = 0
         self._etag = ""
         self._renewed = 0.0  # when the last renewal that arrived was begun
-        self._taken = False
+        self._taken = False  # by another
+        self._renewing = Lock()
         self._ended = Event()
 
     @contextmanager
@@ -95,12 +96,19 @@ class Lease:
             self._release()
 
     def check(self) -> None:
-        """Raises StoreError when another may hold the lease by now."""
-        since = self._clock.now() - self._renewed
-        if self._taken or since >= EXPIRY_SECONDS - MARGIN_SECONDS:
+        """Make sure that the lease is still held.
+
+        After a sleep or an outage it is renewed here: if nobody took it over, nothing is lost.
+
+        Raises:
+            StoreError: another holds it now, or S3 cannot be asked.
+        """
+        if self._clock.now() - self._renewed >= EXPIRY_SECONDS - MARGIN_SECONDS:
+            self._renew()
+        if self._taken:
             raise StoreError(
-                f"{self._place.url}: another run may write here by now, because this one was "
-                "asleep or cut off from S3; run again: what is finished is kept"
+                f"{self._place.url}: another run has taken over, because this one was asleep or "
+                f"cut off from S3 for too long; {AGAIN}"
             )
 
     def _acquire(self, on_wait: Callable[[], None]) -> None:
@@ -122,15 +130,18 @@ class Lease:
                 return
 
     def _keep_renewing(self) -> None:
-        while not self._clock.sleep(RENEW_SECONDS, self._ended):
-            self._renewals += 1
+        while not self._taken and not self._clock.sleep(RENEW_SECONDS, self._ended):
             try:
-                if not self._write(self._holder, self._renewals, IfMatch=self._etag):
-                    self._taken = True
-                    return
+                self._renew()
             except StoreError as error:
                 # Not the end yet: `check` tells when it is.
                 log.warning("the lease could not be renewed: %s", error)
+
+    def _renew(self) -> None:
+        with self._renewing:
+            self._renewals += 1
+            if not self._taken:
+                self._taken = not self._write(self._holder, self._renewals, IfMatch=self._etag)
 
     def _release(self) -> None:
         if self._taken:

@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import logging
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -131,7 +132,6 @@ class S3Rig:
     requests: list[Request] = field(default_factory=list)
     _faults: list[_Fault] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
-    _buckets: int = 0
 
     def fail(
         self, operation: str, act: Act, times: int = 1, key: str | None = None, after: int = 0
@@ -161,9 +161,7 @@ class S3Rig:
 
     def bucket(self, clients: AwsClients) -> str:
         """A new, empty bucket's name."""
-        with self._lock:
-            self._buckets += 1
-            name = f"bucket-{self._buckets}"
+        name = f"bucket-{uuid.uuid4()}"  # all of moto's servers in a process share one memory
         location = {"LocationConstraint": "eu-north-1"}
         clients.of("s3").create_bucket(Bucket=name, CreateBucketConfiguration=location)
         return name
@@ -234,7 +232,9 @@ class _Handler(BaseHTTPRequestHandler):
         if "content-length" not in promised:
             self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
-        self.wfile.write(b"" if self.command == "HEAD" else answer.body)
+        if self.command == "HEAD":
+            return
+        self.wfile.write(answer.body)
         if int(promised.get("content-length", 0)) > len(answer.body):
             self.close_connection = True
 
@@ -277,7 +277,7 @@ def running_s3() -> Iterator[S3Rig]:
         moto.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def s3_server() -> Iterator[S3Rig]:
     with running_s3() as rig:
         yield rig
@@ -303,7 +303,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> int:
     return size
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def s3_clients(s3_server: S3Rig) -> AwsClients:
     """Clients for tests in which S3 does nothing wrong: who was throttled once stays slow."""
     clients = s3_server.clients()

@@ -434,25 +434,52 @@ def test_a_lease_that_is_old_by_s3s_clock_is_taken_at_once(store: S3Store, s3: S
         pass
 
 
-def test_who_slept_past_the_lease_may_not_write_any_more(
-    make_store: Callable[[], S3Store], s3: S3Rig
+class _Asleep(ScaledClock):
+    """Time goes by, but who sleeps is only woken by others, as in a laptop that was closed."""
+
+    def sleep(self, seconds: float, wake: threading.Event | None = None) -> bool:
+        return (wake or threading.Event()).wait(60)
+
+
+def sleeper_of(store: S3Store, s3: S3Rig) -> S3Store:
+    return S3Store(store.url, s3.clients(), None, _Asleep(SCALE))
+
+
+def test_who_slept_past_the_lease_may_not_write_when_another_took_over(
+    store: S3Store, s3: S3Rig
 ) -> None:
-    sleeper, successor = make_store(), make_store()
-    lease_key = "out put/.lock"
-    with sleeper.exclusive(lambda: None):
-        s3.fail("PutObject", refuse(503, "SlowDown"), FOREVER, key=lease_key)
-        time.sleep(1.2 * EXPIRY_SECONDS / SCALE)
+    sleeper = sleeper_of(store, s3)
+    with sleeper.exclusive(lambda: None), store.exclusive(lambda: None):
         for work in (
             lambda: sleeper.write_bytes("key", b"late"),
             lambda: _write(sleeper, "key", b"late"),
             lambda: sleeper.delete("key"),
         ):
-            assert "another run may write here by now" in complaint(work)
+            assert "another run has taken over" in complaint(work)
+        assert not store.exists("key")
+        store.write_bytes("key", b"1")
+    with store.exclusive(lambda: pytest.fail("the sleeper has it")):
+        assert store.read_bytes("key") == b"1"
+
+
+def test_who_slept_past_the_lease_goes_on_when_nobody_took_over(store: S3Store, s3: S3Rig) -> None:
+    sleeper = sleeper_of(store, s3)
+    with sleeper.exclusive(lambda: None):
+        time.sleep(1.2 * EXPIRY_SECONDS / SCALE)
+        before = sleeper.read_bytes(LOCK_FILE)
+        sleeper.write_bytes("key", b"1")
+        assert sleeper.read_bytes(LOCK_FILE) != before
+    assert store.read_bytes("key") == b"1"
+
+
+def test_who_is_cut_off_past_the_lease_may_not_write(store: S3Store, s3: S3Rig) -> None:
+    sleeper = sleeper_of(store, s3)
+    with sleeper.exclusive(lambda: None):
+        time.sleep(1.2 * EXPIRY_SECONDS / SCALE)
+        s3.fail("PutObject", drop, FOREVER, key="out put/.lock")
+        assert "check the network" in complaint(lambda: sleeper.write_bytes("key", b"1"))
+        assert s3.asked("PutObject")[-1] == "out put/.lock"
         s3.reset()
-    with successor.exclusive(lambda: None):
-        assert not successor.exists("key")
-        successor.write_bytes("key", b"1")
-    sleeper.write_bytes("key", b"who holds nothing is not checked")
 
 
 def test_who_was_robbed_of_the_lease_notices(make_store: Callable[[], S3Store], s3: S3Rig) -> None:
@@ -466,7 +493,7 @@ def test_who_was_robbed_of_the_lease_notices(make_store: Callable[[], S3Store], 
                 robbed.write_bytes("key", b"")
             except StoreError:
                 break
-        assert "another run may write here" in complaint(lambda: robbed.write_bytes("key", b""))
+        assert "another run has taken over" in complaint(lambda: robbed.write_bytes("key", b""))
     assert robbed.read_bytes(LOCK_FILE) == other
 
 
