@@ -29,6 +29,11 @@ def error_code(error: Exception) -> str:
     return str(response.get("Error", {}).get("Code", ""))
 
 
+def exists_already(error: Exception) -> bool:
+    """Whether AWS refused to make something because it is there (Batch and EC2 say it so)."""
+    return error_code(error).endswith("AlreadyExistsException") or "already exists" in str(error)
+
+
 @contextmanager
 def explained(doing: str, remedy: str) -> Iterator[None]:
     """Turn what botocore raises within into an error that a user can act on.

@@ -1,6 +1,6 @@
 """The parts of the short-lived cloud as AWS describes them now, and waiting for them to change."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from resources.aws_clients import AwsClients
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
         ComputeEnvironmentDetailTypeDef,
         JobDefinitionTypeDef,
         JobQueueDetailTypeDef,
-        JobSummaryTypeDef,
     )
     from mypy_boto3_ec2.type_defs import LaunchTemplateVersionTypeDef
 
@@ -80,13 +79,20 @@ class Parts:
         version: LaunchTemplateVersionTypeDef = found["LaunchTemplateVersions"][0]
         return version
 
-    def jobs(self, queues: Iterable[str], states: Iterable[str]) -> "Iterator[JobSummaryTypeDef]":
-        """Jobs of some queues that are in some states."""
+    def jobs(self, queues: Iterable[str], states: Iterable[str]) -> dict[str, str]:
+        """Jobs of some queues that are in some states: the state of each, by its id.
+
+        Args:
+            states: in the order in which jobs go through them. A job that moves on while it is
+                looked for is then met twice, and counted once, but never missed.
+        """
         listing = self._clients.of("batch").get_paginator("list_jobs")
+        found: dict[str, str] = {}
         for queue in queues:
             for state in states:
                 for page in listing.paginate(jobQueue=queue, jobStatus=state):
-                    yield from page["jobSummaryList"]
+                    found |= {job["jobId"]: state for job in page["jobSummaryList"]}
+        return found
 
 
 class Waiting:

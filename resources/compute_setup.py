@@ -1,10 +1,12 @@
 """Setting up: makes what a plan holds, changes in place what differs, touches nothing else."""
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from resources.aws_clients import AwsClients
 from resources.clock import Clock
+from resources.compute_errors import exists_already
 from resources.compute_parts import OnStep, Parts, Waiting, differences, why
 from resources.compute_plan import Names, Plan, fingerprint
 from resources.errors import RavneError
@@ -53,6 +55,22 @@ class Setup:
         self._changes += 1
         self._on_step(what)
 
+    def _create(self, call: Callable[..., Any], parameters: Mapping[str, Any]) -> bool:
+        """Tells whether it was made now.
+
+        It was made before if the answer to a first try was lost, and by a set-up of the same
+        profile beside this one; both made it as it is wanted.
+        """
+        from botocore.exceptions import ClientError
+
+        try:
+            call(**parameters)
+        except ClientError as error:
+            if not exists_already(error):
+                raise
+            return False
+        return True
+
     def _launch_template(self, plan: Plan) -> str:
         """The number of the version that is wanted: `$Latest` would be read only at times."""
         name, mark = self._parts.names.worker, fingerprint(plan.launch_template)
@@ -66,10 +84,9 @@ class Setup:
         }
         if there is None:
             tags = [{"Key": "Project", "Value": self._parts.names.name}]
-            self._ec2.create_launch_template(
-                **wanted, TagSpecifications=[{"ResourceType": "launch-template", "Tags": tags}]
-            )
-            self._changed(f"launch template {name}: created")
+            tagged = {"TagSpecifications": [{"ResourceType": "launch-template", "Tags": tags}]}
+            if self._create(self._ec2.create_launch_template, {**wanted, **tagged}):
+                self._changed(f"launch template {name}: created")
             return "1"
         made = self._ec2.create_launch_template_version(**wanted)
         number = str(made["LaunchTemplateVersion"]["VersionNumber"])
@@ -82,9 +99,10 @@ class Setup:
         there = self._parts.environments().get(name)
         if there is None:
             tags = {**wanted["tags"], "SetUpAt": _iso(self._clock.now())}
-            self._batch.create_compute_environment(**{**wanted, "tags": tags})
-            most = wanted["computeResources"]["maxvCpus"]
-            self._changed(f"environment {name}: created, 0 to {most} vCPUs")
+            resources = wanted["computeResources"]
+            if self._create(self._batch.create_compute_environment, {**wanted, "tags": tags}):
+                least, most = resources["minvCpus"], resources["maxvCpus"]
+                self._changed(f"environment {name}: created, {least} to {most} vCPUs")
             return
         self._update_environment(wanted, there)
 
@@ -121,8 +139,8 @@ class Setup:
         self._settled(f"queue {name}", lambda: self._parts.queues().get(name))
         there = self._parts.queues().get(name)
         if there is None:
-            self._batch.create_job_queue(**wanted)
-            self._changed(f"queue {name}: created, priority {wanted['priority']}")
+            if self._create(self._batch.create_job_queue, wanted):
+                self._changed(f"queue {name}: created, priority {wanted['priority']}")
             return
         arns = {
             each["computeEnvironmentName"]: each["computeEnvironmentArn"]

@@ -1,5 +1,6 @@
 """What is set up now, what it is doing, and what its machines would cost."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -121,14 +122,15 @@ def _queue(parts: Parts, there: Any) -> QueueStatus:
     name = there["jobQueueName"]
     # A queue that is on its way out vanishes under whoever asks for its jobs.
     asked = [] if there["status"] == "DELETING" else [name]
-    jobs = {state: sum(1 for _ in parts.jobs(asked, [state])) for state in (*LIVE, *ENDED)}
+    states = (*LIVE, *ENDED)
+    jobs = Counter(parts.jobs(asked, states).values())
     return QueueStatus(
         name=name,
         priority=there["priority"],
         state=there["state"],
         status=there["status"],
         reason=" ".join(there.get("statusReason", "").split()),
-        jobs=jobs,
+        jobs={state: jobs[state] for state in states},
     )
 
 

@@ -67,7 +67,7 @@ class Teardown:
         self._gone("environment", left, self._parts.environments)
 
     def _refuse_if_busy(self, queues: Sequence[str]) -> None:
-        count = sum(1 for _ in self._parts.jobs(queues, LIVE))
+        count = len(self._parts.jobs(queues, LIVE))
         if count:
             raise RavneError(
                 f"{count} job{'s have' if count != 1 else ' has'} not ended in {', '.join(queues)} "
@@ -87,11 +87,10 @@ class Teardown:
         asked: set[str] = set()
 
         def alive() -> str | None:
-            jobs = [job["jobId"] for job in self._parts.jobs(queues, LIVE)]
-            for job in jobs:
-                if job not in asked:
-                    self._batch.terminate_job(jobId=job, reason=WHY_TERMINATED)
-                    asked.add(job)
+            jobs = self._parts.jobs(queues, LIVE).keys()
+            for job in jobs - asked:
+                self._batch.terminate_job(jobId=job, reason=WHY_TERMINATED)
+                asked.add(job)
             return f"{len(jobs)} not ended" if jobs else None
 
         self._waiting.until("jobs to end", alive)
