@@ -230,6 +230,7 @@ def running_account(**config: Any) -> Iterator[Account]:
         blocked_seconds=30,
         change_seconds=60,
         delete_seconds=60,
+        billing_lag_seconds=20,
         tick_seconds=0.01,
         **config,
     )

@@ -1,6 +1,7 @@
 """The sandbox itself: its door, its control, trouble on its side, its end."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -19,6 +20,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 from moto.backends import get_backend
+from moto.cloudformation import parsing
+from moto.iam.models import Role
 from sandbox_rig import (
     ONCE,
     REGION,
@@ -84,6 +87,20 @@ def test_moto_is_the_one_whose_inside_is_known(account: Account) -> None:
         backend = get_backend(service)[ACCOUNT][region]
         missing = [name for name in names if not hasattr(backend, name)]
         assert not missing, f"moto's {service} has lost {missing}"
+    assert parsing.DEFAULT_REGION
+    assert callable(Role.create_from_cloudformation_json)
+
+
+def test_nobody_else_knows_motos_inside() -> None:
+    root = Path(__file__).parent.parent
+    importers = {
+        path
+        for folder in ("odins_ravne_assets", "resources", "gpu_kernels")
+        for path in (root / folder).rglob("*.py")
+        if re.search(r"^\s*(from|import) moto\b", path.read_text(), re.MULTILINE)
+    }
+    sandbox = root / "resources" / "sandbox"
+    assert importers == {sandbox / "moto_services.py", sandbox / "moto_cloudformation.py"}
 
 
 def test_an_answer_with_a_field_that_aws_does_not_have_would_be_noticed() -> None:

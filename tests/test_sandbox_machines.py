@@ -3,8 +3,8 @@
 import json
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 import pytest
 from botocore.exceptions import ClientError
@@ -19,6 +19,17 @@ from sandbox_rig import (
 )
 
 from resources.sandbox.bill import Price, charge
+from resources.sandbox.capacity import Capacity
+from resources.sandbox.prices import Lifecycle
+
+
+class Machine(NamedTuple):
+    """See capacity.Machine."""
+
+    lifecycle: Lifecycle
+    kind: str
+    zone: str
+    vcpus: int
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +106,75 @@ def test_capacity_can_lack_in_one_zone_or_of_one_type(fresh: Account) -> None:
     assert fresh.machines(instance_type="g5.xlarge")
     fresh.sandbox.set_capacity("spot", None, zone="eu-north-1a")
     fresh.sandbox.set_capacity("spot", None, kind="g4dn.xlarge")
+
+
+def test_an_account_can_run_no_more_than_its_quota_on_spot_and_on_demand_apart() -> None:
+    capacity = Capacity({"spot": 8, "on-demand": 4})
+    running = [
+        Machine("spot", "g4dn.xlarge", "eu-north-1a", 4),
+        Machine("on-demand", "g4dn.xlarge", "eu-north-1a", 4),
+    ]
+    assert capacity.has_room("spot", "g5.xlarge", "eu-north-1b", 4, running)
+    assert not capacity.has_room("spot", "g5.xlarge", "eu-north-1b", 8, running)
+    assert not capacity.has_room("on-demand", "g5.xlarge", "eu-north-1b", 4, running)
+
+
+def test_a_second_environment_takes_what_the_first_cannot(fresh: Account) -> None:
+    fresh.batch.create_job_queue(
+        jobQueueName="both",
+        priority=1,
+        computeEnvironmentOrder=[
+            {"order": 1, "computeEnvironment": "ravne-spot"},
+            {"order": 2, "computeEnvironment": "ravne-ondemand"},
+        ],
+    )
+    fresh.settled_queue("both")
+    jobs = [fresh.submit(SLEEP, queue="both") for _ in range(3)]
+    for job_id in jobs:
+        fresh.wait(job_id, "RUNNING")
+    kinds = sorted(machine["lifecycle"] for machine in fresh.machines())
+    assert kinds == ["on-demand", "spot", "spot"], "two fill ravne-spot"
+
+
+def test_an_update_of_the_infrastructure_replaces_machines_when_their_jobs_are_done(
+    fresh: Account,
+) -> None:
+    def update(**resources: Any) -> None:
+        fresh.batch.update_compute_environment(
+            computeEnvironment="ravne-ondemand", computeResources=resources
+        )
+        fresh.settled("ravne-ondemand")
+
+    running = fresh.submit(["sleep", "2"])
+    fresh.wait(running, "RUNNING")
+    update(instanceTypes=["g5.xlarge"])
+    after = fresh.submit(SLEEP)
+    fresh.wait(after, "RUNNING")
+    [new] = [machine for machine in fresh.machines() if after in machine["jobs"]]
+    assert new["instance_type"] == "g5.xlarge"
+    assert fresh.wait(running)["status"] == "SUCCEEDED"
+    eventually(lambda: len(fresh.machines()) == 1)
+    update(instanceTypes=["g4dn.xlarge", "g5.xlarge"])
+
+
+def test_an_update_that_changes_nothing_leaves_the_machines(fresh: Account) -> None:
+    def update(**resources: Any) -> str:
+        """Returns the id of the one machine that is kept."""
+        fresh.batch.update_compute_environment(
+            computeEnvironment="ravne-ondemand", computeResources=resources
+        )
+        fresh.settled("ravne-ondemand")
+        return eventually(lambda: len(fresh.machines()) == 1 and fresh.machines()[0])["instance_id"]
+
+    both = ["g4dn.xlarge", "g5.xlarge"]
+    kept = update(minvCpus=4)
+    assert update(instanceTypes=both, minvCpus=4) == kept
+    assert update(instanceTypes=["g5.xlarge"]) != kept
+    update(instanceTypes=both)
+    fresh.batch.update_compute_environment(
+        computeEnvironment="ravne-ondemand", computeResources={"minvCpus": 0}
+    )
+    fresh.settled("ravne-ondemand")
 
 
 def test_a_time_limit_cancels_a_job_that_starves(fresh: Account) -> None:
@@ -366,3 +446,36 @@ def test_quotas_are_told(account: Account) -> None:
         assert quota["Value"] == 256
     with pytest.raises(ClientError, match="NoSuchResource"):
         quotas.get_service_quota(ServiceCode="ec2", QuotaCode="L-00000000")
+
+
+def test_cost_explorer_knows_the_bill_later_by_tag_and_kind(fresh: Account) -> None:
+    fresh.run(["true"], queue="ravne-spot")
+    fresh.run(["true"])
+    eventually(lambda: not fresh.machines())
+    fresh.sandbox.clock.sleep(30)
+    now = datetime.fromtimestamp(fresh.sandbox.clock.now(), UTC)
+    days = [(now + timedelta(days=days)).strftime("%Y-%m-%d") for days in (-1, 1)]
+
+    def asked(**more: Any) -> list[dict[str, Any]]:
+        answer = fresh.clients.of("ce").get_cost_and_usage(
+            TimePeriod={"Start": days[0], "End": days[1]},
+            Granularity="DAILY",
+            Metrics=["UnblendedCost", "UsageQuantity"],
+            **more,
+        )
+        return answer["ResultsByTime"]
+
+    def total(results: list[dict[str, Any]]) -> float:
+        return sum(float(result["Total"]["UnblendedCost"]["Amount"]) for result in results)
+
+    ravne, other = ({"Tags": {"Key": "Project", "Values": [name]}} for name in ("ravne", "x"))
+    bill = fresh.sandbox.bill()
+    assert len(asked()) == 2
+    assert total(asked(Filter=ravne)) == pytest.approx(sum(line.cost for line in bill))
+    assert total(asked(Filter=other)) == 0
+    by_type = [{"Type": "DIMENSION", "Key": "USAGE_TYPE"}, {"Type": "TAG", "Key": "Project"}]
+    keys = {tuple(group["Keys"]) for result in asked(GroupBy=by_type) for group in result["Groups"]}
+    assert ("EUN1-BoxUsage:g4dn.xlarge", "Project$ravne") in keys
+    assert ("EUN1-SpotUsage:g4dn.xlarge", "Project$ravne") in keys
+    with pytest.raises(ClientError, match="at most 2 groups"):
+        asked(GroupBy=by_type + by_type)

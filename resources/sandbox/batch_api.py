@@ -114,6 +114,7 @@ class BatchApi:
         changed = dict(request.get("computeResources", {}))
         resources = {**environment.resources, **changed}
         refusals.check_environment(resources)
+        differing = {key for key in changed if changed[key] != environment.resources.get(key)}
         desired = resources.pop("desiredvCpus", None)
         if desired is not None:
             running = self._fleet.vcpus(environment)
@@ -125,7 +126,7 @@ class BatchApi:
         environment.state = request.get("state", environment.state)
         environment.service_role = request.get("serviceRole", environment.service_role)
         self._begin_change(environment, "UPDATING")
-        if not changed.keys() <= SCALING_KEYS:
+        if not differing <= SCALING_KEYS:
             self._fleet.replace_all(environment)
         return _named_environment(environment)
 

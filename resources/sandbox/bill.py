@@ -19,7 +19,7 @@ class BillLine(NamedTuple):
     """One machine's charge. Times in seconds since 1970 UTC, money in USD.
 
     `on_demand_cost` is what the same seconds would have cost on demand; `busy_seconds` is the
-    time in which it held at least one job, the rest being boot and idle.
+    time in which it held at least one job, the rest being boot and idle; `tags` are the machine's.
     """
 
     instance_id: str
@@ -35,6 +35,7 @@ class BillLine(NamedTuple):
     cost: float
     on_demand_cost: float
     usage_type: str
+    tags: dict[str, str]
 
 
 class Price(NamedTuple):

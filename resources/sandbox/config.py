@@ -30,6 +30,7 @@ class SandboxConfig:
         interruption_rate: interruptions of a spot machine per hour.
         spot_quota: vCPUs of GPU machines that the account may run on spot.
         ondemand_quota: the same on demand.
+        billing_lag_seconds: how late Cost Explorer knows of costs.
         tick_seconds: real seconds between two looks of the scheduler.
     """
 
@@ -51,4 +52,5 @@ class SandboxConfig:
     interruption_rate: float = 0.0
     spot_quota: int = 256
     ondemand_quota: int = 256
+    billing_lag_seconds: float = 86400.0
     tick_seconds: float = 0.02

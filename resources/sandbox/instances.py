@@ -134,6 +134,7 @@ class Instance:
             cost=charge(self._prices, self.launched, until, self.interrupted),
             on_demand_cost=on_demand_charge(self.kind, seconds),
             usage_type=usage_type(self.kind, self.lifecycle),
+            tags=self.environment.resources.get("tags", {}),
         )
 
     def metadata(self) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """The services that moto emulates (S3, SQS, EC2, ECS, IAM, STS, Logs, CloudWatch, Budgets, …).
 
-The one place that knows moto's inside: what Batch would do to other services is done to moto's
-models directly. None of it is a public interface, hence the pinned version; `INTERNALS` names what
-is relied on, and a test holds it against the installed moto.
+This file and moto_cloudformation.py alone know moto's inside: what Batch would do to other
+services is done to moto's models directly. None of it is a public interface, hence the pinned
+version; `INTERNALS` names what is relied on, and a test holds it against the installed moto.
 """
 
 import json

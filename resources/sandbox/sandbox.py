@@ -24,6 +24,7 @@ from resources.sandbox.bill import BillLine
 from resources.sandbox.capacity import Capacity
 from resources.sandbox.config import SandboxConfig
 from resources.sandbox.control import Control
+from resources.sandbox.cost_explorer import CostExplorer
 from resources.sandbox.credentials import JobCredentials
 from resources.sandbox.events import Events
 from resources.sandbox.faults import KINDS, Fault, Faults, Kind
@@ -107,8 +108,9 @@ class Sandbox:
             self.config, self.clock, self._state, self._fleet, self._services, self._job_api
         )
         market = MarketApi(self.config.region, self.clock, self._market, self._capacity)
+        costs = CostExplorer(self.clock, self.bill, self.config.billing_lag_seconds)
         front = Front(
-            Control(self), batch, market, self._faults, self._policies,
+            Control(self), batch, [market, costs], self._faults, self._policies,
             self._services.application, self._state.lock,
             lambda request: self.on_request(request),
         )  # fmt: skip

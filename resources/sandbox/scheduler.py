@@ -119,7 +119,7 @@ class Scheduler:
 
     def _place_job(self, job: Job, round_: _Round) -> str | None:
         """Start a job or let it wait for a machine that boots; else say what is in its way."""
-        obstacle = None
+        obstacle, waits = None, False
         for environment in job.queue.environments:
             if not environment.can_run_jobs:
                 continue
@@ -131,13 +131,13 @@ class Scheduler:
             elif job.needs["VCPU"] > environment.resources["maxvCpus"]:
                 obstacle = obstacle or TOO_SMALL_MAXIMUM
             elif not self._may_grow(environment, kinds):
-                return None
+                waits = True  # for a machine's end, as long as no other environment takes it
             elif instance := self._fleet.launch(environment, kinds):
                 round_.reserve(instance, job.needs)
                 return None
             else:
                 obstacle = obstacle or NO_CAPACITY.format(kind=kinds[0])
-        return obstacle
+        return None if waits else obstacle
 
     def _start(self, job: Job, environment: ComputeEnvironment) -> bool:
         for instance in self._fleet.alive(environment):

@@ -1,7 +1,7 @@
 """The one door: all services, and the control of the sandbox, on one port of 127.0.0.1."""
 
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from threading import Thread
 from typing import Any, Protocol
@@ -11,7 +11,6 @@ from werkzeug.serving import make_server
 from resources.sandbox.batch_api import BatchApi
 from resources.sandbox.errors import AwsError
 from resources.sandbox.faults import Faults, Kind, error_of
-from resources.sandbox.market_api import MarketApi
 from resources.sandbox.moto_services import RequestHandler
 from resources.sandbox.protocol import (
     Answer,
@@ -41,10 +40,18 @@ class Policies(Protocol):
         """Raises AwsError if the signer of a request may not make it."""
 
 
+class MoneyApi(Protocol):
+    """Prices or costs."""
+
+    def answer(self, request: AwsRequest) -> Answer | None:
+        """The answer, or None if the request is not of this kind. Raises AwsError."""
+
+
 class Front:
-    """The WSGI application: control, then faults and policies, then Batch, prices or moto.
+    """The WSGI application: control, then faults and policies, then Batch, money or moto.
 
     Args:
+        money: what answers for prices and costs.
         lock: the scheduler's.
         on_request: told of every signed request first.
     """
@@ -53,7 +60,7 @@ class Front:
         self,
         control: Application,
         batch: BatchApi,
-        market: MarketApi,
+        money: Sequence[MoneyApi],
         faults: Faults,
         policies: Policies,
         moto: Application,
@@ -62,7 +69,7 @@ class Front:
     ) -> None:
         self._control = control
         self._batch = batch
-        self._market = market
+        self._money = money
         self._faults = faults
         self._policies = policies
         self._moto = moto
@@ -84,9 +91,7 @@ class Front:
     def _answer(self, request: AwsRequest, start: StartResponse) -> Iterable[bytes]:
         try:
             self._policies.check(request)
-            answer = self._market.answer(request)
-            if request.service == "batch":
-                answer = json_answer(self._batch.call(request.operation, rest_request(request)))
+            answer = self._own_answer(request)
         except AwsError as error:
             return _send(error_answer(request.service, error), request, start)
         if answer is not None:
@@ -95,6 +100,13 @@ class Front:
             with self._lock:
                 return self._moto(request.environ, start)
         return self._moto(request.environ, start)
+
+    def _own_answer(self, request: AwsRequest) -> Answer | None:
+        """What is not moto's to answer."""
+        if request.service == "batch":
+            return json_answer(self._batch.call(request.operation, rest_request(request)))
+        answers = (api.answer(request) for api in self._money)
+        return next((answer for answer in answers if answer is not None), None)
 
     def _troubled(self, kind: Kind, request: AwsRequest, start: StartResponse) -> Iterable[bytes]:
         if kind == "reset":
