@@ -21,10 +21,9 @@ from resources.launch_record import (
     UnitRecord,
     all_records,
     identity_of,
-    load_record,
 )
 from resources.object_store import ObjectStore, open_store
-from resources.price_sources import PriceSource
+from resources.price_sources import price_source
 from resources.profile import Aws, Profile
 from resources.s3_store import S3Store
 from resources.spot_economics import Offer, Overheads
@@ -195,19 +194,20 @@ class _CloudStep:
             "footage": request.footage_url,
             "units": [(unit.first_path, unit.last_path, unit.frames) for unit in units],
         }
-        identity = identity_of(asked)
-        self._end_others(identity)
-        known = load_record(self._launches, identity)
-        if known and not known.finished:
-            self._context.log.info("taking up a launch that was left unfinished")
-            return known
-        return LaunchRecord(identity, self._clock.now(), _unit_records(units))
+        work = identity_of(asked)
+        records = all_records(self._launches)
+        same = [each for each in records if each.work == work]
+        self._end([each for each in records if each not in same and not each.finished])
+        for left in same:
+            if not left.finished:
+                self._context.log.info("taking up a launch that was left unfinished")
+                return left
+        # A number of its own: jobs and messages of an earlier launch are not this one's.
+        return LaunchRecord(work, len(same) + 1, self._clock.now(), _unit_records(units))
 
-    def _end_others(self, identity: str) -> None:
+    def _end(self, others: list[LaunchRecord]) -> None:
         """Launches of this camera for other settings are over: end their jobs."""
-        for other in all_records(self._launches):
-            if other.finished or other.identity == identity:
-                continue
+        for other in others:
             ids = [each.job_id for each in other.attempts if each.active and each.job_id]
             running = describe_jobs(self._clients.of("batch"), ids)
             for job_id in running:
@@ -256,13 +256,6 @@ def wanted_queues(aws: Aws) -> tuple[str, ...]:
     compute = aws.compute
     spot = SPOT_QUEUES if compute.spot_instances else ()
     return (*spot, "ondemand") if compute.fallback_to_ondemand or not spot else spot
-
-
-def price_source(clients: AwsClients, aws: Aws, kept_at: Path) -> PriceSource:
-    """The prices of a profile's region and types; what AWS told is kept in a folder of ours."""
-    return PriceSource(
-        clients, aws.region, aws.compute.instance_types, kept_at / f"prices-{aws.region}.json"
-    )
 
 
 def _unit_records(units: list[WorkUnit]) -> list[UnitRecord]:

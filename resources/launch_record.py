@@ -65,12 +65,23 @@ class UnitRecord:
 
 @dataclass
 class LaunchRecord:
-    """One launch of one camera."""
+    """One launch of one camera.
 
-    identity: str
+    Args:
+        work: what is to be done, see `identity_of`.
+        number: of the launch among those for the same work, from 1.
+    """
+
+    work: str
+    number: int
     began_at: float
     units: list[UnitRecord]
     finished: bool = False
+
+    @property
+    def identity(self) -> str:
+        """The name of this launch; no other of the camera has it."""
+        return f"{self.work}-{self.number}"
 
     @property
     def attempts(self) -> Iterator[Attempt]:
@@ -78,23 +89,14 @@ class LaunchRecord:
 
     def save(self, store: ObjectStore) -> None:
         """Write it down; it is safe once this returned."""
-        store.write_bytes(record_key(self.identity), json.dumps(asdict(self), indent=1).encode())
+        text = json.dumps(asdict(self), indent=1)
+        store.write_bytes(f"{self.identity}/record.json", text.encode())
 
 
 def identity_of(asked: Mapping[str, Any]) -> str:
-    """The name of a launch: the same for the same work."""
+    """The name of a launch's work: the same for the same work."""
     text = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def record_key(identity: str) -> str:
-    return f"{identity}/record.json"
-
-
-def load_record(store: ObjectStore, identity: str) -> LaunchRecord | None:
-    """The record of a launch, if there is one."""
-    key = record_key(identity)
-    return _parse(store.read_bytes(key)) if store.exists(key) else None
 
 
 def all_records(store: ObjectStore) -> list[LaunchRecord]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from resources.aws_clients import AwsClients
 from resources.object_store import LocalStore
 from resources.prices import PriceBook, Quote
+from resources.profile import Aws
 
 # How long what AWS said is not asked again.
 FRESH_SECONDS = 900.0
@@ -254,6 +255,13 @@ class PriceSource:
     def _keep(self, asked: _Asked) -> None:
         text = asked.model_dump_json(indent=1)
         LocalStore(self.kept_at.parent).write_bytes(self.kept_at.name, text.encode())
+
+
+def price_source(clients: AwsClients, aws: Aws, kept_at: Path) -> PriceSource:
+    """The prices of a profile's region and types; what AWS told is kept in a folder of ours."""
+    return PriceSource(
+        clients, aws.region, aws.compute.instance_types, kept_at / f"prices-{aws.region}.json"
+    )
 
 
 def _filled_up(first: tuple[Quote, ...], others: Iterable[Quote]) -> tuple[Quote, ...]:
