@@ -5,16 +5,21 @@ from decimal import Decimal
 
 from resources.errors import RavneError
 from resources.launch_record import Attempt, LaunchRecord
-from resources.prices import PriceBook, Usage
+from resources.prices import PriceBook, Quote, Usage
 
 
 @dataclass(frozen=True)
 class AttemptCost:
-    """An attempt and its cost; None where nothing ran, or no price is known."""
+    """An attempt and its cost; None where nothing ran, or no price is known.
+
+    Args:
+        quotes: the prices that both sums are made of.
+    """
 
     attempt: Attempt
     usd: Decimal | None
     usd_on_demand: Decimal | None
+    quotes: tuple[Quote, ...] = ()
 
 
 def costs_of(record: LaunchRecord, book: PriceBook) -> list[AttemptCost]:
@@ -38,4 +43,5 @@ def _cost(attempt: Attempt, book: PriceBook) -> AttemptCost:
         cost = book.cost_of(usage)
     except RavneError:
         return AttemptCost(attempt, None, None)
-    return AttemptCost(attempt, cost.usd, cost.usd_on_demand)
+    quotes = (*cost.quotes, book.on_demand(usage.instance_type))
+    return AttemptCost(attempt, cost.usd, cost.usd_on_demand, quotes)

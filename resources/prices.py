@@ -207,22 +207,23 @@ class PriceBook:
         )
         return tuple(quote for _, quote in since), usd / HOUR, remark
 
-    def remarks_on_age(self, now: float) -> list[str]:
-        """A sentence for each source that is unverified, or whose newest price is 30 days old."""
-        newest: dict[str, Quote] = {}
-        for quote in sorted(self.quotes, key=lambda quote: quote.as_of):
-            newest[quote.source] = quote
-        old = [
-            f"prices of {quote.as_of:%Y-%m-%d} are in use: {source}"
-            for source, quote in sorted(newest.items())
-            if now - quote.as_of.timestamp() > OLD_SECONDS
-        ]
-        guessed = [
-            f"prices that nobody checked are in use: {source}"
-            for source, quote in sorted(newest.items())
-            if not quote.verified
-        ]
-        return old + guessed
+
+def remarks_on_age(quotes: Iterable[Quote], now: float) -> list[str]:
+    """A sentence for each source that is unverified, or whose newest price is 30 days old."""
+    newest: dict[str, Quote] = {}
+    for quote in sorted(quotes, key=lambda quote: quote.as_of):
+        newest[quote.source] = quote
+    old = [
+        f"prices of {quote.as_of:%Y-%m-%d} are in use: {source}"
+        for source, quote in sorted(newest.items())
+        if now - quote.as_of.timestamp() > OLD_SECONDS
+    ]
+    guessed = [
+        f"prices that nobody checked are in use: {source}"
+        for source, quote in sorted(newest.items())
+        if not quote.verified
+    ]
+    return old + guessed
 
 
 def _in_force(history: list[Quote], at: float) -> Quote:

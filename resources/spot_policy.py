@@ -224,7 +224,7 @@ def before_submit(
     if not affordable:
         return _without_spot(unit, _why_nothing_is_affordable(offers, bid), rules, now)
     saving, best = _best_offer(unit, affordable, offers, rules.overheads)
-    told = f"{best.instance_type} in {best.zone} at ${best.spot}/h saves {saving:.1%}"
+    told = f"{best.instance_type} in {best.zone} at ${best.spot:.4f}/h saves {saving:.1%}"
     if not rules.cost.enabled:
         return Submit(unit.spot_queue, f"{told}; prices are not weighed (enabled: false)")
     wanted = rules.cost.cost_threshold

@@ -23,7 +23,7 @@ from resources.price_sources import (
     shipped_prices,
     spot_history,
 )
-from resources.prices import Market, PriceBook, Quote, Usage
+from resources.prices import Market, PriceBook, Quote, Usage, remarks_on_age
 from resources.profile import Aws
 from resources.sandbox import bill
 from resources.sandbox.config import CREDENTIALS, SandboxConfig
@@ -233,21 +233,23 @@ def test_what_nobody_checked_is_marked() -> None:
     book = shipped_prices(REGION)
     assert book.rate("s3-standard").verified
     assert not book.rate("ebs-gp3").verified and not book.rate("transfer-out").verified
-    remarks = book.remarks_on_age(NOW)
+    remarks = remarks_on_age(book.quotes, NOW)
     assert any("nobody checked" in remark for remark in remarks)
 
 
 def test_old_prices_are_told_to_be() -> None:
     book = PriceBook(REGION, (quote("0.60", "ondemand"),))
-    assert book.remarks_on_age(NOW + 29 * 24 * HOUR) == []
-    assert book.remarks_on_age(NOW + 31 * 24 * HOUR) == ["prices of 2026-11-23 are in use: a test"]
+    assert remarks_on_age(book.quotes, NOW + 29 * 24 * HOUR) == []
+    assert remarks_on_age(book.quotes, NOW + 31 * 24 * HOUR) == [
+        "prices of 2026-11-23 are in use: a test"
+    ]
 
 
 def test_a_history_is_as_old_as_its_newest_price() -> None:
     since = [NINE - timedelta(days=days) for days in (0, 60)]
     history = tuple(quote("0.18", "spot", moment, ZONE) for moment in since)
-    assert PriceBook(REGION, history).remarks_on_age(NOW) == []
-    assert PriceBook(REGION, history[1:]).remarks_on_age(NOW) != []
+    assert remarks_on_age(history, NOW) == []
+    assert remarks_on_age(history[1:], NOW) != []
 
 
 def test_a_region_without_a_table_says_which_there_are() -> None:
