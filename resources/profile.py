@@ -293,6 +293,8 @@ def load_profile(
     tree = _read_yaml(path)
     origin: dict[str, str] = {}
     for key, text in _settings_in(os.environ if environ is None else environ).items():
+        if key.startswith("cloud.") and "cloud" not in tree:
+            continue  # settings of a cloud make no cloud profile of a local one
         _lay_over(tree, key, _value_of(text))
         origin[key] = "environment " + ENV_PREFIX + key.upper().replace(".", "__")
     for key, value in (overrides or {}).items():

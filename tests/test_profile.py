@@ -106,6 +106,13 @@ def test_a_bad_value_is_refused_with_key_value_and_what_is_allowed(
         assert part in message
 
 
+def test_cloud_settings_in_the_environment_leave_a_local_profile_local() -> None:
+    environ = {"MUNIN_CLOUD__AWS__REGION": "eu-west-1"}
+    assert load_profile("local", environ=environ).cloud is None
+    cloud = load_profile("cloud", environ=environ).cloud
+    assert cloud and cloud.aws.region == "eu-west-1"
+
+
 def test_a_bad_environment_variable_is_named(tmp_path: Path) -> None:
     message = refusal("", tmp_path, environ={"MUNIN_PIPELINE__STAGE1__SAMPLING": "often"})
     assert message.startswith("environment MUNIN_PIPELINE__STAGE1__SAMPLING")
