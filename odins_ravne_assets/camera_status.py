@@ -2,37 +2,61 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import dagster as dg
 from dagster import RunsFilter
 
 from odins_ravne_assets.cameras import Camera
+from odins_ravne_assets.results_here import store_of
 from odins_ravne_assets.run_camera import close_dead_runs
-from resources.object_store import local_path
+from odins_ravne_assets.which_cameras import S3, shown
+from resources.errors import StoreError
+from resources.profile import Profile
+
+Row = tuple[str, str, str, str, str, str]
+Counts = tuple[str, str, str]
+REPORT = "stage3/report.json"
 
 
-def camera_status(cameras: Sequence[Camera]) -> list[tuple[str, str, str, str, str, str]]:
-    """A row for each camera: id, last run, media, failed, visits, where the results are."""
+def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row], list[str]]:
+    """A row for each camera, and what could not be looked into.
+
+    Returns:
+        Rows: id, last run, media, failed, visits, where the results are; and remarks.
+    """
+    rows, remarks = [], []
     with dg.DagsterInstance.get() as instance:
-        return [_row(instance, camera) for camera in cameras]
+        for camera in cameras:
+            counts: Counts = ("", "", "")
+            try:
+                counts = _counts(camera, profile)
+            except StoreError as error:
+                remarks.append(f"{camera.camera_id}: {error}")
+            last = _last_run(instance, camera)
+            rows.append((camera.camera_id, last, *counts, shown(camera.output_url)))
+    return rows, remarks
 
 
-def _row(instance: dg.DagsterInstance, camera: Camera) -> tuple[str, str, str, str, str, str]:
+def _last_run(instance: dg.DagsterInstance, camera: Camera) -> str:
     close_dead_runs(instance, camera.camera_id)
     filters = RunsFilter(tags={"dagster/partition": camera.camera_id})
     records = instance.get_run_records(filters, limit=1)
-    last = "none"
-    if records:
-        when = records[0].create_timestamp.astimezone().strftime("%Y-%m-%d %H:%M")
-        last = f"{records[0].dagster_run.status.value} {when}"
-    folder = local_path(camera.output_url)
-    return (camera.camera_id, last, *_counts(folder), str(folder))
+    if not records:
+        return "none"
+    when = records[0].create_timestamp.astimezone().strftime("%Y-%m-%d %H:%M")
+    return f"{records[0].dagster_run.status.value} {when}"
 
 
-def _counts(output: Path) -> tuple[str, str, str]:
-    report = output / "stage3" / "report.json"
-    if not report.is_file():
+def _counts(camera: Camera, profile: Profile) -> Counts:
+    """Media, failed media and visits of the last report.
+
+    Raises:
+        StoreError: the results cannot be reached.
+    """
+    if camera.output_url.startswith(S3) and profile.cloud is None:
+        raise StoreError("its results lie on S3; name a cloud profile to have them counted")
+    store = store_of(camera.output_url, profile)
+    if not store.exists(REPORT):
         return "", "", ""
-    totals = json.loads(report.read_text(encoding="utf-8"))["totals"]
+    totals = json.loads(store.read_bytes(REPORT))["totals"]
     return str(totals["media"]), str(totals["failed"]), str(totals["observations"])

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.table import Table
 
@@ -19,6 +18,7 @@ from odins_ravne_assets.cli_sandbox import app as sandbox_app
 from odins_ravne_assets.costs_shown import print_costs
 from odins_ravne_assets.home import catalog_folder, prepare_home
 from odins_ravne_assets.results_here import copy_stage3, stage3_folder
+from odins_ravne_assets.sandbox_reached import require_sandbox
 from odins_ravne_assets.terminal import ProgressBars, out, print_error, print_visits
 from odins_ravne_assets.which_cameras import (
     camera_of_results,
@@ -26,9 +26,11 @@ from odins_ravne_assets.which_cameras import (
     refuse_collisions,
     shown,
 )
+from resources.clock import Clock, clock_at
 from resources.errors import RavneError, UsageError
 from resources.object_store import local_path
 from resources.profile import Profile, find_profile, load_profile
+from resources.spot_policy import Priority
 
 app = typer.Typer(
     name="munin",
@@ -119,7 +121,8 @@ def batch(
         bool, typer.Option("--cost-report", help="Say at the end what it cost.")
     ] = False,
     priority: Annotated[
-        str | None, typer.Option(help="Cloud: low, normal or high; high waits the least.")
+        Priority | None,
+        typer.Option(help="Cloud: high waits the least, low for ever."),
     ] = None,
     spot_bid_percentage: Annotated[
         int | None, typer.Option(help="Cloud: cap on the spot price, in percent of on-demand.")
@@ -154,11 +157,13 @@ def batch(
         cameras,
         job.profile,
     )
-    runs = job.run(chosen, {PRIORITY_TAG: priority} if priority else {})
+    began_at = _clock(job.profile).now()
+    ended = job.run(chosen, {PRIORITY_TAG: priority} if priority else {})
     if download_stage3 or local_output:
-        _copy_stage3(runs, job.profile, local_path(local_output or "results"))
+        _copy_stage3(ended.succeeded, job.profile, local_path(local_output or "results"))
     if cost_report:
-        print_costs([run.camera for run in runs], job.profile)
+        print_costs(chosen, job.profile, began_at)
+    ended.exit_if_any_failed()
 
 
 @app.command()
@@ -181,15 +186,14 @@ def stage1(
         "pipeline.stage1.engine": "onnxruntime" if no_gpu else None,
     }
     job = _prepare(context, "stage1", overrides, {})
-    job.run(
-        cameras_named(
-            _one_of("INPUT", input, input_option) or "",
-            _one_of("OUTPUT", output, output_option, needed=False),
-            camera,
-            cameras,
-            job.profile,
-        )
+    chosen = cameras_named(
+        _one_of("INPUT", input, input_option) or "",
+        _one_of("OUTPUT", output, output_option, needed=False),
+        camera,
+        cameras,
+        job.profile,
     )
+    job.run(chosen).exit_if_any_failed()
 
 
 Results = Annotated[str, typer.Argument(help="A camera's results: what OUTPUT was in Stage 1.")]
@@ -209,9 +213,9 @@ def stage2(
         "models.classifier": model,
         "pipeline.stage1.engine": "onnxruntime" if no_gpu else None,
     }
-    _prepare(context, "stage2", overrides, {}).run(
-        [camera_of_results(output, CameraCatalog(catalog_folder()))]
-    )
+    job = _prepare(context, "stage2", overrides, {})
+    chosen = camera_of_results(output, CameraCatalog(catalog_folder()))
+    job.run([chosen]).exit_if_any_failed()
 
 
 @app.command()
@@ -228,9 +232,32 @@ def stage3(
         "pipeline.stage3.min_confidence": min_confidence,
         "pipeline.stage3.min_duration": min_duration,
     }
-    _prepare(context, "stage3", overrides, {}).run(
-        [camera_of_results(output, CameraCatalog(catalog_folder()))]
-    )
+    job = _prepare(context, "stage3", overrides, {})
+    chosen = camera_of_results(output, CameraCatalog(catalog_folder()))
+    job.run([chosen]).exit_if_any_failed()
+
+
+@dataclass
+class _Ended:
+    """What became of a job's cameras."""
+
+    runs: list[CameraRun]
+    interrupted: bool
+
+    @property
+    def succeeded(self) -> list[Camera]:
+        return [run.camera for run in self.runs if run.succeeded]
+
+    def exit_if_any_failed(self) -> None:
+        """End the command, if anything went wrong."""
+        failed = [run.camera.camera_id for run in self.runs if not run.succeeded]
+        if failed and self.interrupted:
+            raise typer.Exit(INTERRUPTED)
+        if failed and len(self.runs) > 1:
+            names = ", ".join(failed)
+            print_error(f"{len(failed)} of {len(self.runs)} cameras failed: {names}")
+        if failed:
+            raise typer.Exit(1)
 
 
 @dataclass
@@ -242,8 +269,8 @@ class _Job:
     profile: Profile
     overrides: dict[str, Any]
 
-    def run(self, cameras: list[Camera], tags: dict[str, str] | None = None) -> list[CameraRun]:
-        """Run it for some cameras, show the visits, and exit if anything went wrong."""
+    def run(self, cameras: list[Camera], tags: dict[str, str] | None = None) -> _Ended:
+        """Run it for some cameras, and show the visits."""
         catalog = CameraCatalog(catalog_folder())
         refuse_collisions(cameras, catalog)
         for camera in cameras:
@@ -252,17 +279,8 @@ class _Job:
             at_once = self.profile.pipeline.cost_optimization.max_parallel_jobs
             name = str(find_profile(self.choice.name).absolute())
             runs = CameraRuns(self.name, name, self.overrides, tags or {}, at_once, watcher)
-            ended = runs.run(cameras)
-        succeeded = [run.camera for run in ended if run.succeeded]
-        _show_results(succeeded, self.profile, visits=self.name != "stage1")
-        failed = [run for run in ended if not run.succeeded]
-        if failed and runs.interrupted:
-            raise typer.Exit(INTERRUPTED)
-        if failed:
-            if len(ended) > 1:
-                names = ", ".join(run.camera.camera_id for run in failed)
-                print_error(f"{len(failed)} of {len(ended)} cameras failed: {names}")
-            raise typer.Exit(1)
+            ended = _Ended(runs.run(cameras), runs.interrupted)
+        _show_results(ended.succeeded, self.profile, visits=self.name != "stage1")
         return ended
 
 
@@ -289,6 +307,7 @@ def _prepare(
             )
     overrides |= {key: value for key, value in given.values() if key}
     profile = load_profile(choice.name, overrides)
+    require_sandbox(profile)
     prepare_home()
     return _Job(job, choice, profile, overrides)
 
@@ -309,30 +328,42 @@ def _show_results(cameras: list[Camera], profile: Profile, visits: bool) -> None
         out.print(f"results: {shown(camera.output_url)}", soft_wrap=True)
 
 
-def _copy_stage3(runs: list[CameraRun], profile: Profile, root: Path) -> None:
-    for run in runs:
-        target = root / run.camera.camera_id / "stage3"
-        if run.camera.output_url != target.parent.as_uri():
-            copy_stage3(run.camera, profile, target)
-        out.print(f"Stage 3 of {run.camera.camera_id}: {target}", soft_wrap=True)
+def _copy_stage3(cameras: list[Camera], profile: Profile, root: Path) -> None:
+    for camera in cameras:
+        target = root / camera.camera_id / "stage3"
+        if camera.output_url != target.parent.as_uri():
+            copy_stage3(camera, profile, target)
+        out.print(f"Stage 3 of {camera.camera_id}: {target}", soft_wrap=True)
+
+
+def _clock(profile: Profile) -> Clock:
+    """Of the place where the profile's jobs run."""
+    return clock_at(profile.cloud.aws.clock_url if profile.cloud else None)
 
 
 @app.command()
-def status() -> None:
-    """The cameras this machine knows, their last run, and where their results are."""
+def status(context: typer.Context) -> None:
+    """The cameras this machine knows, their last run, and where their results are.
+
+    Results on S3 are looked into with a cloud profile alone.
+    """
+    profile = load_profile(context.obj.name)
+    require_sandbox(profile)
     prepare_home()
     from odins_ravne_assets.camera_status import camera_status
 
     table = Table()
     for heading in ("camera", "last run", "media", "failed", "visits", "results"):
-        table.add_column(heading)
-    known = camera_status(CameraCatalog(catalog_folder()).list())
+        table.add_column(heading, overflow="fold")
+    known, remarks = camera_status(CameraCatalog(catalog_folder()).list(), profile)
     for row in known:
         table.add_row(*row)
     if known:
         out.print(table)
     else:
         out.print("No camera yet. `munin batch INPUT OUTPUT` makes the first.")
+    for remark in remarks:
+        out.print(remark, soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -396,16 +427,10 @@ def verify_models(
 def main() -> None:
     """The entry point: errors in one line, exit codes as the top of this file says."""
     try:
-        code = app(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(INTERRUPTED)
+        app()
     except RavneError as error:
         print_error(str(error))
         sys.exit(error.exit_code)
-    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from odins_ravne_assets.sandbox_reached import require_sandbox
 from odins_ravne_assets.terminal import err, out
 from resources.errors import UsageError
 from resources.profile import Aws, load_profile
@@ -128,6 +129,7 @@ def _cloud(context: typer.Context, command: str) -> Aws:
             f"profile {name} runs on this machine and costs nothing; name a cloud profile: "
             f"munin --profile cloud cost {command}"
         )
+    require_sandbox(profile)
     return profile.cloud.aws
 
 

@@ -5,11 +5,12 @@ import json
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -44,9 +45,11 @@ def up(
     """Start the sandbox, with the bucket, roles and network that `cost setup` needs."""
     running = _running()
     if running is None:
-        running = _start(port, scale, seed, name)
+        running = {**_start(port, scale, seed, name), "name": name}
         _state_file().write_text(json.dumps(running), encoding="utf-8")
-    out.print(f"The sandbox is up: {running['endpoint_url']}")
+    out.print(
+        f"The sandbox is up: {running['endpoint_url']}; its bucket: s3://{running['name']}-data"
+    )
     out.print("Any credentials will do:", soft_wrap=True)
     out.print("  export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox", soft_wrap=True)
     if not running["endpoint_url"].endswith(f":{DEFAULT_PORT}"):
@@ -78,9 +81,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show the sandbox's clock, machines, jobs and true bill."""
-    running = _running()
-    if running is None:
-        raise UsageError("sandbox: it is not up; start it with `munin sandbox up`")
+    running = _needed()
     jobs, machines = _ask(running, "/jobs"), _ask(running, "/instances")
     now = clock_at(running["clock_url"]).now()
     if as_json:
@@ -89,16 +90,55 @@ def status(
         return
     scale = _ask(running, "/clock")["scale"]
     out.print(f"{running['endpoint_url']}   {_time(now)} UTC, {scale:g} seconds a second")
-    _print_jobs(jobs)
-    _print_machines(machines)
+    if jobs:
+        _print_jobs(jobs)
+    if machines:
+        _print_machines(machines)
     paid = sum(machine["cost"] for machine in machines)
     on_demand = sum(machine["on_demand_cost"] for machine in machines)
     out.print(f"Bill: ${paid:.4f}; on demand the same hours cost ${on_demand:.4f}")
 
 
+@app.command()
+def interrupt(
+    job_or_machine: Annotated[
+        str, typer.Argument(help="Name or id of a job that runs, or id of a spot machine.")
+    ],
+    without_notice: Annotated[
+        bool, typer.Option("--without-notice", help="Take it at once, without the two minutes.")
+    ] = False,
+) -> None:
+    """Let EC2 take a spot machine back, as it does when others pay more."""
+    running = _needed()
+    ids = [job["jobId"] for job in _ask(running, "/jobs") if job["jobName"] == job_or_machine]
+    known = {"job_id": ids[-1] if ids else job_or_machine, "instance_id": job_or_machine}
+    try:
+        taken = _ask(running, "/interrupt", {**known, "notice": not without_notice})["result"]
+    except urllib.error.HTTPError:
+        raise UsageError(
+            f"{job_or_machine}: no job that runs on spot, and no spot machine; "
+            "munin sandbox status lists them"
+        ) from None
+    when = "is gone" if without_notice else "has two minutes' notice"
+    out.print(f"{taken} {when}.")
+
+
+@app.command()
+def capacity(
+    market: Annotated[Literal["spot", "on-demand"], typer.Argument(help="Which machines.")],
+    machines: Annotated[
+        int | None, typer.Argument(min=0, help="At most so many at once. Default: no limit.")
+    ] = None,
+) -> None:
+    """Let EC2 have no more than so many machines to give; those that run stay."""
+    _ask(_needed(), "/capacity", {"lifecycle": market, "machines": machines})
+    limit = "as many as wanted" if machines is None else f"{machines} at most"
+    out.print(f"Machines that EC2 has to give, {market}: {limit}.")
+
+
 def _print_jobs(jobs: list[Facts]) -> None:
     counts = Counter(job["status"] for job in jobs)
-    told = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none"
+    told = ", ".join(f"{count} {state}" for state, count in counts.items())
     table = Table(title=f"Jobs: {told}", title_justify="left")
     for heading in ("job", "queue", "status", "attempts", "reason"):
         table.add_column(heading)
@@ -115,7 +155,7 @@ def _print_jobs(jobs: list[Facts]) -> None:
 
 def _print_machines(machines: list[Facts]) -> None:
     counts = Counter(machine["state"] for machine in machines)
-    told = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none"
+    told = ", ".join(f"{count} {state}" for state, count in counts.items())
     table = Table(title=f"Machines: {told}", title_justify="left")
     for heading in ("machine", "type", "zone", "market", "state", "launched"):
         table.add_column(heading)
@@ -183,6 +223,18 @@ def _running() -> Facts | None:
     except FileNotFoundError:
         return None
     return facts if _answers(facts) else None
+
+
+def _needed() -> Facts:
+    """The sandbox, which must be up.
+
+    Raises:
+        UsageError: it is not.
+    """
+    running = _running()
+    if running is None:
+        raise UsageError("the sandbox is not up; start it with munin sandbox up")
+    return running
 
 
 def _answers(facts: Facts) -> bool:

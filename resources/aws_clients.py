@@ -51,6 +51,11 @@ class AwsClients:
                 self._made[service] = self._make(service)
             return self._made[service]
 
+    @property
+    def credentials_found(self) -> bool:
+        """Whether there are credentials to sign with, in any of the places where boto3 looks."""
+        return self._session.get_credentials() is not None
+
     def _make(self, service: str) -> Any:
         from botocore.config import Config
 
