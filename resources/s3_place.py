@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from resources.errors import UsageError
+from resources.errors import StoreError, UsageError
 from resources.object_store import S3_SCHEME
 
 # Rules for names of general purpose buckets, in the S3 User Guide.
@@ -25,12 +25,28 @@ class S3Place:
         return f"{S3_SCHEME}{self.bucket}/{self.prefix}".rstrip("/")
 
     def url_of(self, key: str) -> str:
-        """The URL of an object, for people."""
-        return f"{self.url}/{key}"
+        """The URL of an object, for people: in one line."""
+        return f"{self.url}/{printable(key)}"
 
     def name_of(self, key: str) -> dict[str, str]:
-        """An object's bucket and full key, as boto3 takes them."""
+        """An object's bucket and full key, as boto3 takes them.
+
+        Raises:
+            StoreError: the key is no Unicode, as names of files on Linux can be.
+        """
+        if not is_unicode(key):
+            raise StoreError(f"{self.url_of(key)}: the name is not valid UTF-8: rename it")
         return {"Bucket": self.bucket, "Key": self.prefix + key}
+
+
+def is_unicode(key: str) -> bool:
+    """Whether the name of a file can be one in S3."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in key)
+
+
+def printable(key: str) -> str:
+    """The key with what cannot be shown in a line replaced."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in key)
 
 
 def s3_place(url: str, client: Any) -> S3Place:

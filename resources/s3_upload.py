@@ -64,10 +64,14 @@ class Content:
         return data
 
 
-def content_of(path: Path) -> Content:
+def content_of(path: Path, stopped: Callable[[], bool] = lambda: False) -> Content:
     """Read a file once through.
 
+    Args:
+        stopped: asked before each part.
+
     Raises:
+        Stopped: `stopped` said so.
         FileChanged: it grew or shrank meanwhile.
         OSError: it cannot be read.
     """
@@ -76,6 +80,8 @@ def content_of(path: Path) -> Content:
     whole, parts, size = hashlib.sha256(), [], 0
     with path.open("rb") as file:
         while data := file.read(part_bytes):
+            if stopped():
+                raise Stopped
             whole.update(data)
             parts.append(_base64_sha256(data))
             size += len(data)

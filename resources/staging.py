@@ -20,6 +20,7 @@ from resources.errors import StoreError
 from resources.object_store import ObjectStore, StoredObject, key_order
 from resources.s3_download import PART_BYTES, SHA256
 from resources.s3_listing import S3Object
+from resources.s3_place import is_unicode, printable
 from resources.s3_store import S3Store
 from resources.s3_upload import Content, FileChanged, Stopped, UploadGone, content_of
 from resources.staging_manifest import Copied, Manifest, Upload
@@ -148,7 +149,7 @@ class _Copy:
             if found is None:
                 self._staged.only_in_target += 1
             elif reason := self._not_a_key(found.key):
-                self._staged.failures.append(NotStaged(_printable(found.key), reason))
+                self._staged.failures.append(NotStaged(printable(found.key), reason))
             elif there and self._manifest.holds(
                 found.key, Copied(found.size, found.modified_ns, there.etag)
             ):
@@ -168,7 +169,7 @@ class _Copy:
         def unlisted(key: str, reason: str) -> None:
             if key == ".":
                 raise StoreError(f"{self._source.url}: cannot be listed: {reason}")
-            self._staged.failures.append(NotStaged(f"{_printable(key)}/", reason))
+            self._staged.failures.append(NotStaged(f"{printable(key)}/", reason))
 
         theirs = self._target.listing.objects("", None)
         there = next(theirs, None)
@@ -189,7 +190,7 @@ class _Copy:
 
     def _not_a_key(self, key: str) -> str | None:
         """Why a name of this machine cannot be one on S3."""
-        if _printable(key) != key:
+        if not is_unicode(key):
             return "its name is not valid UTF-8: rename it"
         if len((self._target.place.prefix + key).encode()) > LONGEST_NAME:
             return f"its name is longer than S3 allows, {LONGEST_NAME} bytes: shorten it"
@@ -215,7 +216,7 @@ class _Copy:
         with self._counting:
             del self._partial[sent.found.key]
         if sent.copied is None:
-            staged.failures.append(NotStaged(sent.found.key, sent.reason))
+            staged.failures.append(NotStaged(printable(sent.found.key), sent.reason))
             return
         self._manifest.add(sent.found.key, sent.copied)
         if sent.uploaded:
@@ -258,7 +259,7 @@ class _Copy:
             etag = self._same(there, size, hashlib.sha256(data).hexdigest())
             copied = Copied(size, modified_ns, etag or self._target.uploading.put(found.key, data))
         else:
-            content = content_of(path)
+            content = content_of(path, self._stopped)
             etag = self._same(there, size, content.sha256)
             copied = Copied(size, modified_ns, etag or self._in_parts(found.key, path, content))
         _unchanged(path, before)
@@ -319,8 +320,3 @@ def _state(path: Path) -> tuple[int, int]:
 def _unchanged(path: Path, before: tuple[int, int]) -> None:
     if _state(path) != before:
         raise FileChanged
-
-
-def _printable(key: str) -> str:
-    """The key with what is not UTF-8 in it replaced."""
-    return key.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

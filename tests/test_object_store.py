@@ -231,6 +231,15 @@ def test_a_store_on_aws_needs_a_profile_with_a_cloud() -> None:
         open_store("s3://bucket/x")
 
 
+def test_what_lies_here_is_opened_without_boto3(tmp_path: Path) -> None:
+    code = (
+        "import sys; from resources.object_store import open_store\n"
+        "open_store(sys.argv[1]).write_bytes('key', b'')\n"
+        "assert not {'boto3', 'botocore'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+
+
 def test_a_url_on_s3_opens_a_store_there(s3_clients: AwsClients) -> None:  # noqa: F811
     assert open_store("s3://bucket/a b%20c/", s3_clients).url == "s3://bucket/a b%20c"
 

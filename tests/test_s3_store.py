@@ -4,13 +4,14 @@ import bisect
 import hashlib
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
@@ -42,6 +43,7 @@ from resources.clock import ScaledClock
 from resources.errors import StoreError, UsageError
 from resources.object_store import LOCK_FILE, key_order
 from resources.profile import Aws
+from resources.s3_errors import NoSuchObject
 from resources.s3_lease import EXPIRY_SECONDS
 from resources.s3_listing import S3Listing
 from resources.s3_place import S3Place
@@ -229,6 +231,40 @@ def test_damage_in_the_store_is_found_by_the_objects_own_checksum(store: S3Store
     assert "does not match its SHA-256" in complaint(lambda: store.read_bytes("key"))
     with pytest.raises(StoreError, match="does not match its SHA-256"), store.reading("key"):
         pass
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_goes_wrong_what_is_read_was_written(
+    store: S3Store, s3: S3Rig, small_parts: int, seed: int
+) -> None:
+    """A write that is refused leaves the old object or the new one, never a mixture."""
+    chance = random.Random(seed)
+    faults = [drop, lose_answer, truncate, spoil_answer, spoil_request, refuse(503, "SlowDown")]
+    operations = ["PutObject", "GetObject", "UploadPart", "CompleteMultipartUpload"]
+    possible: dict[str, set[bytes]] = {}
+    for _ in range(60):
+        s3.fail(chance.choice(operations), chance.choice(faults), chance.choice([0, 0, 1, 4]))
+        key = chance.choice("abc")
+        data = chance.randbytes(chance.choice([1, 10, small_parts, 3 * small_parts]))
+        try:
+            _write(store, key, data)
+            possible[key] = {data}
+        except StoreError:
+            possible.setdefault(key, set()).add(data)
+        with suppress(StoreError):
+            read = store.read_bytes(key)
+            assert read in possible[key]
+            possible[key] = {read}
+        s3.reset()
+    for key, contents in possible.items():
+        with suppress(NoSuchObject):
+            assert store.read_bytes(key) in contents
+    assert len(possible) == 3
+
+
+def test_a_name_that_s3_cannot_have_is_said(store: S3Store) -> None:
+    said = complaint(lambda: store.write_bytes("a\udce9\nb", b""))
+    assert said.endswith("/a\ufffd\ufffdb: the name is not valid UTF-8: rename it")
 
 
 # Large objects

@@ -1,6 +1,7 @@
 """Footage goes up to S3: nothing twice, nothing lost, and on from where it was."""
 
 import os
+import random
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from s3_rig import (
     Forward,
     Request,
     S3Rig,
+    drop,
     lose_answer,
     refuse,
     s3,
@@ -26,6 +28,7 @@ from resources.clock import ScaledClock
 from resources.errors import StoreError
 from resources.object_store import STAGED_FILE, LocalStore
 from resources.s3_store import S3Store
+from resources.s3_upload import Stopped, content_of
 from resources.staging import PARALLEL_FILES, NotStaged, Staged, stage_up
 from resources.staging_manifest import Manifest
 
@@ -422,6 +425,42 @@ def test_a_copy_that_is_killed_goes_on_where_it_was(
     assert (result.uploaded, result.present, result.failures) == (1, 20, [])
     assert len(s3.asked("UploadPart")) <= 12 - 4
     assert target.read_bytes("large") == path.read_bytes()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_goes_wrong_the_next_copy_makes_it_good(
+    card: LocalStore, target: S3Store, s3: S3Rig, seed: int
+) -> None:
+    chance = random.Random(seed)
+    slow_down = refuse(503, "SlowDown")
+    faults = [drop, lose_answer, spoil_request, slow_down, refuse(400, "ExpiredToken")]
+    operations = ["PutObject", "UploadPart", "CreateMultipartUpload", "CompleteMultipartUpload"]
+    refused = 0
+    for _ in range(5):
+        for _ in range(6):
+            size = chance.choice([0, 10, 10, PART, PART + 1, 9 * PART])
+            put(card, f"{chance.choice('abc')}/{chance.randrange(5)}", chance.randbytes(size))
+        for _ in range(chance.randrange(3)):
+            times, after = chance.choice([1, 1, 3]), chance.randrange(6)
+            operation = chance.choice([*operations, "ListObjectsV2", "HeadObject", "ListParts"])
+            s3.fail(operation, chance.choice(faults), times, after=after)
+        try:
+            assert staged(card, target).failures == []
+        except StoreError:
+            refused += 1
+        s3.reset()
+    result = staged(card, target)
+    assert result.uploaded + result.present == result.total_files
+    assert copies(target) == {found.key: card.read_bytes(found.key) for found in card.list()}
+    assert refused < 5
+    again = staged(card, target)
+    assert again.present == again.total_files
+
+
+def test_a_stop_ends_the_reading_of_a_large_file_too(card: LocalStore, target: S3Store) -> None:
+    path = large(card, "large", 2)
+    with pytest.raises(Stopped):
+        content_of(path, lambda: True)
 
 
 def test_a_damaged_manifest_is_said(card: LocalStore, target: S3Store) -> None:
