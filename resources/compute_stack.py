@@ -28,7 +28,7 @@ def deploy_foundation(aws: Aws, on_step: OnStep) -> bool:
         RavneError: CloudFormation could not do it, with the first thing that failed.
     """
     with explained("cost foundation", REMEDY):
-        stack = _Stack(AwsClients(aws), clock_at(aws.clock_url), stack_name(aws), on_step)
+        stack = Stack(AwsClients(aws), clock_at(aws.clock_url), stack_name(aws), on_step)
         return stack.deploy(template("foundation"), {"Name": aws.name}, aws.name)
 
 
@@ -40,12 +40,14 @@ def deploy_budget(aws: Aws, monthly_usd: float, email: str, on_step: OnStep) -> 
     """
     with explained("cost budget", REMEDY):
         clients = AwsClients(aws.model_copy(update={"region": BUDGET_REGION}))
-        stack = _Stack(clients, clock_at(aws.clock_url), f"{aws.name}-budget", on_step)
+        stack = Stack(clients, clock_at(aws.clock_url), f"{aws.name}-budget", on_step)
         given = {"Name": aws.name, "MonthlyUsd": f"{monthly_usd:g}", "Email": email}
         return stack.deploy(template("budget"), given, aws.name)
 
 
-class _Stack:
+class Stack:
+    """One stack of CloudFormation, which may be there or not."""
+
     def __init__(self, clients: AwsClients, clock: Clock, name: str, on_step: OnStep) -> None:
         self._clients = clients
         self._client = clients.of("cloudformation")
@@ -54,6 +56,16 @@ class _Stack:
         self._on_step = on_step
 
     def deploy(self, body: str, parameters: Mapping[str, str], project: str) -> bool:
+        """Make it so, and wait for the end; tells whether anything changed.
+
+        Args:
+            body: the template.
+            parameters: those that are given; others stay as they are, or are the template's.
+            project: the tag Project of all of it.
+
+        Raises:
+            RavneError: it could not be done, with the first thing that failed.
+        """
         there = describe_stack(self._clients, self._name)
         if there is not None and there["StackStatus"].endswith("_IN_PROGRESS"):
             self._finished(there["StackId"])

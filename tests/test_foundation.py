@@ -4,27 +4,28 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.stub import Stubber
 from cfnlint.decode.cfn_yaml import load
 from compute_rig import SharedClients, WatchedClients, left_of, submit
 from typer.testing import CliRunner
 
 from odins_ravne_assets.cli import Choice
 from odins_ravne_assets.cli_cost import app as cost_app
+from resources.clock import ScaledClock
 from resources.compute_environment import ComputeEnvironment
 from resources.compute_foundation import find_foundation
-from resources.compute_stack import deploy_budget, deploy_foundation, template
+from resources.compute_stack import Stack, deploy_budget, deploy_foundation, template
 from resources.errors import RavneError, UsageError
 from resources.profile import Aws
 from resources.sandbox.config import SandboxConfig
 from resources.sandbox.sandbox import Sandbox
 
 TEMPLATES = Path(__file__).parent.parent / "resources" / "aws"
-# The zones of a template are those of this region, wherever the sandbox is told to be.
-REGION = "us-east-1"
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,8 @@ def aws() -> Iterator[Aws]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "sandbox")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "sandbox")
-        with Sandbox(SandboxConfig(scale=1000, region=REGION)) as sandbox:
-            aws = Aws(region=REGION, endpoint_url=sandbox.endpoint_url, clock_url=sandbox.clock_url)
+        with Sandbox(SandboxConfig(scale=1000)) as sandbox:
+            aws = Aws(endpoint_url=sandbox.endpoint_url, clock_url=sandbox.clock_url)
             assert deploy_foundation(aws, lambda _: None)
             yield aws
 
@@ -223,7 +224,7 @@ def test_the_policies_stay_within_awss_limit_even_with_the_longest_names(
 ) -> None:
     for name in ("ravne-boundary", "ravne-runner", "ravne-operator"):
         text = json.dumps(policies[name], separators=(",", ":"))
-        longest = text.replace("ravne", "n" * 31).replace(REGION, "ap-southeast-1")
+        longest = text.replace("ravne", "n" * 31).replace("eu-north-1", "ap-southeast-1")
         # 6144 characters, white space not counted (IAM quotas); the frame takes 40.
         assert len(longest.replace(" ", "")) + 40 <= 6144, name
 
@@ -325,33 +326,57 @@ def test_the_budget_is_deployed_where_budgets_live(aws: Aws) -> None:
 
 
 def test_what_cloudformation_refuses_is_told_in_one_line(aws: Aws) -> None:
-    # Security group and roles of this name are there already, from another stack.
-    cloudformation = SharedClients(aws).of("cloudformation")
-    cloudformation.create_stack(
-        StackName="other-foundation",
-        TemplateBody=json.dumps(
-            {
-                "Resources": {
-                    "Role": {
-                        "Type": "AWS::IAM::Role",
-                        "Properties": {
-                            "RoleName": "other-job",
-                            "AssumeRolePolicyDocument": {
-                                "Version": "2012-10-17",
-                                "Statement": [],
-                            },
-                        },
-                    }
-                }
-            }
-        ),
-    )
     iam = SharedClients(aws).of("iam")
-    iam.create_role(RoleName="other-execution", AssumeRolePolicyDocument="{}")
-    with pytest.raises(RavneError) as refused:
+    iam.create_role(RoleName="other-job", AssumeRolePolicyDocument="{}")
+    with pytest.raises(RavneError, match=r"cost foundation: .*other-job already exists") as refused:
         deploy_foundation(aws.model_copy(update={"name": "other"}), lambda _: None)
-    assert str(refused.value).startswith("cost foundation: ")
     assert "\n" not in str(refused.value)
+
+
+class Told(SharedClients):
+    """A CloudFormation that finds out only later what is wrong, as AWS's does and moto's not."""
+
+    def _make(self, service: str) -> Any:
+        client = super()._make(service)
+        self.stub = Stubber(client)
+        self.stub.activate()
+        return client
+
+
+def event(minute: int, name: str, status: str, reason: str = "") -> dict[str, Any]:
+    return {
+        "StackId": "id",
+        "EventId": name + status,
+        "StackName": "ravne-foundation",
+        "LogicalResourceId": name,
+        "ResourceStatus": status,
+        "ResourceStatusReason": reason,
+        "Timestamp": datetime(2026, 11, 23, 12, minute, tzinfo=UTC),
+    }
+
+
+def test_of_a_stack_that_could_not_be_made_the_first_failure_is_told() -> None:
+    clients = Told(Aws())
+    clients.of("cloudformation")
+    stack = {"StackName": "ravne-foundation", "StackId": "id", "CreationTime": datetime.now(UTC)}
+    clients.stub.add_client_error("describe_stacks", "ValidationError", "does not exist")
+    clients.stub.add_response("create_stack", {"StackId": "id"})
+    for status in ("CREATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "DELETE_COMPLETE"):
+        clients.stub.add_response("describe_stacks", {"Stacks": [{**stack, "StackStatus": status}]})
+    events = [  # the newest first
+        event(4, "ravne-foundation", "DELETE_COMPLETE"),
+        event(3, "JobRole", "CREATE_FAILED", "Resource creation cancelled"),
+        event(2, "Bucket", "CREATE_FAILED", "ravne-data-1 already\nexists"),
+        event(1, "Bucket", "CREATE_IN_PROGRESS"),
+    ]
+    clients.stub.add_response("describe_stack_events", {"StackEvents": events})
+    stack_of = Stack(clients, ScaledClock(scale=10_000), "ravne-foundation", lambda _: None)
+    with pytest.raises(RavneError) as failed:
+        stack_of.deploy(template("foundation"), {"Name": "ravne"}, "ravne")
+    assert str(failed.value) == (
+        "stack ravne-foundation is DELETE_COMPLETE: Bucket: ravne-data-1 already exists; put it "
+        "right and deploy again"
+    )
 
 
 # --- as commands
