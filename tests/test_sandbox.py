@@ -239,6 +239,9 @@ def test_jobs_and_their_children_die_with_a_sandbox_that_is_killed(
 ) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
     process = subprocess.Popen(
         [sys.executable, "-m", "resources.sandbox", "--scale=1000"], stdout=subprocess.PIPE
     )
@@ -250,9 +253,11 @@ def test_jobs_and_their_children_die_with_a_sandbox_that_is_killed(
         children = tmp_path / "children"
         job_id = account.submit(["sh", "-c", f"sleep 60 & echo $! $$ > {children}; wait"])
         account.wait(job_id, "RUNNING")
+        assert list(folder.iterdir())
         pids = eventually(lambda: children.exists() and children.read_text().split())
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
     for pid in pids:
         eventually(lambda pid=pid: not psutil.pid_exists(int(pid)))
+    eventually(lambda: not list(folder.iterdir()))

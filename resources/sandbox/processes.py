@@ -16,11 +16,15 @@ KILLED = 128 + signal.SIGKILL
 
 
 class Reaper:
-    """Sees to it that no job outlives the sandbox, not even one that is killed itself."""
+    """Sees to it that nothing outlives the sandbox, not even one that is killed itself.
 
-    def __init__(self) -> None:
+    Args:
+        folder: removed at the end.
+    """
+
+    def __init__(self, folder: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", reaper.__file__],
+            [sys.executable, "-I", "-S", reaper.__file__, str(folder)],
             stdin=subprocess.PIPE,
             text=True,
             bufsize=1,
@@ -42,7 +46,7 @@ class Reaper:
             self._process.stdin.write(line)
 
     def close(self) -> None:
-        """Kill what is left, and end."""
+        """Clear away what is left, and end."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()

@@ -9,7 +9,6 @@
 There is one at a time in a process. Requests need credentials; any will do, see CREDENTIALS.
 """
 
-import shutil
 import tempfile
 import time
 import traceback
@@ -75,7 +74,7 @@ class Sandbox:
             config, self.clock, self._market, self._capacity, self._services, self._events
         )
         self.credentials = JobCredentials(self._services, self.control_url + "/credentials")
-        self._reaper = Reaper()
+        self._reaper = Reaper(self._folder)
         self._attempts = Attempts(
             config, self.clock, self._services, self.credentials, self._events, self._reaper,
             self.endpoint_url, self._folder,
@@ -133,7 +132,6 @@ class Sandbox:
                 self._fleet.end(instance)
         self._reaper.close()
         self._server.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
         if self._failure is not None:
             raise RuntimeError(f"the sandbox's scheduler failed:\n{self._failure}")
 
