@@ -16,6 +16,7 @@ from odins_ravne_assets.hugin.report import Tables, as_json, report
 from odins_ravne_assets.hugin.species import species_table
 from odins_ravne_assets.hugin.visits_json import write_visits_json
 from odins_ravne_assets.munin import assembly, tables
+from odins_ravne_assets.munin.parquet import writing_table
 from resources.errors import StoreError
 from resources.object_store import ObjectStore
 from resources.profile import Stage3
@@ -69,7 +70,7 @@ def run_stage3(store: ObjectStore, settings: Stage3, models: Mapping[str, str]) 
     with ExitStack() as stack:
         read = Tables(**{name: _table(store, stack, *source) for name, source in SOURCES.items()})
         compressed = compress(sightings(read.classifications), settings)
-        with store.writing(OBSERVATIONS) as path:
+        with writing_table(store, OBSERVATIONS) as path:
             compressed.observations.write_parquet(path)
         with store.writing(VISITS) as path:
             write_visits_json(compressed.observations, path)

@@ -25,6 +25,7 @@ import numpy as np
 import polars as pl
 
 from odins_ravne_assets.munin import tables
+from odins_ravne_assets.munin.parquet import writing_table
 from resources.object_store import ObjectStore
 
 Row = dict[str, Any]
@@ -134,7 +135,7 @@ class Stage1Journal:
         part = hashlib.sha256("".join(hashes).encode()).hexdigest()[:24]
         for name, schema in STAGE1_TABLES.items():
             frame = pl.DataFrame(self._rows[name], schema=schema, orient="row")
-            with self._store.writing(self._object_key(part, name)) as path:
+            with writing_table(self._store, self._object_key(part, name)) as path:
                 frame.write_parquet(path)
         self.written.append(part)
         self._rows = {name: [] for name in STAGE1_TABLES}
@@ -164,7 +165,7 @@ class Stage2Journal:
     def write(self, part: str, labels: list[Row]) -> None:
         """Commit the labels of one of Stage 1's parts."""
         frame = pl.DataFrame(labels, schema=tables.LABELLED_BOXES, orient="row")
-        with self._store.writing(f"{self._folder}/{part}{LABELS}") as path:
+        with writing_table(self._store, f"{self._folder}/{part}{LABELS}") as path:
             frame.write_parquet(path)
 
     def scan(self, parts: list[str], stack: ExitStack) -> pl.LazyFrame:
