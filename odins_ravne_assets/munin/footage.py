@@ -88,11 +88,19 @@ def refresh_media_table(
 ) -> FootageCounts:
     """Bring the media table under `key` up to date with a camera's footage.
 
-    Args, Raises: see `read_footage`.
+    Args: see `read_footage`.
+
+    Raises:
+        StoreError: the table is another camera's; or see `read_footage`.
     """
     counts = FootageCounts()
     rules = offset_rules(settings, corrections.of(camera_id))
     with known_media(results, key) as known:
+        if known.camera_id not in {None, camera_id}:
+            raise StoreError(
+                f"{results.url}: holds the results of camera {known.camera_id}, which those of "
+                f"{camera_id} would replace; name another OUTPUT"
+            )
         rows = read_footage(
             camera_id, footage, settings, probe, known, corrections, counts, on_progress
         )

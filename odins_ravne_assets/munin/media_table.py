@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from odins_ravne_assets.munin.parquet import writing_table
 from odins_ravne_assets.munin.tables import MEDIA
 from resources.errors import StoreError
 from resources.object_store import ObjectStore
@@ -35,6 +36,7 @@ class KnownMedia:
 
     rows: Iterable[Row] = ()
     offset_rules: str | None = None  # those that the rows were made with
+    camera_id: str | None = None  # None: there are no rows
 
 
 def path_order(path: str) -> list[str]:
@@ -52,7 +54,7 @@ def write_media(rows: Iterable[Row], store: ObjectStore, key: str, offset_rules:
         StoreError: the store cannot be written.
     """
     metadata = {_READER_KEY: READER_VERSION, _OFFSETS_KEY: offset_rules}
-    with TemporaryDirectory(prefix="media-") as folder, store.writing(key) as target:
+    with TemporaryDirectory(prefix="media-") as folder, writing_table(store, key) as target:
         parts = list(_write_parts(iter(rows), Path(folder)))
         # Parts first: the streaming sink takes files, and cannot be fed row by row.
         pl.scan_parquet(parts).sink_parquet(target, row_group_size=CHUNK, metadata=metadata)
@@ -93,7 +95,9 @@ def known_media(store: ObjectStore, key: str) -> Iterator[KnownMedia]:
         if schema != MEDIA or metadata.get(_READER_KEY) != READER_VERSION:
             yield KnownMedia()
         else:
-            yield KnownMedia(_stream(path), metadata.get(_OFFSETS_KEY))
+            cameras = pl.scan_parquet(path).select("camera_id").head(1).collect()["camera_id"]
+            camera_id = cameras[0] if len(cameras) else None
+            yield KnownMedia(_stream(path), metadata.get(_OFFSETS_KEY), camera_id)
 
 
 def _stream(path: Path) -> Iterator[Row]:
