@@ -8,14 +8,22 @@
 
 The tables are the same whichever way the journal came to hold what it holds: however often the
 work was interrupted, and in whatever order media were finished.
+
+Those of Stages 1 and 2 say in their own metadata what they were made from, since a later stage may
+run alone, under other settings.
 """
 
+import json
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 
 import polars as pl
 
 from odins_ravne_assets.munin import tables
 from odins_ravne_assets.munin.journal import Stage1Journal, Stage2Journal
+from odins_ravne_assets.munin.parquet import writing_table
+from resources.errors import StoreError
 from resources.object_store import ObjectStore
 
 MEDIA = "tables/media.parquet"
@@ -25,17 +33,48 @@ DETECTIONS = "tables/detections.parquet"
 CLASSIFICATIONS = "tables/classifications.parquet"
 
 BOX_KEYS = ["content_hash", "frame_number", "box_number"]
+_ORIGIN_KEY = "munin.origin"
 
 
-def write_stage1_tables(store: ObjectStore, journal: Stage1Journal) -> None:
-    """Write processed, frames and detections from the media table and Stage 1's journal."""
+@dataclass(frozen=True)
+class Origin:
+    """What a stage's table was made from."""
+
+    journal_key: str
+    models: Mapping[str, str]  # role, and name with hash
+
+
+def origin_of(store: ObjectStore, key: str) -> Origin:
+    """What the table under `key`, of Stage 1 or 2, was made from.
+
+    Raises:
+        StoreError: it is damaged, or of a version that did not say.
+    """
+    with store.reading(key) as path:
+        try:
+            return Origin(**json.loads(pl.read_parquet_metadata(path)[_ORIGIN_KEY]))
+        except (pl.exceptions.PolarsError, OSError, KeyError):
+            raise StoreError(
+                f"{store.url}: {key} is damaged or of another version; run all stages again"
+            ) from None
+
+
+def write_stage1_tables(
+    store: ObjectStore, journal: Stage1Journal, models: Mapping[str, str]
+) -> None:
+    """Write processed, frames and detections from the media table and Stage 1's journal.
+
+    Args:
+        models: see Origin.
+    """
+    origin = Origin(journal.key, models)
     with ExitStack() as stack:
         media = pl.scan_parquet(stack.enter_context(store.reading(MEDIA)))
         finished = journal.scan("media", stack)
-        _write(store, PROCESSED, _processed(media, finished), tables.PROCESSED)
+        _write(store, PROCESSED, _processed(media, finished), tables.PROCESSED, origin)
         usable = media.filter(pl.col("status") == "ok")
         frames = _of_media(journal.scan("frames", stack), usable)
-        _write(store, FRAMES, frames.sort("path", "frame_number"), tables.FRAMES)
+        _write(store, FRAMES, frames.sort("path", "frame_number"), tables.FRAMES, origin)
         boxes = _of_media(journal.scan("boxes", stack), usable).with_columns(
             detection_id=pl.format(
                 "{}-{}-{}",
@@ -49,11 +88,18 @@ def write_stage1_tables(store: ObjectStore, journal: Stage1Journal) -> None:
             DETECTIONS,
             boxes.sort("path", "frame_number", "box_number"),
             tables.DETECTIONS,
+            origin,
         )
 
 
-def write_stage2_table(store: ObjectStore, stage1: Stage1Journal, stage2: Stage2Journal) -> None:
-    """Write classifications from the detections table and Stage 2's journal."""
+def write_stage2_table(
+    store: ObjectStore, stage1: Stage1Journal, stage2: Stage2Journal, models: Mapping[str, str]
+) -> None:
+    """Write classifications from the detections table and Stage 2's journal.
+
+    Args:
+        models: see Origin.
+    """
     with ExitStack() as stack:
         detections = pl.scan_parquet(stack.enter_context(store.reading(DETECTIONS)))
         labelled = stage2.parts()
@@ -66,6 +112,7 @@ def write_stage2_table(store: ObjectStore, stage1: Stage1Journal, stage2: Stage2
             CLASSIFICATIONS,
             rows.sort("path", "frame_number", "box_number"),
             tables.CLASSIFICATIONS,
+            Origin(stage2.key, models),
         )
 
 
@@ -102,6 +149,10 @@ def _of_media(rows: pl.LazyFrame, media: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _write(store: ObjectStore, key: str, rows: pl.LazyFrame, schema: pl.Schema) -> None:
-    with store.writing(key) as path:
-        rows.select(pl.col(name).cast(dtype) for name, dtype in schema.items()).sink_parquet(path)
+def _write(
+    store: ObjectStore, key: str, rows: pl.LazyFrame, schema: pl.Schema, origin: Origin
+) -> None:
+    metadata = {_ORIGIN_KEY: json.dumps(asdict(origin), sort_keys=True)}
+    with writing_table(store, key) as path:
+        typed = rows.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+        typed.sink_parquet(path, metadata=metadata)

@@ -5,7 +5,7 @@ Knows nothing of where it runs: not of Dagster, not of the cloud.
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Event
 from time import monotonic
@@ -13,7 +13,7 @@ from time import monotonic
 import polars as pl
 
 from gpu_kernels.engine import open_engine
-from gpu_kernels.manifest import load_manifest, model_hash
+from gpu_kernels.manifest import load_manifest, model_hash, verify
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.hugin.stage3 import OBSERVATIONS, run_stage3
 from odins_ravne_assets.munin import assembly, quality
@@ -113,6 +113,7 @@ class Step:
             "classifications": self._classifications,
             "observations": self._observations,
         }
+        self._verify_models(stages)
         if self.unit:
             # Units of one camera run side by side; whoever cut them keeps others away.
             self._look_at_unit()
@@ -121,6 +122,22 @@ class Step:
             for stage, runner in runners.items():
                 if stage in stages:
                     yield stage, runner()
+
+    def _verify_models(self, stages: list[str]) -> None:
+        """Before any work: that Stage 2's model is missing must not be found after days of Stage 1.
+
+        Raises:
+            ModelError: see `verify`.
+        """
+        models = self.profile.models
+        needed: dict[str, list[str | None]] = {
+            "detections": [models.detector, models.category_detector],
+            "classifications": [models.classifier],
+        }
+        for stage in stages:
+            for name in needed.get(stage, []):
+                if name:
+                    verify(load_manifest(name))
 
     def _wait(self) -> None:
         """Called again and again while another run has the output."""
@@ -177,7 +194,8 @@ class Step:
 
     def _look_at_unit(self) -> None:
         """Stages 1 and 2 of the unit's media, into the journal; the tables are made later."""
-        stage1, stage2 = self._stage1_journal(), self._stage2_journal()
+        stage1 = self._stage1_journal()
+        stage2 = self._stage2_journal(stage1)
         finished = stage1.finished()
         if new := self._count_new(finished):
             self._look_at(stage1, finished, new)
@@ -199,7 +217,12 @@ class Step:
         else:
             self.reporter.info("nothing new to look at: every medium is in the journal")
         self._stop_here()
-        assembly.write_stage1_tables(self.output, journal)
+        models = self.profile.models
+        assembly.write_stage1_tables(
+            self.output,
+            journal,
+            _named({"detector": models.detector, "category_detector": models.category_detector}),
+        )
         seconds = monotonic() - started
         facts = detection_facts(self.output, journal) | {
             "media/newly_looked_at": progress.media,
@@ -287,13 +310,18 @@ class Step:
                 f"{self.output.url}: {assembly.DETECTIONS} is missing; run Stage 1 (detections) "
                 "first"
             )
-        stage1, stage2 = self._stage1_journal(), self._stage2_journal()
+        # The journal of the boxes that are in the table, whatever the settings are by now.
+        stage1 = Stage1Journal(
+            self.output, assembly.origin_of(self.output, assembly.DETECTIONS).journal_key
+        )
+        stage2 = self._stage2_journal(stage1)
         labelled = 0
         if any(True for _ in unlabelled_parts(stage1, stage2)):
             labelled = self._label(stage1, stage2, list(unlabelled_parts(stage1, stage2)))
             give_memory_back()
         self._stop_here()
-        assembly.write_stage2_table(self.output, stage1, stage2)
+        models = _named({"classifier": self.profile.models.classifier})
+        assembly.write_stage2_table(self.output, stage1, stage2, models)
         facts = classification_facts(self.output) | {
             "boxes/newly_labelled": labelled,
             "compute/seconds": round(monotonic() - started, 3),
@@ -318,7 +346,11 @@ class Step:
 
     def _observations(self) -> StageResult:
         self._heard("observations", None, "visits")(0)
-        result = run_stage3(self.output, self.profile.pipeline.stage3, self._model_names())
+        models: dict[str, str] = {}
+        for key in (assembly.DETECTIONS, assembly.CLASSIFICATIONS):
+            if self.output.exists(key):  # Stage 3 says what is missing
+                models |= assembly.origin_of(self.output, key).models
+        result = run_stage3(self.output, self.profile.pipeline.stage3, models)
         findings = [
             quality.rows_accounted_for(
                 result.rows_in,
@@ -352,25 +384,14 @@ class Step:
             depends_on["motion_threshold"] = stage1.motion_threshold
         return Stage1Journal(self.output, journal_key(depends_on))
 
-    def _stage2_journal(self) -> Stage2Journal:
+    def _stage2_journal(self, stage1: Stage1Journal) -> Stage2Journal:
         depends_on = {
             "version": STAGE2_VERSION,
-            "stage1": self._stage1_journal().key,
+            "stage1": stage1.key,
             "model": model_hash(load_manifest(self.profile.models.classifier)),
             "auto_ok_threshold": self.profile.pipeline.stage2.auto_ok_threshold,
         }
         return Stage2Journal(self.output, journal_key(depends_on))
-
-    def _model_names(self) -> dict[str, str]:
-        """Role of each model and its name with its hash, for the report."""
-        models = self.profile.models
-        roles = {
-            "detector": models.detector,
-            "category_detector": models.category_detector,
-            "classifier": models.classifier,
-        }
-        manifests = {role: load_manifest(name) for role, name in roles.items() if name}
-        return {role: f"{each.name} {model_hash(each)[:12]}" for role, each in manifests.items()}
 
     def _heard(self, stage: str, total: int | None, unit: str) -> Callable[[int], None]:
         return lambda done: self.reporter.progress(StageProgress(stage, done, total, unit))
@@ -383,3 +404,9 @@ class Step:
         """A data version: changes if and only if the table does."""
         with self.output.reading(key) as path, path.open("rb") as table:
             return hashlib.file_digest(table, "sha256").hexdigest()[:32]
+
+
+def _named(models: Mapping[str, str | None]) -> dict[str, str]:
+    """Role of each model and its name with its hash, for tables and reports."""
+    manifests = {role: load_manifest(name) for role, name in models.items() if name}
+    return {role: f"{each.name} {model_hash(each)[:12]}" for role, each in manifests.items()}
