@@ -134,7 +134,9 @@ def local_path(url: str) -> Path:
         raise UsageError(f"{url}: cannot be opened; use a path or a file:// URL")
     if parts.netloc not in {"", "localhost"}:
         raise UsageError(f"{url}: names the machine {parts.netloc}; write file:///{parts.netloc}…")
-    return Path(os.path.abspath(unquote(parts.path)))  # noqa: PTH100
+    # File systems allow names that are no text; `as_uri` writes their bytes.
+    path = unquote(parts.path, errors="surrogateescape")
+    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 class LocalStore:
