@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ import dagster as dg
 import polars as pl
 import psutil
 
+DEMO = Path(__file__).parent.parent / "tools" / "demo_footage.py"
 # A run of the few media of a test takes seconds; on a busy machine, many.
 TIMEOUT = 120
 
@@ -38,11 +39,13 @@ class Munin:
         folder: is made; holds the instance, temporary files, and is where the command is run.
         profile: `--profile` of every call.
         environment: variables on top of those of this process.
+        before_start: is called in the process before it becomes the command.
     """
 
     folder: Path
     profile: str = "local"
     environment: Mapping[str, str] = field(default_factory=dict)
+    before_start: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         for folder in (self.home, self.temporary):
@@ -69,6 +72,7 @@ class Munin:
             [str(munin), "--profile", self.profile, *map(str, words)],
             env=own | dict(self.environment),
             cwd=self.folder,
+            preexec_fn=self.before_start,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -103,6 +107,12 @@ class Munin:
             if ours and any(word.startswith(module) for word in words):
                 found.append(process)
         return found
+
+
+def make_demo_footage(folder: Path) -> Path:
+    """The footage of `make demo`: five stills and a clip, with a cat and a person in them."""
+    subprocess.run([sys.executable, str(DEMO), str(folder)], check=True, timeout=TIMEOUT)
+    return folder
 
 
 def results(output: Path) -> dict[str, bytes]:

@@ -7,7 +7,6 @@ import random
 import signal
 import struct
 import subprocess
-import sys
 import threading
 import time
 import zlib
@@ -20,7 +19,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
-from command_line import Ended, Munin, journalled, processed, results
+from command_line import Ended, Munin, journalled, make_demo_footage, processed, results
 from conftest import write_picture, write_video
 from dagster import DagsterRunStatus, RunsFilter
 from PIL import Image
@@ -32,7 +31,6 @@ from resources.run_settings import RunSettings
 from resources.step_launcher import LocalStepLauncher, Progress
 
 WORKER = "odins_ravne_assets.worker"
-DEMO = Path(__file__).parent.parent / "tools" / "demo_footage.py"
 # More than a part of the journal holds, so that interrupted runs leave some parts behind.
 BROKEN = 280
 SEEDS = range(10)
@@ -57,8 +55,7 @@ def write_broken_png(path: Path, number: int) -> None:
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A camera's footage: animals, a person, empties, clips, and a folder that went bad."""
-    folder = tmp_path_factory.mktemp("footage") / "card"
-    subprocess.run([sys.executable, str(DEMO), str(folder)], check=True, timeout=60)
+    folder = make_demo_footage(tmp_path_factory.mktemp("footage") / "card")
     for number in range(BROKEN):
         write_broken_png(folder / "DCIM" / "101BROKE" / f"IMAG{number:04d}.PNG", number)
     later = folder / "DCIM" / "102MEDIA"
