@@ -24,7 +24,7 @@ def cameras_named(
     Raises:
         UsageError: what is named cannot be meant.
     """
-    if many and camera:
+    if many and camera is not None:
         raise UsageError("--camera names one camera, --cameras takes many; use one of them")
     if many:
         return [
@@ -32,7 +32,7 @@ def cameras_named(
             for found in find_cameras(_folder(input, profile))
         ]
     footage = _footage(input, profile)
-    name = camera_id(camera) if camera else camera_id_for_folder(_as_path(footage))
+    name = camera_id(camera) if camera is not None else camera_id_for_folder(_as_path(footage))
     target = _url(output, profile) if output else _below(None, name, profile)
     return [_camera(name, footage, target)]
 
