@@ -49,6 +49,9 @@ class Watcher(Protocol):
     def progress(self, camera_id: str, progress: Mapping[str, Any]) -> None:
         """How far a camera's stage is: stage, done, total (or None), unit."""
 
+    def decided(self, camera_id: str, text: str) -> None:
+        """What a camera's launch has decided."""
+
     def ended(self, run: CameraRun) -> None:
         """A camera's run is over."""
 
@@ -132,6 +135,8 @@ class CameraRuns:
             event = json.loads(line)
             if "progress" in event:
                 self.watcher.progress(process.run.camera.camera_id, event["progress"])
+            if "decision" in event:
+                self.watcher.decided(process.run.camera.camera_id, event["decision"])
             if "run" in event:
                 process.run.run_id = event["run"]["run_id"]
                 process.run.status = event["run"]["status"]

@@ -6,7 +6,7 @@ import dagster as dg
 
 from odins_ravne_assets.assets import footage, stages_1_to_3
 from odins_ravne_assets.cameras import CameraCatalog
-from odins_ravne_assets.events import tell_progress
+from odins_ravne_assets.events import tell_decision, tell_progress
 from odins_ravne_assets.home import catalog_folder, home
 from odins_ravne_assets.jobs import JOBS
 from odins_ravne_assets.munin.media_counts import count_media
@@ -28,6 +28,7 @@ defs = dg.Definitions(
             lambda key: kind_by_name(key) is not None,
             tell_progress,
             home(),
+            tell_decision,
         ),
     },
     # The work is in the workers; a process per step would only cost seconds.

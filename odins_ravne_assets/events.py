@@ -24,6 +24,11 @@ def tell(event: Mapping[str, Any]) -> None:
         os.environ.pop(EVENTS_VARIABLE, None)
 
 
+def tell_decision(text: str) -> None:
+    """Tell in a sentence what a launch has decided."""
+    tell({"decision": text})
+
+
 def tell_progress(progress: Mapping[str, Any]) -> None:
     """Tell how far a stage is: stage, done, total, unit."""
     tell({"progress": dict(progress)})

@@ -118,6 +118,10 @@ class ProgressBars:
             left="left" if total else "",
         )
 
+    def decided(self, camera_id: str, text: str) -> None:
+        """See camera_runs.Watcher."""
+        err.print(f"{escape(camera_id)}: {escape(text)}", style="dim", soft_wrap=True)
+
     def ended(self, run: CameraRun) -> None:
         """See camera_runs.Watcher."""
         task = self._tasks.pop(run.camera.camera_id, None)

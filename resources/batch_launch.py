@@ -50,7 +50,7 @@ from resources.spot_policy import (
     before_submit,
     while_runnable,
 )
-from resources.step_launcher import OnProgress, StepRequest
+from resources.step_launcher import OnDecision, OnProgress, StepRequest
 
 # How often jobs are looked at, in seconds: a sweep is one call for each hundred jobs.
 SWEEP_SECONDS = 15.0
@@ -93,6 +93,7 @@ class Launch:
         offers: asks for the prices of now.
         request: what each job is asked to do, but for its unit.
         on_progress: told the progress of all units together.
+        on_decision: told what goes into the run's log.
     """
 
     context: dg.AssetExecutionContext
@@ -107,6 +108,7 @@ class Launch:
     offers: Callable[[], Sequence[Offer]]
     request: StepRequest
     on_progress: OnProgress | None
+    on_decision: OnDecision | None = None
     results: list[PipesExecutionResult] = field(default_factory=list)
     _watched: dict[str, Watch] = field(default_factory=dict)  # by name of the job
     _look_again: dict[int, float] = field(default_factory=dict)  # unit -> not before
@@ -411,8 +413,10 @@ class Launch:
             watch.session.close()
 
     def _say(self, unit: UnitRecord, text: str) -> None:
-        several = len(self.record.units) > 1
-        self.context.log.info(f"unit {unit.number}: {text}" if several else text)
+        told = f"unit {unit.number}: {text}" if len(self.record.units) > 1 else text
+        self.context.log.info(told)
+        if self.on_decision:
+            self.on_decision(told)
 
     def _say_once(self, watch: Watch, text: str) -> None:
         if watch.said_last != text:

@@ -30,7 +30,13 @@ from resources.spot_economics import Offer, Overheads
 from resources.spot_market import SPOT_QUEUES
 from resources.spot_policy import Priority, Rules
 from resources.staging import Staged, stage_up
-from resources.step_launcher import LocalStepLauncher, OnProgress, StepLauncher, StepRequest
+from resources.step_launcher import (
+    LocalStepLauncher,
+    OnDecision,
+    OnProgress,
+    StepLauncher,
+    StepRequest,
+)
 from resources.work_units import ExpectedMedium, WorkUnit, seconds_per_frame, work_units
 
 # Expected work of a job whose media are not counted: reading headers, labelling, tables.
@@ -49,6 +55,7 @@ class BatchStepLauncher(StepLauncher):
         count_media: the usable media of a camera's media table, in order.
         is_media: whether a key of the footage is a medium's, and worth copying.
         kept_at: a folder of this machine, for the prices that AWS told.
+        on_decision: told what a launch decides, as the run's log is.
     """
 
     def __init__(
@@ -58,12 +65,14 @@ class BatchStepLauncher(StepLauncher):
         is_media: Callable[[str], bool],
         on_progress: OnProgress | None,
         kept_at: Path,
+        on_decision: OnDecision | None = None,
     ) -> None:
         self._local = local
         self._count_media = count_media
         self.is_media = is_media
         self.on_progress = on_progress
         self.kept_at = kept_at
+        self.on_decision = on_decision
 
     def launch(
         self, context: dg.AssetExecutionContext, request: StepRequest
@@ -153,7 +162,12 @@ class _CloudStep:
     def _say_waiting(self) -> None:
         if not self._waiting:
             self._waiting = True
-            self._context.log.info("another launch of this camera is going on; waiting for its end")
+            self._say("another launch of this camera is going on; waiting for its end")
+
+    def _say(self, text: str) -> None:
+        self._context.log.info(text)
+        if self._launcher.on_decision:
+            self._launcher.on_decision(text)
 
     def _staged(self) -> StepRequest:
         """The request with footage that jobs can reach: what lies here is copied up first."""
@@ -163,7 +177,7 @@ class _CloudStep:
             return request
         bucket = urlsplit(request.output_url).netloc
         url = f"s3://{bucket}/footage/{request.camera_id}"
-        self._context.log.info(f"copying the footage to {url}; what is there already is skipped")
+        self._say(f"copying the footage to {url}; what is there already is skipped")
         staged = stage_up(
             open_store(request.footage_url),
             S3Store(url, self._clients, clock=self._clock),
@@ -200,7 +214,7 @@ class _CloudStep:
         self._end([each for each in records if each not in same and not each.finished])
         for left in same:
             if not left.finished:
-                self._context.log.info("taking up a launch that was left unfinished")
+                self._say("taking up a launch that was left unfinished")
                 return left
         # A number of its own: jobs and messages of an earlier launch are not this one's.
         return LaunchRecord(work, len(same) + 1, self._clock.now(), _unit_records(units))
@@ -232,6 +246,7 @@ class _CloudStep:
             offers=self._offers_now,
             request=request,
             on_progress=self._launcher.on_progress,
+            on_decision=self._launcher.on_decision,
         )
 
     def _priority(self) -> Priority:

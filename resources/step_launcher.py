@@ -33,6 +33,8 @@ LOG_PROGRESS_EVERY = 30.0
 # A worker's progress: stage, done, total (may be None), unit.
 Progress = Mapping[str, Any]
 OnProgress = Callable[[Progress], None]
+# Hears in a sentence what a launch decides.
+OnDecision = Callable[[str], None]
 
 
 @dataclass(frozen=True)
