@@ -15,6 +15,7 @@ from odins_ravne_assets.camera_runs import INTERRUPTED, PRIORITY_TAG, CameraRun,
 from odins_ravne_assets.cameras import Camera, CameraCatalog
 from odins_ravne_assets.cli_cost import app as cost_app
 from odins_ravne_assets.cli_sandbox import app as sandbox_app
+from odins_ravne_assets.compute_around import compute_around
 from odins_ravne_assets.costs_shown import print_costs
 from odins_ravne_assets.home import catalog_folder, prepare_home
 from odins_ravne_assets.results_here import copy_stage3, stage3_folder
@@ -129,6 +130,14 @@ def batch(
     ] = None,
     max_vcpus: Annotated[int | None, typer.Option(help="Cloud: most vCPUs at once.")] = None,
     region: Annotated[str | None, typer.Option(help="Cloud: AWS region.")] = None,
+    with_compute: Annotated[
+        bool,
+        typer.Option(
+            "--with-compute",
+            help="Cloud: set machines and queues up before, and tear them down after, also when "
+            "it fails or is stopped.",
+        ),
+    ] = False,
     no_gpu: NoGpu = False,
 ) -> None:
     """From footage to observations: all stages, for one camera or a folder of cameras.
@@ -148,6 +157,7 @@ def batch(
         "--spot-bid-percentage": ("cloud.aws.compute.bid_percentage", spot_bid_percentage),
         "--max-vcpus": ("cloud.aws.compute.max_vcpus", max_vcpus),
         "--region": ("cloud.aws.region", region),
+        "--with-compute": (None, with_compute or None),
     }
     job = _prepare(context, "camera", overrides, cloud_only)
     chosen = cameras_named(
@@ -158,7 +168,10 @@ def batch(
         job.profile,
     )
     began_at = _clock(job.profile).now()
-    ended = job.run(chosen, {PRIORITY_TAG: priority} if priority else {})
+    with ExitStack() as stack:
+        if with_compute and job.profile.cloud:
+            stack.enter_context(compute_around(job.profile.cloud.aws, len(chosen)))
+        ended = job.run(chosen, {PRIORITY_TAG: priority} if priority else {})
     if download_stage3 or local_output:
         _copy_stage3(ended.succeeded, job.profile, local_path(local_output or "results"))
     if cost_report:
