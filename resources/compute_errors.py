@@ -46,6 +46,7 @@ def explained(doing: str, remedy: str) -> Iterator[None]:
         RavneError: AWS refused, or could not be reached.
     """
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -54,6 +55,11 @@ def explained(doing: str, remedy: str) -> Iterator[None]:
     except NoCredentialsError as error:
         raise RavneError(
             f"{doing}: there are no AWS credentials; run `aws configure`, or set AWS_PROFILE"
+        ) from error
+    except ResponseParserError as error:
+        raise RavneError(
+            f"{doing}: something answers that is not AWS; check the network, a proxy, and "
+            "cloud.aws.endpoint_url"
         ) from error
     except BotoCoreError as error:
         raise RavneError(f"{doing}: AWS cannot be reached: {one_line(str(error))}") from error

@@ -1,6 +1,7 @@
 """What an account and a region offer, looked at before anything is set up in them."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,13 +14,11 @@ from resources.profile import Aws
 Market = Literal["spot", "ondemand"]
 SPOKEN: dict[Market, str] = {"spot": "spot", "ondemand": "on-demand"}
 
-# Quotas of running vCPUs count families of machines together, spot apart from on-demand. Codes:
-# the Service Quotas console, service EC2. Families that are not here are not looked at.
-QUOTAS: dict[str, dict[Market, str]] = {
-    "G and VT": {"spot": "L-3819A6DF", "ondemand": "L-DB2E81BA"},
-    "Standard": {"spot": "L-34B43A08", "ondemand": "L-1216C47A"},
-}
-FAMILIES = {"g": "G and VT", "vt": "G and VT"} | dict.fromkeys("acdhimrtz", "Standard")
+# The quotas of running vCPUs count these families of machines together, and spot apart from
+# on-demand. Codes: the Service Quotas console, service EC2. Those of other families are not
+# looked at.
+FAMILIES = {"g", "gr", "vt"}
+QUOTAS: dict[Market, str] = {"spot": "L-3819A6DF", "ondemand": "L-DB2E81BA"}
 
 ARCHITECTURE = "x86_64"  # of the worker's image
 
@@ -83,7 +82,11 @@ def survey(clients: AwsClients, aws: Aws) -> Survey:
     for market in markets(aws):
         quotas[market], lacking = _quota(clients, aws, offered, market)
         missing += lacking
-    remarks += _unknown_families(offered)
+    remarks += [
+        f"the quota for {machine.name} is not checked: its family's is not known here"
+        for machine in offered
+        if not _is_counted(machine)
+    ]
     if not _image_is_there(clients, foundation):
         remarks.append(
             f"the image {foundation.image} is not there yet: jobs fail until it is pushed "
@@ -144,29 +147,23 @@ def _offered_zones(ec2: Any, names: list[str], subnets: Sequence[str]) -> dict[s
     return {name: sorted(found) for name, found in zones.items()}
 
 
-def _family(machine: MachineType) -> str | None:
-    """The family that quotas count a type with, by the letters that its name begins with."""
-    letters = machine.name[: next(i for i, c in enumerate(machine.name) if not c.isalpha())]
-    return FAMILIES.get(letters)
+def _is_counted(machine: MachineType) -> bool:
+    """Whether the quotas are those of its family: the letters that its name begins with."""
+    return re.split(r"[^a-z]", machine.name, maxsplit=1)[0] in FAMILIES
 
 
 def _quota(
     clients: AwsClients, aws: Aws, machines: Sequence[MachineType], market: Market
 ) -> tuple[int | None, list[Missing]]:
-    """vCPUs that may run at once; None when a family's quota is not known to us."""
-    families = {_family(machine) for machine in machines}
-    if None in families or not machines:
+    """vCPUs that may run at once; None when that is not known for all of the machines."""
+    if not machines or not all(map(_is_counted, machines)):
         return None, []
-    allowed, missing = 0, []
-    for family in sorted(family for family in families if family):
-        code = QUOTAS[family][market]
-        value = _quota_value(clients, code)
-        allowed += value
-        smallest = min(machine.vcpus for machine in machines if _family(machine) == family)
-        if value < smallest:
-            what = f"quota of {SPOKEN[market]} {family} vCPUs: {value}, one machine has {smallest}"
-            missing.append(Missing(what, _how_to_raise(aws, code, market)))
-    return allowed, missing
+    value = _quota_value(clients, QUOTAS[market])
+    smallest = min(machine.vcpus for machine in machines)
+    if value >= smallest:
+        return value, []
+    what = f"quota of {SPOKEN[market]} vCPUs of GPU machines: {value}, one machine has {smallest}"
+    return value, [Missing(what, _how_to_raise(aws, market))]
 
 
 def _quota_value(clients: AwsClients, code: str) -> int:
@@ -183,23 +180,15 @@ def _quota_value(clients: AwsClients, code: str) -> int:
     return int(found["Quota"]["Value"])
 
 
-def _how_to_raise(aws: Aws, code: str, market: Market) -> str:
+def _how_to_raise(aws: Aws, market: Market) -> str:
     ask = (
         "aws service-quotas request-service-quota-increase --service-code ec2 --quota-code "
-        f"{code} --desired-value {aws.compute.max_vcpus} --region {aws.region}; AWS answers "
-        "within hours or days"
+        f"{QUOTAS[market]} --desired-value {aws.compute.max_vcpus} --region {aws.region}; AWS "
+        "answers within hours or days"
     )
     if market == "ondemand" and aws.compute.spot_instances:
         return f"{ask}; or do without: cloud.aws.compute.fallback_to_ondemand: false"
     return ask
-
-
-def _unknown_families(machines: Iterable[MachineType]) -> list[str]:
-    return [
-        f"the quota for {machine.name} is not checked: its family's is not known here"
-        for machine in machines
-        if _family(machine) is None
-    ]
 
 
 def _image_is_there(clients: AwsClients, foundation: Foundation) -> bool:

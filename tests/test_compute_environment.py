@@ -4,10 +4,13 @@ import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+from botocore.config import Config
 from compute_rig import (
     Killed,
     SharedClients,
@@ -26,7 +29,7 @@ from resources.compute_environment import ComputeEnvironment
 from resources.compute_parts import LIVE, Parts
 from resources.compute_plan import Names
 from resources.compute_resource import ComputeEnvironmentResource
-from resources.compute_survey import markets
+from resources.compute_survey import markets, survey
 from resources.errors import RavneError, UsageError
 from resources.profile import Aws, Compute
 from resources.sandbox.config import SandboxConfig
@@ -296,6 +299,14 @@ def test_machines_that_cannot_be_used_are_named(
         watched(account, instance_types=types)[0].setup(1)
 
 
+def test_a_quota_that_is_not_known_here_is_remarked_on(account: Sandbox) -> None:
+    aws = aws_of(account, instance_types=["c5.xlarge"])
+    found = survey(SharedClients(aws), aws)
+    assert found.quotas == {"spot": None, "ondemand": None}
+    assert "the quota for c5.xlarge is not checked" in found.remarks[0]
+    assert found.missing == ()
+
+
 def test_a_missing_right_names_the_call_and_the_policy(account: Sandbox) -> None:
     compute, _ = watched(account)
     account.inject("denied", "batch", "CreateComputeEnvironment")
@@ -327,12 +338,10 @@ class NoRetries(SharedClients):
     """Clients that give up at once, so that the test need not wait."""
 
     def _make(self, service: str) -> Any:
-        from botocore.config import Config
-
         return self._session.client(
             service,
             region_name="eu-north-1",
-            endpoint_url="http://127.0.0.1:9",
+            endpoint_url=self._aws.endpoint_url,
             config=Config(retries={"total_max_attempts": 1}),
         )
 
@@ -341,6 +350,27 @@ def test_an_account_that_nobody_answers_for_is_told_as_such() -> None:
     aws = Aws(endpoint_url="http://127.0.0.1:9")
     with pytest.raises(RavneError, match="AWS cannot be reached"):
         ComputeEnvironment(aws, NoRetries(aws)).status()
+
+
+class LoginPage(BaseHTTPRequestHandler):
+    """What many a network answers with before one has logged in to it."""
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>Welcome")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_an_answer_that_is_not_awss_is_told_as_such() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), LoginPage) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        aws = Aws(endpoint_url=f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(RavneError, match="something answers that is not AWS"):
+            ComputeEnvironment(aws, NoRetries(aws)).setup(1)
+        server.shutdown()
 
 
 # --- as a resource, and as a command

@@ -28,8 +28,8 @@ def test_a_quota_of_nothing_is_named_with_its_code() -> None:
         with pytest.raises(RavneError) as refused:
             watched(poor)[0].setup(10)
     said = str(refused.value)
-    assert "quota of spot G and VT vCPUs: 0, one machine has 4" in said
-    assert "quota of on-demand G and VT vCPUs: 2" in said
+    assert "quota of spot vCPUs of GPU machines: 0, one machine has 4" in said
+    assert "quota of on-demand vCPUs of GPU machines: 2" in said
     assert "--quota-code L-3819A6DF" in said and "--quota-code L-DB2E81BA" in said
     assert "fallback_to_ondemand: false" in said
 
