@@ -177,13 +177,9 @@ def test_a_url_that_names_no_place_is_refused(s3: S3Rig, url: str) -> None:
 
 
 @pytest.mark.parametrize("fault", [refuse(503, "SlowDown"), refuse(500, "InternalError"), drop])
-@pytest.mark.parametrize(
-    "operation", ["PutObject", "GetObject", "HeadObject", "ListObjectsV2", "DeleteObject"]
-)
-def test_a_fault_that_passes_is_not_noticed(
-    store: S3Store, s3: S3Rig, operation: str, fault: Any
-) -> None:
-    s3.fail(operation, fault)
+def test_a_fault_that_passes_is_not_noticed(store: S3Store, s3: S3Rig, fault: Any) -> None:
+    for operation in ("PutObject", "GetObject", "HeadObject", "ListObjectsV2", "DeleteObject"):
+        s3.fail(operation, fault)
     store.write_bytes("key", b"data")
     assert store.exists("key")
     assert store.read_bytes("key") == b"data"
@@ -233,7 +229,7 @@ def test_damage_in_the_store_is_found_by_the_objects_own_checksum(store: S3Store
         pass
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_whatever_goes_wrong_what_is_read_was_written(
     store: S3Store, s3: S3Rig, small_parts: int, seed: int
 ) -> None:
@@ -242,7 +238,7 @@ def test_whatever_goes_wrong_what_is_read_was_written(
     faults = [drop, lose_answer, truncate, spoil_answer, spoil_request, refuse(503, "SlowDown")]
     operations = ["PutObject", "GetObject", "UploadPart", "CompleteMultipartUpload"]
     possible: dict[str, set[bytes]] = {}
-    for _ in range(60):
+    for _ in range(40):
         s3.fail(chance.choice(operations), chance.choice(faults), chance.choice([0, 0, 1, 4]))
         key = chance.choice("abc")
         data = chance.randbytes(chance.choice([1, 10, small_parts, 3 * small_parts]))
@@ -691,7 +687,7 @@ def test_any_keys_are_listed_once_and_in_order_whatever_the_page(
 ) -> None:
     handler, client = keys_server
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(KEYS, st.integers(1, 5))
     def check(keys: list[str], page: int) -> None:
         handler.keys = sorted(set(keys))
@@ -710,7 +706,7 @@ def test_a_hundred_thousand_objects_are_a_stream(keys_server: tuple[type[_Keys],
     # The folders, a page of the first, and whether a folder "cam" or "cam-1 2024" sorts before.
     assert handler.pages <= 8
     tracemalloc.start()
-    for _ in islice(objects, 4_000):
+    for _ in islice(objects, 3_000):
         pass
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
