@@ -23,6 +23,7 @@ from odins_ravne_assets import definitions
 from odins_ravne_assets.assets import CAMERAS
 from odins_ravne_assets.events import tell
 from odins_ravne_assets.location_run import execute_in_location
+from resources.batch_launch import OutOfReach
 from resources.errors import ModelError, ProfileError, RavneError, StoreError, UsageError
 
 # Who runs a run, to tell later whether it can still be running.
@@ -75,7 +76,7 @@ def _run(instance: dg.DagsterInstance, request: Mapping[str, Any]) -> dict[str, 
     )
     run = instance.get_run_by_id(result.run_id)
     status = run.status if run else DagsterRunStatus.FAILURE
-    error, foreseen = _error(result) if status == DagsterRunStatus.FAILURE else (None, False)
+    error, foreseen = error_of(result) if status == DagsterRunStatus.FAILURE else (None, False)
     return _outcome(result.run_id, status, error, foreseen)
 
 
@@ -125,19 +126,22 @@ def _run_config(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"resources": {"settings": {"config": config}}}
 
 
-def _error(result: dg.JobExecutionResult) -> tuple[str | None, bool]:
+def error_of(
+    result: dg.JobExecutionResult | dg.ExecuteInProcessResult,
+) -> tuple[str | None, bool]:
     """The run's first error, and whether it is one in words meant for the user."""
+    foreseen = {each.__name__ for each in _foreseen()}
     for event in result.all_events:
         if event.event_type == DagsterEventType.STEP_FAILURE:
             failure = event.step_failure_data
             if failure.user_failure_data and failure.user_failure_data.description:
                 return failure.user_failure_data.description, True
             cause = failure.error
-            while cause and cause.cause:
+            # Below our words there may be AWS's, which they explain.
+            while cause and cause.cause and cause.cls_name not in foreseen:
                 cause = cause.cause
             if cause:
-                foreseen = cause.cls_name in {each.__name__ for each in _foreseen()}
-                return _without_class(cause.message), foreseen
+                return _without_class(cause.message), cause.cls_name in foreseen
     return None, False
 
 
@@ -148,7 +152,7 @@ def _without_class(message: str) -> str:
 
 
 def _foreseen() -> set[type[RavneError]]:
-    return {UsageError, ProfileError, ModelError, StoreError}
+    return {RavneError, UsageError, ProfileError, ModelError, StoreError, OutOfReach}
 
 
 def this_process() -> str:

@@ -3,6 +3,7 @@
 boto3 is imported on first use: a machine without the `cloud` extra runs everything local.
 """
 
+from collections.abc import Mapping
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -21,6 +22,7 @@ OPTIONS: dict[str, Any] = {
     "max_pool_connections": 32,
     "user_agent_appid": "odins-ravne",
 }
+ASKING_ONCE: dict[str, Any] = {**OPTIONS, "retries": {"total_max_attempts": 1}}
 
 
 class AwsClients:
@@ -33,6 +35,7 @@ class AwsClients:
     def __init__(self, aws: Aws) -> None:
         self._aws = aws
         self._made: dict[str, Any] = {}
+        self._asking_once: dict[str, Any] = {}
         self._making = Lock()
 
     @cached_property
@@ -56,11 +59,26 @@ class AwsClients:
         """Whether there are credentials to sign with, in any of the places where boto3 looks."""
         return self._session.get_credentials() is not None
 
+    def asking_once(self, service: str) -> Any:
+        """A client that retries nothing: for calls that do their work twice when made twice, and
+        of which it is not known, after an error, whether they were heard.
+
+        Raises:
+            UsageError: boto3 is not installed.
+        """
+        with self._making:
+            if service not in self._asking_once:
+                self._asking_once[service] = self._new(service, ASKING_ONCE)
+            return self._asking_once[service]
+
     def _make(self, service: str) -> Any:
+        return self._new(service, OPTIONS)
+
+    def _new(self, service: str, options: Mapping[str, Any]) -> Any:
         from botocore.config import Config
 
         endpoint = self._aws.endpoint_urls.get(service, self._aws.endpoint_url)
-        config = Config(**OPTIONS)
+        config = Config(**options)
         region = HOME_REGIONS.get(service, self._aws.region)
         return self._session.client(
             service, region_name=region, endpoint_url=endpoint, config=config

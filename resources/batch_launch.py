@@ -25,7 +25,7 @@ from resources.batch_pipes import (
     submit_parameters,
 )
 from resources.clock import Clock
-from resources.compute_errors import NOT_ALLOWED, NOT_KNOWN, error_code, one_line
+from resources.compute_errors import NOT_ALLOWED, NOT_KNOWN, error_code, one_line, was_refused
 from resources.errors import LaunchError, StoreError
 from resources.launch_record import Attempt, LaunchRecord, UnitRecord
 from resources.object_store import ObjectStore
@@ -265,7 +265,10 @@ class Launch:
             reported = watch.pipes.get_results(implicit_materializations=False)
             self.results += reported
             self._say(unit, f"job {attempt.name} is done")
-            self.record.save(self.store)
+            # What the whole camera's job has reported is known to this process alone: until it is
+            # handed over, the job is written down as running, for the next one to ask again.
+            if unit.start is not None:
+                self.record.save(self.store)
             return
         if attempt.stopping and end in STOPPED_ENDS:
             self.record.save(self.store)  # asked for by an earlier run; this one goes on
@@ -288,11 +291,13 @@ class Launch:
             self._look_again[unit.number] = self.clock.now() + choice.look_again_in
             self._say(unit, f"waiting: {choice.reason}")
             self.record.save(self.store)
-        elif isinstance(choice, SetAside):
+        elif isinstance(choice, SetAside) and unit.start is not None:
             unit.outcome, unit.why = "set aside", choice.reason
             self._say(unit, f"set aside: {choice.reason}")
             self.record.save(self.store)
         else:
+            # Whoever runs it again has done something about it.
+            unit.fruitless_deaths = unit.failed_starts = 0
             self.record.save(self.store)
             raise dg.Failure(choice.reason, allow_retries=False)
 
@@ -328,9 +333,12 @@ class Launch:
         watch = self._open_session(unit, attempt)
         try:
             attempt.job_id = self._submit_job(watch, queue)
-        except BaseException:
-            watch.session.close()  # submitted or not: `_take_up` finds out
-            raise
+        except BaseException as error:
+            watch.session.close()
+            if was_refused(error):
+                unit.attempts.remove(attempt)
+                self.record.save(self.store)
+            raise  # submitted or not: if that is not known, `_take_up` finds out
         self._watched[attempt.name] = watch
         self._look_again.pop(unit.number, None)
         self.record.save(self.store)
@@ -347,7 +355,7 @@ class Launch:
             {**watch.pipes.get_bootstrap_env_vars(), "AWS_DEFAULT_REGION": self.aws.region},
             watch.pipes.default_remote_invocation_info,
         )
-        return str(self.clients.of("batch").submit_job(**params)["jobId"])
+        return str(self.clients.asking_once("batch").submit_job(**params)["jobId"])
 
     def _open_session(self, unit: UnitRecord, attempt: Attempt) -> Watch:
         """A Pipes session for a job, under a name that a later process finds again."""
@@ -398,6 +406,8 @@ class Launch:
         """Ask for the end of all jobs; one that cannot be asked leaves the others to be."""
         from botocore.exceptions import BotoCoreError, ClientError
 
+        if not self._watched:
+            return
         for watch in self._watched.values():
             watch.attempt.stopping = why
             try:

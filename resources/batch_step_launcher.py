@@ -206,6 +206,7 @@ class _CloudStep:
             "stages": request.stages,
             "profile": request.profile,
             "footage": request.footage_url,
+            "output": request.output_url,
             "units": [(unit.first_path, unit.last_path, unit.frames) for unit in units],
         }
         work = identity_of(asked)

@@ -34,6 +34,13 @@ def exists_already(error: Exception) -> bool:
     return error_code(error).endswith("AlreadyExistsException") or "already exists" in str(error)
 
 
+def was_refused(error: BaseException) -> bool:
+    """Whether AWS heard a call and did nothing; of other errors that is not known."""
+    response = getattr(error, "response", {})
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return 400 <= int(status) < 500
+
+
 @contextmanager
 def explained(doing: str, remedy: str) -> Iterator[None]:
     """Turn what botocore raises within into an error that a user can act on.

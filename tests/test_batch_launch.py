@@ -1,0 +1,363 @@
+"""Launches on AWS Batch, in the sandbox: whatever happens, the work is done, once, and is told."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cloud_rig import (
+    BUCKET,
+    CAMERA,
+    CONFIG,
+    DEMO,
+    STAGES_1_TO_3,
+    Cloud,
+    eventually,
+    run_here,
+    tables_of,
+)
+from command_line import journalled, results
+from conftest import write_picture
+
+from odins_ravne_assets.cameras import Camera
+from resources import aws_clients, work_units
+from resources.run_settings import RunSettings
+from resources.sandbox.config import CREDENTIALS
+from resources.sandbox.sandbox import Sandbox
+from resources.step_launcher import LocalStepLauncher
+
+ALL_STAGES = ("footage", *STAGES_1_TO_3)
+SPOT_LOST = "spot machine lost for the first time"
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with pytest.MonkeyPatch.context() as patch, Sandbox(CONFIG) as sandbox:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield Cloud(sandbox, tmp_path_factory.mktemp("cloud"))
+
+
+@pytest.fixture
+def cloud(account: Cloud) -> Iterator[Cloud]:
+    """The account at rest: nothing runs, nothing is in the way."""
+    yield account
+    account.calm()
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cat, an astronaut, lawns, a clip, and stills in which nothing is."""
+    folder = tmp_path_factory.mktemp("footage") / "card"
+    subprocess.run([sys.executable, str(DEMO), str(folder)], check=True, timeout=60)
+    for number in range(3):
+        write_picture(folder / "DCIM" / "101EMPTY" / f"{number}.JPG", (320, 240), shift=number)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def local(card: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of the same footage on this machine."""
+    folder = tmp_path_factory.mktemp("local")
+    camera = Camera(CAMERA, card.as_uri(), (folder / "results").as_uri())
+    launcher = LocalStepLauncher("odins_ravne_assets.worker")
+    ran = run_here(camera, folder / "catalog", launcher, RunSettings(), ALL_STAGES)
+    assert ran.success, ran.error
+    return folder / "results"
+
+
+def new_card(folder: Path) -> Path:
+    """Footage of one still, unlike that of other tests."""
+    write_picture(folder / folder.name / "0.jpg", (320, 240))
+    return folder / folder.name
+
+
+def assert_same_results(cloud: Cloud, camera: Camera, local: Path) -> None:
+    """As on this machine, and nothing was done twice."""
+    output = cloud.results(camera)
+    there, here = tables_of(output), tables_of(local)
+    assert there.keys() == here.keys()
+    for name in here:
+        assert there[name].equals(here[name]), name
+    stage3_there, stage3_here = (
+        {name: data for name, data in results(folder).items() if name.startswith("stage3/")}
+        for folder in (output, local)
+    )
+    assert stage3_there == stage3_here
+    hashes = journalled(output)
+    assert len(hashes) == len(set(hashes))
+    assert not cloud.live_jobs()
+
+
+def test_a_camera_on_s3_ends_with_the_tables_of_the_same_footage_run_on_this_machine(
+    cloud: Cloud, card: Path, local: Path
+) -> None:
+    camera = cloud.camera(card)
+    ran = cloud.run(camera, ALL_STAGES)
+    assert ran.success, ran.error
+    assert_same_results(cloud, camera, local)
+    assert ran.metadata["compute/attempts"] == 1
+    assert "| 1 | spot | g4dn.xlarge" in ran.metadata["launch/attempts"]
+
+
+@pytest.mark.parametrize("notice", [True, False])
+def test_work_whose_spot_machine_is_taken_goes_on_on_spot_and_nothing_is_done_twice(
+    cloud: Cloud, card: Path, local: Path, notice: bool
+) -> None:
+    camera = cloud.camera(card, local)
+    with cloud.when("GET", "/footage/", lambda: cloud.lose_machine(notice), after=3):
+        ran = cloud.run(camera)
+    assert ran.success, ran.error
+    assert_same_results(cloud, camera, local)
+    first, second = cloud.unit(camera).attempts
+    assert (first.end, second.end) == ("interrupted", "done")
+    assert (first.queue, second.queue) == ("spot", "spot")
+    assert second.reason.startswith(SPOT_LOST)
+    assert "| 2 | spot | g4dn.xlarge" in ran.metadata["launch/attempts"]
+    assert SPOT_LOST in ran.metadata["launch/attempts"]
+    assert ran.metadata["compute/interruptions"] == 1
+    assert ran.said(SPOT_LOST)
+
+
+def test_without_spot_capacity_a_job_goes_on_demand_after_the_timeout_and_not_before(
+    cloud: Cloud, card: Path, local: Path
+) -> None:
+    camera = cloud.camera(card, local)
+    cloud.sandbox.set_capacity("spot", 0)
+    cloud.end_machines()
+    ran = cloud.run(camera, pipeline__cost_optimization__fallback_timeout=90)
+    assert ran.success, ran.error
+    first, second = cloud.unit(camera).attempts
+    assert (first.queue, first.end) == ("spot", "cancelled")
+    assert (second.queue, second.end) == ("ondemand", "done")
+    assert first.ended_at is not None
+    assert first.ended_at - first.intended_at >= 90
+    assert "starving for" in second.reason
+    assert "(fallback_timeout)" in second.reason
+    assert ran.said("moving to on-demand: the environment could grow and does not")
+
+
+def test_where_on_demand_is_not_allowed_a_job_waits_for_spot(
+    cloud: Cloud, card: Path, local: Path
+) -> None:
+    camera = cloud.camera(card, local)
+    cloud.sandbox.set_capacity("spot", 0)
+    cloud.end_machines()
+    process = cloud.start(
+        camera,
+        pipeline__cost_optimization__fallback_timeout=30,
+        cloud__aws__compute__fallback_to_ondemand=False,
+    )
+    job = cloud.wait_for_job("RUNNABLE")
+    eventually(lambda: process.said("the environment could grow and does not"))
+    waits_from = cloud.sandbox.clock.now()
+    cloud.sandbox.clock.sleep(120)
+    assert cloud.sandbox.clock.now() - waits_from >= 120
+    assert [each["jobId"] for each in cloud.live_jobs()] == [job["jobId"]]
+    cloud.sandbox.set_capacity("spot", None)
+    assert process.end() == 0
+    attempts = [each for record in cloud.records(camera) for each in record.attempts]
+    assert [(each.queue, each.end) for each in attempts] == [("spot", "done")] * 2
+
+
+def test_after_kill_9_of_the_orchestrator_the_next_run_takes_its_job_up(
+    cloud: Cloud, card: Path, local: Path
+) -> None:
+    camera = cloud.camera(card)
+    process = cloud.start(camera)
+    cloud.wait_for_job("RUNNING")
+    process.kill()
+    ran = cloud.run(camera, ALL_STAGES)
+    assert ran.success, ran.error
+    assert ran.said("taking up a launch that was left unfinished")
+    assert_same_results(cloud, camera, local)
+    assert len(cloud.submitted(camera)) == 2  # one for Stage 0, one for the others
+
+
+@pytest.mark.parametrize(("moment", "number"), [("before", 1), ("after", 1)])
+def test_an_orchestrator_that_dies_around_submit_job_leaves_no_job_twice(
+    cloud: Cloud, card: Path, local: Path, moment: str, number: int
+) -> None:
+    camera = cloud.camera(card)
+    assert cloud.start(camera, moment, "SubmitJob", str(number)).end() == -signal.SIGKILL
+    ran = cloud.run(camera, ALL_STAGES)
+    assert ran.success, ran.error
+    assert_same_results(cloud, camera, local)
+    assert len(cloud.submitted(camera)) == 2
+
+
+def test_a_launch_that_dies_before_its_job_is_not_taken_for_an_earlier_one_of_the_same_work(
+    cloud: Cloud, card: Path, tmp_path: Path
+) -> None:
+    camera = cloud.camera(new_card(tmp_path))
+    assert cloud.run(camera, ("footage",)).success
+    late = write_picture(tmp_path / "late.jpg", (320, 240), shift=9)
+    cloud.store(camera.footage_url).write_bytes("late.jpg", late.read_bytes())
+    assert cloud.start(camera, "before", "SubmitJob", "1").end() == -signal.SIGKILL
+    ran = cloud.run(camera, ("footage",))
+    assert ran.success, ran.error
+    assert "late.jpg" in tables_of(cloud.results(camera))["media.parquet"]["path"]
+
+
+def test_an_orchestrator_that_dies_with_the_results_in_hand_gets_them_again(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    camera = cloud.camera(new_card(tmp_path))
+    assert cloud.start(camera, "before", "hand-over", "1").end() == -signal.SIGKILL
+    ran = cloud.run(camera, ("footage",))
+    assert ran.success, ran.error
+    assert ran.metadata["media/files"] == 1
+    assert len(cloud.submitted(camera)) == 1
+
+
+def test_cancelling_a_run_terminates_its_jobs_within_a_sweep_and_the_next_one_goes_on(
+    cloud: Cloud, card: Path, local: Path
+) -> None:
+    camera = cloud.camera(card)
+    process = cloud.start(camera)
+    job = cloud.wait_for_job("RUNNING")
+    process.cancel()
+    assert process.said("the run that launched it was stopped")
+    [ended] = [each for each in cloud.sandbox.jobs() if each["jobId"] == job["jobId"]]
+    assert ended["isTerminated"]
+    eventually(lambda: not cloud.live_jobs())
+    ran = cloud.run(camera, ALL_STAGES)
+    assert ran.success, ran.error
+    assert_same_results(cloud, camera, local)
+
+
+def test_a_submission_whose_answer_is_lost_is_found_again_and_not_repeated(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    camera = cloud.camera(new_card(tmp_path))
+    cloud.sandbox.inject("lost_answer", "batch", "SubmitJob")
+    ran = cloud.run(camera, ("footage",))
+    assert ran.success, ran.error
+    assert ran.said("AWS is in trouble, trying again")
+    assert len(cloud.submitted(camera)) == 1
+
+
+def test_aws_in_trouble_is_borne_and_the_log_says_so(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # boto3 itself bears ten refusals in a row, over minutes; the eleventh is the launch's.
+    monkeypatch.setitem(aws_clients.OPTIONS, "retries", aws_clients.ASKING_ONCE["retries"])
+    camera = cloud.camera(new_card(tmp_path))
+    cloud.sandbox.inject("throttle", "batch", "SubmitJob")
+    for operation in ("DescribeJobs", "ListJobs"):
+        cloud.sandbox.inject("server_error", "batch", operation, times=2)
+        cloud.sandbox.inject("throttle", "batch", operation, times=2)
+    ran = cloud.run(camera, ("footage",))
+    assert ran.success, ran.error
+    for told in ("(TooManyRequestsException)", "(ServerException)"):
+        assert ran.said(f"AWS is in trouble, trying again: An error occurred {told}")
+    assert len(cloud.submitted(camera)) == 1
+
+
+def test_a_job_that_batch_does_not_know_yet_is_waited_for(cloud: Cloud, tmp_path: Path) -> None:
+    camera = cloud.camera(new_card(tmp_path))
+    cloud.sandbox.set_describe_lag(60)
+    ran = cloud.run(camera, ("footage",))
+    assert ran.success, ran.error
+    assert len(cloud.submitted(camera)) == 1
+
+
+def test_an_s3_that_asks_to_slow_down_is_obeyed(cloud: Cloud, tmp_path: Path) -> None:
+    camera = cloud.camera(new_card(tmp_path))
+    for operation in ("PutObject", "GetObject", "ListObjectsV2"):
+        cloud.sandbox.inject("throttle", "s3", operation, times=2)
+    ran = cloud.run(camera, ("footage",))
+    assert ran.success, ran.error
+    assert len(cloud.submitted(camera)) == 1
+
+
+def test_an_expired_token_ends_the_launch_and_leaves_its_job_to_be_taken_up(
+    cloud: Cloud, card: Path, local: Path
+) -> None:
+    camera = cloud.camera(card, local)
+
+    def expire() -> None:
+        cloud.sandbox.inject("expired_token", "batch", times=1000)
+
+    with cloud.when("GET", "/footage/", expire):
+        ran = cloud.run(camera)
+    assert not ran.success
+    assert "ExpiredTokenException" in ran.error
+    assert ran.error.endswith("jobs that run go on by themselves, run again to take them up")
+    assert "\n" not in ran.error
+    cloud.sandbox.clear_faults()
+    again = cloud.run(camera)
+    assert again.success, again.error
+    assert_same_results(cloud, camera, local)
+    assert len(cloud.submitted(camera)) == 1
+
+
+def test_units_run_side_by_side_and_the_whole_camera_last(
+    cloud: Cloud, card: Path, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work_units, "LONGEST_UNIT_SECONDS", 0.15)
+    camera = cloud.camera(card, local)
+    ran = cloud.run(camera, pipeline__cost_optimization__max_parallel_jobs=2)
+    assert ran.success, ran.error
+    assert_same_results(cloud, camera, local)
+    *parts, whole = cloud.records(camera)[-1].units
+    assert len(parts) == 3
+    assert (parts[0].start, whole.start) == (0, None)
+    spans = [(each.started_at, each.ended_at) for unit in parts for each in unit.attempts]
+    assert max(sum(a <= start < b for a, b in spans) for start, _ in spans) == 2
+    assert whole.attempts[0].intended_at >= max(end for _, end in spans)
+    assert ran.metadata["compute/attempts"] == 4
+
+
+def test_footage_of_this_machine_is_copied_up_once(cloud: Cloud, card: Path, local: Path) -> None:
+    camera = cloud.new_output(card.as_uri())
+    ran = cloud.run(camera, ALL_STAGES)
+    assert ran.success, ran.error
+    assert ran.said(f"copying the footage to s3://ravne-data/footage/{CAMERA}")
+    assert ran.said("copied 9 files")
+    assert_same_results(cloud, camera, local)
+    again = cloud.run(camera)
+    assert again.success, again.error
+    assert again.said("copied 0 files (0.0 MB), 9 were there")
+
+
+def test_a_worker_that_says_why_it_cannot_go_on_fails_the_run_and_buys_nothing(
+    cloud: Cloud, card: Path, local: Path
+) -> None:
+    camera = cloud.camera(card, local)
+    ran = cloud.run(camera, models__classifier="no-such-model")
+    assert not ran.success
+    assert "no-such-model" in ran.error
+    assert "\n" not in ran.error
+    [attempt] = cloud.unit(camera).attempts
+    assert (attempt.queue, attempt.end) == ("spot", "failed")
+    assert attempt.said == ran.error
+
+
+def test_a_worker_that_is_killed_is_started_again(cloud: Cloud, card: Path, local: Path) -> None:
+    camera = cloud.camera(card, local)
+
+    def kill() -> None:
+        [job] = cloud.live_jobs()
+        os.kill(job["pid"], signal.SIGKILL)
+
+    with cloud.when("GET", "/footage/", kill, after=3):
+        ran = cloud.run(camera)
+    assert ran.success, ran.error
+    assert_same_results(cloud, camera, local)
+    first, second = cloud.unit(camera).attempts
+    assert (first.end, first.queue, second.queue) == ("out of memory", "spot", "spot")
+    assert ran.said("the worker ended: out of memory")
+
+
+def test_without_queues_the_run_says_what_to_do(cloud: Cloud, card: Path) -> None:
+    ran = cloud.run(cloud.new_output(f"{BUCKET}/footage/card"), cloud__aws__name="other")
+    assert not ran.success
+    assert ran.error == (
+        "the queues other-spot-high, other-spot, other-ondemand are not set up; run munin cost "
+        "setup --job-count N first"
+    )
