@@ -5,6 +5,7 @@ import signal
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,13 @@ from odins_ravne_assets.costs_shown import print_costs
 from odins_ravne_assets.home import catalog_folder, prepare_home
 from odins_ravne_assets.results_here import copy_stage3, stage3_folder
 from odins_ravne_assets.sandbox_reached import require_sandbox
-from odins_ravne_assets.terminal import ProgressBars, out, print_error, print_visits
+from odins_ravne_assets.terminal import (
+    ProgressBars,
+    out,
+    print_error,
+    print_unused_media,
+    print_visits,
+)
 from odins_ravne_assets.which_cameras import (
     camera_of_results,
     cameras_named,
@@ -336,7 +343,10 @@ def _one_of(name: str, argument: str | None, option: str | None, needed: bool = 
 def _show_results(cameras: list[Camera], profile: Profile, visits: bool) -> None:
     with ExitStack() as stack:
         if visits and cameras:
-            print_visits([stack.enter_context(stage3_folder(each, profile)) for each in cameras])
+            folders = [stack.enter_context(stage3_folder(each, profile)) for each in cameras]
+            print_visits(folders)
+            for camera, folder in zip(cameras, folders, strict=True):
+                print_unused_media(camera.camera_id, folder)
     for camera in cameras:
         out.print(f"results: {shown(camera.output_url)}", soft_wrap=True)
 
@@ -439,6 +449,9 @@ def verify_models(
 
 def main() -> None:
     """The entry point: errors in one line, exit codes as the top of this file says."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Not every terminal knows every letter, and names on a disk need be no text.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except RavneError as error:

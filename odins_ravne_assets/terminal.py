@@ -1,5 +1,6 @@
 """What the command line shows: progress, the table of visits, errors."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -146,6 +147,21 @@ class ProgressBars:
 def print_error(message: str) -> None:
     """One line for the user."""
     err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+
+
+def print_unused_media(camera_id: str, stage3: Path) -> None:
+    """How many media of a camera could not be used, if any, and where the reasons are.
+
+    Args:
+        stage3: the camera's folder of that name.
+    """
+    totals = json.loads((stage3 / "report.json").read_text(encoding="utf-8"))["totals"]
+    if totals["failed"]:
+        err.print(
+            f"{escape(camera_id)}: {totals['failed']} of {totals['media']} media could not be "
+            "used; failed_by_reason in stage3/report.json says why",
+            soft_wrap=True,
+        )
 
 
 def print_visits(stage3_folders: Sequence[Path]) -> None:

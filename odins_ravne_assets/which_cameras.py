@@ -99,7 +99,15 @@ def _url(output: str, profile: Profile) -> str:
             f"OUTPUT {output}: jobs on AWS cannot reach it; name an s3:// URL, and --local-output "
             "for a copy of the results here"
         )
-    return local_path(output).as_uri()
+    path = local_path(output)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"OUTPUT {path}: has a name that is not valid UTF-8, which tables cannot be written "
+            "to; name another"
+        ) from None
+    return path.as_uri()
 
 
 def _below(root: str | None, name: str, profile: Profile) -> str:

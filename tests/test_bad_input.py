@@ -158,6 +158,14 @@ def test_every_file_is_in_the_tables_with_what_is_wrong_with_it(run: Run) -> Non
     }
 
 
+def test_the_command_says_how_many_media_could_not_be_used(run: Run) -> None:
+    assert (
+        "card: 10 of 22 media could not be used; failed_by_reason in stage3/report.json says why"
+        in run.ended.err.splitlines()
+    )
+    assert not run.ended.errors
+
+
 def test_an_animal_is_found_in_cmyk_in_grey_turned_and_cut_short(run: Run) -> None:
     boxes = pl.read_parquet(run.output / "tables" / "detections.parquet")
     found = {path: box for path, *box in boxes.select("path", "x", "y", "w", "h").rows()}
@@ -312,6 +320,21 @@ def test_results_of_another_camera_are_not_replaced_even_by_another_machine(
         "of south would replace; name another OUTPUT"
     ]
     assert results(output) == before
+
+
+def test_footage_may_lie_in_a_folder_whose_name_is_no_text_results_may_not(
+    munin: Munin, tmp_path: Path
+) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    write_picture(odd / "IMG_0001.JPG")
+    assert munin("batch", odd, tmp_path / "out").code == 0
+    assert processed(tmp_path / "out") == {"IMG_0001.JPG": ("done", None)}
+    ended = munin("batch", tmp_path / "out", odd)
+    assert ended.code == 2
+    assert ended.errors == [
+        f"error: OUTPUT {tmp_path}/caf\\udce9: has a name that is not valid UTF-8, which tables "
+        "cannot be written to; name another"
+    ]
 
 
 def own_model(folder: Path, name: str) -> Path:
