@@ -5,7 +5,6 @@ is `compute_foundation.py`'s.
 """
 
 from resources.aws_clients import AwsClients
-from resources.clock import Clock, clock_at
 from resources.compute_errors import explained
 from resources.compute_parts import OnStep, Parts
 from resources.compute_plan import Names, plan
@@ -29,15 +28,11 @@ class ComputeEnvironment:
     Args:
         aws: region, names, limits.
         clients: made from `aws` unless given.
-        clock: found through `aws` unless given.
     """
 
-    def __init__(
-        self, aws: Aws, clients: AwsClients | None = None, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, aws: Aws, clients: AwsClients | None = None) -> None:
         self._aws = aws
         self._clients = clients or AwsClients(aws)
-        self._clock = clock or clock_at(aws.clock_url)
         self._remedy = (
             f"ask an administrator to attach the policy {aws.name}-operator, which `munin cost "
             "foundation --deploy` makes"
@@ -70,7 +65,7 @@ class ComputeEnvironment:
                 {each["computeEnvironmentName"] for each in wanted.environments},
                 on_step,
             )
-            setup = Setup(self._clients, self._aws.name, self._clock, on_step)
+            setup = Setup(self._clients, self._aws.name, on_step)
             return setup.bring_about(wanted)
 
     def _take_away_unwanted(
@@ -91,7 +86,7 @@ class ComputeEnvironment:
             RavneError: AWS refuses or cannot be reached.
         """
         with explained("cost status", self._remedy):
-            return compute_status(self._clients, self._aws, self._clock)
+            return compute_status(self._clients, self._aws)
 
     def teardown(self, force: bool = False, on_step: OnStep = _silent) -> None:
         """Take everything that `setup` made away, and wait until it is gone.
@@ -106,4 +101,4 @@ class ComputeEnvironment:
             self._teardown(on_step).everything(force)
 
     def _teardown(self, on_step: OnStep) -> Teardown:
-        return Teardown(self._clients, self._aws.name, self._clock, on_step)
+        return Teardown(self._clients, self._aws.name, on_step)

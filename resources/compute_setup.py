@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from resources.aws_clients import AwsClients
-from resources.clock import Clock
 from resources.compute_errors import exists_already
 from resources.compute_parts import OnStep, Parts, Waiting, differences, why
 from resources.compute_plan import Names, Plan, fingerprint
@@ -27,11 +26,11 @@ ONLY_AT_FIRST = "desiredvCpus"
 class Setup:
     """Brings what is there to what is planned. Every change is told."""
 
-    def __init__(self, clients: AwsClients, name: str, clock: Clock, on_step: OnStep) -> None:
+    def __init__(self, clients: AwsClients, name: str, on_step: OnStep) -> None:
         self._batch, self._ec2 = clients.of("batch"), clients.of("ec2")
         self._parts = Parts(clients, Names(name))
-        self._clock = clock
-        self._waiting = Waiting(clock)
+        self._clock = clients.clock
+        self._waiting = Waiting(clients.clock)
         self._on_step = on_step
         self._changes = 0
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from resources.aws_clients import AwsClients
-from resources.clock import Clock, clock_at
 from resources.compute_errors import explained, one_line
 from resources.compute_foundation import TEMPLATES, describe_stack, stack_name
 from resources.compute_parts import OnStep, Waiting
@@ -28,7 +27,7 @@ def deploy_foundation(aws: Aws, on_step: OnStep) -> bool:
         RavneError: CloudFormation could not do it, with the first thing that failed.
     """
     with explained("cost foundation", REMEDY):
-        stack = Stack(AwsClients(aws), clock_at(aws.clock_url), stack_name(aws), on_step)
+        stack = Stack(AwsClients(aws), stack_name(aws), on_step)
         return stack.deploy(template("foundation"), {"Name": aws.name}, aws.name)
 
 
@@ -40,7 +39,7 @@ def deploy_budget(aws: Aws, monthly_usd: float, email: str, on_step: OnStep) -> 
     """
     with explained("cost budget", REMEDY):
         clients = AwsClients(aws.model_copy(update={"region": BUDGET_REGION}))
-        stack = Stack(clients, clock_at(aws.clock_url), f"{aws.name}-budget", on_step)
+        stack = Stack(clients, f"{aws.name}-budget", on_step)
         given = {"Name": aws.name, "MonthlyUsd": f"{monthly_usd:g}", "Email": email}
         return stack.deploy(template("budget"), given, aws.name)
 
@@ -48,10 +47,10 @@ def deploy_budget(aws: Aws, monthly_usd: float, email: str, on_step: OnStep) -> 
 class Stack:
     """One stack of CloudFormation, which may be there or not."""
 
-    def __init__(self, clients: AwsClients, clock: Clock, name: str, on_step: OnStep) -> None:
+    def __init__(self, clients: AwsClients, name: str, on_step: OnStep) -> None:
         self._clients = clients
         self._client = clients.of("cloudformation")
-        self._waiting = Waiting(clock)
+        self._waiting = Waiting(clients.clock)
         self._name = name
         self._on_step = on_step
 

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from resources.aws_clients import AwsClients
-from resources.clock import Clock
 from resources.compute_parts import ENDED, LIVE, Parts
 from resources.compute_plan import Names
 from resources.compute_survey import Market
@@ -86,9 +85,9 @@ class ComputeStatus:
         return {**asdict(self), "age_seconds": self.age_seconds}
 
 
-def compute_status(clients: AwsClients, aws: Aws, clock: Clock) -> ComputeStatus:
+def compute_status(clients: AwsClients, aws: Aws) -> ComputeStatus:
     """Look at everything a set-up makes; changes nothing."""
-    now, parts = clock.now(), Parts(clients, Names(aws.name))
+    now, parts = clients.clock.now(), Parts(clients, Names(aws.name))
     return ComputeStatus(
         name=aws.name,
         region=aws.region,

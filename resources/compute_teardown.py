@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from resources.aws_clients import AwsClients
-from resources.clock import Clock
 from resources.compute_parts import LIVE, OnStep, Parts, Waiting, why
 from resources.compute_plan import Names
 from resources.errors import RavneError
@@ -21,10 +20,10 @@ WHY_TERMINATED = "munin cost teardown --force"
 class Teardown:
     """Takes compute away: queues, then environments, then what jobs were started from."""
 
-    def __init__(self, clients: AwsClients, name: str, clock: Clock, on_step: OnStep) -> None:
+    def __init__(self, clients: AwsClients, name: str, on_step: OnStep) -> None:
         self._batch, self._ec2 = clients.of("batch"), clients.of("ec2")
         self._parts = Parts(clients, Names(name))
-        self._waiting = Waiting(clock)
+        self._waiting = Waiting(clients.clock)
         self._on_step = on_step
 
     def everything(self, force: bool) -> None:

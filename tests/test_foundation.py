@@ -357,6 +357,7 @@ def event(minute: int, name: str, status: str, reason: str = "") -> dict[str, An
 
 def test_of_a_stack_that_could_not_be_made_the_first_failure_is_told() -> None:
     clients = Told(Aws())
+    clients.clock = ScaledClock(scale=10_000)
     clients.of("cloudformation")
     stack = {"StackName": "ravne-foundation", "StackId": "id", "CreationTime": datetime.now(UTC)}
     clients.stub.add_client_error("describe_stacks", "ValidationError", "does not exist")
@@ -370,7 +371,7 @@ def test_of_a_stack_that_could_not_be_made_the_first_failure_is_told() -> None:
         event(1, "Bucket", "CREATE_IN_PROGRESS"),
     ]
     clients.stub.add_response("describe_stack_events", {"StackEvents": events})
-    stack_of = Stack(clients, ScaledClock(scale=10_000), "ravne-foundation", lambda _: None)
+    stack_of = Stack(clients, "ravne-foundation", lambda _: None)
     with pytest.raises(RavneError) as failed:
         stack_of.deploy(template("foundation"), {"Name": "ravne"}, "ravne")
     assert str(failed.value) == (
