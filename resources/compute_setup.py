@@ -118,6 +118,9 @@ class Setup:
             ).items()
             if key != ONLY_AT_FIRST
         }
+        if there["status"] == "INVALID" and not resources:
+            # AWS looks again at what was wrong only when it is told something.
+            resources = {"maxvCpus": wanted["computeResources"]["maxvCpus"]}
         changes: dict[str, Any] = {"computeResources": resources} if resources else {}
         if there["state"] != wanted["state"]:
             changes["state"] = wanted["state"]

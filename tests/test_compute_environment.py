@@ -270,14 +270,17 @@ def test_an_invalid_environment_is_explained_in_awss_words(account: Sandbox) -> 
     compute, clients = watched(account)
     compute.setup(10)
     iam, profile = clients.of("iam"), "ravne-instance"
+    role = iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]["Arn"]
     iam.remove_role_from_instance_profile(InstanceProfileName=profile, RoleName=profile)
     iam.delete_instance_profile(InstanceProfileName=profile)
     clients.of("batch").update_compute_environment(
-        computeEnvironment="ravne-spot", computeResources={"bidPercentage": 60}
+        computeEnvironment="ravne-spot", computeResources={"instanceRole": role}
     )
     wait_until(account, lambda: compute.status().environments[1].status == "INVALID")
     reason = compute.status().environments[1].reason
     assert "iamInstanceProfile" in reason
+    with pytest.raises(RavneError, match="missing: instance profile ravne-instance"):
+        compute.setup(10)
     iam.create_instance_profile(InstanceProfileName=profile)
     iam.add_role_to_instance_profile(InstanceProfileName=profile, RoleName=profile)
     compute.setup(10)

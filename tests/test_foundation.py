@@ -1,5 +1,6 @@
 """The long-lived part of the cloud: its templates, who may do what, and how it is deployed."""
 
+import fnmatch
 import json
 import subprocess
 import sys
@@ -65,6 +66,9 @@ def as_list(value: Any) -> list[Any]:
 
 def actions_of(statements: list[dict[str, Any]]) -> set[str]:
     return {action for each in statements for action in as_list(each["Action"])}
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")
 
 
 # --- the templates
@@ -163,6 +167,19 @@ def test_the_boundary_leaves_the_roles_what_their_own_policies_give(
     assert actions_of(policies["ravne-execution"]) <= held
 
 
+def test_the_boundary_leaves_machines_what_awss_own_policy_for_them_gives(
+    aws: Aws, policies: dict[str, list[dict[str, Any]]]
+) -> None:
+    iam = SharedClients(aws).of("iam")
+    (attached,) = iam.list_attached_role_policies(RoleName="ravne-instance")["AttachedPolicies"]
+    arn = attached["PolicyArn"]
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    found = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
+    held = actions_of(policies["ravne-boundary"])
+    for action in actions_of(found["Document"]["Statement"]):
+        assert fnmatch.filter(held, action), action
+
+
 def test_a_job_reads_footage_and_models_and_writes_results_only(
     policies: dict[str, list[dict[str, Any]]],
 ) -> None:
@@ -215,7 +232,7 @@ def test_an_operator_hands_on_three_roles_and_can_make_or_change_none(
         "iam:PassRole",
         "iam:GetRole",
         "iam:GetInstanceProfile",
-        "iam:CreateServiceLinkedRole",  # of AWS's own making, and only of the named services
+        "iam:CreateServiceLinkedRole",  # Batch's, which is AWS's own
     }
 
 
