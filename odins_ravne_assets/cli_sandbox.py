@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from odins_ravne_assets.home import home, prepare_home
@@ -45,8 +48,7 @@ def up(
     """Start the sandbox, with the bucket, roles and network that `cost setup` needs."""
     running = _running()
     if running is None:
-        running = {**_start(port, scale, seed, name), "name": name}
-        _state_file().write_text(json.dumps(running), encoding="utf-8")
+        running = _start(port, scale, seed, name)
     out.print(
         f"The sandbox is up: {running['endpoint_url']}; its bucket: s3://{running['name']}-data"
     )
@@ -68,7 +70,7 @@ def down() -> None:
         return
     _ask(running, "/shutdown", {})
     given_up_at = time.monotonic() + DOWN_SECONDS
-    while _answers(running):
+    while not _is_gone(running["pid"]):
         if time.monotonic() > given_up_at:
             raise LaunchError(f"sandbox: process {running['pid']} does not end; kill -9 it")
         time.sleep(0.05)
@@ -139,16 +141,16 @@ def capacity(
 def _print_jobs(jobs: list[Facts]) -> None:
     counts = Counter(job["status"] for job in jobs)
     told = ", ".join(f"{count} {state}" for state, count in counts.items())
-    table = Table(title=f"Jobs: {told}", title_justify="left")
+    table = _table(f"Jobs: {told}")
     for heading in ("job", "queue", "status", "attempts", "reason"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for job in reversed(jobs[-SHOWN:]):
         table.add_row(
             job["jobName"],
             job["jobQueue"].rpartition("/")[2],
             job["status"],
             str(len(job["attempts"])),
-            job.get("statusReason", ""),
+            escape(job.get("statusReason", "")),
         )
     out.print(table)
 
@@ -156,10 +158,10 @@ def _print_jobs(jobs: list[Facts]) -> None:
 def _print_machines(machines: list[Facts]) -> None:
     counts = Counter(machine["state"] for machine in machines)
     told = ", ".join(f"{count} {state}" for state, count in counts.items())
-    table = Table(title=f"Machines: {told}", title_justify="left")
-    for heading in ("machine", "type", "zone", "market", "state", "launched"):
-        table.add_column(heading)
-    for heading in ("minutes", "jobs", "USD"):
+    table = _table(f"Machines: {told}")
+    for heading in ("machine", "type", "zone", "market", "state"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("minutes", "USD"):
         table.add_column(heading, justify="right")
     for machine in reversed(machines[-SHOWN:]):
         table.add_row(
@@ -168,12 +170,17 @@ def _print_machines(machines: list[Facts]) -> None:
             machine["zone"],
             machine["lifecycle"],
             "interrupted" if machine["interrupted"] else machine["state"],
-            _time(machine["launched"]),
             f"{machine['seconds'] / 60:.1f}",
-            str(len(machine["jobs"])),
             f"{machine['cost']:.4f}",
         )
     out.print(table)
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD,
+        show_edge=False, padding=(0, 1, 0, 0), pad_edge=False,
+    )  # fmt: skip
 
 
 def _time(seconds: float) -> str:
@@ -189,7 +196,7 @@ def _log_file() -> Path:
 
 
 def _start(port: int, scale: float, seed: int, name: str) -> Facts:
-    """Start the process and wait until it answers."""
+    """Start the process, wait until it answers, and write down where."""
     if importlib.util.find_spec("moto") is None:
         raise UsageError(
             "sandbox: moto is missing; install the extra, pip install 'odins-ravne[sandbox]'"
@@ -206,14 +213,19 @@ def _start(port: int, scale: float, seed: int, name: str) -> Facts:
             start_new_session=True,
         )
     assert process.stdout is not None
-    with process.stdout as ready:
-        line = ready.readline()
-    if not line:
-        process.wait()
-        last = _log_file().read_text("utf-8", "replace").strip().rpartition("\n")[2]
-        raise LaunchError(f"sandbox: did not start on port {port} ({last}); see {_log_file()}")
-    facts: Facts = json.loads(line)
-    return facts
+    try:
+        with process.stdout as ready:
+            line = ready.readline()
+        if line:
+            facts: Facts = {**json.loads(line), "name": name}
+            _state_file().write_text(json.dumps(facts), encoding="utf-8")
+            return facts
+    except BaseException:  # nobody would know of it
+        process.terminate()
+        raise
+    process.wait()
+    last = _log_file().read_text("utf-8", "replace").strip().rpartition("\n")[2]
+    raise LaunchError(f"sandbox: did not start on port {port} ({last}); see {_log_file()}")
 
 
 def _running() -> Facts | None:
@@ -242,6 +254,16 @@ def _answers(facts: Facts) -> bool:
         return bool(_ask(facts, "/process")["pid"] == facts["pid"])
     except OSError:
         return False
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has waited for yet has."""
+    try:
+        os.kill(pid, 0)
+        stat = Path(f"/proc/{pid}/stat")
+        return Path("/proc").exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return True
 
 
 def _ask(facts: Facts, path: str, arguments: Facts | None = None) -> Any:

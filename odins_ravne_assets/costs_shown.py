@@ -49,7 +49,7 @@ def print_costs(cameras: Sequence[Camera], profile: Profile, since: float) -> No
     aws = profile.cloud.aws
     launches = {camera.camera_id: _launches(camera, profile, since) for camera in cameras}
     if not any(launches.values()):
-        out.print("cost: $0.00; no job was needed on AWS")
+        out.print("cost: $0.00; no job ran on AWS")
         return
     lines, remarks = _lines(launches, since, aws)
     out.print(_table(lines), crop=False)

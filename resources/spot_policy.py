@@ -409,7 +409,8 @@ def _after_interruption(
     if ended.queue == "ondemand":
         return Resume("ondemand", f"the machine was lost: {ended.said}")
     most = rules.cost.max_spot_interruptions
-    told = f"spot machine lost for the {_ordinal(unit.interruptions)} time: {ended.said}"
+    said = ended.said.rstrip(".")
+    told = f"spot machine lost for the {_ordinal(unit.interruptions)} time: {said}"
     if may_fall_back(unit, rules, now):
         if unit.interruptions > most:
             return Resume("ondemand", f"{told}; {most} are borne (max_spot_interruptions)")

@@ -1,15 +1,18 @@
 """What an administrator deploys once, so that `cost setup` finds it: here made by plain calls.
 
-A bucket, roles, a security group, a log group, with the names that the house expects. The network
-is the account's default one.
+A bucket, roles, a security group, a log group, with the names that the house expects; and the name
+of a worker's image, since jobs run in this machine's own Python. The network is the account's
+default one.
 """
 
 import json
+from importlib import metadata
 from typing import Any
 
 from resources.aws_clients import AwsClients
 
 EC2_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 TASK_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
 
 
@@ -23,6 +26,7 @@ def prepare_foundation(clients: AwsClients, name: str, region: str) -> None:
     _prepare_bucket(clients.of("s3"), f"{name}-data", region)
     _prepare_roles(clients.of("iam"), name, tags)
     _prepare_network(clients.of("ec2"), name, tags)
+    _prepare_image(clients.of("ecr"), f"{name}-worker")
     logs, group = clients.of("logs"), f"/aws/batch/{name}"
     if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
         logs.create_log_group(logGroupName=group, tags={"Project": name})
@@ -81,6 +85,18 @@ def _prepare_network(ec2: Any, name: str, tags: list[dict[str, str]]) -> None:
             VpcId=subnets[0]["VpcId"],
             TagSpecifications=[{"ResourceType": "security-group", "Tags": tags}],
         )
+
+
+def _prepare_image(ecr: Any, repository: str) -> None:
+    known = [found["repositoryName"] for found in ecr.describe_repositories()["repositories"]]
+    if repository in known:
+        return
+    ecr.create_repository(repositoryName=repository)
+    ecr.put_image(
+        repositoryName=repository,
+        imageManifest=json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "layers": []}),
+        imageTag=metadata.version("odins-ravne"),
+    )
 
 
 def _policy(statements: list[dict[str, Any]]) -> str:
