@@ -102,7 +102,9 @@ def explained(error: ClientError | BotoCoreError, where: str) -> StoreError:
 def denied(operation: str) -> str:
     """What a refused operation lacks."""
     permission = PERMISSIONS.get(operation, f"s3:{operation}")
-    return f"permission denied: the credentials need {permission} here"
+    # Who may not list is told the same of what is not there.
+    missing = ", or there is no such object" if permission == "s3:GetObject" else ""
+    return f"permission denied{missing}: the credentials need {permission} here"
 
 
 def _said_by_s3(error: ClientError) -> str:

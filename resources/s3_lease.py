@@ -112,8 +112,10 @@ class Lease:
             )
 
     def _acquire(self, on_wait: Callable[[], None]) -> None:
-        watched, since = "", 0.0
-        while True:
+        """Make the object if there is none; else look until it may be taken over."""
+        watched, since, told = "", 0.0, False
+        won = self._write(self._holder, 0, IfNoneMatch="*")
+        while not won:
             seen = self._look()
             now = self._clock.now()
             if seen is None:
@@ -121,13 +123,12 @@ class Lease:
             elif seen.is_over() or (seen.etag == watched and now - since >= EXPIRY_SECONDS):
                 won = self._write(self._holder, 0, IfMatch=seen.etag)
             else:
-                won = False
                 if seen.etag != watched:
                     watched, since = seen.etag, now
-                on_wait()
+                if not told:
+                    on_wait()
+                    told = True
                 self._clock.sleep(LOOK_SECONDS)
-            if won:
-                return
 
     def _keep_renewing(self) -> None:
         while not self._taken and not self._clock.sleep(RENEW_SECONDS, self._ended):

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from resources.errors import StoreError
 from resources.object_store import S3_SCHEME, OnListError, StoredObject, is_stores_own
-from resources.s3_errors import DENIED, code_of, denied, explained
+from resources.s3_errors import DENIED, code_of, denied, explained, in_words
 from resources.s3_place import S3Place
 
 PAGE = 1000  # the most that S3 gives at once
@@ -79,6 +79,20 @@ class S3Listing:
                 levels.append((inner, self._entries(inner)))
             elif not is_stores_own(entry.name):
                 yield entry.object
+
+    def holds(self, key: str) -> bool:
+        """Whether the key holds an object.
+
+        By a listing: for who may list no more than a prefix, S3 can answer HeadObject of what is
+        missing with 403, as if it were there and closed.
+
+        Raises:
+            StoreError: S3 cannot be asked.
+        """
+        full_key = self._place.name_of(key)["Key"]
+        with in_words(self._place.url_of(key)):
+            first = self._ask(full_key, MaxKeys=1).get("Contents", ())
+        return any(found["Key"] == full_key for found in first)
 
     def _entries(self, folder: str) -> Iterator[_Entry]:
         """The names in a folder, by code points; those of a file before those of a folder.

@@ -13,7 +13,7 @@ from resources.clock import Clock, system_clock
 from resources.errors import StoreError
 from resources.object_store import LOCK_FILE, NO_SPACE, OnListError, StoredObject, checked_key
 from resources.s3_download import NO_ROOM, S3Download
-from resources.s3_errors import NoSuchObject, in_words
+from resources.s3_errors import in_words
 from resources.s3_lease import Lease
 from resources.s3_listing import S3Listing
 from resources.s3_place import s3_place
@@ -69,19 +69,18 @@ class S3Store:
             yield found.stored()
 
     def exists(self, key: str) -> bool:
-        """See ObjectStore. Without s3:ListBucket, S3 does not tell a missing object from a closed
-        door: that raises StoreError.
-        """
-        return self.head(key) is not None
+        """See ObjectStore."""
+        return self.listing.holds(checked_key(key, self.url))
 
-    def head(self, key: str) -> dict[str, Any] | None:
-        """What S3 says of an object (the answer to HeadObject); None when there is none."""
+    def head(self, key: str) -> dict[str, Any]:
+        """What S3 says of an object that is there (the answer to HeadObject).
+
+        Raises:
+            StoreError: S3 refuses to tell.
+        """
         name = self.place.name_of(checked_key(key, self.url))
-        try:
-            with in_words(self.place.url_of(key)):
-                answer: dict[str, Any] = self.place.client.head_object(**name)
-        except NoSuchObject:
-            return None
+        with in_words(self.place.url_of(key)):
+            answer: dict[str, Any] = self.place.client.head_object(**name)
         return answer
 
     def read_bytes(self, key: str) -> bytes:

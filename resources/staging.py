@@ -270,7 +270,7 @@ class _Copy:
         if there is None or there.size != size:
             return None
         head = self._target.head(there.key)
-        return str(head["ETag"]) if head and head["Metadata"].get(SHA256) == sha256 else None
+        return str(head["ETag"]) if head["Metadata"].get(SHA256) == sha256 else None
 
     def _in_parts(self, key: str, path: Path, content: Content) -> str:
         uploading = self._target.uploading

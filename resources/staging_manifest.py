@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from resources.errors import StoreError
 from resources.object_store import STAGED_FILE
-from resources.s3_errors import NoSuchObject
 from resources.s3_store import S3Store
 
 VERSION = ["odins-ravne-staged", 1]
@@ -51,11 +50,11 @@ class Manifest:
         self._uploads: dict[str, Upload] = {}
         self._changing = Lock()
         self._saving = Lock()
+        if not target.exists(STAGED_FILE):
+            return
         try:
             with target.reading(STAGED_FILE) as path:
                 self._read(path)
-        except NoSuchObject:
-            pass  # the first copy
         except (OSError, EOFError, ValueError, TypeError):
             raise StoreError(
                 f"{target.url}/{STAGED_FILE}: is damaged; delete it, then all files are compared"

@@ -114,6 +114,16 @@ def spoil_request(request: Request, forward: Forward) -> Answer:
     return forward(Request(request.method, request.path, request.headers, body))
 
 
+def hide_missing(request: Request, forward: Forward) -> Answer:
+    """What is not there is forbidden, as S3 says to who may not list the whole bucket."""
+    answer = forward(request)
+    if answer.status != 404:
+        return answer
+    denied = refuse(403, "AccessDenied")(request, forward)
+    assert denied
+    return denied
+
+
 @dataclass
 class _Fault:
     operation: str

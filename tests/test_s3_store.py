@@ -27,6 +27,7 @@ from s3_rig import (
     Request,
     S3Rig,
     drop,
+    hide_missing,
     lose_answer,
     refuse,
     s3,
@@ -90,7 +91,11 @@ def staged_copies(store: S3Store) -> list[Path]:
 @pytest.mark.parametrize(
     ("status", "code", "words"),
     [
-        (403, "AccessDenied", "permission denied: the credentials need s3:GetObject here"),
+        (
+            403,
+            "AccessDenied",
+            "permission denied, or there is no such object: the credentials need s3:GetObject",
+        ),
         (404, "NoSuchBucket", "there is no such bucket; check its name"),
         (404, "NoSuchKey", "there is no such object"),
         (400, "ExpiredToken", "the credentials have expired; log in again"),
@@ -123,7 +128,8 @@ def test_a_refusal_is_one_line_that_says_what_to_do(
         ("UploadPart", "s3:PutObject", lambda store: _write(store, "k", b"x" * 100_000)),
         ("CreateMultipartUpload", "s3:PutObject", lambda store: _write(store, "k", b"x" * 99_999)),
         ("DeleteObject", "s3:DeleteObject", lambda store: store.delete("k")),
-        ("HeadObject", "s3:GetObject", lambda store: store.exists("k")),
+        ("HeadObject", "s3:GetObject", lambda store: store.head("k")),
+        ("ListObjectsV2", "s3:ListBucket", lambda store: store.exists("k")),
         ("ListObjectsV2", "s3:ListBucket", lambda store: list(store.list())),
     ],
 )
@@ -148,6 +154,16 @@ def test_a_bucket_that_is_not_there_is_said(s3: S3Rig) -> None:
     store = S3Store("s3://no-such-bucket/x", s3.clients())
     for work in (lambda: list(store.list()), lambda: store.write_bytes("k", b"")):
         assert "there is no such bucket" in complaint(work)
+
+
+def test_what_is_missing_may_be_forbidden_to_look_at(store: S3Store, s3: S3Rig) -> None:
+    for operation in ("GetObject", "HeadObject"):
+        s3.fail(operation, hide_missing, FOREVER)
+    assert not store.exists("key")
+    with store.exclusive(lambda: pytest.fail("nobody has it")):
+        store.write_bytes("keys", b"1")
+        assert not store.exists("key")
+        assert store.exists("keys")
 
 
 def test_missing_credentials_are_said(
@@ -178,7 +194,7 @@ def test_a_url_that_names_no_place_is_refused(s3: S3Rig, url: str) -> None:
 
 @pytest.mark.parametrize("fault", [refuse(503, "SlowDown"), refuse(500, "InternalError"), drop])
 def test_a_fault_that_passes_is_not_noticed(store: S3Store, s3: S3Rig, fault: Any) -> None:
-    for operation in ("PutObject", "GetObject", "HeadObject", "ListObjectsV2", "DeleteObject"):
+    for operation in ("PutObject", "GetObject", "ListObjectsV2", "DeleteObject"):
         s3.fail(operation, fault)
     store.write_bytes("key", b"data")
     assert store.exists("key")
@@ -461,7 +477,7 @@ def test_a_lease_that_is_old_by_s3s_clock_is_taken_at_once(store: S3Store, s3: S
         headers.append(("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT"))
         return Answer(answer.status, headers, answer.body)
 
-    s3.fail("GetObject", later)
+    s3.fail("GetObject", later, times=2)
     with store.exclusive(lambda: pytest.fail("waits for a holder that is gone")):
         pass
 

@@ -15,6 +15,7 @@ from s3_rig import (
     Request,
     S3Rig,
     drop,
+    hide_missing,
     lose_answer,
     refuse,
     s3,
@@ -101,7 +102,7 @@ def test_nothing_goes_up_twice_and_nothing_is_asked_file_by_file(
     result = staged(card, target)
     assert (result.uploaded, result.present, result.present_bytes) == (0, 50, 350)
     asked = [request.operation for request in s3.requests]
-    assert asked.count("ListObjectsV2") == 4 and len(asked) <= 6
+    assert asked.count("ListObjectsV2") == 5 and len(asked) == 7
     assert s3.asked("PutObject") == [f"footage/cam 1/{STAGED_FILE}"]
 
 
@@ -146,6 +147,16 @@ def test_what_is_gone_from_the_card_stays(card: LocalStore, target: S3Store) -> 
     result = staged(card, target)
     assert (result.present, result.only_in_target) == (1, 1)
     assert set(copies(target)) == {"stays", "z/goes"}
+
+
+def test_a_target_that_hides_what_is_missing_will_do(
+    card: LocalStore, target: S3Store, s3: S3Rig
+) -> None:
+    for operation in ("GetObject", "HeadObject"):
+        s3.fail(operation, hide_missing, times=1000)
+    put(card, "a.jpg")
+    assert staged(card, target).uploaded == 1
+    assert staged(card, target).present == 1
 
 
 def test_only_what_is_wanted_goes_up(card: LocalStore, target: S3Store) -> None:
