@@ -287,6 +287,33 @@ def test_an_invalid_environment_is_explained_in_awss_words(account: Sandbox) -> 
     assert {each.status for each in compute.status().environments} == {"VALID"}
 
 
+def test_an_environment_whose_role_is_gone_is_deleted_when_the_role_is_back(
+    account: Sandbox,
+) -> None:
+    compute, clients = watched(account)
+    compute.setup(1)
+    batch, iam = clients.of("batch"), clients.of("iam")
+    there = batch.describe_compute_environments(computeEnvironments=["ravne-spot"])
+    resources = there["computeEnvironments"][0]["computeResources"]
+    compute.teardown()
+    role = {"RoleName": "by-hand", "AssumeRolePolicyDocument": "{}"}
+    arn = iam.create_role(**role)["Role"]["Arn"]
+    del resources["launchTemplate"]
+    batch.create_compute_environment(
+        computeEnvironmentName="ravne-spot",
+        type="MANAGED",
+        serviceRole=arn,
+        computeResources=resources,
+    )
+    wait_until(account, lambda: compute.status().environments[0].status == "VALID")
+    iam.delete_role(RoleName="by-hand")
+    with pytest.raises(RavneError, match=r"ravne-spot cannot be deleted, it is INVALID: .*by-hand"):
+        compute.teardown()
+    iam.create_role(**role)
+    compute.teardown()
+    assert left_of(account) == []
+
+
 @pytest.mark.parametrize(
     ("types", "said"),
     [
