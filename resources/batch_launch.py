@@ -22,10 +22,12 @@ from resources.batch_pipes import (
     StoreContextInjector,
     StoreMessageReader,
     describe_jobs,
+    find_job,
     submit_parameters,
 )
 from resources.clock import Clock
 from resources.compute_errors import NOT_ALLOWED, NOT_KNOWN, error_code, one_line, was_refused
+from resources.earlier_launches import UNKNOWN_JOB_SECONDS
 from resources.errors import LaunchError, StoreError
 from resources.launch_record import Attempt, LaunchRecord, UnitRecord
 from resources.object_store import ObjectStore
@@ -54,8 +56,6 @@ from resources.step_launcher import OnDecision, OnProgress, StepRequest
 
 # How often jobs are looked at, in seconds: a sweep is one call for each hundred jobs.
 SWEEP_SECONDS = 15.0
-# A job just submitted may be unknown to DescribeJobs for a while.
-UNKNOWN_JOB_SECONDS = 120.0
 # AWS's troubles are borne this long.
 TROUBLE_BORNE_SECONDS = 1800.0
 JOB_VCPUS = 4
@@ -165,7 +165,8 @@ class Launch:
             if attempt is None or attempt.name in self._watched:
                 continue
             if attempt.job_id is None:
-                attempt.job_id = self._find_job(attempt)
+                queue = f"{self.aws.name}-{attempt.queue}"
+                attempt.job_id = find_job(self.clients.of("batch"), queue, attempt.name)
             if attempt.job_id is not None:
                 self._watched[attempt.name] = self._open_session(unit, attempt)
                 self._say(unit, f"taking up job {attempt.name} ({attempt.job_id})")
@@ -174,13 +175,6 @@ class Launch:
             else:
                 continue
             self.record.save(self.store)
-
-    def _find_job(self, attempt: Attempt) -> str | None:
-        queue = f"{self.aws.name}-{attempt.queue}"
-        named = [{"name": "JOB_NAME", "values": [attempt.name]}]
-        found = self.clients.of("batch").list_jobs(jobQueue=queue, filters=named)
-        jobs = found["jobSummaryList"]
-        return str(jobs[0]["jobId"]) if jobs else None
 
     # One look at everything
 

@@ -127,6 +127,13 @@ def describe_jobs(batch: Any, ids: Sequence[str]) -> dict[str, Job]:
     return found
 
 
+def find_job(batch: Any, queue: str, name: str) -> str | None:
+    """The id of the job of this name, if a queue has or lately had one."""
+    named = [{"name": "JOB_NAME", "values": [name]}]
+    jobs = batch.list_jobs(jobQueue=queue, filters=named)["jobSummaryList"]
+    return str(jobs[0]["jobId"]) if jobs else None
+
+
 def console_url(region: str, job_id: str) -> str:
     """Where AWS's console shows a job."""
     return (

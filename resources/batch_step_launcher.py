@@ -12,8 +12,8 @@ from dagster import PipesExecutionResult
 from resources.attempts_table import metadata_of
 from resources.aws_clients import AwsClients
 from resources.batch_launch import Launch
-from resources.batch_pipes import describe_jobs
 from resources.compute_errors import explained
+from resources.earlier_launches import EarlierLaunches
 from resources.errors import UsageError
 from resources.launch_record import (
     FOLDER,
@@ -125,6 +125,7 @@ class _CloudStep:
         self._output = open_store(request.output_url, self._clients)
         self._launches = open_store(f"{request.output_url.rstrip('/')}/{FOLDER}", self._clients)
         self._waiting = False
+        self._remedy = f"ask an administrator to attach the policy {aws.name}-runner"
         self._prices = price_source(self._clients, aws, launcher.kept_at)
         self._offers: tuple[float, list[Offer]] = (float("-inf"), [])
 
@@ -147,8 +148,7 @@ class _CloudStep:
     def _check_queues(self) -> None:
         """Jobs need queues that are set up and open."""
         names = [f"{self._aws.name}-{queue}" for queue in wanted_queues(self._aws)]
-        remedy = f"ask an administrator to attach the policy {self._aws.name}-runner"
-        with explained("launching on AWS Batch", remedy):
+        with explained("launching on AWS Batch", self._remedy):
             found = self._clients.of("batch").describe_job_queues(jobQueues=names)["jobQueues"]
         ready = {
             q["jobQueueName"] for q in found if (q["state"], q["status"]) == ("ENABLED", "VALID")
@@ -202,34 +202,36 @@ class _CloudStep:
     def _record(self, request: StepRequest) -> LaunchRecord:
         """The record of this launch: one that an earlier process left open, or a new one."""
         units = self._launcher.units(self._output, self._profile, request.stages)
-        asked = {
-            "stages": request.stages,
-            "profile": request.profile,
-            "footage": request.footage_url,
-            "output": request.output_url,
-            "units": [(unit.first_path, unit.last_path, unit.frames) for unit in units],
-        }
-        work = identity_of(asked)
+        places = {"footage": request.footage_url, "output": request.output_url}
+        settings = identity_of({"profile": request.profile, **places})
+        cuts = [(unit.first_path, unit.last_path, unit.frames) for unit in units]
+        work = identity_of({"settings": settings, "stages": request.stages, "units": cuts})
         records = all_records(self._launches)
         same = [each for each in records if each.work == work]
-        self._end([each for each in records if each not in same and not each.finished])
+        self._settle([each for each in records if not (each.finished or each in same)], settings)
         for left in same:
             if not left.finished:
                 self._say("taking up a launch that was left unfinished")
                 return left
         # A number of its own: jobs and messages of an earlier launch are not this one's.
-        return LaunchRecord(work, len(same) + 1, self._clock.now(), _unit_records(units))
+        return LaunchRecord(work, settings, len(same) + 1, self._clock.now(), _unit_records(units))
 
-    def _end(self, others: list[LaunchRecord]) -> None:
-        """Launches of this camera for other settings are over: end their jobs."""
-        for other in others:
-            ids = [each.job_id for each in other.attempts if each.active and each.job_id]
-            running = describe_jobs(self._clients.of("batch"), ids)
-            for job_id in running:
-                why = "another launch of this camera, with other settings, took over"
-                self._clients.of("batch").terminate_job(jobId=job_id, reason=why)
-            other.finished = True
-            other.save(self._launches)
+    def _settle(self, others: list[LaunchRecord], settings: str) -> None:
+        """No two launches of a camera run at once.
+
+        A run that was killed while Stages 1 to 3 ran is followed by one that begins with Stage 0:
+        the jobs left running may end, and are this run's as soon as it comes to their stages.
+        """
+        earlier = EarlierLaunches(
+            self._launches, self._clients, self._clock, self._aws.name, self._say
+        )
+        with explained("ending what earlier launches have left", self._remedy):
+            kept = [each for each in others if each.settings == settings]
+            earlier.end(
+                [each for each in others if each not in kept],
+                "another launch of this camera, with other settings, took over",
+            )
+            earlier.wait_for(kept)
 
     def _launch(self, record: LaunchRecord, request: StepRequest) -> Launch:
         pipeline = self._profile.pipeline

@@ -69,10 +69,12 @@ class LaunchRecord:
 
     Args:
         work: what is to be done, see `identity_of`.
+        settings: what its jobs are asked to do it with, whichever stages; see `identity_of`.
         number: of the launch among those for the same work, from 1.
     """
 
     work: str
+    settings: str
     number: int
     began_at: float
     units: list[UnitRecord]
@@ -94,7 +96,7 @@ class LaunchRecord:
 
 
 def identity_of(asked: Mapping[str, Any]) -> str:
-    """The name of a launch's work: the same for the same work."""
+    """The name of a launch's work or settings: the same for the same."""
     text = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -190,6 +190,21 @@ def test_an_orchestrator_that_dies_around_submit_job_leaves_no_job_twice(
     assert len(cloud.submitted(camera)) == 2
 
 
+def test_a_run_that_begins_anew_lets_the_later_stages_of_a_killed_one_end_and_uses_them(
+    cloud: Cloud, card: Path, local: Path
+) -> None:
+    camera = cloud.camera(card)
+    assert cloud.start(camera, "after", "SubmitJob", "2").end() == -signal.SIGKILL
+    [left] = cloud.live_jobs()
+    ran = cloud.run(camera, ALL_STAGES)
+    assert ran.success, ran.error
+    assert ran.said(
+        f"waiting for the end of what an earlier run has left running: {left['jobName']}"
+    )
+    assert_same_results(cloud, camera, local)
+    assert len(cloud.submitted(camera)) == 3  # Stage 0 twice, the others once
+
+
 def test_a_launch_that_dies_before_its_job_is_not_taken_for_an_earlier_one_of_the_same_work(
     cloud: Cloud, card: Path, tmp_path: Path
 ) -> None:
