@@ -182,11 +182,11 @@ class _CloudStep:
             open_store(request.footage_url),
             S3Store(url, self._clients, clock=self._clock),
             self._tell_staged,
-            Event(),
+            Event(),  # an interrupt is raised here, in this thread, and ends the copy
             self._launcher.is_media,
         )
         for failure in staged.failures:
-            self._context.log.warning(f"not copied: {failure}")
+            self._context.log.warning(f"{failure.key}: not copied: {failure.reason}")
         self._context.log.info(
             f"copied {staged.uploaded} files ({staged.uploaded_bytes / 1e6:.1f} MB), "
             f"{staged.present} were there"
