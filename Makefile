@@ -8,12 +8,16 @@ export DAGSTER_HOME ?= $(CURDIR)/.munin/dagster
 # Footage for `make demo`; without it, samples that an installed package ships.
 FOOTAGE ?=
 DEMO := .munin/demo
+# The sandbox's demo has an instance of its own, and the port that profile sandbox names.
+SANDBOX := .munin/sandbox
+SANDBOX_PORT := 4599
 
-.PHONY: help demo test ui lint clean
+.PHONY: help demo sandbox-demo test ui lint clean
 
 help:
 	@echo "make demo                 install what is needed and run the pipeline on sample footage"
 	@echo "make demo FOOTAGE=folder  the same on your own footage"
+	@echo "make sandbox-demo         two cameras on an AWS of this machine: spot is lost, capacity is short"
 	@echo "make ui                   open the Dagster UI on the same instance"
 	@echo "make test                 install what is needed and run all tests"
 	@echo "make lint                 formatting, lint and types"
@@ -31,7 +35,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.test: pyproject.toml constraints.txt requirements-demo.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-demo.txt
-	@touch $@ $(VENV)/.installed $(VENV)/.demo
+	@touch $@ $(VENV)/.installed $(VENV)/.demo $(VENV)/.sandbox
+
+$(VENV)/.sandbox: pyproject.toml | $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --editable '.[sandbox]'
+	@touch $@
 
 # The sample pictures come with scikit-image; its own needs are not ours.
 $(VENV)/.demo: requirements-demo.txt | $(VENV)/.installed
@@ -48,6 +56,9 @@ demo: $(VENV)/.installed
 endif
 	@echo
 	@echo "'make ui' shows the run and its assets in the Dagster UI."
+
+sandbox-demo: $(VENV)/.sandbox
+	@$(BIN)/python tools/sandbox_demo.py $(SANDBOX) $(SANDBOX_PORT)
 
 ui: $(VENV)/.installed
 	@$(BIN)/munin --profile local ui
