@@ -24,6 +24,7 @@ ENDED = ("SUCCEEDED", "FAILED")
 # A change takes AWS from seconds to minutes; an environment that still has machines the longest.
 POLL_SECONDS = (2.0, 20.0)  # the first pause and the longest
 PATIENCE_SECONDS = 1800.0
+TELL_SECONDS = 30.0
 
 OnStep = Callable[[str], None]
 
@@ -98,8 +99,9 @@ class Parts:
 class Waiting:
     """Waits for AWS to finish changing something."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, on_step: OnStep) -> None:
         self._clock = clock
+        self._on_step = on_step
 
     def until(self, what: str, look: Callable[[], str | None]) -> None:
         """Look again and again, at growing intervals, until there is nothing to wait for.
@@ -112,9 +114,14 @@ class Waiting:
             RavneError: it is still in the way after half an hour.
         """
         pause, longest = POLL_SECONDS
-        deadline = self._clock.now() + PATIENCE_SECONDS
+        began = self._clock.now()
+        tell_at = began + TELL_SECONDS
         while (reason := look()) is not None:
-            if self._clock.now() >= deadline:
+            now = self._clock.now()
+            if now >= tell_at:
+                self._on_step(f"waiting for {what}: {reason}")
+                tell_at = now + TELL_SECONDS
+            if now >= began + PATIENCE_SECONDS:
                 minutes = int(PATIENCE_SECONDS / 60)
                 raise RavneError(
                     f"waited {minutes} minutes for {what}: {reason}; run the same command again "

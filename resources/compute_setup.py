@@ -30,7 +30,7 @@ class Setup:
         self._batch, self._ec2 = clients.of("batch"), clients.of("ec2")
         self._parts = Parts(clients, Names(name))
         self._clock = clients.clock
-        self._waiting = Waiting(clients.clock)
+        self._waiting = Waiting(clients.clock, on_step)
         self._on_step = on_step
         self._changes = 0
 

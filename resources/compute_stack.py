@@ -50,7 +50,7 @@ class Stack:
     def __init__(self, clients: AwsClients, name: str, on_step: OnStep) -> None:
         self._clients = clients
         self._client = clients.of("cloudformation")
-        self._waiting = Waiting(clients.clock)
+        self._waiting = Waiting(clients.clock, on_step)
         self._name = name
         self._on_step = on_step
 

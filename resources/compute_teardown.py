@@ -23,7 +23,7 @@ class Teardown:
     def __init__(self, clients: AwsClients, name: str, on_step: OnStep) -> None:
         self._batch, self._ec2 = clients.of("batch"), clients.of("ec2")
         self._parts = Parts(clients, Names(name))
-        self._waiting = Waiting(clients.clock)
+        self._waiting = Waiting(clients.clock, on_step)
         self._on_step = on_step
 
     def everything(self, force: bool) -> None:

@@ -22,6 +22,14 @@ class SharedClients(AwsClients):
     _session = SESSION
 
 
+class Changes(list[str]):
+    """Is told steps, and keeps those that are changes."""
+
+    def __call__(self, step: str) -> None:
+        if not step.startswith(("waiting for ", "the image ")):
+            self.append(step)
+
+
 class Killed(BaseException):
     """The process ends here: nothing catches this."""
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 from compute_rig import (
+    Changes,
     Killed,
     SharedClients,
     aws_of,
@@ -62,9 +63,9 @@ def revision_of(clients: SharedClients) -> int:
 
 def test_setting_up_tells_each_change_and_again_changes_nothing(account: Sandbox) -> None:
     compute, clients = watched(account)
-    steps: list[str] = []
-    assert compute.setup(10, True, steps.append) == 7
-    assert steps[1:] == [
+    steps = Changes()
+    assert compute.setup(10, True, steps) == 7
+    assert steps == [
         "launch template ravne-worker: created",
         "environment ravne-spot: created, 0 to 40 vCPUs",
         "environment ravne-ondemand: created, 0 to 40 vCPUs",
@@ -81,10 +82,10 @@ def test_setting_up_tells_each_change_and_again_changes_nothing(account: Sandbox
 def test_what_the_profile_changes_is_changed_in_place_and_nothing_else(account: Sandbox) -> None:
     watched(account)[0].setup(10)
     compute, clients = watched(account, bid_percentage=90, instance_types=["g5.xlarge"])
-    steps: list[str] = []
-    compute.setup(10, on_step=steps.append)
+    steps = Changes()
+    compute.setup(10, on_step=steps)
     assert clients.changes == ["UpdateComputeEnvironment"] * 2
-    assert steps[1:] == [
+    assert steps == [
         "environment ravne-spot: changed bidPercentage, instanceTypes",
         "environment ravne-ondemand: changed instanceTypes",
     ]
@@ -116,9 +117,9 @@ def test_what_somebody_changed_by_hand_is_put_back(account: Sandbox) -> None:
         containerProperties={"image": "x", "resourceRequirements": [
             {"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "128"}]},
     )  # fmt: skip
-    steps: list[str] = []
-    compute.setup(10, on_step=steps.append)
-    assert steps[1:] == [
+    steps = Changes()
+    compute.setup(10, on_step=steps)
+    assert steps == [
         "queue ravne-spot: changed priority, state",
         f"job definition ravne-worker: revision {revision_of(clients)}",
     ]
@@ -180,8 +181,8 @@ def test_tearing_down_leaves_data_roles_and_logs_alone(account: Sandbox) -> None
 
 def test_tearing_down_nothing_is_no_error(account: Sandbox) -> None:
     compute, clients = watched(account)
-    steps: list[str] = []
-    compute.teardown(on_step=steps.append)
+    steps = Changes()
+    compute.teardown(on_step=steps)
     assert steps == [] and clients.changes == []
 
 
