@@ -47,6 +47,9 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
+# The jobs that end with visits to show.
+MAKE_VISITS = {"camera", "stage3"}
+
 models_app = typer.Typer(help="The models that look at footage.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.add_typer(cost_app, name="cost")
@@ -300,7 +303,7 @@ class _Job:
             name = str(find_profile(self.choice.name).absolute())
             runs = CameraRuns(self.name, name, self.overrides, tags or {}, at_once, watcher)
             ended = _Ended(runs.run(cameras), runs.interrupted)
-        _show_results(ended.succeeded, self.profile, visits=self.name != "stage1")
+        _show_results(ended.succeeded, self.profile, visits=self.name in MAKE_VISITS)
         return ended
 
 

@@ -86,7 +86,7 @@ class Munin:
         except subprocess.TimeoutExpired:
             process.kill()
             raise
-        assert "Traceback" not in out + err
+        assert "Traceback" not in out + err, out + err
         return Ended(process.returncode, out, err)
 
     @contextmanager
