@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import dagster as dg
 import pytest
 from botocore.config import Config
 from compute_rig import (
@@ -420,6 +421,26 @@ def test_the_resource_is_configured_as_a_profile_is() -> None:
         name="own", compute=Compute(max_vcpus=8, instance_types=("g6.xlarge",))
     )
     assert markets(made.aws()) == ("spot", "ondemand")
+
+
+@dg.op
+def prepare(compute: ComputeEnvironmentResource) -> int:
+    return compute.open().setup(job_count=2)
+
+
+@dg.job
+def prepare_compute() -> None:
+    prepare()
+
+
+def test_the_resource_sets_compute_up_from_within_a_run(account: Sandbox) -> None:
+    compute = ComputeEnvironmentResource(
+        endpoint_url=account.endpoint_url, clock_url=account.clock_url
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = prepare_compute.execute_in_process(instance=instance, resources={"compute": compute})
+    assert done.output_for_node("prepare") == 7
+    assert len(left_of(account)) == 7
 
 
 def cost(sandbox: Sandbox, folder: Path, *arguments: str) -> Any:
