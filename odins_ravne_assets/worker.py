@@ -29,7 +29,7 @@ class PipesReporter:
     def __init__(self, pipes: PipesContext) -> None:
         self._pipes = pipes
         self._told = 0.0
-        self._stage = ""
+        self._news = ("", False)
 
     def info(self, message: str) -> None:
         self._pipes.log.info(message)
@@ -40,8 +40,11 @@ class PipesReporter:
     def progress(self, progress: StageProgress) -> None:
         now = monotonic()
         last = progress.done == progress.total
-        if last or progress.stage != self._stage or now - self._told >= TELL_PROGRESS_EVERY:
-            self._told, self._stage = now, progress.stage
+        # The first medium of a stage is told at once too: should this worker die of the next one,
+        # the launcher must know that it did something.
+        news = (progress.stage, progress.done > 0)
+        if last or news != self._news or now - self._told >= TELL_PROGRESS_EVERY:
+            self._told, self._news = now, news
             self._pipes.report_custom_message({"progress": progress._asdict()})
 
 

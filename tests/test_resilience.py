@@ -1,5 +1,6 @@
 """However a run ends, the next one goes on from there: nothing is lost, nothing is done twice."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -374,6 +375,34 @@ def test_a_run_waits_for_another_one_of_its_camera_and_can_be_stopped_meanwhile(
         command.send_signal(signal.SIGINT)
         assert munin.end(command).code == 130
         assert time.monotonic() - started < 10
+    assert_no_process_is_left(munin)
+
+
+def test_a_second_ctrl_c_ends_the_command_at_once(munin: Munin, card: Path) -> None:
+    command = munin.start("batch", card, munin.folder / "impatient", "--camera", "impatient")
+    wait_until(
+        lambda: any(line.startswith("Started execution") for line in log(munin, "impatient"))
+    )
+    command.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    command.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    assert munin.end(command).code == 130
+    assert time.monotonic() - started < 5
+    assert_no_process_is_left(munin)
+
+
+def test_a_run_ends_with_its_command_also_where_a_shell_has_it_ignore_interrupts(
+    munin: Munin, card: Path
+) -> None:
+    def ignore_interrupts() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    in_background = dataclasses.replace(munin, before_start=ignore_interrupts)
+    command = in_background.start("batch", card, munin.folder / "behind", "--camera", "behind")
+    wait_until(lambda: any(line.startswith("Started execution") for line in log(munin, "behind")))
+    command.kill()
+    munin.end(command)
     assert_no_process_is_left(munin)
 
 
