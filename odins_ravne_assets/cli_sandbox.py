@@ -138,6 +138,41 @@ def capacity(
     out.print(f"Machines that EC2 has to give, {market}: {limit}.")
 
 
+@app.command()
+def drill(
+    footage: Annotated[
+        Path,
+        typer.Argument(
+            exists=True, file_okay=False, resolve_path=True, help="A camera's; a few media do."
+        ),
+    ],
+    interruptions: Annotated[int, typer.Option(min=0, help="Spot machines to take away.")] = 200,
+    kills: Annotated[int, typer.Option(min=0, help="Orchestrators to kill.")] = 20,
+    per_run: Annotated[int, typer.Option(min=1, help="Most interruptions of one run.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
+) -> None:
+    """Take machines away in all moments of runs, kill orchestrators, and look what is lost.
+
+    In a sandbox of its own. Fails when anything is lost, done twice or left behind.
+    """
+    _refuse_without_moto()
+    from odins_ravne_assets.drill import drill as run_drill
+
+    drilled = run_drill(footage, interruptions, kills, per_run, seed, out.print)
+    for moment, times in sorted(drilled.hit.items()):
+        out.print(f"  {times:4d} machines taken {moment}")
+    wasted = drilled.usd - drilled.usd_undisturbed
+    out.print(
+        f"{drilled.hit.total()} interruptions and {drilled.killed} killed orchestrators in "
+        f"{drilled.runs} runs: results as of undisturbed ones, nothing twice, no job left.\n"
+        f"Bill ${drilled.usd:.4f}; undisturbed ${drilled.usd_undisturbed:.4f}; wasted "
+        f"${wasted:.4f}. EC2 took back {drilled.lost_seconds / 3600:.1f} machine-hours (on demand "
+        f"${drilled.usd_lost_on_demand:.4f}), and charges nothing for first hours that it breaks "
+        "off.",
+        soft_wrap=True,
+    )
+
+
 def _print_jobs(jobs: list[Facts]) -> None:
     counts = Counter(job["status"] for job in jobs)
     told = ", ".join(f"{count} {state}" for state, count in counts.items())
@@ -197,10 +232,7 @@ def _log_file() -> Path:
 
 def _start(port: int, scale: float, seed: int, name: str) -> Facts:
     """Start the process, wait until it answers, and write down where."""
-    if importlib.util.find_spec("moto") is None:
-        raise UsageError(
-            "sandbox: moto is missing; install the extra, pip install 'odins-ravne[sandbox]'"
-        )
+    _refuse_without_moto()
     prepare_home()
     options = {"port": port, "scale": scale, "seed": seed, "name": name}
     words = [f"--{option}={value}" for option, value in options.items()]
@@ -226,6 +258,13 @@ def _start(port: int, scale: float, seed: int, name: str) -> Facts:
     process.wait()
     last = _log_file().read_text("utf-8", "replace").strip().rpartition("\n")[2]
     raise LaunchError(f"sandbox: did not start on port {port} ({last}); see {_log_file()}")
+
+
+def _refuse_without_moto() -> None:
+    if importlib.util.find_spec("moto") is None:
+        raise UsageError(
+            "sandbox: moto is missing; install the extra, pip install 'odins-ravne[sandbox]'"
+        )
 
 
 def _running() -> Facts | None:
