@@ -15,6 +15,7 @@ from cloud_rig import (
     DEMO,
     STAGES_1_TO_3,
     Cloud,
+    copy,
     eventually,
     run_here,
     tables_of,
@@ -24,8 +25,11 @@ from conftest import write_picture
 
 from odins_ravne_assets.cameras import Camera
 from resources import aws_clients, work_units
+from resources.compute_environment import ComputeEnvironment
+from resources.compute_stack import deploy_foundation
+from resources.object_store import LocalStore
 from resources.run_settings import RunSettings
-from resources.sandbox.config import CREDENTIALS
+from resources.sandbox.config import ACCOUNT, CREDENTIALS
 from resources.sandbox.sandbox import Sandbox
 from resources.step_launcher import LocalStepLauncher
 
@@ -376,3 +380,43 @@ def test_without_queues_the_run_says_what_to_do(cloud: Cloud, card: Path) -> Non
         "the queues other-spot-high, other-spot, other-ondemand are not set up; run munin cost "
         "setup --job-count N first"
     )
+
+
+@pytest.fixture
+def guarded(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Cloud, str, dict[str, str]]]:
+    """The shipped foundation with its policies enforced, and a person who may run cameras.
+
+    Gives the account, the bucket's URL and what the profile says of it.
+    """
+    named = {"cloud__aws__name": "shipped"}
+    aws = cloud.aws_of({"cloud.aws.name": "shipped"})
+    deploy_foundation(aws, lambda _: None)
+    ComputeEnvironment(aws).setup(1)
+    iam = cloud.clients.of("iam")
+    iam.create_user(UserName="runner")
+    runner = f"arn:aws:iam::{ACCOUNT}:policy/shipped-runner"
+    iam.attach_user_policy(UserName="runner", PolicyArn=runner)
+    key = iam.create_access_key(UserName="runner")["AccessKey"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    cloud.sandbox.enforce_policies(True)
+    yield cloud, f"s3://shipped-data-{ACCOUNT}", named
+    cloud.sandbox.enforce_policies(False)
+
+
+def test_the_shipped_policies_are_enough_for_a_whole_run_and_for_no_other_place(
+    guarded: tuple[Cloud, str, dict[str, str]], card: Path, local: Path
+) -> None:
+    cloud, bucket, named = guarded
+    camera = Camera(CAMERA, f"{bucket}/footage/card", f"{bucket}/results/card")
+    copy(LocalStore(card), cloud.store(camera.footage_url))
+    ran = cloud.run(camera, ALL_STAGES, **named)
+    assert ran.success, ran.error
+    assert_same_results(cloud, camera, local)
+    elsewhere = Camera(CAMERA, camera.footage_url, f"{bucket}/elsewhere/card")
+    refused = cloud.run(elsewhere, ALL_STAGES, **named)
+    assert not refused.success
+    assert f"{bucket}/elsewhere/card" in refused.error
+    assert "\n" not in refused.error
