@@ -8,10 +8,14 @@ from resources.batch_pipes import console_url
 from resources.clock import Clock
 from resources.launch_record import Attempt, LaunchRecord
 
-HEAD = (
-    "| attempt | queue | machine | minutes | end | why it was submitted |\n"
-    "|---|---|---|---|---|---|\n"
-)
+COLUMNS = {
+    "attempt": "int",
+    "queue": "string",
+    "machine": "string",
+    "minutes": "float",
+    "end": "string",
+    "why it was submitted": "string",
+}
 
 
 def metadata_of(record: LaunchRecord, region: str, clock: Clock) -> dict[str, Any]:
@@ -31,20 +35,25 @@ def metadata_of(record: LaunchRecord, region: str, clock: Clock) -> dict[str, An
         "compute/queue_seconds": round(waited, 1),
         "compute/gpu_seconds": round(worked, 1),
         "compute/units": len(record.units),
-        "launch/attempts": dg.MetadataValue.md(HEAD + "\n".join(rows)),
+        "launch/attempts": _table(rows),
     }
     if jobs:
         metadata["launch/last_job"] = dg.MetadataValue.url(console_url(region, jobs[-1]))
     return metadata
 
 
-def _attempt_row(number: int, attempt: Attempt) -> str:
+def _table(rows: list[list[Any]]) -> dg.TableMetadataValue:
+    records = [dg.TableRecord(dict(zip(COLUMNS, row, strict=True))) for row in rows]
+    columns = [dg.TableColumn(name, kind) for name, kind in COLUMNS.items()]
+    return dg.MetadataValue.table(records, dg.TableSchema(columns))
+
+
+def _attempt_row(number: int, attempt: Attempt) -> list[Any]:
     host = attempt.host
     machine = f"{host.get('instance_type', '')} {host.get('zone', '')}".strip() or "none"
     minutes = (
-        f"{(attempt.ended_at - attempt.started_at) / 60:.1f}"
+        round((attempt.ended_at - attempt.started_at) / 60, 1)
         if attempt.started_at and attempt.ended_at
-        else ""
+        else None
     )
-    cells = [str(number), attempt.queue, machine, minutes, attempt.end or "", attempt.reason]
-    return "| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |"
+    return [number, attempt.queue, machine, minutes, attempt.end or "", attempt.reason]

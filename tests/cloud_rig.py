@@ -59,6 +59,11 @@ class Ran:
     def said(self, text: str) -> bool:
         return any(text in line for line in self.log)
 
+    @property
+    def attempts_told(self) -> list[dict[str, Any]]:
+        """The table of attempts in the metadata."""
+        return [record.data for record in self.metadata["launch/attempts"].records]
+
 
 class Cloud:
     """The account. One at a time in a process."""

@@ -105,7 +105,8 @@ def test_a_camera_on_s3_ends_with_the_tables_of_the_same_footage_run_on_this_mac
     assert ran.success, ran.error
     assert_same_results(cloud, camera, local)
     assert ran.metadata["compute/attempts"] == 1
-    assert "| 1 | spot | g4dn.xlarge" in ran.metadata["launch/attempts"]
+    (attempt,) = ran.attempts_told
+    assert attempt["queue"] == "spot" and attempt["machine"].startswith("g4dn.xlarge ")
 
 
 @pytest.mark.parametrize("notice", [True, False])
@@ -121,8 +122,8 @@ def test_work_whose_spot_machine_is_taken_goes_on_on_spot_and_nothing_is_done_tw
     assert (first.end, second.end) == ("interrupted", "done")
     assert (first.queue, second.queue) == ("spot", "spot")
     assert second.reason.startswith(SPOT_LOST)
-    assert "| 2 | spot | g4dn.xlarge" in ran.metadata["launch/attempts"]
-    assert SPOT_LOST in ran.metadata["launch/attempts"]
+    assert [told["queue"] for told in ran.attempts_told] == ["spot", "spot"]
+    assert ran.attempts_told[1]["why it was submitted"].startswith(SPOT_LOST)
     assert ran.metadata["compute/interruptions"] == 1
     assert ran.said(SPOT_LOST)
 
