@@ -22,6 +22,14 @@ class Engine(Protocol):
         """The network's outputs, in its own order, for images [N, 3, H, W] of `to_input`."""
 
 
+def engine_for(asked: Literal["auto"] | EngineKind) -> EngineKind:
+    """The engine that is meant: `auto` is the best that this version has for the machine.
+
+    Until the TensorRT engine is there, that is onnxruntime everywhere, on GPU machines too.
+    """
+    return "onnxruntime" if asked == "auto" else asked
+
+
 def open_engine(manifest: ModelManifest, kind: EngineKind, threads: int | None = None) -> Engine:
     """Verify a model's files and load it.
 

@@ -139,8 +139,10 @@ class Stage1(_Section):
     decode_timeout: Annotated[float, Field(gt=0)] = Field(
         60.0, description="Seconds without a frame after which a medium counts as hung."
     )
-    engine: Literal["onnxruntime", "tensorrt"] = Field(
-        "onnxruntime", description="What runs the models: the CPU, or TensorRT on a GPU."
+    engine: Literal["auto", "onnxruntime", "tensorrt"] = Field(
+        "auto",
+        description="What runs the models: onnxruntime on the CPU, tensorrt on a GPU, or what suits "
+        "the machine best of what this version has.",
     )
     threads: PositiveInt | None = Field(
         None, description="CPU threads of the engine; empty takes one per core."

@@ -12,7 +12,7 @@ from time import monotonic
 
 import polars as pl
 
-from gpu_kernels.engine import open_engine
+from gpu_kernels.engine import engine_for, open_engine
 from gpu_kernels.manifest import load_manifest, model_hash, verify
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.hugin.stage3 import OBSERVATIONS, run_stage3
@@ -286,7 +286,9 @@ class Step:
     def _load(self, name: str) -> LoadedModel:
         settings = self.profile.pipeline.stage1
         manifest = load_manifest(name)
-        return LoadedModel(manifest, open_engine(manifest, settings.engine, settings.threads))
+        return LoadedModel(
+            manifest, open_engine(manifest, engine_for(settings.engine), settings.threads)
+        )
 
     def _usable_media(self) -> Iterator[Medium]:
         """The media that Stage 0 could read, each content once, in order of path."""
@@ -371,7 +373,7 @@ class Step:
         depends_on = {
             "version": STAGE1_VERSION,
             "models": [model_hash(load_manifest(name)) for name in names if name],
-            "engine": stage1.engine,
+            "engine": engine_for(stage1.engine),
             "conf_threshold": stage1.conf_threshold,
             "sampling": stage1.sampling,
             "motion_gate": stage1.motion_gate,
