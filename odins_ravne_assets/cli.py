@@ -19,6 +19,7 @@ from odins_ravne_assets.cli_sandbox import app as sandbox_app
 from odins_ravne_assets.compute_around import compute_around
 from odins_ravne_assets.costs_shown import print_costs
 from odins_ravne_assets.home import catalog_folder, prepare_home
+from odins_ravne_assets.machines_changed import change_machines
 from odins_ravne_assets.results_here import copy_stage3, stage3_folder
 from odins_ravne_assets.sandbox_reached import require_sandbox
 from odins_ravne_assets.terminal import (
@@ -177,6 +178,8 @@ def batch(
         cameras,
         job.profile,
     )
+    if job.profile.cloud and (spot_bid_percentage or max_vcpus):
+        change_machines(job.profile.cloud.aws, max_vcpus, say)
     began_at = _clock(job.profile).now()
     with ExitStack() as stack:
         if with_compute and job.profile.cloud:

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from odins_ravne_assets.sandbox_reached import require_sandbox
-from odins_ravne_assets.terminal import err, out
+from odins_ravne_assets.terminal import out, say
 from resources.errors import UsageError
 from resources.profile import Aws, load_profile
 
@@ -33,7 +33,7 @@ def setup(
     aws = _cloud(context, "setup")
     from resources.compute_environment import ComputeEnvironment
 
-    changes = ComputeEnvironment(aws).setup(job_count, gpu_required, _say)
+    changes = ComputeEnvironment(aws).setup(job_count, gpu_required, say)
     out.print("Ready for jobs." if changes else "Ready for jobs; nothing had to be changed.")
 
 
@@ -70,7 +70,7 @@ def teardown(
     aws = _cloud(context, "teardown")
     from resources.compute_environment import ComputeEnvironment
 
-    ComputeEnvironment(aws).teardown(force, _say)
+    ComputeEnvironment(aws).teardown(force, say)
     out.print(f"Nothing of {aws.name} runs or waits any more; data and roles are as they were.")
 
 
@@ -91,7 +91,7 @@ def foundation(context: typer.Context, deploy: Deploy = False) -> None:
     if not deploy:
         print(template("foundation"), end="")
         return
-    deploy_foundation(aws, _say)
+    deploy_foundation(aws, say)
     out.print(
         "Costs are told apart by the tag Project; activate it, a day after the first job, with\n"
         "aws ce update-cost-allocation-tags-status --cost-allocation-tags-status "
@@ -118,7 +118,7 @@ def budget(
         return
     if monthly_usd is None or email is None:
         raise UsageError("cost budget --deploy needs --monthly-usd and --email")
-    deploy_budget(aws, monthly_usd, email, _say)
+    deploy_budget(aws, monthly_usd, email, say)
 
 
 def _cloud(context: typer.Context, command: str) -> Aws:
@@ -131,7 +131,3 @@ def _cloud(context: typer.Context, command: str) -> Aws:
         )
     require_sandbox(profile)
     return profile.cloud.aws
-
-
-def _say(step: str) -> None:
-    err.print(step, soft_wrap=True, markup=False)

@@ -144,6 +144,11 @@ class ProgressBars:
         self._stopping = True
 
 
+def say(step: str) -> None:
+    """One line on what is being done."""
+    err.print(step, soft_wrap=True, markup=False)
+
+
 def print_error(message: str) -> None:
     """One line for the user."""
     err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)

@@ -141,8 +141,8 @@ class Stage1(_Section):
     )
     engine: Literal["auto", "onnxruntime", "tensorrt"] = Field(
         "auto",
-        description="What runs the models: onnxruntime on the CPU, tensorrt on a GPU, or what suits "
-        "the machine best of what this version has.",
+        description="What runs the models: onnxruntime on the CPU, tensorrt on a GPU, or auto, the "
+        "best that this version has for the machine.",
     )
     threads: PositiveInt | None = Field(
         None, description="CPU threads of the engine; empty takes one per core."
