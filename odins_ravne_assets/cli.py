@@ -28,6 +28,7 @@ from odins_ravne_assets.terminal import (
     print_error,
     print_unused_media,
     print_visits,
+    say,
 )
 from odins_ravne_assets.which_cameras import (
     camera_of_results,
@@ -178,12 +179,12 @@ def batch(
         cameras,
         job.profile,
     )
-    if job.profile.cloud and (spot_bid_percentage or max_vcpus):
-        change_machines(job.profile.cloud.aws, max_vcpus, say)
     began_at = _clock(job.profile).now()
     with ExitStack() as stack:
         if with_compute and job.profile.cloud:
             stack.enter_context(compute_around(job.profile.cloud.aws, len(chosen)))
+        elif job.profile.cloud and (spot_bid_percentage or max_vcpus):
+            change_machines(job.profile.cloud.aws, max_vcpus, say)
         ended = job.run(chosen, {PRIORITY_TAG: priority} if priority else {})
     if download_stage3 or local_output:
         _copy_stage3(ended.succeeded, job.profile, local_path(local_output or "results"))
