@@ -22,9 +22,10 @@ import polars as pl
 from odins_ravne_assets.cameras import Camera, CameraCatalog
 from odins_ravne_assets.drill_strikes import Strikes
 from odins_ravne_assets.home import DAGSTER_YAML
+from odins_ravne_assets.munin.media_files import kind_by_name
 from resources.aws_clients import AwsClients
 from resources.compute_environment import ComputeEnvironment
-from resources.errors import LaunchError
+from resources.errors import LaunchError, UsageError
 from resources.object_store import LocalStore, ObjectStore, open_store
 from resources.profile import load_profile
 from resources.sandbox.bill import BillLine
@@ -167,8 +168,11 @@ def drill(
         tell: is told of each run.
 
     Raises:
+        UsageError: there are no media.
         LaunchError: something was lost, done twice or left behind.
     """
+    if not any(kind_by_name(stored.key) for stored in LocalStore(card).list()):
+        raise UsageError(f"FOOTAGE {card}: holds no pictures or videos")
     os.environ.update(CREDENTIALS)
     with tempfile.TemporaryDirectory(prefix="munin-drill-") as folder, Sandbox(CONFIG) as sandbox:
         rig = Drill(sandbox, card, Path(folder))

@@ -29,7 +29,8 @@ MOMENTS = (
 IN_STAGE_1 = ("in Stage 1", "with a notice", "within the notice")
 AFTER_STAGE_1 = ("in Stage 2", "while writing")
 FOOTAGE, MEDIA_TABLE, DETECTIONS = "/footage/", "/tables/media.parquet", "/tables/detections"
-WRITTEN = ("/journal/stage1/", "/journal/stage2/", "/tables/", "/stage3/", "/launches/")
+STAGE1_JOURNAL = "/journal/stage1/"
+WRITTEN = (STAGE1_JOURNAL, "/journal/stage2/", "/tables/", "/stage3/", "/launches/")
 # Requests of an orchestrator for a run that nothing comes across, roughly.
 ORCHESTRATOR_REQUESTS = 80
 # Real seconds: of Stage 2 in a run of a few media, of a look at machines, and how long a worker
@@ -114,7 +115,7 @@ class Strikes:
 
     def _arm(self, moment: str) -> _Armed:
         pick = self._random
-        return _Armed(moment, pick.randint(0, 4), pick.choice(WRITTEN), pick.random())
+        return _Armed(moment, pick.randint(0, 2), pick.choice(WRITTEN), pick.random())
 
     def _see(self, written: str) -> None:
         """What is written tells how far a run is. A moment that it has passed comes in another."""
@@ -123,7 +124,8 @@ class Strikes:
         if MEDIA_TABLE in written:
             self._media_known = True
             instead = IN_STAGE_1 if moment == "in Stage 0" else ()
-        if DETECTIONS in written and moment in IN_STAGE_1:
+        at_stage_1 = moment == "while writing" and self._armed.written == STAGE1_JOURNAL
+        if DETECTIONS in written and (moment in IN_STAGE_1 or at_stage_1):
             instead = AFTER_STAGE_1
         if instead:
             self._missed.append(moment)

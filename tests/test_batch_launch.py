@@ -24,12 +24,13 @@ from command_line import journalled, results
 from conftest import write_picture
 
 from odins_ravne_assets.cameras import Camera
-from resources import aws_clients, work_units
+from resources import aws_clients, spot_policy, work_units
 from resources.compute_environment import ComputeEnvironment
 from resources.compute_stack import deploy_foundation
 from resources.object_store import LocalStore
 from resources.run_settings import RunSettings
 from resources.sandbox.config import ACCOUNT, CREDENTIALS
+from resources.sandbox.protocol import AwsRequest
 from resources.sandbox.sandbox import Sandbox
 from resources.step_launcher import LocalStepLauncher
 
@@ -372,6 +373,26 @@ def test_a_worker_that_is_killed_is_started_again(cloud: Cloud, card: Path, loca
     first, second = cloud.unit(camera).attempts
     assert (first.end, first.queue, second.queue) == ("out of memory", "spot", "spot")
     assert ran.said("the worker ended: out of memory")
+
+
+def test_a_worker_that_always_dies_fails_the_run_in_the_end_and_buys_nothing(
+    cloud: Cloud, card: Path, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spot_policy, "MOST_FRUITLESS_DEATHS", 2)
+    camera = cloud.camera(card, local)
+
+    def kill(request: AwsRequest) -> None:
+        if request.method == "GET" and "/footage/" in request.path:
+            for job in cloud.live_jobs():
+                if job["pid"] is not None:
+                    os.kill(job["pid"], signal.SIGKILL)
+
+    monkeypatch.setattr(cloud.sandbox, "on_request", kill)
+    ran = cloud.run(camera)
+    assert not ran.success
+    assert "the worker ended 2 times without finishing anything" in ran.error
+    attempts = cloud.unit(camera).attempts
+    assert [(each.queue, each.end) for each in attempts] == [("spot", "out of memory")] * 2
 
 
 def test_without_queues_the_run_says_what_to_do(cloud: Cloud, card: Path) -> None:
