@@ -113,6 +113,13 @@ class Strikes:
         while True:
             yield from self._random.sample(MOMENTS, len(MOMENTS))
 
+    def _next_moment(self) -> str:
+        moment = next(self._moments)
+        if moment == "in Stage 0" and self._media_known:  # it is over in this run
+            self._missed.append(moment)
+            moment = next(self._moments)
+        return moment
+
     def _arm(self, moment: str) -> _Armed:
         pick = self._random
         return _Armed(moment, pick.randint(0, 2), pick.choice(WRITTEN), pick.random())
@@ -200,7 +207,7 @@ class Strikes:
         )
         if machine is None:
             return
-        armed, self._armed = self._armed, self._arm(next(self._moments))
+        armed, self._armed = self._armed, self._arm(self._next_moment())
         self._in_run += 1
         self.hit[armed.moment] += 1
         if armed.moment == "in Stage 2":
