@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = {"cv2", "onnxruntime", "av", "warp", "tensorrt", "PIL"}
+HEAVY = {"cv2", "onnxruntime", "av", "warp", "tensorrt", "PIL", "matplotlib"}
 
 
 def imports_of(folder: str) -> dict[Path, set[str]]:
@@ -31,6 +31,7 @@ def imports_of(folder: str) -> dict[Path, set[str]]:
     [
         ("odins_ravne_assets/munin", {"dagster", "dagster_pipes", "boto3"}),
         ("odins_ravne_assets/hugin", {"dagster", "dagster_pipes", "boto3"}),
+        ("odins_ravne_assets/page", {"dagster", "dagster_pipes", "boto3", "odins_ravne_assets"}),
         ("gpu_kernels", {"dagster", "dagster_pipes", "boto3", "odins_ravne_assets"}),
         ("resources", {"odins_ravne_assets"}),
     ],
@@ -57,6 +58,11 @@ def test_the_worker_imports_no_dagster_but_pipes() -> None:
     modules = modules_after("import odins_ravne_assets.worker")
     assert "dagster_pipes" in modules
     assert not modules & {"dagster", "dagster_shared", "boto3"}
+
+
+def test_the_worker_loads_what_draws_only_to_draw() -> None:
+    modules = modules_after("import odins_ravne_assets.worker")
+    assert not modules & {"matplotlib", "jinja2"}
 
 
 def test_the_decoding_process_holds_no_models() -> None:
