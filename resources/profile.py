@@ -204,6 +204,24 @@ class Output(_Section):
     )
 
 
+class Privacy(_Section):
+    """What is kept back in everything that is made to be shared: reports, thumbnails, exports."""
+
+    blur_people: bool = Field(
+        True, description="Blur people in every picture; what was blurred cannot be had back."
+    )
+    leave_out_people: bool = Field(
+        False, description="Leave visits of people out of reports and exports."
+    )
+    sensitive_species: tuple[str, ...] = Field(
+        (),
+        description="Scientific names; a camera that saw one of them has its coordinates rounded.",
+    )
+    sensitive_decimals: Annotated[int, Field(ge=0, le=4)] = Field(
+        1, description="Decimals of rounded coordinates: 1 is about 11 km, 2 about 1 km."
+    )
+
+
 class Lifecycle(_Section):
     transition_to_ia: Annotated[int, Field(ge=30)] = Field(
         30, description="Days until footage moves to infrequent access (S3 allows 30 or more)."
@@ -229,6 +247,7 @@ class Profile(_Section):
     pipeline: Pipeline = Field(Pipeline(), description="The stages.")
     models: Models = Field(Models(), description="Which models look at the footage.")
     output: Output = Field(Output(), description="Where results go.")
+    privacy: Privacy = Field(Privacy(), description="What is kept back in what is shared.")
     storage: Storage = Field(Storage(), description="How stored objects age.")
 
     def explained(self) -> Iterator[str]:
