@@ -37,7 +37,8 @@ from resources.step_launcher import (
     StepLauncher,
     StepRequest,
 )
-from resources.work_units import ExpectedMedium, WorkUnit, seconds_per_frame, work_units
+from resources.throughput import cutting_seconds_per_frame
+from resources.work_units import ExpectedMedium, WorkUnit, work_units
 
 # Expected work of a job whose media are not counted: reading headers, labelling, tables.
 UNCOUNTED_SECONDS = 600.0
@@ -95,10 +96,9 @@ class BatchStepLauncher(StepLauncher):
         """How the camera is cut; no units where no media are looked at."""
         if "detections" not in stages:
             return []
-        per_frame = seconds_per_frame(0, 0.0)
         return work_units(
             lambda: self._count_media(store, profile),
-            per_frame,
+            cutting_seconds_per_frame(profile),
             Overheads(),
             profile.pipeline.cost_optimization,
         )

@@ -2,15 +2,20 @@
 
 Closed forms. The expected working time on machines that are taken away at a constant rate follows
 J. T. Daly, "A higher order estimate of the optimum checkpoint interval for restart dumps" (2006),
-for the case in which what is finished is saved within the notice.
+for the case in which what is finished is saved within the notice. What of it is charged is ours,
+see `machine_seconds`.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from math import exp
+from math import exp, expm1
 
 HOUR = 3600.0
+# EC2 does not charge a spot machine that it takes away before this.
+FREE_SECONDS = 3600.0
+# Rarer interruptions than one in a hundred thousand years are none: their formulas lose all digits.
+RAREST_PER_HOUR = 1e-9
 
 # What is assumed of a market nothing is known of: one interruption in 20 machine hours.
 PRIOR_INTERRUPTIONS = 1.0
@@ -27,7 +32,7 @@ class Overheads:
         idle_seconds: billed, from the last job's end until the machine is given back.
         saving_share: share of the working time that goes into writing finished work down.
         usd_per_hour: what has no spot discount: a disk of 60 GB and a public address.
-        jobs_per_machine: jobs that share a machine's boot and idle time.
+        jobs_per_machine: jobs that share a machine's boot and idle time, one after the other.
     """
 
     boot_seconds: float = 240.0
@@ -35,7 +40,7 @@ class Overheads:
     idle_seconds: float = 120.0
     saving_share: float = 1 / 300
     usd_per_hour: float = 0.0116
-    jobs_per_machine: int = 1
+    jobs_per_machine: float = 1
 
     @property
     def seconds(self) -> float:
@@ -65,30 +70,94 @@ class Offer:
         return self.spot * 100 <= self.on_demand * bid_percentage
 
 
-def interruption_rate(interruptions: int, machine_hours: float) -> float:
+def interruption_rate(
+    interruptions: int, machine_hours: float, assumed: float = PRIOR_INTERRUPTIONS / PRIOR_HOURS
+) -> float:
     """Interruptions per machine hour, from what was seen and what is assumed beforehand.
 
     The mean of a Gamma distribution that was updated with a Poisson count.
+
+    Args:
+        assumed: interruptions per machine hour; weighs as much as PRIOR_HOURS of seeing.
     """
-    return (PRIOR_INTERRUPTIONS + interruptions) / (PRIOR_HOURS + machine_hours)
+    return (assumed * PRIOR_HOURS + interruptions) / (PRIOR_HOURS + machine_hours)
 
 
-def charged_share(interruptions_per_hour: float) -> float:
-    """Share of spot hours that are charged: machines taken in their first hour are free."""
-    return exp(-interruptions_per_hour) * (1 + interruptions_per_hour)
+@dataclass(frozen=True)
+class MachineSeconds:
+    """Expected seconds of spot machines, from each one's launch to its end.
+
+    Args:
+        lived: of all of them; disks and addresses are charged for these.
+        charged: without those of machines that EC2 took in their first hour.
+    """
+
+    lived: float
+    charged: float
+
+
+def machine_seconds(
+    job_seconds: float, overheads: Overheads, interruptions_per_hour: float
+) -> MachineSeconds:
+    """What it takes to do the jobs of one machine, each `job_seconds` of work, losses replaced.
+
+    With L losses a second, a start of S seconds (boot, and a job's start), work W (later jobs'
+    starts among it), idle time I, and F the first hour. Losses during the work are Poisson(L W),
+    and each is followed by a start that itself has to be survived, (e^(L S) - 1) / L seconds:
+
+        lived = W + (1 + L W) (e^(L S) - 1) / L + (1 - e^(-L I)) / L
+
+    A machine that finds u seconds of work left is taken within its free time for
+    G(u) = E[X; X < min(F, S + u + I)] seconds, X ~ Exp(L). Summed over all machines, m(w) solves
+    m(w) = G(w) + (1 - e^(-L S)) m(w) + e^(-L S) int_0^w L e^(-L y) m(w - y) dy, which Laplace's
+    transform turns into
+
+        lived - charged = m(W) = e^(L S) (G(W) + L int_0^W G(u) du)
+
+    Left out: the two minutes of notice, in which the worker has stopped and the machine runs on.
+    """
+    start = overheads.boot_seconds + overheads.start_seconds
+    idle, jobs = overheads.idle_seconds, overheads.jobs_per_machine
+    work = job_seconds * jobs + overheads.start_seconds * (jobs - 1)
+    if interruptions_per_hour < RAREST_PER_HOUR:
+        return MachineSeconds(start + work + idle, start + work + idle)
+    rate = interruptions_per_hour / HOUR
+    starts = (1 + rate * work) * expm1(rate * start) / rate
+    lived = work + starts - expm1(-rate * idle) / rate
+    free = exp(rate * start) * (
+        _early_loss(rate, start + work + idle)
+        + rate * _early_losses(rate, start + idle, start + work + idle)
+    )
+    return MachineSeconds(lived, lived - free)
+
+
+def _early_loss(rate: float, until: float) -> float:
+    """E[X; X < until] of a machine's life X ~ Exp(rate), but no later than its first hour."""
+    age = rate * min(until, FREE_SECONDS)
+    return (-expm1(-age) - age * exp(-age)) / rate
+
+
+def _early_losses(rate: float, start: float, end: float) -> float:
+    """The integral of `_early_loss` over `until`, from start to end."""
+
+    def primitive(until: float) -> float:
+        return (until + (2 / rate + until) * exp(-rate * until)) / rate
+
+    within = primitive(min(end, FREE_SECONDS)) - primitive(min(start, FREE_SECONDS))
+    beyond = max(0.0, end - max(start, FREE_SECONDS))
+    return within + beyond * _early_loss(rate, FREE_SECONDS)
 
 
 def spot_usd(offer: Offer, work_seconds: float, overheads: Overheads) -> float:
-    """Expected USD for the work on spot machines of this offer."""
-    rate = offer.interruptions_per_hour
-    restart = overheads.boot_seconds + overheads.start_seconds
-    working = _writing_included(offer, work_seconds, overheads) * exp(rate * restart / HOUR)
-    per_hour = float(offer.spot) * charged_share(rate) + overheads.usd_per_hour
-    return (working + overheads.seconds) / HOUR * per_hour
+    """Expected USD for the work of one job on spot machines of this offer."""
+    working = _writing_included(offer, work_seconds, overheads)
+    took = machine_seconds(working, overheads, offer.interruptions_per_hour)
+    usd = took.charged * float(offer.spot) + took.lived * overheads.usd_per_hour
+    return usd / HOUR / overheads.jobs_per_machine
 
 
 def on_demand_usd(offer: Offer, work_seconds: float, overheads: Overheads) -> float:
-    """USD for the work on demand, on a machine of this offer's type."""
+    """USD for the work of one job on demand, on a machine of this offer's type."""
     working = _writing_included(offer, work_seconds, overheads)
     per_hour = float(offer.on_demand) + overheads.usd_per_hour
     return (working + overheads.seconds) / HOUR * per_hour

@@ -11,10 +11,6 @@ from math import ceil
 from resources.profile import CostOptimization, Stage1
 from resources.spot_economics import Overheads
 
-# Where nothing was measured yet: 60 frames looked at per second, and how many frames must be
-# measured until the measurement weighs as much as this assumption.
-PRIOR_SECONDS_PER_FRAME = 1 / 60
-PRIOR_FRAMES = 500
 # Half of the time that a job may take (see the job definition): estimates are off by a factor.
 LONGEST_UNIT_SECONDS = 7200.0
 # What a video is taken for whose container says neither its length nor its rate.
@@ -75,11 +71,6 @@ def expected_frames(
         case "keyframes":
             rate = KEYFRAMES_PER_SECOND
     return max(1, ceil(seconds * rate))
-
-
-def seconds_per_frame(frames: int, seconds: float) -> float:
-    """Expected seconds per frame, from `frames` that took `seconds`, and what is assumed before."""
-    return (PRIOR_FRAMES * PRIOR_SECONDS_PER_FRAME + seconds) / (PRIOR_FRAMES + frames)
 
 
 def unit_count(work_seconds: float, overheads: Overheads, cost: CostOptimization) -> int:

@@ -1,27 +1,30 @@
 """What work is expected to cost: against figures worked out by hand, and against a simulation."""
 
-import random
 from dataclasses import replace
 from decimal import Decimal
-from math import expm1
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from resources.cost_simulation import simulate
 from resources.spot_economics import (
     HOUR,
+    MachineSeconds,
     Offer,
     Overheads,
-    charged_share,
     effective_saving,
     interruption_rate,
+    machine_seconds,
     on_demand_usd,
     spot_usd,
 )
 
 G4DN = Offer("g4dn.xlarge", "eu-north-1a", Decimal("0.1881"), Decimal("0.558"))
 USUAL = Overheads()
+# One that EC2 never takes: what is left is arithmetic.
+SAFE = replace(G4DN, interruptions_per_hour=0.0)
 # Frames that 60 frames per second, what is assumed, makes of a second.
 FRAMES = 60
 
@@ -40,7 +43,7 @@ def test_short_jobs_pay_for_their_start(minutes: int, spot: float, on_demand: fl
     """USD per 1000 frames of a job alone on a machine; figures of an independent calculation."""
     seconds = minutes * 60
     thousands = seconds * FRAMES / 1000
-    assert spot_usd(G4DN, seconds, USUAL) / thousands == pytest.approx(spot, abs=6e-6)
+    assert spot_usd(SAFE, seconds, USUAL) / thousands == pytest.approx(spot, rel=0.01)
     assert on_demand_usd(G4DN, seconds, USUAL) / thousands == pytest.approx(on_demand, abs=6e-6)
 
 
@@ -49,48 +52,58 @@ def test_short_jobs_pay_for_their_start(minutes: int, spot: float, on_demand: fl
 )
 def test_jobs_that_share_a_machine_share_its_start(jobs: int, usd: float) -> None:
     overheads = replace(USUAL, jobs_per_machine=jobs)
-    assert spot_usd(G4DN, 300, overheads) / 18 == pytest.approx(usd, abs=6e-6)
+    assert spot_usd(SAFE, 300, overheads) / 18 == pytest.approx(usd, abs=6e-6)
 
 
-def test_the_expected_working_time_is_that_of_a_simulation() -> None:
-    """Work that is saved within the notice: a lost machine costs a boot and a start, no work."""
-    rate, work = 5.0, 3600.0
-    offer = replace(G4DN, interruptions_per_hour=rate)
-    free = replace(USUAL, boot_seconds=240, idle_seconds=0, usd_per_hour=0, saving_share=0)
-    rng = random.Random(1)
-    runs = [simulated_seconds(rng, work, rate / HOUR, 270) for _ in range(4000)]
-    per_hour = float(offer.spot) * charged_share(rate)
-    expected = spot_usd(offer, work, free) / per_hour * HOUR - free.seconds
-    assert sum(runs) / len(runs) == pytest.approx(expected, rel=0.01)
+def simulated_mean(
+    work: float, jobs: int, overheads: Overheads, rate: float, count: int, seed: int = 1
+) -> MachineSeconds:
+    random = np.random.default_rng(seed)
+    done = simulate(np.full(count, work), jobs, overheads, np.full(count, rate), random)
+    return MachineSeconds(float(done.lived.mean()), float(done.charged.mean()))
 
 
-def simulated_seconds(rng: random.Random, work: float, rate: float, restart: float) -> float:
-    """Seconds until the work is done, its first start left out."""
-    spent, left, to_start = 0.0, work, 0.0
-    while True:
-        lost_after = rng.expovariate(rate)
-        if lost_after >= to_start + left:
-            return spent + to_start + left
-        left -= max(0.0, lost_after - to_start)
-        spent += lost_after
-        to_start = restart
+@given(
+    work=st.floats(10, 20_000),
+    jobs=st.integers(1, 4),
+    rate=st.floats(0, 4),
+    boot=st.floats(0, 600),
+    idle=st.floats(0, 900),
+)
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_closed_form_and_simulation_agree_within_a_hundredth(
+    work: float, jobs: int, rate: float, boot: float, idle: float
+) -> None:
+    overheads = Overheads(boot_seconds=boot, idle_seconds=idle)
+    expected = machine_seconds(work, replace(overheads, jobs_per_machine=jobs), rate)
+    mean = simulated_mean(work, jobs, overheads, rate, 60_000)
+    assert mean.lived == pytest.approx(expected.lived, rel=0.01)
+    assert mean.charged == pytest.approx(expected.charged, rel=0.01)
 
 
-def test_charged_hours_are_those_after_a_first_that_was_survived() -> None:
-    """By the renewal theorem: mean charged hours of a machine over its mean hours.
+def test_one_machine_worked_out_by_hand() -> None:
+    """2 losses an hour, no boot, half an hour's work, no idle time: no machine lives an hour.
 
-    A machine that lives for x hours is charged x if x > 1: the mean is (1 + 1/rate) e^-rate.
+    Charged is the last machine alone, the one that is not lost: it lives for what work is left
+    after the last loss. Losses are Poisson with a mean of 1 in the half hour, so that is
+    (1 - e^-1) / 2 hours.
     """
-    rate = 2.0
-    mean_charged = (1 + 1 / rate) * (1 + expm1(-rate))
-    assert charged_share(rate) == pytest.approx(mean_charged / (1 / rate))
-    assert charged_share(0) == 1
+    bare = Overheads(0, 0, 0, 0, 0)
+    seconds = machine_seconds(1800, bare, 2.0)
+    assert seconds.lived == pytest.approx(1800)
+    assert seconds.charged == pytest.approx(HOUR * (1 - np.exp(-1)) / 2)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-300, 1e-9, 1e-7, 1e-5])
+def test_machines_that_are_hardly_ever_taken_cost_what_safe_ones_do(rate: float) -> None:
+    took = machine_seconds(3600, USUAL, rate)
+    assert took.lived == pytest.approx(3600 + USUAL.seconds)
+    assert took.charged == pytest.approx(3600 + USUAL.seconds, rel=1e-4)
 
 
 def test_the_ceiling_of_what_spot_saves() -> None:
     endless = effective_saving(G4DN, [G4DN], 1e9, replace(USUAL, saving_share=0))
-    no_losses = replace(G4DN, interruptions_per_hour=0.0)
-    assert effective_saving(no_losses, [G4DN], 1e9, USUAL) == pytest.approx(0.649, abs=0.001)
+    assert effective_saving(SAFE, [G4DN], 1e9, USUAL) == pytest.approx(0.649, abs=0.001)
     assert endless == pytest.approx(0.649, abs=0.004)
 
 
@@ -106,10 +119,10 @@ def test_a_dearer_machine_pays_if_it_is_as_much_faster(
     kind: str, spot: str, on_demand: str, faster: float
 ) -> None:
     bare = Overheads(0, 0, 0, 0, 0)
-    other = Offer(kind, "eu-north-1b", Decimal(spot), Decimal(on_demand), faster + 0.01)
-    assert spot_usd(other, 3600, bare) < spot_usd(G4DN, 3600, bare)
+    other = Offer(kind, "eu-north-1b", Decimal(spot), Decimal(on_demand), faster + 0.01, 0.0)
+    assert spot_usd(other, 3600, bare) < spot_usd(SAFE, 3600, bare)
     other = replace(other, speed=faster - 0.01)
-    assert spot_usd(other, 3600, bare) > spot_usd(G4DN, 3600, bare)
+    assert spot_usd(other, 3600, bare) > spot_usd(SAFE, 3600, bare)
 
 
 def test_savings_are_against_the_cheapest_on_demand_machine() -> None:
@@ -123,7 +136,8 @@ def test_spot_stops_being_cheaper_at_fifteen_losses_an_hour() -> None:
     for losses, cheaper in [(14, True), (17, False)]:
         offer = replace(G4DN, interruptions_per_hour=float(losses))
         # As if every hour were charged.
-        offer = replace(offer, spot=offer.spot / Decimal(charged_share(losses)))
+        took = machine_seconds(3600, USUAL, float(losses))
+        offer = replace(offer, spot=offer.spot * Decimal(took.lived / took.charged))
         assert (effective_saving(offer, [G4DN], 3600, USUAL) > 0) is cheaper
 
 
@@ -145,10 +159,8 @@ def test_more_interruptions_never_lower_the_rate(few: int, more: int, hours: flo
 
 @given(st.floats(1, 1e5), st.floats(0, 10), st.floats(0, 10))
 def test_losses_never_shorten_the_work(work: float, rate: float, more: float) -> None:
-    """Seen without the first-hour rule, which lowers the price of hours, not their number."""
-
-    def hours(losses: float) -> float:
-        offer = replace(G4DN, interruptions_per_hour=losses)
-        return spot_usd(offer, work, replace(USUAL, usd_per_hour=0)) / charged_share(losses)
-
-    assert hours(rate) <= hours(rate + more) * (1 + 1e-12)
+    few, many = (
+        machine_seconds(work, replace(USUAL, idle_seconds=0), r) for r in (rate, rate + more)
+    )
+    assert few.lived <= many.lived * (1 + 1e-9)
+    assert 0 <= many.charged <= many.lived * (1 + 1e-9)

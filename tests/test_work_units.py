@@ -10,11 +10,9 @@ from resources.profile import CostOptimization, Stage1
 from resources.spot_economics import Overheads
 from resources.work_units import (
     LONGEST_UNIT_SECONDS,
-    PRIOR_SECONDS_PER_FRAME,
     ExpectedMedium,
     WorkUnit,
     expected_frames,
-    seconds_per_frame,
     unit_count,
     work_units,
 )
@@ -55,12 +53,6 @@ def test_a_video_that_does_not_say_its_length_is_taken_for_a_usual_clip() -> Non
     assert expected_frames("video", None, None, Stage1()) == 15
     assert expected_frames("video", None, None, Stage1(sampling="every")) == 15
     assert expected_frames("video", 0.0, None, Stage1()) == 15
-
-
-def test_the_measured_speed_takes_over_from_the_assumed_one() -> None:
-    assert seconds_per_frame(0, 0) == PRIOR_SECONDS_PER_FRAME
-    assert seconds_per_frame(500, 500 * 0.1) == pytest.approx((0.1 + 1 / 60) / 2)
-    assert seconds_per_frame(10**6, 10**5) == pytest.approx(0.1, rel=0.001)
 
 
 # How many units
