@@ -114,7 +114,11 @@ class CameraRuns:
         try:
             popen = subprocess.Popen(
                 [sys.executable, "-m", "odins_ravne_assets.run_camera", json.dumps(request)],
-                env={**os.environ, EVENTS_VARIABLE: str(theirs)},
+                env={
+                    **os.environ,
+                    EVENTS_VARIABLE: str(theirs),
+                    "MUNIN_PROFILE": self.profile,  # of the code location
+                },
                 pass_fds=[theirs],
                 stdin=subprocess.PIPE,  # its end cancels the run, also when we are gone
                 stdout=handle,

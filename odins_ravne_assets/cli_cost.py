@@ -6,14 +6,16 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from odins_ravne_assets.sandbox_reached import require_sandbox
+from odins_ravne_assets.cli_storage import app as storage_app
+from odins_ravne_assets.cloud_named import cloud_named
 from odins_ravne_assets.terminal import out, say
 from resources.errors import UsageError
-from resources.profile import Aws, load_profile
+from resources.profile import Aws
 
 app = typer.Typer(
     help="What a cloud profile needs, does and costs in your AWS account.", no_args_is_help=True
 )
+app.add_typer(storage_app)
 
 JobCount = Annotated[int, typer.Option("--job-count", min=1, help="Jobs that may run at once.")]
 
@@ -26,14 +28,19 @@ def setup(
         bool, typer.Option("--gpu-required", help="Refuse machines without a GPU.")
     ] = False,
 ) -> None:
-    """Set up machines and queues, or change them to what the profile says now.
+    """Set up machines, queues and how stored footage ages, or change them to what the profile says.
 
     Costs nothing until jobs run, unless the profile keeps vCPUs warm.
     """
-    aws = _cloud(context, "setup")
+    cloud = cloud_named(context.obj.name, "cost setup")
     from resources.compute_environment import ComputeEnvironment
+    from resources.storage_lifecycle import StorageLifecycle
 
-    changes = ComputeEnvironment(aws).setup(job_count, gpu_required, say)
+    changes = ComputeEnvironment(cloud.aws).setup(job_count, gpu_required, say)
+    aged = StorageLifecycle(cloud.aws, cloud.profile.storage.lifecycle).apply(say)
+    for remark in (*aged.dangers, *aged.remarks):
+        say(remark)
+    changes += len(aged.drift)
     out.print("Ready for jobs." if changes else "Ready for jobs; nothing had to be changed.")
 
 
@@ -122,12 +129,4 @@ def budget(
 
 
 def _cloud(context: typer.Context, command: str) -> Aws:
-    name = context.obj.name
-    profile = load_profile(name)
-    if profile.cloud is None:
-        raise UsageError(
-            f"profile {name} runs on this machine and costs nothing; name a cloud profile: "
-            f"munin --profile cloud cost {command}"
-        )
-    require_sandbox(profile)
-    return profile.cloud.aws
+    return cloud_named(context.obj.name, f"cost {command}").aws

@@ -11,15 +11,28 @@ from odins_ravne_assets.home import catalog_folder, home
 from odins_ravne_assets.jobs import JOBS
 from odins_ravne_assets.munin.media_counts import count_media
 from odins_ravne_assets.munin.media_files import kind_by_name
+from odins_ravne_assets.storage_asset import (
+    CHECK_JOB,
+    DAILY,
+    rules_in_force,
+    storage_lifecycle,
+)
 from resources.batch_step_launcher import BatchStepLauncher
+from resources.profile import load_profile
 from resources.run_settings import RunSettings
 from resources.step_launcher import LocalStepLauncher
 
+PROFILE = os.environ.get("MUNIN_PROFILE", "local")
+# What a profile that runs on this machine has no use for.
+IN_THE_CLOUD = load_profile(PROFILE).cloud is not None
+
 defs = dg.Definitions(
-    assets=[footage, stages_1_to_3],
-    jobs=JOBS,
+    assets=[footage, stages_1_to_3, *([storage_lifecycle] if IN_THE_CLOUD else [])],
+    asset_checks=[rules_in_force] if IN_THE_CLOUD else [],
+    jobs=[*JOBS, *([CHECK_JOB] if IN_THE_CLOUD else [])],
+    schedules=[DAILY] if IN_THE_CLOUD else [],
     resources={
-        "settings": RunSettings(profile=os.environ.get("MUNIN_PROFILE", "local")),
+        "settings": RunSettings(profile=PROFILE),
         "catalog": CameraCatalog(catalog_folder()),
         # A profile without a cloud runs on this machine.
         "launcher": BatchStepLauncher(

@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from resources.errors import ProfileError
 
 ENV_PREFIX = "MUNIN_"
 # Variables of the same prefix that choose a profile instead of a setting in it.
 ENV_RESERVED = {"MUNIN_PROFILE"}
+
+# Between two moves of an object, S3 demands so many days.
+LEAST_DAYS_IN_IA = 30
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -226,12 +230,24 @@ class Lifecycle(_Section):
     transition_to_ia: Annotated[int, Field(ge=30)] = Field(
         30, description="Days until footage moves to infrequent access (S3 allows 30 or more)."
     )
-    transition_to_glacier: Annotated[int, Field(ge=30)] = Field(
-        90, description="Days until footage moves to Glacier."
+    transition_to_glacier: Annotated[int, Field(ge=60)] = Field(
+        90, description="Days until footage moves to Glacier; 30 or more after the move before."
     )
     delete_old_versions: PositiveInt = Field(
-        30, description="Days that overwritten versions are kept."
+        30, description="Days that overwritten and deleted versions are kept."
     )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Lifecycle":
+        least = self.transition_to_ia + LEAST_DAYS_IN_IA
+        if self.transition_to_glacier < least:
+            raise PydanticCustomError(
+                "order",
+                "transition_to_glacier must be {least} or more: S3 keeps objects in infrequent "
+                "access for 30 days at least",
+                {"least": least},
+            )
+        return self
 
 
 class Storage(_Section):

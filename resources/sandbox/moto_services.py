@@ -23,6 +23,7 @@ from moto.moto_server.werkzeug_app import (
     MotoRequestHandler,
     create_backend_app,
 )
+from moto.s3.models import s3_backends
 from moto.sts.models import sts_backends
 
 from resources.sandbox.config import ACCOUNT
@@ -44,6 +45,7 @@ INTERNALS: dict[str, tuple[str, ...]] = {
         "get_instance_profile_by_arn", "get_instance_profiles", "managed_policies", "users",
     ),
     "logs": ("groups", "ensure_log_group", "ensure_log_stream"),
+    "s3": ("buckets", "get_object"),
     "sts": ("assume_role", "assumed_roles"),
 }  # fmt: skip
 SERVICE_ROLE = "AWSServiceRoleForBatch"
@@ -90,6 +92,7 @@ class MotoServices:
         self._ecs = ecs_backends[ACCOUNT][region]
         self._iam = iam_backends[ACCOUNT]["aws"]
         self._logs = logs_backends[ACCOUNT][region]
+        self._s3 = s3_backends[ACCOUNT]["aws"]
         self._sts = sts_backends[ACCOUNT]["aws"]
         self._image = self._ec2.describe_images()[0].id
 
@@ -102,6 +105,37 @@ class MotoServices:
             correct_cloudformation(self.region)
         answer: Iterable[bytes] = self._application(environ, start)
         return answer
+
+    def asked(self, environ: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        """What moto answers to a request: status, headers and body."""
+        told: list[tuple[int, dict[str, str]]] = []
+
+        def start(status: str, headers: list[tuple[str, str]], *_: Any) -> None:
+            told.append((int(status.split()[0]), dict(headers)))
+
+        body = b"".join(self._application(environ, start))
+        return (*told[-1], body)
+
+    # S3
+
+    def has_bucket(self, bucket: str) -> bool:
+        return bucket in self._s3.buckets
+
+    def storage_class(self, bucket: str, key: str) -> str | None:
+        """The class of an object; None if there is none."""
+        found = self._s3.get_object(bucket, key)
+        return str(found.storage_class) if found is not None else None
+
+    def restore(self, bucket: str, key: str, until: float) -> None:
+        """Let an archived object be readable."""
+        found = self._s3.get_object(bucket, key)
+        if found is not None:
+            found.set_expiry(datetime.fromtimestamp(until, UTC))
+
+    def restored_until(self, bucket: str, key: str) -> datetime | None:
+        """Until when an archived object can be read; None: it cannot."""
+        found = self._s3.get_object(bucket, key)
+        return found._expiry if found is not None else None
 
     # EC2
 

@@ -38,6 +38,7 @@ from resources.sandbox.protocol import AwsRequest
 from resources.sandbox.scheduler import Scheduler
 from resources.sandbox.server import CONTROL_PREFIX, Front, OnRequest, Server
 from resources.sandbox.state import BatchState
+from resources.sandbox.storage_api import StorageApi
 
 
 class Sandbox:
@@ -108,8 +109,9 @@ class Sandbox:
         )
         market = MarketApi(self.config.region, self.clock, self._market, self._capacity)
         costs = CostExplorer(self.clock, self.bill, self.config.billing_lag_seconds)
+        storage = StorageApi(self.clock, self._services)
         front = Front(
-            Control(self), batch, [market, costs], self._faults, self._policies,
+            Control(self), batch, [market, costs, storage], self._faults, self._policies,
             self._services.application, self._state.lock,
             lambda request: self.on_request(request),
         )  # fmt: skip

@@ -40,18 +40,18 @@ class Policies(Protocol):
         """Raises AwsError if the signer of a request may not make it."""
 
 
-class MoneyApi(Protocol):
-    """Prices or costs."""
+class OwnApi(Protocol):
+    """Prices, costs, or what moto leaves out of S3."""
 
     def answer(self, request: AwsRequest) -> Answer | None:
         """The answer, or None if the request is not of this kind. Raises AwsError."""
 
 
 class Front:
-    """The WSGI application: control, then faults and policies, then Batch, money or moto.
+    """The WSGI application: control, then faults and policies, then Batch, our own or moto.
 
     Args:
-        money: what answers for prices and costs.
+        own: what answers beside Batch and before moto.
         lock: the scheduler's.
         on_request: told of every signed request first.
     """
@@ -60,7 +60,7 @@ class Front:
         self,
         control: Application,
         batch: BatchApi,
-        money: Sequence[MoneyApi],
+        own: Sequence[OwnApi],
         faults: Faults,
         policies: Policies,
         moto: Application,
@@ -69,7 +69,7 @@ class Front:
     ) -> None:
         self._control = control
         self._batch = batch
-        self._money = money
+        self._own = own
         self._faults = faults
         self._policies = policies
         self._moto = moto
@@ -105,7 +105,7 @@ class Front:
         """What is not moto's to answer."""
         if request.service == "batch":
             return json_answer(self._batch.call(request.operation, rest_request(request)))
-        answers = (api.answer(request) for api in self._money)
+        answers = (api.answer(request) for api in self._own)
         return next((answer for answer in answers if answer is not None), None)
 
     def _troubled(self, kind: Kind, request: AwsRequest, start: StartResponse) -> Iterable[bytes]:
