@@ -17,7 +17,7 @@ from botocore.exceptions import (
 
 from resources.clock import Clock
 from resources.errors import StoreError
-from resources.object_store import NO_SPACE
+from resources.object_store import EDGE_BYTES, NO_SPACE
 from resources.s3_errors import AGAIN, CONFLICT, code_of, in_words
 from resources.s3_place import S3Place
 
@@ -93,6 +93,29 @@ class S3Download:
                 f"{path}: cannot be written: {error.strerror or error}; it is a copy of "
                 f"{self._place.url_of(key)}"
             ) from None
+
+    def edges_to_file(self, key: str, path: Path) -> None:
+        """Give a file the object's size, its first and its last EDGE_BYTES, and zeros in between.
+
+        Raises:
+            StoreError: as `whole`; or the object is empty, and has no edges.
+        """
+        try:
+            self._persist(key, lambda: self._fill_edges(key, path))
+        except Changed:
+            raise StoreError(
+                f"{self._place.url_of(key)}: is being replaced while it is read; {AGAIN}"
+            ) from None
+
+    def _fill_edges(self, key: str, path: Path) -> None:
+        answer = self._get(key, Range=f"bytes=0-{EDGE_BYTES - 1}")
+        size = int(answer["ContentRange"].rpartition("/")[2])
+        with path.open("wb") as file:
+            file.writelines(_pieces(answer))
+            file.truncate(size)
+        if size > EDGE_BYTES:
+            start = max(EDGE_BYTES, size - EDGE_BYTES)
+            self._fill_part(key, path, start, size, answer["ETag"])
 
     def _fill(self, key: str, path: Path) -> None:
         answer = self._get(key)

@@ -107,6 +107,13 @@ class S3Store:
             yield path
 
     @contextmanager
+    def reading_edges(self, key: str) -> Iterator[Path]:
+        """See ObjectStore. The file is a copy with a hole in it, which is removed in the end."""
+        with self._local_file(checked_key(key, self.url)) as path:
+            self._downloading.edges_to_file(key, path)
+            yield path
+
+    @contextmanager
     def writing(self, key: str) -> Iterator[Path]:
         """See ObjectStore."""
         with self._local_file(checked_key(key, self.url)) as path:

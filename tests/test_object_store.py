@@ -21,6 +21,7 @@ from resources.aws_clients import AwsClients
 from resources.clock import ScaledClock
 from resources.errors import StoreError, UsageError
 from resources.object_store import (
+    EDGE_BYTES,
     LOCK_FILE,
     PARTIAL_PREFIX,
     STAGED_FILE,
@@ -63,6 +64,20 @@ def store(tmp_path: Path) -> LocalStore:
 
 def keys(store: ObjectStore, prefix: str = "") -> list[str]:
     return [stored.key for stored in store.list(prefix)]
+
+
+@pytest.mark.parametrize("size", [1, EDGE_BYTES, EDGE_BYTES + 5, 2 * EDGE_BYTES + 1, 10**6])
+def test_the_edges_of_an_object_are_right_and_it_has_its_size(
+    any_store: ObjectStore, size: int
+) -> None:
+    data = bytes(number % 251 + 1 for number in range(size))
+    any_store.write_bytes("clip.mp4", data)
+    with any_store.reading_edges("clip.mp4") as path:
+        read = path.read_bytes()
+    assert len(read) == size
+    assert read[:EDGE_BYTES] == data[:EDGE_BYTES]
+    assert read[-EDGE_BYTES:] == data[-EDGE_BYTES:]
+    assert not any_store.url.startswith("s3") or path.suffix == ".mp4"
 
 
 def test_what_is_written_is_read_and_listed(any_store: ObjectStore) -> None:

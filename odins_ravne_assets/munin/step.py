@@ -41,6 +41,7 @@ from odins_ravne_assets.munin.memory import give_memory_back
 from odins_ravne_assets.munin.probing import Prober
 from odins_ravne_assets.munin.reporter import Facts, Reporter, StageProgress
 from odins_ravne_assets.munin.stage1 import Progress, Stage1, only_new
+from odins_ravne_assets.munin.stage1_key import stage1_key
 from odins_ravne_assets.munin.stage2 import Stage2
 from resources.errors import StoreError
 from resources.object_store import ObjectStore, open_store
@@ -49,7 +50,6 @@ from resources.profile import Profile
 OpenStore = Callable[[str], ObjectStore]
 
 # The part of a journal's key that changes when the code comes to give other answers.
-STAGE1_VERSION = 1
 STAGE2_VERSION = 1
 
 # Seconds that media in hand may take after a request to stop.
@@ -367,24 +367,7 @@ class Step:
     # What all stages share
 
     def _stage1_journal(self) -> Stage1Journal:
-        """The journal of the models and settings that Stage 1's answers depend on."""
-        models, stage1 = self.profile.models, self.profile.pipeline.stage1
-        names = [models.detector, models.category_detector]
-        depends_on = {
-            "version": STAGE1_VERSION,
-            "models": [model_hash(load_manifest(name)) for name in names if name],
-            "engine": engine_for(stage1.engine),
-            "conf_threshold": stage1.conf_threshold,
-            "sampling": stage1.sampling,
-            "motion_gate": stage1.motion_gate,
-        }
-        if stage1.sampling == "fps":
-            depends_on["frames_per_second"] = stage1.frames_per_second
-        if stage1.sampling == "every":
-            depends_on["every_nth_frame"] = stage1.every_nth_frame
-        if stage1.motion_gate:
-            depends_on["motion_threshold"] = stage1.motion_threshold
-        return Stage1Journal(self.output, journal_key(depends_on))
+        return Stage1Journal(self.output, stage1_key(self.profile))
 
     def _stage2_journal(self, stage1: Stage1Journal) -> Stage2Journal:
         depends_on = {
