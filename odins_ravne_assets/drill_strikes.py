@@ -68,6 +68,7 @@ class Strikes:
     _lock: RLock = field(default_factory=RLock)
     _over: Event = field(default_factory=Event)
     _in_run: int = 0
+    _struck: set[str] = field(default_factory=set)  # machines
     _media_known: bool = False
     _kill: Callable[[], None] | None = None
     _requests_left: int = 0
@@ -201,13 +202,16 @@ class Strikes:
             (
                 each["instance_id"]
                 for each in self.sandbox.instances()
-                if each["lifecycle"] == "spot" and each["state"] != "terminated"
+                if each["lifecycle"] == "spot"
+                and each["state"] != "terminated"
+                and each["instance_id"] not in self._struck  # nothing is taken twice
             ),
             None,
         )
         if machine is None:
             return
         armed, self._armed = self._armed, self._arm(self._next_moment())
+        self._struck.add(machine)
         self._in_run += 1
         self.hit[armed.moment] += 1
         if armed.moment == "in Stage 2":
