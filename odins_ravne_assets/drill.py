@@ -96,12 +96,12 @@ class Drill:
             LaunchError: something is not as it must be.
         """
         camera = Camera(CAMERA, f"{BUCKET}/footage/{CAMERA}", f"{BUCKET}/results/{name}")
-        code, first = -signal.SIGKILL, True
+        code: int = -signal.SIGKILL
         while code == -signal.SIGKILL:
             process = self._start(camera, "sandbox", self._overrides)
             if strikes is not None:
-                strikes.begin_orchestrator(process.kill, first)
-            code, first = self._end(process), False
+                strikes.begin_orchestrator(process.kill)
+            code = self._end(process)
         self._check(name, self._store(camera.output_url))
 
     def _check(self, name: str, output: ObjectStore) -> None:
