@@ -22,6 +22,7 @@ from odins_ravne_assets.home import home, prepare_home
 from odins_ravne_assets.terminal import out
 from resources.clock import clock_at
 from resources.errors import LaunchError, UsageError
+from resources.sandbox.config import data_bucket
 
 app = typer.Typer(help="AWS on this machine: jobs run, spot is interrupted.", no_args_is_help=True)
 
@@ -50,7 +51,8 @@ def up(
     if running is None:
         running = _start(port, scale, seed, name)
     out.print(
-        f"The sandbox is up: {running['endpoint_url']}; its bucket: s3://{running['name']}-data"
+        f"The sandbox is up: {running['endpoint_url']}; its bucket: "
+        f"s3://{data_bucket(running['name'])}"
     )
     out.print("Any credentials will do:", soft_wrap=True)
     out.print("  export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox", soft_wrap=True)

@@ -27,14 +27,14 @@ from resources.aws_clients import AwsClients
 from resources.compute_environment import ComputeEnvironment
 from resources.errors import LaunchError, UsageError
 from resources.object_store import LocalStore, ObjectStore, open_store
-from resources.profile import load_profile
+from resources.profile import Aws, load_profile
 from resources.sandbox.bill import BillLine
-from resources.sandbox.config import CREDENTIALS, SandboxConfig
+from resources.sandbox.config import CREDENTIALS, SandboxConfig, data_bucket
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.sandbox import Sandbox
 
 CAMERA = "drill"
-BUCKET = "s3://ravne-data"
+BUCKET = f"s3://{data_bucket(Aws().name)}"
 # Twenty of the account's seconds a second: its leases of 90 s bear a busy machine.
 CONFIG = SandboxConfig(
     scale=20, boot_seconds=20, pull_seconds=10, idle_seconds=60, stop_grace_seconds=200

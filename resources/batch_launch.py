@@ -7,7 +7,7 @@ moment, and the next launch of the same work takes up what is still running.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from resources.batch_pipes import (
     StoreContextInjector,
     StoreMessageReader,
     describe_jobs,
+    ended_as_known,
     find_job,
     submit_parameters,
 )
@@ -61,6 +62,13 @@ TROUBLE_BORNE_SECONDS = 1800.0
 JOB_VCPUS = 4
 # How a job ends that we asked to stop.
 STOPPED_ENDS = (AttemptEnd.CANCELLED, AttemptEnd.INTERRUPTED)
+# Ends that say all there is to say: the worker had no chance to.
+KNOWN_ENDS = {
+    *STOPPED_ENDS,
+    AttemptEnd.NO_CAPACITY,
+    AttemptEnd.NEVER_PLACEABLE,
+    AttemptEnd.CANNOT_START,
+}
 
 Progress = Mapping[str, Any]
 
@@ -253,7 +261,8 @@ class Launch:
         attempt.end, attempt.said = end.value, said
         attempt.ended_at = attempt.ended_at or self.clock.now()
         del self._watched[attempt.name]
-        watch.session.close()
+        with ended_as_known(self.context.log) if end in KNOWN_ENDS else nullcontext():
+            watch.session.close()
         if end is AttemptEnd.DONE:
             unit.outcome = "done"
             reported = watch.pipes.get_results(implicit_materializations=False)
@@ -413,8 +422,9 @@ class Launch:
         self.record.save(self.store)
 
     def _close_sessions(self) -> None:
-        for watch in self._watched.values():
-            watch.session.close()
+        with ended_as_known(self.context.log):
+            for watch in self._watched.values():
+                watch.session.close()
 
     def _say(self, unit: UnitRecord, text: str) -> None:
         told = f"unit {unit.number}: {text}" if len(self.record.units) > 1 else text

@@ -6,6 +6,7 @@ job reads its messages.
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -27,6 +28,23 @@ TAG_VALUE_LENGTH = 256
 
 OnMessage = Callable[[Mapping[str, Any]], None]
 Job = Mapping[str, Any]  # as DescribeJobs tells it
+
+
+@contextmanager
+def ended_as_known(log: logging.Logger) -> Iterator[None]:
+    """Close sessions here whose jobs' ends are known, as of one that never began.
+
+    Dagster warns, in several lines, of each session that hears nothing or no end.
+    """
+
+    def keep(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("[pipes] did not receive")
+
+    log.addFilter(keep)
+    try:
+        yield
+    finally:
+        log.removeFilter(keep)
 
 
 class StoreContextInjector(dg.PipesContextInjector):

@@ -108,7 +108,7 @@ def _by_convention(clients: AwsClients, aws: Aws, account: str) -> Foundation:
     domain = "amazonaws.com.cn" if aws.region.startswith("cn-") else "amazonaws.com"
     return Foundation(
         account=account,
-        bucket=f"{aws.name}-data",
+        bucket=f"{aws.name}-data-{account}",
         subnets=subnets,
         security_group=group,
         job_role=f"{roles}:role/{aws.name}-job",

@@ -81,7 +81,9 @@ class Cloud(_Section):
 
 class CostOptimization(_Section):
     enabled: bool = Field(True, description="Weigh price against waiting when launching.")
-    spot_preferred: bool = Field(True, description="Try spot before on-demand.")
+    spot_preferred: bool = Field(
+        True, description="Try spot before on-demand; false needs fallback_to_ondemand."
+    )
     fallback_timeout: Annotated[int, Field(ge=0)] = Field(
         300, description="Seconds of starvation, not of queueing, before on-demand is used."
     )

@@ -217,7 +217,7 @@ def before_submit(
     """
     if not rules.compute.spot_instances:
         return Submit("ondemand", "the profile uses no spot machines (spot_instances: false)")
-    if not rules.cost.spot_preferred:
+    if not rules.cost.spot_preferred and rules.compute.fallback_to_ondemand:
         return Submit("ondemand", "the profile prefers on-demand machines (spot_preferred: false)")
     bid = rules.compute.bid_percentage
     affordable = [offer for offer in offers if offer.within_bid(bid)]

@@ -35,7 +35,7 @@ from resources.step_launcher import LocalStepLauncher
 
 DEMO = Path(__file__).parent.parent / "tools" / "demo_footage.py"
 DYING_RUN = Path(__file__).parent / "dying_run.py"
-BUCKET = "s3://ravne-data"
+BUCKET = "s3://ravne-data-123456789012"
 CAMERA = "cam"
 STAGES_1_TO_3 = ("detections", "classifications", "observations")
 # Machines that are there soon, and stay for the next test; twenty of the account's seconds a

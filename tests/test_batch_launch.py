@@ -145,6 +145,7 @@ def test_without_spot_capacity_a_job_goes_on_demand_after_the_timeout_and_not_be
     assert "starving for" in second.reason
     assert "(fallback_timeout)" in second.reason
     assert ran.said("moving to on-demand: the environment could grow and does not")
+    assert not ran.said("[pipes] did not receive")
 
 
 def test_where_on_demand_is_not_allowed_a_job_waits_for_spot(
@@ -338,7 +339,7 @@ def test_footage_of_this_machine_is_copied_up_once(cloud: Cloud, card: Path, loc
     camera = cloud.new_output(card.as_uri())
     ran = cloud.run(camera, ALL_STAGES)
     assert ran.success, ran.error
-    assert ran.said(f"copying the footage to s3://ravne-data/footage/{CAMERA}")
+    assert ran.said(f"copying the footage to s3://ravne-data-123456789012/footage/{CAMERA}")
     assert ran.said("copied 9 files")
     assert_same_results(cloud, camera, local)
     again = cloud.run(camera)

@@ -14,7 +14,7 @@ from conftest import write_picture
 
 from resources.sandbox.config import CREDENTIALS
 
-BUCKET = "s3://ravne-data"
+BUCKET = "s3://ravne-data-123456789012"
 OUTPUT = f"{BUCKET}/results/hill"
 NOBODY = dict.fromkeys(CREDENTIALS, "") | {"AWS_EC2_METADATA_DISABLED": "true"}
 
@@ -104,7 +104,9 @@ def test_footage_from_here_ends_as_results_on_s3_and_as_a_copy_here(
 
 
 def test_what_the_launch_decides_is_told_while_it_runs(first: Ended) -> None:
-    assert re.search(r"^hill: copying the footage to s3://ravne-data/footage/hill", first.err, re.M)
+    assert re.search(
+        r"^hill: copying the footage to s3://ravne-data-123456789012/footage/hill", first.err, re.M
+    )
     assert re.search(r"^hill: submitted ravne-hill-\S+ to spot: .* saves \d+", first.err, re.M)
 
 

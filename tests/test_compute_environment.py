@@ -169,11 +169,16 @@ def test_a_teardown_killed_after_any_call_is_finished_by_the_next(account: Sandb
 
 def test_tearing_down_leaves_data_roles_and_logs_alone(account: Sandbox) -> None:
     compute, clients = watched(account)
-    clients.of("s3").put_object(Bucket="ravne-data", Key="results/a", Body=b"a")
+    clients.of("s3").put_object(Bucket="ravne-data-123456789012", Key="results/a", Body=b"a")
     compute.setup(10)
     compute.teardown()
     assert left_of(account) == []
-    assert clients.of("s3").get_object(Bucket="ravne-data", Key="results/a")["Body"].read() == b"a"
+    assert (
+        clients.of("s3")
+        .get_object(Bucket="ravne-data-123456789012", Key="results/a")["Body"]
+        .read()
+        == b"a"
+    )
     for role in ("job", "execution", "instance"):
         clients.of("iam").get_role(RoleName=f"ravne-{role}")
     groups = clients.of("logs").describe_log_groups(logGroupNamePrefix="/aws/batch/ravne")

@@ -16,7 +16,7 @@ def test_everything_that_is_missing_is_named_with_how_to_get_it() -> None:
         assert left_of(empty) == []
     said = str(refused.value)
     assert "\n" not in said
-    for part in ("bucket ravne-data", "role ravne-job", "role ravne-execution",
+    for part in ("bucket ravne-data-123456789012", "role ravne-job", "role ravne-execution",
                  "instance profile ravne-instance", "security group", "log group"):  # fmt: skip
         assert part in said
     assert "munin cost foundation --deploy" in said

@@ -18,11 +18,11 @@ import pytest
 
 from odins_ravne_assets.munin.clock import Corrections, load_corrections
 from odins_ravne_assets.munin.footage import FootageCounts, read_footage, refresh_media_table
-from odins_ravne_assets.munin.media_table import KnownMedia, known_media, path_order, write_media
+from odins_ravne_assets.munin.media_table import KnownMedia, known_media, write_media
 from odins_ravne_assets.munin.probe import Probe, probe_media
 from odins_ravne_assets.munin.tables import MEDIA
 from resources.errors import StoreError
-from resources.object_store import LocalStore, StoredObject
+from resources.object_store import LocalStore, StoredObject, key_order
 from resources.profile import Stage0
 
 KEY = "tables/media.parquet"
@@ -71,7 +71,7 @@ class Card:
         )
         table = pl.read_parquet(self.results.root / KEY)
         assert table.schema == MEDIA
-        assert table["path"].to_list() == sorted(table["path"], key=path_order)
+        assert table["path"].to_list() == sorted(table["path"], key=key_order)
         return {row["path"]: row for row in table.iter_rows(named=True)}
 
     def corrected(self, line: str) -> Corrections:

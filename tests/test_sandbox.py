@@ -165,10 +165,10 @@ def test_faults_can_be_meant_for_one_operation_and_one_key(fresh: Account) -> No
     s3 = plain_client(fresh, "s3")
     fresh.sandbox.inject("server_error", "s3", "GetObject", key_contains="footage/b")
     for key in ("footage/a", "footage/b"):
-        s3.put_object(Bucket="ravne-data", Key=key, Body=b"x")
-    assert s3.get_object(Bucket="ravne-data", Key="footage/a")["Body"].read() == b"x"
+        s3.put_object(Bucket="ravne-data-123456789012", Key=key, Body=b"x")
+    assert s3.get_object(Bucket="ravne-data-123456789012", Key="footage/a")["Body"].read() == b"x"
     with pytest.raises(ClientError, match="InternalError"):
-        s3.get_object(Bucket="ravne-data", Key="footage/b")
+        s3.get_object(Bucket="ravne-data-123456789012", Key="footage/b")
 
 
 def test_an_answer_can_be_lost_after_the_deed(fresh: Account) -> None:
@@ -194,9 +194,9 @@ def test_a_connection_can_break(fresh: Account) -> None:
 
 def test_a_body_can_break_off_half_way(fresh: Account) -> None:
     s3 = plain_client(fresh, "s3")
-    s3.put_object(Bucket="ravne-data", Key="long", Body=bytes(100_000))
+    s3.put_object(Bucket="ravne-data-123456789012", Key="long", Body=bytes(100_000))
     fresh.sandbox.inject("truncate", "s3", "GetObject")
-    body = s3.get_object(Bucket="ravne-data", Key="long")["Body"]
+    body = s3.get_object(Bucket="ravne-data-123456789012", Key="long")["Body"]
     with pytest.raises(HTTPClientError):
         body.read()
 

@@ -45,7 +45,9 @@ def test_up_makes_an_account_ready_status_shows_it_and_down_ends_it(dagster_home
         aws_access_key_id="sandbox",
         aws_secret_access_key="sandbox",
     )
-    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["ravne-data"]
+    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == [
+        "ravne-data-123456789012"
+    ]
     assert run("up", "--port", "0").output == said, "it is up already"
     assert "100 seconds a second" in run("status").output
     facts = json.loads(run("status", "--json").output)

@@ -161,14 +161,23 @@ def test_of_several_offers_the_one_that_does_the_work_cheapest_is_named() -> Non
     assert "g6.xlarge in eu-north-1b" in decision.reason
 
 
-@pytest.mark.parametrize("key", ["spot_instances", "spot_preferred"])
-@pytest.mark.parametrize("fallback", [True, False])
+@pytest.mark.parametrize(
+    ("key", "fallback"),
+    [("spot_instances", True), ("spot_instances", False), ("spot_preferred", True)],
+)
 def test_a_profile_without_spot_runs_on_demand(key: str, fallback: bool) -> None:
     """That is its first choice, not a fallback."""
     without = rules(**{key: False, "fallback_to_ondemand": fallback})
     decision = before_submit(UNIT, [CHEAP], without, NOW)
     assert isinstance(decision, Submit) and decision.queue == "ondemand"
     assert f"{key}: false" in decision.reason
+
+
+def test_a_profile_that_prefers_on_demand_but_allows_none_runs_on_spot() -> None:
+    """`cost setup` makes no on-demand machines for it."""
+    neither = rules(spot_preferred=False, fallback_to_ondemand=False)
+    decision = before_submit(UNIT, [CHEAP], neither, NOW)
+    assert isinstance(decision, Submit) and decision.queue == "spot"
 
 
 def test_without_cost_optimization_no_price_is_weighed_and_none_waited_for() -> None:

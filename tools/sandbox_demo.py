@@ -24,7 +24,7 @@ MUNIN = Path(sys.executable).parent / "munin"
 CAMERAS = ("camera-a", "camera-b")
 PICTURES = ("chelsea.png", "grass.png", "astronaut.png")
 STILLS = 30  # of each camera: some ten seconds of detecting
-BUCKET = "s3://ravne-data"
+BUCKET = "s3://ravne-data-123456789012"
 # What `munin sandbox up` listens on, and profile `sandbox` asks, if nothing else is said.
 DEFAULT_PORT = "4599"
 INTERRUPTED = 130

@@ -25,13 +25,12 @@ from odins_ravne_assets.munin.media_table import (
     KnownMedia,
     Row,
     known_media,
-    path_order,
     write_media,
 )
 from odins_ravne_assets.munin.probe import Probe, join_remarks
 from odins_ravne_assets.munin.tables import MEDIA
 from resources.errors import MediaError, StoreError
-from resources.object_store import ObjectStore, StoredObject
+from resources.object_store import ObjectStore, StoredObject, key_order
 from resources.profile import Stage0
 
 PIECE = 2**20
@@ -118,7 +117,7 @@ def read_footage(
     counts: FootageCounts,
     on_progress: Callable[[FootageCounts], None] = lambda counts: None,
 ) -> Iterator[Row]:
-    """The rows of a camera's media, in `path_order`, one at a time.
+    """The rows of a camera's media, in `key_order`, one at a time.
 
     Args:
         probe: reads one header; raises MediaError for a file that cannot be used.
@@ -134,7 +133,7 @@ def read_footage(
     with closing(_Reader(camera_id, store, settings, probe, known, corrections, counts)) as reader:
         for found in _listed(store, counts):
             row = reader.row(found)
-            order = path_order(found.key)
+            order = key_order(found.key)
             if order <= before:
                 raise StoreError(f"{store.url}: {found.key} is not listed in order")
             before = order
@@ -304,9 +303,9 @@ class _KnownRows:
         self._next = next(self._rows, None)
 
     def find(self, key: str) -> Row | None:
-        """The row of a path. Asked for in `path_order`."""
-        order = path_order(key)
-        while self._next is not None and path_order(self._next["path"]) < order:
+        """The row of a path. Asked for in `key_order`."""
+        order = key_order(key)
+        while self._next is not None and key_order(self._next["path"]) < order:
             self._next = next(self._rows, None)
         return self._next if self._next is not None and self._next["path"] == key else None
 

@@ -1,6 +1,6 @@
 """The MEDIA table as a stream of rows: written and read again in bounded memory.
 
-Its rows are in the order of `path_order`, one table per camera.
+Its rows are in the order of `key_order`, one table per camera.
 """
 
 from collections.abc import Iterable, Iterator
@@ -37,11 +37,6 @@ class KnownMedia:
     rows: Iterable[Row] = ()
     offset_rules: str | None = None  # those that the rows were made with
     camera_id: str | None = None  # None: there are no rows
-
-
-def path_order(path: str) -> list[str]:
-    """What media are sorted by: folder by folder, the names in each by their code points."""
-    return path.split("/")
 
 
 def write_media(rows: Iterable[Row], store: ObjectStore, key: str, offset_rules: str) -> None:

@@ -8,6 +8,11 @@ ACCOUNT = "123456789012"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox"}
 
 
+def data_bucket(name: str) -> str:
+    """The bucket of a foundation, named as its CloudFormation template names it."""
+    return f"{name}-data-{ACCOUNT}"
+
+
 @dataclass(frozen=True)
 class SandboxConfig:
     """Where the sandbox listens, how fast its time goes and how long its machines take.

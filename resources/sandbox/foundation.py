@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import Any
 
 from resources.aws_clients import AwsClients
+from resources.sandbox.config import data_bucket
 
 EC2_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -23,7 +24,7 @@ def prepare_foundation(clients: AwsClients, name: str, region: str) -> None:
         name: begins the names of all of it, and is their tag Project.
     """
     tags = [{"Key": "Project", "Value": name}]
-    _prepare_bucket(clients.of("s3"), f"{name}-data", region)
+    _prepare_bucket(clients.of("s3"), data_bucket(name), region)
     _prepare_roles(clients.of("iam"), name, tags)
     _prepare_network(clients.of("ec2"), name, tags)
     _prepare_image(clients.of("ecr"), f"{name}-worker")
@@ -40,7 +41,7 @@ def _prepare_bucket(s3: Any, bucket: str, region: str) -> None:
 
 
 def _prepare_roles(iam: Any, name: str, tags: list[dict[str, str]]) -> None:
-    data = f"arn:aws:s3:::{name}-data"
+    data = f"arn:aws:s3:::{data_bucket(name)}"
     reads_and_writes = [
         {"Effect": "Allow", "Action": "s3:*Object*", "Resource": f"{data}/*"},
         {"Effect": "Allow", "Action": "s3:List*", "Resource": data},
