@@ -1,6 +1,7 @@
-"""`munin cost lifecycle`: how stored footage ages."""
+"""`munin cost lifecycle` and `restore`: how stored footage ages, and having it back."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -8,6 +9,10 @@ from rich.table import Table
 
 from odins_ravne_assets.cloud_named import cloud_named
 from odins_ravne_assets.terminal import out, say
+from resources.archived_objects import HOURS, StoredClass, Tier, restore_usd
+from resources.aws_clients import AwsClients
+from resources.errors import UsageError
+from resources.price_sources import shipped_prices
 
 app = typer.Typer()
 
@@ -49,3 +54,58 @@ def lifecycle(
     if found.drift:
         command = f"munin --profile {context.obj.name} cost lifecycle --apply"
         out.print(f"`{command}` makes them what the profile says.", soft_wrap=True)
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(help="s3://… of archived footage: a folder or a file.")],
+    days: Annotated[int, typer.Option(min=1, help="Days for which it can be read.")] = 7,
+    tier: Annotated[
+        Tier, typer.Option(help="bulk takes 5 to 12 hours, standard 3 to 5 and costs more.")
+    ] = "bulk",
+    start: Annotated[bool, typer.Option("--start", help="Ask for it, not only for its price.")] = (
+        False
+    ),
+) -> None:
+    """Have archived footage back: what it costs, and how far it is; with --start, ask for it."""
+    cloud = cloud_named(context.obj.name, f"cost restore {url}")
+    from resources.s3_archive import ask_for, stored_classes
+
+    if not url.startswith("s3://"):
+        raise UsageError(f"{url}: lies on this machine, where nothing is archived; name s3://…")
+    clients = AwsClients(cloud.aws)
+    found = list(stored_classes(clients, url))
+    wanted = [each for each in found if each.is_archived and not each.restoring]
+    _say_where_they_are(url, found)
+    if not wanted:
+        return
+    usd = restore_usd(shipped_prices(cloud.aws.region), wanted, days, tier)
+    hours = HOURS[wanted[0].storage_class][tier]
+    price = f"{_objects(len(wanted))} for {days} days: about ${usd:.2f}, in {hours} hours"
+    if not start:
+        out.print(f"{price} ({tier}). With --start they are asked for.", soft_wrap=True)
+        return
+    asked = ask_for(clients, url, wanted, days, tier)
+    out.print(f"Asked for {_objects(asked)}; {price}.", soft_wrap=True)
+    out.print("The same command tells how far it is; then run the camera again.")
+
+
+def _say_where_they_are(url: str, found: Sequence[StoredClass]) -> None:
+    """How many there are, and how many of them cannot be read."""
+    archived = [each for each in found if each.is_archived]
+    restoring = sum(each.restoring for each in archived)
+    until = min((each.readable_until for each in found if each.readable_until), default=None)
+    told = [f"{url}: {_objects(len(found))}"]
+    if archived:
+        size = sum(each.size for each in archived) / 1e9
+        told.append(f"{len(archived)} archived ({size:.2f} GB), of which {restoring} asked for")
+    else:
+        told.append("all can be read")
+    if until:
+        told.append(f"restored ones until {until:%Y-%m-%d %H:%M} UTC at least")
+    out.print(", ".join(told), soft_wrap=True, markup=False)
+
+
+def _objects(number: int) -> str:
+    return f"{number} object{'s' * (number != 1)}"

@@ -1,5 +1,6 @@
 """The Batch form of the step launcher: prepares a launch, and hands it to `batch_launch`."""
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from resources.launch_record import (
 from resources.object_store import ObjectStore, open_store
 from resources.price_sources import price_source
 from resources.profile import Aws, Profile
+from resources.s3_archive import stored_classes
 from resources.s3_store import S3Store
 from resources.spot_economics import Offer, Overheads
 from resources.spot_market import SPOT_QUEUES
@@ -42,6 +44,8 @@ from resources.work_units import ExpectedMedium, WorkUnit, work_units
 
 # Expected work of a job whose media are not counted: reading headers, labelling, tables.
 UNCOUNTED_SECONDS = 600.0
+# What Stage 0 has made of the footage, below a camera's output.
+MEDIA_TABLE = "tables/media.parquet"
 # Prices are asked for anew after this many seconds.
 PRICES_LAST = 300.0
 
@@ -131,6 +135,7 @@ class _CloudStep:
 
     def run(self) -> Iterator[PipesExecutionResult]:
         self._check_queues()
+        self._tell_archived()
         with self._launches.exclusive(self._say_waiting):
             request = self._staged()
             record = self._record(request)
@@ -158,6 +163,26 @@ class _CloudStep:
                 f"the queues {', '.join(missing)} are not set up; run munin cost setup "
                 "--job-count N first"
             )
+
+    def _tell_archived(self) -> None:
+        """No machine is paid for to find that nothing of the footage can be read."""
+        url = self._request.footage_url
+        if urlsplit(url).scheme != "s3" or not {"footage", "detections"} & set(
+            self._request.stages
+        ):
+            return
+        found = [
+            each for each in stored_classes(self._clients, url) if self._launcher.is_media(each.key)
+        ]
+        archived = sum(each.is_archived for each in found)
+        if not archived:
+            return
+        told = f"{url}: {archived} of {len(found)} media are archived and cannot be read now"
+        command = f"munin cost restore {shlex.quote(url)}"
+        remedy = f"`{command}` tells what having them back costs, and asks for them"
+        if archived == len(found) and not self._output.exists(MEDIA_TABLE):
+            raise UsageError(f"{told}; {remedy}")
+        self._say(f"{told}; those that were looked at before are not needed; for others, {remedy}")
 
     def _say_waiting(self) -> None:
         if not self._waiting:

@@ -1,5 +1,6 @@
 """What S3 and the way to it refuse, in the words of a user: what, where, what to do."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -39,8 +40,6 @@ BY_CODE = {
     "SignatureDoesNotMatch": "AWS does not accept the secret key; check AWS_SECRET_ACCESS_KEY or "
     "~/.aws/credentials",
     "RequestTimeTooSkewed": "this machine's clock is more than 15 minutes wrong; set it",
-    "InvalidObjectState": "is archived in Glacier; restore it first (as `aws s3api "
-    "restore-object`, takes hours) or choose a longer storage.lifecycle.transition_to_glacier",
     "KeyTooLongError": "the name is longer than S3 allows, 1024 bytes; shorten it",
     "EntityTooLarge": "is larger than S3 allows",
 }
@@ -95,8 +94,19 @@ def explained(error: ClientError | BotoCoreError, where: str) -> StoreError:
     """The error as one line for users; `where` as for `in_words`."""
     if code_of(error) in MISSING:
         return NoSuchObject(f"{where}: there is no such object")
+    if isinstance(error, ClientError) and code_of(error) == "InvalidObjectState":
+        return StoreError(f"{where}: {_archived(error, where)}")
     said = _said_by_s3(error) if isinstance(error, ClientError) else _said_on_the_way(error)
     return StoreError(f"{where}: {said}")
+
+
+def _archived(error: ClientError, where: str) -> str:
+    storage_class = error.response["Error"].get("StorageClass") or "an archive class"
+    folder = shlex.quote(where.rpartition("/")[0])
+    return (
+        f"is archived ({storage_class}) and cannot be read now; `munin cost restore {folder}` "
+        "tells what having it back costs, and asks for it"
+    )
 
 
 def denied(operation: str) -> str:

@@ -102,7 +102,7 @@ def staged_copies(store: S3Store) -> list[Path]:
         (403, "InvalidAccessKeyId", "AWS does not know the access key"),
         (403, "SignatureDoesNotMatch", "AWS does not accept the secret key"),
         (403, "RequestTimeTooSkewed", "this machine's clock is more than 15 minutes wrong"),
-        (403, "InvalidObjectState", "is archived in Glacier; restore it first"),
+        (403, "InvalidObjectState", r"is archived .*; `munin cost restore 's3://.+/a'` tells"),
         (503, "SlowDown", "S3 keeps asking to slow down; wait a while and run again"),
         (500, "InternalError", r"S3 keeps failing \(InternalError\)"),
         (301, "PermanentRedirect", "the bucket lies in another region; set cloud.aws.region"),
