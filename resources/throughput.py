@@ -46,6 +46,7 @@ class Pace:
         frames: that were measured; 0: it is assumed.
         source: where the figure is from, for people.
         interruptions_per_hour: how often EC2 takes such a machine on spot.
+        hours: of spot machines, from which that rate was seen beside what was assumed.
     """
 
     instance_type: str
@@ -54,6 +55,7 @@ class Pace:
     frames: int
     source: str
     interruptions_per_hour: float
+    hours: float = 0.0
 
     @property
     def measured(self) -> bool:
@@ -113,10 +115,9 @@ def paces(ledger: pl.DataFrame, instance_types: Iterable[str], engine: str) -> d
     for kind in instance_types:
         pace = assumed_pace(kind, engine)
         if kind in seen:
-            rate = interruption_rate(
-                seen[kind]["taken"], seen[kind]["hours"], pace.interruptions_per_hour
-            )
-            pace = replace(pace, interruptions_per_hour=rate)
+            hours = seen[kind]["hours"]
+            rate = interruption_rate(seen[kind]["taken"], hours, pace.interruptions_per_hour)
+            pace = replace(pace, interruptions_per_hour=rate, hours=hours)
         found[kind] = _measured(pace, ledger.filter(pl.col("instance_type") == kind))
     return found
 
