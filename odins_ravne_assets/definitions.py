@@ -11,6 +11,7 @@ from odins_ravne_assets.home import catalog_folder, home
 from odins_ravne_assets.jobs import JOBS
 from odins_ravne_assets.munin.media_counts import count_media
 from odins_ravne_assets.munin.media_files import kind_by_name
+from odins_ravne_assets.sensors import new_footage, quarantine
 from odins_ravne_assets.storage_asset import (
     CHECK_JOB,
     DAILY,
@@ -27,10 +28,11 @@ PROFILE = os.environ.get("MUNIN_PROFILE", "local")
 IN_THE_CLOUD = load_profile(PROFILE).cloud is not None
 
 defs = dg.Definitions(
-    assets=[footage, stages_1_to_3, *([storage_lifecycle] if IN_THE_CLOUD else [])],
+    assets=[footage, stages_1_to_3, quarantine, *([storage_lifecycle] if IN_THE_CLOUD else [])],
     asset_checks=[rules_in_force] if IN_THE_CLOUD else [],
     jobs=[*JOBS, *([CHECK_JOB] if IN_THE_CLOUD else [])],
     schedules=[DAILY] if IN_THE_CLOUD else [],
+    sensors=[new_footage],
     resources={
         "settings": RunSettings(profile=PROFILE),
         "catalog": CameraCatalog(catalog_folder()),

@@ -110,6 +110,32 @@ def _url(output: str, profile: Profile) -> str:
     return path.as_uri()
 
 
+def camera_arrived(name: str, footage: str, profile: Profile, catalog: CameraCatalog) -> Camera:
+    """A camera whose footage has arrived below `uploads.url`, and where its results go.
+
+    Args:
+        footage: the key of its footage's folder, below `uploads.url`.
+
+    Raises:
+        UsageError: a camera of this id is known whose footage lies elsewhere, or its results would
+            lie where another's do.
+    """
+    uploads = profile.uploads
+    root = (uploads.url or "").rstrip("/")
+    url = _footage(f"{root}/{footage}" if footage else root, profile)
+    for known in catalog.list():
+        if known.camera_id == name and known.footage_url.rstrip("/") == url:
+            return known
+        if known.camera_id.casefold() == name.casefold():
+            raise UsageError(
+                f"camera {name}: {known.camera_id} is known with its footage in "
+                f"{shown(known.footage_url)}; rename the folder {footage}"
+            )
+    camera = _camera(name, url, _below(uploads.output, name, profile))
+    refuse_collisions([camera], catalog)
+    return camera
+
+
 def _below(root: str | None, name: str, profile: Profile) -> str:
     url = _url(root or profile.output.root, profile)
     return f"{url.rstrip('/')}/{name}"

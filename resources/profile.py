@@ -8,12 +8,20 @@ and what is allowed.
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from resources.errors import ProfileError
@@ -228,6 +236,48 @@ class Privacy(_Section):
     )
 
 
+class Uploads(_Section):
+    url: str | None = Field(
+        None,
+        description="Where new footage arrives: s3://BUCKET/PREFIX or a folder; empty: nobody "
+        "looks for it.",
+    )
+    camera_pattern: str = Field(
+        "(?P<camera>[^/]+)/",
+        description="Regular expression that begins the path of a file below url; its group "
+        "camera is the camera's id, and the end of its footage's folder.",
+    )
+    queue_url: str | None = Field(
+        None, description="SQS queue that S3 tells of uploads; empty: they are found by listing."
+    )
+    quiet_minutes: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="Minutes without new files after which a camera's card is complete."
+    )
+    longest_wait_hours: Annotated[float, Field(gt=0)] = Field(
+        12.0, description="Hours after which a camera that never is quiet is run all the same."
+    )
+    listing_minutes: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="Minutes between two listings of a bucket without queue_url."
+    )
+    listing_hours: Annotated[float, Field(gt=0)] = Field(
+        24.0, description="Hours between two looks for what no event told, or no run finished."
+    )
+    output: str | None = Field(
+        None, description="Where results go: OUTPUT/CAMERA; empty takes output.root."
+    )
+
+    @field_validator("camera_pattern")
+    @classmethod
+    def _names_a_camera(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"is no regular expression ({error})") from None
+        if "camera" not in groups:
+            raise ValueError("holds no group (?P<camera>...)")
+        return pattern
+
+
 class Lifecycle(_Section):
     transition_to_ia: Annotated[int, Field(ge=30)] = Field(
         30, description="Days until footage moves to infrequent access (S3 allows 30 or more)."
@@ -266,6 +316,7 @@ class Profile(_Section):
     models: Models = Field(Models(), description="Which models look at the footage.")
     output: Output = Field(Output(), description="Where results go.")
     privacy: Privacy = Field(Privacy(), description="What is kept back in what is shared.")
+    uploads: Uploads = Field(Uploads(), description="New footage that starts by itself.")
     storage: Storage = Field(Storage(), description="How stored objects age.")
 
     def explained(self) -> Iterator[str]:

@@ -89,6 +89,11 @@ def is_hidden(key: str) -> bool:
     )
 
 
+def is_medium(key: str) -> bool:
+    """Whether a key names a medium that is looked at."""
+    return kind_by_name(key) is not None and not is_hidden(key)
+
+
 def sniff(head: bytes) -> Format | None:
     """The format that the first HEAD_BYTES of a file speak of; None: none that is read here."""
     if head.startswith(b"\xff\xd8\xff"):

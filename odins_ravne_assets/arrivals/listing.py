@@ -1,0 +1,116 @@
+"""What lies in the bucket and no event told of: the bucket is listed, a stretch each tick.
+
+What counts is whether the camera's media table holds a medium (path, size and date), not when it
+says it was put there: S3 dates an upload in parts by its beginning, and dates are whole seconds.
+So a run that failed is asked for again by the next listing. A camera's media are summed up in a
+fingerprint; the table is read only when that has changed since the last time they agreed.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from odins_ravne_assets.arrivals.whose import Belongs, Refused, whose
+from odins_ravne_assets.munin.media_files import is_medium
+
+# Pages of a thousand keys that a tick lists: some seconds.
+PAGES = 20
+PAGE = 1000
+
+# The media that a camera's table holds, as (path, bytes, modified_ns); empty where there is none.
+Known = Callable[[str], set[tuple[str, int, int]]]
+
+
+@dataclass
+class Sweep:
+    """A listing of the whole bucket, as far as it has come.
+
+    Args:
+        began: when; 0: none has begun.
+        after: the last key that was listed, below `uploads.url`; "": none yet.
+        camera, footage: whose media are being summed up, and where they lie; "": nobody's.
+        sum: fingerprint so far: of all media, in whatever order.
+        newest: when the newest of them arrived.
+        agreed: by camera: the fingerprint with which its table agreed.
+    """
+
+    began: float = 0.0
+    after: str = ""
+    camera: str = ""
+    footage: str = ""
+    sum: int = 0
+    newest: float = 0.0
+    agreed: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A camera's media have all been listed, and are not what its table agreed with."""
+
+    camera_id: str
+    footage: str
+    newest: float
+    fingerprint: str
+
+
+def stretch(
+    s3: Any, bucket: str, prefix: str, sweep: Sweep, pattern: str, pages: int = PAGES
+) -> Iterator[Listed | Refused]:
+    """List on from where the sweep is; ends it (`began` 0) at the bucket's end.
+
+    Args:
+        prefix: with a slash at its end, or empty.
+    """
+    for _ in range(pages):
+        start = {"StartAfter": prefix + sweep.after} if sweep.after else {}
+        answer = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=PAGE, **start)
+        for found in answer.get("Contents", ()):
+            sweep.after = found["Key"][len(prefix) :]
+            yield from _take(sweep, found, pattern)
+        if not answer["IsTruncated"]:
+            yield from _finish(sweep)
+            sweep.began, sweep.after = 0.0, ""
+            return
+
+
+def _take(sweep: Sweep, found: dict[str, Any], pattern: str) -> Iterator[Listed | Refused]:
+    owner = whose(sweep.after, pattern)
+    if isinstance(owner, Refused):
+        yield owner
+    elif isinstance(owner, Belongs):
+        if (owner.camera_id, owner.footage) != (sweep.camera, sweep.footage):
+            yield from _finish(sweep)
+            sweep.camera, sweep.footage = owner.camera_id, owner.footage
+        modified = int(found["LastModified"].timestamp())
+        sweep.newest = max(sweep.newest, float(modified))
+        sweep.sum = (sweep.sum + _number(sweep.after, found["Size"], modified)) % 2**64
+
+
+def _finish(sweep: Sweep) -> Iterator[Listed]:
+    fingerprint = f"{sweep.sum:016x}"
+    if sweep.camera and sweep.agreed.get(sweep.camera) != fingerprint:
+        yield Listed(sweep.camera, sweep.footage, sweep.newest, fingerprint)
+    sweep.camera, sweep.footage, sweep.sum, sweep.newest = "", "", 0, 0.0
+
+
+def missing(s3: Any, bucket: str, folder: str, known: set[tuple[str, int, int]]) -> float | None:
+    """When the newest medium arrived that a camera's table does not hold; None: it holds all.
+
+    Args:
+        folder: the full prefix of the camera's footage, with a slash at its end.
+    """
+    newest = None
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder):
+        for found in page.get("Contents", ()):
+            path, modified = found["Key"][len(folder) :], int(found["LastModified"].timestamp())
+            if is_medium(path) and (path, found["Size"], modified * 10**9) not in known:
+                newest = max(newest or 0.0, float(modified))
+    return newest
+
+
+def _number(*parts: object) -> int:
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8])

@@ -1,0 +1,95 @@
+"""What S3 told an SQS queue: uploads, as S3's event notifications name them.
+
+Format: "Event message structure", S3 user guide (version 2.x). Messages are deleted one tick after
+they were read, when what they said is known to be kept; one that is told again does no harm.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote_plus
+
+# SQS gives and takes ten messages a call.
+AT_ONCE = 10
+# Messages of a tick: their receipts are kept in the sensor's cursor, some 400 bytes each.
+MOST = 1000
+# The first call of a tick waits this long for a message, so that not every queue server is missed.
+LONG_POLL_SECONDS = 2
+# Nobody else is given a message for this long; many ticks pass in it.
+HIDDEN_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class Told:
+    """An object that was put into a bucket.
+
+    Args:
+        at: when, in seconds since 1970 UTC.
+    """
+
+    bucket: str
+    key: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message of the queue.
+
+    Args:
+        uploads: what it tells; None: it is no notification of S3's, and is left for the queue's
+            dead letters.
+    """
+
+    receipt: str
+    body: str
+    uploads: tuple[Told, ...] | None
+
+
+def receive(sqs: Any, queue_url: str, most: int = MOST) -> Iterator[Message]:
+    """What is in the queue, until it is empty or there were `most`."""
+    given = 0
+    while given < most:
+        answer = sqs.receive_message(
+            QueueUrl=queue_url,
+            MaxNumberOfMessages=min(AT_ONCE, most - given),
+            WaitTimeSeconds=0 if given else LONG_POLL_SECONDS,
+            VisibilityTimeout=HIDDEN_SECONDS,
+        )
+        messages = answer.get("Messages", [])
+        for message in messages:
+            yield Message(message["ReceiptHandle"], message["Body"], told_by(message["Body"]))
+        given += len(messages)
+        if not messages:
+            return
+
+
+def delete(sqs: Any, queue_url: str, receipts: Sequence[str]) -> None:
+    """Delete messages. Those that SQS gave to somebody again meanwhile stay, and come again."""
+    for start in range(0, len(receipts), AT_ONCE):
+        some = receipts[start : start + AT_ONCE]
+        entries = [{"Id": str(n), "ReceiptHandle": each} for n, each in enumerate(some)]
+        sqs.delete_message_batch(QueueUrl=queue_url, Entries=entries)
+
+
+def told_by(body: str) -> tuple[Told, ...] | None:
+    """The uploads that a notification tells; none for S3's test message. None: it is none."""
+    try:
+        tree = json.loads(body)
+        if tree.get("Event") == "s3:TestEvent":
+            return ()
+        return tuple(_told(record) for record in tree["Records"] if _is_upload(record))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _is_upload(record: dict[str, Any]) -> bool:
+    return str(record["eventName"]).startswith("ObjectCreated:")
+
+
+def _told(record: dict[str, Any]) -> Told:
+    s3 = record["s3"]
+    at = datetime.fromisoformat(record["eventTime"]).timestamp()
+    return Told(s3["bucket"]["name"], unquote_plus(s3["object"]["key"]), at)
