@@ -71,9 +71,7 @@ def new_footage(
     _tell(context, look, refused)
     return dg.SensorResult(
         run_requests=requests,
-        dynamic_partitions_requests=[
-            CAMERAS.build_add_request([r.partition_key for r in requests])
-        ],
+        dynamic_partitions_requests=[CAMERAS.build_add_request(new_cameras)],
         cursor=memory.text(),
         asset_events=[_quarantined(memory)] if refused else [],
     )

@@ -45,7 +45,7 @@ def test_media_that_no_pattern_matches_are_refused_by_their_folder() -> None:
 
 
 def test_a_pattern_without_a_camera_is_refused_with_the_profile() -> None:
-    with pytest.raises(ProfileError, match="uploads.camera_pattern"):
+    with pytest.raises(ProfileError, match=r"uploads\.camera_pattern"):
         load_profile("local", {"uploads.camera_pattern": "(.*)/"})
 
 
