@@ -29,12 +29,12 @@ from resources.lifecycle_rules import (
 from resources.price_sources import shipped_prices
 from resources.profile import Aws, Lifecycle
 from resources.run_settings import RunSettings
-from resources.sandbox.config import CREDENTIALS, SandboxConfig
+from resources.sandbox.config import CREDENTIALS, SandboxConfig, data_bucket
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.sandbox import Sandbox
 from resources.storage_lifecycle import StorageLifecycle
 
-BUCKET = "ravne-data"
+BUCKET = data_bucket("ravne")
 BOOK = shipped_prices("eu-north-1")
 THEIRS = {
     "ID": "keep-logs-a-year",
@@ -188,7 +188,7 @@ def test_a_region_without_shipped_prices_takes_sizes_of_another_and_says_so(aws:
 
 def test_without_a_bucket_it_is_said_who_makes_it(aws: Aws) -> None:
     nobodys = aws.model_copy(update={"name": "nobodys"})
-    with pytest.raises(RavneError, match=r"bucket nobodys-data is not there: .*foundation"):
+    with pytest.raises(RavneError, match=r"bucket nobodys-data-\d+ is not there: .*foundation"):
         StorageLifecycle(nobodys, Lifecycle()).status()
 
 
