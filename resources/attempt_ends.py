@@ -4,8 +4,10 @@ What AWS Batch says of it is spread over the attempt, its container and the job;
 those that workflow engines on AWS Batch have met (Nextflow, Cromwell, miniwdl) and AWS documents.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 # A worker's exit codes: done, failed with a message, stopped on request with its work saved.
 DONE, FAILED, STOPPED = 0, 1, 143
@@ -63,6 +65,20 @@ class AttemptFacts:
     def said(self) -> str:
         """The most telling of AWS's words."""
         return self.container_reason or self.status_reason or self.job_reason or "no reason given"
+
+
+def facts_of(job: Mapping[str, Any]) -> AttemptFacts:
+    """What DescribeJobs tells of a job's last attempt."""
+    attempts = job.get("attempts") or [{}]
+    last = attempts[-1]
+    container = last.get("container", {})
+    return AttemptFacts(
+        exit_code=container.get("exitCode", DONE if job["status"] == "SUCCEEDED" else None),
+        status_reason=last.get("statusReason", ""),
+        container_reason=container.get("reason", ""),
+        job_reason=job.get("statusReason", ""),
+        stop_requested=bool(job.get("isCancelled") or job.get("isTerminated")),
+    )
 
 
 def classify_attempt(facts: AttemptFacts) -> AttemptEnd:

@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 from dagster import PipesExecutionResult
 
-from resources.attempt_ends import AttemptEnd, AttemptFacts, classify_attempt
+from resources.attempt_ends import AttemptEnd, classify_attempt, facts_of
 from resources.aws_clients import AwsClients
 from resources.batch_pipes import (
     TERMINAL,
@@ -24,6 +24,7 @@ from resources.batch_pipes import (
     describe_jobs,
     ended_as_known,
     find_job,
+    seconds,
     submit_parameters,
 )
 from resources.clock import Clock
@@ -198,7 +199,7 @@ class Launch:
                 self._miss(watch)
                 continue
             watch.seen = True
-            watch.attempt.started_at = _seconds(job.get("startedAt")) or watch.attempt.started_at
+            watch.attempt.started_at = seconds(job.get("startedAt")) or watch.attempt.started_at
             if job["status"] in TERMINAL:
                 self._end(watch, job)
             elif job["status"] == "RUNNABLE" and watch.attempt.queue in SPOT_QUEUES:
@@ -249,11 +250,11 @@ class Launch:
     # An attempt's end
 
     def _end(self, watch: Watch, job: Job) -> None:
-        facts = _facts(job)
+        facts = facts_of(job)
         watch.reader.read_new()
         end = classify_attempt(facts)
         said = watch.error if end is AttemptEnd.FAILED and watch.error else facts.said
-        watch.attempt.ended_at = _seconds(job.get("stoppedAt")) or self.clock.now()
+        watch.attempt.ended_at = seconds(job.get("stoppedAt")) or self.clock.now()
         self._finish(watch, end, said)
 
     def _finish(self, watch: Watch, end: AttemptEnd, said: str) -> None:
@@ -436,23 +437,6 @@ class Launch:
         if watch.said_last != text:
             watch.said_last = text
             self._say(watch.unit, text)
-
-
-def _facts(job: Job) -> AttemptFacts:
-    attempts = job.get("attempts") or [{}]
-    last = attempts[-1]
-    container = last.get("container", {})
-    return AttemptFacts(
-        exit_code=container.get("exitCode", 0 if job["status"] == "SUCCEEDED" else None),
-        status_reason=last.get("statusReason", ""),
-        container_reason=container.get("reason", ""),
-        job_reason=job.get("statusReason", ""),
-        stop_requested=bool(job.get("isCancelled") or job.get("isTerminated")),
-    )
-
-
-def _seconds(milliseconds: int | None) -> float | None:
-    return None if milliseconds is None else milliseconds / 1000
 
 
 def _queue(name: str) -> Queue:

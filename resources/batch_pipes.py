@@ -145,6 +145,11 @@ def describe_jobs(batch: Any, ids: Sequence[str]) -> dict[str, Job]:
     return found
 
 
+def seconds(milliseconds: int | None) -> float | None:
+    """A time of AWS Batch's, in seconds since 1970 UTC."""
+    return None if milliseconds is None else milliseconds / 1000
+
+
 def find_job(batch: Any, queue: str, name: str) -> str | None:
     """The id of the job of this name, if a queue has or lately had one."""
     named = [{"name": "JOB_NAME", "values": [name]}]

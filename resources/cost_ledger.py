@@ -16,7 +16,8 @@ from resources.object_store import ObjectStore
 FOLDER = "ledger"
 
 # USD. Ten decimals hold a second of the cheapest machine and a single request; sums stay exact.
-MONEY = pl.Decimal(28, 10)
+DECIMALS = 10
+MONEY = pl.Decimal(28, DECIMALS)
 # A moment, UTC.
 TIME = pl.Datetime("ms", "UTC")
 

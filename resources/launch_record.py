@@ -36,6 +36,7 @@ class Attempt:
     said: str | None = None  # what Batch or the worker said of its end
     finished_media: int = 0
     host: dict[str, str] = field(default_factory=dict)  # instance_id, instance_type, zone, market
+    work: dict[str, float] = field(default_factory=dict)  # what its worker did, see munin/tally.py
 
     @property
     def active(self) -> bool:

@@ -205,20 +205,23 @@ class PriceSource:
     instance_types: tuple[str, ...]
     kept_at: Path
 
-    def book(self, since: float, now: float) -> PriceBook:
+    def book(self, since: float, now: float, fresh: bool = False) -> PriceBook:
         """Prices from `since` to `now`.
+
+        Args:
+            fresh: ask anew, that no change of the last minutes is missed: bills need it.
 
         What AWS does not tell is filled up with what it told last, then with the prices that
         ship; the book's remarks say so.
         """
         kept = self._kept(since)
-        if kept is None or not 0 <= now - kept.asked_at < FRESH_SECONDS:
+        if kept is None or fresh or not 0 <= now - kept.asked_at < FRESH_SECONDS:
             asked = self._ask(since, now)
             before = kept.quotes if kept else ()
-            kept = asked.model_copy(update={"quotes": _filled_up(asked.quotes, before)})
+            kept = asked.model_copy(update={"quotes": filled_up(asked.quotes, before)})
             self._keep(kept)
         shipped = shipped_prices(self.region)
-        return PriceBook(self.region, _filled_up(kept.quotes, shipped.quotes), kept.problems)
+        return PriceBook(self.region, filled_up(kept.quotes, shipped.quotes), kept.problems)
 
     def _ask(self, since: float, now: float) -> _Asked:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -264,10 +267,10 @@ def price_source(clients: AwsClients, aws: Aws, kept_at: Path) -> PriceSource:
     )
 
 
-def _filled_up(first: tuple[Quote, ...], others: Iterable[Quote]) -> tuple[Quote, ...]:
+def filled_up(first: Sequence[Quote], others: Iterable[Quote]) -> tuple[Quote, ...]:
     """The first's prices, and the others' of what the first does not price."""
     priced = {(quote.item, quote.market) for quote in first}
-    return first + tuple(q for q in others if (q.item, q.market) not in priced)
+    return *first, *(q for q in others if (q.item, q.market) not in priced)
 
 
 def _problem(which: str, right: str, error: Exception) -> str:

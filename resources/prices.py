@@ -6,7 +6,7 @@ Money is decimal, in USD. Times are seconds since 1970 UTC, as Clock and AWS Bat
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
@@ -24,6 +24,7 @@ HOUR = Decimal(3600)
 LEAST_SECONDS = Decimal(60)
 # A Linux spot machine that EC2 takes away before this is free.
 FREE_SECONDS = Decimal(3600)
+FREE = "free: EC2 took the machine in its first hour"
 # Prices older than this are told to be.
 OLD_SECONDS = 30 * 24 * 3600
 
@@ -177,16 +178,26 @@ class PriceBook:
         Raises:
             RavneError: no price is known.
         """
-        start = _decimal(usage.start)
-        launched = start if usage.launched is None else _decimal(usage.launched)
-        end = max(_decimal(usage.end), start, launched + LEAST_SECONDS)
+        launched = usage.start if usage.launched is None else usage.launched
+        least = launched + float(LEAST_SECONDS)
+        cost = self.charged(replace(usage, end=max(usage.end, usage.start, least)))
+        if usage.market == "spot" and _is_free(usage):
+            return replace(cost, usd=Decimal(0), remark=FREE)
+        return cost
+
+    def charged(self, usage: Usage) -> Cost:
+        """What just these seconds cost, on a machine that is not free. Costs of stretches that
+        follow each other add up to that of the whole.
+
+        Raises:
+            RavneError: no price is known.
+        """
+        start, end = _decimal(usage.start), _decimal(usage.end)
         on_demand = self.on_demand(usage.instance_type)
         instead = (end - start) * on_demand.usd / HOUR
         if usage.market == "ondemand":
             return Cost(instead, instead, end - start, (on_demand,))
         quotes, usd, remark = self._spot_cost(usage, start, end)
-        if _is_free(usage):
-            usd, remark = Decimal(0), "free: EC2 took the machine in its first hour"
         return Cost(usd, instead, end - start, quotes, remark)
 
     def _spot_cost(

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from resources.clock import Clock
+from resources.sandbox.bill import Ran
 from resources.sandbox.config import SandboxConfig
 from resources.sandbox.events import Events
 from resources.sandbox.instances import Instance
@@ -215,6 +216,8 @@ class Attempts:
         job.close_attempt(now, reason, exit_code, container_reason)
         instance, job.instance, job.process = job.instance, None, None
         assert instance is not None
+        if job.started_ms is not None:
+            instance.attempts.append(Ran(job.id, job.started_ms / 1000, int(now * 1000) / 1000))
         instance.release(job.id, now)
         self._events.add(
             "attempt", job=job.id, name=job.name, attempt=len(job.attempts), reason=reason,

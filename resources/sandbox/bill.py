@@ -5,6 +5,7 @@ itself takes away in its first hour is free (EC2 guide, "Billing for interrupted
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from resources.sandbox.prices import SPOT, TYPES, Lifecycle
@@ -45,6 +46,50 @@ class Price(NamedTuple):
     per_hour: float
 
 
+class Ran(NamedTuple):
+    """An attempt's time on a machine, from RUNNING to its end."""
+
+    job_id: str
+    start: float
+    end: float
+
+
+class AttemptLine(NamedTuple):
+    """An attempt's part of its machine's charge, in USD: not on the bill, but true."""
+
+    job_id: str
+    instance_id: str
+    cost: float
+
+
+def cost_of_attempt(
+    prices: Sequence[Price], ran: Ran, others: Sequence[Ran], ended: float
+) -> float:
+    """USD for an attempt's seconds on a machine that is charged; jobs that run at once share.
+
+    Args:
+        prices: in order of time.
+        others: all attempts on the machine, this one too.
+        ended: of the machine; what came after is not charged.
+    """
+    moments = {time for each in others for time in (each.start, each.end)}
+    moments |= {price.since for price in prices}
+    inside = {moment for moment in moments if ran.start < moment < min(ran.end, ended)}
+    times = sorted({ran.start, *inside, min(ran.end, ended)})
+    total = 0.0
+    for start, end in pairwise(times):
+        middle = (start + end) / 2
+        price = [each for each in prices if each.since <= start][-1]
+        sharing = sum(each.start <= middle < each.end for each in others)
+        total += (end - start) / 3600 * price.per_hour / sharing
+    return total
+
+
+def is_free(launched: float, ended: float, interrupted: bool) -> bool:
+    """EC2 took it in its first hour."""
+    return interrupted and ended - launched < FREE_SECONDS
+
+
 def charge(prices: Sequence[Price], launched: float, ended: float, interrupted: bool) -> float:
     """USD for one machine that ran from `launched` to `ended`.
 
@@ -52,7 +97,7 @@ def charge(prices: Sequence[Price], launched: float, ended: float, interrupted: 
         prices: in order of time, the first from `launched` on.
         interrupted: EC2 took it away.
     """
-    if interrupted and ended - launched < FREE_SECONDS:
+    if is_free(launched, ended, interrupted):
         return 0.0
     end = max(ended, launched + LEAST_SECONDS)
     untils = [later.since for later in prices[1:]] + [end]

@@ -35,6 +35,7 @@ class SandboxConfig:
         interruption_rate: interruptions of a spot machine per hour.
         spot_quota: vCPUs of GPU machines that the account may run on spot.
         ondemand_quota: the same on demand.
+        remembered_seconds: how long EC2 tells of a machine that has ended.
         billing_lag_seconds: how late Cost Explorer knows of costs.
         tick_seconds: real seconds between two looks of the scheduler.
     """
@@ -57,5 +58,6 @@ class SandboxConfig:
     interruption_rate: float = 0.0
     spot_quota: int = 256
     ondemand_quota: int = 256
+    remembered_seconds: float = 3600.0
     billing_lag_seconds: float = 86400.0
     tick_seconds: float = 0.02

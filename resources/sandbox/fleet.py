@@ -12,12 +12,10 @@ from resources.sandbox.environments import ComputeEnvironment
 from resources.sandbox.events import Events
 from resources.sandbox.instances import Instance, Needs, fits, room_of
 from resources.sandbox.moto_services import MotoServices
-from resources.sandbox.prices import ON_DEMAND, SPOT, TYPES, Lifecycle, Market
+from resources.sandbox.prices import ON_DEMAND, SPOT, TYPES, Lifecycle, Market, whole_second
 
 # Strategies that go by the order of the list; the others take the lowest price that can be had.
 ORDERED_STRATEGIES = {"BEST_FIT_PROGRESSIVE_ORDERED", "SPOT_CAPACITY_OPTIMIZED_PRIORITIZED"}
-# EC2 lists a terminated instance for about an hour.
-REMEMBERED_SECONDS = 3600.0
 
 
 class _Pool(NamedTuple):
@@ -80,7 +78,7 @@ class Fleet:
         pools = sorted(self._pools(environment, kinds, lifecycle))
         if not pools:
             return None
-        pool, now = pools[0], self._clock.now()
+        pool, now = pools[0], whole_second(self._clock.now())
         resources = environment.resources
         instance_id = self._services.launch(
             pool.kind,
@@ -142,7 +140,8 @@ class Fleet:
                 self._tempt_fate(instance, passed)
             if instance.dies_at is not None and now >= instance.dies_at:
                 lost.append(instance)
-        while self._remembered and now - (self._remembered[0].ended or now) > REMEMBERED_SECONDS:
+        kept = self._config.remembered_seconds
+        while self._remembered and now - (self._remembered[0].ended or now) > kept:
             self._services.forget(self._remembered.popleft().id)
         return lost
 
@@ -163,7 +162,7 @@ class Fleet:
 
     def reprice(self, kind: str) -> None:
         """Let the machines of a type pay the market's price from now on."""
-        now = self._clock.now()
+        now = whole_second(self._clock.now())
         for instance in self.alive():
             if instance.lifecycle == SPOT and instance.kind == kind:
                 instance.reprice(now, self._market.price(kind, instance.zone, SPOT))
@@ -172,7 +171,7 @@ class Fleet:
 
     def end(self, instance: Instance, interrupted: bool = False) -> None:
         """Terminate a machine."""
-        now = self._clock.now()
+        now = whole_second(self._clock.now())
         instance.end(now, interrupted)
         if instance.container_instance is not None:
             self._services.deregister(instance.environment.cluster, instance.container_instance)

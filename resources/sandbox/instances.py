@@ -4,7 +4,17 @@ import json
 from datetime import UTC, datetime
 from typing import Literal
 
-from resources.sandbox.bill import BillLine, Price, charge, on_demand_charge, usage_type
+from resources.sandbox.bill import (
+    AttemptLine,
+    BillLine,
+    Price,
+    Ran,
+    charge,
+    cost_of_attempt,
+    is_free,
+    on_demand_charge,
+    usage_type,
+)
 from resources.sandbox.config import ACCOUNT
 from resources.sandbox.environments import ComputeEnvironment
 from resources.sandbox.metadata_service import MetadataService
@@ -66,6 +76,7 @@ class Instance:
         self.outdated = False
         self.container_instance: str | None = None
         self.metadata_service: MetadataService | None = None
+        self.attempts: list[Ran] = []
         self._prices = [Price(launched, price)]
         self._busy_seconds = 0.0
         self._busy_since: float | None = None
@@ -136,6 +147,19 @@ class Instance:
             usage_type=usage_type(self.kind, self.lifecycle),
             tags=self.environment.resources.get("tags", {}),
         )
+
+    def attempt_bills(self, now: float) -> list[AttemptLine]:
+        """What each attempt that has ended on it has cost, of a machine that has ended or not."""
+        until = self.ended if self.ended is not None else now
+        free = is_free(self.launched, until, self.interrupted)
+        return [
+            AttemptLine(
+                ran.job_id,
+                self.id,
+                0.0 if free else cost_of_attempt(self._prices, ran, self.attempts, until),
+            )
+            for ran in self.attempts
+        ]
 
     def metadata(self) -> dict[str, str]:
         """See metadata_service.Described."""

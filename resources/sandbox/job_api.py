@@ -129,9 +129,12 @@ class JobApi:
 
 
 def _passes(job: Job, filters: list[Request]) -> bool:
-    """ListJobs' filter by name: any of the values, in any case, a final asterisk for the rest."""
+    """ListJobs' one filter: any of some names, in any case, a final asterisk for the rest; or
+    created after a time in milliseconds."""
     refusals.refuse_if(len(filters) != 1, "only one filter can be used.")
     [chosen] = filters
+    if chosen["name"] == "AFTER_CREATED_AT":
+        return int(job.submitted * 1000) > int(chosen["values"][0])
     refusals.refuse_if(chosen["name"] != "JOB_NAME", f"the sandbox has no filter {chosen['name']}")
     name = job.name.lower()
     return any(

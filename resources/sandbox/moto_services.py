@@ -53,10 +53,11 @@ SERVICE_ROLE_PATH = "/aws-service-role/batch.amazonaws.com/"
 # The group that ECS makes by itself; all others must be there before a job starts.
 DEFAULT_LOG_GROUP = "/aws/batch/job"
 # EC2's codes for why a machine is gone.
+# ... and how DescribeInstances words the transition, before its time.
 INTERRUPTED = ("Server.SpotInstanceTermination", "Server.SpotInstanceTermination: Spot instance "
-               "termination")  # fmt: skip
+               "termination", "Server.SpotInstanceTermination")  # fmt: skip
 SCALED_IN = ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated "
-             "shutdown")  # fmt: skip
+             "shutdown", "User initiated")  # fmt: skip
 
 RequestHandler = MotoRequestHandler
 
@@ -189,10 +190,10 @@ class MotoServices:
 
     def terminate(self, instance_id: str, interrupted: bool, at: float) -> None:
         [(instance, _)] = self._ec2.terminate_instances([instance_id])
-        code, message = INTERRUPTED if interrupted else SCALED_IN
-        when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        code, message, transition = INTERRUPTED if interrupted else SCALED_IN
+        when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S GMT")
         instance.state_reason = StateReason(message, code)
-        instance._reason = f"{code.partition('.')[2]} ({when})"
+        instance._reason = f"{transition} ({when})"
 
     def forget(self, instance_id: str) -> None:
         """Take a terminated instance off EC2's lists, as happens after about an hour."""

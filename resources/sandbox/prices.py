@@ -6,6 +6,7 @@ commit 2c3d7ea7, late 2026), in USD per hour.
 """
 
 from collections.abc import Callable, Iterable
+from math import floor
 from typing import Literal, NamedTuple
 
 Lifecycle = Literal["spot", "on-demand"]
@@ -85,4 +86,9 @@ class Market:
             for letter in TYPES[kind].spot:
                 zone = self._region + letter
                 price = self.price(kind, zone, SPOT)
-                self.history.append(PricePoint(self._now(), kind, zone, price))
+                self.history.append(PricePoint(whole_second(self._now()), kind, zone, price))
+
+
+def whole_second(moment: float) -> float:
+    """EC2 knows no parts of seconds: in launches, ends and prices, and so on the bill."""
+    return float(floor(moment))

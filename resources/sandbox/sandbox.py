@@ -19,7 +19,7 @@ from typing import Any
 from resources.clock import ScaledClock
 from resources.sandbox.attempts import Attempts
 from resources.sandbox.batch_api import BatchApi
-from resources.sandbox.bill import BillLine
+from resources.sandbox.bill import AttemptLine, BillLine
 from resources.sandbox.capacity import Capacity
 from resources.sandbox.config import SandboxConfig
 from resources.sandbox.control import Control
@@ -162,6 +162,12 @@ class Sandbox:
         with self._state.lock:
             now = self.clock.now()
             return [instance.bill(now) for instance in self._fleet.instances]
+
+    def attempt_bill(self) -> list[AttemptLine]:
+        """What every attempt that has ended has really cost."""
+        with self._state.lock:
+            now = self.clock.now()
+            return [line for each in self._fleet.instances for line in each.attempt_bills(now)]
 
     def events(self, since: int = 0) -> list[dict[str, Any]]:
         """What happened, but for the first `since` events.

@@ -1,0 +1,247 @@
+"""A random day in an account, with a ledger kept as launches keep it, held against the true bill.
+
+Jobs of two cameras, half a machine or a whole one, on both markets, come and go over an hour and
+a half; machines are taken, prices surge, capacity is short, jobs are cancelled. The jobs only
+sleep: what is tried is who pays for which second.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from resources.aws_clients import AwsClients
+from resources.bookkeeping import Bookkeeper, CameraBooks
+from resources.compute_environment import ComputeEnvironment
+from resources.cost_ledger import read_ledger
+from resources.launch_record import Attempt, LaunchRecord, UnitRecord
+from resources.object_store import LocalStore
+from resources.price_sources import price_source
+from resources.profile import Aws, Compute
+from resources.sandbox.config import SandboxConfig
+from resources.sandbox.foundation import prepare_foundation
+from resources.sandbox.sandbox import Sandbox
+
+TYPES = ("g4dn.xlarge", "g5.xlarge", "g6.xlarge")
+CAMERAS = ("north", "south")
+QUEUES = ("spot", "spot", "spot-high", "ondemand")
+SPAN = 5400.0  # jobs and troubles come within these seconds
+LOOK_EVERY = 240.0
+HALF = [{"type": "VCPU", "value": "2"}, {"type": "MEMORY", "value": "6000"}]
+WHOLE = [{"type": "VCPU", "value": "4"}, {"type": "MEMORY", "value": "14336"}]
+
+MakeClients = Callable[[Aws], AwsClients]
+
+
+@dataclass(frozen=True)
+class Held:
+    """The ledger beside the truth, in USD.
+
+    Args:
+        attempts: of each attempt, by its job: ledger and truth.
+        rows: the whole ledger.
+        taken: machines that EC2 took.
+    """
+
+    ledger: float
+    bill: float
+    ledger_on_demand: float
+    bill_on_demand: float
+    attempts: dict[str, tuple[float, float]]
+    rows: pl.DataFrame
+    machines: int
+    taken: int
+
+    @property
+    def off(self) -> float:
+        """How far the total is from the truth, as a share of it."""
+        return abs(self.ledger - self.bill) / self.bill if self.bill else abs(self.ledger)
+
+    @property
+    def worst_attempt(self) -> float:
+        """The same of the attempt that is worst."""
+        return max(abs(a - b) / b if b else abs(a) for a, b in self.attempts.values())
+
+
+def run_scenario(seed: int, folder: Path, scale: float, clients_of: MakeClients) -> Held:
+    """Live through a random day.
+
+    Args:
+        folder: for the ledgers.
+        scale: seconds of the account in one real second.
+    """
+    dice = random.Random(seed)
+    config = SandboxConfig(
+        scale=scale,
+        seed=seed,
+        boot_seconds=dice.uniform(30, 300),
+        pull_seconds=dice.uniform(5, 90),
+        idle_seconds=dice.uniform(30, 600),
+        notice_seconds=dice.choice([0.0, 120.0]),
+        stop_grace_seconds=30,
+        interruption_rate=dice.choice([0.0, 0.3, 1.5]),
+        # An hour of the account is little of a busy machine's time.
+        remembered_seconds=1e9,
+        tick_seconds=0.005,
+    )
+    with Sandbox(config) as sandbox:
+        compute = Compute(max_vcpus=dice.choice([8, 16, 64]), instance_types=_some(dice, TYPES))
+        aws = Aws(endpoint_url=sandbox.endpoint_url, clock_url=sandbox.clock_url, compute=compute)
+        clients = clients_of(aws)
+        prepare_foundation(clients, aws.name, aws.region)
+        ComputeEnvironment(aws, clients).setup(4)
+        return _Day(sandbox, dice, aws, clients, folder).run()
+
+
+@dataclass
+class _Day:
+    sandbox: Sandbox
+    dice: random.Random
+    aws: Aws
+    clients: AwsClients
+    folder: Path
+    records: dict[str, LaunchRecord] = field(default_factory=dict)
+
+    def run(self) -> Held:
+        began = self.sandbox.clock.now()
+        self.records = {
+            camera: LaunchRecord(f"work-{camera}", "settings", 1, began, []) for camera in CAMERAS
+        }
+        plan = sorted(self._plan(began), key=lambda step: step[0])
+        looked_at = began
+        while plan or self._goes_on():
+            now = self.sandbox.clock.now()
+            while plan and plan[0][0] <= now:
+                plan.pop(0)[1]()
+            if now - looked_at > LOOK_EVERY:
+                looked_at = now
+                self._look()
+            self.sandbox.clock.sleep(10)
+        self._look()  # as launches end; their machines are still up
+        while any(each["state"] != "terminated" for each in self.sandbox.instances()):
+            self.sandbox.clock.sleep(10)
+        self.keeper.reconcile(self.books.values())
+        return self._held()
+
+    # what happens
+
+    def _plan(self, began: float) -> list[tuple[float, Callable[[], Any]]]:
+        dice = self.dice
+        kind = dice.choice(self.aws.compute.instance_types)
+
+        def at() -> float:
+            return began + dice.uniform(0, SPAN)
+
+        jobs = [(at(), self._submit) for _ in range(dice.randint(3, 9))]
+        cancels = [(at(), self._cancel) for _ in range(dice.randint(0, 2))]
+        taken = [(at(), self._take) for _ in range(dice.randint(0, 2))]
+        surged = at()
+        surge = [
+            (surged, lambda: self.sandbox.surge(kind, dice.choice([0.6, 1.3, 1.6, 5.0]))),
+            (surged + dice.uniform(300, 1800), lambda: self.sandbox.surge(kind, 1.0)),
+        ]
+        short = at()
+        capacity = [
+            (short, lambda: self.sandbox.set_capacity("spot", dice.randint(0, 1))),
+            (short + 900, lambda: self.sandbox.set_capacity("spot", None)),
+        ]
+        return [*jobs, *cancels, *taken, *surge, *(capacity if dice.random() < 0.3 else [])]
+
+    def _submit(self) -> None:
+        camera, queue = self.dice.choice(CAMERAS), self.dice.choice(QUEUES)
+        record = self.records[camera]
+        unit = UnitRecord(len(record.units), None, None, 600.0)
+        name = f"{self.aws.name}-{camera}-u{unit.number}-a1"
+        now = self.sandbox.clock.now()
+        attempt = Attempt(name, queue, "the scenario says so", intended_at=now)
+        seconds = self.dice.choice([20.0, 300.0, 900.0, 2400.0, 4800.0]) * self.dice.random()
+        asked = self.clients.of("batch").submit_job(
+            jobName=name,
+            jobQueue=f"{self.aws.name}-{queue}",
+            jobDefinition=f"{self.aws.name}-worker",
+            containerOverrides={
+                "command": ["sleep", f"{seconds / self.sandbox.clock.scale:.4f}"],
+                "resourceRequirements": self.dice.choice([HALF, WHOLE]),
+            },
+        )
+        attempt.job_id = asked["jobId"]
+        unit.attempts.append(attempt)
+        record.units.append(unit)
+
+    def _cancel(self) -> None:
+        living = [each for each in self.sandbox.jobs() if each["status"] not in _ENDED]
+        if living:
+            job = self.dice.choice(living)["jobId"]
+            self.clients.of("batch").terminate_job(jobId=job, reason="a person asked for it")
+
+    def _take(self) -> None:
+        spot = [
+            each["instance_id"]
+            for each in self.sandbox.instances()
+            if each["lifecycle"] == "spot" and each["state"] != "terminated"
+        ]
+        if spot:
+            self.sandbox.interrupt(instance_id=self.dice.choice(spot), notice=False)
+
+    def _goes_on(self) -> bool:
+        return any(job["status"] not in _ENDED for job in self.sandbox.jobs())
+
+    # what is kept
+
+    @property
+    def books(self) -> dict[str, CameraBooks]:
+        return {
+            camera: CameraBooks(
+                camera,
+                LocalStore(self.folder / camera / "launches"),
+                LocalStore(self.folder / camera / "ledger"),
+            )
+            for camera in CAMERAS
+        }
+
+    @property
+    def keeper(self) -> Bookkeeper:
+        return Bookkeeper(self.clients, self.aws, price_source(self.clients, self.aws, self.folder))
+
+    def _look(self) -> None:
+        """What launches do while they run: write the record, and the ledger."""
+        hosts = {line.job_id: line.instance_id for line in self.sandbox.attempt_bill()}
+        for camera, record in self.records.items():
+            for number, attempt in enumerate(record.attempts):
+                # Not every worker lives to say on which machine it is.
+                if number % 2 and (host := hosts.get(attempt.job_id or "")):
+                    attempt.host = {"instance_id": host}
+            record.save(self.books[camera].launches)
+            self.keeper.write(self.books[camera], record)
+
+    def _held(self) -> Held:
+        rows = read_ledger([books.ledger for books in self.books.values()])
+        machines = rows.filter(pl.col("kind").is_in(["attempt", "overhead"]))
+        own = {
+            job: float(usd)
+            for job, usd in rows.filter(pl.col("kind") == "attempt")
+            .select("job_id", "usd")
+            .iter_rows()
+        }
+        truth = {line.job_id: line.cost for line in self.sandbox.attempt_bill()}
+        bill = self.sandbox.bill()
+        return Held(
+            ledger=float(machines["usd"].sum()),
+            bill=sum(line.cost for line in bill),
+            ledger_on_demand=float(machines["usd_on_demand"].sum()),
+            bill_on_demand=sum(line.on_demand_cost for line in bill),
+            attempts={job: (own[job], truth.get(job, 0.0)) for job in own},
+            rows=rows,
+            machines=len(bill),
+            taken=sum(line.interrupted for line in bill),
+        )
+
+
+_ENDED = ("SUCCEEDED", "FAILED")
+
+
+def _some(dice: random.Random, types: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dice.sample(types, dice.randint(1, len(types))))
