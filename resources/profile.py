@@ -186,6 +186,19 @@ class Stage3(_Section):
     review_below: Fraction = Field(
         0.8, description="Visits whose best confidence is below this are marked for review."
     )
+    roll_up: Fraction = Field(
+        0.65,
+        description="An animal whose label is not sure is named by the lowest branch (genus, "
+        "family ...) on which its five best guesses add up to this.",
+    )
+    burst_gap: Annotated[float, Field(ge=0)] = Field(
+        60.0,
+        description="Seconds: boxes of a camera no further apart are one burst, which votes on "
+        "its species; 0: no vote.",
+    )
+    vote_share: Fraction = Field(
+        0.65, description="Share of a burst's votes with which a species names all its animals."
+    )
 
 
 class Pipeline(_Section):

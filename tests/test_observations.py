@@ -1,6 +1,6 @@
 """Stage 3's rule: which rows of the classifications become which visit."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import pairwise
@@ -13,7 +13,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from odins_ravne_assets.hugin.observations import Compressed, compress, sightings
+from odins_ravne_assets.hugin.observations import Compressed, compress
+from odins_ravne_assets.hugin.sightings import sightings
+from odins_ravne_assets.hugin.taxonomy import SpeciesKnowledge, shipped_taxa
+from odins_ravne_assets.hugin.votes import vote
 from odins_ravne_assets.hugin.windows import visit_starts, window_ms
 from odins_ravne_assets.munin import tables
 from resources.profile import Stage3
@@ -24,8 +27,10 @@ NOON = datetime(2026, 5, 1, 12)
 MS = timedelta(milliseconds=1)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
-DEFAULT = Stage3()
-GAP = Stage3(mode="gap")
+# Votes have tests of their own.
+DEFAULT = Stage3(burst_gap=0)
+GAP = Stage3(mode="gap", burst_gap=0)
+KNOWLEDGE = SpeciesKnowledge(shipped_taxa())
 # On a busy machine an example may take long without anything being wrong.
 UNHURRIED = hypothesis_settings(deadline=None)
 
@@ -76,7 +81,8 @@ def table(rows: list[Row]) -> pl.LazyFrame:
 
 
 def compressed(rows: list[Row], settings: Stage3 = DEFAULT) -> Compressed:
-    return compress(sightings(table(rows)), settings)
+    counted = sightings(table(rows), KNOWLEDGE, settings.roll_up).collect()
+    return compress(vote(counted, KNOWLEDGE, settings), KNOWLEDGE, settings)
 
 
 def visits(rows: list[Row], settings: Stage3 = DEFAULT) -> list[Row]:
@@ -92,7 +98,7 @@ def spans(rows: list[Row], settings: Stage3 = DEFAULT) -> list[tuple[datetime, d
 
 def test_an_animal_of_a_sure_label_counts_as_that_label() -> None:
     row = (
-        sightings(table([box(confidence=0.75, detection_confidence=0.5)]))
+        sightings(table([box(confidence=0.75, detection_confidence=0.5)]), KNOWLEDGE, 0.65)
         .collect()
         .row(0, named=True)
     )
@@ -105,7 +111,7 @@ def test_an_animal_of_a_sure_label_counts_as_that_label() -> None:
 
 def test_an_animal_of_an_unsure_label_is_unknown_and_as_sure_as_its_detection() -> None:
     rows = table([box(auto_ok=False, confidence=0.25, detection_confidence=0.5)])
-    row = sightings(rows).collect().row(0, named=True)
+    row = sightings(rows, KNOWLEDGE, 0.65).collect().row(0, named=True)
     assert (row["species"], row["scientific_name"], row["confidence"]) == (
         "unknown animal",
         None,
@@ -116,7 +122,7 @@ def test_an_animal_of_an_unsure_label_is_unknown_and_as_sure_as_its_detection() 
 @pytest.mark.parametrize(("category", "latin"), [("person", "Homo sapiens"), ("vehicle", None)])
 def test_people_and_vehicles_are_their_own_species(category: str, latin: str | None) -> None:
     rows = table([box(category=category, label=category, scientific_name=None, confidence=0.75)])
-    row = sightings(rows).collect().row(0, named=True)
+    row = sightings(rows, KNOWLEDGE, 0.65).collect().row(0, named=True)
     assert (row["species"], row["scientific_name"], row["confidence"]) == (category, latin, 0.75)
 
 
@@ -152,7 +158,9 @@ def test_gap_mode_keeps_the_records_that_camtrapr_keeps() -> None:
     hare = [NOON + minutes * MINUTE for minutes in (30, 95)]
     independent = [NOON, NOON + 30 * MINUTE, NOON + 95 * MINUTE, NOON + 199 * MINUTE]
     independent += [NOON + 260 * MINUTE]
-    rows = [box(at) for at in fox] + [box(at, label="brown hare") for at in hare]
+    rows = [box(at) for at in fox] + [
+        box(at, label="brown hare", scientific_name="Lepus europaeus") for at in hare
+    ]
     settings = Stage3(mode="gap", compression_window=60)
     assert [start for start, _ in spans(rows, settings)] == independent
 
@@ -178,7 +186,7 @@ def test_species_and_cameras_are_apart() -> None:
     rows = [
         box(),
         box(camera_id="camera8"),
-        box(label="brown hare"),
+        box(label="brown hare", scientific_name="Lepus europaeus"),
         box(category="person", label="person", confidence=0.9),
     ]
     assert [(visit["camera_id"], visit["species"]) for visit in visits(rows)] == [
@@ -335,6 +343,7 @@ def test_the_timeline_has_every_row_in_order_of_time_path_frame_and_box() -> Non
     assert visit["detection_timeline"][1] == {
         "path": "b.jpg",
         "frame_number": 0,
+        "box_number": 0,
         "captured_at": NOON,
         "time_offset_ms": 0,
         "confidence": pytest.approx(0.6),
@@ -344,7 +353,8 @@ def test_the_timeline_has_every_row_in_order_of_time_path_frame_and_box() -> Non
 
 
 def test_names_in_any_script_are_kept() -> None:
-    rows = [box(camera_id="Ödemark 木 🦊", label="räv", path="стена/ёж.jpg")]
+    place = {"camera_id": "Ödemark 木 🦊", "path": "стена/ёж.jpg"}
+    rows = [box(**place, label="räv", scientific_name=None)]
     (visit,) = visits(rows)
     assert (visit["camera_id"], visit["species"], visit["source_video"]) == (
         "Ödemark 木 🦊",
@@ -374,6 +384,16 @@ KINDS_OF_BOXES: list[Row] = [
     {"category": "animal", **NAMED, "label": "brown hare", "scientific_name": "Lepus europaeus"},
     {"category": "person", "label": "person", "scientific_name": None, "auto_ok": True},
 ]
+RANKS = ("taxon_rank", "class", "order", "family", "genus")
+RANKS_BY_HAND: dict[str | None, Row] = {
+    name: dict(zip(RANKS, ranks, strict=True))
+    for name, ranks in {
+        "Vulpes vulpes": ("species", "Mammalia", "Carnivora", "Canidae", "Vulpes"),
+        "Lepus europaeus": ("species", "Mammalia", "Lagomorpha", "Leporidae", "Lepus"),
+        "Homo sapiens": ("species", "Mammalia", "Primates", "Hominidae", "Homo"),
+        None: (None,) * 5,
+    }.items()
+}
 # Times that meet and miss the edges of a ten-minute window by a millisecond.
 TIMES = st.builds(
     lambda steps, more: NOON + steps * 5 * MINUTE + more * MS,
@@ -416,6 +436,7 @@ def footage_rows(draw: st.DrawFn) -> list[Row]:
 
 SETTINGS = st.builds(
     Stage3,
+    burst_gap=st.just(0),
     mode=st.sampled_from(["window", "gap"]),
     compression_window=st.sampled_from([5, 10, 15]),
     min_confidence=st.sampled_from([0.0, 0.5, 0.6]),
@@ -494,7 +515,8 @@ def observation_by_hand(visit: list[Row], settings: Stage3) -> Row:
         duration = (max(offsets) - min(offsets)) / 1000
     else:
         duration = (last["captured_at"] - first["captured_at"]).total_seconds()
-    timeline = ("path", "frame_number", "captured_at", "time_offset_ms")
+    timeline = ("path", "frame_number", "box_number", "captured_at", "time_offset_ms")
+    frames = Counter((row["path"], row["frame_number"]) for row in visit)
     return {
         "camera_id": first["camera_id"],
         "category": first["category"],
@@ -507,7 +529,12 @@ def observation_by_hand(visit: list[Row], settings: Stage3) -> Row:
         "max_confidence": pytest.approx(max(confidences)),
         "avg_confidence": pytest.approx(sum(confidences) / len(confidences)),
         "detection_count": len(visit),
-        "frame_count": len({(row["path"], row["frame_number"]) for row in visit}),
+        "frame_count": len(frames),
+        "count": max(frames.values()),
+        **RANKS_BY_HAND[first["scientific_name"]],
+        "vote_share": None,
+        "relabelled": 0,
+        "flags": [],
         "media_count": len({row["path"] for row in visit}),
         "source_video": first["path"],
         "detection_timeline": [

@@ -11,10 +11,13 @@ import polars as pl
 import pytest
 
 from odins_ravne_assets.hugin import writing
-from odins_ravne_assets.hugin.observations import compress, sightings
+from odins_ravne_assets.hugin.observations import compress
+from odins_ravne_assets.hugin.sightings import sightings
 from odins_ravne_assets.hugin.species import species_table
 from odins_ravne_assets.hugin.stage3 import Stage3Result, run_stage3
+from odins_ravne_assets.hugin.taxonomy import SpeciesKnowledge, shipped_taxa
 from odins_ravne_assets.hugin.visits_json import write_visits_json
+from odins_ravne_assets.hugin.votes import vote
 from odins_ravne_assets.munin import tables
 from resources.errors import StoreError
 from resources.object_store import LocalStore
@@ -116,9 +119,18 @@ def a_night() -> Camera:
     camera.medium("DCIM/3.jpg", NIGHT + 3600 * SECOND, [{"confidence": 0.6}], offset=120)
     person = {"category": "person", "label": "person", "scientific_name": None}
     camera.medium("DCIM/4.jpg", NIGHT + 7200 * SECOND, [person], offset=120)
-    camera.medium("DCIM/5.jpg", None, [{"auto_ok": False, "label": "brown hare"}])
+    camera.medium(
+        "DCIM/5.jpg",
+        None,
+        [{"auto_ok": False, "label": "brown hare", "scientific_name": "Lepus europaeus"}],
+    )
     camera.medium("DCIM/6.jpg", NIGHT, [{"confidence": 0.3}], offset=120)
-    camera.medium("DCIM/7.mp4", NIGHT + 9000 * SECOND, [{"label": "badger"}], offset=120)
+    camera.medium(
+        "DCIM/7.mp4",
+        NIGHT + 9000 * SECOND,
+        [{"label": "badger", "scientific_name": "Mustelidae"}],
+        offset=120,
+    )
     camera.medium("DCIM/8.jpg", NIGHT, [], offset=120)
     camera.medium("DCIM/9.jpg", None, [], "failed", reason="not a JPEG", unreadable=True)
     camera.medium("DCIM/10.mp4", NIGHT, [], "failed", reason="decoder crashed")
@@ -178,6 +190,12 @@ def test_a_visit_in_json_has_the_camera_s_times_and_four_digits(store: LocalStor
         ("category", "animal"),
         ("species", "red fox"),
         ("scientific_name", "Vulpes vulpes"),
+        ("taxon_rank", "species"),
+        ("class", "Mammalia"),
+        ("order", "Carnivora"),
+        ("family", "Canidae"),
+        ("genus", "Vulpes"),
+        ("count", 2),
         ("start_time", "2026-05-01T02:14:00.000+02:00"),
         ("end_time", "2026-05-01T02:14:12.000+02:00"),
         ("duration_seconds", 12.0),
@@ -187,6 +205,9 @@ def test_a_visit_in_json_has_the_camera_s_times_and_four_digits(store: LocalStor
         ("detection_count", 4),
         ("media_count", 2),
         ("source_video", "DCIM/1.jpg"),
+        ("vote_share", None),
+        ("relabelled", 0),
+        ("flags", []),
         ("needs_review", False),
     ]
     assert len(timeline) == 4
@@ -194,6 +215,7 @@ def test_a_visit_in_json_has_the_camera_s_times_and_four_digits(store: LocalStor
         ("time", "2026-05-01T02:14:12.000+02:00"),
         ("path", "DCIM/2.mp4"),
         ("frame_number", 2),
+        ("box_number", 0),
         ("time_offset_seconds", 7.0),
         ("confidence", 0.9),
     ]
@@ -233,7 +255,7 @@ def test_times_carry_the_offset_that_is_known(
 def test_names_with_quotes_line_breaks_and_any_script_survive(tmp_path: Path) -> None:
     name = 'ä"\\\n\t\x01 木🦊,\n/räv.jpg'
     camera = Camera("kamera ö")
-    camera.medium(name, NIGHT, [{"label": 'räv "röd"\n'}])
+    camera.medium(name, NIGHT, [{"label": 'räv "röd"\n', "scientific_name": None}])
     camera.medium("2.jpg", NIGHT + 3600 * SECOND, [{}])
     store = camera.store(tmp_path)
     run(store)
@@ -259,7 +281,9 @@ def test_long_timelines_are_written_in_parts_that_join_up(
         ],
         schema=tables.CLASSIFICATIONS,
     )
-    observations = compress(sightings(rows.lazy()), Stage3()).observations
+    knowledge = SpeciesKnowledge(shipped_taxa())
+    counted = sightings(rows.lazy(), knowledge, 0.65).collect()
+    observations = compress(vote(counted, knowledge, Stage3()), knowledge, Stage3()).observations
     write_visits_json(observations, tmp_path / "whole.json")
     monkeypatch.setattr(writing, "ROWS_AT_ONCE", 17)
     assert len(list(writing.in_parts(observations))) > 10

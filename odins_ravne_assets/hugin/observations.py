@@ -15,18 +15,19 @@ The rule
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from odins_ravne_assets.hugin.sightings import UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.taxonomy import SpeciesKnowledge
 from odins_ravne_assets.hugin.windows import visit_starts, window_ms
 from odins_ravne_assets.hugin.writing import seconds
 from odins_ravne_assets.munin import tables
 from resources.profile import Stage3
 
-UNKNOWN_ANIMAL = "unknown animal"
-HUMAN = "Homo sapiens"
 # Columns of few distinct values: as numbers they sort and move many times faster than as text.
 FEW_VALUES = ("camera_id", "category", "species", "scientific_name", "kind")
 
@@ -58,42 +59,7 @@ class Compressed:
     rows_too_short: int
 
 
-def sightings(classifications: pl.LazyFrame) -> pl.LazyFrame:
-    """What each row of `tables.CLASSIFICATIONS` counts as, in `species` and `scientific_name`.
-
-    An animal whose label is sure enough (`auto_ok`) counts as that label, with the classifier's
-    confidence. Any other animal is an "unknown animal", with the detector's confidence: that there
-    is an animal is sure, which one is not. People and vehicles are their own species.
-    """
-    animal = pl.col("category") == "animal"
-    named = animal & pl.col("auto_ok")
-    person = pl.col("category") == "person"
-    return classifications.select(
-        "detection_id",
-        "camera_id",
-        "path",
-        "kind",
-        "frame_number",
-        "box_number",
-        "time_offset_ms",
-        "captured_at",
-        "utc_offset_minutes",
-        "category",
-        species=pl.when(named)
-        .then("label")
-        .when(animal)
-        .then(pl.lit(UNKNOWN_ANIMAL))
-        .otherwise("category"),
-        scientific_name=pl.when(named).then("scientific_name").when(person).then(pl.lit(HUMAN)),
-        confidence=pl.when(named)
-        .then("confidence")
-        .when(animal)
-        .then("detection_confidence")
-        .otherwise("confidence"),
-    )
-
-
-def compress(rows: pl.DataFrame | pl.LazyFrame, settings: Stage3) -> Compressed:
+def compress(rows: pl.DataFrame, knowledge: SpeciesKnowledge, settings: Stage3) -> Compressed:
     """Compress sightings into visits, by the rule at the top of this file.
 
     The result does not depend on the order of the rows. An `observation_id` is the first 16 digits
@@ -102,13 +68,14 @@ def compress(rows: pl.DataFrame | pl.LazyFrame, settings: Stage3) -> Compressed:
     visit that has closed before them, and no file name goes into it.
 
     Args:
-        rows: what `sightings` returns.
+        rows: what `vote` returns.
+        knowledge: the ranks of what was seen.
         settings: minutes, seconds and confidences of the rule.
     """
-    lazy = rows.lazy()
-    rows_in = lazy.select(pl.len()).collect().item()
+    rows_in = rows.height
     sure = pl.col("confidence").fill_nan(None) >= settings.min_confidence
-    ordered = _in_lanes(lazy.filter(sure).collect())
+    ordered = _in_lanes(rows.filter(sure))
+    del rows
     rows_kept = ordered.height
     rows_without_time = ordered["captured_at"].null_count()
     visits = _visits(ordered.with_columns(_visit_numbers(ordered, settings)))
@@ -118,7 +85,7 @@ def compress(rows: pl.DataFrame | pl.LazyFrame, settings: Stage3) -> Compressed:
     )
     short = visits.filter(too_short)
     return Compressed(
-        observations=_observations(visits.filter(~too_short), settings),
+        observations=_observations(visits.filter(~too_short), knowledge, settings),
         rows_in=rows_in,
         rows_below_confidence=rows_in - rows_kept,
         rows_without_time=rows_without_time,
@@ -146,7 +113,7 @@ def _in_lanes(rows: pl.DataFrame) -> pl.DataFrame:
             lane_and_moment=pl.col("lane").cast(pl.Int128) * pl.lit(2**64, pl.Int128) + moment
         )
         .sort("lane_and_moment", "path", "frame_number", "box_number")
-        .drop("lane_and_moment", "box_number")
+        .drop("lane_and_moment")
     )
 
 
@@ -173,36 +140,73 @@ def _visits(ordered: pl.DataFrame) -> pl.DataFrame:
     """One row per visit, all of them: what `tables.OBSERVATIONS` asks for and what decides it."""
     between_frames = pl.col("time_offset_ms").max() - pl.col("time_offset_ms").min()
     between_times = (pl.col("captured_at").last() - pl.col("captured_at").first()).dt
-    return ordered.group_by("visit", maintain_order=True).agg(
-        pl.first("camera_id", "category", "species", "scientific_name", "utc_offset_minutes"),
-        first_detection=pl.col("detection_id").first(),
-        start_at=pl.col("captured_at").first(),
-        end_at=pl.col("captured_at").last(),
-        duration_ms=pl.coalesce(between_times.total_milliseconds(), between_frames),
-        video_alone=(pl.col("kind") == "video").all(),
-        max_confidence=pl.col("confidence").max(),
-        avg_confidence=pl.col("confidence").cast(pl.Float64).mean(),
-        detection_count=pl.len(),
-        frame_count=pl.struct("path", "frame_number").n_unique(),
-        media_count=pl.col("path").n_unique(),
-        source_video=pl.col("path").first(),
-        detection_timeline=pl.struct(
-            "path", "frame_number", "captured_at", "time_offset_ms", "confidence"
-        ),
+    return (
+        _numbered_in_frames(ordered)
+        .group_by("visit", maintain_order=True)
+        .agg(
+            pl.first("camera_id", "category", "species", "scientific_name", "utc_offset_minutes"),
+            first_detection=pl.col("detection_id").first(),
+            start_at=pl.col("captured_at").first(),
+            end_at=pl.col("captured_at").last(),
+            duration_ms=pl.coalesce(between_times.total_milliseconds(), between_frames),
+            video_alone=(pl.col("kind") == "video").all(),
+            max_confidence=pl.col("confidence").max(),
+            avg_confidence=pl.col("confidence").cast(pl.Float64).mean(),
+            detection_count=pl.len(),
+            frame_count=(pl.col("nth_in_frame") == 1).sum(),
+            count=pl.col("nth_in_frame").max(),
+            media_count=pl.col("path").n_unique(),
+            source_video=pl.col("path").first(),
+            detection_timeline=pl.struct(
+                "path", "frame_number", "box_number", "captured_at", "time_offset_ms", "confidence"
+            ),
+            vote_share=pl.col("vote_share").min(),
+            relabelled=pl.col("relabelled").sum(),
+            disputed=pl.col("disputed").any(),
+        )
     )
 
 
-def _observations(visits: pl.DataFrame, settings: Stage3) -> pl.DataFrame:
+def _numbered_in_frames(ordered: pl.DataFrame) -> pl.DataFrame:
+    """The rows with `nth_in_frame`: 1 for the first of a visit's boxes in one frame, and so on.
+
+    The boxes of a frame have one time, so they stand together.
+    """
+    place = ("visit", "path", "frame_number")
+    begins = ordered.select(
+        pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in place)
+    )
+    starts = begins.to_series().to_numpy()
+    number = np.arange(starts.size, dtype=np.int32)
+    first = np.maximum.accumulate(np.where(starts, number, 0)) if starts.size else number
+    return ordered.with_columns(nth_in_frame=pl.Series(number - first + 1, dtype=pl.Int32))
+
+
+def _observations(
+    visits: pl.DataFrame, knowledge: SpeciesKnowledge, settings: Stage3
+) -> pl.DataFrame:
     doubtful = pl.col("max_confidence") < settings.review_below
+    ranks = knowledge.table().drop("common_name").rename({"rank": "taxon_rank"})
     return (
-        visits.sort("camera_id", "start_at", "species", "source_video", "category", nulls_last=True)
+        visits.with_columns(pl.col("scientific_name").cast(pl.String))
+        .join(ranks, on="scientific_name", how="left")
+        .sort("camera_id", "start_at", "species", "source_video", "category", nulls_last=True)
         .with_columns(
             duration_seconds=seconds("duration_ms"),
-            needs_review=doubtful | (pl.col("species").cast(pl.String) == UNKNOWN_ANIMAL),
+            needs_review=doubtful
+            | pl.col("disputed")
+            | (pl.col("species").cast(pl.String) == UNKNOWN_ANIMAL),
+            flags=_flags({"votes_disagree": "disputed"}),
         )
         .pipe(lambda table: table.with_columns(_identities(table)))
         .select(pl.col(name).cast(kind) for name, kind in tables.OBSERVATIONS.items())
     )
+
+
+def _flags(columns: Mapping[str, str]) -> pl.Expr:
+    """A list of the flags whose column is true."""
+    raised = [pl.when(column).then(pl.lit(flag)) for flag, column in columns.items()]
+    return pl.concat_list(raised).list.drop_nulls()
 
 
 def _identities(visits: pl.DataFrame) -> pl.Series:

@@ -11,7 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.observations import UNKNOWN_ANIMAL, Compressed
+from odins_ravne_assets.hugin.observations import Compressed
+from odins_ravne_assets.hugin.sightings import UNKNOWN_ANIMAL
 from odins_ravne_assets.hugin.species import species_seen
 from odins_ravne_assets.hugin.writing import FIRST_TIME, LAST_TIME, first_and_last
 from resources.profile import Stage3

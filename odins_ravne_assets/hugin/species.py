@@ -4,7 +4,7 @@ import re
 
 import polars as pl
 
-from odins_ravne_assets.hugin.writing import FIRST_TIME, LAST_TIME, first_and_last, in_parts
+from odins_ravne_assets.hugin.writing import FIRST_TIME, LAST_TIME, first_and_last
 
 SPECIES = ["category", "species"]
 
@@ -19,7 +19,6 @@ def species_seen(observations: pl.DataFrame) -> pl.DataFrame:
     """
     return (
         _tally(observations)
-        .join(_most_at_once(observations), on=SPECIES, how="left")
         .select(
             "species",
             "scientific_name",
@@ -65,24 +64,11 @@ def _tally(observations: pl.DataFrame) -> pl.DataFrame:
         pl.col("scientific_name").drop_nulls().min(),
         pl.len().alias("observations"),
         pl.col("detection_count").cast(pl.Int64).sum().alias("detections"),
+        pl.col("count").max().alias("max_in_one_frame"),
         pl.col("max_confidence").max(),
         pl.col("needs_review").sum(),
         *first_and_last("start_at", "end_at"),
     )
-
-
-def _most_at_once(observations: pl.DataFrame) -> pl.DataFrame:
-    most = pl.concat(
-        part.select(*SPECIES, "camera_id", "detection_timeline")
-        .explode("detection_timeline")
-        .unnest("detection_timeline")
-        .group_by(*SPECIES, "camera_id", "path", "frame_number")
-        .len("max_in_one_frame")
-        .group_by(SPECIES)
-        .agg(pl.col("max_in_one_frame").max())
-        for part in (observations.clear(), *in_parts(observations))
-    )
-    return most.group_by(SPECIES).agg(pl.col("max_in_one_frame").max())
 
 
 def _plain(text: str) -> str:

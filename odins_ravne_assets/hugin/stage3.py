@@ -11,10 +11,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from odins_ravne_assets.hugin.observations import Compressed, compress, sightings
+from odins_ravne_assets.hugin.observations import Compressed, compress
 from odins_ravne_assets.hugin.report import Tables, as_json, report
+from odins_ravne_assets.hugin.sightings import sightings
 from odins_ravne_assets.hugin.species import species_table
+from odins_ravne_assets.hugin.taxonomy import SpeciesKnowledge, shipped_taxa
 from odins_ravne_assets.hugin.visits_json import write_visits_json
+from odins_ravne_assets.hugin.votes import vote
 from odins_ravne_assets.munin import assembly, tables
 from odins_ravne_assets.munin.parquet import writing_table
 from resources.errors import StoreError
@@ -69,7 +72,10 @@ def run_stage3(store: ObjectStore, settings: Stage3, models: Mapping[str, str]) 
     """
     with ExitStack() as stack:
         read = Tables(**{name: _table(store, stack, *source) for name, source in SOURCES.items()})
-        compressed = compress(sightings(read.classifications), settings)
+        knowledge = SpeciesKnowledge(shipped_taxa())
+        rows = sightings(read.classifications, knowledge, settings.roll_up).collect()
+        compressed = compress(vote(rows, knowledge, settings), knowledge, settings)
+        del rows
         with writing_table(store, OBSERVATIONS) as path:
             compressed.observations.write_parquet(path)
         with store.writing(VISITS) as path:

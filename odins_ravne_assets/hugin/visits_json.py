@@ -1,10 +1,12 @@
 """`compressed_observations.json`: a JSON list of the visits, one visit per line.
 
 Each visit has, in this order: observation_id, camera_id, category, species, scientific_name,
-start_time, end_time, duration_seconds, max_confidence, avg_confidence, frame_count,
-detection_count, media_count, source_video, detection_timeline (a list of time, path,
-frame_number, time_offset_seconds, confidence) and needs_review. Every time of a visit has the
-offset of the visit's first row; confidences have four digits; text is UTF-8.
+taxon_rank, class, order, family, genus, count, start_time, end_time, duration_seconds,
+max_confidence, avg_confidence, frame_count, detection_count, media_count, source_video,
+detection_timeline (a list of time, path, frame_number, box_number, time_offset_seconds,
+confidence), vote_share, relabelled, flags and needs_review. `tables.OBSERVATIONS` says what each
+means. Every time of a visit has the offset of the visit's first row; shares and confidences have
+four digits; text is UTF-8.
 """
 
 import io
@@ -36,6 +38,12 @@ def _as_written(observations: pl.DataFrame) -> pl.DataFrame:
         "category",
         "species",
         "scientific_name",
+        "taxon_rank",
+        "class",
+        "order",
+        "family",
+        "genus",
+        "count",
         iso_time("start_at", "utc_offset_minutes").alias("start_time"),
         iso_time("end_at", "utc_offset_minutes").alias("end_time"),
         "duration_seconds",
@@ -46,6 +54,9 @@ def _as_written(observations: pl.DataFrame) -> pl.DataFrame:
         "media_count",
         "source_video",
         _timelines(observations),
+        _four_digits("vote_share"),
+        "relabelled",
+        "flags",
         "needs_review",
     )
 
@@ -62,6 +73,7 @@ def _timelines(observations: pl.DataFrame) -> pl.Series:
                 iso_time("captured_at", "utc_offset_minutes").alias("time"),
                 "path",
                 "frame_number",
+                "box_number",
                 seconds("time_offset_ms").alias("time_offset_seconds"),
                 _four_digits("confidence"),
             )

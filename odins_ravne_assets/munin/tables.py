@@ -182,10 +182,24 @@ CLASSIFICATIONS = _schema(
     }
 )
 
+# What is known of the animals that labels name: one row per taxon.
+TAXA = _schema(
+    {
+        "scientific_name": pl.String,
+        "common_name": pl.String,
+        "rank": pl.String,  # class, order, family, genus, species, or one between them
+        "class": pl.String,  # the taxon's own name at its own rank; null above it
+        "order": pl.String,
+        "family": pl.String,
+        "genus": pl.String,
+    }
+)
+
 SIGHTING = pl.Struct(
     {
         "path": pl.String,
         "frame_number": pl.Int32,
+        "box_number": pl.Int32,  # with path and frame: the row of classifications
         "captured_at": TIME,
         "time_offset_ms": pl.Int64,
         "confidence": pl.Float32,
@@ -198,6 +212,12 @@ OBSERVATIONS = _schema(
         "category": pl.String,
         "species": pl.String,
         "scientific_name": pl.String,
+        "taxon_rank": pl.String,  # as in TAXA; null where the taxonomy does not know the name
+        "class": pl.String,
+        "order": pl.String,
+        "family": pl.String,
+        "genus": pl.String,
+        "count": pl.Int32,  # most of its boxes in one frame (MaxN): the least number there was
         "start_at": TIME,
         "end_at": TIME,
         "utc_offset_minutes": pl.Int16,
@@ -209,6 +229,9 @@ OBSERVATIONS = _schema(
         "media_count": pl.Int32,
         "source_video": pl.String,  # path of the first medium, a still or a clip
         "detection_timeline": pl.List(SIGHTING),
+        "vote_share": pl.Float32,  # least share of its bursts' votes; null: no box disagreed
+        "relabelled": pl.Int32,  # boxes that had another label, or none, before the vote
+        "flags": pl.List(pl.String),  # votes_disagree: see hugin.votes
         "needs_review": pl.Boolean,
     }
 )
