@@ -80,8 +80,14 @@ def table(rows: list[Row]) -> pl.LazyFrame:
     return pl.LazyFrame(rows, schema=tables.CLASSIFICATIONS)
 
 
+def counted(rows: pl.LazyFrame) -> Row:
+    """What the first row counts as."""
+    seen = sightings(rows, KNOWLEDGE, 0.65)
+    return seen.rows.join(seen.names.table(), on="name").row(0, named=True)
+
+
 def compressed(rows: list[Row], settings: Stage3 = DEFAULT) -> Compressed:
-    counted = sightings(table(rows), KNOWLEDGE, settings.roll_up).collect()
+    counted = sightings(table(rows), KNOWLEDGE, settings.roll_up)
     return compress(vote(counted, KNOWLEDGE, settings), KNOWLEDGE, settings)
 
 
@@ -97,11 +103,7 @@ def spans(rows: list[Row], settings: Stage3 = DEFAULT) -> list[tuple[datetime, d
 
 
 def test_an_animal_of_a_sure_label_counts_as_that_label() -> None:
-    row = (
-        sightings(table([box(confidence=0.75, detection_confidence=0.5)]), KNOWLEDGE, 0.65)
-        .collect()
-        .row(0, named=True)
-    )
+    row = counted(table([box(confidence=0.75, detection_confidence=0.5)]))
     assert (row["species"], row["scientific_name"], row["confidence"]) == (
         "red fox",
         "Vulpes vulpes",
@@ -111,7 +113,7 @@ def test_an_animal_of_a_sure_label_counts_as_that_label() -> None:
 
 def test_an_animal_of_an_unsure_label_is_unknown_and_as_sure_as_its_detection() -> None:
     rows = table([box(auto_ok=False, confidence=0.25, detection_confidence=0.5)])
-    row = sightings(rows, KNOWLEDGE, 0.65).collect().row(0, named=True)
+    row = counted(rows)
     assert (row["species"], row["scientific_name"], row["confidence"]) == (
         "unknown animal",
         None,
@@ -122,7 +124,7 @@ def test_an_animal_of_an_unsure_label_is_unknown_and_as_sure_as_its_detection() 
 @pytest.mark.parametrize(("category", "latin"), [("person", "Homo sapiens"), ("vehicle", None)])
 def test_people_and_vehicles_are_their_own_species(category: str, latin: str | None) -> None:
     rows = table([box(category=category, label=category, scientific_name=None, confidence=0.75)])
-    row = sightings(rows, KNOWLEDGE, 0.65).collect().row(0, named=True)
+    row = counted(rows)
     assert (row["species"], row["scientific_name"], row["confidence"]) == (category, latin, 0.75)
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from odins_ravne_assets.hugin.observations import compress
-from odins_ravne_assets.hugin.sightings import SIGHTINGS, sightings
+from odins_ravne_assets.hugin.sightings import Sightings, sightings
 from odins_ravne_assets.hugin.taxonomy import ROLL_UP, SpeciesKnowledge, shipped_taxa
 from odins_ravne_assets.hugin.votes import vote
 from odins_ravne_assets.munin import tables
@@ -61,8 +61,18 @@ def box(label: str, confidence: float, second: float = 0, **columns: Any) -> Row
 
 
 def counted(rows: list[Row], knowledge: SpeciesKnowledge = ANYTHING) -> list[Row]:
+    return with_names(seen(rows, knowledge))
+
+
+def seen(rows: list[Row], knowledge: SpeciesKnowledge = ANYTHING) -> Sightings:
     table = pl.LazyFrame(rows, schema=tables.CLASSIFICATIONS)
-    return sightings(table, knowledge, Stage3().roll_up).collect().to_dicts()
+    return sightings(table, knowledge, Stage3().roll_up)
+
+
+def with_names(found: Sightings) -> list[Row]:
+    return found.rows.join(
+        found.names.table(), on="name", how="left", maintain_order="left"
+    ).to_dicts()
 
 
 def species(row: Row, knowledge: SpeciesKnowledge = ANYTHING) -> tuple[str, str | None, float]:
@@ -71,8 +81,7 @@ def species(row: Row, knowledge: SpeciesKnowledge = ANYTHING) -> tuple[str, str 
 
 
 def voted(rows: list[Row], **settings: Any) -> list[Row]:
-    frame = pl.DataFrame(counted(rows), schema=SIGHTINGS)
-    return vote(frame, ANYTHING, Stage3(**settings)).to_dicts()
+    return with_names(vote(seen(rows), ANYTHING, Stage3(**settings)))
 
 
 def names_after(rows: list[Row], **settings: Any) -> list[str]:
@@ -232,8 +241,7 @@ def test_people_and_vehicles_do_not_vote() -> None:
 
 def test_a_disputed_visit_is_reviewed_and_says_so() -> None:
     rows = [box("red fox", 0.9, 0), box("roe deer", 0.9, 2), box("grey wolf", 0.9, 600)]
-    frame = pl.DataFrame(counted(rows), schema=SIGHTINGS)
-    after = vote(frame, ANYTHING, Stage3())
+    after = vote(seen(rows), ANYTHING, Stage3())
     found = compress(after, ANYTHING, Stage3()).observations
     assert found.select("species", "flags", "needs_review").rows() == [
         ("red fox", ["votes_disagree"], True),
@@ -248,6 +256,5 @@ def test_the_count_is_the_most_boxes_in_one_frame() -> None:
         for second, boxes in ((0, 1), (5, 3), (9, 2))
         for number in range(boxes)
     ]
-    frame = pl.DataFrame(counted(rows), schema=SIGHTINGS)
-    found = compress(vote(frame, ANYTHING, Stage3()), ANYTHING, Stage3()).observations
+    found = compress(vote(seen(rows), ANYTHING, Stage3()), ANYTHING, Stage3()).observations
     assert found.select("count", "detection_count", "frame_count").rows() == [(3, 6, 3)]

@@ -282,7 +282,7 @@ def test_long_timelines_are_written_in_parts_that_join_up(
         schema=tables.CLASSIFICATIONS,
     )
     knowledge = SpeciesKnowledge(shipped_taxa())
-    counted = sightings(rows.lazy(), knowledge, 0.65).collect()
+    counted = sightings(rows.lazy(), knowledge, 0.65)
     observations = compress(vote(counted, knowledge, Stage3()), knowledge, Stage3()).observations
     write_visits_json(observations, tmp_path / "whole.json")
     monkeypatch.setattr(writing, "ROWS_AT_ONCE", 17)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from odins_ravne_assets.hugin.sightings import UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.sightings import UNKNOWN_ANIMAL, Sightings
 from odins_ravne_assets.hugin.taxonomy import SpeciesKnowledge
 from odins_ravne_assets.hugin.windows import visit_starts, window_ms
 from odins_ravne_assets.hugin.writing import seconds
@@ -29,7 +29,7 @@ from odins_ravne_assets.munin import tables
 from resources.profile import Stage3
 
 # Columns of few distinct values: as numbers they sort and move many times faster than as text.
-FEW_VALUES = ("camera_id", "category", "species", "scientific_name", "kind")
+FEW_VALUES = ("camera_id", "category", "kind")
 
 # Sorts behind every time there is.
 NEVER = 2**63 - 1
@@ -59,7 +59,7 @@ class Compressed:
     rows_too_short: int
 
 
-def compress(rows: pl.DataFrame, knowledge: SpeciesKnowledge, settings: Stage3) -> Compressed:
+def compress(seen: Sightings, knowledge: SpeciesKnowledge, settings: Stage3) -> Compressed:
     """Compress sightings into visits, by the rule at the top of this file.
 
     The result does not depend on the order of the rows. An `observation_id` is the first 16 digits
@@ -68,17 +68,17 @@ def compress(rows: pl.DataFrame, knowledge: SpeciesKnowledge, settings: Stage3) 
     visit that has closed before them, and no file name goes into it.
 
     Args:
-        rows: what `vote` returns.
+        seen: what `vote` returns.
         knowledge: the ranks of what was seen.
         settings: minutes, seconds and confidences of the rule.
     """
-    rows_in = rows.height
+    rows_in = seen.rows.height
     sure = pl.col("confidence").fill_nan(None) >= settings.min_confidence
-    ordered = _in_lanes(rows.filter(sure))
-    del rows
+    ordered = _in_lanes(seen.rows.filter(sure))
     rows_kept = ordered.height
     rows_without_time = ordered["captured_at"].null_count()
     visits = _visits(ordered.with_columns(_visit_numbers(ordered, settings)))
+    visits = visits.join(seen.names.table(), on="name", how="left", maintain_order="left")
     del ordered
     too_short = pl.col("video_alone") & (
         pl.col("duration_ms") < round(settings.min_duration * 1000)
@@ -103,9 +103,10 @@ def _in_lanes(rows: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(
         pl.col(name).cast(pl.Enum(rows[name].drop_nulls().unique().sort())) for name in FEW_VALUES
     )
-    lane = pl.lit(0, pl.Int64)
-    for name in ("camera_id", "category", "species"):
-        lane = lane * rows[name].n_unique() + pl.col(name).to_physical().cast(pl.Int64)
+    lane = pl.col("name").cast(pl.Int64)
+    for column in ("category", "camera_id"):
+        codes = pl.col(column).to_physical().cast(pl.Int64)
+        lane = lane * rows[column].n_unique() + codes
     moment = pl.col("captured_at").to_physical().fill_null(NEVER)
     return (
         rows.with_columns(lane=lane)
@@ -144,7 +145,7 @@ def _visits(ordered: pl.DataFrame) -> pl.DataFrame:
         _numbered_in_frames(ordered)
         .group_by("visit", maintain_order=True)
         .agg(
-            pl.first("camera_id", "category", "species", "scientific_name", "utc_offset_minutes"),
+            pl.first("camera_id", "category", "name", "utc_offset_minutes"),
             first_detection=pl.col("detection_id").first(),
             start_at=pl.col("captured_at").first(),
             end_at=pl.col("captured_at").last(),
@@ -188,14 +189,11 @@ def _observations(
     doubtful = pl.col("max_confidence") < settings.review_below
     ranks = knowledge.table().drop("common_name").rename({"rank": "taxon_rank"})
     return (
-        visits.with_columns(pl.col("scientific_name").cast(pl.String))
-        .join(ranks, on="scientific_name", how="left")
+        visits.join(ranks, on="scientific_name", how="left")
         .sort("camera_id", "start_at", "species", "source_video", "category", nulls_last=True)
         .with_columns(
             duration_seconds=seconds("duration_ms"),
-            needs_review=doubtful
-            | pl.col("disputed")
-            | (pl.col("species").cast(pl.String) == UNKNOWN_ANIMAL),
+            needs_review=doubtful | pl.col("disputed") | (pl.col("species") == UNKNOWN_ANIMAL),
             flags=_flags({"votes_disagree": "disputed"}),
         )
         .pipe(lambda table: table.with_columns(_identities(table)))

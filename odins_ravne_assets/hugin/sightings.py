@@ -12,136 +12,160 @@
 Adding up over a branch and the level of 0.65 are SpeciesNet's (its ensemble, `roll_up`).
 """
 
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from odins_ravne_assets.hugin.taxonomy import (
-    ROLL_UP,
-    SPECIES_RANKS,
-    SpeciesKnowledge,
-)
-from odins_ravne_assets.munin import tables
+from odins_ravne_assets.hugin.taxonomy import ROLL_UP, SPECIES_RANKS, SpeciesKnowledge
+
+
+class Name(NamedTuple):
+    """What something counts as."""
+
+    species: str
+    scientific_name: str | None
+
 
 UNKNOWN_ANIMAL = "unknown animal"
-HUMAN = "Homo sapiens"
+UNKNOWN = Name(UNKNOWN_ANIMAL, None)
+OF_CATEGORY = {"person": Name("person", "Homo sapiens"), "vehicle": Name("vehicle", None)}
 
-# What the steps from here to the visits hand on, one row per labelled box.
-SIGHTINGS = pl.Schema(
-    {
-        "detection_id": pl.String,
-        "camera_id": pl.String,
-        "path": pl.String,
-        "kind": pl.String,
-        "frame_number": pl.Int32,
-        "box_number": pl.Int32,
-        "time_offset_ms": pl.Int64,
-        "captured_at": tables.TIME,
-        "utc_offset_minutes": pl.Int16,
-        "category": pl.String,
-        "species": pl.String,  # what it counts as
-        "scientific_name": pl.String,
-        "confidence": pl.Float32,  # of that
-        "ballot": pl.String,  # what it votes for: the same, or a label that is not sure; animals
-        "ballot_name": pl.String,  # the ballot's scientific name
-        "ballot_weight": pl.Float32,  # the classifier's confidence in it
-    }
+# Of the columns of `tables.CLASSIFICATIONS`, those that visits are made of.
+KEPT = (
+    "detection_id",
+    "camera_id",
+    "path",
+    "kind",
+    "frame_number",
+    "box_number",
+    "time_offset_ms",
+    "captured_at",
+    "utc_offset_minutes",
+    "category",
 )
+# Names are numbers in `Names`: ten million texts would take most of the time.
+NAME_CODE = pl.UInt32()
+COUNTED: dict[str, pl.DataType] = {
+    "name": NAME_CODE,  # what it counts as
+    "confidence": pl.Float32(),  # of that
+    "ballot": NAME_CODE,  # what an animal votes for: its name, or a label that is not sure
+    "ballot_weight": pl.Float32(),  # the classifier's confidence in it
+}
+
+
+class Names:
+    """Names and their numbers. Only grows."""
+
+    def __init__(self, names: Iterable[Name] = ()) -> None:
+        self._codes: dict[Name, int] = {}
+        for name in (UNKNOWN, *OF_CATEGORY.values(), *names):
+            self.code(name)
+
+    def code(self, name: Name) -> int:
+        """The number of a name, from 0; a new one if it has none."""
+        return self._codes.setdefault(name, len(self._codes))
+
+    def table(self) -> pl.DataFrame:
+        """name, species, scientific_name; in order of the numbers."""
+        schema = {"species": pl.String, "scientific_name": pl.String}
+        table = pl.DataFrame(list(self._codes), schema=schema, orient="row")
+        return table.with_row_index("name").with_columns(pl.col("name").cast(NAME_CODE))
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """Labelled boxes on their way to visits.
+
+    Attributes:
+        rows: the columns KEPT and COUNTED, and what later steps add; one row per labelled box.
+        names: what the numbers in `name` and `ballot` mean.
+    """
+
+    rows: pl.DataFrame
+    names: Names
 
 
 def sightings(
     classifications: pl.LazyFrame, knowledge: SpeciesKnowledge, roll_up: float
-) -> pl.LazyFrame:
-    """Rows of SIGHTINGS, one for each of `tables.CLASSIFICATIONS`, in their order.
+) -> Sightings:
+    """What each row of `tables.CLASSIFICATIONS` counts as, in their order.
 
     Args:
         knowledge: names of taxa, and what can be here.
         roll_up: least sum of confidences on a branch.
     """
-    rows = classifications.join(
-        _meanings(classifications, knowledge),
+    names = Names()
+    labelled = classifications.with_row_index("row").join(
+        _meanings(classifications, knowledge, names),
         on=["label", "scientific_name"],
         how="left",
         nulls_equal=True,
         maintain_order="left",
     )
-    rows = rows.with_columns(
-        named=(pl.col("category") == "animal") & pl.col("auto_ok") & pl.col("may_be")
-    ).join(
-        _branches(rows, knowledge, roll_up),
-        on=["path", "detection_id"],
-        how="left",
-        maintain_order="left",
+    sure = pl.col("auto_ok") & pl.col("may_be")
+    branches = _branches(labelled.filter(_IS_ANIMAL & ~sure), knowledge, roll_up, names)
+    rows = labelled.join(branches.lazy(), on="row", how="left", maintain_order="left")
+    return Sightings(rows.select(*KEPT, *_as_counted(sure, names)).collect(), names)
+
+
+_IS_ANIMAL = pl.col("category") == "animal"
+
+
+def _as_counted(sure: pl.Expr, names: Names) -> list[pl.Expr]:
+    climbed = pl.col("branch").is_not_null()
+    unknown = pl.lit(names.code(UNKNOWN), NAME_CODE)
+    other = pl.col("category").replace_strict(
+        {category: names.code(name) for category, name in OF_CATEGORY.items()},
+        default=None,
+        return_dtype=NAME_CODE,
     )
-    return rows.select(_as_counted())
-
-
-def _as_counted() -> list[pl.Expr]:
-    animal, named = pl.col("category") == "animal", pl.col("named")
-    climbed = animal & ~named & pl.col("branch").is_not_null()
-    person = pl.col("category") == "person"
-    cases = {
-        "species": ("meaning", "branch", pl.lit(UNKNOWN_ANIMAL), "category"),
-        "confidence": ("confidence", "branch_sum", "detection_confidence", "confidence"),
-    }
     counted = {
-        column: pl.when(named)
-        .then(first)
-        .when(climbed)
-        .then(second)
-        .when(animal)
-        .then(third)
-        .otherwise(last)
-        for column, (first, second, third, last) in cases.items()
+        "name": pl.when(~_IS_ANIMAL)
+        .then(other)
+        .when(sure)
+        .then("meaning")
+        .otherwise(pl.coalesce("branch", unknown)),
+        "confidence": pl.when(~_IS_ANIMAL | sure)
+        .then("confidence")
+        .otherwise(pl.coalesce("branch_sum", "detection_confidence")),
+        "ballot": pl.when(_IS_ANIMAL & climbed).then("branch").when(_IS_ANIMAL).then("meaning"),
+        "ballot_weight": pl.when(_IS_ANIMAL & climbed)
+        .then("branch_sum")
+        .when(_IS_ANIMAL)
+        .then("confidence"),
     }
-    counted["scientific_name"] = (
-        pl.when(named)
-        .then("scientific_name")
-        .when(climbed)
-        .then("branch_name")
-        .when(person)
-        .then(pl.lit(HUMAN))
-    )
-    ballots = {
-        "ballot": ("branch", "meaning"),
-        "ballot_name": ("branch_name", "scientific_name"),
-        "ballot_weight": ("branch_sum", "confidence"),
-    }
-    counted |= {
-        column: pl.when(climbed).then(first).when(animal).then(second)
-        for column, (first, second) in ballots.items()
-    }
-    return [
-        counted.get(name, pl.col(name)).cast(kind).alias(name) for name, kind in SIGHTINGS.items()
-    ]
+    return [counted[name].cast(kind).alias(name) for name, kind in COUNTED.items()]
 
 
-def _meanings(classifications: pl.LazyFrame, knowledge: SpeciesKnowledge) -> pl.LazyFrame:
+def _meanings(
+    classifications: pl.LazyFrame, knowledge: SpeciesKnowledge, names: Names
+) -> pl.LazyFrame:
     """Of each label: what it is called, and whether it can be here."""
     labels = classifications.select("label", "scientific_name").unique().collect()
+    labels = labels.sort("label", "scientific_name")  # the same numbers in every run
 
-    def meaning(label: str, scientific_name: str | None) -> tuple[str, bool]:
+    def meaning(label: str | None, scientific_name: str | None) -> int:
         taxon = knowledge.taxa.get(scientific_name or "")
         called = taxon.common_name if taxon and taxon.rank in SPECIES_RANKS else None
-        return called or label, knowledge.may_be(scientific_name)
+        return names.code(Name(called or label or UNKNOWN_ANIMAL, scientific_name))
 
-    found = [meaning(*row) for row in labels.iter_rows()]
     return labels.with_columns(
-        meaning=pl.Series([called for called, _ in found], dtype=pl.String),
-        may_be=pl.Series([may_be for _, may_be in found], dtype=pl.Boolean),
+        meaning=pl.Series([meaning(*row) for row in labels.iter_rows()], dtype=NAME_CODE),
+        may_be=pl.Series(
+            [knowledge.may_be(name) for name in labels["scientific_name"]], dtype=pl.Boolean
+        ),
     ).lazy()
 
 
-def _branches(rows: pl.LazyFrame, knowledge: SpeciesKnowledge, roll_up: float) -> pl.LazyFrame:
-    """The branch that names a row whose own label does not: path, detection_id, branch,
-    branch_name (scientific), branch_sum. Rows without one are left out."""
+def _branches(
+    unsure: pl.LazyFrame, knowledge: SpeciesKnowledge, roll_up: float, names: Names
+) -> pl.DataFrame:
+    """The branches that name animals whose own labels do not: row, branch, branch_sum."""
     guesses = (
-        rows.filter(
-            (pl.col("category") == "animal")
-            & ~(pl.col("auto_ok") & pl.col("may_be"))
-            & pl.col("top5").is_not_null()
-        )
-        .select("path", "detection_id", "top5")
+        unsure.filter(pl.col("top5").is_not_null())
+        .select("row", "top5")
         .explode("top5")
         .unnest("top5")
         .join(_lineages(knowledge), on="scientific_name")
@@ -149,20 +173,29 @@ def _branches(rows: pl.LazyFrame, knowledge: SpeciesKnowledge, roll_up: float) -
     )
     found = [
         guesses.filter(pl.col(rank).is_not_null())
-        .group_by("path", "detection_id", pl.col(rank).alias("branch_name"))
+        .group_by("row", pl.col(rank).alias("taxon"))
         .agg(branch_sum=pl.col("confidence").cast(pl.Float64).sum().cast(pl.Float32))
         .filter(pl.col("branch_sum") >= pl.lit(roll_up, pl.Float32))
         .with_columns(climb=pl.lit(steps))
         for steps, rank in enumerate(ROLL_UP)
     ]
-    return (
+    best = (
         pl.concat(found)
-        .sort("climb", "branch_sum", "branch_name", descending=[False, True, False])
-        .unique(["path", "detection_id"], keep="first")
-        .lazy()
-        .join(_called(knowledge), on="branch_name")
-        .select("path", "detection_id", "branch", "branch_name", "branch_sum")
+        .sort("climb", "branch_sum", "taxon", descending=[False, True, False])
+        .unique("row", keep="first")
     )
+    codes = {taxon: names.code(called(taxon, knowledge)) for taxon in best["taxon"].unique().sort()}
+    return best.select(
+        "row",
+        branch=pl.col("taxon").replace_strict(codes, return_dtype=NAME_CODE),
+        branch_sum="branch_sum",
+    )
+
+
+def called(scientific_name: str, knowledge: SpeciesKnowledge) -> Name:
+    """The name of a taxon: its common one, or the scientific."""
+    taxon = knowledge.taxa.get(scientific_name)
+    return Name((taxon and taxon.common_name) or scientific_name, scientific_name)
 
 
 def _lineages(knowledge: SpeciesKnowledge) -> pl.LazyFrame:
@@ -175,16 +208,4 @@ def _lineages(knowledge: SpeciesKnowledge) -> pl.LazyFrame:
         }
         for name, taxon in knowledge.taxa.items()
     ]
-    return pl.LazyFrame(rows, schema=dict.fromkeys(("scientific_name", *ROLL_UP), pl.String))
-
-
-def _called(knowledge: SpeciesKnowledge) -> pl.LazyFrame:
-    """What each branch is called."""
-    names = {name for taxon in knowledge.taxa.values() for name in taxon.lineage if name}
-    called = [
-        (name, (taxon.common_name if (taxon := knowledge.taxa.get(name)) else None) or name)
-        for name in sorted(names)
-    ]
-    return pl.LazyFrame(
-        called, schema={"branch_name": pl.String, "branch": pl.String}, orient="row"
-    )
+    return pl.LazyFrame(rows, schema=dict.fromkeys(("scientific_name", *ROLL_UP), pl.String()))

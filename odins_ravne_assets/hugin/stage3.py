@@ -73,9 +73,9 @@ def run_stage3(store: ObjectStore, settings: Stage3, models: Mapping[str, str]) 
     with ExitStack() as stack:
         read = Tables(**{name: _table(store, stack, *source) for name, source in SOURCES.items()})
         knowledge = SpeciesKnowledge(shipped_taxa())
-        rows = sightings(read.classifications, knowledge, settings.roll_up).collect()
-        compressed = compress(vote(rows, knowledge, settings), knowledge, settings)
-        del rows
+        seen = sightings(read.classifications, knowledge, settings.roll_up)
+        compressed = compress(vote(seen, knowledge, settings), knowledge, settings)
+        del seen
         with writing_table(store, OBSERVATIONS) as path:
             compressed.observations.write_parquet(path)
         with store.writing(VISITS) as path:

@@ -16,165 +16,220 @@ People and vehicles do not vote. Weighing by confidence and the level are those 
 sequences in MegaDetector's tools (`classification_postprocessing`) and SpeciesNet's roll-up.
 """
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from odins_ravne_assets.hugin.sightings import UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.sightings import NAME_CODE, UNKNOWN, Names, Sightings, called
 from odins_ravne_assets.hugin.taxonomy import SpeciesKnowledge
 from resources.profile import Stage3
 
-# What a vote adds to each row of SIGHTINGS.
-VOTED = {
-    "vote_share": pl.Float32,  # of the winner; null where nothing was voted on
-    "relabelled": pl.Boolean,  # it had another name, or none
-    "disputed": pl.Boolean,  # its burst came to no result
+# What a vote adds to each row.
+VOTED: dict[str, pl.DataType] = {
+    "vote_share": pl.Float32(),  # of the winner; null where no box disagreed, or nothing won
+    "relabelled": pl.Boolean(),  # it had another name, or none
+    "disputed": pl.Boolean(),  # its burst came to no result
 }
-RANKS = ("species", "genus", "family")
+# Sums of floating point numbers: a share that is exactly the setting's has it.
+SLACK = 1e-9
+FRAME = ["path", "frame_number"]
 
 
-def vote(rows: pl.DataFrame, knowledge: SpeciesKnowledge, settings: Stage3) -> pl.DataFrame:
-    """Rows of SIGHTINGS with the names that their bursts agreed on, and the columns of VOTED.
+@dataclass(frozen=True)
+class _Ballots:
+    """The animals of bursts that have something to settle; arrays of one length."""
+
+    row: NDArray[np.uint32]  # in the rows
+    burst: NDArray[np.uint32]
+    name: NDArray[np.uint32]
+    ballot: NDArray[np.uint32]
+    weight: NDArray[np.float64]
+    confidence: NDArray[np.float32]
+
+
+def vote(seen: Sightings, knowledge: SpeciesKnowledge, settings: Stage3) -> Sightings:
+    """The sightings with the names that their bursts agreed on, and the columns of VOTED.
 
     Args:
-        rows: as `sightings` gives them, in any order; it is kept.
+        seen: as `sightings` gives them; the order of rows is kept.
         knowledge: for genus and family.
         settings: burst_gap in seconds (0: no vote), vote_share, review_below.
     """
-    unvoted = rows.with_columns(
-        vote_share=pl.lit(None, VOTED["vote_share"]),
-        relabelled=pl.lit(False),
-        disputed=pl.lit(False),
-    )
-    animals = rows.with_row_index("row").filter(pl.col("category") == "animal")
+    animals = seen.rows.with_row_index("row").filter(pl.col("category") == "animal")
     if settings.burst_gap == 0 or animals.is_empty():
-        return unvoted
-    numbers = _bursts(animals, settings.burst_gap)
-    voters = animals.with_columns(burst=pl.Series(numbers)).filter(
-        pl.Series(_open_questions(animals, numbers)[numbers])
+        return replace(seen, rows=_unvoted(seen.rows))
+    ballots = _cast(animals, _bursts(animals, settings.burst_gap), seen.names)
+    if not ballots.row.size:
+        return replace(seen, rows=_unvoted(seen.rows))
+    won = _winners(ballots, knowledge, seen.names, settings.vote_share)
+    return replace(seen, rows=_settled(seen.rows, ballots, won, settings))
+
+
+def _unvoted(rows: pl.DataFrame) -> pl.DataFrame:
+    neutral = {"vote_share": None, "relabelled": False, "disputed": False}
+    return rows.with_columns(
+        pl.lit(neutral[name], kind).alias(name) for name, kind in VOTED.items()
     )
-    if voters.is_empty():
-        return unvoted
-    return _settled(unvoted, _judged(voters, knowledge, settings), settings)
 
 
 def _bursts(animals: pl.DataFrame, gap_seconds: float) -> NDArray[np.uint32]:
-    """The number of each row's burst, 1-based."""
+    """The number of each row's burst, from 0."""
     undated = pl.when(pl.col("captured_at").is_null()).then("path")
-    camera, moment, medium = animals.select(
-        _codes("camera_id"),
-        pl.col("captured_at").to_physical().fill_null(0),
-        undated.cast(pl.Categorical).to_physical().cast(pl.Int64).fill_null(-1),
+    camera, moment, medium = (
+        column.to_numpy()
+        for column in animals.select(
+            _codes(pl.col("camera_id")),
+            pl.col("captured_at").to_physical().fill_null(0),
+            _codes(undated).alias("medium"),
+        )
     )
-    order = np.lexsort((moment.to_numpy(), medium.to_numpy(), camera.to_numpy()))
-    starts = np.ones(animals.height, dtype=np.bool_)
-    starts[1:] = np.diff(moment.to_numpy()[order]) > round(gap_seconds * 1000)
+    order = np.lexsort((moment, medium, camera))
+    starts = np.diff(moment[order]) > round(gap_seconds * 1000)
     for column in (camera, medium):
-        starts[1:] |= np.diff(column.to_numpy()[order]) != 0
-    numbers = np.empty(animals.height, dtype=np.uint32)
-    numbers[order] = np.cumsum(starts, dtype=np.uint32)
+        starts |= np.diff(column[order]) != 0
+    numbers = np.zeros(animals.height, dtype=np.uint32)
+    numbers[order[1:]] = np.cumsum(starts, dtype=np.uint32)
     return numbers
 
 
-def _codes(column: str) -> pl.Expr:
+def _codes(texts: pl.Expr) -> pl.Expr:
     """Texts as numbers: equal ones as equal ones, null as -1."""
-    return pl.col(column).cast(pl.Categorical).to_physical().cast(pl.Int64).fill_null(-1)
+    return texts.cast(pl.Categorical).to_physical().cast(pl.Int64).fill_null(-1)
 
 
-def _open_questions(animals: pl.DataFrame, numbers: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """Per burst, by its number: whether its boxes differ, or one of them has no name."""
-    ballots = animals.select(_codes("ballot")).to_series().to_numpy()
-    first = np.zeros(int(numbers.max()) + 1, dtype=np.int64)
-    first[numbers] = ballots  # of several, any one: all others must equal it
-    asks = np.zeros(first.size, dtype=np.bool_)
-    asks[numbers[ballots != first[numbers]]] = True
-    unnamed = animals.select((pl.col("species") == UNKNOWN_ANIMAL).fill_null(True)).to_series()
-    asks[numbers[unnamed.to_numpy()]] = True
-    return asks
-
-
-def _judged(voters: pl.DataFrame, knowledge: SpeciesKnowledge, settings: Stage3) -> pl.DataFrame:
-    """The voters with their burst's winner: won, won_name, won_share, won_best; null if none."""
-    branches = knowledge.table().select("scientific_name", "genus", "family")
-    ballots = voters.join(
-        branches, left_on="ballot_name", right_on="scientific_name", how="left"
-    ).with_columns(
-        weight=pl.col("ballot_weight").cast(pl.Float64).fill_nan(None).fill_null(0),
-        sure=pl.col("species") == pl.col("ballot"),
+def _cast(animals: pl.DataFrame, bursts: NDArray[np.uint32], names: Names) -> _Ballots:
+    """The ballots of bursts whose boxes differ, or one of whose has no name."""
+    ballot, name = animals["ballot"].to_numpy(), animals["name"].to_numpy()
+    one_of = np.zeros(int(bursts.max()) + 1, dtype=np.uint32)
+    one_of[bursts] = ballot  # whichever is last: all others must equal it
+    asks = np.zeros(one_of.size, dtype=np.bool_)
+    asks[bursts[(ballot != one_of[bursts]) | (name == names.code(UNKNOWN))]] = True
+    open_ = asks[bursts]
+    weights = animals["ballot_weight"].cast(pl.Float64).fill_nan(None).fill_null(0).to_numpy()
+    return _Ballots(
+        animals["row"].to_numpy()[open_],
+        bursts[open_],
+        name[open_],
+        ballot[open_],
+        weights[open_],
+        animals["confidence"].fill_null(0).to_numpy()[open_],
     )
-    ballots = ballots.with_columns(total=pl.col("weight").sum().over("burst"))
-    winners = [
-        _winners(ballots, rank, steps, settings.vote_share) for steps, rank in enumerate(RANKS)
-    ]
-    won = pl.concat(winners).sort("steps").unique("burst", keep="first").drop("steps")
-    names = knowledge.table().select(
-        pl.col("scientific_name").alias("won_name"),
-        called=pl.coalesce("common_name", "scientific_name"),
+
+
+def _winners(
+    ballots: _Ballots, knowledge: SpeciesKnowledge, names: Names, share: float
+) -> pl.DataFrame:
+    """One row per burst that came to a result: burst, won (a name), won_share, won_best."""
+    sure = ballots.name == ballots.ballot
+    tally = (
+        pl.DataFrame(
+            {
+                "burst": ballots.burst,
+                "ballot": ballots.ballot,
+                "weight": ballots.weight,
+                # The best of the boxes that were sure of it by themselves.
+                "best": pl.Series(np.where(sure, ballots.confidence, np.nan)).fill_nan(None),
+            }
+        )
+        .group_by("burst", "ballot")
+        .agg(pl.col("weight").sum(), pl.col("best").max())
     )
-    won = won.join(names, on="won_name", how="left").with_columns(won=pl.coalesce("won", "called"))
-    return voters.join(won.drop("called"), on="burst", how="left")
+    totals = tally.group_by("burst").agg(total=pl.col("weight").sum())
+    tally = tally.join(totals, on="burst").join(
+        _ranks(knowledge, names), left_on="ballot", right_on="name", how="left"
+    )
+    results = []
+    for rank in ("ballot", "genus", "family"):
+        result = _result(tally, rank, share)
+        tally = tally.join(result, on="burst", how="anti")
+        results.append(result)
+    return pl.concat(results)
 
 
-def _winners(ballots: pl.DataFrame, rank: str, steps: int, share: float) -> pl.DataFrame:
-    """Bursts that one taxon of a rank wins: burst, won (a species only), won_name, ..."""
-    taxon = "ballot" if rank == "species" else rank
+def _ranks(knowledge: SpeciesKnowledge, names: Names) -> pl.DataFrame:
+    """The numbers of each name's genus and family: name, genus, family."""
+    ranks = names.table().join(
+        knowledge.table().select("scientific_name", "genus", "family"),
+        on="scientific_name",
+        how="left",
+    )
+
+    def code(taxon: str | None) -> int | None:
+        return names.code(called(taxon, knowledge)) if taxon else None
+
+    return ranks.select(
+        "name",
+        genus=pl.Series([code(taxon) for taxon in ranks["genus"]], dtype=NAME_CODE),
+        family=pl.Series([code(taxon) for taxon in ranks["family"]], dtype=NAME_CODE),
+    )
+
+
+def _result(tally: pl.DataFrame, rank: str, share: float) -> pl.DataFrame:
     return (
-        ballots.filter(pl.col(taxon).is_not_null())
-        .group_by("burst", taxon)
+        tally.filter(pl.col(rank).is_not_null())
+        .group_by("burst", pl.col(rank).alias("won"))
         .agg(
-            pl.col("ballot_name").drop_nulls().first(),
             won_share=pl.col("weight").sum() / pl.col("total").first(),
-            won_best=pl.col("confidence").filter("sure").max(),
+            won_best=pl.col("best").max(),
         )
-        # Sums of floating point numbers: a share that is exactly the setting's has it.
-        .filter((pl.col("won_share") >= share - 1e-9) & pl.col("won_best").is_not_null())
-        .sort("won_share", taxon, descending=[True, False])
+        .filter((pl.col("won_share") >= share - SLACK) & pl.col("won_best").is_not_null())
+        .sort("won_share", "won_best", "won", descending=[True, True, False])
         .unique("burst", keep="first")
-        .select(
-            "burst",
-            won=pl.col(taxon) if rank == "species" else pl.lit(None, pl.String),
-            won_name=pl.col("ballot_name") if rank == "species" else pl.col(taxon),
-            won_share=pl.col("won_share").cast(VOTED["vote_share"]),
-            won_best="won_best",
-            steps=pl.lit(steps),
-        )
     )
 
 
-def _settled(rows: pl.DataFrame, judged: pl.DataFrame, settings: Stage3) -> pl.DataFrame:
+def _settled(
+    rows: pl.DataFrame, ballots: _Ballots, won: pl.DataFrame, settings: Stage3
+) -> pl.DataFrame:
     """The rows with what the vote changes in them."""
-    decided = pl.col("won").is_not_null()
-    agrees = pl.col("species") == pl.col("won")
-    named = pl.col("species") == pl.col("ballot")
-    certain = named & (pl.col("confidence") >= pl.lit(settings.review_below, pl.Float32))
-    frame = ["path", "frame_number"]
-    side_by_side = judged.filter(decided & ~agrees & certain).join(
-        judged.filter(decided & agrees & named), on=frame, how="semi"
+    verdict = pl.DataFrame({"burst": ballots.burst}).join(
+        won, on="burst", how="left", maintain_order="left"
     )
-    stays = pl.col("row").is_in(side_by_side["row"].implode())
-    verdicts = judged.filter(~stays).select(
-        "row",
-        decided=decided,
-        new_species="won",
-        new_name="won_name",
-        most="won_best",
-        new_share="won_share",
-        changed=decided & ~agrees,
-        open=~decided & named,
+    decided = verdict["won"].is_not_null().to_numpy()
+    winner = verdict["won"].fill_null(0).to_numpy()
+    named = ballots.name == ballots.ballot
+    agrees = decided & (ballots.name == winner)
+    certain = named & (ballots.confidence >= np.float32(settings.review_below))
+    differs = decided & ~agrees
+    stays = _side_by_side(rows, ballots.row, differs & certain, agrees & named)
+    changes, settled = differs & ~stays, decided & ~stays
+
+    columns = _unvoted(rows).select("name", "confidence", *VOTED)
+    name, confidence, share, relabelled, disputed = (
+        columns[column].to_numpy().copy() for column in columns.columns
     )
-    changed = pl.col("changed").fill_null(False)
-    return (
-        rows.with_row_index("row")
-        .join(verdicts, on="row", how="left", maintain_order="left")
-        .with_columns(
-            species=pl.when(changed).then("new_species").otherwise("species"),
-            scientific_name=pl.when(changed).then("new_name").otherwise("scientific_name"),
-            confidence=pl.when(changed)
-            .then(pl.min_horizontal("confidence", "most"))
-            .otherwise("confidence"),
-            vote_share="new_share",
-            relabelled=changed,
-            disputed=pl.col("open").fill_null(False),
-        )
-        .select(rows.columns)
+    best = verdict["won_best"].fill_null(0).cast(pl.Float32).to_numpy()
+    name[ballots.row[changes]] = winner[changes]
+    confidence[ballots.row[changes]] = np.minimum(ballots.confidence, best)[changes]
+    share[ballots.row[settled]] = verdict["won_share"].to_numpy()[settled]
+    relabelled[ballots.row[changes]] = True
+    disputed[ballots.row[~decided & named]] = True
+    return rows.with_columns(
+        name=pl.Series(name, dtype=NAME_CODE),
+        confidence=pl.Series(confidence, dtype=pl.Float32),
+        vote_share=pl.Series(share, dtype=pl.Float32).fill_nan(None),
+        relabelled=pl.Series(relabelled),
+        disputed=pl.Series(disputed),
     )
+
+
+def _side_by_side(
+    rows: pl.DataFrame,
+    row: NDArray[np.uint32],
+    minority: NDArray[np.bool_],
+    winners: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Which of the minority are in one frame with a winner."""
+    if not minority.any():
+        return minority
+    apart = rows.select(FRAME)
+    beside = (
+        apart[row[minority]]
+        .with_columns(place=np.flatnonzero(minority))
+        .join(apart[row[winners]], on=FRAME, how="semi")
+    )
+    stays = np.zeros(row.size, dtype=np.bool_)
+    stays[beside["place"].to_numpy()] = True
+    return stays
