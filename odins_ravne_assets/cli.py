@@ -15,6 +15,7 @@ from rich.table import Table
 from odins_ravne_assets.camera_runs import INTERRUPTED, PRIORITY_TAG, CameraRun, CameraRuns
 from odins_ravne_assets.cameras import Camera, CameraCatalog
 from odins_ravne_assets.cli_cost import app as cost_app
+from odins_ravne_assets.cli_plan import plan
 from odins_ravne_assets.cli_sandbox import app as sandbox_app
 from odins_ravne_assets.compute_around import compute_around
 from odins_ravne_assets.costs_shown import print_costs
@@ -55,6 +56,7 @@ MAKE_VISITS = {"camera", "stage3"}
 models_app = typer.Typer(help="The models that look at footage.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.add_typer(cost_app, name="cost")
+app.command()(plan)
 app.add_typer(sandbox_app, name="sandbox")
 
 

@@ -1,5 +1,6 @@
 """From INPUT, OUTPUT and their options to cameras: what is named, and whether it can be meant."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from odins_ravne_assets.cameras import (
@@ -16,6 +17,30 @@ from resources.profile import Profile
 S3 = "s3://"
 
 
+@dataclass(frozen=True)
+class Footage:
+    """A camera's footage, before anything is said of where its results go."""
+
+    camera_id: str
+    url: str
+
+
+def footage_named(input: str, camera: str | None, many: bool, profile: Profile) -> list[Footage]:
+    """The footage of the cameras that INPUT holds.
+
+    Raises:
+        UsageError: what is named cannot be meant.
+    """
+    if many and camera is not None:
+        raise UsageError("--camera names one camera, --cameras takes many; use one of them")
+    if many:
+        found = find_cameras(_folder(input, profile))
+        return [Footage(each.camera_id, each.path.as_uri()) for each in found]
+    url = _footage(input, profile)
+    name = camera_id(camera) if camera is not None else camera_id_for_folder(_as_path(url))
+    return [Footage(name, url)]
+
+
 def cameras_named(
     input: str, output: str | None, camera: str | None, many: bool, profile: Profile
 ) -> list[Camera]:
@@ -24,17 +49,12 @@ def cameras_named(
     Raises:
         UsageError: what is named cannot be meant.
     """
-    if many and camera is not None:
-        raise UsageError("--camera names one camera, --cameras takes many; use one of them")
-    if many:
-        return [
-            _camera(found.camera_id, found.path.as_uri(), _below(output, found.camera_id, profile))
-            for found in find_cameras(_folder(input, profile))
-        ]
-    footage = _footage(input, profile)
-    name = camera_id(camera) if camera is not None else camera_id_for_folder(_as_path(footage))
-    target = _url(output, profile) if output else _below(None, name, profile)
-    return [_camera(name, footage, target)]
+    named = footage_named(input, camera, many, profile)
+
+    def target(name: str) -> str:
+        return _url(output, profile) if output and not many else _below(output, name, profile)
+
+    return [_camera(each.camera_id, each.url, target(each.camera_id)) for each in named]
 
 
 def camera_of_results(output: str, catalog: CameraCatalog) -> Camera:

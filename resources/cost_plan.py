@@ -82,8 +82,8 @@ class Estimate:
         usd: with boot and idle time, disks and addresses, lost machines.
         usd_simulated: the simulation's mean, to be held against `usd.expected`.
         seconds: from the first machine's launch to the last job's end.
-        usd_if_waited: expected, at a price as low as it was for a tenth of the last weeks; null
-            where prices do not move.
+        usd_if_waited: expected, at a price as low as it was for a tenth of the last weeks; None
+            where it is not known to have moved.
     """
 
     instance_type: str
@@ -183,7 +183,7 @@ def estimate_spot(
         usd.expected,
         seconds,
         work.spread,
-        done.usd(moves.low, rate),
+        None if moves.low is None else done.usd(moves.low, rate),
     )
 
 
@@ -287,7 +287,9 @@ def as_json(estimate: Estimate) -> dict[str, Any]:
         "usd": round(estimate.usd.expected, 6),
         "usd_low": round(estimate.usd.low, 6),
         "usd_high": round(estimate.usd.high, 6),
-        "usd_if_waited": estimate.usd_if_waited and round(estimate.usd_if_waited, 6),
+        "usd_if_waited": None
+        if estimate.usd_if_waited is None
+        else round(estimate.usd_if_waited, 6),
         "seconds": round(estimate.seconds.expected, 1),
         "seconds_low": round(estimate.seconds.low, 1),
         "seconds_high": round(estimate.seconds.high, 1),

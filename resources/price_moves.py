@@ -23,15 +23,13 @@ class SpotMoves:
     """A machine type's spot price in a zone, over the last weeks. USD per hour.
 
     Args:
-        low: it was this or lower for LOW_SHARE of the time.
+        low: it was this or lower for LOW_SHARE of the time; None: no change of it is known.
         spread: standard deviation of its logarithm.
-        days: of history that is known.
     """
 
     now: float
-    low: float
+    low: float | None
     spread: float
-    days: float
 
 
 def spot_moves(book: PriceBook, instance_type: str, zone: str, now: float) -> SpotMoves:
@@ -43,13 +41,13 @@ def spot_moves(book: PriceBook, instance_type: str, zone: str, now: float) -> Sp
     price = float(book.spot(instance_type, zone, now).usd)
     since = now - LOOK_BACK_SECONDS
     stretches = _stretches(_history(book, instance_type, zone), since, now)
-    known = sum(seconds for _, seconds in stretches)
     if len(stretches) < 2:
-        return SpotMoves(price, price, UNKNOWN_SPREAD, known / 86400)
+        return SpotMoves(price, None, UNKNOWN_SPREAD)
+    known = sum(seconds for _, seconds in stretches)
     mean = sum(log(usd) * seconds for usd, seconds in stretches) / known
     variance = sum((log(usd) - mean) ** 2 * seconds for usd, seconds in stretches) / known
     spread = max(LEAST_SPREAD, sqrt(variance))
-    return SpotMoves(price, _quantile(stretches, LOW_SHARE * known), spread, known / 86400)
+    return SpotMoves(price, _quantile(stretches, LOW_SHARE * known), spread)
 
 
 def _history(book: PriceBook, instance_type: str, zone: str) -> list[Quote]:

@@ -28,6 +28,9 @@ ASSUMED_SPREAD = log(3) / 1.645
 LONE_SPREAD = 0.3
 LEAST_SPREAD = 0.1
 
+# How the machine that runs the command is named among the types.
+LOCAL = "this machine"
+
 STAGE_SECONDS = (
     "footage_seconds",
     "detections_seconds",
@@ -109,6 +112,7 @@ def paces(ledger: pl.DataFrame, instance_types: Iterable[str], engine: str) -> d
 
     Args:
         ledger: rows of `cost_ledger.SCHEMA`, of any cameras.
+        instance_types: names of types, and LOCAL.
     """
     seen = {row["instance_type"]: row for row in _losses(ledger).iter_rows(named=True)}
     found = {}
@@ -118,7 +122,8 @@ def paces(ledger: pl.DataFrame, instance_types: Iterable[str], engine: str) -> d
             hours = seen[kind]["hours"]
             rate = interruption_rate(seen[kind]["taken"], hours, pace.interruptions_per_hour)
             pace = replace(pace, interruptions_per_hour=rate, hours=hours)
-        found[kind] = _measured(pace, ledger.filter(pl.col("instance_type") == kind))
+        own = pl.col("market") == "local" if kind == LOCAL else pl.col("instance_type") == kind
+        found[kind] = _measured(pace, ledger.filter(own))
     return found
 
 

@@ -26,7 +26,7 @@ from resources.throughput import Pace
 PER_FRAME = 1 / 60
 PACE = Pace("g4dn.xlarge", 60.0, 0.1, 10_000, "measured", 0.05)
 OFFER = Offer("g4dn.xlarge", "eu-north-1a", Decimal("0.1881"), Decimal("0.558"))
-STILL = SpotMoves(now=0.1881, low=0.1881, spread=0.02, days=14)
+STILL = SpotMoves(now=0.1881, low=0.1881, spread=0.02)
 LIMITS = Limits(CostOptimization(max_parallel_jobs=4), machines=25)
 HOUR_OF_FRAMES = 60 * 3600
 
@@ -180,11 +180,11 @@ def moves(*prices: tuple[int, str]) -> SpotMoves:
 def test_the_low_price_is_one_that_was_in_force_for_a_tenth_of_the_time() -> None:
     found = moves((1, "0.30"), (8, "0.10"), (9, "0.20"), (11, "0.30"))
     assert (found.now, found.low) == (0.30, 0.20)  # 0.10 was for one day of fourteen
-    assert found.days == pytest.approx(14)
     assert found.spread == pytest.approx(0.30, abs=0.01)
 
 
-def test_a_price_without_history_is_taken_to_move_and_not_to_fall() -> None:
+def test_of_a_price_without_history_nothing_is_said_but_that_it_may_move() -> None:
     found = moves((20, "0.30"))
-    assert found.low == found.now == 0.30
+    assert (found.now, found.low) == (0.30, None)
+    assert estimate_spot(work(1), OFFER, PACE, found, 70).usd_if_waited is None
     assert found.spread == pytest.approx(0.15)

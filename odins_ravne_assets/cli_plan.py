@@ -1,0 +1,75 @@
+"""`munin plan`: what a run is going to cost, before it is begun."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from odins_ravne_assets.home import prepare_home
+from odins_ravne_assets.sandbox_reached import require_sandbox
+from odins_ravne_assets.terminal import err, out
+from odins_ravne_assets.which_cameras import cameras_named, footage_named
+from resources.profile import Profile, load_profile
+from resources.spot_policy import Priority
+
+
+def plan(
+    context: typer.Context,
+    input: Annotated[str, typer.Argument(help="A camera's footage: a folder, or an s3:// URL.")],
+    output: Annotated[
+        str | None,
+        typer.Argument(
+            help="Where the results will go: what was looked at there is left out, and the plan is "
+            "kept there, to be compared with the cost."
+        ),
+    ] = None,
+    camera: Annotated[
+        str | None, typer.Option("--camera", help="The camera's id. Default: its folder's name.")
+    ] = None,
+    cameras: Annotated[
+        bool, typer.Option("--cameras", help="INPUT is a folder of camera folders.")
+    ] = False,
+    priority: Annotated[
+        Priority, typer.Option(help="Cloud: as you would run it, low, normal or high.")
+    ] = "normal",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """What a run is going to cost, and how long it takes: nothing is run, nothing is spent.
+
+    Counts the media, and tells cost and time for each machine type, on spot and on demand.
+    """
+    profile = load_profile(context.obj.name)
+    require_sandbox(profile)
+    prepare_home()
+    from odins_ravne_assets.plan_made import PlannedCamera, keep_plan, make_plan
+
+    planned = [
+        PlannedCamera(camera_id, footage, target)
+        for camera_id, footage, target in _named(input, output, camera, cameras, profile)
+    ]
+    with err.status("counting") as status:
+        made = make_plan(planned, profile, priority, lambda name: status.update(f"counting {name}"))
+    if output:
+        keep_plan(made, planned, profile)
+    if as_json:
+        print(json.dumps(made.as_json(), indent=2))
+        return
+    from odins_ravne_assets.plan_shown import print_plan
+
+    print_plan(made)
+    if output:
+        out.print("The plan is kept; munin cost costs will compare it with what the run cost.")
+    else:
+        out.print("With an OUTPUT, the plan is kept there and compared with what the run costs.")
+
+
+def _named(
+    input: str, output: str | None, camera: str | None, many: bool, profile: Profile
+) -> list[tuple[str, str, str | None]]:
+    """Cameras: id, footage, and where their results go, if that is said."""
+    if output:
+        named = cameras_named(input, output, camera, many, profile)
+        return [(each.camera_id, each.footage_url, each.output_url) for each in named]
+    return [
+        (each.camera_id, each.url, None) for each in footage_named(input, camera, many, profile)
+    ]

@@ -1,0 +1,188 @@
+"""A plan of a run: what is to be looked at, what that costs on each machine, and what follows."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+
+from odins_ravne_assets.munin.footage_count import FootageCount
+from odins_ravne_assets.odin.spoken import lasting, many, usd
+from resources.cost_plan import Estimate, Work, as_json, shares
+from resources.plan_kept import PredictedOffer, Prediction
+from resources.throughput import Pace
+
+# Waiting, or another cut, is told of where it saves this share of the cost, and a cent.
+WORTH_SHARE = 0.05
+WORTH_USD = 0.01
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What it costs to have the footage on S3.
+
+    Args:
+        upload_usd: to copy up what lies here; 0 if it is there.
+        usd_per_month: to keep it.
+    """
+
+    upload_usd: float
+    usd_per_month: float
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A plan.
+
+    Args:
+        made_at: seconds since 1970 UTC.
+        counts: what each camera's footage holds.
+        estimates: for each type and market, the cheapest first.
+        likely: of these, what a run would use with the profile as it is.
+        other_way: the same type and market, cut for speed if `likely` is cut for cost, and the
+            other way round.
+        begins: what the spot policy would decide now, in words.
+        paces: by machine type.
+        remarks: on prices, for the reader, each a sentence.
+    """
+
+    made_at: float
+    counts: Mapping[str, FootageCount]
+    work: Work
+    estimates: tuple[Estimate, ...]
+    likely: Estimate
+    other_way: Estimate
+    begins: str
+    paces: Mapping[str, Pace]
+    keeping: Keeping | None
+    remarks: tuple[str, ...]
+
+    @property
+    def frames(self) -> int:
+        return self.work.frames
+
+    def predictions(self) -> Iterator[Prediction]:
+        """Each camera's share of what is likely."""
+        likely = self.likely
+        share_of = shares(self.work, self.paces[likely.instance_type])
+        for camera in self.work.cameras:
+            share = share_of[camera.camera_id]
+            yield Prediction(
+                camera_id=camera.camera_id,
+                made_at=self.made_at,
+                frames=camera.frames_left,
+                usd=likely.usd.expected * share,
+                usd_low=likely.usd.low * share,
+                usd_high=likely.usd.high * share,
+                seconds=likely.seconds.expected,
+                instance_type=likely.instance_type,
+                market=likely.market,
+                frames_per_second=likely.frames_per_second,
+                measured=likely.measured,
+                offers=tuple(_offer(each, share) for each in self.estimates),
+            )
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs: flat, units in the names, times in seconds since 1970 UTC."""
+        return {
+            "made_at": self.made_at,
+            "cameras": {name: asdict(count) for name, count in self.counts.items()},
+            "frames": self.frames,
+            "likely": as_json(self.likely),
+            "other_way": as_json(self.other_way),
+            "estimates": [as_json(each) for each in self.estimates],
+            "begins": self.begins,
+            "paces": {kind: pace.source for kind, pace in self.paces.items()},
+            "keeping": asdict(self.keeping) if self.keeping else None,
+            "remarks": list(self.remarks),
+        }
+
+
+def _offer(estimate: Estimate, share: float) -> PredictedOffer:
+    return PredictedOffer(
+        instance_type=estimate.instance_type,
+        market=estimate.market,
+        usd=estimate.usd.expected * share,
+        usd_per_hour=estimate.usd_per_hour,
+        frames_per_second=estimate.frames_per_second,
+    )
+
+
+def recommendations(plan: RunPlan) -> Iterator[str]:
+    """What follows for somebody who has footage and little money, a sentence or two each."""
+    likely = plan.likely
+    yield _expected(plan)
+    cheapest = plan.estimates[0]
+    if cheapest is not likely and _worth(likely.usd.expected, cheapest.usd.expected):
+        yield (
+            f"Cheapest would be {_named(cheapest)}, at {money(cheapest.usd.expected)}: AWS chooses "
+            "by price per hour and by what is free, so name it alone in "
+            "cloud.aws.compute.instance_types if you can wait for it."
+        )
+    yield from _cut(plan)
+    yield from _waiting(plan)
+    if plan.keeping and plan.keeping.usd_per_month >= WORTH_USD:
+        upload = plan.keeping.upload_usd
+        copying = f"Copying the footage up costs {money(upload)}, and " if upload else ""
+        keeping = f"keeping it on S3 costs {money(plan.keeping.usd_per_month)} a month at first."
+        yield copying + (keeping if copying else f"K{keeping[1:]}")
+
+
+def _expected(plan: RunPlan) -> str:
+    likely = plan.likely
+    took = (
+        f"in about {lasting(likely.seconds.expected)} "
+        f"({lasting(likely.seconds.low)} to {lasting(likely.seconds.high)})"
+    )
+    if likely.market == "local":
+        return f"Expected: {took} on this machine."
+    low, high = money(likely.usd.low), money(likely.usd.high)
+    return (
+        f"Expected: {money(likely.usd.expected)} ({low} to {high}), {took}, on "
+        f"{many(likely.spread.machines, 'machine')}; {_named(likely)}."
+    )
+
+
+def _cut(plan: RunPlan) -> Iterator[str]:
+    """Which size of work units is best."""
+    now, other = plan.likely, plan.other_way
+    if now.market == "local" or now.spread.units == other.spread.units:
+        return
+    is_cheap = plan.work.limits.cost.offline_camera_optimized
+    cheap, fast = (now, other) if is_cheap else (other, now)
+    more = fast.usd.expected - cheap.usd.expected
+    each = cheap.seconds.expected * cheap.spread.machines / max(1, cheap.spread.units)
+    yield (
+        f"Cheapest are {many(cheap.spread.units, 'work unit')} of about {lasting(each)}; cut into "
+        f"{fast.spread.units} it is done in {lasting(fast.seconds.expected)} for "
+        f"{money(max(0.0, more))} more (offline_camera_optimized: "
+        f"{'false' if is_cheap else 'true makes it the cheapest'})."
+    )
+
+
+def _waiting(plan: RunPlan) -> Iterator[str]:
+    """What waiting for a lower spot price would save."""
+    likely = plan.likely
+    if likely.market != "spot" or likely.usd_if_waited is None:
+        return
+    if _worth(likely.usd.expected, likely.usd_if_waited):
+        saved = likely.usd.expected - likely.usd_if_waited
+        yield (
+            f"Waiting may save {money(saved)}: {likely.instance_type} was so much cheaper for a "
+            "tenth of the last weeks."
+        )
+    else:
+        yield "Waiting for a lower spot price would save next to nothing."
+
+
+def money(amount: float) -> str:
+    """USD, of what was estimated."""
+    return usd(Decimal(amount))
+
+
+def _worth(now: float, instead: float) -> bool:
+    return now - instead > max(WORTH_USD, WORTH_SHARE * now)
+
+
+def _named(estimate: Estimate) -> str:
+    market = {"spot": "spot", "ondemand": "on demand", "local": ""}[estimate.market]
+    return f"{estimate.instance_type} {market}".strip()

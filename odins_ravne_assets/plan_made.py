@@ -1,0 +1,227 @@
+"""Makes a plan: counts footage, asks for prices and ledgers, and estimates."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from odins_ravne_assets.home import home
+from odins_ravne_assets.ledgers import known_ledgers
+from odins_ravne_assets.munin.footage_count import FootageCount, count_footage
+from odins_ravne_assets.munin.probing import Prober
+from odins_ravne_assets.odin.run_plan import Keeping, RunPlan
+from odins_ravne_assets.results_here import store_of
+from odins_ravne_assets.which_cameras import S3, shown
+from resources.aws_clients import AwsClients
+from resources.clock import clock_at
+from resources.cost_plan import (
+    CameraWork,
+    Estimate,
+    Limits,
+    Work,
+    estimate_fixed,
+    estimate_spot,
+)
+from resources.errors import UsageError
+from resources.plan_kept import FOLDER, keep_prediction
+from resources.price_moves import LOOK_BACK_SECONDS, spot_moves
+from resources.price_sources import price_source, shipped_prices
+from resources.prices import PriceBook, Quote, remarks_on_age
+from resources.profile import Aws, Profile
+from resources.spot_economics import Offer, Overheads
+from resources.spot_policy import Priority, Rules, Submit, UnitState, before_submit
+from resources.throughput import (
+    LOCAL,
+    cutting_seconds_per_frame,
+    engine_of,
+    overheads,
+    paces,
+)
+
+# Each job takes a machine of its own; the smallest GPU machines have so many vCPUs.
+JOB_VCPUS = 4
+GIGABYTE = 2**30
+STANDARD, PUT = "s3-standard", "s3-put"
+# A worker of this machine has nothing to boot, and nothing is rented.
+HERE = Overheads(boot_seconds=0, start_seconds=5, idle_seconds=0, usd_per_hour=0)
+
+
+@dataclass(frozen=True)
+class PlannedCamera:
+    """A camera that is planned for.
+
+    Args:
+        output_url: where its results are or will be; None: not said.
+    """
+
+    camera_id: str
+    footage_url: str
+    output_url: str | None
+
+
+def make_plan(
+    cameras: Sequence[PlannedCamera],
+    profile: Profile,
+    priority: Priority,
+    on_count: Callable[[str], None],
+) -> RunPlan:
+    """Plan a run.
+
+    Args:
+        on_count: told each camera whose footage is about to be counted.
+
+    Raises:
+        UsageError: there is no medium, or no price is known of any type of the profile.
+        StoreError: footage or a ledger cannot be read.
+    """
+    counts = _counts(cameras, profile, on_count)
+    if not sum(count.media for count in counts.values()):
+        raise UsageError(f"INPUT {shown(cameras[0].footage_url)}: holds no pictures or videos")
+    return _Planning(cameras, counts, profile, priority).plan()
+
+
+def keep_plan(plan: RunPlan, cameras: Sequence[PlannedCamera], profile: Profile) -> None:
+    """Write each camera's share down, where its results will lie.
+
+    Raises:
+        StoreError: a store cannot be written.
+    """
+    targets = {camera.camera_id: camera.output_url for camera in cameras}
+    for prediction in plan.predictions():
+        keep_prediction(store_of(f"{targets[prediction.camera_id]}/{FOLDER}", profile), prediction)
+
+
+def _counts(
+    cameras: Sequence[PlannedCamera], profile: Profile, on_count: Callable[[str], None]
+) -> dict[str, FootageCount]:
+    counts = {}
+    with Prober(profile.pipeline.stage0) as probe:
+        for camera in cameras:
+            on_count(camera.camera_id)
+            footage = store_of(camera.footage_url, profile)
+            output = store_of(camera.output_url, profile) if camera.output_url else None
+            counts[camera.camera_id] = count_footage(footage, output, profile, probe)
+    return counts
+
+
+class _Planning:
+    """What a plan is made of, gathered."""
+
+    def __init__(
+        self,
+        cameras: Sequence[PlannedCamera],
+        counts: Mapping[str, FootageCount],
+        profile: Profile,
+        priority: Priority,
+    ) -> None:
+        self._cameras, self._counts = cameras, counts
+        self._profile, self._priority = profile, priority
+        # Without an account, what AWS would cost is told by the prices that ship.
+        self._aws = profile.cloud.aws if profile.cloud else Aws()
+        self._now = clock_at(self._aws.clock_url).now()
+        self._book = self._prices()
+        ledger = known_ledgers(profile, [c.output_url for c in cameras if c.output_url])
+        types = self._aws.compute.instance_types
+        self._paces = paces(ledger, [*types, LOCAL], engine_of(profile))
+        self._overheads = overheads(ledger)
+        self._offers = self._cheapest_offers()
+
+    def plan(self) -> RunPlan:
+        work = self._work(self._profile)
+        estimates = sorted(self._estimates(work), key=lambda each: each.usd.expected)
+        likely, begins = self._likely(work, estimates)
+        [other_way] = [
+            each
+            for each in self._estimates(work.other_way())
+            if (each.instance_type, each.market) == (likely.instance_type, likely.market)
+        ]
+        return RunPlan(
+            made_at=self._now,
+            counts=self._counts,
+            work=work,
+            estimates=tuple(estimates),
+            likely=likely,
+            other_way=other_way,
+            begins=begins,
+            paces=self._paces,
+            keeping=self._keeping() if self._profile.cloud else None,
+            remarks=(*self._book.remarks, *remarks_on_age(self._quotes_used(), self._now)),
+        )
+
+    def _prices(self) -> PriceBook:
+        if self._profile.cloud is None:
+            book = shipped_prices(self._aws.region)
+            told = "prices on AWS are those that ship; a cloud profile asks for today's"
+            return replace(book, remarks=(*book.remarks, told))
+        source = price_source(AwsClients(self._aws), self._aws, home())
+        return source.book(self._now - LOOK_BACK_SECONDS, self._now)
+
+    def _work(self, profile: Profile) -> Work:
+        cost = profile.pipeline.cost_optimization
+        works = [
+            CameraWork(
+                camera.camera_id,
+                self._counts[camera.camera_id].frames,
+                self._counts[camera.camera_id].frames_left,
+                camera.footage_url.startswith(S3),
+            )
+            for camera in self._cameras
+        ]
+        machines = max(1, self._aws.compute.max_vcpus // JOB_VCPUS)
+        return Work(
+            works, Limits(cost, machines), cutting_seconds_per_frame(profile), self._overheads
+        )
+
+    def _cheapest_offers(self) -> list[Offer]:
+        """Of each type, the zone where it is cheapest on spot."""
+        offers = self._book.offers(self._aws.compute.instance_types, self._now)
+        by_type: dict[str, Offer] = {}
+        for offer in sorted(offers, key=lambda each: each.spot):
+            by_type.setdefault(offer.instance_type, offer)
+        return list(by_type.values())
+
+    def _estimates(self, work: Work) -> Iterator[Estimate]:
+        compute = self._aws.compute
+        if self._profile.cloud is None:
+            alone = replace(work, limits=replace(work.limits, machines=1), overheads=HERE)
+            yield estimate_fixed(alone, LOCAL, "local", 0.0, self._paces[LOCAL])
+        for offer in self._offers:
+            pace = self._paces[offer.instance_type]
+            moves = spot_moves(self._book, offer.instance_type, offer.zone, self._now)
+            yield estimate_spot(work, offer, pace, moves, compute.bid_percentage)
+            per_hour = float(offer.on_demand)
+            yield estimate_fixed(work, offer.instance_type, "ondemand", per_hour, pace)
+
+    def _likely(self, work: Work, estimates: Sequence[Estimate]) -> tuple[Estimate, str]:
+        """What a run begins on, and why: asked of the policy that decides it."""
+        if self._profile.cloud is None:
+            [here] = [each for each in estimates if each.market == "local"]
+            return here, "the profile runs everything on this machine"
+        cost = self._profile.pipeline.cost_optimization
+        seconds = work.frames * work.seconds_per_frame / work.spread.units
+        unit = UnitState(seconds, self._now, self._priority)
+        rules = Rules(self._aws.compute, cost)
+        choice = before_submit(unit, self._offers, rules, self._now)
+        on_demand = isinstance(choice, Submit) and choice.queue == "ondemand"
+        market = "ondemand" if on_demand else "spot"
+        own = [each for each in estimates if each.market == market]
+        # AWS looks for the lowest price of an hour, not of a frame.
+        cheap = min(own, key=lambda each: (not each.within_bid, each.usd_per_hour))
+        return cheap, choice.reason
+
+    def _quotes_used(self) -> list[Quote]:
+        used = {*self._aws.compute.instance_types}
+        if self._profile.cloud:
+            used |= {STANDARD, PUT}
+        return [quote for quote in self._book.quotes if quote.item in used]
+
+    def _keeping(self) -> Keeping | None:
+        """What the footage costs on S3; None where no price is known."""
+        known = {quote.item: quote.usd for quote in self._book.quotes}
+        if not {STANDARD, PUT} <= known.keys():
+            return None
+        size = sum(count.bytes for count in self._counts.values())
+        here = [c.camera_id for c in self._cameras if not c.footage_url.startswith(S3)]
+        files = sum(self._counts[name].media for name in here)
+        return Keeping(
+            upload_usd=float(files * known[PUT] / 1000),
+            usd_per_month=float(known[STANDARD]) * size / GIGABYTE,
+        )
