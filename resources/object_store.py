@@ -6,7 +6,9 @@ seen under a key: a write becomes the object at once and whole, or not at all.
 
 import errno
 import fcntl
+import filecmp
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -77,6 +79,19 @@ class ObjectStore(Protocol):
 
     def writing(self, key: str) -> AbstractContextManager[Path]:
         """A local file to fill; it becomes the object when the context ends without an error."""
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        """The names of the folders that lie directly in the folder `prefix`, in order."""
+
+    def bring(self, key: str, path: Path) -> bool:
+        """Make a file of this machine what the object is, whole or not at all.
+
+        An equal file is left alone. What an interrupted call had brought is not brought again,
+        where bringing is slow.
+
+        Returns:
+            Whether it was anything else before.
+        """
 
     def exclusive(self, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
         """Hold the store for one writer; another one's end is waited for.
@@ -189,6 +204,25 @@ class LocalStore:
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        """See ObjectStore."""
+        folder = self._path(prefix) if prefix else self.root
+        try:
+            yield from sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._explain("list", str(folder), error) from None
+
+    def bring(self, key: str, path: Path) -> bool:
+        """See ObjectStore."""
+        with self.reading(key) as source:
+            if path.is_file() and filecmp.cmp(source, path, shallow=False):
+                return False
+            with LocalStore(path.parent).writing(path.name) as copy:
+                shutil.copyfile(source, copy)
+        return True
 
     def exists(self, key: str) -> bool:
         """See ObjectStore."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, wait
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +17,7 @@ from botocore.exceptions import (
 
 from resources.clock import Clock
 from resources.errors import StoreError
-from resources.object_store import EDGE_BYTES, NO_SPACE
+from resources.object_store import EDGE_BYTES, NO_SPACE, PARTIAL_PREFIX
 from resources.s3_errors import AGAIN, CONFLICT, code_of, in_words
 from resources.s3_place import S3Place
 
@@ -87,12 +87,44 @@ class S3Download:
         try:
             self._persist(key, lambda: self._fill(key, path))
         except OSError as error:
-            if error.errno in NO_SPACE:
-                raise StoreError(f"{path.parent}: {NO_ROOM}") from None
+            raise _unwritten(path, self._place.url_of(key), error) from None
+
+    def resumed(self, key: str, path: Path, head: Mapping[str, Any]) -> None:
+        """Put an object in place as a file, going on where an interrupted call stopped.
+
+        Args:
+            path: the file; its folder holds what has come so far.
+            head: the answer to HeadObject.
+
+        Raises:
+            StoreError: as `whole`; or there is no room for it.
+        """
+        partial = _partial(path, head["ETag"])
+        try:
+            for _ in range(2):  # what an earlier call left may be spoiled: then once more from zero
+                self._persist(key, lambda: self._append(key, partial, head))
+                if head["Metadata"].get(SHA256, arrived := sha256_of(partial)) == arrived:
+                    partial.replace(path)
+                    return
+                partial.unlink()
+        except Changed:
             raise StoreError(
-                f"{path}: cannot be written: {error.strerror or error}; it is a copy of "
-                f"{self._place.url_of(key)}"
+                f"{self._place.url_of(key)}: is being replaced by another one; {AGAIN}"
             ) from None
+        except OSError as error:
+            raise _unwritten(path, self._place.url_of(key), error) from None
+        raise StoreError(f"{self._place.url_of(key)}: {DAMAGED}")
+
+    def _append(self, key: str, partial: Path, head: Mapping[str, Any]) -> None:
+        size = head["ContentLength"]
+        with partial.open("ab") as file:
+            start = file.tell()
+            if start >= size:
+                return
+            if shutil.disk_usage(partial.parent).free < size - start + RESERVE_BYTES:
+                raise StoreError(f"{partial.parent}: no room for {size / 2**30:.1f} GiB; make some")
+            answer = self._get(key, Range=f"bytes={start}-", IfMatch=head["ETag"])
+            file.writelines(_pieces(answer))
 
     def edges_to_file(self, key: str, path: Path) -> None:
         """Give a file the object's size, its first and its last EDGE_BYTES, and zeros in between.
@@ -181,6 +213,30 @@ class S3Download:
             return attempt()
         except Spoiled as error:
             raise StoreError(f"{self._place.url_of(key)}: {error}") from None
+
+
+def _partial(path: Path, etag: str) -> Path:
+    """Where the beginning of a file is kept until all of it is there.
+
+    Named by the object's version. What is left of other versions of the file is removed.
+    """
+    of_file, of_version = (
+        hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+        for text in (path.name, etag)
+    )
+    partial = path.with_name(f"{PARTIAL_PREFIX}{of_file}-{of_version}")
+    for other in path.parent.glob(f"{PARTIAL_PREFIX}{of_file}-*"):
+        if other != partial:
+            other.unlink()
+    return partial
+
+
+def _unwritten(path: Path, url: str, error: OSError) -> StoreError:
+    if error.errno in NO_SPACE:
+        return StoreError(f"{path.parent}: {NO_ROOM}")
+    return StoreError(
+        f"{path}: cannot be written: {error.strerror or error}; it is a copy of {url}"
+    )
 
 
 def _pieces(answer: dict[str, Any]) -> Iterator[bytes]:

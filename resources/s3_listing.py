@@ -80,6 +80,20 @@ class S3Listing:
             elif not is_stores_own(entry.name):
                 yield entry.object
 
+    def folders(self, folder: str) -> Iterator[str]:
+        """The names of the folders in a folder, in order.
+
+        Args:
+            folder: see `objects`.
+
+        Raises:
+            StoreError: it cannot be listed.
+        """
+        with in_words(self._place.url_of(folder)):
+            for entry in self._entries(folder):
+                if entry.object is None and entry.name not in {"", ".", ".."}:
+                    yield entry.name
+
     def holds(self, key: str) -> bool:
         """Whether the key holds an object.
 

@@ -12,7 +12,7 @@ from resources.aws_clients import AwsClients
 from resources.clock import Clock, system_clock
 from resources.errors import StoreError
 from resources.object_store import LOCK_FILE, NO_SPACE, OnListError, StoredObject, checked_key
-from resources.s3_download import NO_ROOM, S3Download
+from resources.s3_download import NO_ROOM, SHA256, S3Download, sha256_of
 from resources.s3_errors import in_words
 from resources.s3_lease import Lease
 from resources.s3_listing import S3Listing
@@ -67,6 +67,24 @@ class S3Store:
         folder = f"{checked_key(prefix, self.url)}/" if prefix else ""
         for found in self.listing.objects(folder, on_error):
             yield found.stored()
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        """See ObjectStore."""
+        yield from self.listing.folders(f"{checked_key(prefix, self.url)}/" if prefix else "")
+
+    def bring(self, key: str, path: Path) -> bool:
+        """See ObjectStore."""
+        head = self.head(key)
+        sha256 = head["Metadata"].get(SHA256)
+        try:
+            same_size = path.is_file() and path.stat().st_size == head["ContentLength"]
+            if same_size and sha256_of(path) == sha256:
+                return False
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _no_copy(path.parent, error) from None
+        self._downloading.resumed(key, path, head)
+        return True
 
     def exists(self, key: str) -> bool:
         """See ObjectStore."""

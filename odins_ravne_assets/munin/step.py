@@ -15,6 +15,7 @@ import polars as pl
 from gpu_kernels.engine import engine_for, open_engine
 from gpu_kernels.manifest import load_manifest, model_hash, verify
 from odins_ravne_assets.cameras import Camera
+from odins_ravne_assets.hugin.report_page import make_report_page
 from odins_ravne_assets.hugin.stage3 import OBSERVATIONS, run_stage3
 from odins_ravne_assets.munin import assembly, quality
 from odins_ravne_assets.munin.careful import Careful
@@ -353,6 +354,7 @@ class Step:
             if self.output.exists(key):  # Stage 3 says what is missing
                 models |= assembly.origin_of(self.output, key).models
         result = run_stage3(self.output, self.profile.pipeline.stage3, models)
+        make_report_page(self.output, self.output, self.profile.privacy)
         findings = [
             quality.rows_accounted_for(
                 result.rows_in,

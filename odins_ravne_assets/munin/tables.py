@@ -235,3 +235,17 @@ OBSERVATIONS = _schema(
         "needs_review": pl.Boolean,
     }
 )
+
+# A small picture of a detection, made to be shared.
+THUMBNAILS = _schema(
+    {
+        "detection_id": pl.String,
+        "person": pl.Boolean,  # the detection is a person
+        "blurred": pl.Boolean,  # people on it, if any, cannot be recognised
+        "x": pl.Float32,  # the box, as fractions of this picture
+        "y": pl.Float32,
+        "w": pl.Float32,
+        "h": pl.Float32,
+        "webp": pl.Binary,
+    }
+)

@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 
 if TYPE_CHECKING:
     from matplotlib.projections.polar import PolarAxes
@@ -77,18 +78,27 @@ def new_figure(width: int, height: int) -> Figure:
     return Figure(figsize=size, dpi=DOTS_PER_INCH, facecolor="none", layout="constrained")
 
 
-def plain_axes(figure: Figure) -> Axes:
-    """Axes with quiet lines: x and y, nothing around them."""
+def plain_axes(figure: Figure, place: SubplotSpec | None = None) -> Axes:
+    """Axes with quiet lines: x and y, nothing around them.
+
+    Args:
+        place: of a figure with several axes (`figure.add_gridspec`).
+    """
     with mpl.rc_context(STYLE):
-        axes = figure.add_subplot()
+        axes = figure.add_subplot() if place is None else figure.add_subplot(place)
         axes.tick_params(length=0)
     return axes
 
 
-def clock_axes(figure: Figure) -> "PolarAxes":
-    """Axes round as a clock of 24 hours, in radians: midnight above, then clockwise."""
+def clock_axes(figure: Figure, place: SubplotSpec | None = None) -> "PolarAxes":
+    """Axes round as a clock of 24 hours, in radians: midnight above, then clockwise.
+
+    Args:
+        place: see `plain_axes`.
+    """
     with mpl.rc_context(STYLE):
-        axes = cast("PolarAxes", figure.add_subplot(projection="polar"))
+        where = figure.add_gridspec(1, 1)[0] if place is None else place
+        axes = cast("PolarAxes", figure.add_subplot(where, projection="polar"))
         axes.set_theta_zero_location("N")
         axes.set_theta_direction(-1)
         axes.set_thetagrids([0, 90, 180, 270], ["0 h", "6 h", "12 h", "18 h"])
@@ -121,12 +131,14 @@ def inline_svg(figure: Figure, name: str, says: str) -> Markup:
     svg = svg[svg.index("<svg") :].strip()
     # Its style sheet would be the whole page's.
     svg = re.sub(r"<style .*?</style>", "", svg, flags=re.S)
-    # The page's letters; and its drawings are as wide as it lets them.
+    # The page's letters; and narrower where it has no room for the drawing.
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     svg = re.sub(r"(<svg [^>]*?)width=\"[^\"]*\" height=\"[^\"]*\"", r"\1", svg, count=1)
     # Names within a drawing are its own; those of two drawings must not meet on a page.
     svg = re.sub(r"(\bid=\"|url\(#|href=\"#)", rf"\1{name}-", svg)
     for stand_in, variable in PAGE_COLOURS.items():
         svg = svg.replace(stand_in, f"var({variable})")
-    attributes = f'role="img" aria-label="{escape(says)}" style="stroke-linejoin: round"'
+    width = round(figure.get_figwidth() * DOTS_PER_INCH)
+    style = f"stroke-linejoin: round; max-width: {width}px"
+    attributes = f'role="img" aria-label="{escape(says)}" style="{style}"'
     return Markup(svg.replace("<svg ", f"<svg {attributes} ", 1))

@@ -1,0 +1,112 @@
+"""What the report is made of: a camera's results of Stage 3, with pictures made to be shared."""
+
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from odins_ravne_assets.hugin.effort import effort
+from odins_ravne_assets.hugin.observations import HUMAN
+from odins_ravne_assets.hugin.stage3 import OBSERVATIONS, REPORT
+from odins_ravne_assets.hugin.thumbnails import update_thumbnails
+from odins_ravne_assets.munin import assembly
+from resources.object_store import ObjectStore
+from resources.profile import Privacy
+
+# Visits of a camera that have a picture: the ones to review first, then the surest. A page with
+# more would be too large to open.
+MOST_PICTURES = 10_000
+
+
+@dataclass(frozen=True)
+class CameraResults:
+    """One camera's results.
+
+    Attributes:
+        report: the content of `stage3/report.json`.
+        observations: rows of `tables.OBSERVATIONS` that may be shared, without their timelines,
+            with `detection_id`, the surest detection of each.
+        thumbnails: rows of `tables.THUMBNAILS` of these detections, as far as there are any.
+        effort: what `effort.effort` tells of the camera.
+        failures: path and reason of each medium that could not be used, by path.
+        people_left_out: visits of people that are not in `observations`.
+    """
+
+    report: dict[str, Any]
+    observations: pl.DataFrame
+    thumbnails: pl.DataFrame
+    effort: pl.DataFrame
+    failures: pl.DataFrame
+    people_left_out: int
+
+
+def camera_results(source: ObjectStore, made: ObjectStore, privacy: Privacy) -> CameraResults:
+    """Read a camera's results and make the pictures of its visits, as far as they are missing.
+
+    Args:
+        source: the camera's output: its tables, its journal if it is at hand, its thumbnails.
+        made: where Stage 3 put its results, and thumbnails go; the same, or a folder of a re-run.
+        privacy: what is kept back.
+
+    Raises:
+        StoreError: the store refuses, or a crop is damaged.
+    """
+    with ExitStack() as stack:
+
+        def scan(store: ObjectStore, key: str) -> pl.LazyFrame:
+            return pl.scan_parquet(stack.enter_context(store.reading(key)))
+
+        observations = scan(made, OBSERVATIONS)
+        people = is_person()
+        left_out = observations.filter(people).select(pl.len()).collect().item()
+        if privacy.leave_out_people:
+            observations = observations.filter(~people)
+        shared = _with_surest(observations, scan(source, assembly.DETECTIONS))
+        failed = pl.col("status") == "failed"
+        processed = scan(source, assembly.PROCESSED).filter(failed)
+        out = effort(scan(source, assembly.MEDIA))
+        failures = processed.select("path", "reason").sort("path").collect(engine="streaming")
+    return CameraResults(
+        report=json.loads(made.read_bytes(REPORT)),
+        observations=shared,
+        thumbnails=update_thumbnails(source, made, _wanted(shared), privacy.blur_people),
+        effort=out,
+        failures=failures,
+        people_left_out=left_out if privacy.leave_out_people else 0,
+    )
+
+
+def is_person() -> pl.Expr:
+    """Whether a row of `tables.OBSERVATIONS` is a person, whoever said so: model or reviewer."""
+    return (pl.col("category") == "person") | (pl.col("scientific_name") == HUMAN).fill_null(False)
+
+
+def _with_surest(observations: pl.LazyFrame, detections: pl.LazyFrame) -> pl.DataFrame:
+    """Observations with the surest detection of each in place of their timelines."""
+    timeline = pl.col("detection_timeline")
+    surest = timeline.list.eval(
+        pl.element().sort_by(pl.element().struct.field("confidence"), descending=True)
+    ).list.first()
+    place = ["path", "frame_number", "category"]
+    boxes = detections.sort("confidence", descending=True).unique(place, keep="first")
+    return (
+        observations.with_columns(surest.struct.field("path", "frame_number"))
+        .drop("detection_timeline")
+        .join(boxes.select(*place, "detection_id"), on=place, how="left", maintain_order="left")
+        .drop("path", "frame_number")
+        .with_columns(count=pl.lit(1))  # INTERIM
+        .collect()
+    )
+
+
+def _wanted(observations: pl.DataFrame) -> pl.DataFrame:
+    """What `update_thumbnails` is to make."""
+    order = ["needs_review", "max_confidence", "observation_id"]
+    return (
+        observations.drop_nulls("detection_id")
+        .sort(order, descending=[True, True, False])
+        .head(MOST_PICTURES)
+        .select("detection_id", person=is_person())
+    )

@@ -1,0 +1,95 @@
+"""The gallery of the report: what `gallery.js` reads.
+
+The pictures are text in the page, `CHUNK` to a piece, in the order in which the page first shows
+them. The browser makes pictures of those that are near its window, and of no others.
+"""
+
+import base64
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import polars as pl
+
+CHUNK = 100  # pictures
+SECOND = "%Y-%m-%d %H:%M:%S"
+# What the script reads of a visit. `species` and `camera` are places in lists, `picture` is the
+# number of a picture, `box` is [x, y, w, h] as fractions of it.
+COLUMNS = (
+    "species",
+    "camera",
+    "start",
+    "end",
+    "confidence",
+    "frames",
+    "media",
+    "review",
+    "path",
+    "picture",
+    "box",
+    "note",
+)
+
+Json = dict[str, Any]
+
+
+def gallery(visits: pl.DataFrame, species: Sequence[Json], cameras: Sequence[str]) -> Json | None:
+    """The visits as the script reads them; None when there are none.
+
+    Args:
+        visits: rows of `tables.OBSERVATIONS` beside their `tables.THUMBNAILS`.
+        species: what `report_values.species` returns.
+        cameras: camera ids.
+    """
+    if visits.is_empty():
+        return None
+    numbers = {(row["category"], row["species"]): row["number"] for row in species}
+    places = {camera: number for number, camera in enumerate(cameras)}
+    picture = -1
+    rows = []
+    for visit in visits.select(*_NEEDED).iter_rows(named=True):
+        shown = visit["box"] is not None
+        picture += shown
+        rows.append(
+            (
+                numbers[visit["category"], visit["species"]],
+                places[visit["camera_id"]],
+                visit["start"],
+                visit["end"],
+                round(visit["max_confidence"], 3),
+                visit["frame_count"],
+                visit["media_count"],
+                visit["needs_review"],
+                visit["source_video"],
+                picture if shown else None,
+                [round(number, 3) for number in visit["box"]] if shown else None,
+                "",
+            )
+        )
+    return {
+        "columns": COLUMNS,
+        "chunk": CHUNK,
+        "species": [[row["species"], row["scientific_name"]] for row in species],
+        "cameras": list(cameras),
+        "visits": rows,
+    }
+
+
+def pictures(visits: pl.DataFrame) -> Iterator[str]:
+    """The pictures in the order of the visits, as base64, `CHUNK` lines at a time."""
+    for part in visits.select("webp").drop_nulls().iter_slices(CHUNK):
+        yield "\n".join(base64.b64encode(webp).decode() for webp in part["webp"])
+
+
+_NEEDED = (
+    "category",
+    "species",
+    "camera_id",
+    pl.col("start_at").dt.strftime(SECOND).alias("start"),
+    pl.col("end_at").dt.strftime(SECOND).alias("end"),
+    "max_confidence",
+    "frame_count",
+    "media_count",
+    "needs_review",
+    "source_video",
+    pl.when(pl.col("webp").is_not_null()).then(pl.concat_list("x", "y", "w", "h")).alias("box"),
+)

@@ -1,0 +1,148 @@
+"""The drawings of the report. Imported when it is written: Matplotlib takes its time."""
+
+from collections.abc import Mapping, Sequence
+from math import ceil, cos, log10, pi, radians
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.projections.polar import PolarAxes
+from matplotlib.ticker import MaxNLocator
+
+from odins_ravne_assets.hugin.effort import HOURS, Calendar, Place
+from odins_ravne_assets.page.plots import (
+    ACCENT,
+    INK,
+    LINE,
+    QUIET,
+    SERIES,
+    TEXT_SIZE,
+    add_legend,
+    clock_axes,
+    inline_svg,
+    new_figure,
+    plain_axes,
+)
+
+WIDE, NARROW = 900, 440  # pixels
+CLOCKS_IN_A_ROW = 4
+KM_PER_DEGREE = 111.2  # of latitude: the earth's circumference is 40,030 km
+DATES = 8  # below a calendar; more would meet
+MOST_NAMES = 40  # on a map
+
+
+def clock(counts: Sequence[int]) -> Markup:
+    """Visits by the hour they began in, as a clock with midnight above.
+
+    Args:
+        counts: of the 24 hours, from midnight.
+    """
+    figure = new_figure(NARROW, 330)
+    axes = clock_axes(figure)
+    _hands(axes, counts, ACCENT)
+    axes.set_rlabel_position(100)
+    busiest = max(range(HOURS), key=lambda hour: counts[hour])
+    says = f"Visits by hour of the day: most, {counts[busiest]}, began from {busiest}:00 on."
+    return inline_svg(figure, "clock", says)
+
+
+def clocks(species: Mapping[str, Sequence[int]]) -> Markup:
+    """A small clock for each of some species.
+
+    Args:
+        species: names, and their visits as for `clock`.
+    """
+    columns = min(len(species), CLOCKS_IN_A_ROW)
+    rows = ceil(len(species) / columns)
+    figure = new_figure(round(WIDE * columns / CLOCKS_IN_A_ROW), 230 * rows)
+    grid = figure.add_gridspec(rows, columns)
+    for number, (name, counts) in enumerate(species.items()):
+        axes = clock_axes(figure, grid[number // columns, number % columns])
+        _hands(axes, counts, SERIES[number % len(SERIES)])
+        axes.set_rticks([])
+        axes.set_title(f"{name} ({sum(counts)})", color=INK, fontsize=TEXT_SIZE, loc="center")
+    return inline_svg(figure, "clocks", f"Visits by hour of the day of {', '.join(species)}.")
+
+
+def _hands(axes: PolarAxes, counts: Sequence[int], colour: str) -> None:
+    hour = 2 * pi / HOURS
+    middles = [(number + 0.5) * hour for number in range(HOURS)]
+    axes.bar(middles, counts, width=0.9 * hour, color=colour)
+    axes.set_rmax(max(*counts, 1))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+
+
+def over_time(
+    parts: Calendar, species: Mapping[str, Sequence[int]], out: Sequence[float]
+) -> Markup:
+    """Visits over time, and below them how many cameras were out.
+
+    Args:
+        species: names, and their visits in each part of the calendar, the lowest bar first.
+        out: cameras on average, in each part.
+    """
+    figure = new_figure(WIDE, 300)
+    grid = figure.add_gridspec(2, 1, height_ratios=[4, 1])
+    above, below = plain_axes(figure, grid[0]), plain_axes(figure, grid[1])
+    places = range(parts.parts)
+    bottom = [0] * parts.parts
+    for number, (name, counts) in enumerate(species.items()):
+        colour = SERIES[number % len(SERIES)]
+        above.bar(places, counts, bottom=bottom, width=0.85, color=colour, label=name)
+        bottom = [low + count for low, count in zip(bottom, counts, strict=True)]
+    above.set_ylabel(f"visits by {parts.name}")
+    above.set_xticks([])
+    if species:
+        add_legend(above)
+    below.bar(places, out, width=1, color=QUIET)
+    below.set_ylabel("cameras")
+    step = ceil(parts.parts / DATES)
+    below.set_xticks(list(places)[::step], [str(day) for day in parts.starts[:-1:step]])
+    for axes in (above, below):
+        axes.set_xlim(-0.6, parts.parts - 0.4)
+        axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    figure.align_ylabels()
+    says = f"Visits by {parts.name} from {parts.starts[0]} on, and how many cameras were out."
+    return inline_svg(figure, "over-time", says)
+
+
+def map_of(cameras: Sequence[Place]) -> Markup:
+    """Cameras where they stand, north above, a dot as large as what they saw."""
+    figure = new_figure(WIDE, 480)
+    axes = plain_axes(figure)
+    north = [camera.latitude for camera in cameras]
+    east = [camera.longitude for camera in cameras]
+    most = max(1, *(camera.visits for camera in cameras))
+    sizes = [30 + 250 * camera.visits / most for camera in cameras]
+    axes.scatter(east, north, s=sizes, color=ACCENT, alpha=0.75, linewidths=0)
+    for camera in cameras[:MOST_NAMES]:
+        axes.annotate(
+            camera.camera_id,
+            (camera.longitude, camera.latitude),
+            (6, 6),
+            textcoords="offset points",
+            color=INK,
+        )
+    middle = (min(north) + max(north)) / 2
+    axes.set_aspect(1 / max(cos(radians(middle)), 0.01), adjustable="datalim")
+    axes.margins(0.15)
+    axes.grid(True, axis="both", color=LINE, linewidth=0.8)
+    axes.ticklabel_format(useOffset=False)
+    axes.set_xlabel("longitude")
+    axes.set_ylabel("latitude")
+    _scale(axes, middle)
+    return inline_svg(figure, "map", f"Map of {len(cameras)} cameras.")
+
+
+def _scale(axes: Axes, latitude: float) -> None:
+    """A line of a round number of kilometres, at most a quarter of the map's width."""
+    axes.apply_aspect()
+    west, east = axes.get_xlim()
+    south, north = axes.get_ylim()
+    degree = KM_PER_DEGREE * max(cos(radians(latitude)), 0.01)
+    longest = (east - west) * degree / 4
+    power = 10.0 ** int(log10(longest) // 1)
+    km = max(step * power for step in (1, 2, 5) if step * power <= longest)
+    left, height = west + 0.03 * (east - west), south + 0.04 * (north - south)
+    axes.plot([left, left + km / degree], [height, height], color=INK, linewidth=2)
+    text = f"{km:g} km" if km >= 1 else f"{km * 1000:g} m"
+    axes.annotate(text, (left, height), (0, 5), textcoords="offset points", color=INK)

@@ -1,0 +1,206 @@
+"""What the report says in words and tables, made of cameras' results."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import polars as pl
+
+from odins_ravne_assets.hugin.camera_results import CameraResults
+from odins_ravne_assets.hugin.effort import Place, first_and_last_day
+from odins_ravne_assets.hugin.observations import UNKNOWN_ANIMAL
+from resources.profile import Privacy, Stage3
+
+MINUTE = "%Y-%m-%d %H:%M"
+PATHS_SHOWN = 200  # of the files that failed for one reason
+# Days between a camera's first and last file that are more likely a clock that was wrong.
+UNLIKELY_DAYS = 4 * 365
+NAMED_ANIMAL = (pl.col("category") == "animal") & (pl.col("species") != UNKNOWN_ANIMAL)
+
+Row = dict[str, Any]
+
+
+def title(out: pl.DataFrame) -> str:
+    """The camera's id, or how many there are. `out` is, here and below, `effort.effort`'s."""
+    return str(out["camera_id"].item()) if out.height == 1 else f"{out.height} cameras"
+
+
+def period(out: pl.DataFrame) -> str:
+    """From when to when, by the files."""
+    days = first_and_last_day(out)
+    if days is None:
+        return "When is not known: no file says it."
+    first, last = days
+    whose = "the camera's clock" if out.height == 1 else "the cameras' clocks"
+    return f"{first}, by {whose}" if first == last else f"{first} to {last}, by {whose}"
+
+
+def tiles(visits: pl.DataFrame, out: pl.DataFrame, cameras: Sequence[CameraResults]) -> list[Row]:
+    """The numbers that are asked for first."""
+    totals = Counter[str]()
+    for camera in cameras:
+        totals.update(camera.report["totals"])
+    shown = {
+        "visits": visits.height,
+        "to review": int(visits["needs_review"].sum()),
+        "animal species": visits.filter(NAMED_ANIMAL)["species"].n_unique(),
+        "cameras": out.height,
+        "camera days": int(out["camera_days"].sum()),
+        "pictures": totals["stills"],
+        "videos": totals["videos"],
+        "files not used": totals["failed"],
+    }
+    if out.height == 1:
+        del shown["cameras"]
+    return [{"name": name, "value": f"{number:,}"} for name, number in shown.items()]
+
+
+def remarks(out: pl.DataFrame, cameras: Sequence[CameraResults], privacy: Privacy) -> Iterator[str]:
+    """What a reader must know before believing the rest."""
+    people = sum(camera.people_left_out for camera in cameras)
+    if people:
+        yield f"{people:,} visits of people are left out, as the settings ask."
+    if not privacy.blur_people:
+        yield "People on the pictures are not blurred: think before you pass this file on."
+    long = out.filter(pl.col("camera_days") > UNLIKELY_DAYS)
+    for row in long.iter_rows(named=True):
+        yield (
+            f"{row['camera_id']}: its files are from {row['first_day']} to {row['last_day']}, "
+            f"but only {row['days_with_media']:,} days have any: its clock may have been wrong. "
+            "Its camera days, and what is counted by them, are not to be trusted until its times "
+            "are corrected."
+        )
+
+
+def species(visits: pl.DataFrame, camera_days: int) -> list[Row]:
+    """A row per species, the one with most visits first."""
+    tally = (
+        visits.group_by("category", "species")
+        .agg(
+            pl.col("scientific_name").drop_nulls().min(),
+            pl.len().alias("observations"),
+            pl.col("count").max().alias("most_at_once"),
+            pl.col("needs_review").sum(),
+            pl.col("start_at").min().dt.strftime(MINUTE).fill_null("").alias("first"),
+            pl.col("end_at").max().dt.strftime(MINUTE).fill_null("").alias("last"),
+        )
+        .sort("observations", "category", "species", descending=[True, False, False])
+    )
+    return [
+        row
+        | {
+            "number": number,
+            "rate": f"{100 * row['observations'] / camera_days:.1f}" if camera_days else "",
+        }
+        for number, row in enumerate(tally.iter_rows(named=True))
+    ]
+
+
+def windows(cameras: Sequence[CameraResults]) -> str:
+    """The window of the visits, in words."""
+    minutes = sorted({camera.report["settings"]["compression_window"] for camera in cameras})
+    return " or ".join(f"{each:g} minutes" for each in minutes)
+
+
+def places(visits: pl.DataFrame, out: pl.DataFrame, privacy: Privacy) -> list[Place]:
+    """The cameras whose place is known; rounded where a sensitive species was seen."""
+    sensitive = {name.casefold() for name in privacy.sensitive_species}
+    at_risk = visits.filter(pl.col("scientific_name").str.to_lowercase().is_in(list(sensitive)))[
+        "camera_id"
+    ].to_list()
+    counts = dict(visits["camera_id"].value_counts().iter_rows())
+    found = []
+    for row in out.drop_nulls(["latitude", "longitude"]).iter_rows(named=True):
+        rounded = row["camera_id"] in at_risk
+        digits = privacy.sensitive_decimals if rounded else 6
+        found.append(
+            Place(
+                row["camera_id"],
+                round(row["latitude"], digits),
+                round(row["longitude"], digits),
+                counts.get(row["camera_id"], 0),
+                rounded,
+            )
+        )
+    return found
+
+
+def camera_rows(visits: pl.DataFrame, out: pl.DataFrame, privacy: Privacy) -> list[Row]:
+    """A row per camera, in the order of `out`."""
+    seen = dict(visits["camera_id"].value_counts().iter_rows())
+    named = dict(
+        visits.filter(NAMED_ANIMAL).group_by("camera_id").agg(pl.col("species").n_unique()).rows()
+    )
+    standing = {place.camera_id: place for place in places(visits, out, privacy)}
+    return [
+        row
+        | {
+            "first_day": row["first_day"] or "not known",
+            "last_day": row["last_day"] or "not known",
+            "visits": seen.get(row["camera_id"], 0),
+            "species": named.get(row["camera_id"], 0),
+            "place": _written(standing.get(row["camera_id"]), privacy),
+        }
+        for row in out.iter_rows(named=True)
+    ]
+
+
+def _written(place: Place | None, privacy: Privacy) -> str:
+    if place is None:
+        return "not known"
+    digits = privacy.sensitive_decimals if place.rounded else 5
+    text = f"{place.latitude:.{digits}f}, {place.longitude:.{digits}f}"
+    return f"{text} (rounded)" if place.rounded else text
+
+
+def left_out(cameras: Sequence[CameraResults]) -> list[Row]:
+    """What did not become part of a visit, by stage and reason; nothing that is zero."""
+    counts = Counter[tuple[int, str, str]]()
+    for camera in cameras:
+        for loss in camera.report["left_out"]:
+            counts[loss["stage"], loss["what"], loss["why"]] += loss["count"]
+    return [
+        {"stage": stage, "what": what, "why": why.partition(" (see ")[0], "count": count}
+        for (stage, what, why), count in counts.items()
+        if count
+    ]
+
+
+def failures(cameras: Sequence[CameraResults]) -> list[Row]:
+    """The files that could not be used, by reason, the most frequent first."""
+    several = len(cameras) > 1
+    failed = pl.concat(
+        camera.failures.with_columns(
+            path=pl.format("{}: {}", pl.lit(camera.effort["camera_id"].item()), "path")
+        )
+        if several
+        else camera.failures
+        for camera in cameras
+    )
+    by_reason = (
+        failed.group_by("reason")
+        .agg(pl.len().alias("count"), pl.col("path").head(PATHS_SHOWN).alias("paths"))
+        .sort("count", "reason", descending=[True, False])
+        .select(pl.col("reason").fill_null("not known").alias("why"), "count", "paths")
+    )
+    return by_reason.to_dicts()
+
+
+def ways(cameras: Sequence[CameraResults]) -> list[Row]:
+    """Models and settings, once for all cameras that were looked at in the same way."""
+    found: list[tuple[list[Row], list[str]]] = []
+    for camera in cameras:
+        rows = list(_way(camera.report))
+        alike = next((names for each, names in found if each == rows), None)
+        if alike is None:
+            found.append((rows, alike := []))
+        alike.append(camera.effort["camera_id"].item())
+    return [{"rows": rows, "cameras": ", ".join(names)} for rows, names in found]
+
+
+def _way(report: Row) -> Iterator[Row]:
+    for role, name in report["models"].items():
+        yield {"name": role.replace("_", " "), "value": name, "about": "model, with its hash"}
+    for key, value in report["settings"].items():
+        about = Stage3.model_fields[key].description or ""
+        yield {"name": key, "value": value, "about": about}
