@@ -127,9 +127,9 @@ def _thumbnail(row: Row, people: list[Region]) -> Row:
     """A row of `tables.THUMBNAILS`, of a crop beside its box."""
     crop = _shrunk(read_crop(row["jpeg"]))
     region = (row["crop_x"], row["crop_y"], row["crop_w"], row["crop_h"])
-    if row["blurred"]:
-        if row["person"]:
-            crop = blurred(crop, (0.0, 0.0, 1.0, 1.0), margin=0.0)
+    if row["blurred"] and row["person"]:
+        crop = blurred(crop, (0.0, 0.0, 1.0, 1.0), margin=0.0)
+    elif row["blurred"]:
         for person in people:
             crop = blurred(crop, _within(region, person), PERSON_MARGIN)
     encoded, webp = cv2.imencode(".webp", crop, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
