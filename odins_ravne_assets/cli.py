@@ -16,15 +16,19 @@ from odins_ravne_assets.camera_runs import INTERRUPTED, PRIORITY_TAG, CameraRun,
 from odins_ravne_assets.cameras import Camera, CameraCatalog
 from odins_ravne_assets.cli_cost import app as cost_app
 from odins_ravne_assets.cli_plan import plan
+from odins_ravne_assets.cli_results import app as results_app
+from odins_ravne_assets.cli_results import show_home
 from odins_ravne_assets.cli_sandbox import app as sandbox_app
 from odins_ravne_assets.compute_around import compute_around
 from odins_ravne_assets.costs_shown import print_costs
 from odins_ravne_assets.home import catalog_folder, prepare_home
 from odins_ravne_assets.machines_changed import change_machines
-from odins_ravne_assets.results_here import copy_stage3, stage3_folder
+from odins_ravne_assets.results_here import stage3_folder, store_of
 from odins_ravne_assets.sandbox_reached import require_sandbox
+from odins_ravne_assets.taking_home import FoundResults, take_home
 from odins_ravne_assets.terminal import (
     ProgressBars,
+    TransferBar,
     out,
     print_error,
     print_unused_media,
@@ -55,6 +59,7 @@ MAKE_VISITS = {"camera", "stage3"}
 
 models_app = typer.Typer(help="The models that look at footage.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+cost_app.add_typer(results_app)
 app.add_typer(cost_app, name="cost")
 app.command()(plan)
 app.add_typer(sandbox_app, name="sandbox")
@@ -127,7 +132,7 @@ def batch(
     min_confidence: MinConfidence = None,
     min_duration: MinDuration = None,
     local_output: Annotated[
-        str | None, typer.Option(help="Copy Stage 3's results here too, a folder per camera.")
+        str | None, typer.Option(help="Take the results home, to a folder per camera in this one.")
     ] = None,
     download_stage3: Annotated[
         bool, typer.Option("--download-stage3", help="The same, to ./results by default.")
@@ -189,7 +194,7 @@ def batch(
             change_machines(job.profile.cloud.aws, max_vcpus, say)
         ended = job.run(chosen, {PRIORITY_TAG: priority} if priority else {})
     if download_stage3 or local_output:
-        _copy_stage3(ended.succeeded, job.profile, local_path(local_output or "results"))
+        _take_home(ended.succeeded, job.profile, local_path(local_output or "results"))
     if cost_report:
         print_costs(chosen, job.profile, began_at)
     ended.exit_if_any_failed()
@@ -358,14 +363,23 @@ def _show_results(cameras: list[Camera], profile: Profile, visits: bool) -> None
                 print_unused_media(camera.camera_id, folder)
     for camera in cameras:
         out.print(f"results: {shown(camera.output_url)}", soft_wrap=True)
+        if visits:
+            out.print(f"report: {shown(camera.output_url)}/stage3/report.html", soft_wrap=True)
 
 
-def _copy_stage3(cameras: list[Camera], profile: Profile, root: Path) -> None:
+def _take_home(cameras: list[Camera], profile: Profile, root: Path) -> None:
+    """Copy the results of some cameras to this machine, unless they are there."""
     for camera in cameras:
-        target = root / camera.camera_id / "stage3"
-        if camera.output_url != target.parent.as_uri():
-            copy_stage3(camera, profile, target)
-        out.print(f"Stage 3 of {camera.camera_id}: {target}", soft_wrap=True)
+        folder = root / camera.camera_id
+        if camera.output_url != folder.as_uri():
+            with TransferBar() as bar:
+                take_home(
+                    store_of(camera.output_url, profile),
+                    [FoundResults(camera.camera_id, "")],
+                    root,
+                    bar.told,
+                )
+    show_home([root / camera.camera_id for camera in cameras], root, profile.privacy)
 
 
 def _clock(profile: Profile) -> Clock:

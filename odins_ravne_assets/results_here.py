@@ -1,6 +1,5 @@
 """Stage 3's results as files of this machine, wherever the camera's output lies."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +7,11 @@ from pathlib import Path
 
 from odins_ravne_assets.cameras import Camera
 from resources.aws_clients import AwsClients
-from resources.object_store import LocalStore, ObjectStore, local_path, open_store
+from resources.object_store import ObjectStore, local_path, open_store
 from resources.profile import Profile
 
 FOLDER = "stage3"
+SHOWN = ("observations.parquet", "report.json")
 
 
 def store_of(url: str, profile: Profile) -> ObjectStore:
@@ -21,19 +21,12 @@ def store_of(url: str, profile: Profile) -> ObjectStore:
 
 @contextmanager
 def stage3_folder(camera: Camera, profile: Profile) -> Iterator[Path]:
-    """A folder with the camera's Stage 3 files, for as long as the context lasts."""
+    """A folder with what the terminal shows of Stage 3, for as long as the context lasts."""
     if not camera.output_url.startswith("s3://"):
         yield local_path(camera.output_url) / FOLDER
         return
+    store = store_of(f"{camera.output_url}/{FOLDER}", profile)
     with tempfile.TemporaryDirectory(prefix="munin-results-") as folder:
-        copy_stage3(camera, profile, Path(folder))
+        for name in SHOWN:
+            store.bring(name, Path(folder, name))
         yield Path(folder)
-
-
-def copy_stage3(camera: Camera, profile: Profile, target: Path) -> None:
-    """Copy the camera's Stage 3 files into a folder; each is put in place whole."""
-    source, here = store_of(camera.output_url, profile), LocalStore(target)
-    for stored in list(source.list(FOLDER)):
-        name = stored.key.removeprefix(f"{FOLDER}/")
-        with source.reading(stored.key) as path, here.writing(name) as copy:
-            shutil.copyfile(path, copy)

@@ -12,17 +12,20 @@ from rich.constrain import Constrain
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     Progress,
     SpinnerColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Column, Table
 from rich.text import Text
 
 from odins_ravne_assets.camera_runs import CameraRun
+from resources.bringing import Brought
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -142,6 +145,33 @@ class ProgressBars:
         else:
             err.print("Stopping: media in hand are finished first. Ctrl-C again ends it at once.")
         self._stopping = True
+
+
+class TransferBar:
+    """A bar for files on their way to this machine; in a terminal alone."""
+
+    def __init__(self) -> None:
+        self._bar = _Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            console=err,
+            transient=True,
+            disable=not err.is_terminal,
+        )
+        self._task = self._bar.add_task("taking results home", total=None)
+
+    def __enter__(self) -> "TransferBar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def told(self, brought: Brought) -> None:
+        """See bringing.OnProgress."""
+        self._bar.update(self._task, completed=brought.bytes, total=brought.total_bytes)
 
 
 def say(step: str) -> None:

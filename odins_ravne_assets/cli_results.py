@@ -1,0 +1,84 @@
+"""`munin cost download-stage3`: results come home from the cloud."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from odins_ravne_assets.results_here import store_of
+from odins_ravne_assets.sandbox_reached import require_sandbox
+from odins_ravne_assets.summary import print_summary
+from odins_ravne_assets.taking_home import (
+    find_results,
+    reports_of,
+    take_home,
+    write_project_page,
+    write_runner,
+)
+from odins_ravne_assets.terminal import TransferBar, out, say
+from resources.object_store import local_path
+from resources.profile import Aws, Cloud, Privacy, load_profile
+
+app = typer.Typer()
+
+
+@app.command("download-stage3")
+def download_stage3(
+    context: typer.Context,
+    cloud_path: Annotated[
+        str, typer.Option(help="What OUTPUT was: s3://BUCKET/PREFIX of one camera or of several.")
+    ],
+    local_path_: Annotated[
+        str, typer.Option("--local-path", help="A folder of this machine, for a folder per camera.")
+    ] = "stage3_results",
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Say what was seen: visits, species, cameras, time.")
+    ] = False,
+    create_runner: Annotated[
+        bool,
+        typer.Option(
+            "--create-runner",
+            help="Write run_stage3_local.py, which makes the visits anew with other windows.",
+        ),
+    ] = False,
+) -> None:
+    """Take Stage 3's results home, and the tables that re-running it needs.
+
+    Files that are here and equal are left alone; what was interrupted goes on where it was.
+    """
+    profile = load_profile(context.obj.name)
+    require_sandbox(profile)
+    # Reading results needs no more of a profile than where AWS is.
+    reader = profile if profile.cloud else profile.model_copy(update={"cloud": Cloud(aws=Aws())})
+    store = store_of(cloud_path.rstrip("/"), reader)
+    root = local_path(local_path_)
+    results = find_results(store)
+    with TransferBar() as bar:
+        brought = take_home(store, results, root, bar.told)
+    say(
+        f"{brought.files - brought.present} files copied, {brought.present} were here already; "
+        f"{brought.total_bytes / 1e6:.1f} MB in all"
+    )
+    folders = [root / each.camera_id for each in results]
+    if summary:
+        print_summary(reports_of(folders))
+    show_home(folders, root, profile.privacy, create_runner)
+
+
+def show_home(folders: Sequence[Path], root: Path, privacy: Privacy, runners: bool = True) -> None:
+    """Say where the results of some cameras are now, and put beside them what they lack there.
+
+    Args:
+        folders: of the cameras, in `root`.
+        runners: whether to write the scripts that make the visits anew.
+    """
+    for folder in folders:
+        out.print(f"Stage 3 of {folder.name}: {folder}/stage3", soft_wrap=True)
+        if runners:
+            out.print(f"other windows: python {write_runner(folder)}", soft_wrap=True)
+    if len(folders) > 1:
+        page = write_project_page(folders, root, privacy)
+        out.print(f"report of all cameras: {page}", soft_wrap=True)
+    elif folders:
+        out.print(f"report: {folders[0]}/stage3/report.html", soft_wrap=True)

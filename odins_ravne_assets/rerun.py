@@ -1,0 +1,79 @@
+"""What `run_stage3_local.py` does, in the folder of a camera whose results were taken home."""
+
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from odins_ravne_assets.taking_home import RUNNER, reports_of
+from odins_ravne_assets.terminal import out, print_error, print_visits
+from resources.errors import RavneError
+from resources.object_store import LocalStore
+from resources.profile import load_profile
+
+RERUN = "rerun"
+
+
+def rerun(folder: Path, arguments: Sequence[str]) -> int:
+    """Make the visits anew into `FOLDER/rerun`, show them, and open the report.
+
+    Settings that are not named are those that the results were made with.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 wrong use.
+    """
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    def run(
+        compression_window: Annotated[
+            float | None, typer.Option(help="Minutes that one visit may span.")
+        ] = None,
+        min_confidence: Annotated[
+            float | None, typer.Option(help="Rows below this are left out of visits.")
+        ] = None,
+        min_duration: Annotated[
+            float | None, typer.Option(help="Seconds; shorter visits on video drop out.")
+        ] = None,
+        no_browser: Annotated[
+            bool, typer.Option("--no-browser", help="Do not open the report.")
+        ] = False,
+    ) -> None:
+        """Make this camera's visits anew, with other windows and thresholds."""
+        given = {
+            "compression_window": compression_window,
+            "min_confidence": min_confidence,
+            "min_duration": min_duration,
+        }
+        _run(folder, {key: value for key, value in given.items() if value is not None}, no_browser)
+
+    try:
+        app(list(arguments), prog_name=RUNNER, standalone_mode=True)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    except RavneError as error:
+        print_error(str(error))
+        return error.exit_code
+    return 0
+
+
+def _run(folder: Path, given: dict[str, float], no_browser: bool) -> None:
+    from odins_ravne_assets.hugin.report_page import REPORT_PAGE, make_report_page
+    from odins_ravne_assets.hugin.stage3 import run_stage3
+
+    (made_before,) = reports_of([folder])
+    source, target = LocalStore(folder), LocalStore(folder / RERUN)
+    settings = {f"pipeline.stage3.{key}": each for key, each in made_before["settings"].items()}
+    settings |= {f"privacy.{key}": each for key, each in made_before["privacy"].items()}
+    settings |= {f"pipeline.stage3.{key}": each for key, each in given.items()}
+    profile = load_profile("local", settings, {})
+    run_stage3(source, profile.pipeline.stage3, made_before["models"], profile.privacy, target)
+    make_report_page(source, target, profile.privacy)
+    print_visits([target.root / "stage3"])
+    page = target.root / REPORT_PAGE
+    out.print(f"results: {target.root}", soft_wrap=True)
+    out.print(f"report: {page}", soft_wrap=True)
+    if not no_browser:
+        webbrowser.open(page.as_uri())

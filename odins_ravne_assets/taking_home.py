@@ -1,0 +1,122 @@
+"""Results as files of this machine: all of Stage 3, and the tables that re-running it needs.
+
+FOLDER/CAMERA/stage3/                  what Stage 3 made
+FOLDER/CAMERA/tables/                  what it made it of
+FOLDER/CAMERA/run_stage3_local.py      makes it anew, with other windows and thresholds
+FOLDER/report.html                     several cameras on one page
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from odins_ravne_assets.cameras import camera_id
+from resources.bringing import Brought, OnProgress, Wanted, bring_home
+from resources.errors import StoreError
+from resources.object_store import LocalStore, ObjectStore
+from resources.profile import Privacy
+
+STAGE3, TABLES = "stage3", "tables"
+REPORT = f"{STAGE3}/report.json"
+RUNNER = "run_stage3_local.py"
+PROJECT_PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class FoundResults:
+    """A camera's results in a store: everything below `prefix`, which is empty for all of it."""
+
+    camera_id: str
+    prefix: str
+
+
+def find_results(store: ObjectStore) -> list[FoundResults]:
+    """The cameras whose results lie in a store: it is one camera's OUTPUT, or a folder of several.
+
+    Raises:
+        StoreError: there are none, a report is damaged, or the store refuses.
+    """
+    if store.exists(REPORT):
+        return [_results(store, "")]
+    found = [name for name in store.folders() if store.exists(f"{name}/{REPORT}")]
+    if not found:
+        raise StoreError(
+            f"{store.url}: holds no results of Stage 3, nor do the folders in it; name what OUTPUT "
+            "was, of one camera or of a batch of cameras"
+        )
+    return [_results(store, f"{name}/") for name in found]
+
+
+def _results(store: ObjectStore, prefix: str) -> FoundResults:
+    (name,) = {camera["camera_id"] for camera in _report(store, prefix + REPORT)["cameras"]}
+    return FoundResults(camera_id(name), prefix)
+
+
+def _report(store: ObjectStore, key: str) -> dict[str, Any]:
+    try:
+        report: dict[str, Any] = json.loads(store.read_bytes(key))
+    except ValueError:
+        raise StoreError(f"{store.url}/{key}: is damaged; run Stage 3 again") from None
+    return report
+
+
+def take_home(
+    store: ObjectStore, results: Sequence[FoundResults], root: Path, on_progress: OnProgress
+) -> Brought:
+    """Copy cameras' results into a folder of this machine, each camera's into one of its own.
+
+    What is there and equal is left alone, and so is what re-runs have made.
+
+    Raises:
+        StoreError: see `bring_home`.
+    """
+    wanted = [
+        Wanted(found, f"{each.camera_id}/{found.key.removeprefix(each.prefix)}")
+        for each in results
+        for folder in (TABLES, STAGE3)
+        for found in store.list(each.prefix + folder)
+    ]
+    return bring_home(store, wanted, root, on_progress)
+
+
+def write_runner(folder: Path) -> Path:
+    """Put the script into a camera's folder that makes its visits anew.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    with (
+        as_file(files("odins_ravne_assets") / RUNNER) as script,
+        LocalStore(folder).writing(RUNNER) as path,
+    ):
+        shutil.copyfile(script, path)
+    return folder / RUNNER
+
+
+def write_project_page(folders: Sequence[Path], root: Path, privacy: Privacy) -> Path:
+    """One report of several cameras whose results are here.
+
+    Args:
+        folders: of the cameras.
+        root: where it goes.
+
+    Raises:
+        StoreError: something of the results is missing, or `root` cannot be written.
+    """
+    from odins_ravne_assets.hugin.camera_results import camera_results
+    from odins_ravne_assets.hugin.report_page import write_report_page
+
+    stores = [LocalStore(folder) for folder in folders]
+    results = [camera_results(store, store, privacy) for store in stores]
+    with LocalStore(root).writing(PROJECT_PAGE) as path:
+        write_report_page(path, results, privacy)
+    return root / PROJECT_PAGE
+
+
+def reports_of(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """The content of `stage3/report.json` of cameras whose results are here."""
+    return [_report(LocalStore(folder), REPORT) for folder in folders]
