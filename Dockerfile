@@ -20,6 +20,9 @@ RUN pip install --no-cache-dir \
     av==18.1.0 \
     boto3==1.44.5 \
     dagster-pipes==1.13.27 \
+    jinja2==3.1.6 \
+    markupsafe==3.0.4 \
+    matplotlib==3.11.2 \
     numpy==2.4.6 \
     onnxruntime==1.32.0 \
     opencv-python-headless==5.0.0.93 \
@@ -36,6 +39,10 @@ COPY resources resources
 COPY gpu_kernels gpu_kernels
 COPY profiles profiles
 RUN pip install --no-cache-dir --no-deps . && rm -rf /build/*
+
+# Matplotlib looks for fonts once; each job would do it again.
+ENV MPLCONFIGDIR=/opt/matplotlib
+RUN python -c "import matplotlib.font_manager" && chmod --recursive a+rwX /opt/matplotlib
 
 # Footage is staged on the machine's own disk, which the job definition mounts here. Anybody may
 # write to it, so that the worker need not be root.

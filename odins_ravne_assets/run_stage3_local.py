@@ -15,9 +15,9 @@ def main() -> int:
         from odins_ravne_assets.rerun import rerun
     except ModuleNotFoundError as missing:
         print(
-            f"error: this Python ({sys.executable}) has no {missing.name}, which Odins Ravne "
-            "brings. Run this file with the Python that Odins Ravne is installed in, as "
-            "PATH/TO/odins-ravne/.venv/bin/python, or install it there first (its README says how)",
+            f"error: Odins Ravne is not installed in this Python ({sys.executable} lacks "
+            f"{missing.name}). Run this file with the Python that has it, as "
+            "PATH/TO/odins-ravne/.venv/bin/python; its README says how to install it",
             file=sys.stderr,
         )
         return 1

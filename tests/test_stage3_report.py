@@ -21,7 +21,7 @@ from odins_ravne_assets.hugin.votes import vote
 from odins_ravne_assets.munin import tables
 from resources.errors import StoreError
 from resources.object_store import LocalStore
-from resources.profile import Stage3
+from resources.profile import Privacy, Stage3
 
 Row = dict[str, Any]
 
@@ -144,7 +144,7 @@ def store(tmp_path: Path) -> LocalStore:
 
 
 def run(store: LocalStore, settings: Stage3 | None = None) -> Stage3Result:
-    return run_stage3(store, settings or Stage3(), MODELS)
+    return run_stage3(store, settings or Stage3(), MODELS, Privacy())
 
 
 def read(store: LocalStore, name: str) -> Any:

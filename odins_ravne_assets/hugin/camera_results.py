@@ -8,13 +8,14 @@ from typing import Any
 import polars as pl
 
 from odins_ravne_assets.hugin.effort import effort
-from odins_ravne_assets.hugin.observations import HUMAN
+from odins_ravne_assets.hugin.sightings import OF_CATEGORY
 from odins_ravne_assets.hugin.stage3 import OBSERVATIONS, REPORT
 from odins_ravne_assets.hugin.thumbnails import update_thumbnails
 from odins_ravne_assets.munin import assembly
 from resources.object_store import ObjectStore
 from resources.profile import Privacy
 
+HUMAN = OF_CATEGORY["person"].scientific_name
 # Visits of a camera that have a picture: the ones to review first, then the surest. A page with
 # more would be too large to open.
 MOST_PICTURES = 10_000
@@ -80,23 +81,23 @@ def camera_results(source: ObjectStore, made: ObjectStore, privacy: Privacy) -> 
 
 def is_person() -> pl.Expr:
     """Whether a row of `tables.OBSERVATIONS` is a person, whoever said so: model or reviewer."""
-    return (pl.col("category") == "person") | (pl.col("scientific_name") == HUMAN).fill_null(False)
+    named = pl.col("scientific_name").eq_missing(pl.lit(HUMAN))
+    return named.or_(pl.col("category") == "person")
 
 
 def _with_surest(observations: pl.LazyFrame, detections: pl.LazyFrame) -> pl.DataFrame:
     """Observations with the surest detection of each in place of their timelines."""
-    timeline = pl.col("detection_timeline")
-    surest = timeline.list.eval(
+    surest = pl.col("detection_timeline").list.eval(
         pl.element().sort_by(pl.element().struct.field("confidence"), descending=True)
-    ).list.first()
-    place = ["path", "frame_number", "category"]
-    boxes = detections.sort("confidence", descending=True).unique(place, keep="first")
+    )
+    place = ["path", "frame_number", "box_number"]
     return (
-        observations.with_columns(surest.struct.field("path", "frame_number"))
+        observations.with_columns(surest.list.first().struct.field(*place))
         .drop("detection_timeline")
-        .join(boxes.select(*place, "detection_id"), on=place, how="left", maintain_order="left")
-        .drop("path", "frame_number")
-        .with_columns(count=pl.lit(1))  # INTERIM
+        .join(
+            detections.select(*place, "detection_id"), on=place, how="left", maintain_order="left"
+        )
+        .drop(place)
         .collect()
     )
 

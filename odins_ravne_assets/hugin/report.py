@@ -15,7 +15,7 @@ from odins_ravne_assets.hugin.observations import Compressed
 from odins_ravne_assets.hugin.sightings import UNKNOWN_ANIMAL
 from odins_ravne_assets.hugin.species import species_seen
 from odins_ravne_assets.hugin.writing import FIRST_TIME, LAST_TIME, first_and_last
-from resources.profile import Stage3
+from resources.profile import Privacy, Stage3
 
 GENERATOR = "odins-ravne"
 KINDS = ("image", "video")
@@ -37,7 +37,11 @@ class Tables:
 
 
 def report(
-    tables: Tables, compressed: Compressed, settings: Stage3, models: Mapping[str, str]
+    tables: Tables,
+    compressed: Compressed,
+    settings: Stage3,
+    models: Mapping[str, str],
+    privacy: Privacy,
 ) -> Json:
     """The content of `report.json`, keys in a fixed order.
 
@@ -46,11 +50,13 @@ def report(
         compressed: what `compress` made of them.
         settings: the settings it used.
         models: the role of each model ("detector") and its name and version.
+        privacy: what is kept back in what is made of the results.
     """
     observations = compressed.observations
     return {
         "generated_by": {"name": GENERATOR, "version": version(GENERATOR)},
         "settings": settings.model_dump(),
+        "privacy": privacy.model_dump(mode="json"),
         "models": dict(sorted(models.items())),
         "time_range": {
             "media": _time_range(tables.media, "captured_at", "captured_at"),

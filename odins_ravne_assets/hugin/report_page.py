@@ -19,8 +19,8 @@ from odins_ravne_assets.hugin.effort import (
     visits_by_part,
 )
 from odins_ravne_assets.hugin.gallery import gallery, pictures
-from odins_ravne_assets.hugin.observations import UNKNOWN_ANIMAL
 from odins_ravne_assets.hugin.report import GENERATOR
+from odins_ravne_assets.hugin.sightings import UNKNOWN_ANIMAL
 from odins_ravne_assets.page.pages import write_page
 from resources.object_store import ObjectStore
 from resources.profile import Privacy

@@ -8,7 +8,7 @@ import polars as pl
 
 from odins_ravne_assets.hugin.camera_results import CameraResults
 from odins_ravne_assets.hugin.effort import Place, first_and_last_day
-from odins_ravne_assets.hugin.observations import UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.sightings import UNKNOWN_ANIMAL
 from resources.profile import Privacy, Stage3
 
 MINUTE = "%Y-%m-%d %H:%M"

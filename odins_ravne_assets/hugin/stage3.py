@@ -22,7 +22,7 @@ from odins_ravne_assets.munin import assembly, tables
 from odins_ravne_assets.munin.parquet import writing_table
 from resources.errors import StoreError
 from resources.object_store import ObjectStore
-from resources.profile import Stage3
+from resources.profile import Privacy, Stage3
 
 OBSERVATIONS = "stage3/observations.parquet"
 VISITS = "stage3/compressed_observations.json"
@@ -57,30 +57,40 @@ class Stage3Result:
     visits_too_short: int
 
 
-def run_stage3(store: ObjectStore, settings: Stage3, models: Mapping[str, str]) -> Stage3Result:
+def run_stage3(
+    store: ObjectStore,
+    settings: Stage3,
+    models: Mapping[str, str],
+    privacy: Privacy,
+    results: ObjectStore | None = None,
+) -> Stage3Result:
     """Compress a camera's classifications into observations and write the results.
 
     Runs on the CPU alone. The same tables and settings give the same bytes.
 
     Args:
-        store: the camera's output, with `tables/`; `stage3/` is written.
+        store: the camera's output, with `tables/`.
         settings: the rule's settings.
         models: the role of each model and its name and version, for the report.
+        privacy: what is kept back in what is made of the results, for the report.
+        results: where `stage3/` is written; beside the tables when not given.
 
     Raises:
         StoreError: a table is missing, damaged or of another version; or the store refuses.
     """
+    target = results or store
     with ExitStack() as stack:
         read = Tables(**{name: _table(store, stack, *source) for name, source in SOURCES.items()})
         knowledge = SpeciesKnowledge(shipped_taxa())
         seen = sightings(read.classifications, knowledge, settings.roll_up)
         compressed = compress(vote(seen, knowledge, settings), knowledge, settings)
         del seen
-        with writing_table(store, OBSERVATIONS) as path:
+        with writing_table(target, OBSERVATIONS) as path:
             compressed.observations.write_parquet(path)
-        with store.writing(VISITS) as path:
+        with target.writing(VISITS) as path:
             write_visits_json(compressed.observations, path)
-        store.write_bytes(REPORT, as_json(report(read, compressed, settings, models)))
+        told = report(read, compressed, settings, models, privacy)
+        target.write_bytes(REPORT, as_json(told))
     return _result(compressed)
 
 

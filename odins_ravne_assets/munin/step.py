@@ -353,8 +353,9 @@ class Step:
         for key in (assembly.DETECTIONS, assembly.CLASSIFICATIONS):
             if self.output.exists(key):  # Stage 3 says what is missing
                 models |= assembly.origin_of(self.output, key).models
-        result = run_stage3(self.output, self.profile.pipeline.stage3, models)
-        make_report_page(self.output, self.output, self.profile.privacy)
+        settings, privacy = self.profile.pipeline.stage3, self.profile.privacy
+        result = run_stage3(self.output, settings, models, privacy)
+        make_report_page(self.output, self.output, privacy)
         findings = [
             quality.rows_accounted_for(
                 result.rows_in,
