@@ -6,6 +6,7 @@ import dagster as dg
 
 from odins_ravne_assets.assets import footage, stages_1_to_3
 from odins_ravne_assets.cameras import CameraCatalog
+from odins_ravne_assets.cameras_on_s3 import known_on_s3
 from odins_ravne_assets.events import tell_decision, tell_progress
 from odins_ravne_assets.home import catalog_folder, home
 from odins_ravne_assets.jobs import JOBS
@@ -44,6 +45,7 @@ defs = dg.Definitions(
             tell_progress,
             home(),
             tell_decision,
+            known_on_s3,
         ),
     },
     # The work is in the workers; a process per step would only cost seconds.

@@ -24,7 +24,14 @@ from odins_ravne_assets.assets import CAMERAS
 from odins_ravne_assets.events import tell
 from odins_ravne_assets.location_run import execute_in_location
 from resources.batch_launch import OutOfReach
-from resources.errors import ModelError, ProfileError, RavneError, StoreError, UsageError
+from resources.errors import (
+    BudgetReached,
+    ModelError,
+    ProfileError,
+    RavneError,
+    StoreError,
+    UsageError,
+)
 
 # Who runs a run, to tell later whether it can still be running.
 PROCESS_TAG = "munin/process"
@@ -152,7 +159,15 @@ def _without_class(message: str) -> str:
 
 
 def _foreseen() -> set[type[RavneError]]:
-    return {RavneError, UsageError, ProfileError, ModelError, StoreError, OutOfReach}
+    return {
+        RavneError,
+        UsageError,
+        ProfileError,
+        ModelError,
+        StoreError,
+        OutOfReach,
+        BudgetReached,
+    }
 
 
 def this_process() -> str:

@@ -30,8 +30,8 @@ from resources.batch_pipes import (
 from resources.clock import Clock
 from resources.compute_errors import NOT_ALLOWED, NOT_KNOWN, error_code, one_line, was_refused
 from resources.earlier_launches import UNKNOWN_JOB_SECONDS
-from resources.errors import LaunchError, StoreError
-from resources.launch_record import Attempt, LaunchRecord, UnitRecord
+from resources.errors import BudgetReached, LaunchError, StoreError
+from resources.launch_record import Attempt, LaunchRecord, Refusal, UnitRecord
 from resources.object_store import ObjectStore
 from resources.profile import Aws
 from resources.spot_economics import Offer
@@ -100,6 +100,7 @@ class Launch:
     Args:
         store: the folder `launches` of the camera's output, held for this launch alone.
         offers: asks for the prices of now.
+        refusal: asks the budgets: why a unit's next job is not submitted to a queue, if so.
         request: what each job is asked to do, but for its unit.
         on_progress: told the progress of all units together.
         on_decision: told what goes into the run's log.
@@ -115,6 +116,7 @@ class Launch:
     priority: Priority
     deadline: float | None
     offers: Callable[[], Sequence[Offer]]
+    refusal: Callable[[UnitRecord, str], str | None]
     request: StepRequest
     on_progress: OnProgress | None
     on_decision: OnDecision | None = None
@@ -122,6 +124,7 @@ class Launch:
     _watched: dict[str, Watch] = field(default_factory=dict)  # by name of the job
     _look_again: dict[int, float] = field(default_factory=dict)  # unit -> not before
     _after_crash: set[int] = field(default_factory=set)
+    _refused: dict[int, str] = field(default_factory=dict)  # unit -> why
     _trouble_since: float | None = None
 
     def run(self) -> None:
@@ -130,10 +133,12 @@ class Launch:
         Raises:
             dagster.Failure: a worker said why it could not go on.
             LaunchError: AWS is out of reach; the jobs go on by themselves.
+            BudgetReached: no further job may be launched, and none runs any more.
         """
         try:
             while self._unfinished():
                 self._look_round()
+                self._stop_if_refused()
                 if self._unfinished():
                     self.clock.sleep(self._pause())
         except OutOfReach:
@@ -146,6 +151,14 @@ class Launch:
 
     def _unfinished(self) -> bool:
         return any(unit.outcome == "open" for unit in self.record.units)
+
+    def _stop_if_refused(self) -> None:
+        if self._refused and not any(unit.active for unit in self.record.units):
+            why = next(iter(self._refused.values()))
+            raise BudgetReached(
+                f"{why}; what is finished is kept: raise "
+                f"pipeline.cost_optimization.{why.partition(' ')[0]} and run again to go on"
+            )
 
     def _look_round(self) -> None:
         """A sweep. AWS's passing troubles are borne: jobs do not need us from minute to minute."""
@@ -262,6 +275,7 @@ class Launch:
         attempt.end, attempt.said = end.value, said
         attempt.ended_at = attempt.ended_at or self.clock.now()
         del self._watched[attempt.name]
+        self._refused.clear()  # it may have cost less than was expected
         with ended_as_known(self.context.log) if end in KNOWN_ENDS else nullcontext():
             watch.session.close()
         if end is AttemptEnd.DONE:
@@ -290,7 +304,10 @@ class Launch:
     def _follow(self, unit: UnitRecord, choice: Submit | Resume | Wait | SetAside | Fail) -> None:
         """Do what was decided on a unit that is in no queue."""
         if isinstance(choice, Submit | Resume):
-            self._submit(unit, choice.queue, choice.reason)
+            if refused := self.refusal(unit, choice.queue):
+                self._refuse(unit, choice.queue, refused)
+            else:
+                self._submit(unit, choice.queue, choice.reason)
         elif isinstance(choice, Wait):
             self._look_again[unit.number] = self.clock.now() + choice.look_again_in
             self._say(unit, f"waiting: {choice.reason}")
@@ -305,6 +322,13 @@ class Launch:
             self.record.save(self.store)
             raise dg.Failure(choice.reason, allow_retries=False)
 
+    def _refuse(self, unit: UnitRecord, queue: str, why: str) -> None:
+        """Leave a unit for when a running job has ended, or for a later run."""
+        self._refused[unit.number] = why
+        unit.refusals.append(Refusal(self.clock.now(), queue, why))
+        self.record.save(self.store)
+        self._say(unit, f"not submitted to {queue}: {why}")
+
     # Submitting
 
     def _submit_ready(self) -> None:
@@ -314,7 +338,7 @@ class Launch:
         for unit in self.record.units:
             if len(self._watched) >= at_once:
                 return
-            if unit.outcome != "open" or unit.active:
+            if unit.outcome != "open" or unit.active or unit.number in self._refused:
                 continue
             if now < self._look_again.get(unit.number, 0.0) or not self._may_begin(unit):
                 continue

@@ -1,10 +1,11 @@
 """The Batch form of the step launcher: prepares a launch, and hands it to `batch_launch`."""
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from typing import Any
 from urllib.parse import urlsplit
 
 import dagster as dg
@@ -13,15 +14,19 @@ from dagster import PipesExecutionResult
 from resources.attempts_table import metadata_of
 from resources.aws_clients import AwsClients
 from resources.batch_launch import Launch
+from resources.bookkeeping import Bookkeeper, books_of
+from resources.budget import SETTINGS
 from resources.compute_errors import explained
 from resources.earlier_launches import EarlierLaunches
 from resources.errors import UsageError
+from resources.launch_budget import LaunchBudget
 from resources.launch_record import (
     FOLDER,
     LaunchRecord,
     UnitRecord,
     all_records,
     identity_of,
+    of_one_run,
 )
 from resources.object_store import ObjectStore, open_store
 from resources.price_sources import price_source
@@ -50,6 +55,7 @@ MEDIA_TABLE = "tables/media.parquet"
 PRICES_LAST = 300.0
 
 CountMedia = Callable[[ObjectStore, Profile], Iterable[ExpectedMedium]]
+KnownOutputs = Callable[[], Iterable[tuple[str, str]]]
 
 
 class BatchStepLauncher(StepLauncher):
@@ -61,6 +67,8 @@ class BatchStepLauncher(StepLauncher):
         is_media: whether a key of the footage is a medium's, and worth copying.
         kept_at: a folder of this machine, for the prices that AWS told.
         on_decision: told what a launch decides, as the run's log is.
+        known_outputs: id and output URL of the cameras on S3 that this machine knows, whose costs
+            count into the month's.
     """
 
     def __init__(
@@ -71,6 +79,7 @@ class BatchStepLauncher(StepLauncher):
         on_progress: OnProgress | None,
         kept_at: Path,
         on_decision: OnDecision | None = None,
+        known_outputs: KnownOutputs = tuple,
     ) -> None:
         self._local = local
         self._count_media = count_media
@@ -78,6 +87,7 @@ class BatchStepLauncher(StepLauncher):
         self.on_progress = on_progress
         self.kept_at = kept_at
         self.on_decision = on_decision
+        self.known_outputs = known_outputs
 
     def launch(
         self, context: dg.AssetExecutionContext, request: StepRequest
@@ -228,7 +238,7 @@ class _CloudStep:
         """The record of this launch: one that an earlier process left open, or a new one."""
         units = self._launcher.units(self._output, self._profile, request.stages)
         places = {"footage": request.footage_url, "output": request.output_url}
-        settings = identity_of({"profile": request.profile, **places})
+        settings = identity_of({"profile": without_budgets(request.profile), **places})
         cuts = [(unit.first_path, unit.last_path, unit.frames) for unit in units]
         work = identity_of({"settings": settings, "stages": request.stages, "units": cuts})
         records = all_records(self._launches)
@@ -237,9 +247,17 @@ class _CloudStep:
         for left in same:
             if not left.finished:
                 self._say("taking up a launch that was left unfinished")
+                left.runs.append(self._context.run.run_id)
                 return left
         # A number of its own: jobs and messages of an earlier launch are not this one's.
-        return LaunchRecord(work, settings, len(same) + 1, self._clock.now(), _unit_records(units))
+        return LaunchRecord(
+            work,
+            settings,
+            len(same) + 1,
+            self._clock.now(),
+            _unit_records(units),
+            runs=[self._context.run.run_id],
+        )
 
     def _settle(self, others: list[LaunchRecord], settings: str) -> None:
         """No two launches of a camera run at once.
@@ -272,9 +290,24 @@ class _CloudStep:
             priority=self._priority(),
             deadline=None,
             offers=self._offers_now,
+            refusal=self._budget(record).refusal,
             request=request,
             on_progress=self._launcher.on_progress,
             on_decision=self._launcher.on_decision,
+        )
+
+    def _budget(self, record: LaunchRecord) -> LaunchBudget:
+        records = [*all_records(self._launches), record]
+        same_run = of_one_run(records, self._context.run.run_id)
+        request, clients = self._request, self._clients
+        return LaunchBudget(
+            self._profile.pipeline.cost_optimization,
+            Bookkeeper(clients, self._aws, self._prices),
+            books_of(request.camera_id, request.output_url, clients),
+            record,
+            frozenset(each.identity for each in same_run),
+            lambda: [books_of(*known, clients) for known in self._launcher.known_outputs()],
+            self._offers_now,
         )
 
     def _priority(self) -> Priority:
@@ -299,6 +332,15 @@ def wanted_queues(aws: Aws) -> tuple[str, ...]:
     compute = aws.compute
     spot = SPOT_QUEUES if compute.spot_instances else ()
     return (*spot, "ondemand") if compute.fallback_to_ondemand or not spot else spot
+
+
+def without_budgets(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """A profile as JSON, without what a run that was stopped by a budget is resumed with."""
+    pipeline = dict(profile["pipeline"])
+    cost: Mapping[str, Any] = pipeline["cost_optimization"]
+    budgets = set(SETTINGS.values())
+    pipeline["cost_optimization"] = {key: cost[key] for key in cost if key not in budgets}
+    return {**profile, "pipeline": pipeline}
 
 
 def _unit_records(units: list[WorkUnit]) -> list[UnitRecord]:

@@ -35,3 +35,7 @@ class MediaError(RavneError):
 
 class LaunchError(RavneError):
     """A step could not be launched, or its worker ended without finishing."""
+
+
+class BudgetReached(LaunchError):
+    """Another job might pass a budget of the profile; what is finished is kept."""

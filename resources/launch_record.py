@@ -6,7 +6,7 @@ orchestrator died finds each intended attempt's job by its name, which no other 
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -44,6 +44,15 @@ class Attempt:
 
 
 @dataclass
+class Refusal:
+    """A budget that did not allow a job."""
+
+    at: float
+    queue: str
+    reason: str
+
+
+@dataclass
 class UnitRecord:
     """A stretch of the camera's usable media, or all of them with the tables after."""
 
@@ -54,6 +63,7 @@ class UnitRecord:
     outcome: UnitOutcome = "open"
     why: str | None = None  # it was set aside
     attempts: list[Attempt] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
     interruptions: int = 0
     fruitless_deaths: int = 0
     failed_starts: int = 0
@@ -72,6 +82,8 @@ class LaunchRecord:
         work: what is to be done, see `identity_of`.
         settings: what its jobs are asked to do it with, whichever stages; see `identity_of`.
         number: of the launch among those for the same work, from 1.
+        runs: ids of the Dagster runs that it is part of: the one that began it, and those that
+            took it up.
     """
 
     work: str
@@ -80,6 +92,7 @@ class LaunchRecord:
     began_at: float
     units: list[UnitRecord]
     finished: bool = False
+    runs: list[str] = field(default_factory=list)
 
     @property
     def identity(self) -> str:
@@ -102,6 +115,16 @@ def identity_of(asked: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def of_one_run(records: Iterable[LaunchRecord], run_id: str) -> list[LaunchRecord]:
+    """The launches of a run, of the runs whose launches it took up, and so on."""
+    left, found, runs = list(records), list[LaunchRecord](), {run_id}
+    while ours := [record for record in left if runs & set(record.runs)]:
+        found += ours
+        left = [record for record in left if record not in ours]
+        runs |= {run for record in ours for run in record.runs}
+    return found
+
+
 def all_records(store: ObjectStore) -> list[LaunchRecord]:
     """The records of all launches of a camera."""
     keys = [found.key for found in store.list() if found.key.endswith("/record.json")]
@@ -110,8 +133,10 @@ def all_records(store: ObjectStore) -> list[LaunchRecord]:
 
 def _parse(data: bytes) -> LaunchRecord:
     tree = json.loads(data)
-    units = [
-        UnitRecord(**{**unit, "attempts": [Attempt(**each) for each in unit["attempts"]]})
-        for unit in tree.pop("units")
-    ]
-    return LaunchRecord(units=units, **tree)
+    return LaunchRecord(units=[_unit(unit) for unit in tree.pop("units")], **tree)
+
+
+def _unit(tree: dict[str, Any]) -> UnitRecord:
+    attempts = [Attempt(**each) for each in tree.pop("attempts")]
+    refusals = [Refusal(**each) for each in tree.pop("refusals", [])]
+    return UnitRecord(attempts=attempts, refusals=refusals, **tree)

@@ -35,6 +35,7 @@ LEAST_DAYS_IN_IA = 30
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
+Budget = Annotated[float, Field(gt=0)] | None
 
 
 class _Section(BaseModel):
@@ -106,6 +107,12 @@ class CostOptimization(_Section):
     )
     offline_camera_optimized: bool = Field(
         True, description="Choose the size of work units for lowest cost, not lowest latency."
+    )
+    budget_usd_per_run: Budget = Field(
+        None, description="USD that a camera's run may cost; before it costs more, it stops."
+    )
+    budget_usd_per_month: Budget = Field(
+        None, description="The same for all runs of a month (UTC) that this machine knows of."
     )
 
 

@@ -78,6 +78,7 @@ class Cloud:
         self.aws = self.aws_of({})
         self.clients = AwsClients(self.aws)
         self._numbers = count()
+        self.known_outputs: list[tuple[str, str]] = []  # of cameras, for the month's budget
         prepare_foundation(self.clients, self.aws.name, self.aws.region)
         ComputeEnvironment(self.aws, self.clients).setup(4)
 
@@ -139,6 +140,7 @@ class Cloud:
             lambda key: kind_by_name(key) is not None,
             None,
             self.folder,
+            known_outputs=lambda: self.known_outputs,
         )
         settings = RunSettings(profile="sandbox", overrides=self.overrides | changed)
         return run_here(camera, self.folder / "catalog", launcher, settings, stages)
