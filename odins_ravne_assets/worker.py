@@ -15,20 +15,25 @@ from dagster_pipes import PipesContext, open_dagster_pipes
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.munin.reporter import StageProgress
 from odins_ravne_assets.munin.step import StageResult, Step, Stopped, Unit
+from odins_ravne_assets.munin.tally import Tally
 from odins_ravne_assets.worker_host import Host, host_of_this_worker
 from resources.attempt_ends import DONE, FAILED, STOPPED
 from resources.errors import RavneError
 from resources.profile import Profile
 
 TELL_PROGRESS_EVERY = 0.5  # seconds
+TELL_WORK_EVERY = 5.0
 
 
 class PipesReporter:
     """Tells the launcher, over Pipes."""
 
-    def __init__(self, pipes: PipesContext) -> None:
+    def __init__(self, pipes: PipesContext, host: Host) -> None:
         self._pipes = pipes
+        self._host = host
+        self.tally = Tally()
         self._told = 0.0
+        self._told_work = monotonic()
         self._news = ("", False)
 
     def info(self, message: str) -> None:
@@ -46,6 +51,14 @@ class PipesReporter:
         if last or news != self._news or now - self._told >= TELL_PROGRESS_EVERY:
             self._told, self._news = now, news
             self._pipes.report_custom_message({"progress": progress._asdict()})
+        if now - self._told_work >= TELL_WORK_EVERY:
+            self.tell_work()
+
+    def tell_work(self) -> None:
+        """What was done so far, for the cost ledger: also of a worker that dies later."""
+        self._told_work = monotonic()
+        work = {**self.tally.as_work(), **self._host.traffic.as_work()}
+        self._pipes.report_custom_message({"work": work})
 
 
 def main() -> int:
@@ -59,23 +72,33 @@ def main() -> int:
         profile = Profile.model_validate(pipes.extras["profile"])
         host.watch(profile, stop, lambda why: pipes.log.warning(why))
         pipes.report_custom_message({"host": host.facts(profile)})
+        reporter = PipesReporter(pipes, host)
         try:
-            _run(pipes, profile, host, stop)
+            _run(pipes, profile, host, reporter, stop)
         except Stopped:
             return STOPPED
         except RavneError as error:
             pipes.report_custom_message({"error": str(error)})
             return FAILED
+        finally:
+            reporter.tell_work()
     return DONE
 
 
-def _run(pipes: PipesContext, profile: Profile, host: Host, stop: threading.Event) -> None:
+def _run(
+    pipes: PipesContext,
+    profile: Profile,
+    host: Host,
+    reporter: PipesReporter,
+    stop: threading.Event,
+) -> None:
     asked = pipes.extras
     step = Step(
         camera=Camera(asked["camera_id"], asked["footage_url"], asked["output_url"]),
         profile=profile,
-        reporter=PipesReporter(pipes),
+        reporter=reporter,
         stop=stop,
+        tally=reporter.tally,
         after_crash=asked["after_crash"],
         unit=Unit(**asked["unit"]) if asked.get("unit") else None,
         open_store=host.stores(profile),

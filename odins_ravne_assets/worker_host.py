@@ -24,6 +24,7 @@ from resources.aws_clients import AwsClients
 from resources.clock import clock_at
 from resources.object_store import ObjectStore, open_store
 from resources.profile import Profile
+from resources.s3_traffic import Traffic
 
 OpenStore = Callable[[str], ObjectStore]
 OnNotice = Callable[[str], None]
@@ -43,6 +44,9 @@ class Host(ABC):
     context_loader: PipesContextLoader
     message_writer: PipesMessageWriter[Any]
 
+    def __init__(self) -> None:
+        self.traffic = Traffic()
+
     @abstractmethod
     def watch(self, profile: Profile, stop: threading.Event, on_notice: OnNotice) -> None:
         """From now on, set `stop` when the work has to end."""
@@ -56,6 +60,7 @@ class Host(ABC):
         if profile.cloud is None:
             return open_store
         clients = AwsClients(profile.cloud.aws)
+        self.traffic.attach(clients.of("s3"))
         return lambda url: open_store(url, clients)
 
 
@@ -63,6 +68,7 @@ class LocalHost(Host):
     """A subprocess of the launcher: the end of its standard input is its own."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.context_loader = PipesDefaultContextLoader()
         self.message_writer = PipesDefaultMessageWriter()
 
@@ -87,7 +93,9 @@ class BatchHost(Host):
     def __init__(self) -> None:
         import boto3  # on this host alone: the image has it
 
+        super().__init__()
         client = boto3.client("s3")
+        self.traffic.attach(client)
         self.context_loader = PipesS3ContextLoader(client)
         self.message_writer = PipesS3MessageWriter(client, interval=MESSAGES_EVERY)
         self._metadata = InstanceMetadata()

@@ -104,6 +104,7 @@ class Launch:
         request: what each job is asked to do, but for its unit.
         on_progress: told the progress of all units together.
         on_decision: told what goes into the run's log.
+        on_sweep: called after each look at the jobs.
     """
 
     context: dg.AssetExecutionContext
@@ -120,6 +121,7 @@ class Launch:
     request: StepRequest
     on_progress: OnProgress | None
     on_decision: OnDecision | None = None
+    on_sweep: Callable[[], None] = lambda: None
     results: list[PipesExecutionResult] = field(default_factory=list)
     _watched: dict[str, Watch] = field(default_factory=dict)  # by name of the job
     _look_again: dict[int, float] = field(default_factory=dict)  # unit -> not before
@@ -139,6 +141,7 @@ class Launch:
             while self._unfinished():
                 self._look_round()
                 self._stop_if_refused()
+                self.on_sweep()
                 if self._unfinished():
                     self.clock.sleep(self._pause())
         except OutOfReach:
@@ -404,6 +407,8 @@ class Launch:
             watch.error = message["error"]
         if "host" in message:
             watch.attempt.host = message["host"]
+        if "work" in message:
+            watch.attempt.work = message["work"]
         if "progress" in message:
             progress = message["progress"]
             watch.attempt.finished_media = max(watch.attempt.finished_media, progress["done"])

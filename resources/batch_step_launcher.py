@@ -16,9 +16,11 @@ from resources.aws_clients import AwsClients
 from resources.batch_launch import Launch
 from resources.bookkeeping import Bookkeeper, books_of
 from resources.budget import SETTINGS
-from resources.compute_errors import explained
+from resources.compute_errors import explained, one_line
+from resources.cost_ledger import read_ledger
+from resources.cost_metadata import asset_of, costs_of_stages
 from resources.earlier_launches import EarlierLaunches
-from resources.errors import UsageError
+from resources.errors import StoreError, UsageError
 from resources.launch_budget import LaunchBudget
 from resources.launch_record import (
     FOLDER,
@@ -51,6 +53,8 @@ from resources.work_units import ExpectedMedium, WorkUnit, work_units
 UNCOUNTED_SECONDS = 600.0
 # What Stage 0 has made of the footage, below a camera's output.
 MEDIA_TABLE = "tables/media.parquet"
+# The ledger of a launch that runs is written this often, in seconds.
+BOOKS_EVERY = 300.0
 # Prices are asked for anew after this many seconds.
 PRICES_LAST = 300.0
 
@@ -141,6 +145,9 @@ class _CloudStep:
         self._waiting = False
         self._remedy = f"ask an administrator to attach the policy {aws.name}-runner"
         self._prices = price_source(self._clients, aws, launcher.kept_at)
+        self._keeper = Bookkeeper(self._clients, aws, self._prices)
+        self._books = books_of(request.camera_id, request.output_url, self._clients)
+        self._books_written = self._clock.now()
         self._offers: tuple[float, list[Offer]] = (float("-inf"), [])
 
     def run(self) -> Iterator[PipesExecutionResult]:
@@ -150,15 +157,38 @@ class _CloudStep:
             request = self._staged()
             record = self._record(request)
             launch = self._launch(record, request)
-            launch.run()
-            record.finished = True
-            record.save(self._launches)
+            try:
+                launch.run()
+                record.finished = True
+                record.save(self._launches)
+            finally:
+                self._write_books(record)
         metadata = metadata_of(record, self._aws.region, self._clock)
+        costs = costs_of_stages(read_ledger([self._books.ledger]), record.identity)
         for result in launch.results:
             if isinstance(result, dg.MaterializeResult):
-                yield result._replace(metadata={**(result.metadata or {}), **metadata})
+                told = {**(result.metadata or {}), **metadata, **costs(asset_of(result))}
+                yield result._replace(metadata=told)
             else:
                 yield result
+
+    def _keep_books(self, record: LaunchRecord) -> None:
+        """Write the ledger now and then: EC2 forgets a machine within an hour of its end."""
+        if self._clock.now() - self._books_written > BOOKS_EVERY:
+            self._write_books(record)
+
+    def _write_books(self, record: LaunchRecord) -> None:
+        """Write the ledger. A launch bears that it cannot: whoever asks for costs reconciles."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        self._books_written = self._clock.now()
+        try:
+            self._keeper.write(self._books, record)
+        except (BotoCoreError, ClientError, StoreError) as error:
+            self._context.log.warning(
+                f"the cost ledger is not up to date: {one_line(str(error))}; munin cost costs "
+                "brings it up to date"
+            )
 
     def _check_queues(self) -> None:
         """Jobs need queues that are set up and open."""
@@ -294,6 +324,7 @@ class _CloudStep:
             request=request,
             on_progress=self._launcher.on_progress,
             on_decision=self._launcher.on_decision,
+            on_sweep=lambda: self._keep_books(record),
         )
 
     def _budget(self, record: LaunchRecord) -> LaunchBudget:

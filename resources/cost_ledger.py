@@ -67,6 +67,7 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "visits": pl.Int64,  # in the table of observations that it made
     "bytes_read": pl.Int64,  # from S3
     "bytes_written": pl.Int64,  # to S3
+    # Of kind requests alone, all of a launch's jobs together
     "requests_put": pl.Int64,  # PUT, COPY, POST and LIST, which S3 prices alike
     "requests_get": pl.Int64,  # GET and all others
     # What it cost

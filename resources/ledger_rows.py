@@ -235,8 +235,6 @@ WORK = (
     "visits",
     "bytes_read",
     "bytes_written",
-    "requests_put",
-    "requests_get",
 )
 UNPRICED: Mapping[str, Any] = {
     "usd": Decimal(0),

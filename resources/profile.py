@@ -212,6 +212,9 @@ class Pipeline(_Section):
     cost_optimization: CostOptimization = Field(
         CostOptimization(), description="How launches weigh money against time."
     )
+    local_usd_per_hour: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="What an hour of this machine costs, for work that runs on it."
+    )
     stage0: Stage0 = Field(Stage0(), description="Reading footage.")
     stage1: Stage1 = Field(Stage1(), description="Detecting and cropping.")
     stage2: Stage2 = Field(Stage2(), description="Classifying crops.")

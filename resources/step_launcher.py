@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from time import monotonic
 from typing import Any, cast
@@ -20,12 +21,24 @@ import dagster as dg
 from dagster import PipesExecutionResult, PipesMessageHandler
 from dagster_pipes import PipesMessage, PipesParams
 
-from resources.attempt_ends import DONE, FAILED, STOPPED
-from resources.errors import LaunchError
+from resources.attempt_ends import DONE, FAILED, STOPPED, AttemptEnd
+from resources.aws_clients import AwsClients
+from resources.cost_ledger import FOLDER, read_ledger
+from resources.cost_metadata import asset_of, costs_of_stages
+from resources.errors import LaunchError, StoreError
+from resources.local_ledger import LocalBooks
+from resources.object_store import open_store
+from resources.profile import Profile
 from resources.spot_policy import MOST_FRUITLESS_DEATHS
 
 # After a request to stop, a worker finishes what is in hand; then it is ended.
 STOP_SECONDS = 30.0
+# What a worker's exit code says of its end; by any other, it crashed.
+ENDS = {
+    DONE: AttemptEnd.DONE,
+    FAILED: AttemptEnd.FAILED,
+    STOPPED: AttemptEnd.CANCELLED,
+}
 # How often progress goes to the run's log, in seconds.
 LOG_PROGRESS_EVERY = 30.0
 
@@ -90,11 +103,12 @@ class LocalStepLauncher(StepLauncher):
         """See StepLauncher."""
         fruitless = 0
         after_crash = False
+        books = _books_of(context, request)
         while True:
-            attempt = _Attempt(context, self._on_progress)
+            attempt = _Attempt(context, self._on_progress, books, after_crash)
             results = attempt.run(self._worker_module, request.extras(after_crash))
             if attempt.exit_code == DONE:
-                yield from results
+                yield from _with_costs(results, books)
                 return
             if attempt.exit_code == FAILED and attempt.error:
                 raise dg.Failure(attempt.error, allow_retries=False)
@@ -116,8 +130,16 @@ class LocalStepLauncher(StepLauncher):
 class _Attempt:
     """One worker process, from its start to its end."""
 
-    def __init__(self, context: dg.AssetExecutionContext, on_progress: OnProgress | None) -> None:
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        on_progress: OnProgress | None,
+        books: LocalBooks,
+        after_crash: bool,
+    ) -> None:
         self._context = context
+        self._books = books
+        self._entry = books.began("the worker before died" if after_crash else "asked for")
         self._tell = on_progress
         self._logged = monotonic()
         self.exit_code: int = FAILED
@@ -129,15 +151,31 @@ class _Attempt:
         with tempfile.TemporaryDirectory(prefix="munin-step-") as folder:
             reader = _Reader(str(Path(folder) / "messages"), self._hear)
             injector = dg.PipesFileContextInjector(str(Path(folder) / "context"))
-            with dg.open_pipes_session(self._context, injector, reader, dict(extras)) as session:
-                self.exit_code = _run_to_end(module, session.get_bootstrap_env_vars())
-        # Only now has every message been read.
+            end = AttemptEnd.CANCELLED
+            try:
+                with dg.open_pipes_session(
+                    self._context, injector, reader, dict(extras)
+                ) as session:
+                    self.exit_code = _run_to_end(module, session.get_bootstrap_env_vars())
+                end = ENDS.get(self.exit_code, AttemptEnd.CRASHED)
+            finally:  # only now has every message been read
+                self._books.ended(self._entry, end, self.error)
+                self._write_books()
         return session.get_results(implicit_materializations=False)
+
+    def _write_books(self) -> None:
+        """Write the ledger. Work goes on where it cannot be written: it is written again."""
+        try:
+            self._books.write()
+        except StoreError as error:
+            self._context.log.warning(f"the cost ledger is not up to date: {error}")
 
     def _hear(self, payload: Mapping[str, Any]) -> None:
         """A custom message: `error` (a line for the user) or `progress`."""
         if "error" in payload:
             self.error = payload["error"]
+        if "work" in payload:
+            self._entry.work = payload["work"]
         if "progress" in payload:
             progress = payload["progress"]
             self.finished_anything = self.finished_anything or progress["done"] > 0
@@ -145,10 +183,31 @@ class _Attempt:
                 self._tell(progress)
             if monotonic() - self._logged >= LOG_PROGRESS_EVERY:
                 self._logged = monotonic()
+                self._write_books()  # of a process that is killed, at least this is known
                 of = f" of {progress['total']}" if progress["total"] is not None else ""
                 self._context.log.info(
                     f"{progress['stage']}: {progress['done']}{of} {progress['unit']}"
                 )
+
+
+def _books_of(context: dg.AssetExecutionContext, request: StepRequest) -> LocalBooks:
+    profile = Profile.model_validate(request.profile)
+    clients = AwsClients(profile.cloud.aws) if profile.cloud else None
+    store = open_store(f"{request.output_url.rstrip('/')}/{FOLDER}", clients)
+    launch = f"local-{context.run_id}-{request.stages[0]}"
+    usd_per_hour = Decimal(str(profile.pipeline.local_usd_per_hour))
+    return LocalBooks(store, request.camera_id, launch, usd_per_hour)
+
+
+def _with_costs(
+    results: Sequence[PipesExecutionResult], books: LocalBooks
+) -> Iterator[PipesExecutionResult]:
+    costs = costs_of_stages(read_ledger([books.store]), books.launch)
+    for result in results:
+        if isinstance(result, dg.MaterializeResult):
+            yield result._replace(metadata={**(result.metadata or {}), **costs(asset_of(result))})
+        else:
+            yield result
 
 
 def _run_to_end(module: str, environment: Mapping[str, str]) -> int:

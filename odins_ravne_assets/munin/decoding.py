@@ -35,6 +35,7 @@ class Medium:
     kind: str  # image | video
     width: int
     height: int
+    duration_seconds: float | None = None  # of a video, as its container says
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ class Progress:
 
     media: int = 0
     failed: int = 0
+    images: int = 0
+    video_seconds: float = 0.0
     frames: int = 0
     boxes: int = 0
 
@@ -183,6 +185,8 @@ class Stage1:
             "boxes": len(looks.boxes),
         }
         self._journal.append(row, looks.frames, looks.boxes, looks.crops)
+        self.progress.images += medium.kind == "image"
+        self.progress.video_seconds += medium.duration_seconds or 0.0
         self._settle()
 
     def _fail(self, event: Failed | Unreadable) -> None:

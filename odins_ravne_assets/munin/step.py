@@ -44,6 +44,7 @@ from odins_ravne_assets.munin.reporter import Facts, Reporter, StageProgress
 from odins_ravne_assets.munin.stage1 import Progress, Stage1, only_new
 from odins_ravne_assets.munin.stage1_key import stage1_key
 from odins_ravne_assets.munin.stage2 import Stage2
+from odins_ravne_assets.munin.tally import Tally
 from resources.errors import StoreError
 from resources.object_store import ObjectStore, open_store
 from resources.profile import Profile
@@ -91,6 +92,7 @@ class Step:
     reporter: Reporter
     stop: Event
     after_crash: bool = False  # the worker before this one died for no known reason
+    tally: Tally = field(default_factory=Tally)
     unit: Unit | None = None  # the part of the media to look at; None: all, and the tables after
     open_store: OpenStore = open_store
     footage: ObjectStore = field(init=False)
@@ -122,7 +124,9 @@ class Step:
         with self.output.exclusive(self._wait):
             for stage, runner in runners.items():
                 if stage in stages:
-                    yield stage, runner()
+                    with self.tally.stage(stage):
+                        result = runner()
+                    yield stage, result
 
     def _verify_models(self, stages: list[str]) -> None:
         """Before any work: that Stage 2's model is missing must not be found after days of Stage 1.
@@ -198,11 +202,13 @@ class Step:
         stage1 = self._stage1_journal()
         stage2 = self._stage2_journal(stage1)
         finished = stage1.finished()
-        if new := self._count_new(finished):
-            self._look_at(stage1, finished, new)
+        with self.tally.stage("detections"):
+            if new := self._count_new(finished):
+                self._look_at(stage1, finished, new)
         self._stop_here()
         if stage1.written:
-            self._label(stage1, stage2, stage1.written)
+            with self.tally.stage("classifications"):
+                self._label(stage1, stage2, stage1.written)
         self._stop_here()
 
     def _detections(self) -> StageResult:
@@ -246,9 +252,14 @@ class Step:
                 careful.settled()
 
         tell = self._heard("detections", new, "media")
-        stage = Stage1(
-            detector, journal, settings.batch_size, lambda done: tell(done.media), settled
-        )
+
+        def looked(done: Progress) -> None:
+            self.tally.media, self.tally.images = done.media, done.images
+            self.tally.frames, self.tally.video_seconds = done.frames, done.video_seconds
+            self.tally.finished_something()
+            tell(done.media)
+
+        stage = Stage1(detector, journal, settings.batch_size, looked, settled)
         decoder = Decoder(
             self.footage,
             careful.suspects_first(media) if careful else media,
@@ -295,7 +306,9 @@ class Step:
         """The media that Stage 0 could read, each content once, in order of path."""
         with self.output.reading(assembly.MEDIA) as path:
             rows = pl.scan_parquet(path).filter(pl.col("status") == "ok")
-            rows = rows.select("content_hash", "path", "kind", "width", "height")
+            rows = rows.select(
+                "content_hash", "path", "kind", "width", "height", "duration_seconds"
+            )
             start, end = (self.unit.start, self.unit.stop) if self.unit else (0, sys.maxsize)
             while (slice_ := rows.slice(start, min(SLICE, end - start)).collect()).height:
                 yield from (Medium(*row) for row in slice_.iter_rows())
@@ -339,8 +352,14 @@ class Step:
         total = sum(stage1.animals(part) for part in parts)
         tell = self._heard("classifications", total, "crops")
         tell(0)
+
+        def labelled(crops: int) -> None:
+            self.tally.crops = crops
+            self.tally.finished_something()
+            tell(crops)
+
         stage = Stage2(
-            model.manifest, model.engine, settings.auto_ok_threshold, settings.batch_size, tell
+            model.manifest, model.engine, settings.auto_ok_threshold, settings.batch_size, labelled
         )
         stage.run(stage1, stage2, parts, self.stop)
         return stage.labelled
@@ -356,6 +375,7 @@ class Step:
         settings, privacy = self.profile.pipeline.stage3, self.profile.privacy
         result = run_stage3(self.output, settings, models, privacy)
         make_report_page(self.output, self.output, privacy)
+        self.tally.visits = result.observations
         findings = [
             quality.rows_accounted_for(
                 result.rows_in,
