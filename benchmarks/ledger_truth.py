@@ -1,6 +1,6 @@
 """The cost ledger against the truth: random days in the sandbox, its bill beside the ledger's sum.
 
-    python benchmarks/ledger_truth.py [--scenarios 50] [--scale 2400]
+    python benchmarks/ledger_truth.py [--scenarios 50]
 
 Prints a line for each day and ends with exit code 1 if a total or an attempt is off by more than
 0.1 %.
@@ -23,7 +23,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The cost ledger against the sandbox's bill.")
     parser.add_argument("--scenarios", type=int, default=50)
     parser.add_argument("--first", type=int, default=0, help="Seed of the first.")
-    parser.add_argument("--scale", type=float, default=2400.0)
     asked = parser.parse_args()
     os.environ |= CREDENTIALS
     worst_total = worst_attempt = 0.0
@@ -31,7 +30,7 @@ def main() -> int:
     print("seed  machines taken attempts   bill USD  ledger USD     off  worst attempt")
     for seed in range(asked.first, asked.first + asked.scenarios):
         with tempfile.TemporaryDirectory(prefix="ledger-truth-") as folder:
-            held = run_scenario(seed, Path(folder), asked.scale, AwsClients)
+            held = run_scenario(seed, Path(folder), AwsClients)
         attempts += len(held.attempts)
         worst_total = max(worst_total, held.off)
         worst_attempt = max(worst_attempt, held.worst_attempt)

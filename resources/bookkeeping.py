@@ -6,7 +6,7 @@ may still be learned is looked up anew and its rows are rewritten. What was lear
 them (`ledger_facts.py`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -69,6 +69,10 @@ class _Open:
     record: LaunchRecord
     before: LaunchFacts | None
 
+    @property
+    def places(self) -> Mapping[str, str]:
+        return self.before.places if self.before else {}
+
 
 @dataclass(frozen=True)
 class Bookkeeper:
@@ -105,7 +109,8 @@ class Bookkeeper:
         since = min(each.record.began_at for each in launches) - EARLIER_SECONDS
         # Machines first: a job is never told to run on one that was already told to be gone.
         machines = list(machines_of(self.clients, self.aws.name, now))
-        jobs = jobs_of(self.clients, self.aws.name, since, _known_jobs(launches))
+        places = {arn: name for each in launches for arn, name in each.places.items()}
+        jobs = jobs_of(self.clients, self.aws.name, since, _known_jobs(launches), places)
         types = {machine.instance_type for machine in machines} | set(self.prices.instance_types)
         prices = replace(self.prices, instance_types=tuple(sorted(types)))
         book = prices.book(since, now, fresh=True)

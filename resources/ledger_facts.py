@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from resources.launch_record import Attempt, LaunchRecord
 from resources.machine_bill import Stay
-from resources.machines import Machine, RanJob
+from resources.machines import Machine, RanJob, places_in
 from resources.object_store import ObjectStore
 from resources.prices import Quote
 from resources.spot_economics import Overheads
@@ -27,6 +27,8 @@ class LaunchFacts(BaseModel):
         settled: nothing is to be learned any more.
         jobs: the launch's own, all that were on its machines, and those that waited as a machine
             was launched that then ran none.
+        places: ids of machines by the ARNs of container instances; also of others' machines, since
+            ECS tells of them only while they live.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,6 +37,7 @@ class LaunchFacts(BaseModel):
     settled: bool = False
     machines: dict[str, Machine] = {}
     jobs: dict[str, RanJob] = {}
+    places: dict[str, str] = {}
     quotes: tuple[Quote, ...] = ()
     remarks: tuple[str, ...] = ()
 
@@ -131,6 +134,7 @@ def facts_about(
         at=now,
         settled=not alive and all(job.end for job in kept.values()),
         machines={name: known[name] for name in sorted(used | idle)},
+        places={**(before.places if before else {}), **places_in(look.jobs.values())},
         jobs=kept,
     )
 

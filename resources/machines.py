@@ -6,7 +6,7 @@ said (`bookkeeping.py`).
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -110,12 +110,17 @@ def _moment(transition: str) -> float | None:
 
 
 def jobs_of(
-    clients: AwsClients, name: str, since: float, known: Mapping[str, RanJob]
+    clients: AwsClients,
+    name: str,
+    since: float,
+    known: Mapping[str, RanJob],
+    places: Mapping[str, str],
 ) -> dict[str, RanJob]:
     """The jobs of our queues that were created since, and those known before, by id.
 
     Args:
         known: what was told before; jobs that had ended then are not asked for again.
+        places: ids of machines by the ARNs of container instances, as ECS has told before.
 
     Raises:
         botocore.exceptions.ClientError, BotoCoreError: AWS refused, or did not answer.
@@ -128,8 +133,19 @@ def jobs_of(
         for job_id, job in describe_jobs(batch, wanted).items()
     }
     jobs = {**known, **told}
-    places = _machines_behind(clients, jobs.values(), set(told))
+    places = {**places_in(jobs.values()), **places}
+    arns = {job.container_instance for job in told.values() if job.container_instance}
+    places |= _machines_behind(clients, arns - set(places))
     return {job_id: _placed(job, places) for job_id, job in jobs.items()}
+
+
+def places_in(jobs: Iterable[RanJob]) -> dict[str, str]:
+    """Ids of machines by the ARNs of container instances, as far as jobs tell."""
+    return {
+        job.container_instance: job.instance_id
+        for job in jobs
+        if job.container_instance and job.instance_id
+    }
 
 
 def _placed(job: RanJob, places: Mapping[str, str]) -> RanJob:
@@ -169,17 +185,9 @@ def _ran_job(job: Job, queue: str) -> RanJob:
     )
 
 
-def _machines_behind(
-    clients: AwsClients, jobs: Collection[RanJob], told: Collection[str]
-) -> dict[str, str]:
-    """Ids of machines by the ARNs of container instances; ECS tells of living ones alone.
-
-    Args:
-        told: ids of the jobs that Batch told of just now; only their machines can be alive.
-    """
-    placed = [job for job in jobs if job.container_instance]
-    places = {job.container_instance or "": job.instance_id for job in placed if job.instance_id}
-    missing = {job.container_instance or "" for job in placed if job.job_id in told} - set(places)
+def _machines_behind(clients: AwsClients, missing: Iterable[str]) -> dict[str, str]:
+    """Ids of machines by the ARNs of container instances; ECS tells of living ones alone."""
+    places: dict[str, str] = {}
     by_cluster: dict[str, list[str]] = {}
     for arn in sorted(missing):
         by_cluster.setdefault(arn.split("/")[1], []).append(arn)

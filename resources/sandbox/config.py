@@ -18,7 +18,8 @@ class SandboxConfig:
     """Where the sandbox listens, how fast its time goes and how long its machines take.
 
     Args:
-        scale: seconds of the account that pass in one real second.
+        scale: seconds of the account that pass in one real second; 0: time stands still, but
+            for who sleeps on the sandbox's clock (`stepped_clock.py`).
         seed: of the interruptions that come by rate.
         port: where it listens on 127.0.0.1; 0 takes a free one.
         name: begins the names of what `prepare_foundation` makes; see `resources.profile.Aws`.

@@ -5,7 +5,10 @@ a half; machines are taken, prices surge, capacity is short, jobs are cancelled.
 sleep: what is tried is who pays for which second.
 """
 
+import errno
+import os
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +27,14 @@ from resources.profile import Aws, Compute
 from resources.sandbox.config import SandboxConfig
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.sandbox import Sandbox
+from resources.sandbox.stepped_clock import STEP_SECONDS
 
 TYPES = ("g4dn.xlarge", "g5.xlarge", "g6.xlarge")
 CAMERAS = ("north", "south")
 QUEUES = ("spot", "spot", "spot-high", "ondemand")
 SPAN = 5400.0  # jobs and troubles come within these seconds
-LOOK_EVERY = 240.0
+LOOK_EVERY = 300.0
+PATIENCE = 20.0  # real seconds
 HALF = [{"type": "VCPU", "value": "2"}, {"type": "MEMORY", "value": "6000"}]
 WHOLE = [{"type": "VCPU", "value": "4"}, {"type": "MEMORY", "value": "14336"}]
 
@@ -66,16 +71,15 @@ class Held:
         return max(abs(a - b) / b if b else abs(a) for a, b in self.attempts.values())
 
 
-def run_scenario(seed: int, folder: Path, scale: float, clients_of: MakeClients) -> Held:
-    """Live through a random day.
+def run_scenario(seed: int, folder: Path, clients_of: MakeClients) -> Held:
+    """Live through a random day, in a few real seconds.
 
     Args:
-        folder: for the ledgers.
-        scale: seconds of the account in one real second.
+        folder: for the ledgers and what tells jobs to end.
     """
     dice = random.Random(seed)
     config = SandboxConfig(
-        scale=scale,
+        scale=0,
         seed=seed,
         boot_seconds=dice.uniform(30, 300),
         pull_seconds=dice.uniform(5, 90),
@@ -83,14 +87,12 @@ def run_scenario(seed: int, folder: Path, scale: float, clients_of: MakeClients)
         notice_seconds=dice.choice([0.0, 120.0]),
         stop_grace_seconds=30,
         interruption_rate=dice.choice([0.0, 0.3, 1.5]),
-        # An hour of the account is little of a busy machine's time.
-        remembered_seconds=1e9,
-        tick_seconds=0.005,
     )
     with Sandbox(config) as sandbox:
         compute = Compute(max_vcpus=dice.choice([8, 16, 64]), instance_types=_some(dice, TYPES))
         aws = Aws(endpoint_url=sandbox.endpoint_url, clock_url=sandbox.clock_url, compute=compute)
         clients = clients_of(aws)
+        clients.clock = sandbox.clock
         prepare_foundation(clients, aws.name, aws.region)
         ComputeEnvironment(aws, clients).setup(4)
         return _Day(sandbox, dice, aws, clients, folder).run()
@@ -104,6 +106,7 @@ class _Day:
     clients: AwsClients
     folder: Path
     records: dict[str, LaunchRecord] = field(default_factory=dict)
+    asked: dict[str, float] = field(default_factory=dict)  # job -> seconds that it works
 
     def run(self) -> Held:
         began = self.sandbox.clock.now()
@@ -116,13 +119,14 @@ class _Day:
             now = self.sandbox.clock.now()
             while plan and plan[0][0] <= now:
                 plan.pop(0)[1]()
+            self._end_jobs(now)
             if now - looked_at > LOOK_EVERY:
                 looked_at = now
                 self._look()
-            self.sandbox.clock.sleep(10)
+            self.sandbox.clock.sleep(STEP_SECONDS)
         self._look()  # as launches end; their machines are still up
         while any(each["state"] != "terminated" for each in self.sandbox.instances()):
-            self.sandbox.clock.sleep(10)
+            self.sandbox.clock.sleep(STEP_SECONDS)
         self.keeper.reconcile(self.books.values())
         return self._held()
 
@@ -163,13 +167,46 @@ class _Day:
             jobQueue=f"{self.aws.name}-{queue}",
             jobDefinition=f"{self.aws.name}-worker",
             containerOverrides={
-                "command": ["sleep", f"{seconds / self.sandbox.clock.scale:.4f}"],
+                "command": ["sh", "-c", f"read line < {self._gate(name)}"],
                 "resourceRequirements": self.dice.choice([HALF, WHOLE]),
             },
         )
         attempt.job_id = asked["jobId"]
+        self.asked[attempt.job_id] = seconds
         unit.attempts.append(attempt)
         record.units.append(unit)
+
+    def _gate(self, name: str) -> Path:
+        """A pipe: its job works until somebody writes to it."""
+        gate = self.folder / name
+        if not gate.exists():
+            os.mkfifo(gate)
+        return gate
+
+    def _end_jobs(self, now: float) -> None:
+        """Let the jobs end that have worked as long as they were asked to."""
+        for job in self.sandbox.jobs():
+            if job["status"] != "RUNNING":
+                continue
+            if now >= job["startedAt"] / 1000 + self.asked[job["jobId"]]:
+                self._open(self._gate(job["jobName"]), job["pid"])
+
+    def _open(self, gate: Path, pid: int) -> None:
+        """Write to a job's pipe, and wait for its end; it may only just have been started."""
+        given_up_at = time.monotonic() + PATIENCE
+        while time.monotonic() < given_up_at:
+            try:
+                handle = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # nobody reads yet
+                    raise
+                time.sleep(0.002)
+                continue
+            os.write(handle, b"\n")
+            os.close(handle)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            return
+        raise TimeoutError(f"{gate}: its job does not read")
 
     def _cancel(self) -> None:
         living = [each for each in self.sandbox.jobs() if each["status"] not in _ENDED]

@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from resources.clock import ScaledClock
+from resources.clock import Clock, ScaledClock
 from resources.sandbox.attempts import Attempts
 from resources.sandbox.batch_api import BatchApi
 from resources.sandbox.bill import AttemptLine, BillLine
@@ -38,6 +38,7 @@ from resources.sandbox.protocol import AwsRequest
 from resources.sandbox.scheduler import Scheduler
 from resources.sandbox.server import CONTROL_PREFIX, Front, OnRequest, Server
 from resources.sandbox.state import BatchState
+from resources.sandbox.stepped_clock import SteppedClock
 from resources.sandbox.storage_api import StorageApi
 
 
@@ -60,7 +61,11 @@ class Sandbox:
         self.config = config = config or SandboxConfig()
         now = time.time()
         self._started = now
-        self.clock = ScaledClock(config.scale, started=now, started_here=now)
+        self.clock: Clock = (
+            ScaledClock(config.scale, started=now, started_here=now)
+            if config.scale
+            else SteppedClock(now, self._look)
+        )
         self._server = Server(config.port)
         self._folder = Path(tempfile.mkdtemp(prefix="sandbox-"))
         self.endpoint_url = self._server.url
@@ -116,7 +121,8 @@ class Sandbox:
             lambda request: self.on_request(request),
         )  # fmt: skip
         self._server.start(front)
-        self._thread.start()
+        if self.config.scale:
+            self._thread.start()
 
     def stop(self) -> None:
         """End every job and machine, and close the door.
@@ -125,7 +131,8 @@ class Sandbox:
             RuntimeError: the scheduler had failed; the text holds its traceback.
         """
         self._stopping.set()
-        self._thread.join()
+        if self.config.scale:
+            self._thread.join()
         with self._state.lock:
             for job in self._state.live_jobs():
                 if job.process is not None:
@@ -140,12 +147,15 @@ class Sandbox:
     def _run(self) -> None:
         try:
             while not self._stopping.wait(self.config.tick_seconds):
-                with self._state.lock:
-                    self._scheduler.look()
+                self._look()
         except BaseException:
             self._failure = traceback.format_exc()
             self._events.add("failure", traceback=self._failure)
             raise
+
+    def _look(self) -> None:
+        with self._state.lock:
+            self._scheduler.look()
 
     # what is
 
