@@ -330,11 +330,11 @@ class _CloudStep:
     def _budget(self, record: LaunchRecord) -> LaunchBudget:
         records = [*all_records(self._launches), record]
         same_run = of_one_run(records, self._context.run.run_id)
-        request, clients = self._request, self._clients
+        clients = self._clients
         return LaunchBudget(
             self._profile.pipeline.cost_optimization,
-            Bookkeeper(clients, self._aws, self._prices),
-            books_of(request.camera_id, request.output_url, clients),
+            self._keeper,
+            self._books,
             record,
             frozenset(each.identity for each in same_run),
             lambda: [books_of(*known, clients) for known in self._launcher.known_outputs()],
