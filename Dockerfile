@@ -24,12 +24,16 @@ RUN pip install --no-cache-dir \
     markupsafe==3.0.4 \
     matplotlib==3.11.2 \
     numpy==2.4.6 \
+    onnx==1.23.2 \
     onnxruntime==1.32.0 \
     opencv-python-headless==5.0.0.93 \
     pillow==13.0.0 \
     polars==2.1.0 \
     pydantic==2.14.3 \
-    pyyaml==6.0.3
+    pyyaml==6.0.3 \
+    tensorrt-rtx-cu13-bindings==1.7.1.116 \
+    tensorrt-rtx-cu13-libs==1.7.1.116 \
+    warp-lang==1.19.0
 
 # --no-deps: Dagster is a dependency of the package, not of the worker.
 WORKDIR /build

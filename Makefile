@@ -8,6 +8,9 @@ export DAGSTER_HOME ?= $(CURDIR)/.munin/dagster
 # Footage for `make demo`; without it, samples that an installed package ships.
 FOOTAGE ?=
 DEMO := .munin/demo
+# TensorRT's Python bindings, in which the tests look up every name that the GPU engine uses. They
+# share one module name, so each lies in a folder of its own.
+TENSORRT := 10.16.1.11 11.4.0.106
 # The sandbox's demo has an instance of its own, and the port that profile sandbox names.
 SANDBOX := .munin/sandbox
 SANDBOX_PORT := 4599
@@ -35,6 +38,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.test: pyproject.toml constraints.txt requirements-demo.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-demo.txt
+	@for version in $(TENSORRT); do $(BIN)/python -m pip install --quiet --no-deps --upgrade \
+		--target $(VENV)/tensorrt-$${version%%.*} tensorrt-cu13-bindings==$$version || exit 1; done
 	@touch $@ $(VENV)/.installed $(VENV)/.demo $(VENV)/.sandbox
 
 $(VENV)/.sandbox: pyproject.toml | $(VENV)/.demo

@@ -1,14 +1,19 @@
 """Engines run a model: a batch of prepared pictures in, the network's raw outputs out."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_kernels.engine_cache import EngineCache
+from gpu_kernels.gpu import find_gpu, usable_gpu
 from gpu_kernels.manifest import ModelManifest, verify
-from resources.errors import ModelError
+from gpu_kernels.tensorrt_api import find_tensorrt
+from gpu_kernels.tensorrt_build import Batches
+from resources.errors import EngineError, ModelError
 
 EngineKind = Literal["onnxruntime", "tensorrt"]
 
@@ -22,32 +27,53 @@ class Engine(Protocol):
         """The network's outputs, in its own order, for images [N, 3, H, W] of `to_input`."""
 
 
-def engine_for(asked: Literal["auto"] | EngineKind) -> EngineKind:
-    """The engine that is meant: `auto` is the best that this version has for the machine.
+def engine_for(asked: Literal["auto"] | EngineKind, on_note: Callable[[str], None]) -> EngineKind:
+    """The engine that is meant: `auto` is tensorrt where it can run, onnxruntime elsewhere.
 
-    Until the TensorRT engine is there, that is onnxruntime everywhere, on GPU machines too.
+    Args:
+        asked: as in the profile.
+        on_note: told why a GPU that is there is not used.
     """
-    return "onnxruntime" if asked == "auto" else asked
+    if asked != "auto":
+        return asked
+    if find_gpu() is None:
+        return "onnxruntime"
+    try:
+        usable_gpu()
+        find_tensorrt()
+    except EngineError as error:
+        on_note(f"the GPU is not used: {error}")
+        return "onnxruntime"
+    return "tensorrt"
 
 
-def open_engine(manifest: ModelManifest, kind: EngineKind, threads: int | None = None) -> Engine:
+def open_engine(
+    manifest: ModelManifest,
+    kind: EngineKind,
+    threads: int | None = None,
+    engines: EngineCache | None = None,
+    batches: Batches = Batches(),  # noqa: B008 (a tuple)
+) -> Engine:
     """Verify a model's files and load it.
 
     Args:
         manifest: the model.
         kind: what runs it.
-        threads: CPU threads; one per core when not given.
+        threads: CPU threads of onnxruntime; one per core when not given.
+        engines: where tensorrt's built engines are kept; it needs one.
+        batches: for tensorrt: how many pictures it is to take at once.
 
     Raises:
         ModelError: a file is missing or not what the manifest says, the model cannot be loaded or
-            takes other pictures than the manifest says, or the engine is not there.
+            takes other pictures than the manifest says.
+        EngineError: tensorrt cannot run here.
     """
-    if kind == "tensorrt":
-        raise ModelError(
-            "the TensorRT engine is not in this version; set pipeline.stage1.engine: onnxruntime "
-            "(or use --no-gpu) to run on the CPU"
-        )
     verify(manifest)
+    if kind == "tensorrt":
+        from gpu_kernels.tensorrt_engine import open_tensorrt_engine
+
+        assert engines is not None
+        return open_tensorrt_engine(manifest, engines, batches)
     return OnnxEngine(manifest, threads or _cores())
 
 

@@ -129,6 +129,8 @@ class ModelManifest(_Part):
     source: str
     home: str
     citation: str = ""
+    # GPUs may compute it in float16: it was seen to hold its accuracy so (tools/check_half.py).
+    half: bool = False
     input: InputSpec
     output: Annotated[DetectorOutput | ClassifierOutput, Field(discriminator="decoding")]
     crop: Crop | None = None
@@ -289,7 +291,8 @@ def model_hash(manifest: ModelManifest) -> str:
     """Identity of everything that changes a model's answers, 64 hexadecimal digits.
 
     The contents of its files (by their SHA-256), what goes in and what comes out; not its name,
-    where its files lie, licence, source or description.
+    where its files lie, licence, source or description. Nor `half`: journals of the GPU engine
+    are kept apart from the others already, and `half` is for models of which it changes nothing.
     """
     matters: dict[str, Any] = {
         "answers": ANSWERS_VERSION,

@@ -39,3 +39,7 @@ class LaunchError(RavneError):
 
 class BudgetReached(LaunchError):
     """Another job might pass a budget of the profile; what is finished is kept."""
+
+
+class EngineError(RavneError):
+    """The GPU cannot be used: no GPU, an old driver, too little memory, a network it refuses."""

@@ -162,8 +162,12 @@ class Stage1(_Section):
     )
     engine: Literal["auto", "onnxruntime", "tensorrt"] = Field(
         "auto",
-        description="What runs the models: onnxruntime on the CPU, tensorrt on a GPU, or auto, the "
-        "best that this version has for the machine.",
+        description="What runs the models: onnxruntime on the CPU, tensorrt on a GPU, or auto: "
+        "tensorrt where it can run, onnxruntime elsewhere.",
+    )
+    engine_fallback: bool = Field(
+        False,
+        description="When tensorrt fails, go on with onnxruntime and say so, instead of failing.",
     )
     threads: PositiveInt | None = Field(
         None, description="CPU threads of the engine; empty takes one per core."
@@ -232,6 +236,11 @@ class Models(_Section):
     )
     classifier: str = Field(
         "efficientnet-lite3", description="Stage 2's model, named as the detector is."
+    )
+    engines: str | None = Field(
+        None,
+        description="Where engines built for GPUs are kept, a folder or s3:// URL that cameras "
+        "share; empty: in each camera's output.",
     )
 
 

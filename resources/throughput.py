@@ -4,12 +4,13 @@ Measured by the cost ledger, per machine type; assumed (`throughput_priors.yaml`
 holds too little, and marked so.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from math import log, sqrt
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import yaml
@@ -30,6 +31,8 @@ LEAST_SPREAD = 0.1
 
 # How the machine that runs the command is named among the types.
 LOCAL = "this machine"
+# AWS's machines with GPUs, by the names of their types: g4dn, g5, g6, p4d.
+GPU_FAMILIES = re.compile(r"[gp]\d")
 
 STAGE_SECONDS = (
     "footage_seconds",
@@ -100,11 +103,19 @@ def cutting_seconds_per_frame(profile: Profile) -> float:
     return 1 / min(assumed_pace(kind, engine).frames_per_second for kind in types)
 
 
-def engine_of(profile: Profile) -> str:
-    """What runs the models of a profile, as `assumed_pace` names it."""
-    from gpu_kernels.engine import engine_for
+def engine_of(profile: Profile) -> Literal["onnxruntime", "tensorrt"]:
+    """What is to run the models of a profile, as `assumed_pace` names it, by the profile alone.
 
-    return engine_for(profile.pipeline.stage1.engine)
+    The same on every machine, unlike what a worker finds on its own: a launch that is taken up
+    must be cut as it was before. `auto` is tensorrt on AWS's machines with GPUs.
+    """
+    asked = profile.pipeline.stage1.engine
+    if asked != "auto":
+        return asked
+    types = profile.cloud.aws.compute.instance_types if profile.cloud else ()
+    return (
+        "tensorrt" if types and all(GPU_FAMILIES.match(kind) for kind in types) else "onnxruntime"
+    )
 
 
 def paces(ledger: pl.DataFrame, instance_types: Iterable[str], engine: str) -> dict[str, Pace]:

@@ -99,7 +99,7 @@ def test_what_an_earlier_run_has_read_is_not_read_again(card: Path, tmp_path: Pa
 
 def test_what_an_earlier_run_has_looked_at_is_not_left_to_do(card: Path, tmp_path: Path) -> None:
     output = earlier_run(card, tmp_path)
-    journal = Stage1Journal(output, stage1_key(PROFILE))
+    journal = Stage1Journal(output, stage1_key(PROFILE, "onnxruntime"))
     finished = dict.fromkeys(("status", "reason", "frames_decoded", "frames_skipped", "boxes"))
     journal.append({**finished, "content_hash": hash_of("3.mp4"), "status": "done"}, [], [], [])
     journal.flush()

@@ -251,11 +251,6 @@ def test_an_engine_tells_what_it_is() -> None:
     assert engine.description.endswith(", 1 thread")
 
 
-def test_tensorrt_is_refused_with_the_way_out() -> None:
-    with pytest.raises(ModelError, match=r"pipeline\.stage1\.engine: onnxruntime.*--no-gpu"):
-        open_engine(load_manifest(DETECTOR), "tensorrt", None)
-
-
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     path = own(tmp_path)
     manifest = _with_network(path, b"not a network")

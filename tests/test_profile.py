@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import yaml
 
-from gpu_kernels.engine import engine_for
 from resources.errors import ProfileError
 from resources.profile import Profile, find_profile, load_profile
 
@@ -69,8 +68,6 @@ def test_only_profiles_with_a_cloud_launch_there() -> None:
 
 def test_the_engine_is_what_the_machine_has_unless_it_is_named() -> None:
     assert load_profile("cloud", environ={}).pipeline.stage1.engine == "auto"
-    assert engine_for("auto") == "onnxruntime"  # until the TensorRT engine is there
-    assert engine_for("tensorrt") == "tensorrt"
 
 
 def test_environment_wins_over_file_and_command_line_over_both(tmp_path: Path) -> None:

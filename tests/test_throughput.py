@@ -15,6 +15,7 @@ from resources.throughput import (
     LONE_SPREAD,
     assumed_pace,
     cutting_seconds_per_frame,
+    engine_of,
     overheads,
     paces,
 )
@@ -143,6 +144,15 @@ def test_one_machine_is_not_enough_to_know_its_like() -> None:
 
 
 def test_a_launch_is_cut_by_what_is_assumed_of_its_engine() -> None:
-    cloud = load_profile("cloud", environ={})
-    cpu = assumed_pace("g4dn.xlarge", "onnxruntime").frames_per_second
-    assert cutting_seconds_per_frame(cloud) == pytest.approx(1 / cpu)
+    on_gpu = load_profile("cloud", environ={})
+    on_cpu = load_profile("cloud", {"pipeline.stage1.engine": "onnxruntime"}, environ={})
+    for profile, engine in ((on_gpu, "tensorrt"), (on_cpu, "onnxruntime")):
+        assumed = assumed_pace("g4dn.xlarge", engine).frames_per_second
+        assert cutting_seconds_per_frame(profile) == pytest.approx(1 / assumed)
+
+
+def test_auto_means_the_gpu_engine_on_machines_that_all_have_a_gpu() -> None:
+    assert engine_of(load_profile("cloud", environ={})) == "tensorrt"
+    mixed = {"cloud.aws.compute.instance_types": ["g5.xlarge", "c7i.xlarge"]}
+    assert engine_of(load_profile("cloud", mixed, environ={})) == "onnxruntime"
+    assert engine_of(load_profile("local", environ={})) == "onnxruntime"

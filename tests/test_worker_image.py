@@ -17,6 +17,8 @@ from resources.compute_plan import SCRATCH
 ROOT = Path(__file__).parent.parent
 OURS = ("odins_ravne_assets", "resources", "gpu_kernels", "profiles")
 ROOTS = ("odins_ravne_assets/worker.py", "odins_ravne_assets/munin", "odins_ravne_assets/hugin")
+# Come with boto3, pydantic and onnx.
+BROUGHT = {"botocore", "pydantic_core", "protobuf"}
 # The same module without windows, for machines without a display.
 WITHOUT_DISPLAY = {"opencv-python": "opencv-python-headless"}
 
@@ -44,6 +46,11 @@ def pinned() -> dict[str, str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     lists = [project["dependencies"], *project["optional-dependencies"].values()]
     return dict(entry.split("==") for each in lists for entry in each if "==" in entry)
+
+
+def gpu_extra() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return {entry.split("==")[0] for entry in project["optional-dependencies"]["gpu"]}
 
 
 def path_of(module: str) -> Path | None:
@@ -94,11 +101,8 @@ def closure() -> tuple[set[str], set[str]]:
 def test_the_image_installs_what_a_worker_imports_and_nothing_else() -> None:
     _, others = closure()
     distributions = {packages_distributions()[name][0].lower() for name in others}
-    # boto3 brings botocore, and pydantic its core.
-    needed = {WITHOUT_DISPLAY.get(name, name) for name in distributions} - {
-        "botocore",
-        "pydantic_core",
-    }
+    # TensorRT is looked for by its names when it is used.
+    needed = {WITHOUT_DISPLAY.get(name, name) for name in distributions} - BROUGHT | gpu_extra()
     assert set(installed()) == needed
 
 

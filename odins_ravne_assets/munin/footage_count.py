@@ -18,6 +18,7 @@ from odins_ravne_assets.munin.stage1_key import stage1_key
 from resources.errors import MediaError, StoreError
 from resources.object_store import ObjectStore
 from resources.profile import Profile
+from resources.throughput import engine_of
 from resources.work_units import expected_frames
 
 # Headers read at most: of files that lie here, and elsewhere, where each is a trip.
@@ -91,7 +92,7 @@ def _with_what_is_known(
         return listed.with_columns(*blank, nothing, finished=pl.lit(False))
     with output.reading(assembly.MEDIA) as path:
         known = pl.read_parquet(path, columns=list(KNOWN))
-    finished = Stage1Journal(output, stage1_key(profile)).finished()
+    finished = Stage1Journal(output, stage1_key(profile, engine_of(profile))).finished()
     is_finished = pl.Series([each in finished for each in known["content_hash"]], dtype=pl.Boolean)
     known = known.with_columns(finished=is_finished).drop("content_hash")
     joined = listed.join(known, on=["path", "bytes"], how="left", maintain_order="left")

@@ -1,6 +1,6 @@
 """Which of Stage 1's answers a profile asks for: the key of their journal."""
 
-from gpu_kernels.engine import engine_for
+from gpu_kernels.engine import EngineKind
 from gpu_kernels.manifest import load_manifest, model_hash
 from odins_ravne_assets.munin.journal import journal_key
 from resources.profile import Profile
@@ -9,8 +9,11 @@ from resources.profile import Profile
 STAGE1_VERSION = 1
 
 
-def stage1_key(profile: Profile) -> str:
+def stage1_key(profile: Profile, engine: EngineKind) -> str:
     """A hash of the models and settings that Stage 1's answers depend on.
+
+    Args:
+        engine: what runs them: engines agree within a tolerance, not to the last digit.
 
     Raises:
         ModelError: a model's manifest cannot be read.
@@ -20,7 +23,7 @@ def stage1_key(profile: Profile) -> str:
     depends_on = {
         "version": STAGE1_VERSION,
         "models": [model_hash(load_manifest(name)) for name in names if name],
-        "engine": engine_for(stage1.engine),
+        "engine": engine,
         "conf_threshold": stage1.conf_threshold,
         "sampling": stage1.sampling,
         "motion_gate": stage1.motion_gate,

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Event
 from time import monotonic
+from typing import TypeVar
 
 import polars as pl
 
-from gpu_kernels.engine import engine_for, open_engine
+from gpu_kernels.engine import EngineKind, engine_for, open_engine
+from gpu_kernels.engine_cache import EngineCache, engine_stores
 from gpu_kernels.manifest import load_manifest, model_hash, verify
+from gpu_kernels.tensorrt_build import Batches
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.hugin.report_page import make_report_page
 from odins_ravne_assets.hugin.stage3 import OBSERVATIONS, run_stage3
@@ -45,11 +48,12 @@ from odins_ravne_assets.munin.stage1 import Progress, Stage1, only_new
 from odins_ravne_assets.munin.stage1_key import stage1_key
 from odins_ravne_assets.munin.stage2 import Stage2
 from odins_ravne_assets.munin.tally import Tally
-from resources.errors import StoreError
+from resources.errors import EngineError, StoreError
 from resources.object_store import ObjectStore, open_store
 from resources.profile import Profile
 
 OpenStore = Callable[[str], ObjectStore]
+T = TypeVar("T")
 
 # The part of a journal's key that changes when the code comes to give other answers.
 STAGE2_VERSION = 1
@@ -58,6 +62,8 @@ STAGE2_VERSION = 1
 GRACE = 20.0
 # Frames that may wait for the detector, in batches: one in hand, one gathering.
 WAITING_BATCHES = 2
+# Where a camera's output keeps engines that were built for GPUs.
+ENGINES = "engines"
 # Rows of the media table that are read at once.
 SLICE = 10_000
 
@@ -98,10 +104,12 @@ class Step:
     footage: ObjectStore = field(init=False)
     output: ObjectStore = field(init=False)
     _waiting: bool = field(default=False, init=False)
+    _engine: EngineKind = field(init=False)
 
     def __post_init__(self) -> None:
         self.footage = self.open_store(self.camera.footage_url)
         self.output = self.open_store(self.camera.output_url)
+        self._engine = engine_for(self.profile.pipeline.stage1.engine, self.reporter.warning)
 
     def run(self, stages: list[str]) -> Iterator[tuple[str, StageResult]]:
         """Run the stages (names of assets) in the order of the pipeline.
@@ -119,14 +127,28 @@ class Step:
         self._verify_models(stages)
         if self.unit:
             # Units of one camera run side by side; whoever cut them keeps others away.
-            self._look_at_unit()
+            self._on_engine(self._look_at_unit)
             return
         with self.output.exclusive(self._wait):
             for stage, runner in runners.items():
                 if stage in stages:
                     with self.tally.stage(stage):
-                        result = runner()
+                        result = self._on_engine(runner)
                     yield stage, result
+
+    def _on_engine(self, work: Callable[[], T]) -> T:
+        """Do work with the chosen engine; if the GPU fails and the profile says so, on the CPU.
+
+        The CPU's answers have a journal of their own, so that the two never mix.
+        """
+        try:
+            return work()
+        except EngineError as error:
+            if self._engine == "onnxruntime" or not self.profile.pipeline.stage1.engine_fallback:
+                raise
+            self.reporter.warning(f"{error}; going on with onnxruntime, as engine_fallback says")
+            self._engine = "onnxruntime"
+            return work()
 
     def _verify_models(self, stages: list[str]) -> None:
         """Before any work: that Stage 2's model is missing must not be found after days of Stage 1.
@@ -298,8 +320,11 @@ class Step:
     def _load(self, name: str) -> LoadedModel:
         settings = self.profile.pipeline.stage1
         manifest = load_manifest(name)
+        kept = self.profile.models.engines or f"{self.camera.output_url.rstrip('/')}/{ENGINES}"
+        cache = EngineCache(engine_stores(self.open_store(kept)), self.reporter.warning)
+        batches = Batches.around(settings.batch_size)
         return LoadedModel(
-            manifest, open_engine(manifest, engine_for(settings.engine), settings.threads)
+            manifest, open_engine(manifest, self._engine, settings.threads, cache, batches)
         )
 
     def _usable_media(self) -> Iterator[Medium]:
@@ -390,7 +415,7 @@ class Step:
     # What all stages share
 
     def _stage1_journal(self) -> Stage1Journal:
-        return Stage1Journal(self.output, stage1_key(self.profile))
+        return Stage1Journal(self.output, stage1_key(self.profile, self._engine))
 
     def _stage2_journal(self, stage1: Stage1Journal) -> Stage2Journal:
         depends_on = {

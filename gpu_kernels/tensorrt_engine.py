@@ -1,0 +1,276 @@
+"""Runs a TensorRT engine on the GPU: an `Engine` that also takes pictures that are there already.
+
+Two lanes take the batches in turn, each with its own stream, execution context and buffers, so
+that one copies while the other computes. Memory, streams and CUDA graphs are Warp's, as those of
+the kernels are. Not run without a GPU: `benchmarks/gpu_checks.py` is its test.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_kernels.engine_cache import EngineCache
+from gpu_kernels.gpu import Gpu, usable_gpu
+from gpu_kernels.manifest import ModelManifest
+from gpu_kernels.tensorrt_api import TensorRt, find_tensorrt
+from gpu_kernels.tensorrt_build import Batches, EngineKey, build_engine, engine_key
+from resources.errors import EngineError
+
+DEVICE = "cuda:0"
+LANES = 2
+# Writes pictures start..stop of a batch into a lane's input [N, 3, H, W], on the lane's stream.
+Fill = Callable[["Lane", int, int], None]
+
+
+def open_tensorrt_engine(
+    manifest: ModelManifest, cache: EngineCache, batches: Batches
+) -> "TensorRtEngine":
+    """The engine of a model for the GPU of this machine: from the cache, or built and kept.
+
+    Raises:
+        EngineError: no GPU, its driver is too old, TensorRT is missing, it cannot build or load
+            the engine, or not even one picture fits into the GPU's memory.
+        ModelError: the model is not what its manifest says.
+    """
+    gpu, trt = usable_gpu(), find_tensorrt()
+    key = engine_key(manifest, trt, gpu.arch, batches)
+    plan = cache.get(key)
+    if plan is not None:
+        try:
+            return TensorRtEngine(manifest, trt, gpu, key, plan, cache)
+        except _Refused as refused:
+            cache.note(f"{refused}; the engine is built anew")
+    built = build_engine(manifest, trt, gpu.arch, batches, cache.aid(key, "timing"))
+    cache.put(key, built.plan)
+    cache.put_aid(key, "timing", built.timing_cache)
+    return TensorRtEngine(manifest, trt, gpu, key, built.plan, cache)
+
+
+class _Refused(EngineError):
+    """This runtime does not load this plan."""
+
+
+class TensorRtEngine:
+    """A loaded engine. One thread at a time may use it."""
+
+    def __init__(
+        self,
+        manifest: ModelManifest,
+        trt: TensorRt,
+        gpu: Gpu,
+        key: EngineKey,
+        plan: bytes,
+        cache: EngineCache,
+    ) -> None:
+        """Load a plan.
+
+        Raises:
+            EngineError: the plan cannot be loaded, or the GPU has too little memory.
+        """
+        import warp as wp
+
+        self._log, self._trt, self._cache, self._key = trt.log(), trt, cache, key
+        with wp.ScopedDevice(DEVICE):
+            # Kept: an engine must not outlive its runtime.
+            self._runtime = trt.api.Runtime(self._log)
+            self._engine = self._runtime.deserialize_cuda_engine(plan)
+            if self._engine is None:
+                said = self._log.lines[-1] if self._log.lines else "no reason given"
+                raise _Refused(f"model {manifest.name}: {trt.version} does not load it: {said}")
+            self._jit = self._runtime_config()
+            self._lanes = self._as_many_as_fit(manifest.name, key.batches.most)
+        self.most = self._lanes[0].most
+        self.half = self._lanes[0].input.dtype is wp.float16
+        self._kernels_kept = not trt.rtx
+        precision = "float16" if self.half else "float32"
+        self.description = f"{trt.version}, {precision}, {gpu.name}, batches of up to {self.most}"
+
+    def _runtime_config(self) -> Any:
+        """TensorRT-RTX compiles kernels when it first runs; those of an earlier start are used."""
+        if not self._trt.rtx:
+            return None
+        config = self._engine.create_runtime_config()
+        self._compiled = config.create_runtime_cache()
+        if kept := self._cache.aid(self._key, "kernels"):
+            self._compiled.deserialize(kept)  # False, and no harm, when it is of another machine
+        config.set_runtime_cache(self._compiled)
+        return config
+
+    def _as_many_as_fit(self, name: str, most: int) -> list["Lane"]:
+        """The lanes; out of memory, with half the batch."""
+        while True:
+            try:
+                return [Lane(self._trt.api, self._engine, self._jit, most) for _ in range(LANES)]
+            except (MemoryError, RuntimeError) as error:
+                if most == 1:
+                    raise EngineError(
+                        f"model {name}: not even one picture fits into the GPU's memory: {error}; "
+                        "end what else uses it, or set pipeline.stage1.engine: onnxruntime"
+                    ) from None
+                self._cache.note(
+                    f"model {name}: batches of {most} do not fit into the GPU's memory; going on "
+                    f"with {most // 2}"
+                )
+                most //= 2
+
+    def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """See Engine."""
+
+        def fill(lane: "Lane", start: int, stop: int) -> None:
+            lane.fill_from_host(images[start:stop])
+
+        return self.run_filled(len(images), fill)
+
+    def run_filled(self, count: int, fill: Fill) -> list[NDArray[Any]]:
+        """The outputs for pictures that `fill` writes into the input, on the GPU.
+
+        Raises:
+            EngineError: the GPU failed.
+        """
+        parts: list[list[NDArray[Any]]] = []
+        busy: deque[Lane] = deque()
+        for number, start in enumerate(range(0, count, self.most)):
+            lane = self._lanes[number % LANES]
+            if lane in busy:
+                parts.append(busy.popleft().collect())
+            stop = min(count, start + self.most)
+            fill(lane, start, stop)
+            if not lane.launch(stop - start):
+                said = self._log.lines[-1] if self._log.lines else "no reason given"
+                raise EngineError(f"{self.description}: a batch failed: {said}")
+            busy.append(lane)
+        parts += [lane.collect() for lane in busy]
+        self._keep_kernels()
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+    def _keep_kernels(self) -> None:
+        """Once, after the first batch: for the next machine of this kind."""
+        if not self._kernels_kept:
+            self._kernels_kept = True
+            self._cache.put_aid(self._key, "kernels", bytes(self._compiled.serialize()))
+
+
+class Lane:
+    """A stream with an execution context and its buffers."""
+
+    def __init__(self, api: Any, engine: Any, jit: Any, most: int) -> None:
+        """Raises:
+        MemoryError, RuntimeError: the GPU has not enough memory for batches of `most`.
+        """
+        import warp as wp
+
+        self.most = most
+        self.stream = wp.Stream(DEVICE)
+        self._context = engine.create_execution_context(*([jit] if jit else []))
+        if self._context is None:
+            raise MemoryError("no execution context")
+        self._graphs: dict[int, Any] = {}
+        self._count = 0
+        names = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]
+        self._name = next(
+            name for name in names if engine.get_tensor_mode(name) == api.TensorIOMode.INPUT
+        )
+        _, *picture = engine.get_tensor_shape(self._name)
+        self._picture = tuple(picture)
+        self._set_batch(most)
+        self.input = self._buffer(_dtype(api, engine, self._name), (most, *picture))
+        self._staged = self._pinned(self.input)
+        self._outputs = [
+            self._buffer(_dtype(api, engine, name), tuple(self._context.get_tensor_shape(name)))
+            for name in names
+            if name != self._name
+        ]
+        self._answers = [self._pinned(output) for output in self._outputs]
+        buffers = dict(zip([n for n in names if n != self._name], self._outputs, strict=True))
+        for name, buffer in {self._name: self.input, **buffers}.items():
+            self._context.set_tensor_address(name, buffer.ptr)
+
+    def _buffer(self, dtype: Any, shape: tuple[int, ...]) -> Any:
+        import warp as wp
+
+        if min(shape) < 0:
+            raise EngineError(
+                "the network's outputs have no fixed size; export it without its own suppression "
+                "of overlapping boxes"
+            )
+        return wp.empty(shape, dtype=dtype, device=DEVICE)
+
+    def _pinned(self, like: Any) -> Any:
+        import warp as wp
+
+        return wp.empty(like.shape, dtype=like.dtype, device="cpu", pinned=True)
+
+    def _set_batch(self, count: int) -> None:
+        if count != self._count:
+            self._context.set_input_shape(self._name, (count, *self._picture))
+            self._count = count
+
+    def fill_from_host(self, images: NDArray[np.float32]) -> None:
+        """Pictures of this machine's memory into the input: through pinned memory, as its type."""
+        import warp as wp
+
+        staged = self._staged.numpy()
+        staged[: len(images)] = images
+        wp.copy(self.input, self._staged, count=int(images.size), stream=self.stream)
+
+    def launch(self, count: int) -> bool:
+        """Start the inference of the first `count` pictures; False if TensorRT refuses.
+
+        A batch size that comes again is captured as a CUDA graph, and then costs one launch.
+        """
+        import warp as wp
+
+        self._set_batch(count)
+        graph = self._graphs.get(count)
+        if graph is not None:
+            wp.capture_launch(graph, stream=self.stream)
+            return True
+        if count not in self._graphs or not self._capturable():
+            self._graphs[count] = None
+            return self._enqueue()
+        with wp.ScopedCapture(stream=self.stream, force_module_load=False) as capture:
+            enqueued = self._enqueue()
+        if enqueued:
+            self._graphs[count] = capture.graph
+            wp.capture_launch(capture.graph, stream=self.stream)
+        return enqueued
+
+    def _capturable(self) -> bool:
+        """TensorRT-RTX says whether it still has kernels to compile."""
+        asked = getattr(self._context, "is_stream_capturable", None)
+        return asked is None or bool(asked(self.stream.cuda_stream))
+
+    def _enqueue(self) -> bool:
+        import warp as wp
+
+        if not self._context.execute_async_v3(self.stream.cuda_stream):
+            return False
+        for answer, output in zip(self._answers, self._outputs, strict=True):
+            used = self._count * int(np.prod(output.shape[1:]))
+            wp.copy(answer, output, count=used, stream=self.stream)
+        return True
+
+    def collect(self) -> list[NDArray[Any]]:
+        """Wait, and give the outputs of what was launched."""
+        import warp as wp
+
+        wp.synchronize_stream(self.stream)
+        return [answer.numpy()[: self._count].copy() for answer in self._answers]
+
+
+def _dtype(api: Any, engine: Any, name: str) -> Any:
+    import warp as wp
+
+    types = {
+        api.DataType.FLOAT: wp.float32,
+        api.DataType.HALF: wp.float16,
+        api.DataType.INT32: wp.int32,
+        api.DataType.INT64: wp.int64,
+    }
+    dtype = engine.get_tensor_dtype(name)
+    if dtype not in types:
+        raise EngineError(f"the network's {name} is {dtype}; float32 or float16 is needed")
+    return types[dtype]
