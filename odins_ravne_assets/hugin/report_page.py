@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -25,14 +25,11 @@ from odins_ravne_assets.page.pages import write_page
 from resources.object_store import ObjectStore
 from resources.profile import Privacy
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
 REPORT_PAGE = "stage3/report.html"
 TEMPLATE = Path(__file__).parent / "report_page.html"
 
 # Species that have a clock of their own, and the visits that make one worth drawing.
-CLOCKS, CLOCK_VISITS = 8, 5
+CLOCKS, CLOCK_VISITS = 6, 5
 COLOURS = 5  # species that have a colour of their own; the others share one
 OTHERS = "others"
 
@@ -97,9 +94,7 @@ def animals(visits: pl.DataFrame) -> pl.DataFrame:
     return visits.filter(pl.col("category") == "animal")
 
 
-def _plots(
-    visits: pl.DataFrame, out: pl.DataFrame, places: list[Place]
-) -> "dict[str, Markup | None]":
+def _plots(visits: pl.DataFrame, out: pl.DataFrame, places: list[Place]) -> dict[str, Any]:
     from odins_ravne_assets.hugin import report_plots
 
     seen = animals(visits).drop_nulls("start_at")
@@ -117,7 +112,10 @@ def _plots(
         )
     return {
         "clock": report_plots.clock(visits_by_hour(seen)) if seen.height else None,
-        "clocks": report_plots.clocks(dict(list(clocks.items())[:CLOCKS])) if clocks else None,
+        "clocks": [
+            (name, sum(counts), report_plots.small_clock(number, name, counts))
+            for number, (name, counts) in enumerate(list(clocks.items())[:CLOCKS])
+        ],
         "over_time": over_time,
         "map": report_plots.map_of(places) if len(places) > 1 else None,
     }

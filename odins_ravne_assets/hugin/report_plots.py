@@ -15,7 +15,6 @@ from odins_ravne_assets.page.plots import (
     LINE,
     QUIET,
     SERIES,
-    TEXT_SIZE,
     add_legend,
     clock_axes,
     inline_svg,
@@ -23,8 +22,7 @@ from odins_ravne_assets.page.plots import (
     plain_axes,
 )
 
-WIDE, NARROW = 900, 440  # pixels
-CLOCKS_IN_A_ROW = 4
+WIDE, NARROW, SMALL = 900, 440, 190  # pixels
 KM_PER_DEGREE = 111.2  # of latitude: the earth's circumference is 40,030 km
 DATES = 8  # below a calendar; more would meet
 MOST_NAMES = 40  # on a map
@@ -45,22 +43,20 @@ def clock(counts: Sequence[int]) -> Markup:
     return inline_svg(figure, "clock", says)
 
 
-def clocks(species: Mapping[str, Sequence[int]]) -> Markup:
-    """A small clock for each of some species.
+def small_clock(number: int, species: str, counts: Sequence[int]) -> Markup:
+    """The clock of one species, one of several on the page.
 
     Args:
-        species: names, and their visits as for `clock`.
+        number: among them.
+        counts: as for `clock`.
     """
-    columns = min(len(species), CLOCKS_IN_A_ROW)
-    rows = ceil(len(species) / columns)
-    figure = new_figure(round(WIDE * columns / CLOCKS_IN_A_ROW), 230 * rows)
-    grid = figure.add_gridspec(rows, columns)
-    for number, (name, counts) in enumerate(species.items()):
-        axes = clock_axes(figure, grid[number // columns, number % columns])
-        _hands(axes, counts, SERIES[number % len(SERIES)])
-        axes.set_rticks([])
-        axes.set_title(f"{name} ({sum(counts)})", color=INK, fontsize=TEXT_SIZE, loc="center")
-    return inline_svg(figure, "clocks", f"Visits by hour of the day of {', '.join(species)}.")
+    figure = new_figure(SMALL, SMALL)
+    axes = clock_axes(figure)
+    _hands(axes, counts, SERIES[number % len(SERIES)])
+    axes.set_rticks([])
+    busiest = max(range(HOURS), key=lambda hour: counts[hour])
+    says = f"{species} by hour of the day: most visits, {counts[busiest]}, from {busiest}:00 on."
+    return inline_svg(figure, f"clock-{number}", says)
 
 
 def _hands(axes: PolarAxes, counts: Sequence[int], colour: str) -> None:

@@ -59,7 +59,7 @@ def remarks(out: pl.DataFrame, cameras: Sequence[CameraResults], privacy: Privac
     """What a reader must know before believing the rest."""
     people = sum(camera.people_left_out for camera in cameras)
     if people:
-        yield f"{people:,} visits of people are left out, as the settings ask."
+        yield f"People are left out, as the settings ask: {people:,} visit{'s' * (people > 1)}."
     if not privacy.blur_people:
         yield "People on the pictures are not blurred: think before you pass this file on."
     long = out.filter(pl.col("camera_days") > UNLIKELY_DAYS)

@@ -109,9 +109,9 @@ def clock_axes(figure: Figure, place: SubplotSpec | None = None) -> "PolarAxes":
 
 
 def add_legend(axes: Axes) -> None:
-    """What the labels of the axes' series stand for, where there is room."""
+    """What the labels of the axes' series stand for, in a row above them."""
     with mpl.rc_context(STYLE):
-        axes.legend()
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(SERIES), borderaxespad=0.3)
 
 
 def inline_svg(figure: Figure, name: str, says: str) -> Markup:
