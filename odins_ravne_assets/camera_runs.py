@@ -52,6 +52,9 @@ class Watcher(Protocol):
     def decided(self, camera_id: str, text: str) -> None:
         """What a camera's launch has decided."""
 
+    def cost(self, camera_id: str, told: Mapping[str, str]) -> None:
+        """What a camera's launch has cost so far, and what is expected yet: line, short."""
+
     def ended(self, run: CameraRun) -> None:
         """A camera's run is over."""
 
@@ -141,6 +144,8 @@ class CameraRuns:
                 self.watcher.progress(process.run.camera.camera_id, event["progress"])
             if "decision" in event:
                 self.watcher.decided(process.run.camera.camera_id, event["decision"])
+            if "cost" in event:
+                self.watcher.cost(process.run.camera.camera_id, event["cost"])
             if "run" in event:
                 process.run.run_id = event["run"]["run_id"]
                 process.run.status = event["run"]["status"]

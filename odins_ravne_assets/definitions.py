@@ -7,7 +7,7 @@ import dagster as dg
 from odins_ravne_assets.assets import footage, stages_1_to_3
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.cameras_on_s3 import known_on_s3
-from odins_ravne_assets.events import tell_decision, tell_progress
+from odins_ravne_assets.events import tell_cost, tell_decision, tell_progress
 from odins_ravne_assets.home import catalog_folder, home
 from odins_ravne_assets.jobs import JOBS
 from odins_ravne_assets.munin.media_counts import count_media
@@ -46,6 +46,7 @@ defs = dg.Definitions(
             home(),
             tell_decision,
             known_on_s3,
+            tell_cost,
         ),
     },
     # The work is in the workers; a process per step would only cost seconds.

@@ -29,6 +29,11 @@ def tell_decision(text: str) -> None:
     tell({"decision": text})
 
 
+def tell_cost(cost: Mapping[str, str]) -> None:
+    """Tell what a launch has cost so far and will: a line, and short."""
+    tell({"cost": dict(cost)})
+
+
 def tell_progress(progress: Mapping[str, Any]) -> None:
     """Tell how far a stage is: stage, done, total, unit."""
     tell({"progress": dict(progress)})

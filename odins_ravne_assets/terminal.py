@@ -78,18 +78,20 @@ class ProgressBars:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[cost]}"),
             console=err,
             transient=True,
         )
         self._starting: TaskID | None = None
         self._tasks: dict[str, TaskID] = {}
         self._stages: dict[str, str] = {}
+        self._costs: dict[str, str] = {}
         self._stopping = False
 
     def __enter__(self) -> "ProgressBars":
         if err.is_terminal:
             self._starting = self._bars.add_task(
-                "starting", camera="", count="", left="", total=None
+                "starting", camera="", count="", left="", cost="", total=None
             )
             self._bars.start()
         return self
@@ -111,7 +113,12 @@ class ProgressBars:
             if camera_id in self._tasks:
                 self._bars.remove_task(self._tasks[camera_id])
             self._tasks[camera_id] = self._bars.add_task(
-                stage, camera=escape(camera_id), count="", left="", total=None
+                stage,
+                camera=escape(camera_id),
+                count="",
+                left="",
+                cost=self._costs.get(camera_id, ""),
+                total=None,
             )
         done, total, unit = progress["done"], progress["total"], progress["unit"]
         self._bars.update(
@@ -125,6 +132,14 @@ class ProgressBars:
     def decided(self, camera_id: str, text: str) -> None:
         """See camera_runs.Watcher."""
         err.print(f"{escape(camera_id)}: {escape(text)}", style="dim", soft_wrap=True)
+
+    def cost(self, camera_id: str, told: Mapping[str, str]) -> None:
+        """See camera_runs.Watcher."""
+        self._costs[camera_id] = told["short"]
+        if camera_id in self._tasks:
+            self._bars.update(self._tasks[camera_id], cost=self._costs[camera_id])
+        if not err.is_terminal:
+            err.print(f"{escape(camera_id)}: {told['line']}", style="dim", soft_wrap=True)
 
     def ended(self, run: CameraRun) -> None:
         """See camera_runs.Watcher."""

@@ -412,6 +412,9 @@ class Launch:
         if "progress" in message:
             progress = message["progress"]
             watch.attempt.finished_media = max(watch.attempt.finished_media, progress["done"])
+            if progress["stage"] == "detections":
+                watch.attempt.looked_at = progress["done"]
+                watch.attempt.to_look_at = progress["total"]
             if self.on_progress:
                 self.on_progress(progress)
 

@@ -19,6 +19,7 @@ from resources.budget import SETTINGS
 from resources.compute_errors import explained, one_line
 from resources.cost_ledger import read_ledger
 from resources.cost_metadata import asset_of, costs_of_stages
+from resources.cost_teller import CostTeller, OnCost
 from resources.earlier_launches import EarlierLaunches
 from resources.errors import StoreError, UsageError
 from resources.launch_budget import LaunchBudget
@@ -73,6 +74,7 @@ class BatchStepLauncher(StepLauncher):
         on_decision: told what a launch decides, as the run's log is.
         known_outputs: id and output URL of the cameras on S3 that this machine knows, whose costs
             count into the month's.
+        on_cost: told what a launch has cost so far and will.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class BatchStepLauncher(StepLauncher):
         kept_at: Path,
         on_decision: OnDecision | None = None,
         known_outputs: KnownOutputs = tuple,
+        on_cost: OnCost | None = None,
     ) -> None:
         self._local = local
         self._count_media = count_media
@@ -92,6 +95,7 @@ class BatchStepLauncher(StepLauncher):
         self.kept_at = kept_at
         self.on_decision = on_decision
         self.known_outputs = known_outputs
+        self.on_cost = on_cost
 
     def launch(
         self, context: dg.AssetExecutionContext, request: StepRequest
@@ -149,6 +153,8 @@ class _CloudStep:
         self._books = books_of(request.camera_id, request.output_url, self._clients)
         self._books_written = self._clock.now()
         self._offers: tuple[float, list[Offer]] = (float("-inf"), [])
+        at_once = profile.pipeline.cost_optimization.max_parallel_jobs
+        self._cost = CostTeller(context, self._clock, self._offers_now, at_once, launcher.on_cost)
 
     def run(self) -> Iterator[PipesExecutionResult]:
         self._check_queues()
@@ -157,12 +163,14 @@ class _CloudStep:
             request = self._staged()
             record = self._record(request)
             launch = self._launch(record, request)
+            self._cost.begin(record)
             try:
                 launch.run()
                 record.finished = True
                 record.save(self._launches)
             finally:
                 self._write_books(record)
+                self._cost.sweep(record)
         metadata = metadata_of(record, self._aws.region, self._clock)
         costs = costs_of_stages(read_ledger([self._books.ledger]), record.identity)
         for result in launch.results:
@@ -176,6 +184,7 @@ class _CloudStep:
         """Write the ledger now and then: EC2 forgets a machine within an hour of its end."""
         if self._clock.now() - self._books_written > BOOKS_EVERY:
             self._write_books(record)
+        self._cost.sweep(record)
 
     def _write_books(self, record: LaunchRecord) -> None:
         """Write the ledger. A launch bears that it cannot: whoever asks for costs reconciles."""
@@ -183,7 +192,7 @@ class _CloudStep:
 
         self._books_written = self._clock.now()
         try:
-            self._keeper.write(self._books, record)
+            self._cost.written(self._keeper.write(self._books, record))
         except (BotoCoreError, ClientError, StoreError) as error:
             self._context.log.warning(
                 f"the cost ledger is not up to date: {one_line(str(error))}; munin cost costs "
