@@ -7,7 +7,7 @@ from odins_ravne_assets.home import home
 from odins_ravne_assets.ledgers import known_ledgers
 from odins_ravne_assets.munin.footage_count import FootageCount, count_footage
 from odins_ravne_assets.munin.probing import Prober
-from odins_ravne_assets.odin.run_plan import Keeping, RunPlan
+from odins_ravne_assets.odin.run_plan import WORTH_USD, Keeping, RunPlan
 from odins_ravne_assets.results_here import store_of
 from odins_ravne_assets.which_cameras import S3, shown
 from resources.aws_clients import AwsClients
@@ -24,7 +24,7 @@ from resources.errors import UsageError
 from resources.plan_kept import FOLDER, keep_prediction
 from resources.price_moves import LOOK_BACK_SECONDS, spot_moves
 from resources.price_sources import price_source, shipped_prices
-from resources.prices import PriceBook, Quote, remarks_on_age
+from resources.prices import PriceBook, remarks_on_age
 from resources.profile import Aws, Profile
 from resources.spot_economics import Offer, Overheads
 from resources.spot_policy import Priority, Rules, Submit, UnitState, before_submit
@@ -133,6 +133,9 @@ class _Planning:
             for each in self._estimates(work.other_way())
             if (each.instance_type, each.market) == (likely.instance_type, likely.market)
         ]
+        keeping = self._keeping()
+        items = {*self._aws.compute.instance_types, *((STANDARD, PUT) if keeping else ())}
+        used = [quote for quote in self._book.quotes if quote.item in items]
         return RunPlan(
             made_at=self._now,
             counts=self._counts,
@@ -142,8 +145,8 @@ class _Planning:
             other_way=other_way,
             begins=begins,
             paces=self._paces,
-            keeping=self._keeping() if self._profile.cloud else None,
-            remarks=(*self._book.remarks, *remarks_on_age(self._quotes_used(), self._now)),
+            keeping=keeping,
+            remarks=(*self._book.remarks, *remarks_on_age(used, self._now)),
         )
 
     def _prices(self) -> PriceBook:
@@ -207,21 +210,17 @@ class _Planning:
         cheap = min(own, key=lambda each: (not each.within_bid, each.usd_per_hour))
         return cheap, choice.reason
 
-    def _quotes_used(self) -> list[Quote]:
-        used = {*self._aws.compute.instance_types}
-        if self._profile.cloud:
-            used |= {STANDARD, PUT}
-        return [quote for quote in self._book.quotes if quote.item in used]
-
     def _keeping(self) -> Keeping | None:
-        """What the footage costs on S3; None where no price is known."""
+        """What the footage costs on S3; None where that is next to nothing, or not known."""
+        if self._profile.cloud is None:
+            return None
         known = {quote.item: quote.usd for quote in self._book.quotes}
         if not {STANDARD, PUT} <= known.keys():
             return None
         size = sum(count.bytes for count in self._counts.values())
         here = [c.camera_id for c in self._cameras if not c.footage_url.startswith(S3)]
         files = sum(self._counts[name].media for name in here)
-        return Keeping(
-            upload_usd=float(files * known[PUT] / 1000),
-            usd_per_month=float(known[STANDARD]) * size / GIGABYTE,
-        )
+        per_month = float(known[STANDARD]) * size / GIGABYTE
+        if per_month < WORTH_USD:
+            return None
+        return Keeping(float(files * known[PUT] / 1000), per_month)

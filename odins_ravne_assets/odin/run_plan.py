@@ -120,7 +120,7 @@ def recommendations(plan: RunPlan) -> Iterator[str]:
         )
     yield from _cut(plan)
     yield from _waiting(plan)
-    if plan.keeping and plan.keeping.usd_per_month >= WORTH_USD:
+    if plan.keeping:
         upload = plan.keeping.upload_usd
         copying = f"Copying the footage up costs {money(upload)}, and " if upload else ""
         keeping = f"keeping it on S3 costs {money(plan.keeping.usd_per_month)} a month at first."
