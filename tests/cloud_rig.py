@@ -55,6 +55,7 @@ class Ran:
     log: list[str]
     error: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)  # of the first asset
+    tags: dict[str, str] = field(default_factory=dict)  # of the run
 
     def said(self, text: str) -> bool:
         return any(text in line for line in self.log)
@@ -296,8 +297,10 @@ def run_here(
             raise_on_error=False,
         )
         log = [entry.message for entry in instance.all_logs(result.run_id)]
+        run = instance.get_run_by_id(result.run_id)
+        tags = dict(run.tags) if run else {}
     error, _ = error_of(result)
-    return Ran(result.success, log, error or "", _metadata(result))
+    return Ran(result.success, log, error or "", _metadata(result), tags)
 
 
 def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:

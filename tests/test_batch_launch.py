@@ -108,6 +108,9 @@ def test_a_camera_on_s3_ends_with_the_tables_of_the_same_footage_run_on_this_mac
     assert ran.metadata["compute/attempts"] == 1
     (attempt,) = ran.attempts_told
     assert attempt["queue"] == "spot" and attempt["machine"].startswith("g4dn.xlarge ")
+    assert ran.said("cost so far $0.0"), "while it ran, and at its end"
+    assert float(ran.tags["munin/cost_so_far_usd"]) > 0
+    assert float(ran.tags["munin/cost_left_usd"]) == 0
 
 
 @pytest.mark.parametrize("notice", [True, False])
