@@ -97,20 +97,21 @@ def sightings(
         roll_up: least sum of confidences on a branch.
     """
     names = Names()
-    labelled = classifications.with_row_index("row").join(
-        _meanings(classifications, knowledge, names),
-        on=["label", "scientific_name"],
-        how="left",
-        nulls_equal=True,
-        maintain_order="left",
-    )
+    meanings = _meanings(classifications, knowledge, names)
     sure = pl.col("auto_ok") & pl.col("may_be")
-    branches = _branches(labelled.filter(_IS_ANIMAL & ~sure), knowledge, roll_up, names)
-    rows = labelled.join(branches.lazy(), on="row", how="left", maintain_order="left")
+    every = classifications.with_row_index("row")
+    unsure = every.filter(_IS_ANIMAL & (~pl.col("auto_ok") | (knowledge.listed is not None)))
+    branches = _branches(_with(meanings, unsure).filter(~sure), knowledge, roll_up, names)
+    rows = _with(meanings, every).join(branches.lazy(), on="row", how="left", maintain_order="left")
     return Sightings(rows.select(*KEPT, *_as_counted(sure, names)).collect(), names)
 
 
 _IS_ANIMAL = pl.col("category") == "animal"
+
+
+def _with(meanings: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
+    on = ["label", "scientific_name"]
+    return rows.join(meanings, on=on, how="left", nulls_equal=True, maintain_order="left")
 
 
 def _as_counted(sure: pl.Expr, names: Names) -> list[pl.Expr]:
