@@ -35,9 +35,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt requirements-demo.txt | $(BIN)/python
+$(VENV)/.test: pyproject.toml constraints.txt requirements-demo.txt requirements-checks.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
-	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-demo.txt
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-demo.txt --requirement requirements-checks.txt
 	@for version in $(TENSORRT); do $(BIN)/python -m pip install --quiet --no-deps --upgrade \
 		--target $(VENV)/tensorrt-$${version%%.*} tensorrt-cu13-bindings==$$version || exit 1; done
 	@touch $@ $(VENV)/.installed $(VENV)/.demo $(VENV)/.sandbox

@@ -14,7 +14,7 @@ CAMERAS = dg.DynamicPartitionsDefinition(name="camera")
 
 # Stages 1 to 3 in order: one step launch runs as many of them as are selected, so a machine
 # boots once and crops never travel between machines.
-LAUNCHED_TOGETHER = ("detections", "classifications", "observations")
+LAUNCHED_TOGETHER = ("detections", "classifications", "observations", "exports")
 
 StepResult = dg.MaterializeResult[Any] | dg.AssetCheckResult
 
@@ -69,6 +69,15 @@ def footage(
             code_version="1",
             description="Stage 3. One row per visit of a species: start, end, confidence, frames, "
             "timeline, and whether a person should look.",
+        ),
+        dg.AssetSpec(
+            "exports",
+            deps=["observations"],
+            group_name="hugin",
+            kinds={"csv", "json"},
+            code_version="1",
+            description="The visits for other tools: MegaDetector JSON 1.6 (Timelapse), Camtrap DP "
+            "1.0.2, and a CSV that a reviewer can fill.",
         ),
     ],
 )

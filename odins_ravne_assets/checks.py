@@ -29,5 +29,5 @@ def check_specs(cameras: dg.PartitionsDefinition[str], *assets: str) -> list[dg.
         return [
             dg.AssetCheckSpec(name, asset=asset, description=description, partitions_def=cameras)
             for asset in assets
-            for name, description in CHECKS[asset].items()
+            for name, description in CHECKS.get(asset, {}).items()
         ]

@@ -6,10 +6,10 @@ from odins_ravne_assets.assets import CAMERAS
 
 # job -> the assets it makes. Stage 1 reads the footage first, as it must.
 SELECTIONS = {
-    "camera": ["footage", "detections", "classifications", "observations"],
+    "camera": ["footage", "detections", "classifications", "observations", "exports"],
     "stage1": ["footage", "detections"],
     "stage2": ["classifications"],
-    "stage3": ["observations"],
+    "stage3": ["observations", "exports"],
 }
 DESCRIPTIONS = {
     "camera": "From a camera's footage to its observations.",

@@ -36,6 +36,7 @@ STAGES = {
     "detections": "detecting",
     "classifications": "classifying",
     "observations": "finding visits",
+    "exports": "writing exports",
 }
 # Visits that the table at the end shows; all of them are in the files it names.
 SHOWN = 20

@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from resources.errors import ProfileError
+from resources.project import Exports, Project
 
 ENV_PREFIX = "MUNIN_"
 # Variables of the same prefix that choose a profile instead of a setting in it.
@@ -347,6 +348,8 @@ class Profile(_Section):
     pipeline: Pipeline = Field(Pipeline(), description="The stages.")
     models: Models = Field(Models(), description="Which models look at the footage.")
     output: Output = Field(Output(), description="Where results go.")
+    project: Project = Field(Project(), description="The study: its species, its places.")
+    exports: Exports = Field(Exports(), description="What is told to others.")
     privacy: Privacy = Field(Privacy(), description="What is kept back in what is shared.")
     uploads: Uploads = Field(Uploads(), description="New footage that starts by itself.")
     storage: Storage = Field(Storage(), description="How stored objects age.")
@@ -363,6 +366,8 @@ def _explained(section: BaseModel, depth: int) -> Iterator[str]:
         if isinstance(value, BaseModel):
             yield f"{indent}{key}:  # {about.description}"
             yield from _explained(value, depth + 1)
+        elif isinstance(value, tuple) and any(isinstance(each, BaseModel) for each in value):
+            yield f"{indent}{key}: [{len(value)} rows]  # {about.description}"
         else:
             text = yaml.safe_dump(
                 list(value) if isinstance(value, tuple) else value, default_flow_style=True
@@ -487,6 +492,8 @@ def _explain(error: ValidationError, path: Path, origin: Mapping[str, str]) -> s
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         said = f"unknown key; {hint}known here: {', '.join(known)}"
+    elif first["type"] == "value_error":
+        said = str(first["ctx"]["error"])
     else:
         said = f"{first['input']!r} is not allowed: {first['msg'][0].lower()}{first['msg'][1:]}"
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""

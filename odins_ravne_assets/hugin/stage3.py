@@ -80,7 +80,9 @@ def run_stage3(
     """
     target = results or store
     with ExitStack() as stack:
-        read = Tables(**{name: _table(store, stack, *source) for name, source in SOURCES.items()})
+        read = Tables(
+            **{name: read_table(store, stack, *source) for name, source in SOURCES.items()}
+        )
         knowledge = SpeciesKnowledge(shipped_taxa())
         seen = sightings(read.classifications, knowledge, settings.roll_up)
         compressed = compress(vote(seen, knowledge, settings), knowledge, settings)
@@ -94,10 +96,14 @@ def run_stage3(
     return _result(compressed)
 
 
-def _table(
+def read_table(
     store: ObjectStore, stack: ExitStack, key: str, schema: pl.Schema, stage: str
 ) -> pl.LazyFrame:
-    """A table to scan for as long as `stack` lasts, once it is known to be what it should be."""
+    """A table to scan for as long as `stack` lasts, once it is known to be what it should be.
+
+    Raises:
+        StoreError: it is missing, damaged or of another version; names the stage to run.
+    """
     if not store.exists(key):
         raise StoreError(f"{store.url}: {key} is missing; run {stage} first")
     table = pl.scan_parquet(stack.enter_context(store.reading(key)))

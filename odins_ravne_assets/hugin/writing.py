@@ -8,17 +8,18 @@ import polars as pl
 ROWS_AT_ONCE = 100_000
 
 
-def iso_time(time: str, utc_offset: str) -> pl.Expr:
-    """A column of times as ISO 8601 text in milliseconds; null where there is no time.
+def iso_time(time: str, utc_offset: str, fraction: str = "%.3f") -> pl.Expr:
+    """A column of times as ISO 8601 text; null where there is no time.
 
     The clock is the camera's own, as everywhere. The offset (a column of minutes) is written when
-    it is known ("2026-05-01T02:14:00.000+02:00"); without it the text has no zone.
+    it is known ("2026-05-01T02:14:00.000+02:00"); without it the text has no zone. `fraction` is
+    the format of parts of a second: three digits, or "" for none, which cuts them off.
     """
     minutes = pl.col(utc_offset).cast(pl.Int32)
     sign = pl.when(minutes < 0).then(pl.lit("-")).otherwise(pl.lit("+"))
     digits = (minutes.abs() // 60 * 100 + minutes.abs() % 60).cast(pl.String).str.zfill(4)
     zone = pl.format("{}{}:{}", sign, digits.str.slice(0, 2), digits.str.slice(2))
-    return pl.col(time).dt.strftime("%Y-%m-%dT%H:%M:%S%.3f") + zone.fill_null("")
+    return pl.col(time).dt.strftime("%Y-%m-%dT%H:%M:%S" + fraction) + zone.fill_null("")
 
 
 def seconds(milliseconds: str) -> pl.Expr:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import polars as pl
 
+from odins_ravne_assets.hugin.exports.writing import Exported
 from odins_ravne_assets.hugin.stage3 import Stage3Result
 from odins_ravne_assets.munin import assembly
 from odins_ravne_assets.munin.contact_sheet import contact_sheet
@@ -118,6 +119,16 @@ def observation_facts(result: Stage3Result) -> Facts:
         "visits/dropped_as_too_short": result.visits_too_short,
         "rows/below_min_confidence": result.rows_below_confidence,
         "rows/without_time": result.rows_without_time,
+    }
+
+
+def export_facts(exported: Exported) -> Facts:
+    facts: Facts = {"exports/visits": exported.visits}
+    if exported.camtrap_dp is None:
+        return {"exports/no_camtrap_dp_because": exported.why_no_camtrap_dp or "", **facts}
+    return facts | {
+        "exports/media_left_out_of_camtrap_dp": exported.camtrap_dp.media,
+        "exports/visits_left_out_of_camtrap_dp": exported.camtrap_dp.visits,
     }
 
 

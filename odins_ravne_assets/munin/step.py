@@ -18,6 +18,7 @@ from gpu_kernels.engine_cache import EngineCache, engine_stores
 from gpu_kernels.manifest import load_manifest, model_hash, verify
 from gpu_kernels.tensorrt_build import Batches
 from odins_ravne_assets.cameras import Camera
+from odins_ravne_assets.hugin.exports.writing import MEGADETECTOR_JSON, export_camera
 from odins_ravne_assets.hugin.report_page import make_report_page
 from odins_ravne_assets.hugin.stage3 import OBSERVATIONS, run_stage3
 from odins_ravne_assets.munin import assembly, quality
@@ -29,6 +30,7 @@ from odins_ravne_assets.munin.detector import Detector, LoadedModel
 from odins_ravne_assets.munin.facts import (
     classification_facts,
     detection_facts,
+    export_facts,
     footage_facts,
     observation_facts,
 )
@@ -123,6 +125,7 @@ class Step:
             "detections": self._detections,
             "classifications": self._classifications,
             "observations": self._observations,
+            "exports": self._exports,
         }
         self._verify_models(stages)
         if self.unit:
@@ -411,6 +414,15 @@ class Step:
         ]
         facts = observation_facts(result) | {"results/url": self.output.url}
         return StageResult(facts, findings, self._version(OBSERVATIONS))
+
+    def _exports(self) -> StageResult:
+        self._heard("exports", None, "visits")(0)
+        exported = export_camera(
+            self.output, self.camera.camera_id, self.profile.project, self.profile.exports
+        )
+        if exported.why_no_camtrap_dp:
+            self.reporter.warning(f"no Camtrap DP: {exported.why_no_camtrap_dp}")
+        return StageResult(export_facts(exported), [], self._version(MEGADETECTOR_JSON))
 
     # What all stages share
 

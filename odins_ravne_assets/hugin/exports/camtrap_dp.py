@@ -1,0 +1,373 @@
+"""Camtrap DP 1.0.2: a package of three CSV tables and `datapackage.json`.
+
+Source of the format: https://camtrap-dp.tdwg.org (data, metadata, and the table schemas of 1.0.2).
+
+- A visit is an event: one row of level `event` with the count of individuals (MaxN) and no medium.
+- Every box is a row of level `media`, and belongs to the event of its visit. A box in no visit is
+  `unknown`. A medium without a box is one row `blank`, one that Stage 1 could not look at is
+  `unclassified`.
+- Times are the camera's, in whole seconds, with its offset from UTC or the project's. What has no
+  time cannot be in a package; it is left out and counted.
+- Places are those of the project's deployments, or the median of the positions in the media.
+- File paths are those in the footage, after the camera's id; the files themselves are not public.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from odins_ravne_assets.hugin.exports.camtrap_metadata import datapackage
+from odins_ravne_assets.hugin.exports.deployments import NotExportable, Stay, staying, stays_of
+from odins_ravne_assets.hugin.exports.source import CameraResults
+from odins_ravne_assets.hugin.report import as_json
+from odins_ravne_assets.hugin.writing import iso_time
+from odins_ravne_assets.munin.capture_time import parse_offset
+from resources.project import DEPLOYMENT_REMARKS, Exports, Project
+
+# Of the standard's table schemas: all columns, in their order.
+DEPLOYMENTS = (
+    "deploymentID",
+    "locationID",
+    "locationName",
+    "latitude",
+    "longitude",
+    "coordinateUncertainty",
+    "deploymentStart",
+    "deploymentEnd",
+    "setupBy",
+    "cameraID",
+    "cameraModel",
+    "cameraDelay",
+    "cameraHeight",
+    "cameraDepth",
+    "cameraTilt",
+    "cameraHeading",
+    "detectionDistance",
+    "timestampIssues",
+    "baitUse",
+    "featureType",
+    "habitat",
+    "deploymentGroups",
+    "deploymentTags",
+    "deploymentComments",
+)
+MEDIA = (
+    "mediaID",
+    "deploymentID",
+    "captureMethod",
+    "timestamp",
+    "filePath",
+    "filePublic",
+    "fileName",
+    "fileMediatype",
+    "exifData",
+    "favorite",
+    "mediaComments",
+)
+OBSERVATIONS = (
+    "observationID",
+    "deploymentID",
+    "mediaID",
+    "eventID",
+    "eventStart",
+    "eventEnd",
+    "observationLevel",
+    "observationType",
+    "cameraSetupType",
+    "scientificName",
+    "count",
+    "lifeStage",
+    "sex",
+    "behavior",
+    "individualID",
+    "individualPositionRadius",
+    "individualPositionAngle",
+    "individualSpeed",
+    "bboxX",
+    "bboxY",
+    "bboxWidth",
+    "bboxHeight",
+    "classificationMethod",
+    "classifiedBy",
+    "classificationTimestamp",
+    "classificationProbability",
+    "observationTags",
+    "observationComments",
+)
+TABLES = {"deployments": DEPLOYMENTS, "media": MEDIA, "observations": OBSERVATIONS}
+TYPES = {"animal": "animal", "person": "human", "vehicle": "vehicle"}
+# Of formats whose IANA media type is not the name of the format.
+MEDIATYPES = {
+    "mov": "video/quicktime",
+    "avi": "video/x-msvideo",
+    "mkv": "video/x-matroska",
+    "asf": "video/x-ms-asf",
+    "3gp": "video/3gpp",
+}
+NOT_IN_PATHS = {"..": "%2E%2E", "\n": "%0A", "\r": "%0D"}
+SIDES = {"bboxX": "x", "bboxY": "y", "bboxWidth": "w", "bboxHeight": "h"}
+
+
+class LeftOut(NamedTuple):
+    """What a package could not hold, for it has no time, or lies outside of all deployments."""
+
+    media: int
+    visits: int
+
+
+@dataclass(frozen=True)
+class _Camera:
+    """One camera's part of the package."""
+
+    results: CameraResults
+    stays: list[Stay]
+    media: pl.DataFrame  # MEDIA's columns, and path, content_hash, at, ends_at, offset
+    visits: pl.DataFrame  # of tables.OBSERVATIONS, with deploymentID and offset
+
+
+def write_camtrap_dp(
+    cameras: Iterable[CameraResults], folder: Path, project: Project, exports: Exports
+) -> LeftOut:
+    """Write a package of some cameras into a folder.
+
+    Raises:
+        NotExportable: a camera has no coordinates, or no offset from UTC, or no times.
+    """
+    parts = [_camera(results, project, exports) for results in cameras]
+    deployments = pl.concat(_deployments(part) for part in parts)
+    _refuse_twins(deployments)
+    _complete(deployments.lazy(), DEPLOYMENTS).write_csv(folder / "deployments.csv")
+    media = (_complete(part.media.lazy(), MEDIA) for part in parts)
+    _write_parts(media, folder / "media.csv")
+    rows = (rows for part in parts for rows in _observations(part))
+    _write_parts(rows, folder / "observations.csv")
+    package = datapackage(deployments, [part.visits for part in parts], project)
+    package["created"] = f"{max(part.results.labelled_at for part in parts):%Y-%m-%dT%H:%M:%SZ}"
+    (folder / "datapackage.json").write_bytes(as_json(package))
+    return LeftOut(
+        sum(_usable(part.results).height - part.media.height for part in parts),
+        sum(part.results.observations.height - part.visits.height for part in parts),
+    )
+
+
+def _complete(rows: pl.LazyFrame, columns: tuple[str, ...]) -> pl.DataFrame:
+    """The columns of a table; those that the rows lack are empty."""
+    have = rows.collect_schema().names()
+    none = pl.lit(None, pl.String)
+    return rows.select(
+        pl.col(name) if name in have else none.alias(name) for name in columns
+    ).collect(engine="streaming")
+
+
+def _write_parts(parts: Iterable[pl.DataFrame], path: Path) -> None:
+    with path.open("wb") as file:
+        for number, part in enumerate(parts):
+            part.write_csv(file, include_header=number == 0)
+
+
+def _usable(results: CameraResults) -> pl.DataFrame:
+    return results.media.filter(pl.col("status") == "ok").select("path").collect()
+
+
+def _camera(results: CameraResults, project: Project, exports: Exports) -> _Camera:
+    stays = stays_of(results, project, exports)
+    media = _media(results, stays, project)
+    if media.is_empty():
+        raise NotExportable(
+            f"camera {results.camera_id}: no media with a time within its deployments; see the "
+            "times in tables/media.parquet, and project.deployments"
+        )
+    timed = results.observations.lazy().filter(pl.col("start_at").is_not_null())
+    visits = staying(timed, "start_at", stays).filter(pl.col("deploymentID").is_not_null())
+    offset = _offset(results, project)
+    return _Camera(results, stays, media, visits.with_columns(offset=offset).collect())
+
+
+def _offset(results: CameraResults, project: Project) -> pl.Expr:
+    """Minutes from UTC: what the medium says, or all others of the camera that do, or the project.
+
+    Cameras often write it into stills and not into videos.
+    """
+    others = results.media.select(pl.col("utc_offset_minutes").drop_nulls().unique()).collect()
+    if others.height == 1:
+        stated = others.item()
+    else:
+        stated = parse_offset(project.utc_offset) if project.utc_offset else None
+    return pl.coalesce("utc_offset_minutes", pl.lit(stated, pl.Int16))
+
+
+def _media(results: CameraResults, stays: list[Stay], project: Project) -> pl.DataFrame:
+    timed = results.media.filter((pl.col("status") == "ok") & pl.col("captured_at").is_not_null())
+    lasts = pl.duration(milliseconds=(pl.col("duration_seconds").fill_null(0) * 1000).round())
+    media = (
+        staying(timed, "captured_at", stays)
+        .filter(pl.col("deploymentID").is_not_null())
+        .with_columns(offset=_offset(results, project), ends_at=pl.col("captured_at") + lasts)
+        .with_columns(
+            mediaID=pl.format("{}-{}", "camera_id", pl.col("content_hash").str.slice(0, 16)),
+            timestamp=iso_time("captured_at", "offset", ""),
+            filePath=_file_path(),
+            filePublic=pl.lit("false"),
+            fileName=pl.col("path").str.split("/").list.last(),
+            fileMediatype=pl.col("format").replace_strict(
+                MEDIATYPES, default=pl.format("{}/{}", "kind", "format")
+            ),
+        )
+        .sort("captured_at", "path")
+        .collect()
+    )
+    if unzoned := media["offset"].null_count():
+        raise NotExportable(
+            f"camera {results.camera_id}: {unzoned} media do not say which zone their time is in; "
+            "set project.utc_offset, as +01:00"
+        )
+    return media
+
+
+def _file_path() -> pl.Expr:
+    """Below the camera's id; what the standard's pattern does not allow is percent-encoded."""
+    path = pl.col("path")
+    for forbidden, written in NOT_IN_PATHS.items():
+        path = path.str.replace_all(forbidden, written, literal=True)
+    return pl.format("{}/{}", "camera_id", path)
+
+
+def _deployments(part: _Camera) -> pl.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for stay in part.stays:
+        here = part.media.filter(pl.col("deploymentID") == stay.deployment_id)
+        if here.is_empty():
+            continue  # of another season: nothing of it is in the package
+        rows.append(
+            {
+                "deploymentID": stay.deployment_id,
+                "latitude": stay.latitude,
+                "longitude": stay.longitude,
+                "coordinateUncertainty": stay.uncertainty,
+                "start": stay.start or here["captured_at"].min(),
+                "end": stay.end or here["ends_at"].max(),
+                "offset": here["offset"][0],
+                "cameraID": part.results.camera_id,
+                **{name: stay.remarks.get(name) for name in DEPLOYMENT_REMARKS},
+            }
+        )
+    texts = ("deploymentID", "cameraID", *DEPLOYMENT_REMARKS)
+    schema: dict[str, pl.DataType] = {
+        "start": pl.Datetime("ms"),
+        "end": pl.Datetime("ms"),
+        "offset": pl.Int16(),
+    }
+    schema |= {"coordinateUncertainty": pl.Int64()} | dict.fromkeys(texts, pl.String())
+    return pl.DataFrame(rows, schema_overrides=schema).with_columns(
+        deploymentStart=iso_time("start", "offset", ""),
+        deploymentEnd=iso_time("end", "offset", ""),
+    )
+
+
+def _refuse_twins(deployments: pl.DataFrame) -> None:
+    twins = deployments.filter(pl.col("deploymentID").is_duplicated())
+    if not twins.is_empty():
+        raise NotExportable(
+            f"project.deployments: deploymentID {twins['deploymentID'][0]} is there twice; each "
+            "stay of a camera needs its own"
+        )
+
+
+def _observations(part: _Camera) -> Iterator[pl.DataFrame]:
+    yield _events(part)
+    yield _boxes(part)
+    yield _without_boxes(part)
+
+
+def _events(part: _Camera) -> pl.DataFrame:
+    flags = pl.col("flags").list.join("|")
+    return _as_rows(
+        part,
+        part.visits.lazy().with_columns(
+            observationID="observation_id",
+            eventID="observation_id",
+            eventStart=iso_time("start_at", "offset", ""),
+            eventEnd=iso_time("end_at", "offset", ""),
+            observationLevel=pl.lit("event"),
+            observationType=pl.col("category").replace_strict(TYPES),
+            scientificName="scientific_name",
+            probability="max_confidence",
+            observationTags=pl.when(flags != "").then(flags),
+            observationComments="species",
+        ),
+    )
+
+
+def _boxes(part: _Camera) -> pl.DataFrame:
+    media = part.media.lazy().select("path", "mediaID", "deploymentID", "offset")
+    events = part.visits.lazy().select("observation_id", event_at="deploymentID")
+    in_visit = pl.col("observation_id").is_not_null()
+    same_place = pl.col("event_at") == pl.col("deploymentID")
+    return _as_rows(
+        part,
+        part.results.boxes()
+        .join(media, on="path", how="inner")
+        .join(events, on="observation_id", how="left")
+        .sort("captured_at", "path", "frame_number", "box_number")
+        .with_columns(
+            observationID=pl.format("{}-{}", "camera_id", "detection_id"),
+            eventID=pl.when(same_place).then("observation_id"),
+            eventStart=iso_time("captured_at", "offset", ""),
+            eventEnd=iso_time("captured_at", "offset", ""),
+            observationLevel=pl.lit("media"),
+            observationType=pl.when(in_visit)
+            .then(pl.col("visit_category").replace_strict(TYPES, default=None))
+            .otherwise(pl.lit("unknown")),
+            scientificName="scientific_name",
+            probability=pl.when(in_visit).then("visit_confidence").otherwise("confidence"),
+            observationComments="species",
+            **{name: _fraction(side) for name, side in SIDES.items()},
+        ),
+    )
+
+
+def _fraction(side: str) -> pl.Expr:
+    return pl.col(side).cast(pl.Float64).round(6).clip(0.000001 if side in "wh" else 0, 1)
+
+
+def _without_boxes(part: _Camera) -> pl.DataFrame:
+    """Media in which nothing was found, and those that were not looked at."""
+    empty = (pl.col("status") == "done") & (pl.col("boxes") == 0)
+    media = part.media.lazy().select("path", "mediaID", "deploymentID", "timestamp")
+    return _as_rows(
+        part,
+        part.results.processed.filter(empty | pl.col("status").is_in(["failed", "pending"]))
+        .join(media, on="path", how="inner")
+        .sort("timestamp", "path")
+        .with_columns(
+            observationID=pl.format("{}-whole", "mediaID"),
+            eventStart="timestamp",
+            eventEnd="timestamp",
+            observationLevel=pl.lit("media"),
+            observationType=pl.when(empty).then(pl.lit("blank")).otherwise(pl.lit("unclassified")),
+            observationComments="reason",
+        ),
+    )
+
+
+def _as_rows(part: _Camera, rows: pl.LazyFrame) -> pl.DataFrame:
+    """Rows of OBSERVATIONS; a column that they lack is empty."""
+    models = part.results.models
+    looked = pl.col("observationType") != "unclassified"
+    at = f"{part.results.labelled_at:%Y-%m-%dT%H:%M:%SZ}"
+    by = pl.when(pl.col("observationType").is_in(["animal", "unknown"])).then(
+        pl.lit(models.get("classifier"))
+    )
+    detector = pl.lit(models.get("detector"))
+    rated = "probability" in rows.collect_schema().names()
+    probability = pl.col("probability") if rated else pl.lit(None)
+    made = {
+        "classificationMethod": pl.when(looked).then(pl.lit("machine")),
+        "classifiedBy": pl.when(looked).then(pl.coalesce(by, detector)),
+        "classificationTimestamp": pl.when(looked).then(pl.lit(at)),
+        "classificationProbability": pl.when(looked).then(probability.cast(pl.Float64).round(4)),
+    }
+    return _complete(rows.with_columns(**made), OBSERVATIONS)

@@ -1,0 +1,46 @@
+"""`observations.csv`: the visits for a spreadsheet, which may come back as corrections.
+
+One row per visit, the columns of `tables.OBSERVATIONS` without the timeline; times are ISO 8601
+with the camera's offset, flags are separated by a bar. The last columns are empty, for a reviewer
+to fill: see `hugin.corrections`.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from odins_ravne_assets.hugin.writing import iso_time
+
+TO_FILL = ("confirmed_species", "comment")
+# By these a spreadsheet takes a cell for a formula, which a file's name must not become.
+FORMULA = r"^[=+\-@\t\r]"
+
+
+def write_visits_csv(observations: pl.DataFrame, path: Path) -> None:
+    """Write rows of `tables.OBSERVATIONS`."""
+    observations.select(
+        "observation_id",
+        _text("camera_id"),
+        "category",
+        _text("species"),
+        _text("scientific_name"),
+        "taxon_rank",
+        "count",
+        iso_time("start_at", "utc_offset_minutes", "").alias("start_time"),
+        iso_time("end_at", "utc_offset_minutes", "").alias("end_time"),
+        "duration_seconds",
+        pl.col("max_confidence", "avg_confidence", "vote_share").cast(pl.Float64).round(4),
+        "detection_count",
+        "frame_count",
+        "media_count",
+        _text("source_video").alias("first_medium"),
+        "needs_review",
+        pl.col("flags").list.join("|"),
+        *(pl.lit(None, pl.String).alias(column) for column in TO_FILL),
+    ).write_csv(path)
+
+
+def _text(column: str) -> pl.Expr:
+    """A text that no spreadsheet runs: what begins like a formula gets a quotation mark first."""
+    text = pl.col(column)
+    return pl.when(text.str.contains(FORMULA)).then("'" + text).otherwise(text).alias(column)

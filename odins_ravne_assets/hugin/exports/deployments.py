@@ -1,0 +1,130 @@
+"""Where a camera stood, and when."""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, time
+from typing import Any
+
+import polars as pl
+
+from odins_ravne_assets.hugin.exports.source import CameraResults
+from resources.errors import RavneError
+from resources.project import Deployment, Exports, Project
+
+# Metres of a degree of latitude and of longitude at the equator, where it is longest.
+METRES_OF_DEGREE = (110_574, 111_320)
+# What would tell a place whose coordinates are rounded.
+TELLING = ("locationID", "locationName", "deploymentComments")
+
+
+class NotExportable(RavneError):
+    """A format asks for a fact that is not known. Nothing is made up in its place."""
+
+
+@dataclass(frozen=True)
+class Stay:
+    """A camera at one place.
+
+    Attributes:
+        deployment_id: unique in the project.
+        latitude, longitude: degrees, WGS 84.
+        uncertainty: metres; None: not known.
+        start, end: the camera's clock; None: open.
+        remarks: further columns of Camtrap DP's deployments.
+    """
+
+    deployment_id: str
+    latitude: float
+    longitude: float
+    uncertainty: int | None
+    start: datetime | None
+    end: datetime | None
+    remarks: dict[str, str]
+
+
+def stays_of(camera: CameraResults, project: Project, exports: Exports) -> list[Stay]:
+    """A camera's stays: those of the project's deployments, or one where its media say.
+
+    Coordinates are rounded, and what else tells the place is left out, where one of
+    `exports.coarse_species` was seen. The uncertainty of rounded coordinates is that of Chapman
+    and Wieczorek 2020, Georeferencing Best Practices: the diagonal of one unit of both.
+
+    Raises:
+        NotExportable: nothing says where the camera stood.
+    """
+    rows = [row for row in project.deployments if row.cameraID == camera.camera_id]
+    stays = [_stay(row, number, len(rows)) for number, row in enumerate(rows, start=1)]
+    stays = stays or [_where_media_say(camera)]
+    if not _is_sensitive(camera, exports.coarse_species):
+        return stays
+    return [_rounded(stay, exports.coarse_decimals) for stay in stays]
+
+
+def _stay(row: Deployment, number: int, of: int) -> Stay:
+    default = row.cameraID if of == 1 else f"{row.cameraID}-{number}"
+    return Stay(
+        row.deploymentID or default,
+        row.latitude,
+        row.longitude,
+        row.coordinateUncertainty,
+        _wall_clock(row.deploymentStart, time.min),
+        _wall_clock(row.deploymentEnd, time(23, 59, 59)),
+        dict(row.remarks),
+    )
+
+
+def _wall_clock(text: str | None, when_only_a_day: time) -> datetime | None:
+    if not text:
+        return None
+    moment = datetime.fromisoformat(text).replace(tzinfo=None)
+    return datetime.combine(moment, when_only_a_day) if len(text) == len("2026-05-01") else moment
+
+
+def _where_media_say(camera: CameraResults) -> Stay:
+    known = pl.col("latitude").is_not_null() & pl.col("longitude").is_not_null()
+    nowhere = (pl.col("latitude") == 0) & (pl.col("longitude") == 0)
+    latitude, longitude = (
+        camera.media.filter((pl.col("status") == "ok") & known & ~nowhere)
+        .select(pl.col("latitude").median(), pl.col("longitude").median())
+        .collect()
+        .row(0)
+    )
+    if latitude is None:
+        raise NotExportable(
+            f"camera {camera.camera_id}: no coordinates, in its media or in project.deployments; "
+            "name a CSV of deployments there, with cameraID, latitude and longitude"
+        )
+    return Stay(camera.camera_id, round(latitude, 6), round(longitude, 6), None, None, None, {})
+
+
+def _is_sensitive(camera: CameraResults, coarse: tuple[str, ...]) -> bool:
+    names: list[Any] = list(coarse)
+    any_rank = (
+        pl.col(rank).is_in(names)
+        for rank in ("scientific_name", "genus", "family", "order", "class")
+    )
+    return bool(camera.observations.select(pl.any_horizontal(*any_rank).any()).item())
+
+
+def _rounded(stay: Stay, decimals: int) -> Stay:
+    diagonal = math.hypot(*METRES_OF_DEGREE) / 10**decimals
+    return Stay(
+        stay.deployment_id,
+        round(stay.latitude, decimals),
+        round(stay.longitude, decimals),
+        max(stay.uncertainty or 1, math.ceil(diagonal)),
+        stay.start,
+        stay.end,
+        {name: text for name, text in stay.remarks.items() if name not in TELLING},
+    )
+
+
+def staying(rows: pl.LazyFrame, column: str, stays: list[Stay]) -> pl.LazyFrame:
+    """Rows with `deploymentID`, by the time in a column; null where no stay holds."""
+    held = pl.lit(None, pl.String)
+    for stay in reversed(stays):
+        begun = pl.lit(True) if stay.start is None else pl.col(column) >= stay.start
+        not_over = pl.lit(True) if stay.end is None else pl.col(column) <= stay.end
+        here = begun & not_over & pl.col(column).is_not_null()
+        held = pl.when(here).then(pl.lit(stay.deployment_id)).otherwise(held)
+    return rows.with_columns(deploymentID=held)

@@ -1,0 +1,187 @@
+"""The MegaDetector batch output format, version 1.6, as Timelapse and MegaDetector's tools read it.
+
+Source of the format: https://lila.science/megadetector-output-format and the validator in
+`megadetector.postprocessing.validate_batch_results`.
+
+- One entry per media file. One that has the content of another has the other's boxes; one that
+  Stage 1 has not come to yet is left out.
+- Every box of Stage 1 is there, by falling confidence, which is the detector's; its box is x, y,
+  w, h, top left corner and size, as fractions of the upright picture. A box in a visit of a named
+  animal has that name as its one classification.
+- The categories of boxes are MegaDetector's: 1 animal, 2 person, 3 vehicle.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import polars as pl
+
+from odins_ravne_assets.hugin.exports.source import CameraResults
+from odins_ravne_assets.hugin.sightings import UNKNOWN_ANIMAL
+
+FORMAT_VERSION = "1.6"
+CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle"}
+CATEGORY_IDS = {name: number for number, name in CATEGORIES.items()}
+# The format's own words.
+PICTURE_FAILED = "image access failure"
+VIDEO_FAILED = "Failure processing video: "
+# By these endings its readers take a file for a video, whatever is in it.
+VIDEO_ENDINGS = (".mp4", ".avi", ".mpeg", ".mpg", ".mov", ".mkv", ".flv")
+SMALLEST_SIDE = 0.0001  # of a box, as it is written
+MEDIA_AT_ONCE = 5_000
+
+Json = dict[str, Any]
+
+
+def write_megadetector_json(cameras: Iterable[CameraResults], path: Path, folders: bool) -> None:
+    """Write one file for some cameras; memory holds a part of one camera's media at a time.
+
+    Args:
+        cameras: at least one; their models are told by the first.
+        path: the file.
+        folders: put each camera's media in a folder of its id, as a project of many needs.
+    """
+    cameras = list(cameras)
+    species = _species(cameras)
+    ids = {name: str(number) for number, name in enumerate(species)}
+    head = {
+        "info": _info(cameras[0]),
+        "detection_categories": CATEGORIES,
+        "classification_categories": {number: name for name, number in ids.items()},
+        "classification_category_descriptions": {
+            ids[name]: description for name, description in species.items()
+        },
+    }
+    with path.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(head, ensure_ascii=False, indent=1).removesuffix("\n}"))
+        file.write(',\n "images": [')
+        before = "\n"
+        for camera in cameras:
+            prefix = f"{camera.camera_id}/" if folders else ""
+            for image in _images(camera, prefix, ids):
+                file.write(before + json.dumps(image, ensure_ascii=False, allow_nan=False))
+                before = ",\n"
+        file.write("\n ]\n}\n")
+
+
+def _info(camera: CameraResults) -> Json:
+    at = f"{camera.labelled_at:%Y-%m-%d %H:%M:%S}"
+    info = {"format_version": FORMAT_VERSION, "detection_completion_time": at}
+    if "detector" in camera.models:
+        info["detector"] = camera.models["detector"]
+    if "classifier" in camera.models:
+        info |= {"classifier": camera.models["classifier"], "classification_completion_time": at}
+    return info
+
+
+def _species(cameras: list[CameraResults]) -> dict[str, str]:
+    """Each animal that was named, and its ranks as SpeciesNet writes them, without its uuid."""
+    named = pl.concat(
+        camera.observations.filter(
+            (pl.col("category") == "animal") & (pl.col("species") != UNKNOWN_ANIMAL)
+        ).select("species", "scientific_name", "taxon_rank", "class", "order", "family", "genus")
+        for camera in cameras
+    )
+    rows = named.unique("species", keep="any").sort("species").iter_rows(named=True)
+    return {row["species"]: _description(row) for row in rows}
+
+
+def _description(row: Json) -> str:
+    latin = row["scientific_name"] or ""
+    epithet = " ".join(latin.split()[1:]) if row["taxon_rank"] in ("species", "subspecies") else ""
+    ranks = [row["class"], row["order"], row["family"], row["genus"], epithet]
+    fields = ["", *((rank or "").lower() for rank in ranks), row["species"]]
+    return ";".join(field.replace(";", ",") for field in fields)
+
+
+def _images(camera: CameraResults, prefix: str, ids: dict[str, str]) -> Iterator[Json]:
+    media = (
+        camera.processed.filter(pl.col("kind").is_not_null() & (pl.col("status") != "pending"))
+        .select("path", "content_hash", "kind", "status", "reason")
+        .join(camera.media.select("path", "fps"), on="path", how="left")
+        .sort("path")
+        .collect(engine="streaming")
+    )
+    # A duplicate has the fate of the medium whose content it has.
+    fates = camera.processed.filter(pl.col("status") != "duplicate").select(
+        "content_hash", fate="status", why="reason"
+    )
+    media = media.join(fates.collect(), on="content_hash", how="left", maintain_order="left")
+    for part in media.iter_slices(MEDIA_AT_ONCE):
+        frames, boxes = _of_part(camera, part, ids)
+        for row in part.iter_rows(named=True):
+            content = row["content_hash"]
+            yield _image(row, prefix, frames.get(content, []), boxes.get(content, []))
+
+
+def _of_part(
+    camera: CameraResults, part: pl.DataFrame, ids: dict[str, str]
+) -> tuple[dict[str, list[Json]], dict[str, list[Json]]]:
+    """Frames and boxes of some media, by content."""
+    wanted = part.lazy().select("content_hash").unique()
+    frames = (
+        camera.frames.join(wanted, on="content_hash", how="semi")
+        .sort("frame_number")
+        .select("content_hash", "frame_number", "time_offset_ms")
+        .collect()
+    )
+    named = pl.col("species").replace_strict(ids, default=None, return_dtype=pl.String)
+    boxes = (
+        camera.boxes()
+        .join(wanted, on="content_hash", how="semi")
+        .sort("confidence", "frame_number", "box_number", descending=[True, False, False])
+        .with_columns(species_id=pl.when(pl.col("visit_category") == "animal").then(named))
+        .collect()
+    )
+    return _grouped(frames), _grouped(boxes)
+
+
+def _grouped(rows: pl.DataFrame) -> dict[str, list[Json]]:
+    found: dict[str, list[Json]] = {}
+    for row in rows.iter_rows(named=True):
+        found.setdefault(row["content_hash"], []).append(row)
+    return found
+
+
+def _image(row: Json, prefix: str, frames: list[Json], boxes: list[Json]) -> Json:
+    name = row["path"]
+    video = row["kind"] == "video" or PurePosixPath(name).suffix.lower() in VIDEO_ENDINGS
+    image: Json = {"file": prefix + name}
+    if video:
+        image["frame_rate"] = _frame_rate(row["fps"], frames)
+        image["frames_processed"] = [frame["frame_number"] for frame in frames]
+    if row["fate"] != "done":
+        why = row["why"] or row["reason"] or "unknown"
+        return image | {
+            "failure": VIDEO_FAILED + why if video else PICTURE_FAILED,
+            "detections": None,
+        }
+    image["detections"] = [_detection(box, video) for box in boxes]
+    return image
+
+
+def _frame_rate(fps: float | None, frames: list[Json]) -> float:
+    """Frames per second: what the container says, or the frames' own times; 1 if neither does."""
+    if fps and fps > 0:
+        return round(float(fps), 3)
+    last = frames[-1] if frames else None
+    if last and last["time_offset_ms"] > 0 and last["frame_number"] > 0:
+        return float(round(last["frame_number"] * 1000 / last["time_offset_ms"], 3))
+    return 1.0
+
+
+def _detection(box: Json, video: bool) -> Json:
+    x, y, w, h = (round(float(box[side]), 4) for side in "xywh")
+    detection: Json = {
+        "category": CATEGORY_IDS[box["visit_category"] or box["category"]],
+        "conf": round(float(box["confidence"]), 3),
+        "bbox": [x, y, max(w, SMALLEST_SIDE), max(h, SMALLEST_SIDE)],
+    }
+    if video:
+        detection["frame_number"] = box["frame_number"]
+    if box["species_id"] is not None:
+        confidence = round(float(box["visit_confidence"]), 3)
+        detection["classifications"] = [[box["species_id"], confidence]]
+    return detection

@@ -1,0 +1,119 @@
+"""What exports are made of: a camera's tables and visits, as far as they may be told."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import polars as pl
+
+from odins_ravne_assets.hugin.stage3 import OBSERVATIONS, SOURCES, read_table
+from odins_ravne_assets.munin import assembly, tables
+from resources.object_store import ObjectStore
+
+PERSON = "person"
+
+
+@dataclass(frozen=True)
+class CameraResults:
+    """A camera's tables, and what they were made with.
+
+    Attributes:
+        camera_id: of the camera.
+        media, processed, frames, detections: of `munin.tables`.
+        observations: rows of `tables.OBSERVATIONS`.
+        models: the role of each model ("detector") and its name and hash.
+        labelled_at: when its labels were written, UTC, whole seconds.
+    """
+
+    camera_id: str
+    media: pl.LazyFrame
+    processed: pl.LazyFrame
+    frames: pl.LazyFrame
+    detections: pl.LazyFrame
+    observations: pl.DataFrame
+    models: Mapping[str, str]
+    labelled_at: datetime
+
+    def boxes(self) -> pl.LazyFrame:
+        """Rows of `tables.DETECTIONS` with the visit that each is in: observation_id, species,
+        scientific_name, visit_category, visit_confidence; null for a box that is in none."""
+        members = (
+            self.observations.lazy()
+            .select(
+                "observation_id",
+                "species",
+                "scientific_name",
+                "detection_timeline",
+                visit_category="category",
+            )
+            .explode("detection_timeline")
+            .unnest("detection_timeline")
+            .select(
+                "path",
+                "frame_number",
+                "box_number",
+                "observation_id",
+                "species",
+                "scientific_name",
+                "visit_category",
+                visit_confidence="confidence",
+            )
+        )
+        return self.detections.join(members, on=["path", "frame_number", "box_number"], how="left")
+
+    def without_people(self) -> "CameraResults":
+        """The same without visits of people and without every medium that may show one."""
+        shown = (
+            self.boxes()
+            .filter((pl.col("category") == PERSON) | (pl.col("visit_category") == PERSON))
+            .select("content_hash")
+            .unique()
+        )
+        gone = self.media.join(shown, on="content_hash", how="semi").select("path").collect()
+        hidden = gone.lazy()
+        first_is_shown = ~pl.col("source_video").is_in(gone["path"].implode())
+        return replace(
+            self,
+            media=self.media.join(hidden, on="path", how="anti"),
+            processed=self.processed.join(hidden, on="path", how="anti"),
+            frames=self.frames.join(hidden, on="path", how="anti"),
+            detections=self.detections.join(hidden, on="path", how="anti"),
+            observations=self.observations.filter(pl.col("category") != PERSON).with_columns(
+                source_video=pl.when(first_is_shown).then("source_video")
+            ),
+        )
+
+
+@contextmanager
+def camera_results(store: ObjectStore, camera_id: str) -> Iterator[CameraResults]:
+    """What a camera's output holds, for as long as the context lasts.
+
+    Raises:
+        StoreError: a table is missing, damaged or of another version; names the stage to run.
+    """
+    with ExitStack() as stack:
+        read = {
+            name: read_table(store, stack, *SOURCES[name])
+            for name in ("media", "processed", "frames", "detections")
+        }
+        observations = read_table(
+            store, stack, OBSERVATIONS, tables.OBSERVATIONS, "Stage 3 (observations)"
+        ).collect()
+        models = {
+            **assembly.origin_of(store, assembly.DETECTIONS).models,
+            **assembly.origin_of(store, assembly.CLASSIFICATIONS).models,
+        }
+        yield CameraResults(
+            camera_id=camera_id,
+            observations=observations,
+            models=models,
+            labelled_at=_written_at(store, assembly.CLASSIFICATIONS),
+            **read,
+        )
+
+
+def _written_at(store: ObjectStore, key: str) -> datetime:
+    folder = key.rpartition("/")[0]
+    written = next(found.modified_ns for found in store.list(folder) if found.key == key)
+    return datetime.fromtimestamp(written // 10**9, UTC)
