@@ -44,6 +44,10 @@ COPY gpu_kernels gpu_kernels
 COPY profiles profiles
 RUN pip install --no-cache-dir --no-deps . && rm -rf /build/*
 
+# The engines of the shipped models and the kernels, for g4dn, g5 and g6: no GPU is needed to build
+# them, and a spot machine's first batch does not wait for a compiler.
+RUN python -m gpu_kernels.ahead_of_time --arch sm_75,sm_86,sm_89
+
 # Matplotlib looks for fonts once; each job would do it again.
 ENV MPLCONFIGDIR=/opt/matplotlib
 RUN python -c "import matplotlib.font_manager" && chmod --recursive a+rwX /opt/matplotlib

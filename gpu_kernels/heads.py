@@ -55,7 +55,9 @@ class RankedLabel(NamedTuple):
     is_animal: bool
 
 
-class _Candidates(NamedTuple):
+class Candidates(NamedTuple):
+    """What reached the threshold in one picture, in the order of the network's rows."""
+
     corners: Floats  # [K, 4] x0, y0, x1, y1 in input pixels
     confidence: Floats
     class_index: NDArray[np.int64]
@@ -85,7 +87,7 @@ def decode(
     boxes = []
     for number, (height, width) in enumerate(sizes):
         found = candidates_of([output[number] for output in outputs], manifest, threshold)
-        boxes.append(_boxes(found, manifest, height, width))
+        boxes.append(boxes_from(found, manifest, height, width))
     return boxes
 
 
@@ -101,7 +103,7 @@ def _check_shapes(outputs: Sequence[NDArray[Any]], manifest: ModelManifest, coun
     }
     expected = wanted[head.decoding]
     if isinstance(head, SsdOutput):
-        anchors = len(_anchors(manifest.beside(head.anchors)))
+        anchors = len(anchors_of(manifest))
         expected = [tuple(anchors if size == "A" else size for size in s) for s in expected]
     if len(shapes) < len(expected) or not all(
         len(have) == len(want)
@@ -116,7 +118,7 @@ def _check_shapes(outputs: Sequence[NDArray[Any]], manifest: ModelManifest, coun
 
 def _yolo_objectness(
     outputs: Sequence[NDArray[Any]], manifest: ModelManifest, threshold: float
-) -> _Candidates:
+) -> Candidates:
     rows = outputs[0]
     # No class's product can exceed the objectness, which most rows fail at once.
     rows = rows[rows[:, 4] >= threshold].astype(np.float32)
@@ -125,36 +127,34 @@ def _yolo_objectness(
 
 def _yolo_anchor_free(
     outputs: Sequence[NDArray[Any]], manifest: ModelManifest, threshold: float
-) -> _Candidates:
+) -> Candidates:
     rows = outputs[0].T.astype(np.float32)
     return _best_class(rows[:, :4], rows[:, 4:], threshold)
 
 
-def _best_class(centres: Floats, scores: Floats, threshold: float) -> _Candidates:
+def _best_class(centres: Floats, scores: Floats, threshold: float) -> Candidates:
     if not len(scores):
         return _none()
     best = np.nan_to_num(scores, nan=-1.0).argmax(axis=1)
     confidence = scores[np.arange(len(scores)), best]
     keep = confidence >= threshold
-    return _Candidates(_corners(centres[keep]), confidence[keep], best[keep])
+    return Candidates(_corners(centres[keep]), confidence[keep], best[keep])
 
 
 def _rtdetr(
     outputs: Sequence[NDArray[Any]], manifest: ModelManifest, threshold: float
-) -> _Candidates:
+) -> Candidates:
     centres, scores = (output.astype(np.float32) for output in outputs[:2])
     query, class_index = np.nonzero(scores >= threshold)
     size = np.array([manifest.input.width, manifest.input.height] * 2, dtype=np.float32)
-    return _Candidates(_corners(centres[query] * size), scores[query, class_index], class_index)
+    return Candidates(_corners(centres[query] * size), scores[query, class_index], class_index)
 
 
-def _ssd(outputs: Sequence[NDArray[Any]], manifest: ModelManifest, threshold: float) -> _Candidates:
-    head = manifest.detector_output
-    assert isinstance(head, SsdOutput)
+def _ssd(outputs: Sequence[NDArray[Any]], manifest: ModelManifest, threshold: float) -> Candidates:
     offsets, logits = (output.astype(np.float32) for output in outputs[:2])
     scores = _sigmoid(logits)
     anchor, class_index = np.nonzero(scores >= threshold)
-    y0, x0, y1, x1 = _anchors(manifest.beside(head.anchors))[anchor].T
+    y0, x0, y1, x1 = anchors_of(manifest)[anchor].T
     ty, tx, th, tw = offsets[anchor].T
     high, wide = y1 - y0, x1 - x0
     centres = np.stack(
@@ -167,7 +167,7 @@ def _ssd(outputs: Sequence[NDArray[Any]], manifest: ModelManifest, threshold: fl
         axis=1,
     )
     size = np.array([manifest.input.width, manifest.input.height] * 2, dtype=np.float32)
-    return _Candidates(_corners(centres * size), scores[anchor, class_index], class_index)
+    return Candidates(_corners(centres * size), scores[anchor, class_index], class_index)
 
 
 def _sigmoid(logits: Floats) -> Floats:
@@ -175,12 +175,23 @@ def _sigmoid(logits: Floats) -> Floats:
     return np.asarray(0.5 + 0.5 * np.tanh(logits / 2), dtype=np.float32)
 
 
-_DECODINGS: dict[str, Callable[[Sequence[NDArray[Any]], ModelManifest, float], _Candidates]] = {
+_DECODINGS: dict[str, Callable[[Sequence[NDArray[Any]], ModelManifest, float], Candidates]] = {
     "yolo-objectness": _yolo_objectness,
     "yolo-anchor-free": _yolo_anchor_free,
     "rtdetr": _rtdetr,
     "ssd": _ssd,
 }
+
+
+def anchors_of(manifest: ModelManifest) -> Floats:
+    """The anchors of a detector of decoding ssd, [A, 4] y0, x0, y1, x1 normalised.
+
+    Raises:
+        ModelError: they cannot be read.
+    """
+    head = manifest.detector_output
+    assert isinstance(head, SsdOutput)
+    return _anchors(manifest.beside(head.anchors))
 
 
 @lru_cache(maxsize=8)
@@ -194,8 +205,8 @@ def _anchors(path: Path) -> Floats:
     return np.asarray(anchors, dtype=np.float32)
 
 
-def _none() -> _Candidates:
-    return _Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
+def _none() -> Candidates:
+    return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
 
 
 def _corners(centres: Floats) -> Floats:
@@ -204,7 +215,9 @@ def _corners(centres: Floats) -> Floats:
     return np.concatenate([centres[:, :2] - half, centres[:, :2] + half], axis=1)
 
 
-def _boxes(found: _Candidates, manifest: ModelManifest, height: int, width: int) -> Boxes:
+def boxes_from(found: Candidates, manifest: ModelManifest, height: int, width: int) -> Boxes:
+    """The boxes of a picture of `height` x `width` pixels: without those that have no area, the
+    strongest of those that overlap, and no more than can be compared in time."""
     head = manifest.detector_output
     xywh = to_picture(found.corners, height, width, manifest.input)
     finite = np.isfinite(found.corners).all(axis=1) & np.isfinite(found.confidence)

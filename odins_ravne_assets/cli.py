@@ -470,6 +470,45 @@ def verify_models(
         out.print(f"{manifest.name}: whole")
 
 
+@models_app.command("engines")
+def build_engines(
+    context: typer.Context,
+    arch: Annotated[
+        str, typer.Option(help="GPUs: sm_75 is g4dn, sm_86 is g5, sm_89 is g6.")
+    ] = "sm_75,sm_86,sm_89",
+    to: Annotated[
+        str | None,
+        typer.Option(help="A folder or s3:// URL. Default: the profile's models.engines."),
+    ] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Models or manifests. Default: the profile's.")
+    ] = None,
+) -> None:
+    """Build the GPU engines of models ahead of time; no GPU is needed for it.
+
+    What is there already is not built again.
+    """
+    from gpu_kernels.ahead_of_time import architectures, build_ahead
+    from gpu_kernels.tensorrt_api import find_tensorrt
+    from gpu_kernels.tensorrt_build import Batches
+    from resources.object_store import open_store
+
+    profile = load_profile(context.obj.name)
+    models = profile.models
+    if not (kept := to or models.engines):
+        raise UsageError("where to? name a place: --to s3://bucket/engines, or set models.engines")
+    archs = architectures(arch, find_tensorrt())
+    own = [models.detector, models.category_detector, models.classifier]
+    batches = Batches.around(profile.pipeline.stage1.batch_size)
+    clients = None
+    if profile.cloud:
+        from resources.aws_clients import AwsClients
+
+        clients = AwsClients(profile.cloud.aws)
+    store = open_store(kept, clients)
+    build_ahead(names or [name for name in own if name], archs, batches, store, say)
+
+
 def main() -> None:
     """The entry point: errors in one line, exit codes as the top of this file says."""
     if isinstance(sys.stdout, TextIOWrapper):

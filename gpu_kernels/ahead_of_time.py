@@ -1,0 +1,88 @@
+"""Engines and kernels made before any GPU is there: `python -m gpu_kernels.ahead_of_time`.
+
+Made into the package, where a worker looks for them first; the worker's image runs this when it is
+built. TensorRT-RTX builds for each architecture that is named, on any machine. Into another store
+`munin models engines` builds the same.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from gpu_kernels.cubins import compile_cubins
+from gpu_kernels.engine_cache import SHIPPED_ENGINES, EngineCache
+from gpu_kernels.manifest import load_manifest, shipped_models, verify
+from gpu_kernels.tensorrt_api import TensorRt, find_tensorrt
+from gpu_kernels.tensorrt_build import Batches, build_engine, engine_key
+from resources.errors import EngineError, RavneError
+from resources.object_store import LocalStore, ObjectStore
+
+# The GPUs of g4dn, g5 and g6.
+FLEET = ("sm_75", "sm_86", "sm_89")
+
+
+def architectures(text: str, trt: TensorRt) -> list[str]:
+    """The architectures of an option, as sm_75,sm_86.
+
+    Raises:
+        EngineError: one is not known to TensorRT, or this kind of TensorRT cannot build for it.
+    """
+    if not trt.rtx:
+        raise EngineError(
+            f"{trt.version} builds only for the GPU it runs on, when a run first needs it; "
+            "install TensorRT-RTX (pip install 'odins-ravne[gpu]') to build for others"
+        )
+    archs = [each.strip() for each in text.split(",")]
+    for arch in archs:
+        trt.compute_capability(arch)
+    return archs
+
+
+def build_ahead(
+    models: Sequence[str],
+    archs: Sequence[str],
+    batches: Batches,
+    store: ObjectStore,
+    on_step: Callable[[str], None],
+) -> None:
+    """Build the engines that a store does not have yet.
+
+    Args:
+        models: names of shipped ones, or manifests.
+        on_step: told each engine, and what became of it.
+
+    Raises:
+        EngineError, ModelError: one cannot be built.
+        StoreError: the store cannot be read.
+    """
+    trt = find_tensorrt()
+    cache = EngineCache([store], on_step)
+    for name in models:
+        manifest = load_manifest(name)
+        verify(manifest)
+        for arch in archs:
+            key = engine_key(manifest, trt, arch, batches)
+            if cache.get(key) is not None:
+                on_step(f"{manifest.name} for {arch}: is there")
+                continue
+            plan = build_engine(manifest, trt, arch, batches).plan
+            cache.put(key, plan)
+            on_step(f"{manifest.name} for {arch}: built, {len(plan) / 1e6:.1f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--arch", default=",".join(FLEET), help="GPUs, as sm_75,sm_86")
+    arguments = parser.parse_args()
+    try:
+        archs = architectures(arguments.arch, find_tensorrt())
+        build_ahead(shipped_models(), archs, Batches(), LocalStore(SHIPPED_ENGINES), print)
+        for arch in archs:
+            (cubin,) = compile_cubins(arch)
+            print(f"kernels for {arch}: {cubin.name}")
+    except RavneError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

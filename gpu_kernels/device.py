@@ -1,0 +1,247 @@
+"""Pictures on a device, and what the kernels do with them: the GPU's form of `preprocess`.
+
+The device is a GPU, `cuda:0`; or `cpu`, on which the very same code is tested. Pictures lie in one
+buffer, as the decoder left them: NV12 of the video decoder, BGR of stills. They are not turned
+upright in memory; the kernels do that as they read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from gpu_kernels import kernels
+from gpu_kernels.cubins import load_cubins
+from gpu_kernels.heads import Boxes, Candidates, anchors_of, boxes_from
+from gpu_kernels.manifest import InputSpec, ModelManifest, SsdOutput, YoloOutput
+from gpu_kernels.preprocess import placement
+
+# Candidates that are brought back from the device for a picture; more are decoded on the CPU.
+MOST_FOUND = 1024
+# Decodings that a kernel knows.
+ON_DEVICE = {"yolo-objectness", "ssd"}
+
+# left, top, right, bottom in pixels of the upright picture, as `preprocess.pixels` gives them.
+Pixels = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Colour:
+    """How YCbCr becomes RGB: luma's zero and scale, and the weights of the differences."""
+
+    zero: float
+    scale: float
+    red_cr: float
+    green_cb: float
+    green_cr: float
+    blue_cb: float
+
+    @classmethod
+    def of(cls, red: float, blue: float, full_range: bool) -> "Colour":
+        """Args:
+        red, blue: weights in luma, Kr and Kb of ITU-R BT.601 (0.299, 0.114) or BT.709
+            (0.2126, 0.0722).
+        full_range: luma of 0 to 255, not 16 to 235.
+        """
+        green = 1 - red - blue
+        luma, chroma = (1.0, 1.0) if full_range else (255 / 219, 255 / 224)
+        cr, cb = 2 * (1 - red) * chroma, 2 * (1 - blue) * chroma
+        zero = 0.0 if full_range else 16.0
+        return cls(zero, luma, cr, -cb * blue / green, -cr * red / green, cb)
+
+
+BT601 = Colour.of(0.299, 0.114, full_range=False)
+
+
+@dataclass(frozen=True)
+class DevicePicture:
+    """A picture in a device's buffer. Height and width are of the upright picture, in pixels."""
+
+    height: int
+    width: int
+    start: int  # bytes into the buffer: the picture, or its luma
+    pitch: int  # bytes from row to row
+    turns: int = 0  # quarter turns, counterclockwise, that make it upright
+    chroma: int | None = None  # where the chroma of NV12 begins; None: BGR
+    chroma_pitch: int = 0
+    colour: Colour = BT601
+
+    @property
+    def whole(self) -> Pixels:
+        return 0, 0, self.width, self.height
+
+
+@cache
+def ready(device: str) -> None:
+    """Have the kernels at hand: those compiled ahead of time, else compiled now and cached."""
+    wp.config.quiet = True
+    wp.init()
+    load_cubins(wp.get_device(device))
+
+
+def _items(
+    regions: Sequence[tuple[DevicePicture, Pixels]], places: Sequence[tuple[int, int, int, int]]
+) -> NDArray[Any]:
+    """Rows for `kernels.Item`; places are top, left, height and width in what is made."""
+    row: Any = kernels.Item
+    items: NDArray[Any] = np.zeros(len(regions), row.numpy_dtype())
+    for item, (picture, (left, top, right, bottom)), place in zip(
+        items, regions, places, strict=True
+    ):
+        item["luma"], item["pitch"] = picture.start, picture.pitch
+        item["form"] = kernels.BGR if picture.chroma is None else kernels.NV12
+        item["chroma"], item["chroma_pitch"] = picture.chroma or 0, picture.chroma_pitch
+        item["turns"] = picture.turns
+        item["height"], item["width"] = picture.height, picture.width
+        item["top"], item["left"], item["high"], item["wide"] = (
+            top,
+            left,
+            bottom - top,
+            right - left,
+        )
+        item["to_top"], item["to_left"], item["to_high"], item["to_wide"] = place
+        for name in ("zero", "scale", "red_cr", "green_cb", "green_cr", "blue_cb"):
+            item[name] = getattr(picture.colour, name)
+    return items
+
+
+def fit_into(
+    images: Any,
+    buffer: Any,
+    regions: Sequence[tuple[DevicePicture, Pixels]],
+    spec: InputSpec,
+    stream: Any = None,
+) -> None:
+    """Regions of pictures of any sizes into a model's input, in one launch.
+
+    Args:
+        images: Warp array [N or more, 3, H, W], float16 or float32: the first N are written.
+        buffer: Warp array of bytes that holds the pictures, on the same device.
+        regions: N pictures, with the pixels of each that are shown; `picture.whole` for all.
+        spec: the model's input.
+        stream: what to launch on; the device's own when not given.
+    """
+    device = images.device
+    ready(str(device))
+    places = []
+    for _, (left, top, right, bottom) in regions:
+        place = placement(bottom - top, right - left, spec)
+        places.append((place.y, place.x, place.height, place.width))
+    multiply, add = wp.vec3(*spec.multiply), wp.vec3(*spec.add)
+    with wp.ScopedStream(stream):
+        items = wp.array(_items(regions, places), dtype=kernels.Item, device=device)
+        wp.launch(
+            kernels.fit_regions,
+            dim=(len(regions), spec.height, spec.width),
+            inputs=[buffer, items, multiply, add, float(spec.pad or 0)],
+            outputs=[images],
+            device=device,
+        )
+
+
+def cut_out(
+    buffer: Any,
+    regions: Sequence[tuple[DevicePicture, Pixels]],
+    sizes: Sequence[tuple[int, int]],
+) -> list[NDArray[np.uint8]]:
+    """Regions as pictures on the host: uint8 BGR [height, width, 3] of the sizes asked for."""
+    if not regions:
+        return []
+    device = buffer.device
+    ready(str(device))
+    places = [(0, 0, height, width) for height, width in sizes]
+    items = wp.array(_items(regions, places), dtype=kernels.Item, device=device)
+    ends = np.cumsum([height * width * 3 for height, width in sizes])
+    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+    crops = wp.empty(int(ends[-1]), dtype=wp.uint8, device=device)
+    wp.launch(
+        kernels.cut_regions,
+        dim=(len(regions), max(h for h, _ in sizes), max(w for _, w in sizes)),
+        inputs=[buffer, items, wp.array(starts, dtype=wp.int64, device=device)],
+        outputs=[crops],
+        device=device,
+    )
+    packed = crops.numpy()
+    return [
+        packed[start : start + height * width * 3].reshape(height, width, 3)
+        for start, (height, width) in zip(starts, sizes, strict=True)
+    ]
+
+
+def small_grey(buffer: Any, picture: DevicePicture, height: int, width: int) -> Any:
+    """A picture as a small grey one, a Warp array uint8 [height, width], for the motion gate."""
+    device = buffer.device
+    ready(str(device))
+    grey = wp.empty((height, width), dtype=wp.uint8, device=device)
+    row = _items([(picture, picture.whole)], [(0, 0, height, width)])
+    item = kernels.Item()
+    for name in row.dtype.names or ():
+        setattr(item, name, row[name][0].item())
+    wp.launch(
+        kernels.shrink_to_grey, dim=(height, width), inputs=[buffer, item], outputs=[grey],
+        device=device,
+    )  # fmt: skip
+    return grey
+
+
+def motion_energy(one: Any, other: Any, rows: int, columns: int) -> NDArray[np.float32]:
+    """Mean difference of two small grey pictures over each tile, [rows, columns], grey levels."""
+    change = wp.empty((rows, columns), dtype=wp.float32, device=one.device)
+    wp.launch(
+        kernels.tile_change, dim=(rows, columns), inputs=[one, other], outputs=[change],
+        device=one.device,
+    )  # fmt: skip
+    energy: NDArray[np.float32] = change.numpy()
+    return energy
+
+
+def found_on_device(
+    outputs: Sequence[Any],
+    manifest: ModelManifest,
+    sizes: Sequence[tuple[int, int]],
+    threshold: float,
+) -> list[Boxes] | None:
+    """`heads.decode` of a detector's outputs that are still on the device.
+
+    Args:
+        outputs: Warp arrays float32, as the network gives them, of at least `len(sizes)` pictures.
+        manifest: a detector whose decoding is one of ON_DEVICE.
+        sizes: (height, width) in pixels of each picture before it was fitted.
+        threshold: least confidence, edge included.
+
+    Returns:
+        The boxes; None when a picture has more candidates than are brought back.
+    """
+    device, count = outputs[0].device, len(sizes)
+    ready(str(device))
+    head = manifest.detector_output
+    assert isinstance(head, YoloOutput | SsdOutput) and head.decoding in ON_DEVICE
+    counts = wp.zeros(count, dtype=wp.int32, device=device)
+    found = wp.empty((count, MOST_FOUND, 7), dtype=wp.float32, device=device)
+    dim = (count, outputs[0].shape[1])
+    if isinstance(head, SsdOutput):
+        anchors = wp.array(anchors_of(manifest), dtype=wp.float32, device=device)
+        size = wp.vec2(float(manifest.input.width), float(manifest.input.height))
+        inputs = [*outputs[:2], anchors, size, threshold]
+        wp.launch(kernels.candidates_of_ssd, dim, inputs, [counts, found], device=device)
+    else:
+        inputs = [outputs[0], threshold]
+        wp.launch(kernels.candidates_of_yolo, dim, inputs, [counts, found], device=device)
+    many: NDArray[np.int32] = counts.numpy()
+    if many.max(initial=0) > MOST_FOUND:
+        return None
+    rows = found.numpy()
+    return [
+        boxes_from(_in_order(rows[number, : many[number]]), manifest, height, width)
+        for number, (height, width) in enumerate(sizes)
+    ]
+
+
+def _in_order(rows: NDArray[np.float32]) -> Candidates:
+    """Candidates in the order of the network's rows: threads end in any order."""
+    rows = rows[np.argsort(rows[:, 6], kind="stable")]
+    return Candidates(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64))
