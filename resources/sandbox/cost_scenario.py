@@ -95,7 +95,7 @@ def run_scenario(seed: int, folder: Path, clients_of: MakeClients) -> Held:
         clients.clock = sandbox.clock
         prepare_foundation(clients, aws.name, aws.region)
         ComputeEnvironment(aws, clients).setup(4)
-        return _Day(sandbox, dice, aws, clients, folder).run()
+        return _Day(sandbox, dice, aws, clients, folder, config.interruption_rate == 0).run()
 
 
 @dataclass
@@ -105,6 +105,7 @@ class _Day:
     aws: Aws
     clients: AwsClients
     folder: Path
+    quiet: bool  # no machine is taken
     records: dict[str, LaunchRecord] = field(default_factory=dict)
     asked: dict[str, float] = field(default_factory=dict)  # job -> seconds that it works
 
@@ -119,6 +120,7 @@ class _Day:
             now = self.sandbox.clock.now()
             while plan and plan[0][0] <= now:
                 plan.pop(0)[1]()
+            self._tell_hosts()
             self._end_jobs(now)
             if now - looked_at > LOOK_EVERY:
                 looked_at = now
@@ -141,10 +143,11 @@ class _Day:
 
         jobs = [(at(), self._submit) for _ in range(dice.randint(3, 9))]
         cancels = [(at(), self._cancel) for _ in range(dice.randint(0, 2))]
-        taken = [(at(), self._take) for _ in range(dice.randint(0, 2))]
+        taken = [(at(), self._take) for _ in range(0 if self.quiet else dice.randint(0, 2))]
         surged = at()
+        factors = [0.6, 1.3, *([] if self.quiet else [1.6, 5.0])]
         surge = [
-            (surged, lambda: self.sandbox.surge(kind, dice.choice([0.6, 1.3, 1.6, 5.0]))),
+            (surged, lambda: self.sandbox.surge(kind, dice.choice(factors))),
             (surged + dice.uniform(300, 1800), lambda: self.sandbox.surge(kind, 1.0)),
         ]
         short = at()
@@ -182,6 +185,15 @@ class _Day:
         if not gate.exists():
             os.mkfifo(gate)
         return gate
+
+    def _tell_hosts(self) -> None:
+        """Workers say on which machine they are as soon as they run. In a quiet account a third of
+        them are mute, and ECS has to be asked."""
+        attempts = {each.job_id: each for r in self.records.values() for each in r.attempts}
+        for machine in self.sandbox.instances():
+            for number, job in enumerate(attempts):
+                if job in machine["jobs"] and (number % 3 or not self.quiet):
+                    attempts[job].host = {"instance_id": machine["instance_id"]}
 
     def _end_jobs(self, now: float) -> None:
         """Let the jobs end that have worked as long as they were asked to."""
@@ -245,12 +257,7 @@ class _Day:
 
     def _look(self) -> None:
         """What launches do while they run: write the record, and the ledger."""
-        hosts = {line.job_id: line.instance_id for line in self.sandbox.attempt_bill()}
         for camera, record in self.records.items():
-            for number, attempt in enumerate(record.attempts):
-                # Not every worker lives to say on which machine it is.
-                if number % 2 and (host := hosts.get(attempt.job_id or "")):
-                    attempt.host = {"instance_id": host}
             record.save(self.books[camera].launches)
             self.keeper.write(self.books[camera], record)
 
