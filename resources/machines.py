@@ -83,10 +83,11 @@ def machines_of(clients: AwsClients, name: str, now: float) -> Iterator[Machine]
     for page in pages.paginate(Filters=ours):
         for reservation in page["Reservations"]:
             for instance in reservation["Instances"]:
-                yield _machine(instance, now)
+                yield machine_from(instance, now)
 
 
-def _machine(instance: Mapping[str, Any], now: float) -> Machine:
+def machine_from(instance: Mapping[str, Any], now: float) -> Machine:
+    """A machine as DescribeInstances tells of it, asked now."""
     gone = instance["State"]["Name"] in GONE
     ended = _moment(instance.get("StateTransitionReason", "")) if gone else None
     return Machine(

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 from cloud_rig import (
     BUCKET,
@@ -27,7 +28,9 @@ from odins_ravne_assets.cameras import Camera
 from resources import aws_clients, spot_policy, work_units
 from resources.compute_environment import ComputeEnvironment
 from resources.compute_stack import deploy_foundation
+from resources.cost_ledger import read_ledger
 from resources.object_store import LocalStore
+from resources.prices import FREE
 from resources.run_settings import RunSettings
 from resources.sandbox.config import ACCOUNT, CREDENTIALS
 from resources.sandbox.protocol import AwsRequest
@@ -111,6 +114,19 @@ def test_a_camera_on_s3_ends_with_the_tables_of_the_same_footage_run_on_this_mac
     assert ran.said("cost so far $0.0"), "while it ran, and at its end"
     assert float(ran.tags["munin/cost_so_far_usd"]) > 0
     assert float(ran.tags["munin/cost_left_usd"]) == 0
+    footage, stages = ledger_of(cloud, camera, "attempt").iter_rows(named=True)
+    assert footage["usd"] > 0 and footage["footage_seconds"] > 0
+    assert stages["usd"] > 0 and stages["frames"] > stages["media"] > 0
+    assert stages["crops"] > 0 and stages["visits"] > 0 and stages["bytes_written"] > 0
+    assert ledger_of(cloud, camera, "requests")["usd"].min() > 0
+    assert 0 < ran.metadata["cost/usd_total"] < ran.metadata["cost/usd_on_demand"]
+    assert ran.metadata["cost/usd_total"] <= ran.metadata["cost/usd_total_ever"]
+
+
+def ledger_of(cloud: Cloud, camera: Camera, kind: str) -> pl.DataFrame:
+    """The rows of a kind in a camera's ledger, in order of time."""
+    rows = read_ledger([cloud.store(f"{camera.output_url}/ledger")])
+    return rows.filter(pl.col("kind") == kind)
 
 
 @pytest.mark.parametrize("notice", [True, False])
@@ -130,6 +146,10 @@ def test_work_whose_spot_machine_is_taken_goes_on_on_spot_and_nothing_is_done_tw
     assert ran.attempts_told[1]["why it was submitted"].startswith(SPOT_LOST)
     assert ran.metadata["compute/interruptions"] == 1
     assert ran.said(SPOT_LOST)
+    taken, went_on = ledger_of(cloud, camera, "attempt").iter_rows(named=True)
+    assert (taken["usd"], taken["remark"]) == (0, FREE)
+    assert taken["machine_taken_at"] is not None
+    assert went_on["usd"] > 0 and went_on["end"] == "done"
 
 
 def test_without_spot_capacity_a_job_goes_on_demand_after_the_timeout_and_not_before(
@@ -441,6 +461,7 @@ def test_the_shipped_policies_are_enough_for_a_whole_run_and_for_no_other_place(
     ran = cloud.run(camera, ALL_STAGES, **named)
     assert ran.success, ran.error
     assert_same_results(cloud, camera, local)
+    assert not ran.said("the cost ledger is not up to date")
     elsewhere = Camera(CAMERA, camera.footage_url, f"{bucket}/elsewhere/card")
     refused = cloud.run(elsewhere, ALL_STAGES, **named)
     assert not refused.success

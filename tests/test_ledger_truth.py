@@ -1,0 +1,59 @@
+"""The ledger's sums are the true bill, whatever happens in an account."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import polars as pl
+import pytest
+from compute_rig import SharedClients
+
+from resources.sandbox.config import CREDENTIALS
+from resources.sandbox.cost_scenario import Held, run_scenario
+
+# benchmarks/ledger_truth.py lives through fifty days; these have what can go wrong: the first is
+# quiet, with mute workers; in the others machines are taken, prices surge, jobs are cancelled.
+SEEDS = (0, 2, 3)
+ALLOWED = 0.001
+
+
+@pytest.fixture(scope="module", params=SEEDS)
+def held(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Held]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        yield run_scenario(request.param, tmp_path_factory.mktemp("day"), SharedClients)
+
+
+def test_the_ledgers_total_is_the_bill(held: Held) -> None:
+    assert held.bill > 0
+    assert held.off < ALLOWED
+
+
+def test_each_attempt_costs_what_its_seconds_cost(held: Held) -> None:
+    assert held.worst_attempt < ALLOWED
+
+
+def test_the_savings_are_the_true_ones(held: Held) -> None:
+    true_savings = 1 - held.bill / held.bill_on_demand
+    assert 1 - held.ledger / held.ledger_on_demand == pytest.approx(true_savings, abs=ALLOWED)
+
+
+def test_nothing_is_estimated_once_all_machines_have_ended(held: Held) -> None:
+    machines = held.rows.filter(pl.col("kind").is_in(["overhead", "disk", "address"]))
+    assert not machines.is_empty()
+    assert not machines["estimated"].any()
+
+
+def test_every_attempt_has_one_row_also_one_that_never_ran(held: Held) -> None:
+    attempts = held.rows.filter(pl.col("kind") == "attempt")
+    assert attempts["job_id"].is_unique().all()
+    assert attempts["end"].is_not_null().all()
+    never = attempts.filter(pl.col("started_at").is_null())
+    assert (never["usd"] == 0).all()
+
+
+def test_a_total_that_is_wrong_is_noticed(held: Held) -> None:
+    """The comparison can fail."""
+    assert dataclasses.replace(held, ledger=held.ledger * 1.01).off > ALLOWED
