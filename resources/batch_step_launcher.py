@@ -152,6 +152,7 @@ class _CloudStep:
         self._keeper = Bookkeeper(self._clients, aws, self._prices)
         self._books = books_of(request.camera_id, request.output_url, self._clients)
         self._books_written = self._clock.now()
+        self._seen_running: set[str] = set()
         self._offers: tuple[float, list[Offer]] = (float("-inf"), [])
         at_once = profile.pipeline.cost_optimization.max_parallel_jobs
         self._cost = CostTeller(context, self._clock, self._offers_now, at_once, launcher.on_cost)
@@ -181,8 +182,12 @@ class _CloudStep:
                 yield result
 
     def _keep_books(self, record: LaunchRecord) -> None:
-        """Write the ledger now and then: EC2 forgets a machine within an hour of its end."""
-        if self._clock.now() - self._books_written > BOOKS_EVERY:
+        """Write the ledger now and then, since EC2 forgets a machine within an hour of its end;
+        and when a job is first seen to run, since ECS tells its machine only while that lives."""
+        running = {each.name for each in record.attempts if each.active and each.started_at}
+        is_new = bool(running - self._seen_running)
+        self._seen_running |= running
+        if is_new or self._clock.now() - self._books_written > BOOKS_EVERY:
             self._write_books(record)
         self._cost.sweep(record)
 
