@@ -127,6 +127,7 @@ def test_all_that_can_carry_the_tag_of_the_project_does(resources: dict[str, Any
         "AWS::IAM::InstanceProfile",
         "AWS::IAM::ManagedPolicy",
         "AWS::S3::BucketPolicy",
+        "AWS::SQS::QueuePolicy",
     }
     for name, each in resources.items():
         if each["Type"] not in cannot:

@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import Any
 
 from resources.aws_clients import AwsClients
-from resources.sandbox.config import data_bucket
+from resources.sandbox.config import ACCOUNT, data_bucket
 
 EC2_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -25,6 +25,7 @@ def prepare_foundation(clients: AwsClients, name: str, region: str) -> None:
     """
     tags = [{"Key": "Project", "Value": name}]
     _prepare_bucket(clients.of("s3"), data_bucket(name), region)
+    _prepare_uploads(clients, name, region)
     _prepare_roles(clients.of("iam"), name, tags)
     _prepare_network(clients.of("ec2"), name, tags)
     _prepare_image(clients.of("ecr"), f"{name}-worker")
@@ -38,6 +39,22 @@ def _prepare_bucket(s3: Any, bucket: str, region: str) -> None:
         return
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+
+
+def _prepare_uploads(clients: AwsClients, name: str, region: str) -> None:
+    """The queue that S3 tells of what is put below footage/uploads."""
+    queue, sqs = f"{name}-uploads", clients.of("sqs")
+    if sqs.list_queues(QueueNamePrefix=queue).get("QueueUrls"):
+        return
+    sqs.create_queue(QueueName=queue)
+    told = {
+        "QueueArn": f"arn:aws:sqs:{region}:{ACCOUNT}:{queue}",
+        "Events": ["s3:ObjectCreated:*"],
+        "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "footage/uploads/"}]}},
+    }
+    clients.of("s3").put_bucket_notification_configuration(
+        Bucket=data_bucket(name), NotificationConfiguration={"QueueConfigurations": [told]}
+    )
 
 
 def _prepare_roles(iam: Any, name: str, tags: list[dict[str, str]]) -> None:
