@@ -22,8 +22,6 @@ from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.events import EVENTS_VARIABLE
 
 INTERRUPTED = 130
-# Tag of a run: low, normal or high; what the spot policy makes of it is its own.
-PRIORITY_TAG = "munin/priority"
 
 
 @dataclass

@@ -8,7 +8,7 @@ from dagster import RunsFilter
 
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.results_here import store_of
-from odins_ravne_assets.run_camera import close_dead_runs
+from odins_ravne_assets.run_process import close_dead_runs
 from odins_ravne_assets.which_cameras import S3, shown
 from resources.errors import StoreError
 from resources.profile import Profile
@@ -26,6 +26,7 @@ def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row
     """
     rows, remarks = [], []
     with dg.DagsterInstance.get() as instance:
+        close_dead_runs(instance)
         for camera in cameras:
             counts: Counts = ("", "", "")
             try:
@@ -38,7 +39,6 @@ def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row
 
 
 def _last_run(instance: dg.DagsterInstance, camera: Camera) -> str:
-    close_dead_runs(instance, camera.camera_id)
     filters = RunsFilter(tags={"dagster/partition": camera.camera_id})
     records = instance.get_run_records(filters, limit=1)
     if not records:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from odins_ravne_assets.camera_runs import INTERRUPTED, PRIORITY_TAG, CameraRun, CameraRuns
+from odins_ravne_assets.camera_runs import INTERRUPTED, CameraRun, CameraRuns
 from odins_ravne_assets.cameras import Camera, CameraCatalog
 from odins_ravne_assets.cli_cost import app as cost_app
 from odins_ravne_assets.cli_plan import plan
@@ -43,6 +43,7 @@ from odins_ravne_assets.which_cameras import (
 )
 from resources.clock import Clock, clock_at
 from resources.errors import RavneError, UsageError
+from resources.launch_slots import PRIORITY_TAG
 from resources.object_store import local_path
 from resources.profile import Profile, find_profile, load_profile
 from resources.spot_policy import Priority

@@ -12,6 +12,7 @@ from odins_ravne_assets.home import catalog_folder, home
 from odins_ravne_assets.jobs import JOBS
 from odins_ravne_assets.munin.media_counts import count_media
 from odins_ravne_assets.munin.media_files import kind_by_name
+from odins_ravne_assets.run_process import close_dead_runs
 from odins_ravne_assets.sensors import new_footage, quarantine
 from odins_ravne_assets.storage_asset import (
     CHECK_JOB,
@@ -39,7 +40,7 @@ defs = dg.Definitions(
         "catalog": CameraCatalog(catalog_folder()),
         # A profile without a cloud runs on this machine.
         "launcher": BatchStepLauncher(
-            LocalStepLauncher("odins_ravne_assets.worker", tell_progress),
+            LocalStepLauncher("odins_ravne_assets.worker", tell_progress, close_dead_runs),
             count_media,
             lambda key: kind_by_name(key) is not None,
             tell_progress,
@@ -47,6 +48,7 @@ defs = dg.Definitions(
             tell_decision,
             known_on_s3,
             tell_cost,
+            close_dead_runs,
         ),
     },
     # The work is in the workers; a process per step would only cost seconds.

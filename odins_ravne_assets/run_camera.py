@@ -10,7 +10,6 @@ import json
 import os
 import select
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Mapping
@@ -23,6 +22,13 @@ from odins_ravne_assets import definitions
 from odins_ravne_assets.assets import CAMERAS
 from odins_ravne_assets.events import tell
 from odins_ravne_assets.location_run import execute_in_location
+from odins_ravne_assets.run_process import (
+    PROCESS_TAG,
+    UNFINISHED,
+    close_dead_runs,
+    is_ours,
+    this_process,
+)
 from resources.batch_launch import OutOfReach
 from resources.errors import (
     BudgetReached,
@@ -33,17 +39,8 @@ from resources.errors import (
     UsageError,
 )
 
-# Who runs a run, to tell later whether it can still be running.
-PROCESS_TAG = "munin/process"
 # How often a run looks whether somebody terminates it in the UI, in seconds.
 LOOK_EVERY = 2.0
-
-UNFINISHED = [
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
 
 JOBS = {
     "camera": definitions.camera_job,
@@ -74,7 +71,7 @@ def _run(instance: dg.DagsterInstance, request: Mapping[str, Any]) -> dict[str, 
     """Run the job; what came of it."""
     camera_id = request["camera_id"]
     instance.add_dynamic_partitions(str(CAMERAS.name), [camera_id])
-    close_dead_runs(instance, camera_id)
+    close_dead_runs(instance)
     result = execute_in_location(
         instance,
         dg.reconstructable(JOBS[request["job"]]),
@@ -120,12 +117,7 @@ def _terminated(instance: dg.DagsterInstance) -> bool:
 
 def _runs_of_this_process(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     filters = RunsFilter(tags={PROCESS_TAG: this_process()}, statuses=UNFINISHED)
-    return [run for run in instance.get_runs(filters) if _is_ours(run)]
-
-
-def _is_ours(run: dg.DagsterRun) -> bool:
-    """Whether the process that the tag names runs it: Dagster gives the tag to re-executions."""
-    return PROCESS_TAG in run.tags and run.parent_run_id is None
+    return [run for run in instance.get_runs(filters) if is_ours(run)]
 
 
 def _run_config(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,38 +160,6 @@ def _foreseen() -> set[type[RavneError]]:
         OutOfReach,
         BudgetReached,
     }
-
-
-def this_process() -> str:
-    """This process, told apart from a later one of the same number."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
-
-
-def _started(pid: int) -> str:
-    """When a process started, in clock ticks since boot; empty if there is none, or no /proc."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:  # noqa: PTH123
-            return stat.read().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
-def is_dead(process: str) -> bool:
-    """Whether a process that `this_process` named is certain to have ended."""
-    host, pid, started = process.rsplit(":", 2)
-    if host != socket.gethostname() or not started:
-        return False
-    return _started(int(pid)) != started
-
-
-def close_dead_runs(instance: dg.DagsterInstance, camera_id: str) -> None:
-    """Mark runs as failed whose process was killed: nobody else will ever end them."""
-    filters = RunsFilter(tags={"dagster/partition": camera_id}, statuses=UNFINISHED)
-    for run in instance.get_runs(filters):
-        if _is_ours(run) and is_dead(run.tags[PROCESS_TAG]):
-            instance.report_run_failed(
-                run, "Its process was killed. What it had finished is kept; run again to go on."
-            )
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from resources.compute_errors import NOT_ALLOWED, NOT_KNOWN, error_code, one_lin
 from resources.earlier_launches import UNKNOWN_JOB_SECONDS
 from resources.errors import BudgetReached, LaunchError, StoreError
 from resources.launch_record import Attempt, LaunchRecord, Refusal, UnitRecord
+from resources.launch_slots import LaunchSlots
 from resources.object_store import ObjectStore
 from resources.profile import Aws
 from resources.spot_economics import Offer
@@ -101,6 +102,7 @@ class Launch:
         store: the folder `launches` of the camera's output, held for this launch alone.
         offers: asks for the prices of now.
         refusal: asks the budgets: why a unit's next job is not submitted to a queue, if so.
+        slots: how many jobs run at once, over all launches.
         request: what each job is asked to do, but for its unit.
         on_progress: told the progress of all units together.
         on_decision: told what goes into the run's log.
@@ -115,6 +117,7 @@ class Launch:
     clock: Clock
     rules: Rules
     priority: Priority
+    slots: LaunchSlots
     deadline: float | None
     offers: Callable[[], Sequence[Offer]]
     refusal: Callable[[UnitRecord, str], str | None]
@@ -128,6 +131,8 @@ class Launch:
     _after_crash: set[int] = field(default_factory=set)
     _refused: dict[int, str] = field(default_factory=dict)  # unit -> why
     _trouble_since: float | None = None
+    _no_slot: bool = False
+    _told_no_slot: bool = False
 
     def run(self) -> None:
         """Go on until every unit is done or set aside.
@@ -194,6 +199,7 @@ class Launch:
                 attempt.job_id = find_job(self.clients.of("batch"), queue, attempt.name)
             if attempt.job_id is not None:
                 self._watched[attempt.name] = self._open_session(unit, attempt)
+                self.slots.take(_slot(unit))  # it runs, whether or not there is one for it
                 self._say(unit, f"taking up job {attempt.name} ({attempt.job_id})")
             elif self.clock.now() - attempt.intended_at > UNKNOWN_JOB_SECONDS:
                 unit.attempts.remove(attempt)  # it was never submitted
@@ -313,10 +319,12 @@ class Launch:
                 self._submit(unit, choice.queue, choice.reason)
         elif isinstance(choice, Wait):
             self._look_again[unit.number] = self.clock.now() + choice.look_again_in
+            self.slots.give_back(_slot(unit))
             self._say(unit, f"waiting: {choice.reason}")
             self.record.save(self.store)
         elif isinstance(choice, SetAside) and unit.start is not None:
             unit.outcome, unit.why = "set aside", choice.reason
+            self.slots.give_back(_slot(unit))
             self._say(unit, f"set aside: {choice.reason}")
             self.record.save(self.store)
         else:
@@ -328,6 +336,7 @@ class Launch:
     def _refuse(self, unit: UnitRecord, queue: str, why: str) -> None:
         """Leave a unit for when a running job has ended, or for a later run."""
         self._refused[unit.number] = why
+        self.slots.give_back(_slot(unit))
         unit.refusals.append(Refusal(self.clock.now(), queue, why))
         self.record.save(self.store)
         self._say(unit, f"not submitted to {queue}: {why}")
@@ -337,15 +346,22 @@ class Launch:
     def _submit_ready(self) -> None:
         """Submit units that are in no queue, up to as many at once as the profile allows."""
         now = self.clock.now()
-        at_once = self.rules.cost.max_parallel_jobs
+        self._no_slot = False
         for unit in self.record.units:
-            if len(self._watched) >= at_once:
-                return
             if unit.outcome != "open" or unit.active or unit.number in self._refused:
                 continue
             if now < self._look_again.get(unit.number, 0.0) or not self._may_begin(unit):
                 continue
+            if not self.slots.take(_slot(unit)):
+                self._wait_for_slot(unit)
+                return
             self._follow(unit, before_submit(self._state(unit), self.offers(), self.rules, now))
+
+    def _wait_for_slot(self, unit: UnitRecord) -> None:
+        self._no_slot = True
+        if not self._watched and not self._told_no_slot:
+            self._told_no_slot = True
+            self._say(unit, self.slots.why_waiting)
 
     def _may_begin(self, unit: UnitRecord) -> bool:
         """The whole camera comes last: it makes the tables of what the units have finished."""
@@ -433,7 +449,7 @@ class Launch:
 
     def _pause(self) -> float:
         """Until the next sweep."""
-        if self._watched:
+        if self._watched or self._no_slot:
             return SWEEP_SECONDS
         soonest = min(self._look_again.values(), default=self.clock.now())
         return max(1.0, soonest - self.clock.now())
@@ -469,6 +485,11 @@ class Launch:
         if watch.said_last != text:
             watch.said_last = text
             self._say(watch.unit, text)
+
+
+def _slot(unit: UnitRecord) -> str:
+    """The name of a unit's slot."""
+    return f"unit {unit.number}"
 
 
 def _queue(name: str) -> Queue:

@@ -31,6 +31,7 @@ from resources.launch_record import (
     identity_of,
     of_one_run,
 )
+from resources.launch_slots import CloseDeadRuns, LaunchSlots, priority_of
 from resources.object_store import ObjectStore, open_store
 from resources.price_sources import price_source
 from resources.profile import Aws, Profile
@@ -38,7 +39,7 @@ from resources.s3_archive import stored_classes
 from resources.s3_store import S3Store
 from resources.spot_economics import Offer, Overheads
 from resources.spot_market import SPOT_QUEUES
-from resources.spot_policy import Priority, Rules
+from resources.spot_policy import Rules
 from resources.staging import Staged, stage_up
 from resources.step_launcher import (
     LocalStepLauncher,
@@ -75,6 +76,7 @@ class BatchStepLauncher(StepLauncher):
         known_outputs: id and output URL of the cameras on S3 that this machine knows, whose costs
             count into the month's.
         on_cost: told what a launch has cost so far and will.
+        close_dead_runs: see LaunchSlots.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class BatchStepLauncher(StepLauncher):
         on_decision: OnDecision | None = None,
         known_outputs: KnownOutputs = tuple,
         on_cost: OnCost | None = None,
+        close_dead_runs: CloseDeadRuns = lambda instance: None,
     ) -> None:
         self._local = local
         self._count_media = count_media
@@ -96,6 +99,7 @@ class BatchStepLauncher(StepLauncher):
         self.on_decision = on_decision
         self.known_outputs = known_outputs
         self.on_cost = on_cost
+        self.close_dead_runs = close_dead_runs
 
     def launch(
         self, context: dg.AssetExecutionContext, request: StepRequest
@@ -163,10 +167,12 @@ class _CloudStep:
         with self._launches.exclusive(self._say_waiting):
             request = self._staged()
             record = self._record(request)
-            launch = self._launch(record, request)
             self._cost.begin(record)
+            slots = self._slots()
+            launch = self._launch(record, request, slots)
             try:
-                launch.run()
+                with slots.given_back():
+                    launch.run()
                 record.finished = True
                 record.save(self._launches)
             finally:
@@ -320,7 +326,7 @@ class _CloudStep:
             )
             earlier.wait_for(kept)
 
-    def _launch(self, record: LaunchRecord, request: StepRequest) -> Launch:
+    def _launch(self, record: LaunchRecord, request: StepRequest, slots: LaunchSlots) -> Launch:
         pipeline = self._profile.pipeline
         compute = self._aws.compute
         return Launch(
@@ -331,7 +337,8 @@ class _CloudStep:
             aws=self._aws,
             clock=self._clock,
             rules=Rules(compute, pipeline.cost_optimization),
-            priority=self._priority(),
+            priority=priority_of(self._context.run),
+            slots=slots,
             deadline=None,
             offers=self._offers_now,
             refusal=self._budget(record).refusal,
@@ -355,12 +362,15 @@ class _CloudStep:
             self._offers_now,
         )
 
-    def _priority(self) -> Priority:
-        asked = self._context.run.tags.get("munin/priority", "normal")
-        for priority in ("low", "normal", "high"):
-            if asked == priority:
-                return priority
-        raise UsageError(f"priority {asked}: is not low, normal or high")
+    def _slots(self) -> LaunchSlots:
+        return LaunchSlots(
+            self._context.instance,
+            self._context.run.run_id,
+            f"{self._aws.name}-jobs-on-aws",
+            self._profile.pipeline.cost_optimization.max_parallel_jobs,
+            priority_of(self._context.run),
+            self._launcher.close_dead_runs,
+        )
 
     def _offers_now(self) -> list[Offer]:
         at, offers = self._offers

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, cast
 
 import dagster as dg
@@ -26,6 +26,7 @@ from resources.aws_clients import AwsClients
 from resources.cost_ledger import FOLDER, read_ledger
 from resources.cost_metadata import asset_of, costs_of_stages
 from resources.errors import LaunchError, StoreError
+from resources.launch_slots import CloseDeadRuns, LaunchSlots, priority_of
 from resources.local_ledger import LocalBooks
 from resources.object_store import open_store
 from resources.profile import Profile
@@ -41,6 +42,9 @@ ENDS = {
 }
 # How often progress goes to the run's log, in seconds.
 LOG_PROGRESS_EVERY = 30.0
+# The pool of jobs that run here, and how often one that waits asks for a slot, in seconds.
+THIS_MACHINE = "jobs-on-this-machine"
+SLOT_EVERY = 1.0
 
 
 # A worker's progress: stage, done, total (may be None), unit.
@@ -93,14 +97,35 @@ class LocalStepLauncher(StepLauncher):
     when this process does, however that happens: it reads an end of file on its standard input.
     """
 
-    def __init__(self, worker_module: str, on_progress: OnProgress | None = None) -> None:
+    def __init__(
+        self,
+        worker_module: str,
+        on_progress: OnProgress | None = None,
+        close_dead_runs: CloseDeadRuns = lambda instance: None,
+    ) -> None:
         self._worker_module = worker_module
         self._on_progress = on_progress
+        self._close_dead_runs = close_dead_runs
 
     def launch(
         self, context: dg.AssetExecutionContext, request: StepRequest
     ) -> Iterator[PipesExecutionResult]:
         """See StepLauncher."""
+        slots = LaunchSlots(
+            context.instance,
+            context.run.run_id,
+            THIS_MACHINE,
+            request.profile["pipeline"]["cost_optimization"]["max_parallel_jobs"],
+            priority_of(context.run),
+            self._close_dead_runs,
+        )
+        with slots.given_back():
+            _wait_for_slot(context, slots)
+            yield from self._run_workers(context, request)
+
+    def _run_workers(
+        self, context: dg.AssetExecutionContext, request: StepRequest
+    ) -> Iterator[PipesExecutionResult]:
         fruitless = 0
         after_crash = False
         books = _books_of(context, request)
@@ -125,6 +150,15 @@ class LocalStepLauncher(StepLauncher):
                 f"The worker {how}. Starting another one; what is finished is in the journal."
             )
             after_crash = True
+
+
+def _wait_for_slot(context: dg.AssetExecutionContext, slots: LaunchSlots) -> None:
+    told = False
+    while not slots.take("step"):
+        if not told:
+            told = True
+            context.log.info(slots.why_waiting)
+        sleep(SLOT_EVERY)
 
 
 class _Attempt:

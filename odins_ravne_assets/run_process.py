@@ -1,0 +1,53 @@
+"""Which process runs a run that the command line started, and whether it is still there."""
+
+import os
+import socket
+
+import dagster as dg
+from dagster import DagsterRunStatus, RunsFilter
+
+# Who runs a run, to tell later whether it can still be running.
+PROCESS_TAG = "munin/process"
+
+UNFINISHED = [
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+
+
+def is_ours(run: dg.DagsterRun) -> bool:
+    """Whether the process that the tag names runs it: Dagster gives the tag to re-executions."""
+    return PROCESS_TAG in run.tags and run.parent_run_id is None
+
+
+def this_process() -> str:
+    """This process, told apart from a later one of the same number."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
+
+
+def _started(pid: int) -> str:
+    """When a process started, in clock ticks since boot; empty if there is none, or no /proc."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:  # noqa: PTH123
+            return stat.read().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def is_dead(process: str) -> bool:
+    """Whether a process that `this_process` named is certain to have ended."""
+    host, pid, started = process.rsplit(":", 2)
+    if host != socket.gethostname() or not started:
+        return False
+    return _started(int(pid)) != started
+
+
+def close_dead_runs(instance: dg.DagsterInstance) -> None:
+    """Mark runs as failed whose process was killed: nobody else will ever end them."""
+    for run in instance.get_runs(RunsFilter(statuses=UNFINISHED)):
+        if is_ours(run) and is_dead(run.tags[PROCESS_TAG]):
+            instance.report_run_failed(
+                run, "Its process was killed. What it had finished is kept; run again to go on."
+            )

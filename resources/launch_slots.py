@@ -1,0 +1,124 @@
+"""How many jobs run at once over all of an instance: slots of one of Dagster's concurrency pools.
+
+A launch takes a slot for each job before it submits it and gives it back when the job has ended;
+so runs that were started by hand, by a backfill and by a sensor hold `max_parallel_jobs` together,
+and the UI shows who holds the slots (Deployment, Concurrency). A job that is already running when a
+run takes it up keeps running, slot or not.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+from dagster import DagsterRunStatus
+
+from resources.errors import UsageError
+from resources.spot_policy import Priority
+
+# Tag of a run: low, normal or high.
+PRIORITY_TAG = "munin/priority"
+PRIORITIES: dict[Priority, int] = {"low": -1, "normal": 0, "high": 1}
+CloseDeadRuns = Callable[[dg.DagsterInstance], None]
+OVER = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+
+
+def priority_of(run: dg.DagsterRun) -> Priority:
+    """What a run's tag asks for.
+
+    Raises:
+        UsageError: it asks for something else.
+    """
+    asked = run.tags.get(PRIORITY_TAG, "normal")
+    for priority in PRIORITIES:
+        if asked == priority:
+            return priority
+    raise UsageError(f"priority {asked}: is not low, normal or high")
+
+
+class LaunchSlots:
+    """The slots of one run.
+
+    Args:
+        pool: whose slots: of this machine, or of an account.
+        limit: how many the pool has.
+        priority: who waits goes before those of a lower one.
+        close_dead_runs: marks runs as failed whose process was killed: they hold slots for ever.
+    """
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        run_id: str,
+        pool: str,
+        limit: int,
+        priority: Priority = "normal",
+        close_dead_runs: CloseDeadRuns = lambda instance: None,
+    ) -> None:
+        self._instance = instance
+        self._storage = instance.event_log_storage
+        self._run_id = run_id
+        self.pool = pool
+        self.limit = limit
+        self._priority = PRIORITIES[priority]
+        self._close_dead_runs = close_dead_runs
+        self._held: set[str] = set()
+        # An instance in memory is one process's own.
+        self._counted = self._storage.supports_global_concurrency_limits
+
+    def take(self, job: str) -> bool:
+        """Take a slot for a job, or the slot that it has; whether there is one."""
+        if job in self._held:
+            return True
+        if not self._counted:
+            if len(self._held) < self.limit:
+                self._held.add(job)
+            return job in self._held
+        self._set_limit()
+        if not self._claim(job):
+            self._free_those_of_ended_runs()
+            if not self._claim(job):
+                return False
+        self._held.add(job)
+        return True
+
+    def give_back(self, job: str) -> None:
+        """A job has ended, or is not waited for any more."""
+        self._held.discard(job)
+        if self._counted:
+            self._storage.free_concurrency_slot_for_step(self._run_id, job)
+
+    @contextmanager
+    def given_back(self) -> Iterator[None]:
+        """Gives all slots back in the end, whatever becomes of the launch."""
+        try:
+            yield
+        finally:
+            self._held.clear()
+            if self._counted:
+                self._storage.free_concurrency_slots_for_run(self._run_id)
+
+    @property
+    def why_waiting(self) -> str:
+        """What a run is told that waits."""
+        return (
+            f"waiting: {self.limit} jobs run already, as many as "
+            "pipeline.cost_optimization.max_parallel_jobs allows for all runs together"
+        )
+
+    def _set_limit(self) -> None:
+        if self._storage.get_concurrency_info(self.pool).slot_count != self.limit:
+            self._storage.set_concurrency_slots(self.pool, self.limit)
+
+    def _claim(self, job: str) -> bool:
+        claim = self._storage.claim_concurrency_slot(self.pool, self._run_id, job, self._priority)
+        return bool(claim.is_claimed)
+
+    def _free_those_of_ended_runs(self) -> None:
+        self._close_dead_runs(self._instance)
+        info = self._storage.get_concurrency_info(self.pool)
+        holders = {slot.run_id for slot in info.claimed_slots}
+        holders |= {step.run_id for step in info.pending_steps}
+        for run_id in holders - {self._run_id}:
+            run = self._instance.get_run_by_id(run_id)
+            if run is None or run.status in OVER:
+                self._storage.free_concurrency_slots_for_run(run_id)

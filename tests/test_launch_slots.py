@@ -1,0 +1,94 @@
+"""max_parallel_jobs holds over all runs of an instance."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster import DagsterRunStatus
+
+from resources.launch_slots import LaunchSlots
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as made:
+        yield made
+
+
+def a_run(instance: dg.DagsterInstance, status: DagsterRunStatus) -> str:
+    run = dg.DagsterRun("job", status=status)
+    instance.add_run(run)
+    return run.run_id
+
+
+def slots(instance: dg.DagsterInstance, limit: int = 2, **options: str) -> LaunchSlots:
+    run_id = a_run(instance, DagsterRunStatus.STARTED)
+    return LaunchSlots(instance, run_id, "account", limit, **options)  # type: ignore[arg-type]
+
+
+def test_two_runs_share_the_slots_of_an_account(instance: dg.DagsterInstance) -> None:
+    one, other = slots(instance), slots(instance)
+    assert one.take("unit 0")
+    assert other.take("unit 0")
+    assert not one.take("unit 1")
+    other.give_back("unit 0")
+    assert one.take("unit 1")
+    assert not other.take("unit 0")
+
+
+def test_a_job_that_has_a_slot_keeps_it(instance: dg.DagsterInstance) -> None:
+    one = slots(instance, limit=1)
+    assert one.take("unit 0")
+    assert one.take("unit 0")
+
+
+def test_who_waited_first_is_first_unless_another_matters_more(
+    instance: dg.DagsterInstance,
+) -> None:
+    holder = slots(instance, limit=1)
+    assert holder.take("a")
+    low, urgent = slots(instance, limit=1), slots(instance, limit=1, priority="high")
+    assert not low.take("b")
+    assert not urgent.take("c")
+    holder.give_back("a")
+    assert not low.take("b")
+    assert urgent.take("c")
+
+
+def test_another_limit_in_the_profile_holds_from_the_next_job_on(
+    instance: dg.DagsterInstance,
+) -> None:
+    assert slots(instance, limit=1).take("a")
+    assert slots(instance, limit=2).take("b")
+
+
+def test_a_run_that_has_ended_holds_no_slot(instance: dg.DagsterInstance) -> None:
+    ended = LaunchSlots(instance, a_run(instance, DagsterRunStatus.FAILURE), "account", 1)
+    assert ended.take("a")
+    assert slots(instance, limit=1).take("b")
+
+
+def test_runs_whose_process_was_killed_are_looked_for_when_no_slot_is_free(
+    instance: dg.DagsterInstance,
+) -> None:
+    killed = slots(instance, limit=1)
+    assert killed.take("a")
+
+    def close(instance: dg.DagsterInstance) -> None:
+        (run,) = instance.get_runs(dg.RunsFilter(statuses=[DagsterRunStatus.STARTED]), limit=1)
+        instance.report_run_failed(run)
+
+    other = LaunchSlots(
+        instance, a_run(instance, DagsterRunStatus.SUCCESS), "account", 1, "normal", close
+    )
+    assert other.take("b")
+
+
+def test_an_instance_in_memory_counts_its_own_jobs() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        one = slots(instance, limit=1)
+        assert one.take("a")
+        assert not one.take("b")
+        one.give_back("a")
+        assert one.take("b")
