@@ -25,7 +25,7 @@ from resources.plan_kept import FOLDER, keep_prediction
 from resources.price_moves import LOOK_BACK_SECONDS, spot_moves
 from resources.price_sources import price_source, shipped_prices
 from resources.prices import PriceBook, remarks_on_age
-from resources.profile import Aws, Profile
+from resources.profile import Aws, Cloud, Profile
 from resources.spot_economics import Offer, Overheads
 from resources.spot_policy import Priority, Rules, Submit, UnitState, before_submit
 from resources.throughput import (
@@ -119,8 +119,11 @@ class _Planning:
         self._now = clock_at(self._aws.clock_url).now()
         self._book = self._prices()
         ledger = known_ledgers(profile, [c.output_url for c in cameras if c.output_url])
-        types = self._aws.compute.instance_types
-        self._paces = paces(ledger, [*types, LOCAL], engine_of(profile))
+        there = profile.model_copy(update={"cloud": Cloud(aws=self._aws)})
+        self._paces = {
+            **paces(ledger, self._aws.compute.instance_types, engine_of(there)),
+            **paces(ledger, [LOCAL], engine_of(profile)),
+        }
         self._overheads = overheads(ledger)
         self._offers = self._cheapest_offers()
 
@@ -185,7 +188,8 @@ class _Planning:
         compute = self._aws.compute
         if self._profile.cloud is None:
             alone = replace(work, limits=replace(work.limits, machines=1), overheads=HERE)
-            yield estimate_fixed(alone, LOCAL, "local", 0.0, self._paces[LOCAL])
+            per_hour = self._profile.pipeline.local_usd_per_hour
+            yield estimate_fixed(alone, LOCAL, "local", per_hour, self._paces[LOCAL])
         for offer in self._offers:
             pace = self._paces[offer.instance_type]
             moves = spot_moves(self._book, offer.instance_type, offer.zone, self._now)

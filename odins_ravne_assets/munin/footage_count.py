@@ -10,15 +10,15 @@ from pathlib import Path
 
 import polars as pl
 
+from gpu_kernels.engine import EngineKind
 from odins_ravne_assets.munin import assembly
-from odins_ravne_assets.munin.journal import Stage1Journal
+from odins_ravne_assets.munin.journal import HashSet, Stage1Journal
 from odins_ravne_assets.munin.media_files import is_hidden, kind_by_name
 from odins_ravne_assets.munin.probe import Probe
 from odins_ravne_assets.munin.stage1_key import stage1_key
 from resources.errors import MediaError, StoreError
 from resources.object_store import ObjectStore
 from resources.profile import Profile
-from resources.throughput import engine_of
 from resources.work_units import expected_frames
 
 # Headers read at most: of files that lie here, and elsewhere, where each is a trip.
@@ -92,11 +92,19 @@ def _with_what_is_known(
         return listed.with_columns(*blank, nothing, finished=pl.lit(False))
     with output.reading(assembly.MEDIA) as path:
         known = pl.read_parquet(path, columns=list(KNOWN))
-    finished = Stage1Journal(output, stage1_key(profile, engine_of(profile))).finished()
+    finished = _finished(output, profile)
     is_finished = pl.Series([each in finished for each in known["content_hash"]], dtype=pl.Boolean)
     known = known.with_columns(finished=is_finished).drop("content_hash")
     joined = listed.join(known, on=["path", "bytes"], how="left", maintain_order="left")
     return joined.with_columns(pl.col("finished").fill_null(False))
+
+
+def _finished(output: ObjectStore, profile: Profile) -> HashSet:
+    """The media that were looked at, by whichever engine `auto` was on the machine that did."""
+    asked = profile.pipeline.stage1.engine
+    engines: tuple[EngineKind, ...] = ("onnxruntime", "tensorrt") if asked == "auto" else (asked,)
+    journals = (Stage1Journal(output, stage1_key(profile, engine)) for engine in engines)
+    return max((journal.finished() for journal in journals), key=len)
 
 
 def _with_lengths(

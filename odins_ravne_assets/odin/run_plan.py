@@ -134,7 +134,8 @@ def _expected(plan: RunPlan) -> str:
         f"({lasting(likely.seconds.low)} to {lasting(likely.seconds.high)})"
     )
     if likely.market == "local":
-        return f"Expected: {took} on this machine."
+        price = f"{money(likely.usd.expected)}, " if likely.usd.expected else ""
+        return f"Expected: {price}{took} on this machine."
     low, high = money(likely.usd.low), money(likely.usd.high)
     return (
         f"Expected: {money(likely.usd.expected)} ({low} to {high}), {took}, on "
