@@ -16,7 +16,14 @@ from resources import cost_ledger, launch_record
 from resources.aws_clients import AwsClients
 from resources.cost_ledger import write_ledger
 from resources.launch_record import LaunchRecord, all_records
-from resources.ledger_facts import LaunchFacts, facts_about, is_settled, keep_facts, known_facts
+from resources.ledger_facts import (
+    LaunchFacts,
+    facts_about,
+    is_settled,
+    keep_facts,
+    known_facts,
+    placed,
+)
 from resources.ledger_rows import LaunchRows
 from resources.machines import RanJob, jobs_of, machines_of
 from resources.object_store import ObjectStore, open_store
@@ -55,7 +62,7 @@ class Reconciled:
         changed: its cost is another than before.
     """
 
-    camera_id: str
+    books: CameraBooks
     launch: str
     rows: pl.DataFrame
     changed: bool
@@ -111,6 +118,8 @@ class Bookkeeper:
         machines = list(machines_of(self.clients, self.aws.name, now))
         places = {arn: name for each in launches for arn, name in each.places.items()}
         jobs = jobs_of(self.clients, self.aws.name, since, _known_jobs(launches), places)
+        for each in launches:  # what one launch's workers told helps the others
+            jobs = placed(each.record, jobs)
         types = {machine.instance_type for machine in machines} | set(self.prices.instance_types)
         prices = replace(self.prices, instance_types=tuple(sorted(types)))
         book = prices.book(since, now, fresh=True)
@@ -128,7 +137,7 @@ class Bookkeeper:
         write_ledger(books.ledger, record.identity, rows)
         keep_facts(books.ledger, record.identity, facts)
         changed = before != rows["usd"].sum()
-        return Reconciled(books.camera_id, record.identity, rows, changed)
+        return Reconciled(books, record.identity, rows, changed)
 
 
 def _open_launches(books: CameraBooks) -> Iterator[_Open]:

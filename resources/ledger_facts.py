@@ -4,7 +4,7 @@ Kept as LAUNCH.json beside the launch's rows, since AWS forgets machines within 
 within days, and prices within months. Rows are always made from these facts and the record.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -110,10 +110,11 @@ def facts_about(
 
     Args:
         machines: that EC2 tells of.
-        jobs: that Batch tells of, and those known before.
+        jobs: that Batch tells of, and those known before; with the machines that workers of other
+            launches told of, see `placed`.
     """
     known = _machines(before, {machine.instance_id: machine for machine in machines})
-    look = LaunchFacts(at=now, machines=known, jobs=_placed(record, jobs))
+    look = LaunchFacts(at=now, machines=known, jobs=_deduced(placed(record, jobs), known))
     own = {job.job_id for attempt in record.attempts if (job := look.job_of(attempt))}
     used = {place for job in own if (place := look.jobs[job].instance_id)}
     known = known | {name: _assumed(record, look, name) for name in used - set(known)}
@@ -167,7 +168,7 @@ def _assumed(record: LaunchRecord, look: LaunchFacts, name: str) -> Machine:
     )
 
 
-def _placed(record: LaunchRecord, jobs: Mapping[str, RanJob]) -> dict[str, RanJob]:
+def placed(record: LaunchRecord, jobs: Mapping[str, RanJob]) -> dict[str, RanJob]:
     """The jobs with the machines that our workers told of, also for others on the same; and with
     the ends that the record knows of those that Batch has forgotten."""
     own = {each.job_id: each for each in record.attempts if each.job_id}
@@ -187,6 +188,39 @@ def _placed(record: LaunchRecord, jobs: Mapping[str, RanJob]) -> dict[str, RanJo
         name: _ended(job, own.get(name)).model_copy(update={"instance_id": place(job)})
         for name, job in jobs.items()
     }
+
+
+def _deduced(jobs: Mapping[str, RanJob], machines: Mapping[str, Machine]) -> dict[str, RanJob]:
+    """The jobs with the machines that they can only have been on: each ARN of ECS stands for one
+    machine, and each machine for one ARN."""
+    taken = {job.instance_id for job in jobs.values()}
+    lost: dict[str, list[RanJob]] = {}
+    for job in jobs.values():
+        if job.started is not None and job.container_instance and not job.instance_id:
+            lost.setdefault(job.container_instance, []).append(job)
+    places = {}
+    for arn, here in lost.items():
+        fitting = [m for m in machines.values() if m.instance_id not in taken and _fits(m, here)]
+        if len(fitting) == 1:
+            places[arn] = fitting[0].instance_id
+    only = {arn: name for arn, name in places.items() if list(places.values()).count(name) == 1}
+    return {
+        name: job.model_copy(update={"instance_id": only[job.container_instance]})
+        if job.container_instance in only
+        else job
+        for name, job in jobs.items()
+    }
+
+
+def _fits(machine: Machine, jobs: Sequence[RanJob]) -> bool:
+    """Whether these jobs can have run on a machine."""
+    ended = machine.ended if machine.end_known else None
+    return all(
+        (job.queue == "ondemand") == (machine.market == "ondemand")
+        and machine.launched <= (job.started or 0.0)
+        and (ended is None or (job.stopped or 0.0) <= ended + TOLERANCE)
+        for job in jobs
+    )
 
 
 def _ended(job: RanJob, attempt: Attempt | None) -> RanJob:

@@ -174,6 +174,15 @@ def test_a_machine_that_nobody_told_of_costs_its_overhead() -> None:
     assert kind(table, "overhead")["usd"] == Decimal("0.1")
 
 
+def test_a_job_that_can_only_have_been_on_one_machine_was_there() -> None:
+    launch, arn = record(attempt(1)), "arn:aws:ecs:eu-north-1:1:container-instance/c/1"
+    job = ran("job-1", 200, 900, instance_id=None, container_instance=arn)
+    too_short = machine(500, instance_id="i-2")
+    assert look(launch, [machine(), too_short], [job]).jobs["job-1"].instance_id == "i-1"
+    as_good = machine(1000, instance_id="i-3")
+    assert look(launch, [machine(), as_good], [job]).jobs["job-1"].instance_id is None
+
+
 def test_a_machine_that_ec2_was_never_asked_for_is_taken_from_what_its_worker_said() -> None:
     host = {
         "instance_id": "i-1",
