@@ -7,6 +7,7 @@ import dagster as dg
 from odins_ravne_assets.assets import footage, stages_1_to_3
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.cameras_on_s3 import known_on_s3
+from odins_ravne_assets.compute_sensor import tidy_compute, unused_compute
 from odins_ravne_assets.events import tell_cost, tell_decision, tell_progress
 from odins_ravne_assets.home import catalog_folder, home
 from odins_ravne_assets.jobs import JOBS
@@ -32,9 +33,9 @@ IN_THE_CLOUD = load_profile(PROFILE).cloud is not None
 defs = dg.Definitions(
     assets=[footage, stages_1_to_3, quarantine, *([storage_lifecycle] if IN_THE_CLOUD else [])],
     asset_checks=[rules_in_force] if IN_THE_CLOUD else [],
-    jobs=[*JOBS, *([CHECK_JOB] if IN_THE_CLOUD else [])],
+    jobs=[*JOBS, *([CHECK_JOB, tidy_compute] if IN_THE_CLOUD else [])],
     schedules=[DAILY] if IN_THE_CLOUD else [],
-    sensors=[new_footage],
+    sensors=[new_footage, *([unused_compute] if IN_THE_CLOUD else [])],
     resources={
         "settings": RunSettings(profile=PROFILE),
         "catalog": CameraCatalog(catalog_folder()),

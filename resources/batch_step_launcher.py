@@ -1,7 +1,7 @@
 """The Batch form of the step launcher: prepares a launch, and hands it to `batch_launch`."""
 
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -17,12 +17,15 @@ from resources.batch_launch import Launch
 from resources.bookkeeping import Bookkeeper, books_of
 from resources.budget import SETTINGS
 from resources.compute_errors import explained, one_line
+from resources.compute_hold import FOLDER as HOLDS
+from resources.compute_hold import compute_held
 from resources.cost_ledger import read_ledger
 from resources.cost_metadata import asset_of, costs_of_stages
 from resources.cost_teller import CostTeller, OnCost
 from resources.earlier_launches import EarlierLaunches
 from resources.errors import StoreError, UsageError
 from resources.launch_budget import LaunchBudget
+from resources.launch_readiness import tell_archived, wait_for_queues
 from resources.launch_record import (
     FOLDER,
     LaunchRecord,
@@ -35,10 +38,8 @@ from resources.launch_slots import CloseDeadRuns, LaunchSlots, priority_of
 from resources.object_store import ObjectStore, open_store
 from resources.price_sources import price_source
 from resources.profile import Aws, Profile
-from resources.s3_archive import stored_classes
 from resources.s3_store import S3Store
 from resources.spot_economics import Offer, Overheads
-from resources.spot_market import SPOT_QUEUES
 from resources.spot_policy import Rules
 from resources.staging import Staged, stage_up
 from resources.step_launcher import (
@@ -162,8 +163,25 @@ class _CloudStep:
         self._cost = CostTeller(context, self._clock, self._offers_now, at_once, launcher.on_cost)
 
     def run(self) -> Iterator[PipesExecutionResult]:
-        self._check_queues()
-        self._tell_archived()
+        with self._compute_held():  # before the queues are looked at, and until nothing needs them
+            wait_for_queues(self._clients, self._aws, self._remedy, self._say)
+            self._tell_archived()
+            record, launch = self._launched()
+        metadata = metadata_of(record, self._aws.region, self._clock)
+        costs = costs_of_stages(read_ledger([self._books.ledger]), record.identity)
+        for result in launch.results:
+            if isinstance(result, dg.MaterializeResult):
+                told = {**(result.metadata or {}), **metadata, **costs(asset_of(result))}
+                yield result._replace(metadata=told)
+            else:
+                yield result
+
+    def _compute_held(self) -> AbstractContextManager[None]:
+        output = self._request.output_url
+        holds = open_store(f"s3://{urlsplit(output).netloc}/{HOLDS}", self._clients)
+        return compute_held(holds, output, self._context.run.run_id, self._clock)
+
+    def _launched(self) -> tuple[LaunchRecord, Launch]:
         with self._launches.exclusive(self._say_waiting):
             request = self._staged()
             record = self._record(request)
@@ -178,14 +196,7 @@ class _CloudStep:
             finally:
                 self._write_books(record)
                 self._cost.sweep(record)
-        metadata = metadata_of(record, self._aws.region, self._clock)
-        costs = costs_of_stages(read_ledger([self._books.ledger]), record.identity)
-        for result in launch.results:
-            if isinstance(result, dg.MaterializeResult):
-                told = {**(result.metadata or {}), **metadata, **costs(asset_of(result))}
-                yield result._replace(metadata=told)
-            else:
-                yield result
+        return record, launch
 
     def _keep_books(self, record: LaunchRecord) -> None:
         """Write the ledger now and then, since EC2 forgets a machine within an hour of its end;
@@ -210,39 +221,16 @@ class _CloudStep:
                 "brings it up to date"
             )
 
-    def _check_queues(self) -> None:
-        """Jobs need queues that are set up and open."""
-        names = [f"{self._aws.name}-{queue}" for queue in wanted_queues(self._aws)]
-        with explained("launching on AWS Batch", self._remedy):
-            found = self._clients.of("batch").describe_job_queues(jobQueues=names)["jobQueues"]
-        ready = {
-            q["jobQueueName"] for q in found if (q["state"], q["status"]) == ("ENABLED", "VALID")
-        }
-        if missing := [name for name in names if name not in ready]:
-            raise UsageError(
-                f"the queues {', '.join(missing)} are not set up; run munin cost setup "
-                "--job-count N first"
-            )
-
     def _tell_archived(self) -> None:
-        """No machine is paid for to find that nothing of the footage can be read."""
-        url = self._request.footage_url
-        if urlsplit(url).scheme != "s3" or not {"footage", "detections"} & set(
-            self._request.stages
-        ):
-            return
-        found = [
-            each for each in stored_classes(self._clients, url) if self._launcher.is_media(each.key)
-        ]
-        archived = sum(each.is_archived for each in found)
-        if not archived:
-            return
-        told = f"{url}: {archived} of {len(found)} media are archived and cannot be read now"
-        command = f"munin cost restore {shlex.quote(url)}"
-        remedy = f"`{command}` tells what having them back costs, and asks for them"
-        if archived == len(found) and not self._output.exists(MEDIA_TABLE):
-            raise UsageError(f"{told}; {remedy}")
-        self._say(f"{told}; those that were looked at before are not needed; for others, {remedy}")
+        url, stages = self._request.footage_url, set(self._request.stages)
+        if urlsplit(url).scheme == "s3" and {"footage", "detections"} & stages:
+            tell_archived(
+                self._clients,
+                url,
+                self._launcher.is_media,
+                lambda: self._output.exists(MEDIA_TABLE),
+                self._say,
+            )
 
     def _say_waiting(self) -> None:
         if not self._waiting:
@@ -380,13 +368,6 @@ class _CloudStep:
             offers = book.offers(self._aws.compute.instance_types, now)
             self._offers = (now, offers)
         return offers
-
-
-def wanted_queues(aws: Aws) -> tuple[str, ...]:
-    """The queues that a profile's launches may use, as `munin cost setup` makes them."""
-    compute = aws.compute
-    spot = SPOT_QUEUES if compute.spot_instances else ()
-    return (*spot, "ondemand") if compute.fallback_to_ondemand or not spot else spot
 
 
 def without_budgets(profile: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Teardown:
             self._refuse_if_busy(there)
         # A disabled queue takes no more jobs: what is counted or terminated now stays so.
         for name in there:
-            self._disable_queue(name)
+            self.disable_queue(name)
         if force:
             self._terminate_jobs(there)
         else:
@@ -74,12 +74,22 @@ class Teardown:
                 "teardown --force`: what they finished is kept"
             )
 
-    def _disable_queue(self, name: str) -> None:
+    def disable_queue(self, name: str) -> None:
+        """Let a queue take no more jobs, and wait until that is so; one that is gone stays so."""
         self._settle(name, self._parts.queues)
         there = self._parts.queues().get(name)
         if there is not None and there["state"] == "ENABLED":
             self._batch.update_job_queue(jobQueue=name, state="DISABLED")
             self._on_step(f"queue {name}: disabled")
+            self._settle(name, self._parts.queues)
+
+    def enable_queue(self, name: str) -> None:
+        """Let a queue that was disabled take jobs again, and wait until it does."""
+        self._settle(name, self._parts.queues)
+        there = self._parts.queues().get(name)
+        if there is not None and there["state"] == "DISABLED":
+            self._batch.update_job_queue(jobQueue=name, state="ENABLED")
+            self._on_step(f"queue {name}: enabled again")
             self._settle(name, self._parts.queues)
 
     def _terminate_jobs(self, queues: Sequence[str]) -> None:

@@ -85,8 +85,24 @@ class Aws(_Section):
     )
 
 
+class Unused(_Section):
+    tear_down_after_minutes: Annotated[float, Field(gt=0)] | None = Field(
+        60.0,
+        description="Machines and queues that nothing has used for so long are taken away; "
+        "empty: never.",
+    )
+    end_jobs_after_minutes: Annotated[float, Field(gt=0)] | None = Field(
+        120.0,
+        description="Jobs that no run has watched for so long are terminated; what they finished "
+        "is kept; empty: never.",
+    )
+
+
 class Cloud(_Section):
     aws: Aws = Field(Aws(), description="Where and on what steps are launched.")
+    unused: Unused = Field(
+        Unused(), description="What becomes of compute that nobody uses, while `munin ui` runs."
+    )
 
 
 class CostOptimization(_Section):
