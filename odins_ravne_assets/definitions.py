@@ -7,7 +7,7 @@ import dagster as dg
 from odins_ravne_assets.assets import footage, stages_1_to_3
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.cameras_on_s3 import known_on_s3
-from odins_ravne_assets.compute_sensor import tidy_compute, unused_compute
+from odins_ravne_assets.cloud_definitions import CLOUD
 from odins_ravne_assets.events import tell_cost, tell_decision, tell_progress
 from odins_ravne_assets.home import catalog_folder, home
 from odins_ravne_assets.jobs import JOBS
@@ -15,27 +15,17 @@ from odins_ravne_assets.munin.media_counts import count_media
 from odins_ravne_assets.munin.media_files import kind_by_name
 from odins_ravne_assets.run_process import close_dead_runs
 from odins_ravne_assets.sensors import new_footage, quarantine
-from odins_ravne_assets.storage_asset import (
-    CHECK_JOB,
-    DAILY,
-    rules_in_force,
-    storage_lifecycle,
-)
 from resources.batch_step_launcher import BatchStepLauncher
 from resources.profile import load_profile
 from resources.run_settings import RunSettings
 from resources.step_launcher import LocalStepLauncher
 
 PROFILE = os.environ.get("MUNIN_PROFILE", "local")
-# What a profile that runs on this machine has no use for.
-IN_THE_CLOUD = load_profile(PROFILE).cloud is not None
 
-defs = dg.Definitions(
-    assets=[footage, stages_1_to_3, quarantine, *([storage_lifecycle] if IN_THE_CLOUD else [])],
-    asset_checks=[rules_in_force] if IN_THE_CLOUD else [],
-    jobs=[*JOBS, *([CHECK_JOB, tidy_compute] if IN_THE_CLOUD else [])],
-    schedules=[DAILY] if IN_THE_CLOUD else [],
-    sensors=[new_footage, *([unused_compute] if IN_THE_CLOUD else [])],
+everywhere = dg.Definitions(
+    assets=[footage, stages_1_to_3, quarantine],
+    jobs=JOBS,
+    sensors=[new_footage],
     resources={
         "settings": RunSettings(profile=PROFILE),
         "catalog": CameraCatalog(catalog_folder()),
@@ -54,6 +44,12 @@ defs = dg.Definitions(
     },
     # The work is in the workers; a process per step would only cost seconds.
     executor=dg.in_process_executor,
+)
+# Policies of what is stored and set up mean nothing to a profile that runs on this machine.
+defs = (
+    dg.Definitions.merge(everywhere, CLOUD)
+    if load_profile(PROFILE).cloud is not None
+    else everywhere
 )
 
 

@@ -1,0 +1,19 @@
+"""What a profile with a cloud has in Dagster on top of the others: its policies."""
+
+import dagster as dg
+
+from odins_ravne_assets.compute_sensor import tidy_compute, unused_compute
+from odins_ravne_assets.storage_asset import (
+    CHECK_JOB,
+    DAILY,
+    rules_in_force,
+    storage_lifecycle,
+)
+
+CLOUD = dg.Definitions(
+    assets=[storage_lifecycle],
+    asset_checks=[rules_in_force],
+    jobs=[CHECK_JOB, tidy_compute],
+    schedules=[DAILY],
+    sensors=[unused_compute],
+)
