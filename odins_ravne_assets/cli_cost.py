@@ -112,20 +112,27 @@ def budget(
     context: typer.Context,
     deploy: Deploy = False,
     monthly_usd: Annotated[
-        float | None, typer.Option(min=1, help="USD that a month may cost.")
+        float | None,
+        typer.Option(
+            min=1, help="USD that a month may cost. Default: the profile's budget_usd_per_month."
+        ),
     ] = None,
     email: Annotated[str | None, typer.Option(help="Who is told when it goes over.")] = None,
 ) -> None:
     """The budget alert: its template, or deploy it. It warns by mail, it stops nothing."""
-    aws = _cloud(context, "budget")
+    cloud = cloud_named(context.obj.name, "cost budget")
     from resources.compute_stack import deploy_budget, template
 
     if not deploy:
         print(template("budget"), end="")
         return
+    monthly_usd = monthly_usd or cloud.profile.pipeline.cost_optimization.budget_usd_per_month
     if monthly_usd is None or email is None:
-        raise UsageError("cost budget --deploy needs --monthly-usd and --email")
-    deploy_budget(aws, monthly_usd, email, say)
+        raise UsageError(
+            "cost budget --deploy needs --email, and --monthly-usd or "
+            "pipeline.cost_optimization.budget_usd_per_month"
+        )
+    deploy_budget(cloud.aws, monthly_usd, email, say)
 
 
 def _cloud(context: typer.Context, command: str) -> Aws:

@@ -419,6 +419,46 @@ def test_a_worker_that_always_dies_fails_the_run_in_the_end_and_buys_nothing(
     assert [(each.queue, each.end) for each in attempts] == [("spot", "out of memory")] * 2
 
 
+def store_as(cloud: Cloud, url: str, storage_class: str) -> None:
+    """Put an object once more, in another class."""
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    s3 = cloud.clients.of("s3")
+    data = cloud.store(url.rpartition("/")[0]).read_bytes(url.rpartition("/")[2])
+    s3.put_object(Bucket=bucket, Key=key, Body=data, StorageClass=storage_class)
+
+
+def test_no_job_is_paid_for_where_all_footage_is_archived(cloud: Cloud, tmp_path: Path) -> None:
+    camera = cloud.camera(new_card(tmp_path))
+    store_as(cloud, f"{camera.footage_url}/0.jpg", "GLACIER")
+    ran = cloud.run(camera, ("footage",))
+    assert ran.error == (
+        f"{camera.footage_url}: 1 of 1 media are archived and cannot be read now; `munin cost "
+        f"restore {camera.footage_url}` tells what having them back costs, and asks for them"
+    )
+    assert cloud.submitted(camera) == []
+
+
+def test_an_archived_medium_fails_with_that_reason_and_is_read_when_it_is_back(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    card = new_card(tmp_path)
+    write_picture(card / "1.jpg", (320, 240), shift=1)
+    camera = cloud.camera(card)
+    archived = f"{camera.footage_url}/1.jpg"
+    data = cloud.store(camera.footage_url).read_bytes("1.jpg")
+    store_as(cloud, archived, "GLACIER")
+    ran = cloud.run(camera, ("footage",))
+    assert ran.success, ran.error
+    assert ran.said("1 of 2 media are archived and cannot be read now; those that were looked at")
+    media = tables_of(cloud.results(camera))["media.parquet"]
+    assert media["status"].to_list() == ["ok", "failed"]
+    assert "is archived (GLACIER) and cannot be read now" in media["reason"][1]
+    cloud.store(camera.footage_url).write_bytes("1.jpg", data)
+    assert cloud.run(camera, ("footage",)).success
+    media = tables_of(cloud.results(camera))["media.parquet"]
+    assert media["status"].to_list() == ["ok", "ok"]
+
+
 def test_without_queues_the_run_says_what_to_do(cloud: Cloud, card: Path) -> None:
     ran = cloud.run(cloud.new_output(f"{BUCKET}/footage/card"), cloud__aws__name="other")
     assert not ran.success

@@ -417,6 +417,19 @@ def test_a_budget_needs_an_amount_and_an_address() -> None:
     assert "--email" in str(done.exception)
 
 
+def test_the_alert_is_for_the_profiles_own_budget_of_a_month(aws: Aws, tmp_path: Path) -> None:
+    profile = tmp_path / "cloud.yaml"
+    budget = {"cost_optimization": {"budget_usd_per_month": 30}}
+    tree = {"cloud": {"aws": aws.model_dump(mode="json")}, "pipeline": budget}
+    profile.write_text(json.dumps(tree))
+    done = cost("budget", "--deploy", "--email", "owner@example.org", profile=str(profile))
+    assert done.exit_code == 0, done.exception
+    there = SharedClients(aws.model_copy(update={"region": "us-east-1"})).of("cloudformation")
+    (stack,) = there.describe_stacks(StackName="ravne-budget")["Stacks"]
+    chosen = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+    assert chosen["MonthlyUsd"] == "30"
+
+
 def test_the_command_deploys_and_says_how_costs_are_told_apart(aws: Aws, tmp_path: Path) -> None:
     profile = tmp_path / "cloud.yaml"
     profile.write_text(json.dumps({"cloud": {"aws": aws.model_dump(mode="json")}}))
