@@ -143,11 +143,8 @@ class Work:
         tables = sum(1 for count in units if count > 1)
         headers = sum(1 for camera in self.cameras if camera.reads_headers_there)
         jobs = sum(units) + tables + headers
-        at_once = sum(
-            min(count, cost.max_parallel_jobs)
-            for count in sorted(units, reverse=True)[: cost.max_parallel_jobs]
-        )
-        return Spread(sum(units), jobs, max(1, min(at_once, self.limits.machines)))
+        at_once = min(sum(units), cost.max_parallel_jobs, self.limits.machines)
+        return Spread(sum(units), jobs, max(1, at_once))
 
     def other_way(self) -> "Work":
         """The same cut for speed if it is cut for cost, and the other way round."""

@@ -53,7 +53,8 @@ def spot(work: Work, pace: Pace = PACE, moves: SpotMoves = STILL) -> Estimate:
         ((1,), 1, 1, 1),
         ((3,), 2, 3, 2),  # two units of 1.5 hours, then the tables
         ((1, 1), 2, 2, 2),
-        ((0.1,) * 10, 10, 10, 4),  # four cameras at once
+        ((0.1,) * 10, 10, 10, 4),  # four jobs at once, whosever
+        ((5, 5, 5), 9, 12, 4),
         ((20,), 10, 11, 4),
     ],
 )

@@ -5,12 +5,10 @@ a half; machines are taken, prices surge, capacity is short, jobs are cancelled.
 sleep: what is tried is who pays for which second.
 """
 
-import errno
-import os
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from resources.price_sources import price_source
 from resources.profile import Aws, Compute
 from resources.sandbox.config import SandboxConfig
 from resources.sandbox.foundation import prepare_foundation
+from resources.sandbox.gated_jobs import GatedJobs
 from resources.sandbox.sandbox import Sandbox
 from resources.sandbox.stepped_clock import STEP_SECONDS
 
@@ -34,7 +33,6 @@ CAMERAS = ("north", "south")
 QUEUES = ("spot", "spot", "spot-high", "ondemand")
 SPAN = 5400.0  # jobs and troubles come within these seconds
 LOOK_EVERY = 300.0
-PATIENCE = 20.0  # real seconds
 HALF = [{"type": "VCPU", "value": "2"}, {"type": "MEMORY", "value": "6000"}]
 WHOLE = [{"type": "VCPU", "value": "4"}, {"type": "MEMORY", "value": "14336"}]
 
@@ -109,6 +107,10 @@ class _Day:
     records: dict[str, LaunchRecord] = field(default_factory=dict)
     asked: dict[str, float] = field(default_factory=dict)  # job -> seconds that it works
 
+    @cached_property
+    def gates(self) -> GatedJobs:
+        return GatedJobs(self.folder)
+
     def run(self) -> Held:
         began = self.sandbox.clock.now()
         self.records = {
@@ -170,7 +172,7 @@ class _Day:
             jobQueue=f"{self.aws.name}-{queue}",
             jobDefinition=f"{self.aws.name}-worker",
             containerOverrides={
-                "command": ["sh", "-c", f"read line < {self._gate(name)}"],
+                "command": self.gates.command(name),
                 "resourceRequirements": self.dice.choice([HALF, WHOLE]),
             },
         )
@@ -178,13 +180,6 @@ class _Day:
         self.asked[attempt.job_id] = seconds
         unit.attempts.append(attempt)
         record.units.append(unit)
-
-    def _gate(self, name: str) -> Path:
-        """A pipe: its job works until somebody writes to it."""
-        gate = self.folder / name
-        if not gate.exists():
-            os.mkfifo(gate)
-        return gate
 
     def _tell_hosts(self) -> None:
         """Workers say on which machine they are as soon as they run. In a quiet account a third of
@@ -201,24 +196,7 @@ class _Day:
             if job["status"] != "RUNNING":
                 continue
             if now >= job["startedAt"] / 1000 + self.asked[job["jobId"]]:
-                self._open(self._gate(job["jobName"]), job["pid"])
-
-    def _open(self, gate: Path, pid: int) -> None:
-        """Write to a job's pipe, and wait for its end; it may only just have been started."""
-        given_up_at = time.monotonic() + PATIENCE
-        while time.monotonic() < given_up_at:
-            try:
-                handle = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError as error:
-                if error.errno != errno.ENXIO:  # nobody reads yet
-                    raise
-                time.sleep(0.002)
-                continue
-            os.write(handle, b"\n")
-            os.close(handle)
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-            return
-        raise TimeoutError(f"{gate}: its job does not read")
+                self.gates.end(job)
 
     def _cancel(self) -> None:
         living = [each for each in self.sandbox.jobs() if each["status"] not in _ENDED]

@@ -201,12 +201,13 @@ class _Season:
         for stretch in (first, then):
             units = [_Unit(UnitRecord(n, None, None, 1.0), each) for n, each in enumerate(stretch)]
             record.units += [unit.record for unit in units]
-            for number, unit in enumerate(units):
-                self._submit(f"{name}-{len(stretch)}-{number}", unit)
             while open_units := [unit for unit in units if unit.record.outcome == "open"]:
+                for unit in open_units[:AT_ONCE]:
+                    if not unit.record.attempts:
+                        self._submit(f"{name}-{len(stretch)}-{unit.record.number}", unit)
                 self.sandbox.clock.sleep(STEP_SECONDS)
                 jobs = {job["jobId"]: job for job in self.sandbox.jobs()}
-                for unit in open_units:
+                for unit in open_units[:AT_ONCE]:
                     self._look(unit, jobs[unit.record.attempts[-1].job_id or ""])
         record.finished = True
         return record
