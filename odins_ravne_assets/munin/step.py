@@ -260,8 +260,6 @@ class Step:
             "media/newly_looked_at": progress.media,
             "compute/seconds": round(seconds, 3),
         }
-        if progress.frames:
-            facts["throughput/frames_per_second"] = round(progress.frames / seconds, 3)
         findings = [quality.nothing_lost(self.output), quality.detections_sane(self.output)]
         return StageResult(facts, findings, self._version(assembly.DETECTIONS))
 
