@@ -25,6 +25,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import polars as pl
 
+from odins_ravne_assets.hugin.corrections import unreviewed
 from odins_ravne_assets.hugin.observations import compress
 from odins_ravne_assets.hugin.sightings import sightings
 from odins_ravne_assets.hugin.taxonomy import SpeciesKnowledge, shipped_taxa
@@ -139,7 +140,7 @@ def measure_alone(path: Path, shuffled: bool) -> float:
     if shuffled:
         seen = replace(seen, rows=seen.rows.sample(fraction=1, shuffle=True, seed=1))
     began = perf_counter()
-    compress(vote(seen, KNOWLEDGE, Stage3()), KNOWLEDGE, Stage3())
+    compress(unreviewed(vote(seen, KNOWLEDGE, Stage3())), KNOWLEDGE, Stage3())
     return perf_counter() - began
 
 
@@ -149,7 +150,7 @@ def measure_stage(path: Path) -> StageFigures:
     json = path.with_name("compressed_observations.json")
     began = perf_counter()
     seen = sightings(pl.scan_parquet(path), KNOWLEDGE, Stage3().roll_up)
-    compressed = compress(vote(seen, KNOWLEDGE, Stage3()), KNOWLEDGE, Stage3())
+    compressed = compress(unreviewed(vote(seen, KNOWLEDGE, Stage3())), KNOWLEDGE, Stage3())
     del seen
     compressing = perf_counter() - began
     began = perf_counter()

@@ -5,6 +5,7 @@ import signal
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date, datetime
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
@@ -270,6 +271,54 @@ def stage3(
     job = _prepare(context, "stage3", overrides, {})
     chosen = camera_of_results(output, CameraCatalog(catalog_folder()))
     job.run([chosen]).exit_if_any_failed()
+
+
+@app.command()
+def correct(
+    context: typer.Context,
+    output: Results,
+    file: Annotated[
+        str, typer.Argument(help="A filled observations.csv, or a Timelapse export or .ddb file.")
+    ],
+    by: Annotated[str, typer.Option("--by", help="Who says so.")],
+    on: Annotated[
+        datetime | None, typer.Option("--on", formats=["%Y-%m-%d"], help="When. Default: today.")
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option("--column", help="The column with the labels.")
+    ] = None,
+) -> None:
+    """Take a reviewer's labels, which win over the machine's, and make the visits again."""
+    from odins_ravne_assets.corrections_taken import take_corrections
+
+    job = _prepare(context, "stage3", {}, {})
+    catalog = CameraCatalog(catalog_folder())
+    chosen = camera_of_results(output, catalog)
+    others = frozenset(each.camera_id for each in catalog.list()) - {chosen.camera_id}
+    day = on.date() if on else date.fromtimestamp(_clock(job.profile).now())
+    taken = take_corrections(chosen, others, job.profile, local_path(file), by, day, column)
+    out.print(f"{chosen.camera_id}: {taken} boxes or media labelled by {by}", markup=False)
+    job.run([chosen]).exit_if_any_failed()
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    folder: Annotated[str, typer.Argument(help="Where the files go: a folder of this machine.")],
+    cameras: Annotated[
+        list[str] | None, typer.Option("--camera", help="Only these. Default: all that are known.")
+    ] = None,
+) -> None:
+    """The visits of several cameras as one: MegaDetector JSON, Camtrap DP, CSV, Parquet."""
+    from odins_ravne_assets.project_export import export_cameras
+
+    profile = load_profile(context.obj.name)
+    require_sandbox(profile)
+    prepare_home()
+    known = CameraCatalog(catalog_folder())
+    chosen = [known.get(name) for name in cameras] if cameras else list(known.list())
+    for line in export_cameras(chosen, profile, local_path(folder)):
+        out.print(line, soft_wrap=True, markup=False)
 
 
 @dataclass

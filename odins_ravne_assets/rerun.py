@@ -68,8 +68,10 @@ def _run(folder: Path, given: dict[str, float], no_browser: bool) -> None:
     settings = {f"pipeline.stage3.{key}": each for key, each in made_before["settings"].items()}
     settings |= {f"privacy.{key}": each for key, each in made_before["privacy"].items()}
     settings |= {f"pipeline.stage3.{key}": each for key, each in given.items()}
+    settings["project.species"] = made_before["species_list"]
     profile = load_profile("local", settings, {})
-    run_stage3(source, profile.pipeline.stage3, made_before["models"], profile.privacy, target)
+    stage3, species = profile.pipeline.stage3, profile.project.species
+    run_stage3(source, stage3, made_before["models"], profile.privacy, species, target)
     make_report_page(source, target, profile.privacy)
     print_visits([target.root / "stage3"])
     page = target.root / REPORT_PAGE

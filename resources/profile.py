@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from resources.errors import ProfileError
-from resources.project import Exports, Project
+from resources.project import Project
 
 ENV_PREFIX = "MUNIN_"
 # Variables of the same prefix that choose a profile instead of a setting in it.
@@ -365,7 +365,6 @@ class Profile(_Section):
     models: Models = Field(Models(), description="Which models look at the footage.")
     output: Output = Field(Output(), description="Where results go.")
     project: Project = Field(Project(), description="The study: its species, its places.")
-    exports: Exports = Field(Exports(), description="What is told to others.")
     privacy: Privacy = Field(Privacy(), description="What is kept back in what is shared.")
     uploads: Uploads = Field(Uploads(), description="New footage that starts by itself.")
     storage: Storage = Field(Storage(), description="How stored objects age.")

@@ -161,18 +161,3 @@ class Project(_Part):
         description="CSV of where cameras stand: Camtrap DP's deployments, of which cameraID, "
         "latitude and longitude are needed.",
     )
-
-
-class Exports(_Part):
-    people: bool = Field(
-        True,
-        description="Tell of people. If not, exports lack them, and all media that show one.",
-    )
-    coarse_species: tuple[str, ...] = Field(
-        (),
-        description="Scientific names; where one of these was seen, exports have rounded "
-        "coordinates.",
-    )
-    coarse_decimals: Annotated[int, Field(ge=0, le=4)] = Field(
-        1, description="Decimals of a degree that rounded coordinates keep; 1 is about 10 km."
-    )

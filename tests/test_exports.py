@@ -12,8 +12,8 @@ from validators import camtrap_dp_errors, megadetector_errors
 from odins_ravne_assets.hugin.exports.writing import Exported, export_camera, export_project
 from odins_ravne_assets.hugin.stage3 import run_stage3
 from resources.object_store import LocalStore
-from resources.profile import Stage3, load_profile
-from resources.project import Exports, Project
+from resources.profile import Privacy, Stage3, load_profile
+from resources.project import Project
 
 Row = dict[str, Any]
 
@@ -27,11 +27,11 @@ PERSON: Row = {"category": "person", "label": "person", "scientific_name": "Homo
 
 
 def exported(
-    camera: Camera, folder: Path, project: Project = HERE, exports: Exports | None = None
+    camera: Camera, folder: Path, project: Project = HERE, privacy: Privacy | None = None
 ) -> tuple[LocalStore, Exported]:
     store = camera.store(folder)
-    run_stage3(store, Stage3(), {})
-    return store, export_camera(store, camera.camera_id, project, exports or Exports())
+    run_stage3(store, Stage3(), {}, Privacy())
+    return store, export_camera(store, camera.camera_id, project, privacy or Privacy())
 
 
 def rows(folder: Path, table: str) -> list[Row]:
@@ -208,7 +208,7 @@ def test_without_a_place_or_a_zone_there_is_no_package_and_nothing_is_made_up(
     camera.medium("1.jpg", NIGHT, [{}])
     store, made = exported(camera, tmp_path)
     assert made.camtrap_dp is not None
-    again = export_camera(store, "camera7", project, Exports())
+    again = export_camera(store, "camera7", project, Privacy())
     assert again.camtrap_dp is None
     assert reason in (again.why_no_camtrap_dp or "")
     assert not store.exists("stage3/camtrap-dp/datapackage.json")
@@ -250,7 +250,7 @@ def test_media_tell_where_a_camera_stood_if_nobody_else_does(tmp_path: Path) -> 
 def test_people_can_be_left_out_with_every_medium_that_shows_one(tmp_path: Path) -> None:
     camera = a_night()
     camera.medium("DCIM/13.jpg", NIGHT + 30 * SECOND, [{}, {**PERSON, "confidence": 0.2}])
-    exported(camera, tmp_path, exports=Exports(people=False))
+    exported(camera, tmp_path, privacy=Privacy(leave_out_people=True))
     shown = {"DCIM/4.jpg", "DCIM/13.jpg"}
     assert not shown & images(tmp_path).keys()
     assert not {f"camera7/{path}" for path in shown} & {
@@ -271,7 +271,7 @@ def test_coordinates_are_rounded_where_a_chosen_species_was_seen(tmp_path: Path)
         ("Lynx lynx", "59.123456", "", "Eagle rock"),
     ):
         folder = tmp_path / chosen
-        exported(a_night(), folder, project, Exports(coarse_species=(chosen,)))
+        exported(a_night(), folder, project, Privacy(sensitive_species=(chosen,)))
         (deployment,) = rows(folder, "deployments")
         assert deployment["latitude"] == latitude
         assert deployment["coordinateUncertainty"] == uncertainty
@@ -317,11 +317,11 @@ def test_a_project_of_cameras_is_one_valid_file_and_one_valid_package(tmp_path: 
             for row in table:
                 row["camera_id"] = camera.camera_id
         store = camera.store(tmp_path / camera.camera_id)
-        run_stage3(store, Stage3(), {})
+        run_stage3(store, Stage3(), {}, Privacy())
         stores.append((camera.camera_id, store))
     places = [{"cameraID": name, "latitude": 59, "longitude": 17} for name, _ in stores]
     project = Project(**HERE.model_dump() | {"deployments": places})
-    made = export_project(stores, tmp_path / "project", project, Exports())
+    made = export_project(stores, tmp_path / "project", project, Privacy())
     assert made.visits == 8
     assert megadetector_errors(tmp_path / "project" / "megadetector.json") == []
     assert camtrap_dp_errors(tmp_path / "project" / "camtrap-dp") == []
@@ -332,7 +332,7 @@ def test_a_project_of_cameras_is_one_valid_file_and_one_valid_package(tmp_path: 
 def test_exports_made_again_are_the_same(night: Path) -> None:
     store = LocalStore(night)
     before = {found.key: store.read_bytes(found.key) for found in store.list("stage3")}
-    export_camera(store, "camera7", HERE, Exports())
+    export_camera(store, "camera7", HERE, Privacy())
     assert {found.key: store.read_bytes(found.key) for found in store.list("stage3")} == before
 
 

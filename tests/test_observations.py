@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from odins_ravne_assets.hugin.corrections import unreviewed
 from odins_ravne_assets.hugin.observations import Compressed, compress
 from odins_ravne_assets.hugin.sightings import sightings
 from odins_ravne_assets.hugin.taxonomy import SpeciesKnowledge, shipped_taxa
@@ -88,7 +89,7 @@ def counted(rows: pl.LazyFrame) -> Row:
 
 def compressed(rows: list[Row], settings: Stage3 = DEFAULT) -> Compressed:
     counted = sightings(table(rows), KNOWLEDGE, settings.roll_up)
-    return compress(vote(counted, KNOWLEDGE, settings), KNOWLEDGE, settings)
+    return compress(unreviewed(vote(counted, KNOWLEDGE, settings)), KNOWLEDGE, settings)
 
 
 def visits(rows: list[Row], settings: Stage3 = DEFAULT) -> list[Row]:
@@ -536,6 +537,8 @@ def observation_by_hand(visit: list[Row], settings: Stage3) -> Row:
         **RANKS_BY_HAND[first["scientific_name"]],
         "vote_share": None,
         "relabelled": 0,
+        "label_source": "machine",
+        **dict.fromkeys(("machine_species", "reviewed_by", "reviewed_on")),
         "flags": [],
         "media_count": len({row["path"] for row in visit}),
         "source_video": first["path"],

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from odins_ravne_assets.hugin.corrections import unreviewed
 from odins_ravne_assets.hugin.observations import compress
 from odins_ravne_assets.hugin.sightings import Sightings, sightings
 from odins_ravne_assets.hugin.taxonomy import ROLL_UP, SpeciesKnowledge, shipped_taxa
@@ -242,7 +243,7 @@ def test_people_and_vehicles_do_not_vote() -> None:
 def test_a_disputed_visit_is_reviewed_and_says_so() -> None:
     rows = [box("red fox", 0.9, 0), box("roe deer", 0.9, 2), box("grey wolf", 0.9, 600)]
     after = vote(seen(rows), ANYTHING, Stage3())
-    found = compress(after, ANYTHING, Stage3()).observations
+    found = compress(unreviewed(after), ANYTHING, Stage3()).observations
     assert found.select("species", "flags", "needs_review").rows() == [
         ("red fox", ["votes_disagree"], True),
         ("roe deer", ["votes_disagree"], True),
@@ -256,5 +257,7 @@ def test_the_count_is_the_most_boxes_in_one_frame() -> None:
         for second, boxes in ((0, 1), (5, 3), (9, 2))
         for number in range(boxes)
     ]
-    found = compress(vote(seen(rows), ANYTHING, Stage3()), ANYTHING, Stage3()).observations
+    found = compress(
+        unreviewed(vote(seen(rows), ANYTHING, Stage3())), ANYTHING, Stage3()
+    ).observations
     assert found.select("count", "detection_count", "frame_count").rows() == [(3, 6, 3)]

@@ -11,6 +11,7 @@ import pytest
 from camera_tables import NIGHT, SECOND, Camera, a_night
 
 from odins_ravne_assets.hugin import writing
+from odins_ravne_assets.hugin.corrections import unreviewed
 from odins_ravne_assets.hugin.observations import compress
 from odins_ravne_assets.hugin.sightings import sightings
 from odins_ravne_assets.hugin.species import species_table
@@ -55,6 +56,7 @@ def test_stage_3_writes_three_files_and_returns_their_numbers(store: LocalStore)
         "observations": 4,
         "needs_review": 2,
         "rows_in": 9,
+        "rows_rejected": 0,
         "rows_below_confidence": 1,
         "rows_without_time": 1,
         "rows_too_short": 1,
@@ -98,6 +100,10 @@ def test_a_visit_in_json_has_the_camera_s_times_and_four_digits(store: LocalStor
         ("source_video", "DCIM/1.jpg"),
         ("vote_share", None),
         ("relabelled", 0),
+        ("label_source", "machine"),
+        ("machine_species", None),
+        ("reviewed_by", None),
+        ("reviewed_on", None),
         ("flags", []),
         ("needs_review", False),
     ]
@@ -174,7 +180,9 @@ def test_long_timelines_are_written_in_parts_that_join_up(
     )
     knowledge = SpeciesKnowledge(shipped_taxa())
     counted = sightings(rows.lazy(), knowledge, 0.65)
-    observations = compress(vote(counted, knowledge, Stage3()), knowledge, Stage3()).observations
+    observations = compress(
+        unreviewed(vote(counted, knowledge, Stage3())), knowledge, Stage3()
+    ).observations
     write_visits_json(observations, tmp_path / "whole.json")
     monkeypatch.setattr(writing, "ROWS_AT_ONCE", 17)
     assert len(list(writing.in_parts(observations))) > 10
@@ -270,6 +278,7 @@ def test_the_report_says_what_was_lost_where_and_why(store: LocalStore) -> None:
         (1, 1, "could not be decoded (see failed_by_reason)"),
         (1, 1, "not looked at yet: run Stage 1 again"),
         (2, 0, "not classified yet: run Stage 2 again"),
+        (3, 0, "a reviewer saw nothing there"),
         (3, 1, "confidence below min_confidence, 0.5"),
         (3, 1, "visits on video alone, shorter than min_duration, 5 s"),
     ]

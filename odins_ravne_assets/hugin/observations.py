@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from odins_ravne_assets.hugin.sightings import UNKNOWN_ANIMAL, Sightings
+from odins_ravne_assets.hugin.corrections import Reviewed
+from odins_ravne_assets.hugin.sightings import UNKNOWN_ANIMAL
 from odins_ravne_assets.hugin.taxonomy import SpeciesKnowledge
 from odins_ravne_assets.hugin.windows import visit_starts, window_ms
 from odins_ravne_assets.hugin.writing import seconds
@@ -39,13 +40,15 @@ NEVER = 2**63 - 1
 class Compressed:
     """Observations, and what became of the rows they are made of.
 
-    `rows_in` is `rows_below_confidence` + `rows_too_short` + the sum of `detection_count`.
+    `rows_in` is `rows_rejected` + `rows_below_confidence` + `rows_too_short` + the sum of
+    `detection_count`.
 
     Attributes:
         observations: rows of `tables.OBSERVATIONS`, ordered by camera_id, start_at (those without
             a time last), species, source_video, category.
         rows_in: rows that were handed in.
-        rows_below_confidence: of these, left out for a confidence below the setting, or none.
+        rows_rejected: of these, boxes in which a reviewer saw nothing.
+        rows_below_confidence: of the others, left out for a confidence below the setting, or none.
         rows_without_time: of the others, those whose time is not known. They are not lost.
         visits_too_short: visits on video alone that were dropped.
         rows_too_short: the rows of these visits.
@@ -53,13 +56,14 @@ class Compressed:
 
     observations: pl.DataFrame
     rows_in: int
+    rows_rejected: int
     rows_below_confidence: int
     rows_without_time: int
     visits_too_short: int
     rows_too_short: int
 
 
-def compress(seen: Sightings, knowledge: SpeciesKnowledge, settings: Stage3) -> Compressed:
+def compress(reviewed: Reviewed, knowledge: SpeciesKnowledge, settings: Stage3) -> Compressed:
     """Compress sightings into visits, by the rule at the top of this file.
 
     The result does not depend on the order of the rows. An `observation_id` is the first 16 digits
@@ -68,26 +72,28 @@ def compress(seen: Sightings, knowledge: SpeciesKnowledge, settings: Stage3) -> 
     visit that has closed before them, and no file name goes into it.
 
     Args:
-        seen: what `vote` returns.
+        reviewed: what `review` returns.
         knowledge: the ranks of what was seen.
         settings: minutes, seconds and confidences of the rule.
     """
-    rows_in = seen.rows.height
+    seen = reviewed.seen
+    rows_in = seen.rows.height + reviewed.rows_rejected
     sure = pl.col("confidence").fill_nan(None) >= settings.min_confidence
     ordered = _in_lanes(seen.rows.filter(sure))
     rows_kept = ordered.height
     rows_without_time = ordered["captured_at"].null_count()
     visits = _visits(ordered.with_columns(_visit_numbers(ordered, settings)))
-    visits = visits.join(seen.names.table(), on="name", how="left", maintain_order="left")
+    visits = _with_texts(visits, reviewed)
     del ordered
-    too_short = pl.col("video_alone") & (
+    too_short = (pl.col("video_alone") & pl.col("review").is_null()) & (
         pl.col("duration_ms") < round(settings.min_duration * 1000)
     )
     short = visits.filter(too_short)
     return Compressed(
         observations=_observations(visits.filter(~too_short), knowledge, settings),
         rows_in=rows_in,
-        rows_below_confidence=rows_in - rows_kept,
+        rows_rejected=reviewed.rows_rejected,
+        rows_below_confidence=seen.rows.height - rows_kept,
         rows_without_time=rows_without_time,
         visits_too_short=short.height,
         rows_too_short=int(short["detection_count"].sum()),
@@ -164,6 +170,25 @@ def _visits(ordered: pl.DataFrame) -> pl.DataFrame:
             vote_share=pl.col("vote_share").min(),
             relabelled=pl.col("relabelled").sum(),
             disputed=pl.col("disputed").any(),
+            review=pl.col("review").max(),
+            machine_name=pl.col("machine_name").drop_nulls().first(),
+        )
+    )
+
+
+def _with_texts(visits: pl.DataFrame, reviewed: Reviewed) -> pl.DataFrame:
+    """Visits with the texts that their numbers stand for."""
+    names = reviewed.seen.names.table()
+    before = names.select("name", machine_species="species")
+    words = reviewed.corrections.with_row_index("review")
+    return (
+        visits.join(names, on="name", how="left", maintain_order="left")
+        .join(before, left_on="machine_name", right_on="name", how="left", maintain_order="left")
+        .join(
+            words.select("review", "reviewed_by", "reviewed_on"),
+            on="review",
+            how="left",
+            maintain_order="left",
         )
     )
 
@@ -186,6 +211,7 @@ def _numbered_in_frames(ordered: pl.DataFrame) -> pl.DataFrame:
 def _observations(
     visits: pl.DataFrame, knowledge: SpeciesKnowledge, settings: Stage3
 ) -> pl.DataFrame:
+    machine = pl.col("review").is_null()
     doubtful = pl.col("max_confidence") < settings.review_below
     ranks = knowledge.table().drop("common_name").rename({"rank": "taxon_rank"})
     return (
@@ -193,7 +219,9 @@ def _observations(
         .sort("camera_id", "start_at", "species", "source_video", "category", nulls_last=True)
         .with_columns(
             duration_seconds=seconds("duration_ms"),
-            needs_review=doubtful | pl.col("disputed") | (pl.col("species") == UNKNOWN_ANIMAL),
+            label_source=pl.when(machine).then(pl.lit("machine")).otherwise(pl.lit("reviewer")),
+            needs_review=machine
+            & (doubtful | pl.col("disputed") | (pl.col("species") == UNKNOWN_ANIMAL)),
             flags=_flags({"votes_disagree": "disputed"}),
         )
         .pipe(lambda table: table.with_columns(_identities(table)))

@@ -131,6 +131,7 @@ def _left_out(tables: Tables, compressed: Compressed, settings: Stage3) -> list[
         ),
         (1, "media", fates.get("pending", 0), "not looked at yet: run Stage 1 again"),
         (2, "detections", _number(unlabelled), "not classified yet: run Stage 2 again"),
+        (3, "detections", compressed.rows_rejected, "a reviewer saw nothing there"),
         (
             3,
             "detections",

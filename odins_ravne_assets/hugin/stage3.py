@@ -5,17 +5,18 @@ stage3/compressed_observations.json   the same, for programs without Parquet (`v
 stage3/report.json                    what was seen and what was left out (`report`)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import polars as pl
 
+from odins_ravne_assets.hugin.corrections import read_corrections, review
 from odins_ravne_assets.hugin.observations import Compressed, compress
 from odins_ravne_assets.hugin.report import Tables, as_json, report
 from odins_ravne_assets.hugin.sightings import sightings
 from odins_ravne_assets.hugin.species import species_table
-from odins_ravne_assets.hugin.taxonomy import SpeciesKnowledge, shipped_taxa
+from odins_ravne_assets.hugin.taxonomy import knowledge_of
 from odins_ravne_assets.hugin.visits_json import write_visits_json
 from odins_ravne_assets.hugin.votes import vote
 from odins_ravne_assets.munin import assembly, tables
@@ -23,6 +24,7 @@ from odins_ravne_assets.munin.parquet import writing_table
 from resources.errors import StoreError
 from resources.object_store import ObjectStore
 from resources.profile import Privacy, Stage3
+from resources.project import ListedSpecies
 
 OBSERVATIONS = "stage3/observations.parquet"
 VISITS = "stage3/compressed_observations.json"
@@ -50,6 +52,7 @@ class Stage3Result:
     needs_review: int
     species_table: str
     rows_in: int
+    rows_rejected: int
     rows_below_confidence: int
     rows_without_time: int
     rows_too_short: int
@@ -62,6 +65,7 @@ def run_stage3(
     settings: Stage3,
     models: Mapping[str, str],
     privacy: Privacy,
+    species: Sequence[ListedSpecies] = (),
     results: ObjectStore | None = None,
 ) -> Stage3Result:
     """Compress a camera's classifications into observations and write the results.
@@ -73,25 +77,34 @@ def run_stage3(
         settings: the rule's settings.
         models: the role of each model and its name and version, for the report.
         privacy: what is kept back in what is made of the results, for the report.
+        species: the project's list; empty: anything may be there.
         results: where `stage3/` is written; beside the tables when not given.
 
     Raises:
         StoreError: a table is missing, damaged or of another version; or the store refuses.
+        UsageError: the taxonomy does not know a listed species.
     """
     target = results or store
     with ExitStack() as stack:
         read = Tables(
             **{name: read_table(store, stack, *source) for name, source in SOURCES.items()}
         )
-        knowledge = SpeciesKnowledge(shipped_taxa())
-        seen = sightings(read.classifications, knowledge, settings.roll_up)
-        compressed = compress(vote(seen, knowledge, settings), knowledge, settings)
-        del seen
+        knowledge = knowledge_of(species)
+        seen = vote(
+            sightings(read.classifications, knowledge, settings.roll_up), knowledge, settings
+        )
+        reviewed = review(seen, read_corrections(store, stack), read.detections)
+        compressed = compress(reviewed, knowledge, settings)
+        agreement = reviewed.agreement
+        del seen, reviewed
         with writing_table(target, OBSERVATIONS) as path:
             compressed.observations.write_parquet(path)
         with target.writing(VISITS) as path:
             write_visits_json(compressed.observations, path)
-        told = report(read, compressed, settings, models, privacy)
+        told = report(read, compressed, settings, models, privacy) | {
+            "review": agreement,
+            "species_list": [row.model_dump(exclude_none=True) for row in species],
+        }
         target.write_bytes(REPORT, as_json(told))
     return _result(compressed)
 
@@ -123,6 +136,7 @@ def _result(compressed: Compressed) -> Stage3Result:
         needs_review=int(compressed.observations["needs_review"].sum()),
         species_table=species_table(compressed.observations),
         rows_in=compressed.rows_in,
+        rows_rejected=compressed.rows_rejected,
         rows_below_confidence=compressed.rows_below_confidence,
         rows_without_time=compressed.rows_without_time,
         rows_too_short=compressed.rows_too_short,

@@ -8,7 +8,8 @@ A scientific name may be of any rank. Species and subspecies go by their common 
 one species of a beagle and a poodle; a label of a higher taxon keeps its own words.
 """
 
-from collections.abc import Iterable, Mapping
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import NamedTuple
 import polars as pl
 
 from odins_ravne_assets.munin import tables
+from resources.errors import UsageError
+from resources.project import ListedSpecies
 
 SHIPPED = Path(__file__).parent / "taxonomy.tsv"
 
@@ -79,6 +82,10 @@ class SpeciesKnowledge:
         """The taxon of a name in either language, whatever its capitals; None: not known."""
         return self._by_any_name.get(common_or_scientific.strip().casefold())
 
+    def common_names(self) -> list[str]:
+        """All common names, in small letters."""
+        return [taxon.common_name.casefold() for taxon in self.taxa.values() if taxon.common_name]
+
     @cached_property
     def _by_any_name(self) -> dict[str, Taxon]:
         common = {
@@ -99,6 +106,41 @@ class SpeciesKnowledge:
     def table(self) -> pl.DataFrame:
         """All of it as rows of `tables.TAXA`."""
         return as_table(self.taxa.values())
+
+
+def knowledge_of(
+    listed: Sequence[ListedSpecies], of_models: Mapping[str, Taxon] | None = None
+) -> SpeciesKnowledge:
+    """What is known with a project's list of species; an empty list: anything may be there.
+
+    Args:
+        listed: the project's.
+        of_models: taxa that the classifier's labels told.
+
+    Raises:
+        UsageError: a listed name is not known, and its row has no ranks.
+    """
+    taxa = shipped_taxa() | dict(of_models or {})
+    own = {row.scientific_name: _listed(row, taxa) for row in listed}
+    return SpeciesKnowledge(taxa | own, frozenset(own) if own else None)
+
+
+def _listed(row: ListedSpecies, taxa: Mapping[str, Taxon]) -> Taxon:
+    known = taxa.get(row.scientific_name)
+    ranks: tuple[str | None, ...] = (row.class_, row.order, row.family, row.genus)
+    if known is None and not any(ranks):
+        close = difflib.get_close_matches(row.scientific_name, taxa, n=1)
+        hint = f"did you mean {close[0]}? If not, " if close else ""
+        raise UsageError(
+            f"project.species: {row.scientific_name} is not in the taxonomy; {hint}fill its "
+            "columns class, order, family and genus"
+        )
+    if known:
+        ranks = tuple(own or theirs for own, theirs in zip(ranks, known[3:], strict=True))
+        return Taxon(row.scientific_name, row.common_name or known.common_name, known.rank, *ranks)
+    by_words = {2: "species", 3: "subspecies"}.get(len(row.scientific_name.split()))
+    itself = dict(zip(ranks, HIGHER_RANKS, strict=True)).get(row.scientific_name, "genus")
+    return Taxon(row.scientific_name, row.common_name, by_words or itself, *ranks)
 
 
 def shipped_taxa() -> dict[str, Taxon]:

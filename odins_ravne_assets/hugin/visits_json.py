@@ -4,7 +4,8 @@ Each visit has, in this order: observation_id, camera_id, category, species, sci
 taxon_rank, class, order, family, genus, count, start_time, end_time, duration_seconds,
 max_confidence, avg_confidence, frame_count, detection_count, media_count, source_video,
 detection_timeline (a list of time, path, frame_number, box_number, time_offset_seconds,
-confidence), vote_share, relabelled, flags and needs_review. `tables.OBSERVATIONS` says what each
+confidence), vote_share, relabelled, label_source, machine_species, reviewed_by, reviewed_on, flags
+and needs_review. `tables.OBSERVATIONS` says what each
 means. Every time of a visit has the offset of the visit's first row; shares and confidences have
 four digits; text is UTF-8.
 """
@@ -56,6 +57,10 @@ def _as_written(observations: pl.DataFrame) -> pl.DataFrame:
         _timelines(observations),
         _four_digits("vote_share"),
         "relabelled",
+        "label_source",
+        "machine_species",
+        "reviewed_by",
+        "reviewed_on",
         "flags",
         "needs_review",
     )

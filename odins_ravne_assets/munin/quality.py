@@ -92,16 +92,20 @@ def every_box_labelled(store: ObjectStore) -> Finding:
     return Finding("every_box_labelled", not any(numbers.values()), "ERROR", numbers)
 
 
-def rows_accounted_for(rows_in: int, below_confidence: int, too_short: int, kept: int) -> Finding:
+def rows_accounted_for(
+    rows_in: int, rejected: int, below_confidence: int, too_short: int, kept: int
+) -> Finding:
     """Args:
     rows_in: labelled boxes that Stage 3 read.
+    rejected: of them, boxes in which a reviewer saw nothing.
     below_confidence: of them, left out by `min_confidence`.
     too_short: of them, in visits left out by `min_duration`.
     kept: of them, in visits.
     """
-    unexplained = rows_in - below_confidence - too_short - kept
+    unexplained = rows_in - rejected - below_confidence - too_short - kept
     numbers = {
         "rows": rows_in,
+        "rejected_by_reviewers": rejected,
         "below_confidence": below_confidence,
         "in_visits_too_short": too_short,
         "in_visits": kept,

@@ -399,12 +399,14 @@ class Step:
             if self.output.exists(key):  # Stage 3 says what is missing
                 models |= assembly.origin_of(self.output, key).models
         settings, privacy = self.profile.pipeline.stage3, self.profile.privacy
-        result = run_stage3(self.output, settings, models, privacy)
+        species = self.profile.project.species
+        result = run_stage3(self.output, settings, models, privacy, species)
         make_report_page(self.output, self.output, privacy)
         self.tally.visits = result.observations
         findings = [
             quality.rows_accounted_for(
                 result.rows_in,
+                result.rows_rejected,
                 result.rows_below_confidence,
                 result.rows_too_short,
                 result.rows_in_visits,
@@ -416,7 +418,7 @@ class Step:
     def _exports(self) -> StageResult:
         self._heard("exports", None, "visits")(0)
         exported = export_camera(
-            self.output, self.camera.camera_id, self.profile.project, self.profile.exports
+            self.output, self.camera.camera_id, self.profile.project, self.profile.privacy
         )
         if exported.why_no_camtrap_dp:
             self.reporter.warning(f"no Camtrap DP: {exported.why_no_camtrap_dp}")

@@ -195,6 +195,24 @@ TAXA = _schema(
     }
 )
 
+# What a reviewer says of a medium, or of one box of it; the latest word wins.
+CORRECTIONS = _schema(
+    {
+        "content_hash": pl.String,
+        "frame_number": pl.Int32,  # null: the whole medium
+        "x": pl.Float32,  # of the box that was meant; null: all of them
+        "y": pl.Float32,
+        "w": pl.Float32,
+        "h": pl.Float32,
+        "category": pl.String,  # animal | person | vehicle; null: there is nothing
+        "species": pl.String,
+        "scientific_name": pl.String,
+        "comment": pl.String,
+        "reviewed_by": pl.String,
+        "reviewed_on": pl.Date,
+    }
+)
+
 SIGHTING = pl.Struct(
     {
         "path": pl.String,
@@ -231,6 +249,10 @@ OBSERVATIONS = _schema(
         "detection_timeline": pl.List(SIGHTING),
         "vote_share": pl.Float32,  # least share of its bursts' votes; null: no box disagreed
         "relabelled": pl.Int32,  # boxes that had another label, or none, before the vote
+        "label_source": pl.String,  # machine | reviewer
+        "machine_species": pl.String,  # what the machine said, where a reviewer decided
+        "reviewed_by": pl.String,
+        "reviewed_on": pl.Date,
         "flags": pl.List(pl.String),  # votes_disagree: see hugin.votes
         "needs_review": pl.Boolean,
     }

@@ -25,7 +25,8 @@ from odins_ravne_assets.hugin.exports.source import CameraResults
 from odins_ravne_assets.hugin.report import as_json
 from odins_ravne_assets.hugin.writing import iso_time
 from odins_ravne_assets.munin.capture_time import parse_offset
-from resources.project import DEPLOYMENT_REMARKS, Exports, Project
+from resources.profile import Privacy
+from resources.project import DEPLOYMENT_REMARKS, Project
 
 # Of the standard's table schemas: all columns, in their order.
 DEPLOYMENTS = (
@@ -129,14 +130,14 @@ class _Camera:
 
 
 def write_camtrap_dp(
-    cameras: Iterable[CameraResults], folder: Path, project: Project, exports: Exports
+    cameras: Iterable[CameraResults], folder: Path, project: Project, privacy: Privacy
 ) -> LeftOut:
     """Write a package of some cameras into a folder.
 
     Raises:
         NotExportable: a camera has no coordinates, or no offset from UTC, or no times.
     """
-    parts = [_camera(results, project, exports) for results in cameras]
+    parts = [_camera(results, project, privacy) for results in cameras]
     deployments = pl.concat(_deployments(part) for part in parts)
     _refuse_twins(deployments)
     _complete(deployments.lazy(), DEPLOYMENTS).write_csv(folder / "deployments.csv")
@@ -172,8 +173,8 @@ def _usable(results: CameraResults) -> pl.DataFrame:
     return results.media.filter(pl.col("status") == "ok").select("path").collect()
 
 
-def _camera(results: CameraResults, project: Project, exports: Exports) -> _Camera:
-    stays = stays_of(results, project, exports)
+def _camera(results: CameraResults, project: Project, privacy: Privacy) -> _Camera:
+    stays = stays_of(results, project, privacy)
     media = _media(results, stays, project)
     if media.is_empty():
         raise NotExportable(
@@ -362,12 +363,23 @@ def _as_rows(part: _Camera, rows: pl.LazyFrame) -> pl.DataFrame:
         pl.lit(models.get("classifier"))
     )
     detector = pl.lit(models.get("detector"))
-    rated = "probability" in rows.collect_schema().names()
-    probability = pl.col("probability") if rated else pl.lit(None)
+    if "probability" not in rows.collect_schema().names():
+        nobody = {"label_source": "machine", "reviewed_by": None, "reviewed_on": None}
+        rows = rows.with_columns(
+            probability=pl.lit(None, pl.Float64),
+            **{k: pl.lit(v, pl.String) for k, v in nobody.items()},
+        )
+    human = pl.col("label_source") == "reviewer"
+    day = pl.col("reviewed_on").cast(pl.String) + "T00:00:00Z"
+    method = pl.when(human).then(pl.lit("human")).otherwise(pl.lit("machine"))
     made = {
-        "classificationMethod": pl.when(looked).then(pl.lit("machine")),
-        "classifiedBy": pl.when(looked).then(pl.coalesce(by, detector)),
-        "classificationTimestamp": pl.when(looked).then(pl.lit(at)),
-        "classificationProbability": pl.when(looked).then(probability.cast(pl.Float64).round(4)),
+        "classificationMethod": method,
+        "classifiedBy": pl.when(human).then("reviewed_by").otherwise(pl.coalesce(by, detector)),
+        "classificationTimestamp": pl.when(human).then(day).otherwise(pl.lit(at)),
+        # A person's word has no probability.
+        "classificationProbability": pl.when(~human.fill_null(False)).then(
+            pl.col("probability").cast(pl.Float64).round(4)
+        ),
     }
+    made = {name: pl.when(looked).then(value) for name, value in made.items()}
     return _complete(rows.with_columns(**made), OBSERVATIONS)

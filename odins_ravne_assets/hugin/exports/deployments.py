@@ -9,7 +9,8 @@ import polars as pl
 
 from odins_ravne_assets.hugin.exports.source import CameraResults
 from resources.errors import RavneError
-from resources.project import Deployment, Exports, Project
+from resources.profile import Privacy
+from resources.project import Deployment, Project
 
 # Metres of a degree of latitude and of longitude at the equator, where it is longest.
 METRES_OF_DEGREE = (110_574, 111_320)
@@ -42,11 +43,11 @@ class Stay:
     remarks: dict[str, str]
 
 
-def stays_of(camera: CameraResults, project: Project, exports: Exports) -> list[Stay]:
+def stays_of(camera: CameraResults, project: Project, privacy: Privacy) -> list[Stay]:
     """A camera's stays: those of the project's deployments, or one where its media say.
 
     Coordinates are rounded, and what else tells the place is left out, where one of
-    `exports.coarse_species` was seen. The uncertainty of rounded coordinates is that of Chapman
+    `privacy.sensitive_species` was seen. The uncertainty of rounded coordinates is that of Chapman
     and Wieczorek 2020, Georeferencing Best Practices: the diagonal of one unit of both.
 
     Raises:
@@ -55,9 +56,9 @@ def stays_of(camera: CameraResults, project: Project, exports: Exports) -> list[
     rows = [row for row in project.deployments if row.cameraID == camera.camera_id]
     stays = [_stay(row, number, len(rows)) for number, row in enumerate(rows, start=1)]
     stays = stays or [_where_media_say(camera)]
-    if not _is_sensitive(camera, exports.coarse_species):
+    if not _is_sensitive(camera, privacy.sensitive_species):
         return stays
-    return [_rounded(stay, exports.coarse_decimals) for stay in stays]
+    return [_rounded(stay, privacy.sensitive_decimals) for stay in stays]
 
 
 def _stay(row: Deployment, number: int, of: int) -> Stay:

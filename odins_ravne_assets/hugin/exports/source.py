@@ -37,7 +37,8 @@ class CameraResults:
 
     def boxes(self) -> pl.LazyFrame:
         """Rows of `tables.DETECTIONS` with the visit that each is in: observation_id, species,
-        scientific_name, visit_category, visit_confidence; null for a box that is in none."""
+        scientific_name, visit_category, visit_confidence, label_source, reviewed_by,
+        reviewed_on; null for a box that is in none."""
         members = (
             self.observations.lazy()
             .select(
@@ -45,6 +46,9 @@ class CameraResults:
                 "species",
                 "scientific_name",
                 "detection_timeline",
+                "label_source",
+                "reviewed_by",
+                "reviewed_on",
                 visit_category="category",
             )
             .explode("detection_timeline")
@@ -57,6 +61,9 @@ class CameraResults:
                 "species",
                 "scientific_name",
                 "visit_category",
+                "label_source",
+                "reviewed_by",
+                "reviewed_on",
                 visit_confidence="confidence",
             )
         )

@@ -22,12 +22,14 @@ from odins_ravne_assets.hugin.exports.deployments import NotExportable
 from odins_ravne_assets.hugin.exports.megadetector import write_megadetector_json
 from odins_ravne_assets.hugin.exports.source import CameraResults, camera_results
 from resources.object_store import ObjectStore
-from resources.project import Exports, Project
+from resources.profile import Privacy
+from resources.project import Project
 
 FOLDER = "stage3"
 MEGADETECTOR = "megadetector.json"
 MEGADETECTOR_JSON = f"{FOLDER}/{MEGADETECTOR}"
 VISITS = "observations.csv"
+PARQUET = "observations.parquet"
 CAMTRAP_DP = "camtrap-dp"
 PACKAGE = tuple(
     f"{CAMTRAP_DP}/{name}" for name in (*(f"{t}.csv" for t in TABLES), "datapackage.json")
@@ -50,7 +52,7 @@ class Exported:
 
 
 def export_camera(
-    store: ObjectStore, camera_id: str, project: Project, exports: Exports
+    store: ObjectStore, camera_id: str, project: Project, privacy: Privacy
 ) -> Exported:
     """Write a camera's exports into `stage3/` of its output.
 
@@ -60,7 +62,7 @@ def export_camera(
     with ExitStack() as stack:
         results = stack.enter_context(camera_results(store, camera_id))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="munin-exports-")))
-        exported = _write([results], folder, project, exports, folders=False)
+        exported = _write([results], folder, project, privacy, folders=False)
         for name in (MEGADETECTOR, VISITS, *PACKAGE):
             key, made = f"{FOLDER}/{name}", folder / name
             if made.exists():
@@ -72,7 +74,7 @@ def export_camera(
 
 
 def export_project(
-    cameras: Iterable[tuple[str, ObjectStore]], folder: Path, project: Project, exports: Exports
+    cameras: Iterable[tuple[str, ObjectStore]], folder: Path, project: Project, privacy: Privacy
 ) -> Exported:
     """Write the exports of some cameras, as one, into a folder of this machine.
 
@@ -85,19 +87,26 @@ def export_project(
     with ExitStack() as stack:
         results = [stack.enter_context(camera_results(store, name)) for name, store in cameras]
         folder.mkdir(parents=True, exist_ok=True)
-        return _write(results, folder, project, exports, folders=True)
+        exported = _write(results, folder, project, privacy, folders=True)
+        visits = pl.concat(each.observations for each in _told(results, privacy))
+        visits.write_parquet(folder / PARQUET)
+        return exported
+
+
+def _told(cameras: list[CameraResults], privacy: Privacy) -> list[CameraResults]:
+    return [each.without_people() for each in cameras] if privacy.leave_out_people else cameras
 
 
 def _write(
-    cameras: list[CameraResults], folder: Path, project: Project, exports: Exports, folders: bool
+    cameras: list[CameraResults], folder: Path, project: Project, privacy: Privacy, folders: bool
 ) -> Exported:
-    told = cameras if exports.people else [camera.without_people() for camera in cameras]
+    told = _told(cameras, privacy)
     write_megadetector_json(told, folder / MEGADETECTOR, folders)
     visits = pl.concat(camera.observations for camera in told)
     write_visits_csv(visits, folder / VISITS)
     (folder / CAMTRAP_DP).mkdir(exist_ok=True)
     try:
-        left_out = write_camtrap_dp(told, folder / CAMTRAP_DP, project, exports)
+        left_out = write_camtrap_dp(told, folder / CAMTRAP_DP, project, privacy)
     except NotExportable as error:
         shutil.rmtree(folder / CAMTRAP_DP)
         return Exported(visits.height, None, str(error))

@@ -1,0 +1,72 @@
+"""Takes a reviewer's file into a camera's results; Stage 3 then makes the visits with it."""
+
+import hashlib
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+
+from odins_ravne_assets.cameras import Camera
+from odins_ravne_assets.hugin.corrections import FOLDER
+from odins_ravne_assets.hugin.review_files import Footage, corrections_of
+from odins_ravne_assets.hugin.stage3 import OBSERVATIONS, SOURCES, read_table
+from odins_ravne_assets.hugin.taxonomy import knowledge_of
+from odins_ravne_assets.munin import tables
+from odins_ravne_assets.munin.parquet import writing_table
+from odins_ravne_assets.results_here import store_of
+from resources.object_store import ObjectStore
+from resources.profile import Profile
+
+
+def take_corrections(
+    camera: Camera,
+    others: frozenset[str],
+    profile: Profile,
+    file: Path,
+    reviewed_by: str,
+    reviewed_on: date,
+    column: str | None,
+) -> int:
+    """Put what a reviewer says beside the camera's tables; the same file twice is there once.
+
+    Args:
+        others: ids of further cameras that the file may be about.
+        reviewed_by, reviewed_on: who says it, and when.
+        column: see `corrections_of`.
+
+    Returns:
+        How many boxes and media the file says something about.
+
+    Raises:
+        UsageError: see `corrections_of`.
+        StoreError: a table is missing or damaged, or the store refuses.
+    """
+    store = store_of(camera.output_url, profile)
+    words = corrections_of(
+        file,
+        _footage(store, camera.camera_id, others),
+        knowledge_of(profile.project.species),
+        reviewed_by,
+        reviewed_on,
+        column,
+    )
+    said = f"{reviewed_by} {file.name} ".encode() + words.write_csv().encode()
+    name = f"{reviewed_on}-{hashlib.sha256(said).hexdigest()[:12]}"
+    with writing_table(store, f"{FOLDER}/{name}.parquet") as path:
+        words.write_parquet(path)
+    return words.height
+
+
+def _footage(store: ObjectStore, camera_id: str, others: frozenset[str]) -> Footage:
+    with ExitStack() as stack:
+        media = read_table(store, stack, *SOURCES["media"])
+        detections = read_table(store, stack, *SOURCES["detections"])
+        visits = read_table(
+            store, stack, OBSERVATIONS, tables.OBSERVATIONS, "Stage 3 (observations)"
+        )
+        return Footage(
+            camera_id,
+            media.select("path", "content_hash").collect(),
+            detections.collect(),
+            visits.collect(),
+            others,
+        )
