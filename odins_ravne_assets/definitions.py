@@ -4,10 +4,10 @@ import os
 
 import dagster as dg
 
+from odins_ravne_assets import cloud_definitions as policies
 from odins_ravne_assets.assets import footage, stages_1_to_3
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.cameras_on_s3 import known_on_s3
-from odins_ravne_assets.cloud_definitions import CLOUD
 from odins_ravne_assets.events import tell_cost, tell_decision, tell_progress
 from odins_ravne_assets.home import catalog_folder, home
 from odins_ravne_assets.jobs import JOBS
@@ -16,41 +16,47 @@ from odins_ravne_assets.munin.media_files import kind_by_name
 from odins_ravne_assets.run_process import close_dead_runs
 from odins_ravne_assets.sensors import new_footage, quarantine
 from resources.batch_step_launcher import BatchStepLauncher
-from resources.profile import load_profile
+from resources.profile import Profile, load_profile
 from resources.run_settings import RunSettings
 from resources.step_launcher import LocalStepLauncher
 
 PROFILE = os.environ.get("MUNIN_PROFILE", "local")
 
-everywhere = dg.Definitions(
-    assets=[footage, stages_1_to_3, quarantine],
-    jobs=JOBS,
-    sensors=[new_footage],
-    resources={
-        "settings": RunSettings(profile=PROFILE),
-        "catalog": CameraCatalog(catalog_folder()),
-        # A profile without a cloud runs on this machine.
-        "launcher": BatchStepLauncher(
-            LocalStepLauncher("odins_ravne_assets.worker", tell_progress, close_dead_runs),
-            count_media,
-            lambda key: kind_by_name(key) is not None,
-            tell_progress,
-            home(),
-            tell_decision,
-            known_on_s3,
-            tell_cost,
-            close_dead_runs,
-        ),
-    },
-    # The work is in the workers; a process per step would only cost seconds.
-    executor=dg.in_process_executor,
-)
-# Policies of what is stored and set up mean nothing to a profile that runs on this machine.
-defs = (
-    dg.Definitions.merge(everywhere, CLOUD)
-    if load_profile(PROFILE).cloud is not None
-    else everywhere
-)
+
+def _of_all_profiles() -> dg.Definitions:
+    return dg.Definitions(
+        assets=[footage, stages_1_to_3, quarantine],
+        jobs=JOBS,
+        sensors=[new_footage],
+        resources={
+            "settings": RunSettings(profile=PROFILE),
+            "catalog": CameraCatalog(catalog_folder()),
+            # A profile without a cloud runs on this machine.
+            "launcher": BatchStepLauncher(
+                LocalStepLauncher("odins_ravne_assets.worker", tell_progress, close_dead_runs),
+                count_media,
+                lambda key: kind_by_name(key) is not None,
+                tell_progress,
+                home(),
+                tell_decision,
+                known_on_s3,
+                tell_cost,
+                close_dead_runs,
+            ),
+        },
+        # The work is in the workers; a process per step would only cost seconds.
+        executor=dg.in_process_executor,
+    )
+
+
+def _of(profile: Profile) -> dg.Definitions:
+    """With the policies of a cloud, if the profile has one: elsewhere they mean nothing."""
+    found = _of_all_profiles()
+    return found if profile.cloud is None else dg.Definitions.merge(found, policies.CLOUD)
+
+
+# The module's only Definitions: Dagster refuses a module that has more.
+defs = _of(load_profile(PROFILE))
 
 
 # For runs that are started outside a code server, which find a job again by its function.

@@ -81,9 +81,7 @@ def _break_even(usd_per_object: Decimal, usd_per_gib: Decimal) -> int:
 def wanted_rules(lifecycle: Lifecycle, least: LeastSizes) -> list[Rule]:
     """The rules of a profile, as PutBucketLifecycleConfiguration takes them."""
     return [
-        _moves(
-            "footage-to-infrequent-access", lifecycle.transition_to_ia, "STANDARD_IA", least.to_ia
-        ),
+        _moves("footage-to-ia", lifecycle.transition_to_ia, "STANDARD_IA", least.to_ia),
         _moves("footage-to-glacier", lifecycle.transition_to_glacier, "GLACIER", least.to_glacier),
         _rule(
             "old-versions",

@@ -29,6 +29,8 @@ from resources.profile import Aws, Lifecycle
 # Whose prices stand in for those of a region that none ship for.
 OTHER_REGION = "us-east-1"
 
+CLASSES = {"STANDARD_IA": "infrequent access", "GLACIER": "Glacier"}
+
 State = Literal["as wanted", "missing", "differs", "not wanted"]
 
 
@@ -196,7 +198,8 @@ def in_words(rule: Rule) -> str:
     for move in rule.get("Transitions", []):
         size = rule.get("Filter", {}).get("And", {}).get("ObjectSizeGreaterThan")
         least = f" of {(size + 1) // 1024} KiB and more" if size is not None else ""
-        told.append(f"footage{least} to {move['StorageClass']} after {move.get('Days')} days")
+        place = CLASSES.get(move["StorageClass"], move["StorageClass"])
+        told.append(f"footage{least} to {place} after {move.get('Days')} days")
     if days := rule.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays"):
         told.append(f"overwritten and deleted versions go after {days} days")
     if days := rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation"):

@@ -143,7 +143,7 @@ def test_applying_makes_the_rules_of_the_profile_and_again_changes_nothing(
     assert rules[f"{OURS}footage-to-glacier"]["Transitions"] == [
         {"Days": 90, "StorageClass": "GLACIER"}
     ]
-    assert rules[f"{OURS}footage-to-infrequent-access"]["Filter"] == {
+    assert rules[f"{OURS}footage-to-ia"]["Filter"] == {
         "And": {"Prefix": "footage/", "ObjectSizeGreaterThan": 512 * 1024 - 1}
     }
     assert rules[f"{OURS}old-versions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
