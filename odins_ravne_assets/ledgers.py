@@ -1,29 +1,36 @@
 """The cost ledgers that this machine knows of: of all its cameras whose results it reaches."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+
+import polars as pl
 
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.home import catalog_folder
 from odins_ravne_assets.results_here import store_of
 from odins_ravne_assets.which_cameras import S3
 from resources.cost_ledger import FOLDER, read_ledger
+from resources.errors import StoreError
 from resources.profile import Profile
 
-if TYPE_CHECKING:
-    import polars as pl
 
-
-def known_ledgers(profile: Profile, outputs: Iterable[str] = ()) -> "pl.DataFrame":
+def known_ledgers(
+    profile: Profile, outputs: Iterable[str] = ()
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """The rows of all ledgers; those on S3 with a cloud profile alone.
 
     Args:
         outputs: of cameras that may not be known yet.
 
-    Raises:
-        StoreError: a ledger cannot be read.
+    Returns:
+        The rows, and a sentence for each ledger that cannot be read.
     """
     known = {camera.output_url.rstrip("/") for camera in CameraCatalog(catalog_folder()).list()}
-    urls = sorted(known | {url.rstrip("/") for url in outputs})
-    reached = [url for url in urls if profile.cloud or not url.startswith(S3)]
-    return read_ledger(store_of(f"{url}/{FOLDER}", profile) for url in reached)
+    tables, remarks = [read_ledger([])], []
+    for url in sorted(known | {url.rstrip("/") for url in outputs}):
+        if profile.cloud is None and url.startswith(S3):
+            continue
+        try:
+            tables.append(read_ledger([store_of(f"{url}/{FOLDER}", profile)]))
+        except StoreError as error:
+            remarks.append(f"what was measured there is left out: {error}")
+    return pl.concat(tables), tuple(remarks)

@@ -118,7 +118,8 @@ class _Planning:
         self._aws = profile.cloud.aws if profile.cloud else Aws()
         self._now = clock_at(self._aws.clock_url).now()
         self._book = self._prices()
-        ledger = known_ledgers(profile, [c.output_url for c in cameras if c.output_url])
+        outputs = [camera.output_url for camera in cameras if camera.output_url]
+        ledger, self._unread = known_ledgers(profile, outputs)
         there = profile.model_copy(update={"cloud": Cloud(aws=self._aws)})
         self._paces = {
             **paces(ledger, self._aws.compute.instance_types, engine_of(there)),
@@ -149,7 +150,7 @@ class _Planning:
             begins=begins,
             paces=self._paces,
             keeping=keeping,
-            remarks=(*self._book.remarks, *remarks_on_age(used, self._now)),
+            remarks=(*self._unread, *self._book.remarks, *remarks_on_age(used, self._now)),
         )
 
     def _prices(self) -> PriceBook:

@@ -429,6 +429,7 @@ class Launch:
             progress = message["progress"]
             watch.attempt.finished_media = max(watch.attempt.finished_media, progress["done"])
             if progress["stage"] == "detections":
+                watch.attempt.looking_since = watch.attempt.looking_since or self.clock.now()
                 watch.attempt.looked_at = progress["done"]
                 watch.attempt.to_look_at = progress["total"]
             if self.on_progress:

@@ -11,6 +11,8 @@ from resources.launch_record import LaunchRecord
 from resources.running_cost import RunningCost, grown, running_cost
 from resources.spot_economics import Offer
 
+# Seconds between two lines, while jobs run.
+AT_MOST_EVERY = 300.0
 # Hears a line, and the same in short.
 OnCost = Callable[[Mapping[str, str]], None]
 
@@ -39,6 +41,7 @@ class CostTeller:
         self._usd: Decimal | None = None  # what the ledger said; None: it was not asked yet
         self._said_at = clock.now()
         self._told: RunningCost | None = None
+        self._told_at = float("-inf")
 
     def begin(self, record: LaunchRecord) -> None:
         """A launch begins. What one that is taken up has cost, only its ledger knows."""
@@ -57,9 +60,12 @@ class CostTeller:
         now, offers = self._clock.now(), self._offers()
         usd = self._usd + grown(record, offers, self._said_at, now)
         cost = running_cost(usd, record, offers, self._at_once, now)
-        if not cost.differs_from(self._told):
+        lately = now - self._told_at < AT_MOST_EVERY and any(
+            each.active for each in record.attempts
+        )
+        if lately or not cost.differs_from(self._told):
             return
-        self._told = cost
+        self._told, self._told_at = cost, now
         self._context.log.info(cost.spoken)
         self._context.instance.add_run_tags(self._context.run_id, cost.tags)
         if self._on_cost:

@@ -37,6 +37,7 @@ class Attempt:
     finished_media: int = 0
     looked_at: int = 0  # media, in Stage 1
     to_look_at: int | None = None  # of these there are so many; None: not told yet
+    looking_since: float | None = None
     host: dict[str, str] = field(default_factory=dict)  # instance_id, instance_type, zone, market
     work: dict[str, float] = field(default_factory=dict)  # what its worker did, see munin/tally.py
 

@@ -11,6 +11,8 @@ from resources.spot_economics import HOUR, Offer, Overheads, on_demand_usd, spot
 WORTH_SHARE = Decimal("0.1")
 # One whose work has only begun says little of how long it takes.
 LEAST_SHARE_DONE = 0.02
+# One that takes longer than was expected takes at least this share of its time yet.
+OVERDUE_SHARE = 0.2
 # A job that runs has been booted and started.
 UNDER_WAY = Overheads(boot_seconds=0, start_seconds=0)
 
@@ -33,6 +35,8 @@ class RunningCost:
         """Whether it is worth being told, after what was told last."""
         if told is None:
             return self.usd > 0
+        if told.usd_left and not self.usd_left:
+            return True  # it is done
         whole = self.usd + self.usd_left
         changes = (abs(self.usd - told.usd), abs(self.usd_left - told.usd_left))
         return max(changes) >= WORTH_SHARE * whole > 0
@@ -107,15 +111,11 @@ def seconds_left(unit: UnitRecord, now: float) -> float:
     attempt = unit.active
     if attempt is None or attempt.started_at is None:
         return unit.seconds
-    passed = max(0.0, now - attempt.started_at)
-    share = _share_done(attempt)
-    if share < LEAST_SHARE_DONE:
-        return max(0.0, unit.seconds - passed)
-    return passed * (1 - share) / share
-
-
-def _share_done(attempt: Attempt) -> float:
-    return attempt.looked_at / attempt.to_look_at if attempt.to_look_at else 0.0
+    share = attempt.looked_at / attempt.to_look_at if attempt.to_look_at else 0.0
+    if share < LEAST_SHARE_DONE or attempt.looking_since is None:
+        passed = max(0.0, now - attempt.started_at)
+        return max(unit.seconds - passed, passed * OVERDUE_SHARE)
+    return max(0.0, now - attempt.looking_since) * (1 - share) / share
 
 
 def _usd_left(unit: UnitRecord, seconds: float, offers: Sequence[Offer]) -> Decimal:

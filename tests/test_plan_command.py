@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from command_line import Munin, make_demo_footage
 
+from odins_ravne_assets.cameras import Camera, CameraCatalog
+from odins_ravne_assets.home import catalog_folder
+from odins_ravne_assets.ledgers import known_ledgers
 from odins_ravne_assets.plan_made import PlannedCamera, make_plan
 from resources.errors import UsageError
 from resources.object_store import LocalStore
@@ -57,3 +60,18 @@ def test_a_folder_without_media_is_wrong_use(tmp_path: Path) -> None:
     camera = PlannedCamera("cam", tmp_path.as_uri(), None)
     with pytest.raises(UsageError, match=rf"INPUT {tmp_path}: holds no pictures or videos"):
         make_plan([camera], Profile(), "normal", lambda name: None)
+
+
+def test_a_ledger_that_cannot_be_read_is_told_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    output = tmp_path / "results"
+    output.mkdir()
+    (output / "ledger").write_text("no folder")
+    CameraCatalog(catalog_folder()).put(Camera("cam", "file:///card", output.as_uri()))
+    rows, remarks = known_ledgers(Profile())
+    assert rows.is_empty()
+    [remark] = remarks
+    assert remark.startswith("what was measured there is left out: ")
+    assert "ledger: cannot list" in remark

@@ -34,14 +34,14 @@ def test_work_that_has_not_begun_takes_as_long_as_was_expected() -> None:
 
 
 def test_a_worker_that_is_under_way_tells_by_its_speed_how_long_it_takes() -> None:
-    running = attempt(looked_at=25, to_look_at=100)
-    assert seconds_left(unit(running), 600.0) == pytest.approx(1800)
+    running = attempt(looked_at=25, to_look_at=100, looking_since=100.0)
+    assert seconds_left(unit(running), 700.0) == pytest.approx(1800)
 
 
 def test_one_that_has_hardly_begun_is_taken_to_be_as_fast_as_was_expected() -> None:
-    running = attempt(looked_at=1, to_look_at=100)
+    running = attempt(looked_at=1, to_look_at=100, looking_since=0.0)
     assert seconds_left(unit(running), 600.0) == 3000
-    assert seconds_left(unit(running), 9000.0) == 0
+    assert seconds_left(unit(running), 10_000.0) == 2000, "it is overdue"
 
 
 def test_what_is_left_costs_what_its_machine_costs() -> None:
@@ -71,6 +71,8 @@ def test_a_sum_is_told_when_it_has_changed_by_a_tenth_of_the_whole() -> None:
     assert not RunningCost(Decimal("1.9"), Decimal("8.1"), 90).differs_from(first)
     assert RunningCost(Decimal("2"), Decimal("8"), 80).differs_from(first)
     assert RunningCost(Decimal("1"), Decimal("12"), 80).differs_from(first)
+    nearly = RunningCost(Decimal("9.9"), Decimal("0.1"), 10)
+    assert RunningCost(Decimal("9.95"), Decimal(0), 0).differs_from(nearly), "it is done"
 
 
 def test_nothing_is_told_before_anything_has_cost() -> None:

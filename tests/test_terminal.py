@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,30 @@ def test_the_table_is_short_and_says_what_it_leaves_out(show: Show) -> None:
 
 def test_no_visits_need_no_table(show: Show) -> None:
     assert show() == ["0 visits"]
+
+
+COST = {"line": "cost so far $0.1200, about $0.3000 and 5 min to go", "short": "$0.1200 of $0.4200"}
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> str:
+    """What is shown of a camera that detects, while its launch costs."""
+    shown = StringIO()
+    console = Console(file=shown, force_terminal=is_terminal, width=120, highlight=False)
+    monkeypatch.setattr(terminal, "err", console)
+    with terminal.ProgressBars() as bars:
+        bars.progress("cam", {"stage": "detections", "done": 3, "total": 9, "unit": "media"})
+        bars.cost("cam", COST)
+    return shown.getvalue()
+
+
+def test_what_a_launch_costs_stands_beside_its_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = watched(monkeypatch, is_terminal=True)
+    assert "3/9 media" in told
+    assert "$0.1200 of $0.4200" in told
+
+
+def test_where_there_are_no_bars_it_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert watched(monkeypatch, is_terminal=False).splitlines() == [
+        "cam: detecting",
+        "cam: cost so far $0.1200, about $0.3000 and 5 min to go",
+    ]
