@@ -138,6 +138,15 @@ class Decoder:
         """Whether `events` would have to wait for a decoder now."""
         return self._events.empty()
 
+    @property
+    def room(self) -> int:
+        """Frames that may wait; decoders stop when so many do."""
+        return sum(lane.room for lane in self._lanes)
+
+    def frames_in_hand(self) -> int:
+        """Frames that were decoded and are not released yet."""
+        return sum(lane.in_hand() for lane in self._lanes)
+
     def stop(self) -> None:
         """Begin no further medium; those in hand are finished."""
         self._stop.set()
@@ -195,6 +204,14 @@ class _Lane(threading.Thread):
             if self._child:
                 self._child.stop()
                 self._child = None
+
+    @property
+    def room(self) -> int:
+        return self._settings.slots
+
+    def in_hand(self) -> int:
+        with self._slots:
+            return self.room - len(self._free)
 
     def release(self, slot: int) -> None:
         with self._slots:

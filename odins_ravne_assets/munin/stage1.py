@@ -26,6 +26,7 @@ from odins_ravne_assets.munin.decoding import (
 from odins_ravne_assets.munin.detector import Box, Detector
 from odins_ravne_assets.munin.journal import Row, Stage1Journal
 from odins_ravne_assets.munin.motion import Gate
+from odins_ravne_assets.munin.pace import KEEPING, LOOKING, WAITING, Pace
 
 # Crops keep this much room around the box, as a share of its longer side, so that classifiers
 # with other crop rules can be tried later without decoding the footage again.
@@ -72,16 +73,19 @@ class Stage1:
         batch_size: int,
         on_progress: Callable[[Progress], None],
         on_settled: Callable[[], None],
+        pace: Pace,
     ) -> None:
         """Args:
         on_progress: told the counts so far after each medium.
         on_settled: called after each medium that was finished, failed or given up; may flush.
+        pace: told where the time goes.
         """
         self._detector = detector
         self._journal = journal
         self._batch_size = batch_size
         self._on_progress = on_progress
         self._on_settled = on_settled
+        self._pace = pace
         self._looks: dict[str, Looks] = {}
         self._batch: list[Frame] = []
         self.progress = Progress()
@@ -96,15 +100,19 @@ class Stage1:
                 then is left for the next run.
         """
         deadline: float | None = None
+        events = decoder.events()
+        self._decoder = decoder
+        self._pace.room = decoder.room
         try:
-            for event in decoder.events():
+            while (event := self._next(events)) is not None:
                 self._take(event)
                 if len(self._batch) >= self._batch_size or (
                     self._batch and decoder.nothing_waiting()
                 ):
                     self._look()
                 if self._journal.due():
-                    self._journal.flush()
+                    with self._pace.timed(KEEPING):
+                        self._journal.flush()
                 if stop.is_set():
                     decoder.stop()
                     deadline = deadline or monotonic() + grace
@@ -115,6 +123,10 @@ class Stage1:
         finally:
             decoder.close()
         self._journal.flush()
+
+    def _next(self, events: Iterator[decoding.Event]) -> decoding.Event | None:
+        with self._pace.timed(WAITING):
+            return next(events, None)
 
     def _take(self, event: decoding.Event) -> None:
         content_hash = event.medium.content_hash
@@ -149,12 +161,15 @@ class Stage1:
         batch, self._batch = self._batch, []
         if not batch:
             return
-        found = self._detector.find([frame.picture for frame in batch])
+        self._pace.looked(self._decoder.frames_in_hand())
+        with self._pace.timed(LOOKING):
+            found = self._detector.find([frame.picture for frame in batch])
         for frame, boxes in zip(batch, found, strict=True):
             looks = self._looks[frame.medium.content_hash]
             looks.waiting -= 1
             looks.gate.seen(len(boxes))
-            self._note(looks, frame, boxes)
+            with self._pace.timed(KEEPING):
+                self._note(looks, frame, boxes)
             frame.release()
             self.progress.frames += 1
             self.progress.boxes += len(boxes)

@@ -6,7 +6,7 @@ Knows nothing of where it runs: not of Dagster, not of the cloud.
 import hashlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from time import monotonic
 from typing import TypeVar
@@ -44,6 +44,7 @@ from odins_ravne_assets.munin.journal import (
 )
 from odins_ravne_assets.munin.media_files import kind_by_name
 from odins_ravne_assets.munin.memory import give_memory_back
+from odins_ravne_assets.munin.pace import Pace, TimedEngine
 from odins_ravne_assets.munin.probing import Prober
 from odins_ravne_assets.munin.reporter import Facts, Reporter, StageProgress
 from odins_ravne_assets.munin.stage1 import Progress, Stage1, only_new
@@ -107,6 +108,7 @@ class Step:
     output: ObjectStore = field(init=False)
     _waiting: bool = field(default=False, init=False)
     _engine: EngineKind = field(init=False)
+    _pace: Pace = field(default_factory=Pace, init=False)
 
     def __post_init__(self) -> None:
         self.footage = self.open_store(self.camera.footage_url)
@@ -256,7 +258,8 @@ class Step:
             _named({"detector": models.detector, "category_detector": models.category_detector}),
         )
         seconds = monotonic() - started
-        facts = detection_facts(self.output, journal) | {
+        facts = detection_facts(self.output, journal) | self._pace.facts()
+        facts |= {
             "media/newly_looked_at": progress.media,
             "compute/seconds": round(seconds, 3),
         }
@@ -265,6 +268,7 @@ class Step:
 
     def _look_at(self, journal: Stage1Journal, finished: HashSet, new: int) -> Progress:
         settings = self.profile.pipeline.stage1
+        self._pace = Pace()
         detector = self._load_detector()
         careful = Careful(self.output) if self.after_crash else None
         media = only_new(self._usable_media(), finished)
@@ -282,7 +286,7 @@ class Step:
             self.tally.finished_something()
             tell(done.media)
 
-        stage = Stage1(detector, journal, settings.batch_size, looked, settled)
+        stage = Stage1(detector, journal, settings.batch_size, looked, settled, self._pace)
         decoder = Decoder(
             self.footage,
             careful.suspects_first(media) if careful else media,
@@ -290,6 +294,7 @@ class Step:
         )
         tell(0)
         stage.run(decoder, self.stop, GRACE)
+        self.reporter.info(str(self._pace))
         for path, reason in stage.unreadable:
             self.reporter.warning(f"{path}: not read this time: {reason}")
         return stage.progress
@@ -313,10 +318,11 @@ class Step:
 
     def _load_detector(self) -> Detector:
         models, settings = self.profile.models, self.profile.pipeline.stage1
-        loaded = self._load(models.detector)
-        categories = self._load(models.category_detector) if models.category_detector else None
-        self.reporter.info(f"{loaded.manifest.name} on {loaded.engine.description}")
-        return Detector(loaded, categories, settings.conf_threshold)
+        names = [name for name in (models.detector, models.category_detector) if name]
+        loaded = [self._load(name) for name in names]
+        self.reporter.info(f"{loaded[0].manifest.name} on {loaded[0].engine.description}")
+        timed = [replace(each, engine=TimedEngine(each.engine, self._pace)) for each in loaded]
+        return Detector(timed[0], timed[1] if len(timed) > 1 else None, settings.conf_threshold)
 
     def _load(self, name: str) -> LoadedModel:
         settings = self.profile.pipeline.stage1
