@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pipeline_overhead import DEFAULT_FOOTAGE, load_detector
 
-from odins_ravne_assets.munin.decoder import SamplingPlan, decode_video
+from odins_ravne_assets.munin.decoder import decode_video
 from odins_ravne_assets.munin.detector import Detector
 from odins_ravne_assets.munin.motion import Gate
+from odins_ravne_assets.munin.sampling import SamplingPlan
 from resources.errors import MediaError
 from resources.profile import load_profile
 

@@ -1,6 +1,6 @@
 """Tells people and vehicles from animals in the boxes of a detector that does not.
 
-A second detector looks at a generous crop around each box: `look_at` cuts it, `fit`, `to_input`
+A second detector looks at a generous crop around each box: `look_at` says which, `fit`, `to_input`
 and `Engine.run` do their work, `categories_of` reads the answer. A box of the second detector
 counts if it shares enough area with the first one's, and a person or a vehicle must score more
 than every animal there and than the manifest's threshold: where in doubt it is an animal, because
@@ -30,15 +30,21 @@ from numpy.typing import NDArray
 
 from gpu_kernels.heads import Boxes, decode
 from gpu_kernels.manifest import Category, ModelManifest, Telling
-from gpu_kernels.preprocess import Picture, Region, cut_region, pixels
+from gpu_kernels.preprocess import Pixels, Region, cut_region, pixels
 from resources.errors import ModelError
 
 
 class Look(NamedTuple):
     """What the second detector is shown of one box."""
 
-    crop: Picture  # uint8 BGR [h, w, 3], a view of the picture
-    box: Region  # x, y, w, h of the first detector's box as fractions of the crop
+    region: Pixels  # of the picture
+    box: Region  # x, y, w, h of the first detector's box as fractions of the region
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        left, top, right, bottom = self.region
+        return bottom - top, right - left
 
 
 class Told(NamedTuple):
@@ -48,11 +54,11 @@ class Told(NamedTuple):
     confidence: float | None  # of the second detector; None: it saw nothing, hence an animal
 
 
-def look_at(picture: Picture, box: Region, manifest: ModelManifest) -> Look:
+def look_at(height: int, width: int, box: Region, manifest: ModelManifest) -> Look:
     """The crop around a box that the second detector is to be shown.
 
     Args:
-        picture: uint8 BGR [h, w, 3], upright.
+        height, width: of the upright picture, in pixels.
         box: x, y, w, h as fractions of the picture.
         manifest: the second detector, with sections [crop] and [telling].
 
@@ -61,7 +67,6 @@ def look_at(picture: Picture, box: Region, manifest: ModelManifest) -> Look:
     """
     _telling(manifest)
     assert manifest.crop is not None  # no manifest has [telling] without it
-    height, width = picture.shape[:2]
     region = cut_region(box, manifest.crop.shape, manifest.crop.margin, width, height)
     left, top, right, bottom = pixels(region, width, height)
     x, y, w, h = box
@@ -72,7 +77,7 @@ def look_at(picture: Picture, box: Region, manifest: ModelManifest) -> Look:
         w * width / wide,
         h * height / high,
     )
-    return Look(picture[top:bottom, left:right], within)
+    return Look((left, top, right, bottom), within)
 
 
 def categories_of(
@@ -81,7 +86,7 @@ def categories_of(
     """The category of each box.
 
     Args:
-        outputs: what `Engine.run` gave for the looks' crops, in their order.
+        outputs: what `Engine.run` gave for the looks' regions, in their order.
         manifest: the second detector.
         looks: what `look_at` gave.
 
@@ -89,8 +94,7 @@ def categories_of(
         ModelError: the manifest has no [telling] section, or does not fit the outputs.
     """
     rule = _telling(manifest)
-    sizes = [(look.crop.shape[0], look.crop.shape[1]) for look in looks]
-    seen = decode(outputs, manifest, sizes, min(rule.person, rule.vehicle))
+    seen = decode(outputs, manifest, [look.size for look in looks], min(rule.person, rule.vehicle))
     return [_tell(boxes, look.box, manifest, rule) for boxes, look in zip(seen, looks, strict=True)]
 
 

@@ -6,7 +6,6 @@ upright in memory; the kernels do that as they read.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -16,63 +15,15 @@ from numpy.typing import NDArray
 
 from gpu_kernels import kernels
 from gpu_kernels.cubins import load_cubins
+from gpu_kernels.device_picture import DevicePicture
 from gpu_kernels.heads import Boxes, Candidates, anchors_of, boxes_from
 from gpu_kernels.manifest import InputSpec, ModelManifest, SsdOutput, YoloOutput
-from gpu_kernels.preprocess import placement
+from gpu_kernels.preprocess import Pixels, placement
 
 # Candidates that are brought back from the device for a picture; more are decoded on the CPU.
 MOST_FOUND = 1024
 # Decodings that a kernel knows.
 ON_DEVICE = {"yolo-objectness", "ssd"}
-
-# left, top, right, bottom in pixels of the upright picture, as `preprocess.pixels` gives them.
-Pixels = tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class Colour:
-    """How YCbCr becomes RGB: luma's zero and scale, and the weights of the differences."""
-
-    zero: float
-    scale: float
-    red_cr: float
-    green_cb: float
-    green_cr: float
-    blue_cb: float
-
-    @classmethod
-    def of(cls, red: float, blue: float, full_range: bool) -> "Colour":
-        """Args:
-        red, blue: weights in luma, Kr and Kb of ITU-R BT.601 (0.299, 0.114) or BT.709
-            (0.2126, 0.0722).
-        full_range: luma of 0 to 255, not 16 to 235.
-        """
-        green = 1 - red - blue
-        luma, chroma = (1.0, 1.0) if full_range else (255 / 219, 255 / 224)
-        cr, cb = 2 * (1 - red) * chroma, 2 * (1 - blue) * chroma
-        zero = 0.0 if full_range else 16.0
-        return cls(zero, luma, cr, -cb * blue / green, -cr * red / green, cb)
-
-
-BT601 = Colour.of(0.299, 0.114, full_range=False)
-
-
-@dataclass(frozen=True)
-class DevicePicture:
-    """A picture in a device's buffer. Height and width are of the upright picture, in pixels."""
-
-    height: int
-    width: int
-    start: int  # bytes into the buffer: the picture, or its luma
-    pitch: int  # bytes from row to row
-    turns: int = 0  # quarter turns, counterclockwise, that make it upright
-    chroma: int | None = None  # where the chroma of NV12 begins; None: BGR
-    chroma_pitch: int = 0
-    colour: Colour = BT601
-
-    @property
-    def whole(self) -> Pixels:
-        return 0, 0, self.width, self.height
 
 
 @cache

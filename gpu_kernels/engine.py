@@ -27,6 +27,18 @@ class Engine(Protocol):
         """The network's outputs, in its own order, for images [N, 3, H, W] of `to_input`."""
 
 
+class DeviceEngine(Engine, Protocol):
+    """An engine of a GPU, which also takes pictures that are there."""
+
+    def run_filled(self, count: int, fill: Callable[[Any, int, int], None]) -> list[NDArray[Any]]:
+        """The outputs for `count` pictures.
+
+        Args:
+            fill: writes pictures start..stop into `input` [N, 3, H, W] of the lane that it is
+                given, a Warp array, on its `stream`.
+        """
+
+
 def engine_for(asked: Literal["auto"] | EngineKind, on_note: Callable[[str], None]) -> EngineKind:
     """The engine that is meant: `auto` is tensorrt where it can run, onnxruntime elsewhere.
 

@@ -17,6 +17,7 @@ from gpu_kernels.manifest import InputSpec, ModelManifest
 
 Picture = NDArray[np.uint8]
 Region = tuple[float, float, float, float]
+Pixels = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _inside(centre: float, size: float, limit: int, shift: bool) -> tuple[float,
     return start, max(end - start, 0.0)
 
 
-def pixels(region: Region, width: int, height: int) -> tuple[int, int, int, int]:
+def pixels(region: Region, width: int, height: int) -> Pixels:
     """left, top, right, bottom of a region (x, y, w, h as fractions) in pixels, at least one."""
     x, y, w, h = region
     left, top = min(round(x * width), width - 1), min(round(y * height), height - 1)
@@ -143,5 +144,10 @@ def pixels(region: Region, width: int, height: int) -> tuple[int, int, int, int]
 
 def cut(picture: Picture, region: Region) -> Picture:
     """The pixels of a region (x, y, w, h as fractions), at least one; a view, not a copy."""
-    left, top, right, bottom = pixels(region, picture.shape[1], picture.shape[0])
+    return shown(picture, pixels(region, picture.shape[1], picture.shape[0]))
+
+
+def shown(picture: Picture, region: Pixels) -> Picture:
+    """The pixels of a region; a view, not a copy."""
+    left, top, right, bottom = region
     return picture[top:bottom, left:right]

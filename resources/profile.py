@@ -182,6 +182,11 @@ class Stage1(_Section):
         description="What runs the models: onnxruntime on the CPU, tensorrt on a GPU, or auto: "
         "tensorrt where it can run, onnxruntime elsewhere.",
     )
+    video_decoder: Literal["cpu", "gpu"] = Field(
+        "cpu",
+        description="What decodes videos: gpu keeps frames on the GPU that runs engine tensorrt; "
+        "what it cannot decode the CPU does.",
+    )
     engine_fallback: bool = Field(
         False,
         description="When tensorrt fails, go on with onnxruntime and say so, instead of failing.",

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from odins_ravne_assets.munin.decoder import MAX_PIXELS, SamplingPlan, decode_still, decode_video
+from odins_ravne_assets.munin.decoder import MAX_PIXELS, decode_still, decode_video
 from odins_ravne_assets.munin.decoding import (
     Began,
     Decoder,
@@ -27,6 +27,7 @@ from odins_ravne_assets.munin.decoding import (
     Unreadable,
 )
 from odins_ravne_assets.munin.motion import Gate, Motion
+from odins_ravne_assets.munin.sampling import SamplingPlan
 from resources.errors import MediaError
 from resources.object_store import LocalStore
 

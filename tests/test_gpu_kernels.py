@@ -451,7 +451,7 @@ def seen_by_ssd(*scores: tuple[str, float, int]) -> list[NDArray[np.float32]]:
 def test_a_box_is_an_animal_unless_a_person_or_vehicle_there_scores_more(
     scores: list[tuple[str, float, int]], told: Told
 ) -> None:
-    look = Look(np.zeros((90, 90, 3), np.uint8), (0.33, 0.33, 0.34, 0.34))
+    look = Look((0, 0, 90, 90), (0.33, 0.33, 0.34, 0.34))
     (found,) = categories_of(seen_by_ssd(*scores), TELLER, [look])
     assert found.category == told.category
     assert found.confidence == (told.confidence and pytest.approx(told.confidence, abs=1e-5))
@@ -459,8 +459,8 @@ def test_a_box_is_an_animal_unless_a_person_or_vehicle_there_scores_more(
 
 def test_a_look_is_a_generous_square_crop_and_the_box_in_it() -> None:
     picture = np.arange(200 * 400 * 3, dtype=np.uint32).astype(np.uint8).reshape(200, 400, 3)
-    look = look_at(picture, (0.5, 0.5, 0.1, 0.1), TELLER)  # 40 x 20 pixels at (200, 100)
-    assert np.array_equal(look.crop, picture[50:170, 160:280])
+    look = look_at(*picture.shape[:2], (0.5, 0.5, 0.1, 0.1), TELLER)  # 40 x 20 pixels at (200, 100)
+    assert look.region == (160, 50, 280, 170)
     assert look.box == pytest.approx((40 / 120, 50 / 120, 40 / 120, 20 / 120))
 
 
@@ -471,4 +471,4 @@ def test_no_boxes_have_no_categories() -> None:
 def test_a_model_without_a_telling_section_is_refused() -> None:
     detector = load_manifest("megadetector-lite")
     with pytest.raises(ModelError, match=r"needs a \[telling\] section"):
-        look_at(np.zeros((9, 9, 3), np.uint8), (0, 0, 1, 1), detector)
+        look_at(9, 9, (0, 0, 1, 1), detector)

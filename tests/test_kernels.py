@@ -18,9 +18,6 @@ from numpy.typing import NDArray
 
 from gpu_kernels.cubins import compile_cubins, load_cubins
 from gpu_kernels.device import (
-    BT601,
-    Colour,
-    DevicePicture,
     cut_out,
     fit_into,
     found_on_device,
@@ -28,6 +25,7 @@ from gpu_kernels.device import (
     ready,
     small_grey,
 )
+from gpu_kernels.device_picture import BT601, Colour, DevicePicture
 from gpu_kernels.heads import decode
 from gpu_kernels.manifest import InputSpec, load_manifest
 from gpu_kernels.preprocess import fit, pixels, to_input

@@ -23,7 +23,7 @@ from gpu_kernels.manifest import (
     shipped_models,
     verify,
 )
-from gpu_kernels.preprocess import Picture, fit, to_input
+from gpu_kernels.preprocess import Picture, fit, shown, to_input
 from resources.errors import ModelError
 
 DETECTOR = "megadetector-lite"
@@ -423,8 +423,12 @@ def test_people_and_vehicles_are_told_from_animals(
     manifest, engine = teller
     picture = read(footage / name)
     boxes = find(detector, [picture])[0]
-    looks = [look_at(picture, (x, y, w, h), manifest) for x, y, w, h in boxes.xywh.tolist()]
-    outputs = engine.run(to_input([fit(look.crop, manifest) for look in looks], manifest))
+    looks = [
+        look_at(*picture.shape[:2], (x, y, w, h), manifest) for x, y, w, h in boxes.xywh.tolist()
+    ]
+    outputs = engine.run(
+        to_input([fit(shown(picture, look.region), manifest) for look in looks], manifest)
+    )
     assert {told.category for told in categories_of(outputs, manifest, looks)} == {category}
 
 

@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from odins_ravne_assets.cameras import Camera
-from odins_ravne_assets.munin.decoder import SamplingPlan, decode_video
+from odins_ravne_assets.munin.decoder import decode_video
 from odins_ravne_assets.munin.reporter import StageProgress
+from odins_ravne_assets.munin.sampling import SamplingPlan
 from odins_ravne_assets.munin.step import Step
 from resources.errors import MediaError
 from resources.profile import load_profile

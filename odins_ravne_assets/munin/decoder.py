@@ -11,7 +11,7 @@ import math
 import mmap
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from odins_ravne_assets.munin.isolation import Message, ParentLine, live_and_die_with_parent
 from odins_ravne_assets.munin.motion import Motion
+from odins_ravne_assets.munin.sampling import SamplingPlan, Seen
 from resources.errors import MediaError
 
 Picture = npt.NDArray[np.uint8]
@@ -31,8 +32,6 @@ Picture = npt.NDArray[np.uint8]
 # look at 0.4 to 1.6 megapixels, and crops of 4 megapixels still show a mouse.
 MAX_PIXELS = 4_000_000
 SLOT_BYTES = MAX_PIXELS * 3
-# How many frames less than its header says a video may hold without being called cut.
-FORGIVEN_FRAMES, FORGIVEN_SHARE = 2, 0.1
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 # A still is decoded at a half, a quarter or an eighth of its size when its short side then still
 # has this many times the detector's: decoding is faster, and crops keep enough detail.
@@ -78,7 +77,7 @@ def _whole(data: bytes) -> bytes:
     return data + JPEG_END if data.startswith(JPEG_START) else data
 
 
-def decode_video(path: Path, plan: "SamplingPlan", max_pixels: float) -> Iterator[DecodedFrame]:
+def decode_video(path: Path, plan: SamplingPlan, max_pixels: float) -> Iterator[DecodedFrame]:
     """The sampled frames of a video, with exact times.
 
     A file that breaks off gives the frames before the break and then raises MediaError; the
@@ -99,7 +98,7 @@ def decode_video(path: Path, plan: "SamplingPlan", max_pixels: float) -> Iterato
             if plan.sampling == "keyframes":
                 stream.codec_context.skip_frame = "NONKEY"
             rate = float(stream.average_rate or stream.guessed_rate or 0) or 1.0
-            seen = _Seen(container.decode(stream))
+            seen = Seen(container.decode(stream))
             for number, time, frame in plan.choose(seen, rate):
                 picture = _within_limits(_upright(frame))
                 moved = motion.moved(picture) if motion else True
@@ -110,67 +109,6 @@ def decode_video(path: Path, plan: "SamplingPlan", max_pixels: float) -> Iterato
         raise MediaError(f"the video cannot be decoded: {error.strerror}") from None
     except (ValueError, OverflowError) as error:
         raise MediaError(f"the video cannot be decoded: {error}") from None
-
-
-class _Seen:
-    """Passes frames on and counts them."""
-
-    def __init__(self, frames: Iterator[Any]) -> None:
-        self._frames = frames
-        self._count = 0
-
-    def __iter__(self) -> Iterator[Any]:
-        for frame in self._frames:
-            self._count += 1
-            yield frame
-
-    def complain_if_short(self, promised: int) -> None:
-        """Decoders end quietly where a file was cut; many headers promise a frame too many.
-
-        Args:
-            promised: frames, by the header; 0 when it does not say.
-        """
-        if promised - self._count > max(FORGIVEN_FRAMES, FORGIVEN_SHARE * promised):
-            raise MediaError(f"it holds {self._count} of the {promised} frames its header promises")
-
-
-class SamplingPlan(NamedTuple):
-    """Which frames of a video are looked at; fields as in the profile's `stage1`."""
-
-    sampling: str
-    frames_per_second: float
-    every_nth_frame: int
-    motion_gate: bool
-    motion_threshold: float
-
-    def choose(
-        self, frames: Iterable[Any], rate: float
-    ) -> Iterator[tuple[int, int, Any]]:  # number, milliseconds, frame
-        """The first frame and then those that the plan asks for.
-
-        Args:
-            rate: average frames per second; numbers key frames, and dates frames without a time.
-        """
-        start: float | None = None
-        next_due = 0.0
-        for index, frame in enumerate(frames):
-            time = frame.time
-            if start is None:
-                start = time if time is not None else 0.0
-            seconds = max(0.0, time - start) if time is not None else index / rate
-            number = round(seconds * rate) if self.sampling == "keyframes" else index
-            if self.sampling == "every":
-                due = index % self.every_nth_frame == 0
-            elif self.sampling == "fps":
-                # Half a frame of slack, so that rounding in the times skips no frame.
-                due = seconds >= next_due - 0.5 / rate
-                if due:
-                    step = 1.0 / self.frames_per_second
-                    next_due = (math.floor((seconds + 0.5 / rate) / step) + 1) * step
-            else:
-                due = True
-            if due:
-                yield number, round(seconds * 1000), frame
 
 
 def _upright(frame: Any) -> Picture:
@@ -194,6 +132,7 @@ class DecodingProcess:
     def __init__(self, line: ParentLine, arena: mmap.mmap) -> None:
         self._line = line
         self._arena = arena
+        self._device: tuple[str, Any] | None = None  # name, and the worker's buffer there
         self._free: deque[int] = deque()
         self._orders: deque[Message] = deque()
 
@@ -208,8 +147,8 @@ class DecodingProcess:
         self._line.send({"begin": medium})
         frames = 0
         try:
-            for frame in self._frames(order):
-                self._deliver(medium, frame)
+            for message in self._told(order):
+                self._line.send({"frame": medium, **message})
                 frames += 1
         except (MediaError, OSError, MemoryError, cv2.error) as error:
             if not frames:
@@ -223,36 +162,67 @@ class DecodingProcess:
         else:
             self._line.send({"failed": medium, "reason": "holds no frame that can be decoded"})
 
-    def _frames(self, order: Message) -> Iterator[DecodedFrame]:
-        path = Path(order["path"])
+    def _told(self, order: Message) -> Iterator[Message]:
+        """Messages about the medium's frames, each of which lies in a slot by then."""
+        path, plan = Path(order["path"]), SamplingPlan(**order["plan"])
         if order["kind"] == "image":
             picture = decode_still(path, order["width"], order["height"], order["network_side"])
-            return iter([DecodedFrame(picture, 0, 0, True)])
-        return decode_video(path, SamplingPlan(**order["plan"]), order["max_pixels"])
+            yield self._deliver(DecodedFrame(picture, 0, 0, True))
+            return
+        if self._device:
+            from odins_ravne_assets.munin.device_video import NotOnDevice
 
-    def _deliver(self, medium: str, frame: DecodedFrame) -> None:
-        while not self._free or self._line.waiting():
-            self._hear(self._line.receive())
-        slot = self._free.popleft()
+            # Whatever the GPU does not decode, it says so before the first frame.
+            with suppress(NotOnDevice):
+                yield from self._on_device(path, plan, order["max_pixels"], *self._device)
+                return
+        for frame in decode_video(path, plan, order["max_pixels"]):
+            yield self._deliver(frame)
+
+    def _on_device(
+        self, path: Path, plan: SamplingPlan, max_pixels: float, device: str, buffer: Any
+    ) -> Iterator[Message]:
+        from gpu_kernels.device_picture import DeviceFrame
+        from odins_ravne_assets.munin import device_video
+
+        motion = device_video.DeviceMotion(plan.motion_threshold) if plan.motion_gate else None
+        decoded = device_video.decode_on_device(path, plan, max_pixels, SLOT_BYTES, device)
+        for frame, number, time_ms in decoded:
+            slot = self._free_slot()
+            picture = device_video.put(buffer, slot * SLOT_BYTES, frame)
+            moved = motion.moved(DeviceFrame(buffer, picture)) if motion else True
+            where = {"slot": slot, "height": picture.height, "width": picture.width}
+            told = {"number": number, "time_ms": time_ms, "moved": moved}
+            yield {**where, **told, "nv12": device_video.told(picture)}
+
+    def _deliver(self, frame: DecodedFrame) -> Message:
+        slot = self._free_slot()
         height, width = frame.picture.shape[:2]
         start = slot * SLOT_BYTES
         place = np.frombuffer(self._arena, np.uint8, frame.picture.size, start)
         place[:] = frame.picture.reshape(-1)
-        self._line.send(
-            {
-                "frame": medium,
-                "slot": slot,
-                "height": height,
-                "width": width,
-                "number": frame.number,
-                "time_ms": frame.time_ms,
-                "moved": frame.moved,
-            }
-        )
+        return {
+            "slot": slot,
+            "height": height,
+            "width": width,
+            "number": frame.number,
+            "time_ms": frame.time_ms,
+            "moved": frame.moved,
+        }
+
+    def _free_slot(self) -> int:
+        while not self._free or self._line.waiting():
+            self._hear(self._line.receive())
+        return self._free.popleft()
 
     def _hear(self, message: Message) -> None:
         if "slot" in message:
             self._free.append(message["slot"])
+        elif "device" in message:
+            from odins_ravne_assets.munin.device_video import opened
+
+            name, size, handle = message["device"], message["bytes"], message["handle"]
+            self._device = (name, opened(name, size, handle, self._arena))
         else:
             self._orders.append(message)
 

@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from odins_ravne_assets.munin.decoder import SLOT_BYTES, SamplingPlan
+from gpu_kernels.device_picture import DeviceFrame
+from odins_ravne_assets.munin.decoder import SLOT_BYTES
 from odins_ravne_assets.munin.isolation import Child, ChildDied, ChildHung, Message
+from odins_ravne_assets.munin.sampling import SamplingPlan
 from resources.errors import StoreError
 from resources.object_store import ObjectStore
 
@@ -50,7 +53,8 @@ class Frame:
     """One frame to look at; `release` it when nothing needs its picture any more."""
 
     medium: Medium
-    picture: npt.NDArray[np.uint8]  # upright BGR [height, width, 3], valid until released
+    # Upright BGR [height, width, 3], or where it lies on the GPU; valid until released.
+    picture: npt.NDArray[np.uint8] | DeviceFrame
     number: int
     time_ms: int
     moved: bool
@@ -97,6 +101,7 @@ class DecodingSettings:
     timeout: float  # seconds
     processes: int
     slots: int  # frames that may wait, per process
+    device: str | None = None  # GPU that decodes videos, as cuda:0; None: the CPU does
 
 
 class Decoder:
@@ -179,12 +184,25 @@ class _Lane(threading.Thread):
         self._footage = footage
         self._settings = settings
         self._events = events
-        self._arena_file = _anonymous_file(SLOT_BYTES * settings.slots)
+        self._arena_file = _anonymous_file(self._bytes)
         self._arena = mmap.mmap(self._arena_file, 0)
+        self._buffer, self._handle = self._on_device()
         self._slots = threading.Lock()  # guards the three below
         self._free = set(range(settings.slots))
         self._child: Child | None = None
         self._closed = False
+
+    def _on_device(self) -> tuple[Any, str]:
+        """A buffer with as many slots on the device, and what the child opens it by."""
+        if self._settings.device is None:
+            return None, ""
+        from odins_ravne_assets.munin.device_video import allocate
+
+        return allocate(self._settings.device, self._bytes, self._arena)
+
+    @property
+    def _bytes(self) -> int:
+        return SLOT_BYTES * self._settings.slots
 
     def run(self) -> None:
         try:
@@ -269,11 +287,23 @@ class _Lane(threading.Thread):
             if slot not in self._free or not 0 < height * width * 3 <= SLOT_BYTES:
                 raise ChildDied("spoke nonsense")
             self._free.remove(slot)
-        pixels = np.frombuffer(self._arena, np.uint8, height * width * 3, slot * SLOT_BYTES)
-        picture = pixels.reshape(height, width, 3)
+        picture = self._picture(message, height, width, slot * SLOT_BYTES)
         return Frame(
             medium, picture, message["number"], message["time_ms"], message["moved"], slot, self
         )
+
+    def _picture(
+        self, message: Message, height: int, width: int, start: int
+    ) -> npt.NDArray[np.uint8] | DeviceFrame:
+        if "nv12" not in message:
+            pixels = np.frombuffer(self._arena, np.uint8, height * width * 3, start)
+            return pixels.reshape(height, width, 3)
+        from odins_ravne_assets.munin.device_video import heard
+
+        try:
+            return DeviceFrame(self._buffer, heard(message["nv12"], height, width, start))
+        except (KeyError, TypeError, ValueError):
+            raise ChildDied("spoke nonsense") from None
 
     def _ready_child(self) -> Child:
         with self._slots:
@@ -281,6 +311,9 @@ class _Lane(threading.Thread):
                 raise ChildDied("was stopped")
             if self._child is None:
                 self._child = Child("odins_ravne_assets.munin.decoder", [self._arena_file])
+                if device := self._settings.device:
+                    opening = {"device": device, "bytes": self._bytes, "handle": self._handle}
+                    self._child.send(opening)
                 for slot in sorted(self._free):
                     self._child.send({"slot": slot})
             return self._child

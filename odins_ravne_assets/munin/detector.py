@@ -7,13 +7,16 @@ import numpy as np
 import numpy.typing as npt
 
 from gpu_kernels.categories import categories_of, look_at
+from gpu_kernels.device_picture import DeviceFrame
 from gpu_kernels.engine import Engine
 from gpu_kernels.heads import Boxes, decode
 from gpu_kernels.manifest import Category, ModelManifest
-from gpu_kernels.preprocess import fit, to_input
+from gpu_kernels.preprocess import Pixels
 from odins_ravne_assets.munin.journal import Row
+from odins_ravne_assets.munin.looking import run_on
 
-Picture = npt.NDArray[np.uint8]
+# Of the host, uint8 BGR [h, w, 3], upright; or of the GPU.
+Picture = npt.NDArray[np.uint8] | DeviceFrame
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,10 @@ class Detector:
         self.input_side = max(detector.manifest.input.height, detector.manifest.input.width)
 
     def find(self, pictures: Sequence[Picture]) -> list[list[Box]]:
-        """The boxes of each picture (uint8 BGR [h, w, 3], upright), by falling confidence."""
+        """The boxes of each picture, by falling confidence."""
         manifest = self._detector.manifest
-        outputs = self._detector.engine.run(
-            to_input([fit(p, manifest) for p in pictures], manifest)
-        )
+        whole = [(picture, (0, 0, picture.shape[1], picture.shape[0])) for picture in pictures]
+        outputs = run_on(self._detector.engine, manifest, whole)
         sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
         found = decode(outputs, manifest, sizes, self._threshold)
         boxes = [self._boxes(picture_boxes) for picture_boxes in found]
@@ -90,15 +92,17 @@ class Detector:
         self, pictures: Sequence[Picture], boxes: list[list[Box]], model: LoadedModel
     ) -> list[list[Box]]:
         """The boxes with the second model's word on their category, all in one batch."""
-        looks = [
-            look_at(picture, box.xywh, model.manifest)
-            for picture, of_picture in zip(pictures, boxes, strict=True)
-            for box in of_picture
-        ]
+        regions: list[tuple[Picture, Pixels]] = []
+        looks = []
+        for picture, of_picture in zip(pictures, boxes, strict=True):
+            for box in of_picture:
+                height, width = picture.shape[:2]
+                looks.append(look_at(height, width, box.xywh, model.manifest))
+                regions.append((picture, looks[-1].region))
         if not looks:
             return boxes
-        crops = to_input([fit(look.crop, model.manifest) for look in looks], model.manifest)
-        told = iter(categories_of(model.engine.run(crops), model.manifest, looks))
+        outputs = run_on(model.engine, model.manifest, regions)
+        told = iter(categories_of(outputs, model.manifest, looks))
         return [
             [
                 replace(box, category=word.category, category_confidence=word.confidence)

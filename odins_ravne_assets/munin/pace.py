@@ -7,16 +7,16 @@ time is spent in four ways: waiting for frames (faster decoding helps: more CPUs
 keeping what was found.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from gpu_kernels.engine import Engine
+from gpu_kernels.engine import DeviceEngine, Engine
 from odins_ravne_assets.munin.reporter import Facts
 
 WAITING, ENGINES, LOOKING, KEEPING = "waiting", "engines", "looking", "keeping"
@@ -30,6 +30,7 @@ class Pace:
     looks: int = 0
     waiting: int = 0  # frames, summed over the looks
     most_waiting: int = 0
+    on_device: int = 0  # frames that the GPU decoded
     room: int = 0  # frames that may wait; decoders stop when they do
 
     @contextmanager
@@ -63,6 +64,7 @@ class Pace:
             "pipeline/frames_waiting_mean": round(self.waiting / self.looks, 2),
             "pipeline/frames_waiting_most": self.most_waiting,
             "pipeline/frames_that_may_wait": self.room,
+            "pipeline/frames_decoded_by_gpu": self.on_device,
         }
 
     def __str__(self) -> str:
@@ -96,3 +98,10 @@ class TimedEngine:
         """See Engine."""
         with self._pace.timed(ENGINES):
             return self._engine.run(images)
+
+    def run_filled(
+        self, count: int, fill: Callable[[Any, int, int], None]
+    ) -> list[npt.NDArray[Any]]:
+        """See DeviceEngine; fitting is done by the GPU, and counts with it."""
+        with self._pace.timed(ENGINES):
+            return cast(DeviceEngine, self._engine).run_filled(count, fill)

@@ -12,7 +12,8 @@ from time import monotonic
 import cv2
 import numpy as np
 
-from gpu_kernels.preprocess import Picture, cut, cut_region
+from gpu_kernels.device_picture import DeviceFrame
+from gpu_kernels.preprocess import Picture, Region, cut, cut_region, pixels
 from odins_ravne_assets.munin import decoding
 from odins_ravne_assets.munin.decoding import (
     Began,
@@ -162,6 +163,7 @@ class Stage1:
         if not batch:
             return
         self._pace.looked(self._decoder.frames_in_hand())
+        self._pace.on_device += sum(isinstance(each.picture, DeviceFrame) for each in batch)
         with self._pace.timed(LOOKING):
             found = self._detector.find([frame.picture for frame in batch])
         for frame, boxes in zip(batch, found, strict=True):
@@ -232,15 +234,20 @@ class Stage1:
         self._batch = [f for f in self._batch if f.medium.content_hash != content_hash]
 
 
-def cut_crop(picture: Picture, box: Box) -> Row:
+def cut_crop(picture: Picture | DeviceFrame, box: Box) -> Row:
     """The region around a box as a JPEG, with where it lies in the picture.
 
     Args:
-        picture: uint8 BGR [height, width, 3], upright.
+        picture: uint8 BGR [height, width, 3], upright; of a frame on the GPU, only the crop comes
+            to the host.
     """
     height, width = picture.shape[:2]
     region = cut_region(box.xywh, "square", CROP_MARGIN, width, height)
-    crop = cut(picture, region)
+    crop = (
+        cut_from_device(picture, region)
+        if isinstance(picture, DeviceFrame)
+        else cut(picture, region)
+    )
     longest = max(crop.shape[:2])
     if longest > CROP_SIDE:
         size = (
@@ -255,6 +262,15 @@ def cut_crop(picture: Picture, box: Box) -> Row:
         **dict(zip(("crop_x", "crop_y", "crop_w", "crop_h"), region, strict=True)),
         "jpeg": jpeg.tobytes(),
     }
+
+
+def cut_from_device(frame: DeviceFrame, region: Region) -> Picture:
+    """The pixels of a region (x, y, w, h as fractions) of a frame on the GPU, as they are there."""
+    from gpu_kernels.device import cut_out
+
+    left, top, right, bottom = pixels(region, frame.picture.width, frame.picture.height)
+    shown = [(frame.picture, (left, top, right, bottom))]
+    return cut_out(frame.buffer, shown, [(bottom - top, right - left)])[0]
 
 
 def only_new(media: Iterator[Medium], finished: Container[str]) -> Iterator[Medium]:

@@ -24,7 +24,6 @@ from odins_ravne_assets.hugin.stage3 import OBSERVATIONS, run_stage3
 from odins_ravne_assets.munin import assembly, quality
 from odins_ravne_assets.munin.careful import Careful
 from odins_ravne_assets.munin.clock import Corrections, load_corrections
-from odins_ravne_assets.munin.decoder import SamplingPlan
 from odins_ravne_assets.munin.decoding import Decoder, DecodingSettings, Medium
 from odins_ravne_assets.munin.detector import Detector, LoadedModel
 from odins_ravne_assets.munin.facts import (
@@ -47,6 +46,7 @@ from odins_ravne_assets.munin.memory import give_memory_back
 from odins_ravne_assets.munin.pace import Pace, TimedEngine
 from odins_ravne_assets.munin.probing import Prober
 from odins_ravne_assets.munin.reporter import Facts, Reporter, StageProgress
+from odins_ravne_assets.munin.sampling import SamplingPlan
 from odins_ravne_assets.munin.stage1 import Progress, Stage1, only_new
 from odins_ravne_assets.munin.stage1_key import stage1_key
 from odins_ravne_assets.munin.stage2 import Stage2
@@ -65,6 +65,8 @@ STAGE2_VERSION = 1
 GRACE = 20.0
 # Frames that may wait for the detector, in batches: one in hand, one gathering.
 WAITING_BATCHES = 2
+# What decodes videos when the profile asks for the GPU.
+GPU = "cuda:0"
 # Where a camera's output keeps engines that were built for GPUs.
 ENGINES = "engines"
 # Rows of the media table that are read at once.
@@ -314,6 +316,7 @@ class Step:
             timeout=settings.decode_timeout,
             processes=settings.decode_workers,
             slots=settings.batch_size * WAITING_BATCHES,
+            device=GPU if self._engine == "tensorrt" and settings.video_decoder == "gpu" else None,
         )
 
     def _load_detector(self) -> Detector:

@@ -1,0 +1,186 @@
+"""Frames that stay on the device: decoded into its slots, fitted, looked at and cut there.
+
+The device is the CPU here. What only a GPU can show, that NVDEC decodes and that CUDA shares memory
+between processes, is in `benchmarks/gpu_checks.py`; everything else of the way is the same code.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import warp as wp
+from numpy.typing import NDArray
+
+from gpu_kernels.agreement import Agreement, compare_boxes
+from gpu_kernels.device import cut_out
+from gpu_kernels.device_picture import DeviceFrame
+from gpu_kernels.engine import Engine, open_engine
+from gpu_kernels.heads import Boxes
+from gpu_kernels.manifest import load_manifest
+from odins_ravne_assets.munin.decoding import Decoder, DecodingSettings, Ended, Frame, Medium
+from odins_ravne_assets.munin.detector import Box, Detector, LoadedModel
+from odins_ravne_assets.munin.device_video import heard
+from odins_ravne_assets.munin.sampling import SamplingPlan
+from odins_ravne_assets.munin.stage1 import cut_crop
+from odins_ravne_assets.munin.stage2 import read_crop
+from resources.object_store import LocalStore
+
+PLAN = SamplingPlan("every", 1.0, 2, True, 0.002)
+
+
+class Lane(NamedTuple):
+    input: Any
+    stream: None
+
+
+class OnDevice:
+    """onnxruntime behind the form of a GPU's engine; its input is filled by the kernels."""
+
+    def __init__(self, engine: Engine, side: int, most: int = 3) -> None:
+        self._engine, self._side, self._most = engine, side, most
+        self.description = engine.description
+
+    def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
+        return self._engine.run(images)
+
+    def run_filled(self, count: int, fill: Callable[[Any, int, int], None]) -> list[NDArray[Any]]:
+        parts = []
+        for start in range(0, count, self._most):
+            stop = min(count, start + self._most)
+            shape = (self._most, 3, self._side, self._side)
+            lane = Lane(wp.empty(shape, dtype=wp.float32, device="cpu"), None)
+            fill(lane, start, stop)
+            parts.append(self._engine.run(lane.input.numpy()[: stop - start]))
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+
+def decoded(path: Path, size: tuple[int, int], device: str | None) -> list[Frame]:
+    """The frames of a clip; they keep their slots, so the clip must have fewer than there are."""
+    medium = Medium("hash", path.name, "video", *size)
+    settings = DecodingSettings(PLAN, 2e8, 640, 60.0, 1, 8, device)
+    decoder = Decoder(LocalStore(path.parent), iter([medium]), settings)
+    frames = []
+    for event in decoder.events():
+        assert not isinstance(event, Ended) or event.remark is None
+        if isinstance(event, Frame):
+            frames.append(event)
+    return frames
+
+
+def picture_of(frame: Frame) -> NDArray[np.uint8]:
+    if isinstance(frame.picture, DeviceFrame):
+        shown = frame.picture.picture
+        (whole,) = cut_out(
+            frame.picture.buffer, [(shown, shown.whole)], [(shown.height, shown.width)]
+        )
+        return whole
+    return frame.picture
+
+
+@pytest.mark.parametrize("rotation", [None, 90, 180, 270])
+def test_frames_on_the_device_are_those_of_the_cpu(
+    tmp_path: Path, make_video: Any, rotation: int | None
+) -> None:
+    path = make_video(tmp_path / "clip.mp4", frames=9, size=(96, 64), rotation=rotation)
+    on_host, on_device = (decoded(path, (96, 64), device) for device in (None, "cpu"))
+    assert len(on_host) == len(on_device) == 5
+    for one, other in zip(on_host, on_device, strict=True):
+        assert isinstance(other.picture, DeviceFrame)
+        assert (one.number, one.time_ms) == (other.number, other.time_ms)
+        assert one.picture.shape == other.picture.shape
+        differ = np.abs(picture_of(one).astype(int) - picture_of(other).astype(int))
+        # The two make colours of chroma differently: at its edges by more than elsewhere.
+        assert np.median(differ) <= 2
+        assert np.percentile(differ, 95) <= 16
+
+
+def test_a_clip_that_the_device_cannot_take_is_decoded_by_the_cpu(
+    tmp_path: Path, make_video: Any
+) -> None:
+    path = make_video(tmp_path / "odd.avi", frames=4, size=(65, 49))
+    frames = decoded(path, (65, 49), "cpu")
+    assert len(frames) == 2
+    assert all(isinstance(frame.picture, np.ndarray) for frame in frames)
+
+
+def test_a_clip_that_breaks_off_keeps_what_came_before(tmp_path: Path, make_video: Any) -> None:
+    whole = make_video(tmp_path / "whole.mpg", frames=14, size=(96, 64))
+    (tmp_path / "cut.mpg").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    on_host, on_device = (decoded(tmp_path / "cut.mpg", (96, 64), d) for d in (None, "cpu"))
+    assert 0 < len(on_device) < 7
+    assert len(on_host) == len(on_device)
+
+
+@pytest.mark.parametrize(
+    ("message", "height"),
+    [
+        ({"turns": 4, "colour": [0.0] * 6}, 4),
+        ({"turns": 0, "colour": [0.0] * 5}, 4),
+        ({"turns": 0, "colour": [float("nan")] * 6}, 4),
+        ({"turns": 0, "colour": [0.0] * 6}, 0),
+        ({"turns": "x", "colour": [0.0] * 6}, 4),
+    ],
+)
+def test_a_decoding_process_that_speaks_nonsense_is_not_believed(
+    message: dict[str, Any], height: int
+) -> None:
+    with pytest.raises(ValueError):
+        heard(message, height, 4, 0)
+
+
+@pytest.fixture(scope="module")
+def clip(footage: Path) -> tuple[list[Frame], list[Frame]]:
+    """A real clip with animals, decoded by both."""
+    path = footage / "zamba_videos" / "densepose_tests" / "chimp.mp4"
+    plan = SamplingPlan("every", 1.0, 12, False, 0.002)
+    found = []
+    for device in (None, "cpu"):
+        settings = DecodingSettings(plan, 2e8, 640, 60.0, 1, 64, device)
+        media = iter([Medium("hash", path.name, "video", 320, 180)])
+        events = Decoder(LocalStore(path.parent), media, settings).events()
+        found.append([event for event in events if isinstance(event, Frame)][:6])
+    return found[0], found[1]
+
+
+def as_boxes(boxes: list[Box]) -> Boxes:
+    return Boxes(
+        np.array([box.xywh for box in boxes], np.float32).reshape(-1, 4),
+        np.array([box.confidence for box in boxes], np.float32),
+        np.array([["animal", "person", "vehicle"].index(box.category) for box in boxes], np.int64),
+    )
+
+
+def a_detector() -> Detector:
+    names = ("megadetector-lite", "ssd-mobilenet-v2-cam16")
+    manifests = [load_manifest(name) for name in names]
+    loaded = [
+        LoadedModel(each, OnDevice(open_engine(each, "onnxruntime", 2), each.input.height))
+        for each in manifests
+    ]
+    return Detector(loaded[0], loaded[1], None)
+
+
+@pytest.mark.footage
+def test_a_real_clip_has_the_same_boxes_and_crops_on_the_device(
+    clip: tuple[list[Frame], list[Frame]],
+) -> None:
+    on_host, on_device = clip
+    assert all(isinstance(frame.picture, DeviceFrame) for frame in on_device)
+    detector = a_detector()
+    some = detector.find([frame.picture for frame in on_host])
+    # Pictures of both kinds may be in one batch: stills are decoded by the CPU.
+    mixed = [on_host[0].picture, *(frame.picture for frame in on_device[1:])]
+    others = detector.find(mixed)
+    total = Agreement()
+    for one, other in zip(some, others, strict=True):
+        total += compare_boxes(as_boxes(one), as_boxes(other), 0.25)
+    assert total.compared > 4 and total.holds, total
+    number = next(n for n in range(1, len(some)) if some[n])
+    crops = [
+        read_crop(cut_crop(frames[number].picture, some[number][0])["jpeg"]).astype(int)
+        for frames in (on_host, on_device)
+    ]
+    assert crops[0].shape == crops[1].shape
+    assert np.abs(crops[0] - crops[1]).mean() < 4
