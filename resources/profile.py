@@ -232,6 +232,17 @@ class Stage3(_Section):
     vote_share: Fraction = Field(
         0.65, description="Share of a burst's votes with which a species names all its animals."
     )
+    repeat_media: Annotated[int, Field(ge=0)] = Field(
+        20,
+        description="Media with the same box of an animal from which on it is a branch, flagged "
+        "repeat_detection; 0: none is.",
+    )
+    repeat_days: Annotated[float, Field(ge=0)] = Field(
+        7.0, description="Days that lie between the first and the last of these, at least."
+    )
+    repeat_overlap: Fraction = Field(
+        0.9, description="Least overlap (intersection over union) of the same box."
+    )
 
 
 class Pipeline(_Section):

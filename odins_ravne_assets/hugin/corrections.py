@@ -108,6 +108,7 @@ def _with_words(rows: pl.DataFrame, meant: pl.DataFrame) -> pl.DataFrame:
             vote_share=pl.when(~told).then("vote_share"),
             relabelled=pl.col("relabelled") & ~told,
             disputed=pl.col("disputed") & ~told,
+            repeat=pl.col("repeat") & ~told,
         )
         .drop("new_name", "new_category")
     )

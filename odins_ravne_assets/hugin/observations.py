@@ -1,8 +1,8 @@
 """Stage 3: labelled detections become observations, one row per visit of a species to a camera.
 
 The rule
-- A *lane* is one species of one category at one camera. Its rows with enough confidence, in time
-  order, are cut into visits by `windows.visit_starts`.
+- A *lane* is one species of one category at one camera, repeat detections apart from others. Its
+  rows with enough confidence, in time order, are cut into visits by `windows.visit_starts`.
 - Times are the wall clock the camera wrote, and so is the distance between two of them, also
   where `utc_offset_minutes` changes within a camera (summer time, a newly set clock): nothing is
   converted, and an observation carries the offset of its first row. Where a clock goes back, the
@@ -109,7 +109,7 @@ def _in_lanes(rows: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(
         pl.col(name).cast(pl.Enum(rows[name].drop_nulls().unique().sort())) for name in FEW_VALUES
     )
-    lane = pl.col("name").cast(pl.Int64)
+    lane = pl.col("name").cast(pl.Int64) * 2 + pl.col("repeat")
     for column in ("category", "camera_id"):
         codes = pl.col(column).to_physical().cast(pl.Int64)
         lane = lane * rows[column].n_unique() + codes
@@ -170,6 +170,7 @@ def _visits(ordered: pl.DataFrame) -> pl.DataFrame:
             vote_share=pl.col("vote_share").min(),
             relabelled=pl.col("relabelled").sum(),
             disputed=pl.col("disputed").any(),
+            repeat=pl.col("repeat").first(),
             review=pl.col("review").max(),
             machine_name=pl.col("machine_name").drop_nulls().first(),
         )
@@ -221,8 +222,9 @@ def _observations(
             duration_seconds=seconds("duration_ms"),
             label_source=pl.when(machine).then(pl.lit("machine")).otherwise(pl.lit("reviewer")),
             needs_review=machine
+            & ~pl.col("repeat")
             & (doubtful | pl.col("disputed") | (pl.col("species") == UNKNOWN_ANIMAL)),
-            flags=_flags({"votes_disagree": "disputed"}),
+            flags=_flags({"votes_disagree": "disputed", "repeat_detection": "repeat"}),
         )
         .pipe(lambda table: table.with_columns(_identities(table)))
         .select(pl.col(name).cast(kind) for name, kind in tables.OBSERVATIONS.items())

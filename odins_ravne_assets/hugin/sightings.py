@@ -52,6 +52,7 @@ COUNTED: dict[str, pl.DataType] = {
     "confidence": pl.Float32(),  # of that
     "ballot": NAME_CODE,  # what an animal votes for: its name, or a label that is not sure
     "ballot_weight": pl.Float32(),  # the classifier's confidence in it
+    "repeat": pl.Boolean(),  # see hugin.repeats
 }
 
 
@@ -136,6 +137,7 @@ def _as_counted(sure: pl.Expr, names: Names) -> list[pl.Expr]:
         .then("branch_sum")
         .when(_IS_ANIMAL)
         .then("confidence"),
+        "repeat": pl.lit(False),
     }
     return [counted[name].cast(kind).alias(name) for name, kind in COUNTED.items()]
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from odins_ravne_assets.hugin.corrections import read_corrections, review
 from odins_ravne_assets.hugin.observations import Compressed, compress
+from odins_ravne_assets.hugin.repeats import mark_repeats
 from odins_ravne_assets.hugin.report import Tables, as_json, report
 from odins_ravne_assets.hugin.sightings import sightings
 from odins_ravne_assets.hugin.species import species_table
@@ -90,9 +91,11 @@ def run_stage3(
             **{name: read_table(store, stack, *source) for name, source in SOURCES.items()}
         )
         knowledge = knowledge_of(species)
-        seen = vote(
-            sightings(read.classifications, knowledge, settings.roll_up), knowledge, settings
-        )
+        counted = sightings(read.classifications, knowledge, settings.roll_up)
+        marked = mark_repeats(counted, read.detections, settings)
+        del counted
+        seen = vote(marked, knowledge, settings)
+        del marked
         reviewed = review(seen, read_corrections(store, stack), read.detections)
         compressed = compress(reviewed, knowledge, settings)
         agreement = reviewed.agreement

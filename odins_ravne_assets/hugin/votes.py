@@ -57,7 +57,9 @@ def vote(seen: Sightings, knowledge: SpeciesKnowledge, settings: Stage3) -> Sigh
         knowledge: for genus and family.
         settings: burst_gap in seconds (0: no vote), vote_share, review_below.
     """
-    animals = seen.rows.with_row_index("row").filter(pl.col("category") == "animal")
+    animals = seen.rows.with_row_index("row").filter(
+        (pl.col("category") == "animal") & ~pl.col("repeat")
+    )
     if settings.burst_gap == 0 or animals.is_empty():
         return replace(seen, rows=_unvoted(seen.rows))
     ballots = _cast(animals, _bursts(animals, settings.burst_gap), seen.names)

@@ -253,7 +253,7 @@ OBSERVATIONS = _schema(
         "machine_species": pl.String,  # what the machine said, where a reviewer decided
         "reviewed_by": pl.String,
         "reviewed_on": pl.Date,
-        "flags": pl.List(pl.String),  # votes_disagree: see hugin.votes
+        "flags": pl.List(pl.String),  # votes_disagree, repeat_detection: see hugin.votes, repeats
         "needs_review": pl.Boolean,
     }
 )

@@ -4,8 +4,8 @@ Source of the format: https://camtrap-dp.tdwg.org (data, metadata, and the table
 
 - A visit is an event: one row of level `event` with the count of individuals (MaxN) and no medium.
 - Every box is a row of level `media`, and belongs to the event of its visit. A box in no visit is
-  `unknown`. A medium without a box is one row `blank`, one that Stage 1 could not look at is
-  `unclassified`.
+  `unknown`, and so is a repeat detection. A medium without a box is one row `blank`, one that
+  Stage 1 could not look at is `unclassified`.
 - Times are the camera's, in whole seconds, with its offset from UTC or the project's. What has no
   time cannot be in a package; it is left out and counted.
 - Places are those of the project's deployments, or the median of the positions in the media.
@@ -293,8 +293,8 @@ def _events(part: _Camera) -> pl.DataFrame:
             eventStart=iso_time("start_at", "offset", ""),
             eventEnd=iso_time("end_at", "offset", ""),
             observationLevel=pl.lit("event"),
-            observationType=pl.col("category").replace_strict(TYPES),
-            scientificName="scientific_name",
+            observationType=_type("category"),
+            scientificName=_name(),
             probability="max_confidence",
             observationTags=pl.when(flags != "").then(flags),
             observationComments="species",
@@ -320,14 +320,27 @@ def _boxes(part: _Camera) -> pl.DataFrame:
             eventEnd=iso_time("captured_at", "offset", ""),
             observationLevel=pl.lit("media"),
             observationType=pl.when(in_visit)
-            .then(pl.col("visit_category").replace_strict(TYPES, default=None))
+            .then(_type("visit_category"))
             .otherwise(pl.lit("unknown")),
-            scientificName="scientific_name",
+            scientificName=_name(),
             probability=pl.when(in_visit).then("visit_confidence").otherwise("confidence"),
             observationComments="species",
             **{name: _fraction(side) for name, side in SIDES.items()},
         ),
     )
+
+
+def _type(category: str) -> pl.Expr:
+    """Of a visit: a repeat is what nobody can say it is."""
+    known = pl.col(category).replace_strict(TYPES, default=None)
+    return pl.when(_REPEATS).then(pl.lit("unknown")).otherwise(known)
+
+
+def _name() -> pl.Expr:
+    return pl.when(~_REPEATS).then("scientific_name")
+
+
+_REPEATS = pl.col("flags").list.contains("repeat_detection").fill_null(False)
 
 
 def _fraction(side: str) -> pl.Expr:

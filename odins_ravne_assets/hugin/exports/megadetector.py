@@ -127,12 +127,14 @@ def _of_part(
         .select("content_hash", "frame_number", "time_offset_ms")
         .collect()
     )
+    repeat = pl.col("flags").list.contains("repeat_detection")
+    animal = (pl.col("visit_category") == "animal") & ~repeat
     named = pl.col("species").replace_strict(ids, default=None, return_dtype=pl.String)
     boxes = (
         camera.boxes()
         .join(wanted, on="content_hash", how="semi")
         .sort("confidence", "frame_number", "box_number", descending=[True, False, False])
-        .with_columns(species_id=pl.when(pl.col("visit_category") == "animal").then(named))
+        .with_columns(species_id=pl.when(animal).then(named))
         .collect()
     )
     return _grouped(frames), _grouped(boxes)

@@ -37,7 +37,7 @@ class CameraResults:
 
     def boxes(self) -> pl.LazyFrame:
         """Rows of `tables.DETECTIONS` with the visit that each is in: observation_id, species,
-        scientific_name, visit_category, visit_confidence, label_source, reviewed_by,
+        scientific_name, visit_category, visit_confidence, flags, label_source, reviewed_by,
         reviewed_on; null for a box that is in none."""
         members = (
             self.observations.lazy()
@@ -46,6 +46,7 @@ class CameraResults:
                 "species",
                 "scientific_name",
                 "detection_timeline",
+                "flags",
                 "label_source",
                 "reviewed_by",
                 "reviewed_on",
@@ -61,6 +62,7 @@ class CameraResults:
                 "species",
                 "scientific_name",
                 "visit_category",
+                "flags",
                 "label_source",
                 "reviewed_by",
                 "reviewed_on",
