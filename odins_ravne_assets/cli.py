@@ -429,7 +429,7 @@ def _take_home(cameras: list[Camera], profile: Profile, root: Path) -> None:
                     root,
                     bar.told,
                 )
-    show_home([root / camera.camera_id for camera in cameras], root, profile.privacy)
+    show_home([root / camera.camera_id for camera in cameras], root)
 
 
 def _clock(profile: Profile) -> Clock:

@@ -13,12 +13,12 @@ from odins_ravne_assets.taking_home import (
     find_results,
     reports_of,
     take_home,
-    write_project_page,
+    write_pages,
     write_runner,
 )
 from odins_ravne_assets.terminal import TransferBar, out, say
 from resources.object_store import local_path
-from resources.profile import Aws, Cloud, Privacy, load_profile
+from resources.profile import Aws, Cloud, load_profile
 
 app = typer.Typer()
 
@@ -63,11 +63,11 @@ def download_stage3(
     folders = [root / each.camera_id for each in results]
     if summary:
         print_summary(reports_of(folders))
-    show_home(folders, root, profile.privacy, create_runner)
+    show_home(folders, root, create_runner)
 
 
-def show_home(folders: Sequence[Path], root: Path, privacy: Privacy, runners: bool = True) -> None:
-    """Say where the results of some cameras are now, and put beside them what they lack there.
+def show_home(folders: Sequence[Path], root: Path, runners: bool = True) -> None:
+    """Put beside the results of some cameras what they lack here, and say where all is.
 
     Args:
         folders: of the cameras, in `root`.
@@ -77,8 +77,5 @@ def show_home(folders: Sequence[Path], root: Path, privacy: Privacy, runners: bo
         out.print(f"Stage 3 of {folder.name}: {folder}/stage3", soft_wrap=True)
         if runners:
             out.print(f"other windows: python {write_runner(folder)}", soft_wrap=True)
-    if len(folders) > 1:
-        page = write_project_page(folders, root, privacy)
-        out.print(f"report of all cameras: {page}", soft_wrap=True)
-    elif folders:
-        out.print(f"report: {folders[0]}/stage3/report.html", soft_wrap=True)
+    if folders:
+        out.print(f"report: {write_pages(folders, root)[-1]}", soft_wrap=True)

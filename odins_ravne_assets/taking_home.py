@@ -16,12 +16,13 @@ from typing import Any
 
 from odins_ravne_assets.cameras import camera_id
 from resources.bringing import Brought, OnProgress, Wanted, bring_home
+from resources.cost_ledger import FOLDER as LEDGER
 from resources.errors import StoreError
 from resources.object_store import LocalStore, ObjectStore
 from resources.profile import Privacy
 
 STAGE3, TABLES = "stage3", "tables"
-REPORT = f"{STAGE3}/report.json"
+REPORT, PAGE = f"{STAGE3}/report.json", f"{STAGE3}/report.html"
 RUNNER = "run_stage3_local.py"
 PROJECT_PAGE = "report.html"
 
@@ -77,8 +78,9 @@ def take_home(
     wanted = [
         Wanted(found, f"{each.camera_id}/{found.key.removeprefix(each.prefix)}")
         for each in results
-        for folder in (TABLES, STAGE3)
+        for folder in (TABLES, STAGE3, LEDGER)
         for found in store.list(each.prefix + folder)
+        if found.key != f"{each.prefix}{PAGE}"
     ]
     return bring_home(store, wanted, root, on_progress)
 
@@ -97,24 +99,49 @@ def write_runner(folder: Path) -> Path:
     return folder / RUNNER
 
 
-def write_project_page(folders: Sequence[Path], root: Path, privacy: Privacy) -> Path:
-    """One report of several cameras whose results are here.
+def write_pages(folders: Sequence[Path], root: Path) -> list[Path]:
+    """Write the report of each camera whose results are here, and one of all of them.
+
+    What is kept back in a page is what its results were made with; in that of several cameras, what
+    any of theirs was.
 
     Args:
         folders: of the cameras.
-        root: where it goes.
+        root: where the report of several cameras goes.
+
+    Returns:
+        The pages; that of several cameras is the last.
 
     Raises:
-        StoreError: something of the results is missing, or `root` cannot be written.
+        StoreError: something of the results is missing, or a page cannot be written.
     """
     from odins_ravne_assets.hugin.camera_results import camera_results
     from odins_ravne_assets.hugin.report_page import write_report_page
 
-    stores = [LocalStore(folder) for folder in folders]
-    results = [camera_results(store, store, privacy) for store in stores]
-    with LocalStore(root).writing(PROJECT_PAGE) as path:
-        write_report_page(path, results, privacy)
-    return root / PROJECT_PAGE
+    kept = [Privacy.model_validate(report["privacy"]) for report in reports_of(folders)]
+    pages = []
+    for folder, privacy in zip(folders, kept, strict=True):
+        store = LocalStore(folder)
+        with store.writing(PAGE) as path:
+            write_report_page(path, [camera_results(store, store, privacy)], privacy)
+        pages.append(folder / PAGE)
+    if len(folders) > 1:
+        privacy = strictest(kept)
+        results = [camera_results(store, store, privacy) for store in map(LocalStore, folders)]
+        with LocalStore(root).writing(PROJECT_PAGE) as path:
+            write_report_page(path, results, privacy)
+        pages.append(root / PROJECT_PAGE)
+    return pages
+
+
+def strictest(kept: Sequence[Privacy]) -> Privacy:
+    """What keeps back all that any of these does."""
+    return Privacy(
+        blur_people=any(each.blur_people for each in kept),
+        leave_out_people=any(each.leave_out_people for each in kept),
+        sensitive_species=tuple(sorted({name for each in kept for name in each.sensitive_species})),
+        sensitive_decimals=min(each.sensitive_decimals for each in kept),
+    )
 
 
 def reports_of(folders: Sequence[Path]) -> list[dict[str, Any]]:

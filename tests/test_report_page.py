@@ -28,7 +28,7 @@ from odins_ravne_assets.hugin.effort import (
 )
 from odins_ravne_assets.hugin.gallery import COLUMNS
 from odins_ravne_assets.hugin.report_page import write_report_page
-from odins_ravne_assets.hugin.thumbnails import BLOCKS, blurred
+from odins_ravne_assets.hugin.thumbnails import BLOCKS, SIDE, blurred
 from odins_ravne_assets.munin import tables
 from resources.object_store import LocalStore
 from resources.profile import Privacy, Stage3
@@ -150,7 +150,7 @@ def test_a_picture_shows_the_box_where_it_was_found(page: str) -> None:
     # The crop is a square around the box, with a tenth of its longer side around it.
     assert (x, w) == (pytest.approx(1 / 12, abs=0.01), pytest.approx(10 / 12, abs=0.01))
     assert y + h / 2 == pytest.approx(0.5, abs=0.01)
-    assert pictures(page)[1].shape == (224, 224, 3)
+    assert pictures(page)[1].shape == (SIDE, SIDE, 3)
 
 
 def test_a_camera_that_saw_nothing_has_a_page_too(tmp_path: Path) -> None:
@@ -236,13 +236,21 @@ def test_a_person_beside_an_animal_is_blurred_in_the_animal_s_picture(tmp_path: 
     dog = next(row for row in visits(page) if "dog" in row["species"])
     picture = pictures(page)[dog["picture"]]
     # The person ends a third into the dog's box; a margin around it is blurred too.
-    assert detail(picture[60:160, :70]) < 2
+    assert detail(picture[50:140, :60]) < 2
 
 
 def test_what_a_label_calls_a_person_is_one(tmp_path: Path) -> None:
     called = Seen("human", "Homo sapiens")
     (shown,) = pictures(person_in(CHECKS, called, folder=tmp_path))
     assert detail(shown) < 2
+
+
+def test_who_is_a_person_by_a_label_alone_is_blurred_beside_an_animal_too(tmp_path: Path) -> None:
+    called = Seen("human", "Homo sapiens")
+    beside = Seen("domestic dog", "Canis familiaris", xywh=(0.6, 0.4, 0.3, 0.3))
+    page = person_in(CHECKS, beside, called, folder=tmp_path)
+    dog = next(row for row in visits(page) if "dog" in row["species"])
+    assert detail(pictures(page)[dog["picture"]][50:140, :60]) < 2
 
 
 def test_nothing_of_a_person_is_in_the_thumbnails_table_either(tmp_path: Path) -> None:
@@ -412,5 +420,5 @@ def test_pictures_are_made_when_they_come_near_the_window(browser: Browser) -> N
     loaded = "//article//img[starts-with(@src, 'data:image/webp;base64,')]"
     browser.see(loaded)
     size = "return document.querySelector('.card img').naturalWidth"
-    assert browser.driver.execute_script(size) == 224
+    assert browser.driver.execute_script(size) == SIDE
     assert not browser.driver.get_log("browser")

@@ -2,7 +2,7 @@
 
 Runs `make demo` in an instance of its own, opens the UI on it in headless chromium, and writes
 docs/pictures/: the end of the demo in a terminal, the asset graph, a camera's observations and best
-crops.
+crops, and the camera's report.
 """
 
 import io
@@ -98,6 +98,18 @@ def camera(browser: Browser) -> None:
     browser.driver.save_screenshot(str(PICTURES / "best-crops.png"))
 
 
+def report(browser: Browser) -> None:
+    """The top of the camera's report, and its gallery."""
+    browser.driver.set_window_size(1200, 900)
+    browser.driver.get((FOLDER / "results" / CAMERA / "stage3" / "report.html").as_uri())
+    browser.see("//h1")
+    browser.driver.save_screenshot(str(PICTURES / "report.png"))
+    browser.driver.execute_script("document.getElementById('gallery').scrollIntoView()")
+    browser.see("//article//img[@src]")
+    time.sleep(1)  # pictures are decoded
+    browser.driver.save_screenshot(str(PICTURES / "report-visits.png"))
+
+
 def main() -> None:
     if missing := missing_browser():
         sys.exit(f"error: {missing}; run tests/install_browser.sh")
@@ -113,6 +125,7 @@ def main() -> None:
                 terminal(browser, printed)
                 asset_graph(browser)
                 camera(browser)
+                report(browser)
         finally:
             ui.stop()
     finally:

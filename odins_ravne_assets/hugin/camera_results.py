@@ -12,6 +12,7 @@ from odins_ravne_assets.hugin.sightings import OF_CATEGORY
 from odins_ravne_assets.hugin.stage3 import OBSERVATIONS, REPORT
 from odins_ravne_assets.hugin.thumbnails import update_thumbnails
 from odins_ravne_assets.munin import assembly
+from resources import cost_ledger
 from resources.object_store import ObjectStore
 from resources.profile import Privacy
 
@@ -19,6 +20,7 @@ HUMAN = OF_CATEGORY["person"].scientific_name
 # Visits of a camera that have a picture: the ones to review first, then the surest. A page with
 # more would be too large to open.
 MOST_PICTURES = 10_000
+COST_COLUMNS = ["kind", "market", "usd", "usd_on_demand", "usd_wasted"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class CameraResults:
         thumbnails: rows of `tables.THUMBNAILS` of these detections, as far as there are any.
         effort: what `effort.effort` tells of the camera.
         failures: path and reason of each medium that could not be used, by path.
+        cost: rows of the camera's ledger, as far as it is known: `COST_COLUMNS`.
         people_left_out: visits of people that are not in `observations`.
     """
 
@@ -40,6 +43,7 @@ class CameraResults:
     thumbnails: pl.DataFrame
     effort: pl.DataFrame
     failures: pl.DataFrame
+    cost: pl.DataFrame
     people_left_out: int
 
 
@@ -61,10 +65,12 @@ def camera_results(source: ObjectStore, made: ObjectStore, privacy: Privacy) -> 
 
         observations = scan(made, OBSERVATIONS)
         people = is_person()
+        detections = scan(source, assembly.DETECTIONS)
+        told = _sightings_of(observations.filter(people), detections)
         left_out = observations.filter(people).select(pl.len()).collect().item()
         if privacy.leave_out_people:
             observations = observations.filter(~people)
-        shared = _with_surest(observations, scan(source, assembly.DETECTIONS))
+        shared = _with_surest(observations, detections)
         failed = pl.col("status") == "failed"
         processed = scan(source, assembly.PROCESSED).filter(failed)
         out = effort(scan(source, assembly.MEDIA))
@@ -72,9 +78,10 @@ def camera_results(source: ObjectStore, made: ObjectStore, privacy: Privacy) -> 
     return CameraResults(
         report=json.loads(made.read_bytes(REPORT)),
         observations=shared,
-        thumbnails=update_thumbnails(source, made, _wanted(shared), privacy.blur_people),
+        thumbnails=update_thumbnails(source, made, _wanted(shared), told, privacy.blur_people),
         effort=out,
         failures=failures,
+        cost=_cost(source),
         people_left_out=left_out if privacy.leave_out_people else 0,
     )
 
@@ -83,6 +90,17 @@ def is_person() -> pl.Expr:
     """Whether a row of `tables.OBSERVATIONS` is a person, whoever said so: model or reviewer."""
     named = pl.col("scientific_name").eq_missing(pl.lit(HUMAN))
     return named.or_(pl.col("category") == "person")
+
+
+def _sightings_of(observations: pl.LazyFrame, detections: pl.LazyFrame) -> pl.DataFrame:
+    """The detection_id of every box that the observations are made of."""
+    place = ["path", "frame_number", "box_number"]
+    boxes = (
+        observations.select("detection_timeline")
+        .explode("detection_timeline")
+        .select(pl.col("detection_timeline").struct.field(*place))
+    )
+    return detections.join(boxes, on=place, how="semi").select("detection_id").collect()
 
 
 def _with_surest(observations: pl.LazyFrame, detections: pl.LazyFrame) -> pl.DataFrame:
@@ -100,6 +118,14 @@ def _with_surest(observations: pl.LazyFrame, detections: pl.LazyFrame) -> pl.Dat
         .drop(place)
         .collect()
     )
+
+
+def _cost(source: ObjectStore) -> pl.DataFrame:
+    ledgers = [pl.DataFrame(schema={name: cost_ledger.SCHEMA[name] for name in COST_COLUMNS})]
+    for found in source.list(cost_ledger.FOLDER):
+        with source.reading(found.key) as path:
+            ledgers.append(pl.read_parquet(path, columns=COST_COLUMNS))
+    return pl.concat(ledgers)
 
 
 def _wanted(observations: pl.DataFrame) -> pl.DataFrame:

@@ -83,6 +83,7 @@ def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Pri
         "people_blurred": privacy.blur_people,
         "left_out": values.left_out(cameras),
         "failures": values.failures(cameras),
+        "cost": values.cost(cameras),
         "ways": values.ways(cameras),
         "version": version(GENERATOR),
     }

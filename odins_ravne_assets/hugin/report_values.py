@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -184,6 +185,28 @@ def failures(cameras: Sequence[CameraResults]) -> list[Row]:
         .select(pl.col("reason").fill_null("not known").alias("why"), "count", "paths")
     )
     return by_reason.to_dicts()
+
+
+def cost(cameras: Sequence[CameraResults]) -> str:
+    """What computing has cost, in words."""
+    rows = pl.concat(camera.cost for camera in cameras)
+    usd, on_demand, wasted = (
+        Decimal(rows[name].sum() or 0) for name in ("usd", "usd_on_demand", "usd_wasted")
+    )
+    if not usd:
+        rented = rows.filter(pl.col("market") != "local").height
+        return (
+            "Nothing yet, as far as it was known when this page was written."
+            if rented
+            else "Nothing was rented: all of it ran on a machine of your own."
+        )
+    said = f"${usd:.4f} for computing"
+    if usd < on_demand:
+        saved = f"{1 - usd / on_demand:.0%}"
+        said += f"; on demand it would have been ${on_demand:.4f}, of which {saved} were saved"
+    if wasted:
+        said += f". ${wasted:.4f} of it bought nothing: work that was interrupted or failed"
+    return f"{said}. Storage and transfer are not in it."
 
 
 def ways(cameras: Sequence[CameraResults]) -> list[Row]:

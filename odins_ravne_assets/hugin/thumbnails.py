@@ -9,10 +9,10 @@ What is averaged is gone; there is nothing in the file to have it back from. Tha
 people that a model found, in whatever detection's picture they are; not for those that none did.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 
 import cv2
 import numpy as np
@@ -28,18 +28,25 @@ from resources.object_store import ObjectStore
 
 THUMBNAILS = "stage3/thumbnails.parquet"
 
-SIDE = 224  # pixels, the longer side
-QUALITY = 60  # of WebP
+# Pixels of the longer side, and quality of WebP: 3.6 kB on average, so that a page of ten thousand
+# has 50 MB.
+SIDE, QUALITY = 192, 45
 # Of a person's body along its longer side. At this a face is less than one block.
 BLOCKS = 6
 # Around a person's box, as a share of its longer side: boxes cut hands and feet off.
 PERSON_MARGIN = 0.1
 
 Region = tuple[float, float, float, float]
+# The boxes of people, by content hash and frame number.
+People = dict[tuple[str, int], list[Region]]
 
 
 def update_thumbnails(
-    source: ObjectStore, target: ObjectStore, wanted: pl.DataFrame, blur_people: bool
+    source: ObjectStore,
+    target: ObjectStore,
+    wanted: pl.DataFrame,
+    people: pl.DataFrame,
+    blur_people: bool,
 ) -> pl.DataFrame:
     """Make the thumbnails that are wanted and not there, write the table, and return it.
 
@@ -47,6 +54,8 @@ def update_thumbnails(
         source: a camera's output: its tables, its journal, and thumbnails made before.
         target: where the table goes; often the same.
         wanted: a row per thumbnail: detection_id, and whether it is a person.
+        people: detection_id of all that are people by a label or a reviewer, wanted or not, beside
+            those that the detector takes for people.
         blur_people: see `profile.Privacy`.
 
     Returns:
@@ -56,15 +65,35 @@ def update_thumbnails(
     Raises:
         StoreError: the store refuses, or a crop is damaged.
     """
-    wanted = wanted.unique("detection_id").with_columns(blurred=pl.lit(blur_people))
-    kinds = ["detection_id", "person", "blurred"]
-    there = _made_before(source).join(wanted, on=kinds, how="semi")
-    missing = wanted.join(there, on="detection_id", how="anti")
-    made = pl.DataFrame(_made(source, missing), schema=tables.THUMBNAILS, orient="row")
+    with source.reading(assembly.DETECTIONS) as path:
+        detections = pl.scan_parquet(path)
+        asked = wanted.unique("detection_id").lazy()
+        boxes = detections.join(asked, on="detection_id").collect(engine="streaming")
+        beside = _people_beside(detections, boxes, people)
+    boxes = boxes.with_columns(blurred=_blurred(boxes, beside if blur_people else None))
+    before = _made_before(source)
+    there = before.join(boxes, on=["detection_id", "person", "blurred"], how="semi")
+    missing = boxes.join(there, on="detection_id", how="anti")
+    made = pl.DataFrame(_made(source, missing, beside), schema=tables.THUMBNAILS, orient="row")
     thumbnails = pl.concat([there, made]).sort("detection_id")
+    if source is target and target.exists(THUMBNAILS) and thumbnails.equals(before):
+        return thumbnails
     with writing_table(target, THUMBNAILS) as path:
         thumbnails.write_parquet(path)
     return thumbnails
+
+
+def _blurred(boxes: pl.DataFrame, people: People | None) -> pl.Series:
+    """What is blurred on each thumbnail, as a hash; empty when nothing is to be."""
+
+    def named(person: bool, content_hash: str, frame_number: int) -> str:
+        if people is None:
+            return ""
+        blurred = (person, people.get((content_hash, frame_number), []))
+        return hashlib.sha256(repr(blurred).encode()).hexdigest()[:16]
+
+    rows = boxes.select("person", *BOX_KEYS[:2]).iter_rows()
+    return pl.Series((named(*row) for row in rows), dtype=pl.String)
 
 
 def _made_before(store: ObjectStore) -> pl.DataFrame:
@@ -76,39 +105,34 @@ def _made_before(store: ObjectStore) -> pl.DataFrame:
     return tables.THUMBNAILS.to_frame()
 
 
-def _made(store: ObjectStore, wanted: pl.DataFrame) -> Iterator[Row]:
-    if wanted.is_empty():
+def _made(store: ObjectStore, boxes: pl.DataFrame, people: People) -> Iterator[Row]:
+    if boxes.is_empty():
         return
     journal = Stage1Journal(store, assembly.origin_of(store, assembly.DETECTIONS).journal_key)
-    with ExitStack() as stack, ThreadPoolExecutor(os.cpu_count()) as threads:
-        detections = pl.scan_parquet(stack.enter_context(store.reading(assembly.DETECTIONS)))
-        boxes = detections.join(wanted.lazy(), on="detection_id", how="inner").collect(
-            engine="streaming"
-        )
-        people = _people_beside(detections, boxes)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
         for part in journal.parts():
             crops = _crops(journal, part, boxes)
             beside = (people.get(tuple(row), []) for row in crops.select(BOX_KEYS[:2]).iter_rows())
             yield from threads.map(_thumbnail, crops.iter_rows(named=True), beside)
 
 
-def _people_beside(
-    detections: pl.LazyFrame, boxes: pl.DataFrame
-) -> dict[tuple[str, int], list[Region]]:
-    """The boxes of all people in the frames of some boxes, by content hash and frame number."""
+def _people_beside(detections: pl.LazyFrame, boxes: pl.DataFrame, people: pl.DataFrame) -> People:
+    """The boxes of all people in the frames of some boxes."""
     frame = BOX_KEYS[:2]
-    people = (
-        detections.filter(pl.col("category") == "person")
+    taken_for_one = pl.col("category") == "person"
+    told = pl.col("detection_id").is_in(people["detection_id"].implode())
+    found = (
+        detections.filter(taken_for_one | told)
         .join(boxes.lazy().select(frame).unique(), on=frame, how="semi")
         .select(*frame, "x", "y", "w", "h")
         .unique()
         .sort(*frame, "x", "y", "w", "h")
         .collect(engine="streaming")
     )
-    found: dict[tuple[str, int], list[Region]] = {}
-    for content_hash, number, *box in people.iter_rows():
-        found.setdefault((content_hash, number), []).append((box[0], box[1], box[2], box[3]))
-    return found
+    beside: People = {}
+    for content_hash, number, *box in found.iter_rows():
+        beside.setdefault((content_hash, number), []).append((box[0], box[1], box[2], box[3]))
+    return beside
 
 
 def _crops(journal: Stage1Journal, part: str, boxes: pl.DataFrame) -> pl.DataFrame:

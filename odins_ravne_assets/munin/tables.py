@@ -263,7 +263,7 @@ THUMBNAILS = _schema(
     {
         "detection_id": pl.String,
         "person": pl.Boolean,  # the detection is a person
-        "blurred": pl.Boolean,  # people on it, if any, cannot be recognised
+        "blurred": pl.String,  # a hash of which people on it are blurred; empty: blur is off
         "x": pl.Float32,  # the box, as fractions of this picture
         "y": pl.Float32,
         "w": pl.Float32,
