@@ -101,7 +101,7 @@ def detail(picture: Picture) -> float:
 def test_the_page_begins_with_the_numbers_that_are_asked_for_first(page: str) -> None:
     assert words(page).startswith(
         "camera7: what was seen camera7 2026-05-01 to 2026-05-07, by the camera's clock "
-        "5 visits 1 to review 2 animal species 7 camera days 7 pictures 0 videos 1 files not used"
+        "5 visits 1 to review 2 animal species 7 camera days 7 pictures 0 videos 1 file not used"
     )
 
 
@@ -301,6 +301,46 @@ def test_where_a_sensitive_species_was_seen_the_place_is_rounded(tmp_path: Path)
     assert "59.1, 12.0 (rounded)" in words(stage3(store, privacy))
     assert "59.123" not in stage3(store, privacy)
     assert "59.12346, 11.98765" in words(stage3(store))
+
+
+# What reviewers say
+
+
+def reviewed(shoot: Shoot, path: str, name: str, scientific_name: str, category: str) -> LocalStore:
+    """The camera's output after a reviewer named what a medium shows."""
+    (medium,) = (each for each in shoot.media if each["path"] == path)
+    word = {
+        "content_hash": medium["content_hash"],
+        "category": category,
+        "species": name,
+        "scientific_name": scientific_name,
+        "reviewed_by": "Astrid",
+        "reviewed_on": date(2026, 6, 1),
+    }
+    whole = {column: word.get(column) for column in tables.CORRECTIONS}
+    store = shoot.done()
+    with store.writing("tables/corrections/one.parquet") as file:
+        pl.DataFrame([whole], schema=tables.CORRECTIONS).write_parquet(file)
+    return store
+
+
+def test_a_reviewer_s_word_is_shown_with_who_said_it_and_the_agreement(tmp_path: Path) -> None:
+    shoot = Shoot(tmp_path).still("1.jpg", NIGHT, Seen())
+    page = stage3(reviewed(shoot, "1.jpg", "Arctic fox", "Vulpes lagopus", "animal"))
+    (visit,) = visits(page)
+    assert visit["species"] == "Arctic fox"
+    assert visit["note"] == "named by Astrid, 2026-06-01 (the machine: red fox)"
+    said = words(page)
+    assert "Reviewers named 1 box; the machine had said the same of 0 of them, 0%." in said
+    assert "red fox Arctic fox 1" in said
+
+
+def test_whom_a_reviewer_calls_a_person_is_blurred(tmp_path: Path) -> None:
+    picture = with_pattern(grass(), Seen().xywh, CHECKS)
+    shoot = Shoot(tmp_path).still("1.jpg", NIGHT, Seen(), picture=picture)
+    assert detail(pictures(stage3(shoot.done()))[0]) > 20
+    store = reviewed(shoot, "1.jpg", "person", "Homo sapiens", "person")
+    assert detail(pictures(stage3(store))[0]) < 2
 
 
 # Made again

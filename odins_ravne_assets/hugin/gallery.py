@@ -29,6 +29,12 @@ COLUMNS = (
     "note",
 )
 
+FLAGS = {
+    "votes_disagree": "its pictures disagree on the species",
+    "repeat_detection": "the same box again and again: likely no animal",
+}
+REVIEWER = "reviewer"
+
 Json = dict[str, Any]
 
 
@@ -62,7 +68,7 @@ def gallery(visits: pl.DataFrame, species: Sequence[Json], cameras: Sequence[str
                 visit["source_video"],
                 picture if shown else None,
                 [round(number, 3) for number in visit["box"]] if shown else None,
-                "",
+                _note(visit),
             )
         )
     return {
@@ -72,6 +78,17 @@ def gallery(visits: pl.DataFrame, species: Sequence[Json], cameras: Sequence[str
         "cameras": list(cameras),
         "visits": rows,
     }
+
+
+def _note(visit: Json) -> str:
+    """What is to be known of a visit besides: who named it, or why its name is in doubt."""
+    notes = [words for flag, words in FLAGS.items() if flag in visit["flags"]]
+    if visit["label_source"] == REVIEWER:
+        machine = visit["machine_species"]
+        said = f"the machine: {machine}" if machine != visit["species"] else "as the machine"
+        by = f"{visit['reviewed_by']}, {visit['reviewed_on']}"
+        notes.insert(0, f"named by {by} ({said})")
+    return "; ".join(notes)
 
 
 def pictures(visits: pl.DataFrame) -> Iterator[str]:
@@ -91,5 +108,10 @@ _NEEDED = (
     "media_count",
     "needs_review",
     "source_video",
+    "flags",
+    "label_source",
+    "machine_species",
+    "reviewed_by",
+    "reviewed_on",
     pl.when(pl.col("webp").is_not_null()).then(pl.concat_list("x", "y", "w", "h")).alias("box"),
 )

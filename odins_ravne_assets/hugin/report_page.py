@@ -81,6 +81,7 @@ def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Pri
         "pictures": pictures(visits),
         "without_picture": visits["webp"].null_count(),
         "people_blurred": privacy.blur_people,
+        "reviewed": values.reviewed(cameras),
         "left_out": values.left_out(cameras),
         "failures": values.failures(cameras),
         "cost": values.cost(cameras),

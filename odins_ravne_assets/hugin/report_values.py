@@ -41,19 +41,21 @@ def tiles(visits: pl.DataFrame, out: pl.DataFrame, cameras: Sequence[CameraResul
     totals = Counter[str]()
     for camera in cameras:
         totals.update(camera.report["totals"])
-    shown = {
-        "visits": visits.height,
-        "to review": int(visits["needs_review"].sum()),
-        "animal species": visits.filter(NAMED_ANIMAL)["species"].n_unique(),
-        "cameras": out.height,
-        "camera days": int(out["camera_days"].sum()),
-        "pictures": totals["stills"],
-        "videos": totals["videos"],
-        "files not used": totals["failed"],
-    }
-    if out.height == 1:
-        del shown["cameras"]
-    return [{"name": name, "value": f"{number:,}"} for name, number in shown.items()]
+    shown = [
+        ("visit", "visits", visits.height),
+        ("to review", "to review", int(visits["needs_review"].sum())),
+        ("animal species", "animal species", visits.filter(NAMED_ANIMAL)["species"].n_unique()),
+        ("camera", "cameras", out.height),
+        ("camera day", "camera days", int(out["camera_days"].sum())),
+        ("picture", "pictures", totals["stills"]),
+        ("video", "videos", totals["videos"]),
+        ("file not used", "files not used", totals["failed"]),
+    ]
+    return [
+        {"name": one if number == 1 else many, "value": f"{number:,}"}
+        for one, many, number in shown
+        if one != "camera" or number > 1
+    ]
 
 
 def remarks(out: pl.DataFrame, cameras: Sequence[CameraResults], privacy: Privacy) -> Iterator[str]:
@@ -185,6 +187,27 @@ def failures(cameras: Sequence[CameraResults]) -> list[Row]:
         .select(pl.col("reason").fill_null("not known").alias("why"), "count", "paths")
     )
     return by_reason.to_dicts()
+
+
+def reviewed(cameras: Sequence[CameraResults]) -> Row:
+    """What reviewers said of boxes, and how often the machine had said the same."""
+    counts = Counter[tuple[str, str]]()
+    for camera in cameras:
+        for pair in camera.report["review"]["by_species"]:
+            counts[pair["machine"], pair["reviewer"]] += pair["boxes"]
+    boxes = counts.total()
+    agreed = sum(count for (machine, reviewer), count in counts.items() if machine == reviewer)
+    return {
+        "boxes": boxes,
+        "agreed": agreed,
+        "share": f"{agreed / boxes:.0%}" if boxes else "",
+        "pairs": [
+            {"machine": machine, "reviewer": reviewer, "boxes": count}
+            for (machine, reviewer), count in sorted(
+                counts.items(), key=lambda item: (-item[1], item[0])
+            )
+        ],
+    }
 
 
 def cost(cameras: Sequence[CameraResults]) -> str:
