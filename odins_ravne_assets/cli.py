@@ -21,7 +21,7 @@ from odins_ravne_assets.cli_results import app as results_app
 from odins_ravne_assets.cli_results import show_home
 from odins_ravne_assets.cli_sandbox import app as sandbox_app
 from odins_ravne_assets.compute_around import compute_around
-from odins_ravne_assets.costs_shown import print_costs
+from odins_ravne_assets.costs_printed import print_costs
 from odins_ravne_assets.home import catalog_folder, prepare_home
 from odins_ravne_assets.machines_changed import change_machines
 from odins_ravne_assets.results_here import stage3_folder, store_of

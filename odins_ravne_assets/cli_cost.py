@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from odins_ravne_assets.cli_costs import app as costs_app
 from odins_ravne_assets.cli_storage import app as storage_app
 from odins_ravne_assets.cloud_named import cloud_named
 from odins_ravne_assets.terminal import out, say
@@ -16,6 +17,7 @@ app = typer.Typer(
     help="What a cloud profile needs, does and costs in your AWS account.", no_args_is_help=True
 )
 app.add_typer(storage_app)
+app.add_typer(costs_app)
 
 JobCount = Annotated[int, typer.Option("--job-count", min=1, help="Jobs that may run at once.")]
 

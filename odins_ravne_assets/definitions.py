@@ -8,6 +8,7 @@ from odins_ravne_assets import cloud_definitions as policies
 from odins_ravne_assets.assets import footage, stages_1_to_3
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.cameras_on_s3 import known_on_s3
+from odins_ravne_assets.cost_asset import cost_report_asset
 from odins_ravne_assets.events import tell_cost, tell_decision, tell_progress
 from odins_ravne_assets.home import catalog_folder, home
 from odins_ravne_assets.jobs import JOBS
@@ -25,7 +26,7 @@ PROFILE = os.environ.get("MUNIN_PROFILE", "local")
 
 def _of_all_profiles() -> dg.Definitions:
     return dg.Definitions(
-        assets=[footage, stages_1_to_3, quarantine],
+        assets=[footage, stages_1_to_3, quarantine, cost_report_asset],
         jobs=JOBS,
         sensors=[new_footage],
         resources={

@@ -41,7 +41,7 @@ from resources.profile import Aws, Profile
 from resources.s3_store import S3Store
 from resources.spot_economics import Offer, Overheads
 from resources.spot_policy import Rules
-from resources.staging import Staged, stage_up
+from resources.staging import Staged, copied_to, stage_up
 from resources.step_launcher import (
     LocalStepLauncher,
     OnDecision,
@@ -248,8 +248,7 @@ class _CloudStep:
         needs_media = {"footage", "detections"} & set(request.stages)
         if urlsplit(request.footage_url).scheme != "file" or not needs_media:
             return request
-        bucket = urlsplit(request.output_url).netloc
-        url = f"s3://{bucket}/footage/{request.camera_id}"
+        url = copied_to(request.camera_id, request.output_url)
         self._say(f"copying the footage to {url}; what is there already is skipped")
         staged = stage_up(
             open_store(request.footage_url),

@@ -72,6 +72,7 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "requests_get": pl.Int64,  # GET and all others
     # What it cost
     "billed_seconds": pl.Float64,  # this row's share of the seconds that are billed
+    "useful_seconds": pl.Float64,  # of these, those that bought something; null: no attempt's
     "usd_per_hour": MONEY,  # the mean of the prices in force; of kind requests, null
     "price_source": pl.String,
     "price_as_of": TIME,  # the newest price's date

@@ -110,14 +110,18 @@ class LaunchRows:
 
     def _waste(self, attempt: Attempt, end: str | None, cost: Cost) -> Row:
         if end in (None, AttemptEnd.DONE):
-            return {}
-        useful = Decimal(attempt.work.get("useful_seconds", 0.0))
-        lost = 1 - min(Decimal(1), useful / cost.seconds) if cost.seconds else Decimal(0)
+            return {"useful_seconds": float(cost.seconds)}
+        useful = min(cost.seconds, Decimal(attempt.work.get("useful_seconds", 0.0)))
+        lost = 1 - useful / cost.seconds if cost.seconds else Decimal(0)
         why = LOST.get(AttemptEnd(end), f"the attempt ended so: {end}")
         if attempt.moving or attempt.stopping:
             why = f"cancelled: {attempt.moving or attempt.stopping}"
         wasted = _rounded(cost.usd * lost)
-        return {"usd_wasted": wasted, "wasted_why": why if wasted else None}
+        return {
+            "useful_seconds": float(useful),
+            "usd_wasted": wasted,
+            "wasted_why": why if wasted else None,
+        }
 
     # What a machine's jobs share
 
@@ -245,6 +249,7 @@ UNPRICED: Mapping[str, Any] = {
 NOTHING: Mapping[str, Any] = {
     **UNPRICED,
     "billed_seconds": 0.0,
+    "useful_seconds": 0.0,
     "estimated": False,
 }
 

@@ -85,6 +85,7 @@ class LocalBooks:
             "said": attempt.said,
             **{name: attempt.work[name] for name in WORK if name in attempt.work},
             "billed_seconds": round(float(seconds), 3),
+            "useful_seconds": round(float(seconds * (1 - lost)), 3),
             "usd_per_hour": self.usd_per_hour,
             "price_source": PRICE_SOURCE,
             "price_as_of": datetime.fromtimestamp(int(attempt.started), UTC),

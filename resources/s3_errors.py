@@ -17,6 +17,7 @@ PERMISSIONS = {
     "CreateMultipartUpload": "s3:PutObject",
     "UploadPart": "s3:PutObject",
     "CompleteMultipartUpload": "s3:PutObject",
+    "ListObjectVersions": "s3:ListBucketVersions",
     "ListParts": "s3:ListMultipartUploadParts",
 }
 DENIED = {"AccessDenied", "AllAccessDisabled", "Forbidden", "403"}

@@ -15,9 +15,11 @@ from functools import partial
 from pathlib import Path
 from threading import Event, Lock
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from resources.errors import StoreError
-from resources.object_store import ObjectStore, StoredObject, key_order
+from resources.lifecycle_rules import FOOTAGE
+from resources.object_store import S3_SCHEME, ObjectStore, StoredObject, key_order
 from resources.s3_download import PART_BYTES, SHA256
 from resources.s3_listing import S3Object
 from resources.s3_place import is_unicode, printable
@@ -70,6 +72,11 @@ class _Sent(NamedTuple):
     copied: Copied | None = None
     uploaded: bool = False
     reason: str = ""  # why not
+
+
+def copied_to(camera_id: str, output_url: str) -> str:
+    """Where footage that lies here is copied to: in the bucket of the camera's results."""
+    return f"{S3_SCHEME}{urlsplit(output_url).netloc}/{FOOTAGE}{camera_id}"
 
 
 def everything(key: str) -> bool:

@@ -31,6 +31,7 @@ def imports_of(folder: str) -> dict[Path, set[str]]:
     [
         ("odins_ravne_assets/munin", {"dagster", "dagster_pipes", "boto3"}),
         ("odins_ravne_assets/hugin", {"dagster", "dagster_pipes", "boto3"}),
+        ("odins_ravne_assets/odin", {"dagster", "dagster_pipes", "boto3", "botocore"}),
         ("odins_ravne_assets/page", {"dagster", "dagster_pipes", "boto3", "odins_ravne_assets"}),
         ("gpu_kernels", {"dagster", "dagster_pipes", "boto3", "odins_ravne_assets"}),
         ("resources", {"odins_ravne_assets"}),

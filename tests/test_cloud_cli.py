@@ -115,9 +115,42 @@ def test_the_cost_report_is_a_row_for_each_job_with_the_reason_below(first: Ende
         r"^hill +1 +spot +\S+ eu-north-1\w +[\d.]+ +done +\$([\d.]+) *$", first.out, re.M
     )
     assert row
-    assert re.search(r"^hill +1: \S+ in eu-north-1\w at \$[\d.]+/h saves", first.out, re.M)
-    assert f"${row[1]}; on demand the same minutes cost $" in first.out
-    assert "Not in it: boot and idle time" in first.out
+    assert re.search(r"^hill +1: +\S+ in eu-north-1\w at \$[\d.]+/h saves", first.out, re.M)
+    assert re.search(rf"^processing +\${row[1]}", first.out, re.M)
+
+
+def test_the_cost_report_has_boot_and_idle_time_the_total_and_the_savings(first: Ended) -> None:
+    for part in ("boot and idle time", "disks", "public addresses", "total"):
+        assert re.search(rf"^{part} +\$[\d.]+", first.out, re.M)
+    assert re.search(
+        r"^\$[\d.]+ for 1 job of 1 camera, [\d.]+ min of processing\.$", first.out, re.M
+    )
+    assert "Rate savings 66" in first.out and "Effective savings" in first.out
+
+
+def test_all_costs_can_be_had_as_json_as_a_page_and_as_focus(place: Place, first: Ended) -> None:
+    ended = place.munin("cost", "costs", "--json", "--output", "costs")
+    assert ended.code == 0, ended.err
+    told = json.loads(ended.out)
+    assert told["jobs"]["done"] == 1 and told["computing"]["usd"] > 0
+    assert {line["area"] for line in told["storage"]["lines"]} == {"footage", "results"}
+    assert [each["part"] for each in told["aws"]][:1] == ["machines"]
+    folder = place.munin.folder / "costs"
+    assert json.loads((folder / "cost_report.json").read_text()) == told
+    assert "<svg" in (folder / "cost_report.html").read_text()
+    assert "123456789012" in (folder / "cost_focus.csv").read_text()
+
+
+def test_costs_of_a_camera_that_is_not_known_are_refused(place: Place, first: Ended) -> None:
+    ended = place.munin("cost", "costs", "--camera", "dale")
+    assert (ended.code, len(ended.errors)) == (2, 1)
+    assert "--camera dale: no such camera" in ended.errors[0]
+
+
+def test_watching_costs_ends_when_no_job_is_left(place: Place, first: Ended) -> None:
+    ended = place.munin("cost", "costs", "--watch")
+    assert ended.code == 0, ended.err
+    assert re.search(r"^total +\$[\d.]+", ended.out, re.M)
 
 
 def test_status_counts_results_on_s3_with_a_cloud_profile_and_says_so_without(

@@ -1,0 +1,233 @@
+"""The cost report of some cameras: the ledger, S3, AWS's bill and the species, brought together."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from odins_ravne_assets.cameras import Camera
+from odins_ravne_assets.home import home
+from odins_ravne_assets.hugin.sightings import UNKNOWN_ANIMAL
+from odins_ravne_assets.odin.focus import Payer, focus_csv
+from odins_ravne_assets.odin.report import CostReport, Scope, cost_report
+from odins_ravne_assets.odin.report_json import report_json
+from odins_ravne_assets.odin.report_page import write_cost_page
+from odins_ravne_assets.odin.storage_costs import Ageing, StorageCosts, storage_costs
+from odins_ravne_assets.odin.storage_prices import StoragePrices, storage_prices
+from odins_ravne_assets.odin.unit_costs import SpeciesVisits
+from odins_ravne_assets.results_here import store_of
+from odins_ravne_assets.which_cameras import S3
+from resources.aws_bill import AwsBill
+from resources.aws_clients import AwsClients
+from resources.clock import clock_at
+from resources.compute_errors import explained
+from resources.cost_ledger import FOLDER, read_ledger
+from resources.errors import RavneError, StoreError
+from resources.lifecycle_rules import FOOTAGE, LEAST_BILLED, least_sizes
+from resources.object_store import LocalStore
+from resources.price_sources import price_source, shipped_prices
+from resources.profile import Aws, Profile
+from resources.stored import Area
+
+STAGE3_REPORT = "stage3/report.json"
+JSON_FILE, PAGE_FILE, FOCUS_FILE = "cost_report.json", "cost_report.html", "cost_focus.csv"
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What a report is made of.
+
+    Args:
+        remarks: what a reader should know, sentences.
+    """
+
+    rows: pl.DataFrame
+    scope: Scope
+    species: tuple[SpeciesVisits, ...]
+    storage: StorageCosts | None
+    storage_prices: StoragePrices | None
+    bill: AwsBill | None
+    remarks: tuple[str, ...]
+    profile: Profile
+
+    def report(self, since: float | None = None) -> CostReport:
+        """The report.
+
+        Args:
+            since: seconds since 1970 UTC, by the profile's clock: of computing, what ended after.
+        """
+        scope = replace(self.scope, since=since)
+        return cost_report(self.rows, scope, self.species, self.storage, self.bill, self.remarks)
+
+
+def gather(
+    cameras: Sequence[Camera],
+    profile: Profile,
+    ask_aws: bool = True,
+    remarks: Iterable[str] = (),
+) -> Gathered:
+    """Bring it together. What cannot be looked at is remarked, not the end of it.
+
+    Args:
+        ask_aws: compare with Cost Explorer, which costs a cent a few times a day.
+        remarks: what else a reader should know, sentences.
+
+    Raises:
+        StoreError: a ledger cannot be read.
+    """
+    aws = profile.cloud.aws if profile.cloud else None
+    told = list(remarks)
+    seen = [each for each in cameras if aws or not each.output_url.startswith(S3)]
+    if len(seen) < len(cameras):
+        told.append(
+            f"{len(cameras) - len(seen)} cameras' results lie on S3; name a cloud profile for them"
+        )
+    now = clock_at(aws.clock_url if aws else None).now()
+    storage, prices = _stored(seen, profile, now, told) if aws else (None, None)
+    return Gathered(
+        rows=read_ledger(store_of(f"{each.output_url}/{FOLDER}", profile) for each in seen),
+        scope=_scope(cameras, profile, now),
+        species=_species(seen, profile),
+        storage=storage,
+        storage_prices=prices,
+        bill=_bill(aws, told) if aws and ask_aws else None,
+        remarks=tuple(told),
+        profile=profile,
+    )
+
+
+def _scope(cameras: Iterable[Camera], profile: Profile, now: float) -> Scope:
+    aws = profile.cloud.aws if profile.cloud else None
+    return Scope(
+        name=aws.name if aws else "this machine",
+        region=aws.region if aws else "",
+        cameras=tuple(sorted(each.camera_id for each in cameras)),
+        since=None,
+        now=now,
+        least_saving=profile.pipeline.cost_optimization.cost_threshold,
+    )
+
+
+def reconciled(cameras: Iterable[Camera], profile: Profile) -> list[str]:
+    """Ask AWS for what the ledgers do not know yet, and write it down.
+
+    Returns:
+        What went wrong, as remarks: the ledgers then say what they said before.
+    """
+    if profile.cloud is None:
+        return []
+    from resources.bookkeeping import Bookkeeper, books_of
+
+    aws = profile.cloud.aws
+    clients = AwsClients(aws)
+    keeper = Bookkeeper(clients, aws, price_source(clients, aws, home()))
+    try:
+        with explained("cost costs", f"ask for the policy {aws.name}-operator"):
+            keeper.reconcile(
+                books_of(each.camera_id, each.output_url, clients)
+                for each in cameras
+                if each.output_url.startswith(S3)
+            )
+    except RavneError as error:
+        return [f"the ledger is as it was before: {error}"]
+    return []
+
+
+def write_files(found: Gathered, folder: Path) -> list[Path]:
+    """cost_report.json, the page and the FOCUS file, each put in place whole.
+
+    Raises:
+        StoreError: the folder cannot be written.
+        RavneError: AWS does not tell whose account it is.
+    """
+    store, report = LocalStore(folder), found.report()
+    store.write_bytes(JSON_FILE, report_json(report).encode())
+    payer, now = _payer(found), found.scope.now
+    focus = focus_csv(found.rows, found.storage, found.storage_prices, payer, now)
+    store.write_bytes(FOCUS_FILE, focus.encode())
+    with store.writing(PAGE_FILE) as path:
+        write_cost_page(report, path)
+    return [folder / name for name in (PAGE_FILE, JSON_FILE, FOCUS_FILE)]
+
+
+def costs_folder() -> Path:
+    """Where the files of the cost report go, if nothing else is said."""
+    return home() / "costs"
+
+
+def _stored(
+    cameras: Iterable[Camera], profile: Profile, now: float, remarks: list[str]
+) -> tuple[StorageCosts | None, StoragePrices | None]:
+    assert profile.cloud is not None
+    aws, lifecycle = profile.cloud.aws, profile.storage.lifecycle
+    book = shipped_prices(aws.region)
+    prices = storage_prices(book)
+    if prices is None:
+        remarks.append(f"no storage prices of {aws.region} are known; storage is in no sum")
+        return None, None
+    from resources.storage_usage import stored_in  # boto3 is needed for S3 alone
+
+    ageing = Ageing(lifecycle, least_sizes(lifecycle, book))
+    sizes = (int(LEAST_BILLED), ageing.least.to_ia, ageing.least.to_glacier)
+    try:
+        stored = stored_in(AwsClients(aws), _areas(cameras), sizes)
+    except StoreError as error:
+        remarks.append(f"storage is in no sum: {error}")
+        return None, None
+    return storage_costs(stored, prices, ageing, now), prices
+
+
+def _areas(cameras: Iterable[Camera]) -> dict[str, Area]:
+    """What of the cameras can lie on S3; footage of this machine was copied up for its jobs."""
+    from resources.staging import copied_to
+
+    areas: dict[str, Area] = {}
+    for camera in cameras:
+        if camera.footage_url.startswith(S3):
+            key = camera.footage_url.removeprefix(S3).partition("/")[2]
+            ours = key.startswith(FOOTAGE)
+            areas[camera.footage_url] = "footage" if ours else "footage elsewhere"
+        elif camera.output_url.startswith(S3):
+            areas[copied_to(camera.camera_id, camera.output_url)] = "footage"
+        if camera.output_url.startswith(S3):
+            areas[camera.output_url] = "results"
+    return areas
+
+
+def _bill(aws: Aws, remarks: list[str]) -> AwsBill | None:
+    from resources.cost_explorer import this_months_bill
+
+    try:
+        return this_months_bill(AwsClients(aws), aws.name, home())
+    except RavneError as error:
+        remarks.append(str(error))
+        return None
+
+
+def _species(cameras: Iterable[Camera], profile: Profile) -> tuple[SpeciesVisits, ...]:
+    """The visits that all cameras' tables hold now, the species with most of them first."""
+    counts: Counter[tuple[str, str, bool]] = Counter()
+    for camera in cameras:
+        store = store_of(camera.output_url, profile)
+        if not store.exists(STAGE3_REPORT):
+            continue
+        for each in json.loads(store.read_bytes(STAGE3_REPORT))["species"]:
+            known = each["category"] == "animal" and each["species"] != UNKNOWN_ANIMAL
+            counts[each["species"], each["scientific_name"] or "", known] += each["observations"]
+    found = [
+        SpeciesVisits(species, scientific_name, visits, known)
+        for (species, scientific_name, known), visits in counts.items()
+    ]
+    return tuple(sorted(found, key=lambda each: (-each.visits, each.species)))
+
+
+def _payer(found: Gathered) -> Payer:
+    cloud = found.profile.cloud
+    if cloud is None:
+        return Payer("own machine", found.scope.name)
+    with explained("cost costs", "allow sts:GetCallerIdentity"):
+        identity = AwsClients(cloud.aws).of("sts").get_caller_identity()
+    return Payer(str(identity["Account"]), cloud.aws.name)

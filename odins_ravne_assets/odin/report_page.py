@@ -1,0 +1,175 @@
+"""The cost report as a page of its own: one file, to be opened from anywhere."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from odins_ravne_assets.odin.report import CostReport
+from odins_ravne_assets.odin.report_text import summary, tables, total
+from odins_ravne_assets.odin.spoken import KINDS, many, share, usd
+from odins_ravne_assets.page.pages import write_page
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TEMPLATE = Path(__file__).parent / "cost_page.html"
+WIDTH, HEIGHT = 440, 250
+# USD a month of storage that are worth a drawing.
+LEAST_DRAWN = Decimal("0.01")
+# Cameras in the drawing; the table beside it has more.
+MOST_BARS = 12
+
+
+@dataclass(frozen=True)
+class _Plot:
+    svg: "Markup"
+    caption: str
+
+
+def write_cost_page(report: CostReport, path: Path) -> None:
+    """Write the page, with its drawings."""
+    made = datetime.fromtimestamp(report.scope.now, UTC)
+    values = {
+        "scope": report.scope,
+        "about": _about(report),
+        "tiles": list(_tiles(report)),
+        "summary": list(summary(report)),
+        "remarks": report.remarks,
+        "plots": list(_plots(report)),
+        "tables": list(tables(report)),
+        "made_at": f"{made:%Y-%m-%d %H:%M} UTC",
+    }
+    write_page(path, TEMPLATE, values)
+
+
+def _about(report: CostReport) -> str:
+    where = f" in {report.scope.region}" if report.scope.region else ""
+    days = [each.day for each in report.days]
+    span = f"{days[0]} to {days[-1]}" if len(days) > 1 else "".join(map(str, days))
+    when = f", {span}" if span else ""
+    return f"{many(len(report.scope.cameras), 'camera')}{where}{when}"
+
+
+def _tiles(report: CostReport) -> Iterator[dict[str, str]]:
+    units, jobs = report.units, report.jobs
+    done = "" if jobs.success_rate is None else f", {share(jobs.success_rate)} done"
+    yield {"value": usd(total(report)), "what": "in all"}
+    yield {"value": f"{jobs.total:,}", "what": f"jobs{done}"}
+    for cost, what in (
+        (units.per_1000_images, "for 1,000 images"),
+        (units.per_video_hour, "for an hour of video"),
+        (units.per_species_observation, "for an observation of a known species"),
+    ):
+        if cost is not None:
+            yield {"value": usd(cost), "what": what}
+    for saved, what in (
+        (report.savings.rate, "rate savings"),
+        (report.savings.effective, "effective savings"),
+    ):
+        if saved is not None:
+            yield {"value": share(saved), "what": what}
+
+
+def _plots(report: CostReport) -> Iterator[_Plot]:
+    """The drawings that there is something to draw for. Matplotlib takes its time to load."""
+    if report.computing.usd:
+        yield _by_kind(report)
+        yield _by_day(report)
+    if len(report.by_camera) > 1:
+        yield _by_camera(report)
+    if report.storage and report.storage.usd_per_month >= LEAST_DRAWN:
+        yield _storage_ahead(report)
+
+
+def _by_kind(report: CostReport) -> _Plot:
+    from odins_ravne_assets.page import plots
+
+    bars = [(KINDS[part.name], part.usd) for part in report.parts if part.usd]
+    if report.storage and report.storage.usd_so_far and report.scope.since is None:
+        bars.append(("storage", report.storage.usd_so_far))
+    figure = plots.new_figure(WIDTH, HEIGHT)
+    axes = plots.plain_axes(figure)
+    axes.grid(False)
+    axes.barh([name for name, _ in bars], [float(cost) for _, cost in bars], color=plots.SERIES[0])
+    axes.invert_yaxis()
+    axes.set_xlabel("USD", color=plots.QUIET)
+    says = "; ".join(f"{name} {usd(cost)}" for name, cost in bars)
+    return _Plot(plots.inline_svg(figure, "by-kind", says), "Where the money went.")
+
+
+def _by_day(report: CostReport) -> _Plot:
+    from odins_ravne_assets.page import plots
+
+    days = [f"{each.day:%d %b}" for each in report.days]
+    paid = [float(each.usd) for each in report.days]
+    instead = [float(each.usd_on_demand) for each in report.days]
+    figure = plots.new_figure(WIDTH, HEIGHT)
+    axes = plots.plain_axes(figure)
+    places = range(len(days))
+    width = 0.38
+    axes.bar([at - width / 2 for at in places], paid, width, color=plots.SERIES[0], label="paid")
+    axes.bar(
+        [at + width / 2 for at in places],
+        instead,
+        width,
+        color=plots.SERIES[5],
+        label="the same on demand",
+    )
+    axes.set_xlim(-max(1, 3 - len(days)), len(days) - 1 + max(1, 3 - len(days)))
+    step = max(1, len(days) // 6)
+    axes.set_xticks(list(places)[::step], days[::step])
+    axes.set_ylabel("USD", color=plots.QUIET)
+    plots.add_legend(axes)
+    says = f"Paid and on-demand cost of {many(len(days), 'day')}"
+    caption = "By day, storage left out: what was paid, and the same hours on demand."
+    return _Plot(plots.inline_svg(figure, "by-day", says), caption)
+
+
+def _by_camera(report: CostReport) -> _Plot:
+    from odins_ravne_assets.page import plots
+
+    shown = report.by_camera[:MOST_BARS]
+    figure = plots.new_figure(WIDTH, max(HEIGHT, 40 + 22 * len(shown)))
+    axes = plots.plain_axes(figure)
+    axes.grid(False)
+    names = [each.name if len(each.name) <= 18 else f"{each.name[:17]}…" for each in shown]
+    useful = [float(each.usd - each.usd_wasted) for each in shown]
+    places = list(range(len(shown)))
+    axes.barh(places, useful, color=plots.SERIES[0], label="useful")
+    wasted = [float(each.usd_wasted) for each in shown]
+    if any(wasted):
+        axes.barh(places, wasted, left=useful, color=plots.SERIES[1], label="bought nothing")
+        plots.add_legend(axes)
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+    axes.set_xlabel("USD", color=plots.QUIET)
+    left = len(report.by_camera) - len(shown)
+    caption = "The dearest cameras, computing alone." if left else "By camera, computing alone."
+    says = "; ".join(f"{each.name} {usd(each.usd)}" for each in shown)
+    return _Plot(plots.inline_svg(figure, "by-camera", says), caption)
+
+
+def _storage_ahead(report: CostReport) -> _Plot:
+    from odins_ravne_assets.page import plots
+
+    assert report.storage is not None
+    ahead = report.storage.ahead
+    months = [each.month for each in ahead]
+    aged = [float(each.usd_with_policy) for each in ahead]
+    alone = [float(each.usd_left_alone) for each in ahead]
+    figure = plots.new_figure(WIDTH, HEIGHT)
+    axes = plots.plain_axes(figure)
+    axes.plot(months, alone, color=plots.SERIES[5], label="left where it is")
+    axes.plot(months, aged, color=plots.SERIES[0], label="with the lifecycle policy", marker="o")
+    axes.set_ylim(bottom=0)
+    axes.set_xticks(months)
+    axes.set_xlabel("month from now", color=plots.QUIET)
+    axes.set_ylabel("USD a month", color=plots.QUIET)
+    plots.add_legend(axes)
+    now, then = usd(ahead[0].usd_left_alone), usd(ahead[-1].usd_with_policy)
+    says = f"Storage: {now} a month as it is, {then} in a year with the lifecycle policy"
+    caption = "What is on S3 now, in the months to come, if nothing is added."
+    return _Plot(plots.inline_svg(figure, "storage-ahead", says), caption)

@@ -1,0 +1,273 @@
+"""The cost report as tables of text: what the terminal, the Dagster UI and the page show.
+
+One table is a heading, its columns, and rows of cells; the same for all three.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from odins_ravne_assets.odin.report import CostReport
+from odins_ravne_assets.odin.spending import Share
+from odins_ravne_assets.odin.spoken import CLASSES, KINDS, MARKETS, lasting, many, share, size, usd
+
+# Cameras and species that a table shows; cost_report.json has them all.
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Args:
+    columns: heading, and whether the column holds numbers.
+    note: what a reader should know of it; empty: nothing.
+    """
+
+    heading: str
+    columns: tuple[tuple[str, bool], ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def tables(report: CostReport) -> Iterator[TextTable]:
+    """All that have rows, in order."""
+    for table in (
+        where_it_went(report),
+        _each(report),
+        _markets(report),
+        _machines(report),
+        _wasted(report),
+        _cameras(report),
+        _species(report),
+        _storage(report),
+        _bill(report),
+        _prices(report),
+    ):
+        if table.rows:
+            yield table
+
+
+def total(report: CostReport) -> Decimal:
+    """USD for computing, and for what lay on S3 until now if all times are asked for."""
+    stored = report.storage.usd_so_far if report.storage and report.scope.since is None else None
+    return report.computing.usd + (stored or Decimal(0))
+
+
+def summary(report: CostReport) -> Iterator[str]:
+    """What it comes to, in sentences."""
+    jobs = report.jobs
+    yield (
+        f"{usd(total(report))} for {many(jobs.total, 'job')} of "
+        f"{many(len(report.by_camera) or len(report.scope.cameras), 'camera')}"
+        f"{_ended(report)}, {lasting(jobs.processing_seconds)} of processing."
+    )
+    yield from _saved(report)
+    wasted = report.computing.usd_wasted
+    if wasted:
+        yield f"{usd(wasted)} of it bought nothing."
+    if report.estimated_usd:
+        yield f"{usd(report.estimated_usd)} of it are estimated; a later report knows them exactly."
+    month = report.month
+    if month.usd:
+        ahead = month.forecast_usd
+        coming = "" if ahead is None else f"; {usd(ahead)} by its end, if it goes on so"
+        yield f"This month ({month.name}) so far: {usd(month.usd)}{coming}."
+
+
+def _ended(report: CostReport) -> str:
+    jobs = report.jobs
+    told = [f"{jobs.failed} failed"] if jobs.failed else []
+    told += [f"{jobs.open} not ended"] if jobs.open else []
+    told += [many(jobs.interruptions, "interruption")] if jobs.interruptions else []
+    return f" ({', '.join(told)})" if told else ""
+
+
+def _saved(report: CostReport) -> Iterator[str]:
+    savings = report.savings
+    if savings.rate is not None:
+        yield (
+            f"Rate savings {share(savings.rate)}: the same machine hours cost "
+            f"{usd(savings.machine_usd_on_demand)} on demand; {usd(savings.machine_usd)} were paid."
+        )
+    if savings.effective is not None:
+        wanted = report.scope.least_saving
+        met = "met" if savings.effective >= wanted else "missed"
+        yield (
+            f"Effective savings {share(savings.effective)}: the same work, undisturbed on demand, "
+            f"costs {usd(savings.undisturbed_usd)}; the profile's {wanted:.0%} are {met}."
+        )
+
+
+def where_it_went(report: CostReport) -> TextTable:
+    """The parts of the money."""
+    everything = total(report)
+    parts = [(KINDS[part.name], part.usd) for part in report.parts]
+    if report.storage and report.scope.since is None:
+        parts.append(("storage on S3 (estimated)", report.storage.usd_so_far))
+    rows = [(name, usd(cost), _of(cost, everything)) for name, cost in parts]
+    if rows:
+        rows.append(("total", usd(everything), ""))
+    return TextTable(
+        "Where the money went", (("", False), ("USD", True), ("share", True)), tuple(rows)
+    )
+
+
+def _of(part: Decimal, whole: Decimal) -> str:
+    return share(float(part / whole)) if whole else "-"
+
+
+def _each(report: CostReport) -> TextTable:
+    units = report.units
+    rows = (
+        ("a job", units.per_job),
+        ("1,000 images", units.per_1000_images),
+        ("an hour of video", units.per_video_hour),
+        ("1,000 frames", units.per_1000_frames),
+        ("a camera", units.per_camera),
+        ("an observation of a known species", units.per_species_observation),
+    )
+    found = tuple((name, usd(cost)) for name, cost in rows if cost is not None)
+    return TextTable("What one costs", (("", False), ("USD", True)), found, "Without storage.")
+
+
+def _markets(report: CostReport) -> TextTable:
+    columns = (
+        ("market", False),
+        ("machine hours", True),
+        ("USD", True),
+        ("on demand", True),
+        ("less", True),
+    )
+    rows = tuple((MARKETS.get(each.name, each.name), *_compared(each)) for each in report.markets)
+    return TextTable("Spot against on-demand", columns, rows)
+
+
+def _compared(each: Share) -> tuple[str, ...]:
+    less = float(1 - each.usd / each.usd_on_demand) if each.usd_on_demand else None
+    return f"{each.machine_hours:.2f}", usd(each.usd), usd(each.usd_on_demand), share(less)
+
+
+def _machines(report: CostReport) -> TextTable:
+    columns = (
+        ("machine", False),
+        ("hours", True),
+        ("frames", True),
+        ("USD", True),
+        ("USD for 1,000 frames", True),
+    )
+    rows = tuple(
+        (
+            each.name,
+            f"{each.machine_hours:.2f}",
+            f"{each.frames:,}",
+            usd(each.usd),
+            usd(each.usd * 1000 / each.frames) if each.frames else "-",
+        )
+        for each in report.machines
+    )
+    return TextTable("By type of machine", columns, rows)
+
+
+def _wasted(report: CostReport) -> TextTable:
+    rows = tuple((each.name, usd(each.usd_wasted)) for each in report.wasted if each.usd_wasted)
+    columns = (("why", False), ("USD", True))
+    return TextTable("What bought nothing", columns, rows, "It is part of the sums above.")
+
+
+def _cameras(report: CostReport) -> TextTable:
+    columns = (
+        ("camera", False),
+        ("attempts", True),
+        ("images", True),
+        ("video", True),
+        ("USD", True),
+        ("on demand", True),
+    )
+    rows = tuple(
+        (
+            each.name,
+            str(each.attempts),
+            f"{each.images:,}",
+            lasting(each.video_seconds),
+            usd(each.usd),
+            usd(each.usd_on_demand),
+        )
+        for each in report.by_camera[:SHOWN]
+    )
+    return TextTable("By camera", columns, rows, _more(report.by_camera, "cameras"))
+
+
+def _more(found: Sequence[object], things: str) -> str:
+    left = len(found) - SHOWN
+    return f"{left:,} more {things} are in cost_report.json." if left > 0 else ""
+
+
+def _species(report: CostReport) -> TextTable:
+    paid = report.computing.usd
+    rows = tuple(
+        (each.species, each.scientific_name, f"{each.visits:,}", usd(paid / each.visits))
+        for each in report.species[:SHOWN]
+        if each.visits
+    )
+    columns = (
+        ("species", False),
+        ("scientific name", False),
+        ("observations", True),
+        ("USD each, if it alone paid for all", True),
+    )
+    return TextTable("By species", columns, rows, _more(report.species, "species"))
+
+
+def _storage(report: CostReport) -> TextTable:
+    columns = (
+        ("what", False),
+        ("class", False),
+        ("objects", True),
+        ("size", True),
+        ("USD a month", True),
+    )
+    found = report.storage.lines if report.storage else ()
+    rows = tuple(
+        (
+            f"{each.area}, old versions" if each.old else each.area,
+            CLASSES.get(each.storage_class, each.storage_class),
+            f"{each.objects:,}",
+            size(each.bytes),
+            "no price known" if each.usd_per_month is None else usd(each.usd_per_month),
+        )
+        for each in found
+    )
+    return TextTable("On S3 now", columns, rows, _ahead(report))
+
+
+def _ahead(report: CostReport) -> str:
+    if not report.storage or not report.storage.ahead:
+        return ""
+    last = report.storage.ahead[-1]
+    year = sum((month.usd_with_policy for month in report.storage.ahead), Decimal(0))
+    alone = sum((month.usd_left_alone for month in report.storage.ahead), Decimal(0))
+    return (
+        f"If nothing is added, the next twelve months cost {usd(year)} with the lifecycle policy "
+        f"({usd(last.usd_with_policy)} in the last), and {usd(alone)} if all stays where it is."
+    )
+
+
+def _bill(report: CostReport) -> TextTable:
+    columns = (("part", False), ("ledger", True), ("AWS", True), ("why they differ", False))
+    rows = tuple(
+        (each.part, usd(each.ours), usd(each.aws), each.explanation) for each in report.aws or ()
+    )
+    note = "This month, as Cost Explorer has it."
+    return TextTable("Compared with AWS's bill", columns, rows, note)
+
+
+def _prices(report: CostReport) -> TextTable:
+    columns = (("source", False), ("as of", False), ("checked", False))
+    rows = tuple(
+        (
+            each.source,
+            f"{each.as_of:%Y-%m-%d}",
+            "yes" if each.verified else "no (verified: false)",
+        )
+        for each in report.prices
+    )
+    return TextTable("Prices", columns, rows)
