@@ -24,6 +24,8 @@ PlanMarket = Literal["spot", "ondemand", "local"]
 SIMULATIONS = 2000
 # The range that is told: 19 of 20 runs cost more than its lower end, 19 of 20 less than its upper.
 LOWER, UPPER = 0.05, 0.95
+# Standard deviation of the logarithm of the time that machines take to boot, start and idle.
+START_SPREAD = 0.25
 # Jobs of one machine that are simulated one by one; more count as this many longer ones.
 MOST_JOBS = 8
 
@@ -255,10 +257,11 @@ class _Done:
         ratio = self._overheads.jobs_per_machine
         jobs = max(1, min(MOST_JOBS, int(ratio)))
         # What is not simulated as a job of its own is as long as one, start included.
-        more_starts = self._overheads.start_seconds * (ratio - jobs)
+        starting = self.factors(START_SPREAD)
+        more_starts = self._overheads.start_seconds * (ratio - jobs) * starting
         seconds = (self._job_seconds * ratio * self._slower + more_starts) / jobs
-        flat = [np.repeat(each, self._machines) for each in (seconds, rates)]
-        done = simulate(flat[0], jobs, self._overheads, flat[1], self._random)
+        flat = [np.repeat(each, self._machines) for each in (seconds, rates, starting)]
+        done = simulate(flat[0], jobs, self._overheads, flat[1], flat[2], self._random)
         shape = (self._simulations, self._machines)
         lived, charged = (each.reshape(shape).sum(axis=1) for each in (done.lived, done.charged))
         usd = (charged * usd_per_hour + lived * self._overheads.usd_per_hour) / HOUR

@@ -33,6 +33,7 @@ def simulate(
     jobs: int,
     overheads: Overheads,
     interruptions_per_hour: Array,
+    slower_start: Array,
     random: np.random.Generator,
 ) -> Simulated:
     """Do the jobs of one machine, one after the other, as often as the arrays are long.
@@ -41,11 +42,13 @@ def simulate(
         job_seconds: work of each job, in each simulation. What is finished is not lost with the
             machine, a start is.
         interruptions_per_hour: of each simulation; 0: none.
+        slower_start: of each simulation: how many times as long booting, starting and idling take.
         random: the same state gives the same result.
     """
     count = len(job_seconds)
     machine = _Machines(interruptions_per_hour, random)
-    to_start = np.full(count, overheads.boot_seconds + overheads.start_seconds)
+    first_start = (overheads.boot_seconds + overheads.start_seconds) * slower_start
+    to_start = first_start.copy()
     for _ in range(jobs):
         left = job_seconds.copy()
         busy = np.arange(count)
@@ -57,10 +60,10 @@ def simulate(
             left[busy[lost]] -= np.maximum(worked[lost], 0.0)
             busy = busy[lost]
             machine.replace(busy)
-            to_start[busy] = overheads.boot_seconds + overheads.start_seconds
-        to_start[:] = overheads.start_seconds
+            to_start[busy] = first_start[busy]
+        to_start = overheads.start_seconds * slower_start
     elapsed = machine.lived + machine.age
-    machine.age += overheads.idle_seconds
+    machine.age += overheads.idle_seconds * slower_start
     taken = machine.age > machine.life
     age = np.minimum(machine.age, machine.life)
     free = taken & (age < FREE_SECONDS)

@@ -59,7 +59,8 @@ def simulated_mean(
     work: float, jobs: int, overheads: Overheads, rate: float, count: int, seed: int = 1
 ) -> MachineSeconds:
     random = np.random.default_rng(seed)
-    done = simulate(np.full(count, work), jobs, overheads, np.full(count, rate), random)
+    rates, usual = np.full(count, rate), np.ones(count)
+    done = simulate(np.full(count, work), jobs, overheads, rates, usual, random)
     return MachineSeconds(float(done.lived.mean()), float(done.charged.mean()))
 
 
