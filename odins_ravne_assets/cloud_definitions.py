@@ -3,6 +3,7 @@
 import dagster as dg
 
 from odins_ravne_assets.compute_sensor import tidy_compute, unused_compute
+from odins_ravne_assets.late_costs import late_costs
 from odins_ravne_assets.storage_asset import (
     CHECK_JOB,
     DAILY,
@@ -15,5 +16,5 @@ CLOUD = dg.Definitions(
     asset_checks=[rules_in_force],
     jobs=[CHECK_JOB, tidy_compute],
     schedules=[DAILY],
-    sensors=[unused_compute],
+    sensors=[late_costs, unused_compute],
 )

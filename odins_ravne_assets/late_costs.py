@@ -6,12 +6,65 @@ metadata that their materializations have; Dagster plots both in one line.
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+from dagster import RunsFilter
 
-from resources.bookkeeping import Reconciled
+from odins_ravne_assets.cameras_on_s3 import known_on_s3
+from odins_ravne_assets.home import home
+from resources.aws_clients import AwsClients
+from resources.bookkeeping import Bookkeeper, Reconciled, books_of
+from resources.compute_errors import explained
 from resources.cost_ledger import read_ledger
 from resources.cost_metadata import STAGES, costs_of_stages, stage_shares
+from resources.errors import RavneError
+from resources.price_sources import price_source
+from resources.profile import Aws
+from resources.run_settings import RunSettings
+
+# EC2 forgets a machine an hour after its end, which comes minutes after that of a run.
+LOOK_SECONDS = 900
+LEARNABLE = timedelta(hours=2)
+PARTITION_TAG = "dagster/partition"
+
+
+@dg.sensor(
+    minimum_interval_seconds=LOOK_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="After runs on AWS: asks what their last machines have cost, which is known only "
+    "when they are gone, and tells the assets.",
+)
+def late_costs(context: dg.SensorEvaluationContext, settings: RunSettings) -> dg.SkipReason:
+    cloud = settings.load().cloud
+    lately = _ran_lately(context.instance)
+    if cloud is None or not lately:
+        return dg.SkipReason("no camera has run on AWS within the last two hours")
+    try:
+        reconciled = _reconciled(cloud.aws, lately)
+    except RavneError as error:
+        return dg.SkipReason(str(error))  # a laptop without a network is no failure
+    tell_late_costs(context.instance, reconciled)
+    changed = sum(each.changed for each in reconciled)
+    return dg.SkipReason(f"{changed} launches cost another sum than was known")
+
+
+def _ran_lately(instance: dg.DagsterInstance) -> set[str]:
+    """Ids of the cameras with a run that goes on or ended a while ago."""
+    since = datetime.now(UTC) - LEARNABLE
+    runs = instance.get_runs(RunsFilter(updated_after=since))
+    return {run.tags[PARTITION_TAG] for run in runs if PARTITION_TAG in run.tags}
+
+
+def _reconciled(aws: Aws, cameras: set[str]) -> list[Reconciled]:
+    clients = AwsClients(aws)
+    keeper = Bookkeeper(clients, aws, price_source(clients, aws, home()))
+    with explained("asking for late costs", f"ask for the policy {aws.name}-runner"):
+        return keeper.reconcile(
+            books_of(camera, output, clients)
+            for camera, output in known_on_s3()
+            if camera in cameras
+        )
 
 
 def tell_late_costs(instance: dg.DagsterInstance, reconciled: Iterable[Reconciled]) -> None:

@@ -26,10 +26,12 @@ from conftest import write_picture
 
 from odins_ravne_assets.cameras import Camera
 from resources import aws_clients, spot_policy, work_units
+from resources.bookkeeping import Bookkeeper, books_of
 from resources.compute_environment import ComputeEnvironment
 from resources.compute_stack import deploy_foundation
 from resources.cost_ledger import read_ledger
 from resources.object_store import LocalStore
+from resources.price_sources import price_source
 from resources.prices import FREE
 from resources.run_settings import RunSettings
 from resources.sandbox.config import ACCOUNT, CREDENTIALS
@@ -149,7 +151,15 @@ def test_work_whose_spot_machine_is_taken_goes_on_on_spot_and_nothing_is_done_tw
     taken, went_on = ledger_of(cloud, camera, "attempt").iter_rows(named=True)
     assert (taken["usd"], taken["remark"]) == (0, FREE)
     assert taken["machine_taken_at"] is not None
-    assert went_on["usd"] > 0 and went_on["end"] == "done"
+    assert went_on["usd"] > 0 and went_on["end"] == "done" and went_on["estimated"]
+    cloud.end_machines()  # and EC2 takes the second machine too, after the run
+    prices = price_source(cloud.clients, cloud.aws, cloud.folder)
+    keeper = Bookkeeper(cloud.clients, cloud.aws, prices)
+    books = books_of(camera.camera_id, camera.output_url, cloud.clients)
+    [late] = keeper.reconcile([books])
+    assert late.changed
+    assert late.rows.filter(pl.col("kind") == "attempt")["usd"].to_list() == [0, 0]
+    assert not keeper.reconcile([books]), "nothing is left to be learned"
 
 
 def test_without_spot_capacity_a_job_goes_on_demand_after_the_timeout_and_not_before(

@@ -7,12 +7,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from odins_ravne_assets.late_costs import tell_late_costs
+from odins_ravne_assets.late_costs import late_costs, tell_late_costs
 from resources.attempt_ends import AttemptEnd
 from resources.bookkeeping import CameraBooks, Reconciled
 from resources.cost_ledger import read_ledger
 from resources.local_ledger import LocalBooks
 from resources.object_store import LocalStore
+from resources.run_settings import RunSettings
 
 
 @pytest.fixture
@@ -52,3 +53,12 @@ def test_a_cost_that_stays_is_not_told_again(launch: Reconciled) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         tell_late_costs(instance, [replace(launch, changed=False)])
         assert not seen(instance, "detections")
+
+
+def test_where_no_camera_has_run_lately_nobody_is_asked() -> None:
+    """Not even AWS: the profile's would answer nowhere."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance=instance)
+        answer = late_costs(context, settings=RunSettings(profile="cloud"))
+    assert isinstance(answer, dg.SkipReason)
+    assert "no camera has run on AWS" in str(answer.skip_message)
