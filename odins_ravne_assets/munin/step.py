@@ -24,6 +24,7 @@ from odins_ravne_assets.hugin.stage3 import OBSERVATIONS, run_stage3
 from odins_ravne_assets.munin import assembly, quality
 from odins_ravne_assets.munin.careful import Careful
 from odins_ravne_assets.munin.clock import Corrections, load_corrections
+from odins_ravne_assets.munin.decoder import SLOT_BYTES
 from odins_ravne_assets.munin.decoding import Decoder, DecodingSettings, Medium
 from odins_ravne_assets.munin.detector import Detector, LoadedModel
 from odins_ravne_assets.munin.facts import (
@@ -65,6 +66,8 @@ STAGE2_VERSION = 1
 GRACE = 20.0
 # Frames that may wait for the detector, in batches: one in hand, one gathering.
 WAITING_BATCHES = 2
+# A buffer on a GPU has less than 2 GiB.
+MOST_SLOTS = (2**31 - 1) // SLOT_BYTES
 # What decodes videos when the profile asks for the GPU.
 GPU = "cuda:0"
 # Where a camera's output keeps engines that were built for GPUs.
@@ -315,7 +318,7 @@ class Step:
             network_side=detector.input_side,
             timeout=settings.decode_timeout,
             processes=settings.decode_workers,
-            slots=settings.batch_size * WAITING_BATCHES,
+            slots=min(settings.batch_size * WAITING_BATCHES, MOST_SLOTS),
             device=GPU if self._engine == "tensorrt" and settings.video_decoder == "gpu" else None,
         )
 
