@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,8 @@ from resources.cost_ledger import FOLDER, read_ledger
 from resources.errors import RavneError, StoreError
 from resources.lifecycle_rules import FOOTAGE, LEAST_BILLED, least_sizes
 from resources.object_store import LocalStore
+from resources.plan_kept import FOLDER as PLANS
+from resources.plan_kept import Prediction, kept_predictions
 from resources.price_sources import price_source, shipped_prices
 from resources.profile import Aws, Profile
 from resources.stored import Area
@@ -51,6 +53,7 @@ class Gathered:
     storage_prices: StoragePrices | None
     bill: AwsBill | None
     remarks: tuple[str, ...]
+    predictions: tuple[Prediction, ...]
     profile: Profile
 
     def report(self, since: float | None = None) -> CostReport:
@@ -60,7 +63,15 @@ class Gathered:
             since: seconds since 1970 UTC, by the profile's clock: of computing, what ended after.
         """
         scope = replace(self.scope, since=since)
-        return cost_report(self.rows, scope, self.species, self.storage, self.bill, self.remarks)
+        return cost_report(
+            self.rows,
+            scope,
+            self.species,
+            self.storage,
+            self.bill,
+            self.remarks,
+            self.predictions,
+        )
 
 
 def gather(
@@ -76,7 +87,7 @@ def gather(
         remarks: what else a reader should know, sentences.
 
     Raises:
-        StoreError: a ledger cannot be read.
+        StoreError: a ledger or a plan cannot be read.
     """
     aws = profile.cloud.aws if profile.cloud else None
     told = list(remarks)
@@ -94,9 +105,16 @@ def gather(
         storage=storage,
         storage_prices=prices,
         bill=_bill(aws, told) if aws and ask_aws else None,
+        predictions=tuple(_predictions(seen, profile)),
         remarks=tuple(told),
         profile=profile,
     )
+
+
+def _predictions(cameras: Iterable[Camera], profile: Profile) -> Iterator[Prediction]:
+    """What plans have foretold, as it is kept beside the cameras' results."""
+    for camera in cameras:
+        yield from kept_predictions(store_of(f"{camera.output_url}/{PLANS}", profile))
 
 
 def _scope(cameras: Iterable[Camera], profile: Profile, now: float) -> Scope:

@@ -7,8 +7,10 @@ import pytest
 from cost_rows import EXAMPLE, FIRST, NOON, SECOND, B, at, ledger, row
 
 from odins_ravne_assets.odin.report import CostReport, Scope, cost_report
+from odins_ravne_assets.odin.report_text import tables
 from odins_ravne_assets.odin.unit_costs import SpeciesVisits
 from resources.aws_bill import AwsBill
+from resources.plan_kept import Prediction
 
 SPECIES = (
     SpeciesVisits("red fox", "Vulpes vulpes", 14, True),
@@ -272,3 +274,31 @@ def test_a_bill_without_the_tag_asks_whether_it_was_activated() -> None:
     made = cost_report(ledger(row(**SECOND | early)), scope(), bill=bill("0"))
     [machines] = made.aws or ()
     assert "AWS knows of nothing with the tag Project=ravne" in machines.explanation
+
+
+# What was planned
+
+
+def test_what_was_paid_stands_beside_what_was_planned() -> None:
+    planned = Prediction(
+        camera_id="hill",
+        made_at=at("09:00").timestamp(),
+        frames=3000,
+        usd=0.2,
+        usd_low=0.15,
+        usd_high=0.25,
+        seconds=5000.0,
+        instance_type="g4dn.xlarge",
+        market="spot",
+        frames_per_second=60.0,
+        measured=False,
+        offers=(),
+    )
+    [plan] = cost_report(ledger(*EXAMPLE), scope(), predictions=[planned]).plans
+    assert plan.usd == TOTAL
+    assert plan.difference == pytest.approx(-0.013, abs=0.001)
+    assert plan.within_range
+    made = cost_report(ledger(*EXAMPLE), scope(), predictions=[planned])
+    [table] = [each for each in tables(made) if each.heading == "Compared with the plan"]
+    assert table.rows[0][:5] == ("hill", "$0.2000", "$0.1500 – $0.2500", "$0.1974", "-1.3%")
+    assert "EC2 took the machine 1 time" in table.rows[0][5]

@@ -13,11 +13,13 @@ import polars as pl
 from odins_ravne_assets.odin.aws_bill import Difference, differences
 from odins_ravne_assets.odin.moments import MOMENT, rows_since, with_moments
 from odins_ravne_assets.odin.month import Month, month_so_far
+from odins_ravne_assets.odin.planned import PlannedCost, planned_costs
 from odins_ravne_assets.odin.savings import Savings, savings_in
 from odins_ravne_assets.odin.spending import Jobs, Share, jobs_in, money, rented, shares, whole
 from odins_ravne_assets.odin.storage_costs import StorageCosts
 from odins_ravne_assets.odin.unit_costs import SpeciesVisits, UnitCosts, unit_costs
 from resources.aws_bill import AwsBill
+from resources.plan_kept import Prediction
 from resources.prices import OLD_SECONDS
 
 DAY_FORMAT = "%Y-%m-%d"
@@ -73,6 +75,7 @@ class CostReport:
         wasted: what bought nothing, by its reason.
         estimated_usd: the part of `computing` that is not certain yet.
         storage: None: nothing lies on S3, or it was not looked at.
+        plans: what was planned, beside what was paid.
         aws: None: there is no account, or it was not asked.
     """
 
@@ -92,6 +95,7 @@ class CostReport:
     storage: StorageCosts | None
     month: Month
     aws: tuple[Difference, ...] | None
+    plans: tuple[PlannedCost, ...]
     prices: tuple[PriceUsed, ...]
     remarks: tuple[str, ...]
 
@@ -103,6 +107,7 @@ def cost_report(
     storage: StorageCosts | None = None,
     bill: AwsBill | None = None,
     remarks: Iterable[str] = (),
+    predictions: Iterable[Prediction] = (),
 ) -> CostReport:
     """Make the report of rows of `cost_ledger.SCHEMA`.
 
@@ -110,6 +115,7 @@ def cost_report(
         rows: of all cameras, of all times; the month is counted from them.
         species: that all of this work has found.
         remarks: what else a reader should know, sentences.
+        predictions: that plans have made for the cameras.
     """
     rows = with_moments(rows, scope.now)
     chosen = rows_since(rows, scope.since)
@@ -138,6 +144,7 @@ def cost_report(
         storage=storage,
         month=month_so_far(rows, storage, scope.now),
         aws=tuple(differences(bill, rows, stored_usd)) if bill else None,
+        plans=tuple(planned_costs(predictions, chosen)),
         prices=prices,
         remarks=(*remarks, *_remarks(prices)),
     )

@@ -39,6 +39,7 @@ def tables(report: CostReport) -> Iterator[TextTable]:
         _cameras(report),
         _species(report),
         _storage(report),
+        _plans(report),
         _bill(report),
         _prices(report),
     ):
@@ -249,6 +250,30 @@ def _ahead(report: CostReport) -> str:
         f"If nothing is added, the next twelve months cost {usd(year)} with the lifecycle policy "
         f"({usd(last.usd_with_policy)} in the last), and {usd(alone)} if all stays where it is."
     )
+
+
+def _plans(report: CostReport) -> TextTable:
+    columns = (
+        ("camera", False),
+        ("planned", True),
+        ("5 to 95 %", True),
+        ("paid", True),
+        ("off", True),
+        ("what was otherwise", False),
+    )
+    rows = tuple(
+        (
+            each.camera_id,
+            usd(each.planned_usd),
+            f"{usd(each.low)} – {usd(each.high)}",
+            usd(each.usd),
+            f"{each.difference:+.1%}",
+            "; ".join(each.why),
+        )
+        for each in report.plans[-SHOWN:]
+    )
+    note = "What munin plan expected of computing, and what the runs after it have cost."
+    return TextTable("Compared with the plan", columns, rows, note)
 
 
 def _bill(report: CostReport) -> TextTable:
