@@ -101,14 +101,15 @@ def run_of(command: subprocess.Popen[str]) -> psutil.Process:
     """The process of a command's one run, as soon as there is one."""
     while command.poll() is None:
         for child in psutil.Process(command.pid).children():
-            if "odins_ravne_assets.run_camera" in child.cmdline():
-                return child
+            with suppress(psutil.Error):  # one that has ended has no command any more
+                if "odins_ravne_assets.run_camera" in child.cmdline():
+                    return child
         time.sleep(0.01)
     raise AssertionError(command.communicate())
 
 
 def moment_of(seed: int) -> float:
-    """When to strike, as a share of an uninterrupted run's time: the ten seeds are spread over it."""
+    """When to strike, as a share of an uninterrupted run's time: the seeds are spread over it."""
     return (seed + random.Random(seed).random()) / len(SEEDS)
 
 
