@@ -83,6 +83,7 @@ class Estimate:
         usd_per_hour: of the machine, without its disk and address.
         usd: with boot and idle time, disks and addresses, lost machines.
         usd_simulated: the simulation's mean, to be held against `usd.expected`.
+        unit_seconds: of work, in each work unit.
         seconds: from the first machine's launch to the last job's end.
         usd_if_waited: expected, at a price as low as it was for a tenth of the last weeks; None
             where it is not known to have moved.
@@ -99,6 +100,7 @@ class Estimate:
     usd: Range
     usd_simulated: float
     seconds: Range
+    unit_seconds: float
     spread: Spread
     usd_if_waited: float | None = None
 
@@ -148,6 +150,10 @@ class Work:
         at_once = min(sum(units), cost.max_parallel_jobs, self.limits.machines)
         return Spread(sum(units), jobs, max(1, at_once))
 
+    def unit_seconds(self, pace: Pace) -> float:
+        """Work of a unit on a type, start-up not included."""
+        return self.frames / pace.frames_per_second / self.spread.units
+
     def other_way(self) -> "Work":
         """The same cut for speed if it is cut for cost, and the other way round."""
         cost = self.limits.cost
@@ -181,6 +187,7 @@ def estimate_spot(
         replace(usd, expected=done.usd(price, rate)),
         usd.expected,
         seconds,
+        work.unit_seconds(pace),
         work.spread,
         None if moves.low is None else done.usd(moves.low, rate),
     )
@@ -208,6 +215,7 @@ def estimate_fixed(
         replace(usd, expected=done.usd(usd_per_hour, 0.0)),
         usd.expected,
         seconds,
+        work.unit_seconds(pace),
         work.spread,
     )
 
@@ -294,6 +302,7 @@ def as_json(estimate: Estimate) -> dict[str, Any]:
         "seconds_low": round(estimate.seconds.low, 1),
         "seconds_high": round(estimate.seconds.high, 1),
         "units": estimate.spread.units,
+        "unit_seconds": round(estimate.unit_seconds, 1),
         "jobs": estimate.spread.jobs,
         "machines": estimate.spread.machines,
     }

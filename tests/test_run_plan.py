@@ -24,6 +24,7 @@ LIKELY = Estimate(
     usd=Range(2.0, 1.5, 3.0),
     usd_simulated=2.0,
     seconds=Range(7800, 7200, 9000),
+    unit_seconds=6600.0,
     spread=Spread(2, 3, 2),
 )
 FAST = replace(
@@ -65,13 +66,14 @@ def test_cost_and_time_come_first_each_with_its_range() -> None:
 
 def test_what_it_costs_to_be_done_sooner() -> None:
     assert (
-        "Cheapest are 2 work units of about 2 h 10 min; cut into 10 it is done in 30.0 min for "
-        "$0.5000 more (offline_camera_optimized: false)." in said(plan())
+        "Best cut for cost: 2 work units of about 1 h 50 min of work; cut into 10 it is done in "
+        "30.0 min for $0.5000 more (offline_camera_optimized: false)." in said(plan())
     )
 
 
-def test_work_that_is_cut_the_same_either_way_is_not_spoken_of() -> None:
-    assert "work unit" not in said(plan(LIKELY, LIKELY))
+def test_work_that_is_cut_the_same_either_way() -> None:
+    told = "Best cut: 2 work units of about 1 h 50 min of work; more of them would save neither"
+    assert told in said(plan(LIKELY, LIKELY))
 
 
 def test_another_type_is_named_where_it_is_cheaper_by_enough() -> None:

@@ -146,17 +146,20 @@ def _expected(plan: RunPlan) -> str:
 def _cut(plan: RunPlan) -> Iterator[str]:
     """Which size of work units is best."""
     now, other = plan.likely, plan.other_way
-    if now.market == "local" or now.spread.units == other.spread.units:
+    if now.market == "local":
         return
     is_cheap = plan.work.limits.cost.offline_camera_optimized
     cheap, fast = (now, other) if is_cheap else (other, now)
+    size = lasting(cheap.unit_seconds)
+    best = f"{many(cheap.spread.units, 'work unit')} of about {size} of work"
+    if cheap.spread.units == fast.spread.units:
+        yield f"Best cut: {best}; more of them would save neither money nor time."
+        return
     more = fast.usd.expected - cheap.usd.expected
-    each = cheap.seconds.expected * cheap.spread.machines / max(1, cheap.spread.units)
     yield (
-        f"Cheapest are {many(cheap.spread.units, 'work unit')} of about {lasting(each)}; cut into "
-        f"{fast.spread.units} it is done in {lasting(fast.seconds.expected)} for "
-        f"{money(max(0.0, more))} more (offline_camera_optimized: "
-        f"{'false' if is_cheap else 'true makes it the cheapest'})."
+        f"Best cut for cost: {best}; cut into {fast.spread.units} it is done in "
+        f"{lasting(fast.seconds.expected)} for {money(max(0.0, more))} more "
+        f"(offline_camera_optimized: {'false' if is_cheap else 'true makes it the cheapest'})."
     )
 
 
