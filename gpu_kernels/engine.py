@@ -147,7 +147,8 @@ def _open_session(path: Path, threads: int) -> Any:
 
 
 def _check_input(manifest: ModelManifest, inputs: list[Any]) -> None:
-    wanted = (3, manifest.input.height, manifest.input.width)
+    size = (manifest.input.height, manifest.input.width)
+    wanted = (3, *size) if manifest.input.layout == "nchw" else (*size, 3)
     shape = list(inputs[0].shape)
     # A size that is a name, or None, is free.
     fits = (

@@ -38,11 +38,14 @@ class _Part(BaseModel):
 
 
 class InputSpec(_Part):
-    """The pictures a model takes: float32 [N, 3, height, width], `value * multiply + add`."""
+    """The pictures a model takes: float32, `value * multiply + add`.
+
+    Of layout nchw they are [N, 3, height, width], of nhwc [N, height, width, 3].
+    """
 
     height: Annotated[int, Field(ge=1, le=8192)]
     width: Annotated[int, Field(ge=1, le=8192)]
-    layout: Literal["nchw"]
+    layout: Literal["nchw", "nhwc"]
     colour: Literal["rgb"]
     multiply: Triple  # per channel, in the order of `colour`, of values 0 to 255
     add: Triple

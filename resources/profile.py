@@ -268,7 +268,9 @@ class Models(_Section):
         description="Tells people and vehicles from animals; empty if the detector does itself.",
     )
     classifier: str = Field(
-        "efficientnet-lite3", description="Stage 2's model, named as the detector is."
+        "efficientnet-lite3",
+        description="Stage 2's model, named as the detector is; or a .json of SpeciesNet's "
+        "predictions.",
     )
     engines: str | None = Field(
         None,

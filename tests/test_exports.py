@@ -84,6 +84,21 @@ def test_odd_names_and_boxes_at_the_edge_are_valid_in_both_formats(tmp_path: Pat
     assert "camera7/a%2E%2Eb/~c.jpg" in {row["filePath"] for row in rows(tmp_path, "media")}
 
 
+def test_two_empty_files_are_two_failures(tmp_path: Path) -> None:
+    camera = Camera()
+    camera.medium("1.jpg", NIGHT, [])
+    for name in ("empty.jpg", "empty.mp4"):
+        camera.medium(name, None, [], "failed", reason="is empty", unreadable=True)
+        for table in ("media", "processed"):
+            camera.rows[table][-1]["content_hash"] = "e3" * 32
+    exported(camera, tmp_path)
+    assert megadetector_errors(tmp_path / "stage3" / "megadetector.json") == []
+    assert [each["failure"] for name, each in images(tmp_path).items() if "empty" in name] == [
+        "image access failure",
+        "Failure processing video: is empty",
+    ]
+
+
 def test_validators_find_what_is_wrong(night: Path, tmp_path: Path) -> None:
     package = tmp_path / "package"
     package.mkdir()

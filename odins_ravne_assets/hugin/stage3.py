@@ -17,7 +17,7 @@ from odins_ravne_assets.hugin.repeats import mark_repeats
 from odins_ravne_assets.hugin.report import Tables, as_json, report
 from odins_ravne_assets.hugin.sightings import sightings
 from odins_ravne_assets.hugin.species import species_table
-from odins_ravne_assets.hugin.taxonomy import knowledge_of
+from odins_ravne_assets.hugin.taxonomy import Taxon, knowledge_of, taxa_of
 from odins_ravne_assets.hugin.visits_json import write_visits_json
 from odins_ravne_assets.hugin.votes import vote
 from odins_ravne_assets.munin import assembly, tables
@@ -90,7 +90,7 @@ def run_stage3(
         read = Tables(
             **{name: read_table(store, stack, *source) for name, source in SOURCES.items()}
         )
-        knowledge = knowledge_of(species)
+        knowledge = knowledge_of(species, _taxa(store, stack))
         counted = sightings(read.classifications, knowledge, settings.roll_up)
         marked = mark_repeats(counted, read.detections, settings)
         del counted
@@ -110,6 +110,14 @@ def run_stage3(
         }
         target.write_bytes(REPORT, as_json(told))
     return _result(compressed)
+
+
+def _taxa(store: ObjectStore, stack: ExitStack) -> dict[str, Taxon]:
+    """What the labels of Stage 2 tell of their ranks; most classifiers' tell nothing."""
+    if not store.exists(assembly.TAXA):
+        return {}
+    source = (assembly.TAXA, tables.TAXA, "Stage 2 (classifications)")
+    return taxa_of(read_table(store, stack, *source).collect())
 
 
 def read_table(

@@ -5,6 +5,7 @@
     tables/frames.parquet           Stage 1, one row per frame that was looked at
     tables/detections.parquet       Stage 1, one row per box
     tables/classifications.parquet  Stage 2, one row per box
+    tables/taxa.parquet             the ranks of its labels, if they carry them, as SpeciesNet's do
 
 The tables are the same whichever way the journal came to hold what it holds: however often the
 work was interrupted, and in whatever order media were finished.
@@ -14,12 +15,13 @@ run alone, under other settings.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
 import polars as pl
 
+from gpu_kernels.speciesnet import SpeciesNetLabel
 from odins_ravne_assets.munin import tables
 from odins_ravne_assets.munin.journal import Stage1Journal, Stage2Journal
 from odins_ravne_assets.munin.parquet import writing_table
@@ -31,6 +33,7 @@ PROCESSED = "tables/processed.parquet"
 FRAMES = "tables/frames.parquet"
 DETECTIONS = "tables/detections.parquet"
 CLASSIFICATIONS = "tables/classifications.parquet"
+TAXA = "tables/taxa.parquet"
 
 BOX_KEYS = ["content_hash", "frame_number", "box_number"]
 _ORIGIN_KEY = "munin.origin"
@@ -114,6 +117,29 @@ def write_stage2_table(
             tables.CLASSIFICATIONS,
             Origin(stage2.key, models),
         )
+
+
+def write_taxa(store: ObjectStore, labels: Iterable[SpeciesNetLabel]) -> None:
+    """Write the taxa that Stage 2's labels tell; without any there is no such table."""
+    rows = {
+        label.scientific_name: (
+            label.scientific_name,
+            label.common_name,
+            label.rank,
+            label.class_,
+            label.order,
+            label.family,
+            label.genus,
+        )
+        for label in labels
+        if label.scientific_name
+    }
+    if not rows:
+        store.delete(TAXA)
+        return
+    with writing_table(store, TAXA) as path:
+        taxa = pl.DataFrame(list(rows.values()), schema=tables.TAXA, orient="row")
+        taxa.sort("scientific_name").write_parquet(path)
 
 
 def _processed(media: pl.LazyFrame, finished: pl.LazyFrame) -> pl.LazyFrame:

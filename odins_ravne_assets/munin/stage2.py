@@ -64,7 +64,8 @@ class Stage2:
         with ExitStack() as stack:
             boxes = pl.read_parquet(stack.enter_context(journal.reading(part, "boxes")))
             animals = boxes.filter(pl.col("category") == "animal")
-            yield from self._keep_category(boxes.filter(pl.col("category") != "animal"))
+            others = boxes.filter(pl.col("category") != "animal")
+            yield from keep_category(others, self._threshold)
             crops = pl.read_parquet(stack.enter_context(journal.reading(part, "crops")))
             keys = ["content_hash", "frame_number", "box_number"]
             crops = animals.join(crops, on=keys, how="inner", maintain_order="left")
@@ -112,20 +113,21 @@ class Stage2:
         bottom = _clamp((y + h - row["crop_y"]) / row["crop_h"])
         return cut(stored, (left, top, right - left, bottom - top))
 
-    def _keep_category(self, boxes: pl.DataFrame) -> Iterator[Row]:
-        """People and vehicles are not classified: their category is their label."""
-        for row in boxes.iter_rows(named=True):
-            confidence = max(row["confidence"], row["category_confidence"] or 0.0)
-            yield {
-                "content_hash": row["content_hash"],
-                "frame_number": row["frame_number"],
-                "box_number": row["box_number"],
-                "label": row["category"],
-                "scientific_name": PERSON_NAME if row["category"] == "person" else None,
-                "confidence": confidence,
-                "auto_ok": confidence >= self._threshold,
-                "top5": None,
-            }
+
+def keep_category(boxes: pl.DataFrame, auto_ok_threshold: float) -> Iterator[Row]:
+    """People and vehicles are not classified: their category is their label."""
+    for row in boxes.iter_rows(named=True):
+        confidence = max(row["confidence"], row["category_confidence"] or 0.0)
+        yield {
+            "content_hash": row["content_hash"],
+            "frame_number": row["frame_number"],
+            "box_number": row["box_number"],
+            "label": row["category"],
+            "scientific_name": PERSON_NAME if row["category"] == "person" else None,
+            "confidence": confidence,
+            "auto_ok": confidence >= auto_ok_threshold,
+            "top5": None,
+        }
 
 
 def read_crop(jpeg: bytes) -> Picture:

@@ -15,7 +15,9 @@ import polars as pl
 
 from gpu_kernels.engine import EngineKind, engine_for, open_engine
 from gpu_kernels.engine_cache import EngineCache, engine_stores
+from gpu_kernels.labels import load_labels
 from gpu_kernels.manifest import load_manifest, model_hash, verify
+from gpu_kernels.speciesnet import SpeciesNetLabel
 from gpu_kernels.tensorrt_build import Batches
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.hugin.exports.writing import MEGADETECTOR_JSON, export_camera
@@ -45,6 +47,7 @@ from odins_ravne_assets.munin.journal import (
 from odins_ravne_assets.munin.media_files import kind_by_name
 from odins_ravne_assets.munin.memory import give_memory_back
 from odins_ravne_assets.munin.pace import Pace, TimedEngine
+from odins_ravne_assets.munin.predictions import PredictedLabels, Predictions, is_predictions
 from odins_ravne_assets.munin.probing import Prober
 from odins_ravne_assets.munin.reporter import Facts, Reporter, StageProgress
 from odins_ravne_assets.munin.sampling import SamplingPlan
@@ -173,7 +176,9 @@ class Step:
         }
         for stage in stages:
             for name in needed.get(stage, []):
-                if name:
+                if name and is_predictions(name):
+                    Predictions(name)
+                elif name:
                     verify(load_manifest(name))
 
     def _wait(self) -> None:
@@ -376,6 +381,7 @@ class Step:
         self._stop_here()
         models = _named({"classifier": self.profile.models.classifier})
         assembly.write_stage2_table(self.output, stage1, stage2, models)
+        assembly.write_taxa(self.output, _ranked_labels(self.profile.models.classifier))
         facts = classification_facts(self.output) | {
             "boxes/newly_labelled": labelled,
             "compute/seconds": round(monotonic() - started, 3),
@@ -384,8 +390,6 @@ class Step:
         return StageResult(facts, findings, self._version(assembly.CLASSIFICATIONS))
 
     def _label(self, stage1: Stage1Journal, stage2: Stage2Journal, parts: list[str]) -> int:
-        model = self._load(self.profile.models.classifier)
-        self.reporter.info(f"{model.manifest.name} on {model.engine.description}")
         settings = self.profile.pipeline.stage2
         total = sum(stage1.animals(part) for part in parts)
         tell = self._heard("classifications", total, "crops")
@@ -396,11 +400,22 @@ class Step:
             self.tally.finished_something()
             tell(crops)
 
-        stage = Stage2(
-            model.manifest, model.engine, settings.auto_ok_threshold, settings.batch_size, labelled
-        )
+        source, threshold = self.profile.models.classifier, settings.auto_ok_threshold
+        stage: Stage2 | PredictedLabels
+        if is_predictions(source):
+            stage = PredictedLabels(Predictions(source), self._paths(), threshold, labelled)
+        else:
+            model = self._load(source)
+            self.reporter.info(f"{model.manifest.name} on {model.engine.description}")
+            stage = Stage2(model.manifest, model.engine, threshold, settings.batch_size, labelled)
         stage.run(stage1, stage2, parts, self.stop)
         return stage.labelled
+
+    def _paths(self) -> dict[str, str]:
+        """The path of each usable medium, by its content."""
+        with self.output.reading(assembly.MEDIA) as path:
+            usable = pl.scan_parquet(path).filter(pl.col("status") == "ok")
+            return dict(usable.select("content_hash", "path").collect().iter_rows())
 
     # Stage 3
 
@@ -445,7 +460,7 @@ class Step:
         depends_on = {
             "version": STAGE2_VERSION,
             "stage1": stage1.key,
-            "model": model_hash(load_manifest(self.profile.models.classifier)),
+            "model": _hash_of(self.profile.models.classifier),
             "auto_ok_threshold": self.profile.pipeline.stage2.auto_ok_threshold,
         }
         return Stage2Journal(self.output, journal_key(depends_on))
@@ -465,5 +480,24 @@ class Step:
 
 def _named(models: Mapping[str, str | None]) -> dict[str, str]:
     """Role of each model and its name with its hash, for tables and reports."""
-    manifests = {role: load_manifest(name) for role, name in models.items() if name}
-    return {role: f"{each.name} {model_hash(each)[:12]}" for role, each in manifests.items()}
+    return {role: _name_of(name) for role, name in models.items() if name}
+
+
+def _name_of(model: str) -> str:
+    if is_predictions(model):
+        return Predictions(model).name
+    manifest = load_manifest(model)
+    return f"{manifest.name} {model_hash(manifest)[:12]}"
+
+
+def _hash_of(classifier: str) -> str:
+    if is_predictions(classifier):
+        return Predictions(classifier).hash
+    return model_hash(load_manifest(classifier))
+
+
+def _ranked_labels(classifier: str) -> list[SpeciesNetLabel]:
+    """The labels of a classifier, as far as they carry their ranks."""
+    if is_predictions(classifier):
+        return list(Predictions(classifier).labels())
+    return [label.ranks for label in load_labels(load_manifest(classifier)) if label.ranks]

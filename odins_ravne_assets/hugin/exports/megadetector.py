@@ -105,10 +105,18 @@ def _images(camera: CameraResults, prefix: str, ids: dict[str, str]) -> Iterator
         .collect(engine="streaming")
     )
     # A duplicate has the fate of the medium whose content it has.
-    fates = camera.processed.filter(pl.col("status") != "duplicate").select(
-        "content_hash", fate="status", why="reason"
+    # Two files that cannot be read may have one content too: none.
+    fates = (
+        camera.processed.filter(pl.col("status") != "duplicate")
+        .select("content_hash", other_fate="status", other_why="reason")
+        .unique("content_hash", keep="any")
+        .collect()
     )
-    media = media.join(fates.collect(), on="content_hash", how="left", maintain_order="left")
+    duplicate = pl.col("status") == "duplicate"
+    media = media.join(fates, on="content_hash", how="left", maintain_order="left").with_columns(
+        fate=pl.when(duplicate).then("other_fate").otherwise("status"),
+        why=pl.when(duplicate).then("other_why").otherwise("reason"),
+    )
     for part in media.iter_slices(MEDIA_AT_ONCE):
         frames, boxes = _of_part(camera, part, ids)
         for row in part.iter_rows(named=True):
@@ -155,7 +163,7 @@ def _image(row: Json, prefix: str, frames: list[Json], boxes: list[Json]) -> Jso
         image["frame_rate"] = _frame_rate(row["fps"], frames)
         image["frames_processed"] = [frame["frame_number"] for frame in frames]
     if row["fate"] != "done":
-        why = row["why"] or row["reason"] or "unknown"
+        why = row["why"] or "unknown"
         return image | {
             "failure": VIDEO_FAILED + why if video else PICTURE_FAILED,
             "detections": None,
