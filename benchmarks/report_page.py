@@ -1,0 +1,152 @@
+"""How large a report of many visits is, and how it does in a browser.
+
+    python benchmarks/report_page.py --visits 10000
+
+Pictures are windows of the demo's sample pictures (scikit-image: pip install -r
+requirements-demo.txt --no-deps), made as Stage 3 makes them. Without chromium and chromedriver, the
+size alone.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import cv2
+import polars as pl
+import psutil
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from demo_footage import samples
+from ui_browser import Browser, missing_browser, open_browser
+
+from odins_ravne_assets.hugin.camera_results import COST_COLUMNS, CameraResults
+from odins_ravne_assets.hugin.effort import effort
+from odins_ravne_assets.hugin.report_page import write_report_page
+from odins_ravne_assets.hugin.thumbnails import QUALITY, SIDE
+from odins_ravne_assets.munin import tables
+from resources.cost_ledger import SCHEMA
+from resources.profile import Privacy, Stage3
+
+CAMERAS, SPECIES, PICTURES = 12, 20, 600
+START = datetime(2026, 3, 1)
+
+
+def pictures(chance: random.Random) -> list[bytes]:
+    """Windows of the samples, as WebP."""
+    names = ("chelsea.png", "astronaut.png")
+    whole = [cv2.imread(str(samples() / name), cv2.IMREAD_COLOR) for name in names]
+    made = []
+    for _ in range(PICTURES):
+        picture = chance.choice(whole)
+        side = chance.randrange(SIDE // 2, min(picture.shape[:2]))
+        top, left = (chance.randrange(length - side + 1) for length in picture.shape[:2])
+        window = cv2.resize(picture[top : top + side, left : left + side], (SIDE, SIDE))
+        made.append(cv2.imencode(".webp", window, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1].tobytes())
+    return made
+
+
+def camera(name: str, visits: int, choice: list[bytes], chance: random.Random) -> CameraResults:
+    """A camera with so many visits in 200 days."""
+    times = sorted(START + timedelta(seconds=chance.randrange(200 * 86400)) for _ in range(visits))
+    rows: list[dict[str, Any]] = []
+    for number, at in enumerate(times):
+        rows.append(
+            {
+                "observation_id": f"{name}-{number}",
+                "camera_id": name,
+                "category": "animal",
+                "species": f"species {chance.randrange(SPECIES)}",
+                "count": 1,
+                "start_at": at,
+                "end_at": at + timedelta(seconds=chance.randrange(300)),
+                "max_confidence": chance.uniform(0.5, 1),
+                "frame_count": 3,
+                "media_count": 1,
+                "source_video": f"DCIM/{100 + number // 1000}RECNX/IMG_{number:05d}.JPG",
+                "label_source": "machine",
+                "flags": [],
+                "needs_review": chance.random() < 0.3,
+                "detection_id": f"{name}-{number}",
+            }
+        )
+    schema = {n: t for n, t in tables.OBSERVATIONS.items() if n != "detection_timeline"}
+    table = [{column: row.get(column) for column in (*schema, "detection_id")} for row in rows]
+    thumbnails = [
+        {"detection_id": row["detection_id"], "person": False, "blurred": "", "x": 0.1, "y": 0.1}
+        | {"w": 0.8, "h": 0.8, "webp": chance.choice(choice)}
+        for row in rows
+    ]
+    place = {"latitude": 59 + chance.random(), "longitude": 11 + chance.random()}
+    media = pl.LazyFrame([{"camera_id": name, "captured_at": at, **place} for at in times])
+    report = {
+        "settings": Stage3().model_dump(),
+        "models": {},
+        "totals": {"stills": visits, "videos": 0, "failed": 0},
+        "left_out": [],
+        "review": {"by_species": []},
+    }
+    return CameraResults(
+        report,
+        pl.DataFrame(table, schema={**schema, "detection_id": pl.String}),
+        pl.DataFrame(thumbnails, schema=tables.THUMBNAILS),
+        effort(media),
+        pl.DataFrame(schema={"path": pl.String, "reason": pl.String}),
+        pl.DataFrame(schema={column: SCHEMA[column] for column in COST_COLUMNS}),
+        0,
+    )
+
+
+def look(browser: Browser, page: Path) -> None:
+    """Open the page, choose among the visits, and go through all of them."""
+    empty = _memory()
+    browser.driver.get(page.as_uri())
+    ready = "return performance.getEntriesByType('navigation')[0].domComplete"
+    print(f"opened in {browser.driver.execute_script(ready) / 1000:.1f} s")
+    print(f"memory of the page: {_memory() - empty:.0f} MB")
+    choose = (
+        "const done = arguments[0], start = performance.now();"
+        "document.getElementById('filters').elements.review.click();"
+        "requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - start)))"
+    )
+    print(f"visits to review chosen in {browser.driver.execute_async_script(choose):.0f} ms")
+
+
+def _memory() -> float:
+    """Of the browser's largest page, in MB."""
+    found = [
+        process.memory_info().rss
+        for process in psutil.Process().children(recursive=True)
+        if process.status() != psutil.STATUS_ZOMBIE and "--type=renderer" in process.cmdline()
+    ]
+    return max(found, default=0) / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--visits", type=int, default=10_000)
+    asked = parser.parse_args()
+    chance = random.Random(1)
+    choice = pictures(chance)
+    each = asked.visits // CAMERAS
+    cameras = [camera(f"camera{n}", each, choice, chance) for n in range(CAMERAS)]
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "report.html"
+        start = time.process_time()
+        write_report_page(page, cameras, Privacy())
+        print(f"{each * CAMERAS:,} visits: {page.stat().st_size / 1e6:.0f} MB", end=", ")
+        print(f"written in {time.process_time() - start:.1f} s of CPU")
+        if missing := missing_browser():
+            print(f"not looked at: {missing}")
+            return
+        with open_browser("", 1100, 1000) as browser:
+            look(browser, page)
+
+
+if __name__ == "__main__":
+    main()
