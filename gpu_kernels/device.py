@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gpu_kernels import kernels
 from gpu_kernels.cubins import load_cubins
-from gpu_kernels.device_picture import DevicePicture
+from gpu_kernels.device_picture import DeviceFrame, DevicePicture
 from gpu_kernels.heads import Boxes, Candidates, anchors_of, boxes_from
 from gpu_kernels.manifest import InputSpec, ModelManifest, SsdOutput, YoloOutput
 from gpu_kernels.preprocess import Pixels, placement
@@ -66,7 +66,7 @@ def fit_into(
     regions: Sequence[tuple[DevicePicture, Pixels]],
     spec: InputSpec,
     stream: Any = None,
-) -> None:
+) -> Any:
     """Regions of pictures of any sizes into a model's input, in one launch.
 
     Args:
@@ -75,6 +75,9 @@ def fit_into(
         regions: N pictures, with the pixels of each that are shown; `picture.whole` for all.
         spec: the model's input.
         stream: what to launch on; the device's own when not given.
+
+    Returns:
+        What the launch reads, to be kept until it has ended.
     """
     device = images.device
     ready(str(device))
@@ -92,6 +95,32 @@ def fit_into(
             outputs=[images],
             device=device,
         )
+    return items
+
+
+def upload(
+    pictures: Sequence[NDArray[np.uint8]], device: str, stream: Any = None
+) -> list[DeviceFrame]:
+    """Pictures of the host (uint8 BGR [h, w, 3]) to a device, in one copy, from pinned memory."""
+    if not pictures:
+        return []
+    ready(device)
+    starts = np.cumsum([0, *(picture.size for picture in pictures)])
+    size = int(starts[-1])
+    pinned = wp.get_device(device).is_cuda
+    staged = wp.empty(size, dtype=wp.uint8, device="cpu", pinned=pinned)
+    packed = staged.numpy()
+    for picture, start in zip(pictures, starts[:-1], strict=True):
+        packed[start : start + picture.size].reshape(picture.shape)[:] = picture
+    with wp.ScopedStream(stream):
+        buffer = wp.empty(size, dtype=wp.uint8, device=device)
+        wp.copy(buffer, staged, stream=stream)
+    # The pinned memory must not be used again before it was copied.
+    buffer.staged = staged
+    return [
+        DeviceFrame(buffer, DevicePicture(*picture.shape[:2], int(start), picture.shape[1] * 3))
+        for picture, start in zip(pictures, starts[:-1], strict=True)
+    ]
 
 
 def cut_out(

@@ -22,6 +22,7 @@ class Engine(Protocol):
     """A loaded model."""
 
     description: str  # for logs, as "onnxruntime 1.32.0, 2 threads"
+    device: str | None  # where it takes pictures, as cuda:0: see DeviceEngine; None: the host
 
     def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
         """The network's outputs, in its own order, for images [N, 3, H, W] of `to_input`."""
@@ -35,7 +36,8 @@ class DeviceEngine(Engine, Protocol):
 
         Args:
             fill: writes pictures start..stop into `input` [N, 3, H, W] of the lane that it is
-                given, a Warp array, on its `stream`.
+                given, a Warp array, on its `stream`; appends to its `held` what must be kept
+                until the pictures are written.
         """
 
 
@@ -104,6 +106,8 @@ class OnnxEngine:
     against 235 MB); and so a picture's answer does not depend on what else is in its batch, and a
     model exported with a fixed batch of 1 works too.
     """
+
+    device: str | None = None
 
     def __init__(self, manifest: ModelManifest, threads: int) -> None:
         import onnxruntime

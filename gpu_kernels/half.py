@@ -55,6 +55,8 @@ class HalfOnCpu:
     What GPUs would answer, but for the order of their sums.
     """
 
+    device: str | None = None
+
     def __init__(self, manifest: ModelManifest) -> None:
         import onnxruntime
 

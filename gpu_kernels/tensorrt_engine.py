@@ -56,6 +56,8 @@ class _Refused(EngineError):
 class TensorRtEngine:
     """A loaded engine. One thread at a time may use it."""
 
+    device: str | None = DEVICE
+
     def __init__(
         self,
         manifest: ModelManifest,
@@ -72,21 +74,31 @@ class TensorRtEngine:
         """
         import warp as wp
 
+        from gpu_kernels.device import ready
+
         self._log, self._trt, self._cache, self._key = trt.log(), trt, cache, key
+        ready(DEVICE)
         with wp.ScopedDevice(DEVICE):
-            # Kept: an engine must not outlive its runtime.
-            self._runtime = trt.api.Runtime(self._log)
-            self._engine = self._runtime.deserialize_cuda_engine(plan)
-            if self._engine is None:
-                said = self._log.lines[-1] if self._log.lines else "no reason given"
-                raise _Refused(f"model {manifest.name}: {trt.version} does not load it: {said}")
+            self._engine = self._deserialized(manifest, plan)
             self._jit = self._runtime_config()
             self._lanes = self._as_many_as_fit(manifest.name, key.batches.most)
         self.most = self._lanes[0].most
-        self.half = self._lanes[0].input.dtype is wp.float16
         self._kernels_kept = not trt.rtx
-        precision = "float16" if self.half else "float32"
+        precision = "float16" if self._lanes[0].input.dtype is wp.float16 else "float32"
         self.description = f"{trt.version}, {precision}, {gpu.name}, batches of up to {self.most}"
+
+    def _deserialized(self, manifest: ModelManifest, plan: bytes) -> Any:
+        try:
+            # Kept: an engine must not outlive its runtime.
+            self._runtime = self._trt.api.Runtime(self._log)
+        except TypeError:  # the factory gave nothing
+            engine = None
+        else:
+            engine = self._runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            said = self._log.lines[-1] if self._log.lines else "no reason given"
+            raise _Refused(f"model {manifest.name}: {self._trt.version} does not load it: {said}")
+        return engine
 
     def _runtime_config(self) -> Any:
         """TensorRT-RTX compiles kernels when it first runs; those of an earlier start are used."""
@@ -167,6 +179,7 @@ class Lane:
         self._context = engine.create_execution_context(*([jit] if jit else []))
         if self._context is None:
             raise MemoryError("no execution context")
+        self.held: list[Any] = []  # what was read to fill the input
         self._graphs: dict[int, Any] = {}
         self._count = 0
         names = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]
@@ -258,6 +271,7 @@ class Lane:
         import warp as wp
 
         wp.synchronize_stream(self.stream)
+        self.held.clear()
         return [answer.numpy()[: self._count].copy() for answer in self._answers]
 
 

@@ -32,11 +32,14 @@ PLAN = SamplingPlan("every", 1.0, 2, True, 0.002)
 
 class Lane(NamedTuple):
     input: Any
-    stream: None
+    held: list[Any]
+    stream: None = None
 
 
 class OnDevice:
     """onnxruntime behind the form of a GPU's engine; its input is filled by the kernels."""
+
+    device: str | None = "cpu"
 
     def __init__(self, engine: Engine, side: int, most: int = 3) -> None:
         self._engine, self._side, self._most = engine, side, most
@@ -50,7 +53,7 @@ class OnDevice:
         for start in range(0, count, self._most):
             stop = min(count, start + self._most)
             shape = (self._most, 3, self._side, self._side)
-            lane = Lane(wp.empty(shape, dtype=wp.float32, device="cpu"), None)
+            lane = Lane(wp.empty(shape, dtype=wp.float32, device="cpu"), [])
             fill(lane, start, stop)
             parts.append(self._engine.run(lane.input.numpy()[: stop - start]))
         return [np.concatenate(each) for each in zip(*parts, strict=True)]

@@ -13,7 +13,7 @@ from gpu_kernels.heads import Boxes, decode
 from gpu_kernels.manifest import Category, ModelManifest
 from gpu_kernels.preprocess import Pixels
 from odins_ravne_assets.munin.journal import Row
-from odins_ravne_assets.munin.looking import run_on
+from odins_ravne_assets.munin.looking import run_on, whole
 
 # Of the host, uint8 BGR [h, w, 3], upright; or of the GPU.
 Picture = npt.NDArray[np.uint8] | DeviceFrame
@@ -67,8 +67,7 @@ class Detector:
     def find(self, pictures: Sequence[Picture]) -> list[list[Box]]:
         """The boxes of each picture, by falling confidence."""
         manifest = self._detector.manifest
-        whole = [(picture, (0, 0, picture.shape[1], picture.shape[0])) for picture in pictures]
-        outputs = run_on(self._detector.engine, manifest, whole)
+        outputs = run_on(self._detector.engine, manifest, [whole(each) for each in pictures])
         sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
         found = decode(outputs, manifest, sizes, self._threshold)
         boxes = [self._boxes(picture_boxes) for picture_boxes in found]

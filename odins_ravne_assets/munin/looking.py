@@ -1,7 +1,8 @@
-"""Shows regions of pictures to a model, wherever the pictures are.
+"""Shows regions of pictures to a model, wherever the pictures and the model are.
 
-Pictures of the host are fitted by OpenCV and handed to the engine. Frames that the GPU decoded are
-fitted there, by a kernel, straight into the engine's input; they never come to the host.
+An engine of the CPU is handed pictures that OpenCV fitted. For an engine of the GPU a kernel fits
+them, straight into the engine's input: frames that the GPU decoded never come to the host, and of
+pictures of the host the shown bytes go up, a quarter of what the fitted floats would be.
 """
 
 from collections.abc import Sequence
@@ -11,54 +12,66 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from gpu_kernels.device_picture import DeviceFrame
+from gpu_kernels.device_picture import DeviceFrame, DevicePicture
 from gpu_kernels.engine import DeviceEngine, Engine
 from gpu_kernels.manifest import ModelManifest
 from gpu_kernels.preprocess import Pixels, fit, shown, to_input
 
 HostPicture = npt.NDArray[np.uint8]
-Outputs = list[npt.NDArray[Any]]
+Shown = tuple[HostPicture | DeviceFrame, Pixels]
 
 
 def run_on(
-    engine: Engine,
-    manifest: ModelManifest,
-    regions: Sequence[tuple[HostPicture | DeviceFrame, Pixels]],
-) -> Outputs:
+    engine: Engine, manifest: ModelManifest, regions: Sequence[Shown]
+) -> list[npt.NDArray[Any]]:
     """The network's outputs for regions of pictures, in their order.
 
     Args:
-        engine: of the model; a DeviceEngine if any picture is a DeviceFrame.
-        regions: pictures, with the pixels of each that are shown.
+        engine: of the model; one of a device if any picture is a DeviceFrame.
+        regions: pictures, of the host uint8 BGR [h, w, 3], with the pixels that are shown.
     """
-    on_host = [n for n, (picture, _) in enumerate(regions) if isinstance(picture, np.ndarray)]
-    on_device = [n for n in range(len(regions)) if n not in set(on_host)]
-    if not on_device:
-        return _from_host(engine, manifest, regions)
-    outputs = _from_device(engine, manifest, [regions[n] for n in on_device])
-    if not on_host:
-        return outputs
-    others = _from_host(engine, manifest, [regions[n] for n in on_host])
-    order = np.argsort([*on_device, *on_host])
-    return [np.concatenate(both)[order] for both in zip(outputs, others, strict=True)]
+    if engine.device is None:
+        pictures = [fit(shown(_of_host(each), region), manifest) for each, region in regions]
+        return engine.run(to_input(pictures, manifest))
+    return _on_device(cast(DeviceEngine, engine), manifest, regions)
 
 
-def _from_host(engine: Engine, manifest: ModelManifest, regions: Sequence[Any]) -> Outputs:
-    pictures = [fit(shown(picture, region), manifest) for picture, region in regions]
-    return engine.run(to_input(pictures, manifest))
+def whole(picture: HostPicture | DeviceFrame) -> Shown:
+    """All of a picture."""
+    return picture, (0, 0, picture.shape[1], picture.shape[0])
 
 
-def _from_device(engine: Engine, manifest: ModelManifest, regions: Sequence[Any]) -> Outputs:
-    from gpu_kernels.device import fit_into
+def _of_host(picture: HostPicture | DeviceFrame) -> HostPicture:
+    assert not isinstance(picture, DeviceFrame)  # frames stay on the GPU for an engine of it only
+    return picture
+
+
+def _on_device(
+    engine: DeviceEngine, manifest: ModelManifest, regions: Sequence[Shown]
+) -> list[npt.NDArray[Any]]:
+    from gpu_kernels.device import fit_into, upload
 
     def fill(lane: Any, start: int, stop: int) -> None:
+        some = regions[start:stop]
+        cuts = [shown(p, region) for p, region in some if not isinstance(p, DeviceFrame)]
+        uploaded = iter(upload(cuts, str(engine.device), lane.stream))
+        there: list[tuple[Any, DevicePicture, Pixels]] = []
+        for picture, region in some:
+            if isinstance(picture, DeviceFrame):
+                there.append((picture.buffer, picture.picture, region))
+            else:
+                frame = next(uploaded)
+                there.append((frame.buffer, frame.picture, frame.picture.whole))
         done = 0
-        # Frames of one decoding process lie in one buffer.
-        for _, group in groupby(regions[start:stop], key=lambda each: id(each[0].buffer)):
-            some = list(group)
-            place = lane.input[done : done + len(some)]
-            shown_of = [(frame.picture, region) for frame, region in some]
-            fit_into(place, some[0][0].buffer, shown_of, manifest.input, lane.stream)
-            done += len(some)
+        # A launch reads one buffer: frames of one decoding process lie in one.
+        for _, group in groupby(there, key=lambda each: id(each[0])):
+            of_one = list(group)
+            place = lane.input[done : done + len(of_one)]
+            shown_of = [(shown_picture, region) for _, shown_picture, region in of_one]
+            buffer = of_one[0][0]
+            # Kept until the lane has ended: the GPU reads them later.
+            lane.held.append((buffer, fit_into(place, buffer, shown_of, manifest.input,
+                                               lane.stream)))  # fmt: skip
+            done += len(of_one)
 
-    return cast(DeviceEngine, engine).run_filled(len(regions), fill)
+    return engine.run_filled(len(regions), fill)

@@ -93,6 +93,7 @@ class TimedEngine:
         self._engine = engine
         self._pace = pace
         self.description = engine.description
+        self.device = engine.device
 
     def run(self, images: npt.NDArray[np.float32]) -> list[npt.NDArray[Any]]:
         """See Engine."""

@@ -15,12 +15,13 @@ import polars as pl
 from gpu_kernels.engine import Engine
 from gpu_kernels.heads import RankedLabel, rank
 from gpu_kernels.manifest import ModelManifest
-from gpu_kernels.preprocess import Picture, cut, cut_region, fit, to_input
+from gpu_kernels.preprocess import Picture, cut, cut_region
 from odins_ravne_assets.munin.journal import (
     Row,
     Stage1Journal,
     Stage2Journal,
 )
+from odins_ravne_assets.munin.looking import run_on, whole
 from resources.errors import ModelError, StoreError
 
 PERSON_NAME = "Homo sapiens"
@@ -78,10 +79,8 @@ class Stage2:
 
     def _label(self, crops: pl.DataFrame) -> Iterator[Row]:
         pictures = [self._as_trained(row) for row in crops.iter_rows(named=True)]
-        images = to_input(
-            [fit(picture, self._classifier) for picture in pictures], self._classifier
-        )
-        ranked = rank(self._engine.run(images)[0], self._classifier)
+        outputs = run_on(self._engine, self._classifier, [whole(each) for each in pictures])
+        ranked = rank(outputs[0], self._classifier)
         for row, labels in zip(crops.iter_rows(named=True), ranked, strict=True):
             best = labels[0]
             yield {
