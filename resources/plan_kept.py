@@ -64,6 +64,7 @@ class Comparison:
 
     Args:
         usd: what the runs since the prediction cost, until the next one was made.
+        seconds: from the first attempt's start to the last one's end; None: none has ended.
         frames: that they looked at.
         frames_per_second: of all their stages; None: nothing was told.
         offers: type and market of each machine hour that was paid, the dearest first.
@@ -73,6 +74,7 @@ class Comparison:
 
     prediction: Prediction
     usd: Decimal
+    seconds: float | None
     frames: int
     frames_per_second: float | None
     offers: tuple[tuple[str, str], ...]
@@ -166,6 +168,9 @@ def _comparison(prediction: Prediction, rows: pl.DataFrame) -> Comparison:
     attempts = rows.filter(pl.col("kind") == "attempt")
     seconds = attempts.select(pl.sum_horizontal(STAGE_SECONDS).sum()).item() or 0.0
     frames = attempts["frames"].sum() or 0
+    took = attempts.select(
+        (pl.col("ended_at").max() - pl.col("started_at").min()).dt.total_milliseconds() / 1000
+    )
     paid = (
         attempts.filter(pl.col("instance_type").is_not_null())
         .group_by("instance_type", "market")
@@ -175,6 +180,7 @@ def _comparison(prediction: Prediction, rows: pl.DataFrame) -> Comparison:
     return Comparison(
         prediction,
         rows.select(pl.col("usd").sum()).item() or Decimal(0),
+        took.item(),
         int(frames),
         int(frames) / seconds if frames and seconds else None,
         tuple(paid.select("instance_type", "market").rows()),

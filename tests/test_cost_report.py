@@ -301,4 +301,5 @@ def test_what_was_paid_stands_beside_what_was_planned() -> None:
     made = cost_report(ledger(*EXAMPLE), scope(), predictions=[planned])
     [table] = [each for each in tables(made) if each.heading == "Compared with the plan"]
     assert table.rows[0][:5] == ("hill", "$0.2000", "$0.1500 – $0.2500", "$0.1974", "-1.3%")
-    assert "EC2 took the machine 1 time" in table.rows[0][5]
+    assert table.rows[0][5:7] == ("1 h 23 min", "1 h 29 min")
+    assert "EC2 took the machine 1 time" in table.rows[0][7]

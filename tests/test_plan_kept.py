@@ -105,6 +105,20 @@ def test_what_was_otherwise_is_told() -> None:
     ]
 
 
+def test_the_time_is_that_from_the_first_start_to_the_last_end() -> None:
+    def ran(start: float, end: float) -> dict[str, Any]:
+        times = {
+            "started_at": NOON + timedelta(hours=start),
+            "ended_at": NOON + timedelta(hours=end),
+        }
+        return attempt(1, "1", launch="a", **times)
+
+    [found] = compared([prediction()], ledger(ran(2, 3), ran(2.5, 4)))
+    assert found.seconds == 7200
+    [goes_on] = compared([prediction()], ledger(attempt(1, "1")))
+    assert goes_on.seconds is None
+
+
 def test_a_cost_that_is_not_settled_says_so() -> None:
     [found] = compared([prediction()], ledger(attempt(1, "1", estimated=True)))
     assert found.estimated

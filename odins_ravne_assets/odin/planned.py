@@ -17,6 +17,7 @@ class PlannedCost:
 
     Args:
         low, high: 9 of 10 runs were expected to cost between these.
+        planned_seconds, seconds: from the first attempt's start to the last one's end.
         difference: of what was paid, as a share of what was planned; 0.1: a tenth dearer.
         why: what was otherwise than planned, a sentence's part each.
         estimated: what was paid is not certain yet.
@@ -28,6 +29,8 @@ class PlannedCost:
     low: Decimal
     high: Decimal
     usd: Decimal
+    planned_seconds: float
+    seconds: float | None
     difference: float
     within_range: bool
     why: tuple[str, ...]
@@ -54,6 +57,8 @@ def _planned(found: Comparison) -> PlannedCost:
         _usd(prediction.usd_low),
         _usd(prediction.usd_high),
         found.usd,
+        prediction.seconds,
+        found.seconds,
         found.difference,
         found.within_range,
         tuple(found.reasons()),

@@ -259,6 +259,8 @@ def _plans(report: CostReport) -> TextTable:
         ("5 to 95 %", True),
         ("paid", True),
         ("off", True),
+        ("time", True),
+        ("took", True),
         ("what was otherwise", False),
     )
     rows = tuple(
@@ -267,7 +269,9 @@ def _plans(report: CostReport) -> TextTable:
             usd(each.planned_usd),
             f"{usd(each.low)} – {usd(each.high)}",
             usd(each.usd),
-            f"{each.difference:+.1%}",
+            f"{each.difference:+.1%}" if each.planned_usd else "-",
+            lasting(each.planned_seconds),
+            "-" if each.seconds is None else lasting(each.seconds),
             "; ".join(each.why),
         )
         for each in report.plans[-SHOWN:]
