@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ from odins_ravne_assets.hugin.gallery import COLUMNS
 from odins_ravne_assets.hugin.report_page import write_report_page
 from odins_ravne_assets.hugin.thumbnails import BLOCKS, SIDE, blurred
 from odins_ravne_assets.munin import tables
+from odins_ravne_assets.munin.contact_sheet import contact_sheet
+from odins_ravne_assets.munin.journal import Stage1Journal
+from resources import cost_ledger
 from resources.object_store import LocalStore
 from resources.profile import Privacy, Stage3
 
@@ -122,6 +126,36 @@ def test_settings_are_told_with_their_meaning_and_models_with_their_names(page: 
     said = words(page)
     assert "min_confidence 0.5 Rows below this are left out." in said
     assert "detector megadetector-lite 1" in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "Nothing was rented: all of it ran on a machine of your own."),
+        ([("local", "0", "0", "0")], "Nothing was rented: all of it ran on a machine of your own."),
+        (
+            [("spot", "0.0300", "0.1000", "0.0100"), (None, "0.0100", "0.0100", "0")],
+            "$0.0400 for computing; on demand it would have been $0.1100, of which 64% were saved. "
+            "$0.0100 of it bought nothing: work that was interrupted or failed. "
+            "Storage and transfer are not in it.",
+        ),
+    ],
+)
+def test_what_it_cost_is_told_from_the_ledger(
+    week: LocalStore, tmp_path: Path, rows: list[tuple[str | None, str, str, str]], said: str
+) -> None:
+    shutil.copytree(week.root, tmp_path / "copy")
+    store = LocalStore(tmp_path / "copy")
+    names = ("market", "usd", "usd_on_demand", "usd_wasted")
+    ledger = [
+        {"market": row[0]}
+        | {name: Decimal(text) for name, text in zip(names[1:], row[1:], strict=True)}
+        for row in rows
+    ]
+    whole = [{name: row.get(name) for name in cost_ledger.SCHEMA} for row in ledger]
+    frame = pl.DataFrame(whole, schema=cost_ledger.SCHEMA)
+    cost_ledger.write_ledger(LocalStore(store.root / cost_ledger.FOLDER), "one", frame)
+    assert f"What it cost {said}" in words(stage3(store))
 
 
 def test_the_gallery_begins_with_what_is_to_be_reviewed_then_goes_by_time(page: str) -> None:
@@ -282,6 +316,14 @@ def test_a_blurred_body_is_a_few_blocks_however_large() -> None:
     blocks = cv2.resize(shown, (BLOCKS // 2, BLOCKS), interpolation=cv2.INTER_AREA)
     again = cv2.resize(blocks, (112, 224), interpolation=cv2.INTER_LINEAR)
     assert np.abs(again.astype(int) - shown.astype(int)).max() <= 10
+
+
+def test_the_best_crops_in_the_ui_are_of_frames_without_people(tmp_path: Path) -> None:
+    beside = Seen("domestic dog", "Canis familiaris", xywh=(0.6, 0.4, 0.3, 0.3))
+    store = Shoot(tmp_path / "a").still("1.jpg", NIGHT, beside, PERSON).done()
+    assert contact_sheet(store, Stage1Journal(store, "one")) is None
+    store = Shoot(tmp_path / "b").still("1.jpg", NIGHT, beside).done()
+    assert contact_sheet(store, Stage1Journal(store, "one"))
 
 
 def test_people_can_be_left_out_altogether(week: LocalStore, tmp_path: Path) -> None:

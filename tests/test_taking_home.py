@@ -18,7 +18,7 @@ from test_report_page import NIGHT, a_week
 
 from odins_ravne_assets.hugin.stage3 import run_stage3
 from odins_ravne_assets.summary import species_counts, summary_lines
-from odins_ravne_assets.taking_home import RUNNER, find_results, take_home, write_runner
+from odins_ravne_assets.taking_home import RUNNER, find_results, strictest, take_home, write_runner
 from resources.bringing import Brought
 from resources.errors import StoreError, UsageError
 from resources.object_store import LocalStore, ObjectStore
@@ -263,6 +263,17 @@ def test_the_command_reads_s3_without_a_cloud_profile(
     assert ended.code == 0, ended.err
     assert not (tmp_path / "here/camera7" / RUNNER).exists()
     assert (tmp_path / "here/camera7/stage3/report.html").exists()
+
+
+def test_a_page_of_several_cameras_keeps_back_what_any_of_theirs_does() -> None:
+    owl = Privacy(blur_people=False, sensitive_species=("Strix aluco",), sensitive_decimals=0)
+    kept = strictest([owl, Privacy(leave_out_people=True, sensitive_species=("Lynx lynx",))])
+    assert kept == Privacy(
+        blur_people=True,
+        leave_out_people=True,
+        sensitive_species=("Lynx lynx", "Strix aluco"),
+        sensitive_decimals=0,
+    )
 
 
 def test_species_are_summed_over_cameras_the_one_seen_most_first() -> None:

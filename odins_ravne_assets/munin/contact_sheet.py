@@ -20,11 +20,16 @@ QUALITY = 75
 
 
 def contact_sheet(store: ObjectStore, journal: Stage1Journal) -> str | None:
-    """The surest crop of each of the surest media, as a Markdown image; None without animals."""
+    """The surest crop of each of the surest media, as a Markdown image; None without animals.
+
+    A frame with a person in it is left out: an animal's crop shows what stands beside it too.
+    """
     with ExitStack() as stack:
+        boxes = pl.scan_parquet(stack.enter_context(store.reading(DETECTIONS)))
+        people = boxes.filter(pl.col("category") == "person")
         best = (
-            pl.scan_parquet(stack.enter_context(store.reading(DETECTIONS)))
-            .filter(pl.col("category") == "animal")
+            boxes.filter(pl.col("category") == "animal")
+            .join(people, on=BOX_KEYS[:2], how="anti")
             .sort(
                 "confidence", "path", "frame_number", "box_number", descending=[True] + [False] * 3
             )
