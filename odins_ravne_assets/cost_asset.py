@@ -32,7 +32,7 @@ def cost_report_asset(
     report = found.report()
     return dg.MaterializeResult(
         metadata={
-            "md:costs": dg.MetadataValue.md(report_markdown(report)),
+            "costs": dg.MetadataValue.md(report_markdown(report)),
             **_numbers(report),
             "files/page": dg.MetadataValue.path(page),
             **{f"files/{path.name}": dg.MetadataValue.path(path) for path in others},

@@ -2,11 +2,13 @@
 
 import dataclasses
 from collections.abc import Iterator
+from datetime import datetime
 
 import polars as pl
 import pytest
 from compute_rig import SharedClients
 
+from odins_ravne_assets.odin.report import Scope, cost_report
 from resources.sandbox.config import CREDENTIALS
 from resources.sandbox.cost_scenario import Held, run_scenario
 
@@ -38,6 +40,19 @@ def test_each_attempt_costs_what_its_seconds_cost(held: Held) -> None:
 def test_the_savings_are_the_true_ones(held: Held) -> None:
     true_savings = 1 - held.bill / held.bill_on_demand
     assert 1 - held.ledger / held.ledger_on_demand == pytest.approx(true_savings, abs=ALLOWED)
+
+
+def test_the_reports_savings_are_the_true_ones(held: Held) -> None:
+    now = held.rows["ended_at"].max()
+    assert isinstance(now, datetime)
+    report = cost_report(
+        held.rows, Scope("ravne", "eu-north-1", ("north", "south"), None, now.timestamp(), 0.5)
+    )
+    savings = report.savings
+    assert savings.rate == pytest.approx(1 - held.bill / held.bill_on_demand, abs=ALLOWED)
+    assert float(savings.machine_usd) == pytest.approx(held.bill, rel=ALLOWED)
+    assert float(savings.machine_usd_on_demand) == pytest.approx(held.bill_on_demand, rel=ALLOWED)
+    assert 0 < savings.undisturbed_usd < report.computing.usd_on_demand
 
 
 def test_nothing_is_estimated_once_all_machines_have_ended(held: Held) -> None:
