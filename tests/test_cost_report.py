@@ -10,6 +10,7 @@ from odins_ravne_assets.odin.report import CostReport, Scope, cost_report
 from odins_ravne_assets.odin.report_text import tables
 from odins_ravne_assets.odin.unit_costs import SpeciesVisits
 from resources.aws_bill import AwsBill
+from resources.plan_kept import Prediction
 
 SPECIES = (
     SpeciesVisits("red fox", "Vulpes vulpes", 14, True),
