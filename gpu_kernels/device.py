@@ -118,9 +118,14 @@ def upload(
     # The pinned memory must not be used again before it was copied.
     buffer.staged = staged
     return [
-        DeviceFrame(buffer, DevicePicture(*picture.shape[:2], int(start), picture.shape[1] * 3))
+        DeviceFrame(buffer, _packed_at(int(start), picture))
         for picture, start in zip(pictures, starts[:-1], strict=True)
     ]
+
+
+def _packed_at(start: int, picture: NDArray[np.uint8]) -> DevicePicture:
+    height, width = picture.shape[:2]
+    return DevicePicture(height, width, start, width * 3)
 
 
 def cut_out(
