@@ -5,6 +5,7 @@ from dagster import DagsterRunStatus, RunsFilter
 
 from odins_ravne_assets.cameras_on_s3 import known_on_s3
 from resources.aws_clients import AwsClients
+from resources.clock import system_clock
 from resources.compute_tidy import ComputeTidy
 from resources.errors import RavneError
 from resources.profile import Cloud
@@ -12,6 +13,8 @@ from resources.run_settings import RunSettings
 from resources.unused_compute import Memory, consider
 
 LOOK_SECONDS = 300
+# A sensor that has not looked for so long by this machine's clock was asleep, with its machine.
+OVERSLEPT_SECONDS = 1800.0
 NOT_FINISHED = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -67,7 +70,7 @@ def unused_compute(
     except RavneError as error:
         return dg.SkipReason(str(error))  # a laptop without a network is no failure
     memory = Memory.model_validate_json(context.cursor) if context.cursor else Memory()
-    memory, verdict = consider(memory, look, cloud.unused)
+    memory, verdict = consider(memory, look, cloud.unused, _overslept(context))
     if not (verdict.tear_down or verdict.end_jobs):
         return dg.SensorResult(
             skip_reason=dg.SkipReason(verdict.says), cursor=memory.model_dump_json()
@@ -79,6 +82,11 @@ def unused_compute(
     )
     request = dg.RunRequest(run_config=dg.RunConfig(ops={"tidy_up": config}))
     return dg.SensorResult(run_requests=[request], cursor=memory.model_dump_json())
+
+
+def _overslept(context: dg.SensorEvaluationContext) -> bool:
+    last = context.last_tick_completion_time
+    return last is not None and system_clock().now() - last > OVERSLEPT_SECONDS
 
 
 def _cloud(settings: RunSettings) -> Cloud:

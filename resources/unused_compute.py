@@ -12,9 +12,6 @@ from pydantic import BaseModel, ConfigDict
 from resources.compute_hold import EXPIRY_SECONDS
 from resources.profile import Unused
 
-# Looks further apart than this say nothing of the time between them.
-GAP_SECONDS = 1800.0
-
 
 @dataclass(frozen=True)
 class Look:
@@ -55,7 +52,6 @@ class Memory(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    looked_at: float | None = None
     unused_since: float | None = None
     unwatched_since: dict[str, float] = {}
     holds: dict[str, Seen] = {}
@@ -78,8 +74,14 @@ class Verdict:
     dead: Mapping[str, int]
 
 
-def consider(memory: Memory, look: Look, rules: Unused) -> tuple[Memory, Verdict]:
+def consider(
+    memory: Memory, look: Look, rules: Unused, overslept: bool = False
+) -> tuple[Memory, Verdict]:
     """What a look means after the looks before it.
+
+    Args:
+        overslept: whoever looks was away for long: what was seen before says nothing of the time
+            between, and all times begin anew.
 
     - Compute is unused while there is no job that has not ended and no living hold. After
       `tear_down_after_minutes` it is taken away.
@@ -88,7 +90,7 @@ def consider(memory: Memory, look: Look, rules: Unused) -> tuple[Memory, Verdict
     - A job of no camera that is known here is another machine's: it is left alone, and keeps the
       compute up.
     """
-    if memory.looked_at is None or look.at - memory.looked_at > GAP_SECONDS:
+    if overslept:
         memory = Memory(holds=memory.holds)
     holds = {key: _seen(memory.holds.get(key), ns, look.at) for key, ns in look.holds.items()}
     living = {key for key, seen in holds.items() if look.at - seen.seen_at < EXPIRY_SECONDS}
@@ -96,7 +98,6 @@ def consider(memory: Memory, look: Look, rules: Unused) -> tuple[Memory, Verdict
     unused = look.set_up and not look.live_jobs and not living
     since = look.at if memory.unused_since is None else memory.unused_since
     memory = Memory(
-        looked_at=look.at,
         unused_since=since if unused else None,
         unwatched_since={
             place: memory.unwatched_since.get(place, look.at)

@@ -70,8 +70,11 @@ def test_any_use_begins_the_time_anew(use: dict[str, object]) -> None:
 
 
 def test_looks_that_are_far_apart_say_nothing_of_the_time_between_them() -> None:
-    asleep = replace(UNUSED, at=10 * 60 * MINUTE)
-    assert not after([UNUSED, asleep]).tear_down
+    memory, _ = consider(Memory(), UNUSED, RULES)
+    morning = replace(UNUSED, at=10 * 60 * MINUTE)
+    memory, verdict = consider(memory, morning, RULES, overslept=True)
+    assert not verdict.tear_down
+    assert consider(memory, replace(morning, at=11 * 60 * MINUTE), RULES)[1].tear_down
 
 
 def test_without_a_time_nothing_is_ever_taken_away() -> None:
