@@ -337,6 +337,7 @@ class Launch:
         """Leave a unit for when a running job has ended, or for a later run."""
         self._refused[unit.number] = why
         self.slots.give_back(_slot(unit))
+        self.slots.give_back(_slot(unit))
         unit.refusals.append(Refusal(self.clock.now(), queue, why))
         self.record.save(self.store)
         self._say(unit, f"not submitted to {queue}: {why}")

@@ -83,7 +83,7 @@ def test_a_taken_port_is_an_error(account: Account) -> None:
 def test_moto_is_the_one_whose_inside_is_known(account: Account) -> None:
     assert moto.__version__ == MOTO_VERSION
     for service, names in INTERNALS.items():
-        region = "aws" if service in ("iam", "sts") else REGION
+        region = "aws" if service in ("iam", "s3", "sts") else REGION
         backend = get_backend(service)[ACCOUNT][region]
         missing = [name for name in names if not hasattr(backend, name)]
         assert not missing, f"moto's {service} has lost {missing}"

@@ -123,6 +123,8 @@ def _with_surest(observations: pl.LazyFrame, detections: pl.LazyFrame) -> pl.Dat
 def _cost(source: ObjectStore) -> pl.DataFrame:
     ledgers = [pl.DataFrame(schema={name: cost_ledger.SCHEMA[name] for name in COST_COLUMNS})]
     for found in source.list(cost_ledger.FOLDER):
+        if not found.key.endswith(".parquet"):
+            continue  # what is known of a launch lies beside its rows
         with source.reading(found.key) as path:
             ledgers.append(pl.read_parquet(path, columns=COST_COLUMNS))
     return pl.concat(ledgers)
