@@ -8,6 +8,7 @@ from threading import Event
 
 import polars as pl
 import pytest
+from validators import camtrap_dp_errors, megadetector_errors
 
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.munin.decoder import decode_video
@@ -22,6 +23,13 @@ pytestmark = pytest.mark.footage
 EVERYTHING = SamplingPlan("every", 1.0, 1, False, 0.002)
 
 
+# What Camtrap DP asks for and memory cards do not hold.
+STUDY = {
+    "project.utc_offset": "+01:00",
+    "project.deployments": [{"cameraID": "all", "latitude": 59.5, "longitude": 17.5}],
+}
+
+
 class Silent:
     def info(self, message: str) -> None: ...
     def warning(self, message: str) -> None: ...
@@ -34,15 +42,20 @@ def results(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("results")
     step = Step(
         Camera("all", footage.as_uri(), output.as_uri()),
-        load_profile("local", environ={}),
+        load_profile("local", STUDY, {}),
         Silent(),
         Event(),
     )
-    found = dict(step.run(["footage", "detections", "classifications", "observations"]))
+    found = dict(step.run(["footage", "detections", "classifications", "observations", "exports"]))
     for stage, result in found.items():
         for finding in result.findings:
             assert finding.passed or finding.severity == "WARN", f"{stage}: {finding}"
     return output
+
+
+def test_exports_of_all_footage_are_valid(results: Path) -> None:
+    assert megadetector_errors(results / "stage3" / "megadetector.json") == []
+    assert camtrap_dp_errors(results / "stage3" / "camtrap-dp") == []
 
 
 def labels(footage: Path) -> pl.DataFrame:
