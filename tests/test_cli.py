@@ -19,7 +19,7 @@ from gpu_kernels.manifest import load_manifest, shipped_models
 from odins_ravne_assets.checks import CHECKS
 from odins_ravne_assets.cli import app
 
-STAGES = ("footage", "detections", "classifications", "observations")
+STAGES = ("footage", "detections", "classifications", "observations", "exports")
 MODELS = ("megadetector-lite", "ssd-mobilenet-v2-cam16", "efficientnet-lite3")
 
 

@@ -26,7 +26,7 @@ from odins_ravne_assets.cameras import Camera, CameraCatalog
 pytestmark = pytest.mark.browser
 
 DEMO = Path(__file__).parent.parent / "tools" / "demo_footage.py"
-ASSETS = ["footage", "detections", "classifications", "observations"]
+ASSETS = ["footage", "detections", "classifications", "observations", "exports"]
 # A run of the demo's footage on a busy machine, and its wait in the queue.
 RUNS_WITHIN = 90.0
 # Media in hand are finished; the rest is not begun.
@@ -131,6 +131,7 @@ def test_each_asset_follows_from_the_one_before_it(ui: DagsterUI) -> None:
         "detections": ("munin", True, ["footage"]),
         "classifications": ("munin", True, ["detections"]),
         "observations": ("hugin", True, ["classifications"]),
+        "exports": ("hugin", True, ["observations"]),
     }
 
 
