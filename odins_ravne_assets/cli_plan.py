@@ -9,6 +9,7 @@ from odins_ravne_assets.home import prepare_home
 from odins_ravne_assets.sandbox_reached import require_sandbox
 from odins_ravne_assets.terminal import err, out
 from odins_ravne_assets.which_cameras import cameras_named, footage_named
+from resources.errors import UsageError
 from resources.profile import Profile, load_profile
 from resources.spot_policy import Priority
 
@@ -30,8 +31,8 @@ def plan(
         bool, typer.Option("--cameras", help="INPUT is a folder of camera folders.")
     ] = False,
     priority: Annotated[
-        Priority, typer.Option(help="Cloud: as you would run it, low, normal or high.")
-    ] = "normal",
+        Priority | None, typer.Option(help="Cloud: as you would run it, low, normal or high.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
     """What a run is going to cost, and how long it takes: nothing is run, nothing is spent.
@@ -39,6 +40,11 @@ def plan(
     Counts the media, and tells cost and time for each machine type, on spot and on demand.
     """
     profile = load_profile(context.obj.name)
+    if priority and profile.cloud is None:
+        raise UsageError(
+            f"--priority has no meaning with profile {context.obj.name}, which runs on this "
+            "machine; leave it out, or name a cloud profile"
+        )
     require_sandbox(profile)
     prepare_home()
     from odins_ravne_assets.plan_made import PlannedCamera, keep_plan, make_plan
@@ -48,7 +54,9 @@ def plan(
         for camera_id, footage, target in _named(input, output, camera, cameras, profile)
     ]
     with err.status("counting") as status:
-        made = make_plan(planned, profile, priority, lambda name: status.update(f"counting {name}"))
+        made = make_plan(
+            planned, profile, priority or "normal", lambda name: status.update(f"counting {name}")
+        )
     if output:
         keep_plan(made, planned, profile)
     if as_json:

@@ -35,9 +35,8 @@ from resources.throughput import (
     overheads,
     paces,
 )
+from resources.work_units import JOB_VCPUS
 
-# Each job takes a machine of its own; the smallest GPU machines have so many vCPUs.
-JOB_VCPUS = 4
 GIGABYTE = 2**30
 STANDARD, PUT = "s3-standard", "s3-put"
 # A worker of this machine has nothing to boot, and nothing is rented.

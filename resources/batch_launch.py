@@ -56,12 +56,12 @@ from resources.spot_policy import (
     while_runnable,
 )
 from resources.step_launcher import OnDecision, OnProgress, StepRequest
+from resources.work_units import JOB_VCPUS
 
 # How often jobs are looked at, in seconds: a sweep is one call for each hundred jobs.
 SWEEP_SECONDS = 15.0
 # AWS's troubles are borne this long.
 TROUBLE_BORNE_SECONDS = 1800.0
-JOB_VCPUS = 4
 # How a job ends that we asked to stop.
 STOPPED_ENDS = (AttemptEnd.CANCELLED, AttemptEnd.INTERRUPTED)
 # Ends that say all there is to say: the worker had no chance to.

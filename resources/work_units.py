@@ -11,6 +11,8 @@ from math import ceil
 from resources.profile import CostOptimization, Stage1
 from resources.spot_economics import Overheads
 
+# What one job takes of a machine; the smallest GPU machines have so many.
+JOB_VCPUS = 4
 # Half of the time that a job may take (see the job definition): estimates are off by a factor.
 LONGEST_UNIT_SECONDS = 7200.0
 # What a video is taken for whose container says neither its length nor its rate.

@@ -1,7 +1,7 @@
 """Counting footage before a run: names and headers, no more."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -14,8 +14,10 @@ from odins_ravne_assets.munin.journal import Stage1Journal
 from odins_ravne_assets.munin.probe import Probe, probe_media
 from odins_ravne_assets.munin.stage1_key import stage1_key
 from odins_ravne_assets.munin.tables import MEDIA
+from resources.errors import StoreError
 from resources.object_store import LocalStore
 from resources.profile import Profile, Stage0
+from resources.work_units import UNKNOWN_VIDEO_SECONDS
 
 PROFILE = Profile()  # one frame for each second of video
 
@@ -72,6 +74,16 @@ def test_a_video_without_a_header_is_counted_and_costs_nothing(card: Path, tmp_p
     (tmp_path / "broken.mp4").write_bytes(b"\0" * 1000)
     found = count(LocalStore(tmp_path))
     assert (found.videos, found.videos_unreadable, found.frames) == (1, 1, 0)
+
+
+def test_a_video_that_cannot_be_had_now_is_taken_for_a_usual_clip(tmp_path: Path) -> None:
+    class Archived(LocalStore):
+        def reading_edges(self, key: str) -> AbstractContextManager[Path]:
+            raise StoreError(f"{key}: is archived")
+
+    (tmp_path / "old.mp4").write_bytes(b"\0" * 1000)
+    found = count(Archived(tmp_path))
+    assert (found.videos_unreadable, found.frames) == (0, UNKNOWN_VIDEO_SECONDS)
 
 
 def test_of_very_many_videos_some_stand_for_all(

@@ -132,12 +132,17 @@ def _with_lengths(
 def _length(
     footage: ObjectStore, path: str, probe: Callable[[Path], Probe]
 ) -> tuple[float | None, float | None, str]:
-    """Seconds and frames per second that a video's header tells, and whether it has one."""
+    """Seconds and frames per second that a video's header tells, and whether it has one.
+
+    One that cannot be had now, as it is archived, is taken for a usual clip.
+    """
     try:
         with footage.reading_edges(path) as file:
             found = probe(file)
-    except (MediaError, StoreError):
+    except MediaError:
         return None, None, "failed"
+    except StoreError:
+        return None, None, "ok"
     return found.duration_seconds, found.fps, "ok"
 
 
