@@ -155,7 +155,7 @@ def test_no_name_of_tensorrt_is_used_that_is_not_looked_up(rtx: TensorRt) -> Non
     classes = [each for each in vars(rtx.api).values() if isinstance(each, type)]
     of_tensorrt = {each.__name__ for each in classes} | {n for each in classes for n in dir(each)}
     # Names that things of Warp, numpy, ONNX or Python have too.
-    others = {"append", "count", "extend", "get", "items", "name", "partition", "shape",
+    others = {"clear", "append", "count", "extend", "get", "items", "name", "partition", "shape",
               "dtype", "numpy", "size"}  # fmt: skip
     used = {name for ours in OURS for name in attributes_of(ROOT / "gpu_kernels" / f"{ours}.py")}
     looked_up = {name for table in (API, RTX_API) for names in table.values() for name in names}
