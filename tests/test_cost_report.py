@@ -72,6 +72,12 @@ def test_the_money_is_told_by_day_by_market_and_by_machine() -> None:
     assert machine.name == "g4dn.xlarge" and machine.machine_hours == pytest.approx(94 / 60)
 
 
+def test_what_moved_within_the_region_is_counted() -> None:
+    traffic = report(*EXAMPLE, row(**SECOND | {"bytes_read": 5, "bytes_written": 2})).traffic
+    assert (traffic.bytes_read, traffic.bytes_written) == (5, 2)
+    assert (traffic.requests_put, traffic.requests_get) == (308, 2400)
+
+
 # Jobs
 
 

@@ -121,3 +121,8 @@ def test_what_is_too_small_for_infrequent_access_may_still_go_to_glacier() -> No
     before = [float(month.usd_with_policy) for month in made.ahead[:2]]
     assert before == pytest.approx([2.30] * 2, rel=0.03)
     assert made.ahead[4].usd_with_policy < Decimal("0.37")
+
+
+def test_taking_all_results_out_of_aws_has_its_price_and_footage_stays() -> None:
+    made = costs(lies(), lies(area="results", bytes=GB), lies(area="results", bytes=GB, old=True))
+    assert made.usd_to_take_home == Decimal("0.09")

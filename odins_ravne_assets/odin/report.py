@@ -17,6 +17,7 @@ from odins_ravne_assets.odin.planned import PlannedCost, planned_costs
 from odins_ravne_assets.odin.savings import Savings, savings_in
 from odins_ravne_assets.odin.spending import Jobs, Share, jobs_in, money, rented, shares, whole
 from odins_ravne_assets.odin.storage_costs import StorageCosts
+from odins_ravne_assets.odin.traffic import Traffic, traffic_in
 from odins_ravne_assets.odin.unit_costs import SpeciesVisits, UnitCosts, unit_costs
 from resources.aws_bill import AwsBill
 from resources.plan_kept import Prediction
@@ -91,6 +92,7 @@ class CostReport:
     estimated_usd: Decimal
     savings: Savings
     units: UnitCosts
+    traffic: Traffic
     species: tuple[SpeciesVisits, ...]
     storage: StorageCosts | None
     month: Month
@@ -139,6 +141,7 @@ def cost_report(
         days=tuple(_days(chosen)),
         estimated_usd=money(chosen.filter("estimated")),
         savings=savings_in(chosen),
+        traffic=traffic_in(chosen),
         units=unit_costs(computing, jobs.done, cameras, species),
         species=species,
         storage=storage,

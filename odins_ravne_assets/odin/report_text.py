@@ -107,8 +107,18 @@ def where_it_went(report: CostReport) -> TextTable:
     rows = [(name, usd(cost), _of(cost, everything)) for name, cost in parts]
     if rows:
         rows.append(("total", usd(everything), ""))
-    return TextTable(
-        "Where the money went", (("", False), ("USD", True), ("share", True)), tuple(rows)
+    columns = (("", False), ("USD", True), ("share", True))
+    return TextTable("Where the money went", columns, tuple(rows), _moved(report))
+
+
+def _moved(report: CostReport) -> str:
+    moved = report.traffic
+    requests = moved.requests_put + moved.requests_get
+    if not requests:
+        return ""
+    return (
+        f"Workers read {size(moved.bytes_read)} from S3 and wrote {size(moved.bytes_written)}, "
+        f"which is free within the region, in {many(requests, 'request')}."
     )
 
 
@@ -246,9 +256,12 @@ def _ahead(report: CostReport) -> str:
     last = report.storage.ahead[-1]
     year = sum((month.usd_with_policy for month in report.storage.ahead), Decimal(0))
     alone = sum((month.usd_left_alone for month in report.storage.ahead), Decimal(0))
+    home = report.storage.usd_to_take_home
     return (
         f"If nothing is added, the next twelve months cost {usd(year)} with the lifecycle policy "
-        f"({usd(last.usd_with_policy)} in the last), and {usd(alone)} if all stays where it is."
+        f"({usd(last.usd_with_policy)} in the last), and {usd(alone)} if all stays where it is. "
+        f"Taking all results out of AWS costs {usd(home)} each time; the first 100 GB of an "
+        "account's month are free."
     )
 
 

@@ -78,6 +78,7 @@ class StorageCosts:
         usd_so_far: since each object was put there.
         usd_this_month: of that, since the first of the calendar month, UTC.
         usd_rest_of_month: from now to the month's end.
+        usd_to_take_home: for copying all results out of AWS once.
     """
 
     lines: tuple[StoredLine, ...]
@@ -85,6 +86,7 @@ class StorageCosts:
     usd_so_far: Decimal
     usd_this_month: Decimal
     usd_rest_of_month: Decimal
+    usd_to_take_home: Decimal
     ahead: tuple[MonthAhead, ...]
     quotes: tuple[Quote, ...]
 
@@ -100,12 +102,14 @@ def storage_costs(
     today = datetime.fromtimestamp(now, UTC).date()
     first = today.replace(day=1)
     next_first = (first + timedelta(days=32)).replace(day=1)
+    results = sum(day.bytes for day in stored if day.area == "results" and not day.old)
     return StorageCosts(
         lines=tuple(_lines(stored, prices, ageing, today)),
         usd_per_month=sum((prices.usd_per_month(d, d.storage_class) for d in stored), NOTHING),
         usd_so_far=_spent(stored, prices, ageing, date.min, today),
         usd_this_month=_spent(stored, prices, ageing, first, today),
         usd_rest_of_month=_coming(stored, prices, ageing, today, today, next_first),
+        usd_to_take_home=prices.usd_to_take_out(results),
         ahead=tuple(_ahead(stored, prices, ageing, today)),
         quotes=prices.quotes if stored else (),
     )

@@ -1,4 +1,4 @@
-"""What S3 charges for objects in a storage class, and for moving them into one."""
+"""What S3 charges for objects in a storage class, for moving them into one, and out of AWS."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,14 +20,15 @@ MOVES = {"STANDARD_IA": "s3-transition-to-ia", "GLACIER": "s3-transition-to-glac
 
 @dataclass(frozen=True)
 class StoragePrices:
-    """Of a GB-month in each class, and of a thousand moves into it."""
+    """Of a GB-month in each class, of a thousand moves into it, and of a GB that leaves AWS."""
 
     month: dict[str, Quote]
     move: dict[str, Quote]
+    out: Quote
 
     @property
     def quotes(self) -> tuple[Quote, ...]:
-        return (*self.month.values(), *self.move.values())
+        return (*self.month.values(), *self.move.values(), self.out)
 
     def usd_per_month(self, day: StoredDay, storage_class: str) -> Decimal:
         """USD for some objects, were they in this class; nothing if it has no known price."""
@@ -45,6 +46,11 @@ class StoragePrices:
         """USD for moving some objects into this class."""
         return self.move[storage_class].usd * day.objects / 1000
 
+    def usd_to_take_out(self, size: int) -> Decimal:
+        """USD for copying so many bytes out of AWS, past the first 100 GB of an account's month,
+        which are free ("Amazon EC2 on-demand pricing", data transfer)."""
+        return _gb(size) * self.out.usd
+
 
 def storage_prices(book: PriceBook) -> StoragePrices | None:
     """The prices of a region; None where they are not known."""
@@ -52,6 +58,7 @@ def storage_prices(book: PriceBook) -> StoragePrices | None:
         return StoragePrices(
             {storage_class: book.rate(item) for storage_class, item in CLASSES.items()},
             {storage_class: book.rate(item) for storage_class, item in MOVES.items()},
+            book.rate("transfer-out"),
         )
     except RavneError:
         return None
