@@ -29,6 +29,7 @@ from odins_ravne_assets.hugin.effort import (
 )
 from odins_ravne_assets.hugin.gallery import COLUMNS
 from odins_ravne_assets.hugin.report_page import write_report_page
+from odins_ravne_assets.hugin.report_values import cost
 from odins_ravne_assets.hugin.thumbnails import BLOCKS, SIDE, blurred
 from odins_ravne_assets.munin import tables
 from odins_ravne_assets.munin.contact_sheet import contact_sheet
@@ -37,6 +38,7 @@ from resources import cost_ledger
 from resources.object_store import LocalStore
 from resources.profile import Privacy, Stage3
 
+TABLES = [f"tables/{name}.parquet" for name in ("media", "processed", "detections")]
 NIGHT = datetime(2026, 5, 1, 2, 14)
 HOUR = timedelta(hours=1)
 OWL = Seen("tawny owl", "Strix aluco", confidence=0.6)
@@ -142,20 +144,25 @@ def test_settings_are_told_with_their_meaning_and_models_with_their_names(page: 
     ],
 )
 def test_what_it_cost_is_told_from_the_ledger(
-    week: LocalStore, tmp_path: Path, rows: list[tuple[str | None, str, str, str]], said: str
+    week: LocalStore,
+    page: str,
+    tmp_path: Path,
+    rows: list[tuple[str | None, str, str, str]],
+    said: str,
 ) -> None:
-    shutil.copytree(week.root, tmp_path / "copy")
-    store = LocalStore(tmp_path / "copy")
-    names = ("market", "usd", "usd_on_demand", "usd_wasted")
+    source = LocalStore(tmp_path)
+    for key in ("stage3/observations.parquet", "stage3/report.json", *TABLES):
+        source.write_bytes(key, week.read_bytes(key))
+    names = ("usd", "usd_on_demand", "usd_wasted")
     ledger = [
         {"market": row[0]}
-        | {name: Decimal(text) for name, text in zip(names[1:], row[1:], strict=True)}
+        | {name: Decimal(text) for name, text in zip(names, row[1:], strict=True)}
         for row in rows
     ]
     whole = [{name: row.get(name) for name in cost_ledger.SCHEMA} for row in ledger]
     frame = pl.DataFrame(whole, schema=cost_ledger.SCHEMA)
-    cost_ledger.write_ledger(LocalStore(store.root / cost_ledger.FOLDER), "one", frame)
-    assert f"What it cost {said}" in words(stage3(store))
+    cost_ledger.write_ledger(LocalStore(tmp_path / cost_ledger.FOLDER), "one", frame)
+    assert cost([camera_results(source, source, Privacy())]) == said
 
 
 def test_the_gallery_begins_with_what_is_to_be_reviewed_then_goes_by_time(page: str) -> None:
