@@ -29,7 +29,7 @@ from resources import batch_step_launcher
 from resources.aws_clients import AwsClients
 from resources.batch_launch import JOB_VCPUS, Launch, Watch
 from resources.batch_pipes import Job
-from resources.batch_step_launcher import BatchStepLauncher
+from resources.batch_step_launcher import AboutFootage, BatchStepLauncher
 from resources.compute_environment import ComputeEnvironment
 from resources.launch_record import FOLDER, all_records
 from resources.object_store import ObjectStore, open_store
@@ -151,7 +151,8 @@ def _launch(profile: Profile, output: str, options: Options, folder: Path) -> No
         return (ExpectedMedium(f"{number:05}.mp4", frames) for number in range(options.jobs))
 
     local = LocalStepLauncher("odins_ravne_assets.worker")
-    launcher = BatchStepLauncher(local, media, lambda key: True, None, folder)
+    about = AboutFootage(media, lambda key: True, lambda *asked: True)
+    launcher = BatchStepLauncher(local, about, None, folder)
     request = StepRequest(
         camera_id="starved",
         footage_url=output.replace("results", "footage"),

@@ -3,13 +3,11 @@
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from odins_ravne_assets.munin.media_files import is_hidden, kind_by_name
 from resources.errors import UsageError
-from resources.object_store import LocalStore, StoredObject
+from resources.object_store import LocalStore
 
 CAMERA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 ALLOWED = "a letter or digit, then letters, digits, - and _, 63 characters at most"
@@ -31,14 +29,6 @@ class Camera:
     camera_id: str
     footage_url: str
     output_url: str
-
-
-@dataclass(frozen=True)
-class CameraFolder:
-    """A folder that holds the footage of one camera."""
-
-    camera_id: str
-    path: Path
 
 
 def camera_id(text: str) -> str:
@@ -79,75 +69,6 @@ def _repaired(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text.translate(LETTERS))
     plain = "".join(character for character in plain if not unicodedata.combining(character))
     return re.sub(r"[^A-Za-z0-9_]+", "-", plain).strip("-_")[:63].rstrip("-_")
-
-
-def find_cameras(root: Path) -> list[CameraFolder]:
-    """The cameras in a folder of camera folders: each direct sub-folder with media below it.
-
-    Returns:
-        Cameras in the order of their folders' names.
-
-    Raises:
-        UsageError: there is none, media lie outside of camera folders, or two folders would be
-            the same camera.
-    """
-    cameras: list[CameraFolder] = []
-    for folder in _camera_folders(root):
-        camera = CameraFolder(camera_id_for_folder(folder), folder)
-        for other in cameras:
-            # File systems and results on them may not tell case apart.
-            if other.camera_id.casefold() == camera.camera_id.casefold():
-                raise UsageError(
-                    f"{other.path} and {folder} would both be camera {camera.camera_id}; "
-                    "rename one of them"
-                )
-        cameras.append(camera)
-    if not cameras:
-        raise UsageError(f"{root}: no folder in it holds pictures or videos")
-    return cameras
-
-
-def _camera_folders(root: Path) -> Iterator[Path]:
-    folders, loose = _entries(root)
-    if loose:
-        raise UsageError(
-            f"{root}: {len(loose)} media files (as {loose[0].name}) lie outside of camera folders; "
-            f"move them into one, or run {root} as one camera"
-        )
-    for folder in folders:
-        if not _holds_media(folder):
-            continue
-        if CARD_FOLDER.fullmatch(folder.name):
-            raise UsageError(
-                f"{folder}: is a folder of a camera's card, so {root} is one camera, not a folder "
-                "of cameras; run it as one"
-            )
-        yield folder
-
-
-def _entries(root: Path) -> tuple[list[Path], list[Path]]:
-    """The folders and the media that lie in a folder, in the order of their names."""
-    try:
-        entries = sorted(entry for entry in root.iterdir() if not is_hidden(entry.name))
-        folders = [entry for entry in entries if entry.is_dir()]
-        media = [entry for entry in entries if kind_by_name(entry.name) and entry.is_file()]
-    except OSError as error:
-        raise UsageError(f"{root}: cannot be listed: {error.strerror or error}") from None
-    return folders, media
-
-
-def _holds_media(folder: Path) -> bool:
-    unlisted: list[str] = []
-
-    def note(key: str, reason: str) -> None:
-        unlisted.append(f"{folder / key}: cannot be listed: {reason}")
-
-    objects: Iterator[StoredObject] = LocalStore(folder).list("", on_error=note)
-    if any(kind_by_name(found.key) and not is_hidden(found.key) for found in objects):
-        return True
-    if unlisted:
-        raise UsageError(unlisted[0])
-    return False
 
 
 class CameraCatalog:

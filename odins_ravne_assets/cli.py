@@ -89,7 +89,7 @@ def choose_profile(
 
 
 # Options that several commands share.
-Input = Annotated[str | None, typer.Argument(help="A camera's footage: a folder or a file:// URL.")]
+Input = Annotated[str | None, typer.Argument(help="A camera's footage: a folder, or an s3:// URL.")]
 Output = Annotated[
     str | None, typer.Argument(help="Where the results go. Default: results/CAMERA.")
 ]
@@ -160,6 +160,10 @@ def batch(
         ),
     ] = False,
     no_gpu: NoGpu = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Look again at media that failed in earlier runs."),
+    ] = False,
 ) -> None:
     """From footage to observations: all stages, for one camera or a folder of cameras.
 
@@ -188,6 +192,10 @@ def batch(
         cameras,
         job.profile,
     )
+    if retry_failed:
+        from odins_ravne_assets.failed_again import look_again_at_failed
+
+        look_again_at_failed(chosen, job.profile, say)
     began_at = _clock(job.profile).now()
     with ExitStack() as stack:
         if with_compute and job.profile.cloud:

@@ -5,6 +5,7 @@ import os
 import dagster as dg
 
 from odins_ravne_assets import cloud_definitions as policies
+from odins_ravne_assets.about_footage import ABOUT_FOOTAGE
 from odins_ravne_assets.assets import footage, stages_1_to_3
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.cameras_on_s3 import known_on_s3
@@ -12,8 +13,6 @@ from odins_ravne_assets.cost_asset import cost_report_asset
 from odins_ravne_assets.events import tell_cost, tell_decision, tell_progress
 from odins_ravne_assets.home import catalog_folder, home
 from odins_ravne_assets.jobs import JOBS
-from odins_ravne_assets.munin.media_counts import count_media
-from odins_ravne_assets.munin.media_files import kind_by_name
 from odins_ravne_assets.run_process import close_dead_runs
 from odins_ravne_assets.sensors import new_footage, quarantine
 from resources.batch_step_launcher import BatchStepLauncher
@@ -35,8 +34,7 @@ def _of_all_profiles() -> dg.Definitions:
             # A profile without a cloud runs on this machine.
             "launcher": BatchStepLauncher(
                 LocalStepLauncher("odins_ravne_assets.worker", tell_progress, close_dead_runs),
-                count_media,
-                lambda key: kind_by_name(key) is not None,
+                ABOUT_FOOTAGE,
                 tell_progress,
                 home(),
                 tell_decision,

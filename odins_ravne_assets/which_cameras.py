@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from odins_ravne_assets.camera_folders import CameraFolder, cameras_in_folder, cameras_on_s3
 from odins_ravne_assets.cameras import (
     Camera,
     CameraCatalog,
     camera_id,
     camera_id_for_folder,
-    find_cameras,
 )
 from resources.errors import UsageError
 from resources.object_store import local_path
@@ -34,8 +34,8 @@ def footage_named(input: str, camera: str | None, many: bool, profile: Profile) 
     if many and camera is not None:
         raise UsageError("--camera names one camera, --cameras takes many; use one of them")
     if many:
-        found = find_cameras(_folder(input, profile))
-        return [Footage(each.camera_id, each.path.as_uri()) for each in found]
+        found = _camera_folders(_footage(input, profile), profile)
+        return [Footage(each.camera_id, each.footage_url) for each in found]
     url = _footage(input, profile)
     name = camera_id(camera) if camera is not None else camera_id_for_folder(_as_path(url))
     return [Footage(name, url)]
@@ -90,18 +90,24 @@ def refuse_collisions(cameras: list[Camera], catalog: CameraCatalog) -> None:
 
 def _footage(input: str, profile: Profile) -> str:
     if not input.startswith(S3):
-        return _folder(input, profile).as_uri()
+        return _folder(input).as_uri()
     if profile.cloud is None:
         raise UsageError(f"INPUT {input}: lies on S3, which needs a cloud profile; name one")
     return input.rstrip("/")
 
 
-def _folder(input: str, profile: Profile) -> Path:
-    if input.startswith(S3):
-        raise UsageError(
-            f"INPUT {input}: --cameras takes a folder of this machine; name the cameras on S3 one "
-            "by one"
-        )
+def _camera_folders(footage: str, profile: Profile) -> list[CameraFolder]:
+    if not footage.startswith(S3):
+        return cameras_in_folder(local_path(footage))
+    from resources.aws_clients import AwsClients
+    from resources.s3_store import S3Store
+
+    assert profile.cloud is not None
+    clients = AwsClients(profile.cloud.aws)
+    return cameras_on_s3(S3Store(footage, clients), lambda url: S3Store(url, clients))
+
+
+def _folder(input: str) -> Path:
     source = local_path(input)
     if not source.is_dir():
         what = "is a file" if source.exists() else "does not exist"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -61,17 +61,32 @@ BOOKS_EVERY = 300.0
 # Prices are asked for anew after this many seconds.
 PRICES_LAST = 300.0
 
-CountMedia = Callable[[ObjectStore, Profile], Iterable[ExpectedMedium]]
 KnownOutputs = Callable[[], Iterable[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class AboutFootage:
+    """What the stages know of a camera, and a launcher asks them.
+
+    Args:
+        count_media: the usable media of a camera's media table, in order.
+        is_media: whether a key of the footage is a medium's, and worth copying.
+        without_machine: the step as any machine can do it, since it only has to write tables into
+            the results (the second store); None: it has to read footage (the first one), to look
+            at media or to label crops.
+    """
+
+    count_media: Callable[[ObjectStore, Profile], Iterable[ExpectedMedium]]
+    is_media: Callable[[str], bool]
+    without_machine: Callable[[StepRequest, ObjectStore, ObjectStore, Profile], StepRequest | None]
 
 
 class BatchStepLauncher(StepLauncher):
     """Runs steps as jobs of AWS Batch, spot first.
 
     Args:
-        local: runs what is better done here: reading the headers of footage that lies here.
-        count_media: the usable media of a camera's media table, in order.
-        is_media: whether a key of the footage is a medium's, and worth copying.
+        local: runs what is better done here: reading the headers of footage that lies here, and
+            what takes no machine.
         kept_at: a folder of this machine, for the prices that AWS told.
         on_decision: told what a launch decides, as the run's log is.
         known_outputs: id and output URL of the cameras on S3 that this machine knows, whose costs
@@ -83,8 +98,7 @@ class BatchStepLauncher(StepLauncher):
     def __init__(
         self,
         local: LocalStepLauncher,
-        count_media: CountMedia,
-        is_media: Callable[[str], bool],
+        about: AboutFootage,
         on_progress: OnProgress | None,
         kept_at: Path,
         on_decision: OnDecision | None = None,
@@ -92,9 +106,8 @@ class BatchStepLauncher(StepLauncher):
         on_cost: OnCost | None = None,
         close_dead_runs: CloseDeadRuns = lambda instance: None,
     ) -> None:
-        self._local = local
-        self._count_media = count_media
-        self.is_media = is_media
+        self.local = local
+        self.about = about
         self.on_progress = on_progress
         self.kept_at = kept_at
         self.on_decision = on_decision
@@ -109,7 +122,7 @@ class BatchStepLauncher(StepLauncher):
         profile = Profile.model_validate(request.profile)
         here = urlsplit(request.footage_url).scheme == "file"
         if profile.cloud is None or (here and request.stages == ("footage",)):
-            yield from self._local.launch(context, request)
+            yield from self.local.launch(context, request)
             return
         if urlsplit(request.output_url).scheme != "s3":
             raise UsageError(
@@ -124,7 +137,7 @@ class BatchStepLauncher(StepLauncher):
         if "detections" not in stages:
             return []
         return work_units(
-            lambda: self._count_media(store, profile),
+            lambda: self.about.count_media(store, profile),
             cutting_seconds_per_frame(profile),
             Overheads(),
             profile.pipeline.cost_optimization,
@@ -163,6 +176,9 @@ class _CloudStep:
         self._cost = CostTeller(context, self._clock, self._offers_now, at_once, launcher.on_cost)
 
     def run(self) -> Iterator[PipesExecutionResult]:
+        if easy := self._done_here():
+            yield from easy
+            return
         with self._compute_held():  # before the queues are looked at, and until nothing needs them
             wait_for_queues(self._clients, self._aws, self._remedy, self._say)
             self._tell_archived()
@@ -175,6 +191,24 @@ class _CloudStep:
                 yield result._replace(metadata=told)
             else:
                 yield result
+
+    def _done_here(self) -> list[PipesExecutionResult]:
+        """What comes of a step that takes no machine; nothing, if it takes one."""
+        with self._launches.exclusive(self._say_waiting):
+            easy = self._without_machine()
+            if easy is None:
+                return []
+            self._say("nothing new to look at: no job is submitted, this machine does the rest")
+            return list(self._launcher.local.launch(self._context, easy))
+
+    def _without_machine(self) -> StepRequest | None:
+        """The step as this machine can do it, unless an earlier launch has left one working."""
+        if not all(record.finished for record in all_records(self._launches)):
+            return None
+        footage = open_store(self._request.footage_url, self._clients)
+        return self._launcher.about.without_machine(
+            self._request, footage, self._output, self._profile
+        )
 
     def _compute_held(self) -> AbstractContextManager[None]:
         output = self._request.output_url
@@ -227,7 +261,7 @@ class _CloudStep:
             tell_archived(
                 self._clients,
                 url,
-                self._launcher.is_media,
+                self._launcher.about.is_media,
                 lambda: self._output.exists(MEDIA_TABLE),
                 self._say,
             )
@@ -255,7 +289,7 @@ class _CloudStep:
             S3Store(url, self._clients, clock=self._clock),
             self._tell_staged,
             Event(),  # an interrupt is raised here, in this thread, and ends the copy
-            self._launcher.is_media,
+            self._launcher.about.is_media,
         )
         for failure in staged.failures:
             self._context.log.warning(f"{failure.key}: not copied: {failure.reason}")

@@ -72,6 +72,14 @@ class S3Store:
         """See ObjectStore."""
         yield from self.listing.folders(f"{checked_key(prefix, self.url)}/" if prefix else "")
 
+    def files(self) -> Iterator[str]:
+        """The names of the objects that lie in no folder of the place, in order.
+
+        Raises:
+            StoreError: they cannot be listed.
+        """
+        yield from self.listing.files("")
+
     def bring(self, key: str, path: Path) -> bool:
         """See ObjectStore."""
         head = self.head(key)

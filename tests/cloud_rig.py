@@ -15,10 +15,9 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from odins_ravne_assets.about_footage import ABOUT_FOOTAGE
 from odins_ravne_assets.assets import footage, stages_1_to_3
 from odins_ravne_assets.cameras import Camera, CameraCatalog
-from odins_ravne_assets.munin.media_counts import count_media
-from odins_ravne_assets.munin.media_files import kind_by_name
 from odins_ravne_assets.run_camera import error_of
 from resources.aws_clients import AwsClients
 from resources.batch_step_launcher import BatchStepLauncher
@@ -137,8 +136,7 @@ class Cloud:
         changed = {key.replace("__", "."): value for key, value in overrides.items()}
         launcher = BatchStepLauncher(
             LocalStepLauncher("odins_ravne_assets.worker"),
-            count_media,
-            lambda key: kind_by_name(key) is not None,
+            ABOUT_FOOTAGE,
             None,
             self.folder,
             known_outputs=lambda: self.known_outputs,

@@ -375,9 +375,23 @@ def test_footage_of_this_machine_is_copied_up_once(cloud: Cloud, card: Path, loc
     assert ran.said(f"copying the footage to s3://ravne-data-123456789012/footage/{CAMERA}")
     assert ran.said("copied 9 files")
     assert_same_results(cloud, camera, local)
-    again = cloud.run(camera)
-    assert again.success, again.error
+    again = cloud.run(camera, models__classifier="no-such-model")
     assert again.said("copied 0 files (0.0 MB), 9 were there")
+
+
+def test_a_camera_with_nothing_new_starts_no_machine_and_has_the_same_results(
+    cloud: Cloud, card: Path, local: Path
+) -> None:
+    camera = cloud.camera(card)
+    assert cloud.run(camera, ALL_STAGES).success
+    submitted = cloud.submitted(camera)
+    again = cloud.run(camera, ALL_STAGES)
+    assert again.success, again.error
+    assert again.said("nothing new to look at: no job is submitted, this machine does the rest")
+    assert_same_results(cloud, camera, local)
+    longer = cloud.run(camera, ("observations",), pipeline__stage3__compression_window=30)
+    assert longer.success, longer.error
+    assert cloud.submitted(camera) == submitted
 
 
 def test_a_worker_that_says_why_it_cannot_go_on_fails_the_run_and_buys_nothing(

@@ -11,20 +11,10 @@ from odins_ravne_assets.cameras import (
     CAMERA_ID,
     Camera,
     CameraCatalog,
-    CameraFolder,
     camera_id,
     camera_id_for_folder,
-    find_cameras,
 )
 from resources.errors import UsageError
-
-
-def put(root: Path, *names: str) -> None:
-    """Empty files. Cameras are found by names alone."""
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-
 
 # Ids
 
@@ -100,72 +90,6 @@ def test_whatever_a_folder_is_called_its_id_is_allowed(name: str) -> None:
         return
     assert CAMERA_ID.fullmatch(found)
     assert camera_id_for_folder(Path("/data") / found) in {found, "data"}
-
-
-# Folders of cameras
-
-
-def test_each_folder_with_media_below_it_is_a_camera(tmp_path: Path) -> None:
-    put(tmp_path, "north/IMG_0001.JPG", "Taï cam/2021/May/a.avi", "south/DCIM/100RECNX/1.jpg")
-    put(tmp_path, "notes/readme.txt", "README", "notes/.cache/1.jpg", ".Trashes/1.jpg")
-    (tmp_path / "empty").mkdir()
-    assert find_cameras(tmp_path) == [
-        CameraFolder("Tai-cam", tmp_path / "Taï cam"),
-        CameraFolder("north", tmp_path / "north"),
-        CameraFolder("south", tmp_path / "south"),
-    ]
-
-
-def test_overflow_folders_belong_to_their_camera(tmp_path: Path) -> None:
-    put(tmp_path, "north/100RECNX/1.jpg", "north/101RECNX/1.jpg", "south/DCIM/102RECNX/1.jpg")
-    assert [camera.camera_id for camera in find_cameras(tmp_path)] == ["north", "south"]
-
-
-def test_two_folders_of_one_id_are_refused_with_both_names(tmp_path: Path) -> None:
-    put(tmp_path, "cam 1/1.jpg", "cam.1/1.jpg")
-    with pytest.raises(UsageError) as caught:
-        find_cameras(tmp_path)
-    message = str(caught.value)
-    assert f"{tmp_path}/cam 1 and {tmp_path}/cam.1" in message and "cam-1" in message
-
-
-def test_ids_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
-    put(tmp_path, "Ridge/1.jpg", "ridge/1.jpg")
-    with pytest.raises(UsageError, match="would both be camera ridge"):
-        find_cameras(tmp_path)
-
-
-def test_media_outside_of_camera_folders_are_refused(tmp_path: Path) -> None:
-    put(tmp_path, "north/1.jpg", "a.jpg", "b.MP4", "notes.txt")
-    with pytest.raises(UsageError, match=r"2 media files \(as a\.jpg\) lie outside") as caught:
-        find_cameras(tmp_path)
-    assert "as one camera" in str(caught.value)
-
-
-@pytest.mark.parametrize("folder", ["DCIM/100RECNX", "100RECNX"])
-def test_a_card_is_not_a_folder_of_cameras(folder: str, tmp_path: Path) -> None:
-    put(tmp_path, f"{folder}/1.jpg")
-    with pytest.raises(UsageError, match="is one camera, not a folder of cameras"):
-        find_cameras(tmp_path)
-
-
-def test_a_folder_without_cameras_is_refused(tmp_path: Path) -> None:
-    put(tmp_path, "notes/readme.txt")
-    with pytest.raises(UsageError, match="no folder in it holds pictures or videos"):
-        find_cameras(tmp_path)
-
-
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"gone: cannot be listed: No such file or directory"):
-        find_cameras(tmp_path / "gone")
-
-
-def test_links_in_circles_are_no_cameras(tmp_path: Path) -> None:
-    put(tmp_path, "north/1.jpg")
-    (tmp_path / "circle").mkdir()
-    (tmp_path / "circle" / "again").symlink_to(tmp_path / "circle")
-    (tmp_path / "nothing").symlink_to(tmp_path / "gone")
-    assert [camera.camera_id for camera in find_cameras(tmp_path)] == ["north"]
 
 
 # The catalog

@@ -13,9 +13,10 @@ from command_line import make_demo_footage, processed, results
 from conftest import write_picture
 
 from odins_ravne_assets.cameras import Camera
-from odins_ravne_assets.munin.journal import HashSet
+from odins_ravne_assets.munin.journal import HashSet, withdraw_all_failures
 from odins_ravne_assets.munin.reporter import StageProgress
 from odins_ravne_assets.munin.step import Step
+from resources.object_store import LocalStore
 from resources.profile import load_profile
 
 DETECTOR, CLASSIFIER = "megadetector-lite on onnxruntime", "efficientnet-lite3 on onnxruntime"
@@ -155,6 +156,19 @@ def test_a_second_copy_of_a_file_costs_nothing(card: Card) -> None:
         "duplicate",
         "same content as DCIM/100MEDIA/IMAG0001 copy.JPG",
     )
+
+
+def test_a_failed_medium_is_looked_at_again_when_that_is_asked_for(tmp_path: Path) -> None:
+    card = Card(tmp_path)
+    write_picture(card.footage / "IMG_0001.JPG", (320, 240))
+    hasty = card.run(stage1__decode_timeout=1e-6)
+    assert hasty.looked_at == 1
+    assert card.table("processed")["status"].to_list() == ["failed"]
+    assert card.run().looked_at == 0
+    assert withdraw_all_failures(LocalStore(card.output)) == 1
+    assert card.run().looked_at == 1
+    assert card.table("processed")["status"].to_list() == ["done"]
+    assert withdraw_all_failures(LocalStore(card.output)) == 0
 
 
 def test_another_threshold_looks_at_everything_and_going_back_costs_nothing(card: Card) -> None:

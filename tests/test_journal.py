@@ -16,6 +16,7 @@ from odins_ravne_assets.munin.journal import (
     Stage2Journal,
     journal_key,
     unlabelled_parts,
+    withdraw_all_failures,
 )
 from resources.object_store import LocalStore
 
@@ -106,6 +107,40 @@ def test_the_same_media_make_the_same_part(store: LocalStore) -> None:
             finish(journal, number)
         journal.flush()
     assert len(Stage1Journal(store, "key").parts()) == 1
+
+
+def fail(journal: Stage1Journal, number: int, reason: str) -> None:
+    """Journal one medium that could not be decoded."""
+    counts = {"frames_decoded": 0, "frames_skipped": 0, "boxes": 0}
+    media = {"content_hash": content(number), "status": "failed", "reason": reason, **counts}
+    journal.append(media, [], [], [])
+
+
+def reasons(journal: Stage1Journal) -> list[str | None]:
+    with ExitStack() as stack:
+        return journal.scan("media", stack).collect().sort("content_hash")["reason"].to_list()
+
+
+def test_a_withdrawn_failure_is_as_if_it_never_was(store: LocalStore) -> None:
+    journal = Stage1Journal(store, "key")
+    finish(journal, 1)
+    fail(journal, 2, "hung")
+    journal.flush()
+    assert withdraw_all_failures(store) == 1
+    again = Stage1Journal(store, "key")
+    assert content(1) in again.finished() and content(2) not in again.finished()
+    assert reasons(again) == [None]
+
+
+def test_a_medium_that_fails_again_has_the_new_reason_and_one_row(store: LocalStore) -> None:
+    for reason in ("hung", "hung again", "and again"):
+        journal = Stage1Journal(store, "key")
+        assert withdraw_all_failures(store) == (reason != "hung")
+        fail(journal, 2, reason)
+        journal.flush()
+        found = Stage1Journal(store, "key")
+        assert reasons(found) == [reason]
+        assert content(2) in found.finished()
 
 
 def test_an_empty_flush_writes_nothing(store: LocalStore) -> None:

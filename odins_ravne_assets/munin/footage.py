@@ -9,10 +9,10 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from odins_ravne_assets.munin.capture_time import (
     remark_on_future,
@@ -30,7 +30,7 @@ from odins_ravne_assets.munin.media_table import (
 from odins_ravne_assets.munin.probe import Probe, join_remarks
 from odins_ravne_assets.munin.tables import MEDIA
 from resources.errors import MediaError, StoreError
-from resources.object_store import ObjectStore, StoredObject, key_order
+from resources.object_store import ObjectStore, OnListError, StoredObject, key_order
 from resources.profile import Stage0
 
 PIECE = 2**20
@@ -68,6 +68,18 @@ class Reading(NamedTuple):
     content_hash: str | None
     probe: Probe | None
     failure: str | None
+
+
+class Footage(Protocol):
+    """What a pass asks of the store that the footage lies in; see ObjectStore."""
+
+    url: str
+
+    def list(self, prefix: str = "", on_error: OnListError | None = None) -> Iterator[StoredObject]:
+        """Its objects, in `key_order`."""
+
+    def reading(self, key: str) -> AbstractContextManager[Path]:
+        """A local file with an object's content."""
 
 
 class UnlistedFolder(NamedTuple):
@@ -109,7 +121,7 @@ def refresh_media_table(
 
 def read_footage(
     camera_id: str,
-    store: ObjectStore,
+    store: Footage,
     settings: Stage0,
     probe: ProbeFile,
     known: KnownMedia,
@@ -155,7 +167,7 @@ def offset_rules(settings: Stage0, clock: CameraClock) -> str:
     return json.dumps([settings.container_time, offsets])
 
 
-def _listed(store: ObjectStore, counts: FootageCounts) -> Iterator[StoredObject | UnlistedFolder]:
+def _listed(store: Footage, counts: FootageCounts) -> Iterator[StoredObject | UnlistedFolder]:
     """The media of a store, and the folders that hide some, in order."""
     unlisted: list[UnlistedFolder] = []
 
@@ -185,7 +197,7 @@ class _Reader:
     def __init__(
         self,
         camera_id: str,
-        store: ObjectStore,
+        store: Footage,
         settings: Stage0,
         probe: ProbeFile,
         known: KnownMedia,

@@ -5,6 +5,7 @@
     journal/stage1/KEY/PART.boxes.parquet     the boxes found
     journal/stage1/KEY/PART.crops.parquet     the boxes' crops, packed
     journal/stage2/KEY/PART.labels.parquet    labels of the boxes of Stage 1's part of that name
+    journal/withdrawn/KEY/NAME.parquet        failures in Stage 1's parts that no longer count
 
 KEY is a hash of the models and settings that the answers depend on; media are known by the hash
 of their content. So a renamed file costs nothing, a new setting starts afresh beside the old
@@ -18,6 +19,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ PART_CROP_BYTES = 64 * 1024 * 1024
 
 STAGE1 = "journal/stage1"
 STAGE2 = "journal/stage2"
+WITHDRAWN = "journal/withdrawn"
 COMMIT = ".media.parquet"
 LABELS = ".labels.parquet"
 # The commit is last: what is listed before it exists when it does.
@@ -64,6 +67,7 @@ class Stage1Journal:
         self.key = key
         self._store = store
         self._folder = f"{STAGE1}/{key}"
+        self._withdrawals = Withdrawals(store, key)
         self._rows: dict[str, list[Row]] = {name: [] for name in STAGE1_TABLES}
         self._opened = time.monotonic()
         self._crop_bytes = 0
@@ -104,9 +108,20 @@ class Stage1Journal:
             boxes = pl.scan_parquet(path).select((pl.col("category") == "animal").sum())
             return int(boxes.collect().item())
 
+    def withdraw_failures(self) -> int:
+        """Let media that failed be looked at again, by whoever comes next; how many they are."""
+        rows = [(part, each) for part in self.parts() for each in self._failed_in(part)]
+        return self._withdrawals.add(rows)
+
     def _hashes_of(self, part: str) -> pl.Series:
         with self.reading(part, "media") as path:
-            return pl.read_parquet(path, columns=["content_hash"])["content_hash"]
+            hashes = pl.read_parquet(path, columns=["content_hash"])["content_hash"]
+        return hashes.filter(~hashes.is_in(self._withdrawals.of(part)))
+
+    def _failed_in(self, part: str) -> list[str]:
+        with self.reading(part, "media") as path:
+            failed = pl.scan_parquet(path).filter(pl.col("status") == "failed")
+            return failed.select("content_hash").collect()["content_hash"].to_list()
 
     def append(self, media: Row, frames: list[Row], boxes: list[Row], crops: list[Row]) -> None:
         """Add one finished medium; it is safe once `flush` returned."""
@@ -131,8 +146,7 @@ class Stage1Journal:
         if not self._rows["media"]:
             return
         hashes = sorted(row["content_hash"] for row in self._rows["media"])
-        # Named by its content: a part that is written again is the same part.
-        part = hashlib.sha256("".join(hashes).encode()).hexdigest()[:24]
+        part = self._name_of(hashes)
         for name, schema in STAGE1_TABLES.items():
             frame = pl.DataFrame(self._rows[name], schema=schema, orient="row")
             with writing_table(self._store, self._object_key(part, name)) as path:
@@ -141,10 +155,77 @@ class Stage1Journal:
         self._rows = {name: [] for name in STAGE1_TABLES}
         self._crop_bytes = 0
 
+    def _name_of(self, hashes: list[str]) -> str:
+        """Named by its content: a part that is written again is the same part.
+
+        But not the part whose failures were withdrawn, when the same media fail again.
+        """
+        withdrawn = self._withdrawals.count(hashes)
+        named = "".join(hashes) + (f"+{withdrawn}" if withdrawn else "")
+        return hashlib.sha256(named.encode()).hexdigest()[:24]
+
     def scan(self, table: str, stack: ExitStack) -> pl.LazyFrame:
-        """All committed rows of one table; readable until `stack` is closed."""
-        keys = [self._object_key(part, table) for part in self.parts()]
+        """All committed rows of one table that count; readable until `stack` is closed."""
+        withdrawn = self._withdrawals.parts() if table == "media" else set()
+        parts = self.parts()
+        whole = [part for part in parts if part not in withdrawn]
+        rows = [self._scan(whole, table, stack)]
+        for part in withdrawn.intersection(parts):
+            counts = ~pl.col("content_hash").is_in(self._withdrawals.of(part))
+            rows.append(self._scan([part], table, stack).filter(counts))
+        return pl.concat(rows)
+
+    def _scan(self, parts: list[str], table: str, stack: ExitStack) -> pl.LazyFrame:
+        keys = [self._object_key(part, table) for part in parts]
         return scan_tables(self._store, keys, STAGE1_TABLES[table], stack)
+
+
+class Withdrawals:
+    """Failures in Stage 1's parts under one key that no longer count."""
+
+    def __init__(self, store: ObjectStore, key: str) -> None:
+        self._store = store
+        self._folder = f"{WITHDRAWN}/{key}"
+
+    def add(self, rows: list[tuple[str, str]]) -> int:
+        """Withdraw failures, as (part, content hash); how many were not withdrawn before."""
+        known = set(self._rows.iter_rows())
+        new = sorted(row for row in rows if row not in known)
+        if new:
+            name = hashlib.sha256(json.dumps(new).encode()).hexdigest()[:24]
+            frame = pl.DataFrame(new, schema=tables.WITHDRAWN, orient="row")
+            with writing_table(self._store, f"{self._folder}/{name}.parquet") as path:
+                frame.write_parquet(path)
+            del self._rows
+        return len(new)
+
+    def parts(self) -> set[str]:
+        """Names of the parts that have some."""
+        return set(self._rows["part"])
+
+    def of(self, part: str) -> list[str]:
+        """Content hashes of those in a part."""
+        return self._rows.filter(pl.col("part") == part)["content_hash"].to_list()
+
+    def count(self, hashes: list[str]) -> int:
+        """How often these media were withdrawn."""
+        return self._rows.filter(pl.col("content_hash").is_in(hashes)).height
+
+    @cached_property
+    def _rows(self) -> pl.DataFrame:
+        with ExitStack() as stack:
+            keys = [stored.key for stored in self._store.list(self._folder)]
+            return scan_tables(self._store, keys, tables.WITHDRAWN, stack).collect()
+
+
+def withdraw_all_failures(store: ObjectStore) -> int:
+    """Let all media of a camera's results that failed be looked at again, under whatever settings.
+
+    Returns:
+        How many failures were withdrawn.
+    """
+    found = {stored.key.split("/")[2] for stored in store.list(STAGE1)}
+    return sum(Stage1Journal(store, key).withdraw_failures() for key in sorted(found))
 
 
 class Stage2Journal:

@@ -41,7 +41,6 @@ from odins_ravne_assets.munin.journal import (
     HashSet,
     Stage1Journal,
     Stage2Journal,
-    journal_key,
     unlabelled_parts,
 )
 from odins_ravne_assets.munin.media_files import kind_by_name
@@ -54,6 +53,7 @@ from odins_ravne_assets.munin.sampling import SamplingPlan
 from odins_ravne_assets.munin.stage1 import Progress, Stage1, only_new
 from odins_ravne_assets.munin.stage1_key import stage1_key
 from odins_ravne_assets.munin.stage2 import Stage2
+from odins_ravne_assets.munin.stage2_key import stage2_key
 from odins_ravne_assets.munin.tally import Tally
 from resources.errors import EngineError, StoreError
 from resources.object_store import ObjectStore, open_store
@@ -61,9 +61,6 @@ from resources.profile import Profile
 
 OpenStore = Callable[[str], ObjectStore]
 T = TypeVar("T")
-
-# The part of a journal's key that changes when the code comes to give other answers.
-STAGE2_VERSION = 1
 
 # Seconds that media in hand may take after a request to stop.
 GRACE = 20.0
@@ -457,13 +454,7 @@ class Step:
         return Stage1Journal(self.output, stage1_key(self.profile, self._engine))
 
     def _stage2_journal(self, stage1: Stage1Journal) -> Stage2Journal:
-        depends_on = {
-            "version": STAGE2_VERSION,
-            "stage1": stage1.key,
-            "model": _hash_of(self.profile.models.classifier),
-            "auto_ok_threshold": self.profile.pipeline.stage2.auto_ok_threshold,
-        }
-        return Stage2Journal(self.output, journal_key(depends_on))
+        return Stage2Journal(self.output, stage2_key(self.profile, stage1.key))
 
     def _heard(self, stage: str, total: int | None, unit: str) -> Callable[[int], None]:
         return lambda done: self.reporter.progress(StageProgress(stage, done, total, unit))
@@ -488,12 +479,6 @@ def _name_of(model: str) -> str:
         return Predictions(model).name
     manifest = load_manifest(model)
     return f"{manifest.name} {model_hash(manifest)[:12]}"
-
-
-def _hash_of(classifier: str) -> str:
-    if is_predictions(classifier):
-        return Predictions(classifier).hash
-    return model_hash(load_manifest(classifier))
 
 
 def _ranked_labels(classifier: str) -> list[SpeciesNetLabel]:

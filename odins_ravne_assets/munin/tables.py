@@ -57,6 +57,8 @@ FINISHED_MEDIA = _schema(
         "boxes": pl.Int32,
     }
 )
+# Failures that were taken back: their media are looked at again.
+WITHDRAWN = _schema({"part": pl.String, "content_hash": pl.String})
 FOUND_FRAMES = _schema(
     {
         "content_hash": pl.String,
