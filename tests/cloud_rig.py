@@ -14,6 +14,7 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from dagster import RunsFilter
 
 from odins_ravne_assets.about_footage import ABOUT_FOOTAGE
 from odins_ravne_assets.assets import footage, stages_1_to_3
@@ -260,11 +261,12 @@ class Process:
         self.popen.stdin.close()
         return code
 
-    def cancel(self) -> int:
-        """Cancel it as the command line does, and wait for its end."""
-        assert self.popen.stdin is not None
-        self.popen.stdin.close()
-        return self.popen.wait(PATIENCE)
+    def terminate(self) -> int:
+        """Terminate it as the UI does, and wait for its end."""
+        with dg.DagsterInstance.from_config(str(self.log.parent / "dagster")) as instance:
+            [run] = instance.get_runs(RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+            instance.report_run_canceling(run)
+        return self.end()
 
     def kill(self) -> None:
         self.popen.kill()

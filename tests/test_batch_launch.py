@@ -269,13 +269,13 @@ def test_an_orchestrator_that_dies_with_the_results_in_hand_gets_them_again(
     assert len(cloud.submitted(camera)) == 1
 
 
-def test_cancelling_a_run_terminates_its_jobs_within_a_sweep_and_the_next_one_goes_on(
+def test_terminating_a_run_in_the_ui_terminates_its_jobs_within_a_sweep_and_the_next_one_goes_on(
     cloud: Cloud, card: Path, local: Path
 ) -> None:
     camera = cloud.camera(card)
     process = cloud.start(camera)
     job = cloud.wait_for_job("RUNNING")
-    process.cancel()
+    process.terminate()
     assert process.said("the run that launched it was stopped")
     [ended] = [each for each in cloud.sandbox.jobs() if each["jobId"] == job["jobId"]]
     assert ended["isTerminated"]
