@@ -13,7 +13,9 @@ from command_line import make_demo_footage, processed, results
 from conftest import write_picture
 
 from odins_ravne_assets.cameras import Camera
+from odins_ravne_assets.munin import left_to_do
 from odins_ravne_assets.munin.journal import HashSet, withdraw_all_failures
+from odins_ravne_assets.munin.left_to_do import takes_machine
 from odins_ravne_assets.munin.reporter import StageProgress
 from odins_ravne_assets.munin.step import Step
 from resources.object_store import LocalStore
@@ -69,6 +71,12 @@ class Card:
         results = dict(step.run(list(stages or ALL)))
         return Pass({stage: result.facts for stage, result in results.items()}, log.lines)
 
+    def takes_machine(self, *stages: str, **overrides: Any) -> bool:
+        """Whether stages, all when none is named, need more than to write tables."""
+        keys = {f"pipeline.{name.replace('__', '.')}": text for name, text in overrides.items()}
+        stores = LocalStore(self.footage), LocalStore(self.output)
+        return takes_machine("card", stages or ALL, *stores, load_profile("local", keys, {}))
+
     def table(self, name: str) -> pl.DataFrame:
         return pl.read_parquet(self.output / "tables" / f"{name}.parquet")
 
@@ -98,6 +106,38 @@ def test_unchanged_footage_costs_no_inference_and_gives_the_same_bytes(card: Car
     assert again.facts["classifications"]["boxes/newly_labelled"] == 0
     assert not again.loaded("onnxruntime")
     assert results(card.output) == before
+
+
+def test_what_is_finished_takes_no_machine(card: Card) -> None:
+    assert not any(card.takes_machine(stage) for stage in ALL)
+    assert not card.takes_machine(*ALL[1:])
+    assert not card.takes_machine(*ALL[1:], stage3__compression_window=30)
+
+
+def test_what_is_new_takes_a_machine(card: Card) -> None:
+    assert card.takes_machine(*ALL[1:], stage1__conf_threshold=0.3)
+    assert card.takes_machine(*ALL[1:], stage2__auto_ok_threshold=0.9)
+    assert card.takes_machine("classifications", stage2__auto_ok_threshold=0.9)
+    assert not card.takes_machine("detections", stage2__auto_ok_threshold=0.9)
+    write_picture(card.footage / "new.jpg")
+    assert card.takes_machine("footage")
+
+
+def test_before_anything_is_known_a_machine_is_taken(tmp_path: Path) -> None:
+    card = Card(tmp_path)
+    write_picture(card.footage / "IMG_0001.JPG")
+    assert all(card.takes_machine(stage) for stage in ALL[:3])
+
+
+def test_a_damaged_file_alone_takes_no_machine_unless_it_is_large(
+    card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (card.footage / "damaged.jpg").write_bytes(b"no picture")
+    assert card.takes_machine("footage")
+    card.run("footage")
+    assert not card.takes_machine("footage")
+    monkeypatch.setattr(left_to_do, "LITTLE_BYTES", 5)
+    assert card.takes_machine("footage")
 
 
 def test_an_added_file_costs_one_file(card: Card) -> None:
