@@ -43,6 +43,18 @@ def test_a_room_knows_only_whom_it_may(folder: str, forbidden: set[str]) -> None
         assert not known & forbidden, f"{path} imports {known & forbidden}"
 
 
+def test_only_its_own_commands_know_of_the_sandbox() -> None:
+    found = imports_of("odins_ravne_assets") | imports_of("resources")
+    sandbox = ROOT / "resources" / "sandbox"
+    knowing = {
+        path.name
+        for path, names in found.items()
+        if any(name.startswith("resources.sandbox") for name in names)
+        and not path.is_relative_to(sandbox)
+    }
+    assert knowing == {"cli_sandbox.py", "drill.py", "drill_strikes.py"}
+
+
 def modules_after(statement: str) -> set[str]:
     code = f"{statement}\nimport sys\nprint(*(n.partition('.')[0] for n in sys.modules))"
     done = subprocess.run(
