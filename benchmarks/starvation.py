@@ -151,7 +151,7 @@ def _launch(profile: Profile, output: str, options: Options, folder: Path) -> No
         return (ExpectedMedium(f"{number:05}.mp4", frames) for number in range(options.jobs))
 
     local = LocalStepLauncher("odins_ravne_assets.worker")
-    about = AboutFootage(media, lambda key: True, lambda *asked: True)
+    about = AboutFootage(media, lambda key: True, lambda *asked: None)
     launcher = BatchStepLauncher(local, about, None, folder)
     request = StepRequest(
         camera_id="starved",

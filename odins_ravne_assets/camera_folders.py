@@ -67,7 +67,9 @@ def cameras_in_folder(root: Path) -> list[CameraFolder]:
     )
 
 
-def cameras_on_s3(store: "S3Store", open_store: Callable[[str], ObjectStore]) -> list[CameraFolder]:
+def cameras_in_bucket(
+    store: "S3Store", open_store: Callable[[str], ObjectStore]
+) -> list[CameraFolder]:
     """The cameras in a folder on S3: each first-level prefix with media below it.
 
     Args:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from odins_ravne_assets.camera_folders import CameraFolder, cameras_in_folder, cameras_on_s3
+from odins_ravne_assets.camera_folders import CameraFolder, cameras_in_bucket, cameras_in_folder
 from odins_ravne_assets.cameras import (
     Camera,
     CameraCatalog,
@@ -104,7 +104,7 @@ def _camera_folders(footage: str, profile: Profile) -> list[CameraFolder]:
 
     assert profile.cloud is not None
     clients = AwsClients(profile.cloud.aws)
-    return cameras_on_s3(S3Store(footage, clients), lambda url: S3Store(url, clients))
+    return cameras_in_bucket(S3Store(footage, clients), lambda url: S3Store(url, clients))
 
 
 def _folder(input: str) -> Path:

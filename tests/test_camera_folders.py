@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from s3_rig import S3Rig, s3, s3_server
 
-from odins_ravne_assets.camera_folders import CameraFolder, cameras_in_folder, cameras_on_s3
+from odins_ravne_assets.camera_folders import CameraFolder, cameras_in_bucket, cameras_in_folder
 from resources.aws_clients import AwsClients
 from resources.errors import UsageError
 from resources.s3_store import S3Store
@@ -101,7 +101,7 @@ class Bucket:
         return S3Store(url, self._clients)
 
     def cameras(self) -> list[CameraFolder]:
-        return cameras_on_s3(self.store(self.url), self.store)
+        return cameras_in_bucket(self.store(self.url), self.store)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from conftest import write_picture
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.munin import left_to_do
 from odins_ravne_assets.munin.journal import HashSet, withdraw_all_failures
-from odins_ravne_assets.munin.left_to_do import takes_machine
+from odins_ravne_assets.munin.left_to_do import finished_by
 from odins_ravne_assets.munin.reporter import StageProgress
 from odins_ravne_assets.munin.step import Step
 from resources.object_store import LocalStore
@@ -75,7 +75,8 @@ class Card:
         """Whether stages, all when none is named, need more than to write tables."""
         keys = {f"pipeline.{name.replace('__', '.')}": text for name, text in overrides.items()}
         stores = LocalStore(self.footage), LocalStore(self.output)
-        return takes_machine("card", stages or ALL, *stores, load_profile("local", keys, {}))
+        profile = load_profile("local", keys, {})
+        return finished_by("card", stages or ALL, *stores, profile) is None
 
     def table(self, name: str) -> pl.DataFrame:
         return pl.read_parquet(self.output / "tables" / f"{name}.parquet")
@@ -121,6 +122,14 @@ def test_what_is_new_takes_a_machine(card: Card) -> None:
     assert not card.takes_machine("detections", stage2__auto_ok_threshold=0.9)
     write_picture(card.footage / "new.jpg")
     assert card.takes_machine("footage")
+
+
+def test_answers_of_an_engine_that_is_not_meant_do_not_count(card: Card) -> None:
+    assert not card.takes_machine("detections", stage1__engine="auto")
+    assert card.takes_machine("detections", stage1__engine="tensorrt")
+    assert not card.takes_machine(
+        "detections", stage1__engine="tensorrt", stage1__engine_fallback=True
+    )
 
 
 def test_before_anything_is_known_a_machine_is_taken(tmp_path: Path) -> None:
