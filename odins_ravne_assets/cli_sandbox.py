@@ -160,7 +160,10 @@ def drill(
     _refuse_without_moto()
     from odins_ravne_assets.drill import drill as run_drill
 
-    drilled = run_drill(footage, interruptions, kills, per_run, seed, out.print)
+    def tell(text: str) -> None:
+        out.print(text, soft_wrap=True)
+
+    drilled = run_drill(footage, interruptions, kills, per_run, seed, tell)
     for moment, times in sorted(drilled.hit.items()):
         out.print(f"  {times:4d} machines taken {moment}")
     wasted = drilled.usd - drilled.usd_undisturbed
