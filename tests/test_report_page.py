@@ -218,6 +218,13 @@ def test_the_same_results_give_the_same_page(week: LocalStore, page: str) -> Non
     assert stage3(week) == page
 
 
+def test_what_lies_beside_the_ledgers_tables_is_no_table(tmp_path: Path) -> None:
+    store = a_week(tmp_path).done()
+    stage3(store)
+    store.write_bytes("ledger/launch-1.json", b"{}")
+    assert camera_results(store, store, Privacy()).cost.is_empty()
+
+
 def test_several_cameras_have_one_page_with_a_map(tmp_path: Path) -> None:
     places = {"hill": (59.123456, 11.2), "lake": (59.2, 11.3)}
     stores = [
