@@ -22,6 +22,7 @@ import polars as pl
 from odins_ravne_assets.cameras import Camera, CameraCatalog
 from odins_ravne_assets.drill_strikes import Strikes
 from odins_ravne_assets.home import DAGSTER_YAML
+from odins_ravne_assets.hugin.report_page import REPORT_PAGE
 from odins_ravne_assets.munin.media_files import kind_by_name
 from resources.aws_clients import AwsClients
 from resources.compute_environment import ComputeEnvironment
@@ -214,7 +215,7 @@ def contents(output: ObjectStore) -> Contents:
                 with output.reading(stored.key) as path:
                     table = pl.read_parquet(path)
                 found[stored.key] = table.drop("modified_ns", strict=False)
-            else:
+            elif stored.key != REPORT_PAGE:  # it says what the run cost
                 found[stored.key] = output.read_bytes(stored.key)
     return found
 
