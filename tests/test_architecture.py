@@ -75,16 +75,20 @@ def test_the_worker_imports_no_dagster_but_pipes() -> None:
 
 def test_the_worker_is_there_within_a_second_and_a_half_of_the_processor() -> None:
     """A machine is paid for meanwhile. 0.6 s as a rule; the engine comes when it is needed."""
-    statement = "import odins_ravne_assets.worker"
-    assert "onnxruntime" not in modules_after(statement)
-    spent = f"{statement}\nimport time\nprint(time.process_time())"
-    done = [
-        subprocess.run(
-            [sys.executable, "-c", spent], capture_output=True, text=True, check=True, cwd=ROOT
+    code = (
+        "import sys, time, odins_ravne_assets.worker\n"
+        "print('onnxruntime' in sys.modules, time.process_time())"
+    )
+
+    def seconds() -> float:
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
         )
-        for _ in range(3)
-    ]
-    assert min(float(each.stdout) for each in done) < 1.5
+        engine, spent = done.stdout.split()
+        assert engine == "False"
+        return float(spent)
+
+    assert any(seconds() < 1.5 for _ in range(3))  # on a busy machine even this varies
 
 
 def test_the_worker_loads_what_draws_only_to_draw() -> None:
