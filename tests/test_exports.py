@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from camera_tables import NIGHT, SECOND, Camera, a_night
 from validators import camtrap_dp_errors, megadetector_errors
@@ -342,6 +343,22 @@ def test_a_project_of_cameras_is_one_valid_file_and_one_valid_package(tmp_path: 
     assert camtrap_dp_errors(tmp_path / "project" / "camtrap-dp") == []
     content = json.loads((tmp_path / "project" / "megadetector.json").read_text())
     assert {image["file"].split("/")[0] for image in content["images"]} == {"camera7", "camera8"}
+
+
+def test_a_camera_without_times_does_not_keep_a_project_from_its_package(tmp_path: Path) -> None:
+    stores = []
+    for name, at in (("camera7", NIGHT), ("camera8", None)):
+        camera = Camera(name)
+        camera.medium("1.jpg", at, [{}])
+        store = camera.store(tmp_path / name)
+        run_stage3(store, Stage3(), {}, Privacy())
+        stores.append((name, store))
+    places = [{"cameraID": name, "latitude": 59, "longitude": 17} for name, _ in stores]
+    project = Project(**HERE.model_dump() | {"deployments": places})
+    made = export_project(stores, tmp_path / "project", project, Privacy())
+    assert made.camtrap_dp == (1, 1)
+    assert camtrap_dp_errors(tmp_path / "project" / "camtrap-dp") == []
+    assert pl.read_parquet(tmp_path / "project" / "observations.parquet").height == 2
 
 
 def test_exports_made_again_are_the_same(night: Path) -> None:

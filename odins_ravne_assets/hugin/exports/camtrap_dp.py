@@ -135,9 +135,15 @@ def write_camtrap_dp(
     """Write a package of some cameras into a folder.
 
     Raises:
-        NotExportable: a camera has no coordinates, or no offset from UTC, or no times.
+        NotExportable: a camera has no coordinates, or no offset from UTC, or none has times.
     """
-    parts = [_camera(results, project, privacy) for results in cameras]
+    every = [_camera(results, project, privacy) for results in cameras]
+    parts = [part for part in every if not part.media.is_empty()]
+    if not parts:
+        raise NotExportable(
+            f"camera {every[0].results.camera_id}: no media with a time within its deployments; "
+            "see the times in tables/media.parquet, and project.deployments"
+        )
     deployments = pl.concat(_deployments(part) for part in parts)
     _refuse_twins(deployments)
     _complete(deployments.lazy(), DEPLOYMENTS).write_csv(folder / "deployments.csv")
@@ -149,8 +155,8 @@ def write_camtrap_dp(
     package["created"] = f"{max(part.results.labelled_at for part in parts):%Y-%m-%dT%H:%M:%SZ}"
     (folder / "datapackage.json").write_bytes(as_json(package))
     return LeftOut(
-        sum(_usable(part.results).height - part.media.height for part in parts),
-        sum(part.results.observations.height - part.visits.height for part in parts),
+        sum(_usable(part.results).height - part.media.height for part in every),
+        sum(part.results.observations.height - part.visits.height for part in every),
     )
 
 
@@ -176,11 +182,6 @@ def _usable(results: CameraResults) -> pl.DataFrame:
 def _camera(results: CameraResults, project: Project, privacy: Privacy) -> _Camera:
     stays = stays_of(results, project, privacy)
     media = _media(results, stays, project)
-    if media.is_empty():
-        raise NotExportable(
-            f"camera {results.camera_id}: no media with a time within its deployments; see the "
-            "times in tables/media.parquet, and project.deployments"
-        )
     timed = results.observations.lazy().filter(pl.col("start_at").is_not_null())
     visits = staying(timed, "start_at", stays).filter(pl.col("deploymentID").is_not_null())
     offset = _offset(results, project)
