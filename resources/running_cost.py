@@ -69,11 +69,12 @@ class RunningCost:
 
 
 def grown(record: LaunchRecord, offers: Sequence[Offer], since: float, now: float) -> Decimal:
-    """What the jobs that run have cost since the ledger was written."""
+    """What jobs have cost since the ledger was written."""
     usd = 0.0
     for attempt in record.attempts:
-        if attempt.active and attempt.started_at is not None:
-            seconds = max(0.0, now - max(since, attempt.started_at))
+        if attempt.started_at is not None:
+            until = now if attempt.active else attempt.ended_at or since
+            seconds = max(0.0, until - max(since, attempt.started_at))
             usd += seconds / HOUR * _usd_per_hour(attempt, offers)
     return round(Decimal(usd), 6)
 

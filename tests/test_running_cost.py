@@ -90,10 +90,16 @@ def test_it_is_told_in_words_and_tags() -> None:
     assert RunningCost(Decimal("0.4"), Decimal(0), 0).spoken == "cost so far $0.4000"
 
 
+def test_a_job_that_has_ended_since_is_not_forgotten() -> None:
+    since = unit(attempt(0.0, end="done", ended_at=6400.0))
+    record = LaunchRecord("work", "settings", 1, 0.0, [since])
+    assert float(grown(record, OFFERS, since=4600.0, now=8200.0)) == pytest.approx(0.1881 / 2)
+
+
 def test_between_two_looks_at_the_ledger_the_jobs_that_run_go_on_costing() -> None:
     runs = unit(attempt(1000.0, host={"instance_type": "g5.xlarge"}))
     on_demand = unit(attempt(4600.0, queue="ondemand"))
-    ended = unit(attempt(0.0, end="done"))
-    record = LaunchRecord("work", "settings", 1, 0.0, [runs, on_demand, ended, unit()])
+    before = unit(attempt(0.0, end="done", ended_at=4000.0))
+    record = LaunchRecord("work", "settings", 1, 0.0, [runs, on_demand, before, unit()])
     usd = grown(record, OFFERS, since=4600.0, now=8200.0)
     assert float(usd) == pytest.approx(0.4419 + 0.558)
