@@ -1,5 +1,7 @@
 """The assets: footage, detections, classifications, observations; one partition per camera."""
 
+import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,8 +9,15 @@ import dagster as dg
 
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.checks import check_specs
+from odins_ravne_assets.code_versions import code_versions
+from resources.profile import OVERRIDES_VARIABLE, load_profile
 from resources.run_settings import RunSettings
 from resources.step_launcher import StepLauncher, StepRequest
+
+# The profile of the code location, and what a command lays over it.
+PROFILE = os.environ.get("MUNIN_PROFILE", "local")
+OVERRIDES: dict[str, Any] = json.loads(os.environ.get(OVERRIDES_VARIABLE, "{}"))
+VERSIONS = code_versions(load_profile(PROFILE, OVERRIDES))
 
 CAMERAS = dg.DynamicPartitionsDefinition(name="camera")
 
@@ -24,7 +33,7 @@ StepResult = dg.MaterializeResult[Any] | dg.AssetCheckResult
     partitions_def=CAMERAS,
     check_specs=check_specs(CAMERAS, "footage"),
     kinds={"parquet"},
-    code_version="1",
+    code_version=VERSIONS["footage"],
     description="Stage 0. One row per media file of the camera: what it is, when and where it was "
     "taken, and what is wrong with it.",
 )
@@ -48,7 +57,7 @@ def footage(
             deps=["footage"],
             group_name="munin",
             kinds={"onnx", "parquet"},
-            code_version="1",
+            code_version=VERSIONS["detections"],
             description="Stage 1. One row per box: an animal, a person or a vehicle, with its crop "
             "kept; and one row per frame that was looked at.",
         ),
@@ -57,7 +66,7 @@ def footage(
             deps=["detections"],
             group_name="munin",
             kinds={"onnx", "parquet"},
-            code_version="1",
+            code_version=VERSIONS["classifications"],
             description="Stage 2. One row per box: label, scientific name, confidence, the five "
             "best guesses, and whether it is sure enough to use unseen.",
         ),
@@ -66,7 +75,7 @@ def footage(
             deps=["classifications"],
             group_name="hugin",
             kinds={"parquet", "json"},
-            code_version="1",
+            code_version=VERSIONS["observations"],
             description="Stage 3. One row per visit of a species: start, end, confidence, frames, "
             "timeline, and whether a person should look.",
         ),
@@ -75,7 +84,7 @@ def footage(
             deps=["observations"],
             group_name="hugin",
             kinds={"csv", "json"},
-            code_version="1",
+            code_version=VERSIONS["exports"],
             description="The visits for other tools: MegaDetector JSON 1.6 (Timelapse), Camtrap DP "
             "1.0.2, and a CSV that a reviewer can fill.",
         ),

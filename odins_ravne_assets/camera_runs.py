@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.events import EVENTS_VARIABLE
+from resources.profile import OVERRIDES_VARIABLE
 
 INTERRUPTED = 130
 
@@ -119,6 +120,7 @@ class CameraRuns:
                     **os.environ,
                     EVENTS_VARIABLE: str(theirs),
                     "MUNIN_PROFILE": self.profile,  # of the code location
+                    OVERRIDES_VARIABLE: json.dumps(dict(self.overrides)),
                 },
                 pass_fds=[theirs],
                 stdin=subprocess.PIPE,  # its end cancels the run, also when we are gone

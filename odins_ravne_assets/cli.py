@@ -4,17 +4,16 @@ import os
 import signal
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import date, datetime
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from odins_ravne_assets.camera_runs import INTERRUPTED, CameraRun, CameraRuns
 from odins_ravne_assets.cameras import Camera, CameraCatalog
+from odins_ravne_assets.cli_backfill import backfill
 from odins_ravne_assets.cli_cost import app as cost_app
 from odins_ravne_assets.cli_plan import plan
 from odins_ravne_assets.cli_results import app as results_app
@@ -23,24 +22,20 @@ from odins_ravne_assets.cli_sandbox import app as sandbox_app
 from odins_ravne_assets.compute_around import compute_around
 from odins_ravne_assets.costs_printed import print_costs
 from odins_ravne_assets.home import catalog_folder, prepare_home
+from odins_ravne_assets.job_run import Choice, prepare
 from odins_ravne_assets.machines_changed import change_machines
-from odins_ravne_assets.results_here import stage3_folder, store_of
+from odins_ravne_assets.results_here import store_of
 from odins_ravne_assets.sandbox_reached import require_sandbox
 from odins_ravne_assets.taking_home import FoundResults, take_home
 from odins_ravne_assets.terminal import (
-    ProgressBars,
     TransferBar,
     out,
     print_error,
-    print_unused_media,
-    print_visits,
     say,
 )
 from odins_ravne_assets.which_cameras import (
     camera_of_results,
     cameras_named,
-    refuse_collisions,
-    shown,
 )
 from resources.clock import Clock, clock_at
 from resources.errors import RavneError, UsageError
@@ -56,8 +51,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-# The jobs that end with visits to show.
-MAKE_VISITS = {"camera", "stage3"}
 
 models_app = typer.Typer(help="The models that look at footage.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
@@ -65,13 +58,6 @@ cost_app.add_typer(results_app)
 app.add_typer(cost_app, name="cost")
 app.command()(plan)
 app.add_typer(sandbox_app, name="sandbox")
-
-
-@dataclass
-class Choice:
-    """The profile of this call, by name."""
-
-    name: str
 
 
 @app.callback()
@@ -86,6 +72,9 @@ def choose_profile(
     ] = "local",
 ) -> None:
     context.obj = Choice(profile)
+
+
+app.command()(backfill)
 
 
 # Options that several commands share.
@@ -184,7 +173,7 @@ def batch(
         "--region": ("cloud.aws.region", region),
         "--with-compute": (None, with_compute or None),
     }
-    job = _prepare(context, "camera", overrides, cloud_only)
+    job = prepare(context, "camera", overrides, cloud_only)
     chosen = cameras_named(
         _one_of("INPUT", input, input_option) or "",
         _one_of("OUTPUT", output, output_option, needed=False),
@@ -229,7 +218,7 @@ def stage1(
         "pipeline.stage1.conf_threshold": conf_threshold,
         "pipeline.stage1.engine": "onnxruntime" if no_gpu else None,
     }
-    job = _prepare(context, "stage1", overrides, {})
+    job = prepare(context, "stage1", overrides, {})
     chosen = cameras_named(
         _one_of("INPUT", input, input_option) or "",
         _one_of("OUTPUT", output, output_option, needed=False),
@@ -257,7 +246,7 @@ def stage2(
         "models.classifier": model,
         "pipeline.stage1.engine": "onnxruntime" if no_gpu else None,
     }
-    job = _prepare(context, "stage2", overrides, {})
+    job = prepare(context, "stage2", overrides, {})
     chosen = camera_of_results(output, CameraCatalog(catalog_folder()))
     job.run([chosen]).exit_if_any_failed()
 
@@ -276,7 +265,7 @@ def stage3(
         "pipeline.stage3.min_confidence": min_confidence,
         "pipeline.stage3.min_duration": min_duration,
     }
-    job = _prepare(context, "stage3", overrides, {})
+    job = prepare(context, "stage3", overrides, {})
     chosen = camera_of_results(output, CameraCatalog(catalog_folder()))
     job.run([chosen]).exit_if_any_failed()
 
@@ -299,7 +288,7 @@ def correct(
     """Take a reviewer's labels, which win over the machine's, and make the visits again."""
     from odins_ravne_assets.corrections_taken import take_corrections
 
-    job = _prepare(context, "stage3", {}, {})
+    job = prepare(context, "stage3", {}, {})
     catalog = CameraCatalog(catalog_folder())
     chosen = camera_of_results(output, catalog)
     others = frozenset(each.camera_id for each in catalog.list()) - {chosen.camera_id}
@@ -329,100 +318,12 @@ def export(
         out.print(line, soft_wrap=True, markup=False)
 
 
-@dataclass
-class _Ended:
-    """What became of a job's cameras."""
-
-    runs: list[CameraRun]
-    interrupted: bool
-
-    @property
-    def succeeded(self) -> list[Camera]:
-        return [run.camera for run in self.runs if run.succeeded]
-
-    def exit_if_any_failed(self) -> None:
-        """End the command, if anything went wrong."""
-        failed = [run.camera.camera_id for run in self.runs if not run.succeeded]
-        if failed and self.interrupted:
-            raise typer.Exit(INTERRUPTED)
-        if failed and len(self.runs) > 1:
-            names = ", ".join(failed)
-            print_error(f"{len(failed)} of {len(self.runs)} cameras failed: {names}")
-        if failed:
-            raise typer.Exit(1)
-
-
-@dataclass
-class _Job:
-    """A job that is about to run, with its settings checked."""
-
-    name: str
-    choice: Choice
-    profile: Profile
-    overrides: dict[str, Any]
-
-    def run(self, cameras: list[Camera], tags: dict[str, str] | None = None) -> _Ended:
-        """Run it for some cameras, and show the visits."""
-        catalog = CameraCatalog(catalog_folder())
-        refuse_collisions(cameras, catalog)
-        for camera in cameras:
-            catalog.put(camera)
-        with ProgressBars() as watcher:
-            at_once = self.profile.pipeline.cost_optimization.max_parallel_jobs
-            name = str(find_profile(self.choice.name).absolute())
-            runs = CameraRuns(self.name, name, self.overrides, tags or {}, at_once, watcher)
-            ended = _Ended(runs.run(cameras), runs.interrupted)
-        _show_results(ended.succeeded, self.profile, visits=self.name in MAKE_VISITS)
-        return ended
-
-
-def _prepare(
-    context: typer.Context,
-    job: str,
-    options: dict[str, Any],
-    cloud_only: dict[str, tuple[str | None, Any]],
-) -> _Job:
-    """Check the settings before anything is done.
-
-    Args:
-        cloud_only: options that mean something in a cloud profile alone: the key of the profile
-            that each sets, if any, and its value.
-    """
-    choice: Choice = context.obj
-    overrides = {key: value for key, value in options.items() if value is not None}
-    given = {option: pair for option, pair in cloud_only.items() if pair[1] is not None}
-    if load_profile(choice.name, overrides).cloud is None:
-        for option in given:
-            raise UsageError(
-                f"{option} has no meaning with profile {choice.name}, which runs on this "
-                "machine; leave it out, or name a cloud profile"
-            )
-    overrides |= {key: value for key, value in given.values() if key}
-    profile = load_profile(choice.name, overrides)
-    require_sandbox(profile)
-    prepare_home()
-    return _Job(job, choice, profile, overrides)
-
-
 def _one_of(name: str, argument: str | None, option: str | None, needed: bool = True) -> str | None:
     if argument and option:
         raise UsageError(f"{name} is given twice, as {argument} and as {option}; give it once")
     if needed and not (argument or option):
         raise UsageError(f"{name} is missing; see munin batch --help")
     return argument or option
-
-
-def _show_results(cameras: list[Camera], profile: Profile, visits: bool) -> None:
-    with ExitStack() as stack:
-        if visits and cameras:
-            folders = [stack.enter_context(stage3_folder(each, profile)) for each in cameras]
-            print_visits(folders)
-            for camera, folder in zip(cameras, folders, strict=True):
-                print_unused_media(camera.camera_id, folder)
-    for camera in cameras:
-        out.print(f"results: {shown(camera.output_url)}", soft_wrap=True)
-        if visits:
-            out.print(f"report: {shown(camera.output_url)}/stage3/report.html", soft_wrap=True)
 
 
 def _take_home(cameras: list[Camera], profile: Profile, root: Path) -> None:

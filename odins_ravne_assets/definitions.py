@@ -1,12 +1,10 @@
 """The Dagster code location. The profile is named by the environment variable MUNIN_PROFILE."""
 
-import os
-
 import dagster as dg
 
 from odins_ravne_assets import cloud_definitions as policies
 from odins_ravne_assets.about_footage import ABOUT_FOOTAGE
-from odins_ravne_assets.assets import footage, stages_1_to_3
+from odins_ravne_assets.assets import PROFILE, footage, stages_1_to_3
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.cameras_on_s3 import known_on_s3
 from odins_ravne_assets.cost_asset import cost_report_asset
@@ -19,8 +17,6 @@ from resources.batch_step_launcher import BatchStepLauncher
 from resources.profile import Profile, load_profile
 from resources.run_settings import RunSettings
 from resources.step_launcher import LocalStepLauncher
-
-PROFILE = os.environ.get("MUNIN_PROFILE", "local")
 
 
 def _of_all_profiles() -> dg.Definitions:
@@ -71,6 +67,10 @@ def stage1_job() -> dg.JobDefinition:
 
 def stage2_job() -> dg.JobDefinition:
     return defs.resolve_job_def("stage2")
+
+
+def stages2and3_job() -> dg.JobDefinition:
+    return defs.resolve_job_def("stages2and3")
 
 
 def stage3_job() -> dg.JobDefinition:

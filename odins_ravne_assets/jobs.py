@@ -9,12 +9,14 @@ SELECTIONS = {
     "camera": ["footage", "detections", "classifications", "observations", "exports"],
     "stage1": ["footage", "detections"],
     "stage2": ["classifications"],
+    "stages2and3": ["classifications", "observations", "exports"],
     "stage3": ["observations", "exports"],
 }
 DESCRIPTIONS = {
     "camera": "From a camera's footage to its observations.",
     "stage1": "Read a camera's footage, detect and crop.",
     "stage2": "Classify the crops again; looks at no footage.",
+    "stages2and3": "Classify the crops again and make the visits of it; looks at no footage.",
     "stage3": "Compress the rows into visits again; needs no model.",
 }
 

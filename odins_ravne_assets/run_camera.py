@@ -46,6 +46,7 @@ JOBS = {
     "camera": definitions.camera_job,
     "stage1": definitions.stage1_job,
     "stage2": definitions.stage2_job,
+    "stages2and3": definitions.stages2and3_job,
     "stage3": definitions.stage3_job,
 }
 

@@ -28,8 +28,10 @@ from resources.errors import ProfileError
 from resources.project import Project
 
 ENV_PREFIX = "MUNIN_"
-# Variables of the same prefix that choose a profile instead of a setting in it.
-ENV_RESERVED = {"MUNIN_PROFILE"}
+# Variables of the same prefix that are no settings: which profile, and what a command lays over it
+# (JSON), for the code location of a run's process.
+OVERRIDES_VARIABLE = "MUNIN_OVERRIDES"
+ENV_RESERVED = {"MUNIN_PROFILE", OVERRIDES_VARIABLE}
 
 # Between two moves of an object, S3 demands so many days.
 LEAST_DAYS_IN_IA = 30
