@@ -35,6 +35,7 @@ from odins_ravne_assets.munin import tables
 from odins_ravne_assets.munin.contact_sheet import contact_sheet
 from odins_ravne_assets.munin.journal import Stage1Journal
 from resources import cost_ledger
+from resources.errors import StoreError
 from resources.object_store import LocalStore
 from resources.profile import Privacy, Stage3
 
@@ -163,6 +164,17 @@ def test_what_it_cost_is_told_from_the_ledger(
     frame = pl.DataFrame(whole, schema=cost_ledger.SCHEMA)
     cost_ledger.write_ledger(LocalStore(tmp_path / cost_ledger.FOLDER), "one", frame)
     assert cost([camera_results(source, source, Privacy())]) == said
+
+
+def test_a_ledger_that_cannot_be_read_is_named(week: LocalStore, page: str, tmp_path: Path) -> None:
+    source = LocalStore(tmp_path)
+    for key in ("stage3/observations.parquet", "stage3/report.json", *TABLES):
+        source.write_bytes(key, week.read_bytes(key))
+    source.write_bytes("ledger/one.json", b"what is known of a launch")
+    camera_results(source, source, Privacy())
+    source.write_bytes("ledger/one.parquet", b"PAR1 and no more")
+    with pytest.raises(StoreError, match=r"ledger/one\.parquet is damaged or of another"):
+        camera_results(source, source, Privacy())
 
 
 def test_the_gallery_begins_with_what_is_to_be_reviewed_then_goes_by_time(page: str) -> None:

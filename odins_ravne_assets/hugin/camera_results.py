@@ -13,6 +13,7 @@ from odins_ravne_assets.hugin.stage3 import OBSERVATIONS, REPORT
 from odins_ravne_assets.hugin.thumbnails import update_thumbnails
 from odins_ravne_assets.munin import assembly
 from resources import cost_ledger
+from resources.errors import StoreError
 from resources.object_store import ObjectStore
 from resources.profile import Privacy
 
@@ -126,7 +127,14 @@ def _cost(source: ObjectStore) -> pl.DataFrame:
         if not found.key.endswith(".parquet"):
             continue  # what is known of a launch lies beside its rows
         with source.reading(found.key) as path:
-            ledgers.append(pl.read_parquet(path, columns=COST_COLUMNS))
+            try:
+                ledgers.append(pl.read_parquet(path, columns=COST_COLUMNS))
+            except pl.exceptions.PolarsError as error:
+                said = str(error).partition("\n")[0]
+                raise StoreError(
+                    f"{source.url}: {found.key} is damaged or of another version ({said}); "
+                    "delete it, and its launch's cost is not told"
+                ) from None
     return pl.concat(ledgers)
 
 
