@@ -32,7 +32,13 @@ def code_versions(profile: Profile) -> dict[str, str]:
         "footage": _hash([FOOTAGE, pipeline.stage0.model_dump(mode="json")]),
         "detections": stage1[:12],
         "classifications": stage2[:12],
-        "observations": _hash([OBSERVATIONS, pipeline.stage3.model_dump(mode="json")]),
+        "observations": _hash(
+            [
+                OBSERVATIONS,
+                pipeline.stage3.model_dump(mode="json"),
+                profile.project.model_dump(mode="json"),
+            ]
+        ),
         "exports": _hash([EXPORTS, profile.privacy.model_dump(mode="json")]),
     }
 

@@ -23,7 +23,7 @@ import polars as pl
 
 from gpu_kernels.speciesnet import SpeciesNetLabel, parse_label
 from odins_ravne_assets.munin.journal import Row, Stage1Journal, Stage2Journal
-from odins_ravne_assets.munin.stage2 import keep_category
+from odins_ravne_assets.munin.kept_category import keep_category
 from resources.errors import ModelError
 
 # Least intersection over union at which two detectors mean the same animal.

@@ -21,10 +21,9 @@ from odins_ravne_assets.munin.journal import (
     Stage1Journal,
     Stage2Journal,
 )
+from odins_ravne_assets.munin.kept_category import keep_category
 from odins_ravne_assets.munin.looking import run_on, whole
 from resources.errors import ModelError, StoreError
-
-PERSON_NAME = "Homo sapiens"
 
 
 class Stage2:
@@ -111,22 +110,6 @@ class Stage2:
         right = _clamp((x + w - row["crop_x"]) / row["crop_w"])
         bottom = _clamp((y + h - row["crop_y"]) / row["crop_h"])
         return cut(stored, (left, top, right - left, bottom - top))
-
-
-def keep_category(boxes: pl.DataFrame, auto_ok_threshold: float) -> Iterator[Row]:
-    """People and vehicles are not classified: their category is their label."""
-    for row in boxes.iter_rows(named=True):
-        confidence = max(row["confidence"], row["category_confidence"] or 0.0)
-        yield {
-            "content_hash": row["content_hash"],
-            "frame_number": row["frame_number"],
-            "box_number": row["box_number"],
-            "label": row["category"],
-            "scientific_name": PERSON_NAME if row["category"] == "person" else None,
-            "confidence": confidence,
-            "auto_ok": confidence >= auto_ok_threshold,
-            "top5": None,
-        }
 
 
 def read_crop(jpeg: bytes) -> Picture:
