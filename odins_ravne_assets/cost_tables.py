@@ -9,7 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from odins_ravne_assets.odin.report import CostReport
-from odins_ravne_assets.odin.report_text import TextTable, summary, tables, where_it_went
+from odins_ravne_assets.odin.report_text import (
+    TextTable,
+    summary,
+    tables,
+    what_one_costs,
+    where_it_went,
+)
 
 # A camera's name is folded where it is longer than this.
 WIDEST_FIRST = 36
@@ -23,16 +29,19 @@ def cost_tables(report: CostReport) -> Iterator[RenderableType]:
 def short_tables(
     report: CostReport, attempts: Iterable[TextTable] = ()
 ) -> Iterator[RenderableType]:
-    """Where the money went and what it comes to, for a run that has just ended or still runs.
+    """Where the money went, what one costs and what it comes to: of a run that has just ended, or
+    still goes on.
 
     Args:
         attempts: tables that come before.
     """
-    return _shown(report, [*attempts, where_it_went(report)])
+    return _shown(report, [*attempts, where_it_went(report), what_one_costs(report)])
 
 
 def _shown(report: CostReport, found: Iterable[TextTable]) -> Iterator[RenderableType]:
     for table in found:
+        if not table.rows:
+            continue
         yield Text(table.heading, style="bold")
         yield _table(table)
         if table.note:

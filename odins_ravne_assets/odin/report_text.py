@@ -32,7 +32,7 @@ def tables(report: CostReport) -> Iterator[TextTable]:
     """All that have rows, in order."""
     for table in (
         where_it_went(report),
-        _each(report),
+        what_one_costs(report),
         _markets(report),
         _machines(report),
         _wasted(report),
@@ -126,7 +126,8 @@ def _of(part: Decimal, whole: Decimal) -> str:
     return share(float(part / whole)) if whole else "-"
 
 
-def _each(report: CostReport) -> TextTable:
+def what_one_costs(report: CostReport) -> TextTable:
+    """The money divided by what it bought."""
     units = report.units
     rows = (
         ("a job", units.per_job),
