@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from odins_ravne_assets.cameras import Camera
-from odins_ravne_assets.home import home
+from odins_ravne_assets.home import home, prepare_home
 from odins_ravne_assets.hugin.sightings import UNKNOWN_ANIMAL
 from odins_ravne_assets.odin.focus import Payer, focus_csv
 from odins_ravne_assets.odin.report import CostReport, Scope, cost_report
@@ -30,7 +30,7 @@ from resources.lifecycle_rules import FOOTAGE, LEAST_BILLED, least_sizes
 from resources.object_store import LocalStore
 from resources.plan_kept import FOLDER as PLANS
 from resources.plan_kept import Prediction, kept_predictions
-from resources.price_sources import price_source, shipped_prices
+from resources.price_sources import shipped_prices
 from resources.profile import Aws, Profile
 from resources.stored import Area
 
@@ -130,25 +130,24 @@ def _scope(cameras: Iterable[Camera], profile: Profile, now: float) -> Scope:
 
 
 def reconciled(cameras: Iterable[Camera], profile: Profile) -> list[str]:
-    """Ask AWS for what the ledgers do not know yet, and write it down.
+    """Ask AWS for what the ledgers do not know yet, write it down, and tell the assets.
 
     Returns:
         What went wrong, as remarks: the ledgers then say what they said before.
     """
     if profile.cloud is None:
         return []
-    from resources.bookkeeping import Bookkeeper, books_of
+    import dagster as dg  # takes a second, which costs of this machine alone need not
 
-    aws = profile.cloud.aws
-    clients = AwsClients(aws)
-    keeper = Bookkeeper(clients, aws, price_source(clients, aws, home()))
+    from odins_ravne_assets.late_costs import bring_up_to_date
+
+    on_s3 = [
+        (each.camera_id, each.output_url) for each in cameras if each.output_url.startswith(S3)
+    ]
+    prepare_home()
     try:
-        with explained("cost costs", f"ask for the policy {aws.name}-operator"):
-            keeper.reconcile(
-                books_of(each.camera_id, each.output_url, clients)
-                for each in cameras
-                if each.output_url.startswith(S3)
-            )
+        with dg.DagsterInstance.get() as instance:
+            bring_up_to_date(instance, profile.cloud.aws, on_s3)
     except RavneError as error:
         return [f"the ledger is as it was before: {error}"]
     return []

@@ -40,12 +40,11 @@ def late_costs(context: dg.SensorEvaluationContext, settings: RunSettings) -> dg
     lately = _ran_lately(context.instance)
     if cloud is None or not lately:
         return dg.SkipReason("no camera has run on AWS within the last two hours")
+    cameras = [known for known in known_on_s3() if known[0] in lately]
     try:
-        reconciled = _reconciled(cloud.aws, lately)
+        changed = bring_up_to_date(context.instance, cloud.aws, cameras)
     except RavneError as error:
         return dg.SkipReason(str(error))  # a laptop without a network is no failure
-    tell_late_costs(context.instance, reconciled)
-    changed = sum(each.changed for each in reconciled)
     return dg.SkipReason(f"{changed} launches cost another sum than was known")
 
 
@@ -56,15 +55,26 @@ def _ran_lately(instance: dg.DagsterInstance) -> set[str]:
     return {run.tags[PARTITION_TAG] for run in runs if PARTITION_TAG in run.tags}
 
 
-def _reconciled(aws: Aws, cameras: set[str]) -> list[Reconciled]:
+def bring_up_to_date(
+    instance: dg.DagsterInstance, aws: Aws, cameras: Iterable[tuple[str, str]]
+) -> int:
+    """Ask AWS for what the ledgers do not know yet, write it down, and tell the assets.
+
+    Args:
+        cameras: id and output URL of each, on S3.
+
+    Returns:
+        The number of launches whose cost has changed.
+
+    Raises:
+        RavneError: AWS refused, or did not answer; a ledger cannot be read or written.
+    """
     clients = AwsClients(aws)
     keeper = Bookkeeper(clients, aws, price_source(clients, aws, home()))
-    with explained("asking for late costs", f"ask for the policy {aws.name}-runner"):
-        return keeper.reconcile(
-            books_of(camera, output, clients)
-            for camera, output in known_on_s3()
-            if camera in cameras
-        )
+    with explained("asking AWS for costs", f"ask for the policy {aws.name}-runner"):
+        reconciled = keeper.reconcile(books_of(*camera, clients) for camera in cameras)
+    tell_late_costs(instance, reconciled)
+    return sum(each.changed for each in reconciled)
 
 
 def tell_late_costs(instance: dg.DagsterInstance, reconciled: Iterable[Reconciled]) -> None:
