@@ -142,6 +142,7 @@ def test_the_latest_word_holds_and_the_same_file_twice_is_there_once(store: Loca
     assert len(list(store.list("tables/corrections"))) == 2
     run(store)
     assert "coyote" in {visit["species"] for visit in visits(store)}
+    assert (review(store)["boxes"], review(store)["words_that_met_no_box"]) == (1, 0)
 
 
 def test_timelapse_files_speak_about_whole_media(store: LocalStore, tmp_path: Path) -> None:

@@ -63,13 +63,14 @@ def review(seen: Sightings, corrections: pl.DataFrame, detections: pl.LazyFrame)
     if corrections.is_empty():
         return unreviewed(seen)
     words = corrections.with_row_index("review")
-    meant = _meant(words, detections)
+    met = _meant(words, detections)
+    latest = met.sort("review").unique(BOX, keep="last")
     codes = [
         None if row["category"] is None else seen.names.code(_name(row))
         for row in corrections.iter_rows(named=True)
     ]
     said = words.select("review", "category", new_name=pl.Series(codes, dtype=NAME_CODE))
-    meant = meant.join(said, on="review").rename({"category": "new_category"})
+    meant = latest.join(said, on="review").rename({"category": "new_category"})
     rows = _with_words(seen.rows, meant)
     judged = rows.filter(pl.col("review").is_not_null())
     rejected = pl.col("review").is_not_null() & pl.col("name").is_null()
@@ -78,7 +79,7 @@ def review(seen: Sightings, corrections: pl.DataFrame, detections: pl.LazyFrame)
         replace(seen, rows=kept),
         corrections,
         rows.height - kept.height,
-        _agreement(_pairs(judged, seen), judged.height, words.height - meant["review"].n_unique()),
+        _agreement(_pairs(judged, seen), judged.height, words.height - met["review"].n_unique()),
     )
 
 
@@ -115,7 +116,7 @@ def _with_words(rows: pl.DataFrame, meant: pl.DataFrame) -> pl.DataFrame:
 
 
 def _meant(words: pl.DataFrame, detections: pl.LazyFrame) -> pl.DataFrame:
-    """The boxes that words are meant for, with the latest of each: path, frame, box, review."""
+    """The boxes that words are meant for: path, frame, box, review; a box may have several."""
     columns = ("content_hash", *BOX, "category", "x", "y", "w", "h")
     boxes = detections.select(columns).join(
         words.lazy().select("content_hash").unique(), on="content_hash", how="semi"
@@ -129,11 +130,8 @@ def _meant(words: pl.DataFrame, detections: pl.LazyFrame) -> pl.DataFrame:
     best = pl.col("overlap") == pl.col("overlap").max().over("review")
     of_category = pl.col("category") == pl.col("category_seen")
     fits = pl.col("category").is_null() | of_category | ~of_category.any().over("review")
-    return (
-        pairs.filter((whole & fits) | (~whole & best & (pl.col("overlap") >= SAME_BOX)))
-        .select("path", "box_number", "review", frame_number="frame_number_seen")
-        .sort("review")
-        .unique(BOX, keep="last")
+    return pairs.filter((whole & fits) | (~whole & best & (pl.col("overlap") >= SAME_BOX))).select(
+        "path", "box_number", "review", frame_number="frame_number_seen"
     )
 
 
