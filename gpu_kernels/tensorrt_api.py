@@ -47,7 +47,7 @@ class TensorRt:
         name = f"SM{number[1]}" if number else ""
         if name not in known:
             names = ", ".join(f"sm_{each[2:]}" for each in known if each.startswith("SM"))
-            raise EngineError(f"--arch {arch}: not known to {self.version}; name one of {names}")
+            raise EngineError(f"GPUs {arch} are not known to {self.version}, which knows {names}")
         return known[name]
 
 

@@ -223,7 +223,7 @@ def test_a_network_that_a_gpu_cannot_run_says_which_and_the_way_out(
 
 
 def test_a_gpu_that_tensorrt_does_not_know_is_refused_with_those_it_knows(rtx: TensorRt) -> None:
-    with pytest.raises(EngineError, match=r"sm_60: not known .* name one of sm_75"):
+    with pytest.raises(EngineError, match=r"GPUs sm_60 are not known .* which knows sm_75"):
         rtx.compute_capability("sm_60")
     with pytest.raises(EngineError, match="CURRENT"):
         rtx.compute_capability("CURRENT")
