@@ -9,7 +9,7 @@ from resources.sandbox.config import CREDENTIALS
 from resources.sandbox.plan_scenario import plan_and_run
 
 
-@pytest.mark.parametrize("seed", [0, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_what_was_expected_is_within_a_tenth_of_the_bill(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
