@@ -39,10 +39,9 @@ from odins_ravne_assets.which_cameras import (
 )
 from resources.clock import Clock, clock_at
 from resources.errors import RavneError, UsageError
-from resources.launch_slots import PRIORITY_TAG
 from resources.object_store import local_path
 from resources.profile import Profile, find_profile, load_profile
-from resources.spot_policy import Priority
+from resources.spot_policy import PRIORITY_TAG, Priority
 
 app = typer.Typer(
     name="munin",

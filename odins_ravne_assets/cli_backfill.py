@@ -12,9 +12,8 @@ from odins_ravne_assets.home import catalog_folder, home
 from odins_ravne_assets.job_run import Choice, Job, prepare
 from odins_ravne_assets.terminal import out, say
 from resources.errors import UsageError
-from resources.launch_slots import PRIORITY_TAG
 from resources.object_store import LocalStore
-from resources.spot_policy import Priority
+from resources.spot_policy import PRIORITY_TAG, Priority
 
 BACKFILL_TAG = "munin/backfill"
 # What --stages names, and the job that makes it.

@@ -13,10 +13,8 @@ import dagster as dg
 from dagster import DagsterRunStatus
 
 from resources.errors import UsageError
-from resources.spot_policy import Priority
+from resources.spot_policy import PRIORITY_TAG, Priority
 
-# Tag of a run: low, normal or high.
-PRIORITY_TAG = "munin/priority"
 PRIORITIES: dict[Priority, int] = {"low": -1, "normal": 0, "high": 1}
 CloseDeadRuns = Callable[[dg.DagsterInstance], None]
 OVER = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)

@@ -16,6 +16,8 @@ from resources.profile import Compute, CostOptimization
 from resources.spot_economics import Offer, Overheads, effective_saving
 
 Priority = Literal["low", "normal", "high"]
+# Tag of a run that tells it.
+PRIORITY_TAG = "munin/priority"
 Queue = Literal["spot-high", "spot", "ondemand"]
 
 # What is added to the time that work is expected to take, before a deadline is called safe.
