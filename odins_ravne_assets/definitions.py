@@ -10,9 +10,10 @@ from odins_ravne_assets.cameras_on_s3 import known_on_s3
 from odins_ravne_assets.cost_asset import cost_report_asset
 from odins_ravne_assets.events import tell_cost, tell_decision, tell_progress
 from odins_ravne_assets.home import catalog_folder, home
-from odins_ravne_assets.jobs import JOBS
+from odins_ravne_assets.jobs import COSTS, DAILY_CHECK, JOBS, SCHEDULES
 from odins_ravne_assets.run_process import close_dead_runs
 from odins_ravne_assets.sensors import new_footage, quarantine
+from odins_ravne_assets.silence import no_camera_is_silent
 from resources.batch_step_launcher import BatchStepLauncher
 from resources.profile import Profile, load_profile
 from resources.run_settings import RunSettings
@@ -22,7 +23,9 @@ from resources.step_launcher import LocalStepLauncher
 def _of_all_profiles() -> dg.Definitions:
     return dg.Definitions(
         assets=[footage, stages_1_to_3, quarantine, cost_report_asset],
-        jobs=JOBS,
+        asset_checks=[no_camera_is_silent],
+        jobs=[*JOBS, COSTS, DAILY_CHECK],
+        schedules=SCHEDULES,
         sensors=[new_footage],
         resources={
             "settings": RunSettings(profile=PROFILE),

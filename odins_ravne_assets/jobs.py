@@ -3,6 +3,7 @@
 import dagster as dg
 
 from odins_ravne_assets.assets import CAMERAS
+from odins_ravne_assets.silence import no_camera_is_silent
 
 # job -> the assets it makes. Stage 1 reads the footage first, as it must.
 SELECTIONS = {
@@ -25,4 +26,18 @@ JOBS = [
         name, selection=assets, partitions_def=CAMERAS, description=DESCRIPTIONS[name]
     )
     for name, assets in SELECTIONS.items()
+]
+
+# What nobody should have to think of. Schedules are off until they are switched on in the UI.
+DAILY_CHECK = dg.define_asset_job(
+    "daily_check",
+    selection=dg.AssetSelection.checks(no_camera_is_silent),
+    description="Looks for cameras that have sent nothing for long.",
+)
+COSTS = dg.define_asset_job(
+    "costs", selection=["cost_report"], description="Makes the cost report anew."
+)
+SCHEDULES = [
+    dg.ScheduleDefinition(name="nightly_costs", job=COSTS, cron_schedule="0 3 * * *"),
+    dg.ScheduleDefinition(name="daily_silence", job=DAILY_CHECK, cron_schedule="0 6 * * *"),
 ]

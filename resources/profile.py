@@ -334,6 +334,9 @@ class Uploads(_Section):
     output: str | None = Field(
         None, description="Where results go: OUTPUT/CAMERA; empty takes output.root."
     )
+    silent_days: Annotated[float, Field(gt=0)] = Field(
+        30.0, description="Days without a new picture after which a camera is told to be silent."
+    )
 
     @field_validator("camera_pattern")
     @classmethod

@@ -1,0 +1,89 @@
+"""Which cameras have sent nothing for long: a check on `footage`, over all cameras at once.
+
+Dagster's freshness policies are per asset: one living camera would keep all others fresh.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from odins_ravne_assets.cameras import CameraCatalog
+from resources.profile import Profile
+from resources.run_settings import RunSettings
+
+# What `footage` says of the newest medium, see munin/facts.py.
+NEWEST = "time/last"
+COLUMNS = dg.TableSchema([dg.TableColumn("camera"), dg.TableColumn("newest picture")])
+
+
+@dg.asset_check(
+    asset="footage",
+    name="no_camera_is_silent",
+    description="Every camera that stands somewhere has taken a picture within "
+    "uploads.silent_days. A camera whose deployment has ended is retired, not silent.",
+)
+def no_camera_is_silent(
+    context: dg.AssetCheckExecutionContext,
+    settings: RunSettings,
+    catalog: dg.ResourceParam[CameraCatalog],
+) -> dg.AssetCheckResult:
+    profile = settings.load()
+    newest = {
+        camera.camera_id: _newest(context.instance, camera.camera_id) for camera in catalog.list()
+    }
+    silent = silent_cameras(newest, profile, datetime.now())
+    records = [dg.TableRecord({"camera": name, "newest picture": when}) for name, when in silent]
+    return dg.AssetCheckResult(
+        passed=not silent,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(f"{name}: nothing since {when}" for name, when in silent[:5]),
+        metadata={
+            "cameras/silent": len(silent),
+            "cameras/known": len(newest),
+            "cameras/which": dg.MetadataValue.table(records, COLUMNS),
+        },
+    )
+
+
+def silent_cameras(
+    newest: Mapping[str, datetime | None], profile: Profile, now: datetime
+) -> list[tuple[str, str]]:
+    """The cameras that are silent, and since when, the longest silent first.
+
+    Args:
+        newest: by camera, when its newest picture was taken, by its own clock; None: not known.
+    """
+    since = now - timedelta(days=profile.uploads.silent_days)
+    retired = _retired(profile, now)
+    found = [
+        (when or datetime.min, name)
+        for name, when in newest.items()
+        if name not in retired and (when is None or when < since)
+    ]
+    return [
+        (name, "the beginning" if when == datetime.min else f"{when:%Y-%m-%d %H:%M}")
+        for when, name in sorted(found)
+    ]
+
+
+def _retired(profile: Profile, now: datetime) -> set[str]:
+    """Cameras all of whose deployments have ended."""
+    standing: dict[str, bool] = {}
+    for row in profile.project.deployments:
+        end = datetime.fromisoformat(row.deploymentEnd) if row.deploymentEnd else None
+        stands = end is None or end.replace(tzinfo=None) > now
+        standing[row.cameraID] = standing.get(row.cameraID, False) or stands
+    return {camera for camera, stands in standing.items() if not stands}
+
+
+def _newest(instance: dg.DagsterInstance, camera_id: str) -> datetime | None:
+    records = dg.AssetRecordsFilter(asset_key=dg.AssetKey("footage"), asset_partitions=[camera_id])
+    found = instance.fetch_materializations(records, limit=1).records
+    event = found[0].asset_materialization if found else None
+    told: Any = event.metadata.get(NEWEST) if event else None
+    try:
+        return datetime.fromisoformat(str(told.value)) if told else None
+    except ValueError:
+        return None  # no picture of it has a time
