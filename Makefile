@@ -15,6 +15,9 @@ TENSORRT := 10.16.1.11 11.4.0.106
 SANDBOX := .munin/sandbox
 SANDBOX_PORT := 4599
 
+# Tests at once: they wait for disks and clocks more than they compute.
+TEST_PROCESSES ?= 3
+
 .PHONY: help demo sandbox-demo test ui lint clean
 
 help:
@@ -70,7 +73,7 @@ ui: $(VENV)/.installed
 
 test: $(VENV)/.test
 	@tests/install_browser.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
