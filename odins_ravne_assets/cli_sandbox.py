@@ -166,14 +166,13 @@ def drill(
     drilled = run_drill(footage, interruptions, kills, per_run, seed, tell)
     for moment, times in sorted(drilled.hit.items()):
         out.print(f"  {times:4d} machines taken {moment}")
-    wasted = drilled.usd - drilled.usd_undisturbed
     out.print(
         f"{drilled.hit.total()} interruptions and {drilled.killed} killed orchestrators in "
         f"{drilled.runs} runs: results as of undisturbed ones, nothing twice, no job left.\n"
-        f"Bill ${drilled.usd:.4f}; undisturbed ${drilled.usd_undisturbed:.4f}; wasted "
-        f"${wasted:.4f}. EC2 took back {drilled.lost_seconds / 3600:.1f} machine-hours (on demand "
-        f"${drilled.usd_lost_on_demand:.4f}), and charges nothing for first hours that it breaks "
-        "off.",
+        f"Bill ${drilled.usd:.4f}; as many undisturbed runs ${drilled.usd_undisturbed:.4f}. Of the "
+        f"bill, wasted ${drilled.usd_lost:.4f} on {drilled.lost_seconds / 3600:.1f} machine-hours "
+        f"that EC2 took back (on demand ${drilled.usd_lost_on_demand:.4f}): it charges nothing for "
+        "first hours that it breaks off.",
         soft_wrap=True,
     )
 

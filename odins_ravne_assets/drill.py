@@ -61,6 +61,7 @@ class Drilled:
     usd_undisturbed: float  # of as many runs that nothing comes across
     usd: float
     lost_seconds: float  # of machines that EC2 took, most of them free in their first hour
+    usd_lost: float  # what EC2 charged for these all the same
     usd_lost_on_demand: float  # what these would have cost on demand
 
 
@@ -205,6 +206,7 @@ def _drilled(runs: int, strikes: Strikes, one_run: float, bill: Sequence[BillLin
         usd_undisturbed=one_run * runs,
         usd=sum(line.cost for line in bill),
         lost_seconds=sum(line.seconds for line in lost),
+        usd_lost=sum(line.cost for line in lost),
         usd_lost_on_demand=sum(line.on_demand_cost for line in lost),
     )
 
