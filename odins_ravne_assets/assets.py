@@ -10,6 +10,7 @@ import dagster as dg
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.checks import check_specs
 from odins_ravne_assets.code_versions import code_versions
+from odins_ravne_assets.run_process import name_process
 from resources.profile import OVERRIDES_VARIABLE, load_profile
 from resources.run_settings import RunSettings
 from resources.step_launcher import StepLauncher, StepRequest
@@ -109,6 +110,7 @@ def _launch(
     launcher: StepLauncher,
     stages: tuple[str, ...],
 ) -> Iterator[StepResult]:
+    name_process(context.instance, context.run)
     camera = catalog.get(context.partition_key)
     request = StepRequest(
         camera_id=camera.camera_id,

@@ -12,7 +12,7 @@ from odins_ravne_assets.events import tell_cost, tell_decision, tell_progress
 from odins_ravne_assets.home import catalog_folder, home
 from odins_ravne_assets.jobs import COSTS, DAILY_CHECK, JOBS, SCHEDULES
 from odins_ravne_assets.run_process import close_dead_runs
-from odins_ravne_assets.sensors import new_footage, quarantine
+from odins_ravne_assets.sensors import killed_runs, new_footage, quarantine
 from odins_ravne_assets.silence import no_camera_is_silent
 from resources.batch_step_launcher import BatchStepLauncher
 from resources.profile import Profile, load_profile
@@ -26,7 +26,7 @@ def _of_all_profiles() -> dg.Definitions:
         asset_checks=[no_camera_is_silent],
         jobs=[*JOBS, COSTS, DAILY_CHECK],
         schedules=SCHEDULES,
-        sensors=[new_footage],
+        sensors=[new_footage, killed_runs],
         resources={
             "settings": RunSettings(profile=PROFILE),
             "catalog": CameraCatalog(catalog_folder()),

@@ -10,7 +10,10 @@ DEFAULT_HOME = "~/.odins_ravne"
 # Held while the instance is made, and what says that it has been.
 LOCK, MADE = ".making", ".made"
 
-# One run at a time for each camera, since a camera has one output; the queue holds the others.
+# One run at a time for each camera, since a camera has one output; the queue holds the others. How
+# many jobs run at once, on this machine or in an account, is held by max_parallel_jobs over all
+# runs; so ten runs may wait for their turn, some 120 MB each, and ten cameras be on AWS at once. A
+# run is retried when it was killed, not when its camera's footage makes it fail.
 DAGSTER_YAML = """\
 telemetry:
   enabled: false
@@ -21,12 +24,17 @@ nux:
 
 concurrency:
   runs:
-    max_concurrent_runs: 2
+    max_concurrent_runs: 10
     tag_concurrency_limits:
       - key: dagster/partition
         value:
           applyLimitPerUniqueValue: true
         limit: 1
+
+run_retries:
+  enabled: true
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
 
 run_monitoring:
   enabled: true

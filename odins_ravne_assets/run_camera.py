@@ -77,7 +77,13 @@ def _run(instance: dg.DagsterInstance, request: Mapping[str, Any]) -> dict[str, 
         instance,
         dg.reconstructable(JOBS[request["job"]]),
         run_config=_run_config(request),
-        tags={**request["tags"], "dagster/partition": camera_id, PROCESS_TAG: this_process()},
+        tags={
+            **request["tags"],
+            "dagster/partition": camera_id,
+            PROCESS_TAG: this_process(),
+            # Who killed a command does not want its run again from a UI that happens to be open.
+            "dagster/max_retries": "0",
+        },
     )
     run = instance.get_run_by_id(result.run_id)
     status = run.status if run else DagsterRunStatus.FAILURE

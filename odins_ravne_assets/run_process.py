@@ -1,4 +1,4 @@
-"""Which process runs a run that the command line started, and whether it is still there."""
+"""Which process runs a run, and whether it is still there."""
 
 import os
 import socket
@@ -6,8 +6,10 @@ import socket
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 
-# Who runs a run, to tell later whether it can still be running.
+# Who runs a run of the command line, to tell later whether it can still be running.
 PROCESS_TAG = "munin/process"
+# The same of a run that the daemon launched: "RUN PROCESS", since its re-execution has the tag too.
+LAUNCHED_TAG = "munin/launched-process"
 
 UNFINISHED = [
     DagsterRunStatus.NOT_STARTED,
@@ -20,6 +22,19 @@ UNFINISHED = [
 def is_ours(run: dg.DagsterRun) -> bool:
     """Whether the process that the tag names runs it: Dagster gives the tag to re-executions."""
     return PROCESS_TAG in run.tags and run.parent_run_id is None
+
+
+def name_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Say that this process runs a run, if its tags do not."""
+    if _process_of(run) is None:
+        instance.add_run_tags(run.run_id, {LAUNCHED_TAG: f"{run.run_id} {this_process()}"})
+
+
+def _process_of(run: dg.DagsterRun) -> str | None:
+    run_id, _, process = run.tags.get(LAUNCHED_TAG, "").partition(" ")
+    if run_id == run.run_id:
+        return process
+    return run.tags[PROCESS_TAG] if is_ours(run) else None
 
 
 def this_process() -> str:
@@ -47,7 +62,8 @@ def is_dead(process: str) -> bool:
 def close_dead_runs(instance: dg.DagsterInstance) -> None:
     """Mark runs as failed whose process was killed: nobody else will ever end them."""
     for run in instance.get_runs(RunsFilter(statuses=UNFINISHED)):
-        if is_ours(run) and is_dead(run.tags[PROCESS_TAG]):
+        process = _process_of(run)
+        if process and is_dead(process):
             instance.report_run_failed(
                 run, "Its process was killed. What it had finished is kept; run again to go on."
             )

@@ -1,4 +1,4 @@
-"""Sensors: footage that arrives starts its camera's run by itself."""
+"""Sensors: footage that arrives starts its camera's run by itself; a run that was killed ends."""
 
 from collections.abc import Iterable
 
@@ -13,6 +13,7 @@ from odins_ravne_assets.assets import CAMERAS
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.munin.media_known import media_known
 from odins_ravne_assets.results_here import store_of
+from odins_ravne_assets.run_process import close_dead_runs
 from odins_ravne_assets.which_cameras import camera_arrived
 from resources.aws_clients import AwsClients
 from resources.clock import system_clock
@@ -77,17 +78,28 @@ def new_footage(
     )
 
 
+@dg.sensor(
+    minimum_interval_seconds=LOOK_EVERY_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Ends runs whose process was killed: their cameras would wait for ever. What they "
+    "had finished is kept; they are run again, twice at most.",
+)
+def killed_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    close_dead_runs(context.instance)
+    return dg.SkipReason("no run is to be started: those that were killed are re-executed")
+
+
 def _place(
     profile: Profile,
     clients: AwsClients | None,
     instance: dg.DagsterInstance,
     catalog: CameraCatalog,
 ) -> Place:
+    cameras = {camera.camera_id: camera for camera in catalog.list()}
+
     def known(camera_id: str) -> set[tuple[str, int, int]]:
-        for camera in catalog.list():
-            if camera.camera_id == camera_id:
-                return media_known(store_of(camera.output_url, profile))
-        return set()
+        camera = cameras.get(camera_id)
+        return media_known(store_of(camera.output_url, profile)) if camera else set()
 
     def is_running(camera_id: str) -> bool:
         tags = {"dagster/partition": camera_id}

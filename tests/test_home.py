@@ -28,7 +28,7 @@ def test_commands_that_start_at_once_make_one_instance_that_all_can_use(tmp_path
 
 def test_a_dagster_yaml_of_ones_own_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    own = DAGSTER_YAML.replace("max_concurrent_runs: 2", "max_concurrent_runs: 7")
+    own = DAGSTER_YAML.replace("max_concurrent_runs: 10", "max_concurrent_runs: 7")
     (tmp_path / "dagster.yaml").write_text(own)
     assert prepare_home() == tmp_path
     assert (tmp_path / "dagster.yaml").read_text() == own

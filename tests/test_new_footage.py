@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 from odins_ravne_assets.arrivals.in_folders import UploadsInFolders
 from odins_ravne_assets.arrivals.on_s3 import UploadsOnS3
 from odins_ravne_assets.arrivals.queue import delete, receive
-from odins_ravne_assets.arrivals.tick import Look, Memory
+from odins_ravne_assets.arrivals.tick import Look, Memory, turns
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.munin.tables import MEDIA
 from odins_ravne_assets.sensors import new_footage
@@ -204,6 +204,28 @@ def test_a_listing_survives_that_the_key_it_stopped_at_is_deleted(
         _, cursor = looked(looker, cursor, now + 30 * tick)
     assert Memory.read(cursor).sweep.began == 0
     assert set(Memory.read(cursor).cameras.waiting) == {"a", "b", "c"}
+
+
+def test_a_slow_listing_goes_on_in_the_next_look(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("odins_ravne_assets.arrivals.on_s3.LIST_SECONDS", -1.0)
+    bucket.put("a/1.jpg", "b/1.jpg", "c/1.jpg")
+    now, cursor, reached = time.time(), "", []
+    for tick in range(4):
+        _, cursor = looked(bucket.looker(with_queue=False), cursor, now + 30 * tick)
+        reached.append(Memory.read(cursor).sweep.after)
+    assert reached == ["a/1.jpg", "b/1.jpg", "c/1.jpg", ""]
+    assert set(Memory.read(cursor).cameras.waiting) == {"a", "b", "c"}
+
+
+def test_a_look_asks_for_fifty_runs_and_the_next_one_for_the_others() -> None:
+    memory = Memory()
+    for number in range(70):
+        memory.cameras.hear(f"cam-{number}", f"cam-{number}", 1.0, 1.0)
+    first, second = (list(turns(memory.cameras, 700.0, 600.0, HOUR)) for _ in range(2))
+    assert (len(first), len(second)) == (50, 20)
+    assert len({turn.camera_id for turn in first + second}) == 70
 
 
 def test_a_run_that_failed_is_asked_for_again_by_the_next_listing(bucket: Bucket) -> None:

@@ -9,10 +9,11 @@ table holds.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from odins_ravne_assets.arrivals.listing import Known
-from odins_ravne_assets.arrivals.tick import IsRunning, Look, Memory, Turn
+from odins_ravne_assets.arrivals.tick import MOST_TURNS, IsRunning, Look, Memory, Turn
 from odins_ravne_assets.arrivals.whose import Belongs, Refused, whose
 from resources.object_store import LocalStore, local_path
 from resources.profile import Uploads
@@ -48,11 +49,12 @@ class UploadsInFolders:
                 found.setdefault(owner.camera_id, []).append((medium, changed))
                 footage.setdefault(owner.camera_id, owner.footage)
         memory.settling = {c: memory.settling.get(c) for c in found}
-        turns = [
+        due = (
             turn
             for camera, media in sorted(found.items())
             if (turn := self._turn(memory, camera, footage[camera], media, now))
-        ]
+        )
+        turns = list(islice(due, MOST_TURNS))
         new = tuple(each for each in refused.values() if memory.refuse(each))
         waiting = sum(1 for state in memory.settling.values() if state and not state["done"])
         return Look(tuple(turns), new, len(turns), waiting)

@@ -58,12 +58,19 @@ class Listed:
 
 
 def stretch(
-    s3: Any, bucket: str, prefix: str, sweep: Sweep, pattern: str, pages: int = PAGES
+    s3: Any,
+    bucket: str,
+    prefix: str,
+    sweep: Sweep,
+    pattern: str,
+    enough: Callable[[], bool],
+    pages: int = PAGES,
 ) -> Iterator[Listed | Refused]:
     """List on from where the sweep is; ends it (`began` 0) at the bucket's end.
 
     Args:
         prefix: with a slash at its end, or empty.
+        enough: whether time is up; the next stretch goes on behind the last key.
     """
     for _ in range(pages):
         start = {"StartAfter": prefix + sweep.after} if sweep.after else {}
@@ -71,6 +78,8 @@ def stretch(
         for found in answer.get("Contents", ()):
             sweep.after = found["Key"][len(prefix) :]
             yield from _take(sweep, found, pattern)
+            if enough():
+                return
         if not answer["IsTruncated"]:
             yield from _finish(sweep)
             sweep.began, sweep.after = 0.0, ""

@@ -8,8 +8,11 @@ from odins_ravne_assets.arrivals.listing import Known, Listed, missing, stretch
 from odins_ravne_assets.arrivals.tick import IsRunning, Look, Memory, turns
 from odins_ravne_assets.arrivals.whose import Refused, whose
 from resources.aws_clients import AwsClients
+from resources.clock import system_clock
 from resources.profile import Uploads
 
+# Dagster gives a look a minute; what a slow listing has not come to, the next one does.
+LIST_SECONDS = 20.0
 HOUR = 3600.0
 MINUTE = 60.0
 
@@ -85,8 +88,14 @@ class UploadsOnS3:
                 return
             sweep.began = memory.listed_at = now
         began = sweep.began
+        until = system_clock().now() + LIST_SECONDS
         found = stretch(
-            self.clients.of("s3"), self._bucket, self._prefix, sweep, self.uploads.camera_pattern
+            self.clients.of("s3"),
+            self._bucket,
+            self._prefix,
+            sweep,
+            self.uploads.camera_pattern,
+            lambda: system_clock().now() > until,
         )
         for each in found:
             if isinstance(each, Refused):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 from odins_ravne_assets.arrivals.listing import Sweep
@@ -11,6 +12,8 @@ from odins_ravne_assets.arrivals.whose import Refused
 
 # As many of what is in quarantine are remembered; the newest.
 MOST_REFUSED = 100
+# Runs that one look asks for: Dagster gives a look a minute. The next look asks for others.
+MOST_TURNS = 50
 
 IsRunning = Callable[[str], bool]
 
@@ -111,7 +114,7 @@ class Place(Protocol):
 
 def turns(cameras: Cameras, now: float, quiet: float, longest: float) -> Iterator[Turn]:
     """The cameras whose cards are complete; from now on their runs are asked for."""
-    for camera, waits in list(cameras.due(now, quiet, longest)):
+    for camera, waits in islice(list(cameras.due(now, quiet, longest)), MOST_TURNS):
         yield turn_of(camera, waits)
         cameras.asked_for(camera)
 
