@@ -96,7 +96,7 @@ def bucket(endpoint: str, request: pytest.FixtureRequest) -> Bucket:
         Bucket=name, NotificationConfiguration=told
     )
     sqs = clients.of("sqs")
-    for message in receive(sqs, queue_url):  # S3's test message
+    for message in receive(sqs, queue_url, lambda: False):  # S3's test message
         delete(sqs, queue_url, [message.receipt])
     return Bucket(name, clients, queue_url)
 
@@ -154,6 +154,17 @@ def test_a_key_of_no_camera_is_in_quarantine_and_starts_nothing(bucket: Bucket) 
     assert not look.refused, "what is known to be in quarantine is told once"
 
 
+def test_a_look_that_takes_too_long_leaves_the_rest_in_the_queue(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("odins_ravne_assets.arrivals.on_s3.EACH_TAKES_AT_MOST", -1.0)
+    now = time.time()
+    bucket.put(*(f"a/{n}.jpg" for n in range(15)))
+    first, cursor = looked(bucket.looker(), already_listed(now), now)
+    second, _ = looked(bucket.looker(), cursor, now + 30)
+    assert (first.heard, second.heard) == (10, 5)
+
+
 def test_a_message_of_somebody_else_is_left_in_the_queue(bucket: Bucket) -> None:
     now = time.time()
     bucket.clients.of("sqs").send_message(QueueUrl=bucket.queue_url, MessageBody="hello")
@@ -209,7 +220,7 @@ def test_a_listing_survives_that_the_key_it_stopped_at_is_deleted(
 def test_a_slow_listing_goes_on_in_the_next_look(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("odins_ravne_assets.arrivals.on_s3.LIST_SECONDS", -1.0)
+    monkeypatch.setattr("odins_ravne_assets.arrivals.on_s3.EACH_TAKES_AT_MOST", -1.0)
     bucket.put("a/1.jpg", "b/1.jpg", "c/1.jpg")
     now, cursor, reached = time.time(), "", []
     for tick in range(4):

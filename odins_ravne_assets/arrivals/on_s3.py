@@ -11,8 +11,9 @@ from resources.aws_clients import AwsClients
 from resources.clock import system_clock
 from resources.profile import Uploads
 
-# Dagster gives a look a minute; what a slow listing has not come to, the next one does.
-LIST_SECONDS = 20.0
+# Dagster gives a look a minute; what it has not come to while hearing, or listing, the next one
+# does. In seconds.
+EACH_TAKES_AT_MOST = 20.0
 HOUR = 3600.0
 MINUTE = 60.0
 
@@ -59,7 +60,8 @@ class UploadsOnS3:
         sqs = self.clients.of("sqs")
         queue.delete(sqs, queue_url, memory.receipts)
         memory.receipts = []
-        for message in queue.receive(sqs, queue_url):
+        until = system_clock().now() + EACH_TAKES_AT_MOST
+        for message in queue.receive(sqs, queue_url, lambda: system_clock().now() > until):
             if message.uploads is None:
                 self._refuse(memory, Refused(message.body[:80], "no notification of S3's"))
                 continue
@@ -88,7 +90,7 @@ class UploadsOnS3:
                 return
             sweep.began = memory.listed_at = now
         began = sweep.began
-        until = system_clock().now() + LIST_SECONDS
+        until = system_clock().now() + EACH_TAKES_AT_MOST
         found = stretch(
             self.clients.of("s3"),
             self._bucket,

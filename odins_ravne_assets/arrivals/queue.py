@@ -5,7 +5,7 @@ they were read, when what they said is known to be kept; one that is told again 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -48,8 +48,10 @@ class Message:
     uploads: tuple[Told, ...] | None
 
 
-def receive(sqs: Any, queue_url: str, most: int = MOST) -> Iterator[Message]:
-    """What is in the queue, until it is empty or there were `most`."""
+def receive(
+    sqs: Any, queue_url: str, enough: Callable[[], bool], most: int = MOST
+) -> Iterator[Message]:
+    """What is in the queue, until it is empty, there were `most`, or time is up."""
     given = 0
     while given < most:
         answer = sqs.receive_message(
@@ -62,7 +64,7 @@ def receive(sqs: Any, queue_url: str, most: int = MOST) -> Iterator[Message]:
         for message in messages:
             yield Message(message["ReceiptHandle"], message["Body"], told_by(message["Body"]))
         given += len(messages)
-        if not messages:
+        if not messages or enough():
             return
 
 
