@@ -7,7 +7,7 @@ moment, and the next launch of the same work takes up what is still running.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,6 +102,7 @@ class Launch:
         store: the folder `launches` of the camera's output, held for this launch alone.
         offers: asks for the prices of now.
         refusal: asks the budgets: why a unit's next job is not submitted to a queue, if so.
+        turn: held from that question until the job is submitted.
         slots: how many jobs run at once, over all launches.
         request: what each job is asked to do, but for its unit.
         on_progress: told the progress of all units together.
@@ -121,6 +122,7 @@ class Launch:
     deadline: float | None
     offers: Callable[[], Sequence[Offer]]
     refusal: Callable[[UnitRecord, str], str | None]
+    turn: Callable[[], AbstractContextManager[None]]
     request: StepRequest
     on_progress: OnProgress | None
     on_decision: OnDecision | None = None
@@ -313,10 +315,11 @@ class Launch:
     def _follow(self, unit: UnitRecord, choice: Submit | Resume | Wait | SetAside | Fail) -> None:
         """Do what was decided on a unit that is in no queue."""
         if isinstance(choice, Submit | Resume):
-            if refused := self.refusal(unit, choice.queue):
-                self._refuse(unit, choice.queue, refused)
-            else:
-                self._submit(unit, choice.queue, choice.reason)
+            with self.turn():
+                if refused := self.refusal(unit, choice.queue):
+                    self._refuse(unit, choice.queue, refused)
+                else:
+                    self._submit(unit, choice.queue, choice.reason)
         elif isinstance(choice, Wait):
             self._look_again[unit.number] = self.clock.now() + choice.look_again_in
             self.slots.give_back(_slot(unit))

@@ -35,7 +35,7 @@ from resources.launch_record import (
     of_one_run,
 )
 from resources.launch_slots import CloseDeadRuns, LaunchSlots, priority_of
-from resources.object_store import ObjectStore, open_store
+from resources.object_store import LocalStore, ObjectStore, open_store
 from resources.price_sources import price_source
 from resources.profile import Aws, Profile
 from resources.s3_store import S3Store
@@ -54,6 +54,8 @@ from resources.work_units import ExpectedMedium, WorkUnit, work_units
 
 # Expected work of a job whose media are not counted: reading headers, labelling, tables.
 UNCOUNTED_SECONDS = 600.0
+# Below what is kept on this machine: whose lock is held while a job is submitted under a budget.
+TURNS = "budget"
 # What Stage 0 has made of the footage, below a camera's output.
 MEDIA_TABLE = "tables/media.parquet"
 # The ledger of a launch that runs is written this often, in seconds.
@@ -350,6 +352,7 @@ class _CloudStep:
     def _launch(self, record: LaunchRecord, request: StepRequest, slots: LaunchSlots) -> Launch:
         pipeline = self._profile.pipeline
         compute = self._aws.compute
+        budget = self._budget(record)
         return Launch(
             context=self._context,
             record=record,
@@ -362,7 +365,8 @@ class _CloudStep:
             slots=slots,
             deadline=None,
             offers=self._offers_now,
-            refusal=self._budget(record).refusal,
+            refusal=budget.refusal,
+            turn=budget.turn,
             request=request,
             on_progress=self._launcher.on_progress,
             on_decision=self._launcher.on_decision,
@@ -380,6 +384,7 @@ class _CloudStep:
             record,
             frozenset(each.identity for each in same_run),
             lambda: [books_of(*known, clients) for known in self._launcher.known_outputs()],
+            LocalStore(self._launcher.kept_at / TURNS),
             self._offers_now,
         )
 

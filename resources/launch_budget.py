@@ -5,6 +5,7 @@ A month is one of UTC, and holds the cameras that this machine knows.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,6 +16,7 @@ from resources.bookkeeping import Bookkeeper, CameraBooks
 from resources.budget import Period, Spending, budget_of, committed_usd, expected_usd, refusal
 from resources.cost_ledger import read_ledger
 from resources.launch_record import LaunchRecord, UnitRecord, all_records
+from resources.object_store import LocalStore
 from resources.profile import CostOptimization
 from resources.spot_economics import Offer
 
@@ -27,6 +29,7 @@ class LaunchBudget:
         record: of the launch.
         same_run: identities of the finished launches of the same run.
         others: the books of all cameras whose money is the same month's; this one's may be there.
+        turns: a folder of this machine, whose lock is held by whoever submits.
         offers: asks for the prices of now.
     """
 
@@ -36,6 +39,7 @@ class LaunchBudget:
     record: LaunchRecord
     same_run: frozenset[str]
     others: Callable[[], Iterable[CameraBooks]]
+    turns: LocalStore
     offers: Callable[[], Sequence[Offer]]
     _periods: tuple[Period, ...] = field(init=False)
 
@@ -43,6 +47,17 @@ class LaunchBudget:
         periods: tuple[Period, ...] = ("run", "month")
         chosen = tuple(each for each in periods if budget_of(self.cost, each) is not None)
         object.__setattr__(self, "_periods", chosen)
+
+    def turn(self) -> AbstractContextManager[None]:
+        """To be held from asking until the job is written down: the month's budget is that of all
+        cameras of this machine, and the next to ask must see the job.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        if "month" not in self._periods:
+            return nullcontext()
+        return self.turns.exclusive(lambda: None)  # a submission takes seconds
 
     def refusal(self, unit: UnitRecord, queue: str) -> str | None:
         """Why the next job of a unit is not submitted to a queue; None: it may be.

@@ -146,8 +146,8 @@ def compared(predictions: Sequence[Prediction], ledger: pl.DataFrame) -> list[Co
         ledger: rows of `cost_ledger.SCHEMA`; other cameras' are left out.
     """
     found = []
-    ends = [each.made_at for each in predictions[1:]] + [float("inf")]
-    for prediction, end in zip(predictions, ends, strict=True):
+    for place, prediction in enumerate(predictions, start=1):
+        end = predictions[place].made_at if place < len(predictions) else float("inf")
         rows = _rows_of(prediction, end, ledger)
         if not rows.is_empty():
             found.append(_comparison(prediction, rows))

@@ -15,13 +15,15 @@ from hypothesis import strategies as st
 
 from odins_ravne_assets.cameras import Camera
 from resources import work_units
-from resources.batch_step_launcher import without_budgets
+from resources.batch_step_launcher import TURNS, without_budgets
 from resources.budget import Spending, budget_of, committed_usd, expected_usd, refusal
 from resources.cost_ledger import SCHEMA, write_ledger
 from resources.launch_budget import month_start
 from resources.launch_record import Attempt, LaunchRecord, UnitRecord, identity_of, of_one_run
+from resources.object_store import LocalStore
 from resources.profile import CostOptimization, Pipeline, Profile
 from resources.sandbox.config import CREDENTIALS
+from resources.sandbox.protocol import AwsRequest
 from resources.sandbox.sandbox import Sandbox
 from resources.spot_economics import Offer, Overheads, on_demand_usd, spot_usd
 
@@ -189,3 +191,40 @@ def test_what_all_known_cameras_have_cost_counts_into_the_month_and_last_months_
     ran = run(cloud, new_camera(cloud, tmp_path), ("footage",), budget_usd_per_month=3.01)
     assert ran.error.startswith("budget_usd_per_month is $3.01: this month's runs have cost $3.00")
     assert not cloud.live_jobs()
+
+
+def test_under_a_months_budget_one_camera_submits_at_a_time(cloud: Cloud, tmp_path: Path) -> None:
+    """From asking until its job is written down, where the next to ask counts it."""
+    camera = new_camera(cloud, tmp_path)
+    turns = LocalStore(cloud.folder / TURNS)
+    seen = []
+
+    def look(request: AwsRequest) -> None:
+        if request.path.endswith("submitjob"):
+            [unit] = cloud.records(camera)[-1].units
+            seen.append((waits_for(turns), unit.active is not None))
+
+    cloud.known_outputs = []
+    cloud.sandbox.on_request = look
+    try:
+        assert run(cloud, camera, ("footage",), budget_usd_per_month=5).success
+    finally:
+        cloud.sandbox.on_request = lambda request: None
+    assert seen == [(True, True)]
+    assert not waits_for(turns)
+
+
+def waits_for(turns: LocalStore) -> bool:
+    """Whether another holds the place now."""
+
+    class Waiting(Exception):
+        pass
+
+    def stop() -> None:
+        raise Waiting
+
+    try:
+        with turns.exclusive(stop):
+            return False
+    except Waiting:
+        return True

@@ -85,6 +85,7 @@ def test_a_run_belongs_to_the_last_prediction_before_it() -> None:
 
 
 def test_a_prediction_that_nothing_followed_is_not_compared() -> None:
+    assert compared([], ledger(attempt(1, "9"))) == []
     assert compared([prediction()], ledger(attempt(-2, "9"))) == []
     assert compared([prediction()], ledger(attempt(1, "9", camera_id="south"))) == []
 

@@ -102,16 +102,16 @@ def test_the_other_finds_no_spot_machine_and_falls_back(demo: Demo) -> None:
 
 def test_what_it_cost_and_saved_is_what_the_true_bill_after_it_says(demo: Demo) -> None:
     told = " ".join(demo.out.split())
-    [(instead, paid)] = re.findall(
+    [_, (instead, paid)] = re.findall(  # at the batch's end, and when all machines have ended
         r"the same machine hours cost \$([\d.]+) on demand; \$([\d.]+) were paid", told
     )
     [(bill, on_demand)] = re.findall(
         r"Bill: \$([\d.]+); on demand the same hours cost \$([\d.]+)", told
     )
     assert float(paid) > 0
-    # Of a machine that is still up, the rest of its time is estimated.
-    assert float(paid) == pytest.approx(float(bill), rel=0.1)
-    assert float(instead) == pytest.approx(float(on_demand), rel=0.1)
+    # Two sums, each told in four digits after the point.
+    assert float(paid) == pytest.approx(float(bill), rel=0.001, abs=0.0001)
+    assert float(instead) == pytest.approx(float(on_demand), rel=0.001, abs=0.0001)
 
 
 def test_its_commands_are_those_that_a_user_would_type(demo: Demo) -> None:
@@ -122,8 +122,9 @@ def test_its_commands_are_those_that_a_user_would_type(demo: Demo) -> None:
         "sandbox capacity spot",
         "sandbox batch",
         "sandbox interrupt",
-        "sandbox status",
         "sandbox cost teardown",
+        "sandbox cost costs",
+        "sandbox status",
         "sandbox down",
     ]
 

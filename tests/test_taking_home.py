@@ -265,6 +265,24 @@ def test_the_command_reads_s3_without_a_cloud_profile(
     assert (tmp_path / "here/camera7/stage3/report.html").exists()
 
 
+def test_results_that_were_archived_are_told_with_the_command_that_brings_them_back(
+    cloud: S3Store, s3: S3Rig, tmp_path: Path
+) -> None:
+    """Our own rules leave results where they are; those of others may not."""
+    [bucket, *_] = cloud.url.removeprefix("s3://").split("/")
+    key = f"output/week/{LARGE}"
+    s3.clients().of("s3").copy_object(
+        Bucket=bucket, Key=key, CopySource=f"{bucket}/{key}", StorageClass="GLACIER"
+    )
+    munin = Munin(tmp_path / "munin", environment={**CREDENTIALS, "AWS_ENDPOINT_URL_S3": s3.url})
+    words = ("--cloud-path", cloud.url, "--local-path", tmp_path / "here")
+    ended = munin("cost", "download-stage3", *words)
+    assert ended.code == 1
+    [error] = ended.errors
+    assert f"{cloud.url}/week/{LARGE}: is archived (GLACIER)" in error
+    assert f"`munin cost restore {cloud.url}/week/tables`" in error
+
+
 def test_a_page_of_several_cameras_keeps_back_what_any_of_theirs_does() -> None:
     owl = Privacy(blur_people=False, sensitive_species=("Strix aluco",), sensitive_decimals=0)
     kept = strictest([owl, Privacy(leave_out_people=True, sensitive_species=("Lynx lynx",))])

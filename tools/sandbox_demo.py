@@ -65,27 +65,36 @@ class Demo:
             self._variables[f"{aws}ENDPOINT_URL"] = url
             self._variables[f"{aws}CLOCK_URL"] = f"{url}/_sandbox/clock"
         self._clean = True  # every job has ended
+        self._set_up = False
 
     def run(self) -> int:
-        """From the sandbox's start to the end of both cameras; the exit code of `munin batch`."""
+        """From the sandbox's start to both cameras' bill; the exit code of `munin batch`."""
         say("export " + " ".join(f"{name}={text}" for name, text in self._variables.items()))
         if self._sandbox_known():
             self.munin("sandbox down")  # of a demo that was killed
         self.munin(
             "sandbox up" if self._port == DEFAULT_PORT else f"sandbox up --port {self._port}"
         )
+        self._set_up = True
         self.munin("--profile sandbox cost setup --job-count 4")
         self.munin("sandbox capacity spot 1")
         code = self._run_batch()
+        self._tear_down(check=True)
+        self.munin("--profile sandbox cost costs")  # all machines have ended: nothing is estimated
         self.munin("sandbox status")
         return code
 
     def clean_up(self) -> None:
         """End what may still run: jobs, machines, the sandbox."""
         if self._sandbox_known():
-            teardown = "--profile sandbox cost teardown"
-            self.munin(teardown if self._clean else f"{teardown} --force", check=False)
+            if self._set_up:
+                self._tear_down(check=False)
             self.munin("sandbox down", check=False)
+
+    def _tear_down(self, check: bool) -> None:
+        self._set_up = False
+        teardown = "--profile sandbox cost teardown"
+        self.munin(teardown if self._clean else f"{teardown} --force", check=check)
 
     def _run_batch(self) -> int:
         footage, copy = self._folder / "footage", self._folder / "results"
