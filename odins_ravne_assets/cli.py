@@ -22,13 +22,11 @@ from odins_ravne_assets.cli_sandbox import app as sandbox_app
 from odins_ravne_assets.compute_around import compute_around
 from odins_ravne_assets.costs_printed import print_costs
 from odins_ravne_assets.home import catalog_folder, prepare_home
+from odins_ravne_assets.home_counted import bring_results
 from odins_ravne_assets.job_run import Choice, prepare
 from odins_ravne_assets.machines_changed import change_machines
-from odins_ravne_assets.results_here import store_of
 from odins_ravne_assets.sandbox_reached import require_sandbox
-from odins_ravne_assets.taking_home import FoundResults, take_home
 from odins_ravne_assets.terminal import (
-    TransferBar,
     out,
     print_error,
     say,
@@ -40,7 +38,7 @@ from odins_ravne_assets.which_cameras import (
 from resources.clock import Clock, clock_at
 from resources.errors import RavneError, UsageError
 from resources.object_store import local_path
-from resources.profile import Profile, find_profile, load_profile
+from resources.profile import Aws, Profile, find_profile, load_profile
 from resources.spot_policy import PRIORITY_TAG, Priority
 
 app = typer.Typer(
@@ -327,16 +325,12 @@ def _one_of(name: str, argument: str | None, option: str | None, needed: bool = 
 
 def _take_home(cameras: list[Camera], profile: Profile, root: Path) -> None:
     """Copy the results of some cameras to this machine, unless they are there."""
-    for camera in cameras:
-        folder = root / camera.camera_id
-        if camera.output_url != folder.as_uri():
-            with TransferBar() as bar:
-                take_home(
-                    store_of(camera.output_url, profile),
-                    [FoundResults(camera.camera_id, "")],
-                    root,
-                    bar.told,
-                )
+    elsewhere = [
+        (each.camera_id, each.output_url)
+        for each in cameras
+        if each.output_url != (root / each.camera_id).as_uri()
+    ]
+    bring_results(elsewhere, root, profile.cloud.aws if profile.cloud else Aws())
     show_home([root / camera.camera_id for camera in cameras], root)
 
 

@@ -6,19 +6,19 @@ from typing import Annotated
 
 import typer
 
-from odins_ravne_assets.results_here import store_of
+from odins_ravne_assets.home_counted import bring_results
 from odins_ravne_assets.sandbox_reached import require_sandbox
 from odins_ravne_assets.summary import print_summary
 from odins_ravne_assets.taking_home import (
     find_results,
     reports_of,
-    take_home,
     write_pages,
     write_runner,
 )
-from odins_ravne_assets.terminal import TransferBar, out, say
-from resources.object_store import local_path
-from resources.profile import Aws, Cloud, load_profile
+from odins_ravne_assets.terminal import out, say
+from resources.aws_clients import AwsClients
+from resources.object_store import local_path, open_store
+from resources.profile import Aws, load_profile
 
 app = typer.Typer()
 
@@ -50,12 +50,11 @@ def download_stage3(
     profile = load_profile(context.obj.name)
     require_sandbox(profile)
     # Reading results needs no more of a profile than where AWS is.
-    reader = profile if profile.cloud else profile.model_copy(update={"cloud": Cloud(aws=Aws())})
-    store = store_of(cloud_path.rstrip("/"), reader)
-    root = local_path(local_path_)
-    results = find_results(store)
-    with TransferBar() as bar:
-        brought = take_home(store, results, root, bar.told)
+    aws = profile.cloud.aws if profile.cloud else Aws()
+    root, url = local_path(local_path_), cloud_path.rstrip("/")
+    results = find_results(open_store(url, AwsClients(aws)))
+    places = [(each.camera_id, f"{url}/{each.prefix}".rstrip("/")) for each in results]
+    brought = bring_results(places, root, aws)
     say(
         f"{brought.files - brought.present} files copied, {brought.present} were here already; "
         f"{brought.total_bytes / 1e6:.1f} MB in all"

@@ -36,6 +36,7 @@ from resources.launch_record import (
 )
 from resources.launch_slots import CloseDeadRuns, LaunchSlots, priority_of
 from resources.object_store import LocalStore, ObjectStore, open_store
+from resources.own_traffic import OwnTraffic
 from resources.price_sources import price_source
 from resources.profile import Aws, Profile
 from resources.s3_store import S3Store
@@ -171,6 +172,8 @@ class _CloudStep:
         self._prices = price_source(self._clients, aws, launcher.kept_at)
         self._keeper = Bookkeeper(self._clients, aws, self._prices)
         self._books = books_of(request.camera_id, request.output_url, self._clients)
+        self._own = OwnTraffic(request.camera_id, aws.region, "launching", self._clock)
+        self._own.traffic.attach(self._clients.of("s3"))
         self._books_written = self._clock.now()
         self._seen_running: set[str] = set()
         self._offers: tuple[float, list[Offer]] = (float("-inf"), [])
@@ -221,6 +224,7 @@ class _CloudStep:
         with self._launches.exclusive(self._say_waiting):
             request = self._staged()
             record = self._record(request)
+            self._own.launch = record.identity
             self._cost.begin(record)
             slots = self._slots()
             launch = self._launch(record, request, slots)
@@ -232,6 +236,7 @@ class _CloudStep:
             finally:
                 self._write_books(record)
                 self._cost.sweep(record)
+                self._write_own()
         return record, launch
 
     def _keep_books(self, record: LaunchRecord) -> None:
@@ -256,6 +261,13 @@ class _CloudStep:
                 f"the cost ledger is not up to date: {one_line(str(error))}; munin cost costs "
                 "brings it up to date"
             )
+
+    def _write_own(self) -> None:
+        """Write down what this machine asked of S3, footage copied up among the rest."""
+        try:
+            self._own.write(self._books.ledger, f"{self._own.launch}-{self._context.run.run_id}")
+        except StoreError as error:
+            self._context.log.warning(f"requests of this machine are in no ledger: {error}")
 
     def _tell_archived(self) -> None:
         url, stages = self._request.footage_url, set(self._request.stages)

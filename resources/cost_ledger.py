@@ -25,13 +25,13 @@ TIME = pl.Datetime("ms", "UTC")
 # one. `overhead` is the rest of a machine's life, boot and idle; `disk` and `address` are what a
 # machine has besides, at no spot discount. These three are shared among the jobs that ran on it,
 # in proportion to their seconds, so there is a row for each launch that used the machine.
-# `requests` are those of a launch's jobs to S3.
-KINDS = ("attempt", "overhead", "disk", "address", "requests")
+# `requests` are those to S3, of a launch's jobs or of this machine; `transfer` is what it took home.
+KINDS = ("attempt", "overhead", "disk", "address", "requests", "transfer")
 
 COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     # Whose it is
     "camera_id": pl.String,  # null: of a machine that no camera's job was launched for
-    "launch": pl.String,  # identity of the launch; null as above
+    "launch": pl.String,  # identity of the launch; null as above, and of results taken home
     "unit": pl.Int32,  # number of the work unit; null: not an attempt's row
     "attempt": pl.String,  # name of the job, unlike any other; null: not an attempt's row
     "job_id": pl.String,  # of AWS Batch; null: run on this machine, or never submitted
@@ -52,7 +52,7 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "machine_taken_at": TIME,  # when EC2 took it away; null: it did not
     # How it went
     "end": pl.String,  # an AttemptEnd; null: goes on, or not an attempt
-    "reason": pl.String,  # why it was submitted, and there
+    "reason": pl.String,  # why it was submitted, and there; what own traffic was for
     "said": pl.String,  # what Batch or the worker said of its end
     # What it did; null: nothing was told. Seconds are the worker's, in each stage
     "footage_seconds": pl.Float64,
@@ -67,7 +67,7 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "visits": pl.Int64,  # in the table of observations that it made
     "bytes_read": pl.Int64,  # from S3
     "bytes_written": pl.Int64,  # to S3
-    # Of kind requests alone, all of a launch's jobs together
+    # Of kind requests alone, all of a launch's jobs together, or all of this machine's
     "requests_put": pl.Int64,  # PUT, COPY, POST and LIST, which S3 prices alike
     "requests_get": pl.Int64,  # GET and all others
     # What it cost

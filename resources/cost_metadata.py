@@ -56,9 +56,11 @@ def stage_shares(rows: pl.DataFrame) -> dict[str, Decimal]:
 
 
 def _ever(ledger: pl.DataFrame) -> Mapping[str, Decimal]:
-    """What each stage of the camera has cost, over all launches."""
+    """What each stage of the camera has cost, over all launches; what belongs to none is results
+    that were taken home, which are Stage 3's."""
     sums = dict.fromkeys(STAGES, Decimal(0))
-    for rows in ledger.partition_by("launch"):
+    sums["observations"] = _sum(ledger.filter(pl.col("launch").is_null()), "usd")
+    for rows in ledger.filter(pl.col("launch").is_not_null()).partition_by("launch"):
         total = _sum(rows, "usd")
         for stage, share in stage_shares(rows).items():
             sums[stage] += total * share

@@ -10,8 +10,9 @@ import polars as pl
 from resources.attempt_ends import AttemptEnd
 from resources.clock import Clock, system_clock
 from resources.cost_ledger import DECIMALS, SCHEMA, write_ledger
-from resources.ledger_rows import WORK, moment
+from resources.ledger_rows import WORK
 from resources.object_store import ObjectStore
+from resources.row_money import moment
 
 HOUR = Decimal(3600)
 PRICE_SOURCE = "the profile's pipeline.local_usd_per_hour"

@@ -125,7 +125,11 @@ def test_a_camera_on_s3_ends_with_the_tables_of_the_same_footage_run_on_this_mac
     assert footage["usd"] > 0 and footage["footage_seconds"] > 0
     assert stages["usd"] > 0 and stages["frames"] > stages["media"] > 0
     assert stages["crops"] > 0 and stages["visits"] > 0 and stages["bytes_written"] > 0
-    assert ledger_of(cloud, camera, "requests")["usd"].min() > 0
+    requests = ledger_of(cloud, camera, "requests")
+    assert requests["usd"].min() > 0
+    own = requests.filter(reason="launching")  # this machine's; the others are the jobs'
+    assert set(own["launch"]) == set(requests["launch"]) == {footage["launch"], stages["launch"]}
+    assert (own.height, requests.height) == (2, 4)
     assert 0 < ran.metadata["cost/usd_total"] < ran.metadata["cost/usd_on_demand"]
     assert ran.metadata["cost/usd_total"] <= ran.metadata["cost/usd_total_ever"]
 

@@ -26,6 +26,8 @@ SERVICES = {
     "Amazon Virtual Private Cloud": BESIDES,
     "Amazon Simple Storage Service": STORAGE,
 }
+# Ours is the most that it costs: the first 100 GB of a month are free.
+IS_TRANSFER = pl.col("kind") == "transfer"
 KINDS = {MACHINES: MACHINE_TIME, BESIDES: ("disk", "address"), STORAGE: ("requests", "transfer")}
 
 
@@ -76,7 +78,7 @@ def _told(bill: AwsBill, part: str) -> Decimal:
 def _difference(part: str, rows: pl.DataFrame, stored: Decimal, bill: AwsBill) -> Difference:
     ours, aws = money(rows) + stored, _told(bill, part)
     late = money(rows_since(rows, bill.asked_at - LATE_SECONDS))
-    estimated = money(rows.filter("estimated")) + stored
+    estimated = money(rows.filter(pl.col("estimated") | IS_TRANSFER)) + stored
     why = _explained(part, ours - aws, late, estimated, aws, bill.tag)
     return Difference(part, ours, aws, late, estimated, why)
 

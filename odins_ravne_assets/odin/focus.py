@@ -21,6 +21,7 @@ import polars as pl
 from odins_ravne_assets.odin.moments import with_moments
 from odins_ravne_assets.odin.storage_costs import StorageCosts, StoredLine
 from odins_ravne_assets.odin.storage_prices import StoragePrices
+from resources.lifecycle_rules import GIB
 
 Charge = dict[str, Any]  # by column; None is FOCUS's null
 
@@ -50,10 +51,19 @@ SERVICES = {
         "Object Storage",
         "Amazon Simple Storage Service",
         "Bucket",
-        "requests",
+        "requests to S3",
+    ),
+    "transfer": (
+        "Storage",
+        "Object Storage",
+        "Amazon Simple Storage Service",
+        "Bucket",
+        "transfer out of AWS",
     ),
     "storage": ("Storage", "Object Storage", "Amazon Simple Storage Service", "Bucket", "storage"),
 }
+# Kinds that are not paid by the hour.
+BY_DAY = ("requests", "transfer")
 COLUMNS = (
     "BilledCost",
     "BillingAccountId",
@@ -192,12 +202,15 @@ def _is_spot(row: Charge) -> bool:
 def _quantity(row: Charge) -> tuple[Decimal, str]:
     if row["kind"] == "requests":
         return Decimal((row["requests_put"] or 0) + (row["requests_get"] or 0)), "Requests"
+    if row["kind"] == "transfer":
+        return round(Decimal(row["bytes_read"]) / GIB, 10), "GB"
     return round(Decimal(row["billed_seconds"] or 0) / HOUR, 10), "Hours"
 
 
 def _period(row: Charge) -> tuple[datetime, datetime]:
-    """What a row was paid for: whole seconds, the end not part of it; of requests, their day."""
-    if row["kind"] == "requests":
+    """What a row was paid for: whole seconds, the end not part of it; what is not paid by time, its
+    day."""
+    if row["kind"] in BY_DAY:
         day = datetime.combine(row["moment"].date(), time(), UTC)
         return day, day + timedelta(days=1)
     begin = row["started_at"] or row["machine_launched_at"] or row["moment"]
@@ -208,8 +221,8 @@ def _period(row: Charge) -> tuple[datetime, datetime]:
 
 def _described(row: Charge) -> str:
     what = SERVICES[row["kind"]][4]
-    if row["kind"] == "requests":
-        return f"requests to S3 of camera {row['camera_id']}"
+    if row["kind"] in BY_DAY:
+        return f"{what} of camera {row['camera_id']}"
     machine = row["instance_type"] or OWN
     camera = f" for camera {row['camera_id']}" if row["camera_id"] else ""
     return f"{what} of {machine}{camera}"

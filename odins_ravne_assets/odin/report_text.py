@@ -116,9 +116,15 @@ def _moved(report: CostReport) -> str:
     requests = moved.requests_put + moved.requests_get
     if not requests:
         return ""
-    return (
+    within = (
         f"Workers read {size(moved.bytes_read)} from S3 and wrote {size(moved.bytes_written)}, "
-        f"which is free within the region, in {many(requests, 'request')}."
+        f"which is free within the region. All together asked S3 {many(requests, 'time')}."
+    )
+    if not moved.bytes_home:
+        return within
+    return (
+        f"{within} This machine took {size(moved.bytes_home)} out of AWS: paid for at most, since "
+        "the first 100 GB of an account's month are free."
     )
 
 
