@@ -48,15 +48,17 @@ def costs(
 
         watch_costs(cameras, profile)
         return
-    _show(cameras, profile, as_json, output)
+    _show(cameras, profile, not camera, as_json, output)
 
 
-def _show(cameras: Sequence[Camera], profile: Profile, as_json: bool, output: Path | None) -> None:
+def _show(
+    cameras: Sequence[Camera], profile: Profile, whole: bool, as_json: bool, output: Path | None
+) -> None:
     from odins_ravne_assets.cost_tables import cost_tables
     from odins_ravne_assets.costs_gathered import gather, reconciled, write_files
     from odins_ravne_assets.odin.report_json import report_json
 
-    found = gather(cameras, profile, remarks=reconciled(cameras, profile))
+    found = gather(cameras, profile, remarks=reconciled(cameras, profile), whole=whole)
     if as_json:
         sys.stdout.write(report_json(found.report()))
     else:

@@ -27,7 +27,7 @@ def cost_report_asset(
     settings: RunSettings, catalog: dg.ResourceParam[CameraCatalog]
 ) -> dg.MaterializeResult[Any]:
     profile, cameras = settings.load(), catalog.list()
-    found = gather(cameras, profile, remarks=reconciled(cameras, profile))
+    found = gather(cameras, profile, remarks=reconciled(cameras, profile), whole=True)
     page, *others = write_files(found, costs_folder())
     report = found.report()
     return dg.MaterializeResult(

@@ -33,6 +33,8 @@ from resources.plan_kept import Prediction, kept_predictions
 from resources.price_sources import shipped_prices
 from resources.profile import Aws, Profile
 from resources.stored import Area
+from resources.waiting_machines import FOLDER as WAITING
+from resources.waiting_machines import read_waiting, unclaimed
 
 STAGE3_REPORT = "stage3/report.json"
 JSON_FILE, PAGE_FILE, FOCUS_FILE = "cost_report.json", "cost_report.html", "cost_focus.csv"
@@ -79,12 +81,14 @@ def gather(
     profile: Profile,
     ask_aws: bool = True,
     remarks: Iterable[str] = (),
+    whole: bool = False,
 ) -> Gathered:
     """Bring it together. What cannot be looked at is remarked, not the end of it.
 
     Args:
         ask_aws: compare with Cost Explorer, which costs a cent a few times a day.
         remarks: what else a reader should know, sentences.
+        whole: the cameras are all that are known; then machines that waited for work are in it.
 
     Raises:
         StoreError: a ledger or a plan cannot be read.
@@ -99,7 +103,7 @@ def gather(
     now = clock_at(aws.clock_url if aws else None).now()
     storage, prices = _stored(seen, profile, now, told) if aws else (None, None)
     return Gathered(
-        rows=read_ledger(store_of(f"{each.output_url}/{FOLDER}", profile) for each in seen),
+        rows=_rows(seen, profile, whole),
         scope=_scope(cameras, profile, now),
         species=_species(seen, profile),
         storage=storage,
@@ -109,6 +113,14 @@ def gather(
         remarks=tuple(told),
         profile=profile,
     )
+
+
+def _rows(cameras: Iterable[Camera], profile: Profile, whole: bool) -> pl.DataFrame:
+    rows = read_ledger(store_of(f"{each.output_url}/{FOLDER}", profile) for each in cameras)
+    if profile.cloud is None or not whole:
+        return rows
+    waiting = read_waiting(LocalStore(home() / WAITING), profile.cloud.aws)
+    return pl.concat([rows, unclaimed(waiting, rows)])
 
 
 def _predictions(cameras: Iterable[Camera], profile: Profile) -> Iterator[Prediction]:

@@ -19,9 +19,11 @@ from resources.compute_errors import explained
 from resources.cost_ledger import read_ledger
 from resources.cost_metadata import STAGES, costs_of_stages, stage_shares
 from resources.errors import RavneError
+from resources.object_store import LocalStore
 from resources.price_sources import price_source
 from resources.profile import Aws
 from resources.run_settings import RunSettings
+from resources.waiting_machines import FOLDER, look_for_waiting_machines
 
 # EC2 forgets a machine an hour after its end, which comes minutes after that of a run.
 LOOK_SECONDS = 900
@@ -73,6 +75,7 @@ def bring_up_to_date(
     keeper = Bookkeeper(clients, aws, price_source(clients, aws, home()))
     with explained("asking AWS for costs", f"ask for the policy {aws.name}-runner"):
         reconciled = keeper.reconcile(books_of(*camera, clients) for camera in cameras)
+        look_for_waiting_machines(keeper, LocalStore(home() / FOLDER))
     tell_late_costs(instance, reconciled)
     return sum(each.changed for each in reconciled)
 

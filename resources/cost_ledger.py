@@ -25,7 +25,7 @@ TIME = pl.Datetime("ms", "UTC")
 # one. `overhead` is the rest of a machine's life, boot and idle; `disk` and `address` are what a
 # machine has besides, at no spot discount. These three are shared among the jobs that ran on it,
 # in proportion to their seconds, so there is a row for each launch that used the machine.
-# `requests` are those to S3, of a launch's jobs or of this machine; `transfer` is what it took home.
+# `requests` are those to S3, of a launch's jobs or of this machine; `transfer`: what it took.
 KINDS = ("attempt", "overhead", "disk", "address", "requests", "transfer")
 
 COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {

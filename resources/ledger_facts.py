@@ -113,7 +113,8 @@ def facts_about(
         jobs: that Batch tells of, and those known before; with the machines that workers of other
             launches told of, see `placed`.
     """
-    known = _machines(before, {machine.instance_id: machine for machine in machines})
+    told = {machine.instance_id: machine for machine in machines}
+    known = known_machines(before.machines if before else {}, told)
     look = LaunchFacts(at=now, machines=known, jobs=_deduced(placed(record, jobs), known))
     own = {job.job_id for attempt in record.attempts if (job := look.job_of(attempt))}
     used = {place for job in own if (place := look.jobs[job].instance_id)}
@@ -140,11 +141,13 @@ def facts_about(
     )
 
 
-def _machines(before: LaunchFacts | None, told: Mapping[str, Machine]) -> dict[str, Machine]:
+def known_machines(
+    before: Mapping[str, Machine], told: Mapping[str, Machine]
+) -> dict[str, Machine]:
     """The machines of now and before. The first word on an end stands; one that EC2 has forgotten
     meanwhile ended some time after it was last seen."""
     known = dict(told)
-    for name, machine in (before.machines if before else {}).items():
+    for name, machine in before.items():
         if machine.ended is not None:
             known[name] = machine
         elif name not in told:

@@ -11,9 +11,11 @@ from compute_rig import SharedClients
 from odins_ravne_assets.odin.report import Scope, cost_report
 from resources.sandbox.config import CREDENTIALS
 from resources.sandbox.cost_scenario import Held, run_scenario
+from resources.waiting_machines import WAITED
 
 # benchmarks/ledger_truth.py lives through fifty days; these have what can go wrong: the first is
-# quiet, with mute workers; in the others machines are taken, prices surge, jobs are cancelled.
+# quiet, with mute workers; in the others machines are taken, prices surge, jobs are cancelled; the
+# last keeps machines warm.
 SEEDS = (0, 2, 3)
 ALLOWED = 0.001
 
@@ -67,6 +69,16 @@ def test_every_attempt_has_one_row_also_one_that_never_ran(held: Held) -> None:
     assert attempts["end"].is_not_null().all()
     never = attempts.filter(pl.col("started_at").is_null())
     assert (never["usd"] == 0).all()
+
+
+def test_machines_that_waited_and_got_no_work_are_nobodys_and_bought_nothing(held: Held) -> None:
+    nobodys = held.rows.filter(pl.col("camera_id").is_null())
+    assert nobodys.is_empty() != held.kept_warm
+    times = nobodys.filter(kind="overhead")
+    assert times["usd"].to_list() == times["usd_wasted"].to_list()
+    assert set(nobodys["wasted_why"].drop_nulls()) <= {WAITED}
+    others = held.rows.filter(pl.col("camera_id").is_not_null())["instance_id"]
+    assert not set(nobodys["instance_id"]) & set(others)
 
 
 def test_a_total_that_is_wrong_is_noticed(held: Held) -> None:

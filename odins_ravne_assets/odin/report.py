@@ -24,6 +24,8 @@ from resources.plan_kept import Prediction
 from resources.prices import OLD_SECONDS
 
 DAY_FORMAT = "%Y-%m-%d"
+# The part of machines that no camera's job was for.
+WAITED = "waited"
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class CostReport:
 
     Args:
         computing: all rows of the ledger, together.
-        parts: by kind of cost; `markets`, `machines`, `by_camera`: the same money, cut otherwise.
+        parts: by kind of cost, and machines that waited for work and got none; `markets`,
+            `machines`, `by_camera`: the same money, cut otherwise.
         wasted: what bought nothing, by its reason.
         estimated_usd: the part of `computing` that is not certain yet.
         storage: None: nothing lies on S3, or it was not looked at.
@@ -133,7 +136,7 @@ def cost_report(
         scope=scope,
         jobs=jobs,
         computing=computing,
-        parts=tuple(shares(chosen, "kind")),
+        parts=tuple(_parts(chosen)),
         markets=tuple(shares(chosen, "market")),
         machines=tuple(shares(chosen, "instance_type")),
         by_camera=tuple(shares(chosen, "camera_id")),
@@ -150,6 +153,14 @@ def cost_report(
         plans=tuple(planned_costs(predictions, chosen)),
         prices=prices,
         remarks=(*remarks, *_remarks(prices)),
+    )
+
+
+def _parts(rows: pl.DataFrame) -> list[Share]:
+    """By kind, the dearest first; machines that no camera's job was for are one part."""
+    nobodys = pl.col("camera_id").is_null()
+    return shares(
+        rows.with_columns(part=pl.when(nobodys).then(pl.lit(WAITED)).otherwise("kind")), "part"
     )
 
 

@@ -69,7 +69,8 @@ def _undisturbed(rows: pl.DataFrame) -> Decimal:
     """
     ran = rows.filter((pl.col("kind") == "attempt") & (pl.col("billed_seconds") > 0))
     useful = sum((_useful(*row) for row in ran.select(*NEEDED).iter_rows()), NOTHING)
-    overhead = rows.filter(pl.col("kind") == "overhead")
+    # Machines that waited for nobody say nothing of how long a start takes.
+    overhead = rows.filter((pl.col("kind") == "overhead") & pl.col("camera_id").is_not_null())
     machines = overhead["instance_id"].n_unique() if overhead.height else 0
     launches = ran.select("camera_id", "launch").n_unique() if useful else 0
     starts = min(launches, machines)

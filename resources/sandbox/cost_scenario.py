@@ -27,12 +27,15 @@ from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.gated_jobs import GatedJobs
 from resources.sandbox.sandbox import Sandbox
 from resources.sandbox.stepped_clock import STEP_SECONDS
+from resources.waiting_machines import look_for_waiting_machines, read_waiting, unclaimed
 
 TYPES = ("g4dn.xlarge", "g5.xlarge", "g6.xlarge")
 CAMERAS = ("north", "south")
 QUEUES = ("spot", "spot", "spot-high", "ondemand")
 SPAN = 5400.0  # jobs and troubles come within these seconds
 LOOK_EVERY = 300.0
+# Every fifth account keeps so much warm, whether there is work or not.
+WARM_VCPUS, WARM_EVERY = 8, 5
 HALF = [{"type": "VCPU", "value": "2"}, {"type": "MEMORY", "value": "6000"}]
 WHOLE = [{"type": "VCPU", "value": "4"}, {"type": "MEMORY", "value": "14336"}]
 
@@ -47,6 +50,7 @@ class Held:
         attempts: of each attempt, by its job: ledger and truth.
         rows: the whole ledger.
         taken: machines that EC2 took.
+        kept_warm: machines are kept whether there is work or not.
     """
 
     ledger: float
@@ -57,6 +61,7 @@ class Held:
     rows: pl.DataFrame
     machines: int
     taken: int
+    kept_warm: bool
 
     @property
     def off(self) -> float:
@@ -87,7 +92,11 @@ def run_scenario(seed: int, folder: Path, clients_of: MakeClients) -> Held:
         interruption_rate=dice.choice([0.0, 0.3, 1.5]),
     )
     with Sandbox(config) as sandbox:
-        compute = Compute(max_vcpus=dice.choice([8, 16, 64]), instance_types=_some(dice, TYPES))
+        compute = Compute(
+            max_vcpus=dice.choice([8, 16, 64]),
+            instance_types=_some(dice, TYPES),
+            min_vcpus=WARM_VCPUS if seed % WARM_EVERY == 3 else 0,
+        )
         aws = Aws(endpoint_url=sandbox.endpoint_url, clock_url=sandbox.clock_url, compute=compute)
         clients = clients_of(aws)
         clients.clock = sandbox.clock
@@ -129,9 +138,13 @@ class _Day:
                 self._look()
             self.sandbox.clock.sleep(STEP_SECONDS)
         self._look()  # as launches end; their machines are still up
+        if self.aws.compute.min_vcpus:
+            self.sandbox.clock.sleep(self.dice.uniform(0, SPAN))
+            ComputeEnvironment(self.aws, self.clients).teardown()
         while any(each["state"] != "terminated" for each in self.sandbox.instances()):
             self.sandbox.clock.sleep(STEP_SECONDS)
         self.keeper.reconcile(self.books.values())
+        look_for_waiting_machines(self.keeper, self.waiting)
         return self._held()
 
     # what happens
@@ -230,6 +243,10 @@ class _Day:
         }
 
     @property
+    def waiting(self) -> LocalStore:
+        return LocalStore(self.folder / "waiting")
+
+    @property
     def keeper(self) -> Bookkeeper:
         return Bookkeeper(self.clients, self.aws, price_source(self.clients, self.aws, self.folder))
 
@@ -238,9 +255,11 @@ class _Day:
         for camera, record in self.records.items():
             record.save(self.books[camera].launches)
             self.keeper.write(self.books[camera], record)
+        look_for_waiting_machines(self.keeper, self.waiting)
 
     def _held(self) -> Held:
-        rows = read_ledger([books.ledger for books in self.books.values()])
+        cameras = read_ledger([books.ledger for books in self.books.values()])
+        rows = pl.concat([cameras, unclaimed(read_waiting(self.waiting, self.aws), cameras)])
         machines = rows.filter(pl.col("kind").is_in(["attempt", "overhead"]))
         own = {
             job: float(usd)
@@ -259,6 +278,7 @@ class _Day:
             rows=rows,
             machines=len(bill),
             taken=sum(line.interrupted for line in bill),
+            kept_warm=self.aws.compute.min_vcpus > 0,
         )
 
 
