@@ -93,7 +93,9 @@ def main() -> None:
         for number in range(asked.files):
             name = f"{100 + number // FILES_IN_FOLDER}MEDIA/IMG_{number:05d}.JPG"
             small.write_bytes(name, os.urandom(asked.file_kb * 1000))
-        large.write_bytes("long.mp4", os.urandom(asked.large_mb * 1_000_000))
+        with large.writing("long.mp4") as path, path.open("wb") as film_file:
+            for _ in range(asked.large_mb):  # not at once: this process's memory is measured
+                film_file.write(os.urandom(1_000_000))
         up, film = S3Store(f"s3://{bucket}/up", clients), S3Store(f"s3://{bucket}/film", clients)
         size, large_size = asked.files * asked.file_kb * 1000, asked.large_mb * 1_000_000
         timed(f"{asked.files} files go up", lambda: copy(small, up), asked.files, size)
