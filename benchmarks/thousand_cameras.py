@@ -11,6 +11,7 @@ poisoned one must have one materialization of `observations`.
 
 import argparse
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from resources.profile import find_profile
 
 KILLS_AFTER = (0.2, 0.5)  # of the cameras are done
 PATIENCE = 3600.0
+MUNIN = Path(sys.executable).parent / "munin"
 POISONED = "cam-0003"
 START = """mutation ($backfill: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $backfill) {
@@ -40,12 +42,13 @@ STATUS = """query ($id: String!) {
 }"""
 
 
-def munin(*words: str | Path) -> float:
-    """Run a command; its seconds."""
-    began = time.perf_counter()
-    command = [str(Path(sys.executable).parent / "munin"), *map(str, words)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began
+def timed(*words: str | Path) -> str:
+    """Run a command; its seconds, and the processor's, which others' work lengthens less."""
+    began, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([str(word) for word in words], check=True, stdout=subprocess.DEVNULL)
+    took, now = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+    return f"{took:.1f} s, {processor:.1f} s of the processor"
 
 
 def prepare(root: Path, cameras: int, backfill: int) -> list[str]:
@@ -54,7 +57,7 @@ def prepare(root: Path, cameras: int, backfill: int) -> list[str]:
     first = root / "cards" / names[0]
     first.mkdir(parents=True)
     Image.new("RGB", (64, 48), "green").save(first / "IMG_1.JPG")
-    munin("batch", first, root / "results" / names[0])
+    timed(MUNIN, "batch", first, root / "results" / names[0])
     catalog = CameraCatalog(prepare_home() / "cameras")
     for name in names:
         results = root / "results" / name
@@ -72,7 +75,7 @@ def done(since: float) -> Counter[str]:
     with dg.DagsterInstance.get() as instance:
         records = instance.fetch_materializations(
             dg.AssetRecordsFilter(asset_key=dg.AssetKey("observations"), after_timestamp=since),
-            limit=100_000,
+            limit=10_000,
         ).records
     return Counter(record.partition_key or "" for record in records)
 
@@ -115,11 +118,9 @@ def main() -> None:
         root, profile = Path(made), find_profile("local").absolute()
         os.environ |= {"DAGSTER_HOME": str(root / "dagster"), "MUNIN_PROFILE": str(profile)}
         names = prepare(root, given.cameras, given.backfill)
-        load = [sys.executable, "-c", "import odins_ravne_assets.definitions"]
-        began = time.perf_counter()
-        subprocess.run(load, check=True)
-        print(f"{'loading the code location':<28}{time.perf_counter() - began:.1f} s", flush=True)
-        print(f"{'munin status':<28}{munin('status'):.1f} s for {len(names)} cameras", flush=True)
+        load = timed(sys.executable, "-c", "import odins_ravne_assets.definitions")
+        print(f"{'loading the code location':<28}{load}", flush=True)
+        print(f"{'munin status':<28}{timed(MUNIN, 'status')}", flush=True)
         if given.backfill:
             run_backfill(root, profile, names[: given.backfill])
 

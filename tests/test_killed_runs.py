@@ -1,0 +1,96 @@
+"""Runs whose process was killed: who tells, what becomes of them, and what `munin status` says."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster import DagsterRunStatus
+
+from odins_ravne_assets import camera_status
+from odins_ravne_assets.camera_status import camera_status as status_of
+from odins_ravne_assets.cameras import Camera
+from odins_ravne_assets.run_process import close_dead_runs, name_process
+from resources.profile import load_profile
+
+NAME = """
+import sys
+import dagster as dg
+from odins_ravne_assets.run_process import name_process
+with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
+    name_process(instance, instance.get_run_by_id(sys.argv[2]))
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    return folder
+
+
+@pytest.fixture
+def instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        instance.wipe()
+        yield instance
+
+
+def a_run(instance: dg.DagsterInstance, **facts: object) -> dg.DagsterRun:
+    run = dg.DagsterRun("camera", **{"status": DagsterRunStatus.STARTED, **facts})  # type: ignore[arg-type]
+    return instance.add_run(run)
+
+
+def as_it_is(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRun:
+    found = instance.get_run_by_id(run.run_id)
+    assert found
+    return found
+
+
+def test_a_run_whose_process_is_gone_is_marked_as_failed(
+    home: Path, instance: dg.DagsterInstance
+) -> None:
+    killed, alive = a_run(instance), a_run(instance)
+    subprocess.run([sys.executable, "-c", NAME, str(home), killed.run_id], check=True)
+    name_process(instance, alive)
+    close_dead_runs(instance)
+    assert as_it_is(instance, killed).status == DagsterRunStatus.FAILURE
+    assert as_it_is(instance, alive).status == DagsterRunStatus.STARTED
+    # Its re-execution has its tags, and waits for a process of its own.
+    again = a_run(
+        instance,
+        tags=as_it_is(instance, killed).tags,
+        parent_run_id=killed.run_id,
+        root_run_id=killed.run_id,
+        status=DagsterRunStatus.STARTING,
+    )
+    close_dead_runs(instance)
+    assert as_it_is(instance, again).status == DagsterRunStatus.STARTING
+
+
+def test_the_last_run_of_each_of_many_cameras_is_told(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    monkeypatch.setattr(camera_status, "PAGE", 2)
+    for camera, status in (
+        ("north", DagsterRunStatus.FAILURE),
+        ("south", DagsterRunStatus.SUCCESS),
+        ("north", DagsterRunStatus.SUCCESS),
+        ("south", DagsterRunStatus.CANCELED),
+        ("elsewhere", DagsterRunStatus.SUCCESS),
+    ):
+        a_run(instance, tags={"dagster/partition": camera}, status=status)
+    cameras = [
+        Camera(name, f"file:///cards/{name}", (home / name).as_uri())
+        for name in ("north", "south", "new")
+    ]
+    rows, remarks = status_of(cameras, load_profile("local", environ={}))
+    assert [(row[0], row[1].split()[0]) for row in rows] == [
+        ("north", "SUCCESS"),
+        ("south", "CANCELED"),
+        ("new", "none"),
+    ]
+    assert not remarks
