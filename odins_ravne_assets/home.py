@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 from pathlib import Path
 
 from resources.errors import UsageError
@@ -75,10 +76,43 @@ def prepare_home() -> Path:
 
 def _make_instance(folder: Path) -> None:
     """Make what is missing. Only one process may: two at once leave databases nobody can open."""
-    if not (folder / "dagster.yaml").exists():
-        (folder / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
-    if not (folder / MADE).exists():
-        import dagster as dg  # takes a second, which only the first command should cost
+    settings = folder / "dagster.yaml"
+    if not settings.exists():
+        settings.write_text(DAGSTER_YAML, encoding="utf-8")
+    # A database elsewhere may have gone away since it was made.
+    elsewhere = "\nstorage:" in settings.read_text(encoding="utf-8")
+    if elsewhere or not (folder / MADE).exists():
+        _open(settings)
+        (folder / MADE).touch()
 
+
+def _open(settings: Path) -> None:
+    """Open the instance, which makes its databases or tables.
+
+    Raises:
+        UsageError: its dagster.yaml names what is not there.
+    """
+    import dagster as dg  # takes a second, which only the first command should cost
+
+    try:
         with dg.DagsterInstance.get():
-            (folder / MADE).touch()
+            pass
+    except _unusable() as error:
+        unset = re.search(r'environment variable "(\w+)"', str(error))
+        why = f"{unset[1]} is not set" if unset else str(error).strip().partition("\n")[0]
+        raise UsageError(
+            f"{settings}: cannot be used ({why}); a server's settings come from its environment "
+            "file: docs/production.md"
+        ) from None
+
+
+def _unusable() -> tuple[type[Exception], ...]:
+    """What Dagster raises for settings that name nothing, and for a database that is not there."""
+    import dagster as dg
+    from dagster._config import PostProcessingError  # there is no public name for it
+
+    try:
+        from dagster_postgres.utils import DagsterPostgresException
+    except ImportError:
+        return (dg.DagsterError, PostProcessingError)
+    return (dg.DagsterError, PostProcessingError, DagsterPostgresException)

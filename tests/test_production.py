@@ -13,7 +13,8 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 
-from odins_ravne_assets.home import DAGSTER_YAML
+from odins_ravne_assets.home import DAGSTER_YAML, prepare_home
+from resources.errors import UsageError
 from resources.launch_slots import LaunchSlots
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -119,6 +120,24 @@ def test_the_slots_of_an_account_are_shared_through_postgres(home: Path) -> None
         assert not other.take("unit 0")
         one.give_back("unit 0")
         assert other.take("unit 0")
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"RAVNE_POSTGRES_PASSWORD": None}, "RAVNE_POSTGRES_PASSWORD is not set"),
+        ({"RAVNE_POSTGRES_PORT": "1"}, "too many retries for DB connection"),
+    ],
+)
+def test_a_server_that_cannot_be_reached_is_told_in_words(
+    changed: dict[str, str | None], why: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagster_postgres.utils.time.sleep", lambda seconds: None)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    for name, text in changed.items():
+        monkeypatch.setenv(name, text) if text else monkeypatch.delenv(name)
+    with pytest.raises(UsageError, match=rf"dagster.yaml: cannot be used \({why}\)"):
+        prepare_home()
 
 
 def test_the_rules_for_runs_are_those_of_a_laptop_but_for_their_number() -> None:
