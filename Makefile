@@ -73,7 +73,7 @@ ui: $(VENV)/.installed
 
 test: $(VENV)/.test
 	@tests/install_browser.sh
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
