@@ -14,9 +14,11 @@ from typing import Any
 
 import polars as pl
 
+from resources.aws_bill import AwsBill
 from resources.aws_clients import AwsClients
 from resources.bookkeeping import Bookkeeper, CameraBooks
 from resources.compute_environment import ComputeEnvironment
+from resources.cost_explorer import this_months_bill
 from resources.cost_ledger import read_ledger
 from resources.launch_record import Attempt, LaunchRecord, UnitRecord
 from resources.object_store import LocalStore
@@ -51,6 +53,8 @@ class Held:
         rows: the whole ledger.
         taken: machines that EC2 took.
         kept_warm: machines are kept whether there is work or not.
+        told: what Cost Explorer tells in the end, of the month that it ends in.
+        began: the day did, seconds since 1970 UTC.
     """
 
     ledger: float
@@ -62,6 +66,8 @@ class Held:
     machines: int
     taken: int
     kept_warm: bool
+    told: AwsBill
+    began: float
 
     @property
     def off(self) -> float:
@@ -90,6 +96,7 @@ def run_scenario(seed: int, folder: Path, clients_of: MakeClients) -> Held:
         notice_seconds=dice.choice([0.0, 120.0]),
         stop_grace_seconds=30,
         interruption_rate=dice.choice([0.0, 0.3, 1.5]),
+        billing_lag_seconds=0,  # Cost Explorer is asked at the day's end
     )
     with Sandbox(config) as sandbox:
         compute = Compute(
@@ -279,6 +286,8 @@ class _Day:
             machines=len(bill),
             taken=sum(line.interrupted for line in bill),
             kept_warm=self.aws.compute.min_vcpus > 0,
+            told=this_months_bill(self.clients, self.aws.name, self.folder),
+            began=min(record.began_at for record in self.records.values()),
         )
 
 
