@@ -47,7 +47,7 @@ def late_costs(context: dg.SensorEvaluationContext, settings: RunSettings) -> dg
         changed = bring_up_to_date(context.instance, cloud.aws, cameras)
     except RavneError as error:
         return dg.SkipReason(str(error))  # a laptop without a network is no failure
-    return dg.SkipReason(f"{changed} launches cost another sum than was known")
+    return dg.SkipReason(f"launches whose cost is now known better: {changed}")
 
 
 def _ran_lately(instance: dg.DagsterInstance) -> set[str]:

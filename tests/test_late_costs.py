@@ -1,19 +1,32 @@
 """Costs that are known only after a run reach the assets in Dagster."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
+from compute_rig import SharedClients, aws_of, submit, wait_for_state, wait_until
 
+from odins_ravne_assets.cameras import Camera, CameraCatalog
+from odins_ravne_assets.home import catalog_folder
 from odins_ravne_assets.late_costs import late_costs, tell_late_costs
 from resources.attempt_ends import AttemptEnd
-from resources.bookkeeping import CameraBooks, Reconciled
+from resources.bookkeeping import Bookkeeper, CameraBooks, Reconciled, books_of
+from resources.compute_environment import ComputeEnvironment
 from resources.cost_ledger import read_ledger
+from resources.launch_record import Attempt, LaunchRecord, UnitRecord
 from resources.local_ledger import LocalBooks
 from resources.object_store import LocalStore
+from resources.price_sources import price_source
 from resources.run_settings import RunSettings
+from resources.sandbox.config import CREDENTIALS, SandboxConfig, data_bucket
+from resources.sandbox.foundation import prepare_foundation
+from resources.sandbox.sandbox import Sandbox
+
+OUTPUT = f"s3://{data_bucket('ravne')}/results/cam"
 
 
 @pytest.fixture
@@ -62,3 +75,79 @@ def test_where_no_camera_has_run_lately_nobody_is_asked() -> None:
         answer = late_costs(context, settings=RunSettings(profile="cloud"))
     assert isinstance(answer, dg.SkipReason)
     assert "no camera has run on AWS" in str(answer.skip_message)
+
+
+# From a launch's end to the observation
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A camera whose launch has ended, and whose machine has ended after it."""
+
+    sandbox: Sandbox
+    books: CameraBooks
+    at_its_end: pl.DataFrame  # the ledger, as the launch wrote it last
+
+
+@pytest.fixture
+def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ended]:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    config = SandboxConfig(
+        scale=600, boot_seconds=20, pull_seconds=5, idle_seconds=1200, remembered_seconds=10**6
+    )
+    with Sandbox(config) as sandbox:
+        aws = aws_of(sandbox)
+        clients = SharedClients(aws)
+        prepare_foundation(clients, aws.name, aws.region)
+        ComputeEnvironment(aws, clients).setup(1)
+        CameraCatalog(catalog_folder()).put(Camera("cam", "s3://footage/cam", OUTPUT))
+        began = clients.clock.now()
+        attempt = Attempt("ravne-cam-1", "spot", "asked for", intended_at=began)
+        attempt.job_id = submit(sandbox, 0.5)
+        attempt.work = {"detections_seconds": 3.0, "classifications_seconds": 1.0}
+        wait_for_state(sandbox, attempt.job_id, "SUCCEEDED")
+        attempt.end = AttemptEnd.DONE.value
+        unit = UnitRecord(0, None, None, 600.0, attempts=[attempt], outcome="done")
+        record = LaunchRecord("work", "settings", 1, began, [unit], finished=True)
+        books = books_of("cam", OUTPUT, clients)
+        record.save(books.launches)
+        rows = Bookkeeper(clients, aws, price_source(clients, aws, tmp_path)).write(books, record)
+        wait_until(sandbox, lambda: all(m["state"] == "terminated" for m in sandbox.instances()))
+        yield Ended(sandbox, books, rows)
+
+
+def test_what_the_last_machine_cost_after_a_run_is_asked_and_observed_by_itself(
+    ended: Ended,
+) -> None:
+    where = {"endpoint_url": ended.sandbox.endpoint_url, "clock_url": ended.sandbox.clock_url}
+    overrides = {f"cloud.aws.{key}": url for key, url in where.items()}
+    settings = RunSettings(profile="sandbox", overrides=overrides)
+    with dg.DagsterInstance.ephemeral() as instance:
+        ran_lately(instance, "cam")
+        answer = late_costs(dg.build_sensor_context(instance=instance), settings=settings)
+        again = late_costs(dg.build_sensor_context(instance=instance), settings=settings)
+        [detections] = seen(instance, "detections")
+        [classifications] = seen(instance, "classifications")
+    assert "known better: 1" in str(getattr(answer, "skip_message", ""))
+    assert "known better: 0" in str(getattr(again, "skip_message", ""))
+
+    assert ended.at_its_end["estimated"].any()
+    rows = read_ledger([ended.books.ledger])
+    machines = rows.filter(pl.col("kind").is_in(["attempt", "overhead"]))
+    [line] = ended.sandbox.bill()
+    assert float(machines["usd"].sum()) == pytest.approx(line.cost, rel=0.001)
+    told = {key: each.value for key, each in detections.metadata.items()}
+    assert told["cost/estimated"] == 0
+    assert told["cost/usd_of_launch"] == pytest.approx(float(rows["usd"].sum()))
+    assert told["cost/usd_total"] == pytest.approx(0.75 * told["cost/usd_of_launch"])
+    assert classifications.partition == "cam"
+
+
+def ran_lately(instance: dg.DagsterInstance, camera_id: str) -> None:
+    @dg.asset(partitions_def=dg.StaticPartitionsDefinition([camera_id]))
+    def anything() -> None:
+        pass
+
+    dg.materialize([anything], partition_key=camera_id, instance=instance)
