@@ -6,10 +6,11 @@ import socket
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 
-# Who runs a run of the command line, to tell later whether it can still be running.
-PROCESS_TAG = "munin/process"
+# Who runs a run of the command line, to tell later whether it can still be running. The UI hides
+# tags of this prefix: a number of a process says nothing to anybody who looks at runs.
+PROCESS_TAG = ".dagster/munin-process"
 # The same of a run that the daemon launched: "RUN PROCESS", since its re-execution has the tag too.
-LAUNCHED_TAG = "munin/launched-process"
+LAUNCHED_TAG = ".dagster/munin-launched-process"
 
 UNFINISHED = [
     DagsterRunStatus.NOT_STARTED,

@@ -86,7 +86,7 @@ def new_footage(
 )
 def killed_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     close_dead_runs(context.instance)
-    return dg.SkipReason("no run is to be started: those that were killed are re-executed")
+    return dg.SkipReason("runs that were killed are ended, and tried again")
 
 
 def _place(
