@@ -1,12 +1,13 @@
 """The cost report in Dagster: one asset over the ledgers of all cameras."""
 
+from decimal import Decimal
 from typing import Any
 
 import dagster as dg
 
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.costs_gathered import costs_folder, gather, reconciled, write_files
-from odins_ravne_assets.odin.report import CostReport
+from odins_ravne_assets.odin.report import WAITED, CostReport
 from odins_ravne_assets.odin.report_markdown import report_markdown
 from odins_ravne_assets.odin.report_text import total
 from resources.run_settings import RunSettings
@@ -40,6 +41,11 @@ def cost_report_asset(
     )
 
 
+def _part(report: CostReport, name: str) -> Decimal:
+    """USD of a part of the money, which may not be there."""
+    return sum((part.usd for part in report.parts if part.name == name), Decimal(0))
+
+
 def _numbers(report: CostReport) -> dict[str, float | int]:
     """Flat, so that Dagster plots them; what is not known is left out."""
     savings, units, storage = report.savings, report.units, report.storage
@@ -48,6 +54,8 @@ def _numbers(report: CostReport) -> dict[str, float | int]:
         "cost/usd_computing": report.computing.usd,
         "cost/usd_on_demand": report.computing.usd_on_demand,
         "cost/usd_wasted": report.computing.usd_wasted,
+        "cost/usd_transfer": _part(report, "transfer"),
+        "cost/usd_machines_that_waited": _part(report, WAITED),
         "cost/usd_this_month": report.month.usd,
         "cost/usd_month_forecast": report.month.forecast_usd,
         "cost/usd_storage_per_month": storage.usd_per_month if storage else None,

@@ -91,7 +91,7 @@ def tell_late_costs(instance: dg.DagsterInstance, reconciled: Iterable[Reconcile
             if shares.get(stage):
                 observation = dg.AssetObservation(
                     stage,
-                    description=f"launch {launch.launch}: what it cost, after its run",
+                    description=f"what launch {launch.launch} has cost, as AWS told after its run",
                     partition=launch.books.camera_id,
                     metadata={**costs(stage), "launch/name": launch.launch},
                 )

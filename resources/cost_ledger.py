@@ -26,7 +26,8 @@ TIME = pl.Datetime("ms", "UTC")
 # machine has besides, at no spot discount. These three are shared among the jobs that ran on it,
 # in proportion to their seconds, so there is a row for each launch that used the machine.
 # `requests` are those to S3, of a launch's jobs or of this machine; `transfer`: what it took.
-KINDS = ("attempt", "overhead", "disk", "address", "requests", "transfer")
+# `logs` are what a launch's jobs wrote to CloudWatch.
+KINDS = ("attempt", "overhead", "disk", "address", "requests", "transfer", "logs")
 
 COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     # Whose it is

@@ -20,7 +20,7 @@ from resources.machine_bill import MachineBill, bill_of
 from resources.machine_rows import MachineRows, place_of
 from resources.machines import Machine
 from resources.prices import Cost, PriceBook
-from resources.row_money import UNPRICED, Row, moment, requests_money, rounded
+from resources.row_money import UNPRICED, Row, logs_money, moment, requests_money, rounded
 
 NOBODY_RAN = "no job ran on the machine"
 UNKNOWN_MACHINE = "its machine was never told; what it cost is in the machine's overhead"
@@ -47,7 +47,7 @@ class LaunchRows:
 
     def frame(self) -> pl.DataFrame:
         """All rows, as `cost_ledger.SCHEMA` has them."""
-        found = [*self._attempts(), *self._shared(), *self._requests()]
+        found = [*self._attempts(), *self._shared(), *self._requests(), *self._logs()]
         empty = dict.fromkeys(SCHEMA)
         return pl.DataFrame([{**empty, **row} for row in found], schema=SCHEMA)
 
@@ -150,6 +150,19 @@ class LaunchRows:
             **counts,
             **requests_money(self.book, counts["requests_put"], counts["requests_get"]),
         }
+
+    def _logs(self) -> Iterator[Row]:
+        jobs = [self.facts.job_of(each) for each in self.record.attempts]
+        ran = sum(job is not None and job.started is not None for job in jobs)
+        if ran:
+            began = moment(self.record.began_at)
+            yield {
+                **self._whose("logs"),
+                "intended_at": began,
+                "started_at": began,
+                "estimated": False,
+                **logs_money(self.book, ran),
+            }
 
     # Money
 

@@ -18,6 +18,10 @@ UNPRICED: Mapping[str, Any] = {
     "usd_wasted": Decimal(0),
     "estimated": True,
 }
+# What a worker writes: a line for its start, its end, and each thing that it warns of. CloudWatch
+# adds 26 bytes to each line, and tells no log's size ("Amazon CloudWatch pricing").
+LOG_BYTES = 4096
+ESTIMATED_LOGS = f"an estimate: {LOG_BYTES} bytes a job"
 FREE_TRANSFER = "free, if it is within the account's first 100 GB of the month"
 
 
@@ -68,6 +72,15 @@ def requests_money(book: PriceBook, put: int, get: int) -> Row:
         return {**UNPRICED, "remark": f"no price of S3 requests in {book.region} is known"}
     usd = (put * puts.usd + get * gets.usd) / 1000
     return {**priced((puts, gets), None), **paid(usd)}
+
+
+def logs_money(book: PriceBook, jobs: int) -> Row:
+    """What CloudWatch takes for the logs of so many jobs, of LOG_BYTES each."""
+    ingested = rate_of(book, "logs-ingested")
+    if ingested is None:
+        return {**UNPRICED, "remark": f"no price of CloudWatch's logs in {book.region} is known"}
+    usd = jobs * LOG_BYTES * ingested.usd / GIB
+    return {**priced((ingested,), None), **paid(usd), "remark": ESTIMATED_LOGS}
 
 
 def transfer_money(book: PriceBook, size: int) -> Row:

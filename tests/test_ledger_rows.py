@@ -31,6 +31,7 @@ BOOK = PriceBook(
         quote("public-ipv4", "0.0036"),
         quote("s3-put", "0.005"),
         quote("s3-get", "0.0004"),
+        quote("logs-ingested", "0.50"),
     ),
 )
 
@@ -248,3 +249,14 @@ def test_without_a_price_the_row_says_so_and_is_estimated() -> None:
     row = kind(table, "attempt")
     assert row["usd"] == 0 and row["estimated"]
     assert "g4dn.xlarge in eu-north-1: no price is known" in row["remark"]
+
+
+def test_logs_are_estimated_by_the_jobs_that_ran_and_the_row_says_so() -> None:
+    launch = record(attempt(1), attempt(2))
+    table = rows(launch, look(launch, [machine()], [ran("job-1", 200, 900)]))
+    [logs] = table.filter(kind="logs").iter_rows(named=True)
+    # One job ran: 4 KiB at $0.50 a GB.
+    assert (logs["usd"], logs["remark"]) == (
+        Decimal("0.0000019073"),
+        "an estimate: 4096 bytes a job",
+    )

@@ -18,17 +18,24 @@ from resources.aws_bill import AwsBill
 LATE_SECONDS = 24 * 3600
 # A difference that is not worth a word, in USD: what rounding leaves.
 ROUNDING = Decimal("0.01")
-MACHINES, BESIDES, STORAGE, OTHER = "machines", "disks and addresses", "S3", "other services"
+MACHINES, BESIDES, STORAGE = "machines", "disks and addresses", "S3"
+LOGS, OTHER = "logs", "other services"
 # Service, as Cost Explorer names it, and which part of our costs is billed there.
 SERVICES = {
     "Amazon Elastic Compute Cloud - Compute": MACHINES,
     "EC2 - Other": BESIDES,
     "Amazon Virtual Private Cloud": BESIDES,
     "Amazon Simple Storage Service": STORAGE,
+    "AmazonCloudWatch": LOGS,
 }
 # Ours is the most that it costs: the first 100 GB of a month are free.
 IS_TRANSFER = pl.col("kind") == "transfer"
-KINDS = {MACHINES: MACHINE_TIME, BESIDES: ("disk", "address"), STORAGE: ("requests", "transfer")}
+KINDS = {
+    MACHINES: MACHINE_TIME,
+    BESIDES: ("disk", "address"),
+    STORAGE: ("requests", "transfer"),
+    LOGS: ("logs",),
+}
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,13 @@ SERVICES = {
         "Bucket",
         "requests to S3",
     ),
+    "logs": (
+        "Management and Governance",
+        "Observability",
+        "Amazon CloudWatch",
+        "Log group",
+        "logs",
+    ),
     "transfer": (
         "Storage",
         "Object Storage",
@@ -63,7 +70,7 @@ SERVICES = {
     "storage": ("Storage", "Object Storage", "Amazon Simple Storage Service", "Bucket", "storage"),
 }
 # Kinds that are not paid by the hour.
-BY_DAY = ("requests", "transfer")
+BY_DAY = ("requests", "transfer", "logs")
 COLUMNS = (
     "BilledCost",
     "BillingAccountId",
@@ -204,6 +211,8 @@ def _quantity(row: Charge) -> tuple[Decimal, str]:
         return Decimal((row["requests_put"] or 0) + (row["requests_get"] or 0)), "Requests"
     if row["kind"] == "transfer":
         return round(Decimal(row["bytes_read"]) / GIB, 10), "GB"
+    if row["kind"] == "logs":
+        return Decimal(1), "Launches"
     return round(Decimal(row["billed_seconds"] or 0) / HOUR, 10), "Hours"
 
 

@@ -10,7 +10,7 @@ MOMENT = pl.col("moment")
 def with_moments(rows: pl.DataFrame, now: float) -> pl.DataFrame:
     """The rows with a column `moment` more, UTC: the end of what was paid for.
 
-    Requests count at the end of the last of their launch's jobs; what goes on, now.
+    Requests and logs count at the end of the last of their launch's jobs; what goes on, now.
 
     Args:
         now: seconds since 1970 UTC.
@@ -18,7 +18,7 @@ def with_moments(rows: pl.DataFrame, now: float) -> pl.DataFrame:
     never_ran = pl.when(pl.col("end").is_not_null()).then("intended_at")
     own = pl.coalesce("ended_at", "machine_ended_at", never_ran)
     of_launch = own.max().over("camera_id", "launch")
-    of_requests = pl.when(pl.col("kind") == "requests").then(of_launch)
+    of_requests = pl.when(pl.col("kind").is_in(["requests", "logs"])).then(of_launch)
     return rows.with_columns(moment=pl.coalesce(own, of_requests, moment(now)))
 
 

@@ -123,8 +123,8 @@ def _moved(report: CostReport) -> str:
     if not moved.bytes_home:
         return within
     return (
-        f"{within} This machine took {size(moved.bytes_home)} out of AWS: paid for at most, since "
-        "the first 100 GB of an account's month are free."
+        f"{within} This machine took {size(moved.bytes_home)} out of AWS, which costs what is told "
+        "here at most: the first 100 GB of an account's month are free."
     )
 
 

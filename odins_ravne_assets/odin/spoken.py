@@ -11,6 +11,7 @@ KINDS = {
     "address": "public addresses",
     "requests": "requests to S3",
     "transfer": "transfer out of AWS",
+    "logs": "logs in CloudWatch",
     "waited": "machines that waited for work",
 }
 MARKETS = {"ondemand": "on-demand", "local": "this machine"}
