@@ -240,8 +240,9 @@ def test_wrong_use_is_told_before_anything_is_done(
 
 PROFILES = {
     "pipeline: {stage3: {min_confidnce: 0.6}}": "pipeline.stage3.min_confidnce: unknown key; did "
-    "you mean min_confidence? known here: compression_window, min_confidence, min_duration, mode, "
-    "review_below",
+    "you mean min_confidence? known here: burst_gap, compression_window, min_confidence, "
+    "min_duration, mode, repeat_days, repeat_media, repeat_overlap, review_below, roll_up, "
+    "vote_share",
     "pipeline: {stage3: {min_confidence: high}}": "pipeline.stage3.min_confidence: 'high' is not "
     "allowed: input should be a valid number, unable to parse string as a number",
 }
