@@ -238,9 +238,11 @@ def _flags(columns: Mapping[str, str]) -> pl.Expr:
 
 
 def _identities(visits: pl.DataFrame) -> pl.Series:
-    named = visits.select("camera_id", "category", "species", "first_detection")
+    named = visits.select(
+        pl.concat_str("camera_id", "category", "species", "first_detection", separator="\0")
+    )
     return pl.Series(
         "observation_id",
-        (hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16] for parts in named.iter_rows()),
+        [hashlib.sha256(text.encode()).hexdigest()[:16] for text in named.to_series()],
         dtype=pl.String,
     )

@@ -8,17 +8,16 @@
 - What then has no name is an "unknown animal", with the detector's confidence: that there is an
   animal is sure, which one is not.
 - People and vehicles are their own species.
-
-Adding up over a branch and the level of 0.65 are SpeciesNet's (its ensemble, `roll_up`).
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
-from odins_ravne_assets.hugin.taxonomy import ROLL_UP, SPECIES_RANKS, SpeciesKnowledge
+from odins_ravne_assets.hugin.roll_up import climb
+from odins_ravne_assets.hugin.taxonomy import SPECIES_RANKS, SpeciesKnowledge
 
 
 class Name(NamedTuple):
@@ -45,6 +44,9 @@ KEPT = (
     "utc_offset_minutes",
     "category",
 )
+# Of the same, what names are made of.
+LABEL = ("label", "scientific_name")
+JUDGED_BY = (*LABEL, "auto_ok", "confidence", "detection_confidence")
 # Names are numbers in `Names`: ten million texts would take most of the time.
 NAME_CODE = pl.UInt32()
 COUNTED: dict[str, pl.DataType] = {
@@ -98,21 +100,35 @@ def sightings(
         roll_up: least sum of confidences on a branch.
     """
     names = Names()
-    meanings = _meanings(classifications, knowledge, names)
-    sure = pl.col("auto_ok") & pl.col("may_be")
-    every = classifications.with_row_index("row")
-    unsure = every.filter(_IS_ANIMAL & (~pl.col("auto_ok") | (knowledge.listed is not None)))
-    branches = _branches(_with(meanings, unsure).filter(~sure), knowledge, roll_up, names)
-    rows = _with(meanings, every).join(branches.lazy(), on="row", how="left", maintain_order="left")
-    return Sightings(rows.select(*KEPT, *_as_counted(sure, names)).collect(), names)
+    table = classifications.select(*KEPT, *JUDGED_BY).collect()
+    meanings = _meanings(table, knowledge, names)
+    sure = _sure(table, knowledge)
+    branches = _branches(
+        classifications.with_row_index("row").filter(_IS_ANIMAL & ~sure), knowledge, roll_up, names
+    )
+    # Apart from the texts that are kept: joins would carry them along, row by row.
+    counted = (
+        table.lazy()
+        .select("category", *JUDGED_BY)
+        .with_row_index("row")
+        .join(meanings, on=LABEL, how="left", nulls_equal=True, maintain_order="left")
+        .join(branches, on="row", how="left", maintain_order="left")
+        .select(_as_counted(sure, names))
+        .collect()
+    )
+    return Sightings(table.select(KEPT).hstack(counted), names)
 
 
 _IS_ANIMAL = pl.col("category") == "animal"
 
 
-def _with(meanings: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
-    on = ["label", "scientific_name"]
-    return rows.join(meanings, on=on, how="left", nulls_equal=True, maintain_order="left")
+def _sure(table: pl.DataFrame, knowledge: SpeciesKnowledge) -> pl.Expr:
+    """Whether a label is sure enough, of an animal that can be here."""
+    if knowledge.listed is None:
+        return pl.col("auto_ok")
+    found = table["scientific_name"].unique()
+    here = pl.Series([name for name in found if knowledge.may_be(name)], dtype=pl.String)
+    return pl.col("auto_ok") & pl.col("scientific_name").is_in(here.implode()).fill_null(False)
 
 
 def _as_counted(sure: pl.Expr, names: Names) -> list[pl.Expr]:
@@ -142,56 +158,35 @@ def _as_counted(sure: pl.Expr, names: Names) -> list[pl.Expr]:
     return [counted[name].cast(kind).alias(name) for name, kind in COUNTED.items()]
 
 
-def _meanings(
-    classifications: pl.LazyFrame, knowledge: SpeciesKnowledge, names: Names
-) -> pl.LazyFrame:
-    """Of each label: what it is called, and whether it can be here."""
-    labels = classifications.select("label", "scientific_name").unique().collect()
-    labels = labels.sort("label", "scientific_name")  # the same numbers in every run
+def _meanings(table: pl.DataFrame, knowledge: SpeciesKnowledge, names: Names) -> pl.LazyFrame:
+    """What each label is called: the columns LABEL, meaning."""
+    labels = (
+        table.lazy().select(LABEL).unique().collect().sort(LABEL)
+    )  # the same numbers in every run
 
     def meaning(label: str | None, scientific_name: str | None) -> int:
         taxon = knowledge.taxa.get(scientific_name or "")
         called = taxon.common_name if taxon and taxon.rank in SPECIES_RANKS else None
         return names.code(Name(called or label or UNKNOWN_ANIMAL, scientific_name))
 
-    return labels.with_columns(
-        meaning=pl.Series([meaning(*row) for row in labels.iter_rows()], dtype=NAME_CODE),
-        may_be=pl.Series(
-            [knowledge.may_be(name) for name in labels["scientific_name"]], dtype=pl.Boolean
-        ),
-    ).lazy()
+    codes = [meaning(*row) for row in labels.iter_rows()]
+    return labels.lazy().with_columns(meaning=pl.Series(codes, dtype=NAME_CODE))
 
 
 def _branches(
     unsure: pl.LazyFrame, knowledge: SpeciesKnowledge, roll_up: float, names: Names
-) -> pl.DataFrame:
+) -> pl.LazyFrame:
     """The branches that name animals whose own labels do not: row, branch, branch_sum."""
-    guesses = (
-        unsure.filter(pl.col("top5").is_not_null())
-        .select("row", "top5")
-        .explode("top5")
-        .unnest("top5")
-        .join(_lineages(knowledge), on="scientific_name")
-        .collect()
-    )
-    found = [
-        guesses.filter(pl.col(rank).is_not_null())
-        .group_by("row", pl.col(rank).alias("taxon"))
-        .agg(branch_sum=pl.col("confidence").cast(pl.Float64).sum().cast(pl.Float32))
-        .filter(pl.col("branch_sum") >= pl.lit(roll_up, pl.Float32))
-        .with_columns(climb=pl.lit(steps))
-        for steps, rank in enumerate(ROLL_UP)
-    ]
-    best = (
-        pl.concat(found)
-        .sort("climb", "branch_sum", "taxon", descending=[False, True, False])
-        .unique("row", keep="first")
-    )
-    codes = {taxon: names.code(called(taxon, knowledge)) for taxon in best["taxon"].unique().sort()}
-    return best.select(
+    guessed = unsure.filter(pl.col("top5").is_not_null()).select("row", "top5").collect()
+    climbed = guessed.select("row").hstack(climb(guessed["top5"], knowledge, roll_up))
+    found = climbed.drop_nulls("taxon")
+    codes = {
+        taxon: names.code(called(taxon, knowledge)) for taxon in found["taxon"].unique().sort()
+    }
+    return found.lazy().select(
         "row",
+        "branch_sum",
         branch=pl.col("taxon").replace_strict(codes, return_dtype=NAME_CODE),
-        branch_sum="branch_sum",
     )
 
 
@@ -199,16 +194,3 @@ def called(scientific_name: str, knowledge: SpeciesKnowledge) -> Name:
     """The name of a taxon: its common one, or the scientific."""
     taxon = knowledge.taxa.get(scientific_name)
     return Name((taxon and taxon.common_name) or scientific_name, scientific_name)
-
-
-def _lineages(knowledge: SpeciesKnowledge) -> pl.LazyFrame:
-    """The lineage of each taxon, as far as it can be here."""
-    rows: list[dict[str, Any]] = [
-        {"scientific_name": name}
-        | {
-            rank: ancestor if ancestor and knowledge.may_be(ancestor) else None
-            for rank, ancestor in zip(ROLL_UP, taxon.lineage, strict=True)
-        }
-        for name, taxon in knowledge.taxa.items()
-    ]
-    return pl.LazyFrame(rows, schema=dict.fromkeys(("scientific_name", *ROLL_UP), pl.String()))
