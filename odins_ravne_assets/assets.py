@@ -10,6 +10,7 @@ import dagster as dg
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.checks import check_specs
 from odins_ravne_assets.code_versions import code_versions
+from odins_ravne_assets.predictions_kept import with_predictions_kept
 from odins_ravne_assets.run_process import name_process
 from resources.profile import OVERRIDES_VARIABLE, load_profile
 from resources.run_settings import RunSettings
@@ -112,12 +113,13 @@ def _launch(
 ) -> Iterator[StepResult]:
     name_process(context.instance, context.run)
     camera = catalog.get(context.partition_key)
+    profile = with_predictions_kept(settings.load(), camera, stages)
     request = StepRequest(
         camera_id=camera.camera_id,
         footage_url=camera.footage_url,
         output_url=camera.output_url,
         stages=stages,
-        profile=settings.load().model_dump(mode="json"),
+        profile=profile.model_dump(mode="json"),
     )
     for result in launcher.launch(context, request):
         if isinstance(result, dg.AssetCheckResult) or result.asset_key in (

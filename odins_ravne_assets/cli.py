@@ -17,7 +17,7 @@ from odins_ravne_assets.cli_backfill import backfill
 from odins_ravne_assets.cli_cost import app as cost_app
 from odins_ravne_assets.cli_plan import plan
 from odins_ravne_assets.cli_results import app as results_app
-from odins_ravne_assets.cli_results import show_home
+from odins_ravne_assets.cli_results import show_home, show_page_of_all
 from odins_ravne_assets.cli_sandbox import app as sandbox_app
 from odins_ravne_assets.compute_around import compute_around
 from odins_ravne_assets.costs_printed import print_costs
@@ -189,6 +189,8 @@ def batch(
         elif job.profile.cloud and (spot_bid_percentage or max_vcpus):
             change_machines(job.profile.cloud.aws, max_vcpus, say)
         ended = job.run(chosen, {PRIORITY_TAG: priority} if priority else {})
+    if not ended.interrupted:
+        show_page_of_all(chosen)
     if download_stage3 or local_output:
         _take_home(ended.succeeded, job.profile, local_path(local_output or "results"))
     if cost_report:

@@ -6,13 +6,16 @@ from typing import Annotated
 
 import typer
 
+from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.home_counted import bring_results
 from odins_ravne_assets.sandbox_reached import require_sandbox
 from odins_ravne_assets.summary import print_summary
 from odins_ravne_assets.taking_home import (
+    REPORT,
     find_results,
     reports_of,
     write_pages,
+    write_project_page,
     write_runner,
 )
 from odins_ravne_assets.terminal import out, say
@@ -78,3 +81,12 @@ def show_home(folders: Sequence[Path], root: Path, runners: bool = True) -> None
             out.print(f"other windows: python {write_runner(folder)}", soft_wrap=True)
     if folders:
         out.print(f"report: {write_pages(folders, root)[-1]}", soft_wrap=True)
+
+
+def show_page_of_all(cameras: Sequence[Camera]) -> None:
+    """Put one report of several cameras beside their results, if these are on this machine."""
+    urls = [each.output_url for each in cameras if not each.output_url.startswith("s3://")]
+    folders = [folder for folder in map(local_path, urls) if (folder / REPORT).exists()]
+    if len(folders) > 1:
+        page = write_project_page(folders, folders[0].parent)
+        out.print(f"report of {len(folders)} cameras: {page}", soft_wrap=True)

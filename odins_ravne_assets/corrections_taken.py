@@ -8,7 +8,7 @@ from pathlib import Path
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.hugin.corrections import FOLDER
 from odins_ravne_assets.hugin.review_files import Footage, corrections_of
-from odins_ravne_assets.hugin.stage3 import OBSERVATIONS, SOURCES, read_table
+from odins_ravne_assets.hugin.stage3 import OBSERVATIONS, SOURCES, read_table, taxa_at
 from odins_ravne_assets.hugin.taxonomy import knowledge_of
 from odins_ravne_assets.munin import tables
 from odins_ravne_assets.munin.parquet import writing_table
@@ -41,10 +41,12 @@ def take_corrections(
         StoreError: a table is missing or damaged, or the store refuses.
     """
     store = store_of(camera.output_url, profile)
+    with ExitStack() as stack:
+        knowledge = knowledge_of(profile.project.species, taxa_at(store, stack))
     words = corrections_of(
         file,
         _footage(store, camera.camera_id, others),
-        knowledge_of(profile.project.species),
+        knowledge,
         reviewed_by,
         reviewed_on,
         column,

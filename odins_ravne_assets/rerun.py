@@ -37,6 +37,9 @@ def rerun(folder: Path, arguments: Sequence[str]) -> int:
         min_duration: Annotated[
             float | None, typer.Option(help="Seconds; shorter visits on video drop out.")
         ] = None,
+        profile: Annotated[
+            str, typer.Option(help="A profile that tells of the project, for Camtrap DP.")
+        ] = "local",
         no_browser: Annotated[
             bool, typer.Option("--no-browser", help="Do not open the report.")
         ] = False,
@@ -47,7 +50,10 @@ def rerun(folder: Path, arguments: Sequence[str]) -> int:
             "min_confidence": min_confidence,
             "min_duration": min_duration,
         }
-        _run(folder, {key: value for key, value in given.items() if value is not None}, no_browser)
+        named = {key: value for key, value in given.items() if value is not None}
+        page = _run(folder, named, profile)
+        if not no_browser:
+            webbrowser.open(page.as_uri())
 
     try:
         app(list(arguments), prog_name=RUNNER, standalone_mode=True)
@@ -59,23 +65,28 @@ def rerun(folder: Path, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _run(folder: Path, given: dict[str, float], no_browser: bool) -> None:
+def _run(folder: Path, given: dict[str, float], profile_name: str) -> Path:
+    """Make visits, report and exports; the report's page."""
+    from odins_ravne_assets.hugin.exports.writing import export_camera
     from odins_ravne_assets.hugin.report_page import REPORT_PAGE, make_report_page
     from odins_ravne_assets.hugin.stage3 import run_stage3
 
     (made_before,) = reports_of([folder])
+    (camera_id,) = {camera["camera_id"] for camera in made_before["cameras"]}
     source, target = LocalStore(folder), LocalStore(folder / RERUN)
     settings = {f"pipeline.stage3.{key}": each for key, each in made_before["settings"].items()}
     settings |= {f"privacy.{key}": each for key, each in made_before["privacy"].items()}
     settings |= {f"pipeline.stage3.{key}": each for key, each in given.items()}
     settings["project.species"] = made_before["species_list"]
-    profile = load_profile("local", settings, {})
+    profile = load_profile(profile_name, settings, {})
     stage3, species = profile.pipeline.stage3, profile.project.species
     run_stage3(source, stage3, made_before["models"], profile.privacy, species, target)
     make_report_page(source, target, profile.privacy)
+    exported = export_camera(source, camera_id, profile.project, profile.privacy, target)
     print_visits([target.root / "stage3"])
     page = target.root / REPORT_PAGE
     out.print(f"results: {target.root}", soft_wrap=True)
+    if exported.why_no_camtrap_dp:
+        out.print(f"no Camtrap DP: {exported.why_no_camtrap_dp}", soft_wrap=True, markup=False)
     out.print(f"report: {page}", soft_wrap=True)
-    if not no_browser:
-        webbrowser.open(page.as_uri())
+    return page

@@ -3,7 +3,8 @@
     python run_stage3_local.py --compression-window 30 --min-confidence 0.6 --min-duration 0
 
 It needs Odins Ravne in the Python that runs it, and no account and no network. What was downloaded
-stays as it is: the new results, with a report that opens in the browser, go to the folder `rerun`.
+stays as it is: the new results, with exports and a report that opens in the browser, go to the
+folder `rerun`.
 """
 
 import sys

@@ -102,8 +102,7 @@ def write_runner(folder: Path) -> Path:
 def write_pages(folders: Sequence[Path], root: Path) -> list[Path]:
     """Write the report of each camera whose results are here, and one of all of them.
 
-    What is kept back in a page is what its results were made with; in that of several cameras, what
-    any of theirs was.
+    What is kept back in a page is what its results were made with.
 
     Args:
         folders: of the cameras.
@@ -126,12 +125,34 @@ def write_pages(folders: Sequence[Path], root: Path) -> list[Path]:
             write_report_page(path, [camera_results(store, store, privacy)], privacy)
         pages.append(folder / PAGE)
     if len(folders) > 1:
-        privacy = strictest(kept)
-        results = [camera_results(store, store, privacy) for store in map(LocalStore, folders)]
-        with LocalStore(root).writing(PROJECT_PAGE) as path:
-            write_report_page(path, results, privacy)
-        pages.append(root / PROJECT_PAGE)
+        pages.append(write_project_page(folders, root))
     return pages
+
+
+def write_project_page(folders: Sequence[Path], root: Path) -> Path:
+    """Write one report of several cameras whose results are here.
+
+    What is kept back is what any of their results was made to keep back.
+
+    Args:
+        folders: of the cameras.
+        root: where the report goes.
+
+    Returns:
+        The page.
+
+    Raises:
+        StoreError: something of the results is missing, or the page cannot be written.
+    """
+    from odins_ravne_assets.hugin.camera_results import camera_results
+    from odins_ravne_assets.hugin.report_page import write_report_page
+
+    kept = [Privacy.model_validate(report["privacy"]) for report in reports_of(folders)]
+    privacy = strictest(kept)
+    results = [camera_results(store, store, privacy) for store in map(LocalStore, folders)]
+    with LocalStore(root).writing(PROJECT_PAGE) as path:
+        write_report_page(path, results, privacy)
+    return root / PROJECT_PAGE
 
 
 def strictest(kept: Sequence[Privacy]) -> Privacy:

@@ -1,10 +1,12 @@
 """Launches on AWS Batch, in the sandbox: whatever happens, the work is done, once, and is told."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -25,7 +27,9 @@ from command_line import journalled, results
 from conftest import write_picture
 
 from odins_ravne_assets.cameras import Camera
+from odins_ravne_assets.corrections_taken import take_corrections
 from odins_ravne_assets.drill import whenever_made
+from odins_ravne_assets.hugin.stage3 import OBSERVATIONS
 from resources import aws_clients, spot_policy, work_units
 from resources.bookkeeping import Bookkeeper, books_of
 from resources.compute_environment import ComputeEnvironment
@@ -34,6 +38,7 @@ from resources.cost_ledger import read_ledger
 from resources.object_store import LocalStore
 from resources.price_sources import price_source
 from resources.prices import FREE
+from resources.profile import load_profile
 from resources.run_settings import RunSettings
 from resources.sandbox.config import ACCOUNT, CREDENTIALS
 from resources.sandbox.protocol import AwsRequest
@@ -41,6 +46,15 @@ from resources.sandbox.sandbox import Sandbox
 from resources.step_launcher import LocalStepLauncher
 
 ALL_STAGES = ("footage", *STAGES_1_TO_3)
+FOX = "id;mammalia;carnivora;canidae;vulpes;vulpes;red fox"
+# What SpeciesNet says of a picture of the demo's footage.
+A_FOX = {
+    "filepath": "DCIM/100MEDIA/IMAG0001.JPG",
+    "detections": [],
+    "prediction": FOX,
+    "prediction_score": 0.92,
+    "model_version": "4.0.1a",
+}
 SPOT_LOST = "spot machine lost for the first time"
 
 
@@ -401,6 +415,29 @@ def test_a_camera_with_nothing_new_starts_no_machine_and_has_the_same_results(
     longer = cloud.run(camera, ("observations",), pipeline__stage3__compression_window=30)
     assert longer.success, longer.error
     assert cloud.submitted(camera) == submitted
+
+
+def test_a_file_of_predictions_and_a_reviewer_s_file_of_this_machine_reach_the_workers(
+    cloud: Cloud, card: Path, local: Path, tmp_path: Path
+) -> None:
+    camera = cloud.camera(card, local)
+    predictions = tmp_path / "predictions.json"
+    predictions.write_text(json.dumps({"predictions": [A_FOX]}))
+    ran = cloud.run(camera, models__classifier=str(predictions))
+    assert ran.success, ran.error
+    assert len(cloud.submitted(camera)) == 1, "a job on AWS labelled the boxes"
+    assert species_of(cloud, camera) == {"red fox", "person"}
+    file = tmp_path / "seen.csv"
+    file.write_text(f"path,species\n{A_FOX['filepath']},roe deer\n")
+    profile = load_profile("sandbox", cloud.overrides)
+    take_corrections(camera, frozenset(), profile, file, "Anna Ek", date(2026, 6, 1), None)
+    assert cloud.run(camera, ("observations",)).success
+    assert species_of(cloud, camera) == {"roe deer", "person"}
+
+
+def species_of(cloud: Cloud, camera: Camera) -> set[str]:
+    with cloud.store(camera.output_url).reading(OBSERVATIONS) as path:
+        return set(pl.read_parquet(path)["species"])
 
 
 def test_a_worker_that_says_why_it_cannot_go_on_fails_the_run_and_buys_nothing(

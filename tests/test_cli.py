@@ -75,7 +75,8 @@ def cameras(tmp_path_factory: pytest.TempPathFactory) -> Cameras:
 
 def test_cameras_are_run_at_once_each_into_its_own_output(cameras: Cameras) -> None:
     assert cameras.ended.code == 0
-    assert sorted(path.name for path in cameras.output.iterdir()) == ["east", "north", "south"]
+    folders = sorted(path.name for path in cameras.output.iterdir() if path.is_dir())
+    assert folders == ["east", "north", "south"]
     assert len(processed(cameras.output / "north")) == 6
     assert processed(cameras.output / "east") == {"IMG_0001.JPG": ("done", None)}
 
@@ -97,6 +98,13 @@ def test_the_terminal_shows_the_visits_and_where_the_results_are(cameras: Camera
     assert "domestic cat" in cameras.ended.out and "person" in cameras.ended.out
     for name in ("east", "north", "south"):
         assert f"results: {cameras.output}/{name}" in cameras.ended.out.splitlines()
+
+
+def test_one_report_of_all_cameras_lies_beside_their_results(cameras: Cameras) -> None:
+    page = cameras.output / "report.html"
+    assert f"report of 3 cameras: {page}" in cameras.ended.out.splitlines()
+    text = page.read_text(encoding="utf-8")
+    assert all(name in text for name in ("east", "north", "south", "domestic cat"))
 
 
 def test_copies_of_the_results_are_made_where_asked(cameras: Cameras) -> None:

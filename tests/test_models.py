@@ -14,7 +14,7 @@ import pytest
 from gpu_kernels.categories import categories_of, look_at
 from gpu_kernels.engine import Engine, open_engine
 from gpu_kernels.heads import Boxes, decode, rank
-from gpu_kernels.labels import load_labels
+from gpu_kernels.labels import Label, load_labels
 from gpu_kernels.manifest import (
     SHIPPED,
     ModelManifest,
@@ -83,11 +83,11 @@ def test_a_thousand_labels_396_of_them_living_animals() -> None:
     labels = load_labels(load_manifest(CLASSIFIER))
     assert len(labels) == 1000
     assert sum(label.is_animal for label in labels) == 396
-    assert labels[277] == ("red fox", "Vulpes vulpes", True)
-    assert labels[281] == ("tabby cat", "Felis catus", True)
-    assert labels[51] == ("triceratops", "Triceratops", False)
-    assert labels[23] == ("vulture", None, True)  # vultures are no one taxon
-    assert labels[673] == ("computer mouse", None, False)
+    assert labels[277] == Label("red fox", "Vulpes vulpes", True)
+    assert labels[281] == Label("tabby cat", "Felis catus", True)
+    assert labels[51] == Label("triceratops", "Triceratops", False)
+    assert labels[23] == Label("vulture", None, True)  # vultures are no one taxon
+    assert labels[673] == Label("computer mouse", None, False)
     assert {label.scientific_name for label in labels[151:269]} == {"Canis familiaris"}
     assert len({label.label for label in labels}) == 1000
 

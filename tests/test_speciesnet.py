@@ -16,7 +16,13 @@ from gpu_kernels.speciesnet import parse_label
 from odins_ravne_assets.munin import tables
 from odins_ravne_assets.munin.assembly import TAXA, write_taxa
 from odins_ravne_assets.munin.journal import Stage1Journal, Stage2Journal
-from odins_ravne_assets.munin.predictions import PredictedLabels, Predictions
+from odins_ravne_assets.munin.predictions import (
+    PredictedLabels,
+    Predictions,
+    keep_predictions,
+    kept_predictions,
+    predictions_hash,
+)
 from resources.errors import ModelError
 from resources.object_store import LocalStore
 
@@ -143,6 +149,22 @@ def test_blank_person_and_animal_name_no_species(tmp_path: Path) -> None:
 def test_a_picture_without_a_prediction_has_no_label(tmp_path: Path) -> None:
     (row,) = labelled(tmp_path, {**OLD, "filepath": "other/DCIM2/1.jpg"}, [LEFT])
     assert (row["label"], row["auto_ok"]) == ("no prediction", False)
+
+
+def test_kept_predictions_are_known_by_their_content_and_refused_when_damaged(
+    tmp_path: Path,
+) -> None:
+    file, output = file_of(tmp_path, OLD), LocalStore(tmp_path / "results")
+    name = keep_predictions(str(file), output)
+    assert predictions_hash(name) == predictions_hash(str(file)), "so nothing is labelled twice"
+    assert keep_predictions(name, output) == name
+    assert kept_predictions(name, output).of("DCIM/1.jpg") == OLD
+    output.write_bytes(name, file.read_bytes() + b" ")
+    with pytest.raises(ModelError, match="is damaged; delete it and run Stage 2 again"):
+        kept_predictions(name, output)
+    output.delete(name)
+    with pytest.raises(ModelError, match="keeps no predictions"):
+        kept_predictions(name, output)
 
 
 def test_the_labels_ranks_are_kept_as_taxa(tmp_path: Path) -> None:

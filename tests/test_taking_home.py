@@ -192,7 +192,10 @@ def test_the_runner_makes_the_same_visits_and_the_same_report(
     done = run_script(taken, "--no-browser")
     assert done.returncode == 0, done.stderr
     stage = content(taken / "rerun/stage3")
+    exports = {name: stage.pop(name) for name in ("observations.csv", "megadetector.json")}
     assert stage == content(made.root / "stage3")
+    assert exports["observations.csv"].count(b"\n") == 1 + 5
+    assert "no Camtrap DP: " in done.stdout
     assert "5 visits" in done.stdout and f"report: {taken}/rerun/stage3/report.html" in done.stdout
 
 

@@ -90,7 +90,7 @@ def run_stage3(
         read = Tables(
             **{name: read_table(store, stack, *source) for name, source in SOURCES.items()}
         )
-        knowledge = knowledge_of(species, _taxa(store, stack))
+        knowledge = knowledge_of(species, taxa_at(store, stack))
         counted = sightings(read.classifications, knowledge, settings.roll_up)
         marked = mark_repeats(counted, read.detections, settings)
         del counted
@@ -112,7 +112,7 @@ def run_stage3(
     return _result(compressed)
 
 
-def _taxa(store: ObjectStore, stack: ExitStack) -> dict[str, Taxon]:
+def taxa_at(store: ObjectStore, stack: ExitStack) -> dict[str, Taxon]:
     """What the labels of Stage 2 tell of their ranks; most classifiers' tell nothing."""
     if not store.exists(assembly.TAXA):
         return {}

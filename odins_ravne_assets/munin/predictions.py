@@ -9,10 +9,14 @@ README "Output format", and `speciesnet/multiprocessing.py`.
 - A box has the label of the detection that overlaps with it most, with an intersection over union
   of SAME_BOX or more; in the older layout all animals of a picture have the picture's label.
 - A box that no prediction is about has no label: it becomes an unknown animal.
+
+Whoever starts a run keeps the file in the camera's output, under its SHA-256, and tells the worker
+that name: a worker elsewhere cannot read files of this machine.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,11 +29,14 @@ from gpu_kernels.speciesnet import SpeciesNetLabel, parse_label
 from odins_ravne_assets.munin.journal import Row, Stage1Journal, Stage2Journal
 from odins_ravne_assets.munin.kept_category import keep_category
 from resources.errors import ModelError
+from resources.object_store import ObjectStore
 
 # Least intersection over union at which two detectors mean the same animal.
 SAME_BOX = 0.5
 MOST_LABELS = 5
 NO_PREDICTION = "no prediction"
+# Where a camera's output keeps predictions; in place of the file's path in `models.classifier`.
+KEPT = re.compile(r"predictions/(?P<hash>[0-9a-f]{64})\.json")
 ANIMAL = "1"
 
 Json = dict[str, Any]
@@ -41,6 +48,49 @@ def is_predictions(name: str) -> bool:
     return name.lower().endswith(".json")
 
 
+def predictions_hash(name: str) -> str:
+    """The SHA-256 of predictions, kept ones or a file of this machine.
+
+    Raises:
+        ModelError: see `Predictions`.
+    """
+    kept = KEPT.fullmatch(name)
+    return kept["hash"] if kept else Predictions(name).hash
+
+
+def keep_predictions(name: str, output: ObjectStore) -> str:
+    """Keep a file of predictions in a camera's output; what `models.classifier` is to say then.
+
+    Raises:
+        ModelError: see `Predictions`.
+        StoreError: the store refuses.
+    """
+    if KEPT.fullmatch(name):
+        return name
+    predictions = Predictions(name)
+    key = f"predictions/{predictions.hash}.json"
+    if not output.exists(key):
+        output.write_bytes(key, predictions.data)
+    return key
+
+
+def kept_predictions(name: str, output: ObjectStore) -> "Predictions":
+    """Predictions that `keep_predictions` has kept.
+
+    Raises:
+        ModelError: they are not there, or not what they were.
+        StoreError: the store refuses.
+    """
+    kept = KEPT.fullmatch(name)
+    if kept is None or not output.exists(name):
+        raise ModelError(f"{output.url}: keeps no predictions {name}; run Stage 2 again")
+    with output.reading(name) as path:
+        predictions = Predictions(path)
+    if predictions.hash != kept["hash"]:
+        raise ModelError(f"{output.url}: {name} is damaged; delete it and run Stage 2 again")
+    return predictions
+
+
 class Predictions:
     """A file of SpeciesNet's predictions."""
 
@@ -50,8 +100,8 @@ class Predictions:
         """
         self._path = Path(path).expanduser()
         try:
-            data = self._path.read_bytes()
-            content = json.loads(data)
+            self.data = self._path.read_bytes()
+            content = json.loads(self.data)
             predictions = content["predictions"]
             self._by_name: dict[str, list[Json]] = {}
             for prediction in predictions:
@@ -66,7 +116,7 @@ class Predictions:
                 f"predictions {self._path}: are not SpeciesNet's: a list `predictions`, each with "
                 "a `filepath`, is needed"
             ) from None
-        self.hash = hashlib.sha256(data).hexdigest()
+        self.hash = hashlib.sha256(self.data).hexdigest()
         versions = sorted({str(each.get("model_version") or "?") for each in predictions})
         self.name = f"SpeciesNet {', '.join(versions)} {self.hash[:12]}"
 

@@ -2,7 +2,7 @@
 
 from gpu_kernels.manifest import load_manifest, model_hash
 from odins_ravne_assets.munin.journal import journal_key
-from odins_ravne_assets.munin.predictions import Predictions, is_predictions
+from odins_ravne_assets.munin.predictions import is_predictions, predictions_hash
 from resources.profile import Profile
 
 # Changes when the code comes to give other answers.
@@ -29,5 +29,5 @@ def stage2_key(profile: Profile, stage1: str) -> str:
 
 def _hash_of(classifier: str) -> str:
     if is_predictions(classifier):
-        return Predictions(classifier).hash
+        return predictions_hash(classifier)
     return model_hash(load_manifest(classifier))

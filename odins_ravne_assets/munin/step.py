@@ -7,6 +7,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from threading import Event
 from time import monotonic
 from typing import TypeVar
@@ -46,7 +47,12 @@ from odins_ravne_assets.munin.journal import (
 from odins_ravne_assets.munin.media_files import kind_by_name
 from odins_ravne_assets.munin.memory import give_memory_back
 from odins_ravne_assets.munin.pace import Pace, TimedEngine
-from odins_ravne_assets.munin.predictions import PredictedLabels, Predictions, is_predictions
+from odins_ravne_assets.munin.predictions import (
+    PredictedLabels,
+    Predictions,
+    is_predictions,
+    kept_predictions,
+)
 from odins_ravne_assets.munin.probing import Prober
 from odins_ravne_assets.munin.reporter import Facts, Reporter, StageProgress
 from odins_ravne_assets.munin.sampling import SamplingPlan
@@ -164,7 +170,8 @@ class Step:
         """Before any work: that Stage 2's model is missing must not be found after days of Stage 1.
 
         Raises:
-            ModelError: see `verify`.
+            ModelError: see `verify` and `kept_predictions`.
+            StoreError: the store refuses.
         """
         models = self.profile.models
         needed: dict[str, list[str | None]] = {
@@ -173,10 +180,16 @@ class Step:
         }
         for stage in stages:
             for name in needed.get(stage, []):
-                if name and is_predictions(name):
-                    Predictions(name)
-                elif name:
+                if name and not is_predictions(name):
                     verify(load_manifest(name))
+        if "classifications" in stages:
+            _ = self._predictions
+
+    @cached_property
+    def _predictions(self) -> Predictions | None:
+        """What labels the boxes in place of a model, if the profile says so."""
+        name = self.profile.models.classifier
+        return kept_predictions(name, self.output) if is_predictions(name) else None
 
     def _wait(self) -> None:
         """Called again and again while another run has the output."""
@@ -376,15 +389,26 @@ class Step:
             labelled = self._label(stage1, stage2, list(unlabelled_parts(stage1, stage2)))
             give_memory_back()
         self._stop_here()
-        models = _named({"classifier": self.profile.models.classifier})
-        assembly.write_stage2_table(self.output, stage1, stage2, models)
-        assembly.write_taxa(self.output, _ranked_labels(self.profile.models.classifier))
+        assembly.write_stage2_table(self.output, stage1, stage2, self._classifier())
+        assembly.write_taxa(self.output, self._ranked_labels())
         facts = classification_facts(self.output) | {
             "boxes/newly_labelled": labelled,
             "compute/seconds": round(monotonic() - started, 3),
         }
         findings = [quality.every_box_labelled(self.output)]
         return StageResult(facts, findings, self._version(assembly.CLASSIFICATIONS))
+
+    def _classifier(self) -> dict[str, str]:
+        if self._predictions:
+            return {"classifier": self._predictions.name}
+        return _named({"classifier": self.profile.models.classifier})
+
+    def _ranked_labels(self) -> list[SpeciesNetLabel]:
+        """The labels of what classifies, as far as they carry their ranks."""
+        if self._predictions:
+            return list(self._predictions.labels())
+        labels = load_labels(load_manifest(self.profile.models.classifier))
+        return [label.ranks for label in labels if label.ranks]
 
     def _label(self, stage1: Stage1Journal, stage2: Stage2Journal, parts: list[str]) -> int:
         settings = self.profile.pipeline.stage2
@@ -399,8 +423,8 @@ class Step:
 
         source, threshold = self.profile.models.classifier, settings.auto_ok_threshold
         stage: Stage2 | PredictedLabels
-        if is_predictions(source):
-            stage = PredictedLabels(Predictions(source), self._paths(), threshold, labelled)
+        if self._predictions:
+            stage = PredictedLabels(self._predictions, self._paths(), threshold, labelled)
         else:
             model = self._load(source)
             self.reporter.info(f"{model.manifest.name} on {model.engine.description}")
@@ -475,14 +499,5 @@ def _named(models: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _name_of(model: str) -> str:
-    if is_predictions(model):
-        return Predictions(model).name
     manifest = load_manifest(model)
     return f"{manifest.name} {model_hash(manifest)[:12]}"
-
-
-def _ranked_labels(classifier: str) -> list[SpeciesNetLabel]:
-    """The labels of a classifier, as far as they carry their ranks."""
-    if is_predictions(classifier):
-        return list(Predictions(classifier).labels())
-    return [label.ranks for label in load_labels(load_manifest(classifier)) if label.ranks]

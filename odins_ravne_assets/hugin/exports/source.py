@@ -95,8 +95,14 @@ class CameraResults:
 
 
 @contextmanager
-def camera_results(store: ObjectStore, camera_id: str) -> Iterator[CameraResults]:
+def camera_results(
+    store: ObjectStore, made: ObjectStore, camera_id: str
+) -> Iterator[CameraResults]:
     """What a camera's output holds, for as long as the context lasts.
+
+    Args:
+        store: the output, with `tables/`.
+        made: where Stage 3 put its results; the same, or a folder of a re-run.
 
     Raises:
         StoreError: a table is missing, damaged or of another version; names the stage to run.
@@ -107,7 +113,7 @@ def camera_results(store: ObjectStore, camera_id: str) -> Iterator[CameraResults
             for name in ("media", "processed", "frames", "detections")
         }
         observations = read_table(
-            store, stack, OBSERVATIONS, tables.OBSERVATIONS, "Stage 3 (observations)"
+            made, stack, OBSERVATIONS, tables.OBSERVATIONS, "Stage 3 (observations)"
         ).collect()
         models = {
             **assembly.origin_of(store, assembly.DETECTIONS).models,

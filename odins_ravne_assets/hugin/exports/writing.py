@@ -52,24 +52,34 @@ class Exported:
 
 
 def export_camera(
-    store: ObjectStore, camera_id: str, project: Project, privacy: Privacy
+    store: ObjectStore,
+    camera_id: str,
+    project: Project,
+    privacy: Privacy,
+    made: ObjectStore | None = None,
 ) -> Exported:
     """Write a camera's exports into `stage3/` of its output.
+
+    Args:
+        store: the camera's output, with `tables/`.
+        project, privacy: what is told of the project, and what is kept back.
+        made: where Stage 3 put its results, and exports go; the same when not given.
 
     Raises:
         StoreError: a table is missing, damaged or of another version; or the store refuses.
     """
+    target = made or store
     with ExitStack() as stack:
-        results = stack.enter_context(camera_results(store, camera_id))
+        results = stack.enter_context(camera_results(store, target, camera_id))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="munin-exports-")))
         exported = _write([results], folder, project, privacy, folders=False)
         for name in (MEGADETECTOR, VISITS, *PACKAGE):
-            key, made = f"{FOLDER}/{name}", folder / name
-            if made.exists():
-                with store.writing(key) as path:
-                    shutil.copyfile(made, path)
+            key, file = f"{FOLDER}/{name}", folder / name
+            if file.exists():
+                with target.writing(key) as path:
+                    shutil.copyfile(file, path)
             else:
-                store.delete(key)  # of a run that knew more
+                target.delete(key)  # of a run that knew more
     return exported
 
 
@@ -85,7 +95,9 @@ def export_project(
         StoreError: see `export_camera`.
     """
     with ExitStack() as stack:
-        results = [stack.enter_context(camera_results(store, name)) for name, store in cameras]
+        results = [
+            stack.enter_context(camera_results(store, store, name)) for name, store in cameras
+        ]
         folder.mkdir(parents=True, exist_ok=True)
         exported = _write(results, folder, project, privacy, folders=True)
         visits = pl.concat(each.observations for each in _told(results, privacy))
