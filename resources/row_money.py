@@ -18,10 +18,10 @@ UNPRICED: Mapping[str, Any] = {
     "usd_wasted": Decimal(0),
     "estimated": True,
 }
-# What a worker writes: a line for its start, its end, and each thing that it warns of. CloudWatch
-# adds 26 bytes to each line, and tells no log's size ("Amazon CloudWatch pricing").
+# CloudWatch tells no log stream's size. A worker that does well writes nothing, one that fails a
+# few lines, each of which takes 26 bytes more: this is taken for either, so no sum is too low.
 LOG_BYTES = 4096
-ESTIMATED_LOGS = f"an estimate: {LOG_BYTES} bytes a job"
+ESTIMATED_LOGS = f"an estimate: at most {LOG_BYTES} bytes a job"
 FREE_TRANSFER = "free, if it is within the account's first 100 GB of the month"
 
 
