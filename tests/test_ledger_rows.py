@@ -258,5 +258,5 @@ def test_logs_are_estimated_by_the_jobs_that_ran_and_the_row_says_so() -> None:
     # One job ran: 4 KiB at $0.50 a GB.
     assert (logs["usd"], logs["remark"]) == (
         Decimal("0.0000019073"),
-        "an estimate: 4096 bytes a job",
+        "an estimate: at most 4096 bytes a job",
     )
