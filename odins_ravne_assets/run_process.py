@@ -64,7 +64,13 @@ def close_dead_runs(instance: dg.DagsterInstance) -> None:
     """Mark runs as failed whose process was killed: nobody else will ever end them."""
     for run in instance.get_runs(RunsFilter(statuses=UNFINISHED)):
         process = _process_of(run)
-        if process and is_dead(process):
+        # It may have ended well since it was listed: what is in the instance now is its last word.
+        if process and is_dead(process) and _is_unfinished(instance, run):
             instance.report_run_failed(
                 run, "Its process was killed. What it had finished is kept; run again to go on."
             )
+
+
+def _is_unfinished(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    now = instance.get_run_by_id(run.run_id)
+    return now is not None and now.status in UNFINISHED

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster import DagsterRunStatus
+from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 
-from odins_ravne_assets import camera_status
+from odins_ravne_assets import camera_status, run_process
 from odins_ravne_assets.camera_status import camera_status as status_of
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.run_process import close_dead_runs, name_process
@@ -68,6 +68,22 @@ def test_a_run_whose_process_is_gone_is_marked_as_failed(
     )
     close_dead_runs(instance)
     assert as_it_is(instance, again).status == DagsterRunStatus.STARTING
+
+
+def test_a_run_that_ends_well_while_it_is_looked_at_has_not_failed(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = a_run(instance)
+    name_process(instance, run)
+
+    def ends_now(process: str) -> bool:
+        succeeded = DagsterEvent(DagsterEventType.RUN_SUCCESS.value, job_name="camera")
+        instance.report_dagster_event(succeeded, run.run_id)
+        return True
+
+    monkeypatch.setattr(run_process, "is_dead", ends_now)
+    close_dead_runs(instance)
+    assert as_it_is(instance, run).status == DagsterRunStatus.SUCCESS
 
 
 def test_the_last_run_of_each_of_many_cameras_is_told(

@@ -43,7 +43,9 @@ def whose(key: str, pattern: str) -> Belongs | Refused | None:
         return None
     found = re.match(pattern, key)
     if found is None:
-        return Refused(_folder(key), "no camera: uploads.camera_pattern does not match the key")
+        return Refused(
+            _folder(key), "lies in no camera's folder; move it into one (uploads.camera_pattern)"
+        )
     try:
         return Belongs(camera_id(found["camera"]), key[: found.end("camera")])
     except UsageError as error:
