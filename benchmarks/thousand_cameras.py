@@ -6,7 +6,8 @@ Times what grows with the number of cameras: loading the code location, `munin s
 daemon of a `munin ui` backfills Stage 3 of some cameras. Each has one small picture; the visits of
 one cannot be made, since a table is damaged. Webserver, daemon and code server are killed with all
 the runs that they hold (SIGKILL), twice, and started again. At its end, every camera but the
-poisoned one must have one materialization of `observations`.
+poisoned one must have its `observations`; once, but for runs that the kill met between telling them
+and ending, which are tried again.
 """
 
 import argparse
