@@ -7,6 +7,7 @@ whoever knows more may write it again, and the same knowledge gives the same row
 """
 
 from collections.abc import Iterable
+from io import BytesIO
 
 import polars as pl
 
@@ -99,8 +100,10 @@ def write_ledger(store: ObjectStore, name: str, rows: pl.DataFrame) -> None:
         polars.exceptions.SchemaError: the rows are not a ledger's.
     """
     table = rows.match_to_schema(SCHEMA)
-    with store.writing(f"{name}.parquet") as path:
-        table.write_parquet(path)
+    # Through the store: polars tells a full disk as an error of its own.
+    content = BytesIO()
+    table.write_parquet(content)
+    store.write_bytes(f"{name}.parquet", content.getvalue())
 
 
 def read_ledger(stores: Iterable[ObjectStore]) -> pl.DataFrame:

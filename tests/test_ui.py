@@ -132,6 +132,8 @@ def test_each_asset_follows_from_the_one_before_it(ui: DagsterUI) -> None:
         "classifications": ("munin", True, ["detections"]),
         "observations": ("hugin", True, ["classifications"]),
         "exports": ("hugin", True, ["observations"]),
+        "cost_report": ("odin", False, ["observations"]),
+        "quarantine": ("arrivals", False, []),
     }
 
 
