@@ -1,20 +1,21 @@
 """The `munin` command as its users run it: a process, with a Dagster instance of its own."""
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
 import psutil
 
+from odins_ravne_assets.drill import whenever_made
+
 DEMO = Path(__file__).parent.parent / "tools" / "demo_footage.py"
-COMPLETED = re.compile(rb'"(detection|classification)_completion_time": "[^"]*",?')
 # A run of the few media of a test takes seconds; on a busy machine, many.
 TIMEOUT = 120
 
@@ -117,18 +118,12 @@ def make_demo_footage(folder: Path) -> Path:
     return folder
 
 
-def results(output: Path) -> dict[str, bytes]:
-    """What a camera's run has made, by name: tables and Stage 3's files.
-
-    When the media were labelled, which exports tell as their formats ask, is left out: that is
-    different in every run.
-    """
+def results(output: Path) -> dict[str, Any]:
+    """What a camera's run has made, by name: tables and Stage 3's files, without what belongs to
+    one run: when it was, and what it cost."""
     files = [path for folder in ("tables", "stage3") for path in (output / folder).rglob("*")]
-    return {
-        path.relative_to(output).as_posix(): COMPLETED.sub(b"", path.read_bytes())
-        for path in sorted(files)
-        if path.is_file()
-    }
+    named = {path.relative_to(output).as_posix(): path for path in sorted(files) if path.is_file()}
+    return {name: whenever_made(name, path.read_bytes()) for name, path in named.items()}
 
 
 def processed(output: Path) -> dict[str, tuple[str, str | None]]:
