@@ -291,6 +291,7 @@ class Launch:
             watch.session.close()
         if end is AttemptEnd.DONE:
             unit.outcome = "done"
+            self.slots.give_back(_slot(unit))
             reported = watch.pipes.get_results(implicit_materializations=False)
             self.results += reported
             self._say(unit, f"job {attempt.name} is done")
@@ -339,7 +340,6 @@ class Launch:
     def _refuse(self, unit: UnitRecord, queue: str, why: str) -> None:
         """Leave a unit for when a running job has ended, or for a later run."""
         self._refused[unit.number] = why
-        self.slots.give_back(_slot(unit))
         self.slots.give_back(_slot(unit))
         unit.refusals.append(Refusal(self.clock.now(), queue, why))
         self.record.save(self.store)
