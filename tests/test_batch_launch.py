@@ -111,7 +111,9 @@ def assert_same_results(cloud: Cloud, camera: Camera, local: Path) -> None:
         {name: data for name, data in results(folder).items() if name.startswith("stage3/")}
         for folder in (output, local)
     )
-    assert stage3_there == stage3_here
+    # Exports are an asset of their own, which not every run asks for.
+    assert "stage3/observations.parquet" in stage3_there
+    assert stage3_there == {name: stage3_here.get(name) for name in stage3_there}
     hashes = journalled(output)
     assert len(hashes) == len(set(hashes))
     assert not cloud.live_jobs()
