@@ -23,7 +23,11 @@ DESCRIPTIONS = {
 
 JOBS = [
     dg.define_asset_job(
-        name, selection=assets, partitions_def=CAMERAS, description=DESCRIPTIONS[name]
+        name,
+        # The check of all cameras has a job of its own.
+        selection=dg.AssetSelection.assets(*assets) - dg.AssetSelection.checks(no_camera_is_silent),
+        partitions_def=CAMERAS,
+        description=DESCRIPTIONS[name],
     )
     for name, assets in SELECTIONS.items()
 ]
