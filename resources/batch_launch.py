@@ -133,7 +133,7 @@ class Launch:
     _after_crash: set[int] = field(default_factory=set)
     _refused: dict[int, str] = field(default_factory=dict)  # unit -> why
     _trouble_since: float | None = None
-    _no_slot: bool = False
+    _waits_for_slot: str | None = None
     _told_no_slot: bool = False
 
     def run(self) -> None:
@@ -201,7 +201,6 @@ class Launch:
                 attempt.job_id = find_job(self.clients.of("batch"), queue, attempt.name)
             if attempt.job_id is not None:
                 self._watched[attempt.name] = self._open_session(unit, attempt)
-                self.slots.take(_slot(unit))  # it runs, whether or not there is one for it
                 self._say(unit, f"taking up job {attempt.name} ({attempt.job_id})")
             elif self.clock.now() - attempt.intended_at > UNKNOWN_JOB_SECONDS:
                 unit.attempts.remove(attempt)  # it was never submitted
@@ -231,6 +230,7 @@ class Launch:
             else:
                 watch.starved = StarvationTimer()
         self._consider_waiting(waiting)
+        self._keep_slots()
         self._submit_ready()
 
     def _miss(self, watch: Watch) -> None:
@@ -291,7 +291,6 @@ class Launch:
             watch.session.close()
         if end is AttemptEnd.DONE:
             unit.outcome = "done"
-            self.slots.give_back(_slot(unit))
             reported = watch.pipes.get_results(implicit_materializations=False)
             self.results += reported
             self._say(unit, f"job {attempt.name} is done")
@@ -323,12 +322,10 @@ class Launch:
                     self._submit(unit, choice.queue, choice.reason)
         elif isinstance(choice, Wait):
             self._look_again[unit.number] = self.clock.now() + choice.look_again_in
-            self.slots.give_back(_slot(unit))
             self._say(unit, f"waiting: {choice.reason}")
             self.record.save(self.store)
         elif isinstance(choice, SetAside) and unit.start is not None:
             unit.outcome, unit.why = "set aside", choice.reason
-            self.slots.give_back(_slot(unit))
             self._say(unit, f"set aside: {choice.reason}")
             self.record.save(self.store)
         else:
@@ -340,7 +337,6 @@ class Launch:
     def _refuse(self, unit: UnitRecord, queue: str, why: str) -> None:
         """Leave a unit for when a running job has ended, or for a later run."""
         self._refused[unit.number] = why
-        self.slots.give_back(_slot(unit))
         unit.refusals.append(Refusal(self.clock.now(), queue, why))
         self.record.save(self.store)
         self._say(unit, f"not submitted to {queue}: {why}")
@@ -350,7 +346,7 @@ class Launch:
     def _submit_ready(self) -> None:
         """Submit units that are in no queue, up to as many at once as the profile allows."""
         now = self.clock.now()
-        self._no_slot = False
+        self._waits_for_slot = None
         for unit in self.record.units:
             if unit.outcome != "open" or unit.active or unit.number in self._refused:
                 continue
@@ -361,8 +357,15 @@ class Launch:
                 return
             self._follow(unit, before_submit(self._state(unit), self.offers(), self.rules, now))
 
+    def _keep_slots(self) -> None:
+        """Slots are for the jobs there are, and for the unit that waits for one."""
+        living = {_slot(unit) for unit in self.record.units if unit.active}
+        self.slots.keep(living | {self._waits_for_slot or ""})
+        for job in living:
+            self.slots.take(job)  # a job that was taken up runs, whether or not there is one
+
     def _wait_for_slot(self, unit: UnitRecord) -> None:
-        self._no_slot = True
+        self._waits_for_slot = _slot(unit)
         if not self._watched and not self._told_no_slot:
             self._told_no_slot = True
             self._say(unit, self.slots.why_waiting)
@@ -454,7 +457,7 @@ class Launch:
 
     def _pause(self) -> float:
         """Until the next sweep."""
-        if self._watched or self._no_slot:
+        if self._watched or self._waits_for_slot:
             return SWEEP_SECONDS
         soonest = min(self._look_again.values(), default=self.clock.now())
         return max(1.0, soonest - self.clock.now())

@@ -6,7 +6,7 @@ and the UI shows who holds the slots (Deployment, Concurrency). A job that is al
 run takes it up keeps running, slot or not.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 
 import dagster as dg
@@ -60,6 +60,7 @@ class LaunchSlots:
         self._priority = PRIORITIES[priority]
         self._close_dead_runs = close_dead_runs
         self._held: set[str] = set()
+        self._asked: set[str] = set()  # these, and those that wait for one
         # An instance in memory is one process's own.
         self._counted = self._storage.supports_global_concurrency_limits
 
@@ -67,6 +68,7 @@ class LaunchSlots:
         """Take a slot for a job, or the slot that it has; whether there is one."""
         if job in self._held:
             return True
+        self._asked.add(job)
         if not self._counted:
             if len(self._held) < self.limit:
                 self._held.add(job)
@@ -79,11 +81,13 @@ class LaunchSlots:
         self._held.add(job)
         return True
 
-    def give_back(self, job: str) -> None:
-        """A job has ended, or is not waited for any more."""
-        self._held.discard(job)
-        if self._counted:
-            self._storage.free_concurrency_slot_for_step(self._run_id, job)
+    def keep(self, jobs: Set[str]) -> None:
+        """Give back the slots of all other jobs, and their places in the queue for one."""
+        for job in self._asked - jobs:
+            self._asked.remove(job)
+            self._held.discard(job)
+            if self._counted:
+                self._storage.free_concurrency_slot_for_step(self._run_id, job)
 
     @contextmanager
     def given_back(self) -> Iterator[None]:
@@ -92,6 +96,7 @@ class LaunchSlots:
             yield
         finally:
             self._held.clear()
+            self._asked.clear()
             if self._counted:
                 self._storage.free_concurrency_slots_for_run(self._run_id)
 

@@ -374,7 +374,7 @@ def test_an_expired_token_ends_the_launch_and_leaves_its_job_to_be_taken_up(
 def test_units_run_side_by_side_and_the_whole_camera_last(
     cloud: Cloud, card: Path, local: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work_units, "LONGEST_UNIT_SECONDS", 0.15)
+    monkeypatch.setattr(work_units, "LONGEST_UNIT_SECONDS", 0.7)  # frames assumed at 8/s
     camera = cloud.camera(card, local)
     ran = cloud.run(camera, pipeline__cost_optimization__max_parallel_jobs=2)
     assert ran.success, ran.error

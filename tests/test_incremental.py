@@ -209,7 +209,7 @@ def test_a_second_copy_of_a_file_costs_nothing(card: Card) -> None:
 
 def test_a_failed_medium_is_looked_at_again_when_that_is_asked_for(tmp_path: Path) -> None:
     card = Card(tmp_path)
-    write_picture(card.footage / "IMG_0001.JPG", (320, 240))
+    write_picture(card.footage / "IMG_0001.JPG", (4000, 3000))
     hasty = card.run(stage1__decode_timeout=1e-6)
     assert hasty.looked_at == 1
     assert card.table("processed")["status"].to_list() == ["failed"]

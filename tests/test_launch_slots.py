@@ -32,7 +32,7 @@ def test_two_runs_share_the_slots_of_an_account(instance: dg.DagsterInstance) ->
     assert one.take("unit 0")
     assert other.take("unit 0")
     assert not one.take("unit 1")
-    other.give_back("unit 0")
+    other.keep(set())
     assert one.take("unit 1")
     assert not other.take("unit 0")
 
@@ -51,7 +51,7 @@ def test_who_waited_first_is_first_unless_another_matters_more(
     low, urgent = slots(instance, limit=1), slots(instance, limit=1, priority="high")
     assert not low.take("b")
     assert not urgent.take("c")
-    holder.give_back("a")
+    holder.keep(set())
     assert not low.take("b")
     assert urgent.take("c")
 
@@ -61,6 +61,26 @@ def test_another_limit_in_the_profile_holds_from_the_next_job_on(
 ) -> None:
     assert slots(instance, limit=1).take("a")
     assert slots(instance, limit=2).take("b")
+
+
+def test_a_launch_keeps_the_slots_of_its_living_jobs_alone(instance: dg.DagsterInstance) -> None:
+    one, other = slots(instance), slots(instance)
+    assert one.take("unit 0")
+    assert one.take("unit 1")
+    one.keep({"unit 1"})
+    assert other.take("unit 0")
+    assert not other.take("unit 2")
+
+
+def test_a_job_that_nobody_waits_for_any_more_leaves_the_queue(
+    instance: dg.DagsterInstance,
+) -> None:
+    holder, other = slots(instance, limit=1), slots(instance, limit=1)
+    assert holder.take("a")
+    assert not other.take("b")
+    other.keep(set())
+    holder.keep(set())
+    assert slots(instance, limit=1).take("c")
 
 
 def test_a_run_that_has_ended_holds_no_slot(instance: dg.DagsterInstance) -> None:
@@ -90,5 +110,5 @@ def test_an_instance_in_memory_counts_its_own_jobs() -> None:
         one = slots(instance, limit=1)
         assert one.take("a")
         assert not one.take("b")
-        one.give_back("a")
+        one.keep(set())
         assert one.take("b")

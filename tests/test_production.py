@@ -118,7 +118,7 @@ def test_the_slots_of_an_account_are_shared_through_postgres(home: Path) -> None
         one, other = slots(here), slots(there)
         assert one.take("unit 0")
         assert not other.take("unit 0")
-        one.give_back("unit 0")
+        one.keep(set())
         assert other.take("unit 0")
 
 

@@ -11,12 +11,18 @@ from typing import Any
 import polars as pl
 from frictionless import Package, system
 from jsonschema import Draft4Validator
-from megadetector.postprocessing.validate_batch_results import (
+from PIL import ImageFile
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT4
+
+# MegaDetector's package makes Pillow take cut-off pictures, in the whole process, when imported.
+_takes_truncated = ImageFile.LOAD_TRUNCATED_IMAGES
+from megadetector.postprocessing.validate_batch_results import (  # noqa: E402
     ValidateBatchResultsOptions,
     validate_batch_results,
 )
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT4
+
+ImageFile.LOAD_TRUNCATED_IMAGES = _takes_truncated
 
 SCHEMAS = Path(__file__).parent / "camtrap_dp"
 # What the profile refers to on the network, as far as a package of ours can break it.

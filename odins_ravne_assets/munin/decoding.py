@@ -270,13 +270,13 @@ class _Lane(threading.Thread):
 
     def _next_message(self, child: Child) -> Message:
         """What the child says next; only time in which it could have worked counts as hanging."""
-        idle = 0.0
+        idle, poll = 0.0, min(POLL, self._settings.timeout)
         while True:
             try:
-                return child.receive(POLL)
+                return child.receive(poll)
             except ChildHung:
                 with self._slots:
-                    idle = idle + POLL if self._free else 0.0
+                    idle = idle + poll if self._free else 0.0
                 if idle >= self._settings.timeout:
                     raise ChildHung(f"no frame for {self._settings.timeout:g} s") from None
 
