@@ -308,7 +308,8 @@ def test_after_kill_9_of_a_worker_another_one_goes_on(
     killer = Killer(*moments)
     with dg.DagsterInstance.ephemeral() as instance, watching(killer.look):
         assert launch(card, output, LocalStepLauncher(WORKER), instance).success
-    assert killer.killed  # the second moment may come when the work is done
+    # On a machine that has become quicker meanwhile, the second moment can come after the end.
+    assert killer.killed == sum(moment <= killer.lived for moment in moments) >= 1
     assert_nothing_lost_or_done_twice(munin, output, uninterrupted)
 
 
