@@ -14,7 +14,7 @@ from odins_ravne_assets.munin.detector import Detector
 from odins_ravne_assets.munin.motion import Gate
 from odins_ravne_assets.munin.sampling import SamplingPlan
 from resources.errors import MediaError
-from resources.profile import load_profile
+from resources.profile_file import load_profile
 
 CLIPS = {".mp4", ".mov", ".avi", ".mkv", ".asf", ".wmv", ".mpg", ".mpeg", ".3gp"}
 

@@ -21,7 +21,7 @@ from gpu_kernels.manifest import load_manifest
 from odins_ravne_assets.munin.decoder import decode_still, decode_video
 from odins_ravne_assets.munin.detector import Detector, LoadedModel
 from odins_ravne_assets.munin.sampling import SamplingPlan
-from resources.profile import load_profile
+from resources.profile_file import load_profile
 
 DEFAULT_FOOTAGE = Path(__file__).parent.parent.parent / "shared" / "footage"
 STILLS, CLIPS = {".jpg", ".jpeg"}, {".mp4"}

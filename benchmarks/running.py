@@ -8,7 +8,7 @@ from typing import Any
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.munin.reporter import StageProgress
 from odins_ravne_assets.munin.step import StageResult, Step
-from resources.profile import load_profile
+from resources.profile_file import load_profile
 
 
 class Printer:

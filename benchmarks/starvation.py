@@ -33,7 +33,8 @@ from resources.batch_step_launcher import AboutFootage, BatchStepLauncher
 from resources.compute_environment import ComputeEnvironment
 from resources.launch_record import FOLDER, all_records
 from resources.object_store import ObjectStore, open_store
-from resources.profile import Aws, Profile, load_profile
+from resources.profile import Aws, Profile
+from resources.profile_file import load_profile
 from resources.sandbox.config import CREDENTIALS, SandboxConfig, data_bucket
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.sandbox import Sandbox

@@ -27,7 +27,7 @@ from PIL import Image
 
 from odins_ravne_assets.cameras import Camera, CameraCatalog
 from odins_ravne_assets.home import prepare_home
-from resources.profile import find_profile
+from resources.profile_file import find_profile
 
 KILLS_AFTER = (0.2, 0.5)  # of the cameras are done
 PATIENCE = 3600.0

@@ -25,7 +25,7 @@ from odins_ravne_assets.munin.media_known import media_known
 from resources.aws_clients import AwsClients
 from resources.compute_environment import ComputeEnvironment
 from resources.object_store import ObjectStore, open_store
-from resources.profile import find_profile, load_profile
+from resources.profile_file import find_profile, load_profile
 from resources.sandbox.config import CREDENTIALS, SandboxConfig, data_bucket
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.sandbox import Sandbox

@@ -12,7 +12,7 @@ from odins_ravne_assets.checks import check_specs
 from odins_ravne_assets.code_versions import code_versions
 from odins_ravne_assets.predictions_kept import with_predictions_kept
 from odins_ravne_assets.run_process import name_process
-from resources.profile import OVERRIDES_VARIABLE, load_profile
+from resources.profile_file import OVERRIDES_VARIABLE, load_profile
 from resources.run_settings import RunSettings
 from resources.step_launcher import StepLauncher, StepRequest
 

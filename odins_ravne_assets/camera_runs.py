@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.events import EVENTS_VARIABLE
-from resources.profile import OVERRIDES_VARIABLE
+from resources.profile_file import OVERRIDES_VARIABLE
 
 INTERRUPTED = 130
 

@@ -12,7 +12,8 @@ from odins_ravne_assets.home import catalog_folder, prepare_home
 from odins_ravne_assets.sandbox_reached import require_sandbox
 from odins_ravne_assets.terminal import out, say
 from resources.errors import UsageError
-from resources.profile import Profile, load_profile
+from resources.profile import Profile
+from resources.profile_file import load_profile
 
 app = typer.Typer()
 

@@ -5,18 +5,20 @@ from typing import Annotated
 
 import typer
 
+from odins_ravne_assets.cli_options import FOOTAGE, CameraOption, CamerasFlag
 from odins_ravne_assets.home import prepare_home
 from odins_ravne_assets.sandbox_reached import require_sandbox
 from odins_ravne_assets.terminal import err, out
 from odins_ravne_assets.which_cameras import cameras_named, footage_named
 from resources.errors import UsageError
-from resources.profile import Profile, load_profile
+from resources.profile import Profile
+from resources.profile_file import load_profile
 from resources.spot_policy import Priority
 
 
 def plan(
     context: typer.Context,
-    input: Annotated[str, typer.Argument(help="A camera's footage: a folder, or an s3:// URL.")],
+    input: Annotated[str, FOOTAGE],
     output: Annotated[
         str | None,
         typer.Argument(
@@ -24,12 +26,8 @@ def plan(
             "kept there, to be compared with the cost."
         ),
     ] = None,
-    camera: Annotated[
-        str | None, typer.Option("--camera", help="The camera's id. Default: its folder's name.")
-    ] = None,
-    cameras: Annotated[
-        bool, typer.Option("--cameras", help="INPUT is a folder of camera folders.")
-    ] = False,
+    camera: CameraOption = None,
+    cameras: CamerasFlag = False,
     priority: Annotated[
         Priority | None, typer.Option(help="Cloud: as you would run it, low, normal or high.")
     ] = None,

@@ -21,7 +21,7 @@ from odins_ravne_assets.taking_home import (
 from odins_ravne_assets.terminal import out, say
 from resources.aws_clients import AwsClients
 from resources.object_store import local_path, open_store
-from resources.profile import Aws, load_profile
+from resources.profile_file import load_profile
 
 app = typer.Typer()
 
@@ -53,7 +53,7 @@ def download_stage3(
     profile = load_profile(context.obj.name)
     require_sandbox(profile)
     # Reading results needs no more of a profile than where AWS is.
-    aws = profile.cloud.aws if profile.cloud else Aws()
+    aws = profile.aws
     root, url = local_path(local_path_), cloud_path.rstrip("/")
     results = find_results(open_store(url, AwsClients(aws)))
     places = [(each.camera_id, f"{url}/{each.prefix}".rstrip("/")) for each in results]

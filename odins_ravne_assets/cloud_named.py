@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from odins_ravne_assets.sandbox_reached import require_sandbox
 from resources.errors import UsageError
-from resources.profile import Aws, Profile, load_profile
+from resources.profile import Aws, Profile
+from resources.profile_file import load_profile
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def gather(
         told.append(
             f"{len(cameras) - len(seen)} cameras' results lie on S3; name a cloud profile for them"
         )
-    now = clock_at(aws.clock_url if aws else None).now()
+    now = clock_at(profile.aws.clock_url).now()
     storage, prices = _stored(seen, profile, now, told) if aws else (None, None)
     return Gathered(
         rows=_rows(seen, profile, whole),

@@ -19,7 +19,7 @@ EVERY_SECONDS = 30.0
 
 def watch_costs(cameras: Sequence[Camera], profile: Profile) -> None:
     """Show the costs until no job runs or waits, or Ctrl-C."""
-    clock = clock_at(profile.cloud.aws.clock_url if profile.cloud else None)
+    clock = clock_at(profile.aws.clock_url)
     try:
         with Live(console=out, auto_refresh=False) as live:
             while True:

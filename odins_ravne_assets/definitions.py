@@ -15,7 +15,8 @@ from odins_ravne_assets.run_process import close_dead_runs
 from odins_ravne_assets.sensors import killed_runs, new_footage, quarantine
 from odins_ravne_assets.silence import no_camera_is_silent
 from resources.batch_step_launcher import BatchStepLauncher
-from resources.profile import Profile, load_profile
+from resources.profile import Profile
+from resources.profile_file import load_profile
 from resources.run_settings import RunSettings
 from resources.step_launcher import LocalStepLauncher
 

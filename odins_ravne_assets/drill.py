@@ -28,7 +28,8 @@ from resources.aws_clients import AwsClients
 from resources.compute_environment import ComputeEnvironment
 from resources.errors import LaunchError, UsageError
 from resources.object_store import LocalStore, ObjectStore, open_store
-from resources.profile import Aws, load_profile
+from resources.profile import Aws
+from resources.profile_file import load_profile
 from resources.sandbox.bill import BillLine
 from resources.sandbox.config import CREDENTIALS, SandboxConfig, data_bucket
 from resources.sandbox.foundation import prepare_foundation

@@ -20,7 +20,8 @@ from odins_ravne_assets.terminal import (
 )
 from odins_ravne_assets.which_cameras import refuse_collisions, shown
 from resources.errors import UsageError
-from resources.profile import Profile, find_profile, load_profile
+from resources.profile import Profile
+from resources.profile_file import find_profile, load_profile
 
 # The jobs that end with visits to show.
 MAKE_VISITS = {"camera", "stages2and3", "stage3"}

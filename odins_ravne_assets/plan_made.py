@@ -25,7 +25,7 @@ from resources.plan_kept import FOLDER, keep_prediction
 from resources.price_moves import LOOK_BACK_SECONDS, spot_moves
 from resources.price_sources import price_source, shipped_prices
 from resources.prices import PriceBook, remarks_on_age
-from resources.profile import Aws, Cloud, Profile
+from resources.profile import Cloud, Profile
 from resources.spot_economics import Offer, Overheads
 from resources.spot_policy import Priority, Rules, Submit, UnitState, before_submit
 from resources.throughput import (
@@ -114,7 +114,7 @@ class _Planning:
         self._cameras, self._counts = cameras, counts
         self._profile, self._priority = profile, priority
         # Without an account, what AWS would cost is told by the prices that ship.
-        self._aws = profile.cloud.aws if profile.cloud else Aws()
+        self._aws = profile.aws
         self._now = clock_at(self._aws.clock_url).now()
         self._book = self._prices()
         outputs = [camera.output_url for camera in cameras if camera.output_url]

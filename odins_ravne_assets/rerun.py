@@ -11,7 +11,7 @@ from odins_ravne_assets.taking_home import RUNNER, reports_of
 from odins_ravne_assets.terminal import out, print_error, print_visits
 from resources.errors import RavneError
 from resources.object_store import LocalStore
-from resources.profile import load_profile
+from resources.profile_file import load_profile
 
 RERUN = "rerun"
 

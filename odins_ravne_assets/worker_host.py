@@ -102,8 +102,7 @@ class BatchHost(Host):
 
     def watch(self, profile: Profile, stop: threading.Event, on_notice: OnNotice) -> None:
         """See Host. A spot machine's notice leaves two minutes, which is plenty."""
-        aws = profile.cloud.aws if profile.cloud else None
-        clock = clock_at(aws.clock_url if aws else None)
+        clock = clock_at(profile.aws.clock_url)
 
         def look_for_notice() -> None:
             while not clock.sleep(NOTICE_EVERY, stop):

@@ -5,7 +5,8 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from resources.profile import Profile, load_profile
+from resources.profile import Profile
+from resources.profile_file import load_profile
 
 
 class RunSettings(dg.ConfigurableResource[Any]):

@@ -25,7 +25,8 @@ from resources.batch_step_launcher import BatchStepLauncher
 from resources.compute_environment import ComputeEnvironment
 from resources.launch_record import LaunchRecord, UnitRecord, all_records
 from resources.object_store import LocalStore, ObjectStore, open_store
-from resources.profile import Aws, load_profile
+from resources.profile import Aws
+from resources.profile_file import load_profile
 from resources.run_settings import RunSettings
 from resources.sandbox.config import SandboxConfig
 from resources.sandbox.foundation import prepare_foundation

@@ -11,7 +11,7 @@ from gpu_kernels.manifest import load_manifest
 from gpu_kernels.tensorrt_api import find_tensorrt
 from gpu_kernels.tensorrt_build import Batches, engine_key
 from resources.object_store import LocalStore
-from resources.profile import load_profile
+from resources.profile_file import load_profile
 
 ROOT = Path(__file__).parent.parent
 TELLER = "ssd-mobilenet-v2-cam16"

@@ -11,7 +11,7 @@ from odins_ravne_assets.arrivals.tick import MOST_REFUSED, Memory, turns
 from odins_ravne_assets.arrivals.waiting import Cameras
 from odins_ravne_assets.arrivals.whose import Belongs, Refused, whose
 from resources.errors import ProfileError
-from resources.profile import load_profile
+from resources.profile_file import load_profile
 
 PATTERN = "(?P<camera>[^/]+)/"
 QUIET, LONGEST = 600.0, 43_200.0

@@ -37,7 +37,7 @@ from resources.cost_ledger import read_ledger
 from resources.object_store import LocalStore
 from resources.price_sources import price_source
 from resources.prices import FREE
-from resources.profile import load_profile
+from resources.profile_file import load_profile
 from resources.run_settings import RunSettings
 from resources.sandbox.config import ACCOUNT, CREDENTIALS
 from resources.sandbox.protocol import AwsRequest

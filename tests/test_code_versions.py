@@ -3,7 +3,7 @@
 import pytest
 
 from odins_ravne_assets.code_versions import code_versions
-from resources.profile import load_profile
+from resources.profile_file import load_profile
 
 STAGES = ["footage", "detections", "classifications", "observations", "exports"]
 

@@ -25,8 +25,8 @@ from compute_rig import (
 )
 from typer.testing import CliRunner
 
-from odins_ravne_assets.cli import Choice
 from odins_ravne_assets.cli_cost import app as cost_app
+from odins_ravne_assets.job_run import Choice
 from resources.compute_environment import ComputeEnvironment
 from resources.compute_parts import LIVE, Parts
 from resources.compute_plan import Names

@@ -13,7 +13,8 @@ from validators import camtrap_dp_errors, megadetector_errors
 from odins_ravne_assets.hugin.exports.writing import Exported, export_camera, export_project
 from odins_ravne_assets.hugin.stage3 import run_stage3
 from resources.object_store import LocalStore
-from resources.profile import Privacy, Stage3, load_profile
+from resources.profile import Privacy, Stage3
+from resources.profile_file import load_profile
 from resources.project import Project
 
 Row = dict[str, Any]

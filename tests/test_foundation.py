@@ -15,8 +15,8 @@ from cfnlint.decode.cfn_yaml import load
 from compute_rig import SharedClients, WatchedClients, left_of, submit
 from typer.testing import CliRunner
 
-from odins_ravne_assets.cli import Choice
 from odins_ravne_assets.cli_cost import app as cost_app
+from odins_ravne_assets.job_run import Choice
 from resources.clock import ScaledClock
 from resources.compute_environment import ComputeEnvironment
 from resources.compute_foundation import find_foundation

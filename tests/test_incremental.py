@@ -19,7 +19,7 @@ from odins_ravne_assets.munin.left_to_do import finished_by
 from odins_ravne_assets.munin.reporter import StageProgress
 from odins_ravne_assets.munin.step import Step
 from resources.object_store import LocalStore
-from resources.profile import load_profile
+from resources.profile_file import load_profile
 
 DETECTOR, CLASSIFIER = "megadetector-lite on onnxruntime", "efficientnet-lite3 on onnxruntime"
 ALL = ("footage", "detections", "classifications", "observations")

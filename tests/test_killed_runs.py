@@ -13,7 +13,7 @@ from odins_ravne_assets import camera_status, run_process
 from odins_ravne_assets.camera_status import camera_status as status_of
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.run_process import close_dead_runs, name_process
-from resources.profile import load_profile
+from resources.profile_file import load_profile
 
 NAME = """
 import sys

@@ -13,7 +13,7 @@ from odins_ravne_assets.munin.pace import ENGINES, KEEPING, LOOKING, WAITING, Pa
 from odins_ravne_assets.munin.reporter import StageProgress
 from odins_ravne_assets.munin.step import StageResult, Step
 from resources.errors import EngineError
-from resources.profile import load_profile
+from resources.profile_file import load_profile
 
 
 class Heard:

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from resources.errors import ProfileError
-from resources.profile import Profile, find_profile, load_profile
+from resources.profile import Profile
+from resources.profile_file import find_profile, load_profile
 
 SHIPPED = ["local", "cloud", "cloud-cost-optimized"]
 

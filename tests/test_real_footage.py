@@ -16,7 +16,7 @@ from odins_ravne_assets.munin.reporter import StageProgress
 from odins_ravne_assets.munin.sampling import SamplingPlan
 from odins_ravne_assets.munin.step import Step
 from resources.errors import MediaError
-from resources.profile import load_profile
+from resources.profile_file import load_profile
 
 pytestmark = pytest.mark.footage
 

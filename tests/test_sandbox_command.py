@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from odins_ravne_assets.cli_sandbox import app
 from odins_ravne_assets.cli_sandbox import up as up_command
 from resources.errors import LaunchError, UsageError
-from resources.profile import load_profile
+from resources.profile_file import load_profile
 from resources.sandbox.config import CREDENTIALS
 
 

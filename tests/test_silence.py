@@ -7,7 +7,8 @@ import dagster as dg
 
 from odins_ravne_assets.cameras import Camera, CameraCatalog
 from odins_ravne_assets.silence import NEWEST, no_camera_is_silent, silent_cameras
-from resources.profile import Profile, load_profile
+from resources.profile import Profile
+from resources.profile_file import load_profile
 from resources.project import Deployment, Project
 from resources.run_settings import RunSettings
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from resources.cost_ledger import SCHEMA
-from resources.profile import load_profile
+from resources.profile_file import load_profile
 from resources.spot_economics import Overheads
 from resources.throughput import (
     LEAST_FRAMES,
