@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 from dagster import PipesExecutionResult
 
+from resources.after_end import JobEnd, after_end
 from resources.attempt_ends import AttemptEnd, classify_attempt, facts_of
 from resources.aws_clients import AwsClients
 from resources.batch_pipes import (
@@ -39,22 +40,19 @@ from resources.spot_economics import Offer
 from resources.spot_market import SPOT_QUEUES, SpotEnvironment
 from resources.spot_policy import (
     Fail,
-    JobEnd,
     MoveToOnDemand,
     Priority,
     Queue,
     Resume,
     Rules,
     SetAside,
-    Standing,
-    StarvationTimer,
     Submit,
     UnitState,
     Wait,
-    after_end,
     before_submit,
     while_runnable,
 )
+from resources.spot_standing import Standing, StarvationTimer
 from resources.step_launcher import OnDecision, OnProgress, StepRequest
 from resources.work_units import JOB_VCPUS
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from resources.aws_clients import AwsClients
 from resources.profile import Aws
-from resources.spot_policy import Environment, Standing, standings
+from resources.spot_standing import Environment, Standing, standings
 
 SPOT_QUEUES = ("spot-high", "spot")
 MACHINE_STATES = ["pending", "running"]

@@ -7,13 +7,13 @@ away several times an hour, and waiting in a queue costs nothing.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from math import inf
-from typing import ClassVar, Literal, assert_never
+from typing import ClassVar, Literal
 
 from resources.attempt_ends import AttemptEnd
 from resources.profile import Compute, CostOptimization
 from resources.spot_economics import Offer, Overheads, effective_saving
+from resources.spot_standing import Standing, StarvationTimer
 
 Priority = Literal["low", "normal", "high"]
 # Tag of a run that tells it.
@@ -26,10 +26,6 @@ DEADLINE_MARGIN = 0.15
 LOOK_AT_PRICES_SECONDS = 300.0
 LOOK_AT_QUEUE_SECONDS = 30.0
 LEAST_LOOK_SECONDS = 1.0
-# A unit whose workers die one after the other without finishing anything is set aside.
-MOST_FRUITLESS_DEATHS = 5
-# An image that cannot be pulled may be a registry's bad moment; this often it is not.
-MOST_FAILED_STARTS = 3
 
 
 @dataclass(frozen=True)
@@ -129,69 +125,6 @@ class UnitState:
             fruitless_deaths=fruitless,
             failed_starts=self.failed_starts + 1 if end is AttemptEnd.CANNOT_START else 0,
         )
-
-
-@dataclass(frozen=True)
-class Environment:
-    """The spot compute environment, in vCPUs.
-
-    Args:
-        max_vcpus: what it may grow to.
-        machine_vcpus: of the machines that it has, running or booting. Not what Batch wishes for
-            (desiredvCpus): it keeps wishing when EC2 has no machine to give.
-        busy_vcpus: taken by jobs that are starting or running, of all runs.
-    """
-
-    max_vcpus: int
-    machine_vcpus: int
-    busy_vcpus: int
-
-
-class Standing(StrEnum):
-    """Why a job is RUNNABLE and not yet starting."""
-
-    MACHINE_COMING = "a machine is free or booting for it"
-    FULL = "the environment is full"
-    STARVING = "the environment could grow and does not"
-
-
-def standings(environment: Environment, vcpus: Sequence[int]) -> list[Standing]:
-    """Why each waiting job waits.
-
-    Args:
-        vcpus: those that each waiting job needs, in order of dispatch: all jobs of all queues on
-            the environment, those of other runs as well.
-    """
-    spare = environment.machine_vcpus - environment.busy_vcpus
-    room = environment.max_vcpus - environment.machine_vcpus
-    found = []
-    for need in vcpus:
-        if spare >= need:
-            spare -= need
-            found.append(Standing.MACHINE_COMING)
-        elif room >= need:
-            room -= need
-            found.append(Standing.STARVING)
-        else:
-            found.append(Standing.FULL)
-    return found
-
-
-@dataclass(frozen=True)
-class StarvationTimer:
-    """Since when a job starves without a break; None: it does not."""
-
-    since: float | None = None
-
-    def update(self, now: float, starving: bool) -> "StarvationTimer":
-        """The timer after another look."""
-        if not starving:
-            return StarvationTimer()
-        return self if self.since is not None else StarvationTimer(now)
-
-    def seconds(self, now: float) -> float:
-        """How long it has starved."""
-        return 0.0 if self.since is None else max(0.0, now - self.since)
 
 
 def slack(unit: UnitState, now: float, overheads: Overheads) -> float:
@@ -338,125 +271,3 @@ def while_runnable(
     if starved.since is not None and hungry >= timeout:
         return MoveToOnDemand(told)
     return Wait(told, _next_look(look, timeout - hungry))
-
-
-AfterEnd = Submit | Resume | Wait | SetAside | Fail
-# Ends that leave a job that was to be moved where it should go.
-ON_THE_WAY = (
-    AttemptEnd.CANCELLED,
-    AttemptEnd.INTERRUPTED,
-    AttemptEnd.NO_CAPACITY,
-    AttemptEnd.TIME_LIMIT,
-)
-
-
-@dataclass(frozen=True)
-class JobEnd:
-    """A job that is seen FAILED.
-
-    Args:
-        queue: the one that it was in.
-        how: how its last attempt ended.
-        said: AWS's or the worker's own words on that.
-        moving: the reason, if it was cancelled to be moved to on-demand.
-    """
-
-    queue: Queue
-    how: AttemptEnd
-    said: str
-    moving: str | None = None
-
-
-def after_end(
-    unit: UnitState, ended: JobEnd, offers: Sequence[Offer], rules: Rules, now: float
-) -> AfterEnd:
-    """What to do once a job is seen FAILED, and not before: no unit may run twice at once.
-
-    Args:
-        unit: with this end counted, see `UnitState.after`.
-        offers: see `before_submit`.
-
-    Raises:
-        ValueError: the attempt is done; there is nothing to decide.
-    """
-    if ended.moving is not None and ended.how in ON_THE_WAY:
-        return Submit("ondemand", ended.moving)
-    match ended.how:
-        case AttemptEnd.INTERRUPTED:
-            return _after_interruption(unit, ended, offers, rules, now)
-        case AttemptEnd.NO_CAPACITY:
-            return _after_no_capacity(unit, ended, offers, rules, now)
-        case AttemptEnd.CRASHED | AttemptEnd.OUT_OF_MEMORY | AttemptEnd.TIME_LIMIT:
-            return _after_death(unit, ended)
-        case AttemptEnd.CANNOT_START:
-            return _after_failed_start(unit, ended)
-        case AttemptEnd.CANCELLED:
-            return Fail(f"the job was cancelled, not by this run: {ended.said}")
-        case AttemptEnd.NEVER_PLACEABLE:
-            return Fail(
-                f"AWS Batch can never place this job: {ended.said}; see docs/troubleshooting.md "
-                "and run munin cost setup again"
-            )
-        case AttemptEnd.FAILED:
-            return Fail(ended.said)
-        case AttemptEnd.DONE:
-            raise ValueError("the attempt is done")
-        case _:
-            assert_never(ended.how)
-
-
-def _after_interruption(
-    unit: UnitState, ended: JobEnd, offers: Sequence[Offer], rules: Rules, now: float
-) -> Resume | Wait:
-    if ended.queue == "ondemand":
-        return Resume("ondemand", f"the machine was lost: {ended.said}")
-    most = rules.cost.max_spot_interruptions
-    said = ended.said.rstrip(".")
-    told = f"spot machine lost for the {_ordinal(unit.interruptions)} time: {said}"
-    if may_fall_back(unit, rules, now):
-        if unit.interruptions > most:
-            return Resume("ondemand", f"{told}; {most} are borne (max_spot_interruptions)")
-        if slack(unit, now, rules.overheads) <= 0:
-            return Resume("ondemand", f"{told}; the deadline leaves no time to lose another")
-    choice = before_submit(unit, offers, rules, now)
-    if isinstance(choice, Submit):
-        return Resume(choice.queue, f"{told}; {choice.reason}")
-    return replace(choice, reason=f"{told}; {choice.reason}")
-
-
-def _ordinal(count: int) -> str:
-    return {1: "first", 2: "second", 3: "third"}.get(count, f"{count}th")
-
-
-def _after_no_capacity(
-    unit: UnitState, ended: JobEnd, offers: Sequence[Offer], rules: Rules, now: float
-) -> Submit | Wait:
-    """The queue's own time limit struck: a net below the starvation timer."""
-    if ended.queue == "ondemand":
-        return Submit("ondemand", f"there were no on-demand machines; trying again: {ended.said}")
-    told = f"there were no spot machines: {ended.said}"
-    if may_fall_back(unit, rules, now):
-        return Submit("ondemand", told)
-    choice = before_submit(unit, offers, rules, now)
-    return replace(choice, reason=f"{told}; {choice.reason}")
-
-
-def _after_death(unit: UnitState, ended: JobEnd) -> Resume | SetAside:
-    """The worker died on a healthy machine: another machine, or a dearer one, does not help."""
-    if unit.fruitless_deaths >= MOST_FRUITLESS_DEATHS:
-        return SetAside(
-            f"the worker ended {unit.fruitless_deaths} times without finishing anything, lastly "
-            f"so: {ended.how}: {ended.said}; its log is in CloudWatch"
-        )
-    told = f"the worker ended: {ended.how}: {ended.said}"
-    return Resume(ended.queue, f"{told}; what is finished is in the journal")
-
-
-def _after_failed_start(unit: UnitState, ended: JobEnd) -> Resume | Fail:
-    told = f"the worker's container could not be started: {ended.said}"
-    if unit.failed_starts >= MOST_FAILED_STARTS:
-        return Fail(
-            f"{told}, {unit.failed_starts} times; see that the image is in its registry and that "
-            "the execution role may read it"
-        )
-    return Resume(ended.queue, told)

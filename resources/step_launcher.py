@@ -21,6 +21,7 @@ import dagster as dg
 from dagster import PipesExecutionResult, PipesMessageHandler
 from dagster_pipes import PipesMessage, PipesParams
 
+from resources.after_end import MOST_FRUITLESS_DEATHS
 from resources.attempt_ends import DONE, FAILED, STOPPED, AttemptEnd
 from resources.aws_clients import AwsClients
 from resources.cost_ledger import FOLDER, read_ledger
@@ -30,7 +31,6 @@ from resources.launch_slots import CloseDeadRuns, LaunchSlots, priority_of
 from resources.local_ledger import LocalBooks
 from resources.object_store import open_store
 from resources.profile import Profile
-from resources.spot_policy import MOST_FRUITLESS_DEATHS
 
 # After a request to stop, a worker finishes what is in hand; then it is ended.
 STOP_SECONDS = 30.0

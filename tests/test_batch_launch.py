@@ -29,7 +29,7 @@ from conftest import write_picture
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.corrections_taken import take_corrections
 from odins_ravne_assets.hugin.stage3 import OBSERVATIONS
-from resources import aws_clients, spot_policy, work_units
+from resources import after_end, aws_clients, work_units
 from resources.bookkeeping import Bookkeeper, books_of
 from resources.compute_environment import ComputeEnvironment
 from resources.compute_stack import deploy_foundation
@@ -469,7 +469,7 @@ def test_a_worker_that_is_killed_is_started_again(cloud: Cloud, card: Path, loca
 def test_a_worker_that_always_dies_fails_the_run_in_the_end_and_buys_nothing(
     cloud: Cloud, card: Path, local: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spot_policy, "MOST_FRUITLESS_DEATHS", 2)
+    monkeypatch.setattr(after_end, "MOST_FRUITLESS_DEATHS", 2)
     camera = cloud.camera(card, local)
 
     def kill(request: AwsRequest) -> None:

@@ -6,54 +6,26 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from spot_cases import CHEAP, DEATHS, HOUR, NO_FALLBACK, NOW, OVER_BID, POOR, RULES, UNIT, rules
 
+from resources.after_end import JobEnd, after_end
 from resources.attempt_ends import AttemptEnd
-from resources.profile import Compute, CostOptimization
 from resources.spot_economics import Offer, Overheads
 from resources.spot_policy import (
     LOOK_AT_QUEUE_SECONDS,
-    MOST_FAILED_STARTS,
-    MOST_FRUITLESS_DEATHS,
-    Environment,
-    Fail,
-    JobEnd,
     MoveToOnDemand,
     Priority,
     Queue,
     Resume,
     Rules,
-    SetAside,
-    Standing,
-    StarvationTimer,
     Submit,
     UnitState,
     Wait,
-    after_end,
     before_submit,
     slack,
-    standings,
     while_runnable,
 )
-
-NOW = 1_795_000_000.0
-HOUR = 3600.0
-RULES = Rules(Compute(), CostOptimization())
-UNIT = UnitState(work_seconds=HOUR, ready_since=NOW)
-CHEAP = Offer("g4dn.xlarge", "eu-north-1a", Decimal("0.1881"), Decimal("0.558"))
-# Within the bid of 70 %, but saving less than half.
-POOR = replace(CHEAP, spot=Decimal("0.33"))
-OVER_BID = replace(CHEAP, spot=Decimal("0.40"))
-
-
-def rules(**changes: object) -> Rules:
-    """The usual rules with some keys of compute or cost_optimization changed."""
-    of_compute = {key: value for key, value in changes.items() if key in Compute.model_fields}
-    of_cost = {key: value for key, value in changes.items() if key in CostOptimization.model_fields}
-    assert len(of_compute) + len(of_cost) == len(changes)
-    return Rules(Compute.model_validate(of_compute), CostOptimization.model_validate(of_cost))
-
-
-NO_FALLBACK = rules(fallback_to_ondemand=False)
+from resources.spot_standing import Standing, StarvationTimer
 
 
 def starving_for(seconds: float) -> StarvationTimer:
@@ -239,231 +211,6 @@ def test_without_fallback_a_job_starves_on() -> None:
 def test_nobody_looks_more_often_than_once_a_second() -> None:
     decision = while_runnable(UNIT, Standing.STARVING, starving_for(299.9999), RULES, NOW)
     assert isinstance(decision, Wait) and decision.look_again_in == 1
-
-
-# Who starves
-
-
-def test_the_first_waiting_jobs_take_what_is_free_then_what_could_grow() -> None:
-    """Two machines of 4 vCPUs exist, one is busy; two more may come."""
-    environment = Environment(max_vcpus=16, machine_vcpus=8, busy_vcpus=4)
-    coming, starving, full = Standing.MACHINE_COMING, Standing.STARVING, Standing.FULL
-    assert standings(environment, [4] * 5) == [coming, starving, starving, full, full]
-
-
-def test_a_small_job_may_fit_where_a_large_one_does_not() -> None:
-    environment = Environment(max_vcpus=8, machine_vcpus=6, busy_vcpus=4)
-    assert standings(environment, [4, 2]) == [Standing.FULL, Standing.MACHINE_COMING]
-
-
-def test_batch_may_exceed_its_maximum_by_a_machine() -> None:
-    assert standings(Environment(10, 12, 12), [4]) == [Standing.FULL]
-
-
-VCPUS = st.integers(0, 200)
-
-
-@given(VCPUS, st.lists(st.sampled_from([2, 4, 8]), max_size=30))
-def test_behind_a_full_environment_nobody_starves(maximum: int, needs: list[int]) -> None:
-    full = Environment(maximum, machine_vcpus=maximum, busy_vcpus=maximum)
-    assert Standing.STARVING not in standings(full, needs)
-
-
-@given(VCPUS, VCPUS, VCPUS, st.lists(st.sampled_from([2, 4, 8]), max_size=30))
-def test_what_jobs_are_said_to_starve_for_can_be_had(
-    maximum: int, machines: int, busy: int, needs: list[int]
-) -> None:
-    environment = Environment(maximum, machines, busy)
-    found = standings(environment, needs)
-    assert len(found) == len(needs)
-    for standing, room in [
-        (Standing.MACHINE_COMING, machines - busy),
-        (Standing.STARVING, maximum - machines),
-    ]:
-        taken = sum(need for need, is_ in zip(needs, found, strict=True) if is_ is standing)
-        assert taken <= max(0, room)
-
-
-@given(VCPUS, VCPUS, VCPUS, st.lists(st.sampled_from([2, 4, 8]), max_size=30))
-def test_who_comes_later_takes_nothing_from_who_came_before(
-    maximum: int, machines: int, busy: int, needs: list[int]
-) -> None:
-    environment = Environment(maximum, machines, busy)
-    found = standings(environment, needs)
-    for count in range(len(needs)):
-        assert standings(environment, needs[:count]) == found[:count]
-
-
-# The timer
-
-
-def test_the_timer_counts_from_the_first_look_that_found_hunger() -> None:
-    timer = StarvationTimer().update(NOW, True).update(NOW + 30, True)
-    assert timer.seconds(NOW + 70) == 70
-
-
-def test_one_look_without_hunger_sets_the_timer_back() -> None:
-    timer = StarvationTimer().update(NOW, True).update(NOW + 250, False)
-    assert timer.seconds(NOW + 300) == 0
-    assert timer.update(NOW + 310, True).seconds(NOW + 320) == 10
-
-
-@given(st.lists(st.tuples(st.floats(0, 100), st.booleans()), max_size=30))
-def test_the_timer_is_the_time_since_the_last_look_without_hunger(
-    looks: list[tuple[float, bool]],
-) -> None:
-    timer, now, since = StarvationTimer(), NOW, None
-    for passed, starving in looks:
-        now += passed
-        timer = timer.update(now, starving)
-        since = (now if since is None else since) if starving else None
-        assert timer.seconds(now) == (0 if since is None else now - since)
-
-
-# After an end
-
-
-def ended(how: AttemptEnd, queue: Queue = "spot", moving: str | None = None) -> JobEnd:
-    return JobEnd(queue, how, "Host EC2 (instance i-1) terminated.", moving)
-
-
-def test_interrupted_work_resumes_on_spot() -> None:
-    unit = UNIT.after(AttemptEnd.INTERRUPTED, "spot", finished_anything=True)
-    decision = after_end(unit, ended(AttemptEnd.INTERRUPTED), [CHEAP], RULES, NOW)
-    assert isinstance(decision, Resume) and decision.queue == "spot"
-    assert "for the first time: Host EC2" in decision.reason
-
-
-def test_interrupted_work_waits_when_spot_has_become_dear() -> None:
-    unit = replace(UNIT, interruptions=1)
-    decision = after_end(unit, ended(AttemptEnd.INTERRUPTED), [OVER_BID], RULES, NOW)
-    assert isinstance(decision, Wait) and "spot machine lost" in decision.reason
-
-
-def test_after_max_spot_interruptions_work_goes_on_demand() -> None:
-    unit = UNIT
-    for count in range(1, 7):
-        unit = unit.after(AttemptEnd.INTERRUPTED, "spot", finished_anything=True)
-        decision = after_end(unit, ended(AttemptEnd.INTERRUPTED), [CHEAP], RULES, NOW)
-        assert isinstance(decision, Resume)
-        assert decision.queue == ("spot" if count <= 5 else "ondemand")
-    assert "max_spot_interruptions" in decision.reason
-
-
-def test_where_on_demand_is_not_allowed_interruptions_are_borne_without_end() -> None:
-    unit = replace(UNIT, interruptions=100)
-    patients = [
-        (replace(unit, priority="high"), NO_FALLBACK),
-        (replace(unit, priority="low"), RULES),
-    ]
-    for patient, given_rules in patients:
-        decision = after_end(patient, ended(AttemptEnd.INTERRUPTED), [CHEAP], given_rules, NOW)
-        assert isinstance(decision, Resume) and decision.queue.startswith("spot")
-
-
-def test_an_interruption_that_leaves_no_slack_goes_on_demand_whatever_the_price() -> None:
-    late = replace(UNIT, interruptions=1, deadline=NOW + HOUR)
-    decision = after_end(late, ended(AttemptEnd.INTERRUPTED), [CHEAP], RULES, NOW)
-    assert isinstance(decision, Resume) and decision.queue == "ondemand"
-    assert "deadline" in decision.reason
-
-
-def test_an_on_demand_machine_that_is_lost_is_replaced_by_another() -> None:
-    unit = UNIT.after(AttemptEnd.INTERRUPTED, "ondemand", finished_anything=False)
-    assert unit.interruptions == 0
-    decision = after_end(unit, ended(AttemptEnd.INTERRUPTED, "ondemand"), [CHEAP], RULES, NOW)
-    assert isinstance(decision, Resume) and decision.queue == "ondemand"
-
-
-@pytest.mark.parametrize(
-    "how",
-    [
-        AttemptEnd.CANCELLED,
-        AttemptEnd.INTERRUPTED,
-        AttemptEnd.NO_CAPACITY,
-        AttemptEnd.TIME_LIMIT,
-    ],
-)
-def test_a_job_that_was_cancelled_to_be_moved_is_moved_for_that_reason(how: AttemptEnd) -> None:
-    decision = after_end(UNIT, ended(how, moving="starved for 301 s"), [CHEAP], RULES, NOW)
-    assert decision == Submit("ondemand", "starved for 301 s")
-
-
-def test_a_job_that_failed_by_itself_before_it_was_moved_is_not_moved() -> None:
-    gone = ended(AttemptEnd.FAILED, moving="starved for 301 s")
-    assert isinstance(after_end(UNIT, gone, [CHEAP], RULES, NOW), Fail)
-
-
-def test_a_job_that_somebody_else_cancelled_ends_the_step() -> None:
-    decision = after_end(UNIT, ended(AttemptEnd.CANCELLED), [CHEAP], RULES, NOW)
-    assert isinstance(decision, Fail) and "not by this run" in decision.reason
-
-
-def test_the_queues_own_time_limit_is_a_fallback_too() -> None:
-    decision = after_end(UNIT, ended(AttemptEnd.NO_CAPACITY), [CHEAP], RULES, NOW)
-    assert isinstance(decision, Submit) and decision.queue == "ondemand"
-    low = replace(UNIT, priority="low")
-    for unit, given_rules in [(low, RULES), (UNIT, NO_FALLBACK)]:
-        decision = after_end(unit, ended(AttemptEnd.NO_CAPACITY), [CHEAP], given_rules, NOW)
-        assert isinstance(decision, Submit) and decision.queue == "spot"
-    none_at_all = ended(AttemptEnd.NO_CAPACITY, "ondemand")
-    decision = after_end(UNIT, none_at_all, [CHEAP], RULES, NOW)
-    assert isinstance(decision, Submit) and decision.queue == "ondemand"
-
-
-def test_a_job_that_can_never_be_placed_says_what_to_do() -> None:
-    decision = after_end(UNIT, ended(AttemptEnd.NEVER_PLACEABLE), [CHEAP], RULES, NOW)
-    assert isinstance(decision, Fail) and "munin cost setup" in decision.reason
-
-
-DEATHS = [AttemptEnd.CRASHED, AttemptEnd.OUT_OF_MEMORY, AttemptEnd.TIME_LIMIT]
-
-
-@pytest.mark.parametrize("how", DEATHS)
-@pytest.mark.parametrize("queue", ["spot", "spot-high", "ondemand"])
-def test_a_dead_worker_is_started_again_where_it_was(how: AttemptEnd, queue: Queue) -> None:
-    unit = UNIT
-    for _ in range(MOST_FRUITLESS_DEATHS - 1):
-        unit = unit.after(how, queue, finished_anything=False)
-        decision = after_end(unit, ended(how, queue), [OVER_BID], RULES, NOW)
-        assert isinstance(decision, Resume) and decision.queue == queue
-    unit = unit.after(how, queue, finished_anything=False)
-    assert isinstance(after_end(unit, ended(how, queue), [CHEAP], RULES, NOW), SetAside)
-
-
-def test_whoever_finishes_something_may_die_again() -> None:
-    unit = UNIT
-    for _ in range(50):
-        unit = unit.after(AttemptEnd.CRASHED, "spot", finished_anything=True)
-    assert unit.fruitless_deaths == 0
-
-
-def test_an_interruption_is_no_death() -> None:
-    unit = replace(UNIT, fruitless_deaths=3)
-    assert unit.after(AttemptEnd.INTERRUPTED, "spot", False).fruitless_deaths == 3
-
-
-def test_a_container_that_cannot_be_started_is_tried_a_few_times() -> None:
-    unit = UNIT
-    for _ in range(MOST_FAILED_STARTS - 1):
-        unit = unit.after(AttemptEnd.CANNOT_START, "spot", finished_anything=False)
-        decision = after_end(unit, ended(AttemptEnd.CANNOT_START), [CHEAP], RULES, NOW)
-        assert isinstance(decision, Resume) and decision.queue == "spot"
-    started = unit.after(AttemptEnd.INTERRUPTED, "spot", finished_anything=False)
-    assert started.failed_starts == 0
-    unit = unit.after(AttemptEnd.CANNOT_START, "spot", finished_anything=False)
-    decision = after_end(unit, ended(AttemptEnd.CANNOT_START), [CHEAP], RULES, NOW)
-    assert isinstance(decision, Fail) and "execution role" in decision.reason
-
-
-def test_the_workers_own_words_end_the_step() -> None:
-    decision = after_end(UNIT, JobEnd("spot", AttemptEnd.FAILED, "no model"), [], RULES, NOW)
-    assert decision == Fail("no model")
-
-
-def test_done_work_leaves_nothing_to_decide() -> None:
-    with pytest.raises(ValueError, match="done"):
-        after_end(UNIT, ended(AttemptEnd.DONE), [CHEAP], RULES, NOW)
 
 
 # Whatever is known
