@@ -63,7 +63,7 @@ def backfill(
     job = prepare(context, asked.job, dict(asked.overrides), {})
     catalog = CameraCatalog(catalog_folder())
     _store().write_bytes(f"{asked.number}.json", json.dumps(asdict(asked), indent=1).encode())
-    done = _done(asked.number)
+    done = cameras_done(asked.number)
     left = [catalog.get(name) for name in asked.cameras if name not in done]
     out.print(
         f"backfill {asked.number}: {asked.job} for {len(left)} of {len(asked.cameras)} cameras",
@@ -110,12 +110,15 @@ def _read(number: str) -> Backfill:
     return Backfill(**{**tree, "cameras": tuple(tree["cameras"])})
 
 
-def _done(number: str) -> set[str]:
+def cameras_done(number: str) -> set[str]:
     """The cameras that a run of the backfill has succeeded for."""
     import dagster as dg
 
+    from odins_ravne_assets.run_process import close_dead_runs
+
     filters = dg.RunsFilter(tags={BACKFILL_TAG: number}, statuses=[dg.DagsterRunStatus.SUCCESS])
     with dg.DagsterInstance.get() as instance:
+        close_dead_runs(instance)  # one that was killed may have told all
         runs = instance.get_runs(filters)
     return {run.tags["dagster/partition"] for run in runs}
 

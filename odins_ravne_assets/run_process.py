@@ -4,7 +4,9 @@ import os
 import socket
 
 import dagster as dg
-from dagster import DagsterRunStatus, RunsFilter
+from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus, RunsFilter
+
+from odins_ravne_assets.plan_told import has_told_all
 
 # Who runs a run of the command line, to tell later whether it can still be running. The UI hides
 # tags of this prefix: a number of a process says nothing to anybody who looks at runs.
@@ -18,6 +20,12 @@ UNFINISHED = [
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
 ]
+
+KILLED = "Its process was killed. What it had finished is kept; run again to go on."
+TOLD_ALL = (
+    "Its process was killed when all that it was to make had been told: it is done, and not tried "
+    "again."
+)
 
 
 def is_ours(run: dg.DagsterRun) -> bool:
@@ -61,16 +69,26 @@ def is_dead(process: str) -> bool:
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> None:
-    """Mark runs as failed whose process was killed: nobody else will ever end them."""
+    """End runs whose process was killed: nobody else ever will.
+
+    One that had told all it was to make is done, and not tried again: Dagster tries again what has
+    failed. One that was asked to end is canceled; any other has failed.
+    """
     for run in instance.get_runs(RunsFilter(statuses=UNFINISHED)):
         process = _process_of(run)
-        # It may have ended well since it was listed: what is in the instance now is its last word.
-        if process and is_dead(process) and _is_unfinished(instance, run):
-            instance.report_run_failed(
-                run, "Its process was killed. What it had finished is kept; run again to go on."
-            )
+        if process and is_dead(process):
+            _end(instance, run.run_id)
 
 
-def _is_unfinished(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    now = instance.get_run_by_id(run.run_id)
-    return now is not None and now.status in UNFINISHED
+def _end(instance: dg.DagsterInstance, run_id: str) -> None:
+    run = instance.get_run_by_id(run_id)
+    # It may have ended well since it was listed: what is in the instance now is its last word.
+    if run is None or run.status not in UNFINISHED:
+        return
+    if has_told_all(instance, run):
+        done = DagsterEvent(DagsterEventType.RUN_SUCCESS.value, run.job_name, message=TOLD_ALL)
+        instance.report_dagster_event(done, run.run_id)
+    elif run.status == DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run, "Its process was killed while it was asked to end.")
+    else:
+        instance.report_run_failed(run, KILLED)

@@ -40,7 +40,7 @@ class LaunchSlots:
         pool: whose slots: of this machine, or of an account.
         limit: how many the pool has.
         priority: who waits goes before those of a lower one.
-        close_dead_runs: marks runs as failed whose process was killed: they hold slots for ever.
+        close_dead_runs: ends runs whose process was killed: they hold slots for ever.
     """
 
     def __init__(

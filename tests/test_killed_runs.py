@@ -1,5 +1,6 @@
 """Runs whose process was killed: who tells, what becomes of them, and what `munin status` says."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,10 +9,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
+from dagster._daemon.auto_run_reexecution.auto_run_reexecution import should_retry
 
 from odins_ravne_assets import camera_status, run_process
 from odins_ravne_assets.camera_status import camera_status as status_of
 from odins_ravne_assets.cameras import Camera
+from odins_ravne_assets.cli_backfill import cameras_done
+from odins_ravne_assets.home import DAGSTER_YAML
 from odins_ravne_assets.run_process import close_dead_runs, name_process
 from resources.profile_file import load_profile
 
@@ -22,12 +26,46 @@ from odins_ravne_assets.run_process import name_process
 with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
     name_process(instance, instance.get_run_by_id(sys.argv[2]))
 """
+# A camera's run, whose process is killed when it has told so many of its two assets and a check.
+TELL = """
+import os, signal, sys
+import dagster as dg
+from odins_ravne_assets.run_process import name_process
+
+cameras = dg.DynamicPartitionsDefinition(name="camera")
+check = dg.AssetCheckSpec("sane", asset="observations", partitions_def=cameras)
+
+@dg.multi_asset(
+    name="stages",
+    specs=[dg.AssetSpec("observations"), dg.AssetSpec("exports", deps=["observations"])],
+    check_specs=[check],
+    partitions_def=cameras,
+)
+def stages(context):
+    name_process(context.instance, context.run)
+    told = [
+        dg.MaterializeResult(asset_key="observations"),
+        dg.MaterializeResult(asset_key="exports"),
+        dg.AssetCheckResult(asset_key="observations", check_name="sane", passed=True),
+    ]
+    for number, result in enumerate(told):
+        if number == int(sys.argv[2]):
+            break
+        yield result
+    os.kill(os.getpid(), signal.SIGKILL)
+
+with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
+    instance.add_dynamic_partitions("camera", ["north"])
+    dg.materialize(
+        [stages], instance=instance, partition_key="north", tags={"munin/backfill": "1"}
+    )
+"""
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
-    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (folder / "dagster.yaml").write_text(DAGSTER_YAML)
     return folder
 
 
@@ -68,6 +106,46 @@ def test_a_run_whose_process_is_gone_is_marked_as_failed(
     )
     close_dead_runs(instance)
     assert as_it_is(instance, again).status == DagsterRunStatus.STARTING
+
+
+def killed_run(instance: dg.DagsterInstance, home: Path, told: int) -> dg.DagsterRun:
+    """A run that was killed when it had told so much of three, as `killed_runs` has ended it."""
+    ended = subprocess.run([sys.executable, "-W", "ignore", "-c", TELL, str(home), str(told)])
+    assert ended.returncode == -signal.SIGKILL
+    close_dead_runs(instance)
+    (run,) = instance.get_runs()
+    return run
+
+
+def test_a_run_that_was_killed_when_it_had_told_all_is_done_and_not_tried_again(
+    home: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = killed_run(instance, home, told=3)
+    assert run.status == DagsterRunStatus.SUCCESS
+    assert not should_retry(run, instance)
+    log = [entry.message for entry in instance.all_logs(run.run_id)]
+    assert any("killed when all that it was to make had been told: it is done" in m for m in log)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    assert cameras_done("1") == {"north"}
+
+
+@pytest.mark.parametrize("told", [0, 1, 2])
+def test_a_run_that_was_killed_before_it_had_told_all_is_tried_again(
+    told: int, home: Path, instance: dg.DagsterInstance
+) -> None:
+    run = killed_run(instance, home, told)
+    assert run.status == DagsterRunStatus.FAILURE
+    assert should_retry(run, instance)
+
+
+def test_a_run_that_was_killed_while_it_was_asked_to_end_is_not_tried_again(
+    home: Path, instance: dg.DagsterInstance
+) -> None:
+    killed = a_run(instance, status=DagsterRunStatus.CANCELING)
+    subprocess.run([sys.executable, "-c", NAME, str(home), killed.run_id], check=True)
+    close_dead_runs(instance)
+    assert as_it_is(instance, killed).status == DagsterRunStatus.CANCELED
+    assert not should_retry(as_it_is(instance, killed), instance)
 
 
 def test_a_run_that_ends_well_while_it_is_looked_at_has_not_failed(

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+import yaml
 from botocore.exceptions import ClientError
 from compute_rig import SharedClients
+from dagster_aws.s3 import S3ComputeLogManager
 from sandbox_rig import ENDED, REGION, Account, eventually, running_account
 
 from resources.aws_clients import AwsClients
@@ -17,6 +20,7 @@ from resources.profile import Aws
 from resources.sandbox.config import ACCOUNT
 from resources.sandbox.iam_policy import Call, allows
 
+DEPLOY = Path(__file__).parent.parent / "deploy"
 # A foundation of the shipped templates, beside the one that all sandboxes have.
 NAME = "shipped"
 BUCKET = f"{NAME}-data-{ACCOUNT}"
@@ -145,6 +149,27 @@ def test_a_runner_submits_to_its_own_queues_with_its_tag(people: People) -> None
         submit(people, people.runner, ["true"], jobDefinition="ravne-worker")
     with denied("AccessDeniedException.*batch:TagResource"):
         submit(people, people.runner, ["true"], tags={"Project": "ravne"})
+
+
+def test_a_server_keeps_what_its_runs_print_with_a_runners_rights(
+    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = yaml.safe_load((DEPLOY / "dagster.yaml").read_text())
+    prefix = tree["compute_logs"]["config"]["prefix"]
+    key = people.runner._session.get_credentials()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key.secret_key)
+    place = {"endpoint_url": people.aws.endpoint_url, "region": people.aws.region}
+    here, there = (
+        S3ComputeLogManager(BUCKET, local_dir=str(tmp_path / name), prefix=prefix, **place)
+        for name in ("here", "there")
+    )
+    log = ["a-run", "compute_logs", "a-step"]
+    with here.capture_logs(log):
+        print("a fox at 02:14", flush=True)
+    assert there.get_log_data(log).stdout == b"a fox at 02:14\n"
+    with denied("AccessDenied"):
+        people.runner.of("s3").delete_object(Bucket=BUCKET, Key=f"{prefix}/a")
 
 
 def test_a_runner_ends_its_own_projects_jobs_only(account: Account, people: People) -> None:
