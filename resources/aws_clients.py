@@ -30,9 +30,13 @@ class AwsClients:
 
     Args:
         aws: region and endpoint.
+
+    Raises:
+        UsageError: boto3 is not installed.
     """
 
     def __init__(self, aws: Aws) -> None:
+        _require_boto3()
         self._aws = aws
         self._made: dict[str, Any] = {}
         self._asking_once: dict[str, Any] = {}
@@ -44,11 +48,7 @@ class AwsClients:
         return clock_at(self._aws.clock_url)
 
     def of(self, service: str) -> Any:
-        """The client of a service, as `batch` or `s3`.
-
-        Raises:
-            UsageError: boto3 is not installed.
-        """
+        """The client of a service, as `batch` or `s3`."""
         with self._making:
             if service not in self._made:
                 self._made[service] = self._make(service)
@@ -61,11 +61,7 @@ class AwsClients:
 
     def asking_once(self, service: str) -> Any:
         """A client that retries nothing: for calls that do their work twice when made twice, and
-        of which it is not known, after an error, whether they were heard.
-
-        Raises:
-            UsageError: boto3 is not installed.
-        """
+        of which it is not known, after an error, whether they were heard."""
         with self._making:
             if service not in self._asking_once:
                 self._asking_once[service] = self._new(service, ASKING_ONCE)
@@ -86,10 +82,15 @@ class AwsClients:
 
     @cached_property
     def _session(self) -> Any:
-        try:
-            import boto3
-        except ImportError:
-            raise UsageError(
-                "this profile needs AWS: install the cloud extra, pip install 'odins-ravne[cloud]'"
-            ) from None
+        import boto3
+
         return boto3.Session()
+
+
+def _require_boto3() -> None:
+    try:
+        import botocore  # noqa: F401 # quicker than boto3, which is there with it
+    except ImportError:
+        raise UsageError(
+            "this profile needs AWS: install the cloud extra, pip install 'odins-ravne[cloud]'"
+        ) from None

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import dagster as dg
@@ -39,10 +39,8 @@ from resources.object_store import LocalStore, ObjectStore, open_store
 from resources.own_traffic import OwnTraffic
 from resources.price_sources import price_source
 from resources.profile import Aws, Profile
-from resources.s3_store import S3Store
 from resources.spot_economics import Offer, Overheads
 from resources.spot_policy import Rules
-from resources.staging import Staged, copied_to, stage_up
 from resources.step_launcher import (
     LocalStepLauncher,
     OnDecision,
@@ -52,6 +50,9 @@ from resources.step_launcher import (
 )
 from resources.throughput import cutting_seconds_per_frame
 from resources.work_units import ExpectedMedium, WorkUnit, work_units
+
+if TYPE_CHECKING:
+    from resources.staging import Staged
 
 # Expected work of a job whose media are not counted: reading headers, labelling, tables.
 UNCOUNTED_SECONDS = 600.0
@@ -292,6 +293,9 @@ class _CloudStep:
 
     def _staged(self) -> StepRequest:
         """The request with footage that jobs can reach: what lies here is copied up first."""
+        from resources.s3_store import S3Store  # boto3 is needed for the cloud alone
+        from resources.staging import copied_to, stage_up
+
         request = self._request
         needs_media = {"footage", "detections"} & set(request.stages)
         if urlsplit(request.footage_url).scheme != "file" or not needs_media:
@@ -313,7 +317,7 @@ class _CloudStep:
         )
         return replace(request, footage_url=url)
 
-    def _tell_staged(self, staged: Staged) -> None:
+    def _tell_staged(self, staged: "Staged") -> None:
         if self._launcher.on_progress:
             done = staged.uploaded + staged.present
             told = {"stage": "staging", "done": done, "total": staged.total_files, "unit": "files"}

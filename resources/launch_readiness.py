@@ -7,7 +7,6 @@ from resources.aws_clients import AwsClients
 from resources.compute_errors import explained
 from resources.errors import UsageError
 from resources.profile import Aws
-from resources.s3_archive import stored_classes
 from resources.spot_market import SPOT_QUEUES
 
 # A queue that takes jobs; states of one that will not; how long another is waited for.
@@ -84,6 +83,8 @@ def tell_archived(
         UsageError: all of it is archived, and was never looked at.
         StoreError: S3 refuses, or cannot be reached.
     """
+    from resources.s3_archive import stored_classes  # boto3 is needed for the cloud alone
+
     found = [each for each in stored_classes(clients, footage_url) if is_media(each.key)]
     archived = sum(each.is_archived for each in found)
     if not archived:
