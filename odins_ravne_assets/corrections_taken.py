@@ -52,10 +52,20 @@ def take_corrections(
         column,
     )
     said = f"{reviewed_by} {file.name} ".encode() + words.write_csv().encode()
-    name = f"{reviewed_on}-{hashlib.sha256(said).hexdigest()[:12]}"
-    with writing_table(store, f"{FOLDER}/{name}.parquet") as path:
+    key = _key(store, reviewed_on, hashlib.sha256(said).hexdigest()[:12])
+    with writing_table(store, key) as path:
         words.write_parquet(path)
     return words.height
+
+
+def _key(store: ObjectStore, reviewed_on: date, content: str) -> str:
+    """Where a file's words are kept; of one day, the one handed in later sorts behind."""
+    day = f"{FOLDER}/{reviewed_on}-"
+    before = sorted(found.key for found in store.list(FOLDER) if found.key.startswith(day))
+    if before and before[-1].endswith(f"-{content}.parquet"):
+        return before[-1]
+    number = int(before[-1].removeprefix(day).partition("-")[0]) + 1 if before else 1
+    return f"{day}{number:04d}-{content}.parquet"
 
 
 def _footage(store: ObjectStore, camera_id: str, others: frozenset[str]) -> Footage:

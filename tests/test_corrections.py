@@ -102,7 +102,8 @@ def test_the_report_tells_how_far_reviewers_and_the_machine_agree(store: LocalSt
         "boxes": 5,
         "agreed": 4,
         "share": 0.8,
-        "words_that_met_no_box": 0,
+        "empty_media": {"reviewed": 0, "missed": []},
+        "words_without_effect": 0,
         "by_species": [
             {"machine": "red fox", "reviewer": "red fox", "boxes": 4},
             {"machine": "red fox", "reviewer": "grey wolf", "boxes": 1},
@@ -142,7 +143,15 @@ def test_the_latest_word_holds_and_the_same_file_twice_is_there_once(store: Loca
     assert len(list(store.list("tables/corrections"))) == 2
     run(store)
     assert "coyote" in {visit["species"] for visit in visits(store)}
-    assert (review(store)["boxes"], review(store)["words_that_met_no_box"]) == (1, 0)
+    assert (review(store)["boxes"], review(store)["words_without_effect"]) == (1, 0)
+
+
+def test_of_two_files_of_one_day_the_one_handed_in_later_holds(store: LocalStore) -> None:
+    table = store.root.parent / "words.csv"
+    for word in ("coyote", "grey wolf", "wolverine", "red fox", "coyote"):
+        take(store, written(table, f"path,species\nDCIM/3.jpg,{word}\n"))
+        run(store)
+        assert word in {visit["species"] for visit in visits(store)}
 
 
 def test_timelapse_files_speak_about_whole_media(store: LocalStore, tmp_path: Path) -> None:
@@ -239,6 +248,8 @@ def test_exports_say_which_labels_are_a_person_s(store: LocalStore, tmp_path: Pa
         ("path,species\nDCIM/3.jpg,\n", "says nothing about camera camera7"),
         ("observation_id,confirmed_species\nabc,red fox\n", "line 2: observation_id abc"),
         ("path,frame_number,box_number,species\nDCIM/3.jpg,0,7,red fox\n", "no box 7 in frame 0"),
+        ("path,species,count\nDCIM/3.jpg,red fox,two\n", "line 2: count 'two' is no number"),
+        ("path,species,count,frame_number\nDCIM/3.jpg,red fox,2,0\n", "leave it or frame_number"),
         ("", "has no rows"),
     ],
 )

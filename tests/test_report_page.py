@@ -403,6 +403,24 @@ def test_a_reviewer_s_word_is_shown_with_who_said_it_and_the_agreement(tmp_path:
     assert "red fox Arctic fox 1" in said
 
 
+def test_what_the_machine_missed_is_shown_without_a_picture_and_told(tmp_path: Path) -> None:
+    shoot = Shoot(tmp_path).still("1.jpg", NIGHT, Seen()).still("2.jpg", NIGHT + 2 * HOUR)
+    page = stage3(reviewed(shoot, "2.jpg", "Arctic fox", "Vulpes lagopus", "animal"))
+    _, visit = visits(page)
+    assert visit["note"] == "named by Astrid, 2026-06-01 (the machine found nothing)"
+    assert visit["picture"] is None
+    said = words(page)
+    assert "Reviewers looked at 1 file in which the machine had found nothing." in said
+    assert "It had missed, by files: Arctic fox 1." in said
+
+
+def test_a_visit_that_a_reviewer_added_to_keeps_the_picture_of_its_box(tmp_path: Path) -> None:
+    shoot = Shoot(tmp_path).still("1.jpg", NIGHT, Seen()).still("2.jpg", NIGHT)
+    page = stage3(reviewed(shoot, "2.jpg", "red fox", "Vulpes vulpes", "animal"))
+    (visit,) = visits(page)
+    assert visit["picture"] is not None
+
+
 def test_whom_a_reviewer_calls_a_person_is_blurred(tmp_path: Path) -> None:
     picture = with_pattern(grass(), Seen().xywh, CHECKS)
     shoot = Shoot(tmp_path).still("1.jpg", NIGHT, Seen(), picture=picture)

@@ -106,8 +106,10 @@ def _sightings_of(observations: pl.LazyFrame, detections: pl.LazyFrame) -> pl.Da
 
 def _with_surest(observations: pl.LazyFrame, detections: pl.LazyFrame) -> pl.DataFrame:
     """Observations with the surest detection of each in place of their timelines."""
+    element = pl.element()
+    boxes = element.filter(element.struct.field("box_number").is_not_null())
     surest = pl.col("detection_timeline").list.eval(
-        pl.element().sort_by(pl.element().struct.field("confidence"), descending=True)
+        boxes.sort_by(boxes.struct.field("confidence"), descending=True)
     )
     place = ["path", "frame_number", "box_number"]
     return (

@@ -5,7 +5,8 @@ changed: taking a file away takes back what it said. They name media by their co
 where they are, so they outlive renamed files and another detector.
 
 A word on a whole medium is meant for its boxes of that category, or for all if it has none: "red
-fox" does not make a fox of the person beside it.
+fox" does not make a fox of the person beside it. Where the medium has no box at all, what it names
+is added (`hugin.missed`).
 """
 
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from odins_ravne_assets.hugin.missed import missed_by_the_machine
 from odins_ravne_assets.hugin.sightings import NAME_CODE, UNKNOWN_ANIMAL, Name, Sightings
 from odins_ravne_assets.munin import tables
 from resources.object_store import ObjectStore
@@ -32,8 +34,10 @@ class Reviewed:
 
     Attributes:
         seen: its rows have `review`, the row number in `corrections` of the word that holds, or
-            null; and `machine_name`, what the machine said there. Boxes of nothing are gone.
-        corrections: rows of `tables.CORRECTIONS`, the latest last.
+            null; `machine_name`, what the machine said there; and `counted`, how many the word says
+            there were. Boxes of nothing are gone; what was seen where the machine found nothing is
+            added, without frame_number and box_number.
+        corrections: as `read_corrections` gives them.
         rows_rejected: boxes in which a reviewer saw nothing.
         agreement: what `report.json` tells.
     """
@@ -45,20 +49,35 @@ class Reviewed:
 
 
 def read_corrections(store: ObjectStore, stack: ExitStack) -> pl.DataFrame:
-    """All that reviewers said of a camera, the latest last."""
+    """All that reviewers said of a camera, the latest last.
+
+    Returns:
+        Rows of `tables.CORRECTIONS`, and `handed_in`: the number of the file, in the same order.
+    """
     keys = sorted(found.key for found in store.list(FOLDER) if found.key.endswith(".parquet"))
-    parts = [pl.read_parquet(stack.enter_context(store.reading(key))) for key in keys]
-    corrections = pl.concat([pl.DataFrame(schema=tables.CORRECTIONS), *parts])
-    return corrections.sort("reviewed_on", maintain_order=True)
+    parts = [
+        pl.read_parquet(stack.enter_context(store.reading(key))).with_columns(file=pl.lit(key))
+        for key in keys
+    ]
+    # Files of a time before there were all columns lack some, and are kept as they are.
+    said = pl.concat([_NOTHING_SAID, *parts], how="diagonal")
+    said = said.sort("reviewed_on", maintain_order=True)
+    return said.select(*tables.CORRECTIONS, handed_in=pl.col("file").rle_id())
 
 
-def review(seen: Sightings, corrections: pl.DataFrame, detections: pl.LazyFrame) -> Reviewed:
-    """Put reviewers' words in the place of the machine's.
+_NOTHING_SAID = pl.DataFrame(schema={**tables.CORRECTIONS, "file": pl.String})
+
+
+def review(
+    seen: Sightings, corrections: pl.DataFrame, detections: pl.LazyFrame, empty: pl.LazyFrame
+) -> Reviewed:
+    """Put reviewers' words in the place of the machine's, and beside them.
 
     Args:
         seen: as `vote` gives them.
         corrections: as `read_corrections` gives them.
         detections: rows of `tables.DETECTIONS`.
+        empty: as `missed.empty_media` gives them.
     """
     if corrections.is_empty():
         return unreviewed(seen)
@@ -69,27 +88,36 @@ def review(seen: Sightings, corrections: pl.DataFrame, detections: pl.LazyFrame)
         None if row["category"] is None else seen.names.code(_name(row))
         for row in corrections.iter_rows(named=True)
     ]
-    said = words.select("review", "category", new_name=pl.Series(codes, dtype=NAME_CODE))
+    said = words.select(
+        "review", "category", counted="count", new_name=pl.Series(codes, dtype=NAME_CODE)
+    )
     meant = latest.join(said, on="review").rename({"category": "new_category"})
     rows = _with_words(seen.rows, meant)
     judged = rows.filter(pl.col("review").is_not_null())
     rejected = pl.col("review").is_not_null() & pl.col("name").is_null()
     kept = rows.filter(~rejected)
+    missed = missed_by_the_machine(words, said, empty)
+    used = pl.concat([met["review"], missed.words]).n_unique()
     return Reviewed(
-        replace(seen, rows=kept),
+        replace(seen, rows=pl.concat([kept, missed.rows], how="diagonal")),
         corrections,
         rows.height - kept.height,
-        _agreement(_pairs(judged, seen), judged.height, words.height - met["review"].n_unique()),
+        _agreement(_pairs(judged, seen), judged.height)
+        | {
+            "empty_media": missed.told(seen.names),
+            "words_without_effect": words.height - used,
+        },
     )
 
 
 def unreviewed(seen: Sightings) -> Reviewed:
     """Sightings of which nobody said anything yet."""
-    rows = seen.rows.with_columns(
-        review=pl.lit(None, pl.UInt32), machine_name=pl.lit(None, NAME_CODE)
-    )
+    none = {"review": pl.UInt32(), "machine_name": NAME_CODE, "counted": pl.Int32()}
+    rows = seen.rows.with_columns(pl.lit(None, kind).alias(name) for name, kind in none.items())
     nothing = pl.DataFrame(schema=tables.CORRECTIONS)
-    return Reviewed(replace(seen, rows=rows), nothing, 0, _agreement([], 0, 0))
+    empty = {"reviewed": 0, "missed": []}
+    agreement = _agreement([], 0) | {"empty_media": empty, "words_without_effect": 0}
+    return Reviewed(replace(seen, rows=rows), nothing, 0, agreement)
 
 
 def _name(row: Json) -> Name:
@@ -162,12 +190,11 @@ def _pairs(judged: pl.DataFrame, seen: Sightings) -> list[Json]:
     )
 
 
-def _agreement(pairs: list[Json], boxes: int, unused: int) -> Json:
+def _agreement(pairs: list[Json], boxes: int) -> Json:
     agreed = sum(pair["boxes"] for pair in pairs if pair["machine"] == pair["reviewer"])
     return {
         "boxes": boxes,
         "agreed": agreed,
         "share": round(agreed / boxes, 4) if boxes else None,
-        "words_that_met_no_box": unused,
         "by_species": pairs,
     }

@@ -86,6 +86,7 @@ def _note(visit: Json) -> str:
     if visit["label_source"] == REVIEWER:
         machine = visit["machine_species"]
         said = f"the machine: {machine}" if machine != visit["species"] else "as the machine"
+        said = said if machine else "the machine found nothing"
         by = f"{visit['reviewed_by']}, {visit['reviewed_on']}"
         notes.insert(0, f"named by {by} ({said})")
     return "; ".join(notes)

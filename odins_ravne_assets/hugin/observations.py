@@ -41,7 +41,7 @@ class Compressed:
     """Observations, and what became of the rows they are made of.
 
     `rows_in` is `rows_rejected` + `rows_below_confidence` + `rows_too_short` + the sum of
-    `detection_count`.
+    `detection_count`. Rows are boxes: what reviewers saw without one is in no count of rows.
 
     Attributes:
         observations: rows of `tables.OBSERVATIONS`, ordered by camera_id, start_at (those without
@@ -77,11 +77,12 @@ def compress(reviewed: Reviewed, knowledge: SpeciesKnowledge, settings: Stage3) 
         settings: minutes, seconds and confidences of the rule.
     """
     seen = reviewed.seen
-    rows_in = seen.rows.height + reviewed.rows_rejected
+    rows_in = int(seen.rows["box_number"].count()) + reviewed.rows_rejected
     sure = pl.col("confidence").fill_nan(None) >= settings.min_confidence
     ordered = _in_lanes(seen.rows.filter(sure))
     rows_kept = ordered.height
-    rows_without_time = ordered["captured_at"].null_count()
+    is_box = pl.col("box_number").is_not_null()
+    rows_without_time = ordered.select((pl.col("captured_at").is_null() & is_box).sum()).item()
     visits = _visits(ordered.with_columns(_visit_numbers(ordered, settings)))
     visits = _with_texts(visits, reviewed)
     del ordered
@@ -159,9 +160,9 @@ def _visits(ordered: pl.DataFrame) -> pl.DataFrame:
             video_alone=(pl.col("kind") == "video").all(),
             max_confidence=pl.col("confidence").max(),
             avg_confidence=pl.col("confidence").cast(pl.Float64).mean(),
-            detection_count=pl.len(),
+            detection_count=pl.col("box_number").count(),
             frame_count=(pl.col("nth_in_frame") == 1).sum(),
-            count=pl.col("nth_in_frame").max(),
+            count=pl.coalesce("counted", "nth_in_frame").max(),
             media_count=pl.col("path").n_unique(),
             source_video=pl.col("path").first(),
             detection_timeline=pl.struct(

@@ -190,17 +190,24 @@ def failures(cameras: Sequence[CameraResults]) -> list[Row]:
 
 
 def reviewed(cameras: Sequence[CameraResults]) -> Row:
-    """What reviewers said of boxes, and how often the machine had said the same."""
-    counts = Counter[tuple[str, str]]()
+    """What reviewers said of boxes, and how often the machine had said the same; and of how many
+    files in which it had found nothing, and what it had missed there."""
+    counts, missed = Counter[tuple[str, str]](), Counter[str]()
+    empty = 0
     for camera in cameras:
-        for pair in camera.report["review"]["by_species"]:
+        review = camera.report["review"]
+        for pair in review["by_species"]:
             counts[pair["machine"], pair["reviewer"]] += pair["boxes"]
+        empty += review["empty_media"]["reviewed"]
+        missed.update({row["species"]: row["media"] for row in review["empty_media"]["missed"]})
     boxes = counts.total()
     agreed = sum(count for (machine, reviewer), count in counts.items() if machine == reviewer)
     return {
         "boxes": boxes,
         "agreed": agreed,
         "share": f"{agreed / boxes:.0%}" if boxes else "",
+        "empty_media": empty,
+        "missed": sorted(missed.items(), key=lambda item: (-item[1], item[0])),
         "pairs": [
             {"machine": machine, "reviewer": reviewer, "boxes": count}
             for (machine, reviewer), count in sorted(

@@ -3,8 +3,10 @@
 Four kinds are told apart by their columns; a row whose label is empty says nothing.
 
 - Our `observations.csv`, with `confirmed_species` filled: about the boxes of that visit.
-- A table with `path` and `species`, and `frame_number` and `box_number` if it is about one box.
-- Timelapse's export, CSV: `RelativePath`, `File` and a column of labels: about whole media.
+- A table with `path` and `species`, and `frame_number` and `box_number` if it is about one box, or
+  `count` if it says how many there are.
+- Timelapse's export, CSV: `RelativePath`, `File`, a column of labels, and `Count` if it has one:
+  about whole media.
 - Timelapse's own file, `.ddb` (SQLite, table DataTable), with the same columns.
 
 A label is a scientific or a common name of the taxonomy or of the project's species, or person,
@@ -37,7 +39,8 @@ OTHERS = {
     UNKNOWN_ANIMAL: ("animal", UNKNOWN_ANIMAL, None),
 }
 LABELS = ("confirmed_species", "species", "Species")
-TIMELAPSE = ("RelativePath", "File")
+COUNTS = ("count", "Count")
+MOST = 100_000  # animals in one picture; more is a slip
 
 Cells = dict[str, str]
 Row = dict[str, Any]
@@ -185,6 +188,11 @@ class _Reader:
         place = ["path", "frame_number", "box_number"]
         boxes = self._footage.detections.join(members.select(place), on=place, how="semi")
         yield from boxes.select("content_hash", "frame_number", *"xywh").iter_rows(named=True)
+        for path in members.filter(pl.col("box_number").is_null())["path"]:
+            yield self._whole(path) | {"instead_of": visit["species"].item()}
+
+    def _whole(self, path: str) -> Row:
+        return {"content_hash": self._hashes[path], **dict.fromkeys(("frame_number", *"xywh"))}
 
     def _of_medium(self, line: int, cells: Cells) -> Row | None:
         path = self._medium(cells)
@@ -192,10 +200,12 @@ class _Reader:
             if path.split("/")[0] in self._footage.others:
                 return None
             self._refuse(line, f"{path} is no medium of camera {self._footage.camera_id}")
-        place: Row = {"content_hash": self._hashes[path], "frame_number": None}
         frame, box = cells.get("frame_number"), cells.get("box_number")
+        count = self._count(line, cells)
         if not frame:
-            return place | dict.fromkeys("xywh")
+            return self._whole(path) | {"count": count}
+        if count is not None:
+            self._refuse(line, "a count is of a whole medium; leave it or frame_number empty")
         found = self._footage.detections.filter(
             (pl.col("path") == path)
             & (pl.col("frame_number").cast(pl.String) == frame)
@@ -204,6 +214,14 @@ class _Reader:
         if found.is_empty():
             self._refuse(line, f"{path} has no box {box or 0} in frame {frame}")
         return found.select("content_hash", "frame_number", *"xywh").row(0, named=True)
+
+    def _count(self, line: int, cells: Cells) -> int | None:
+        """How many there are; 0 is what Timelapse writes where nobody counted."""
+        name = next((name for name in COUNTS if cells.get(name)), "")
+        text = cells.get(name, "0")
+        if not text.isascii() or not text.isdecimal() or int(text) > MOST:
+            self._refuse(line, f"{name} {text!r} is no number of animals; write it in digits")
+        return int(text) or None
 
     def _medium(self, cells: Cells) -> str:
         if "path" in cells:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from odins_ravne_assets.hugin.corrections import read_corrections, review
+from odins_ravne_assets.hugin.missed import empty_media
 from odins_ravne_assets.hugin.observations import Compressed, compress
 from odins_ravne_assets.hugin.repeats import mark_repeats
 from odins_ravne_assets.hugin.report import Tables, as_json, report
@@ -96,7 +97,8 @@ def run_stage3(
         del counted
         seen = vote(marked, knowledge, settings)
         del marked
-        reviewed = review(seen, read_corrections(store, stack), read.detections)
+        words = read_corrections(store, stack)
+        reviewed = review(seen, words, read.detections, empty_media(read.media, read.processed))
         compressed = compress(reviewed, knowledge, settings)
         agreement = reviewed.agreement
         del seen, reviewed

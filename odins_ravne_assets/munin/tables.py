@@ -209,6 +209,9 @@ CORRECTIONS = _schema(
         "category": pl.String,  # animal | person | vehicle; null: there is nothing
         "species": pl.String,
         "scientific_name": pl.String,
+        "count": pl.Int32,  # how many of it the medium shows; null: not counted
+        # In a medium without a box: the species whose place it takes; null: of all said before.
+        "instead_of": pl.String,
         "comment": pl.String,
         "reviewed_by": pl.String,
         "reviewed_on": pl.Date,
@@ -219,7 +222,9 @@ SIGHTING = pl.Struct(
     {
         "path": pl.String,
         "frame_number": pl.Int32,
-        "box_number": pl.Int32,  # with path and frame: the row of classifications
+        # With path and frame: the row of classifications. Both are null where a reviewer saw what
+        # the machine did not find.
+        "box_number": pl.Int32,
         "captured_at": TIME,
         "time_offset_ms": pl.Int64,
         "confidence": pl.Float32,
@@ -237,7 +242,9 @@ OBSERVATIONS = _schema(
         "order": pl.String,
         "family": pl.String,
         "genus": pl.String,
-        "count": pl.Int32,  # most of its boxes in one frame (MaxN): the least number there was
+        # Most of its boxes in one frame (MaxN), or of what reviewers counted in a medium: the least
+        # number there was.
+        "count": pl.Int32,
         "start_at": TIME,
         "end_at": TIME,
         "utc_offset_minutes": pl.Int16,
@@ -252,7 +259,8 @@ OBSERVATIONS = _schema(
         "vote_share": pl.Float32,  # least share of its bursts' votes; null: no box disagreed
         "relabelled": pl.Int32,  # boxes that had another label, or none, before the vote
         "label_source": pl.String,  # machine | reviewer
-        "machine_species": pl.String,  # what the machine said, where a reviewer decided
+        # What the machine said, where a reviewer decided; null: it had found nothing.
+        "machine_species": pl.String,
         "reviewed_by": pl.String,
         "reviewed_on": pl.Date,
         "flags": pl.List(pl.String),  # votes_disagree, repeat_detection: see hugin.votes, repeats

@@ -4,8 +4,8 @@ Source of the format: https://camtrap-dp.tdwg.org (data, metadata, and the table
 
 - A visit is an event: one row of level `event` with the count of individuals (MaxN) and no medium.
 - Every box is a row of level `media`, and belongs to the event of its visit. A box in no visit is
-  `unknown`, and so is a repeat detection. A medium without a box is one row `blank`, one that
-  Stage 1 could not look at is `unclassified`.
+  `unknown`, and so is a repeat detection. A medium without a box is one row `blank`, or one for
+  each species that a reviewer saw there; one that Stage 1 could not look at is `unclassified`.
 - Times are the camera's, in whole seconds, with its offset from UTC or the project's. What has no
   time cannot be in a package; it is left out and counted.
 - Places are those of the project's deployments, or the median of the positions in the media.
@@ -281,6 +281,7 @@ def _refuse_twins(deployments: pl.DataFrame) -> None:
 def _observations(part: _Camera) -> Iterator[pl.DataFrame]:
     yield _events(part)
     yield _boxes(part)
+    yield _missed(part)
     yield _without_boxes(part)
 
 
@@ -305,18 +306,15 @@ def _events(part: _Camera) -> pl.DataFrame:
 
 def _boxes(part: _Camera) -> pl.DataFrame:
     media = part.media.lazy().select("path", "mediaID", "deploymentID", "offset")
-    events = part.visits.lazy().select("observation_id", event_at="deploymentID")
     in_visit = pl.col("observation_id").is_not_null()
-    same_place = pl.col("event_at") == pl.col("deploymentID")
     return _as_rows(
         part,
         part.results.boxes()
         .join(media, on="path", how="inner")
-        .join(events, on="observation_id", how="left")
+        .pipe(_with_events, part)
         .sort("captured_at", "path", "frame_number", "box_number")
         .with_columns(
             observationID=pl.format("{}-{}", "camera_id", "detection_id"),
-            eventID=pl.when(same_place).then("observation_id"),
             eventStart=iso_time("captured_at", "offset", ""),
             eventEnd=iso_time("captured_at", "offset", ""),
             observationLevel=pl.lit("media"),
@@ -327,6 +325,37 @@ def _boxes(part: _Camera) -> pl.DataFrame:
             probability=pl.when(in_visit).then("visit_confidence").otherwise("confidence"),
             observationComments="species",
             **{name: _fraction(side) for name, side in SIDES.items()},
+        ),
+    )
+
+
+def _with_events(rows: pl.LazyFrame, part: _Camera) -> pl.LazyFrame:
+    """Rows with the eventID of their visit, if it is in the package and at the same place."""
+    events = part.visits.lazy().select("observation_id", event_at="deploymentID")
+    same_place = pl.col("event_at") == pl.col("deploymentID")
+    return rows.join(events, on="observation_id", how="left").with_columns(
+        eventID=pl.when(same_place).then("observation_id")
+    )
+
+
+def _missed(part: _Camera) -> pl.DataFrame:
+    """What reviewers saw in media in which nothing was found."""
+    media = part.media.lazy().select("path", "mediaID", "deploymentID", "timestamp")
+    return _as_rows(
+        part,
+        part.results.missed()
+        .join(media, on="path", how="inner")
+        .pipe(_with_events, part)
+        .sort("timestamp", "path", "observation_id")
+        .with_columns(
+            observationID=pl.format("{}-{}", "mediaID", "observation_id"),
+            eventStart="timestamp",
+            eventEnd="timestamp",
+            observationLevel=pl.lit("media"),
+            observationType=_type("visit_category"),
+            scientificName=_name(),
+            probability="visit_confidence",
+            observationComments="species",
         ),
     )
 
@@ -356,6 +385,7 @@ def _without_boxes(part: _Camera) -> pl.DataFrame:
         part,
         part.results.processed.filter(empty | pl.col("status").is_in(["failed", "pending"]))
         .join(media, on="path", how="inner")
+        .join(part.results.missed(), on="content_hash", how="anti")
         .sort("timestamp", "path")
         .with_columns(
             observationID=pl.format("{}-whole", "mediaID"),

@@ -138,14 +138,23 @@ def _of_part(
     repeat = pl.col("flags").list.contains("repeat_detection")
     animal = (pl.col("visit_category") == "animal") & ~repeat
     named = pl.col("species").replace_strict(ids, default=None, return_dtype=pl.String)
+    found = camera.boxes().join(wanted, on="content_hash", how="semi")
+    missed = camera.missed().join(wanted, on="content_hash", how="semi")
     boxes = (
-        camera.boxes()
-        .join(wanted, on="content_hash", how="semi")
+        pl.concat([found, _as_boxes(missed, frames)], how="diagonal")
         .sort("confidence", "frame_number", "box_number", descending=[True, False, False])
         .with_columns(species_id=pl.when(animal).then(named))
         .collect()
     )
     return _grouped(frames), _grouped(boxes)
+
+
+def _as_boxes(missed: pl.LazyFrame, frames: pl.DataFrame) -> pl.LazyFrame:
+    """What reviewers saw where nothing was found, as boxes of the medium's whole first frame."""
+    first = frames.lazy().group_by("content_hash").agg(pl.col("frame_number").min())
+    whole = {"x": 0, "y": 0, "w": 1, "h": 1, "confidence": 1}
+    sides = {name: pl.lit(side, pl.Float32) for name, side in whole.items()}
+    return missed.join(first, on="content_hash").with_columns(**sides)
 
 
 def _grouped(rows: pl.DataFrame) -> dict[str, list[Json]]:

@@ -12,6 +12,18 @@ from odins_ravne_assets.munin import assembly, tables
 from resources.object_store import ObjectStore
 
 PERSON = "person"
+# What a row is told of the visit that it is in. `visit_confidence` is of the row in it.
+OF_VISIT = (
+    "observation_id",
+    "species",
+    "scientific_name",
+    "flags",
+    "label_source",
+    "reviewed_by",
+    "reviewed_on",
+    "visit_category",
+    "visit_confidence",
+)
 
 
 @dataclass(frozen=True)
@@ -36,50 +48,42 @@ class CameraResults:
     labelled_at: datetime
 
     def boxes(self) -> pl.LazyFrame:
-        """Rows of `tables.DETECTIONS` with the visit that each is in: observation_id, species,
-        scientific_name, visit_category, visit_confidence, flags, label_source, reviewed_by,
-        reviewed_on; null for a box that is in none."""
-        members = (
-            self.observations.lazy()
-            .select(
-                "observation_id",
-                "species",
-                "scientific_name",
-                "detection_timeline",
-                "flags",
-                "label_source",
-                "reviewed_by",
-                "reviewed_on",
-                visit_category="category",
-            )
-            .explode("detection_timeline")
-            .unnest("detection_timeline")
-            .select(
-                "path",
-                "frame_number",
-                "box_number",
-                "observation_id",
-                "species",
-                "scientific_name",
-                "visit_category",
-                "flags",
-                "label_source",
-                "reviewed_by",
-                "reviewed_on",
-                visit_confidence="confidence",
-            )
+        """Rows of `tables.DETECTIONS` with the visit that each is in: the columns OF_VISIT; null
+        for a box that is in none."""
+        return self.detections.join(
+            self._members(), on=["path", "frame_number", "box_number"], how="left"
         )
-        return self.detections.join(members, on=["path", "frame_number", "box_number"], how="left")
+
+    def missed(self) -> pl.LazyFrame:
+        """What reviewers saw in media in which nothing was found, a row for each visit that such a
+        medium is in: path, content_hash and OF_VISIT."""
+        contents = self.media.select("path", "content_hash")
+        without = self._members().filter(pl.col("box_number").is_null())
+        return without.select("path", *OF_VISIT).join(contents, on="path")
+
+    def _members(self) -> pl.LazyFrame:
+        """What visits are made of: path, frame_number, box_number and OF_VISIT."""
+        visits = self.observations.lazy().select(
+            *(name for name in OF_VISIT if not name.startswith("visit_")),
+            "detection_timeline",
+            visit_category="category",
+        )
+        return (
+            visits.explode("detection_timeline")
+            .unnest("detection_timeline")
+            .rename({"confidence": "visit_confidence"})
+            .select("path", "frame_number", "box_number", *OF_VISIT)
+        )
 
     def without_people(self) -> "CameraResults":
         """The same without visits of people and without every medium that may show one."""
-        shown = (
-            self.boxes()
-            .filter((pl.col("category") == PERSON) | (pl.col("visit_category") == PERSON))
-            .select("content_hash")
-            .unique()
+        taken_for_one = self.detections.filter(pl.col("category") == PERSON).select("path")
+        visited = self._members().filter(pl.col("visit_category") == PERSON).select("path")
+        contents = self.media.select("path", "content_hash")
+        shown = pl.concat([taken_for_one, visited]).unique().join(contents, on="path")
+        gone = (
+            self.media.join(shown, on="content_hash", how="semi").select("path").unique().collect()
         )
-        gone = self.media.join(shown, on="content_hash", how="semi").select("path").collect()
         hidden = gone.lazy()
         first_is_shown = ~pl.col("source_video").is_in(gone["path"].implode())
         return replace(
