@@ -6,8 +6,9 @@ max_confidence, avg_confidence, frame_count, detection_count, media_count, sourc
 detection_timeline (a list of time, path, frame_number, box_number, time_offset_seconds,
 confidence), vote_share, relabelled, label_source, machine_species, reviewed_by, reviewed_on, flags
 and needs_review. `tables.OBSERVATIONS` says what each means; a line of a timeline without
-frame_number and box_number is what a reviewer saw where the machine found nothing. Every time of a visit has the offset of the visit's first row; shares and confidences have
-four digits; text is UTF-8.
+frame_number and box_number is what a reviewer saw where the machine found nothing. Every time of a
+visit has the offset of the visit's first row; shares and confidences have four digits; text is
+UTF-8.
 """
 
 import io
