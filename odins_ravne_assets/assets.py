@@ -10,6 +10,7 @@ import dagster as dg
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.checks import check_specs
 from odins_ravne_assets.code_versions import code_versions
+from odins_ravne_assets.deployments_known import with_own_facts
 from odins_ravne_assets.predictions_kept import with_predictions_kept
 from odins_ravne_assets.run_process import name_process
 from resources.profile_file import OVERRIDES_VARIABLE, load_profile
@@ -113,7 +114,7 @@ def _launch(
 ) -> Iterator[StepResult]:
     name_process(context.instance, context.run)
     camera = catalog.get(context.partition_key)
-    profile = with_predictions_kept(settings.load(), camera, stages)
+    profile = with_own_facts(with_predictions_kept(settings.load(), camera, stages), camera)
     request = StepRequest(
         camera_id=camera.camera_id,
         footage_url=camera.footage_url,

@@ -8,8 +8,9 @@ import dagster as dg
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.results_here import store_of
 from odins_ravne_assets.run_process import close_dead_runs
-from odins_ravne_assets.which_cameras import S3, shown
+from odins_ravne_assets.which_cameras import S3
 from resources.errors import StoreError
+from resources.object_store import shown_url
 from resources.profile import Profile
 
 Row = tuple[str, str, str, str, str, str]
@@ -35,7 +36,7 @@ def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row
             except StoreError as error:
                 remarks.append(f"{camera.camera_id}: {error}")
             last = last_runs.get(camera.camera_id, "none")
-            rows.append((camera.camera_id, last, *counts, shown(camera.output_url)))
+            rows.append((camera.camera_id, last, *counts, shown_url(camera.output_url)))
     return rows, remarks
 
 

@@ -2,21 +2,13 @@
 
 import json
 import re
-import unicodedata
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from resources.camera_ids import camera_id, nearest_camera_id
 from resources.errors import UsageError
 from resources.object_store import LocalStore
 
-CAMERA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
-ALLOWED = "a letter or digit, then letters, digits, - and _, 63 characters at most"
-
-# Letters of the Latin alphabet that are no accented form of another (NFKD leaves them whole).
-LETTERS = str.maketrans(
-    {"ø": "o", "Ø": "O", "æ": "ae", "Æ": "Ae", "ß": "ss", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D"}
-    | {"þ": "th", "Þ": "Th", "ł": "l", "Ł": "L", "œ": "oe", "Œ": "Oe", "ı": "i"}
-)
 # Folders that a camera makes on its card, a new one for every 999 or 10,000 pictures: "DCIM", and
 # below it three digits from 100 and five free characters (DCF 2.0, 3.2.2), as 100RECNX, 101_BTCF.
 CARD_FOLDER = re.compile(r"DCIM|[1-9]\d\d[A-Z0-9_]{5}", re.IGNORECASE)
@@ -31,19 +23,6 @@ class Camera:
     output_url: str
 
 
-def camera_id(text: str) -> str:
-    """The text, when it is a camera id.
-
-    Raises:
-        UsageError: it is not; names what is allowed, and an id that is close.
-    """
-    if CAMERA_ID.fullmatch(text):
-        return text
-    repaired = _repaired(text)
-    hint = f"; {repaired} would do" if repaired else ""
-    raise UsageError(f"camera id {text!r} is not allowed: {ALLOWED}{hint}")
-
-
 def camera_id_for_folder(path: Path) -> str:
     """A camera id from a folder's name: of the camera's folder, not of one on its card.
 
@@ -56,19 +35,12 @@ def camera_id_for_folder(path: Path) -> str:
     folder = path.absolute()
     while CARD_FOLDER.fullmatch(folder.name):
         folder = folder.parent
-    repaired = _repaired(folder.name)
+    repaired = nearest_camera_id(folder.name)
     if not repaired:
         raise UsageError(
             f"{path}: no camera id can be made of the name {folder.name!r}; name one with --camera"
         )
     return repaired
-
-
-def _repaired(text: str) -> str:
-    """The nearest id; empty when nothing is left of the text."""
-    plain = unicodedata.normalize("NFKD", text.translate(LETTERS))
-    plain = "".join(character for character in plain if not unicodedata.combining(character))
-    return re.sub(r"[^A-Za-z0-9_]+", "-", plain).strip("-_")[:63].rstrip("-_")
 
 
 class CameraCatalog:

@@ -1,7 +1,9 @@
 """The code version of each asset: it changes when the settings or models come to give other rows.
 
 Dagster shows a camera's asset as stale when it was made with another one; so after a change of
-Stage 3's settings, `observations` and what follows are stale, and nothing before them.
+Stage 3's settings, `observations` and what follows are stale, and nothing before them. What is said
+of single cameras, their clocks and their places, makes nothing stale: code versions are those of
+all cameras.
 """
 
 import hashlib
@@ -29,17 +31,25 @@ def code_versions(profile: Profile) -> dict[str, str]:
     except ModelError as error:
         stage1 = stage2 = _hash(str(error))
     return {
-        "footage": _hash([FOOTAGE, pipeline.stage0.model_dump(mode="json")]),
+        "footage": _hash(
+            [FOOTAGE, pipeline.stage0.model_dump(mode="json", exclude={"clock_corrections"})]
+        ),
         "detections": stage1[:12],
         "classifications": stage2[:12],
         "observations": _hash(
             [
                 OBSERVATIONS,
                 pipeline.stage3.model_dump(mode="json"),
-                profile.project.model_dump(mode="json"),
+                [each.model_dump(mode="json") for each in profile.project.species],
             ]
         ),
-        "exports": _hash([EXPORTS, profile.privacy.model_dump(mode="json")]),
+        "exports": _hash(
+            [
+                EXPORTS,
+                profile.privacy.model_dump(mode="json"),
+                profile.project.model_dump(mode="json", exclude={"species", "deployments"}),
+            ]
+        ),
     }
 
 

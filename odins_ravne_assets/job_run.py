@@ -18,8 +18,9 @@ from odins_ravne_assets.terminal import (
     print_unused_media,
     print_visits,
 )
-from odins_ravne_assets.which_cameras import refuse_collisions, shown
+from odins_ravne_assets.which_cameras import refuse_collisions
 from resources.errors import UsageError
+from resources.object_store import shown_url
 from resources.profile import Profile
 from resources.profile_file import find_profile, load_profile
 
@@ -117,6 +118,6 @@ def _show_results(cameras: list[Camera], profile: Profile, visits: bool) -> None
             for camera, folder in zip(cameras, folders, strict=True):
                 print_unused_media(camera.camera_id, folder)
     for camera in cameras:
-        out.print(f"results: {shown(camera.output_url)}", soft_wrap=True)
+        out.print(f"results: {shown_url(camera.output_url)}", soft_wrap=True)
         if visits:
-            out.print(f"report: {shown(camera.output_url)}/stage3/report.html", soft_wrap=True)
+            out.print(f"report: {shown_url(camera.output_url)}/stage3/report.html", soft_wrap=True)

@@ -42,6 +42,16 @@ COSTS = dg.define_asset_job(
     "costs", selection=["cost_report"], description="Makes the cost report anew."
 )
 SCHEDULES = [
-    dg.ScheduleDefinition(name="nightly_costs", job=COSTS, cron_schedule="0 3 * * *"),
-    dg.ScheduleDefinition(name="daily_silence", job=DAILY_CHECK, cron_schedule="0 6 * * *"),
+    dg.ScheduleDefinition(
+        name="nightly_costs",
+        job=COSTS,
+        cron_schedule="0 3 * * *",
+        description="Makes the cost report anew.",
+    ),
+    dg.ScheduleDefinition(
+        name="daily_silence",
+        job=DAILY_CHECK,
+        cron_schedule="0 6 * * *",
+        description="Warns of cameras that have sent nothing for uploads.silent_days.",
+    ),
 ]

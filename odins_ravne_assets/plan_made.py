@@ -9,7 +9,7 @@ from odins_ravne_assets.munin.footage_count import FootageCount, count_footage
 from odins_ravne_assets.munin.probing import Prober
 from odins_ravne_assets.odin.run_plan import WORTH_USD, Keeping, RunPlan
 from odins_ravne_assets.results_here import store_of
-from odins_ravne_assets.which_cameras import S3, shown
+from odins_ravne_assets.which_cameras import S3
 from resources.aws_clients import AwsClients
 from resources.clock import clock_at
 from resources.cost_plan import (
@@ -21,6 +21,7 @@ from resources.cost_plan import (
     estimate_spot,
 )
 from resources.errors import UsageError
+from resources.object_store import shown_url
 from resources.plan_kept import FOLDER, keep_prediction
 from resources.price_moves import LOOK_BACK_SECONDS, spot_moves
 from resources.price_sources import price_source, shipped_prices
@@ -73,7 +74,7 @@ def make_plan(
     """
     counts = _counts(cameras, profile, on_count)
     if not sum(count.media for count in counts.values()):
-        raise UsageError(f"INPUT {shown(cameras[0].footage_url)}: holds no pictures or videos")
+        raise UsageError(f"INPUT {shown_url(cameras[0].footage_url)}: holds no pictures or videos")
     return _Planning(cameras, counts, profile, priority).plan()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from odins_ravne_assets.cameras import Camera
+from odins_ravne_assets.deployments_known import with_deployments
 from odins_ravne_assets.hugin.exports.writing import (
     CAMTRAP_DP,
     MEGADETECTOR,
@@ -20,13 +21,14 @@ def export_cameras(cameras: list[Camera], profile: Profile, folder: Path) -> Ite
     """Write a project's exports into a folder, and tell what was written.
 
     Raises:
-        UsageError: there is no camera.
+        UsageError: there is no camera, or a table of deployments cannot be read.
         StoreError: a camera's table is missing or damaged; names the stage to run.
     """
     if not cameras:
         raise UsageError("no camera is known yet; `munin batch INPUT OUTPUT` makes the first")
     stores = [(each.camera_id, store_of(each.output_url, profile)) for each in cameras]
-    made = export_project(stores, folder, profile.project, profile.privacy)
+    project = with_deployments(profile, cameras).project
+    made = export_project(stores, folder, project, profile.privacy)
     yield f"{made.visits} visits of {len(cameras)} cameras:"
     yield f"  {folder / MEGADETECTOR}"
     yield f"  {folder / VISITS}"

@@ -10,7 +10,9 @@ from typing import Any
 import dagster as dg
 
 from odins_ravne_assets.cameras import CameraCatalog
+from odins_ravne_assets.deployments_known import with_deployments
 from resources.profile import Profile
+from resources.project import Deployment
 from resources.run_settings import RunSettings
 
 # What `footage` says of the newest medium, see munin/facts.py.
@@ -29,10 +31,9 @@ def no_camera_is_silent(
     settings: RunSettings,
     catalog: dg.ResourceParam[CameraCatalog],
 ) -> dg.AssetCheckResult:
-    profile = settings.load()
-    newest = {
-        camera.camera_id: _newest(context.instance, camera.camera_id) for camera in catalog.list()
-    }
+    cameras = catalog.list()
+    profile = with_deployments(settings.load(), cameras)
+    newest = {camera.camera_id: _newest(context.instance, camera.camera_id) for camera in cameras}
     silent = silent_cameras(newest, profile, datetime.now())
     records = [dg.TableRecord({"camera": name, "newest picture": when}) for name, when in silent]
     return dg.AssetCheckResult(
@@ -52,30 +53,43 @@ def silent_cameras(
 ) -> list[tuple[str, str]]:
     """The cameras that are silent, and since when, the longest silent first.
 
+    A camera that only the table of deployments knows is silent since it was put up, also when it
+    was taken down meanwhile: its card is missing.
+
     Args:
-        newest: by camera, when its newest picture was taken, by its own clock; None: not known.
+        newest: by known camera, when its newest picture was taken, by its own clock; None: not
+            known.
     """
     since = now - timedelta(days=profile.uploads.silent_days)
-    retired = _retired(profile, now)
+    stays = _stays(profile)
+    retired = {
+        camera for camera, some in stays.items() if all(_is_over(stay, now) for stay in some)
+    }
     found = [
         (when or datetime.min, name)
         for name, when in newest.items()
         if name not in retired and (when is None or when < since)
     ]
-    return [
-        (name, "the beginning" if when == datetime.min else f"{when:%Y-%m-%d %H:%M}")
-        for when, name in sorted(found)
+    silent = [
+        (when, name, "the beginning" if when == datetime.min else f"{when:%Y-%m-%d %H:%M}")
+        for when, name in found
     ]
+    for name in stays.keys() - newest.keys():
+        put_up = min(stay.starts or datetime.min for stay in stays[name])
+        if datetime.min < put_up < since:
+            silent.append((put_up, name, f"it was put up on {put_up:%Y-%m-%d}: no footage yet"))
+    return [(name, told) for _, name, told in sorted(silent)]
 
 
-def _retired(profile: Profile, now: datetime) -> set[str]:
-    """Cameras all of whose deployments have ended."""
-    standing: dict[str, bool] = {}
+def _stays(profile: Profile) -> dict[str, list[Deployment]]:
+    stays: dict[str, list[Deployment]] = {}
     for row in profile.project.deployments:
-        end = datetime.fromisoformat(row.deploymentEnd) if row.deploymentEnd else None
-        stands = end is None or end.replace(tzinfo=None) > now
-        standing[row.cameraID] = standing.get(row.cameraID, False) or stands
-    return {camera for camera, stands in standing.items() if not stands}
+        stays.setdefault(row.cameraID, []).append(row)
+    return stays
+
+
+def _is_over(stay: Deployment, now: datetime) -> bool:
+    return stay.ends is not None and stay.ends <= now
 
 
 def _newest(instance: dg.DagsterInstance, camera_id: str) -> datetime | None:

@@ -14,8 +14,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from odins_ravne_assets.cameras import camera_id
 from resources.bringing import Brought, OnProgress, Wanted, bring_home
+from resources.camera_ids import camera_id
 from resources.cost_ledger import FOLDER as LEDGER
 from resources.errors import StoreError
 from resources.object_store import LocalStore, ObjectStore

@@ -7,11 +7,11 @@ from odins_ravne_assets.camera_folders import CameraFolder, cameras_in_bucket, c
 from odins_ravne_assets.cameras import (
     Camera,
     CameraCatalog,
-    camera_id,
     camera_id_for_folder,
 )
+from resources.camera_ids import camera_id
 from resources.errors import UsageError
-from resources.object_store import local_path
+from resources.object_store import local_path, shown_url
 from resources.profile import Profile
 
 S3 = "s3://"
@@ -155,7 +155,7 @@ def camera_arrived(name: str, footage: str, profile: Profile, catalog: CameraCat
         if known.camera_id.casefold() == name.casefold():
             raise UsageError(
                 f"camera {name}: {known.camera_id} is known with its footage in "
-                f"{shown(known.footage_url)}; rename the folder {footage}"
+                f"{shown_url(known.footage_url)}; rename the folder {footage}"
             )
     camera = _camera(name, url, _below(uploads.output, name, profile))
     refuse_collisions([camera], catalog)
@@ -171,16 +171,11 @@ def _camera(name: str, footage: str, target: str) -> Camera:
     inside = f"{target}/".startswith(f"{footage}/") or f"{footage}/".startswith(f"{target}/")
     if inside:
         raise UsageError(
-            f"OUTPUT {shown(target)} and INPUT {shown(footage)} lie in each other; results are "
-            "not footage, name another OUTPUT"
+            f"OUTPUT {shown_url(target)} and INPUT {shown_url(footage)} lie in each other; results "
+            "are not footage, name another OUTPUT"
         )
     return Camera(name, footage, target)
 
 
 def _as_path(url: str) -> Path:
     return Path("/", url.removeprefix(S3)) if url.startswith(S3) else local_path(url)
-
-
-def shown(url: str) -> str:
-    """A URL as a person writes it."""
-    return url if url.startswith(S3) else str(local_path(url))

@@ -23,6 +23,8 @@ from resources.profile import Profile
 
 TELL_PROGRESS_EVERY = 0.5  # seconds
 TELL_WORK_EVERY = 5.0
+# What may stand before a fact's key, see munin/facts.py: types of Dagster Pipes.
+TYPES = ("md", "path")
 
 
 class PipesReporter:
@@ -124,9 +126,9 @@ def _report(pipes: PipesContext, asset: str, result: StageResult) -> None:
 
 
 def _typed(key: str, value: Any) -> tuple[str, Any]:
-    """A fact as metadata: `md:` before a key says Markdown; the rest is typed by what it is."""
-    name = key.removeprefix("md:")
-    return (key, value) if name == key else (name, {"raw_value": value, "type": "md"})
+    """A fact as metadata: a kind before a key says its type; the rest is typed by what it is."""
+    kind, _, name = key.partition(":")
+    return (name, {"raw_value": value, "type": kind}) if kind in TYPES else (key, value)
 
 
 if __name__ == "__main__":

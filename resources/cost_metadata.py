@@ -31,12 +31,17 @@ def costs_of_stages(ledger: pl.DataFrame, launch: str) -> Callable[[str], Metada
     """
     rows = ledger.filter(pl.col("launch") == launch)
     shares, ever = stage_shares(rows), _ever(ledger)
+    # A camera that was never run where money is spent has one line that says so.
+    is_free = not _sum(ledger, "usd") and not _sum(ledger, "usd_on_demand")
 
     def metadata(stage: str) -> Metadata:
+        speed = _speed(rows) if stage == "detections" else {}
+        if is_free:
+            return {"cost/usd_total": 0.0, **speed}
         return {
             **_money(rows, shares.get(stage, Decimal(0))),
-            **_speed(rows),
             "cost/usd_total_ever": _usd(ever.get(stage, Decimal(0))),
+            **speed,
         }
 
     return metadata

@@ -161,6 +161,11 @@ def local_path(url: str) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100
 
 
+def shown_url(url: str) -> str:
+    """A URL as a person writes it: what lies on this machine is a path."""
+    return url if url.startswith(S3_SCHEME) else str(local_path(url))
+
+
 class LocalStore:
     """A folder of this machine."""
 

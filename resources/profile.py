@@ -14,6 +14,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from resources.clock_corrections import ClockCorrections
 from resources.project import Project
 
 # Between two moves of an object, S3 demands so many days.
@@ -128,8 +129,8 @@ class Stage0(_Section):
         False,
         description="Use a file's date when nothing else tells the time. Copying changes it.",
     )
-    clock_corrections: str | None = Field(
-        None,
+    clock_corrections: ClockCorrections = Field(
+        (),
         description="CSV of clock corrections: camera_id, from, until, shift, utc_offset.",
     )
     max_megapixels: Annotated[float, Field(gt=0)] = Field(

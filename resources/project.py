@@ -4,20 +4,13 @@ Species and deployments are spreadsheets, CSV files that the profile names. They
 profile is, so that what runs elsewhere, on AWS, has them with it.
 """
 
-import csv
-from datetime import datetime
-from pathlib import Path
+from datetime import datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from resources.clock_corrections import parse_shift, parse_utc_offset
+from resources.csv_rows import csv_of
 
 # Columns of Camtrap DP 1.0.2's deployments that are handed on as they are.
 DEPLOYMENT_REMARKS = (
@@ -39,7 +32,6 @@ DEPLOYMENT_REMARKS = (
     "deploymentTags",
     "deploymentComments",
 )
-Row = dict[str, Any]
 
 
 class _Part(BaseModel):
@@ -60,7 +52,11 @@ class ListedSpecies(_Part):
 
 
 class Deployment(_Part):
-    """A camera at a place for a time: a row of Camtrap DP's deployments, by its column names."""
+    """A camera at a place for a time: a row of Camtrap DP's deployments, by its column names.
+
+    Two columns are ours, for Camtrap DP has none: `clockShift` is added to what the camera wrote
+    in this deployment, `utcOffset` says what zone the result is in; see docs/footage.md.
+    """
 
     cameraID: Annotated[str, Field(min_length=1)]  # noqa: N815
     latitude: Annotated[float, Field(ge=-90, le=90)]
@@ -69,14 +65,63 @@ class Deployment(_Part):
     coordinateUncertainty: Annotated[int, Field(ge=1)] | None = None  # noqa: N815
     deploymentStart: str | None = None  # noqa: N815
     deploymentEnd: str | None = None  # noqa: N815
+    clockShift: str | None = None  # noqa: N815
+    utcOffset: str | None = None  # noqa: N815
     remarks: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def starts(self) -> datetime | None:
+        """By the clock of the place; None: open."""
+        return _wall_clock(self.deploymentStart, time.min)
+
+    @property
+    def ends(self) -> datetime | None:
+        """By the clock of the place; a day is over at its end. None: open."""
+        return _wall_clock(self.deploymentEnd, time(23, 59, 59))
+
+    @property
+    def shift(self) -> timedelta:
+        """What is to be added to what the camera wrote."""
+        return parse_shift(self.clockShift) if self.clockShift else timedelta()
+
+    @property
+    def utc_offset_minutes(self) -> int | None:
+        """Of the corrected time; None: what the camera says, if anything."""
+        return parse_utc_offset(self.utcOffset) if self.utcOffset else None
 
     @field_validator("deploymentStart", "deploymentEnd")
     @classmethod
     def _is_a_time(cls, text: str | None) -> str | None:
-        if text:
-            datetime.fromisoformat(text)
+        try:
+            datetime.fromisoformat(text or "2026-05-28")
+        except ValueError:
+            raise ValueError(
+                "allowed is a day or a time, as 2026-05-28 or 2026-05-28T09:30:00+02:00"
+            ) from None
         return text
+
+    @field_validator("clockShift")
+    @classmethod
+    def _is_a_shift(cls, text: str | None) -> str | None:
+        if text:
+            parse_shift(text)
+        return text
+
+    @field_validator("utcOffset")
+    @classmethod
+    def _is_an_offset(cls, text: str | None) -> str | None:
+        if text:
+            parse_utc_offset(text)
+        return text
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Deployment":
+        if self.starts and self.ends and self.ends < self.starts:
+            raise ValueError(
+                f"deploymentEnd {self.deploymentEnd} lies before deploymentStart "
+                f"{self.deploymentStart}"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -87,48 +132,15 @@ class Deployment(_Part):
         return {k: v for k, v in row.items() if k not in DEPLOYMENT_REMARKS} | {"remarks": kept}
 
 
-def _csv_of(model: type[BaseModel]) -> BeforeValidator:
-    """The rows of the CSV file that a profile names, each one valid; what is rows already stays."""
-
-    def read(value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        path = Path(value).expanduser()
-        return [_valid(model, row, path, line) for line, row in _rows(path)]
-
-    return BeforeValidator(read)
+def _wall_clock(text: str | None, when_only_a_day: time) -> datetime | None:
+    if not text:
+        return None
+    moment = datetime.fromisoformat(text).replace(tzinfo=None)
+    return datetime.combine(moment, when_only_a_day) if len(text) == len("2026-05-01") else moment
 
 
-def _rows(path: Path) -> list[tuple[int, Row]]:
-    try:
-        # utf-8-sig: spreadsheets put a byte order mark in front.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(enumerate(csv.DictReader(file, strict=True), start=2))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"{path} cannot be read: {reason}") from None
-    if not rows:
-        raise ValueError(f"{path} has no row below its first line")
-    return rows
-
-
-def _valid(model: type[BaseModel], row: Row, path: Path, line: int) -> BaseModel:
-    if None in row:
-        raise ValueError(f"{path}, line {line}: has more values than the first line has columns")
-    cells = {str(name).strip(): (value or "").strip() for name, value in row.items()}
-    try:
-        return model.model_validate({name: value for name, value in cells.items() if value})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        column = ".".join(str(part) for part in first["loc"])
-        said = {"missing": "is missing", "extra_forbidden": "is no column of this table"}.get(
-            first["type"], f"{first['input']!r} is not allowed: {first['msg'].lower()}"
-        )
-        raise ValueError(f"{path}, line {line}: {column} {said}") from None
-
-
-SpeciesList = Annotated[tuple[ListedSpecies, ...], _csv_of(ListedSpecies)]
-Deployments = Annotated[tuple[Deployment, ...], _csv_of(Deployment)]
+SpeciesList = Annotated[tuple[ListedSpecies, ...], csv_of(ListedSpecies)]
+Deployments = Annotated[tuple[Deployment, ...], csv_of(Deployment)]
 
 
 class Project(_Part):
@@ -159,5 +171,5 @@ class Project(_Part):
     deployments: Deployments = Field(
         (),
         description="CSV of where cameras stand: Camtrap DP's deployments, of which cameraID, "
-        "latitude and longitude are needed.",
+        "latitude and longitude are needed. Without it, deployments.csv beside the footage.",
     )

@@ -128,6 +128,8 @@ class LocalStepLauncher(StepLauncher):
     ) -> Iterator[PipesExecutionResult]:
         fruitless = 0
         after_crash = False
+        stages = ", ".join(request.stages)
+        context.log.info(f"camera {request.camera_id}: a worker on this machine makes {stages}")
         books = _books_of(context, request)
         while True:
             attempt = _Attempt(context, self._on_progress, books, after_crash)

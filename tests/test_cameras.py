@@ -7,13 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odins_ravne_assets.cameras import (
-    CAMERA_ID,
-    Camera,
-    CameraCatalog,
-    camera_id,
-    camera_id_for_folder,
-)
+from odins_ravne_assets.cameras import Camera, CameraCatalog, camera_id_for_folder
+from resources.camera_ids import CAMERA_ID, camera_id
 from resources.errors import UsageError
 
 # Ids

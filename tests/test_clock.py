@@ -8,12 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odins_ravne_assets.munin.clock import (
-    CameraClock,
-    Correction,
-    Corrections,
-    load_corrections,
-)
+from odins_ravne_assets.munin.clock import CameraClock, Corrections, corrections_of
+from resources.clock_corrections import Correction, read_corrections
 from resources.errors import UsageError
 
 HEADER = "camera_id,from,until,shift,utc_offset\n"
@@ -23,7 +19,7 @@ NOON = datetime(2021, 5, 28, 12)
 def load(tmp_path: Path, text: str) -> Corrections:
     path = tmp_path / "clocks.csv"
     path.write_text(text, encoding="utf-8")
-    return load_corrections(path)
+    return corrections_of(read_corrections(path), ())
 
 
 def complaint(tmp_path: Path, text: str) -> str:
@@ -132,10 +128,10 @@ def test_a_mistake_is_told_with_its_line_and_what_is_allowed(
 
 def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone\.csv: cannot be read: No such file"):
-        load_corrections(str(tmp_path / "gone.csv"))
+        read_corrections(str(tmp_path / "gone.csv"))
     (tmp_path / "clocks.csv").write_bytes(b"\xff\xfe\0c")
     with pytest.raises(UsageError, match=r"clocks\.csv: cannot be read"):
-        load_corrections(tmp_path / "clocks.csv")
+        read_corrections(tmp_path / "clocks.csv")
 
 
 TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2099, 12, 31))
@@ -149,7 +145,14 @@ def clocks(draw: st.DrawFn) -> list[Correction]:
     edges = sorted(draw(st.lists(TIMES.map(lambda t: t.replace(microsecond=0)), unique=True)))
     ends = [datetime.min, *edges, datetime.max]
     return [
-        Correction(start, until, timedelta(seconds=draw(SHIFTS)), draw(OFFSETS), line)
+        Correction(
+            camera_id="a",
+            start=start,
+            until=until,
+            shift=timedelta(seconds=draw(SHIFTS)),
+            utc_offset_minutes=draw(OFFSETS),
+            line=line,
+        )
         for line, (start, until) in enumerate(pairwise(ends), start=2)
         if draw(st.booleans())
     ]
@@ -175,7 +178,7 @@ def test_whatever_the_periods_the_one_that_holds_is_applied_and_no_other(
     path.write_text(HEADER + "\n".join(lines), encoding="utf-8")
     holding = [one for one in corrections if one.start <= time < one.until]
     assert len(holding) <= 1
-    captured, stated = load_corrections(path).of("a").corrected(time, offset)
+    captured, stated = corrections_of(read_corrections(path), ()).of("a").corrected(time, offset)
     if not holding:
         assert (captured, stated) == (time, offset)
         return

@@ -16,11 +16,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from odins_ravne_assets.munin.clock import Corrections, load_corrections
+from odins_ravne_assets.munin.clock import Corrections, corrections_of
 from odins_ravne_assets.munin.footage import FootageCounts, read_footage, refresh_media_table
 from odins_ravne_assets.munin.media_table import KnownMedia, known_media, write_media
 from odins_ravne_assets.munin.probe import Probe, probe_media
 from odins_ravne_assets.munin.tables import MEDIA
+from resources.clock_corrections import read_corrections
 from resources.errors import StoreError
 from resources.object_store import LocalStore, StoredObject, key_order
 from resources.profile import Stage0
@@ -78,7 +79,7 @@ class Card:
         path = self.results.root / "clocks.csv"
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"camera_id,from,until,shift,utc_offset\n{line}\n", encoding="utf-8")
-        return load_corrections(path)
+        return corrections_of(read_corrections(path), ())
 
 
 @pytest.fixture

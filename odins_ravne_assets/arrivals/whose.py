@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from odins_ravne_assets.cameras import camera_id
 from odins_ravne_assets.munin.media_files import is_medium
+from resources.camera_ids import camera_id
 from resources.errors import UsageError
 
 

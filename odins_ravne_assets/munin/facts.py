@@ -1,27 +1,28 @@
 """What each stage has to show of its result: the metadata that people read in Dagster.
 
 Keys are flat; what is a number is a number, with its unit in the key, so that Dagster plots it.
-Keys that begin with `md:` hold Markdown. Dagster shows them in this order: what went wrong, then
-what a person would look for first.
+Keys that begin with `md:` hold Markdown, those with `path:` a path or URL to copy. Dagster shows
+them in this order: what went wrong, then what a person would look for first.
 """
 
 from contextlib import ExitStack
 
 import polars as pl
 
-from odins_ravne_assets.hugin.exports.writing import Exported
+from odins_ravne_assets.hugin.exports.writing import FOLDER, Exported
+from odins_ravne_assets.hugin.report_page import REPORT_PAGE
 from odins_ravne_assets.hugin.stage3 import Stage3Result
 from odins_ravne_assets.munin import assembly
 from odins_ravne_assets.munin.contact_sheet import contact_sheet
 from odins_ravne_assets.munin.journal import Stage1Journal
 from odins_ravne_assets.munin.reporter import Facts
-from resources.object_store import ObjectStore
+from resources.object_store import ObjectStore, shown_url
 
 # Reasons that a table of failures shows; the tables hold all.
 REASONS_SHOWN = 20
 
 
-def footage_facts(store: ObjectStore, ignored: dict[str, int]) -> Facts:
+def footage_facts(store: ObjectStore, ignored: dict[str, int], footage_url: str) -> Facts:
     """Args:
     ignored: files that are no media, counted by extension.
     """
@@ -34,7 +35,7 @@ def footage_facts(store: ObjectStore, ignored: dict[str, int]) -> Facts:
                 (pl.col("kind") == "video").sum().alias("media/videos"),
                 (pl.col("status") == "failed").sum().alias("media/failed"),
                 (pl.col("status") == "duplicate").sum().alias("media/duplicates"),
-                pl.col("bytes").sum().alias("media/bytes"),
+                (pl.col("bytes").sum() / 1e6).round(1).alias("media/megabytes"),
                 pl.col("duration_seconds").sum().alias("media/video_seconds"),
                 pl.col("captured_at").min().alias("time/first"),
                 pl.col("captured_at").max().alias("time/last"),
@@ -55,7 +56,8 @@ def footage_facts(store: ObjectStore, ignored: dict[str, int]) -> Facts:
         facts[key] = counts[key].isoformat(sep=" ") if counts[key] else "unknown"
     for source, count in sources.iter_rows():
         facts[f"time/from_{source}" if source else "time/missing"] = count
-    return {**reasons, **facts, "files/not_media": sum(ignored.values())}
+    not_media = {"files/not_media": sum(ignored.values())}
+    return {**reasons, **facts, **not_media, "path:footage": _shown(footage_url)}
 
 
 def detection_facts(store: ObjectStore, journal: Stage1Journal) -> Facts:
@@ -103,7 +105,7 @@ def classification_facts(store: ObjectStore) -> Facts:
             .collect(engine="streaming")
         )
     lines = [
-        f"| {_cell(label)} | {_cell(name or '')} | {count} | {best:.2f} |"
+        f"| {cell(label)} | {cell(name or '')} | {count} | {best:.2f} |"
         for label, name, count, best in species.iter_rows()
     ]
     table = "| label | scientific name | boxes | best |\n|---|---|---|---|\n" + "\n".join(lines)
@@ -111,10 +113,14 @@ def classification_facts(store: ObjectStore) -> Facts:
     return ({"md:labels": table} if lines else {}) | facts
 
 
-def observation_facts(result: Stage3Result) -> Facts:
+def observation_facts(result: Stage3Result, output_url: str) -> Facts:
+    """Args:
+    output_url: of the camera; holds the report.
+    """
     return {
         "md:species": result.species_table,
         "visits/total": result.observations,
+        "path:report": f"{_shown(output_url)}/{REPORT_PAGE}",
         "visits/needs_review": result.needs_review,
         "visits/dropped_as_too_short": result.visits_too_short,
         "rows/below_min_confidence": result.rows_below_confidence,
@@ -122,8 +128,14 @@ def observation_facts(result: Stage3Result) -> Facts:
     }
 
 
-def export_facts(exported: Exported) -> Facts:
-    facts: Facts = {"exports/visits": exported.visits}
+def export_facts(exported: Exported, output_url: str) -> Facts:
+    """Args:
+    output_url: of the camera; holds the exports.
+    """
+    facts: Facts = {
+        "exports/visits": exported.visits,
+        "path:exports/folder": f"{_shown(output_url)}/{FOLDER}",
+    }
     if exported.camtrap_dp is None:
         return {"exports/no_camtrap_dp_because": exported.why_no_camtrap_dp or "", **facts}
     return facts | {
@@ -144,14 +156,19 @@ def _reasons(failed: pl.LazyFrame) -> Facts:
     if reasons.is_empty():
         return {}
     lines = [
-        f"| {_cell(reason or '')} | {files} | {_cell(path)} |"
+        f"| {cell(reason or '')} | {files} | {cell(path)} |"
         for reason, files, path in reasons.iter_rows()
     ]
     head = "| reason | files | for example |\n|---|---|---|\n"
     return {"md:failures": head + "\n".join(lines)}
 
 
-def _cell(text: str) -> str:
+def _shown(url: str) -> str:
+    """A URL as a person writes it; names that are no text have a mark in their place."""
+    return shown_url(url).encode(errors="replace").decode()
+
+
+def cell(text: str) -> str:
     """Text that cannot break out of a cell of a Markdown table."""
     escaped = "".join(f"\\{c}" if c in "\\`*_{}[]<>#|!" else c for c in text)
     return " ".join(escaped.split())

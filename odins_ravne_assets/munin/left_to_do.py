@@ -13,7 +13,7 @@ import polars as pl
 
 from gpu_kernels.engine import EngineKind
 from odins_ravne_assets.munin import assembly
-from odins_ravne_assets.munin.clock import Corrections, load_corrections
+from odins_ravne_assets.munin.clock import corrections_of
 from odins_ravne_assets.munin.footage import FootageCounts, read_footage
 from odins_ravne_assets.munin.journal import Stage1Journal, Stage2Journal, unlabelled_parts
 from odins_ravne_assets.munin.media_table import known_media
@@ -99,7 +99,6 @@ def _footage_to_read(
             for row in known.rows
             if row["status"] == "failed"
         }
-    clocks = profile.pipeline.stage0.clock_corrections
     unread = _Unread(footage, failed)
     with known_media(output, assembly.MEDIA) as known:
         rows = read_footage(
@@ -108,7 +107,7 @@ def _footage_to_read(
             profile.pipeline.stage0,
             _never,
             known,
-            load_corrections(clocks) if clocks else Corrections.none(),
+            corrections_of(profile.pipeline.stage0.clock_corrections, profile.project.deployments),
             FootageCounts(),
         )
         return any(unread.is_much for _ in rows)

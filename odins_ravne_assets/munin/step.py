@@ -7,6 +7,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from threading import Event
 from time import monotonic
@@ -26,9 +27,10 @@ from odins_ravne_assets.hugin.report_page import make_report_page
 from odins_ravne_assets.hugin.stage3 import OBSERVATIONS, run_stage3
 from odins_ravne_assets.munin import assembly, quality
 from odins_ravne_assets.munin.careful import Careful
-from odins_ravne_assets.munin.clock import Corrections, load_corrections
+from odins_ravne_assets.munin.clock import corrections_of
 from odins_ravne_assets.munin.decoder import SLOT_BYTES
 from odins_ravne_assets.munin.decoding import Decoder, DecodingSettings, Medium
+from odins_ravne_assets.munin.deployment_facts import deployment_facts
 from odins_ravne_assets.munin.detector import Detector, LoadedModel
 from odins_ravne_assets.munin.facts import (
     classification_facts,
@@ -61,6 +63,7 @@ from odins_ravne_assets.munin.stage1_key import stage1_key
 from odins_ravne_assets.munin.stage2 import Stage2
 from odins_ravne_assets.munin.stage2_key import stage2_key
 from odins_ravne_assets.munin.tally import Tally
+from odins_ravne_assets.munin.told import told_of
 from resources.errors import EngineError, StoreError
 from resources.object_store import ObjectStore, open_store
 from resources.profile import Profile
@@ -88,7 +91,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage has to show. Facts are metadata: flat keys; `md:` values are Markdown."""
+    """What a stage has to show: facts, see `facts.py`."""
 
     facts: Facts
     findings: list[quality.Finding]
@@ -150,6 +153,7 @@ class Step:
                 if stage in stages:
                     with self.tally.stage(stage):
                         result = self._on_engine(runner)
+                    self.reporter.info(told_of(stage, result.facts))
                     yield stage, result
 
     def _on_engine(self, work: Callable[[], T]) -> T:
@@ -202,8 +206,7 @@ class Step:
 
     def _footage(self) -> StageResult:
         self._refuse_empty_footage()
-        stage0 = self.profile.pipeline.stage0
-        clocks = stage0.clock_corrections
+        stage0, deployments = self.profile.pipeline.stage0, self.profile.project.deployments
         tell = self._heard("footage", None, "media")
 
         def read(counts: FootageCounts) -> None:
@@ -218,11 +221,12 @@ class Step:
                 assembly.MEDIA,
                 stage0,
                 probe,
-                load_corrections(clocks) if clocks else Corrections.none(),
+                corrections_of(stage0.clock_corrections, deployments),
                 read,
             )
         return StageResult(
-            footage_facts(self.output, counts.ignored) | {"footage/url": self.footage.url},
+            footage_facts(self.output, counts.ignored, self.footage.url)
+            | deployment_facts(deployments, datetime.now()),
             [quality.times_present(self.output)],
             self._version(assembly.MEDIA),
         )
@@ -278,10 +282,10 @@ class Step:
             _named({"detector": models.detector, "category_detector": models.category_detector}),
         )
         seconds = monotonic() - started
-        facts = detection_facts(self.output, journal) | self._pace.facts()
-        facts |= {
+        facts = detection_facts(self.output, journal) | {
             "media/newly_looked_at": progress.media,
             "compute/seconds": round(seconds, 3),
+            **self._pace.facts(),
         }
         findings = [quality.nothing_lost(self.output), quality.detections_sane(self.output)]
         return StageResult(facts, findings, self._version(assembly.DETECTIONS))
@@ -460,7 +464,7 @@ class Step:
                 result.rows_in_visits,
             )
         ]
-        facts = observation_facts(result) | {"results/url": self.output.url}
+        facts = observation_facts(result, self.output.url)
         return StageResult(facts, findings, self._version(OBSERVATIONS))
 
     def _exports(self) -> StageResult:
@@ -470,7 +474,9 @@ class Step:
         )
         if exported.why_no_camtrap_dp:
             self.reporter.warning(f"no Camtrap DP: {exported.why_no_camtrap_dp}")
-        return StageResult(export_facts(exported), [], self._version(MEGADETECTOR_JSON))
+        return StageResult(
+            export_facts(exported, self.output.url), [], self._version(MEGADETECTOR_JSON)
+        )
 
     # What all stages share
 

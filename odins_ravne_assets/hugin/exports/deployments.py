@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -68,17 +68,10 @@ def _stay(row: Deployment, number: int, of: int) -> Stay:
         row.latitude,
         row.longitude,
         row.coordinateUncertainty,
-        _wall_clock(row.deploymentStart, time.min),
-        _wall_clock(row.deploymentEnd, time(23, 59, 59)),
+        row.starts,
+        row.ends,
         dict(row.remarks),
     )
-
-
-def _wall_clock(text: str | None, when_only_a_day: time) -> datetime | None:
-    if not text:
-        return None
-    moment = datetime.fromisoformat(text).replace(tzinfo=None)
-    return datetime.combine(moment, when_only_a_day) if len(text) == len("2026-05-01") else moment
 
 
 def _where_media_say(camera: CameraResults) -> Stay:
@@ -92,8 +85,9 @@ def _where_media_say(camera: CameraResults) -> Stay:
     )
     if latitude is None:
         raise NotExportable(
-            f"camera {camera.camera_id}: no coordinates, in its media or in project.deployments; "
-            "name a CSV of deployments there, with cameraID, latitude and longitude"
+            f"camera {camera.camera_id}: no coordinates, in its media or in a table of "
+            "deployments; put deployments.csv, with cameraID, latitude and longitude, beside the "
+            "camera's folder"
         )
     return Stay(camera.camera_id, round(latitude, 6), round(longitude, 6), None, None, None, {})
 
