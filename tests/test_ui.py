@@ -152,7 +152,7 @@ def test_a_cameras_footage_is_counted(browser: Browser) -> None:
     assert shown["media/videos"] == "1"
     assert shown["media/failed"] == "0"
     assert shown["time/first"] == "2026-05-14 21:40:12"
-    assert shown["footage/url"].endswith("/cameras/north")
+    assert shown["footage"].endswith("/cameras/north")
 
 
 def test_a_cameras_detections_are_counted_with_the_speed_they_were_found_at(
@@ -180,6 +180,26 @@ def test_a_cameras_species_are_a_table(browser: Browser) -> None:
     cells = [cell.text.replace("\n", " ") for cell in row.find_elements(By.XPATH, "./td")]
     assert cells[:3] == ["domestic cat", "Felis catus", "2"]
     assert shown["visits/total"] == "3"
+    assert list(shown)[1:3] == ["visits/total", "report"]
+    assert Path(shown["report"]).is_file()
+
+
+def test_work_that_cost_nothing_shows_no_list_of_costs(browser: Browser) -> None:
+    shown = metadata(browser, "classifications", "north")
+    assert [key for key in shown if key.startswith("cost/")] == ["cost/usd_total"]
+
+
+def test_a_runs_log_tells_what_each_stage_made(munin: Munin, ui: DagsterUI) -> None:
+    (run,) = runs(ui, tags=[{"key": "dagster/partition", "value": "north"}])
+    with munin.instance() as instance:
+        said = [entry.user_message for entry in instance.all_logs(run["runId"])]
+    report = munin.folder / "results" / "north" / "stage3" / "report.html"
+    story = [
+        "camera north: a worker on this machine makes footage",
+        "footage: 5 pictures, 1 video, 0 unusable; 2026-05-14 21:40:12 to 2026-05-15 05:40:12",
+        f"observations: 3 visits, 1 for a person to look at; report: {report}",
+    ]
+    assert [line for line in said if line in story] == story
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What became of a stage, as a line of its run's log: the facts that a reader looks for first."""
 
+from typing import Any
+
 from odins_ravne_assets.munin.reporter import Facts
 
 
@@ -12,27 +14,31 @@ def told_of(stage: str, facts: Facts) -> str:
     """
     match stage:
         case "footage":
-            said = (
-                f"{facts['media/images']} pictures and {facts['media/videos']} videos, "
-                f"{facts['media/failed']} unusable; {facts['time/first']} to {facts['time/last']}"
-            )
+            what = [_some(facts["media/images"], "picture"), _some(facts["media/videos"], "video")]
+            times = f"{facts['time/first']} to {facts['time/last']}"
+            said = f"{', '.join(what)}, {facts['media/failed']} unusable; {times}"
         case "detections":
             said = (
                 f"{facts['media/newly_looked_at']} media looked at now, {facts['media/done']} in "
-                f"all; {facts['boxes/animal']} boxes of animals, {facts['boxes/person']} of "
-                f"people, {facts['boxes/vehicle']} of vehicles; {facts['media/empty']} media are "
-                "empty"
+                f"all, {facts['media/empty']} of them empty; boxes: {facts['boxes/animal']} of "
+                f"animals, {facts['boxes/person']} of people, {facts['boxes/vehicle']} of vehicles"
             )
         case "classifications":
             said = (
-                f"{facts['boxes/newly_labelled']} boxes labelled now, {facts['boxes/labelled']} "
-                f"in all, {facts['boxes/auto_ok']} of them surely"
+                f"{_some(facts['boxes/newly_labelled'], 'crop')} labelled now; "
+                f"{facts['boxes/auto_ok']} of {_some(facts['boxes/labelled'], 'box')} are sure"
             )
         case "observations":
             said = (
-                f"{facts['visits/total']} visits, {facts['visits/needs_review']} for a person to "
-                f"look at; report: {facts['path:report']}"
+                f"{_some(facts['visits/total'], 'visit')}, {facts['visits/needs_review']} for a "
+                f"person to look at; report: {facts['path:report']}"
             )
         case _:
-            said = f"{facts['exports/visits']} visits written to {facts['path:exports/folder']}"
+            visits = _some(facts["exports/visits"], "visit")
+            said = f"{visits} written to {facts['path:exports/folder']}"
     return f"{stage}: {said}"
+
+
+def _some(count: Any, thing: str) -> str:
+    ending = "" if count == 1 else "es" if thing.endswith("x") else "s"
+    return f"{count} {thing}{ending}"
