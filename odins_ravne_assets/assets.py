@@ -11,6 +11,7 @@ from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.checks import check_specs
 from odins_ravne_assets.code_versions import code_versions
 from odins_ravne_assets.deployments_known import with_own_facts
+from odins_ravne_assets.following import LABELS_FOLLOW, VISITS_FOLLOW
 from odins_ravne_assets.predictions_kept import with_predictions_kept
 from odins_ravne_assets.run_process import name_process
 from resources.profile_file import OVERRIDES_VARIABLE, load_profile
@@ -70,6 +71,7 @@ def footage(
             group_name="munin",
             kinds={"onnx", "parquet"},
             code_version=VERSIONS["classifications"],
+            automation_condition=LABELS_FOLLOW,
             description="Stage 2. One row per box: label, scientific name, confidence, the five "
             "best guesses, and whether it is sure enough to use unseen.",
         ),
@@ -79,6 +81,7 @@ def footage(
             group_name="hugin",
             kinds={"parquet", "json"},
             code_version=VERSIONS["observations"],
+            automation_condition=VISITS_FOLLOW,
             description="Stage 3. One row per visit of a species: start, end, confidence, frames, "
             "timeline, and whether a person should look.",
         ),
@@ -88,6 +91,7 @@ def footage(
             group_name="hugin",
             kinds={"csv", "json"},
             code_version=VERSIONS["exports"],
+            automation_condition=VISITS_FOLLOW,
             description="The visits for other tools: MegaDetector JSON 1.6 (Timelapse), Camtrap DP "
             "1.0.2, and a CSV that a reviewer can fill.",
         ),

@@ -9,6 +9,7 @@ from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.cameras_on_s3 import known_on_s3
 from odins_ravne_assets.cost_asset import cost_report_asset
 from odins_ravne_assets.events import tell_cost, tell_decision, tell_progress
+from odins_ravne_assets.following import observations_follow
 from odins_ravne_assets.home import catalog_folder, home
 from odins_ravne_assets.jobs import COSTS, DAILY_CHECK, JOBS, SCHEDULES
 from odins_ravne_assets.run_process import close_dead_runs
@@ -27,7 +28,7 @@ def _of_all_profiles() -> dg.Definitions:
         asset_checks=[no_camera_is_silent],
         jobs=[*JOBS, COSTS, DAILY_CHECK],
         schedules=SCHEDULES,
-        sensors=[new_footage, killed_runs],
+        sensors=[new_footage, killed_runs, observations_follow],
         resources={
             "settings": RunSettings(profile=PROFILE),
             "catalog": CameraCatalog(catalog_folder()),
