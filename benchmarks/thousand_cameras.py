@@ -1,13 +1,13 @@
 """A thousand cameras, and a backfill of many of them whose daemon is killed twice.
 
-    python benchmarks/thousand_cameras.py [--cameras 1000] [--backfill 200]
+    python benchmarks/thousand_cameras.py [--cameras 1000] [--backfill 200] [here | sandbox]
 
 Times what grows with the number of cameras: loading the code location, `munin status`. Then the
-daemon of a `munin ui` backfills Stage 3 of some cameras. Each has one small picture; the visits of
-one cannot be made, since a table is damaged. Webserver, daemon and code server are killed with all
-the runs that they hold (SIGKILL), twice, and started again. At its end, every camera but the
-poisoned one must have its `observations`; once, but for runs that the kill met between telling them
-and ending, which are tried again.
+daemon of a `munin ui` backfills some cameras, each of one small picture: Stage 3 on this machine,
+or Stages 1 to 3 in the sandbox, a launch on AWS Batch for each camera. One camera is poisoned: a
+table is damaged. Webserver, daemon and code server are killed with all the runs that they hold
+(SIGKILL), twice, and started again. At its end, every camera but the poisoned one must be done,
+once.
 """
 
 import argparse
@@ -19,9 +19,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+from cameras_on_batch import MEDIA_TABLE, account
 from dagster_ui import DagsterUI, wait_for
 from PIL import Image
 
@@ -33,6 +37,9 @@ KILLS_AFTER = (0.2, 0.5)  # of the cameras are done
 PATIENCE = 3600.0
 MUNIN = Path(sys.executable).parent / "munin"
 POISONED = "cam-0003"
+STAGES_1_TO_3 = ("detections", "classifications", "observations", "exports")
+# Jobs at once in the sandbox, whose machines are processes of this one; runs are ten.
+AT_ONCE = 4
 START = """mutation ($backfill: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $backfill) {
     ... on LaunchBackfillSuccess {backfillId} ... on PythonError {message}
@@ -52,78 +59,133 @@ def timed(*words: str | Path) -> str:
     return f"{took:.1f} s, {processor:.1f} s of the processor"
 
 
-def prepare(root: Path, cameras: int, backfill: int) -> list[str]:
-    """Make cameras that are known, some of them with tables; their ids."""
-    names = [f"cam-{number:04}" for number in range(cameras)]
+@dataclass(frozen=True)
+class Place:
+    """Where cameras are.
+
+    Args:
+        profile: the path of the profile.
+        assets: what is backfilled.
+        tell: prints what its own records say of cameras' jobs.
+    """
+
+    profile: Path
+    assets: tuple[str, ...]
+    tell: Callable[[Sequence[str]], None] = lambda names: None
+
+
+@contextmanager
+def here(root: Path, names: Sequence[str], backfill: int) -> Iterator[Place]:
+    """Cameras on this machine, some of them with the tables of a run."""
     first = root / "cards" / names[0]
     first.mkdir(parents=True)
     Image.new("RGB", (64, 48), "green").save(first / "IMG_1.JPG")
     timed(MUNIN, "batch", first, root / "results" / names[0])
-    catalog = CameraCatalog(prepare_home() / "cameras")
-    for name in names:
-        results = root / "results" / name
-        catalog.put(Camera(name, (root / "cards" / name).as_uri(), results.as_uri()))
-        if name != names[0] and name in names[:backfill]:
-            shutil.copytree(root / "results" / names[0] / "tables", results / "tables")
+    cameras = [
+        Camera(name, (root / "cards" / name).as_uri(), (root / "results" / name).as_uri())
+        for name in names
+    ]
+    for name in names[1:backfill]:
+        shutil.copytree(root / "results" / names[0] / "tables", root / "results" / name / "tables")
     (root / "results" / POISONED / "tables" / "classifications.parquet").write_bytes(b"poison")
+    know(cameras)
+    yield Place(find_profile("local").absolute(), ("observations",))
+
+
+@contextmanager
+def sandbox(root: Path, names: Sequence[str], backfill: int) -> Iterator[Place]:
+    """Cameras in the sandbox, some of them with a picture whose header is read."""
+    with account(root, AT_ONCE) as there:
+        there.put_footage(["first", *names[:backfill]])
+        first = there.camera("first")
+        timed(MUNIN, "--profile", there.profile, "batch", first.footage_url, first.output_url)
+        media = there.read(first, MEDIA_TABLE)
+        for name in names[:backfill]:
+            there.write(name, MEDIA_TABLE, b"poison" if name == POISONED else media)
+        know([there.camera(name) for name in names])
+        yield Place(there.profile, STAGES_1_TO_3, there.tell)
+
+
+def know(cameras: Sequence[Camera]) -> None:
+    """Let this machine know cameras."""
+    catalog = CameraCatalog(prepare_home() / "cameras")
+    for camera in cameras:
+        catalog.put(camera)
     with dg.DagsterInstance.get() as instance:
-        instance.add_dynamic_partitions("camera", names)
-    return names
+        instance.add_dynamic_partitions("camera", [camera.camera_id for camera in cameras])
 
 
-def done(since: float) -> Counter[str]:
-    """How often each camera's observations were materialized."""
+def done(asset: str, since: float) -> Counter[str]:
+    """How often an asset of each camera was materialized."""
     with dg.DagsterInstance.get() as instance:
         records = instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=dg.AssetKey("observations"), after_timestamp=since),
+            dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), after_timestamp=since),
             limit=10_000,
         ).records
     return Counter(record.partition_key or "" for record in records)
 
 
-def run_backfill(root: Path, profile: Path, names: list[str]) -> None:
-    home, since = root / "dagster", time.time()
-    kills = [round(len(names) * share) for share in KILLS_AFTER]
-    with DagsterUI(home, profile) as ui:
-        asked = {"assetSelection": [{"path": ["observations"]}], "partitionNames": names}
-        started = ui.ask(START, backfill=asked)["launchPartitionBackfill"]
-        backfill = started["backfillId"]
-        wait_for("the first cameras", lambda: len(done(since)) >= kills[0], PATIENCE)
-        ui.kill()
-    print(f"killed after {len(done(since))} cameras", flush=True)
-    with DagsterUI(home, profile) as ui:
-        wait_for("half of the cameras", lambda: len(done(since)) >= kills[1], PATIENCE)
-        ui.kill()
-    print(f"killed after {len(done(since))} cameras", flush=True)
-    with DagsterUI(home, profile) as ui:
+def wait_until_done(cameras: int, asset: str, since: float) -> None:
+    wait_for(f"{cameras} cameras", lambda: len(done(asset, since)) >= cameras, PATIENCE)
 
-        def status() -> str:
-            told: str = ui.ask(STATUS, id=backfill)["partitionBackfillOrError"]["status"]
-            return told if told not in ("REQUESTED", "COMPLETING", "FAILING") else ""
 
-        ended = wait_for("the end of the backfill", status, PATIENCE)
+def run_backfill(home: Path, place: Place, names: Sequence[str]) -> None:
+    since, last = time.time(), place.assets[-1]
+    backfill = ""
+    for share in KILLS_AFTER:
+        with DagsterUI(home, place.profile) as ui:
+            backfill = backfill or start(ui, place.assets, names)
+            wait_until_done(round(len(names) * share), last, since)
+            ui.kill()
+        print(f"killed after {len(done(last, since))} cameras", flush=True)
+    with DagsterUI(home, place.profile) as ui:
+        ended = wait_for("the end of the backfill", lambda: end_of(ui, backfill), PATIENCE)
         runs = Counter(run["status"] for run in ui.runs())
-    times = done(since)
     print(f"{'backfill':<28}{ended} after {time.time() - since:.0f} s; runs: {dict(runs)}")
-    print(f"{'cameras done':<28}{len(times)} of {len(names)}")
-    print(f"{'not done':<28}{', '.join(sorted(set(names) - set(times)))}")
-    print(f"{'done more than once':<28}{sum(count > 1 for count in times.values())}")
+    times = {asset: done(asset, since) for asset in place.assets}
+    finished = set(times[last])
+    print(f"{'cameras done':<28}{len(finished)} of {len(names)}")
+    print(f"{'not done':<28}{', '.join(sorted(set(names) - finished))}")
+    for asset, count in times.items():
+        twice = sorted(name for name, often in count.items() if often > 1)
+        print(f"{f'{asset} twice':<28}{len(twice)} {', '.join(twice)}")
+    place.tell(names)
+
+
+def start(ui: DagsterUI, assets: Sequence[str], names: Sequence[str]) -> str:
+    """Ask for the backfill as the UI's page does; its id."""
+    selected = [{"path": [asset]} for asset in assets]
+    asked = {"assetSelection": selected, "partitionNames": list(names)}
+    started: dict[str, str] = ui.ask(START, backfill=asked)["launchPartitionBackfill"]
+    return started["backfillId"]
+
+
+def end_of(ui: DagsterUI, backfill: str) -> str:
+    """How the backfill has ended; empty while it goes on."""
+    told: str = ui.ask(STATUS, id=backfill)["partitionBackfillOrError"]["status"]
+    return told if told not in ("REQUESTED", "COMPLETING", "FAILING") else ""
+
+
+PLACES = {"here": here, "sandbox": sandbox}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A thousand cameras.")
+    parser.add_argument("place", nargs="?", choices=PLACES, default="here")
     parser.add_argument("--cameras", type=int, default=1000)
     parser.add_argument("--backfill", type=int, default=200, help="0: none")
     given = parser.parse_args()
+    names = [f"cam-{number:04}" for number in range(given.cameras)]
     with tempfile.TemporaryDirectory() as made:
-        root, profile = Path(made), find_profile("local").absolute()
-        os.environ |= {"DAGSTER_HOME": str(root / "dagster"), "MUNIN_PROFILE": str(profile)}
-        names = prepare(root, given.cameras, given.backfill)
-        load = timed(sys.executable, "-c", "import odins_ravne_assets.definitions")
-        print(f"{'loading the code location':<28}{load}", flush=True)
-        print(f"{'munin status':<28}{timed(MUNIN, 'status')}", flush=True)
-        if given.backfill:
-            run_backfill(root, profile, names[: given.backfill])
+        root = Path(made)
+        os.environ["DAGSTER_HOME"] = str(root / "dagster")
+        with PLACES[given.place](root, names, given.backfill) as place:
+            os.environ["MUNIN_PROFILE"] = str(place.profile)
+            load = timed(sys.executable, "-c", "import odins_ravne_assets.definitions")
+            print(f"{'loading the code location':<28}{load}", flush=True)
+            print(f"{'munin status':<28}{timed(MUNIN, 'status')}", flush=True)
+            if given.backfill:
+                run_backfill(root / "dagster", place, names[: given.backfill])
 
 
 if __name__ == "__main__":

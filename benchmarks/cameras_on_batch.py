@@ -1,0 +1,124 @@
+"""An account in the sandbox with cameras of one small picture each, and what its records say."""
+
+import io
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+from PIL import Image
+
+from odins_ravne_assets.cameras import Camera
+from resources.aws_clients import AwsClients
+from resources.bookkeeping import books_of
+from resources.compute_environment import ComputeEnvironment
+from resources.cost_ledger import read_ledger
+from resources.object_store import open_store
+from resources.profile import Aws
+from resources.profile_file import find_profile
+from resources.sandbox.config import CREDENTIALS, SandboxConfig, data_bucket
+from resources.sandbox.foundation import prepare_foundation
+from resources.sandbox.sandbox import Sandbox
+
+# Jobs and runs share two cores, so its time goes slowly: a lease of 90 s bears 18 of ours.
+CONFIG = SandboxConfig(
+    scale=5, boot_seconds=20, pull_seconds=5, idle_seconds=120, stop_grace_seconds=60
+)
+ENDED = ("SUCCEEDED", "FAILED")
+MEDIA_TABLE = "tables/media.parquet"
+Job = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Account:
+    """The account; its bucket as an s3:// URL, and the path of a profile that names it."""
+
+    sandbox: Sandbox
+    clients: AwsClients
+    bucket: str
+    profile: Path
+
+    def camera(self, name: str) -> Camera:
+        return Camera(name, f"{self.bucket}/footage/{name}", f"{self.bucket}/results/{name}")
+
+    def put_footage(self, names: Iterable[str]) -> None:
+        """One small picture for each camera."""
+        data = io.BytesIO()
+        Image.new("RGB", (64, 48), "green").save(data, "JPEG")
+        for name in names:
+            store = open_store(self.camera(name).footage_url, self.clients)
+            store.write_bytes("IMG_1.JPG", data.getvalue())
+
+    def read(self, camera: Camera, key: str) -> bytes:
+        return open_store(camera.output_url, self.clients).read_bytes(key)
+
+    def write(self, name: str, key: str, data: bytes) -> None:
+        open_store(self.camera(name).output_url, self.clients).write_bytes(key, data)
+
+    def tell(self, names: Sequence[str]) -> None:
+        """Print what became of some cameras' jobs, by the sandbox's own records."""
+        jobs = [job for job in self.sandbox.jobs() if job["tags"]["Camera"] in names]
+        succeeded = Counter(job["tags"]["Camera"] for job in jobs if job["status"] == "SUCCEEDED")
+        ledger = read_ledger(
+            books_of(name, self.camera(name).output_url, self.clients).ledger for name in names
+        )
+        attempts = ledger.filter(pl.col("kind") == "attempt")
+        told = {*attempts["job_id"]} - {None}
+        bill = self.sandbox.bill()
+        facts = {
+            "jobs": f"{len(jobs)}: {dict(Counter(job['status'] for job in jobs))}",
+            "done by more than one job": sum(count > 1 for count in succeeded.values()),
+            "left running": sum(job["status"] not in ENDED for job in jobs),
+            "most jobs at once": f"{most_at_once(jobs)} of {self.limit} allowed",
+            "jobs in the ledger": f"{len(told & {job['jobId'] for job in jobs})}, attempts' cost "
+            f"${attempts['usd'].sum():.4f}",
+            "bill": f"${sum(line.cost for line in bill):.4f} for {len(bill)} machines, boot and "
+            "idle time among the rest",
+        }
+        for what, said in facts.items():
+            print(f"{what:<28}{said}", flush=True)
+
+    @property
+    def limit(self) -> int:
+        tree = yaml.safe_load(self.profile.read_text())
+        return int(tree["pipeline"]["cost_optimization"]["max_parallel_jobs"])
+
+
+@contextmanager
+def account(root: Path, at_once: int) -> Iterator[Account]:
+    """The account, for as long as the context lasts.
+
+    Args:
+        at_once: `max_parallel_jobs`.
+    """
+    os.environ.update(CREDENTIALS)
+    with Sandbox(CONFIG) as sandbox:
+        tree = yaml.safe_load(find_profile("sandbox").read_text())
+        tree["cloud"]["aws"] |= {
+            "endpoint_url": sandbox.endpoint_url,
+            "clock_url": sandbox.clock_url,
+        }
+        tree["pipeline"]["cost_optimization"]["max_parallel_jobs"] = at_once
+        profile = root / "profile.yaml"
+        profile.write_text(yaml.safe_dump(tree))
+        aws = Aws.model_validate(tree["cloud"]["aws"])
+        clients = AwsClients(aws)
+        prepare_foundation(clients, aws.name, aws.region)
+        ComputeEnvironment(aws, clients).setup(at_once)
+        yield Account(sandbox, clients, f"s3://{data_bucket(aws.name)}", profile)
+
+
+def most_at_once(jobs: Iterable[Job]) -> int:
+    """How many jobs there were at most between their submission and their end."""
+    turns = [(job["createdAt"], 1) for job in jobs]
+    turns += [(job["stoppedAt"], -1) for job in jobs if "stoppedAt" in job]
+    there = most = 0
+    for _, change in sorted(turns):
+        there += change
+        most = max(most, there)
+    return most
