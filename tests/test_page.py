@@ -20,6 +20,7 @@ from odins_ravne_assets.page.plots import (
     add_legend,
     clock_axes,
     inline_svg,
+    legend,
     new_figure,
     plain_axes,
 )
@@ -135,6 +136,14 @@ def test_drawings_of_one_page_share_no_names() -> None:
     used = re.findall(r'(?:url\(#|href="#)([^)"]+)', bars("one"))
     assert used
     assert set(used) <= first
+
+
+def test_a_legend_names_each_colour_in_its_order_as_text() -> None:
+    found = legend(["red fox", "<b>"])
+    assert re.findall(r"--series-(\d)\)\"></i>([^<]*)<", found) == [
+        ("1", "red fox"),
+        ("2", "&lt;b&gt;"),
+    ]
 
 
 def test_the_same_drawing_is_the_same_text() -> None:

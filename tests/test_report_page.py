@@ -29,7 +29,7 @@ from odins_ravne_assets.hugin.effort import (
 )
 from odins_ravne_assets.hugin.gallery import COLUMNS
 from odins_ravne_assets.hugin.report_page import write_report_page
-from odins_ravne_assets.hugin.report_values import cost
+from odins_ravne_assets.hugin.report_values import cost, rates
 from odins_ravne_assets.hugin.thumbnails import BLOCKS, SIDE, blurred
 from odins_ravne_assets.munin import tables
 from odins_ravne_assets.munin.contact_sheet import contact_sheet
@@ -106,10 +106,13 @@ def detail(picture: Picture) -> float:
 
 
 def test_the_page_begins_with_the_numbers_that_are_asked_for_first(page: str) -> None:
-    assert words(page).startswith(
+    said = words(page)
+    assert said.startswith(
         "camera7: what was seen camera7 2026-05-01 to 2026-05-07, by the camera's clock "
-        "5 visits 1 to review 2 animal species 7 camera days 7 pictures 0 videos 1 file not used"
     )
+    assert (
+        "5 visits 1 to review 2 animal species 7 camera days 7 pictures 0 videos 1 file not used"
+    ) in said
 
 
 def test_each_species_has_its_visits_their_rate_and_the_most_at_once(page: str) -> None:
@@ -118,9 +121,38 @@ def test_each_species_has_its_visits_their_rate_and_the_most_at_once(page: str) 
     assert "tawny owl Strix aluco 1 14.3 1 1 2026-05-03 04:14 2026-05-03 04:14" in said
 
 
+@pytest.mark.parametrize(
+    ("days", "visits", "rate", "said"),
+    [
+        (7, 3, "42.9", "divided by the 7 days that cameras were out, times 100; so few days"),
+        (1, 3, "300.0", "divided by the 1 day that"),
+        (4000, 1, "0.025", "divided by the 4,000 days that cameras were out, times 100."),
+        (0, 1, "", "are not told: no file says when it was."),
+    ],
+)
+def test_a_rate_is_told_with_the_days_that_it_is_counted_by(
+    days: int, visits: int, rate: str, said: str
+) -> None:
+    counted = rates(pl.DataFrame({"camera_days": [days // 4] * 4 if days > 1000 else [days]}))
+    assert counted.of(visits) == rate
+    assert said in counted.says
+
+
+def test_no_rate_is_told_by_a_clock_that_was_wrong() -> None:
+    counted = rates(pl.DataFrame({"camera_days": [20 * 365, 30]}))
+    assert counted.of(5) == ""
+    assert "a clock may have been wrong" in counted.says
+
+
+def test_a_family_is_no_species_in_the_count_of_species(tmp_path: Path) -> None:
+    dogs = Seen("dog family", "Canidae")
+    shoot = Shoot(tmp_path).still("1.jpg", NIGHT, Seen()).still("2.jpg", NIGHT + HOUR, dogs)
+    assert "2 visits 0 to review 1 animal species" in words(stage3(shoot.done()))
+
+
 def test_what_was_left_out_is_told_with_its_reason_and_its_files(page: str) -> None:
     said = words(page)
-    assert "0 1 media: could not be read" in said
+    assert "1 file could not be read reading files" in said
     assert "1 file: file is empty 6.jpg" in said
     assert "1 visit without a time is not in it" in said
 
@@ -523,6 +555,26 @@ def test_on_a_phone_nothing_is_wider_than_the_window(browser: Browser) -> None:
     script = "return [document.documentElement.scrollWidth, innerWidth]"
     width, window = browser.driver.execute_script(script)
     assert width <= window
+
+
+@pytest.mark.browser
+def test_on_a_phone_no_cell_of_a_table_is_cut_and_each_says_what_it_is(browser: Browser) -> None:
+    cut = """return [...document.querySelectorAll('td, .plot svg, .legend')].filter(
+        (each) => each.getBoundingClientRect().right > innerWidth).length"""
+    assert browser.driver.execute_script(cut) == 0
+    label = """return getComputedStyle(document.querySelector('.cards td.number'), '::before')
+        .content"""
+    assert "visits" in browser.driver.execute_script(label)
+
+
+@pytest.mark.browser
+def test_every_picture_and_field_has_a_name_for_who_cannot_see_it(browser: Browser) -> None:
+    nameless = """
+        const name = (each) => each.alt || each.ariaLabel || each.getAttribute('aria-labelledby')
+            || (each.labels && each.labels.length) || each.textContent.trim();
+        return [...document.querySelectorAll('img, svg[role=img], select, input, table, button, a')]
+            .filter((each) => !name(each) && !each.closest('template, [hidden]')).length"""
+    assert browser.driver.execute_script(nameless) == 0
 
 
 @pytest.mark.browser

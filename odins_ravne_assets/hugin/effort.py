@@ -33,6 +33,12 @@ class Calendar:
     def parts(self) -> int:
         return len(self.starts) - 1
 
+    def written(self, start: date) -> str:
+        """A part by its first day, as short as can be told apart."""
+        if self.name == "year":
+            return f"{start:%Y}"
+        return f"{start:%b %Y}" if self.name == "month" else f"{start.day} {start:%b %y}"
+
 
 class Place(NamedTuple):
     """Where a camera stands; latitude and longitude in degrees."""

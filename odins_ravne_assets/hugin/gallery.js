@@ -48,8 +48,8 @@
     fill(element, "where", data.cameras.length > 1 ? data.cameras[row[CAMERA]] : "");
     fill(element, "when", when(row[START], row[END]));
     const files = row[MEDIA] > 1 ? `, ${row[MEDIA]} files` : "";
-    fill(element, "numbers",
-      `confidence ${row[CONFIDENCE].toFixed(2)}, ${row[FRAMES]} frame${row[FRAMES] > 1 ? "s" : ""}${files}`);
+    const frames = row[FRAMES] > 1 ? `, ${row[FRAMES]} frames` : "";
+    fill(element, "numbers", `confidence ${row[CONFIDENCE].toFixed(2)}${frames}${files}`);
     fill(element, "note-of-visit", row[NOTE]);
     fill(element, "path", row[PATH]);
     const frame = element.querySelector(".picture");

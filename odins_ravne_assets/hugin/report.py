@@ -12,8 +12,7 @@ from typing import Any
 import polars as pl
 
 from odins_ravne_assets.hugin.observations import Compressed
-from odins_ravne_assets.hugin.sightings import UNKNOWN_ANIMAL
-from odins_ravne_assets.hugin.species import species_seen
+from odins_ravne_assets.hugin.species import SPECIES_OF_ANIMAL, species_seen
 from odins_ravne_assets.hugin.writing import FIRST_TIME, LAST_TIME, first_and_last
 from resources.profile import Privacy, Stage3
 
@@ -150,7 +149,6 @@ def _left_out(tables: Tables, compressed: Compressed, settings: Stage3) -> list[
 
 def _cameras(tables: Tables, observations: pl.DataFrame) -> pl.DataFrame:
     """One row per camera, with the first and last time of its media."""
-    named = (pl.col("category") == "animal") & (pl.col("species") != UNKNOWN_ANIMAL)
     tallies = [
         tables.frames.group_by("camera_id").len("frames_looked_at"),
         tables.detections.group_by("camera_id").len("detections"),
@@ -158,7 +156,7 @@ def _cameras(tables: Tables, observations: pl.DataFrame) -> pl.DataFrame:
         .group_by("camera_id")
         .agg(
             pl.len().alias("observations"),
-            pl.col("species").filter(named).n_unique().alias("animal_species"),
+            pl.col("species").filter(SPECIES_OF_ANIMAL).n_unique().alias("animal_species"),
         ),
     ]
     cameras = tables.media.group_by("camera_id").agg(

@@ -64,8 +64,8 @@ def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Pri
         )
     )
     out = pl.concat(camera.effort for camera in cameras).sort("camera_id")
-    camera_days = int(out["camera_days"].sum())
-    species = values.species(visits, camera_days)
+    rates = values.rates(out)
+    species = values.species(visits, rates)
     filled: dict[str, Any] = {
         "title": values.title(out),
         "period": values.period(out),
@@ -75,8 +75,9 @@ def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Pri
         "window": values.windows(cameras),
         "plots": _plots(visits, out, values.places(visits, out, privacy)),
         "undated": animals(visits)["start_at"].null_count(),
-        "camera_days": camera_days,
+        "rates": rates,
         "cameras": values.camera_rows(visits, out, privacy),
+        "places_known": bool(values.places(visits, out, privacy)),
         "visits": gallery(visits, species, out["camera_id"].to_list()),
         "pictures": pictures(visits),
         "without_picture": visits["webp"].null_count(),
@@ -98,6 +99,7 @@ def animals(visits: pl.DataFrame) -> pl.DataFrame:
 
 def _plots(visits: pl.DataFrame, out: pl.DataFrame, places: list[Place]) -> dict[str, Any]:
     from odins_ravne_assets.hugin import report_plots
+    from odins_ravne_assets.page.plots import legend
 
     seen = animals(visits).drop_nulls("start_at")
     by_species = _by_species(seen)
@@ -106,12 +108,15 @@ def _plots(visits: pl.DataFrame, out: pl.DataFrame, places: list[Place]) -> dict
         for name, rows in by_species.items()
         if rows.height >= CLOCK_VISITS and name != UNKNOWN_ANIMAL
     }
-    over_time = None
+    over_time, colours = [], None
     if days := first_and_last_day(out):
         parts = calendar(*days)
-        over_time = report_plots.over_time(
-            parts, _coloured(by_species, parts), cameras_by_part(out, parts)
-        )
+        coloured, cameras = _coloured(by_species, parts), cameras_by_part(out, parts)
+        over_time = [
+            (sheet.name, report_plots.over_time(parts, coloured, cameras, sheet))
+            for sheet in report_plots.SHEETS
+        ]
+        colours = legend(list(coloured))
     return {
         "clock": report_plots.clock(visits_by_hour(seen)) if seen.height else None,
         "clocks": [
@@ -119,7 +124,12 @@ def _plots(visits: pl.DataFrame, out: pl.DataFrame, places: list[Place]) -> dict
             for number, (name, counts) in enumerate(list(clocks.items())[:CLOCKS])
         ],
         "over_time": over_time,
-        "map": report_plots.map_of(places) if len(places) > 1 else None,
+        "legend": colours,
+        "map": [
+            (sheet.name, report_plots.map_of(places, sheet))
+            for sheet in report_plots.SHEETS
+            if len(places) > 1
+        ],
     }
 
 

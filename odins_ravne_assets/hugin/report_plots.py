@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import ceil, cos, log10, pi, radians
+from typing import NamedTuple
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -15,17 +16,28 @@ from odins_ravne_assets.page.plots import (
     LINE,
     QUIET,
     SERIES,
-    add_legend,
     clock_axes,
     inline_svg,
     new_figure,
     plain_axes,
 )
 
-WIDE, NARROW, SMALL = 900, 440, 190  # pixels
+NARROW, SMALL = 440, 190  # pixels
 KM_PER_DEGREE = 111.2  # of latitude: the earth's circumference is 40,030 km
-DATES = 8  # below a calendar; more would meet
 MOST_NAMES = 40  # on a map
+
+
+class Sheet(NamedTuple):
+    """What a drawing is made for: its name on the page, pixels, and how many dates fit below."""
+
+    name: str
+    width: int
+    height: int
+    dates: int
+
+
+# A page has both, and shows one: text of a drawing that is made smaller cannot be read.
+SHEETS = (Sheet("wide", 900, 300, 8), Sheet("narrow", 360, 300, 4))
 
 
 def clock(counts: Sequence[int]) -> Markup:
@@ -37,7 +49,7 @@ def clock(counts: Sequence[int]) -> Markup:
     figure = new_figure(NARROW, 330)
     axes = clock_axes(figure)
     _hands(axes, counts, ACCENT)
-    axes.set_rlabel_position(100)
+    axes.set_rlabel_position(45)
     busiest = max(range(HOURS), key=lambda hour: counts[hour])
     says = f"Visits by hour of the day: most, {counts[busiest]}, began from {busiest}:00 on."
     return inline_svg(figure, "clock", says)
@@ -68,7 +80,7 @@ def _hands(axes: PolarAxes, counts: Sequence[int], colour: str) -> None:
 
 
 def over_time(
-    parts: Calendar, species: Mapping[str, Sequence[int]], out: Sequence[float]
+    parts: Calendar, species: Mapping[str, Sequence[int]], out: Sequence[float], sheet: Sheet
 ) -> Markup:
     """Visits over time, and below them how many cameras were out.
 
@@ -76,34 +88,36 @@ def over_time(
         species: names, and their visits in each part of the calendar, the lowest bar first.
         out: cameras on average, in each part.
     """
-    figure = new_figure(WIDE, 300)
+    figure = new_figure(sheet.width, sheet.height)
     grid = figure.add_gridspec(2, 1, height_ratios=[4, 1])
     above, below = plain_axes(figure, grid[0]), plain_axes(figure, grid[1])
     places = range(parts.parts)
     bottom = [0] * parts.parts
-    for number, (name, counts) in enumerate(species.items()):
+    for number, counts in enumerate(species.values()):
         colour = SERIES[number % len(SERIES)]
-        above.bar(places, counts, bottom=bottom, width=0.85, color=colour, label=name)
+        above.bar(places, counts, bottom=bottom, width=0.85, color=colour)
         bottom = [low + count for low, count in zip(bottom, counts, strict=True)]
     above.set_ylabel(f"visits by {parts.name}")
     above.set_xticks([])
-    if species:
-        add_legend(above)
     below.bar(places, out, width=1, color=QUIET)
     below.set_ylabel("cameras")
-    step = ceil(parts.parts / DATES)
-    below.set_xticks(list(places)[::step], [str(day) for day in parts.starts[:-1:step]])
+    step = ceil(parts.parts / sheet.dates)
+    below.set_xticks(list(places)[::step], list(map(parts.written, parts.starts[:-1:step])))
     for axes in (above, below):
         axes.set_xlim(-0.6, parts.parts - 0.4)
         axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     figure.align_ylabels()
-    says = f"Visits by {parts.name} from {parts.starts[0]} on, and how many cameras were out."
-    return inline_svg(figure, "over-time", says)
+    most = max(range(parts.parts), key=lambda part: bottom[part])
+    says = (
+        f"Visits by {parts.name} from {parts.starts[0]} on, and how many cameras were out. Most "
+        f"visits, {bottom[most]}, began in the {parts.name} from {parts.starts[most]} on."
+    )
+    return inline_svg(figure, f"over-time-{sheet.name}", says)
 
 
-def map_of(cameras: Sequence[Place]) -> Markup:
+def map_of(cameras: Sequence[Place], sheet: Sheet) -> Markup:
     """Cameras where they stand, north above, a dot as large as what they saw."""
-    figure = new_figure(WIDE, 480)
+    figure = new_figure(sheet.width, min(480, sheet.width))
     axes = plain_axes(figure)
     north = [camera.latitude for camera in cameras]
     east = [camera.longitude for camera in cameras]
@@ -122,11 +136,12 @@ def map_of(cameras: Sequence[Place]) -> Markup:
     axes.set_aspect(1 / max(cos(radians(middle)), 0.01), adjustable="datalim")
     axes.margins(0.15)
     axes.grid(True, axis="both", color=LINE, linewidth=0.8)
+    axes.xaxis.set_major_locator(MaxNLocator(sheet.dates))
     axes.ticklabel_format(useOffset=False)
     axes.set_xlabel("longitude")
     axes.set_ylabel("latitude")
     _scale(axes, middle)
-    return inline_svg(figure, "map", f"Map of {len(cameras)} cameras.")
+    return inline_svg(figure, f"map-{sheet.name}", f"Map of {len(cameras)} cameras.")
 
 
 def _scale(axes: Axes, latitude: float) -> None:

@@ -3,22 +3,65 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from odins_ravne_assets.hugin.camera_results import CameraResults
 from odins_ravne_assets.hugin.effort import Place, first_and_last_day
-from odins_ravne_assets.hugin.sightings import UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.species import SPECIES_OF_ANIMAL
 from resources.profile import Privacy, Stage3
 
 MINUTE = "%Y-%m-%d %H:%M"
+NOT_KNOWN = "not known"
 PATHS_SHOWN = 200  # of the files that failed for one reason
 # Days between a camera's first and last file that are more likely a clock that was wrong.
 UNLIKELY_DAYS = 4 * 365
-NAMED_ANIMAL = (pl.col("category") == "animal") & (pl.col("species") != UNKNOWN_ANIMAL)
+# Camera days from which on visits per 100 of them say more than chance does.
+TELLING_DAYS = 30
+STAGES = ("reading files", "finding", "labelling", "making visits")
+THINGS = {"media": ("file", "files"), "detections": ("box", "boxes")}
 
 Row = dict[str, Any]
+
+
+class Rates(NamedTuple):
+    """By what visits are divided to be told per 100 camera days.
+
+    Attributes:
+        camera_days: of all cameras together; None: no rates are told.
+        says: how they are counted, or why they are not.
+    """
+
+    camera_days: int | None
+    says: str
+
+    def of(self, visits: int) -> str:
+        """Visits per 100 camera days, with as many digits as say something."""
+        if not self.camera_days:
+            return ""
+        rate = 100 * visits / self.camera_days
+        return f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}"
+
+
+def rates(out: pl.DataFrame) -> Rates:
+    """How often visits were; only where the days can be believed."""
+    days = int(out["camera_days"].sum())
+    if not _doubtful(out).is_empty():
+        return Rates(
+            None,
+            "Visits per 100 camera days are not told: a clock may have been wrong, so nobody knows "
+            "for how long the cameras were out.",
+        )
+    if not days:
+        return Rates(None, "Visits per 100 camera days are not told: no file says when it was.")
+    one = "1 day" if days == 1 else f"{days:,} days"
+    said = f"Per 100 camera days: the visits, divided by the {one} that cameras were out, times 100"
+    return Rates(days, f"{said}; so few days say little." if days < TELLING_DAYS else f"{said}.")
+
+
+def _doubtful(out: pl.DataFrame) -> pl.DataFrame:
+    return out.filter(pl.col("camera_days") > UNLIKELY_DAYS)
 
 
 def title(out: pl.DataFrame) -> str:
@@ -44,9 +87,13 @@ def tiles(visits: pl.DataFrame, out: pl.DataFrame, cameras: Sequence[CameraResul
     shown = [
         ("visit", "visits", visits.height),
         ("to review", "to review", int(visits["needs_review"].sum())),
-        ("animal species", "animal species", visits.filter(NAMED_ANIMAL)["species"].n_unique()),
+        (
+            "animal species",
+            "animal species",
+            visits.filter(SPECIES_OF_ANIMAL)["species"].n_unique(),
+        ),
         ("camera", "cameras", out.height),
-        ("camera day", "camera days", int(out["camera_days"].sum())),
+        ("camera day", "camera days", rates(out).camera_days or 0),
         ("picture", "pictures", totals["stills"]),
         ("video", "videos", totals["videos"]),
         ("file not used", "files not used", totals["failed"]),
@@ -54,7 +101,7 @@ def tiles(visits: pl.DataFrame, out: pl.DataFrame, cameras: Sequence[CameraResul
     return [
         {"name": one if number == 1 else many, "value": f"{number:,}"}
         for one, many, number in shown
-        if one != "camera" or number > 1
+        if (one != "camera" or number > 1) and (one != "camera day" or number)
     ]
 
 
@@ -65,17 +112,15 @@ def remarks(out: pl.DataFrame, cameras: Sequence[CameraResults], privacy: Privac
         yield f"People are left out, as the settings ask: {people:,} visit{'s' * (people > 1)}."
     if not privacy.blur_people:
         yield "People on the pictures are not blurred: think before you pass this file on."
-    long = out.filter(pl.col("camera_days") > UNLIKELY_DAYS)
-    for row in long.iter_rows(named=True):
+    for row in _doubtful(out).iter_rows(named=True):
         yield (
             f"{row['camera_id']}: its files are from {row['first_day']} to {row['last_day']}, "
             f"but only {row['days_with_media']:,} days have any: its clock may have been wrong. "
-            "Its camera days, and what is counted by them, are not to be trusted until its times "
-            "are corrected."
+            "Until its times are corrected, nothing that is counted by days is to be trusted."
         )
 
 
-def species(visits: pl.DataFrame, camera_days: int) -> list[Row]:
+def species(visits: pl.DataFrame, per_days: Rates) -> list[Row]:
     """A row per species, the one with most visits first."""
     tally = (
         visits.group_by("category", "species")
@@ -84,17 +129,13 @@ def species(visits: pl.DataFrame, camera_days: int) -> list[Row]:
             pl.len().alias("observations"),
             pl.col("count").max().alias("most_at_once"),
             pl.col("needs_review").sum(),
-            pl.col("start_at").min().dt.strftime(MINUTE).fill_null("").alias("first"),
-            pl.col("end_at").max().dt.strftime(MINUTE).fill_null("").alias("last"),
+            pl.col("start_at").min().dt.strftime(MINUTE).fill_null(NOT_KNOWN).alias("first"),
+            pl.col("end_at").max().dt.strftime(MINUTE).fill_null(NOT_KNOWN).alias("last"),
         )
         .sort("observations", "category", "species", descending=[True, False, False])
     )
     return [
-        row
-        | {
-            "number": number,
-            "rate": f"{100 * row['observations'] / camera_days:.1f}" if camera_days else "",
-        }
+        row | {"number": number, "rate": per_days.of(row["observations"])}
         for number, row in enumerate(tally.iter_rows(named=True))
     ]
 
@@ -132,14 +173,18 @@ def camera_rows(visits: pl.DataFrame, out: pl.DataFrame, privacy: Privacy) -> li
     """A row per camera, in the order of `out`."""
     seen = dict(visits["camera_id"].value_counts().iter_rows())
     named = dict(
-        visits.filter(NAMED_ANIMAL).group_by("camera_id").agg(pl.col("species").n_unique()).rows()
+        visits.filter(SPECIES_OF_ANIMAL)
+        .group_by("camera_id")
+        .agg(pl.col("species").n_unique())
+        .rows()
     )
     standing = {place.camera_id: place for place in places(visits, out, privacy)}
     return [
         row
         | {
-            "first_day": row["first_day"] or "not known",
-            "last_day": row["last_day"] or "not known",
+            "first_day": row["first_day"] or NOT_KNOWN,
+            "last_day": row["last_day"] or NOT_KNOWN,
+            "camera_days": f"{row['camera_days']:,}" if row["first_day"] else NOT_KNOWN,
             "visits": seen.get(row["camera_id"], 0),
             "species": named.get(row["camera_id"], 0),
             "place": _written(standing.get(row["camera_id"]), privacy),
@@ -150,7 +195,7 @@ def camera_rows(visits: pl.DataFrame, out: pl.DataFrame, privacy: Privacy) -> li
 
 def _written(place: Place | None, privacy: Privacy) -> str:
     if place is None:
-        return "not known"
+        return ""
     digits = privacy.sensitive_decimals if place.rounded else 5
     text = f"{place.latitude:.{digits}f}, {place.longitude:.{digits}f}"
     return f"{text} (rounded)" if place.rounded else text
@@ -163,7 +208,12 @@ def left_out(cameras: Sequence[CameraResults]) -> list[Row]:
         for loss in camera.report["left_out"]:
             counts[loss["stage"], loss["what"], loss["why"]] += loss["count"]
     return [
-        {"stage": stage, "what": what, "why": why.partition(" (see ")[0], "count": count}
+        {
+            "stage": STAGES[stage],
+            "what": THINGS[what][count > 1],
+            "why": why.partition(" (see ")[0],
+            "count": count,
+        }
         for (stage, what, why), count in counts.items()
         if count
     ]
@@ -256,4 +306,5 @@ def _way(report: Row) -> Iterator[Row]:
         yield {"name": role.replace("_", " "), "value": name, "about": "model, with its hash"}
     for key, value in report["settings"].items():
         about = Stage3.model_fields[key].description or ""
-        yield {"name": key, "value": value, "about": about}
+        shown = f"{value:g}" if isinstance(value, float) else value
+        yield {"name": key, "value": shown, "about": about}

@@ -4,9 +4,18 @@ import re
 
 import polars as pl
 
+from odins_ravne_assets.hugin.sightings import UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.taxonomy import SPECIES_RANKS
 from odins_ravne_assets.hugin.writing import FIRST_TIME, LAST_TIME, first_and_last
 
 SPECIES = ["category", "species"]
+# A row of `tables.OBSERVATIONS` that names a species of animal, not a family; a name that the
+# taxonomy does not know is taken for one.
+SPECIES_OF_ANIMAL = (
+    (pl.col("category") == "animal")
+    & (pl.col("species") != UNKNOWN_ANIMAL)
+    & pl.col("taxon_rank").is_in(SPECIES_RANKS).fill_null(True)
+)
 
 
 def species_seen(observations: pl.DataFrame) -> pl.DataFrame:

@@ -12,6 +12,7 @@ SVG. Import this file only where something is drawn: Matplotlib takes half a sec
 
 import io
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import matplotlib as mpl
@@ -109,9 +110,22 @@ def clock_axes(figure: Figure, place: SubplotSpec | None = None) -> "PolarAxes":
 
 
 def add_legend(axes: Axes) -> None:
-    """What the labels of the axes' series stand for, in a row above them."""
+    """What the labels of the axes' series stand for, in a row above them: two or three short ones.
+    Names that come from footage need `legend`."""
     with mpl.rc_context(STYLE):
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(SERIES), borderaxespad=0.3)
+
+
+def legend(names: Sequence[str]) -> Markup:
+    """What the colours of SERIES stand for, in their order: a list that breaks where it must, as
+    a drawing's own text cannot."""
+    items = (
+        Markup('<li><i style="background: var(--series-{})"></i>{}</li>').format(
+            number % len(SERIES) + 1, name
+        )
+        for number, name in enumerate(names)
+    )
+    return Markup('<ul class="legend">{}</ul>').format(Markup("").join(items))
 
 
 def inline_svg(figure: Figure, name: str, says: str) -> Markup:
