@@ -53,6 +53,7 @@ def new_footage(
     if not profile.uploads.url:
         return dg.SkipReason("the profile names no place where footage arrives (uploads.url)")
     memory = Memory.read(context.cursor)
+    in_quarantine = dict(memory.refused)
     clients = AwsClients(profile.cloud.aws) if profile.cloud else None
     now = clients.clock.now() if clients else system_clock().now()
     look = _place(profile, clients, context.instance, catalog).look(memory, now)
@@ -74,7 +75,7 @@ def new_footage(
         run_requests=requests,
         dynamic_partitions_requests=[CAMERAS.build_add_request(new_cameras)],
         cursor=memory.text(),
-        asset_events=[_quarantined(memory)] if refused else [],
+        asset_events=[_quarantined(memory)] if memory.refused != in_quarantine else [],
     )
 
 

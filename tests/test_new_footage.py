@@ -392,6 +392,20 @@ def test_the_sensor_adds_the_camera_and_asks_for_its_run(folder: Folder, tmp_pat
     assert camera.output_url == (tmp_path / "results" / "north-1").as_uri()
 
 
+def test_what_was_moved_out_of_quarantine_is_told_to_be_out(folder: Folder, tmp_path: Path) -> None:
+    folder.put("loose.jpg")
+    catalog = CameraCatalog(tmp_path / "cameras")
+    overrides = {"uploads.url": str(folder.root)}
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(instance, catalog, None, **overrides)
+        (folder.root / "lake").mkdir()
+        (folder.root / "loose.jpg").rename(folder.root / "lake" / "1.jpg")
+        second = tick(instance, catalog, first.cursor, **overrides)
+        third = tick(instance, catalog, second.cursor, **overrides)
+    told = [event for result in (first, second, third) for event in result.asset_events]
+    assert [event.metadata["arrivals/refused"].value for event in told] == [1, 0]
+
+
 def test_a_camera_that_is_known_elsewhere_is_not_run_on_other_footage(
     folder: Folder, tmp_path: Path
 ) -> None:

@@ -55,6 +55,7 @@ class UploadsInFolders:
             if (turn := self._turn(memory, camera, footage[camera], media, now))
         )
         turns = list(islice(due, MOST_TURNS))
+        memory.release(memory.refused.keys() - refused.keys() - set(footage.values()))
         new = tuple(each for each in refused.values() if memory.refuse(each))
         waiting = sum(1 for state in memory.settling.values() if state and not state["done"])
         return Look(tuple(turns), new, len(turns), waiting)

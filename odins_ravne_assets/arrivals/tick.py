@@ -1,7 +1,7 @@
 """One look for new footage: what was heard, whose turn it is, what is to be remembered."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
@@ -43,6 +43,11 @@ class Memory:
         for of in list(self.refused)[:-MOST_REFUSED]:
             del self.refused[of]
         return new
+
+    def release(self, gone: Iterable[str]) -> None:
+        """Forget what was nobody's and lies there no more."""
+        for of in gone:
+            del self.refused[of]
 
     def text(self) -> str:
         """As a cursor."""

@@ -22,9 +22,12 @@ from resources.object_store import ObjectStore, shown_url
 REASONS_SHOWN = 20
 
 
-def footage_facts(store: ObjectStore, ignored: dict[str, int], footage_url: str) -> Facts:
+def footage_facts(
+    store: ObjectStore, ignored: dict[str, int], footage_url: str, place: Facts
+) -> Facts:
     """Args:
     ignored: files that are no media, counted by extension.
+    place: where the camera stands, see `deployment_facts.py`.
     """
     with ExitStack() as stack:
         media = _scan(store, assembly.MEDIA, stack)
@@ -57,7 +60,8 @@ def footage_facts(store: ObjectStore, ignored: dict[str, int], footage_url: str)
     for source, count in sources.iter_rows():
         facts[f"time/from_{source}" if source else "time/missing"] = count
     not_media = {"files/not_media": sum(ignored.values())}
-    return {**reasons, **facts, **not_media, "path:footage": _shown(footage_url)}
+    footage = {"path:footage": _shown(footage_url)}
+    return {**reasons, **place, **facts, **not_media, **footage}
 
 
 def detection_facts(store: ObjectStore, journal: Stage1Journal) -> Facts:

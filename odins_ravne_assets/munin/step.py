@@ -224,9 +224,9 @@ class Step:
                 corrections_of(stage0.clock_corrections, deployments),
                 read,
             )
+        place = deployment_facts(deployments, datetime.now())
         return StageResult(
-            footage_facts(self.output, counts.ignored, self.footage.url)
-            | deployment_facts(deployments, datetime.now()),
+            footage_facts(self.output, counts.ignored, self.footage.url, place),
             [quality.times_present(self.output)],
             self._version(assembly.MEDIA),
         )
