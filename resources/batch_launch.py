@@ -6,10 +6,9 @@ the one before is seen ended. Everything that is decided is written down before 
 moment, and the next launch of the same work takes up what is still running.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import dagster as dg
 from dagster import PipesExecutionResult
@@ -20,8 +19,6 @@ from resources.aws_clients import AwsClients
 from resources.batch_pipes import (
     TERMINAL,
     Job,
-    StoreContextInjector,
-    StoreMessageReader,
     describe_jobs,
     ended_as_known,
     find_job,
@@ -32,6 +29,7 @@ from resources.clock import Clock
 from resources.compute_errors import NOT_ALLOWED, NOT_KNOWN, error_code, one_line, was_refused
 from resources.earlier_launches import UNKNOWN_JOB_SECONDS
 from resources.errors import BudgetReached, LaunchError, StoreError
+from resources.job_watch import Watch
 from resources.launch_record import Attempt, LaunchRecord, Refusal, UnitRecord
 from resources.launch_slots import LaunchSlots
 from resources.object_store import ObjectStore
@@ -70,26 +68,9 @@ KNOWN_ENDS = {
     AttemptEnd.CANNOT_START,
 }
 
-Progress = Mapping[str, Any]
-
 
 class OutOfReach(LaunchError):
     """AWS does not answer, or not to us. Nothing is terminated: nobody could be asked to."""
-
-
-@dataclass
-class Watch:
-    """What is known of an attempt only while its job is watched."""
-
-    unit: UnitRecord
-    attempt: Attempt
-    reader: StoreMessageReader
-    session: ExitStack
-    pipes: Any  # the Pipes session
-    starved: StarvationTimer = field(default_factory=StarvationTimer)
-    error: str | None = None
-    said_last: str = ""
-    seen: bool = False  # DescribeJobs knows it
 
 
 @dataclass
@@ -214,7 +195,7 @@ class Launch:
         jobs = describe_jobs(batch, [w.attempt.job_id for w in watched if w.attempt.job_id])
         waiting: list[tuple[Watch, Job]] = []
         for watch in watched:
-            watch.reader.read_new()
+            watch.read_new()
             job = jobs.get(watch.attempt.job_id or "")
             if job is None:
                 self._miss(watch)
@@ -273,7 +254,7 @@ class Launch:
 
     def _end(self, watch: Watch, job: Job) -> None:
         facts = facts_of(job)
-        watch.reader.read_new()
+        watch.read_new()
         end = classify_attempt(facts)
         said = watch.error if end is AttemptEnd.FAILED and watch.error else facts.said
         watch.attempt.ended_at = seconds(job.get("stoppedAt")) or self.clock.now()
@@ -286,7 +267,7 @@ class Launch:
         del self._watched[attempt.name]
         self._refused.clear()  # it may have cost less than was expected
         with ended_as_known(self.context.log) if end in KNOWN_ENDS else nullcontext():
-            watch.session.close()
+            watch.close()
         if end is AttemptEnd.DONE:
             unit.outcome = "done"
             reported = watch.pipes.get_results(implicit_materializations=False)
@@ -386,7 +367,7 @@ class Launch:
         try:
             attempt.job_id = self._submit_job(watch, queue)
         except BaseException as error:
-            watch.session.close()
+            watch.close()
             if was_refused(error):
                 unit.attempts.remove(attempt)
                 self.record.save(self.store)
@@ -395,6 +376,16 @@ class Launch:
         self._look_again.pop(unit.number, None)
         self.record.save(self.store)
         self._say(unit, f"submitted {attempt.name} to {queue}: {reason}")
+
+    def _open_session(self, unit: UnitRecord, attempt: Attempt) -> Watch:
+        """A Pipes session for a job, under a name that a later process finds again."""
+        extras = self.request.extras(unit.number in self._after_crash)
+        if unit.start is not None:
+            extras["unit"] = {"start": unit.start, "stop": unit.stop}
+        folder = f"{self.record.identity}/{attempt.name}"
+        watch = Watch(unit, attempt, self.clock, self.on_progress)
+        watch.open(self.context, self.store, folder, extras)
+        return watch
 
     def _submit_job(self, watch: Watch, queue: str) -> str:
         params = submit_parameters(
@@ -408,37 +399,6 @@ class Launch:
             watch.pipes.default_remote_invocation_info,
         )
         return str(self.clients.asking_once("batch").submit_job(**params)["jobId"])
-
-    def _open_session(self, unit: UnitRecord, attempt: Attempt) -> Watch:
-        """A Pipes session for a job, under a name that a later process finds again."""
-        prefix = f"{self.record.identity}/{attempt.name}"
-        session = ExitStack()
-        reader = StoreMessageReader(self.store, prefix, lambda message: self._hear(watch, message))
-        injector = StoreContextInjector(self.store, f"{prefix}/context.json")
-        extras = self.request.extras(unit.number in self._after_crash)
-        if unit.start is not None:
-            extras["unit"] = {"start": unit.start, "stop": unit.stop}
-        pipes = session.enter_context(dg.open_pipes_session(self.context, injector, reader, extras))
-        watch = Watch(unit, attempt, reader, session, pipes)
-        return watch
-
-    def _hear(self, watch: Watch, message: Mapping[str, Any]) -> None:
-        """A worker's own message: error, progress, host."""
-        if "error" in message:
-            watch.error = message["error"]
-        if "host" in message:
-            watch.attempt.host = message["host"]
-        if "work" in message:
-            watch.attempt.work = message["work"]
-        if "progress" in message:
-            progress = message["progress"]
-            watch.attempt.finished_media = max(watch.attempt.finished_media, progress["done"])
-            if progress["stage"] == "detections":
-                watch.attempt.looking_since = watch.attempt.looking_since or self.clock.now()
-                watch.attempt.looked_at = progress["done"]
-                watch.attempt.to_look_at = progress["total"]
-            if self.on_progress:
-                self.on_progress(progress)
 
     # What all share
 
@@ -479,7 +439,7 @@ class Launch:
     def _close_sessions(self) -> None:
         with ended_as_known(self.context.log):
             for watch in self._watched.values():
-                watch.session.close()
+                watch.close()
 
     def _say(self, unit: UnitRecord, text: str) -> None:
         told = f"unit {unit.number}: {text}" if len(self.record.units) > 1 else text

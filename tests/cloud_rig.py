@@ -14,6 +14,7 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from compute_rig import running_sandbox
 from dagster import RunsFilter
 
 from odins_ravne_assets.about_footage import ABOUT_FOOTAGE
@@ -246,6 +247,13 @@ class Cloud:
         for job in self.live_jobs():
             self.clients.of("batch").terminate_job(jobId=job["jobId"], reason="the test is over")
         eventually(lambda: not self.live_jobs())
+
+
+@contextmanager
+def running_cloud(folder: Path, **environment: str) -> Iterator[Cloud]:
+    """The account, with its credentials and other variables in the environment of this process."""
+    with running_sandbox(CONFIG, AWS_EC2_METADATA_DISABLED="true", **environment) as sandbox:
+        yield Cloud(sandbox, folder)
 
 
 @dataclass

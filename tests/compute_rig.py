@@ -1,19 +1,32 @@
 """A sandbox's account to set compute up in, clients that are watched, and what is left there."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import boto3
+import pytest
 
 from resources.aws_clients import AwsClients
 from resources.compute_environment import ComputeEnvironment
 from resources.compute_parts import Parts
 from resources.compute_plan import Names
 from resources.profile import Aws, Compute
+from resources.sandbox.config import CREDENTIALS, SandboxConfig
 from resources.sandbox.sandbox import Sandbox
 
 # Every session reads the descriptions of all services anew, which takes most of a test's time.
 SESSION = boto3.Session(aws_access_key_id="sandbox", aws_secret_access_key="sandbox")
+
+
+@contextmanager
+def running_sandbox(config: SandboxConfig, **environment: str) -> Iterator[Sandbox]:
+    """A sandbox, with its credentials and other variables in the environment of this process."""
+    with pytest.MonkeyPatch.context() as patch, Sandbox(config) as sandbox:
+        for name, value in {**CREDENTIALS, **environment}.items():
+            patch.setenv(name, value)
+        yield sandbox
 
 
 class SharedClients(AwsClients):

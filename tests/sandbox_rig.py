@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from compute_rig import SharedClients
+from compute_rig import SharedClients, running_sandbox
 
 from resources.profile import Aws
-from resources.sandbox.config import CREDENTIALS, SandboxConfig
+from resources.sandbox.config import SandboxConfig
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.sandbox import Sandbox
 
@@ -234,10 +234,21 @@ def running_account(**config: Any) -> Iterator[Account]:
         tick_seconds=0.01,
         **config,
     )
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
-        with Sandbox(quick) as sandbox:
-            account = Account(sandbox.endpoint_url)
-            account.sandbox = sandbox
-            yield account
+    with running_sandbox(quick) as sandbox:
+        account = Account(sandbox.endpoint_url)
+        account.sandbox = sandbox
+        yield account
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[Account]:
+    with running_account() as account:
+        yield account
+
+
+@pytest.fixture
+def fresh(account: Account) -> Iterator[Account]:
+    """For tests that change what all share: machines, prices, capacity, faults."""
+    account.end_everything()
+    yield account
+    account.end_everything()

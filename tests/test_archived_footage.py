@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from compute_rig import running_sandbox
 from sandbox_rig import eventually
 from typer.testing import CliRunner
 
@@ -17,8 +18,7 @@ from resources.object_store import open_store
 from resources.price_sources import shipped_prices
 from resources.profile import Aws
 from resources.s3_archive import ask_for, stored_classes
-from resources.sandbox.config import CREDENTIALS, SandboxConfig
-from resources.sandbox.sandbox import Sandbox
+from resources.sandbox.config import SandboxConfig
 
 BOOK = shipped_prices("eu-north-1")
 URL = "s3://ravne-data/footage/cam"
@@ -28,32 +28,28 @@ GIB = 2**30
 @pytest.fixture(scope="module")
 def clients() -> Iterator[AwsClients]:
     """An account whose bucket holds two archived media, one that is not, and a namesake's."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
-        # Twelve hours in two seconds.
-        with Sandbox(SandboxConfig(scale=20_000)) as sandbox:
-            clients = AwsClients(
-                Aws(endpoint_url=sandbox.endpoint_url, clock_url=sandbox.clock_url)
+    # Twelve hours in two seconds.
+    config = SandboxConfig(scale=20_000)
+    with pytest.MonkeyPatch.context() as patch, running_sandbox(config) as sandbox:
+        clients = AwsClients(Aws(endpoint_url=sandbox.endpoint_url, clock_url=sandbox.clock_url))
+        patch.setenv("MUNIN_CLOUD__AWS__ENDPOINT_URL", sandbox.endpoint_url)
+        patch.setenv("MUNIN_CLOUD__AWS__CLOCK_URL", sandbox.clock_url)
+        s3 = clients.of("s3")
+        location = {"LocationConstraint": "eu-north-1"}
+        s3.create_bucket(Bucket="ravne-data", CreateBucketConfiguration=location)
+        for key, storage_class in {
+            "cam/DCIM/1.jpg": "GLACIER",
+            "cam/DCIM/2.jpg": "GLACIER",
+            "cam/3.jpg": "STANDARD_IA",
+            "cam2/1.jpg": "GLACIER",
+        }.items():
+            s3.put_object(
+                Bucket="ravne-data",
+                Key=f"footage/{key}",
+                Body=b"picture",
+                StorageClass=storage_class,
             )
-            patch.setenv("MUNIN_CLOUD__AWS__ENDPOINT_URL", sandbox.endpoint_url)
-            patch.setenv("MUNIN_CLOUD__AWS__CLOCK_URL", sandbox.clock_url)
-            s3 = clients.of("s3")
-            location = {"LocationConstraint": "eu-north-1"}
-            s3.create_bucket(Bucket="ravne-data", CreateBucketConfiguration=location)
-            for key, storage_class in {
-                "cam/DCIM/1.jpg": "GLACIER",
-                "cam/DCIM/2.jpg": "GLACIER",
-                "cam/3.jpg": "STANDARD_IA",
-                "cam2/1.jpg": "GLACIER",
-            }.items():
-                s3.put_object(
-                    Bucket="ravne-data",
-                    Key=f"footage/{key}",
-                    Body=b"picture",
-                    StorageClass=storage_class,
-                )
-            yield clients
+        yield clients
 
 
 def munin(*words: str) -> str:

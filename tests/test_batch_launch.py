@@ -14,13 +14,13 @@ import pytest
 from cloud_rig import (
     BUCKET,
     CAMERA,
-    CONFIG,
     DEMO,
     STAGES_1_TO_3,
     Cloud,
     copy,
     eventually,
     run_here,
+    running_cloud,
     tables_of,
 )
 from command_line import journalled, results
@@ -39,9 +39,8 @@ from resources.price_sources import price_source
 from resources.prices import FREE
 from resources.profile_file import load_profile
 from resources.run_settings import RunSettings
-from resources.sandbox.config import ACCOUNT, CREDENTIALS
+from resources.sandbox.config import ACCOUNT
 from resources.sandbox.protocol import AwsRequest
-from resources.sandbox.sandbox import Sandbox
 from resources.step_launcher import LocalStepLauncher
 
 ALL_STAGES = ("footage", *STAGES_1_TO_3, "exports")
@@ -59,11 +58,8 @@ SPOT_LOST = "spot machine lost for the first time"
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with pytest.MonkeyPatch.context() as patch, Sandbox(CONFIG) as sandbox:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        yield Cloud(sandbox, tmp_path_factory.mktemp("cloud"))
+    with running_cloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        yield cloud
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from cloud_rig import CONFIG, STAGES_1_TO_3, Cloud, Ran
+from cloud_rig import STAGES_1_TO_3, Cloud, Ran, running_cloud
 from command_line import journalled
 from conftest import write_picture
 from hypothesis import given
@@ -22,9 +22,7 @@ from resources.launch_budget import month_start
 from resources.launch_record import Attempt, LaunchRecord, UnitRecord, identity_of, of_one_run
 from resources.object_store import LocalStore
 from resources.profile import CostOptimization, Pipeline, Profile
-from resources.sandbox.config import CREDENTIALS
 from resources.sandbox.protocol import AwsRequest
-from resources.sandbox.sandbox import Sandbox
 from resources.spot_economics import Offer, Overheads, on_demand_usd, spot_usd
 
 OFFERS = [
@@ -116,11 +114,8 @@ def test_a_run_holds_the_launches_of_the_runs_whose_launches_it_took_up() -> Non
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with pytest.MonkeyPatch.context() as patch, Sandbox(CONFIG) as sandbox:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        yield Cloud(sandbox, tmp_path_factory.mktemp("cloud"))
+    with running_cloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        yield cloud
 
 
 def new_camera(cloud: Cloud, folder: Path) -> Camera:

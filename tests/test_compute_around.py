@@ -3,21 +3,18 @@
 from collections.abc import Iterator
 
 import pytest
-from compute_rig import aws_of, left_of, submit
+from compute_rig import aws_of, left_of, running_sandbox, submit
 
 from odins_ravne_assets.compute_around import compute_around
 from resources.aws_clients import AwsClients
 from resources.profile import Aws
-from resources.sandbox.config import CREDENTIALS, SandboxConfig
+from resources.sandbox.config import SandboxConfig
 from resources.sandbox.foundation import prepare_foundation
-from resources.sandbox.sandbox import Sandbox
 
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[Aws]:
-    with pytest.MonkeyPatch.context() as patch, Sandbox(SandboxConfig(scale=300)) as sandbox:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
+    with running_sandbox(SandboxConfig(scale=300)) as sandbox:
         aws = aws_of(sandbox)
         prepare_foundation(AwsClients(aws), aws.name, aws.region)
         yield aws

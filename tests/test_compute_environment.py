@@ -18,6 +18,7 @@ from compute_rig import (
     SharedClients,
     aws_of,
     left_of,
+    running_sandbox,
     submit,
     wait_for_state,
     wait_until,
@@ -42,9 +43,7 @@ from resources.sandbox.sandbox import Sandbox
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     """An account whose clock runs fast."""
-    with pytest.MonkeyPatch.context() as patch, Sandbox(SandboxConfig(scale=1000)) as sandbox:
-        patch.setenv("AWS_ACCESS_KEY_ID", "sandbox")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "sandbox")
+    with running_sandbox(SandboxConfig(scale=1000)) as sandbox:
         yield sandbox
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from compute_rig import SharedClients, aws_of
+from compute_rig import SharedClients, aws_of, running_sandbox
 
 from resources.aws_bill import AwsBill
 from resources.cost_explorer import FRESH_SECONDS, this_months_bill
 from resources.errors import RavneError
-from resources.sandbox.config import CREDENTIALS
+from resources.sandbox.config import SandboxConfig
 from resources.sandbox.protocol import AwsRequest
 from resources.sandbox.sandbox import Sandbox
 
@@ -47,9 +47,7 @@ class Asked:
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with pytest.MonkeyPatch.context() as patch, Sandbox() as sandbox:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
+    with running_sandbox(SandboxConfig()) as sandbox:
         yield sandbox
 
 

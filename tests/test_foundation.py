@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 from cfnlint.decode.cfn_yaml import load
-from compute_rig import SharedClients, WatchedClients, left_of, submit
+from compute_rig import SharedClients, WatchedClients, left_of, running_sandbox, submit
 from typer.testing import CliRunner
 
 from odins_ravne_assets.cli_cost import app as cost_app
@@ -24,7 +24,6 @@ from resources.compute_stack import Stack, deploy_budget, deploy_foundation, tem
 from resources.errors import RavneError, UsageError
 from resources.profile import Aws
 from resources.sandbox.config import SandboxConfig
-from resources.sandbox.sandbox import Sandbox
 
 TEMPLATES = Path(__file__).parent.parent / "resources" / "aws"
 
@@ -32,13 +31,10 @@ TEMPLATES = Path(__file__).parent.parent / "resources" / "aws"
 @pytest.fixture(scope="module")
 def aws() -> Iterator[Aws]:
     """An account in which the foundation was deployed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "sandbox")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "sandbox")
-        with Sandbox(SandboxConfig(scale=1000)) as sandbox:
-            aws = Aws(endpoint_url=sandbox.endpoint_url, clock_url=sandbox.clock_url)
-            assert deploy_foundation(aws, lambda _: None)
-            yield aws
+    with running_sandbox(SandboxConfig(scale=1000)) as sandbox:
+        aws = Aws(endpoint_url=sandbox.endpoint_url, clock_url=sandbox.clock_url)
+        assert deploy_foundation(aws, lambda _: None)
+        yield aws
 
 
 @pytest.fixture(scope="module")

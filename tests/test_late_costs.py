@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
-from compute_rig import SharedClients, aws_of, submit, wait_for_state, wait_until
+from compute_rig import SharedClients, aws_of, running_sandbox, submit, wait_for_state, wait_until
 
 from odins_ravne_assets.cameras import Camera, CameraCatalog
 from odins_ravne_assets.home import catalog_folder
@@ -22,7 +22,7 @@ from resources.local_ledger import LocalBooks
 from resources.object_store import LocalStore
 from resources.price_sources import price_source
 from resources.run_settings import RunSettings
-from resources.sandbox.config import CREDENTIALS, SandboxConfig, data_bucket
+from resources.sandbox.config import SandboxConfig, data_bucket
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.sandbox import Sandbox
 
@@ -90,14 +90,11 @@ class Ended:
 
 
 @pytest.fixture
-def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ended]:
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
+def ended(tmp_path: Path) -> Iterator[Ended]:
     config = SandboxConfig(
         scale=600, boot_seconds=20, pull_seconds=5, idle_seconds=1200, remembered_seconds=10**6
     )
-    with Sandbox(config) as sandbox:
+    with running_sandbox(config, DAGSTER_HOME=str(tmp_path)) as sandbox:
         aws = aws_of(sandbox)
         clients = SharedClients(aws)
         prepare_foundation(clients, aws.name, aws.region)

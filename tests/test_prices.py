@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from botocore.stub import ANY, Stubber
+from compute_rig import running_sandbox
 from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
@@ -26,8 +27,7 @@ from resources.price_sources import (
 from resources.prices import Market, PriceBook, Quote, Usage, remarks_on_age
 from resources.profile import Aws
 from resources.sandbox import bill
-from resources.sandbox.config import CREDENTIALS, SandboxConfig
-from resources.sandbox.sandbox import Sandbox
+from resources.sandbox.config import SandboxConfig
 
 REGION = "eu-north-1"
 ZONE = "eu-north-1a"
@@ -508,11 +508,9 @@ def test_a_machine_costs_what_the_sandboxs_own_bill_says(
 
 
 def test_surging_prices_of_the_sandbox_are_seen_and_remembered(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    with Sandbox(SandboxConfig(scale=3600, seed=1)) as sandbox:
+    with running_sandbox(SandboxConfig(scale=3600, seed=1)) as sandbox:
         clients = AwsClients(Aws(endpoint_url=sandbox.endpoint_url))
         source = PriceSource(clients, REGION, ("g4dn.xlarge", "g5.xlarge"), tmp_path / "p.json")
         before = sandbox.clock.now() + 1

@@ -75,7 +75,8 @@ class Uninterrupted:
 
     files: dict[str, bytes]
     hashes: set[str]
-    seconds: float  # from the start of its process to its end
+    # From the start of the process to its end, of one that goes on from there: what any run takes.
+    seconds: float
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +90,13 @@ def munin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Munin]:
 @pytest.fixture(scope="module")
 def uninterrupted(card: Path, munin: Munin) -> Uninterrupted:
     output = munin.folder / "uninterrupted"
+    assert munin("batch", card, output, "--camera", "card").code == 0
+    made = results(output), set(journalled(output))
     command = munin.start("batch", card, output, "--camera", "card")
     run_of(command)
     started = time.monotonic()
     assert munin.end(command).code == 0
-    seconds = time.monotonic() - started
-    return Uninterrupted(results(output), set(journalled(output)), seconds)
+    return Uninterrupted(*made, time.monotonic() - started)
 
 
 def run_of(command: subprocess.Popen[str]) -> psutil.Process:
@@ -109,7 +111,7 @@ def run_of(command: subprocess.Popen[str]) -> psutil.Process:
 
 
 def moment_of(seed: int) -> float:
-    """When to strike, as a share of an uninterrupted run's time: the seeds are spread over it."""
+    """When to strike, as a share of a run's time: the seeds are spread over it."""
     return (seed + random.Random(seed).random()) / len(SEEDS)
 
 
@@ -141,7 +143,8 @@ def strike_ten_times(
     blow: Callable[[int, int], None],
     check: Callable[[Ended], None],
 ) -> None:
-    """Strike runs at the moments of all seeds, each run going on from the one before.
+    """Strike runs at the moments of all seeds, each run going on from the one before: the first
+    as they begin, the middle ones as they look at media, the last as they write results.
 
     Where the work is done before its moment comes, the next run begins with an output of its own;
     and earlier, if even a run that has everything to do is faster than the one that was measured.

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,10 @@ from sandbox_rig import (
     REGION,
     SLEEP,
     Account,
+    account,
     check_shape,
     eventually,
-    running_account,
+    fresh,
 )
 
 from resources.clock import clock_at
@@ -38,20 +38,7 @@ from resources.sandbox.faults import Kind
 from resources.sandbox.moto_services import INTERNALS, MOTO_VERSION
 from resources.sandbox.sandbox import Sandbox
 
-
-@pytest.fixture(scope="module")
-def account() -> Iterator[Account]:
-    with running_account() as account:
-        yield account
-
-
-@pytest.fixture
-def fresh(account: Account) -> Iterator[Account]:
-    """For tests that change what all share: machines, prices, capacity, faults."""
-    account.end_everything()
-    yield account
-    account.end_everything()
-
+__all__ = ["account", "fresh"]  # pytest finds fixtures by their names
 
 # What stands: clock, door, moto
 

@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +17,14 @@ from sandbox_rig import (
     SLEEP,
     SPOT,
     Account,
+    account,
     eventually,
-    running_account,
+    fresh,
 )
 
 from resources.sandbox.config import ACCOUNT
 
-
-@pytest.fixture(scope="module")
-def account() -> Iterator[Account]:
-    with running_account() as account:
-        yield account
-
-
-@pytest.fixture
-def fresh(account: Account) -> Iterator[Account]:
-    """For tests that change what all share: machines, prices, capacity, faults."""
-    account.end_everything()
-    yield account
-    account.end_everything()
-
+__all__ = ["account", "fresh"]  # pytest finds fixtures by their names
 
 # What Batch refuses
 

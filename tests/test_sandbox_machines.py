@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -14,13 +13,16 @@ from sandbox_rig import (
     REGION,
     SLEEP,
     Account,
+    account,
     eventually,
-    running_account,
+    fresh,
 )
 
 from resources.sandbox.bill import Price, charge
 from resources.sandbox.capacity import Capacity
 from resources.sandbox.prices import Lifecycle
+
+__all__ = ["account", "fresh"]  # pytest finds fixtures by their names
 
 
 class Machine(NamedTuple):
@@ -30,20 +32,6 @@ class Machine(NamedTuple):
     kind: str
     zone: str
     vcpus: int
-
-
-@pytest.fixture(scope="module")
-def account() -> Iterator[Account]:
-    with running_account() as account:
-        yield account
-
-
-@pytest.fixture
-def fresh(account: Account) -> Iterator[Account]:
-    """For tests that change what all share: machines, prices, capacity, faults."""
-    account.end_everything()
-    yield account
-    account.end_everything()
 
 
 # Machines

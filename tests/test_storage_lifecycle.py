@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from botocore.exceptions import ClientError
+from compute_rig import running_sandbox
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -29,7 +30,7 @@ from resources.lifecycle_rules import (
 from resources.price_sources import shipped_prices
 from resources.profile import Aws, Lifecycle
 from resources.run_settings import RunSettings
-from resources.sandbox.config import CREDENTIALS, SandboxConfig, data_bucket
+from resources.sandbox.config import SandboxConfig, data_bucket
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.sandbox import Sandbox
 from resources.storage_lifecycle import StorageLifecycle
@@ -46,14 +47,11 @@ THEIRS = {
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
-        with Sandbox(SandboxConfig(scale=60)) as sandbox:
-            prepare_foundation(
-                AwsClients(Aws(endpoint_url=sandbox.endpoint_url)), "ravne", "eu-north-1"
-            )
-            yield sandbox
+    with running_sandbox(SandboxConfig(scale=60)) as sandbox:
+        prepare_foundation(
+            AwsClients(Aws(endpoint_url=sandbox.endpoint_url)), "ravne", "eu-north-1"
+        )
+        yield sandbox
 
 
 @pytest.fixture

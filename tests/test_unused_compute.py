@@ -9,7 +9,7 @@ from threading import Thread
 
 import dagster as dg
 import pytest
-from cloud_rig import CONFIG, Cloud, Ran, eventually
+from cloud_rig import Cloud, Ran, eventually, running_cloud
 from compute_rig import left_of, submit
 from conftest import write_picture
 from hypothesis import given
@@ -25,8 +25,7 @@ from resources.launch_record import Attempt, LaunchRecord, UnitRecord, all_recor
 from resources.object_store import ObjectStore
 from resources.profile import Unused
 from resources.run_settings import RunSettings
-from resources.sandbox.config import CREDENTIALS, data_bucket
-from resources.sandbox.sandbox import Sandbox
+from resources.sandbox.config import data_bucket
 from resources.unused_compute import Look, Memory, Verdict, consider
 
 RULES = Unused(tear_down_after_minutes=60, end_jobs_after_minutes=120)
@@ -144,13 +143,9 @@ def test_what_a_run_that_renews_its_hold_uses_is_never_taken_away(
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with pytest.MonkeyPatch.context() as patch, Sandbox(CONFIG) as sandbox:
-        for name, value in CREDENTIALS.items():
-            patch.setenv(name, value)
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        folder = tmp_path_factory.mktemp("cloud")
-        patch.setenv("DAGSTER_HOME", str(folder / "home"))
-        yield Cloud(sandbox, folder)
+    folder = tmp_path_factory.mktemp("cloud")
+    with running_cloud(folder, DAGSTER_HOME=str(folder / "home")) as cloud:
+        yield cloud
 
 
 @pytest.fixture
