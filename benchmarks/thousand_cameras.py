@@ -26,8 +26,10 @@ from pathlib import Path
 
 import dagster as dg
 from cameras_on_batch import MEDIA_TABLE, account
-from dagster_ui import DagsterUI, wait_for
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from dagster_ui import DagsterUI, wait_for
 
 from odins_ravne_assets.cameras import Camera, CameraCatalog
 from odins_ravne_assets.home import prepare_home
@@ -133,12 +135,12 @@ def run_backfill(home: Path, place: Place, names: Sequence[str]) -> None:
     since, last = time.time(), place.assets[-1]
     backfill = ""
     for share in KILLS_AFTER:
-        with DagsterUI(home, place.profile) as ui:
+        with DagsterUI(home, home.parent / "ui.log", place.profile) as ui:
             backfill = backfill or start(ui, place.assets, names)
             wait_until_done(round(len(names) * share), last, since)
             ui.kill()
         print(f"killed after {len(done(last, since))} cameras", flush=True)
-    with DagsterUI(home, place.profile) as ui:
+    with DagsterUI(home, home.parent / "ui.log", place.profile) as ui:
         ended = wait_for("the end of the backfill", lambda: end_of(ui, backfill), PATIENCE)
         runs = Counter(run["status"] for run in ui.runs())
     print(f"{'backfill':<28}{ended} after {time.time() - since:.0f} s; runs: {dict(runs)}")
@@ -156,13 +158,13 @@ def start(ui: DagsterUI, assets: Sequence[str], names: Sequence[str]) -> str:
     """Ask for the backfill as the UI's page does; its id."""
     selected = [{"path": [asset]} for asset in assets]
     asked = {"assetSelection": selected, "partitionNames": list(names)}
-    started: dict[str, str] = ui.ask(START, backfill=asked)["launchPartitionBackfill"]
+    started: dict[str, str] = ui.graphql(START, backfill=asked)["launchPartitionBackfill"]
     return started["backfillId"]
 
 
 def end_of(ui: DagsterUI, backfill: str) -> str:
     """How the backfill has ended; empty while it goes on."""
-    told: str = ui.ask(STATUS, id=backfill)["partitionBackfillOrError"]["status"]
+    told: str = ui.graphql(STATUS, id=backfill)["partitionBackfillOrError"]["status"]
     return told if told not in ("REQUESTED", "COMPLETING", "FAILING") else ""
 
 

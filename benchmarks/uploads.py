@@ -10,6 +10,7 @@ queue is told by S3. It takes a minute, in which the sensor looks twice. One mor
 import argparse
 import io
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from dagster_ui import DagsterUI, wait_for
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from dagster_ui import DagsterUI, wait_for
 
 from odins_ravne_assets.munin.media_known import media_known
 from resources.aws_clients import AwsClients
@@ -124,7 +127,7 @@ def measure(ui: DagsterUI, put: Put, results: ObjectStore, files: int) -> None:
     asked = min(tick["timestamp"] for tick in ticks if tick["runIds"])
     longest = max(tick["endTimestamp"] - tick["timestamp"] for tick in ticks)
     runs = ui.runs()
-    (seen,) = ui.ask(REFUSED)["assetOrError"]["assetObservations"]
+    (seen,) = ui.graphql(REFUSED)["assetOrError"]["assetObservations"]
     values = [entry.get("intValue") for entry in seen["metadataEntries"]]
     print(f"{'files copied':<34}{files}")
     print(f"{'runs':<34}{len(runs)}: {', '.join(run['status'] for run in runs)}")
@@ -149,7 +152,7 @@ def main() -> None:
         print(name, flush=True)
         with tempfile.TemporaryDirectory() as made, PLACES[name](Path(made)) as place:
             profile, put, results = place
-            with DagsterUI(Path(made) / "dagster", profile) as ui:
+            with DagsterUI(Path(made) / "dagster", Path(made) / "ui.log", profile) as ui:
                 measure(ui, put, results, given.files)
 
 

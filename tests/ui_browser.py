@@ -1,22 +1,11 @@
-"""The Dagster UI as its users meet it: `munin ui` as a process, seen through headless chromium."""
+"""Headless chromium, in which tests and tools look at pages."""
 
-import json
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
 
-import psutil
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
@@ -37,99 +26,14 @@ FLAGS = [
     "--disable-sync",
     "--hide-scrollbars",
 ]
-# Where the code location of `munin ui` keeps its jobs and assets.
-LOCATION = {
-    "repositoryName": "__repository__",
-    "repositoryLocationName": "odins_ravne_assets.definitions",
-}
-# What a busy machine may take to start the UI, to show a page, and to end.
-STARTS_WITHIN, SHOWS_WITHIN, ENDS_WITHIN = 60.0, 30.0, 20.0
-
-Found = TypeVar("Found")
+# Seconds that a busy machine may take to show a page.
+SHOWS_WITHIN = 30.0
 
 
 def missing_browser() -> str | None:
     """Why there is no browser to look through; None when there is one."""
     missing = [name for name in (CHROMIUM, CHROMEDRIVER) if shutil.which(name) is None]
     return f"{' and '.join(missing)} not installed" if missing else None
-
-
-def wait_for(what: str, found: Callable[[], Found | None], seconds: float) -> Found:
-    """Ask again and again until there is an answer that is true."""
-    deadline = time.monotonic() + seconds
-    while not (answer := found()):
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.2)
-    return answer
-
-
-class DagsterUI:
-    """`munin ui` on an instance, started as a shell starts what it puts into the background.
-
-    Args:
-        home: DAGSTER_HOME.
-        log: where what it prints is written to.
-    """
-
-    def __init__(self, home: Path, log: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._log = log
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [str(Path(sys.executable).parent / "munin"), "ui", "--port", str(self.port)],
-                env={**os.environ, "DAGSTER_HOME": str(home)},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
-            )
-
-    def wait_until_ready(self) -> None:
-        """Wait for the server and for the assets that it shows."""
-        query = "{workspaceOrError {... on Workspace {locationEntries {loadStatus}}}}"
-
-        def loaded() -> bool:
-            assert self._process.poll() is None, self._log.read_text()
-            try:
-                answer = self.graphql(query)
-            except (urllib.error.URLError, ConnectionError):
-                return False
-            entries = answer["workspaceOrError"]["locationEntries"]
-            return [entry["loadStatus"] for entry in entries] == ["LOADED"]
-
-        wait_for("the UI with its code location", loaded, STARTS_WITHIN)
-
-    def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
-        """Ask what the pages ask, where they ask it."""
-        request = urllib.request.Request(
-            f"{self.url}/graphql",
-            json.dumps({"query": query, "variables": variables}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=30) as response:
-            answer = json.load(response)
-        assert "errors" not in answer, answer["errors"]
-        data: dict[str, Any] = answer["data"]
-        return data
-
-    def stop(self) -> None:
-        """Ask it to end, as `kill` does, and see that it and all that it started are gone."""
-        started = psutil.Process(self._process.pid).children(recursive=True)
-        self._process.terminate()
-        try:
-            self._process.wait(ENDS_WITHIN)
-            _, alive = psutil.wait_procs(started, timeout=ENDS_WITHIN)
-            assert not alive, f"left behind: {[process.cmdline() for process in alive]}"
-        finally:
-            for process in started:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            if self._process.poll() is None:
-                self._process.kill()
 
 
 class Browser:

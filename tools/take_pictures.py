@@ -20,8 +20,9 @@ from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from dagster_ui import DagsterUI
 from selenium.webdriver.common.by import By
-from ui_browser import Browser, DagsterUI, missing_browser, open_browser
+from ui_browser import Browser, missing_browser, open_browser
 
 REPOSITORY = Path(__file__).parent.parent
 PICTURES = REPOSITORY / "docs" / "pictures"
@@ -118,16 +119,14 @@ def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     try:
         printed = run_demo()
-        ui = DagsterUI(FOLDER / "dagster", FOLDER / "ui.log")
-        try:
-            ui.wait_until_ready()
-            with open_browser(ui.url, 1640, 940) as browser:
-                terminal(browser, printed)
-                asset_graph(browser)
-                camera(browser)
-                report(browser)
-        finally:
-            ui.stop()
+        with (
+            DagsterUI(FOLDER / "dagster", FOLDER / "ui.log") as ui,
+            open_browser(ui.url, 1640, 940) as browser,
+        ):
+            terminal(browser, printed)
+            asset_graph(browser)
+            camera(browser)
+            report(browser)
     finally:
         shutil.rmtree(FOLDER)
 
