@@ -10,6 +10,8 @@ from resources.errors import StoreError
 
 
 class Clock(Protocol):
+    """What tells the time of day, and waits by it."""
+
     def now(self) -> float:
         """Seconds since 1970 UTC."""
 

@@ -84,4 +84,5 @@ def _refusal(error: Exception, remedy: str) -> str:
 
 
 def one_line(text: str) -> str:
+    """A text of AWS's, which may have several lines, as one."""
     return " ".join(text.split())

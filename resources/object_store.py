@@ -43,12 +43,19 @@ OnListError = Callable[[str, str], None]
 
 
 class StoredObject(NamedTuple):
-    key: str
-    size: int
-    modified_ns: int
+    """An object as every store tells of it."""
+
+    key: str  # relative to the store, with forward slashes
+    size: int  # bytes
+    modified_ns: int  # when it was written, in nanoseconds since 1970 UTC
 
 
 class ObjectStore(Protocol):
+    """A folder, of this machine or of a bucket, whose objects have keys.
+
+    Every call raises StoreError where the store refuses.
+    """
+
     url: str
 
     def list(self, prefix: str = "", on_error: OnListError | None = None) -> Iterator[StoredObject]:

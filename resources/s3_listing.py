@@ -21,9 +21,11 @@ ODD = "S3 holds objects under an empty name, . or .. here, which no file can hav
 
 
 class S3Object(NamedTuple):
+    """An object as S3 lists it."""
+
     key: str
-    size: int
-    modified_ns: int  # when it was put there
+    size: int  # bytes
+    modified_ns: int  # when it was put there, in nanoseconds since 1970 UTC
     etag: str
 
     def stored(self) -> StoredObject:

@@ -10,16 +10,9 @@ from typing import Any
 import pytest
 from command_line import Munin
 from conftest import write_picture
+from dagster_ui import LOCATION, DagsterUI, wait_for
 from selenium.webdriver.common.by import By
-from ui_browser import (
-    LOCATION,
-    Browser,
-    DagsterUI,
-    button,
-    missing_browser,
-    open_browser,
-    wait_for,
-)
+from ui_browser import Browser, button, missing_browser, open_browser
 
 from odins_ravne_assets.cameras import Camera, CameraCatalog
 
@@ -33,10 +26,6 @@ RUNS_WITHIN = 90.0
 STOPS_WITHIN = 15.0
 # Pictures that keep a run busy for longer than a test takes to stop it.
 MANY = 200
-
-RUNS = """query ($filter: RunsFilter) {
-  runsOrError(filter: $filter) {... on Runs {results {runId status jobName tags {key value}}}}
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -83,15 +72,9 @@ def busy_camera(munin: Munin, ui: DagsterUI) -> Camera:
     return camera
 
 
-def runs(ui: DagsterUI, **filter: Any) -> list[dict[str, Any]]:
-    """Runs, the latest first."""
-    found: list[dict[str, Any]] = ui.graphql(RUNS, filter=filter)["runsOrError"]["results"]
-    return found
-
-
 def ended_well(ui: DagsterUI, run_ids: list[str]) -> bool:
     """Whether all of these runs have succeeded; none may end in another way."""
-    statuses = [run["status"] for run in runs(ui, runIds=run_ids)]
+    statuses = [run["status"] for run in ui.runs(runIds=run_ids)]
     assert not {"FAILURE", "CANCELED"} & set(statuses)
     return statuses == ["SUCCESS"] * len(run_ids)
 
@@ -190,7 +173,7 @@ def test_work_that_cost_nothing_shows_no_list_of_costs(browser: Browser) -> None
 
 
 def test_a_runs_log_tells_what_each_stage_made(munin: Munin, ui: DagsterUI) -> None:
-    (run,) = runs(ui, tags=[{"key": "dagster/partition", "value": "north"}])
+    (run,) = ui.runs(tags=[{"key": "dagster/partition", "value": "north"}])
     with munin.instance() as instance:
         said = [entry.user_message for entry in instance.all_logs(run["runId"])]
     report = munin.folder / "results" / "north" / "stage3" / "report.html"
@@ -230,12 +213,12 @@ def test_the_command_lines_runs_are_among_the_runs(browser: Browser, ui: Dagster
 
 
 def test_a_camera_can_be_materialized(browser: Browser, ui: DagsterUI) -> None:
-    before = {run["runId"] for run in runs(ui)}
+    before = {run["runId"] for run in ui.runs()}
     browser.open("/assets/observations?view=partitions&partition=north")
     browser.click(button("Materialize"))
     browser.click(button("Launch 1 run"))
-    wait_for("a new run", lambda: len(runs(ui)) > len(before), 30)
-    (run,) = (run for run in runs(ui) if run["runId"] not in before)
+    wait_for("a new run", lambda: len(ui.runs()) > len(before), 30)
+    (run,) = (run for run in ui.runs() if run["runId"] not in before)
     assert tags(run)["dagster/partition"] == "north"
     wait_for("its success", lambda: ended_well(ui, [run["runId"]]), RUNS_WITHIN)
 
@@ -254,8 +237,8 @@ def test_chosen_cameras_can_be_backfilled(ui: DagsterUI) -> None:
         },
     )["launchPartitionBackfill"]
     of_backfill = [{"key": "dagster/backfill", "value": launched["backfillId"]}]
-    wait_for("a run for each camera", lambda: len(runs(ui, tags=of_backfill)) == 2, RUNS_WITHIN)
-    started = runs(ui, tags=of_backfill)
+    wait_for("a run for each camera", lambda: len(ui.runs(tags=of_backfill)) == 2, RUNS_WITHIN)
+    started = ui.runs(tags=of_backfill)
     assert {tags(run)["dagster/partition"] for run in started} == {"north", "south"}
     run_ids = [run["runId"] for run in started]
     wait_for("their success", lambda: ended_well(ui, run_ids), RUNS_WITHIN)
@@ -279,8 +262,8 @@ def test_a_run_of_the_command_line_can_be_terminated_too(
     footage, results = munin.folder / "busy", munin.folder / "results" / "terminated"
     command = munin.start("batch", footage, results, "--camera", "terminated")
     of_camera = [{"key": "dagster/partition", "value": "terminated"}]
-    wait_for("its run", lambda: runs(ui, tags=of_camera), RUNS_WITHIN)
-    (run,) = runs(ui, tags=of_camera)
+    wait_for("its run", lambda: ui.runs(tags=of_camera), RUNS_WITHIN)
+    (run,) = ui.runs(tags=of_camera)
     wait_for("detections", lambda: started(ui, run["runId"], "stages_1_to_3"), RUNS_WITHIN)
     terminate(browser, run["runId"])
     wait_for("the run's end", lambda: canceled(ui, run["runId"]), STOPS_WITHIN)
@@ -290,13 +273,13 @@ def test_a_run_of_the_command_line_can_be_terminated_too(
 
 
 def test_a_run_of_the_command_line_can_be_executed_again(ui: DagsterUI, browser: Browser) -> None:
-    *_, first = runs(ui)
+    *_, first = ui.runs()
     assert first["jobName"] == "camera"
     browser.open(f"/runs/{first['runId']}")
     browser.click(button("Re-execute all"))
     again = [{"key": "dagster/parent_run_id", "value": first["runId"]}]
-    wait_for("its re-execution", lambda: runs(ui, tags=again), 30)
-    (run,) = runs(ui, tags=again)
+    wait_for("its re-execution", lambda: ui.runs(tags=again), 30)
+    (run,) = ui.runs(tags=again)
     wait_for("its success", lambda: ended_well(ui, [run["runId"]]), RUNS_WITHIN)
 
 
@@ -342,4 +325,4 @@ def terminate(browser: Browser, run_id: str) -> None:
 
 
 def canceled(ui: DagsterUI, run_id: str) -> bool:
-    return [run["status"] for run in runs(ui, runIds=[run_id])] == ["CANCELED"]
+    return [run["status"] for run in ui.runs(runIds=[run_id])] == ["CANCELED"]

@@ -44,7 +44,9 @@ REDUCED = (
 
 
 class DecodedFrame(NamedTuple):
-    picture: Picture
+    """A frame on the host."""
+
+    picture: Picture  # upright, uint8 BGR [height, width, 3]
     number: int  # 0-based, in order of presentation
     time_ms: int  # since the first frame
     moved: bool  # something changed since the frame before it; always true for a still

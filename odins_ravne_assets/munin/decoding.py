@@ -55,13 +55,14 @@ class Frame:
     medium: Medium
     # Upright BGR [height, width, 3], or where it lies on the GPU; valid until released.
     picture: npt.NDArray[np.uint8] | DeviceFrame
-    number: int
-    time_ms: int
-    moved: bool
+    number: int  # 0-based, in order of presentation
+    time_ms: int  # since the first frame
+    moved: bool  # something changed since the frame before it; always true for a still
     _slot: int
     _owner: "_Lane"
 
     def release(self) -> None:
+        """Let another frame have its place."""
         self._owner.release(self._slot)
 
 
@@ -95,10 +96,12 @@ TakeMedium = Callable[[], Medium | Failed | None]
 
 @dataclass(frozen=True)
 class DecodingSettings:
+    """What is decoded, and how."""
+
     plan: SamplingPlan
-    max_pixels: float
+    max_pixels: float  # of a picture; larger ones are refused
     network_side: int  # longer side of the detector's input, in pixels
-    timeout: float  # seconds
+    timeout: float  # seconds without a frame after which a medium counts as hung
     processes: int
     slots: int  # frames that may wait, per process
     device: str | None = None  # GPU that decodes videos, as cuda:0; None: the CPU does

@@ -43,6 +43,8 @@ class Box:
 
 @dataclass(frozen=True)
 class LoadedModel:
+    """A model on the engine that runs it."""
+
     manifest: ModelManifest
     engine: Engine
 

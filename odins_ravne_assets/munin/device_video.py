@@ -38,9 +38,11 @@ class NotOnDevice(Exception):
 
 
 class DecodedOnDevice(NamedTuple):
+    """A frame on the GPU."""
+
     frame: Any  # of PyAV, on the device
-    number: int
-    time_ms: int
+    number: int  # 0-based, in order of presentation
+    time_ms: int  # since the first frame
 
 
 def allocate(device: str, size: int, host: Any) -> tuple[Any, str]:

@@ -65,6 +65,11 @@ def footage_facts(
 
 
 def detection_facts(store: ObjectStore, journal: Stage1Journal) -> Facts:
+    """Of Stage 1's tables, with the best crops as a picture.
+
+    Args:
+        journal: that the tables were made from; holds the crops.
+    """
     with ExitStack() as stack:
         processed = _scan(store, assembly.PROCESSED, stack)
         counts = (
@@ -93,6 +98,7 @@ def detection_facts(store: ObjectStore, journal: Stage1Journal) -> Facts:
 
 
 def classification_facts(store: ObjectStore) -> Facts:
+    """Of Stage 2's table."""
     with ExitStack() as stack:
         labels = _scan(store, assembly.CLASSIFICATIONS, stack)
         boxes, sure = (

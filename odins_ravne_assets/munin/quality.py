@@ -19,6 +19,7 @@ class Finding(NamedTuple):
 
 
 def times_present(store: ObjectStore) -> Finding:
+    """Every usable medium has a capture time."""
     with ExitStack() as stack:
         media = _scan(store, assembly.MEDIA, stack).filter(pl.col("status") == "ok")
         usable, timeless = (
@@ -30,6 +31,7 @@ def times_present(store: ObjectStore) -> Finding:
 
 
 def nothing_lost(store: ObjectStore) -> Finding:
+    """Every medium of Stage 0 was looked at by Stage 1, or has a reason why not."""
     with ExitStack() as stack:
         media = _scan(store, assembly.MEDIA, stack).select("path")
         processed = _scan(store, assembly.PROCESSED, stack).select("path", "status", "reason")
@@ -49,6 +51,7 @@ def nothing_lost(store: ObjectStore) -> Finding:
 
 
 def detections_sane(store: ObjectStore) -> Finding:
+    """Confidences are fractions, boxes lie within the picture, and none is there twice."""
     slack = 1e-4  # of float32 sums
     with ExitStack() as stack:
         boxes = _scan(store, assembly.DETECTIONS, stack)
@@ -78,6 +81,7 @@ def detections_sane(store: ObjectStore) -> Finding:
 
 
 def every_box_labelled(store: ObjectStore) -> Finding:
+    """Every box of Stage 1 has a label, with a confidence that is a fraction."""
     with ExitStack() as stack:
         boxes = _scan(store, assembly.DETECTIONS, stack).select("path", "detection_id")
         labels = _scan(store, assembly.CLASSIFICATIONS, stack)

@@ -6,13 +6,15 @@ from typing import Any, NamedTuple, Protocol
 class StageProgress(NamedTuple):
     """How far a stage is."""
 
-    stage: str  # footage | detections | classifications | observations
-    done: int  # media, or crops
+    stage: str  # the asset: footage | detections | classifications | observations | exports
+    done: int  # of `unit`
     total: int | None  # None while it is not known
-    unit: str  # media | crops
+    unit: str  # media | crops | visits
 
 
 class Reporter(Protocol):
+    """Who is told."""
+
     def info(self, message: str) -> None:
         """A line for the run's log."""
 
