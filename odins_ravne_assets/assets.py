@@ -1,4 +1,4 @@
-"""The assets: footage, detections, classifications, observations; one partition per camera."""
+"""The assets, from footage to exports: one partition per camera."""
 
 import json
 import os

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from odins_ravne_assets.cli_options import MinConfidence, MinDuration, Window
 from odins_ravne_assets.taking_home import RUNNER, reports_of
 from odins_ravne_assets.terminal import out, print_error, print_visits
 from resources.errors import RavneError
@@ -28,15 +29,9 @@ def rerun(folder: Path, arguments: Sequence[str]) -> int:
 
     @app.command()
     def run(
-        compression_window: Annotated[
-            float | None, typer.Option(help="Minutes that one visit may span.")
-        ] = None,
-        min_confidence: Annotated[
-            float | None, typer.Option(help="Rows below this are left out of visits.")
-        ] = None,
-        min_duration: Annotated[
-            float | None, typer.Option(help="Seconds; shorter visits on video drop out.")
-        ] = None,
+        compression_window: Window = None,
+        min_confidence: MinConfidence = None,
+        min_duration: MinDuration = None,
         profile: Annotated[
             str, typer.Option(help="A profile that tells of the project, for Camtrap DP.")
         ] = "local",

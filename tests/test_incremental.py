@@ -260,7 +260,7 @@ def test_another_window_runs_no_model(card: Card) -> None:
     shutil.rmtree(card.output / "journal")
     before = card.run("observations").facts["observations"]["visits/total"]
     again = card.run("observations", stage3__compression_window=0.1)
-    assert again.log == []
+    assert [line.partition(":")[0] for line in again.log] == ["observations"]
     assert again.facts["observations"]["visits/total"] > before
 
 

@@ -29,7 +29,7 @@ PICTURES = REPOSITORY / "docs" / "pictures"
 # The pictures show paths; this one says nothing about the machine they were taken on.
 FOLDER = Path(tempfile.gettempdir()) / "odins-ravne"
 CAMERA = "demo-camera"
-ASSETS = ["footage", "detections", "classifications", "observations"]
+ASSETS = ["footage", "detections", "classifications", "observations", "exports"]
 COLUMNS = 80  # of the terminal
 MARGIN = 12  # around the graph, in pixels
 

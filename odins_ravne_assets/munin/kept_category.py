@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from odins_ravne_assets.munin.journal import Row
+from odins_ravne_assets.munin.labelled_box import labelled_box
 
 PERSON_NAME = "Homo sapiens"
 
@@ -13,13 +14,6 @@ def keep_category(boxes: pl.DataFrame, auto_ok_threshold: float) -> Iterator[Row
     """People and vehicles are not classified: their category is their label."""
     for row in boxes.iter_rows(named=True):
         confidence = max(row["confidence"], row["category_confidence"] or 0.0)
-        yield {
-            "content_hash": row["content_hash"],
-            "frame_number": row["frame_number"],
-            "box_number": row["box_number"],
-            "label": row["category"],
-            "scientific_name": PERSON_NAME if row["category"] == "person" else None,
-            "confidence": confidence,
-            "auto_ok": confidence >= auto_ok_threshold,
-            "top5": None,
-        }
+        name = PERSON_NAME if row["category"] == "person" else None
+        sure = confidence >= auto_ok_threshold
+        yield labelled_box(row, row["category"], name, confidence, sure, None)

@@ -28,6 +28,7 @@ import polars as pl
 from gpu_kernels.speciesnet import SpeciesNetLabel, parse_label
 from odins_ravne_assets.munin.journal import Row, Stage1Journal, Stage2Journal
 from odins_ravne_assets.munin.kept_category import keep_category
+from odins_ravne_assets.munin.labelled_box import guess, labelled_box
 from resources.errors import ModelError
 from resources.object_store import ObjectStore
 
@@ -220,26 +221,13 @@ class PredictedLabels:
         prediction = self._predictions.of(self._paths.get(box["content_hash"], ""))
         ranked = self._ranked(box, prediction) if prediction else []
         named = [(label, score) for text, score in ranked if (label := parse_label(text))]
-        best, score = named[0] if named else (None, 0.0)
-        return {
-            "content_hash": box["content_hash"],
-            "frame_number": box["frame_number"],
-            "box_number": box["box_number"],
-            "label": best.common_name if best else NO_PREDICTION,
-            "scientific_name": best.scientific_name if best else None,
-            "confidence": score,
-            "auto_ok": bool(
-                best and best.is_animal and best.scientific_name and score >= self._threshold
-            ),
-            "top5": [
-                {
-                    "label": label.common_name,
-                    "scientific_name": label.scientific_name,
-                    "confidence": each,
-                }
-                for label, each in named
-            ],
-        }
+        if not named:
+            return labelled_box(box, NO_PREDICTION, None, 0.0, False, [])
+        best, score = named[0]
+        sure = best.is_animal and score >= self._threshold
+        top5 = [guess(label.common_name, label.scientific_name, each) for label, each in named]
+        name = best.scientific_name
+        return labelled_box(box, best.common_name, name, score, sure, top5)
 
     def _ranked(self, box: Row, prediction: Json) -> list[tuple[str, float]]:
         detections = prediction.get("detections") or []

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from gpu_kernels.engine import Engine
-from gpu_kernels.heads import RankedLabel, rank
+from gpu_kernels.heads import rank
 from gpu_kernels.manifest import ModelManifest
 from gpu_kernels.preprocess import Picture, cut, cut_region
 from odins_ravne_assets.munin.journal import (
@@ -22,6 +22,7 @@ from odins_ravne_assets.munin.journal import (
     Stage2Journal,
 )
 from odins_ravne_assets.munin.kept_category import keep_category
+from odins_ravne_assets.munin.labelled_box import guess, labelled_box
 from odins_ravne_assets.munin.looking import run_on, whole
 from resources.errors import ModelError, StoreError
 
@@ -82,17 +83,10 @@ class Stage2:
         ranked = rank(outputs[0], self._classifier)
         for row, labels in zip(crops.iter_rows(named=True), ranked, strict=True):
             best = labels[0]
-            yield {
-                "content_hash": row["content_hash"],
-                "frame_number": row["frame_number"],
-                "box_number": row["box_number"],
-                "label": best.label,
-                "scientific_name": best.scientific_name,
-                "confidence": best.confidence,
-                # What a classifier takes for a teapot is no animal it knows.
-                "auto_ok": best.is_animal and best.confidence >= self._threshold,
-                "top5": [_as_struct(label) for label in labels],
-            }
+            # What a classifier takes for a teapot is no animal it knows.
+            sure = best.is_animal and best.confidence >= self._threshold
+            top5 = [guess(each.label, each.scientific_name, each.confidence) for each in labels]
+            yield labelled_box(row, best.label, best.scientific_name, best.confidence, sure, top5)
 
     def _as_trained(self, row: Row) -> Picture:
         """The part of a stored crop that the classifier's crop rule asks for, uint8 BGR."""
@@ -126,11 +120,3 @@ def read_crop(jpeg: bytes) -> Picture:
 
 def _clamp(fraction: float) -> float:
     return min(max(fraction, 0.0), 1.0)
-
-
-def _as_struct(label: RankedLabel) -> Row:
-    return {
-        "label": label.label,
-        "scientific_name": label.scientific_name,
-        "confidence": label.confidence,
-    }

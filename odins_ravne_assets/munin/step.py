@@ -5,22 +5,14 @@ Knows nothing of where it runs: not of Dagster, not of the cloud.
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from threading import Event
 from time import monotonic
-from typing import TypeVar
 
 import polars as pl
 
-from gpu_kernels.engine import EngineKind, engine_for, open_engine
-from gpu_kernels.engine_cache import EngineCache, engine_stores
-from gpu_kernels.labels import load_labels
-from gpu_kernels.manifest import load_manifest, model_hash, verify
-from gpu_kernels.speciesnet import SpeciesNetLabel
-from gpu_kernels.tensorrt_build import Batches
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.hugin.exports.writing import MEGADETECTOR_JSON, export_camera
 from odins_ravne_assets.hugin.report_page import make_report_page
@@ -31,7 +23,7 @@ from odins_ravne_assets.munin.clock import corrections_of
 from odins_ravne_assets.munin.decoder import SLOT_BYTES
 from odins_ravne_assets.munin.decoding import Decoder, DecodingSettings, Medium
 from odins_ravne_assets.munin.deployment_facts import deployment_facts
-from odins_ravne_assets.munin.detector import Detector, LoadedModel
+from odins_ravne_assets.munin.detector import Detector
 from odins_ravne_assets.munin.facts import (
     classification_facts,
     detection_facts,
@@ -48,12 +40,9 @@ from odins_ravne_assets.munin.journal import (
 )
 from odins_ravne_assets.munin.media_files import kind_by_name
 from odins_ravne_assets.munin.memory import give_memory_back
-from odins_ravne_assets.munin.pace import Pace, TimedEngine
+from odins_ravne_assets.munin.pace import Pace
 from odins_ravne_assets.munin.predictions import (
     PredictedLabels,
-    Predictions,
-    is_predictions,
-    kept_predictions,
 )
 from odins_ravne_assets.munin.probing import Prober
 from odins_ravne_assets.munin.reporter import Facts, Reporter, StageProgress
@@ -62,14 +51,12 @@ from odins_ravne_assets.munin.stage1 import Progress, Stage1, only_new
 from odins_ravne_assets.munin.stage1_key import stage1_key
 from odins_ravne_assets.munin.stage2 import Stage2
 from odins_ravne_assets.munin.stage2_key import stage2_key
+from odins_ravne_assets.munin.step_models import OpenStore, StepModels
 from odins_ravne_assets.munin.tally import Tally
 from odins_ravne_assets.munin.told import told_of
-from resources.errors import EngineError, StoreError
+from resources.errors import StoreError
 from resources.object_store import ObjectStore, open_store
 from resources.profile import Profile
-
-OpenStore = Callable[[str], ObjectStore]
-T = TypeVar("T")
 
 # Seconds that media in hand may take after a request to stop.
 GRACE = 20.0
@@ -79,8 +66,6 @@ WAITING_BATCHES = 2
 MOST_SLOTS = (2**31 - 1) // SLOT_BYTES
 # What decodes videos when the profile asks for the GPU.
 GPU = "cuda:0"
-# Where a camera's output keeps engines that were built for GPUs.
-ENGINES = "engines"
 # Rows of the media table that are read at once.
 SLICE = 10_000
 
@@ -121,13 +106,15 @@ class Step:
     footage: ObjectStore = field(init=False)
     output: ObjectStore = field(init=False)
     _waiting: bool = field(default=False, init=False)
-    _engine: EngineKind = field(init=False)
+    _models: StepModels = field(init=False)
     _pace: Pace = field(default_factory=Pace, init=False)
 
     def __post_init__(self) -> None:
         self.footage = self.open_store(self.camera.footage_url)
         self.output = self.open_store(self.camera.output_url)
-        self._engine = engine_for(self.profile.pipeline.stage1.engine, self.reporter.warning)
+        self._models = StepModels(
+            self.profile, self.output, self.camera.output_url, self.open_store, self.reporter
+        )
 
     def run(self, stages: list[str]) -> Iterator[tuple[str, StageResult]]:
         """Run the stages (names of assets) in the order of the pipeline.
@@ -143,57 +130,18 @@ class Step:
             "observations": self._observations,
             "exports": self._exports,
         }
-        self._verify_models(stages)
+        self._models.verify(stages)
         if self.unit:
             # Units of one camera run side by side; whoever cut them keeps others away.
-            self._on_engine(self._look_at_unit)
+            self._models.on_engine(self._look_at_unit)
             return
         with self.output.exclusive(self._wait):
             for stage, runner in runners.items():
                 if stage in stages:
                     with self.tally.stage(stage):
-                        result = self._on_engine(runner)
+                        result = self._models.on_engine(runner)
                     self.reporter.info(told_of(stage, result.facts))
                     yield stage, result
-
-    def _on_engine(self, work: Callable[[], T]) -> T:
-        """Do work with the chosen engine; if the GPU fails and the profile says so, on the CPU.
-
-        The CPU's answers have a journal of their own, so that the two never mix.
-        """
-        try:
-            return work()
-        except EngineError as error:
-            if self._engine == "onnxruntime" or not self.profile.pipeline.stage1.engine_fallback:
-                raise
-            self.reporter.warning(f"{error}; going on with onnxruntime, as engine_fallback says")
-            self._engine = "onnxruntime"
-            return work()
-
-    def _verify_models(self, stages: list[str]) -> None:
-        """Before any work: that Stage 2's model is missing must not be found after days of Stage 1.
-
-        Raises:
-            ModelError: see `verify` and `kept_predictions`.
-            StoreError: the store refuses.
-        """
-        models = self.profile.models
-        needed: dict[str, list[str | None]] = {
-            "detections": [models.detector, models.category_detector],
-            "classifications": [models.classifier],
-        }
-        for stage in stages:
-            for name in needed.get(stage, []):
-                if name and not is_predictions(name):
-                    verify(load_manifest(name))
-        if "classifications" in stages:
-            _ = self._predictions
-
-    @cached_property
-    def _predictions(self) -> Predictions | None:
-        """What labels the boxes in place of a model, if the profile says so."""
-        name = self.profile.models.classifier
-        return kept_predictions(name, self.output) if is_predictions(name) else None
 
     def _wait(self) -> None:
         """Called again and again while another run has the output."""
@@ -275,11 +223,10 @@ class Step:
         else:
             self.reporter.info("nothing new to look at: every medium is in the journal")
         self._stop_here()
-        models = self.profile.models
         assembly.write_stage1_tables(
             self.output,
             journal,
-            _named({"detector": models.detector, "category_detector": models.category_detector}),
+            self._models.detectors_named(),
         )
         seconds = monotonic() - started
         facts = detection_facts(self.output, journal) | {
@@ -293,7 +240,7 @@ class Step:
     def _look_at(self, journal: Stage1Journal, finished: HashSet, new: int) -> Progress:
         settings = self.profile.pipeline.stage1
         self._pace = Pace()
-        detector = self._load_detector()
+        detector = self._models.load_detector(self._pace)
         careful = Careful(self.output) if self.after_crash else None
         media = only_new(self._usable_media(), finished)
 
@@ -325,6 +272,7 @@ class Step:
 
     def _decoding(self, detector: Detector) -> DecodingSettings:
         settings = self.profile.pipeline.stage1
+        on_gpu = self._models.engine == "tensorrt" and settings.video_decoder == "gpu"
         return DecodingSettings(
             plan=SamplingPlan(
                 settings.sampling,
@@ -338,25 +286,7 @@ class Step:
             timeout=settings.decode_timeout,
             processes=settings.decode_workers,
             slots=min(settings.batch_size * WAITING_BATCHES, MOST_SLOTS),
-            device=GPU if self._engine == "tensorrt" and settings.video_decoder == "gpu" else None,
-        )
-
-    def _load_detector(self) -> Detector:
-        models, settings = self.profile.models, self.profile.pipeline.stage1
-        names = [name for name in (models.detector, models.category_detector) if name]
-        loaded = [self._load(name) for name in names]
-        self.reporter.info(f"{loaded[0].manifest.name} on {loaded[0].engine.description}")
-        timed = [replace(each, engine=TimedEngine(each.engine, self._pace)) for each in loaded]
-        return Detector(timed[0], timed[1] if len(timed) > 1 else None, settings.conf_threshold)
-
-    def _load(self, name: str) -> LoadedModel:
-        settings = self.profile.pipeline.stage1
-        manifest = load_manifest(name)
-        kept = self.profile.models.engines or f"{self.camera.output_url.rstrip('/')}/{ENGINES}"
-        cache = EngineCache(engine_stores(self.open_store(kept)), self.reporter.warning)
-        batches = Batches.around(settings.batch_size)
-        return LoadedModel(
-            manifest, open_engine(manifest, self._engine, settings.threads, cache, batches)
+            device=GPU if on_gpu else None,
         )
 
     def _usable_media(self) -> Iterator[Medium]:
@@ -393,26 +323,14 @@ class Step:
             labelled = self._label(stage1, stage2, list(unlabelled_parts(stage1, stage2)))
             give_memory_back()
         self._stop_here()
-        assembly.write_stage2_table(self.output, stage1, stage2, self._classifier())
-        assembly.write_taxa(self.output, self._ranked_labels())
+        assembly.write_stage2_table(self.output, stage1, stage2, self._models.classifier_named())
+        assembly.write_taxa(self.output, self._models.ranked_labels())
         facts = classification_facts(self.output) | {
             "boxes/newly_labelled": labelled,
             "compute/seconds": round(monotonic() - started, 3),
         }
         findings = [quality.every_box_labelled(self.output)]
         return StageResult(facts, findings, self._version(assembly.CLASSIFICATIONS))
-
-    def _classifier(self) -> dict[str, str]:
-        if self._predictions:
-            return {"classifier": self._predictions.name}
-        return _named({"classifier": self.profile.models.classifier})
-
-    def _ranked_labels(self) -> list[SpeciesNetLabel]:
-        """The labels of what classifies, as far as they carry their ranks."""
-        if self._predictions:
-            return list(self._predictions.labels())
-        labels = load_labels(load_manifest(self.profile.models.classifier))
-        return [label.ranks for label in labels if label.ranks]
 
     def _label(self, stage1: Stage1Journal, stage2: Stage2Journal, parts: list[str]) -> int:
         settings = self.profile.pipeline.stage2
@@ -425,13 +343,12 @@ class Step:
             self.tally.finished_something()
             tell(crops)
 
-        source, threshold = self.profile.models.classifier, settings.auto_ok_threshold
+        threshold, predictions = settings.auto_ok_threshold, self._models.predictions
         stage: Stage2 | PredictedLabels
-        if self._predictions:
-            stage = PredictedLabels(self._predictions, self._paths(), threshold, labelled)
+        if predictions:
+            stage = PredictedLabels(predictions, self._paths(), threshold, labelled)
         else:
-            model = self._load(source)
-            self.reporter.info(f"{model.manifest.name} on {model.engine.description}")
+            model = self._models.load_classifier()
             stage = Stage2(model.manifest, model.engine, threshold, settings.batch_size, labelled)
         stage.run(stage1, stage2, parts, self.stop)
         return stage.labelled
@@ -481,7 +398,7 @@ class Step:
     # What all stages share
 
     def _stage1_journal(self) -> Stage1Journal:
-        return Stage1Journal(self.output, stage1_key(self.profile, self._engine))
+        return Stage1Journal(self.output, stage1_key(self.profile, self._models.engine))
 
     def _stage2_journal(self, stage1: Stage1Journal) -> Stage2Journal:
         return Stage2Journal(self.output, stage2_key(self.profile, stage1.key))
@@ -497,13 +414,3 @@ class Step:
         """A data version: changes if and only if the table does."""
         with self.output.reading(key) as path, path.open("rb") as table:
             return hashlib.file_digest(table, "sha256").hexdigest()[:32]
-
-
-def _named(models: Mapping[str, str | None]) -> dict[str, str]:
-    """Role of each model and its name with its hash, for tables and reports."""
-    return {role: _name_of(name) for role, name in models.items() if name}
-
-
-def _name_of(model: str) -> str:
-    manifest = load_manifest(model)
-    return f"{manifest.name} {model_hash(manifest)[:12]}"
