@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from odins_ravne_assets.munin.clock import CameraClock, Corrections, corrections_of
 from resources.clock_corrections import Correction, read_corrections
 from resources.errors import UsageError
+from resources.profile import Profile
+from resources.profile_file import load_profile
 
 HEADER = "camera_id,from,until,shift,utc_offset\n"
 NOON = datetime(2021, 5, 28, 12)
@@ -132,6 +134,24 @@ def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "clocks.csv").write_bytes(b"\xff\xfe\0c")
     with pytest.raises(UsageError, match=r"clocks\.csv: cannot be read"):
         read_corrections(tmp_path / "clocks.csv")
+
+
+def test_what_is_launched_elsewhere_has_the_corrections_with_it(tmp_path: Path) -> None:
+    (tmp_path / "clocks.csv").write_text(f"{HEADER}a,,2021-05-28,-1.00:00,\nb,,,,-03:30\n")
+    named = {"pipeline.stage0.clock_corrections": str(tmp_path / "clocks.csv")}
+    profile = load_profile("local", named)
+    there = Profile.model_validate(profile.model_dump(mode="json"))
+    assert there.pipeline.stage0.clock_corrections == read_corrections(tmp_path / "clocks.csv")
+
+
+def test_a_profile_that_names_bad_corrections_is_refused_with_their_line(tmp_path: Path) -> None:
+    (tmp_path / "clocks.csv").write_text(f"{HEADER}a,,,,\n")
+    named = {"pipeline.stage0.clock_corrections": str(tmp_path / "clocks.csv")}
+    with pytest.raises(
+        UsageError, match=r"clock_corrections: .*clocks\.csv, line 2: shift"
+    ) as told:
+        load_profile("local", named)
+    assert "\n" not in str(told.value)
 
 
 TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2099, 12, 31))

@@ -144,6 +144,16 @@ def test_messages_are_deleted_only_when_what_they_said_is_kept(bucket: Bucket) -
     assert in_queue(bucket) == 0
 
 
+def test_what_a_listing_does_not_find_any_more_leaves_the_quarantine(bucket: Bucket) -> None:
+    now = time.time()
+    bucket.put("a...b/1.jpg", "loose.jpg")
+    _, cursor = looked(bucket.looker(), already_listed(now), now)
+    assert Memory.read(cursor).refused.keys() == {"a...b", "loose.jpg"}
+    bucket.clients.of("s3").delete_object(Bucket=bucket.name, Key="footage/loose.jpg")
+    _, cursor = looked(bucket.looker(), cursor, now + DAY)
+    assert Memory.read(cursor).refused.keys() == {"a...b"}
+
+
 def test_a_key_of_no_camera_is_in_quarantine_and_starts_nothing(bucket: Bucket) -> None:
     now = time.time()
     bucket.put("a...b/1.jpg", "a...b/2.jpg", "loose.jpg", "a/readme.txt")

@@ -70,7 +70,7 @@ def terminal(browser: Browser, printed: str) -> None:
 
 def asset_graph(browser: Browser) -> None:
     """All assets in their groups, each in the colour of its state, without what is around them."""
-    browser.driver.set_window_size(1440, 560)
+    browser.driver.set_window_size(1640, 760)
     browser.open("/asset-groups?expanded=global@global:munin,global@global:hugin")
     box = "//*[local-name()='foreignObject']"
     for asset in ASSETS:

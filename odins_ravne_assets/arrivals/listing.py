@@ -33,6 +33,7 @@ class Sweep:
         sum: fingerprint so far: of all media, in whatever order.
         newest: when the newest of them arrived.
         agreed: by camera: the fingerprint with which its table agreed.
+        unseen: what was in quarantine when it began, as far as it has not been seen since.
     """
 
     began: float = 0.0
@@ -42,6 +43,12 @@ class Sweep:
     sum: int = 0
     newest: float = 0.0
     agreed: dict[str, str] = field(default_factory=dict)
+    unseen: list[str] = field(default_factory=list)
+
+    def saw(self, of: str) -> None:
+        """What may be in quarantine lies there still."""
+        if of in self.unseen:
+            self.unseen.remove(of)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -101,6 +108,7 @@ def _take(sweep: Sweep, found: dict[str, Any], pattern: str) -> Iterator[Listed 
 
 def _finish(sweep: Sweep) -> Iterator[Listed]:
     fingerprint = f"{sweep.sum:016x}"
+    sweep.saw(sweep.footage)
     if sweep.camera and sweep.agreed.get(sweep.camera) != fingerprint:
         yield Listed(sweep.camera, sweep.footage, sweep.newest, fingerprint)
     sweep.camera, sweep.footage, sweep.sum, sweep.newest = "", "", 0, 0.0

@@ -89,6 +89,7 @@ class UploadsOnS3:
             if now - memory.listed_at < pause:
                 return
             sweep.began = memory.listed_at = now
+            sweep.unseen = list(memory.refused)
         began = sweep.began
         until = system_clock().now() + EACH_TAKES_AT_MOST
         found = stretch(
@@ -104,6 +105,8 @@ class UploadsOnS3:
                 self._refuse(memory, each)
             elif each.camera_id not in memory.cameras.waiting:
                 self._compare(memory, each, now, began)
+        if not sweep.began:
+            memory.release(memory.refused.keys() & set(sweep.unseen))
 
     def _compare(self, memory: Memory, listed: Listed, now: float, began: float) -> None:
         """Whether a camera's table holds all that is listed of it."""
@@ -119,5 +122,6 @@ class UploadsOnS3:
             self._heard += 1
 
     def _refuse(self, memory: Memory, refused: Refused) -> None:
+        memory.sweep.saw(refused.of)
         if memory.refuse(refused):
             self._refused.append(refused)
