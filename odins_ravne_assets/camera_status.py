@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from odins_ravne_assets.cameras import Camera
-from odins_ravne_assets.results_here import store_of
+from odins_ravne_assets.results_here import OpenStore, stores_of
 from odins_ravne_assets.run_process import close_dead_runs
 from odins_ravne_assets.which_cameras import S3
 from resources.errors import StoreError
@@ -26,13 +26,14 @@ def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row
         Rows: id, last run, media, failed, visits, where the results are; and remarks.
     """
     rows, remarks = [], []
+    store_of = stores_of(profile)
     with dg.DagsterInstance.get() as instance:
         close_dead_runs(instance)
         last_runs = _last_runs(instance, {camera.camera_id for camera in cameras})
         for camera in cameras:
             counts: Counts = ("", "", "")
             try:
-                counts = _counts(camera, profile)
+                counts = _counts(camera, profile, store_of)
             except StoreError as error:
                 remarks.append(f"{camera.camera_id}: {error}")
             last = last_runs.get(camera.camera_id, "none")
@@ -59,7 +60,7 @@ def _last_runs(instance: dg.DagsterInstance, cameras: set[str]) -> dict[str, str
     return last
 
 
-def _counts(camera: Camera, profile: Profile) -> Counts:
+def _counts(camera: Camera, profile: Profile, store_of: OpenStore) -> Counts:
     """Media, failed media and visits of the last report.
 
     Raises:
@@ -67,7 +68,7 @@ def _counts(camera: Camera, profile: Profile) -> Counts:
     """
     if camera.output_url.startswith(S3) and profile.cloud is None:
         raise StoreError("its results lie on S3; name a cloud profile to have them counted")
-    store = store_of(camera.output_url, profile)
+    store = store_of(camera.output_url)
     if not store.exists(REPORT):
         return "", "", ""
     totals = json.loads(store.read_bytes(REPORT))["totals"]

@@ -18,7 +18,7 @@ from odins_ravne_assets.odin.report_page import write_cost_page
 from odins_ravne_assets.odin.storage_costs import Ageing, StorageCosts, storage_costs
 from odins_ravne_assets.odin.storage_prices import StoragePrices, storage_prices
 from odins_ravne_assets.odin.unit_costs import SpeciesVisits
-from odins_ravne_assets.results_here import store_of
+from odins_ravne_assets.results_here import stores_of
 from odins_ravne_assets.which_cameras import S3
 from resources.aws_bill import AwsBill
 from resources.aws_clients import AwsClients
@@ -116,7 +116,8 @@ def gather(
 
 
 def _rows(cameras: Iterable[Camera], profile: Profile, whole: bool) -> pl.DataFrame:
-    rows = read_ledger(store_of(f"{each.output_url}/{FOLDER}", profile) for each in cameras)
+    store_of = stores_of(profile)
+    rows = read_ledger(store_of(f"{each.output_url}/{FOLDER}") for each in cameras)
     if profile.cloud is None or not whole:
         return rows
     waiting = read_waiting(LocalStore(home() / WAITING), profile.cloud.aws)
@@ -125,8 +126,9 @@ def _rows(cameras: Iterable[Camera], profile: Profile, whole: bool) -> pl.DataFr
 
 def _predictions(cameras: Iterable[Camera], profile: Profile) -> Iterator[Prediction]:
     """What plans have foretold, as it is kept beside the cameras' results."""
+    store_of = stores_of(profile)
     for camera in cameras:
-        yield from kept_predictions(store_of(f"{camera.output_url}/{PLANS}", profile))
+        yield from kept_predictions(store_of(f"{camera.output_url}/{PLANS}"))
 
 
 def _scope(cameras: Iterable[Camera], profile: Profile, now: float) -> Scope:
@@ -239,8 +241,9 @@ def _bill(aws: Aws, remarks: list[str]) -> AwsBill | None:
 def _species(cameras: Iterable[Camera], profile: Profile) -> tuple[SpeciesVisits, ...]:
     """The visits that all cameras' tables hold now, the species with most of them first."""
     counts: Counter[tuple[str, str, bool]] = Counter()
+    store_of = stores_of(profile)
     for camera in cameras:
-        store = store_of(camera.output_url, profile)
+        store = store_of(camera.output_url)
         if not store.exists(STAGE3_REPORT):
             continue
         for each in json.loads(store.read_bytes(STAGE3_REPORT))["species"]:

@@ -6,7 +6,7 @@ import polars as pl
 
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.home import catalog_folder
-from odins_ravne_assets.results_here import store_of
+from odins_ravne_assets.results_here import stores_of
 from odins_ravne_assets.which_cameras import S3
 from resources.cost_ledger import FOLDER, read_ledger
 from resources.errors import StoreError
@@ -26,11 +26,12 @@ def known_ledgers(
     """
     known = {camera.output_url.rstrip("/") for camera in CameraCatalog(catalog_folder()).list()}
     tables, remarks = [read_ledger([])], []
+    store_of = stores_of(profile)
     for url in sorted(known | {url.rstrip("/") for url in outputs}):
         if profile.cloud is None and url.startswith(S3):
             continue
         try:
-            tables.append(read_ledger([store_of(f"{url}/{FOLDER}", profile)]))
+            tables.append(read_ledger([store_of(f"{url}/{FOLDER}")]))
         except StoreError as error:
             remarks.append(f"what was measured there is left out: {error}")
     return pl.concat(tables), tuple(remarks)

@@ -8,7 +8,7 @@ from odins_ravne_assets.ledgers import known_ledgers
 from odins_ravne_assets.munin.footage_count import FootageCount, count_footage
 from odins_ravne_assets.munin.probing import Prober
 from odins_ravne_assets.odin.run_plan import WORTH_USD, Keeping, RunPlan
-from odins_ravne_assets.results_here import store_of
+from odins_ravne_assets.results_here import stores_of
 from odins_ravne_assets.which_cameras import S3
 from resources.aws_clients import AwsClients
 from resources.clock import clock_at
@@ -84,20 +84,22 @@ def keep_plan(plan: RunPlan, cameras: Sequence[PlannedCamera], profile: Profile)
     Raises:
         StoreError: a store cannot be written.
     """
+    store_of = stores_of(profile)
     targets = {camera.camera_id: camera.output_url for camera in cameras}
     for prediction in plan.predictions():
-        keep_prediction(store_of(f"{targets[prediction.camera_id]}/{FOLDER}", profile), prediction)
+        keep_prediction(store_of(f"{targets[prediction.camera_id]}/{FOLDER}"), prediction)
 
 
 def _counts(
     cameras: Sequence[PlannedCamera], profile: Profile, on_count: Callable[[str], None]
 ) -> dict[str, FootageCount]:
     counts = {}
+    store_of = stores_of(profile)
     with Prober(profile.pipeline.stage0) as probe:
         for camera in cameras:
             on_count(camera.camera_id)
-            footage = store_of(camera.footage_url, profile)
-            output = store_of(camera.output_url, profile) if camera.output_url else None
+            footage = store_of(camera.footage_url)
+            output = store_of(camera.output_url) if camera.output_url else None
             counts[camera.camera_id] = count_footage(footage, output, profile, probe)
     return counts
 

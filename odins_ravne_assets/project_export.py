@@ -12,7 +12,7 @@ from odins_ravne_assets.hugin.exports.writing import (
     VISITS,
     export_project,
 )
-from odins_ravne_assets.results_here import store_of
+from odins_ravne_assets.results_here import stores_of
 from resources.errors import UsageError
 from resources.profile import Profile
 
@@ -26,7 +26,8 @@ def export_cameras(cameras: list[Camera], profile: Profile, folder: Path) -> Ite
     """
     if not cameras:
         raise UsageError("no camera is known yet; `munin batch INPUT OUTPUT` makes the first")
-    stores = [(each.camera_id, store_of(each.output_url, profile)) for each in cameras]
+    store_of = stores_of(profile)
+    stores = [(each.camera_id, store_of(each.output_url)) for each in cameras]
     project = with_deployments(profile, cameras).project
     made = export_project(stores, folder, project, profile.privacy)
     yield f"{made.visits} visits of {len(cameras)} cameras:"

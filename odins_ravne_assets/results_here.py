@@ -1,7 +1,7 @@
 """Stage 3's results as files of this machine, wherever the camera's output lies."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,13 +10,25 @@ from resources.aws_clients import AwsClients
 from resources.object_store import ObjectStore, local_path, open_store
 from resources.profile import Profile
 
+# Opens a store by its URL.
+OpenStore = Callable[[str], ObjectStore]
+
 FOLDER = "stage3"
 SHOWN = ("observations.parquet", "report.json")
 
 
+def stores_of(profile: Profile) -> OpenStore:
+    """What opens stores of the profile's by their URLs, here or on S3.
+
+    They share AWS's clients, each of which takes a quarter of a second to make.
+    """
+    clients = AwsClients(profile.cloud.aws) if profile.cloud else None
+    return lambda url: open_store(url, clients)
+
+
 def store_of(url: str, profile: Profile) -> ObjectStore:
-    """A store of the profile's, here or on S3."""
-    return open_store(url, AwsClients(profile.cloud.aws) if profile.cloud else None)
+    """One store of the profile's."""
+    return stores_of(profile)(url)
 
 
 @contextmanager

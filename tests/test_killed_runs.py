@@ -1,4 +1,4 @@
-"""Runs whose process was killed: who tells, what becomes of them, and what `munin status` says."""
+"""Runs whose process was killed: who tells, and what becomes of them."""
 
 import signal
 import subprocess
@@ -11,13 +11,10 @@ import pytest
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 from dagster._daemon.auto_run_reexecution.auto_run_reexecution import should_retry
 
-from odins_ravne_assets import camera_status, run_process
-from odins_ravne_assets.camera_status import camera_status as status_of
-from odins_ravne_assets.cameras import Camera
+from odins_ravne_assets import run_process
 from odins_ravne_assets.cli_backfill import cameras_done
 from odins_ravne_assets.home import DAGSTER_YAML
 from odins_ravne_assets.run_process import close_dead_runs, name_process
-from resources.profile_file import load_profile
 
 NAME = """
 import sys
@@ -162,29 +159,3 @@ def test_a_run_that_ends_well_while_it_is_looked_at_has_not_failed(
     monkeypatch.setattr(run_process, "is_dead", ends_now)
     close_dead_runs(instance)
     assert as_it_is(instance, run).status == DagsterRunStatus.SUCCESS
-
-
-def test_the_last_run_of_each_of_many_cameras_is_told(
-    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, home: Path
-) -> None:
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
-    monkeypatch.setattr(camera_status, "PAGE", 2)
-    for camera, status in (
-        ("north", DagsterRunStatus.FAILURE),
-        ("south", DagsterRunStatus.SUCCESS),
-        ("north", DagsterRunStatus.SUCCESS),
-        ("south", DagsterRunStatus.CANCELED),
-        ("elsewhere", DagsterRunStatus.SUCCESS),
-    ):
-        a_run(instance, tags={"dagster/partition": camera}, status=status)
-    cameras = [
-        Camera(name, f"file:///cards/{name}", (home / name).as_uri())
-        for name in ("north", "south", "new")
-    ]
-    rows, remarks = status_of(cameras, load_profile("local", environ={}))
-    assert [(row[0], row[1].split()[0]) for row in rows] == [
-        ("north", "SUCCESS"),
-        ("south", "CANCELED"),
-        ("new", "none"),
-    ]
-    assert not remarks
