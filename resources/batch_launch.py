@@ -331,20 +331,20 @@ class Launch:
                 continue
             if now < self._look_again.get(unit.number, 0.0) or not self._may_begin(unit):
                 continue
-            if not self.slots.take(_slot(unit)):
+            if not self.slots.take(unit.slot):
                 self._wait_for_slot(unit)
                 return
             self._follow(unit, before_submit(self._state(unit), self.offers(), self.rules, now))
 
     def _keep_slots(self) -> None:
         """Slots are for the jobs there are, and for the unit that waits for one."""
-        living = {_slot(unit) for unit in self.record.units if unit.active}
+        living = {unit.slot for unit in self.record.units if unit.active}
         self.slots.keep(living | {self._waits_for_slot or ""})
         for job in living:
-            self.slots.take(job)  # a job that was taken up runs, whether or not there is one
+            self.slots.hold(job)  # a job that was taken up runs, whether or not there is one
 
     def _wait_for_slot(self, unit: UnitRecord) -> None:
-        self._waits_for_slot = _slot(unit)
+        self._waits_for_slot = unit.slot
         if not self._watched and not self._told_no_slot:
             self._told_no_slot = True
             self._say(unit, self.slots.why_waiting)
@@ -451,11 +451,6 @@ class Launch:
         if watch.said_last != text:
             watch.said_last = text
             self._say(watch.unit, text)
-
-
-def _slot(unit: UnitRecord) -> str:
-    """The name of a unit's slot."""
-    return f"unit {unit.number}"
 
 
 def _queue(name: str) -> Queue:

@@ -412,6 +412,18 @@ class _CloudStep:
             self._profile.pipeline.cost_optimization.max_parallel_jobs,
             priority_of(self._context.run),
             self._launcher.close_dead_runs,
+            self._left_running,
+        )
+
+    def _left_running(self, run: dg.DagsterRun) -> set[str]:
+        """The slots of a run that was killed whose jobs go on, until another run takes them up."""
+        output = dict(self._launcher.known_outputs()).get(run.tags.get("dagster/partition", ""))
+        if output is None:
+            return set()
+        launches = open_store(f"{output.rstrip('/')}/{FOLDER}", self._clients)
+        name = self._aws.name
+        return EarlierLaunches(launches, self._clients, self._clock, name, self._say).slots_of(
+            run.run_id
         )
 
     def _offers_now(self) -> list[Offer]:

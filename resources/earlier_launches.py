@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from resources.aws_clients import AwsClients
 from resources.batch_pipes import TERMINAL, describe_jobs, find_job
 from resources.clock import Clock
-from resources.launch_record import Attempt, LaunchRecord
+from resources.launch_record import Attempt, LaunchRecord, all_records
 from resources.object_store import ObjectStore
 
 LOOK_SECONDS = 15.0
@@ -59,6 +59,12 @@ class EarlierLaunches:
             for job in self._ids(living):
                 self._terminate(job, "the run that waited for it was stopped")
             raise
+
+    def slots_of(self, run_id: str) -> set[str]:
+        """The slots of a run whose jobs still live."""
+        records = [each for each in all_records(self.store) if run_id in each.runs]
+        living = self._living([each for each in records if not each.finished])
+        return {unit.slot for each in records for unit in each.units if unit.active in living}
 
     def _living(self, records: Sequence[LaunchRecord]) -> list[Attempt]:
         """Their attempts whose jobs have not ended, or may yet turn out to exist."""

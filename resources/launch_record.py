@@ -72,6 +72,11 @@ class UnitRecord:
     failed_starts: int = 0
 
     @property
+    def slot(self) -> str:
+        """The name of its slot, see `LaunchSlots`."""
+        return f"unit {self.number}"
+
+    @property
     def active(self) -> Attempt | None:
         """Its attempt that is in a queue or running, if any."""
         return self.attempts[-1] if self.attempts and self.attempts[-1].active else None

@@ -3,7 +3,7 @@
 A launch takes a slot for each job before it submits it and gives it back when the job has ended;
 so runs that were started by hand, by a backfill and by a sensor hold `max_parallel_jobs` together,
 and the UI shows who holds the slots (Deployment, Concurrency). A job that is already running when a
-run takes it up keeps running, slot or not.
+run takes it up keeps running, slot or not; the run that was killed keeps its slot until then.
 """
 
 from collections.abc import Callable, Iterator, Set
@@ -16,7 +16,10 @@ from resources.errors import UsageError
 from resources.spot_policy import PRIORITY_TAG, Priority
 
 PRIORITIES: dict[Priority, int] = {"low": -1, "normal": 0, "high": 1}
+RUNS_ALREADY = 2
 CloseDeadRuns = Callable[[dg.DagsterInstance], None]
+# The slots of a run that has ended whose jobs still run.
+LeftRunning = Callable[[dg.DagsterRun], Set[str]]
 OVER = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 
 
@@ -41,6 +44,7 @@ class LaunchSlots:
         limit: how many the pool has.
         priority: who waits goes before those of a lower one.
         close_dead_runs: ends runs whose process was killed: they hold slots for ever.
+        left_running: tells which slots of a run that has ended still have a job.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class LaunchSlots:
         limit: int,
         priority: Priority = "normal",
         close_dead_runs: CloseDeadRuns = lambda instance: None,
+        left_running: LeftRunning = lambda run: frozenset(),
     ) -> None:
         self._instance = instance
         self._storage = instance.event_log_storage
@@ -59,6 +64,7 @@ class LaunchSlots:
         self.limit = limit
         self._priority = PRIORITIES[priority]
         self._close_dead_runs = close_dead_runs
+        self._left_running = left_running
         self._held: set[str] = set()
         self._asked: set[str] = set()  # these, and those that wait for one
         # An instance in memory is one process's own.
@@ -74,12 +80,23 @@ class LaunchSlots:
                 self._held.add(job)
             return job in self._held
         self._set_limit()
-        if not self._claim(job):
+        if not self._claim(job, self._priority):
             self._free_those_of_ended_runs()
-            if not self._claim(job):
+            if not self._claim(job, self._priority):
                 return False
         self._held.add(job)
         return True
+
+    def hold(self, job: str) -> None:
+        """Take a slot for a job that runs already, before all that wait, once there is one."""
+        self._asked.add(job)
+        if job in self._held:
+            return
+        if self._counted:
+            self._set_limit()
+            if not self._claim(job, RUNS_ALREADY):
+                return
+        self._held.add(job)
 
     def keep(self, jobs: Set[str]) -> None:
         """Give back the slots of all other jobs, and their places in the queue for one."""
@@ -112,16 +129,18 @@ class LaunchSlots:
         if self._storage.get_concurrency_info(self.pool).slot_count != self.limit:
             self._storage.set_concurrency_slots(self.pool, self.limit)
 
-    def _claim(self, job: str) -> bool:
-        claim = self._storage.claim_concurrency_slot(self.pool, self._run_id, job, self._priority)
+    def _claim(self, job: str, priority: int) -> bool:
+        claim = self._storage.claim_concurrency_slot(self.pool, self._run_id, job, priority)
         return bool(claim.is_claimed)
 
     def _free_those_of_ended_runs(self) -> None:
         self._close_dead_runs(self._instance)
         info = self._storage.get_concurrency_info(self.pool)
-        holders = {slot.run_id for slot in info.claimed_slots}
-        holders |= {step.run_id for step in info.pending_steps}
-        for run_id in holders - {self._run_id}:
+        slots = {(slot.run_id, slot.step_key) for slot in info.claimed_slots}
+        slots |= {(step.run_id, step.step_key) for step in info.pending_steps}
+        for run_id in {run_id for run_id, _ in slots} - {self._run_id}:
             run = self._instance.get_run_by_id(run_id)
             if run is None or run.status in OVER:
-                self._storage.free_concurrency_slots_for_run(run_id)
+                left = self._left_running(run) if run else frozenset[str]()
+                for job in {job for holder, job in slots if holder == run_id} - left:
+                    self._storage.free_concurrency_slot_for_step(run_id, job)

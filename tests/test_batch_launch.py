@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -232,6 +233,23 @@ def test_after_kill_9_of_the_orchestrator_the_next_run_takes_its_job_up(
     assert ran.said("taking up a launch that was left unfinished")
     assert_same_results(cloud, camera, local)
     assert len(cloud.submitted(camera)) == 2  # one for Stage 0, one for the others
+
+
+def test_a_job_that_a_killed_run_has_left_counts_for_max_parallel_jobs(
+    cloud: Cloud, card: Path
+) -> None:
+    limit = {"pipeline__cost_optimization__max_parallel_jobs": 1}
+    killed = cloud.start(cloud.camera(card), **limit)
+    left = cloud.wait_for_job("RUNNING")
+    os.kill(left["pid"], signal.SIGSTOP)  # it goes on for as long as we like
+    killed.kill()
+    other = cloud.start(replace(cloud.camera(card), camera_id="other"), **limit)
+    eventually(lambda: other.said("1 jobs run already"))
+    cloud.sandbox.clock.sleep(60)
+    assert [job["jobId"] for job in cloud.live_jobs()] == [left["jobId"]]
+    os.kill(left["pid"], signal.SIGCONT)
+    eventually(lambda: [each["tags"]["Camera"] for each in cloud.live_jobs()] == ["other"])
+    other.kill()
 
 
 @pytest.mark.parametrize(("moment", "number"), [("before", 1), ("after", 1)])

@@ -16,6 +16,7 @@ from resources.aws_clients import AwsClients
 from resources.object_store import open_store
 from resources.profile_file import load_profile
 
+# Fixtures.
 __all__ = ["s3", "s3_server"]
 
 

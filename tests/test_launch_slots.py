@@ -89,6 +89,34 @@ def test_a_run_that_has_ended_holds_no_slot(instance: dg.DagsterInstance) -> Non
     assert slots(instance, limit=1).take("b")
 
 
+def test_a_run_that_was_killed_keeps_the_slots_of_jobs_that_still_run(
+    instance: dg.DagsterInstance,
+) -> None:
+    killed = LaunchSlots(instance, a_run(instance, DagsterRunStatus.FAILURE), "account", 2)
+    assert killed.take("unit 0")
+    assert killed.take("unit 1")
+    living = {"unit 1"}
+    run_id = a_run(instance, DagsterRunStatus.STARTED)
+    other = LaunchSlots(instance, run_id, "account", 2, left_running=lambda run: living)
+    assert other.take("a")
+    assert not other.take("b")
+    living.clear()
+    assert other.take("b")
+
+
+def test_a_job_that_runs_already_comes_before_all_that_wait(instance: dg.DagsterInstance) -> None:
+    holder = slots(instance, limit=1)
+    assert holder.take("a")
+    urgent, taken_up = slots(instance, limit=1, priority="high"), slots(instance, limit=1)
+    assert not urgent.take("b")
+    taken_up.hold("c")
+    holder.keep(set())
+    assert not urgent.take("b")
+    taken_up.hold("c")
+    taken_up.keep(set())
+    assert urgent.take("b")
+
+
 def test_runs_whose_process_was_killed_are_looked_for_when_no_slot_is_free(
     instance: dg.DagsterInstance,
 ) -> None:
