@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,8 +99,18 @@ def make_loops(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Run:
+    munin: Munin
+    card: Path
     ended: Ended
-    output: Path
+
+    @property
+    def output(self) -> Path:
+        return self.card.parent / "output"
+
+
+def run_on(munin: Munin, card: Path) -> Run:
+    """A run over a card; its output lies beside it."""
+    return Run(munin, card, munin("batch", card, card.parent / "output"))
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +122,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     make_variants(make_demo_footage(root / "demo") / "DCIM" / "100MEDIA" / "IMAG0001.JPG", folder)
     for make in (make_damaged, make_odd_names, make_closed_doors, make_loops):
         make(folder)
-    munin = Munin(root / "munin", before_start=obey_permissions)
-    return Run(munin("batch", root / "card", root / "output"), root / "output")
+    return run_on(Munin(root / "munin", before_start=obey_permissions), root / "card")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run over the demo's footage, in which nothing is wrong."""
+    root = tmp_path_factory.mktemp("demo")
+    return run_on(Munin(root / "munin"), make_demo_footage(root / "card"))
 
 
 def test_every_file_is_in_the_tables_with_what_is_wrong_with_it(run: Run) -> None:
@@ -289,38 +306,40 @@ def test_a_dagster_home_that_cannot_be_made_is_told(
     ]
 
 
-def test_a_folder_without_media_is_refused_and_earlier_results_stay(
-    munin: Munin, tmp_path: Path
-) -> None:
-    card, output = tmp_path / "card", tmp_path / "out"
-    still = write_picture(card / "IMG_0001.JPG")
-    assert munin("batch", card, output).code == 0
-    before = results(output)
-    still.unlink()
-    ended = munin("batch", card, output)
+@contextmanager
+def taken_out(card: Path) -> Iterator[None]:
+    """While its mount point is an empty folder."""
+    away = card.rename(card.parent / "away")
+    card.mkdir()
+    yield
+    card.rmdir()
+    away.rename(card)
+
+
+def test_a_folder_without_media_is_refused_and_earlier_results_stay(demo: Run) -> None:
+    before = results(demo.output)
+    with taken_out(demo.card):
+        ended = demo.munin("batch", demo.card, demo.output)
     assert ended.code == 1
     assert ended.errors == [
-        f"error: camera card: {card.as_uri()}: holds no pictures or videos; name the folder with "
-        "the footage, and see that its card or disk is mounted"
+        f"error: camera card: {demo.card.as_uri()}: holds no pictures or videos; name the folder "
+        "with the footage, and see that its card or disk is mounted"
     ]
-    assert results(output) == before
+    assert results(demo.output) == before
 
 
 def test_results_of_another_camera_are_not_replaced_even_by_another_machine(
-    munin: Munin, tmp_path: Path
+    demo: Run, tmp_path: Path
 ) -> None:
-    output = tmp_path / "out"
-    for name in ("north", "south"):
-        write_picture(tmp_path / name / "IMG_0001.JPG")
-    assert munin("batch", tmp_path / "north", output).code == 0
-    before = results(output)
-    ended = Munin(tmp_path / "other machine")("batch", tmp_path / "south", output)
+    write_picture(tmp_path / "south" / "IMG_0001.JPG")
+    before = results(demo.output)
+    ended = Munin(tmp_path / "other machine")("batch", tmp_path / "south", demo.output)
     assert ended.code == 1
     assert ended.errors == [
-        f"error: camera south: {output.as_uri()}: holds the results of camera north, which those "
-        "of south would replace; name another OUTPUT"
+        f"error: camera south: {demo.output.as_uri()}: holds the results of camera card, which "
+        "those of south would replace; name another OUTPUT"
     ]
-    assert results(output) == before
+    assert results(demo.output) == before
 
 
 def test_footage_may_lie_in_a_folder_whose_name_is_no_text_results_may_not(
@@ -407,25 +426,17 @@ def test_an_output_that_cannot_be_written_is_told(
 
 
 def test_a_copy_of_the_results_that_cannot_be_made_is_told_and_the_results_are_there(
-    munin: Munin, tmp_path: Path, places: dict[str, Path]
+    demo: Run, tmp_path: Path
 ) -> None:
-    output, taken = tmp_path / "out", tmp_path / "taken"
+    taken = tmp_path / "taken"
     taken.touch()
-    ended = munin("batch", places["card"], output, "--local-output", taken)
+    ended = demo.munin("batch", demo.card, demo.output, "--local-output", taken)
     assert ended.code == 1
     (error,) = ended.errors
     assert error.startswith(f"error: {taken}/card/")
     assert ": cannot write " in error
     assert error.endswith(": Not a directory")
-    assert (output / "stage3" / "report.json").exists()
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The demo's footage, run on a disk with room; the footage is beside the output."""
-    root = tmp_path_factory.mktemp("demo")
-    make_demo_footage(root / "card")
-    return Run(Munin(root / "munin")("batch", root / "card", root / "output"), root / "output")
+    assert (demo.output / "stage3" / "report.json").exists()
 
 
 @pytest.fixture
@@ -449,16 +460,16 @@ def resize(disk: Path, size: str) -> None:
 def test_a_full_disk_is_told_and_with_more_room_the_run_goes_on_from_there(
     small_disk: Path, demo: Run, munin: Munin, size: str
 ) -> None:
-    card, output = demo.output.parent / "card", small_disk / "out"
+    output = small_disk / "out"
     resize(small_disk, size)
-    ended = munin("batch", card, output)
+    ended = munin("batch", demo.card, output)
     assert ended.code == 1
     (error,) = ended.errors
     assert error.startswith(f"error: camera card: {output}: no space left to write ")
     assert error.endswith("; make room and run again: what is finished is kept")
     finished = journalled(output)
     resize(small_disk, "8m")
-    again = munin("batch", card, output)
+    again = munin("batch", demo.card, output)
     assert again.code == 0
     assert results(output) == results(demo.output)
     assert set(finished) <= set(journalled(output))
