@@ -133,7 +133,7 @@ def test_who_slept_past_the_lease_goes_on_when_nobody_took_over(store: S3Store, 
     assert store.read_bytes("key") == b"1"
 
 
-def test_who_is_cut_off_past_the_lease_may_notwrite(store: S3Store, s3: S3Rig) -> None:
+def test_who_is_cut_off_past_the_lease_may_not_write(store: S3Store, s3: S3Rig) -> None:
     sleeper = sleeper_of(store, s3)
     with sleeper.exclusive(lambda: None):
         time.sleep(1.2 * EXPIRY_SECONDS / SCALE)
