@@ -51,30 +51,31 @@ def pictures(chance: random.Random) -> list[bytes]:
     return made
 
 
+def visit(camera_id: str, number: int, at: datetime, chance: random.Random) -> dict[str, Any]:
+    """A row of the camera's observations, with the detection that its picture shows."""
+    return {
+        "observation_id": f"{camera_id}-{number}",
+        "camera_id": camera_id,
+        "category": "animal",
+        "species": f"species {chance.randrange(SPECIES)}",
+        "count": 1,
+        "start_at": at,
+        "end_at": at + timedelta(seconds=chance.randrange(300)),
+        "max_confidence": chance.uniform(0.5, 1),
+        "frame_count": 3,
+        "media_count": 1,
+        "source_video": f"DCIM/{100 + number // 1000}RECNX/IMG_{number:05d}.JPG",
+        "label_source": "machine",
+        "flags": [],
+        "needs_review": chance.random() < 0.3,
+        "detection_id": f"{camera_id}-{number}",
+    }
+
+
 def camera(name: str, visits: int, choice: list[bytes], chance: random.Random) -> CameraResults:
     """A camera with so many visits in 200 days."""
     times = sorted(START + timedelta(seconds=chance.randrange(200 * 86400)) for _ in range(visits))
-    rows: list[dict[str, Any]] = []
-    for number, at in enumerate(times):
-        rows.append(
-            {
-                "observation_id": f"{name}-{number}",
-                "camera_id": name,
-                "category": "animal",
-                "species": f"species {chance.randrange(SPECIES)}",
-                "count": 1,
-                "start_at": at,
-                "end_at": at + timedelta(seconds=chance.randrange(300)),
-                "max_confidence": chance.uniform(0.5, 1),
-                "frame_count": 3,
-                "media_count": 1,
-                "source_video": f"DCIM/{100 + number // 1000}RECNX/IMG_{number:05d}.JPG",
-                "label_source": "machine",
-                "flags": [],
-                "needs_review": chance.random() < 0.3,
-                "detection_id": f"{name}-{number}",
-            }
-        )
+    rows = [visit(name, number, at, chance) for number, at in enumerate(times)]
     schema = {n: t for n, t in tables.OBSERVATIONS.items() if n != "detection_timeline"}
     table = [{column: row.get(column) for column in (*schema, "detection_id")} for row in rows]
     thumbnails = [

@@ -16,6 +16,7 @@ from odins_ravne_assets.hugin.stage3 import run_stage3
 from odins_ravne_assets.munin import assembly, tables
 from odins_ravne_assets.munin.detector import Box
 from odins_ravne_assets.munin.journal import Stage1Journal, Stage2Journal
+from odins_ravne_assets.munin.labelled_box import labelled_box
 from odins_ravne_assets.munin.parquet import writing_table
 from odins_ravne_assets.munin.stage1 import cut_crop
 from resources.object_store import LocalStore
@@ -99,24 +100,21 @@ class Shoot:
                 "reason": reason,
             }
         )
-        if reason:
-            return self
+        if not reason:
+            self._look_at(content, seen, grass() if picture is None else picture)
+        return self
+
+    def _look_at(self, content: str, seen: Sequence[Seen], picture: Picture) -> None:
+        """Into the journal: what Stages 1 and 2 find on a still."""
         frame = {"content_hash": content, "frame_number": 0}
         boxes, crops = [], []
         for number, each in enumerate(seen):
             box = Box(each.xywh, each.category, 0.95, None)
             numbered = {**frame, "box_number": number}
             boxes.append({**numbered, "time_offset_ms": 0, **box.as_row()})
-            crops.append({**numbered, **cut_crop(grass() if picture is None else picture, box)})
-            self._labels.append(
-                {
-                    **numbered,
-                    "label": each.label,
-                    "scientific_name": each.scientific_name,
-                    "confidence": each.confidence,
-                    "auto_ok": each.sure,
-                }
-            )
+            crops.append({**numbered, **cut_crop(picture, box)})
+            said = (each.label, each.scientific_name, each.confidence, each.sure)
+            self._labels.append(labelled_box(numbered, *said, None))
         finished = {
             "content_hash": content,
             "status": "done",
@@ -127,7 +125,6 @@ class Shoot:
         }
         frames = [{**frame, "time_offset_ms": 0, "boxes": len(boxes)}]
         self._stage1.append(finished, frames, boxes, crops)
-        return self
 
     def done(self) -> LocalStore:
         """The output after Stages 0 to 2."""
@@ -137,7 +134,7 @@ class Shoot:
         self._stage1.flush()
         stage2 = Stage2Journal(self.store, "two")
         for part in self._stage1.written:
-            stage2.write(part, [{**label, "top5": None} for label in self._labels])
+            stage2.write(part, self._labels)
         assembly.write_stage1_tables(self.store, self._stage1, MODELS)
         assembly.write_stage2_table(self.store, self._stage1, stage2, {})
         return self.store
