@@ -12,11 +12,18 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from resources.clock_corrections import parse_shift, parse_utc_offset
 from resources.csv_rows import csv_of
 
-# Columns of Camtrap DP 1.0.2's deployments that are handed on as they are.
-DEPLOYMENT_REMARKS = (
+# All columns of Camtrap DP 1.0.2's deployments, in the standard's order.
+DEPLOYMENT_COLUMNS = (
+    "deploymentID",
     "locationID",
     "locationName",
+    "latitude",
+    "longitude",
+    "coordinateUncertainty",
+    "deploymentStart",
+    "deploymentEnd",
     "setupBy",
+    "cameraID",
     "cameraModel",
     "cameraDelay",
     "cameraHeight",
@@ -32,6 +39,17 @@ DEPLOYMENT_REMARKS = (
     "deploymentTags",
     "deploymentComments",
 )
+# Those that mean something here; the others are handed on as they are.
+UNDERSTOOD = {
+    "deploymentID",
+    "latitude",
+    "longitude",
+    "coordinateUncertainty",
+    "deploymentStart",
+    "deploymentEnd",
+    "cameraID",
+}
+DEPLOYMENT_REMARKS = tuple(name for name in DEPLOYMENT_COLUMNS if name not in UNDERSTOOD)
 
 
 class _Part(BaseModel):

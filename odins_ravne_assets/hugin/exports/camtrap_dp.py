@@ -26,35 +26,9 @@ from odins_ravne_assets.hugin.report import as_json
 from odins_ravne_assets.hugin.writing import iso_time
 from odins_ravne_assets.munin.capture_time import parse_offset
 from resources.profile import Privacy
-from resources.project import DEPLOYMENT_REMARKS, Project
+from resources.project import DEPLOYMENT_COLUMNS, DEPLOYMENT_REMARKS, Project
 
 # Of the standard's table schemas: all columns, in their order.
-DEPLOYMENTS = (
-    "deploymentID",
-    "locationID",
-    "locationName",
-    "latitude",
-    "longitude",
-    "coordinateUncertainty",
-    "deploymentStart",
-    "deploymentEnd",
-    "setupBy",
-    "cameraID",
-    "cameraModel",
-    "cameraDelay",
-    "cameraHeight",
-    "cameraDepth",
-    "cameraTilt",
-    "cameraHeading",
-    "detectionDistance",
-    "timestampIssues",
-    "baitUse",
-    "featureType",
-    "habitat",
-    "deploymentGroups",
-    "deploymentTags",
-    "deploymentComments",
-)
 MEDIA = (
     "mediaID",
     "deploymentID",
@@ -98,7 +72,7 @@ OBSERVATIONS = (
     "observationTags",
     "observationComments",
 )
-TABLES = {"deployments": DEPLOYMENTS, "media": MEDIA, "observations": OBSERVATIONS}
+TABLES = {"deployments": DEPLOYMENT_COLUMNS, "media": MEDIA, "observations": OBSERVATIONS}
 TYPES = {"animal": "animal", "person": "human", "vehicle": "vehicle"}
 # Of formats whose IANA media type is not the name of the format.
 MEDIATYPES = {
@@ -146,7 +120,7 @@ def write_camtrap_dp(
         )
     deployments = pl.concat(_deployments(part) for part in parts)
     _refuse_twins(deployments)
-    _complete(deployments.lazy(), DEPLOYMENTS).write_csv(folder / "deployments.csv")
+    _complete(deployments.lazy(), DEPLOYMENT_COLUMNS).write_csv(folder / "deployments.csv")
     media = (_complete(part.media.lazy(), MEDIA) for part in parts)
     _write_parts(media, folder / "media.csv")
     rows = (rows for part in parts for rows in _observations(part))
