@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from odins_ravne_assets.results_here import store_of
 from odins_ravne_assets.terminal import out, say
 from resources.errors import UsageError
 from resources.profile import Models
@@ -64,20 +65,13 @@ def build_engines(
     from gpu_kernels.ahead_of_time import architectures, build_ahead
     from gpu_kernels.tensorrt_api import find_tensorrt
     from gpu_kernels.tensorrt_build import Batches
-    from resources.object_store import open_store
 
     profile = load_profile(context.obj.name)
     if not (kept := to or profile.models.engines):
         raise UsageError("where to? name a place: --to s3://bucket/engines, or set models.engines")
     archs = architectures(arch, find_tensorrt())
     batches = Batches.around(profile.pipeline.stage1.batch_size)
-    clients = None
-    if profile.cloud:
-        from resources.aws_clients import AwsClients
-
-        clients = AwsClients(profile.cloud.aws)
-    store = open_store(kept, clients)
-    build_ahead(names or _own(profile.models), archs, batches, store, say)
+    build_ahead(names or _own(profile.models), archs, batches, store_of(kept, profile), say)
 
 
 def _own(models: Models) -> list[str]:

@@ -67,6 +67,6 @@ class CostTeller:
             return
         self._told, self._told_at = cost, now
         self._context.log.info(cost.spoken)
-        self._context.instance.add_run_tags(self._context.run_id, cost.tags)
+        self._context.instance.add_run_tags(self._context.run.run_id, cost.tags)
         if self._on_cost:
             self._on_cost(cost.as_event)

@@ -230,7 +230,7 @@ def _books_of(context: dg.AssetExecutionContext, request: StepRequest) -> LocalB
     profile = Profile.model_validate(request.profile)
     clients = AwsClients(profile.cloud.aws) if profile.cloud else None
     store = open_store(f"{request.output_url.rstrip('/')}/{FOLDER}", clients)
-    launch = f"local-{context.run_id}-{request.stages[0]}"
+    launch = f"local-{context.run.run_id}-{request.stages[0]}"
     usd_per_hour = Decimal(str(profile.pipeline.local_usd_per_hour))
     return LocalBooks(store, request.camera_id, launch, usd_per_hour)
 

@@ -136,8 +136,8 @@ def sample_video(tmp_path: Path) -> Path:
 
 # Files that take longest: begun first, so that no process is left alone with one in the end.
 LONGEST = (
-    "test_resilience.py",
     "test_batch_launch.py",
+    "test_resilience.py",
     "test_bad_input.py",
     "test_ui.py",
     "test_cloud_cli.py",
