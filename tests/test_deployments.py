@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from command_line import Munin
 from conftest import write_picture
+from s3_rig import S3Rig, s3, s3_server
 
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.deployments_known import with_deployments, with_own_facts
@@ -17,6 +18,8 @@ from resources.errors import UsageError
 from resources.profile import Profile
 from resources.profile_file import load_profile
 from resources.project import Deployment
+
+__all__ = ["s3", "s3_server"]  # pytest finds fixtures by their names
 
 HEADER = (
     "cameraID,latitude,longitude,locationName,deploymentStart,deploymentEnd,clockShift,utcOffset"
@@ -57,6 +60,20 @@ def test_footage_that_arrives_has_its_table_where_it_arrives(tmp_path: Path) -> 
     (tmp_path / "site-1").mkdir()
     (tmp_path / "site-1" / "deployments.csv").write_text("not looked at")
     assert known(tmp_path / "site-1", profile) == ["Fox ridge"]
+
+
+def test_a_bucket_that_is_one_cameras_footage_has_no_table_beside_it(s3: S3Rig) -> None:
+    clients = s3.clients()
+    bucket = s3.bucket(clients)
+    s3_of = clients.of("s3")
+    for key in ("cards/deployments.csv", "deployments.csv"):
+        s3_of.put_object(Bucket=bucket, Key=key, Body=RIDGE.encode())
+    profile = load_profile("cloud", {"cloud.aws.endpoint_url": s3.url})
+    deeper = Camera("ridge", f"s3://{bucket}/cards/ridge", f"s3://{bucket}/results/ridge")
+    whole = Camera("ridge", f"s3://{bucket}", "s3://other/results/ridge")
+    assert len(with_own_facts(profile, deeper).project.deployments) == 1
+    assert with_own_facts(profile, whole).project.deployments == ()
+    assert with_own_facts(load_profile("local"), deeper).project.deployments == ()
 
 
 def test_the_table_that_a_profile_names_stands_over_one_beside_the_footage(tmp_path: Path) -> None:
