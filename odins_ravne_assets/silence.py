@@ -24,7 +24,8 @@ COLUMNS = dg.TableSchema([dg.TableColumn("camera"), dg.TableColumn("newest pictu
     asset="footage",
     name="no_camera_is_silent",
     description="Every camera that stands somewhere has taken a picture within "
-    "uploads.silent_days. A camera whose deployment has ended is retired, not silent.",
+    "uploads.silent_days, and every deployment has footage. A camera whose deployment has ended "
+    "is retired, not silent.",
 )
 def no_camera_is_silent(
     context: dg.AssetCheckExecutionContext,
