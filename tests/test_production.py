@@ -20,8 +20,8 @@ import boto3
 import dagster as dg
 import pytest
 import yaml
+from dagster_ui import wait_for
 from moto.server import ThreadedMotoServer
-from ui_browser import wait_for
 
 from odins_ravne_assets.home import DAGSTER_YAML, prepare_home
 from resources.errors import UsageError
