@@ -60,8 +60,12 @@ class Account:
     def write(self, name: str, key: str, data: bytes) -> None:
         open_store(self.camera(name).output_url, self.clients).write_bytes(key, data)
 
-    def tell(self, names: Sequence[str]) -> None:
-        """Print what became of some cameras' jobs, by the sandbox's own records."""
+    def tell(self, names: Sequence[str]) -> list[str]:
+        """Print what became of some cameras' jobs, by the sandbox's own records.
+
+        Returns:
+            What must not be.
+        """
         jobs = [job for job in self.sandbox.jobs() if job["tags"]["Camera"] in names]
         succeeded = Counter(job["tags"]["Camera"] for job in jobs if job["status"] == "SUCCEEDED")
         ledger = read_ledger(
@@ -70,11 +74,14 @@ class Account:
         attempts = ledger.filter(pl.col("kind") == "attempt")
         told = {*attempts["job_id"]} - {None}
         bill = self.sandbox.bill()
+        left = [job for job in jobs if job["status"] not in ENDED]
+        twice = [name for name, count in succeeded.items() if count > 1]
+        most, limit = most_at_once(jobs), self.limit
         facts = {
             "jobs": f"{len(jobs)}: {dict(Counter(job['status'] for job in jobs))}",
-            "done by more than one job": sum(count > 1 for count in succeeded.values()),
-            "left running": sum(job["status"] not in ENDED for job in jobs),
-            "most jobs at once": f"{most_at_once(jobs)} of {self.limit} allowed",
+            "done by more than one job": len(twice),
+            "left running": len(left),
+            "most jobs at once": f"{most} of {limit} allowed",
             "jobs in the ledger": f"{len(told & {job['jobId'] for job in jobs})}, attempts' cost "
             f"${attempts['usd'].sum():.4f}",
             "bill": f"${sum(line.cost for line in bill):.4f} for {len(bill)} machines, boot and "
@@ -82,6 +89,13 @@ class Account:
         }
         for what, said in facts.items():
             print(f"{what:<28}{said}", flush=True)
+        faults = {
+            "cameras were done by more than one job": twice,
+            "jobs were left running": left,
+            "more jobs at once than max_parallel_jobs": most > limit,
+            "jobs are in no ledger": {job["jobId"] for job in jobs} - told,
+        }
+        return [fault for fault, found in faults.items() if found]
 
     @property
     def limit(self) -> int:

@@ -68,12 +68,12 @@ class Place:
     Args:
         profile: the path of the profile.
         assets: what is backfilled.
-        tell: prints what its own records say of cameras' jobs.
+        tell: prints what its own records say of cameras' jobs, and returns what must not be.
     """
 
     profile: Path
     assets: tuple[str, ...]
-    tell: Callable[[Sequence[str]], None] = lambda names: None
+    tell: Callable[[Sequence[str]], list[str]] = lambda names: []
 
 
 @contextmanager
@@ -144,14 +144,22 @@ def run_backfill(home: Path, place: Place, names: Sequence[str]) -> None:
         ended = wait_for("the end of the backfill", lambda: end_of(ui, backfill), PATIENCE)
         runs = Counter(run["status"] for run in ui.runs())
     print(f"{'backfill':<28}{ended} after {time.time() - since:.0f} s; runs: {dict(runs)}")
-    times = {asset: done(asset, since) for asset in place.assets}
-    finished = set(times[last])
-    print(f"{'cameras done':<28}{len(finished)} of {len(names)}")
-    print(f"{'not done':<28}{', '.join(sorted(set(names) - finished))}")
+    if faults := [*tell_done(place.assets, names, since), *place.tell(names)]:
+        raise SystemExit(f"not as it must be: {'; '.join(faults)}")
+
+
+def tell_done(assets: Sequence[str], names: Sequence[str], since: float) -> list[str]:
+    """Print which cameras are done, and how often; what must not be."""
+    times = {asset: done(asset, since) for asset in assets}
+    missing = sorted(set(names) - set(times[assets[-1]]))
+    print(f"{'cameras done':<28}{len(names) - len(missing)} of {len(names)}")
+    print(f"{'not done':<28}{', '.join(missing)}")
+    faults = [] if missing == [POISONED] else ["cameras are not done"]
     for asset, count in times.items():
         twice = sorted(name for name, often in count.items() if often > 1)
         print(f"{f'{asset} twice':<28}{len(twice)} {', '.join(twice)}")
-    place.tell(names)
+        faults += [f"{asset} made twice"] if twice else []
+    return faults
 
 
 def start(ui: DagsterUI, assets: Sequence[str], names: Sequence[str]) -> str:

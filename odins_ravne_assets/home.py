@@ -14,7 +14,8 @@ LOCK, MADE = ".making", ".made"
 # One run at a time for each camera, since a camera has one output; the queue holds the others. How
 # many jobs run at once, on this machine or in an account, is held by max_parallel_jobs over all
 # runs; so ten runs may wait for their turn, some 120 MB each, and ten cameras be on AWS at once. A
-# run is retried when it was killed, not when its camera's footage makes it fail.
+# run is retried when it was killed, not when its camera's footage makes it fail. Slots of runs that
+# have ended are freed by who needs one (LaunchSlots), not after a time: a job on AWS may go on.
 DAGSTER_YAML = """\
 telemetry:
   enabled: false
@@ -39,7 +40,6 @@ run_retries:
 
 run_monitoring:
   enabled: true
-  free_slots_after_run_end_seconds: 300
 """
 
 
