@@ -82,6 +82,18 @@ class Card:
         return corrections_of(read_corrections(path), ())
 
 
+def first_pass(
+    footage: Any,
+    counts: FootageCounts | None = None,
+    probe: Any = lambda path: probe_media(path, Stage0()),
+    **more: Any,
+) -> Iterator[dict[str, Any]]:
+    """The rows of footage of which nothing is known yet."""
+    known, corrections = KnownMedia(), Corrections.none()
+    counts = counts or FootageCounts()
+    return read_footage("ridge-7", footage, Stage0(), probe, known, corrections, counts, **more)
+
+
 @pytest.fixture
 def card(tmp_path: Path) -> Card:
     return Card(tmp_path)
@@ -173,16 +185,7 @@ def test_counts_add_up_and_are_told_as_the_pass_goes_on(card: Card, put: Any) ->
     (card.footage.root / "d.jpg").touch()
     told: list[int] = []
     counts = FootageCounts()
-    rows = read_footage(
-        "ridge-7",
-        card.footage,
-        Stage0(),
-        lambda path: probe_media(path, Stage0()),
-        KnownMedia(),
-        Corrections.none(),
-        counts,
-        on_progress=lambda so_far: told.append(so_far.media),
-    )
+    rows = first_pass(card.footage, counts, on_progress=lambda all_: told.append(all_.media))
     assert [row["status"] for row in rows] == ["ok", "ok", "duplicate", "failed"]
     assert told == [1, 2, 3, 4]
     assert (counts.ok, counts.duplicate, counts.failed) == (2, 1, 1)
@@ -239,15 +242,7 @@ def test_a_file_that_grows_while_it_is_read_fails(card: Card, put: Any) -> None:
             yield grown
 
     card.footage = StaleListing(card.footage.root)  # type: ignore[assignment]
-    (row,) = read_footage(
-        "ridge-7",
-        card.footage,
-        Stage0(),
-        lambda path: probe_media(path, Stage0()),
-        KnownMedia(),
-        Corrections.none(),
-        FootageCounts(),
-    )
+    (row,) = first_pass(card.footage)
     assert row["status"] == "failed" and "changed while it was read" in row["reason"]
 
 
@@ -270,15 +265,8 @@ def rows_as_nobody(root: Path) -> list[dict[str, Any]]:
                 os.setgroups([])
                 os.setgid(NOBODY)
                 os.setuid(NOBODY)
-            rows = read_footage(
-                "ridge-7",
-                LocalStore(root),
-                Stage0(),
-                lambda path: Probe(kind="image", format="jpeg", width=1, height=1),
-                KnownMedia(),
-                Corrections.none(),
-                FootageCounts(),
-            )
+            small = Probe(kind="image", format="jpeg", width=1, height=1)
+            rows = first_pass(LocalStore(root), probe=lambda path: small)
             told = [{key: row[key] for key in ("path", "status", "reason")} for row in rows]
             os.write(theirs, json.dumps(told).encode())
             status = 0
@@ -341,15 +329,7 @@ def test_a_store_that_lists_out_of_order_is_refused(card: Card, put: Any) -> Non
     put("a.jpg")
     put("b.jpg", 1)
     card.footage = Backwards(card.footage.root)  # type: ignore[assignment]
-    rows = read_footage(
-        "ridge-7",
-        card.footage,
-        Stage0(),
-        lambda path: probe_media(path, Stage0()),
-        KnownMedia(),
-        Corrections.none(),
-        FootageCounts(),
-    )
+    rows = first_pass(card.footage)
     with pytest.raises(StoreError, match=r"a\.jpg is not listed in order"):
         list(rows)
 
