@@ -35,8 +35,11 @@ BLANK = "f1856211-cfb7-4a5b-9158-c0f72fd09ee6;;;;;;blank"
 HUMAN = "990ae9dd-7a59-4344-afcb-1b7b21368000;mammalia;primates;hominidae;homo;sapiens;human"
 LEFT, RIGHT = [0.1, 0.2, 0.2, 0.3], [0.6, 0.2, 0.2, 0.3]
 
+# Field by field as the README of speciesnet tells it ("Output format from run_model"), the old one
+# before version 5.0.6, the new one since.
 OLD = {
     "filepath": "/data/camera7/DCIM/1.jpg",
+    "country": "SWE",
     "classifications": {"classes": [FOX, CANID, BLANK], "scores": [0.9, 0.06, 0.02]},
     "detections": [{"category": "1", "label": "animal", "conf": 0.9, "bbox": LEFT}],
     "prediction": FOX,
@@ -46,6 +49,7 @@ OLD = {
 }
 NEW = {
     "filepath": "DCIM/1.jpg",
+    "country": "SWE",
     "detections": [
         {
             "category": "1",
@@ -62,10 +66,33 @@ NEW = {
     ],
     "model_version": "4.0.3a",
 }
+# Of the classifier of whole pictures: its one label, then MegaDetector's boxes without any.
+WHOLE = {
+    "filepath": "DCIM/1.jpg",
+    "detections": [
+        {
+            "category": "0",
+            "label": "whole_image_classification",
+            "conf": 1.0,
+            "bbox": [0.0, 0.0, 1.0, 1.0],
+            "raw_classifications": {"classes": [FOX, CANID], "scores": [0.9, 0.06]},
+            "processed_classification": {"class": FOX, "score": 0.9, "source": "classifier"},
+        },
+        {"category": "1", "label": "animal", "conf": 0.9, "bbox": LEFT},
+        {"category": "2", "label": "human", "conf": 0.3, "bbox": RIGHT},
+    ],
+    "model_version": "4.0.3b",
+}
+FAILED = {
+    "filepath": "DCIM/1.jpg",
+    "failures": ["CLASSIFIER", "DETECTOR"],
+    "model_version": "4.0.3a",
+}
 
 
-def file_of(folder: Path, prediction: Row, **info: Any) -> Path:
+def file_of(folder: Path, prediction: Row) -> Path:
     path = folder / "predictions.json"
+    info = {} if prediction is OLD else {"info": {"format_version": "20261015"}}
     path.write_text(json.dumps({**info, "predictions": [prediction]}))
     return path
 
@@ -136,6 +163,17 @@ def test_the_newer_layout_labels_each_box_by_the_detection_it_overlaps_with(
     assert (first["label"], first["scientific_name"]) == ("canine family", "Canidae")
     assert (second["label"], second["scientific_name"]) == ("red fox", "Vulpes vulpes")
     assert (third["label"], third["auto_ok"], third["top5"]) == ("no prediction", False, [])
+
+
+def test_the_label_of_a_whole_picture_is_that_of_all_its_animals(tmp_path: Path) -> None:
+    for row in labelled(tmp_path, WHOLE, [LEFT, [0.3, 0.7, 0.1, 0.1]]):
+        assert (row["label"], row["auto_ok"]) == ("red fox", True)
+        assert row["confidence"] == pytest.approx(0.9)
+
+
+def test_a_prediction_that_failed_labels_nothing(tmp_path: Path) -> None:
+    (row,) = labelled(tmp_path, FAILED, [LEFT])
+    assert (row["label"], row["auto_ok"]) == ("no prediction", False)
 
 
 def test_blank_person_and_animal_name_no_species(tmp_path: Path) -> None:

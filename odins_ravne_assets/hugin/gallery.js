@@ -123,6 +123,7 @@
     });
   }
   addEventListener("beforeprint", () => {
+    for (const details of document.querySelectorAll("details")) details.open = true;
     for (const img of gallery.querySelectorAll("img")) load(img);
   });
   filters.hidden = false;

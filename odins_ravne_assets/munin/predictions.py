@@ -1,8 +1,8 @@
 """Stage 2 from SpeciesNet's predictions: a file that was made elsewhere labels the boxes.
 
 Both layouts are read: that of format "20261015" (speciesnet 5.0.6 on), in which each detection has
-its classification, and the older one, which has one for each picture. Source: speciesnet 5.0.6,
-README "Output format", and `speciesnet/multiprocessing.py`.
+its classification, and the older one, which has one for each picture. Source: README, "Output
+format from run_model", of speciesnet 5.0.6 and of the releases before it.
 
 - A picture is known by its path: a prediction's `filepath` ends with the medium's path in the
   footage.
@@ -38,7 +38,7 @@ MOST_LABELS = 5
 NO_PREDICTION = "no prediction"
 # Where a camera's output keeps predictions; in place of the file's path in `models.classifier`.
 KEPT = re.compile(r"predictions/(?P<hash>[0-9a-f]{64})\.json")
-ANIMAL = "1"
+WHOLE_PICTURE = "0"
 
 Json = dict[str, Any]
 Box = tuple[float, float, float, float]  # x, y, w, h as fractions of the upright picture
@@ -230,11 +230,14 @@ class PredictedLabels:
         return labelled_box(box, best.common_name, name, score, sure, top5)
 
     def _ranked(self, box: Row, prediction: Json) -> list[tuple[str, float]]:
-        detections = prediction.get("detections") or []
-        if not any(_of_detection(each) for each in detections):
+        labelled = [each for each in prediction.get("detections") or [] if _of_detection(each)]
+        if not labelled:
             return _of_picture(prediction)
+        for each in labelled:
+            if each.get("category") == WHOLE_PICTURE:
+                return _of_detection(each)
         ours = (box["x"], box["y"], box["w"], box["h"])
-        rated = [(_overlap(ours, each["bbox"]), each) for each in detections if _of_detection(each)]
+        rated = [(_overlap(ours, each["bbox"]), each) for each in labelled]
         overlap, best = max(rated, key=lambda pair: pair[0])
         return _of_detection(best) if overlap >= SAME_BOX else []
 

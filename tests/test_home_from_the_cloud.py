@@ -1,0 +1,120 @@
+"""What is made anew at home of the cloud's results is what the cloud would have made of them."""
+
+# ruff: noqa: F811 (fixtures)
+
+import csv
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from cloud_rig import Cloud, Ran
+from command_line import Munin, results
+from test_batch_launch import ALL_STAGES, account, card  # noqa: F401
+
+from odins_ravne_assets.cameras import Camera, CameraCatalog
+from odins_ravne_assets.taking_home import RUNNER
+
+OTHER_WINDOWS = ("--compression-window", "1440", "--min-confidence", "0.7")
+
+
+@pytest.fixture(scope="module")
+def first_run(account: Cloud, card: Path) -> tuple[Camera, Ran]:
+    """A camera on S3, and the run that made all of its results."""
+    camera = account.camera(card)
+    return camera, account.run(camera, ALL_STAGES)
+
+
+@pytest.fixture(scope="module")
+def munin(
+    account: Cloud, first_run: tuple[Camera, Ran], tmp_path_factory: pytest.TempPathFactory
+) -> Munin:
+    """The command on the machine that ran the camera."""
+    camera, ran = first_run
+    assert ran.success, ran.error
+    where = {
+        "MUNIN_CLOUD__AWS__ENDPOINT_URL": account.sandbox.endpoint_url,
+        "MUNIN_CLOUD__AWS__CLOCK_URL": account.sandbox.clock_url,
+    }
+    munin = Munin(tmp_path_factory.mktemp("home"), "sandbox", where)
+    CameraCatalog(munin.home / "cameras").put(camera)
+    return munin
+
+
+@pytest.fixture
+def taken(munin: Munin, first_run: tuple[Camera, Ran], tmp_path: Path) -> Callable[[str], Path]:
+    """Takes the camera's results home, with the script that makes them anew."""
+
+    def take(name: str) -> Path:
+        words = ("--cloud-path", first_run[0].output_url, "--local-path", tmp_path / name)
+        ended = munin("cost", "download-stage3", *words, "--create-runner")
+        assert ended.code == 0, ended.err
+        return tmp_path / name / first_run[0].camera_id
+
+    return take
+
+
+def made_anew(folder: Path, *words: str) -> dict[str, Any]:
+    """What the script makes of a folder, by name."""
+    command = [sys.executable, str(folder / RUNNER), "--no-browser", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return results(folder / "rerun")
+
+
+def visits(made: Path) -> pl.DataFrame:
+    return pl.read_parquet(made / "stage3" / "observations.parquet")
+
+
+def test_with_the_same_settings_every_file_is_the_cloud_s_number_for_number(
+    account: Cloud, first_run: tuple[Camera, Ran], taken: Callable[[str], Path]
+) -> None:
+    there = {
+        name: data
+        for name, data in results(account.results(first_run[0])).items()
+        if name.startswith("stage3/") and not name.endswith((".html", "thumbnails.parquet"))
+    }
+    assert {"stage3/observations.parquet", "stage3/megadetector.json"} <= there.keys()
+    here = made_anew(taken("here"))
+    assert {name: here.get(name) for name in there} == there
+
+
+def test_with_other_windows_they_are_as_munin_stage3_makes_them_there(
+    account: Cloud, munin: Munin, first_run: tuple[Camera, Ran], taken: Callable[[str], Path]
+) -> None:
+    camera = first_run[0]
+    folder = taken("here")
+    made_anew(folder, *OTHER_WINDOWS)
+    ended = munin("stage3", camera.output_url, *OTHER_WINDOWS)
+    assert ended.code == 0, ended.err
+    there = visits(account.results(camera))
+    assert visits(folder / "rerun").equals(there)
+    assert there.height < visits(folder).height, "other windows than before"
+
+
+def test_a_reviewer_s_words_on_results_on_s3_hold_there_and_at_home(
+    account: Cloud, munin: Munin, first_run: tuple[Camera, Ran], taken: Callable[[str], Path]
+) -> None:
+    camera = first_run[0]
+    with (taken("before") / "stage3" / "observations.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["confirmed_species"] = "lynx" if row["category"] == "animal" else ""
+    with (munin.folder / "filled.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    ended = munin("correct", camera.output_url, "filled.csv", "--by", "Anna Ek")
+    assert ended.code == 0, ended.err
+    assert "boxes or media labelled by Anna Ek" in ended.out
+    there = visits(account.results(camera))
+    named = there.filter(pl.col("category") == "animal").select("reviewed_by", "machine_species")
+    assert set(named.rows()) == {("Anna Ek", "domestic cat")}
+    after = taken("after")
+    made_anew(after)
+    assert visits(after / "rerun").equals(there)
+    exported = (after / "stage3" / "observations.csv").read_text("utf-8")
+    assert "Anna Ek" in exported, "exports are made anew with the words, too"
