@@ -5,7 +5,6 @@
 import csv
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from command_line import Munin, results
 from test_batch_launch import ALL_STAGES, account, card  # noqa: F401
 
 from odins_ravne_assets.cameras import Camera, CameraCatalog
-from odins_ravne_assets.taking_home import RUNNER
+from odins_ravne_assets.taking_home import RUNNER, find_results, take_home, write_runner
 
 OTHER_WINDOWS = ("--compression-window", "1440", "--min-confidence", "0.7")
 
@@ -44,17 +43,20 @@ def munin(
     return munin
 
 
-@pytest.fixture
-def taken(munin: Munin, first_run: tuple[Camera, Ran], tmp_path: Path) -> Callable[[str], Path]:
-    """Takes the camera's results home, with the script that makes them anew."""
+def taken_home(account: Cloud, camera: Camera, root: Path) -> Path:
+    """The camera's folder here, with the script that makes its results anew."""
+    store = account.store(camera.output_url)
+    take_home(store, find_results(store), root, lambda brought: None)
+    write_runner(root / camera.camera_id)
+    return root / camera.camera_id
 
-    def take(name: str) -> Path:
-        words = ("--cloud-path", first_run[0].output_url, "--local-path", tmp_path / name)
-        ended = munin("cost", "download-stage3", *words, "--create-runner")
-        assert ended.code == 0, ended.err
-        return tmp_path / name / first_run[0].camera_id
 
-    return take
+@pytest.fixture(scope="module")
+def home(
+    account: Cloud, first_run: tuple[Camera, Ran], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The results of the first run, here."""
+    return taken_home(account, first_run[0], tmp_path_factory.mktemp("taken"))
 
 
 def made_anew(folder: Path, *words: str) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def visits(made: Path) -> pl.DataFrame:
 
 
 def test_with_the_same_settings_every_file_is_the_cloud_s_number_for_number(
-    account: Cloud, first_run: tuple[Camera, Ran], taken: Callable[[str], Path]
+    account: Cloud, first_run: tuple[Camera, Ran], home: Path
 ) -> None:
     there = {
         name: data
@@ -78,28 +80,27 @@ def test_with_the_same_settings_every_file_is_the_cloud_s_number_for_number(
         if name.startswith("stage3/") and not name.endswith((".html", "thumbnails.parquet"))
     }
     assert {"stage3/observations.parquet", "stage3/megadetector.json"} <= there.keys()
-    here = made_anew(taken("here"))
+    here = made_anew(home)
     assert {name: here.get(name) for name in there} == there
 
 
 def test_with_other_windows_they_are_as_munin_stage3_makes_them_there(
-    account: Cloud, munin: Munin, first_run: tuple[Camera, Ran], taken: Callable[[str], Path]
+    account: Cloud, munin: Munin, first_run: tuple[Camera, Ran], home: Path
 ) -> None:
     camera = first_run[0]
-    folder = taken("here")
-    made_anew(folder, *OTHER_WINDOWS)
+    made_anew(home, *OTHER_WINDOWS)
     ended = munin("stage3", camera.output_url, *OTHER_WINDOWS)
     assert ended.code == 0, ended.err
     there = visits(account.results(camera))
-    assert visits(folder / "rerun").equals(there)
-    assert there.height < visits(folder).height, "other windows than before"
+    assert visits(home / "rerun").equals(there)
+    assert there.height < visits(home).height, "other windows than before"
 
 
 def test_a_reviewer_s_words_on_results_on_s3_hold_there_and_at_home(
-    account: Cloud, munin: Munin, first_run: tuple[Camera, Ran], taken: Callable[[str], Path]
+    account: Cloud, munin: Munin, first_run: tuple[Camera, Ran], home: Path
 ) -> None:
     camera = first_run[0]
-    with (taken("before") / "stage3" / "observations.csv").open(encoding="utf-8") as file:
+    with (home / "stage3" / "observations.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
         row["confirmed_species"] = "lynx" if row["category"] == "animal" else ""
@@ -113,7 +114,7 @@ def test_a_reviewer_s_words_on_results_on_s3_hold_there_and_at_home(
     there = visits(account.results(camera))
     named = there.filter(pl.col("category") == "animal").select("reviewed_by", "machine_species")
     assert set(named.rows()) == {("Anna Ek", "domestic cat")}
-    after = taken("after")
+    after = taken_home(account, camera, munin.folder / "after")
     made_anew(after)
     assert visits(after / "rerun").equals(there)
     exported = (after / "stage3" / "observations.csv").read_text("utf-8")
