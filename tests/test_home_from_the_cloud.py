@@ -97,10 +97,10 @@ def test_with_other_windows_they_are_as_munin_stage3_makes_them_there(
 
 
 def test_a_reviewer_s_words_on_results_on_s3_hold_there_and_at_home(
-    account: Cloud, munin: Munin, first_run: tuple[Camera, Ran], home: Path
+    account: Cloud, munin: Munin, first_run: tuple[Camera, Ran]
 ) -> None:
     camera = first_run[0]
-    with (home / "stage3" / "observations.csv").open(encoding="utf-8") as file:
+    with (account.results(camera) / "stage3" / "observations.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
         row["confirmed_species"] = "lynx" if row["category"] == "animal" else ""

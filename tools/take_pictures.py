@@ -159,13 +159,12 @@ def launch(browser: Browser, ui: DagsterUI) -> None:
         if {"key": "dagster/partition", "value": STARVED} in run["tags"]
     ]
     # High enough for all of the log: the page draws only the lines that are to be seen.
-    sized(browser, 1180, 2400)
+    sized(browser, 1300, 2400)
     browser.open(f"/runs/{run}?logs=step%3Astages_1_to_3&levels=info")
     first = browser.see("//*[contains(text(), 'to spot: ')]")
     last = browser.see("//*[contains(text(), 'to ondemand: ')]")
-    left = box_of(browser.see("//*[text()='stages_1_to_3' and contains(@class, 'og')]"))[0]
-    top, bottom = box_of(first)[1], box_of(last)[3]
-    keep(browser, "launch", (left - MARGIN, top - MARGIN, 1180, bottom + MARGIN))
+    left, top, *_ = box_of(first)
+    keep(browser, "launch", (left - MARGIN, top - 4, 1300, box_of(last)[3] + 4))
 
 
 def costs(browser: Browser) -> None:
