@@ -22,11 +22,12 @@ from rich.text import Text
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from cost_rows import EXAMPLE
+from dagster_ui import DagsterUI
 from sandbox_demo import DEFAULT_PORT, Demo, make_footage
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from test_cost_report import report as report_of
-from ui_browser import Browser, DagsterUI, missing_browser, open_browser
+from ui_browser import Browser, missing_browser, open_browser
 
 from odins_ravne_assets.odin.report_page import write_cost_page
 
@@ -130,7 +131,7 @@ def _on_screen(browser: Browser, *elements: WebElement) -> Box:
 
 def asset_graph(browser: Browser) -> None:
     """All assets in their groups, each in the colour of its state, without what is around them."""
-    sized(browser, 1640, 560)
+    sized(browser, 1640, 760)
     browser.open("/asset-groups?expanded=global@global:munin,global@global:hugin")
     box = "//*[local-name()='foreignObject']"
     for asset in ASSETS:
@@ -152,15 +153,10 @@ def observations(browser: Browser) -> None:
 
 def launch(browser: Browser, ui: DagsterUI) -> None:
     """The log of the launch for which there was no spot capacity."""
-    found = ui.graphql("{runsOrError {... on Runs {results {runId tags {key value}}}}}")
-    [run] = [
-        run["runId"]
-        for run in found["runsOrError"]["results"]
-        if {"key": "dagster/partition", "value": STARVED} in run["tags"]
-    ]
+    [run] = ui.runs(tags=[{"key": "dagster/partition", "value": STARVED}])
     # High enough for all of the log: the page draws only the lines that are to be seen.
     sized(browser, 1300, 2400)
-    browser.open(f"/runs/{run}?logs=step%3Astages_1_to_3&levels=info")
+    browser.open(f"/runs/{run['runId']}?logs=step%3Astages_1_to_3&levels=info")
     first = browser.see("//*[contains(text(), 'to spot: ')]")
     last = browser.see("//*[contains(text(), 'to ondemand: ')]")
     left, top, *_ = box_of(first)
@@ -179,17 +175,15 @@ def costs(browser: Browser) -> None:
 def of_the_demo() -> None:
     """What one camera on this machine shows."""
     printed = run_demo()
-    ui = DagsterUI(FOLDER / "dagster", FOLDER / "ui.log")
-    try:
-        ui.wait_until_ready()
-        with open_browser(ui.url, WIDTH, 800) as browser:
-            terminal(browser, printed)
-            report(browser)
-            asset_graph(browser)
-            observations(browser)
-            costs(browser)
-    finally:
-        ui.stop()
+    with (
+        DagsterUI(FOLDER / "dagster", FOLDER / "ui.log") as ui,
+        open_browser(ui.url, WIDTH, 800) as browser,
+    ):
+        terminal(browser, printed)
+        report(browser)
+        asset_graph(browser)
+        observations(browser)
+        costs(browser)
 
 
 def of_the_sandbox(port: str) -> None:
@@ -203,13 +197,11 @@ def of_the_sandbox(port: str) -> None:
             sys.exit("error: the demo of the sandbox failed")
     finally:
         demo.clean_up()
-    ui = DagsterUI(folder, FOLDER / "sandbox-ui.log")
-    try:
-        ui.wait_until_ready()
-        with open_browser(ui.url, WIDTH, 800) as browser:
-            launch(browser, ui)
-    finally:
-        ui.stop()
+    with (
+        DagsterUI(folder, FOLDER / "sandbox-ui.log") as ui,
+        open_browser(ui.url, WIDTH, 800) as browser,
+    ):
+        launch(browser, ui)
 
 
 def main() -> None:
