@@ -11,6 +11,7 @@ from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.checks import check_specs
 from odins_ravne_assets.code_versions import code_versions
 from odins_ravne_assets.deployments_known import with_own_facts
+from odins_ravne_assets.ends_told import ends_told
 from odins_ravne_assets.following import LABELS_FOLLOW, VISITS_FOLLOW
 from odins_ravne_assets.predictions_kept import with_predictions_kept
 from odins_ravne_assets.run_process import name_process
@@ -47,7 +48,8 @@ def footage(
     catalog: dg.ResourceParam[CameraCatalog],
     launcher: dg.ResourceParam[StepLauncher],
 ) -> Iterator[StepResult]:
-    yield from _launch(context, settings, catalog, launcher, ("footage",))
+    with ends_told(context.log):
+        yield from _launch(context, settings, catalog, launcher, ("footage",))
 
 
 @dg.multi_asset(
@@ -106,7 +108,8 @@ def stages_1_to_3(
     selected = {key.to_user_string() for key in context.selected_asset_keys}
     selected |= {check.asset_key.to_user_string() for check in context.selected_asset_check_keys}
     stages = tuple(stage for stage in LAUNCHED_TOGETHER if stage in selected)
-    yield from _launch(context, settings, catalog, launcher, stages)
+    with ends_told(context.log):
+        yield from _launch(context, settings, catalog, launcher, stages)
 
 
 def _launch(

@@ -1,5 +1,6 @@
 """Observations that follow by themselves: when, for which camera, and never twice."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,6 +98,23 @@ def study(tmp_path: Path) -> Iterator[Study]:
         for camera in ("north", "south"):
             study.make(camera, "footage", *STAGES)
         yield study
+
+
+def test_a_run_that_fails_says_why_in_a_line_of_its_own(study: Study) -> None:
+    study.make("north", *STAGES, failing=["observations"])
+    study.instance.add_dynamic_partitions(str(CAMERAS.name), ["nobody's"])
+    study.make("nobody's", "footage", failing=["footage"])
+    told = [
+        entry.user_message
+        for run in study.instance.get_runs(limit=2)
+        for entry in study.instance.all_logs(run.run_id)
+        if entry.level == logging.ERROR and not entry.dagster_event
+    ]
+    assert [line for line in told if "Dependencies" not in line] == [
+        'camera id "nobody\'s" is not allowed: a letter or digit, then letters, digits, - and _, '
+        "63 characters at most; nobody-s would do",
+        "no space left",
+    ]
 
 
 def test_what_a_run_of_all_stages_made_together_is_left_alone(study: Study) -> None:

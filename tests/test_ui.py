@@ -174,8 +174,7 @@ def test_work_that_cost_nothing_shows_no_list_of_costs(browser: Browser) -> None
 
 def test_a_runs_log_tells_what_each_stage_made(munin: Munin, ui: DagsterUI) -> None:
     (run,) = ui.runs(tags=[{"key": "dagster/partition", "value": "north"}])
-    with munin.instance() as instance:
-        said = [entry.user_message for entry in instance.all_logs(run["runId"])]
+    said = log(munin, run["runId"]).splitlines()
     report = munin.folder / "results" / "north" / "stage3" / "report.html"
     story = [
         "camera north: a worker on this machine makes footage",
@@ -252,6 +251,9 @@ def test_a_run_can_be_terminated_and_takes_its_worker_along(
     wait_for("detections", lambda: started(ui, run_id, "stages_1_to_3"), RUNS_WITHIN)
     wait_for("its worker", lambda: munin.processes(worker), 10)
     terminate(browser, run_id)
+    wait_for(
+        "a line that says so", lambda: "stopped; what is finished is kept" in log(munin, run_id), 30
+    )
     wait_for("the worker's end", lambda: not munin.processes(worker), STOPS_WITHIN)
     wait_for("the run's end", lambda: canceled(ui, run_id), STOPS_WITHIN)
 
@@ -322,6 +324,12 @@ def terminate(browser: Browser, run_id: str) -> None:
     browser.open(f"/runs/{run_id}")
     browser.click(button("Terminate"))
     browser.click(button("Terminate 1 run"))
+
+
+def log(munin: Munin, run_id: str) -> str:
+    """What a run has told so far."""
+    with munin.instance() as instance:
+        return "\n".join(entry.user_message for entry in instance.all_logs(run_id))
 
 
 def canceled(ui: DagsterUI, run_id: str) -> bool:
