@@ -78,8 +78,8 @@ def main() -> None:
         archs = architectures(arguments.arch, find_tensorrt())
         build_ahead(shipped_models(), archs, Batches(), LocalStore(SHIPPED_ENGINES), print)
         for arch in archs:
-            (cubin,) = compile_cubins(arch)
-            print(f"kernels for {arch}: {cubin.name}")
+            for cubin in compile_cubins(arch):
+                print(f"kernels for {arch}: {cubin.name}")
     except RavneError as error:
         sys.exit(f"error: {error}")
 

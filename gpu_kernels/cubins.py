@@ -11,9 +11,12 @@ from typing import Any
 
 import warp as wp
 
-from gpu_kernels import kernels
+from gpu_kernels import head_kernels, kernels
 
 FOLDER = Path(__file__).parent / "cubins"
+
+
+MODULES = (kernels, head_kernels)
 
 
 def compile_cubins(arch: str, folder: Path = FOLDER) -> list[Path]:
@@ -21,9 +24,11 @@ def compile_cubins(arch: str, folder: Path = FOLDER) -> list[Path]:
     wp.config.quiet = True
     folder.mkdir(parents=True, exist_ok=True)
     number = int(arch.removeprefix("sm_"))
-    files: list[Path] = wp.compile_aot_module(
-        kernels, device=None, arch=number, module_dir=folder, use_ptx=False, strip_hash=False
-    )
+    files: list[Path] = []
+    for module in MODULES:
+        files += wp.compile_aot_module(
+            module, device=None, arch=number, module_dir=folder, use_ptx=False, strip_hash=False
+        )
     return files
 
 
@@ -32,10 +37,11 @@ def load_cubins(device: Any, folder: Path = FOLDER) -> bool:
     if not device.is_cuda or not any(folder.glob(f"*sm{device.arch}.cubin")):
         return False
     try:
-        wp.load_aot_module(
-            kernels, device=device, arch=device.arch, module_dir=folder, use_ptx=False,
-            strip_hash=False,
-        )  # fmt: skip
+        for module in MODULES:
+            wp.load_aot_module(
+                module, device=device, arch=device.arch, module_dir=folder, use_ptx=False,
+                strip_hash=False,
+            )  # fmt: skip
     except FileNotFoundError:  # of an older source
         return False
     return True

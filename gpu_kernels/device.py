@@ -16,15 +16,8 @@ from numpy.typing import NDArray
 from gpu_kernels import kernels
 from gpu_kernels.cubins import load_cubins
 from gpu_kernels.device_picture import DeviceFrame, DevicePicture
-from gpu_kernels.heads import Boxes, Candidates, anchors_of, boxes_from
-from gpu_kernels.manifest import InputSpec, ModelManifest, SsdOutput, YoloOutput
+from gpu_kernels.manifest import InputSpec
 from gpu_kernels.preprocess import Pixels, placement
-
-# Candidates that are brought back from the device for a picture; more are decoded on the CPU.
-MOST_FOUND = 1024
-# Decodings that a kernel knows.
-ON_DEVICE = {"yolo-objectness", "ssd"}
-
 
 @cache
 def ready(device: str) -> None:
@@ -182,51 +175,3 @@ def motion_energy(one: Any, other: Any, rows: int, columns: int) -> NDArray[np.f
     )  # fmt: skip
     energy: NDArray[np.float32] = change.numpy()
     return energy
-
-
-def found_on_device(
-    outputs: Sequence[Any],
-    manifest: ModelManifest,
-    sizes: Sequence[tuple[int, int]],
-    threshold: float,
-) -> list[Boxes] | None:
-    """`heads.decode` of a detector's outputs that are still on the device.
-
-    Args:
-        outputs: Warp arrays float32, as the network gives them, of at least `len(sizes)` pictures.
-        manifest: a detector whose decoding is one of ON_DEVICE.
-        sizes: (height, width) in pixels of each picture before it was fitted.
-        threshold: least confidence, edge included.
-
-    Returns:
-        The boxes; None when a picture has more candidates than are brought back.
-    """
-    device, count = outputs[0].device, len(sizes)
-    ready(str(device))
-    head = manifest.detector_output
-    assert isinstance(head, YoloOutput | SsdOutput) and head.decoding in ON_DEVICE
-    counts = wp.zeros(count, dtype=wp.int32, device=device)
-    found = wp.empty((count, MOST_FOUND, 7), dtype=wp.float32, device=device)
-    dim = (count, outputs[0].shape[1])
-    if isinstance(head, SsdOutput):
-        anchors = wp.array(anchors_of(manifest), dtype=wp.float32, device=device)
-        size = wp.vec2(float(manifest.input.width), float(manifest.input.height))
-        inputs = [*outputs[:2], anchors, size, threshold]
-        wp.launch(kernels.candidates_of_ssd, dim, inputs, [counts, found], device=device)
-    else:
-        inputs = [outputs[0], threshold]
-        wp.launch(kernels.candidates_of_yolo, dim, inputs, [counts, found], device=device)
-    many: NDArray[np.int32] = counts.numpy()
-    if many.max(initial=0) > MOST_FOUND:
-        return None
-    rows = found.numpy()
-    return [
-        boxes_from(_in_order(rows[number, : many[number]]), manifest, height, width)
-        for number, (height, width) in enumerate(sizes)
-    ]
-
-
-def _in_order(rows: NDArray[np.float32]) -> Candidates:
-    """Candidates in the order of the network's rows: threads end in any order."""
-    rows = rows[np.argsort(rows[:, 6], kind="stable")]
-    return Candidates(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64))

@@ -82,7 +82,7 @@ def decode(
     """
     if not sizes:
         return []
-    _check_shapes(outputs, manifest, len(sizes))
+    check_shapes([tuple(output.shape) for output in outputs], manifest, len(sizes))
     candidates_of = _DECODINGS[manifest.detector_output.decoding]
     boxes = []
     for number, (height, width) in enumerate(sizes):
@@ -91,10 +91,17 @@ def decode(
     return boxes
 
 
-def _check_shapes(outputs: Sequence[NDArray[Any]], manifest: ModelManifest, count: int) -> None:
+def check_shapes(
+    shapes: Sequence[tuple[int, ...]], manifest: ModelManifest, count: int
+) -> None:
+    """Args:
+        shapes: of a detector's outputs for `count` pictures.
+
+    Raises:
+        ModelError: they are not what the manifest's decoding reads.
+    """
     head = manifest.detector_output
     classes = len(head.classes)
-    shapes = [tuple(output.shape) for output in outputs]
     wanted: dict[str, list[tuple[str | int, ...]]] = {
         "yolo-objectness": [(count, "A", 5 + classes)],
         "yolo-anchor-free": [(count, 4 + classes, "A")],

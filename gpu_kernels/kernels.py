@@ -1,8 +1,8 @@
-"""Kernels, in Warp: one source that runs on CUDA, and on the CPU, where it is tested.
+"""Kernels of pictures, in Warp: one source that runs on CUDA, and on the CPU, where it is tested.
 
-All that Warp compiles is in this one module, so that it is one compilation and one cubin. What
-the kernels are given is made in `gpu_kernels.device`; the CPU's own path is `preprocess`, `motion`
-and `heads` with OpenCV and numpy, and these are what the tests compare with.
+What the kernels are given is made in `gpu_kernels.device`; the CPU's own path is `preprocess` and
+`motion` with OpenCV and numpy, and these are what the tests compare with. Those of a network's
+outputs are in `gpu_kernels.head_kernels`.
 
 Sampling is that of cv2.resize with INTER_LINEAR: the centre of an output pixel maps to
 (d + 0.5) * source / output - 0.5, the four pixels around it are weighed, edges repeat, and the
@@ -209,86 +209,6 @@ def tile_change(
             share = covered(y, top, top + tall) * covered(x, left, left + broad)
             total += share * wp.abs(wp.float32(one[y, x]) - wp.float32(other[y, x]))
     change[row, column] = total / (tall * broad)
-
-
-@wp.func
-def keep(
-    number: int,
-    index: int,
-    label: int,
-    confidence: wp.float32,
-    centre: wp.vec4,
-    counts: wp.array(dtype=wp.int32),
-    found: wp.array3d(dtype=wp.float32),
-) -> None:
-    """Add a candidate: x0, y0, x1, y1, confidence, class, place in the network's rows."""
-    place = wp.atomic_add(counts, number, 1)
-    if place < found.shape[1]:
-        found[number, place, 0] = centre[0] - centre[2] / 2.0
-        found[number, place, 1] = centre[1] - centre[3] / 2.0
-        found[number, place, 2] = centre[0] + centre[2] / 2.0
-        found[number, place, 3] = centre[1] + centre[3] / 2.0
-        found[number, place, 4] = confidence
-        found[number, place, 5] = wp.float32(label)
-        found[number, place, 6] = wp.float32(index)
-
-
-@wp.kernel(enable_backward=False)
-def candidates_of_yolo(
-    rows: wp.array3d(dtype=wp.float32),
-    threshold: wp.float32,
-    counts: wp.array(dtype=wp.int32),
-    found: wp.array3d(dtype=wp.float32),
-) -> None:
-    """Rows [N, A, 5 + C] (cx, cy, w, h, objectness, scores) that reach the threshold, compacted;
-    `counts` may exceed the room in `found`. One thread a row."""
-    number, index = wp.tid()
-    objectness = rows[number, index, 4]
-    if objectness >= threshold:
-        best = wp.int32(0)  # a variable, not a constant, to Warp
-        score = wp.float32(-1.0)
-        for label in range(rows.shape[2] - 5):
-            product = objectness * rows[number, index, 5 + label]
-            if product > score:
-                score = product
-                best = label
-        if score >= threshold:
-            centre = wp.vec4(
-                rows[number, index, 0],
-                rows[number, index, 1],
-                rows[number, index, 2],
-                rows[number, index, 3],
-            )
-            keep(number, index, best, score, centre, counts, found)
-
-
-@wp.kernel(enable_backward=False)
-def candidates_of_ssd(
-    offsets: wp.array3d(dtype=wp.float32),
-    logits: wp.array3d(dtype=wp.float32),
-    anchors: wp.array2d(dtype=wp.float32),
-    size: wp.vec2,
-    threshold: wp.float32,
-    counts: wp.array(dtype=wp.int32),
-    found: wp.array3d(dtype=wp.float32),
-) -> None:
-    """The same of SSD's heads, in input pixels; formulas in `heads`. One thread an anchor; `size`
-    is the input's width and height."""
-    number, index = wp.tid()
-    high = anchors[index, 2] - anchors[index, 0]
-    wide = anchors[index, 3] - anchors[index, 1]
-    centre = wp.vec4(
-        (offsets[number, index, 1] / 10.0 * wide + (anchors[index, 1] + anchors[index, 3]) / 2.0)
-        * size[0],
-        (offsets[number, index, 0] / 10.0 * high + (anchors[index, 0] + anchors[index, 2]) / 2.0)
-        * size[1],
-        wp.exp(offsets[number, index, 3] / 5.0) * wide * size[0],
-        wp.exp(offsets[number, index, 2] / 5.0) * high * size[1],
-    )
-    for label in range(logits.shape[2]):
-        score = 0.5 + 0.5 * wp.tanh(logits[number, index, label] / 2.0)
-        if score >= threshold:
-            keep(number, index * logits.shape[2] + label, label, score, centre, counts, found)
 
 
 # What an engine may take; named here so that the cubins hold both.
