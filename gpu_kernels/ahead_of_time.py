@@ -7,13 +7,20 @@ built. TensorRT-RTX builds for each architecture that is named, on any machine. 
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from gpu_kernels.cubins import compile_cubins
 from gpu_kernels.engine_cache import SHIPPED_ENGINES, EngineCache
 from gpu_kernels.manifest import load_manifest, shipped_models, verify
 from gpu_kernels.tensorrt_api import TensorRt, find_tensorrt
-from gpu_kernels.tensorrt_build import Batches, build_engine, engine_key
+from gpu_kernels.tensorrt_build import (
+    JOINED,
+    Batches,
+    build_engine,
+    check_archs,
+    engine_key,
+    joined,
+)
 from resources.errors import EngineError, RavneError
 from resources.object_store import LocalStore, ObjectStore
 
@@ -22,7 +29,7 @@ FLEET = ("sm_75", "sm_86", "sm_89")
 
 
 def architectures(text: str, trt: TensorRt) -> list[str]:
-    """The architectures of an option, as sm_75,sm_86.
+    """The architectures of an option, as sm_75,sm_86; sm_86+sm_89 is one engine for both.
 
     Raises:
         EngineError: one is not known to TensorRT, or this kind of TensorRT cannot build for it.
@@ -34,8 +41,14 @@ def architectures(text: str, trt: TensorRt) -> list[str]:
         )
     archs = [each.strip() for each in text.split(",")]
     for arch in archs:
-        trt.compute_capability(arch)
-    return archs
+        check_archs(trt, arch)
+    return [joined(arch.split(JOINED)) for arch in archs]
+
+
+def fleet(shared_by: Collection[str]) -> str:
+    """The option for a fleet of g4dn, g5 and g6 in which some GPUs share an engine."""
+    own = [arch for arch in FLEET if arch not in shared_by]
+    return ",".join([*own, *([joined(shared_by)] if shared_by else [])])
 
 
 def build_ahead(

@@ -1,10 +1,10 @@
 """Tells people and vehicles from animals in the boxes of a detector that does not.
 
-A second detector looks at a generous crop around each box: `look_at` says which, `fit`, `to_input`
-and `Engine.run` do their work, `categories_of` reads the answer. A box of the second detector
-counts if it shares enough area with the first one's, and a person or a vehicle must score more
-than every animal there and than the manifest's threshold: where in doubt it is an animal, because
-an animal taken for a person is never seen again.
+A second detector looks at a generous crop around each box: `look_at` says which, and
+`categories_of` reads the boxes that it found there. A box of the second detector counts if it
+shares enough area with the first one's, and a person or a vehicle must score more than every animal
+there and than the manifest's threshold: where in doubt it is an animal, because an animal taken for
+a person is never seen again.
 
 The rule was chosen on MegadetectorLite's boxes of confidence 0.25 and more, looked at by SSD
 MobileNet V2: 189 on animals (42 on stills, 147 on frames of one clip), 4 on people (2 of them not
@@ -23,12 +23,12 @@ Few people and few kinds of vehicles: these figures choose between rules, they p
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_kernels.heads import Boxes, decode
+from gpu_kernels.heads import Boxes
 from gpu_kernels.manifest import Category, ModelManifest, Telling
 from gpu_kernels.preprocess import Pixels, Region, cut_region, pixels
 from resources.errors import ModelError
@@ -80,21 +80,31 @@ def look_at(height: int, width: int, box: Region, manifest: ModelManifest) -> Lo
     return Look((left, top, right, bottom), within)
 
 
+def least_score(manifest: ModelManifest) -> float:
+    """Least confidence of the second detector's boxes that are of use.
+
+    Raises:
+        ModelError: the manifest has no [telling] section.
+    """
+    rule = _telling(manifest)
+    return min(rule.person, rule.vehicle)
+
+
 def categories_of(
-    outputs: Sequence[NDArray[Any]], manifest: ModelManifest, looks: Sequence[Look]
+    seen: Sequence[Boxes], manifest: ModelManifest, looks: Sequence[Look]
 ) -> list[Told]:
     """The category of each box.
 
     Args:
-        outputs: what `Engine.run` gave for the looks' regions, in their order.
+        seen: the second detector's boxes of `least_score` and more in the looks' regions, in their
+            order.
         manifest: the second detector.
         looks: what `look_at` gave.
 
     Raises:
-        ModelError: the manifest has no [telling] section, or does not fit the outputs.
+        ModelError: the manifest has no [telling] section.
     """
     rule = _telling(manifest)
-    seen = decode(outputs, manifest, [look.size for look in looks], min(rule.person, rule.vehicle))
     return [_tell(boxes, look.box, manifest, rule) for boxes, look in zip(seen, looks, strict=True)]
 
 

@@ -19,6 +19,7 @@ from gpu_kernels.device_picture import DeviceFrame, DevicePicture
 from gpu_kernels.manifest import InputSpec
 from gpu_kernels.preprocess import Pixels, placement
 
+
 @cache
 def ready(device: str) -> None:
     """Have the kernels at hand: those compiled ahead of time, else compiled now and cached."""
@@ -91,27 +92,46 @@ def fit_into(
     return items
 
 
+class Staging:
+    """Memory for pictures of the host on their way to a device: pinned here, and there.
+
+    To pin memory takes longer than to fill it, so it is kept, and grows when it must. It is one
+    lane's, and used again when the lane is done.
+    """
+
+    def __init__(self) -> None:
+        self._here: Any = None
+        self._there: Any = None
+
+    def room(self, size: int, device: str) -> tuple[Any, Any]:
+        """Warp arrays of at least `size` bytes, here and there."""
+        if self._here is None or self._here.size < size:
+            self._here = self._there = None  # before there is more
+            pinned = wp.get_device(device).is_cuda
+            self._here = wp.empty(size, dtype=wp.uint8, device="cpu", pinned=pinned)
+            self._there = wp.empty(size, dtype=wp.uint8, device=device)
+        return self._here, self._there
+
+
 def upload(
-    pictures: Sequence[NDArray[np.uint8]], device: str, stream: Any = None
+    pictures: Sequence[NDArray[np.uint8]], device: str, staging: Staging, stream: Any = None
 ) -> list[DeviceFrame]:
-    """Pictures of the host (uint8 BGR [h, w, 3]) to a device, in one copy, from pinned memory."""
+    """Pictures of the host (uint8 BGR [h, w, 3]) to a device, in one copy, from pinned memory.
+
+    They are there until `staging` is used again.
+    """
     if not pictures:
         return []
     ready(device)
     starts = np.cumsum([0, *(picture.size for picture in pictures)])
     size = int(starts[-1])
-    pinned = wp.get_device(device).is_cuda
-    staged = wp.empty(size, dtype=wp.uint8, device="cpu", pinned=pinned)
-    packed = staged.numpy()
+    here, there = staging.room(size, device)
+    packed = here.numpy()
     for picture, start in zip(pictures, starts[:-1], strict=True):
         packed[start : start + picture.size].reshape(picture.shape)[:] = picture
-    with wp.ScopedStream(stream):
-        buffer = wp.empty(size, dtype=wp.uint8, device=device)
-        wp.copy(buffer, staged, stream=stream)
-    # The pinned memory must not be used again before it was copied.
-    buffer.staged = staged
+    wp.copy(there, here, count=size, stream=stream)
     return [
-        DeviceFrame(buffer, _packed_at(int(start), picture))
+        DeviceFrame(there, _packed_at(int(start), picture))
         for picture, start in zip(pictures, starts[:-1], strict=True)
     ]
 

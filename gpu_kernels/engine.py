@@ -1,21 +1,23 @@
 """Engines run a model: a batch of prepared pictures in, the network's raw outputs out."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpu_kernels.engine_cache import EngineCache
 from gpu_kernels.gpu import find_gpu, usable_gpu
+from gpu_kernels.lanes import Fill, Read
 from gpu_kernels.manifest import ModelManifest, verify
 from gpu_kernels.tensorrt_api import find_tensorrt
 from gpu_kernels.tensorrt_build import Batches
 from resources.errors import EngineError, ModelError
 
 EngineKind = Literal["onnxruntime", "tensorrt"]
+T = TypeVar("T")
 
 
 class Engine(Protocol):
@@ -29,15 +31,28 @@ class Engine(Protocol):
 
 
 class DeviceEngine(Engine, Protocol):
-    """An engine of a GPU, which also takes pictures that are there."""
+    """An engine of a GPU, which also takes pictures that are there, and leaves its outputs there.
 
-    def run_filled(self, count: int, fill: Callable[[Any, int, int], None]) -> list[NDArray[Any]]:
-        """The outputs for `count` pictures.
+    One thread at a time may use it.
+    """
+
+    @property
+    def busy_seconds(self) -> float:
+        """In which the device computed the network."""
+
+    def start(self, count: int, fill: Fill, read: Read[T]) -> Callable[[], list[T]]:
+        """Start computing `count` pictures, in one batch or several.
 
         Args:
-            fill: writes pictures start..stop into `input` [N, 3, H, W] of the lane that it is
-                given, a Warp array, on its `stream`; appends to its `held` what must be kept
-                until the pictures are written.
+            fill: writes pictures into a lane's input.
+            read: starts reading a lane's outputs.
+
+        Returns:
+            What waits for them, and gives what `read` gave of each batch. Of a call before this
+            one it may be called later, too.
+
+        Raises:
+            EngineError: the GPU failed.
         """
 
 
@@ -67,6 +82,7 @@ def open_engine(
     threads: int | None = None,
     engines: EngineCache | None = None,
     batches: Batches = Batches(),  # noqa: B008 (a tuple)
+    shared_by: Collection[str] = (),
 ) -> Engine:
     """Verify a model's files and load it.
 
@@ -76,6 +92,7 @@ def open_engine(
         threads: CPU threads of onnxruntime; one per core when not given.
         engines: where tensorrt's built engines are kept; it needs one.
         batches: for tensorrt: how many pictures it is to take at once.
+        shared_by: for tensorrt: GPUs that share one engine, as sm_86.
 
     Raises:
         ModelError: a file is missing or not what the manifest says, the model cannot be loaded or
@@ -87,7 +104,7 @@ def open_engine(
         from gpu_kernels.tensorrt_engine import open_tensorrt_engine
 
         assert engines is not None
-        return open_tensorrt_engine(manifest, engines, batches)
+        return open_tensorrt_engine(manifest, engines, batches, shared_by)
     return OnnxEngine(manifest, threads or _cores())
 
 

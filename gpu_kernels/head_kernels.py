@@ -207,13 +207,13 @@ def keep_strongest(
         return
     some = wp.int32(0)
     for row in range(count):
-        alone = bool(True)
+        alone = wp.bool(True)  # a variable, not a constant
         for place in range(some):
             rival = chosen[number, place]
-            if ordered[number, rival, CLASS] == ordered[number, row, CLASS]:
-                if overlap(ordered, number, rival, row) > most_overlap:
-                    alone = False
-                    break
+            same = ordered[number, rival, CLASS] == ordered[number, row, CLASS]
+            if same and overlap(ordered, number, rival, row) > most_overlap:
+                alone = False
+                break
         if alone:
             chosen[number, some] = row
             corners = wp.vec4(

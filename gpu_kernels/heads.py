@@ -91,9 +91,7 @@ def decode(
     return boxes
 
 
-def check_shapes(
-    shapes: Sequence[tuple[int, ...]], manifest: ModelManifest, count: int
-) -> None:
+def check_shapes(shapes: Sequence[tuple[int, ...]], manifest: ModelManifest, count: int) -> None:
     """Args:
         shapes: of a detector's outputs for `count` pictures.
 

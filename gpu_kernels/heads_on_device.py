@@ -151,6 +151,4 @@ class HeadsOnDevice:
 
 
 def _boxes(rows: NDArray[np.float32]) -> Boxes:
-    return Boxes(
-        np.ascontiguousarray(rows[:, :4]), rows[:, 4].copy(), rows[:, 5].astype(np.int64)
-    )
+    return Boxes(np.ascontiguousarray(rows[:, :4]), rows[:, 4].copy(), rows[:, 5].astype(np.int64))

@@ -8,6 +8,8 @@ lanes waits until the oldest is done.
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
+from numpy.typing import NDArray
+
 from resources.errors import EngineError
 
 T = TypeVar("T")
@@ -17,9 +19,13 @@ class Lane(Protocol):
     """A place for a batch."""
 
     input: Any  # Warp array [most, 3, H, W]
-    outputs: Sequence[Any]  # Warp arrays [most, ...], in the network's order
     stream: Any  # of Warp; None: the device's own
     held: list[Any]  # kept until the batch is done, since the device reads it later
+    staging: Any  # `device.Staging`: memory for pictures of the host on their way to the input
+
+    @property
+    def outputs(self) -> Sequence[Any]:
+        """Warp arrays [most, ...], in the network's order."""
 
     def launch(self, count: int) -> None:
         """Have the first `count` pictures of the input computed.
@@ -41,6 +47,11 @@ Fill = Callable[[Lane, int, int], None]
 # Starts reading the outputs of pictures start..stop, on the lane's stream; what it returns is
 # called when the lane is done, and gives what was read.
 Read = Callable[[Lane, int, int], Callable[[], T]]
+
+
+def to_host(lane: Lane, start: int, stop: int) -> Callable[[], list[NDArray[Any]]]:
+    """A `Read` that brings all outputs to the host, in the network's order."""
+    return lambda: [output[: stop - start].numpy().copy() for output in lane.outputs]
 
 
 class _Part(Generic[T]):

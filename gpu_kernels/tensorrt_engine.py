@@ -1,34 +1,43 @@
 """Runs a TensorRT engine on the GPU: an `Engine` that also takes pictures that are there already.
 
-Two lanes take the batches in turn, each with its own stream, execution context and buffers, so
-that one copies while the other computes. Memory, streams and CUDA graphs are Warp's, as those of
-the kernels are. Not run without a GPU: `benchmarks/gpu_checks.py` is its test.
+Two lanes take the batches in turn (`gpu_kernels.lanes`), each with its own stream, execution
+context and buffers, so that one copies while the other computes. Memory, streams and CUDA graphs
+are Warp's, as those of the kernels are. Not run without a GPU: `benchmarks/gpu_checks.py` is its
+test.
 """
 
-from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpu_kernels.engine_cache import EngineCache
 from gpu_kernels.gpu import Gpu, usable_gpu
+from gpu_kernels.lanes import Fill, Lane, Lanes, Read, to_host
 from gpu_kernels.manifest import ModelManifest
 from gpu_kernels.tensorrt_api import TensorRt, find_tensorrt
-from gpu_kernels.tensorrt_build import Batches, EngineKey, build_engine, engine_key
+from gpu_kernels.tensorrt_build import Batches, EngineKey, arch_for, build_engine, engine_key
 from resources.errors import EngineError
 
 DEVICE = "cuda:0"
 LANES = 2
-# Writes pictures start..stop of a batch into a lane's input [N, 3, H, W], on the lane's stream.
-Fill = Callable[["Lane", int, int], None]
+# The driver tells times since an event in float32 milliseconds; a later one is taken this often.
+EPOCH_SECONDS = 10.0
+T = TypeVar("T")
 
 
 def open_tensorrt_engine(
-    manifest: ModelManifest, cache: EngineCache, batches: Batches
+    manifest: ModelManifest,
+    cache: EngineCache,
+    batches: Batches,
+    shared_by: Collection[str] = (),
 ) -> "TensorRtEngine":
     """The engine of a model for the GPU of this machine: from the cache, or built and kept.
+
+    Args:
+        shared_by: GPUs that share one engine, as sm_86; this machine's may be among them.
 
     Raises:
         EngineError: no GPU, its driver is too old, TensorRT is missing, it cannot build or load
@@ -36,14 +45,15 @@ def open_tensorrt_engine(
         ModelError: the model is not what its manifest says.
     """
     gpu, trt = usable_gpu(), find_tensorrt()
-    key = engine_key(manifest, trt, gpu.arch, batches)
+    arch = arch_for(gpu.arch, shared_by)
+    key = engine_key(manifest, trt, arch, batches)
     plan = cache.get(key)
     if plan is not None:
         try:
             return TensorRtEngine(manifest, trt, gpu, key, plan, cache)
         except _Refused as refused:
             cache.note(f"{refused}; the engine is built anew")
-    built = build_engine(manifest, trt, gpu.arch, batches, cache.aid(key, "timing"))
+    built = build_engine(manifest, trt, arch, batches, cache.aid(key, "timing"))
     cache.put(key, built.plan)
     cache.put_aid(key, "timing", built.timing_cache)
     return TensorRtEngine(manifest, trt, gpu, key, built.plan, cache)
@@ -81,11 +91,21 @@ class TensorRtEngine:
         with wp.ScopedDevice(DEVICE):
             self._engine = self._deserialized(manifest, plan)
             self._jit = self._runtime_config()
-            self._lanes = self._as_many_as_fit(manifest.name, key.batches.most)
-        self.most = self._lanes[0].most
+            lanes, most = self._as_many_as_fit(manifest.name, key.batches.most)
+        self._lanes = Lanes(lanes, most, cache.note)
         self._kernels_kept = not trt.rtx
-        precision = "float16" if self._lanes[0].input.dtype is wp.float16 else "float32"
-        self.description = f"{trt.version}, {precision}, {gpu.name}, batches of up to {self.most}"
+        precision = "float16" if lanes[0].input.dtype is wp.float16 else "float32"
+        self.description = f"{trt.version}, {precision}, {gpu.name}, batches of up to {most}"
+
+    @property
+    def most(self) -> int:
+        """Pictures in a batch; more are several batches."""
+        return self._lanes.most
+
+    @property
+    def busy_seconds(self) -> float:
+        """In which the GPU computed this network."""
+        return self._lanes.busy_seconds
 
     def _deserialized(self, manifest: ModelManifest, plan: bytes) -> Any:
         try:
@@ -111,11 +131,15 @@ class TensorRtEngine:
         config.set_runtime_cache(self._compiled)
         return config
 
-    def _as_many_as_fit(self, name: str, most: int) -> list["Lane"]:
-        """The lanes; out of memory, with half the batch."""
+    def _as_many_as_fit(self, name: str, most: int) -> tuple[list["CudaLane"], int]:
+        """The lanes, and how many pictures each takes; out of memory, half as many."""
+        clock = _Clock()
         while True:
             try:
-                return [Lane(self._trt.api, self._engine, self._jit, most) for _ in range(LANES)]
+                return [
+                    CudaLane(self._trt.api, self._engine, self._jit, most, clock, self._log)
+                    for _ in range(LANES)
+                ], most
             except (MemoryError, RuntimeError) as error:
                 if most == 1:
                     raise EngineError(
@@ -131,32 +155,23 @@ class TensorRtEngine:
     def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
         """See Engine."""
 
-        def fill(lane: "Lane", start: int, stop: int) -> None:
+        def fill(lane: Lane, start: int, stop: int) -> None:
+            assert isinstance(lane, CudaLane)
             lane.fill_from_host(images[start:stop])
 
-        return self.run_filled(len(images), fill)
-
-    def run_filled(self, count: int, fill: Fill) -> list[NDArray[Any]]:
-        """The outputs for pictures that `fill` writes into the input, on the GPU.
-
-        Raises:
-            EngineError: the GPU failed.
-        """
-        parts: list[list[NDArray[Any]]] = []
-        busy: deque[Lane] = deque()
-        for number, start in enumerate(range(0, count, self.most)):
-            lane = self._lanes[number % LANES]
-            if lane in busy:
-                parts.append(busy.popleft().collect())
-            stop = min(count, start + self.most)
-            fill(lane, start, stop)
-            if not lane.launch(stop - start):
-                said = self._log.lines[-1] if self._log.lines else "no reason given"
-                raise EngineError(f"{self.description}: a batch failed: {said}")
-            busy.append(lane)
-        parts += [lane.collect() for lane in busy]
-        self._keep_kernels()
+        parts = self.start(len(images), fill, to_host)()
         return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+    def start(self, count: int, fill: Fill, read: Read[T]) -> Callable[[], list[T]]:
+        """See DeviceEngine."""
+        answers = self._lanes.start(count, fill, read)
+
+        def finish() -> list[T]:
+            answered = answers()
+            self._keep_kernels()
+            return answered
+
+        return finish
 
     def _keep_kernels(self) -> None:
         """Once, after the first batch: for the next machine of this kind."""
@@ -165,21 +180,44 @@ class TensorRtEngine:
             self._cache.put_aid(self._key, "kernels", bytes(self._compiled.serialize()))
 
 
-class Lane:
-    """A stream with an execution context and its buffers."""
+class _Clock:
+    """Seconds of events on the GPU since it was made."""
 
-    def __init__(self, api: Any, engine: Any, jit: Any, most: int) -> None:
+    def __init__(self) -> None:
+        import warp as wp
+
+        self._epoch = wp.get_stream(DEVICE).record_event(wp.Event(DEVICE, enable_timing=True))
+        self._since = 0.0
+
+    def seconds(self, event: Any) -> float:
+        """Of an event that was reached."""
+        import warp as wp
+
+        passed = float(wp.get_event_elapsed_time(self._epoch, event)) / 1000
+        if passed < EPOCH_SECONDS:
+            return self._since + passed
+        self._epoch, self._since = event, self._since + passed
+        return self._since
+
+
+class CudaLane:
+    """A `Lane`: a stream with an execution context and its buffers."""
+
+    def __init__(self, api: Any, engine: Any, jit: Any, most: int, clock: _Clock, log: Any) -> None:
         """Raises:
         MemoryError, RuntimeError: the GPU has not enough memory for batches of `most`.
         """
         import warp as wp
 
-        self.most = most
+        from gpu_kernels.device import Staging
+
         self.stream = wp.Stream(DEVICE)
+        self._clock, self._log = clock, log
         self._context = engine.create_execution_context(*([jit] if jit else []))
         if self._context is None:
             raise MemoryError("no execution context")
-        self.held: list[Any] = []  # what was read to fill the input
+        self.held: list[Any] = []
+        self.staging = Staging()
         self._graphs: dict[int, Any] = {}
         self._count = 0
         names = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]
@@ -190,14 +228,12 @@ class Lane:
         self._picture = tuple(picture)
         self._set_batch(most)
         self.input = self._buffer(_dtype(api, engine, self._name), (most, *picture))
-        self._staged = self._pinned(self.input)
-        self._outputs = [
+        self.outputs = [
             self._buffer(_dtype(api, engine, name), tuple(self._context.get_tensor_shape(name)))
             for name in names
             if name != self._name
         ]
-        self._answers = [self._pinned(output) for output in self._outputs]
-        buffers = dict(zip([n for n in names if n != self._name], self._outputs, strict=True))
+        buffers = dict(zip([n for n in names if n != self._name], self.outputs, strict=True))
         for name, buffer in {self._name: self.input, **buffers}.items():
             self._context.set_tensor_address(name, buffer.ptr)
 
@@ -210,11 +246,6 @@ class Lane:
                 "of overlapping boxes"
             )
         return wp.empty(shape, dtype=dtype, device=DEVICE)
-
-    def _pinned(self, like: Any) -> Any:
-        import warp as wp
-
-        return wp.empty(like.shape, dtype=like.dtype, device="cpu", pinned=True)
 
     def _set_batch(self, count: int) -> None:
         if count != self._count:
@@ -229,14 +260,31 @@ class Lane:
         staged[: len(images)] = images
         wp.copy(self.input, self._staged, count=int(images.size), stream=self.stream)
 
-    def launch(self, count: int) -> bool:
-        """Start the inference of the first `count` pictures; False if TensorRT refuses.
+    @cached_property
+    def _staged(self) -> Any:
+        import warp as wp
 
-        A batch size that comes again is captured as a CUDA graph, and then costs one launch.
-        """
+        return wp.empty(self.input.shape, dtype=self.input.dtype, device="cpu", pinned=True)
+
+    def launch(self, count: int) -> None:
+        """See Lane. A batch size that comes again is captured as a CUDA graph, and then costs one
+        launch."""
         import warp as wp
 
         self._set_batch(count)
+        self._began, self._ended = (wp.Event(DEVICE, enable_timing=True) for _ in range(2))
+        self.stream.record_event(self._began)
+        if not self._launched(count):
+            said = self._log.lines[-1] if self._log.lines else "no reason given"
+            raise EngineError(
+                f"the GPU refuses a batch of {count}: {said}; set pipeline.stage1.engine: "
+                "onnxruntime to run on the CPU"
+            )
+        self.stream.record_event(self._ended)
+
+    def _launched(self, count: int) -> bool:
+        import warp as wp
+
         graph = self._graphs.get(count)
         if graph is not None:
             wp.capture_launch(graph, stream=self.stream)
@@ -257,22 +305,17 @@ class Lane:
         return asked is None or bool(asked(self.stream.cuda_stream))
 
     def _enqueue(self) -> bool:
-        import warp as wp
+        return bool(self._context.execute_async_v3(self.stream.cuda_stream))
 
-        if not self._context.execute_async_v3(self.stream.cuda_stream):
-            return False
-        for answer, output in zip(self._answers, self._outputs, strict=True):
-            used = self._count * int(np.prod(output.shape[1:]))
-            wp.copy(answer, output, count=used, stream=self.stream)
-        return True
-
-    def collect(self) -> list[NDArray[Any]]:
-        """Wait, and give the outputs of what was launched."""
+    def wait(self) -> None:
+        """See Lane."""
         import warp as wp
 
         wp.synchronize_stream(self.stream)
-        self.held.clear()
-        return [answer.numpy()[: self._count].copy() for answer in self._answers]
+
+    def span(self) -> tuple[float, float]:
+        """See Lane."""
+        return self._clock.seconds(self._began), self._clock.seconds(self._ended)
 
 
 def _dtype(api: Any, engine: Any, name: str) -> Any:

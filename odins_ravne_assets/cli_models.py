@@ -48,8 +48,12 @@ def verify_models(
 def build_engines(
     context: typer.Context,
     arch: Annotated[
-        str, typer.Option(help="GPUs: sm_75 is g4dn, sm_86 is g5, sm_89 is g6.")
-    ] = "sm_75,sm_86,sm_89",
+        str | None,
+        typer.Option(
+            help="GPUs: sm_75 is g4dn, sm_86 is g5, sm_89 is g6; sm_86+sm_89 is one engine for "
+            "both. Default: these three, as models.engines_shared_by joins them."
+        ),
+    ] = None,
     to: Annotated[
         str | None,
         typer.Option(help="A folder or s3:// URL. Default: the profile's models.engines."),
@@ -62,14 +66,15 @@ def build_engines(
 
     What is there already is not built again.
     """
-    from gpu_kernels.ahead_of_time import architectures, build_ahead
+    from gpu_kernels.ahead_of_time import architectures, build_ahead, fleet
     from gpu_kernels.tensorrt_api import find_tensorrt
     from gpu_kernels.tensorrt_build import Batches
 
     profile = load_profile(context.obj.name)
     if not (kept := to or profile.models.engines):
         raise UsageError("where to? name a place: --to s3://bucket/engines, or set models.engines")
-    archs = architectures(arch, find_tensorrt())
+    shared_by = profile.models.engines_shared_by
+    archs = architectures(arch or fleet(shared_by), find_tensorrt())
     batches = Batches.around(profile.pipeline.stage1.batch_size)
     build_ahead(names or _own(profile.models), archs, batches, store_of(kept, profile), say)
 

@@ -263,6 +263,11 @@ class Models(_Section):
         description="Where engines built for GPUs are kept, a folder or s3:// URL that cameras "
         "share; empty: in each camera's output.",
     )
+    engines_shared_by: tuple[Annotated[str, Field(pattern=r"^sm_\d{2,3}$")], ...] = Field(
+        (),
+        description="Kinds of GPU that share one engine, as [sm_86, sm_89], so that machines of a "
+        "mixed fleet build a model once; empty: each kind has its own.",
+    )
 
 
 class Output(_Section):

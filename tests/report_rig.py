@@ -14,11 +14,11 @@ from gpu_kernels.preprocess import Picture
 from odins_ravne_assets.hugin.report_page import REPORT_PAGE, make_report_page
 from odins_ravne_assets.hugin.stage3 import run_stage3
 from odins_ravne_assets.munin import assembly, tables
+from odins_ravne_assets.munin.crops import cut_from, made_crop
 from odins_ravne_assets.munin.detector import Box
 from odins_ravne_assets.munin.journal import Stage1Journal, Stage2Journal
 from odins_ravne_assets.munin.labelled_box import labelled_box
 from odins_ravne_assets.munin.parquet import writing_table
-from odins_ravne_assets.munin.stage1 import cut_crop
 from resources.object_store import LocalStore
 from resources.profile import Privacy, Stage3
 
@@ -112,7 +112,8 @@ class Shoot:
             box = Box(each.xywh, each.category, 0.95, None)
             numbered = {**frame, "box_number": number}
             boxes.append({**numbered, "time_offset_ms": 0, **box.as_row()})
-            crops.append({**numbered, **cut_crop(picture, box)})
+            ((cut,),) = cut_from([(picture, [box])])
+            crops.append({**numbered, **made_crop(cut)})
             said = (each.label, each.scientific_name, each.confidence, each.sure)
             self._labels.append(labelled_box(numbered, *said, None))
         finished = {

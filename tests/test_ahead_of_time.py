@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from command_line import Munin
 
-from gpu_kernels.ahead_of_time import FLEET, build_ahead
+from gpu_kernels.ahead_of_time import FLEET, architectures, build_ahead, fleet
 from gpu_kernels.engine_cache import EngineCache, engine_stores
 from gpu_kernels.manifest import load_manifest
 from gpu_kernels.tensorrt_api import find_tensorrt
@@ -39,10 +39,17 @@ def test_the_command_builds_what_a_worker_then_finds_and_builds_nothing_twice(
     assert steps == [f"{TELLER} for sm_75: is there"]
 
 
+def test_the_fleet_is_built_for_as_the_profile_joins_it() -> None:
+    assert fleet(()) == "sm_75,sm_86,sm_89"
+    assert fleet(("sm_89", "sm_86")) == "sm_75,sm_86+sm_89"
+    asked = "sm_75, sm_89+sm_86"
+    assert architectures(asked, find_tensorrt()) == ["sm_75", "sm_86+sm_89"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--arch", "sm_60", "--to", "here"], "GPUs sm_60 are not known to tensorrt-rtx"),
+        (["--arch", "sm_86+sm_60", "--to", "here"], "GPUs sm_60 are not known to tensorrt-rtx"),
         ([], "where to? name a place: --to"),
     ],
 )

@@ -4,9 +4,9 @@ The device is the CPU here. What only a GPU can show, that NVDEC decodes and tha
 between processes, is in `benchmarks/gpu_checks.py`; everything else of the way is the same code.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from time import perf_counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,49 +14,65 @@ import warp as wp
 from numpy.typing import NDArray
 
 from gpu_kernels.agreement import Agreement, compare_boxes
-from gpu_kernels.device import cut_out
+from gpu_kernels.device import Staging, cut_out
 from gpu_kernels.device_picture import DeviceFrame
 from gpu_kernels.engine import Engine, open_engine
 from gpu_kernels.heads import Boxes
+from gpu_kernels.lanes import Lanes
 from gpu_kernels.manifest import load_manifest
+from odins_ravne_assets.munin.crops import cut_from, made_crop
 from odins_ravne_assets.munin.decoding import Decoder, DecodingSettings, Ended, Frame, Medium
 from odins_ravne_assets.munin.detector import Box, Detector, LoadedModel
 from odins_ravne_assets.munin.device_video import heard
 from odins_ravne_assets.munin.sampling import SamplingPlan
-from odins_ravne_assets.munin.stage1 import cut_crop
 from odins_ravne_assets.munin.stage2 import read_crop
 from resources.object_store import LocalStore
 
 PLAN = SamplingPlan("every", 1.0, 2, True, 0.002)
 
 
-class Lane(NamedTuple):
-    input: Any
-    held: list[Any]
-    stream: None = None
+class CpuLane:
+    """onnxruntime as a lane of a device that is the CPU."""
+
+    stream = None
+
+    def __init__(self, engine: Engine, side: int, most: int) -> None:
+        self._engine = engine
+        self.input = wp.zeros((most, 3, side, side), dtype=wp.float32, device="cpu")
+        empty = engine.run(self.input.numpy())
+        self.outputs = [wp.array(each, dtype=wp.float32, device="cpu") for each in empty]
+        self.held: list[Any] = []
+        self.staging = Staging()
+
+    def launch(self, count: int) -> None:
+        self._span = (perf_counter(), perf_counter())
+        for output, answer in zip(
+            self.outputs, self._engine.run(self.input.numpy()[:count]), strict=True
+        ):
+            output.numpy()[:count] = answer
+        self._span = (self._span[0], perf_counter())
+
+    def wait(self) -> None:
+        pass
+
+    def span(self) -> tuple[float, float]:
+        return self._span
 
 
 class OnDevice:
-    """onnxruntime behind the form of a GPU's engine; its input is filled by the kernels."""
+    """onnxruntime behind the form of a GPU's engine; its input is filled by the kernels, its
+    outputs are read by them."""
 
     device: str | None = "cpu"
 
     def __init__(self, engine: Engine, side: int, most: int = 3) -> None:
-        self._engine, self._side, self._most = engine, side, most
+        self._engine = engine
+        self.lanes = Lanes([CpuLane(engine, side, most) for _ in range(2)], most, pytest.fail)
         self.description = engine.description
+        self.start = self.lanes.start
 
     def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
         return self._engine.run(images)
-
-    def run_filled(self, count: int, fill: Callable[[Any, int, int], None]) -> list[NDArray[Any]]:
-        parts = []
-        for start in range(0, count, self._most):
-            stop = min(count, start + self._most)
-            shape = (self._most, 3, self._side, self._side)
-            lane = Lane(wp.empty(shape, dtype=wp.float32, device="cpu"), [])
-            fill(lane, start, stop)
-            parts.append(self._engine.run(lane.input.numpy()[: stop - start]))
-        return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
 def decoded(path: Path, size: tuple[int, int], device: str | None) -> list[Frame]:
@@ -182,8 +198,9 @@ def test_a_real_clip_has_the_same_boxes_and_crops_on_the_device(
     assert total.compared > 4 and total.holds, total
     number = next(n for n in range(1, len(some)) if some[n])
     crops = [
-        read_crop(cut_crop(frames[number].picture, some[number][0])["jpeg"]).astype(int)
+        read_crop(made_crop(cut)["jpeg"]).astype(int)
         for frames in (on_host, on_device)
+        for (cut,) in cut_from([(frames[number].picture, some[number][:1])])
     ]
     assert crops[0].shape == crops[1].shape
     assert np.abs(crops[0] - crops[1]).mean() < 4

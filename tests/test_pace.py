@@ -9,7 +9,17 @@ import pytest
 
 from gpu_kernels.gpu import find_gpu
 from odins_ravne_assets.cameras import Camera
-from odins_ravne_assets.munin.pace import ENGINES, KEEPING, LOOKING, WAITING, Pace
+from odins_ravne_assets.munin.beside import Beside
+from odins_ravne_assets.munin.pace import (
+    AWAITED,
+    ENGINES,
+    KEEPING,
+    LABELLING,
+    LOOKING,
+    LOOKING_AT_FRAMES,
+    WAITING,
+    Pace,
+)
 from odins_ravne_assets.munin.reporter import StageProgress
 from odins_ravne_assets.munin.step import StageResult, Step
 from resources.errors import EngineError
@@ -60,15 +70,30 @@ def test_a_stage_tells_where_its_time_went_and_how_many_frames_waited(
     heard = Heard()
     facts = run(footage_folder, tmp_path, heard, batch_size=4).facts
     seconds = {key: facts[key] for key in facts if key.startswith("pipeline/seconds_")}
-    assert len(seconds) == 4
+    assert len(seconds) == 6
     assert all(isinstance(value, float) and value >= 0 for value in seconds.values())
     assert facts["pipeline/seconds_in_engines"] > 0  # type: ignore[operator]
     assert 0 < facts["pipeline/engine_busy_share"] <= 1  # type: ignore[operator]
     assert facts["pipeline/frames_that_may_wait"] == 8
     assert 1 <= facts["pipeline/frames_waiting_most"] <= 8  # type: ignore[operator]
     (line,) = [line for line in heard.infos if line.startswith("where the time went: ")]
-    assert "% in engines" in line and "% waiting for frames" in line
+    assert "% waiting for engines" in line and "% waiting for frames" in line
+    assert line.endswith("% cutting crops")
     assert heard.warnings == []
+
+
+def test_labelling_tells_its_time_and_how_many_batches_of_crops_were_read_ahead() -> None:
+    pace = Pace(LABELLING)
+    with Beside(str.upper, 2, pace) as reading:
+        assert list(reading.through("abc")) == ["A", "B", "C"]
+    pace.add(ENGINES, 1.0)
+    pace.add(AWAITED, 1.0)
+    facts = pace.facts()
+    assert facts["pipeline/crop_batches_that_may_wait"] == 2
+    assert 1 < facts["pipeline/crop_batches_waiting_mean"] <= 2
+    assert facts["pipeline/seconds_reading_crops"] >= 0
+    assert facts["pipeline/engine_busy_share"] == 1.0
+    assert not any(key.startswith("pipeline/frames") for key in facts)
 
 
 def test_a_stage_with_nothing_new_to_look_at_tells_no_times(
@@ -80,15 +105,18 @@ def test_a_stage_with_nothing_new_to_look_at_tells_no_times(
 
 
 def test_preparing_is_what_looking_takes_beside_the_engines() -> None:
-    pace = Pace()
-    pace.looked(3)
-    pace.looked(8)
+    pace = Pace(LOOKING_AT_FRAMES)
+    pace.frames.seen(3)
+    pace.frames.seen(8)
     with pace.timed(LOOKING):
-        with pace.timed(ENGINES):
+        with pace.timed(AWAITED):
             sleep(0.02)
         sleep(0.02)
+    pace.add(ENGINES, 0.01)
     facts = pace.facts()
-    assert facts["pipeline/seconds_preparing_pictures"] >= 0.02  # type: ignore[operator]
+    assert facts["pipeline/seconds_preparing_pictures"] >= 0.02
+    assert facts["pipeline/seconds_waiting_for_engines"] >= 0.02
+    assert 0.1 < facts["pipeline/engine_busy_share"] <= 0.25
     assert facts["pipeline/frames_waiting_mean"] == 5.5
     assert facts["pipeline/frames_waiting_most"] == 8
     assert WAITING not in pace.seconds and KEEPING not in pace.seconds

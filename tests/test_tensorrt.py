@@ -21,7 +21,16 @@ from gpu_kernels.engine_cache import EngineCache
 from gpu_kernels.gpu import Gpu, find_gpu, usable_gpu
 from gpu_kernels.manifest import ModelManifest, load_manifest, shipped_models
 from gpu_kernels.tensorrt_api import MODULES, TensorRt, find_tensorrt
-from gpu_kernels.tensorrt_build import Batches, EngineKey, build_engine, engine_key
+from gpu_kernels.tensorrt_build import (
+    JOINED,
+    Batches,
+    EngineKey,
+    arch_for,
+    build_engine,
+    check_archs,
+    engine_key,
+    joined,
+)
 from resources.errors import EngineError, ModelError
 from resources.object_store import LocalStore
 
@@ -35,12 +44,14 @@ BUILT_FOR = ["sm_75", "sm_86", "sm_89"]  # g4dn, g5, g6
 
 # What our code asks of TensorRT: class (module: ""), and names in it.
 API = {
-    "": ["Builder", "DataType", "ILogger", "NetworkDefinitionCreationFlag", "OnnxParser",
-         "Runtime", "TensorIOMode", "__version__"],
+    "": ["Builder", "DataType", "HardwareCompatibilityLevel", "ILogger",
+         "NetworkDefinitionCreationFlag", "OnnxParser", "Runtime", "TensorIOMode", "__version__"],
     "Builder": ["build_serialized_network", "create_builder_config", "create_network",
                 "create_optimization_profile"],
     "DataType": ["FLOAT", "HALF", "INT32", "INT64"],
-    "IBuilderConfig": ["add_optimization_profile", "create_timing_cache", "set_timing_cache"],
+    "HardwareCompatibilityLevel": ["AMPERE_PLUS"],
+    "IBuilderConfig": ["add_optimization_profile", "create_timing_cache",
+                       "hardware_compatibility_level", "set_timing_cache"],
     "ICudaEngine": ["create_execution_context", "get_tensor_dtype", "get_tensor_mode",
                     "get_tensor_name", "get_tensor_shape", "num_io_tensors"],
     "IExecutionContext": ["execute_async_v3", "get_tensor_shape", "set_input_shape",
@@ -156,7 +167,7 @@ def test_no_name_of_tensorrt_is_used_that_is_not_looked_up(rtx: TensorRt) -> Non
     of_tensorrt = {each.__name__ for each in classes} | {n for each in classes for n in dir(each)}
     # Names that things of Warp, numpy, ONNX or Python have too.
     others = {"clear", "append", "count", "extend", "get", "items", "name", "partition", "shape",
-              "dtype", "numpy", "size"}  # fmt: skip
+              "dtype", "numpy", "size", "start"}  # fmt: skip
     used = {name for ours in OURS for name in attributes_of(ROOT / "gpu_kernels" / f"{ours}.py")}
     looked_up = {name for table in (API, RTX_API) for names in table.values() for name in names}
     of_other_things = others | {name for name in used if name.startswith("_")}
@@ -174,6 +185,37 @@ def test_every_shipped_model_builds_for_every_gpu_of_the_fleet(
     built = build_engine(load_manifest(name), rtx, arch, Batches())
     assert len(built.plan) > 10_000_000
     assert not built.timing_cache
+
+
+def test_one_engine_serves_a_fleet_of_several_gpus(rtx: TensorRt) -> None:
+    """All three of g4dn, g5 and g6; and of the last two, one that is no larger than for one."""
+    manifest = load_manifest("ssd-mobilenet-v2-cam16")
+    sizes = {
+        arch: len(build_engine(manifest, rtx, arch, Batches()).plan)
+        for arch in ("sm_86", "sm_86+sm_89", "sm_75+sm_86+sm_89")
+    }
+    assert sizes["sm_86+sm_89"] < 1.1 * sizes["sm_86"]
+    assert sizes["sm_75+sm_86+sm_89"] > sizes["sm_86"]
+
+
+def test_a_gpu_that_shares_an_engine_asks_for_that_one_and_others_for_their_own() -> None:
+    shared_by = ("sm_89", "sm_86")
+    assert arch_for("sm_86", shared_by) == arch_for("sm_89", shared_by) == "sm_86+sm_89"
+    assert arch_for("sm_75", shared_by) == "sm_75"
+    assert arch_for("sm_75", ()) == "sm_75"
+    assert joined(["sm_120", "sm_89", "sm_120"]) == "sm_89+sm_120"
+
+
+def test_a_full_tensorrt_shares_engines_from_ampere_on_and_says_so() -> None:
+    class Api:
+        __version__ = "11.4.0"
+
+    full = TensorRt(Api, rtx=False)
+    check_archs(full, "sm_75")
+    check_archs(full, "sm_86+sm_89")
+    said = r"one engine for sm_75\+sm_86: .* leave sm_75 out of models\.engines_shared_by"
+    with pytest.raises(EngineError, match=said):
+        check_archs(full, "sm_75+sm_86")
 
 
 def own_model(folder: Path, change: tuple[str, str] = ("", ""), network: bytes = b"") -> Path:
@@ -248,10 +290,12 @@ def test_whatever_changes_an_engine_changes_its_name(key: EngineKey, rtx: Tensor
         key._replace(precision="as exported"),
         key._replace(tensorrt="tensorrt 11.4.0.106"),
         key._replace(arch="sm_86"),
+        key._replace(arch="sm_75+sm_86"),
         key._replace(batches=Batches(1, 4, 32)),
     ]
     names = {each.name for each in [key, *others]}
-    assert len(names) == 6
+    assert len(names) == 7
+    assert not any(JOINED in name for name in names)
     assert key.name.startswith("sm_75-")
 
 

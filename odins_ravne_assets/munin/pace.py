@@ -1,37 +1,76 @@
-"""Where the time of Stage 1 goes, so that a user sees what to buy.
+"""Where the time of Stages 1 and 2 goes, so that a user sees what to buy.
 
-One thread takes frames from the decoders, runs the engines on them, and cuts and journals what was
-found; decoding goes on beside it, in processes that wait when their frames are not taken. So its
-time is spent in four ways: waiting for frames (faster decoding helps: more CPUs,
-`decode_workers`, the GPU's decoder), in the engines (a faster GPU helps), preparing pictures, and
-keeping what was found.
+Every step is a queue with a bound: who is ahead waits. In Stage 1 processes decode frames; one
+thread takes them, runs the engines on them and journals what was found; another cuts crops. In
+Stage 2 a thread reads crops, and another runs the engine on them. So the time of the thread that
+runs the engines is spent in four ways: waiting for the step before (faster decoding helps: more
+CPUs, `decode_workers`, the GPU's decoder), for the engines (a faster GPU helps), preparing
+pictures, and keeping what was found.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from gpu_kernels.engine import DeviceEngine, Engine
+from gpu_kernels.lanes import Fill, Read
 from odins_ravne_assets.munin.reporter import Facts
 
-WAITING, ENGINES, LOOKING, KEEPING = "waiting", "engines", "looking", "keeping"
+T = TypeVar("T")
+# Steps of the thread that runs the engines. What is AWAITED is within LOOKING: the time until an
+# engine answers. ENGINES: in which they computed, on a GPU while the thread did something else.
+WAITING, LOOKING, AWAITED, KEEPING, ENGINES = "waiting", "looking", "awaited", "keeping", "engines"
+
+
+class Words(NamedTuple):
+    """How a stage's steps are called in its metadata."""
+
+    waiting: str  # for the step before
+    beside: str  # what another thread does
+    queue: str  # pieces that are given to it
+
+
+LOOKING_AT_FRAMES = Words("waiting for frames", "cutting crops", "frames_to_crop")
+LABELLING = Words("waiting for crops", "reading crops", "crop_batches")
+
+
+@dataclass
+class Depth:
+    """How many pieces were in a queue, whenever it was looked at."""
+
+    room: int = 0
+    looks: int = 0
+    summed: int = 0
+    most: int = 0
+
+    def seen(self, waiting: int) -> None:
+        self.looks += 1
+        self.summed += waiting
+        self.most = max(self.most, waiting)
+
+    def facts(self, pieces: str) -> Facts:
+        return {
+            f"pipeline/{pieces}_waiting_mean": round(self.summed / max(1, self.looks), 2),
+            f"pipeline/{pieces}_waiting_most": self.most,
+            f"pipeline/{pieces}_that_may_wait": self.room,
+        }
 
 
 @dataclass
 class Pace:
-    """Seconds by step, and how many frames were waiting when the engine was ready for more."""
+    """Seconds by step, and how full the queues were."""
 
+    words: Words
     seconds: dict[str, float] = field(default_factory=dict)
-    looks: int = 0
-    waiting: int = 0  # frames, summed over the looks
-    most_waiting: int = 0
+    frames: Depth = field(default_factory=Depth)  # decoded ones; decoders stop when it is full
+    beside: Depth = field(default_factory=Depth)
     on_device: int = 0  # frames that the GPU decoded
-    room: int = 0  # frames that may wait; decoders stop when they do
+    seconds_beside: float = 0.0  # of the other thread
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
@@ -40,50 +79,67 @@ class Pace:
         try:
             yield
         finally:
-            self.seconds[step] = self.seconds.get(step, 0.0) + perf_counter() - started
+            self.add(step, perf_counter() - started)
 
-    def looked(self, waiting: int) -> None:
-        """A batch is about to be looked at, with so many decoded frames, its own included."""
-        self.looks += 1
-        self.waiting += waiting
-        self.most_waiting = max(self.most_waiting, waiting)
+    def add(self, step: str, seconds: float) -> None:
+        self.seconds[step] = self.seconds.get(step, 0.0) + seconds
+
+    @contextmanager
+    def timed_beside(self) -> Iterator[None]:
+        """Count what happens inside as the other thread's."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds_beside += perf_counter() - started
 
     def facts(self) -> Facts:
-        """Metadata of the stage; nothing when nothing was looked at."""
-        if not self.looks:
+        """Metadata of the stage; nothing when no engine ran."""
+        if ENGINES not in self.seconds:
             return {}
-        of = self.seconds.get
-        preparing = max(0.0, of(LOOKING, 0.0) - of(ENGINES, 0.0))
-        spent = of(WAITING, 0.0) + of(LOOKING, 0.0) + of(KEEPING, 0.0)
+        seconds = {**self._spent(), self.words.beside: self.seconds_beside}
+        busy = self.seconds[ENGINES]
         return {
-            "pipeline/seconds_waiting_for_frames": round(of(WAITING, 0.0), 3),
-            "pipeline/seconds_in_engines": round(of(ENGINES, 0.0), 3),
-            "pipeline/seconds_preparing_pictures": round(preparing, 3),
-            "pipeline/seconds_keeping_results": round(of(KEEPING, 0.0), 3),
-            "pipeline/engine_busy_share": round(of(ENGINES, 0.0) / spent, 3) if spent else 0.0,
-            "pipeline/frames_waiting_mean": round(self.waiting / self.looks, 2),
-            "pipeline/frames_waiting_most": self.most_waiting,
-            "pipeline/frames_that_may_wait": self.room,
+            **{f"pipeline/seconds_{_key(step)}": round(s, 3) for step, s in seconds.items()},
+            "pipeline/seconds_in_engines": round(busy, 3),
+            "pipeline/engine_busy_share": round(min(1.0, busy / self._total()), 3),
+            **self.beside.facts(self.words.queue),
+            **self._of_frames(),
+        }
+
+    def _of_frames(self) -> Facts:
+        if not self.frames.looks:
+            return {}
+        return {
+            **self.frames.facts("frames"),
             "pipeline/frames_decoded_by_gpu": self.on_device,
         }
 
+    def _spent(self) -> dict[str, float]:
+        """The time of the thread that runs the engines."""
+        of = self.seconds.get
+        return {
+            self.words.waiting: of(WAITING, 0.0),
+            "waiting for engines": of(AWAITED, 0.0),
+            "preparing pictures": max(0.0, of(LOOKING, 0.0) - of(AWAITED, 0.0)),
+            "keeping results": of(KEEPING, 0.0),
+        }
+
+    def _total(self) -> float:
+        return sum(self._spent().values()) or 1.0
+
     def __str__(self) -> str:
         """One line for the log."""
-        facts = self.facts()
-        if not facts:
+        if not self.facts():
             return "nothing looked at"
-        spent = {
-            step: float(str(facts[f"pipeline/seconds_{step.replace(' ', '_')}"]))
-            for step in (
-                "waiting for frames",
-                "in engines",
-                "preparing pictures",
-                "keeping results",
-            )
-        }
-        total = sum(spent.values()) or 1.0
-        shares = ", ".join(f"{seconds / total:.0%} {step}" for step, seconds in spent.items())
-        return f"where the time went: {shares}"
+        total = self._total()
+        shares = ", ".join(f"{value / total:.0%} {step}" for step, value in self._spent().items())
+        beside = f"{self.seconds_beside / total:.0%} {self.words.beside}"
+        return f"where the time went: {shares}; beside it, {beside}"
+
+
+def _key(step: str) -> str:
+    return step.replace(" ", "_")
 
 
 class TimedEngine:
@@ -97,12 +153,28 @@ class TimedEngine:
 
     def run(self, images: npt.NDArray[np.float32]) -> list[npt.NDArray[Any]]:
         """See Engine."""
-        with self._pace.timed(ENGINES):
-            return self._engine.run(images)
+        started = perf_counter()
+        outputs = self._engine.run(images)
+        for step in (AWAITED, ENGINES):
+            self._pace.add(step, perf_counter() - started)
+        return outputs
 
-    def run_filled(
-        self, count: int, fill: Callable[[Any, int, int], None]
-    ) -> list[npt.NDArray[Any]]:
-        """See DeviceEngine; fitting is done by the GPU, and counts with it."""
-        with self._pace.timed(ENGINES):
-            return cast(DeviceEngine, self._engine).run_filled(count, fill)
+    @property
+    def busy_seconds(self) -> float:
+        """See DeviceEngine."""
+        return cast(DeviceEngine, self._engine).busy_seconds
+
+    def start(self, count: int, fill: Fill, read: Read[T]) -> Callable[[], list[T]]:
+        """See DeviceEngine."""
+        before = self.busy_seconds
+        answers = cast(DeviceEngine, self._engine).start(count, fill, read)
+        self._pace.add(ENGINES, self.busy_seconds - before)
+
+        def finish() -> list[T]:
+            before = self.busy_seconds
+            with self._pace.timed(AWAITED):
+                answered = answers()
+            self._pace.add(ENGINES, self.busy_seconds - before)
+            return answered
+
+        return finish

@@ -1,20 +1,22 @@
 """Stage 1: looks at media and journals the boxes and crops.
 
-One thread, this one, runs the detector; decoding goes on meanwhile in its own processes. The
-answers do not depend on which frames share a batch, nor on the order in which media finish.
+Queues with bounds: processes decode frames, this thread runs the detector on them, another makes
+crops. A frame keeps its slot until its crops are made, so that decoding waits for all of them. On a
+GPU a batch is looked at while the next one is made ready. The answers do not depend on which frames
+share a batch, nor on the order in which media finish.
 """
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 from time import monotonic
-
-import cv2
-import numpy as np
+from typing import NamedTuple
 
 from gpu_kernels.device_picture import DeviceFrame
-from gpu_kernels.preprocess import Picture, Region, cut, cut_region, pixels
 from odins_ravne_assets.munin import decoding
+from odins_ravne_assets.munin.beside import Beside
+from odins_ravne_assets.munin.crops import CutOut, cut_from, made_crop
 from odins_ravne_assets.munin.decoding import (
     Began,
     Decoder,
@@ -29,13 +31,6 @@ from odins_ravne_assets.munin.journal import Row, Stage1Journal
 from odins_ravne_assets.munin.motion import Gate
 from odins_ravne_assets.munin.pace import KEEPING, LOOKING, WAITING, Pace
 
-# Crops keep this much room around the box, as a share of its longer side, so that classifiers
-# with other crop rules can be tried later without decoding the footage again.
-CROP_MARGIN = 0.1
-CROP_QUALITY = 90
-# Longest side of a kept crop, in pixels; classifiers take 224 to 600.
-CROP_SIDE = 640
-
 
 @dataclass
 class Looks:
@@ -45,11 +40,30 @@ class Looks:
     gate: Gate = field(default_factory=Gate)
     decoded: int = 0
     skipped: int = 0
-    waiting: int = 0  # frames in the batch being gathered
+    waiting: int = 0  # frames that are not looked at yet
+    uncropped: int = 0  # frames whose crops are not made yet
     frames: list[Row] = field(default_factory=list)
     boxes: list[Row] = field(default_factory=list)
     crops: list[Row] = field(default_factory=list)
     ended: Ended | None = None
+
+
+class Seen(NamedTuple):
+    """A frame in which something was found."""
+
+    looks: Looks
+    frame: Frame
+    place: Row  # medium and number of the frame
+    cuts: list[CutOut]
+
+    def cropped(self) -> tuple[Looks, list[Row]]:
+        """The crops' rows; the frame is not needed any more."""
+        try:
+            crops = [made_crop(cut) for cut in self.cuts]
+        finally:
+            self.frame.release()
+        rows = [{**self.place, "box_number": n, **crop} for n, crop in enumerate(crops)]
+        return self.looks, rows
 
 
 @dataclass
@@ -88,7 +102,10 @@ class Stage1:
         self._on_settled = on_settled
         self._pace = pace
         self._looks: dict[str, Looks] = {}
-        self._batch: list[Frame] = []
+        self._batch: list[tuple[Looks, Frame]] = []  # being gathered
+        # Batches that the detector has in hand, with what gives its answer.
+        self._looking: deque[tuple[list[tuple[Looks, Frame]], Callable[[], list[list[Box]]]]]
+        self._looking = deque()
         self.progress = Progress()
         self.unreadable: list[tuple[str, str]] = []
 
@@ -100,30 +117,36 @@ class Stage1:
             grace: seconds that media in hand may still take after that; what is not finished by
                 then is left for the next run.
         """
-        deadline: float | None = None
         events = decoder.events()
         self._decoder = decoder
-        self._pace.room = decoder.room
+        self._pace.frames.room = decoder.room
+        self._crops = Beside(Seen.cropped, self._batch_size, self._pace)
         try:
-            while (event := self._next(events)) is not None:
-                self._take(event)
-                if len(self._batch) >= self._batch_size or (
-                    self._batch and decoder.nothing_waiting()
-                ):
-                    self._look()
-                if self._journal.due():
-                    with self._pace.timed(KEEPING):
-                        self._journal.flush()
-                if stop.is_set():
-                    decoder.stop()
-                    deadline = deadline or monotonic() + grace
-                    if monotonic() > deadline:
-                        break
-            else:
-                self._look()
+            with self._crops:
+                self._look_at_all(events, stop, grace)
+                self._gather(self._crops.rest())
         finally:
             decoder.close()
         self._journal.flush()
+
+    def _look_at_all(self, events: Iterator[decoding.Event], stop: Event, grace: float) -> None:
+        deadline: float | None = None
+        while (event := self._next(events)) is not None:
+            self._take(event)
+            if len(self._batch) >= self._batch_size:
+                self._look()
+            if self._decoder.nothing_waiting():
+                self._catch_up()
+            self._gather(self._crops.done())
+            if self._journal.due():
+                with self._pace.timed(KEEPING):
+                    self._journal.flush()
+            if stop.is_set():
+                self._decoder.stop()
+                deadline = deadline or monotonic() + grace
+                if monotonic() > deadline:
+                    return
+        self._catch_up()
 
     def _next(self, events: Iterator[decoding.Event]) -> decoding.Event | None:
         with self._pace.timed(WAITING):
@@ -149,47 +172,92 @@ class Stage1:
         """Put the frame into the batch, or let the gate skip it."""
         looks.decoded += 1
         if looks.waiting and not frame.moved:
-            self._look()  # the gate needs to know what the last look found
+            self._see_all()  # the gate needs to know what the last look found
         if frame.moved or looks.gate.look(moved=False):
             looks.waiting += 1
-            self._batch.append(frame)
+            self._batch.append((looks, frame))
         else:
             looks.skipped += 1
             frame.release()
 
     def _look(self) -> None:
-        """Run the detector on the batch."""
+        """Have the detector look at the batch."""
         batch, self._batch = self._batch, []
         if not batch:
             return
-        self._pace.looked(self._decoder.frames_in_hand())
-        self._pace.on_device += sum(isinstance(each.picture, DeviceFrame) for each in batch)
+        self._pace.frames.seen(self._decoder.frames_in_hand())
+        self._pace.on_device += sum(isinstance(each.picture, DeviceFrame) for _, each in batch)
         with self._pace.timed(LOOKING):
-            found = self._detector.find([frame.picture for frame in batch])
-        for frame, boxes in zip(batch, found, strict=True):
-            looks = self._looks[frame.medium.content_hash]
+            found = self._detector.start([frame.picture for _, frame in batch])
+        self._looking.append((batch, found))
+        while len(self._looking) > self._detector.looks_ahead:
+            self._see()
+
+    def _see_all(self) -> None:
+        self._look()
+        while self._looking:
+            self._see()
+
+    def _catch_up(self) -> None:
+        """Have all that is in hand done, before it would be waited for anything new."""
+        self._see_all()
+        self._gather(self._crops.rest())
+
+    def _see(self) -> None:
+        """Take the detector's answer about the oldest batch that it has in hand."""
+        batch, answer = self._looking.popleft()
+        with self._pace.timed(LOOKING):
+            found = answer()
+        with self._pace.timed(KEEPING):
+            cuts = iter(cut_from([(f.picture, b) for (_, f), b in zip(batch, found, strict=True)]))
+        for (looks, frame), boxes in zip(batch, found, strict=True):
+            of_frame = next(cuts)
+            if not self._is_current(looks):
+                frame.release()
+                continue
             looks.waiting -= 1
             looks.gate.seen(len(boxes))
-            with self._pace.timed(KEEPING):
-                self._note(looks, frame, boxes)
-            frame.release()
+            self._note(looks, frame, boxes, of_frame)
             self.progress.frames += 1
             self.progress.boxes += len(boxes)
-        for content_hash in {frame.medium.content_hash for frame in batch}:
-            self._finish_if_complete(self._looks[content_hash])
+        for looks, _ in batch:
+            self._finish_if_complete(looks)
 
-    def _note(self, looks: Looks, frame: Frame, boxes: Sequence[Box]) -> None:
+    def _note(self, looks: Looks, frame: Frame, boxes: Sequence[Box], cuts: list[CutOut]) -> None:
         place = {"content_hash": frame.medium.content_hash, "frame_number": frame.number}
         looks.frames.append({**place, "time_offset_ms": frame.time_ms, "boxes": len(boxes)})
+        if not boxes:
+            frame.release()
+            return
         for number, box in enumerate(boxes):
-            numbered = {**place, "box_number": number}
             looks.boxes.append(
-                {**numbered, "time_offset_ms": frame.time_ms, **box.as_row()},
+                {
+                    **place,
+                    "box_number": number,
+                    "time_offset_ms": frame.time_ms,
+                    **box.as_row(),
+                },
             )
-            looks.crops.append({**numbered, **cut_crop(frame.picture, box)})
+        looks.uncropped += 1
+        if self._crops.full:
+            with self._pace.timed(KEEPING):
+                oldest = self._crops.take()
+            self._gather([oldest])
+        self._crops.give(Seen(looks, frame, place, cuts))
+
+    def _gather(self, cropped: Iterable[tuple[Looks, list[Row]]]) -> None:
+        """Take crops that are made."""
+        for looks, crops in cropped:
+            looks.crops += crops
+            looks.uncropped -= 1
+            self._finish_if_complete(looks)
+
+    def _is_current(self, looks: Looks) -> bool:
+        """Whether its medium was not begun anew, or given up, meanwhile."""
+        return self._looks.get(looks.medium.content_hash) is looks
 
     def _finish_if_complete(self, looks: Looks) -> None:
-        if looks.ended is None or looks.waiting:
+        if looks.ended is None or looks.waiting or looks.uncropped or not self._is_current(looks):
             return
         medium = looks.medium
         del self._looks[medium.content_hash]
@@ -201,7 +269,8 @@ class Stage1:
             "frames_skipped": looks.skipped,
             "boxes": len(looks.boxes),
         }
-        self._journal.append(row, looks.frames, looks.boxes, looks.crops)
+        with self._pace.timed(KEEPING):
+            self._journal.append(row, looks.frames, looks.boxes, looks.crops)
         self.progress.images += medium.kind == "image"
         self.progress.video_seconds += medium.duration_seconds or 0.0
         self._settle()
@@ -228,49 +297,10 @@ class Stage1:
         self._on_settled()
 
     def _drop_frames_of(self, content_hash: str) -> None:
-        for frame in self._batch:
+        for _, frame in self._batch:
             if frame.medium.content_hash == content_hash:
                 frame.release()
-        self._batch = [f for f in self._batch if f.medium.content_hash != content_hash]
-
-
-def cut_crop(picture: Picture | DeviceFrame, box: Box) -> Row:
-    """The region around a box as a JPEG, with where it lies in the picture.
-
-    Args:
-        picture: uint8 BGR [height, width, 3], upright; of a frame on the GPU, only the crop comes
-            to the host.
-    """
-    height, width = picture.shape[:2]
-    region = cut_region(box.xywh, "square", CROP_MARGIN, width, height)
-    crop = (
-        cut_from_device(picture, region)
-        if isinstance(picture, DeviceFrame)
-        else cut(picture, region)
-    )
-    longest = max(crop.shape[:2])
-    if longest > CROP_SIDE:
-        size = (
-            max(1, round(crop.shape[1] * CROP_SIDE / longest)),
-            max(1, round(crop.shape[0] * CROP_SIDE / longest)),
-        )
-        crop = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8)
-    encoded, jpeg = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, CROP_QUALITY])
-    if not encoded:
-        raise AssertionError("a crop of pixels can always be encoded")
-    return {
-        **dict(zip(("crop_x", "crop_y", "crop_w", "crop_h"), region, strict=True)),
-        "jpeg": jpeg.tobytes(),
-    }
-
-
-def cut_from_device(frame: DeviceFrame, region: Region) -> Picture:
-    """The pixels of a region (x, y, w, h as fractions) of a frame on the GPU, as they are there."""
-    from gpu_kernels.device import cut_out
-
-    left, top, right, bottom = pixels(region, frame.picture.width, frame.picture.height)
-    shown = [(frame.picture, (left, top, right, bottom))]
-    return cut_out(frame.buffer, shown, [(bottom - top, right - left)])[0]
+        self._batch = [pair for pair in self._batch if pair[1].medium.content_hash != content_hash]
 
 
 def only_new(media: Iterator[Medium], finished: Container[str]) -> Iterator[Medium]:

@@ -1,7 +1,8 @@
 """Stage 2: labels the animal crops of Stage 1's journal.
 
 It always works from the crops as they are stored, also right after Stage 1, so that labelling
-again with another model, later and elsewhere, starts from the same pixels.
+again with another model, later and elsewhere, starts from the same pixels. A thread reads crops
+ahead of the one that runs the classifier, a bounded number of batches.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from gpu_kernels.engine import Engine
 from gpu_kernels.heads import rank
 from gpu_kernels.manifest import ModelManifest
 from gpu_kernels.preprocess import Picture, cut, cut_region
+from odins_ravne_assets.munin.beside import Beside
 from odins_ravne_assets.munin.journal import (
     Row,
     Stage1Journal,
@@ -23,8 +25,13 @@ from odins_ravne_assets.munin.journal import (
 )
 from odins_ravne_assets.munin.kept_category import keep_category
 from odins_ravne_assets.munin.labelled_box import guess, labelled_box
-from odins_ravne_assets.munin.looking import run_on, whole
+from odins_ravne_assets.munin.looking import scores_of, whole
+from odins_ravne_assets.munin.pace import KEEPING, LOOKING, WAITING, Pace
 from resources.errors import ModelError, StoreError
+
+# Batches of crops that may be read ahead.
+READ_AHEAD = 2
+Batch = tuple[pl.DataFrame, list[Picture]]
 
 
 class Stage2:
@@ -37,9 +44,11 @@ class Stage2:
         auto_ok_threshold: float,
         batch_size: int,
         on_progress: Callable[[int], None],
+        pace: Pace,
     ) -> None:
         """Args:
         on_progress: told the number of crops labelled so far.
+        pace: told where the time goes.
         """
         self._classifier = classifier
         if classifier.crop is None:
@@ -49,38 +58,52 @@ class Stage2:
         self._threshold = auto_ok_threshold
         self._batch_size = batch_size
         self._on_progress = on_progress
+        self._pace = pace
         self.labelled = 0
 
     def run(
         self, stage1: Stage1Journal, stage2: Stage2Journal, parts: list[str], stop: Event
     ) -> None:
         """Label these parts; a part is labelled whole or not at all."""
-        for part in parts:
-            labels = list(self._label_part(stage1, part, stop))
-            if stop.is_set():
-                return
-            stage2.write(part, labels)
+        with Beside(self._read, READ_AHEAD, self._pace) as reading:
+            for part in parts:
+                labels = list(self._label_part(stage1, part, stop, reading))
+                if stop.is_set():
+                    return
+                with self._pace.timed(KEEPING):
+                    stage2.write(part, labels)
 
-    def _label_part(self, journal: Stage1Journal, part: str, stop: Event) -> Iterator[Row]:
-        with ExitStack() as stack:
+    def _label_part(
+        self, journal: Stage1Journal, part: str, stop: Event, reading: Beside[pl.DataFrame, Batch]
+    ) -> Iterator[Row]:
+        with self._pace.timed(WAITING), ExitStack() as stack:
             boxes = pl.read_parquet(stack.enter_context(journal.reading(part, "boxes")))
-            animals = boxes.filter(pl.col("category") == "animal")
-            others = boxes.filter(pl.col("category") != "animal")
-            yield from keep_category(others, self._threshold)
             crops = pl.read_parquet(stack.enter_context(journal.reading(part, "crops")))
-            keys = ["content_hash", "frame_number", "box_number"]
-            crops = animals.join(crops, on=keys, how="inner", maintain_order="left")
-        for batch in crops.iter_slices(self._batch_size):
+        animals = boxes.filter(pl.col("category") == "animal")
+        others = boxes.filter(pl.col("category") != "animal")
+        yield from keep_category(others, self._threshold)
+        keys = ["content_hash", "frame_number", "box_number"]
+        crops = animals.join(crops, on=keys, how="inner", maintain_order="left")
+        batches = reading.through(crops.iter_slices(self._batch_size))
+        while batch := self._next(batches):
             if stop.is_set():
                 return
-            yield from self._label(batch)
-            self.labelled += batch.height
+            yield from self._label(*batch)
+            self.labelled += batch[0].height
             self._on_progress(self.labelled)
 
-    def _label(self, crops: pl.DataFrame) -> Iterator[Row]:
-        pictures = [self._as_trained(row) for row in crops.iter_rows(named=True)]
-        outputs = run_on(self._engine, self._classifier, [whole(each) for each in pictures])
-        ranked = rank(outputs[0], self._classifier)
+    def _next(self, batches: Iterator[Batch]) -> Batch | None:
+        with self._pace.timed(WAITING):
+            return next(batches, None)
+
+    def _read(self, crops: pl.DataFrame) -> Batch:
+        return crops, [self._as_trained(row) for row in crops.iter_rows(named=True)]
+
+    def _label(self, crops: pl.DataFrame, pictures: list[Picture]) -> Iterator[Row]:
+        with self._pace.timed(LOOKING):
+            regions = [whole(each) for each in pictures]
+            scores = scores_of(self._engine, self._classifier, regions)
+        ranked = rank(scores, self._classifier)
         for row, labels in zip(crops.iter_rows(named=True), ranked, strict=True):
             best = labels[0]
             # What a classifier takes for a teapot is no animal it knows.

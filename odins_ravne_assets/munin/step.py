@@ -40,7 +40,7 @@ from odins_ravne_assets.munin.journal import (
 )
 from odins_ravne_assets.munin.media_files import kind_by_name
 from odins_ravne_assets.munin.memory import give_memory_back
-from odins_ravne_assets.munin.pace import Pace
+from odins_ravne_assets.munin.pace import LABELLING, LOOKING_AT_FRAMES, Pace
 from odins_ravne_assets.munin.predictions import (
     PredictedLabels,
 )
@@ -60,7 +60,8 @@ from resources.profile import Profile
 
 # Seconds that media in hand may take after a request to stop.
 GRACE = 20.0
-# Frames that may wait for the detector, in batches: one in hand, one gathering.
+# Frames that may wait, in batches: one gathering, and one that is looked at or cropped; on a GPU
+# another one is looked at ahead.
 WAITING_BATCHES = 2
 # A buffer on a GPU has less than 2 GiB.
 MOST_SLOTS = (2**31 - 1) // SLOT_BYTES
@@ -107,7 +108,7 @@ class Step:
     output: ObjectStore = field(init=False)
     _waiting: bool = field(default=False, init=False)
     _models: StepModels = field(init=False)
-    _pace: Pace = field(default_factory=Pace, init=False)
+    _pace: Pace = field(default_factory=lambda: Pace(LOOKING_AT_FRAMES), init=False)
 
     def __post_init__(self) -> None:
         self.footage = self.open_store(self.camera.footage_url)
@@ -239,7 +240,7 @@ class Step:
 
     def _look_at(self, journal: Stage1Journal, finished: HashSet, new: int) -> Progress:
         settings = self.profile.pipeline.stage1
-        self._pace = Pace()
+        self._pace = Pace(LOOKING_AT_FRAMES)
         detector = self._models.load_detector(self._pace)
         careful = Careful(self.output) if self.after_crash else None
         media = only_new(self._usable_media(), finished)
@@ -285,7 +286,7 @@ class Step:
             network_side=detector.input_side,
             timeout=settings.decode_timeout,
             processes=settings.decode_workers,
-            slots=min(settings.batch_size * WAITING_BATCHES, MOST_SLOTS),
+            slots=min(settings.batch_size * (WAITING_BATCHES + detector.looks_ahead), MOST_SLOTS),
             device=GPU if on_gpu else None,
         )
 
@@ -318,14 +319,16 @@ class Step:
             self.output, assembly.origin_of(self.output, assembly.DETECTIONS).journal_key
         )
         stage2 = self._stage2_journal(stage1)
-        labelled = 0
+        labelled, paced = 0, Facts()
         if any(True for _ in unlabelled_parts(stage1, stage2)):
             labelled = self._label(stage1, stage2, list(unlabelled_parts(stage1, stage2)))
+            paced = self._pace.facts()
             give_memory_back()
         self._stop_here()
         assembly.write_stage2_table(self.output, stage1, stage2, self._models.classifier_named())
         assembly.write_taxa(self.output, self._models.ranked_labels())
-        facts = classification_facts(self.output) | {
+        facts = classification_facts(self.output) | paced
+        facts |= {
             "boxes/newly_labelled": labelled,
             "compute/seconds": round(monotonic() - started, 3),
         }
@@ -344,13 +347,18 @@ class Step:
             tell(crops)
 
         threshold, predictions = settings.auto_ok_threshold, self._models.predictions
+        self._pace = Pace(LABELLING)
         stage: Stage2 | PredictedLabels
         if predictions:
             stage = PredictedLabels(predictions, self._paths(), threshold, labelled)
         else:
-            model = self._models.load_classifier()
-            stage = Stage2(model.manifest, model.engine, threshold, settings.batch_size, labelled)
+            model = self._models.load_classifier(self._pace)
+            stage = Stage2(
+                model.manifest, model.engine, threshold, settings.batch_size, labelled, self._pace
+            )
         stage.run(stage1, stage2, parts, self.stop)
+        if not predictions:
+            self.reporter.info(str(self._pace))
         return stage.labelled
 
     def _paths(self) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The models of a step: whole before any work, loaded when needed, on the engine that is there."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
@@ -95,30 +95,32 @@ class StepModels:
         """
         models, settings = self.profile.models, self.profile.pipeline.stage1
         names = [name for name in (models.detector, models.category_detector) if name]
-        loaded = [self._load(name) for name in names]
-        timed = [replace(each, engine=TimedEngine(each.engine, pace)) for each in loaded]
+        loaded = [self._load(name, pace) for name in names]
         self._tell(loaded[0])
-        return Detector(timed[0], timed[1] if len(timed) > 1 else None, settings.conf_threshold)
+        return Detector(loaded[0], loaded[1] if len(loaded) > 1 else None, settings.conf_threshold)
 
-    def load_classifier(self) -> LoadedModel:
+    def load_classifier(self, pace: Pace) -> LoadedModel:
         """Stage 2's model.
+
+        Args:
+            pace: is told how long the engine takes.
 
         Raises:
             EngineError: the engine cannot run it.
         """
-        model = self._load(self.profile.models.classifier)
+        model = self._load(self.profile.models.classifier, pace)
         self._tell(model)
         return model
 
-    def _load(self, name: str) -> LoadedModel:
+    def _load(self, name: str, pace: Pace) -> LoadedModel:
         settings = self.profile.pipeline.stage1
         manifest = load_manifest(name)
         kept = self.profile.models.engines or f"{self.output_url.rstrip('/')}/{ENGINES}"
         cache = EngineCache(engine_stores(self.open_store(kept)), self.reporter.warning)
         batches = Batches.around(settings.batch_size)
-        return LoadedModel(
-            manifest, open_engine(manifest, self.engine, settings.threads, cache, batches)
-        )
+        shared_by = self.profile.models.engines_shared_by
+        engine = open_engine(manifest, self.engine, settings.threads, cache, batches, shared_by)
+        return LoadedModel(manifest, TimedEngine(engine, pace))
 
     def _tell(self, model: LoadedModel) -> None:
         self.reporter.info(f"{model.manifest.name} on {model.engine.description}")
