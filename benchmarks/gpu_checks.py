@@ -11,6 +11,7 @@ import json
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,17 +27,20 @@ from running import run_stages
 from gpu_kernels import kernels
 from gpu_kernels.agreement import Agreement, compare_boxes, compare_labels
 from gpu_kernels.cubins import compile_cubins, load_cubins
-from gpu_kernels.device import _items, cut_out, fit_into, found_on_device, ready
+from gpu_kernels.device import _items, cut_out, fit_into, ready
 from gpu_kernels.device_picture import DeviceFrame, DevicePicture
 from gpu_kernels.engine import open_engine
 from gpu_kernels.engine_cache import EngineCache
 from gpu_kernels.gpu import Gpu, usable_gpu
-from gpu_kernels.heads import decode, rank
+from gpu_kernels.heads import Boxes, decode, rank
+from gpu_kernels.heads_on_device import HeadsOnDevice
 from gpu_kernels.manifest import ModelManifest, load_manifest, shipped_models
 from gpu_kernels.preprocess import fit, placement, to_input
-from gpu_kernels.tensorrt_build import Batches
+from gpu_kernels.tensorrt_api import find_tensorrt
+from gpu_kernels.tensorrt_build import Batches, joined
 from gpu_kernels.tensorrt_engine import open_tensorrt_engine
 from odins_ravne_assets.munin.decoding import Decoder, DecodingSettings, Frame, Medium
+from odins_ravne_assets.munin.looking import Finder, whole
 from odins_ravne_assets.munin.sampling import SamplingPlan
 from resources.errors import RavneError
 from resources.object_store import LocalStore
@@ -45,6 +49,7 @@ RESULTS = Path(__file__).parent / "results"
 DEFAULT_FOOTAGE = Path(__file__).parent.parent.parent / "shared" / "footage"
 DEVICE = "cuda:0"
 AIM = 0.7  # of a large copy's bandwidth, for the fitting kernel
+SHARED_BY = ("sm_86", "sm_89")
 GIB = 2**30
 PIECE = GIB // 8  # Warp's arrays have less than 2 GiB
 Told = dict[str, Any]
@@ -183,24 +188,75 @@ def fitting_uses_the_memorys_bandwidth(bench: Bench) -> Told:
     return told
 
 
+class DoneLane:
+    """Outputs as an engine leaves them on the GPU."""
+
+    input = staging = None
+
+    def __init__(self, outputs: list[NDArray[np.float32]]) -> None:
+        self.outputs = [wp.array(each, dtype=wp.float32, device=DEVICE) for each in outputs]
+        self.stream = wp.Stream(DEVICE)
+        self.held: list[Any] = []
+
+    def launch(self, count: int) -> None:
+        raise AssertionError("it has computed")
+
+    def wait(self) -> None:
+        wp.synchronize_stream(self.stream)
+        self.held.clear()
+
+    def span(self) -> tuple[float, float]:
+        return 0.0, 0.0
+
+
 def heads_are_decoded_as_on_the_cpu(bench: Bench) -> Told:
-    """Boxes of MegadetectorLite's rows, and the time of it on either side."""
-    manifest = load_manifest("megadetector-lite")
+    """Boxes of each detector's real outputs, at two thresholds, and the time of it on either side;
+    and of noise with more candidates than there is room for."""
+    told: Told = {}
     pictures = bench.pictures()
-    engine = open_engine(manifest, "onnxruntime")
-    (rows,) = engine.run(to_input([fit(each, manifest) for each in pictures], manifest))
     sizes = [(each.shape[0], each.shape[1]) for each in pictures]
-    on_device = [wp.array(rows, dtype=wp.float32, device=DEVICE)]
-    found = found_on_device(on_device, manifest, sizes, 0.25)
-    expected = decode([rows], manifest, sizes, 0.25)
-    if found is None:
-        raise Failed("more candidates than are brought back")
-    total = sum(map(compare_boxes, found, expected, [0.25] * len(sizes)), Agreement())
-    if total.unmatched or total.score > 1e-5:
-        raise Failed(str(total))
-    gpu = seconds_of(lambda: found_on_device(on_device, manifest, sizes, 0.25), 20)
-    cpu = seconds_of(lambda: decode([rows], manifest, sizes, 0.25), 20)
-    return {"gpu_ms": round(gpu * 1e3, 3), "cpu_ms": round(cpu * 1e3, 3), "pictures": len(sizes)}
+    for name in shipped_models():
+        manifest = load_manifest(name)
+        if manifest.task != "detector":
+            continue
+        engine = open_engine(manifest, "onnxruntime")
+        outputs = engine.run(to_input([fit(each, manifest) for each in pictures], manifest))
+        told[name] = heads_compared(manifest, outputs, sizes)
+    manifest = load_manifest("megadetector-lite")
+    rows = np.random.default_rng(1).uniform(0, 600, (2, 8400, 6)).astype(np.float32)
+    rows[..., 4:] = np.random.default_rng(2).uniform(0, 1, (2, 8400, 2))
+    rows[1] *= 0.9
+    told["crowded"] = heads_compared(manifest, [rows], sizes[:2])
+    return told
+
+
+def heads_compared(
+    manifest: ModelManifest, outputs: list[NDArray[Any]], sizes: list[tuple[int, int]]
+) -> Told:
+    told: Told = {}
+    lane = DoneLane(outputs)
+    own = manifest.detector_output.threshold
+    for threshold in (own, own / 3):
+        heads = HeadsOnDevice(manifest, threshold)
+
+        def read(heads: HeadsOnDevice = heads) -> list[Boxes]:
+            finish = heads.read(lane, sizes)
+            lane.wait()
+            return finish()
+
+        expected = decode(outputs, manifest, sizes, threshold)
+        total = sum(map(compare_boxes, read(), expected, [threshold] * len(sizes)), Agreement())
+        if total.unmatched or total.score > 1e-5:
+            raise Failed(f"{manifest.name} at {threshold}: {total}")
+        gpu = seconds_of(read, 20)
+        started = time.perf_counter()
+        decode(outputs, manifest, sizes, threshold)
+        told[f"at {threshold:.3f}"] = {
+            "boxes": sum(map(len, expected)),
+            "gpu_ms": round(gpu * 1e3, 3),
+            "cpu_ms": round((time.perf_counter() - started) * 1e3, 3),
+        }
+    return told
 
 
 def agreement(manifest: ModelManifest, one: Any, other: Any, sizes: Any) -> Agreement:
@@ -250,6 +306,59 @@ def engines_answer_as_the_cpu_does(bench: Bench) -> Told:
 
 def speed(engine: Any, images: NDArray[np.float32]) -> float:
     return round(len(images) / seconds_of(lambda: engine.run(images), 20), 1)
+
+
+def looking_ahead_is_faster_than_looking_in_turn(bench: Bench) -> Told:
+    """Pictures of the host to boxes, in batches of 8: each waited for before the next one, and
+    each started before the last one is waited for. And how long the GPU was busy."""
+    manifest = load_manifest("megadetector-lite")
+    engine = open_tensorrt_engine(manifest, bench.cache(), Batches())
+    finder = Finder(engine, manifest, manifest.detector_output.threshold)
+    pictures = bench.pictures()
+    shown = [[whole(each) for each in pictures[:8]], [whole(each) for each in pictures[8:]]] * 16
+    found: dict[str, list[int]] = {}
+    told: Told = {}
+    for name, ahead in (("warm", 0), ("in turn", 0), ("ahead", 1)):
+        before, started = engine.busy_seconds, time.perf_counter()
+        pending: deque[Callable[[], list[Boxes]]] = deque()
+        boxes: list[Boxes] = []
+        for batch in shown:
+            pending.append(finder.start(batch))
+            while len(pending) > ahead:
+                boxes += pending.popleft()()
+        boxes += [each for answer in pending for each in answer()]
+        seconds = time.perf_counter() - started
+        found[name] = [len(each) for each in boxes]
+        told[name] = {
+            "pictures_per_second": round(len(boxes) / seconds, 1),
+            "gpu_busy_share": round((engine.busy_seconds - before) / seconds, 3),
+        }
+    if found["in turn"] != found["ahead"]:
+        raise Failed("looking ahead finds other boxes")
+    return told
+
+
+def an_engine_for_several_gpus_answers_as_its_own(bench: Bench) -> Told:
+    """One engine for this GPU and its neighbours: its boxes, and what it costs in speed."""
+    manifest = load_manifest("megadetector-lite")
+    pictures = bench.pictures()
+    images = to_input([fit(each, manifest) for each in pictures], manifest)
+    sizes = [(each.shape[0], each.shape[1]) for each in pictures]
+    shared_by = tuple({*SHARED_BY, bench.gpu.arch})
+    trt = find_tensorrt()
+    if bench.gpu.arch == "sm_75" and not trt.rtx:
+        raise Skipped(f"{trt.version} shares engines from sm_80 on")
+    own = open_tensorrt_engine(manifest, bench.cache(), Batches())
+    shared = open_tensorrt_engine(manifest, bench.cache(), Batches(), shared_by)
+    total = agreement(manifest, own.run(images), shared.run(images), sizes)
+    if not total.holds:
+        raise Failed(str(total))
+    given = np.resize(images, (8, *images.shape[1:]))
+    return {
+        "agreement": str(total),
+        "shared_by": joined(shared_by),
+        "pictures_per_second": {"own": speed(own, given), "shared": speed(shared, given)},
+    }
 
 
 def a_damaged_engine_is_built_anew(bench: Bench) -> Told:
@@ -346,6 +455,8 @@ CHECKS: list[Callable[[Bench], Told]] = [
     fitting_uses_the_memorys_bandwidth,
     heads_are_decoded_as_on_the_cpu,
     engines_answer_as_the_cpu_does,
+    looking_ahead_is_faster_than_looking_in_turn,
+    an_engine_for_several_gpus_answers_as_its_own,
     a_damaged_engine_is_built_anew,
     too_little_memory_halves_the_batch,
     nvdec_decodes_what_the_cpu_does,

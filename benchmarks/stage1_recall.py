@@ -1,8 +1,9 @@
 """How many of the labelled media Stage 1 finds: `python benchmarks/stage1_recall.py`.
 
-Runs Stages 0 and 1 with the default models over a folder with `labels.csv` (path, category,
-scientificName, light, ...) and prints, by light, how many media with an animal, a person or a
-vehicle hold a box (of any category, and of the right one), and how many empty media stay empty.
+Runs Stages 0 and 1 with the default models, or another detector, over a folder with `labels.csv`
+(path, category, scientificName, light, ...) and prints, by light, how many media with an animal, a
+person or a vehicle hold a box (of any category, and of the right one), and how many empty media
+stay empty.
 """
 
 import argparse
@@ -26,6 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--footage", type=Path, default=DEFAULT_FOOTAGE)
     parser.add_argument("--threshold", type=float, default=None, help="least confidence")
+    parser.add_argument("--detector", help="a model's name or manifest; default: the profile's")
     parser.add_argument("--motion-gate", choices=["on", "off"], default="on")
     parser.add_argument("--missed", action="store_true", help="name the media that were missed")
     arguments = parser.parse_args()
@@ -34,6 +36,7 @@ def main() -> None:
     overrides = {
         "pipeline.stage1.conf_threshold": arguments.threshold,
         "pipeline.stage1.motion_gate": arguments.motion_gate == "on",
+        **({"models.detector": arguments.detector} if arguments.detector else {}),
     }
     labels = pl.read_csv(arguments.footage / "labels.csv").filter(pl.col("category") != "corrupt")
     with tempfile.TemporaryDirectory() as output:

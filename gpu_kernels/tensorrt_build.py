@@ -52,7 +52,8 @@ class EngineKey(NamedTuple):
     def name(self) -> str:
         """The key as a file's name, without what only people want to read."""
         text = "|".join([*self[:-1], "-".join(map(str, self.batches))])
-        return f"{self.arch.replace(JOINED, '-')}-{hashlib.sha256(text.encode()).hexdigest()[:32]}.engine"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:32]
+        return f"{self.arch.replace(JOINED, '-')}-{digest}.engine"
 
 
 class Built(NamedTuple):
