@@ -40,6 +40,7 @@ class Played:
     """A decoder's events; a pause (None) is a moment in which it has nothing new."""
 
     room = 99
+    seconds = 0.0
 
     def __init__(self, events: Sequence[decoding.Event | None]) -> None:
         self._events = list(events)

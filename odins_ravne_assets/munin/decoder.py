@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import av
@@ -136,6 +137,7 @@ class DecodingProcess:
         self._arena = arena
         self._device: tuple[str, Any] | None = None  # name, and the worker's buffer there
         self._free: deque[int] = deque()
+        self._waited = 0.0  # seconds for a free slot, in this medium
         self._orders: deque[Message] = deque()
 
     def run(self) -> None:
@@ -147,22 +149,29 @@ class DecodingProcess:
     def _decode(self, order: Message) -> None:
         medium = order["medium"]
         self._line.send({"begin": medium})
-        frames = 0
+        frames, started, self._waited = 0, perf_counter(), 0.0
+
+        def worked() -> float:
+            """Seconds, without those in which no slot was free."""
+            return perf_counter() - started - self._waited
+
         try:
             for message in self._told(order):
                 self._line.send({"frame": medium, **message})
                 frames += 1
         except (MediaError, OSError, MemoryError, cv2.error) as error:
             if not frames:
-                self._line.send({"failed": medium, "reason": _reason(error)})
+                failed = {"failed": medium, "reason": _reason(error)}
+                self._line.send({**failed, "seconds": worked()})
                 return
             remark = f"breaks off: {_reason(error)}"
-            self._line.send({"end": medium, "remark": remark})
+            self._line.send({"end": medium, "remark": remark, "seconds": worked()})
             return
         if frames:
-            self._line.send({"end": medium, "remark": None})
+            self._line.send({"end": medium, "remark": None, "seconds": worked()})
         else:
-            self._line.send({"failed": medium, "reason": "holds no frame that can be decoded"})
+            failed = {"failed": medium, "reason": "holds no frame that can be decoded"}
+            self._line.send({**failed, "seconds": worked()})
 
     def _told(self, order: Message) -> Iterator[Message]:
         """Messages about the medium's frames, each of which lies in a slot by then."""
@@ -213,8 +222,10 @@ class DecodingProcess:
         }
 
     def _free_slot(self) -> int:
+        started = perf_counter()
         while not self._free or self._line.waiting():
             self._hear(self._line.receive())
+        self._waited += perf_counter() - started
         return self._free.popleft()
 
     def _hear(self, message: Message) -> None:

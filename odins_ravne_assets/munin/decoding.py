@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -151,6 +152,11 @@ class Decoder:
         """Frames that may wait; decoders stop when so many do."""
         return sum(lane.room for lane in self._lanes)
 
+    @property
+    def seconds(self) -> float:
+        """In which the processes decoded, all of them together."""
+        return sum(lane.seconds for lane in self._lanes)
+
     def frames_in_hand(self) -> int:
         """Frames that were decoded and are not released yet."""
         return sum(lane.in_hand() for lane in self._lanes)
@@ -187,6 +193,7 @@ class _Lane(threading.Thread):
         self._footage = footage
         self._settings = settings
         self._events = events
+        self.seconds = 0.0  # in which its children decoded
         self._arena_file = _anonymous_file(self._bytes)
         self._arena = mmap.mmap(self._arena_file, 0)
         self._buffer, self._handle = self._on_device()
@@ -261,15 +268,24 @@ class _Lane(threading.Thread):
     def _try(self, medium: Medium, order: Message) -> Ended | Failed:
         child = self._ready_child()
         self._events.put(Began(medium))
+        begun = monotonic()
         child.send(order)
         while True:
             message = self._next_message(child)
             if "frame" in message:
                 self._events.put(self._frame(medium, message))
-            elif "end" in message:
+                continue
+            self._count(message, monotonic() - begun)
+            if "end" in message:
                 return Ended(medium, message["remark"])
-            elif "failed" in message:
+            if "failed" in message:
                 return Failed(medium, message["reason"])
+
+    def _count(self, message: Message, passed: float) -> None:
+        """Add what the child says it worked. It is not trusted: no more than has passed."""
+        worked = message.get("seconds", 0.0)
+        if isinstance(worked, float) and 0.0 <= worked <= passed:
+            self.seconds += worked
 
     def _next_message(self, child: Child) -> Message:
         """What the child says next; only time in which it could have worked counts as hanging."""

@@ -71,6 +71,7 @@ class Pace:
     beside: Depth = field(default_factory=Depth)
     on_device: int = 0  # frames that the GPU decoded
     seconds_beside: float = 0.0  # of the other thread
+    seconds_decoding: float = 0.0  # of the decoding processes, together
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
@@ -111,6 +112,7 @@ class Pace:
         if not self.frames.looks:
             return {}
         return {
+            "pipeline/seconds_decoding": round(self.seconds_decoding, 3),
             **self.frames.facts("frames"),
             "pipeline/frames_decoded_by_gpu": self.on_device,
         }

@@ -127,6 +127,7 @@ class Stage1:
                 self._gather(self._crops.rest())
         finally:
             decoder.close()
+            self._pace.seconds_decoding = decoder.seconds
         self._journal.flush()
 
     def _look_at_all(self, events: Iterator[decoding.Event], stop: Event, grace: float) -> None:
