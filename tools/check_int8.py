@@ -41,7 +41,6 @@ from gpu_kernels.preprocess import Picture, fit, to_input
 WEIGHTED = ["Conv", "Gemm", "MatMul"]
 METHODS = {
     "minmax": CalibrationMethod.MinMax,
-    "entropy": CalibrationMethod.Entropy,
     "percentile": CalibrationMethod.Percentile,
 }
 # Longest side of a picture that is kept in memory, in pixels; models see less.
@@ -155,7 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help="a shipped model's name, or a manifest")
     parser.add_argument("--pictures", type=Path, required=True, help="a folder of real pictures")
-    parser.add_argument("--method", choices=METHODS, default="entropy", help="of finding ranges")
+    parser.add_argument("--method", choices=METHODS, default="minmax", help="of finding ranges")
     parser.add_argument("--keep-heads", action="store_true", help="leave the last layers as float")
     parser.add_argument("--write", type=Path, help="keep the network and a manifest in this folder")
     arguments = parser.parse_args()
