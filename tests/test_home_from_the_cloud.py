@@ -3,6 +3,7 @@
 # ruff: noqa: F811 (fixtures)
 
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +12,24 @@ from typing import Any
 import polars as pl
 import pytest
 from cloud_rig import Cloud, Ran
-from command_line import Munin, results
-from test_batch_launch import ALL_STAGES, account, card  # noqa: F401
+from command_line import Munin, make_demo_footage, results
+from test_batch_launch import ALL_STAGES, account  # noqa: F401
 
 from odins_ravne_assets.cameras import Camera, CameraCatalog
 from odins_ravne_assets.taking_home import RUNNER, find_results, take_home, write_runner
 
 OTHER_WINDOWS = ("--compression-window", "1440", "--min-confidence", "0.7")
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cat twice, and an astronaut."""
+    demo = make_demo_footage(tmp_path_factory.mktemp("demo"))
+    few = tmp_path_factory.mktemp("footage") / "card"
+    few.mkdir()
+    for number in (1, 2, 4):
+        shutil.copy(demo / "DCIM" / "100MEDIA" / f"IMAG{number:04d}.JPG", few)
+    return few
 
 
 @pytest.fixture(scope="module")

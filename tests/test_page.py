@@ -32,6 +32,8 @@ TEMPLATE = """{% extends "base.html" %}
 {% block script %}document.title = "x < y && {{ visits }}";{% endblock %}
 """
 
+WORDS = ("ink", "quiet", "accent", "warn", "bad")
+
 
 def written(tmp_path: Path, template: str = TEMPLATE, **values: Any) -> str:
     file = tmp_path / "page.html"
@@ -107,6 +109,33 @@ def test_paper_is_white_at_night(tmp_path: Path) -> None:
     page = written(tmp_path)
     assert "@media screen and (prefers-color-scheme: dark)" in page
     assert "@media print" in page
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours (#rrggbb), from 1 to 21: WCAG 2.2, "contrast ratio"."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        red, green, blue = (
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        )
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("look", ["by day", "at night"])
+def test_words_and_bars_stand_out_from_what_is_behind_them(tmp_path: Path, look: str) -> None:
+    """As WCAG 2.2 asks at level AA: 4.5 for words (1.4.3), 3 for drawings (1.4.11)."""
+    by_day, at_night = written(tmp_path).split("prefers-color-scheme: dark", 1)
+    page = by_day if look == "by day" else at_night
+    colours = dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6})", page))
+    for behind in (colours["paper"], colours["card"]):
+        words = {name: contrast(colours[name], behind) for name in WORDS}
+        bars = {name: contrast(colours[name], behind) for name in colours if "series" in name}
+        assert min(words.values()) >= 4.5, words
+        assert len(bars) == 6 and min(bars.values()) >= 3, bars
 
 
 # Drawings
