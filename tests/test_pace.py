@@ -109,18 +109,25 @@ def test_preparing_is_what_looking_takes_beside_the_engines() -> None:
     pace = Pace(LOOKING_AT_FRAMES)
     pace.frames.seen(3)
     pace.frames.seen(8)
-    with pace.timed(LOOKING):
-        with pace.timed(AWAITED):
-            sleep(0.02)
-        sleep(0.02)
-    pace.add(ENGINES, 0.01)
+    for step, seconds in ((LOOKING, 5.0), (AWAITED, 3.0), (WAITING, 2.0), (KEEPING, 3.0)):
+        pace.add(step, seconds)
+    pace.add(ENGINES, 4.0)  # a GPU went on while something else was done
     facts = pace.facts()
-    assert facts["pipeline/seconds_preparing_pictures"] >= 0.02
-    assert facts["pipeline/seconds_waiting_for_engines"] >= 0.02
-    assert 0.1 < facts["pipeline/engine_busy_share"] <= 0.25
+    assert facts["pipeline/seconds_preparing_pictures"] == 2.0
+    assert facts["pipeline/seconds_waiting_for_engines"] == 3.0
+    assert facts["pipeline/engine_busy_share"] == 0.4
     assert facts["pipeline/frames_waiting_mean"] == 5.5
     assert facts["pipeline/frames_waiting_most"] == 8
-    assert WAITING not in pace.seconds and KEEPING not in pace.seconds
+    assert str(pace).startswith("where the time went: 20% waiting for frames, 30% waiting for eng")
+
+
+def test_what_happens_inside_a_step_is_timed() -> None:
+    pace = Pace(LABELLING)
+    with pace.timed(WAITING):
+        sleep(0.02)
+    with pace.timed_beside():
+        sleep(0.02)
+    assert pace.seconds[WAITING] >= 0.02 and pace.seconds_beside >= 0.02
 
 
 def test_a_gpu_that_cannot_be_used_fails_the_run_with_the_way_out(
