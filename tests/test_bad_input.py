@@ -35,9 +35,10 @@ def obey_permissions() -> None:
                 raise OSError("capabilities cannot be dropped")
 
 
-@pytest.fixture
-def munin(tmp_path: Path) -> Munin:
-    return Munin(tmp_path / "munin", before_start=obey_permissions)
+@pytest.fixture(scope="module")
+def munin(tmp_path_factory: pytest.TempPathFactory) -> Munin:
+    """The command on one instance: making one takes a second."""
+    return Munin(tmp_path_factory.mktemp("munin"), before_start=obey_permissions)
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
@@ -99,7 +100,8 @@ def make_loops(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    munin: Munin
+    """A run that has ended, whose output lies beside its card."""
+
     card: Path
     ended: Ended
 
@@ -109,12 +111,12 @@ class Run:
 
 
 def run_on(munin: Munin, card: Path) -> Run:
-    """A run over a card; its output lies beside it."""
-    return Run(munin, card, munin("batch", card, card.parent / "output"))
+    """Run the command over a card."""
+    return Run(card, munin("batch", card, card.parent / "output"))
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(munin: Munin, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run over a card on which everything is that can be wrong with a card."""
     root = tmp_path_factory.mktemp("bad")
     folder = root / "card" / "DCIM"
@@ -122,14 +124,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     make_variants(make_demo_footage(root / "demo") / "DCIM" / "100MEDIA" / "IMAG0001.JPG", folder)
     for make in (make_damaged, make_odd_names, make_closed_doors, make_loops):
         make(folder)
-    return run_on(Munin(root / "munin", before_start=obey_permissions), root / "card")
+    return run_on(munin, root / "card")
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def demo(munin: Munin, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run over the demo's footage, in which nothing is wrong."""
-    root = tmp_path_factory.mktemp("demo")
-    return run_on(Munin(root / "munin"), make_demo_footage(root / "card"))
+    return run_on(munin, make_demo_footage(tmp_path_factory.mktemp("demo") / "card"))
 
 
 def test_every_file_is_in_the_tables_with_what_is_wrong_with_it(run: Run) -> None:
@@ -316,10 +317,12 @@ def taken_out(card: Path) -> Iterator[None]:
     away.rename(card)
 
 
-def test_a_folder_without_media_is_refused_and_earlier_results_stay(demo: Run) -> None:
+def test_a_folder_without_media_is_refused_and_earlier_results_stay(
+    munin: Munin, demo: Run
+) -> None:
     before = results(demo.output)
     with taken_out(demo.card):
-        ended = demo.munin("batch", demo.card, demo.output)
+        ended = munin("batch", demo.card, demo.output)
     assert ended.code == 1
     assert ended.errors == [
         f"error: camera card: {demo.card.as_uri()}: holds no pictures or videos; name the folder "
@@ -426,11 +429,11 @@ def test_an_output_that_cannot_be_written_is_told(
 
 
 def test_a_copy_of_the_results_that_cannot_be_made_is_told_and_the_results_are_there(
-    demo: Run, tmp_path: Path
+    munin: Munin, demo: Run, tmp_path: Path
 ) -> None:
     taken = tmp_path / "taken"
     taken.touch()
-    ended = demo.munin("batch", demo.card, demo.output, "--local-output", taken)
+    ended = munin("batch", demo.card, demo.output, "--local-output", taken)
     assert ended.code == 1
     (error,) = ended.errors
     assert error.startswith(f"error: {taken}/card/")
