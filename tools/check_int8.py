@@ -35,7 +35,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from gpu_kernels.agreement import PLACE, SCORE, Agreement, compare_boxes, compare_labels
 from gpu_kernels.engine import Engine, open_engine
 from gpu_kernels.heads import decode, rank
-from gpu_kernels.manifest import ModelManifest, load_manifest
+from gpu_kernels.manifest import SHIPPED, ModelManifest, load_manifest
 from gpu_kernels.preprocess import Picture, fit, to_input
 
 WEIGHTED = ["Conv", "Gemm", "MatMul"]
@@ -108,15 +108,19 @@ def quantise(
         )
 
 
-def keep_model(manifest: ModelManifest, network: Path, folder: Path) -> Path:
-    """The network as a model beside its manifest. Returns the manifest."""
+def keep_model(name_or_path: str, network: Path, folder: Path) -> Path:
+    """The network as a model in a folder, beside a manifest that differs from the model's own in
+    its name and file alone. Returns the manifest."""
+    manifest = load_manifest(name_or_path)
+    own = Path(name_or_path)
+    described = own if own.suffix == ".toml" else SHIPPED / f"{name_or_path}.toml"
     folder.mkdir(parents=True, exist_ok=True)
     for path in manifest.files:
         if path != manifest.path:
             shutil.copy(path, folder)
     target = folder / f"{manifest.name}-int8.onnx"
     shutil.copy(network, target)
-    text = (manifest.path.parent / f"{manifest.name}.toml").read_text("utf-8")
+    text = described.read_text("utf-8")
     text = text.replace(manifest.file, target.name).replace(
         f'"{manifest.name}"', f'"{target.stem}"'
     )
@@ -163,7 +167,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         network = Path(folder) / "int8.onnx"
         quantise(manifest, shown[::2], arguments.method, arguments.keep_heads, network)
-        kept = keep_model(manifest, network, arguments.write or Path(folder) / "model")
+        kept = keep_model(arguments.model, network, arguments.write or Path(folder) / "model")
         engines = (
             open_engine(manifest, "onnxruntime"),
             open_engine(load_manifest(str(kept)), "onnxruntime"),
