@@ -57,7 +57,8 @@ def _tiles(report: CostReport) -> Iterator[dict[str, str]]:
     units, jobs = report.units, report.jobs
     done = "" if jobs.success_rate is None else f", {share(jobs.success_rate)} done"
     yield {"value": usd(total(report)), "what": "in all"}
-    yield {"value": f"{jobs.total:,}", "what": f"jobs{done}"}
+    number, what = many(jobs.total, "job").split()
+    yield {"value": number, "what": f"{what}{done}"}
     for cost, what in (
         (units.per_1000_images, "for 1,000 images"),
         (units.per_video_hour, "for an hour of video"),
