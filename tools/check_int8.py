@@ -104,7 +104,12 @@ def quantise(
             weight_type=QuantType.QInt8,
             calibrate_method=METHODS[method],
             nodes_to_exclude=last_weighted(plain) if keep_heads else [],
-            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+            # TensorRT takes biases as float only, and zero points of 0.
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,
+            },
         )
 
 
