@@ -8,12 +8,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import warp as wp
 from numpy.typing import NDArray
 
-from gpu_kernels.agreement import Agreement, compare_boxes
+from gpu_kernels.agreement import SCORE, Agreement, compare_boxes
 from gpu_kernels.device import Staging, cut_out
 from gpu_kernels.device_picture import DeviceFrame
 from gpu_kernels.engine import Engine, open_engine
@@ -24,6 +25,7 @@ from odins_ravne_assets.munin.crops import cut_from, made_crop
 from odins_ravne_assets.munin.decoding import Decoder, DecodingSettings, Ended, Frame, Medium
 from odins_ravne_assets.munin.detector import Box, Detector, LoadedModel
 from odins_ravne_assets.munin.device_video import heard
+from odins_ravne_assets.munin.looking import Finder, scores_of, whole
 from odins_ravne_assets.munin.sampling import SamplingPlan
 from odins_ravne_assets.munin.stage2 import read_crop
 from resources.object_store import LocalStore
@@ -147,6 +149,43 @@ def test_a_decoding_process_that_speaks_nonsense_is_not_believed(
 ) -> None:
     with pytest.raises(ValueError):
         heard(message, height, 4, 0)
+
+
+def crops(count: int) -> list[NDArray[np.uint8]]:
+    """Pictures of different sizes."""
+    random = np.random.default_rng(1)
+    return [
+        np.asarray(
+            cv2.resize(random.integers(0, 256, (6, 8, 3), np.uint8), (200 + 10 * n, 150 + 20 * n)),
+            np.uint8,
+        )
+        for n in range(count)
+    ]
+
+
+def test_labels_of_crops_are_the_same_on_the_device_in_several_batches() -> None:
+    manifest = load_manifest("efficientnet-lite3")
+    engine = open_engine(manifest, "onnxruntime", 2)
+    shown = [whole(each) for each in crops(5)]
+    expected = scores_of(engine, manifest, shown)
+    found = scores_of(OnDevice(engine, manifest.input.height, 2), manifest, shown)
+    assert found.shape == expected.shape == (5, expected.shape[1])
+    # Fitted pictures differ by a grey level here and there.
+    np.testing.assert_allclose(found, expected, atol=SCORE)
+
+
+def test_a_look_that_was_started_ahead_answers_as_one_that_was_waited_for() -> None:
+    manifest = load_manifest("ssd-mobilenet-v2-cam16")
+    engine = OnDevice(open_engine(manifest, "onnxruntime", 2), manifest.input.height, 4)
+    finder = Finder(engine, manifest, 0.01)
+    batches = [[whole(each)] * 2 for each in crops(3)]
+    in_turn = [finder.start(batch)() for batch in batches]
+    pending = [finder.start(batch) for batch in batches]
+    ahead = [finish() for finish in reversed(pending)][::-1]
+    for some, others in zip(in_turn, ahead, strict=True):
+        for one, other in zip(some, others, strict=True):
+            np.testing.assert_array_equal(one.xywh, other.xywh)
+    assert sum(len(boxes) for batch in in_turn for boxes in batch) > 0
 
 
 @pytest.fixture(scope="module")
