@@ -124,7 +124,7 @@ class Stage1:
         try:
             with self._crops:
                 self._look_at_all(events, stop, grace)
-                self._gather(self._crops.rest())
+                self._gather_rest()
         finally:
             decoder.close()
             self._pace.seconds_decoding = decoder.seconds
@@ -202,7 +202,7 @@ class Stage1:
     def _catch_up(self) -> None:
         """Have all that is in hand done, before it would be waited for anything new."""
         self._see_all()
-        self._gather(self._crops.rest())
+        self._gather_rest()
 
     def _see(self) -> None:
         """Take the detector's answer about the oldest batch that it has in hand."""
@@ -252,6 +252,12 @@ class Stage1:
             looks.crops += crops
             looks.uncropped -= 1
             self._finish_if_complete(looks)
+
+    def _gather_rest(self) -> None:
+        """Wait for all crops."""
+        with self._pace.timed(KEEPING):
+            cropped = list(self._crops.rest())
+        self._gather(cropped)
 
     def _is_current(self, looks: Looks) -> bool:
         """Whether its medium was not begun anew, or given up, meanwhile."""
