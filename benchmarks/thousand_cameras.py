@@ -40,8 +40,8 @@ PATIENCE = 3600.0
 MUNIN = Path(sys.executable).parent / "munin"
 POISONED = "cam-0003"
 STAGES_1_TO_3 = ("detections", "classifications", "observations", "exports")
-# Jobs at once in the sandbox, whose machines are processes of this one; runs are ten.
-AT_ONCE = 4
+# Jobs at once in the sandbox, whose machines are processes of this one: ten runs wait for them.
+AT_ONCE = 2
 START = """mutation ($backfill: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $backfill) {
     ... on LaunchBackfillSuccess {backfillId} ... on PythonError {message}
