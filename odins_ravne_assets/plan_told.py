@@ -21,6 +21,11 @@ def has_told_all(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     return bool(planned) and planned <= _subjects(instance, run, TOLD)
 
 
+def has_told_something(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether an asset or a check of a run's plan is in the event log."""
+    return bool(_subjects(instance, run, TOLD))
+
+
 def _subjects(
     instance: dg.DagsterInstance, run: dg.DagsterRun, kinds: Collection[DagsterEventType]
 ) -> set[tuple[object, ...]]:

@@ -6,7 +6,7 @@ import socket
 import dagster as dg
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus, RunsFilter
 
-from odins_ravne_assets.plan_told import has_told_all
+from odins_ravne_assets.plan_told import has_told_all, has_told_something
 
 # Who runs a run of the command line, to tell later whether it can still be running. The UI hides
 # tags of this prefix: a number of a process says nothing to anybody who looks at runs.
@@ -21,6 +21,8 @@ UNFINISHED = [
     DagsterRunStatus.CANCELING,
 ]
 
+# A tag of Dagster's (Run retries): the next run makes the assets and checks that were not told.
+RETRY_THE_REST = {"dagster/retry_strategy": "FROM_ASSET_FAILURE"}
 KILLED = "Its process was killed. What it had finished is kept; run again to go on."
 TOLD_ALL = (
     "Its process was killed when all that it was to make had been told: it is done, and not tried "
@@ -72,7 +74,8 @@ def close_dead_runs(instance: dg.DagsterInstance) -> None:
     """End runs whose process was killed: nobody else ever will.
 
     One that had told all it was to make is done, and not tried again: Dagster tries again what has
-    failed. One that was asked to end is canceled; any other has failed.
+    failed. One that was asked to end is canceled; any other has failed, and is tried again without
+    the assets and checks that it had told.
     """
     for run in instance.get_runs(RunsFilter(statuses=UNFINISHED)):
         process = _process_of(run)
@@ -91,4 +94,7 @@ def _end(instance: dg.DagsterInstance, run_id: str) -> None:
     elif run.status == DagsterRunStatus.CANCELING:
         instance.report_run_canceled(run, "Its process was killed while it was asked to end.")
     else:
+        if has_told_something(instance, run):
+            # Dagster's own way is by whole steps, and Stages 1 to 3 are one.
+            instance.add_run_tags(run.run_id, RETRY_THE_REST)
         instance.report_run_failed(run, KILLED)

@@ -7,10 +7,18 @@ that. Exit codes: 0 done, 1 failed (the reason is reported), 143 stopped with it
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
-from dagster_pipes import PipesContext, open_dagster_pipes
+from dagster_pipes import (
+    PipesContext,
+    PipesContextData,
+    PipesContextLoader,
+    PipesParams,
+    open_dagster_pipes,
+)
 
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.munin.reporter import StageProgress
@@ -63,13 +71,31 @@ class PipesReporter:
         self._pipes.report_custom_message({"work": work})
 
 
+class OfAllStages(PipesContextLoader):
+    """Lets the worker tell of every stage that it runs.
+
+    Pipes refuses what is told of an asset that the run has not selected; a run of a check needs its
+    asset's stage all the same. What was not asked for, the orchestrator leaves out.
+    """
+
+    def __init__(self, loader: PipesContextLoader) -> None:
+        self._loader = loader
+
+    @contextmanager
+    def load_context(self, params: PipesParams) -> Iterator[PipesContextData]:
+        """See PipesContextLoader."""
+        with self._loader.load_context(params) as context:
+            stages = (context["extras"] or {})["stages"]
+            yield {**context, "asset_keys": list(stages)}
+
+
 def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     host = host_of_this_worker()
     with open_dagster_pipes(
-        context_loader=host.context_loader, message_writer=host.message_writer
+        context_loader=OfAllStages(host.context_loader), message_writer=host.message_writer
     ) as pipes:
         profile = Profile.model_validate(pipes.extras["profile"])
         host.watch(profile, stop, lambda why: pipes.log.warning(why))

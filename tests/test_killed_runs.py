@@ -8,13 +8,22 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from conftest import write_picture
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
-from dagster._daemon.auto_run_reexecution.auto_run_reexecution import should_retry
+from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
+from dagster._daemon.auto_run_reexecution.auto_run_reexecution import (
+    get_reexecution_strategy,
+    should_retry,
+)
 
 from odins_ravne_assets import run_process
+from odins_ravne_assets.assets import footage, stages_1_to_3
+from odins_ravne_assets.cameras import Camera, CameraCatalog
 from odins_ravne_assets.cli_backfill import cameras_done
 from odins_ravne_assets.home import DAGSTER_YAML
 from odins_ravne_assets.run_process import close_dead_runs, name_process
+from resources.run_settings import RunSettings
+from resources.step_launcher import LocalStepLauncher
 
 NAME = """
 import sys
@@ -37,6 +46,7 @@ check = dg.AssetCheckSpec("sane", asset="observations", partitions_def=cameras)
     specs=[dg.AssetSpec("observations"), dg.AssetSpec("exports", deps=["observations"])],
     check_specs=[check],
     partitions_def=cameras,
+    can_subset=True,
 )
 def stages(context):
     name_process(context.instance, context.run)
@@ -126,13 +136,61 @@ def test_a_run_that_was_killed_when_it_had_told_all_is_done_and_not_tried_again(
     assert cameras_done("1") == {"north"}
 
 
-@pytest.mark.parametrize("told", [0, 1, 2])
-def test_a_run_that_was_killed_before_it_had_told_all_is_tried_again(
-    told: int, home: Path, instance: dg.DagsterInstance
+def still_to_make(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:
+    """The assets and checks of the run that Dagster's daemon would start for a failed one."""
+    strategy = get_reexecution_strategy(run, instance)
+    assert strategy is ReexecutionStrategy.FROM_ASSET_FAILURE
+    assert run.execution_plan_snapshot_id
+    plan = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
+    assets, checks = instance.run_domain.get_keys_to_reexecute(run.run_id, plan)
+    return {key.to_user_string() for key in assets} | {check.name for check in checks}
+
+
+@pytest.mark.parametrize(("told", "left"), [(1, {"exports", "sane"}), (2, {"sane"})])
+def test_a_run_that_was_killed_before_it_had_told_all_is_tried_again_for_the_rest(
+    told: int, left: set[str], home: Path, instance: dg.DagsterInstance
 ) -> None:
     run = killed_run(instance, home, told)
     assert run.status == DagsterRunStatus.FAILURE
     assert should_retry(run, instance)
+    assert still_to_make(instance, run) == left
+
+
+def test_the_rest_of_a_camera_is_made_without_telling_again_what_was_told(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    """Of a run that was killed between telling `observations` and what it makes after them."""
+    write_picture(tmp_path / "card" / "IMG_0001.JPG", (320, 240))
+    catalog = CameraCatalog(tmp_path / "catalog")
+    catalog.put(Camera("card", (tmp_path / "card").as_uri(), (tmp_path / "out").as_uri()))
+    instance.add_dynamic_partitions("camera", ["card"])
+    launcher = LocalStepLauncher("odins_ravne_assets.worker")
+
+    def make(selection: dg.AssetSelection) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            [footage, stages_1_to_3],
+            partition_key="card",
+            instance=instance,
+            selection=selection,
+            resources={"settings": RunSettings(), "catalog": catalog, "launcher": launcher},
+        )
+
+    assert make(dg.AssetSelection.all() - dg.AssetSelection.assets("exports")).success
+    check = dg.AssetCheckKey(dg.AssetKey("observations"), "rows_accounted_for")
+    rest = make(dg.AssetSelection.assets("exports") | dg.AssetSelection.checks(check))
+    assert rest.success
+    told = [event.asset_key for event in rest.get_asset_materialization_events()]
+    assert told == [dg.AssetKey("exports")]
+    assert [each.asset_check_key for each in rest.get_asset_check_evaluations()] == [check]
+
+
+def test_a_run_that_was_killed_before_it_had_told_anything_is_tried_again_as_it_was(
+    home: Path, instance: dg.DagsterInstance
+) -> None:
+    run = killed_run(instance, home, told=0)
+    assert run.status == DagsterRunStatus.FAILURE
+    assert should_retry(run, instance)
+    assert get_reexecution_strategy(run, instance) is None
 
 
 def test_a_run_that_was_killed_while_it_was_asked_to_end_is_not_tried_again(
