@@ -159,6 +159,8 @@ def test_a_server_keeps_what_its_runs_print_with_a_runners_rights(
     key = people.runner._session.get_credentials()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key.secret_key)
+    # Dagster's client is of the process's one session, which keeps the keys it has begun with.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     place = {"endpoint_url": people.aws.endpoint_url, "region": people.aws.region}
     here, there = (
         S3ComputeLogManager(BUCKET, local_dir=str(tmp_path / name), prefix=prefix, **place)
