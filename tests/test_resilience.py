@@ -306,14 +306,19 @@ def test_after_kill_9_of_a_worker_another_one_goes_on(
     munin: Munin, card: Path, uninterrupted: Uninterrupted, life_of_workers: float, seed: int
 ) -> None:
     """Two workers of a run, in each half of its work one: ten kills in all."""
-    moments = [moment_of(each) * life_of_workers for each in (seed, seed + len(SEEDS) // 2)]
-    output = munin.folder / f"kill-a-worker-{seed}"
-    killer = Killer(*moments)
-    with dg.DagsterInstance.ephemeral() as instance, watching(killer.look):
-        assert launch(card, output, LocalStepLauncher(WORKER), instance).success
-    # On a machine that has become quicker meanwhile, the second moment can come after the end.
-    assert killer.killed == sum(moment <= killer.lived for moment in moments) >= 1
-    assert_nothing_lost_or_done_twice(munin, output, uninterrupted)
+    killer = Killer()
+    for haste in (1, 3, 9):  # a machine that has become quicker meanwhile is struck earlier
+        shares = [moment_of(each) / haste for each in (seed, seed + len(SEEDS) // 2)]
+        moments = [share * life_of_workers for share in shares]
+        output = munin.folder / f"kill-a-worker-{seed}-{haste}"
+        killer = Killer(*moments)
+        with dg.DagsterInstance.ephemeral() as instance, watching(killer.look):
+            assert launch(card, output, LocalStepLauncher(WORKER), instance).success
+        assert killer.killed == sum(moment <= killer.lived for moment in moments)
+        assert_nothing_lost_or_done_twice(munin, output, uninterrupted)
+        if killer.killed:
+            break
+    assert killer.killed
 
 
 def test_media_that_kill_every_worker_are_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
