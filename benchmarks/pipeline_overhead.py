@@ -19,7 +19,8 @@ from running import run_stages
 from gpu_kernels.engine import open_engine
 from gpu_kernels.manifest import load_manifest
 from odins_ravne_assets.munin.decoder import decode_still, decode_video
-from odins_ravne_assets.munin.detector import Detector, LoadedModel
+from odins_ravne_assets.munin.detector import Detector
+from odins_ravne_assets.munin.looking import LoadedModel
 from odins_ravne_assets.munin.sampling import SamplingPlan
 from resources.profile_file import load_profile
 

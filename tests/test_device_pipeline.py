@@ -4,7 +4,9 @@ The device is the CPU here. What only a GPU can show, that NVDEC decodes and tha
 between processes, is in `benchmarks/gpu_checks.py`; everything else of the way is the same code.
 """
 
+from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
 from time import perf_counter
 from typing import Any
 
@@ -23,11 +25,13 @@ from gpu_kernels.lanes import Lanes
 from gpu_kernels.manifest import load_manifest
 from odins_ravne_assets.munin.crops import cut_from, made_crop
 from odins_ravne_assets.munin.decoding import Decoder, DecodingSettings, Ended, Frame, Medium
-from odins_ravne_assets.munin.detector import Box, Detector, LoadedModel
+from odins_ravne_assets.munin.detector import Box, Detector
 from odins_ravne_assets.munin.device_video import heard
-from odins_ravne_assets.munin.looking import Finder, scores_of, whole
+from odins_ravne_assets.munin.journal import Stage1Journal, Stage2Journal
+from odins_ravne_assets.munin.looking import Finder, LoadedModel, start_scores, whole
+from odins_ravne_assets.munin.pace import LABELLING, Pace
 from odins_ravne_assets.munin.sampling import SamplingPlan
-from odins_ravne_assets.munin.stage2 import read_crop
+from odins_ravne_assets.munin.stage2 import Stage2, read_crop
 from resources.object_store import LocalStore
 
 PLAN = SamplingPlan("every", 1.0, 2, True, 0.002)
@@ -167,8 +171,9 @@ def test_labels_of_crops_are_the_same_on_the_device_in_several_batches() -> None
     manifest = load_manifest("efficientnet-lite3")
     engine = open_engine(manifest, "onnxruntime", 2)
     shown = [whole(each) for each in crops(5)]
-    expected = scores_of(engine, manifest, shown)
-    found = scores_of(OnDevice(engine, manifest.input.height, 2), manifest, shown)
+    on_device = OnDevice(engine, manifest.input.height, 2)
+    expected = start_scores(LoadedModel(manifest, engine), shown)()
+    found = start_scores(LoadedModel(manifest, on_device), shown)()
     assert found.shape == expected.shape == (5, expected.shape[1])
     # Fitted pictures differ by a grey level here and there.
     np.testing.assert_allclose(found, expected, atol=SCORE)
@@ -177,7 +182,7 @@ def test_labels_of_crops_are_the_same_on_the_device_in_several_batches() -> None
 def test_a_look_that_was_started_ahead_answers_as_one_that_was_waited_for() -> None:
     manifest = load_manifest("ssd-mobilenet-v2-cam16")
     engine = OnDevice(open_engine(manifest, "onnxruntime", 2), manifest.input.height, 4)
-    finder = Finder(engine, manifest, 0.01)
+    finder = Finder(LoadedModel(manifest, engine), 0.01)
     batches = [[whole(each)] * 2 for each in crops(3)]
     in_turn = [finder.start(batch)() for batch in batches]
     pending = [finder.start(batch) for batch in batches]
@@ -186,6 +191,105 @@ def test_a_look_that_was_started_ahead_answers_as_one_that_was_waited_for() -> N
         for one, other in zip(some, others, strict=True):
             np.testing.assert_array_equal(one.xywh, other.xywh)
     assert sum(len(boxes) for batch in in_turn for boxes in batch) > 0
+
+
+class Counted(OnDevice):
+    """Counts the calls that were started and not waited for."""
+
+    def __init__(self, engine: Engine, side: int) -> None:
+        super().__init__(engine, side)
+        self.start = self._started
+        self.under_way = self.most_under_way = 0
+
+    def _started(self, count: int, fill: Any, read: Any) -> Any:
+        answers = self.lanes.start(count, fill, read)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+
+        def finish() -> Any:
+            self.under_way -= 1
+            return answers()
+
+        return finish
+
+
+class Heard(OnDevice):
+    """Tells when it is given pictures."""
+
+    def __init__(self, name: str, heard: list[str]) -> None:
+        manifest = load_manifest("ssd-mobilenet-v2-cam16")
+        super().__init__(open_engine(manifest, "onnxruntime", 2), manifest.input.height, 8)
+        self.model = LoadedModel(manifest, self)
+        self._name, self._heard = name, heard
+        self.start = self._started
+
+    def _started(self, count: int, fill: Any, read: Any) -> Any:
+        self._heard.append(self._name)
+        return self.lanes.start(count, fill, read)
+
+
+def test_the_category_model_looks_at_a_batch_while_the_detector_has_the_next_one() -> None:
+    heard: list[str] = []
+    detector = Detector(Heard("detector", heard).model, Heard("teller", heard).model, 0.05)
+    batches = [[each] * 2 for each in crops(4)]
+    in_turn = [detector.find(batch) for batch in batches]
+    assert heard == ["detector", "teller"] * 4
+    heard.clear()
+    pending: list[Any] = []
+    ahead = []
+    for batch in batches:
+        pending.append(detector.start(batch))
+        if len(pending) > detector.looks_ahead:
+            ahead.append(pending.pop(0)())
+    ahead += [finish() for finish in pending]
+    assert heard == ["detector", *["detector", "teller"] * 3, "teller"]
+    assert ahead == in_turn
+    assert all(of_picture for batch in in_turn for of_picture in batch)
+
+
+def journal_of(pictures: list[NDArray[np.uint8]], store: LocalStore) -> Stage1Journal:
+    """A journal with an animal in the middle of each picture."""
+    journal = Stage1Journal(store, "key")
+    box = Box((0.2, 0.2, 0.6, 0.6), "animal", 0.9, None)
+    for number, (cut,) in enumerate(cut_from([(each, [box]) for each in pictures])):
+        place = {"content_hash": f"{number:064x}", "frame_number": 0}
+        medium = {"content_hash": place["content_hash"], "status": "done", "reason": None,
+                  "frames_decoded": 1, "frames_skipped": 0, "boxes": 1}  # fmt: skip
+        of_box = {**place, "box_number": 0}
+        journal.append(
+            medium,
+            [{**place, "time_offset_ms": 0, "boxes": 1}],
+            [{**of_box, "time_offset_ms": 0, **box.as_row()}],
+            [{**of_box, **made_crop(cut)}],
+        )
+    journal.flush()
+    return journal
+
+
+@pytest.mark.parametrize("crops_in_all", [1, 2, 7])
+def test_crops_are_labelled_the_same_while_the_next_ones_are_made_ready(
+    tmp_path: Path, crops_in_all: int
+) -> None:
+    manifest = load_manifest("efficientnet-lite3")
+    engine = open_engine(manifest, "onnxruntime", 2)
+    store = LocalStore(tmp_path)
+    stage1 = journal_of(crops(crops_in_all), store)
+    told: dict[str, list[int]] = {"host": [], "device": []}
+    rows = {}
+    on_device = Counted(engine, manifest.input.height)
+    for name, runs in (("host", engine), ("device", on_device)):
+        stage2 = Stage2Journal(store, name)
+        stage = Stage2(LoadedModel(manifest, runs), 0.5, 2, told[name].append, Pace(LABELLING))
+        stage.run(stage1, stage2, stage1.parts(), Event())
+        with ExitStack() as stack:
+            rows[name] = stage2.scan(stage1.parts(), stack).collect()
+    same = ["content_hash", "frame_number", "box_number"]
+    assert on_device.most_under_way == (1 if crops_in_all <= 2 else 2)
+    assert rows["host"].height == crops_in_all
+    assert rows["device"].select(same).equals(rows["host"].select(same))
+    differ = (rows["device"]["confidence"] - rows["host"]["confidence"]).abs()
+    assert differ.max() <= SCORE  # type: ignore[operator]
+    assert told["device"] == told["host"] == [*range(2, crops_in_all, 2), crops_in_all]
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,9 @@ def test_a_stage_tells_where_its_time_went_and_how_many_frames_waited(
     heard = Heard()
     facts = run(footage_folder, tmp_path, heard, batch_size=4).facts
     seconds = {key: facts[key] for key in facts if key.startswith("pipeline/seconds_")}
-    assert len(seconds) == 7
+    assert len(seconds) == 8
+    assert facts["pipeline/seconds_fitting_pictures"] > 0  # type: ignore[operator]
+    assert 1 <= facts["pipeline/fitted_pictures_waiting_most"] <= 2  # type: ignore[operator]
     assert facts["pipeline/seconds_decoding"] > 0
     assert all(isinstance(value, float) and value >= 0 for value in seconds.values())
     assert facts["pipeline/seconds_in_engines"] > 0  # type: ignore[operator]
@@ -79,13 +81,13 @@ def test_a_stage_tells_where_its_time_went_and_how_many_frames_waited(
     assert 1 <= facts["pipeline/frames_waiting_most"] <= 8  # type: ignore[operator]
     (line,) = [line for line in heard.infos if line.startswith("where the time went: ")]
     assert "% waiting for engines" in line and "% waiting for frames" in line
-    assert line.endswith("% cutting crops")
+    assert "% fitting pictures" in line and line.endswith("% cutting crops")
     assert heard.warnings == []
 
 
 def test_labelling_tells_its_time_and_how_many_batches_of_crops_were_read_ahead() -> None:
     pace = Pace(LABELLING)
-    with Beside(str.upper, 2, pace) as reading:
+    with Beside(str.upper, 2, pace.crops) as reading:
         assert list(reading.through("abc")) == ["A", "B", "C"]
     pace.add(ENGINES, 1.0)
     pace.add(AWAITED, 1.0)
@@ -95,6 +97,8 @@ def test_labelling_tells_its_time_and_how_many_batches_of_crops_were_read_ahead(
     assert facts["pipeline/seconds_reading_crops"] >= 0
     assert facts["pipeline/engine_busy_share"] == 1.0
     assert not any(key.startswith("pipeline/frames") for key in facts)
+    # A GPU fits pictures itself: there is no such queue.
+    assert not any("fit" in key for key in facts)
 
 
 def test_a_stage_with_nothing_new_to_look_at_tells_no_times(
@@ -125,9 +129,9 @@ def test_what_happens_inside_a_step_is_timed() -> None:
     pace = Pace(LABELLING)
     with pace.timed(WAITING):
         sleep(0.02)
-    with pace.timed_beside():
+    with pace.crops.timed():
         sleep(0.02)
-    assert pace.seconds[WAITING] >= 0.02 and pace.seconds_beside >= 0.02
+    assert pace.seconds[WAITING] >= 0.02 and pace.crops.seconds >= 0.02
 
 
 def test_a_gpu_that_cannot_be_used_fails_the_run_with_the_way_out(

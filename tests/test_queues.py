@@ -9,7 +9,7 @@ import pytest
 
 from gpu_kernels.lanes import Lane, Lanes
 from odins_ravne_assets.munin.beside import Beside
-from odins_ravne_assets.munin.pace import LABELLING, Pace
+from odins_ravne_assets.munin.pace import Side
 from resources.errors import EngineError
 
 
@@ -98,7 +98,7 @@ def test_memory_for_not_even_one_is_an_error_with_the_way_out() -> None:
 
 
 def test_work_beside_keeps_its_order_and_its_bound() -> None:
-    pace = Pace(LABELLING)
+    side = Side()
     under_way: list[int] = []
 
     def work(number: int) -> int:
@@ -110,19 +110,19 @@ def test_work_beside_keeps_its_order_and_its_bound() -> None:
             under_way.append(number)
             yield number
 
-    with Beside(work, 2, pace) as beside:
+    with Beside(work, 2, side) as beside:
         taken = []
         for done in beside.through(pieces()):
             taken.append(done)
             # One is being given when the first of two is taken.
             assert len(under_way) - len(taken) <= 2
     assert taken == [n * n for n in range(9)]
-    assert pace.beside.most == 2 and pace.beside.room == 2
-    assert pace.seconds_beside > 0
+    assert side.depth.most == 2 and side.depth.room == 2
+    assert side.seconds > 0
 
 
 def test_what_goes_wrong_beside_is_raised_where_it_is_taken() -> None:
-    with Beside(int, 2, Pace(LABELLING)) as beside:
+    with Beside(int, 2, Side()) as beside:
         beside.give("7")
         beside.give("seven")
         assert beside.take() == 7
@@ -132,7 +132,7 @@ def test_what_goes_wrong_beside_is_raised_where_it_is_taken() -> None:
 
 def test_only_what_is_done_is_taken_without_waiting() -> None:
     go = Event()
-    with Beside(lambda number: go.wait() and number, 2, Pace(LABELLING)) as beside:
+    with Beside(lambda number: go.wait() and number, 2, Side()) as beside:
         beside.give(5)
         assert list(beside.done()) == []
         go.set()

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from odins_ravne_assets.munin.pace import Pace
+from odins_ravne_assets.munin.pace import Side
 
 Piece = TypeVar("Piece")
 Done = TypeVar("Done")
@@ -19,20 +19,20 @@ class Beside(Generic[Piece, Done]):
     """Does pieces of work in the order in which they are given.
 
     Example:
-        >>> with Beside(str.upper, 2, Pace(LABELLING)) as work:
+        >>> with Beside(str.upper, 2, Side()) as work:
         ...     list(work.through(["a", "b", "c"]))
         ['A', 'B', 'C']
     """
 
-    def __init__(self, work: Callable[[Piece], Done], room: int, pace: Pace) -> None:
+    def __init__(self, work: Callable[[Piece], Done], room: int, side: Side) -> None:
         """Args:
         work: what is done to a piece; what it raises is raised where the piece is taken.
         room: pieces that may be under way, 1 or more.
-        pace: told the seconds of the work, and how many pieces are under way.
+        side: told the seconds of the work, and how many pieces are under way.
         """
         self._work = work
-        self._pace = pace
-        pace.beside.room = room
+        self._side = side
+        side.depth.room = room
         self._under_way: deque[Future[Done]] = deque()
         self._thread = ThreadPoolExecutor(1)
 
@@ -49,17 +49,17 @@ class Beside(Generic[Piece, Done]):
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _timed(self, piece: Piece) -> Done:
-        with self._pace.timed_beside():
+        with self._side.timed():
             return self._work(piece)
 
     @property
     def full(self) -> bool:
-        return len(self._under_way) >= self._pace.beside.room
+        return len(self._under_way) >= self._side.depth.room
 
     def give(self, piece: Piece) -> None:
         """Only if it is not `full`."""
         self._under_way.append(self._thread.submit(self._timed, piece))
-        self._pace.beside.seen(len(self._under_way))
+        self._side.depth.seen(len(self._under_way))
 
     def take(self) -> Done:
         """The oldest piece, done; waits for it."""

@@ -2,10 +2,11 @@
 
 Every step is a queue with a bound: who is ahead waits. In Stage 1 processes decode frames; one
 thread takes them, runs the engines on them and journals what was found; another cuts crops. In
-Stage 2 a thread reads crops, and another runs the engine on them. So the time of the thread that
-runs the engines is spent in four ways: waiting for the step before (faster decoding helps: more
-CPUs, `decode_workers`, the GPU's decoder), for the engines (a faster GPU helps), preparing
-pictures, and keeping what was found.
+Stage 2 a thread reads crops, and another runs the engine on them. In both, for an engine of the
+CPU, a thread fits pictures to its input; a GPU's does that itself, in its lanes. So the time of the
+thread that runs the engines is spent in four ways: waiting for the step before (faster decoding
+helps: more CPUs, `decode_workers`, the GPU's decoder), for the engines (a faster GPU helps),
+preparing pictures, and keeping what was found.
 """
 
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ class Words(NamedTuple):
 
 LOOKING_AT_FRAMES = Words("waiting for frames", "cutting crops", "frames_to_crop")
 LABELLING = Words("waiting for crops", "reading crops", "crop_batches")
+FITTING = "fitting pictures"
 
 
 @dataclass
@@ -62,15 +64,32 @@ class Depth:
 
 
 @dataclass
+class Side:
+    """What a thread does beside the one that runs the engines, and what waits for it or is done."""
+
+    depth: Depth = field(default_factory=Depth)
+    seconds: float = 0.0
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count what happens inside as this thread's."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += perf_counter() - started
+
+
+@dataclass
 class Pace:
     """Seconds by step, and how full the queues were."""
 
     words: Words
     seconds: dict[str, float] = field(default_factory=dict)
     frames: Depth = field(default_factory=Depth)  # decoded ones; decoders stop when it is full
-    beside: Depth = field(default_factory=Depth)
+    crops: Side = field(default_factory=Side)  # cut in Stage 1, read in Stage 2
+    fitted: Side = field(default_factory=Side)  # pictures, to the input of an engine of the CPU
     on_device: int = 0  # frames that the GPU decoded
-    seconds_beside: float = 0.0  # of the other thread
     seconds_decoding: float = 0.0  # of the decoding processes, together
 
     @contextmanager
@@ -85,26 +104,18 @@ class Pace:
     def add(self, step: str, seconds: float) -> None:
         self.seconds[step] = self.seconds.get(step, 0.0) + seconds
 
-    @contextmanager
-    def timed_beside(self) -> Iterator[None]:
-        """Count what happens inside as the other thread's."""
-        started = perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds_beside += perf_counter() - started
-
     def facts(self) -> Facts:
         """Metadata of the stage; nothing when no engine ran."""
         if ENGINES not in self.seconds:
             return {}
-        seconds = {**self._spent(), self.words.beside: self.seconds_beside}
+        seconds = self._spent() | self._spent_beside()
         busy = self.seconds[ENGINES]
         return {
             **{f"pipeline/seconds_{_key(step)}": round(s, 3) for step, s in seconds.items()},
             "pipeline/seconds_in_engines": round(busy, 3),
             "pipeline/engine_busy_share": round(min(1.0, busy / self._total()), 3),
-            **self.beside.facts(self.words.queue),
+            **self.crops.depth.facts(self.words.queue),
+            **(self.fitted.depth.facts("fitted_pictures") if self.fitted.depth.looks else {}),
             **self._of_frames(),
         }
 
@@ -127,6 +138,11 @@ class Pace:
             "keeping results": of(KEEPING, 0.0),
         }
 
+    def _spent_beside(self) -> dict[str, float]:
+        """The time of the other threads; each has as much as the one that runs the engines."""
+        fitting = {FITTING: self.fitted.seconds} if self.fitted.depth.looks else {}
+        return fitting | {self.words.beside: self.crops.seconds}
+
     def _total(self) -> float:
         return sum(self._spent().values()) or 1.0
 
@@ -135,9 +151,11 @@ class Pace:
         if not self.facts():
             return "nothing looked at"
         total = self._total()
-        shares = ", ".join(f"{value / total:.0%} {step}" for step, value in self._spent().items())
-        beside = f"{self.seconds_beside / total:.0%} {self.words.beside}"
-        return f"where the time went: {shares}; beside it, {beside}"
+        spent, beside = (
+            ", ".join(f"{value / total:.0%} {step}" for step, value in seconds.items())
+            for seconds in (self._spent(), self._spent_beside())
+        )
+        return f"where the time went: {spent}; beside it, {beside}"
 
 
 def _key(step: str) -> str:

@@ -120,7 +120,7 @@ class Stage1:
         events = decoder.events()
         self._decoder = decoder
         self._pace.frames.room = decoder.room
-        self._crops = Beside(Seen.cropped, self._batch_size, self._pace)
+        self._crops = Beside(Seen.cropped, self._batch_size, self._pace.crops)
         try:
             with self._crops:
                 self._look_at_all(events, stop, grace)

@@ -2,20 +2,22 @@
 
 It always works from the crops as they are stored, also right after Stage 1, so that labelling
 again with another model, later and elsewhere, starts from the same pixels. A thread reads crops
-ahead of the one that runs the classifier, a bounded number of batches.
+ahead of the one that runs the classifier, a bounded number of batches. On a GPU a batch is looked
+at while the next one is made ready.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from threading import Event
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from gpu_kernels.engine import Engine
 from gpu_kernels.heads import rank
-from gpu_kernels.manifest import ModelManifest
 from gpu_kernels.preprocess import Picture, cut, cut_region
 from odins_ravne_assets.munin.beside import Beside
 from odins_ravne_assets.munin.journal import (
@@ -25,13 +27,14 @@ from odins_ravne_assets.munin.journal import (
 )
 from odins_ravne_assets.munin.kept_category import keep_category
 from odins_ravne_assets.munin.labelled_box import guess, labelled_box
-from odins_ravne_assets.munin.looking import scores_of, whole
+from odins_ravne_assets.munin.looking import LoadedModel, start_scores, whole
 from odins_ravne_assets.munin.pace import KEEPING, LOOKING, WAITING, Pace
 from resources.errors import ModelError, StoreError
 
 # Batches of crops that may be read ahead.
 READ_AHEAD = 2
 Batch = tuple[pl.DataFrame, list[Picture]]
+Scores = npt.NDArray[Any]  # [crops, classes]
 
 
 class Stage2:
@@ -39,8 +42,7 @@ class Stage2:
 
     def __init__(
         self,
-        classifier: ModelManifest,
-        engine: Engine,
+        classifier: LoadedModel,
         auto_ok_threshold: float,
         batch_size: int,
         on_progress: Callable[[int], None],
@@ -51,10 +53,9 @@ class Stage2:
         pace: told where the time goes.
         """
         self._classifier = classifier
-        if classifier.crop is None:
-            raise ModelError(f"model {classifier.name}: is no classifier; name one")
-        self._rule = classifier.crop
-        self._engine = engine
+        if classifier.manifest.crop is None:
+            raise ModelError(f"model {classifier.manifest.name}: is no classifier; name one")
+        self._rule = classifier.manifest.crop
         self._threshold = auto_ok_threshold
         self._batch_size = batch_size
         self._on_progress = on_progress
@@ -65,7 +66,7 @@ class Stage2:
         self, stage1: Stage1Journal, stage2: Stage2Journal, parts: list[str], stop: Event
     ) -> None:
         """Label these parts; a part is labelled whole or not at all."""
-        with Beside(self._read, READ_AHEAD, self._pace) as reading:
+        with Beside(self._read, READ_AHEAD, self._pace.crops) as reading:
             for part in parts:
                 labels = list(self._label_part(stage1, part, stop, reading))
                 if stop.is_set():
@@ -85,12 +86,15 @@ class Stage2:
         keys = ["content_hash", "frame_number", "box_number"]
         crops = animals.join(crops, on=keys, how="inner", maintain_order="left")
         batches = reading.through(crops.iter_slices(self._batch_size))
+        looking: deque[tuple[pl.DataFrame, Callable[[], Scores]]] = deque()
         while batch := self._next(batches):
             if stop.is_set():
                 return
-            yield from self._label(*batch)
-            self.labelled += batch[0].height
-            self._on_progress(self.labelled)
+            looking.append((batch[0], self._look(batch[1])))
+            while len(looking) > self._classifier.looks_ahead:
+                yield from self._label(*looking.popleft())
+        for each in looking:
+            yield from self._label(*each)
 
     def _next(self, batches: Iterator[Batch]) -> Batch | None:
         with self._pace.timed(WAITING):
@@ -99,17 +103,22 @@ class Stage2:
     def _read(self, crops: pl.DataFrame) -> Batch:
         return crops, [self._as_trained(row) for row in crops.iter_rows(named=True)]
 
-    def _label(self, crops: pl.DataFrame, pictures: list[Picture]) -> Iterator[Row]:
+    def _look(self, pictures: list[Picture]) -> Callable[[], Scores]:
         with self._pace.timed(LOOKING):
-            regions = [whole(each) for each in pictures]
-            scores = scores_of(self._engine, self._classifier, regions)
-        ranked = rank(scores, self._classifier)
+            return start_scores(self._classifier, [whole(each) for each in pictures])
+
+    def _label(self, crops: pl.DataFrame, answer: Callable[[], Scores]) -> Iterator[Row]:
+        with self._pace.timed(LOOKING):
+            scores = answer()
+        ranked = rank(scores, self._classifier.manifest)
         for row, labels in zip(crops.iter_rows(named=True), ranked, strict=True):
             best = labels[0]
             # What a classifier takes for a teapot is no animal it knows.
             sure = best.is_animal and best.confidence >= self._threshold
             top5 = [guess(each.label, each.scientific_name, each.confidence) for each in labels]
             yield labelled_box(row, best.label, best.scientific_name, best.confidence, sure, top5)
+        self.labelled += crops.height
+        self._on_progress(self.labelled)
 
     def _as_trained(self, row: Row) -> Picture:
         """The part of a stored crop that the classifier's crop rule asks for, uint8 BGR."""

@@ -61,7 +61,7 @@ from resources.profile import Profile
 # Seconds that media in hand may take after a request to stop.
 GRACE = 20.0
 # Frames that may wait, in batches: one gathering, and one that is looked at or cropped; on a GPU
-# another one is looked at ahead.
+# others are looked at ahead.
 WAITING_BATCHES = 2
 # A buffer on a GPU has less than 2 GiB.
 MOST_SLOTS = (2**31 - 1) // SLOT_BYTES
@@ -353,9 +353,7 @@ class Step:
             stage = PredictedLabels(predictions, self._paths(), threshold, labelled)
         else:
             model = self._models.load_classifier(self._pace)
-            stage = Stage2(
-                model.manifest, model.engine, threshold, settings.batch_size, labelled, self._pace
-            )
+            stage = Stage2(model, threshold, settings.batch_size, labelled, self._pace)
         stage.run(stage1, stage2, parts, self.stop)
         if not predictions:
             self.reporter.info(str(self._pace))

@@ -11,7 +11,8 @@ from gpu_kernels.labels import load_labels
 from gpu_kernels.manifest import load_manifest, model_hash, verify
 from gpu_kernels.speciesnet import SpeciesNetLabel
 from gpu_kernels.tensorrt_build import Batches
-from odins_ravne_assets.munin.detector import Detector, LoadedModel
+from odins_ravne_assets.munin.detector import Detector
+from odins_ravne_assets.munin.looking import LoadedModel
 from odins_ravne_assets.munin.pace import Pace, TimedEngine
 from odins_ravne_assets.munin.predictions import Predictions, is_predictions, kept_predictions
 from odins_ravne_assets.munin.reporter import Reporter
@@ -120,7 +121,7 @@ class StepModels:
         batches = Batches.around(settings.batch_size)
         shared_by = self.profile.models.engines_shared_by
         engine = open_engine(manifest, self.engine, settings.threads, cache, batches, shared_by)
-        return LoadedModel(manifest, TimedEngine(engine, pace))
+        return LoadedModel(manifest, TimedEngine(engine, pace), pace.fitted)
 
     def _tell(self, model: LoadedModel) -> None:
         self.reporter.info(f"{model.manifest.name} on {model.engine.description}")
