@@ -5,6 +5,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -215,8 +216,9 @@ def kill_decoders_of_this_process(times: int) -> None:
         for child in psutil.Process().children():
             if child.pid not in killed and is_decoder(child):
                 time.sleep(0.5)
-                child.kill()
-                killed.add(child.pid)
+                with suppress(psutil.NoSuchProcess):  # one of an earlier test, which ended itself
+                    child.kill()
+                    killed.add(child.pid)
         time.sleep(0.05)
 
 
