@@ -1,5 +1,6 @@
 """Footage for all tests: the labelled set where it is at hand, and small real files made here."""
 
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ VIDEO_CODECS = {
 }
 # Where the name of a container is not what the extension says.
 MUXERS = {".mts": "mpegts", ".mpg": "mpeg", ".asf": "asf", ".wmv": "asf"}
+
+
+def pytest_configure() -> None:
+    """A shell starts what runs in its background with SIGINT ignored; Dagster then ignores SIGTERM
+    too, and no process that a test starts could be ended."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
