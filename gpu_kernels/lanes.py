@@ -8,6 +8,7 @@ lanes waits until the oldest is done.
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from resources.errors import EngineError
@@ -26,6 +27,9 @@ class Lane(Protocol):
     @property
     def outputs(self) -> Sequence[Any]:
         """Warp arrays [most, ...], in the network's order."""
+
+    def fill_from_host(self, images: NDArray[np.float32]) -> None:
+        """Write fitted pictures of the host, float32 [N, 3, H, W], into the input, as its type."""
 
     def launch(self, count: int) -> None:
         """Have the first `count` pictures of the input computed.
@@ -52,6 +56,23 @@ Read = Callable[[Lane, int, int], Callable[[], T]]
 def to_host(lane: Lane, start: int, stop: int) -> Callable[[], list[NDArray[Any]]]:
     """A `Read` that brings all outputs to the host, in the network's order."""
     return lambda: [output[: stop - start].numpy().copy() for output in lane.outputs]
+
+
+Start = Callable[[int, Fill, Read[list[NDArray[Any]]]], Callable[[], list[list[NDArray[Any]]]]]
+
+
+def run_from_host(start: Start, images: NDArray[np.float32]) -> list[NDArray[Any]]:
+    """`Engine.run` of an engine with lanes: pictures of the host in, outputs on the host.
+
+    Args:
+        start: of the engine.
+    """
+
+    def fill(lane: Lane, begin: int, end: int) -> None:
+        lane.fill_from_host(images[begin:end])
+
+    parts = start(len(images), fill, to_host)()
+    return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
 class _Part(Generic[T]):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gpu_kernels.engine_cache import EngineCache
 from gpu_kernels.gpu import Gpu, usable_gpu
-from gpu_kernels.lanes import Fill, Lane, Lanes, Read, to_host
+from gpu_kernels.lanes import Fill, Lanes, Read, run_from_host
 from gpu_kernels.manifest import ModelManifest
 from gpu_kernels.tensorrt_api import TensorRt, find_tensorrt
 from gpu_kernels.tensorrt_build import Batches, EngineKey, arch_for, build_engine, engine_key
@@ -154,13 +154,7 @@ class TensorRtEngine:
 
     def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
         """See Engine."""
-
-        def fill(lane: Lane, start: int, stop: int) -> None:
-            assert isinstance(lane, CudaLane)
-            lane.fill_from_host(images[start:stop])
-
-        parts = self.start(len(images), fill, to_host)()
-        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+        return run_from_host(self.start, images)
 
     def start(self, count: int, fill: Fill, read: Read[T]) -> Callable[[], list[T]]:
         """See DeviceEngine."""
@@ -253,7 +247,7 @@ class CudaLane:
             self._count = count
 
     def fill_from_host(self, images: NDArray[np.float32]) -> None:
-        """Pictures of this machine's memory into the input: through pinned memory, as its type."""
+        """See Lane. Through pinned memory."""
         import warp as wp
 
         staged = self._staged.numpy()
