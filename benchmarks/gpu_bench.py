@@ -16,7 +16,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from gpu_kernels.engine import DeviceEngine
+from gpu_kernels.engine import DeviceEngine, Engine, EngineKind, open_engine
 from gpu_kernels.engine_cache import EngineCache
 from gpu_kernels.gpu import Gpu
 from gpu_kernels.manifest import ModelManifest
@@ -48,13 +48,14 @@ class Sizes:
     copied: int  # bytes of the large copy
     frames: int  # of 1920 x 1080, fitted at once
     batches: tuple[int, ...]  # compared with the CPU
+    runs: int  # of each such batch
     timed_batches: tuple[int, ...]  # whose speed is told
     looks: int  # at the pictures, in two batches
     clip: tuple[int, int]  # frames of the clip that is made here, and its shorter side
 
 
-ON_A_GPU = Sizes(16, 720, 20, GIB, 64, (1, 8, 32), (1, 8, 64), 16, (150, 720))
-REHEARSED = Sizes(4, 240, 2, 2**22, 2, (1, 3), (1, 2), 2, (12, 240))
+ON_A_GPU = Sizes(16, 720, 20, GIB, 64, (1, 8, 32), 6, (1, 8, 64), 16, (150, 720))
+REHEARSED = Sizes(4, 240, 2, 2**22, 2, (1, 3), 2, (1, 2), 1, (40, 240))
 
 
 @dataclass
@@ -99,16 +100,34 @@ class Bench:
         except LeftOut:
             return OnnxOnDevice(manifest, self.device, max(self.sizes.batches), self.notes.append)
 
+    def open_engine(
+        self,
+        manifest: ModelManifest,
+        kind: EngineKind,
+        threads: int | None,
+        engines: EngineCache | None,
+        batches: Batches,
+        shared_by: Collection[str],
+    ) -> Engine:
+        """As `gpu_kernels.engine.open_engine`, for the pipeline; in place of a TensorRT that cannot
+        run, onnxruntime behind the same form."""
+        if kind == "tensorrt" and not (self.gpu and self.no_tensorrt is None):
+            return OnnxOnDevice(manifest, self.device, batches.usual, self.notes.append, threads)
+        return open_engine(manifest, kind, threads, engines, batches, shared_by)
+
     def cache(self) -> EngineCache:
         return EngineCache([LocalStore(self.work / "engines")], self.notes.append)
 
-    def judged(self, told: Told, good: bool, aim: str) -> Told:
+    def judged(self, told: Told, good: bool, aim: str, of_tensorrt: bool = False) -> Told:
         """Figures of speed: judged on a GPU, told elsewhere.
+
+        Args:
+            of_tensorrt: judged only if TensorRT made them.
 
         Raises:
             Failed: they miss the aim.
         """
-        if self.gpu is None:
+        if self.gpu is None or (of_tensorrt and self.no_tensorrt):
             return {**told, "aim": f"{aim}, not judged"}
         if not good:
             raise Failed(f"{told}, aim: {aim}")

@@ -87,7 +87,11 @@ def fitting_uses_the_memorys_bandwidth(bench: Bench) -> Told:
 
 def fitting(bench: Bench) -> wp.Launch:
     """A launch, ready to be made, of the kernel that fits NV12 frames into float16."""
-    spec, count, frame = load_manifest("megadetector-lite").input, bench.sizes.frames, HEIGHT * WIDTH
+    spec, count, frame = (
+        load_manifest("megadetector-lite").input,
+        bench.sizes.frames,
+        HEIGHT * WIDTH,
+    )
     starts = [n * frame * 3 // 2 for n in range(count)]
     shown = [
         DevicePicture(HEIGHT, WIDTH, start, WIDTH, chroma=start + frame, chroma_pitch=WIDTH)

@@ -5,6 +5,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from gpu_kernels.engine import OpenEngine, open_engine
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.munin.reporter import StageProgress
 from odins_ravne_assets.munin.step import StageResult, Step
@@ -35,12 +36,18 @@ def run_stages(
     stages: list[str],
     overrides: dict[str, Any] | None = None,
     quiet: bool = True,
+    open_engine: OpenEngine = open_engine,
 ) -> dict[str, StageResult]:
-    """Run stages with the local profile; environment variables do not count here."""
+    """Run stages with the local profile; environment variables do not count here.
+
+    Args:
+        open_engine: what opens the models, where it is not the product's own.
+    """
     step = Step(
         camera=Camera("benchmark", footage.absolute().as_uri(), output.absolute().as_uri()),
         profile=load_profile("local", overrides, environ={}),
         reporter=Printer(quiet),
         stop=Event(),
+        open_engine=open_engine,
     )
     return dict(step.run(stages))

@@ -21,7 +21,7 @@ MODULES = (kernels, head_kernels)
 
 def compile_cubins(arch: str, folder: Path = FOLDER) -> list[Path]:
     """Compile the kernels for an architecture, as sm_75. Returns the files."""
-    wp.config.quiet = True
+    wp.config.log_level = wp.LOG_WARNING
     folder.mkdir(parents=True, exist_ok=True)
     number = int(arch.removeprefix("sm_"))
     files: list[Path] = []

@@ -23,7 +23,7 @@ from gpu_kernels.preprocess import Pixels, placement
 @cache
 def ready(device: str) -> None:
     """Have the kernels at hand: those compiled ahead of time, else compiled now and cached."""
-    wp.config.quiet = True
+    wp.config.log_level = wp.LOG_WARNING
     wp.init()
     load_cubins(wp.get_device(device))
 

@@ -56,6 +56,20 @@ class DeviceEngine(Engine, Protocol):
         """
 
 
+class OpenEngine(Protocol):
+    """What `open_engine` is, and what may stand in its place where TensorRT cannot run."""
+
+    def __call__(
+        self,
+        manifest: ModelManifest,
+        kind: EngineKind,
+        threads: int | None,
+        engines: EngineCache | None,
+        batches: Batches,
+        shared_by: Collection[str],
+    ) -> Engine: ...
+
+
 def engine_for(asked: Literal["auto"] | EngineKind, on_note: Callable[[str], None]) -> EngineKind:
     """The engine that is meant: `auto` is tensorrt where it can run, onnxruntime elsewhere.
 

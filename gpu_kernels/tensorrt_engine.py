@@ -93,6 +93,7 @@ class TensorRtEngine:
             self._jit = self._runtime_config()
             lanes, most = self._as_many_as_fit(manifest.name, key.batches.most)
         self._lanes = Lanes(lanes, most, cache.note)
+        self.rtx = trt.rtx
         self._kernels_kept = not trt.rtx
         precision = "float16" if lanes[0].input.dtype is wp.float16 else "float32"
         self.description = f"{trt.version}, {precision}, {gpu.name}, batches of up to {most}"

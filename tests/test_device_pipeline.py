@@ -7,22 +7,20 @@ between processes, is in `benchmarks/gpu_checks.py`; everything else of the way 
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
-from time import perf_counter
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-import warp as wp
 from numpy.typing import NDArray
 
 from gpu_kernels.agreement import SCORE, Agreement, compare_boxes
-from gpu_kernels.device import Staging, cut_out
+from gpu_kernels.device import cut_out
 from gpu_kernels.device_picture import DeviceFrame
-from gpu_kernels.engine import Engine, open_engine
+from gpu_kernels.engine import open_engine
 from gpu_kernels.heads import Boxes
-from gpu_kernels.lanes import Lanes
 from gpu_kernels.manifest import load_manifest
+from gpu_kernels.onnx_on_device import OnnxOnDevice
 from odins_ravne_assets.munin.crops import cut_from, made_crop
 from odins_ravne_assets.munin.decoding import Decoder, DecodingSettings, Ended, Frame, Medium
 from odins_ravne_assets.munin.detector import Box, Detector
@@ -37,48 +35,9 @@ from resources.object_store import LocalStore
 PLAN = SamplingPlan("every", 1.0, 2, True, 0.002)
 
 
-class CpuLane:
-    """onnxruntime as a lane of a device that is the CPU."""
-
-    stream = None
-
-    def __init__(self, engine: Engine, side: int, most: int) -> None:
-        self._engine = engine
-        self.input = wp.zeros((most, 3, side, side), dtype=wp.float32, device="cpu")
-        empty = engine.run(self.input.numpy())
-        self.outputs = [wp.array(each, dtype=wp.float32, device="cpu") for each in empty]
-        self.held: list[Any] = []
-        self.staging = Staging()
-
-    def launch(self, count: int) -> None:
-        self._span = (perf_counter(), perf_counter())
-        for output, answer in zip(
-            self.outputs, self._engine.run(self.input.numpy()[:count]), strict=True
-        ):
-            output.numpy()[:count] = answer
-        self._span = (self._span[0], perf_counter())
-
-    def wait(self) -> None:
-        pass
-
-    def span(self) -> tuple[float, float]:
-        return self._span
-
-
-class OnDevice:
-    """onnxruntime behind the form of a GPU's engine; its input is filled by the kernels, its
-    outputs are read by them."""
-
-    device: str | None = "cpu"
-
-    def __init__(self, engine: Engine, side: int, most: int = 3) -> None:
-        self._engine = engine
-        self.lanes = Lanes([CpuLane(engine, side, most) for _ in range(2)], most, pytest.fail)
-        self.description = engine.description
-        self.start = self.lanes.start
-
-    def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
-        return self._engine.run(images)
+def on_device(name: str, most: int = 3) -> OnnxOnDevice:
+    """A model whose input is filled by the kernels, and whose outputs are read by them."""
+    return OnnxOnDevice(load_manifest(name), "cpu", most, pytest.fail, 2)
 
 
 def decoded(path: Path, size: tuple[int, int], device: str | None) -> list[Frame]:
@@ -171,18 +130,16 @@ def test_labels_of_crops_are_the_same_on_the_device_in_several_batches() -> None
     manifest = load_manifest("efficientnet-lite3")
     engine = open_engine(manifest, "onnxruntime", 2)
     shown = [whole(each) for each in crops(5)]
-    on_device = OnDevice(engine, manifest.input.height, 2)
     expected = start_scores(LoadedModel(manifest, engine), shown)()
-    found = start_scores(LoadedModel(manifest, on_device), shown)()
+    found = start_scores(LoadedModel(manifest, on_device(manifest.name, 2)), shown)()
     assert found.shape == expected.shape == (5, expected.shape[1])
-    # Fitted pictures differ by a grey level here and there.
+    # Fitted pictures differ by a grey level here and there, and one is in half precision.
     np.testing.assert_allclose(found, expected, atol=SCORE)
 
 
 def test_a_look_that_was_started_ahead_answers_as_one_that_was_waited_for() -> None:
     manifest = load_manifest("ssd-mobilenet-v2-cam16")
-    engine = OnDevice(open_engine(manifest, "onnxruntime", 2), manifest.input.height, 4)
-    finder = Finder(LoadedModel(manifest, engine), 0.01)
+    finder = Finder(LoadedModel(manifest, on_device(manifest.name, 4)), 0.01)
     batches = [[whole(each)] * 2 for each in crops(3)]
     in_turn = [finder.start(batch)() for batch in batches]
     pending = [finder.start(batch) for batch in batches]
@@ -193,16 +150,13 @@ def test_a_look_that_was_started_ahead_answers_as_one_that_was_waited_for() -> N
     assert sum(len(boxes) for batch in in_turn for boxes in batch) > 0
 
 
-class Counted(OnDevice):
+class Counted(OnnxOnDevice):
     """Counts the calls that were started and not waited for."""
 
-    def __init__(self, engine: Engine, side: int) -> None:
-        super().__init__(engine, side)
-        self.start = self._started
-        self.under_way = self.most_under_way = 0
+    under_way = most_under_way = 0
 
-    def _started(self, count: int, fill: Any, read: Any) -> Any:
-        answers = self.lanes.start(count, fill, read)
+    def start(self, count: int, fill: Any, read: Any) -> Any:
+        answers = super().start(count, fill, read)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
 
@@ -213,19 +167,18 @@ class Counted(OnDevice):
         return finish
 
 
-class Heard(OnDevice):
+class Heard(OnnxOnDevice):
     """Tells when it is given pictures."""
 
     def __init__(self, name: str, heard: list[str]) -> None:
         manifest = load_manifest("ssd-mobilenet-v2-cam16")
-        super().__init__(open_engine(manifest, "onnxruntime", 2), manifest.input.height, 8)
+        super().__init__(manifest, "cpu", 8, pytest.fail, 2)
         self.model = LoadedModel(manifest, self)
         self._name, self._heard = name, heard
-        self.start = self._started
 
-    def _started(self, count: int, fill: Any, read: Any) -> Any:
+    def start(self, count: int, fill: Any, read: Any) -> Any:
         self._heard.append(self._name)
-        return self.lanes.start(count, fill, read)
+        return super().start(count, fill, read)
 
 
 def test_the_category_model_looks_at_a_batch_while_the_detector_has_the_next_one() -> None:
@@ -276,15 +229,15 @@ def test_crops_are_labelled_the_same_while_the_next_ones_are_made_ready(
     stage1 = journal_of(crops(crops_in_all), store)
     told: dict[str, list[int]] = {"host": [], "device": []}
     rows = {}
-    on_device = Counted(engine, manifest.input.height)
-    for name, runs in (("host", engine), ("device", on_device)):
+    counted = Counted(manifest, "cpu", 3, pytest.fail)
+    for name, runs in (("host", engine), ("device", counted)):
         stage2 = Stage2Journal(store, name)
         stage = Stage2(LoadedModel(manifest, runs), 0.5, 2, told[name].append, Pace(LABELLING))
         stage.run(stage1, stage2, stage1.parts(), Event())
         with ExitStack() as stack:
             rows[name] = stage2.scan(stage1.parts(), stack).collect()
     same = ["content_hash", "frame_number", "box_number"]
-    assert on_device.most_under_way == (1 if crops_in_all <= 2 else 2)
+    assert counted.most_under_way == (1 if crops_in_all <= 2 else 2)
     assert rows["host"].height == crops_in_all
     assert rows["device"].select(same).equals(rows["host"].select(same))
     differ = (rows["device"]["confidence"] - rows["host"]["confidence"]).abs()
@@ -317,10 +270,7 @@ def as_boxes(boxes: list[Box]) -> Boxes:
 def a_detector() -> Detector:
     names = ("megadetector-lite", "ssd-mobilenet-v2-cam16")
     manifests = [load_manifest(name) for name in names]
-    loaded = [
-        LoadedModel(each, OnDevice(open_engine(each, "onnxruntime", 2), each.input.height))
-        for each in manifests
-    ]
+    loaded = [LoadedModel(each, on_device(each.name)) for each in manifests]
     return Detector(loaded[0], loaded[1], None)
 
 

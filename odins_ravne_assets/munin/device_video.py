@@ -20,7 +20,7 @@ import numpy as np
 import warp as wp
 from av.codec.hwaccel import HWAccel
 
-from gpu_kernels.device import motion_energy, small_grey
+from gpu_kernels.device import motion_energy, ready, small_grey
 from gpu_kernels.device_picture import Colour, DeviceFrame, DevicePicture
 from odins_ravne_assets.munin.motion import COMPARED_WIDTH, TILE, TILE_CHANGE
 from odins_ravne_assets.munin.sampling import SamplingPlan, Seen
@@ -61,6 +61,7 @@ def allocate(device: str, size: int, host: Any) -> tuple[Any, str]:
 
 def opened(device: str, size: int, handle: str, host: Any) -> Any:
     """The worker's buffer, in the decoding process."""
+    ready(device)
     if device == "cpu":
         return wp.array(np.frombuffer(host, np.uint8), dtype=wp.uint8, device="cpu", copy=False)
     return wp.from_ipc_handle(bytes.fromhex(handle), wp.uint8, (size,), device=device)

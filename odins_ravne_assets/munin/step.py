@@ -13,6 +13,7 @@ from time import monotonic
 
 import polars as pl
 
+from gpu_kernels.engine import OpenEngine, open_engine
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.hugin.exports.writing import MEGADETECTOR_JSON, export_camera
 from odins_ravne_assets.hugin.report_page import make_report_page
@@ -65,8 +66,6 @@ GRACE = 20.0
 WAITING_BATCHES = 2
 # A buffer on a GPU has less than 2 GiB.
 MOST_SLOTS = (2**31 - 1) // SLOT_BYTES
-# What decodes videos when the profile asks for the GPU.
-GPU = "cuda:0"
 # Rows of the media table that are read at once.
 SLICE = 10_000
 
@@ -104,6 +103,7 @@ class Step:
     tally: Tally = field(default_factory=Tally)
     unit: Unit | None = None  # the part of the media to look at; None: all, and the tables after
     open_store: OpenStore = open_store
+    open_engine: OpenEngine = open_engine
     footage: ObjectStore = field(init=False)
     output: ObjectStore = field(init=False)
     _waiting: bool = field(default=False, init=False)
@@ -114,7 +114,12 @@ class Step:
         self.footage = self.open_store(self.camera.footage_url)
         self.output = self.open_store(self.camera.output_url)
         self._models = StepModels(
-            self.profile, self.output, self.camera.output_url, self.open_store, self.reporter
+            self.profile,
+            self.output,
+            self.camera.output_url,
+            self.open_store,
+            self.reporter,
+            self.open_engine,
         )
 
     def run(self, stages: list[str]) -> Iterator[tuple[str, StageResult]]:
@@ -273,7 +278,6 @@ class Step:
 
     def _decoding(self, detector: Detector) -> DecodingSettings:
         settings = self.profile.pipeline.stage1
-        on_gpu = self._models.engine == "tensorrt" and settings.video_decoder == "gpu"
         return DecodingSettings(
             plan=SamplingPlan(
                 settings.sampling,
@@ -287,7 +291,7 @@ class Step:
             timeout=settings.decode_timeout,
             processes=settings.decode_workers,
             slots=min(settings.batch_size * (WAITING_BATCHES + detector.looks_ahead), MOST_SLOTS),
-            device=GPU if on_gpu else None,
+            device=self._models.device if settings.video_decoder == "gpu" else None,
         )
 
     def _usable_media(self) -> Iterator[Medium]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
-from gpu_kernels.engine import EngineKind, engine_for, open_engine
+from gpu_kernels.engine import EngineKind, OpenEngine, engine_for, open_engine
 from gpu_kernels.engine_cache import EngineCache, engine_stores
 from gpu_kernels.labels import load_labels
 from gpu_kernels.manifest import load_manifest, model_hash, verify
@@ -41,7 +41,10 @@ class StepModels:
     output_url: str
     open_store: OpenStore
     reporter: Reporter
+    open_engine: OpenEngine = open_engine
     engine: EngineKind = field(init=False)
+    # Where the detector takes pictures, once it is loaded: see `Engine`.
+    device: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.engine = engine_for(self.profile.pipeline.stage1.engine, self.reporter.warning)
@@ -98,6 +101,7 @@ class StepModels:
         names = [name for name in (models.detector, models.category_detector) if name]
         loaded = [self._load(name, pace) for name in names]
         self._tell(loaded[0])
+        self.device = loaded[0].engine.device
         return Detector(loaded[0], loaded[1] if len(loaded) > 1 else None, settings.conf_threshold)
 
     def load_classifier(self, pace: Pace) -> LoadedModel:
@@ -120,7 +124,9 @@ class StepModels:
         cache = EngineCache(engine_stores(self.open_store(kept)), self.reporter.warning)
         batches = Batches.around(settings.batch_size)
         shared_by = self.profile.models.engines_shared_by
-        engine = open_engine(manifest, self.engine, settings.threads, cache, batches, shared_by)
+        engine = self.open_engine(
+            manifest, self.engine, settings.threads, cache, batches, shared_by
+        )
         return LoadedModel(manifest, TimedEngine(engine, pace), pace.fitted)
 
     def _tell(self, model: LoadedModel) -> None:

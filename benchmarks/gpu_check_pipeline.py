@@ -1,0 +1,107 @@
+"""Checks of the way from a clip to rows."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from gpu_bench import Bench, Failed, Picture, Told
+from running import run_stages
+
+from gpu_kernels.device import cut_out
+from gpu_kernels.device_picture import DeviceFrame
+from odins_ravne_assets.munin.decoding import Decoder, DecodingSettings, Ended, Frame, Medium
+from odins_ravne_assets.munin.sampling import SamplingPlan
+from resources.object_store import LocalStore
+
+KEPT = 8  # frames of each side that are compared
+CLEAR = 0.3  # confidence of boxes that both sides must find
+
+
+def frames_of(clip: Path, device: str | None) -> Iterator[Frame]:
+    """Every frame of a clip; each may be used until the next one is asked for."""
+    every = SamplingPlan("every", 1.0, 1, False, 0.002)
+    settings = DecodingSettings(every, 2e8, 640, 60.0, 1, 16, device)
+    media = iter([Medium("hash", clip.name, "video", 0, 0)])
+    for event in Decoder(LocalStore(clip.parent), media, settings).events():
+        if isinstance(event, Frame):
+            yield event
+            event.release()
+        elif isinstance(event, Ended) and event.remark:
+            raise Failed(f"{clip.name}: {event.remark}")
+
+
+def frames_stay_on_the_device_and_are_those_of_the_cpu(bench: Bench) -> Told:
+    """Frames of a clip, on a GPU by NVDEC and through its memory that processes share, against
+    those of the CPU."""
+    told: Told = {}
+    pictures: dict[str, list[Picture]] = {}
+    for name, device in (("host", None), ("device", bench.device)):
+        started, kept, count = time.perf_counter(), [], 0
+        for frame in frames_of(bench.clip(), device):
+            count += 1
+            if count <= KEPT:
+                kept.append(host_picture(frame, device))
+        told[f"{name}_frames"] = count
+        told[f"{name}_frames_per_second"] = round(count / (time.perf_counter() - started), 1)
+        pictures[name] = kept
+    if not told["host_frames"] or told["host_frames"] != told["device_frames"]:
+        raise Failed(str(told))
+    differ = [
+        float(np.median(np.abs(one.astype(int) - other.astype(int))))
+        for one, other in zip(pictures["host"], pictures["device"], strict=True)
+    ]
+    if max(differ) > 2:
+        raise Failed(f"median difference {max(differ)} grey levels")
+    return {**told, "median_difference": max(differ)}
+
+
+def host_picture(frame: Frame, device: str | None) -> Picture:
+    """A frame's picture, upright on the host.
+
+    Raises:
+        Failed: it was to be decoded on the device and was not.
+    """
+    if isinstance(frame.picture, DeviceFrame):
+        shown = frame.picture.picture
+        whole = [(shown, shown.whole)]
+        return cut_out(frame.picture.buffer, whole, [(shown.height, shown.width)])[0]
+    if device:
+        raise Failed("the device did not decode the clip; the CPU did")
+    return np.array(frame.picture)
+
+
+def the_pipeline_finds_the_same(bench: Bench) -> Told:
+    """Stages 1 and 2 of a folder of clips, all on the device, against all on the CPU."""
+    told: Told = {}
+    found: dict[str, list[int]] = {}
+    for name, settings in {
+        "cpu": {"engine": "onnxruntime"},
+        "device": {"engine": "tensorrt", "video_decoder": "gpu"},
+    }.items():
+        facts, found[name] = looked_at(bench, bench.work / f"pipeline-{name}", settings)
+        told[name] = {key: value for key, value in facts.items() if key.startswith("pipeline/")}
+    boxes, others = found["cpu"][0], found["device"][0]
+    if not boxes or abs(others - boxes) > max(1, 0.05 * boxes) or not all(found["device"]):
+        raise Failed(f"clear boxes, labels: {found}")
+    if not told["device"]["pipeline/frames_decoded_by_gpu"]:
+        raise Failed("the device did not decode the clips; the CPU did")
+    return told | {"clear_boxes_and_labels": found}
+
+
+def looked_at(bench: Bench, output: Path, settings: dict[str, str]) -> tuple[Told, list[int]]:
+    """Facts of Stage 1, and how many clear boxes and labels the tables have."""
+    overrides: dict[str, Any] = {f"pipeline.stage1.{k}": value for k, value in settings.items()}
+    stages = ["footage", "detections", "classifications"]
+    results = run_stages(
+        bench.clip().parent, output, stages, overrides, open_engine=bench.open_engine
+    )
+    boxes = pl.read_parquet(output / "tables" / "detections.parquet")
+    labels = pl.read_parquet(output / "tables" / "classifications.parquet")
+    clear = boxes.filter(pl.col("confidence") >= CLEAR).height
+    return dict(results["detections"].facts), [clear, labels.height]
+
+
+CHECKS = [frames_stay_on_the_device_and_are_those_of_the_cpu, the_pipeline_finds_the_same]
