@@ -3,22 +3,27 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import gpu_check_engines
+import gpu_check_kernels
+import gpu_check_pipeline
 import numpy as np
 import pytest
+import warp as wp
+from gpu_bench import Bench, Failed, LeftOut, Told, a_still
+from gpu_checks import run_check
 
-from gpu_kernels import heads
-from gpu_kernels.gpu import find_gpu
+from gpu_kernels.device_picture import DevicePicture
+from gpu_kernels.engine import Engine
+from gpu_kernels.gpu import Gpu, find_gpu
+from gpu_kernels.heads_on_device import HeadsOnDevice
+from gpu_kernels.manifest import ModelManifest, load_manifest
+from gpu_kernels.onnx_on_device import OnnxOnDevice
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-import gpu_check_engines  # noqa: E402
-import gpu_check_kernels  # noqa: E402
-import gpu_check_pipeline  # noqa: E402
-from gpu_bench import Bench, Failed, Told  # noqa: E402
-from gpu_checks import CHECKS, run_check  # noqa: E402
-
 REHEARSED = {
     "kernels fit as opencv does",
     "fitting uses the memorys bandwidth",
@@ -78,4 +83,124 @@ def test_whatever_goes_wrong_in_a_check_is_told_as_its_failure() -> None:
     assert told == {"result": "FAILED", "why": "ZeroDivisionError: of its own"}
 
 
-# A check that cannot fail says nothing
+# A check that cannot fail says nothing: each is given a device that is wrong in one thing
+
+DETECTOR = "megadetector-lite"
+SMALL = "ssd-mobilenet-v2-cam16"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(None, tmp_path, None)
+
+
+def test_a_picture_that_is_fitted_otherwise_than_opencv_does_fails() -> None:
+    manifest, picture = load_manifest(SMALL), a_still(120, 160, 0)
+    darker = picture - np.minimum(picture, 2)
+    buffer = wp.array(darker.ravel(), dtype=wp.uint8, device="cpu")
+    shown = [DevicePicture(120, 160, 0, 160 * 3)]
+    with pytest.raises(Failed, match="differs from OpenCV's, in grey levels"):
+        gpu_check_kernels.fitted_alike(manifest, [picture], buffer, shown)
+
+
+def test_boxes_that_are_read_at_another_threshold_fail(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = load_manifest(DETECTOR)
+    rows = [gpu_check_engines.crowded()[:, :300]]
+
+    def stricter(manifest: ModelManifest, threshold: float) -> HeadsOnDevice:
+        return HeadsOnDevice(manifest, threshold * 1.5)
+
+    gpu_check_engines.heads_compared(bench, manifest, rows, [(720, 1280)] * 2)
+    monkeypatch.setattr(gpu_check_engines, "HeadsOnDevice", stricter)
+    with pytest.raises(Failed, match="without a partner"):
+        gpu_check_engines.heads_compared(bench, manifest, rows, [(720, 1280)] * 2)
+
+
+class OfTheNextPicture(OnnxOnDevice):
+    """Gives each picture the answer of its neighbour."""
+
+    def run(self, images: Any) -> list[Any]:
+        return [np.roll(each, 1, axis=0) for each in super().run(images)]
+
+
+class OfTheNextBatch(OnnxOnDevice):
+    """Gives a batch that was not waited for what came after it, as if lanes shared a buffer."""
+
+    def start(self, count: int, fill: Any, read: Any) -> Callable[[], list[Any]]:
+        self._latest = super().start(count, fill, read)
+        return lambda: self._latest()
+
+
+class Blind(OnnxOnDevice):
+    """Is given no pictures."""
+
+    def start(self, count: int, fill: Any, read: Any) -> Callable[[], list[Any]]:
+        return super().start(count, lambda *_: None, read)
+
+
+class BenchOf(Bench):
+    """With engines of another kind."""
+
+    kind: type[OnnxOnDevice]
+
+    def engine(self, manifest: ModelManifest) -> Any:
+        return self.kind(manifest, "cpu", 3, self.notes.append)
+
+    def open_engine(self, manifest: ModelManifest, kind: Any, *rest: Any) -> Engine:
+        if kind == "tensorrt":
+            return self.kind(manifest, "cpu", 3, self.notes.append)
+        return super().open_engine(manifest, kind, *rest)
+
+
+def bench_of(kind: type[OnnxOnDevice], folder: Path) -> Bench:
+    bench = BenchOf(None, folder, None)
+    bench.kind = kind
+    return bench
+
+
+def test_an_engine_that_mixes_up_its_pictures_fails(tmp_path: Path) -> None:
+    bench, manifest = bench_of(OfTheNextPicture, tmp_path), load_manifest(DETECTOR)
+    images, sizes = gpu_check_engines.images_of(bench, manifest)
+    engine = bench.engine(manifest)
+    total = gpu_check_engines.answers_compared(bench, manifest, engine, images, sizes)
+    assert total.unmatched
+
+
+def test_an_engine_that_mixes_up_what_was_started_ahead_fails(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match="looking ahead finds other boxes"):
+        gpu_check_engines.looking_ahead_is_faster_than_looking_in_turn(
+            bench_of(OfTheNextBatch, tmp_path)
+        )
+
+
+def test_a_clip_that_the_device_leaves_to_the_cpu_fails(tmp_path: Path, make_video: Any) -> None:
+    class OddClip(Bench):
+        def clip(self) -> Path:
+            return make_video(tmp_path / "odd.avi", frames=3, size=(65, 49))
+
+    with pytest.raises(Failed, match="the device did not decode the clip"):
+        gpu_check_pipeline.frames_stay_on_the_device_and_are_those_of_the_cpu(
+            OddClip(None, tmp_path, None)
+        )
+
+
+def test_a_pipeline_that_sees_nothing_on_the_device_fails(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match="clear boxes"):
+        gpu_check_pipeline.the_pipeline_finds_the_same(bench_of(Blind, tmp_path))
+
+
+def test_a_speed_is_judged_on_a_gpu_alone(bench: Bench) -> None:
+    on_gpu = Bench(Gpu("a GPU", "sm_90", 1, 13000), bench.work, None)
+    assert bench.judged({"share": 0.1}, False, "0.7") == {"share": 0.1, "aim": "0.7, not judged"}
+    assert on_gpu.judged({"share": 0.8}, True, "0.7") == {"share": 0.8, "aim": "0.7"}
+    with pytest.raises(Failed, match=r"0\.1.*aim: 0\.7"):
+        on_gpu.judged({"share": 0.1}, False, "0.7")
+
+
+def test_on_a_gpu_that_tensorrt_does_not_know_what_needs_it_is_left_out(bench: Bench) -> None:
+    unknown = Bench(Gpu("a GPU", "sm_90", 1, 13000), bench.work, None, "GPUs sm_90 are not known")
+    with pytest.raises(LeftOut, match="GPUs sm_90 are not known"):
+        gpu_check_engines.a_damaged_engine_is_built_anew(unknown)
+    assert unknown.judged({}, False, "ahead", of_tensorrt=True) == {"aim": "ahead, not judged"}
