@@ -5,7 +5,9 @@ buffer, as the decoder left them: NV12 of the video decoder, BGR of stills. They
 upright in memory; the kernels do that as they read.
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -26,6 +28,47 @@ def ready(device: str) -> None:
     wp.config.log_level = wp.LOG_WARNING
     wp.init()
     load_cubins(wp.get_device(device))
+
+
+# Of all threads of a process: see `on_stream`.
+_TURN = threading.RLock()
+
+
+@contextmanager
+def on_stream(stream: Any) -> Iterator[None]:
+    """What is asked of the device inside goes to `stream`, and waits for nothing of other streams.
+
+    One thread at a time: Warp has one current stream for all of them, so a thread that crops frames
+    would have another one's kernels go to its own stream, where nothing waits for them; and while a
+    stream is captured as a graph no other thread may allocate.
+
+    Args:
+        stream: of Warp; None: the device's own, as on the CPU.
+    """
+    with _TURN, wp.ScopedStream(stream):
+        yield
+
+
+def on_host(array: Any, stream: Any) -> NDArray[Any]:
+    """An array's values on the host, when `stream` has done what it was asked before. On the CPU
+    they are the array's own, not a copy.
+
+    Warp's `numpy` would wait for all streams: for the batch that is under way in the next lane too.
+    A copy into memory that is not pinned returns when it is done.
+    """
+    if stream is None:
+        values: NDArray[Any] = array.numpy()
+        return values
+    here = wp.empty(array.shape, dtype=array.dtype, device="cpu")
+    wp.copy(here, array, stream=stream)
+    values = here.numpy()
+    return values
+
+
+@cache
+def _crops_stream(device: str) -> Any:
+    """Of what cuts crops, so that it waits for no network; None on the CPU."""
+    return wp.Stream(device) if wp.get_device(device).is_cuda else None
 
 
 def _items(
@@ -80,7 +123,7 @@ def fit_into(
         place = placement(bottom - top, right - left, spec)
         places.append((place.y, place.x, place.height, place.width))
     multiply, add = wp.vec3(*spec.multiply), wp.vec3(*spec.add)
-    with wp.ScopedStream(stream):
+    with on_stream(stream):
         items = wp.array(_items(regions, places), dtype=kernels.Item, device=device)
         wp.launch(
             kernels.fit_regions,
@@ -125,7 +168,8 @@ def upload(
     ready(device)
     starts = np.cumsum([0, *(picture.size for picture in pictures)])
     size = int(starts[-1])
-    here, there = staging.room(size, device)
+    with on_stream(stream):
+        here, there = staging.room(size, device)
     packed = here.numpy()
     for picture, start in zip(pictures, starts[:-1], strict=True):
         packed[start : start + picture.size].reshape(picture.shape)[:] = picture
@@ -151,19 +195,21 @@ def cut_out(
         return []
     device = buffer.device
     ready(str(device))
+    stream = _crops_stream(str(device))
     places = [(0, 0, height, width) for height, width in sizes]
-    items = wp.array(_items(regions, places), dtype=kernels.Item, device=device)
     ends = np.cumsum([height * width * 3 for height, width in sizes])
     starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
-    crops = wp.empty(int(ends[-1]), dtype=wp.uint8, device=device)
-    wp.launch(
-        kernels.cut_regions,
-        dim=(len(regions), max(h for h, _ in sizes), max(w for _, w in sizes)),
-        inputs=[buffer, items, wp.array(starts, dtype=wp.int64, device=device)],
-        outputs=[crops],
-        device=device,
-    )
-    packed = crops.numpy()
+    with on_stream(stream):
+        items = wp.array(_items(regions, places), dtype=kernels.Item, device=device)
+        crops = wp.empty(int(ends[-1]), dtype=wp.uint8, device=device)
+        wp.launch(
+            kernels.cut_regions,
+            dim=(len(regions), max(h for h, _ in sizes), max(w for _, w in sizes)),
+            inputs=[buffer, items, wp.array(starts, dtype=wp.int64, device=device)],
+            outputs=[crops],
+            device=device,
+        )
+    packed = on_host(crops, stream)
     return [
         packed[start : start + height * width * 3].reshape(height, width, 3)
         for start, (height, width) in zip(starts, sizes, strict=True)

@@ -14,7 +14,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from gpu_kernels import head_kernels
-from gpu_kernels.device import ready
+from gpu_kernels.device import on_host, on_stream, ready
 from gpu_kernels.heads import MOST_CANDIDATES, Boxes, anchors_of, check_shapes, decode
 from gpu_kernels.lanes import Lane
 from gpu_kernels.manifest import ModelManifest, SsdOutput, YoloOutput
@@ -81,8 +81,8 @@ class HeadsOnDevice:
         check_shapes(shapes, self._manifest, count)
         if self._manifest.detector_output.decoding not in DECODINGS:
             return lambda: self._on_host(lane, slice(0, count), sizes)
-        buffers = self._buffers_of(lane)
-        with wp.ScopedStream(lane.stream):
+        with on_stream(lane.stream):
+            buffers = self._buffers_of(lane)
             lane.held.append(self._launch(lane, buffers, sizes))
             wp.copy(buffers.told, buffers.totals, stream=lane.stream)
         return lambda: self._answers(lane, buffers, sizes)
@@ -127,6 +127,7 @@ class HeadsOnDevice:
         if self._anchors is None:
             anchors = anchors_of(self._manifest)
             self._anchors = wp.array(anchors, dtype=wp.float32, device=device)
+            wp.synchronize_device(device)  # all lanes read them, and only this one's stream waits
         return self._anchors
 
     def _answers(
@@ -135,7 +136,9 @@ class HeadsOnDevice:
         found, kept = buffers.told.numpy()[:, : len(sizes)].copy()
         fits = found <= ROOM
         most = int(kept[fits].max(initial=0))
-        rows = buffers.kept[:most].numpy() if most else np.empty((0, len(sizes), 6), np.float32)
+        rows = np.empty((0, len(sizes), 6), np.float32)
+        if most:
+            rows = on_host(buffers.kept[:most], lane.stream)
         return [
             _boxes(rows[: kept[number], number])
             if fits[number]
@@ -146,7 +149,7 @@ class HeadsOnDevice:
     def _on_host(
         self, lane: Lane, pictures: slice, sizes: Sequence[tuple[int, int]]
     ) -> list[Boxes]:
-        outputs = [output[pictures].numpy() for output in lane.outputs]
+        outputs = [on_host(output[pictures], lane.stream) for output in lane.outputs]
         return decode(outputs, self._manifest, sizes, self._threshold)
 
 

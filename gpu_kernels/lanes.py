@@ -40,7 +40,11 @@ class Lane(Protocol):
         """
 
     def wait(self) -> None:
-        """Until all that was asked of the lane is done."""
+        """Until all that was asked of the lane is done.
+
+        Raises:
+            EngineError: the device failed.
+        """
 
     def span(self) -> tuple[float, float]:
         """When the last launch began and ended, in seconds, by the clock of all lanes."""
@@ -55,7 +59,13 @@ Read = Callable[[Lane, int, int], Callable[[], T]]
 
 def to_host(lane: Lane, start: int, stop: int) -> Callable[[], list[NDArray[Any]]]:
     """A `Read` that brings all outputs to the host, in the network's order."""
-    return lambda: [output[: stop - start].numpy().copy() for output in lane.outputs]
+
+    def read() -> list[NDArray[Any]]:
+        from gpu_kernels.device import on_host  # loads Warp
+
+        return [on_host(output[: stop - start], lane.stream).copy() for output in lane.outputs]
+
+    return read
 
 
 Start = Callable[[int, Fill, Read[list[NDArray[Any]]]], Callable[[], list[list[NDArray[Any]]]]]

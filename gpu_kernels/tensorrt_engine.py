@@ -1,14 +1,15 @@
 """Runs a TensorRT engine on the GPU: an `Engine` that also takes pictures that are there already.
 
 Two lanes take the batches in turn (`gpu_kernels.lanes`), each with its own stream, execution
-context and buffers, so that one copies while the other computes. Memory, streams and CUDA graphs
-are Warp's, as those of the kernels are. Not run without a GPU: `benchmarks/gpu_checks.py` is its
-test.
+context and buffers, so that one copies while the other computes. Contexts share the engine's one
+profile, as TensorRT 10 and newer allow. Memory, streams and CUDA graphs are Warp's, as those of the
+kernels are; TensorRT-RTX makes its own graphs, since only it knows when the kernels of a shape are
+compiled. Not run without a GPU: `benchmarks/gpu_checks.py` is its test.
 """
 
 from collections.abc import Callable, Collection
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,17 +131,15 @@ class TensorRtEngine:
         if kept := self._cache.aid(self._key, "kernels"):
             self._compiled.deserialize(kept)  # False, and no harm, when it is of another machine
         config.set_runtime_cache(self._compiled)
+        config.cuda_graph_strategy = self._trt.api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         return config
 
     def _as_many_as_fit(self, name: str, most: int) -> tuple[list["CudaLane"], int]:
         """The lanes, and how many pictures each takes; out of memory, half as many."""
-        clock = _Clock()
+        loaded = _Loaded(self._trt.api, self._engine, self._jit, self._log, _Clock())
         while True:
             try:
-                return [
-                    CudaLane(self._trt.api, self._engine, self._jit, most, clock, self._log)
-                    for _ in range(LANES)
-                ], most
+                return [CudaLane(loaded, most, self._cache.note) for _ in range(LANES)], most
             except (MemoryError, RuntimeError) as error:
                 if most == 1:
                     raise EngineError(
@@ -195,25 +194,39 @@ class _Clock:
         return self._since
 
 
+class _Loaded(NamedTuple):
+    """What lanes have in common."""
+
+    api: Any
+    engine: Any
+    jit: Any  # how TensorRT-RTX compiles; None: the other TensorRT
+    log: Any
+    clock: _Clock
+
+
 class CudaLane:
     """A `Lane`: a stream with an execution context and its buffers."""
 
-    def __init__(self, api: Any, engine: Any, jit: Any, most: int, clock: _Clock, log: Any) -> None:
-        """Raises:
-        MemoryError, RuntimeError: the GPU has not enough memory for batches of `most`.
+    def __init__(self, loaded: _Loaded, most: int, on_note: Callable[[str], None]) -> None:
+        """Args:
+            on_note: told that batches cannot be captured as graphs.
+
+        Raises:
+            MemoryError, RuntimeError: the GPU has not enough memory for batches of `most`.
         """
         import warp as wp
 
         from gpu_kernels.device import Staging
 
+        api, engine, jit, self._log, self._clock = loaded
         self.stream = wp.Stream(DEVICE)
-        self._clock, self._log = clock, log
         self._context = engine.create_execution_context(*([jit] if jit else []))
         if self._context is None:
             raise MemoryError("no execution context")
         self.held: list[Any] = []
         self.staging = Staging()
         self._graphs: dict[int, Any] = {}
+        self._captures, self._on_note = jit is None, on_note
         self._count = 0
         names = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]
         self._name = next(
@@ -231,6 +244,7 @@ class CudaLane:
         buffers = dict(zip([n for n in names if n != self._name], self.outputs, strict=True))
         for name, buffer in {self._name: self.input, **buffers}.items():
             self._context.set_tensor_address(name, buffer.ptr)
+        wp.synchronize_device(DEVICE)  # the buffers are of another stream
 
     def _buffer(self, dtype: Any, shape: tuple[int, ...]) -> Any:
         import warp as wp
@@ -244,7 +258,8 @@ class CudaLane:
 
     def _set_batch(self, count: int) -> None:
         if count != self._count:
-            self._context.set_input_shape(self._name, (count, *self._picture))
+            if not self._context.set_input_shape(self._name, (count, *self._picture)):
+                raise self._refused(count)
             self._count = count
 
     def fill_from_host(self, images: NDArray[np.float32]) -> None:
@@ -266,47 +281,74 @@ class CudaLane:
         launch."""
         import warp as wp
 
-        self._set_batch(count)
-        self._began, self._ended = (wp.Event(DEVICE, enable_timing=True) for _ in range(2))
-        self.stream.record_event(self._began)
-        if not self._launched(count):
-            said = self._log.lines[-1] if self._log.lines else "no reason given"
-            raise EngineError(
-                f"the GPU refuses a batch of {count}: {said}; set pipeline.stage1.engine: "
-                "onnxruntime to run on the CPU"
-            )
-        self.stream.record_event(self._ended)
+        from gpu_kernels.device import on_stream
 
-    def _launched(self, count: int) -> bool:
+        self._began, self._ended = (wp.Event(DEVICE, enable_timing=True) for _ in range(2))
+        with on_stream(self.stream):
+            self.stream.record_event(self._began)
+            if graph := self._graphs.get(count):
+                wp.capture_launch(graph, stream=self.stream)
+            else:
+                self._computed(count)
+            self.stream.record_event(self._ended)
+            if self._captures and not graph:
+                self._capture_second(count)
+
+    def _computed(self, count: int) -> None:
+        self._set_batch(count)
+        if not self._enqueue():
+            raise self._refused(count)
+
+    def _capture_second(self, count: int) -> None:
+        """Capture a batch size that came for the second time, for the third.
+
+        Right after it was computed: TensorRT takes in a new shape when it is next run, which must
+        not be captured:
+        https://docs.nvidia.com/deeplearning/tensorrt/latest/performance/best-practices.html
+        A graph has its own shape and addresses, so later shapes do not change it; those of one
+        lane never run at once, and may share the context's memory.
+        """
         import warp as wp
 
-        graph = self._graphs.get(count)
-        if graph is not None:
-            wp.capture_launch(graph, stream=self.stream)
-            return True
-        if count not in self._graphs or not self._capturable():
+        if count not in self._graphs:
             self._graphs[count] = None
-            return self._enqueue()
-        with wp.ScopedCapture(stream=self.stream, force_module_load=False) as capture:
-            enqueued = self._enqueue()
+            return
+        try:
+            with wp.ScopedCapture(stream=self.stream, force_module_load=False) as capture:
+                enqueued = self._enqueue()
+        except RuntimeError as error:
+            enqueued, why = False, str(error)
+        else:
+            why = self._said()
         if enqueued:
             self._graphs[count] = capture.graph
-            wp.capture_launch(capture.graph, stream=self.stream)
-        return enqueued
-
-    def _capturable(self) -> bool:
-        """TensorRT-RTX says whether it still has kernels to compile."""
-        asked = getattr(self._context, "is_stream_capturable", None)
-        return asked is None or bool(asked(self.stream.cuda_stream))
+        else:
+            self._captures = False
+            self._on_note(f"batches are started one kernel at a time, no CUDA graph: {why}")
 
     def _enqueue(self) -> bool:
         return bool(self._context.execute_async_v3(self.stream.cuda_stream))
+
+    def _said(self) -> str:
+        return self._log.lines[-1] if self._log.lines else "no reason given"
+
+    def _refused(self, count: int) -> EngineError:
+        return EngineError(
+            f"the GPU refuses a batch of {count}: {self._said()}; set pipeline.stage1.engine: "
+            "onnxruntime to run on the CPU"
+        )
 
     def wait(self) -> None:
         """See Lane."""
         import warp as wp
 
-        wp.synchronize_stream(self.stream)
+        try:
+            wp.synchronize_stream(self.stream)
+        except RuntimeError as error:
+            raise EngineError(
+                f"the GPU failed: {error}; set pipeline.stage1.engine: onnxruntime to run on the "
+                "CPU"
+            ) from None
 
     def span(self) -> tuple[float, float]:
         """See Lane."""

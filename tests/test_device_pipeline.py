@@ -6,30 +6,34 @@ between processes, is in `benchmarks/gpu_checks.py`; everything else of the way 
 
 from contextlib import ExitStack
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
+import warp as wp
 from numpy.typing import NDArray
 
 from gpu_kernels.agreement import SCORE, Agreement, compare_boxes
-from gpu_kernels.device import cut_out
-from gpu_kernels.device_picture import DeviceFrame
+from gpu_kernels.device import cut_out, fit_into, on_stream
+from gpu_kernels.device_picture import DeviceFrame, DevicePicture
 from gpu_kernels.engine import open_engine
 from gpu_kernels.heads import Boxes
 from gpu_kernels.manifest import load_manifest
 from gpu_kernels.onnx_on_device import OnnxOnDevice
+from odins_ravne_assets.munin import device_video
 from odins_ravne_assets.munin.crops import cut_from, made_crop
 from odins_ravne_assets.munin.decoding import Decoder, DecodingSettings, Ended, Frame, Medium
 from odins_ravne_assets.munin.detector import Box, Detector
-from odins_ravne_assets.munin.device_video import heard
+from odins_ravne_assets.munin.device_video import MARK_BYTES, allocate, heard, put
 from odins_ravne_assets.munin.journal import Stage1Journal, Stage2Journal
 from odins_ravne_assets.munin.looking import Finder, LoadedModel, start_scores, whole
 from odins_ravne_assets.munin.pace import LABELLING, Pace
 from odins_ravne_assets.munin.sampling import SamplingPlan
 from odins_ravne_assets.munin.stage2 import Stage2, read_crop
+from resources.errors import EngineError
 from resources.object_store import LocalStore
 
 PLAN = SamplingPlan("every", 1.0, 2, True, 0.002)
@@ -95,6 +99,78 @@ def test_a_clip_that_breaks_off_keeps_what_came_before(tmp_path: Path, make_vide
     on_host, on_device = (decoded(tmp_path / "cut.mpg", (96, 64), d) for d in (None, "cpu"))
     assert 0 < len(on_device) < 7
     assert len(on_host) == len(on_device)
+
+
+class CudaPlane:
+    """A plane as PyAV gives it of a frame on a GPU: it does not wait for streams of others."""
+
+    def __init__(self, plane: Any) -> None:
+        self._plane = plane
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (2, 0)
+
+    def __dlpack__(self, *, stream: int | None = None) -> Any:
+        if stream is not None:
+            raise NotImplementedError("CUDA stream synchronization is not supported.")
+        return self._plane.__dlpack__()
+
+
+def test_planes_of_a_gpu_are_taken_as_pyav_gives_them() -> None:
+    """They lie on the CPU here; where they lie is not asked for."""
+    luma = np.random.default_rng(1).integers(0, 256, (6, 4), dtype=np.uint8)
+    decoded = av.VideoFrame.from_ndarray(luma, format="nv12")
+
+    class Shown:
+        height, width, rotation, colorspace, color_range = 4, 4, 0, 2, 1
+        planes = tuple(map(CudaPlane, decoded.planes))
+
+    buffer = wp.zeros(64, dtype=wp.uint8, device="cpu")
+    picture = put(buffer, 8, Shown)
+    assert (picture.start, picture.chroma, picture.pitch) == (8, 24, 4)
+    np.testing.assert_array_equal(buffer.numpy()[8:32].reshape(6, 4), luma)
+
+
+def test_memory_that_the_decoder_cannot_open_is_told_and_never_read(
+    tmp_path: Path, make_video: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Warp gives a process memory of its own when CUDA opens no other's."""
+
+    def of_another(*arguments: Any) -> tuple[Any, str]:
+        buffer, _ = allocate(*arguments)
+        return buffer, f" {'00' * MARK_BYTES}"
+
+    monkeypatch.setattr(device_video, "allocate", of_another)
+    path = make_video(tmp_path / "clip.mp4", frames=2, size=(96, 64))
+    with pytest.raises(EngineError, match=r"set pipeline\.stage1\.video_decoder: cpu$"):
+        decoded(path, (96, 64), "cpu")
+
+
+def on_a_detector(buffer: Any) -> Any:
+    """What a thread asks of the device when it shows a picture to a detector."""
+    manifest = load_manifest("ssd-mobilenet-v2-cam16")
+    picture = DevicePicture(4, 4, 0, 12)
+    images = wp.zeros((1, 3, 300, 300), dtype=wp.float32, device="cpu")
+    return fit_into(images, buffer, [(picture, picture.whole)], manifest.input)
+
+
+def on_crops(buffer: Any) -> Any:
+    """What a thread asks of the device when it cuts a crop."""
+    picture = DevicePicture(4, 4, 0, 12)
+    return cut_out(buffer, [(picture, picture.whole)], [(4, 4)])
+
+
+@pytest.mark.parametrize("work", [on_a_detector, on_crops])
+def test_threads_ask_the_device_in_turn_since_warp_has_one_current_stream(work: Any) -> None:
+    buffer = wp.zeros(48, dtype=wp.uint8, device="cpu")
+    work(buffer)  # compiled, so that it is quick
+    asking = Thread(target=work, args=(buffer,))
+    with on_stream(None):
+        asking.start()
+        asking.join(0.3)
+        assert asking.is_alive()
+    asking.join(30)
+    assert not asking.is_alive()
 
 
 @pytest.mark.parametrize(

@@ -68,13 +68,13 @@ API = {
     "TensorIOMode": ["INPUT"],
 }  # fmt: skip
 RTX_API = {
-    "": ["ComputeCapability"],
+    "": ["ComputeCapability", "CudaGraphStrategy"],
     "ComputeCapability": ["SM75", "SM86", "SM89"],
+    "CudaGraphStrategy": ["WHOLE_GRAPH_CAPTURE"],
     "IBuilderConfig": ["num_compute_capabilities", "set_compute_capability"],
     "ICudaEngine": ["create_runtime_config"],
-    "IExecutionContext": ["is_stream_capturable"],
     "IRuntimeCache": ["deserialize", "serialize"],
-    "IRuntimeConfig": ["create_runtime_cache", "set_runtime_cache"],
+    "IRuntimeConfig": ["create_runtime_cache", "cuda_graph_strategy", "set_runtime_cache"],
 }
 
 

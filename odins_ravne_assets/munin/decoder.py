@@ -232,10 +232,13 @@ class DecodingProcess:
         if "slot" in message:
             self._free.append(message["slot"])
         elif "device" in message:
-            from odins_ravne_assets.munin.device_video import opened
+            from odins_ravne_assets.munin.device_video import NotShared, opened
 
             name, size, handle = message["device"], message["bytes"], message["handle"]
-            self._device = (name, opened(name, size, handle, self._arena))
+            try:
+                self._device = (name, opened(name, size, handle, self._arena))
+            except NotShared as error:
+                self._line.send({"not_shared": str(error)})
         else:
             self._orders.append(message)
 

@@ -194,13 +194,20 @@ class _Lane(threading.Thread):
         self._settings = settings
         self._events = events
         self.seconds = 0.0  # in which its children decoded
-        self._arena_file = _anonymous_file(self._bytes)
+        self._arena_file = _anonymous_file(self._bytes_of_arena())
         self._arena = mmap.mmap(self._arena_file, 0)
         self._buffer, self._handle = self._on_device()
         self._slots = threading.Lock()  # guards the three below
         self._free = set(range(settings.slots))
         self._child: Child | None = None
         self._closed = False
+
+    def _bytes_of_arena(self) -> int:
+        if self._settings.device is None:
+            return self._bytes
+        from odins_ravne_assets.munin.device_video import MARK_BYTES
+
+        return self._bytes + MARK_BYTES
 
     def _on_device(self) -> tuple[Any, str]:
         """A buffer with as many slots on the device, and what the child opens it by."""
@@ -275,6 +282,10 @@ class _Lane(threading.Thread):
             if "frame" in message:
                 self._events.put(self._frame(medium, message))
                 continue
+            if "not_shared" in message:
+                from odins_ravne_assets.munin.device_video import not_shared
+
+                raise not_shared(str(message["not_shared"]))
             self._count(message, monotonic() - begun)
             if "end" in message:
                 return Ended(medium, message["remark"])

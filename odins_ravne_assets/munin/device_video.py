@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_bytes
 from typing import Any, NamedTuple
 
 import av
@@ -24,13 +25,21 @@ from gpu_kernels.device import motion_energy, ready, small_grey
 from gpu_kernels.device_picture import Colour, DeviceFrame, DevicePicture
 from odins_ravne_assets.munin.motion import COMPARED_WIDTH, TILE, TILE_CHANGE
 from odins_ravne_assets.munin.sampling import SamplingPlan, Seen
-from resources.errors import MediaError
+from resources.errors import EngineError, MediaError
 
 # FFmpeg's numbers of colour spaces and ranges (AVColorSpace, AVColorRange).
 BT709, FULL_RANGE = 1, 2
 WEIGHTS = {BT709: (0.2126, 0.0722)}
 BT601_WEIGHTS = (0.299, 0.114)
 NV12 = "nv12"
+
+
+# At the end of the buffer, so that who opens it knows that it is this one.
+MARK_BYTES = 16
+
+
+class NotShared(Exception):
+    """The worker's buffer cannot be opened by another process."""
 
 
 class NotOnDevice(Exception):
@@ -49,22 +58,57 @@ def allocate(device: str, size: int, host: Any) -> tuple[Any, str]:
     """The worker's buffer, and what another process opens it by.
 
     Args:
-        size: bytes.
-        host: the arena of shared memory, which the device `cpu` uses.
+        size: bytes; MARK_BYTES more are allocated.
+        host: the arena of shared memory, of as many bytes, which the device `cpu` uses.
+
+    Raises:
+        EngineError: the GPU's memory cannot be shared between processes here.
     """
+    ready(device)
     if device == "cpu":
-        return opened(device, size, "", host), ""
-    with wp.ScopedMempool(device, False):  # pooled memory cannot be shared
-        buffer = wp.empty(size, dtype=wp.uint8, device=device)
-    return buffer, buffer.ipc_handle().hex()
+        buffer, handle = _of_host(host), b""
+    else:
+        with wp.ScopedMempool(device, False):  # pooled memory cannot be shared
+            buffer = wp.empty(size + MARK_BYTES, dtype=wp.uint8, device=device)
+        try:
+            handle = buffer.ipc_handle()
+        except RuntimeError as error:
+            raise not_shared(str(error)) from None
+    mark = token_bytes(MARK_BYTES)
+    buffer[size:].assign(np.frombuffer(mark, np.uint8))
+    wp.synchronize_device(device)
+    return buffer, f"{handle.hex()} {mark.hex()}"
 
 
 def opened(device: str, size: int, handle: str, host: Any) -> Any:
-    """The worker's buffer, in the decoding process."""
+    """The worker's buffer, in the decoding process.
+
+    Raises:
+        NotShared: it is not what the worker has. Warp does not raise it: it allocates memory of
+            this process when it cannot open the worker's.
+    """
     ready(device)
+    ipc_handle, mark = map(bytes.fromhex, handle.split(" "))
     if device == "cpu":
-        return wp.array(np.frombuffer(host, np.uint8), dtype=wp.uint8, device="cpu", copy=False)
-    return wp.from_ipc_handle(bytes.fromhex(handle), wp.uint8, (size,), device=device)
+        buffer = _of_host(host)
+    else:
+        shape = (size + MARK_BYTES,)
+        buffer = wp.from_ipc_handle(ipc_handle, wp.uint8, shape, device=device)
+    if buffer[size:].numpy().tobytes() != mark:
+        raise NotShared("CUDA does not open it in another process")
+    return buffer
+
+
+def _of_host(host: Any) -> Any:
+    return wp.array(np.frombuffer(host, np.uint8), dtype=wp.uint8, device="cpu", copy=False)
+
+
+def not_shared(why: str) -> EngineError:
+    """What the user is told."""
+    return EngineError(
+        f"the GPU's memory cannot be shared with the processes that decode videos: {why}; set "
+        "pipeline.stage1.video_decoder: cpu"
+    )
 
 
 @contextmanager
@@ -131,7 +175,9 @@ def _as_nv12(frame: Any, device: str) -> Any:
 def put(buffer: Any, start: int, frame: Any) -> DevicePicture:
     """Copy a frame into a slot that begins at `start`, and wait until it is there."""
     height, width = frame.height, frame.width
-    luma, chroma = (wp.from_dlpack(plane) for plane in frame.planes[:2])
+    # Told no stream, which PyAV refuses and Warp itself would name: FFmpeg writes frames on CUDA's
+    # default stream, and Warp's wait for that one.
+    luma, chroma = (wp.from_dlpack(plane.__dlpack__()) for plane in frame.planes[:2])
     middle, end = start + height * width, start + height * width * 3 // 2
     wp.copy(buffer[start:middle].reshape((height, width)), luma)
     wp.copy(buffer[middle:end].reshape((height // 2, width // 2, 2)), chroma)
