@@ -261,7 +261,8 @@ def too_little_memory_halves_the_batch(bench: Bench) -> Told:
     manifest = load_manifest(DETECTOR)
     bench.tensorrt(manifest)  # so that it is in the cache, and no build needs memory
     pieces = max(0, (wp.get_device(bench.device).free_memory - GIB // 2) // PIECE)
-    hog = [wp.empty(PIECE, dtype=wp.uint8, device=bench.device) for _ in range(pieces)]
+    with wp.ScopedMempool(bench.device, False):  # what a pool took, TensorRT cannot have later
+        hog = [wp.empty(PIECE, dtype=wp.uint8, device=bench.device) for _ in range(pieces)]
     bench.notes.clear()
     try:
         engine = bench.tensorrt(manifest)

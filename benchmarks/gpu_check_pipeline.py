@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from gpu_bench import Bench, Failed, Picture, Told
+from gpu_bench import Bench, Failed, Told
+from made_media import Picture
 from running import run_stages
 
 from gpu_kernels.device import cut_out

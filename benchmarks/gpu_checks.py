@@ -52,12 +52,15 @@ def run_check(check: Check, bench: Bench) -> Told:
 
 
 def run_all(bench: Bench) -> dict[str, Told]:
-    """What each check told, by its name; a line for each is printed as it ends."""
+    """What each check told, by its name. It is printed and, on a GPU, kept as each ends: CUDA can
+    take the process with it."""
     told: dict[str, Told] = {}
     for check in CHECKS:
         name = check.__name__.replace("_", " ")
         told[name] = run_check(check, bench)
         print(f"{told[name]['result']:8} {name}: {json.dumps(told[name])}", flush=True)
+        if bench.gpu:
+            keep(bench.gpu, told)
     return told
 
 
@@ -70,13 +73,16 @@ def why_no_tensorrt(gpu: Gpu) -> str | None:
     return None
 
 
-def keep(gpu: Gpu, told: dict[str, Told]) -> Path:
+def kept_of(gpu: Gpu) -> Path:
+    """Where the results of a GPU are."""
+    return RESULTS / f"gpu-{gpu.name.replace(' ', '-').lower()}.json"
+
+
+def keep(gpu: Gpu, told: dict[str, Told]) -> None:
     """Write the results of a GPU."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"gpu-{gpu.name.replace(' ', '-').lower()}.json"
     about = {"gpu": gpu.name, "arch": gpu.arch, "driver_cuda": gpu.cuda_shown, "checks": told}
-    path.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    return path
+    kept_of(gpu).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -94,7 +100,7 @@ def main() -> None:
         ready(bench.device)
         told = run_all(bench)
     if gpu:
-        print(f"kept in {keep(gpu, told)}")
+        print(f"kept in {kept_of(gpu)}")
     sys.exit(any(each["result"] == "FAILED" for each in told.values()))
 
 

@@ -13,8 +13,9 @@ import gpu_check_pipeline
 import numpy as np
 import pytest
 import warp as wp
-from gpu_bench import Bench, Failed, LeftOut, Told, a_still
+from gpu_bench import Bench, Failed, LeftOut, Told
 from gpu_checks import run_check
+from made_media import a_still
 
 from gpu_kernels.device_picture import DevicePicture
 from gpu_kernels.engine import Engine

@@ -36,7 +36,7 @@ from resources.object_store import LocalStore
 
 ROOT = Path(__file__).parent.parent
 STUBS = Path(__file__).parent / "stubs"
-OURS = ["tensorrt_api", "tensorrt_build", "tensorrt_engine"]
+OURS = ["tensorrt_api", "tensorrt_build", "tensorrt_engine", "tensorrt_lane"]
 LIBRARIES = ["libnvinfer", "libnvinfer_plugin", "libnvonnxparser"]
 # Where `make test` puts TensorRT's bindings; both kinds have the same module name.
 BINDINGS = {version: Path(sys.prefix) / f"tensorrt-{version}" for version in (10, 11)}
