@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import polars as pl
 from gpu_bench import Bench, Failed, Told
@@ -13,18 +14,20 @@ from running import run_stages
 
 from gpu_kernels.device import cut_out
 from gpu_kernels.device_picture import DeviceFrame
+from odins_ravne_assets.munin.decoder import SLOT_BYTES
 from odins_ravne_assets.munin.decoding import Decoder, DecodingSettings, Ended, Frame, Medium
+from odins_ravne_assets.munin.device_video import NotOnDevice, decode_on_device
 from odins_ravne_assets.munin.sampling import SamplingPlan
 from resources.object_store import LocalStore
 
+EVERY = SamplingPlan("every", 1.0, 1, False, 0.002)
 KEPT = 8  # frames of each side that are compared
 CLEAR = 0.3  # confidence of boxes that both sides must find
 
 
 def frames_of(clip: Path, device: str | None) -> Iterator[Frame]:
     """Every frame of a clip; each may be used until the next one is asked for."""
-    every = SamplingPlan("every", 1.0, 1, False, 0.002)
-    settings = DecodingSettings(every, 2e8, 640, 60.0, 1, 16, device)
+    settings = DecodingSettings(EVERY, 2e8, 640, 60.0, 1, 16, device)
     media = iter([Medium("hash", clip.name, "video", 0, 0)])
     for event in Decoder(LocalStore(clip.parent), media, settings).events():
         if isinstance(event, Frame):
@@ -44,7 +47,7 @@ def frames_stay_on_the_device_and_are_those_of_the_cpu(bench: Bench) -> Told:
         for frame in frames_of(bench.clip(), device):
             count += 1
             if count <= KEPT:
-                kept.append(host_picture(frame, device))
+                kept.append(host_picture(frame, bench.clip(), device))
         told[f"{name}_frames"] = count
         told[f"{name}_frames_per_second"] = round(count / (time.perf_counter() - started), 1)
         pictures[name] = kept
@@ -59,7 +62,7 @@ def frames_stay_on_the_device_and_are_those_of_the_cpu(bench: Bench) -> Told:
     return {**told, "median_difference": max(differ)}
 
 
-def host_picture(frame: Frame, device: str | None) -> Picture:
+def host_picture(frame: Frame, clip: Path, device: str | None) -> Picture:
     """A frame's picture, upright on the host.
 
     Raises:
@@ -70,8 +73,18 @@ def host_picture(frame: Frame, device: str | None) -> Picture:
         whole = [(shown, shown.whole)]
         return cut_out(frame.picture.buffer, whole, [(shown.height, shown.width)])[0]
     if device:
-        raise Failed("the device did not decode the clip; the CPU did")
+        raise Failed(f"the CPU decoded the clip, not the device: {why_not(clip, device)}")
     return np.array(frame.picture)
+
+
+def why_not(clip: Path, device: str) -> str:
+    """What FFmpeg says when this process asks it for frames on the device."""
+    av.logging.set_level(av.logging.ERROR)  # its words then come with its errors
+    try:
+        next(decode_on_device(clip, EVERY, 2e8, SLOT_BYTES, device))
+    except NotOnDevice as error:
+        return str(error)
+    return "this process has it decoded there"
 
 
 def the_pipeline_finds_the_same(bench: Bench) -> Told:

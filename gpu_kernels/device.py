@@ -97,6 +97,26 @@ def _items(
     return items
 
 
+@cache
+def _rows(device: str, stream: Any) -> list[Any]:
+    """Of one array on the device: rows of the launch that a stream has under way.
+
+    Kept, because Warp frees memory on CUDA's default stream, which waits for all others and has
+    them wait: no lane could be filled while another one computes.
+    """
+    return []
+
+
+def _on_device(items: NDArray[Any], device: Any, stream: Any) -> Any:
+    """Rows of `kernels.Item`, until the next ones are asked for on this stream."""
+    kept = _rows(str(device), stream)
+    if not kept or kept[0].size < len(items):
+        kept[:] = [wp.empty(2 * len(items), dtype=kernels.Item, device=device)]
+    here = wp.array(items, dtype=kernels.Item, device="cpu")
+    wp.copy(kept[0], here, count=len(items), stream=stream)
+    return kept[0]
+
+
 def fit_into(
     images: Any,
     buffer: Any,
@@ -124,7 +144,7 @@ def fit_into(
         places.append((place.y, place.x, place.height, place.width))
     multiply, add = wp.vec3(*spec.multiply), wp.vec3(*spec.add)
     with on_stream(stream):
-        items = wp.array(_items(regions, places), dtype=kernels.Item, device=device)
+        items = _on_device(_items(regions, places), device, stream)
         wp.launch(
             kernels.fit_regions,
             dim=(len(regions), spec.height, spec.width),
@@ -200,7 +220,7 @@ def cut_out(
     ends = np.cumsum([height * width * 3 for height, width in sizes])
     starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
     with on_stream(stream):
-        items = wp.array(_items(regions, places), dtype=kernels.Item, device=device)
+        items = _on_device(_items(regions, places), device, stream)
         crops = wp.empty(int(ends[-1]), dtype=wp.uint8, device=device)
         wp.launch(
             kernels.cut_regions,

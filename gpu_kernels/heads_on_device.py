@@ -30,6 +30,7 @@ ROOM = MOST_CANDIDATES
 class _Buffers(NamedTuple):
     """What the kernels write for the pictures of a lane."""
 
+    fitted: Any  # vec4 [most]: where each picture lies in the input: x, y, width, height
     totals: Any  # int32 [2, most]: candidates, and boxes that are kept
     found: Any  # float32 [most, ROOM, COLUMNS]
     ordered: Any
@@ -42,6 +43,7 @@ class _Buffers(NamedTuple):
         columns = head_kernels.COLUMNS
         with wp.ScopedDevice(device):
             return cls(
+                wp.empty(most, dtype=wp.vec4),
                 wp.empty((2, most), dtype=wp.int32),
                 wp.empty((most, ROOM, columns), dtype=wp.float32),
                 wp.empty((most, ROOM, columns), dtype=wp.float32),
@@ -83,7 +85,7 @@ class HeadsOnDevice:
             return lambda: self._on_host(lane, slice(0, count), sizes)
         with on_stream(lane.stream):
             buffers = self._buffers_of(lane)
-            lane.held.append(self._launch(lane, buffers, sizes))
+            self._launch(lane, buffers, sizes)
             wp.copy(buffers.told, buffers.totals, stream=lane.stream)
         return lambda: self._answers(lane, buffers, sizes)
 
@@ -97,14 +99,14 @@ class HeadsOnDevice:
             self._buffers[id(lane)] = known
         return known[1]
 
-    def _launch(self, lane: Lane, to: _Buffers, sizes: Sequence[tuple[int, int]]) -> Any:
-        """Returns what the kernels read, to be kept until they have ended."""
+    def _launch(self, lane: Lane, to: _Buffers, sizes: Sequence[tuple[int, int]]) -> None:
         head, device, count = self._manifest.detector_output, lane.outputs[0].device, len(sizes)
         assert isinstance(head, YoloOutput | SsdOutput)
-        fitted = wp.array(self._places(sizes), dtype=wp.vec4, device=device)
+        places = wp.array(self._places(sizes), dtype=wp.vec4, device="cpu")
+        wp.copy(to.fitted, places, count=count)
         to.totals.zero_()
         each_row = (count, lane.outputs[0].shape[1])
-        gathered = [fitted, self._threshold, to.totals, to.found]
+        gathered = [to.fitted, self._threshold, to.totals, to.found]
         if isinstance(head, SsdOutput):
             size = wp.vec2(float(self._manifest.input.width), float(self._manifest.input.height))
             inputs = [*lane.outputs[:2], self._anchors_on(device), size, *gathered]
@@ -114,9 +116,8 @@ class HeadsOnDevice:
             wp.launch(head_kernels.candidates_of_yolo, each_row, inputs, device=device)
         inputs = [to.totals, to.found, to.ordered]
         wp.launch(head_kernels.put_in_order, (count, ROOM), inputs, device=device)
-        inputs = [to.ordered, fitted, head.nms_iou, to.totals, to.chosen, to.kept]
+        inputs = [to.ordered, to.fitted, head.nms_iou, to.totals, to.chosen, to.kept]
         wp.launch(head_kernels.keep_strongest, count, inputs, device=device)
-        return fitted
 
     def _places(self, sizes: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
         """Where each picture lies in the input: x, y, width, height."""

@@ -113,16 +113,21 @@ def not_shared(why: str) -> EngineError:
 
 @contextmanager
 def _open(path: Path, device: str) -> Iterator[Any]:
-    """A container whose frames stay on the device, in the context that Warp uses too."""
-    own_context: dict[str, object] = {"primary_ctx": "1"}
+    """A container whose frames stay on the device, in the context that Warp uses too.
+
+    That is made current for FFmpeg to take. Asked for the device's primary context, which it is,
+    FFmpeg refuses it, since Warp began it with other flags than FFmpeg's own.
+    """
+    as_current: dict[str, object] = {"primary_ctx": "0", "current_ctx": "1"}
     try:
         accelerated = (
             None
             if device == "cpu"
-            else HWAccel("cuda", allow_software_fallback=False, options=own_context,
+            else HWAccel("cuda", allow_software_fallback=False, options=as_current,
                          is_hw_owned=True)
         )  # fmt: skip
-        container = av.open(str(path), metadata_errors="replace", hwaccel=accelerated)
+        with wp.ScopedDevice(device):
+            container = av.open(str(path), metadata_errors="replace", hwaccel=accelerated)
     except (av.error.FFmpegError, NotImplementedError, RuntimeError, ValueError) as error:
         raise NotOnDevice(str(error)) from None
     with container:
