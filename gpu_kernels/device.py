@@ -71,6 +71,24 @@ def _crops_stream(device: str) -> Any:
     return wp.Stream(device) if wp.get_device(device).is_cuda else None
 
 
+def _axis(size: int, turned: bool, region: tuple[int, int], to: tuple[int, int]) -> dict[str, Any]:
+    """Args:
+    size: of the upright picture in this direction, pixels.
+    turned: it is stored the other way round.
+    region: from where to where, upright.
+    to: the first pixel in what is made, and how many.
+    """
+    begin, end = region
+    return {
+        "size": end - begin,
+        "first": size - 1 - begin if turned else begin,
+        "turn": -1 if turned else 1,
+        "to": to[0],
+        "to_size": to[1],
+        "scale": np.float32(end - begin) / np.float32(to[1]),
+    }
+
+
 def _items(
     regions: Sequence[tuple[DevicePicture, Pixels]], places: Sequence[tuple[int, int, int, int]]
 ) -> NDArray[Any]:
@@ -80,20 +98,23 @@ def _items(
     for item, (picture, (left, top, right, bottom)), place in zip(
         items, regions, places, strict=True
     ):
-        item["luma"], item["pitch"] = picture.start, picture.pitch
         item["form"] = kernels.BGR if picture.chroma is None else kernels.NV12
-        item["chroma"], item["chroma_pitch"] = picture.chroma or 0, picture.chroma_pitch
-        item["turns"] = picture.turns
-        item["height"], item["width"] = picture.height, picture.width
-        item["top"], item["left"], item["high"], item["wide"] = (
-            top,
-            left,
-            bottom - top,
-            right - left,
-        )
-        item["to_top"], item["to_left"], item["to_high"], item["to_wide"] = place
         for name in ("zero", "scale", "red_cr", "green_cb", "green_cr", "blue_cb"):
             item[name] = getattr(picture.colour, name)
+        down = _axis(picture.height, picture.turns in (1, 2), (top, bottom), place[::2])
+        across = _axis(picture.width, picture.turns in (2, 3), (left, right), place[1::2])
+        rows = {"step": picture.pitch, "chroma_step": picture.chroma_pitch}
+        columns = (
+            {"step": 3, "chroma_step": 0}
+            if picture.chroma is None
+            else {"step": 1, "chroma_step": 2}
+        )
+        steps = (columns, rows) if picture.turns % 2 else (rows, columns)
+        starts = {"start": picture.start, "chroma_start": picture.chroma or 0}
+        for name, value in (down | steps[0]).items():
+            item["down"][name] = value
+        for name, value in (across | steps[1] | starts).items():
+            item["across"][name] = value
     return items
 
 
@@ -117,6 +138,35 @@ def _on_device(items: NDArray[Any], device: Any, stream: Any) -> Any:
     return kept[0]
 
 
+def fit_items(regions: Sequence[tuple[DevicePicture, Pixels]], spec: InputSpec) -> NDArray[Any]:
+    """What `launch_fit` reads, on the host: a row of `kernels.Item` for each region."""
+    places = []
+    for _, (left, top, right, bottom) in regions:
+        place = placement(bottom - top, right - left, spec)
+        places.append((place.y, place.x, place.height, place.width))
+    return _items(regions, places)
+
+
+def launch_fit(
+    images: Any, buffer: Any, items: Any, count: int, spec: InputSpec, record: bool = False
+) -> Any:
+    """Launch the kernel of `fit_into`, on Warp's current stream.
+
+    Args:
+        items: Warp array of `kernels.Item` with `count` or more.
+        record: only return what launches it, again and again.
+    """
+    assert images.is_contiguous
+    return wp.launch(
+        kernels.fit_regions,
+        dim=kernels.fit_threads(count, spec.height, spec.width),
+        inputs=[buffer, items, wp.vec3(*spec.multiply), wp.vec3(*spec.add), float(spec.pad or 0)],
+        outputs=[images],
+        device=images.device,
+        record_cmd=record,
+    )
+
+
 def fit_into(
     images: Any,
     buffer: Any,
@@ -127,7 +177,8 @@ def fit_into(
     """Regions of pictures of any sizes into a model's input, in one launch.
 
     Args:
-        images: Warp array [N or more, 3, H, W], float16 or float32: the first N are written.
+        images: Warp array [N or more, 3, H, W], float16 or float32, without gaps: the first N are
+            written.
         buffer: Warp array of bytes that holds the pictures, on the same device.
         regions: N pictures, with the pixels of each that are shown; `picture.whole` for all.
         spec: the model's input.
@@ -136,22 +187,10 @@ def fit_into(
     Returns:
         What the launch reads, to be kept until it has ended.
     """
-    device = images.device
-    ready(str(device))
-    places = []
-    for _, (left, top, right, bottom) in regions:
-        place = placement(bottom - top, right - left, spec)
-        places.append((place.y, place.x, place.height, place.width))
-    multiply, add = wp.vec3(*spec.multiply), wp.vec3(*spec.add)
+    ready(str(images.device))
     with on_stream(stream):
-        items = _on_device(_items(regions, places), device, stream)
-        wp.launch(
-            kernels.fit_regions,
-            dim=(len(regions), spec.height, spec.width),
-            inputs=[buffer, items, multiply, add, float(spec.pad or 0)],
-            outputs=[images],
-            device=device,
-        )
+        items = _on_device(fit_items(regions, spec), images.device, stream)
+        launch_fit(images, buffer, items, len(regions), spec)
     return items
 
 
@@ -242,11 +281,9 @@ def small_grey(buffer: Any, picture: DevicePicture, height: int, width: int) -> 
     ready(str(device))
     grey = wp.empty((height, width), dtype=wp.uint8, device=device)
     row = _items([(picture, picture.whole)], [(0, 0, height, width)])
-    item = kernels.Item()
-    for name in row.dtype.names or ():
-        setattr(item, name, row[name][0].item())
+    items = _on_device(row, device, None)
     wp.launch(
-        kernels.shrink_to_grey, dim=(height, width), inputs=[buffer, item], outputs=[grey],
+        kernels.shrink_to_grey, dim=(height, width), inputs=[buffer, items], outputs=[grey],
         device=device,
     )  # fmt: skip
     return grey

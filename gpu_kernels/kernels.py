@@ -18,26 +18,37 @@ BGR = 0
 NV12 = 1  # a plane of luma, and one of half size with Cb and Cr in turn
 
 
+# Output rows of a thread of `fit_regions`: what belongs to a column is worked out once for them.
+ROWS = 8
+
+
+@wp.struct
+class Axis:
+    """The rows, or the columns, of a region: where they lie in memory, and where they go.
+
+    Upright pixel i is row (or column) `first + turn * i` as it is stored. A pixel's place in the
+    buffer is the sum of what its row and its column say. Made by `device`.
+    """
+
+    size: wp.int32  # pixels of the region
+    first: wp.int32
+    turn: wp.int32  # 1, or -1 where the picture is stored the other way round
+    start: wp.int32  # bytes; where the picture, or its luma, begins is said by its columns alone
+    step: wp.int32  # bytes from one to the next
+    chroma_start: wp.int32
+    chroma_step: wp.int32  # bytes from one pair of them to the next
+    to: wp.int32  # the first pixel in what is made
+    to_size: wp.int32
+    scale: wp.float32  # size / to_size
+
+
 @wp.struct
 class Item:
-    """A region of a picture, and where it goes in the input. Numbers of `Picture` in `device`."""
+    """A region of a picture, and how its colours become RGB."""
 
-    luma: wp.int64  # where it begins in the buffer, bytes; of BGR, the picture itself
-    chroma: wp.int64
-    pitch: wp.int32  # bytes from row to row
-    chroma_pitch: wp.int32
     form: wp.int32
-    turns: wp.int32  # quarter turns, counterclockwise, that make it upright
-    height: wp.int32  # of the upright picture, pixels
-    width: wp.int32
-    top: wp.int32  # of the region, in the upright picture
-    left: wp.int32
-    high: wp.int32
-    wide: wp.int32
-    to_top: wp.int32  # where it goes
-    to_left: wp.int32
-    to_high: wp.int32
-    to_wide: wp.int32
+    down: Axis
+    across: Axis
     # Luma's zero and scale, and what Cr adds to red, Cb and Cr to green, Cb to blue.
     zero: wp.float32
     scale: wp.float32
@@ -47,47 +58,99 @@ class Item:
     blue_cb: wp.float32
 
 
+@wp.struct
+class Between:
+    """The two rows, or columns, that a sample lies between; places in bytes."""
+
+    one: wp.uint32
+    other: wp.uint32
+    chroma_one: wp.uint32
+    chroma_other: wp.uint32
+    share: wp.float32  # of the other one
+
+
+# Warp's own indexing looks whether an index counts from the end, and multiplies by a step that it
+# knows only when it runs: eight instructions for each byte. These places are never negative, and
+# the arrays have no gaps.
+
+
+@wp.func_native("return (buffer.data + column + row)[further];")
+def byte_of(
+    buffer: wp.array(dtype=wp.uint8), column: wp.uint32, row: wp.uint32, further: wp.uint32
+) -> wp.uint8: ...
+
+
+@wp.func_native("(images.data + plane)[place] = value;")
+def put(images: wp.array4d(dtype=Any), plane: wp.uint32, place: wp.uint32, value: Any): ...
+
+
+@wp.func
+def byte_at(
+    buffer: wp.array(dtype=wp.uint8), column: wp.uint32, row: wp.uint32, further: int
+) -> wp.float32:
+    return wp.float32(byte_of(buffer, column, row, wp.uint32(further)))
+
+
+@wp.func
+def whole(value: wp.float32) -> wp.float32:
+    """The nearest whole number of one that is not negative."""
+    return wp.floor(value + 0.5)
+
+
 @wp.func
 def rounded(value: wp.float32) -> wp.float32:
-    return wp.floor(wp.clamp(value, 0.0, 255.0) + 0.5)
+    return whole(wp.clamp(value, 0.0, 255.0))
 
 
 @wp.func
-def stored_at(item: Item, y: int, x: int) -> wp.vec2i:
-    """Row and column in memory of an upright pixel."""
-    row = y
-    column = x
-    if item.turns == 1:
-        row = x
-        column = item.height - 1 - y
-    elif item.turns == 2:
-        row = item.height - 1 - y
-        column = item.width - 1 - x
-    elif item.turns == 3:
-        row = item.width - 1 - x
-        column = y
-    return wp.vec2i(row, column)
+def place_of(axis: Axis, index: int) -> wp.uint32:
+    return wp.uint32(axis.start + (axis.first + axis.turn * index) * axis.step)
 
 
 @wp.func
-def byte_at(buffer: wp.array(dtype=wp.uint8), start: wp.int64, pitch: int, row: int, column: int):
-    return wp.float32(buffer[start + wp.int64(row) * wp.int64(pitch) + wp.int64(column)])
+def chroma_place_of(axis: Axis, index: int) -> wp.uint32:
+    return wp.uint32(axis.chroma_start + ((axis.first + axis.turn * index) >> 1) * axis.chroma_step)
 
 
 @wp.func
-def pixel(buffer: wp.array(dtype=wp.uint8), item: Item, y: int, x: int) -> wp.vec3:
-    """An upright pixel as red, green, blue."""
-    at = stored_at(item, y, x)
-    if item.form == BGR:
-        blue = byte_at(buffer, item.luma, item.pitch, at[0], at[1] * 3)
-        green = byte_at(buffer, item.luma, item.pitch, at[0], at[1] * 3 + 1)
-        red = byte_at(buffer, item.luma, item.pitch, at[0], at[1] * 3 + 2)
-        return wp.vec3(red, green, blue)
-    luma = byte_at(buffer, item.luma, item.pitch, at[0], at[1])
-    pair = (at[1] / 2) * 2
-    cb = byte_at(buffer, item.chroma, item.chroma_pitch, at[0] / 2, pair) - 128.0
-    cr = byte_at(buffer, item.chroma, item.chroma_pitch, at[0] / 2, pair + 1) - 128.0
-    grey = (luma - item.zero) * item.scale
+def between(axis: Axis, index: int) -> Between:
+    """Where a row, or column, of what is made lies in the region; one outside of it repeats the
+    edge."""
+    at = (wp.float32(index) + 0.5) * axis.scale - 0.5
+    before = wp.floor(at)
+    one = wp.clamp(int(before), 0, axis.size - 1)
+    other = wp.clamp(int(before) + 1, 0, axis.size - 1)
+    found = Between()
+    found.one = place_of(axis, one)
+    found.other = place_of(axis, other)
+    found.chroma_one = chroma_place_of(axis, one)
+    found.chroma_other = chroma_place_of(axis, other)
+    found.share = at - before
+    return found
+
+
+@wp.func
+def bgr_at(buffer: wp.array(dtype=wp.uint8), column: wp.uint32, row: wp.uint32) -> wp.vec3:
+    """A pixel as red, green, blue."""
+    return wp.vec3(
+        byte_at(buffer, column, row, 2),
+        byte_at(buffer, column, row, 1),
+        byte_at(buffer, column, row, 0),
+    )
+
+
+@wp.func
+def nv12_at(
+    buffer: wp.array(dtype=wp.uint8),
+    item: Item,
+    column: wp.uint32,
+    row: wp.uint32,
+    chroma_column: wp.uint32,
+    chroma_row: wp.uint32,
+) -> wp.vec3:
+    grey = (byte_at(buffer, column, row, 0) - item.zero) * item.scale
+    cb = byte_at(buffer, chroma_column, chroma_row, 0) - 128.0
+    cr = byte_at(buffer, chroma_column, chroma_row, 1) - 128.0
     return wp.vec3(
         rounded(grey + item.red_cr * cr),
         rounded(grey + item.green_cb * cb + item.green_cr * cr),
@@ -96,25 +159,44 @@ def pixel(buffer: wp.array(dtype=wp.uint8), item: Item, y: int, x: int) -> wp.ve
 
 
 @wp.func
-def sampled(buffer: wp.array(dtype=wp.uint8), item: Item, row: int, column: int) -> wp.vec3:
-    """A pixel of the region, scaled to `to_high` x `to_wide`."""
-    y = (wp.float32(row) + 0.5) * (wp.float32(item.high) / wp.float32(item.to_high)) - 0.5
-    x = (wp.float32(column) + 0.5) * (wp.float32(item.wide) / wp.float32(item.to_wide)) - 0.5
-    over = wp.floor(y)
-    before = wp.floor(x)
-    down = y - over
-    right = x - before
-    y0 = item.top + wp.clamp(int(over), 0, item.high - 1)
-    y1 = item.top + wp.clamp(int(over) + 1, 0, item.high - 1)
-    x0 = item.left + wp.clamp(int(before), 0, item.wide - 1)
-    x1 = item.left + wp.clamp(int(before) + 1, 0, item.wide - 1)
-    upper = pixel(buffer, item, y0, x0) * (1.0 - right) + pixel(buffer, item, y0, x1) * right
-    lower = pixel(buffer, item, y1, x0) * (1.0 - right) + pixel(buffer, item, y1, x1) * right
-    value = upper * (1.0 - down) + lower * down
-    return wp.vec3(rounded(value[0]), rounded(value[1]), rounded(value[2]))
+def mixed(one: wp.vec3, other: wp.vec3, share: wp.float32) -> wp.vec3:
+    return one * (1.0 - share) + other * share
 
 
-@wp.kernel(enable_backward=False)
+@wp.func
+def in_row(
+    buffer: wp.array(dtype=wp.uint8),
+    item: Item,
+    columns: Between,
+    row: wp.uint32,
+    chroma_row: wp.uint32,
+) -> wp.vec3:
+    """A sample between two pixels of a row."""
+    if item.form == BGR:
+        one = bgr_at(buffer, columns.one, row)
+        other = bgr_at(buffer, columns.other, row)
+        return mixed(one, other, columns.share)
+    return mixed(
+        nv12_at(buffer, item, columns.one, row, columns.chroma_one, chroma_row),
+        nv12_at(buffer, item, columns.other, row, columns.chroma_other, chroma_row),
+        columns.share,
+    )
+
+
+@wp.func
+def sampled(
+    buffer: wp.array(dtype=wp.uint8), item: Item, rows: Between, columns: Between
+) -> wp.vec3:
+    """A pixel of what is made, as red, green, blue."""
+    value = in_row(buffer, item, columns, rows.one, rows.chroma_one)
+    # Right on a row the other one counts for nothing: so it is when 1080 rows become 360.
+    if rows.share > 0.0:
+        lower = in_row(buffer, item, columns, rows.other, rows.chroma_other)
+        value = mixed(value, lower, rows.share)
+    return wp.vec3(whole(value[0]), whole(value[1]), whole(value[2]))
+
+
+@wp.kernel(enable_backward=False, grid_stride=False)
 def fit_regions(
     buffer: wp.array(dtype=wp.uint8),
     items: wp.array(dtype=Item),
@@ -123,19 +205,40 @@ def fit_regions(
     pad: wp.float32,
     images: wp.array4d(dtype=Any),
 ) -> None:
-    """Regions into a model's input, RGB [N, 3, H, W], `value * multiply + add`. One thread a pixel
-    of [N, H, W]."""
-    number, y, x = wp.tid()
-    item = items[number]
-    row = y - item.to_top
-    column = x - item.to_left
-    value = wp.vec3(pad, pad, pad)
-    if row >= 0 and column >= 0 and row < item.to_high and column < item.to_wide:
-        value = sampled(buffer, item, row, column)
-    for channel in range(3):
-        images[number, channel, y, x] = images.dtype(
-            value[channel] * multiply[channel] + add[channel]
-        )
+    """Regions into a model's input, RGB [N, 3, H, W], `value * multiply + add`. One thread a
+    column of ROWS rows; those beside each other read and write beside each other."""
+    thread = wp.uint32(wp.tid())
+    high = images.shape[2]
+    wide = images.shape[3]
+    strips = wp.uint32((high + ROWS - 1) / ROWS)
+    strip = thread / wp.uint32(wide)
+    number = strip / strips
+    first = int(strip - number * strips) * ROWS
+    x = int(thread - strip * wp.uint32(wide))
+    item = items[int(number)]
+    column = x - item.across.to
+    within = column >= 0 and column < item.across.to_size
+    columns = between(item.across, column)
+    plane = wp.uint32(high * wide)
+    place = number * wp.uint32(3) * plane + wp.uint32(first * wide + x)
+    for y in range(first, wp.min(first + ROWS, high)):
+        row = y - item.down.to
+        value = wp.vec3(pad, pad, pad)
+        if within and row >= 0 and row < item.down.to_size:
+            value = sampled(buffer, item, between(item.down, row), columns)
+        for channel in range(3):
+            put(
+                images,
+                wp.uint32(channel) * plane,
+                place,
+                images.dtype(value[channel] * multiply[channel] + add[channel]),
+            )
+        place += wp.uint32(wide)
+
+
+def fit_threads(count: int, height: int, width: int) -> int:
+    """Threads of `fit_regions` for images [count, 3, height, width]."""
+    return count * -(-height // ROWS) * width
 
 
 @wp.kernel(enable_backward=False)
@@ -149,9 +252,9 @@ def cut_regions(
     thread a pixel of [N, highest, widest]."""
     number, y, x = wp.tid()
     item = items[number]
-    if y < item.to_high and x < item.to_wide:
-        value = sampled(buffer, item, y, x)
-        at = offsets[number] + wp.int64((y * item.to_wide + x) * 3)
+    if y < item.down.to_size and x < item.across.to_size:
+        value = sampled(buffer, item, between(item.down, y), between(item.across, x))
+        at = offsets[number] + wp.int64((y * item.across.to_size + x) * 3)
         for channel in range(3):
             crops[at + wp.int64(2 - channel)] = wp.uint8(value[channel])
 
@@ -159,11 +262,12 @@ def cut_regions(
 @wp.func
 def grey_at(buffer: wp.array(dtype=wp.uint8), item: Item, y: int, x: int) -> wp.float32:
     """Luma, as OpenCV weighs red, green and blue."""
+    row = place_of(item.down, y)
+    column = place_of(item.across, x)
     if item.form == NV12:
-        at = stored_at(item, y, x)
-        luma = byte_at(buffer, item.luma, item.pitch, at[0], at[1])
+        luma = byte_at(buffer, column, row, 0)
         return wp.clamp((luma - item.zero) * item.scale, 0.0, 255.0)
-    value = pixel(buffer, item, y, x)
+    value = bgr_at(buffer, column, row)
     return 0.299 * value[0] + 0.587 * value[1] + 0.114 * value[2]
 
 
@@ -175,17 +279,19 @@ def covered(index: int, low: wp.float32, high: wp.float32) -> wp.float32:
 
 @wp.kernel(enable_backward=False)
 def shrink_to_grey(
-    buffer: wp.array(dtype=wp.uint8), item: Item, grey: wp.array2d(dtype=wp.uint8)
+    buffer: wp.array(dtype=wp.uint8), items: wp.array(dtype=Item), grey: wp.array2d(dtype=wp.uint8)
 ) -> None:
-    """A picture as a small grey one: the mean over the area that a pixel covers, as INTER_AREA."""
+    """A picture, the only item, as a small grey one: the mean over the area that a pixel covers, as
+    INTER_AREA."""
     row, column = wp.tid()
-    tall = wp.float32(item.height) / wp.float32(grey.shape[0])
-    broad = wp.float32(item.width) / wp.float32(grey.shape[1])
+    item = items[0]
+    tall = wp.float32(item.down.size) / wp.float32(grey.shape[0])
+    broad = wp.float32(item.across.size) / wp.float32(grey.shape[1])
     top = wp.float32(row) * tall
     left = wp.float32(column) * broad
     total = wp.float32(0.0)
-    for y in range(int(top), wp.min(int(wp.ceil(top + tall)), item.height)):
-        for x in range(int(left), wp.min(int(wp.ceil(left + broad)), item.width)):
+    for y in range(int(top), wp.min(int(wp.ceil(top + tall)), item.down.size)):
+        for x in range(int(left), wp.min(int(wp.ceil(left + broad)), item.across.size)):
             share = covered(y, top, top + tall) * covered(x, left, left + broad)
             total += share * grey_at(buffer, item, y, x)
     grey[row, column] = wp.uint8(rounded(total / (tall * broad)))
