@@ -80,8 +80,8 @@ def byte_of(
 ) -> wp.uint8: ...
 
 
-@wp.func_native("(images.data + plane)[place] = value;")
-def put(images: wp.array4d(dtype=Any), plane: wp.uint32, place: wp.uint32, value: Any): ...
+@wp.func_native("images.data[place] = value;")
+def put(images: wp.array4d(dtype=Any), place: wp.uint32, value: Any): ...
 
 
 @wp.func
@@ -229,8 +229,7 @@ def fit_regions(
         for channel in range(3):
             put(
                 images,
-                wp.uint32(channel) * plane,
-                place,
+                place + wp.uint32(channel) * plane,
                 images.dtype(value[channel] * multiply[channel] + add[channel]),
             )
         place += wp.uint32(wide)

@@ -1,0 +1,180 @@
+"""What the fitting kernel costs a GPU, counted: `python benchmarks/kernel_cost.py`.
+
+Compiles the kernels for each architecture, disassembles them, follows one thread of `fit_regions`
+(float16) through them, and compares the time that its instructions take with the time that the
+memory takes. Nothing is run and nothing is timed. The answer is an upper bound: it leaves out
+waiting, caches that miss, and clocks that fall when a GPU is warm. Needs nvdisasm, no GPU.
+"""
+
+import argparse
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from disassembly import Way, blocks_of, disassembled, length, loop_of, nvdisasm, ways_of
+from numpy.typing import NDArray
+
+from gpu_kernels import kernels
+from gpu_kernels.manifest import InputSpec, load_manifest
+from gpu_kernels.preprocess import placement
+
+
+@dataclass(frozen=True)
+class Card:
+    """A GPU at its highest clock, by NVIDIA's data sheet (of an A10G: AWS's page on g5). The
+    bandwidth is the data sheet's too: a copy reaches less, so the share of a copy is larger."""
+
+    arch: str
+    sms: int  # streaming multiprocessors
+    ghz: float
+    gb_per_second: float
+
+
+CARDS = {
+    "T4": Card("sm_75", 40, 1.59, 320),
+    "A10G": Card("sm_86", 80, 1.71, 600),
+    "L4": Card("sm_89", 58, 2.04, 300),
+    "H100": Card("sm_90", 132, 1.98, 3350),
+    "H200": Card("sm_90", 132, 1.98, 4800),
+}
+
+# Threads that a multiprocessor serves in a clock: table "Throughput of Native Arithmetic
+# Instructions" of NVIDIA's CUDA C++ Programming Guide; of memory the units for loads and stores
+# in the architecture's white paper. All instructions together: four schedulers of 32.
+SERVED = {
+    "sm_75": {"any": 128, "float": 64, "whole": 64, "conversion": 16, "memory": 16},
+    "sm_86": {"any": 128, "float": 128, "whole": 64, "conversion": 16, "memory": 16},
+    "sm_89": {"any": 128, "float": 128, "whole": 64, "conversion": 16, "memory": 16},
+    "sm_90": {"any": 128, "float": 128, "whole": 64, "conversion": 16, "memory": 32},
+}
+UNITS = {  # by how the instruction begins, after its condition; all take a turn of a scheduler
+    unit: re.compile(rf"(@\S+ +)?({names})")
+    for unit, names in {
+        "float": "FADD|FMUL|FFMA|HFMA2",
+        "whole": r"I(ADD|MAD|SETP|MNMX|2FP)|VI|LOP3|LEA|SHF|PRMT|SEL|MOV|CS2R|F(MNMX|SE[LT]|2FP)",
+        "conversion": r"FRND|F2[IF]\b|I2F\b|MUFU",
+        "memory": "LD[GLSC]|ST[GLS]|S2R",
+    }.items()
+}
+
+
+WAYS = {
+    "NV12, between rows": Way(12, 8, 3),
+    "NV12, on a row": Way(6, 4, 3),
+    "BGR, between rows": Way(12, 0, 3),
+    "BGR, on a row": Way(6, 0, 3),
+    "padding": Way(0, 0, 3),
+}
+Counts = dict[str, dict[str, float]]  # of each of WAYS, instructions of each unit for a pixel
+
+
+def counts_of(text: str) -> Counts:
+    """Of `fit_regions`. What a thread does before its rows is shared by them."""
+    blocks = blocks_of(text)
+    rows = [id(blocks[each]) for each in loop_of(blocks)]
+    found = ways_of(blocks)
+    told: Counts = {}
+    for name, way in WAYS.items():
+        told[name] = dict.fromkeys(UNITS, 0.0) | {"any": 0.0}
+        for block in found[way]:
+            share = 1.0 if id(block) in rows else 1 / kernels.ROWS
+            told[name]["any"] += share * len(block.code)
+            for unit, names in UNITS.items():
+                told[name][unit] += share * sum(bool(names.match(each)) for each in block.code)
+    return told
+
+
+def about(name: str, text: str) -> str:
+    """A kernel's registers, its instructions, and whether it spills."""
+    registers = 1 + max(int(each) for each in re.findall(r"\bR(\d+)", text))
+    spills = ", spills" if re.search(r"\b(LDL|STL)", text) else ""
+    return (
+        f"{name.split('_cuda_')[0]} {registers} registers, {length(blocks_of(text))} long{spills}"
+    )
+
+
+class Fit(NamedTuple):
+    """A picture that is fitted into a model's input."""
+
+    name: str
+    height: int
+    width: int
+    form: str  # NV12, or BGR
+
+
+FITS = (
+    Fit("1080p video", 1080, 1920, "NV12"),
+    Fit("1296p video", 1296, 2304, "NV12"),
+    Fit("720p video", 720, 1280, "NV12"),
+    Fit("12 MP still", 3000, 4000, "BGR"),
+)
+
+
+def rows_of(fit: Fit, spec: InputSpec) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """For each row that is made: the upper row that it is made of, and whether the one below it is
+    needed too. As `kernels.between`."""
+    high = placement(fit.height, fit.width, spec).height
+    scale = np.float32(fit.height) / np.float32(high)
+    at = (np.arange(high, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
+    return np.floor(at).astype(np.int64), at > np.floor(at)
+
+
+def bytes_moved(fit: Fit, spec: InputSpec) -> int:
+    """That must be moved to fit a picture: whole rows, since columns are too near each other to be
+    left out, and what is written, in float16."""
+    upper, both = rows_of(fit, spec)
+    rows = np.unique(np.concatenate([upper, (upper + 1)[both]]).clip(0, fit.height - 1))
+    each = len(rows) * fit.width
+    read = each * 3 if fit.form == "BGR" else each + len(np.unique(rows // 2)) * fit.width
+    return read + 3 * spec.height * spec.width * 2
+
+
+def clocks(fit: Fit, spec: InputSpec, ways: Counts, arch: str) -> dict[str, float]:
+    """Clocks of one multiprocessor for a picture, by what limits it, were each the only limit."""
+    place = placement(fit.height, fit.width, spec)
+    _, both = rows_of(fit, spec)
+    between = int(both.sum()) * place.width
+    pixels = {
+        f"{fit.form}, between rows": between,
+        f"{fit.form}, on a row": place.height * place.width - between,
+        "padding": spec.height * spec.width - place.height * place.width,
+    }
+    return {
+        unit: sum(ways[way][unit] * count for way, count in pixels.items()) / served
+        for unit, served in SERVED[arch].items()
+    }
+
+
+def share_allowed(card: Card, fit: Fit, spec: InputSpec, ways: Counts) -> float:
+    """Of the memory's bandwidth, that the instructions leave time for; above 1 the memory is the
+    limit."""
+    computing = max(clocks(fit, spec, ways, card.arch).values()) / card.sms / card.ghz
+    return bytes_moved(fit, spec) / card.gb_per_second / computing
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--nvdisasm", help="the program, if it is not found by itself")
+    program = nvdisasm(parser.parse_args().nvdisasm)
+    spec = load_manifest("megadetector-lite").input
+    counted: dict[str, Counts] = {}
+    for arch in SERVED:
+        texts = disassembled(arch, program)
+        print(f"{arch}: {'; '.join(about(*each) for each in texts.items())}")
+        (fitting,) = (t for n, t in texts.items() if "fit_regions" in n and "STG.E.U16" in t)
+        counted[arch] = counts_of(fitting)
+    print("\n| instructions for a pixel | " + " | ".join(SERVED) + " |")
+    print("|---" * (len(SERVED) + 1) + "|")
+    for way in WAYS:
+        print(f"| {way} | " + " | ".join(f"{counted[a][way]['any']:.0f}" for a in SERVED) + " |")
+    print("\n| the bandwidth that they leave time for | " + " | ".join(CARDS) + " |")
+    print("|---" * (len(CARDS) + 1) + "|")
+    for fit in FITS:
+        shares = (share_allowed(c, fit, spec, counted[c.arch]) for c in CARDS.values())
+        moved = bytes_moved(fit, spec) / 1e6
+        print(f"| {fit.name}, {moved:.1f} MB | " + " | ".join(f"{s:.2f}" for s in shares) + " |")
+
+
+if __name__ == "__main__":
+    main()
