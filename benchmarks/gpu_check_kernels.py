@@ -4,15 +4,15 @@ import time
 
 import numpy as np
 import warp as wp
+from fitted_bytes import Fit, bytes_moved
 from gpu_bench import Bench, Failed, Told
 from numpy.typing import NDArray
 
-from gpu_kernels import kernels
 from gpu_kernels.cubins import compile_cubins, load_cubins
-from gpu_kernels.device import _items, fit_into
+from gpu_kernels.device import fit_into, fit_items, launch_fit
 from gpu_kernels.device_picture import DevicePicture
 from gpu_kernels.manifest import ModelManifest, load_manifest, shipped_models
-from gpu_kernels.preprocess import fit, placement, to_input
+from gpu_kernels.preprocess import fit, to_input
 
 AIM = 0.7  # of a large copy's bandwidth, for the fitting kernel
 HEIGHT, WIDTH = 1080, 1920  # of a camera's video
@@ -65,14 +65,11 @@ def fitted_alike(
 def fitting_uses_the_memorys_bandwidth(bench: Bench) -> Told:
     """Bytes that must be moved in a second, against those of a large copy.
 
-    Of every `s` rows of a picture that shrinks by s >= 2 two are read; columns are too near to be
-    left out. What is written is float16.
+    Rows that no sample needs are not counted. What is written is float16.
     """
     spec, count = load_manifest("megadetector-lite").input, bench.sizes.frames
-    frame = HEIGHT * WIDTH * 3 // 2
     kernel = bench.seconds_of(fitting(bench).launch, bench.sizes.times)
-    read = frame * min(1.0, 2 * placement(HEIGHT, WIDTH, spec).height / HEIGHT)
-    moved = count * (read + 3 * spec.height * spec.width * 2)
+    moved = count * bytes_moved(Fit(HEIGHT, WIDTH, "NV12"), spec)
     copied = bench.sizes.copied
     source, target = (wp.zeros(copied, dtype=wp.uint8, device=bench.device) for _ in range(2))
     copy = bench.seconds_of(lambda: wp.copy(target, source), bench.sizes.times)
@@ -97,19 +94,11 @@ def fitting(bench: Bench) -> wp.Launch:
         DevicePicture(HEIGHT, WIDTH, start, WIDTH, chroma=start + frame, chroma_pitch=WIDTH)
         for start in starts
     ]
-    place = placement(HEIGHT, WIDTH, spec)
-    places = [(place.y, place.x, place.height, place.width)] * count
     with wp.ScopedDevice(bench.device):
         buffer = wp.zeros(frame * 3 // 2 * count, dtype=wp.uint8)
         images = wp.empty((count, 3, spec.height, spec.width), dtype=wp.float16)
-        items = wp.array(_items([(each, each.whole) for each in shown], places), dtype=kernels.Item)
-        return wp.launch(
-            kernels.fit_regions,
-            dim=(count, spec.height, spec.width),
-            inputs=[buffer, items, wp.vec3(1.0, 1.0, 1.0), wp.vec3(0.0, 0.0, 0.0), 0.0],
-            outputs=[images],
-            record_cmd=True,
-        )
+    items = fit_items([(each, each.whole) for each in shown], spec, bench.device)
+    return launch_fit(images, buffer, items, spec, record=True)
 
 
 CHECKS = [cubins_are_loaded, kernels_fit_as_opencv_does, fitting_uses_the_memorys_bandwidth]

@@ -9,11 +9,9 @@ waiting, caches that miss, and clocks that fall when a GPU is warm. Needs nvdisa
 import argparse
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import numpy as np
 from disassembly import Way, blocks_of, disassembled, length, loop_of, nvdisasm, ways_of
-from numpy.typing import NDArray
+from fitted_bytes import Fit, bytes_moved, rows_of
 
 from gpu_kernels import kernels
 from gpu_kernels.manifest import InputSpec, load_manifest
@@ -89,45 +87,16 @@ def about(name: str, text: str) -> str:
     """A kernel's registers, its instructions, and whether it spills."""
     registers = 1 + max(int(each) for each in re.findall(r"\bR(\d+)", text))
     spills = ", spills" if re.search(r"\b(LDL|STL)", text) else ""
-    return (
-        f"{name.split('_cuda_')[0]} {registers} registers, {length(blocks_of(text))} long{spills}"
-    )
+    long = length(blocks_of(text))
+    return f"{name.rsplit('_', 4)[0]} {registers} registers, {long} instructions{spills}"
 
 
-class Fit(NamedTuple):
-    """A picture that is fitted into a model's input."""
-
-    name: str
-    height: int
-    width: int
-    form: str  # NV12, or BGR
-
-
-FITS = (
-    Fit("1080p video", 1080, 1920, "NV12"),
-    Fit("1296p video", 1296, 2304, "NV12"),
-    Fit("720p video", 720, 1280, "NV12"),
-    Fit("12 MP still", 3000, 4000, "BGR"),
-)
-
-
-def rows_of(fit: Fit, spec: InputSpec) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """For each row that is made: the upper row that it is made of, and whether the one below it is
-    needed too. As `kernels.between`."""
-    high = placement(fit.height, fit.width, spec).height
-    scale = np.float32(fit.height) / np.float32(high)
-    at = (np.arange(high, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
-    return np.floor(at).astype(np.int64), at > np.floor(at)
-
-
-def bytes_moved(fit: Fit, spec: InputSpec) -> int:
-    """That must be moved to fit a picture: whole rows, since columns are too near each other to be
-    left out, and what is written, in float16."""
-    upper, both = rows_of(fit, spec)
-    rows = np.unique(np.concatenate([upper, (upper + 1)[both]]).clip(0, fit.height - 1))
-    each = len(rows) * fit.width
-    read = each * 3 if fit.form == "BGR" else each + len(np.unique(rows // 2)) * fit.width
-    return read + 3 * spec.height * spec.width * 2
+FITS = {
+    "1080p video": Fit(1080, 1920, "NV12"),
+    "1296p video": Fit(1296, 2304, "NV12"),
+    "720p video": Fit(720, 1280, "NV12"),
+    "12 MP still": Fit(3000, 4000, "BGR"),
+}
 
 
 def clocks(fit: Fit, spec: InputSpec, ways: Counts, arch: str) -> dict[str, float]:
@@ -170,10 +139,10 @@ def main() -> None:
         print(f"| {way} | " + " | ".join(f"{counted[a][way]['any']:.0f}" for a in SERVED) + " |")
     print("\n| the bandwidth that they leave time for | " + " | ".join(CARDS) + " |")
     print("|---" * (len(CARDS) + 1) + "|")
-    for fit in FITS:
+    for name, fit in FITS.items():
         shares = (share_allowed(c, fit, spec, counted[c.arch]) for c in CARDS.values())
         moved = bytes_moved(fit, spec) / 1e6
-        print(f"| {fit.name}, {moved:.1f} MB | " + " | ".join(f"{s:.2f}" for s in shares) + " |")
+        print(f"| {name}, {moved:.1f} MB | " + " | ".join(f"{s:.2f}" for s in shares) + " |")
 
 
 if __name__ == "__main__":

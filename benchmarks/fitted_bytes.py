@@ -1,0 +1,36 @@
+"""What the memory must move to fit a picture into a model's input."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_kernels.manifest import InputSpec
+from gpu_kernels.preprocess import placement
+
+
+class Fit(NamedTuple):
+    """A picture that is fitted into a model's input."""
+
+    height: int
+    width: int
+    form: str  # NV12, or BGR
+
+
+def rows_of(fit: Fit, spec: InputSpec) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """For each row that is made: the upper row that it is made of, and whether the one below it is
+    needed too. As `kernels.between`."""
+    high = placement(fit.height, fit.width, spec).height
+    scale = np.float32(fit.height) / np.float32(high)
+    at = (np.arange(high, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
+    return np.floor(at).astype(np.int64), at > np.floor(at)
+
+
+def bytes_moved(fit: Fit, spec: InputSpec) -> int:
+    """That must be moved to fit a picture: whole rows, since columns are too near each other to be
+    left out, and what is written, in float16."""
+    upper, both = rows_of(fit, spec)
+    rows = np.unique(np.concatenate([upper, (upper + 1)[both]]).clip(0, fit.height - 1))
+    each = len(rows) * fit.width
+    read = each * 3 if fit.form == "BGR" else each + len(np.unique(rows // 2)) * fit.width
+    return read + 3 * spec.height * spec.width * 2
