@@ -39,12 +39,12 @@ CARDS = {
 
 # Threads that a multiprocessor serves in a clock: table "Throughput of Native Arithmetic
 # Instructions" of NVIDIA's CUDA C++ Programming Guide; of memory the units for loads and stores
-# in the architecture's white paper. All instructions together: four schedulers of 32.
+# in the architecture's white paper. Issue: any of them, four schedulers of 32.
 SERVED = {
-    "sm_75": {"any": 128, "float": 64, "whole": 64, "conversion": 16, "memory": 16},
-    "sm_86": {"any": 128, "float": 128, "whole": 64, "conversion": 16, "memory": 16},
-    "sm_89": {"any": 128, "float": 128, "whole": 64, "conversion": 16, "memory": 16},
-    "sm_90": {"any": 128, "float": 128, "whole": 64, "conversion": 16, "memory": 32},
+    "sm_75": {"issue": 128, "float": 64, "whole": 64, "conversion": 16, "memory": 16},
+    "sm_86": {"issue": 128, "float": 128, "whole": 64, "conversion": 16, "memory": 16},
+    "sm_89": {"issue": 128, "float": 128, "whole": 64, "conversion": 16, "memory": 16},
+    "sm_90": {"issue": 128, "float": 128, "whole": 64, "conversion": 16, "memory": 32},
 }
 UNITS = {  # by how the instruction begins, after its condition; all take a turn of a scheduler
     unit: re.compile(rf"(@\S+ +)?({names})")
@@ -74,10 +74,10 @@ def counts_of(text: str) -> Counts:
     found = ways_of(blocks)
     told: Counts = {}
     for name, way in WAYS.items():
-        told[name] = dict.fromkeys(UNITS, 0.0) | {"any": 0.0}
+        told[name] = dict.fromkeys(UNITS, 0.0) | {"issue": 0.0}
         for block in found[way]:
             share = 1.0 if id(block) in rows else 1 / kernels.ROWS
-            told[name]["any"] += share * len(block.code)
+            told[name]["issue"] += share * len(block.code)
             for unit, names in UNITS.items():
                 told[name][unit] += share * sum(bool(names.match(each)) for each in block.code)
     return told
@@ -122,6 +122,19 @@ def share_allowed(card: Card, fit: Fit, spec: InputSpec, ways: Counts) -> float:
     return bytes_moved(fit, spec) / card.gb_per_second / computing
 
 
+def bound(card: Card, fit: Fit, spec: InputSpec, ways: Counts) -> str:
+    """The share, and what is the limit: memory, or which instructions."""
+    share, each = share_allowed(card, fit, spec, ways), clocks(fit, spec, ways, card.arch)
+    return f"{share:.2f} {'memory' if share > 1 else max(each, key=lambda unit: each[unit])}"
+
+
+def described(fit: Fit, spec: InputSpec, ways: Counts) -> str:
+    """Bytes to be moved, and instructions for each of them."""
+    moved = bytes_moved(fit, spec)
+    instructions = clocks(fit, spec, ways, "sm_75")["issue"] * SERVED["sm_75"]["issue"]
+    return f"{moved / 1e6:.1f} MB, {instructions / moved:.0f} instructions a byte"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nvdisasm", help="the program, if it is not found by itself")
@@ -135,14 +148,17 @@ def main() -> None:
         counted[arch] = counts_of(fitting)
     print("\n| instructions for a pixel | " + " | ".join(SERVED) + " |")
     print("|---" * (len(SERVED) + 1) + "|")
-    for way in WAYS:
-        print(f"| {way} | " + " | ".join(f"{counted[a][way]['any']:.0f}" for a in SERVED) + " |")
+    for way, does in WAYS.items():
+        print(
+            f"| {way}: {does.loads} loads, {does.stores} stores | "
+            + " | ".join(f"{counted[a][way]['any']:.0f}" for a in SERVED)
+            + " |"
+        )
     print("\n| the bandwidth that they leave time for | " + " | ".join(CARDS) + " |")
     print("|---" * (len(CARDS) + 1) + "|")
     for name, fit in FITS.items():
-        shares = (share_allowed(c, fit, spec, counted[c.arch]) for c in CARDS.values())
-        moved = bytes_moved(fit, spec) / 1e6
-        print(f"| {name}, {moved:.1f} MB | " + " | ".join(f"{s:.2f}" for s in shares) + " |")
+        bounds = (bound(card, fit, spec, counted[card.arch]) for card in CARDS.values())
+        print(f"| {name}, {described(fit, spec, counted['sm_75'])} | {' | '.join(bounds)} |")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ NV12 = 1  # a plane of luma, and one of half size with Cb and Cr in turn
 
 
 # Output rows of a thread of `fit_regions`: what belongs to a column is worked out once for them.
-ROWS = 8
+ROWS = 16
 
 
 @wp.struct
