@@ -8,6 +8,7 @@ from fitted_bytes import Fit, bytes_moved
 from gpu_bench import Bench, Failed, Told
 from numpy.typing import NDArray
 
+from gpu_kernels import kernels
 from gpu_kernels.cubins import compile_cubins, load_cubins
 from gpu_kernels.device import fit_into, fit_items, launch_fit
 from gpu_kernels.device_picture import DevicePicture
@@ -97,8 +98,9 @@ def fitting(bench: Bench) -> wp.Launch:
     with wp.ScopedDevice(bench.device):
         buffer = wp.zeros(frame * 3 // 2 * count, dtype=wp.uint8)
         images = wp.empty((count, 3, spec.height, spec.width), dtype=wp.float16)
-    items = fit_items([(each, each.whole) for each in shown], spec, bench.device)
-    return launch_fit(images, buffer, items, spec, record=True)
+        rows = fit_items([(each, each.whole) for each in shown], spec)
+        items = wp.array(rows, dtype=kernels.Item)
+    return launch_fit(images, buffer, items, count, spec, record=True)
 
 
 CHECKS = [cubins_are_loaded, kernels_fit_as_opencv_does, fitting_uses_the_memorys_bandwidth]

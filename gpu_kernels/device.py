@@ -279,13 +279,14 @@ def small_grey(buffer: Any, picture: DevicePicture, height: int, width: int) -> 
     """A picture as a small grey one, a Warp array uint8 [height, width], for the motion gate."""
     device = buffer.device
     ready(str(device))
-    grey = wp.empty((height, width), dtype=wp.uint8, device=device)
     row = _items([(picture, picture.whole)], [(0, 0, height, width)])
-    items = _on_device(row, device, None)
-    wp.launch(
-        kernels.shrink_to_grey, dim=(height, width), inputs=[buffer, items], outputs=[grey],
-        device=device,
-    )  # fmt: skip
+    with on_stream(None):
+        items = _on_device(row, device, None)
+        grey = wp.empty((height, width), dtype=wp.uint8, device=device)
+        wp.launch(
+            kernels.shrink_to_grey, dim=(height, width), inputs=[buffer, items], outputs=[grey],
+            device=device,
+        )  # fmt: skip
     return grey
 
 
