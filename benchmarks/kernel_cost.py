@@ -143,7 +143,7 @@ def main() -> None:
     counted: dict[str, Counts] = {}
     for arch in SERVED:
         texts = disassembled(arch, program)
-        print(f"{arch}: {'; '.join(about(*each) for each in texts.items())}")
+        print(f"{arch}: {'; '.join(sorted(about(*each) for each in texts.items()))}")
         (fitting,) = (t for n, t in texts.items() if "fit_regions" in n and "STG.E.U16" in t)
         counted[arch] = counts_of(fitting)
     print("\n| instructions for a pixel | " + " | ".join(SERVED) + " |")
