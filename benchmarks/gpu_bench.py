@@ -7,6 +7,7 @@ does not know which it is.
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,7 @@ class Bench:
         wp.synchronize_device(self.device)
         return (time.perf_counter() - started) / times
 
+    @cached_property
     def pictures(self) -> list[Picture]:
         """Stills, real where there is footage."""
         wanted, side = self.sizes.pictures, self.sizes.side

@@ -55,7 +55,7 @@ class DoneLane:
 
 def images_of(bench: Bench, manifest: ModelManifest) -> tuple[NDArray[np.float32], list[Size]]:
     """The bench's pictures as a model's input, and their sizes."""
-    pictures = bench.pictures()
+    pictures = bench.pictures
     images = to_input([fit(each, manifest) for each in pictures], manifest)
     return images, [(each.shape[0], each.shape[1]) for each in pictures]
 
@@ -195,7 +195,7 @@ def looking_ahead_is_faster_than_looking_in_turn(bench: Bench) -> Told:
     manifest = load_manifest(DETECTOR)
     engine = bench.engine(manifest)
     finder = Finder(LoadedModel(manifest, engine), manifest.detector_output.threshold)
-    pictures = [whole(each) for each in bench.pictures()]
+    pictures = [whole(each) for each in bench.pictures]
     half = len(pictures) // 2
     shown = [pictures[:half], pictures[half:]] * bench.sizes.looks
     found: dict[str, list[Boxes]] = {}

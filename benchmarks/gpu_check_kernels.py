@@ -30,7 +30,7 @@ def cubins_are_loaded(bench: Bench) -> Told:
 
 def kernels_fit_as_opencv_does(bench: Bench) -> Told:
     """The oracle of tests/test_kernels.py, on the device."""
-    pictures = bench.pictures()
+    pictures = bench.pictures
     starts = np.cumsum([0, *(each.size for each in pictures)])
     packed = np.concatenate([each.ravel() for each in pictures])
     buffer = wp.array(packed, dtype=wp.uint8, device=bench.device)

@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,8 +57,9 @@ def run_all(bench: Bench) -> dict[str, Told]:
     take the process with it."""
     told: dict[str, Told] = {}
     for check in CHECKS:
-        name = check.__name__.replace("_", " ")
+        name, started = check.__name__.replace("_", " "), time.perf_counter()
         told[name] = run_check(check, bench)
+        told[name]["took_seconds"] = round(time.perf_counter() - started, 1)
         print(f"{told[name]['result']:8} {name}: {json.dumps(told[name])}", flush=True)
         if bench.gpu:
             keep(bench.gpu, told)

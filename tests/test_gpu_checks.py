@@ -33,6 +33,7 @@ REHEARSED = {
     "looking ahead is faster than looking in turn",
     "frames stay on the device and are those of the cpu",
     "the pipeline finds the same",
+    "the pipeline finds the same in frames of the device",
 }
 NEED_A_GPU = {
     "cubins are loaded",
@@ -62,7 +63,6 @@ def test_every_check_passes_its_rehearsal_or_is_named_as_one_that_needs_a_gpu(
     left_out = {name for name, each in told.items() if each.get("why") == "needs a GPU"}
     assert left_out == NEED_A_GPU
     assert "not judged" in told["fitting uses the memorys bandwidth"]["aim"]
-    assert told["the pipeline finds the same"]["device"]["pipeline/frames_decoded_by_gpu"] > 0
     assert (sorted(results.glob("*")) if results.is_dir() else []) == before
 
 
