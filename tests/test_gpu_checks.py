@@ -10,6 +10,7 @@ from typing import Any
 import gpu_check_engines
 import gpu_check_kernels
 import gpu_check_pipeline
+import gpu_checks
 import numpy as np
 import pytest
 import warp as wp
@@ -43,7 +44,7 @@ NEED_A_GPU = {
 }
 
 
-def checks(*arguments: str) -> subprocess.CompletedProcess[str]:
+def checks_run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(BENCHMARKS / "gpu_checks.py"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=110)
 
@@ -53,7 +54,7 @@ def test_every_check_passes_its_rehearsal_or_is_named_as_one_that_needs_a_gpu(
 ) -> None:
     results = BENCHMARKS / "results"
     before = sorted(results.glob("*")) if results.is_dir() else []
-    ended = checks("--rehearse", "--footage", str(tmp_path / "none"))
+    ended = checks_run("--rehearse", "--footage", str(tmp_path / "none"))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     told: dict[str, Told] = {}
     for line in ended.stdout.splitlines():
@@ -69,7 +70,7 @@ def test_every_check_passes_its_rehearsal_or_is_named_as_one_that_needs_a_gpu(
 def test_without_a_gpu_and_without_a_rehearsal_one_line_says_so() -> None:
     if find_gpu() is not None:
         pytest.skip("this machine has a GPU")
-    ended = checks()
+    ended = checks_run()
     assert ended.returncode == 1
     (line,) = [line for line in ended.stderr.splitlines() if not line.startswith("Warp")]
     assert line.startswith("error: no GPU")
@@ -82,6 +83,26 @@ def test_whatever_goes_wrong_in_a_check_is_told_as_its_failure() -> None:
 
     told = run_check(breaks, Bench(None, Path(), None))
     assert told == {"result": "FAILED", "why": "ZeroDivisionError: of its own"}
+
+
+def test_what_a_gpu_found_is_kept_as_each_check_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later one may take the process with it."""
+    kept = tmp_path / "gpu-nvidia-t4.json"
+
+    def first(bench: Bench) -> Told:
+        return {"figure": 1}
+
+    def second(bench: Bench) -> Told:
+        return {"told_before": json.loads(kept.read_text("utf-8"))["checks"]["first"]["figure"]}
+
+    monkeypatch.setattr(gpu_checks, "RESULTS", tmp_path)
+    monkeypatch.setattr(gpu_checks, "CHECKS", [first, second])
+    gpu_checks.run_all(Bench(Gpu("NVIDIA T4", "sm_75", 1, 13000), tmp_path, None))
+    about = json.loads(kept.read_text("utf-8"))
+    assert (about["gpu"], about["arch"], about["driver_cuda"]) == ("NVIDIA T4", "sm_75", "13.0")
+    assert about["checks"]["second"]["told_before"] == 1
 
 
 # A check that cannot fail says nothing: each is given a device that is wrong in one thing
