@@ -38,6 +38,11 @@ NV12 = "nv12"
 MARK_BYTES = 16
 
 
+# FFmpeg is to take the CUDA context that is current, Warp's. Asked for the GPU's primary context,
+# which that is, it refuses: Warp began it with other flags than FFmpeg's own.
+AS_CURRENT: dict[str, object] = {"primary_ctx": "0", "current_ctx": "1"}
+
+
 class NotShared(Exception):
     """The worker's buffer cannot be opened by another process."""
 
@@ -113,17 +118,12 @@ def not_shared(why: str) -> EngineError:
 
 @contextmanager
 def _open(path: Path, device: str) -> Iterator[Any]:
-    """A container whose frames stay on the device, in the context that Warp uses too.
-
-    That is made current for FFmpeg to take. Asked for the device's primary context, which it is,
-    FFmpeg refuses it, since Warp began it with other flags than FFmpeg's own.
-    """
-    as_current: dict[str, object] = {"primary_ctx": "0", "current_ctx": "1"}
+    """A container whose frames stay on the device, in the context that Warp uses too."""
     try:
         accelerated = (
             None
             if device == "cpu"
-            else HWAccel("cuda", allow_software_fallback=False, options=as_current,
+            else HWAccel("cuda", allow_software_fallback=False, options=AS_CURRENT,
                          is_hw_owned=True)
         )  # fmt: skip
         with wp.ScopedDevice(device):
