@@ -43,6 +43,7 @@ class OnnxLane:
         self.held: list[Any] = []
         self.staging = Staging()
         self._span = (0.0, 0.0)
+        wp.synchronize_device(device)  # the zeros are of another stream
 
     def fill_from_host(self, images: NDArray[np.float32]) -> None:
         """See Lane."""
