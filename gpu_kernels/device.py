@@ -119,8 +119,8 @@ def _items(
 
 
 @cache
-def _rows(device: str, stream: Any) -> list[Any]:
-    """Of one array on the device: rows of the launch that a stream has under way.
+def _kept(device: str, stream: Any, dtype: Any) -> list[Any]:
+    """Of one array on the device: what the launch reads or writes that a stream has under way.
 
     Kept, because Warp frees memory on CUDA's default stream, which waits for all others and has
     them wait: no lane could be filled while another one computes.
@@ -128,14 +128,20 @@ def _rows(device: str, stream: Any) -> list[Any]:
     return []
 
 
-def _on_device(items: NDArray[Any], device: Any, stream: Any) -> Any:
-    """Rows of `kernels.Item`, until the next ones are asked for on this stream."""
-    kept = _rows(str(device), stream)
-    if not kept or kept[0].size < len(items):
-        kept[:] = [wp.empty(2 * len(items), dtype=kernels.Item, device=device)]
-    here = wp.array(items, dtype=kernels.Item, device="cpu")
-    wp.copy(kept[0], here, count=len(items), stream=stream)
+def _room(count: int, dtype: Any, device: Any, stream: Any) -> Any:
+    """An array of at least `count`, until the next one is asked for on this stream."""
+    kept = _kept(str(device), stream, dtype)
+    if not kept or kept[0].size < count:
+        kept[:] = [wp.empty(2 * count, dtype=dtype, device=device)]
     return kept[0]
+
+
+def _on_device(values: NDArray[Any], dtype: Any, device: Any, stream: Any) -> Any:
+    """Values of the host on the device, until the next ones are asked for on this stream."""
+    there = _room(len(values), dtype, device, stream)
+    here = wp.array(values, dtype=dtype, device="cpu")
+    wp.copy(there, here, count=len(values), stream=stream)
+    return there
 
 
 def fit_items(regions: Sequence[tuple[DevicePicture, Pixels]], spec: InputSpec) -> NDArray[Any]:
@@ -189,7 +195,7 @@ def fit_into(
     """
     ready(str(images.device))
     with on_stream(stream):
-        items = _on_device(fit_items(regions, spec), images.device, stream)
+        items = _on_device(fit_items(regions, spec), kernels.Item, images.device, stream)
         launch_fit(images, buffer, items, len(regions), spec)
     return items
 
@@ -259,16 +265,17 @@ def cut_out(
     ends = np.cumsum([height * width * 3 for height, width in sizes])
     starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
     with on_stream(stream):
-        items = _on_device(_items(regions, places), device, stream)
-        crops = wp.empty(int(ends[-1]), dtype=wp.uint8, device=device)
+        items = _on_device(_items(regions, places), kernels.Item, device, stream)
+        crops = _room(int(ends[-1]), wp.uint8, device, stream)
         wp.launch(
             kernels.cut_regions,
             dim=(len(regions), max(h for h, _ in sizes), max(w for _, w in sizes)),
-            inputs=[buffer, items, wp.array(starts, dtype=wp.int64, device=device)],
+            inputs=[buffer, items, _on_device(starts, wp.int64, device, stream)],
             outputs=[crops],
             device=device,
         )
-    packed = on_host(crops, stream)
+        # A copy, before it is another thread's turn: the next regions are written where these are.
+        packed = on_host(crops[: int(ends[-1])], stream).copy()
     return [
         packed[start : start + height * width * 3].reshape(height, width, 3)
         for start, (height, width) in zip(starts, sizes, strict=True)
@@ -281,7 +288,7 @@ def small_grey(buffer: Any, picture: DevicePicture, height: int, width: int) -> 
     ready(str(device))
     row = _items([(picture, picture.whole)], [(0, 0, height, width)])
     with on_stream(None):
-        items = _on_device(row, device, None)
+        items = _on_device(row, kernels.Item, device, None)
         grey = wp.empty((height, width), dtype=wp.uint8, device=device)
         wp.launch(
             kernels.shrink_to_grey, dim=(height, width), inputs=[buffer, items], outputs=[grey],
