@@ -50,14 +50,18 @@ class EngineCache:
         """Keep an engine. That it cannot be kept is told, and no reason to stop."""
         self._keep(key.name, key._asdict(), plan)
 
-    def aid(self, key: EngineKey, kind: Aid) -> bytes:
-        """What makes a build or a start faster; empty when there is none."""
-        return self._whole(_beside(key, kind), {"aid": kind}) or b""
+    def aid(self, key: EngineKey, kind: Aid, arch: str = "") -> bytes:
+        """What makes a build or a start faster; empty when there is none.
 
-    def put_aid(self, key: EngineKey, kind: Aid, content: bytes) -> None:
+        Args:
+            arch: the GPU that it is for, if not each of the engine's.
+        """
+        return self._whole(_beside(key, kind, arch), {"aid": kind}) or b""
+
+    def put_aid(self, key: EngineKey, kind: Aid, content: bytes, arch: str = "") -> None:
         """Keep it for the next one."""
         if content:
-            self._keep(_beside(key, kind), {"aid": kind}, content)
+            self._keep(_beside(key, kind, arch), {"aid": kind}, content)
 
     def _whole(self, name: str, of: dict[str, Any]) -> bytes | None:
         for store in self._stores:
@@ -76,10 +80,10 @@ class EngineCache:
             self.note(f"a built engine is not kept, the next machine builds it again: {error}")
 
 
-def _beside(key: EngineKey, kind: Aid) -> str:
+def _beside(key: EngineKey, kind: Aid, arch: str) -> str:
     # Timings of one network's layers are of use to all networks.
     of = key._replace(model="", precision="") if kind == "timing" else key
-    return of.name.removesuffix("engine") + kind
+    return of.name.removesuffix("engine") + (f"{arch}.{kind}" if arch else kind)
 
 
 def _head(of: dict[str, Any], content: bytes) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_kernels.compiled_kernels import CompiledKernels
 from gpu_kernels.engine_cache import EngineCache
 from gpu_kernels.gpu import Gpu, usable_gpu
 from gpu_kernels.lanes import Fill, Lanes, Read, run_from_host
@@ -85,11 +86,10 @@ class TensorRtEngine:
         ready(DEVICE)
         with wp.ScopedDevice(DEVICE):
             self._engine = self._deserialized(manifest, plan)
-            self._jit = self._runtime_config()
+            self._compiled, self._jit = self._compiling(gpu)
             lanes, most = self._as_many_as_fit(manifest.name, key.batches.most)
         self._lanes = Lanes(lanes, most, cache.note)
         self.rtx = trt.rtx
-        self._kernels_kept = not trt.rtx
         precision = "float16" if lanes[0].input.dtype is wp.float16 else "float32"
         self.description = f"{trt.version}, {precision}, {gpu.name}, batches of up to {most}"
 
@@ -116,17 +116,16 @@ class TensorRtEngine:
             raise _Refused(f"model {manifest.name}: {self._trt.version} does not load it: {said}")
         return engine
 
-    def _runtime_config(self) -> Any:
-        """TensorRT-RTX compiles kernels when it first runs; those of an earlier start are used."""
+    def _compiling(self, gpu: Gpu) -> tuple[CompiledKernels | None, Any]:
+        """TensorRT-RTX compiles kernels when it runs: these, and how it is to. Nothing of a full
+        TensorRT."""
         if not self._trt.rtx:
-            return None
+            return None, None
         config = self._engine.create_runtime_config()
-        self._compiled = config.create_runtime_cache()
-        if kept := self._cache.aid(self._key, "kernels"):
-            self._compiled.deserialize(kept)  # False, and no harm, when it is of another machine
-        config.set_runtime_cache(self._compiled)
+        kernels = CompiledKernels(self._cache, self._key, gpu.arch, config.create_runtime_cache())
+        config.set_runtime_cache(kernels.compiled)
         config.cuda_graph_strategy = self._trt.api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-        return config
+        return kernels, config
 
     def _as_many_as_fit(self, name: str, most: int) -> tuple[list["CudaLane"], int]:
         """The lanes, and how many pictures each takes; out of memory, half as many."""
@@ -156,13 +155,8 @@ class TensorRtEngine:
 
         def finish() -> list[T]:
             answered = answers()
-            self._keep_kernels()
+            if self._compiled:
+                self._compiled.batch_ended()
             return answered
 
         return finish
-
-    def _keep_kernels(self) -> None:
-        """Once, after the first batch: for the next machine of this kind."""
-        if not self._kernels_kept:
-            self._kernels_kept = True
-            self._cache.put_aid(self._key, "kernels", bytes(self._compiled.serialize()))

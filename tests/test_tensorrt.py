@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from gpu_kernels.compiled_kernels import CompiledKernels
 from gpu_kernels.engine import engine_for, open_engine
 from gpu_kernels.engine_cache import EngineCache
 from gpu_kernels.gpu import Gpu, find_gpu, usable_gpu
@@ -36,7 +37,13 @@ from resources.object_store import LocalStore
 
 ROOT = Path(__file__).parent.parent
 STUBS = Path(__file__).parent / "stubs"
-OURS = ["tensorrt_api", "tensorrt_build", "tensorrt_engine", "tensorrt_lane"]
+OURS = [
+    "compiled_kernels",
+    "tensorrt_api",
+    "tensorrt_build",
+    "tensorrt_engine",
+    "tensorrt_lane",
+]
 LIBRARIES = ["libnvinfer", "libnvinfer_plugin", "libnvonnxparser"]
 # Where `make test` puts TensorRT's bindings; both kinds have the same module name.
 BINDINGS = {version: Path(sys.prefix) / f"tensorrt-{version}" for version in (10, 11)}
@@ -356,6 +363,64 @@ def test_an_engine_that_cannot_be_kept_is_told_and_stops_nothing(
     cache.put(key, b"a plan")
     (note,) = notes
     assert "the next machine builds it again" in note
+
+
+class Compiled:
+    """In place of TensorRT-RTX's IRuntimeCache, which there is on a GPU alone."""
+
+    def __init__(self, takes: bool = True) -> None:
+        self.kernels = b""
+        self._takes = takes
+
+    def deserialize(self, kernels: bytes) -> bool:
+        self.kernels = kernels if self._takes else b""
+        return self._takes
+
+    def serialize(self) -> bytes:
+        return self.kernels
+
+
+def test_kernels_are_kept_when_they_were_compiled_and_taken_up_by_the_next_machine(
+    tmp_path: Path, key: EngineKey
+) -> None:
+    """The first batch runs with kernels for any shape; those of its own come while it works."""
+    cache, _ = a_cache(tmp_path)
+    first = Compiled()
+    kernels = CompiledKernels(cache, key, "sm_75", first)
+    first.kernels = b"for any shape"
+    kernels.batch_ended()
+    assert cache.aid(key, "kernels", "sm_75") == b"for any shape"
+    first.kernels = b"for any shape, and for eight pictures"
+    for _ in range(99):
+        kernels.batch_ended()
+    assert cache.aid(key, "kernels", "sm_75") == first.kernels
+    second = Compiled()
+    CompiledKernels(cache, key, "sm_75", second)
+    assert second.kernels == first.kernels
+
+
+def test_kernels_that_are_known_are_not_written_again_and_those_not_taken_are(
+    tmp_path: Path, key: EngineKey
+) -> None:
+    cache, _ = a_cache(tmp_path)
+    cache.put_aid(key, "kernels", b"compiled before", "sm_75")
+    (path,) = tmp_path.iterdir()
+    written = path.stat().st_mtime_ns
+    CompiledKernels(cache, key, "sm_75", Compiled()).batch_ended()
+    assert path.stat().st_mtime_ns == written
+    newer = Compiled(takes=False)
+    kernels = CompiledKernels(cache, key, "sm_75", newer)
+    newer.kernels = b"newer"
+    kernels.batch_ended()
+    assert cache.aid(key, "kernels", "sm_75") == b"newer"
+
+
+def test_gpus_that_share_an_engine_do_not_share_its_kernels(tmp_path: Path, key: EngineKey) -> None:
+    cache, _ = a_cache(tmp_path)
+    cache.put_aid(key, "kernels", b"of a T4", "sm_75")
+    other = Compiled()
+    CompiledKernels(cache, key, "sm_89", other)
+    assert other.kernels == b""
 
 
 def test_timings_are_shared_by_models_and_compiled_kernels_are_not(
