@@ -8,11 +8,11 @@ built. TensorRT-RTX builds for each architecture that is named, on any machine. 
 import argparse
 import sys
 from collections.abc import Callable, Collection, Sequence
+from itertools import chain
 
-from gpu_kernels.cubins import compile_cubins
 from gpu_kernels.engine_cache import SHIPPED_ENGINES, EngineCache
 from gpu_kernels.manifest import load_manifest, shipped_models, verify
-from gpu_kernels.tensorrt_api import TensorRt, find_tensorrt
+from gpu_kernels.tensorrt_api import ARCH, TensorRt, find_tensorrt
 from gpu_kernels.tensorrt_build import (
     JOINED,
     Batches,
@@ -21,7 +21,7 @@ from gpu_kernels.tensorrt_build import (
     engine_key,
     joined,
 )
-from resources.errors import EngineError, RavneError
+from resources.errors import EngineError, RavneError, UsageError
 from resources.object_store import LocalStore, ObjectStore
 
 # The GPUs of g4dn, g5 and g6.
@@ -32,14 +32,18 @@ def architectures(text: str, trt: TensorRt) -> list[str]:
     """The architectures of an option, as sm_75,sm_86; sm_86+sm_89 is one engine for both.
 
     Raises:
+        UsageError: one is no architecture.
         EngineError: one is not known to TensorRT, or this kind of TensorRT cannot build for it.
     """
+    archs = [each.strip() for each in text.split(",")]
+    for each in chain.from_iterable(arch.split(JOINED) for arch in archs):
+        if not ARCH.fullmatch(each):
+            raise UsageError(f"--arch {text}: {each!r} is no GPU; name them as sm_75,sm_86+sm_89")
     if not trt.rtx:
         raise EngineError(
             f"{trt.version} builds only for the GPU it runs on, when a run first needs it; "
             "install TensorRT-RTX (pip install 'odins-ravne[gpu]') to build for others"
         )
-    archs = [each.strip() for each in text.split(",")]
     for arch in archs:
         check_archs(trt, arch)
     return [joined(arch.split(JOINED)) for arch in archs]
@@ -87,6 +91,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--arch", default=",".join(FLEET), help="GPUs, as sm_75,sm_86")
     arguments = parser.parse_args()
+    from gpu_kernels.cubins import compile_cubins  # loads Warp, which engines do not need
+
     try:
         archs = architectures(arguments.arch, find_tensorrt())
         build_ahead(shipped_models(), archs, Batches(), LocalStore(SHIPPED_ENGINES), print)

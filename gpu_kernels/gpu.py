@@ -1,4 +1,4 @@
-"""The GPU of this machine, as its driver describes it; nothing else need be installed.
+"""The GPU of this machine, as its driver describes it, and whether our kernels can run on it.
 
 Asked through the CUDA driver API, libcuda.so.1, which comes with the driver:
 https://docs.nvidia.com/cuda/cuda-driver-api/
@@ -6,6 +6,7 @@ https://docs.nvidia.com/cuda/cuda-driver-api/
 
 import ctypes
 from dataclasses import dataclass
+from importlib import import_module
 
 from resources.errors import EngineError
 
@@ -68,7 +69,7 @@ def usable_gpu(driver: str = DRIVER) -> Gpu:
     """The first GPU.
 
     Raises:
-        EngineError: there is none, or its driver is too old.
+        EngineError: there is none, its driver is too old, or Warp is not installed.
     """
     gpu = find_gpu(driver)
     if gpu is None:
@@ -82,4 +83,11 @@ def usable_gpu(driver: str = DRIVER) -> Gpu:
             f"needed; install driver {LEAST_DRIVER} or newer, or set pipeline.stage1.engine: "
             "onnxruntime to run on the CPU"
         )
+    try:
+        import_module("warp")
+    except ImportError:
+        raise EngineError(
+            "Warp, which runs the kernels on the GPU, is not installed; pip install "
+            "'odins-ravne[gpu]', or set pipeline.stage1.engine: onnxruntime to run on the CPU"
+        ) from None
     return gpu

@@ -17,7 +17,8 @@ OLDEST = (10, 12)
 # What went wrong last is told to the user; so many lines are kept.
 KEPT_LINES = 20
 
-_ARCH = re.compile(r"^sm_(\d{2,3})$")
+# A GPU architecture: its compute capability.
+ARCH = re.compile(r"sm_(\d{2,3})")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class TensorRt:
             EngineError: it has none.
         """
         known = self.api.ComputeCapability.__members__
-        number = _ARCH.match(arch)
+        number = ARCH.fullmatch(arch)
         name = f"SM{number[1]}" if number else ""
         if name not in known:
             names = ", ".join(f"sm_{each[2:]}" for each in known if each.startswith("SM"))

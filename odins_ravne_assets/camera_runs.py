@@ -51,6 +51,9 @@ class Watcher(Protocol):
     def decided(self, camera_id: str, text: str) -> None:
         """What a camera's launch has decided."""
 
+    def warned(self, camera_id: str, text: str) -> None:
+        """What a camera's workers warn of; each as often as it comes."""
+
     def cost(self, camera_id: str, told: Mapping[str, str]) -> None:
         """What a camera's launch has cost so far, and what is expected yet: line, short."""
 
@@ -144,6 +147,8 @@ class CameraRuns:
                 self.watcher.progress(process.run.camera.camera_id, event["progress"])
             if "decision" in event:
                 self.watcher.decided(process.run.camera.camera_id, event["decision"])
+            if "warning" in event:
+                self.watcher.warned(process.run.camera.camera_id, event["warning"])
             if "cost" in event:
                 self.watcher.cost(process.run.camera.camera_id, event["cost"])
             if "run" in event:

@@ -74,7 +74,7 @@ def build_engines(
     if not (kept := to or profile.models.engines):
         raise UsageError("where to? name a place: --to s3://bucket/engines, or set models.engines")
     shared_by = profile.models.engines_shared_by
-    archs = architectures(arch or fleet(shared_by), find_tensorrt())
+    archs = architectures(fleet(shared_by) if arch is None else arch, find_tensorrt())
     batches = Batches.around(profile.pipeline.stage1.batch_size)
     build_ahead(names or _own(profile.models), archs, batches, store_of(kept, profile), say)
 

@@ -8,7 +8,7 @@ from odins_ravne_assets.assets import PROFILE, footage, stages_1_to_3
 from odins_ravne_assets.cameras import CameraCatalog
 from odins_ravne_assets.cameras_on_s3 import known_on_s3
 from odins_ravne_assets.cost_asset import cost_report_asset
-from odins_ravne_assets.events import tell_cost, tell_decision, tell_progress
+from odins_ravne_assets.events import tell_cost, tell_decision, tell_progress, tell_warning
 from odins_ravne_assets.following import observations_follow
 from odins_ravne_assets.home import catalog_folder, home
 from odins_ravne_assets.jobs import COSTS, DAILY_CHECK, JOBS, SCHEDULES
@@ -34,7 +34,9 @@ def _of_all_profiles() -> dg.Definitions:
             "catalog": CameraCatalog(catalog_folder()),
             # A profile without a cloud runs on this machine.
             "launcher": BatchStepLauncher(
-                LocalStepLauncher("odins_ravne_assets.worker", tell_progress, close_dead_runs),
+                LocalStepLauncher(
+                    "odins_ravne_assets.worker", tell_progress, close_dead_runs, tell_warning
+                ),
                 ABOUT_FOOTAGE,
                 tell_progress,
                 home(),
@@ -42,6 +44,7 @@ def _of_all_profiles() -> dg.Definitions:
                 known_on_s3,
                 tell_cost,
                 close_dead_runs,
+                tell_warning,
             ),
         },
         # The work is in the workers; a process per step would only cost seconds.

@@ -34,6 +34,11 @@ def tell_cost(cost: Mapping[str, str]) -> None:
     tell({"cost": dict(cost)})
 
 
+def tell_warning(text: str) -> None:
+    """Tell in a sentence what a worker warns of."""
+    tell({"warning": text})
+
+
 def tell_progress(progress: Mapping[str, Any]) -> None:
     """Tell how far a stage is: stage, done, total, unit."""
     tell({"progress": dict(progress)})

@@ -87,6 +87,7 @@ class ProgressBars:
         self._tasks: dict[str, TaskID] = {}
         self._stages: dict[str, str] = {}
         self._costs: dict[str, str] = {}
+        self._warned: set[tuple[str, str]] = set()  # camera, and of what
         self._stopping = False
 
     def __enter__(self) -> "ProgressBars":
@@ -133,6 +134,12 @@ class ProgressBars:
     def decided(self, camera_id: str, text: str) -> None:
         """See camera_runs.Watcher."""
         err.print(f"{escape(camera_id)}: {escape(text)}", style="dim", soft_wrap=True)
+
+    def warned(self, camera_id: str, text: str) -> None:
+        """See camera_runs.Watcher. Each stage has a worker of its own, which may say the same."""
+        if (camera_id, text) not in self._warned:
+            self._warned.add((camera_id, text))
+            err.print(f"warning: {escape(camera_id)}: {escape(text)}", soft_wrap=True)
 
     def cost(self, camera_id: str, told: Mapping[str, str]) -> None:
         """See camera_runs.Watcher."""

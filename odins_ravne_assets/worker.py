@@ -51,6 +51,7 @@ class PipesReporter:
 
     def warning(self, message: str) -> None:
         self._pipes.log.warning(message)
+        self._pipes.report_custom_message({"warning": message})
 
     def progress(self, progress: StageProgress) -> None:
         now = monotonic()

@@ -51,7 +51,7 @@ from resources.spot_policy import (
     while_runnable,
 )
 from resources.spot_standing import Standing, StarvationTimer
-from resources.step_launcher import OnDecision, OnProgress, StepRequest
+from resources.step_launcher import OnDecision, OnProgress, OnWarning, StepRequest
 from resources.work_units import JOB_VCPUS
 
 # How often jobs are looked at, in seconds: a sweep is one call for each hundred jobs.
@@ -85,6 +85,7 @@ class Launch:
         slots: how many jobs run at once, over all launches.
         request: what each job is asked to do, but for its unit.
         on_progress: told the progress of all units together.
+        on_warning: told what workers warn of.
         on_decision: told what goes into the run's log.
         on_sweep: called after each look at the jobs.
     """
@@ -104,6 +105,7 @@ class Launch:
     turn: Callable[[], AbstractContextManager[None]]
     request: StepRequest
     on_progress: OnProgress | None
+    on_warning: OnWarning | None = None
     on_decision: OnDecision | None = None
     on_sweep: Callable[[], None] = lambda: None
     results: list[PipesExecutionResult] = field(default_factory=list)
@@ -383,7 +385,7 @@ class Launch:
         if unit.start is not None:
             extras["unit"] = {"start": unit.start, "stop": unit.stop}
         folder = f"{self.record.identity}/{attempt.name}"
-        watch = Watch(unit, attempt, self.clock, self.on_progress)
+        watch = Watch(unit, attempt, self.clock, self.on_progress, self.on_warning)
         watch.open(self.context, self.store, folder, extras)
         return watch
 

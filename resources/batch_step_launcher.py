@@ -45,6 +45,7 @@ from resources.step_launcher import (
     LocalStepLauncher,
     OnDecision,
     OnProgress,
+    OnWarning,
     StepLauncher,
     StepRequest,
 )
@@ -97,6 +98,7 @@ class BatchStepLauncher(StepLauncher):
             count into the month's.
         on_cost: told what a launch has cost so far and will.
         close_dead_runs: see LaunchSlots.
+        on_warning: told what workers warn of.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class BatchStepLauncher(StepLauncher):
         known_outputs: KnownOutputs = tuple,
         on_cost: OnCost | None = None,
         close_dead_runs: CloseDeadRuns = lambda instance: None,
+        on_warning: OnWarning | None = None,
     ) -> None:
         self.local = local
         self.about = about
@@ -118,6 +121,7 @@ class BatchStepLauncher(StepLauncher):
         self.known_outputs = known_outputs
         self.on_cost = on_cost
         self.close_dead_runs = close_dead_runs
+        self.on_warning = on_warning
 
     def launch(
         self, context: dg.AssetExecutionContext, request: StepRequest
@@ -385,6 +389,7 @@ class _CloudStep:
             turn=budget.turn,
             request=request,
             on_progress=self._launcher.on_progress,
+            on_warning=self._launcher.on_warning,
             on_decision=self._launcher.on_decision,
             on_sweep=lambda: self._keep_books(record),
         )

@@ -12,7 +12,7 @@ from resources.clock import Clock
 from resources.launch_record import Attempt, UnitRecord
 from resources.object_store import ObjectStore
 from resources.spot_standing import StarvationTimer
-from resources.step_launcher import OnProgress
+from resources.step_launcher import OnProgress, OnWarning
 
 
 @dataclass
@@ -22,12 +22,14 @@ class Watch:
     Args:
         clock: of the launch.
         on_progress: told what the worker has finished.
+        on_warning: told what it warns of.
     """
 
     unit: UnitRecord
     attempt: Attempt
     clock: Clock
     on_progress: OnProgress | None
+    on_warning: OnWarning | None
     starved: StarvationTimer = field(default_factory=StarvationTimer)
     error: str | None = None  # the worker's own words on why it cannot go on
     said_last: str = ""
@@ -63,9 +65,11 @@ class Watch:
         self._session.close()
 
     def _hear(self, message: Mapping[str, Any]) -> None:
-        """A worker's own message: error, progress, host, work."""
+        """A worker's own message: error, warning, progress, host, work."""
         if "error" in message:
             self.error = message["error"]
+        if "warning" in message and self.on_warning:
+            self.on_warning(message["warning"])
         if "host" in message:
             self.attempt.host = message["host"]
         if "work" in message:

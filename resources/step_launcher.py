@@ -50,6 +50,8 @@ SLOT_EVERY = 1.0
 # A worker's progress: stage, done, total (may be None), unit.
 Progress = Mapping[str, Any]
 OnProgress = Callable[[Progress], None]
+# Told what a worker warns of, which is in the run's log too.
+OnWarning = Callable[[str], None]
 # Hears in a sentence what a launch decides.
 OnDecision = Callable[[str], None]
 
@@ -102,9 +104,11 @@ class LocalStepLauncher(StepLauncher):
         worker_module: str,
         on_progress: OnProgress | None = None,
         close_dead_runs: CloseDeadRuns = lambda instance: None,
+        on_warning: OnWarning | None = None,
     ) -> None:
         self._worker_module = worker_module
         self._on_progress = on_progress
+        self._on_warning = on_warning
         self._close_dead_runs = close_dead_runs
 
     def launch(
@@ -132,7 +136,7 @@ class LocalStepLauncher(StepLauncher):
         context.log.info(f"camera {request.camera_id}: a worker on this machine makes {stages}")
         books = _books_of(context, request)
         while True:
-            attempt = _Attempt(context, self._on_progress, books, after_crash)
+            attempt = _Attempt(context, self._on_progress, self._on_warning, books, after_crash)
             results = attempt.run(self._worker_module, request.extras(after_crash))
             if attempt.exit_code == DONE:
                 yield from _with_costs(results, books)
@@ -170,6 +174,7 @@ class _Attempt:
         self,
         context: dg.AssetExecutionContext,
         on_progress: OnProgress | None,
+        on_warning: OnWarning | None,
         books: LocalBooks,
         after_crash: bool,
     ) -> None:
@@ -177,6 +182,7 @@ class _Attempt:
         self._books = books
         self._entry = books.began("the worker before died" if after_crash else "asked for")
         self._tell = on_progress
+        self._warn = on_warning
         self._logged = monotonic()
         self.exit_code: int = FAILED
         self.error: str | None = None
@@ -207,9 +213,11 @@ class _Attempt:
             self._context.log.warning(f"the cost ledger is not up to date: {error}")
 
     def _hear(self, payload: Mapping[str, Any]) -> None:
-        """A custom message: `error` (a line for the user) or `progress`."""
+        """A custom message: `error` (a line for the user), `warning`, `work` or `progress`."""
         if "error" in payload:
             self.error = payload["error"]
+        if "warning" in payload and self._warn:
+            self._warn(payload["warning"])
         if "work" in payload:
             self._entry.work = payload["work"]
         if "progress" in payload:

@@ -82,6 +82,7 @@ class Cloud:
         self.clients = AwsClients(self.aws)
         self._numbers = count()
         self.known_outputs: list[tuple[str, str]] = []  # of cameras, for the month's budget
+        self.warnings: list[str] = []  # of workers
         prepare_foundation(self.clients, self.aws.name, self.aws.region)
         ComputeEnvironment(self.aws, self.clients).setup(4)
 
@@ -143,6 +144,7 @@ class Cloud:
             None,
             self.folder,
             known_outputs=lambda: self.known_outputs,
+            on_warning=self.warnings.append,
         )
         settings = RunSettings(profile="sandbox", overrides=self.overrides | changed)
         return run_here(camera, self.folder / "catalog", launcher, settings, stages)

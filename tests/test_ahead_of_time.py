@@ -47,15 +47,19 @@ def test_the_fleet_is_built_for_as_the_profile_joins_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "code", "said"),
     [
-        (["--arch", "sm_86+sm_60", "--to", "here"], "GPUs sm_60 are not known to tensorrt-rtx"),
-        ([], "where to? name a place: --to"),
+        (["--arch", "sm_86+sm_60", "--to", "here"], 1, "GPUs sm_60 are not known to tensorrt-rtx"),
+        (["--arch", "sm_75,t4", "--to", "here"], 2, "'t4' is no GPU; name them as sm_75,sm_86+s"),
+        (["--arch", "", "--to", "here"], 2, "'' is no GPU"),
+        ([], 2, "where to? name a place: --to"),
     ],
 )
-def test_a_wrong_use_says_what_to_do(munin: Munin, arguments: list[str], said: str) -> None:
+def test_a_wrong_use_says_what_to_do(
+    munin: Munin, arguments: list[str], code: int, said: str
+) -> None:
     ended = munin("models", "engines", *arguments)
-    assert ended.code != 0
+    assert ended.code == code
     (error,) = ended.errors
     assert said in error
 

@@ -28,6 +28,7 @@ from cloud_rig import (
 from command_line import journalled, results
 from conftest import write_picture
 
+from gpu_kernels.gpu import find_gpu
 from odins_ravne_assets.cameras import Camera
 from odins_ravne_assets.corrections_taken import take_corrections
 from odins_ravne_assets.hugin.stage3 import OBSERVATIONS
@@ -474,6 +475,23 @@ def test_a_worker_that_says_why_it_cannot_go_on_fails_the_run_and_buys_nothing(
     [attempt] = cloud.unit(camera).attempts
     assert (attempt.queue, attempt.end) == ("spot", "failed")
     assert attempt.said == ran.error
+
+
+def test_a_job_that_goes_on_without_a_gpu_is_told_where_the_run_was_begun(
+    cloud: Cloud, card: Path, local: Path
+) -> None:
+    if find_gpu() is not None:
+        pytest.skip("this machine has a GPU")
+    camera = cloud.camera(card, local)
+    cloud.warnings.clear()
+    gpu = {"pipeline__stage1__engine": "tensorrt", "pipeline__stage1__engine_fallback": True}
+    ran = cloud.run(camera, **gpu)
+    assert ran.success, ran.error
+    assert_same_results(cloud, camera, local)
+    assert cloud.warnings
+    for warning in cloud.warnings:
+        assert warning.startswith("no GPU: ") and "going on with onnxruntime" in warning
+        assert ran.said(warning)  # the run's log has it too
 
 
 def test_a_worker_that_is_killed_is_started_again(cloud: Cloud, card: Path, local: Path) -> None:

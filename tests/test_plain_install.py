@@ -11,6 +11,9 @@ import pytest
 from command_line import Munin
 from conftest import write_picture
 from packaging.requirements import Requirement
+from stub_libraries import gcc, make_stub
+
+__all__ = ["gcc"]  # pytest finds fixtures by their names
 
 PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 # Python runs this in every process that is started, before anything else.
@@ -104,3 +107,23 @@ def test_what_needs_an_extra_names_it(munin: Munin) -> None:
     assert ended.code == 1
     assert len(ended.errors) == 1
     assert "odins-ravne[cloud]" in ended.errors[0]
+
+
+def test_engines_for_a_gpu_need_an_extra_which_is_named(munin: Munin, tmp_path: Path) -> None:
+    ended = munin("models", "engines", "--arch", "sm_75", "--to", tmp_path)
+    (error,) = ended.errors
+    assert ended.code == 1
+    assert "TensorRT is not installed; pip install 'odins-ravne[gpu]'" in error
+
+
+def test_a_gpu_without_the_extra_is_told_and_the_cpu_does_the_work(
+    munin: Munin, gcc: str, tmp_path: Path
+) -> None:
+    make_stub(gcc, "cuda_driver.c", tmp_path / "libcuda.so.1", "-DGPUS=1", "-DCUDA=13000")
+    libraries = {"LD_LIBRARY_PATH": str(tmp_path)}
+    with_gpu = dataclasses.replace(munin, environment={**munin.environment, **libraries})
+    write_picture(tmp_path / "card" / "IMG_0001.JPG", (320, 240))
+    ended = with_gpu("batch", tmp_path / "card", tmp_path / "results", "--camera", "with-gpu")
+    assert ended.code == 0
+    (warning,) = [line for line in ended.err.splitlines() if "the GPU is not used" in line]
+    assert "pip install 'odins-ravne[gpu]'" in warning

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from stub_libraries import gcc, make_stub
 
 from gpu_kernels.compiled_kernels import CompiledKernels
 from gpu_kernels.engine import engine_for, open_engine
@@ -36,7 +37,7 @@ from resources.errors import EngineError, ModelError
 from resources.object_store import LocalStore
 
 ROOT = Path(__file__).parent.parent
-STUBS = Path(__file__).parent / "stubs"
+__all__ = ["gcc"]  # pytest finds fixtures by their names
 OURS = [
     "compiled_kernels",
     "tensorrt_api",
@@ -83,20 +84,6 @@ RTX_API = {
     "IRuntimeCache": ["deserialize", "serialize"],
     "IRuntimeConfig": ["create_runtime_cache", "cuda_graph_strategy", "set_runtime_cache"],
 }
-
-
-@pytest.fixture(scope="module")
-def gcc() -> str:
-    found = shutil.which("gcc")
-    if found is None:
-        pytest.skip("gcc is needed to make the stubs")
-    return found
-
-
-def make_stub(gcc: str, source: str, target: Path, *options: str) -> Path:
-    command = [gcc, "-shared", "-fPIC", *options, "-o", target, STUBS / source]
-    subprocess.run([str(part) for part in command], check=True)
-    return target
 
 
 NAMES_OF_BINDINGS = """

@@ -100,6 +100,9 @@ def test_no_visits_need_no_table(show: Show) -> None:
 COST = {"line": "cost so far $0.1200, about $0.3000 and 5 min to go", "short": "$0.1200 of $0.4200"}
 
 
+WARNING = "the GPU is not used: its driver knows CUDA 12.4, [13.0] is needed"
+
+
 def watched(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> str:
     """What is shown of a camera that detects, while its launch costs."""
     shown = StringIO()
@@ -107,6 +110,8 @@ def watched(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> str:
     monkeypatch.setattr(terminal, "err", console)
     with terminal.ProgressBars() as bars:
         bars.progress("cam", {"stage": "detections", "done": 3, "total": 9, "unit": "media"})
+        for text in (WARNING, WARNING, "2014: not read this time"):
+            bars.warned("cam", text)
         bars.cost("cam", COST)
     return shown.getvalue()
 
@@ -120,5 +125,7 @@ def test_what_a_launch_costs_stands_beside_its_bar(monkeypatch: pytest.MonkeyPat
 def test_where_there_are_no_bars_it_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert watched(monkeypatch, is_terminal=False).splitlines() == [
         "cam: detecting",
+        f"warning: cam: {WARNING}",
+        "warning: cam: 2014: not read this time",
         "cam: cost so far $0.1200, about $0.3000 and 5 min to go",
     ]

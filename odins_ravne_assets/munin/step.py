@@ -400,7 +400,7 @@ class Step:
             self.output, self.camera.camera_id, self.profile.project, self.profile.privacy
         )
         if exported.why_no_camtrap_dp:
-            self.reporter.warning(f"no Camtrap DP: {exported.why_no_camtrap_dp}")
+            self.reporter.info(f"no Camtrap DP: {exported.why_no_camtrap_dp}")
         return StageResult(
             export_facts(exported, self.output.url), [], self._version(MEGADETECTOR_JSON)
         )
