@@ -21,6 +21,11 @@ from gpu_kernels.device_picture import DeviceFrame, DevicePicture
 from gpu_kernels.manifest import InputSpec
 from gpu_kernels.preprocess import Pixels, placement
 
+# Warp's arrays have less than 2 GiB.
+MOST_BYTES = 2**31 - 1
+# Bytes of crops that are cut in one launch, if they are several.
+MOST_CUT = 2**26
+
 
 @cache
 def ready(device: str) -> None:
@@ -212,7 +217,13 @@ class Staging:
         self._there: Any = None
 
     def room(self, size: int, device: str) -> tuple[Any, Any]:
-        """Warp arrays of at least `size` bytes, here and there."""
+        """Warp arrays of at least `size` bytes, here and there.
+
+        Raises:
+            MemoryError: they would be larger than an array can be.
+        """
+        if size > MOST_BYTES:
+            raise MemoryError(f"a batch of pictures has {size / 2**30:.1f} GiB, 2 are the most")
         if self._here is None or self._here.size < size:
             self._here = self._there = None  # before there is more
             pinned = wp.get_device(device).is_cuda
@@ -256,10 +267,32 @@ def cut_out(
     sizes: Sequence[tuple[int, int]],
 ) -> list[NDArray[np.uint8]]:
     """Regions as pictures on the host: uint8 BGR [height, width, 3] of the sizes asked for."""
-    if not regions:
-        return []
+    ready(str(buffer.device))
+    return [
+        crop
+        for some in _launches(sizes)
+        for crop in _cut_at_once(buffer, regions[some], sizes[some])
+    ]
+
+
+def _launches(sizes: Sequence[tuple[int, int]]) -> Iterator[slice]:
+    """Which crops are cut in one launch: as many in a row as MOST_CUT allows, at least one."""
+    begin, taken = 0, 0
+    for number, (height, width) in enumerate(sizes):
+        taken += height * width * 3
+        if taken > MOST_CUT and number > begin:
+            yield slice(begin, number)
+            begin, taken = number, height * width * 3
+    if sizes:
+        yield slice(begin, len(sizes))
+
+
+def _cut_at_once(
+    buffer: Any,
+    regions: Sequence[tuple[DevicePicture, Pixels]],
+    sizes: Sequence[tuple[int, int]],
+) -> list[NDArray[np.uint8]]:
     device = buffer.device
-    ready(str(device))
     stream = _crops_stream(str(device))
     places = [(0, 0, height, width) for height, width in sizes]
     ends = np.cumsum([height * width * 3 for height, width in sizes])

@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from gpu_kernels import device
 from gpu_kernels.cubins import compile_cubins, load_cubins
 from gpu_kernels.device import (
+    Staging,
     cut_out,
     fit_into,
     motion_energy,
@@ -243,6 +245,37 @@ def test_crops_of_several_pictures_come_back_in_their_sizes() -> None:
     np.testing.assert_array_equal(first, pictures[0][20:80, 10:110])
     expected = cv2.resize(pictures[1], (20, 30), interpolation=cv2.INTER_LINEAR)
     assert np.abs(second.astype(int) - expected.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("most", "expected"), [(14_000, [2, 1, 1, 1]), (10_000, [1] * 5), (42_000, [5])]
+)
+def test_crops_of_many_bytes_are_cut_in_several_launches(
+    monkeypatch: pytest.MonkeyPatch, most: int, expected: list[int]
+) -> None:
+    """They have 6,000 to 10,800 bytes, 42,000 in all; one alone may have more than is allowed."""
+    pictures = [noise(40 + 8 * n, 50, n) for n in range(5)]
+    buffer, shown = packed(pictures)
+    sizes = [(each.shape[0], each.shape[1]) for each in pictures]
+    monkeypatch.setattr(device, "MOST_CUT", most)
+    launches: list[int] = []
+    at_once = device._cut_at_once
+
+    def counted(buffer: Any, regions: Any, sizes: Any) -> Any:
+        launches.append(len(sizes))
+        return at_once(buffer, regions, sizes)
+
+    monkeypatch.setattr(device, "_cut_at_once", counted)
+    found = cut_out(buffer, [(each, each.whole) for each in shown], sizes)
+    assert launches == expected
+    for one, other in zip(found, pictures, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_batch_of_pictures_that_no_array_can_hold_is_halved() -> None:
+    """`Lanes` halves what has not enough memory."""
+    with pytest.raises(MemoryError, match=r"has 2\.3 GiB, 2 are the most"):
+        Staging().room(2_469_632_000, "cpu")
 
 
 def test_no_crops_are_no_launch() -> None:
