@@ -6,17 +6,22 @@ and the UI shows who holds the slots (Deployment, Concurrency). A job that is al
 run takes it up keeps running, slot or not; the run that was killed keeps its slot until then.
 """
 
+import fcntl
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
+from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterRunStatus
+from sqlalchemy.exc import IntegrityError
 
 from resources.errors import UsageError
 from resources.spot_policy import PRIORITY_TAG, Priority
 
 PRIORITIES: dict[Priority, int] = {"low": -1, "normal": 0, "high": 1}
 RUNS_ALREADY = 2
+# Of the instance's folder.
+LOCK = ".slots"
 CloseDeadRuns = Callable[[dg.DagsterInstance], None]
 # The slots of a run that has ended whose jobs still run.
 LeftRunning = Callable[[dg.DagsterRun], Set[str]]
@@ -79,7 +84,6 @@ class LaunchSlots:
             if len(self._held) < self.limit:
                 self._held.add(job)
             return job in self._held
-        self._set_limit()
         if not self._claim(job, self._priority):
             self._free_those_of_ended_runs()
             if not self._claim(job, self._priority):
@@ -92,10 +96,8 @@ class LaunchSlots:
         self._asked.add(job)
         if job in self._held:
             return
-        if self._counted:
-            self._set_limit()
-            if not self._claim(job, RUNS_ALREADY):
-                return
+        if self._counted and not self._claim(job, RUNS_ALREADY):
+            return
         self._held.add(job)
 
     def keep(self, jobs: Set[str]) -> None:
@@ -126,12 +128,27 @@ class LaunchSlots:
         )
 
     def _set_limit(self) -> None:
-        if self._storage.get_concurrency_info(self.pool).slot_count != self.limit:
+        if self._storage.get_concurrency_info(self.pool).slot_count == self.limit:
+            return
+        try:
+            self._storage.set_concurrency_slots(self.pool, self.limit)
+        except IntegrityError:
+            # On Postgres another machine may have made the pool since Dagster looked for it.
             self._storage.set_concurrency_slots(self.pool, self.limit)
 
     def _claim(self, job: str, priority: int) -> bool:
-        claim = self._storage.claim_concurrency_slot(self.pool, self._run_id, job, priority)
+        with self._alone():
+            self._set_limit()
+            claim = self._storage.claim_concurrency_slot(self.pool, self._run_id, job, priority)
         return bool(claim.is_claimed)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Dagster looks for slots and then writes. On Postgres it locks what it has seen; on SQLite
+        another process could see the same, and both make the pool, or take its last slot."""
+        with (Path(self._instance.root_directory) / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _free_those_of_ended_runs(self) -> None:
         self._close_dead_runs(self._instance)

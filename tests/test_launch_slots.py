@@ -1,7 +1,9 @@
 """max_parallel_jobs holds over all runs of an instance."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import dagster as dg
 import pytest
@@ -35,6 +37,23 @@ def test_two_runs_share_the_slots_of_an_account(instance: dg.DagsterInstance) ->
     other.keep(set())
     assert one.take("unit 1")
     assert not other.take("unit 0")
+
+
+def test_runs_that_begin_at_once_have_no_more_slots_than_there_are(tmp_path: Path) -> None:
+    """Each has the instance open for itself, as a process has."""
+    together, pools, limit = 5, 6, 3
+    barrier = Barrier(together)
+
+    def taken(_: int) -> list[bool]:
+        with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+            run_id = a_run(instance, DagsterRunStatus.STARTED)
+            runs = [LaunchSlots(instance, run_id, f"pool {p}", limit) for p in range(pools)]
+            return [(barrier.wait(), run.take("job"))[1] for run in runs]
+
+    dg.DagsterInstance.local_temp(str(tmp_path)).dispose()  # its databases are there before
+    with ThreadPoolExecutor(together) as threads:
+        found = list(threads.map(taken, range(together)))
+    assert [sum(of_pool) for of_pool in zip(*found, strict=True)] == [limit] * pools
 
 
 def test_a_job_that_has_a_slot_keeps_it(instance: dg.DagsterInstance) -> None:
