@@ -151,7 +151,7 @@ def main() -> None:
     for way, does in WAYS.items():
         print(
             f"| {way}: {does.loads} loads, {does.stores} stores | "
-            + " | ".join(f"{counted[a][way]['any']:.0f}" for a in SERVED)
+            + " | ".join(f"{counted[a][way]['issue']:.0f}" for a in SERVED)
             + " |"
         )
     print("\n| the bandwidth that they leave time for | " + " | ".join(CARDS) + " |")

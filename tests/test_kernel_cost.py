@@ -72,5 +72,20 @@ def test_without_the_disassembler_the_command_says_what_to_do() -> None:
     )
 
 
+def test_the_command_tells_what_was_counted(counts: Counts) -> None:
+    ended = subprocess.run([sys.executable, str(COMMAND)], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    tables = [
+        [cell.strip() for cell in line.strip("| ").split("|")]
+        for line in ended.stdout.splitlines()
+        if line.startswith("| ") and "|---" not in line
+    ]
+    told = {row[0].partition(": ")[0]: row[1] for row in tables if "loads" in row[0]}
+    assert told == {name: f"{units['issue']:.0f}" for name, units in counts.items()}
+    share = share_allowed(CARDS["T4"], FITS["720p video"], SPEC, counts)
+    (of_720p,) = (row for row in tables if row[0].startswith("720p video, 3.8 MB"))
+    assert of_720p[1] == f"{share:.2f} memory" and len(of_720p) == 1 + len(CARDS)
+
+
 def test_a_thread_has_as_many_rows_as_are_counted() -> None:
     assert kernels.fit_threads(2, kernels.ROWS + 1, 5) == 2 * 2 * 5
