@@ -68,23 +68,6 @@ def to_host(lane: Lane, start: int, stop: int) -> Callable[[], list[NDArray[Any]
     return read
 
 
-Start = Callable[[int, Fill, Read[list[NDArray[Any]]]], Callable[[], list[list[NDArray[Any]]]]]
-
-
-def run_from_host(start: Start, images: NDArray[np.float32]) -> list[NDArray[Any]]:
-    """`Engine.run` of an engine with lanes: pictures of the host in, outputs on the host.
-
-    Args:
-        start: of the engine.
-    """
-
-    def fill(lane: Lane, begin: int, end: int) -> None:
-        lane.fill_from_host(images[begin:end])
-
-    parts = start(len(images), fill, to_host)()
-    return [np.concatenate(each) for each in zip(*parts, strict=True)]
-
-
 class _Part(Generic[T]):
     """A batch in a lane."""
 
@@ -178,3 +161,34 @@ class Lanes:
         self._on_note(
             f"a batch does not fit into the GPU's memory; going on with batches of {self.most}"
         )
+
+
+class LaneEngine:
+    """What engines with lanes have in common: see `DeviceEngine`."""
+
+    def __init__(self, lanes: Sequence[Lane], most: int, on_note: Callable[[str], None]) -> None:
+        """Args: see `Lanes`."""
+        self._lanes = Lanes(lanes, most, on_note)
+
+    @property
+    def most(self) -> int:
+        """Pictures in a batch; more are several batches."""
+        return self._lanes.most
+
+    @property
+    def busy_seconds(self) -> float:
+        """In which the network was computed."""
+        return self._lanes.busy_seconds
+
+    def start(self, count: int, fill: Fill, read: Read[T]) -> Callable[[], list[T]]:
+        """See DeviceEngine."""
+        return self._lanes.start(count, fill, read)
+
+    def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """See Engine: pictures of the host in, outputs on the host."""
+
+        def fill(lane: Lane, begin: int, end: int) -> None:
+            lane.fill_from_host(images[begin:end])
+
+        parts = self.start(len(images), fill, to_host)()
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]

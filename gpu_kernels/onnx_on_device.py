@@ -7,7 +7,7 @@ and `benchmarks/gpu_checks.py --rehearse`, and on a GPU that TensorRT does not k
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import warp as wp
@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from gpu_kernels.device import Staging, on_host, ready
 from gpu_kernels.engine import Engine, open_engine
 from gpu_kernels.half import HalfOnCpu
-from gpu_kernels.lanes import Fill, Lanes, Read, run_from_host
+from gpu_kernels.lanes import LaneEngine
 from gpu_kernels.manifest import ModelManifest
 
 LANES = 2
-T = TypeVar("T")
 
 
 class OnnxLane:
@@ -72,7 +71,7 @@ class OnnxLane:
         return self._span
 
 
-class OnnxOnDevice:
+class OnnxOnDevice(LaneEngine):
     """A `DeviceEngine`. A model in half precision is computed in it, as a GPU would."""
 
     def __init__(
@@ -99,24 +98,6 @@ class OnnxOnDevice:
             engine, dtype = HalfOnCpu(manifest), wp.float16
         shape = (most, 3, manifest.input.height, manifest.input.width)
         lanes = [OnnxLane(engine, shape, dtype, wp.get_device(device)) for _ in range(LANES)]
-        self._lanes = Lanes(lanes, most, on_note)
+        super().__init__(lanes, most, on_note)
         self.device: str | None = device
         self.description = f"{engine.description}, behind {device}"
-
-    @property
-    def most(self) -> int:
-        """Pictures in a batch; more are several batches."""
-        return self._lanes.most
-
-    @property
-    def busy_seconds(self) -> float:
-        """In which the network was computed."""
-        return self._lanes.busy_seconds
-
-    def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """See Engine."""
-        return run_from_host(self.start, images)
-
-    def start(self, count: int, fill: Fill, read: Read[T]) -> Callable[[], list[T]]:
-        """See DeviceEngine."""
-        return self._lanes.start(count, fill, read)

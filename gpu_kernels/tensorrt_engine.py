@@ -7,13 +7,10 @@ copies while the other computes. Not run without a GPU: `benchmarks/gpu_checks.p
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gpu_kernels.compiled_kernels import CompiledKernels
 from gpu_kernels.engine_cache import EngineCache
 from gpu_kernels.gpu import Gpu, usable_gpu
-from gpu_kernels.lanes import Fill, Lanes, Read, run_from_host
+from gpu_kernels.lanes import Fill, LaneEngine, Read
 from gpu_kernels.manifest import ModelManifest
 from gpu_kernels.tensorrt_api import TensorRt, find_tensorrt
 from gpu_kernels.tensorrt_build import Batches, EngineKey, arch_for, build_engine, engine_key
@@ -59,7 +56,7 @@ class _Refused(EngineError):
     """This runtime does not load this plan."""
 
 
-class TensorRtEngine:
+class TensorRtEngine(LaneEngine):
     """A loaded engine. One thread at a time may use it."""
 
     device: str | None = DEVICE
@@ -88,20 +85,10 @@ class TensorRtEngine:
             self._engine = self._deserialized(manifest, plan)
             self._compiled, self._jit = self._compiling(gpu)
             lanes, most = self._as_many_as_fit(manifest.name, key.batches.most)
-        self._lanes = Lanes(lanes, most, cache.note)
+        super().__init__(lanes, most, cache.note)
         self.rtx = trt.rtx
         precision = "float16" if lanes[0].input.dtype is wp.float16 else "float32"
         self.description = f"{trt.version}, {precision}, {gpu.name}, batches of up to {most}"
-
-    @property
-    def most(self) -> int:
-        """Pictures in a batch; more are several batches."""
-        return self._lanes.most
-
-    @property
-    def busy_seconds(self) -> float:
-        """In which the GPU computed this network."""
-        return self._lanes.busy_seconds
 
     def _deserialized(self, manifest: ModelManifest, plan: bytes) -> Any:
         try:
@@ -145,13 +132,9 @@ class TensorRtEngine:
                 )
                 most //= 2
 
-    def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """See Engine."""
-        return run_from_host(self.start, images)
-
     def start(self, count: int, fill: Fill, read: Read[T]) -> Callable[[], list[T]]:
         """See DeviceEngine."""
-        answers = self._lanes.start(count, fill, read)
+        answers = super().start(count, fill, read)
 
         def finish() -> list[T]:
             answered = answers()
