@@ -72,7 +72,7 @@ ui: $(VENV)/.installed
 	@$(BIN)/munin --profile local ui
 
 test: $(VENV)/.test
-	@tests/install_browser.sh
+	@tests/support/install_browser.sh
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.test

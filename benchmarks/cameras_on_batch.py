@@ -13,17 +13,17 @@ import polars as pl
 import yaml
 from PIL import Image
 
-from odins_ravne_assets.cameras import Camera
-from resources.aws_clients import AwsClients
-from resources.bookkeeping import books_of
-from resources.compute_environment import ComputeEnvironment
-from resources.cost_ledger import read_ledger
-from resources.object_store import open_store
-from resources.profile import Aws
-from resources.profile_file import find_profile
-from resources.sandbox.config import CREDENTIALS, SandboxConfig, data_bucket
+from odins_ravne_assets.cameras.catalog import Camera
+from resources.aws.clients import AwsClients
+from resources.compute.environment import ComputeEnvironment
+from resources.ledger.table import read_ledger
+from resources.ledger.writer import books_of
 from resources.sandbox.foundation import prepare_foundation
+from resources.sandbox.model.config import CREDENTIALS, SandboxConfig, data_bucket
 from resources.sandbox.sandbox import Sandbox
+from resources.settings.loader import find_profile
+from resources.settings.profile import Aws
+from resources.storage.object_store import open_store
 
 # Jobs and runs share two cores, so its time goes slowly: a lease of 90 s bears 18 of ours.
 CONFIG = SandboxConfig(

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from gpu_kernels.cubins import compile_cubins
+from gpu_kernels.device.cubins import compile_cubins
 
 WHEEL = "nvidia-cuda-nvdisasm==13.5.37"  # as in requirements-checks.txt
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_kernels.manifest import InputSpec
-from gpu_kernels.preprocess import placement
+from gpu_kernels.models.manifest import InputSpec
+from gpu_kernels.preprocessing.letterbox import placement
 
 
 class Fit(NamedTuple):

@@ -15,15 +15,15 @@ import cv2
 import numpy as np
 import warp as wp
 from made_media import Picture, a_still, write_clip
+from onnx_on_device import OnnxOnDevice
 
-from gpu_kernels.engine import DeviceEngine, Engine, EngineKind, open_engine
-from gpu_kernels.engine_cache import EngineCache
-from gpu_kernels.gpu import Gpu
-from gpu_kernels.manifest import ModelManifest
-from gpu_kernels.onnx_on_device import OnnxOnDevice
-from gpu_kernels.tensorrt_build import Batches
-from gpu_kernels.tensorrt_engine import TensorRtEngine, open_tensorrt_engine
-from resources.object_store import LocalStore
+from gpu_kernels.device.gpu import Gpu
+from gpu_kernels.engines.engine import DeviceEngine, Engine, EngineKind, open_engine
+from gpu_kernels.engines.engine_cache import EngineCache
+from gpu_kernels.engines.tensorrt_build import Batches
+from gpu_kernels.engines.tensorrt_engine import TensorRtEngine, open_tensorrt_engine
+from gpu_kernels.models.manifest import ModelManifest
+from resources.storage.object_store import LocalStore
 
 Told = dict[str, Any]
 GIB = 2**30
@@ -108,8 +108,8 @@ class Bench:
         batches: Batches,
         shared_by: Collection[str],
     ) -> Engine:
-        """As `gpu_kernels.engine.open_engine`, for the pipeline; in place of a TensorRT that cannot
-        run, onnxruntime behind the same form."""
+        """As `gpu_kernels.engines.engine.open_engine`, for the pipeline; in place of a TensorRT
+        that cannot run, onnxruntime behind the same form."""
         if kind == "tensorrt" and not (self.gpu and self.no_tensorrt is None):
             return OnnxOnDevice(manifest, self.device, batches.usual, self.notes.append, threads)
         return open_engine(manifest, kind, threads, engines, batches, shared_by)

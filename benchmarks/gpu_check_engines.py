@@ -10,15 +10,15 @@ import warp as wp
 from gpu_bench import GIB, Bench, Failed, LeftOut, Told
 from numpy.typing import NDArray
 
-from gpu_kernels.agreement import Agreement, compare_boxes, compare_labels
-from gpu_kernels.device import Staging
-from gpu_kernels.engine import Engine, open_engine
-from gpu_kernels.heads import Boxes, decode, rank
-from gpu_kernels.heads_on_device import ROOM, HeadsOnDevice
-from gpu_kernels.manifest import ModelManifest, load_manifest, shipped_models
-from gpu_kernels.preprocess import fit, to_input
-from gpu_kernels.tensorrt_build import joined
-from odins_ravne_assets.munin.looking import Finder, LoadedModel, whole
+from gpu_kernels.device.gpu_preprocess import Staging
+from gpu_kernels.engines.engine import Engine, open_engine
+from gpu_kernels.engines.tensorrt_build import joined
+from gpu_kernels.heads.agreement import Agreement, compare_boxes, compare_labels
+from gpu_kernels.heads.decode import Boxes, decode, rank
+from gpu_kernels.heads.gpu_decode import ROOM, HeadsOnDevice
+from gpu_kernels.models.manifest import ModelManifest, load_manifest, shipped_models
+from gpu_kernels.preprocessing.letterbox import fit, to_input
+from odins_ravne_assets.munin.inference.run_model import Finder, LoadedModel, whole
 
 Outputs = list[NDArray[Any]]
 Size = tuple[int, int]  # height, width

@@ -8,12 +8,12 @@ from fitted_bytes import Fit, bytes_moved
 from gpu_bench import Bench, Failed, Told
 from numpy.typing import NDArray
 
-from gpu_kernels import kernels
-from gpu_kernels.cubins import compile_cubins, load_cubins
-from gpu_kernels.device import fit_into, fit_items, launch_fit
-from gpu_kernels.device_picture import DevicePicture
-from gpu_kernels.manifest import ModelManifest, load_manifest, shipped_models
-from gpu_kernels.preprocess import fit, to_input
+from gpu_kernels.device import picture_kernels
+from gpu_kernels.device.cubins import compile_cubins, load_cubins
+from gpu_kernels.device.gpu_preprocess import fit_into, fit_items, launch_fit
+from gpu_kernels.models.manifest import ModelManifest, load_manifest, shipped_models
+from gpu_kernels.preprocessing.device_picture import DevicePicture
+from gpu_kernels.preprocessing.letterbox import fit, to_input
 
 AIM = 0.7  # of a large copy's bandwidth, for the fitting kernel
 HEIGHT, WIDTH = 1080, 1920  # of a camera's video
@@ -29,7 +29,7 @@ def cubins_are_loaded(bench: Bench) -> Told:
 
 
 def kernels_fit_as_opencv_does(bench: Bench) -> Told:
-    """The oracle of tests/test_kernels.py, on the device."""
+    """The oracle of tests/gpu_kernels/device/test_picture_kernels.py, on the device."""
     pictures = bench.pictures
     starts = np.cumsum([0, *(each.size for each in pictures)])
     packed = np.concatenate([each.ravel() for each in pictures])
@@ -99,7 +99,7 @@ def fitting(bench: Bench) -> wp.Launch:
         buffer = wp.zeros(frame * 3 // 2 * count, dtype=wp.uint8)
         images = wp.empty((count, 3, spec.height, spec.width), dtype=wp.float16)
         rows = fit_items([(each, each.whole) for each in shown], spec)
-        items = wp.array(rows, dtype=kernels.Item)
+        items = wp.array(rows, dtype=picture_kernels.Item)
     return launch_fit(images, buffer, items, count, spec, record=True)
 
 

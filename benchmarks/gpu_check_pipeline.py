@@ -12,13 +12,19 @@ from gpu_bench import Bench, Failed, Told
 from made_media import Picture
 from running import run_stages
 
-from gpu_kernels.device import cut_out
-from gpu_kernels.device_picture import DeviceFrame
-from odins_ravne_assets.munin.decoder import SLOT_BYTES
-from odins_ravne_assets.munin.decoding import Decoder, DecodingSettings, Ended, Frame, Medium
-from odins_ravne_assets.munin.device_video import NotOnDevice, decode_on_device
-from odins_ravne_assets.munin.sampling import SamplingPlan
-from resources.object_store import LocalStore
+from gpu_kernels.device.gpu_preprocess import cut_out
+from gpu_kernels.preprocessing.device_picture import DeviceFrame
+from odins_ravne_assets.munin.detection.decode_pool import (
+    Decoder,
+    DecodingSettings,
+    Ended,
+    Frame,
+    Medium,
+)
+from odins_ravne_assets.munin.detection.decode_process import SLOT_BYTES
+from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
+from odins_ravne_assets.munin.detection.gpu_video import NotOnDevice, decode_on_device
+from resources.storage.object_store import LocalStore
 
 EVERY = SamplingPlan("every", 1.0, 1, False, 0.002)
 KEPT = 8  # frames of each side that are compared

@@ -24,10 +24,10 @@ import gpu_check_kernels
 import gpu_check_pipeline
 from gpu_bench import Bench, Failed, LeftOut, Told
 
-from gpu_kernels.device import ready
-from gpu_kernels.gpu import Gpu, usable_gpu
-from gpu_kernels.tensorrt_api import find_tensorrt
-from gpu_kernels.tensorrt_build import check_archs
+from gpu_kernels.device.gpu import Gpu, usable_gpu
+from gpu_kernels.device.gpu_preprocess import ready
+from gpu_kernels.engines.tensorrt_api import find_tensorrt
+from gpu_kernels.engines.tensorrt_build import check_archs
 from resources.errors import EngineError, RavneError
 
 RESULTS = Path(__file__).parent / "results"

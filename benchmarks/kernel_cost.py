@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from disassembly import Way, blocks_of, disassembled, length, loop_of, nvdisasm, ways_of
 from fitted_bytes import Fit, bytes_moved, rows_of
 
-from gpu_kernels import kernels
-from gpu_kernels.manifest import InputSpec, load_manifest
-from gpu_kernels.preprocess import placement
+from gpu_kernels.device import picture_kernels
+from gpu_kernels.models.manifest import InputSpec, load_manifest
+from gpu_kernels.preprocessing.letterbox import placement
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def counts_of(text: str) -> Counts:
     for name, way in WAYS.items():
         told[name] = dict.fromkeys(UNITS, 0.0) | {"issue": 0.0}
         for block in found[way]:
-            share = 1.0 if id(block) in rows else 1 / kernels.ROWS
+            share = 1.0 if id(block) in rows else 1 / picture_kernels.ROWS
             told[name]["issue"] += share * len(block.code)
             for unit, names in UNITS.items():
                 told[name][unit] += share * sum(bool(names.match(each)) for each in block.code)

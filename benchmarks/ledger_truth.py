@@ -12,9 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from resources.aws_clients import AwsClients
-from resources.sandbox.config import CREDENTIALS
-from resources.sandbox.cost_scenario import run_scenario
+from ledger_scenario import run_scenario
+
+from resources.aws.clients import AwsClients
+from resources.sandbox.model.config import CREDENTIALS
 
 ALLOWED = 0.001
 

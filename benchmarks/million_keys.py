@@ -24,11 +24,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from odins_ravne_assets.arrivals.on_s3 import UploadsOnS3
-from odins_ravne_assets.arrivals.tick import Memory
-from resources.aws_clients import AwsClients
-from resources.profile import Aws, Uploads
-from resources.sandbox.config import CREDENTIALS
+from odins_ravne_assets.arrivals.s3_source import UploadsOnS3
+from odins_ravne_assets.arrivals.sensor_state import Memory
+from resources.aws.clients import AwsClients
+from resources.sandbox.model.config import CREDENTIALS
+from resources.settings.profile import Aws, Uploads
 
 BUCKET, CAMERAS, BYTES = "bucket", 200, 2_000_000
 MODIFIED, MODIFIED_S = "2026-05-14T21:40:12.000Z", 1_778_794_812

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from pipeline_overhead import DEFAULT_FOOTAGE, load_detector
 
-from odins_ravne_assets.munin.decoder import decode_video
-from odins_ravne_assets.munin.detector import Detector
-from odins_ravne_assets.munin.motion import Gate
-from odins_ravne_assets.munin.sampling import SamplingPlan
+from odins_ravne_assets.munin.detection.decode_process import decode_video
+from odins_ravne_assets.munin.detection.detector import Detector
+from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
+from odins_ravne_assets.munin.detection.motion_gate import Gate
 from resources.errors import MediaError
-from resources.profile_file import load_profile
+from resources.settings.loader import load_profile
 
 CLIPS = {".mp4", ".mov", ".avi", ".mkv", ".asf", ".wmv", ".mpg", ".mpeg", ".3gp"}
 

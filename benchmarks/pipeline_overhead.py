@@ -16,13 +16,13 @@ from pathlib import Path
 import polars as pl
 from running import run_stages
 
-from gpu_kernels.engine import open_engine
-from gpu_kernels.manifest import load_manifest
-from odins_ravne_assets.munin.decoder import decode_still, decode_video
-from odins_ravne_assets.munin.detector import Detector
-from odins_ravne_assets.munin.looking import LoadedModel
-from odins_ravne_assets.munin.sampling import SamplingPlan
-from resources.profile_file import load_profile
+from gpu_kernels.engines.engine import open_engine
+from gpu_kernels.models.manifest import load_manifest
+from odins_ravne_assets.munin.detection.decode_process import decode_still, decode_video
+from odins_ravne_assets.munin.detection.detector import Detector
+from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
+from odins_ravne_assets.munin.inference.run_model import LoadedModel
+from resources.settings.loader import load_profile
 
 DEFAULT_FOOTAGE = Path(__file__).parent.parent.parent / "shared" / "footage"
 STILLS, CLIPS = {".jpg", ".jpeg"}, {".mp4"}

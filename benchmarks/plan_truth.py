@@ -13,9 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from resources.aws_clients import AwsClients
-from resources.sandbox.config import CREDENTIALS
-from resources.sandbox.plan_scenario import plan_and_run
+from plan_scenario import plan_and_run
+
+from resources.aws.clients import AwsClients
+from resources.sandbox.model.config import CREDENTIALS
 
 ALLOWED = 0.1
 

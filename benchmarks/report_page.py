@@ -21,17 +21,18 @@ import polars as pl
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from demo_footage import samples
 from ui_browser import Browser, missing_browser, open_browser
 
-from odins_ravne_assets.hugin.camera_results import COST_COLUMNS, CameraResults
-from odins_ravne_assets.hugin.effort import effort
-from odins_ravne_assets.hugin.report_page import write_report_page
-from odins_ravne_assets.hugin.thumbnails import QUALITY, SIDE
-from odins_ravne_assets.munin import tables
-from resources.cost_ledger import SCHEMA
-from resources.profile import Privacy, Stage3
+from odins_ravne_assets.hugin.report.camera_results import COST_COLUMNS, CameraResults
+from odins_ravne_assets.hugin.report.page import write_report_page
+from odins_ravne_assets.hugin.report.sampling_effort import effort
+from odins_ravne_assets.hugin.report.thumbnails import QUALITY, SIDE
+from odins_ravne_assets.munin.tables import schemas
+from resources.ledger.table import SCHEMA
+from resources.settings.profile import Privacy, Stage3
 
 CAMERAS, SPECIES, PICTURES = 12, 20, 600
 START = datetime(2026, 3, 1)
@@ -76,7 +77,7 @@ def camera(name: str, visits: int, choice: list[bytes], chance: random.Random) -
     """A camera with so many visits in 200 days."""
     times = sorted(START + timedelta(seconds=chance.randrange(200 * 86400)) for _ in range(visits))
     rows = [visit(name, number, at, chance) for number, at in enumerate(times)]
-    schema = {n: t for n, t in tables.OBSERVATIONS.items() if n != "detection_timeline"}
+    schema = {n: t for n, t in schemas.OBSERVATIONS.items() if n != "detection_timeline"}
     table = [{column: row.get(column) for column in (*schema, "detection_id")} for row in rows]
     thumbnails = [
         {"detection_id": row["detection_id"], "person": False, "blurred": "", "x": 0.1, "y": 0.1}
@@ -95,7 +96,7 @@ def camera(name: str, visits: int, choice: list[bytes], chance: random.Random) -
     return CameraResults(
         report,
         pl.DataFrame(table, schema={**schema, "detection_id": pl.String}),
-        pl.DataFrame(thumbnails, schema=tables.THUMBNAILS),
+        pl.DataFrame(thumbnails, schema=schemas.THUMBNAILS),
         effort(media),
         pl.DataFrame(schema={"path": pl.String, "reason": pl.String}),
         pl.DataFrame(schema={column: SCHEMA[column] for column in COST_COLUMNS}),

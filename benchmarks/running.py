@@ -5,11 +5,11 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from gpu_kernels.engine import OpenEngine, open_engine
-from odins_ravne_assets.cameras import Camera
-from odins_ravne_assets.munin.reporter import StageProgress
-from odins_ravne_assets.munin.step import StageResult, Step
-from resources.profile_file import load_profile
+from gpu_kernels.engines.engine import OpenEngine, open_engine
+from odins_ravne_assets.cameras.catalog import Camera
+from odins_ravne_assets.munin.progress import StageProgress
+from odins_ravne_assets.worker.step import StageResult, Step
+from resources.settings.loader import load_profile
 
 
 class Printer:

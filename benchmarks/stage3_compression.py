@@ -26,14 +26,14 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import polars as pl
 
-from odins_ravne_assets.hugin.corrections import unreviewed
-from odins_ravne_assets.hugin.observations import compress
-from odins_ravne_assets.hugin.sightings import sightings
-from odins_ravne_assets.hugin.taxonomy import SpeciesKnowledge, shipped_taxa
-from odins_ravne_assets.hugin.visits_json import write_visits_json
-from odins_ravne_assets.hugin.votes import vote
-from odins_ravne_assets.munin import tables
-from resources.profile import Stage3
+from odins_ravne_assets.hugin.identification.sequence_vote import vote
+from odins_ravne_assets.hugin.identification.sightings import sightings
+from odins_ravne_assets.hugin.identification.taxonomy import SpeciesKnowledge, shipped_taxa
+from odins_ravne_assets.hugin.review.corrections import unreviewed
+from odins_ravne_assets.hugin.visits.observations import compress
+from odins_ravne_assets.hugin.visits.visits_json import write_visits_json
+from odins_ravne_assets.munin.tables import schemas
+from resources.settings.profile import Stage3
 
 ROWS_PER_CAMERA = 100_000
 FIRST_DAY_MS = 1_772_323_200_000  # 2026-03-01
@@ -140,7 +140,7 @@ def _as_table(columns: pl.DataFrame, number: int) -> pl.DataFrame:
         ),
     )
     return table.select(
-        pl.col(column).cast(kind) for column, kind in tables.CLASSIFICATIONS.items()
+        pl.col(column).cast(kind) for column, kind in schemas.CLASSIFICATIONS.items()
     )
 
 

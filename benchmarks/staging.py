@@ -21,11 +21,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from threading import Event
 
-from resources.aws_clients import AwsClients
-from resources.object_store import LocalStore
-from resources.profile import Aws
-from resources.s3_store import S3Store
-from resources.staging import Staged, stage_up
+from resources.aws.clients import AwsClients
+from resources.settings.profile import Aws
+from resources.storage.object_store import LocalStore
+from resources.storage.s3.store import S3Store
+from resources.storage.transfer.footage_upload import Staged, stage_up
 
 FILES_IN_FOLDER = 500
 

@@ -25,21 +25,21 @@ from typing import Any
 
 import dagster as dg
 
-from resources import batch_step_launcher
-from resources.aws_clients import AwsClients
-from resources.batch_launch import JOB_VCPUS, Launch, Watch
-from resources.batch_pipes import Job
-from resources.batch_step_launcher import AboutFootage, BatchStepLauncher
-from resources.compute_environment import ComputeEnvironment
-from resources.launch_record import FOLDER, all_records
-from resources.object_store import ObjectStore, open_store
-from resources.profile import Aws, Profile
-from resources.profile_file import load_profile
-from resources.sandbox.config import CREDENTIALS, SandboxConfig, data_bucket
+from resources.aws.clients import AwsClients
+from resources.batch.launch_record import FOLDER, all_records
+from resources.batch.work_units import PRIOR_SECONDS_PER_FRAME, ExpectedMedium
+from resources.compute.environment import ComputeEnvironment
+from resources.launch import batch_launcher
+from resources.launch.base import LocalStepLauncher, StepRequest
+from resources.launch.batch_launcher import AboutFootage, BatchStepLauncher
+from resources.launch.batch_run import JOB_VCPUS, Launch, Watch
+from resources.launch.pipes import Job
 from resources.sandbox.foundation import prepare_foundation
+from resources.sandbox.model.config import CREDENTIALS, SandboxConfig, data_bucket
 from resources.sandbox.sandbox import Sandbox
-from resources.step_launcher import LocalStepLauncher, StepRequest
-from resources.work_units import PRIOR_SECONDS_PER_FRAME, ExpectedMedium
+from resources.settings.loader import load_profile
+from resources.settings.profile import Aws, Profile
+from resources.storage.object_store import ObjectStore, open_store
 
 STAGES = ("detections", "classifications", "observations")
 
@@ -139,11 +139,11 @@ def _set_up(aws: Aws, clients: AwsClients, options: Options) -> None:
 
 @contextmanager
 def _ruled_by(rule: str) -> Iterator[None]:
-    batch_step_launcher.Launch = RULES[rule]  # type: ignore[misc]
+    batch_launcher.Launch = RULES[rule]  # type: ignore[misc]
     try:
         yield
     finally:
-        batch_step_launcher.Launch = Launch  # type: ignore[misc]
+        batch_launcher.Launch = Launch  # type: ignore[misc]
 
 
 def _launch(profile: Profile, output: str, options: Options, folder: Path) -> None:

@@ -28,12 +28,13 @@ import dagster as dg
 from cameras_on_batch import MEDIA_TABLE, account
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from dagster_ui import DagsterUI, wait_for
 
-from odins_ravne_assets.cameras import Camera, CameraCatalog
-from odins_ravne_assets.home import prepare_home
-from resources.profile_file import find_profile
+from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
+from odins_ravne_assets.instance_home import prepare_home
+from resources.settings.loader import find_profile
 
 KILLS_AFTER = (0.2, 0.5)  # of the cameras are done
 PATIENCE = 3600.0

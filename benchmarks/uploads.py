@@ -21,17 +21,18 @@ from typing import Any
 import yaml
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from dagster_ui import DagsterUI, wait_for
 
-from odins_ravne_assets.munin.media_known import media_known
-from resources.aws_clients import AwsClients
-from resources.compute_environment import ComputeEnvironment
-from resources.object_store import ObjectStore, open_store
-from resources.profile_file import find_profile, load_profile
-from resources.sandbox.config import CREDENTIALS, SandboxConfig, data_bucket
+from odins_ravne_assets.munin.media.media_known import media_known
+from resources.aws.clients import AwsClients
+from resources.compute.environment import ComputeEnvironment
 from resources.sandbox.foundation import prepare_foundation
+from resources.sandbox.model.config import CREDENTIALS, SandboxConfig, data_bucket
 from resources.sandbox.sandbox import Sandbox
+from resources.settings.loader import find_profile, load_profile
+from resources.storage.object_store import ObjectStore, open_store
 
 SENSOR, CAMERA = "new_footage", "north-1"
 # Ten minutes of quiet are half a minute of ours.

@@ -10,10 +10,9 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from itertools import chain
 
-from gpu_kernels.engine_cache import SHIPPED_ENGINES, EngineCache
-from gpu_kernels.manifest import load_manifest, shipped_models, verify
-from gpu_kernels.tensorrt_api import ARCH, TensorRt, find_tensorrt
-from gpu_kernels.tensorrt_build import (
+from gpu_kernels.engines.engine_cache import SHIPPED_ENGINES, EngineCache
+from gpu_kernels.engines.tensorrt_api import ARCH, TensorRt, find_tensorrt
+from gpu_kernels.engines.tensorrt_build import (
     JOINED,
     Batches,
     build_engine,
@@ -21,8 +20,9 @@ from gpu_kernels.tensorrt_build import (
     engine_key,
     joined,
 )
+from gpu_kernels.models.manifest import load_manifest, shipped_models, verify
 from resources.errors import EngineError, RavneError, UsageError
-from resources.object_store import LocalStore, ObjectStore
+from resources.storage.object_store import LocalStore, ObjectStore
 
 # The GPUs of g4dn, g5 and g6.
 FLEET = ("sm_75", "sm_86", "sm_89")
@@ -91,7 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--arch", default=",".join(FLEET), help="GPUs, as sm_75,sm_86")
     arguments = parser.parse_args()
-    from gpu_kernels.cubins import compile_cubins  # loads Warp, which engines do not need
+    from gpu_kernels.device.cubins import compile_cubins  # loads Warp, which engines do not need
 
     try:
         archs = architectures(arguments.arch, find_tensorrt())

@@ -2,24 +2,24 @@
 
 import dagster as dg
 
-from odins_ravne_assets import cloud_definitions as policies
-from odins_ravne_assets.about_footage import ABOUT_FOOTAGE
-from odins_ravne_assets.assets import PROFILE, footage, stages_1_to_3
-from odins_ravne_assets.cameras import CameraCatalog
-from odins_ravne_assets.cameras_on_s3 import known_on_s3
-from odins_ravne_assets.cost_asset import cost_report_asset
-from odins_ravne_assets.events import tell_cost, tell_decision, tell_progress, tell_warning
-from odins_ravne_assets.following import observations_follow
-from odins_ravne_assets.home import catalog_folder, home
-from odins_ravne_assets.jobs import COSTS, DAILY_CHECK, JOBS, SCHEDULES
-from odins_ravne_assets.run_process import close_dead_runs
-from odins_ravne_assets.sensors import killed_runs, new_footage, quarantine
-from odins_ravne_assets.silence import no_camera_is_silent
-from resources.batch_step_launcher import BatchStepLauncher
-from resources.profile import Profile
-from resources.profile_file import load_profile
-from resources.run_settings import RunSettings
-from resources.step_launcher import LocalStepLauncher
+from odins_ravne_assets.cameras.cameras_on_s3 import known_on_s3
+from odins_ravne_assets.cameras.catalog import CameraCatalog
+from odins_ravne_assets.defs import cloud as policies
+from odins_ravne_assets.defs.assets import PROFILE, footage, stages_1_to_3
+from odins_ravne_assets.defs.automation import observations_follow
+from odins_ravne_assets.defs.cost_report import cost_report_asset
+from odins_ravne_assets.defs.jobs import COSTS, DAILY_CHECK, JOBS, SCHEDULES
+from odins_ravne_assets.defs.launch_hooks import ABOUT_FOOTAGE
+from odins_ravne_assets.defs.sensors import killed_runs, new_footage, quarantine
+from odins_ravne_assets.defs.silent_cameras import no_camera_is_silent
+from odins_ravne_assets.instance_home import catalog_folder, home
+from odins_ravne_assets.runs.events import tell_cost, tell_decision, tell_progress, tell_warning
+from odins_ravne_assets.runs.liveness import close_dead_runs
+from resources.launch.base import LocalStepLauncher
+from resources.launch.batch_launcher import BatchStepLauncher
+from resources.settings.dagster_resource import RunSettings
+from resources.settings.loader import load_profile
+from resources.settings.profile import Profile
 
 
 def _of_all_profiles() -> dg.Definitions:

@@ -19,17 +19,16 @@ import dagster as dg
 from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
 
 from odins_ravne_assets import definitions
-from odins_ravne_assets.assets import CAMERAS
-from odins_ravne_assets.events import tell
-from odins_ravne_assets.location_run import execute_in_location
-from odins_ravne_assets.run_process import (
+from odins_ravne_assets.defs.assets import CAMERAS
+from odins_ravne_assets.runs.events import tell
+from odins_ravne_assets.runs.execute_in_location import execute_in_location
+from odins_ravne_assets.runs.liveness import (
     PROCESS_TAG,
     UNFINISHED,
     close_dead_runs,
     is_ours,
     this_process,
 )
-from resources.batch_launch import OutOfReach
 from resources.errors import (
     BudgetReached,
     ModelError,
@@ -38,6 +37,7 @@ from resources.errors import (
     StoreError,
     UsageError,
 )
+from resources.launch.batch_run import OutOfReach
 
 # How often a run looks whether somebody terminates it in the UI, in seconds.
 LOOK_EVERY = 2.0

@@ -52,7 +52,7 @@ def test_only_its_own_commands_know_of_the_sandbox() -> None:
         if any(name.startswith("resources.sandbox") for name in names)
         and not path.is_relative_to(sandbox)
     }
-    assert knowing == {"cli_sandbox.py", "drill.py", "drill_strikes.py"}
+    assert knowing == {"sandbox.py"}
 
 
 def modules_after(statement: str) -> set[str]:
@@ -68,7 +68,7 @@ def test_loading_the_code_location_loads_nothing_heavy() -> None:
 
 
 def test_the_worker_imports_no_dagster_but_pipes() -> None:
-    modules = modules_after("import odins_ravne_assets.worker")
+    modules = modules_after("import odins_ravne_assets.worker.__main__")
     assert "dagster_pipes" in modules
     assert not modules & {"dagster", "dagster_shared", "boto3"}
 
@@ -76,7 +76,7 @@ def test_the_worker_imports_no_dagster_but_pipes() -> None:
 def test_the_worker_is_there_within_a_second_and_a_half_of_the_processor() -> None:
     """A machine is paid for meanwhile. 0.6 s as a rule; the engine comes when it is needed."""
     code = (
-        "import sys, time, odins_ravne_assets.worker\n"
+        "import sys, time, odins_ravne_assets.worker.__main__\n"
         "print('onnxruntime' in sys.modules, time.process_time())"
     )
 
@@ -92,10 +92,10 @@ def test_the_worker_is_there_within_a_second_and_a_half_of_the_processor() -> No
 
 
 def test_the_worker_loads_what_draws_only_to_draw() -> None:
-    modules = modules_after("import odins_ravne_assets.worker")
+    modules = modules_after("import odins_ravne_assets.worker.__main__")
     assert not modules & {"matplotlib", "jinja2"}
 
 
 def test_the_decoding_process_holds_no_models() -> None:
-    modules = modules_after("import odins_ravne_assets.munin.decoder")
+    modules = modules_after("import odins_ravne_assets.munin.detection.decode_process")
     assert not modules & {"onnxruntime", "polars", "dagster"}

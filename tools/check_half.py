@@ -2,8 +2,8 @@
 
     python tools/check_half.py megadetector-lite --pictures FOLDER [--write half.onnx]
 
-The half precision graph that GPUs compute (`gpu_kernels.half`) runs here on the CPU beside the
-original, on real pictures. Agreement is of what the pipeline uses: boxes after suppression, and
+The half precision graph that GPUs compute (`gpu_kernels.engines.fp16`) runs here on the CPU beside
+the original, on real pictures. Agreement is of what the pipeline uses: boxes after suppression, and
 labels. A model that agrees may say `half = true` in its manifest; the exit code is 1 if it does
 not. `--write` keeps the graph, for other tools.
 """
@@ -16,12 +16,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from gpu_kernels.agreement import PLACE, SCORE, Agreement, compare_boxes, compare_labels
-from gpu_kernels.engine import open_engine
-from gpu_kernels.half import HalfOnCpu, half_graph
-from gpu_kernels.heads import decode, rank
-from gpu_kernels.manifest import load_manifest
-from gpu_kernels.preprocess import Picture, fit, to_input
+from gpu_kernels.engines.engine import open_engine
+from gpu_kernels.engines.fp16 import HalfOnCpu, half_graph
+from gpu_kernels.heads.agreement import PLACE, SCORE, Agreement, compare_boxes, compare_labels
+from gpu_kernels.heads.decode import decode, rank
+from gpu_kernels.models.manifest import load_manifest
+from gpu_kernels.preprocessing.letterbox import Picture, fit, to_input
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 

@@ -32,11 +32,11 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from gpu_kernels.agreement import PLACE, SCORE, Agreement, compare_boxes, compare_labels
-from gpu_kernels.engine import Engine, open_engine
-from gpu_kernels.heads import decode, rank
-from gpu_kernels.manifest import SHIPPED, ModelManifest, load_manifest
-from gpu_kernels.preprocess import Picture, fit, to_input
+from gpu_kernels.engines.engine import Engine, open_engine
+from gpu_kernels.heads.agreement import PLACE, SCORE, Agreement, compare_boxes, compare_labels
+from gpu_kernels.heads.decode import decode, rank
+from gpu_kernels.models.manifest import SHIPPED, ModelManifest, load_manifest
+from gpu_kernels.preprocessing.letterbox import Picture, fit, to_input
 
 WEIGHTED = ["Conv", "Gemm", "MatMul"]
 METHODS = {

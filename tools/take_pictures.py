@@ -20,16 +20,17 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from cost_rows import EXAMPLE
 from dagster_ui import DagsterUI
 from sandbox_demo import DEFAULT_PORT, Demo, make_footage
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from test_cost_report import report as report_of
 from ui_browser import Browser, missing_browser, open_browser
 
 from odins_ravne_assets.odin.report_page import write_cost_page
+from tests.odins_ravne_assets.odin.test_report import report as report_of
 
 REPOSITORY = Path(__file__).parent.parent
 PICTURES = REPOSITORY / "docs" / "pictures"

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from odins_ravne_assets.arrivals.whose import Belongs, Refused, whose
-from odins_ravne_assets.munin.media_files import is_medium
+from odins_ravne_assets.arrivals.routing import Belongs, Refused, whose
+from odins_ravne_assets.munin.media.media_files import is_medium
 
 # Pages of a thousand keys that a tick lists: some seconds.
 PAGES = 20

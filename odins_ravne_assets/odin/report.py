@@ -10,18 +10,18 @@ from decimal import Decimal
 
 import polars as pl
 
-from odins_ravne_assets.odin.aws_bill import Difference, differences
-from odins_ravne_assets.odin.moments import MOMENT, rows_since, with_moments
-from odins_ravne_assets.odin.month import Month, month_so_far
-from odins_ravne_assets.odin.planned import PlannedCost, planned_costs
+from odins_ravne_assets.odin.bill_reconciliation import Difference, differences
+from odins_ravne_assets.odin.month_forecast import Month, month_so_far
+from odins_ravne_assets.odin.plan_accuracy import PlannedCost, planned_costs
+from odins_ravne_assets.odin.row_times import MOMENT, rows_since, with_moments
 from odins_ravne_assets.odin.savings import Savings, savings_in
-from odins_ravne_assets.odin.spending import Jobs, Share, jobs_in, money, rented, shares, whole
 from odins_ravne_assets.odin.storage_costs import StorageCosts
+from odins_ravne_assets.odin.totals import Jobs, Share, jobs_in, money, rented, shares, whole
 from odins_ravne_assets.odin.traffic import Traffic, traffic_in
 from odins_ravne_assets.odin.unit_costs import SpeciesVisits, UnitCosts, unit_costs
-from resources.aws_bill import AwsBill
-from resources.plan_kept import Prediction
-from resources.prices import OLD_SECONDS
+from resources.ledger.aws_bill import AwsBill
+from resources.planning.saved_plans import Prediction
+from resources.pricing.prices import OLD_SECONDS
 
 DAY_FORMAT = "%Y-%m-%d"
 # The part of machines that no camera's job was for.

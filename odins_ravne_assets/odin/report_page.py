@@ -7,9 +7,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from odins_ravne_assets.odin.formatting import KINDS, many, share, usd
 from odins_ravne_assets.odin.report import CostReport
 from odins_ravne_assets.odin.report_text import summary, tables, total
-from odins_ravne_assets.odin.spoken import KINDS, many, share, usd
 from odins_ravne_assets.page.pages import write_page
 
 if TYPE_CHECKING:

@@ -7,9 +7,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from odins_ravne_assets.odin.formatting import (
+    CLASSES,
+    KINDS,
+    MARKETS,
+    lasting,
+    many,
+    share,
+    size,
+    usd,
+)
 from odins_ravne_assets.odin.report import CostReport
-from odins_ravne_assets.odin.spending import Share
-from odins_ravne_assets.odin.spoken import CLASSES, KINDS, MARKETS, lasting, many, share, size, usd
+from odins_ravne_assets.odin.totals import Share
 
 # Cameras and species that a table shows; cost_report.json has them all.
 SHOWN = 20

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
-from odins_ravne_assets.munin.footage_count import FootageCount
-from odins_ravne_assets.odin.spoken import lasting, many, usd
-from resources.cost_plan import Estimate, Work, as_json, shares
-from resources.plan_kept import PredictedOffer, Prediction
-from resources.throughput import Pace
+from odins_ravne_assets.munin.workload.footage_estimate import FootageCount
+from odins_ravne_assets.odin.formatting import lasting, many, usd
+from resources.planning.estimate import Estimate, Work, as_json, shares
+from resources.planning.saved_plans import PredictedOffer, Prediction
+from resources.planning.throughput import Pace
 
 # Waiting, or another cut, is told of where it saves this share of the cost, and a cent.
 WORTH_SHARE = 0.05

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import polars as pl
 
-from odins_ravne_assets.odin.spending import MACHINE_TIME, NOTHING, money, rented
+from odins_ravne_assets.odin.totals import MACHINE_TIME, NOTHING, money, rented
 
 # What a machine has besides its hours, at the same price on spot and on demand.
 BESIDES = ("disk", "address")

@@ -11,10 +11,10 @@ from decimal import Decimal
 from itertools import pairwise
 
 from odins_ravne_assets.odin.storage_prices import CLASSES, StoragePrices
-from resources.lifecycle_rules import LeastSizes
-from resources.prices import Quote
-from resources.profile import Lifecycle
-from resources.stored import StoredDay
+from resources.pricing.prices import Quote
+from resources.retention.inventory import StoredDay
+from resources.retention.rules import LeastSizes
+from resources.settings.profile import Lifecycle
 
 DAYS_OF_YEAR, MONTHS = Decimal("365.25"), 12
 NOTHING = Decimal(0)

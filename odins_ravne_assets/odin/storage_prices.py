@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from resources.errors import RavneError
-from resources.lifecycle_rules import (
+from resources.pricing.prices import PriceBook, Quote
+from resources.retention.inventory import StoredDay
+from resources.retention.rules import (
     GIB,
     INDEX_IN_GLACIER,
     INDEX_IN_STANDARD,
     LEAST_BILLED,
 )
-from resources.prices import PriceBook, Quote
-from resources.stored import StoredDay
 
 # Storage class -> its price in price_table.yaml; from the first to the last as objects age.
 CLASSES = {"STANDARD": "s3-standard", "STANDARD_IA": "s3-standard-ia", "GLACIER": "s3-glacier"}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from odins_ravne_assets.odin.spending import Share
+from odins_ravne_assets.odin.totals import Share
 
 HOUR = 3600
 

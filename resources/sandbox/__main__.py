@@ -11,11 +11,11 @@ import os
 import signal
 import sys
 
-from resources.aws_clients import AwsClients
-from resources.profile import Aws
-from resources.sandbox.config import CREDENTIALS, SandboxConfig
+from resources.aws.clients import AwsClients
 from resources.sandbox.foundation import prepare_foundation
+from resources.sandbox.model.config import CREDENTIALS, SandboxConfig
 from resources.sandbox.sandbox import Sandbox
+from resources.settings.profile import Aws
 
 
 def main() -> None:

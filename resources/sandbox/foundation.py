@@ -9,8 +9,8 @@ import json
 from importlib import metadata
 from typing import Any
 
-from resources.aws_clients import AwsClients
-from resources.sandbox.config import ACCOUNT, data_bucket
+from resources.aws.clients import AwsClients
+from resources.sandbox.model.config import ACCOUNT, data_bucket
 
 EC2_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"

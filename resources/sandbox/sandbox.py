@@ -17,29 +17,29 @@ from threading import Event, Thread
 from typing import Any
 
 from resources.clock import Clock, ScaledClock
-from resources.sandbox.attempts import Attempts
-from resources.sandbox.batch_api import BatchApi
-from resources.sandbox.bill import AttemptLine, BillLine
-from resources.sandbox.capacity import Capacity
-from resources.sandbox.config import SandboxConfig
-from resources.sandbox.control import Control
-from resources.sandbox.cost_explorer import CostExplorer
-from resources.sandbox.credentials import JobCredentials
-from resources.sandbox.events import Events
-from resources.sandbox.faults import KINDS, Fault, Faults, Kind
-from resources.sandbox.fleet import Fleet
-from resources.sandbox.job_api import JobApi
-from resources.sandbox.market_api import MarketApi
-from resources.sandbox.moto_services import MotoServices
-from resources.sandbox.policies import Policies
-from resources.sandbox.prices import ANY, ON_DEMAND, SPOT, TYPES, Lifecycle, Market
-from resources.sandbox.processes import Reaper
-from resources.sandbox.protocol import AwsRequest
-from resources.sandbox.scheduler import Scheduler
-from resources.sandbox.server import CONTROL_PREFIX, Front, OnRequest, Server
-from resources.sandbox.state import BatchState
-from resources.sandbox.stepped_clock import SteppedClock
-from resources.sandbox.storage_api import StorageApi
+from resources.sandbox.api.batch_api import BatchApi
+from resources.sandbox.api.control import Control
+from resources.sandbox.api.cost_explorer import CostExplorer
+from resources.sandbox.api.job_api import JobApi
+from resources.sandbox.api.market_api import MarketApi
+from resources.sandbox.api.server import CONTROL_PREFIX, Front, OnRequest, Server
+from resources.sandbox.api.storage_api import StorageApi
+from resources.sandbox.fleet.bill import AttemptLine, BillLine
+from resources.sandbox.fleet.capacity import Capacity
+from resources.sandbox.fleet.fleet import Fleet
+from resources.sandbox.iam.credentials import JobCredentials
+from resources.sandbox.iam.policies import Policies
+from resources.sandbox.jobs.attempts import Attempts
+from resources.sandbox.jobs.processes import Reaper
+from resources.sandbox.jobs.scheduler import Scheduler
+from resources.sandbox.jobs.state import BatchState
+from resources.sandbox.model.config import SandboxConfig
+from resources.sandbox.model.events import Events
+from resources.sandbox.model.moto_services import MotoServices
+from resources.sandbox.model.prices import ANY, ON_DEMAND, SPOT, TYPES, Lifecycle, Market
+from resources.sandbox.model.stepped_clock import SteppedClock
+from resources.sandbox.wire.faults import KINDS, Fault, Faults, Kind
+from resources.sandbox.wire.protocol import AwsRequest
 
 
 class Sandbox:

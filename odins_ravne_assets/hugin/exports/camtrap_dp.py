@@ -21,12 +21,12 @@ import polars as pl
 
 from odins_ravne_assets.hugin.exports.camtrap_metadata import datapackage
 from odins_ravne_assets.hugin.exports.deployments import NotExportable, Stay, staying, stays_of
-from odins_ravne_assets.hugin.exports.source import CameraResults
-from odins_ravne_assets.hugin.report import as_json
-from odins_ravne_assets.hugin.writing import iso_time
-from odins_ravne_assets.munin.capture_time import parse_offset
-from resources.profile import Privacy
-from resources.project import DEPLOYMENT_COLUMNS, DEPLOYMENT_REMARKS, Project
+from odins_ravne_assets.hugin.exports.export_tables import CameraResults
+from odins_ravne_assets.hugin.formats import iso_time
+from odins_ravne_assets.hugin.visits.report_json import as_json
+from odins_ravne_assets.munin.media.capture_time import parse_offset
+from resources.settings.profile import Privacy
+from resources.settings.project import DEPLOYMENT_COLUMNS, DEPLOYMENT_REMARKS, Project
 
 # Of the standard's table schemas: all columns, in their order.
 MEDIA = (

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from resources.project import Project
+from resources.settings.project import Project
 
 VERSION = "1.0.2"
 HOME = f"https://raw.githubusercontent.com/tdwg/camtrap-dp/{VERSION}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from odins_ravne_assets.hugin.writing import iso_time
+from odins_ravne_assets.hugin.formats import iso_time
 
 TO_FILL = ("confirmed_species", "comment")
 # By these a spreadsheet takes a cell for a formula, which a file's name must not become.

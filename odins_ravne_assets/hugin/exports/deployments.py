@@ -7,10 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.exports.source import CameraResults
+from odins_ravne_assets.hugin.exports.export_tables import CameraResults
 from resources.errors import RavneError
-from resources.profile import Privacy
-from resources.project import Deployment, Project
+from resources.settings.profile import Privacy
+from resources.settings.project import Deployment, Project
 
 # Metres of a degree of latitude and of longitude at the equator, where it is longest.
 METRES_OF_DEGREE = (110_574, 111_320)

@@ -18,8 +18,8 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.exports.source import CameraResults
-from odins_ravne_assets.hugin.sightings import UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.exports.export_tables import CameraResults
+from odins_ravne_assets.hugin.identification.sightings import UNKNOWN_ANIMAL
 
 FORMAT_VERSION = "1.6"
 CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle"}

@@ -1,0 +1,295 @@
+"""A drill: runs that lose machine after machine, and their orchestrators, and must not care.
+
+Runs of the same footage follow each other in a sandbox of the drill's own, each with an output of
+its own. After each of them, its results must be those of an undisturbed run on this machine, no
+medium may be in the journal twice, and no job may be left.
+
+    python benchmarks/interruption_drill.py FOOTAGE --interruptions 200 --kills 20
+
+The exit code is 1 when anything is lost, done twice or left behind, 2 for wrong use.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from interruption_drill_strikes import Strikes
+
+from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
+from odins_ravne_assets.hugin.report.page import REPORT_PAGE
+from odins_ravne_assets.instance_home import DAGSTER_YAML
+from odins_ravne_assets.munin.media.media_files import kind_by_name
+from resources.aws.clients import AwsClients
+from resources.compute.environment import ComputeEnvironment
+from resources.errors import LaunchError, RavneError, UsageError
+from resources.sandbox.fleet.bill import BillLine
+from resources.sandbox.foundation import prepare_foundation
+from resources.sandbox.model.config import CREDENTIALS, SandboxConfig, data_bucket
+from resources.sandbox.sandbox import Sandbox
+from resources.settings.loader import load_profile
+from resources.settings.profile import Aws
+from resources.storage.object_store import LocalStore, ObjectStore, open_store
+
+CAMERA = "drill"
+BUCKET = f"s3://{data_bucket(Aws().name)}"
+# Twenty of the account's seconds a second: its leases of 90 s bear a busy machine.
+CONFIG = SandboxConfig(
+    scale=20, boot_seconds=20, pull_seconds=10, idle_seconds=60, stop_grace_seconds=200
+)
+# Work stays on spot, however often its machine is taken.
+MOST_INTERRUPTIONS = 100_000
+RUN_SECONDS = 900.0  # real; a run that takes longer hangs
+
+# Exports whose formats ask for the time at which they were made, and where they say it.
+SAYS_WHEN = {"megadetector.json": "info", "datapackage.json": "created"}
+
+Tell = Callable[[str], None]
+Contents = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Drilled:
+    """What a drill came to. Money in USD, of the sandbox's true bill."""
+
+    runs: int
+    hit: Counter[str]  # interruptions by moment
+    killed: int
+    usd_undisturbed: float  # of as many runs that nothing comes across
+    usd: float
+    lost_seconds: float  # of machines that EC2 took, most of them free in their first hour
+    usd_lost: float  # what EC2 charged for these all the same
+    usd_lost_on_demand: float  # what these would have cost on demand
+
+
+class Drill:
+    """Runs in a sandbox, and what they should have come to."""
+
+    def __init__(self, sandbox: Sandbox, card: Path, folder: Path) -> None:
+        self._folder = folder
+        self._sandbox = sandbox
+        self._overrides: dict[str, Any] = {
+            "cloud.aws.endpoint_url": sandbox.endpoint_url,
+            "cloud.aws.clock_url": sandbox.clock_url,
+            "pipeline.cost_optimization.max_spot_interruptions": MOST_INTERRUPTIONS,
+        }
+        cloud = load_profile("sandbox", self._overrides).cloud
+        assert cloud is not None
+        self._clients = AwsClients(cloud.aws)
+        prepare_foundation(self._clients, cloud.aws.name, cloud.aws.region)
+        ComputeEnvironment(cloud.aws, self._clients).setup(1)
+        (folder / "dagster").mkdir()
+        (folder / "dagster" / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
+        _copy(LocalStore(card), self._store(f"{BUCKET}/footage/{CAMERA}"))
+        here = Camera(CAMERA, card.as_uri(), (folder / "local").as_uri())
+        self._end(self._start(here, "local", {}))
+        self._expected = contents(LocalStore(folder / "local"))
+
+    def undisturbed(self) -> float:
+        """What a run costs that nothing comes across, in USD."""
+        self.run("undisturbed", None)
+        self._sandbox.clock.sleep(CONFIG.idle_seconds * 2)  # its machine is idle, then gone
+        return sum(line.cost for line in self._sandbox.bill())
+
+    def run(self, name: str, strikes: Strikes | None) -> None:
+        """One run to its end, started again whenever it is killed.
+
+        Raises:
+            LaunchError: something is not as it must be.
+        """
+        camera = Camera(CAMERA, f"{BUCKET}/footage/{CAMERA}", f"{BUCKET}/results/{name}")
+        code: int = -signal.SIGKILL
+        while code == -signal.SIGKILL:
+            process = self._start(camera, "sandbox", self._overrides)
+            if strikes is not None:
+                strikes.begin_orchestrator(process.kill)
+            code = self._end(process)
+        self._check(name, self._store(camera.output_url))
+
+    def _check(self, name: str, output: ObjectStore) -> None:
+        found = contents(output)
+        if found.keys() != self._expected.keys():
+            odd = sorted(found.keys() ^ self._expected.keys())
+            raise LaunchError(f"drill: run {name} has other results: {', '.join(odd)}")
+        for key, content in self._expected.items():
+            if not _same(found[key], content):
+                raise LaunchError(f"drill: {key} of run {name} is not that of a local run")
+        twice = [content for content, times in journalled(output).items() if times > 1]
+        if twice:
+            raise LaunchError(f"drill: media twice in the journal of run {name}: {twice}")
+        alive = [j for j in self._sandbox.jobs() if j["status"] not in ("SUCCEEDED", "FAILED")]
+        if alive:
+            raise LaunchError(f"drill: run {name} left {len(alive)} jobs")
+
+    def _store(self, url: str) -> ObjectStore:
+        return open_store(url, self._clients)
+
+    def _start(
+        self, camera: Camera, profile: str, overrides: Mapping[str, Any]
+    ) -> "subprocess.Popen[bytes]":
+        CameraCatalog(self._folder / "dagster" / "cameras").put(camera)
+        request = {
+            "camera_id": camera.camera_id,
+            "job": "camera",
+            "profile": profile,
+            "overrides": dict(overrides),
+            "tags": {},
+        }
+        with (self._folder / "log").open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "odins_ravne_assets.run_camera", json.dumps(request)],
+                env={**os.environ, **CREDENTIALS, "DAGSTER_HOME": str(self._folder / "dagster")},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _end(self, process: "subprocess.Popen[bytes]") -> int:
+        """Wait for a run's process; its exit code, which is 0 or that of SIGKILL."""
+        try:
+            code = process.wait(RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = 1
+        assert process.stdin is not None
+        process.stdin.close()
+        if code not in (0, -signal.SIGKILL):
+            last = (self._folder / "log").read_text("utf-8", "replace")[-3000:]
+            raise LaunchError(f"drill: a run ended with exit code {code}; its log ends so:\n{last}")
+        return code
+
+
+def drill(
+    card: Path, interruptions: int, kills: int, per_run: int, seed: int, tell: Tell
+) -> Drilled:
+    """Run until so many interruptions and kills have struck.
+
+    Args:
+        card: a camera's footage; a few media are enough.
+        per_run: the most interruptions of one run.
+        tell: is told of each run.
+
+    Raises:
+        UsageError: there are no media.
+        LaunchError: something was lost, done twice or left behind.
+    """
+    if not any(kind_by_name(stored.key) for stored in LocalStore(card).list()):
+        raise UsageError(f"FOOTAGE {card}: holds no pictures or videos")
+    os.environ.update(CREDENTIALS)
+    with tempfile.TemporaryDirectory(prefix="munin-drill-") as folder, Sandbox(CONFIG) as sandbox:
+        rig = Drill(sandbox, card, Path(folder))
+        one_run = rig.undisturbed()
+        tell(f"undisturbed: ${one_run:.4f}")
+        before = len(sandbox.bill())
+        runs = 0
+        with Strikes(sandbox, interruptions, per_run, kills, seed) as strikes:
+            while not strikes.done:
+                runs += 1
+                strikes.begin_run()
+                rig.run(str(runs), strikes)
+                tell(
+                    f"run {runs}: as an undisturbed one; {strikes.hit.total()} interruptions and "
+                    f"{strikes.killed} killed orchestrators so far"
+                )
+        return _drilled(runs, strikes, one_run, sandbox.bill()[before:])
+
+
+def _drilled(runs: int, strikes: Strikes, one_run: float, bill: Sequence[BillLine]) -> Drilled:
+    lost = [line for line in bill if line.interrupted]
+    return Drilled(
+        runs=runs,
+        hit=strikes.hit,
+        killed=strikes.killed,
+        usd_undisturbed=one_run * runs,
+        usd=sum(line.cost for line in bill),
+        lost_seconds=sum(line.seconds for line in lost),
+        usd_lost=sum(line.cost for line in lost),
+        usd_lost_on_demand=sum(line.on_demand_cost for line in lost),
+    )
+
+
+def contents(output: ObjectStore) -> Contents:
+    """Tables and Stage 3's files of a camera, without what belongs to the place they lie in."""
+    found: Contents = {}
+    for folder in ("tables", "stage3"):
+        for stored in output.list(folder):
+            if stored.key.startswith("tables/"):
+                with output.reading(stored.key) as path:
+                    table = pl.read_parquet(path)
+                found[stored.key] = table.drop("modified_ns", strict=False)
+            else:
+                found[stored.key] = whenever_made(stored.key, output.read_bytes(stored.key))
+    return found
+
+
+def whenever_made(key: str, data: bytes) -> Any:
+    """A file of Stage 3 without what belongs to one run: when it was made, and what it cost."""
+    if key == REPORT_PAGE:
+        return None
+    name = key.rpartition("/")[2]
+    if name not in SAYS_WHEN:
+        return data
+    return {item: said for item, said in json.loads(data).items() if item != SAYS_WHEN[name]}
+
+
+def journalled(output: ObjectStore) -> Counter[str]:
+    """How often each content is in Stage 1's journal."""
+    counts: Counter[str] = Counter()
+    for stored in output.list("journal/stage1"):
+        if stored.key.endswith(".media.parquet"):
+            with output.reading(stored.key) as path:
+                counts.update(pl.read_parquet(path, columns=["content_hash"])["content_hash"])
+    return counts
+
+
+def _same(found: Any, expected: Any) -> bool:
+    if isinstance(expected, pl.DataFrame):
+        return isinstance(found, pl.DataFrame) and found.equals(expected)
+    return bool(found == expected)
+
+
+def _copy(source: ObjectStore, target: ObjectStore) -> None:
+    for stored in source.list():
+        target.write_bytes(stored.key, source.read_bytes(stored.key))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("footage", type=Path, help="a camera's folder; a few media are enough")
+    parser.add_argument("--interruptions", type=int, default=200, help="spot machines to take away")
+    parser.add_argument("--kills", type=int, default=20, help="orchestrators to kill")
+    parser.add_argument("--per-run", type=int, default=10, help="most interruptions of one run")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    options = parser.parse_args(arguments)
+    card = options.footage.resolve()
+    try:
+        drilled = drill(
+            card, options.interruptions, options.kills, options.per_run, options.seed, print
+        )
+    except RavneError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    for moment, times in sorted(drilled.hit.items()):
+        print(f"  {times:4d} machines taken {moment}")
+    print(
+        f"{drilled.hit.total()} interruptions and {drilled.killed} killed orchestrators in "
+        f"{drilled.runs} runs: results as of undisturbed ones, nothing twice, no job left.\n"
+        f"Bill ${drilled.usd:.4f}; as many undisturbed runs ${drilled.usd_undisturbed:.4f}. Of the "
+        f"bill, wasted ${drilled.usd_lost:.4f} on {drilled.lost_seconds / 3600:.1f} machine-hours "
+        f"that EC2 took back (on demand ${drilled.usd_lost_on_demand:.4f}): it charges nothing for "
+        "first hours that it breaks off."
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The GPU: its driver, its kernels (Warp), and preprocessing on it."""

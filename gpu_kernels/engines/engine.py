@@ -1,0 +1,208 @@
+"""Engines run a model: a batch of prepared pictures in, the network's raw outputs out."""
+
+import os
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_kernels.device.gpu import find_gpu, usable_gpu
+from gpu_kernels.engines.engine_cache import EngineCache
+from gpu_kernels.engines.lanes import Fill, Read
+from gpu_kernels.engines.tensorrt_api import find_tensorrt
+from gpu_kernels.engines.tensorrt_build import Batches
+from gpu_kernels.models.manifest import ModelManifest, verify
+from resources.errors import EngineError, ModelError
+
+EngineKind = Literal["onnxruntime", "tensorrt"]
+T = TypeVar("T")
+
+
+class Engine(Protocol):
+    """A loaded model."""
+
+    description: str  # for logs, as "onnxruntime 1.32.0, 2 threads"
+    device: str | None  # where it takes pictures, as cuda:0: see DeviceEngine; None: the host
+
+    def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """The network's outputs, in its own order, for images [N, 3, H, W] of `to_input`."""
+
+
+class DeviceEngine(Engine, Protocol):
+    """An engine of a GPU, which also takes pictures that are there, and leaves its outputs there.
+
+    One thread at a time may use it.
+    """
+
+    @property
+    def busy_seconds(self) -> float:
+        """In which the device computed the network."""
+
+    def start(self, count: int, fill: Fill, read: Read[T]) -> Callable[[], list[T]]:
+        """Start computing `count` pictures, in one batch or several.
+
+        Args:
+            fill: writes pictures into a lane's input.
+            read: starts reading a lane's outputs.
+
+        Returns:
+            What waits for them, and gives what `read` gave of each batch. Of a call before this
+            one it may be called later, too.
+
+        Raises:
+            EngineError: the GPU failed.
+        """
+
+
+class OpenEngine(Protocol):
+    """What `open_engine` is, and what may stand in its place where TensorRT cannot run."""
+
+    def __call__(
+        self,
+        manifest: ModelManifest,
+        kind: EngineKind,
+        threads: int | None,
+        engines: EngineCache | None,
+        batches: Batches,
+        shared_by: Collection[str],
+    ) -> Engine: ...
+
+
+def engine_for(asked: Literal["auto"] | EngineKind, on_note: Callable[[str], None]) -> EngineKind:
+    """The engine that is meant: `auto` is tensorrt where it can run, onnxruntime elsewhere.
+
+    Args:
+        asked: as in the profile.
+        on_note: told why a GPU that is there is not used.
+    """
+    if asked != "auto":
+        return asked
+    if find_gpu() is None:
+        return "onnxruntime"
+    try:
+        usable_gpu()
+        find_tensorrt()
+    except EngineError as error:
+        on_note(f"the GPU is not used: {error}")
+        return "onnxruntime"
+    return "tensorrt"
+
+
+def open_engine(
+    manifest: ModelManifest,
+    kind: EngineKind,
+    threads: int | None = None,
+    engines: EngineCache | None = None,
+    batches: Batches = Batches(),  # noqa: B008 (a tuple)
+    shared_by: Collection[str] = (),
+) -> Engine:
+    """Verify a model's files and load it.
+
+    Args:
+        manifest: the model.
+        kind: what runs it.
+        threads: CPU threads of onnxruntime; one per core when not given.
+        engines: where tensorrt's built engines are kept; it needs one.
+        batches: for tensorrt: how many pictures it is to take at once.
+        shared_by: for tensorrt: GPUs that share one engine, as sm_86.
+
+    Raises:
+        ModelError: a file is missing or not what the manifest says, the model cannot be loaded or
+            takes other pictures than the manifest says.
+        EngineError: tensorrt cannot run here.
+    """
+    verify(manifest)
+    if kind == "tensorrt":
+        from gpu_kernels.engines.tensorrt_engine import open_tensorrt_engine
+
+        assert engines is not None
+        return open_tensorrt_engine(manifest, engines, batches, shared_by)
+    return OnnxEngine(manifest, threads or _cores())
+
+
+def _cores() -> int:
+    """Cores this process may use, which in a container can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class OnnxEngine:
+    """onnxruntime on the CPU.
+
+    Pictures go through the network one at a time. On a CPU a batch gains nothing (MegadetectorLite
+    on 2 threads: 44 ms a picture in batches of 8, 41 ms one at a time) and costs memory (770 MB
+    against 235 MB); and so a picture's answer does not depend on what else is in its batch, and a
+    model exported with a fixed batch of 1 works too.
+    """
+
+    device: str | None = None
+
+    def __init__(self, manifest: ModelManifest, threads: int) -> None:
+        import onnxruntime
+
+        self._session = _open_session(manifest.path, threads)
+        _check_input(manifest, self._session.get_inputs())
+        self._input = self._session.get_inputs()[0].name
+        plural = "" if threads == 1 else "s"
+        self.description = f"onnxruntime {onnxruntime.__version__}, {threads} thread{plural}"
+
+    def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """See Engine."""
+        each = [self._session.run(None, {self._input: image[np.newaxis]}) for image in images]
+        return [np.concatenate(output) for output in zip(*each, strict=True)]
+
+
+def _open_session(path: Path, threads: int) -> Any:
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only; a warning per initializer is noise
+    # Threads that wait in a busy loop take the cores on which the next pictures are decoded: with
+    # a decoding process beside it, on 2 cores, 17.6 pictures a second instead of 9.8.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NoModel,
+        state.NotImplemented,
+        state.RuntimeException,
+    ) as error:
+        first_line = str(error).splitlines()[0]
+        raise ModelError(f"model {path}: onnxruntime cannot load it: {first_line}") from None
+
+
+def _check_input(manifest: ModelManifest, inputs: list[Any]) -> None:
+    size = (manifest.input.height, manifest.input.width)
+    wanted = (3, *size) if manifest.input.layout == "nchw" else (*size, 3)
+    shape = list(inputs[0].shape)
+    # A size that is a name, or None, is free.
+    fits = (
+        len(inputs) == 1
+        and inputs[0].type == "tensor(float)"
+        and len(shape) == 4
+        and all(
+            not isinstance(have, int) or have == want
+            for have, want in zip(shape[1:], wanted, strict=True)
+        )
+    )
+    if not fits:
+        raise ModelError(
+            f"model {manifest.path}: takes {shape} of {inputs[0].type}, the manifest says one "
+            f"float32 input [N, {', '.join(map(str, wanted))}]; correct the manifest or export "
+            "the model anew"
+        )
+    if isinstance(shape[0], int) and shape[0] != 1:
+        raise ModelError(
+            f"model {manifest.path}: takes exactly {shape[0]} pictures at a time; export it with a "
+            "dynamic batch, or with a batch of 1"
+        )

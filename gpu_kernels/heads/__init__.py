@@ -1,0 +1,1 @@
+"""From the raw outputs of a network to boxes and ranked labels."""

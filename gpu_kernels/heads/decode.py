@@ -1,0 +1,299 @@
+"""From a network's raw outputs to boxes and ranked labels.
+
+Formulas
+- yolo-objectness: one output [N, A, 5 + C]: cx, cy, w, h in input pixels, objectness, a score per
+  class; confidence is objectness times the best class (YOLOv5, MegaDetector v5, YOLOX).
+- yolo-anchor-free: one output [N, 4 + C, A]: cx, cy, w, h in input pixels, a score per class
+  (YOLOv8, YOLO11 and YOLOv9 exports without their own suppression).
+- rtdetr: outputs [N, Q, 4] cx, cy, w, h as fractions of the input and [N, Q, C] scores.
+- ssd: outputs [N, A, 4] offsets ty, tx, th, tw and [N, A, C] logits. With an anchor's centre and
+  size, yc = ty / 10 * ha + yca, h = exp(th / 5) * ha, likewise x; each class's score is the
+  sigmoid of its logit (box coder and score converter of the TensorFlow Object Detection API).
+
+All scores but those of ssd are probabilities already.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_kernels.models.labels import load_labels
+from gpu_kernels.models.manifest import ModelManifest, SsdOutput, YoloOutput
+from gpu_kernels.preprocessing.letterbox import to_picture
+from resources.errors import ModelError
+
+Floats = NDArray[np.float32]
+SSD_CENTRE_SCALE = 10.0
+SSD_SIZE_SCALE = 5.0
+# Suppression compares boxes with boxes; a threshold near 0 must not turn a picture into minutes.
+MOST_CANDIDATES = 2000
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The boxes of one picture, by falling confidence."""
+
+    xywh: Floats  # [K, 4] x, y, w, h as fractions of the upright picture, inside it
+    confidence: Floats  # [K] 0 to 1
+    class_index: NDArray[np.int64]  # [K] position in the manifest's classes
+
+    def __len__(self) -> int:
+        return len(self.confidence)
+
+
+class RankedLabel(NamedTuple):
+    """One answer of a classifier."""
+
+    label: str
+    scientific_name: str | None
+    confidence: float
+    is_animal: bool
+
+
+class Candidates(NamedTuple):
+    """What reached the threshold in one picture, in the order of the network's rows."""
+
+    corners: Floats  # [K, 4] x0, y0, x1, y1 in input pixels
+    confidence: Floats
+    class_index: NDArray[np.int64]
+
+
+def decode(
+    outputs: Sequence[NDArray[Any]],
+    manifest: ModelManifest,
+    sizes: Sequence[tuple[int, int]],
+    threshold: float,
+) -> list[Boxes]:
+    """Boxes of each picture of a batch; none for no pictures.
+
+    Args:
+        outputs: what `Engine.run` gave.
+        manifest: the detector.
+        sizes: (height, width) in pixels of each picture before `fit`.
+        threshold: least confidence, edge included.
+
+    Raises:
+        ModelError: the outputs are not of the shape that the manifest's decoding reads.
+    """
+    if not sizes:
+        return []
+    check_shapes([tuple(output.shape) for output in outputs], manifest, len(sizes))
+    candidates_of = _DECODINGS[manifest.detector_output.decoding]
+    boxes = []
+    for number, (height, width) in enumerate(sizes):
+        found = candidates_of([output[number] for output in outputs], manifest, threshold)
+        boxes.append(boxes_from(found, manifest, height, width))
+    return boxes
+
+
+def check_shapes(shapes: Sequence[tuple[int, ...]], manifest: ModelManifest, count: int) -> None:
+    """Args:
+        shapes: of a detector's outputs for `count` pictures.
+
+    Raises:
+        ModelError: they are not what the manifest's decoding reads.
+    """
+    head = manifest.detector_output
+    classes = len(head.classes)
+    wanted: dict[str, list[tuple[str | int, ...]]] = {
+        "yolo-objectness": [(count, "A", 5 + classes)],
+        "yolo-anchor-free": [(count, 4 + classes, "A")],
+        "rtdetr": [(count, "Q", 4), (count, "Q", classes)],
+        "ssd": [(count, "A", 4), (count, "A", classes)],
+    }
+    expected = wanted[head.decoding]
+    if isinstance(head, SsdOutput):
+        anchors = len(anchors_of(manifest))
+        expected = [tuple(anchors if size == "A" else size for size in s) for s in expected]
+    if len(shapes) < len(expected) or not all(
+        len(have) == len(want)
+        and all(isinstance(w, str) or h == w for h, w in zip(have, want, strict=True))
+        for have, want in zip(shapes, expected, strict=False)
+    ):
+        raise ModelError(
+            f"model {manifest.name}: gives {shapes}, but {head.decoding} with {classes} class(es) "
+            f"reads {expected}; correct output.decoding or output.classes of the manifest"
+        )
+
+
+def _yolo_objectness(
+    outputs: Sequence[NDArray[Any]], manifest: ModelManifest, threshold: float
+) -> Candidates:
+    rows = outputs[0]
+    # No class's product can exceed the objectness, which most rows fail at once.
+    rows = rows[rows[:, 4] >= threshold].astype(np.float32)
+    return _best_class(rows[:, :4], rows[:, 4:5] * rows[:, 5:], threshold)
+
+
+def _yolo_anchor_free(
+    outputs: Sequence[NDArray[Any]], manifest: ModelManifest, threshold: float
+) -> Candidates:
+    rows = outputs[0].T.astype(np.float32)
+    return _best_class(rows[:, :4], rows[:, 4:], threshold)
+
+
+def _best_class(centres: Floats, scores: Floats, threshold: float) -> Candidates:
+    if not len(scores):
+        return _none()
+    best = np.nan_to_num(scores, nan=-1.0).argmax(axis=1)
+    confidence = scores[np.arange(len(scores)), best]
+    keep = confidence >= threshold
+    return Candidates(_corners(centres[keep]), confidence[keep], best[keep])
+
+
+def _rtdetr(
+    outputs: Sequence[NDArray[Any]], manifest: ModelManifest, threshold: float
+) -> Candidates:
+    centres, scores = (output.astype(np.float32) for output in outputs[:2])
+    query, class_index = np.nonzero(scores >= threshold)
+    size = np.array([manifest.input.width, manifest.input.height] * 2, dtype=np.float32)
+    return Candidates(_corners(centres[query] * size), scores[query, class_index], class_index)
+
+
+def _ssd(outputs: Sequence[NDArray[Any]], manifest: ModelManifest, threshold: float) -> Candidates:
+    offsets, logits = (output.astype(np.float32) for output in outputs[:2])
+    scores = _sigmoid(logits)
+    anchor, class_index = np.nonzero(scores >= threshold)
+    y0, x0, y1, x1 = anchors_of(manifest)[anchor].T
+    ty, tx, th, tw = offsets[anchor].T
+    high, wide = y1 - y0, x1 - x0
+    centres = np.stack(
+        [
+            tx / SSD_CENTRE_SCALE * wide + (x0 + x1) / 2,
+            ty / SSD_CENTRE_SCALE * high + (y0 + y1) / 2,
+            np.exp(tw / SSD_SIZE_SCALE) * wide,
+            np.exp(th / SSD_SIZE_SCALE) * high,
+        ],
+        axis=1,
+    )
+    size = np.array([manifest.input.width, manifest.input.height] * 2, dtype=np.float32)
+    return Candidates(_corners(centres * size), scores[anchor, class_index], class_index)
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    # The tanh form is exact and cannot overflow.
+    return np.asarray(0.5 + 0.5 * np.tanh(logits / 2), dtype=np.float32)
+
+
+_DECODINGS: dict[str, Callable[[Sequence[NDArray[Any]], ModelManifest, float], Candidates]] = {
+    "yolo-objectness": _yolo_objectness,
+    "yolo-anchor-free": _yolo_anchor_free,
+    "rtdetr": _rtdetr,
+    "ssd": _ssd,
+}
+
+
+def anchors_of(manifest: ModelManifest) -> Floats:
+    """The anchors of a detector of decoding ssd, [A, 4] y0, x0, y1, x1 normalised.
+
+    Raises:
+        ModelError: they cannot be read.
+    """
+    head = manifest.detector_output
+    assert isinstance(head, SsdOutput)
+    return _anchors(manifest.beside(head.anchors))
+
+
+@lru_cache(maxsize=8)
+def _anchors(path: Path) -> Floats:
+    try:
+        anchors = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"anchors {path}: cannot be read as .npy: {error}") from None
+    if anchors.ndim != 2 or anchors.shape[1] != 4:
+        raise ModelError(f"anchors {path}: are {anchors.shape}; [A, 4] y0, x0, y1, x1 are needed")
+    return np.asarray(anchors, dtype=np.float32)
+
+
+def _none() -> Candidates:
+    return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
+
+
+def _corners(centres: Floats) -> Floats:
+    """cx, cy, w, h to x0, y0, x1, y1."""
+    half = centres[:, 2:] / 2
+    return np.concatenate([centres[:, :2] - half, centres[:, :2] + half], axis=1)
+
+
+def boxes_from(found: Candidates, manifest: ModelManifest, height: int, width: int) -> Boxes:
+    """The boxes of a picture of `height` x `width` pixels: without those that have no area, the
+    strongest of those that overlap, and no more than can be compared in time."""
+    head = manifest.detector_output
+    xywh = to_picture(found.corners, height, width, manifest.input)
+    finite = np.isfinite(found.corners).all(axis=1) & np.isfinite(found.confidence)
+    seen = np.flatnonzero(finite & (xywh[:, 2] > 0) & (xywh[:, 3] > 0))
+    # lexsort is stable: equal confidence and class stay in the order of the network's rows.
+    order = seen[np.lexsort((found.class_index[seen], -found.confidence[seen]))]
+    order = order[:MOST_CANDIDATES]
+    if isinstance(head, YoloOutput | SsdOutput):
+        order = order[_strongest(found.corners[order], found.class_index[order], head.nms_iou)]
+    return Boxes(
+        np.ascontiguousarray(xywh[order], dtype=np.float32),
+        found.confidence[order].astype(np.float32),
+        found.class_index[order].astype(np.int64),
+    )
+
+
+def _strongest(corners: Floats, class_index: NDArray[np.int64], limit: float) -> NDArray[np.int64]:
+    """Positions that survive suppression within each class; `corners` by falling confidence."""
+    alive = np.ones(len(corners), dtype=bool)
+    for position in range(len(corners)):
+        if alive[position]:
+            later = position + 1 + np.flatnonzero(alive[position + 1 :])
+            later = later[class_index[later] == class_index[position]]
+            alive[later[overlap(corners[position], corners[later]) > limit]] = False
+    return np.flatnonzero(alive)
+
+
+def overlap(one: Floats, many: Floats) -> Floats:
+    """Intersection over union of a box [4] with boxes [K, 4], all x0, y0, x1, y1."""
+    sides = np.minimum(one[2:], many[:, 2:]) - np.maximum(one[:2], many[:, :2])
+    shared = np.clip(sides, 0, None).prod(axis=1)
+    total = (one[2:] - one[:2]).prod() + (many[:, 2:] - many[:, :2]).prod(axis=1) - shared
+    share: Floats = shared / np.maximum(total, np.finfo(np.float32).tiny)
+    return share
+
+
+def rank(scores: NDArray[Any], manifest: ModelManifest, count: int = 5) -> list[list[RankedLabel]]:
+    """The best labels of each crop, best first.
+
+    Args:
+        scores: [N, classes], the output of a classifier.
+        manifest: the classifier; scores of decoding `logits` go through a softmax here.
+        count: how many labels.
+
+    Raises:
+        ModelError: there are not as many scores as labels.
+    """
+    labels = load_labels(manifest)
+    if scores.ndim != 2 or scores.shape[1] != len(labels):
+        raise ModelError(
+            f"model {manifest.name}: gives {tuple(scores.shape)}, but "
+            f"{manifest.classifier_output.labels} has {len(labels)} labels; one score per label "
+            "and picture is needed"
+        )
+    probabilities = scores.astype(np.float32)
+    if manifest.classifier_output.decoding == "logits":
+        probabilities = _softmax(probabilities)
+    # A stable sort: of equal labels the one listed first wins.
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
+    return [
+        [
+            RankedLabel(
+                labels[k].label, labels[k].scientific_name, float(row[k]), labels[k].is_animal
+            )
+            for k in order
+        ]
+        for row, order in zip(probabilities, best.tolist(), strict=True)
+    ]
+
+
+def _softmax(logits: Floats) -> Floats:
+    grown = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Floats = grown / grown.sum(axis=1, keepdims=True)
+    return shares

@@ -1,0 +1,1 @@
+"""Model files: manifests, labels, and the models that ship."""

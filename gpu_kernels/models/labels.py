@@ -1,0 +1,68 @@
+"""The labels of a classifier: a table with a row per class, in the order of its outputs."""
+
+import csv
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from gpu_kernels.models.manifest import ModelManifest
+from gpu_kernels.models.speciesnet_labels import SpeciesNetLabel, parse_label
+from resources.errors import ModelError
+
+COLUMNS = ["index", "label", "scientific_name", "is_animal"]
+
+
+class Label(NamedTuple):
+    """What one class means."""
+
+    label: str  # a common name
+    scientific_name: str | None  # species, or the genus, family ... that the class is; None: no one
+    is_animal: bool  # a living animal: not a thing, a plant, a person, nothing extinct
+    ranks: SpeciesNetLabel | None = None  # of a label that carries its ranks
+
+
+def load_labels(manifest: ModelManifest) -> tuple[Label, ...]:
+    """The labels of a classifier.
+
+    The file is UTF-8 text, columns separated by tabs, first row `index label scientific_name
+    is_animal`; index counts from 0 without gaps, an unknown scientific name is empty, is_animal
+    is 1 or 0. Or it is SpeciesNet's: one label per line, see
+    `gpu_kernels.models.speciesnet_labels`.
+
+    Raises:
+        ModelError: the manifest is a detector's, or the file cannot be read or has a mistake.
+    """
+    return _read(manifest.beside(manifest.classifier_output.labels))
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path) -> tuple[Label, ...]:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"labels {path}: cannot be read: {error}") from None
+    if rows and len(rows[0]) == 1 and parse_label(rows[0][0]):
+        return tuple(_speciesnet_label(path, number, row) for number, row in enumerate(rows, 1))
+    if not rows or rows[0] != COLUMNS:
+        raise ModelError(f"labels {path}: first row must be {' '.join(COLUMNS)}, by tabs")
+    return tuple(_label(path, number, row) for number, row in enumerate(rows[1:]))
+
+
+def _speciesnet_label(path: Path, line: int, row: list[str]) -> Label:
+    label = parse_label(row[0]) if len(row) == 1 else None
+    if label is None:
+        raise ModelError(
+            f"labels {path}, line {line}: {row} is not allowed: must be seven names, separated by "
+            "semicolons, as SpeciesNet writes them"
+        )
+    return Label(label.common_name, label.scientific_name, label.is_animal, label)
+
+
+def _label(path: Path, number: int, row: list[str]) -> Label:
+    if len(row) != len(COLUMNS) or row[0] != str(number) or not row[1] or row[3] not in {"0", "1"}:
+        raise ModelError(
+            f"labels {path}, line {number + 2}: {row} is not allowed: must be index {number}, a "
+            "label, a scientific name or nothing, and 1 or 0, by tabs"
+        )
+    return Label(row[1], row[2] or None, row[3] == "1")

@@ -1,0 +1,1 @@
+"""From decoded pictures to the input of a model."""

@@ -1,0 +1,157 @@
+"""From upright pictures to a model's input, and the geometry to come back.
+
+Pictures are uint8 [h, w, 3] in the order BGR, as OpenCV decodes them; the model's input is in the
+order its manifest names. Boxes are x, y, w, h: top left corner and size, as fractions of the
+upright picture.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_kernels.models.manifest import InputSpec, ModelManifest
+
+Picture = NDArray[np.uint8]
+Region = tuple[float, float, float, float]
+Pixels = tuple[int, int, int, int]  # left, top, right, bottom
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the picture lies in the model's input, in input pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def placement(height: int, width: int, spec: InputSpec) -> Placement:
+    """Where a picture of `height` x `width` pixels lies in the input of a model.
+
+    A letterbox keeps the proportions, to the nearest pixel and never less than one.
+    """
+    if spec.fit == "stretch":
+        return Placement(0, 0, spec.width, spec.height)
+    ratio = min(spec.height / height, spec.width / width)
+    new_width = min(spec.width, max(1, round(width * ratio)))
+    new_height = min(spec.height, max(1, round(height * ratio)))
+    if spec.fit == "letterbox-topleft":
+        return Placement(0, 0, new_width, new_height)
+    return Placement(
+        (spec.width - new_width) // 2, (spec.height - new_height) // 2, new_width, new_height
+    )
+
+
+def fit(picture: Picture, manifest: ModelManifest) -> Picture:
+    """A picture of any size fitted into a model's input size, still uint8 BGR [H, W, 3]."""
+    spec = manifest.input
+    place = placement(picture.shape[0], picture.shape[1], spec)
+    # INTER_LINEAR against INTER_AREA on the labelled stills, pictures found: megadetector-lite at
+    # 0.25 finds 30 and 30 of 43, ssd-mobilenet-v2-cam16 at 0.3 finds 34 and 26. It is also the
+    # faster one, and the convention that a GPU kernel can follow exactly.
+    resized = cv2.resize(picture, (place.width, place.height), interpolation=cv2.INTER_LINEAR)
+    if (place.height, place.width) == (spec.height, spec.width):
+        return np.asarray(resized, dtype=np.uint8)
+    fitted = np.full((spec.height, spec.width, 3), spec.pad, dtype=np.uint8)
+    fitted[place.y : place.y + place.height, place.x : place.x + place.width] = resized
+    return fitted
+
+
+def to_input(fitted: Sequence[Picture], manifest: ModelManifest) -> NDArray[np.float32]:
+    """Fitted pictures (uint8 BGR [H, W, 3]) as a model's input, float32 RGB.
+
+    Returns:
+        [N, 3, H, W], or [N, H, W, 3] for a model of layout nhwc.
+    """
+    spec = manifest.input
+    images = np.empty((len(fitted), 3, spec.height, spec.width), dtype=np.float32)
+    # An assignment that reverses and moves the channels is 8 times faster than blobFromImages.
+    for image, picture in zip(images, fitted, strict=True):
+        image[:] = picture[:, :, ::-1].transpose(2, 0, 1)
+    for channel, (multiply, add) in enumerate(zip(spec.multiply, spec.add, strict=True)):
+        if multiply != 1.0:
+            images[:, channel] *= np.float32(multiply)
+        if add != 0.0:
+            images[:, channel] += np.float32(add)
+    return images if spec.layout == "nchw" else np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+
+
+def to_picture(
+    corners: NDArray[np.float32], height: int, width: int, spec: InputSpec
+) -> NDArray[np.float32]:
+    """Boxes of the input as boxes of the picture.
+
+    Args:
+        corners: [K, 4] x0, y0, x1, y1 in input pixels.
+        height, width: of the picture that was fitted, in pixels.
+        spec: the input it was fitted to.
+
+    Returns:
+        [K, 4] x, y, w, h as fractions of the picture, clipped to it; size 0 if outside.
+    """
+    place = placement(height, width, spec)
+    offset = np.array([place.x, place.y, place.x, place.y], dtype=np.float32)
+    size = np.array([place.width, place.height] * 2, dtype=np.float32)
+    clipped = np.clip((corners - offset) / size, 0.0, 1.0)
+    return np.concatenate([clipped[:, :2], clipped[:, 2:] - clipped[:, :2]], axis=1)
+
+
+def cut_region(
+    box: Region, shape: Literal["square", "box"], margin: float, width: int, height: int
+) -> Region:
+    """The region to cut out around a box, inside the picture.
+
+    Args:
+        box: x, y, w, h as fractions of the picture.
+        shape: `box` keeps the box's proportions; `square` is a square in pixels around its
+            centre, moved to stay inside the picture; a side longer than the picture's is cut off
+            at the edges instead, as `box` always is.
+        margin: added on each side, in parts of the box (of its longest side for `square`).
+        width, height: of the picture, in pixels.
+
+    Returns:
+        x, y, w, h as fractions of the picture.
+    """
+    x, y, w, h = box
+    wide, high = w * width, h * height
+    if shape == "square":
+        wide = high = max(wide, high)
+    wide, high = wide * (1 + 2 * margin), high * (1 + 2 * margin)
+    left, span_x = _inside((x + w / 2) * width, wide, width, shift=shape == "square")
+    top, span_y = _inside((y + h / 2) * height, high, height, shift=shape == "square")
+    return left / width, top / height, span_x / width, span_y / height
+
+
+def _inside(centre: float, size: float, limit: int, shift: bool) -> tuple[float, float]:
+    """Start and length of a span around a centre, within 0..limit."""
+    start, end = centre - size / 2, centre + size / 2
+    if shift and size <= limit:
+        start = min(max(start, 0.0), limit - size)
+        return start, size
+    start, end = max(start, 0.0), min(end, float(limit))
+    return start, max(end - start, 0.0)
+
+
+def pixels(region: Region, width: int, height: int) -> Pixels:
+    """left, top, right, bottom of a region (x, y, w, h as fractions) in pixels, at least one."""
+    x, y, w, h = region
+    left, top = min(round(x * width), width - 1), min(round(y * height), height - 1)
+    right = min(max(left + 1, round((x + w) * width)), width)
+    bottom = min(max(top + 1, round((y + h) * height)), height)
+    return left, top, right, bottom
+
+
+def cut(picture: Picture, region: Region) -> Picture:
+    """The pixels of a region (x, y, w, h as fractions), at least one; a view, not a copy."""
+    return shown(picture, pixels(region, picture.shape[1], picture.shape[0]))
+
+
+def shown(picture: Picture, region: Pixels) -> Picture:
+    """The pixels of a region; a view, not a copy."""
+    left, top, right, bottom = region
+    return picture[top:bottom, left:right]

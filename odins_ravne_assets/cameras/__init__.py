@@ -1,0 +1,1 @@
+"""Cameras: the catalog, their folders, deployments, and where their results are."""

@@ -1,0 +1,93 @@
+"""Cameras: their ids, and where the footage and the results of each live."""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from resources.errors import UsageError
+from resources.settings.camera_ids import camera_id, nearest_camera_id
+from resources.storage.object_store import LocalStore
+
+# Folders that a camera makes on its card, a new one for every 999 or 10,000 pictures: "DCIM", and
+# below it three digits from 100 and five free characters (DCF 2.0, 3.2.2), as 100RECNX, 101_BTCF.
+CARD_FOLDER = re.compile(r"DCIM|[1-9]\d\d[A-Z0-9_]{5}", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera. Its results are kept apart from those of every other."""
+
+    camera_id: str
+    footage_url: str
+    output_url: str
+
+
+def camera_id_for_folder(path: Path) -> str:
+    """A camera id from a folder's name: of the camera's folder, not of one on its card.
+
+    Accents are dropped, and what an id may not hold becomes a hyphen: `Taï cam192/DCIM/100RECNX`
+    is `Tai-cam192`.
+
+    Raises:
+        UsageError: nothing of the name can be part of an id.
+    """
+    folder = path.absolute()
+    while CARD_FOLDER.fullmatch(folder.name):
+        folder = folder.parent
+    repaired = nearest_camera_id(folder.name)
+    if not repaired:
+        raise UsageError(
+            f"{path}: no camera id can be made of the name {folder.name!r}; name one with --camera"
+        )
+    return repaired
+
+
+class CameraCatalog:
+    """The cameras that are known: one JSON file each, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._store = LocalStore(folder)
+
+    def put(self, camera: Camera) -> None:
+        """Add a camera, or replace what is known of it.
+
+        Raises:
+            UsageError: its id is not allowed.
+            StoreError: the folder cannot be written.
+        """
+        key = f"{camera_id(camera.camera_id)}.json"
+        self._store.write_bytes(key, json.dumps(asdict(camera), indent=2).encode() + b"\n")
+
+    def get(self, identifier: str) -> Camera:
+        """The camera of an id.
+
+        Raises:
+            UsageError: it is not known, or its file is damaged.
+        """
+        key = f"{camera_id(identifier)}.json"
+        if not self._store.exists(key):
+            raise UsageError(
+                f"camera {identifier}: not known; add it with "
+                f"`munin batch INPUT OUTPUT --camera {identifier}`"
+            )
+        return self._read(key)
+
+    def list(self) -> tuple[Camera, ...]:
+        """All cameras, by id.
+
+        Raises:
+            UsageError: the file of one is damaged.
+        """
+        keys = [found.key for found in self._store.list() if found.key.endswith(".json")]
+        return tuple(sorted((self._read(key) for key in keys), key=lambda one: one.camera_id))
+
+    def _read(self, key: str) -> Camera:
+        path = self._store.root / key
+        try:
+            camera = Camera(**json.loads(self._store.read_bytes(key)))
+        except (TypeError, ValueError):
+            raise UsageError(f"{path}: is no camera's file; delete it and add it anew") from None
+        if path.stem != camera.camera_id:
+            raise UsageError(f"{path}: is the file of camera {camera.camera_id}; rename it")
+        return camera

@@ -1,0 +1,94 @@
+"""Where cameras stand: the deployments that the profile names, or those beside the footage.
+
+Beside the footage is `deployments.csv` in `uploads.url`, for cameras whose footage arrives there;
+for others it is in the folder that holds the camera's.
+"""
+
+from collections.abc import Iterable
+from posixpath import dirname
+
+from odins_ravne_assets.cameras.catalog import Camera
+from odins_ravne_assets.cameras.results_store import store_of
+from resources.errors import UsageError
+from resources.settings.camera_ids import nearest_camera_id
+from resources.settings.csv_models import rows_of_csv
+from resources.settings.profile import Profile
+from resources.settings.project import Deployment
+from resources.storage.object_store import S3_SCHEME, local_path, shown_url
+
+NAME = "deployments.csv"
+
+
+def with_own_facts(profile: Profile, camera: Camera) -> Profile:
+    """The profile with what it, or the table beside the footage, knows of this camera alone.
+
+    So a change of another camera's row changes nothing of this camera's launch.
+
+    Raises:
+        UsageError: the table beside the footage cannot be read; names the line.
+        StoreError: the store refuses.
+    """
+    rows = _rows([_folder_of(camera, profile)], profile)
+    stage0 = profile.pipeline.stage0
+    own = tuple(each for each in stage0.clock_corrections if each.camera_id == camera.camera_id)
+    stage0 = stage0.model_copy(update={"clock_corrections": own})
+    mine = tuple(row for row in rows if row.cameraID == camera.camera_id)
+    return profile.model_copy(
+        update={
+            "pipeline": profile.pipeline.model_copy(update={"stage0": stage0}),
+            "project": profile.project.model_copy(update={"deployments": mine}),
+        }
+    )
+
+
+def with_deployments(profile: Profile, cameras: Iterable[Camera]) -> Profile:
+    """The profile with all rows of the tables that go for these cameras, or for uploads.
+
+    Raises: see `with_own_facts`.
+    """
+    folders = [_uploads(profile), *(_folder_of(camera, profile) for camera in cameras)]
+    project = profile.project.model_copy(update={"deployments": _rows(folders, profile)})
+    return profile.model_copy(update={"project": project})
+
+
+def _rows(folders: Iterable[str | None], profile: Profile) -> tuple[Deployment, ...]:
+    """By the nearest camera ids: tables name cameras as people do, with spaces and accents."""
+    rows: Iterable[Deployment] = profile.project.deployments
+    if not rows:
+        named = dict.fromkeys(folder for folder in folders if folder)
+        rows = [row for folder in named for row in _read(folder, profile)]
+    return tuple(
+        row.model_copy(update={"cameraID": nearest_camera_id(row.cameraID) or row.cameraID})
+        for row in rows
+    )
+
+
+def _uploads(profile: Profile) -> str | None:
+    url = profile.uploads.url
+    if not url:
+        return None
+    if not url.startswith(S3_SCHEME):
+        return local_path(url).as_uri()
+    return url.rstrip("/") if profile.cloud else None
+
+
+def _folder_of(camera: Camera, profile: Profile) -> str | None:
+    """URL of the folder in which a table for this camera may lie; None: there is none, or this
+    profile cannot reach it."""
+    footage, uploads = camera.footage_url.rstrip("/"), _uploads(profile)
+    if uploads and f"{footage}/".startswith(f"{uploads}/"):
+        return uploads
+    if footage.startswith(S3_SCHEME) and profile.cloud is None:
+        return None
+    above = dirname(footage)
+    return above if "://" in above else None  # the footage is a whole bucket
+
+
+def _read(folder: str, profile: Profile) -> list[Deployment]:
+    store = store_of(folder, profile)
+    if not store.exists(NAME):
+        return []
+    try:
+        return rows_of_csv(Deployment, store.read_bytes(NAME), f"{shown_url(folder)}/{NAME}")
+    except ValueError as error:
+        raise UsageError(str(error)) from None

@@ -1,0 +1,181 @@
+"""From INPUT, OUTPUT and their options to cameras: what is named, and whether it can be meant."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from odins_ravne_assets.cameras.catalog import (
+    Camera,
+    CameraCatalog,
+    camera_id_for_folder,
+)
+from odins_ravne_assets.cameras.folders import CameraFolder, cameras_in_bucket, cameras_in_folder
+from resources.errors import UsageError
+from resources.settings.camera_ids import camera_id
+from resources.settings.profile import Profile
+from resources.storage.object_store import local_path, shown_url
+
+S3 = "s3://"
+
+
+@dataclass(frozen=True)
+class Footage:
+    """A camera's footage, before anything is said of where its results go."""
+
+    camera_id: str
+    url: str
+
+
+def footage_named(input: str, camera: str | None, many: bool, profile: Profile) -> list[Footage]:
+    """The footage of the cameras that INPUT holds.
+
+    Raises:
+        UsageError: what is named cannot be meant.
+    """
+    if many and camera is not None:
+        raise UsageError("--camera names one camera, --cameras takes many; use one of them")
+    if many:
+        found = _camera_folders(_footage(input, profile), profile)
+        return [Footage(each.camera_id, each.footage_url) for each in found]
+    url = _footage(input, profile)
+    name = camera_id(camera) if camera is not None else camera_id_for_folder(_as_path(url))
+    return [Footage(name, url)]
+
+
+def cameras_named(
+    input: str, output: str | None, camera: str | None, many: bool, profile: Profile
+) -> list[Camera]:
+    """The cameras that INPUT holds, and where their results go.
+
+    Raises:
+        UsageError: what is named cannot be meant.
+    """
+    named = footage_named(input, camera, many, profile)
+
+    def target(name: str) -> str:
+        return _url(output, profile) if output and not many else _below(output, name, profile)
+
+    return [_camera(each.camera_id, each.url, target(each.camera_id)) for each in named]
+
+
+def camera_of_results(output: str, catalog: CameraCatalog) -> Camera:
+    """The camera whose results lie at OUTPUT.
+
+    Raises:
+        UsageError: this machine knows none.
+    """
+    url = output.rstrip("/") if output.startswith(S3) else local_path(output).as_uri()
+    for camera in catalog.list():
+        if camera.output_url.rstrip("/") == url:
+            return camera
+    raise UsageError(
+        f"OUTPUT {output}: no camera's results that this machine knows; `munin status` lists them"
+    )
+
+
+def refuse_collisions(cameras: list[Camera], catalog: CameraCatalog) -> None:
+    """One OUTPUT holds one camera's results: another's would take their place.
+
+    Raises:
+        UsageError: OUTPUT is another camera's.
+    """
+    for known in catalog.list():
+        for camera in cameras:
+            same_place = known.output_url.rstrip("/") == camera.output_url.rstrip("/")
+            if same_place and known.camera_id != camera.camera_id:
+                raise UsageError(
+                    f"OUTPUT {camera.output_url}: holds the results of camera {known.camera_id}; "
+                    f"name another for {camera.camera_id}"
+                )
+
+
+def _footage(input: str, profile: Profile) -> str:
+    if not input.startswith(S3):
+        return _folder(input).as_uri()
+    if profile.cloud is None:
+        raise UsageError(f"INPUT {input}: lies on S3, which needs a cloud profile; name one")
+    return input.rstrip("/")
+
+
+def _camera_folders(footage: str, profile: Profile) -> list[CameraFolder]:
+    if not footage.startswith(S3):
+        return cameras_in_folder(local_path(footage))
+    from resources.aws.clients import AwsClients
+    from resources.storage.s3.store import S3Store
+
+    assert profile.cloud is not None
+    clients = AwsClients(profile.cloud.aws)
+    return cameras_in_bucket(S3Store(footage, clients), lambda url: S3Store(url, clients))
+
+
+def _folder(input: str) -> Path:
+    source = local_path(input)
+    if not source.is_dir():
+        what = "is a file" if source.exists() else "does not exist"
+        raise UsageError(f"INPUT {source}: {what}; name a folder of footage")
+    return source
+
+
+def _url(output: str, profile: Profile) -> str:
+    if output.startswith(S3):
+        if profile.cloud is None:
+            raise UsageError(f"OUTPUT {output}: lies on S3, which needs a cloud profile; name one")
+        return output.rstrip("/")
+    if profile.cloud is not None:
+        raise UsageError(
+            f"OUTPUT {output}: jobs on AWS cannot reach it; name an s3:// URL, and --local-output "
+            "for a copy of the results here"
+        )
+    path = local_path(output)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"OUTPUT {path}: has a name that is not valid UTF-8, which tables cannot be written "
+            "to; name another"
+        ) from None
+    return path.as_uri()
+
+
+def camera_arrived(name: str, footage: str, profile: Profile, catalog: CameraCatalog) -> Camera:
+    """A camera whose footage has arrived below `uploads.url`, and where its results go.
+
+    Args:
+        footage: the key of its footage's folder, below `uploads.url`.
+
+    Raises:
+        UsageError: a camera of this id is known whose footage lies elsewhere, or its results would
+            lie where another's do.
+    """
+    uploads = profile.uploads
+    root = (uploads.url or "").rstrip("/")
+    url = _footage(f"{root}/{footage}" if footage else root, profile)
+    for known in catalog.list():
+        if known.camera_id == name and known.footage_url.rstrip("/") == url:
+            return known
+        if known.camera_id.casefold() == name.casefold():
+            raise UsageError(
+                f"camera {name}: {known.camera_id} is known with its footage in "
+                f"{shown_url(known.footage_url)}; rename the folder {footage}"
+            )
+    camera = _camera(name, url, _below(uploads.output, name, profile))
+    refuse_collisions([camera], catalog)
+    return camera
+
+
+def _below(root: str | None, name: str, profile: Profile) -> str:
+    url = _url(root or profile.output.root, profile)
+    return f"{url.rstrip('/')}/{name}"
+
+
+def _camera(name: str, footage: str, target: str) -> Camera:
+    inside = f"{target}/".startswith(f"{footage}/") or f"{footage}/".startswith(f"{target}/")
+    if inside:
+        raise UsageError(
+            f"OUTPUT {shown_url(target)} and INPUT {shown_url(footage)} lie in each other; results "
+            "are not footage, name another OUTPUT"
+        )
+    return Camera(name, footage, target)
+
+
+def _as_path(url: str) -> Path:
+    return Path("/", url.removeprefix(S3)) if url.startswith(S3) else local_path(url)

@@ -1,0 +1,175 @@
+"""The `munin` command. Exit codes: 0 done, 1 failed, 2 wrong use, 130 stopped by Ctrl-C."""
+
+import os
+import signal
+import sys
+from datetime import date, datetime
+from io import TextIOWrapper
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from odins_ravne_assets.cameras.catalog import CameraCatalog
+from odins_ravne_assets.cameras.selection import camera_of_results
+from odins_ravne_assets.cli.backfill import backfill
+from odins_ravne_assets.cli.cost import app as cost_app
+from odins_ravne_assets.cli.download import app as results_app
+from odins_ravne_assets.cli.job import Choice, prepare
+from odins_ravne_assets.cli.models import app as models_app
+from odins_ravne_assets.cli.options import Results
+from odins_ravne_assets.cli.plan import plan
+from odins_ravne_assets.cli.sandbox import app as sandbox_app
+from odins_ravne_assets.cli.sandbox_reached import require_sandbox
+from odins_ravne_assets.cli.stages import batch, stage1, stage2, stage3
+from odins_ravne_assets.cli.terminal import out, print_error
+from odins_ravne_assets.instance_home import catalog_folder, prepare_home
+from resources.clock import clock_at
+from resources.errors import RavneError
+from resources.settings.loader import find_profile, load_profile
+from resources.storage.object_store import local_path
+
+app = typer.Typer(
+    name="munin",
+    help="From the memory cards of camera traps to wildlife observations.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+
+app.add_typer(models_app, name="models")
+cost_app.add_typer(results_app)
+app.add_typer(cost_app, name="cost")
+app.add_typer(sandbox_app, name="sandbox")
+# Help lists commands in this order, and those of this file after them.
+for command in (plan, backfill, batch, stage1, stage2, stage3):
+    app.command()(command)
+
+
+@app.callback()
+def choose_profile(
+    context: typer.Context,
+    profile: Annotated[
+        str,
+        typer.Option(
+            envvar="MUNIN_PROFILE",
+            help="Settings: local, cloud, cloud-cost-optimized, or the path of a YAML file.",
+        ),
+    ] = "local",
+) -> None:
+    context.obj = Choice(profile)
+
+
+@app.command()
+def correct(
+    context: typer.Context,
+    output: Results,
+    file: Annotated[
+        str, typer.Argument(help="A filled observations.csv, or a Timelapse export or .ddb file.")
+    ],
+    by: Annotated[str, typer.Option("--by", help="Who says so.")],
+    on: Annotated[
+        datetime | None, typer.Option("--on", formats=["%Y-%m-%d"], help="When. Default: today.")
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option("--column", help="The column with the labels.")
+    ] = None,
+) -> None:
+    """Take a reviewer's labels, which win over the machine's, and make the visits again."""
+    from odins_ravne_assets.results.corrections import take_corrections
+
+    job = prepare(context, "stage3", {}, {})
+    catalog = CameraCatalog(catalog_folder())
+    chosen = camera_of_results(output, catalog)
+    others = frozenset(each.camera_id for each in catalog.list()) - {chosen.camera_id}
+    day = on.date() if on else date.fromtimestamp(clock_at(job.profile.aws.clock_url).now())
+    taken = take_corrections(chosen, others, job.profile, local_path(file), by, day, column)
+    out.print(f"{chosen.camera_id}: {taken} boxes or media labelled by {by}", markup=False)
+    job.run([chosen]).exit_if_any_failed()
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    folder: Annotated[str, typer.Argument(help="Where the files go: a folder of this machine.")],
+    cameras: Annotated[
+        list[str] | None, typer.Option("--camera", help="Only these. Default: all that are known.")
+    ] = None,
+) -> None:
+    """The visits of several cameras as one: MegaDetector JSON, Camtrap DP, CSV, Parquet."""
+    from odins_ravne_assets.results.export import export_cameras
+
+    profile = load_profile(context.obj.name)
+    require_sandbox(profile)
+    prepare_home()
+    known = CameraCatalog(catalog_folder())
+    chosen = [known.get(name) for name in cameras] if cameras else list(known.list())
+    for line in export_cameras(chosen, profile, local_path(folder)):
+        out.print(line, soft_wrap=True, markup=False)
+
+
+@app.command()
+def status(context: typer.Context) -> None:
+    """The cameras this machine knows, their last run, and where their results are.
+
+    Results on S3 are looked into with a cloud profile alone.
+    """
+    profile = load_profile(context.obj.name)
+    require_sandbox(profile)
+    prepare_home()
+    from odins_ravne_assets.cli.status import camera_status
+
+    table = Table()
+    for heading in ("camera", "last run", "media", "failed", "visits", "results"):
+        table.add_column(heading, overflow="fold")
+    known, remarks = camera_status(CameraCatalog(catalog_folder()).list(), profile)
+    for row in known:
+        table.add_row(*row)
+    if known:
+        out.print(table)
+    else:
+        out.print("No camera yet. `munin batch INPUT OUTPUT` makes the first.")
+    for remark in remarks:
+        out.print(remark, soft_wrap=True, markup=False)
+
+
+@app.command()
+def settings(context: typer.Context) -> None:
+    """Every key of the profile: its value now, and what it means."""
+    for line in load_profile(context.obj.name).explained():
+        out.print(line, soft_wrap=True, markup=False)
+
+
+@app.command()
+def ui(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 3000,
+) -> None:
+    """Open the Dagster UI on this machine's instance: http://127.0.0.1:PORT."""
+    load_profile(context.obj.name)
+    prepare_home()
+    os.environ["MUNIN_PROFILE"] = str(find_profile(context.obj.name).absolute())
+    # Dagster would have `dg dev` used, a tool for developers that is not installed here.
+    quiet = ["-W", "ignore:Function `dev_command` is superseded"]
+    command = [*quiet, "-m", "dagster", "dev", "-m", "odins_ravne_assets.definitions"]
+    out.print(f"The Dagster UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
+    # Shells start background jobs with SIGINT ignored, and Dagster does to SIGTERM what is done
+    # to SIGINT: neither could such a UI be ended, nor a run that it launched.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.execv(sys.executable, [sys.executable, *command, "-h", "127.0.0.1", "-p", str(port)])
+
+
+def main() -> None:
+    """The entry point: errors in one line, exit codes as the top of this file says."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Not every terminal knows every letter, and names on a disk need be no text.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except RavneError as error:
+        print_error(str(error))
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""What `run_stage3_local.py` does, in the folder of a camera whose results were taken home."""
+
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from odins_ravne_assets.cli.options import MinConfidence, MinDuration, Window
+from odins_ravne_assets.cli.terminal import out, print_error, print_visits
+from odins_ravne_assets.results.download import RUNNER, reports_of
+from resources.errors import RavneError
+from resources.settings.loader import load_profile
+from resources.storage.object_store import LocalStore
+
+RERUN = "rerun"
+
+
+def rerun(folder: Path, arguments: Sequence[str]) -> int:
+    """Make the visits anew into `FOLDER/rerun`, show them, and open the report.
+
+    Settings that are not named are those that the results were made with.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 wrong use.
+    """
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    def run(
+        compression_window: Window = None,
+        min_confidence: MinConfidence = None,
+        min_duration: MinDuration = None,
+        profile: Annotated[
+            str, typer.Option(help="A profile that tells of the project, for Camtrap DP.")
+        ] = "local",
+        no_browser: Annotated[
+            bool, typer.Option("--no-browser", help="Do not open the report.")
+        ] = False,
+    ) -> None:
+        """Make this camera's visits anew, with other windows and thresholds."""
+        given = {
+            "compression_window": compression_window,
+            "min_confidence": min_confidence,
+            "min_duration": min_duration,
+        }
+        named = {key: value for key, value in given.items() if value is not None}
+        page = _run(folder, named, profile)
+        if not no_browser:
+            webbrowser.open(page.as_uri())
+
+    try:
+        app(list(arguments), prog_name=RUNNER, standalone_mode=True)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    except RavneError as error:
+        print_error(str(error))
+        return error.exit_code
+    return 0
+
+
+def _run(folder: Path, given: dict[str, float], profile_name: str) -> Path:
+    """Make visits, report and exports; the report's page."""
+    from odins_ravne_assets.hugin.exports.write_all import export_camera
+    from odins_ravne_assets.hugin.report.page import REPORT_PAGE, make_report_page
+    from odins_ravne_assets.hugin.visits.stage3 import run_stage3
+
+    (made_before,) = reports_of([folder])
+    (camera_id,) = {camera["camera_id"] for camera in made_before["cameras"]}
+    source, target = LocalStore(folder), LocalStore(folder / RERUN)
+    settings = {f"pipeline.stage3.{key}": each for key, each in made_before["settings"].items()}
+    settings |= {f"privacy.{key}": each for key, each in made_before["privacy"].items()}
+    settings |= {f"pipeline.stage3.{key}": each for key, each in given.items()}
+    settings["project.species"] = made_before["species_list"]
+    profile = load_profile(profile_name, settings, {})
+    stage3, species = profile.pipeline.stage3, profile.project.species
+    run_stage3(source, stage3, made_before["models"], profile.privacy, species, target)
+    make_report_page(source, target, profile.privacy)
+    exported = export_camera(source, camera_id, profile.project, profile.privacy, target)
+    print_visits([target.root / "stage3"])
+    page = target.root / REPORT_PAGE
+    out.print(f"results: {target.root}", soft_wrap=True)
+    if exported.why_no_camtrap_dp:
+        out.print(f"no Camtrap DP: {exported.why_no_camtrap_dp}", soft_wrap=True, markup=False)
+    out.print(f"report: {page}", soft_wrap=True)
+    return page

@@ -1,0 +1,29 @@
+"""Makes the visits of this folder's camera anew, with other windows and thresholds.
+
+    python run_stage3_local.py --compression-window 30 --min-confidence 0.6 --min-duration 0
+
+It needs Odins Ravne in the Python that runs it, and no account and no network. What was downloaded
+stays as it is: the new results, with exports and a report that opens in the browser, go to the
+folder `rerun`.
+"""
+
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    try:
+        from odins_ravne_assets.cli.rerun import rerun
+    except ModuleNotFoundError as missing:
+        print(
+            f"error: Odins Ravne is not installed in this Python ({sys.executable} lacks "
+            f"{missing.name}). Run this file with the Python that has it, as "
+            "PATH/TO/odins-ravne/.venv/bin/python; its README says how to install it",
+            file=sys.stderr,
+        )
+        return 1
+    return rerun(Path(__file__).resolve().parent, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""Whether the sandbox that a profile means is ready: asked before anything is begun."""
+
+from urllib.parse import urlsplit
+
+from resources.aws.clients import AwsClients
+from resources.clock import clock_at
+from resources.errors import StoreError, UsageError
+from resources.settings.profile import Profile
+
+HERE = {"127.0.0.1", "localhost"}
+
+
+def require_sandbox(profile: Profile) -> None:
+    """Say what to do where a profile's AWS is a sandbox of this machine that is not ready.
+
+    Raises:
+        UsageError: it is not up, or the caller has no credentials.
+    """
+    aws = profile.cloud.aws if profile.cloud else None
+    if aws is None or aws.clock_url is None or urlsplit(aws.clock_url).hostname not in HERE:
+        return
+    try:
+        clock_at(aws.clock_url)
+    except StoreError:
+        raise UsageError(
+            f"the sandbox is not up at {aws.endpoint_url}; start it with munin sandbox up"
+        ) from None
+    if not AwsClients(aws).credentials_found:
+        raise UsageError(
+            "the sandbox wants credentials, and any will do: "
+            "export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox"
+        )

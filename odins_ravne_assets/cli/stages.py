@@ -1,0 +1,212 @@
+"""`munin batch`, `stage1`, `stage2`, `stage3`: the commands that run stages of the pipeline."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
+from odins_ravne_assets.cameras.selection import camera_of_results, cameras_named
+from odins_ravne_assets.cli.costs_printed import print_costs
+from odins_ravne_assets.cli.download import show_home, show_page_of_all
+from odins_ravne_assets.cli.home_counted import bring_results
+from odins_ravne_assets.cli.job import prepare
+from odins_ravne_assets.cli.machines_changed import change_machines
+from odins_ravne_assets.cli.options import (
+    CameraOption,
+    CamerasFlag,
+    ConfThreshold,
+    Input,
+    InputOption,
+    MinConfidence,
+    MinDuration,
+    ModelOption,
+    NoGpu,
+    Output,
+    OutputOption,
+    Results,
+    Window,
+)
+from odins_ravne_assets.cli.temporary_compute import compute_around
+from odins_ravne_assets.cli.terminal import say
+from odins_ravne_assets.instance_home import catalog_folder
+from resources.clock import clock_at
+from resources.errors import UsageError
+from resources.settings.profile import Profile
+from resources.spot.policy import PRIORITY_TAG, Priority
+from resources.storage.object_store import local_path
+
+
+def batch(
+    context: typer.Context,
+    input: Input = None,
+    output: Output = None,
+    input_option: InputOption = None,
+    output_option: OutputOption = None,
+    camera: CameraOption = None,
+    cameras: CamerasFlag = False,
+    model: ModelOption = None,
+    conf_threshold: ConfThreshold = None,
+    compression_window: Window = None,
+    min_confidence: MinConfidence = None,
+    min_duration: MinDuration = None,
+    local_output: Annotated[
+        str | None, typer.Option(help="Take the results home, to a folder per camera in this one.")
+    ] = None,
+    download_stage3: Annotated[
+        bool, typer.Option("--download-stage3", help="The same, to ./results by default.")
+    ] = False,
+    cost_report: Annotated[
+        bool, typer.Option("--cost-report", help="Say at the end what it cost.")
+    ] = False,
+    priority: Annotated[
+        Priority | None,
+        typer.Option(help="Cloud: high waits the least, low for ever."),
+    ] = None,
+    spot_bid_percentage: Annotated[
+        int | None, typer.Option(help="Cloud: cap on the spot price, in percent of on-demand.")
+    ] = None,
+    max_vcpus: Annotated[int | None, typer.Option(help="Cloud: most vCPUs at once.")] = None,
+    region: Annotated[str | None, typer.Option(help="Cloud: AWS region.")] = None,
+    with_compute: Annotated[
+        bool,
+        typer.Option(
+            "--with-compute",
+            help="Cloud: set machines and queues up before, and tear them down after, also when "
+            "it fails or is stopped.",
+        ),
+    ] = False,
+    no_gpu: NoGpu = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Look again at media that failed in earlier runs."),
+    ] = False,
+) -> None:
+    """From footage to observations: all stages, for one camera or a folder of cameras.
+
+    Media that were looked at before, under whatever name, are not looked at again.
+    """
+    overrides = _looking(model, conf_threshold, no_gpu) | _visiting(
+        compression_window, min_confidence, min_duration
+    )
+    cloud_only = {
+        "--priority": (None, priority),
+        "--spot-bid-percentage": ("cloud.aws.compute.bid_percentage", spot_bid_percentage),
+        "--max-vcpus": ("cloud.aws.compute.max_vcpus", max_vcpus),
+        "--region": ("cloud.aws.region", region),
+        "--with-compute": (None, with_compute or None),
+    }
+    job = prepare(context, "camera", overrides, cloud_only)
+    footage = _one_of("INPUT", input, input_option)
+    results = _one_of("OUTPUT", output, output_option, needed=False)
+    chosen = cameras_named(footage or "", results, camera, cameras, job.profile)
+    if retry_failed:
+        from odins_ravne_assets.cli.failed_again import look_again_at_failed
+
+        look_again_at_failed(chosen, job.profile, say)
+    began_at = clock_at(job.profile.aws.clock_url).now()
+    with ExitStack() as stack:
+        if with_compute and job.profile.cloud:
+            stack.enter_context(compute_around(job.profile.cloud.aws, len(chosen)))
+        elif job.profile.cloud and (spot_bid_percentage or max_vcpus):
+            change_machines(job.profile.cloud.aws, max_vcpus, say)
+        ended = job.run(chosen, {PRIORITY_TAG: priority} if priority else {})
+    if not ended.interrupted:
+        show_page_of_all(chosen)
+    if download_stage3 or local_output:
+        _take_home(ended.succeeded, job.profile, local_path(local_output or "results"))
+    if cost_report:
+        print_costs(chosen, job.profile, began_at)
+    ended.exit_if_any_failed()
+
+
+def stage1(
+    context: typer.Context,
+    input: Input = None,
+    output: Output = None,
+    input_option: InputOption = None,
+    output_option: OutputOption = None,
+    camera: CameraOption = None,
+    cameras: CamerasFlag = False,
+    model: ModelOption = None,
+    conf_threshold: ConfThreshold = None,
+    no_gpu: NoGpu = False,
+) -> None:
+    """Read footage, detect and crop; no labels, no visits."""
+    job = prepare(context, "stage1", _looking(model, conf_threshold, no_gpu), {})
+    footage = _one_of("INPUT", input, input_option)
+    results = _one_of("OUTPUT", output, output_option, needed=False)
+    chosen = cameras_named(footage or "", results, camera, cameras, job.profile)
+    job.run(chosen).exit_if_any_failed()
+
+
+def stage2(
+    context: typer.Context,
+    output: Results,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Classifier: a shipped name, or a manifest.")
+    ] = None,
+    no_gpu: NoGpu = False,
+) -> None:
+    """Classify the stored crops again; the footage is not needed."""
+    overrides = {
+        "models.classifier": model,
+        "pipeline.stage1.engine": "onnxruntime" if no_gpu else None,
+    }
+    job = prepare(context, "stage2", overrides, {})
+    chosen = camera_of_results(output, CameraCatalog(catalog_folder()))
+    job.run([chosen]).exit_if_any_failed()
+
+
+def stage3(
+    context: typer.Context,
+    output: Results,
+    compression_window: Window = None,
+    min_confidence: MinConfidence = None,
+    min_duration: MinDuration = None,
+) -> None:
+    """Make the visits again, with another window or threshold; takes seconds."""
+    overrides = _visiting(compression_window, min_confidence, min_duration)
+    job = prepare(context, "stage3", overrides, {})
+    chosen = camera_of_results(output, CameraCatalog(catalog_folder()))
+    job.run([chosen]).exit_if_any_failed()
+
+
+def _looking(model: str | None, conf_threshold: float | None, no_gpu: bool) -> dict[str, Any]:
+    """What options change of Stage 1's settings; None changes nothing."""
+    return {
+        "models.detector": model,
+        "pipeline.stage1.conf_threshold": conf_threshold,
+        "pipeline.stage1.engine": "onnxruntime" if no_gpu else None,
+    }
+
+
+def _visiting(
+    compression_window: float | None, min_confidence: float | None, min_duration: float | None
+) -> dict[str, Any]:
+    """What options change of Stage 3's settings; None changes nothing."""
+    return {
+        "pipeline.stage3.compression_window": compression_window,
+        "pipeline.stage3.min_confidence": min_confidence,
+        "pipeline.stage3.min_duration": min_duration,
+    }
+
+
+def _one_of(name: str, argument: str | None, option: str | None, needed: bool = True) -> str | None:
+    if argument and option:
+        raise UsageError(f"{name} is given twice, as {argument} and as {option}; give it once")
+    if needed and not (argument or option):
+        raise UsageError(f"{name} is missing; see munin batch --help")
+    return argument or option
+
+
+def _take_home(cameras: list[Camera], profile: Profile, root: Path) -> None:
+    """Copy the results of some cameras to this machine, unless they are there."""
+    elsewhere = [
+        (each.camera_id, each.output_url)
+        for each in cameras
+        if each.output_url != (root / each.camera_id).as_uri()
+    ]
+    bring_results(elsewhere, root, profile.aws)
+    show_home([root / camera.camera_id for camera in cameras], root)

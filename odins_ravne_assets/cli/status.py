@@ -1,0 +1,75 @@
+"""What `munin status` tells of each camera."""
+
+import json
+from collections.abc import Sequence
+
+import dagster as dg
+
+from odins_ravne_assets.cameras.catalog import Camera
+from odins_ravne_assets.cameras.results_store import OpenStore, stores_of
+from odins_ravne_assets.cameras.selection import S3
+from odins_ravne_assets.runs.liveness import close_dead_runs
+from resources.errors import StoreError
+from resources.settings.profile import Profile
+from resources.storage.object_store import shown_url
+
+Row = tuple[str, str, str, str, str, str]
+Counts = tuple[str, str, str]
+REPORT = "stage3/report.json"
+PAGE = 500  # runs
+
+
+def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row], list[str]]:
+    """A row for each camera, and what could not be looked into.
+
+    Returns:
+        Rows: id, last run, media, failed, visits, where the results are; and remarks.
+    """
+    rows, remarks = [], []
+    store_of = stores_of(profile)
+    with dg.DagsterInstance.get() as instance:
+        close_dead_runs(instance)
+        last_runs = _last_runs(instance, {camera.camera_id for camera in cameras})
+        for camera in cameras:
+            counts: Counts = ("", "", "")
+            try:
+                counts = _counts(camera, profile, store_of)
+            except StoreError as error:
+                remarks.append(f"{camera.camera_id}: {error}")
+            last = last_runs.get(camera.camera_id, "none")
+            rows.append((camera.camera_id, last, *counts, shown_url(camera.output_url)))
+    return rows, remarks
+
+
+def _last_runs(instance: dg.DagsterInstance, cameras: set[str]) -> dict[str, str]:
+    """State and date of each camera's last run. Reads runs by pages: a question for each of a
+    thousand cameras takes a minute."""
+    last: dict[str, str] = {}
+    cursor = None
+    while len(last) < len(cameras):
+        page = instance.get_run_records(limit=PAGE, cursor=cursor)
+        for record in page:
+            run = record.dagster_run
+            camera = run.tags.get("dagster/partition", "")
+            if camera in cameras and camera not in last:
+                when = record.create_timestamp.astimezone().strftime("%Y-%m-%d %H:%M")
+                last[camera] = f"{run.status.value} {when}"
+            cursor = run.run_id
+        if len(page) < PAGE:
+            break
+    return last
+
+
+def _counts(camera: Camera, profile: Profile, store_of: OpenStore) -> Counts:
+    """Media, failed media and visits of the last report.
+
+    Raises:
+        StoreError: the results cannot be reached.
+    """
+    if camera.output_url.startswith(S3) and profile.cloud is None:
+        raise StoreError("its results lie on S3; name a cloud profile to have them counted")
+    store = store_of(camera.output_url)
+    if not store.exists(REPORT):
+        return "", "", ""
+    totals = json.loads(store.read_bytes(REPORT))["totals"]
+    return str(totals["media"]), str(totals["failed"]), str(totals["observations"])

@@ -1,0 +1,111 @@
+"""`munin cost lifecycle` and `restore`: how stored footage ages, and having it back."""
+
+import json
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from odins_ravne_assets.cli.cloud_profile import cloud_named
+from odins_ravne_assets.cli.terminal import out, say
+from resources.aws.clients import AwsClients
+from resources.errors import UsageError
+from resources.pricing.sources import shipped_prices
+from resources.retention.archive import HOURS, StoredClass, Tier, restore_usd
+
+app = typer.Typer()
+
+
+@app.command()
+def lifecycle(
+    context: typer.Context,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Make the rules what the profile says.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """When stored footage moves to cheaper classes, and whether the bucket's rules say so.
+
+    Results and models never move. Rules that others made stay as they are.
+    """
+    cloud = cloud_named(context.obj.name, "cost lifecycle")
+    from resources.retention.bucket_policy import StorageLifecycle
+
+    policy = StorageLifecycle(cloud.aws, cloud.profile.storage.lifecycle)
+    if apply:
+        policy.apply(say)
+    found = policy.status()
+    if as_json:
+        print(json.dumps(found.as_json(), indent=2))
+        return
+    table = Table()
+    for heading in ("rule", "what it does", "now"):
+        table.add_column(heading, overflow="fold")
+    for rule in found.rules:
+        now = f"{rule.state}: {rule.detail}" if rule.detail else rule.state
+        table.add_row(rule.name, rule.what, now)
+    out.print(f"bucket {found.bucket}", soft_wrap=True)
+    out.print(table)
+    if found.others:
+        out.print(f"Rules of others, left as they are: {', '.join(found.others)}", soft_wrap=True)
+    for remark in (*found.dangers, *found.remarks):
+        out.print(remark, soft_wrap=True, markup=False)
+    if found.drift:
+        command = f"munin --profile {context.obj.name} cost lifecycle --apply"
+        out.print(f"`{command}` makes them what the profile says.", soft_wrap=True)
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(help="s3://… of archived footage: a folder or a file.")],
+    days: Annotated[int, typer.Option(min=1, help="Days for which it can be read.")] = 7,
+    tier: Annotated[
+        Tier, typer.Option(help="bulk takes 5 to 12 hours, standard 3 to 5 and costs more.")
+    ] = "bulk",
+    start: Annotated[bool, typer.Option("--start", help="Ask for it, not only for its price.")] = (
+        False
+    ),
+) -> None:
+    """Have archived footage back: what it costs, and how far it is; with --start, ask for it."""
+    cloud = cloud_named(context.obj.name, f"cost restore {url}")
+    from resources.retention.s3_archive import ask_for, stored_classes
+
+    if not url.startswith("s3://"):
+        raise UsageError(f"{url}: lies on this machine, where nothing is archived; name s3://…")
+    clients = AwsClients(cloud.aws)
+    found = list(stored_classes(clients, url))
+    wanted = [each for each in found if each.is_archived and not each.restoring]
+    _say_where_they_are(url, found)
+    if not wanted:
+        return
+    usd = restore_usd(shipped_prices(cloud.aws.region), wanted, days, tier)
+    hours = HOURS[wanted[0].storage_class][tier]
+    price = f"{_objects(len(wanted))} for {days} days: about ${usd:.2f}, in {hours} hours"
+    if not start:
+        out.print(f"{price} ({tier}). With --start they are asked for.", soft_wrap=True)
+        return
+    asked = ask_for(clients, url, wanted, days, tier)
+    out.print(f"Asked for {_objects(asked)}; {price}.", soft_wrap=True)
+    out.print("The same command tells how far it is; then run the camera again.")
+
+
+def _say_where_they_are(url: str, found: Sequence[StoredClass]) -> None:
+    """How many there are, and how many of them cannot be read."""
+    archived = [each for each in found if each.is_archived]
+    restoring = sum(each.restoring for each in archived)
+    until = min((each.readable_until for each in found if each.readable_until), default=None)
+    told = [f"{url}: {_objects(len(found))}"]
+    if archived:
+        size = sum(each.size for each in archived) / 1e9
+        told.append(f"{len(archived)} archived ({size:.2f} GB), of which {restoring} asked for")
+    else:
+        told.append("all can be read")
+    if until:
+        told.append(f"restored ones until {until:%Y-%m-%d %H:%M} UTC at least")
+    out.print(", ".join(told), soft_wrap=True, markup=False)
+
+
+def _objects(number: int) -> str:
+    return f"{number} object{'s' * (number != 1)}"

@@ -1,0 +1,265 @@
+"""The cost report of some cameras: the ledger, S3, AWS's bill and the species, brought together."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from odins_ravne_assets.cameras.catalog import Camera
+from odins_ravne_assets.cameras.results_store import stores_of
+from odins_ravne_assets.cameras.selection import S3
+from odins_ravne_assets.hugin.identification.sightings import UNKNOWN_ANIMAL
+from odins_ravne_assets.instance_home import home, prepare_home
+from odins_ravne_assets.odin.focus import Payer, focus_csv
+from odins_ravne_assets.odin.report import CostReport, Scope, cost_report
+from odins_ravne_assets.odin.report_json import report_json
+from odins_ravne_assets.odin.report_page import write_cost_page
+from odins_ravne_assets.odin.storage_costs import Ageing, StorageCosts, storage_costs
+from odins_ravne_assets.odin.storage_prices import StoragePrices, storage_prices
+from odins_ravne_assets.odin.unit_costs import SpeciesVisits
+from resources.aws.clients import AwsClients
+from resources.aws.errors import explained
+from resources.clock import clock_at
+from resources.errors import RavneError, StoreError
+from resources.ledger.aws_bill import AwsBill
+from resources.ledger.idle_machines import FOLDER as WAITING
+from resources.ledger.idle_machines import read_waiting, unclaimed
+from resources.ledger.table import FOLDER, read_ledger
+from resources.planning.saved_plans import FOLDER as PLANS
+from resources.planning.saved_plans import Prediction, kept_predictions
+from resources.pricing.sources import shipped_prices
+from resources.retention.inventory import Area
+from resources.retention.rules import FOOTAGE, LEAST_BILLED, least_sizes
+from resources.settings.profile import Aws, Profile
+from resources.storage.object_store import LocalStore
+
+STAGE3_REPORT = "stage3/report.json"
+JSON_FILE, PAGE_FILE, FOCUS_FILE = "cost_report.json", "cost_report.html", "cost_focus.csv"
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What a report is made of.
+
+    Args:
+        remarks: what a reader should know, sentences.
+    """
+
+    rows: pl.DataFrame
+    scope: Scope
+    species: tuple[SpeciesVisits, ...]
+    storage: StorageCosts | None
+    storage_prices: StoragePrices | None
+    bill: AwsBill | None
+    remarks: tuple[str, ...]
+    predictions: tuple[Prediction, ...]
+    profile: Profile
+
+    def report(self, since: float | None = None) -> CostReport:
+        """The report.
+
+        Args:
+            since: seconds since 1970 UTC, by the profile's clock: of computing, what ended after.
+        """
+        scope = replace(self.scope, since=since)
+        return cost_report(
+            self.rows,
+            scope,
+            self.species,
+            self.storage,
+            self.bill,
+            self.remarks,
+            self.predictions,
+        )
+
+
+def gather(
+    cameras: Sequence[Camera],
+    profile: Profile,
+    ask_aws: bool = True,
+    remarks: Iterable[str] = (),
+    whole: bool = False,
+) -> Gathered:
+    """Bring it together. What cannot be looked at is remarked, not the end of it.
+
+    Args:
+        ask_aws: compare with Cost Explorer, which costs a cent a few times a day.
+        remarks: what else a reader should know, sentences.
+        whole: the cameras are all that are known; then machines that waited for work are in it.
+
+    Raises:
+        StoreError: a ledger or a plan cannot be read.
+    """
+    aws = profile.cloud.aws if profile.cloud else None
+    told = list(remarks)
+    seen = [each for each in cameras if aws or not each.output_url.startswith(S3)]
+    if len(seen) < len(cameras):
+        told.append(
+            f"{len(cameras) - len(seen)} cameras' results lie on S3; name a cloud profile for them"
+        )
+    now = clock_at(profile.aws.clock_url).now()
+    storage, prices = _stored(seen, profile, now, told) if aws else (None, None)
+    return Gathered(
+        rows=_rows(seen, profile, whole),
+        scope=_scope(cameras, profile, now),
+        species=_species(seen, profile),
+        storage=storage,
+        storage_prices=prices,
+        bill=_bill(aws, told) if aws and ask_aws else None,
+        predictions=tuple(_predictions(seen, profile)),
+        remarks=tuple(told),
+        profile=profile,
+    )
+
+
+def _rows(cameras: Iterable[Camera], profile: Profile, whole: bool) -> pl.DataFrame:
+    store_of = stores_of(profile)
+    rows = read_ledger(store_of(f"{each.output_url}/{FOLDER}") for each in cameras)
+    if profile.cloud is None or not whole:
+        return rows
+    waiting = read_waiting(LocalStore(home() / WAITING), profile.cloud.aws)
+    return pl.concat([rows, unclaimed(waiting, rows)])
+
+
+def _predictions(cameras: Iterable[Camera], profile: Profile) -> Iterator[Prediction]:
+    """What plans have foretold, as it is kept beside the cameras' results."""
+    store_of = stores_of(profile)
+    for camera in cameras:
+        yield from kept_predictions(store_of(f"{camera.output_url}/{PLANS}"))
+
+
+def _scope(cameras: Iterable[Camera], profile: Profile, now: float) -> Scope:
+    aws = profile.cloud.aws if profile.cloud else None
+    return Scope(
+        name=aws.name if aws else "this machine",
+        region=aws.region if aws else "",
+        cameras=tuple(sorted(each.camera_id for each in cameras)),
+        since=None,
+        now=now,
+        least_saving=profile.pipeline.cost_optimization.cost_threshold,
+    )
+
+
+def reconciled(cameras: Iterable[Camera], profile: Profile) -> list[str]:
+    """Ask AWS for what the ledgers do not know yet, write it down, and tell the assets.
+
+    Returns:
+        What went wrong, as remarks: the ledgers then say what they said before.
+    """
+    if profile.cloud is None:
+        return []
+    import dagster as dg  # takes a second, which costs of this machine alone need not
+
+    from odins_ravne_assets.defs.late_costs_sensor import bring_up_to_date
+
+    on_s3 = [
+        (each.camera_id, each.output_url) for each in cameras if each.output_url.startswith(S3)
+    ]
+    prepare_home()
+    try:
+        with dg.DagsterInstance.get() as instance:
+            bring_up_to_date(instance, profile.cloud.aws, on_s3)
+    except RavneError as error:
+        return [f"the ledger is as it was before: {error}"]
+    return []
+
+
+def write_files(found: Gathered, folder: Path) -> list[Path]:
+    """cost_report.json, the page and the FOCUS file, each put in place whole.
+
+    Raises:
+        StoreError: the folder cannot be written.
+        RavneError: AWS does not tell whose account it is.
+    """
+    store, report = LocalStore(folder), found.report()
+    store.write_bytes(JSON_FILE, report_json(report).encode())
+    payer, now = _payer(found), found.scope.now
+    focus = focus_csv(found.rows, found.storage, found.storage_prices, payer, now)
+    store.write_bytes(FOCUS_FILE, focus.encode())
+    with store.writing(PAGE_FILE) as path:
+        write_cost_page(report, path)
+    return [folder / name for name in (PAGE_FILE, JSON_FILE, FOCUS_FILE)]
+
+
+def costs_folder() -> Path:
+    """Where the files of the cost report go, if nothing else is said."""
+    return home() / "costs"
+
+
+def _stored(
+    cameras: Iterable[Camera], profile: Profile, now: float, remarks: list[str]
+) -> tuple[StorageCosts | None, StoragePrices | None]:
+    assert profile.cloud is not None
+    aws, lifecycle = profile.cloud.aws, profile.storage.lifecycle
+    book = shipped_prices(aws.region)
+    prices = storage_prices(book)
+    if prices is None:
+        remarks.append(f"no storage prices of {aws.region} are known; storage is in no sum")
+        return None, None
+    from resources.retention.usage import stored_in  # boto3 is needed for S3 alone
+
+    ageing = Ageing(lifecycle, least_sizes(lifecycle, book))
+    sizes = (int(LEAST_BILLED), ageing.least.to_ia, ageing.least.to_glacier)
+    try:
+        stored = stored_in(AwsClients(aws), _areas(cameras), sizes)
+    except StoreError as error:
+        remarks.append(f"storage is in no sum: {error}")
+        return None, None
+    return storage_costs(stored, prices, ageing, now), prices
+
+
+def _areas(cameras: Iterable[Camera]) -> dict[str, Area]:
+    """What of the cameras can lie on S3; footage of this machine was copied up for its jobs."""
+    from resources.storage.transfer.footage_upload import copied_to
+
+    areas: dict[str, Area] = {}
+    for camera in cameras:
+        if camera.footage_url.startswith(S3):
+            key = camera.footage_url.removeprefix(S3).partition("/")[2]
+            ours = key.startswith(FOOTAGE)
+            areas[camera.footage_url] = "footage" if ours else "footage elsewhere"
+        elif camera.output_url.startswith(S3):
+            areas[copied_to(camera.camera_id, camera.output_url)] = "footage"
+        if camera.output_url.startswith(S3):
+            areas[camera.output_url] = "results"
+    return areas
+
+
+def _bill(aws: Aws, remarks: list[str]) -> AwsBill | None:
+    from resources.ledger.cost_explorer import this_months_bill
+
+    try:
+        return this_months_bill(AwsClients(aws), aws.name, home())
+    except RavneError as error:
+        remarks.append(str(error))
+        return None
+
+
+def _species(cameras: Iterable[Camera], profile: Profile) -> tuple[SpeciesVisits, ...]:
+    """The visits that all cameras' tables hold now, the species with most of them first."""
+    counts: Counter[tuple[str, str, bool]] = Counter()
+    store_of = stores_of(profile)
+    for camera in cameras:
+        store = store_of(camera.output_url)
+        if not store.exists(STAGE3_REPORT):
+            continue
+        for each in json.loads(store.read_bytes(STAGE3_REPORT))["species"]:
+            known = each["category"] == "animal" and each["species"] != UNKNOWN_ANIMAL
+            counts[each["species"], each["scientific_name"] or "", known] += each["observations"]
+    found = [
+        SpeciesVisits(species, scientific_name, visits, known)
+        for (species, scientific_name, known), visits in counts.items()
+    ]
+    return tuple(sorted(found, key=lambda each: (-each.visits, each.species)))
+
+
+def _payer(found: Gathered) -> Payer:
+    cloud = found.profile.cloud
+    if cloud is None:
+        return Payer("own machine", found.scope.name)
+    with explained("cost costs", "allow sts:GetCallerIdentity"):
+        identity = AwsClients(cloud.aws).of("sts").get_caller_identity()
+    return Payer(str(identity["Account"]), cloud.aws.name)

@@ -1,0 +1,136 @@
+"""The assets, from footage to exports: one partition per camera."""
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from odins_ravne_assets.cameras.catalog import CameraCatalog
+from odins_ravne_assets.cameras.deployments import with_own_facts
+from odins_ravne_assets.defs.automation import LABELS_FOLLOW, VISITS_FOLLOW
+from odins_ravne_assets.defs.checks import check_specs
+from odins_ravne_assets.defs.code_versions import code_versions
+from odins_ravne_assets.defs.ends_told import ends_told
+from odins_ravne_assets.defs.predictions_kept import with_predictions_kept
+from odins_ravne_assets.runs.liveness import name_process
+from resources.launch.base import StepLauncher, StepRequest
+from resources.settings.dagster_resource import RunSettings
+from resources.settings.loader import OVERRIDES_VARIABLE, load_profile
+
+# The profile of the code location, and what a command lays over it.
+PROFILE = os.environ.get("MUNIN_PROFILE", "local")
+OVERRIDES: dict[str, Any] = json.loads(os.environ.get(OVERRIDES_VARIABLE, "{}"))
+VERSIONS = code_versions(load_profile(PROFILE, OVERRIDES))
+
+CAMERAS = dg.DynamicPartitionsDefinition(name="camera")
+
+# Stages 1 to 3 in order: one step launch runs as many of them as are selected, so a machine
+# boots once and crops never travel between machines.
+LAUNCHED_TOGETHER = ("detections", "classifications", "observations", "exports")
+
+StepResult = dg.MaterializeResult[Any] | dg.AssetCheckResult
+
+
+@dg.asset(
+    group_name="munin",
+    partitions_def=CAMERAS,
+    check_specs=check_specs(CAMERAS, "footage"),
+    kinds={"parquet"},
+    code_version=VERSIONS["footage"],
+    description="Stage 0. One row per media file of the camera: what it is, when and where it was "
+    "taken, and what is wrong with it.",
+)
+def footage(
+    context: dg.AssetExecutionContext,
+    settings: RunSettings,
+    catalog: dg.ResourceParam[CameraCatalog],
+    launcher: dg.ResourceParam[StepLauncher],
+) -> Iterator[StepResult]:
+    with ends_told(context.log):
+        yield from _launch(context, settings, catalog, launcher, ("footage",))
+
+
+@dg.multi_asset(
+    name="stages_1_to_3",
+    partitions_def=CAMERAS,
+    can_subset=True,
+    check_specs=check_specs(CAMERAS, *LAUNCHED_TOGETHER),
+    specs=[
+        dg.AssetSpec(
+            "detections",
+            deps=["footage"],
+            group_name="munin",
+            kinds={"onnx", "parquet"},
+            code_version=VERSIONS["detections"],
+            description="Stage 1. One row per box: an animal, a person or a vehicle, with its crop "
+            "kept; and one row per frame that was looked at.",
+        ),
+        dg.AssetSpec(
+            "classifications",
+            deps=["detections"],
+            group_name="munin",
+            kinds={"onnx", "parquet"},
+            code_version=VERSIONS["classifications"],
+            automation_condition=LABELS_FOLLOW,
+            description="Stage 2. One row per box: label, scientific name, confidence, the five "
+            "best guesses, and whether it is sure enough to use unseen.",
+        ),
+        dg.AssetSpec(
+            "observations",
+            deps=["classifications"],
+            group_name="hugin",
+            kinds={"parquet", "json"},
+            code_version=VERSIONS["observations"],
+            automation_condition=VISITS_FOLLOW,
+            description="Stage 3. One row per visit of a species: start, end, confidence, frames, "
+            "timeline, and whether a person should look.",
+        ),
+        dg.AssetSpec(
+            "exports",
+            deps=["observations"],
+            group_name="hugin",
+            kinds={"csv", "json"},
+            code_version=VERSIONS["exports"],
+            automation_condition=VISITS_FOLLOW,
+            description="The visits for other tools: MegaDetector JSON 1.6 (Timelapse), Camtrap DP "
+            "1.0.2, and a CSV that a reviewer can fill.",
+        ),
+    ],
+)
+def stages_1_to_3(
+    context: dg.AssetExecutionContext,
+    settings: RunSettings,
+    catalog: dg.ResourceParam[CameraCatalog],
+    launcher: dg.ResourceParam[StepLauncher],
+) -> Iterator[StepResult]:
+    selected = {key.to_user_string() for key in context.selected_asset_keys}
+    selected |= {check.asset_key.to_user_string() for check in context.selected_asset_check_keys}
+    stages = tuple(stage for stage in LAUNCHED_TOGETHER if stage in selected)
+    with ends_told(context.log):
+        yield from _launch(context, settings, catalog, launcher, stages)
+
+
+def _launch(
+    context: dg.AssetExecutionContext,
+    settings: RunSettings,
+    catalog: CameraCatalog,
+    launcher: StepLauncher,
+    stages: tuple[str, ...],
+) -> Iterator[StepResult]:
+    name_process(context.instance, context.run)
+    camera = catalog.get(context.partition_key)
+    profile = with_own_facts(with_predictions_kept(settings.load(), camera, stages), camera)
+    request = StepRequest(
+        camera_id=camera.camera_id,
+        footage_url=camera.footage_url,
+        output_url=camera.output_url,
+        stages=stages,
+        profile=profile.model_dump(mode="json"),
+    )
+    for result in launcher.launch(context, request):
+        if isinstance(result, dg.AssetCheckResult) or result.asset_key in (
+            context.selected_asset_keys
+        ):
+            yield result

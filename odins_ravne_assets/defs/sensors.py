@@ -1,0 +1,138 @@
+"""Sensors: footage that arrives starts its camera's run by itself; a run that was killed ends."""
+
+from collections.abc import Iterable
+
+import dagster as dg
+from dagster import DagsterRunStatus, RunsFilter
+
+from odins_ravne_assets.arrivals.folder_source import UploadsInFolders
+from odins_ravne_assets.arrivals.routing import Refused
+from odins_ravne_assets.arrivals.s3_source import UploadsOnS3
+from odins_ravne_assets.arrivals.sensor_state import Look, Memory, Place, Turn
+from odins_ravne_assets.cameras.catalog import CameraCatalog
+from odins_ravne_assets.cameras.results_store import store_of
+from odins_ravne_assets.cameras.selection import camera_arrived
+from odins_ravne_assets.defs.assets import CAMERAS
+from odins_ravne_assets.munin.media.media_known import media_known
+from odins_ravne_assets.runs.liveness import close_dead_runs
+from resources.aws.clients import AwsClients
+from resources.clock import system_clock
+from resources.errors import UsageError
+from resources.settings.dagster_resource import RunSettings
+from resources.settings.profile import Profile
+
+LOOK_EVERY_SECONDS = 30
+UNDER_WAY = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+REFUSED_COLUMNS = dg.TableSchema([dg.TableColumn("file or folder"), dg.TableColumn("why")])
+
+quarantine = dg.AssetSpec(
+    "quarantine",
+    group_name="arrivals",
+    description="Files that have arrived and belong to no camera, and why. Each observation holds "
+    "what is in quarantine by then; rename or move the files, and they are taken.",
+)
+
+
+@dg.sensor(
+    job_name="camera",
+    minimum_interval_seconds=LOOK_EVERY_SECONDS,
+    description="Runs each camera whose footage has arrived below uploads.url and is complete.",
+)
+def new_footage(
+    context: dg.SensorEvaluationContext,
+    settings: RunSettings,
+    catalog: dg.ResourceParam[CameraCatalog],
+) -> dg.SensorResult | dg.SkipReason:
+    profile = settings.load()
+    if not profile.uploads.url:
+        return dg.SkipReason("the profile names no place where footage arrives (uploads.url)")
+    memory = Memory.read(context.cursor)
+    in_quarantine = dict(memory.refused)
+    clients = AwsClients(profile.cloud.aws) if profile.cloud else None
+    now = clients.clock.now() if clients else system_clock().now()
+    look = _place(profile, clients, context.instance, catalog).look(memory, now)
+    requests: list[dg.RunRequest] = []
+    new_cameras: list[str] = []
+    refused = list(look.refused)
+    for turn in look.turns:
+        try:
+            camera = camera_arrived(turn.camera_id, turn.footage, profile, catalog)
+        except UsageError as error:
+            refused.append(told := Refused(turn.footage, str(error)))
+            memory.refuse(told)
+        else:
+            catalog.put(camera)
+            new_cameras.append(camera.camera_id)
+            requests.append(_request(turn))
+    _tell(context, look, refused)
+    return dg.SensorResult(
+        run_requests=requests,
+        dynamic_partitions_requests=[CAMERAS.build_add_request(new_cameras)],
+        cursor=memory.text(),
+        asset_events=[_quarantined(memory)] if memory.refused != in_quarantine else [],
+    )
+
+
+@dg.sensor(
+    minimum_interval_seconds=LOOK_EVERY_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Ends runs whose process was killed: their cameras would wait for ever. What they "
+    "had finished is kept; they are run again, twice at most.",
+)
+def killed_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    close_dead_runs(context.instance)
+    return dg.SkipReason("runs that were killed are ended, and tried again")
+
+
+def _place(
+    profile: Profile,
+    clients: AwsClients | None,
+    instance: dg.DagsterInstance,
+    catalog: CameraCatalog,
+) -> Place:
+    cameras = {camera.camera_id: camera for camera in catalog.list()}
+
+    def known(camera_id: str) -> set[tuple[str, int, int]]:
+        camera = cameras.get(camera_id)
+        return media_known(store_of(camera.output_url, profile)) if camera else set()
+
+    def is_running(camera_id: str) -> bool:
+        tags = {"dagster/partition": camera_id}
+        return bool(instance.get_runs(RunsFilter(tags=tags, statuses=UNDER_WAY), limit=1))
+
+    url = profile.uploads.url or ""
+    if not url.startswith("s3://"):
+        return UploadsInFolders(profile.uploads, known, is_running)
+    if clients is None:
+        raise UsageError(f"uploads.url {url}: lies on S3, which needs a cloud profile; name one")
+    return UploadsOnS3(profile.uploads, clients, known, is_running)
+
+
+def _request(turn: Turn) -> dg.RunRequest:
+    tags = {"munin/started-by": "new footage", "munin/new-files": str(turn.files)}
+    return dg.RunRequest(run_key=turn.run_key, partition_key=turn.camera_id, tags=tags)
+
+
+def _tell(context: dg.SensorEvaluationContext, look: Look, refused: Iterable[Refused]) -> None:
+    context.log.info(
+        f"heard of {look.heard} new files; {look.waiting} cameras are still being copied, "
+        f"{len(look.turns)} are complete"
+    )
+    for each in refused:
+        context.log.warning(f"quarantine: {each.of}: {each.reason}")
+
+
+def _quarantined(memory: Memory) -> dg.AssetObservation:
+    records = [
+        dg.TableRecord({"file or folder": of, "why": why}) for of, why in memory.refused.items()
+    ]
+    table = dg.MetadataValue.table(records, REFUSED_COLUMNS)
+    return dg.AssetObservation(
+        quarantine.key, metadata={"arrivals/refused": len(records), "arrivals/why": table}
+    )

@@ -1,0 +1,1 @@
+"""What a box counts as: taxonomy, roll-up, sequence votes, repeat detections."""

@@ -1,0 +1,196 @@
+"""What each labelled box counts as, before visits are made of them.
+
+- An animal whose label is sure enough (`auto_ok`), of an animal that can be here, counts as that
+  label, with the classifier's confidence.
+- Any other animal climbs: of its five best guesses, those on one branch of the taxonomy are
+  added up, and the lowest branch whose sum reaches `roll_up` names it (0.4 fox and 0.3 dog are
+  0.7 of the family Canidae), with that sum as confidence. Only what can be here is named.
+- What then has no name is an "unknown animal", with the detector's confidence: that there is an
+  animal is sure, which one is not.
+- People and vehicles are their own species.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import polars as pl
+
+from odins_ravne_assets.hugin.identification.roll_up import climb
+from odins_ravne_assets.hugin.identification.taxonomy import SPECIES_RANKS, SpeciesKnowledge
+
+
+class Name(NamedTuple):
+    """What something counts as."""
+
+    species: str
+    scientific_name: str | None
+
+
+UNKNOWN_ANIMAL = "unknown animal"
+UNKNOWN = Name(UNKNOWN_ANIMAL, None)
+OF_CATEGORY = {"person": Name("person", "Homo sapiens"), "vehicle": Name("vehicle", None)}
+
+# Of the columns of `tables.CLASSIFICATIONS`, those that visits are made of.
+KEPT = (
+    "detection_id",
+    "camera_id",
+    "path",
+    "kind",
+    "frame_number",
+    "box_number",
+    "time_offset_ms",
+    "captured_at",
+    "utc_offset_minutes",
+    "category",
+)
+# Of the same, what names are made of.
+LABEL = ("label", "scientific_name")
+JUDGED_BY = (*LABEL, "auto_ok", "confidence", "detection_confidence")
+# Names are numbers in `Names`: ten million texts would take most of the time.
+NAME_CODE = pl.UInt32()
+COUNTED: dict[str, pl.DataType] = {
+    "name": NAME_CODE,  # what it counts as
+    "confidence": pl.Float32(),  # of that
+    "ballot": NAME_CODE,  # what an animal votes for: its name, or a label that is not sure
+    "ballot_weight": pl.Float32(),  # the classifier's confidence in it
+    "repeat": pl.Boolean(),  # see hugin.repeats
+}
+
+
+class Names:
+    """Names and their numbers. Only grows."""
+
+    def __init__(self, names: Iterable[Name] = ()) -> None:
+        self._codes: dict[Name, int] = {}
+        for name in (UNKNOWN, *OF_CATEGORY.values(), *names):
+            self.code(name)
+
+    def code(self, name: Name) -> int:
+        """The number of a name, from 0; a new one if it has none."""
+        return self._codes.setdefault(name, len(self._codes))
+
+    def table(self) -> pl.DataFrame:
+        """name, species, scientific_name; in order of the numbers."""
+        schema = {"species": pl.String, "scientific_name": pl.String}
+        table = pl.DataFrame(list(self._codes), schema=schema, orient="row")
+        return table.with_row_index("name").with_columns(pl.col("name").cast(NAME_CODE))
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """Labelled boxes on their way to visits.
+
+    Attributes:
+        rows: the columns KEPT and COUNTED, and what later steps add; one row per labelled box.
+        names: what the numbers in `name` and `ballot` mean.
+    """
+
+    rows: pl.DataFrame
+    names: Names
+
+
+def sightings(
+    classifications: pl.LazyFrame, knowledge: SpeciesKnowledge, roll_up: float
+) -> Sightings:
+    """What each row of `tables.CLASSIFICATIONS` counts as, in their order.
+
+    Args:
+        knowledge: names of taxa, and what can be here.
+        roll_up: least sum of confidences on a branch.
+    """
+    names = Names()
+    table = classifications.select(*KEPT, *JUDGED_BY).collect()
+    meanings = _meanings(table, knowledge, names)
+    sure = _sure(table, knowledge)
+    branches = _branches(
+        classifications.with_row_index("row").filter(_IS_ANIMAL & ~sure), knowledge, roll_up, names
+    )
+    # Apart from the texts that are kept: joins would carry them along, row by row.
+    counted = (
+        table.lazy()
+        .select("category", *JUDGED_BY)
+        .with_row_index("row")
+        .join(meanings, on=LABEL, how="left", nulls_equal=True, maintain_order="left")
+        .join(branches, on="row", how="left", maintain_order="left")
+        .select(_as_counted(sure, names))
+        .collect()
+    )
+    return Sightings(table.select(KEPT).hstack(counted), names)
+
+
+_IS_ANIMAL = pl.col("category") == "animal"
+
+
+def _sure(table: pl.DataFrame, knowledge: SpeciesKnowledge) -> pl.Expr:
+    """Whether a label is sure enough, of an animal that can be here."""
+    if knowledge.listed is None:
+        return pl.col("auto_ok")
+    found = table["scientific_name"].unique()
+    here = pl.Series([name for name in found if knowledge.may_be(name)], dtype=pl.String)
+    return pl.col("auto_ok") & pl.col("scientific_name").is_in(here.implode()).fill_null(False)
+
+
+def _as_counted(sure: pl.Expr, names: Names) -> list[pl.Expr]:
+    climbed = pl.col("branch").is_not_null()
+    unknown = pl.lit(names.code(UNKNOWN), NAME_CODE)
+    other = pl.col("category").replace_strict(
+        {category: names.code(name) for category, name in OF_CATEGORY.items()},
+        default=None,
+        return_dtype=NAME_CODE,
+    )
+    counted = {
+        "name": pl.when(~_IS_ANIMAL)
+        .then(other)
+        .when(sure)
+        .then("meaning")
+        .otherwise(pl.coalesce("branch", unknown)),
+        "confidence": pl.when(~_IS_ANIMAL | sure)
+        .then("confidence")
+        .otherwise(pl.coalesce("branch_sum", "detection_confidence")),
+        "ballot": pl.when(_IS_ANIMAL & climbed).then("branch").when(_IS_ANIMAL).then("meaning"),
+        "ballot_weight": pl.when(_IS_ANIMAL & climbed)
+        .then("branch_sum")
+        .when(_IS_ANIMAL)
+        .then("confidence"),
+        "repeat": pl.lit(False),
+    }
+    return [counted[name].cast(kind).alias(name) for name, kind in COUNTED.items()]
+
+
+def _meanings(table: pl.DataFrame, knowledge: SpeciesKnowledge, names: Names) -> pl.LazyFrame:
+    """What each label is called: the columns LABEL, meaning."""
+    labels = (
+        table.lazy().select(LABEL).unique().collect().sort(LABEL)
+    )  # the same numbers in every run
+
+    def meaning(label: str | None, scientific_name: str | None) -> int:
+        taxon = knowledge.taxa.get(scientific_name or "")
+        called = taxon.common_name if taxon and taxon.rank in SPECIES_RANKS else None
+        return names.code(Name(called or label or UNKNOWN_ANIMAL, scientific_name))
+
+    codes = [meaning(*row) for row in labels.iter_rows()]
+    return labels.lazy().with_columns(meaning=pl.Series(codes, dtype=NAME_CODE))
+
+
+def _branches(
+    unsure: pl.LazyFrame, knowledge: SpeciesKnowledge, roll_up: float, names: Names
+) -> pl.LazyFrame:
+    """The branches that name animals whose own labels do not: row, branch, branch_sum."""
+    guessed = unsure.filter(pl.col("top5").is_not_null()).select("row", "top5").collect()
+    climbed = guessed.select("row").hstack(climb(guessed["top5"], knowledge, roll_up))
+    found = climbed.drop_nulls("taxon")
+    codes = {
+        taxon: names.code(called(taxon, knowledge)) for taxon in found["taxon"].unique().sort()
+    }
+    return found.lazy().select(
+        "row",
+        "branch_sum",
+        branch=pl.col("taxon").replace_strict(codes, return_dtype=NAME_CODE),
+    )
+
+
+def called(scientific_name: str, knowledge: SpeciesKnowledge) -> Name:
+    """The name of a taxon: its common one, or the scientific."""
+    taxon = knowledge.taxa.get(scientific_name)
+    return Name((taxon and taxon.common_name) or scientific_name, scientific_name)

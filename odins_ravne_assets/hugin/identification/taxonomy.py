@@ -1,0 +1,164 @@
+"""What is known of species: a taxonomy, and which of them live where the cameras stand.
+
+`taxonomy.tsv` ships: the animals that the shipped classifier knows, and common ones of camera
+traps. A classifier whose labels carry their ranks brings its own taxa, and so does a project's
+list of species; where they disagree, the project wins, then the classifier.
+
+A scientific name may be of any rank. Species and subspecies go by their common name, which makes
+one species of a beagle and a poodle; a label of a higher taxon keeps its own words.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from odins_ravne_assets.munin.tables import schemas
+from resources.errors import UsageError
+from resources.settings.project import ListedSpecies
+
+SHIPPED = Path(__file__).parent / "taxonomy.tsv"
+
+# From the most particular to the most general: how a roll-up climbs.
+ROLL_UP = ("species", "genus", "family", "order", "class")
+SPECIES_RANKS = ("species", "subspecies")
+HIGHER_RANKS = ("class", "order", "family", "genus")
+
+
+class Taxon(NamedTuple):
+    """One row of `tables.TAXA`; an unknown rank's name is None."""
+
+    scientific_name: str
+    common_name: str | None
+    rank: str | None
+    class_: str | None = None
+    order: str | None = None
+    family: str | None = None
+    genus: str | None = None
+
+    @property
+    def species(self) -> str | None:
+        """The binomial of a species or subspecies; None for anything higher."""
+        if self.rank not in SPECIES_RANKS:
+            return None
+        return " ".join(self.scientific_name.split()[:2])
+
+    @property
+    def lineage(self) -> tuple[str | None, ...]:
+        """Its names from species to class, in the order of ROLL_UP."""
+        return (self.species, self.genus, self.family, self.order, self.class_)
+
+
+@dataclass(frozen=True)
+class SpeciesKnowledge:
+    """A taxonomy and a project's list of species.
+
+    Attributes:
+        taxa: by scientific name.
+        listed: scientific names of any rank that live here; None: anything may.
+    """
+
+    taxa: Mapping[str, Taxon]
+    listed: frozenset[str] | None = None
+
+    def may_be(self, scientific_name: str | None) -> bool:
+        """Whether an animal of that name can be here: it is listed, or above or below one that is.
+
+        A name that the taxonomy does not know is no one's branch: it can be here without a list.
+        """
+        if self.listed is None:
+            return True
+        if scientific_name is None:
+            return False
+        return scientific_name in self._here or not self.listed.isdisjoint(
+            self._lineage(scientific_name)
+        )
+
+    def named(self, common_or_scientific: str) -> Taxon | None:
+        """The taxon of a name in either language, whatever its capitals; None: not known."""
+        return self._by_any_name.get(common_or_scientific.strip().casefold())
+
+    def common_names(self) -> list[str]:
+        """All common names, in small letters."""
+        return [taxon.common_name.casefold() for taxon in self.taxa.values() if taxon.common_name]
+
+    @cached_property
+    def _by_any_name(self) -> dict[str, Taxon]:
+        common = {
+            taxon.common_name.casefold(): taxon for taxon in self.taxa.values() if taxon.common_name
+        }
+        return common | {taxon.scientific_name.casefold(): taxon for taxon in self.taxa.values()}
+
+    @cached_property
+    def _here(self) -> frozenset[str]:
+        """What is listed, and everything above it."""
+        listed = self.listed or frozenset()
+        return frozenset(name for one in listed for name in (one, *self._lineage(one)) if name)
+
+    def _lineage(self, scientific_name: str) -> tuple[str | None, ...]:
+        taxon = self.taxa.get(scientific_name)
+        return taxon.lineage if taxon else (scientific_name,)
+
+    def table(self) -> pl.DataFrame:
+        """All of it as rows of `tables.TAXA`."""
+        return as_table(self.taxa.values())
+
+
+def knowledge_of(
+    listed: Sequence[ListedSpecies], of_models: Mapping[str, Taxon] | None = None
+) -> SpeciesKnowledge:
+    """What is known with a project's list of species; an empty list: anything may be there.
+
+    Args:
+        listed: the project's.
+        of_models: taxa that the classifier's labels told.
+
+    Raises:
+        UsageError: a listed name is not known, and its row has no ranks.
+    """
+    taxa = shipped_taxa() | dict(of_models or {})
+    own = {row.scientific_name: _listed(row, taxa) for row in listed}
+    return SpeciesKnowledge(taxa | own, frozenset(own) if own else None)
+
+
+def _listed(row: ListedSpecies, taxa: Mapping[str, Taxon]) -> Taxon:
+    known = taxa.get(row.scientific_name)
+    ranks: tuple[str | None, ...] = (row.class_, row.order, row.family, row.genus)
+    if known is None and not any(ranks):
+        close = difflib.get_close_matches(row.scientific_name, taxa, n=1)
+        hint = f"did you mean {close[0]}? If not, " if close else ""
+        raise UsageError(
+            f"project.species: {row.scientific_name} is not in the taxonomy; {hint}fill its "
+            "columns class, order, family and genus"
+        )
+    if known:
+        ranks = tuple(own or theirs for own, theirs in zip(ranks, known[3:], strict=True))
+        return Taxon(row.scientific_name, row.common_name or known.common_name, known.rank, *ranks)
+    by_words = {2: "species", 3: "subspecies"}.get(len(row.scientific_name.split()))
+    itself = dict(zip(ranks, HIGHER_RANKS, strict=True)).get(row.scientific_name, "genus")
+    return Taxon(row.scientific_name, row.common_name, by_words or itself, *ranks)
+
+
+def shipped_taxa() -> dict[str, Taxon]:
+    """The taxonomy that comes with the package, by scientific name."""
+    return dict(_shipped())
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> dict[str, Taxon]:
+    rows = pl.read_csv(SHIPPED, separator="\t", schema=schemas.TAXA, quote_char=None)
+    return {row[0]: Taxon(*row) for row in rows.iter_rows()}
+
+
+def as_table(taxa: Iterable[Taxon]) -> pl.DataFrame:
+    """Rows of `tables.TAXA`, by scientific name."""
+    return pl.DataFrame(list(taxa), schema=schemas.TAXA, orient="row").sort("scientific_name")
+
+
+def taxa_of(table: pl.DataFrame) -> dict[str, Taxon]:
+    """Taxa of rows of `tables.TAXA`, by scientific name."""
+    return {row[0]: Taxon(*row) for row in table.iter_rows()}

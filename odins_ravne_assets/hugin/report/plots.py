@@ -1,0 +1,159 @@
+"""The drawings of the report. Imported when it is written: Matplotlib takes its time."""
+
+from collections.abc import Mapping, Sequence
+from math import ceil, cos, log10, pi, radians
+from typing import NamedTuple
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.projections.polar import PolarAxes
+from matplotlib.ticker import MaxNLocator
+
+from odins_ravne_assets.hugin.report.sampling_effort import HOURS, Calendar, Place
+from odins_ravne_assets.page.plots import (
+    ACCENT,
+    INK,
+    LINE,
+    QUIET,
+    SERIES,
+    clock_axes,
+    inline_svg,
+    new_figure,
+    plain_axes,
+)
+
+NARROW, SMALL = 440, 190  # pixels
+KM_PER_DEGREE = 111.2  # of latitude: the earth's circumference is 40,030 km
+MOST_NAMES = 40  # on a map
+
+
+class Sheet(NamedTuple):
+    """What a drawing is made for: its name on the page, pixels, and how many dates fit below."""
+
+    name: str
+    width: int
+    height: int
+    dates: int
+
+
+# A page has both, and shows one: text of a drawing that is made smaller cannot be read.
+SHEETS = (Sheet("wide", 900, 300, 8), Sheet("narrow", 360, 300, 4))
+
+
+def clock(counts: Sequence[int]) -> Markup:
+    """Visits by the hour they began in, as a clock with midnight above.
+
+    Args:
+        counts: of the 24 hours, from midnight.
+    """
+    figure = new_figure(NARROW, 330)
+    axes = clock_axes(figure)
+    _hands(axes, counts, ACCENT)
+    axes.set_rlabel_position(45)
+    busiest = max(range(HOURS), key=lambda hour: counts[hour])
+    says = f"Visits by hour of the day: most, {counts[busiest]}, began from {busiest}:00 on."
+    return inline_svg(figure, "clock", says)
+
+
+def small_clock(number: int, species: str, counts: Sequence[int]) -> Markup:
+    """The clock of one species, one of several on the page.
+
+    Args:
+        number: among them.
+        counts: as for `clock`.
+    """
+    figure = new_figure(SMALL, SMALL)
+    axes = clock_axes(figure)
+    _hands(axes, counts, SERIES[number % len(SERIES)])
+    axes.set_rticks([])
+    busiest = max(range(HOURS), key=lambda hour: counts[hour])
+    says = f"{species} by hour of the day: most visits, {counts[busiest]}, from {busiest}:00 on."
+    return inline_svg(figure, f"clock-{number}", says)
+
+
+def _hands(axes: PolarAxes, counts: Sequence[int], colour: str) -> None:
+    hour = 2 * pi / HOURS
+    middles = [(number + 0.5) * hour for number in range(HOURS)]
+    axes.bar(middles, counts, width=0.9 * hour, color=colour)
+    axes.set_rmax(max(*counts, 1))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+
+
+def over_time(
+    parts: Calendar, species: Mapping[str, Sequence[int]], out: Sequence[float], sheet: Sheet
+) -> Markup:
+    """Visits over time, and below them how many cameras were out.
+
+    Args:
+        species: names, and their visits in each part of the calendar, the lowest bar first.
+        out: cameras on average, in each part.
+    """
+    figure = new_figure(sheet.width, sheet.height)
+    grid = figure.add_gridspec(2, 1, height_ratios=[4, 1])
+    above, below = plain_axes(figure, grid[0]), plain_axes(figure, grid[1])
+    places = range(parts.parts)
+    bottom = [0] * parts.parts
+    for number, counts in enumerate(species.values()):
+        colour = SERIES[number % len(SERIES)]
+        above.bar(places, counts, bottom=bottom, width=0.85, color=colour)
+        bottom = [low + count for low, count in zip(bottom, counts, strict=True)]
+    above.set_ylabel(f"visits by {parts.name}")
+    above.set_xticks([])
+    below.bar(places, out, width=1, color=QUIET)
+    below.set_ylabel("cameras")
+    step = ceil(parts.parts / sheet.dates)
+    below.set_xticks(list(places)[::step], list(map(parts.written, parts.starts[:-1:step])))
+    for axes in (above, below):
+        axes.set_xlim(-0.6, parts.parts - 0.4)
+        axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    figure.align_ylabels()
+    most = max(range(parts.parts), key=lambda part: bottom[part])
+    says = (
+        f"Visits by {parts.name} from {parts.starts[0]} on, and how many cameras were out. Most "
+        f"visits, {bottom[most]}, began in the {parts.name} from {parts.starts[most]} on."
+    )
+    return inline_svg(figure, f"over-time-{sheet.name}", says)
+
+
+def map_of(cameras: Sequence[Place], sheet: Sheet) -> Markup:
+    """Cameras where they stand, north above, a dot as large as what they saw."""
+    figure = new_figure(sheet.width, min(480, sheet.width))
+    axes = plain_axes(figure)
+    north = [camera.latitude for camera in cameras]
+    east = [camera.longitude for camera in cameras]
+    most = max(1, *(camera.visits for camera in cameras))
+    sizes = [30 + 250 * camera.visits / most for camera in cameras]
+    axes.scatter(east, north, s=sizes, color=ACCENT, alpha=0.75, linewidths=0)
+    for camera in cameras[:MOST_NAMES]:
+        axes.annotate(
+            camera.camera_id,
+            (camera.longitude, camera.latitude),
+            (6, 6),
+            textcoords="offset points",
+            color=INK,
+        )
+    middle = (min(north) + max(north)) / 2
+    axes.set_aspect(1 / max(cos(radians(middle)), 0.01), adjustable="datalim")
+    axes.margins(0.15)
+    axes.grid(True, axis="both", color=LINE, linewidth=0.8)
+    axes.xaxis.set_major_locator(MaxNLocator(sheet.dates))
+    axes.ticklabel_format(useOffset=False)
+    axes.set_xlabel("longitude")
+    axes.set_ylabel("latitude")
+    _scale(axes, middle)
+    return inline_svg(figure, f"map-{sheet.name}", f"Map of {len(cameras)} cameras.")
+
+
+def _scale(axes: Axes, latitude: float) -> None:
+    """A line of a round number of kilometres, at most a quarter of the map's width."""
+    axes.apply_aspect()
+    west, east = axes.get_xlim()
+    south, north = axes.get_ylim()
+    degree = KM_PER_DEGREE * max(cos(radians(latitude)), 0.01)
+    longest = (east - west) * degree / 4
+    power = 10.0 ** int(log10(longest) // 1)
+    km = max(step * power for step in (1, 2, 5) if step * power <= longest)
+    left, height = west + 0.03 * (east - west), south + 0.04 * (north - south)
+    axes.plot([left, left + km / degree], [height, height], color=INK, linewidth=2)
+    text = f"{km:g} km" if km >= 1 else f"{km * 1000:g} m"
+    axes.annotate(text, (left, height), (0, 5), textcoords="offset points", color=INK)

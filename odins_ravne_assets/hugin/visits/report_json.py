@@ -1,0 +1,190 @@
+"""`report.json`: what was looked at, what was seen, and what was left out on the way and why.
+
+Nothing in it says when it was written: the same tables and settings give the same bytes.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import polars as pl
+
+from odins_ravne_assets.hugin.formats import FIRST_TIME, LAST_TIME, first_and_last
+from odins_ravne_assets.hugin.visits.observations import Compressed
+from odins_ravne_assets.hugin.visits.species_summary import SPECIES_OF_ANIMAL, species_seen
+from resources.settings.profile import Privacy, Stage3
+
+GENERATOR = "odins-ravne"
+KINDS = ("image", "video")
+FATES = ("done", "failed", "duplicate", "pending")
+CATEGORIES = ("animal", "person", "vehicle")
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a camera that Stage 3 reads; `munin.tables` has their schemas."""
+
+    media: pl.LazyFrame
+    processed: pl.LazyFrame
+    frames: pl.LazyFrame
+    detections: pl.LazyFrame
+    classifications: pl.LazyFrame
+
+
+def report(
+    tables: Tables,
+    compressed: Compressed,
+    settings: Stage3,
+    models: Mapping[str, str],
+    privacy: Privacy,
+) -> Json:
+    """The content of `report.json`, keys in a fixed order.
+
+    Args:
+        tables: what the observations were made of.
+        compressed: what `compress` made of them.
+        settings: the settings it used.
+        models: the role of each model ("detector") and its name and version.
+        privacy: what is kept back in what is made of the results.
+    """
+    observations = compressed.observations
+    return {
+        "generated_by": {"name": GENERATOR, "version": version(GENERATOR)},
+        "settings": settings.model_dump(),
+        "privacy": privacy.model_dump(mode="json"),
+        "models": dict(sorted(models.items())),
+        "time_range": {
+            "media": _time_range(tables.media, "captured_at", "captured_at"),
+            "observations": _time_range(observations.lazy(), "start_at", "end_at"),
+        },
+        "totals": _totals(tables, compressed),
+        "media_by_kind_and_status": _fates(tables.processed),
+        "failed_by_reason": dict(_counts(_failed(tables.processed), "reason")),
+        "detections_by_category": _by_category(tables.detections),
+        "observations_by_category": _by_category(observations.lazy()),
+        "left_out": _left_out(tables, compressed, settings),
+        "species": species_seen(observations).to_dicts(),
+        "cameras": _cameras(tables, observations).to_dicts(),
+    }
+
+
+def as_json(content: Json) -> bytes:
+    """JSON for people too: indented, UTF-8, keys in the order they were put in."""
+    return json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False).encode() + b"\n"
+
+
+def _totals(tables: Tables, compressed: Compressed) -> Json:
+    processed, observations = tables.processed, compressed.observations
+    empty = (pl.col("status") == "done") & (pl.col("boxes") == 0)
+    undated = (pl.col("status") == "ok") & pl.col("captured_at").is_null()
+    skipped = processed.select(pl.col("frames_skipped").cast(pl.Int64).sum()).collect()
+    return {
+        "media": _number(processed),
+        "stills": _number(processed.filter(pl.col("kind") == "image")),
+        "videos": _number(processed.filter(pl.col("kind") == "video")),
+        "failed": _number(_failed(processed)),
+        "media_without_detections": _number(processed.filter(empty)),
+        "media_without_time": _number(tables.media.filter(undated)),
+        "frames_looked_at": _number(tables.frames),
+        "frames_skipped_by_motion_gate": skipped.item(),
+        "detections": _number(tables.detections),
+        "classified": compressed.rows_in,
+        "in_observations": int(observations["detection_count"].cast(pl.Int64).sum()),
+        "classified_without_time": compressed.rows_without_time,
+        "observations": observations.height,
+        "needs_review": int(observations["needs_review"].sum()),
+        "observations_without_time": observations["start_at"].null_count(),
+        "visits_too_short": compressed.visits_too_short,
+    }
+
+
+def _fates(processed: pl.LazyFrame) -> dict[str, dict[str, int]]:
+    fates = {kind: dict.fromkeys(FATES, 0) for kind in KINDS}
+    for kind, fate, count in _counts(processed, "kind", "status"):
+        # A folder that could not be listed is a row too, of no kind.
+        fates.setdefault(kind or "folder", dict.fromkeys(FATES, 0))[fate] = count
+    return fates
+
+
+def _failed(processed: pl.LazyFrame) -> pl.LazyFrame:
+    return processed.filter(pl.col("status") == "failed")
+
+
+def _left_out(tables: Tables, compressed: Compressed, settings: Stage3) -> list[Json]:
+    """What did not become part of an observation, in the order of the stages."""
+    fates = dict(_counts(tables.processed, "status"))
+    unreadable = _number(tables.media.filter(pl.col("status") == "failed"))
+    unlabelled = tables.detections.join(tables.classifications, on="detection_id", how="anti")
+    losses = [
+        (0, "media", unreadable, "could not be read (see failed_by_reason)"),
+        (0, "media", fates.get("duplicate", 0), "have the content of another medium"),
+        (
+            1,
+            "media",
+            fates.get("failed", 0) - unreadable,
+            "could not be decoded (see failed_by_reason)",
+        ),
+        (1, "media", fates.get("pending", 0), "not looked at yet: run Stage 1 again"),
+        (2, "detections", _number(unlabelled), "not classified yet: run Stage 2 again"),
+        (3, "detections", compressed.rows_rejected, "a reviewer saw nothing there"),
+        (
+            3,
+            "detections",
+            compressed.rows_below_confidence,
+            f"confidence below min_confidence, {settings.min_confidence:g}",
+        ),
+        (
+            3,
+            "detections",
+            compressed.rows_too_short,
+            f"visits on video alone, shorter than min_duration, {settings.min_duration:g} s",
+        ),
+    ]
+    return [dict(zip(("stage", "what", "count", "why"), loss, strict=True)) for loss in losses]
+
+
+def _cameras(tables: Tables, observations: pl.DataFrame) -> pl.DataFrame:
+    """One row per camera, with the first and last time of its media."""
+    tallies = [
+        tables.frames.group_by("camera_id").len("frames_looked_at"),
+        tables.detections.group_by("camera_id").len("detections"),
+        observations.lazy()
+        .group_by("camera_id")
+        .agg(
+            pl.len().alias("observations"),
+            pl.col("species").filter(SPECIES_OF_ANIMAL).n_unique().alias("animal_species"),
+        ),
+    ]
+    cameras = tables.media.group_by("camera_id").agg(
+        pl.len().alias("media"), *first_and_last("captured_at", "captured_at")
+    )
+    for tally in tallies:
+        cameras = cameras.join(tally, on="camera_id", how="left")
+    numbers = ("media", "frames_looked_at", "detections", "observations", "animal_species")
+    return (
+        cameras.sort("camera_id")
+        .select("camera_id", *(pl.col(n).fill_null(0) for n in numbers), FIRST_TIME, LAST_TIME)
+        .collect(engine="streaming")
+    )
+
+
+def _by_category(rows: pl.LazyFrame) -> dict[str, int]:
+    return dict.fromkeys(CATEGORIES, 0) | dict(_counts(rows, "category"))
+
+
+def _counts(rows: pl.LazyFrame, *keys: str) -> list[tuple[Any, ...]]:
+    """Each combination of values of the keys and its number of rows, sorted."""
+    return rows.group_by(keys).len().sort(keys).collect(engine="streaming").rows()
+
+
+def _number(rows: pl.LazyFrame) -> int:
+    return int(rows.select(pl.len()).collect(engine="streaming").item())
+
+
+def _time_range(rows: pl.LazyFrame, start: str, end: str) -> Json:
+    times = rows.select(first_and_last(start, end)).select(FIRST_TIME, LAST_TIME)
+    return times.collect(engine="streaming").to_dicts()[0]

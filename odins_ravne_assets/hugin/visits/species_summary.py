@@ -1,0 +1,85 @@
+"""What was seen, species by species: for the report, and as a table for people."""
+
+import re
+
+import polars as pl
+
+from odins_ravne_assets.hugin.formats import FIRST_TIME, LAST_TIME, first_and_last
+from odins_ravne_assets.hugin.identification.sightings import UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.identification.taxonomy import SPECIES_RANKS
+
+SPECIES = ["category", "species"]
+# A row of `tables.OBSERVATIONS` that names a species of animal, not a family; a name that the
+# taxonomy does not know is taken for one.
+SPECIES_OF_ANIMAL = (
+    (pl.col("category") == "animal")
+    & (pl.col("species") != UNKNOWN_ANIMAL)
+    & pl.col("taxon_rank").is_in(SPECIES_RANKS).fill_null(True)
+)
+
+
+def species_seen(observations: pl.DataFrame) -> pl.DataFrame:
+    """One row per species, the one with most observations first.
+
+    Columns: species, scientific_name, category, observations, detections, max_in_one_frame,
+    max_confidence (four digits), needs_review (a number of observations), first_time, last_time
+    (ISO 8601). `max_in_one_frame` is the most boxes of the species in one frame: the least number
+    of individuals there can have been (MaxN).
+    """
+    return (
+        _tally(observations)
+        .select(
+            "species",
+            "scientific_name",
+            "category",
+            "observations",
+            "detections",
+            "max_in_one_frame",
+            pl.col("max_confidence").cast(pl.Float64).round(4),
+            "needs_review",
+            FIRST_TIME,
+            LAST_TIME,
+        )
+        .sort("observations", *SPECIES, descending=[True, False, False])
+    )
+
+
+def species_table(observations: pl.DataFrame) -> str:
+    """The species of `tables.OBSERVATIONS` as Markdown, the one with most visits first.
+
+    Times are those of the camera's clock.
+    """
+    lines = [
+        "| Species | Scientific name | Visits | First | Last | Best confidence | To review |",
+        "|---|---|--:|---|---|--:|--:|",
+    ]
+    tally = _tally(observations).sort("observations", *SPECIES, descending=[True, False, False])
+    for row in tally.iter_rows(named=True):
+        latin = row["scientific_name"]
+        cells = (
+            _plain(row["species"]),
+            f"*{_plain(latin)}*" if latin else "",
+            row["observations"],
+            *(f"{at:%Y-%m-%d %H:%M}" if at else "" for at in (row["first_at"], row["last_at"])),
+            f"{row['max_confidence']:.2f}",
+            row["needs_review"],
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _tally(observations: pl.DataFrame) -> pl.DataFrame:
+    return observations.group_by(SPECIES).agg(
+        pl.col("scientific_name").drop_nulls().min(),
+        pl.len().alias("observations"),
+        pl.col("detection_count").cast(pl.Int64).sum().alias("detections"),
+        pl.col("count").max().alias("max_in_one_frame"),
+        pl.col("max_confidence").max(),
+        pl.col("needs_review").sum(),
+        *first_and_last("start_at", "end_at"),
+    )
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is, within a table's cell."""
+    return re.sub(r"([\\`*_\[\]<>|~&$#!])", r"\\\1", " ".join(text.split()))

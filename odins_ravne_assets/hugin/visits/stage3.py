@@ -1,0 +1,158 @@
+"""Stage 3 of one camera: reads the tables of the stages before it, writes the files of results.
+
+stage3/observations.parquet           `tables.OBSERVATIONS`
+stage3/compressed_observations.json   the same, for programs without Parquet (`visits_json`)
+stage3/report.json                    what was seen and what was left out (`report`)
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import polars as pl
+
+from odins_ravne_assets.hugin.identification.repeat_detections import mark_repeats
+from odins_ravne_assets.hugin.identification.sequence_vote import vote
+from odins_ravne_assets.hugin.identification.sightings import sightings
+from odins_ravne_assets.hugin.identification.taxonomy import Taxon, knowledge_of, taxa_of
+from odins_ravne_assets.hugin.review.corrections import read_corrections, review
+from odins_ravne_assets.hugin.review.reviewer_sightings import empty_media
+from odins_ravne_assets.hugin.visits.observations import Compressed, compress
+from odins_ravne_assets.hugin.visits.report_json import Tables, as_json, report
+from odins_ravne_assets.hugin.visits.species_summary import species_table
+from odins_ravne_assets.hugin.visits.visits_json import write_visits_json
+from odins_ravne_assets.munin.tables import build, schemas
+from odins_ravne_assets.munin.tables.parquet_io import writing_table
+from resources.errors import StoreError
+from resources.settings.profile import Privacy, Stage3
+from resources.settings.project import ListedSpecies
+from resources.storage.object_store import ObjectStore
+
+OBSERVATIONS = "stage3/observations.parquet"
+VISITS = "stage3/compressed_observations.json"
+REPORT = "stage3/report.json"
+
+# Of each table: its key, its schema, and what writes it.
+SOURCES = {
+    "media": (build.MEDIA, schemas.MEDIA, "Stage 0 (footage)"),
+    "processed": (build.PROCESSED, schemas.PROCESSED, "Stage 1 (detections)"),
+    "frames": (build.FRAMES, schemas.FRAMES, "Stage 1 (detections)"),
+    "detections": (build.DETECTIONS, schemas.DETECTIONS, "Stage 1 (detections)"),
+    "classifications": (
+        build.CLASSIFICATIONS,
+        schemas.CLASSIFICATIONS,
+        "Stage 2 (classifications)",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Stage3Result:
+    """The numbers of a run of Stage 3, as `Compressed` has them, and the species as Markdown."""
+
+    observations: int
+    needs_review: int
+    species_table: str
+    rows_in: int
+    rows_rejected: int
+    rows_below_confidence: int
+    rows_without_time: int
+    rows_too_short: int
+    rows_in_visits: int
+    visits_too_short: int
+
+
+def run_stage3(
+    store: ObjectStore,
+    settings: Stage3,
+    models: Mapping[str, str],
+    privacy: Privacy,
+    species: Sequence[ListedSpecies] = (),
+    results: ObjectStore | None = None,
+) -> Stage3Result:
+    """Compress a camera's classifications into observations and write the results.
+
+    Runs on the CPU alone. The same tables and settings give the same bytes.
+
+    Args:
+        store: the camera's output, with `tables/`.
+        settings: the rule's settings.
+        models: the role of each model and its name and version, for the report.
+        privacy: what is kept back in what is made of the results, for the report.
+        species: the project's list; empty: anything may be there.
+        results: where `stage3/` is written; beside the tables when not given.
+
+    Raises:
+        StoreError: a table is missing, damaged or of another version; or the store refuses.
+        UsageError: the taxonomy does not know a listed species.
+    """
+    target = results or store
+    with ExitStack() as stack:
+        read = Tables(
+            **{name: read_table(store, stack, *source) for name, source in SOURCES.items()}
+        )
+        knowledge = knowledge_of(species, taxa_at(store, stack))
+        counted = sightings(read.classifications, knowledge, settings.roll_up)
+        marked = mark_repeats(counted, read.detections, settings)
+        del counted
+        seen = vote(marked, knowledge, settings)
+        del marked
+        words = read_corrections(store, stack)
+        reviewed = review(seen, words, read.detections, empty_media(read.media, read.processed))
+        compressed = compress(reviewed, knowledge, settings)
+        agreement = reviewed.agreement
+        del seen, reviewed
+        with writing_table(target, OBSERVATIONS) as path:
+            compressed.observations.write_parquet(path)
+        with target.writing(VISITS) as path:
+            write_visits_json(compressed.observations, path)
+        told = report(read, compressed, settings, models, privacy) | {
+            "review": agreement,
+            "species_list": [row.model_dump(exclude_none=True) for row in species],
+        }
+        target.write_bytes(REPORT, as_json(told))
+    return _result(compressed)
+
+
+def taxa_at(store: ObjectStore, stack: ExitStack) -> dict[str, Taxon]:
+    """What the labels of Stage 2 tell of their ranks; most classifiers' tell nothing."""
+    if not store.exists(build.TAXA):
+        return {}
+    source = (build.TAXA, schemas.TAXA, "Stage 2 (classifications)")
+    return taxa_of(read_table(store, stack, *source).collect())
+
+
+def read_table(
+    store: ObjectStore, stack: ExitStack, key: str, schema: pl.Schema, stage: str
+) -> pl.LazyFrame:
+    """A table to scan for as long as `stack` lasts, once it is known to be what it should be.
+
+    Raises:
+        StoreError: it is missing, damaged or of another version; names the stage to run.
+    """
+    if not store.exists(key):
+        raise StoreError(f"{store.url}: {key} is missing; run {stage} first")
+    table = pl.scan_parquet(stack.enter_context(store.reading(key)))
+    try:
+        found = table.collect_schema()
+    except pl.exceptions.PolarsError as error:
+        said = str(error).partition("\n")[0]
+        raise StoreError(f"{store.url}: {key} is damaged ({said}); run {stage} again") from None
+    if dict(found) != dict(schema):
+        raise StoreError(f"{store.url}: {key} is of another version; run {stage} again")
+    return table
+
+
+def _result(compressed: Compressed) -> Stage3Result:
+    return Stage3Result(
+        observations=compressed.observations.height,
+        needs_review=int(compressed.observations["needs_review"].sum()),
+        species_table=species_table(compressed.observations),
+        rows_in=compressed.rows_in,
+        rows_rejected=compressed.rows_rejected,
+        rows_below_confidence=compressed.rows_below_confidence,
+        rows_without_time=compressed.rows_without_time,
+        rows_too_short=compressed.rows_too_short,
+        rows_in_visits=int(compressed.observations["detection_count"].cast(pl.Int64).sum()),
+        visits_too_short=compressed.visits_too_short,
+    )

@@ -1,0 +1,91 @@
+"""`compressed_observations.json`: a JSON list of the visits, one visit per line.
+
+Each visit has, in this order: observation_id, camera_id, category, species, scientific_name,
+taxon_rank, class, order, family, genus, count, start_time, end_time, duration_seconds,
+max_confidence, avg_confidence, frame_count, detection_count, media_count, source_video,
+detection_timeline (a list of time, path, frame_number, box_number, time_offset_seconds,
+confidence), vote_share, relabelled, label_source, machine_species, reviewed_by, reviewed_on, flags
+and needs_review. `tables.OBSERVATIONS` says what each means; a line of a timeline without
+frame_number and box_number is what a reviewer saw where the machine found nothing. Every time of a
+visit has the offset of the visit's first row; shares and confidences have four digits; text is
+UTF-8.
+"""
+
+import io
+from pathlib import Path
+
+import polars as pl
+
+from odins_ravne_assets.hugin.formats import in_parts, iso_time, seconds
+
+
+def write_visits_json(observations: pl.DataFrame, path: Path) -> None:
+    """Write rows of `tables.OBSERVATIONS`; memory holds the text of one part of them at a time."""
+    with path.open("wb") as file:
+        file.write(b"[")
+        before = b"\n"
+        for part in in_parts(observations):
+            lines = io.BytesIO()
+            _as_written(part).write_ndjson(lines)
+            # Within a JSON value a line break is always escaped: these end the visits.
+            file.write(before + lines.getvalue().rstrip(b"\n").replace(b"\n", b",\n"))
+            before = b",\n"
+        file.write(b"\n]\n")
+
+
+def _as_written(observations: pl.DataFrame) -> pl.DataFrame:
+    return observations.select(
+        "observation_id",
+        "camera_id",
+        "category",
+        "species",
+        "scientific_name",
+        "taxon_rank",
+        "class",
+        "order",
+        "family",
+        "genus",
+        "count",
+        iso_time("start_at", "utc_offset_minutes").alias("start_time"),
+        iso_time("end_at", "utc_offset_minutes").alias("end_time"),
+        "duration_seconds",
+        _four_digits("max_confidence"),
+        _four_digits("avg_confidence"),
+        "frame_count",
+        "detection_count",
+        "media_count",
+        "source_video",
+        _timelines(observations),
+        _four_digits("vote_share"),
+        "relabelled",
+        "label_source",
+        "machine_species",
+        "reviewed_by",
+        "reviewed_on",
+        "flags",
+        "needs_review",
+    )
+
+
+def _timelines(observations: pl.DataFrame) -> pl.Series:
+    return (
+        observations.select("utc_offset_minutes", "detection_timeline")
+        .with_row_index("visit")
+        .explode("detection_timeline")
+        .unnest("detection_timeline")
+        .group_by("visit", maintain_order=True)
+        .agg(
+            detection_timeline=pl.struct(
+                iso_time("captured_at", "utc_offset_minutes").alias("time"),
+                "path",
+                "frame_number",
+                "box_number",
+                seconds("time_offset_ms").alias("time_offset_seconds"),
+                _four_digits("confidence"),
+            )
+        )["detection_timeline"]
+    )
+
+
+def _four_digits(name: str) -> pl.Expr:
+    return pl.col(name).cast(pl.Float64).round(4)

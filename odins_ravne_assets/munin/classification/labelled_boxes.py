@@ -1,0 +1,38 @@
+"""What Stage 2 says of a box, whoever labels it: a row of `tables.LABELLED_BOXES`."""
+
+from collections.abc import Sequence
+
+from odins_ravne_assets.munin.tables.journal import Row
+
+
+def labelled_box(
+    box: Row,
+    label: str,
+    scientific_name: str | None,
+    confidence: float,
+    auto_ok: bool,
+    top5: Sequence[Row] | None,
+) -> Row:
+    """The row.
+
+    Args:
+        box: of `tables.FOUND_BOXES`.
+        confidence: of the label, 0 to 1.
+        auto_ok: it is sure enough to be used without a person's look.
+        top5: see `guess`, the best first; None: the box was not classified.
+    """
+    return {
+        "content_hash": box["content_hash"],
+        "frame_number": box["frame_number"],
+        "box_number": box["box_number"],
+        "label": label,
+        "scientific_name": scientific_name,
+        "confidence": confidence,
+        "auto_ok": auto_ok,
+        "top5": top5,
+    }
+
+
+def guess(label: str, scientific_name: str | None, confidence: float) -> Row:
+    """One of the labels that a box may have."""
+    return {"label": label, "scientific_name": scientific_name, "confidence": confidence}

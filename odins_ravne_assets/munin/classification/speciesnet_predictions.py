@@ -1,0 +1,251 @@
+"""Stage 2 from SpeciesNet's predictions: a file that was made elsewhere labels the boxes.
+
+Both layouts are read: that of format "20261015" (speciesnet 5.0.6 on), in which each detection has
+its classification, and the older one, which has one for each picture. Source: README, "Output
+format from run_model", of speciesnet 5.0.6 and of the releases before it.
+
+- A picture is known by its path: a prediction's `filepath` ends with the medium's path in the
+  footage.
+- A box has the label of the detection that overlaps with it most, with an intersection over union
+  of SAME_BOX or more; in the older layout all animals of a picture have the picture's label.
+- A box that no prediction is about has no label: it becomes an unknown animal.
+
+Whoever starts a run keeps the file in the camera's output, under its SHA-256, and tells the worker
+that name: a worker elsewhere cannot read files of this machine.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import polars as pl
+
+from gpu_kernels.models.speciesnet_labels import SpeciesNetLabel, parse_label
+from odins_ravne_assets.munin.classification.kept_category import keep_category
+from odins_ravne_assets.munin.classification.labelled_boxes import guess, labelled_box
+from odins_ravne_assets.munin.tables.journal import Row, Stage1Journal, Stage2Journal
+from resources.errors import ModelError
+from resources.storage.object_store import ObjectStore
+
+# Least intersection over union at which two detectors mean the same animal.
+SAME_BOX = 0.5
+MOST_LABELS = 5
+NO_PREDICTION = "no prediction"
+# Where a camera's output keeps predictions; in place of the file's path in `models.classifier`.
+KEPT = re.compile(r"predictions/(?P<hash>[0-9a-f]{64})\.json")
+WHOLE_PICTURE = "0"
+
+Json = dict[str, Any]
+Box = tuple[float, float, float, float]  # x, y, w, h as fractions of the upright picture
+
+
+def is_predictions(name: str) -> bool:
+    """Whether `models.classifier` names a file of predictions, not a model."""
+    return name.lower().endswith(".json")
+
+
+def predictions_hash(name: str) -> str:
+    """The SHA-256 of predictions, kept ones or a file of this machine.
+
+    Raises:
+        ModelError: see `Predictions`.
+    """
+    kept = KEPT.fullmatch(name)
+    return kept["hash"] if kept else Predictions(name).hash
+
+
+def keep_predictions(name: str, output: ObjectStore) -> str:
+    """Keep a file of predictions in a camera's output; what `models.classifier` is to say then.
+
+    Raises:
+        ModelError: see `Predictions`.
+        StoreError: the store refuses.
+    """
+    if KEPT.fullmatch(name):
+        return name
+    predictions = Predictions(name)
+    key = f"predictions/{predictions.hash}.json"
+    if not output.exists(key):
+        output.write_bytes(key, predictions.data)
+    return key
+
+
+def kept_predictions(name: str, output: ObjectStore) -> "Predictions":
+    """Predictions that `keep_predictions` has kept.
+
+    Raises:
+        ModelError: they are not there, or not what they were.
+        StoreError: the store refuses.
+    """
+    kept = KEPT.fullmatch(name)
+    if kept is None or not output.exists(name):
+        raise ModelError(f"{output.url}: keeps no predictions {name}; run Stage 2 again")
+    with output.reading(name) as path:
+        predictions = Predictions(path)
+    if predictions.hash != kept["hash"]:
+        raise ModelError(f"{output.url}: {name} is damaged; delete it and run Stage 2 again")
+    return predictions
+
+
+class Predictions:
+    """A file of SpeciesNet's predictions."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Raises:
+        ModelError: the file cannot be read, or is none of SpeciesNet's.
+        """
+        self._path = Path(path).expanduser()
+        try:
+            self.data = self._path.read_bytes()
+            content = json.loads(self.data)
+            predictions = content["predictions"]
+            self._by_name: dict[str, list[Json]] = {}
+            for prediction in predictions:
+                name = prediction["filepath"].replace("\\", "/")
+                self._by_name.setdefault(name.rsplit("/", 1)[-1], []).append(prediction)
+        except OSError as error:
+            raise ModelError(
+                f"predictions {self._path}: cannot be read: {error.strerror or error}"
+            ) from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ModelError(
+                f"predictions {self._path}: are not SpeciesNet's: a list `predictions`, each with "
+                "a `filepath`, is needed"
+            ) from None
+        self.hash = hashlib.sha256(self.data).hexdigest()
+        versions = sorted({str(each.get("model_version") or "?") for each in predictions})
+        self.name = f"SpeciesNet {', '.join(versions)} {self.hash[:12]}"
+
+    def of(self, path: str) -> Json | None:
+        """The prediction of a medium, by its path in the footage; the longest match wins."""
+        candidates = self._by_name.get(path.rsplit("/", 1)[-1], [])
+        fitting = [
+            each
+            for each in candidates
+            if f"/{each['filepath']}".replace("\\", "/").endswith(f"/{path}")
+        ]
+        return fitting[0] if len(fitting) == 1 else None
+
+    def labels(self) -> Iterator[SpeciesNetLabel]:
+        """Every label in the file, once."""
+        texts = {
+            text
+            for name in self._by_name.values()
+            for prediction in name
+            for text in _texts(prediction)
+        }
+        yield from (label for label in map(parse_label, sorted(texts)) if label)
+
+
+def _texts(prediction: Json) -> Iterator[str]:
+    for ranked in _rankings(prediction):
+        yield from (text for text, _ in ranked)
+
+
+def _rankings(prediction: Json) -> Iterator[list[tuple[str, float]]]:
+    yield _of_picture(prediction)
+    for detection in prediction.get("detections") or []:
+        yield _of_detection(detection)
+
+
+def _of_picture(prediction: Json) -> list[tuple[str, float]]:
+    """The labels of the older layout, best first."""
+    ranked = _classes(prediction.get("classifications"))
+    return _with_first(prediction.get("prediction"), prediction.get("prediction_score"), ranked)
+
+
+def _of_detection(detection: Json) -> list[tuple[str, float]]:
+    """The labels of the newer layout, best first."""
+    done = detection.get("processed_classification") or {}
+    ranked = _classes(detection.get("raw_classifications"))
+    return _with_first(done.get("class"), done.get("score"), ranked)
+
+
+def _classes(found: Json | None) -> list[tuple[str, float]]:
+    found = found or {}
+    pairs = zip(found.get("classes") or [], found.get("scores") or [], strict=False)
+    return [(str(text), float(score)) for text, score in pairs]
+
+
+def _with_first(
+    text: str | None, score: float | None, ranked: list[tuple[str, float]]
+) -> list[tuple[str, float]]:
+    """SpeciesNet's own conclusion, then what else it thought of."""
+    if not text or score is None:
+        return ranked[:MOST_LABELS]
+    rest = [pair for pair in ranked if pair[0] != text]
+    return [(text, float(score)), *rest][:MOST_LABELS]
+
+
+class PredictedLabels:
+    """One pass over the parts of Stage 1's journal that are not labelled yet."""
+
+    def __init__(
+        self,
+        predictions: Predictions,
+        paths: Mapping[str, str],
+        auto_ok_threshold: float,
+        on_progress: Callable[[int], None],
+    ) -> None:
+        """Args:
+        paths: of each medium's content hash, its path in the footage.
+        on_progress: told the number of animals labelled so far.
+        """
+        self._predictions, self._paths = predictions, paths
+        self._threshold = auto_ok_threshold
+        self._on_progress = on_progress
+        self.labelled = 0
+
+    def run(
+        self, stage1: Stage1Journal, stage2: Stage2Journal, parts: list[str], stop: Event
+    ) -> None:
+        """Label these parts; a part is labelled whole or not at all."""
+        for part in parts:
+            if stop.is_set():
+                return
+            with ExitStack() as stack:
+                boxes = pl.read_parquet(stack.enter_context(stage1.reading(part, "boxes")))
+            animals = boxes.filter(pl.col("category") == "animal")
+            others = keep_category(boxes.filter(pl.col("category") != "animal"), self._threshold)
+            labels = [self._label(row) for row in animals.iter_rows(named=True)]
+            stage2.write(part, [*others, *labels])
+            self.labelled += animals.height
+            self._on_progress(self.labelled)
+
+    def _label(self, box: Row) -> Row:
+        prediction = self._predictions.of(self._paths.get(box["content_hash"], ""))
+        ranked = self._ranked(box, prediction) if prediction else []
+        named = [(label, score) for text, score in ranked if (label := parse_label(text))]
+        if not named:
+            return labelled_box(box, NO_PREDICTION, None, 0.0, False, [])
+        best, score = named[0]
+        sure = best.is_animal and score >= self._threshold
+        top5 = [guess(label.common_name, label.scientific_name, each) for label, each in named]
+        name = best.scientific_name
+        return labelled_box(box, best.common_name, name, score, sure, top5)
+
+    def _ranked(self, box: Row, prediction: Json) -> list[tuple[str, float]]:
+        labelled = [each for each in prediction.get("detections") or [] if _of_detection(each)]
+        if not labelled:
+            return _of_picture(prediction)
+        for each in labelled:
+            if each.get("category") == WHOLE_PICTURE:
+                return _of_detection(each)
+        ours = (box["x"], box["y"], box["w"], box["h"])
+        rated = [(_overlap(ours, each["bbox"]), each) for each in labelled]
+        overlap, best = max(rated, key=lambda pair: pair[0])
+        return _of_detection(best) if overlap >= SAME_BOX else []
+
+
+def _overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes x, y, w, h."""
+    wide = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    high = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    shared = max(wide, 0.0) * max(high, 0.0)
+    total = one[2] * one[3] + other[2] * other[3] - shared
+    return shared / total if total > 0 else 0.0

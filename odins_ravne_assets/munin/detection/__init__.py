@@ -1,0 +1,1 @@
+"""Stage 1: decoding, frame sampling, detection, crops."""

@@ -1,0 +1,266 @@
+"""The decoding process: turns media files into pictures, one after the other.
+
+Run by `decoding.Decoder` as a child, because decoders crash and hang on damaged files. It is told
+`open` (a medium) and `slot` (a place in the shared arena that is free), and tells `begin`,
+`frame`, `end` and `failed`. Pictures travel through the arena, everything else through the line.
+
+Pictures are upright, uint8, BGR, [height, width, 3].
+"""
+
+import math
+import mmap
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan, Seen
+from odins_ravne_assets.munin.detection.motion_gate import Motion
+from odins_ravne_assets.munin.media.child_process import (
+    Message,
+    ParentLine,
+    live_and_die_with_parent,
+)
+from resources.errors import MediaError
+
+Picture = npt.NDArray[np.uint8]
+
+# Largest picture that is kept of a medium, in pixels; larger ones are scaled down to it. Detectors
+# look at 0.4 to 1.6 megapixels, and crops of 4 megapixels still show a mouse.
+MAX_PIXELS = 4_000_000
+SLOT_BYTES = MAX_PIXELS * 3
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+# A still is decoded at a half, a quarter or an eighth of its size when its short side then still
+# has this many times the detector's: decoding is faster, and crops keep enough detail.
+CROP_RESERVE = 1.5
+REDUCED = (
+    (8, cv2.IMREAD_REDUCED_COLOR_8),
+    (4, cv2.IMREAD_REDUCED_COLOR_4),
+    (2, cv2.IMREAD_REDUCED_COLOR_2),
+)
+
+
+class DecodedFrame(NamedTuple):
+    """A frame on the host."""
+
+    picture: Picture  # upright, uint8 BGR [height, width, 3]
+    number: int  # 0-based, in order of presentation
+    time_ms: int  # since the first frame
+    moved: bool  # something changed since the frame before it; always true for a still
+
+
+def decode_still(path: Path, width: int, height: int, network_side: int) -> Picture:
+    """An image file as an upright BGR picture, at reduced scale where that loses nothing.
+
+    Args:
+        width, height: of the upright picture, as its header says.
+        network_side: the longer side of the detector's input, in pixels.
+
+    Raises:
+        MediaError: it cannot be decoded.
+    """
+    data = np.frombuffer(_whole(path.read_bytes()), np.uint8)
+    flag: int = cv2.IMREAD_COLOR
+    for factor, reduced in REDUCED:
+        if min(width, height) / factor >= network_side * CROP_RESERVE:
+            flag = reduced
+            break
+    picture = cv2.imdecode(data, flag) if data.size else None
+    if picture is None:
+        raise MediaError("the image cannot be decoded")
+    return _within_limits(np.asarray(picture, np.uint8))
+
+
+def _whole(data: bytes) -> bytes:
+    """OpenCV gives nothing of a JPEG that breaks off, unless its end is marked as one."""
+    return data + JPEG_END if data.startswith(JPEG_START) else data
+
+
+def decode_video(path: Path, plan: SamplingPlan, max_pixels: float) -> Iterator[DecodedFrame]:
+    """The sampled frames of a video, with exact times.
+
+    A file that breaks off gives the frames before the break and then raises MediaError; the
+    caller keeps them.
+
+    Args:
+        max_pixels: frames larger than this are refused.
+    """
+    motion = Motion(plan.motion_threshold) if plan.motion_gate else None
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            if not container.streams.video:
+                raise MediaError("holds no video")
+            stream = container.streams.video[0]
+            if stream.codec_context.width * stream.codec_context.height > max_pixels:
+                raise MediaError("its frames are larger than pipeline.stage0.max_megapixels")
+            stream.thread_type = "AUTO"
+            if plan.sampling == "keyframes":
+                stream.codec_context.skip_frame = "NONKEY"
+            rate = float(stream.average_rate or stream.guessed_rate or 0) or 1.0
+            seen = Seen(container.decode(stream))
+            for number, time, frame in plan.choose(seen, rate):
+                picture = _within_limits(_upright(frame))
+                moved = motion.moved(picture) if motion else True
+                yield DecodedFrame(picture, number, time, moved)
+            if plan.sampling != "keyframes":
+                seen.complain_if_short(stream.frames)
+    except av.error.FFmpegError as error:
+        raise MediaError(f"the video cannot be decoded: {error.strerror}") from None
+    except (ValueError, OverflowError) as error:
+        raise MediaError(f"the video cannot be decoded: {error}") from None
+
+
+def _upright(frame: Any) -> Picture:
+    picture = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+    quarter_turns = round((getattr(frame, "rotation", 0) or 0) / 90) % 4
+    return np.ascontiguousarray(np.rot90(picture, quarter_turns)) if quarter_turns else picture
+
+
+def _within_limits(picture: Picture) -> Picture:
+    height, width = picture.shape[:2]
+    if height * width <= MAX_PIXELS:
+        return picture
+    scale = math.sqrt(MAX_PIXELS / (height * width))
+    size = (max(1, int(width * scale)), max(1, int(height * scale)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+class DecodingProcess:
+    """The child's loop."""
+
+    def __init__(self, line: ParentLine, arena: mmap.mmap) -> None:
+        self._line = line
+        self._arena = arena
+        self._device: tuple[str, Any] | None = None  # name, and the worker's buffer there
+        self._free: deque[int] = deque()
+        self._waited = 0.0  # seconds for a free slot, in this medium
+        self._orders: deque[Message] = deque()
+
+    def run(self) -> None:
+        while True:
+            while not self._orders:
+                self._hear(self._line.receive())
+            self._decode(self._orders.popleft())
+
+    def _decode(self, order: Message) -> None:
+        medium = order["medium"]
+        self._line.send({"begin": medium})
+        frames, started, self._waited = 0, perf_counter(), 0.0
+
+        def worked() -> float:
+            """Seconds, without those in which no slot was free."""
+            return perf_counter() - started - self._waited
+
+        try:
+            for message in self._told(order):
+                self._line.send({"frame": medium, **message})
+                frames += 1
+        except (MediaError, OSError, MemoryError, cv2.error) as error:
+            if not frames:
+                failed = {"failed": medium, "reason": _reason(error)}
+                self._line.send({**failed, "seconds": worked()})
+                return
+            remark = f"breaks off: {_reason(error)}"
+            self._line.send({"end": medium, "remark": remark, "seconds": worked()})
+            return
+        if frames:
+            self._line.send({"end": medium, "remark": None, "seconds": worked()})
+        else:
+            failed = {"failed": medium, "reason": "holds no frame that can be decoded"}
+            self._line.send({**failed, "seconds": worked()})
+
+    def _told(self, order: Message) -> Iterator[Message]:
+        """Messages about the medium's frames, each of which lies in a slot by then."""
+        path, plan = Path(order["path"]), SamplingPlan(**order["plan"])
+        if order["kind"] == "image":
+            picture = decode_still(path, order["width"], order["height"], order["network_side"])
+            yield self._deliver(DecodedFrame(picture, 0, 0, True))
+            return
+        if self._device:
+            from odins_ravne_assets.munin.detection.gpu_video import NotOnDevice
+
+            # Whatever the GPU does not decode, it says so before the first frame.
+            with suppress(NotOnDevice):
+                yield from self._on_device(path, plan, order["max_pixels"], *self._device)
+                return
+        for frame in decode_video(path, plan, order["max_pixels"]):
+            yield self._deliver(frame)
+
+    def _on_device(
+        self, path: Path, plan: SamplingPlan, max_pixels: float, device: str, buffer: Any
+    ) -> Iterator[Message]:
+        from gpu_kernels.preprocessing.device_picture import DeviceFrame
+        from odins_ravne_assets.munin.detection import gpu_video
+
+        motion = gpu_video.DeviceMotion(plan.motion_threshold) if plan.motion_gate else None
+        decoded = gpu_video.decode_on_device(path, plan, max_pixels, SLOT_BYTES, device)
+        for frame, number, time_ms in decoded:
+            slot = self._free_slot()
+            picture = gpu_video.put(buffer, slot * SLOT_BYTES, frame)
+            moved = motion.moved(DeviceFrame(buffer, picture)) if motion else True
+            where = {"slot": slot, "height": picture.height, "width": picture.width}
+            told = {"number": number, "time_ms": time_ms, "moved": moved}
+            yield {**where, **told, "nv12": gpu_video.told(picture)}
+
+    def _deliver(self, frame: DecodedFrame) -> Message:
+        slot = self._free_slot()
+        height, width = frame.picture.shape[:2]
+        start = slot * SLOT_BYTES
+        place = np.frombuffer(self._arena, np.uint8, frame.picture.size, start)
+        place[:] = frame.picture.reshape(-1)
+        return {
+            "slot": slot,
+            "height": height,
+            "width": width,
+            "number": frame.number,
+            "time_ms": frame.time_ms,
+            "moved": frame.moved,
+        }
+
+    def _free_slot(self) -> int:
+        started = perf_counter()
+        while not self._free or self._line.waiting():
+            self._hear(self._line.receive())
+        self._waited += perf_counter() - started
+        return self._free.popleft()
+
+    def _hear(self, message: Message) -> None:
+        if "slot" in message:
+            self._free.append(message["slot"])
+        elif "device" in message:
+            from odins_ravne_assets.munin.detection.gpu_video import NotShared, opened
+
+            name, size, handle = message["device"], message["bytes"], message["handle"]
+            try:
+                self._device = (name, opened(name, size, handle, self._arena))
+            except NotShared as error:
+                self._line.send({"not_shared": str(error)})
+        else:
+            self._orders.append(message)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is"
+    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+
+
+def main() -> None:
+    live_and_die_with_parent()
+    cv2.setNumThreads(1)
+    av.logging.set_level(av.logging.FATAL)  # what is wrong with a file is told in its row
+    line_descriptor, arena_descriptor = map(int, sys.argv[1:])
+    with mmap.mmap(arena_descriptor, 0) as arena, suppress(EOFError, ConnectionError):
+        DecodingProcess(ParentLine(line_descriptor), arena).run()
+
+
+if __name__ == "__main__":
+    main()

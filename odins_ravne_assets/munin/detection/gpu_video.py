@@ -1,0 +1,243 @@
+"""Videos decoded by the GPU, whose frames stay there: the other form of `decoder.decode_video`.
+
+The worker has a buffer on the device with a slot for each frame that may wait, as the arena of
+shared memory has for frames of the host. The decoding process opens the same memory (CUDA IPC) and
+copies frames into slots as NV12: luma, rows one after the other, then chroma of half the height.
+What the GPU cannot decode, or what fits no slot, is decoded by the CPU as ever.
+
+The device `cpu` stands for a GPU in tests: its frames are decoded by the CPU, turned into NV12,
+and take the same way from there.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_bytes
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+import warp as wp
+from av.codec.hwaccel import HWAccel
+
+from gpu_kernels.device.gpu_preprocess import motion_energy, ready, small_grey
+from gpu_kernels.preprocessing.device_picture import Colour, DeviceFrame, DevicePicture
+from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan, Seen
+from odins_ravne_assets.munin.detection.motion_gate import COMPARED_WIDTH, TILE, TILE_CHANGE
+from resources.errors import EngineError, MediaError
+
+# FFmpeg's numbers of colour spaces and ranges (AVColorSpace, AVColorRange).
+BT709, FULL_RANGE = 1, 2
+WEIGHTS = {BT709: (0.2126, 0.0722)}
+BT601_WEIGHTS = (0.299, 0.114)
+NV12 = "nv12"
+
+
+# At the end of the buffer, so that who opens it knows that it is this one.
+MARK_BYTES = 16
+
+
+# FFmpeg is to take the CUDA context that is current, Warp's. Asked for the GPU's primary context,
+# which that is, it refuses: Warp began it with other flags than FFmpeg's own.
+AS_CURRENT: dict[str, object] = {"primary_ctx": "0", "current_ctx": "1"}
+
+
+class NotShared(Exception):
+    """The worker's buffer cannot be opened by another process."""
+
+
+class NotOnDevice(Exception):
+    """The GPU does not decode this video; the CPU is to."""
+
+
+class DecodedOnDevice(NamedTuple):
+    """A frame on the GPU."""
+
+    frame: Any  # of PyAV, on the device
+    number: int  # 0-based, in order of presentation
+    time_ms: int  # since the first frame
+
+
+def allocate(device: str, size: int, host: Any) -> tuple[Any, str]:
+    """The worker's buffer, and what another process opens it by.
+
+    Args:
+        size: bytes; MARK_BYTES more are allocated.
+        host: the arena of shared memory, of as many bytes, which the device `cpu` uses.
+
+    Raises:
+        EngineError: the GPU's memory cannot be shared between processes here.
+    """
+    ready(device)
+    if device == "cpu":
+        buffer, handle = _of_host(host), b""
+    else:
+        with wp.ScopedMempool(device, False):  # pooled memory cannot be shared
+            buffer = wp.empty(size + MARK_BYTES, dtype=wp.uint8, device=device)
+        try:
+            handle = buffer.ipc_handle()
+        except RuntimeError as error:
+            raise not_shared(str(error)) from None
+    mark = token_bytes(MARK_BYTES)
+    buffer[size:].assign(np.frombuffer(mark, np.uint8))
+    wp.synchronize_device(device)
+    return buffer, f"{handle.hex()} {mark.hex()}"
+
+
+def opened(device: str, size: int, handle: str, host: Any) -> Any:
+    """The worker's buffer, in the decoding process.
+
+    Raises:
+        NotShared: it is not what the worker has. Warp does not raise it: it allocates memory of
+            this process when it cannot open the worker's.
+    """
+    ready(device)
+    ipc_handle, mark = map(bytes.fromhex, handle.split(" "))
+    if device == "cpu":
+        buffer = _of_host(host)
+    else:
+        shape = (size + MARK_BYTES,)
+        buffer = wp.from_ipc_handle(ipc_handle, wp.uint8, shape, device=device)
+    if buffer[size:].numpy().tobytes() != mark:
+        raise NotShared("CUDA does not open it in another process")
+    return buffer
+
+
+def _of_host(host: Any) -> Any:
+    return wp.array(np.frombuffer(host, np.uint8), dtype=wp.uint8, device="cpu", copy=False)
+
+
+def not_shared(why: str) -> EngineError:
+    """What the user is told."""
+    return EngineError(
+        f"the GPU's memory cannot be shared with the processes that decode videos: {why}; set "
+        "pipeline.stage1.video_decoder: cpu"
+    )
+
+
+@contextmanager
+def _open(path: Path, device: str) -> Iterator[Any]:
+    """A container whose frames stay on the device, in the context that Warp uses too."""
+    try:
+        accelerated = (
+            None
+            if device == "cpu"
+            else HWAccel("cuda", allow_software_fallback=False, options=AS_CURRENT,
+                         is_hw_owned=True)
+        )  # fmt: skip
+        with wp.ScopedDevice(device):
+            container = av.open(str(path), metadata_errors="replace", hwaccel=accelerated)
+    except (av.error.FFmpegError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise NotOnDevice(str(error)) from None
+    with container:
+        yield container
+
+
+def decode_on_device(
+    path: Path, plan: SamplingPlan, max_pixels: float, slot_bytes: int, device: str
+) -> Iterator[DecodedOnDevice]:
+    """The sampled frames of a video.
+
+    Raises:
+        NotOnDevice: before the first frame: the CPU must decode it.
+        MediaError: it breaks off, or its frames are refused.
+    """
+    begun = False
+    try:
+        with _open(path, device) as container:
+            if not container.streams.video:
+                raise NotOnDevice("no video")
+            stream = container.streams.video[0]
+            width, height = stream.codec_context.width, stream.codec_context.height
+            if width * height > max_pixels or width * height * 3 // 2 > slot_bytes:
+                raise NotOnDevice("too large for a slot")
+            if width % 2 or height % 2:
+                raise NotOnDevice("odd sizes have no NV12")
+            if plan.sampling == "keyframes":
+                stream.codec_context.skip_frame = "NONKEY"
+            rate = float(stream.average_rate or stream.guessed_rate or 0) or 1.0
+            seen = Seen(container.decode(stream))
+            for number, time_ms, frame in plan.choose(seen, rate):
+                yield DecodedOnDevice(_as_nv12(frame, device), number, time_ms)
+                begun = True
+            if plan.sampling != "keyframes":
+                seen.complain_if_short(stream.frames)
+    except (av.error.FFmpegError, NotImplementedError, ValueError, OverflowError) as error:
+        if not begun:
+            raise NotOnDevice(str(error)) from None
+        raise MediaError(f"the video cannot be decoded: {error}") from None
+
+
+def _as_nv12(frame: Any, device: str) -> Any:
+    if device == "cpu":
+        return frame.reformat(format=NV12)
+    if frame.sw_format is None or frame.sw_format.name != NV12:  # ten bits, or four chroma
+        raise NotImplementedError(f"frames of {frame.sw_format}")
+    return frame
+
+
+def put(buffer: Any, start: int, frame: Any) -> DevicePicture:
+    """Copy a frame into a slot that begins at `start`, and wait until it is there."""
+    height, width = frame.height, frame.width
+    # Told no stream, which PyAV refuses and Warp itself would name: FFmpeg writes frames on CUDA's
+    # default stream, and Warp's wait for that one.
+    luma, chroma = (wp.from_dlpack(plane.__dlpack__()) for plane in frame.planes[:2])
+    middle, end = start + height * width, start + height * width * 3 // 2
+    wp.copy(buffer[start:middle].reshape((height, width)), luma)
+    wp.copy(buffer[middle:end].reshape((height // 2, width // 2, 2)), chroma)
+    wp.synchronize_device(buffer.device)
+    turns = round((frame.rotation or 0) / 90) % 4
+    upright = (width, height) if turns % 2 else (height, width)
+    weights = WEIGHTS.get(frame.colorspace, BT601_WEIGHTS)
+    colour = Colour.of(*weights, full_range=frame.color_range == FULL_RANGE)
+    return DevicePicture(*upright, start, width, turns, middle, width, colour)
+
+
+def told(picture: DevicePicture) -> dict[str, Any]:
+    """A picture as a message; all but where its slot begins, which the worker knows."""
+    colour = [getattr(picture.colour, name) for name in Colour.__dataclass_fields__]
+    return {"turns": picture.turns, "colour": colour}
+
+
+def heard(message: dict[str, Any], height: int, width: int, start: int) -> DevicePicture:
+    """The picture of a message. The process that sent it is not trusted: whatever it says lies
+    within the slot.
+
+    Raises:
+        ValueError: it speaks nonsense.
+    """
+    turns, colour = int(message["turns"]), [float(each) for each in message["colour"]]
+    if turns not in range(4) or height < 1 or width < 1:
+        raise ValueError("no such picture")
+    if len(colour) != len(Colour.__dataclass_fields__) or not all(map(math.isfinite, colour)):
+        raise ValueError("no such colours")
+    stored = height if turns % 2 else width
+    chroma = start + height * width
+    return DevicePicture(height, width, start, stored, turns, chroma, stored, Colour(*colour))
+
+
+class DeviceMotion:
+    """`motion.Motion` on the device: whether a picture differs from the last one that did."""
+
+    def __init__(self, threshold: float) -> None:
+        """Args:
+        threshold: share of tiles, 0 to 1, above which a picture counts as moved.
+        """
+        self._threshold = threshold
+        self._reference: Any = None
+
+    def moved(self, frame: DeviceFrame) -> bool:
+        """Whether this picture differs; the first one does."""
+        height, width, _ = frame.shape
+        small = max(TILE, round(COMPARED_WIDTH * height / width))
+        grey = small_grey(frame.buffer, frame.picture, small, COMPARED_WIDTH)
+        if self._reference is None or self._reference.shape != grey.shape:
+            self._reference = grey
+            return True
+        tiles = max(1, small // TILE), max(1, COMPARED_WIDTH // TILE)
+        energy = motion_energy(grey, self._reference, *tiles)
+        differs = bool((energy > TILE_CHANGE).mean() > self._threshold)
+        if differs:
+            self._reference = grey
+        return differs

@@ -1,0 +1,1 @@
+"""Stage 0: media files, their headers, clocks and capture times."""

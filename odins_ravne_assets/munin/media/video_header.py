@@ -1,0 +1,230 @@
+"""The header of a video: MP4, MOV, 3GP, AVI, MKV, MPEG, ASF."""
+
+import math
+import struct
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from odins_ravne_assets.munin.media.capture_time import NOT_RECORDED, Recorded, time_from_container
+from odins_ravne_assets.munin.media.gps_position import (
+    NO_POSITION,
+    Position,
+    position_from_iso_6709,
+)
+from odins_ravne_assets.munin.media.media_files import (
+    HEAD_BYTES,
+    ISO_MEDIA,
+    MPEG_SEQUENCE,
+    Format,
+    is_transport_stream,
+)
+from odins_ravne_assets.munin.media.probe import Probe, check_size, clean_name, join_remarks
+from resources.errors import MediaError
+from resources.settings.profile import Stage0
+
+# The demuxer is named, never guessed: FFmpeg would take a playlist for a video and open what it
+# lists.
+_DEMUXERS: dict[Format, str] = {
+    "mp4": "mov",
+    "mov": "mov",
+    "3gp": "mov",
+    "avi": "avi",
+    "mkv": "matroska",
+    "mpeg": "mpeg",
+    "asf": "asf",
+}
+_MALFORMED = (av.error.FFmpegError, ArithmeticError, LookupError, OSError, ValueError)
+# Formats that can say that the picture is to be shown turned.
+_MAY_BE_TURNED = {*ISO_MEDIA, "mkv"}
+
+# The File Properties Object of an ASF header and, behind its identity, size, and the file's
+# identity and size, the creation date: 100 ns since 1601 UTC (ASF specification, 3.2).
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_DATE_AT = 48
+_ASF_EPOCH = datetime(1601, 1, 1)
+_ASF_HEADER_BYTES = 2**16
+
+Zone = Literal["stated", "camera", "utc"]
+
+
+def read_video_header(path: Path, media_format: Format, settings: Stage0) -> Probe:
+    """Size, duration, rate and metadata of a video.
+
+    Raises:
+        MediaError: there is no header that can be read, or no video in it.
+    """
+    try:
+        with av.open(
+            f"file:{path.absolute()}",
+            format=_demuxer(path, media_format),
+            options={"protocol_whitelist": "file"},
+            metadata_errors="replace",
+        ) as container:
+            return _read(container, path, media_format, settings)
+    except MemoryError:
+        raise MediaError(
+            f"damaged {media_format.upper()}: its header asks for all memory"
+        ) from None
+    except _MALFORMED as error:
+        raise MediaError(
+            f"damaged {media_format.upper()}: {_reason(error, media_format)}"
+        ) from None
+
+
+def _read(container: InputContainer, path: Path, media_format: Format, settings: Stage0) -> Probe:
+    stream = _video_of(container)
+    width, height = stream.codec_context.width, stream.codec_context.height
+    check_size(width, height, settings.max_megapixels)
+    turned, undecodable = _is_turned(container, stream, media_format)
+    if turned:
+        width, height = height, width
+    metadata = {key.lower(): text for key, text in container.metadata.items()}
+    recorded = _time_of(metadata, stream.metadata, path, media_format, settings)
+    position = _position_of(metadata)
+    cut_short = "file is cut short" if media_format == "avi" and _riff_is_cut(path) else None
+    return Probe(
+        kind="video",
+        format=media_format,
+        width=width,
+        height=height,
+        recorded_at=recorded.at,
+        utc_offset_minutes=recorded.utc_offset_minutes,
+        time_source="container" if recorded.at else None,
+        latitude=position.latitude,
+        longitude=position.longitude,
+        camera_make=_first(metadata, "com.apple.quicktime.make", "make"),
+        camera_model=_first(metadata, "com.apple.quicktime.model", "model"),
+        duration_seconds=_duration_of(container, stream),
+        fps=_positive(stream.average_rate),
+        remark=join_remarks([cut_short, undecodable, *recorded.remarks, position.remark]),
+    )
+
+
+def _demuxer(path: Path, media_format: Format) -> str:
+    if media_format == "mpeg":
+        head = _head(path, HEAD_BYTES)
+        if is_transport_stream(head):
+            return "mpegts"
+        if head.startswith(MPEG_SEQUENCE):
+            return "mpegvideo"
+    return _DEMUXERS[media_format]
+
+
+def _video_of(container: InputContainer) -> VideoStream:
+    videos = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
+    if not videos:
+        raise MediaError("holds no video" + (", only sound" if container.streams.audio else ""))
+    # The library has no context for a codec it does not know, whatever its types say.
+    known = [stream for stream in videos if getattr(stream, "codec_context", None)]
+    if not known:
+        raise MediaError("holds a video in a codec that is not known: convert it to H.264")
+    return known[0]
+
+
+def _is_turned(
+    container: InputContainer, stream: VideoStream, media_format: Format
+) -> tuple[bool, str | None]:
+    """Whether the picture is to be shown turned by a quarter, and a remark.
+
+    The library tells it of frames only, so the first one is decoded.
+    """
+    if media_format not in _MAY_BE_TURNED:
+        return False, None
+    try:
+        frame = next(container.decode(stream), None)
+    except _MALFORMED:
+        frame = None
+    if frame is None:
+        return False, "its first frame cannot be decoded"
+    return round(frame.rotation / 90) % 2 == 1, None
+
+
+def _time_of(
+    metadata: Mapping[str, str],
+    of_stream: Mapping[str, str],
+    path: Path,
+    media_format: Format,
+    settings: Stage0,
+) -> Recorded:
+    """The first usable time, with the remarks on those before it."""
+    candidates: list[tuple[str | None, Zone]] = [
+        (metadata.get("com.apple.quicktime.creationdate"), "stated")
+    ]
+    for text in (metadata.get("creation_time"), of_stream.get("creation_time")):
+        # QuickTime and Matroska call every time UTC, whatever the camera wrote. That of an AVI
+        # (IDIT) has no zone by its nature.
+        marked = text is not None and text.endswith("Z")
+        candidates.append((text, settings.container_time if marked else "camera"))
+    if media_format == "asf":
+        candidates.append((_asf_creation_time(path), settings.container_time))
+    date = metadata.get("date")
+    if date and ":" in date:  # ICRD and the like; a date alone is no capture time
+        candidates.append((date, "stated"))
+    remarks: dict[str, None] = {}
+    for text, zone in candidates:
+        found = time_from_container(text, zone) if text else NOT_RECORDED
+        remarks.update(dict.fromkeys(found.remarks))
+        if found.at:
+            return found._replace(remarks=tuple(remarks))
+    return Recorded(None, None, tuple(remarks))
+
+
+def _asf_creation_time(path: Path) -> str | None:
+    header = _head(path, _ASF_HEADER_BYTES)
+    at = header.find(_ASF_PROPERTIES)
+    date = header[at + _ASF_DATE_AT : at + _ASF_DATE_AT + 8]
+    if at < 0 or len(date) < 8 or not any(date):
+        return None
+    microseconds = struct.unpack("<Q", date)[0] // 10
+    return (_ASF_EPOCH + timedelta(microseconds=microseconds)).isoformat(" ", "milliseconds")
+
+
+def _position_of(metadata: Mapping[str, str]) -> Position:
+    text = metadata.get("com.apple.quicktime.location.iso6709") or metadata.get("location")
+    return position_from_iso_6709(text) if text else NO_POSITION
+
+
+def _duration_of(container: InputContainer, stream: VideoStream) -> float | None:
+    if container.duration:
+        return _positive(Fraction(container.duration, av.time_base))
+    if stream.duration and stream.time_base:
+        return _positive(stream.duration * stream.time_base)
+    return None
+
+
+def _positive(value: Fraction | None) -> float | None:
+    number = float(value) if value else 0.0
+    return number if number > 0 and math.isfinite(number) else None
+
+
+def _first(metadata: Mapping[str, str], *keys: str) -> str | None:
+    return next((name for key in keys if (name := clean_name(metadata.get(key)))), None)
+
+
+def _riff_is_cut(path: Path) -> bool:
+    promised: int = struct.unpack("<I", _head(path, 8)[4:])[0] + 8
+    return path.stat().st_size < promised
+
+
+def _head(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)
+
+
+def _reason(error: Exception, media_format: Format) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if media_format in ISO_MEDIA and isinstance(error, av.error.InvalidDataError):
+        return f"{text}; its index is missing when the camera lost power while recording"
+    return str(text)

@@ -1,0 +1,1 @@
+"""Table schemas, the journal, and tables built from it."""

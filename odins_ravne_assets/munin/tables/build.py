@@ -1,0 +1,184 @@
+"""Makes a camera's tables from its media and its journal.
+
+    tables/media.parquet            Stage 0
+    tables/processed.parquet        what became of each media file
+    tables/frames.parquet           Stage 1, one row per frame that was looked at
+    tables/detections.parquet       Stage 1, one row per box
+    tables/classifications.parquet  Stage 2, one row per box
+    tables/taxa.parquet             the ranks of its labels, if they carry them, as SpeciesNet's do
+
+The tables are the same whichever way the journal came to hold what it holds: however often the
+work was interrupted, and in whatever order media were finished.
+
+Those of Stages 1 and 2 say in their own metadata what they were made from, since a later stage may
+run alone, under other settings.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+
+import polars as pl
+
+from gpu_kernels.models.speciesnet_labels import SpeciesNetLabel
+from odins_ravne_assets.munin.tables import schemas
+from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
+from odins_ravne_assets.munin.tables.parquet_io import writing_table
+from resources.errors import StoreError
+from resources.storage.object_store import ObjectStore
+
+MEDIA = "tables/media.parquet"
+PROCESSED = "tables/processed.parquet"
+FRAMES = "tables/frames.parquet"
+DETECTIONS = "tables/detections.parquet"
+CLASSIFICATIONS = "tables/classifications.parquet"
+TAXA = "tables/taxa.parquet"
+
+BOX_KEYS = ["content_hash", "frame_number", "box_number"]
+_ORIGIN_KEY = "munin.origin"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a stage's table was made from."""
+
+    journal_key: str
+    models: Mapping[str, str]  # role, and name with hash
+
+
+def origin_of(store: ObjectStore, key: str) -> Origin:
+    """What the table under `key`, of Stage 1 or 2, was made from.
+
+    Raises:
+        StoreError: it is damaged, or of a version that did not say.
+    """
+    with store.reading(key) as path:
+        try:
+            return Origin(**json.loads(pl.read_parquet_metadata(path)[_ORIGIN_KEY]))
+        except (pl.exceptions.PolarsError, OSError, KeyError):
+            raise StoreError(
+                f"{store.url}: {key} is damaged or of another version; run all stages again"
+            ) from None
+
+
+def write_stage1_tables(
+    store: ObjectStore, journal: Stage1Journal, models: Mapping[str, str]
+) -> None:
+    """Write processed, frames and detections from the media table and Stage 1's journal.
+
+    Args:
+        models: see Origin.
+    """
+    origin = Origin(journal.key, models)
+    with ExitStack() as stack:
+        media = pl.scan_parquet(stack.enter_context(store.reading(MEDIA)))
+        finished = journal.scan("media", stack)
+        _write(store, PROCESSED, _processed(media, finished), schemas.PROCESSED, origin)
+        usable = media.filter(pl.col("status") == "ok")
+        frames = _of_media(journal.scan("frames", stack), usable)
+        _write(store, FRAMES, frames.sort("path", "frame_number"), schemas.FRAMES, origin)
+        boxes = _of_media(journal.scan("boxes", stack), usable).with_columns(
+            detection_id=pl.format(
+                "{}-{}-{}",
+                pl.col("content_hash").str.slice(0, 16),
+                "frame_number",
+                "box_number",
+            )
+        )
+        _write(
+            store,
+            DETECTIONS,
+            boxes.sort("path", "frame_number", "box_number"),
+            schemas.DETECTIONS,
+            origin,
+        )
+
+
+def write_stage2_table(
+    store: ObjectStore, stage1: Stage1Journal, stage2: Stage2Journal, models: Mapping[str, str]
+) -> None:
+    """Write classifications from the detections table and Stage 2's journal.
+
+    Args:
+        models: see Origin.
+    """
+    with ExitStack() as stack:
+        detections = pl.scan_parquet(stack.enter_context(store.reading(DETECTIONS)))
+        labelled = stage2.parts()
+        labels = stage2.scan([part for part in stage1.parts() if part in labelled], stack)
+        rows = detections.rename({"confidence": "detection_confidence"}).join(
+            labels, on=BOX_KEYS, how="inner"
+        )
+        _write(
+            store,
+            CLASSIFICATIONS,
+            rows.sort("path", "frame_number", "box_number"),
+            schemas.CLASSIFICATIONS,
+            Origin(stage2.key, models),
+        )
+
+
+def write_taxa(store: ObjectStore, labels: Iterable[SpeciesNetLabel]) -> None:
+    """Write the taxa that Stage 2's labels tell; without any there is no such table."""
+    rows = {
+        label.scientific_name: (
+            label.scientific_name,
+            label.common_name,
+            label.rank,
+            label.class_,
+            label.order,
+            label.family,
+            label.genus,
+        )
+        for label in labels
+        if label.scientific_name
+    }
+    if not rows:
+        store.delete(TAXA)
+        return
+    with writing_table(store, TAXA) as path:
+        taxa = pl.DataFrame(list(rows.values()), schema=schemas.TAXA, orient="row")
+        taxa.sort("scientific_name").write_parquet(path)
+
+
+def _processed(media: pl.LazyFrame, finished: pl.LazyFrame) -> pl.LazyFrame:
+    """One row per media file, with its fate."""
+    looked_at = pl.col("frames_decoded") - pl.col("frames_skipped")
+    fate = (
+        pl.when(pl.col("status") != "ok")
+        .then("status")
+        .otherwise(pl.col("status_stage1").fill_null("pending"))
+    )
+    remarks = pl.concat_str("reason", "reason_stage1", separator="; ", ignore_nulls=True)
+    return (
+        media.select("camera_id", "path", "content_hash", "kind", "status", "reason")
+        .join(finished, on="content_hash", how="left", suffix="_stage1")
+        .with_columns(
+            reason=pl.when(pl.col("status") == "ok")
+            .then(pl.when(remarks != "").then(remarks))
+            .otherwise("reason"),
+            status=fate,
+            frames_looked_at=looked_at,
+        )
+        .sort("path")
+    )
+
+
+def _of_media(rows: pl.LazyFrame, media: pl.LazyFrame) -> pl.LazyFrame:
+    """Journal rows of the camera's media, with the paths they have now and the frames' times."""
+    columns = ["camera_id", "path", "content_hash", "kind", "captured_at", "utc_offset_minutes"]
+    return rows.join(media.select(columns), on="content_hash", how="inner").with_columns(
+        captured_at=(pl.col("captured_at") + pl.duration(milliseconds="time_offset_ms")).cast(
+            schemas.TIME
+        )
+    )
+
+
+def _write(
+    store: ObjectStore, key: str, rows: pl.LazyFrame, schema: pl.Schema, origin: Origin
+) -> None:
+    metadata = {_ORIGIN_KEY: json.dumps(asdict(origin), sort_keys=True)}
+    with writing_table(store, key) as path:
+        typed = rows.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+        typed.sink_parquet(path, metadata=metadata)

@@ -1,0 +1,299 @@
+"""The journal: what has been finished, in parts that are written once and never changed.
+
+    journal/stage1/KEY/PART.media.parquet     one row per finished medium: the part's commit
+    journal/stage1/KEY/PART.frames.parquet    its frames that were looked at
+    journal/stage1/KEY/PART.boxes.parquet     the boxes found
+    journal/stage1/KEY/PART.crops.parquet     the boxes' crops, packed
+    journal/stage2/KEY/PART.labels.parquet    labels of the boxes of Stage 1's part of that name
+    journal/withdrawn/KEY/NAME.parquet        failures in Stage 1's parts that no longer count
+
+KEY is a hash of the models and settings that the answers depend on; media are known by the hash
+of their content. So a renamed file costs nothing, a new setting starts afresh beside the old
+answers, and going back to an old setting costs nothing either. A part without its commit never
+happened. A worker that is killed loses the part it was filling, which is at most
+`PART_SECONDS` of work and what was in hand.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from odins_ravne_assets.munin.tables import schemas
+from odins_ravne_assets.munin.tables.parquet_io import writing_table
+from resources.storage.object_store import ObjectStore
+
+Row = dict[str, Any]
+
+# Of SHA-256, this much tells media apart: two of a billion agree on it with a chance below 1 in
+# 10^20.
+SHORT_BYTES = 16
+
+PART_MEDIA = 256
+PART_SECONDS = 10.0
+PART_CROP_BYTES = 64 * 1024 * 1024
+
+STAGE1 = "journal/stage1"
+STAGE2 = "journal/stage2"
+WITHDRAWN = "journal/withdrawn"
+COMMIT = ".media.parquet"
+LABELS = ".labels.parquet"
+# The commit is last: what is listed before it exists when it does.
+STAGE1_TABLES = {
+    "crops": schemas.CROPS,
+    "boxes": schemas.FOUND_BOXES,
+    "frames": schemas.FOUND_FRAMES,
+    "media": schemas.FINISHED_MEDIA,
+}
+
+
+def journal_key(answers_depend_on: Mapping[str, Any]) -> str:
+    """The name of a folder of the journal: a hash of everything that changes answers."""
+    text = json.dumps(answers_depend_on, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Stage1Journal:
+    """Stage 1's finished media under one key."""
+
+    def __init__(self, store: ObjectStore, key: str) -> None:
+        self.key = key
+        self._store = store
+        self._folder = f"{STAGE1}/{key}"
+        self._withdrawals = Withdrawals(store, key)
+        self._rows: dict[str, list[Row]] = {name: [] for name in STAGE1_TABLES}
+        self._opened = time.monotonic()
+        self._crop_bytes = 0
+        self.written: list[str] = []  # parts that were committed through this object
+
+    def parts(self) -> list[str]:
+        """Names of the committed parts, in order of name."""
+        return sorted(
+            stored.key.rsplit("/", 1)[1].removesuffix(COMMIT)
+            for stored in self._store.list(self._folder)
+            if stored.key.endswith(COMMIT)
+        )
+
+    def remove_uncommitted(self) -> None:
+        """Delete what workers left that were killed while they wrote a part.
+
+        Only for a worker that has the journal to itself.
+        """
+        committed = set(self.parts())
+        for stored in list(self._store.list(self._folder)):
+            if stored.key.rsplit("/", 1)[1].partition(".")[0] not in committed:
+                self._store.delete(stored.key)
+
+    def reading(self, part: str, table: str) -> AbstractContextManager[Path]:
+        """A local file with one table of a part: media, frames, boxes or crops."""
+        return self._store.reading(self._object_key(part, table))
+
+    def _object_key(self, part: str, table: str) -> str:
+        return f"{self._folder}/{part}.{table}.parquet"
+
+    def finished(self) -> "HashSet":
+        """The content hashes of all finished media."""
+        return HashSet(self._hashes_of(part) for part in self.parts())
+
+    def animals(self, part: str) -> int:
+        """How many boxes of a part hold animals."""
+        with self.reading(part, "boxes") as path:
+            boxes = pl.scan_parquet(path).select((pl.col("category") == "animal").sum())
+            return int(boxes.collect().item())
+
+    def withdraw_failures(self) -> int:
+        """Let media that failed be looked at again, by whoever comes next; how many they are."""
+        rows = [(part, each) for part in self.parts() for each in self._failed_in(part)]
+        return self._withdrawals.add(rows)
+
+    def _hashes_of(self, part: str) -> pl.Series:
+        with self.reading(part, "media") as path:
+            hashes = pl.read_parquet(path, columns=["content_hash"])["content_hash"]
+        return hashes.filter(~hashes.is_in(self._withdrawals.of(part)))
+
+    def _failed_in(self, part: str) -> list[str]:
+        with self.reading(part, "media") as path:
+            failed = pl.scan_parquet(path).filter(pl.col("status") == "failed")
+            return failed.select("content_hash").collect()["content_hash"].to_list()
+
+    def append(self, media: Row, frames: list[Row], boxes: list[Row], crops: list[Row]) -> None:
+        """Add one finished medium; it is safe once `flush` returned."""
+        if not self._rows["media"]:
+            self._opened = time.monotonic()
+        self._rows["media"].append(media)
+        self._rows["frames"] += frames
+        self._rows["boxes"] += boxes
+        self._rows["crops"] += crops
+        self._crop_bytes += sum(len(crop["jpeg"]) for crop in crops)
+
+    def due(self) -> bool:
+        """Whether the part being filled is full, or old enough to be made safe."""
+        return bool(self._rows["media"]) and (
+            len(self._rows["media"]) >= PART_MEDIA
+            or self._crop_bytes >= PART_CROP_BYTES
+            or time.monotonic() - self._opened >= PART_SECONDS
+        )
+
+    def flush(self) -> None:
+        """Commit the part being filled, if it holds anything."""
+        if not self._rows["media"]:
+            return
+        hashes = sorted(row["content_hash"] for row in self._rows["media"])
+        part = self._name_of(hashes)
+        for name, schema in STAGE1_TABLES.items():
+            frame = pl.DataFrame(self._rows[name], schema=schema, orient="row")
+            with writing_table(self._store, self._object_key(part, name)) as path:
+                frame.write_parquet(path)
+        self.written.append(part)
+        self._rows = {name: [] for name in STAGE1_TABLES}
+        self._crop_bytes = 0
+
+    def _name_of(self, hashes: list[str]) -> str:
+        """Named by its content: a part that is written again is the same part.
+
+        But not the part whose failures were withdrawn, when the same media fail again.
+        """
+        withdrawn = self._withdrawals.count(hashes)
+        named = "".join(hashes) + (f"+{withdrawn}" if withdrawn else "")
+        return hashlib.sha256(named.encode()).hexdigest()[:24]
+
+    def scan(self, table: str, stack: ExitStack) -> pl.LazyFrame:
+        """All committed rows of one table that count; readable until `stack` is closed."""
+        withdrawn = self._withdrawals.parts() if table == "media" else set()
+        parts = self.parts()
+        whole = [part for part in parts if part not in withdrawn]
+        rows = [self._scan(whole, table, stack)]
+        for part in withdrawn.intersection(parts):
+            counts = ~pl.col("content_hash").is_in(self._withdrawals.of(part))
+            rows.append(self._scan([part], table, stack).filter(counts))
+        return pl.concat(rows)
+
+    def _scan(self, parts: list[str], table: str, stack: ExitStack) -> pl.LazyFrame:
+        keys = [self._object_key(part, table) for part in parts]
+        return scan_tables(self._store, keys, STAGE1_TABLES[table], stack)
+
+
+class Withdrawals:
+    """Failures in Stage 1's parts under one key that no longer count."""
+
+    def __init__(self, store: ObjectStore, key: str) -> None:
+        self._store = store
+        self._folder = f"{WITHDRAWN}/{key}"
+
+    def add(self, rows: list[tuple[str, str]]) -> int:
+        """Withdraw failures, as (part, content hash); how many were not withdrawn before."""
+        known = set(self._rows.iter_rows())
+        new = sorted(row for row in rows if row not in known)
+        if new:
+            name = hashlib.sha256(json.dumps(new).encode()).hexdigest()[:24]
+            frame = pl.DataFrame(new, schema=schemas.WITHDRAWN, orient="row")
+            with writing_table(self._store, f"{self._folder}/{name}.parquet") as path:
+                frame.write_parquet(path)
+            del self._rows
+        return len(new)
+
+    def parts(self) -> set[str]:
+        """Names of the parts that have some."""
+        return set(self._rows["part"])
+
+    def of(self, part: str) -> list[str]:
+        """Content hashes of those in a part."""
+        return self._rows.filter(pl.col("part") == part)["content_hash"].to_list()
+
+    def count(self, hashes: list[str]) -> int:
+        """How often these media were withdrawn."""
+        return self._rows.filter(pl.col("content_hash").is_in(hashes)).height
+
+    @cached_property
+    def _rows(self) -> pl.DataFrame:
+        with ExitStack() as stack:
+            keys = [stored.key for stored in self._store.list(self._folder)]
+            return scan_tables(self._store, keys, schemas.WITHDRAWN, stack).collect()
+
+
+def withdraw_all_failures(store: ObjectStore) -> int:
+    """Let all media of a camera's results that failed be looked at again, under whatever settings.
+
+    Returns:
+        How many failures were withdrawn.
+    """
+    found = {stored.key.split("/")[2] for stored in store.list(STAGE1)}
+    return sum(Stage1Journal(store, key).withdraw_failures() for key in sorted(found))
+
+
+class Stage2Journal:
+    """Stage 2's labels, a part for each of Stage 1's parts."""
+
+    def __init__(self, store: ObjectStore, key: str) -> None:
+        self.key = key
+        self._store = store
+        self._folder = f"{STAGE2}/{key}"
+
+    def parts(self) -> set[str]:
+        """Names of the parts that are labelled."""
+        return {
+            stored.key.rsplit("/", 1)[1].removesuffix(LABELS)
+            for stored in self._store.list(self._folder)
+        }
+
+    def write(self, part: str, labels: list[Row]) -> None:
+        """Commit the labels of one of Stage 1's parts."""
+        frame = pl.DataFrame(labels, schema=schemas.LABELLED_BOXES, orient="row")
+        with writing_table(self._store, f"{self._folder}/{part}{LABELS}") as path:
+            frame.write_parquet(path)
+
+    def scan(self, parts: list[str], stack: ExitStack) -> pl.LazyFrame:
+        """The labels of these parts; readable until `stack` is closed."""
+        keys = [f"{self._folder}/{part}{LABELS}" for part in parts]
+        return scan_tables(self._store, keys, schemas.LABELLED_BOXES, stack)
+
+
+def scan_tables(
+    store: ObjectStore, keys: list[str], schema: pl.Schema, stack: ExitStack
+) -> pl.LazyFrame:
+    """Several Parquet objects of one schema as one lazy table."""
+    if not keys:
+        return pl.LazyFrame(schema=schema)
+    paths = [stack.enter_context(store.reading(key)) for key in keys]
+    return pl.scan_parquet(paths, schema=schema, glob=False)
+
+
+class HashSet:
+    """SHA-256 hashes in 16 bytes each, for cameras with millions of media."""
+
+    def __init__(self, batches: Iterable[pl.Series]) -> None:
+        """Args:
+        batches: series of hashes in hexadecimal.
+        """
+        packed = b"".join(_short(text) for batch in batches for text in batch)
+        self._sorted = np.unique(np.frombuffer(packed, f"S{SHORT_BYTES}"))
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def __contains__(self, content_hash: object) -> bool:
+        if not isinstance(content_hash, str):
+            return False
+        wanted = _short(content_hash)
+        place = int(np.searchsorted(self._sorted, np.bytes_(wanted)))
+        # numpy gives byte strings back without the zeros at their end.
+        return place < len(self._sorted) and (
+            self._sorted[place].ljust(SHORT_BYTES, b"\0") == wanted
+        )
+
+
+def _short(content_hash: str) -> bytes:
+    return bytes.fromhex(content_hash)[:SHORT_BYTES]
+
+
+def unlabelled_parts(stage1: Stage1Journal, stage2: Stage2Journal) -> Iterator[str]:
+    """Stage 1's parts that Stage 2 has yet to label, in order of name."""
+    labelled = stage2.parts()
+    yield from (part for part in stage1.parts() if part not in labelled)

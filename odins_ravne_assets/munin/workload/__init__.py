@@ -1,0 +1,1 @@
+"""How much footage there is, and how much work remains."""

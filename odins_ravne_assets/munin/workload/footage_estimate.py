@@ -1,0 +1,186 @@
+"""How much there is to look at, before anything is looked at: quick, by names and headers.
+
+No file is read whole. Of very many videos some are read, evenly spread, and stand for the others
+by their size; what a media table of an earlier run knows is not read again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from gpu_kernels.engines.engine import EngineKind
+from odins_ravne_assets.munin.detection.journal_key import stage1_key
+from odins_ravne_assets.munin.media.media_files import is_hidden, kind_by_name
+from odins_ravne_assets.munin.media.probe import Probe
+from odins_ravne_assets.munin.tables import build
+from odins_ravne_assets.munin.tables.journal import HashSet, Stage1Journal
+from resources.batch.work_units import expected_frames
+from resources.errors import MediaError, StoreError
+from resources.settings.profile import Profile
+from resources.storage.object_store import ObjectStore
+
+# Headers read at most: of files that lie here, and elsewhere, where each is a trip.
+MOST_READ_HERE = 400
+MOST_READ_THERE = 40
+
+LISTED = {"path": pl.String, "kind": pl.String, "bytes": pl.Int64}
+KNOWN = ("path", "bytes", "duration_seconds", "fps", "status", "content_hash")
+
+
+@dataclass(frozen=True)
+class FootageCount:
+    """What a camera's footage holds.
+
+    Args:
+        videos_read: of how many videos the length is known; the others' are estimated.
+        videos_unreadable: of these, how many have no header that can be read.
+        video_seconds: length of all videos together.
+        frames: of all media, that Stage 1 looks at if the motion gate lets all pass.
+        media_finished: media that an earlier run has looked at, with the same models and settings.
+        frames_left: `frames` without those of finished media.
+    """
+
+    images: int
+    videos: int
+    bytes: int
+    videos_read: int
+    videos_unreadable: int
+    video_seconds: float
+    frames: int
+    media_finished: int
+    frames_left: int
+
+    @property
+    def media(self) -> int:
+        return self.images + self.videos
+
+
+def count_footage(
+    footage: ObjectStore,
+    output: ObjectStore | None,
+    profile: Profile,
+    probe: Callable[[Path], Probe],
+) -> FootageCount:
+    """Count a camera's media and the frames in them.
+
+    Args:
+        output: the camera's results, where an earlier run has left a media table and a journal;
+            None: there are none.
+        probe: reads one header; raises MediaError for a file that cannot be used.
+
+    Raises:
+        StoreError: the footage cannot be listed.
+    """
+    listed = [
+        (found.key, kind_by_name(found.key), found.size)
+        for found in footage.list()
+        if kind_by_name(found.key) and not is_hidden(found.key)
+    ]
+    media = _with_what_is_known(pl.DataFrame(listed, schema=LISTED, orient="row"), output, profile)
+    return _counted(_with_lengths(media, footage, probe), profile)
+
+
+def _with_what_is_known(
+    listed: pl.DataFrame, output: ObjectStore | None, profile: Profile
+) -> pl.DataFrame:
+    """The columns of KNOWN, null where no earlier run read the file; and whether it is finished."""
+    if output is None or not output.exists(build.MEDIA):
+        blank = [pl.lit(None, pl.Float64).alias(name) for name in ("duration_seconds", "fps")]
+        nothing = pl.lit(None, pl.String).alias("status")
+        return listed.with_columns(*blank, nothing, finished=pl.lit(False))
+    with output.reading(build.MEDIA) as path:
+        known = pl.read_parquet(path, columns=list(KNOWN))
+    finished = _finished(output, profile)
+    is_finished = pl.Series([each in finished for each in known["content_hash"]], dtype=pl.Boolean)
+    known = known.with_columns(finished=is_finished).drop("content_hash")
+    joined = listed.join(known, on=["path", "bytes"], how="left", maintain_order="left")
+    return joined.with_columns(pl.col("finished").fill_null(False))
+
+
+def _finished(output: ObjectStore, profile: Profile) -> HashSet:
+    """The media that were looked at, by whichever engine `auto` was on the machine that did."""
+    asked = profile.pipeline.stage1.engine
+    engines: tuple[EngineKind, ...] = ("onnxruntime", "tensorrt") if asked == "auto" else (asked,)
+    journals = (Stage1Journal(output, stage1_key(profile, engine)) for engine in engines)
+    return max((journal.finished() for journal in journals), key=len)
+
+
+def _with_lengths(
+    media: pl.DataFrame, footage: ObjectStore, probe: Callable[[Path], Probe]
+) -> pl.DataFrame:
+    """With lengths of videos that are read now: all that are not known, or some of very many."""
+    unknown = (pl.col("kind") == "video") & pl.col("status").is_null()
+    paths = media.filter(unknown)["path"]
+    most = MOST_READ_HERE if footage.url.startswith("file:") else MOST_READ_THERE
+    step = max(1.0, len(paths) / most)
+    chosen = [paths[int(number * step)] for number in range(min(len(paths), most))]
+    read = [(path, *_length(footage, path, probe)) for path in chosen]
+    schema = {"path": pl.String, "seconds": pl.Float64, "rate": pl.Float64, "found": pl.String}
+    lengths = pl.DataFrame(read, schema=schema, orient="row")
+    return media.join(lengths, on="path", how="left", maintain_order="left").select(
+        "kind",
+        "bytes",
+        "finished",
+        pl.coalesce("status", "found").alias("status"),
+        pl.coalesce("duration_seconds", "seconds").alias("duration_seconds"),
+        pl.coalesce("fps", "rate").alias("fps"),
+    )
+
+
+def _length(
+    footage: ObjectStore, path: str, probe: Callable[[Path], Probe]
+) -> tuple[float | None, float | None, str]:
+    """Seconds and frames per second that a video's header tells, and whether it has one.
+
+    One that cannot be had now, as it is archived, is taken for a usual clip.
+    """
+    try:
+        with footage.reading_edges(path) as file:
+            found = probe(file)
+    except MediaError:
+        return None, None, "failed"
+    except StoreError:
+        return None, None, "ok"
+    return found.duration_seconds, found.fps, "ok"
+
+
+def _counted(media: pl.DataFrame, profile: Profile) -> FootageCount:
+    media = media.with_columns(frames=_frames(media, profile))
+    videos = media.filter(pl.col("kind") == "video")
+    read = videos.filter(pl.col("status").is_not_null())
+    finished = media.filter("finished")
+    # What stands for a byte of the videos that were not read.
+    of_all = _total(videos, "bytes") / max(1.0, _total(read, "bytes"))
+    frames = _total(media, "frames") + _total(read, "frames") * (of_all - 1)
+    return FootageCount(
+        images=media.height - videos.height,
+        videos=videos.height,
+        bytes=round(_total(media, "bytes")),
+        videos_read=read.height,
+        videos_unreadable=read.filter(pl.col("status") == "failed").height,
+        video_seconds=_total(read, "duration_seconds") * of_all,
+        frames=round(frames),
+        media_finished=finished.height,
+        frames_left=round(frames - _total(finished, "frames")),
+    )
+
+
+def _frames(media: pl.DataFrame, profile: Profile) -> pl.Series:
+    """Frames of each medium that Stage 1 looks at; null: a video that was not read."""
+    stage1 = profile.pipeline.stage1
+    found: list[int | None] = []
+    rows = media.select("kind", "status", "duration_seconds", "fps").iter_rows()
+    for kind, status, seconds, fps in rows:
+        if kind == "video" and status is None:
+            found.append(None)
+        elif status in {None, "ok"}:
+            found.append(expected_frames(kind, seconds, fps, stage1))
+        else:
+            found.append(0)
+    return pl.Series(found, dtype=pl.Int64)
+
+
+def _total(media: pl.DataFrame, column: str) -> float:
+    return float(media.select(pl.col(column).sum()).item() or 0)

@@ -1,0 +1,1 @@
+"""Results of cameras: download, export, corrections."""

@@ -1,0 +1,84 @@
+"""Takes a reviewer's file into a camera's results; Stage 3 then makes the visits with it."""
+
+import hashlib
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+
+from odins_ravne_assets.cameras.catalog import Camera
+from odins_ravne_assets.cameras.results_store import store_of
+from odins_ravne_assets.hugin.identification.taxonomy import knowledge_of
+from odins_ravne_assets.hugin.review.corrections import FOLDER
+from odins_ravne_assets.hugin.review.review_files import Footage, corrections_of
+from odins_ravne_assets.hugin.visits.stage3 import OBSERVATIONS, SOURCES, read_table, taxa_at
+from odins_ravne_assets.munin.tables import schemas
+from odins_ravne_assets.munin.tables.parquet_io import writing_table
+from resources.settings.profile import Profile
+from resources.storage.object_store import ObjectStore
+
+
+def take_corrections(
+    camera: Camera,
+    others: frozenset[str],
+    profile: Profile,
+    file: Path,
+    reviewed_by: str,
+    reviewed_on: date,
+    column: str | None,
+) -> int:
+    """Put what a reviewer says beside the camera's tables; the same file twice is there once.
+
+    Args:
+        others: ids of further cameras that the file may be about.
+        reviewed_by, reviewed_on: who says it, and when.
+        column: see `corrections_of`.
+
+    Returns:
+        How many boxes and media the file says something about.
+
+    Raises:
+        UsageError: see `corrections_of`.
+        StoreError: a table is missing or damaged, or the store refuses.
+    """
+    store = store_of(camera.output_url, profile)
+    with ExitStack() as stack:
+        knowledge = knowledge_of(profile.project.species, taxa_at(store, stack))
+    words = corrections_of(
+        file,
+        _footage(store, camera.camera_id, others),
+        knowledge,
+        reviewed_by,
+        reviewed_on,
+        column,
+    )
+    said = f"{reviewed_by} {file.name} ".encode() + words.write_csv().encode()
+    key = _key(store, reviewed_on, hashlib.sha256(said).hexdigest()[:12])
+    with writing_table(store, key) as path:
+        words.write_parquet(path)
+    return words.height
+
+
+def _key(store: ObjectStore, reviewed_on: date, content: str) -> str:
+    """Where a file's words are kept; of one day, the one handed in later sorts behind."""
+    day = f"{FOLDER}/{reviewed_on}-"
+    before = sorted(found.key for found in store.list(FOLDER) if found.key.startswith(day))
+    if before and before[-1].endswith(f"-{content}.parquet"):
+        return before[-1]
+    number = int(before[-1].removeprefix(day).partition("-")[0]) + 1 if before else 1
+    return f"{day}{number:04d}-{content}.parquet"
+
+
+def _footage(store: ObjectStore, camera_id: str, others: frozenset[str]) -> Footage:
+    with ExitStack() as stack:
+        media = read_table(store, stack, *SOURCES["media"])
+        detections = read_table(store, stack, *SOURCES["detections"])
+        visits = read_table(
+            store, stack, OBSERVATIONS, schemas.OBSERVATIONS, "Stage 3 (observations)"
+        )
+        return Footage(
+            camera_id,
+            media.select("path", "content_hash").collect(),
+            detections.collect(),
+            visits.collect(),
+            others,
+        )

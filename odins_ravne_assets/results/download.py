@@ -1,0 +1,170 @@
+"""Results as files of this machine: all of Stage 3, and the tables that re-running it needs.
+
+FOLDER/CAMERA/stage3/                  what Stage 3 made
+FOLDER/CAMERA/tables/                  what it made it of
+FOLDER/CAMERA/run_stage3_local.py      makes it anew, with other windows and thresholds
+FOLDER/report.html                     several cameras on one page
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from resources.errors import StoreError
+from resources.ledger.table import FOLDER as LEDGER
+from resources.settings.camera_ids import camera_id
+from resources.settings.profile import Privacy
+from resources.storage.object_store import LocalStore, ObjectStore
+from resources.storage.transfer.download import Brought, OnProgress, Wanted, bring_home
+
+STAGE3, TABLES = "stage3", "tables"
+REPORT, PAGE = f"{STAGE3}/report.json", f"{STAGE3}/report.html"
+RUNNER = "run_stage3_local.py"
+PROJECT_PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class FoundResults:
+    """A camera's results in a store: everything below `prefix`, which is empty for all of it."""
+
+    camera_id: str
+    prefix: str
+
+
+def find_results(store: ObjectStore) -> list[FoundResults]:
+    """The cameras whose results lie in a store: it is one camera's OUTPUT, or a folder of several.
+
+    Raises:
+        StoreError: there are none, a report is damaged, or the store refuses.
+    """
+    if store.exists(REPORT):
+        return [_results(store, "")]
+    found = [name for name in store.folders() if store.exists(f"{name}/{REPORT}")]
+    if not found:
+        raise StoreError(
+            f"{store.url}: holds no results of Stage 3, nor do the folders in it; name what OUTPUT "
+            "was, of one camera or of a batch of cameras"
+        )
+    return [_results(store, f"{name}/") for name in found]
+
+
+def _results(store: ObjectStore, prefix: str) -> FoundResults:
+    (name,) = {camera["camera_id"] for camera in _report(store, prefix + REPORT)["cameras"]}
+    return FoundResults(camera_id(name), prefix)
+
+
+def _report(store: ObjectStore, key: str) -> dict[str, Any]:
+    try:
+        report: dict[str, Any] = json.loads(store.read_bytes(key))
+    except ValueError:
+        raise StoreError(f"{store.url}/{key}: is damaged; run Stage 3 again") from None
+    return report
+
+
+def take_home(
+    store: ObjectStore, results: Sequence[FoundResults], root: Path, on_progress: OnProgress
+) -> Brought:
+    """Copy cameras' results into a folder of this machine, each camera's into one of its own.
+
+    What is there and equal is left alone, and so is what re-runs have made.
+
+    Raises:
+        StoreError: see `bring_home`.
+    """
+    wanted = [
+        Wanted(found, f"{each.camera_id}/{found.key.removeprefix(each.prefix)}")
+        for each in results
+        for folder in (TABLES, STAGE3, LEDGER)
+        for found in store.list(each.prefix + folder)
+        if found.key != f"{each.prefix}{PAGE}"
+    ]
+    return bring_home(store, wanted, root, on_progress)
+
+
+def write_runner(folder: Path) -> Path:
+    """Put the script into a camera's folder that makes its visits anew.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    with (
+        as_file(files("odins_ravne_assets.cli") / RUNNER) as script,
+        LocalStore(folder).writing(RUNNER) as path,
+    ):
+        shutil.copyfile(script, path)
+    return folder / RUNNER
+
+
+def write_pages(folders: Sequence[Path], root: Path) -> list[Path]:
+    """Write the report of each camera whose results are here, and one of all of them.
+
+    What is kept back in a page is what its results were made with.
+
+    Args:
+        folders: of the cameras.
+        root: where the report of several cameras goes.
+
+    Returns:
+        The pages; that of several cameras is the last.
+
+    Raises:
+        StoreError: something of the results is missing, or a page cannot be written.
+    """
+    from odins_ravne_assets.hugin.report.camera_results import camera_results
+    from odins_ravne_assets.hugin.report.page import write_report_page
+
+    kept = [Privacy.model_validate(report["privacy"]) for report in reports_of(folders)]
+    pages = []
+    for folder, privacy in zip(folders, kept, strict=True):
+        store = LocalStore(folder)
+        with store.writing(PAGE) as path:
+            write_report_page(path, [camera_results(store, store, privacy)], privacy)
+        pages.append(folder / PAGE)
+    if len(folders) > 1:
+        pages.append(write_project_page(folders, root))
+    return pages
+
+
+def write_project_page(folders: Sequence[Path], root: Path) -> Path:
+    """Write one report of several cameras whose results are here.
+
+    What is kept back is what any of their results was made to keep back.
+
+    Args:
+        folders: of the cameras.
+        root: where the report goes.
+
+    Returns:
+        The page.
+
+    Raises:
+        StoreError: something of the results is missing, or the page cannot be written.
+    """
+    from odins_ravne_assets.hugin.report.camera_results import camera_results
+    from odins_ravne_assets.hugin.report.page import write_report_page
+
+    kept = [Privacy.model_validate(report["privacy"]) for report in reports_of(folders)]
+    privacy = strictest(kept)
+    results = [camera_results(store, store, privacy) for store in map(LocalStore, folders)]
+    with LocalStore(root).writing(PROJECT_PAGE) as path:
+        write_report_page(path, results, privacy)
+    return root / PROJECT_PAGE
+
+
+def strictest(kept: Sequence[Privacy]) -> Privacy:
+    """What keeps back all that any of these does."""
+    return Privacy(
+        blur_people=any(each.blur_people for each in kept),
+        leave_out_people=any(each.leave_out_people for each in kept),
+        sensitive_species=tuple(sorted({name for each in kept for name in each.sensitive_species})),
+        sensitive_decimals=min(each.sensitive_decimals for each in kept),
+    )
+
+
+def reports_of(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """The content of `stage3/report.json` of cameras whose results are here."""
+    return [_report(LocalStore(folder), REPORT) for folder in folders]

@@ -1,0 +1,1 @@
+"""AWS Batch: names, jobs, outcomes of attempts, work units, launch records."""

@@ -1,0 +1,1 @@
+"""Compute environments of AWS Batch: setup, status, teardown, clean-up."""

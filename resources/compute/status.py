@@ -1,0 +1,182 @@
+"""What is set up now, what it is doing, and what its machines would cost."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from resources.aws.clients import AwsClients
+from resources.compute.existing import ENDED, LIVE, Parts
+from resources.compute.plan import Names
+from resources.compute.survey import Market
+from resources.settings.profile import Aws
+
+RUNNING = ["pending", "running", "stopping", "shutting-down"]
+
+
+@dataclass(frozen=True)
+class EnvironmentStatus:
+    """A compute environment. vCPUs: the least, those wanted now, the most."""
+
+    name: str
+    market: Market
+    state: str
+    status: str
+    reason: str
+    min_vcpus: int
+    desired_vcpus: int
+    max_vcpus: int
+    instance_types: tuple[str, ...]
+    age_seconds: float | None  # None: it was not made by a set-up
+
+
+@dataclass(frozen=True)
+class QueueStatus:
+    """A job queue, and its jobs by state; AWS forgets jobs a week after they ended."""
+
+    name: str
+    priority: int
+    state: str
+    status: str
+    reason: str
+    jobs: dict[str, int]
+
+
+@dataclass(frozen=True)
+class InstanceStatus:
+    """A machine that runs, or is about to, or is about to end."""
+
+    instance_id: str
+    market: Market
+    instance_type: str
+    zone: str
+    state: str
+    age_seconds: float
+
+
+@dataclass(frozen=True)
+class SpotPrice:
+    """What a spot machine costs now, in USD per hour."""
+
+    instance_type: str
+    zone: str
+    usd_per_hour: float
+
+
+@dataclass(frozen=True)
+class ComputeStatus:
+    """All of it at one moment."""
+
+    name: str
+    region: str
+    environments: tuple[EnvironmentStatus, ...]
+    queues: tuple[QueueStatus, ...]
+    instances: tuple[InstanceStatus, ...]
+    spot_prices: tuple[SpotPrice, ...]  # the cheapest first
+
+    @property
+    def age_seconds(self) -> float | None:
+        """Since the oldest environment was set up; None when there is none."""
+        return max((e.age_seconds for e in self.environments if e.age_seconds), default=None)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return {**asdict(self), "age_seconds": self.age_seconds}
+
+
+def compute_status(clients: AwsClients, aws: Aws) -> ComputeStatus:
+    """Look at everything a set-up makes; changes nothing."""
+    now, parts = clients.clock.now(), Parts(clients, Names(aws.name))
+    return ComputeStatus(
+        name=aws.name,
+        region=aws.region,
+        environments=tuple(
+            _environment(each, now) for _, each in sorted(parts.environments().items())
+        ),
+        queues=tuple(_queue(parts, each) for _, each in sorted(parts.queues().items())),
+        instances=tuple(_instances(clients, aws.name, now)),
+        spot_prices=tuple(_spot_prices(clients, aws.compute.instance_types, now)),
+    )
+
+
+def _environment(there: Any, now: float) -> EnvironmentStatus:
+    resources = there["computeResources"]
+    set_up_at = there.get("tags", {}).get("SetUpAt")
+    return EnvironmentStatus(
+        name=there["computeEnvironmentName"],
+        market="spot" if resources["type"] == "SPOT" else "ondemand",
+        state=there["state"],
+        status=there["status"],
+        reason=" ".join(there.get("statusReason", "").split()),
+        min_vcpus=resources["minvCpus"],
+        desired_vcpus=resources.get("desiredvCpus", 0),
+        max_vcpus=resources["maxvCpus"],
+        instance_types=tuple(resources["instanceTypes"]),
+        age_seconds=now - datetime.fromisoformat(set_up_at).timestamp() if set_up_at else None,
+    )
+
+
+def _queue(parts: Parts, there: Any) -> QueueStatus:
+    name = there["jobQueueName"]
+    # A queue that is on its way out vanishes under whoever asks for its jobs.
+    asked = [] if there["status"] == "DELETING" else [name]
+    states = (*LIVE, *ENDED)
+    jobs = Counter(parts.jobs(asked, states).values())
+    return QueueStatus(
+        name=name,
+        priority=there["priority"],
+        state=there["state"],
+        status=there["status"],
+        reason=" ".join(there.get("statusReason", "").split()),
+        jobs={state: jobs[state] for state in states},
+    )
+
+
+def _instances(clients: AwsClients, name: str, now: float) -> list[InstanceStatus]:
+    pages = (
+        clients.of("ec2")
+        .get_paginator("describe_instances")
+        .paginate(
+            Filters=[
+                {"Name": "tag:Project", "Values": [name]},
+                {"Name": "instance-state-name", "Values": RUNNING},
+            ]
+        )
+    )
+    found = [
+        InstanceStatus(
+            instance_id=each["InstanceId"],
+            # EC2 says nothing of an instance that is not spot.
+            market="spot" if each.get("InstanceLifecycle") == "spot" else "ondemand",
+            instance_type=each["InstanceType"],
+            zone=each["Placement"]["AvailabilityZone"],
+            state=each["State"]["Name"],
+            age_seconds=max(0.0, now - each["LaunchTime"].timestamp()),
+        )
+        for page in pages
+        for reservation in page["Reservations"]
+        for each in reservation["Instances"]
+    ]
+    return sorted(found, key=lambda each: (-each.age_seconds, each.instance_id))
+
+
+def _spot_prices(clients: AwsClients, types: Sequence[str], now: float) -> list[SpotPrice]:
+    pages = (
+        clients.of("ec2")
+        .get_paginator("describe_spot_price_history")
+        .paginate(
+            InstanceTypes=list(types),
+            ProductDescriptions=["Linux/UNIX"],
+            # From now on: the prices in force.
+            StartTime=datetime.fromtimestamp(now, UTC),
+        )
+    )
+    newest: dict[tuple[str, str], Any] = {}
+    for page in pages:
+        for each in page["SpotPriceHistory"]:
+            place = each["InstanceType"], each["AvailabilityZone"]
+            if place not in newest or each["Timestamp"] > newest[place]["Timestamp"]:
+                newest[place] = each
+    prices = [SpotPrice(kind, zone, float(p["SpotPrice"])) for (kind, zone), p in newest.items()]
+    return sorted(prices, key=lambda price: (price.usd_per_hour, price.instance_type, price.zone))

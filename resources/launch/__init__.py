@@ -1,0 +1,1 @@
+"""Step launchers: a local process, or jobs of AWS Batch."""

@@ -1,0 +1,85 @@
+"""A job as a launch watches it: the Pipes session with its worker, and what the worker says."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from resources.batch.launch_record import Attempt, UnitRecord
+from resources.clock import Clock
+from resources.launch.base import OnProgress, OnWarning
+from resources.launch.pipes import StoreContextInjector, StoreMessageReader
+from resources.spot.queue_state import StarvationTimer
+from resources.storage.object_store import ObjectStore
+
+
+@dataclass
+class Watch:
+    """What is known of an attempt only while its job is watched.
+
+    Args:
+        clock: of the launch.
+        on_progress: told what the worker has finished.
+        on_warning: told what it warns of.
+    """
+
+    unit: UnitRecord
+    attempt: Attempt
+    clock: Clock
+    on_progress: OnProgress | None
+    on_warning: OnWarning | None
+    starved: StarvationTimer = field(default_factory=StarvationTimer)
+    error: str | None = None  # the worker's own words on why it cannot go on
+    said_last: str = ""
+    seen: bool = False  # DescribeJobs knows it
+    pipes: dg.PipesSession = field(init=False)
+    _reader: StoreMessageReader = field(init=False)
+    _session: ExitStack = field(default_factory=ExitStack, init=False)
+
+    def open(
+        self,
+        context: dg.AssetExecutionContext,
+        store: ObjectStore,
+        folder: str,
+        extras: dict[str, Any],
+    ) -> None:
+        """Open the session.
+
+        Args:
+            folder: of the store, for context and messages: where a later process finds them again.
+            extras: what the worker is asked to do.
+        """
+        self._reader = StoreMessageReader(store, folder, self._hear)
+        injector = StoreContextInjector(store, f"{folder}/context.json")
+        opened = dg.open_pipes_session(context, injector, self._reader, extras)
+        self.pipes = self._session.enter_context(opened)
+
+    def read_new(self) -> None:
+        """Hear what the worker has said since the last call."""
+        self._reader.read_new()
+
+    def close(self) -> None:
+        """Hear the rest, and end the session."""
+        self._session.close()
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        """A worker's own message: error, warning, progress, host, work."""
+        if "error" in message:
+            self.error = message["error"]
+        if "warning" in message and self.on_warning:
+            self.on_warning(message["warning"])
+        if "host" in message:
+            self.attempt.host = message["host"]
+        if "work" in message:
+            self.attempt.work = message["work"]
+        if "progress" in message:
+            progress = message["progress"]
+            self.attempt.finished_media = max(self.attempt.finished_media, progress["done"])
+            if progress["stage"] == "detections":
+                self.attempt.looking_since = self.attempt.looking_since or self.clock.now()
+                self.attempt.looked_at = progress["done"]
+                self.attempt.to_look_at = progress["total"]
+            if self.on_progress:
+                self.on_progress(progress)

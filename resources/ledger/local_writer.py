@@ -1,0 +1,106 @@
+"""The ledger of work on this machine: measured like rented work, costed at the profile's rate."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from resources.batch.outcome import AttemptEnd
+from resources.clock import Clock, system_clock
+from resources.ledger.launch_rows import WORK
+from resources.ledger.money_columns import moment
+from resources.ledger.table import DECIMALS, SCHEMA, write_ledger
+from resources.storage.object_store import ObjectStore
+
+HOUR = Decimal(3600)
+PRICE_SOURCE = "the profile's pipeline.local_usd_per_hour"
+
+
+@dataclass
+class LocalAttempt:
+    """One worker process of this machine. Times are seconds since 1970 UTC."""
+
+    started: float
+    reason: str
+    ended: float | None = None
+    end: AttemptEnd | None = None
+    said: str | None = None
+    work: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class LocalBooks:
+    """The ledger of one launch on this machine.
+
+    Args:
+        store: the camera's ledger.
+        launch: its identity; no other launch of the camera has it.
+        usd_per_hour: what an hour of this machine costs.
+    """
+
+    store: ObjectStore
+    camera_id: str
+    launch: str
+    usd_per_hour: Decimal
+    clock: Clock = field(default_factory=system_clock)
+    attempts: list[LocalAttempt] = field(default_factory=list)
+
+    def began(self, reason: str) -> LocalAttempt:
+        """A worker is about to be started."""
+        attempt = LocalAttempt(self.clock.now(), reason)
+        self.attempts.append(attempt)
+        return attempt
+
+    def ended(self, attempt: LocalAttempt, end: AttemptEnd, said: str | None) -> None:
+        """A worker has ended."""
+        attempt.ended, attempt.end, attempt.said = self.clock.now(), end, said
+
+    def write(self) -> None:
+        """Write the rows as of now.
+
+        Raises:
+            StoreError: the ledger cannot be written.
+        """
+        rows = [self._row(number, each) for number, each in enumerate(self.attempts, start=1)]
+        write_ledger(self.store, self.launch, pl.DataFrame(rows, schema=SCHEMA))
+
+    def _row(self, number: int, attempt: LocalAttempt) -> dict[str, Any]:
+        seconds = Decimal((attempt.ended or self.clock.now()) - attempt.started)
+        usd = round(self.usd_per_hour * seconds / HOUR, DECIMALS)
+        lost = self._lost(attempt, seconds)
+        return {
+            **dict.fromkeys(SCHEMA),
+            "camera_id": self.camera_id,
+            "launch": self.launch,
+            "unit": 0,
+            "attempt": f"{self.launch}-a{number}",
+            "kind": "attempt",
+            "market": "local",
+            "intended_at": moment(attempt.started),
+            "started_at": moment(attempt.started),
+            "ended_at": moment(attempt.ended),
+            "end": attempt.end.value if attempt.end else None,
+            "reason": attempt.reason,
+            "said": attempt.said,
+            **{name: attempt.work[name] for name in WORK if name in attempt.work},
+            "billed_seconds": round(float(seconds), 3),
+            "useful_seconds": round(float(seconds * (1 - lost)), 3),
+            "usd_per_hour": self.usd_per_hour,
+            "price_source": PRICE_SOURCE,
+            "price_as_of": datetime.fromtimestamp(int(attempt.started), UTC),
+            "price_verified": True,
+            "usd": usd,
+            "usd_on_demand": usd,
+            "usd_wasted": round(usd * lost, DECIMALS),
+            "wasted_why": f"the worker's end: {attempt.end}" if lost and usd else None,
+            "estimated": attempt.ended is None,
+        }
+
+    def _lost(self, attempt: LocalAttempt, seconds: Decimal) -> Decimal:
+        """The part of an attempt's time after the last thing that it finished."""
+        if attempt.end in (None, AttemptEnd.DONE) or not seconds:
+            return Decimal(0)
+        useful = Decimal(attempt.work.get("useful_seconds", 0.0))
+        return 1 - min(Decimal(1), useful / seconds)

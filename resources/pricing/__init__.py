@@ -1,0 +1,1 @@
+"""Prices of AWS, their sources and history, and the economics of spot."""

@@ -1,0 +1,1 @@
+"""How stored footage ages: lifecycle rules, archive, usage."""

@@ -1,0 +1,70 @@
+"""Objects that S3 keeps in an archive, and what having them back costs.
+
+An archived object cannot be read. Asked for, it can after some hours and for some days, as a copy
+that is billed as well; the object itself stays where it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from resources.errors import RavneError
+from resources.pricing.prices import PriceBook
+from resources.retention.rules import ARCHIVES, DAYS_PER_MONTH, GIB
+
+Tier = Literal["bulk", "standard"]
+
+# How long it takes, in hours ("Archive retrieval options", S3 user guide). The third tier,
+# Expedited, costs two hundred times as much for each object, and is not offered.
+HOURS: dict[str, dict[Tier, str]] = {
+    "GLACIER": {"bulk": "5 to 12", "standard": "3 to 5"},
+    "DEEP_ARCHIVE": {"bulk": "up to 48", "standard": "up to 12"},
+}
+
+
+@dataclass(frozen=True)
+class StoredClass:
+    """An object and its class.
+
+    Args:
+        key: below the URL that was asked for; empty if that is the object's own.
+        storage_class: S3's name of it, as STANDARD or GLACIER.
+        restoring: it has been asked for, and cannot be read yet.
+        readable_until: it has been asked for, and can be read until then.
+    """
+
+    key: str
+    size: int
+    storage_class: str
+    restoring: bool = False
+    readable_until: datetime | None = None
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether it cannot be read now."""
+        return self.storage_class in ARCHIVES and self.readable_until is None
+
+
+def restore_usd(book: PriceBook, objects: Sequence[StoredClass], days: int, tier: Tier) -> Decimal:
+    """What having archived objects back for some days costs, in USD.
+
+    Bulk retrievals are free; standard ones cost by GB and by object. The copy that can be read is
+    billed at the price of S3 Standard.
+
+    Raises:
+        RavneError: a price is not known, as that of retrieving from DEEP_ARCHIVE.
+    """
+    if deep := [each for each in objects if each.storage_class != "GLACIER"]:
+        raise RavneError(
+            f"the price of retrieving {len(deep)} objects from {deep[0].storage_class} is not "
+            "known here; see https://aws.amazon.com/s3/pricing/, and ask with aws s3api "
+            "restore-object"
+        )
+    gib = Decimal(sum(each.size for each in objects)) / GIB
+    usd = gib * book.rate("s3-standard").usd * days / DAYS_PER_MONTH
+    if tier == "standard":
+        usd += gib * book.rate("s3-glacier-retrieval").usd
+        usd += len(objects) * book.rate("s3-glacier-restore").usd / 1000
+    return usd

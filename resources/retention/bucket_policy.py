@@ -1,0 +1,212 @@
+"""The lifecycle rules of the foundation's bucket: what is there, and making it what is wanted.
+
+Whoever sets up compute may do this (the policy NAME-operator). Rules whose ids do not begin as ours
+do are somebody else's: they are never changed, and told when they would take away what runs read.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from resources.aws.clients import AwsClients
+from resources.aws.errors import error_code, explained
+from resources.compute.existing import OnStep
+from resources.compute.foundation import HOW_TO_MAKE, find_foundation
+from resources.errors import RavneError
+from resources.pricing.prices import PriceBook
+from resources.pricing.sources import shipped_prices
+from resources.retention.rules import (
+    OURS,
+    Rule,
+    danger,
+    deviations,
+    in_new_form,
+    is_ours,
+    least_sizes,
+    wanted_rules,
+)
+from resources.settings.profile import Aws, Lifecycle
+
+# Whose prices stand in for those of a region that none ship for.
+OTHER_REGION = "us-east-1"
+
+CLASSES = {"STANDARD_IA": "infrequent access", "GLACIER": "Glacier"}
+
+State = Literal["as wanted", "missing", "differs", "not wanted"]
+
+
+@dataclass(frozen=True)
+class RuleStatus:
+    """One of our rules.
+
+    Args:
+        what: it does, in words; empty for one that is not wanted.
+        detail: how it differs.
+    """
+
+    name: str
+    state: State
+    what: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class LifecycleStatus:
+    """A bucket's rules at one moment.
+
+    Args:
+        others: ids of rules that are somebody else's.
+        dangers: what those do to what runs read.
+        remarks: what a user would want to know of the prices behind the sizes.
+    """
+
+    bucket: str
+    rules: tuple[RuleStatus, ...]
+    others: tuple[str, ...]
+    dangers: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def drift(self) -> tuple[RuleStatus, ...]:
+        """Those of our rules that are not as the profile wants them."""
+        return tuple(rule for rule in self.rules if rule.state != "as wanted")
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return {**asdict(self), "as_wanted": not self.drift}
+
+
+class StorageLifecycle:
+    """The lifecycle policy of a profile, on its bucket.
+
+    Each method may be called at any time and any number of times.
+
+    Args:
+        clients: made from `aws` unless given.
+
+    Example:
+        ```python
+        StorageLifecycle(aws, profile.storage.lifecycle).apply(print)
+        ```
+    """
+
+    def __init__(self, aws: Aws, lifecycle: Lifecycle, clients: AwsClients | None = None) -> None:
+        self._aws = aws
+        self._clients = clients or AwsClients(aws)
+        book, self._remarks = _prices(aws.region)
+        self._wanted = wanted_rules(lifecycle, least_sizes(lifecycle, book))
+        self._remedy = f"ask an administrator to attach the policy {aws.name}-operator"
+
+    def status(self) -> LifecycleStatus:
+        """What is there now, compared with the profile.
+
+        Raises:
+            RavneError: there is no bucket, AWS refuses, or cannot be reached.
+        """
+        with explained("cost lifecycle", self._remedy):
+            found, _ = find_foundation(self._clients, self._aws)
+            rules = self._there(found.bucket, found.account).get("Rules", [])
+        return self._status(found.bucket, rules)
+
+    def apply(self, on_step: OnStep) -> LifecycleStatus:
+        """Make our rules what the profile wants; others' stay.
+
+        Args:
+            on_step: is told each change.
+
+        Returns:
+            What was there before: its `drift` is what has been changed.
+
+        Raises:
+            RavneError: see `status`.
+        """
+        with explained("cost lifecycle", self._remedy):
+            found, _ = find_foundation(self._clients, self._aws)
+            told = self._there(found.bucket, found.account)
+            before = self._status(found.bucket, told.get("Rules", []))
+            if before.drift:
+                self._put(found.bucket, found.account, told)
+        for rule in before.drift:
+            on_step(f"lifecycle rule {rule.name}: {_done(rule)}")
+        return before
+
+    def _there(self, bucket: str, account: str) -> dict[str, Any]:
+        from botocore.exceptions import ClientError
+
+        try:
+            answer: dict[str, Any] = self._clients.of("s3").get_bucket_lifecycle_configuration(
+                Bucket=bucket, ExpectedBucketOwner=account
+            )
+        except ClientError as error:
+            if error_code(error) == "NoSuchLifecycleConfiguration":
+                return {}
+            if error_code(error) == "NoSuchBucket":
+                raise RavneError(f"bucket {bucket} is not there: {HOW_TO_MAKE}") from None
+            raise
+        return answer
+
+    def _put(self, bucket: str, account: str, told: dict[str, Any]) -> None:
+        kept = [in_new_form(rule) for rule in told.get("Rules", []) if not is_ours(rule)]
+        # Left out, it would be set to S3's default for others' rules as well.
+        least = "TransitionDefaultMinimumObjectSize"
+        self._clients.of("s3").put_bucket_lifecycle_configuration(
+            Bucket=bucket,
+            ExpectedBucketOwner=account,
+            LifecycleConfiguration={"Rules": [*kept, *self._wanted]},
+            **({least: told[least]} if told.get(least) else {}),
+        )
+
+    def _status(self, bucket: str, rules: list[Rule]) -> LifecycleStatus:
+        ours = {rule["ID"]: rule for rule in rules if is_ours(rule)}
+        others = [rule for rule in rules if not is_ours(rule)]
+        wanted = {rule["ID"]: rule for rule in self._wanted}
+        states = [_state(rule, ours.get(key)) for key, rule in wanted.items()]
+        states += [_not_wanted(rule) for key, rule in ours.items() if key not in wanted]
+        return LifecycleStatus(
+            bucket,
+            tuple(states),
+            tuple(str(rule.get("ID", "(no id)")) for rule in others),
+            tuple(text for text in map(danger, others) if text),
+            self._remarks,
+        )
+
+
+def _prices(region: str) -> tuple[PriceBook, tuple[str, ...]]:
+    book = shipped_prices(region)
+    if book.quotes:
+        return book, ()
+    remark = f"no storage prices of {region} ship; sizes that pay are those of {OTHER_REGION}"
+    return shipped_prices(OTHER_REGION), (remark,)
+
+
+def _state(wanted: Rule, there: Rule | None) -> RuleStatus:
+    name, what = wanted["ID"].removeprefix(OURS), in_words(wanted)
+    if there is None:
+        return RuleStatus(name, "missing", what)
+    differs = deviations(wanted, there)
+    if not differs:
+        return RuleStatus(name, "as wanted", what)
+    return RuleStatus(name, "differs", what, "; ".join(differs))
+
+
+def _not_wanted(there: Rule) -> RuleStatus:
+    return RuleStatus(there["ID"].removeprefix(OURS), "not wanted", in_words(there))
+
+
+def in_words(rule: Rule) -> str:
+    """What one of our rules does."""
+    told = []
+    for move in rule.get("Transitions", []):
+        size = rule.get("Filter", {}).get("And", {}).get("ObjectSizeGreaterThan")
+        least = f" of {(size + 1) // 1024} KiB and more" if size is not None else ""
+        place = CLASSES.get(move["StorageClass"], move["StorageClass"])
+        told.append(f"footage{least} to {place} after {move.get('Days')} days")
+    if days := rule.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays"):
+        told.append(f"overwritten and deleted versions go after {days} days")
+    if days := rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation"):
+        told.append(f"uploads that nobody finished go after {days} days")
+    return "; ".join(told)
+
+
+def _done(rule: RuleStatus) -> str:
+    done = {"missing": "made", "differs": f"put right ({rule.detail})", "not wanted": "taken away"}
+    return done[rule.state]

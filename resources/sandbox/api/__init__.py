@@ -1,0 +1,1 @@
+"""The sandbox's HTTP server and the answers of each API."""

@@ -1,0 +1,293 @@
+"""The requests of AWS Batch (API version 2016-08-10): environments, queues, definitions, tags."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from resources.clock import Clock
+from resources.sandbox.api import refusals
+from resources.sandbox.api.job_api import JobApi
+from resources.sandbox.fleet.fleet import Fleet
+from resources.sandbox.jobs.state import BatchState
+from resources.sandbox.model.config import SandboxConfig
+from resources.sandbox.model.environments import (
+    Changing,
+    ComputeEnvironment,
+    JobDefinition,
+    JobQueue,
+    Request,
+    arn,
+)
+from resources.sandbox.model.moto_services import MotoServices
+from resources.sandbox.wire.errors import ClientException
+from resources.sandbox.wire.paging import page
+
+Answer = dict[str, Any]
+Operation = Callable[[Request], Answer]
+Kept = TypeVar("Kept", bound=Changing)
+
+DEFAULT_RESOURCES = {"allocationStrategy": "BEST_FIT", "minvCpus": 0}
+# What an UpdateComputeEnvironment changes without new machines.
+SCALING_KEYS = {"minvCpus", "maxvCpus", "desiredvCpus", "securityGroupIds", "subnets"}
+
+
+class BatchApi:
+    """Answers Batch's requests. Every method holds the state's lock.
+
+    Raises:
+        AwsError: from every operation, as Batch refuses.
+    """
+
+    def __init__(
+        self,
+        config: SandboxConfig,
+        clock: Clock,
+        state: BatchState,
+        fleet: Fleet,
+        services: MotoServices,
+        jobs: JobApi,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._state = state
+        self._fleet = fleet
+        self._services = services
+        self._operations: dict[str, Operation] = {
+            "CreateComputeEnvironment": self._create_environment,
+            "UpdateComputeEnvironment": self._update_environment,
+            "DeleteComputeEnvironment": self._delete_environment,
+            "DescribeComputeEnvironments": self._describe_environments,
+            "CreateJobQueue": self._create_queue,
+            "UpdateJobQueue": self._update_queue,
+            "DeleteJobQueue": self._delete_queue,
+            "DescribeJobQueues": self._describe_queues,
+            "RegisterJobDefinition": self._register_definition,
+            "DeregisterJobDefinition": self._deregister_definition,
+            "DescribeJobDefinitions": self._describe_definitions,
+            "TagResource": self._tag,
+            "UntagResource": self._untag,
+            "ListTagsForResource": self._list_tags,
+            **jobs.operations,
+        }
+
+    def call(self, operation: str, request: Request) -> Answer:
+        """Answer one request."""
+        handler = self._operations.get(operation)
+        if handler is None:
+            raise ClientException(f"the sandbox has no {operation}")
+        with self._state.lock:
+            return handler(request)
+
+    # compute environments
+
+    def _create_environment(self, request: Request) -> Answer:
+        name = request["computeEnvironmentName"]
+        refusals.check_name(name, "computeEnvironmentName")
+        refusals.refuse_if(name in self._state.environments, "Object already exists")
+        refusals.refuse_if(request["type"] != "MANAGED", "the sandbox has no unmanaged ones")
+        resources = {**DEFAULT_RESOURCES, **request.get("computeResources", {})}
+        refusals.check_environment(resources)
+        environment = ComputeEnvironment(
+            name=name,
+            arn=arn(self._config.region, "compute-environment", name),
+            state=request.get("state", "ENABLED"),
+            tags=request.get("tags", {}),
+            resources=resources,
+            service_role=request.get("serviceRole") or self._services.service_role(),
+            cluster_arn=self._services.create_cluster(f"AWSBatch-{name}"),
+        )
+        environment.asked_vcpus = resources.pop("desiredvCpus", 0)
+        self._begin_change(environment, "CREATING")
+        self._state.environments[name] = environment
+        return _named_environment(environment)
+
+    def _begin_change(self, environment: ComputeEnvironment, status: str) -> None:
+        reason = refusals.invalid_reason(self._services, environment.resources)
+        ends = self._clock.now() + self._config.change_seconds
+        if reason is None:
+            environment.change(status, ends, "VALID")
+        else:
+            environment.change(status, ends, "INVALID", reason)
+
+    def _update_environment(self, request: Request) -> Answer:
+        environment = self._environment(request["computeEnvironment"])
+        refusals.check_idle(environment)
+        changed = dict(request.get("computeResources", {}))
+        resources = {**environment.resources, **changed}
+        refusals.check_environment(resources)
+        differing = {key for key in changed if changed[key] != environment.resources.get(key)}
+        desired = resources.pop("desiredvCpus", None)
+        if desired is not None:
+            running = self._fleet.vcpus(environment)
+            refusals.refuse_if(
+                desired < running, "Manually scaling down compute environment is not supported."
+            )
+            environment.asked_vcpus = desired
+        environment.resources = resources
+        environment.state = request.get("state", environment.state)
+        environment.service_role = request.get("serviceRole", environment.service_role)
+        self._begin_change(environment, "UPDATING")
+        if not differing <= SCALING_KEYS:
+            self._fleet.replace_all(environment)
+        return _named_environment(environment)
+
+    def _delete_environment(self, request: Request) -> Answer:
+        environment = self._state.environment(request["computeEnvironment"])
+        if environment is None:
+            return {}
+        refusals.check_deletable(environment)
+        refusals.refuse_if(
+            any(environment in queue.environments for queue in self._state.queues.values()),
+            "Cannot delete, found existing JobQueue relationship.",
+        )
+        ends = self._clock.now() + self._config.delete_seconds
+        if self._services.has_role(environment.service_role):
+            environment.change("DELETING", ends, "DELETED")
+        else:
+            reason = (
+                "CLIENT_ERROR - User: arn:aws:sts::batch.amazonaws.com is not authorized to "
+                f"perform: sts:AssumeRole on resource: {environment.service_role}"
+            )
+            environment.change("DELETING", ends, "INVALID", reason)
+        return {}
+
+    def _describe_environments(self, request: Request) -> Answer:
+        chosen = _chosen(self._state.environments.values(), request.get("computeEnvironments"))
+        described = [e.describe(self._fleet.vcpus(e)) for e in chosen]
+        return page(request, "computeEnvironments", described)
+
+    def _environment(self, name_or_arn: str) -> ComputeEnvironment:
+        environment = self._state.environment(name_or_arn)
+        if environment is None:
+            raise ClientException(f"{name_or_arn} does not exist")
+        return environment
+
+    # job queues
+
+    def _create_queue(self, request: Request) -> Answer:
+        name = request["jobQueueName"]
+        refusals.check_name(name, "jobQueueName")
+        refusals.refuse_if(name in self._state.queues, "Object already exists")
+        refusals.refuse_if("schedulingPolicyArn" in request, "the sandbox has FIFO queues only")
+        limits = request.get("jobStateTimeLimitActions", [])
+        refusals.check_time_limits(limits)
+        queue = JobQueue(
+            name=name,
+            arn=arn(self._config.region, "job-queue", name),
+            state=request.get("state", "ENABLED"),
+            tags=request.get("tags", {}),
+            priority=request["priority"],
+            environments=self._ordered_environments(request["computeEnvironmentOrder"]),
+            time_limits=limits,
+        )
+        queue.change("CREATING", self._clock.now() + self._config.change_seconds, "VALID")
+        self._state.queues[name] = queue
+        return {"jobQueueName": name, "jobQueueArn": queue.arn}
+
+    def _ordered_environments(self, order: list[Request]) -> list[ComputeEnvironment]:
+        entries = sorted(order, key=lambda entry: int(entry["order"]))
+        environments = [self._environment(entry["computeEnvironment"]) for entry in entries]
+        refusals.check_environment_order(environments)
+        return environments
+
+    def _update_queue(self, request: Request) -> Answer:
+        queue = self._state.queue(request["jobQueue"])
+        if queue is None:
+            raise ClientException(f"{request['jobQueue']} does not exist")
+        refusals.check_idle(queue)
+        limits = request.get("jobStateTimeLimitActions", queue.time_limits)
+        refusals.check_time_limits(limits)
+        if "computeEnvironmentOrder" in request:
+            queue.environments = self._ordered_environments(request["computeEnvironmentOrder"])
+        queue.time_limits = limits
+        queue.state = request.get("state", queue.state)
+        queue.priority = request.get("priority", queue.priority)
+        queue.change("UPDATING", self._clock.now() + self._config.change_seconds, "VALID")
+        return {"jobQueueName": queue.name, "jobQueueArn": queue.arn}
+
+    def _delete_queue(self, request: Request) -> Answer:
+        queue = self._state.queue(request["jobQueue"])
+        if queue is None:
+            return {}
+        refusals.check_deletable(queue)
+        queue.change("DELETING", self._clock.now() + self._config.delete_seconds, "DELETED")
+        for job in self._state.live_jobs():
+            if job.queue is queue:
+                JobApi.request_stop(job, "Job Queue deleted", self._clock.now(), terminate=True)
+        return {}
+
+    def _describe_queues(self, request: Request) -> Answer:
+        chosen = _chosen(self._state.queues.values(), request.get("jobQueues"))
+        return page(request, "jobQueues", [queue.describe() for queue in chosen])
+
+    # job definitions
+
+    def _register_definition(self, request: Request) -> Answer:
+        refusals.check_definition(request)
+        name = request["jobDefinitionName"]
+        revision = 1 + sum(known.name == name for known in self._state.definitions)
+        definition = JobDefinition(
+            name=name,
+            revision=revision,
+            arn=arn(self._config.region, "job-definition", f"{name}:{revision}"),
+            request=request,
+            tags=request.get("tags", {}),
+        )
+        self._state.definitions.append(definition)
+        return {
+            "jobDefinitionName": name,
+            "jobDefinitionArn": definition.arn,
+            "revision": revision,
+        }
+
+    def _deregister_definition(self, request: Request) -> Answer:
+        definition = self._state.definition(request["jobDefinition"])
+        if definition is None:
+            raise ClientException(f"{request['jobDefinition']} does not exist")
+        definition.status = "INACTIVE"
+        return {}
+
+    def _describe_definitions(self, request: Request) -> Answer:
+        wanted = request.get("jobDefinitions")
+        found = [
+            known.describe()
+            for known in self._state.definitions
+            if request.get("jobDefinitionName") in (None, known.name)
+            and request.get("status") in (None, known.status)
+            and (wanted is None or {known.arn, f"{known.name}:{known.revision}"} & set(wanted))
+        ]
+        return page(request, "jobDefinitions", found)
+
+    # tags
+
+    def _tag(self, request: Request) -> Answer:
+        self._tags(request["resourceArn"]).update(request["tags"])
+        return {}
+
+    def _untag(self, request: Request) -> Answer:
+        tags = self._tags(request["resourceArn"])
+        for key in request["tagKeys"]:
+            tags.pop(key, None)
+        return {}
+
+    def _list_tags(self, request: Request) -> Answer:
+        return {"tags": self._tags(request["resourceArn"])}
+
+    def _tags(self, resource: str) -> dict[str, str]:
+        found = self._state.by_arn(resource)
+        if found is None:
+            raise ClientException(f"Resource {resource} does not exist")
+        return found.tags
+
+
+def _named_environment(environment: ComputeEnvironment) -> Answer:
+    return {
+        "computeEnvironmentName": environment.name,
+        "computeEnvironmentArn": environment.arn,
+    }
+
+
+def _chosen(entries: Iterable[Kept], names_or_arns: list[str] | None) -> list[Kept]:
+    """Those named, or all when no names are given."""
+    if not names_or_arns:
+        return list(entries)
+    return [entry for entry in entries if {entry.name, entry.arn} & set(names_or_arns)]

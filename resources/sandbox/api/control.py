@@ -1,0 +1,75 @@
+"""The sandbox's own URLs, under CONTROL_PREFIX of its port: JSON in, JSON out.
+
+GET /clock, /process, /bill, /events?since=N, /jobs, /instances, /credentials/SECRET;
+POST /interrupt, /capacity, /surge, /rate, /lag, /policies, /faults (arguments: those of the
+Sandbox's method that `Control` names for it, as a JSON object), /shutdown; DELETE /faults.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from resources.sandbox.api.server import CONTROL_PREFIX, StartResponse
+from resources.sandbox.wire.protocol import Environ
+
+if TYPE_CHECKING:
+    from resources.sandbox.sandbox import Sandbox
+
+
+class Control:
+    """A WSGI application in front of a sandbox's methods."""
+
+    def __init__(self, sandbox: "Sandbox") -> None:
+        self._credentials = sandbox.credentials
+        self._readers: dict[str, Callable[[], Any]] = {
+            "/clock": sandbox.clock_facts,
+            "/process": lambda: {"pid": os.getpid()},
+            "/bill": lambda: [line._asdict() for line in sandbox.bill()],
+            "/jobs": sandbox.jobs,
+            "/instances": sandbox.instances,
+        }
+        self._events = sandbox.events
+        self._clear_faults = sandbox.clear_faults
+        self._writers: dict[str, Callable[..., Any]] = {
+            "/interrupt": sandbox.interrupt,
+            "/capacity": sandbox.set_capacity,
+            "/surge": sandbox.surge,
+            "/rate": sandbox.set_interruption_rate,
+            "/lag": sandbox.set_describe_lag,
+            "/policies": sandbox.enforce_policies,
+            "/faults": sandbox.inject,
+            "/shutdown": sandbox.stop_requested.set,
+        }
+
+    def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"].removeprefix(CONTROL_PREFIX)
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        try:
+            arguments = json.loads(environ["wsgi.input"].read(length) or b"{}")
+            status, content = self._answer(environ["REQUEST_METHOD"], path, arguments, environ)
+        except (TypeError, ValueError, LookupError) as error:
+            status, content = "400 Bad Request", {"error": str(error)}
+        body = json.dumps(content).encode()
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        start(status, headers)
+        return [body]
+
+    def _answer(
+        self, method: str, path: str, arguments: dict[str, Any], environ: Environ
+    ) -> tuple[str, Any]:
+        if method == "GET" and path.startswith("/credentials/"):
+            found = self._credentials.fetch(path.removeprefix("/credentials/"))
+            return ("200 OK", found) if found is not None else ("404 Not Found", {})
+        if method == "GET" and path == "/events":
+            query = parse_qs(environ.get("QUERY_STRING", ""))
+            return "200 OK", self._events(int(query.get("since", ["0"])[0]))
+        if method == "GET" and path in self._readers:
+            return "200 OK", self._readers[path]()
+        if method == "POST" and path in self._writers:
+            return "200 OK", {"result": self._writers[path](**arguments)}
+        if method == "DELETE" and path == "/faults":
+            self._clear_faults()
+            return "200 OK", {}
+        return "404 Not Found", {"error": f"there is no {method} {path}"}

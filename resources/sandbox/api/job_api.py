@@ -1,0 +1,143 @@
+"""The requests of AWS Batch about jobs."""
+
+from collections.abc import Callable
+from typing import Any
+
+from resources.clock import Clock
+from resources.sandbox.api import refusals
+from resources.sandbox.jobs.jobs import ON_MACHINE, Job, StopRequest
+from resources.sandbox.jobs.state import BatchState
+from resources.sandbox.model.config import SandboxConfig
+from resources.sandbox.model.environments import Request
+from resources.sandbox.model.events import Events
+from resources.sandbox.wire.errors import ClientException
+from resources.sandbox.wire.paging import page
+
+Answer = dict[str, Any]
+
+DESCRIBED_AT_ONCE = 100
+FRONT_OF_QUEUE = 100
+
+
+class JobApi:
+    """Answers requests about jobs; the caller holds the state's lock."""
+
+    def __init__(
+        self, config: SandboxConfig, clock: Clock, state: BatchState, events: Events
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._state = state
+        self._events = events
+        self.describe_lag_seconds = config.describe_lag_seconds
+        self.operations: dict[str, Callable[[Request], Answer]] = {
+            "SubmitJob": self._submit,
+            "DescribeJobs": self._describe,
+            "ListJobs": self._list,
+            "CancelJob": self._cancel,
+            "TerminateJob": self._terminate,
+            "GetJobQueueSnapshot": self._snapshot,
+        }
+
+    def _submit(self, request: Request) -> Answer:
+        refusals.check_submission(request)
+        queue = self._state.queue(request["jobQueue"])
+        if queue is None:
+            raise ClientException(f"Job Queue {request['jobQueue']} does not exist.")
+        refusals.refuse_if(
+            queue.state != "ENABLED" or queue.status == "DELETING",
+            f"Job Queue {queue.name} is not enabled.",
+        )
+        definition = self._state.definition(request["jobDefinition"])
+        if definition is None or definition.status != "ACTIVE":
+            raise ClientException(f"JobDefinition {request['jobDefinition']} is not ACTIVE.")
+        job = Job(self._config.region, request, queue, definition, self._clock.now())
+        refusals.refuse_if(not job.command, "a command is required here: there is no image")
+        self._state.add_job(job)
+        self._events.add("submit", job=job.id, name=job.name, queue=queue.name)
+        return {"jobId": job.id, "jobName": job.name, "jobArn": job.arn}
+
+    def _is_visible(self, job: Job) -> bool:
+        """Batch is eventually consistent: what was just submitted may not be seen yet."""
+        return self._clock.now() - job.submitted >= self.describe_lag_seconds
+
+    def _describe(self, request: Request) -> Answer:
+        wanted = request["jobs"]
+        refusals.refuse_if(
+            len(wanted) > DESCRIBED_AT_ONCE,
+            f"at most {DESCRIBED_AT_ONCE} jobs can be described at once.",
+        )
+        found = [self._state.jobs.get(name.rpartition("/")[2]) for name in wanted]
+        return {"jobs": [job.describe() for job in found if job and self._is_visible(job)]}
+
+    def _list(self, request: Request) -> Answer:
+        queue = self._state.queue(request.get("jobQueue", ""))
+        if queue is None:
+            raise ClientException(f"Job Queue {request.get('jobQueue')} does not exist.")
+        jobs = [
+            job
+            for job in reversed(self._state.jobs.values())
+            if job.queue is queue and self._is_visible(job)
+        ]
+        filters = request.get("filters", [])
+        if filters:
+            jobs = [job for job in jobs if _passes(job, filters)]
+        else:
+            status = request.get("jobStatus", "RUNNING")
+            jobs = [job for job in jobs if job.status == status]
+        return page(request, "jobSummaryList", [job.summary() for job in jobs])
+
+    def _cancel(self, request: Request) -> Answer:
+        self._request_stop(request, terminate=False)
+        return {}
+
+    def _terminate(self, request: Request) -> Answer:
+        self._request_stop(request, terminate=True)
+        return {}
+
+    def _request_stop(self, request: Request, terminate: bool) -> None:
+        job = self._state.jobs.get(request["jobId"].rpartition("/")[2])
+        if job is None:
+            raise ClientException(f"Job {request['jobId']} does not exist.")
+        due = self._clock.now() + self._config.stop_latency_seconds
+        self.request_stop(job, request["reason"], due, terminate)
+
+    @staticmethod
+    def request_stop(job: Job, reason: str, due: float, terminate: bool) -> None:
+        """Note that a job is to end. A cancel of a job on a machine is taken and does nothing."""
+        if job.ended or (job.status in ON_MACHINE and not terminate):
+            return
+        if job.stop is not None and (job.stop.terminate or not terminate):
+            return
+        job.stop = StopRequest(reason, due, terminate)
+        if terminate:
+            job.is_terminated = True
+        else:
+            job.is_cancelled = True
+
+    def _snapshot(self, request: Request) -> Answer:
+        queue = self._state.queue(request["jobQueue"])
+        if queue is None:
+            raise ClientException(f"Job Queue {request['jobQueue']} does not exist.")
+        now_ms = int(self._clock.now() * 1000)
+        front = [
+            {"jobArn": job.arn, "earliestTimeAtPosition": int(job.submitted * 1000)}
+            for job in self._state.live_jobs()
+            if job.queue is queue and job.status == "RUNNABLE"
+        ]
+        return {"frontOfQueue": {"jobs": front[:FRONT_OF_QUEUE], "lastUpdatedAt": now_ms}}
+
+
+def _passes(job: Job, filters: list[Request]) -> bool:
+    """ListJobs' one filter: any of some names, in any case, a final asterisk for the rest; or
+    created after a time in milliseconds."""
+    refusals.refuse_if(len(filters) != 1, "only one filter can be used.")
+    [chosen] = filters
+    if chosen["name"] == "AFTER_CREATED_AT":
+        return int(job.submitted * 1000) > int(chosen["values"][0])
+    refusals.refuse_if(chosen["name"] != "JOB_NAME", f"the sandbox has no filter {chosen['name']}")
+    name = job.name.lower()
+    return any(
+        name.startswith(value[:-1]) if value.endswith("*") else name == value
+        for value in map(str.lower, chosen["values"])
+    )

@@ -1,0 +1,1 @@
+"""The sandbox's EC2 machines and their bill."""

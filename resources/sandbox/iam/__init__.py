@@ -1,0 +1,1 @@
+"""The sandbox's IAM: policies and credentials."""

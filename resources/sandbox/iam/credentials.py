@@ -1,0 +1,46 @@
+"""Hands out the job roles' credentials, as the ECS agent does on a machine.
+
+A container fetches them from the URL in AWS_CONTAINER_CREDENTIALS_FULL_URI and fetches new ones
+before they expire (ECS developer guide, "Task IAM role").
+"""
+
+from typing import Any
+from uuid import uuid4
+
+from resources.sandbox.model.moto_services import MotoServices
+
+# Real seconds: clients hold the expiration against their machine's clock.
+VALID_SECONDS = 3600
+
+
+class JobCredentials:
+    """Credentials by a secret path for each role and session.
+
+    Args:
+        base_url: what the paths are put behind.
+    """
+
+    def __init__(self, services: MotoServices, base_url: str) -> None:
+        self._services = services
+        self._base_url = base_url
+        self._sessions: dict[str, tuple[str, str]] = {}
+
+    def url_for(self, role_arn: str, session: str) -> str:
+        """See attempts.Credentials."""
+        secret = uuid4().hex
+        self._sessions[secret] = (role_arn, session)
+        return f"{self._base_url}/{secret}"
+
+    def fetch(self, secret: str) -> dict[str, Any] | None:
+        """New credentials in the ECS agent's form, or None if the path is not known."""
+        if secret not in self._sessions:
+            return None
+        role_arn, session = self._sessions[secret]
+        credentials = self._services.assume(role_arn, session, VALID_SECONDS)
+        return {
+            "RoleArn": role_arn,
+            "AccessKeyId": credentials.access_key_id,
+            "SecretAccessKey": credentials.secret_access_key,
+            "Token": credentials.session_token,
+            "Expiration": credentials.expiration.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }

@@ -1,0 +1,1 @@
+"""The sandbox's Batch jobs and their processes."""

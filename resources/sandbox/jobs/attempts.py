@@ -1,0 +1,248 @@
+"""How a job's attempt begins, goes on and ends: a process of this machine instead of a container.
+
+Unlike in a container there is no image, no limit of memory, and no view of files of its own: paths
+under a job's mount points, in its command and its variables, are changed to its scratch folder.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from resources.clock import Clock
+from resources.sandbox.fleet.bill import Ran
+from resources.sandbox.fleet.instances import Instance
+from resources.sandbox.jobs.jobs import FAILED, ON_MACHINE, SUCCEEDED, Job
+from resources.sandbox.jobs.processes import KILLED, JobProcess, Reaper
+from resources.sandbox.model.config import SandboxConfig
+from resources.sandbox.model.events import Events
+from resources.sandbox.model.moto_services import MotoServices
+
+EXITED = "Essential container in task exited"
+NOT_STARTED = "Task failed to start"
+TIMED_OUT = "Job attempt duration exceeded timeout"
+OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
+NO_ROLE = (
+    "ECS was unable to assume the role '{role}' that was provided for this task. Please verify "
+    "that the role being passed has the proper trust relationship and permissions and that your "
+    "IAM user has permissions to pass this role."
+)
+NO_LOG_GROUP = (
+    "CannotStartContainerError: Error response from daemon: failed to initialize logging driver: "
+    "failed to create Cloudwatch log stream: ResourceNotFoundException: The specified log group "
+    "does not exist."
+)
+# Real seconds between two looks at what jobs wrote.
+LOG_SECONDS = 0.5
+
+
+class Credentials(Protocol):
+    """Who hands out the job roles' credentials."""
+
+    def url_for(self, role_arn: str, session: str) -> str:
+        """Where a container fetches them, see AWS_CONTAINER_CREDENTIALS_FULL_URI."""
+
+
+class Attempts:
+    """Moves jobs that are on a machine.
+
+    Args:
+        endpoint: the URL of all services, for jobs.
+        folder: where jobs get their scratch folders.
+    """
+
+    def __init__(
+        self,
+        config: SandboxConfig,
+        clock: Clock,
+        services: MotoServices,
+        credentials: Credentials,
+        events: Events,
+        reaper: Reaper,
+        endpoint: str,
+        folder: Path,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._services = services
+        self._credentials = credentials
+        self._events = events
+        self._reaper = reaper
+        self._endpoint = endpoint
+        self._folder = folder
+
+    def begin(self, job: Job, instance: Instance) -> None:
+        """Put a job on a machine."""
+        now = self._clock.now()
+        instance.take(job.id, job.needs, now)
+        job.assign(instance, now + self._config.pull_seconds)
+
+    def look(self, job: Job) -> None:
+        """Let time pass for one job that has not ended."""
+        now = self._clock.now()
+        if job.stop is not None and now >= job.stop.due:
+            self._stop(job, now)
+        elif job.status == "SUBMITTED":
+            job.status = "RUNNABLE"
+        elif job.status == "STARTING" and now >= job.starts_at:
+            self._start(job, now)
+        elif job.status == "RUNNING":
+            self._watch(job, now)
+
+    def lose(self, job: Job, instance: Instance) -> None:
+        """A job's machine is gone: no warning, no exit code."""
+        if job.process is not None:
+            job.process.kill()
+        self._end_attempt(job, f"Host EC2 (instance {instance.id}) terminated.", None, None)
+
+    # beginning
+
+    def _start(self, job: Job, now: float) -> None:
+        role = job.definition.container.get("jobRoleArn")
+        if role is not None and not self._services.has_role(role):
+            self._end_attempt(job, NO_ROLE.format(role=role), None, None)
+        elif not self._services.has_log_group(job.log_group):
+            self._end_attempt(job, NOT_STARTED, None, NO_LOG_GROUP)
+        else:
+            self._run(job, now)
+
+    def _run(self, job: Job, now: float) -> None:
+        folder = self._folder / f"{job.id}-{len(job.attempts) + 1}"
+        moved = _path_mover(job, folder)
+        for path in [folder, *map(Path, map(moved, _mount_points(job)))]:
+            path.mkdir(parents=True)
+        environment = {name: moved(value) for name, value in job.environment.items()}
+        environment |= self._environment(job, folder)
+        try:
+            job.process = JobProcess(
+                [moved(word) for word in job.command], environment, folder, self._reaper
+            )
+        except OSError as error:
+            reason = f"CannotStartContainerError: Error response from daemon: {error}"
+            self._end_attempt(job, NOT_STARTED, None, reason)
+            return
+        job.status, job.started_ms = "RUNNING", int(now * 1000)
+
+    def _environment(self, job: Job, folder: Path) -> Mapping[str, str]:
+        """What Batch, ECS and the machine add to a container's variables."""
+        instance = job.instance
+        assert instance is not None and instance.metadata_service is not None
+        variables = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "TMPDIR": str(folder),
+            "LANG": "C.UTF-8",
+            "AWS_EXECUTION_ENV": "AWS_ECS_EC2",
+            "AWS_BATCH_JOB_ID": job.id,
+            "AWS_BATCH_JOB_ATTEMPT": str(len(job.attempts) + 1),
+            "AWS_BATCH_JQ_NAME": job.queue.name,
+            "AWS_BATCH_CE_NAME": instance.environment.name,
+            "AWS_ENDPOINT_URL": self._endpoint,
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": instance.metadata_service.url,
+        }
+        role = job.definition.container.get("jobRoleArn")
+        if role is not None:
+            variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = self._credentials.url_for(
+                role, job.id
+            )
+        return variables
+
+    # going on
+
+    def _watch(self, job: Job, now: float) -> None:
+        assert job.process is not None and job.started_ms is not None
+        code = job.process.poll()
+        timeout = job.timeout
+        if code is not None:
+            self._end_attempt(job, EXITED, code, OUT_OF_MEMORY if code == KILLED else None)
+        elif timeout and now - job.started_ms / 1000 > timeout["attemptDurationSeconds"]:
+            job.process.kill()
+            self._close(job, TIMED_OUT, KILLED, None)
+            self.finish(job, FAILED, TIMED_OUT)
+        elif now - job.logged_at >= LOG_SECONDS * self._config.scale:
+            self._write_log(job, final=False)
+
+    def _write_log(self, job: Job, final: bool) -> None:
+        assert job.process is not None
+        job.logged_at = self._clock.now()
+        lines = job.process.new_lines(final)
+        if lines:
+            stream = job.container["logStreamName"]
+            self._services.write_log(job.log_group, stream, job.logged_at, lines)
+
+    # ending
+
+    def _stop(self, job: Job, now: float) -> None:
+        stop = job.stop
+        assert stop is not None
+        if job.status in ON_MACHINE and not stop.terminate:  # a cancel that came too late
+            job.stop, job.is_cancelled = None, False
+            return
+        if job.process is None:
+            if job.instance is not None:
+                self._close(job, stop.reason, None, None)
+            self.finish(job, FAILED, stop.reason)
+            return
+        if stop.force_due is None:
+            stop.force_due = now + self._config.stop_grace_seconds
+            job.process.ask_to_end()
+        code = job.process.poll()
+        if code is None and now >= stop.force_due:
+            job.process.kill()
+            code = KILLED
+        if code is not None:
+            self._close(job, stop.reason, code, None)
+            self.finish(job, FAILED, stop.reason)
+
+    def _end_attempt(
+        self, job: Job, reason: str, exit_code: int | None, container_reason: str | None
+    ) -> None:
+        """An attempt ended by itself or with its machine: done, once more, or failed."""
+        self._close(job, reason, exit_code, container_reason)
+        if exit_code == 0:
+            self.finish(job, SUCCEEDED, reason)
+        elif job.stop is None and job.wants_retry():
+            job.status, job.reason = "RUNNABLE", reason
+        else:
+            self.finish(job, FAILED, reason)
+
+    def _close(
+        self, job: Job, reason: str, exit_code: int | None, container_reason: str | None
+    ) -> None:
+        now = self._clock.now()
+        if job.process is not None:
+            self._write_log(job, final=True)
+            job.process.close()
+        job.close_attempt(now, reason, exit_code, container_reason)
+        instance, job.instance, job.process = job.instance, None, None
+        assert instance is not None
+        if job.started_ms is not None:
+            instance.attempts.append(Ran(job.id, job.started_ms / 1000, int(now * 1000) / 1000))
+        instance.release(job.id, now)
+        self._events.add(
+            "attempt", job=job.id, name=job.name, attempt=len(job.attempts), reason=reason,
+            exit_code=exit_code, instance=instance.id,
+        )  # fmt: skip
+
+    def finish(self, job: Job, status: str, reason: str) -> None:
+        """A job is over."""
+        job.status, job.reason = status, reason
+        job.stopped_ms = int(self._clock.now() * 1000)
+        self._events.add("job", job=job.id, name=job.name, status=status, reason=reason)
+
+
+def _path_mover(job: Job, folder: Path) -> Callable[[str], str]:
+    """What a path of the container is on this machine; other text stays as it is."""
+    mounts = _mount_points(job)
+
+    def moved(text: str) -> str:
+        for mount in mounts:
+            if PurePosixPath(text).is_relative_to(mount):
+                return str(folder / "mounts" / text.lstrip("/"))
+        return text
+
+    return moved
+
+
+def _mount_points(job: Job) -> list[str]:
+    return [mount["containerPath"] for mount in job.definition.container.get("mountPoints", [])]

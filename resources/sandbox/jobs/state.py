@@ -1,0 +1,81 @@
+"""All that Batch knows, under one lock."""
+
+from collections.abc import Callable
+from threading import RLock
+from typing import TypeVar
+
+from resources.sandbox.jobs.jobs import Job
+from resources.sandbox.model.environments import (
+    ARN_OF_BATCH,
+    Changing,
+    ComputeEnvironment,
+    JobDefinition,
+    JobQueue,
+)
+
+Tagged = ComputeEnvironment | JobQueue | JobDefinition | Job
+Kept = TypeVar("Kept", bound=Changing)
+
+
+class BatchState:
+    """Environments and queues by name, definitions in order of registration, jobs by id.
+
+    Whoever reads or changes any of it holds `lock`.
+    """
+
+    def __init__(self) -> None:
+        self.lock = RLock()
+        self.environments: dict[str, ComputeEnvironment] = {}
+        self.queues: dict[str, JobQueue] = {}
+        self.definitions: list[JobDefinition] = []
+        self.jobs: dict[str, Job] = {}
+        self.waiting: dict[str, Job] = {}
+
+    def environment(self, name_or_arn: str) -> ComputeEnvironment | None:
+        return _named(self.environments, name_or_arn)
+
+    def queue(self, name_or_arn: str) -> JobQueue | None:
+        return _named(self.queues, name_or_arn)
+
+    def definition(self, name_or_arn: str) -> JobDefinition | None:
+        """By ARN, by NAME:REVISION, or the newest active one of a name."""
+        for known in reversed(self.definitions):
+            if name_or_arn in (known.arn, f"{known.name}:{known.revision}"):
+                return known
+            if name_or_arn == known.name and known.status == "ACTIVE":
+                return known
+        return None
+
+    def by_arn(self, arn: str) -> Tagged | None:
+        """Whatever has this ARN."""
+        found = ARN_OF_BATCH.fullmatch(arn)
+        kept: dict[str, Callable[[str], Tagged | None]] = {
+            "compute-environment": self.environments.get,
+            "job-queue": self.queues.get,
+            "job-definition": self.definition,
+            "job": self.jobs.get,
+        }
+        return kept[found[1]](found[2]) if found is not None and found[1] in kept else None
+
+    def add_job(self, job: Job) -> None:
+        self.jobs[job.id] = self.waiting[job.id] = job
+
+    def live_jobs(self) -> list[Job]:
+        """Jobs that have not ended, in order of submission."""
+        self.waiting = {job.id: job for job in self.waiting.values() if not job.ended}
+        return list(self.waiting.values())
+
+    def settle(self, now: float) -> list[Changing]:
+        """End the changes whose time has come. Returns what was deleted."""
+        gone: list[Changing] = []
+        for kept in (self.environments, self.queues):
+            for entry in list(kept.values()):
+                entry.settle(now)
+                if entry.status == "DELETED":
+                    del kept[entry.name]
+                    gone.append(entry)
+        return gone
+
+
+def _named(kept: dict[str, Kept], name_or_arn: str) -> Kept | None:
+    return kept.get(name_or_arn.rpartition("/")[2])

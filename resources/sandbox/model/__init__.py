@@ -1,0 +1,1 @@
+"""The sandbox's configuration, prices, clock and state."""

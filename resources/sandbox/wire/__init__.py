@@ -1,0 +1,1 @@
+"""The sandbox's wire formats, paging and errors."""

@@ -1,0 +1,1 @@
+"""Settings: the profile, its loader, and a study's own tables."""

@@ -1,0 +1,203 @@
+"""The owner's corrections of camera clocks, read from one CSV file.
+
+    camera_id,from,until,shift,utc_offset
+    ridge-7,,2021-03-28T02:00,-00:04:30,+01:00
+    ridge-7,2021-03-28T02:00,,+00:55:30,+02:00
+
+`from` (inclusive) and `until` (exclusive) are times as the camera wrote them; an empty one is
+open. `shift` is added to what the camera wrote: ±seconds, or ±[D.]HH:MM[:SS]. `utc_offset`
+(±HH:MM) says what zone the corrected time is in, and stands over what the camera says. Either may
+be empty, not both.
+
+They are read when the profile is, so that what runs elsewhere, on AWS, has them with it.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from resources.errors import UsageError
+from resources.settings.camera_ids import camera_id
+
+Found = TypeVar("Found")
+
+COLUMNS = ("camera_id", "from", "until", "shift", "utc_offset")
+# A clock that was reset to its factory year is off by decades; more is a slip of the pen.
+MAX_SHIFT = timedelta(days=36_525)
+MAX_UTC_OFFSET_MINUTES = 14 * 60
+
+_SECONDS = re.compile(r"([+-]?)(\d{1,10})")
+_CLOCK = re.compile(r"([+-]?)(?:(\d{1,5})\.)?([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
+_UTC_OFFSET = re.compile(r"([+-])(0\d|1[0-4]):([0-5]\d)")
+
+
+class Correction(BaseModel):
+    """What is wrong with one camera's clock during one period.
+
+    Attributes:
+        start: as the camera wrote; datetime.min when open.
+        until: exclusive; datetime.max when open.
+        line: of the CSV; 0: it is of none.
+    """
+
+    camera_id: str
+    start: datetime = datetime.min
+    until: datetime = datetime.max
+    shift: timedelta = timedelta()
+    utc_offset_minutes: int | None = None
+    line: int = 0
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def holds_at(self, recorded_at: datetime) -> bool:
+        return self.start <= recorded_at < self.until
+
+
+def read_corrections(path: str | Path) -> tuple[Correction, ...]:
+    """Read the CSV of clock corrections; those of a camera in order of time.
+
+    Raises:
+        UsageError: it cannot be read, or something in it is not allowed; names the line, the
+            value and what is allowed.
+    """
+    found = sorted(_read(Path(path)), key=lambda one: (one.camera_id, one.start, one.line))
+    for identifier, corrections in groupby(found, key=lambda one: one.camera_id):
+        for before, after in pairwise(corrections):
+            if after.start < before.until:
+                first, second = sorted((before.line, after.line))
+                raise UsageError(
+                    f"{path}, lines {first} and {second}: two corrections of camera {identifier} "
+                    "hold at the same time; end one where the other begins"
+                )
+    return tuple(found)
+
+
+def _rows(value: Any) -> Any:
+    """The rows of the CSV that a profile names; what is rows already stays."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return read_corrections(Path(value).expanduser())
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+ClockCorrections = Annotated[tuple[Correction, ...], BeforeValidator(_rows)]
+
+
+def _read(path: Path) -> Iterator[Correction]:
+    try:
+        # utf-8-sig: spreadsheets put a byte order mark in front.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            _check_header(path, header)
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    yield _Line(path, reader.line_num, header, cells).read()
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"clock corrections {path}: cannot be read: {reason}") from None
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    if sorted(header) == sorted(COLUMNS):
+        return
+    missing = [name for name in COLUMNS if name not in header]
+    surplus = [name for name in header if name not in COLUMNS] or header
+    said = f"column {missing[0]} is missing" if missing else f"column {surplus[0]!r} is surplus"
+    raise UsageError(
+        f"clock corrections {path}, line 1: {said}; the first line must be {','.join(COLUMNS)}"
+    )
+
+
+class _Line:
+    """One line of the file, which knows how to complain."""
+
+    def __init__(self, path: Path, number: int, header: list[str], cells: list[str]) -> None:
+        self._where = f"clock corrections {path}, line {number}"
+        self._number = number
+        if len(cells) != len(header):
+            raise UsageError(
+                f"{self._where}: has {len(cells)} values instead of {len(header)}, "
+                "separated by commas"
+            )
+        self._cells = dict(zip(header, (cell.strip() for cell in cells), strict=True))
+
+    def read(self) -> Correction:
+        """Its correction."""
+        try:
+            identifier = camera_id(self._cells["camera_id"])
+        except UsageError as error:
+            raise UsageError(f"{self._where}: {error}") from None
+        start, until = self._time("from", datetime.min), self._time("until", datetime.max)
+        if start >= until:
+            self._refuse("until", "it must be later than from")
+        if not self._cells["shift"] and not self._cells["utc_offset"]:
+            self._refuse("shift", "shift and utc_offset cannot both be empty")
+        return Correction(
+            camera_id=identifier,
+            start=start,
+            until=until,
+            shift=self._told("shift", parse_shift) or timedelta(),
+            utc_offset_minutes=self._told("utc_offset", parse_utc_offset),
+            line=self._number,
+        )
+
+    def _time(self, column: str, when_empty: datetime) -> datetime:
+        text = self._cells[column]
+        if not text:
+            return when_empty
+        try:
+            time = datetime.fromisoformat(text)
+        except ValueError:
+            self._refuse(column, "allowed is a time as the camera wrote it, as 2021-05-28T09:30:11")
+        if time.tzinfo is not None:
+            self._refuse(column, "it must be a time as the camera wrote it, without an offset")
+        return time
+
+    def _told(self, column: str, parse: Callable[[str], Found]) -> Found | None:
+        text = self._cells[column]
+        try:
+            return parse(text) if text else None
+        except ValueError as error:
+            self._refuse(column, str(error))
+
+    def _refuse(self, column: str, why: str) -> NoReturn:
+        raise UsageError(f"{self._where}: {column} {self._cells[column]!r} is not allowed: {why}")
+
+
+def parse_shift(text: str) -> timedelta:
+    """What is to be added to a camera's time.
+
+    Raises:
+        ValueError: it is none; says what is allowed.
+    """
+    if match := _SECONDS.fullmatch(text):
+        shift = timedelta(seconds=int(match[2]))
+    elif match := _CLOCK.fullmatch(text):
+        days, hours, minutes, seconds = (int(match[group] or 0) for group in (2, 3, 4, 5))
+        shift = timedelta(days, seconds, hours=hours, minutes=minutes)
+    else:
+        raise ValueError("allowed are ±seconds and ±[D.]HH:MM[:SS], as -3600 or +1.02:30")
+    if shift > MAX_SHIFT:
+        raise ValueError("it is more than a hundred years")
+    return -shift if match[1] == "-" else shift
+
+
+def parse_utc_offset(text: str) -> int:
+    """Minutes of an offset from UTC.
+
+    Raises:
+        ValueError: it is none; says what is allowed.
+    """
+    match = _UTC_OFFSET.fullmatch(text)
+    if match is None or (minutes := int(match[2]) * 60 + int(match[3])) > MAX_UTC_OFFSET_MINUTES:
+        raise ValueError("allowed is ±HH:MM up to 14 hours, as +02:00")
+    return -minutes if match[1] == "-" else minutes

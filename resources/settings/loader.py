@@ -1,0 +1,159 @@
+"""The file of a profile: found, read, and laid over with what wins over it.
+
+Later sources win: the YAML file, then environment variables (`MUNIN_` and the keys joined by two
+underscores, so `MUNIN_PIPELINE__STAGE3__MIN_CONFIDENCE=0.6`), then command-line options. A key
+that is not known and a value that is not allowed are refused with the source, the key, the value
+and what is allowed.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from resources.errors import ProfileError
+from resources.settings.profile import Profile
+
+ENV_PREFIX = "MUNIN_"
+# Variables of the same prefix that are no settings: which profile, and what a command lays over it
+# (JSON), for the code location of a run's process.
+OVERRIDES_VARIABLE = "MUNIN_OVERRIDES"
+ENV_RESERVED = {"MUNIN_PROFILE", OVERRIDES_VARIABLE}
+
+
+def find_profile(name_or_path: str) -> Path:
+    """The file of a profile: the name of a shipped one (`local`), or the path of one's own.
+
+    Raises:
+        ProfileError: there is no such file.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.suffix in {".yaml", ".yml"}:
+        if path.is_file():
+            return path
+        raise ProfileError(f"profile {path}: no such file")
+    shipped = {p.stem: p for p in _shipped_directory().glob("*.yaml")}
+    if name_or_path in shipped:
+        return shipped[name_or_path]
+    known = ", ".join(sorted(shipped))
+    raise ProfileError(
+        f"profile {name_or_path}: not known; name one of {known}, or the path of a .yaml file"
+    )
+
+
+def _shipped_directory() -> Path:
+    import profiles
+
+    return Path(profiles.__path__[0])
+
+
+def load_profile(
+    name_or_path: str,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Profile:
+    """Read a profile and lay the environment and then `overrides` over it.
+
+    Args:
+        name_or_path: see `find_profile`.
+        overrides: dotted keys, as `{"pipeline.stage3.min_confidence": 0.6}`: command-line options.
+        environ: environment variables; the process's own when not given.
+
+    Raises:
+        ProfileError: the file cannot be read, a key is unknown, or a value is not allowed.
+    """
+    path = find_profile(name_or_path)
+    tree = _read_yaml(path)
+    origin: dict[str, str] = {}
+    for key, text in _settings_in(os.environ if environ is None else environ).items():
+        if key.startswith("cloud.") and "cloud" not in tree:
+            continue  # settings of a cloud make no cloud profile of a local one
+        _lay_over(tree, key, _value_of(text))
+        origin[key] = "environment " + ENV_PREFIX + key.upper().replace(".", "__")
+    for key, value in (overrides or {}).items():
+        _lay_over(tree, key, value)
+        origin[key] = "command line"
+    try:
+        return Profile.model_validate(tree)
+    except ValidationError as error:
+        raise ProfileError(_explain(error, path, origin)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"profile {path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise ProfileError(f"profile {path}{line}: not valid YAML: {problem}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ProfileError(f"profile {path}: must be keys and values, not a {type(tree).__name__}")
+    return tree
+
+
+def _settings_in(environ: Mapping[str, str]) -> dict[str, str]:
+    """Dotted keys of the environment's overrides; DAGSTER_HOME and the like are not ours."""
+    return {
+        name.removeprefix(ENV_PREFIX).lower().replace("__", "."): text
+        for name, text in environ.items()
+        if name.startswith(ENV_PREFIX) and name not in ENV_RESERVED
+    }
+
+
+def _value_of(text: str) -> Any:
+    """An environment variable's text, read as the YAML value it would be in a file."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _lay_over(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    node = tree
+    for key in parents:
+        child = node.get(key)
+        if not isinstance(child, dict):
+            child = node[key] = {}
+        node = child
+    node[last] = value
+
+
+def _explain(error: ValidationError, path: Path, origin: Mapping[str, str]) -> str:
+    """The first of pydantic's findings in one line of the user's words; the rest are counted."""
+    findings = error.errors(include_url=False)
+    first = findings[0]
+    key = ".".join(str(part) for part in first["loc"])
+    source = next(
+        (text for name, text in origin.items() if key.startswith(name) or name.startswith(key)),
+        f"profile {path}",
+    )
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(first["loc"][:-1])
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        said = f"unknown key; {hint}known here: {', '.join(known)}"
+    elif first["type"] == "value_error":
+        said = str(first["ctx"]["error"])
+    else:
+        said = f"{first['input']!r} is not allowed: {first['msg'][0].lower()}{first['msg'][1:]}"
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    return f"{source}: {key}: {said}{more}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Profile
+    for part in location:
+        annotation = model.model_fields[str(part)].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return sorted(model.model_fields)

@@ -1,0 +1,1 @@
+"""Spot decisions: which queue, when to wait, when to retry."""

@@ -1,0 +1,85 @@
+"""What AWS tells of the moment: the spot environment's machines and jobs, and prices.
+
+Asked once a sweep, whatever the number of jobs.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from resources.aws.clients import AwsClients
+from resources.settings.profile import Aws
+from resources.spot.queue_state import Environment, Standing, standings
+
+SPOT_QUEUES = ("spot-high", "spot")
+MACHINE_STATES = ["pending", "running"]
+BUSY_STATES = ("STARTING", "RUNNING")
+
+
+@dataclass(frozen=True)
+class SpotEnvironment:
+    """The spot compute environment, as it is now.
+
+    Args:
+        job_vcpus: what one of our jobs takes; all jobs of these queues are alike.
+    """
+
+    clients: AwsClients
+    aws: Aws
+    job_vcpus: int
+
+    def standing_of(self, waiting: Iterable[str]) -> dict[str, Standing]:
+        """Why each of these RUNNABLE jobs waits, by job id."""
+        wanted = set(waiting)
+        order = [job for queue in SPOT_QUEUES for job in self._jobs(queue, "RUNNABLE")]
+        order += sorted(wanted - set(order))  # lists lag behind descriptions
+        found = standings(self._environment, [self.job_vcpus] * len(order))
+        return {job: standing for job, standing in zip(order, found, strict=True) if job in wanted}
+
+    @cached_property
+    def _environment(self) -> Environment:
+        batch = self.clients.of("batch")
+        name = f"{self.aws.name}-spot"
+        there = batch.describe_compute_environments(computeEnvironments=[name])
+        resources = there["computeEnvironments"][0]["computeResources"]
+        busy = sum(1 for q in SPOT_QUEUES for state in BUSY_STATES for _ in self._jobs(q, state))
+        return Environment(
+            max_vcpus=resources["maxvCpus"],
+            machine_vcpus=self._machine_vcpus(),
+            busy_vcpus=busy * self.job_vcpus,
+        )
+
+    def _machine_vcpus(self) -> int:
+        pages = (
+            self.clients.of("ec2")
+            .get_paginator("describe_instances")
+            .paginate(
+                Filters=[
+                    {"Name": "tag:Project", "Values": [self.aws.name]},
+                    {"Name": "instance-state-name", "Values": MACHINE_STATES},
+                ]
+            )
+        )
+        machines = [
+            each
+            for page in pages
+            for reservation in page["Reservations"]
+            for each in reservation["Instances"]
+            if each.get("InstanceLifecycle") == "spot"
+        ]
+        return sum(self._vcpus(each) for each in machines)
+
+    def _vcpus(self, machine: dict[str, dict[str, int]]) -> int:
+        options = machine.get("CpuOptions", {})
+        cores, threads = options.get("CoreCount"), options.get("ThreadsPerCore")
+        return cores * threads if cores and threads else self.job_vcpus
+
+    def _jobs(self, queue: str, state: str) -> list[str]:
+        """Ids of a queue's jobs in a state, oldest first."""
+        pages = (
+            self.clients.of("batch")
+            .get_paginator("list_jobs")
+            .paginate(jobQueue=f"{self.aws.name}-{queue}", jobStatus=state)
+        )
+        jobs = [job for page in pages for job in page["jobSummaryList"]]
+        return [job["jobId"] for job in sorted(jobs, key=lambda job: job["createdAt"])]

@@ -1,0 +1,200 @@
+"""The object store on Amazon S3: `s3://bucket/prefix`."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from resources.aws.clients import AwsClients
+from resources.clock import Clock, system_clock
+from resources.errors import StoreError
+from resources.storage.object_store import (
+    LOCK_FILE,
+    NO_SPACE,
+    OnListError,
+    StoredObject,
+    checked_key,
+)
+from resources.storage.s3.download import NO_ROOM, SHA256, S3Download, sha256_of
+from resources.storage.s3.errors import in_words
+from resources.storage.s3.lease import Lease
+from resources.storage.s3.listing import S3Listing
+from resources.storage.s3.location import s3_place
+from resources.storage.s3.upload import FileChanged, S3Upload
+
+# Parts of large objects that are on their way at once; each is in memory.
+PARALLEL_PARTS = 8
+# Longer ones are no file extensions.
+LONGEST_SUFFIX = 16
+
+
+class S3Store:
+    """A prefix in a bucket.
+
+    Every object carries its SHA-256 as metadata, S3 checks each part that arrives, and what is
+    read is compared with what was written.
+
+    Args:
+        url: `s3://bucket/prefix`; nothing in it is percent-encoded.
+        staging_folder: holds local copies while they are read or written; the system's own folder
+            for temporary files (TMPDIR) when not given.
+        clock: of the lease, and of the waits between tries; this machine's when not given.
+
+    Raises:
+        UsageError: the URL names no bucket, or boto3 is not installed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        clients: AwsClients,
+        staging_folder: Path | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.place = s3_place(url, clients.of("s3"))
+        self.url = self.place.url
+        self._staging_folder = staging_folder
+        self.clock = clock or system_clock()
+        parts = ThreadPoolExecutor(PARALLEL_PARTS, thread_name_prefix="s3-part")
+        self.uploading = S3Upload(self.place, parts, self.clock)
+        self.listing = S3Listing(self.place)
+        self._downloading = S3Download(self.place, parts, self.clock)
+        self._lease: Lease | None = None
+
+    def list(self, prefix: str = "", on_error: OnListError | None = None) -> Iterator[StoredObject]:
+        """See ObjectStore.
+
+        Empty objects that stand for a folder are left out. What lies under a name that no file can
+        have (empty, . or ..) is told to `on_error` like a folder that cannot be listed.
+        """
+        folder = f"{checked_key(prefix, self.url)}/" if prefix else ""
+        for found in self.listing.objects(folder, on_error):
+            yield found.stored()
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        """See ObjectStore."""
+        yield from self.listing.folders(f"{checked_key(prefix, self.url)}/" if prefix else "")
+
+    def files(self) -> Iterator[str]:
+        """The names of the objects that lie in no folder of the place, in order.
+
+        Raises:
+            StoreError: they cannot be listed.
+        """
+        yield from self.listing.files("")
+
+    def bring(self, key: str, path: Path) -> bool:
+        """See ObjectStore."""
+        head = self.head(key)
+        sha256 = head["Metadata"].get(SHA256)
+        try:
+            same_size = path.is_file() and path.stat().st_size == head["ContentLength"]
+            if same_size and sha256_of(path) == sha256:
+                return False
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _no_copy(path.parent, error) from None
+        self._downloading.resumed(key, path, head)
+        return True
+
+    def exists(self, key: str) -> bool:
+        """See ObjectStore."""
+        return self.listing.holds(checked_key(key, self.url))
+
+    def head(self, key: str) -> dict[str, Any]:
+        """What S3 says of an object that is there (the answer to HeadObject).
+
+        Raises:
+            StoreError: S3 refuses to tell.
+        """
+        name = self.place.name_of(checked_key(key, self.url))
+        with in_words(self.place.url_of(key)):
+            answer: dict[str, Any] = self.place.client.head_object(**name)
+        return answer
+
+    def read_bytes(self, key: str) -> bytes:
+        """See ObjectStore."""
+        return self._downloading.whole(checked_key(key, self.url))[0]
+
+    def write_bytes(self, key: str, data: bytes) -> None:
+        """See ObjectStore."""
+        self._check_lease()
+        self.uploading.put(checked_key(key, self.url), data)
+
+    def delete(self, key: str) -> None:
+        """See ObjectStore."""
+        self._check_lease()
+        name = self.place.name_of(checked_key(key, self.url))
+        with in_words(self.place.url_of(key)):
+            self.place.client.delete_object(**name)
+
+    @contextmanager
+    def reading(self, key: str) -> Iterator[Path]:
+        """See ObjectStore. The file is a copy, which is removed in the end."""
+        with self._local_file(checked_key(key, self.url)) as path:
+            self._downloading.to_file(key, path)
+            yield path
+
+    @contextmanager
+    def reading_edges(self, key: str) -> Iterator[Path]:
+        """See ObjectStore. The file is a copy with a hole in it, which is removed in the end."""
+        with self._local_file(checked_key(key, self.url)) as path:
+            self._downloading.edges_to_file(key, path)
+            yield path
+
+    @contextmanager
+    def writing(self, key: str) -> Iterator[Path]:
+        """See ObjectStore."""
+        with self._local_file(checked_key(key, self.url)) as path:
+            try:
+                yield path
+                self._check_lease()
+                self.uploading.file(key, path)
+            except OSError as error:
+                raise _no_copy(path.parent, error) from None
+            except FileChanged:
+                raise StoreError(f"{path}: changed while it was uploaded to {key}") from None
+
+    @contextmanager
+    def exclusive(self, on_wait: Callable[[], None]) -> Iterator[None]:
+        """See ObjectStore. When the lease is lost, the next write raises StoreError."""
+        lease = Lease(self.place, LOCK_FILE, self._downloading, self.uploading, self.clock)
+        with lease.held(on_wait):
+            self._lease = lease
+            try:
+                yield
+            finally:
+                self._lease = None
+
+    def _check_lease(self) -> None:
+        if self._lease:
+            self._lease.check()
+
+    @contextmanager
+    def _local_file(self, key: str) -> Iterator[Path]:
+        # The extension stays: it tells what to expect in the file.
+        suffix = PurePosixPath(key).suffix
+        suffix = suffix if len(suffix) <= LONGEST_SUFFIX else ""
+        folder = self._staging_folder or Path(tempfile.gettempdir())
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix="s3-", suffix=suffix, dir=folder)
+        except OSError as error:
+            raise _no_copy(folder, error) from None
+        os.close(handle)
+        try:
+            yield Path(name)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
+def _no_copy(folder: Path, error: OSError) -> StoreError:
+    if error.errno in NO_SPACE:
+        return StoreError(f"{folder}: {NO_ROOM}")
+    return StoreError(
+        f"{folder}: cannot hold copies of what lies on S3: {error.strerror or error}; point TMPDIR "
+        "to a folder that can be written"
+    )

@@ -1,0 +1,133 @@
+"""What is made anew at home of the cloud's results is what the cloud would have made of them."""
+
+# ruff: noqa: F811 (fixtures)
+
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from cloud_rig import Cloud, Ran
+from command_line import Munin, make_demo_footage, results
+
+from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
+from odins_ravne_assets.results.download import RUNNER, find_results, take_home, write_runner
+from tests.resources.launch.test_batch_launcher import ALL_STAGES, account  # noqa: F401
+
+OTHER_WINDOWS = ("--compression-window", "1440", "--min-confidence", "0.7")
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cat twice, and an astronaut."""
+    demo = make_demo_footage(tmp_path_factory.mktemp("demo"))
+    few = tmp_path_factory.mktemp("footage") / "card"
+    few.mkdir()
+    for number in (1, 2, 4):
+        shutil.copy(demo / "DCIM" / "100MEDIA" / f"IMAG{number:04d}.JPG", few)
+    return few
+
+
+@pytest.fixture(scope="module")
+def first_run(account: Cloud, card: Path) -> tuple[Camera, Ran]:
+    """A camera on S3, and the run that made all of its results."""
+    camera = account.camera(card)
+    return camera, account.run(camera, ALL_STAGES)
+
+
+@pytest.fixture(scope="module")
+def munin(
+    account: Cloud, first_run: tuple[Camera, Ran], tmp_path_factory: pytest.TempPathFactory
+) -> Munin:
+    """The command on the machine that ran the camera."""
+    camera, ran = first_run
+    assert ran.success, ran.error
+    where = {
+        "MUNIN_CLOUD__AWS__ENDPOINT_URL": account.sandbox.endpoint_url,
+        "MUNIN_CLOUD__AWS__CLOCK_URL": account.sandbox.clock_url,
+    }
+    munin = Munin(tmp_path_factory.mktemp("home"), "sandbox", where)
+    CameraCatalog(munin.home / "cameras").put(camera)
+    return munin
+
+
+def taken_home(account: Cloud, camera: Camera, root: Path) -> Path:
+    """The camera's folder here, with the script that makes its results anew."""
+    store = account.store(camera.output_url)
+    take_home(store, find_results(store), root, lambda brought: None)
+    write_runner(root / camera.camera_id)
+    return root / camera.camera_id
+
+
+@pytest.fixture(scope="module")
+def home(
+    account: Cloud, first_run: tuple[Camera, Ran], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The results of the first run, here."""
+    return taken_home(account, first_run[0], tmp_path_factory.mktemp("taken"))
+
+
+def made_anew(folder: Path, *words: str) -> dict[str, Any]:
+    """What the script makes of a folder, by name."""
+    command = [sys.executable, str(folder / RUNNER), "--no-browser", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return results(folder / "rerun")
+
+
+def visits(made: Path) -> pl.DataFrame:
+    return pl.read_parquet(made / "stage3" / "observations.parquet")
+
+
+def test_with_the_same_settings_every_file_is_the_cloud_s_number_for_number(
+    account: Cloud, first_run: tuple[Camera, Ran], home: Path
+) -> None:
+    there = {
+        name: data
+        for name, data in results(account.results(first_run[0])).items()
+        if name.startswith("stage3/") and not name.endswith((".html", "thumbnails.parquet"))
+    }
+    assert {"stage3/observations.parquet", "stage3/megadetector.json"} <= there.keys()
+    here = made_anew(home)
+    assert {name: here.get(name) for name in there} == there
+
+
+def test_with_other_windows_they_are_as_munin_stage3_makes_them_there(
+    account: Cloud, munin: Munin, first_run: tuple[Camera, Ran], home: Path
+) -> None:
+    camera = first_run[0]
+    made_anew(home, *OTHER_WINDOWS)
+    ended = munin("stage3", camera.output_url, *OTHER_WINDOWS)
+    assert ended.code == 0, ended.err
+    there = visits(account.results(camera))
+    assert visits(home / "rerun").equals(there)
+    assert there.height < visits(home).height, "other windows than before"
+
+
+def test_a_reviewer_s_words_on_results_on_s3_hold_there_and_at_home(
+    account: Cloud, munin: Munin, first_run: tuple[Camera, Ran]
+) -> None:
+    camera = first_run[0]
+    with (account.results(camera) / "stage3" / "observations.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["confirmed_species"] = "lynx" if row["category"] == "animal" else ""
+    with (munin.folder / "filled.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    ended = munin("correct", camera.output_url, "filled.csv", "--by", "Anna Ek")
+    assert ended.code == 0, ended.err
+    assert "boxes or media labelled by Anna Ek" in ended.out
+    there = visits(account.results(camera))
+    named = there.filter(pl.col("category") == "animal").select("reviewed_by", "machine_species")
+    assert set(named.rows()) == {("Anna Ek", "domestic cat")}
+    after = taken_home(account, camera, munin.folder / "after")
+    made_anew(after)
+    assert visits(after / "rerun").equals(there)
+    exported = (after / "stage3" / "observations.csv").read_text("utf-8")
+    assert "Anna Ek" in exported, "exports are made anew with the words, too"

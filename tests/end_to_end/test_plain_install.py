@@ -1,0 +1,130 @@
+"""What `make demo` installs is enough: the tests' environment has more, which is hidden here."""
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from pathlib import Path
+
+import pytest
+from command_line import Munin
+from media_files import write_picture
+from packaging.requirements import Requirement
+from paths import ROOT
+from stub_libraries import gcc, make_stub
+
+__all__ = ["gcc"]  # pytest finds fixtures by their names
+
+PYPROJECT = ROOT / "pyproject.toml"
+# Python runs this in every process that is started, before anything else.
+HIDE = """
+import sys
+
+HIDDEN = frozenset({hidden!r})
+
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name in HIDDEN:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def normal(name: str) -> str:
+    """A distribution's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def needed_by(wanted: Requirement, seen: set[tuple[str, str]]) -> Iterator[str]:
+    """The distributions that come with one, itself among them."""
+    yield normal(wanted.name)
+    try:
+        lines = requires(wanted.name) or []
+    except PackageNotFoundError:  # for another platform
+        return
+    for extra in {"", *wanted.extras}:
+        if (normal(wanted.name), extra) in seen:
+            continue
+        seen.add((normal(wanted.name), extra))
+        for needed in map(Requirement, lines):
+            if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                yield from needed_by(needed, seen)
+
+
+def not_in_a_plain_install() -> set[str]:
+    """Modules and packages of this environment that the project's own dependencies do not bring."""
+    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+    seen: set[tuple[str, str]] = set()
+    plain = {normal(project["name"]), "pip", "setuptools"}
+    for line in project["dependencies"]:
+        plain.update(needed_by(Requirement(line), seen))
+    return {
+        module
+        for module, makers in packages_distributions().items()
+        if not plain & {normal(maker) for maker in makers}
+    }
+
+
+@pytest.fixture(scope="module")
+def munin(tmp_path_factory: pytest.TempPathFactory) -> Munin:
+    hidden = not_in_a_plain_install()
+    assert {"boto3", "botocore", "moto", "onnx", "warp", "psutil"} <= hidden
+    assert not {"dagster", "polars", "cv2", "av", "onnxruntime"} & hidden
+    folder = tmp_path_factory.mktemp("plain")
+    (folder / "sitecustomize.py").write_text(HIDE.format(hidden=sorted(hidden)))
+    return Munin(folder / "munin", environment={"PYTHONPATH": str(folder)})
+
+
+def test_a_run_on_this_machine_needs_no_extra(munin: Munin, tmp_path: Path) -> None:
+    write_picture(tmp_path / "card" / "IMG_0001.JPG", (320, 240))
+    ended = munin("batch", tmp_path / "card", tmp_path / "results", "--camera", "plain")
+    assert (ended.code, ended.errors) == (0, [])
+    assert (tmp_path / "results" / "stage3" / "report.html").exists()
+
+
+def test_a_plan_needs_no_extra(munin: Munin, tmp_path: Path) -> None:
+    write_picture(tmp_path / "card" / "IMG_0001.JPG", (320, 240))
+    ended = munin("plan", tmp_path / "card")
+    assert (ended.code, ended.errors) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["settings"], ["models", "list"], ["cost", "costs"], ["backfill", "--help"]],
+)
+def test_a_command_on_this_machine_needs_no_extra(munin: Munin, words: list[str]) -> None:
+    ended = munin(*words)
+    assert (ended.code, ended.errors) == (0, [])
+
+
+def test_what_needs_an_extra_names_it(munin: Munin) -> None:
+    """It also shows that extras are hidden here."""
+    abroad = dataclasses.replace(munin, profile="cloud")
+    ended = abroad("batch", "s3://a-bucket/footage", "s3://a-bucket/results")
+    assert ended.code == 1
+    assert len(ended.errors) == 1
+    assert "odins-ravne[cloud]" in ended.errors[0]
+
+
+def test_engines_for_a_gpu_need_an_extra_which_is_named(munin: Munin, tmp_path: Path) -> None:
+    ended = munin("models", "engines", "--arch", "sm_75", "--to", tmp_path)
+    (error,) = ended.errors
+    assert ended.code == 1
+    assert "TensorRT is not installed; pip install 'odins-ravne[gpu]'" in error
+
+
+def test_a_gpu_without_the_extra_is_told_and_the_cpu_does_the_work(
+    munin: Munin, gcc: str, tmp_path: Path
+) -> None:
+    make_stub(gcc, "cuda_driver.c", tmp_path / "libcuda.so.1", "-DGPUS=1", "-DCUDA=13000")
+    libraries = {"LD_LIBRARY_PATH": str(tmp_path)}
+    with_gpu = dataclasses.replace(munin, environment={**munin.environment, **libraries})
+    write_picture(tmp_path / "card" / "IMG_0001.JPG", (320, 240))
+    ended = with_gpu("batch", tmp_path / "card", tmp_path / "results", "--camera", "with-gpu")
+    assert ended.code == 0
+    (warning,) = [line for line in ended.err.splitlines() if "the GPU is not used" in line]
+    assert "pip install 'odins-ravne[gpu]'" in warning

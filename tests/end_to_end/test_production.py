@@ -1,0 +1,284 @@
+"""A server's dagster.yaml and services, on a real Postgres and an S3 that is moto's."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import dagster as dg
+import pytest
+import yaml
+from dagster_ui import wait_for
+from moto.server import ThreadedMotoServer
+from paths import ROOT
+
+from odins_ravne_assets.instance_home import DAGSTER_YAML, prepare_home
+from resources.errors import UsageError
+from resources.launch.slots import LaunchSlots
+
+DEPLOY = ROOT / "deploy"
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+BUCKET, PASSWORD = "ravne-data", "a secret"
+# Made for a test: nothing has to outlive a power cut.
+UNSAFE = "-c fsync=off -c listen_addresses=127.0.0.1"
+SERVICES = ("ravne-code", "ravne-daemon", "ravne-webserver")
+BIN = "/opt/ravne/bin"
+# What a busy machine may take until all three know each other, and until one has ended.
+READY_WITHIN, ENDS_WITHIN = 90.0, 30.0
+STATE = """{
+  workspaceOrError {... on Workspace {locationEntries {name loadStatus}}}
+  instance {daemonHealth {allDaemonStatuses {daemonType required healthy}}}
+}"""
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[int]:
+    """The port of a Postgres with the user and the database of docs/production.md."""
+    if not BINARIES:
+        pytest.skip("no Postgres is installed (apt-get install postgresql)")
+    # Not below pytest's folder, which each new pytest closes to other users, as Postgres's.
+    with tempfile.TemporaryDirectory(prefix="munin-postgres-") as folder:
+        made = Path(folder)
+        data, secret = made / "data", made / "secret"
+        data.mkdir()
+        secret.write_text(PASSWORD)
+        user = None
+        if os.geteuid() == 0:  # Postgres does not run as root
+            user = "postgres"
+            for path in (made, data, secret):
+                shutil.chown(path, user)
+        port = free_port()
+
+        def run(program: str, *words: str) -> None:
+            command = [str(BINARIES[-1] / program), *words]
+            subprocess.run(command, check=True, user=user, timeout=60, stdout=subprocess.DEVNULL)
+
+        login = ["-U", "ravne", f"--pwfile={secret}", "-A", "scram-sha-256"]
+        run("initdb", "-D", str(data), *login, "-N")
+        options = f"{UNSAFE} -p {port} -k {made}"
+        run("pg_ctl", "-D", str(data), "-w", "-l", str(data / "log"), "-o", options, "start")
+        try:
+            yield port
+        finally:
+            run("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+
+
+@pytest.fixture(scope="module")
+def home(postgres: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A server's DAGSTER_HOME, with the environment of its services."""
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    environment = {
+        "RAVNE_POSTGRES_HOST": "127.0.0.1",
+        "RAVNE_POSTGRES_PORT": str(postgres),
+        "RAVNE_POSTGRES_USER": "ravne",
+        "RAVNE_POSTGRES_PASSWORD": PASSWORD,
+        "RAVNE_POSTGRES_DATABASE": "postgres",
+        "RAVNE_BUCKET": BUCKET,
+        "AWS_REGION": "eu-north-1",
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+    folder = tmp_path_factory.mktemp("home")
+    shutil.copy(DEPLOY / "dagster.yaml", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, text in environment.items():
+            patch.setenv(name, text)
+        place = {"LocationConstraint": "eu-north-1"}
+        boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)  # type: ignore[arg-type]
+        yield folder
+    server.stop()
+
+
+def test_runs_are_kept_in_postgres_and_what_they_print_in_the_bucket(home: Path) -> None:
+    @dg.asset
+    def visits() -> None:
+        print("a fox at 02:14", flush=True)
+
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert dg.materialize([visits], instance=instance).success
+    with dg.DagsterInstance.from_config(str(home)) as another:
+        (run,) = another.get_runs()
+        assert run.status == dg.DagsterRunStatus.SUCCESS
+        assert another.get_latest_materialization_event(visits.key)
+    s3 = boto3.client("s3")
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
+    (printed,) = [key for key in keys if key.endswith(".out")]
+    assert printed.startswith("dagster-logs/")
+    assert s3.get_object(Bucket=BUCKET, Key=printed)["Body"].read() == b"a fox at 02:14\n"
+    assert not list(home.rglob("*.db"))
+
+
+def test_the_slots_of_an_account_are_shared_through_postgres(home: Path) -> None:
+    def slots(instance: dg.DagsterInstance) -> LaunchSlots:
+        run = dg.DagsterRun("job", status=dg.DagsterRunStatus.STARTED)
+        instance.add_run(run)
+        return LaunchSlots(instance, run.run_id, "account", 1)
+
+    with (
+        dg.DagsterInstance.from_config(str(home)) as here,
+        dg.DagsterInstance.from_config(str(home)) as there,
+    ):
+        one, other = slots(here), slots(there)
+        assert one.take("unit 0")
+        assert not other.take("unit 0")
+        one.keep(set())
+        assert other.take("unit 0")
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"RAVNE_POSTGRES_PASSWORD": None}, "RAVNE_POSTGRES_PASSWORD is not set"),
+        ({"RAVNE_POSTGRES_PORT": "1"}, "too many retries for DB connection"),
+    ],
+)
+def test_a_server_that_cannot_be_reached_is_told_in_words(
+    changed: dict[str, str | None], why: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagster_postgres.utils.time.sleep", lambda seconds: None)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    for name, text in changed.items():
+        monkeypatch.setenv(name, text) if text else monkeypatch.delenv(name)
+    with pytest.raises(UsageError, match=rf"dagster.yaml: cannot be used \({why}\)"):
+        prepare_home()
+
+
+def test_the_rules_for_runs_are_those_of_a_laptop_but_for_their_number() -> None:
+    server = yaml.safe_load((DEPLOY / "dagster.yaml").read_text())
+    laptop = yaml.safe_load(DAGSTER_YAML)
+    rules = "tag_concurrency_limits"
+    assert server["concurrency"]["runs"][rules] == laptop["concurrency"]["runs"][rules]
+    assert server["run_retries"] == laptop["run_retries"]
+
+
+def test_the_services_environment_names_all_that_the_dagster_yaml_asks_for() -> None:
+    asked = set(names_of_env(yaml.safe_load((DEPLOY / "dagster.yaml").read_text())))
+    lines = (DEPLOY / "environment").read_text().splitlines()
+    told = {line.partition("=")[0] for line in lines if not line.startswith("#")}
+    assert asked and asked <= told
+
+
+# The services
+
+
+def installed(text: str) -> str:
+    """A service's file, of an installation in this environment."""
+    return text.replace(BIN, str(Path(sys.executable).parent))
+
+
+def command_of(service: str) -> list[str]:
+    """What a service starts."""
+    lines = installed((DEPLOY / f"{service}.service").read_text()).splitlines()
+    (command,) = (line.partition("=")[2] for line in lines if line.startswith("ExecStart="))
+    return shlex.split(command)
+
+
+def test_systemd_finds_no_fault_in_the_services(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed (apt-get install systemd)")
+    files = [tmp_path / f"{service}.service" for service in SERVICES]
+    for file in files:
+        file.write_text(installed((DEPLOY / file.name).read_text()))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *files],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_services_find_each_other_and_end_when_they_are_told_to(
+    home: Path, tmp_path: Path
+) -> None:
+    moved = {"4266": str(free_port()), "3000": str(free_port())}
+    workspace = tmp_path / "workspace.yaml"
+    workspace.write_text((DEPLOY / "workspace.yaml").read_text().replace("4266", moved["4266"]))
+    moved["/etc/ravne/workspace.yaml"] = str(workspace)
+    with ExitStack() as stack:
+        for service in SERVICES:
+            command = [moved.get(word, word) for word in command_of(service)]
+            stack.enter_context(running(command, environment(home), tmp_path / f"{service}.log"))
+        wait_for("all three", lambda: is_whole(moved["3000"]), READY_WITHIN)
+
+
+def environment(home: Path) -> dict[str, str]:
+    """What systemd gives a service: the file of its environment, and little else."""
+    lines = (DEPLOY / "environment").read_text().splitlines()
+    named = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    here = {name: os.environ[name] for name in named if name in os.environ}
+    aws = {name: text for name, text in os.environ.items() if name.startswith("AWS_")}
+    own = {"DAGSTER_HOME": str(home), "MUNIN_PROFILE": "local", "HOME": str(home)}
+    return {"PATH": "/usr/bin:/bin", **named, **here, **aws, **own}
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+    """A service, ended as systemd does: all its processes are asked to end, and must."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        yield
+        assert process.poll() is None, log.read_text()
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(ENDS_WITHIN)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def is_whole(port: str) -> bool:
+    """Whether the UI has the code location, and the daemon does all that is asked of it."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql",
+        json.dumps({"query": STATE}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            state: dict[str, Any] = json.load(response)["data"]
+    except (urllib.error.URLError, ConnectionError):
+        return False
+    entries = state["workspaceOrError"].get("locationEntries", [])
+    daemons = state["instance"]["daemonHealth"]["allDaemonStatuses"]
+    return [(each["name"], each["loadStatus"]) for each in entries] == [
+        ("odins_ravne_assets.definitions", "LOADED")
+    ] and all(each["healthy"] for each in daemons if each["required"])
+
+
+def names_of_env(tree: object) -> Iterator[str]:
+    """The environment variables that a configuration names."""
+    if isinstance(tree, dict):
+        for key, inner in tree.items():
+            if key == "env":
+                yield inner
+            yield from names_of_env(inner)

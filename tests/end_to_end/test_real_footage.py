@@ -1,0 +1,169 @@
+"""The pipeline on real, labelled footage: what it finds, and what odd files do to it."""
+
+import csv
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Event
+
+import polars as pl
+import pytest
+from validators import camtrap_dp_errors, megadetector_errors
+
+from odins_ravne_assets.cameras.catalog import Camera
+from odins_ravne_assets.munin.detection.decode_process import decode_video
+from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
+from odins_ravne_assets.munin.progress import StageProgress
+from odins_ravne_assets.worker.step import Step
+from resources.errors import MediaError
+from resources.settings.loader import load_profile
+
+pytestmark = pytest.mark.footage
+
+EVERYTHING = SamplingPlan("every", 1.0, 1, False, 0.002)
+
+
+# What Camtrap DP asks for and memory cards do not hold.
+STUDY = {
+    "project.utc_offset": "+01:00",
+    "project.deployments": [{"cameraID": "all", "latitude": 59.5, "longitude": 17.5}],
+}
+
+
+class Silent:
+    def info(self, message: str) -> None: ...
+    def warning(self, message: str) -> None: ...
+    def progress(self, progress: StageProgress) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def results(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All stages over all of the footage, as one camera, with the default settings."""
+    output = tmp_path_factory.mktemp("results")
+    step = Step(
+        Camera("all", footage.as_uri(), output.as_uri()),
+        load_profile("local", STUDY, {}),
+        Silent(),
+        Event(),
+    )
+    found = dict(step.run(["footage", "detections", "classifications", "observations", "exports"]))
+    for stage, result in found.items():
+        for finding in result.findings:
+            assert finding.passed or finding.severity == "WARN", f"{stage}: {finding}"
+    return output
+
+
+def test_exports_of_all_footage_are_valid(results: Path) -> None:
+    assert megadetector_errors(results / "stage3" / "megadetector.json") == []
+    assert camtrap_dp_errors(results / "stage3" / "camtrap-dp") == []
+
+
+def labels(footage: Path) -> pl.DataFrame:
+    return pl.read_csv(footage / "labels.csv")
+
+
+def with_boxes(results: Path) -> dict[str, set[str]]:
+    boxes = pl.read_parquet(results / "tables" / "detections.parquet")
+    grouped = boxes.group_by("path").agg(pl.col("category").unique())
+    return {path: set(categories) for path, categories in grouped.iter_rows()}
+
+
+def test_labelled_animals_are_found_by_day_and_by_night(footage: Path, results: Path) -> None:
+    found = with_boxes(results)
+    stills = labels(footage).filter(
+        (pl.col("category") == "animal") & ~pl.col("path").str.contains(r"\.avi$|\.mp4$")
+    )
+    by_light: dict[str, list[bool]] = {}
+    for path, light in stills.select("path", "light").iter_rows():
+        key = "burst" if "RCNX" in path and "camtrapdp" in path else (light or "unknown")
+        by_light.setdefault(key.split()[0], []).append("animal" in found.get(path, set()))
+    assert sum(by_light["day"]) >= 11 and len(by_light["day"]) == 13
+    assert sum(by_light["night"]) >= 12 and len(by_light["night"]) == 13
+    assert sum(by_light["burst"]) >= 1
+
+
+def test_people_and_the_truck_are_told_from_animals(footage: Path, results: Path) -> None:
+    found = with_boxes(results)
+    assert "person" in found["speciesnet_testdata/human.jpg"]
+    assert "person" in found["animl/Southwest/B012_2021-05-27_human.jpg"]
+    assert "vehicle" in found["speciesnet_testdata/vehicle.jpg"]
+    assert "vehicle" in found["intel_sample_videos/car-detection.mp4"]
+
+
+def test_empty_pictures_stay_empty(footage: Path, results: Path) -> None:
+    found = with_boxes(results)
+    empty = labels(footage).filter(pl.col("category") == "empty")["path"].to_list()
+    assert len(empty) == 4
+    assert not [path for path in empty if path in found]
+
+
+def test_every_file_is_accounted_for(footage: Path, results: Path) -> None:
+    processed = pl.read_parquet(results / "tables" / "processed.parquet")
+    status = dict(processed.select("path", "status").iter_rows())
+    for path in labels(footage)["path"]:
+        expected = "failed" if path.endswith(("error_img.JPG", "error_vid.mp4")) else "done"
+        assert status[path] == expected, path
+    reasons = dict(processed.select("path", "reason").iter_rows())
+    assert reasons["animl/Southwest/error_img.JPG"] == "file is empty"
+    assert "cut short" in reasons["speciesnet_testdata/african_elephants_truncated_file.jpg"]
+    assert "breaks off" in reasons["made_from_real_frames/heron_burst_mjpeg_truncated.avi"]
+
+
+def manifest_videos(footage: Path) -> Iterator[dict[str, str]]:
+    with (footage / "MANIFEST.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["kind"] == "video" and row["opencv"] == "OK":
+                yield row
+
+
+def test_every_frame_that_can_be_decoded_is_and_has_its_time(footage: Path) -> None:
+    rows = list(manifest_videos(footage))
+    assert len(rows) == 24
+    for row in rows:
+        frames = []
+        with suppress(MediaError):  # said of the cut clip, after its frames
+            for frame in decode_video(footage / row["path"], EVERYTHING, 2e8):
+                frames.append((frame.number, frame.time_ms))
+        expected = int(row["frames_decoded"])
+        assert abs(len(frames) - expected) <= 1, row["path"]
+        times = [time for _, time in frames]
+        assert times == sorted(times) and times[0] == 0, row["path"]
+
+
+def test_times_of_a_steady_clip_are_exact(footage: Path) -> None:
+    path = footage / "intel_sample_videos" / "car-detection.mp4"
+    for frame in decode_video(path, EVERYTHING, 2e8):
+        assert frame.time_ms == round(frame.number * 1000 / 12.5)
+
+
+def test_a_chroma_change_after_the_first_frame_is_decoded_through(
+    footage: Path, results: Path
+) -> None:
+    frames = pl.read_parquet(results / "tables" / "frames.parquet")
+    path = "made_from_real_frames/heron_burst_mjpeg_subsampling_change.avi"
+    assert frames.filter(pl.col("path") == path).height >= 2
+
+
+def test_visits_of_the_footage_are_kept_apart_by_species(results: Path) -> None:
+    visits = pl.read_parquet(results / "stage3" / "observations.parquet")
+    assert visits.height > 20
+    assert {"person", "vehicle", "unknown animal"} <= set(visits["species"])
+    assert visits.filter(pl.col("start_at") > pl.col("end_at")).is_empty()
+
+
+def test_the_motion_gate_loses_no_box_but_those_it_says(footage: Path, results: Path) -> None:
+    """With the gate off, no medium shows a category that it did not show with it on."""
+    clip = footage / "zamba_videos" / "densepose_tests"
+    output = results.parent / "without-gate"
+    step = Step(
+        Camera("chimp", clip.as_uri(), output.as_uri()),
+        load_profile("local", {"pipeline.stage1.motion_gate": False}, environ={}),
+        Silent(),
+        Event(),
+    )
+    dict(step.run(["footage", "detections"]))
+    without = pl.read_parquet(output / "tables" / "detections.parquet")
+    with_gate = pl.read_parquet(results / "tables" / "detections.parquet").filter(
+        pl.col("path") == "zamba_videos/densepose_tests/chimp.mp4"
+    )
+    assert without.height == with_gate.height > 0

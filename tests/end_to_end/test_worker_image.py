@@ -1,0 +1,150 @@
+"""The worker's image: what its Dockerfile installs, and what it starts."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+from paths import ROOT
+
+from resources.compute.plan import SCRATCH
+from tests.resources.compute.test_plan import planned
+
+OURS = ("odins_ravne_assets", "resources", "gpu_kernels", "profiles")
+ROOTS = (
+    "odins_ravne_assets/worker/__main__.py",
+    "odins_ravne_assets/munin",
+    "odins_ravne_assets/hugin",
+)
+# Come with boto3, pydantic and onnx.
+BROUGHT = {"botocore", "pydantic_core", "protobuf"}
+# The same module without windows, for machines without a display.
+WITHOUT_DISPLAY = {"opencv-python": "opencv-python-headless"}
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile's instructions, continued lines joined."""
+    text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text("utf-8"), flags=re.M)
+    lines = re.sub(r"\\\n\s*", "", text).splitlines()
+    return [(name, rest) for name, _, rest in (line.partition(" ") for line in lines if line)]
+
+
+def argument_of(instruction: str) -> str:
+    """The last one of a kind: it is the one that counts."""
+    return [rest for name, rest in instructions() if name == instruction][-1]
+
+
+def installed() -> dict[str, str]:
+    """Distributions that the image installs, with their versions."""
+    commands = [rest for name, rest in instructions() if name == "RUN" and "pip install" in rest]
+    return dict(re.findall(r"([a-z0-9-]+)==([0-9.]+)", " ".join(commands)))
+
+
+def pinned() -> dict[str, str]:
+    """What the package itself pins."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    return dict(entry.split("==") for each in lists for entry in each if "==" in entry)
+
+
+def gpu_extra() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return {entry.split("==")[0] for entry in project["optional-dependencies"]["gpu"]}
+
+
+def path_of(module: str) -> Path | None:
+    base = ROOT.joinpath(*module.split("."))
+    return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Full names that a file imports anywhere, but for those that only type checkers see."""
+    tree = ast.parse(path.read_text("utf-8"))
+    typing_only = {
+        id(node)
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.unparse(branch.test)
+        for node in ast.walk(branch)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def closure() -> tuple[set[str], set[str]]:
+    """Our modules that a worker may import, at once or later, and the packages of others."""
+    waiting = [p for root in ROOTS for p in ([ROOT / root] if root.endswith(".py") else
+                                             (ROOT / root).rglob("*.py"))]  # fmt: skip
+    seen: set[Path] = set()
+    others: set[str] = set()
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for name in imports_of(path):
+            top = name.partition(".")[0]
+            if top not in OURS:
+                others.add(top)
+            elif found := path_of(name):
+                waiting.append(found)
+    ours = {p.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for p in seen}
+    return {name.removesuffix(".__init__") for name in ours}, others - set(sys.stdlib_module_names)
+
+
+def test_the_image_installs_what_a_worker_imports_and_nothing_else() -> None:
+    _, others = closure()
+    distributions = {packages_distributions()[name][0].lower() for name in others}
+    # TensorRT is looked for by its names when it is used.
+    needed = {WITHOUT_DISPLAY.get(name, name) for name in distributions} - BROUGHT | gpu_extra()
+    assert set(installed()) == needed
+
+
+def test_the_image_has_the_versions_that_the_package_pins() -> None:
+    with_display = {without: name for name, without in WITHOUT_DISPLAY.items()}
+    wanted = pinned()
+    assert {name: wanted[with_display.get(name, name)] for name in installed()} == installed()
+
+
+def test_there_is_no_dagster_in_it_but_pipes() -> None:
+    ours, others = closure()
+    assert {name for name in others if name.startswith("dagster")} == {"dagster_pipes"}
+    code = (
+        "import importlib, sys\n"
+        f"for name in {sorted(ours)!r}: importlib.import_module(name)\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('dagster')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["dagster_pipes"]
+
+
+def test_the_base_is_cudas_runtime_pinned_by_its_tag() -> None:
+    assert re.fullmatch(r"nvidia/cuda:\d+\.\d+\.\d+-runtime-\w+", argument_of("FROM"))
+
+
+def test_it_starts_what_the_job_definition_says_and_no_shell() -> None:
+    container = planned().job_definition["containerProperties"]
+    assert json.loads(argument_of("CMD")) == container["command"]
+    assert json.loads(argument_of("ENTRYPOINT")) == []
+
+
+def test_the_worker_is_not_root_and_stages_footage_on_the_machines_disk() -> None:
+    assert argument_of("USER") not in {"root", "0"}
+    assert f"TMPDIR={SCRATCH}" in {rest for name, rest in instructions() if name == "ENV"}
+    (mount,) = planned().job_definition["containerProperties"]["mountPoints"]
+    assert mount["containerPath"] == SCRATCH
+
+
+def test_all_packages_of_the_project_are_copied_in() -> None:
+    copied = {rest.split()[0] for name, rest in instructions() if name == "COPY"}
+    assert set(OURS) <= copied

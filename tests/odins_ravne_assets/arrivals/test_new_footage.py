@@ -1,0 +1,444 @@
+"""Footage that arrives in a bucket or a folder, as the sensor `new_footage` sees it."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+from moto.server import ThreadedMotoServer
+
+from odins_ravne_assets.arrivals.folder_source import UploadsInFolders
+from odins_ravne_assets.arrivals.s3_source import UploadsOnS3
+from odins_ravne_assets.arrivals.sensor_state import Look, Memory, turns
+from odins_ravne_assets.arrivals.sqs import delete, receive
+from odins_ravne_assets.cameras.catalog import CameraCatalog
+from odins_ravne_assets.defs.sensors import new_footage
+from odins_ravne_assets.munin.tables.schemas import MEDIA
+from resources.aws.clients import AwsClients
+from resources.settings.dagster_resource import RunSettings
+from resources.settings.profile import Aws, Uploads
+
+HOUR, DAY = 3600.0, 86_400.0
+REGION = "eu-north-1"
+Known = set[tuple[str, int, int]]
+
+
+@pytest.fixture(autouse=True)
+def no_long_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("odins_ravne_assets.arrivals.sqs.LONG_POLL_SECONDS", 0)
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, text in keys.items():
+            patch.setenv(name, text)
+        server = ThreadedMotoServer(port=0, verbose=False)
+        server.start()
+        yield "http://{}:{}".format(*server.get_host_and_port())
+        server.stop()
+
+
+@dataclass
+class Bucket:
+    """A bucket that tells a queue of uploads, and the tables of its cameras."""
+
+    name: str
+    clients: AwsClients
+    queue_url: str
+    tables: dict[str, Known] = field(default_factory=dict)
+    running: set[str] = field(default_factory=set)
+
+    def put(self, *keys: str) -> None:
+        for key in keys:
+            self.clients.of("s3").put_object(Bucket=self.name, Key=f"footage/{key}", Body=b"x")
+
+    def looker(self, with_queue: bool = True) -> UploadsOnS3:
+        uploads = Uploads(
+            url=f"s3://{self.name}/footage", queue_url=self.queue_url if with_queue else None
+        )
+        return UploadsOnS3(
+            uploads, self.clients, lambda c: self.tables.get(c, set()), self.running.__contains__
+        )
+
+    def run(self, camera: str) -> None:
+        """What a run of a camera does: its table holds what lies there."""
+        folder = f"footage/{camera}/"
+        found = self.clients.of("s3").list_objects_v2(Bucket=self.name, Prefix=folder)
+        self.tables[camera] = {
+            (
+                each["Key"][len(folder) :],
+                each["Size"],
+                int(each["LastModified"].timestamp()) * 10**9,
+            )
+            for each in found.get("Contents", ())
+        }
+
+
+@pytest.fixture
+def bucket(endpoint: str, request: pytest.FixtureRequest) -> Bucket:
+    clients = AwsClients(Aws(endpoint_url=endpoint))
+    name = f"bucket-{abs(hash(request.node.name))}"
+    place = {"LocationConstraint": REGION}
+    clients.of("s3").create_bucket(Bucket=name, CreateBucketConfiguration=place)
+    queue_url = clients.of("sqs").create_queue(QueueName=name)["QueueUrl"]
+    arn = f"arn:aws:sqs:{REGION}:123456789012:{name}"
+    told = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+    clients.of("s3").put_bucket_notification_configuration(
+        Bucket=name, NotificationConfiguration=told
+    )
+    sqs = clients.of("sqs")
+    for message in receive(sqs, queue_url, lambda: False):  # S3's test message
+        delete(sqs, queue_url, [message.receipt])
+    return Bucket(name, clients, queue_url)
+
+
+def looked(looker: UploadsOnS3, cursor: str, now: float) -> tuple[Look, str]:
+    memory = Memory.read(cursor)
+    look = looker.look(memory, now)
+    return look, memory.text()
+
+
+def already_listed(now: float) -> str:
+    return Memory(listed_at=now).text()
+
+
+def in_queue(bucket: Bucket) -> int:
+    told = bucket.clients.of("sqs").get_queue_attributes(
+        QueueUrl=bucket.queue_url, AttributeNames=["All"]
+    )["Attributes"]
+    return int(told["ApproximateNumberOfMessages"]) + int(
+        told["ApproximateNumberOfMessagesNotVisible"]
+    )
+
+
+def test_a_card_of_many_files_is_one_run_when_no_more_come(bucket: Bucket) -> None:
+    now = time.time()
+    bucket.put(*(f"north-1/DCIM/IMG_{n:04}.JPG" for n in range(25)))
+    look, cursor = looked(bucket.looker(), already_listed(now), now)
+    assert (look.turns, look.heard, look.waiting) == ((), 25, 1)
+    look, cursor = looked(bucket.looker(), cursor, now + 500)
+    assert not look.turns
+    look, cursor = looked(bucket.looker(), cursor, now + 601)
+    assert [(turn.camera_id, turn.files) for turn in look.turns] == [("north-1", 25)]
+    look, cursor = looked(bucket.looker(), cursor, now + 631)
+    assert not look.turns
+    assert in_queue(bucket) == 0
+
+
+def test_messages_are_deleted_only_when_what_they_said_is_kept(bucket: Bucket) -> None:
+    now = time.time()
+    bucket.put("a/1.jpg", "a/2.jpg")
+    before = already_listed(now)
+    _, cursor = looked(bucket.looker(), before, now)
+    assert in_queue(bucket) == 2  # this cursor may be lost
+    looked(bucket.looker(), cursor, now + 30)
+    assert in_queue(bucket) == 0
+
+
+def test_what_a_listing_does_not_find_any_more_leaves_the_quarantine(bucket: Bucket) -> None:
+    now = time.time()
+    bucket.put("a...b/1.jpg", "loose.jpg")
+    _, cursor = looked(bucket.looker(), already_listed(now), now)
+    assert Memory.read(cursor).refused.keys() == {"a...b", "loose.jpg"}
+    bucket.clients.of("s3").delete_object(Bucket=bucket.name, Key="footage/loose.jpg")
+    _, cursor = looked(bucket.looker(), cursor, now + DAY)
+    assert Memory.read(cursor).refused.keys() == {"a...b"}
+
+
+def test_a_key_of_no_camera_is_in_quarantine_and_starts_nothing(bucket: Bucket) -> None:
+    now = time.time()
+    bucket.put("a...b/1.jpg", "a...b/2.jpg", "loose.jpg", "a/readme.txt")
+    look, cursor = looked(bucket.looker(), already_listed(now), now)
+    assert sorted(each.of for each in look.refused) == ["a...b", "loose.jpg"]
+    assert look.waiting == 0
+    look, _ = looked(bucket.looker(), cursor, now + DAY + 1)  # the listing finds them too
+    assert not look.refused, "what is known to be in quarantine is told once"
+
+
+def test_a_look_that_takes_too_long_leaves_the_rest_in_the_queue(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("odins_ravne_assets.arrivals.s3_source.EACH_TAKES_AT_MOST", -1.0)
+    now = time.time()
+    bucket.put(*(f"a/{n}.jpg" for n in range(15)))
+    first, cursor = looked(bucket.looker(), already_listed(now), now)
+    second, _ = looked(bucket.looker(), cursor, now + 30)
+    assert (first.heard, second.heard) == (10, 5)
+
+
+def test_a_message_of_somebody_else_is_left_in_the_queue(bucket: Bucket) -> None:
+    now = time.time()
+    bucket.clients.of("sqs").send_message(QueueUrl=bucket.queue_url, MessageBody="hello")
+    look, cursor = looked(bucket.looker(), already_listed(now), now)
+    assert [each.of for each in look.refused] == ["hello"]
+    looked(bucket.looker(), cursor, now + 30)
+    assert in_queue(bucket) == 1
+
+
+def test_the_listing_finds_what_no_event_told(bucket: Bucket) -> None:
+    bucket.put("a/1.jpg", "b/1.jpg")
+    bucket.clients.of("sqs").purge_queue(QueueUrl=bucket.queue_url)
+    now = time.time()
+    look, cursor = looked(bucket.looker(), already_listed(now - DAY), now)
+    assert (look.heard, look.waiting) == (2, 2)
+    look, cursor = looked(bucket.looker(), cursor, now + 601)
+    assert {turn.camera_id for turn in look.turns} == {"a", "b"}
+
+
+def test_a_bucket_without_a_queue_works_by_listing_alone(bucket: Bucket) -> None:
+    bucket.put("a/1.jpg")
+    now = time.time()
+    looker = bucket.looker(with_queue=False)
+    _, cursor = looked(looker, "", now)
+    look, cursor = looked(looker, cursor, now + 601)
+    assert [turn.camera_id for turn in look.turns] == ["a"]
+    bucket.run("a")
+    look, cursor = looked(looker, cursor, now + HOUR)
+    assert look.waiting == 0
+    bucket.put("a/2.jpg")  # in the same second as others were, perhaps: dates do not count
+    _, cursor = looked(looker, cursor, now + 2 * HOUR)
+    look, cursor = looked(looker, cursor, now + 2 * HOUR + 601)
+    assert [turn.camera_id for turn in look.turns] == ["a"]
+
+
+def test_a_listing_survives_that_the_key_it_stopped_at_is_deleted(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("odins_ravne_assets.arrivals.listing.PAGE", 2)
+    monkeypatch.setattr("odins_ravne_assets.arrivals.listing.stretch.__defaults__", (1,))
+    bucket.put("a/1.jpg", "a/2.jpg", "b/1.jpg", "c/1.jpg")
+    now = time.time()
+    looker = bucket.looker(with_queue=False)
+    _, cursor = looked(looker, "", now)
+    assert Memory.read(cursor).sweep.after == "a/2.jpg"
+    bucket.clients.of("s3").delete_object(Bucket=bucket.name, Key="footage/a/2.jpg")
+    for tick in range(1, 4):
+        _, cursor = looked(looker, cursor, now + 30 * tick)
+    assert Memory.read(cursor).sweep.began == 0
+    assert set(Memory.read(cursor).cameras.waiting) == {"a", "b", "c"}
+
+
+def test_a_slow_listing_goes_on_in_the_next_look(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("odins_ravne_assets.arrivals.s3_source.EACH_TAKES_AT_MOST", -1.0)
+    bucket.put("a/1.jpg", "b/1.jpg", "c/1.jpg")
+    now, cursor, reached = time.time(), "", []
+    for tick in range(4):
+        _, cursor = looked(bucket.looker(with_queue=False), cursor, now + 30 * tick)
+        reached.append(Memory.read(cursor).sweep.after)
+    assert reached == ["a/1.jpg", "b/1.jpg", "c/1.jpg", ""]
+    assert set(Memory.read(cursor).cameras.waiting) == {"a", "b", "c"}
+
+
+def test_a_look_asks_for_fifty_runs_and_the_next_one_for_the_others() -> None:
+    memory = Memory()
+    for number in range(70):
+        memory.cameras.hear(f"cam-{number}", f"cam-{number}", 1.0, 1.0)
+    first, second = (list(turns(memory.cameras, 700.0, 600.0, HOUR)) for _ in range(2))
+    assert (len(first), len(second)) == (50, 20)
+    assert len({turn.camera_id for turn in first + second}) == 70
+
+
+def test_a_run_that_failed_is_asked_for_again_by_the_next_listing(bucket: Bucket) -> None:
+    bucket.put("a/1.jpg")
+    now = time.time()
+    _, cursor = looked(bucket.looker(), "", now)
+    first, cursor = looked(bucket.looker(), cursor, now + 601)  # and it fails: no table
+    _, cursor = looked(bucket.looker(), cursor, now + DAY)
+    second, cursor = looked(bucket.looker(), cursor, now + DAY + 601)
+    assert [t.camera_id for t in (*first.turns, *second.turns)] == ["a", "a"]
+    assert first.turns[0].run_key != second.turns[0].run_key
+    bucket.run("a")
+    for day in (2, 3):
+        look, cursor = looked(bucket.looker(), cursor, now + day * DAY)
+        assert look.waiting == 0
+
+
+def test_a_camera_whose_run_is_under_way_is_left_to_it(bucket: Bucket) -> None:
+    bucket.put("a/1.jpg")
+    bucket.clients.of("sqs").purge_queue(QueueUrl=bucket.queue_url)
+    bucket.running.add("a")
+    look, _ = looked(bucket.looker(), "", time.time())
+    assert look.waiting == 0
+
+
+def test_a_table_is_read_again_only_when_the_bucket_has_changed(bucket: Bucket) -> None:
+    bucket.put("a/1.jpg")
+    bucket.run("a")
+    bucket.clients.of("sqs").purge_queue(QueueUrl=bucket.queue_url)
+    now = time.time()
+    _, cursor = looked(bucket.looker(), "", now)
+    del bucket.tables["a"]  # would be missed, if it were asked for
+    look, _ = looked(bucket.looker(), cursor, now + DAY)
+    assert look.waiting == 0
+
+
+# A folder of this machine
+
+
+@dataclass
+class Folder:
+    root: Path
+    tables: dict[str, Known] = field(default_factory=dict)
+
+    def put(self, key: str, data: bytes = b"x", date: int | None = None) -> None:
+        path = self.root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        if date:
+            os.utime(path, (date, date))
+
+    def looked(self, cursor: str, now: float) -> tuple[Look, str]:
+        uploads = Uploads(url=str(self.root))
+        place = UploadsInFolders(uploads, lambda c: self.tables.get(c, set()), lambda _: False)
+        memory = Memory.read(cursor)
+        return place.look(memory, now), memory.text()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "cards")
+
+
+def test_a_folder_is_taken_when_it_has_not_changed_for_a_while(folder: Folder) -> None:
+    folder.put("a/DCIM/1.jpg")
+    look, cursor = folder.looked("", 0)
+    assert (look.turns, look.waiting) == ((), 1)
+    folder.put("a/DCIM/2.jpg")
+    look, cursor = folder.looked(cursor, 600)
+    assert not look.turns
+    look, cursor = folder.looked(cursor, 1200)
+    assert [(turn.camera_id, turn.files) for turn in look.turns] == [("a", 2)]
+    look, cursor = folder.looked(cursor, 1800)
+    assert not look.turns
+
+
+def test_a_half_copied_file_is_not_taken_though_its_date_is_the_originals(folder: Folder) -> None:
+    folder.put("a/1.mp4", b"x" * 100, date=1_700_000_000)
+    _, cursor = folder.looked("", 0)
+    folder.put("a/1.mp4", b"y" * 100, date=1_700_000_000)  # same size and date: it was set before
+    look, cursor = folder.looked(cursor, 600)
+    assert not look.turns
+    look, _ = folder.looked(cursor, 1200)
+    assert [turn.camera_id for turn in look.turns] == ["a"]
+
+
+def test_a_folder_whose_media_are_all_in_the_tables_starts_nothing(folder: Folder) -> None:
+    folder.put("a/1.jpg", b"x", date=1_700_000_000)
+    folder.tables["a"] = {("1.jpg", 1, 1_700_000_000 * 10**9)}
+    _, cursor = folder.looked("", 0)
+    look, _ = folder.looked(cursor, 600)
+    assert not look.turns
+
+
+def test_a_card_that_is_taken_out_and_put_back_starts_nothing_new(folder: Folder) -> None:
+    folder.put("a/1.jpg", b"x", date=1_700_000_000)
+    _, cursor = folder.looked("", 0)
+    look, cursor = folder.looked(cursor, 600)
+    assert len(look.turns) == 1
+    folder.tables["a"] = {("1.jpg", 1, 1_700_000_000 * 10**9)}
+    shutil.move(folder.root / "a", folder.root.parent / "out")
+    look, cursor = folder.looked(cursor, 700)
+    assert not look.turns
+    shutil.move(folder.root.parent / "out", folder.root / "a")
+    _, cursor = folder.looked(cursor, 800)
+    look, _ = folder.looked(cursor, 1500)
+    assert not look.turns
+
+
+# The sensor in Dagster
+
+
+def tick(
+    instance: dg.DagsterInstance, catalog: CameraCatalog, cursor: str | None, **overrides: Any
+) -> dg.SensorResult:
+    settings = RunSettings(profile="local", overrides={**overrides})
+    context = dg.build_sensor_context(
+        instance=instance, cursor=cursor, resources={"settings": settings, "catalog": catalog}
+    )
+    result = new_footage(context)
+    assert isinstance(result, dg.SensorResult | dg.SkipReason)
+    return result  # type: ignore[return-value]
+
+
+def test_the_sensor_says_what_is_missing_when_no_place_is_named(tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        said = tick(instance, CameraCatalog(tmp_path), None)
+    assert "uploads.url" in str(said)
+
+
+def test_the_sensor_adds_the_camera_and_asks_for_its_run(folder: Folder, tmp_path: Path) -> None:
+    folder.put("north-1/1.jpg")
+    folder.put("b...d/1.jpg")
+    catalog = CameraCatalog(tmp_path / "cameras")
+    overrides = {
+        "uploads.url": str(folder.root),
+        "uploads.quiet_minutes": 0.001,
+        "uploads.output": str(tmp_path / "results"),
+    }
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(instance, catalog, None, **overrides)
+        assert not first.run_requests
+        (seen,) = first.asset_events
+        assert seen.asset_key.to_user_string() == "quarantine"
+        time.sleep(0.1)
+        second = tick(instance, catalog, first.cursor, **overrides)
+    (request,) = second.run_requests or ()
+    assert request.partition_key == "north-1"
+    assert request.tags["munin/new-files"] == "1"
+    (added,) = second.dynamic_partitions_requests or ()
+    assert added.partition_keys == ["north-1"]
+    (camera,) = catalog.list()
+    assert camera.output_url == (tmp_path / "results" / "north-1").as_uri()
+
+
+def test_what_was_moved_out_of_quarantine_is_told_to_be_out(folder: Folder, tmp_path: Path) -> None:
+    folder.put("loose.jpg")
+    catalog = CameraCatalog(tmp_path / "cameras")
+    overrides = {"uploads.url": str(folder.root)}
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(instance, catalog, None, **overrides)
+        (folder.root / "lake").mkdir()
+        (folder.root / "loose.jpg").rename(folder.root / "lake" / "1.jpg")
+        second = tick(instance, catalog, first.cursor, **overrides)
+        third = tick(instance, catalog, second.cursor, **overrides)
+    told = [event for result in (first, second, third) for event in result.asset_events]
+    assert [event.metadata["arrivals/refused"].value for event in told] == [1, 0]
+
+
+def test_a_camera_that_is_known_elsewhere_is_not_run_on_other_footage(
+    folder: Folder, tmp_path: Path
+) -> None:
+    from odins_ravne_assets.cameras.catalog import Camera
+
+    folder.put("North-1/1.jpg")
+    catalog = CameraCatalog(tmp_path / "cameras")
+    catalog.put(Camera("north-1", "file:///other", "file:///results/north-1"))
+    overrides = {"uploads.url": str(folder.root), "uploads.quiet_minutes": 0.001}
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(instance, catalog, None, **overrides)
+        time.sleep(0.1)
+        second = tick(instance, catalog, first.cursor, **overrides)
+    assert not second.run_requests
+    assert "known with its footage in /other" in json.dumps(second.cursor)
+
+
+def test_the_tables_columns_are_what_the_listing_compares(tmp_path: Path) -> None:
+    from odins_ravne_assets.munin.media.media_known import media_known
+    from resources.storage.object_store import LocalStore
+
+    row = dict.fromkeys(MEDIA) | {"path": "a.jpg", "bytes": 3, "modified_ns": 7}
+    (tmp_path / "tables").mkdir()
+    pl.DataFrame([row], schema=MEDIA).write_parquet(tmp_path / "tables" / "media.parquet")
+    assert media_known(LocalStore(tmp_path)) == {("a.jpg", 3, 7)}
+    assert media_known(LocalStore(tmp_path / "none")) == set()

@@ -1,0 +1,157 @@
+"""Which uploads are news, when a camera's card is complete, and that no crash loses or repeats."""
+
+from collections import defaultdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from odins_ravne_assets.arrivals.pending import Cameras
+from odins_ravne_assets.arrivals.routing import Belongs, Refused, whose
+from odins_ravne_assets.arrivals.sensor_state import MOST_REFUSED, Memory, turns
+from odins_ravne_assets.arrivals.sqs import Told, told_by
+from resources.errors import ProfileError
+from resources.settings.loader import load_profile
+
+PATTERN = "(?P<camera>[^/]+)/"
+QUIET, LONGEST = 600.0, 43_200.0
+
+
+def test_the_first_folder_of_a_key_is_the_camera() -> None:
+    assert whose("north-1/DCIM/100RECNX/IMG_1.JPG", PATTERN) == Belongs("north-1", "north-1")
+
+
+def test_a_pattern_finds_the_camera_deeper() -> None:
+    pattern = r"site-\d+/(?P<camera>[^/]+)/"
+    assert whose("site-4/cam2/a.mp4", pattern) == Belongs("cam2", "site-4/cam2")
+
+
+@pytest.mark.parametrize("key", ["north-1/notes.txt", "deployments.csv", "north-1/.Trashes/a.jpg"])
+def test_what_is_no_medium_is_nobodys_business(key: str) -> None:
+    assert whose(key, PATTERN) is None
+
+
+@pytest.mark.parametrize("folder", ["a...b", "a b", "-x", "x" * 64, "cam,1", "*"])
+def test_an_unsafe_camera_id_is_refused_with_the_reason(folder: str) -> None:
+    refused = whose(f"{folder}/IMG_1.JPG", PATTERN)
+    assert isinstance(refused, Refused)
+    assert refused.of == folder
+    assert "camera id" in refused.reason
+
+
+def test_media_that_no_pattern_matches_are_refused_by_their_folder() -> None:
+    refused = whose("loose.jpg", PATTERN)
+    assert refused == Refused("loose.jpg", refused.reason)  # type: ignore[union-attr]
+
+
+def test_a_pattern_without_a_camera_is_refused_with_the_profile() -> None:
+    with pytest.raises(ProfileError, match=r"uploads\.camera_pattern"):
+        load_profile("local", {"uploads.camera_pattern": "(.*)/"})
+
+
+def test_quarantine_does_not_grow_for_ever() -> None:
+    memory = Memory()
+    for number in range(3 * MOST_REFUSED):
+        assert memory.refuse(Refused(f"bad {number}", "why"))
+    assert len(memory.refused) == MOST_REFUSED
+    assert not memory.refuse(Refused(f"bad {3 * MOST_REFUSED - 1}", "why"))
+
+
+def test_a_notification_tells_the_key_as_it_is() -> None:
+    body = """{"Records": [{"eventName": "ObjectCreated:CompleteMultipartUpload",
+      "eventTime": "2026-11-23T02:14:05.123Z",
+      "s3": {"bucket": {"name": "b"}, "object": {"key": "cam+1/R%C3%A9my%2B1.jpg"}}}]}"""
+    assert told_by(body) == (Told("b", "cam 1/Rémy+1.jpg", 1795400045.123),)
+
+
+def test_a_deletion_is_no_upload_and_s3s_test_message_is_none() -> None:
+    assert told_by('{"Event": "s3:TestEvent", "Bucket": "b"}') == ()
+    assert told_by('{"Records": [{"eventName": "ObjectRemoved:Delete"}]}') == ()
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", "hello", '{"Records": [{}]}', '{"Records": 3}'])
+def test_what_is_no_notification_is_known_to_be_none(body: str) -> None:
+    assert told_by(body) is None
+
+
+def test_a_card_of_many_files_is_one_run_when_it_has_been_quiet() -> None:
+    cameras = Cameras({}, {})
+    for second in range(5000):
+        assert cameras.hear("a", "a", at=second, now=second + 3)
+        assert not list(turns(cameras, second + 3, QUIET, LONGEST))
+    assert not list(turns(cameras, 4999 + 3 + QUIET - 1, QUIET, LONGEST))
+    (turn,) = turns(cameras, 4999 + 3 + QUIET, QUIET, LONGEST)
+    assert (turn.camera_id, turn.files) == ("a", 5000)
+    assert not cameras.waiting
+
+
+def test_a_camera_that_never_is_quiet_gets_its_run_all_the_same() -> None:
+    cameras = Cameras({}, {})
+    asked = []
+    for minute in range(0, 60 * 25):
+        cameras.hear("a", "a", at=60.0 * minute, now=60.0 * minute)
+        asked += [minute for _ in turns(cameras, 60.0 * minute, QUIET, LONGEST)]
+    assert asked == [12 * 60, 12 * 60 + 12 * 60 + 1]
+
+
+def test_an_upload_told_again_after_its_run_is_no_news() -> None:
+    cameras = Cameras({}, {})
+    cameras.hear("a", "a", at=100.2, now=110)
+    assert [turn.camera_id for turn in turns(cameras, 800, QUIET, LONGEST)] == ["a"]
+    assert not cameras.hear("a", "a", at=100.9, now=900)
+    assert cameras.hear("a", "a", at=101, now=900)
+
+
+def test_memory_survives_being_a_cursor() -> None:
+    memory = Memory()
+    memory.cameras.hear("a", "x/a", at=100, now=110)
+    memory.cameras.missed("b", "b", at=90, now=120, listed=119)
+    memory.receipts, memory.listed_at = ["r"], 5.0
+    memory.sweep.agreed["c"] = "ff"
+    assert Memory.read(memory.text()) == memory
+    assert Memory.read(None) == Memory()
+
+
+@given(
+    uploads=st.lists(
+        st.tuples(st.integers(0, 5000), st.sampled_from("ab"), st.integers(1, 400)), max_size=30
+    ),
+    told_twice=st.integers(0, 2**30),
+    dies=st.sets(st.integers(0, 220)),
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_tick_dies_each_upload_is_in_a_run_and_no_run_is_asked_for_twice(
+    uploads: list[tuple[int, str, int]], told_twice: int, dies: set[int]
+) -> None:
+    """A tick that dies has submitted its runs, and its cursor is lost with what it heard.
+
+    uploads: (second of arrival, camera, seconds until SQS tells it). A message stays in the queue
+    until a tick deletes it, and that is the one after the tick whose cursor was kept.
+    """
+    queue = {n: (at + late, at, camera) for n, (at, camera, late) in enumerate(uploads)}
+    cursor = Memory().text()
+    runs: dict[str, tuple[str, float]] = {}  # run key -> camera and when it was asked for
+    for tick in range(260):
+        now = 30.0 * tick
+        memory = Memory.read(cursor)
+        for message in memory.receipts:
+            if not (told_twice >> int(message)) & 1:  # else: a deletion that SQS did not keep
+                queue.pop(int(message), None)
+        memory.receipts = []
+        for number, (from_, at, camera) in queue.items():
+            if from_ <= now:
+                memory.receipts.append(str(number))
+                memory.cameras.hear(camera, camera, at, now)
+        for turn in turns(memory.cameras, now, QUIET, LONGEST):
+            runs.setdefault(turn.run_key, (turn.camera_id, now))  # Dagster starts a key once
+        if tick not in dies:
+            cursor = memory.text()
+    asked = defaultdict(list)
+    for camera, when in runs.values():
+        asked[camera].append(when)
+    for at, camera, _ in uploads:
+        assert any(when > at for when in asked[camera]), (at, camera)
+    for camera, times in asked.items():
+        arrivals = {at for at, of, _ in uploads if of == camera}
+        assert len(times) <= len(arrivals)
+        assert len(set(times)) == len(times)

@@ -1,0 +1,146 @@
+"""Cameras: their ids, the folders they are found in, and the catalog."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog, camera_id_for_folder
+from resources.errors import UsageError
+from resources.settings.camera_ids import CAMERA_ID, camera_id
+
+# Ids
+
+
+@pytest.mark.parametrize("text", ["a", "7", "ridge-7", "Ridge_7", "A" * 63])
+def test_an_id_is_taken_as_it_is(text: str) -> None:
+    assert camera_id(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "suggestion"),
+    [
+        ("Taï cam 192", "Tai-cam-192"),
+        ("Bjørnhøyden", "Bjornhoyden"),
+        ("Smålægret ß", "Smalaegret-ss"),
+        ("-7", "7"),
+        ("_ridge", "ridge"),
+        ("a/b", "a-b"),
+        ("a..b", "a-b"),
+        ("ridge-7\n", "ridge-7"),
+        ("A" * 64, "A" * 63),
+    ],
+)
+def test_what_is_no_id_is_refused_with_one_that_would_do(text: str, suggestion: str) -> None:
+    with pytest.raises(UsageError, match="is not allowed: a letter or digit") as caught:
+        camera_id(text)
+    assert str(caught.value).endswith(f"; {suggestion} would do")
+    assert camera_id(suggestion) == suggestion
+
+
+@pytest.mark.parametrize("text", ["", "---", "相机"])
+def test_where_nothing_would_do_nothing_is_suggested(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        camera_id(text)
+    assert "would do" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        ("/data/camera1", "camera1"),
+        ("/data/Taï_cam192_679012", "Tai_cam192_679012"),
+        ("/data/Taï_cam192", "Tai_cam192"),  # a letter and an accent of its own
+        ("/data/card 1.2_location", "card-1-2_location"),
+        ("/data/camera1/DCIM", "camera1"),
+        ("/data/camera1/DCIM/100RECNX", "camera1"),
+        ("/data/camera1/101RECNX", "camera1"),
+        ("/data/camera1/100EK113", "camera1"),
+        ("/data/camera1/100_BTCF", "camera1"),
+        ("/data/camera1/100MEDIA", "camera1"),
+        ("/data/camera1/100DSCIM", "camera1"),
+        ("/data/camera1/dcim/999_____", "camera1"),
+        ("/data/099RECNX", "099RECNX"),
+        ("/data/100RECNX1", "100RECNX1"),
+        ("/data/100RECN", "100RECN"),
+    ],
+)
+def test_a_folder_gives_the_id_of_its_camera(folder: str, expected: str) -> None:
+    assert camera_id_for_folder(Path(folder)) == expected
+
+
+@pytest.mark.parametrize("folder", ["/", "/DCIM", "/data/相机", "/data/---"])
+def test_a_folder_that_gives_no_id_is_refused(folder: str) -> None:
+    with pytest.raises(UsageError, match="--camera"):
+        camera_id_for_folder(Path(folder))
+
+
+@given(st.text(st.characters(blacklist_characters="/\0"), min_size=1, max_size=80))
+def test_whatever_a_folder_is_called_its_id_is_allowed(name: str) -> None:
+    try:
+        found = camera_id_for_folder(Path("/data/camera1") / name)
+    except UsageError:
+        return
+    assert CAMERA_ID.fullmatch(found)
+    assert camera_id_for_folder(Path("/data") / found) in {found, "data"}
+
+
+# The catalog
+
+CAMERA = Camera("ridge-7", "file:///data/ridge-7", "file:///results/ridge-7")
+
+
+def test_a_camera_that_was_put_can_be_got(tmp_path: Path) -> None:
+    CameraCatalog(tmp_path / "catalog").put(CAMERA)
+    assert CameraCatalog(tmp_path / "catalog").get("ridge-7") == CAMERA
+
+
+def test_putting_a_camera_again_replaces_it(tmp_path: Path) -> None:
+    catalog = CameraCatalog(tmp_path)
+    catalog.put(CAMERA)
+    moved = Camera("ridge-7", "s3://bucket/ridge-7", "s3://bucket/results")
+    catalog.put(moved)
+    assert catalog.list() == (moved,)
+
+
+def test_cameras_are_listed_by_id_and_an_empty_catalog_lists_none(tmp_path: Path) -> None:
+    catalog = CameraCatalog(tmp_path / "catalog")
+    assert catalog.list() == ()
+    for name in ("b", "a", "C"):
+        catalog.put(Camera(name, "file:///in", "file:///out"))
+    assert [camera.camera_id for camera in catalog.list()] == ["C", "a", "b"]
+
+
+def test_an_unknown_camera_is_an_error_that_says_how_to_add_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="`munin batch INPUT OUTPUT --camera ridge-7`"):
+        CameraCatalog(tmp_path).get("ridge-7")
+
+
+def test_what_is_no_id_is_neither_put_nor_got(tmp_path: Path) -> None:
+    catalog = CameraCatalog(tmp_path)
+    with pytest.raises(UsageError, match="is not allowed"):
+        catalog.put(Camera("../ridge", "file:///in", "file:///out"))
+    with pytest.raises(UsageError, match="is not allowed"):
+        catalog.get("../ridge")
+    assert os.listdir(tmp_path) == []  # noqa: PTH208
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"camera_id": 1}', '"text"'])
+def test_a_damaged_file_is_an_error_that_names_it(content: str, tmp_path: Path) -> None:
+    catalog = CameraCatalog(tmp_path)
+    catalog.put(CAMERA)
+    (tmp_path / "ridge-7.json").write_text(content)
+    with pytest.raises(UsageError, match=r"ridge-7\.json: is no camera's file"):
+        catalog.get("ridge-7")
+    with pytest.raises(UsageError, match=r"ridge-7\.json: is no camera's file"):
+        catalog.list()
+
+
+def test_a_file_under_another_cameras_name_is_refused(tmp_path: Path) -> None:
+    catalog = CameraCatalog(tmp_path)
+    catalog.put(CAMERA)
+    (tmp_path / "ridge-7.json").rename(tmp_path / "ridge-8.json")
+    with pytest.raises(UsageError, match="is the file of camera ridge-7"):
+        catalog.get("ridge-8")

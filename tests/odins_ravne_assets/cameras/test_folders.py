@@ -1,0 +1,127 @@
+"""Cameras are found by the names of files in folders of camera folders."""
+
+from pathlib import Path
+
+import pytest
+from s3_rig import S3Rig, s3, s3_server
+
+from odins_ravne_assets.cameras.folders import CameraFolder, cameras_in_bucket, cameras_in_folder
+from resources.aws.clients import AwsClients
+from resources.errors import UsageError
+from resources.storage.s3.store import S3Store
+
+__all__ = ["s3", "s3_server"]  # pytest finds fixtures by their names
+
+
+def put(root: Path, *names: str) -> None:
+    """Empty files. Cameras are found by names alone."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_each_folder_with_media_below_it_is_a_camera(tmp_path: Path) -> None:
+    put(tmp_path, "north/IMG_0001.JPG", "Taï cam/2021/May/a.avi", "south/DCIM/100RECNX/1.jpg")
+    put(tmp_path, "notes/readme.txt", "README", "notes/.cache/1.jpg", ".Trashes/1.jpg")
+    (tmp_path / "empty").mkdir()
+    assert cameras_in_folder(tmp_path) == [
+        CameraFolder("Tai-cam", (tmp_path / "Taï cam").as_uri()),
+        CameraFolder("north", (tmp_path / "north").as_uri()),
+        CameraFolder("south", (tmp_path / "south").as_uri()),
+    ]
+
+
+def test_overflow_folders_belong_to_their_camera(tmp_path: Path) -> None:
+    put(tmp_path, "north/100RECNX/1.jpg", "north/101RECNX/1.jpg", "south/DCIM/102RECNX/1.jpg")
+    assert [camera.camera_id for camera in cameras_in_folder(tmp_path)] == ["north", "south"]
+
+
+def test_two_folders_of_one_id_are_refused_with_both_names(tmp_path: Path) -> None:
+    put(tmp_path, "cam 1/1.jpg", "cam.1/1.jpg")
+    with pytest.raises(UsageError) as caught:
+        cameras_in_folder(tmp_path)
+    message = str(caught.value)
+    assert f"{tmp_path}/cam 1 and {tmp_path}/cam.1" in message and "cam-1" in message
+
+
+def test_ids_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, "Ridge/1.jpg", "ridge/1.jpg")
+    with pytest.raises(UsageError, match="would both be camera ridge"):
+        cameras_in_folder(tmp_path)
+
+
+def test_media_outside_of_camera_folders_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, "north/1.jpg", "a.jpg", "b.MP4", "notes.txt")
+    with pytest.raises(UsageError, match=r"2 media files \(as a\.jpg\) lie outside") as caught:
+        cameras_in_folder(tmp_path)
+    assert "as one camera" in str(caught.value)
+
+
+@pytest.mark.parametrize("folder", ["DCIM/100RECNX", "100RECNX"])
+def test_a_card_is_not_a_folder_of_cameras(folder: str, tmp_path: Path) -> None:
+    put(tmp_path, f"{folder}/1.jpg")
+    with pytest.raises(UsageError, match="is one camera, not a folder of cameras"):
+        cameras_in_folder(tmp_path)
+
+
+def test_a_folder_without_cameras_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "notes/readme.txt")
+    with pytest.raises(UsageError, match="no folder in it holds pictures or videos"):
+        cameras_in_folder(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"gone: cannot be listed: No such file or directory"):
+        cameras_in_folder(tmp_path / "gone")
+
+
+def test_links_in_circles_are_no_cameras(tmp_path: Path) -> None:
+    put(tmp_path, "north/1.jpg")
+    (tmp_path / "circle").mkdir()
+    (tmp_path / "circle" / "again").symlink_to(tmp_path / "circle")
+    (tmp_path / "nothing").symlink_to(tmp_path / "gone")
+    assert [camera.camera_id for camera in cameras_in_folder(tmp_path)] == ["north"]
+
+
+# On S3
+
+
+class Bucket:
+    """Empty objects in a bucket of the rig's S3."""
+
+    def __init__(self, clients: AwsClients, url: str) -> None:
+        self._clients = clients
+        self.url = f"{url}/cards"
+
+    def put(self, *names: str) -> None:
+        for name in names:
+            self.store(self.url).write_bytes(name, b"")
+
+    def store(self, url: str) -> S3Store:
+        return S3Store(url, self._clients)
+
+    def cameras(self) -> list[CameraFolder]:
+        return cameras_in_bucket(self.store(self.url), self.store)
+
+
+@pytest.fixture
+def bucket(s3: S3Rig) -> Bucket:
+    clients = s3.clients()
+    return Bucket(clients, f"s3://{s3.bucket(clients)}")
+
+
+def test_each_first_level_prefix_with_media_below_it_is_a_camera(bucket: Bucket) -> None:
+    bucket.put("north/DCIM/100RECNX/1.JPG", "notes/readme.txt", "south 1/a.mp4", "list.csv")
+    assert bucket.cameras() == [
+        CameraFolder("north", f"{bucket.url}/north"),
+        CameraFolder("south-1", f"{bucket.url}/south 1"),
+    ]
+
+
+def test_what_is_refused_here_is_refused_on_s3(bucket: Bucket) -> None:
+    bucket.put("Ridge/1.jpg", "ridge/1.jpg")
+    with pytest.raises(UsageError, match=f"{bucket.url}/Ridge and {bucket.url}/ridge would both"):
+        bucket.cameras()
+    bucket.put("loose.jpg")
+    with pytest.raises(UsageError, match=r"1 media files .* lie outside of camera folders"):
+        bucket.cameras()

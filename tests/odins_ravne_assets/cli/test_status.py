@@ -1,0 +1,78 @@
+"""What `munin status` tells of cameras."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster import DagsterRunStatus
+from s3_rig import S3Rig, s3, s3_server
+
+from odins_ravne_assets.cameras.catalog import Camera
+from odins_ravne_assets.cli import status as camera_status
+from odins_ravne_assets.cli.status import camera_status as status_of
+from resources.aws.clients import AwsClients
+from resources.settings.loader import load_profile
+from resources.storage.object_store import open_store
+
+# Fixtures.
+__all__ = ["s3", "s3_server"]
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+def test_the_last_run_of_each_of_many_cameras_is_told(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(camera_status, "PAGE", 2)
+    for camera, status in (
+        ("north", DagsterRunStatus.FAILURE),
+        ("south", DagsterRunStatus.SUCCESS),
+        ("north", DagsterRunStatus.SUCCESS),
+        ("south", DagsterRunStatus.CANCELED),
+        ("elsewhere", DagsterRunStatus.SUCCESS),
+    ):
+        instance.add_run(dg.DagsterRun("camera", tags={"dagster/partition": camera}, status=status))
+    cameras = [
+        Camera(name, f"file:///cards/{name}", (tmp_path / name).as_uri())
+        for name in ("north", "south", "new")
+    ]
+    rows, remarks = status_of(cameras, load_profile("local", environ={}))
+    assert [(row[0], row[1].split()[0]) for row in rows] == [
+        ("north", "SUCCESS"),
+        ("south", "CANCELED"),
+        ("new", "none"),
+    ]
+    assert not remarks
+
+
+def test_many_cameras_on_s3_are_looked_into_with_one_client(
+    instance: dg.DagsterInstance, s3: S3Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    make = AwsClients._make
+    bucket = s3.bucket(s3.clients())
+
+    def noting(self: AwsClients, service: str) -> Any:
+        made.append(service)
+        return make(self, service)
+
+    cameras = [
+        Camera(f"cam-{number}", f"s3://{bucket}/f/{number}", f"s3://{bucket}/r/{number}")
+        for number in range(5)
+    ]
+    report = b'{"totals": {"media": 7, "failed": 1, "observations": 2}}'
+    open_store(cameras[3].output_url, s3.clients()).write_bytes("stage3/report.json", report)
+    profile = load_profile("cloud", {"cloud.aws.endpoint_url": s3.url})
+    monkeypatch.setattr(AwsClients, "_make", noting)
+    rows, remarks = status_of(cameras, profile)
+    assert [row[2:5] for row in rows if any(row[2:5])] == [("7", "1", "2")]
+    assert not remarks
+    assert made == ["s3"]

@@ -1,0 +1,34 @@
+"""`munin batch --with-compute`: compute exists for the call and not a moment longer."""
+
+from collections.abc import Iterator
+
+import pytest
+from compute_rig import aws_of, left_of, running_sandbox, submit
+
+from odins_ravne_assets.cli.temporary_compute import compute_around
+from resources.aws.clients import AwsClients
+from resources.sandbox.foundation import prepare_foundation
+from resources.sandbox.model.config import SandboxConfig
+from resources.settings.profile import Aws
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Aws]:
+    with running_sandbox(SandboxConfig(scale=300)) as sandbox:
+        aws = aws_of(sandbox)
+        prepare_foundation(AwsClients(aws), aws.name, aws.region)
+        yield aws
+
+
+def test_compute_is_there_for_the_work_and_gone_after_it(aws: Aws) -> None:
+    assert not left_of(aws)
+    with compute_around(aws, 2):
+        assert left_of(aws)
+    assert not left_of(aws)
+
+
+def test_compute_is_gone_also_when_the_work_fails_with_jobs_left(aws: Aws) -> None:
+    with pytest.raises(KeyboardInterrupt), compute_around(aws, 2):
+        submit(aws, seconds=100_000)
+        raise KeyboardInterrupt
+    assert not left_of(aws)

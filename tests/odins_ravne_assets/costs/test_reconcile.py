@@ -1,0 +1,150 @@
+"""Costs that are known only after a run reach the assets in Dagster."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+from compute_rig import SharedClients, aws_of, running_sandbox, submit, wait_for_state, wait_until
+
+from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
+from odins_ravne_assets.defs.late_costs_sensor import late_costs, tell_late_costs
+from odins_ravne_assets.instance_home import catalog_folder
+from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
+from resources.batch.outcome import AttemptEnd
+from resources.compute.environment import ComputeEnvironment
+from resources.ledger.local_writer import LocalBooks
+from resources.ledger.table import read_ledger
+from resources.ledger.writer import Bookkeeper, CameraBooks, Reconciled, books_of
+from resources.pricing.sources import price_source
+from resources.sandbox.foundation import prepare_foundation
+from resources.sandbox.model.config import SandboxConfig, data_bucket
+from resources.sandbox.sandbox import Sandbox
+from resources.settings.dagster_resource import RunSettings
+from resources.storage.object_store import LocalStore
+
+OUTPUT = f"s3://{data_bucket('ravne')}/results/cam"
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Reconciled:
+    """A launch that spent three quarters of its time on detections."""
+    store = LocalStore(tmp_path)
+    books = LocalBooks(store, "cam", "work-1", Decimal("3600"))
+    attempt = books.began("the test")
+    attempt.work = {"detections_seconds": 3.0, "classifications_seconds": 1.0}
+    attempt.started -= 4
+    books.ended(attempt, AttemptEnd.DONE, None)
+    books.write()
+    rows = read_ledger([store])
+    return Reconciled(CameraBooks("cam", store, store), "work-1", rows, changed=True)
+
+
+def seen(instance: dg.DagsterInstance, stage: str) -> list[dg.AssetObservation]:
+    records = instance.fetch_observations(dg.AssetKey(stage), limit=10).records
+    return [record.asset_observation for record in records if record.asset_observation]
+
+
+def test_a_changed_cost_is_observed_on_the_assets_it_was_for(launch: Reconciled) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        tell_late_costs(instance, [launch])
+        [detections] = seen(instance, "detections")
+        [classifications] = seen(instance, "classifications")
+        assert not seen(instance, "observations")
+    assert detections.partition == "cam"
+    told = {key: value.value for key, value in detections.metadata.items()}
+    other = {key: value.value for key, value in classifications.metadata.items()}
+    assert told["cost/usd_total"] == pytest.approx(3, rel=0.02)
+    assert told["cost/usd_total"] == pytest.approx(3 * other["cost/usd_total"])
+    assert told["launch/name"] == "work-1"
+
+
+def test_a_cost_that_stays_is_not_told_again(launch: Reconciled) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        tell_late_costs(instance, [replace(launch, changed=False)])
+        assert not seen(instance, "detections")
+
+
+def test_where_no_camera_has_run_lately_nobody_is_asked() -> None:
+    """Not even AWS: the profile's would answer nowhere."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance=instance)
+        answer = late_costs(context, settings=RunSettings(profile="cloud"))
+    assert isinstance(answer, dg.SkipReason)
+    assert "no camera has run on AWS" in str(answer.skip_message)
+
+
+# From a launch's end to the observation
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A camera whose launch has ended, and whose machine has ended after it."""
+
+    sandbox: Sandbox
+    books: CameraBooks
+    at_its_end: pl.DataFrame  # the ledger, as the launch wrote it last
+
+
+@pytest.fixture
+def ended(tmp_path: Path) -> Iterator[Ended]:
+    config = SandboxConfig(
+        scale=600, boot_seconds=20, pull_seconds=5, idle_seconds=1200, remembered_seconds=10**6
+    )
+    with running_sandbox(config, DAGSTER_HOME=str(tmp_path)) as sandbox:
+        aws = aws_of(sandbox)
+        clients = SharedClients(aws)
+        prepare_foundation(clients, aws.name, aws.region)
+        ComputeEnvironment(aws, clients).setup(1)
+        CameraCatalog(catalog_folder()).put(Camera("cam", "s3://footage/cam", OUTPUT))
+        began = clients.clock.now()
+        attempt = Attempt("ravne-cam-1", "spot", "asked for", intended_at=began)
+        attempt.job_id = submit(sandbox, 0.5)
+        attempt.work = {"detections_seconds": 3.0, "classifications_seconds": 1.0}
+        wait_for_state(sandbox, attempt.job_id, "SUCCEEDED")
+        attempt.end = AttemptEnd.DONE.value
+        unit = UnitRecord(0, None, None, 600.0, attempts=[attempt], outcome="done")
+        record = LaunchRecord("work", "settings", 1, began, [unit], finished=True)
+        books = books_of("cam", OUTPUT, clients)
+        record.save(books.launches)
+        rows = Bookkeeper(clients, aws, price_source(clients, aws, tmp_path)).write(books, record)
+        wait_until(sandbox, lambda: all(m["state"] == "terminated" for m in sandbox.instances()))
+        yield Ended(sandbox, books, rows)
+
+
+def test_what_the_last_machine_cost_after_a_run_is_asked_and_observed_by_itself(
+    ended: Ended,
+) -> None:
+    where = {"endpoint_url": ended.sandbox.endpoint_url, "clock_url": ended.sandbox.clock_url}
+    overrides = {f"cloud.aws.{key}": url for key, url in where.items()}
+    settings = RunSettings(profile="sandbox", overrides=overrides)
+    with dg.DagsterInstance.ephemeral() as instance:
+        ran_lately(instance, "cam")
+        answer = late_costs(dg.build_sensor_context(instance=instance), settings=settings)
+        again = late_costs(dg.build_sensor_context(instance=instance), settings=settings)
+        [detections] = seen(instance, "detections")
+        [classifications] = seen(instance, "classifications")
+    assert "known better: 1" in str(getattr(answer, "skip_message", ""))
+    assert "known better: 0" in str(getattr(again, "skip_message", ""))
+
+    assert ended.at_its_end["estimated"].any()
+    rows = read_ledger([ended.books.ledger])
+    machines = rows.filter(pl.col("kind").is_in(["attempt", "overhead"]))
+    [line] = ended.sandbox.bill()
+    assert float(machines["usd"].sum()) == pytest.approx(line.cost, rel=0.001)
+    told = {key: each.value for key, each in detections.metadata.items()}
+    assert told["cost/estimated"] == 0
+    assert told["cost/usd_of_launch"] == pytest.approx(float(rows["usd"].sum()))
+    assert told["cost/usd_total"] == pytest.approx(0.75 * told["cost/usd_of_launch"])
+    assert classifications.partition == "cam"
+
+
+def ran_lately(instance: dg.DagsterInstance, camera_id: str) -> None:
+    @dg.asset(partitions_def=dg.StaticPartitionsDefinition([camera_id]))
+    def anything() -> None:
+        pass
+
+    dg.materialize([anything], partition_key=camera_id, instance=instance)

@@ -1,0 +1,263 @@
+"""What a box counts as: its label, a branch of its guesses, or what its burst agrees on."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from odins_ravne_assets.hugin.identification.sequence_vote import vote
+from odins_ravne_assets.hugin.identification.sightings import Sightings, sightings
+from odins_ravne_assets.hugin.identification.taxonomy import ROLL_UP, SpeciesKnowledge, shipped_taxa
+from odins_ravne_assets.hugin.review.corrections import unreviewed
+from odins_ravne_assets.hugin.visits.observations import compress
+from odins_ravne_assets.munin.tables import schemas
+from resources.settings.profile import Stage3
+
+Row = dict[str, Any]
+
+NOON = datetime(2026, 5, 1, 12)
+SECOND = timedelta(seconds=1)
+ANYTHING = SpeciesKnowledge(shipped_taxa())
+NAMES = {
+    "red fox": "Vulpes vulpes",
+    "kit fox": "Vulpes macrotis",
+    "coyote": "Canis latrans",
+    "grey wolf": "Canis lupus",
+    "beagle": "Canis familiaris",
+    "poodle": "Canis familiaris",
+    "roe deer": "Capreolus capreolus",
+    "badger": "Mustelidae",
+    "zebra": "Equus",
+    "teapot": None,
+}
+
+
+def box(label: str, confidence: float, second: float = 0, **columns: Any) -> Row:
+    """A row of the classifications: sure from 0.5 on; `others` are its further guesses."""
+    others = columns.pop("others", {})
+    guesses = {label: confidence, **others}
+    row: Row = {
+        "camera_id": "camera7",
+        "path": f"{second}.jpg",
+        "kind": "image",
+        "frame_number": 0,
+        "box_number": 0,
+        "time_offset_ms": 0,
+        "captured_at": NOON + second * SECOND,
+        "category": "animal",
+        "detection_confidence": 0.9,
+        "label": label,
+        "scientific_name": NAMES[label],
+        "confidence": confidence,
+        "auto_ok": confidence >= 0.5 and label != "teapot",
+        "top5": [
+            {"label": name, "scientific_name": NAMES[name], "confidence": each}
+            for name, each in guesses.items()
+        ],
+    }
+    row |= columns
+    row["detection_id"] = f"{row['path']}-{row['frame_number']}-{row['box_number']}"
+    return {name: row.get(name) for name in schemas.CLASSIFICATIONS}
+
+
+def counted(rows: list[Row], knowledge: SpeciesKnowledge = ANYTHING) -> list[Row]:
+    return with_names(seen(rows, knowledge))
+
+
+def seen(rows: list[Row], knowledge: SpeciesKnowledge = ANYTHING) -> Sightings:
+    table = pl.LazyFrame(rows, schema=schemas.CLASSIFICATIONS)
+    return sightings(table, knowledge, Stage3().roll_up)
+
+
+def with_names(found: Sightings) -> list[Row]:
+    return found.rows.join(
+        found.names.table(), on="name", how="left", maintain_order="left"
+    ).to_dicts()
+
+
+def species(row: Row, knowledge: SpeciesKnowledge = ANYTHING) -> tuple[str, str | None, float]:
+    (found,) = counted([row], knowledge)
+    return found["species"], found["scientific_name"], pytest.approx(found["confidence"])
+
+
+def voted(rows: list[Row], **settings: Any) -> list[Row]:
+    return with_names(vote(seen(rows), ANYTHING, Stage3(**settings)))
+
+
+def names_after(rows: list[Row], **settings: Any) -> list[str]:
+    return [row["species"] for row in voted(rows, **settings)]
+
+
+# Labels and their taxonomy
+
+
+def test_every_animal_that_the_shipped_classifier_knows_is_in_the_taxonomy() -> None:
+    from gpu_kernels.models.labels import load_labels
+    from gpu_kernels.models.manifest import load_manifest
+
+    labels = load_labels(load_manifest("efficientnet-lite3"))
+    named = {label.scientific_name for label in labels if label.is_animal and label.scientific_name}
+    assert named <= shipped_taxa().keys()
+
+
+def test_the_taxonomy_is_a_tree_whose_common_names_are_told_apart() -> None:
+    taxa = shipped_taxa()
+    for taxon in taxa.values():
+        for rank, name in zip(ROLL_UP, taxon.lineage, strict=True):
+            if name and rank != "species":
+                assert taxa[name].rank == rank
+                known = zip(taxa[name].lineage, taxon.lineage, strict=True)
+                assert all(theirs in (None, ours) for theirs, ours in known)
+    common = [taxon.common_name for taxon in taxa.values() if taxon.common_name]
+    assert len(set(common)) == len(common)
+
+
+def test_breeds_are_one_species_and_labels_of_higher_taxa_keep_their_words() -> None:
+    assert species(box("beagle", 0.9)) == species(box("poodle", 0.9))
+    assert species(box("beagle", 0.9))[:2] == ("domestic dog", "Canis familiaris")
+    assert species(box("badger", 0.9))[:2] == ("badger", "Mustelidae")
+
+
+# Roll-up
+
+
+def test_guesses_of_one_species_add_up_to_it() -> None:
+    assert species(box("beagle", 0.4, others={"poodle": 0.3})) == (
+        "domestic dog",
+        "Canis familiaris",
+        0.7,
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ({"kit fox": 0.25}, ("fox", "Vulpes", 0.65)),
+        ({"coyote": 0.25}, ("canid", "Canidae", 0.65)),
+        ({"badger": 0.25}, ("carnivoran", "Carnivora", 0.65)),
+        ({"zebra": 0.25}, ("mammal", "Mammalia", 0.65)),
+        ({"coyote": 0.24}, ("unknown animal", None, 0.9)),
+        ({"teapot": 0.5}, ("unknown animal", None, 0.9)),
+    ],
+)
+def test_an_unsure_label_climbs_to_the_lowest_branch_that_adds_up(
+    others: dict[str, float], expected: tuple[str, str | None, float]
+) -> None:
+    assert species(box("red fox", 0.4, others=others)) == expected
+
+
+# What lives here
+
+
+def here(*names: str) -> SpeciesKnowledge:
+    return SpeciesKnowledge(shipped_taxa(), frozenset(names))
+
+
+def test_a_sure_label_that_cannot_be_here_is_only_what_it_shares_with_what_can() -> None:
+    kit_fox = box("kit fox", 0.9)
+    assert species(kit_fox, here("Vulpes vulpes")) == ("fox", "Vulpes", 0.9)
+    assert species(kit_fox, here("Canis lupus")) == ("canid", "Canidae", 0.9)
+    assert species(kit_fox, here("Aves"))[0] == "unknown animal"
+
+
+def test_a_listed_family_lets_all_of_its_species_be_here() -> None:
+    assert species(box("kit fox", 0.9), here("Canidae"))[0] == "kit fox"
+
+
+def test_a_guess_that_cannot_be_here_gives_way_to_one_that_can_and_is_sure() -> None:
+    row = box("coyote", 0.6, others={"red fox": 0.3, "kit fox": 0.05})
+    assert species(row, here("Vulpes vulpes")) == ("canid", "Canidae", 0.95)
+
+
+# Bursts
+
+
+def test_a_burst_agrees_on_the_species_with_most_confidence() -> None:
+    rows = [box("red fox", 0.9, 0), box("red fox", 0.8, 2), box("coyote", 0.6, 4)]
+    after = voted(rows)
+    assert [row["species"] for row in after] == ["red fox"] * 3
+    assert [row["relabelled"] for row in after] == [False, False, True]
+    assert after[2]["vote_share"] == pytest.approx(1.7 / 2.3)
+
+
+def test_who_is_outvoted_counts_with_no_more_confidence_than_the_winner_s_best() -> None:
+    unknown = box("coyote", 0.2, 4, detection_confidence=0.95)
+    after = voted([box("red fox", 0.7, 0), box("red fox", 0.6, 2), unknown])
+    assert after[2]["species"] == "red fox"
+    assert after[2]["confidence"] == pytest.approx(0.7)
+
+
+def test_boxes_cannot_make_each_other_sure() -> None:
+    assert (
+        names_after([box("red fox", 0.45, second) for second in range(5)]) == ["unknown animal"] * 5
+    )
+
+
+def test_species_of_one_genus_or_family_settle_on_it() -> None:
+    wolves = [box("grey wolf", 0.6, 0), box("beagle", 0.6, 2)]
+    assert names_after(wolves) == ["dog, wolf or coyote"] * 2
+    assert names_after([*wolves, box("red fox", 0.7, 4)]) == ["canid"] * 3
+
+
+def test_a_burst_without_a_majority_keeps_its_names_and_is_disputed() -> None:
+    after = voted([box("red fox", 0.6, 0), box("roe deer", 0.6, 2)])
+    assert [row["species"] for row in after] == ["red fox", "roe deer"]
+    assert all(row["disputed"] for row in after)
+
+
+def test_a_certain_animal_beside_the_winner_in_one_frame_is_not_outvoted() -> None:
+    foxes = [box("red fox", 0.9, second) for second in range(5)]
+    beside = box("roe deer", 0.85, 4, box_number=1)
+    apart = box("roe deer", 0.85, 6)
+    unsure = box("roe deer", 0.79, 4, box_number=1)
+    assert names_after([*foxes, beside])[-1] == "roe deer"
+    assert names_after([*foxes, apart])[-1] == "red fox"
+    assert names_after([*foxes, unsure])[-1] == "red fox"
+
+
+def test_a_burst_ends_after_the_gap_and_at_the_camera() -> None:
+    foxes = [box("red fox", 0.9, 0), box("red fox", 0.9, 1)]
+    for late, expected in ((61, "red fox"), (62, "coyote")):
+        assert names_after([*foxes, box("coyote", 0.5, late)], burst_gap=60)[-1] == expected
+    elsewhere = box("coyote", 0.5, 2, camera_id="camera8")
+    assert names_after([*foxes, elsewhere])[-1] == "coyote"
+    assert names_after([*foxes, box("coyote", 0.5, 2)], burst_gap=0)[-1] == "coyote"
+
+
+def test_media_without_a_time_vote_by_themselves() -> None:
+    clip = {"kind": "video", "captured_at": None, "path": "a.mp4"}
+    rows = [box("red fox", 0.9, frame_number=number, **clip) for number in range(3)]
+    other = box("coyote", 0.5, captured_at=None, path="b.jpg")
+    same = box("coyote", 0.5, frame_number=3, **clip)
+    assert names_after([*rows, same, other]) == ["red fox"] * 4 + ["coyote"]
+
+
+def test_people_and_vehicles_do_not_vote() -> None:
+    person = box("zebra", 0.9, 1, category="person", auto_ok=True)
+    after = voted([box("red fox", 0.6, 0), person])
+    assert [row["species"] for row in after] == ["red fox", "person"]
+    assert after[0]["vote_share"] is None
+
+
+def test_a_disputed_visit_is_reviewed_and_says_so() -> None:
+    rows = [box("red fox", 0.9, 0), box("roe deer", 0.9, 2), box("grey wolf", 0.9, 600)]
+    after = vote(seen(rows), ANYTHING, Stage3())
+    found = compress(unreviewed(after), ANYTHING, Stage3()).observations
+    assert found.select("species", "flags", "needs_review").rows() == [
+        ("red fox", ["votes_disagree"], True),
+        ("roe deer", ["votes_disagree"], True),
+        ("grey wolf", [], False),
+    ]
+
+
+def test_the_count_is_the_most_boxes_in_one_frame() -> None:
+    rows = [
+        box("red fox", 0.9, second, box_number=number)
+        for second, boxes in ((0, 1), (5, 3), (9, 2))
+        for number in range(boxes)
+    ]
+    found = compress(
+        unreviewed(vote(seen(rows), ANYTHING, Stage3())), ANYTHING, Stage3()
+    ).observations
+    assert found.select("count", "detection_count", "frame_count").rows() == [(3, 6, 3)]

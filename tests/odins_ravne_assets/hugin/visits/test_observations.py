@@ -1,0 +1,641 @@
+"""Stage 3's rule: which rows of the classifications become which visit."""
+
+from collections import Counter, defaultdict
+from datetime import datetime, timedelta
+from hashlib import sha256
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from odins_ravne_assets.hugin.identification.sequence_vote import vote
+from odins_ravne_assets.hugin.identification.sightings import sightings
+from odins_ravne_assets.hugin.identification.taxonomy import SpeciesKnowledge, shipped_taxa
+from odins_ravne_assets.hugin.review.corrections import unreviewed
+from odins_ravne_assets.hugin.visits.observations import Compressed, compress
+from odins_ravne_assets.hugin.visits.visit_windows import visit_starts, window_ms
+from odins_ravne_assets.munin.tables import schemas
+from resources.settings.profile import Stage3
+
+Row = dict[str, Any]
+
+NOON = datetime(2026, 5, 1, 12)
+MS = timedelta(milliseconds=1)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+# Votes have tests of their own.
+DEFAULT = Stage3(burst_gap=0)
+GAP = Stage3(mode="gap", burst_gap=0)
+KNOWLEDGE = SpeciesKnowledge(shipped_taxa())
+# On a busy machine an example may take long without anything being wrong.
+UNHURRIED = hypothesis_settings(deadline=None)
+
+
+def box(at: datetime | None = NOON, **columns: Any) -> Row:
+    """A row of the classifications: a red fox on a still, unless said otherwise."""
+    row: Row = {
+        "camera_id": "camera7",
+        "path": f"IMG_{at:%d%H%M%S%f}.JPG" if at else "IMG_0000.JPG",
+        "kind": "image",
+        "frame_number": 0,
+        "box_number": 0,
+        "time_offset_ms": 0,
+        "captured_at": at,
+        "utc_offset_minutes": None,
+        "category": "animal",
+        "detection_confidence": 0.9,
+        "label": "red fox",
+        "scientific_name": "Vulpes vulpes",
+        "confidence": 0.9,
+        "auto_ok": True,
+        "top5": None,
+    }
+    row |= columns
+    row["content_hash"] = columns.get("content_hash", sha256(row["path"].encode()).hexdigest())
+    row["detection_id"] = f"{row['content_hash'][:16]}-{row['frame_number']}-{row['box_number']}"
+    return row
+
+
+def clip(at: datetime | None, seconds: float, path: str, **columns: Any) -> list[Row]:
+    """Rows of a video: a box each second for so long, from its first frame on."""
+    offsets = [min(second, seconds) for second in range(int(np.ceil(seconds)) + 1)]
+    return [
+        box(
+            at + timedelta(seconds=offset) if at else None,
+            path=path,
+            kind="video",
+            frame_number=number,
+            time_offset_ms=int(offset * 1000),
+            **columns,
+        )
+        for number, offset in enumerate(offsets)
+    ]
+
+
+def table(rows: list[Row]) -> pl.LazyFrame:
+    return pl.LazyFrame(rows, schema=schemas.CLASSIFICATIONS)
+
+
+def counted(rows: pl.LazyFrame) -> Row:
+    """What the first row counts as."""
+    seen = sightings(rows, KNOWLEDGE, 0.65)
+    return seen.rows.join(seen.names.table(), on="name").row(0, named=True)
+
+
+def compressed(rows: list[Row], settings: Stage3 = DEFAULT) -> Compressed:
+    counted = sightings(table(rows), KNOWLEDGE, settings.roll_up)
+    return compress(unreviewed(vote(counted, KNOWLEDGE, settings)), KNOWLEDGE, settings)
+
+
+def visits(rows: list[Row], settings: Stage3 = DEFAULT) -> list[Row]:
+    return compressed(rows, settings).observations.to_dicts()
+
+
+def spans(rows: list[Row], settings: Stage3 = DEFAULT) -> list[tuple[datetime, datetime]]:
+    return [(visit["start_at"], visit["end_at"]) for visit in visits(rows, settings)]
+
+
+# What a row counts as
+
+
+def test_an_animal_of_a_sure_label_counts_as_that_label() -> None:
+    row = counted(table([box(confidence=0.75, detection_confidence=0.5)]))
+    assert (row["species"], row["scientific_name"], row["confidence"]) == (
+        "red fox",
+        "Vulpes vulpes",
+        0.75,
+    )
+
+
+def test_an_animal_of_an_unsure_label_is_unknown_and_as_sure_as_its_detection() -> None:
+    rows = table([box(auto_ok=False, confidence=0.25, detection_confidence=0.5)])
+    row = counted(rows)
+    assert (row["species"], row["scientific_name"], row["confidence"]) == (
+        "unknown animal",
+        None,
+        0.5,
+    )
+
+
+@pytest.mark.parametrize(("category", "latin"), [("person", "Homo sapiens"), ("vehicle", None)])
+def test_people_and_vehicles_are_their_own_species(category: str, latin: str | None) -> None:
+    rows = table([box(category=category, label=category, scientific_name=None, confidence=0.75)])
+    row = counted(rows)
+    assert (row["species"], row["scientific_name"], row["confidence"]) == (category, latin, 0.75)
+
+
+# Windows and gaps
+
+
+def test_a_window_takes_the_row_at_its_edge_and_not_the_one_a_millisecond_later() -> None:
+    edge = NOON + 10 * MINUTE
+    assert spans([box(), box(edge)]) == [(NOON, edge)]
+    assert spans([box(), box(edge + MS)]) == [(NOON, NOON), (edge + MS, edge + MS)]
+
+
+def test_a_window_is_measured_from_its_first_row() -> None:
+    times = [NOON + minutes * MINUTE for minutes in (0, 6, 12, 18)]
+    assert spans([box(at) for at in times]) == [(times[0], times[1]), (times[2], times[3])]
+
+
+def test_a_gap_is_measured_from_the_last_row() -> None:
+    times = [NOON + minutes * MINUTE for minutes in (0, 6, 12, 18)]
+    assert spans([box(at) for at in times], GAP) == [(times[0], times[3])]
+
+
+def test_a_gap_ends_at_its_edge() -> None:
+    edge = NOON + 10 * MINUTE
+    assert spans([box(), box(edge - MS)], GAP) == [(NOON, edge - MS)]
+    assert spans([box(), box(edge)], GAP) == [(NOON, NOON), (edge, edge)]
+
+
+def test_gap_mode_keeps_the_records_that_camtrapr_keeps() -> None:
+    # camtrapR, minDeltaTime = 60, deltaTimeComparedTo = "lastRecord": a record is independent
+    # when it is *at least* 60 minutes after the last record of its species at its station.
+    fox = [NOON + minutes * MINUTE for minutes in (0, 40, 80, 139, 199, 200, 260)]
+    hare = [NOON + minutes * MINUTE for minutes in (30, 95)]
+    independent = [NOON, NOON + 30 * MINUTE, NOON + 95 * MINUTE, NOON + 199 * MINUTE]
+    independent += [NOON + 260 * MINUTE]
+    rows = [box(at) for at in fox] + [
+        box(at, label="brown hare", scientific_name="Lepus europaeus") for at in hare
+    ]
+    settings = Stage3(mode="gap", compression_window=60)
+    assert [start for start, _ in spans(rows, settings)] == independent
+
+
+@pytest.mark.parametrize("minutes", [0.27, 1.09, 2.01])
+def test_an_edge_in_fractions_of_a_minute_is_exact(minutes: float) -> None:
+    edge = NOON + timedelta(milliseconds=round(minutes * 60_000))
+    assert len(visits([box(), box(edge)], Stage3(compression_window=minutes))) == 1
+    gap = Stage3(compression_window=minutes, mode="gap")
+    assert len(visits([box(), box(edge)], gap)) == 2
+    assert len(visits([box(), box(edge - MS)], gap)) == 1
+
+
+@pytest.mark.parametrize("mode", ["window", "gap"])
+@pytest.mark.parametrize(("minutes", "expected"), [(1e-9, 2), (1e300, 1)])
+def test_no_window_is_too_short_or_too_long(mode: Any, minutes: float, expected: int) -> None:
+    settings = Stage3(compression_window=minutes, mode=mode)
+    far = [box(datetime(1, 1, 1)), box(datetime(9999, 12, 31)), box(datetime(1, 1, 1), path="2")]
+    assert len(visits(far, settings)) == expected
+
+
+def test_species_and_cameras_are_apart() -> None:
+    rows = [
+        box(),
+        box(camera_id="camera8"),
+        box(label="brown hare", scientific_name="Lepus europaeus"),
+        box(category="person", label="person", confidence=0.9),
+    ]
+    assert [(visit["camera_id"], visit["species"]) for visit in visits(rows)] == [
+        ("camera7", "brown hare"),
+        ("camera7", "person"),
+        ("camera7", "red fox"),
+        ("camera8", "red fox"),
+    ]
+
+
+def test_an_animal_that_a_classifier_calls_a_vehicle_is_not_merged_with_vehicles() -> None:
+    rows = [box(label="vehicle"), box(category="vehicle", label="vehicle")]
+    assert [visit["category"] for visit in visits(rows)] == ["animal", "vehicle"]
+
+
+def test_a_burst_of_ten_photos_is_one_visit() -> None:
+    burst = [box(NOON + number // 3 * SECOND, path=f"IMG_{number:04}.JPG") for number in range(10)]
+    (visit,) = visits(burst)
+    assert visit["media_count"] == visit["frame_count"] == visit["detection_count"] == 10
+    assert visit["duration_seconds"] == 3.0
+
+
+# Confidence
+
+
+def test_a_row_at_the_least_confidence_is_used_and_one_below_is_counted() -> None:
+    # 0.7 as Float32, as the table has it, is less than 0.7 as Python has it.
+    rows = [box(confidence=0.7), box(NOON + MINUTE, confidence=0.699)]
+    result = compressed(rows, Stage3(min_confidence=0.7))
+    assert result.observations["detection_count"].to_list() == [1]
+    assert (result.rows_in, result.rows_below_confidence) == (2, 1)
+
+
+@pytest.mark.parametrize("confidence", [None, float("nan")])
+def test_a_row_without_a_confidence_is_below_every_confidence(confidence: float | None) -> None:
+    result = compressed([box(confidence=confidence)], Stage3(min_confidence=0))
+    assert (result.observations.height, result.rows_below_confidence) == (0, 1)
+
+
+def test_a_visit_is_reviewed_when_its_best_confidence_is_below_the_setting() -> None:
+    unsure = [box(confidence=0.6), box(NOON + SECOND, confidence=0.79)]
+    assert [visit["needs_review"] for visit in visits(unsure)] == [True]
+    assert [visit["needs_review"] for visit in visits([*unsure, box(confidence=0.8)])] == [False]
+
+
+def test_an_unknown_animal_is_always_reviewed() -> None:
+    (visit,) = visits([box(auto_ok=False, detection_confidence=1.0)])
+    assert visit["species"] == "unknown animal"
+    assert visit["needs_review"]
+
+
+# Duration
+
+
+def test_a_single_still_is_a_visit() -> None:
+    (visit,) = visits([box()])
+    assert (visit["start_at"], visit["end_at"], visit["duration_seconds"]) == (NOON, NOON, 0.0)
+
+
+def test_a_video_shorter_than_the_least_duration_is_dropped_and_counted() -> None:
+    result = compressed([*clip(NOON, 4.999, "short.mp4"), *clip(NOON + 60 * MINUTE, 5, "long.mp4")])
+    assert result.observations["source_video"].to_list() == ["long.mp4"]
+    assert (result.visits_too_short, result.rows_too_short) == (1, 6)
+
+
+def test_a_short_visit_with_a_still_in_it_is_kept() -> None:
+    (visit,) = visits([*clip(NOON, 2, "a.mp4"), box(NOON + SECOND, path="b.jpg")])
+    assert (visit["duration_seconds"], visit["media_count"]) == (2.0, 2)
+
+
+def test_two_short_videos_of_one_visit_are_kept_when_the_visit_is_long_enough() -> None:
+    (visit,) = visits([*clip(NOON, 1, "a.mp4"), *clip(NOON + MINUTE, 1, "b.mp4")])
+    assert visit["duration_seconds"] == 61.0
+
+
+# Times that are missing or doubtful
+
+
+def test_media_without_a_time_are_one_observation_each_and_get_no_time() -> None:
+    rows = [
+        box(None, path="a.jpg"),
+        box(None, path="a.jpg", box_number=1),
+        box(None, path="b.jpg"),
+        *clip(None, 7, "c.mp4"),
+        box(),
+    ]
+    result = compressed(rows)
+    assert result.rows_without_time == 11
+    assert result.observations.select(
+        "source_video", "start_at", "end_at", "duration_seconds", "detection_count"
+    ).rows() == [
+        ("IMG_01120000000000.JPG", NOON, NOON, 0.0, 1),
+        ("a.jpg", None, None, 0.0, 2),
+        ("b.jpg", None, None, 0.0, 1),
+        ("c.mp4", None, None, 7.0, 8),
+    ]
+
+
+def test_a_video_without_a_time_is_held_to_the_least_duration() -> None:
+    result = compressed(clip(None, 3, "c.mp4"))
+    assert (result.observations.height, result.visits_too_short) == (0, 1)
+
+
+def test_a_clock_that_was_reset_to_1970_has_times_all_the_same() -> None:
+    epoch = datetime(1970, 1, 1)
+    rows = [box(epoch, path="a.jpg"), box(None, path="b.jpg"), box(epoch, path="c.jpg")]
+    assert [(visit["start_at"], visit["media_count"]) for visit in visits(rows)] == [
+        (epoch, 2),
+        (None, 1),
+    ]
+
+
+def test_where_the_clock_changes_visits_go_by_the_wall_clock_and_carry_their_first_offset() -> None:
+    # Summer time ends: an hour after 02:55 +02:00 it is 02:55 +01:00, and the camera knows.
+    before = datetime(2026, 10, 25, 2, 55)
+    rows = [
+        box(before, path="1.jpg", utc_offset_minutes=120),
+        box(before + 2 * MINUTE, path="2.jpg", utc_offset_minutes=60),
+        box(before + 20 * MINUTE, path="3.jpg", utc_offset_minutes=60),
+    ]
+    assert [
+        (visit["start_at"], visit["end_at"], visit["utc_offset_minutes"], visit["duration_seconds"])
+        for visit in visits(rows)
+    ] == [
+        (before, before + 2 * MINUTE, 120, 120.0),
+        (before + 20 * MINUTE, before + 20 * MINUTE, 60, 0.0),
+    ]
+
+
+# What an observation says
+
+
+def test_an_observation_has_the_schema_of_the_table_even_when_there_is_none() -> None:
+    assert compressed([box()]).observations.schema == schemas.OBSERVATIONS
+    nothing = compressed([])
+    assert nothing.observations.schema == schemas.OBSERVATIONS
+    assert (nothing.observations.height, nothing.rows_in) == (0, 0)
+
+
+def test_the_timeline_has_every_row_in_order_of_time_path_frame_and_box() -> None:
+    rows = [
+        box(NOON + SECOND, path="a.jpg"),
+        box(path="b.jpg", box_number=1),
+        box(path="b.jpg", confidence=0.6),
+        box(path="a.mp4", kind="video", frame_number=2),
+    ]
+    (visit,) = visits(rows)
+    assert [(s["path"], s["frame_number"]) for s in visit["detection_timeline"]] == [
+        ("a.mp4", 2),
+        ("b.jpg", 0),
+        ("b.jpg", 0),
+        ("a.jpg", 0),
+    ]
+    assert visit["detection_timeline"][1] == {
+        "path": "b.jpg",
+        "frame_number": 0,
+        "box_number": 0,
+        "captured_at": NOON,
+        "time_offset_ms": 0,
+        "confidence": pytest.approx(0.6),
+    }
+    assert visit["source_video"] == "a.mp4"
+    assert (visit["detection_count"], visit["frame_count"], visit["media_count"]) == (4, 3, 3)
+
+
+def test_names_in_any_script_are_kept() -> None:
+    place = {"camera_id": "Ödemark 木 🦊", "path": "стена/ёж.jpg"}
+    rows = [box(**place, label="räv", scientific_name=None)]
+    (visit,) = visits(rows)
+    assert (visit["camera_id"], visit["species"], visit["source_video"]) == (
+        "Ödemark 木 🦊",
+        "räv",
+        "стена/ёж.jpg",
+    )
+
+
+def test_an_id_is_the_same_after_files_are_renamed_and_another_for_another_camera() -> None:
+    (visit,) = visits([box(content_hash="c" * 64)])
+    (renamed,) = visits([box(content_hash="c" * 64, path="renamed.jpg")])
+    (elsewhere,) = visits([box(content_hash="c" * 64, camera_id="camera8")])
+    assert visit["observation_id"] == renamed["observation_id"] != elsewhere["observation_id"]
+
+
+def test_an_id_does_not_change_between_versions() -> None:
+    (visit,) = visits([box(content_hash="c" * 64)])
+    assert visit["observation_id"] == "a27a419306c9c1fe"
+
+
+# The rule against its plainest form
+
+NAMED = {"label": "red fox", "scientific_name": "Vulpes vulpes", "auto_ok": True}
+KINDS_OF_BOXES: list[Row] = [
+    {"category": "animal", **NAMED},
+    {"category": "animal", **NAMED, "auto_ok": False},
+    {"category": "animal", **NAMED, "label": "brown hare", "scientific_name": "Lepus europaeus"},
+    {"category": "person", "label": "person", "scientific_name": None, "auto_ok": True},
+]
+RANKS = ("taxon_rank", "class", "order", "family", "genus")
+RANKS_BY_HAND: dict[str | None, Row] = {
+    name: dict(zip(RANKS, ranks, strict=True))
+    for name, ranks in {
+        "Vulpes vulpes": ("species", "Mammalia", "Carnivora", "Canidae", "Vulpes"),
+        "Lepus europaeus": ("species", "Mammalia", "Lagomorpha", "Leporidae", "Lepus"),
+        "Homo sapiens": ("species", "Mammalia", "Primates", "Hominidae", "Homo"),
+        None: (None,) * 5,
+    }.items()
+}
+# Times that meet and miss the edges of a ten-minute window by a millisecond.
+TIMES = st.builds(
+    lambda steps, more: NOON + steps * 5 * MINUTE + more * MS,
+    st.integers(0, 8),
+    st.sampled_from([-1, 0, 0, 1, 1000]),
+)
+CONFIDENCES = st.sampled_from([0.3, 0.5, 0.6, 0.8, 0.9])
+
+
+@st.composite
+def footage_rows(draw: st.DrawFn) -> list[Row]:
+    rows = []
+    for number in range(draw(st.integers(0, 10))):
+        at = draw(st.none() | TIMES)
+        kind = draw(st.sampled_from(["image", "video"]))
+        medium = {
+            "camera_id": draw(st.sampled_from(["camera7", "camera10", "ö"])),
+            "path": f"{draw(st.sampled_from('ab'))}{number}",
+            "kind": kind,
+            "utc_offset_minutes": draw(st.sampled_from([None, 60, 120])),
+        }
+        offsets = st.sampled_from([0, 1, 2000, 4999, 5000, 600_000])
+        seen = draw(st.lists(offsets, min_size=1, max_size=3, unique=True).map(sorted))
+        for frame, offset in enumerate(seen if kind == "video" else [0]):
+            for index in range(draw(st.integers(1, 3))):
+                rows.append(
+                    box(
+                        at + offset * MS if at else None,
+                        **medium,
+                        frame_number=frame,
+                        box_number=index,
+                        time_offset_ms=offset,
+                        confidence=draw(CONFIDENCES),
+                        detection_confidence=draw(CONFIDENCES),
+                        **draw(st.sampled_from(KINDS_OF_BOXES)),
+                    )
+                )
+    return rows
+
+
+SETTINGS = st.builds(
+    Stage3,
+    burst_gap=st.just(0),
+    mode=st.sampled_from(["window", "gap"]),
+    compression_window=st.sampled_from([5, 10, 15]),
+    min_confidence=st.sampled_from([0.0, 0.5, 0.6]),
+    min_duration=st.sampled_from([0, 5]),
+)
+
+
+def visits_by_hand(rows: list[Row], settings: Stage3) -> tuple[list[Row], int]:
+    """The rule, row by row; visits and the number of those that were too short."""
+    lanes: dict[Any, list[Row]] = defaultdict(list)
+    for row in rows:
+        sighting = dict(row)
+        if row["category"] == "person":
+            sighting |= {"species": "person", "scientific_name": "Homo sapiens"}
+        elif row["auto_ok"]:
+            sighting |= {"species": row["label"]}
+        else:
+            sighting |= {"species": "unknown animal", "scientific_name": None}
+            sighting |= {"confidence": row["detection_confidence"]}
+        if sighting["confidence"] >= settings.min_confidence:
+            undated = row["path"] if row["captured_at"] is None else None
+            key = (row["camera_id"], row["category"], sighting["species"], undated)
+            lanes[key].append(sighting)
+    cut = [visit for lane in lanes.values() for visit in cut_by_hand(lane, settings)]
+    found = [observation_by_hand(visit, settings) for visit in cut]
+    kept = [
+        observation
+        for observation, visit in zip(found, cut, strict=True)
+        if observation["duration_seconds"] >= settings.min_duration
+        or any(row["kind"] == "image" for row in visit)
+    ]
+    kept.sort(
+        key=lambda visit: (
+            visit["camera_id"],
+            visit["start_at"] or datetime.max,
+            visit["species"],
+            visit["source_video"],
+        )
+    )
+    return kept, len(found) - len(kept)
+
+
+def cut_by_hand(lane: list[Row], settings: Stage3) -> list[list[Row]]:
+    lane.sort(
+        key=lambda row: (
+            row["captured_at"] or NOON,
+            row["path"],
+            row["frame_number"],
+            row["box_number"],
+        )
+    )
+    window = settings.compression_window * MINUTE
+    cut: list[list[Row]] = []
+    for row in lane:
+        at = row["captured_at"]
+        if cut and at is None:
+            joins = True
+        elif cut and settings.mode == "window":
+            joins = at - cut[-1][0]["captured_at"] <= window
+        elif cut:
+            joins = at - cut[-1][-1]["captured_at"] < window
+        else:
+            joins = False
+        if joins:
+            cut[-1].append(row)
+        else:
+            cut.append([row])
+    return cut
+
+
+def observation_by_hand(visit: list[Row], settings: Stage3) -> Row:
+    first, last = visit[0], visit[-1]
+    confidences = [row["confidence"] for row in visit]
+    if first["captured_at"] is None:
+        offsets = [row["time_offset_ms"] for row in visit]
+        duration = (max(offsets) - min(offsets)) / 1000
+    else:
+        duration = (last["captured_at"] - first["captured_at"]).total_seconds()
+    timeline = ("path", "frame_number", "box_number", "captured_at", "time_offset_ms")
+    frames = Counter((row["path"], row["frame_number"]) for row in visit)
+    return {
+        "camera_id": first["camera_id"],
+        "category": first["category"],
+        "species": first["species"],
+        "scientific_name": first["scientific_name"],
+        "start_at": first["captured_at"],
+        "end_at": last["captured_at"],
+        "utc_offset_minutes": first["utc_offset_minutes"],
+        "duration_seconds": duration,
+        "max_confidence": pytest.approx(max(confidences)),
+        "avg_confidence": pytest.approx(sum(confidences) / len(confidences)),
+        "detection_count": len(visit),
+        "frame_count": len(frames),
+        "count": max(frames.values()),
+        **RANKS_BY_HAND[first["scientific_name"]],
+        "vote_share": None,
+        "relabelled": 0,
+        "label_source": "machine",
+        **dict.fromkeys(("machine_species", "reviewed_by", "reviewed_on")),
+        "flags": [],
+        "media_count": len({row["path"] for row in visit}),
+        "source_video": first["path"],
+        "detection_timeline": [
+            {
+                **{name: row[name] for name in timeline},
+                "confidence": pytest.approx(row["confidence"]),
+            }
+            for row in visit
+        ],
+        "needs_review": max(confidences) < settings.review_below
+        or first["species"] == "unknown animal",
+    }
+
+
+@UNHURRIED
+@given(footage_rows(), SETTINGS)
+def test_visits_are_those_of_the_rule_applied_row_by_row(rows: list[Row], settings: Stage3) -> None:
+    result = compressed(rows, settings)
+    found = result.observations.drop("observation_id").to_dicts()
+    expected, too_short = visits_by_hand(rows, settings)
+    assert found == expected
+    assert result.visits_too_short == too_short
+
+
+@UNHURRIED
+@given(footage_rows(), SETTINGS)
+def test_every_row_is_accounted_for(rows: list[Row], settings: Stage3) -> None:
+    result = compressed(rows, settings)
+    in_observations = result.observations["detection_count"].sum()
+    assert result.rows_in == len(rows)
+    assert result.rows_in == (
+        result.rows_below_confidence + result.rows_too_short + in_observations
+    )
+
+
+@UNHURRIED
+@given(footage_rows(), SETTINGS)
+def test_no_two_observations_have_the_same_id(rows: list[Row], settings: Stage3) -> None:
+    ids = compressed(rows, settings).observations["observation_id"]
+    assert ids.n_unique() == len(ids)
+
+
+@UNHURRIED
+@given(footage_rows(), SETTINGS, st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_does_not_matter(
+    rows: list[Row], settings: Stage3, random: Any
+) -> None:
+    shuffled = random.sample(rows, len(rows))
+    assert compressed(rows, settings).observations.equals(
+        compressed(shuffled, settings).observations
+    )
+
+
+@UNHURRIED
+@given(footage_rows(), SETTINGS, TIMES)
+def test_later_rows_do_not_change_visits_that_have_closed(
+    rows: list[Row], settings: Stage3, now: datetime
+) -> None:
+    so_far = [row for row in rows if row["captured_at"] is None or row["captured_at"] <= now]
+    window = settings.compression_window * MINUTE
+    opened = "start_at" if settings.mode == "window" else "end_at"
+    after = visits(rows, settings)
+    for visit in visits(so_far, settings):
+        if visit["start_at"] and visit[opened] + window < now:
+            assert visit in after
+
+
+@UNHURRIED
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 10**6)), max_size=40),
+    st.integers(1, 10**6),
+    st.sampled_from(["window", "gap"]),
+)
+def test_marks_on_arrays_are_those_of_the_rule(
+    steps: list[tuple[bool, int]], window: int, mode: Any
+) -> None:
+    lanes = np.array([lane for lane, _ in steps], dtype=np.bool_)
+    times = np.zeros(len(steps), dtype=np.int64)
+    expected: list[bool] = []
+    start = 0
+    for row, (new_lane, step) in enumerate(steps):
+        times[row] = step if new_lane or row == 0 else times[row - 1] + step
+        since = times[row] - times[start if mode == "window" else row - 1]
+        near = since <= window if mode == "window" else since < window
+        expected.append(row == 0 or new_lane or not near)
+        start = row if expected[-1] else start
+    assert visit_starts(lanes, times, window, mode).tolist() == expected
+
+
+def test_the_longest_window_keeps_any_number_of_lanes_apart() -> None:
+    lanes = np.ones(20_000, dtype=np.bool_)
+    times = np.zeros(20_000, dtype=np.int64)
+    assert visit_starts(lanes, times, window_ms(1e300), "window").all()
+
+
+def test_windows_are_whole_milliseconds() -> None:
+    milliseconds = [window_ms(minutes) for minutes in (1e-12, 1.09, 2.01, 10, 1e300)]
+    assert milliseconds[:4] == [1, 65_400, 120_600, 600_000]
+    assert all(shorter < longer for shorter, longer in pairwise(milliseconds))

@@ -1,0 +1,309 @@
+"""Decoding: which frames come out, when they were, and what a bad file may cost."""
+
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+from odins_ravne_assets.munin.detection.decode_pool import (
+    Began,
+    Decoder,
+    DecodingSettings,
+    Ended,
+    Event,
+    Failed,
+    Frame,
+    Medium,
+    Unreadable,
+)
+from odins_ravne_assets.munin.detection.decode_process import MAX_PIXELS, decode_still, decode_video
+from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
+from odins_ravne_assets.munin.detection.motion_gate import Gate, Motion
+from resources.errors import MediaError
+from resources.storage.object_store import LocalStore
+
+EVERYTHING = SamplingPlan("every", 1.0, 1, False, 0.002)
+
+
+def write_clip(
+    path: Path, levels: list[int], fps: int = 10, size: tuple[int, int] = (64, 48)
+) -> None:
+    """A clip of plain grey frames; key frames every 5."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=fps, options={"g": "5"})
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        for number, level in enumerate(levels):
+            picture = np.full((size[1], size[0], 3), level, np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+            frame.pts, frame.time_base = number, Fraction(1, fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def write_still(path: Path, level: int = 128, size: tuple[int, int] = (64, 48)) -> None:
+    assert cv2.imwrite(str(path), np.full((size[1], size[0], 3), level, np.uint8))
+
+
+def settings(timeout: float = 30.0, processes: int = 1, slots: int = 4) -> DecodingSettings:
+    return DecodingSettings(EVERYTHING, 2e8, 640, timeout, processes, slots)
+
+
+def medium(name: str) -> Medium:
+    return Medium(name, name, "video" if name.endswith((".mp4", ".avi")) else "image", 64, 48)
+
+
+def events_by_medium(decoder: Decoder) -> dict[str, list[Event]]:
+    found = defaultdict(list)
+    for event in decoder.events():
+        found[event.medium.path].append(event)
+        if isinstance(event, Frame):
+            event.release()
+    return found
+
+
+def numbers(path: Path, plan: SamplingPlan) -> list[tuple[int, int]]:
+    return [(frame.number, frame.time_ms) for frame in decode_video(path, plan, 1e9)]
+
+
+def test_sampling_by_frames_per_second_takes_the_first_frame_of_each_period(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.mp4", [100] * 35)
+    plan = EVERYTHING._replace(sampling="fps", frames_per_second=1.0)
+    assert numbers(tmp_path / "clip.mp4", plan) == [(0, 0), (10, 1000), (20, 2000), (30, 3000)]
+    plan = plan._replace(frames_per_second=2.5)
+    assert numbers(tmp_path / "clip.mp4", plan)[:4] == [(0, 0), (4, 400), (8, 800), (12, 1200)]
+
+
+def test_more_frames_per_second_than_there_are_takes_all(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.mp4", [100] * 7)
+    plan = EVERYTHING._replace(sampling="fps", frames_per_second=1000.0)
+    assert len(numbers(tmp_path / "clip.mp4", plan)) == 7
+
+
+def test_every_nth_frame_and_keyframes(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.mp4", [100] * 12)
+    plan = EVERYTHING._replace(every_nth_frame=5)
+    assert numbers(tmp_path / "clip.mp4", plan) == [(0, 0), (5, 500), (10, 1000)]
+    plan = EVERYTHING._replace(sampling="keyframes")
+    assert numbers(tmp_path / "clip.mp4", plan) == [(0, 0), (5, 500), (10, 1000)]
+
+
+def test_a_large_still_is_decoded_at_reduced_scale_but_not_below_the_networks(
+    tmp_path: Path,
+) -> None:
+    write_still(tmp_path / "large.jpg", size=(4000, 3000))
+    height, width = decode_still(tmp_path / "large.jpg", 4000, 3000, 640).shape[:2]
+    assert (height, width) == (1500, 2000)
+    assert decode_still(tmp_path / "large.jpg", 4000, 3000, 1280).shape[0] > 1280
+    write_still(tmp_path / "small.jpg", size=(800, 600))
+    assert decode_still(tmp_path / "small.jpg", 800, 600, 640).shape[:2] == (600, 800)
+
+
+def test_no_picture_is_larger_than_the_arena_allows(tmp_path: Path) -> None:
+    write_still(tmp_path / "wide.jpg", size=(6000, 900))
+    picture = decode_still(tmp_path / "wide.jpg", 6000, 900, 640)
+    assert picture.shape[0] * picture.shape[1] <= MAX_PIXELS
+
+
+def test_a_cut_jpeg_gives_what_is_left(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "whole.jpg"), noise)
+    data = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
+    picture = decode_still(tmp_path / "cut.jpg", 640, 480, 640)
+    assert picture.shape == (480, 640, 3)
+    assert np.ptp(picture[:100]) > 100 > np.ptp(picture[-50:])
+
+
+def test_a_video_that_breaks_off_gives_the_frames_before_the_break(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.avi", [100] * 50, size=(320, 240))
+    data = (tmp_path / "clip.avi").read_bytes()
+    (tmp_path / "cut.avi").write_bytes(data[: len(data) * 6 // 10])
+    decoder = Decoder(LocalStore(tmp_path), iter([medium("cut.avi")]), settings())
+    found = events_by_medium(decoder)["cut.avi"]
+    assert sum(isinstance(event, Frame) for event in found) >= 20
+    assert isinstance(found[-1], Ended)
+
+
+def test_frames_come_in_order_and_media_of_several_processes_are_all_seen(tmp_path: Path) -> None:
+    names = [f"clip{n}.mp4" for n in range(6)] + [f"still{n}.jpg" for n in range(6)]
+    for name in names:
+        if name.endswith(".mp4"):
+            write_clip(tmp_path / name, list(range(50, 70)))
+        else:
+            write_still(tmp_path / name)
+    decoder = Decoder(LocalStore(tmp_path), map(medium, names), settings(processes=2))
+    found = events_by_medium(decoder)
+    assert sorted(found) == sorted(names)
+    for name, events in found.items():
+        frames = [event for event in events if isinstance(event, Frame)]
+        assert [frame.number for frame in frames] == list(range(20 if "clip" in name else 1))
+        assert isinstance(events[0], Began) and isinstance(events[-1], Ended)
+
+
+def test_the_decoder_runs_ahead_no_further_than_there_are_slots(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.mp4", list(range(100, 140)))
+    decoder = Decoder(LocalStore(tmp_path), iter([medium("clip.mp4")]), settings(slots=3))
+    stream = decoder.events()
+    first = [event for _, event in zip(range(4), stream, strict=False)]
+    held = [event for event in first if isinstance(event, Frame)]
+    assert [round(float(frame.picture.mean()), -1) for frame in held] == [100, 100, 100]
+    time.sleep(0.3)
+    assert decoder.nothing_waiting()
+    held[0].release()
+    following = next(stream)
+    assert isinstance(following, Frame) and following.number == 3
+    assert held[1].picture.mean() == pytest.approx(101, abs=3)  # not overwritten
+    decoder.close()
+
+
+def hang(path: Path) -> None:
+    """A file that never says anything: a pipe that nobody writes to."""
+    os.mkfifo(path)
+
+
+def test_a_file_that_hangs_the_decoder_costs_that_file_alone(tmp_path: Path) -> None:
+    write_still(tmp_path / "a.jpg")
+    hang(tmp_path / "b.jpg")
+    write_still(tmp_path / "c.jpg")
+    media = map(medium, ["a.jpg", "b.jpg", "c.jpg"])
+    found = events_by_medium(Decoder(LocalStoreOfAnything(tmp_path), media, settings(timeout=1.0)))
+    failure = found["b.jpg"][-1]
+    assert isinstance(failure, Failed) and "hung" in failure.reason
+    assert isinstance(found["a.jpg"][-1], Ended) and isinstance(found["c.jpg"][-1], Ended)
+
+
+class LocalStoreOfAnything(LocalStore):
+    """Gives pipes too, which stand for files that hang a decoder."""
+
+    def reading(self, key: str) -> "ReadingAnything":  # type: ignore[override]
+        return ReadingAnything(self.root / key)
+
+
+class ReadingAnything:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Path:
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def is_decoder(process: psutil.Process) -> bool:
+    try:
+        return "odins_ravne_assets.munin.detection.decode_process" in process.cmdline()
+    except psutil.Error:  # it has just ended
+        return False
+
+
+def kill_decoders_of_this_process(times: int) -> None:
+    """Kill the decoding child as often as asked, each time once it has had time to begin."""
+    killed: set[int] = set()
+    deadline = time.monotonic() + 30
+    while len(killed) < times and time.monotonic() < deadline:
+        for child in psutil.Process().children():
+            if child.pid not in killed and is_decoder(child):
+                time.sleep(0.5)
+                with suppress(psutil.NoSuchProcess):  # one of an earlier test, which ended itself
+                    child.kill()
+                    killed.add(child.pid)
+        time.sleep(0.05)
+
+
+def test_a_file_that_kills_the_decoder_twice_costs_that_file_alone(tmp_path: Path) -> None:
+    hang(tmp_path / "a.jpg")
+    write_still(tmp_path / "b.jpg")
+    media = map(medium, ["a.jpg", "b.jpg"])
+    decoder = Decoder(LocalStoreOfAnything(tmp_path), media, settings())
+    killer = threading.Thread(target=kill_decoders_of_this_process, args=[2])
+    killer.start()
+    found = events_by_medium(decoder)
+    killer.join()
+    failure = found["a.jpg"][-1]
+    assert isinstance(failure, Failed)
+    assert failure.reason == "the decoder died of SIGKILL twice in this file"
+    assert sum(isinstance(event, Began) for event in found["a.jpg"]) == 2
+    assert isinstance(found["b.jpg"][-1], Ended)
+
+
+def test_a_file_that_went_missing_is_not_called_bad(tmp_path: Path) -> None:
+    decoder = Decoder(LocalStore(tmp_path), iter([medium("gone.jpg")]), settings())
+    assert isinstance(events_by_medium(decoder)["gone.jpg"][-1], Unreadable)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\xff\xd8\xff\xe0 no picture"])
+def test_what_is_no_picture_fails_with_a_reason(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.jpg").write_bytes(content)
+    (tmp_path / "bad.mp4").write_bytes(content)
+    media = map(medium, ["bad.jpg", "bad.mp4"])
+    for events in events_by_medium(Decoder(LocalStore(tmp_path), media, settings())).values():
+        assert isinstance(events[-1], Failed) and "decoded" in events[-1].reason
+
+
+def test_frames_above_the_limit_are_refused(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.mp4", [100] * 3, size=(320, 240))
+    with pytest.raises(MediaError, match="max_megapixels"):
+        next(decode_video(tmp_path / "clip.mp4", EVERYTHING, 320 * 240 - 1))
+
+
+def scene(animal_at: int | None) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    picture = np.full((240, 320, 3), 90, np.uint8)
+    if animal_at is not None:
+        picture[100:130, animal_at : animal_at + 40] = 160
+    return picture
+
+
+def test_motion_is_a_difference_from_the_last_picture_that_moved() -> None:
+    motion = Motion(0.002)
+    assert motion.moved(scene(None))
+    assert not motion.moved(scene(None))
+    assert motion.moved(scene(10))
+    assert not motion.moved(scene(10))
+    assert motion.moved(scene(None))
+
+
+def test_what_creeps_in_is_noticed_though_each_step_is_too_small() -> None:
+    motion = Motion(0.002)
+    motion.moved(scene(None))
+    steps = [np.asarray(scene(None) + level, np.uint8) for level in range(1, 30)]
+    assert any(motion.moved(step) for step in steps)
+
+
+def test_sensor_noise_is_no_motion() -> None:
+    random = np.random.default_rng(0)
+
+    def noisy() -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+        while True:
+            noise = random.normal(0, 6, (240, 320, 3))
+            yield np.clip(scene(None) + noise, 0, 255).astype(np.uint8)
+
+    pictures = noisy()
+    motion = Motion(0.002)
+    motion.moved(next(pictures))
+    assert not any(motion.moved(next(pictures)) for _ in range(20))
+
+
+def test_a_box_is_looked_at_again_until_it_is_gone() -> None:
+    gate = Gate()
+    assert gate.look(moved=False)  # the first frame, always
+    gate.seen(boxes=0)
+    assert not gate.look(moved=False)
+    assert gate.look(moved=True)
+    gate.seen(boxes=1)
+    assert gate.look(moved=False)
+    gate.seen(boxes=0)
+    assert gate.look(moved=False)  # the detector may have missed it
+    gate.seen(boxes=0)
+    assert not gate.look(moved=False)

@@ -1,0 +1,381 @@
+"""Frames that stay on the device: decoded into its slots, fitted, looked at and cut there.
+
+The device is the CPU here. What only a GPU can show, that NVDEC decodes and that CUDA shares memory
+between processes, is in `benchmarks/gpu_checks.py`; everything else of the way is the same code.
+"""
+
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+import warp as wp
+from numpy.typing import NDArray
+from onnx_on_device import OnnxOnDevice
+
+from gpu_kernels.device.gpu_preprocess import cut_out, fit_into, on_stream
+from gpu_kernels.engines.engine import open_engine
+from gpu_kernels.heads.agreement import SCORE, Agreement, compare_boxes
+from gpu_kernels.heads.decode import Boxes
+from gpu_kernels.models.manifest import load_manifest
+from gpu_kernels.preprocessing.device_picture import DeviceFrame, DevicePicture
+from odins_ravne_assets.munin.classification.stage2 import Stage2, read_crop
+from odins_ravne_assets.munin.detection import gpu_video
+from odins_ravne_assets.munin.detection.crops import cut_from, made_crop
+from odins_ravne_assets.munin.detection.decode_pool import (
+    Decoder,
+    DecodingSettings,
+    Ended,
+    Frame,
+    Medium,
+)
+from odins_ravne_assets.munin.detection.detector import Box, Detector
+from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
+from odins_ravne_assets.munin.detection.gpu_video import MARK_BYTES, allocate, heard, put
+from odins_ravne_assets.munin.inference.run_model import Finder, LoadedModel, start_scores, whole
+from odins_ravne_assets.munin.inference.timing import LABELLING, Pace
+from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
+from resources.errors import EngineError
+from resources.storage.object_store import LocalStore
+
+PLAN = SamplingPlan("every", 1.0, 2, True, 0.002)
+
+
+def on_device(name: str, most: int = 3) -> OnnxOnDevice:
+    """A model whose input is filled by the kernels, and whose outputs are read by them."""
+    return OnnxOnDevice(load_manifest(name), "cpu", most, pytest.fail, 2)
+
+
+def decoded(path: Path, size: tuple[int, int], device: str | None) -> list[Frame]:
+    """The frames of a clip; they keep their slots, so the clip must have fewer than there are."""
+    medium = Medium("hash", path.name, "video", *size)
+    settings = DecodingSettings(PLAN, 2e8, 640, 60.0, 1, 8, device)
+    decoder = Decoder(LocalStore(path.parent), iter([medium]), settings)
+    frames = []
+    for event in decoder.events():
+        assert not isinstance(event, Ended) or event.remark is None
+        if isinstance(event, Frame):
+            frames.append(event)
+    return frames
+
+
+def picture_of(frame: Frame) -> NDArray[np.uint8]:
+    if isinstance(frame.picture, DeviceFrame):
+        shown = frame.picture.picture
+        (whole,) = cut_out(
+            frame.picture.buffer, [(shown, shown.whole)], [(shown.height, shown.width)]
+        )
+        return whole
+    return frame.picture
+
+
+@pytest.mark.parametrize("rotation", [None, 90])
+def test_frames_on_the_device_are_those_of_the_cpu(
+    tmp_path: Path, make_video: Any, rotation: int | None
+) -> None:
+    path = make_video(tmp_path / "clip.mp4", frames=9, size=(96, 64), rotation=rotation)
+    on_host, on_device = (decoded(path, (96, 64), device) for device in (None, "cpu"))
+    assert len(on_host) == len(on_device) == 5
+    for one, other in zip(on_host, on_device, strict=True):
+        assert isinstance(other.picture, DeviceFrame)
+        assert (one.number, one.time_ms) == (other.number, other.time_ms)
+        assert one.picture.shape == other.picture.shape
+        differ = np.abs(picture_of(one).astype(int) - picture_of(other).astype(int))
+        # The two make colours of chroma differently: at its edges by more than elsewhere.
+        assert np.median(differ) <= 2
+        assert np.percentile(differ, 95) <= 16
+
+
+def test_a_clip_that_the_device_cannot_take_is_decoded_by_the_cpu(
+    tmp_path: Path, make_video: Any
+) -> None:
+    path = make_video(tmp_path / "odd.avi", frames=4, size=(65, 49))
+    frames = decoded(path, (65, 49), "cpu")
+    assert len(frames) == 2
+    assert all(isinstance(frame.picture, np.ndarray) for frame in frames)
+
+
+def test_a_clip_that_breaks_off_keeps_what_came_before(tmp_path: Path, make_video: Any) -> None:
+    whole = make_video(tmp_path / "whole.mpg", frames=14, size=(96, 64))
+    (tmp_path / "cut.mpg").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    on_host, on_device = (decoded(tmp_path / "cut.mpg", (96, 64), d) for d in (None, "cpu"))
+    assert 0 < len(on_device) < 7
+    assert len(on_host) == len(on_device)
+
+
+class CudaPlane:
+    """A plane as PyAV gives it of a frame on a GPU: it does not wait for streams of others."""
+
+    def __init__(self, plane: Any) -> None:
+        self._plane = plane
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (2, 0)
+
+    def __dlpack__(self, *, stream: int | None = None) -> Any:
+        if stream is not None:
+            raise NotImplementedError("CUDA stream synchronization is not supported.")
+        return self._plane.__dlpack__()
+
+
+def test_planes_of_a_gpu_are_taken_as_pyav_gives_them() -> None:
+    """They lie on the CPU here; where they lie is not asked for."""
+    luma = np.random.default_rng(1).integers(0, 256, (6, 4), dtype=np.uint8)
+    decoded = av.VideoFrame.from_ndarray(luma, format="nv12")
+
+    class Shown:
+        height, width, rotation, colorspace, color_range = 4, 4, 0, 2, 1
+        planes = tuple(map(CudaPlane, decoded.planes))
+
+    buffer = wp.zeros(64, dtype=wp.uint8, device="cpu")
+    picture = put(buffer, 8, Shown)
+    assert (picture.start, picture.chroma, picture.pitch) == (8, 24, 4)
+    np.testing.assert_array_equal(buffer.numpy()[8:32].reshape(6, 4), luma)
+
+
+def test_memory_that_the_decoder_cannot_open_is_told_and_never_read(
+    tmp_path: Path, make_video: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Warp gives a process memory of its own when CUDA opens no other's."""
+
+    def of_another(*arguments: Any) -> tuple[Any, str]:
+        buffer, _ = allocate(*arguments)
+        return buffer, f" {'00' * MARK_BYTES}"
+
+    monkeypatch.setattr(gpu_video, "allocate", of_another)
+    path = make_video(tmp_path / "clip.mp4", frames=2, size=(96, 64))
+    with pytest.raises(EngineError, match=r"set pipeline\.stage1\.video_decoder: cpu$"):
+        decoded(path, (96, 64), "cpu")
+
+
+def on_a_detector(buffer: Any) -> Any:
+    """What a thread asks of the device when it shows a picture to a detector."""
+    manifest = load_manifest("ssd-mobilenet-v2-cam16")
+    picture = DevicePicture(4, 4, 0, 12)
+    images = wp.zeros((1, 3, 300, 300), dtype=wp.float32, device="cpu")
+    return fit_into(images, buffer, [(picture, picture.whole)], manifest.input)
+
+
+def on_crops(buffer: Any) -> Any:
+    """What a thread asks of the device when it cuts a crop."""
+    picture = DevicePicture(4, 4, 0, 12)
+    return cut_out(buffer, [(picture, picture.whole)], [(4, 4)])
+
+
+@pytest.mark.parametrize("work", [on_a_detector, on_crops])
+def test_threads_ask_the_device_in_turn_since_warp_has_one_current_stream(work: Any) -> None:
+    buffer = wp.zeros(48, dtype=wp.uint8, device="cpu")
+    work(buffer)  # compiled, so that it is quick
+    asking = Thread(target=work, args=(buffer,))
+    with on_stream(None):
+        asking.start()
+        asking.join(0.3)
+        assert asking.is_alive()
+    asking.join(30)
+    assert not asking.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("message", "height"),
+    [
+        ({"turns": 4, "colour": [0.0] * 6}, 4),
+        ({"turns": 0, "colour": [0.0] * 5}, 4),
+        ({"turns": 0, "colour": [float("nan")] * 6}, 4),
+        ({"turns": 0, "colour": [0.0] * 6}, 0),
+        ({"turns": "x", "colour": [0.0] * 6}, 4),
+    ],
+)
+def test_a_decoding_process_that_speaks_nonsense_is_not_believed(
+    message: dict[str, Any], height: int
+) -> None:
+    with pytest.raises(ValueError):
+        heard(message, height, 4, 0)
+
+
+def crops(count: int) -> list[NDArray[np.uint8]]:
+    """Pictures of different sizes."""
+    random = np.random.default_rng(1)
+    return [
+        np.asarray(
+            cv2.resize(random.integers(0, 256, (6, 8, 3), np.uint8), (200 + 10 * n, 150 + 20 * n)),
+            np.uint8,
+        )
+        for n in range(count)
+    ]
+
+
+def test_labels_of_crops_are_the_same_on_the_device_in_several_batches() -> None:
+    manifest = load_manifest("efficientnet-lite3")
+    engine = open_engine(manifest, "onnxruntime", 2)
+    shown = [whole(each) for each in crops(5)]
+    expected = start_scores(LoadedModel(manifest, engine), shown)()
+    found = start_scores(LoadedModel(manifest, on_device(manifest.name, 2)), shown)()
+    assert found.shape == expected.shape == (5, expected.shape[1])
+    # Fitted pictures differ by a grey level here and there, and one is in half precision.
+    np.testing.assert_allclose(found, expected, atol=SCORE)
+
+
+def test_a_look_that_was_started_ahead_answers_as_one_that_was_waited_for() -> None:
+    manifest = load_manifest("ssd-mobilenet-v2-cam16")
+    finder = Finder(LoadedModel(manifest, on_device(manifest.name, 4)), 0.01)
+    batches = [[whole(each)] * 2 for each in crops(3)]
+    in_turn = [finder.start(batch)() for batch in batches]
+    pending = [finder.start(batch) for batch in batches]
+    ahead = [finish() for finish in reversed(pending)][::-1]
+    for some, others in zip(in_turn, ahead, strict=True):
+        for one, other in zip(some, others, strict=True):
+            np.testing.assert_array_equal(one.xywh, other.xywh)
+    assert sum(len(boxes) for batch in in_turn for boxes in batch) > 0
+
+
+class Counted(OnnxOnDevice):
+    """Counts the calls that were started and not waited for."""
+
+    under_way = most_under_way = 0
+
+    def start(self, count: int, fill: Any, read: Any) -> Any:
+        answers = super().start(count, fill, read)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+
+        def finish() -> Any:
+            self.under_way -= 1
+            return answers()
+
+        return finish
+
+
+class Heard(OnnxOnDevice):
+    """Tells when it is given pictures."""
+
+    def __init__(self, name: str, heard: list[str]) -> None:
+        manifest = load_manifest("ssd-mobilenet-v2-cam16")
+        super().__init__(manifest, "cpu", 8, pytest.fail, 2)
+        self.model = LoadedModel(manifest, self)
+        self._name, self._heard = name, heard
+
+    def start(self, count: int, fill: Any, read: Any) -> Any:
+        self._heard.append(self._name)
+        return super().start(count, fill, read)
+
+
+def test_the_category_model_looks_at_a_batch_while_the_detector_has_the_next_one() -> None:
+    heard: list[str] = []
+    detector = Detector(Heard("detector", heard).model, Heard("teller", heard).model, 0.05)
+    batches = [[each] * 2 for each in crops(4)]
+    in_turn = [detector.find(batch) for batch in batches]
+    assert heard == ["detector", "teller"] * 4
+    heard.clear()
+    pending: list[Any] = []
+    ahead = []
+    for batch in batches:
+        pending.append(detector.start(batch))
+        if len(pending) > detector.looks_ahead:
+            ahead.append(pending.pop(0)())
+    ahead += [finish() for finish in pending]
+    assert heard == ["detector", *["detector", "teller"] * 3, "teller"]
+    assert ahead == in_turn
+    assert all(of_picture for batch in in_turn for of_picture in batch)
+
+
+def journal_of(pictures: list[NDArray[np.uint8]], store: LocalStore) -> Stage1Journal:
+    """A journal with an animal in the middle of each picture."""
+    journal = Stage1Journal(store, "key")
+    box = Box((0.2, 0.2, 0.6, 0.6), "animal", 0.9, None)
+    for number, (cut,) in enumerate(cut_from([(each, [box]) for each in pictures])):
+        place = {"content_hash": f"{number:064x}", "frame_number": 0}
+        medium = {"content_hash": place["content_hash"], "status": "done", "reason": None,
+                  "frames_decoded": 1, "frames_skipped": 0, "boxes": 1}  # fmt: skip
+        of_box = {**place, "box_number": 0}
+        journal.append(
+            medium,
+            [{**place, "time_offset_ms": 0, "boxes": 1}],
+            [{**of_box, "time_offset_ms": 0, **box.as_row()}],
+            [{**of_box, **made_crop(cut)}],
+        )
+    journal.flush()
+    return journal
+
+
+@pytest.mark.parametrize("crops_in_all", [1, 2, 7])
+def test_crops_are_labelled_the_same_while_the_next_ones_are_made_ready(
+    tmp_path: Path, crops_in_all: int
+) -> None:
+    manifest = load_manifest("efficientnet-lite3")
+    engine = open_engine(manifest, "onnxruntime", 2)
+    store = LocalStore(tmp_path)
+    stage1 = journal_of(crops(crops_in_all), store)
+    told: dict[str, list[int]] = {"host": [], "device": []}
+    rows = {}
+    counted = Counted(manifest, "cpu", 3, pytest.fail)
+    for name, runs in (("host", engine), ("device", counted)):
+        stage2 = Stage2Journal(store, name)
+        stage = Stage2(LoadedModel(manifest, runs), 0.5, 2, told[name].append, Pace(LABELLING))
+        stage.run(stage1, stage2, stage1.parts(), Event())
+        with ExitStack() as stack:
+            rows[name] = stage2.scan(stage1.parts(), stack).collect()
+    same = ["content_hash", "frame_number", "box_number"]
+    assert counted.most_under_way == (1 if crops_in_all <= 2 else 2)
+    assert rows["host"].height == crops_in_all
+    assert rows["device"].select(same).equals(rows["host"].select(same))
+    differ = (rows["device"]["confidence"] - rows["host"]["confidence"]).abs()
+    assert differ.max() <= SCORE  # type: ignore[operator]
+    assert told["device"] == told["host"] == [*range(2, crops_in_all, 2), crops_in_all]
+
+
+@pytest.fixture(scope="module")
+def clip(footage: Path) -> tuple[list[Frame], list[Frame]]:
+    """A real clip with animals, decoded by both."""
+    path = footage / "zamba_videos" / "densepose_tests" / "chimp.mp4"
+    plan = SamplingPlan("every", 1.0, 12, False, 0.002)
+    found = []
+    for device in (None, "cpu"):
+        settings = DecodingSettings(plan, 2e8, 640, 60.0, 1, 64, device)
+        media = iter([Medium("hash", path.name, "video", 320, 180)])
+        events = Decoder(LocalStore(path.parent), media, settings).events()
+        found.append([event for event in events if isinstance(event, Frame)][:6])
+    return found[0], found[1]
+
+
+def as_boxes(boxes: list[Box]) -> Boxes:
+    return Boxes(
+        np.array([box.xywh for box in boxes], np.float32).reshape(-1, 4),
+        np.array([box.confidence for box in boxes], np.float32),
+        np.array([["animal", "person", "vehicle"].index(box.category) for box in boxes], np.int64),
+    )
+
+
+def a_detector() -> Detector:
+    names = ("megadetector-lite", "ssd-mobilenet-v2-cam16")
+    manifests = [load_manifest(name) for name in names]
+    loaded = [LoadedModel(each, on_device(each.name)) for each in manifests]
+    return Detector(loaded[0], loaded[1], None)
+
+
+@pytest.mark.footage
+def test_a_real_clip_has_the_same_boxes_and_crops_on_the_device(
+    clip: tuple[list[Frame], list[Frame]],
+) -> None:
+    on_host, on_device = clip
+    assert all(isinstance(frame.picture, DeviceFrame) for frame in on_device)
+    detector = a_detector()
+    some = detector.find([frame.picture for frame in on_host])
+    # Pictures of both kinds may be in one batch: stills are decoded by the CPU.
+    mixed = [on_host[0].picture, *(frame.picture for frame in on_device[1:])]
+    others = detector.find(mixed)
+    total = Agreement()
+    for one, other in zip(some, others, strict=True):
+        total += compare_boxes(as_boxes(one), as_boxes(other), 0.25)
+    assert total.compared > 4 and total.holds, total
+    number = next(n for n in range(1, len(some)) if some[n])
+    crops = [
+        read_crop(made_crop(cut)["jpeg"]).astype(int)
+        for frames in (on_host, on_device)
+        for (cut,) in cut_from([(frames[number].picture, some[number][:1])])
+    ]
+    assert crops[0].shape == crops[1].shape
+    assert np.abs(crops[0] - crops[1]).mean() < 4

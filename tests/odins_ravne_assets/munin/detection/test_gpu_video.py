@@ -1,0 +1,86 @@
+"""What FFmpeg asks of the NVIDIA driver, as far as it goes without a GPU: until it decodes.
+
+FFmpeg is the real one, of PyAV. The driver is a stub with every function that FFmpeg looks for;
+its GPU has a context already, as that of a process has in which Warp works.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from gpu_kernels.device.gpu import find_gpu
+from odins_ravne_assets.munin.detection.gpu_video import AS_CURRENT
+
+DRIVER = """
+static int context;
+int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return 0; }
+int cuCtxGetCurrent(void **current) { *current = &context; return 0; }
+int cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *active) {
+  *flags = 0;
+  *active = 1;
+  return 0;
+}
+"""
+OPENS = """
+import sys, av
+from av.codec.hwaccel import HWAccel
+av.logging.set_level(av.logging.ERROR)
+options = dict(each.split("=") for each in sys.argv[2:])
+on_gpu = HWAccel("cuda", allow_software_fallback=False, options=options, is_hw_owned=True)
+try:
+    with av.open(sys.argv[1], hwaccel=on_gpu) as container:
+        print("hardware" if container.streams.video[0].codec_context.is_hwaccel else "software")
+except av.error.FFmpegError as error:
+    print(error)
+"""
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a driver's library."""
+    gcc = shutil.which("gcc")
+    libraries = list((Path(av.__file__).parent.parent / "av.libs").glob("libavutil*"))
+    if gcc is None or not libraries:
+        pytest.skip("gcc and PyAV's own FFmpeg are needed")
+    named = set(re.findall(rb"\0(cu[A-Z]\w+)(?=\0)", libraries[0].read_bytes()))
+    others = {name.decode() for name in named if name not in DRIVER.encode()}
+    assert "cuCtxPushCurrent_v2" in others
+    folder = tmp_path_factory.mktemp("driver")
+    source = DRIVER + "".join(f"int {name}(void) {{ return 0; }}\n" for name in sorted(others))
+    (folder / "driver.c").write_text(source, encoding="utf-8")
+    library, source_path = folder / "libcuda.so.1", folder / "driver.c"
+    subprocess.run([gcc, "-shared", "-fPIC", "-o", library, source_path], check=True)
+    return folder
+
+
+def opened(driver: Path, clip: Path, options: dict[str, Any]) -> str:
+    command = [sys.executable, "-c", OPENS, str(clip), *(f"{k}={v}" for k, v in options.items())]
+    environment = os.environ | {"LD_LIBRARY_PATH": str(driver)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_ffmpeg_takes_the_context_in_which_warp_works(
+    driver: Path, tmp_path: Path, make_video: Any
+) -> None:
+    clip = make_video(tmp_path / "clip.mp4")
+    assert opened(driver, clip, AS_CURRENT) == "hardware"
+    # PyAV's own choice, for a process that has no context yet.
+    refused = opened(driver, clip, {"primary_ctx": "1"})
+    assert "Primary context already active with incompatible flags" in refused
+
+
+def test_without_a_driver_it_is_an_error_and_no_decoding_by_the_cpu(
+    tmp_path: Path, make_video: Any
+) -> None:
+    if find_gpu() is not None:
+        pytest.skip("this machine has a driver")
+    clip = make_video(tmp_path / "clip.mp4")
+    assert "Could not dynamically load CUDA" in opened(tmp_path, clip, AS_CURRENT)

@@ -1,0 +1,260 @@
+"""Which of the times around a file is its capture time."""
+
+from datetime import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from odins_ravne_assets.munin.media.capture_time import (
+    CLOCK_UNSET,
+    FILE_NAME_PATTERNS,
+    parse_offset,
+    remark_on_future,
+    time_from_container,
+    time_from_exif,
+    time_from_file_date,
+    time_from_file_name,
+)
+
+ORIGINAL, DIGITIZED, CHANGED = 0x9003, 0x9004, 0x0132
+SUBSECOND, OFFSET, OFFSET_DIGITIZED = 0x9291, 0x9011, 0x9012
+TAKEN = datetime(2021, 5, 28, 9, 30, 11)
+TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31)).map(
+    lambda time: time.replace(microsecond=time.microsecond // 1000 * 1000)
+)
+
+
+# EXIF
+
+
+def test_the_original_time_comes_before_the_digitized_and_the_changed_one() -> None:
+    tags = {
+        CHANGED: "2021:05:30 00:00:01",
+        DIGITIZED: "2021:05:29 00:00:01",
+        ORIGINAL: "2021:05:28 09:30:11",
+    }
+    assert time_from_exif(tags).at == TAKEN
+    del tags[ORIGINAL]
+    assert time_from_exif(tags).at == datetime(2021, 5, 29, 0, 0, 1)
+    del tags[DIGITIZED]
+    assert time_from_exif(tags).at == datetime(2021, 5, 30, 0, 0, 1)
+
+
+def test_junk_in_one_tag_lets_the_next_one_speak_and_is_remarked() -> None:
+    found = time_from_exif({ORIGINAL: "0000:00:00 00:00:00", CHANGED: "2021:05:28 09:30:11"})
+    assert (found.at, found.remarks) == (TAKEN, ("EXIF time is blank or zeros",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2021:05:28 09:30:11",
+        "2021:05:28 09:30:11\0",
+        " 2021-05-28 09:30:11 ",
+        "2021/05/28 09:30:11",
+        "2021:05:28T09:30:11",
+        "2021: 5:28  9:30:11",
+        b"2021:05:28 09:30:11\0",
+    ],
+)
+def test_the_ways_that_cameras_write_a_time(text: str | bytes) -> None:
+    found = time_from_exif({ORIGINAL: text})
+    assert (found.at, found.remarks) == (TAKEN, ())
+
+
+@pytest.mark.parametrize(
+    ("digits", "milliseconds"), [("5", 500), ("25", 250), ("1234", 123), ("\0\0\0", 0), ("-1", 0)]
+)
+def test_sub_seconds_are_kept_to_the_millisecond(digits: str, milliseconds: int) -> None:
+    found = time_from_exif({ORIGINAL: "2021:05:28 09:30:11", SUBSECOND: digits})
+    assert found.at == TAKEN.replace(microsecond=milliseconds * 1000)
+
+
+def test_an_offset_is_kept_beside_the_time_and_changes_nothing() -> None:
+    found = time_from_exif({ORIGINAL: "2021:05:28 09:30:11", OFFSET: "-03:30"})
+    assert (found.at, found.utc_offset_minutes) == (TAKEN, -210)
+    other = time_from_exif({ORIGINAL: "2021:05:28 09:30:11", OFFSET_DIGITIZED: "-03:30"})
+    assert other.utc_offset_minutes is None
+
+
+@pytest.mark.parametrize(
+    ("text", "remark"),
+    [
+        ("0000:00:00 00:00:00", "EXIF time is blank or zeros"),
+        ("    :  :     :  :  ", "EXIF time is blank or zeros"),
+        ("yesterday", "EXIF time is not a time: 'yesterday'"),
+        ("2021:05:28", "EXIF time is not a time: '2021:05:28'"),
+        ("2021:13:28 09:30:11", "EXIF time is that of no set clock: '2021:13:28 09:30:11'"),
+        ("2021:05:28 24:00:00", "EXIF time is that of no set clock: '2021:05:28 24:00:00'"),
+        ("1970:01:01 00:00:00", "EXIF time is that of no set clock: '1970:01:01 00:00:00'"),
+        ("1904:01:01 00:00:00", "EXIF time is that of no set clock: '1904:01:01 00:00:00'"),
+        ("1980:01:01 00:01:30", "EXIF time is that of no set clock: '1980:01:01 00:01:30'"),
+        ("9999:12:31 23:59:59", "EXIF time is that of no set clock: '9999:12:31 23:59:59'"),
+    ],
+)
+def test_a_junk_time_is_missing_with_a_remark(text: str, remark: str) -> None:
+    assert time_from_exif({ORIGINAL: text}) == (None, None, (remark,))
+
+
+@pytest.mark.parametrize("tags", [{}, {ORIGINAL: ""}, {ORIGINAL: "\0\0\0"}, {ORIGINAL: 5}])
+def test_no_time_is_no_remark(tags: dict[int, object]) -> None:
+    assert time_from_exif(tags) == (None, None, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "unset"),
+    [
+        ("2000:01:01 00:00:00", True),
+        ("2000:01:01 00:07:12", True),
+        ("2017:01:01 00:00:00", True),
+        ("2017:01:01 00:00:01", False),
+        ("2000:01:02 00:00:00", False),
+        ("2021:05:28 00:00:00", False),
+    ],
+)
+def test_a_time_that_clocks_start_from_stays_a_time_with_a_remark(text: str, unset: bool) -> None:
+    found = time_from_exif({ORIGINAL: text})
+    assert found.at == datetime.strptime(text, "%Y:%m:%d %H:%M:%S")
+    assert found.remarks == ((CLOCK_UNSET,) if unset else ())
+
+
+# Containers
+
+
+def test_what_zone_a_containers_time_is_in_is_for_the_caller_to_say() -> None:
+    text = "2021-05-28T09:30:11.000000Z"
+    assert time_from_container(text, "camera") == (TAKEN, None, ())
+    assert time_from_container(text, "utc") == (TAKEN, 0, ())
+    assert time_from_container(text, "stated") == (TAKEN, 0, ())
+    assert time_from_container("2021-05-28T09:30:11+0200", "stated") == (TAKEN, 120, ())
+    assert time_from_container("2021-05-28 09:30:11", "stated") == (TAKEN, None, ())
+
+
+def test_the_epoch_of_quicktime_is_no_time() -> None:
+    found = time_from_container("1904-01-01T00:00:00.000000Z", "utc")
+    assert (found.at, found.utc_offset_minutes) == (None, None)
+    assert "container time is that of no set clock" in found.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [
+        ("+02:00", 120),
+        ("-0330", -210),
+        ("Z", 0),
+        ("+14:00", 840),
+        ("+14:01", None),
+        ("+02:60", None),
+        ("   :  ", None),
+        ("2", None),
+    ],
+)
+def test_offsets_are_minutes(text: str, minutes: int | None) -> None:
+    assert parse_offset(text) == minutes
+
+
+# File names
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "20210528093011.jpg",
+        "20210528093011-RCNX0031.JPG",
+        "Camera1_00_20210528093011.mp4",
+        "192.168.1.64_01_20210528093011123_MOTION.jpg",
+        "IMG_20210528_093011.jpg",
+        "VID_20210528_093011.mp4",
+        "PXL_20210528_093011123.jpg",
+        "20210528-093011.avi",
+        "20210528T093011Z.jpg",
+        "2021-05-28 09-30-11.JPG",
+        "2021-05-28_09-30-11 M 1_3.JPG",
+        "2021-05-28__09-30-11(2).JPG",
+        "StationA__2021-05-28__09-30-11(1).JPG",
+        "2021_05_28_09_30_11.jpg",
+        "2021-05-28T09:30:11.jpg",
+        "2021.05.28 09.30.11.jpg",
+        "2021-05-28_093011.jpg",
+        "20210528093011-20210528093111.mp4",
+        "2019-01-01_deer/2021-05-28_09-30-11.jpg",
+    ],
+)
+def test_a_date_and_a_time_in_a_name_is_a_capture_time(name: str) -> None:
+    assert time_from_file_name(name) == (TAKEN, None, ())
+
+
+def test_a_time_to_the_minute_is_enough() -> None:
+    assert time_from_file_name("2021-05-28_09-30.jpg").at == TAKEN.replace(second=0)
+    assert time_from_file_name("2021-05-28 09h30.jpg").at == TAKEN.replace(second=0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "2021-05-28_SYFR0041_deer.JPG",
+        "2021-12-07_12080069_rabbit.JPG",
+        "Asian Plains_S012_2022-08-25_human_vehicle.jpg",
+        "FID_31_Abel_2013-5-6_0027.AVI",
+        "2013-05-06_0027.AVI",  # a counter, not 00:27
+        "20130506_0027.AVI",
+        "201305060027.AVI",
+        "09190048_Hyena.AVI",
+        "04250002.MP4",
+        "EK000059.AVI",
+        "IMAG0004_cougar.JPG",
+        "28-05-2021 09-30-11.jpg",  # or is it the 5th of the 28th month
+        "20211328093011.jpg",
+        "20210528253011.jpg",
+        "2021-05-28_09-75-11.jpg",
+        "1999-05-28_09-30-11.jpg",
+        "120210528093011.jpg",
+        "2021052809301199.jpg",
+        "2021-05-28_09-30-11/IMG_0001.jpg",
+        "Trans_322__Date_24-11-2017/01110103.AVI",
+    ],
+)
+def test_other_digits_are_no_capture_time(name: str) -> None:
+    assert time_from_file_name(name) == (None, None, ())
+
+
+def test_every_documented_example_of_a_pattern_is_read() -> None:
+    for examples, pattern in FILE_NAME_PATTERNS:
+        for example in examples.partition(" (")[0].split(", "):
+            assert pattern.search(example.partition(" with")[0]), example
+
+
+@given(TIMES, st.sampled_from(["%Y%m%d%H%M%S", "%Y%m%d_%H%M%S", "%Y-%m-%d %H-%M-%S"]))
+def test_whatever_the_time_its_name_tells_it(time: datetime, style: str) -> None:
+    found = time_from_file_name(f"card/IMG_{time.strftime(style)}_1.JPG")
+    assert found.at == time.replace(microsecond=0)
+
+
+@given(st.text(max_size=40))
+def test_no_name_is_too_odd(name: str) -> None:
+    at = time_from_file_name(name).at
+    assert at is None or at.year >= 2000
+
+
+# File dates
+
+
+def test_a_file_date_is_utc_and_says_so() -> None:
+    assert time_from_file_date(1_622_194_211_123_456_789) == (
+        TAKEN.replace(microsecond=123_000),
+        0,
+        (),
+    )
+
+
+@pytest.mark.parametrize("nanoseconds", [0, -1, 315_532_800 * 10**9, 2**63 - 1])
+def test_the_date_of_a_clock_that_was_never_set_is_none(nanoseconds: int) -> None:
+    assert time_from_file_date(nanoseconds).at is None
+
+
+def test_a_file_older_than_what_it_shows_is_remarked() -> None:
+    written = 1_622_194_211 * 10**9
+    assert remark_on_future(datetime(2021, 5, 30, 9, 30, 11), written) is None
+    remark = remark_on_future(datetime(2021, 5, 30, 9, 30, 12), written)
+    assert remark == "recorded after the file's own date, 2021-05-28: the clock looks wrong"

@@ -1,0 +1,92 @@
+"""How the end of a Batch attempt is read from what AWS says of it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resources.batch.outcome import AttemptEnd, AttemptFacts, classify_attempt
+
+ESSENTIAL = "Essential container in task exited"
+HOST = "Host EC2 (instance i-0f9ba794c) terminated."
+TIMEOUT = "Job attempt duration exceeded timeout"
+NET = "Canceled by JobStateTimeLimit action due to reason: "
+
+
+@pytest.mark.parametrize(
+    ("facts", "end"),
+    [
+        (AttemptFacts(0, ESSENTIAL), AttemptEnd.DONE),
+        (AttemptFacts(None, HOST), AttemptEnd.INTERRUPTED),
+        (AttemptFacts(143, ESSENTIAL), AttemptEnd.INTERRUPTED),
+        (AttemptFacts(137, HOST), AttemptEnd.INTERRUPTED),
+        (AttemptFacts(143, HOST), AttemptEnd.INTERRUPTED),
+        (AttemptFacts(137, ESSENTIAL), AttemptEnd.OUT_OF_MEMORY),
+        (
+            AttemptFacts(137, ESSENTIAL, "OutOfMemoryError: Container killed due to memory usage"),
+            AttemptEnd.OUT_OF_MEMORY,
+        ),
+        (
+            AttemptFacts(None, "Task failed to start", "CannotPullContainerError: not found"),
+            AttemptEnd.CANNOT_START,
+        ),
+        (
+            AttemptFacts(None, "Task failed to start", "DockerTimeoutError: transition timed out"),
+            AttemptEnd.CANNOT_START,
+        ),
+        (AttemptFacts(1, ESSENTIAL), AttemptEnd.FAILED),
+        (AttemptFacts(139, ESSENTIAL), AttemptEnd.CRASHED),
+        (AttemptFacts(2, ESSENTIAL), AttemptEnd.CRASHED),
+        (AttemptFacts(None, "something new"), AttemptEnd.CRASHED),
+        (
+            AttemptFacts(job_reason=NET + "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"),
+            AttemptEnd.NO_CAPACITY,
+        ),
+        (
+            AttemptFacts(job_reason=NET + "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"),
+            AttemptEnd.NEVER_PLACEABLE,
+        ),
+        (AttemptFacts(job_reason="moved", stop_requested=True), AttemptEnd.CANCELLED),
+    ],
+)
+def test_an_end_is_known_by_what_aws_says(facts: AttemptFacts, end: AttemptEnd) -> None:
+    assert classify_attempt(facts) is end
+
+
+def test_a_worker_that_stops_as_it_is_told_to_was_not_interrupted() -> None:
+    stopped = AttemptFacts(143, ESSENTIAL, job_reason="moved", stop_requested=True)
+    assert classify_attempt(stopped) is AttemptEnd.CANCELLED
+
+
+@pytest.mark.parametrize("exit_code", [143, 137, None])
+def test_a_time_limit_looks_like_an_interruption_and_is_none(exit_code: int | None) -> None:
+    assert classify_attempt(AttemptFacts(exit_code, TIMEOUT)) is AttemptEnd.TIME_LIMIT
+    of_job = AttemptFacts(exit_code, ESSENTIAL, job_reason=TIMEOUT)
+    assert classify_attempt(of_job) is AttemptEnd.TIME_LIMIT
+
+
+def test_a_host_lost_while_a_stop_was_asked_for_is_a_host_lost() -> None:
+    lost = AttemptFacts(None, HOST, job_reason="moved", stop_requested=True)
+    assert classify_attempt(lost) is AttemptEnd.INTERRUPTED
+
+
+def test_an_own_failure_on_a_host_that_then_went_is_an_own_failure() -> None:
+    assert classify_attempt(AttemptFacts(1, HOST)) is AttemptEnd.FAILED
+
+
+def test_work_that_was_done_before_it_was_cancelled_is_done() -> None:
+    assert classify_attempt(AttemptFacts(0, HOST, stop_requested=True)) is AttemptEnd.DONE
+
+
+WORDS = st.sampled_from(["", ESSENTIAL, HOST, TIMEOUT, "OutOfMemoryError", "no such reason"])
+
+
+@given(st.integers(1, 255), WORDS, WORDS, WORDS, st.booleans())
+def test_only_exit_code_0_is_done(code: int, status: str, of: str, job: str, stop: bool) -> None:
+    assert classify_attempt(AttemptFacts(code, status, of, job, stop)) is not AttemptEnd.DONE
+
+
+def test_the_most_telling_words_are_kept() -> None:
+    assert AttemptFacts(1, "status", "container", "job").said == "container"
+    assert AttemptFacts(1, "status", job_reason="job").said == "status"
+    assert AttemptFacts(job_reason="job").said == "job"
+    assert AttemptFacts().said == "no reason given"

@@ -1,0 +1,181 @@
+"""How the media of a camera are cut into work units."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resources.batch.work_units import (
+    LONGEST_UNIT_SECONDS,
+    ExpectedMedium,
+    WorkUnit,
+    expected_frames,
+    unit_count,
+    work_units,
+)
+from resources.pricing.economics import Overheads
+from resources.settings.profile import CostOptimization, Stage1
+
+OVERHEADS = Overheads()
+CHEAP = CostOptimization(offline_camera_optimized=True, max_parallel_jobs=10)
+QUICK = CostOptimization(offline_camera_optimized=False, max_parallel_jobs=10)
+
+
+def cut(
+    frames: list[int], per_frame: float, cost: CostOptimization = QUICK
+) -> tuple[list[ExpectedMedium], list[WorkUnit]]:
+    media = [ExpectedMedium(f"DCIM/{n:07}.JPG", each) for n, each in enumerate(frames)]
+    return media, work_units(lambda: media, per_frame, OVERHEADS, cost)
+
+
+# What a medium is expected to take
+
+
+def test_a_still_is_one_frame() -> None:
+    assert expected_frames("image", None, None, Stage1(frames_per_second=5)) == 1
+
+
+@pytest.mark.parametrize(
+    ("stage1", "frames"),
+    [
+        (Stage1(sampling="fps", frames_per_second=1), 21),
+        (Stage1(sampling="fps", frames_per_second=0.1), 3),
+        (Stage1(sampling="every", every_nth_frame=15), 41),
+        (Stage1(sampling="keyframes"), 21),
+    ],
+)
+def test_a_video_is_the_frames_that_its_sampling_takes(stage1: Stage1, frames: int) -> None:
+    assert expected_frames("video", 20.1, 30.0, stage1) == frames
+
+
+def test_a_video_that_does_not_say_its_length_is_taken_for_a_usual_clip() -> None:
+    assert expected_frames("video", None, None, Stage1()) == 15
+    assert expected_frames("video", None, None, Stage1(sampling="every")) == 15
+    assert expected_frames("video", 0.0, None, Stage1()) == 15
+
+
+# How many units
+
+
+@pytest.mark.parametrize(
+    ("hours", "units"), [(0, 1), (0.02, 1), (1, 1), (2, 1), (2.01, 2), (10, 5), (100, 50)]
+)
+def test_for_lowest_cost_units_are_as_long_as_they_may_be(hours: float, units: int) -> None:
+    assert unit_count(hours * 3600, OVERHEADS, CHEAP) == units
+
+
+@pytest.mark.parametrize(
+    ("minutes", "units"), [(0, 1), (6, 1), (13, 2), (30, 4), (65, 10), (600, 10), (1320, 11)]
+)
+def test_for_lowest_latency_all_jobs_are_used_that_are_worth_their_start(
+    minutes: float, units: int
+) -> None:
+    """Start-up is 6.5 minutes a job, 10 jobs run at once, none may be longer than 2 hours."""
+    assert OVERHEADS.seconds == 390
+    assert unit_count(minutes * 60, OVERHEADS, QUICK) == units
+
+
+@given(st.floats(0, 1e7), st.floats(0, 1e7))
+def test_more_work_is_never_cut_into_fewer_units(work: float, more: float) -> None:
+    for cost in (CHEAP, QUICK):
+        assert unit_count(work, OVERHEADS, cost) <= unit_count(work + more, OVERHEADS, cost)
+
+
+@given(st.floats(0, 1e7))
+def test_cost_never_asks_for_more_units_than_latency(work: float) -> None:
+    assert unit_count(work, OVERHEADS, CHEAP) <= unit_count(work, OVERHEADS, QUICK)
+
+
+# The cut
+
+
+def test_equal_stills_are_shared_out_evenly() -> None:
+    _, units = cut([1] * 1000, per_frame=4.0)
+    assert [unit.stop - unit.start for unit in units] == [100] * 10
+    assert units[3] == WorkUnit(3, 300, 400, "DCIM/0000300.JPG", "DCIM/0000399.JPG", 100, 400.0)
+
+
+def test_a_medium_larger_than_all_others_gets_a_unit_and_none_is_left_empty() -> None:
+    _, units = cut([1, 1, 10_000, 1, 1], per_frame=1.0)
+    assert [(unit.start, unit.stop) for unit in units] == [(0, 2), (2, 3), (3, 5)]
+    assert [unit.number for unit in units] == [0, 1, 2]
+
+
+def test_no_media_are_no_units() -> None:
+    assert cut([], per_frame=1.0) == ([], [])
+
+
+FRAMES = st.lists(st.integers(1, 500), max_size=200)
+COSTS = st.builds(
+    CostOptimization,
+    offline_camera_optimized=st.booleans(),
+    max_parallel_jobs=st.integers(1, 30),
+)
+SPEEDS = st.floats(0.001, 100)
+
+
+@given(FRAMES, SPEEDS, COSTS)
+def test_every_medium_is_in_exactly_one_unit_in_order(
+    frames: list[int], per_frame: float, cost: CostOptimization
+) -> None:
+    media, units = cut(frames, per_frame, cost)
+    covered = [position for unit in units for position in range(unit.start, unit.stop)]
+    assert covered == list(range(len(media)))
+    for number, unit in enumerate(units):
+        assert unit.number == number and unit.start < unit.stop
+        inside = media[unit.start : unit.stop]
+        assert (unit.first_path, unit.last_path) == (inside[0].path, inside[-1].path)
+        assert unit.frames == sum(medium.frames for medium in inside)
+        assert unit.seconds == unit.frames * per_frame
+
+
+@given(FRAMES.filter(bool), SPEEDS, COSTS)
+def test_units_are_within_one_largest_medium_of_an_equal_share(
+    frames: list[int], per_frame: float, cost: CostOptimization
+) -> None:
+    _, units = cut(frames, per_frame, cost)
+    count = unit_count(sum(frames) * per_frame, OVERHEADS, cost)
+    assert len(units) <= count
+    share = sum(frames) / count
+    for unit in units:
+        assert abs(unit.frames - share) <= max(frames) + 1e-6
+
+
+@given(FRAMES, SPEEDS, COSTS)
+def test_no_unit_outlasts_its_job_unless_a_single_medium_does(
+    frames: list[int], per_frame: float, cost: CostOptimization
+) -> None:
+    _, units = cut(frames, per_frame, cost)
+    for unit in units:
+        longest = LONGEST_UNIT_SECONDS + max(frames) * per_frame
+        assert unit.seconds <= longest * (1 + 1e-9)
+
+
+@given(FRAMES, SPEEDS, COSTS)
+def test_the_same_media_are_cut_the_same_way(
+    frames: list[int], per_frame: float, cost: CostOptimization
+) -> None:
+    assert cut(frames, per_frame, cost) == cut(frames, per_frame, cost)
+
+
+def test_media_are_never_held_at_once() -> None:
+    """A reader that lets nobody fall behind: each medium is dropped before the next is made."""
+    alive = 0
+    most = 0
+
+    class Watched(ExpectedMedium):
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    def read() -> Iterator[ExpectedMedium]:
+        nonlocal alive, most
+        for number in range(2000):
+            alive += 1
+            most = max(most, alive)
+            yield Watched(f"{number:06}.JPG", 1)
+
+    units = work_units(read, 3.9, OVERHEADS, QUICK)
+    assert sum(unit.stop - unit.start for unit in units) == 2000
+    assert most <= 3

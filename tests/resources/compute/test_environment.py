@@ -1,0 +1,477 @@
+"""Compute on AWS Batch: set up, looked at and torn down in a sandbox's account."""
+
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import dagster as dg
+import pytest
+from botocore.config import Config
+from compute_rig import (
+    Changes,
+    Killed,
+    SharedClients,
+    aws_of,
+    left_of,
+    running_sandbox,
+    submit,
+    wait_for_state,
+    wait_until,
+    watched,
+)
+from typer.testing import CliRunner
+
+from odins_ravne_assets.cli.cost import app as cost_app
+from odins_ravne_assets.cli.job import Choice
+from resources.compute.dagster_resource import ComputeEnvironmentResource
+from resources.compute.environment import ComputeEnvironment
+from resources.compute.existing import LIVE, Parts
+from resources.compute.plan import Names
+from resources.compute.survey import markets, survey
+from resources.errors import RavneError, UsageError
+from resources.sandbox.foundation import prepare_foundation
+from resources.sandbox.model.config import SandboxConfig
+from resources.sandbox.sandbox import Sandbox
+from resources.settings.profile import Aws, Compute
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """An account whose clock runs fast."""
+    with running_sandbox(SandboxConfig(scale=1000)) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def account(sandbox: Sandbox) -> Iterator[Sandbox]:
+    """The account with the foundation in it and nothing set up."""
+    prepare_foundation(SharedClients(aws_of(sandbox)), "ravne", "eu-north-1")
+    yield sandbox
+    sandbox.clear_faults()
+    watched(sandbox)[0].teardown(force=True)
+
+
+def revision_of(clients: SharedClients) -> int:
+    """The number of the active job definition; AWS counts on over teardowns."""
+    return Parts(clients, Names("ravne")).job_definitions()[0]["revision"]
+
+
+def test_setting_up_tells_each_change_and_again_changes_nothing(account: Sandbox) -> None:
+    compute, clients = watched(account)
+    steps = Changes()
+    assert compute.setup(10, True, steps) == 7
+    assert steps == [
+        "launch template ravne-worker: created",
+        "environment ravne-spot: created, 0 to 40 vCPUs",
+        "environment ravne-ondemand: created, 0 to 40 vCPUs",
+        "queue ravne-spot-high: created, priority 100",
+        "queue ravne-spot: created, priority 10",
+        "queue ravne-ondemand: created, priority 10",
+        f"job definition ravne-worker: revision {revision_of(clients)}",
+    ]
+    clients.changes.clear()
+    assert compute.setup(10, True) == 0
+    assert clients.changes == []
+
+
+def test_what_the_profile_changes_is_changed_in_place_and_nothing_else(account: Sandbox) -> None:
+    watched(account)[0].setup(10)
+    compute, clients = watched(account, bid_percentage=90, instance_types=["g5.xlarge"])
+    steps = Changes()
+    compute.setup(10, on_step=steps)
+    assert clients.changes == ["UpdateComputeEnvironment"] * 2
+    assert steps == [
+        "environment ravne-spot: changed bidPercentage, instanceTypes",
+        "environment ravne-ondemand: changed instanceTypes",
+    ]
+    assert compute.setup(10) == 0
+
+
+def test_a_changed_size_alone_replaces_no_machines(account: Sandbox) -> None:
+    compute, clients = watched(account)
+    compute.setup(10)
+    sent: list[dict[str, Any]] = []
+    events = clients.of("batch").meta.events
+    events.register(
+        "before-parameter-build.batch.UpdateComputeEnvironment",
+        lambda params, **_: sent.append(dict(params)),
+    )
+    compute.setup(3)
+    assert [each["computeResources"] for each in sent] == [{"maxvCpus": 12}] * 2
+    assert all("updatePolicy" not in each for each in sent)
+
+
+def test_what_somebody_changed_by_hand_is_put_back(account: Sandbox) -> None:
+    compute, clients = watched(account)
+    compute.setup(10)
+    batch = clients.of("batch")
+    batch.update_job_queue(jobQueue="ravne-spot", state="DISABLED", priority=3)
+    batch.register_job_definition(
+        jobDefinitionName="ravne-worker",
+        type="container",
+        containerProperties={"image": "x", "resourceRequirements": [
+            {"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "128"}]},
+    )  # fmt: skip
+    steps = Changes()
+    compute.setup(10, on_step=steps)
+    assert steps == [
+        "queue ravne-spot: changed priority, state",
+        f"job definition ravne-worker: revision {revision_of(clients)}",
+    ]
+    assert compute.setup(10) == 0
+
+
+def test_a_market_that_the_profile_gave_up_is_taken_away(account: Sandbox) -> None:
+    watched(account)[0].setup(10)
+    compute, _ = watched(account, fallback_to_ondemand=False)
+    compute.setup(10)
+    found = compute.status()
+    assert [each.name for each in found.environments] == ["ravne-spot"]
+    assert [each.name for each in found.queues] == ["ravne-spot", "ravne-spot-high"]
+    assert compute.setup(10) == 0
+
+
+def test_a_set_up_killed_after_any_call_is_finished_by_the_next(account: Sandbox) -> None:
+    compute, clients = watched(account)
+    compute.setup(10)
+    for call in range(len(clients.changes)):
+        compute.teardown()
+        mortal, doomed = watched(account)
+        doomed.kill_after = call
+        with pytest.raises(Killed):
+            mortal.setup(10)
+        compute.setup(10)
+        assert compute.setup(10) == 0
+
+
+def test_a_teardown_killed_after_any_call_is_finished_by_the_next(account: Sandbox) -> None:
+    compute, clients = watched(account)
+    compute.setup(10)
+    clients.changes.clear()
+    compute.teardown()
+    calls = len(clients.changes)
+    assert calls >= 12
+    for call in range(calls):
+        compute.setup(10)
+        mortal, doomed = watched(account)
+        doomed.kill_after = call
+        with pytest.raises(Killed):
+            mortal.teardown()
+        compute.teardown()
+        assert left_of(account) == []
+
+
+def test_tearing_down_leaves_data_roles_and_logs_alone(account: Sandbox) -> None:
+    compute, clients = watched(account)
+    clients.of("s3").put_object(Bucket="ravne-data-123456789012", Key="results/a", Body=b"a")
+    compute.setup(10)
+    compute.teardown()
+    assert left_of(account) == []
+    assert (
+        clients.of("s3")
+        .get_object(Bucket="ravne-data-123456789012", Key="results/a")["Body"]
+        .read()
+        == b"a"
+    )
+    for role in ("job", "execution", "instance"):
+        clients.of("iam").get_role(RoleName=f"ravne-{role}")
+    groups = clients.of("logs").describe_log_groups(logGroupNamePrefix="/aws/batch/ravne")
+    assert len(groups["logGroups"]) == 1
+
+
+def test_tearing_down_nothing_is_no_error(account: Sandbox) -> None:
+    compute, clients = watched(account)
+    steps = Changes()
+    compute.teardown(on_step=steps)
+    assert steps == [] and clients.changes == []
+
+
+def test_jobs_that_have_not_ended_are_a_reason_to_refuse_until_forced(account: Sandbox) -> None:
+    compute, clients = watched(account)
+    compute.setup(10)
+    job = submit(account, seconds=60)
+    wait_for_state(account, job, "RUNNING")
+    clients.changes.clear()
+    with pytest.raises(RavneError, match=r"1 job has not ended .*teardown --force"):
+        compute.teardown()
+    assert clients.changes == []
+    compute.teardown(force=True)
+    assert left_of(account) == []
+    assert not [each for each in account.jobs() if each["status"] in LIVE]
+
+
+def test_a_job_that_was_submitted_meanwhile_is_not_lost(account: Sandbox) -> None:
+    compute, clients = watched(account)
+    compute.setup(10)
+    submitted: list[str] = []
+
+    def submit_one(**_: Any) -> None:
+        if not submitted:
+            submitted.append(submit(account, seconds=60))
+
+    # Between the first count and the disabling of the queue, somebody submits.
+    clients.of("batch").meta.events.register("before-call.batch.UpdateJobQueue", submit_one)
+    with pytest.raises(RavneError, match="1 job has not ended"):
+        compute.teardown()
+    (job,) = clients.of("batch").describe_jobs(jobs=submitted)["jobs"]
+    assert job["status"] in LIVE
+    compute.setup(10)
+    assert {each.state for each in compute.status().queues} == {"ENABLED"}
+
+
+def test_status_shows_jobs_machines_prices_and_age(account: Sandbox) -> None:
+    compute, _ = watched(account)
+    compute.setup(10)
+    job = submit(account, seconds=60, queue="ravne-spot-high")
+    wait_for_state(account, job, "RUNNING")
+    found = compute.status()
+    jobs = {queue.name: queue.jobs for queue in found.queues}
+    assert jobs["ravne-spot-high"]["RUNNING"] == 1
+    assert sum(sum(each.values()) for each in jobs.values()) == 1
+    (machine,) = found.instances
+    assert (machine.market, machine.instance_type) == ("spot", "g4dn.xlarge")
+    assert machine.zone.startswith("eu-north-1")
+    assert found.age_seconds is not None and found.age_seconds > 0
+    cheapest = found.spot_prices[0]
+    assert cheapest.instance_type == "g4dn.xlarge" and 0.1 < cheapest.usd_per_hour < 0.3
+    assert json.loads(json.dumps(found.as_json()))["instances"][0]["zone"] == machine.zone
+    compute.teardown(force=True)
+
+
+def test_trouble_on_awss_side_is_waited_out(account: Sandbox) -> None:
+    compute, _ = watched(account)
+    account.inject("server_error", "batch", times=2)
+    account.inject("throttle", "ec2", "CreateLaunchTemplate")
+    compute.setup(10)
+    account.inject("server_error", "batch", "DeleteJobQueue")
+    account.inject("reset", "batch", "DeleteComputeEnvironment")
+    compute.teardown()
+    assert left_of(account) == []
+
+
+@pytest.mark.parametrize(
+    "operation", ["CreateComputeEnvironment", "CreateJobQueue", "CreateLaunchTemplate"]
+)
+def test_a_call_whose_answer_was_lost_is_not_made_twice(operation: str, account: Sandbox) -> None:
+    compute, _ = watched(account)
+    account.inject("lost_answer", "*", operation)
+    compute.setup(10)
+    assert compute.setup(10) == 0
+
+
+def test_two_set_ups_at_once_agree(account: Sandbox) -> None:
+    both = [watched(account)[0] for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        changes = list(pool.map(lambda compute: compute.setup(10), both))
+    assert sum(changes) >= 7
+    assert both[0].setup(10) == 0
+
+
+def test_an_invalid_environment_is_explained_in_awss_words(account: Sandbox) -> None:
+    compute, clients = watched(account)
+    compute.setup(10)
+    iam, profile = clients.of("iam"), "ravne-instance"
+    role = iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]["Arn"]
+    iam.remove_role_from_instance_profile(InstanceProfileName=profile, RoleName=profile)
+    iam.delete_instance_profile(InstanceProfileName=profile)
+    clients.of("batch").update_compute_environment(
+        computeEnvironment="ravne-spot", computeResources={"instanceRole": role}
+    )
+    wait_until(account, lambda: compute.status().environments[1].status == "INVALID")
+    reason = compute.status().environments[1].reason
+    assert "iamInstanceProfile" in reason
+    with pytest.raises(RavneError, match="missing: instance profile ravne-instance"):
+        compute.setup(10)
+    iam.create_instance_profile(InstanceProfileName=profile)
+    iam.add_role_to_instance_profile(InstanceProfileName=profile, RoleName=profile)
+    compute.setup(10)
+    assert {each.status for each in compute.status().environments} == {"VALID"}
+
+
+def test_an_environment_whose_role_is_gone_is_deleted_when_the_role_is_back(
+    account: Sandbox,
+) -> None:
+    compute, clients = watched(account)
+    compute.setup(1)
+    batch, iam = clients.of("batch"), clients.of("iam")
+    there = batch.describe_compute_environments(computeEnvironments=["ravne-spot"])
+    resources = there["computeEnvironments"][0]["computeResources"]
+    compute.teardown()
+    role = {"RoleName": "by-hand", "AssumeRolePolicyDocument": "{}"}
+    arn = iam.create_role(**role)["Role"]["Arn"]
+    del resources["launchTemplate"]
+    batch.create_compute_environment(
+        computeEnvironmentName="ravne-spot",
+        type="MANAGED",
+        serviceRole=arn,
+        computeResources=resources,
+    )
+    wait_until(account, lambda: compute.status().environments[0].status == "VALID")
+    iam.delete_role(RoleName="by-hand")
+    with pytest.raises(RavneError, match=r"ravne-spot cannot be deleted, it is INVALID: .*by-hand"):
+        compute.teardown()
+    iam.create_role(**role)
+    compute.teardown()
+    assert left_of(account) == []
+
+
+@pytest.mark.parametrize(
+    ("types", "said"),
+    [
+        (["g4dn.nano"], "EC2 in eu-north-1 does not know all of them"),
+        (["g5g.xlarge"], "g5g.xlarge is not an x86_64 machine"),
+        (["p4de.24xlarge"], "eu-north-1 offers none of p4de.24xlarge"),
+    ],
+)
+def test_machines_that_cannot_be_used_are_named(
+    types: list[str], said: str, account: Sandbox
+) -> None:
+    with pytest.raises(RavneError, match=re.escape(said)):
+        watched(account, instance_types=types)[0].setup(1)
+
+
+def test_a_quota_that_is_not_known_here_is_remarked_on(account: Sandbox) -> None:
+    aws = aws_of(account, instance_types=["c5.xlarge"])
+    found = survey(SharedClients(aws), aws)
+    assert found.quotas == {"spot": None, "ondemand": None}
+    assert "the quota for c5.xlarge is not checked" in found.remarks[0]
+    assert found.missing == ()
+
+
+def test_a_missing_right_names_the_call_and_the_policy(account: Sandbox) -> None:
+    compute, _ = watched(account)
+    account.inject("denied", "batch", "CreateComputeEnvironment")
+    with pytest.raises(RavneError, match=r"may not call CreateComputeEnvironment.*ravne-operator"):
+        compute.setup(10)
+
+
+def test_expired_credentials_are_told_as_such(account: Sandbox) -> None:
+    compute, _ = watched(account)
+    account.inject("expired_token", "batch", times=20)
+    with pytest.raises(RavneError, match="does not accept your credentials"):
+        compute.status()
+    account.clear_faults()
+
+
+def test_no_credentials_are_told_as_such(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, account: Sandbox
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(RavneError, match="no AWS credentials; run `aws configure`"):
+        ComputeEnvironment(aws_of(account)).status()
+
+
+class NoRetries(SharedClients):
+    """Clients that give up at once, so that the test need not wait."""
+
+    def _make(self, service: str) -> Any:
+        return self._session.client(
+            service,
+            region_name="eu-north-1",
+            endpoint_url=self._aws.endpoint_url,
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+
+
+def test_an_account_that_nobody_answers_for_is_told_as_such() -> None:
+    aws = Aws(endpoint_url="http://127.0.0.1:9")
+    with pytest.raises(RavneError, match="AWS cannot be reached"):
+        ComputeEnvironment(aws, NoRetries(aws)).status()
+
+
+class LoginPage(BaseHTTPRequestHandler):
+    """What many a network answers with before one has logged in to it."""
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>Welcome")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_an_answer_that_is_not_awss_is_told_as_such() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), LoginPage) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        aws = Aws(endpoint_url=f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(RavneError, match="something answers that is not AWS"):
+            ComputeEnvironment(aws, NoRetries(aws)).setup(1)
+        server.shutdown()
+
+
+# --- as a resource, and as a command
+
+
+def test_the_resource_offers_every_setting_of_the_profile_and_scales_to_zero() -> None:
+    fields = set(ComputeEnvironmentResource.model_fields)
+    assert fields == (set(Aws.model_fields) - {"compute"}) | set(Compute.model_fields)
+    assert ComputeEnvironmentResource().aws() == Aws()
+    assert ComputeEnvironmentResource().min_vcpus == 0
+
+
+def test_the_resource_is_configured_as_a_profile_is() -> None:
+    made = ComputeEnvironmentResource(name="own", max_vcpus=8, instance_types=["g6.xlarge"])
+    assert made.aws() == Aws(
+        name="own", compute=Compute(max_vcpus=8, instance_types=("g6.xlarge",))
+    )
+    assert markets(made.aws()) == ("spot", "ondemand")
+
+
+@dg.op
+def prepare(compute: ComputeEnvironmentResource) -> int:
+    return compute.open().setup(job_count=2)
+
+
+@dg.job
+def prepare_compute() -> None:
+    prepare()
+
+
+def test_the_resource_sets_compute_up_from_within_a_run(account: Sandbox) -> None:
+    compute = ComputeEnvironmentResource(
+        endpoint_url=account.endpoint_url, clock_url=account.clock_url
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = prepare_compute.execute_in_process(instance=instance, resources={"compute": compute})
+    assert done.output_for_node("prepare") == 7
+    assert len(left_of(account)) == 7
+
+
+def cost(sandbox: Sandbox, folder: Path, *arguments: str) -> Any:
+    profile = folder / "cloud.yaml"
+    profile.write_text(json.dumps({"cloud": {"aws": aws_of(sandbox).model_dump(mode="json")}}))
+    return CliRunner().invoke(cost_app, arguments, obj=Choice(str(profile)))
+
+
+def test_the_commands_set_up_show_and_tear_down(account: Sandbox, tmp_path: Path) -> None:
+    made = cost(account, tmp_path, "setup", "--job-count", "2", "--gpu-required")
+    assert made.exit_code == 0, made.exception
+    assert "queue ravne-spot: created" in made.stderr and "Ready for jobs." in made.stdout
+    shown = cost(account, tmp_path, "status")
+    assert shown.exit_code == 0, shown.exception
+    for word in ("ravne-spot-high", "on-demand", "ready", "No machine is running", "g4dn.xlarge"):
+        assert word in shown.stdout
+    data = json.loads(cost(account, tmp_path, "status", "--json").stdout)
+    assert [each["name"] for each in data["queues"]] == [
+        "ravne-ondemand",
+        "ravne-spot",
+        "ravne-spot-high",
+    ]
+    assert cost(account, tmp_path, "teardown").exit_code == 0
+    assert "Nothing of ravne is set up" in cost(account, tmp_path, "status").stdout
+
+
+def test_a_profile_of_this_machine_has_no_cost_commands() -> None:
+    done = CliRunner().invoke(cost_app, ["status"], obj=Choice("local"))
+    assert isinstance(done.exception, UsageError)
+    assert "munin --profile cloud cost status" in str(done.exception)

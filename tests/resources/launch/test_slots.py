@@ -1,0 +1,161 @@
+"""max_parallel_jobs holds over all runs of an instance."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import dagster as dg
+import pytest
+from dagster import DagsterRunStatus
+
+from resources.launch.slots import LaunchSlots
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as made:
+        yield made
+
+
+def a_run(instance: dg.DagsterInstance, status: DagsterRunStatus) -> str:
+    run = dg.DagsterRun("job", status=status)
+    instance.add_run(run)
+    return run.run_id
+
+
+def slots(instance: dg.DagsterInstance, limit: int = 2, **options: str) -> LaunchSlots:
+    run_id = a_run(instance, DagsterRunStatus.STARTED)
+    return LaunchSlots(instance, run_id, "account", limit, **options)  # type: ignore[arg-type]
+
+
+def test_two_runs_share_the_slots_of_an_account(instance: dg.DagsterInstance) -> None:
+    one, other = slots(instance), slots(instance)
+    assert one.take("unit 0")
+    assert other.take("unit 0")
+    assert not one.take("unit 1")
+    other.keep(set())
+    assert one.take("unit 1")
+    assert not other.take("unit 0")
+
+
+def test_runs_that_begin_at_once_have_no_more_slots_than_there_are(tmp_path: Path) -> None:
+    """Each has the instance open for itself, as a process has."""
+    together, pools, limit = 5, 6, 3
+    barrier = Barrier(together)
+
+    def taken(_: int) -> list[bool]:
+        with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+            run_id = a_run(instance, DagsterRunStatus.STARTED)
+            runs = [LaunchSlots(instance, run_id, f"pool {p}", limit) for p in range(pools)]
+            return [(barrier.wait(), run.take("job"))[1] for run in runs]
+
+    dg.DagsterInstance.local_temp(str(tmp_path)).dispose()  # its databases are there before
+    with ThreadPoolExecutor(together) as threads:
+        found = list(threads.map(taken, range(together)))
+    assert [sum(of_pool) for of_pool in zip(*found, strict=True)] == [limit] * pools
+
+
+def test_a_job_that_has_a_slot_keeps_it(instance: dg.DagsterInstance) -> None:
+    one = slots(instance, limit=1)
+    assert one.take("unit 0")
+    assert one.take("unit 0")
+
+
+def test_who_waited_first_is_first_unless_another_matters_more(
+    instance: dg.DagsterInstance,
+) -> None:
+    holder = slots(instance, limit=1)
+    assert holder.take("a")
+    low, urgent = slots(instance, limit=1), slots(instance, limit=1, priority="high")
+    assert not low.take("b")
+    assert not urgent.take("c")
+    holder.keep(set())
+    assert not low.take("b")
+    assert urgent.take("c")
+
+
+def test_another_limit_in_the_profile_holds_from_the_next_job_on(
+    instance: dg.DagsterInstance,
+) -> None:
+    assert slots(instance, limit=1).take("a")
+    assert slots(instance, limit=2).take("b")
+
+
+def test_a_launch_keeps_the_slots_of_its_living_jobs_alone(instance: dg.DagsterInstance) -> None:
+    one, other = slots(instance), slots(instance)
+    assert one.take("unit 0")
+    assert one.take("unit 1")
+    one.keep({"unit 1"})
+    assert other.take("unit 0")
+    assert not other.take("unit 2")
+
+
+def test_a_job_that_nobody_waits_for_any_more_leaves_the_queue(
+    instance: dg.DagsterInstance,
+) -> None:
+    holder, other = slots(instance, limit=1), slots(instance, limit=1)
+    assert holder.take("a")
+    assert not other.take("b")
+    other.keep(set())
+    holder.keep(set())
+    assert slots(instance, limit=1).take("c")
+
+
+def test_a_run_that_has_ended_holds_no_slot(instance: dg.DagsterInstance) -> None:
+    ended = LaunchSlots(instance, a_run(instance, DagsterRunStatus.FAILURE), "account", 1)
+    assert ended.take("a")
+    assert slots(instance, limit=1).take("b")
+
+
+def test_a_run_that_was_killed_keeps_the_slots_of_jobs_that_still_run(
+    instance: dg.DagsterInstance,
+) -> None:
+    killed = LaunchSlots(instance, a_run(instance, DagsterRunStatus.FAILURE), "account", 2)
+    assert killed.take("unit 0")
+    assert killed.take("unit 1")
+    living = {"unit 1"}
+    run_id = a_run(instance, DagsterRunStatus.STARTED)
+    other = LaunchSlots(instance, run_id, "account", 2, left_running=lambda run: living)
+    assert other.take("a")
+    assert not other.take("b")
+    living.clear()
+    assert other.take("b")
+
+
+def test_a_job_that_runs_already_comes_before_all_that_wait(instance: dg.DagsterInstance) -> None:
+    holder = slots(instance, limit=1)
+    assert holder.take("a")
+    urgent, taken_up = slots(instance, limit=1, priority="high"), slots(instance, limit=1)
+    assert not urgent.take("b")
+    taken_up.hold("c")
+    holder.keep(set())
+    assert not urgent.take("b")
+    taken_up.hold("c")
+    taken_up.keep(set())
+    assert urgent.take("b")
+
+
+def test_runs_whose_process_was_killed_are_looked_for_when_no_slot_is_free(
+    instance: dg.DagsterInstance,
+) -> None:
+    killed = slots(instance, limit=1)
+    assert killed.take("a")
+
+    def close(instance: dg.DagsterInstance) -> None:
+        (run,) = instance.get_runs(dg.RunsFilter(statuses=[DagsterRunStatus.STARTED]), limit=1)
+        instance.report_run_failed(run)
+
+    other = LaunchSlots(
+        instance, a_run(instance, DagsterRunStatus.SUCCESS), "account", 1, "normal", close
+    )
+    assert other.take("b")
+
+
+def test_an_instance_in_memory_counts_its_own_jobs() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        one = slots(instance, limit=1)
+        assert one.take("a")
+        assert not one.take("b")
+        one.keep(set())
+        assert one.take("b")

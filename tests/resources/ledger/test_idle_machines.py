@@ -1,0 +1,124 @@
+"""Machines that are kept warm and get no work are in the costs of all cameras, and of none."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+from cost_rows import EXAMPLE, ledger
+
+from odins_ravne_assets.odin.report import Scope, cost_report
+from odins_ravne_assets.odin.report_text import where_it_went
+from resources.ledger.aws_usage import Machine, RanJob
+from resources.ledger.idle_machines import (
+    WAITED,
+    WaitingMachines,
+    ledger_name,
+    read_waiting,
+    still_waiting,
+    unclaimed,
+    waiting_rows,
+)
+from resources.ledger.table import SCHEMA, write_ledger
+from resources.pricing.sources import shipped_prices
+from resources.settings.profile import Aws
+from resources.storage.object_store import LocalStore
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
+BOOK = shipped_prices("eu-north-1")
+
+
+def machine(name: str = "i-1", seen: float = 3600.0, ended: float | None = None) -> Machine:
+    """Launched at noon, on demand; times are seconds after it."""
+    return Machine(
+        instance_id=name,
+        instance_type="g4dn.xlarge",
+        zone="eu-north-1a",
+        market="ondemand",
+        launched=NOON,
+        seen_at=NOON + seen,
+        ended=None if ended is None else NOON + ended,
+        end_known=ended is not None,
+    )
+
+
+def job(created: float, started: float | None = None, on: str | None = None) -> RanJob:
+    return RanJob(
+        job_id="job",
+        name="job",
+        queue="ondemand",
+        created=NOON + created,
+        started=None if started is None else NOON + started,
+        instance_id=on,
+    )
+
+
+def look(before: WaitingMachines, *machines: Machine, jobs: tuple[RanJob, ...] = ()) -> list[str]:
+    found = still_waiting(before, machines, {each.job_id: each for each in jobs}, NOON + 3600)
+    return list(found.machines)
+
+
+def test_a_machine_waits_until_a_job_runs_on_it() -> None:
+    nothing = WaitingMachines()
+    assert look(nothing, machine()) == ["i-1"]
+    assert look(nothing, machine(), jobs=(job(500, 600, "i-1"),)) == []
+    assert look(nothing, machine(), jobs=(job(500, 600, "i-2"),)) == ["i-1"]
+
+
+def test_a_machine_that_was_launched_for_a_job_is_that_jobs_whatever_came_of_it() -> None:
+    assert look(WaitingMachines(), machine(), jobs=(job(-60),)) == []
+
+
+def test_what_was_once_a_jobs_stays_so_when_batch_has_forgotten_the_job() -> None:
+    first = still_waiting(WaitingMachines(), [machine()], {"job": job(-60)}, NOON + 60)
+    assert look(first, machine()) == []
+
+
+def test_a_machine_that_ec2_has_forgotten_is_kept_and_counts_until_it_was_seen_last() -> None:
+    first = still_waiting(WaitingMachines(), [machine(seen=3600)], {}, NOON + 3600)
+    again = still_waiting(first, [], {}, NOON + 90_000)
+    [row] = (
+        waiting_rows(again.machines.values(), BOOK).filter(kind="overhead").iter_rows(named=True)
+    )
+    assert (row["billed_seconds"], row["estimated"]) == (3600.0, True)
+
+
+def test_it_costs_its_whole_life_its_disk_and_its_address_and_bought_nothing() -> None:
+    rows = waiting_rows([machine(ended=7200.0)], BOOK)
+    time, disk, address = rows.iter_rows(named=True)
+    assert (time["usd"], time["usd_wasted"], time["wasted_why"]) == (
+        Decimal("1.116"),
+        Decimal("1.116"),
+        WAITED,
+    )
+    assert address["usd"] == Decimal("0.01") and disk["usd"] > 0
+    assert set(rows["camera_id"]) == set(rows["launch"]) == {None}
+    assert not rows["estimated"].any()
+
+
+def test_what_is_in_a_cameras_ledger_after_all_is_not_counted_twice() -> None:
+    rows = waiting_rows([machine("i-a"), machine("i-z")], BOOK)
+    assert set(unclaimed(rows, ledger(*EXAMPLE))["instance_id"]) == {"i-z"}
+    assert unclaimed(rows, pl.DataFrame(schema=SCHEMA)).height == rows.height
+
+
+def test_the_report_shows_them_as_a_part_of_their_own() -> None:
+    rows = pl.concat([ledger(*EXAMPLE), waiting_rows([machine("i-z", ended=7200.0)], BOOK)])
+    report = cost_report(rows, Scope("ravne", "eu-north-1", ("hill",), None, NOON + 9000, 0.5))
+    parts = {name: usd for name, usd, _ in where_it_went(report).rows}
+    assert parts["machines that waited for work"].startswith("$1.1")
+    assert parts["boot and idle time"] == "$0.0196"
+    assert sum(part.usd for part in report.parts) == report.computing.usd
+    assert [each.name for each in report.by_camera] == ["hill"]
+    before = cost_report(ledger(*EXAMPLE), report.scope).savings
+    assert report.savings.undisturbed_usd == pytest.approx(
+        before.undisturbed_usd, rel=Decimal("0.02")
+    )
+
+
+def test_each_account_and_each_sandbox_has_a_ledger_of_its_own(tmp_path: Path) -> None:
+    store, account, sandbox = LocalStore(tmp_path), Aws(), Aws(endpoint_url="http://127.0.0.1:1")
+    write_ledger(store, ledger_name(sandbox), waiting_rows([machine()], BOOK))
+    assert read_waiting(store, sandbox).height == 3
+    assert read_waiting(store, account).is_empty()

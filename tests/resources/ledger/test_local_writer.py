@@ -1,0 +1,128 @@
+"""Work on this machine is measured like rented work, and costs what the profile says."""
+
+from decimal import Decimal
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from resources.batch.outcome import AttemptEnd
+from resources.ledger.asset_metadata import costs_of_stages, stage_shares
+from resources.ledger.local_writer import LocalBooks
+from resources.ledger.table import read_ledger
+from resources.storage.object_store import LocalStore
+
+
+class HandClock:
+    """Shows what it is set to."""
+
+    def __init__(self) -> None:
+        self.time = 1_795_000_000.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float, wake: Event | None = None) -> bool:
+        self.time += seconds
+        return False
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def books(tmp_path: Path, clock: HandClock) -> LocalBooks:
+    return LocalBooks(LocalStore(tmp_path), "cam", "local-1", Decimal("0.36"), clock)
+
+
+def rows(books: LocalBooks) -> list[dict[str, Any]]:
+    books.write()
+    return list(read_ledger([books.store]).iter_rows(named=True))
+
+
+def test_an_attempt_costs_its_time_at_the_profiles_rate(
+    books: LocalBooks, clock: HandClock
+) -> None:
+    attempt = books.began("asked for")
+    attempt.work = {"frames": 100, "media": 9, "detections_seconds": 90.0}
+    clock.sleep(100)
+    books.ended(attempt, AttemptEnd.DONE, None)
+
+    [row] = rows(books)
+    assert (row["usd"], row["usd_on_demand"], row["usd_wasted"]) == (
+        Decimal("0.01"),
+        Decimal("0.01"),
+        0,
+    )
+    assert (row["market"], row["kind"], row["end"]) == ("local", "attempt", "done")
+    assert (row["frames"], row["billed_seconds"], row["estimated"]) == (100, 100.0, False)
+
+
+def test_what_a_worker_that_died_had_not_finished_is_wasted(
+    books: LocalBooks, clock: HandClock
+) -> None:
+    attempt = books.began("asked for")
+    attempt.work = {"useful_seconds": 75.0}
+    clock.sleep(100)
+    books.ended(attempt, AttemptEnd.CRASHED, None)
+    clock.sleep(10)
+    again = books.began("the worker before died")
+    clock.sleep(10)
+    books.ended(again, AttemptEnd.DONE, None)
+
+    first, second = rows(books)
+    assert first["usd_wasted"] == Decimal("0.0025")
+    assert (second["attempt"], second["usd_wasted"]) == ("local-1-a2", 0)
+
+
+def test_a_worker_that_runs_costs_until_now(books: LocalBooks, clock: HandClock) -> None:
+    books.began("asked for")
+    clock.sleep(50)
+    [row] = rows(books)
+    assert (row["usd"], row["ended_at"], row["estimated"]) == (Decimal("0.005"), None, True)
+
+
+def test_the_assets_of_a_launch_add_up_to_its_cost(books: LocalBooks, clock: HandClock) -> None:
+    """By the seconds of their stages; start-up and what was lost in proportion."""
+    attempt = books.began("asked for")
+    attempt.work = {
+        "detections_seconds": 60.0,
+        "classifications_seconds": 20.0,
+        "images": 5,
+        "frames": 30,
+    }
+    clock.sleep(100)
+    books.ended(attempt, AttemptEnd.DONE, None)
+    books.write()
+    costs = costs_of_stages(read_ledger([books.store]), "local-1")
+
+    detections, classifications = costs("detections"), costs("classifications")
+    assert detections["cost/usd_total"] == pytest.approx(0.0075)
+    assert classifications["cost/usd_total"] == pytest.approx(0.0025)
+    assert detections["cost/usd_of_launch"] == pytest.approx(0.01)
+    assert detections["cost/usd_per_1000_images"] == pytest.approx(1.5)
+    assert detections["throughput/frames_per_second"] == 0.5
+    assert costs("observations")["cost/usd_total"] == 0
+
+
+def test_an_asset_shows_its_last_cost_and_that_of_all_launches(
+    books: LocalBooks, clock: HandClock
+) -> None:
+    for launch in ("local-1", "local-2"):
+        books.launch, books.attempts = launch, []
+        attempt = books.began("asked for")
+        attempt.work = {"observations_seconds": 1.0}
+        clock.sleep(100)
+        books.ended(attempt, AttemptEnd.DONE, None)
+        books.write()
+    shown = costs_of_stages(read_ledger([books.store]), "local-2")("observations")
+    assert (shown["cost/usd_total"], shown["cost/usd_total_ever"]) == (0.01, 0.02)
+
+
+def test_where_no_worker_told_its_seconds_all_falls_to_detections(books: LocalBooks) -> None:
+    books.began("asked for")
+    books.write()
+    assert stage_shares(read_ledger([books.store])) == {"detections": 1}

@@ -1,0 +1,125 @@
+"""What this machine asks of S3 and takes out of AWS is in the ledger, at its price."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+from s3_rig import S3Rig, refuse, s3, s3_server
+
+from odins_ravne_assets.cli.home_counted import bring_results
+from odins_ravne_assets.odin.row_times import with_moments
+from odins_ravne_assets.odin.traffic import traffic_in
+from resources.clock import system_clock
+from resources.errors import StoreError
+from resources.ledger.asset_metadata import costs_of_stages
+from resources.ledger.money_columns import FREE_TRANSFER
+from resources.ledger.orchestrator_traffic import OwnTraffic
+from resources.ledger.table import FOLDER, read_ledger
+from resources.pricing.prices import PriceBook
+from resources.pricing.sources import shipped_prices
+from resources.settings.profile import Aws
+from resources.storage.s3.store import S3Store
+
+# Fixtures.
+__all__ = ["s3", "s3_server"]
+
+BOOK = shipped_prices("eu-north-1")
+
+
+def counted(put: int = 0, get: int = 0, read: int = 0) -> OwnTraffic:
+    own = OwnTraffic("cam", "eu-north-1", "taking results home", system_clock())
+    own.traffic.put, own.traffic.get, own.traffic.read = put, get, read
+    return own
+
+
+@pytest.fixture
+def camera(s3: S3Rig) -> S3Store:
+    """A camera's OUTPUT, with a table of 100,000 bytes and a report of 1,000."""
+    clients = s3.clients()
+    store = S3Store(f"s3://{s3.bucket(clients)}/results/cam", clients)
+    store.write_bytes("tables/media.parquet", bytes(100_000))
+    store.write_bytes("stage3/report.json", bytes(1_000))
+    return store
+
+
+@pytest.fixture
+def aws(s3: S3Rig) -> Aws:
+    return Aws(endpoint_url=s3.url)
+
+
+def ledger_of(camera: S3Store, s3: S3Rig) -> pl.DataFrame:
+    return read_ledger([S3Store(f"{camera.url}/{FOLDER}", s3.clients())])
+
+
+def test_what_leaves_aws_costs_by_the_gb_and_requests_by_the_thousand() -> None:
+    requests, transfer = counted(1999, 5000, 10 * 2**30).rows(BOOK).iter_rows(named=True)
+    # The request that writes it down is the two thousandth.
+    assert (requests["kind"], requests["usd"]) == ("requests", Decimal("0.012"))
+    assert (transfer["kind"], transfer["usd"]) == ("transfer", Decimal("0.9"))
+    assert transfer["remark"] == FREE_TRANSFER
+    assert {requests["launch"], transfer["launch"], requests["market"]} == {None}
+
+
+def test_without_a_price_nothing_is_invented() -> None:
+    rows = counted(1, 1, 1).rows(PriceBook("moon-1", ()))
+    assert rows["usd"].to_list() == [0, 0] and rows["estimated"].all()
+    assert all("moon-1 is known" in remark for remark in rows["remark"])
+
+
+def test_results_that_are_taken_home_are_rows_of_their_cameras_ledger(
+    camera: S3Store, s3: S3Rig, aws: Aws, tmp_path: Path
+) -> None:
+    bring_results([("cam", camera.url)], tmp_path, aws)
+    rows = ledger_of(camera, s3)
+    [transfer] = rows.filter(kind="transfer").iter_rows(named=True)
+    assert (transfer["camera_id"], transfer["bytes_read"]) == ("cam", 101_000)
+    assert traffic_in(rows).bytes_home == 101_000
+    # A HEAD and a GET for each of two files.
+    assert rows.filter(kind="requests")["requests_get"].to_list() == [4]
+    assert with_moments(rows, 0)["moment"].to_list() == rows["ended_at"].to_list()
+
+
+def test_what_is_here_already_is_not_paid_for_again(
+    camera: S3Store, s3: S3Rig, aws: Aws, tmp_path: Path
+) -> None:
+    bring_results([("cam", camera.url)], tmp_path, aws)
+    before = ledger_of(camera, s3).filter(kind="transfer")["bytes_read"].sum()
+    bring_results([("cam", camera.url)], tmp_path, aws)
+    # But the first copy's row, which comes home with the second.
+    again = ledger_of(camera, s3).filter(kind="transfer")["bytes_read"].sum() - before
+    assert 0 < again < 50_000
+
+
+def test_a_copy_that_breaks_off_has_its_row(
+    camera: S3Store, s3: S3Rig, aws: Aws, tmp_path: Path
+) -> None:
+    s3.fail("GetObject", refuse(403, "AccessDenied"), key="results/cam/stage3/report.json")
+    with pytest.raises(StoreError, match="permission denied"):
+        bring_results([("cam", camera.url)], tmp_path, aws)
+    assert ledger_of(camera, s3).filter(kind="requests").height == 1
+
+
+def test_whoever_may_read_only_gets_the_results_and_is_told(
+    camera: S3Store,
+    s3: S3Rig,
+    aws: Aws,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    s3.fail("PutObject", refuse(403, "AccessDenied"), times=9)
+    bring_results([("cam", camera.url)], tmp_path, aws)
+    assert (tmp_path / "cam/tables/media.parquet").stat().st_size == 100_000
+    assert "what this cost is in no ledger: " in capsys.readouterr().err
+    s3.reset()
+    assert ledger_of(camera, s3).is_empty()
+
+
+def test_results_taken_home_count_to_what_the_visits_have_cost_ever(
+    camera: S3Store, s3: S3Rig, aws: Aws, tmp_path: Path
+) -> None:
+    bring_results([("cam", camera.url)], tmp_path, aws)
+    rows = ledger_of(camera, s3)
+    told = costs_of_stages(rows, "none")
+    assert told("observations")["cost/usd_total_ever"] == float(round(rows["usd"].sum(), 8))
+    assert told("detections")["cost/usd_total_ever"] == 0

@@ -1,0 +1,125 @@
+"""A plan's prediction beside what the run then cost."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from resources.errors import StoreError
+from resources.ledger.table import SCHEMA
+from resources.planning.saved_plans import Prediction, compared, keep_prediction, kept_predictions
+from resources.storage.object_store import LocalStore
+
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+def prediction(hours: float = 0, **other: Any) -> Prediction:
+    usual = {
+        "camera_id": "north",
+        "made_at": NOON.timestamp() + hours * 3600,
+        "frames": 1000,
+        "usd": 1.0,
+        "usd_low": 0.8,
+        "usd_high": 1.3,
+        "seconds": 3600.0,
+        "instance_type": "g4dn.xlarge",
+        "market": "spot",
+        "frames_per_second": 10.0,
+        "measured": True,
+        "offers": (),
+    }
+    return Prediction(**{**usual, **other})
+
+
+def attempt(hours: float, usd: str, **facts: Any) -> dict[str, Any]:
+    usual = {
+        "camera_id": "north",
+        "launch": f"launch-{hours}",
+        "kind": "attempt",
+        "market": "spot",
+        "instance_type": "g4dn.xlarge",
+        "intended_at": NOON + timedelta(hours=hours),
+        "frames": 1000,
+        "detections_seconds": 100.0,
+        "usd": Decimal(usd),
+        "estimated": False,
+        "end": "done",
+    }
+    return {**dict.fromkeys(SCHEMA), **usual, **facts}
+
+
+def ledger(*rows: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=SCHEMA)
+
+
+def test_predictions_are_kept_in_order_of_time(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    for hours in (5, 0):
+        keep_prediction(store, prediction(hours))
+    assert kept_predictions(store) == [prediction(0), prediction(5)]
+    assert (tmp_path / "2026-11-01T12-00-00Z.json").is_file()
+
+
+def test_a_file_that_is_no_prediction_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(StoreError, match=r"x\.json: is no plan"):
+        kept_predictions(LocalStore(tmp_path))
+
+
+def test_what_was_run_since_is_compared_overheads_included() -> None:
+    overhead = attempt(-1, "0.1", kind="overhead", launch="launch-1", frames=None)
+    [found] = compared([prediction()], ledger(attempt(1, "0.85"), overhead))
+    assert found.usd == Decimal("0.95")
+    assert found.difference == pytest.approx(-0.05)
+    assert found.within_range
+    assert found.reasons() == []
+
+
+def test_a_run_belongs_to_the_last_prediction_before_it() -> None:
+    rows = ledger(attempt(-2, "9"), attempt(1, "1"), attempt(6, "2"))
+    found = compared([prediction(0), prediction(5)], rows)
+    assert [each.usd for each in found] == [Decimal(1), Decimal(2)]
+
+
+def test_a_prediction_that_nothing_followed_is_not_compared() -> None:
+    assert compared([], ledger(attempt(1, "9"))) == []
+    assert compared([prediction()], ledger(attempt(-2, "9"))) == []
+    assert compared([prediction()], ledger(attempt(1, "9", camera_id="south"))) == []
+
+
+def test_what_was_otherwise_is_told() -> None:
+    rows = ledger(
+        attempt(1, "0.5", launch="a", end="interrupted", frames=400, detections_seconds=50.0),
+        attempt(1, "2", launch="a", market="ondemand", frames=400, detections_seconds=50.0),
+    )
+    [found] = compared([prediction()], rows)
+    assert not found.within_range
+    assert found.difference == pytest.approx(1.5)
+    assert found.reasons() == [
+        "800 frames were looked at, not 1000",
+        "8.0 frames/s, not the 10.0 measured before",
+        "g4dn.xlarge ondemand beside or instead of g4dn.xlarge spot",
+        "EC2 took the machine 1 time",
+    ]
+
+
+def test_the_time_is_that_from_the_first_start_to_the_last_end() -> None:
+    def ran(start: float, end: float) -> dict[str, Any]:
+        times = {
+            "started_at": NOON + timedelta(hours=start),
+            "ended_at": NOON + timedelta(hours=end),
+        }
+        return attempt(1, "1", launch="a", **times)
+
+    [found] = compared([prediction()], ledger(ran(2, 3), ran(2.5, 4)))
+    assert found.seconds == 7200
+    [goes_on] = compared([prediction()], ledger(attempt(1, "1")))
+    assert goes_on.seconds is None
+
+
+def test_a_cost_that_is_not_settled_says_so() -> None:
+    [found] = compared([prediction()], ledger(attempt(1, "1", estimated=True)))
+    assert found.estimated

@@ -1,0 +1,126 @@
+"""Footage that has moved to Glacier: told in one line, and had back at a price told first."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from compute_rig import running_sandbox
+from sandbox_rig import eventually
+from typer.testing import CliRunner
+
+from odins_ravne_assets.cli.main import app
+from resources.aws.clients import AwsClients
+from resources.errors import RavneError, StoreError
+from resources.pricing.sources import shipped_prices
+from resources.retention.archive import StoredClass, restore_usd
+from resources.retention.s3_archive import ask_for, stored_classes
+from resources.sandbox.model.config import SandboxConfig
+from resources.settings.profile import Aws
+from resources.storage.object_store import open_store
+
+BOOK = shipped_prices("eu-north-1")
+URL = "s3://ravne-data/footage/cam"
+GIB = 2**30
+
+
+@pytest.fixture(scope="module")
+def clients() -> Iterator[AwsClients]:
+    """An account whose bucket holds two archived media, one that is not, and a namesake's."""
+    # Twelve hours in two seconds.
+    config = SandboxConfig(scale=20_000)
+    with pytest.MonkeyPatch.context() as patch, running_sandbox(config) as sandbox:
+        clients = AwsClients(Aws(endpoint_url=sandbox.endpoint_url, clock_url=sandbox.clock_url))
+        patch.setenv("MUNIN_CLOUD__AWS__ENDPOINT_URL", sandbox.endpoint_url)
+        patch.setenv("MUNIN_CLOUD__AWS__CLOCK_URL", sandbox.clock_url)
+        s3 = clients.of("s3")
+        location = {"LocationConstraint": "eu-north-1"}
+        s3.create_bucket(Bucket="ravne-data", CreateBucketConfiguration=location)
+        for key, storage_class in {
+            "cam/DCIM/1.jpg": "GLACIER",
+            "cam/DCIM/2.jpg": "GLACIER",
+            "cam/3.jpg": "STANDARD_IA",
+            "cam2/1.jpg": "GLACIER",
+        }.items():
+            s3.put_object(
+                Bucket="ravne-data",
+                Key=f"footage/{key}",
+                Body=b"picture",
+                StorageClass=storage_class,
+            )
+        yield clients
+
+
+def munin(*words: str) -> str:
+    done = CliRunner().invoke(app, ["--profile", "sandbox", "cost", "restore", *words])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def glacier(number: int, size: int) -> list[StoredClass]:
+    return [StoredClass(str(each), size, "GLACIER") for each in range(number)]
+
+
+def test_reading_an_archived_object_names_its_class_and_the_command_that_brings_it_back(
+    clients: AwsClients,
+) -> None:
+    store = open_store(URL, clients)
+    with pytest.raises(StoreError) as told, store.reading("DCIM/1.jpg"):
+        pass
+    assert str(told.value) == (
+        f"{URL}/DCIM/1.jpg: is archived (GLACIER) and cannot be read now; `munin cost restore "
+        f"{URL}/DCIM` tells what having it back costs, and asks for it"
+    )
+
+
+def test_a_listing_tells_which_objects_of_a_folder_or_which_one_is_archived(
+    clients: AwsClients,
+) -> None:
+    found = {each.key: each.storage_class for each in stored_classes(clients, URL)}
+    assert found == {"DCIM/1.jpg": "GLACIER", "DCIM/2.jpg": "GLACIER", "3.jpg": "STANDARD_IA"}
+    [one] = stored_classes(clients, f"{URL}/3.jpg")
+    assert (one.key, one.is_archived) == ("", False)
+
+
+def test_bulk_costs_the_copys_storage_alone_and_standard_its_retrieval_too() -> None:
+    # 100 media of 0.5 GiB for 15 days: 50 GiB at $0.023 for half a month is $0.575.
+    media = glacier(100, GIB // 2)
+    assert restore_usd(BOOK, media, 15, "bulk") == Decimal("0.575")
+    # And 50 GiB at $0.01, and 100 requests at $0.05 a thousand.
+    assert restore_usd(BOOK, media, 15, "standard") == Decimal("0.575") + Decimal("0.505")
+
+
+def test_a_class_whose_price_is_not_known_is_not_asked_for_blindly() -> None:
+    with pytest.raises(RavneError, match="1 objects from DEEP_ARCHIVE is not known here"):
+        restore_usd(BOOK, [StoredClass("a", 1, "DEEP_ARCHIVE")], 7, "bulk")
+
+
+def test_the_command_names_the_price_first_then_asks_and_then_tells_how_far_it_is(
+    clients: AwsClients,
+) -> None:
+    told = munin(URL)
+    assert "3 objects, 2 archived (0.00 GB), of which 0 asked for" in told
+    assert "2 objects for 7 days: about $0.00, in 5 to 12 hours (bulk). With --start" in told
+    assert not any(each.restoring for each in stored_classes(clients, URL))
+    assert "Asked for 2 objects" in munin(URL, "--start")
+    found = list(stored_classes(clients, URL))
+    assert ask_for(clients, URL, found, 7, "bulk") == 0  # they have been asked for
+    eventually(lambda: not any(each.is_archived for each in stored_classes(clients, URL)))
+    assert "3 objects, all can be read, restored ones until" in munin(URL)
+    assert open_store(URL, clients).read_bytes("DCIM/1.jpg") == b"picture"
+    assert [each.is_archived for each in stored_classes(clients, f"{URL}2")] == [True]
+
+
+def test_two_who_ask_for_the_same_object_ask_once(clients: AwsClients) -> None:
+    [one] = stored_classes(clients, f"{URL}2")
+    assert ask_for(clients, f"{URL}2", [one], 1, "standard") == 1
+    assert ask_for(clients, f"{URL}2", [one], 1, "standard") == 0
+
+
+def test_the_sandbox_restores_only_what_is_archived(clients: AwsClients) -> None:
+    request: dict[str, Any] = {"Days": 1, "GlacierJobParameters": {"Tier": "Bulk"}}
+    with pytest.raises(ClientError, match="InvalidObjectState"):
+        clients.of("s3").restore_object(
+            Bucket="ravne-data", Key="footage/cam/3.jpg", RestoreRequest=request
+        )

@@ -1,0 +1,289 @@
+"""The sandbox enforces IAM's policies: whose request passes, and whose does not."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+from botocore.exceptions import ClientError
+from compute_rig import SharedClients
+from dagster_aws.s3 import S3ComputeLogManager
+from paths import ROOT
+from sandbox_rig import ENDED, REGION, Account, eventually, running_account
+
+from resources.aws.clients import AwsClients
+from resources.compute.environment import ComputeEnvironment
+from resources.compute.stacks import deploy_foundation
+from resources.sandbox.iam.iam_policy import Call, allows
+from resources.sandbox.model.config import ACCOUNT
+from resources.settings.profile import Aws
+
+DEPLOY = ROOT / "deploy"
+# A foundation of the shipped templates, beside the one that all sandboxes have.
+NAME = "shipped"
+BUCKET = f"{NAME}-data-{ACCOUNT}"
+
+# What a job finds that it may and may not do in the bucket: one word for each call.
+TRIES = """
+import boto3, sys
+from botocore.exceptions import ClientError
+s3 = boto3.client("s3", region_name="eu-north-1")
+bucket = sys.argv[1]
+calls = [
+    lambda: s3.put_object(Bucket=bucket, Key="results/camera7/a", Body=b"x"),
+    lambda: s3.get_object(Bucket=bucket, Key="results/camera7/a"),
+    lambda: s3.get_object(Bucket=bucket, Key="footage/camera7/a"),
+    lambda: s3.put_object(Bucket=bucket, Key="footage/camera7/a", Body=b"x"),
+    lambda: s3.put_object(Bucket=bucket, Key="elsewhere/a", Body=b"x"),
+    lambda: s3.list_objects_v2(Bucket=bucket, Prefix="results/camera7/"),
+    lambda: s3.list_objects_v2(Bucket=bucket),
+    lambda: s3.copy_object(Bucket=bucket, Key="results/b", CopySource=f"{bucket}/elsewhere/c"),
+    lambda: s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "elsewhere/c"}]}),
+    lambda: s3.delete_bucket(Bucket=bucket),
+]
+for call in calls:
+    try:
+        call()
+        print("done")
+    except ClientError as error:
+        print(error.response["Error"]["Code"])
+"""
+
+
+class PersonsClients(AwsClients):
+    """Clients with the key of a user of its own, who has one policy."""
+
+    def __init__(self, aws: Aws, iam: Any, policy: str) -> None:
+        super().__init__(aws)
+        user = policy.rpartition("/")[2]
+        iam.create_user(UserName=user)
+        iam.attach_user_policy(UserName=user, PolicyArn=policy)
+        key = iam.create_access_key(UserName=user)["AccessKey"]
+        self.__dict__["_session"] = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"])
+
+
+class People:
+    """The shipped policies, each in the hands of somebody."""
+
+    def __init__(self, account: Account) -> None:
+        sandbox = account.sandbox
+        self.aws = Aws(name=NAME, endpoint_url=sandbox.endpoint_url, clock_url=sandbox.clock_url)
+        deploy_foundation(self.aws, lambda step: None)
+        self.administrator = SharedClients(self.aws)
+        iam = self.administrator.of("iam")
+        for key in ("footage/camera7/a", "elsewhere/c"):
+            self.administrator.of("s3").put_object(Bucket=BUCKET, Key=key, Body=b"x")
+        policies = f"arn:aws:iam::{ACCOUNT}:policy/{NAME}"
+        self.operator = PersonsClients(self.aws, iam, f"{policies}-operator")
+        self.runner = PersonsClients(self.aws, iam, f"{policies}-runner")
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[Account]:
+    with running_account() as account:
+        yield account
+
+
+@pytest.fixture(scope="module")
+def people(account: Account) -> Iterator[People]:
+    """Everything is set up by the operator, under enforcement."""
+    people = People(account)
+    account.sandbox.enforce_policies(True)
+    ComputeEnvironment(people.aws, people.operator).setup(job_count=2)
+    yield people
+    ComputeEnvironment(people.aws, people.operator).teardown(force=True)
+    account.sandbox.enforce_policies(False)
+
+
+def denied(code: str) -> Any:
+    return pytest.raises(ClientError, match=code)
+
+
+def submit(people: People, clients: AwsClients, command: list[str], **changed: Any) -> str:
+    request = {
+        "jobName": "policies",
+        "jobQueue": f"{NAME}-ondemand",
+        "jobDefinition": f"{NAME}-worker",
+        "containerOverrides": {"command": command},
+        "tags": {"Project": NAME},
+        **changed,
+    }
+    return clients.of("batch").submit_job(**request)["jobId"]
+
+
+def test_a_job_reaches_its_own_prefixes_and_nothing_else(account: Account, people: People) -> None:
+    job_id = submit(people, people.runner, ["python", "-c", TRIES, BUCKET])
+    batch = people.runner.of("batch")
+
+    def ended() -> Any:
+        [job] = batch.describe_jobs(jobs=[job_id])["jobs"]
+        return job if job["status"] in ENDED else None
+
+    job = eventually(ended)
+    answer = people.runner.of("logs").get_log_events(
+        logGroupName=f"/aws/batch/{NAME}",
+        logStreamName=job["container"]["logStreamName"],
+        startFromHead=True,
+    )
+    words = [event["message"] for event in answer["events"]]
+    assert words == [
+        "done",
+        "done",
+        "done",
+        "AccessDenied",
+        "AccessDenied",
+        "done",
+        "AccessDenied",
+        "AccessDenied",
+        "AccessDenied",
+        "AccessDenied",
+    ]
+
+
+def test_a_runner_submits_to_its_own_queues_with_its_tag(people: People) -> None:
+    with denied("AccessDeniedException.*job-queue/ravne-spot"):
+        submit(people, people.runner, ["true"], jobQueue="ravne-spot")
+    with denied("AccessDeniedException.*job-definition/ravne-worker"):
+        submit(people, people.runner, ["true"], jobDefinition="ravne-worker")
+    with denied("AccessDeniedException.*batch:TagResource"):
+        submit(people, people.runner, ["true"], tags={"Project": "ravne"})
+
+
+def test_a_server_keeps_what_its_runs_print_with_a_runners_rights(
+    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = yaml.safe_load((DEPLOY / "dagster.yaml").read_text())
+    prefix = tree["compute_logs"]["config"]["prefix"]
+    key = people.runner._session.get_credentials()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key.secret_key)
+    # Dagster's client is of the process's one session, which keeps the keys it has begun with.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    place = {"endpoint_url": people.aws.endpoint_url, "region": people.aws.region}
+    here, there = (
+        S3ComputeLogManager(BUCKET, local_dir=str(tmp_path / name), prefix=prefix, **place)
+        for name in ("here", "there")
+    )
+    log = ["a-run", "compute_logs", "a-step"]
+    with here.capture_logs(log):
+        print("a fox at 02:14", flush=True)
+    assert there.get_log_data(log).stdout == b"a fox at 02:14\n"
+    with denied("AccessDenied"):
+        people.runner.of("s3").delete_object(Bucket=BUCKET, Key=f"{prefix}/a")
+
+
+def test_a_runner_ends_its_own_projects_jobs_only(account: Account, people: People) -> None:
+    batch = people.runner.of("batch")
+    own = submit(people, people.runner, ["sleep", "60"])
+    others = account.submit(["sleep", "60"])
+    batch.terminate_job(jobId=own, reason="enough")
+    with denied("AccessDeniedException.*batch:TerminateJob"):
+        batch.terminate_job(jobId=others, reason="enough")
+    account.batch.terminate_job(jobId=others, reason="enough")
+
+
+def test_a_runner_makes_no_compute_and_an_operator_no_roles(people: People) -> None:
+    with denied("AccessDeniedException.*batch:UpdateComputeEnvironment"):
+        people.runner.of("batch").update_compute_environment(
+            computeEnvironment=f"{NAME}-spot", state="DISABLED"
+        )
+    with denied("AccessDenied.*iam:CreateRole"):
+        people.operator.of("iam").create_role(RoleName="new", AssumeRolePolicyDocument="{}")
+    with denied("UnauthorizedOperation.*ec2:RunInstances"):
+        people.operator.of("ec2").run_instances(MinCount=1, MaxCount=1, ImageId="ami-1")
+
+
+def test_an_operator_hands_on_only_the_projects_roles(people: People) -> None:
+    container = {
+        "image": "x",
+        "resourceRequirements": [
+            {"type": "VCPU", "value": "1"},
+            {"type": "MEMORY", "value": "512"},
+        ],
+        "jobRoleArn": f"arn:aws:iam::{ACCOUNT}:role/ravne-job",
+    }
+    with denied("AccessDeniedException.*iam:PassRole.*role/ravne-job"):
+        people.operator.of("batch").register_job_definition(
+            jobDefinitionName=f"{NAME}-worker", type="container", containerProperties=container
+        )
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "code"),
+    [
+        ("s3", "list_buckets", "InvalidAccessKeyId"),
+        ("ec2", "describe_subnets", "AuthFailure"),
+        ("batch", "describe_job_queues", "UnrecognizedClientException"),
+    ],
+)
+def test_a_key_that_nobody_has_is_refused(
+    people: People, service: str, operation: str, code: str
+) -> None:
+    client = boto3.Session("AKIAUNKNOWN", "x").client(
+        service, region_name=REGION, endpoint_url=people.aws.endpoint_url
+    )
+    with denied(code):
+        getattr(client, operation)()
+
+
+def statement(**changed: Any) -> str:
+    given = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [{**given, **changed}]})
+
+
+READ = Call("s3:GetObject", "arn:aws:s3:::b/a", {"s3:prefix": ["footage/camera7"]})
+
+
+@pytest.mark.parametrize(
+    ("documents", "passes"),
+    [
+        ([], False),
+        ([statement()], True),
+        ([statement(Action="S3:get*")], True),
+        ([statement(Action=["s3:PutObject"])], False),
+        ([statement(Resource="arn:aws:s3:::b/?")], True),
+        ([statement(Resource="arn:aws:s3:::b")], False),
+        ([statement(), statement(Effect="Deny", Resource="*")], False),
+        ([statement(Effect="Deny", Action="s3:PutObject"), statement()], True),
+        ([statement(NotAction="s3:PutObject", Action=None)], True),
+        ([statement(Condition={"StringLike": {"s3:prefix": ["results/*", "footage/*"]}})], True),
+        ([statement(Condition={"StringEquals": {"s3:prefix": "footage/*"}})], False),
+        ([statement(Condition={"StringNotEquals": {"s3:prefix": "footage/camera7"}})], False),
+        ([statement(Condition={"StringEquals": {"aws:other": "x"}})], False),
+        ([statement(Condition={"StringEqualsIfExists": {"aws:other": "x"}})], True),
+        ([statement(Condition={"StringNotEquals": {"aws:other": "x"}})], True),
+    ],
+    ids=[
+        "nothing is allowed that no policy names",
+        "what a policy names is allowed",
+        "actions know wildcards and no case",
+        "another action is not allowed",
+        "a question mark stands for one character",
+        "another resource is not allowed",
+        "a denial outweighs",
+        "a denial of something else does not matter",
+        "all actions but one",
+        "a condition holds for one of its values",
+        "StringEquals knows no wildcards",
+        "a negated condition",
+        "a condition on something unknown does not hold",
+        "unless it says IfExists",
+        "or is negated",
+    ],
+)
+def test_policies_are_weighed(documents: list[str], passes: bool) -> None:
+    assert allows(documents, None, READ) is passes
+
+
+def test_a_boundary_is_the_most_that_policies_can_give() -> None:
+    assert allows([statement()], statement(Action="s3:*", Resource="*"), READ)
+    assert not allows([statement()], statement(Action="s3:PutObject"), READ)
+    assert not allows([], statement(), READ)
+
+
+def test_a_condition_that_is_not_known_here_is_not_passed_over() -> None:
+    with pytest.raises(NotImplementedError, match="IpAddress"):
+        allows([statement(Condition={"IpAddress": {"s3:prefix": "1"}})], None, READ)

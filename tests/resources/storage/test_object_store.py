@@ -1,0 +1,333 @@
+"""Object stores: keys, atomic writes, one writer at a time. One rig: every test of what all
+stores promise runs on each of them.
+"""
+
+import os
+import string
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from s3_rig import S3Rig, s3_clients, s3_server  # noqa: F401 (fixtures)
+
+from resources.aws.clients import AwsClients
+from resources.clock import ScaledClock
+from resources.errors import StoreError, UsageError
+from resources.storage.object_store import (
+    EDGE_BYTES,
+    LOCK_FILE,
+    PARTIAL_PREFIX,
+    STAGED_FILE,
+    LocalStore,
+    ObjectStore,
+    key_order,
+    local_path,
+    open_store,
+)
+from resources.storage.s3.listing import S3Listing
+from resources.storage.s3.store import S3Store
+
+MakeStore = Callable[[], ObjectStore]
+
+
+@pytest.fixture(params=["local", "s3"])
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
+    """Makes stores of one kind, each empty."""
+    numbers = count()
+    if request.param == "local":
+        return lambda: LocalStore(tmp_path / "stores" / str(next(numbers)))
+    server: S3Rig = request.getfixturevalue("s3_server")
+    clients: AwsClients = request.getfixturevalue("s3_clients")
+    bucket = server.bucket(clients)
+    clock = ScaledClock(10)  # the lease is looked at every few seconds
+    return lambda: S3Store(
+        f"s3://{bucket}/stores/{next(numbers)}", clients, tmp_path / "staging", clock
+    )
+
+
+@pytest.fixture
+def any_store(make_store: MakeStore) -> ObjectStore:
+    return make_store()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
+
+
+def keys(store: ObjectStore, prefix: str = "") -> list[str]:
+    return [stored.key for stored in store.list(prefix)]
+
+
+@pytest.mark.parametrize("size", [1, EDGE_BYTES, EDGE_BYTES + 5, 2 * EDGE_BYTES + 1, 10**6])
+def test_the_edges_of_an_object_are_right_and_it_has_its_size(
+    any_store: ObjectStore, size: int
+) -> None:
+    data = bytes(number % 251 + 1 for number in range(size))
+    any_store.write_bytes("clip.mp4", data)
+    with any_store.reading_edges("clip.mp4") as path:
+        read = path.read_bytes()
+    assert len(read) == size
+    assert read[:EDGE_BYTES] == data[:EDGE_BYTES]
+    assert read[-EDGE_BYTES:] == data[-EDGE_BYTES:]
+    assert not any_store.url.startswith("s3") or path.suffix == ".mp4"
+
+
+def test_what_is_written_is_read_and_listed(any_store: ObjectStore) -> None:
+    any_store.write_bytes("b/two", b"22")
+    any_store.write_bytes("a", b"1")
+    assert any_store.read_bytes("b/two") == b"22"
+    assert [(stored.key, stored.size) for stored in any_store.list()] == [("a", 1), ("b/two", 2)]
+    assert keys(any_store, "b") == ["b/two"]
+    assert any_store.exists("b/two") and not any_store.exists("b")
+    any_store.delete("a")
+    any_store.delete("a")
+    assert not any_store.exists("a")
+
+
+def test_an_empty_store_lists_nothing(any_store: ObjectStore) -> None:
+    assert keys(any_store) == keys(any_store, "folder") == []
+
+
+def test_files_are_written_and_read_whole(any_store: ObjectStore) -> None:
+    with any_store.writing("tables/a.parquet") as path:
+        path.write_bytes(b"rows")
+        assert path.suffix == ".parquet"
+        assert not any_store.exists("tables/a.parquet")
+    with any_store.reading("tables/a.parquet") as path:
+        assert path.read_bytes() == b"rows"
+        assert path.suffix == ".parquet"
+
+
+def test_an_object_can_be_empty(any_store: ObjectStore) -> None:
+    any_store.write_bytes("empty", b"")
+    assert any_store.read_bytes("empty") == b""
+    with any_store.reading("empty") as path:
+        assert path.read_bytes() == b""
+    assert [(stored.key, stored.size) for stored in any_store.list()] == [("empty", 0)]
+
+
+def test_a_write_replaces_and_says_when(any_store: ObjectStore) -> None:
+    any_store.write_bytes("key", b"old")
+    any_store.write_bytes("key", b"newer")
+    assert any_store.read_bytes("key") == b"newer"
+    (stored,) = any_store.list()
+    assert stored.size == 5
+    assert abs(stored.modified_ns / 1e9 - time.time()) < 600
+
+
+def test_a_write_that_fails_leaves_the_old_object(any_store: ObjectStore) -> None:
+    any_store.write_bytes("key", b"old")
+    with pytest.raises(ZeroDivisionError), any_store.writing("key") as path:
+        path.write_bytes(b"half of the n")
+        _ = 1 / 0
+    assert any_store.read_bytes("key") == b"old"
+    assert keys(any_store) == ["key"]
+    assert not path.exists()
+
+
+ODD_KEYS = ["../outside", "/etc/passwd", "a/../../b", "", "a//b", "a/", "a/./b", ".", "a\0b"]
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_keys_stay_inside_and_have_one_spelling(any_store: ObjectStore, key: str) -> None:
+    for use in (
+        lambda: any_store.write_bytes(key, b""),
+        lambda: any_store.read_bytes(key),
+        lambda: any_store.exists(key),
+        lambda: any_store.delete(key),
+        lambda: any_store.reading(key).__enter__(),
+        lambda: any_store.writing(key).__enter__(),
+    ):
+        with pytest.raises(StoreError, match="is not a key"):
+            use()
+
+
+@pytest.mark.parametrize(
+    "key", ["a b", "50%", "a%2Fb", "#1?x=y&z", "a+b", "é", "e\u0301", "日本/🦊.jpg", "'\"<>|:*\\"]
+)
+def test_any_name_of_a_file_is_a_key(any_store: ObjectStore, key: str) -> None:
+    any_store.write_bytes(key, key.encode())
+    assert keys(any_store) == [key]
+    assert any_store.read_bytes(key) == key.encode()
+    with any_store.reading(key) as path:
+        assert path.read_bytes() == key.encode()
+    any_store.delete(key)
+    assert keys(any_store) == []
+
+
+def test_a_missing_object_is_named(any_store: ObjectStore) -> None:
+    with pytest.raises(StoreError, match="nothing-here"):
+        any_store.read_bytes("nothing-here")
+    with pytest.raises(StoreError, match="nothing-here"), any_store.reading("nothing-here"):
+        pass
+
+
+def test_the_stores_own_files_are_not_listed(any_store: ObjectStore) -> None:
+    for key in (LOCK_FILE, f"a/{STAGED_FILE}", f"a/{PARTIAL_PREFIX}x", "a/b"):
+        any_store.write_bytes(key, b"")
+    assert keys(any_store) == ["a/b"]
+
+
+def test_writers_of_one_store_take_turns(any_store: ObjectStore) -> None:
+    order, waiting = [], threading.Event()
+
+    def second() -> None:
+        with any_store.exclusive(waiting.set):
+            order.append("second")
+
+    with any_store.exclusive(lambda: None):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert waiting.wait(60)
+        order.append("first")
+        any_store.write_bytes("key", b"1")
+    thread.join(60)
+    assert order == ["first", "second"]
+
+
+# The order of S3's bytes differs from that of names where these meet; U+FFFD and the fox, where
+# code points differ from UTF-16.
+NAMES = st.text(st.sampled_from("ab-./! \ufffd🦊é" + string.digits[:2]), min_size=1, max_size=4)
+KEYS = st.lists(NAMES.filter(lambda name: not set(name.split("/")) & {"", ".", ".."}), max_size=14)
+
+
+def without_folders_that_are_files(found: list[str]) -> list[str]:
+    folders = {key[:end] for key in found for end, letter in enumerate(key) if letter == "/"}
+    return sorted(set(found) - folders)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(KEYS)
+def test_stores_list_in_the_order_of_names_folder_by_folder(
+    make_store: MakeStore, found: list[str]
+) -> None:
+    store = make_store()
+    if isinstance(store, S3Store):
+        store.listing = S3Listing(store.place, page=2)
+    wanted = without_folders_that_are_files(found)
+    for key in wanted:
+        store.write_bytes(key, b"")
+    assert keys(store) == sorted(wanted, key=key_order)
+
+
+def test_links_are_followed_but_loops_are_not(store: LocalStore, tmp_path: Path) -> None:
+    store.write_bytes("real/file", b"1")
+    (store.root / "real" / "up").symlink_to(store.root)
+    (store.root / "linked").symlink_to(store.root / "real")
+    (store.root / "nowhere").symlink_to(tmp_path / "missing")
+    (store.root / "itself").symlink_to(store.root / "itself")
+    assert [stored.key for stored in store.list()] == ["linked/file", "real/file"]
+
+
+def test_urls_and_paths_name_the_same_store(tmp_path: Path) -> None:
+    folder = tmp_path / "cam é 1"
+    assert open_store(folder.as_uri()).url == open_store(str(folder)).url == folder.as_uri()
+    assert local_path(folder.as_uri()) == folder
+
+
+@pytest.mark.parametrize("url", ["http://host/x", "file://other-host/x"])
+def test_what_cannot_be_opened_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="://"):
+        open_store(url)
+
+
+def test_a_store_on_aws_needs_a_profile_with_a_cloud() -> None:
+    with pytest.raises(UsageError, match=r"s3://bucket/x: .* use --profile cloud"):
+        open_store("s3://bucket/x")
+
+
+def test_what_lies_here_is_opened_without_boto3(tmp_path: Path) -> None:
+    code = (
+        "import sys; from resources.object_store import open_store\n"
+        "open_store(sys.argv[1]).write_bytes('key', b'')\n"
+        "assert not {'boto3', 'botocore'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+
+
+def test_a_url_on_s3_opens_a_store_there(s3_clients: AwsClients) -> None:  # noqa: F811
+    assert open_store("s3://bucket/a b%20c/", s3_clients).url == "s3://bucket/a b%20c"
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from resources.object_store import LocalStore
+with LocalStore(Path(sys.argv[1])).exclusive(lambda: print("waiting", flush=True)):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def test_a_second_writer_waits_and_a_killed_one_lets_go(store: LocalStore) -> None:
+    def hold(seconds: float) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(store.root), str(seconds)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    with hold(60) as first:
+        assert first.stdout and first.stdout.readline() == "held\n"
+        with hold(0) as second:
+            assert second.stdout and second.stdout.readline() == "waiting\n"
+            first.kill()
+            assert "held\n" in second.stdout
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(store: LocalStore) -> None:
+    store.write_bytes("tables/a", b"1")
+    left = store.root / "tables" / f"{PARTIAL_PREFIX}left"
+    left.write_bytes(b"half")
+    assert [stored.key for stored in store.list()] == ["tables/a"]
+    with store.exclusive(lambda: None):
+        assert not left.exists()
+
+
+def test_what_is_being_written_in_a_store_below_is_left_alone(store: LocalStore) -> None:
+    below = LocalStore(store.root / "below")
+    with below.exclusive(lambda: None), below.writing("key") as path:
+        path.write_bytes(b"1")
+        with store.exclusive(lambda: None):
+            assert path.exists()
+    assert below.read_bytes("key") == b"1"
+
+
+def test_what_is_raised_while_waiting_ends_the_waiting(store: LocalStore) -> None:
+    def give_up() -> None:
+        raise TimeoutError
+
+    with (
+        store.exclusive(lambda: None),
+        pytest.raises(TimeoutError),
+        store.exclusive(give_up),
+    ):
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounting a small disk needs Linux")
+def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True)
+    try:
+        store = LocalStore(disk)
+        store.write_bytes("small", b"kept")
+        with pytest.raises(StoreError, match="no space left to write big; make room and run again"):
+            store.write_bytes("big", b"x" * 200_000)
+        assert store.read_bytes("small") == b"kept"
+        assert not store.exists("big")
+    finally:
+        subprocess.run(["umount", disk], check=True)

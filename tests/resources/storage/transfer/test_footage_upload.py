@@ -1,0 +1,504 @@
+"""Footage goes up to S3: nothing twice, nothing lost, and on from where it was."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Event
+
+import pytest
+from s3_rig import (
+    Answer,
+    Forward,
+    Request,
+    S3Rig,
+    drop,
+    hide_missing,
+    lose_answer,
+    refuse,
+    s3,
+    s3_server,
+    small_parts,
+    spoil_request,
+)
+
+from resources.aws import clients as aws_clients
+from resources.clock import ScaledClock
+from resources.errors import StoreError
+from resources.storage.object_store import STAGED_FILE, LocalStore
+from resources.storage.s3.store import S3Store
+from resources.storage.s3.upload import Stopped, content_of
+from resources.storage.transfer.footage_upload import PARALLEL_FILES, NotStaged, Staged, stage_up
+from resources.storage.transfer.upload_manifest import Manifest
+
+# Fixtures, and the parts that they make files of.
+__all__ = ["s3", "s3_server", "small_parts"]
+PART = 2**16
+
+
+@pytest.fixture
+def target(s3: S3Rig, small_parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S3Store:
+    retries = {"mode": "standard", "total_max_attempts": 2}
+    monkeypatch.setitem(aws_clients.OPTIONS, "retries", retries)
+    clients = s3.clients()
+    url = f"s3://{s3.bucket(clients)}/footage/cam 1"
+    store = S3Store(url, clients, tmp_path / "staging", ScaledClock(20))
+    s3.reset()
+    assert small_parts == PART
+    return store
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> LocalStore:
+    """A memory card."""
+    return LocalStore(tmp_path / "card")
+
+
+def put(card: LocalStore, key: str, data: bytes = b"picture") -> Path:
+    card.write_bytes(key, data)
+    return card.root / key
+
+
+def large(card: LocalStore, key: str, parts: int) -> Path:
+    """A file of random bytes, a little longer than so many whole parts less one."""
+    return put(card, key, os.urandom((parts - 1) * PART + 5))
+
+
+def staged(card: LocalStore, target: S3Store) -> Staged:
+    return stage_up(card, target, lambda so_far: None, Event())
+
+
+def copies(target: S3Store) -> dict[str, bytes]:
+    return {found.key: target.read_bytes(found.key) for found in target.list()}
+
+
+def test_a_card_goes_up_with_its_names(card: LocalStore, target: S3Store) -> None:
+    wanted = {
+        "DCIM/100EK113/IMG_0001.JPG": b"1",
+        "a b": b"2",
+        "50% #1?x=y+z&é": b"3",
+        "日本/🦊.mp4": b"4",
+        "empty": b"",
+    }
+    for key, data in wanted.items():
+        put(card, key, data)
+    result = staged(card, target)
+    assert copies(target) == wanted
+    assert (result.total_files, result.uploaded, result.uploaded_bytes) == (5, 5, 4)
+    assert (result.failures, result.stopped, result.present) == ([], False, 0)
+
+
+def test_nothing_goes_up_twice_and_nothing_is_asked_file_by_file(
+    card: LocalStore,
+    target: S3Store,
+    s3: S3Rig,
+) -> None:
+    for number in range(50):
+        put(card, f"{number % 3}/{number}.jpg")
+    staged(card, target)
+    s3.reset()
+    result = staged(card, target)
+    assert (result.uploaded, result.present, result.present_bytes) == (0, 50, 350)
+    asked = [request.operation for request in s3.requests]
+    assert asked.count("ListObjectsV2") == 5 and len(asked) == 7
+    assert s3.asked("PutObject") == [f"footage/cam 1/{STAGED_FILE}"]
+
+
+def test_without_a_manifest_contents_are_compared(
+    card: LocalStore,
+    target: S3Store,
+    s3: S3Rig,
+) -> None:
+    put(card, "same")
+    put(card, "other", b"content")
+    large(card, "large", 2)
+    staged(card, target)
+    target.delete(STAGED_FILE)
+    put(card, "other", b"as long")
+    s3.reset()
+    result = staged(card, target)
+    assert (result.uploaded, result.present) == (1, 2)
+    assert sorted(s3.asked("HeadObject")) == [
+        f"footage/cam 1/{key}" for key in ("large", "other", "same")
+    ]
+    assert target.read_bytes("other") == b"as long"
+
+
+def test_what_changed_on_either_side_goes_up_again(card: LocalStore, target: S3Store) -> None:
+    for key in ("kept", "changed here", "changed there", "removed there"):
+        put(card, key)
+    staged(card, target)
+    put(card, "changed here", b"new")
+    target.write_bytes("changed there", b"broken!")
+    target.delete("removed there")
+    result = staged(card, target)
+    assert (result.uploaded, result.present) == (3, 1)
+    expected = dict.fromkeys(("kept", "changed there", "removed there"), b"picture")
+    assert copies(target) == expected | {"changed here": b"new"}
+
+
+def test_what_is_gone_from_the_card_stays(card: LocalStore, target: S3Store) -> None:
+    put(card, "stays")
+    put(card, "z/goes").chmod(0o600)
+    staged(card, target)
+    card.delete("z/goes")
+    result = staged(card, target)
+    assert (result.present, result.only_in_target) == (1, 1)
+    assert set(copies(target)) == {"stays", "z/goes"}
+
+
+def test_a_target_that_hides_what_is_missing_will_do(
+    card: LocalStore, target: S3Store, s3: S3Rig
+) -> None:
+    for operation in ("GetObject", "HeadObject"):
+        s3.fail(operation, hide_missing, times=1000)
+    put(card, "a.jpg")
+    assert staged(card, target).uploaded == 1
+    assert staged(card, target).present == 1
+
+
+def test_only_what_is_wanted_goes_up(card: LocalStore, target: S3Store) -> None:
+    put(card, "a.jpg")
+    put(card, "backup.zip")
+    result = stage_up(card, target, lambda so_far: None, Event(), lambda key: ".jpg" in key)
+    assert list(copies(target)) == ["a.jpg"]
+    assert (result.total_files, result.uploaded) == (1, 1)
+
+
+def test_what_cannot_be_copied_is_said_and_the_rest_goes_on(
+    card: LocalStore, target: S3Store
+) -> None:
+    put(card, "fine")
+    Path(os.fsencode(card.root).decode("utf-8", "surrogateescape"), "b\udce9d").write_bytes(b"1")
+    put(card, "/".join(["long" * 50] * 6))
+    os.mkfifo(card.root / "pipe")
+    result = staged(card, target)
+    assert set(copies(target)) == {"fine"}
+    assert [failure.key[:4] for failure in result.failures] == ["b\ufffdd", "long", "pipe"]
+    reasons = [failure.reason for failure in result.failures]
+    assert "UTF-8" in reasons[0] and "1024 bytes" in reasons[1] and "no such file" in reasons[2]
+
+
+def test_a_disk_that_cannot_be_read_is_said(
+    card: LocalStore,
+    target: S3Store,
+    unreadable: Path,
+) -> None:
+    put(card, "fine")
+    result = staged(card, target)
+    assert set(copies(target)) == {"fine"}
+    assert result.failures == [NotStaged("broken", "cannot be read: Input/output error")]
+
+
+@pytest.fixture
+def unreadable(card: LocalStore) -> Path:
+    """A file on the card whose every read fails: a process's memory at address 0."""
+    card.root.mkdir(parents=True, exist_ok=True)
+    (card.root / "broken").symlink_to("/proc/self/mem")
+    return card.root / "broken"
+
+
+def test_a_folder_that_cannot_be_listed_is_said(tmp_path: Path, target: S3Store) -> None:
+    card = _Locked(tmp_path / "card", "closed")
+    put(card, "open/a")
+    put(card, "closed/b")
+    result = staged(card, target)
+    assert set(copies(target)) == {"open/a"}
+    assert result.failures == [NotStaged("closed/", "Permission denied")]
+
+
+class _Locked(LocalStore):
+    """A store with a folder whose door is closed to us, which it is not to root."""
+
+    def __init__(self, root: Path, locked: str) -> None:
+        super().__init__(root)
+        self._locked = root / locked
+
+    def _walk(self, folder, on_error, above):  # type: ignore[no-untyped-def]
+        if folder == self._locked:
+            on_error(self._key(folder), "Permission denied")
+        else:
+            yield from super()._walk(folder, on_error, above)
+
+
+def test_a_file_that_grows_while_it_goes_up_is_complete_in_the_end(
+    card: LocalStore,
+    target: S3Store,
+    s3: S3Rig,
+) -> None:
+    for key in ("small", "large"):
+        data = os.urandom(2 * PART if key == "large" else 10)
+        path = put(card, key, data)
+
+        def grow(request: Request, forward: Forward, path: Path = path) -> Answer:
+            with path.open("ab") as file:
+                file.write(b"more")
+            return forward(request)
+
+        s3.fail("UploadPart" if key == "large" else "PutObject", grow, key=f"footage/cam 1/{key}")
+    result = staged(card, target)
+    assert (result.uploaded, result.failures) == (2, [])
+    for key in ("small", "large"):
+        assert target.read_bytes(key) == (card.root / key).read_bytes()
+        assert target.read_bytes(key).endswith(b"more")
+
+
+def test_a_file_that_never_rests_is_said(
+    card: LocalStore,
+    target: S3Store,
+    s3: S3Rig,
+) -> None:
+    path = put(card, "growing")
+
+    def grow(request: Request, forward: Forward) -> Answer:
+        with path.open("ab") as file:
+            file.write(b"more")
+        return forward(request)
+
+    s3.fail("PutObject", grow, times=3, key="footage/cam 1/growing")
+    result = staged(card, target)
+    assert result.uploaded == 0
+    assert result.failures[0].reason == "keeps changing: run again when it is complete"
+    assert staged(card, target).uploaded == 1
+
+
+def test_spoiled_bytes_and_lost_answers_cost_nothing(
+    card: LocalStore,
+    target: S3Store,
+    s3: S3Rig,
+) -> None:
+    put(card, "small")
+    path = large(card, "large", 3)
+    s3.fail("PutObject", spoil_request, times=2)
+    s3.fail("UploadPart", spoil_request)
+    s3.fail("UploadPart", refuse(503, "SlowDown"))
+    s3.fail("CompleteMultipartUpload", lose_answer)
+    assert staged(card, target).failures == []
+    assert copies(target) == {"small": b"picture", "large": path.read_bytes()}
+
+
+def test_a_target_that_refuses_ends_the_copy_in_words(
+    card: LocalStore,
+    target: S3Store,
+    s3: S3Rig,
+) -> None:
+    for number in range(300):
+        put(card, f"{number}.jpg")
+    s3.fail("PutObject", refuse(400, "ExpiredToken"), times=1000, after=50)
+    with pytest.raises(StoreError, match=r"s3://.*\.jpg: the credentials have expired; log in"):
+        staged(card, target)
+    assert len(s3.asked("PutObject")) < 50 + 4 * PARALLEL_FILES
+    s3.reset()
+    result = staged(card, target)
+    assert result.uploaded + result.present == 300
+    assert result.present >= 48
+
+
+def test_a_large_file_goes_on_with_the_parts_that_are_missing(
+    card: LocalStore,
+    target: S3Store,
+    s3: S3Rig,
+) -> None:
+    path = large(card, "large", 10)
+    s3.fail("UploadPart", refuse(403, "AccessDenied"), times=1000, after=4)
+    with pytest.raises(StoreError, match="s3:PutObject"):
+        staged(card, target)
+    s3.reset()
+    assert staged(card, target).uploaded == 1
+    assert len(s3.asked("UploadPart")) == 6
+    assert s3.asked("CreateMultipartUpload") == []
+    assert target.read_bytes("large") == path.read_bytes()
+
+
+def test_an_upload_that_s3_forgot_begins_anew(
+    card: LocalStore,
+    target: S3Store,
+    s3: S3Rig,
+) -> None:
+    path = large(card, "large", 10)
+    s3.fail("UploadPart", refuse(403, "AccessDenied"), times=1000, after=4)
+    with pytest.raises(StoreError):
+        staged(card, target)
+    begun = Manifest(target).upload("large")
+    assert begun
+    target.uploading.abort("large", begun.upload_id)
+    s3.reset()
+    assert staged(card, target).uploaded == 1
+    assert target.read_bytes("large") == path.read_bytes()
+
+
+def test_parts_of_what_a_file_was_are_not_mixed_with_what_it_is(
+    card: LocalStore,
+    target: S3Store,
+    s3: S3Rig,
+) -> None:
+    large(card, "large", 9)
+    s3.fail("UploadPart", refuse(403, "AccessDenied"), times=1000, after=4)
+    with pytest.raises(StoreError):
+        staged(card, target)
+    path = large(card, "large", 9)
+    s3.reset()
+    assert staged(card, target).uploaded == 1
+    assert target.read_bytes("large") == path.read_bytes()
+    bucket = target.place.bucket
+    assert "Uploads" not in target.place.client.list_multipart_uploads(Bucket=bucket)
+
+
+def test_a_stop_ends_soon_and_the_next_copy_goes_on(
+    card: LocalStore,
+    target: S3Store,
+    s3: S3Rig,
+) -> None:
+    for number in range(300):
+        put(card, f"{number:03d}.jpg")
+    large(card, "large", 20)
+    stop, told = Event(), []
+
+    def tell(so_far: Staged) -> None:
+        told.append(so_far.uploaded)
+        if so_far.uploaded >= 20:
+            stop.set()
+
+    result = stage_up(card, target, tell, stop)
+    assert result.stopped and 20 <= result.uploaded < 200
+    s3.reset()
+    second = staged(card, target)
+    assert not second.stopped
+    assert second.uploaded + second.present == 301
+    assert second.uploaded == 301 - result.uploaded
+    assert s3.asked("HeadObject") == []
+
+
+def test_a_stop_in_a_large_file_keeps_its_parts(
+    card: LocalStore,
+    target: S3Store,
+    s3: S3Rig,
+) -> None:
+    large(card, "large", 24)
+    stop = Event()
+
+    def stopping(request: Request, forward: Forward) -> Answer:
+        stop.set()
+        return forward(request)
+
+    s3.fail("UploadPart", stopping, after=3)
+    result = stage_up(card, target, lambda so_far: None, stop)
+    assert result.stopped and result.uploaded == 0
+    sent = len(s3.asked("UploadPart"))
+    assert 4 <= sent < 24
+    s3.reset()
+    assert staged(card, target).uploaded == 1
+    assert len(s3.asked("UploadPart")) == 24 - sent
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from threading import Event
+from resources import s3_download, s3_upload, staging
+from resources.aws_clients import AwsClients
+from resources.object_store import LocalStore
+from resources.profile import Aws
+from resources.s3_store import S3Store
+from resources.staging import stage_up
+for module in (s3_download, s3_upload, staging):
+    module.PART_BYTES = 2**16
+staging.RESUMED_BYTES = 8 * 2**16
+target = S3Store(sys.argv[2], AwsClients(Aws(endpoint_url=sys.argv[3])))
+stage_up(LocalStore(Path(sys.argv[1])), target, lambda so_far: None, Event())
+"""
+
+
+def test_a_copy_that_is_killed_goes_on_where_it_was(
+    card: LocalStore,
+    target: S3Store,
+    s3: S3Rig,
+) -> None:
+    for number in range(20):
+        put(card, f"{number:02d}.jpg", os.urandom(1000))
+    staged(card, target)
+    path = large(card, "large", 12)
+
+    def forever(request: Request, forward: Forward) -> None:
+        Event().wait(60)
+
+    s3.fail("UploadPart", forever, times=1000, after=5)
+    arguments = [str(card.root), target.url, s3.url]
+    with subprocess.Popen([sys.executable, "-c", KILLED, *arguments]) as copying:
+        while len(s3.asked("UploadPart")) < 6:
+            assert copying.poll() is None
+            time.sleep(0.05)
+        copying.kill()
+    s3.reset()
+    result = staged(card, target)
+    assert (result.uploaded, result.present, result.failures) == (1, 20, [])
+    assert len(s3.asked("UploadPart")) <= 12 - 4
+    assert target.read_bytes("large") == path.read_bytes()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_goes_wrong_the_next_copy_makes_it_good(
+    card: LocalStore, target: S3Store, s3: S3Rig, seed: int
+) -> None:
+    chance = random.Random(seed)
+    slow_down = refuse(503, "SlowDown")
+    faults = [drop, lose_answer, spoil_request, slow_down, refuse(400, "ExpiredToken")]
+    operations = ["PutObject", "UploadPart", "CreateMultipartUpload", "CompleteMultipartUpload"]
+    refused = 0
+    for _ in range(5):
+        for _ in range(6):
+            size = chance.choice([0, 10, 10, PART, PART + 1, 9 * PART])
+            put(card, f"{chance.choice('abc')}/{chance.randrange(5)}", chance.randbytes(size))
+        for _ in range(chance.randrange(3)):
+            times, after = chance.choice([1, 1, 3]), chance.randrange(6)
+            operation = chance.choice([*operations, "ListObjectsV2", "HeadObject", "ListParts"])
+            s3.fail(operation, chance.choice(faults), times, after=after)
+        try:
+            assert staged(card, target).failures == []
+        except StoreError:
+            refused += 1
+        s3.reset()
+    result = staged(card, target)
+    assert result.uploaded + result.present == result.total_files
+    assert copies(target) == {found.key: card.read_bytes(found.key) for found in card.list()}
+    assert refused < 5
+    again = staged(card, target)
+    assert again.present == again.total_files
+
+
+def test_a_stop_ends_the_reading_of_a_large_file_too(card: LocalStore, target: S3Store) -> None:
+    path = large(card, "large", 2)
+    with pytest.raises(Stopped):
+        content_of(path, lambda: True)
+
+
+def test_a_damaged_manifest_is_said(card: LocalStore, target: S3Store) -> None:
+    target.write_bytes(STAGED_FILE, b"nonsense")
+    with pytest.raises(StoreError, match=r"\.staged: is damaged; delete it"):
+        staged(card, target)
+
+
+def test_progress_is_told_while_a_large_file_goes_up(
+    card: LocalStore,
+    target: S3Store,
+    s3: S3Rig,
+) -> None:
+    path = large(card, "large", 4)
+
+    def slow(request: Request, forward: Forward) -> Answer:
+        time.sleep(1.2)
+        return forward(request)
+
+    s3.fail("UploadPart", slow, after=3)
+    told = []
+    stage_up(
+        card,
+        target,
+        lambda so_far: told.append((so_far.partial_bytes, so_far.uploaded_bytes)),
+        Event(),
+    )
+    size = path.stat().st_size
+    assert any(0 < partial < size and done == 0 for partial, done in told)
+    assert told[-1] == (0, size)

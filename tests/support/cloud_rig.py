@@ -1,0 +1,345 @@
+"""An account in a sandbox with compute set up, and cameras that run in it as they do anywhere."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from compute_rig import running_sandbox
+from dagster import RunsFilter
+from paths import ROOT
+
+from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
+from odins_ravne_assets.defs.assets import footage, stages_1_to_3
+from odins_ravne_assets.defs.launch_hooks import ABOUT_FOOTAGE
+from odins_ravne_assets.run_camera import error_of
+from resources.aws.clients import AwsClients
+from resources.batch.launch_record import LaunchRecord, UnitRecord, all_records
+from resources.compute.environment import ComputeEnvironment
+from resources.launch.base import LocalStepLauncher
+from resources.launch.batch_launcher import BatchStepLauncher
+from resources.sandbox.foundation import prepare_foundation
+from resources.sandbox.model.config import SandboxConfig
+from resources.sandbox.sandbox import Sandbox
+from resources.sandbox.wire.protocol import AwsRequest
+from resources.settings.dagster_resource import RunSettings
+from resources.settings.loader import load_profile
+from resources.settings.profile import Aws
+from resources.storage.object_store import LocalStore, ObjectStore, open_store
+
+DEMO = ROOT / "tools" / "demo_footage.py"
+DYING_RUN = Path(__file__).parent / "dying_run.py"
+BUCKET = "s3://ravne-data-123456789012"
+CAMERA = "cam"
+STAGES_1_TO_3 = ("detections", "classifications", "observations")
+# Machines that are there soon, and stay for the next test; twenty of the account's seconds a
+# second, so that the leases of 90 s bear a busy machine. The notice leaves six real seconds.
+CONFIG = SandboxConfig(
+    scale=20, boot_seconds=20, pull_seconds=5, idle_seconds=3600, stop_grace_seconds=200
+)
+# Real seconds. A run of the demo's footage takes ten; on a busy machine, many more.
+PATIENCE = 90.0
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run that has ended, as its people see it."""
+
+    success: bool
+    log: list[str]
+    error: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)  # of the first asset
+    tags: dict[str, str] = field(default_factory=dict)  # of the run
+
+    def said(self, text: str) -> bool:
+        return any(text in line for line in self.log)
+
+    @property
+    def attempts_told(self) -> list[dict[str, Any]]:
+        """The table of attempts in the metadata."""
+        return [record.data for record in self.metadata["launch/attempts"].records]
+
+
+class Cloud:
+    """The account. One at a time in a process."""
+
+    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+        self.sandbox = sandbox
+        self.folder = folder
+        self.overrides = {
+            "cloud.aws.endpoint_url": sandbox.endpoint_url,
+            "cloud.aws.clock_url": sandbox.clock_url,
+        }
+        self.aws = self.aws_of({})
+        self.clients = AwsClients(self.aws)
+        self._numbers = count()
+        self.known_outputs: list[tuple[str, str]] = []  # of cameras, for the month's budget
+        self.warnings: list[str] = []  # of workers
+        prepare_foundation(self.clients, self.aws.name, self.aws.region)
+        ComputeEnvironment(self.aws, self.clients).setup(4)
+
+    def aws_of(self, overrides: dict[str, Any]) -> Aws:
+        cloud = load_profile("sandbox", self.overrides | overrides, environ={}).cloud
+        assert cloud is not None
+        return cloud.aws
+
+    # cameras
+
+    def store(self, url: str) -> ObjectStore:
+        return open_store(url, self.clients)
+
+    def camera(self, card: Path, tables: Path | None = None) -> Camera:
+        """A camera whose footage lies on S3, with results of its own.
+
+        Args:
+            tables: of a local run, whose Stage 0 is taken over.
+        """
+        camera = self.new_output(f"{BUCKET}/footage/{card.name}")
+        there = self.store(camera.footage_url)
+        if not list(there.list()):
+            copy(LocalStore(card), there)
+        if tables is not None:
+            media = (tables / "tables" / "media.parquet").read_bytes()
+            self.store(camera.output_url).write_bytes("tables/media.parquet", media)
+        return camera
+
+    def new_output(self, footage_url: str) -> Camera:
+        return Camera(CAMERA, footage_url, f"{BUCKET}/results/{next(self._numbers)}")
+
+    def results(self, camera: Camera) -> Path:
+        """A copy of what a camera's runs have left."""
+        folder = self.folder / camera.output_url.rpartition("/")[2]
+        copy(self.store(camera.output_url), LocalStore(folder))
+        return folder
+
+    def records(self, camera: Camera) -> list[LaunchRecord]:
+        found = all_records(self.store(f"{camera.output_url}/launches"))
+        return sorted(found, key=lambda record: record.began_at)
+
+    def unit(self, camera: Camera) -> UnitRecord:
+        """The one unit of the camera's latest launch."""
+        [unit] = self.records(camera)[-1].units
+        return unit
+
+    # runs
+
+    def run(self, camera: Camera, stages: tuple[str, ...] = STAGES_1_TO_3, **overrides: Any) -> Ran:
+        """A run in this process, to its end.
+
+        Args:
+            overrides: dotted keys of the profile, with two underscores for each dot.
+        """
+        changed = {key.replace("__", "."): value for key, value in overrides.items()}
+        launcher = BatchStepLauncher(
+            LocalStepLauncher("odins_ravne_assets.worker"),
+            ABOUT_FOOTAGE,
+            None,
+            self.folder,
+            known_outputs=lambda: self.known_outputs,
+            on_warning=self.warnings.append,
+        )
+        settings = RunSettings(profile="sandbox", overrides=self.overrides | changed)
+        return run_here(camera, self.folder / "catalog", launcher, settings, stages)
+
+    def start(self, camera: Camera, *dying: str, **overrides: Any) -> "Process":
+        """A run as a process of its own, of all stages.
+
+        Args:
+            dying: it kills itself `before` or `after` its Nth call of an operation of Batch.
+        """
+        changed = {key.replace("__", "."): value for key, value in overrides.items()}
+        home = self.folder / "dagster"
+        home.mkdir(exist_ok=True)
+        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        CameraCatalog(home / "cameras").put(camera)
+        request = {
+            "camera_id": camera.camera_id,
+            "job": "camera",
+            "profile": "sandbox",
+            "overrides": self.overrides | changed,
+            "tags": {},
+        }
+        program = [str(DYING_RUN), *dying] if dying else ["-m", "odins_ravne_assets.run_camera"]
+        log = self.folder / f"run-{next(self._numbers)}.log"
+        with log.open("wb") as told:
+            popen = subprocess.Popen(
+                [sys.executable, *program, json.dumps(request)],
+                env={**os.environ, "DAGSTER_HOME": str(home)},
+                stdin=subprocess.PIPE,
+                stdout=told,
+                stderr=told,
+            )
+        return Process(popen, log)
+
+    # what goes on
+
+    def live_jobs(self) -> list[dict[str, Any]]:
+        return [j for j in self.sandbox.jobs() if j["status"] not in ("SUCCEEDED", "FAILED")]
+
+    def submitted(self, camera: Camera) -> list[str]:
+        """Names of the jobs that were submitted for a camera's output, as often as they were."""
+        works = [f"-{record.work}-" for record in self.records(camera)]
+        names = [each["name"] for each in self.sandbox.events() if each["type"] == "submit"]
+        return [name for name in names if any(work in name for work in works)]
+
+    def wait_for_job(self, *states: str) -> dict[str, Any]:
+        """The one living job, once it is in one of these states."""
+
+        def job() -> dict[str, Any] | None:
+            return next((each for each in self.live_jobs() if each["status"] in states), None)
+
+        return eventually(job)
+
+    @contextmanager
+    def when(self, method: str, key: str, do: Callable[[], Any], after: int = 1) -> Iterator[None]:
+        """Do something, once, as S3 is asked for the first (or later) object of such a key.
+
+        Args:
+            method: GET or PUT.
+            key: a part of the object's key.
+            after: how many such requests there must have been.
+        """
+        seen = count(1)
+
+        def look(request: AwsRequest) -> None:
+            fits = request.service == "s3" and request.method == method and key in request.path
+            if fits and next(seen) == after:
+                do()
+
+        self.sandbox.on_request = look
+        try:
+            yield
+        finally:
+            self.sandbox.on_request = lambda request: None
+        assert next(seen) > after, f"there was no {method} of {key}"
+
+    def lose_machine(self, notice: bool) -> None:
+        """Let EC2 take the machine of the one living job."""
+        [job] = self.live_jobs()
+        self.sandbox.interrupt(job_id=job["jobId"], notice=notice)
+
+    def end_machines(self) -> None:
+        """Let there be no machine; new ones come if the capacity is there."""
+        for instance in self.sandbox.instances():
+            if instance["state"] != "terminated" and instance["lifecycle"] == "spot":
+                self.sandbox.interrupt(instance_id=instance["instance_id"], notice=False)
+        eventually(
+            lambda: (
+                not any(
+                    each["lifecycle"] == "spot" and each["state"] != "terminated"
+                    for each in self.sandbox.instances()
+                )
+            )
+        )
+
+    def calm(self) -> None:
+        """No trouble, no limits, no jobs, for the next test."""
+        self.sandbox.clear_faults()
+        self.sandbox.set_describe_lag(0)
+        for lifecycle in ("spot", "ondemand"):
+            self.sandbox.set_capacity(lifecycle, None)
+        for job in self.live_jobs():
+            self.clients.of("batch").terminate_job(jobId=job["jobId"], reason="the test is over")
+        eventually(lambda: not self.live_jobs())
+
+
+@contextmanager
+def running_cloud(folder: Path, **environment: str) -> Iterator[Cloud]:
+    """The account, with its credentials and other variables in the environment of this process."""
+    with running_sandbox(CONFIG, AWS_EC2_METADATA_DISABLED="true", **environment) as sandbox:
+        yield Cloud(sandbox, folder)
+
+
+@dataclass
+class Process:
+    """A run that is a process."""
+
+    popen: "subprocess.Popen[bytes]"
+    log: Path
+
+    def end(self) -> int:
+        """Wait for its end; its exit code."""
+        code = self.popen.wait(PATIENCE)
+        assert self.popen.stdin is not None
+        self.popen.stdin.close()
+        return code
+
+    def terminate(self) -> int:
+        """Terminate it as the UI does, and wait for its end."""
+        with dg.DagsterInstance.from_config(str(self.log.parent / "dagster")) as instance:
+            [run] = instance.get_runs(RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+            instance.report_run_canceling(run)
+        return self.end()
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.end()
+
+    def said(self, text: str) -> bool:
+        return text in self.log.read_text()
+
+
+def run_here(
+    camera: Camera,
+    catalog_folder: Path,
+    launcher: LocalStepLauncher | BatchStepLauncher,
+    settings: RunSettings,
+    stages: tuple[str, ...],
+) -> Ran:
+    """A camera's run in this process, by whatever launcher."""
+    catalog = CameraCatalog(catalog_folder)
+    catalog.put(camera)
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("camera", [camera.camera_id])
+        result = dg.materialize(
+            [footage, stages_1_to_3],
+            partition_key=camera.camera_id,
+            instance=instance,
+            resources={"settings": settings, "catalog": catalog, "launcher": launcher},
+            selection=list(stages),
+            raise_on_error=False,
+        )
+        log = [entry.message for entry in instance.all_logs(result.run_id)]
+        run = instance.get_run_by_id(result.run_id)
+        tags = dict(run.tags) if run else {}
+    error, _ = error_of(result)
+    return Ran(result.success, log, error or "", _metadata(result), tags)
+
+
+def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    for event in result.all_events:
+        if event.is_step_materialization:
+            told = event.step_materialization_data.materialization.metadata
+            return {key: value.value for key, value in told.items()}
+    return {}
+
+
+def copy(source: ObjectStore, target: ObjectStore) -> None:
+    """Copy all objects of a store."""
+    for stored in list(source.list()):
+        target.write_bytes(stored.key, source.read_bytes(stored.key))
+
+
+def eventually(condition: Callable[[], Any]) -> Any:
+    """What the condition gives, once it gives something."""
+    given_up_at = time.monotonic() + PATIENCE
+    while time.monotonic() < given_up_at:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it never happened")
+
+
+def tables_of(output: Path) -> dict[str, pl.DataFrame]:
+    """The tables of a camera's results by name, without what belongs to the place they lie in."""
+    read = {path.name: pl.read_parquet(path) for path in (output / "tables").glob("*.parquet")}
+    return {name: table.drop("modified_ns", strict=False) for name, table in read.items()}

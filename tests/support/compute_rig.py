@@ -1,0 +1,125 @@
+"""A sandbox's account to set compute up in, clients that are watched, and what is left there."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+import pytest
+
+from resources.aws.clients import AwsClients
+from resources.compute.environment import ComputeEnvironment
+from resources.compute.existing import Parts
+from resources.compute.plan import Names
+from resources.sandbox.model.config import CREDENTIALS, SandboxConfig
+from resources.sandbox.sandbox import Sandbox
+from resources.settings.profile import Aws, Compute
+
+# Every session reads the descriptions of all services anew, which takes most of a test's time.
+SESSION = boto3.Session(aws_access_key_id="sandbox", aws_secret_access_key="sandbox")
+
+
+@contextmanager
+def running_sandbox(config: SandboxConfig, **environment: str) -> Iterator[Sandbox]:
+    """A sandbox, with its credentials and other variables in the environment of this process."""
+    with pytest.MonkeyPatch.context() as patch, Sandbox(config) as sandbox:
+        for name, value in {**CREDENTIALS, **environment}.items():
+            patch.setenv(name, value)
+        yield sandbox
+
+
+class SharedClients(AwsClients):
+    """Clients of one session."""
+
+    _session = SESSION
+
+
+class Changes(list[str]):
+    """Is told steps, and keeps those that are changes."""
+
+    def __call__(self, step: str) -> None:
+        if not step.startswith(("waiting for ", "the image ")):
+            self.append(step)
+
+
+class Killed(BaseException):
+    """The process ends here: nothing catches this."""
+
+
+class WatchedClients(SharedClients):
+    """Clients whose calls that change something are noted; the process can be killed after one."""
+
+    def __init__(self, aws: Aws) -> None:
+        super().__init__(aws)
+        self.changes: list[str] = []
+        self.kill_after: int | None = None
+
+    def _make(self, service: str) -> Any:
+        client = super()._make(service)
+        client.meta.events.register("after-call", self._note)
+        return client
+
+    def _note(self, model: Any, **_: Any) -> None:
+        if re.match("Describe|List|Get|Head", model.name):
+            return
+        self.changes.append(model.name)
+        if self.kill_after is not None and len(self.changes) > self.kill_after:
+            raise Killed
+
+
+def aws_of(where: Sandbox | Aws, **compute: Any) -> Aws:
+    if isinstance(where, Aws):
+        return where
+    return Aws(
+        endpoint_url=where.endpoint_url,
+        clock_url=where.clock_url,
+        compute=Compute(**compute),
+    )
+
+
+def watched(sandbox: Sandbox, **compute: Any) -> tuple[ComputeEnvironment, WatchedClients]:
+    aws = aws_of(sandbox, **compute)
+    clients = WatchedClients(aws)
+    return ComputeEnvironment(aws, clients), clients
+
+
+def left_of(where: Sandbox | Aws) -> list[str]:
+    """What of a set-up is still there."""
+    parts = Parts(SharedClients(aws_of(where)), Names("ravne"))
+    template = parts.launch_template()
+    return [
+        *parts.environments(),
+        *parts.queues(),
+        *(each["jobDefinitionName"] for each in parts.job_definitions()),
+        *([template["LaunchTemplateName"]] if template else []),
+    ]
+
+
+def submit(where: Sandbox | Aws, seconds: float, queue: str = "ravne-spot") -> str:
+    """A job that sleeps for real seconds."""
+    batch = SharedClients(aws_of(where)).of("batch")
+    job = batch.submit_job(
+        jobName="sleeper",
+        jobQueue=queue,
+        jobDefinition="ravne-worker",
+        containerOverrides={"command": ["python", "-c", f"import time; time.sleep({seconds})"]},
+    )
+    return str(job["jobId"])
+
+
+def wait_for_state(sandbox: Sandbox, job: str, *states: str) -> None:
+    batch = SharedClients(aws_of(sandbox)).of("batch")
+    for _ in range(500):
+        if batch.describe_jobs(jobs=[job])["jobs"][0]["status"] in states:
+            return
+        sandbox.clock.sleep(20)
+    raise AssertionError(f"the job is never {states}")
+
+
+def wait_until(sandbox: Sandbox, condition: Any) -> None:
+    for _ in range(200):
+        if condition():
+            return
+        sandbox.clock.sleep(20)
+    raise AssertionError("it never happens")

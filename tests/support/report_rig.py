@@ -1,0 +1,151 @@
+"""A camera's output with pictures in it, made by the real journal and tables; no model runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gpu_kernels.preprocessing.letterbox import Picture
+from odins_ravne_assets.hugin.report.page import REPORT_PAGE, make_report_page
+from odins_ravne_assets.hugin.visits.stage3 import run_stage3
+from odins_ravne_assets.munin.classification.labelled_boxes import labelled_box
+from odins_ravne_assets.munin.detection.crops import cut_from, made_crop
+from odins_ravne_assets.munin.detection.detector import Box
+from odins_ravne_assets.munin.tables import build, schemas
+from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
+from odins_ravne_assets.munin.tables.parquet_io import writing_table
+from resources.settings.profile import Privacy, Stage3
+from resources.storage.object_store import LocalStore
+
+SIZE = (640, 480)
+MODELS = {"detector": "megadetector-lite 1"}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A box and its label."""
+
+    label: str = "red fox"
+    scientific_name: str | None = "Vulpes vulpes"
+    category: Any = "animal"
+    confidence: float = 0.9
+    xywh: tuple[float, float, float, float] = (0.3, 0.3, 0.4, 0.4)
+    sure: bool = True
+
+
+PERSON = Seen("person", "Homo sapiens", "person")
+
+
+def grass(shift: int = 0) -> Picture:
+    """A picture to put things on, uint8 BGR."""
+    rows, columns = np.mgrid[0 : SIZE[1], 0 : SIZE[0]]
+    channels = (columns // 5 + shift, 90 + rows // 6, (rows + columns) // 9)
+    return np.stack(channels, axis=-1).astype(np.uint8)
+
+
+def with_pattern(picture: Picture, xywh: Sequence[float], pattern: Picture) -> Picture:
+    """The picture with a small pattern repeated all over a box."""
+    height, width = picture.shape[:2]
+    left, top = round(xywh[0] * width), round(xywh[1] * height)
+    right, bottom = left + round(xywh[2] * width), top + round(xywh[3] * height)
+    picture = picture.copy()
+    times = (-(-(bottom - top) // pattern.shape[0]), -(-(right - left) // pattern.shape[1]), 1)
+    picture[top:bottom, left:right] = np.tile(pattern, times)[: bottom - top, : right - left]
+    return picture
+
+
+@dataclass
+class Shoot:
+    """One camera, medium by medium."""
+
+    folder: Path
+    camera_id: str = "camera7"
+    media: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = LocalStore(self.folder)
+        self._stage1 = Stage1Journal(self.store, "one")
+        self._labels: list[dict[str, Any]] = []
+
+    def still(
+        self,
+        path: str,
+        at: datetime | None,
+        *seen: Seen,
+        picture: Picture | None = None,
+        reason: str | None = None,
+        place: tuple[float, float] | None = None,
+    ) -> "Shoot":
+        """Add a still; with a `reason`, one that could not be used.
+
+        Args:
+            place: latitude and longitude.
+        """
+        content = sha256(path.encode()).hexdigest()
+        self.media.append(
+            {
+                "camera_id": self.camera_id,
+                "path": path,
+                "content_hash": content,
+                "kind": "image",
+                "captured_at": at,
+                "latitude": place[0] if place else None,
+                "longitude": place[1] if place else None,
+                "status": "failed" if reason else "ok",
+                "reason": reason,
+            }
+        )
+        if not reason:
+            self._look_at(content, seen, grass() if picture is None else picture)
+        return self
+
+    def _look_at(self, content: str, seen: Sequence[Seen], picture: Picture) -> None:
+        """Into the journal: what Stages 1 and 2 find on a still."""
+        frame = {"content_hash": content, "frame_number": 0}
+        boxes, crops = [], []
+        for number, each in enumerate(seen):
+            box = Box(each.xywh, each.category, 0.95, None)
+            numbered = {**frame, "box_number": number}
+            boxes.append({**numbered, "time_offset_ms": 0, **box.as_row()})
+            ((cut,),) = cut_from([(picture, [box])])
+            crops.append({**numbered, **made_crop(cut)})
+            said = (each.label, each.scientific_name, each.confidence, each.sure)
+            self._labels.append(labelled_box(numbered, *said, None))
+        finished = {
+            "content_hash": content,
+            "status": "done",
+            "reason": None,
+            "frames_decoded": 1,
+            "frames_skipped": 0,
+            "boxes": len(boxes),
+        }
+        frames = [{**frame, "time_offset_ms": 0, "boxes": len(boxes)}]
+        self._stage1.append(finished, frames, boxes, crops)
+
+    def done(self) -> LocalStore:
+        """The output after Stages 0 to 2."""
+        rows = [{name: medium.get(name) for name in schemas.MEDIA} for medium in self.media]
+        with writing_table(self.store, build.MEDIA) as path:
+            pl.DataFrame(rows, schema=schemas.MEDIA).sort("path").write_parquet(path)
+        self._stage1.flush()
+        stage2 = Stage2Journal(self.store, "two")
+        for part in self._stage1.written:
+            stage2.write(part, self._labels)
+        build.write_stage1_tables(self.store, self._stage1, MODELS)
+        build.write_stage2_table(self.store, self._stage1, stage2, {})
+        return self.store
+
+
+def stage3(
+    store: LocalStore, privacy: Privacy | None = None, settings: Stage3 | None = None
+) -> str:
+    """Run Stage 3 and its report; the page."""
+    privacy = privacy or Privacy()
+    run_stage3(store, settings or Stage3(), MODELS, privacy)
+    make_report_page(store, store, privacy)
+    return store.read_bytes(REPORT_PAGE).decode()
