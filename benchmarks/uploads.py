@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from dagster_ui import DagsterUI, wait_for
 
-from odins_ravne_assets.munin.media.media_known import media_known
+from odins_ravne_assets.munin.media.media_table import media_known
 from resources.aws.clients import AwsClients
 from resources.compute.environment import ComputeEnvironment
 from resources.sandbox.foundation import prepare_foundation

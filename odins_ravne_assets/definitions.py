@@ -2,8 +2,7 @@
 
 import dagster as dg
 
-from odins_ravne_assets.cameras.cameras_on_s3 import known_on_s3
-from odins_ravne_assets.cameras.catalog import CameraCatalog
+from odins_ravne_assets.cameras.catalog import CameraCatalog, known_on_s3
 from odins_ravne_assets.defs import cloud as policies
 from odins_ravne_assets.defs.assets import PROFILE, footage, stages_1_to_3
 from odins_ravne_assets.defs.automation import observations_follow

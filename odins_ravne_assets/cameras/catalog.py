@@ -5,6 +5,7 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from odins_ravne_assets.instance_home import catalog_folder
 from resources.errors import UsageError
 from resources.settings.camera_ids import camera_id, nearest_camera_id
 from resources.storage.object_store import LocalStore
@@ -91,3 +92,13 @@ class CameraCatalog:
         if path.stem != camera.camera_id:
             raise UsageError(f"{path}: is the file of camera {camera.camera_id}; rename it")
         return camera
+
+
+def known_on_s3() -> list[tuple[str, str]]:
+    """Id and output URL of each.
+
+    Raises:
+        UsageError: the catalog's file of one is damaged.
+    """
+    known = CameraCatalog(catalog_folder()).list()
+    return [(each.camera_id, each.output_url) for each in known if each.output_url[:5] == "s3://"]

@@ -1,11 +1,15 @@
 """The cloud profile that a command was given."""
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-from odins_ravne_assets.cli.sandbox_reached import require_sandbox
-from resources.errors import UsageError
+from resources.aws.clients import AwsClients
+from resources.clock import clock_at
+from resources.errors import StoreError, UsageError
 from resources.settings.loader import load_profile
 from resources.settings.profile import Aws, Profile
+
+HERE = {"127.0.0.1", "localhost"}
 
 
 @dataclass(frozen=True)
@@ -34,3 +38,25 @@ def cloud_named(name: str, command: str) -> CloudNamed:
         )
     require_sandbox(profile)
     return CloudNamed(profile, profile.cloud.aws)
+
+
+def require_sandbox(profile: Profile) -> None:
+    """Say what to do where a profile's AWS is a sandbox of this machine that is not ready.
+
+    Raises:
+        UsageError: it is not up, or the caller has no credentials.
+    """
+    aws = profile.cloud.aws if profile.cloud else None
+    if aws is None or aws.clock_url is None or urlsplit(aws.clock_url).hostname not in HERE:
+        return
+    try:
+        clock_at(aws.clock_url)
+    except StoreError:
+        raise UsageError(
+            f"the sandbox is not up at {aws.endpoint_url}; start it with munin sandbox up"
+        ) from None
+    if not AwsClients(aws).credentials_found:
+        raise UsageError(
+            "the sandbox wants credentials, and any will do: "
+            "export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox"
+        )

@@ -1,21 +1,43 @@
 """`munin cost costs`: what all work has cost."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
-from odins_ravne_assets.cli.sandbox_reached import require_sandbox
+from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.terminal import out, say
+from odins_ravne_assets.costs.gather import gather, reconciled
 from odins_ravne_assets.instance_home import catalog_folder, prepare_home
+from odins_ravne_assets.odin.report import CostReport
+from odins_ravne_assets.odin.report_text import (
+    TextTable,
+    summary,
+    tables,
+    what_one_costs,
+    where_it_went,
+)
+from resources.clock import clock_at
 from resources.errors import UsageError
 from resources.settings.loader import load_profile
 from resources.settings.profile import Profile
 
 app = typer.Typer()
+
+# By the profile's clock. Batch and EC2 are asked each time, which is free.
+EVERY_SECONDS = 30.0
+
+# A camera's name is folded where it is longer than this.
+WIDEST_FIRST = 36
 
 
 @app.command()
@@ -45,7 +67,7 @@ def costs(
     prepare_home()
     cameras = _chosen(CameraCatalog(catalog_folder()).list(), camera or [])
     if watch:
-        from odins_ravne_assets.cli.costs_watched import watch_costs
+        pass
 
         watch_costs(cameras, profile)
         return
@@ -55,7 +77,7 @@ def costs(
 def _show(
     cameras: Sequence[Camera], profile: Profile, whole: bool, as_json: bool, output: Path | None
 ) -> None:
-    from odins_ravne_assets.cli.cost_tables import cost_tables
+    pass
     from odins_ravne_assets.costs.gather import gather, reconciled, write_files
     from odins_ravne_assets.odin.report_json import report_json
 
@@ -75,3 +97,100 @@ def _chosen(known: Sequence[Camera], names: Sequence[str]) -> Sequence[Camera]:
         if name not in by_name:
             raise UsageError(f"--camera {name}: no such camera; `munin status` lists them")
     return [by_name[name] for name in names] if names else known
+
+
+def watch_costs(cameras: Sequence[Camera], profile: Profile) -> None:
+    """Show the costs until no job runs or waits, or Ctrl-C."""
+    clock = clock_at(profile.aws.clock_url)
+    try:
+        with Live(console=out, auto_refresh=False) as live:
+            while True:
+                report = _report(cameras, profile)
+                live.update(Group(*short_tables(report)), refresh=out.is_terminal)
+                if not report.jobs.open:
+                    break
+                clock.sleep(EVERY_SECONDS)
+    except KeyboardInterrupt:
+        out.print("Jobs go on; nothing was stopped.")
+
+
+def _report(cameras: Sequence[Camera], profile: Profile) -> CostReport:
+    remarks = reconciled(cameras, profile)
+    return gather(cameras, profile, ask_aws=False, remarks=remarks).report()
+
+
+def print_costs(cameras: Sequence[Camera], profile: Profile, since: float) -> None:
+    """Print this call's costs, and write the files of the report on all times of these cameras.
+
+    Args:
+        since: what had ended by then belongs to earlier calls; by the profile's clock.
+    """
+    pass
+    from odins_ravne_assets.costs.gather import costs_folder, gather, reconciled, write_files
+    from odins_ravne_assets.odin.formatting import many
+    from odins_ravne_assets.odin.job_tables import attempts_text
+
+    remarks = reconciled(cameras, profile)
+    ever = gather(cameras, profile, ask_aws=False, remarks=remarks)
+    report = ever.report(since)
+    if not report.computing.usd and profile.cloud is None:
+        out.print(
+            f"cost: $0.00 for {many(len(cameras), 'camera')}; everything ran on this machine, "
+            "nothing was rented or transferred"
+        )
+        return
+    if not report.jobs.attempts:
+        out.print("cost: $0.00; no job ran on AWS")
+        return
+    for part in short_tables(report, attempts_text(ever.rows, since, report.scope.now)):
+        out.print(part)
+    page, *_ = write_files(ever, costs_folder())
+    out.print(f"cost report: {page}", soft_wrap=True, markup=False)
+
+
+def cost_tables(report: CostReport) -> Iterator[RenderableType]:
+    """All that there is to show, in order: the tables, then what they come to."""
+    return _shown(report, tables(report))
+
+
+def short_tables(
+    report: CostReport, attempts: Iterable[TextTable] = ()
+) -> Iterator[RenderableType]:
+    """Where the money went, what one costs and what it comes to: of a run that has just ended, or
+    still goes on.
+
+    Args:
+        attempts: tables that come before.
+    """
+    return _shown(report, [*attempts, where_it_went(report), what_one_costs(report)])
+
+
+def _shown(report: CostReport, found: Iterable[TextTable]) -> Iterator[RenderableType]:
+    for table in found:
+        if not table.rows:
+            continue
+        yield Text(table.heading, style="bold")
+        yield _table(table)
+        if table.note:
+            yield Text(table.note, style="dim")
+        yield ""
+    for sentence in summary(report):
+        yield Text(sentence)
+    for remark in report.remarks:
+        yield Text(f"Note: {remark}", style="yellow")
+
+
+def _table(table: TextTable) -> Table:
+    """Fits a terminal of 80 columns."""
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+    for place, (name, number) in enumerate(table.columns):
+        shown.add_column(
+            name,
+            justify="right" if number else "left",
+            overflow="fold",
+            no_wrap=number and " " not in name,
+            max_width=None if place else WIDEST_FIRST,
+        )
+    for row in table.rows:
+        shown.add_row(*map(escape, row))
+    return shown

@@ -1,29 +1,45 @@
 """`munin cost download-stage3`: results come home from the cloud."""
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich import box
+from rich.markup import escape
+from rich.table import Table
 
 from odins_ravne_assets.cameras.catalog import Camera
-from odins_ravne_assets.cli.home_counted import bring_results
-from odins_ravne_assets.cli.sandbox_reached import require_sandbox
-from odins_ravne_assets.cli.summary import print_summary
-from odins_ravne_assets.cli.terminal import out, say
+from odins_ravne_assets.cameras.selection import S3
+from odins_ravne_assets.cli.cloud_profile import require_sandbox
+from odins_ravne_assets.cli.terminal import TransferBar, out, say
 from odins_ravne_assets.results.download import (
     REPORT,
+    FoundResults,
     find_results,
     reports_of,
+    take_home,
     write_pages,
     write_project_page,
     write_runner,
 )
 from resources.aws.clients import AwsClients
+from resources.errors import StoreError
+from resources.ledger.orchestrator_traffic import OwnTraffic
+from resources.ledger.table import FOLDER
 from resources.settings.loader import load_profile
+from resources.settings.profile import Aws
 from resources.storage.object_store import local_path, open_store
+from resources.storage.transfer.download import Brought, OnProgress
 
 app = typer.Typer()
+
+NAME = "taken-home-%Y-%m-%dT%H-%M-%SZ"
+
+Report = dict[str, Any]
+MINUTE = len("2026-05-01T02:14")
 
 
 @app.command("download-stage3")
@@ -90,3 +106,113 @@ def show_page_of_all(cameras: Sequence[Camera]) -> None:
     if len(folders) > 1:
         page = write_project_page(folders, folders[0].parent)
         out.print(f"report of {len(folders)} cameras: {page}", soft_wrap=True)
+
+
+def bring_results(outputs: Sequence[tuple[str, str]], root: Path, aws: Aws) -> Brought:
+    """Take cameras' results home, with a bar in a terminal.
+
+    Args:
+        outputs: camera's id and OUTPUT of each.
+        aws: for those that lie on S3.
+
+    Returns:
+        All together.
+
+    Raises:
+        StoreError: see `bring_home`.
+    """
+    together = Brought(0, 0)
+    for camera_id, url in outputs:
+        with TransferBar() as bar:
+            brought = _bring(camera_id, url, root, aws, bar.told)
+        together.total_files += brought.total_files
+        together.total_bytes += brought.total_bytes
+        together.files += brought.files
+        together.bytes += brought.bytes
+        together.present += brought.present
+    return together
+
+
+def _bring(camera_id: str, url: str, root: Path, aws: Aws, on_progress: OnProgress) -> Brought:
+    results = [FoundResults(camera_id, "")]
+    if not url.startswith(S3):
+        return take_home(open_store(url), results, root, on_progress)
+    clients = AwsClients(aws)
+    own = OwnTraffic(camera_id, aws.region, "taking results home", clients.clock)
+    own.traffic.attach(clients.of("s3"))
+    try:
+        return take_home(open_store(url, clients), results, root, on_progress)
+    finally:  # what came before an interrupt has left AWS, too
+        name = f"{datetime.fromtimestamp(own.began, UTC):{NAME}}-{uuid.uuid4().hex[:8]}"
+        try:
+            own.write(open_store(f"{url}/{FOLDER}", clients), name)
+        except StoreError as error:
+            say(f"what this cost is in no ledger: {error}")
+
+
+def print_summary(reports: Sequence[Report]) -> None:
+    """Counts, time range, cameras and species.
+
+    Args:
+        reports: the content of each camera's `stage3/report.json`.
+    """
+    for line in summary_lines(reports):
+        out.print(line, soft_wrap=True, markup=False)
+    cameras = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading in ("camera", "first", "last"):
+        cameras.add_column(heading, overflow="fold")
+    for heading in ("media", "visits"):
+        cameras.add_column(heading, justify="right")
+    for report in reports:
+        for camera in report["cameras"]:
+            cameras.add_row(
+                escape(camera["camera_id"]),
+                _minute(camera["first_time"]),
+                _minute(camera["last_time"]),
+                str(camera["media"]),
+                str(camera["observations"]),
+            )
+    species = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    species.add_column("species", overflow="fold")
+    for heading in ("visits", "to review"):
+        species.add_column(heading, justify="right")
+    for name, (visits, review) in species_counts(reports):
+        species.add_row(escape(name), str(visits), str(review))
+    out.print(cameras)
+    out.print(species)
+
+
+def summary_lines(reports: Sequence[Report]) -> Iterator[str]:
+    """The counts in words."""
+    totals = [report["totals"] for report in reports]
+
+    def total(key: str) -> int:
+        return sum(int(each[key]) for each in totals)
+
+    yield (
+        f"{total('observations')} visits ({total('needs_review')} to review) at "
+        f"{len(reports)} camera{'s' * (len(reports) != 1)}, "
+        f"of {total('stills')} pictures and {total('videos')} videos"
+    )
+    times = [report["time_range"]["media"] for report in reports]
+    known = [each for each in times if each["first_time"]]
+    if known:
+        first = min(each["first_time"] for each in known)
+        last = max(each["last_time"] for each in known)
+        yield f"from {_minute(first)} to {_minute(last)}, by the cameras' clocks"
+    if total("failed"):
+        yield f"{total('failed')} media could not be used; the report says why"
+
+
+def species_counts(reports: Sequence[Report]) -> list[tuple[str, tuple[int, int]]]:
+    """Each species and its visits, in all and to review; the one with most first."""
+    counts: dict[str, tuple[int, int]] = {}
+    for report in reports:
+        for row in report["species"]:
+            visits, review = counts.get(row["species"], (0, 0))
+            counts[row["species"]] = (visits + row["observations"], review + row["needs_review"])
+    return sorted(counts.items(), key=lambda item: (-item[1][0], item[0]))
+
+
+def _minute(time: str | None) -> str:
+    return time[:MINUTE].replace("T", " ") if time else "not known"

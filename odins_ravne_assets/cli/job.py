@@ -9,7 +9,7 @@ import typer
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.results_store import stage3_folder
 from odins_ravne_assets.cameras.selection import refuse_collisions
-from odins_ravne_assets.cli.sandbox_reached import require_sandbox
+from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.terminal import (
     ProgressBars,
     out,

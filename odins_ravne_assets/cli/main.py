@@ -13,6 +13,7 @@ from rich.table import Table
 from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.cameras.selection import camera_of_results
 from odins_ravne_assets.cli.backfill import backfill
+from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.cost import app as cost_app
 from odins_ravne_assets.cli.download import app as results_app
 from odins_ravne_assets.cli.job import Choice, prepare
@@ -20,7 +21,6 @@ from odins_ravne_assets.cli.models import app as models_app
 from odins_ravne_assets.cli.options import Results
 from odins_ravne_assets.cli.plan import plan
 from odins_ravne_assets.cli.sandbox import app as sandbox_app
-from odins_ravne_assets.cli.sandbox_reached import require_sandbox
 from odins_ravne_assets.cli.stages import batch, stage1, stage2, stage3
 from odins_ravne_assets.cli.terminal import out, print_error
 from odins_ravne_assets.instance_home import catalog_folder, prepare_home

@@ -1,16 +1,24 @@
 """`munin plan`: what a run is going to cost, before it is begun."""
 
 import json
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
+from rich import box
+from rich.markup import escape
+from rich.table import Table
 
 from odins_ravne_assets.cameras.selection import cameras_named, footage_named
+from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.options import FOOTAGE, CameraOption, CamerasFlag
-from odins_ravne_assets.cli.sandbox_reached import require_sandbox
 from odins_ravne_assets.cli.terminal import err, out
 from odins_ravne_assets.instance_home import prepare_home
+from odins_ravne_assets.munin.workload.footage_estimate import FootageCount
+from odins_ravne_assets.odin.formatting import MARKETS, lasting, many, size
+from odins_ravne_assets.odin.run_plan import RunPlan, money, recommendations
 from resources.errors import UsageError
+from resources.planning.estimate import Estimate
 from resources.settings.loader import load_profile
 from resources.settings.profile import Profile
 from resources.spot.policy import Priority
@@ -60,7 +68,7 @@ def plan(
     if as_json:
         print(json.dumps(made.as_json(), indent=2))
         return
-    from odins_ravne_assets.cli.plan_shown import print_plan
+    pass
 
     print_plan(made)
     if output:
@@ -79,3 +87,82 @@ def _named(
     return [
         (each.camera_id, each.url, None) for each in footage_named(input, camera, many, profile)
     ]
+
+
+def print_plan(plan: RunPlan) -> None:
+    """What there is to look at, a table of what it costs where, and what follows."""
+    for line in _footage(plan):
+        out.print(line, soft_wrap=True)
+    out.print()
+    out.print(_table(plan), crop=False)
+    for line in (*_sources(plan), *plan.remarks):
+        out.print(escape(line), style="dim", soft_wrap=True)
+    out.print()
+    for line in recommendations(plan):
+        out.print(escape(line), soft_wrap=True)
+    out.print(escape(f"Now: {plan.begins}."), soft_wrap=True)
+
+
+def _footage(plan: RunPlan) -> Iterator[str]:
+    counts = list(plan.counts.values())
+    total = _together(counts)
+    cameras = f"{many(len(counts), 'camera')}, " if len(counts) > 1 else ""
+    videos = f"{many(total.videos, 'video')} ({lasting(total.video_seconds)})"
+    yield (
+        f"{cameras}{many(total.images, 'picture')} and {videos}, {size(total.bytes)}: "
+        f"at most {many(total.frames, 'frame')} to look at."
+    )
+    if total.videos_read < total.videos:
+        yield (
+            f"The length of {total.videos_read:,} videos was read, that of the others is estimated "
+            "from their size."
+        )
+    if total.videos_unreadable:
+        yield f"{many(total.videos_unreadable, 'video')} cannot be read and will cost nothing."
+    if total.media_finished:
+        yield (
+            f"{total.media_finished:,} of {total.media:,} media were looked at before and cost "
+            f"nothing again: {many(total.frames_left, 'frame')} left."
+        )
+
+
+def _together(counts: list[FootageCount]) -> FootageCount:
+    names = FootageCount.__dataclass_fields__
+    return FootageCount(**{name: sum(getattr(each, name) for each in counts) for name in names})
+
+
+def _table(plan: RunPlan) -> Table:
+    """Fits a terminal of 80 columns."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("machine", no_wrap=True)
+    table.add_column("market", no_wrap=True)
+    table.add_column("frames/s", justify="right", no_wrap=True)
+    table.add_column("cost", justify="right", no_wrap=True)
+    table.add_column("5 to 95 %", justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    for estimate in plan.estimates:
+        style = "bold" if estimate is plan.likely else None
+        table.add_row(*_cells(estimate), style=style)
+    return table
+
+
+def _cells(estimate: Estimate) -> tuple[str, ...]:
+    return (
+        estimate.instance_type,
+        MARKETS.get(estimate.market, estimate.market) if estimate.market != "local" else "",
+        f"{estimate.frames_per_second:.1f}{'' if estimate.measured else '?'}",
+        money(estimate.usd.expected) + ("" if estimate.within_bid else "!"),
+        f"{money(estimate.usd.low)} – {money(estimate.usd.high)}",
+        lasting(estimate.seconds.expected),
+    )
+
+
+def _sources(plan: RunPlan) -> Iterator[str]:
+    """What the marks in the table mean."""
+    used = {each.instance_type for each in plan.estimates}
+    sources = {pace.source for kind, pace in plan.paces.items() if kind in used}
+    assumed = sorted(source for source in sources if source.startswith("assumed"))
+    for source in assumed:
+        yield f"? {source}. A first run measures it."
+    if any(not each.within_bid for each in plan.estimates):
+        yield "! above bid_percentage of the on-demand price: not used"

@@ -1,5 +1,6 @@
 """`munin batch`, `stage1`, `stage2`, `stage3`: the commands that run stages of the pipeline."""
 
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,12 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
+from odins_ravne_assets.cameras.results_store import store_of
 from odins_ravne_assets.cameras.selection import camera_of_results, cameras_named
-from odins_ravne_assets.cli.costs_printed import print_costs
-from odins_ravne_assets.cli.download import show_home, show_page_of_all
-from odins_ravne_assets.cli.home_counted import bring_results
+from odins_ravne_assets.cli.cost_report import print_costs
+from odins_ravne_assets.cli.download import bring_results, show_home, show_page_of_all
 from odins_ravne_assets.cli.job import prepare
-from odins_ravne_assets.cli.machines_changed import change_machines
 from odins_ravne_assets.cli.options import (
     CameraOption,
     CamerasFlag,
@@ -28,9 +28,10 @@ from odins_ravne_assets.cli.options import (
     Results,
     Window,
 )
-from odins_ravne_assets.cli.temporary_compute import compute_around
+from odins_ravne_assets.cli.temporary_compute import change_machines, compute_around
 from odins_ravne_assets.cli.terminal import say
 from odins_ravne_assets.instance_home import catalog_folder
+from odins_ravne_assets.munin.tables.journal import withdraw_all_failures
 from resources.clock import clock_at
 from resources.errors import UsageError
 from resources.settings.profile import Profile
@@ -102,7 +103,7 @@ def batch(
     results = _one_of("OUTPUT", output, output_option, needed=False)
     chosen = cameras_named(footage or "", results, camera, cameras, job.profile)
     if retry_failed:
-        from odins_ravne_assets.cli.failed_again import look_again_at_failed
+        pass
 
         look_again_at_failed(chosen, job.profile, say)
     began_at = clock_at(job.profile.aws.clock_url).now()
@@ -210,3 +211,17 @@ def _take_home(cameras: list[Camera], profile: Profile, root: Path) -> None:
     ]
     bring_results(elsewhere, root, profile.aws)
     show_home([root / camera.camera_id for camera in cameras], root)
+
+
+def look_again_at_failed(
+    cameras: Sequence[Camera], profile: Profile, say: Callable[[str], None]
+) -> None:
+    """Withdraw the failures of the cameras' earlier runs, before the next ones.
+
+    Raises:
+        StoreError: the results cannot be reached.
+    """
+    for camera in cameras:
+        count = withdraw_all_failures(store_of(camera.output_url, profile))
+        media = "medium that failed is" if count == 1 else "media that failed are"
+        say(f"{camera.camera_id}: {count or 'no'} {media} looked at again")

@@ -70,7 +70,7 @@ def restore(
 ) -> None:
     """Have archived footage back: what it costs, and how far it is; with --start, ask for it."""
     cloud = cloud_named(context.obj.name, f"cost restore {url}")
-    from resources.retention.s3_archive import ask_for, stored_classes
+    from resources.retention.archive import ask_for, stored_classes
 
     if not url.startswith("s3://"):
         raise UsageError(f"{url}: lies on this machine, where nothing is archived; name s3://…")

@@ -2,22 +2,28 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
 
-from odins_ravne_assets.cameras.catalog import CameraCatalog
+from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.deployments import with_own_facts
+from odins_ravne_assets.cameras.results_store import store_of
 from odins_ravne_assets.defs.automation import LABELS_FOLLOW, VISITS_FOLLOW
 from odins_ravne_assets.defs.checks import check_specs
 from odins_ravne_assets.defs.code_versions import code_versions
-from odins_ravne_assets.defs.ends_told import ends_told
-from odins_ravne_assets.defs.predictions_kept import with_predictions_kept
+from odins_ravne_assets.munin.classification.speciesnet_predictions import (
+    is_predictions,
+    keep_predictions,
+)
 from odins_ravne_assets.runs.liveness import name_process
+from resources.errors import RavneError
 from resources.launch.base import StepLauncher, StepRequest
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.loader import OVERRIDES_VARIABLE, load_profile
+from resources.settings.profile import Profile
 
 # The profile of the code location, and what a command lays over it.
 PROFILE = os.environ.get("MUNIN_PROFILE", "local")
@@ -31,6 +37,9 @@ CAMERAS = dg.DynamicPartitionsDefinition(name="camera")
 LAUNCHED_TOGETHER = ("detections", "classifications", "observations", "exports")
 
 StepResult = dg.MaterializeResult[Any] | dg.AssetCheckResult
+
+# What asks for the classifier: units of Stage 1 label what they find.
+LABELLING = {"detections", "classifications"}
 
 
 @dg.asset(
@@ -134,3 +143,34 @@ def _launch(
             context.selected_asset_keys
         ):
             yield result
+
+
+@contextmanager
+def ends_told(log: dg.DagsterLogManager) -> Iterator[None]:
+    """Say why a step fails, or that it was stopped; then let it."""
+    try:
+        yield
+    except RavneError as error:
+        log.error(str(error))
+        raise
+    except dg.Failure as failure:
+        log.error(failure.description or "the step failed")
+        raise
+    except dg.DagsterExecutionInterruptedError:
+        log.warning("stopped; what is finished is kept: run it again to go on from there")
+        raise
+
+
+def with_predictions_kept(profile: Profile, camera: Camera, stages: Collection[str]) -> Profile:
+    """The profile as a worker can use it, wherever it runs.
+
+    Raises:
+        ModelError: `models.classifier` names predictions that cannot be read.
+        StoreError: the store refuses.
+    """
+    classifier = profile.models.classifier
+    if LABELLING.isdisjoint(stages) or not is_predictions(classifier):
+        return profile
+    key = keep_predictions(classifier, store_of(camera.output_url, profile))
+    models = profile.models.model_copy(update={"classifier": key})
+    return profile.model_copy(update={"models": models})

@@ -3,7 +3,7 @@
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 
-from odins_ravne_assets.cameras.cameras_on_s3 import known_on_s3
+from odins_ravne_assets.cameras.catalog import known_on_s3
 from resources.aws.clients import AwsClients
 from resources.clock import system_clock
 from resources.compute.cleanup import ComputeTidy

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from dagster import RunsFilter
 
-from odins_ravne_assets.cameras.cameras_on_s3 import known_on_s3
+from odins_ravne_assets.cameras.catalog import known_on_s3
 from odins_ravne_assets.instance_home import home
 from resources.aws.clients import AwsClients
 from resources.aws.errors import explained

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from odins_ravne_assets.munin.media.media_counts import count_media
 from odins_ravne_assets.munin.media.media_files import kind_by_name
+from odins_ravne_assets.munin.media.media_table import count_media
 from resources.launch.base import StepRequest
 from resources.launch.batch_launcher import AboutFootage
 from resources.settings.profile import Profile

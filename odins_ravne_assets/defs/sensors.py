@@ -13,7 +13,7 @@ from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.cameras.results_store import store_of
 from odins_ravne_assets.cameras.selection import camera_arrived
 from odins_ravne_assets.defs.assets import CAMERAS
-from odins_ravne_assets.munin.media.media_known import media_known
+from odins_ravne_assets.munin.media.media_table import media_known
 from odins_ravne_assets.runs.liveness import close_dead_runs
 from resources.aws.clients import AwsClients
 from resources.clock import system_clock

@@ -5,7 +5,10 @@ Keys that begin with `md:` hold Markdown, those with `path:` a path or URL to co
 them in this order: what went wrong, then what a person would look for first.
 """
 
+from collections.abc import Sequence
 from contextlib import ExitStack
+from datetime import datetime
+from typing import Any
 
 import polars as pl
 
@@ -16,6 +19,7 @@ from odins_ravne_assets.munin.progress import Facts
 from odins_ravne_assets.munin.tables import build
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
 from odins_ravne_assets.worker.contact_sheet import contact_sheet
+from resources.settings.project import Deployment
 from resources.storage.object_store import ObjectStore, shown_url
 
 # Reasons that a table of failures shows; the tables hold all.
@@ -186,3 +190,88 @@ def cell(text: str) -> str:
 
 def _scan(store: ObjectStore, key: str, stack: ExitStack) -> pl.LazyFrame:
     return pl.scan_parquet(stack.enter_context(store.reading(key)))
+
+
+def deployment_facts(stays: Sequence[Deployment], now: datetime) -> Facts:
+    """Where the camera stands, or stood last; nothing when nobody told.
+
+    Args:
+        stays: the camera's own deployments.
+        now: by the clock of the place, more or less: days matter.
+    """
+    if not stays:
+        return {}
+    in_order = sorted(stays, key=lambda stay: stay.starts or datetime.min)
+    last = in_order[-1]
+    facts: Facts = {"deployment/state": _state(in_order, now), "deployment/place": _place(last)}
+    facts["deployment/coordinates"] = f"{last.latitude}, {last.longitude}"
+    if last.starts:
+        facts["deployment/first_day"] = f"{last.starts:%Y-%m-%d}"
+    if last.ends:
+        facts["deployment/last_day"] = f"{last.ends:%Y-%m-%d}"
+    if last.clockShift or last.utcOffset:
+        facts["deployment/clock"] = " ".join(filter(None, (last.clockShift, last.utcOffset)))
+    if len(in_order) > 1:
+        lines = [
+            f"| {cell(_place(stay))} | {stay.latitude}, {stay.longitude} | "
+            f"{_day(stay.starts)} | {_day(stay.ends)} |"
+            for stay in in_order
+        ]
+        head = "| place | coordinates | first day | last day |\n|---|---|---|---|\n"
+        facts["md:deployments"] = head + "\n".join(lines)
+    return facts
+
+
+def _state(in_order: Sequence[Deployment], now: datetime) -> str:
+    if all(stay.ends and stay.ends < now for stay in in_order):
+        return "retired"
+    begun = any(stay.starts is None or stay.starts <= now for stay in in_order)
+    return "standing" if begun else "to be put up"
+
+
+def _place(stay: Deployment) -> str:
+    told = (stay.remarks.get(name) for name in ("locationName", "locationID"))
+    return next(filter(None, told), stay.deploymentID or stay.cameraID)
+
+
+def _day(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d}" if moment else ""
+
+
+def told_of(stage: str, facts: Facts) -> str:
+    """A sentence.
+
+    Args:
+        stage: the asset.
+        facts: what the stage shows, see `facts.py`.
+    """
+    match stage:
+        case "footage":
+            what = [_some(facts["media/images"], "picture"), _some(facts["media/videos"], "video")]
+            times = f"{facts['time/first']} to {facts['time/last']}"
+            said = f"{', '.join(what)}, {facts['media/failed']} unusable; {times}"
+        case "detections":
+            said = (
+                f"{facts['media/newly_looked_at']} media looked at now, {facts['media/done']} in "
+                f"all, {facts['media/empty']} of them empty; boxes: {facts['boxes/animal']} of "
+                f"animals, {facts['boxes/person']} of people, {facts['boxes/vehicle']} of vehicles"
+            )
+        case "classifications":
+            said = (
+                f"{_some(facts['boxes/newly_labelled'], 'crop')} labelled now; "
+                f"{facts['boxes/auto_ok']} of {_some(facts['boxes/labelled'], 'box')} are sure"
+            )
+        case "observations":
+            said = (
+                f"{_some(facts['visits/total'], 'visit')}, {facts['visits/needs_review']} for a "
+                f"person to look at; report: {facts['path:report']}"
+            )
+        case _:
+            visits = _some(facts["exports/visits"], "visit")
+            said = f"{visits} written to {facts['path:exports/folder']}"
+    return f"{stage}: {said}"
+
+
+def _some(count: Any, thing: str) -> str:
+    ending = "" if count == 1 else "es" if thing.endswith("x") else "s"
+    return f"{count} {thing}{ending}"

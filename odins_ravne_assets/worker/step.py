@@ -45,15 +45,15 @@ from odins_ravne_assets.munin.tables.journal import (
 )
 from odins_ravne_assets.worker.asset_metadata import (
     classification_facts,
+    deployment_facts,
     detection_facts,
     export_facts,
     footage_facts,
     observation_facts,
+    told_of,
 )
-from odins_ravne_assets.worker.deployment_facts import deployment_facts
 from odins_ravne_assets.worker.free_memory import give_memory_back
 from odins_ravne_assets.worker.models import OpenStore, StepModels
-from odins_ravne_assets.worker.told import told_of
 from odins_ravne_assets.worker.work_counters import Tally
 from resources.errors import StoreError
 from resources.settings.profile import Profile

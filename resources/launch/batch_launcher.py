@@ -35,11 +35,10 @@ from resources.launch.base import (
     StepRequest,
 )
 from resources.launch.batch_run import Launch
-from resources.launch.budget import LaunchBudget
-from resources.launch.budget_read import SETTINGS
-from resources.launch.cost_teller import CostTeller, OnCost
+from resources.launch.budget import SETTINGS, LaunchBudget
 from resources.launch.readiness import tell_archived, wait_for_queues
 from resources.launch.recovery import EarlierLaunches
+from resources.launch.running_cost import CostTeller, OnCost
 from resources.launch.slots import CloseDeadRuns, LaunchSlots, priority_of
 from resources.ledger.asset_metadata import asset_of, costs_of_stages
 from resources.ledger.orchestrator_traffic import OwnTraffic

@@ -83,7 +83,7 @@ def tell_archived(
         UsageError: all of it is archived, and was never looked at.
         StoreError: S3 refuses, or cannot be reached.
     """
-    from resources.retention.s3_archive import stored_classes  # boto3 is needed for the cloud alone
+    from resources.retention.archive import stored_classes
 
     found = [each for each in stored_classes(clients, footage_url) if is_media(each.key)]
     archived = sum(each.is_archived for each in found)

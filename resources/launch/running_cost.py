@@ -1,10 +1,14 @@
 """What a launch that goes on has cost so far, and what it is going to: told when it matters."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+import dagster as dg
+import polars as pl
+
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
+from resources.clock import Clock
 from resources.pricing.economics import HOUR, Offer, Overheads, on_demand_usd, spot_usd
 
 # A sum is told again once it differs by this share of the whole from what was told last.
@@ -15,6 +19,11 @@ LEAST_SHARE_DONE = 0.02
 OVERDUE_SHARE = 0.2
 # A job that runs has been booted and started.
 UNDER_WAY = Overheads(boot_seconds=0, start_seconds=0)
+
+# Seconds between two lines, while jobs run.
+AT_MOST_EVERY = 300.0
+# Hears a line, and the same in short.
+OnCost = Callable[[Mapping[str, str]], None]
 
 
 @dataclass(frozen=True)
@@ -130,3 +139,58 @@ def _usd_left(unit: UnitRecord, seconds: float, offers: Sequence[Offer]) -> Deci
     known = [offer for offer in offers if offer.instance_type == kind] or offers
     costs = (usd(offer, seconds, overheads) for offer in known)
     return round(Decimal(min(costs, default=0.0)), 6)
+
+
+class CostTeller:
+    """One launch's. Called at every sweep, it tells when the sums have changed enough.
+
+    Args:
+        offers: asks for the prices of now.
+        at_once: jobs that may run at the same time.
+    """
+
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        clock: Clock,
+        offers: Callable[[], Sequence[Offer]],
+        at_once: int,
+        on_cost: OnCost | None,
+    ) -> None:
+        self._context = context
+        self._clock = clock
+        self._offers = offers
+        self._at_once = at_once
+        self._on_cost = on_cost
+        self._usd: Decimal | None = None  # what the ledger said; None: it was not asked yet
+        self._said_at = clock.now()
+        self._told: RunningCost | None = None
+        self._told_at = float("-inf")
+
+    def begin(self, record: LaunchRecord) -> None:
+        """A launch begins. What one that is taken up has cost, only its ledger knows."""
+        if not any(True for _ in record.attempts):
+            self._usd = Decimal(0)
+
+    def written(self, rows: pl.DataFrame) -> None:
+        """The launch's rows of the ledger were written anew."""
+        self._usd = rows.select(pl.col("usd").sum()).item() or Decimal(0)
+        self._said_at = self._clock.now()
+
+    def sweep(self, record: LaunchRecord) -> None:
+        """The launch has looked at its jobs."""
+        if self._usd is None:
+            return
+        now, offers = self._clock.now(), self._offers()
+        usd = self._usd + grown(record, offers, self._said_at, now)
+        cost = running_cost(usd, record, offers, self._at_once, now)
+        lately = now - self._told_at < AT_MOST_EVERY and any(
+            each.active for each in record.attempts
+        )
+        if lately or not cost.differs_from(self._told):
+            return
+        self._told, self._told_at = cost, now
+        self._context.log.info(cost.spoken)
+        self._context.instance.add_run_tags(self._context.run.run_id, cost.tags)
+        if self._on_cost:
+            self._on_cost(cost.as_event)

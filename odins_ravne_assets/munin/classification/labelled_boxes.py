@@ -1,8 +1,12 @@
 """What Stage 2 says of a box, whoever labels it: a row of `tables.LABELLED_BOXES`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import polars as pl
 
 from odins_ravne_assets.munin.tables.journal import Row
+
+PERSON_NAME = "Homo sapiens"
 
 
 def labelled_box(
@@ -36,3 +40,12 @@ def labelled_box(
 def guess(label: str, scientific_name: str | None, confidence: float) -> Row:
     """One of the labels that a box may have."""
     return {"label": label, "scientific_name": scientific_name, "confidence": confidence}
+
+
+def keep_category(boxes: pl.DataFrame, auto_ok_threshold: float) -> Iterator[Row]:
+    """People and vehicles are not classified: their category is their label."""
+    for row in boxes.iter_rows(named=True):
+        confidence = max(row["confidence"], row["category_confidence"] or 0.0)
+        name = PERSON_NAME if row["category"] == "person" else None
+        sure = confidence >= auto_ok_threshold
+        yield labelled_box(row, row["category"], name, confidence, sure, None)

@@ -26,8 +26,11 @@ from typing import Any
 import polars as pl
 
 from gpu_kernels.models.speciesnet_labels import SpeciesNetLabel, parse_label
-from odins_ravne_assets.munin.classification.kept_category import keep_category
-from odins_ravne_assets.munin.classification.labelled_boxes import guess, labelled_box
+from odins_ravne_assets.munin.classification.labelled_boxes import (
+    guess,
+    keep_category,
+    labelled_box,
+)
 from odins_ravne_assets.munin.tables.journal import Row, Stage1Journal, Stage2Journal
 from resources.errors import ModelError
 from resources.storage.object_store import ObjectStore

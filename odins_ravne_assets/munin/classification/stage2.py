@@ -19,8 +19,11 @@ import polars as pl
 
 from gpu_kernels.heads.decode import rank
 from gpu_kernels.preprocessing.letterbox import Picture, cut, cut_region
-from odins_ravne_assets.munin.classification.kept_category import keep_category
-from odins_ravne_assets.munin.classification.labelled_boxes import guess, labelled_box
+from odins_ravne_assets.munin.classification.labelled_boxes import (
+    guess,
+    keep_category,
+    labelled_box,
+)
 from odins_ravne_assets.munin.inference.background_worker import Beside
 from odins_ravne_assets.munin.inference.run_model import LoadedModel, start_scores, whole
 from odins_ravne_assets.munin.inference.timing import KEEPING, LOOKING, WAITING, Pace

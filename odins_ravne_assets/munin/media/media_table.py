@@ -13,9 +13,12 @@ from typing import Any
 
 import polars as pl
 
+from odins_ravne_assets.munin.tables.build import MEDIA as MEDIA_TABLE
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
 from odins_ravne_assets.munin.tables.schemas import MEDIA
+from resources.batch.work_units import ExpectedMedium, expected_frames
 from resources.errors import StoreError
+from resources.settings.profile import Profile
 from resources.storage.object_store import ObjectStore
 
 # One row, with the columns of tables.MEDIA.
@@ -102,3 +105,25 @@ def _stream(path: Path) -> Iterator[Row]:
     while not (chunk := table.slice(start, CHUNK).collect()).is_empty():
         yield from chunk.iter_rows(named=True)
         start += CHUNK
+
+
+def count_media(store: ObjectStore, profile: Profile) -> Iterator[ExpectedMedium]:
+    """Media in the order in which Stage 1 takes them, read in slices."""
+    with store.reading(MEDIA_TABLE) as path:
+        rows = pl.scan_parquet(path).filter(pl.col("status") == "ok")
+        rows = rows.select("path", "kind", "duration_seconds", "fps")
+        start = 0
+        while (slice_ := rows.slice(start, CHUNK).collect()).height:
+            for name, kind, duration, fps in slice_.iter_rows():
+                frames = expected_frames(kind, duration, fps, profile.pipeline.stage1)
+                yield ExpectedMedium(name, frames)
+            start += slice_.height
+
+
+def media_known(store: ObjectStore) -> set[tuple[str, int, int]]:
+    """Path below the camera's footage, bytes, and date in nanoseconds since 1970 UTC, of each
+    medium; none where there is no table yet."""
+    if not store.exists(MEDIA_TABLE):
+        return set()
+    with store.reading(MEDIA_TABLE) as path:
+        return set(pl.read_parquet(path, columns=["path", "bytes", "modified_ns"]).iter_rows())

@@ -12,7 +12,7 @@ from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.deployments import with_deployments, with_own_facts
 from odins_ravne_assets.defs.silent_cameras import silent_cameras
 from odins_ravne_assets.munin.media.camera_clock import CameraClock, corrections_of
-from odins_ravne_assets.worker.deployment_facts import deployment_facts
+from odins_ravne_assets.worker.asset_metadata import deployment_facts
 from resources.errors import UsageError
 from resources.settings.clock_corrections import Correction
 from resources.settings.loader import load_profile

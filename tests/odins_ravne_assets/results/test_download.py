@@ -15,7 +15,7 @@ from command_line import Munin
 from report_rig import MODELS, Shoot, stage3
 from s3_rig import CREDENTIALS, S3Rig, refuse, s3, s3_server, spoil_answer, truncate
 
-from odins_ravne_assets.cli.summary import species_counts, summary_lines
+from odins_ravne_assets.cli.download import species_counts, summary_lines
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
 from odins_ravne_assets.results.download import (
     RUNNER,

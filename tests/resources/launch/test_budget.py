@@ -17,8 +17,14 @@ from odins_ravne_assets.cameras.catalog import Camera
 from resources.batch import work_units
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord, identity_of, of_one_run
 from resources.launch.batch_launcher import TURNS, without_budgets
-from resources.launch.budget import month_start
-from resources.launch.budget_read import Spending, budget_of, committed_usd, expected_usd, refusal
+from resources.launch.budget import (
+    Spending,
+    budget_of,
+    committed_usd,
+    expected_usd,
+    month_start,
+    refusal,
+)
 from resources.ledger.table import SCHEMA, write_ledger
 from resources.pricing.economics import Offer, Overheads, on_demand_usd, spot_usd
 from resources.sandbox.wire.protocol import AwsRequest

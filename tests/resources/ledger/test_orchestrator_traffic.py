@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from s3_rig import S3Rig, refuse, s3, s3_server
 
-from odins_ravne_assets.cli.home_counted import bring_results
+from odins_ravne_assets.cli.download import bring_results
 from odins_ravne_assets.odin.row_times import with_moments
 from odins_ravne_assets.odin.traffic import traffic_in
 from resources.clock import system_clock

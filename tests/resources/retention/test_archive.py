@@ -14,8 +14,7 @@ from odins_ravne_assets.cli.main import app
 from resources.aws.clients import AwsClients
 from resources.errors import RavneError, StoreError
 from resources.pricing.sources import shipped_prices
-from resources.retention.archive import StoredClass, restore_usd
-from resources.retention.s3_archive import ask_for, stored_classes
+from resources.retention.archive import StoredClass, ask_for, restore_usd, stored_classes
 from resources.sandbox.model.config import SandboxConfig
 from resources.settings.profile import Aws
 from resources.storage.object_store import open_store
