@@ -23,7 +23,7 @@ from resources.sandbox.model.config import CREDENTIALS, SandboxConfig, data_buck
 from resources.sandbox.sandbox import Sandbox
 from resources.settings.loader import find_profile
 from resources.settings.profile import Aws
-from resources.storage.object_store import open_store
+from resources.storage.open_store import open_store
 
 # Jobs and runs share two cores, so its time goes slowly: a lease of 90 s bears 18 of ours.
 CONFIG = SandboxConfig(

@@ -23,7 +23,7 @@ from gpu_kernels.engines.engine_cache import EngineCache
 from gpu_kernels.engines.tensorrt_build import Batches
 from gpu_kernels.engines.tensorrt_engine import TensorRtEngine, open_tensorrt_engine
 from gpu_kernels.models.manifest import ModelManifest
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 Told = dict[str, Any]
 GIB = 2**30

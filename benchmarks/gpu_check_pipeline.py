@@ -24,7 +24,7 @@ from odins_ravne_assets.munin.detection.decode_pool import (
 from odins_ravne_assets.munin.detection.decode_process import SLOT_BYTES
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
 from odins_ravne_assets.munin.detection.gpu_video import NotOnDevice, decode_on_device
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 EVERY = SamplingPlan("every", 1.0, 1, False, 0.002)
 KEPT = 8  # frames of each side that are compared

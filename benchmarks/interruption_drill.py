@@ -38,7 +38,9 @@ from resources.sandbox.model.config import CREDENTIALS, SandboxConfig, data_buck
 from resources.sandbox.sandbox import Sandbox
 from resources.settings.loader import load_profile
 from resources.settings.profile import Aws
-from resources.storage.object_store import LocalStore, ObjectStore, open_store
+from resources.storage.local_store import LocalStore
+from resources.storage.object_store import ObjectStore
+from resources.storage.open_store import open_store
 
 CAMERA = "drill"
 BUCKET = f"s3://{data_bucket(Aws().name)}"

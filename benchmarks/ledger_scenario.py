@@ -29,7 +29,7 @@ from resources.sandbox.model.config import SandboxConfig
 from resources.sandbox.model.stepped_clock import STEP_SECONDS
 from resources.sandbox.sandbox import Sandbox
 from resources.settings.profile import Aws, Compute
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 TYPES = ("g4dn.xlarge", "g5.xlarge", "g6.xlarge")
 CAMERAS = ("north", "south")

@@ -23,7 +23,7 @@ from threading import Event
 
 from resources.aws.clients import AwsClients
 from resources.settings.profile import Aws
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 from resources.storage.s3.store import S3Store
 from resources.storage.transfer.footage_upload import Staged, stage_up
 

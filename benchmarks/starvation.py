@@ -26,20 +26,23 @@ from typing import Any
 import dagster as dg
 
 from resources.aws.clients import AwsClients
+from resources.batch.jobs import Job
 from resources.batch.launch_record import FOLDER, all_records
 from resources.batch.work_units import PRIOR_SECONDS_PER_FRAME, ExpectedMedium
 from resources.compute.environment import ComputeEnvironment
 from resources.launch import batch_launcher
-from resources.launch.base import LocalStepLauncher, StepRequest
-from resources.launch.batch_launcher import AboutFootage, BatchStepLauncher
+from resources.launch.base import StepRequest
+from resources.launch.batch_launcher import BatchStepLauncher
 from resources.launch.batch_run import JOB_VCPUS, Launch, Watch
-from resources.launch.pipes import Job
+from resources.launch.hooks import AboutFootage
+from resources.launch.local_launcher import LocalStepLauncher
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import CREDENTIALS, SandboxConfig, data_bucket
 from resources.sandbox.sandbox import Sandbox
 from resources.settings.loader import load_profile
 from resources.settings.profile import Aws, Profile
-from resources.storage.object_store import ObjectStore, open_store
+from resources.storage.object_store import ObjectStore
+from resources.storage.open_store import open_store
 
 STAGES = ("detections", "classifications", "observations")
 

@@ -32,7 +32,8 @@ from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import CREDENTIALS, SandboxConfig, data_bucket
 from resources.sandbox.sandbox import Sandbox
 from resources.settings.loader import find_profile, load_profile
-from resources.storage.object_store import ObjectStore, open_store
+from resources.storage.object_store import ObjectStore
+from resources.storage.open_store import open_store
 
 SENSOR, CAMERA = "new_footage", "north-1"
 # Ten minutes of quiet are half a minute of ours.

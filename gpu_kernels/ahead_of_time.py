@@ -22,7 +22,8 @@ from gpu_kernels.engines.tensorrt_build import (
 )
 from gpu_kernels.models.manifest import load_manifest, shipped_models, verify
 from resources.errors import EngineError, RavneError, UsageError
-from resources.storage.object_store import LocalStore, ObjectStore
+from resources.storage.local_store import LocalStore
+from resources.storage.object_store import ObjectStore
 
 # The GPUs of g4dn, g5 and g6.
 FLEET = ("sm_75", "sm_86", "sm_89")

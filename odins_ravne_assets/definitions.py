@@ -14,8 +14,8 @@ from odins_ravne_assets.defs.silent_cameras import no_camera_is_silent
 from odins_ravne_assets.instance_home import catalog_folder, home
 from odins_ravne_assets.runs.events import tell_cost, tell_decision, tell_progress, tell_warning
 from odins_ravne_assets.runs.liveness import close_dead_runs
-from resources.launch.base import LocalStepLauncher
 from resources.launch.batch_launcher import BatchStepLauncher
+from resources.launch.local_launcher import LocalStepLauncher
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.loader import load_profile
 from resources.settings.profile import Profile

@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from gpu_kernels.engines.tensorrt_build import EngineKey
 from resources.errors import StoreError
-from resources.storage.object_store import LocalStore, ObjectStore
+from resources.storage.local_store import LocalStore
+from resources.storage.object_store import ObjectStore
 
 OnNote = Callable[[str], None]
 # timing: measured by TensorRT's builds. kernels: compiled by TensorRT-RTX when it first runs.

@@ -16,7 +16,7 @@ from odins_ravne_assets.arrivals.listing import Known
 from odins_ravne_assets.arrivals.routing import Belongs, Refused, whose
 from odins_ravne_assets.arrivals.sensor_state import MOST_TURNS, IsRunning, Look, Memory, Turn
 from resources.settings.profile import Uploads
-from resources.storage.object_store import LocalStore, local_path
+from resources.storage.local_store import LocalStore, local_path
 
 MINUTE, HOUR = 60.0, 3600.0
 Medium = tuple[str, int, int]

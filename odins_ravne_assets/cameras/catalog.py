@@ -8,7 +8,7 @@ from pathlib import Path
 from odins_ravne_assets.instance_home import catalog_folder
 from resources.errors import UsageError
 from resources.settings.camera_ids import camera_id, nearest_camera_id
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 # Folders that a camera makes on its card, a new one for every 999 or 10,000 pictures: "DCIM", and
 # below it three digits from 100 and five free characters (DCF 2.0, 3.2.2), as 100RECNX, 101_BTCF.

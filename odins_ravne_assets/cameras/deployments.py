@@ -14,7 +14,9 @@ from resources.settings.camera_ids import nearest_camera_id
 from resources.settings.csv_models import rows_of_csv
 from resources.settings.profile import Profile
 from resources.settings.project import Deployment
-from resources.storage.object_store import S3_SCHEME, local_path, shown_url
+from resources.storage.local_store import local_path
+from resources.storage.object_store import S3_SCHEME
+from resources.storage.open_store import shown_url
 
 NAME = "deployments.csv"
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from odins_ravne_assets.cameras.catalog import CARD_FOLDER, camera_id_for_folder
 from odins_ravne_assets.munin.media.media_files import is_hidden, kind_by_name
 from resources.errors import UsageError
-from resources.storage.object_store import LocalStore, ObjectStore
+from resources.storage.local_store import LocalStore
+from resources.storage.object_store import ObjectStore
 
 if TYPE_CHECKING:
     from resources.storage.s3.store import S3Store

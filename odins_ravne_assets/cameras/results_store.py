@@ -8,7 +8,9 @@ from pathlib import Path
 from odins_ravne_assets.cameras.catalog import Camera
 from resources.aws.clients import AwsClients
 from resources.settings.profile import Profile
-from resources.storage.object_store import ObjectStore, local_path, open_store
+from resources.storage.local_store import local_path
+from resources.storage.object_store import ObjectStore
+from resources.storage.open_store import open_store
 
 # Opens a store by its URL.
 OpenStore = Callable[[str], ObjectStore]

@@ -12,7 +12,8 @@ from odins_ravne_assets.cameras.folders import CameraFolder, cameras_in_bucket, 
 from resources.errors import UsageError
 from resources.settings.camera_ids import camera_id
 from resources.settings.profile import Profile
-from resources.storage.object_store import local_path, shown_url
+from resources.storage.local_store import local_path
+from resources.storage.open_store import shown_url
 
 S3 = "s3://"
 

@@ -13,7 +13,7 @@ from odins_ravne_assets.cli.terminal import out, say
 from odins_ravne_assets.instance_home import catalog_folder, home
 from resources.errors import UsageError
 from resources.spot.policy import PRIORITY_TAG, Priority
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 BACKFILL_TAG = "munin/backfill"
 # What --stages names, and the job that makes it.

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
+from resources.batch.names import SPOKEN
 from resources.compute.status import ComputeStatus, EnvironmentStatus, QueueStatus
-from resources.compute.survey import SPOKEN
 
 HOUR, DAY = 3600, 86400
 

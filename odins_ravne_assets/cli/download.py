@@ -31,7 +31,8 @@ from resources.ledger.orchestrator_traffic import OwnTraffic
 from resources.ledger.table import FOLDER
 from resources.settings.loader import load_profile
 from resources.settings.profile import Aws
-from resources.storage.object_store import local_path, open_store
+from resources.storage.local_store import local_path
+from resources.storage.open_store import open_store
 from resources.storage.transfer.download import Brought, OnProgress
 
 app = typer.Typer()

@@ -22,7 +22,7 @@ from odins_ravne_assets.runs.process_pool import INTERRUPTED, CameraRun, CameraR
 from resources.errors import UsageError
 from resources.settings.loader import find_profile, load_profile
 from resources.settings.profile import Profile
-from resources.storage.object_store import shown_url
+from resources.storage.open_store import shown_url
 
 # The jobs that end with visits to show.
 MAKE_VISITS = {"camera", "stages2and3", "stage3"}

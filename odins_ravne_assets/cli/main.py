@@ -27,7 +27,7 @@ from odins_ravne_assets.instance_home import catalog_folder, prepare_home
 from resources.clock import clock_at
 from resources.errors import RavneError
 from resources.settings.loader import find_profile, load_profile
-from resources.storage.object_store import local_path
+from resources.storage.local_store import local_path
 
 app = typer.Typer(
     name="munin",

@@ -12,7 +12,7 @@ from odins_ravne_assets.cli.terminal import out, print_error, print_visits
 from odins_ravne_assets.results.download import RUNNER, reports_of
 from resources.errors import RavneError
 from resources.settings.loader import load_profile
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 RERUN = "rerun"
 

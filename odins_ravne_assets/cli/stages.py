@@ -36,7 +36,7 @@ from resources.clock import clock_at
 from resources.errors import UsageError
 from resources.settings.profile import Profile
 from resources.spot.policy import PRIORITY_TAG, Priority
-from resources.storage.object_store import local_path
+from resources.storage.local_store import local_path
 
 
 def batch(

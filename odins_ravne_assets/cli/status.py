@@ -11,7 +11,7 @@ from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.runs.liveness import close_dead_runs
 from resources.errors import StoreError
 from resources.settings.profile import Profile
-from resources.storage.object_store import shown_url
+from resources.storage.open_store import shown_url
 
 Row = tuple[str, str, str, str, str, str]
 Counts = tuple[str, str, str]

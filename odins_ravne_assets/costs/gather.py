@@ -34,7 +34,7 @@ from resources.pricing.sources import shipped_prices
 from resources.retention.inventory import Area
 from resources.retention.rules import FOOTAGE, LEAST_BILLED, least_sizes
 from resources.settings.profile import Aws, Profile
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 STAGE3_REPORT = "stage3/report.json"
 JSON_FILE, PAGE_FILE, FOCUS_FILE = "cost_report.json", "cost_report.html", "cost_focus.csv"
@@ -153,7 +153,7 @@ def reconciled(cameras: Iterable[Camera], profile: Profile) -> list[str]:
         return []
     import dagster as dg  # takes a second, which costs of this machine alone need not
 
-    from odins_ravne_assets.defs.late_costs_sensor import bring_up_to_date
+    from odins_ravne_assets.costs.reconcile import bring_up_to_date
 
     on_s3 = [
         (each.camera_id, each.output_url) for each in cameras if each.output_url.startswith(S3)

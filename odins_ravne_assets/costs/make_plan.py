@@ -36,7 +36,7 @@ from resources.pricing.sources import price_source, shipped_prices
 from resources.pricing.spot_history import LOOK_BACK_SECONDS, spot_moves
 from resources.settings.profile import Cloud, Profile
 from resources.spot.policy import Priority, Rules, Submit, UnitState, before_submit
-from resources.storage.object_store import shown_url
+from resources.storage.open_store import shown_url
 
 GIGABYTE = 2**30
 STANDARD, PUT = "s3-standard", "s3-put"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from odins_ravne_assets.munin.media.media_files import kind_by_name
 from odins_ravne_assets.munin.media.media_table import count_media
 from resources.launch.base import StepRequest
-from resources.launch.batch_launcher import AboutFootage
+from resources.launch.hooks import AboutFootage
 from resources.settings.profile import Profile
 from resources.storage.object_store import ObjectStore
 

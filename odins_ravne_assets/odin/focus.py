@@ -21,7 +21,7 @@ import polars as pl
 from odins_ravne_assets.odin.row_times import with_moments
 from odins_ravne_assets.odin.storage_costs import StorageCosts, StoredLine
 from odins_ravne_assets.odin.storage_prices import StoragePrices
-from resources.retention.rules import GIB
+from resources.pricing.prices import GIB
 
 Charge = dict[str, Any]  # by column; None is FOCUS's null
 

@@ -4,14 +4,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from resources.errors import RavneError
-from resources.pricing.prices import PriceBook, Quote
+from resources.pricing.prices import GIB, PriceBook, Quote
 from resources.retention.inventory import StoredDay
-from resources.retention.rules import (
-    GIB,
-    INDEX_IN_GLACIER,
-    INDEX_IN_STANDARD,
-    LEAST_BILLED,
-)
+from resources.retention.rules import INDEX_IN_GLACIER, INDEX_IN_STANDARD, LEAST_BILLED
 
 # Storage class -> its price in price_table.yaml; from the first to the last as objects age.
 CLASSES = {"STANDARD": "s3-standard", "STANDARD_IA": "s3-standard-ia", "GLACIER": "s3-glacier"}

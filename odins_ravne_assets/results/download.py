@@ -18,7 +18,8 @@ from resources.errors import StoreError
 from resources.ledger.table import FOLDER as LEDGER
 from resources.settings.camera_ids import camera_id
 from resources.settings.profile import Privacy
-from resources.storage.object_store import LocalStore, ObjectStore
+from resources.storage.local_store import LocalStore
+from resources.storage.object_store import ObjectStore
 from resources.storage.transfer.download import Brought, OnProgress, Wanted, bring_home
 
 STAGE3, TABLES = "stage3", "tables"

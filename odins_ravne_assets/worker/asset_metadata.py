@@ -20,7 +20,8 @@ from odins_ravne_assets.munin.tables import build
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
 from odins_ravne_assets.worker.contact_sheet import contact_sheet
 from resources.settings.project import Deployment
-from resources.storage.object_store import ObjectStore, shown_url
+from resources.storage.object_store import ObjectStore
+from resources.storage.open_store import shown_url
 
 # Reasons that a table of failures shows; the tables hold all.
 REASONS_SHOWN = 20

@@ -23,7 +23,8 @@ from dagster_pipes import (
 from resources.aws.clients import AwsClients
 from resources.clock import clock_at
 from resources.settings.profile import Profile
-from resources.storage.object_store import ObjectStore, open_store
+from resources.storage.object_store import ObjectStore
+from resources.storage.open_store import open_store
 from resources.storage.s3.request_counter import Traffic
 
 OpenStore = Callable[[str], ObjectStore]

@@ -57,7 +57,8 @@ from odins_ravne_assets.worker.models import OpenStore, StepModels
 from odins_ravne_assets.worker.work_counters import Tally
 from resources.errors import StoreError
 from resources.settings.profile import Profile
-from resources.storage.object_store import ObjectStore, open_store
+from resources.storage.object_store import ObjectStore
+from resources.storage.open_store import open_store
 
 # Seconds that media in hand may take after a request to stop.
 GRACE = 20.0

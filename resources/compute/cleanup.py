@@ -11,17 +11,18 @@ from dataclasses import dataclass
 
 from resources.aws.clients import AwsClients
 from resources.aws.errors import explained
+from resources.batch.jobs import describe_jobs
 from resources.batch.launch_record import FOLDER as LAUNCHES
 from resources.batch.launch_record import LaunchRecord, all_records
+from resources.batch.names import Names
 from resources.compute.existing import LIVE, OnStep, Parts
 from resources.compute.foundation import find_foundation
 from resources.compute.idle_rules import Look
-from resources.compute.plan import Names
 from resources.compute.teardown import Teardown
 from resources.compute.usage_lease import FOLDER, holds_in, place_of
-from resources.launch.pipes import describe_jobs
 from resources.settings.profile import Aws
-from resources.storage.object_store import ObjectStore, open_store
+from resources.storage.object_store import ObjectStore
+from resources.storage.open_store import open_store
 
 # Between seeing queues disabled and looking for who uses them: AWS's answers may be a little old.
 SETTLE_SECONDS = 15.0

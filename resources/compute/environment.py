@@ -6,8 +6,9 @@ is `compute_foundation.py`'s.
 
 from resources.aws.clients import AwsClients
 from resources.aws.errors import explained
+from resources.batch.names import Names
 from resources.compute.existing import OnStep, Parts
-from resources.compute.plan import Names, plan
+from resources.compute.plan import plan
 from resources.compute.setup import Setup
 from resources.compute.status import ComputeStatus, compute_status
 from resources.compute.survey import survey

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from resources.aws.clients import AwsClients
 from resources.aws.errors import error_code
+from resources.batch.names import Names
 from resources.clock import Clock
-from resources.compute.plan import Names
 from resources.errors import RavneError
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from email.mime.text import MIMEText
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resources.compute.survey import MachineType, Market, Survey, markets
+from resources.batch.names import PRIORITIES, ROOT_GB, Market, Names, markets
+from resources.compute.survey import MachineType, Survey
 from resources.errors import UsageError
 from resources.settings.profile import Aws
 
@@ -35,35 +36,6 @@ SCRATCH = "/scratch"  # instance storage, on the machine and in the container al
 OURS_OF_MEMORY = (7, 8)
 # A job that runs longer than this hangs: work units are cut to about an hour.
 ATTEMPT_SECONDS = 6 * 3600
-# Among queues of one environment the higher number goes first.
-PRIORITIES = {"spot-high": 100, "spot": 10, "ondemand": 10}
-ROOT_GB = 60  # the ECS image of AL2023 needs 30, the worker's image about 15
-
-
-@dataclass(frozen=True)
-class Names:
-    """What things are called in the account."""
-
-    name: str
-
-    def environment(self, market: Market) -> str:
-        return f"{self.name}-{market}"
-
-    def queue(self, lane: str) -> str:
-        return f"{self.name}-{lane}"
-
-    @property
-    def worker(self) -> str:
-        """The job definition, and the launch template of the machines it runs on."""
-        return f"{self.name}-worker"
-
-    @property
-    def environments(self) -> tuple[str, ...]:
-        return self.environment("spot"), self.environment("ondemand")
-
-    @property
-    def queues(self) -> tuple[str, ...]:
-        return tuple(self.queue(lane) for lane in PRIORITIES)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from resources.aws.clients import AwsClients
 from resources.aws.errors import exists_already
+from resources.batch.names import Names
 from resources.compute.existing import OnStep, Parts, Waiting, differences, why
-from resources.compute.plan import Names, Plan, fingerprint
+from resources.compute.plan import Plan, fingerprint
 from resources.errors import RavneError
 
 if TYPE_CHECKING:

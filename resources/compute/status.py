@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from resources.aws.clients import AwsClients
+from resources.batch.names import Market, Names
 from resources.compute.existing import ENDED, LIVE, Parts
-from resources.compute.plan import Names
-from resources.compute.survey import Market
 from resources.settings.profile import Aws
 
 RUNNING = ["pending", "running", "stopping", "shutting-down"]

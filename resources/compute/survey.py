@@ -3,16 +3,14 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from resources.aws.clients import AwsClients
 from resources.aws.errors import error_code
+from resources.batch.names import SPOKEN, Market, markets
 from resources.compute.foundation import Foundation, Missing, find_foundation
 from resources.errors import UsageError
 from resources.settings.profile import Aws
-
-Market = Literal["spot", "ondemand"]
-SPOKEN: dict[Market, str] = {"spot": "spot", "ondemand": "on-demand"}
 
 # The quotas of running vCPUs count these families of machines together, and spot apart from
 # on-demand. Codes: the Service Quotas console, service EC2. Those of other families are not
@@ -43,17 +41,6 @@ class Survey:
     quotas: dict[Market, int | None]  # vCPUs that may run at once; None: not known
     missing: tuple[Missing, ...]  # nothing can be set up before these are there
     remarks: tuple[str, ...]  # what a user would want to know, and can do without
-
-
-def markets(aws: Aws) -> tuple[Market, ...]:
-    """Where machines may come from, by the profile, the preferred market first."""
-    compute = aws.compute
-    wanted: list[Market] = []
-    if compute.spot_instances:
-        wanted.append("spot")
-    if compute.fallback_to_ondemand or not compute.spot_instances:
-        wanted.append("ondemand")
-    return tuple(wanted)
 
 
 def survey(clients: AwsClients, aws: Aws) -> Survey:

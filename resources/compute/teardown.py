@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from resources.aws.clients import AwsClients
+from resources.batch.names import Names
 from resources.compute.existing import LIVE, OnStep, Parts, Waiting, why
-from resources.compute.plan import Names
 from resources.errors import RavneError
 
 CHANGING = {"CREATING", "UPDATING", "DELETING"}

@@ -4,9 +4,9 @@ from typing import Any
 
 import dagster as dg
 
+from resources.batch.jobs import console_url
 from resources.batch.launch_record import Attempt, LaunchRecord
 from resources.clock import Clock
-from resources.launch.pipes import console_url
 
 COLUMNS = {
     "attempt": "int",

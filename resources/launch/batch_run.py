@@ -15,27 +15,21 @@ from dagster import PipesExecutionResult
 
 from resources.aws.clients import AwsClients
 from resources.aws.errors import NOT_ALLOWED, NOT_KNOWN, error_code, one_line, was_refused
+from resources.batch.jobs import TERMINAL, Job, describe_jobs, find_job, seconds, submit_parameters
 from resources.batch.launch_record import Attempt, LaunchRecord, Refusal, UnitRecord
+from resources.batch.names import SPOT_QUEUES
 from resources.batch.outcome import AttemptEnd, classify_attempt, facts_of
 from resources.batch.work_units import JOB_VCPUS
 from resources.clock import Clock
 from resources.errors import BudgetReached, LaunchError, StoreError
 from resources.launch.base import OnDecision, OnProgress, OnWarning, StepRequest
 from resources.launch.job_monitor import Watch
-from resources.launch.pipes import (
-    TERMINAL,
-    Job,
-    describe_jobs,
-    ended_as_known,
-    find_job,
-    seconds,
-    submit_parameters,
-)
+from resources.launch.pipes import ended_as_known
 from resources.launch.recovery import UNKNOWN_JOB_SECONDS
 from resources.launch.slots import LaunchSlots
 from resources.pricing.economics import Offer
 from resources.settings.profile import Aws
-from resources.spot.market import SPOT_QUEUES, SpotEnvironment
+from resources.spot.market import SpotEnvironment
 from resources.spot.policy import (
     Fail,
     MoveToOnDemand,

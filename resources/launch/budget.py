@@ -18,7 +18,7 @@ from resources.ledger.table import read_ledger
 from resources.ledger.writer import Bookkeeper, CameraBooks
 from resources.pricing.economics import Offer, Overheads, on_demand_usd, spot_usd
 from resources.settings.profile import CostOptimization
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 Period = Literal["run", "month"]
 SETTINGS: dict[Period, str] = {"run": "budget_usd_per_run", "month": "budget_usd_per_month"}

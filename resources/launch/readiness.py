@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 from resources.aws.clients import AwsClients
 from resources.aws.errors import explained
+from resources.batch.names import SPOT_QUEUES
 from resources.errors import UsageError
 from resources.settings.profile import Aws
-from resources.spot.market import SPOT_QUEUES
 
 # A queue that takes jobs; states of one that will not; how long another is waited for.
 OPEN = ("ENABLED", "VALID")

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from resources.aws.clients import AwsClients
+from resources.batch.jobs import TERMINAL, describe_jobs, find_job
 from resources.batch.launch_record import Attempt, LaunchRecord, all_records
 from resources.clock import Clock
-from resources.launch.pipes import TERMINAL, describe_jobs, find_job
 from resources.storage.object_store import ObjectStore
 
 LOOK_SECONDS = 15.0

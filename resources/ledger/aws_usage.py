@@ -13,12 +13,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from resources.aws.clients import AwsClients
+from resources.batch.jobs import TERMINAL, Job, describe_jobs, seconds
+from resources.batch.names import QUEUES
 from resources.batch.outcome import classify_attempt, facts_of
-from resources.launch.pipes import TERMINAL, Job, describe_jobs, seconds
 from resources.pricing.prices import Market
-from resources.spot.market import SPOT_QUEUES
 
-QUEUES = (*SPOT_QUEUES, "ondemand")
 GONE = frozenset({"shutting-down", "terminated"})
 # EC2 user guide, "State reason codes": EC2 took a spot machine back.
 TAKEN = "Server.SpotInstance"

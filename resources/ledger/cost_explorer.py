@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from resources.aws.clients import AwsClients
 from resources.errors import RavneError
 from resources.ledger.aws_bill import AwsBill
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 QUESTION_USD = Decimal("0.01")
 FRESH_SECONDS = 8 * 3600

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-from resources.compute.plan import ROOT_GB
+from resources.batch.names import ROOT_GB
 from resources.ledger.aws_usage import Machine
 from resources.ledger.machine_bill import MachineBill
 from resources.ledger.money_columns import UNPRICED, Row, moment, paid, priced, rate_of

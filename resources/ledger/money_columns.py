@@ -6,8 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from resources.ledger.table import DECIMALS
-from resources.pricing.prices import PriceBook, Quote
-from resources.retention.rules import GIB
+from resources.pricing.prices import GIB, PriceBook, Quote
 
 Row = dict[str, Any]
 

@@ -30,7 +30,8 @@ from resources.ledger.table import write_ledger
 from resources.pricing.prices import PriceBook
 from resources.pricing.sources import PriceSource, filled_up
 from resources.settings.profile import Aws
-from resources.storage.object_store import ObjectStore, open_store
+from resources.storage.object_store import ObjectStore
+from resources.storage.open_store import open_store
 
 # Jobs that were created so long before a launch may be on the same machines.
 EARLIER_SECONDS = 24 * 3600.0

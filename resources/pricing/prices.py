@@ -28,6 +28,8 @@ FREE = "free: EC2 took the machine in its first hour"
 # Prices older than this are told to be.
 OLD_SECONDS = 30 * 24 * 3600
 
+GIB = Decimal(2**30)
+
 
 class Quote(BaseModel):
     """A price, from `as_of` on.

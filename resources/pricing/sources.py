@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from resources.aws.clients import AwsClients
 from resources.pricing.prices import PriceBook, Quote
 from resources.settings.profile import Aws
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 # How long what AWS said is not asked again.
 FRESH_SECONDS = 900.0

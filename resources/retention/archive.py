@@ -14,8 +14,8 @@ from typing import Literal
 from resources.aws.clients import AwsClients
 from resources.aws.errors import error_code
 from resources.errors import RavneError
-from resources.pricing.prices import PriceBook
-from resources.retention.rules import ARCHIVES, DAYS_PER_MONTH, GIB
+from resources.pricing.prices import GIB, PriceBook
+from resources.retention.rules import ARCHIVES, DAYS_PER_MONTH
 from resources.storage.s3.errors import in_words
 from resources.storage.s3.location import S3Place, s3_place
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
-from resources.pricing.prices import PriceBook
+from resources.pricing.prices import GIB, PriceBook
 from resources.settings.profile import Lifecycle
 
 # Begins the ids of our rules. All others are somebody else's, and stay as they are.
@@ -30,7 +30,6 @@ FOOTAGE = "footage/"
 INCOMPLETE_DAYS = 7  # a copy that was broken off is gone on with in this time
 DAYS_PER_MONTH = Decimal(30)
 MONTHS_IN_GLACIER = Decimal(12)
-GIB = Decimal(2**30)
 LEAST_BILLED = Decimal(128 * 1024)
 STEP = Decimal(64 * 1024)
 # Parts of an archived object's index, in bytes.

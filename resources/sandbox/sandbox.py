@@ -9,6 +9,7 @@
 There is one at a time in a process. Requests need credentials; any will do, see CREDENTIALS.
 """
 
+import os
 import tempfile
 import time
 import traceback
@@ -116,13 +117,38 @@ class Sandbox:
         costs = CostExplorer(self.clock, self.bill, self.config.billing_lag_seconds)
         storage = StorageApi(self.clock, self._services)
         front = Front(
-            Control(self), batch, [market, costs, storage], self._faults, self._policies,
+            self._control(), batch, [market, costs, storage], self._faults, self._policies,
             self._services.application, self._state.lock,
             lambda request: self.on_request(request),
         )  # fmt: skip
         self._server.start(front)
         if self.config.scale:
             self._thread.start()
+
+    def _control(self) -> Control:
+        """The sandbox's own URLs: what can be read of it, and what can be done to it."""
+        return Control(
+            readers={
+                "/clock": self.clock_facts,
+                "/process": lambda: {"pid": os.getpid()},
+                "/bill": lambda: [line._asdict() for line in self.bill()],
+                "/jobs": self.jobs,
+                "/instances": self.instances,
+            },
+            events=self.events,
+            writers={
+                "/interrupt": self.interrupt,
+                "/capacity": self.set_capacity,
+                "/surge": self.surge,
+                "/rate": self.set_interruption_rate,
+                "/lag": self.set_describe_lag,
+                "/policies": self.enforce_policies,
+                "/faults": self.inject,
+                "/shutdown": self.stop_requested.set,
+            },
+            clear_faults=self.clear_faults,
+            credentials=self.credentials,
+        )
 
     def stop(self) -> None:
         """End every job and machine, and close the door.

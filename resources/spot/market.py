@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from resources.aws.clients import AwsClients
+from resources.batch.names import SPOT_QUEUES
 from resources.settings.profile import Aws
 from resources.spot.queue_state import Environment, Standing, standings
 
-SPOT_QUEUES = ("spot-high", "spot")
 MACHINE_STATES = ["pending", "running"]
 BUSY_STATES = ("STARTING", "RUNNING")
 

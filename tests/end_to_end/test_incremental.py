@@ -19,7 +19,7 @@ from odins_ravne_assets.munin.workload import remaining_work
 from odins_ravne_assets.munin.workload.remaining_work import finished_by
 from odins_ravne_assets.worker.step import Step
 from resources.settings.loader import load_profile
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 DETECTOR, CLASSIFIER = "megadetector-lite on onnxruntime", "efficientnet-lite3 on onnxruntime"
 ALL = ("footage", "detections", "classifications", "observations")

@@ -27,9 +27,10 @@ from PIL import Image
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.defs.assets import footage, stages_1_to_3
-from resources.launch.base import LocalStepLauncher, Progress
+from resources.launch.base import Progress
+from resources.launch.local_launcher import LocalStepLauncher
 from resources.settings.dagster_resource import RunSettings
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 WORKER = "odins_ravne_assets.worker"
 # More than a part of the journal holds, so that interrupted runs leave some parts behind.

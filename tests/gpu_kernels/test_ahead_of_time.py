@@ -12,7 +12,7 @@ from gpu_kernels.engines.tensorrt_api import find_tensorrt
 from gpu_kernels.engines.tensorrt_build import Batches, engine_key
 from gpu_kernels.models.manifest import load_manifest
 from resources.settings.loader import load_profile
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 TELLER = "ssd-mobilenet-v2-cam16"
 

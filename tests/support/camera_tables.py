@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from odins_ravne_assets.munin.tables import schemas
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 Row = dict[str, Any]
 

@@ -25,8 +25,8 @@ from odins_ravne_assets.run_camera import error_of
 from resources.aws.clients import AwsClients
 from resources.batch.launch_record import LaunchRecord, UnitRecord, all_records
 from resources.compute.environment import ComputeEnvironment
-from resources.launch.base import LocalStepLauncher
 from resources.launch.batch_launcher import BatchStepLauncher
+from resources.launch.local_launcher import LocalStepLauncher
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import SandboxConfig
 from resources.sandbox.sandbox import Sandbox
@@ -34,7 +34,9 @@ from resources.sandbox.wire.protocol import AwsRequest
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.loader import load_profile
 from resources.settings.profile import Aws
-from resources.storage.object_store import LocalStore, ObjectStore, open_store
+from resources.storage.local_store import LocalStore
+from resources.storage.object_store import ObjectStore
+from resources.storage.open_store import open_store
 
 DEMO = ROOT / "tools" / "demo_footage.py"
 DYING_RUN = Path(__file__).parent / "dying_run.py"

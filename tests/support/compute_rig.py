@@ -9,9 +9,9 @@ import boto3
 import pytest
 
 from resources.aws.clients import AwsClients
+from resources.batch.names import Names
 from resources.compute.environment import ComputeEnvironment
 from resources.compute.existing import Parts
-from resources.compute.plan import Names
 from resources.sandbox.model.config import CREDENTIALS, SandboxConfig
 from resources.sandbox.sandbox import Sandbox
 from resources.settings.profile import Aws, Compute

@@ -20,7 +20,7 @@ from odins_ravne_assets.munin.tables import build, schemas
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
 from resources.settings.profile import Privacy, Stage3
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 SIZE = (640, 480)
 MODELS = {"detector": "megadetector-lite 1"}

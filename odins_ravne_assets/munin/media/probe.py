@@ -6,23 +6,15 @@ in a child process: it takes and returns plain data and touches nothing but the 
 
 from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from odins_ravne_assets.munin.media.media_files import (
-    EXPECTED_FORMATS,
-    HEAD_BYTES,
     Format,
     Kind,
-    describe_foreign,
-    extension_of,
-    kind_of_format,
-    sniff,
 )
 from resources.errors import MediaError
-from resources.settings.profile import Stage0
 
 LONGEST_NAME = 64
 
@@ -58,37 +50,6 @@ class Probe(BaseModel):
         return cls.model_validate(message)
 
 
-def probe_media(path: Path, settings: Stage0) -> Probe:
-    """Read the header of a local media file.
-
-    Its format is told by its content. Only where that says nothing the name decides, and a name
-    that says otherwise is a remark.
-
-    Raises:
-        MediaError: the file cannot be used, and why.
-    """
-    # Imported here, so that a process that only wants `Probe` loads no decoder.
-    from odins_ravne_assets.munin.media.picture_header import read_picture_header
-    from odins_ravne_assets.munin.media.video_header import read_video_header
-
-    head = _head_of(path)
-    expected = EXPECTED_FORMATS.get(extension_of(path.name), ())
-    found = sniff(head)
-    if found is None:
-        foreign = describe_foreign(head)
-        if foreign or not expected:
-            raise MediaError(f"is {foreign or 'of no known format'}, not a picture or a video")
-    media_format = found or expected[0]
-    if kind_of_format(media_format) == "image":
-        probe = read_picture_header(path, media_format, settings.max_megapixels)
-    else:
-        probe = read_video_header(path, media_format, settings)
-    if media_format in expected or not expected:
-        return probe
-    named = f"named {extension_of(path.name)}, is {media_format.upper()}"
-    return probe.model_copy(update={"remark": join_remarks([named, probe.remark])})
-
-
 def join_remarks(remarks: Iterable[str | None]) -> str | None:
     """Several remarks as one text."""
     return "; ".join(remark for remark in remarks if remark) or None
@@ -117,14 +78,3 @@ def check_size(width: int, height: int, max_megapixels: float) -> None:
             f"its header gives {width}x{height} pixels, more than "
             f"pipeline.stage0.max_megapixels ({max_megapixels:g}) allows"
         )
-
-
-def _head_of(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-    except OSError as error:
-        raise MediaError(f"cannot be opened: {error.strerror or error}") from None
-    if not head:
-        raise MediaError("file is empty")
-    return head

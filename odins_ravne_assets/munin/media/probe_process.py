@@ -11,7 +11,15 @@ from pathlib import Path
 import av
 
 from odins_ravne_assets.munin.media.child_process import ParentLine, live_and_die_with_parent
-from odins_ravne_assets.munin.media.probe import probe_media
+from odins_ravne_assets.munin.media.media_files import (
+    EXPECTED_FORMATS,
+    HEAD_BYTES,
+    describe_foreign,
+    extension_of,
+    kind_of_format,
+    sniff,
+)
+from odins_ravne_assets.munin.media.probe import Probe, join_remarks
 from resources.errors import MediaError
 from resources.settings.profile import Stage0
 
@@ -32,3 +40,45 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def probe_media(path: Path, settings: Stage0) -> Probe:
+    """Read the header of a local media file.
+
+    Its format is told by its content. Only where that says nothing the name decides, and a name
+    that says otherwise is a remark.
+
+    Raises:
+        MediaError: the file cannot be used, and why.
+    """
+    # Imported here, so that a process that only wants `Probe` loads no decoder.
+    from odins_ravne_assets.munin.media.picture_header import read_picture_header
+    from odins_ravne_assets.munin.media.video_header import read_video_header
+
+    head = _head_of(path)
+    expected = EXPECTED_FORMATS.get(extension_of(path.name), ())
+    found = sniff(head)
+    if found is None:
+        foreign = describe_foreign(head)
+        if foreign or not expected:
+            raise MediaError(f"is {foreign or 'of no known format'}, not a picture or a video")
+    media_format = found or expected[0]
+    if kind_of_format(media_format) == "image":
+        probe = read_picture_header(path, media_format, settings.max_megapixels)
+    else:
+        probe = read_video_header(path, media_format, settings)
+    if media_format in expected or not expected:
+        return probe
+    named = f"named {extension_of(path.name)}, is {media_format.upper()}"
+    return probe.model_copy(update={"remark": join_remarks([named, probe.remark])})
+
+
+def _head_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError as error:
+        raise MediaError(f"cannot be opened: {error.strerror or error}") from None
+    if not head:
+        raise MediaError("file is empty")
+    return head

@@ -2,46 +2,43 @@
 
 GET /clock, /process, /bill, /events?since=N, /jobs, /instances, /credentials/SECRET;
 POST /interrupt, /capacity, /surge, /rate, /lag, /policies, /faults (arguments: those of the
-Sandbox's method that `Control` names for it, as a JSON object), /shutdown; DELETE /faults.
+the method that `Sandbox.start` names for it, as a JSON object), /shutdown; DELETE /faults.
 """
 
 import json
-import os
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 from urllib.parse import parse_qs
 
 from resources.sandbox.api.server import CONTROL_PREFIX, StartResponse
+from resources.sandbox.iam.credentials import JobCredentials
 from resources.sandbox.wire.protocol import Environ
-
-if TYPE_CHECKING:
-    from resources.sandbox.sandbox import Sandbox
 
 
 class Control:
-    """A WSGI application in front of a sandbox's methods."""
+    """A WSGI application in front of a sandbox's methods.
 
-    def __init__(self, sandbox: "Sandbox") -> None:
-        self._credentials = sandbox.credentials
-        self._readers: dict[str, Callable[[], Any]] = {
-            "/clock": sandbox.clock_facts,
-            "/process": lambda: {"pid": os.getpid()},
-            "/bill": lambda: [line._asdict() for line in sandbox.bill()],
-            "/jobs": sandbox.jobs,
-            "/instances": sandbox.instances,
-        }
-        self._events = sandbox.events
-        self._clear_faults = sandbox.clear_faults
-        self._writers: dict[str, Callable[..., Any]] = {
-            "/interrupt": sandbox.interrupt,
-            "/capacity": sandbox.set_capacity,
-            "/surge": sandbox.surge,
-            "/rate": sandbox.set_interruption_rate,
-            "/lag": sandbox.set_describe_lag,
-            "/policies": sandbox.enforce_policies,
-            "/faults": sandbox.inject,
-            "/shutdown": sandbox.stop_requested.set,
-        }
+    Args:
+        readers: what GET answers, by path.
+        events: the events since a number.
+        writers: what POST calls, by path, with the request's JSON object as arguments.
+        clear_faults: what DELETE /faults calls.
+        credentials: of the jobs.
+    """
+
+    def __init__(
+        self,
+        readers: Mapping[str, Callable[[], Any]],
+        events: Callable[[int], Any],
+        writers: Mapping[str, Callable[..., Any]],
+        clear_faults: Callable[[], None],
+        credentials: JobCredentials,
+    ) -> None:
+        self._readers = readers
+        self._events = events
+        self._writers = writers
+        self._clear_faults = clear_faults
+        self._credentials = credentials
 
     def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"].removeprefix(CONTROL_PREFIX)

@@ -35,7 +35,7 @@ from gpu_kernels.engines.tensorrt_build import (
 )
 from gpu_kernels.models.manifest import ModelManifest, load_manifest, shipped_models
 from resources.errors import EngineError, ModelError
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 __all__ = ["gcc"]  # pytest finds fixtures by their names
 OURS = [

@@ -24,7 +24,7 @@ from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.build import TAXA, write_taxa
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
 from resources.errors import ModelError
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 Row = dict[str, Any]
 

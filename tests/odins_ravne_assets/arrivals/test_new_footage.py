@@ -435,7 +435,7 @@ def test_a_camera_that_is_known_elsewhere_is_not_run_on_other_footage(
 
 def test_the_tables_columns_are_what_the_listing_compares(tmp_path: Path) -> None:
     from odins_ravne_assets.munin.media.media_table import media_known
-    from resources.storage.object_store import LocalStore
+    from resources.storage.local_store import LocalStore
 
     row = dict.fromkeys(MEDIA) | {"path": "a.jpg", "bytes": 3, "modified_ns": 7}
     (tmp_path / "tables").mkdir()

@@ -13,7 +13,7 @@ from odins_ravne_assets.instance_home import catalog_folder
 from resources.errors import UsageError
 from resources.planning.saved_plans import kept_predictions
 from resources.settings.profile import Profile
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 ALONE = {
     "AWS_EC2_METADATA_DISABLED": "true",

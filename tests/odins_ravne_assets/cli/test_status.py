@@ -14,7 +14,7 @@ from odins_ravne_assets.cli import status as camera_status
 from odins_ravne_assets.cli.status import camera_status as status_of
 from resources.aws.clients import AwsClients
 from resources.settings.loader import load_profile
-from resources.storage.object_store import open_store
+from resources.storage.open_store import open_store
 
 # Fixtures.
 __all__ = ["s3", "s3_server"]

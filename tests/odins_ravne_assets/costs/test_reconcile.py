@@ -11,7 +11,8 @@ import pytest
 from compute_rig import SharedClients, aws_of, running_sandbox, submit, wait_for_state, wait_until
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
-from odins_ravne_assets.defs.late_costs_sensor import late_costs, tell_late_costs
+from odins_ravne_assets.costs.reconcile import tell_late_costs
+from odins_ravne_assets.defs.late_costs_sensor import late_costs
 from odins_ravne_assets.instance_home import catalog_folder
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
 from resources.batch.outcome import AttemptEnd
@@ -24,7 +25,7 @@ from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import SandboxConfig, data_bucket
 from resources.sandbox.sandbox import Sandbox
 from resources.settings.dagster_resource import RunSettings
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 OUTPUT = f"s3://{data_bucket('ravne')}/results/cam"
 

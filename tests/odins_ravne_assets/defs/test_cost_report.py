@@ -15,7 +15,7 @@ from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.defs.cost_report import cost_report_asset
 from resources.ledger.table import FOLDER, write_ledger
 from resources.settings.dagster_resource import RunSettings
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from odins_ravne_assets.results.download import (
 )
 from resources.errors import StoreError, UsageError
 from resources.settings.profile import Privacy, Stage3
-from resources.storage.object_store import LocalStore, ObjectStore
+from resources.storage.local_store import LocalStore
+from resources.storage.object_store import ObjectStore
 from resources.storage.s3.store import S3Store
 from resources.storage.transfer.download import Brought
 from tests.odins_ravne_assets.hugin.report.test_page import NIGHT, a_week

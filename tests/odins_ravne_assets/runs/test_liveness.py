@@ -22,7 +22,7 @@ from odins_ravne_assets.defs.assets import footage, stages_1_to_3
 from odins_ravne_assets.instance_home import DAGSTER_YAML
 from odins_ravne_assets.runs import liveness
 from odins_ravne_assets.runs.liveness import close_dead_runs, name_process
-from resources.launch.base import LocalStepLauncher
+from resources.launch.local_launcher import LocalStepLauncher
 from resources.settings.dagster_resource import RunSettings
 
 NAME = """

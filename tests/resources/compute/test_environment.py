@@ -28,11 +28,11 @@ from typer.testing import CliRunner
 
 from odins_ravne_assets.cli.cost import app as cost_app
 from odins_ravne_assets.cli.job import Choice
+from resources.batch.names import Names, markets
 from resources.compute.dagster_resource import ComputeEnvironmentResource
 from resources.compute.environment import ComputeEnvironment
 from resources.compute.existing import LIVE, Parts
-from resources.compute.plan import Names
-from resources.compute.survey import markets, survey
+from resources.compute.survey import survey
 from resources.errors import RavneError, UsageError
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import SandboxConfig

@@ -36,7 +36,7 @@ from resources.aws import clients
 from resources.batch import work_units
 from resources.compute.environment import ComputeEnvironment
 from resources.compute.stacks import deploy_foundation
-from resources.launch.base import LocalStepLauncher
+from resources.launch.local_launcher import LocalStepLauncher
 from resources.ledger.table import read_ledger
 from resources.ledger.writer import Bookkeeper, books_of
 from resources.pricing.prices import FREE
@@ -46,7 +46,7 @@ from resources.sandbox.wire.protocol import AwsRequest
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.loader import load_profile
 from resources.spot import retry
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 ALL_STAGES = ("footage", *STAGES_1_TO_3, "exports")
 FOX = "id;mammalia;carnivora;canidae;vulpes;vulpes;red fox"

@@ -16,7 +16,7 @@ from media_files import write_picture
 from odins_ravne_assets.cameras.catalog import Camera
 from resources.batch import work_units
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord, identity_of, of_one_run
-from resources.launch.batch_launcher import TURNS, without_budgets
+from resources.launch.batch_step import TURNS, without_budgets
 from resources.launch.budget import (
     Spending,
     budget_of,
@@ -29,7 +29,7 @@ from resources.ledger.table import SCHEMA, write_ledger
 from resources.pricing.economics import Offer, Overheads, on_demand_usd, spot_usd
 from resources.sandbox.wire.protocol import AwsRequest
 from resources.settings.profile import CostOptimization, Pipeline, Profile
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 OFFERS = [
     Offer("g4dn.xlarge", "a", Decimal("0.2"), Decimal("0.5")),

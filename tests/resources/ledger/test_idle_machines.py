@@ -23,7 +23,7 @@ from resources.ledger.idle_machines import (
 from resources.ledger.table import SCHEMA, write_ledger
 from resources.pricing.sources import shipped_prices
 from resources.settings.profile import Aws
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
 BOOK = shipped_prices("eu-north-1")

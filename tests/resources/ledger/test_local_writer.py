@@ -11,7 +11,7 @@ from resources.batch.outcome import AttemptEnd
 from resources.ledger.asset_metadata import costs_of_stages, stage_shares
 from resources.ledger.local_writer import LocalBooks
 from resources.ledger.table import read_ledger
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 
 class HandClock:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from resources.ledger.table import SCHEMA, read_ledger, write_ledger
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 
 def rows(*facts: dict[str, Any]) -> pl.DataFrame:

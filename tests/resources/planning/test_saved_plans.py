@@ -11,7 +11,7 @@ import pytest
 from resources.errors import StoreError
 from resources.ledger.table import SCHEMA
 from resources.planning.saved_plans import Prediction, compared, keep_prediction, kept_predictions
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 

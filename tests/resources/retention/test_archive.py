@@ -17,7 +17,7 @@ from resources.pricing.sources import shipped_prices
 from resources.retention.archive import StoredClass, ask_for, restore_usd, stored_classes
 from resources.sandbox.model.config import SandboxConfig
 from resources.settings.profile import Aws
-from resources.storage.object_store import open_store
+from resources.storage.open_store import open_store
 
 BOOK = shipped_prices("eu-north-1")
 URL = "s3://ravne-data/footage/cam"

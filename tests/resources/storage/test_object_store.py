@@ -20,17 +20,16 @@ from s3_rig import S3Rig, s3_clients, s3_server  # noqa: F401 (fixtures)
 from resources.aws.clients import AwsClients
 from resources.clock import ScaledClock
 from resources.errors import StoreError, UsageError
+from resources.storage.local_store import LocalStore, local_path
 from resources.storage.object_store import (
     EDGE_BYTES,
     LOCK_FILE,
     PARTIAL_PREFIX,
     STAGED_FILE,
-    LocalStore,
     ObjectStore,
     key_order,
-    local_path,
-    open_store,
 )
+from resources.storage.open_store import open_store
 from resources.storage.s3.listing import S3Listing
 from resources.storage.s3.store import S3Store
 

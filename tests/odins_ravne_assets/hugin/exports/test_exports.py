@@ -15,7 +15,7 @@ from odins_ravne_assets.hugin.visits.stage3 import run_stage3
 from resources.settings.loader import load_profile
 from resources.settings.profile import Privacy, Stage3
 from resources.settings.project import Project
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 Row = dict[str, Any]
 

@@ -37,7 +37,7 @@ from odins_ravne_assets.worker.contact_sheet import contact_sheet
 from resources.errors import StoreError
 from resources.ledger import table as cost_ledger
 from resources.settings.profile import Privacy, Stage3
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 TABLES = [f"tables/{name}.parquet" for name in ("media", "processed", "detections")]
 NIGHT = datetime(2026, 5, 1, 2, 14)

@@ -19,7 +19,7 @@ from odins_ravne_assets.results.corrections import take_corrections
 from resources.errors import UsageError
 from resources.settings.profile import Privacy, Profile, Stage3
 from resources.settings.project import Project
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 Row = dict[str, Any]
 

@@ -13,7 +13,7 @@ from validators import camtrap_dp_errors, megadetector_errors
 from odins_ravne_assets.hugin.exports.write_all import export_camera
 from resources.settings.profile import Privacy
 from resources.settings.project import Project
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 from tests.odins_ravne_assets.hugin.review.test_corrections import (
     Row,
     review,

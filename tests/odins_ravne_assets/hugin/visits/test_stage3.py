@@ -22,7 +22,7 @@ from odins_ravne_assets.hugin.visits.visits_json import write_visits_json
 from odins_ravne_assets.munin.tables import schemas
 from resources.errors import StoreError
 from resources.settings.profile import Privacy, Stage3
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 Row = dict[str, Any]
 

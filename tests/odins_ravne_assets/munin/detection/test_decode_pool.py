@@ -30,7 +30,7 @@ from odins_ravne_assets.munin.detection.decode_process import MAX_PIXELS, decode
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
 from odins_ravne_assets.munin.detection.motion_gate import Gate, Motion
 from resources.errors import MediaError
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 EVERYTHING = SamplingPlan("every", 1.0, 1, False, 0.002)
 

@@ -40,7 +40,7 @@ from odins_ravne_assets.munin.inference.run_model import Finder, LoadedModel, st
 from odins_ravne_assets.munin.inference.timing import LABELLING, Pace
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
 from resources.errors import EngineError
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 PLAN = SamplingPlan("every", 1.0, 2, True, 0.002)
 

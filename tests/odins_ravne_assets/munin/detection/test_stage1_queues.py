@@ -20,7 +20,7 @@ from odins_ravne_assets.munin.detection.detector import Box
 from odins_ravne_assets.munin.detection.stage1 import Stage1
 from odins_ravne_assets.munin.inference.timing import LOOKING_AT_FRAMES, Pace
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 ONE, TWO = (Medium(name * 8, f"{name}.mp4", "video", 64, 48) for name in "ab")
 BOX = Box((0.25, 0.25, 0.5, 0.5), "animal", 0.9, None)

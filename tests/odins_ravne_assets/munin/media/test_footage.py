@@ -19,12 +19,14 @@ import pytest
 from odins_ravne_assets.munin.media.camera_clock import Corrections, corrections_of
 from odins_ravne_assets.munin.media.footage import FootageCounts, read_footage, refresh_media_table
 from odins_ravne_assets.munin.media.media_table import KnownMedia, known_media, write_media
-from odins_ravne_assets.munin.media.probe import Probe, probe_media
+from odins_ravne_assets.munin.media.probe import Probe
+from odins_ravne_assets.munin.media.probe_process import probe_media
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from resources.errors import StoreError
 from resources.settings.clock_corrections import read_corrections
 from resources.settings.profile import Stage0
-from resources.storage.object_store import LocalStore, StoredObject, key_order
+from resources.storage.local_store import LocalStore
+from resources.storage.object_store import StoredObject, key_order
 
 KEY = "tables/media.parquet"
 EXIF_TIME = "2021:05:28 09:30:11"

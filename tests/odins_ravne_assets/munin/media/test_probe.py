@@ -16,7 +16,8 @@ from av.stream import Disposition
 from PIL import Image
 
 from odins_ravne_assets.munin.media.gps_position import position_from_exif, position_from_iso_6709
-from odins_ravne_assets.munin.media.probe import Probe, probe_media
+from odins_ravne_assets.munin.media.probe import Probe
+from odins_ravne_assets.munin.media.probe_process import probe_media
 from resources.errors import MediaError
 from resources.settings.profile import Stage0
 

@@ -18,7 +18,7 @@ from odins_ravne_assets.munin.tables.journal import (
     unlabelled_parts,
     withdraw_all_failures,
 )
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 
 def content(number: int) -> str:

@@ -9,7 +9,8 @@ import pytest
 from media_files import write_picture, write_video
 
 from odins_ravne_assets.munin.detection.journal_key import stage1_key
-from odins_ravne_assets.munin.media.probe import Probe, probe_media
+from odins_ravne_assets.munin.media.probe import Probe
+from odins_ravne_assets.munin.media.probe_process import probe_media
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from odins_ravne_assets.munin.workload import footage_estimate
@@ -17,7 +18,7 @@ from odins_ravne_assets.munin.workload.footage_estimate import FootageCount, cou
 from resources.batch.work_units import UNKNOWN_VIDEO_SECONDS
 from resources.errors import StoreError
 from resources.settings.profile import Profile, Stage0
-from resources.storage.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 
 PROFILE = Profile()  # one frame for each second of video
 

@@ -27,7 +27,8 @@ from s3_rig import (
 from resources.aws import clients as aws_clients
 from resources.clock import ScaledClock
 from resources.errors import StoreError
-from resources.storage.object_store import STAGED_FILE, LocalStore
+from resources.storage.local_store import LocalStore
+from resources.storage.object_store import STAGED_FILE
 from resources.storage.s3.store import S3Store
 from resources.storage.s3.upload import Stopped, content_of
 from resources.storage.transfer.footage_upload import PARALLEL_FILES, NotStaged, Staged, stage_up

@@ -1,0 +1,276 @@
+"""TODO-DOC of resources/launch/local_launcher.py."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, cast
+
+import dagster as dg
+from dagster import PipesExecutionResult, PipesMessageHandler
+from dagster_pipes import PipesMessage, PipesParams
+
+from resources.aws.clients import AwsClients
+from resources.batch.outcome import DONE, FAILED, STOPPED, AttemptEnd
+from resources.errors import LaunchError, StoreError
+from resources.launch.base import OnProgress, OnWarning, StepLauncher, StepRequest
+from resources.launch.slots import CloseDeadRuns, LaunchSlots, priority_of
+from resources.ledger.asset_metadata import asset_of, costs_of_stages
+from resources.ledger.local_writer import LocalBooks
+from resources.ledger.table import FOLDER, read_ledger
+from resources.settings.profile import Profile
+from resources.spot.retry import MOST_FRUITLESS_DEATHS
+from resources.storage.open_store import open_store
+
+# After a request to stop, a worker finishes what is in hand; then it is ended.
+STOP_SECONDS = 30.0
+# What a worker's exit code says of its end; by any other, it crashed.
+ENDS = {
+    DONE: AttemptEnd.DONE,
+    FAILED: AttemptEnd.FAILED,
+    STOPPED: AttemptEnd.CANCELLED,
+}
+# How often progress goes to the run's log, in seconds.
+LOG_PROGRESS_EVERY = 30.0
+# The pool of jobs that run here, and how often one that waits asks for a slot, in seconds.
+THIS_MACHINE = "jobs-on-this-machine"
+SLOT_EVERY = 1.0
+
+
+class LocalStepLauncher(StepLauncher):
+    """Runs steps as subprocesses of this machine.
+
+    A worker that dies is started again: what it had finished is in its journal. It ends by itself
+    when this process does, however that happens: it reads an end of file on its standard input.
+    """
+
+    def __init__(
+        self,
+        worker_module: str,
+        on_progress: OnProgress | None = None,
+        close_dead_runs: CloseDeadRuns = lambda instance: None,
+        on_warning: OnWarning | None = None,
+    ) -> None:
+        self._worker_module = worker_module
+        self._on_progress = on_progress
+        self._on_warning = on_warning
+        self._close_dead_runs = close_dead_runs
+
+    def launch(
+        self, context: dg.AssetExecutionContext, request: StepRequest
+    ) -> Iterator[PipesExecutionResult]:
+        """See StepLauncher."""
+        slots = LaunchSlots(
+            context.instance,
+            context.run.run_id,
+            THIS_MACHINE,
+            request.profile["pipeline"]["cost_optimization"]["max_parallel_jobs"],
+            priority_of(context.run),
+            self._close_dead_runs,
+        )
+        with slots.given_back():
+            _wait_for_slot(context, slots)
+            yield from self._run_workers(context, request)
+
+    def _run_workers(
+        self, context: dg.AssetExecutionContext, request: StepRequest
+    ) -> Iterator[PipesExecutionResult]:
+        fruitless = 0
+        after_crash = False
+        stages = ", ".join(request.stages)
+        context.log.info(f"camera {request.camera_id}: a worker on this machine makes {stages}")
+        books = _books_of(context, request)
+        while True:
+            attempt = _Attempt(context, self._on_progress, self._on_warning, books, after_crash)
+            results = attempt.run(self._worker_module, request.extras(after_crash))
+            if attempt.exit_code == DONE:
+                yield from _with_costs(results, books)
+                return
+            if attempt.exit_code == FAILED and attempt.error:
+                raise dg.Failure(attempt.error, allow_retries=False)
+            if attempt.exit_code == FAILED:
+                raise LaunchError("the worker met an error of its own; its log has the traceback")
+            fruitless = 0 if attempt.finished_anything else fruitless + 1
+            how = _how_it_ended(attempt.exit_code)
+            if fruitless >= MOST_FRUITLESS_DEATHS:
+                raise LaunchError(
+                    f"camera {request.camera_id}: the worker {how} {fruitless} times without "
+                    "finishing anything; its log is in this run's stderr"
+                )
+            context.log.warning(
+                f"The worker {how}. Starting another one; what is finished is in the journal."
+            )
+            after_crash = True
+
+
+def _wait_for_slot(context: dg.AssetExecutionContext, slots: LaunchSlots) -> None:
+    told = False
+    while not slots.take("step"):
+        if not told:
+            told = True
+            context.log.info(slots.why_waiting)
+        sleep(SLOT_EVERY)
+
+
+class _Attempt:
+    """One worker process, from its start to its end."""
+
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        on_progress: OnProgress | None,
+        on_warning: OnWarning | None,
+        books: LocalBooks,
+        after_crash: bool,
+    ) -> None:
+        self._context = context
+        self._books = books
+        self._entry = books.began("the worker before died" if after_crash else "asked for")
+        self._tell = on_progress
+        self._warn = on_warning
+        self._logged = monotonic()
+        self.exit_code: int = FAILED
+        self.error: str | None = None
+        self.finished_anything = False
+
+    def run(self, module: str, extras: Mapping[str, Any]) -> Sequence[PipesExecutionResult]:
+        """Run a worker and wait for its end; an interrupt stops it first."""
+        with tempfile.TemporaryDirectory(prefix="munin-step-") as folder:
+            reader = _Reader(str(Path(folder) / "messages"), self._hear)
+            injector = dg.PipesFileContextInjector(str(Path(folder) / "context"))
+            end = AttemptEnd.CANCELLED
+            try:
+                with dg.open_pipes_session(
+                    self._context, injector, reader, dict(extras)
+                ) as session:
+                    self.exit_code = _run_to_end(module, session.get_bootstrap_env_vars())
+                end = ENDS.get(self.exit_code, AttemptEnd.CRASHED)
+            finally:  # only now has every message been read
+                self._books.ended(self._entry, end, self.error)
+                self._write_books()
+        return session.get_results(implicit_materializations=False)
+
+    def _write_books(self) -> None:
+        """Write the ledger. Work goes on where it cannot be written: it is written again."""
+        try:
+            self._books.write()
+        except StoreError as error:
+            self._context.log.warning(f"the cost ledger is not up to date: {error}")
+
+    def _hear(self, payload: Mapping[str, Any]) -> None:
+        """A custom message: `error` (a line for the user), `warning`, `work` or `progress`."""
+        if "error" in payload:
+            self.error = payload["error"]
+        if "warning" in payload and self._warn:
+            self._warn(payload["warning"])
+        if "work" in payload:
+            self._entry.work = payload["work"]
+        if "progress" in payload:
+            progress = payload["progress"]
+            self.finished_anything = self.finished_anything or progress["done"] > 0
+            if self._tell:
+                self._tell(progress)
+            if monotonic() - self._logged >= LOG_PROGRESS_EVERY:
+                self._logged = monotonic()
+                self._write_books()  # of a process that is killed, at least this is known
+                of = f" of {progress['total']}" if progress["total"] is not None else ""
+                self._context.log.info(
+                    f"{progress['stage']}: {progress['done']}{of} {progress['unit']}"
+                )
+
+
+def _books_of(context: dg.AssetExecutionContext, request: StepRequest) -> LocalBooks:
+    profile = Profile.model_validate(request.profile)
+    clients = AwsClients(profile.cloud.aws) if profile.cloud else None
+    store = open_store(f"{request.output_url.rstrip('/')}/{FOLDER}", clients)
+    launch = f"local-{context.run.run_id}-{request.stages[0]}"
+    usd_per_hour = Decimal(str(profile.pipeline.local_usd_per_hour))
+    return LocalBooks(store, request.camera_id, launch, usd_per_hour)
+
+
+def _with_costs(
+    results: Sequence[PipesExecutionResult], books: LocalBooks
+) -> Iterator[PipesExecutionResult]:
+    costs = costs_of_stages(read_ledger([books.store]), books.launch)
+    for result in results:
+        if isinstance(result, dg.MaterializeResult):
+            yield result._replace(metadata={**(result.metadata or {}), **costs(asset_of(result))})
+        else:
+            yield result
+
+
+def _run_to_end(module: str, environment: Mapping[str, str]) -> int:
+    """Start a worker and wait for it; what interrupts the wait stops the worker first.
+
+    Returns:
+        Its exit code, negative for a signal.
+    """
+    worker = subprocess.Popen(
+        [sys.executable, "-m", module],
+        env={**os.environ, **environment},
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C reaches it through us, once
+    )
+    try:
+        return worker.wait()
+    except BaseException:
+        worker.terminate()
+        try:
+            worker.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
+        raise
+
+
+def _how_it_ended(exit_code: int) -> str:
+    if exit_code < 0:
+        return f"died of {signal.Signals(-exit_code).name}"
+    if exit_code == STOPPED:
+        return "was stopped"
+    return f"ended with exit code {exit_code}"
+
+
+class _Reader(dg.PipesFileMessageReader):
+    """Dagster's reader of message files, with the worker's own messages turned aside.
+
+    Dagster keeps custom messages until the session's end; progress is wanted at once, and a long
+    step tells more of it than should be kept.
+    """
+
+    def __init__(self, path: str, hear: Callable[[Mapping[str, Any]], None]) -> None:
+        super().__init__(path)
+        self._hear = hear
+
+    @contextmanager
+    def read_messages(self, handler: PipesMessageHandler) -> Iterator[PipesParams]:
+        """See PipesMessageReader."""
+        aside = cast("PipesMessageHandler", _TurnAside(handler, self._hear))
+        with super().read_messages(aside) as params:
+            yield params
+
+
+class _TurnAside:
+    """Stands before a message handler and takes the custom messages out."""
+
+    def __init__(
+        self, handler: PipesMessageHandler, hear: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        self._handler = handler
+        self._hear = hear
+
+    def handle_message(self, message: PipesMessage) -> None:
+        params = message["params"]
+        if message["method"] == "report_custom_message" and params is not None:
+            self._hear(params["payload"])
+        else:
+            self._handler.handle_message(message)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handler, name)

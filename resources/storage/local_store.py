@@ -1,0 +1,227 @@
+"""TODO-DOC of resources/storage/local_store.py."""
+
+import errno
+import fcntl
+import filecmp
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from resources.errors import StoreError, UsageError
+from resources.storage.object_store import (
+    LOCK_FILE,
+    NO_SPACE,
+    PARTIAL_PREFIX,
+    OnListError,
+    StoredObject,
+    checked_key,
+    is_stores_own,
+)
+
+UMASK = os.umask(0o022)
+os.umask(UMASK)
+# How often a store that another one holds is asked for, in seconds.
+LOOK_SECONDS = 0.5
+
+
+def local_path(url: str) -> Path:
+    """The absolute path that a `file://` URL or a plain path names.
+
+    Raises:
+        UsageError: the URL is of another kind, or names another machine.
+    """
+    if "://" not in url:
+        return Path(os.path.abspath(Path(url).expanduser()))  # noqa: PTH100 (keeps symlinks)
+    parts = urlsplit(url)
+    if parts.scheme != "file":
+        raise UsageError(f"{url}: cannot be opened; use a path or a file:// URL")
+    if parts.netloc not in {"", "localhost"}:
+        raise UsageError(f"{url}: names the machine {parts.netloc}; write file:///{parts.netloc}…")
+    # File systems allow names that are no text; `as_uri` writes their bytes.
+    path = unquote(parts.path, errors="surrogateescape")
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+class LocalStore:
+    """A folder of this machine."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(os.path.abspath(root))  # noqa: PTH100 (keeps symlinks)
+        self.url = self.root.as_uri()
+
+    def list(self, prefix: str = "", on_error: OnListError | None = None) -> Iterator[StoredObject]:
+        """See ObjectStore. Links are followed, but never back into a folder they lie in."""
+        yield from self._walk(self._path(prefix) if prefix else self.root, on_error, ())
+
+    def _walk(
+        self, folder: Path, on_error: OnListError | None, above: tuple[tuple[int, int], ...]
+    ) -> Iterator[StoredObject]:
+        try:
+            stat = folder.stat()
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if on_error is None:
+                raise self._explain("list", str(folder), error) from None
+            on_error(self._key(folder), error.strerror or str(error))
+            return
+        identity = (stat.st_dev, stat.st_ino)
+        if identity in above:
+            return
+        for entry in entries:
+            try:
+                is_folder, found = entry.is_dir(), entry.stat()
+            except OSError as error:
+                # Removed since it was listed, a link to nothing or to itself: there is no object.
+                # What lies behind a closed door is told.
+                if on_error is not None and error.errno in {errno.EACCES, errno.EPERM}:
+                    on_error(self._key(Path(entry.path)), error.strerror or str(error))
+                continue
+            if is_folder:
+                yield from self._walk(Path(entry.path), on_error, (*above, identity))
+            elif not is_stores_own(entry.name):
+                yield StoredObject(self._key(Path(entry.path)), found.st_size, found.st_mtime_ns)
+
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        """See ObjectStore."""
+        folder = self._path(prefix) if prefix else self.root
+        try:
+            yield from sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._explain("list", str(folder), error) from None
+
+    def bring(self, key: str, path: Path) -> bool:
+        """See ObjectStore."""
+        with self.reading(key) as source:
+            if path.is_file() and filecmp.cmp(source, path, shallow=False):
+                return False
+            with LocalStore(path.parent).writing(path.name) as copy:
+                shutil.copyfile(source, copy)
+        return True
+
+    def exists(self, key: str) -> bool:
+        """See ObjectStore."""
+        return self._path(key).is_file()
+
+    def read_bytes(self, key: str) -> bytes:
+        """See ObjectStore."""
+        try:
+            return self._path(key).read_bytes()
+        except OSError as error:
+            raise self._explain("read", key, error) from None
+
+    def write_bytes(self, key: str, data: bytes) -> None:
+        """See ObjectStore."""
+        with self.writing(key) as path:
+            path.write_bytes(data)
+
+    def delete(self, key: str) -> None:
+        """See ObjectStore."""
+        try:
+            self._path(key).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._explain("delete", key, error) from None
+
+    @contextmanager
+    def reading(self, key: str) -> Iterator[Path]:
+        """See ObjectStore."""
+        path = self._path(key)
+        if not path.is_file():
+            raise StoreError(f"{path}: no such file")
+        yield path
+
+    def reading_edges(self, key: str) -> AbstractContextManager[Path]:
+        """See ObjectStore. It is the file itself."""
+        return self.reading(key)
+
+    @contextmanager
+    def writing(self, key: str) -> Iterator[Path]:
+        """See ObjectStore. The file is on disk before its name is: a power cut loses no part."""
+        target = self._path(key)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(
+                prefix=PARTIAL_PREFIX, suffix=target.suffix, dir=target.parent
+            )
+            os.close(handle)
+        except OSError as error:
+            raise self._explain("write", key, error) from None
+        partial = Path(name)
+        try:
+            yield partial
+            _flush_to_disk(partial)
+            partial.chmod(0o666 & ~UMASK)
+            partial.replace(target)
+        except OSError as error:
+            raise self._explain("write", key, error) from None
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @contextmanager
+    def exclusive(self, on_wait: Callable[[], None]) -> Iterator[None]:
+        """See ObjectStore. The lock ends with the process that holds it, however that ends."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.root / LOCK_FILE, os.O_CREAT | os.O_RDWR, 0o666)
+        except OSError as error:
+            raise self._explain("write", LOCK_FILE, error) from None
+        try:
+            while not _locked(handle):
+                on_wait()
+                time.sleep(LOOK_SECONDS)
+            self._remove_partial_writes()
+            yield
+        finally:
+            os.close(handle)
+
+    def _remove_partial_writes(self) -> None:
+        """Remove what writers that were killed left; nobody else is writing now.
+
+        But in a folder below, which is another store when it has a lock of its own.
+        """
+        for folder, below, files in os.walk(self.root):
+            if LOCK_FILE in files and Path(folder) != self.root:
+                below.clear()
+                continue
+            for name in files:
+                if name.startswith(PARTIAL_PREFIX):
+                    (Path(folder) / name).unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        return self.root / checked_key(key, self.url)
+
+    def _explain(self, what: str, key: str, error: OSError) -> StoreError:
+        if error.errno in NO_SPACE:
+            return StoreError(
+                f"{self.root}: no space left to {what} {key}; make room and run again: what is "
+                "finished is kept"
+            )
+        return StoreError(f"{self.root}: cannot {what} {key}: {error.strerror or error}")
+
+
+def _locked(handle: int) -> bool:
+    """Take the lock of an open file, if nobody has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _flush_to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
