@@ -26,7 +26,6 @@ import polars as pl
 from interruption_drill_strikes import Strikes
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
-from odins_ravne_assets.hugin.report.page import REPORT_PAGE
 from odins_ravne_assets.instance_home import DAGSTER_YAML
 from odins_ravne_assets.munin.media.media_files import kind_by_name
 from resources.aws.clients import AwsClients
@@ -38,6 +37,7 @@ from resources.sandbox.model.config import CREDENTIALS, SandboxConfig, data_buck
 from resources.sandbox.sandbox import Sandbox
 from resources.settings.loader import load_profile
 from resources.settings.profile import Aws
+from resources.storage.layout import REPORT_PAGE
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store

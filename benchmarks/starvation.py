@@ -27,7 +27,7 @@ import dagster as dg
 
 from resources.aws.clients import AwsClients
 from resources.batch.jobs import Job
-from resources.batch.launch_record import FOLDER, all_records
+from resources.batch.launch_record import all_records
 from resources.batch.work_units import PRIOR_SECONDS_PER_FRAME, ExpectedMedium
 from resources.compute.environment import ComputeEnvironment
 from resources.launch import batch_launcher
@@ -41,6 +41,7 @@ from resources.sandbox.model.config import CREDENTIALS, SandboxConfig, data_buck
 from resources.sandbox.sandbox import Sandbox
 from resources.settings.loader import load_profile
 from resources.settings.profile import Aws, Profile
+from resources.storage.layout import LAUNCHES_FOLDER
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
 
@@ -109,7 +110,7 @@ def launched(rule: str, options: Options) -> Outcome:
             _launch(profile, output, options, Path(folder))
         seconds = sandbox.clock.now() - began_at
         sandbox.clock.sleep(config.idle_seconds * 2)  # the last machines are idle, then gone
-        [record] = all_records(open_store(f"{output}/{FOLDER}", clients))
+        [record] = all_records(open_store(f"{output}/{LAUNCHES_FOLDER}", clients))
         attempts = list(record.attempts)
         return Outcome(
             jobs=len(record.units),

@@ -13,13 +13,13 @@ import warp as wp
 
 from gpu_kernels.device import head_kernels, picture_kernels
 
-FOLDER = Path(__file__).parent / "cubins"
+CUBINS_FOLDER = Path(__file__).parent / "cubins"
 
 
 MODULES = (picture_kernels, head_kernels)
 
 
-def compile_cubins(arch: str, folder: Path = FOLDER) -> list[Path]:
+def compile_cubins(arch: str, folder: Path = CUBINS_FOLDER) -> list[Path]:
     """Compile the kernels for an architecture, as sm_75. Returns the files."""
     wp.config.log_level = wp.LOG_WARNING
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def compile_cubins(arch: str, folder: Path = FOLDER) -> list[Path]:
     return files
 
 
-def load_cubins(device: Any, folder: Path = FOLDER) -> bool:
+def load_cubins(device: Any, folder: Path = CUBINS_FOLDER) -> bool:
     """Use the cubins for a GPU, if there are any of these very kernels."""
     if not device.is_cuda or not any(folder.glob(f"*sm{device.arch}.cubin")):
         return False

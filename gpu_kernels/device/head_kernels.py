@@ -15,7 +15,7 @@ wp.set_module_options({"fuse_fp": False})
 
 # Columns of a candidate.
 X0, Y0, X1, Y1, CONFIDENCE, CLASS, PLACE = range(7)
-COLUMNS = 7
+CANDIDATE_COLUMNS = 7
 # Columns of a box that is kept: x, y, w, h as fractions of the picture, confidence, class.
 KEPT_COLUMNS = 6
 # Rows of `totals`.
@@ -161,7 +161,7 @@ def put_in_order(
         for other in range(count):
             if goes_before(found, number, other, row):
                 before += 1
-        for column in range(COLUMNS):
+        for column in range(CANDIDATE_COLUMNS):
             ordered[number, before, column] = found[number, row, column]
 
 

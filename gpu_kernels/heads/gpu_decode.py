@@ -40,7 +40,7 @@ class _Buffers(NamedTuple):
 
     @classmethod
     def on(cls, device: Any, most: int) -> "_Buffers":
-        columns = head_kernels.COLUMNS
+        columns = head_kernels.CANDIDATE_COLUMNS
         with wp.ScopedDevice(device):
             return cls(
                 wp.empty(most, dtype=wp.vec4),

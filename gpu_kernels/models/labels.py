@@ -9,7 +9,7 @@ from gpu_kernels.models.manifest import ModelManifest
 from gpu_kernels.models.speciesnet_labels import SpeciesNetLabel, parse_label
 from resources.errors import ModelError
 
-COLUMNS = ["index", "label", "scientific_name", "is_animal"]
+LABEL_COLUMNS = ["index", "label", "scientific_name", "is_animal"]
 
 
 class Label(NamedTuple):
@@ -44,8 +44,8 @@ def _read(path: Path) -> tuple[Label, ...]:
         raise ModelError(f"labels {path}: cannot be read: {error}") from None
     if rows and len(rows[0]) == 1 and parse_label(rows[0][0]):
         return tuple(_speciesnet_label(path, number, row) for number, row in enumerate(rows, 1))
-    if not rows or rows[0] != COLUMNS:
-        raise ModelError(f"labels {path}: first row must be {' '.join(COLUMNS)}, by tabs")
+    if not rows or rows[0] != LABEL_COLUMNS:
+        raise ModelError(f"labels {path}: first row must be {' '.join(LABEL_COLUMNS)}, by tabs")
     return tuple(_label(path, number, row) for number, row in enumerate(rows[1:]))
 
 
@@ -60,7 +60,12 @@ def _speciesnet_label(path: Path, line: int, row: list[str]) -> Label:
 
 
 def _label(path: Path, number: int, row: list[str]) -> Label:
-    if len(row) != len(COLUMNS) or row[0] != str(number) or not row[1] or row[3] not in {"0", "1"}:
+    if (
+        len(row) != len(LABEL_COLUMNS)
+        or row[0] != str(number)
+        or not row[1]
+        or row[3] not in {"0", "1"}
+    ):
         raise ModelError(
             f"labels {path}, line {number + 2}: {row} is not allowed: must be index {number}, a "
             "label, a scientific name or nothing, and 1 or 0, by tabs"

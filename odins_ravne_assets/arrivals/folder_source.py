@@ -18,7 +18,7 @@ from odins_ravne_assets.arrivals.sensor_state import MOST_TURNS, IsRunning, Look
 from resources.settings.profile import Uploads
 from resources.storage.local_store import LocalStore, local_path
 
-MINUTE, HOUR = 60.0, 3600.0
+MINUTE_SECONDS, HOUR_SECONDS = 60.0, 3600.0
 Medium = tuple[str, int, int]
 
 
@@ -73,9 +73,9 @@ class UploadsInFolders:
         if state is None or state["is"] != fingerprint:
             memory.settling[camera] = {"is": fingerprint, "since": now, "done": 0.0}
             return None
-        if state["done"] and now - state["done"] >= self.uploads.listing_hours * HOUR:
+        if state["done"] and now - state["done"] >= self.uploads.listing_hours * HOUR_SECONDS:
             state.update(since=now, done=0.0)  # the run may have failed: look at its tables again
-        if state["done"] or now - state["since"] < self.uploads.quiet_minutes * MINUTE:
+        if state["done"] or now - state["since"] < self.uploads.quiet_minutes * MINUTE_SECONDS:
             return None
         if self.is_running(camera):
             return None  # its tables will tell

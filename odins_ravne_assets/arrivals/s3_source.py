@@ -14,7 +14,7 @@ from resources.settings.profile import Uploads
 # Dagster gives a look a minute; what it has not come to while hearing, or listing, the next one
 # does. In seconds.
 EACH_TAKES_AT_MOST = 20.0
-HOUR = 3600.0
+HOUR_SECONDS = 3600.0
 MINUTE = 60.0
 
 
@@ -42,7 +42,7 @@ class UploadsOnS3:
             self._hear(memory, now, self.uploads.queue_url)
         self._list(memory, now)
         quiet = self.uploads.quiet_minutes * MINUTE
-        longest = self.uploads.longest_wait_hours * HOUR
+        longest = self.uploads.longest_wait_hours * HOUR_SECONDS
         due = tuple(turns(memory.cameras, now, quiet, longest))
         return Look(due, tuple(self._refused), self._heard, len(memory.cameras.waiting))
 
@@ -81,7 +81,7 @@ class UploadsOnS3:
     def _list(self, memory: Memory, now: float) -> None:
         sweep = memory.sweep
         pause = (
-            self.uploads.listing_hours * HOUR
+            self.uploads.listing_hours * HOUR_SECONDS
             if self.uploads.queue_url
             else self.uploads.listing_minutes * MINUTE
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from odins_ravne_assets.cameras.catalog import Camera
 from resources.aws.clients import AwsClients
 from resources.settings.profile import Profile
+from resources.storage.layout import STAGE3_FOLDER
 from resources.storage.local_store import local_path
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
@@ -15,7 +16,6 @@ from resources.storage.open_store import open_store
 # Opens a store by its URL.
 OpenStore = Callable[[str], ObjectStore]
 
-FOLDER = "stage3"
 SHOWN = ("observations.parquet", "report.json")
 
 
@@ -37,9 +37,9 @@ def store_of(url: str, profile: Profile) -> ObjectStore:
 def stage3_folder(camera: Camera, profile: Profile) -> Iterator[Path]:
     """A folder with what the terminal shows of Stage 3, for as long as the context lasts."""
     if not camera.output_url.startswith("s3://"):
-        yield local_path(camera.output_url) / FOLDER
+        yield local_path(camera.output_url) / STAGE3_FOLDER
         return
-    store = store_of(f"{camera.output_url}/{FOLDER}", profile)
+    store = store_of(f"{camera.output_url}/{STAGE3_FOLDER}", profile)
     with tempfile.TemporaryDirectory(prefix="munin-results-") as folder:
         for name in SHOWN:
             store.bring(name, Path(folder, name))

@@ -17,7 +17,7 @@ from resources.storage.local_store import LocalStore
 
 BACKFILL_TAG = "munin/backfill"
 # What --stages names, and the job that makes it.
-STAGES = {"1-3": "camera", "1": "stage1", "2": "stage2", "2-3": "stages2and3", "3": "stage3"}
+JOB_OF_STAGES = {"1-3": "camera", "1": "stage1", "2": "stage2", "2-3": "stages2and3", "3": "stage3"}
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def _run(job: Job, asked: Backfill, cameras: list[Camera]) -> None:
 
 
 def _ask(profile: str, patterns: list[str], stages: str, priority: Priority | None) -> Backfill:
-    if stages not in STAGES:
-        raise UsageError(f"--stages {stages}: is not one of {', '.join(STAGES)}")
+    if stages not in JOB_OF_STAGES:
+        raise UsageError(f"--stages {stages}: is not one of {', '.join(JOB_OF_STAGES)}")
     known = [camera.camera_id for camera in CameraCatalog(catalog_folder()).list()]
     chosen = dict.fromkeys(
         name for pattern in patterns for name in known if fnmatch.fnmatchcase(name, pattern)
@@ -97,7 +97,12 @@ def _ask(profile: str, patterns: list[str], stages: str, priority: Priority | No
             )
     numbers = [int(found.key.removesuffix(".json")) for found in _store().list()]
     return Backfill(
-        str(max(numbers, default=0) + 1), profile, STAGES[stages], tuple(chosen), {}, priority
+        str(max(numbers, default=0) + 1),
+        profile,
+        JOB_OF_STAGES[stages],
+        tuple(chosen),
+        {},
+        priority,
     )
 
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from resources.batch.names import SPOKEN
 from resources.compute.status import ComputeStatus, EnvironmentStatus, QueueStatus
 
-HOUR, DAY = 3600, 86400
+HOUR_SECONDS, DAY_SECONDS = 3600, 86400
 
 
 def compute_tables(found: ComputeStatus) -> Iterator[Table | str]:
@@ -31,7 +31,7 @@ def compute_tables(found: ComputeStatus) -> Iterator[Table | str]:
 
 def spoken_age(seconds: float) -> str:
     """A duration in the largest unit that fits, as `3 h`."""
-    for unit, name in ((DAY, "d"), (HOUR, "h"), (60, "min")):
+    for unit, name in ((DAY_SECONDS, "d"), (HOUR_SECONDS, "h"), (60, "min")):
         if seconds >= unit:
             return f"{seconds / unit:.0f} {name}"
     return f"{seconds:.0f} s"

@@ -28,9 +28,9 @@ from odins_ravne_assets.results.download import (
 from resources.aws.clients import AwsClients
 from resources.errors import StoreError
 from resources.ledger.orchestrator_traffic import OwnTraffic
-from resources.ledger.table import FOLDER
 from resources.settings.loader import load_profile
 from resources.settings.profile import Aws
+from resources.storage.layout import LEDGER_FOLDER
 from resources.storage.local_store import local_path
 from resources.storage.open_store import open_store
 from resources.storage.transfer.download import Brought, OnProgress
@@ -146,7 +146,7 @@ def _bring(camera_id: str, url: str, root: Path, aws: Aws, on_progress: OnProgre
     finally:  # what came before an interrupt has left AWS, too
         name = f"{datetime.fromtimestamp(own.began, UTC):{NAME}}-{uuid.uuid4().hex[:8]}"
         try:
-            own.write(open_store(f"{url}/{FOLDER}", clients), name)
+            own.write(open_store(f"{url}/{LEDGER_FOLDER}", clients), name)
         except StoreError as error:
             say(f"what this cost is in no ledger: {error}")
 

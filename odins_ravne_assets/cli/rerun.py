@@ -12,6 +12,7 @@ from odins_ravne_assets.cli.terminal import out, print_error, print_visits
 from odins_ravne_assets.results.download import RUNNER, reports_of
 from resources.errors import RavneError
 from resources.settings.loader import load_profile
+from resources.storage.layout import STAGE3_FOLDER
 from resources.storage.local_store import LocalStore
 
 RERUN = "rerun"
@@ -63,8 +64,9 @@ def rerun(folder: Path, arguments: Sequence[str]) -> int:
 def _run(folder: Path, given: dict[str, float], profile_name: str) -> Path:
     """Make visits, report and exports; the report's page."""
     from odins_ravne_assets.hugin.exports.write_all import export_camera
-    from odins_ravne_assets.hugin.report.page import REPORT_PAGE, make_report_page
+    from odins_ravne_assets.hugin.report.page import make_report_page
     from odins_ravne_assets.hugin.visits.stage3 import run_stage3
+    from resources.storage.layout import REPORT_PAGE
 
     (made_before,) = reports_of([folder])
     (camera_id,) = {camera["camera_id"] for camera in made_before["cameras"]}
@@ -78,7 +80,7 @@ def _run(folder: Path, given: dict[str, float], profile_name: str) -> Path:
     run_stage3(source, stage3, made_before["models"], profile.privacy, species, target)
     make_report_page(source, target, profile.privacy)
     exported = export_camera(source, camera_id, profile.project, profile.privacy, target)
-    print_visits([target.root / "stage3"])
+    print_visits([target.root / STAGE3_FOLDER])
     page = target.root / REPORT_PAGE
     out.print(f"results: {target.root}", soft_wrap=True)
     if exported.why_no_camtrap_dp:

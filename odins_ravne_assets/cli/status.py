@@ -11,11 +11,11 @@ from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.runs.liveness import close_dead_runs
 from resources.errors import StoreError
 from resources.settings.profile import Profile
+from resources.storage.layout import REPORT_JSON
 from resources.storage.open_store import shown_url
 
 Row = tuple[str, str, str, str, str, str]
 Counts = tuple[str, str, str]
-REPORT = "stage3/report.json"
 PAGE = 500  # runs
 
 
@@ -69,7 +69,7 @@ def _counts(camera: Camera, profile: Profile, store_of: OpenStore) -> Counts:
     if camera.output_url.startswith(S3) and profile.cloud is None:
         raise StoreError("its results lie on S3; name a cloud profile to have them counted")
     store = store_of(camera.output_url)
-    if not store.exists(REPORT):
+    if not store.exists(REPORT_JSON):
         return "", "", ""
-    totals = json.loads(store.read_bytes(REPORT))["totals"]
+    totals = json.loads(store.read_bytes(REPORT_JSON))["totals"]
     return str(totals["media"]), str(totals["failed"]), str(totals["observations"])

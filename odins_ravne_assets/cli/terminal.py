@@ -30,7 +30,7 @@ from resources.storage.transfer.download import Brought
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-STAGES = {
+STAGE_TITLES = {
     "footage": "reading footage",
     "staging": "copying to S3",
     "detections": "detecting",
@@ -107,7 +107,7 @@ class ProgressBars:
         if self._starting is not None:
             self._bars.remove_task(self._starting)
             self._starting = None
-        stage = STAGES[progress["stage"]]
+        stage = STAGE_TITLES[progress["stage"]]
         if self._stages.get(camera_id) != stage:
             self._stages[camera_id] = stage
             if not err.is_terminal:

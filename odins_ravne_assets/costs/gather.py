@@ -25,18 +25,18 @@ from resources.aws.errors import explained
 from resources.clock import clock_at
 from resources.errors import RavneError, StoreError
 from resources.ledger.aws_bill import AwsBill
-from resources.ledger.idle_machines import FOLDER as WAITING
 from resources.ledger.idle_machines import read_waiting, unclaimed
-from resources.ledger.table import FOLDER, read_ledger
-from resources.planning.saved_plans import FOLDER as PLANS
+from resources.ledger.table import read_ledger
 from resources.planning.saved_plans import Prediction, kept_predictions
 from resources.pricing.sources import shipped_prices
 from resources.retention.inventory import Area
-from resources.retention.rules import FOOTAGE, LEAST_BILLED, least_sizes
+from resources.retention.rules import LEAST_BILLED, least_sizes
 from resources.settings.profile import Aws, Profile
+from resources.storage.layout import FOOTAGE_FOLDER, LEDGER_FOLDER, REPORT_JSON
+from resources.storage.layout import IDLE_MACHINES_FOLDER as WAITING
+from resources.storage.layout import PLANS_FOLDER as PLANS
 from resources.storage.local_store import LocalStore
 
-STAGE3_REPORT = "stage3/report.json"
 JSON_FILE, PAGE_FILE, FOCUS_FILE = "cost_report.json", "cost_report.html", "cost_focus.csv"
 
 
@@ -117,7 +117,7 @@ def gather(
 
 def _rows(cameras: Iterable[Camera], profile: Profile, whole: bool) -> pl.DataFrame:
     store_of = stores_of(profile)
-    rows = read_ledger(store_of(f"{each.output_url}/{FOLDER}") for each in cameras)
+    rows = read_ledger(store_of(f"{each.output_url}/{LEDGER_FOLDER}") for each in cameras)
     if profile.cloud is None or not whole:
         return rows
     waiting = read_waiting(LocalStore(home() / WAITING), profile.cloud.aws)
@@ -219,7 +219,7 @@ def _areas(cameras: Iterable[Camera]) -> dict[str, Area]:
     for camera in cameras:
         if camera.footage_url.startswith(S3):
             key = camera.footage_url.removeprefix(S3).partition("/")[2]
-            ours = key.startswith(FOOTAGE)
+            ours = key.startswith(FOOTAGE_FOLDER)
             areas[camera.footage_url] = "footage" if ours else "footage elsewhere"
         elif camera.output_url.startswith(S3):
             areas[copied_to(camera.camera_id, camera.output_url)] = "footage"
@@ -244,9 +244,9 @@ def _species(cameras: Iterable[Camera], profile: Profile) -> tuple[SpeciesVisits
     store_of = stores_of(profile)
     for camera in cameras:
         store = store_of(camera.output_url)
-        if not store.exists(STAGE3_REPORT):
+        if not store.exists(REPORT_JSON):
             continue
-        for each in json.loads(store.read_bytes(STAGE3_REPORT))["species"]:
+        for each in json.loads(store.read_bytes(REPORT_JSON))["species"]:
             known = each["category"] == "animal" and each["species"] != UNKNOWN_ANIMAL
             counts[each["species"], each["scientific_name"] or "", known] += each["observations"]
     found = [

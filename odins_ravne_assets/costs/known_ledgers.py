@@ -9,8 +9,9 @@ from odins_ravne_assets.cameras.results_store import stores_of
 from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.instance_home import catalog_folder
 from resources.errors import StoreError
-from resources.ledger.table import FOLDER, read_ledger
+from resources.ledger.table import read_ledger
 from resources.settings.profile import Profile
+from resources.storage.layout import LEDGER_FOLDER
 
 
 def known_ledgers(
@@ -31,7 +32,7 @@ def known_ledgers(
         if profile.cloud is None and url.startswith(S3):
             continue
         try:
-            tables.append(read_ledger([store_of(f"{url}/{FOLDER}")]))
+            tables.append(read_ledger([store_of(f"{url}/{LEDGER_FOLDER}")]))
         except StoreError as error:
             remarks.append(f"what was measured there is left out: {error}")
     return pl.concat(tables), tuple(remarks)

@@ -22,7 +22,7 @@ from resources.planning.estimate import (
     estimate_fixed,
     estimate_spot,
 )
-from resources.planning.saved_plans import FOLDER, keep_prediction
+from resources.planning.saved_plans import keep_prediction
 from resources.planning.throughput import (
     LOCAL,
     cutting_seconds_per_frame,
@@ -36,6 +36,7 @@ from resources.pricing.sources import price_source, shipped_prices
 from resources.pricing.spot_history import LOOK_BACK_SECONDS, spot_moves
 from resources.settings.profile import Cloud, Profile
 from resources.spot.policy import Priority, Rules, Submit, UnitState, before_submit
+from resources.storage.layout import PLANS_FOLDER
 from resources.storage.open_store import shown_url
 
 GIGABYTE = 2**30
@@ -87,7 +88,7 @@ def keep_plan(plan: RunPlan, cameras: Sequence[PlannedCamera], profile: Profile)
     store_of = stores_of(profile)
     targets = {camera.camera_id: camera.output_url for camera in cameras}
     for prediction in plan.predictions():
-        keep_prediction(store_of(f"{targets[prediction.camera_id]}/{FOLDER}"), prediction)
+        keep_prediction(store_of(f"{targets[prediction.camera_id]}/{PLANS_FOLDER}"), prediction)
 
 
 def _counts(

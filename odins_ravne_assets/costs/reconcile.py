@@ -1,4 +1,4 @@
-"""TODO-DOC of odins_ravne_assets/costs/reconcile.py."""
+"""Reconcile costs: bring ledgers up to date with AWS, and report late costs to Dagster."""
 
 from collections.abc import Iterable
 
@@ -7,12 +7,13 @@ import dagster as dg
 from odins_ravne_assets.instance_home import home
 from resources.aws.clients import AwsClients
 from resources.aws.errors import explained
-from resources.ledger.asset_metadata import STAGES, costs_of_stages, stage_shares
-from resources.ledger.idle_machines import FOLDER, look_for_waiting_machines
+from resources.ledger.asset_metadata import BILLED_STAGES, costs_of_stages, stage_shares
+from resources.ledger.idle_machines import look_for_waiting_machines
 from resources.ledger.table import read_ledger
 from resources.ledger.writer import Bookkeeper, Reconciled, books_of
 from resources.pricing.sources import price_source
 from resources.settings.profile import Aws
+from resources.storage.layout import IDLE_MACHINES_FOLDER
 from resources.storage.local_store import LocalStore
 
 
@@ -34,7 +35,7 @@ def bring_up_to_date(
     keeper = Bookkeeper(clients, aws, price_source(clients, aws, home()))
     with explained("asking AWS for costs", f"ask for the policy {aws.name}-runner"):
         reconciled = keeper.reconcile(books_of(*camera, clients) for camera in cameras)
-        look_for_waiting_machines(keeper, LocalStore(home() / FOLDER))
+        look_for_waiting_machines(keeper, LocalStore(home() / IDLE_MACHINES_FOLDER))
     tell_late_costs(instance, reconciled)
     return sum(each.changed for each in reconciled)
 
@@ -46,7 +47,7 @@ def tell_late_costs(instance: dg.DagsterInstance, reconciled: Iterable[Reconcile
             continue
         costs = costs_of_stages(read_ledger([launch.books.ledger]), launch.launch)
         shares = stage_shares(launch.rows)
-        for stage in STAGES:
+        for stage in BILLED_STAGES:
             if shares.get(stage):
                 observation = dg.AssetObservation(
                     stage,

@@ -12,7 +12,7 @@ from resources.errors import RavneError
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.profile import Cloud
 
-LOOK_SECONDS = 300
+IDLE_CHECK_SECONDS = 300
 # A sensor that has not looked for so long by this machine's clock was asleep, with its machine.
 OVERSLEPT_SECONDS = 1800.0
 NOT_FINISHED = [
@@ -54,7 +54,7 @@ def tidy_compute() -> None:
 
 @dg.sensor(
     job=tidy_compute,
-    minimum_interval_seconds=LOOK_SECONDS,
+    minimum_interval_seconds=IDLE_CHECK_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Looks whether machines and queues are left up with nothing to do, and whether "
     "jobs are watched by a run; after the times in cloud.unused of the profile, it tidies up.",

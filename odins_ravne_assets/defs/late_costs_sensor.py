@@ -16,13 +16,13 @@ from resources.errors import RavneError
 from resources.settings.dagster_resource import RunSettings
 
 # EC2 forgets a machine an hour after its end, which comes minutes after that of a run.
-LOOK_SECONDS = 900
+LATE_COSTS_CHECK_SECONDS = 900
 LEARNABLE = timedelta(hours=2)
 PARTITION_TAG = "dagster/partition"
 
 
 @dg.sensor(
-    minimum_interval_seconds=LOOK_SECONDS,
+    minimum_interval_seconds=LATE_COSTS_CHECK_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="After runs on AWS: asks what their last machines have cost, which is known only "
     "when they are gone, and tells the assets.",

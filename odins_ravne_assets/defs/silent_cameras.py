@@ -17,7 +17,7 @@ from resources.settings.project import Deployment
 
 # What `footage` says of the newest medium, see worker/asset_metadata.py.
 NEWEST = "time/last"
-COLUMNS = dg.TableSchema([dg.TableColumn("camera"), dg.TableColumn("newest picture")])
+SILENT_CAMERA_COLUMNS = dg.TableSchema([dg.TableColumn("camera"), dg.TableColumn("newest picture")])
 
 
 @dg.asset_check(
@@ -44,7 +44,7 @@ def no_camera_is_silent(
         metadata={
             "cameras/silent": len(silent),
             "cameras/known": len(newest),
-            "cameras/which": dg.MetadataValue.table(records, COLUMNS),
+            "cameras/which": dg.MetadataValue.table(records, SILENT_CAMERA_COLUMNS),
         },
     )
 

@@ -8,7 +8,7 @@ from resources.retention.bucket_policy import LifecycleStatus, StorageLifecycle
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.profile import Profile
 
-COLUMNS = [dg.TableColumn(name) for name in ("rule", "what it does", "was")]
+RULE_COLUMNS = [dg.TableColumn(name) for name in ("rule", "what it does", "was")]
 
 
 @dg.asset(
@@ -75,4 +75,4 @@ def _table(found: LifecycleStatus) -> dg.TableMetadataValue:
         for rule in found.rules
     ]
     records = [dg.TableRecord(row) for row in rows]
-    return dg.MetadataValue.table(records, dg.TableSchema(COLUMNS))
+    return dg.MetadataValue.table(records, dg.TableSchema(RULE_COLUMNS))

@@ -25,7 +25,7 @@ from resources.pricing.prices import GIB
 
 Charge = dict[str, Any]  # by column; None is FOCUS's null
 
-HOUR = Decimal(3600)
+HOUR_SECONDS = Decimal(3600)
 AWS, OWN = "AWS", "own machine"
 INVOICE_ISSUER = "Amazon Web Services"
 # Kind of row -> ServiceCategory, ServiceSubcategory, ServiceName, ResourceType, what it is.
@@ -71,7 +71,7 @@ SERVICES = {
 }
 # Kinds that are not paid by the hour.
 BY_DAY = ("requests", "transfer", "logs")
-COLUMNS = (
+FOCUS_COLUMNS = (
     "BilledCost",
     "BillingAccountId",
     "BillingAccountName",
@@ -153,7 +153,7 @@ def focus_csv(
     if storage and prices:
         charges += _of_storage(storage, prices, payer, now)
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, FOCUS_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for charge in sorted(charges, key=lambda each: str(each["ChargePeriodStart"])):
         writer.writerow({name: _written(value) for name, value in charge.items()})
@@ -213,7 +213,7 @@ def _quantity(row: Charge) -> tuple[Decimal, str]:
         return round(Decimal(row["bytes_read"]) / GIB, 10), "GB"
     if row["kind"] == "logs":
         return Decimal(1), "Launches"
-    return round(Decimal(row["billed_seconds"] or 0) / HOUR, 10), "Hours"
+    return round(Decimal(row["billed_seconds"] or 0) / HOUR_SECONDS, 10), "Hours"
 
 
 def _period(row: Charge) -> tuple[datetime, datetime]:

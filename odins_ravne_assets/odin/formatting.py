@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-HOUR, MINUTE = 3600, 60
+HOUR_SECONDS, MINUTE_SECONDS = 3600, 60
 # What a kind of row of the ledger is, and what a market is.
 KINDS = {
     "attempt": "processing",
@@ -38,10 +38,12 @@ def share(part: float | None) -> str:
 
 def lasting(seconds: float) -> str:
     """A duration, as 2 h 05 min, 9.5 min or 40 s."""
-    if seconds >= HOUR:
-        minutes = round(seconds / MINUTE)
+    if seconds >= HOUR_SECONDS:
+        minutes = round(seconds / MINUTE_SECONDS)
         return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{seconds / MINUTE:.1f} min" if seconds >= MINUTE else f"{seconds:.0f} s"
+    return (
+        f"{seconds / MINUTE_SECONDS:.1f} min" if seconds >= MINUTE_SECONDS else f"{seconds:.0f} s"
+    )
 
 
 def size(number: int) -> str:

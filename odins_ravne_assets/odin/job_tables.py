@@ -10,7 +10,7 @@ from odins_ravne_assets.odin.report_text import TextTable
 from odins_ravne_assets.odin.row_times import rows_since, with_moments
 from odins_ravne_assets.odin.totals import rented
 
-COLUMNS = (
+JOB_COLUMNS = (
     ("camera", False),
     ("job", True),
     ("market", False),
@@ -36,8 +36,8 @@ def attempts_text(rows: pl.DataFrame, since: float, now: float) -> list[TextTabl
         (camera, f"{number}:", row["reason"] or "") for (camera, number), row in numbered
     )
     return [
-        TextTable("Jobs", COLUMNS, cells),
-        TextTable("Why they were submitted", (*COLUMNS[:2], ("", False)), reasons),
+        TextTable("Jobs", JOB_COLUMNS, cells),
+        TextTable("Why they were submitted", (*JOB_COLUMNS[:2], ("", False)), reasons),
     ]
 
 

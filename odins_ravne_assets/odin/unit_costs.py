@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from odins_ravne_assets.odin.totals import Share
 
-HOUR = 3600
+HOUR_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def unit_costs(
         spent: for computing, on everything that is counted here.
     """
     images = spent.usd * spent.images / spent.frames if spent.frames else None
-    hours = Decimal(spent.video_seconds) / HOUR
+    hours = Decimal(spent.video_seconds) / HOUR_SECONDS
     return UnitCosts(
         per_job=_each(spent.usd, jobs_done),
         per_1000_images=_each(images, Decimal(spent.images) / 1000),

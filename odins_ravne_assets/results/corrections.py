@@ -8,12 +8,12 @@ from pathlib import Path
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.results_store import store_of
 from odins_ravne_assets.hugin.identification.taxonomy import knowledge_of
-from odins_ravne_assets.hugin.review.corrections import FOLDER
 from odins_ravne_assets.hugin.review.review_files import Footage, corrections_of
-from odins_ravne_assets.hugin.visits.stage3 import OBSERVATIONS, SOURCES, read_table, taxa_at
+from odins_ravne_assets.hugin.visits.stage3 import SOURCES, read_table, taxa_at
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
 from resources.settings.profile import Profile
+from resources.storage.layout import CORRECTIONS_FOLDER, OBSERVATIONS_TABLE
 from resources.storage.object_store import ObjectStore
 
 
@@ -60,8 +60,10 @@ def take_corrections(
 
 def _key(store: ObjectStore, reviewed_on: date, content: str) -> str:
     """Where a file's words are kept; of one day, the one handed in later sorts behind."""
-    day = f"{FOLDER}/{reviewed_on}-"
-    before = sorted(found.key for found in store.list(FOLDER) if found.key.startswith(day))
+    day = f"{CORRECTIONS_FOLDER}/{reviewed_on}-"
+    before = sorted(
+        found.key for found in store.list(CORRECTIONS_FOLDER) if found.key.startswith(day)
+    )
     if before and before[-1].endswith(f"-{content}.parquet"):
         return before[-1]
     number = int(before[-1].removeprefix(day).partition("-")[0]) + 1 if before else 1
@@ -73,7 +75,7 @@ def _footage(store: ObjectStore, camera_id: str, others: frozenset[str]) -> Foot
         media = read_table(store, stack, *SOURCES["media"])
         detections = read_table(store, stack, *SOURCES["detections"])
         visits = read_table(
-            store, stack, OBSERVATIONS, schemas.OBSERVATIONS, "Stage 3 (observations)"
+            store, stack, OBSERVATIONS_TABLE, schemas.OBSERVATIONS, "Stage 3 (observations)"
         )
         return Footage(
             camera_id,

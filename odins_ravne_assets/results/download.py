@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from resources.errors import StoreError
-from resources.ledger.table import FOLDER as LEDGER
 from resources.settings.camera_ids import camera_id
 from resources.settings.profile import Privacy
+from resources.storage.layout import LEDGER_FOLDER, STAGE3_FOLDER, TABLES_FOLDER
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
 from resources.storage.transfer.download import Brought, OnProgress, Wanted, bring_home
 
-STAGE3, TABLES = "stage3", "tables"
-REPORT, PAGE = f"{STAGE3}/report.json", f"{STAGE3}/report.html"
+REPORT, PAGE = f"{STAGE3_FOLDER}/report.json", f"{STAGE3_FOLDER}/report.html"
 RUNNER = "run_stage3_local.py"
 PROJECT_PAGE = "report.html"
 
@@ -79,7 +78,7 @@ def take_home(
     wanted = [
         Wanted(found, f"{each.camera_id}/{found.key.removeprefix(each.prefix)}")
         for each in results
-        for folder in (TABLES, STAGE3, LEDGER)
+        for folder in (TABLES_FOLDER, STAGE3_FOLDER, LEDGER_FOLDER)
         for found in store.list(each.prefix + folder)
         if found.key != f"{each.prefix}{PAGE}"
     ]

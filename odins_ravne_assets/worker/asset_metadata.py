@@ -12,14 +12,14 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.exports.write_all import FOLDER, Exported
-from odins_ravne_assets.hugin.report.page import REPORT_PAGE
+from odins_ravne_assets.hugin.exports.write_all import Exported
 from odins_ravne_assets.hugin.visits.stage3 import Stage3Result
 from odins_ravne_assets.munin.progress import Facts
-from odins_ravne_assets.munin.tables import build
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
 from odins_ravne_assets.worker.contact_sheet import contact_sheet
 from resources.settings.project import Deployment
+from resources.storage import layout
+from resources.storage.layout import REPORT_PAGE, STAGE3_FOLDER
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import shown_url
 
@@ -35,7 +35,7 @@ def footage_facts(
     place: where the camera stands, see `deployment_facts.py`.
     """
     with ExitStack() as stack:
-        media = _scan(store, build.MEDIA, stack)
+        media = _scan(store, layout.MEDIA_TABLE, stack)
         counts = (
             media.select(
                 pl.len().alias("media/files"),
@@ -76,7 +76,7 @@ def detection_facts(store: ObjectStore, journal: Stage1Journal) -> Facts:
         journal: that the tables were made from; holds the crops.
     """
     with ExitStack() as stack:
-        processed = _scan(store, build.PROCESSED, stack)
+        processed = _scan(store, layout.PROCESSED_TABLE, stack)
         counts = (
             processed.select(
                 (pl.col("status") == "done").sum().alias("media/done"),
@@ -91,7 +91,7 @@ def detection_facts(store: ObjectStore, journal: Stage1Journal) -> Facts:
         )
         reasons = _reasons(processed.filter(pl.col("status") == "failed"))
         by_category = (
-            _scan(store, build.DETECTIONS, stack)
+            _scan(store, layout.DETECTIONS_TABLE, stack)
             .group_by("category")
             .len()
             .collect(engine="streaming")
@@ -105,7 +105,7 @@ def detection_facts(store: ObjectStore, journal: Stage1Journal) -> Facts:
 def classification_facts(store: ObjectStore) -> Facts:
     """Of Stage 2's table."""
     with ExitStack() as stack:
-        labels = _scan(store, build.CLASSIFICATIONS, stack)
+        labels = _scan(store, layout.CLASSIFICATIONS_TABLE, stack)
         boxes, sure = (
             labels.select(boxes=pl.len(), sure=pl.col("auto_ok").sum())
             .collect(engine="streaming")
@@ -149,7 +149,7 @@ def export_facts(exported: Exported, output_url: str) -> Facts:
     """
     facts: Facts = {
         "exports/visits": exported.visits,
-        "path:exports/folder": f"{_shown(output_url)}/{FOLDER}",
+        "path:exports/folder": f"{_shown(output_url)}/{STAGE3_FOLDER}",
     }
     if exported.camtrap_dp is None:
         return {"exports/no_camtrap_dp_because": exported.why_no_camtrap_dp or "", **facts}

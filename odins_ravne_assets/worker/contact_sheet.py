@@ -9,11 +9,12 @@ import polars as pl
 
 from gpu_kernels.preprocessing.letterbox import Picture
 from odins_ravne_assets.munin.classification.stage2 import read_crop
-from odins_ravne_assets.munin.tables.build import BOX_KEYS, DETECTIONS
+from odins_ravne_assets.munin.tables.build import BOX_KEYS
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
+from resources.storage.layout import DETECTIONS_TABLE
 from resources.storage.object_store import ObjectStore
 
-COLUMNS, ROWS = 4, 2
+SHEET_COLUMNS, SHEET_ROWS = 4, 2
 CELL = 144  # pixels
 BACKGROUND = 40  # grey level around crops that are not square
 QUALITY = 75
@@ -25,7 +26,7 @@ def contact_sheet(store: ObjectStore, journal: Stage1Journal) -> str | None:
     A frame with a person in it is left out: an animal's crop shows what stands beside it too.
     """
     with ExitStack() as stack:
-        boxes = pl.scan_parquet(stack.enter_context(store.reading(DETECTIONS)))
+        boxes = pl.scan_parquet(stack.enter_context(store.reading(DETECTIONS_TABLE)))
         people = boxes.filter(pl.col("category") == "person")
         best = (
             boxes.filter(pl.col("category") == "animal")
@@ -34,7 +35,7 @@ def contact_sheet(store: ObjectStore, journal: Stage1Journal) -> str | None:
                 "confidence", "path", "frame_number", "box_number", descending=[True] + [False] * 3
             )
             .unique("content_hash", keep="first", maintain_order=True)
-            .head(COLUMNS * ROWS)
+            .head(SHEET_COLUMNS * SHEET_ROWS)
             .select(*BOX_KEYS, "path")
             .collect(engine="streaming")
         )
@@ -48,7 +49,7 @@ def contact_sheet(store: ObjectStore, journal: Stage1Journal) -> str | None:
     crops = best.join(crops, on=BOX_KEYS, how="inner", maintain_order="left")
     cells = [_cell(jpeg) for jpeg in crops["jpeg"]]
     blank = np.full((CELL, CELL, 3), BACKGROUND, np.uint8)
-    columns = min(COLUMNS, len(cells))
+    columns = min(SHEET_COLUMNS, len(cells))
     cells += [blank] * (-len(cells) % columns)
     lines = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
     _, jpeg = cv2.imencode(".jpg", np.vstack(lines), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])

@@ -17,7 +17,7 @@ from gpu_kernels.engines.engine import OpenEngine, open_engine
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.hugin.exports.write_all import MEGADETECTOR_JSON, export_camera
 from odins_ravne_assets.hugin.report.page import make_report_page
-from odins_ravne_assets.hugin.visits.stage3 import OBSERVATIONS, run_stage3
+from odins_ravne_assets.hugin.visits.stage3 import run_stage3
 from odins_ravne_assets.munin.classification.journal_key import stage2_key
 from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     PredictedLabels,
@@ -57,6 +57,8 @@ from odins_ravne_assets.worker.models import OpenStore, StepModels
 from odins_ravne_assets.worker.work_counters import Tally
 from resources.errors import StoreError
 from resources.settings.profile import Profile
+from resources.storage import layout
+from resources.storage.layout import OBSERVATIONS_TABLE
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
 
@@ -173,7 +175,7 @@ class Step:
                 self.camera.camera_id,
                 self.footage,
                 self.output,
-                build.MEDIA,
+                layout.MEDIA_TABLE,
                 stage0,
                 probe,
                 corrections_of(stage0.clock_corrections, deployments),
@@ -183,7 +185,7 @@ class Step:
         return StageResult(
             footage_facts(self.output, counts.ignored, self.footage.url, place),
             [checks.times_present(self.output)],
-            self._version(build.MEDIA),
+            self._version(layout.MEDIA_TABLE),
         )
 
     def _refuse_empty_footage(self) -> None:
@@ -242,7 +244,7 @@ class Step:
             **self._pace.facts(),
         }
         findings = [checks.nothing_lost(self.output), checks.detections_sane(self.output)]
-        return StageResult(facts, findings, self._version(build.DETECTIONS))
+        return StageResult(facts, findings, self._version(layout.DETECTIONS_TABLE))
 
     def _look_at(self, journal: Stage1Journal, finished: HashSet, new: int) -> Progress:
         settings = self.profile.pipeline.stage1
@@ -297,7 +299,7 @@ class Step:
 
     def _usable_media(self) -> Iterator[Medium]:
         """The media that Stage 0 could read, each content once, in order of path."""
-        with self.output.reading(build.MEDIA) as path:
+        with self.output.reading(layout.MEDIA_TABLE) as path:
             rows = pl.scan_parquet(path).filter(pl.col("status") == "ok")
             rows = rows.select(
                 "content_hash", "path", "kind", "width", "height", "duration_seconds"
@@ -314,13 +316,14 @@ class Step:
 
     def _classifications(self) -> StageResult:
         started = monotonic()
-        if not self.output.exists(build.DETECTIONS):
+        if not self.output.exists(layout.DETECTIONS_TABLE):
             raise StoreError(
-                f"{self.output.url}: {build.DETECTIONS} is missing; run Stage 1 (detections) first"
+                f"{self.output.url}: {layout.DETECTIONS_TABLE} is missing; "
+                "run Stage 1 (detections) first"
             )
         # The journal of the boxes that are in the table, whatever the settings are by now.
         stage1 = Stage1Journal(
-            self.output, build.origin_of(self.output, build.DETECTIONS).journal_key
+            self.output, build.origin_of(self.output, layout.DETECTIONS_TABLE).journal_key
         )
         stage2 = self._stage2_journal(stage1)
         labelled, paced = 0, Facts()
@@ -337,7 +340,7 @@ class Step:
             "compute/seconds": round(monotonic() - started, 3),
         }
         findings = [checks.every_box_labelled(self.output)]
-        return StageResult(facts, findings, self._version(build.CLASSIFICATIONS))
+        return StageResult(facts, findings, self._version(layout.CLASSIFICATIONS_TABLE))
 
     def _label(self, stage1: Stage1Journal, stage2: Stage2Journal, parts: list[str]) -> int:
         settings = self.profile.pipeline.stage2
@@ -365,7 +368,7 @@ class Step:
 
     def _paths(self) -> dict[str, str]:
         """The path of each usable medium, by its content."""
-        with self.output.reading(build.MEDIA) as path:
+        with self.output.reading(layout.MEDIA_TABLE) as path:
             usable = pl.scan_parquet(path).filter(pl.col("status") == "ok")
             return dict(usable.select("content_hash", "path").collect().iter_rows())
 
@@ -374,7 +377,7 @@ class Step:
     def _observations(self) -> StageResult:
         self._heard("observations", None, "visits")(0)
         models: dict[str, str] = {}
-        for key in (build.DETECTIONS, build.CLASSIFICATIONS):
+        for key in (layout.DETECTIONS_TABLE, layout.CLASSIFICATIONS_TABLE):
             if self.output.exists(key):  # Stage 3 says what is missing
                 models |= build.origin_of(self.output, key).models
         settings, privacy = self.profile.pipeline.stage3, self.profile.privacy
@@ -392,7 +395,7 @@ class Step:
             )
         ]
         facts = observation_facts(result, self.output.url)
-        return StageResult(facts, findings, self._version(OBSERVATIONS))
+        return StageResult(facts, findings, self._version(OBSERVATIONS_TABLE))
 
     def _exports(self) -> StageResult:
         self._heard("exports", None, "visits")(0)

@@ -1,4 +1,4 @@
-"""TODO-DOC of resources/batch/jobs.py."""
+"""Calls of AWS Batch: describe, find and submit jobs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

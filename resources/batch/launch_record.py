@@ -12,10 +12,6 @@ from typing import Any, Literal
 
 from resources.storage.object_store import ObjectStore
 
-# Below a camera's output: records, and what jobs and orchestrator tell each other. All functions
-# here take the store of this folder.
-FOLDER = "launches"
-
 UnitOutcome = Literal["open", "done", "set aside"]
 
 

@@ -1,4 +1,4 @@
-"""TODO-DOC of resources/batch/names.py."""
+"""Names in the account: queues, compute environments, job definitions; their markets."""
 
 from dataclasses import dataclass
 from typing import Literal

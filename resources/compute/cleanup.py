@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from resources.aws.clients import AwsClients
 from resources.aws.errors import explained
 from resources.batch.jobs import describe_jobs
-from resources.batch.launch_record import FOLDER as LAUNCHES
 from resources.batch.launch_record import LaunchRecord, all_records
 from resources.batch.names import Names
 from resources.compute.existing import LIVE, OnStep, Parts
 from resources.compute.foundation import find_foundation
 from resources.compute.idle_rules import Look
 from resources.compute.teardown import Teardown
-from resources.compute.usage_lease import FOLDER, holds_in, place_of
+from resources.compute.usage_lease import holds_in, place_of
 from resources.settings.profile import Aws
+from resources.storage.layout import LAUNCHES_FOLDER as LAUNCHES
+from resources.storage.layout import USAGE_LEASES_FOLDER
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
 
@@ -170,7 +171,7 @@ class ComputeTidy:
     def _holds(self) -> ObjectStore:
         with self._explained():
             foundation, _ = find_foundation(self.clients, self.aws)
-        return open_store(f"s3://{foundation.bucket}/{FOLDER}", self.clients)
+        return open_store(f"s3://{foundation.bucket}/{USAGE_LEASES_FOLDER}", self.clients)
 
     def _explained(self) -> AbstractContextManager[None]:
         name = self.aws.name

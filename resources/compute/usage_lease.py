@@ -16,8 +16,6 @@ from resources.clock import Clock
 from resources.errors import StoreError
 from resources.storage.object_store import ObjectStore
 
-# Below the bucket of OUTPUT.
-FOLDER = "in-use"
 RENEW_SECONDS = 300.0
 # A hold that was not renewed for so long is that of a run which is gone.
 EXPIRY_SECONDS = 900.0

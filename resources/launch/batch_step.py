@@ -1,4 +1,4 @@
-"""TODO-DOC of resources/launch/batch_step.py."""
+"""One step of one camera on AWS Batch: prepare, launch, report costs."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -13,7 +13,6 @@ from dagster import PipesExecutionResult
 from resources.aws.clients import AwsClients
 from resources.aws.errors import explained, one_line
 from resources.batch.launch_record import (
-    FOLDER,
     LaunchRecord,
     UnitRecord,
     all_records,
@@ -21,7 +20,6 @@ from resources.batch.launch_record import (
     of_one_run,
 )
 from resources.batch.work_units import WorkUnit
-from resources.compute.usage_lease import FOLDER as HOLDS
 from resources.compute.usage_lease import compute_held
 from resources.errors import StoreError
 from resources.launch.attempt_metadata import metadata_of
@@ -41,6 +39,8 @@ from resources.pricing.economics import Offer
 from resources.pricing.sources import price_source
 from resources.settings.profile import Aws, Profile
 from resources.spot.policy import Rules
+from resources.storage.layout import LAUNCHES_FOLDER, MEDIA_TABLE
+from resources.storage.layout import USAGE_LEASES_FOLDER as HOLDS
 from resources.storage.local_store import LocalStore
 from resources.storage.open_store import open_store
 
@@ -51,8 +51,6 @@ if TYPE_CHECKING:
 UNCOUNTED_SECONDS = 600.0
 # Below what is kept on this machine: whose lock is held while a job is submitted under a budget.
 TURNS = "budget"
-# What Stage 0 has made of the footage, below a camera's output.
-MEDIA_TABLE = "tables/media.parquet"
 # The ledger of a launch that runs is written this often, in seconds.
 BOOKS_EVERY = 300.0
 # Prices are asked for anew after this many seconds.
@@ -78,7 +76,9 @@ class _CloudStep:
         self._clients = AwsClients(aws)
         self._clock = self._clients.clock
         self._output = open_store(request.output_url, self._clients)
-        self._launches = open_store(f"{request.output_url.rstrip('/')}/{FOLDER}", self._clients)
+        self._launches = open_store(
+            f"{request.output_url.rstrip('/')}/{LAUNCHES_FOLDER}", self._clients
+        )
         self._waiting = False
         self._remedy = f"ask an administrator to attach the policy {aws.name}-runner"
         self._prices = price_source(self._clients, aws, launcher.kept_at)
@@ -332,7 +332,7 @@ class _CloudStep:
         output = dict(self._launcher.known_outputs()).get(run.tags.get("dagster/partition", ""))
         if output is None:
             return set()
-        launches = open_store(f"{output.rstrip('/')}/{FOLDER}", self._clients)
+        launches = open_store(f"{output.rstrip('/')}/{LAUNCHES_FOLDER}", self._clients)
         name = self._aws.name
         return EarlierLaunches(launches, self._clients, self._clock, name, self._say).slots_of(
             run.run_id

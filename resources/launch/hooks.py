@@ -1,4 +1,4 @@
-"""TODO-DOC of resources/launch/hooks.py."""
+"""Callbacks and queries that a launcher is given."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""TODO-DOC of resources/launch/local_launcher.py."""
+"""The local form of the step launcher: a subprocess of this machine."""
 
 import os
 import signal
@@ -23,9 +23,10 @@ from resources.launch.base import OnProgress, OnWarning, StepLauncher, StepReque
 from resources.launch.slots import CloseDeadRuns, LaunchSlots, priority_of
 from resources.ledger.asset_metadata import asset_of, costs_of_stages
 from resources.ledger.local_writer import LocalBooks
-from resources.ledger.table import FOLDER, read_ledger
+from resources.ledger.table import read_ledger
 from resources.settings.profile import Profile
 from resources.spot.retry import MOST_FRUITLESS_DEATHS
+from resources.storage.layout import LEDGER_FOLDER
 from resources.storage.open_store import open_store
 
 # After a request to stop, a worker finishes what is in hand; then it is ended.
@@ -188,7 +189,7 @@ class _Attempt:
 def _books_of(context: dg.AssetExecutionContext, request: StepRequest) -> LocalBooks:
     profile = Profile.model_validate(request.profile)
     clients = AwsClients(profile.cloud.aws) if profile.cloud else None
-    store = open_store(f"{request.output_url.rstrip('/')}/{FOLDER}", clients)
+    store = open_store(f"{request.output_url.rstrip('/')}/{LEDGER_FOLDER}", clients)
     launch = f"local-{context.run.run_id}-{request.stages[0]}"
     usd_per_hour = Decimal(str(profile.pipeline.local_usd_per_hour))
     return LocalBooks(store, request.camera_id, launch, usd_per_hour)

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-STAGES = ("footage", "detections", "classifications", "observations")
+BILLED_STAGES = ("footage", "detections", "classifications", "observations")
 
 Metadata = dict[str, Any]
 
@@ -53,7 +53,7 @@ def stage_shares(rows: pl.DataFrame) -> dict[str, Decimal]:
     Where no worker told its seconds, nothing is known but that it ran: all falls to detections,
     for which machines are rented.
     """
-    spent = {stage: Decimal(rows[f"{stage}_seconds"].sum() or 0.0) for stage in STAGES}
+    spent = {stage: Decimal(rows[f"{stage}_seconds"].sum() or 0.0) for stage in BILLED_STAGES}
     total = sum(spent.values(), Decimal(0))
     if not total:
         return {"detections": Decimal(1)}
@@ -63,7 +63,7 @@ def stage_shares(rows: pl.DataFrame) -> dict[str, Decimal]:
 def _ever(ledger: pl.DataFrame) -> Mapping[str, Decimal]:
     """What each stage of the camera has cost, over all launches; what belongs to none is results
     that were taken home, which are Stage 3's."""
-    sums = dict.fromkeys(STAGES, Decimal(0))
+    sums = dict.fromkeys(BILLED_STAGES, Decimal(0))
     sums["observations"] = _sum(ledger.filter(pl.col("launch").is_null()), "usd")
     for rows in ledger.filter(pl.col("launch").is_not_null()).partition_by("launch"):
         total = _sum(rows, "usd")

@@ -26,8 +26,6 @@ from resources.pricing.sources import filled_up
 from resources.settings.profile import Aws
 from resources.storage.object_store import ObjectStore
 
-# Below what is kept on this machine.
-FOLDER = "waiting-machines"
 ALL = Decimal(1)
 WAITED = "machines that waited for work, and got none"
 

@@ -13,9 +13,6 @@ import polars as pl
 
 from resources.storage.object_store import ObjectStore
 
-# Below a camera's output. All functions here take the store of this folder.
-FOLDER = "ledger"
-
 # USD. Ten decimals hold a second of the cheapest machine and a single request; sums stay exact.
 DECIMALS = 10
 MONEY = pl.Decimal(28, DECIMALS)

@@ -13,9 +13,7 @@ from decimal import Decimal
 import polars as pl
 
 from resources.aws.clients import AwsClients
-from resources.batch import launch_record
 from resources.batch.launch_record import LaunchRecord, all_records
-from resources.ledger import table
 from resources.ledger.aws_usage import RanJob, jobs_of, machines_of
 from resources.ledger.launch_facts import (
     LaunchFacts,
@@ -30,6 +28,7 @@ from resources.ledger.table import write_ledger
 from resources.pricing.prices import PriceBook
 from resources.pricing.sources import PriceSource, filled_up
 from resources.settings.profile import Aws
+from resources.storage import layout
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
 
@@ -51,8 +50,8 @@ def books_of(camera_id: str, output_url: str, clients: AwsClients) -> CameraBook
     root = output_url.rstrip("/")
     return CameraBooks(
         camera_id,
-        open_store(f"{root}/{launch_record.FOLDER}", clients),
-        open_store(f"{root}/{table.FOLDER}", clients),
+        open_store(f"{root}/{layout.LAUNCHES_FOLDER}", clients),
+        open_store(f"{root}/{layout.LEDGER_FOLDER}", clients),
     )
 
 

@@ -12,9 +12,6 @@ from resources.errors import StoreError
 from resources.planning.throughput import STAGE_SECONDS
 from resources.storage.object_store import ObjectStore
 
-# Below a camera's output: one JSON file for each prediction, named by its time. All functions here
-# take the store of this folder.
-FOLDER = "plans"
 NAME = "%Y-%m-%dT%H-%M-%SZ.json"
 
 

@@ -22,11 +22,10 @@ from typing import Any
 
 from resources.pricing.prices import GIB, PriceBook
 from resources.settings.profile import Lifecycle
+from resources.storage.layout import FOOTAGE_FOLDER
 
 # Begins the ids of our rules. All others are somebody else's, and stay as they are.
 OURS = "odins-ravne/"
-# What is copied up lies below it, and what may be read as footage.
-FOOTAGE = "footage/"
 INCOMPLETE_DAYS = 7  # a copy that was broken off is gone on with in this time
 DAYS_PER_MONTH = Decimal(30)
 MONTHS_IN_GLACIER = Decimal(12)
@@ -98,7 +97,7 @@ def wanted_rules(lifecycle: Lifecycle, least: LeastSizes) -> list[Rule]:
 def _moves(name: str, days: int, storage_class: str, least_bytes: int) -> Rule:
     rule = _rule(name, Transitions=[{"Days": days, "StorageClass": storage_class}])
     # S3 compares with "greater than".
-    rule["Filter"] = {"And": {"Prefix": FOOTAGE, "ObjectSizeGreaterThan": least_bytes - 1}}
+    rule["Filter"] = {"And": {"Prefix": FOOTAGE_FOLDER, "ObjectSizeGreaterThan": least_bytes - 1}}
     return rule
 
 
@@ -124,7 +123,7 @@ def danger(rule: Rule) -> str | None:
 
     In use is all but footage. A rule for some tags or sizes alone counts as one for all.
     """
-    if rule.get("Status") != "Enabled" or prefix_of(rule).startswith(FOOTAGE):
+    if rule.get("Status") != "Enabled" or prefix_of(rule).startswith(FOOTAGE_FOLDER):
         return None
     moves = {move.get("StorageClass") for move in rule.get("Transitions", [])} & ARCHIVES
     expires = rule.get("Expiration", {}).keys() & {"Days", "Date"}

@@ -1,4 +1,4 @@
-"""TODO-DOC of resources/storage/local_store.py."""
+"""The object store on this machine: a folder."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""TODO-DOC of resources/storage/open_store.py."""
+"""Open the object store of a URL."""
 
 from typing import TYPE_CHECKING
 

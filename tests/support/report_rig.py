@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from gpu_kernels.preprocessing.letterbox import Picture
-from odins_ravne_assets.hugin.report.page import REPORT_PAGE, make_report_page
+from odins_ravne_assets.hugin.report.page import make_report_page
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
 from odins_ravne_assets.munin.classification.labelled_boxes import labelled_box
 from odins_ravne_assets.munin.detection.crops import cut_from, made_crop
@@ -20,6 +20,8 @@ from odins_ravne_assets.munin.tables import build, schemas
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
 from resources.settings.profile import Privacy, Stage3
+from resources.storage import layout
+from resources.storage.layout import REPORT_PAGE
 from resources.storage.local_store import LocalStore
 
 SIZE = (640, 480)
@@ -130,7 +132,7 @@ class Shoot:
     def done(self) -> LocalStore:
         """The output after Stages 0 to 2."""
         rows = [{name: medium.get(name) for name in schemas.MEDIA} for medium in self.media]
-        with writing_table(self.store, build.MEDIA) as path:
+        with writing_table(self.store, layout.MEDIA_TABLE) as path:
             pl.DataFrame(rows, schema=schemas.MEDIA).sort("path").write_parquet(path)
         self._stage1.flush()
         stage2 = Stage2Journal(self.store, "two")

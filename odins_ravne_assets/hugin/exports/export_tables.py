@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from odins_ravne_assets.hugin.visits.stage3 import OBSERVATIONS, SOURCES, read_table
+from odins_ravne_assets.hugin.visits.stage3 import SOURCES, read_table
 from odins_ravne_assets.munin.tables import build, schemas
+from resources.storage import layout
+from resources.storage.layout import OBSERVATIONS_TABLE
 from resources.storage.object_store import ObjectStore
 
 PERSON = "person"
@@ -117,17 +119,17 @@ def camera_results(
             for name in ("media", "processed", "frames", "detections")
         }
         observations = read_table(
-            made, stack, OBSERVATIONS, schemas.OBSERVATIONS, "Stage 3 (observations)"
+            made, stack, OBSERVATIONS_TABLE, schemas.OBSERVATIONS, "Stage 3 (observations)"
         ).collect()
         models = {
-            **build.origin_of(store, build.DETECTIONS).models,
-            **build.origin_of(store, build.CLASSIFICATIONS).models,
+            **build.origin_of(store, layout.DETECTIONS_TABLE).models,
+            **build.origin_of(store, layout.CLASSIFICATIONS_TABLE).models,
         }
         yield CameraResults(
             camera_id=camera_id,
             observations=observations,
             models=models,
-            labelled_at=_written_at(store, build.CLASSIFICATIONS),
+            labelled_at=_written_at(store, layout.CLASSIFICATIONS_TABLE),
             **read,
         )
 

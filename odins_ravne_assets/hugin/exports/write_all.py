@@ -23,11 +23,11 @@ from odins_ravne_assets.hugin.exports.export_tables import CameraResults, camera
 from odins_ravne_assets.hugin.exports.megadetector import write_megadetector_json
 from resources.settings.profile import Privacy
 from resources.settings.project import Project
+from resources.storage.layout import STAGE3_FOLDER
 from resources.storage.object_store import ObjectStore
 
-FOLDER = "stage3"
 MEGADETECTOR = "megadetector.json"
-MEGADETECTOR_JSON = f"{FOLDER}/{MEGADETECTOR}"
+MEGADETECTOR_JSON = f"{STAGE3_FOLDER}/{MEGADETECTOR}"
 VISITS = "observations.csv"
 PARQUET = "observations.parquet"
 CAMTRAP_DP = "camtrap-dp"
@@ -74,7 +74,7 @@ def export_camera(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="munin-exports-")))
         exported = _write([results], folder, project, privacy, folders=False)
         for name in (MEGADETECTOR, VISITS, *PACKAGE):
-            key, file = f"{FOLDER}/{name}", folder / name
+            key, file = f"{STAGE3_FOLDER}/{name}", folder / name
             if file.exists():
                 with target.writing(key) as path:
                     shutil.copyfile(file, path)

@@ -10,11 +10,11 @@ import polars as pl
 from odins_ravne_assets.hugin.identification.sightings import OF_CATEGORY
 from odins_ravne_assets.hugin.report.sampling_effort import effort
 from odins_ravne_assets.hugin.report.thumbnails import update_thumbnails
-from odins_ravne_assets.hugin.visits.stage3 import OBSERVATIONS, REPORT
-from odins_ravne_assets.munin.tables import build
 from resources.errors import StoreError
 from resources.ledger import table
 from resources.settings.profile import Privacy
+from resources.storage import layout
+from resources.storage.layout import OBSERVATIONS_TABLE, REPORT_JSON
 from resources.storage.object_store import ObjectStore
 
 HUMAN = OF_CATEGORY["person"].scientific_name
@@ -64,20 +64,20 @@ def camera_results(source: ObjectStore, made: ObjectStore, privacy: Privacy) -> 
         def scan(store: ObjectStore, key: str) -> pl.LazyFrame:
             return pl.scan_parquet(stack.enter_context(store.reading(key)))
 
-        observations = scan(made, OBSERVATIONS)
+        observations = scan(made, OBSERVATIONS_TABLE)
         people = is_person()
-        detections = scan(source, build.DETECTIONS)
+        detections = scan(source, layout.DETECTIONS_TABLE)
         told = _sightings_of(observations.filter(people), detections)
         left_out = observations.filter(people).select(pl.len()).collect().item()
         if privacy.leave_out_people:
             observations = observations.filter(~people)
         shared = _with_surest(observations, detections)
         failed = pl.col("status") == "failed"
-        processed = scan(source, build.PROCESSED).filter(failed)
-        out = effort(scan(source, build.MEDIA))
+        processed = scan(source, layout.PROCESSED_TABLE).filter(failed)
+        out = effort(scan(source, layout.MEDIA_TABLE))
         failures = processed.select("path", "reason").sort("path").collect(engine="streaming")
     return CameraResults(
-        report=json.loads(made.read_bytes(REPORT)),
+        report=json.loads(made.read_bytes(REPORT_JSON)),
         observations=shared,
         thumbnails=update_thumbnails(source, made, _wanted(shared), told, privacy.blur_people),
         effort=out,
@@ -125,7 +125,7 @@ def _with_surest(observations: pl.LazyFrame, detections: pl.LazyFrame) -> pl.Dat
 
 def _cost(source: ObjectStore) -> pl.DataFrame:
     ledgers = [pl.DataFrame(schema={name: table.SCHEMA[name] for name in COST_COLUMNS})]
-    for found in source.list(table.FOLDER):
+    for found in source.list(layout.LEDGER_FOLDER):
         if not found.key.endswith(".parquet"):
             continue  # what is known of a launch lies beside its rows
         with source.reading(found.key) as path:

@@ -19,7 +19,7 @@ PATHS_SHOWN = 200  # of the files that failed for one reason
 UNLIKELY_DAYS = 4 * 365
 # Camera days from which on visits per 100 of them say more than chance does.
 TELLING_DAYS = 30
-STAGES = ("reading files", "finding", "labelling", "making visits")
+STAGE_TITLES = ("reading files", "finding", "labelling", "making visits")
 THINGS = {"media": ("file", "files"), "detections": ("box", "boxes")}
 
 Row = dict[str, Any]
@@ -209,7 +209,7 @@ def left_out(cameras: Sequence[CameraResults]) -> list[Row]:
             counts[loss["stage"], loss["what"], loss["why"]] += loss["count"]
     return [
         {
-            "stage": STAGES[stage],
+            "stage": STAGE_TITLES[stage],
             "what": THINGS[what][count > 1],
             "why": why.partition(" (see ")[0],
             "count": count,

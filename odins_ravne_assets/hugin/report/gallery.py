@@ -14,7 +14,7 @@ CHUNK = 100  # pictures
 SECOND = "%Y-%m-%d %H:%M:%S"
 # What the script reads of a visit. `species` and `camera` are places in lists, `picture` is the
 # number of a picture, `box` is [x, y, w, h] as fractions of it.
-COLUMNS = (
+GALLERY_COLUMNS = (
     "species",
     "camera",
     "start",
@@ -72,7 +72,7 @@ def gallery(visits: pl.DataFrame, species: Sequence[Json], cameras: Sequence[str
             )
         )
     return {
-        "columns": COLUMNS,
+        "columns": GALLERY_COLUMNS,
         "chunk": CHUNK,
         "species": [[row["species"], row["scientific_name"]] for row in species],
         "cameras": list(cameras),

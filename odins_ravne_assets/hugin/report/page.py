@@ -23,9 +23,9 @@ from odins_ravne_assets.hugin.report.sampling_effort import (
 from odins_ravne_assets.hugin.visits.report_json import GENERATOR
 from odins_ravne_assets.page.pages import write_page
 from resources.settings.profile import Privacy
+from resources.storage.layout import REPORT_PAGE
 from resources.storage.object_store import ObjectStore
 
-REPORT_PAGE = "stage3/report.html"
 TEMPLATE = Path(__file__).parent / "page.html"
 
 # Species that have a clock of their own, and the visits that make one worth drawing.

@@ -24,9 +24,9 @@ from odins_ravne_assets.munin.tables import build, schemas
 from odins_ravne_assets.munin.tables.build import BOX_KEYS
 from odins_ravne_assets.munin.tables.journal import Row, Stage1Journal
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
+from resources.storage import layout
+from resources.storage.layout import THUMBNAILS_TABLE
 from resources.storage.object_store import ObjectStore
-
-THUMBNAILS = "stage3/thumbnails.parquet"
 
 # Pixels of the longer side, and quality of WebP: 3.6 kB on average, so that a page of ten thousand
 # has 50 MB.
@@ -65,7 +65,7 @@ def update_thumbnails(
     Raises:
         StoreError: the store refuses, or a crop is damaged.
     """
-    with source.reading(build.DETECTIONS) as path:
+    with source.reading(layout.DETECTIONS_TABLE) as path:
         detections = pl.scan_parquet(path)
         asked = wanted.unique("detection_id").lazy()
         boxes = detections.join(asked, on="detection_id").collect(engine="streaming")
@@ -76,9 +76,9 @@ def update_thumbnails(
     missing = boxes.join(there, on="detection_id", how="anti")
     made = pl.DataFrame(_made(source, missing, beside), schema=schemas.THUMBNAILS, orient="row")
     thumbnails = pl.concat([there, made]).sort("detection_id")
-    if source is target and target.exists(THUMBNAILS) and thumbnails.equals(before):
+    if source is target and target.exists(THUMBNAILS_TABLE) and thumbnails.equals(before):
         return thumbnails
-    with writing_table(target, THUMBNAILS) as path:
+    with writing_table(target, THUMBNAILS_TABLE) as path:
         thumbnails.write_parquet(path)
     return thumbnails
 
@@ -97,8 +97,8 @@ def _blurred(boxes: pl.DataFrame, people: People | None) -> pl.Series:
 
 
 def _made_before(store: ObjectStore) -> pl.DataFrame:
-    if store.exists(THUMBNAILS):
-        with store.reading(THUMBNAILS) as path:
+    if store.exists(THUMBNAILS_TABLE):
+        with store.reading(THUMBNAILS_TABLE) as path:
             found = pl.read_parquet(path)
         if found.schema == schemas.THUMBNAILS:
             return found
@@ -108,7 +108,7 @@ def _made_before(store: ObjectStore) -> pl.DataFrame:
 def _made(store: ObjectStore, boxes: pl.DataFrame, people: People) -> Iterator[Row]:
     if boxes.is_empty():
         return
-    journal = Stage1Journal(store, build.origin_of(store, build.DETECTIONS).journal_key)
+    journal = Stage1Journal(store, build.origin_of(store, layout.DETECTIONS_TABLE).journal_key)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for part in journal.parts():
             crops = _crops(journal, part, boxes)

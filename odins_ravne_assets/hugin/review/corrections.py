@@ -23,9 +23,9 @@ from odins_ravne_assets.hugin.identification.sightings import (
 )
 from odins_ravne_assets.hugin.review.reviewer_sightings import missed_by_the_machine
 from odins_ravne_assets.munin.tables import schemas
+from resources.storage.layout import CORRECTIONS_FOLDER
 from resources.storage.object_store import ObjectStore
 
-FOLDER = "tables/corrections"
 # Least intersection over union at which a box is the one that was meant.
 SAME_BOX = 0.5
 BOX = ["path", "frame_number", "box_number"]
@@ -59,7 +59,9 @@ def read_corrections(store: ObjectStore, stack: ExitStack) -> pl.DataFrame:
     Returns:
         Rows of `tables.CORRECTIONS`, and `handed_in`: the number of the file, in the same order.
     """
-    keys = sorted(found.key for found in store.list(FOLDER) if found.key.endswith(".parquet"))
+    keys = sorted(
+        found.key for found in store.list(CORRECTIONS_FOLDER) if found.key.endswith(".parquet")
+    )
     parts = [
         pl.read_parquet(stack.enter_context(store.reading(key))).with_columns(file=pl.lit(key))
         for key in keys

@@ -21,25 +21,23 @@ from odins_ravne_assets.hugin.visits.observations import Compressed, compress
 from odins_ravne_assets.hugin.visits.report_json import Tables, as_json, report
 from odins_ravne_assets.hugin.visits.species_summary import species_table
 from odins_ravne_assets.hugin.visits.visits_json import write_visits_json
-from odins_ravne_assets.munin.tables import build, schemas
+from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
 from resources.errors import StoreError
 from resources.settings.profile import Privacy, Stage3
 from resources.settings.project import ListedSpecies
+from resources.storage import layout
+from resources.storage.layout import OBSERVATIONS_TABLE, REPORT_JSON, VISITS_JSON
 from resources.storage.object_store import ObjectStore
-
-OBSERVATIONS = "stage3/observations.parquet"
-VISITS = "stage3/compressed_observations.json"
-REPORT = "stage3/report.json"
 
 # Of each table: its key, its schema, and what writes it.
 SOURCES = {
-    "media": (build.MEDIA, schemas.MEDIA, "Stage 0 (footage)"),
-    "processed": (build.PROCESSED, schemas.PROCESSED, "Stage 1 (detections)"),
-    "frames": (build.FRAMES, schemas.FRAMES, "Stage 1 (detections)"),
-    "detections": (build.DETECTIONS, schemas.DETECTIONS, "Stage 1 (detections)"),
+    "media": (layout.MEDIA_TABLE, schemas.MEDIA, "Stage 0 (footage)"),
+    "processed": (layout.PROCESSED_TABLE, schemas.PROCESSED, "Stage 1 (detections)"),
+    "frames": (layout.FRAMES_TABLE, schemas.FRAMES, "Stage 1 (detections)"),
+    "detections": (layout.DETECTIONS_TABLE, schemas.DETECTIONS, "Stage 1 (detections)"),
     "classifications": (
-        build.CLASSIFICATIONS,
+        layout.CLASSIFICATIONS_TABLE,
         schemas.CLASSIFICATIONS,
         "Stage 2 (classifications)",
     ),
@@ -102,23 +100,23 @@ def run_stage3(
         compressed = compress(reviewed, knowledge, settings)
         agreement = reviewed.agreement
         del seen, reviewed
-        with writing_table(target, OBSERVATIONS) as path:
+        with writing_table(target, OBSERVATIONS_TABLE) as path:
             compressed.observations.write_parquet(path)
-        with target.writing(VISITS) as path:
+        with target.writing(VISITS_JSON) as path:
             write_visits_json(compressed.observations, path)
         told = report(read, compressed, settings, models, privacy) | {
             "review": agreement,
             "species_list": [row.model_dump(exclude_none=True) for row in species],
         }
-        target.write_bytes(REPORT, as_json(told))
+        target.write_bytes(REPORT_JSON, as_json(told))
     return _result(compressed)
 
 
 def taxa_at(store: ObjectStore, stack: ExitStack) -> dict[str, Taxon]:
     """What the labels of Stage 2 tell of their ranks; most classifiers' tell nothing."""
-    if not store.exists(build.TAXA):
+    if not store.exists(layout.TAXA_TABLE):
         return {}
-    source = (build.TAXA, schemas.TAXA, "Stage 2 (classifications)")
+    source = (layout.TAXA_TABLE, schemas.TAXA, "Stage 2 (classifications)")
     return taxa_of(read_table(store, stack, *source).collect())
 
 

@@ -14,9 +14,9 @@ from threading import Event
 
 from odins_ravne_assets.munin.detection.decode_pool import Failed, Medium
 from odins_ravne_assets.munin.tables.journal import PART_MEDIA
+from resources.storage.layout import MEDIA_IN_PROGRESS
 from resources.storage.object_store import ObjectStore
 
-MARK = "journal/in-hand.json"
 DEATHS_ALLOWED = 1
 # Media that a dead worker may have had in hand: an unfinished part, and what was being decoded.
 SUSPECTS = PART_MEDIA + 64
@@ -45,10 +45,10 @@ class Careful:
                 yield Failed(medium, reason)
             else:
                 mark = {"content_hash": medium.content_hash, "deaths": died}
-                self._store.write_bytes(MARK, json.dumps(mark).encode())
+                self._store.write_bytes(MEDIA_IN_PROGRESS, json.dumps(mark).encode())
                 yield medium
             self._settled.wait()
-        self._store.delete(MARK)
+        self._store.delete(MEDIA_IN_PROGRESS)
         self.active = False
         yield from media
 
@@ -57,7 +57,7 @@ class Careful:
         self._settled.set()
 
     def _culprit(self) -> tuple[str | None, int]:
-        if not self._store.exists(MARK):
+        if not self._store.exists(MEDIA_IN_PROGRESS):
             return None, 0
-        mark = json.loads(self._store.read_bytes(MARK))
+        mark = json.loads(self._store.read_bytes(MEDIA_IN_PROGRESS))
         return mark["content_hash"], mark["deaths"]

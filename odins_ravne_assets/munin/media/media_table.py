@@ -13,12 +13,12 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.munin.tables.build import MEDIA as MEDIA_TABLE
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from resources.batch.work_units import ExpectedMedium, expected_frames
 from resources.errors import StoreError
 from resources.settings.profile import Profile
+from resources.storage.layout import MEDIA_TABLE as MEDIA_TABLE
 from resources.storage.object_store import ObjectStore
 
 # One row, with the columns of tables.MEDIA.

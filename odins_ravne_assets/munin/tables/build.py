@@ -26,14 +26,15 @@ from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
 from resources.errors import StoreError
+from resources.storage.layout import (
+    CLASSIFICATIONS_TABLE,
+    DETECTIONS_TABLE,
+    FRAMES_TABLE,
+    MEDIA_TABLE,
+    PROCESSED_TABLE,
+    TAXA_TABLE,
+)
 from resources.storage.object_store import ObjectStore
-
-MEDIA = "tables/media.parquet"
-PROCESSED = "tables/processed.parquet"
-FRAMES = "tables/frames.parquet"
-DETECTIONS = "tables/detections.parquet"
-CLASSIFICATIONS = "tables/classifications.parquet"
-TAXA = "tables/taxa.parquet"
 
 BOX_KEYS = ["content_hash", "frame_number", "box_number"]
 _ORIGIN_KEY = "munin.origin"
@@ -72,12 +73,12 @@ def write_stage1_tables(
     """
     origin = Origin(journal.key, models)
     with ExitStack() as stack:
-        media = pl.scan_parquet(stack.enter_context(store.reading(MEDIA)))
+        media = pl.scan_parquet(stack.enter_context(store.reading(MEDIA_TABLE)))
         finished = journal.scan("media", stack)
-        _write(store, PROCESSED, _processed(media, finished), schemas.PROCESSED, origin)
+        _write(store, PROCESSED_TABLE, _processed(media, finished), schemas.PROCESSED, origin)
         usable = media.filter(pl.col("status") == "ok")
         frames = _of_media(journal.scan("frames", stack), usable)
-        _write(store, FRAMES, frames.sort("path", "frame_number"), schemas.FRAMES, origin)
+        _write(store, FRAMES_TABLE, frames.sort("path", "frame_number"), schemas.FRAMES, origin)
         boxes = _of_media(journal.scan("boxes", stack), usable).with_columns(
             detection_id=pl.format(
                 "{}-{}-{}",
@@ -88,7 +89,7 @@ def write_stage1_tables(
         )
         _write(
             store,
-            DETECTIONS,
+            DETECTIONS_TABLE,
             boxes.sort("path", "frame_number", "box_number"),
             schemas.DETECTIONS,
             origin,
@@ -104,7 +105,7 @@ def write_stage2_table(
         models: see Origin.
     """
     with ExitStack() as stack:
-        detections = pl.scan_parquet(stack.enter_context(store.reading(DETECTIONS)))
+        detections = pl.scan_parquet(stack.enter_context(store.reading(DETECTIONS_TABLE)))
         labelled = stage2.parts()
         labels = stage2.scan([part for part in stage1.parts() if part in labelled], stack)
         rows = detections.rename({"confidence": "detection_confidence"}).join(
@@ -112,7 +113,7 @@ def write_stage2_table(
         )
         _write(
             store,
-            CLASSIFICATIONS,
+            CLASSIFICATIONS_TABLE,
             rows.sort("path", "frame_number", "box_number"),
             schemas.CLASSIFICATIONS,
             Origin(stage2.key, models),
@@ -135,9 +136,9 @@ def write_taxa(store: ObjectStore, labels: Iterable[SpeciesNetLabel]) -> None:
         if label.scientific_name
     }
     if not rows:
-        store.delete(TAXA)
+        store.delete(TAXA_TABLE)
         return
-    with writing_table(store, TAXA) as path:
+    with writing_table(store, TAXA_TABLE) as path:
         taxa = pl.DataFrame(list(rows.values()), schema=schemas.TAXA, orient="row")
         taxa.sort("scientific_name").write_parquet(path)
 

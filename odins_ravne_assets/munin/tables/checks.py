@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from odins_ravne_assets.munin.tables import build
+from resources.storage import layout
 from resources.storage.object_store import ObjectStore
 
 
@@ -21,7 +21,7 @@ class Finding(NamedTuple):
 def times_present(store: ObjectStore) -> Finding:
     """Every usable medium has a capture time."""
     with ExitStack() as stack:
-        media = _scan(store, build.MEDIA, stack).filter(pl.col("status") == "ok")
+        media = _scan(store, layout.MEDIA_TABLE, stack).filter(pl.col("status") == "ok")
         usable, timeless = (
             media.select(usable=pl.len(), timeless=pl.col("captured_at").is_null().sum())
             .collect(engine="streaming")
@@ -33,8 +33,8 @@ def times_present(store: ObjectStore) -> Finding:
 def nothing_lost(store: ObjectStore) -> Finding:
     """Every medium of Stage 0 was looked at by Stage 1, or has a reason why not."""
     with ExitStack() as stack:
-        media = _scan(store, build.MEDIA, stack).select("path")
-        processed = _scan(store, build.PROCESSED, stack).select("path", "status", "reason")
+        media = _scan(store, layout.MEDIA_TABLE, stack).select("path")
+        processed = _scan(store, layout.PROCESSED_TABLE, stack).select("path", "status", "reason")
         missing = media.join(processed, on="path", how="anti").select(pl.len()).collect().item()
         pending, unexplained = (
             processed.select(
@@ -54,7 +54,7 @@ def detections_sane(store: ObjectStore) -> Finding:
     """Confidences are fractions, boxes lie within the picture, and none is there twice."""
     slack = 1e-4  # of float32 sums
     with ExitStack() as stack:
-        boxes = _scan(store, build.DETECTIONS, stack)
+        boxes = _scan(store, layout.DETECTIONS_TABLE, stack)
         total, distinct, confidence, outside = (
             boxes.select(
                 total=pl.len(),
@@ -83,8 +83,8 @@ def detections_sane(store: ObjectStore) -> Finding:
 def every_box_labelled(store: ObjectStore) -> Finding:
     """Every box of Stage 1 has a label, with a confidence that is a fraction."""
     with ExitStack() as stack:
-        boxes = _scan(store, build.DETECTIONS, stack).select("path", "detection_id")
-        labels = _scan(store, build.CLASSIFICATIONS, stack)
+        boxes = _scan(store, layout.DETECTIONS_TABLE, stack).select("path", "detection_id")
+        labels = _scan(store, layout.CLASSIFICATIONS_TABLE, stack)
         unlabelled = (
             boxes.join(labels, on=["path", "detection_id"], how="anti")
             .select(pl.len())

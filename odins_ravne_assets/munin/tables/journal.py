@@ -28,6 +28,7 @@ import polars as pl
 
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
+from resources.storage.layout import JOURNAL_STAGE1, JOURNAL_STAGE2, WITHDRAWN_FOLDER
 from resources.storage.object_store import ObjectStore
 
 Row = dict[str, Any]
@@ -40,9 +41,6 @@ PART_MEDIA = 256
 PART_SECONDS = 10.0
 PART_CROP_BYTES = 64 * 1024 * 1024
 
-STAGE1 = "journal/stage1"
-STAGE2 = "journal/stage2"
-WITHDRAWN = "journal/withdrawn"
 COMMIT = ".media.parquet"
 LABELS = ".labels.parquet"
 # The commit is last: what is listed before it exists when it does.
@@ -66,7 +64,7 @@ class Stage1Journal:
     def __init__(self, store: ObjectStore, key: str) -> None:
         self.key = key
         self._store = store
-        self._folder = f"{STAGE1}/{key}"
+        self._folder = f"{JOURNAL_STAGE1}/{key}"
         self._withdrawals = Withdrawals(store, key)
         self._rows: dict[str, list[Row]] = {name: [] for name in STAGE1_TABLES}
         self._opened = time.monotonic()
@@ -185,7 +183,7 @@ class Withdrawals:
 
     def __init__(self, store: ObjectStore, key: str) -> None:
         self._store = store
-        self._folder = f"{WITHDRAWN}/{key}"
+        self._folder = f"{WITHDRAWN_FOLDER}/{key}"
 
     def add(self, rows: list[tuple[str, str]]) -> int:
         """Withdraw failures, as (part, content hash); how many were not withdrawn before."""
@@ -224,7 +222,7 @@ def withdraw_all_failures(store: ObjectStore) -> int:
     Returns:
         How many failures were withdrawn.
     """
-    found = {stored.key.split("/")[2] for stored in store.list(STAGE1)}
+    found = {stored.key.split("/")[2] for stored in store.list(JOURNAL_STAGE1)}
     return sum(Stage1Journal(store, key).withdraw_failures() for key in sorted(found))
 
 
@@ -234,7 +232,7 @@ class Stage2Journal:
     def __init__(self, store: ObjectStore, key: str) -> None:
         self.key = key
         self._store = store
-        self._folder = f"{STAGE2}/{key}"
+        self._folder = f"{JOURNAL_STAGE2}/{key}"
 
     def parts(self) -> set[str]:
         """Names of the parts that are labelled."""

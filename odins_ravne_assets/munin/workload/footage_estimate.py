@@ -14,11 +14,11 @@ from gpu_kernels.engines.engine import EngineKind
 from odins_ravne_assets.munin.detection.journal_key import stage1_key
 from odins_ravne_assets.munin.media.media_files import is_hidden, kind_by_name
 from odins_ravne_assets.munin.media.probe import Probe
-from odins_ravne_assets.munin.tables import build
 from odins_ravne_assets.munin.tables.journal import HashSet, Stage1Journal
 from resources.batch.work_units import expected_frames
 from resources.errors import MediaError, StoreError
 from resources.settings.profile import Profile
+from resources.storage import layout
 from resources.storage.object_store import ObjectStore
 
 # Headers read at most: of files that lie here, and elsewhere, where each is a trip.
@@ -86,11 +86,11 @@ def _with_what_is_known(
     listed: pl.DataFrame, output: ObjectStore | None, profile: Profile
 ) -> pl.DataFrame:
     """The columns of KNOWN, null where no earlier run read the file; and whether it is finished."""
-    if output is None or not output.exists(build.MEDIA):
+    if output is None or not output.exists(layout.MEDIA_TABLE):
         blank = [pl.lit(None, pl.Float64).alias(name) for name in ("duration_seconds", "fps")]
         nothing = pl.lit(None, pl.String).alias("status")
         return listed.with_columns(*blank, nothing, finished=pl.lit(False))
-    with output.reading(build.MEDIA) as path:
+    with output.reading(layout.MEDIA_TABLE) as path:
         known = pl.read_parquet(path, columns=list(KNOWN))
     finished = _finished(output, profile)
     is_finished = pl.Series([each in finished for each in known["content_hash"]], dtype=pl.Boolean)

@@ -21,6 +21,7 @@ from odins_ravne_assets.munin.tables import build
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal, unlabelled_parts
 from resources.errors import RavneError, StoreError
 from resources.settings.profile import Profile
+from resources.storage import layout
 from resources.storage.object_store import ObjectStore, OnListError, StoredObject
 
 # Files that could not be read are read again in each run; so many bytes of them, here.
@@ -70,7 +71,7 @@ def _takes_machine(
             if _any_unfinished(output, journal):
                 return True
         elif "classifications" in stages:
-            origin = build.origin_of(output, build.DETECTIONS)
+            origin = build.origin_of(output, layout.DETECTIONS_TABLE)
             journal = Stage1Journal(output, origin.journal_key)
         else:
             return False
@@ -82,7 +83,7 @@ def _takes_machine(
 
 def _any_unfinished(output: ObjectStore, journal: Stage1Journal) -> bool:
     finished = journal.finished()
-    with output.reading(build.MEDIA) as path:
+    with output.reading(layout.MEDIA_TABLE) as path:
         usable = pl.scan_parquet(path).filter(pl.col("status") == "ok")
         hashes = usable.select("content_hash").collect()["content_hash"]
     return any(each not in finished for each in hashes)
@@ -91,7 +92,7 @@ def _any_unfinished(output: ObjectStore, journal: Stage1Journal) -> bool:
 def _footage_to_read(
     camera_id: str, footage: ObjectStore, output: ObjectStore, profile: Profile
 ) -> bool:
-    with known_media(output, build.MEDIA) as known:
+    with known_media(output, layout.MEDIA_TABLE) as known:
         if known.camera_id is None:
             return True
         failed = {
@@ -100,7 +101,7 @@ def _footage_to_read(
             if row["status"] == "failed"
         }
     unread = _Unread(footage, failed)
-    with known_media(output, build.MEDIA) as known:
+    with known_media(output, layout.MEDIA_TABLE) as known:
         rows = read_footage(
             camera_id,
             unread,

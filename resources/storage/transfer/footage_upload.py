@@ -18,7 +18,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from resources.errors import StoreError
-from resources.retention.rules import FOOTAGE
+from resources.storage.layout import FOOTAGE_FOLDER
 from resources.storage.object_store import S3_SCHEME, ObjectStore, StoredObject, key_order
 from resources.storage.s3.download import PART_BYTES, SHA256
 from resources.storage.s3.listing import S3Object
@@ -76,7 +76,7 @@ class _Sent(NamedTuple):
 
 def copied_to(camera_id: str, output_url: str) -> str:
     """Where footage that lies here is copied to: in the bucket of the camera's results."""
-    return f"{S3_SCHEME}{urlsplit(output_url).netloc}/{FOOTAGE}{camera_id}"
+    return f"{S3_SCHEME}{urlsplit(output_url).netloc}/{FOOTAGE_FOLDER}{camera_id}"
 
 
 def everything(key: str) -> bool:

@@ -21,9 +21,10 @@ from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     predictions_hash,
 )
 from odins_ravne_assets.munin.tables import schemas
-from odins_ravne_assets.munin.tables.build import TAXA, write_taxa
+from odins_ravne_assets.munin.tables.build import write_taxa
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
 from resources.errors import ModelError
+from resources.storage.layout import TAXA_TABLE
 from resources.storage.local_store import LocalStore
 
 Row = dict[str, Any]
@@ -208,13 +209,13 @@ def test_kept_predictions_are_known_by_their_content_and_refused_when_damaged(
 def test_the_labels_ranks_are_kept_as_taxa(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     write_taxa(store, Predictions(file_of(tmp_path, NEW)).labels())
-    with store.reading(TAXA) as path:
+    with store.reading(TAXA_TABLE) as path:
         assert pl.read_parquet(path).rows() == [
             ("Canidae", "canine family", "family", "Mammalia", "Carnivora", "Canidae", None),
             ("Vulpes vulpes", "red fox", "species", "Mammalia", "Carnivora", "Canidae", "Vulpes"),
         ]
     write_taxa(store, [])
-    assert not store.exists(TAXA)
+    assert not store.exists(TAXA_TABLE)
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "no JSON", '{"predictions": [{"file": "1.jpg"}]}'])

@@ -13,8 +13,9 @@ from cost_rows import EXAMPLE, ledger
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.defs.cost_report import cost_report_asset
-from resources.ledger.table import FOLDER, write_ledger
+from resources.ledger.table import write_ledger
 from resources.settings.dagster_resource import RunSettings
+from resources.storage.layout import LEDGER_FOLDER
 from resources.storage.local_store import LocalStore
 
 
@@ -34,7 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         catalog.put(Camera(name, (root / name).as_uri(), (root / "results" / name).as_uri()))
     other = [EXAMPLE[1] | {"camera_id": "dale", "instance_id": "i-c"}]
     for name, rows in (("hill", EXAMPLE), ("dale", other)):
-        write_ledger(LocalStore(root / "results" / name / FOLDER), "one-1", ledger(*rows))
+        write_ledger(LocalStore(root / "results" / name / LEDGER_FOLDER), "one-1", ledger(*rows))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", str(root / "home"))
         with dg.DagsterInstance.ephemeral() as instance:

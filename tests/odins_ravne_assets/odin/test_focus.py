@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 from cost_rows import EXAMPLE, NOON, SECOND, ledger, row
 
-from odins_ravne_assets.odin.focus import COLUMNS, Payer, focus_csv
+from odins_ravne_assets.odin.focus import FOCUS_COLUMNS, Payer, focus_csv
 from odins_ravne_assets.odin.storage_costs import storage_costs
 from odins_ravne_assets.odin.storage_prices import storage_prices
 from resources.pricing.sources import shipped_prices
@@ -87,15 +87,15 @@ def charges() -> list[Charge]:
 
 
 def test_mandatory_columns_are_there_and_hold_something(charges: list[Charge]) -> None:
-    assert set(COLUMNS) >= MANDATORY
+    assert set(FOCUS_COLUMNS) >= MANDATORY
     for charge in charges:
         empty = {name for name in MANDATORY - NULLABLE if not charge[name]}
         assert not empty
 
 
 def test_other_columns_are_focus_own_or_begin_with_x() -> None:
-    assert all(re.fullmatch(r"x_[A-Z][A-Za-z]+|[A-Z][A-Za-z]+", name) for name in COLUMNS)
-    assert len(set(COLUMNS)) == len(COLUMNS)
+    assert all(re.fullmatch(r"x_[A-Z][A-Za-z]+|[A-Z][A-Za-z]+", name) for name in FOCUS_COLUMNS)
+    assert len(set(FOCUS_COLUMNS)) == len(FOCUS_COLUMNS)
 
 
 @pytest.mark.parametrize("column", ALLOWED)

@@ -22,10 +22,11 @@ from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord, all
 from resources.compute.cleanup import WHY_ENDED, ComputeTidy
 from resources.compute.environment import ComputeEnvironment
 from resources.compute.idle_rules import Look, Memory, Verdict, consider
-from resources.compute.usage_lease import EXPIRY_SECONDS, FOLDER, compute_held, holds_in, place_of
+from resources.compute.usage_lease import EXPIRY_SECONDS, compute_held, holds_in, place_of
 from resources.sandbox.model.config import data_bucket
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.profile import Unused
+from resources.storage.layout import USAGE_LEASES_FOLDER
 from resources.storage.object_store import ObjectStore
 
 RULES = Unused(tear_down_after_minutes=60, end_jobs_after_minutes=120)
@@ -150,7 +151,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture
 def holds(cloud: Cloud) -> ObjectStore:
-    return cloud.store(f"s3://{data_bucket('ravne')}/{FOLDER}")
+    return cloud.store(f"s3://{data_bucket('ravne')}/{USAGE_LEASES_FOLDER}")
 
 
 def queue_states(cloud: Cloud) -> set[str]:

@@ -30,7 +30,6 @@ from media_files import write_picture
 
 from gpu_kernels.device.gpu import find_gpu
 from odins_ravne_assets.cameras.catalog import Camera
-from odins_ravne_assets.hugin.visits.stage3 import OBSERVATIONS
 from odins_ravne_assets.results.corrections import take_corrections
 from resources.aws import clients
 from resources.batch import work_units
@@ -46,6 +45,7 @@ from resources.sandbox.wire.protocol import AwsRequest
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.loader import load_profile
 from resources.spot import retry
+from resources.storage.layout import OBSERVATIONS_TABLE
 from resources.storage.local_store import LocalStore
 
 ALL_STAGES = ("footage", *STAGES_1_TO_3, "exports")
@@ -462,7 +462,7 @@ def test_a_file_of_predictions_and_a_reviewer_s_file_of_this_machine_reach_the_w
 
 
 def species_of(cloud: Cloud, camera: Camera) -> set[str]:
-    with cloud.store(camera.output_url).reading(OBSERVATIONS) as path:
+    with cloud.store(camera.output_url).reading(OBSERVATIONS_TABLE) as path:
         return set(pl.read_parquet(path)["species"])
 
 

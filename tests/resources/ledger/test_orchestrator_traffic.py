@@ -15,10 +15,11 @@ from resources.errors import StoreError
 from resources.ledger.asset_metadata import costs_of_stages
 from resources.ledger.money_columns import FREE_TRANSFER
 from resources.ledger.orchestrator_traffic import OwnTraffic
-from resources.ledger.table import FOLDER, read_ledger
+from resources.ledger.table import read_ledger
 from resources.pricing.prices import PriceBook
 from resources.pricing.sources import shipped_prices
 from resources.settings.profile import Aws
+from resources.storage.layout import LEDGER_FOLDER
 from resources.storage.s3.store import S3Store
 
 # Fixtures.
@@ -49,7 +50,7 @@ def aws(s3: S3Rig) -> Aws:
 
 
 def ledger_of(camera: S3Store, s3: S3Rig) -> pl.DataFrame:
-    return read_ledger([S3Store(f"{camera.url}/{FOLDER}", s3.clients())])
+    return read_ledger([S3Store(f"{camera.url}/{LEDGER_FOLDER}", s3.clients())])
 
 
 def test_what_leaves_aws_costs_by_the_gb_and_requests_by_the_thousand() -> None:

@@ -20,7 +20,6 @@ from resources.errors import RavneError
 from resources.pricing.sources import shipped_prices
 from resources.retention.bucket_policy import StorageLifecycle
 from resources.retention.rules import (
-    FOOTAGE,
     INDEX_IN_GLACIER,
     INDEX_IN_STANDARD,
     OURS,
@@ -34,6 +33,7 @@ from resources.sandbox.model.config import SandboxConfig, data_bucket
 from resources.sandbox.sandbox import Sandbox
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.profile import Aws, Lifecycle
+from resources.storage.layout import FOOTAGE_FOLDER
 
 BUCKET = data_bucket("ravne")
 BOOK = shipped_prices("eu-north-1")
@@ -105,7 +105,7 @@ def test_an_object_just_large_enough_costs_less_moved_than_left(ia: int, later: 
 def test_only_footage_ever_moves_and_no_rule_of_ours_deletes_what_is_current() -> None:
     for rule in wanted_rules(Lifecycle(), least_sizes(Lifecycle(), BOOK)):
         if "Transitions" in rule:
-            assert prefix_of(rule) == FOOTAGE
+            assert prefix_of(rule) == FOOTAGE_FOLDER
         assert not rule.get("Expiration", {}).keys() & {"Days", "Date"}
         assert danger(rule) is None
 

@@ -21,7 +21,7 @@ from ui_browser import Browser, missing_browser, open_browser
 from gpu_kernels.preprocessing.letterbox import Picture
 from odins_ravne_assets.hugin.report.camera_results import camera_results
 from odins_ravne_assets.hugin.report.content import cost, rates
-from odins_ravne_assets.hugin.report.gallery import COLUMNS
+from odins_ravne_assets.hugin.report.gallery import GALLERY_COLUMNS
 from odins_ravne_assets.hugin.report.page import write_report_page
 from odins_ravne_assets.hugin.report.sampling_effort import (
     calendar,
@@ -85,7 +85,7 @@ def data(page: str) -> dict[str, Any]:
 def visits(page: str) -> list[dict[str, Any]]:
     """The gallery's visits, with the names of their species."""
     told = data(page)
-    rows = [dict(zip(COLUMNS, visit, strict=True)) for visit in told["visits"]]
+    rows = [dict(zip(GALLERY_COLUMNS, visit, strict=True)) for visit in told["visits"]]
     return [row | {"species": told["species"][row["species"]][0]} for row in rows]
 
 
@@ -194,7 +194,7 @@ def test_what_it_cost_is_told_from_the_ledger(
     ]
     whole = [{name: row.get(name) for name in cost_ledger.SCHEMA} for row in ledger]
     frame = pl.DataFrame(whole, schema=cost_ledger.SCHEMA)
-    cost_ledger.write_ledger(LocalStore(tmp_path / cost_ledger.FOLDER), "one", frame)
+    cost_ledger.write_ledger(LocalStore(tmp_path / cost_ledger.LEDGER_FOLDER), "one", frame)
     assert cost([camera_results(source, source, Privacy())]) == said
 
 

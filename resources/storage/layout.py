@@ -1,0 +1,47 @@
+"""Every folder and key of stored data, once: below OUTPUT, below the bucket, on this machine.
+
+Keys are relative to their store, with forward slashes. Stored data has these names: a change here
+is a change of the format.
+"""
+
+# Below OUTPUT, a camera's results.
+
+TABLES_FOLDER = "tables"
+MEDIA_TABLE = f"{TABLES_FOLDER}/media.parquet"
+PROCESSED_TABLE = f"{TABLES_FOLDER}/processed.parquet"
+FRAMES_TABLE = f"{TABLES_FOLDER}/frames.parquet"
+DETECTIONS_TABLE = f"{TABLES_FOLDER}/detections.parquet"
+CLASSIFICATIONS_TABLE = f"{TABLES_FOLDER}/classifications.parquet"
+TAXA_TABLE = f"{TABLES_FOLDER}/taxa.parquet"
+CORRECTIONS_FOLDER = f"{TABLES_FOLDER}/corrections"
+
+JOURNAL_STAGE1 = "journal/stage1"
+JOURNAL_STAGE2 = "journal/stage2"
+# Media whose entries in the journal no longer count.
+WITHDRAWN_FOLDER = "journal/withdrawn"
+# The media that a worker is decoding: what is found there after a crash may be its cause.
+MEDIA_IN_PROGRESS = "journal/in-hand.json"
+
+STAGE3_FOLDER = "stage3"
+OBSERVATIONS_TABLE = f"{STAGE3_FOLDER}/observations.parquet"
+VISITS_JSON = f"{STAGE3_FOLDER}/compressed_observations.json"
+REPORT_JSON = f"{STAGE3_FOLDER}/report.json"
+REPORT_PAGE = f"{STAGE3_FOLDER}/report.html"
+THUMBNAILS_TABLE = f"{STAGE3_FOLDER}/thumbnails.parquet"
+
+# Records of launches, and the messages between jobs and orchestrator.
+LAUNCHES_FOLDER = "launches"
+LEDGER_FOLDER = "ledger"
+# One JSON file for each prediction, named by its time.
+PLANS_FOLDER = "plans"
+
+# Below the bucket of OUTPUT.
+
+# Leases of runs that use compute.
+USAGE_LEASES_FOLDER = "in-use"
+# Footage: copies of local footage, and uploads.
+FOOTAGE_FOLDER = "footage/"
+
+# Below the home folder of this machine.
+
+IDLE_MACHINES_FOLDER = "waiting-machines"
