@@ -29,11 +29,11 @@ Told = dict[str, Any]
 GIB = 2**30
 
 
-class LeftOut(Exception):
+class CheckSkippedError(Exception):
     """A check that cannot be made here."""
 
 
-class Failed(Exception):
+class CheckFailedError(Exception):
     """A check whose result is not good enough."""
 
 
@@ -77,26 +77,26 @@ class Bench:
 
     def a_gpu(self) -> Gpu:
         """Raises:
-        LeftOut: this is a rehearsal.
+        CheckSkippedError: this is a rehearsal.
         """
         if self.gpu is None:
-            raise LeftOut("needs a GPU")
+            raise CheckSkippedError("needs a GPU")
         return self.gpu
 
     def tensorrt(self, manifest: ModelManifest, shared_by: Collection[str] = ()) -> TensorRtEngine:
         """Raises:
-        LeftOut: TensorRT cannot run here.
+        CheckSkippedError: TensorRT cannot run here.
         """
         self.a_gpu()
         if self.no_tensorrt:
-            raise LeftOut(self.no_tensorrt)
+            raise CheckSkippedError(self.no_tensorrt)
         return open_tensorrt_engine(manifest, self.cache(), Batches(), shared_by)
 
     def engine(self, manifest: ModelManifest) -> DeviceEngine:
         """TensorRT; where it cannot run, onnxruntime behind the same form."""
         try:
             return self.tensorrt(manifest)
-        except LeftOut:
+        except CheckSkippedError:
             return OnnxOnDevice(manifest, self.device, max(self.sizes.batches), self.notes.append)
 
     def open_engine(
@@ -124,12 +124,12 @@ class Bench:
             of_tensorrt: judged only if TensorRT made them.
 
         Raises:
-            Failed: they miss the aim.
+            CheckFailedError: they miss the aim.
         """
         if self.gpu is None or (of_tensorrt and self.no_tensorrt):
             return {**told, "aim": f"{aim}, not judged"}
         if not good:
-            raise Failed(f"{told}, aim: {aim}")
+            raise CheckFailedError(f"{told}, aim: {aim}")
         return {**told, "aim": aim}
 
     def seconds_of(self, work: Callable[[], object], times: int) -> float:

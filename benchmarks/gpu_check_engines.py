@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import warp as wp
-from gpu_bench import GIB, Bench, Failed, LeftOut, Told
+from gpu_bench import GIB, Bench, CheckFailedError, CheckSkippedError, Told
 from numpy.typing import NDArray
 
 from gpu_kernels.device.gpu_preprocess import Staging
@@ -18,7 +18,7 @@ from gpu_kernels.heads.decode import Boxes, decode, rank
 from gpu_kernels.heads.gpu_decode import ROOM, HeadsOnDevice
 from gpu_kernels.models.manifest import ModelManifest, load_manifest, shipped_models
 from gpu_kernels.preprocessing.letterbox import fit, to_input
-from odins_ravne_assets.munin.inference.run_model import Finder, LoadedModel, whole
+from odins_ravne_assets.munin.inference.run_model import DetectorRunner, LoadedModel, whole
 
 Outputs = list[NDArray[Any]]
 Size = tuple[int, int]  # height, width
@@ -71,10 +71,10 @@ def heads_are_decoded_as_on_the_cpu(bench: Bench) -> Told:
             told[manifest.name] = heads_compared(bench, manifest, outputs, sizes)
     crowd = crowded()
     if (crowd[:, :, 4] * crowd[:, :, 5] >= 0.25).sum(axis=1).min() <= ROOM:
-        raise Failed("the crowd is none")
+        raise CheckFailedError("the crowd is none")
     told["crowded"] = heads_compared(bench, load_manifest(DETECTOR), [crowd], [(720, 1280)] * 2)
     if not all(found["boxes"] for heads in told.values() for found in heads.values()):
-        raise Failed(f"no boxes to compare: {told}")
+        raise CheckFailedError(f"no boxes to compare: {told}")
     return told
 
 
@@ -102,7 +102,7 @@ def heads_compared(
         expected = decode(outputs, manifest, sizes, threshold)
         total = boxes_compared(read(), expected, threshold)
         if total.unmatched or total.score > 1e-5:
-            raise Failed(f"{manifest.name} at {threshold}: {total}")
+            raise CheckFailedError(f"{manifest.name} at {threshold}: {total}")
         on_device = bench.seconds_of(read, bench.sizes.times)
         started = time.perf_counter()
         decode(outputs, manifest, sizes, threshold)
@@ -142,7 +142,7 @@ def engines_answer_as_the_cpu_does(bench: Bench) -> Told:
         images, sizes = images_of(bench, manifest)
         total = answers_compared(bench, manifest, engine, images, sizes)
         if not total.holds or not total.compared:
-            raise Failed(f"{manifest.name}: {total}")
+            raise CheckFailedError(f"{manifest.name}: {total}")
         speeds = {
             batch: speed(bench, engine, some_of(images, batch))
             for batch in bench.sizes.timed_batches
@@ -194,7 +194,7 @@ def looking_ahead_is_faster_than_looking_in_turn(bench: Bench) -> Told:
     before the last one is waited for. And how long the device was busy."""
     manifest = load_manifest(DETECTOR)
     engine = bench.engine(manifest)
-    finder = Finder(LoadedModel(manifest, engine), manifest.detector_output.threshold)
+    finder = DetectorRunner(LoadedModel(manifest, engine), manifest.detector_output.threshold)
     pictures = [whole(each) for each in bench.pictures]
     half = len(pictures) // 2
     shown = [pictures[:half], pictures[half:]] * bench.sizes.looks
@@ -217,7 +217,7 @@ def looking_ahead_is_faster_than_looking_in_turn(bench: Bench) -> Told:
         }
     total = boxes_compared(found["in_turn"], found["ahead"], manifest.detector_output.threshold)
     if not total.holds or not total.compared:
-        raise Failed(f"looking ahead finds other boxes: {total}")
+        raise CheckFailedError(f"looking ahead finds other boxes: {total}")
     ahead, in_turn = (told[name]["pictures_per_second"] for name in ("ahead", "in_turn"))
     return bench.judged(told, ahead > in_turn, "ahead is faster", of_tensorrt=True)
 
@@ -227,13 +227,13 @@ def an_engine_for_several_gpus_answers_as_its_own(bench: Bench) -> Told:
     manifest, arch = load_manifest(DETECTOR), bench.a_gpu().arch
     own = bench.tensorrt(manifest)
     if arch == "sm_75" and not own.rtx:
-        raise LeftOut("a full TensorRT shares engines from sm_80 on")
+        raise CheckSkippedError("a full TensorRT shares engines from sm_80 on")
     shared_by = {*SHARED_BY, arch}
     shared = bench.tensorrt(manifest, shared_by)
     images, sizes = images_of(bench, manifest)
     total = agreement(manifest, own.run(images), shared.run(images), sizes)
     if not total.holds or not total.compared:
-        raise Failed(str(total))
+        raise CheckFailedError(str(total))
     given = some_of(images, 8)
     return {
         "agreement": str(total),
@@ -252,7 +252,7 @@ def a_damaged_engine_is_built_anew(bench: Bench) -> Told:
     bench.notes.clear()
     bench.tensorrt(manifest)
     if not any("is damaged" in note for note in bench.notes):
-        raise Failed(f"nothing was said: {bench.notes}")
+        raise CheckFailedError(f"nothing was said: {bench.notes}")
     return {"said": bench.notes[0]}
 
 
@@ -269,7 +269,7 @@ def too_little_memory_halves_the_batch(bench: Bench) -> Told:
     finally:
         del hog
     if not any("do not fit" in note for note in bench.notes):
-        raise Failed(f"batches of {engine.most}, and nothing was said")
+        raise CheckFailedError(f"batches of {engine.most}, and nothing was said")
     return {"batches_of_up_to": engine.most, "said": bench.notes[0]}
 
 

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import warp as wp
 from fitted_bytes import Fit, bytes_moved
-from gpu_bench import Bench, Failed, Told
+from gpu_bench import Bench, CheckFailedError, Told
 from numpy.typing import NDArray
 
 from gpu_kernels.device import picture_kernels
@@ -24,7 +24,7 @@ def cubins_are_loaded(bench: Bench) -> Told:
     compile_cubins(bench.a_gpu().arch, bench.work / "cubins")
     started = time.perf_counter()
     if not load_cubins(wp.get_device(bench.device), bench.work / "cubins"):
-        raise Failed("the cubins of these kernels were not taken")
+        raise CheckFailedError("the cubins of these kernels were not taken")
     return {"seconds": round(time.perf_counter() - started, 3)}
 
 
@@ -59,7 +59,7 @@ def fitted_alike(
     levels = np.abs(images.numpy() - expected) / spec.multiply[0]
     told = {"most": float(levels.max()), "share": float((levels > 0.5).mean())}
     if told["most"] > 1.001 or told["share"] > 0.15:
-        raise Failed(f"{manifest.name}: differs from OpenCV's, in grey levels: {told}")
+        raise CheckFailedError(f"{manifest.name}: differs from OpenCV's, in grey levels: {told}")
     return told
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import av
 import numpy as np
 import polars as pl
-from gpu_bench import Bench, Failed, Told
+from gpu_bench import Bench, CheckFailedError, Told
 from made_media import Picture
 from running import run_stages
 
@@ -17,13 +17,13 @@ from gpu_kernels.preprocessing.device_picture import DeviceFrame
 from odins_ravne_assets.munin.detection.decode_pool import (
     Decoder,
     DecodingSettings,
-    Ended,
     Frame,
     Medium,
+    MediumEnded,
 )
 from odins_ravne_assets.munin.detection.decode_process import SLOT_BYTES
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
-from odins_ravne_assets.munin.detection.gpu_video import NotOnDevice, decode_on_device
+from odins_ravne_assets.munin.detection.gpu_video import NotOnDeviceError, decode_on_device
 from resources.storage.local_store import LocalStore
 
 EVERY = SamplingPlan("every", 1.0, 1, False, 0.002)
@@ -39,8 +39,8 @@ def frames_of(clip: Path, device: str | None) -> Iterator[Frame]:
         if isinstance(event, Frame):
             yield event
             event.release()
-        elif isinstance(event, Ended) and event.remark:
-            raise Failed(f"{clip.name}: {event.remark}")
+        elif isinstance(event, MediumEnded) and event.remark:
+            raise CheckFailedError(f"{clip.name}: {event.remark}")
 
 
 def frames_stay_on_the_device_and_are_those_of_the_cpu(bench: Bench) -> Told:
@@ -58,13 +58,13 @@ def frames_stay_on_the_device_and_are_those_of_the_cpu(bench: Bench) -> Told:
         told[f"{name}_frames_per_second"] = round(count / (time.perf_counter() - started), 1)
         pictures[name] = kept
     if not told["host_frames"] or told["host_frames"] != told["device_frames"]:
-        raise Failed(str(told))
+        raise CheckFailedError(str(told))
     differ = [
         float(np.median(np.abs(one.astype(int) - other.astype(int))))
         for one, other in zip(pictures["host"], pictures["device"], strict=True)
     ]
     if max(differ) > 2:
-        raise Failed(f"median difference {max(differ)} grey levels")
+        raise CheckFailedError(f"median difference {max(differ)} grey levels")
     return {**told, "median_difference": max(differ)}
 
 
@@ -72,14 +72,14 @@ def host_picture(frame: Frame, clip: Path, device: str | None) -> Picture:
     """A frame's picture, upright on the host.
 
     Raises:
-        Failed: it was to be decoded on the device and was not.
+        CheckFailedError: it was to be decoded on the device and was not.
     """
     if isinstance(frame.picture, DeviceFrame):
         shown = frame.picture.picture
         whole = [(shown, shown.whole)]
         return cut_out(frame.picture.buffer, whole, [(shown.height, shown.width)])[0]
     if device:
-        raise Failed(f"the CPU decoded the clip, not the device: {why_not(clip, device)}")
+        raise CheckFailedError(f"the CPU decoded the clip, not the device: {why_not(clip, device)}")
     return np.array(frame.picture)
 
 
@@ -88,7 +88,7 @@ def why_not(clip: Path, device: str) -> str:
     av.logging.set_level(av.logging.ERROR)  # its words then come with its errors
     try:
         next(decode_on_device(clip, EVERY, 2e8, SLOT_BYTES, device))
-    except NotOnDevice as error:
+    except NotOnDeviceError as error:
         return str(error)
     return "this process has it decoded there"
 
@@ -102,7 +102,7 @@ def the_pipeline_finds_the_same_in_frames_of_the_device(bench: Bench) -> Told:
     """Frames that are decoded on the device and stay there."""
     told = pipeline_compared(bench, "gpu")
     if not told["device"]["pipeline/frames_decoded_by_gpu"]:
-        raise Failed("the CPU decoded the clips, not the device")
+        raise CheckFailedError("the CPU decoded the clips, not the device")
     return told
 
 
@@ -118,7 +118,7 @@ def pipeline_compared(bench: Bench, decoder: str) -> Told:
         told[name] = {key: value for key, value in facts.items() if key.startswith("pipeline/")}
     boxes, others = found["cpu"][0], found["device"][0]
     if not boxes or abs(others - boxes) > max(1, 0.05 * boxes) or not all(found["device"]):
-        raise Failed(f"clear boxes, labels: {found}")
+        raise CheckFailedError(f"clear boxes, labels: {found}")
     return told | {"clear_boxes_and_labels": found}
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import gpu_check_engines
 import gpu_check_kernels
 import gpu_check_pipeline
-from gpu_bench import Bench, Failed, LeftOut, Told
+from gpu_bench import Bench, CheckFailedError, CheckSkippedError, Told
 
 from gpu_kernels.device.gpu import Gpu, usable_gpu
 from gpu_kernels.device.gpu_preprocess import ready
@@ -44,9 +44,9 @@ def run_check(check: Check, bench: Bench) -> Told:
     """What a check told, or why it failed; whatever goes wrong, the others are run too."""
     try:
         return {"result": "passed", **check(bench)}
-    except LeftOut as why:
+    except CheckSkippedError as why:
         return {"result": "left out", "why": str(why)}
-    except Failed as why:
+    except CheckFailedError as why:
         return {"result": "FAILED", "why": str(why)}
     except Exception as error:  # noqa: BLE001 (of CUDA, TensorRT, FFmpeg: a GPU is not lent twice)
         return {"result": "FAILED", "why": f"{type(error).__name__}: {error}"}

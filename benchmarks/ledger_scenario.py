@@ -22,7 +22,7 @@ from resources.ledger.aws_bill import AwsBill
 from resources.ledger.cost_explorer import this_months_bill
 from resources.ledger.idle_machines import look_for_waiting_machines, read_waiting, unclaimed
 from resources.ledger.table import read_ledger
-from resources.ledger.writer import Bookkeeper, CameraBooks
+from resources.ledger.writer import CameraLedger, LedgerWriter
 from resources.pricing.sources import price_source
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import SandboxConfig
@@ -239,9 +239,9 @@ class _Day:
     # what is kept
 
     @property
-    def books(self) -> dict[str, CameraBooks]:
+    def books(self) -> dict[str, CameraLedger]:
         return {
-            camera: CameraBooks(
+            camera: CameraLedger(
                 camera,
                 LocalStore(self.folder / camera / "launches"),
                 LocalStore(self.folder / camera / "ledger"),
@@ -254,8 +254,10 @@ class _Day:
         return LocalStore(self.folder / "waiting")
 
     @property
-    def keeper(self) -> Bookkeeper:
-        return Bookkeeper(self.clients, self.aws, price_source(self.clients, self.aws, self.folder))
+    def keeper(self) -> LedgerWriter:
+        return LedgerWriter(
+            self.clients, self.aws, price_source(self.clients, self.aws, self.folder)
+        )
 
     def _look(self) -> None:
         """What launches do while they run: write the record, and the ledger."""

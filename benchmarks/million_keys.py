@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from odins_ravne_assets.arrivals.s3_source import UploadsOnS3
-from odins_ravne_assets.arrivals.sensor_state import Memory
+from odins_ravne_assets.arrivals.sensor_state import SensorState
 from resources.aws.clients import AwsClients
 from resources.sandbox.model.config import CREDENTIALS
 from resources.settings.profile import Aws, Uploads
@@ -133,7 +133,7 @@ def peak_mib() -> float:
 def look(what: str, looker: UploadsOnS3, clients: Clients, cursor: str, now: float) -> str:
     clients.requests.clear()
     began = time.perf_counter()
-    memory = Memory.read(cursor)
+    memory = SensorState.read(cursor)
     looker.look(memory, now)
     cursor = memory.text()
     took, asked = time.perf_counter() - began, clients.requests.total()
@@ -146,7 +146,7 @@ def with_queue(keys: int, clients: Clients) -> None:
     uploads = Uploads(url=f"s3://{BUCKET}", queue_url=queue_url)
     looker = UploadsOnS3(uploads, clients, lambda camera: known(keys, camera), lambda _: False)
     now = time.time()
-    cursor = Memory(listed_at=now).text()
+    cursor = SensorState(listed_at=now).text()
     cursor = look("with a queue, nothing new", looker, clients, cursor, now)
     for new in (10, 1000):
         Answers.queue += [EVENT.format(number % CAMERAS, number) for number in range(new)]
@@ -160,10 +160,10 @@ def without_queue(keys: int, clients: Clients) -> None:
     for what in ("first listing", "second listing, nothing changed"):
         looks: list[float] = []
         clients.requests.clear()
-        memory = Memory.read(cursor)
+        memory = SensorState.read(cursor)
         while not looks or memory.sweep.began:
             began = time.perf_counter()
-            memory = Memory.read(cursor)
+            memory = SensorState.read(cursor)
             looker.look(memory, now)
             cursor = memory.text()
             looks.append(time.perf_counter() - began)

@@ -16,7 +16,7 @@ from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
 from resources.batch.work_units import unit_count
 from resources.compute.environment import ComputeEnvironment
 from resources.ledger.table import read_ledger
-from resources.ledger.writer import Bookkeeper, CameraBooks
+from resources.ledger.writer import CameraLedger, LedgerWriter
 from resources.planning.estimate import (
     CameraWork,
     Estimate,
@@ -134,11 +134,11 @@ class _Season:
             self._idle_out()
             books = self._books(f"{PAST}{number}")
             prices = price_source(self.clients, self.aws, self.folder)
-            Bookkeeper(self.clients, self.aws, prices).write(books, record)
+            LedgerWriter(self.clients, self.aws, prices).write(books, record)
 
-    def _books(self, camera: str) -> CameraBooks:
+    def _books(self, camera: str) -> CameraLedger:
         launches, ledger = self.folder / camera / "launches", self.folder / camera / "ledger"
-        return CameraBooks(PAST, LocalStore(launches), LocalStore(ledger))
+        return CameraLedger(PAST, LocalStore(launches), LocalStore(ledger))
 
     def _idle_out(self) -> None:
         while any(each["state"] != "terminated" for each in self.sandbox.instances()):

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from demo_footage import samples
 from ui_browser import Browser, missing_browser, open_browser
 
-from odins_ravne_assets.hugin.report.camera_results import COST_COLUMNS, CameraResults
+from odins_ravne_assets.hugin.report.camera_results import COST_COLUMNS, ReportCamera
 from odins_ravne_assets.hugin.report.page import write_report_page
 from odins_ravne_assets.hugin.report.sampling_effort import effort
 from odins_ravne_assets.hugin.report.thumbnails import QUALITY, SIDE
@@ -73,7 +73,7 @@ def visit(camera_id: str, number: int, at: datetime, chance: random.Random) -> d
     }
 
 
-def camera(name: str, visits: int, choice: list[bytes], chance: random.Random) -> CameraResults:
+def camera(name: str, visits: int, choice: list[bytes], chance: random.Random) -> ReportCamera:
     """A camera with so many visits in 200 days."""
     times = sorted(START + timedelta(seconds=chance.randrange(200 * 86400)) for _ in range(visits))
     rows = [visit(name, number, at, chance) for number, at in enumerate(times)]
@@ -93,7 +93,7 @@ def camera(name: str, visits: int, choice: list[bytes], chance: random.Random) -
         "left_out": [],
         "review": {"by_species": []},
     }
-    return CameraResults(
+    return ReportCamera(
         report,
         pl.DataFrame(table, schema={**schema, "detection_id": pl.String}),
         pl.DataFrame(thumbnails, schema=schemas.THUMBNAILS),

@@ -34,7 +34,7 @@ from resources.launch import batch_launcher
 from resources.launch.base import StepRequest
 from resources.launch.batch_launcher import BatchStepLauncher
 from resources.launch.batch_run import JOB_VCPUS, Launch, Watch
-from resources.launch.hooks import AboutFootage
+from resources.launch.hooks import FootageQueries
 from resources.launch.local_launcher import LocalStepLauncher
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import CREDENTIALS, SandboxConfig, data_bucket
@@ -156,7 +156,7 @@ def _launch(profile: Profile, output: str, options: Options, folder: Path) -> No
         return (ExpectedMedium(f"{number:05}.mp4", frames) for number in range(options.jobs))
 
     local = LocalStepLauncher("odins_ravne_assets.worker")
-    about = AboutFootage(media, lambda key: True, lambda *asked: None)
+    about = FootageQueries(media, lambda key: True, lambda *asked: None)
     launcher = BatchStepLauncher(local, about, None, folder)
     request = StepRequest(
         camera_id="starved",

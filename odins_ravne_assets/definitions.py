@@ -8,7 +8,7 @@ from odins_ravne_assets.defs.assets import PROFILE, footage, stages_1_to_3
 from odins_ravne_assets.defs.automation import observations_follow
 from odins_ravne_assets.defs.cost_report import cost_report_asset
 from odins_ravne_assets.defs.jobs import COSTS, DAILY_CHECK, JOBS, SCHEDULES
-from odins_ravne_assets.defs.launch_hooks import ABOUT_FOOTAGE
+from odins_ravne_assets.defs.launch_hooks import FOOTAGE_QUERIES
 from odins_ravne_assets.defs.sensors import killed_runs, new_footage, quarantine
 from odins_ravne_assets.defs.silent_cameras import no_camera_is_silent
 from odins_ravne_assets.instance_home import catalog_folder, home
@@ -36,7 +36,7 @@ def _of_all_profiles() -> dg.Definitions:
                 LocalStepLauncher(
                     "odins_ravne_assets.worker", tell_progress, close_dead_runs, tell_warning
                 ),
-                ABOUT_FOOTAGE,
+                FOOTAGE_QUERIES,
                 tell_progress,
                 home(),
                 tell_decision,

@@ -30,14 +30,14 @@ from odins_ravne_assets.runs.liveness import (
     this_process,
 )
 from resources.errors import (
-    BudgetReached,
+    BudgetReachedError,
     ModelError,
     ProfileError,
     RavneError,
     StoreError,
     UsageError,
 )
-from resources.launch.batch_run import OutOfReach
+from resources.launch.batch_run import AwsUnreachableError
 
 # How often a run looks whether somebody terminates it in the UI, in seconds.
 LOOK_EVERY = 2.0
@@ -164,8 +164,8 @@ def _foreseen() -> set[type[RavneError]]:
         ProfileError,
         ModelError,
         StoreError,
-        OutOfReach,
-        BudgetReached,
+        AwsUnreachableError,
+        BudgetReachedError,
     }
 
 

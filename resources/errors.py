@@ -37,7 +37,7 @@ class LaunchError(RavneError):
     """A step could not be launched, or its worker ended without finishing."""
 
 
-class BudgetReached(LaunchError):
+class BudgetReachedError(LaunchError):
     """Another job might pass a budget of the profile; what is finished is kept."""
 
 

@@ -42,7 +42,7 @@ def in_picture(corners: wp.vec4, fitted: wp.vec4) -> wp.vec4:
 
 
 @wp.func
-def gather(
+def collect_candidates(
     number: int,
     place: int,
     label: int,
@@ -99,7 +99,7 @@ def candidates_of_yolo(
                 wp.float32(rows[number, place, 2]),
                 wp.float32(rows[number, place, 3]),
             )
-            gather(number, place, best, score, centre, fitted[number], totals, found)
+            collect_candidates(number, place, best, score, centre, fitted[number], totals, found)
 
 
 @wp.kernel(enable_backward=False)
@@ -131,7 +131,7 @@ def candidates_of_ssd(
         score = 0.5 + 0.5 * wp.tanh(wp.float32(logits[number, anchor, label]) / 2.0)
         if score >= threshold:
             place = anchor * classes + label
-            gather(number, place, label, score, centre, fitted[number], totals, found)
+            collect_candidates(number, place, label, score, centre, fitted[number], totals, found)
 
 
 @wp.func

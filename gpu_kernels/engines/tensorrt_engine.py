@@ -20,7 +20,7 @@ from gpu_kernels.engines.tensorrt_build import (
     build_engine,
     engine_key,
 )
-from gpu_kernels.engines.tensorrt_lane import DEVICE, Clock, CudaLane, Loaded
+from gpu_kernels.engines.tensorrt_lane import DEVICE, CudaLane, GpuClock, Loaded
 from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import EngineError
 
@@ -51,7 +51,7 @@ def open_tensorrt_engine(
     if plan is not None:
         try:
             return TensorRtEngine(manifest, trt, gpu, key, plan, cache)
-        except _Refused as refused:
+        except _EngineRefusedError as refused:
             cache.note(f"{refused}; the engine is built anew")
     built = build_engine(manifest, trt, arch, batches, cache.aid(key, "timing"))
     cache.put(key, built.plan)
@@ -59,7 +59,7 @@ def open_tensorrt_engine(
     return TensorRtEngine(manifest, trt, gpu, key, built.plan, cache)
 
 
-class _Refused(EngineError):
+class _EngineRefusedError(EngineError):
     """This runtime does not load this plan."""
 
 
@@ -107,7 +107,9 @@ class TensorRtEngine(LaneEngine):
             engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             said = self._log.lines[-1] if self._log.lines else "no reason given"
-            raise _Refused(f"model {manifest.name}: {self._trt.version} does not load it: {said}")
+            raise _EngineRefusedError(
+                f"model {manifest.name}: {self._trt.version} does not load it: {said}"
+            )
         return engine
 
     def _compiling(self, gpu: Gpu) -> tuple[CompiledKernels | None, Any]:
@@ -123,7 +125,7 @@ class TensorRtEngine(LaneEngine):
 
     def _as_many_as_fit(self, name: str, most: int) -> tuple[list["CudaLane"], int]:
         """The lanes, and how many pictures each takes; out of memory, half as many."""
-        loaded = Loaded(self._trt.api, self._engine, self._jit, self._log, Clock())
+        loaded = Loaded(self._trt.api, self._engine, self._jit, self._log, GpuClock())
         while True:
             try:
                 return [CudaLane(loaded, most, self._cache.note) for _ in range(LANES)], most

@@ -20,7 +20,7 @@ DEVICE = "cuda:0"
 EPOCH_SECONDS = 10.0
 
 
-class Clock:
+class GpuClock:
     """Seconds of events on the GPU since it was made."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Loaded(NamedTuple):
     engine: Any
     jit: Any  # how TensorRT-RTX compiles; None: the other TensorRT
     log: Any
-    clock: Clock
+    clock: GpuClock
 
 
 class CudaLane:

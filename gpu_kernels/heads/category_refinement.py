@@ -29,12 +29,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_kernels.heads.decode import Boxes
-from gpu_kernels.models.manifest import Category, ModelManifest, Telling
+from gpu_kernels.models.manifest import Category, CategoryRefinement, ModelManifest
 from gpu_kernels.preprocessing.letterbox import Pixels, Region, cut_region, pixels
 from resources.errors import ModelError
 
 
-class Look(NamedTuple):
+class SecondLook(NamedTuple):
     """What the second detector is shown of one box."""
 
     region: Pixels  # of the picture
@@ -47,14 +47,14 @@ class Look(NamedTuple):
         return bottom - top, right - left
 
 
-class Told(NamedTuple):
+class RefinedCategory(NamedTuple):
     """What a box holds."""
 
     category: Category
     confidence: float | None  # of the second detector; None: it saw nothing, hence an animal
 
 
-def look_at(height: int, width: int, box: Region, manifest: ModelManifest) -> Look:
+def look_at(height: int, width: int, box: Region, manifest: ModelManifest) -> SecondLook:
     """The crop around a box that the second detector is to be shown.
 
     Args:
@@ -77,7 +77,7 @@ def look_at(height: int, width: int, box: Region, manifest: ModelManifest) -> Lo
         w * width / wide,
         h * height / high,
     )
-    return Look((left, top, right, bottom), within)
+    return SecondLook((left, top, right, bottom), within)
 
 
 def least_score(manifest: ModelManifest) -> float:
@@ -91,8 +91,8 @@ def least_score(manifest: ModelManifest) -> float:
 
 
 def categories_of(
-    seen: Sequence[Boxes], manifest: ModelManifest, looks: Sequence[Look]
-) -> list[Told]:
+    seen: Sequence[Boxes], manifest: ModelManifest, looks: Sequence[SecondLook]
+) -> list[RefinedCategory]:
     """The category of each box.
 
     Args:
@@ -108,7 +108,7 @@ def categories_of(
     return [_tell(boxes, look.box, manifest, rule) for boxes, look in zip(seen, looks, strict=True)]
 
 
-def _telling(manifest: ModelManifest) -> Telling:
+def _telling(manifest: ModelManifest) -> CategoryRefinement:
     if manifest.telling is None:
         raise ModelError(
             f"model {manifest.name}: cannot tell people and vehicles from animals; its manifest "
@@ -117,7 +117,9 @@ def _telling(manifest: ModelManifest) -> Telling:
     return manifest.telling
 
 
-def _tell(boxes: Boxes, box: Region, manifest: ModelManifest, rule: Telling) -> Told:
+def _tell(
+    boxes: Boxes, box: Region, manifest: ModelManifest, rule: CategoryRefinement
+) -> RefinedCategory:
     there = _shared(np.asarray(box, dtype=np.float32), boxes.xywh) >= rule.overlap
     best: dict[Category, float] = {}
     for index, score in zip(boxes.class_index[there], boxes.confidence[there], strict=True):
@@ -127,12 +129,12 @@ def _tell(boxes: Boxes, box: Region, manifest: ModelManifest, rule: Telling) -> 
     animal = best.get("animal", 0.0)
     least: tuple[tuple[Category, float], ...] = (("person", rule.person), ("vehicle", rule.vehicle))
     told = [
-        Told(category, best[category])
+        RefinedCategory(category, best[category])
         for category, threshold in least
         if category in best and best[category] >= threshold and best[category] > animal
     ]
     if not told:
-        return Told("animal", best.get("animal"))
+        return RefinedCategory("animal", best.get("animal"))
     return max(told, key=lambda each: each.confidence or 0.0)
 
 

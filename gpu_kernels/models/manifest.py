@@ -113,7 +113,7 @@ class Crop(_Part):
     margin: Annotated[float, Field(ge=0.0, le=10.0)]  # on each side, in parts of the box
 
 
-class Telling(_Part):
+class CategoryRefinement(_Part):
     """When a detector tells a person or a vehicle from an animal.
 
     See `gpu_kernels.heads.category_refinement`.
@@ -141,7 +141,7 @@ class ModelManifest(_Part):
     input: InputSpec
     output: Annotated[DetectorOutput | ClassifierOutput, Field(discriminator="decoding")]
     crop: Crop | None = None
-    telling: Telling | None = None
+    telling: CategoryRefinement | None = None
 
     _folder: Path = PrivateAttr(default=SHIPPED)
 

@@ -14,7 +14,13 @@ from pathlib import Path
 
 from odins_ravne_assets.arrivals.listing import Known
 from odins_ravne_assets.arrivals.routing import Belongs, Refused, whose
-from odins_ravne_assets.arrivals.sensor_state import MOST_TURNS, IsRunning, Look, Memory, Turn
+from odins_ravne_assets.arrivals.sensor_state import (
+    MOST_TURNS,
+    CameraRunRequest,
+    IsRunning,
+    ScanResult,
+    SensorState,
+)
 from resources.settings.profile import Uploads
 from resources.storage.local_store import LocalStore, local_path
 
@@ -35,7 +41,7 @@ class UploadsInFolders:
     known: Known
     is_running: IsRunning
 
-    def look(self, memory: Memory, now: float) -> Look:
+    def look(self, memory: SensorState, now: float) -> ScanResult:
         """See Place."""
         root = local_path(self.uploads.url or "")
         found: dict[str, list[tuple[Medium, int]]] = {}
@@ -58,16 +64,16 @@ class UploadsInFolders:
         memory.release(memory.refused.keys() - refused.keys() - set(footage.values()))
         new = tuple(each for each in refused.values() if memory.refuse(each))
         waiting = sum(1 for state in memory.settling.values() if state and not state["done"])
-        return Look(tuple(turns), new, len(turns), waiting)
+        return ScanResult(tuple(turns), new, len(turns), waiting)
 
     def _turn(
         self,
-        memory: Memory,
+        memory: SensorState,
         camera: str,
         footage: str,
         media: list[tuple[Medium, int]],
         now: float,
-    ) -> Turn | None:
+    ) -> CameraRunRequest | None:
         fingerprint = _fingerprint(media)
         state = memory.settling[camera]
         if state is None or state["is"] != fingerprint:
@@ -85,7 +91,9 @@ class UploadsInFolders:
         state["done"] = now
         if not new:
             return None
-        return Turn(camera, footage, f"{camera}@{fingerprint}-{state['since']:.0f}", len(new))
+        return CameraRunRequest(
+            camera, footage, f"{camera}@{fingerprint}-{state['since']:.0f}", len(new)
+        )
 
 
 def _media(root: Path, closed: dict[str, Refused]) -> Iterator[tuple[str, Medium, int]]:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 
 
 @dataclass
-class Waiting:
+class PendingUpload:
     """A camera of which uploads were heard.
 
     Args:
@@ -51,7 +51,7 @@ class Cameras:
         found_by: of cameras that a run was asked for: the arrival up to which it found everything.
     """
 
-    waiting: dict[str, Waiting]
+    waiting: dict[str, PendingUpload]
     found_by: dict[str, float]
 
     def hear(self, camera: str, footage: str, at: float, now: float) -> bool:
@@ -75,14 +75,14 @@ class Cameras:
     def _wait(self, camera: str, footage: str, at: float, now: float) -> None:
         known = self.waiting.get(camera)
         if known is None:
-            self.waiting[camera] = Waiting(footage, at, at, now, now)
+            self.waiting[camera] = PendingUpload(footage, at, at, now, now)
             return
         if at > known.last_at:  # what is told once more leaves a camera as quiet as it was
             known.last_at, known.last_heard = at, now
         known.first_at = min(known.first_at, at)
         known.files += 1
 
-    def due(self, now: float, quiet: float, longest: float) -> Iterator[tuple[str, Waiting]]:
+    def due(self, now: float, quiet: float, longest: float) -> Iterator[tuple[str, PendingUpload]]:
         """Cameras that have been quiet long enough, or have waited too long, longest first.
 
         Args:
@@ -103,5 +103,5 @@ class Cameras:
 
     @classmethod
     def from_json(cls, tree: dict[str, dict[str, dict[str, object]]]) -> "Cameras":
-        waiting = {k: Waiting(**v) for k, v in tree["waiting"].items()}  # type: ignore[arg-type]
+        waiting = {k: PendingUpload(**v) for k, v in tree["waiting"].items()}  # type: ignore[arg-type]
         return cls(waiting, dict(tree["by"]))  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from odins_ravne_assets.arrivals import sqs as queue
 from odins_ravne_assets.arrivals.listing import Known, Listed, missing, stretch
 from odins_ravne_assets.arrivals.routing import Refused, whose
-from odins_ravne_assets.arrivals.sensor_state import IsRunning, Look, Memory, turns
+from odins_ravne_assets.arrivals.sensor_state import IsRunning, ScanResult, SensorState, turns
 from resources.aws.clients import AwsClients
 from resources.clock import system_clock
 from resources.settings.profile import Uploads
@@ -35,7 +35,7 @@ class UploadsOnS3:
     _refused: list[Refused] = field(default_factory=list)
     _heard: int = 0
 
-    def look(self, memory: Memory, now: float) -> Look:
+    def look(self, memory: SensorState, now: float) -> ScanResult:
         """See Place."""
         self._refused, self._heard = [], 0
         if self.uploads.queue_url:
@@ -44,7 +44,7 @@ class UploadsOnS3:
         quiet = self.uploads.quiet_minutes * MINUTE
         longest = self.uploads.longest_wait_hours * HOUR_SECONDS
         due = tuple(turns(memory.cameras, now, quiet, longest))
-        return Look(due, tuple(self._refused), self._heard, len(memory.cameras.waiting))
+        return ScanResult(due, tuple(self._refused), self._heard, len(memory.cameras.waiting))
 
     @property
     def _bucket(self) -> str:
@@ -55,7 +55,7 @@ class UploadsOnS3:
         path = urlsplit(self.uploads.url or "").path.strip("/")
         return f"{path}/" if path else ""
 
-    def _hear(self, memory: Memory, now: float, queue_url: str) -> None:
+    def _hear(self, memory: SensorState, now: float, queue_url: str) -> None:
         """That this look happens shows that the last one's cursor is kept: its messages may go."""
         sqs = self.clients.of("sqs")
         queue.delete(sqs, queue_url, memory.receipts)
@@ -70,7 +70,7 @@ class UploadsOnS3:
                 if told.bucket == self._bucket and told.key.startswith(self._prefix):
                     self._hear_upload(memory, told, now)
 
-    def _hear_upload(self, memory: Memory, told: queue.Told, now: float) -> None:
+    def _hear_upload(self, memory: SensorState, told: queue.UploadEvent, now: float) -> None:
         owner = whose(told.key[len(self._prefix) :], self.uploads.camera_pattern)
         if isinstance(owner, Refused):
             self._refuse(memory, owner)
@@ -78,7 +78,7 @@ class UploadsOnS3:
             news = memory.cameras.hear(owner.camera_id, owner.footage, told.at, now)
             self._heard += news
 
-    def _list(self, memory: Memory, now: float) -> None:
+    def _list(self, memory: SensorState, now: float) -> None:
         sweep = memory.sweep
         pause = (
             self.uploads.listing_hours * HOUR_SECONDS
@@ -108,7 +108,7 @@ class UploadsOnS3:
         if not sweep.began:
             memory.release(memory.refused.keys() & set(sweep.unseen))
 
-    def _compare(self, memory: Memory, listed: Listed, now: float, began: float) -> None:
+    def _compare(self, memory: SensorState, listed: Listed, now: float, began: float) -> None:
         """Whether a camera's table holds all that is listed of it."""
         if self.is_running(listed.camera_id):
             return  # the next listing sees what it made
@@ -121,7 +121,7 @@ class UploadsOnS3:
             memory.cameras.missed(listed.camera_id, listed.footage, newest, now, began)
             self._heard += 1
 
-    def _refuse(self, memory: Memory, refused: Refused) -> None:
+    def _refuse(self, memory: SensorState, refused: Refused) -> None:
         memory.sweep.saw(refused.of)
         if memory.refuse(refused):
             self._refused.append(refused)

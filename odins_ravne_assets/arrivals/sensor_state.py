@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from odins_ravne_assets.arrivals.listing import Sweep
-from odins_ravne_assets.arrivals.pending import Cameras, Waiting
+from odins_ravne_assets.arrivals.pending import Cameras, PendingUpload
 from odins_ravne_assets.arrivals.routing import Refused
 
 # As many of what is in quarantine are remembered; the newest.
@@ -19,7 +19,7 @@ IsRunning = Callable[[str], bool]
 
 
 @dataclass
-class Memory:
+class SensorState:
     """What a sensor's cursor holds.
 
     Args:
@@ -63,7 +63,7 @@ class Memory:
         )
 
     @classmethod
-    def read(cls, cursor: str | None) -> "Memory":
+    def read(cls, cursor: str | None) -> "SensorState":
         if not cursor:
             return cls()
         tree = json.loads(cursor)
@@ -78,7 +78,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Turn:
+class CameraRunRequest:
     """A camera whose run is to be asked for.
 
     Args:
@@ -93,23 +93,23 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Look:
+class ScanResult:
     """What one look came to.
 
     Args:
         refused: what is nobody's and was not known to be.
     """
 
-    turns: tuple[Turn, ...]
+    turns: tuple[CameraRunRequest, ...]
     refused: tuple[Refused, ...]
     heard: int
     waiting: int
 
 
-class Place(Protocol):
+class UploadSource(Protocol):
     """Where footage arrives."""
 
-    def look(self, memory: Memory, now: float) -> Look:
+    def look(self, memory: SensorState, now: float) -> ScanResult:
         """Hear what is new and say whose turn it is; what is to be remembered is put into memory.
 
         Args:
@@ -117,12 +117,12 @@ class Place(Protocol):
         """
 
 
-def turns(cameras: Cameras, now: float, quiet: float, longest: float) -> Iterator[Turn]:
+def turns(cameras: Cameras, now: float, quiet: float, longest: float) -> Iterator[CameraRunRequest]:
     """The cameras whose cards are complete; from now on their runs are asked for."""
     for camera, waits in islice(list(cameras.due(now, quiet, longest)), MOST_TURNS):
         yield turn_of(camera, waits)
         cameras.asked_for(camera)
 
 
-def turn_of(camera: str, waits: Waiting) -> Turn:
-    return Turn(camera, waits.footage, waits.key(camera), waits.files)
+def turn_of(camera: str, waits: PendingUpload) -> CameraRunRequest:
+    return CameraRunRequest(camera, waits.footage, waits.key(camera), waits.files)

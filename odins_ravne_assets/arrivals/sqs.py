@@ -22,7 +22,7 @@ HIDDEN_SECONDS = 900
 
 
 @dataclass(frozen=True)
-class Told:
+class UploadEvent:
     """An object that was put into a bucket.
 
     Args:
@@ -45,7 +45,7 @@ class Message:
 
     receipt: str
     body: str
-    uploads: tuple[Told, ...] | None
+    uploads: tuple[UploadEvent, ...] | None
 
 
 def receive(
@@ -76,7 +76,7 @@ def delete(sqs: Any, queue_url: str, receipts: Sequence[str]) -> None:
         sqs.delete_message_batch(QueueUrl=queue_url, Entries=entries)
 
 
-def told_by(body: str) -> tuple[Told, ...] | None:
+def told_by(body: str) -> tuple[UploadEvent, ...] | None:
     """The uploads that a notification tells; none for S3's test message. None: it is none."""
     try:
         tree = json.loads(body)
@@ -91,7 +91,7 @@ def _is_upload(record: dict[str, Any]) -> bool:
     return str(record["eventName"]).startswith("ObjectCreated:")
 
 
-def _told(record: dict[str, Any]) -> Told:
+def _told(record: dict[str, Any]) -> UploadEvent:
     s3 = record["s3"]
     at = datetime.fromisoformat(record["eventTime"]).timestamp()
-    return Told(s3["bucket"]["name"], unquote_plus(s3["object"]["key"]), at)
+    return UploadEvent(s3["bucket"]["name"], unquote_plus(s3["object"]["key"]), at)

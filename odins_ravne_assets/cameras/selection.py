@@ -19,14 +19,16 @@ S3 = "s3://"
 
 
 @dataclass(frozen=True)
-class Footage:
+class CameraFootage:
     """A camera's footage, before anything is said of where its results go."""
 
     camera_id: str
     url: str
 
 
-def footage_named(input: str, camera: str | None, many: bool, profile: Profile) -> list[Footage]:
+def footage_named(
+    input: str, camera: str | None, many: bool, profile: Profile
+) -> list[CameraFootage]:
     """The footage of the cameras that INPUT holds.
 
     Raises:
@@ -36,10 +38,10 @@ def footage_named(input: str, camera: str | None, many: bool, profile: Profile) 
         raise UsageError("--camera names one camera, --cameras takes many; use one of them")
     if many:
         found = _camera_folders(_footage(input, profile), profile)
-        return [Footage(each.camera_id, each.footage_url) for each in found]
+        return [CameraFootage(each.camera_id, each.footage_url) for each in found]
     url = _footage(input, profile)
     name = camera_id(camera) if camera is not None else camera_id_for_folder(_as_path(url))
-    return [Footage(name, url)]
+    return [CameraFootage(name, url)]
 
 
 def cameras_named(

@@ -16,7 +16,7 @@ from rich.text import Text
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.terminal import out, say
-from odins_ravne_assets.costs.gather import gather, reconciled
+from odins_ravne_assets.costs.gather import collect_inputs, reconciled
 from odins_ravne_assets.instance_home import catalog_folder, prepare_home
 from odins_ravne_assets.odin.report import CostReport
 from odins_ravne_assets.odin.report_text import (
@@ -78,10 +78,10 @@ def _show(
     cameras: Sequence[Camera], profile: Profile, whole: bool, as_json: bool, output: Path | None
 ) -> None:
     pass
-    from odins_ravne_assets.costs.gather import gather, reconciled, write_files
+    from odins_ravne_assets.costs.gather import collect_inputs, reconciled, write_files
     from odins_ravne_assets.odin.report_json import report_json
 
-    found = gather(cameras, profile, remarks=reconciled(cameras, profile), whole=whole)
+    found = collect_inputs(cameras, profile, remarks=reconciled(cameras, profile), whole=whole)
     if as_json:
         sys.stdout.write(report_json(found.report()))
     else:
@@ -116,7 +116,7 @@ def watch_costs(cameras: Sequence[Camera], profile: Profile) -> None:
 
 def _report(cameras: Sequence[Camera], profile: Profile) -> CostReport:
     remarks = reconciled(cameras, profile)
-    return gather(cameras, profile, ask_aws=False, remarks=remarks).report()
+    return collect_inputs(cameras, profile, ask_aws=False, remarks=remarks).report()
 
 
 def print_costs(cameras: Sequence[Camera], profile: Profile, since: float) -> None:
@@ -126,12 +126,17 @@ def print_costs(cameras: Sequence[Camera], profile: Profile, since: float) -> No
         since: what had ended by then belongs to earlier calls; by the profile's clock.
     """
     pass
-    from odins_ravne_assets.costs.gather import costs_folder, gather, reconciled, write_files
+    from odins_ravne_assets.costs.gather import (
+        collect_inputs,
+        costs_folder,
+        reconciled,
+        write_files,
+    )
     from odins_ravne_assets.odin.formatting import many
     from odins_ravne_assets.odin.job_tables import attempts_text
 
     remarks = reconciled(cameras, profile)
-    ever = gather(cameras, profile, ask_aws=False, remarks=remarks)
+    ever = collect_inputs(cameras, profile, ask_aws=False, remarks=remarks)
     report = ever.report(since)
     if not report.computing.usd and profile.cloud is None:
         out.print(

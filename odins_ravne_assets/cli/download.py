@@ -27,13 +27,13 @@ from odins_ravne_assets.results.download import (
 )
 from resources.aws.clients import AwsClients
 from resources.errors import StoreError
-from resources.ledger.orchestrator_traffic import OwnTraffic
+from resources.ledger.orchestrator_traffic import OrchestratorTraffic
 from resources.settings.loader import load_profile
 from resources.settings.profile import Aws
 from resources.storage.layout import LEDGER_FOLDER
 from resources.storage.local_store import local_path
 from resources.storage.open_store import open_store
-from resources.storage.transfer.download import Brought, OnProgress
+from resources.storage.transfer.download import OnProgress, TransferProgress
 
 app = typer.Typer()
 
@@ -109,7 +109,7 @@ def show_page_of_all(cameras: Sequence[Camera]) -> None:
         out.print(f"report of {len(folders)} cameras: {page}", soft_wrap=True)
 
 
-def bring_results(outputs: Sequence[tuple[str, str]], root: Path, aws: Aws) -> Brought:
+def bring_results(outputs: Sequence[tuple[str, str]], root: Path, aws: Aws) -> TransferProgress:
     """Take cameras' results home, with a bar in a terminal.
 
     Args:
@@ -122,7 +122,7 @@ def bring_results(outputs: Sequence[tuple[str, str]], root: Path, aws: Aws) -> B
     Raises:
         StoreError: see `bring_home`.
     """
-    together = Brought(0, 0)
+    together = TransferProgress(0, 0)
     for camera_id, url in outputs:
         with TransferBar() as bar:
             brought = _bring(camera_id, url, root, aws, bar.told)
@@ -134,12 +134,14 @@ def bring_results(outputs: Sequence[tuple[str, str]], root: Path, aws: Aws) -> B
     return together
 
 
-def _bring(camera_id: str, url: str, root: Path, aws: Aws, on_progress: OnProgress) -> Brought:
+def _bring(
+    camera_id: str, url: str, root: Path, aws: Aws, on_progress: OnProgress
+) -> TransferProgress:
     results = [FoundResults(camera_id, "")]
     if not url.startswith(S3):
         return take_home(open_store(url), results, root, on_progress)
     clients = AwsClients(aws)
-    own = OwnTraffic(camera_id, aws.region, "taking results home", clients.clock)
+    own = OrchestratorTraffic(camera_id, aws.region, "taking results home", clients.clock)
     own.traffic.attach(clients.of("s3"))
     try:
         return take_home(open_store(url, clients), results, root, on_progress)

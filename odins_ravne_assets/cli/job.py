@@ -36,7 +36,7 @@ class Choice:
 
 
 @dataclass
-class Ended:
+class JobResult:
     """What became of a job's cameras."""
 
     runs: list[CameraRun]
@@ -67,7 +67,7 @@ class Job:
     profile: Profile
     overrides: dict[str, Any]
 
-    def run(self, cameras: list[Camera], tags: dict[str, str] | None = None) -> Ended:
+    def run(self, cameras: list[Camera], tags: dict[str, str] | None = None) -> JobResult:
         """Run it for some cameras, and show the visits."""
         catalog = CameraCatalog(catalog_folder())
         refuse_collisions(cameras, catalog)
@@ -77,7 +77,7 @@ class Job:
             at_once = self.profile.pipeline.cost_optimization.max_parallel_jobs
             name = str(find_profile(self.choice.name).absolute())
             runs = CameraRuns(self.name, name, self.overrides, tags or {}, at_once, watcher)
-            ended = Ended(runs.run(cameras), runs.interrupted)
+            ended = JobResult(runs.run(cameras), runs.interrupted)
         _show_results(ended.succeeded, self.profile, visits=self.name in MAKE_VISITS)
         return ended
 

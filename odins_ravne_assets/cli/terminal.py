@@ -25,7 +25,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from odins_ravne_assets.runs.process_pool import CameraRun
-from resources.storage.transfer.download import Brought
+from resources.storage.transfer.download import TransferProgress
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -192,7 +192,7 @@ class TransferBar:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def told(self, brought: Brought) -> None:
+    def told(self, brought: TransferProgress) -> None:
         """See bringing.OnProgress."""
         self._bar.update(self._task, completed=brought.bytes, total=brought.total_bytes)
 

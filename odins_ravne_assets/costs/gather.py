@@ -21,13 +21,13 @@ from odins_ravne_assets.odin.storage_costs import Ageing, StorageCosts, storage_
 from odins_ravne_assets.odin.storage_prices import StoragePrices, storage_prices
 from odins_ravne_assets.odin.unit_costs import SpeciesVisits
 from resources.aws.clients import AwsClients
-from resources.aws.errors import explained
+from resources.aws.errors import translate_aws_errors
 from resources.clock import clock_at
 from resources.errors import RavneError, StoreError
 from resources.ledger.aws_bill import AwsBill
 from resources.ledger.idle_machines import read_waiting, unclaimed
 from resources.ledger.table import read_ledger
-from resources.planning.saved_plans import Prediction, kept_predictions
+from resources.planning.saved_plans import Prediction, load_predictions
 from resources.pricing.sources import shipped_prices
 from resources.retention.inventory import Area
 from resources.retention.rules import LEAST_BILLED, least_sizes
@@ -41,7 +41,7 @@ JSON_FILE, PAGE_FILE, FOCUS_FILE = "cost_report.json", "cost_report.html", "cost
 
 
 @dataclass(frozen=True)
-class Gathered:
+class CostReportInputs:
     """What a report is made of.
 
     Args:
@@ -76,13 +76,13 @@ class Gathered:
         )
 
 
-def gather(
+def collect_inputs(
     cameras: Sequence[Camera],
     profile: Profile,
     ask_aws: bool = True,
     remarks: Iterable[str] = (),
     whole: bool = False,
-) -> Gathered:
+) -> CostReportInputs:
     """Bring it together. What cannot be looked at is remarked, not the end of it.
 
     Args:
@@ -102,7 +102,7 @@ def gather(
         )
     now = clock_at(profile.aws.clock_url).now()
     storage, prices = _stored(seen, profile, now, told) if aws else (None, None)
-    return Gathered(
+    return CostReportInputs(
         rows=_rows(seen, profile, whole),
         scope=_scope(cameras, profile, now),
         species=_species(seen, profile),
@@ -128,7 +128,7 @@ def _predictions(cameras: Iterable[Camera], profile: Profile) -> Iterator[Predic
     """What plans have foretold, as it is kept beside the cameras' results."""
     store_of = stores_of(profile)
     for camera in cameras:
-        yield from kept_predictions(store_of(f"{camera.output_url}/{PLANS}"))
+        yield from load_predictions(store_of(f"{camera.output_url}/{PLANS}"))
 
 
 def _scope(cameras: Iterable[Camera], profile: Profile, now: float) -> Scope:
@@ -167,7 +167,7 @@ def reconciled(cameras: Iterable[Camera], profile: Profile) -> list[str]:
     return []
 
 
-def write_files(found: Gathered, folder: Path) -> list[Path]:
+def write_files(found: CostReportInputs, folder: Path) -> list[Path]:
     """cost_report.json, the page and the FOCUS file, each put in place whole.
 
     Raises:
@@ -256,10 +256,10 @@ def _species(cameras: Iterable[Camera], profile: Profile) -> tuple[SpeciesVisits
     return tuple(sorted(found, key=lambda each: (-each.visits, each.species)))
 
 
-def _payer(found: Gathered) -> Payer:
+def _payer(found: CostReportInputs) -> Payer:
     cloud = found.profile.cloud
     if cloud is None:
         return Payer("own machine", found.scope.name)
-    with explained("cost costs", "allow sts:GetCallerIdentity"):
+    with translate_aws_errors("cost costs", "allow sts:GetCallerIdentity"):
         identity = AwsClients(cloud.aws).of("sts").get_caller_identity()
     return Payer(str(identity["Account"]), cloud.aws.name)

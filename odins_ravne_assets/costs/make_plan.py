@@ -22,7 +22,7 @@ from resources.planning.estimate import (
     estimate_fixed,
     estimate_spot,
 )
-from resources.planning.saved_plans import keep_prediction
+from resources.planning.saved_plans import save_prediction
 from resources.planning.throughput import (
     LOCAL,
     cutting_seconds_per_frame,
@@ -35,7 +35,7 @@ from resources.pricing.prices import PriceBook, remarks_on_age
 from resources.pricing.sources import price_source, shipped_prices
 from resources.pricing.spot_history import LOOK_BACK_SECONDS, spot_moves
 from resources.settings.profile import Cloud, Profile
-from resources.spot.policy import Priority, Rules, Submit, UnitState, before_submit
+from resources.spot.policy import Priority, Rules, Submit, UnitState, choose_queue
 from resources.storage.layout import PLANS_FOLDER
 from resources.storage.open_store import shown_url
 
@@ -88,7 +88,7 @@ def keep_plan(plan: RunPlan, cameras: Sequence[PlannedCamera], profile: Profile)
     store_of = stores_of(profile)
     targets = {camera.camera_id: camera.output_url for camera in cameras}
     for prediction in plan.predictions():
-        keep_prediction(store_of(f"{targets[prediction.camera_id]}/{PLANS_FOLDER}"), prediction)
+        save_prediction(store_of(f"{targets[prediction.camera_id]}/{PLANS_FOLDER}"), prediction)
 
 
 def _counts(
@@ -210,7 +210,7 @@ class _Planning:
         seconds = work.frames * work.seconds_per_frame / work.spread.units
         unit = UnitState(seconds, self._now, self._priority)
         rules = Rules(self._aws.compute, cost)
-        choice = before_submit(unit, self._offers, rules, self._now)
+        choice = choose_queue(unit, self._offers, rules, self._now)
         on_demand = isinstance(choice, Submit) and choice.queue == "ondemand"
         market = "ondemand" if on_demand else "spot"
         own = [each for each in estimates if each.market == market]

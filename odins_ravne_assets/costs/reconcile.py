@@ -6,11 +6,11 @@ import dagster as dg
 
 from odins_ravne_assets.instance_home import home
 from resources.aws.clients import AwsClients
-from resources.aws.errors import explained
+from resources.aws.errors import translate_aws_errors
 from resources.ledger.asset_metadata import BILLED_STAGES, costs_of_stages, stage_shares
 from resources.ledger.idle_machines import look_for_waiting_machines
 from resources.ledger.table import read_ledger
-from resources.ledger.writer import Bookkeeper, Reconciled, books_of
+from resources.ledger.writer import LedgerWriter, Reconciled, camera_ledger
 from resources.pricing.sources import price_source
 from resources.settings.profile import Aws
 from resources.storage.layout import IDLE_MACHINES_FOLDER
@@ -32,9 +32,9 @@ def bring_up_to_date(
         RavneError: AWS refused, or did not answer; a ledger cannot be read or written.
     """
     clients = AwsClients(aws)
-    keeper = Bookkeeper(clients, aws, price_source(clients, aws, home()))
-    with explained("asking AWS for costs", f"ask for the policy {aws.name}-runner"):
-        reconciled = keeper.reconcile(books_of(*camera, clients) for camera in cameras)
+    keeper = LedgerWriter(clients, aws, price_source(clients, aws, home()))
+    with translate_aws_errors("asking AWS for costs", f"ask for the policy {aws.name}-runner"):
+        reconciled = keeper.reconcile(camera_ledger(*camera, clients) for camera in cameras)
         look_for_waiting_machines(keeper, LocalStore(home() / IDLE_MACHINES_FOLDER))
     tell_late_costs(instance, reconciled)
     return sum(each.changed for each in reconciled)

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from odins_ravne_assets.cameras.catalog import CameraCatalog
-from odins_ravne_assets.costs.gather import costs_folder, gather, reconciled, write_files
+from odins_ravne_assets.costs.gather import collect_inputs, costs_folder, reconciled, write_files
 from odins_ravne_assets.odin.report import WAITED, CostReport
 from odins_ravne_assets.odin.report_markdown import report_markdown
 from odins_ravne_assets.odin.report_text import total
@@ -28,7 +28,7 @@ def cost_report_asset(
     settings: RunSettings, catalog: dg.ResourceParam[CameraCatalog]
 ) -> dg.MaterializeResult[Any]:
     profile, cameras = settings.load(), catalog.list()
-    found = gather(cameras, profile, remarks=reconciled(cameras, profile), whole=True)
+    found = collect_inputs(cameras, profile, remarks=reconciled(cameras, profile), whole=True)
     page, *others = write_files(found, costs_folder())
     report = found.report()
     return dg.MaterializeResult(

@@ -7,7 +7,7 @@ from odins_ravne_assets.cameras.catalog import known_on_s3
 from resources.aws.clients import AwsClients
 from resources.clock import system_clock
 from resources.compute.cleanup import ComputeTidy
-from resources.compute.idle_rules import Memory, consider
+from resources.compute.idle_rules import IdleState, consider
 from resources.errors import RavneError
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.profile import Cloud
@@ -69,7 +69,7 @@ def unused_compute(
         look = _tidy(cloud).look()
     except RavneError as error:
         return dg.SkipReason(str(error))  # a laptop without a network is no failure
-    memory = Memory.model_validate_json(context.cursor) if context.cursor else Memory()
+    memory = IdleState.model_validate_json(context.cursor) if context.cursor else IdleState()
     memory, verdict = consider(memory, look, cloud.unused, _overslept(context))
     if not (verdict.tear_down or verdict.end_jobs):
         return dg.SensorResult(

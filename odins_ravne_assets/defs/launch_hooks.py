@@ -5,7 +5,7 @@ from dataclasses import replace
 from odins_ravne_assets.munin.media.media_files import kind_by_name
 from odins_ravne_assets.munin.media.media_table import count_media
 from resources.launch.base import StepRequest
-from resources.launch.hooks import AboutFootage
+from resources.launch.hooks import FootageQueries
 from resources.settings.profile import Profile
 from resources.storage.object_store import ObjectStore
 
@@ -29,4 +29,4 @@ def _without_machine(
     return replace(request, profile=easy.model_dump(mode="json"))
 
 
-ABOUT_FOOTAGE = AboutFootage(count_media, _is_media, _without_machine)
+FOOTAGE_QUERIES = FootageQueries(count_media, _is_media, _without_machine)

@@ -8,7 +8,12 @@ from dagster import DagsterRunStatus, RunsFilter
 from odins_ravne_assets.arrivals.folder_source import UploadsInFolders
 from odins_ravne_assets.arrivals.routing import Refused
 from odins_ravne_assets.arrivals.s3_source import UploadsOnS3
-from odins_ravne_assets.arrivals.sensor_state import Look, Memory, Place, Turn
+from odins_ravne_assets.arrivals.sensor_state import (
+    CameraRunRequest,
+    ScanResult,
+    SensorState,
+    UploadSource,
+)
 from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.cameras.results_store import store_of
 from odins_ravne_assets.cameras.selection import camera_arrived
@@ -52,7 +57,7 @@ def new_footage(
     profile = settings.load()
     if not profile.uploads.url:
         return dg.SkipReason("the profile names no place where footage arrives (uploads.url)")
-    memory = Memory.read(context.cursor)
+    memory = SensorState.read(context.cursor)
     in_quarantine = dict(memory.refused)
     clients = AwsClients(profile.cloud.aws) if profile.cloud else None
     now = clients.clock.now() if clients else system_clock().now()
@@ -95,7 +100,7 @@ def _place(
     clients: AwsClients | None,
     instance: dg.DagsterInstance,
     catalog: CameraCatalog,
-) -> Place:
+) -> UploadSource:
     cameras = {camera.camera_id: camera for camera in catalog.list()}
 
     def known(camera_id: str) -> set[tuple[str, int, int]]:
@@ -114,12 +119,14 @@ def _place(
     return UploadsOnS3(profile.uploads, clients, known, is_running)
 
 
-def _request(turn: Turn) -> dg.RunRequest:
+def _request(turn: CameraRunRequest) -> dg.RunRequest:
     tags = {"munin/started-by": "new footage", "munin/new-files": str(turn.files)}
     return dg.RunRequest(run_key=turn.run_key, partition_key=turn.camera_id, tags=tags)
 
 
-def _tell(context: dg.SensorEvaluationContext, look: Look, refused: Iterable[Refused]) -> None:
+def _tell(
+    context: dg.SensorEvaluationContext, look: ScanResult, refused: Iterable[Refused]
+) -> None:
     context.log.info(
         f"heard of {look.heard} new files; {look.waiting} cameras are still being copied, "
         f"{len(look.turns)} are complete"
@@ -128,7 +135,7 @@ def _tell(context: dg.SensorEvaluationContext, look: Look, refused: Iterable[Ref
         context.log.warning(f"quarantine: {each.of}: {each.reason}")
 
 
-def _quarantined(memory: Memory) -> dg.AssetObservation:
+def _quarantined(memory: SensorState) -> dg.AssetObservation:
     records = [
         dg.TableRecord({"file or folder": of, "why": why}) for of, why in memory.refused.items()
     ]

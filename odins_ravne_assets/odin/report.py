@@ -17,7 +17,7 @@ from odins_ravne_assets.odin.row_times import MOMENT, rows_since, with_moments
 from odins_ravne_assets.odin.savings import Savings, savings_in
 from odins_ravne_assets.odin.storage_costs import StorageCosts
 from odins_ravne_assets.odin.totals import Jobs, Share, jobs_in, money, rented, shares, whole
-from odins_ravne_assets.odin.traffic import Traffic, traffic_in
+from odins_ravne_assets.odin.traffic import TrafficCosts, traffic_in
 from odins_ravne_assets.odin.unit_costs import SpeciesVisits, UnitCosts, unit_costs
 from resources.ledger.aws_bill import AwsBill
 from resources.planning.saved_plans import Prediction
@@ -95,7 +95,7 @@ class CostReport:
     estimated_usd: Decimal
     savings: Savings
     units: UnitCosts
-    traffic: Traffic
+    traffic: TrafficCosts
     species: tuple[SpeciesVisits, ...]
     storage: StorageCosts | None
     month: Month

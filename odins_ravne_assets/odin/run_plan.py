@@ -9,7 +9,7 @@ from odins_ravne_assets.munin.workload.footage_estimate import FootageCount
 from odins_ravne_assets.odin.formatting import lasting, many, usd
 from resources.planning.estimate import Estimate, Work, as_json, shares
 from resources.planning.saved_plans import PredictedOffer, Prediction
-from resources.planning.throughput import Pace
+from resources.planning.throughput import Throughput
 
 # Waiting, or another cut, is told of where it saves this share of the cost, and a cent.
 WORTH_SHARE = 0.05
@@ -52,7 +52,7 @@ class RunPlan:
     likely: Estimate
     other_way: Estimate
     begins: str
-    paces: Mapping[str, Pace]
+    paces: Mapping[str, Throughput]
     keeping: Keeping | None
     remarks: tuple[str, ...]
 

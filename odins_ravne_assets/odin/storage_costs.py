@@ -20,7 +20,7 @@ DAYS_OF_YEAR, MONTHS = Decimal("365.25"), 12
 NOTHING = Decimal(0)
 
 # A storage class, and the first day and the day after the last that objects are in it.
-Stay = tuple[str, date, date]
+StoragePeriod = tuple[str, date, date]
 
 
 @dataclass(frozen=True)
@@ -171,14 +171,14 @@ def _coming(
 
 
 def _for_days(
-    prices: StoragePrices, day: StoredDay, stay: Stay, since: date, until: date
+    prices: StoragePrices, day: StoredDay, stay: StoragePeriod, since: date, until: date
 ) -> Decimal:
     storage_class, begin, end = stay
     days = (min(end, until) - max(begin, since)).days
     return max(0, days) * MONTHS / DAYS_OF_YEAR * prices.usd_per_month(day, storage_class)
 
 
-def _stays_until(day: StoredDay, ageing: Ageing, until: date) -> Iterator[Stay]:
+def _stays_until(day: StoredDay, ageing: Ageing, until: date) -> Iterator[StoragePeriod]:
     """The classes that led to the class of today."""
     if day.storage_class not in CLASSES:
         yield day.storage_class, day.day, until
@@ -191,7 +191,7 @@ def _stays_until(day: StoredDay, ageing: Ageing, until: date) -> Iterator[Stay]:
     yield from _stays(passed, until)
 
 
-def _stays_from(day: StoredDay, ageing: Ageing, today: date) -> Iterator[Stay]:
+def _stays_from(day: StoredDay, ageing: Ageing, today: date) -> Iterator[StoragePeriod]:
     """The classes of today and of the future; what is overdue moves today."""
     if day.old:
         # Since when they are old is not told: on average, half of their time is over.
@@ -204,7 +204,7 @@ def _stays_from(day: StoredDay, ageing: Ageing, today: date) -> Iterator[Stay]:
     yield from _stays(moves, date.max)
 
 
-def _stays(moves: Sequence[tuple[str, date]], end: date) -> Iterator[Stay]:
+def _stays(moves: Sequence[tuple[str, date]], end: date) -> Iterator[StoragePeriod]:
     """From when each class begins, to stays; those of no day are left out."""
     ends = [*(begin for _, begin in moves[1:]), end]
     for (storage_class, begin), until in zip(moves, ends, strict=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.results_store import store_of
 from odins_ravne_assets.hugin.identification.taxonomy import knowledge_of
-from odins_ravne_assets.hugin.review.review_files import Footage, corrections_of
+from odins_ravne_assets.hugin.review.review_files import ReviewedMedia, corrections_of
 from odins_ravne_assets.hugin.visits.stage3 import SOURCES, read_table, taxa_at
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
@@ -70,14 +70,14 @@ def _key(store: ObjectStore, reviewed_on: date, content: str) -> str:
     return f"{day}{number:04d}-{content}.parquet"
 
 
-def _footage(store: ObjectStore, camera_id: str, others: frozenset[str]) -> Footage:
+def _footage(store: ObjectStore, camera_id: str, others: frozenset[str]) -> ReviewedMedia:
     with ExitStack() as stack:
         media = read_table(store, stack, *SOURCES["media"])
         detections = read_table(store, stack, *SOURCES["detections"])
         visits = read_table(
             store, stack, OBSERVATIONS_TABLE, schemas.OBSERVATIONS, "Stage 3 (observations)"
         )
-        return Footage(
+        return ReviewedMedia(
             camera_id,
             media.select("path", "content_hash").collect(),
             detections.collect(),

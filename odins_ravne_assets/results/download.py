@@ -20,7 +20,7 @@ from resources.settings.profile import Privacy
 from resources.storage.layout import LEDGER_FOLDER, STAGE3_FOLDER, TABLES_FOLDER
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
-from resources.storage.transfer.download import Brought, OnProgress, Wanted, bring_home
+from resources.storage.transfer.download import OnProgress, TransferProgress, Wanted, download_all
 
 REPORT, PAGE = f"{STAGE3_FOLDER}/report.json", f"{STAGE3_FOLDER}/report.html"
 RUNNER = "run_stage3_local.py"
@@ -67,13 +67,13 @@ def _report(store: ObjectStore, key: str) -> dict[str, Any]:
 
 def take_home(
     store: ObjectStore, results: Sequence[FoundResults], root: Path, on_progress: OnProgress
-) -> Brought:
+) -> TransferProgress:
     """Copy cameras' results into a folder of this machine, each camera's into one of its own.
 
     What is there and equal is left alone, and so is what re-runs have made.
 
     Raises:
-        StoreError: see `bring_home`.
+        StoreError: see `download_all`.
     """
     wanted = [
         Wanted(found, f"{each.camera_id}/{found.key.removeprefix(each.prefix)}")
@@ -82,7 +82,7 @@ def take_home(
         for found in store.list(each.prefix + folder)
         if found.key != f"{each.prefix}{PAGE}"
     ]
-    return bring_home(store, wanted, root, on_progress)
+    return download_all(store, wanted, root, on_progress)
 
 
 def write_runner(folder: Path) -> Path:

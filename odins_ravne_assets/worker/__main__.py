@@ -23,8 +23,8 @@ from dagster_pipes import (
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.munin.progress import StageProgress
 from odins_ravne_assets.worker.host import Host, host_of_this_worker
-from odins_ravne_assets.worker.step import StageResult, Step, Stopped, Unit
-from odins_ravne_assets.worker.work_counters import Tally
+from odins_ravne_assets.worker.step import StageResult, Step, StepStopped, Unit
+from odins_ravne_assets.worker.work_counters import WorkCounters
 from resources.batch.outcome import DONE, FAILED, STOPPED
 from resources.errors import RavneError
 from resources.settings.profile import Profile
@@ -41,7 +41,7 @@ class PipesReporter:
     def __init__(self, pipes: PipesContext, host: Host) -> None:
         self._pipes = pipes
         self._host = host
-        self.tally = Tally()
+        self.tally = WorkCounters()
         self._told = 0.0
         self._told_work = monotonic()
         self._news = ("", False)
@@ -104,7 +104,7 @@ def main() -> int:
         reporter = PipesReporter(pipes, host)
         try:
             _run(pipes, profile, host, reporter, stop)
-        except Stopped:
+        except StepStopped:
             return STOPPED
         except RavneError as error:
             pipes.report_custom_message({"error": str(error)})

@@ -239,7 +239,7 @@ def _day(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d}" if moment else ""
 
 
-def told_of(stage: str, facts: Facts) -> str:
+def log_line(stage: str, facts: Facts) -> str:
     """A sentence.
 
     Args:

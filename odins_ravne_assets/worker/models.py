@@ -13,12 +13,12 @@ from gpu_kernels.models.manifest import load_manifest, model_hash, verify
 from gpu_kernels.models.speciesnet_labels import SpeciesNetLabel
 from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     Predictions,
+    cached_predictions,
     is_predictions,
-    kept_predictions,
 )
 from odins_ravne_assets.munin.detection.detector import Detector
 from odins_ravne_assets.munin.inference.run_model import LoadedModel
-from odins_ravne_assets.munin.inference.timing import Pace, TimedEngine
+from odins_ravne_assets.munin.inference.timing import StageTiming, TimedEngine
 from odins_ravne_assets.munin.progress import Reporter
 from resources.errors import EngineError
 from resources.settings.profile import Profile
@@ -71,7 +71,7 @@ class StepModels:
         """Before any work: that Stage 2's model is missing must not be found after days of Stage 1.
 
         Raises:
-            ModelError: see `gpu_kernels.models.manifest.verify` and `kept_predictions`.
+            ModelError: see `gpu_kernels.models.manifest.verify` and `cached_predictions`.
             StoreError: the store refuses.
         """
         models = self.profile.models
@@ -90,9 +90,9 @@ class StepModels:
     def predictions(self) -> Predictions | None:
         """What labels the boxes in place of a model, if the profile says so."""
         name = self.profile.models.classifier
-        return kept_predictions(name, self.output) if is_predictions(name) else None
+        return cached_predictions(name, self.output) if is_predictions(name) else None
 
-    def load_detector(self, pace: Pace) -> Detector:
+    def load_detector(self, pace: StageTiming) -> Detector:
         """Stage 1's model, with the one that tells categories if there is one.
 
         Args:
@@ -108,7 +108,7 @@ class StepModels:
         self.device = loaded[0].engine.device
         return Detector(loaded[0], loaded[1] if len(loaded) > 1 else None, settings.conf_threshold)
 
-    def load_classifier(self, pace: Pace) -> LoadedModel:
+    def load_classifier(self, pace: StageTiming) -> LoadedModel:
         """Stage 2's model.
 
         Args:
@@ -121,7 +121,7 @@ class StepModels:
         self._tell(model)
         return model
 
-    def _load(self, name: str, pace: Pace) -> LoadedModel:
+    def _load(self, name: str, pace: StageTiming) -> LoadedModel:
         settings = self.profile.pipeline.stage1
         manifest = load_manifest(name)
         kept = self.profile.models.engines or f"{self.output_url.rstrip('/')}/{ENGINES}"

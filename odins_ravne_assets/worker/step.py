@@ -23,14 +23,14 @@ from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     PredictedLabels,
 )
 from odins_ravne_assets.munin.classification.stage2 import Stage2
-from odins_ravne_assets.munin.detection.crash_guard import Careful
+from odins_ravne_assets.munin.detection.crash_guard import CrashGuard
 from odins_ravne_assets.munin.detection.decode_pool import Decoder, DecodingSettings, Medium
 from odins_ravne_assets.munin.detection.decode_process import SLOT_BYTES
 from odins_ravne_assets.munin.detection.detector import Detector
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
 from odins_ravne_assets.munin.detection.journal_key import stage1_key
 from odins_ravne_assets.munin.detection.stage1 import Progress, Stage1, only_new
-from odins_ravne_assets.munin.inference.timing import LABELLING, LOOKING_AT_FRAMES, Pace
+from odins_ravne_assets.munin.inference.timing import LABELLING, LOOKING_AT_FRAMES, StageTiming
 from odins_ravne_assets.munin.media.camera_clock import corrections_of
 from odins_ravne_assets.munin.media.footage import FootageCounts, refresh_media_table
 from odins_ravne_assets.munin.media.media_files import kind_by_name
@@ -49,12 +49,12 @@ from odins_ravne_assets.worker.asset_metadata import (
     detection_facts,
     export_facts,
     footage_facts,
+    log_line,
     observation_facts,
-    told_of,
 )
 from odins_ravne_assets.worker.free_memory import give_memory_back
 from odins_ravne_assets.worker.models import OpenStore, StepModels
-from odins_ravne_assets.worker.work_counters import Tally
+from odins_ravne_assets.worker.work_counters import WorkCounters
 from resources.errors import StoreError
 from resources.settings.profile import Profile
 from resources.storage import layout
@@ -73,7 +73,7 @@ MOST_SLOTS = (2**31 - 1) // SLOT_BYTES
 SLICE = 10_000
 
 
-class Stopped(Exception):
+class StepStopped(Exception):  # noqa: N818 - a signal of control, no error
     """The step was asked to stop. What is finished is in the journal."""
 
 
@@ -103,7 +103,7 @@ class Step:
     reporter: Reporter
     stop: Event
     after_crash: bool = False  # the worker before this one died for no known reason
-    tally: Tally = field(default_factory=Tally)
+    tally: WorkCounters = field(default_factory=WorkCounters)
     unit: Unit | None = None  # the part of the media to look at; None: all, and the tables after
     open_store: OpenStore = open_store
     open_engine: OpenEngine = open_engine
@@ -111,7 +111,7 @@ class Step:
     output: ObjectStore = field(init=False)
     _waiting: bool = field(default=False, init=False)
     _models: StepModels = field(init=False)
-    _pace: Pace = field(default_factory=lambda: Pace(LOOKING_AT_FRAMES), init=False)
+    _pace: StageTiming = field(default_factory=lambda: StageTiming(LOOKING_AT_FRAMES), init=False)
 
     def __post_init__(self) -> None:
         self.footage = self.open_store(self.camera.footage_url)
@@ -149,7 +149,7 @@ class Step:
                 if stage in stages:
                     with self.tally.stage(stage):
                         result = self._models.on_engine(runner)
-                    self.reporter.info(told_of(stage, result.facts))
+                    self.reporter.info(log_line(stage, result.facts))
                     yield stage, result
 
     def _wait(self) -> None:
@@ -248,9 +248,9 @@ class Step:
 
     def _look_at(self, journal: Stage1Journal, finished: HashSet, new: int) -> Progress:
         settings = self.profile.pipeline.stage1
-        self._pace = Pace(LOOKING_AT_FRAMES)
+        self._pace = StageTiming(LOOKING_AT_FRAMES)
         detector = self._models.load_detector(self._pace)
-        careful = Careful(self.output) if self.after_crash else None
+        careful = CrashGuard(self.output) if self.after_crash else None
         media = only_new(self._usable_media(), finished)
 
         def settled() -> None:
@@ -354,7 +354,7 @@ class Step:
             tell(crops)
 
         threshold, predictions = settings.auto_ok_threshold, self._models.predictions
-        self._pace = Pace(LABELLING)
+        self._pace = StageTiming(LABELLING)
         stage: Stage2 | PredictedLabels
         if predictions:
             stage = PredictedLabels(predictions, self._paths(), threshold, labelled)
@@ -421,7 +421,7 @@ class Step:
 
     def _stop_here(self) -> None:
         if self.stop.is_set():
-            raise Stopped
+            raise StepStopped
 
     def _version(self, key: str) -> str:
         """A data version: changes if and only if the table does."""

@@ -7,7 +7,7 @@ from time import monotonic
 
 
 @dataclass
-class Tally:
+class WorkCounters:
     """Counts of one worker, from its start.
 
     Attributes:

@@ -42,7 +42,7 @@ def was_refused(error: BaseException) -> bool:
 
 
 @contextmanager
-def explained(doing: str, remedy: str) -> Iterator[None]:
+def translate_aws_errors(doing: str, remedy: str) -> Iterator[None]:
     """Turn what botocore raises within into an error that a user can act on.
 
     Args:

@@ -28,7 +28,7 @@ NOT_STARTED = (
 )
 
 
-class AttemptEnd(StrEnum):
+class AttemptOutcome(StrEnum):
     """How it ended; the values go into the attempts table."""
 
     DONE = "done"
@@ -81,31 +81,31 @@ def facts_of(job: Mapping[str, Any]) -> AttemptFacts:
     )
 
 
-def classify_attempt(facts: AttemptFacts) -> AttemptEnd:
+def classify_attempt(facts: AttemptFacts) -> AttemptOutcome:
     """How the attempt ended. The order of the questions matters.
 
     A stop that somebody asked for and a time limit end the worker as an interruption's notice
     does, with STOPPED; a host that goes may have killed the container first.
     """
     if facts.exit_code == DONE:
-        return AttemptEnd.DONE
+        return AttemptOutcome.DONE
     if facts.job_reason.startswith(STATE_TIME_LIMIT):
         short = CAPACITY in facts.job_reason
-        return AttemptEnd.NO_CAPACITY if short else AttemptEnd.NEVER_PLACEABLE
+        return AttemptOutcome.NO_CAPACITY if short else AttemptOutcome.NEVER_PLACEABLE
     if TIME_LIMIT in (facts.status_reason, facts.job_reason):
-        return AttemptEnd.TIME_LIMIT
+        return AttemptOutcome.TIME_LIMIT
     if facts.status_reason.startswith(HOST_LOST) and facts.exit_code in (None, KILLED, STOPPED):
-        return AttemptEnd.INTERRUPTED
+        return AttemptOutcome.INTERRUPTED
     if facts.stop_requested:
-        return AttemptEnd.CANCELLED
+        return AttemptOutcome.CANCELLED
     return _by_container(facts)
 
 
-def _by_container(facts: AttemptFacts) -> AttemptEnd:
+def _by_container(facts: AttemptFacts) -> AttemptOutcome:
     if facts.container_reason.startswith(NOT_STARTED):
-        return AttemptEnd.CANNOT_START
+        return AttemptOutcome.CANNOT_START
     if facts.exit_code == STOPPED:
-        return AttemptEnd.INTERRUPTED
+        return AttemptOutcome.INTERRUPTED
     if facts.exit_code == KILLED or facts.container_reason.startswith("OutOfMemory"):
-        return AttemptEnd.OUT_OF_MEMORY
-    return AttemptEnd.FAILED if facts.exit_code == FAILED else AttemptEnd.CRASHED
+        return AttemptOutcome.OUT_OF_MEMORY
+    return AttemptOutcome.FAILED if facts.exit_code == FAILED else AttemptOutcome.CRASHED

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from resources.pricing.economics import Overheads
-from resources.settings.profile import CostOptimization, Stage1
+from resources.settings.profile import CostOptimization, Stage1Settings
 
 # What one job takes of a machine; the smallest GPU machines have so many.
 JOB_VCPUS = 4
@@ -54,7 +54,7 @@ ReadMedia = Callable[[], Iterable[ExpectedMedium]]
 
 
 def expected_frames(
-    kind: str, duration_seconds: float | None, fps: float | None, stage1: Stage1
+    kind: str, duration_seconds: float | None, fps: float | None, stage1: Stage1Settings
 ) -> int:
     """Frames of a medium that Stage 1 looks at, if the motion gate lets all pass; 1 at least.
 

@@ -10,13 +10,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from resources.aws.clients import AwsClients
-from resources.aws.errors import explained
+from resources.aws.errors import translate_aws_errors
 from resources.batch.jobs import describe_jobs
 from resources.batch.launch_record import LaunchRecord, all_records
 from resources.batch.names import Names
 from resources.compute.existing import LIVE, OnStep, Parts
 from resources.compute.foundation import find_foundation
-from resources.compute.idle_rules import Look
+from resources.compute.idle_rules import ComputeUsage
 from resources.compute.teardown import Teardown
 from resources.compute.usage_lease import holds_in, place_of
 from resources.settings.profile import Aws
@@ -30,7 +30,7 @@ SETTLE_SECONDS = 15.0
 WHY_ENDED = "no run has watched this job for long; what it finished is kept"
 
 
-class _IsHeld(Exception):
+class _InUseError(Exception):
     """A run holds the camera's launches."""
 
 
@@ -46,7 +46,7 @@ class ComputeTidy:
     aws: Aws
     outputs: tuple[tuple[str, str], ...]
 
-    def look(self) -> Look:
+    def look(self) -> ComputeUsage:
         """What there is now.
 
         Raises:
@@ -59,7 +59,7 @@ class ComputeTidy:
             described = describe_jobs(self.clients.of("batch"), sorted(live))
             environments = parts.environments()
         names = {job: str(found["jobName"]) for job, found in described.items()}
-        return Look(
+        return ComputeUsage(
             at=self.clients.clock.now(),
             set_up=bool(queues or environments),
             live_jobs=names,
@@ -125,9 +125,9 @@ class ComputeTidy:
         try:
             with store.exclusive(_is_held):
                 if self._living(dead, place_of(output)):
-                    raise _IsHeld
+                    raise _InUseError
                 return self._terminate(store, names, on_step)
-        except _IsHeld:
+        except _InUseError:
             on_step(f"{output}: a run has come to watch its jobs; nothing is ended")
             return 0
 
@@ -176,7 +176,7 @@ class ComputeTidy:
     def _explained(self) -> AbstractContextManager[None]:
         name = self.aws.name
         remedy = f"ask an administrator to attach the policies {name}-operator and {name}-runner"
-        return explained("tidying up compute", remedy)
+        return translate_aws_errors("tidying up compute", remedy)
 
 
 def _unfinished(store: ObjectStore) -> list[LaunchRecord]:
@@ -188,4 +188,4 @@ def _named(record: LaunchRecord, names: Iterable[str]) -> bool:
 
 
 def _is_held() -> None:
-    raise _IsHeld
+    raise _InUseError

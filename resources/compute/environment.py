@@ -5,7 +5,7 @@ is `compute_foundation.py`'s.
 """
 
 from resources.aws.clients import AwsClients
-from resources.aws.errors import explained
+from resources.aws.errors import translate_aws_errors
 from resources.batch.names import Names
 from resources.compute.existing import OnStep, Parts
 from resources.compute.plan import plan
@@ -53,7 +53,7 @@ class ComputeEnvironment:
             RavneError: something that is needed first is missing, or AWS refuses.
             UsageError: the profile's machines cannot run the jobs.
         """
-        with explained("cost setup", self._remedy):
+        with translate_aws_errors("cost setup", self._remedy):
             found = survey(self._clients, self._aws)
             if found.missing:
                 what = "; ".join(str(missing) for missing in found.missing)
@@ -86,7 +86,7 @@ class ComputeEnvironment:
         Raises:
             RavneError: AWS refuses or cannot be reached.
         """
-        with explained("cost status", self._remedy):
+        with translate_aws_errors("cost status", self._remedy):
             return compute_status(self._clients, self._aws)
 
     def teardown(self, force: bool = False, on_step: OnStep = _silent) -> None:
@@ -98,7 +98,7 @@ class ComputeEnvironment:
         Raises:
             RavneError: there are such jobs, or AWS refuses.
         """
-        with explained("cost teardown", self._remedy):
+        with translate_aws_errors("cost teardown", self._remedy):
             self._teardown(on_step).everything(force)
 
     def _teardown(self, on_step: OnStep) -> Teardown:

@@ -96,7 +96,7 @@ class Parts:
         return found
 
 
-class Waiting:
+class Poller:
     """Waits for AWS to finish changing something."""
 
     def __init__(self, clock: Clock, on_step: OnStep) -> None:

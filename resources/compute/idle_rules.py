@@ -14,7 +14,7 @@ from resources.settings.profile import Unused
 
 
 @dataclass(frozen=True)
-class Look:
+class ComputeUsage:
     """What there is at one moment.
 
     Args:
@@ -33,7 +33,7 @@ class Look:
     launches: Mapping[str, frozenset[str]]
 
 
-class Seen(BaseModel):
+class LeaseRenewal(BaseModel):
     """A hold as it was last seen to change."""
 
     model_config = ConfigDict(frozen=True)
@@ -42,7 +42,7 @@ class Seen(BaseModel):
     seen_at: float
 
 
-class Memory(BaseModel):
+class IdleState(BaseModel):
     """What earlier looks have left.
 
     Args:
@@ -54,7 +54,7 @@ class Memory(BaseModel):
 
     unused_since: float | None = None
     unwatched_since: dict[str, float] = {}
-    holds: dict[str, Seen] = {}
+    holds: dict[str, LeaseRenewal] = {}
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class Verdict:
 
 
 def consider(
-    memory: Memory, look: Look, rules: Unused, overslept: bool = False
-) -> tuple[Memory, Verdict]:
+    memory: IdleState, look: ComputeUsage, rules: Unused, overslept: bool = False
+) -> tuple[IdleState, Verdict]:
     """What a look means after the looks before it.
 
     Args:
@@ -91,13 +91,13 @@ def consider(
       compute up.
     """
     if overslept:
-        memory = Memory(holds=memory.holds)
+        memory = IdleState(holds=memory.holds)
     holds = {key: _seen(memory.holds.get(key), ns, look.at) for key, ns in look.holds.items()}
     living = {key for key, seen in holds.items() if look.at - seen.seen_at < EXPIRY_SECONDS}
     watched = {key.partition("/")[0] for key in living}
     unused = look.set_up and not look.live_jobs and not living
     since = look.at if memory.unused_since is None else memory.unused_since
-    memory = Memory(
+    memory = IdleState(
         unused_since=since if unused else None,
         unwatched_since={
             place: memory.unwatched_since.get(place, look.at)
@@ -110,14 +110,14 @@ def consider(
     return memory, _verdict(memory, look, rules, len(living), dead)
 
 
-def _seen(before: Seen | None, renewed_ns: int, now: float) -> Seen:
+def _seen(before: LeaseRenewal | None, renewed_ns: int, now: float) -> LeaseRenewal:
     if before is not None and before.renewed_ns == renewed_ns:
         return before
-    return Seen(renewed_ns=renewed_ns, seen_at=now)
+    return LeaseRenewal(renewed_ns=renewed_ns, seen_at=now)
 
 
 def _verdict(
-    memory: Memory, look: Look, rules: Unused, living: int, dead: Mapping[str, int]
+    memory: IdleState, look: ComputeUsage, rules: Unused, living: int, dead: Mapping[str, int]
 ) -> Verdict:
     orphans = {
         job: look.live_jobs[job]
@@ -136,7 +136,7 @@ def _is_over(since: float, now: float, minutes: float | None) -> bool:
     return minutes is not None and now - since >= minutes * 60
 
 
-def _says(memory: Memory, look: Look, living: int) -> str:
+def _says(memory: IdleState, look: ComputeUsage, living: int) -> str:
     if not look.set_up:
         return "nothing is set up"
     if memory.unused_since is not None:

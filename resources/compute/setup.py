@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from resources.aws.clients import AwsClients
 from resources.aws.errors import exists_already
 from resources.batch.names import Names
-from resources.compute.existing import OnStep, Parts, Waiting, differences, why
+from resources.compute.existing import OnStep, Parts, Poller, differences, why
 from resources.compute.plan import Plan, fingerprint
 from resources.errors import RavneError
 
@@ -31,7 +31,7 @@ class Setup:
         self._batch, self._ec2 = clients.of("batch"), clients.of("ec2")
         self._parts = Parts(clients, Names(name))
         self._clock = clients.clock
-        self._waiting = Waiting(clients.clock, on_step)
+        self._waiting = Poller(clients.clock, on_step)
         self._on_step = on_step
         self._changes = 0
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from resources.aws.clients import AwsClients
-from resources.aws.errors import explained, one_line
-from resources.compute.existing import OnStep, Waiting
+from resources.aws.errors import one_line, translate_aws_errors
+from resources.compute.existing import OnStep, Poller
 from resources.compute.foundation import TEMPLATES, describe_stack, stack_name
 from resources.errors import RavneError
 from resources.settings.profile import Aws
@@ -26,7 +26,7 @@ def deploy_foundation(aws: Aws, on_step: OnStep) -> bool:
     Raises:
         RavneError: CloudFormation could not do it, with the first thing that failed.
     """
-    with explained("cost foundation", REMEDY):
+    with translate_aws_errors("cost foundation", REMEDY):
         stack = Stack(AwsClients(aws), stack_name(aws), on_step)
         return stack.deploy(template("foundation"), {"Name": aws.name}, aws.name)
 
@@ -37,7 +37,7 @@ def deploy_budget(aws: Aws, monthly_usd: float, email: str, on_step: OnStep) -> 
     Raises:
         RavneError: CloudFormation could not do it, with the first thing that failed.
     """
-    with explained("cost budget", REMEDY):
+    with translate_aws_errors("cost budget", REMEDY):
         clients = AwsClients(aws.model_copy(update={"region": BUDGET_REGION}))
         stack = Stack(clients, f"{aws.name}-budget", on_step)
         given = {"Name": aws.name, "MonthlyUsd": f"{monthly_usd:g}", "Email": email}
@@ -50,7 +50,7 @@ class Stack:
     def __init__(self, clients: AwsClients, name: str, on_step: OnStep) -> None:
         self._clients = clients
         self._client = clients.of("cloudformation")
-        self._waiting = Waiting(clients.clock, on_step)
+        self._waiting = Poller(clients.clock, on_step)
         self._name = name
         self._on_step = on_step
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from resources.aws.clients import AwsClients
 from resources.batch.names import Names
-from resources.compute.existing import LIVE, OnStep, Parts, Waiting, why
+from resources.compute.existing import LIVE, OnStep, Parts, Poller, why
 from resources.errors import RavneError
 
 CHANGING = {"CREATING", "UPDATING", "DELETING"}
@@ -23,7 +23,7 @@ class Teardown:
     def __init__(self, clients: AwsClients, name: str, on_step: OnStep) -> None:
         self._batch, self._ec2 = clients.of("batch"), clients.of("ec2")
         self._parts = Parts(clients, Names(name))
-        self._waiting = Waiting(clients.clock, on_step)
+        self._waiting = Poller(clients.clock, on_step)
         self._on_step = on_step
 
     def everything(self, force: bool) -> None:

@@ -12,7 +12,7 @@ from resources.batch.work_units import WorkUnit, work_units
 from resources.errors import UsageError
 from resources.launch.base import OnDecision, OnProgress, OnWarning, StepLauncher, StepRequest
 from resources.launch.batch_step import _CloudStep
-from resources.launch.hooks import AboutFootage, KnownOutputs
+from resources.launch.hooks import FootageQueries, KnownOutputs
 from resources.launch.local_launcher import LocalStepLauncher
 from resources.launch.running_cost import OnCost
 from resources.launch.slots import CloseDeadRuns
@@ -43,7 +43,7 @@ class BatchStepLauncher(StepLauncher):
     def __init__(
         self,
         local: LocalStepLauncher,
-        about: AboutFootage,
+        about: FootageQueries,
         on_progress: OnProgress | None,
         kept_at: Path,
         on_decision: OnDecision | None = None,

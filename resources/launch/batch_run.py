@@ -18,12 +18,12 @@ from resources.aws.errors import NOT_ALLOWED, NOT_KNOWN, error_code, one_line, w
 from resources.batch.jobs import TERMINAL, Job, describe_jobs, find_job, seconds, submit_parameters
 from resources.batch.launch_record import Attempt, LaunchRecord, Refusal, UnitRecord
 from resources.batch.names import SPOT_QUEUES
-from resources.batch.outcome import AttemptEnd, classify_attempt, facts_of
+from resources.batch.outcome import AttemptOutcome, classify_attempt, facts_of
 from resources.batch.work_units import JOB_VCPUS
 from resources.clock import Clock
-from resources.errors import BudgetReached, LaunchError, StoreError
+from resources.errors import BudgetReachedError, LaunchError, StoreError
 from resources.launch.base import OnDecision, OnProgress, OnWarning, StepRequest
-from resources.launch.job_monitor import Watch
+from resources.launch.job_monitor import JobMonitor
 from resources.launch.pipes import ended_as_known
 from resources.launch.recovery import UNKNOWN_JOB_SECONDS
 from resources.launch.slots import LaunchSlots
@@ -41,11 +41,11 @@ from resources.spot.policy import (
     Submit,
     UnitState,
     Wait,
-    before_submit,
-    while_runnable,
+    choose_queue,
+    decide_while_queued,
 )
-from resources.spot.queue_state import Standing, StarvationTimer
-from resources.spot.retry import JobEnd, after_end
+from resources.spot.queue_state import QueueState, StarvationTimer
+from resources.spot.retry import FailedJob, next_after_failure
 from resources.storage.object_store import ObjectStore
 
 # How often jobs are looked at, in seconds: a sweep is one call for each hundred jobs.
@@ -53,17 +53,17 @@ SWEEP_SECONDS = 15.0
 # AWS's troubles are borne this long.
 TROUBLE_BORNE_SECONDS = 1800.0
 # How a job ends that we asked to stop.
-STOPPED_ENDS = (AttemptEnd.CANCELLED, AttemptEnd.INTERRUPTED)
+STOPPED_ENDS = (AttemptOutcome.CANCELLED, AttemptOutcome.INTERRUPTED)
 # Ends that say all there is to say: the worker had no chance to.
 KNOWN_ENDS = {
     *STOPPED_ENDS,
-    AttemptEnd.NO_CAPACITY,
-    AttemptEnd.NEVER_PLACEABLE,
-    AttemptEnd.CANNOT_START,
+    AttemptOutcome.NO_CAPACITY,
+    AttemptOutcome.NEVER_PLACEABLE,
+    AttemptOutcome.CANNOT_START,
 }
 
 
-class OutOfReach(LaunchError):
+class AwsUnreachableError(LaunchError):
     """AWS does not answer, or not to us. Nothing is terminated: nobody could be asked to."""
 
 
@@ -103,7 +103,7 @@ class Launch:
     on_decision: OnDecision | None = None
     on_sweep: Callable[[], None] = lambda: None
     results: list[PipesExecutionResult] = field(default_factory=list)
-    _watched: dict[str, Watch] = field(default_factory=dict)  # by name of the job
+    _watched: dict[str, JobMonitor] = field(default_factory=dict)  # by name of the job
     _look_again: dict[int, float] = field(default_factory=dict)  # unit -> not before
     _after_crash: set[int] = field(default_factory=set)
     _refused: dict[int, str] = field(default_factory=dict)  # unit -> why
@@ -117,7 +117,7 @@ class Launch:
         Raises:
             dagster.Failure: a worker said why it could not go on.
             LaunchError: AWS is out of reach; the jobs go on by themselves.
-            BudgetReached: no further job may be launched, and none runs any more.
+            BudgetReachedError: no further job may be launched, and none runs any more.
         """
         try:
             while self._unfinished():
@@ -126,7 +126,7 @@ class Launch:
                 self.on_sweep()
                 if self._unfinished():
                     self.clock.sleep(self._pause())
-        except OutOfReach:
+        except AwsUnreachableError:
             raise
         except BaseException:
             self._terminate_all("the run that launched it was stopped")
@@ -140,7 +140,7 @@ class Launch:
     def _stop_if_refused(self) -> None:
         if self._refused and not any(unit.active for unit in self.record.units):
             why = next(iter(self._refused.values()))
-            raise BudgetReached(
+            raise BudgetReachedError(
                 f"{why}; what is finished is kept: raise "
                 f"pipeline.cost_optimization.{why.partition(' ')[0]} and run again to go on"
             )
@@ -160,7 +160,7 @@ class Launch:
             self.context.log.warning(f"AWS is in trouble, trying again: {one_line(str(error))}")
             lasting = error_code(error) in NOT_ALLOWED | NOT_KNOWN
             if lasting or now - self._trouble_since > TROUBLE_BORNE_SECONDS:
-                raise OutOfReach(
+                raise AwsUnreachableError(
                     f"AWS is out of reach: {one_line(str(error))}; jobs that run go on by "
                     "themselves, run again to take them up"
                 ) from error
@@ -189,7 +189,7 @@ class Launch:
         batch = self.clients.of("batch")
         watched = list(self._watched.values())
         jobs = describe_jobs(batch, [w.attempt.job_id for w in watched if w.attempt.job_id])
-        waiting: list[tuple[Watch, Job]] = []
+        waiting: list[tuple[JobMonitor, Job]] = []
         for watch in watched:
             watch.read_new()
             job = jobs.get(watch.attempt.job_id or "")
@@ -208,13 +208,13 @@ class Launch:
         self._keep_slots()
         self._submit_ready()
 
-    def _miss(self, watch: Watch) -> None:
+    def _miss(self, watch: JobMonitor) -> None:
         """Batch does not know the job: it is new, or long gone."""
         age = self.clock.now() - watch.attempt.intended_at
         if watch.seen or age > UNKNOWN_JOB_SECONDS:
-            self._finish(watch, AttemptEnd.CRASHED, "AWS Batch does not know the job any more")
+            self._finish(watch, AttemptOutcome.CRASHED, "AWS Batch does not know the job any more")
 
-    def _consider_waiting(self, waiting: list[tuple[Watch, Job]]) -> None:
+    def _consider_waiting(self, waiting: list[tuple[JobMonitor, Job]]) -> None:
         """Decide on the jobs that wait for a spot machine."""
         if not waiting:
             return
@@ -223,10 +223,10 @@ class Launch:
         now = self.clock.now()
         for watch, job in waiting:
             place = standing[str(job["jobId"])]
-            watch.starved = watch.starved.update(now, place is Standing.STARVING)
+            watch.starved = watch.starved.update(now, place is QueueState.STARVING)
             if watch.attempt.moving is not None:
                 continue  # cancelled already; it will be seen FAILED
-            choice = while_runnable(
+            choice = decide_while_queued(
                 self._state(watch.unit),
                 place,
                 watch.starved,
@@ -236,10 +236,10 @@ class Launch:
             )
             if isinstance(choice, MoveToOnDemand):
                 self._move(watch, choice.reason)
-            elif place is not Standing.MACHINE_COMING:
+            elif place is not QueueState.MACHINE_COMING:
                 self._say_once(watch, choice.reason.partition(";")[0])
 
-    def _move(self, watch: Watch, reason: str) -> None:
+    def _move(self, watch: JobMonitor, reason: str) -> None:
         """A job never changes queues: it is cancelled, seen FAILED, and submitted anew."""
         self._say(watch.unit, f"moving to on-demand: {reason}")
         watch.attempt.moving = reason
@@ -248,15 +248,15 @@ class Launch:
 
     # An attempt's end
 
-    def _end(self, watch: Watch, job: Job) -> None:
+    def _end(self, watch: JobMonitor, job: Job) -> None:
         facts = facts_of(job)
         watch.read_new()
         end = classify_attempt(facts)
-        said = watch.error if end is AttemptEnd.FAILED and watch.error else facts.said
+        said = watch.error if end is AttemptOutcome.FAILED and watch.error else facts.said
         watch.attempt.ended_at = seconds(job.get("stoppedAt")) or self.clock.now()
         self._finish(watch, end, said)
 
-    def _finish(self, watch: Watch, end: AttemptEnd, said: str) -> None:
+    def _finish(self, watch: JobMonitor, end: AttemptOutcome, said: str) -> None:
         unit, attempt = watch.unit, watch.attempt
         attempt.end, attempt.said = end.value, said
         attempt.ended_at = attempt.ended_at or self.clock.now()
@@ -264,7 +264,7 @@ class Launch:
         self._refused.clear()  # it may have cost less than was expected
         with ended_as_known(self.context.log) if end in KNOWN_ENDS else nullcontext():
             watch.close()
-        if end is AttemptEnd.DONE:
+        if end is AttemptOutcome.DONE:
             unit.outcome = "done"
             reported = watch.pipes.get_results(implicit_materializations=False)
             self.results += reported
@@ -282,10 +282,12 @@ class Launch:
         unit.interruptions = state.interruptions
         unit.fruitless_deaths = state.fruitless_deaths
         unit.failed_starts = state.failed_starts
-        if end in (AttemptEnd.CRASHED, AttemptEnd.OUT_OF_MEMORY):
+        if end in (AttemptOutcome.CRASHED, AttemptOutcome.OUT_OF_MEMORY):
             self._after_crash.add(unit.number)
-        ended = JobEnd(queue, end, said, attempt.moving)
-        self._follow(unit, after_end(state, ended, self.offers(), self.rules, self.clock.now()))
+        ended = FailedJob(queue, end, said, attempt.moving)
+        self._follow(
+            unit, next_after_failure(state, ended, self.offers(), self.rules, self.clock.now())
+        )
 
     def _follow(self, unit: UnitRecord, choice: Submit | Resume | Wait | SetAside | Fail) -> None:
         """Do what was decided on a unit that is in no queue."""
@@ -330,7 +332,7 @@ class Launch:
             if not self.slots.take(unit.slot):
                 self._wait_for_slot(unit)
                 return
-            self._follow(unit, before_submit(self._state(unit), self.offers(), self.rules, now))
+            self._follow(unit, choose_queue(self._state(unit), self.offers(), self.rules, now))
 
     def _keep_slots(self) -> None:
         """Slots are for the jobs there are, and for the unit that waits for one."""
@@ -373,17 +375,17 @@ class Launch:
         self.record.save(self.store)
         self._say(unit, f"submitted {attempt.name} to {queue}: {reason}")
 
-    def _open_session(self, unit: UnitRecord, attempt: Attempt) -> Watch:
+    def _open_session(self, unit: UnitRecord, attempt: Attempt) -> JobMonitor:
         """A Pipes session for a job, under a name that a later process finds again."""
         extras = self.request.extras(unit.number in self._after_crash)
         if unit.start is not None:
             extras["unit"] = {"start": unit.start, "stop": unit.stop}
         folder = f"{self.record.identity}/{attempt.name}"
-        watch = Watch(unit, attempt, self.clock, self.on_progress, self.on_warning)
+        watch = JobMonitor(unit, attempt, self.clock, self.on_progress, self.on_warning)
         watch.open(self.context, self.store, folder, extras)
         return watch
 
-    def _submit_job(self, watch: Watch, queue: str) -> str:
+    def _submit_job(self, watch: JobMonitor, queue: str) -> str:
         params = submit_parameters(
             {
                 "jobName": watch.attempt.name,
@@ -443,7 +445,7 @@ class Launch:
         if self.on_decision:
             self.on_decision(told)
 
-    def _say_once(self, watch: Watch, text: str) -> None:
+    def _say_once(self, watch: JobMonitor, text: str) -> None:
         if watch.said_last != text:
             watch.said_last = text
             self._say(watch.unit, text)

@@ -11,7 +11,7 @@ import dagster as dg
 from dagster import PipesExecutionResult
 
 from resources.aws.clients import AwsClients
-from resources.aws.errors import explained, one_line
+from resources.aws.errors import one_line, translate_aws_errors
 from resources.batch.launch_record import (
     LaunchRecord,
     UnitRecord,
@@ -29,12 +29,12 @@ from resources.launch.batch_run import Launch
 from resources.launch.budget import SETTINGS, LaunchBudget
 from resources.launch.readiness import tell_archived, wait_for_queues
 from resources.launch.recovery import EarlierLaunches
-from resources.launch.running_cost import CostTeller
+from resources.launch.running_cost import CostReporter
 from resources.launch.slots import LaunchSlots, priority_of
 from resources.ledger.asset_metadata import asset_of, costs_of_stages
-from resources.ledger.orchestrator_traffic import OwnTraffic
+from resources.ledger.orchestrator_traffic import OrchestratorTraffic
 from resources.ledger.table import read_ledger
-from resources.ledger.writer import Bookkeeper, books_of
+from resources.ledger.writer import LedgerWriter, camera_ledger
 from resources.pricing.economics import Offer
 from resources.pricing.sources import price_source
 from resources.settings.profile import Aws, Profile
@@ -82,15 +82,15 @@ class _CloudStep:
         self._waiting = False
         self._remedy = f"ask an administrator to attach the policy {aws.name}-runner"
         self._prices = price_source(self._clients, aws, launcher.kept_at)
-        self._keeper = Bookkeeper(self._clients, aws, self._prices)
-        self._books = books_of(request.camera_id, request.output_url, self._clients)
-        self._own = OwnTraffic(request.camera_id, aws.region, "launching", self._clock)
+        self._keeper = LedgerWriter(self._clients, aws, self._prices)
+        self._books = camera_ledger(request.camera_id, request.output_url, self._clients)
+        self._own = OrchestratorTraffic(request.camera_id, aws.region, "launching", self._clock)
         self._own.traffic.attach(self._clients.of("s3"))
         self._books_written = self._clock.now()
         self._seen_running: set[str] = set()
         self._offers: tuple[float, list[Offer]] = (float("-inf"), [])
         at_once = profile.pipeline.cost_optimization.max_parallel_jobs
-        self._cost = CostTeller(context, self._clock, self._offers_now, at_once, launcher.on_cost)
+        self._cost = CostReporter(context, self._clock, self._offers_now, at_once, launcher.on_cost)
 
     def run(self) -> Iterator[PipesExecutionResult]:
         if easy := self._done_here():
@@ -268,7 +268,7 @@ class _CloudStep:
         earlier = EarlierLaunches(
             self._launches, self._clients, self._clock, self._aws.name, self._say
         )
-        with explained("ending what earlier launches have left", self._remedy):
+        with translate_aws_errors("ending what earlier launches have left", self._remedy):
             kept = [each for each in others if each.settings == settings]
             earlier.end(
                 [each for each in others if each not in kept],
@@ -311,7 +311,7 @@ class _CloudStep:
             self._books,
             record,
             frozenset(each.identity for each in same_run),
-            lambda: [books_of(*known, clients) for known in self._launcher.known_outputs()],
+            lambda: [camera_ledger(*known, clients) for known in self._launcher.known_outputs()],
             LocalStore(self._launcher.kept_at / TURNS),
             self._offers_now,
         )

@@ -15,7 +15,7 @@ import polars as pl
 
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord, all_records
 from resources.ledger.table import read_ledger
-from resources.ledger.writer import Bookkeeper, CameraBooks
+from resources.ledger.writer import CameraLedger, LedgerWriter
 from resources.pricing.economics import Offer, Overheads, on_demand_usd, spot_usd
 from resources.settings.profile import CostOptimization
 from resources.storage.local_store import LocalStore
@@ -53,11 +53,11 @@ class LaunchBudget:
     """
 
     cost: CostOptimization
-    keeper: Bookkeeper
-    books: CameraBooks
+    keeper: LedgerWriter
+    books: CameraLedger
     record: LaunchRecord
     same_run: frozenset[str]
-    others: Callable[[], Iterable[CameraBooks]]
+    others: Callable[[], Iterable[CameraLedger]]
     turns: LocalStore
     offers: Callable[[], Sequence[Offer]]
     _periods: tuple[Period, ...] = field(init=False)

@@ -12,7 +12,7 @@ KnownOutputs = Callable[[], Iterable[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
-class AboutFootage:
+class FootageQueries:
     """What the stages know of a camera, and a launcher asks them.
 
     Args:

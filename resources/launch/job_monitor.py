@@ -16,7 +16,7 @@ from resources.storage.object_store import ObjectStore
 
 
 @dataclass
-class Watch:
+class JobMonitor:
     """What is known of an attempt only while its job is watched.
 
     Args:

@@ -17,12 +17,12 @@ from dagster import PipesExecutionResult, PipesMessageHandler
 from dagster_pipes import PipesMessage, PipesParams
 
 from resources.aws.clients import AwsClients
-from resources.batch.outcome import DONE, FAILED, STOPPED, AttemptEnd
+from resources.batch.outcome import DONE, FAILED, STOPPED, AttemptOutcome
 from resources.errors import LaunchError, StoreError
 from resources.launch.base import OnProgress, OnWarning, StepLauncher, StepRequest
 from resources.launch.slots import CloseDeadRuns, LaunchSlots, priority_of
 from resources.ledger.asset_metadata import asset_of, costs_of_stages
-from resources.ledger.local_writer import LocalBooks
+from resources.ledger.local_writer import LocalLedgerWriter
 from resources.ledger.table import read_ledger
 from resources.settings.profile import Profile
 from resources.spot.retry import MOST_FRUITLESS_DEATHS
@@ -33,9 +33,9 @@ from resources.storage.open_store import open_store
 STOP_SECONDS = 30.0
 # What a worker's exit code says of its end; by any other, it crashed.
 ENDS = {
-    DONE: AttemptEnd.DONE,
-    FAILED: AttemptEnd.FAILED,
-    STOPPED: AttemptEnd.CANCELLED,
+    DONE: AttemptOutcome.DONE,
+    FAILED: AttemptOutcome.FAILED,
+    STOPPED: AttemptOutcome.CANCELLED,
 }
 # How often progress goes to the run's log, in seconds.
 LOG_PROGRESS_EVERY = 30.0
@@ -127,7 +127,7 @@ class _Attempt:
         context: dg.AssetExecutionContext,
         on_progress: OnProgress | None,
         on_warning: OnWarning | None,
-        books: LocalBooks,
+        books: LocalLedgerWriter,
         after_crash: bool,
     ) -> None:
         self._context = context
@@ -145,13 +145,13 @@ class _Attempt:
         with tempfile.TemporaryDirectory(prefix="munin-step-") as folder:
             reader = _Reader(str(Path(folder) / "messages"), self._hear)
             injector = dg.PipesFileContextInjector(str(Path(folder) / "context"))
-            end = AttemptEnd.CANCELLED
+            end = AttemptOutcome.CANCELLED
             try:
                 with dg.open_pipes_session(
                     self._context, injector, reader, dict(extras)
                 ) as session:
                     self.exit_code = _run_to_end(module, session.get_bootstrap_env_vars())
-                end = ENDS.get(self.exit_code, AttemptEnd.CRASHED)
+                end = ENDS.get(self.exit_code, AttemptOutcome.CRASHED)
             finally:  # only now has every message been read
                 self._books.ended(self._entry, end, self.error)
                 self._write_books()
@@ -186,17 +186,17 @@ class _Attempt:
                 )
 
 
-def _books_of(context: dg.AssetExecutionContext, request: StepRequest) -> LocalBooks:
+def _books_of(context: dg.AssetExecutionContext, request: StepRequest) -> LocalLedgerWriter:
     profile = Profile.model_validate(request.profile)
     clients = AwsClients(profile.cloud.aws) if profile.cloud else None
     store = open_store(f"{request.output_url.rstrip('/')}/{LEDGER_FOLDER}", clients)
     launch = f"local-{context.run.run_id}-{request.stages[0]}"
     usd_per_hour = Decimal(str(profile.pipeline.local_usd_per_hour))
-    return LocalBooks(store, request.camera_id, launch, usd_per_hour)
+    return LocalLedgerWriter(store, request.camera_id, launch, usd_per_hour)
 
 
 def _with_costs(
-    results: Sequence[PipesExecutionResult], books: LocalBooks
+    results: Sequence[PipesExecutionResult], books: LocalLedgerWriter
 ) -> Iterator[PipesExecutionResult]:
     costs = costs_of_stages(read_ledger([books.store]), books.launch)
     for result in results:

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from resources.aws.clients import AwsClients
-from resources.aws.errors import explained
+from resources.aws.errors import translate_aws_errors
 from resources.batch.names import SPOT_QUEUES
 from resources.errors import UsageError
 from resources.settings.profile import Aws
@@ -53,7 +53,7 @@ def wait_for_queues(clients: AwsClients, aws: Aws, remedy: str, say: Say) -> Non
 
 
 def _closed(clients: AwsClients, names: Sequence[str], remedy: str) -> list[str]:
-    with explained("launching on AWS Batch", remedy):
+    with translate_aws_errors("launching on AWS Batch", remedy):
         found = clients.of("batch").describe_job_queues(jobQueues=names)["jobQueues"]
     states = {
         q["jobQueueName"]: (q["state"], q["status"]) for q in found if q["status"] not in GONE

@@ -141,7 +141,7 @@ def _usd_left(unit: UnitRecord, seconds: float, offers: Sequence[Offer]) -> Deci
     return round(Decimal(min(costs, default=0.0)), 6)
 
 
-class CostTeller:
+class CostReporter:
     """One launch's. Called at every sweep, it tells when the sums have changed enough.
 
     Args:

@@ -20,7 +20,7 @@ from resources.ledger.machine_bill import bill_of
 from resources.ledger.machine_rows import MachineRows
 from resources.ledger.money_columns import Row
 from resources.ledger.table import SCHEMA, write_ledger
-from resources.ledger.writer import EARLIER_SECONDS, Bookkeeper
+from resources.ledger.writer import EARLIER_SECONDS, LedgerWriter
 from resources.pricing.prices import PriceBook, Quote
 from resources.pricing.sources import filled_up
 from resources.settings.profile import Aws
@@ -50,7 +50,7 @@ def ledger_name(aws: Aws) -> str:
     return f"{aws.name}-{aws.region}" + (f"-{where}" if aws.endpoint_url else "")
 
 
-def look_for_waiting_machines(keeper: Bookkeeper, store: ObjectStore) -> None:
+def look_for_waiting_machines(keeper: LedgerWriter, store: ObjectStore) -> None:
     """Ask AWS for the machines that wait for work, and write their rows as of now.
 
     Args:

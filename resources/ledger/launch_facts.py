@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from resources.batch.launch_record import Attempt, LaunchRecord
 from resources.ledger.aws_usage import Machine, RanJob, places_in
-from resources.ledger.machine_bill import Stay
+from resources.ledger.machine_bill import JobInterval
 from resources.pricing.economics import Overheads
 from resources.pricing.prices import Quote
 from resources.storage.object_store import ObjectStore
@@ -47,10 +47,10 @@ class LaunchFacts(BaseModel):
             return self.jobs.get(attempt.job_id)
         return next((job for job in self.jobs.values() if job.name == attempt.name), None)
 
-    def stays_on(self, instance_id: str) -> list[Stay]:
+    def stays_on(self, instance_id: str) -> list[JobInterval]:
         """The times of all jobs on a machine."""
         return [
-            Stay(job.job_id, job.started, job.stopped)
+            JobInterval(job.job_id, job.started, job.stopped)
             for job in self.jobs.values()
             if job.instance_id == instance_id and job.started is not None
         ]

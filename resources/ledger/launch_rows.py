@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from resources.batch.launch_record import Attempt, LaunchRecord
-from resources.batch.outcome import AttemptEnd
+from resources.batch.outcome import AttemptOutcome
 from resources.errors import RavneError
 from resources.ledger.aws_usage import Machine
 from resources.ledger.launch_facts import LaunchFacts
@@ -33,8 +33,8 @@ NOBODY_RAN = "no job ran on the machine"
 UNKNOWN_MACHINE = "its machine was never told; what it cost is in the machine's overhead"
 # Why the time of an attempt that did not end well is lost, but for what it had finished.
 LOST = {
-    AttemptEnd.INTERRUPTED: "EC2 took the machine before the work in hand was finished",
-    AttemptEnd.CANCELLED: "cancelled before the work in hand was finished",
+    AttemptOutcome.INTERRUPTED: "EC2 took the machine before the work in hand was finished",
+    AttemptOutcome.CANCELLED: "cancelled before the work in hand was finished",
 }
 
 
@@ -106,11 +106,11 @@ class LaunchRows:
         }
 
     def _waste(self, attempt: Attempt, end: str | None, cost: Cost) -> Row:
-        if end in (None, AttemptEnd.DONE):
+        if end in (None, AttemptOutcome.DONE):
             return {"useful_seconds": float(cost.seconds)}
         useful = min(cost.seconds, Decimal(attempt.work.get("useful_seconds", 0.0)))
         lost = 1 - useful / cost.seconds if cost.seconds else Decimal(0)
-        why = LOST.get(AttemptEnd(end), f"the attempt ended so: {end}")
+        why = LOST.get(AttemptOutcome(end), f"the attempt ended so: {end}")
         if attempt.moving or attempt.stopping:
             why = f"cancelled: {attempt.moving or attempt.stopping}"
         wasted = rounded(cost.usd * lost)

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from resources.batch.outcome import AttemptEnd
+from resources.batch.outcome import AttemptOutcome
 from resources.clock import Clock, system_clock
 from resources.ledger.launch_rows import WORK
 from resources.ledger.money_columns import moment
@@ -25,13 +25,13 @@ class LocalAttempt:
     started: float
     reason: str
     ended: float | None = None
-    end: AttemptEnd | None = None
+    end: AttemptOutcome | None = None
     said: str | None = None
     work: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
-class LocalBooks:
+class LocalLedgerWriter:
     """The ledger of one launch on this machine.
 
     Args:
@@ -53,7 +53,7 @@ class LocalBooks:
         self.attempts.append(attempt)
         return attempt
 
-    def ended(self, attempt: LocalAttempt, end: AttemptEnd, said: str | None) -> None:
+    def ended(self, attempt: LocalAttempt, end: AttemptOutcome, said: str | None) -> None:
         """A worker has ended."""
         attempt.ended, attempt.end, attempt.said = self.clock.now(), end, said
 
@@ -100,7 +100,7 @@ class LocalBooks:
 
     def _lost(self, attempt: LocalAttempt, seconds: Decimal) -> Decimal:
         """The part of an attempt's time after the last thing that it finished."""
-        if attempt.end in (None, AttemptEnd.DONE) or not seconds:
+        if attempt.end in (None, AttemptOutcome.DONE) or not seconds:
             return Decimal(0)
         useful = Decimal(attempt.work.get("useful_seconds", 0.0))
         return 1 - min(Decimal(1), useful / seconds)

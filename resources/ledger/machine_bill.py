@@ -19,7 +19,7 @@ from resources.pricing.prices import FREE, FREE_SECONDS, HOUR, Cost, PriceBook, 
 IDLE_SECONDS = Overheads().idle_seconds
 
 
-class Stay(NamedTuple):
+class JobInterval(NamedTuple):
     """A job's time on a machine, in seconds since 1970 UTC. `end` is None while it runs."""
 
     job: str
@@ -69,7 +69,7 @@ class MachineBill:
         return own / busy if busy else Decimal(0)
 
 
-def bill_of(machine: Machine, stays: Sequence[Stay], book: PriceBook) -> MachineBill:
+def bill_of(machine: Machine, stays: Sequence[JobInterval], book: PriceBook) -> MachineBill:
     """The bill of a machine.
 
     Args:
@@ -104,7 +104,7 @@ def bill_of(machine: Machine, stays: Sequence[Stay], book: PriceBook) -> Machine
     return MachineBill(machine, parts, overhead, charged, until, estimated)
 
 
-def _end_of(machine: Machine, stays: Sequence[Stay]) -> tuple[float, bool]:
+def _end_of(machine: Machine, stays: Sequence[JobInterval]) -> tuple[float, bool]:
     """When a machine ended, or is taken to have, and whether that is a guess."""
     if machine.ended is not None and machine.end_known:
         return machine.ended, False
@@ -116,7 +116,7 @@ def _end_of(machine: Machine, stays: Sequence[Stay]) -> tuple[float, bool]:
     return max(seen, last if goes_on else last + IDLE_SECONDS), True
 
 
-def _within(stays: Sequence[Stay], life: Usage) -> list[tuple[str, float, float]]:
+def _within(stays: Sequence[JobInterval], life: Usage) -> list[tuple[str, float, float]]:
     """Stays cut to the machine's life: EC2 tells whole seconds, Batch thousandths."""
     cut = [
         (stay.job, max(stay.start, life.start), min(stay.end or life.end, life.end))

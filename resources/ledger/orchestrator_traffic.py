@@ -19,7 +19,7 @@ from resources.storage.s3.request_counter import Traffic
 
 
 @dataclass
-class OwnTraffic:
+class OrchestratorTraffic:
     """The traffic of one undertaking.
 
     Args:

@@ -37,7 +37,7 @@ EARLIER_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True)
-class CameraBooks:
+class CameraLedger:
     """Where one camera's launches and ledger lie."""
 
     camera_id: str
@@ -45,10 +45,10 @@ class CameraBooks:
     ledger: ObjectStore
 
 
-def books_of(camera_id: str, output_url: str, clients: AwsClients) -> CameraBooks:
+def camera_ledger(camera_id: str, output_url: str, clients: AwsClients) -> CameraLedger:
     """The books of a camera, by where its results go."""
     root = output_url.rstrip("/")
-    return CameraBooks(
+    return CameraLedger(
         camera_id,
         open_store(f"{root}/{layout.LAUNCHES_FOLDER}", clients),
         open_store(f"{root}/{layout.LEDGER_FOLDER}", clients),
@@ -63,7 +63,7 @@ class Reconciled:
         changed: its cost is another than before.
     """
 
-    books: CameraBooks
+    books: CameraLedger
     launch: str
     rows: pl.DataFrame
     changed: bool
@@ -73,7 +73,7 @@ class Reconciled:
 class _Open:
     """A launch of which something may still be learned."""
 
-    books: CameraBooks
+    books: CameraLedger
     record: LaunchRecord
     before: LaunchFacts | None
 
@@ -83,14 +83,14 @@ class _Open:
 
 
 @dataclass(frozen=True)
-class Bookkeeper:
+class LedgerWriter:
     """Writes the ledgers of one account's cameras."""
 
     clients: AwsClients
     aws: Aws
     prices: PriceSource
 
-    def write(self, books: CameraBooks, record: LaunchRecord) -> pl.DataFrame:
+    def write(self, books: CameraLedger, record: LaunchRecord) -> pl.DataFrame:
         """Write one launch's rows as of now, also while it runs.
 
         Raises:
@@ -101,7 +101,7 @@ class Bookkeeper:
         [written] = self._look([_Open(books, record, before)])
         return written.rows
 
-    def reconcile(self, cameras: Iterable[CameraBooks]) -> list[Reconciled]:
+    def reconcile(self, cameras: Iterable[CameraLedger]) -> list[Reconciled]:
         """Look up every launch of which something may still be learned, and write its rows.
 
         Raises:
@@ -141,7 +141,7 @@ class Bookkeeper:
         return Reconciled(books, record.identity, rows, changed)
 
 
-def _open_launches(books: CameraBooks) -> Iterator[_Open]:
+def _open_launches(books: CameraLedger) -> Iterator[_Open]:
     for record in all_records(books.launches):
         before = known_facts(books.ledger, record.identity)
         if not is_settled(record, before):

@@ -14,7 +14,7 @@ import numpy as np
 
 from resources.batch.work_units import unit_count
 from resources.planning.simulation import Array, simulate
-from resources.planning.throughput import Pace
+from resources.planning.throughput import Throughput
 from resources.pricing.economics import HOUR, PRIOR_HOURS, Offer, Overheads, machine_seconds
 from resources.pricing.spot_history import SpotMoves
 from resources.settings.profile import CostOptimization
@@ -150,7 +150,7 @@ class Work:
         at_once = min(sum(units), cost.max_parallel_jobs, self.limits.machines)
         return Spread(sum(units), jobs, max(1, at_once))
 
-    def unit_seconds(self, pace: Pace) -> float:
+    def unit_seconds(self, pace: Throughput) -> float:
         """Work of a unit on a type, start-up not included."""
         return self.frames / pace.frames_per_second / self.spread.units
 
@@ -166,7 +166,7 @@ class Work:
 def estimate_spot(
     work: Work,
     offer: Offer,
-    pace: Pace,
+    pace: Throughput,
     moves: SpotMoves,
     bid_percentage: int,
     simulations: int = SIMULATIONS,
@@ -198,7 +198,7 @@ def estimate_fixed(
     instance_type: str,
     market: PlanMarket,
     usd_per_hour: float,
-    pace: Pace,
+    pace: Throughput,
 ) -> Estimate:
     """On machines that nobody takes away, at a price that does not move."""
     done = _Done(work, pace, SIMULATIONS)
@@ -220,7 +220,7 @@ def estimate_fixed(
     )
 
 
-def shares(work: Work, pace: Pace) -> Mapping[str, float]:
+def shares(work: Work, pace: Throughput) -> Mapping[str, float]:
     """The part of a run's cost that is each camera's: by its work, its jobs' starts included."""
     per_job = work.overheads.seconds
     seconds = {
@@ -234,7 +234,7 @@ def shares(work: Work, pace: Pace) -> Mapping[str, float]:
 class _Done:
     """The work, done on one type: expected, and many times over."""
 
-    def __init__(self, work: Work, pace: Pace, simulations: int) -> None:
+    def __init__(self, work: Work, pace: Throughput, simulations: int) -> None:
         spread = work.spread
         self._machines = spread.machines
         self._overheads = replace(work.overheads, jobs_per_machine=spread.jobs_per_machine)

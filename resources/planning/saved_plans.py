@@ -107,7 +107,7 @@ class Comparison:
         return found
 
 
-def keep_prediction(store: ObjectStore, prediction: Prediction) -> None:
+def save_prediction(store: ObjectStore, prediction: Prediction) -> None:
     """Write a prediction down.
 
     Raises:
@@ -117,7 +117,7 @@ def keep_prediction(store: ObjectStore, prediction: Prediction) -> None:
     store.write_bytes(name, prediction.model_dump_json(indent=1).encode() + b"\n")
 
 
-def kept_predictions(store: ObjectStore) -> list[Prediction]:
+def load_predictions(store: ObjectStore) -> list[Prediction]:
     """A camera's predictions, in order of time.
 
     Raises:

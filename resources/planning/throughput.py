@@ -15,7 +15,7 @@ from typing import Any, Literal
 import polars as pl
 import yaml
 
-from resources.batch.outcome import AttemptEnd
+from resources.batch.outcome import AttemptOutcome
 from resources.pricing.economics import HOUR, Overheads, interruption_rate
 from resources.settings.profile import Profile
 
@@ -43,7 +43,7 @@ STAGE_SECONDS = (
 
 
 @dataclass(frozen=True)
-class Pace:
+class Throughput:
     """How a machine type works.
 
     Args:
@@ -77,7 +77,7 @@ def _priors() -> dict[str, Any]:
     return tree
 
 
-def assumed_pace(instance_type: str, engine: str) -> Pace:
+def assumed_pace(instance_type: str, engine: str) -> Throughput:
     """What is assumed of a type that nothing was measured of.
 
     Args:
@@ -85,7 +85,7 @@ def assumed_pace(instance_type: str, engine: str) -> Pace:
     """
     tree = _priors()
     speeds, losses = tree["frames_per_second"][engine], tree["interruptions_per_hour"]
-    return Pace(
+    return Throughput(
         instance_type,
         float(speeds.get(instance_type, speeds["any"])),
         ASSUMED_SPREAD,
@@ -120,7 +120,9 @@ def engine_of(profile: Profile) -> Literal["onnxruntime", "tensorrt"]:
     )
 
 
-def paces(ledger: pl.DataFrame, instance_types: Iterable[str], engine: str) -> dict[str, Pace]:
+def paces(
+    ledger: pl.DataFrame, instance_types: Iterable[str], engine: str
+) -> dict[str, Throughput]:
     """How each type works: as the ledger has measured it, else as is assumed.
 
     Args:
@@ -140,7 +142,7 @@ def paces(ledger: pl.DataFrame, instance_types: Iterable[str], engine: str) -> d
     return found
 
 
-def _measured(pace: Pace, rows: pl.DataFrame) -> Pace:
+def _measured(pace: Throughput, rows: pl.DataFrame) -> Throughput:
     worked = (
         rows.filter(pl.col("kind") == "attempt")
         .with_columns(seconds=pl.sum_horizontal(STAGE_SECONDS))
@@ -218,7 +220,7 @@ def overheads(ledger: pl.DataFrame) -> Overheads:
     started = (
         ledger.filter(
             pl.col("kind") == "attempt",
-            pl.col("end") == AttemptEnd.DONE.value,
+            pl.col("end") == AttemptOutcome.DONE.value,
             pl.col("instance_id").is_not_null(),
         )
         .with_columns(work=pl.sum_horizontal(STAGE_SECONDS))

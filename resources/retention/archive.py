@@ -16,7 +16,7 @@ from resources.aws.errors import error_code
 from resources.errors import RavneError
 from resources.pricing.prices import GIB, PriceBook
 from resources.retention.rules import ARCHIVES, DAYS_PER_MONTH
-from resources.storage.s3.errors import in_words
+from resources.storage.s3.errors import translate_s3_errors
 from resources.storage.s3.location import S3Place, s3_place
 
 Tier = Literal["bulk", "standard"]
@@ -89,7 +89,7 @@ def stored_classes(clients: AwsClients, url: str) -> Iterator[StoredClass]:
     pages = place.client.get_paginator("list_objects_v2").paginate(
         Bucket=place.bucket, Prefix=prefix, OptionalObjectAttributes=["RestoreStatus"]
     )
-    with in_words(url):
+    with translate_s3_errors(url):
         for page in pages:
             for found in page.get("Contents", ()):
                 below = found["Key"].removeprefix(prefix)
@@ -117,7 +117,7 @@ def ask_for(
     """
     place = s3_place(url, clients.of("s3"))
     wanted = [each for each in objects if each.is_archived and not each.restoring]
-    with in_words(url), ThreadPoolExecutor(AT_ONCE) as pool:
+    with translate_s3_errors(url), ThreadPoolExecutor(AT_ONCE) as pool:
         return sum(pool.map(lambda each: _ask(place, each.key, days, tier), wanted))
 
 

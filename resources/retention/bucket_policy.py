@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from resources.aws.clients import AwsClients
-from resources.aws.errors import error_code, explained
+from resources.aws.errors import error_code, translate_aws_errors
 from resources.compute.existing import OnStep
 from resources.compute.foundation import HOW_TO_MAKE, find_foundation
 from resources.errors import RavneError
@@ -102,7 +102,7 @@ class StorageLifecycle:
         Raises:
             RavneError: there is no bucket, AWS refuses, or cannot be reached.
         """
-        with explained("cost lifecycle", self._remedy):
+        with translate_aws_errors("cost lifecycle", self._remedy):
             found, _ = find_foundation(self._clients, self._aws)
             rules = self._there(found.bucket, found.account).get("Rules", [])
         return self._status(found.bucket, rules)
@@ -119,7 +119,7 @@ class StorageLifecycle:
         Raises:
             RavneError: see `status`.
         """
-        with explained("cost lifecycle", self._remedy):
+        with translate_aws_errors("cost lifecycle", self._remedy):
             found, _ = find_foundation(self._clients, self._aws)
             told = self._there(found.bucket, found.account)
             before = self._status(found.bucket, told.get("Rules", []))
@@ -179,7 +179,7 @@ def _prices(region: str) -> tuple[PriceBook, tuple[str, ...]]:
 
 
 def _state(wanted: Rule, there: Rule | None) -> RuleStatus:
-    name, what = wanted["ID"].removeprefix(OURS), in_words(wanted)
+    name, what = wanted["ID"].removeprefix(OURS), describe(wanted)
     if there is None:
         return RuleStatus(name, "missing", what)
     differs = deviations(wanted, there)
@@ -189,10 +189,10 @@ def _state(wanted: Rule, there: Rule | None) -> RuleStatus:
 
 
 def _not_wanted(there: Rule) -> RuleStatus:
-    return RuleStatus(there["ID"].removeprefix(OURS), "not wanted", in_words(there))
+    return RuleStatus(there["ID"].removeprefix(OURS), "not wanted", describe(there))
 
 
-def in_words(rule: Rule) -> str:
+def describe(rule: Rule) -> str:
     """What one of our rules does."""
     told = []
     for move in rule.get("Transitions", []):

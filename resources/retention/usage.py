@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from resources.aws.clients import AwsClients
 from resources.retention.inventory import Area, StoredDay
 from resources.storage.object_store import S3_SCHEME
-from resources.storage.s3.errors import explained
+from resources.storage.s3.errors import translate_s3_error
 from resources.storage.s3.location import S3Place, s3_place
 
 # Of some objects: where, class, whether old, day, at least so large.
@@ -63,4 +63,4 @@ def _versions(place: S3Place) -> Iterator[dict[str, Any]]:
         for page in pages.paginate(Bucket=place.bucket, Prefix=place.prefix):
             yield from page.get("Versions", ())
     except (ClientError, BotoCoreError) as error:
-        raise explained(error, f"{S3_SCHEME}{place.bucket}/{place.prefix}") from None
+        raise translate_s3_error(error, f"{S3_SCHEME}{place.bucket}/{place.prefix}") from None

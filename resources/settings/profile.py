@@ -138,7 +138,7 @@ class Stage0(_Section):
     )
 
 
-class Stage1(_Section):
+class Stage1Settings(_Section):
     conf_threshold: Fraction | None = Field(
         None, description="Least confidence of a box; empty takes the detector's own threshold."
     )
@@ -182,7 +182,7 @@ class Stage1(_Section):
     )
 
 
-class Stage2(_Section):
+class Stage2Settings(_Section):
     auto_ok_threshold: Fraction = Field(
         0.5, description="Least confidence at which a label is used without a person's look."
     )
@@ -239,8 +239,8 @@ class Pipeline(_Section):
         0.0, description="What an hour of this machine costs, for work that runs on it."
     )
     stage0: Stage0 = Field(Stage0(), description="Reading footage.")
-    stage1: Stage1 = Field(Stage1(), description="Detecting and cropping.")
-    stage2: Stage2 = Field(Stage2(), description="Classifying crops.")
+    stage1: Stage1Settings = Field(Stage1Settings(), description="Detecting and cropping.")
+    stage2: Stage2Settings = Field(Stage2Settings(), description="Classifying crops.")
     stage3: Stage3 = Field(Stage3(), description="Compressing rows into visits.")
 
 

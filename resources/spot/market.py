@@ -10,7 +10,7 @@ from functools import cached_property
 from resources.aws.clients import AwsClients
 from resources.batch.names import SPOT_QUEUES
 from resources.settings.profile import Aws
-from resources.spot.queue_state import Environment, Standing, standings
+from resources.spot.queue_state import Environment, QueueState, queue_states
 
 MACHINE_STATES = ["pending", "running"]
 BUSY_STATES = ("STARTING", "RUNNING")
@@ -28,12 +28,12 @@ class SpotEnvironment:
     aws: Aws
     job_vcpus: int
 
-    def standing_of(self, waiting: Iterable[str]) -> dict[str, Standing]:
+    def standing_of(self, waiting: Iterable[str]) -> dict[str, QueueState]:
         """Why each of these RUNNABLE jobs waits, by job id."""
         wanted = set(waiting)
         order = [job for queue in SPOT_QUEUES for job in self._jobs(queue, "RUNNABLE")]
         order += sorted(wanted - set(order))  # lists lag behind descriptions
-        found = standings(self._environment, [self.job_vcpus] * len(order))
+        found = queue_states(self._environment, [self.job_vcpus] * len(order))
         return {job: standing for job, standing in zip(order, found, strict=True) if job in wanted}
 
     @cached_property

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import ClassVar, Literal
 
-from resources.batch.outcome import AttemptEnd
+from resources.batch.outcome import AttemptOutcome
 from resources.pricing.economics import Offer, Overheads, effective_saving
 from resources.settings.profile import Compute, CostOptimization
-from resources.spot.queue_state import Standing, StarvationTimer
+from resources.spot.queue_state import QueueState, StarvationTimer
 
 Priority = Literal["low", "normal", "high"]
 # Tag of a run that tells it.
@@ -114,16 +114,20 @@ class UnitState:
         """The queue that its priority has on the spot environment."""
         return "spot-high" if self.priority == "high" else "spot"
 
-    def after(self, end: AttemptEnd, queue: Queue, finished_anything: bool) -> "UnitState":
+    def after(self, end: AttemptOutcome, queue: Queue, finished_anything: bool) -> "UnitState":
         """The same unit with an attempt's end counted."""
-        died = end in (AttemptEnd.CRASHED, AttemptEnd.OUT_OF_MEMORY, AttemptEnd.TIME_LIMIT)
+        died = end in (
+            AttemptOutcome.CRASHED,
+            AttemptOutcome.OUT_OF_MEMORY,
+            AttemptOutcome.TIME_LIMIT,
+        )
         fruitless = 0 if finished_anything else self.fruitless_deaths + died
-        lost = end is AttemptEnd.INTERRUPTED and queue != "ondemand"
+        lost = end is AttemptOutcome.INTERRUPTED and queue != "ondemand"
         return replace(
             self,
             interruptions=self.interruptions + lost,
             fruitless_deaths=fruitless,
-            failed_starts=self.failed_starts + 1 if end is AttemptEnd.CANNOT_START else 0,
+            failed_starts=self.failed_starts + 1 if end is AttemptOutcome.CANNOT_START else 0,
         )
 
 
@@ -142,7 +146,7 @@ def may_fall_back(unit: UnitState, rules: Rules, now: float) -> bool:
     return unit.priority != "low" or slack(unit, now, rules.overheads) <= 0
 
 
-def before_submit(
+def choose_queue(
     unit: UnitState, offers: Sequence[Offer], rules: Rules, now: float
 ) -> Submit | Wait:
     """Where to submit a unit that is in no queue.
@@ -240,9 +244,9 @@ def _why_not_on_demand(unit: UnitState, rules: Rules) -> str:
     return f"priority {unit.priority} does not pay for on-demand before a deadline"
 
 
-def while_runnable(
+def decide_while_queued(
     unit: UnitState,
-    standing: Standing,
+    standing: QueueState,
     starved: StarvationTimer,
     rules: Rules,
     now: float,
@@ -257,12 +261,12 @@ def while_runnable(
     said = f" (AWS Batch says: {batch_says})" if batch_says else ""
     left = slack(unit, now, rules.overheads)
     look = _next_look(LOOK_AT_QUEUE_SECONDS, left)
-    if standing is Standing.MACHINE_COMING:
+    if standing is QueueState.MACHINE_COMING:
         return Wait(f"{standing}{said}", look)
     if left <= 0 and may_fall_back(unit, rules, now):
         late = "and the deadline leaves no time to wait"
         return MoveToOnDemand(f"{standing}{said}, {late}")
-    if standing is Standing.FULL:
+    if standing is QueueState.FULL:
         return Wait(f"{standing}{said}; queueing", look)
     hungry, timeout = starved.seconds(now), rules.cost.fallback_timeout
     told = f"{standing}{said}; starving for {hungry:.0f} s of {timeout} s (fallback_timeout)"

@@ -21,7 +21,7 @@ class Environment:
     busy_vcpus: int
 
 
-class Standing(StrEnum):
+class QueueState(StrEnum):
     """Why a job is RUNNABLE and not yet starting."""
 
     MACHINE_COMING = "a machine is free or booting for it"
@@ -29,7 +29,7 @@ class Standing(StrEnum):
     STARVING = "the environment could grow and does not"
 
 
-def standings(environment: Environment, vcpus: Sequence[int]) -> list[Standing]:
+def queue_states(environment: Environment, vcpus: Sequence[int]) -> list[QueueState]:
     """Why each waiting job waits.
 
     Args:
@@ -42,12 +42,12 @@ def standings(environment: Environment, vcpus: Sequence[int]) -> list[Standing]:
     for need in vcpus:
         if spare >= need:
             spare -= need
-            found.append(Standing.MACHINE_COMING)
+            found.append(QueueState.MACHINE_COMING)
         elif room >= need:
             room -= need
-            found.append(Standing.STARVING)
+            found.append(QueueState.STARVING)
         else:
-            found.append(Standing.FULL)
+            found.append(QueueState.FULL)
     return found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from resources.batch.outcome import AttemptEnd
+from resources.batch.outcome import AttemptOutcome
 from resources.pricing.economics import Offer
 from resources.spot.policy import (
     Fail,
@@ -15,7 +15,7 @@ from resources.spot.policy import (
     Submit,
     UnitState,
     Wait,
-    before_submit,
+    choose_queue,
     may_fall_back,
     slack,
 )
@@ -28,15 +28,15 @@ MOST_FAILED_STARTS = 3
 AfterEnd = Submit | Resume | Wait | SetAside | Fail
 # Ends that leave a job that was to be moved where it should go.
 ON_THE_WAY = (
-    AttemptEnd.CANCELLED,
-    AttemptEnd.INTERRUPTED,
-    AttemptEnd.NO_CAPACITY,
-    AttemptEnd.TIME_LIMIT,
+    AttemptOutcome.CANCELLED,
+    AttemptOutcome.INTERRUPTED,
+    AttemptOutcome.NO_CAPACITY,
+    AttemptOutcome.TIME_LIMIT,
 )
 
 
 @dataclass(frozen=True)
-class JobEnd:
+class FailedJob:
     """A job that is seen FAILED.
 
     Args:
@@ -47,19 +47,19 @@ class JobEnd:
     """
 
     queue: Queue
-    how: AttemptEnd
+    how: AttemptOutcome
     said: str
     moving: str | None = None
 
 
-def after_end(
-    unit: UnitState, ended: JobEnd, offers: Sequence[Offer], rules: Rules, now: float
+def next_after_failure(
+    unit: UnitState, ended: FailedJob, offers: Sequence[Offer], rules: Rules, now: float
 ) -> AfterEnd:
     """What to do once a job is seen FAILED, and not before: no unit may run twice at once.
 
     Args:
         unit: with this end counted, see `UnitState.after`.
-        offers: see `before_submit`.
+        offers: see `choose_queue`.
 
     Raises:
         ValueError: the attempt is done; there is nothing to decide.
@@ -67,31 +67,31 @@ def after_end(
     if ended.moving is not None and ended.how in ON_THE_WAY:
         return Submit("ondemand", ended.moving)
     match ended.how:
-        case AttemptEnd.INTERRUPTED:
+        case AttemptOutcome.INTERRUPTED:
             return _after_interruption(unit, ended, offers, rules, now)
-        case AttemptEnd.NO_CAPACITY:
+        case AttemptOutcome.NO_CAPACITY:
             return _after_no_capacity(unit, ended, offers, rules, now)
-        case AttemptEnd.CRASHED | AttemptEnd.OUT_OF_MEMORY | AttemptEnd.TIME_LIMIT:
+        case AttemptOutcome.CRASHED | AttemptOutcome.OUT_OF_MEMORY | AttemptOutcome.TIME_LIMIT:
             return _after_death(unit, ended)
-        case AttemptEnd.CANNOT_START:
+        case AttemptOutcome.CANNOT_START:
             return _after_failed_start(unit, ended)
-        case AttemptEnd.CANCELLED:
+        case AttemptOutcome.CANCELLED:
             return Fail(f"the job was cancelled, not by this run: {ended.said}")
-        case AttemptEnd.NEVER_PLACEABLE:
+        case AttemptOutcome.NEVER_PLACEABLE:
             return Fail(
                 f"AWS Batch can never place this job: {ended.said}; see docs/troubleshooting.md "
                 "and run munin cost setup again"
             )
-        case AttemptEnd.FAILED:
+        case AttemptOutcome.FAILED:
             return Fail(ended.said)
-        case AttemptEnd.DONE:
+        case AttemptOutcome.DONE:
             raise ValueError("the attempt is done")
         case _:
             assert_never(ended.how)
 
 
 def _after_interruption(
-    unit: UnitState, ended: JobEnd, offers: Sequence[Offer], rules: Rules, now: float
+    unit: UnitState, ended: FailedJob, offers: Sequence[Offer], rules: Rules, now: float
 ) -> Resume | Wait:
     if ended.queue == "ondemand":
         return Resume("ondemand", f"the machine was lost: {ended.said}")
@@ -103,7 +103,7 @@ def _after_interruption(
             return Resume("ondemand", f"{told}; {most} are borne (max_spot_interruptions)")
         if slack(unit, now, rules.overheads) <= 0:
             return Resume("ondemand", f"{told}; the deadline leaves no time to lose another")
-    choice = before_submit(unit, offers, rules, now)
+    choice = choose_queue(unit, offers, rules, now)
     if isinstance(choice, Submit):
         return Resume(choice.queue, f"{told}; {choice.reason}")
     return replace(choice, reason=f"{told}; {choice.reason}")
@@ -114,7 +114,7 @@ def _ordinal(count: int) -> str:
 
 
 def _after_no_capacity(
-    unit: UnitState, ended: JobEnd, offers: Sequence[Offer], rules: Rules, now: float
+    unit: UnitState, ended: FailedJob, offers: Sequence[Offer], rules: Rules, now: float
 ) -> Submit | Wait:
     """The queue's own time limit struck: a net below the starvation timer."""
     if ended.queue == "ondemand":
@@ -122,11 +122,11 @@ def _after_no_capacity(
     told = f"there were no spot machines: {ended.said}"
     if may_fall_back(unit, rules, now):
         return Submit("ondemand", told)
-    choice = before_submit(unit, offers, rules, now)
+    choice = choose_queue(unit, offers, rules, now)
     return replace(choice, reason=f"{told}; {choice.reason}")
 
 
-def _after_death(unit: UnitState, ended: JobEnd) -> Resume | SetAside:
+def _after_death(unit: UnitState, ended: FailedJob) -> Resume | SetAside:
     """The worker died on a healthy machine: another machine, or a dearer one, does not help."""
     if unit.fruitless_deaths >= MOST_FRUITLESS_DEATHS:
         return SetAside(
@@ -137,7 +137,7 @@ def _after_death(unit: UnitState, ended: JobEnd) -> Resume | SetAside:
     return Resume(ended.queue, f"{told}; what is finished is in the journal")
 
 
-def _after_failed_start(unit: UnitState, ended: JobEnd) -> Resume | Fail:
+def _after_failed_start(unit: UnitState, ended: FailedJob) -> Resume | Fail:
     told = f"the worker's container could not be started: {ended.said}"
     if unit.failed_starts >= MOST_FAILED_STARTS:
         return Fail(

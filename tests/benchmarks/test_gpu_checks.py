@@ -14,7 +14,7 @@ import gpu_checks
 import numpy as np
 import pytest
 import warp as wp
-from gpu_bench import Bench, Failed, LeftOut, Told
+from gpu_bench import Bench, CheckFailedError, CheckSkippedError, Told
 from gpu_checks import run_check
 from made_media import a_still
 from onnx_on_device import OnnxOnDevice
@@ -122,7 +122,7 @@ def test_a_picture_that_is_fitted_otherwise_than_opencv_does_fails() -> None:
     darker = picture - np.minimum(picture, 2)
     buffer = wp.array(darker.ravel(), dtype=wp.uint8, device="cpu")
     shown = [DevicePicture(120, 160, 0, 160 * 3)]
-    with pytest.raises(Failed, match="differs from OpenCV's, in grey levels"):
+    with pytest.raises(CheckFailedError, match="differs from OpenCV's, in grey levels"):
         gpu_check_kernels.fitted_alike(manifest, [picture], buffer, shown)
 
 
@@ -137,7 +137,7 @@ def test_boxes_that_are_read_at_another_threshold_fail(
 
     gpu_check_engines.heads_compared(bench, manifest, rows, [(720, 1280)] * 2)
     monkeypatch.setattr(gpu_check_engines, "HeadsOnDevice", stricter)
-    with pytest.raises(Failed, match="without a partner"):
+    with pytest.raises(CheckFailedError, match="without a partner"):
         gpu_check_engines.heads_compared(bench, manifest, rows, [(720, 1280)] * 2)
 
 
@@ -192,7 +192,7 @@ def test_an_engine_that_mixes_up_its_pictures_fails(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_mixes_up_what_was_started_ahead_fails(tmp_path: Path) -> None:
-    with pytest.raises(Failed, match="looking ahead finds other boxes"):
+    with pytest.raises(CheckFailedError, match="looking ahead finds other boxes"):
         gpu_check_engines.looking_ahead_is_faster_than_looking_in_turn(
             bench_of(OfTheNextBatch, tmp_path)
         )
@@ -203,14 +203,14 @@ def test_a_clip_that_the_device_leaves_to_the_cpu_fails(tmp_path: Path, make_vid
         def clip(self) -> Path:
             return make_video(tmp_path / "odd.avi", frames=3, size=(65, 49))
 
-    with pytest.raises(Failed, match="not the device: odd sizes have no NV12"):
+    with pytest.raises(CheckFailedError, match="not the device: odd sizes have no NV12"):
         gpu_check_pipeline.frames_stay_on_the_device_and_are_those_of_the_cpu(
             OddClip(None, tmp_path, None)
         )
 
 
 def test_a_pipeline_that_sees_nothing_on_the_device_fails(tmp_path: Path) -> None:
-    with pytest.raises(Failed, match="clear boxes"):
+    with pytest.raises(CheckFailedError, match="clear boxes"):
         gpu_check_pipeline.the_pipeline_finds_the_same(bench_of(Blind, tmp_path))
 
 
@@ -218,12 +218,12 @@ def test_a_speed_is_judged_on_a_gpu_alone(bench: Bench) -> None:
     on_gpu = Bench(Gpu("a GPU", "sm_90", 1, 13000), bench.work, None)
     assert bench.judged({"share": 0.1}, False, "0.7") == {"share": 0.1, "aim": "0.7, not judged"}
     assert on_gpu.judged({"share": 0.8}, True, "0.7") == {"share": 0.8, "aim": "0.7"}
-    with pytest.raises(Failed, match=r"0\.1.*aim: 0\.7"):
+    with pytest.raises(CheckFailedError, match=r"0\.1.*aim: 0\.7"):
         on_gpu.judged({"share": 0.1}, False, "0.7")
 
 
 def test_on_a_gpu_that_tensorrt_does_not_know_what_needs_it_is_left_out(bench: Bench) -> None:
     unknown = Bench(Gpu("a GPU", "sm_90", 1, 13000), bench.work, None, "GPUs sm_90 are not known")
-    with pytest.raises(LeftOut, match="GPUs sm_90 are not known"):
+    with pytest.raises(CheckSkippedError, match="GPUs sm_90 are not known"):
         gpu_check_engines.a_damaged_engine_is_built_anew(unknown)
     assert unknown.judged({}, False, "ahead", of_tensorrt=True) == {"aim": "ahead, not judged"}

@@ -11,7 +11,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gpu_kernels.heads.category_refinement import Look, Told, categories_of, least_score, look_at
+from gpu_kernels.heads.category_refinement import (
+    RefinedCategory,
+    SecondLook,
+    categories_of,
+    least_score,
+    look_at,
+)
 from gpu_kernels.heads.decode import Boxes, decode, rank
 from gpu_kernels.models.manifest import InputSpec, ModelManifest, load_manifest
 from gpu_kernels.preprocessing.letterbox import cut, cut_region, fit, pixels, placement, to_input
@@ -433,25 +439,25 @@ def seen_by_ssd(*scores: tuple[str, float, int]) -> list[NDArray[np.float32]]:
 @pytest.mark.parametrize(
     ("scores", "told"),
     [
-        ([], Told("animal", None)),
-        ([("person", 0.6, LAST)], Told("person", 0.6)),
-        ([("person", 0.45, LAST)], Told("animal", None)),
-        ([("truck", 0.3, LAST)], Told("vehicle", 0.3)),
-        ([("truck", 0.15, LAST)], Told("animal", None)),
-        ([("dog", 0.7, LAST)], Told("animal", 0.7)),
-        ([("person", 0.8, LAST), ("bear", 0.9, LAST)], Told("animal", 0.9)),
-        ([("person", 0.9, LAST), ("bear", 0.8, LAST)], Told("person", 0.9)),
-        ([("person", 0.9, LAST), ("car", 0.8, LAST)], Told("person", 0.9)),
-        ([("person", 0.8, LAST), ("car", 0.9, LAST)], Told("vehicle", 0.9)),
-        ([("person", 0.4, LAST), ("car", 0.3, LAST)], Told("vehicle", 0.3)),
-        ([("person", 0.9, CORNER)], Told("animal", None)),
-        ([("person", 0.9, CORNER), ("dog", 0.5, LAST)], Told("animal", 0.5)),
+        ([], RefinedCategory("animal", None)),
+        ([("person", 0.6, LAST)], RefinedCategory("person", 0.6)),
+        ([("person", 0.45, LAST)], RefinedCategory("animal", None)),
+        ([("truck", 0.3, LAST)], RefinedCategory("vehicle", 0.3)),
+        ([("truck", 0.15, LAST)], RefinedCategory("animal", None)),
+        ([("dog", 0.7, LAST)], RefinedCategory("animal", 0.7)),
+        ([("person", 0.8, LAST), ("bear", 0.9, LAST)], RefinedCategory("animal", 0.9)),
+        ([("person", 0.9, LAST), ("bear", 0.8, LAST)], RefinedCategory("person", 0.9)),
+        ([("person", 0.9, LAST), ("car", 0.8, LAST)], RefinedCategory("person", 0.9)),
+        ([("person", 0.8, LAST), ("car", 0.9, LAST)], RefinedCategory("vehicle", 0.9)),
+        ([("person", 0.4, LAST), ("car", 0.3, LAST)], RefinedCategory("vehicle", 0.3)),
+        ([("person", 0.9, CORNER)], RefinedCategory("animal", None)),
+        ([("person", 0.9, CORNER), ("dog", 0.5, LAST)], RefinedCategory("animal", 0.5)),
     ],
 )
 def test_a_box_is_an_animal_unless_a_person_or_vehicle_there_scores_more(
-    scores: list[tuple[str, float, int]], told: Told
+    scores: list[tuple[str, float, int]], told: RefinedCategory
 ) -> None:
-    look = Look((0, 0, 90, 90), (0.33, 0.33, 0.34, 0.34))
+    look = SecondLook((0, 0, 90, 90), (0.33, 0.33, 0.34, 0.34))
     seen = decode(seen_by_ssd(*scores), TELLER, [look.size], least_score(TELLER))
     (found,) = categories_of(seen, TELLER, [look])
     assert found.category == told.category

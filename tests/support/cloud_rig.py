@@ -20,7 +20,7 @@ from paths import ROOT
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.defs.assets import footage, stages_1_to_3
-from odins_ravne_assets.defs.launch_hooks import ABOUT_FOOTAGE
+from odins_ravne_assets.defs.launch_hooks import FOOTAGE_QUERIES
 from odins_ravne_assets.run_camera import error_of
 from resources.aws.clients import AwsClients
 from resources.batch.launch_record import LaunchRecord, UnitRecord, all_records
@@ -143,7 +143,7 @@ class Cloud:
         changed = {key.replace("__", "."): value for key, value in overrides.items()}
         launcher = BatchStepLauncher(
             LocalStepLauncher("odins_ravne_assets.worker"),
-            ABOUT_FOOTAGE,
+            FOOTAGE_QUERIES,
             None,
             self.folder,
             known_outputs=lambda: self.known_outputs,

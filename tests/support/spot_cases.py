@@ -3,7 +3,7 @@
 from dataclasses import replace
 from decimal import Decimal
 
-from resources.batch.outcome import AttemptEnd
+from resources.batch.outcome import AttemptOutcome
 from resources.pricing.economics import Offer
 from resources.settings.profile import Compute, CostOptimization
 from resources.spot.policy import Rules, UnitState
@@ -28,4 +28,4 @@ def rules(**changes: object) -> Rules:
 
 NO_FALLBACK = rules(fallback_to_ondemand=False)
 # Ends of workers that died on a healthy machine.
-DEATHS = [AttemptEnd.CRASHED, AttemptEnd.OUT_OF_MEMORY, AttemptEnd.TIME_LIMIT]
+DEATHS = [AttemptOutcome.CRASHED, AttemptOutcome.OUT_OF_MEMORY, AttemptOutcome.TIME_LIMIT]

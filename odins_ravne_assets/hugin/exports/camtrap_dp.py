@@ -20,8 +20,13 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from odins_ravne_assets.hugin.exports.camtrap_metadata import datapackage
-from odins_ravne_assets.hugin.exports.deployments import NotExportable, Stay, staying, stays_of
-from odins_ravne_assets.hugin.exports.export_tables import CameraResults
+from odins_ravne_assets.hugin.exports.deployments import (
+    DeploymentPeriod,
+    NotExportableError,
+    staying,
+    stays_of,
+)
+from odins_ravne_assets.hugin.exports.export_tables import ExportedCamera
 from odins_ravne_assets.hugin.formats import iso_time
 from odins_ravne_assets.hugin.visits.report_json import as_json
 from odins_ravne_assets.munin.media.capture_time import parse_offset
@@ -97,24 +102,24 @@ class LeftOut(NamedTuple):
 class _Camera:
     """One camera's part of the package."""
 
-    results: CameraResults
-    stays: list[Stay]
+    results: ExportedCamera
+    stays: list[DeploymentPeriod]
     media: pl.DataFrame  # MEDIA's columns, and path, content_hash, at, ends_at, offset
     visits: pl.DataFrame  # of tables.OBSERVATIONS, with deploymentID and offset
 
 
 def write_camtrap_dp(
-    cameras: Iterable[CameraResults], folder: Path, project: Project, privacy: Privacy
+    cameras: Iterable[ExportedCamera], folder: Path, project: Project, privacy: Privacy
 ) -> LeftOut:
     """Write a package of some cameras into a folder.
 
     Raises:
-        NotExportable: a camera has no coordinates, or no offset from UTC, or none has times.
+        NotExportableError: a camera has no coordinates, or no offset from UTC, or none has times.
     """
     every = [_camera(results, project, privacy) for results in cameras]
     parts = [part for part in every if not part.media.is_empty()]
     if not parts:
-        raise NotExportable(
+        raise NotExportableError(
             f"camera {every[0].results.camera_id}: no media with a time within its deployments; "
             "see the times in tables/media.parquet, and project.deployments"
         )
@@ -149,11 +154,11 @@ def _write_parts(parts: Iterable[pl.DataFrame], path: Path) -> None:
             part.write_csv(file, include_header=number == 0)
 
 
-def _usable(results: CameraResults) -> pl.DataFrame:
+def _usable(results: ExportedCamera) -> pl.DataFrame:
     return results.media.filter(pl.col("status") == "ok").select("path").collect()
 
 
-def _camera(results: CameraResults, project: Project, privacy: Privacy) -> _Camera:
+def _camera(results: ExportedCamera, project: Project, privacy: Privacy) -> _Camera:
     stays = stays_of(results, project, privacy)
     media = _media(results, stays, project)
     timed = results.observations.lazy().filter(pl.col("start_at").is_not_null())
@@ -162,7 +167,7 @@ def _camera(results: CameraResults, project: Project, privacy: Privacy) -> _Came
     return _Camera(results, stays, media, visits.with_columns(offset=offset).collect())
 
 
-def _offset(results: CameraResults, project: Project) -> pl.Expr:
+def _offset(results: ExportedCamera, project: Project) -> pl.Expr:
     """Minutes from UTC: what the medium says, or all others of the camera that do, or the project.
 
     Cameras often write it into stills and not into videos.
@@ -175,7 +180,9 @@ def _offset(results: CameraResults, project: Project) -> pl.Expr:
     return pl.coalesce("utc_offset_minutes", pl.lit(stated, pl.Int16))
 
 
-def _media(results: CameraResults, stays: list[Stay], project: Project) -> pl.DataFrame:
+def _media(
+    results: ExportedCamera, stays: list[DeploymentPeriod], project: Project
+) -> pl.DataFrame:
     timed = results.media.filter((pl.col("status") == "ok") & pl.col("captured_at").is_not_null())
     lasts = pl.duration(milliseconds=(pl.col("duration_seconds").fill_null(0) * 1000).round())
     media = (
@@ -196,7 +203,7 @@ def _media(results: CameraResults, stays: list[Stay], project: Project) -> pl.Da
         .collect()
     )
     if unzoned := media["offset"].null_count():
-        raise NotExportable(
+        raise NotExportableError(
             f"camera {results.camera_id}: {unzoned} media do not say which zone their time is in; "
             "set project.utc_offset, as +01:00"
         )
@@ -246,7 +253,7 @@ def _deployments(part: _Camera) -> pl.DataFrame:
 def _refuse_twins(deployments: pl.DataFrame) -> None:
     twins = deployments.filter(pl.col("deploymentID").is_duplicated())
     if not twins.is_empty():
-        raise NotExportable(
+        raise NotExportableError(
             f"project.deployments: deploymentID {twins['deploymentID'][0]} is there twice; each "
             "stay of a camera needs its own"
         )

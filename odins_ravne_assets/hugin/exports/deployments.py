@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.exports.export_tables import CameraResults
+from odins_ravne_assets.hugin.exports.export_tables import ExportedCamera
 from resources.errors import RavneError
 from resources.settings.profile import Privacy
 from resources.settings.project import Deployment, Project
@@ -18,12 +18,12 @@ METRES_OF_DEGREE = (110_574, 111_320)
 TELLING = ("locationID", "locationName", "deploymentComments")
 
 
-class NotExportable(RavneError):
+class NotExportableError(RavneError):
     """A format asks for a fact that is not known. Nothing is made up in its place."""
 
 
 @dataclass(frozen=True)
-class Stay:
+class DeploymentPeriod:
     """A camera at one place.
 
     Attributes:
@@ -43,7 +43,7 @@ class Stay:
     remarks: dict[str, str]
 
 
-def stays_of(camera: CameraResults, project: Project, privacy: Privacy) -> list[Stay]:
+def stays_of(camera: ExportedCamera, project: Project, privacy: Privacy) -> list[DeploymentPeriod]:
     """A camera's stays: those of the project's deployments, or one where its media say.
 
     Coordinates are rounded, and what else tells the place is left out, where one of
@@ -51,7 +51,7 @@ def stays_of(camera: CameraResults, project: Project, privacy: Privacy) -> list[
     and Wieczorek 2020, Georeferencing Best Practices: the diagonal of one unit of both.
 
     Raises:
-        NotExportable: nothing says where the camera stood.
+        NotExportableError: nothing says where the camera stood.
     """
     rows = [row for row in project.deployments if row.cameraID == camera.camera_id]
     stays = [_stay(row, number, len(rows)) for number, row in enumerate(rows, start=1)]
@@ -61,9 +61,9 @@ def stays_of(camera: CameraResults, project: Project, privacy: Privacy) -> list[
     return [_rounded(stay, privacy.sensitive_decimals) for stay in stays]
 
 
-def _stay(row: Deployment, number: int, of: int) -> Stay:
+def _stay(row: Deployment, number: int, of: int) -> DeploymentPeriod:
     default = row.cameraID if of == 1 else f"{row.cameraID}-{number}"
-    return Stay(
+    return DeploymentPeriod(
         row.deploymentID or default,
         row.latitude,
         row.longitude,
@@ -74,7 +74,7 @@ def _stay(row: Deployment, number: int, of: int) -> Stay:
     )
 
 
-def _where_media_say(camera: CameraResults) -> Stay:
+def _where_media_say(camera: ExportedCamera) -> DeploymentPeriod:
     known = pl.col("latitude").is_not_null() & pl.col("longitude").is_not_null()
     nowhere = (pl.col("latitude") == 0) & (pl.col("longitude") == 0)
     latitude, longitude = (
@@ -84,15 +84,17 @@ def _where_media_say(camera: CameraResults) -> Stay:
         .row(0)
     )
     if latitude is None:
-        raise NotExportable(
+        raise NotExportableError(
             f"camera {camera.camera_id}: no coordinates, in its media or in a table of "
             "deployments; put deployments.csv, with cameraID, latitude and longitude, beside the "
             "camera's folder"
         )
-    return Stay(camera.camera_id, round(latitude, 6), round(longitude, 6), None, None, None, {})
+    return DeploymentPeriod(
+        camera.camera_id, round(latitude, 6), round(longitude, 6), None, None, None, {}
+    )
 
 
-def _is_sensitive(camera: CameraResults, coarse: tuple[str, ...]) -> bool:
+def _is_sensitive(camera: ExportedCamera, coarse: tuple[str, ...]) -> bool:
     names: list[Any] = list(coarse)
     any_rank = (
         pl.col(rank).is_in(names)
@@ -101,9 +103,9 @@ def _is_sensitive(camera: CameraResults, coarse: tuple[str, ...]) -> bool:
     return bool(camera.observations.select(pl.any_horizontal(*any_rank).any()).item())
 
 
-def _rounded(stay: Stay, decimals: int) -> Stay:
+def _rounded(stay: DeploymentPeriod, decimals: int) -> DeploymentPeriod:
     diagonal = math.hypot(*METRES_OF_DEGREE) / 10**decimals
-    return Stay(
+    return DeploymentPeriod(
         stay.deployment_id,
         round(stay.latitude, decimals),
         round(stay.longitude, decimals),
@@ -114,7 +116,7 @@ def _rounded(stay: Stay, decimals: int) -> Stay:
     )
 
 
-def staying(rows: pl.LazyFrame, column: str, stays: list[Stay]) -> pl.LazyFrame:
+def staying(rows: pl.LazyFrame, column: str, stays: list[DeploymentPeriod]) -> pl.LazyFrame:
     """Rows with `deploymentID`, by the time in a column; null where no stay holds."""
     held = pl.lit(None, pl.String)
     for stay in reversed(stays):

@@ -29,7 +29,7 @@ OF_VISIT = (
 
 
 @dataclass(frozen=True)
-class CameraResults:
+class ExportedCamera:
     """A camera's tables, and what they were made with.
 
     Attributes:
@@ -77,7 +77,7 @@ class CameraResults:
             .select("path", "frame_number", "box_number", *OF_VISIT)
         )
 
-    def without_people(self) -> "CameraResults":
+    def without_people(self) -> "ExportedCamera":
         """The same without visits of people and without every medium that may show one."""
         taken_for_one = self.detections.filter(pl.col("category") == PERSON).select("path")
         visited = self._members().filter(pl.col("visit_category") == PERSON).select("path")
@@ -103,7 +103,7 @@ class CameraResults:
 @contextmanager
 def camera_results(
     store: ObjectStore, made: ObjectStore, camera_id: str
-) -> Iterator[CameraResults]:
+) -> Iterator[ExportedCamera]:
     """What a camera's output holds, for as long as the context lasts.
 
     Args:
@@ -125,7 +125,7 @@ def camera_results(
             **build.origin_of(store, layout.DETECTIONS_TABLE).models,
             **build.origin_of(store, layout.CLASSIFICATIONS_TABLE).models,
         }
-        yield CameraResults(
+        yield ExportedCamera(
             camera_id=camera_id,
             observations=observations,
             models=models,

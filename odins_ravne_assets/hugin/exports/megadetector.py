@@ -18,7 +18,7 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.exports.export_tables import CameraResults
+from odins_ravne_assets.hugin.exports.export_tables import ExportedCamera
 from odins_ravne_assets.hugin.identification.sightings import UNKNOWN_ANIMAL
 
 FORMAT_VERSION = "1.6"
@@ -35,7 +35,7 @@ MEDIA_AT_ONCE = 5_000
 Json = dict[str, Any]
 
 
-def write_megadetector_json(cameras: Iterable[CameraResults], path: Path, folders: bool) -> None:
+def write_megadetector_json(cameras: Iterable[ExportedCamera], path: Path, folders: bool) -> None:
     """Write one file for some cameras; memory holds a part of one camera's media at a time.
 
     Args:
@@ -66,7 +66,7 @@ def write_megadetector_json(cameras: Iterable[CameraResults], path: Path, folder
         file.write("\n ]\n}\n")
 
 
-def _info(camera: CameraResults) -> Json:
+def _info(camera: ExportedCamera) -> Json:
     at = f"{camera.labelled_at:%Y-%m-%d %H:%M:%S}"
     info = {"format_version": FORMAT_VERSION, "detection_completion_time": at}
     if "detector" in camera.models:
@@ -76,7 +76,7 @@ def _info(camera: CameraResults) -> Json:
     return info
 
 
-def _species(cameras: list[CameraResults]) -> dict[str, str]:
+def _species(cameras: list[ExportedCamera]) -> dict[str, str]:
     """Each animal that was named, and its ranks as SpeciesNet writes them, without its uuid."""
     named = pl.concat(
         camera.observations.filter(
@@ -96,7 +96,7 @@ def _description(row: Json) -> str:
     return ";".join(field.replace(";", ",") for field in fields)
 
 
-def _images(camera: CameraResults, prefix: str, ids: dict[str, str]) -> Iterator[Json]:
+def _images(camera: ExportedCamera, prefix: str, ids: dict[str, str]) -> Iterator[Json]:
     media = (
         camera.processed.filter(pl.col("kind").is_not_null() & (pl.col("status") != "pending"))
         .select("path", "content_hash", "kind", "status", "reason")
@@ -125,7 +125,7 @@ def _images(camera: CameraResults, prefix: str, ids: dict[str, str]) -> Iterator
 
 
 def _of_part(
-    camera: CameraResults, part: pl.DataFrame, ids: dict[str, str]
+    camera: ExportedCamera, part: pl.DataFrame, ids: dict[str, str]
 ) -> tuple[dict[str, list[Json]], dict[str, list[Json]]]:
     """Frames and boxes of some media, by content."""
     wanted = part.lazy().select("content_hash").unique()

@@ -18,8 +18,8 @@ import polars as pl
 
 from odins_ravne_assets.hugin.exports.camtrap_dp import TABLES, LeftOut, write_camtrap_dp
 from odins_ravne_assets.hugin.exports.csv_visits import write_visits_csv
-from odins_ravne_assets.hugin.exports.deployments import NotExportable
-from odins_ravne_assets.hugin.exports.export_tables import CameraResults, camera_results
+from odins_ravne_assets.hugin.exports.deployments import NotExportableError
+from odins_ravne_assets.hugin.exports.export_tables import ExportedCamera, camera_results
 from odins_ravne_assets.hugin.exports.megadetector import write_megadetector_json
 from resources.settings.profile import Privacy
 from resources.settings.project import Project
@@ -105,12 +105,12 @@ def export_project(
         return exported
 
 
-def _told(cameras: list[CameraResults], privacy: Privacy) -> list[CameraResults]:
+def _told(cameras: list[ExportedCamera], privacy: Privacy) -> list[ExportedCamera]:
     return [each.without_people() for each in cameras] if privacy.leave_out_people else cameras
 
 
 def _write(
-    cameras: list[CameraResults], folder: Path, project: Project, privacy: Privacy, folders: bool
+    cameras: list[ExportedCamera], folder: Path, project: Project, privacy: Privacy, folders: bool
 ) -> Exported:
     told = _told(cameras, privacy)
     write_megadetector_json(told, folder / MEGADETECTOR, folders)
@@ -119,7 +119,7 @@ def _write(
     (folder / CAMTRAP_DP).mkdir(exist_ok=True)
     try:
         left_out = write_camtrap_dp(told, folder / CAMTRAP_DP, project, privacy)
-    except NotExportable as error:
+    except NotExportableError as error:
         shutil.rmtree(folder / CAMTRAP_DP)
         return Exported(visits.height, None, str(error))
     return Exported(visits.height, left_out, None)

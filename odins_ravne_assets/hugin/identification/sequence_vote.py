@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from odins_ravne_assets.hugin.identification.sightings import (
     NAME_CODE,
     UNKNOWN,
-    Names,
     Sightings,
+    SpeciesNames,
     called,
 )
 from odins_ravne_assets.hugin.identification.taxonomy import SpeciesKnowledge
@@ -108,7 +108,7 @@ def _codes(texts: pl.Expr) -> pl.Expr:
     return texts.cast(pl.Categorical).to_physical().cast(pl.Int64).fill_null(-1)
 
 
-def _cast(animals: pl.DataFrame, bursts: NDArray[np.uint32], names: Names) -> _Ballots:
+def _cast(animals: pl.DataFrame, bursts: NDArray[np.uint32], names: SpeciesNames) -> _Ballots:
     """The ballots of bursts whose boxes differ, or one of whose has no name."""
     ballot, name = animals["ballot"].to_numpy(), animals["name"].to_numpy()
     one_of = np.zeros(int(bursts.max()) + 1, dtype=np.uint32)
@@ -128,7 +128,7 @@ def _cast(animals: pl.DataFrame, bursts: NDArray[np.uint32], names: Names) -> _B
 
 
 def _winners(
-    ballots: _Ballots, knowledge: SpeciesKnowledge, names: Names, share: float
+    ballots: _Ballots, knowledge: SpeciesKnowledge, names: SpeciesNames, share: float
 ) -> pl.DataFrame:
     """One row per burst that came to a result: burst, won (a name), won_share, won_best."""
     sure = ballots.name == ballots.ballot
@@ -162,7 +162,7 @@ def _winners(
     return pl.concat(results)
 
 
-def _ranks(knowledge: SpeciesKnowledge, names: Names) -> pl.DataFrame:
+def _ranks(knowledge: SpeciesKnowledge, names: SpeciesNames) -> pl.DataFrame:
     """The numbers of each name's genus and family: name, genus, family."""
     ranks = names.table().join(
         knowledge.table().select("scientific_name", "genus", "family"),

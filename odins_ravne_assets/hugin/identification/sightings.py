@@ -47,7 +47,7 @@ KEPT = (
 # Of the same, what names are made of.
 LABEL = ("label", "scientific_name")
 JUDGED_BY = (*LABEL, "auto_ok", "confidence", "detection_confidence")
-# Names are numbers in `Names`: ten million texts would take most of the time.
+# Names are numbers in `SpeciesNames`: ten million texts would take most of the time.
 NAME_CODE = pl.UInt32()
 COUNTED: dict[str, pl.DataType] = {
     "name": NAME_CODE,  # what it counts as
@@ -58,7 +58,7 @@ COUNTED: dict[str, pl.DataType] = {
 }
 
 
-class Names:
+class SpeciesNames:
     """Names and their numbers. Only grows."""
 
     def __init__(self, names: Iterable[Name] = ()) -> None:
@@ -87,7 +87,7 @@ class Sightings:
     """
 
     rows: pl.DataFrame
-    names: Names
+    names: SpeciesNames
 
 
 def sightings(
@@ -99,7 +99,7 @@ def sightings(
         knowledge: names of taxa, and what can be here.
         roll_up: least sum of confidences on a branch.
     """
-    names = Names()
+    names = SpeciesNames()
     table = classifications.select(*KEPT, *JUDGED_BY).collect()
     meanings = _meanings(table, knowledge, names)
     sure = _sure(table, knowledge)
@@ -131,7 +131,7 @@ def _sure(table: pl.DataFrame, knowledge: SpeciesKnowledge) -> pl.Expr:
     return pl.col("auto_ok") & pl.col("scientific_name").is_in(here.implode()).fill_null(False)
 
 
-def _as_counted(sure: pl.Expr, names: Names) -> list[pl.Expr]:
+def _as_counted(sure: pl.Expr, names: SpeciesNames) -> list[pl.Expr]:
     climbed = pl.col("branch").is_not_null()
     unknown = pl.lit(names.code(UNKNOWN), NAME_CODE)
     other = pl.col("category").replace_strict(
@@ -158,7 +158,9 @@ def _as_counted(sure: pl.Expr, names: Names) -> list[pl.Expr]:
     return [counted[name].cast(kind).alias(name) for name, kind in COUNTED.items()]
 
 
-def _meanings(table: pl.DataFrame, knowledge: SpeciesKnowledge, names: Names) -> pl.LazyFrame:
+def _meanings(
+    table: pl.DataFrame, knowledge: SpeciesKnowledge, names: SpeciesNames
+) -> pl.LazyFrame:
     """What each label is called: the columns LABEL, meaning."""
     labels = (
         table.lazy().select(LABEL).unique().collect().sort(LABEL)
@@ -174,7 +176,7 @@ def _meanings(table: pl.DataFrame, knowledge: SpeciesKnowledge, names: Names) ->
 
 
 def _branches(
-    unsure: pl.LazyFrame, knowledge: SpeciesKnowledge, roll_up: float, names: Names
+    unsure: pl.LazyFrame, knowledge: SpeciesKnowledge, roll_up: float, names: SpeciesNames
 ) -> pl.LazyFrame:
     """The branches that name animals whose own labels do not: row, branch, branch_sum."""
     guessed = unsure.filter(pl.col("top5").is_not_null()).select("row", "top5").collect()

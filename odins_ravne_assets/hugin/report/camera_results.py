@@ -25,7 +25,7 @@ COST_COLUMNS = ["kind", "market", "usd", "usd_on_demand", "usd_wasted"]
 
 
 @dataclass(frozen=True)
-class CameraResults:
+class ReportCamera:
     """One camera's results.
 
     Attributes:
@@ -48,7 +48,7 @@ class CameraResults:
     people_left_out: int
 
 
-def camera_results(source: ObjectStore, made: ObjectStore, privacy: Privacy) -> CameraResults:
+def camera_results(source: ObjectStore, made: ObjectStore, privacy: Privacy) -> ReportCamera:
     """Read a camera's results and make the pictures of its visits, as far as they are missing.
 
     Args:
@@ -76,7 +76,7 @@ def camera_results(source: ObjectStore, made: ObjectStore, privacy: Privacy) -> 
         processed = scan(source, layout.PROCESSED_TABLE).filter(failed)
         out = effort(scan(source, layout.MEDIA_TABLE))
         failures = processed.select("path", "reason").sort("path").collect(engine="streaming")
-    return CameraResults(
+    return ReportCamera(
         report=json.loads(made.read_bytes(REPORT_JSON)),
         observations=shared,
         thumbnails=update_thumbnails(source, made, _wanted(shared), told, privacy.blur_people),

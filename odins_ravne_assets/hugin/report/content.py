@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from odins_ravne_assets.hugin.report.camera_results import CameraResults
-from odins_ravne_assets.hugin.report.sampling_effort import Place, first_and_last_day
+from odins_ravne_assets.hugin.report.camera_results import ReportCamera
+from odins_ravne_assets.hugin.report.sampling_effort import CameraPosition, first_and_last_day
 from odins_ravne_assets.hugin.visits.species_summary import SPECIES_OF_ANIMAL
 from resources.settings.profile import Privacy, Stage3
 
@@ -79,7 +79,7 @@ def period(out: pl.DataFrame) -> str:
     return f"{first}, by {whose}" if first == last else f"{first} to {last}, by {whose}"
 
 
-def tiles(visits: pl.DataFrame, out: pl.DataFrame, cameras: Sequence[CameraResults]) -> list[Row]:
+def tiles(visits: pl.DataFrame, out: pl.DataFrame, cameras: Sequence[ReportCamera]) -> list[Row]:
     """The numbers that are asked for first."""
     totals = Counter[str]()
     for camera in cameras:
@@ -105,7 +105,7 @@ def tiles(visits: pl.DataFrame, out: pl.DataFrame, cameras: Sequence[CameraResul
     ]
 
 
-def remarks(out: pl.DataFrame, cameras: Sequence[CameraResults], privacy: Privacy) -> Iterator[str]:
+def remarks(out: pl.DataFrame, cameras: Sequence[ReportCamera], privacy: Privacy) -> Iterator[str]:
     """What a reader must know before believing the rest."""
     people = sum(camera.people_left_out for camera in cameras)
     if people:
@@ -140,13 +140,13 @@ def species(visits: pl.DataFrame, per_days: Rates) -> list[Row]:
     ]
 
 
-def windows(cameras: Sequence[CameraResults]) -> str:
+def windows(cameras: Sequence[ReportCamera]) -> str:
     """The window of the visits, in words."""
     minutes = sorted({camera.report["settings"]["compression_window"] for camera in cameras})
     return " or ".join(f"{each:g} minutes" for each in minutes)
 
 
-def places(visits: pl.DataFrame, out: pl.DataFrame, privacy: Privacy) -> list[Place]:
+def places(visits: pl.DataFrame, out: pl.DataFrame, privacy: Privacy) -> list[CameraPosition]:
     """The cameras whose place is known; rounded where a sensitive species was seen."""
     sensitive = {name.casefold() for name in privacy.sensitive_species}
     at_risk = visits.filter(pl.col("scientific_name").str.to_lowercase().is_in(list(sensitive)))[
@@ -158,7 +158,7 @@ def places(visits: pl.DataFrame, out: pl.DataFrame, privacy: Privacy) -> list[Pl
         rounded = row["camera_id"] in at_risk
         digits = privacy.sensitive_decimals if rounded else 6
         found.append(
-            Place(
+            CameraPosition(
                 row["camera_id"],
                 round(row["latitude"], digits),
                 round(row["longitude"], digits),
@@ -193,7 +193,7 @@ def camera_rows(visits: pl.DataFrame, out: pl.DataFrame, privacy: Privacy) -> li
     ]
 
 
-def _written(place: Place | None, privacy: Privacy) -> str:
+def _written(place: CameraPosition | None, privacy: Privacy) -> str:
     if place is None:
         return ""
     digits = privacy.sensitive_decimals if place.rounded else 5
@@ -201,7 +201,7 @@ def _written(place: Place | None, privacy: Privacy) -> str:
     return f"{text} (rounded)" if place.rounded else text
 
 
-def left_out(cameras: Sequence[CameraResults]) -> list[Row]:
+def left_out(cameras: Sequence[ReportCamera]) -> list[Row]:
     """What did not become part of a visit, by stage and reason; nothing that is zero."""
     counts = Counter[tuple[int, str, str]]()
     for camera in cameras:
@@ -219,7 +219,7 @@ def left_out(cameras: Sequence[CameraResults]) -> list[Row]:
     ]
 
 
-def failures(cameras: Sequence[CameraResults]) -> list[Row]:
+def failures(cameras: Sequence[ReportCamera]) -> list[Row]:
     """The files that could not be used, by reason, the most frequent first."""
     several = len(cameras) > 1
     failed = pl.concat(
@@ -239,7 +239,7 @@ def failures(cameras: Sequence[CameraResults]) -> list[Row]:
     return by_reason.to_dicts()
 
 
-def reviewed(cameras: Sequence[CameraResults]) -> Row:
+def reviewed(cameras: Sequence[ReportCamera]) -> Row:
     """What reviewers said of boxes, and how often the machine had said the same; and of how many
     files in which it had found nothing, and what it had missed there."""
     counts, missed = Counter[tuple[str, str]](), Counter[str]()
@@ -267,7 +267,7 @@ def reviewed(cameras: Sequence[CameraResults]) -> Row:
     }
 
 
-def cost(cameras: Sequence[CameraResults]) -> str:
+def cost(cameras: Sequence[ReportCamera]) -> str:
     """What computing has cost, in words."""
     rows = pl.concat(camera.cost for camera in cameras)
     usd, on_demand, wasted = (
@@ -289,7 +289,7 @@ def cost(cameras: Sequence[CameraResults]) -> str:
     return f"{said}. Storage and transfer are not in it."
 
 
-def ways(cameras: Sequence[CameraResults]) -> list[Row]:
+def ways(cameras: Sequence[ReportCamera]) -> list[Row]:
     """Models and settings, once for all cameras that were looked at in the same way."""
     found: list[tuple[list[Row], list[str]]] = []
     for camera in cameras:

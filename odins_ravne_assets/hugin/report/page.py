@@ -9,11 +9,11 @@ import polars as pl
 
 from odins_ravne_assets.hugin.identification.sightings import UNKNOWN_ANIMAL
 from odins_ravne_assets.hugin.report import content as values
-from odins_ravne_assets.hugin.report.camera_results import CameraResults, camera_results
+from odins_ravne_assets.hugin.report.camera_results import ReportCamera, camera_results
 from odins_ravne_assets.hugin.report.gallery import gallery, pictures
 from odins_ravne_assets.hugin.report.sampling_effort import (
     Calendar,
-    Place,
+    CameraPosition,
     calendar,
     cameras_by_part,
     first_and_last_day,
@@ -48,7 +48,7 @@ def make_report_page(source: ObjectStore, made: ObjectStore, privacy: Privacy) -
         write_report_page(path, [results], privacy)
 
 
-def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Privacy) -> None:
+def write_report_page(path: Path, cameras: Sequence[ReportCamera], privacy: Privacy) -> None:
     """Write the page of some cameras, one or more, to a file."""
     thumbnails = pl.concat(camera.thumbnails for camera in cameras).unique("detection_id")
     visits = (
@@ -97,7 +97,7 @@ def animals(visits: pl.DataFrame) -> pl.DataFrame:
     return visits.filter(pl.col("category") == "animal")
 
 
-def _plots(visits: pl.DataFrame, out: pl.DataFrame, places: list[Place]) -> dict[str, Any]:
+def _plots(visits: pl.DataFrame, out: pl.DataFrame, places: list[CameraPosition]) -> dict[str, Any]:
     from odins_ravne_assets.hugin.report import plots
     from odins_ravne_assets.page.plots import legend
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.projections.polar import PolarAxes
 from matplotlib.ticker import MaxNLocator
 
-from odins_ravne_assets.hugin.report.sampling_effort import HOURS, Calendar, Place
+from odins_ravne_assets.hugin.report.sampling_effort import HOURS, Calendar, CameraPosition
 from odins_ravne_assets.page.plots import (
     ACCENT,
     INK,
@@ -115,7 +115,7 @@ def over_time(
     return inline_svg(figure, f"over-time-{sheet.name}", says)
 
 
-def map_of(cameras: Sequence[Place], sheet: Sheet) -> Markup:
+def map_of(cameras: Sequence[CameraPosition], sheet: Sheet) -> Markup:
     """Cameras where they stand, north above, a dot as large as what they saw."""
     figure = new_figure(sheet.width, min(480, sheet.width))
     axes = plain_axes(figure)

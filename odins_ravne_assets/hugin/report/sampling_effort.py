@@ -40,7 +40,7 @@ class Calendar:
         return f"{start:%b %Y}" if self.name == "month" else f"{start.day} {start:%b %y}"
 
 
-class Place(NamedTuple):
+class CameraPosition(NamedTuple):
     """Where a camera stands; latitude and longitude in degrees."""
 
     camera_id: str

@@ -47,7 +47,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Footage:
+class ReviewedMedia:
     """The tables that a file's words are about: a camera's media, detections and visits."""
 
     camera_id: str
@@ -59,7 +59,7 @@ class Footage:
 
 def corrections_of(
     path: Path,
-    footage: Footage,
+    footage: ReviewedMedia,
     knowledge: SpeciesKnowledge,
     reviewed_by: str,
     reviewed_on: date,
@@ -133,7 +133,7 @@ class _Reader:
     """Reads the lines of one file."""
 
     def __init__(
-        self, path: Path, footage: Footage, knowledge: SpeciesKnowledge, labels: str
+        self, path: Path, footage: ReviewedMedia, knowledge: SpeciesKnowledge, labels: str
     ) -> None:
         self._path, self._footage, self._knowledge, self._labels = path, footage, knowledge, labels
         self._hashes = dict(footage.media.select("path", "content_hash").iter_rows())

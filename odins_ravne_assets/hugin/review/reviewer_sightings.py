@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.sightings import KEPT, Names
+from odins_ravne_assets.hugin.identification.sightings import KEPT, SpeciesNames
 
 Json = dict[str, Any]
 
@@ -29,7 +29,7 @@ class Missed:
     words: pl.Series
     media: int
 
-    def told(self, names: Names) -> Json:
+    def told(self, names: SpeciesNames) -> Json:
         """What `report.json` tells of it."""
         species = (
             self.rows.join(names.table().select("name", "species"), on="name")

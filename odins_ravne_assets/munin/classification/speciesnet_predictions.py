@@ -78,7 +78,7 @@ def keep_predictions(name: str, output: ObjectStore) -> str:
     return key
 
 
-def kept_predictions(name: str, output: ObjectStore) -> "Predictions":
+def cached_predictions(name: str, output: ObjectStore) -> "Predictions":
     """Predictions that `keep_predictions` has kept.
 
     Raises:

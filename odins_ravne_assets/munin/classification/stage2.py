@@ -24,9 +24,9 @@ from odins_ravne_assets.munin.classification.labelled_boxes import (
     keep_category,
     labelled_box,
 )
-from odins_ravne_assets.munin.inference.background_worker import Beside
-from odins_ravne_assets.munin.inference.run_model import LoadedModel, start_scores, whole
-from odins_ravne_assets.munin.inference.timing import KEEPING, LOOKING, WAITING, Pace
+from odins_ravne_assets.munin.inference.background_worker import BackgroundWorker
+from odins_ravne_assets.munin.inference.run_model import LoadedModel, start_classification, whole
+from odins_ravne_assets.munin.inference.timing import KEEPING, LOOKING, WAITING, StageTiming
 from odins_ravne_assets.munin.tables.journal import (
     Row,
     Stage1Journal,
@@ -49,7 +49,7 @@ class Stage2:
         auto_ok_threshold: float,
         batch_size: int,
         on_progress: Callable[[int], None],
-        pace: Pace,
+        pace: StageTiming,
     ) -> None:
         """Args:
         on_progress: told the number of crops labelled so far.
@@ -69,7 +69,7 @@ class Stage2:
         self, stage1: Stage1Journal, stage2: Stage2Journal, parts: list[str], stop: Event
     ) -> None:
         """Label these parts; a part is labelled whole or not at all."""
-        with Beside(self._read, READ_AHEAD, self._pace.crops) as reading:
+        with BackgroundWorker(self._read, READ_AHEAD, self._pace.crops) as reading:
             for part in parts:
                 labels = list(self._label_part(stage1, part, stop, reading))
                 if stop.is_set():
@@ -78,7 +78,11 @@ class Stage2:
                     stage2.write(part, labels)
 
     def _label_part(
-        self, journal: Stage1Journal, part: str, stop: Event, reading: Beside[pl.DataFrame, Batch]
+        self,
+        journal: Stage1Journal,
+        part: str,
+        stop: Event,
+        reading: BackgroundWorker[pl.DataFrame, Batch],
     ) -> Iterator[Row]:
         with self._pace.timed(WAITING), ExitStack() as stack:
             boxes = pl.read_parquet(stack.enter_context(journal.reading(part, "boxes")))
@@ -108,7 +112,7 @@ class Stage2:
 
     def _look(self, pictures: list[Picture]) -> Callable[[], Scores]:
         with self._pace.timed(LOOKING):
-            return start_scores(self._classifier, [whole(each) for each in pictures])
+            return start_classification(self._classifier, [whole(each) for each in pictures])
 
     def _label(self, crops: pl.DataFrame, answer: Callable[[], Scores]) -> Iterator[Row]:
         with self._pace.timed(LOOKING):

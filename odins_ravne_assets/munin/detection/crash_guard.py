@@ -22,7 +22,7 @@ DEATHS_ALLOWED = 1
 SUSPECTS = PART_MEDIA + 64
 
 
-class Careful:
+class CrashGuard:
     """One medium at a time, for as long as there are suspects."""
 
     def __init__(self, store: ObjectStore) -> None:

@@ -22,7 +22,12 @@ import numpy.typing as npt
 from gpu_kernels.preprocessing.device_picture import DeviceFrame
 from odins_ravne_assets.munin.detection.decode_process import SLOT_BYTES
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
-from odins_ravne_assets.munin.media.child_process import Child, ChildDied, ChildHung, Message
+from odins_ravne_assets.munin.media.child_process import (
+    Child,
+    ChildDiedError,
+    ChildHungError,
+    Message,
+)
 from resources.errors import StoreError
 from resources.storage.object_store import ObjectStore
 
@@ -68,7 +73,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Ended:
+class MediumEnded:
     """A medium was decoded, perhaps not to its end."""
 
     medium: Medium
@@ -91,7 +96,7 @@ class Unreadable:
     reason: str
 
 
-Event = Began | Frame | Ended | Failed | Unreadable
+Event = Began | Frame | MediumEnded | Failed | Unreadable
 TakeMedium = Callable[[], Medium | Failed | None]
 
 
@@ -252,19 +257,21 @@ class _Lane(threading.Thread):
         with self._slots:
             self._free.add(slot)
             if self._child:
-                with suppress(ChildDied):  # the lane's thread notices, and tells the next child
+                with suppress(
+                    ChildDiedError
+                ):  # the lane's thread notices, and tells the next child
                     self._child.send({"slot": slot})
 
-    def _decode(self, medium: Medium) -> Ended | Failed | Unreadable:
+    def _decode(self, medium: Medium) -> MediumEnded | Failed | Unreadable:
         """See the medium through, with a second try for a decoder that died of it."""
         for last_try in (False, True):
             try:
                 with self._footage.reading(medium.path) as path:
                     return self._try(medium, self._order(medium, str(path)))
-            except ChildHung as error:
+            except ChildHungError as error:
                 self._discard_child()
                 return Failed(medium, f"the decoder hung: {error}")
-            except ChildDied as error:
+            except ChildDiedError as error:
                 self._discard_child()
                 if last_try or self._closed:
                     return Failed(medium, f"the decoder {error} twice in this file")
@@ -272,7 +279,7 @@ class _Lane(threading.Thread):
                 return Unreadable(medium, str(error))
         raise AssertionError("unreachable")
 
-    def _try(self, medium: Medium, order: Message) -> Ended | Failed:
+    def _try(self, medium: Medium, order: Message) -> MediumEnded | Failed:
         child = self._ready_child()
         self._events.put(Began(medium))
         begun = monotonic()
@@ -288,7 +295,7 @@ class _Lane(threading.Thread):
                 raise not_shared(str(message["not_shared"]))
             self._count(message, monotonic() - begun)
             if "end" in message:
-                return Ended(medium, message["remark"])
+                return MediumEnded(medium, message["remark"])
             if "failed" in message:
                 return Failed(medium, message["reason"])
 
@@ -304,18 +311,18 @@ class _Lane(threading.Thread):
         while True:
             try:
                 return child.receive(poll)
-            except ChildHung:
+            except ChildHungError:
                 with self._slots:
                     idle = idle + poll if self._free else 0.0
                 if idle >= self._settings.timeout:
-                    raise ChildHung(f"no frame for {self._settings.timeout:g} s") from None
+                    raise ChildHungError(f"no frame for {self._settings.timeout:g} s") from None
 
     def _frame(self, medium: Medium, message: Message) -> Frame:
         slot, height, width = message["slot"], message["height"], message["width"]
         with self._slots:
             # The child is not trusted: a slot that it was not given could be one in use.
             if slot not in self._free or not 0 < height * width * 3 <= SLOT_BYTES:
-                raise ChildDied("spoke nonsense")
+                raise ChildDiedError("spoke nonsense")
             self._free.remove(slot)
         picture = self._picture(message, height, width, slot * SLOT_BYTES)
         return Frame(
@@ -333,12 +340,12 @@ class _Lane(threading.Thread):
         try:
             return DeviceFrame(self._buffer, heard(message["nv12"], height, width, start))
         except (KeyError, TypeError, ValueError):
-            raise ChildDied("spoke nonsense") from None
+            raise ChildDiedError("spoke nonsense") from None
 
     def _ready_child(self) -> Child:
         with self._slots:
             if self._closed:
-                raise ChildDied("was stopped")
+                raise ChildDiedError("was stopped")
             if self._child is None:
                 self._child = Child(
                     "odins_ravne_assets.munin.detection.decode_process", [self._arena_file]

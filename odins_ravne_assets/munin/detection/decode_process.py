@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan, Seen
+from odins_ravne_assets.munin.detection.frame_sampling import CountedFrames, SamplingPlan
 from odins_ravne_assets.munin.detection.motion_gate import Motion
 from odins_ravne_assets.munin.media.child_process import (
     Message,
@@ -105,7 +105,7 @@ def decode_video(path: Path, plan: SamplingPlan, max_pixels: float) -> Iterator[
             if plan.sampling == "keyframes":
                 stream.codec_context.skip_frame = "NONKEY"
             rate = float(stream.average_rate or stream.guessed_rate or 0) or 1.0
-            seen = Seen(container.decode(stream))
+            seen = CountedFrames(container.decode(stream))
             for number, time, frame in plan.choose(seen, rate):
                 picture = _within_limits(_upright(frame))
                 moved = motion.moved(picture) if motion else True
@@ -185,10 +185,10 @@ class DecodingProcess:
             yield self._deliver(DecodedFrame(picture, 0, 0, True))
             return
         if self._device:
-            from odins_ravne_assets.munin.detection.gpu_video import NotOnDevice
+            from odins_ravne_assets.munin.detection.gpu_video import NotOnDeviceError
 
             # Whatever the GPU does not decode, it says so before the first frame.
-            with suppress(NotOnDevice):
+            with suppress(NotOnDeviceError):
                 yield from self._on_device(path, plan, order["max_pixels"], *self._device)
                 return
         for frame in decode_video(path, plan, order["max_pixels"]):
@@ -236,12 +236,12 @@ class DecodingProcess:
         if "slot" in message:
             self._free.append(message["slot"])
         elif "device" in message:
-            from odins_ravne_assets.munin.detection.gpu_video import NotShared, opened
+            from odins_ravne_assets.munin.detection.gpu_video import NotSharedError, opened
 
             name, size, handle = message["device"], message["bytes"], message["handle"]
             try:
                 self._device = (name, opened(name, size, handle, self._arena))
-            except NotShared as error:
+            except NotSharedError as error:
                 self._line.send({"not_shared": str(error)})
         else:
             self._orders.append(message)

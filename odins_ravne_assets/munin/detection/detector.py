@@ -16,7 +16,7 @@ from gpu_kernels.heads.decode import Boxes
 from gpu_kernels.models.manifest import Category
 from gpu_kernels.preprocessing.device_picture import DeviceFrame
 from gpu_kernels.preprocessing.letterbox import Pixels
-from odins_ravne_assets.munin.inference.run_model import Finder, LoadedModel, whole
+from odins_ravne_assets.munin.inference.run_model import DetectorRunner, LoadedModel, whole
 from odins_ravne_assets.munin.tables.journal import Row
 
 # Of the host, uint8 BGR [h, w, 3], upright; or of the GPU.
@@ -51,7 +51,7 @@ class Teller:
     """A second detector, which tells the categories of the first one's boxes."""
 
     def __init__(self, model: LoadedModel) -> None:
-        self._finder = Finder(model, least_score(model.manifest))
+        self._finder = DetectorRunner(model, least_score(model.manifest))
         self._manifest = model.manifest
 
     def start(self, pictures: Sequence[Picture], boxes: list[list[Box]]) -> Answer:
@@ -90,7 +90,7 @@ class Detector:
         threshold: least confidence of a box; the detector's own when None.
         """
         own = detector.manifest.detector_output.threshold
-        self._finder = Finder(detector, own if threshold is None else threshold)
+        self._finder = DetectorRunner(detector, own if threshold is None else threshold)
         self._teller = Teller(categories) if categories else None
         self._classes = detector.manifest.detector_output.classes
         # Waits for the detector's boxes of the last batch, and has the teller start on them.

@@ -49,7 +49,7 @@ class SamplingPlan(NamedTuple):
                 yield number, round(seconds * 1000), frame
 
 
-class Seen:
+class CountedFrames:
     """Passes frames on and counts them."""
 
     def __init__(self, frames: Iterator[Any]) -> None:

@@ -23,7 +23,7 @@ from av.codec.hwaccel import HWAccel
 
 from gpu_kernels.device.gpu_preprocess import motion_energy, ready, small_grey
 from gpu_kernels.preprocessing.device_picture import Colour, DeviceFrame, DevicePicture
-from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan, Seen
+from odins_ravne_assets.munin.detection.frame_sampling import CountedFrames, SamplingPlan
 from odins_ravne_assets.munin.detection.motion_gate import COMPARED_WIDTH, TILE, TILE_CHANGE
 from resources.errors import EngineError, MediaError
 
@@ -43,11 +43,11 @@ MARK_BYTES = 16
 AS_CURRENT: dict[str, object] = {"primary_ctx": "0", "current_ctx": "1"}
 
 
-class NotShared(Exception):
+class NotSharedError(Exception):
     """The worker's buffer cannot be opened by another process."""
 
 
-class NotOnDevice(Exception):
+class NotOnDeviceError(Exception):
     """The GPU does not decode this video; the CPU is to."""
 
 
@@ -89,8 +89,8 @@ def opened(device: str, size: int, handle: str, host: Any) -> Any:
     """The worker's buffer, in the decoding process.
 
     Raises:
-        NotShared: it is not what the worker has. Warp does not raise it: it allocates memory of
-            this process when it cannot open the worker's.
+        NotSharedError: it is not what the worker has. Warp does not raise it: it allocates
+            memory of this process when it cannot open the worker's.
     """
     ready(device)
     ipc_handle, mark = map(bytes.fromhex, handle.split(" "))
@@ -100,7 +100,7 @@ def opened(device: str, size: int, handle: str, host: Any) -> Any:
         shape = (size + MARK_BYTES,)
         buffer = wp.from_ipc_handle(ipc_handle, wp.uint8, shape, device=device)
     if buffer[size:].numpy().tobytes() != mark:
-        raise NotShared("CUDA does not open it in another process")
+        raise NotSharedError("CUDA does not open it in another process")
     return buffer
 
 
@@ -129,7 +129,7 @@ def _open(path: Path, device: str) -> Iterator[Any]:
         with wp.ScopedDevice(device):
             container = av.open(str(path), metadata_errors="replace", hwaccel=accelerated)
     except (av.error.FFmpegError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise NotOnDevice(str(error)) from None
+        raise NotOnDeviceError(str(error)) from None
     with container:
         yield container
 
@@ -140,24 +140,24 @@ def decode_on_device(
     """The sampled frames of a video.
 
     Raises:
-        NotOnDevice: before the first frame: the CPU must decode it.
+        NotOnDeviceError: before the first frame: the CPU must decode it.
         MediaError: it breaks off, or its frames are refused.
     """
     begun = False
     try:
         with _open(path, device) as container:
             if not container.streams.video:
-                raise NotOnDevice("no video")
+                raise NotOnDeviceError("no video")
             stream = container.streams.video[0]
             width, height = stream.codec_context.width, stream.codec_context.height
             if width * height > max_pixels or width * height * 3 // 2 > slot_bytes:
-                raise NotOnDevice("too large for a slot")
+                raise NotOnDeviceError("too large for a slot")
             if width % 2 or height % 2:
-                raise NotOnDevice("odd sizes have no NV12")
+                raise NotOnDeviceError("odd sizes have no NV12")
             if plan.sampling == "keyframes":
                 stream.codec_context.skip_frame = "NONKEY"
             rate = float(stream.average_rate or stream.guessed_rate or 0) or 1.0
-            seen = Seen(container.decode(stream))
+            seen = CountedFrames(container.decode(stream))
             for number, time_ms, frame in plan.choose(seen, rate):
                 yield DecodedOnDevice(_as_nv12(frame, device), number, time_ms)
                 begun = True
@@ -165,7 +165,7 @@ def decode_on_device(
                 seen.complain_if_short(stream.frames)
     except (av.error.FFmpegError, NotImplementedError, ValueError, OverflowError) as error:
         if not begun:
-            raise NotOnDevice(str(error)) from None
+            raise NotOnDeviceError(str(error)) from None
         raise MediaError(f"the video cannot be decoded: {error}") from None
 
 

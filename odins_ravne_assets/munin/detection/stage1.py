@@ -19,21 +19,21 @@ from odins_ravne_assets.munin.detection.crops import CutOut, cut_from, made_crop
 from odins_ravne_assets.munin.detection.decode_pool import (
     Began,
     Decoder,
-    Ended,
     Failed,
     Frame,
     Medium,
+    MediumEnded,
     Unreadable,
 )
 from odins_ravne_assets.munin.detection.detector import Box, Detector
 from odins_ravne_assets.munin.detection.motion_gate import Gate
-from odins_ravne_assets.munin.inference.background_worker import Beside
-from odins_ravne_assets.munin.inference.timing import KEEPING, LOOKING, WAITING, Pace
+from odins_ravne_assets.munin.inference.background_worker import BackgroundWorker
+from odins_ravne_assets.munin.inference.timing import KEEPING, LOOKING, WAITING, StageTiming
 from odins_ravne_assets.munin.tables.journal import Row, Stage1Journal
 
 
 @dataclass
-class Looks:
+class MediumState:
     """What is known of one medium while it is looked at."""
 
     medium: Medium
@@ -45,18 +45,18 @@ class Looks:
     frames: list[Row] = field(default_factory=list)
     boxes: list[Row] = field(default_factory=list)
     crops: list[Row] = field(default_factory=list)
-    ended: Ended | None = None
+    ended: MediumEnded | None = None
 
 
-class Seen(NamedTuple):
+class FrameWithBoxes(NamedTuple):
     """A frame in which something was found."""
 
-    looks: Looks
+    looks: MediumState
     frame: Frame
     place: Row  # medium and number of the frame
     cuts: list[CutOut]
 
-    def cropped(self) -> tuple[Looks, list[Row]]:
+    def cropped(self) -> tuple[MediumState, list[Row]]:
         """The crops' rows; the frame is not needed any more."""
         try:
             crops = [made_crop(cut) for cut in self.cuts]
@@ -88,7 +88,7 @@ class Stage1:
         batch_size: int,
         on_progress: Callable[[Progress], None],
         on_settled: Callable[[], None],
-        pace: Pace,
+        pace: StageTiming,
     ) -> None:
         """Args:
         on_progress: told the counts so far after each medium.
@@ -101,10 +101,10 @@ class Stage1:
         self._on_progress = on_progress
         self._on_settled = on_settled
         self._pace = pace
-        self._looks: dict[str, Looks] = {}
-        self._batch: list[tuple[Looks, Frame]] = []  # being gathered
+        self._looks: dict[str, MediumState] = {}
+        self._batch: list[tuple[MediumState, Frame]] = []  # being gathered
         # Batches that the detector has in hand, with what gives its answer.
-        self._looking: deque[tuple[list[tuple[Looks, Frame]], Callable[[], list[list[Box]]]]]
+        self._looking: deque[tuple[list[tuple[MediumState, Frame]], Callable[[], list[list[Box]]]]]
         self._looking = deque()
         self.progress = Progress()
         self.unreadable: list[tuple[str, str]] = []
@@ -120,7 +120,7 @@ class Stage1:
         events = decoder.events()
         self._decoder = decoder
         self._pace.frames.room = decoder.room
-        self._crops = Beside(Seen.cropped, self._batch_size, self._pace.crops)
+        self._crops = BackgroundWorker(FrameWithBoxes.cropped, self._batch_size, self._pace.crops)
         try:
             with self._crops:
                 self._look_at_all(events, stop, grace)
@@ -157,10 +157,10 @@ class Stage1:
         content_hash = event.medium.content_hash
         if isinstance(event, Began):
             self._drop_frames_of(content_hash)
-            self._looks[content_hash] = Looks(event.medium)
+            self._looks[content_hash] = MediumState(event.medium)
         elif isinstance(event, Frame):
             self._consider(self._looks[content_hash], event)
-        elif isinstance(event, Ended):
+        elif isinstance(event, MediumEnded):
             looks = self._looks[content_hash]
             looks.ended = event
             self._finish_if_complete(looks)
@@ -169,7 +169,7 @@ class Stage1:
             self._looks.pop(content_hash, None)
             self._fail(event)
 
-    def _consider(self, looks: Looks, frame: Frame) -> None:
+    def _consider(self, looks: MediumState, frame: Frame) -> None:
         """Put the frame into the batch, or let the gate skip it."""
         looks.decoded += 1
         if looks.waiting and not frame.moved:
@@ -224,7 +224,9 @@ class Stage1:
         for looks, _ in batch:
             self._finish_if_complete(looks)
 
-    def _note(self, looks: Looks, frame: Frame, boxes: Sequence[Box], cuts: list[CutOut]) -> None:
+    def _note(
+        self, looks: MediumState, frame: Frame, boxes: Sequence[Box], cuts: list[CutOut]
+    ) -> None:
         place = {"content_hash": frame.medium.content_hash, "frame_number": frame.number}
         looks.frames.append({**place, "time_offset_ms": frame.time_ms, "boxes": len(boxes)})
         if not boxes:
@@ -244,9 +246,9 @@ class Stage1:
             with self._pace.timed(KEEPING):
                 oldest = self._crops.take()
             self._gather([oldest])
-        self._crops.give(Seen(looks, frame, place, cuts))
+        self._crops.give(FrameWithBoxes(looks, frame, place, cuts))
 
-    def _gather(self, cropped: Iterable[tuple[Looks, list[Row]]]) -> None:
+    def _gather(self, cropped: Iterable[tuple[MediumState, list[Row]]]) -> None:
         """Take crops that are made."""
         for looks, crops in cropped:
             looks.crops += crops
@@ -259,11 +261,11 @@ class Stage1:
             cropped = list(self._crops.rest())
         self._gather(cropped)
 
-    def _is_current(self, looks: Looks) -> bool:
+    def _is_current(self, looks: MediumState) -> bool:
         """Whether its medium was not begun anew, or given up, meanwhile."""
         return self._looks.get(looks.medium.content_hash) is looks
 
-    def _finish_if_complete(self, looks: Looks) -> None:
+    def _finish_if_complete(self, looks: MediumState) -> None:
         if looks.ended is None or looks.waiting or looks.uncropped or not self._is_current(looks):
             return
         medium = looks.medium

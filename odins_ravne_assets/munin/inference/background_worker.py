@@ -9,13 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from odins_ravne_assets.munin.inference.timing import Side
+from odins_ravne_assets.munin.inference.timing import ThreadTiming
 
 Piece = TypeVar("Piece")
 Done = TypeVar("Done")
 
 
-class Beside(Generic[Piece, Done]):
+class BackgroundWorker(Generic[Piece, Done]):
     """Does pieces of work in the order in which they are given.
 
     Example:
@@ -24,7 +24,7 @@ class Beside(Generic[Piece, Done]):
         ['A', 'B', 'C']
     """
 
-    def __init__(self, work: Callable[[Piece], Done], room: int, side: Side) -> None:
+    def __init__(self, work: Callable[[Piece], Done], room: int, side: ThreadTiming) -> None:
         """Args:
         work: what is done to a piece; what it raises is raised where the piece is taken.
         room: pieces that may be under way, 1 or more.

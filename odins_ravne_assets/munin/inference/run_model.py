@@ -23,8 +23,8 @@ from gpu_kernels.heads.decode import Boxes, decode
 from gpu_kernels.models.manifest import ModelManifest
 from gpu_kernels.preprocessing.device_picture import DeviceFrame, DevicePicture
 from gpu_kernels.preprocessing.letterbox import Pixels, fit, shown, to_input
-from odins_ravne_assets.munin.inference.background_worker import Beside
-from odins_ravne_assets.munin.inference.timing import Side
+from odins_ravne_assets.munin.inference.background_worker import BackgroundWorker
+from odins_ravne_assets.munin.inference.timing import ThreadTiming
 
 HostPicture = npt.NDArray[np.uint8]
 Shown = tuple[HostPicture | DeviceFrame, Pixels]
@@ -38,7 +38,9 @@ class LoadedModel:
 
     manifest: ModelManifest
     engine: Engine
-    fitted: Side = field(default_factory=Side)  # told of pictures that are fitted on the CPU
+    fitted: ThreadTiming = field(
+        default_factory=ThreadTiming
+    )  # told of pictures that are fitted on the CPU
 
     @property
     def looks_ahead(self) -> bool:
@@ -51,7 +53,7 @@ def whole(picture: HostPicture | DeviceFrame) -> Shown:
     return picture, (0, 0, picture.shape[1], picture.shape[0])
 
 
-class Finder:
+class DetectorRunner:
     """Shows regions to a detector, and gives its boxes."""
 
     def __init__(self, model: LoadedModel, threshold: float) -> None:
@@ -92,8 +94,10 @@ class Finder:
         return lambda: list(chain.from_iterable(answers()))
 
 
-def start_scores(model: LoadedModel, regions: Sequence[Shown]) -> Callable[[], npt.NDArray[Any]]:
-    """Start classifying regions of pictures; see `Finder.start`.
+def start_classification(
+    model: LoadedModel, regions: Sequence[Shown]
+) -> Callable[[], npt.NDArray[Any]]:
+    """Start classifying regions of pictures; see `DetectorRunner.start`.
 
     Returns:
         What waits, and gives a classifier's scores [N, classes], in the order of the regions.
@@ -111,7 +115,7 @@ def _seen_by_host(model: LoadedModel, regions: Sequence[Shown]) -> list[npt.NDAr
         picture, pixels = region
         return to_input([fit(shown(_of_host(picture), pixels), model.manifest)], model.manifest)
 
-    with Beside(fitted, FITTED_AHEAD, model.fitted) as fitting:
+    with BackgroundWorker(fitted, FITTED_AHEAD, model.fitted) as fitting:
         outputs = [model.engine.run(image) for image in fitting.through(regions)]
     return [np.concatenate(each) for each in zip(*outputs, strict=True)]
 

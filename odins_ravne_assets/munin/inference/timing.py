@@ -42,7 +42,7 @@ FITTING = "fitting pictures"
 
 
 @dataclass
-class Depth:
+class QueueDepth:
     """How many pieces were in a queue, whenever it was looked at."""
 
     room: int = 0
@@ -64,10 +64,10 @@ class Depth:
 
 
 @dataclass
-class Side:
+class ThreadTiming:
     """What a thread does beside the one that runs the engines, and what waits for it or is done."""
 
-    depth: Depth = field(default_factory=Depth)
+    depth: QueueDepth = field(default_factory=QueueDepth)
     seconds: float = 0.0
 
     @contextmanager
@@ -81,14 +81,18 @@ class Side:
 
 
 @dataclass
-class Pace:
+class StageTiming:
     """Seconds by step, and how full the queues were."""
 
     words: Words
     seconds: dict[str, float] = field(default_factory=dict)
-    frames: Depth = field(default_factory=Depth)  # decoded ones; decoders stop when it is full
-    crops: Side = field(default_factory=Side)  # cut in Stage 1, read in Stage 2
-    fitted: Side = field(default_factory=Side)  # pictures, to the input of an engine of the CPU
+    frames: QueueDepth = field(
+        default_factory=QueueDepth
+    )  # decoded ones; decoders stop when it is full
+    crops: ThreadTiming = field(default_factory=ThreadTiming)  # cut in Stage 1, read in Stage 2
+    fitted: ThreadTiming = field(
+        default_factory=ThreadTiming
+    )  # pictures, to the input of an engine of the CPU
     on_device: int = 0  # frames that the GPU decoded
     seconds_decoding: float = 0.0  # of the decoding processes, together
 
@@ -165,7 +169,7 @@ def _key(step: str) -> str:
 class TimedEngine:
     """An Engine whose time is counted."""
 
-    def __init__(self, engine: Engine, pace: Pace) -> None:
+    def __init__(self, engine: Engine, pace: StageTiming) -> None:
         self._engine = engine
         self._pace = pace
         self.description = engine.description

@@ -24,11 +24,11 @@ Message = dict[str, Any]
 PR_SET_PDEATHSIG = 1
 
 
-class ChildDied(RavneError):
+class ChildDiedError(RavneError):
     """The child ended before it answered; the text says how."""
 
 
-class ChildHung(RavneError):
+class ChildHungError(RavneError):
     """The child did not answer in time."""
 
 
@@ -54,12 +54,12 @@ class Child:
         """Tell the child something.
 
         Raises:
-            ChildDied: it is gone.
+            ChildDiedError: it is gone.
         """
         try:
             self._line.send_bytes(json.dumps(message).encode())
         except OSError:
-            raise ChildDied(self._how_it_ended()) from None
+            raise ChildDiedError(self._how_it_ended()) from None
 
     def receive(self, timeout: float) -> Message:
         """The child's next message.
@@ -68,15 +68,15 @@ class Child:
             timeout: seconds to wait for it.
 
         Raises:
-            ChildDied: it is gone.
-            ChildHung: nothing came in time.
+            ChildDiedError: it is gone.
+            ChildHungError: nothing came in time.
         """
         try:
             if not self._line.poll(timeout):
-                raise ChildHung(f"no answer for {timeout:g} s")
+                raise ChildHungError(f"no answer for {timeout:g} s")
             message: Message = json.loads(self._line.recv_bytes())
         except (OSError, EOFError, ValueError):
-            raise ChildDied(self._how_it_ended()) from None
+            raise ChildDiedError(self._how_it_ended()) from None
         return message
 
     def stop(self) -> None:

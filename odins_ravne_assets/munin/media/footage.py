@@ -70,7 +70,7 @@ class Reading(NamedTuple):
     failure: str | None
 
 
-class Footage(Protocol):
+class FootageStore(Protocol):
     """What a pass asks of the store that the footage lies in; see ObjectStore."""
 
     url: str
@@ -121,7 +121,7 @@ def refresh_media_table(
 
 def read_footage(
     camera_id: str,
-    store: Footage,
+    store: FootageStore,
     settings: Stage0,
     probe: ProbeFile,
     known: KnownMedia,
@@ -167,7 +167,7 @@ def offset_rules(settings: Stage0, clock: CameraClock) -> str:
     return json.dumps([settings.container_time, offsets])
 
 
-def _listed(store: Footage, counts: FootageCounts) -> Iterator[StoredObject | UnlistedFolder]:
+def _listed(store: FootageStore, counts: FootageCounts) -> Iterator[StoredObject | UnlistedFolder]:
     """The media of a store, and the folders that hide some, in order."""
     unlisted: list[UnlistedFolder] = []
 
@@ -197,7 +197,7 @@ class _Reader:
     def __init__(
         self,
         camera_id: str,
-        store: Footage,
+        store: FootageStore,
         settings: Stage0,
         probe: ProbeFile,
         known: KnownMedia,

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from odins_ravne_assets.munin.media.child_process import Child, ChildDied, ChildHung
+from odins_ravne_assets.munin.media.child_process import Child, ChildDiedError, ChildHungError
 from odins_ravne_assets.munin.media.probe import Probe
 from resources.errors import MediaError
 from resources.settings.profile import Stage0
@@ -32,10 +32,10 @@ class Prober:
             child = self._ready_child()
             child.send({"probe": str(path)})
             answer = child.receive(PROBE_TIMEOUT)
-        except ChildHung as error:
+        except ChildHungError as error:
             self.close()
             raise MediaError(f"its header hangs the reader: {error}") from None
-        except ChildDied as error:
+        except ChildDiedError as error:
             self.close()
             raise MediaError(f"its header crashes the reader, which {error}") from None
         if "failed" in answer:

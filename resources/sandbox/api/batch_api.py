@@ -11,14 +11,14 @@ from resources.sandbox.jobs.state import BatchState
 from resources.sandbox.model.config import SandboxConfig
 from resources.sandbox.model.environments import (
     Changing,
-    ComputeEnvironment,
     JobDefinition,
     JobQueue,
     Request,
+    SandboxEnvironment,
     arn,
 )
 from resources.sandbox.model.moto_services import MotoServices
-from resources.sandbox.wire.errors import ClientException
+from resources.sandbox.wire.errors import BatchClientError
 from resources.sandbox.wire.paging import page
 
 Answer = dict[str, Any]
@@ -73,7 +73,7 @@ class BatchApi:
         """Answer one request."""
         handler = self._operations.get(operation)
         if handler is None:
-            raise ClientException(f"the sandbox has no {operation}")
+            raise BatchClientError(f"the sandbox has no {operation}")
         with self._state.lock:
             return handler(request)
 
@@ -86,7 +86,7 @@ class BatchApi:
         refusals.refuse_if(request["type"] != "MANAGED", "the sandbox has no unmanaged ones")
         resources = {**DEFAULT_RESOURCES, **request.get("computeResources", {})}
         refusals.check_environment(resources)
-        environment = ComputeEnvironment(
+        environment = SandboxEnvironment(
             name=name,
             arn=arn(self._config.region, "compute-environment", name),
             state=request.get("state", "ENABLED"),
@@ -100,7 +100,7 @@ class BatchApi:
         self._state.environments[name] = environment
         return _named_environment(environment)
 
-    def _begin_change(self, environment: ComputeEnvironment, status: str) -> None:
+    def _begin_change(self, environment: SandboxEnvironment, status: str) -> None:
         reason = refusals.invalid_reason(self._services, environment.resources)
         ends = self._clock.now() + self._config.change_seconds
         if reason is None:
@@ -155,10 +155,10 @@ class BatchApi:
         described = [e.describe(self._fleet.vcpus(e)) for e in chosen]
         return page(request, "computeEnvironments", described)
 
-    def _environment(self, name_or_arn: str) -> ComputeEnvironment:
+    def _environment(self, name_or_arn: str) -> SandboxEnvironment:
         environment = self._state.environment(name_or_arn)
         if environment is None:
-            raise ClientException(f"{name_or_arn} does not exist")
+            raise BatchClientError(f"{name_or_arn} does not exist")
         return environment
 
     # job queues
@@ -183,7 +183,7 @@ class BatchApi:
         self._state.queues[name] = queue
         return {"jobQueueName": name, "jobQueueArn": queue.arn}
 
-    def _ordered_environments(self, order: list[Request]) -> list[ComputeEnvironment]:
+    def _ordered_environments(self, order: list[Request]) -> list[SandboxEnvironment]:
         entries = sorted(order, key=lambda entry: int(entry["order"]))
         environments = [self._environment(entry["computeEnvironment"]) for entry in entries]
         refusals.check_environment_order(environments)
@@ -192,7 +192,7 @@ class BatchApi:
     def _update_queue(self, request: Request) -> Answer:
         queue = self._state.queue(request["jobQueue"])
         if queue is None:
-            raise ClientException(f"{request['jobQueue']} does not exist")
+            raise BatchClientError(f"{request['jobQueue']} does not exist")
         refusals.check_idle(queue)
         limits = request.get("jobStateTimeLimitActions", queue.time_limits)
         refusals.check_time_limits(limits)
@@ -242,7 +242,7 @@ class BatchApi:
     def _deregister_definition(self, request: Request) -> Answer:
         definition = self._state.definition(request["jobDefinition"])
         if definition is None:
-            raise ClientException(f"{request['jobDefinition']} does not exist")
+            raise BatchClientError(f"{request['jobDefinition']} does not exist")
         definition.status = "INACTIVE"
         return {}
 
@@ -275,11 +275,11 @@ class BatchApi:
     def _tags(self, resource: str) -> dict[str, str]:
         found = self._state.by_arn(resource)
         if found is None:
-            raise ClientException(f"Resource {resource} does not exist")
+            raise BatchClientError(f"Resource {resource} does not exist")
         return found.tags
 
 
-def _named_environment(environment: ComputeEnvironment) -> Answer:
+def _named_environment(environment: SandboxEnvironment) -> Answer:
     return {
         "computeEnvironmentName": environment.name,
         "computeEnvironmentArn": environment.arn,

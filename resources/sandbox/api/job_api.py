@@ -5,12 +5,12 @@ from typing import Any
 
 from resources.clock import Clock
 from resources.sandbox.api import refusals
-from resources.sandbox.jobs.jobs import ON_MACHINE, Job, StopRequest
+from resources.sandbox.jobs.jobs import ON_MACHINE, SandboxJob, StopRequest
 from resources.sandbox.jobs.state import BatchState
 from resources.sandbox.model.config import SandboxConfig
 from resources.sandbox.model.environments import Request
 from resources.sandbox.model.events import Events
-from resources.sandbox.wire.errors import ClientException
+from resources.sandbox.wire.errors import BatchClientError
 from resources.sandbox.wire.paging import page
 
 Answer = dict[str, Any]
@@ -43,21 +43,21 @@ class JobApi:
         refusals.check_submission(request)
         queue = self._state.queue(request["jobQueue"])
         if queue is None:
-            raise ClientException(f"Job Queue {request['jobQueue']} does not exist.")
+            raise BatchClientError(f"Job Queue {request['jobQueue']} does not exist.")
         refusals.refuse_if(
             queue.state != "ENABLED" or queue.status == "DELETING",
             f"Job Queue {queue.name} is not enabled.",
         )
         definition = self._state.definition(request["jobDefinition"])
         if definition is None or definition.status != "ACTIVE":
-            raise ClientException(f"JobDefinition {request['jobDefinition']} is not ACTIVE.")
-        job = Job(self._config.region, request, queue, definition, self._clock.now())
+            raise BatchClientError(f"JobDefinition {request['jobDefinition']} is not ACTIVE.")
+        job = SandboxJob(self._config.region, request, queue, definition, self._clock.now())
         refusals.refuse_if(not job.command, "a command is required here: there is no image")
         self._state.add_job(job)
         self._events.add("submit", job=job.id, name=job.name, queue=queue.name)
         return {"jobId": job.id, "jobName": job.name, "jobArn": job.arn}
 
-    def _is_visible(self, job: Job) -> bool:
+    def _is_visible(self, job: SandboxJob) -> bool:
         """Batch is eventually consistent: what was just submitted may not be seen yet."""
         return self._clock.now() - job.submitted >= self.describe_lag_seconds
 
@@ -73,7 +73,7 @@ class JobApi:
     def _list(self, request: Request) -> Answer:
         queue = self._state.queue(request.get("jobQueue", ""))
         if queue is None:
-            raise ClientException(f"Job Queue {request.get('jobQueue')} does not exist.")
+            raise BatchClientError(f"Job Queue {request.get('jobQueue')} does not exist.")
         jobs = [
             job
             for job in reversed(self._state.jobs.values())
@@ -98,12 +98,12 @@ class JobApi:
     def _request_stop(self, request: Request, terminate: bool) -> None:
         job = self._state.jobs.get(request["jobId"].rpartition("/")[2])
         if job is None:
-            raise ClientException(f"Job {request['jobId']} does not exist.")
+            raise BatchClientError(f"Job {request['jobId']} does not exist.")
         due = self._clock.now() + self._config.stop_latency_seconds
         self.request_stop(job, request["reason"], due, terminate)
 
     @staticmethod
-    def request_stop(job: Job, reason: str, due: float, terminate: bool) -> None:
+    def request_stop(job: SandboxJob, reason: str, due: float, terminate: bool) -> None:
         """Note that a job is to end. A cancel of a job on a machine is taken and does nothing."""
         if job.ended or (job.status in ON_MACHINE and not terminate):
             return
@@ -118,7 +118,7 @@ class JobApi:
     def _snapshot(self, request: Request) -> Answer:
         queue = self._state.queue(request["jobQueue"])
         if queue is None:
-            raise ClientException(f"Job Queue {request['jobQueue']} does not exist.")
+            raise BatchClientError(f"Job Queue {request['jobQueue']} does not exist.")
         now_ms = int(self._clock.now() * 1000)
         front = [
             {"jobArn": job.arn, "earliestTimeAtPosition": int(job.submitted * 1000)}
@@ -128,7 +128,7 @@ class JobApi:
         return {"frontOfQueue": {"jobs": front[:FRONT_OF_QUEUE], "lastUpdatedAt": now_ms}}
 
 
-def _passes(job: Job, filters: list[Request]) -> bool:
+def _passes(job: SandboxJob, filters: list[Request]) -> bool:
     """ListJobs' one filter: any of some names, in any case, a final asterisk for the rest; or
     created after a time in milliseconds."""
     refusals.refuse_if(len(filters) != 1, "only one filter can be used.")

@@ -6,10 +6,10 @@ CreateJobQueue, RegisterJobDefinition, SubmitJob) and messages in public issue t
 
 import re
 
-from resources.sandbox.model.environments import Changing, ComputeEnvironment, Request
+from resources.sandbox.model.environments import Changing, Request, SandboxEnvironment
 from resources.sandbox.model.moto_services import MotoServices
 from resources.sandbox.model.prices import TYPES
-from resources.sandbox.wire.errors import ClientException
+from resources.sandbox.wire.errors import BatchClientError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 TIME_LIMIT_REASONS = {
@@ -32,7 +32,7 @@ NOT_HERE = ("arrayProperties", "dependsOn", "nodeOverrides", "shareIdentifier",
 def refuse_if(condition: bool, message: str) -> None:
     """Refuse a request with these words."""
     if condition:
-        raise ClientException(message)
+        raise BatchClientError(message)
 
 
 def check_name(name: str, what: str) -> None:
@@ -111,7 +111,7 @@ def check_time_limits(limits: list[Request]) -> None:
         )
 
 
-def check_environment_order(environments: list[ComputeEnvironment]) -> None:
+def check_environment_order(environments: list[SandboxEnvironment]) -> None:
     """A queue's compute environments."""
     refuse_if(not 1 <= len(environments) <= 3, "a job queue has one to three compute environments.")
     for environment in environments:
@@ -150,7 +150,7 @@ def check_definition(request: Request) -> None:
     refuse_if(request["type"] != "container", "the sandbox runs jobs of type container only")
     container = request.get("containerProperties")
     if container is None or not container.get("image"):
-        raise ClientException("containerProperties with an image is required.")
+        raise BatchClientError("containerProperties with an image is required.")
     required = {pair["type"] for pair in container.get("resourceRequirements", [])}
     for kind in ("VCPU", "MEMORY"):
         refuse_if(kind not in required, f"resourceRequirements must hold {kind}.")

@@ -33,7 +33,7 @@ CONTROL_PREFIX = "/_sandbox"
 SHARED_WITH_SCHEDULER = {"ec2", "ecs", "iam", "logs", "sts"}
 
 
-class Policies(Protocol):
+class AccessCheck(Protocol):
     """Who may do what."""
 
     def check(self, request: AwsRequest) -> None:
@@ -62,7 +62,7 @@ class Front:
         batch: BatchApi,
         own: Sequence[OwnApi],
         faults: Faults,
-        policies: Policies,
+        policies: AccessCheck,
         moto: Application,
         lock: AbstractContextManager[Any],
         on_request: OnRequest,

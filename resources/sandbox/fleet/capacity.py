@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 from resources.sandbox.model.prices import ANY, Lifecycle
 
 
-class Machine(Protocol):
+class LimitedMachine(Protocol):
     """What counts against a limit."""
 
     lifecycle: Lifecycle
@@ -48,7 +48,12 @@ class Capacity:
             self._limits[limit] = machines
 
     def has_room(
-        self, lifecycle: Lifecycle, kind: str, zone: str, vcpus: int, running: Iterable[Machine]
+        self,
+        lifecycle: Lifecycle,
+        kind: str,
+        zone: str,
+        vcpus: int,
+        running: Iterable[LimitedMachine],
     ) -> bool:
         """Whether one more machine can be had beside those that run."""
         rivals = [machine for machine in running if machine.lifecycle == lifecycle]

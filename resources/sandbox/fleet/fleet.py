@@ -9,7 +9,7 @@ from resources.clock import Clock
 from resources.sandbox.fleet.capacity import Capacity
 from resources.sandbox.fleet.instances import Instance, Needs, fits, room_of
 from resources.sandbox.model.config import SandboxConfig
-from resources.sandbox.model.environments import ComputeEnvironment
+from resources.sandbox.model.environments import SandboxEnvironment
 from resources.sandbox.model.events import Events
 from resources.sandbox.model.moto_services import MotoServices
 from resources.sandbox.model.prices import ON_DEMAND, SPOT, TYPES, Lifecycle, Market, whole_second
@@ -57,22 +57,22 @@ class Fleet:
         self._alive: list[Instance] = []
         self._remembered: deque[Instance] = deque()
 
-    def alive(self, environment: ComputeEnvironment | None = None) -> Iterator[Instance]:
+    def alive(self, environment: SandboxEnvironment | None = None) -> Iterator[Instance]:
         """Machines that are not gone, of one environment or all."""
         for instance in self._alive:
             if environment in (None, instance.environment):
                 yield instance
 
-    def vcpus(self, environment: ComputeEnvironment) -> int:
+    def vcpus(self, environment: SandboxEnvironment) -> int:
         return sum(instance.vcpus for instance in self.alive(environment))
 
     # growing
 
-    def kinds_for(self, environment: ComputeEnvironment, needs: Needs) -> list[str]:
+    def kinds_for(self, environment: SandboxEnvironment, needs: Needs) -> list[str]:
         """The environment's types that have room for such a job, in its order."""
         return [kind for kind in _kinds(environment) if fits(needs, room_of(TYPES[kind]))]
 
-    def launch(self, environment: ComputeEnvironment, kinds: Sequence[str]) -> Instance | None:
+    def launch(self, environment: SandboxEnvironment, kinds: Sequence[str]) -> Instance | None:
         """One more machine of one of these types, or None if none can be had now."""
         lifecycle = SPOT if environment.is_spot else ON_DEMAND
         pools = sorted(self._pools(environment, kinds, lifecycle))
@@ -108,7 +108,7 @@ class Fleet:
         return instance
 
     def _pools(
-        self, environment: ComputeEnvironment, kinds: Sequence[str], lifecycle: Lifecycle
+        self, environment: SandboxEnvironment, kinds: Sequence[str], lifecycle: Lifecycle
     ) -> Iterator[_Pool]:
         resources = environment.resources
         ordered = resources["allocationStrategy"] in ORDERED_STRATEGIES
@@ -180,7 +180,7 @@ class Fleet:
         self._remembered.append(instance)
         self._events.add("terminate", instance=instance.id, interrupted=interrupted)
 
-    def replace_all(self, environment: ComputeEnvironment) -> None:
+    def replace_all(self, environment: SandboxEnvironment) -> None:
         """An infrastructure update: no machine gets new jobs; each goes when its jobs are done."""
         for instance in self.alive(environment):
             instance.outdated = True
@@ -201,7 +201,7 @@ class Fleet:
                 self.end(instance)
 
 
-def _kinds(environment: ComputeEnvironment) -> list[str]:
+def _kinds(environment: SandboxEnvironment) -> list[str]:
     """Types by name; a family, as `g5`, stands for all its types."""
     return [
         kind
@@ -211,7 +211,7 @@ def _kinds(environment: ComputeEnvironment) -> list[str]:
     ]
 
 
-def _bid(environment: ComputeEnvironment, kind: str) -> float:
+def _bid(environment: SandboxEnvironment, kind: str) -> float:
     """The most that an hour may cost."""
     percent: int = environment.resources.get("bidPercentage", 100)
     return TYPES[kind].on_demand * percent / 100

@@ -17,7 +17,7 @@ from resources.sandbox.fleet.bill import (
 )
 from resources.sandbox.fleet.metadata_service import MetadataService
 from resources.sandbox.model.config import ACCOUNT
-from resources.sandbox.model.environments import ComputeEnvironment
+from resources.sandbox.model.environments import SandboxEnvironment
 from resources.sandbox.model.prices import SPOT, TYPES, InstanceType, Lifecycle
 
 # What a job asks for: VCPU, MEMORY (MiB) and GPU.
@@ -47,7 +47,7 @@ class Instance:
     def __init__(
         self,
         instance_id: str,
-        environment: ComputeEnvironment,
+        environment: SandboxEnvironment,
         kind: str,
         zone: str,
         lifecycle: Lifecycle,

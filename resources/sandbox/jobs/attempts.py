@@ -12,7 +12,7 @@ from typing import Protocol
 from resources.clock import Clock
 from resources.sandbox.fleet.bill import Ran
 from resources.sandbox.fleet.instances import Instance
-from resources.sandbox.jobs.jobs import FAILED, ON_MACHINE, SUCCEEDED, Job
+from resources.sandbox.jobs.jobs import FAILED, ON_MACHINE, SUCCEEDED, SandboxJob
 from resources.sandbox.jobs.processes import KILLED, JobProcess, Reaper
 from resources.sandbox.model.config import SandboxConfig
 from resources.sandbox.model.events import Events
@@ -71,13 +71,13 @@ class Attempts:
         self._endpoint = endpoint
         self._folder = folder
 
-    def begin(self, job: Job, instance: Instance) -> None:
+    def begin(self, job: SandboxJob, instance: Instance) -> None:
         """Put a job on a machine."""
         now = self._clock.now()
         instance.take(job.id, job.needs, now)
         job.assign(instance, now + self._config.pull_seconds)
 
-    def look(self, job: Job) -> None:
+    def look(self, job: SandboxJob) -> None:
         """Let time pass for one job that has not ended."""
         now = self._clock.now()
         if job.stop is not None and now >= job.stop.due:
@@ -89,7 +89,7 @@ class Attempts:
         elif job.status == "RUNNING":
             self._watch(job, now)
 
-    def lose(self, job: Job, instance: Instance) -> None:
+    def lose(self, job: SandboxJob, instance: Instance) -> None:
         """A job's machine is gone: no warning, no exit code."""
         if job.process is not None:
             job.process.kill()
@@ -97,7 +97,7 @@ class Attempts:
 
     # beginning
 
-    def _start(self, job: Job, now: float) -> None:
+    def _start(self, job: SandboxJob, now: float) -> None:
         role = job.definition.container.get("jobRoleArn")
         if role is not None and not self._services.has_role(role):
             self._end_attempt(job, NO_ROLE.format(role=role), None, None)
@@ -106,7 +106,7 @@ class Attempts:
         else:
             self._run(job, now)
 
-    def _run(self, job: Job, now: float) -> None:
+    def _run(self, job: SandboxJob, now: float) -> None:
         folder = self._folder / f"{job.id}-{len(job.attempts) + 1}"
         moved = _path_mover(job, folder)
         for path in [folder, *map(Path, map(moved, _mount_points(job)))]:
@@ -123,7 +123,7 @@ class Attempts:
             return
         job.status, job.started_ms = "RUNNING", int(now * 1000)
 
-    def _environment(self, job: Job, folder: Path) -> Mapping[str, str]:
+    def _environment(self, job: SandboxJob, folder: Path) -> Mapping[str, str]:
         """What Batch, ECS and the machine add to a container's variables."""
         instance = job.instance
         assert instance is not None and instance.metadata_service is not None
@@ -149,7 +149,7 @@ class Attempts:
 
     # going on
 
-    def _watch(self, job: Job, now: float) -> None:
+    def _watch(self, job: SandboxJob, now: float) -> None:
         assert job.process is not None and job.started_ms is not None
         code = job.process.poll()
         timeout = job.timeout
@@ -162,7 +162,7 @@ class Attempts:
         elif now - job.logged_at >= LOG_SECONDS * self._config.scale:
             self._write_log(job, final=False)
 
-    def _write_log(self, job: Job, final: bool) -> None:
+    def _write_log(self, job: SandboxJob, final: bool) -> None:
         assert job.process is not None
         job.logged_at = self._clock.now()
         lines = job.process.new_lines(final)
@@ -172,7 +172,7 @@ class Attempts:
 
     # ending
 
-    def _stop(self, job: Job, now: float) -> None:
+    def _stop(self, job: SandboxJob, now: float) -> None:
         stop = job.stop
         assert stop is not None
         if job.status in ON_MACHINE and not stop.terminate:  # a cancel that came too late
@@ -195,7 +195,7 @@ class Attempts:
             self.finish(job, FAILED, stop.reason)
 
     def _end_attempt(
-        self, job: Job, reason: str, exit_code: int | None, container_reason: str | None
+        self, job: SandboxJob, reason: str, exit_code: int | None, container_reason: str | None
     ) -> None:
         """An attempt ended by itself or with its machine: done, once more, or failed."""
         self._close(job, reason, exit_code, container_reason)
@@ -207,7 +207,7 @@ class Attempts:
             self.finish(job, FAILED, reason)
 
     def _close(
-        self, job: Job, reason: str, exit_code: int | None, container_reason: str | None
+        self, job: SandboxJob, reason: str, exit_code: int | None, container_reason: str | None
     ) -> None:
         now = self._clock.now()
         if job.process is not None:
@@ -224,14 +224,14 @@ class Attempts:
             exit_code=exit_code, instance=instance.id,
         )  # fmt: skip
 
-    def finish(self, job: Job, status: str, reason: str) -> None:
+    def finish(self, job: SandboxJob, status: str, reason: str) -> None:
         """A job is over."""
         job.status, job.reason = status, reason
         job.stopped_ms = int(self._clock.now() * 1000)
         self._events.add("job", job=job.id, name=job.name, status=status, reason=reason)
 
 
-def _path_mover(job: Job, folder: Path) -> Callable[[str], str]:
+def _path_mover(job: SandboxJob, folder: Path) -> Callable[[str], str]:
     """What a path of the container is on this machine; other text stays as it is."""
     mounts = _mount_points(job)
 
@@ -244,5 +244,5 @@ def _path_mover(job: Job, folder: Path) -> Callable[[str], str]:
     return moved
 
 
-def _mount_points(job: Job) -> list[str]:
+def _mount_points(job: SandboxJob) -> list[str]:
     return [mount["containerPath"] for mount in job.definition.container.get("mountPoints", [])]

@@ -26,7 +26,7 @@ class StopRequest:
     force_due: float | None = None
 
 
-class Job:
+class SandboxJob:
     """One job. Times are milliseconds since 1970 UTC where Batch shows them.
 
     Args:

@@ -6,10 +6,10 @@ from resources.clock import Clock
 from resources.sandbox.fleet.fleet import Fleet
 from resources.sandbox.fleet.instances import Instance, Needs, fits
 from resources.sandbox.jobs.attempts import Attempts
-from resources.sandbox.jobs.jobs import FAILED, Job
+from resources.sandbox.jobs.jobs import FAILED, SandboxJob
 from resources.sandbox.jobs.state import BatchState
 from resources.sandbox.model.config import SandboxConfig
-from resources.sandbox.model.environments import ComputeEnvironment, JobQueue
+from resources.sandbox.model.environments import JobQueue, SandboxEnvironment
 from resources.sandbox.model.events import Events
 from resources.sandbox.model.moto_services import MotoServices
 from resources.sandbox.model.prices import TYPES
@@ -36,7 +36,7 @@ class _Round:
 
     def __init__(self) -> None:
         self.booting: dict[str, Needs] = {}
-        self.unmet: dict[ComputeEnvironment, int] = defaultdict(int)
+        self.unmet: dict[SandboxEnvironment, int] = defaultdict(int)
 
     def reserve(self, instance: Instance, needs: Needs) -> bool:
         """Keep room on a booting machine for a job, if there is."""
@@ -84,7 +84,7 @@ class Scheduler:
 
     def _settle(self) -> None:
         for gone in self._state.settle(self._clock.now()):
-            if isinstance(gone, ComputeEnvironment):
+            if isinstance(gone, SandboxEnvironment):
                 for instance in list(self._fleet.alive(gone)):
                     self._fleet.end(instance)
                 self._services.delete_cluster(gone.cluster)
@@ -97,7 +97,7 @@ class Scheduler:
     def _place(self) -> None:
         """Queues by priority, each in order; a job that cannot start blocks those behind it."""
         round_ = _Round()
-        waiting: dict[JobQueue, list[Job]] = defaultdict(list)
+        waiting: dict[JobQueue, list[SandboxJob]] = defaultdict(list)
         for job in self._state.live_jobs():
             if job.status == "RUNNABLE" and job.stop is None:
                 waiting[job.queue].append(job)
@@ -106,7 +106,7 @@ class Scheduler:
         for environment in self._state.environments.values():
             environment.unmet_vcpus = round_.unmet[environment]
 
-    def _place_queue(self, jobs: list[Job], round_: _Round) -> None:
+    def _place_queue(self, jobs: list[SandboxJob], round_: _Round) -> None:
         for position, job in enumerate(jobs):
             blocked = self._place_job(job, round_)
             if blocked is None:
@@ -117,7 +117,7 @@ class Scheduler:
                 self._note_unmet(behind, round_)
             return
 
-    def _place_job(self, job: Job, round_: _Round) -> str | None:
+    def _place_job(self, job: SandboxJob, round_: _Round) -> str | None:
         """Start a job or let it wait for a machine that boots; else say what is in its way."""
         obstacle, waits = None, False
         for environment in job.queue.environments:
@@ -139,14 +139,14 @@ class Scheduler:
                 obstacle = obstacle or NO_CAPACITY.format(kind=kinds[0])
         return None if waits else obstacle
 
-    def _start(self, job: Job, environment: ComputeEnvironment) -> bool:
+    def _start(self, job: SandboxJob, environment: SandboxEnvironment) -> bool:
         for instance in self._fleet.alive(environment):
             if instance.accepts_jobs and fits(job.needs, instance.free):
                 self._attempts.begin(job, instance)
                 return True
         return False
 
-    def _await_boot(self, job: Job, environment: ComputeEnvironment, round_: _Round) -> bool:
+    def _await_boot(self, job: SandboxJob, environment: SandboxEnvironment, round_: _Round) -> bool:
         return any(
             instance.state == "booting"
             and instance.dies_at is None
@@ -154,14 +154,14 @@ class Scheduler:
             for instance in self._fleet.alive(environment)
         )
 
-    def _may_grow(self, environment: ComputeEnvironment, kinds: list[str]) -> bool:
+    def _may_grow(self, environment: SandboxEnvironment, kinds: list[str]) -> bool:
         least = min(TYPES[kind].vcpus for kind in kinds)
         most: int = environment.resources["maxvCpus"]
         return self._fleet.vcpus(environment) + least <= most
 
     # waiting
 
-    def _note_blocked(self, job: Job, reason: str) -> None:
+    def _note_blocked(self, job: SandboxJob, reason: str) -> None:
         """The head of a queue cannot start: Batch says why after a while, and acts on it."""
         now = self._clock.now()
         if job.blocked_since is None:
@@ -177,7 +177,7 @@ class Scheduler:
                 self._attempts.finish(job, FAILED, TIME_LIMIT.format(reason=limit["reason"]))
                 return
 
-    def _note_unmet(self, job: Job, round_: _Round) -> None:
+    def _note_unmet(self, job: SandboxJob, round_: _Round) -> None:
         """Batch goes on wishing for machines: what waits counts to desiredvCpus."""
         for environment in job.queue.environments:
             kinds = self._fleet.kinds_for(environment, job.needs)

@@ -4,16 +4,16 @@ from collections.abc import Callable
 from threading import RLock
 from typing import TypeVar
 
-from resources.sandbox.jobs.jobs import Job
+from resources.sandbox.jobs.jobs import SandboxJob
 from resources.sandbox.model.environments import (
     ARN_OF_BATCH,
     Changing,
-    ComputeEnvironment,
     JobDefinition,
     JobQueue,
+    SandboxEnvironment,
 )
 
-Tagged = ComputeEnvironment | JobQueue | JobDefinition | Job
+Tagged = SandboxEnvironment | JobQueue | JobDefinition | SandboxJob
 Kept = TypeVar("Kept", bound=Changing)
 
 
@@ -25,13 +25,13 @@ class BatchState:
 
     def __init__(self) -> None:
         self.lock = RLock()
-        self.environments: dict[str, ComputeEnvironment] = {}
+        self.environments: dict[str, SandboxEnvironment] = {}
         self.queues: dict[str, JobQueue] = {}
         self.definitions: list[JobDefinition] = []
-        self.jobs: dict[str, Job] = {}
-        self.waiting: dict[str, Job] = {}
+        self.jobs: dict[str, SandboxJob] = {}
+        self.waiting: dict[str, SandboxJob] = {}
 
-    def environment(self, name_or_arn: str) -> ComputeEnvironment | None:
+    def environment(self, name_or_arn: str) -> SandboxEnvironment | None:
         return _named(self.environments, name_or_arn)
 
     def queue(self, name_or_arn: str) -> JobQueue | None:
@@ -57,10 +57,10 @@ class BatchState:
         }
         return kept[found[1]](found[2]) if found is not None and found[1] in kept else None
 
-    def add_job(self, job: Job) -> None:
+    def add_job(self, job: SandboxJob) -> None:
         self.jobs[job.id] = self.waiting[job.id] = job
 
-    def live_jobs(self) -> list[Job]:
+    def live_jobs(self) -> list[SandboxJob]:
         """Jobs that have not ended, in order of submission."""
         self.waiting = {job.id: job for job in self.waiting.values() if not job.ended}
         return list(self.waiting.values())

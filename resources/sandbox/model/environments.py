@@ -11,7 +11,7 @@ Request = dict[str, Any]
 
 # Its parts: the kind, as `job-queue`, and the name.
 ARN_OF_BATCH = re.compile(r"arn:aws:batch:[^:]+:[^:]+:([^/]+)/(.+)")
-HEALTHY = "ComputeEnvironment Healthy"
+HEALTHY = "SandboxEnvironment Healthy"
 
 
 def arn(region: str, kind: str, name: str) -> str:
@@ -54,7 +54,7 @@ class Changing:
 
 
 @dataclass(eq=False)
-class ComputeEnvironment(Changing):
+class SandboxEnvironment(Changing):
     """`resources` is the request's computeResources, with Batch's defaults.
 
     `unmet_vcpus` is what queued jobs wait for and could not be launched; `asked_vcpus` what a
@@ -112,7 +112,7 @@ class JobQueue(Changing):
     """`environments` in the order in which they are tried."""
 
     priority: int
-    environments: list[ComputeEnvironment]
+    environments: list[SandboxEnvironment]
     time_limits: list[Request]
 
     def describe(self) -> Request:

@@ -5,7 +5,7 @@ class AwsError(Exception):
     """A refusal or a failure, as the service words it.
 
     Args:
-        code: the service's name for it, as `ClientException`.
+        code: the service's name for it, as `BatchClientError`.
         message: the service's words.
         status: of HTTP.
     """
@@ -17,8 +17,8 @@ class AwsError(Exception):
         self.status = status
 
 
-class ClientException(AwsError):
+class BatchClientError(AwsError):
     """Batch refuses a request."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("ClientException", f"Error executing request, Exception : {message}")
+        super().__init__("BatchClientError", f"Error executing request, Exception : {message}")

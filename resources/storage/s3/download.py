@@ -18,7 +18,7 @@ from botocore.exceptions import (
 from resources.clock import Clock
 from resources.errors import StoreError
 from resources.storage.object_store import EDGE_BYTES, NO_SPACE, PARTIAL_PREFIX
-from resources.storage.s3.errors import AGAIN, CONFLICT, code_of, in_words
+from resources.storage.s3.errors import AGAIN, CONFLICT, code_of, translate_s3_errors
 from resources.storage.s3.location import S3Place
 
 PART_BYTES = 8 * 2**20  # what AWS advises for ranged requests: 8 to 16 MB
@@ -41,11 +41,11 @@ DAMAGED = "does not match its SHA-256: it is damaged; delete it, so that it is m
 Result = TypeVar("Result")
 
 
-class Spoiled(Exception):
+class CorruptDownloadError(Exception):
     """What arrived is not the object; another try may help. Says what is wrong, for the last."""
 
 
-class Changed(Exception):
+class ObjectChangedError(Exception):
     """Another object has taken the key since its first part was read."""
 
 
@@ -107,7 +107,7 @@ class S3Download:
                     partial.replace(path)
                     return
                 partial.unlink()
-        except Changed:
+        except ObjectChangedError:
             raise StoreError(
                 f"{self._place.url_of(key)}: is being replaced by another one; {AGAIN}"
             ) from None
@@ -134,7 +134,7 @@ class S3Download:
         """
         try:
             self._persist(key, lambda: self._fill_edges(key, path))
-        except Changed:
+        except ObjectChangedError:
             raise StoreError(
                 f"{self._place.url_of(key)}: is being replaced while it is read; {AGAIN}"
             ) from None
@@ -178,8 +178,10 @@ class S3Download:
         try:
             for future in futures:
                 future.result()
-        except Changed:
-            raise Spoiled("is being replaced by another one while it is read") from None
+        except ObjectChangedError:
+            raise CorruptDownloadError(
+                "is being replaced by another one while it is read"
+            ) from None
         finally:
             for future in futures:
                 future.cancel()
@@ -192,14 +194,14 @@ class S3Download:
             file.writelines(_pieces(answer))
 
     def _get(self, key: str, **options: str) -> dict[str, Any]:
-        with in_words(self._place.url_of(key)):
+        with translate_s3_errors(self._place.url_of(key)):
             try:
                 answer: dict[str, Any] = self._place.client.get_object(
                     **self._place.name_of(key), **options
                 )
             except ClientError as error:
                 if code_of(error) in CONFLICT:
-                    raise Changed from None
+                    raise ObjectChangedError from None
                 raise
         return answer
 
@@ -207,11 +209,11 @@ class S3Download:
         for seconds in WAITS:
             try:
                 return attempt()
-            except Spoiled:
+            except CorruptDownloadError:
                 self._clock.sleep(seconds)
         try:
             return attempt()
-        except Spoiled as error:
+        except CorruptDownloadError as error:
             raise StoreError(f"{self._place.url_of(key)}: {error}") from None
 
 
@@ -245,14 +247,16 @@ def _pieces(answer: dict[str, Any]) -> Iterator[bytes]:
         try:
             yield from body.iter_chunks(CHUNK_BYTES)
         except FlexibleChecksumError:
-            raise Spoiled(DAMAGED) from None
+            raise CorruptDownloadError(DAMAGED) from None
         except (IncompleteReadError, HTTPClientError):
-            raise Spoiled(f"breaks off again and again; check the network and {AGAIN}") from None
+            raise CorruptDownloadError(
+                f"breaks off again and again; check the network and {AGAIN}"
+            ) from None
 
 
 def _check(answer: dict[str, Any], sha256: str) -> None:
     if answer["Metadata"].get(SHA256, sha256) != sha256:
-        raise Spoiled(DAMAGED)
+        raise CorruptDownloadError(DAMAGED)
 
 
 def sha256_of(path: Path) -> str:

@@ -69,7 +69,7 @@ BY_KIND: tuple[tuple[tuple[type[BotoCoreError], ...], str], ...] = (
 )
 
 
-class NoSuchObject(StoreError):
+class NoSuchObjectError(StoreError):
     """The key holds no object."""
 
 
@@ -79,7 +79,7 @@ def code_of(error: Exception) -> str:
 
 
 @contextmanager
-def in_words(where: str) -> Iterator[None]:
+def translate_s3_errors(where: str) -> Iterator[None]:
     """Turn what botocore raises inside into a StoreError.
 
     Args:
@@ -88,13 +88,13 @@ def in_words(where: str) -> Iterator[None]:
     try:
         yield
     except (ClientError, BotoCoreError) as error:
-        raise explained(error, where) from None
+        raise translate_s3_error(error, where) from None
 
 
-def explained(error: ClientError | BotoCoreError, where: str) -> StoreError:
-    """The error as one line for users; `where` as for `in_words`."""
+def translate_s3_error(error: ClientError | BotoCoreError, where: str) -> StoreError:
+    """The error as one line for users; `where` as for `translate_s3_errors`."""
     if code_of(error) in MISSING:
-        return NoSuchObject(f"{where}: there is no such object")
+        return NoSuchObjectError(f"{where}: there is no such object")
     if isinstance(error, ClientError) and code_of(error) == "InvalidObjectState":
         return StoreError(f"{where}: {_archived(error, where)}")
     said = _said_by_s3(error) if isinstance(error, ClientError) else _said_on_the_way(error)

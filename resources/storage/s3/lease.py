@@ -21,9 +21,9 @@ from typing import NamedTuple
 from resources.clock import Clock
 from resources.errors import StoreError
 from resources.storage.s3.download import S3Download
-from resources.storage.s3.errors import AGAIN, NoSuchObject
+from resources.storage.s3.errors import AGAIN, NoSuchObjectError
 from resources.storage.s3.location import S3Place
-from resources.storage.s3.upload import ConditionFailed, S3Upload
+from resources.storage.s3.upload import PreconditionFailedError, S3Upload
 
 RENEW_SECONDS = 20.0
 EXPIRY_SECONDS = 90.0
@@ -156,7 +156,7 @@ class Lease:
     def _look(self) -> _Seen | None:
         try:
             data, answer = self._download.whole(self._key)
-        except NoSuchObject:
+        except NoSuchObjectError:
             return None
         said = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
         return _Seen(answer["ETag"], data, (said - answer["LastModified"]).total_seconds())
@@ -167,7 +167,7 @@ class Lease:
         began = self._clock.now()
         try:
             etag = self._upload.put(self._key, text, **condition)
-        except ConditionFailed:
+        except PreconditionFailedError:
             # It may be our own write that is there: the first try arrived, its answer did not.
             seen = self._look()
             if seen is None or seen.text != text:

@@ -13,7 +13,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from resources.errors import StoreError
 from resources.storage.object_store import S3_SCHEME, OnListError, StoredObject, is_stores_own
-from resources.storage.s3.errors import DENIED, code_of, denied, explained, in_words
+from resources.storage.s3.errors import (
+    DENIED,
+    code_of,
+    denied,
+    translate_s3_error,
+    translate_s3_errors,
+)
 from resources.storage.s3.location import S3Place
 
 PAGE = 1000  # the most that S3 gives at once
@@ -91,14 +97,14 @@ class S3Listing:
         Raises:
             StoreError: it cannot be listed.
         """
-        with in_words(self._place.url_of(folder)):
+        with translate_s3_errors(self._place.url_of(folder)):
             for entry in self._entries(folder):
                 if entry.object is None and entry.name not in {"", ".", ".."}:
                     yield entry.name
 
     def files(self, folder: str) -> Iterator[str]:
         """The names of the objects directly in a folder, in order; see `folders`."""
-        with in_words(self._place.url_of(folder)):
+        with translate_s3_errors(self._place.url_of(folder)):
             for entry in self._entries(folder):
                 if entry.object and entry.name not in {"", ".", ".."}:
                     yield entry.name
@@ -113,7 +119,7 @@ class S3Listing:
             StoreError: S3 cannot be asked.
         """
         full_key = self._place.name_of(key)["Key"]
-        with in_words(self._place.url_of(key)):
+        with translate_s3_errors(self._place.url_of(key)):
             first = self._ask(full_key, MaxKeys=1).get("Contents", ())
         return any(found["Key"] == full_key for found in first)
 
@@ -165,7 +171,7 @@ class S3Listing:
         except (ClientError, BotoCoreError) as error:
             if code_of(error) in DENIED:
                 raise
-            raise explained(error, f"{S3_SCHEME}{place.bucket}/{prefix}") from None
+            raise translate_s3_error(error, f"{S3_SCHEME}{place.bucket}/{prefix}") from None
         return answer
 
     def _file(self, found: dict[str, Any], prefix: str) -> _Entry:

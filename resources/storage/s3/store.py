@@ -19,11 +19,11 @@ from resources.storage.object_store import (
     checked_key,
 )
 from resources.storage.s3.download import NO_ROOM, SHA256, S3Download, sha256_of
-from resources.storage.s3.errors import in_words
+from resources.storage.s3.errors import translate_s3_errors
 from resources.storage.s3.lease import Lease
 from resources.storage.s3.listing import S3Listing
 from resources.storage.s3.location import s3_place
-from resources.storage.s3.upload import FileChanged, S3Upload
+from resources.storage.s3.upload import FileChangedError, S3Upload
 
 # Parts of large objects that are on their way at once; each is in memory.
 PARALLEL_PARTS = 8
@@ -111,7 +111,7 @@ class S3Store:
             StoreError: S3 refuses to tell.
         """
         name = self.place.name_of(checked_key(key, self.url))
-        with in_words(self.place.url_of(key)):
+        with translate_s3_errors(self.place.url_of(key)):
             answer: dict[str, Any] = self.place.client.head_object(**name)
         return answer
 
@@ -128,7 +128,7 @@ class S3Store:
         """See ObjectStore."""
         self._check_lease()
         name = self.place.name_of(checked_key(key, self.url))
-        with in_words(self.place.url_of(key)):
+        with translate_s3_errors(self.place.url_of(key)):
             self.place.client.delete_object(**name)
 
     @contextmanager
@@ -155,7 +155,7 @@ class S3Store:
                 self.uploading.file(key, path)
             except OSError as error:
                 raise _no_copy(path.parent, error) from None
-            except FileChanged:
+            except FileChangedError:
                 raise StoreError(f"{path}: changed while it was uploaded to {key}") from None
 
     @contextmanager

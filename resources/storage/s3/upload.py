@@ -16,7 +16,14 @@ from botocore.exceptions import ClientError
 from resources.clock import Clock
 from resources.errors import StoreError
 from resources.storage.s3.download import PART_BYTES, SHA256, WAITS
-from resources.storage.s3.errors import AGAIN, CONFLICT, MISSING, SPOILED, code_of, in_words
+from resources.storage.s3.errors import (
+    AGAIN,
+    CONFLICT,
+    MISSING,
+    SPOILED,
+    code_of,
+    translate_s3_errors,
+)
 from resources.storage.s3.location import S3Place
 
 # Amazon S3 multipart upload limits.
@@ -25,19 +32,19 @@ GONE = {"NoSuchUpload", "InvalidPart"}
 NONE_STORED: Mapping[int, str] = MappingProxyType({})
 
 
-class FileChanged(Exception):
+class FileChangedError(Exception):
     """The file is not what it was when its upload began."""
 
 
-class Stopped(Exception):
+class UploadStopped(Exception):  # noqa: N818 - a signal of control, no error
     """The upload was told to stop; its parts are kept."""
 
 
-class UploadGone(Exception):
+class UploadGoneError(Exception):
     """S3 does not know the upload, or has other parts than were sent."""
 
 
-class ConditionFailed(Exception):
+class PreconditionFailedError(Exception):
     """Another writer was first."""
 
 
@@ -54,13 +61,13 @@ class Content:
         """A part of the file; they are counted from 1.
 
         Raises:
-            FileChanged: it is not what it was.
+            FileChangedError: it is not what it was.
         """
         with path.open("rb") as file:
             file.seek((number - 1) * self.part_bytes)
             data = file.read(self.part_bytes)
         if _base64_sha256(data) != self.parts[number - 1]:
-            raise FileChanged
+            raise FileChangedError
         return data
 
 
@@ -72,7 +79,7 @@ def content_of(path: Path, stopped: Callable[[], bool] = lambda: False) -> Conte
 
     Raises:
         Stopped: `stopped` said so.
-        FileChanged: it grew or shrank meanwhile.
+        FileChangedError: it grew or shrank meanwhile.
         OSError: it cannot be read.
     """
     expected = path.stat().st_size
@@ -81,12 +88,12 @@ def content_of(path: Path, stopped: Callable[[], bool] = lambda: False) -> Conte
     with path.open("rb") as file:
         while data := file.read(part_bytes):
             if stopped():
-                raise Stopped
+                raise UploadStopped
             whole.update(data)
             parts.append(_base64_sha256(data))
             size += len(data)
     if size != expected:
-        raise FileChanged
+        raise FileChangedError
     return Content(size, part_bytes, whole.hexdigest(), tuple(parts))
 
 
@@ -119,7 +126,7 @@ class S3Upload:
             conditions: IfMatch or IfNoneMatch.
 
         Raises:
-            ConditionFailed: a condition does not hold.
+            PreconditionFailedError: a condition does not hold.
             StoreError: S3 refuses it.
         """
         answer = self._ask(
@@ -136,7 +143,7 @@ class S3Upload:
         """Put a file in place and give its ETag.
 
         Raises:
-            FileChanged: while it was read.
+            FileChangedError: while it was read.
             StoreError: S3 refuses it.
             OSError: it cannot be read.
         """
@@ -146,7 +153,7 @@ class S3Upload:
         upload_id = self.begin(key, content)
         try:
             return self.finish(key, path, content, upload_id)
-        except UploadGone:
+        except UploadGoneError:
             raise StoreError(
                 f"{self._place.url_of(key)}: somebody removed its parts while it was uploaded; "
                 f"{AGAIN}"
@@ -191,15 +198,15 @@ class S3Upload:
 
         Raises:
             Stopped: `stopped` said so.
-            FileChanged: the file is no longer `content`.
-            UploadGone: S3 does not know the upload, or its parts are not those of `content`.
+            FileChangedError: the file is no longer `content`.
+            UploadGoneError: S3 does not know the upload, or its parts are not those of `content`.
             StoreError: S3 refuses it.
             OSError: the file cannot be read.
         """
 
         def send(number: int) -> str:
             if stopped():
-                raise Stopped
+                raise UploadStopped
             data = content.part(number, path)
             checksum = content.parts[number - 1]
             options = {"UploadId": upload_id, "PartNumber": number, "ChecksumSHA256": checksum}
@@ -226,7 +233,7 @@ class S3Upload:
         """The ETags of an upload's parts that have arrived, by their numbers.
 
         Raises:
-            UploadGone: S3 does not know the upload.
+            UploadGoneError: S3 does not know the upload.
             StoreError: S3 refuses to tell.
         """
         etags: dict[int, str] = {}
@@ -245,7 +252,7 @@ class S3Upload:
         Raises:
             StoreError: S3 refuses it.
         """
-        with suppress(UploadGone):
+        with suppress(UploadGoneError):
             self._ask("abort_multipart_upload", key, UploadId=upload_id)
 
     def _all(self, send: Callable[[int], str], numbers: list[int]) -> list[str]:
@@ -262,7 +269,7 @@ class S3Upload:
         request = partial(
             getattr(self._place.client, operation), **self._place.name_of(key), **parameters
         )
-        with in_words(self._place.url_of(key)):
+        with translate_s3_errors(self._place.url_of(key)):
             for seconds in WAITS:
                 try:
                     answer: dict[str, Any] = request()
@@ -270,9 +277,9 @@ class S3Upload:
                 except ClientError as error:
                     code = code_of(error)
                     if code in CONFLICT or (code in MISSING and "IfMatch" in parameters):
-                        raise ConditionFailed from None
+                        raise PreconditionFailedError from None
                     if code in GONE:
-                        raise UploadGone from None
+                        raise UploadGoneError from None
                     if code not in SPOILED:
                         raise
                     self._clock.sleep(seconds)

@@ -24,7 +24,7 @@ class Wanted(NamedTuple):
 
 
 @dataclass
-class Brought:
+class TransferProgress:
     """How far it has come; bytes are those of finished files."""
 
     total_files: int
@@ -34,12 +34,12 @@ class Brought:
     present: int = 0  # of the files: these were here and equal
 
 
-OnProgress = Callable[[Brought], None]
+OnProgress = Callable[[TransferProgress], None]
 
 
-def bring_home(
+def download_all(
     source: ObjectStore, wanted: Sequence[Wanted], folder: Path, on_progress: OnProgress
-) -> Brought:
+) -> TransferProgress:
     """Copy objects into a folder of this machine.
 
     Args:
@@ -49,7 +49,7 @@ def bring_home(
         StoreError: an object cannot be had or is damaged, or there is no room. What has arrived
             until then is not copied again, nor is it after an interrupt.
     """
-    brought = Brought(len(wanted), sum(each.found.size for each in wanted))
+    brought = TransferProgress(len(wanted), sum(each.found.size for each in wanted))
     on_progress(brought)
     threads = ThreadPoolExecutor(PARALLEL_FILES, thread_name_prefix="bring")
     try:
@@ -69,7 +69,7 @@ def bring_home(
     return brought
 
 
-def _note(brought: Brought, wanted: Wanted, future: Future[bool]) -> None:
+def _note(brought: TransferProgress, wanted: Wanted, future: Future[bool]) -> None:
     brought.present += not future.result()
     brought.files += 1
     brought.bytes += wanted.found.size

@@ -24,7 +24,13 @@ from resources.storage.s3.download import PART_BYTES, SHA256
 from resources.storage.s3.listing import S3Object
 from resources.storage.s3.location import is_unicode, printable
 from resources.storage.s3.store import S3Store
-from resources.storage.s3.upload import Content, FileChanged, Stopped, UploadGone, content_of
+from resources.storage.s3.upload import (
+    Content,
+    FileChangedError,
+    UploadGoneError,
+    UploadStopped,
+    content_of,
+)
 from resources.storage.transfer.upload_manifest import Copied, Manifest, Upload
 
 PARALLEL_FILES = 16
@@ -208,7 +214,7 @@ class _Copy:
         for future in done:
             try:
                 self._note(future.result())
-            except Stopped:
+            except UploadStopped:
                 self._staged.stopped = True
         with self._counting:
             self._staged.partial_bytes = self._partial.total()
@@ -237,10 +243,10 @@ class _Copy:
         """Copy one file; in a thread of its own."""
         for _ in range(TRIES):
             if self._stopped():
-                raise Stopped
+                raise UploadStopped
             try:
                 return self._try(found, there)
-            except (FileChanged, UploadGone):
+            except (FileChangedError, UploadGoneError):
                 there = None
                 self._arrived(found.key, -self._partial[found.key])
         return _Sent(found, reason="keeps changing: run again when it is complete")
@@ -287,7 +293,7 @@ class _Copy:
             return uploading.finish(
                 key, path, content, upload_id, stored, self._stopped, partial(self._arrived, key)
             )
-        except (FileChanged, UploadGone):
+        except (FileChangedError, UploadGoneError):
             self._discard(key)
             raise
 
@@ -326,4 +332,4 @@ def _state(path: Path) -> tuple[int, int]:
 
 def _unchanged(path: Path, before: tuple[int, int]) -> None:
     if _state(path) != before:
-        raise FileChanged
+        raise FileChangedError

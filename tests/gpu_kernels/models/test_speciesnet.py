@@ -16,8 +16,8 @@ from gpu_kernels.preprocessing.letterbox import to_input
 from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     PredictedLabels,
     Predictions,
+    cached_predictions,
     keep_predictions,
-    kept_predictions,
     predictions_hash,
 )
 from odins_ravne_assets.munin.tables import schemas
@@ -197,13 +197,13 @@ def test_kept_predictions_are_known_by_their_content_and_refused_when_damaged(
     name = keep_predictions(str(file), output)
     assert predictions_hash(name) == predictions_hash(str(file)), "so nothing is labelled twice"
     assert keep_predictions(name, output) == name
-    assert kept_predictions(name, output).of("DCIM/1.jpg") == OLD
+    assert cached_predictions(name, output).of("DCIM/1.jpg") == OLD
     output.write_bytes(name, file.read_bytes() + b" ")
     with pytest.raises(ModelError, match="is damaged; delete it and run Stage 2 again"):
-        kept_predictions(name, output)
+        cached_predictions(name, output)
     output.delete(name)
     with pytest.raises(ModelError, match="keeps no predictions"):
-        kept_predictions(name, output)
+        cached_predictions(name, output)
 
 
 def test_the_labels_ranks_are_kept_as_taxa(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from moto.server import ThreadedMotoServer
 
 from odins_ravne_assets.arrivals.folder_source import UploadsInFolders
 from odins_ravne_assets.arrivals.s3_source import UploadsOnS3
-from odins_ravne_assets.arrivals.sensor_state import Look, Memory, turns
+from odins_ravne_assets.arrivals.sensor_state import ScanResult, SensorState, turns
 from odins_ravne_assets.arrivals.sqs import delete, receive
 from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.defs.sensors import new_footage
@@ -101,14 +101,14 @@ def bucket(endpoint: str, request: pytest.FixtureRequest) -> Bucket:
     return Bucket(name, clients, queue_url)
 
 
-def looked(looker: UploadsOnS3, cursor: str, now: float) -> tuple[Look, str]:
-    memory = Memory.read(cursor)
+def looked(looker: UploadsOnS3, cursor: str, now: float) -> tuple[ScanResult, str]:
+    memory = SensorState.read(cursor)
     look = looker.look(memory, now)
     return look, memory.text()
 
 
 def already_listed(now: float) -> str:
-    return Memory(listed_at=now).text()
+    return SensorState(listed_at=now).text()
 
 
 def in_queue(bucket: Bucket) -> int:
@@ -148,10 +148,10 @@ def test_what_a_listing_does_not_find_any_more_leaves_the_quarantine(bucket: Buc
     now = time.time()
     bucket.put("a...b/1.jpg", "loose.jpg")
     _, cursor = looked(bucket.looker(), already_listed(now), now)
-    assert Memory.read(cursor).refused.keys() == {"a...b", "loose.jpg"}
+    assert SensorState.read(cursor).refused.keys() == {"a...b", "loose.jpg"}
     bucket.clients.of("s3").delete_object(Bucket=bucket.name, Key="footage/loose.jpg")
     _, cursor = looked(bucket.looker(), cursor, now + DAY)
-    assert Memory.read(cursor).refused.keys() == {"a...b"}
+    assert SensorState.read(cursor).refused.keys() == {"a...b"}
 
 
 def test_a_key_of_no_camera_is_in_quarantine_and_starts_nothing(bucket: Bucket) -> None:
@@ -219,12 +219,12 @@ def test_a_listing_survives_that_the_key_it_stopped_at_is_deleted(
     now = time.time()
     looker = bucket.looker(with_queue=False)
     _, cursor = looked(looker, "", now)
-    assert Memory.read(cursor).sweep.after == "a/2.jpg"
+    assert SensorState.read(cursor).sweep.after == "a/2.jpg"
     bucket.clients.of("s3").delete_object(Bucket=bucket.name, Key="footage/a/2.jpg")
     for tick in range(1, 4):
         _, cursor = looked(looker, cursor, now + 30 * tick)
-    assert Memory.read(cursor).sweep.began == 0
-    assert set(Memory.read(cursor).cameras.waiting) == {"a", "b", "c"}
+    assert SensorState.read(cursor).sweep.began == 0
+    assert set(SensorState.read(cursor).cameras.waiting) == {"a", "b", "c"}
 
 
 def test_a_slow_listing_goes_on_in_the_next_look(
@@ -235,13 +235,13 @@ def test_a_slow_listing_goes_on_in_the_next_look(
     now, cursor, reached = time.time(), "", []
     for tick in range(4):
         _, cursor = looked(bucket.looker(with_queue=False), cursor, now + 30 * tick)
-        reached.append(Memory.read(cursor).sweep.after)
+        reached.append(SensorState.read(cursor).sweep.after)
     assert reached == ["a/1.jpg", "b/1.jpg", "c/1.jpg", ""]
-    assert set(Memory.read(cursor).cameras.waiting) == {"a", "b", "c"}
+    assert set(SensorState.read(cursor).cameras.waiting) == {"a", "b", "c"}
 
 
 def test_a_look_asks_for_fifty_runs_and_the_next_one_for_the_others() -> None:
-    memory = Memory()
+    memory = SensorState()
     for number in range(70):
         memory.cameras.hear(f"cam-{number}", f"cam-{number}", 1.0, 1.0)
     first, second = (list(turns(memory.cameras, 700.0, 600.0, HOUR)) for _ in range(2))
@@ -298,10 +298,10 @@ class Folder:
         if date:
             os.utime(path, (date, date))
 
-    def looked(self, cursor: str, now: float) -> tuple[Look, str]:
+    def looked(self, cursor: str, now: float) -> tuple[ScanResult, str]:
         uploads = Uploads(url=str(self.root))
         place = UploadsInFolders(uploads, lambda c: self.tables.get(c, set()), lambda _: False)
-        memory = Memory.read(cursor)
+        memory = SensorState.read(cursor)
         return place.look(memory, now), memory.text()
 
 

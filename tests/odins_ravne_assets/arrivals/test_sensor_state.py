@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from odins_ravne_assets.arrivals.pending import Cameras
 from odins_ravne_assets.arrivals.routing import Belongs, Refused, whose
-from odins_ravne_assets.arrivals.sensor_state import MOST_REFUSED, Memory, turns
-from odins_ravne_assets.arrivals.sqs import Told, told_by
+from odins_ravne_assets.arrivals.sensor_state import MOST_REFUSED, SensorState, turns
+from odins_ravne_assets.arrivals.sqs import UploadEvent, told_by
 from resources.errors import ProfileError
 from resources.settings.loader import load_profile
 
@@ -50,7 +50,7 @@ def test_a_pattern_without_a_camera_is_refused_with_the_profile() -> None:
 
 
 def test_quarantine_does_not_grow_for_ever() -> None:
-    memory = Memory()
+    memory = SensorState()
     for number in range(3 * MOST_REFUSED):
         assert memory.refuse(Refused(f"bad {number}", "why"))
     assert len(memory.refused) == MOST_REFUSED
@@ -61,7 +61,7 @@ def test_a_notification_tells_the_key_as_it_is() -> None:
     body = """{"Records": [{"eventName": "ObjectCreated:CompleteMultipartUpload",
       "eventTime": "2026-11-23T02:14:05.123Z",
       "s3": {"bucket": {"name": "b"}, "object": {"key": "cam+1/R%C3%A9my%2B1.jpg"}}}]}"""
-    assert told_by(body) == (Told("b", "cam 1/Rémy+1.jpg", 1795400045.123),)
+    assert told_by(body) == (UploadEvent("b", "cam 1/Rémy+1.jpg", 1795400045.123),)
 
 
 def test_a_deletion_is_no_upload_and_s3s_test_message_is_none() -> None:
@@ -103,13 +103,13 @@ def test_an_upload_told_again_after_its_run_is_no_news() -> None:
 
 
 def test_memory_survives_being_a_cursor() -> None:
-    memory = Memory()
+    memory = SensorState()
     memory.cameras.hear("a", "x/a", at=100, now=110)
     memory.cameras.missed("b", "b", at=90, now=120, listed=119)
     memory.receipts, memory.listed_at = ["r"], 5.0
     memory.sweep.agreed["c"] = "ff"
-    assert Memory.read(memory.text()) == memory
-    assert Memory.read(None) == Memory()
+    assert SensorState.read(memory.text()) == memory
+    assert SensorState.read(None) == SensorState()
 
 
 @given(
@@ -129,11 +129,11 @@ def test_whatever_tick_dies_each_upload_is_in_a_run_and_no_run_is_asked_for_twic
     until a tick deletes it, and that is the one after the tick whose cursor was kept.
     """
     queue = {n: (at + late, at, camera) for n, (at, camera, late) in enumerate(uploads)}
-    cursor = Memory().text()
+    cursor = SensorState().text()
     runs: dict[str, tuple[str, float]] = {}  # run key -> camera and when it was asked for
     for tick in range(260):
         now = 30.0 * tick
-        memory = Memory.read(cursor)
+        memory = SensorState.read(cursor)
         for message in memory.receipts:
             if not (told_twice >> int(message)) & 1:  # else: a deletion that SQS did not keep
                 queue.pop(int(message), None)

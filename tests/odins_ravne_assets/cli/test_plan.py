@@ -11,7 +11,7 @@ from odins_ravne_assets.costs.known_ledgers import known_ledgers
 from odins_ravne_assets.costs.make_plan import PlannedCamera, make_plan
 from odins_ravne_assets.instance_home import catalog_folder
 from resources.errors import UsageError
-from resources.planning.saved_plans import kept_predictions
+from resources.planning.saved_plans import load_predictions
 from resources.settings.profile import Profile
 from resources.storage.local_store import LocalStore
 
@@ -39,7 +39,7 @@ def test_a_laptop_is_told_how_long_it_takes_and_what_aws_would_cost(
     assert {each["market"] for each in told["estimates"]} == {"local", "spot", "ondemand"}
     assert not any(each["measured"] for each in told["estimates"])
     assert told["cameras"]["cam"]["images"] == 5
-    [kept] = kept_predictions(LocalStore(output / "plans"))
+    [kept] = load_predictions(LocalStore(output / "plans"))
     assert (kept.camera_id, kept.frames) == ("cam", told["frames"])
 
 

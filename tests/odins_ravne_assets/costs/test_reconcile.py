@@ -15,11 +15,11 @@ from odins_ravne_assets.costs.reconcile import tell_late_costs
 from odins_ravne_assets.defs.late_costs_sensor import late_costs
 from odins_ravne_assets.instance_home import catalog_folder
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
-from resources.batch.outcome import AttemptEnd
+from resources.batch.outcome import AttemptOutcome
 from resources.compute.environment import ComputeEnvironment
-from resources.ledger.local_writer import LocalBooks
+from resources.ledger.local_writer import LocalLedgerWriter
 from resources.ledger.table import read_ledger
-from resources.ledger.writer import Bookkeeper, CameraBooks, Reconciled, books_of
+from resources.ledger.writer import CameraLedger, LedgerWriter, Reconciled, camera_ledger
 from resources.pricing.sources import price_source
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import SandboxConfig, data_bucket
@@ -34,14 +34,14 @@ OUTPUT = f"s3://{data_bucket('ravne')}/results/cam"
 def launch(tmp_path: Path) -> Reconciled:
     """A launch that spent three quarters of its time on detections."""
     store = LocalStore(tmp_path)
-    books = LocalBooks(store, "cam", "work-1", Decimal("3600"))
+    books = LocalLedgerWriter(store, "cam", "work-1", Decimal("3600"))
     attempt = books.began("the test")
     attempt.work = {"detections_seconds": 3.0, "classifications_seconds": 1.0}
     attempt.started -= 4
-    books.ended(attempt, AttemptEnd.DONE, None)
+    books.ended(attempt, AttemptOutcome.DONE, None)
     books.write()
     rows = read_ledger([store])
-    return Reconciled(CameraBooks("cam", store, store), "work-1", rows, changed=True)
+    return Reconciled(CameraLedger("cam", store, store), "work-1", rows, changed=True)
 
 
 def seen(instance: dg.DagsterInstance, stage: str) -> list[dg.AssetObservation]:
@@ -86,7 +86,7 @@ class Ended:
     """A camera whose launch has ended, and whose machine has ended after it."""
 
     sandbox: Sandbox
-    books: CameraBooks
+    books: CameraLedger
     at_its_end: pl.DataFrame  # the ledger, as the launch wrote it last
 
 
@@ -106,12 +106,12 @@ def ended(tmp_path: Path) -> Iterator[Ended]:
         attempt.job_id = submit(sandbox, 0.5)
         attempt.work = {"detections_seconds": 3.0, "classifications_seconds": 1.0}
         wait_for_state(sandbox, attempt.job_id, "SUCCEEDED")
-        attempt.end = AttemptEnd.DONE.value
+        attempt.end = AttemptOutcome.DONE.value
         unit = UnitRecord(0, None, None, 600.0, attempts=[attempt], outcome="done")
         record = LaunchRecord("work", "settings", 1, began, [unit], finished=True)
-        books = books_of("cam", OUTPUT, clients)
+        books = camera_ledger("cam", OUTPUT, clients)
         record.save(books.launches)
-        rows = Bookkeeper(clients, aws, price_source(clients, aws, tmp_path)).write(books, record)
+        rows = LedgerWriter(clients, aws, price_source(clients, aws, tmp_path)).write(books, record)
         wait_until(sandbox, lambda: all(m["state"] == "terminated" for m in sandbox.instances()))
         yield Ended(sandbox, books, rows)
 

@@ -29,7 +29,7 @@ from resources.settings.profile import Privacy, Stage3
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
 from resources.storage.s3.store import S3Store
-from resources.storage.transfer.download import Brought
+from resources.storage.transfer.download import TransferProgress
 from tests.odins_ravne_assets.hugin.report.test_page import NIGHT, a_week
 
 LARGE = "tables/media.parquet"
@@ -54,7 +54,7 @@ def cloud(s3: S3Rig, made: LocalStore) -> S3Store:
     return store
 
 
-def home(store: ObjectStore, root: Path) -> Brought:
+def home(store: ObjectStore, root: Path) -> TransferProgress:
     return take_home(store, find_results(store), root, lambda brought: None)
 
 

@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from odins_ravne_assets.worker.work_counters import Tally
+from odins_ravne_assets.worker.work_counters import WorkCounters
 
 
 def test_stages_are_timed_also_the_one_that_runs() -> None:
-    tally = Tally()
+    tally = WorkCounters()
     with tally.stage("footage"):
         time.sleep(0.02)
     with tally.stage("detections"):
@@ -19,7 +19,7 @@ def test_stages_are_timed_also_the_one_that_runs() -> None:
 
 
 def test_what_was_finished_last_is_useful_and_what_came_after_is_not() -> None:
-    tally = Tally()
+    tally = WorkCounters()
     with pytest.raises(KeyboardInterrupt), tally.stage("detections"):
         time.sleep(0.02)
         tally.finished_something()
@@ -30,7 +30,7 @@ def test_what_was_finished_last_is_useful_and_what_came_after_is_not() -> None:
 
 
 def test_visits_are_told_only_where_a_table_was_made() -> None:
-    tally = Tally()
+    tally = WorkCounters()
     assert "visits" not in tally.as_work()
     tally.visits = 0
     assert tally.as_work()["visits"] == 0

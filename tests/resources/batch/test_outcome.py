@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources.batch.outcome import AttemptEnd, AttemptFacts, classify_attempt
+from resources.batch.outcome import AttemptFacts, AttemptOutcome, classify_attempt
 
 ESSENTIAL = "Essential container in task exited"
 HOST = "Host EC2 (instance i-0f9ba794c) terminated."
@@ -15,66 +15,66 @@ NET = "Canceled by JobStateTimeLimit action due to reason: "
 @pytest.mark.parametrize(
     ("facts", "end"),
     [
-        (AttemptFacts(0, ESSENTIAL), AttemptEnd.DONE),
-        (AttemptFacts(None, HOST), AttemptEnd.INTERRUPTED),
-        (AttemptFacts(143, ESSENTIAL), AttemptEnd.INTERRUPTED),
-        (AttemptFacts(137, HOST), AttemptEnd.INTERRUPTED),
-        (AttemptFacts(143, HOST), AttemptEnd.INTERRUPTED),
-        (AttemptFacts(137, ESSENTIAL), AttemptEnd.OUT_OF_MEMORY),
+        (AttemptFacts(0, ESSENTIAL), AttemptOutcome.DONE),
+        (AttemptFacts(None, HOST), AttemptOutcome.INTERRUPTED),
+        (AttemptFacts(143, ESSENTIAL), AttemptOutcome.INTERRUPTED),
+        (AttemptFacts(137, HOST), AttemptOutcome.INTERRUPTED),
+        (AttemptFacts(143, HOST), AttemptOutcome.INTERRUPTED),
+        (AttemptFacts(137, ESSENTIAL), AttemptOutcome.OUT_OF_MEMORY),
         (
             AttemptFacts(137, ESSENTIAL, "OutOfMemoryError: Container killed due to memory usage"),
-            AttemptEnd.OUT_OF_MEMORY,
+            AttemptOutcome.OUT_OF_MEMORY,
         ),
         (
             AttemptFacts(None, "Task failed to start", "CannotPullContainerError: not found"),
-            AttemptEnd.CANNOT_START,
+            AttemptOutcome.CANNOT_START,
         ),
         (
             AttemptFacts(None, "Task failed to start", "DockerTimeoutError: transition timed out"),
-            AttemptEnd.CANNOT_START,
+            AttemptOutcome.CANNOT_START,
         ),
-        (AttemptFacts(1, ESSENTIAL), AttemptEnd.FAILED),
-        (AttemptFacts(139, ESSENTIAL), AttemptEnd.CRASHED),
-        (AttemptFacts(2, ESSENTIAL), AttemptEnd.CRASHED),
-        (AttemptFacts(None, "something new"), AttemptEnd.CRASHED),
+        (AttemptFacts(1, ESSENTIAL), AttemptOutcome.FAILED),
+        (AttemptFacts(139, ESSENTIAL), AttemptOutcome.CRASHED),
+        (AttemptFacts(2, ESSENTIAL), AttemptOutcome.CRASHED),
+        (AttemptFacts(None, "something new"), AttemptOutcome.CRASHED),
         (
             AttemptFacts(job_reason=NET + "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"),
-            AttemptEnd.NO_CAPACITY,
+            AttemptOutcome.NO_CAPACITY,
         ),
         (
             AttemptFacts(job_reason=NET + "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"),
-            AttemptEnd.NEVER_PLACEABLE,
+            AttemptOutcome.NEVER_PLACEABLE,
         ),
-        (AttemptFacts(job_reason="moved", stop_requested=True), AttemptEnd.CANCELLED),
+        (AttemptFacts(job_reason="moved", stop_requested=True), AttemptOutcome.CANCELLED),
     ],
 )
-def test_an_end_is_known_by_what_aws_says(facts: AttemptFacts, end: AttemptEnd) -> None:
+def test_an_end_is_known_by_what_aws_says(facts: AttemptFacts, end: AttemptOutcome) -> None:
     assert classify_attempt(facts) is end
 
 
 def test_a_worker_that_stops_as_it_is_told_to_was_not_interrupted() -> None:
     stopped = AttemptFacts(143, ESSENTIAL, job_reason="moved", stop_requested=True)
-    assert classify_attempt(stopped) is AttemptEnd.CANCELLED
+    assert classify_attempt(stopped) is AttemptOutcome.CANCELLED
 
 
 @pytest.mark.parametrize("exit_code", [143, 137, None])
 def test_a_time_limit_looks_like_an_interruption_and_is_none(exit_code: int | None) -> None:
-    assert classify_attempt(AttemptFacts(exit_code, TIMEOUT)) is AttemptEnd.TIME_LIMIT
+    assert classify_attempt(AttemptFacts(exit_code, TIMEOUT)) is AttemptOutcome.TIME_LIMIT
     of_job = AttemptFacts(exit_code, ESSENTIAL, job_reason=TIMEOUT)
-    assert classify_attempt(of_job) is AttemptEnd.TIME_LIMIT
+    assert classify_attempt(of_job) is AttemptOutcome.TIME_LIMIT
 
 
 def test_a_host_lost_while_a_stop_was_asked_for_is_a_host_lost() -> None:
     lost = AttemptFacts(None, HOST, job_reason="moved", stop_requested=True)
-    assert classify_attempt(lost) is AttemptEnd.INTERRUPTED
+    assert classify_attempt(lost) is AttemptOutcome.INTERRUPTED
 
 
 def test_an_own_failure_on_a_host_that_then_went_is_an_own_failure() -> None:
-    assert classify_attempt(AttemptFacts(1, HOST)) is AttemptEnd.FAILED
+    assert classify_attempt(AttemptFacts(1, HOST)) is AttemptOutcome.FAILED
 
 
 def test_work_that_was_done_before_it_was_cancelled_is_done() -> None:
-    assert classify_attempt(AttemptFacts(0, HOST, stop_requested=True)) is AttemptEnd.DONE
+    assert classify_attempt(AttemptFacts(0, HOST, stop_requested=True)) is AttemptOutcome.DONE
 
 
 WORDS = st.sampled_from(["", ESSENTIAL, HOST, TIMEOUT, "OutOfMemoryError", "no such reason"])
@@ -82,7 +82,7 @@ WORDS = st.sampled_from(["", ESSENTIAL, HOST, TIMEOUT, "OutOfMemoryError", "no s
 
 @given(st.integers(1, 255), WORDS, WORDS, WORDS, st.booleans())
 def test_only_exit_code_0_is_done(code: int, status: str, of: str, job: str, stop: bool) -> None:
-    assert classify_attempt(AttemptFacts(code, status, of, job, stop)) is not AttemptEnd.DONE
+    assert classify_attempt(AttemptFacts(code, status, of, job, stop)) is not AttemptOutcome.DONE
 
 
 def test_the_most_telling_words_are_kept() -> None:

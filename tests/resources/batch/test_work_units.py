@@ -15,7 +15,7 @@ from resources.batch.work_units import (
     work_units,
 )
 from resources.pricing.economics import Overheads
-from resources.settings.profile import CostOptimization, Stage1
+from resources.settings.profile import CostOptimization, Stage1Settings
 
 OVERHEADS = Overheads()
 CHEAP = CostOptimization(offline_camera_optimized=True, max_parallel_jobs=10)
@@ -33,26 +33,26 @@ def cut(
 
 
 def test_a_still_is_one_frame() -> None:
-    assert expected_frames("image", None, None, Stage1(frames_per_second=5)) == 1
+    assert expected_frames("image", None, None, Stage1Settings(frames_per_second=5)) == 1
 
 
 @pytest.mark.parametrize(
     ("stage1", "frames"),
     [
-        (Stage1(sampling="fps", frames_per_second=1), 21),
-        (Stage1(sampling="fps", frames_per_second=0.1), 3),
-        (Stage1(sampling="every", every_nth_frame=15), 41),
-        (Stage1(sampling="keyframes"), 21),
+        (Stage1Settings(sampling="fps", frames_per_second=1), 21),
+        (Stage1Settings(sampling="fps", frames_per_second=0.1), 3),
+        (Stage1Settings(sampling="every", every_nth_frame=15), 41),
+        (Stage1Settings(sampling="keyframes"), 21),
     ],
 )
-def test_a_video_is_the_frames_that_its_sampling_takes(stage1: Stage1, frames: int) -> None:
+def test_a_video_is_the_frames_that_its_sampling_takes(stage1: Stage1Settings, frames: int) -> None:
     assert expected_frames("video", 20.1, 30.0, stage1) == frames
 
 
 def test_a_video_that_does_not_say_its_length_is_taken_for_a_usual_clip() -> None:
-    assert expected_frames("video", None, None, Stage1()) == 15
-    assert expected_frames("video", None, None, Stage1(sampling="every")) == 15
-    assert expected_frames("video", 0.0, None, Stage1()) == 15
+    assert expected_frames("video", None, None, Stage1Settings()) == 15
+    assert expected_frames("video", None, None, Stage1Settings(sampling="every")) == 15
+    assert expected_frames("video", 0.0, None, Stage1Settings()) == 15
 
 
 # How many units

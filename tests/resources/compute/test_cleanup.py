@@ -21,7 +21,7 @@ from odins_ravne_assets.instance_home import catalog_folder
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord, all_records
 from resources.compute.cleanup import WHY_ENDED, ComputeTidy
 from resources.compute.environment import ComputeEnvironment
-from resources.compute.idle_rules import Look, Memory, Verdict, consider
+from resources.compute.idle_rules import ComputeUsage, IdleState, Verdict, consider
 from resources.compute.usage_lease import EXPIRY_SECONDS, compute_held, holds_in, place_of
 from resources.sandbox.model.config import data_bucket
 from resources.settings.dagster_resource import RunSettings
@@ -30,20 +30,20 @@ from resources.storage.layout import USAGE_LEASES_FOLDER
 from resources.storage.object_store import ObjectStore
 
 RULES = Unused(tear_down_after_minutes=60, end_jobs_after_minutes=120)
-UNUSED = Look(0.0, set_up=True, live_jobs={}, holds={}, launches={})
+UNUSED = ComputeUsage(0.0, set_up=True, live_jobs={}, holds={}, launches={})
 MINUTE = 60.0
 
 
-def after(looks: list[Look], rules: Unused = RULES) -> Verdict:
+def after(looks: list[ComputeUsage], rules: Unused = RULES) -> Verdict:
     """What is to be done after some looks, the last one's."""
-    memory = Memory()
+    memory = IdleState()
     for look in looks:
         memory, verdict = consider(memory, look, rules)
-        memory = Memory.model_validate_json(memory.model_dump_json())  # as the sensor keeps it
+        memory = IdleState.model_validate_json(memory.model_dump_json())  # as the sensor keeps it
     return verdict
 
 
-def every(minutes: float, look: Look, until: float) -> list[Look]:
+def every(minutes: float, look: ComputeUsage, until: float) -> list[ComputeUsage]:
     """The same look again and again, from its own time on, to some minutes after it."""
     count = int(until / minutes) + 1
     return [replace(look, at=look.at + number * minutes * MINUTE) for number in range(count)]
@@ -70,7 +70,7 @@ def test_any_use_begins_the_time_anew(use: dict[str, object]) -> None:
 
 
 def test_looks_that_are_far_apart_say_nothing_of_the_time_between_them() -> None:
-    memory, _ = consider(Memory(), UNUSED, RULES)
+    memory, _ = consider(IdleState(), UNUSED, RULES)
     morning = replace(UNUSED, at=10 * 60 * MINUTE)
     memory, verdict = consider(memory, morning, RULES, overslept=True)
     assert not verdict.tear_down
@@ -122,7 +122,7 @@ def test_a_job_that_no_run_watches_is_ended_after_its_time_and_others_jobs_never
 def test_what_a_run_that_renews_its_hold_uses_is_never_taken_away(
     looks: list[tuple[float, dict[str, int], bool]],
 ) -> None:
-    memory, at = Memory(), 0.0
+    memory, at = IdleState(), 0.0
     changed: dict[str, tuple[int, float]] = {}
     for seconds, holds, job in looks:
         at += seconds
@@ -132,7 +132,7 @@ def test_what_a_run_that_renews_its_hold_uses_is_never_taken_away(
         changed = {key: changed[key] for key in holds}
         living = {key for key, (_, when) in changed.items() if at - when < EXPIRY_SECONDS}
         jobs = {"id": "job"} if job else {}
-        look = Look(at, True, jobs, holds, {"a": frozenset(jobs)})
+        look = ComputeUsage(at, True, jobs, holds, {"a": frozenset(jobs)})
         memory, verdict = consider(memory, look, Unused(tear_down_after_minutes=0.1))
         assert not (verdict.tear_down and (living or job))
         assert not (verdict.end_jobs and "a/1" in living)

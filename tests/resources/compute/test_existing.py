@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from resources.clock import ScaledClock
-from resources.compute.existing import Waiting, differences, why
+from resources.compute.existing import Poller, differences, why
 from resources.errors import RavneError
 
 
@@ -17,7 +17,7 @@ def test_waiting_ends_when_nothing_is_in_the_way_and_tells_now_and_then() -> Non
     def look() -> str | None:
         return "DELETING" if clock.now() < until else None
 
-    Waiting(clock, told.append).until("queue ravne-spot to be deleted", look)
+    Poller(clock, told.append).until("queue ravne-spot to be deleted", look)
     assert clock.now() >= until
     assert set(told) == {"waiting for queue ravne-spot to be deleted: DELETING"}
     assert 1 <= len(told) <= 10  # at most each half minute
@@ -25,12 +25,12 @@ def test_waiting_ends_when_nothing_is_in_the_way_and_tells_now_and_then() -> Non
 
 def test_what_needs_no_waiting_is_not_told() -> None:
     told: list[str] = []
-    Waiting(ScaledClock(), told.append).until("anything", lambda: None)
+    Poller(ScaledClock(), told.append).until("anything", lambda: None)
     assert told == []
 
 
 def test_waiting_does_not_go_on_for_ever() -> None:
-    waiting = Waiting(ScaledClock(scale=100_000), lambda _: None)
+    waiting = Poller(ScaledClock(scale=100_000), lambda _: None)
     with pytest.raises(RavneError, match=r"waited 30 minutes for it: CREATING: .*run the same"):
         waiting.until("it", lambda: "CREATING: no reason yet")
 

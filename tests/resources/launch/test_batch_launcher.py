@@ -37,7 +37,7 @@ from resources.compute.environment import ComputeEnvironment
 from resources.compute.stacks import deploy_foundation
 from resources.launch.local_launcher import LocalStepLauncher
 from resources.ledger.table import read_ledger
-from resources.ledger.writer import Bookkeeper, books_of
+from resources.ledger.writer import LedgerWriter, camera_ledger
 from resources.pricing.prices import FREE
 from resources.pricing.sources import price_source
 from resources.sandbox.model.config import ACCOUNT
@@ -189,8 +189,8 @@ def test_work_whose_spot_machine_is_taken_goes_on_on_spot_and_nothing_is_done_tw
     assert went_on["usd"] > 0 and went_on["end"] == "done" and went_on["estimated"]
     cloud.end_machines()  # and EC2 takes the second machine too, after the run
     prices = price_source(cloud.clients, cloud.aws, cloud.folder)
-    keeper = Bookkeeper(cloud.clients, cloud.aws, prices)
-    books = books_of(camera.camera_id, camera.output_url, cloud.clients)
+    keeper = LedgerWriter(cloud.clients, cloud.aws, prices)
+    books = camera_ledger(camera.camera_id, camera.output_url, cloud.clients)
     [late] = keeper.reconcile([books])
     assert late.changed
     assert late.rows.filter(pl.col("kind") == "attempt")["usd"].to_list() == [0, 0]

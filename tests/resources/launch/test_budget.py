@@ -218,14 +218,14 @@ def test_under_a_months_budget_one_camera_submits_at_a_time(cloud: Cloud, tmp_pa
 def waits_for(turns: LocalStore) -> bool:
     """Whether another holds the place now."""
 
-    class Waiting(Exception):
+    class WaitingError(Exception):
         pass
 
     def stop() -> None:
-        raise Waiting
+        raise WaitingError
 
     try:
         with turns.exclusive(stop):
             return False
-    except Waiting:
+    except WaitingError:
         return True

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from resources.batch.outcome import AttemptEnd
+from resources.batch.outcome import AttemptOutcome
 from resources.ledger.asset_metadata import costs_of_stages, stage_shares
-from resources.ledger.local_writer import LocalBooks
+from resources.ledger.local_writer import LocalLedgerWriter
 from resources.ledger.table import read_ledger
 from resources.storage.local_store import LocalStore
 
@@ -34,22 +34,22 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-def books(tmp_path: Path, clock: HandClock) -> LocalBooks:
-    return LocalBooks(LocalStore(tmp_path), "cam", "local-1", Decimal("0.36"), clock)
+def books(tmp_path: Path, clock: HandClock) -> LocalLedgerWriter:
+    return LocalLedgerWriter(LocalStore(tmp_path), "cam", "local-1", Decimal("0.36"), clock)
 
 
-def rows(books: LocalBooks) -> list[dict[str, Any]]:
+def rows(books: LocalLedgerWriter) -> list[dict[str, Any]]:
     books.write()
     return list(read_ledger([books.store]).iter_rows(named=True))
 
 
 def test_an_attempt_costs_its_time_at_the_profiles_rate(
-    books: LocalBooks, clock: HandClock
+    books: LocalLedgerWriter, clock: HandClock
 ) -> None:
     attempt = books.began("asked for")
     attempt.work = {"frames": 100, "media": 9, "detections_seconds": 90.0}
     clock.sleep(100)
-    books.ended(attempt, AttemptEnd.DONE, None)
+    books.ended(attempt, AttemptOutcome.DONE, None)
 
     [row] = rows(books)
     assert (row["usd"], row["usd_on_demand"], row["usd_wasted"]) == (
@@ -62,30 +62,32 @@ def test_an_attempt_costs_its_time_at_the_profiles_rate(
 
 
 def test_what_a_worker_that_died_had_not_finished_is_wasted(
-    books: LocalBooks, clock: HandClock
+    books: LocalLedgerWriter, clock: HandClock
 ) -> None:
     attempt = books.began("asked for")
     attempt.work = {"useful_seconds": 75.0}
     clock.sleep(100)
-    books.ended(attempt, AttemptEnd.CRASHED, None)
+    books.ended(attempt, AttemptOutcome.CRASHED, None)
     clock.sleep(10)
     again = books.began("the worker before died")
     clock.sleep(10)
-    books.ended(again, AttemptEnd.DONE, None)
+    books.ended(again, AttemptOutcome.DONE, None)
 
     first, second = rows(books)
     assert first["usd_wasted"] == Decimal("0.0025")
     assert (second["attempt"], second["usd_wasted"]) == ("local-1-a2", 0)
 
 
-def test_a_worker_that_runs_costs_until_now(books: LocalBooks, clock: HandClock) -> None:
+def test_a_worker_that_runs_costs_until_now(books: LocalLedgerWriter, clock: HandClock) -> None:
     books.began("asked for")
     clock.sleep(50)
     [row] = rows(books)
     assert (row["usd"], row["ended_at"], row["estimated"]) == (Decimal("0.005"), None, True)
 
 
-def test_the_assets_of_a_launch_add_up_to_its_cost(books: LocalBooks, clock: HandClock) -> None:
+def test_the_assets_of_a_launch_add_up_to_its_cost(
+    books: LocalLedgerWriter, clock: HandClock
+) -> None:
     """By the seconds of their stages; start-up and what was lost in proportion."""
     attempt = books.began("asked for")
     attempt.work = {
@@ -95,7 +97,7 @@ def test_the_assets_of_a_launch_add_up_to_its_cost(books: LocalBooks, clock: Han
         "frames": 30,
     }
     clock.sleep(100)
-    books.ended(attempt, AttemptEnd.DONE, None)
+    books.ended(attempt, AttemptOutcome.DONE, None)
     books.write()
     costs = costs_of_stages(read_ledger([books.store]), "local-1")
 
@@ -109,20 +111,20 @@ def test_the_assets_of_a_launch_add_up_to_its_cost(books: LocalBooks, clock: Han
 
 
 def test_an_asset_shows_its_last_cost_and_that_of_all_launches(
-    books: LocalBooks, clock: HandClock
+    books: LocalLedgerWriter, clock: HandClock
 ) -> None:
     for launch in ("local-1", "local-2"):
         books.launch, books.attempts = launch, []
         attempt = books.began("asked for")
         attempt.work = {"observations_seconds": 1.0}
         clock.sleep(100)
-        books.ended(attempt, AttemptEnd.DONE, None)
+        books.ended(attempt, AttemptOutcome.DONE, None)
         books.write()
     shown = costs_of_stages(read_ledger([books.store]), "local-2")("observations")
     assert (shown["cost/usd_total"], shown["cost/usd_total_ever"]) == (0.01, 0.02)
 
 
-def test_where_no_worker_told_its_seconds_all_falls_to_detections(books: LocalBooks) -> None:
+def test_where_no_worker_told_its_seconds_all_falls_to_detections(books: LocalLedgerWriter) -> None:
     books.began("asked for")
     books.write()
     assert stage_shares(read_ledger([books.store])) == {"detections": 1}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from resources.ledger.aws_usage import Machine
-from resources.ledger.machine_bill import Stay, bill_of
+from resources.ledger.machine_bill import JobInterval, bill_of
 from resources.pricing.prices import FREE, Market, PriceBook, Quote
 
 LAUNCHED = datetime(2026, 11, 1, 9, tzinfo=UTC).timestamp()
@@ -46,8 +46,8 @@ def machine(lived: float | None, market: Market = "spot", **more: Any) -> Machin
     )
 
 
-def stay(job: str, start: float, end: float | None) -> Stay:
-    return Stay(job, LAUNCHED + start, None if end is None else LAUNCHED + end)
+def stay(job: str, start: float, end: float | None) -> JobInterval:
+    return JobInterval(job, LAUNCHED + start, None if end is None else LAUNCHED + end)
 
 
 def test_a_jobs_seconds_are_its_own_and_boot_and_idle_are_overhead() -> None:
@@ -119,7 +119,7 @@ def test_what_batch_tells_after_the_machines_end_is_not_billed() -> None:
     ],
 )
 def test_an_end_that_is_not_known_is_estimated(
-    known: dict[str, Any], stays: list[Stay], until: float
+    known: dict[str, Any], stays: list[JobInterval], until: float
 ) -> None:
     bill = bill_of(machine(None, **known), stays, BOOK)
     assert (bill.until - LAUNCHED, bill.estimated) == (until, True)

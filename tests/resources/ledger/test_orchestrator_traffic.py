@@ -14,7 +14,7 @@ from resources.clock import system_clock
 from resources.errors import StoreError
 from resources.ledger.asset_metadata import costs_of_stages
 from resources.ledger.money_columns import FREE_TRANSFER
-from resources.ledger.orchestrator_traffic import OwnTraffic
+from resources.ledger.orchestrator_traffic import OrchestratorTraffic
 from resources.ledger.table import read_ledger
 from resources.pricing.prices import PriceBook
 from resources.pricing.sources import shipped_prices
@@ -28,8 +28,8 @@ __all__ = ["s3", "s3_server"]
 BOOK = shipped_prices("eu-north-1")
 
 
-def counted(put: int = 0, get: int = 0, read: int = 0) -> OwnTraffic:
-    own = OwnTraffic("cam", "eu-north-1", "taking results home", system_clock())
+def counted(put: int = 0, get: int = 0, read: int = 0) -> OrchestratorTraffic:
+    own = OrchestratorTraffic("cam", "eu-north-1", "taking results home", system_clock())
     own.traffic.put, own.traffic.get, own.traffic.read = put, get, read
     return own
 

@@ -17,14 +17,14 @@ from resources.planning.estimate import (
     estimate_spot,
     shares,
 )
-from resources.planning.throughput import Pace
+from resources.planning.throughput import Throughput
 from resources.pricing.economics import Offer, Overheads
 from resources.pricing.prices import PriceBook, Quote
 from resources.pricing.spot_history import SpotMoves, spot_moves
 from resources.settings.profile import CostOptimization
 
 PER_FRAME = 1 / 60
-PACE = Pace("g4dn.xlarge", 60.0, 0.1, 10_000, "measured", 0.05)
+PACE = Throughput("g4dn.xlarge", 60.0, 0.1, 10_000, "measured", 0.05)
 OFFER = Offer("g4dn.xlarge", "eu-north-1a", Decimal("0.1881"), Decimal("0.558"))
 STILL = SpotMoves(now=0.1881, low=0.1881, spread=0.02)
 LIMITS = Limits(CostOptimization(max_parallel_jobs=4), machines=25)
@@ -40,7 +40,7 @@ def work(*hours: float, limits: Limits = LIMITS, overheads: Overheads | None = N
     return Work(cameras, limits, PER_FRAME, overheads or Overheads())
 
 
-def spot(work: Work, pace: Pace = PACE, moves: SpotMoves = STILL) -> Estimate:
+def spot(work: Work, pace: Throughput = PACE, moves: SpotMoves = STILL) -> Estimate:
     return estimate_spot(work, OFFER, pace, moves, 70)
 
 

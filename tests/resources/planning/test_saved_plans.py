@@ -10,7 +10,7 @@ import pytest
 
 from resources.errors import StoreError
 from resources.ledger.table import SCHEMA
-from resources.planning.saved_plans import Prediction, compared, keep_prediction, kept_predictions
+from resources.planning.saved_plans import Prediction, compared, load_predictions, save_prediction
 from resources.storage.local_store import LocalStore
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -58,15 +58,15 @@ def ledger(*rows: dict[str, Any]) -> pl.DataFrame:
 def test_predictions_are_kept_in_order_of_time(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     for hours in (5, 0):
-        keep_prediction(store, prediction(hours))
-    assert kept_predictions(store) == [prediction(0), prediction(5)]
+        save_prediction(store, prediction(hours))
+    assert load_predictions(store) == [prediction(0), prediction(5)]
     assert (tmp_path / "2026-11-01T12-00-00Z.json").is_file()
 
 
 def test_a_file_that_is_no_prediction_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(StoreError, match=r"x\.json: is no plan"):
-        kept_predictions(LocalStore(tmp_path))
+        load_predictions(LocalStore(tmp_path))
 
 
 def test_what_was_run_since_is_compared_overheads_included() -> None:

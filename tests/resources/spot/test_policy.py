@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spot_cases import CHEAP, DEATHS, HOUR, NO_FALLBACK, NOW, OVER_BID, POOR, RULES, UNIT, rules
 
-from resources.batch.outcome import AttemptEnd
+from resources.batch.outcome import AttemptOutcome
 from resources.pricing.economics import Offer, Overheads
 from resources.spot.policy import (
     LOOK_AT_QUEUE_SECONDS,
@@ -20,12 +20,12 @@ from resources.spot.policy import (
     Submit,
     UnitState,
     Wait,
-    before_submit,
+    choose_queue,
+    decide_while_queued,
     slack,
-    while_runnable,
 )
-from resources.spot.queue_state import Standing, StarvationTimer
-from resources.spot.retry import JobEnd, after_end
+from resources.spot.queue_state import QueueState, StarvationTimer
+from resources.spot.retry import FailedJob, next_after_failure
 
 
 def starving_for(seconds: float) -> StarvationTimer:
@@ -39,7 +39,7 @@ def starving_for(seconds: float) -> StarvationTimer:
     ("priority", "queue"), [("low", "spot"), ("normal", "spot"), ("high", "spot-high")]
 )
 def test_a_good_price_is_taken_at_once(priority: Priority, queue: Queue) -> None:
-    decision = before_submit(replace(UNIT, priority=priority), [POOR, CHEAP], RULES, NOW)
+    decision = choose_queue(replace(UNIT, priority=priority), [POOR, CHEAP], RULES, NOW)
     assert isinstance(decision, Submit) and decision.queue == queue
     assert "g4dn.xlarge in eu-north-1a at $0.1881/h saves 6" in decision.reason
     assert "50%" in decision.reason
@@ -48,14 +48,14 @@ def test_a_good_price_is_taken_at_once(priority: Priority, queue: Queue) -> None
 def test_without_a_deadline_a_poor_price_is_waited_out() -> None:
     for priority in ("low", "normal"):
         unit = replace(UNIT, priority=priority, ready_since=NOW - 30 * 24 * HOUR)
-        decision = before_submit(unit, [POOR], RULES, NOW)
+        decision = choose_queue(unit, [POOR], RULES, NOW)
         assert isinstance(decision, Wait)
         assert "less than the 50% of cost_threshold" in decision.reason
 
 
 def test_a_price_over_the_bid_is_waited_out_though_it_saves_enough() -> None:
     strict = rules(bid_percentage=30)
-    decision = before_submit(UNIT, [CHEAP], strict, NOW)
+    decision = choose_queue(UNIT, [CHEAP], strict, NOW)
     assert isinstance(decision, Wait)
     assert "no spot offer is within 30 % of on-demand (bid_percentage)" in decision.reason
     assert "g4dn.xlarge in eu-north-1a at 34%" in decision.reason
@@ -64,13 +64,13 @@ def test_a_price_over_the_bid_is_waited_out_though_it_saves_enough() -> None:
 def test_when_the_deadline_leaves_no_time_on_demand_is_paid_for() -> None:
     late = replace(UNIT, deadline=NOW + HOUR)
     for offer in (POOR, OVER_BID):
-        decision = before_submit(late, [offer], RULES, NOW)
+        decision = choose_queue(late, [offer], RULES, NOW)
         assert isinstance(decision, Submit) and decision.queue == "ondemand"
         assert "the deadline leaves no time" in decision.reason
 
 
 def test_a_deadline_does_not_turn_down_a_good_price() -> None:
-    decision = before_submit(replace(UNIT, deadline=NOW), [CHEAP], RULES, NOW)
+    decision = choose_queue(replace(UNIT, deadline=NOW), [CHEAP], RULES, NOW)
     assert isinstance(decision, Submit) and decision.queue == "spot"
 
 
@@ -78,44 +78,44 @@ def test_the_deadline_is_kept_with_a_margin_of_15_percent() -> None:
     needed = 1.15 * (HOUR + 240 + 30)
     assert slack(replace(UNIT, deadline=NOW + needed), NOW, Overheads()) == pytest.approx(0)
     unit = replace(UNIT, deadline=NOW + needed + 10)
-    decision = before_submit(unit, [POOR], RULES, NOW)
+    decision = choose_queue(unit, [POOR], RULES, NOW)
     assert isinstance(decision, Wait) and decision.look_again_in == pytest.approx(10)
-    assert isinstance(before_submit(unit, [POOR], RULES, NOW + 10.1), Submit)
+    assert isinstance(choose_queue(unit, [POOR], RULES, NOW + 10.1), Submit)
 
 
 def test_high_priority_waits_for_a_price_as_long_as_fallback_timeout() -> None:
     unit = replace(UNIT, priority="high")
-    waits = before_submit(unit, [POOR], RULES, NOW + 299)
+    waits = choose_queue(unit, [POOR], RULES, NOW + 299)
     assert isinstance(waits, Wait) and waits.look_again_in == pytest.approx(1)
-    decision = before_submit(unit, [POOR], RULES, NOW + 300)
+    decision = choose_queue(unit, [POOR], RULES, NOW + 300)
     assert isinstance(decision, Submit) and decision.queue == "ondemand"
     assert "fallback_timeout" in decision.reason
 
 
 def test_low_priority_pays_for_on_demand_only_for_a_deadline() -> None:
     low = replace(UNIT, priority="low")
-    assert isinstance(before_submit(low, [OVER_BID], RULES, NOW + 30 * 24 * HOUR), Wait)
+    assert isinstance(choose_queue(low, [OVER_BID], RULES, NOW + 30 * 24 * HOUR), Wait)
     late = replace(low, deadline=NOW)
-    decision = before_submit(late, [OVER_BID], RULES, NOW)
+    decision = choose_queue(late, [OVER_BID], RULES, NOW)
     assert isinstance(decision, Submit) and decision.queue == "ondemand"
 
 
 def test_where_on_demand_is_not_allowed_a_late_unit_takes_the_poor_price() -> None:
     late = replace(UNIT, deadline=NOW)
-    decision = before_submit(late, [POOR], NO_FALLBACK, NOW)
+    decision = choose_queue(late, [POOR], NO_FALLBACK, NOW)
     assert isinstance(decision, Submit) and decision.queue == "spot"
     assert "fallback_to_ondemand: false" in decision.reason
 
 
 def test_where_on_demand_is_not_allowed_nothing_lifts_the_bid() -> None:
     late = replace(UNIT, deadline=NOW, priority="high")
-    decision = before_submit(late, [OVER_BID], NO_FALLBACK, NOW)
+    decision = choose_queue(late, [OVER_BID], NO_FALLBACK, NOW)
     assert isinstance(decision, Wait)
     assert "fallback_to_ondemand: false" in decision.reason
 
 
 def test_no_known_offer_is_said() -> None:
-    decision = before_submit(UNIT, [], RULES, NOW)
+    decision = choose_queue(UNIT, [], RULES, NOW)
     assert isinstance(decision, Wait) and "instance_types" in decision.reason
 
 
@@ -123,13 +123,13 @@ def test_a_small_unit_saves_less_by_rate_but_the_same_by_share() -> None:
     """Start-up is paid on both sides; what has no discount weighs the same."""
     for seconds in (60.0, HOUR, 10 * HOUR):
         unit = replace(UNIT, work_seconds=seconds)
-        assert isinstance(before_submit(unit, [CHEAP], rules(cost_threshold=0.64), NOW), Submit)
-        assert isinstance(before_submit(unit, [CHEAP], rules(cost_threshold=0.66), NOW), Wait)
+        assert isinstance(choose_queue(unit, [CHEAP], rules(cost_threshold=0.64), NOW), Submit)
+        assert isinstance(choose_queue(unit, [CHEAP], rules(cost_threshold=0.66), NOW), Wait)
 
 
 def test_of_several_offers_the_one_that_does_the_work_cheapest_is_named() -> None:
     twice = Offer("g6.xlarge", "eu-north-1b", Decimal("0.3183"), Decimal("0.8536"), speed=2.0)
-    decision = before_submit(UNIT, [CHEAP, twice], RULES, NOW)
+    decision = choose_queue(UNIT, [CHEAP, twice], RULES, NOW)
     assert "g6.xlarge in eu-north-1b" in decision.reason
 
 
@@ -140,7 +140,7 @@ def test_of_several_offers_the_one_that_does_the_work_cheapest_is_named() -> Non
 def test_a_profile_without_spot_runs_on_demand(key: str, fallback: bool) -> None:
     """That is its first choice, not a fallback."""
     without = rules(**{key: False, "fallback_to_ondemand": fallback})
-    decision = before_submit(UNIT, [CHEAP], without, NOW)
+    decision = choose_queue(UNIT, [CHEAP], without, NOW)
     assert isinstance(decision, Submit) and decision.queue == "ondemand"
     assert f"{key}: false" in decision.reason
 
@@ -148,15 +148,15 @@ def test_a_profile_without_spot_runs_on_demand(key: str, fallback: bool) -> None
 def test_a_profile_that_prefers_on_demand_but_allows_none_runs_on_spot() -> None:
     """`cost setup` makes no on-demand machines for it."""
     neither = rules(spot_preferred=False, fallback_to_ondemand=False)
-    decision = before_submit(UNIT, [CHEAP], neither, NOW)
+    decision = choose_queue(UNIT, [CHEAP], neither, NOW)
     assert isinstance(decision, Submit) and decision.queue == "spot"
 
 
 def test_without_cost_optimization_no_price_is_weighed_and_none_waited_for() -> None:
     off = rules(enabled=False)
-    taken = before_submit(UNIT, [POOR], off, NOW)
+    taken = choose_queue(UNIT, [POOR], off, NOW)
     assert isinstance(taken, Submit) and taken.queue == "spot"
-    over = before_submit(UNIT, [OVER_BID], off, NOW)
+    over = choose_queue(UNIT, [OVER_BID], off, NOW)
     assert isinstance(over, Submit) and over.queue == "ondemand"
     assert "enabled: false" in over.reason
 
@@ -167,14 +167,14 @@ def test_without_cost_optimization_no_price_is_weighed_and_none_waited_for() -> 
 def test_a_job_whose_machine_boots_waits_however_long() -> None:
     late = replace(UNIT, priority="high", deadline=NOW)
     timer = starving_for(10_000)
-    assert isinstance(while_runnable(late, Standing.MACHINE_COMING, timer, RULES, NOW), Wait)
+    assert isinstance(decide_while_queued(late, QueueState.MACHINE_COMING, timer, RULES, NOW), Wait)
 
 
 def test_starving_is_borne_for_fallback_timeout() -> None:
-    before = while_runnable(UNIT, Standing.STARVING, starving_for(290), RULES, NOW)
+    before = decide_while_queued(UNIT, QueueState.STARVING, starving_for(290), RULES, NOW)
     assert isinstance(before, Wait) and before.look_again_in == pytest.approx(10)
     said = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"
-    moved = while_runnable(UNIT, Standing.STARVING, starving_for(300), RULES, NOW, said)
+    moved = decide_while_queued(UNIT, QueueState.STARVING, starving_for(300), RULES, NOW, said)
     assert isinstance(moved, MoveToOnDemand)
     assert "300 s of 300 s (fallback_timeout)" in moved.reason and said in moved.reason
 
@@ -182,34 +182,36 @@ def test_starving_is_borne_for_fallback_timeout() -> None:
 def test_a_timeout_of_zero_does_not_wait() -> None:
     timer = StarvationTimer().update(NOW, starving=True)
     at_once = rules(fallback_timeout=0)
-    assert isinstance(while_runnable(UNIT, Standing.STARVING, timer, at_once, NOW), MoveToOnDemand)
+    assert isinstance(
+        decide_while_queued(UNIT, QueueState.STARVING, timer, at_once, NOW), MoveToOnDemand
+    )
 
 
 def test_low_priority_starves_on() -> None:
     low = replace(UNIT, priority="low")
-    decision = while_runnable(low, Standing.STARVING, starving_for(1e6), RULES, NOW)
+    decision = decide_while_queued(low, QueueState.STARVING, starving_for(1e6), RULES, NOW)
     assert isinstance(decision, Wait) and "priority low" in decision.reason
     late = replace(low, deadline=NOW)
-    moved = while_runnable(late, Standing.STARVING, starving_for(0), RULES, NOW)
+    moved = decide_while_queued(late, QueueState.STARVING, starving_for(0), RULES, NOW)
     assert isinstance(moved, MoveToOnDemand) and "deadline" in moved.reason
 
 
 def test_queueing_behind_a_full_environment_is_patient_until_the_deadline() -> None:
-    full = Standing.FULL
-    assert isinstance(while_runnable(UNIT, full, StarvationTimer(), RULES, NOW + 1e6), Wait)
+    full = QueueState.FULL
+    assert isinstance(decide_while_queued(UNIT, full, StarvationTimer(), RULES, NOW + 1e6), Wait)
     late = replace(UNIT, deadline=NOW)
-    moved = while_runnable(late, full, StarvationTimer(), RULES, NOW)
+    moved = decide_while_queued(late, full, StarvationTimer(), RULES, NOW)
     assert isinstance(moved, MoveToOnDemand)
 
 
 def test_without_fallback_a_job_starves_on() -> None:
     late = replace(UNIT, priority="high", deadline=NOW)
-    decision = while_runnable(late, Standing.STARVING, starving_for(1e6), NO_FALLBACK, NOW)
+    decision = decide_while_queued(late, QueueState.STARVING, starving_for(1e6), NO_FALLBACK, NOW)
     assert isinstance(decision, Wait) and "fallback_to_ondemand: false" in decision.reason
 
 
 def test_nobody_looks_more_often_than_once_a_second() -> None:
-    decision = while_runnable(UNIT, Standing.STARVING, starving_for(299.9999), RULES, NOW)
+    decision = decide_while_queued(UNIT, QueueState.STARVING, starving_for(299.9999), RULES, NOW)
     assert isinstance(decision, Wait) and decision.look_again_in == 1
 
 
@@ -250,11 +252,11 @@ ON_SPOT = st.builds(
     enabled=st.booleans(),
 )
 LATER = st.floats(0, 1e6)
-STANDINGS = st.sampled_from(Standing)
+STANDINGS = st.sampled_from(QueueState)
 TIMERS = st.builds(StarvationTimer, st.none() | st.floats(NOW - 1e5, NOW))
-ENDS = st.sampled_from([end for end in AttemptEnd if end is not AttemptEnd.DONE])
+ENDS = st.sampled_from([end for end in AttemptOutcome if end is not AttemptOutcome.DONE])
 ENDED = st.builds(
-    JobEnd, st.sampled_from(QUEUES), ENDS, st.just("said"), st.none() | st.just("starved")
+    FailedJob, st.sampled_from(QUEUES), ENDS, st.just("said"), st.none() | st.just("starved")
 )
 
 
@@ -274,16 +276,16 @@ def test_on_demand_is_never_paid_for_where_it_is_not_allowed(
     unit: UnitState,
     offers: list[Offer],
     given_rules: Rules,
-    standing: Standing,
+    standing: QueueState,
     timer: StarvationTimer,
-    end: JobEnd,
+    end: FailedJob,
 ) -> None:
     compute = given_rules.compute.model_copy(update={"fallback_to_ondemand": False})
     forbidding = replace(given_rules, compute=compute)
-    assert not buys(before_submit(unit, offers, forbidding, NOW))
-    assert not buys(while_runnable(unit, standing, timer, forbidding, NOW))
+    assert not buys(choose_queue(unit, offers, forbidding, NOW))
+    assert not buys(decide_while_queued(unit, standing, timer, forbidding, NOW))
     if end.queue != "ondemand" and end.moving is None:
-        assert not buys(after_end(unit, end, offers, forbidding, NOW))
+        assert not buys(next_after_failure(unit, end, offers, forbidding, NOW))
 
 
 @given(UNITS, OFFERS, ON_SPOT)
@@ -292,17 +294,22 @@ def test_spot_is_never_chosen_above_the_bid(
 ) -> None:
     bid = given_rules.compute.bid_percentage
     over = [offer for offer in offers if not offer.within_bid(bid)]
-    assert not goes_on_spot(before_submit(unit, over, given_rules, NOW))
-    interrupted = JobEnd("spot", AttemptEnd.INTERRUPTED, "said")
-    assert not goes_on_spot(after_end(unit, interrupted, over, given_rules, NOW))
+    assert not goes_on_spot(choose_queue(unit, over, given_rules, NOW))
+    interrupted = FailedJob("spot", AttemptOutcome.INTERRUPTED, "said")
+    assert not goes_on_spot(next_after_failure(unit, interrupted, over, given_rules, NOW))
 
 
 @given(UNITS, ON_SPOT, ENDED)
-def test_a_bug_never_buys_on_demand(unit: UnitState, given_rules: Rules, end: JobEnd) -> None:
-    bugs = [*DEATHS, AttemptEnd.CANNOT_START, AttemptEnd.FAILED, AttemptEnd.NEVER_PLACEABLE]
+def test_a_bug_never_buys_on_demand(unit: UnitState, given_rules: Rules, end: FailedJob) -> None:
+    bugs = [
+        *DEATHS,
+        AttemptOutcome.CANNOT_START,
+        AttemptOutcome.FAILED,
+        AttemptOutcome.NEVER_PLACEABLE,
+    ]
     for how in bugs:
         of_ours = replace(end, how=how, queue="spot", moving=None)
-        assert not buys(after_end(unit, of_ours, [OVER_BID], given_rules, NOW))
+        assert not buys(next_after_failure(unit, of_ours, [OVER_BID], given_rules, NOW))
 
 
 @given(UNITS, OFFERS, ON_SPOT, STANDINGS, TIMERS, ENDED)
@@ -310,14 +317,14 @@ def test_every_decision_has_a_reason_in_one_line(
     unit: UnitState,
     offers: list[Offer],
     given_rules: Rules,
-    standing: Standing,
+    standing: QueueState,
     timer: StarvationTimer,
-    end: JobEnd,
+    end: FailedJob,
 ) -> None:
     for decision in (
-        before_submit(unit, offers, given_rules, NOW),
-        while_runnable(unit, standing, timer, given_rules, NOW),
-        after_end(unit, end, offers, given_rules, NOW),
+        choose_queue(unit, offers, given_rules, NOW),
+        decide_while_queued(unit, standing, timer, given_rules, NOW),
+        next_after_failure(unit, end, offers, given_rules, NOW),
     ):
         assert decision.reason and decision.action and "\n" not in decision.reason
         if isinstance(decision, Wait):
@@ -332,10 +339,10 @@ def test_a_lower_price_never_loses_spot(
         replace(offer, spot=offer.spot * data.draw(st.decimals("0.1", "1", places=2)))
         for offer in offers
     ]
-    if goes_on_spot(before_submit(unit, offers, given_rules, NOW)):
-        assert goes_on_spot(before_submit(unit, lower, given_rules, NOW))
-    if buys(before_submit(unit, lower, given_rules, NOW)):
-        assert buys(before_submit(unit, offers, given_rules, NOW))
+    if goes_on_spot(choose_queue(unit, offers, given_rules, NOW)):
+        assert goes_on_spot(choose_queue(unit, lower, given_rules, NOW))
+    if buys(choose_queue(unit, lower, given_rules, NOW)):
+        assert buys(choose_queue(unit, offers, given_rules, NOW))
 
 
 @given(UNITS, OFFERS, ON_SPOT, STANDINGS, TIMERS, LATER)
@@ -343,14 +350,14 @@ def test_who_may_buy_now_may_buy_later(
     unit: UnitState,
     offers: list[Offer],
     given_rules: Rules,
-    standing: Standing,
+    standing: QueueState,
     timer: StarvationTimer,
     later: float,
 ) -> None:
-    if buys(before_submit(unit, offers, given_rules, NOW)):
-        assert buys(before_submit(unit, offers, given_rules, NOW + later))
-    if buys(while_runnable(unit, standing, timer, given_rules, NOW)):
-        assert buys(while_runnable(unit, standing, timer, given_rules, NOW + later))
+    if buys(choose_queue(unit, offers, given_rules, NOW)):
+        assert buys(choose_queue(unit, offers, given_rules, NOW + later))
+    if buys(decide_while_queued(unit, standing, timer, given_rules, NOW)):
+        assert buys(decide_while_queued(unit, standing, timer, given_rules, NOW + later))
 
 
 @given(UNITS, OFFERS, ON_SPOT, STANDINGS, TIMERS, ENDED)
@@ -358,16 +365,16 @@ def test_a_higher_priority_is_never_slower_to_fall_back(
     unit: UnitState,
     offers: list[Offer],
     given_rules: Rules,
-    standing: Standing,
+    standing: QueueState,
     timer: StarvationTimer,
-    end: JobEnd,
+    end: FailedJob,
 ) -> None:
     low, normal, high = (replace(unit, priority=priority) for priority in PRIORITIES)
     for lower, higher in [(low, normal), (normal, high)]:
         for decide in (
-            lambda one: before_submit(one, offers, given_rules, NOW),
-            lambda one: while_runnable(one, standing, timer, given_rules, NOW),
-            lambda one: after_end(one, end, offers, given_rules, NOW),
+            lambda one: choose_queue(one, offers, given_rules, NOW),
+            lambda one: decide_while_queued(one, standing, timer, given_rules, NOW),
+            lambda one: next_after_failure(one, end, offers, given_rules, NOW),
         ):
             if buys(decide(lower)):
                 assert buys(decide(higher))
@@ -378,20 +385,22 @@ def test_the_next_look_does_not_miss_the_moment(
     unit: UnitState, offers: list[Offer], given_rules: Rules, sooner: float
 ) -> None:
     """Between a decision to wait and its next look, time alone changes nothing."""
-    decision = before_submit(unit, offers, given_rules, NOW)
+    decision = choose_queue(unit, offers, given_rules, NOW)
     if isinstance(decision, Wait) and decision.look_again_in > 1:
         between = NOW + min(sooner, decision.look_again_in * 0.99)
-        assert isinstance(before_submit(unit, offers, given_rules, between), Wait)
+        assert isinstance(choose_queue(unit, offers, given_rules, between), Wait)
 
 
 @given(UNITS, STANDINGS, TIMERS, ON_SPOT, st.floats(0, LOOK_AT_QUEUE_SECONDS))
 def test_the_next_look_at_a_queue_does_not_miss_the_moment(
     unit: UnitState,
-    standing: Standing,
+    standing: QueueState,
     timer: StarvationTimer,
     given_rules: Rules,
     sooner: float,
 ) -> None:
-    decision = while_runnable(unit, standing, timer, given_rules, NOW)
+    decision = decide_while_queued(unit, standing, timer, given_rules, NOW)
     if isinstance(decision, Wait) and 1 < decision.look_again_in > sooner:
-        assert isinstance(while_runnable(unit, standing, timer, given_rules, NOW + sooner), Wait)
+        assert isinstance(
+            decide_while_queued(unit, standing, timer, given_rules, NOW + sooner), Wait
+        )

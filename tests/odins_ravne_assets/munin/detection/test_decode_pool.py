@@ -19,11 +19,11 @@ from odins_ravne_assets.munin.detection.decode_pool import (
     Began,
     Decoder,
     DecodingSettings,
-    Ended,
     Event,
     Failed,
     Frame,
     Medium,
+    MediumEnded,
     Unreadable,
 )
 from odins_ravne_assets.munin.detection.decode_process import MAX_PIXELS, decode_still, decode_video
@@ -132,7 +132,7 @@ def test_a_video_that_breaks_off_gives_the_frames_before_the_break(tmp_path: Pat
     decoder = Decoder(LocalStore(tmp_path), iter([medium("cut.avi")]), settings())
     found = events_by_medium(decoder)["cut.avi"]
     assert sum(isinstance(event, Frame) for event in found) >= 20
-    assert isinstance(found[-1], Ended)
+    assert isinstance(found[-1], MediumEnded)
 
 
 def test_frames_come_in_order_and_media_of_several_processes_are_all_seen(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_frames_come_in_order_and_media_of_several_processes_are_all_seen(tmp_pa
     for name, events in found.items():
         frames = [event for event in events if isinstance(event, Frame)]
         assert [frame.number for frame in frames] == list(range(20 if "clip" in name else 1))
-        assert isinstance(events[0], Began) and isinstance(events[-1], Ended)
+        assert isinstance(events[0], Began) and isinstance(events[-1], MediumEnded)
 
 
 def test_the_decoder_runs_ahead_no_further_than_there_are_slots(tmp_path: Path) -> None:
@@ -180,7 +180,9 @@ def test_a_file_that_hangs_the_decoder_costs_that_file_alone(tmp_path: Path) -> 
     found = events_by_medium(Decoder(LocalStoreOfAnything(tmp_path), media, settings(timeout=1.0)))
     failure = found["b.jpg"][-1]
     assert isinstance(failure, Failed) and "hung" in failure.reason
-    assert isinstance(found["a.jpg"][-1], Ended) and isinstance(found["c.jpg"][-1], Ended)
+    assert isinstance(found["a.jpg"][-1], MediumEnded) and isinstance(
+        found["c.jpg"][-1], MediumEnded
+    )
 
 
 class LocalStoreOfAnything(LocalStore):
@@ -235,7 +237,7 @@ def test_a_file_that_kills_the_decoder_twice_costs_that_file_alone(tmp_path: Pat
     assert isinstance(failure, Failed)
     assert failure.reason == "the decoder died of SIGKILL twice in this file"
     assert sum(isinstance(event, Began) for event in found["a.jpg"]) == 2
-    assert isinstance(found["b.jpg"][-1], Ended)
+    assert isinstance(found["b.jpg"][-1], MediumEnded)
 
 
 def test_a_file_that_went_missing_is_not_called_bad(tmp_path: Path) -> None:

@@ -29,15 +29,20 @@ from odins_ravne_assets.munin.detection.crops import cut_from, made_crop
 from odins_ravne_assets.munin.detection.decode_pool import (
     Decoder,
     DecodingSettings,
-    Ended,
     Frame,
     Medium,
+    MediumEnded,
 )
 from odins_ravne_assets.munin.detection.detector import Box, Detector
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
 from odins_ravne_assets.munin.detection.gpu_video import MARK_BYTES, allocate, heard, put
-from odins_ravne_assets.munin.inference.run_model import Finder, LoadedModel, start_scores, whole
-from odins_ravne_assets.munin.inference.timing import LABELLING, Pace
+from odins_ravne_assets.munin.inference.run_model import (
+    DetectorRunner,
+    LoadedModel,
+    start_classification,
+    whole,
+)
+from odins_ravne_assets.munin.inference.timing import LABELLING, StageTiming
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
 from resources.errors import EngineError
 from resources.storage.local_store import LocalStore
@@ -57,7 +62,7 @@ def decoded(path: Path, size: tuple[int, int], device: str | None) -> list[Frame
     decoder = Decoder(LocalStore(path.parent), iter([medium]), settings)
     frames = []
     for event in decoder.events():
-        assert not isinstance(event, Ended) or event.remark is None
+        assert not isinstance(event, MediumEnded) or event.remark is None
         if isinstance(event, Frame):
             frames.append(event)
     return frames
@@ -212,8 +217,8 @@ def test_labels_of_crops_are_the_same_on_the_device_in_several_batches() -> None
     manifest = load_manifest("efficientnet-lite3")
     engine = open_engine(manifest, "onnxruntime", 2)
     shown = [whole(each) for each in crops(5)]
-    expected = start_scores(LoadedModel(manifest, engine), shown)()
-    found = start_scores(LoadedModel(manifest, on_device(manifest.name, 2)), shown)()
+    expected = start_classification(LoadedModel(manifest, engine), shown)()
+    found = start_classification(LoadedModel(manifest, on_device(manifest.name, 2)), shown)()
     assert found.shape == expected.shape == (5, expected.shape[1])
     # Fitted pictures differ by a grey level here and there, and one is in half precision.
     np.testing.assert_allclose(found, expected, atol=SCORE)
@@ -221,7 +226,7 @@ def test_labels_of_crops_are_the_same_on_the_device_in_several_batches() -> None
 
 def test_a_look_that_was_started_ahead_answers_as_one_that_was_waited_for() -> None:
     manifest = load_manifest("ssd-mobilenet-v2-cam16")
-    finder = Finder(LoadedModel(manifest, on_device(manifest.name, 4)), 0.01)
+    finder = DetectorRunner(LoadedModel(manifest, on_device(manifest.name, 4)), 0.01)
     batches = [[whole(each)] * 2 for each in crops(3)]
     in_turn = [finder.start(batch)() for batch in batches]
     pending = [finder.start(batch) for batch in batches]
@@ -314,7 +319,9 @@ def test_crops_are_labelled_the_same_while_the_next_ones_are_made_ready(
     counted = Counted(manifest, "cpu", 3, pytest.fail)
     for name, runs in (("host", engine), ("device", counted)):
         stage2 = Stage2Journal(store, name)
-        stage = Stage2(LoadedModel(manifest, runs), 0.5, 2, told[name].append, Pace(LABELLING))
+        stage = Stage2(
+            LoadedModel(manifest, runs), 0.5, 2, told[name].append, StageTiming(LABELLING)
+        )
         stage.run(stage1, stage2, stage1.parts(), Event())
         with ExitStack() as stack:
             rows[name] = stage2.scan(stage1.parts(), stack).collect()

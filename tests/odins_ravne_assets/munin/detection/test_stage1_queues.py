@@ -15,10 +15,10 @@ import polars as pl
 import pytest
 
 from odins_ravne_assets.munin.detection import decode_pool
-from odins_ravne_assets.munin.detection.decode_pool import Began, Ended, Failed, Frame, Medium
+from odins_ravne_assets.munin.detection.decode_pool import Began, Failed, Frame, Medium, MediumEnded
 from odins_ravne_assets.munin.detection.detector import Box
 from odins_ravne_assets.munin.detection.stage1 import Stage1
-from odins_ravne_assets.munin.inference.timing import LOOKING_AT_FRAMES, Pace
+from odins_ravne_assets.munin.inference.timing import LOOKING_AT_FRAMES, StageTiming
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
 from resources.storage.local_store import LocalStore
 
@@ -99,7 +99,7 @@ class Card:
         detector = Finds(ahead)
         stage = Stage1(
             detector,  # type: ignore[arg-type]
-            self.journal, batch, lambda _: None, lambda: None, Pace(LOOKING_AT_FRAMES),
+            self.journal, batch, lambda _: None, lambda: None, StageTiming(LOOKING_AT_FRAMES),
         )  # fmt: skip
         stage.run(Played(events), Event(), 5.0)  # type: ignore[arg-type]
         assert self.slots.released == Counter(range(1, self._slot + 1))
@@ -118,8 +118,8 @@ def test_media_are_whole_however_far_ahead_their_frames_are_looked_at(
     tmp_path: Path, ahead: bool
 ) -> None:
     card = Card(tmp_path)
-    events = [Began(ONE), *card.frames(ONE, range(7)), Ended(ONE, None),
-              Began(TWO), *card.frames(TWO, range(3)), Ended(TWO, None)]  # fmt: skip
+    events = [Began(ONE), *card.frames(ONE, range(7)), MediumEnded(ONE, None),
+              Began(TWO), *card.frames(TWO, range(3)), MediumEnded(TWO, None)]  # fmt: skip
     detector = card.run(events, ahead)
     assert detector.most_under_way == (2 if ahead else 1)
     looked_at = [(m.content_hash, n) for m, count in ((ONE, 7), (TWO, 3)) for n in range(count)]
@@ -135,7 +135,7 @@ def test_what_a_decoder_told_before_it_died_is_void_also_if_it_is_being_looked_a
     card = Card(tmp_path)
     first = list(card.frames(ONE, range(5)))
     again = list(card.frames(ONE, range(2)))
-    card.run([Began(ONE), *first, Began(ONE), *again, Ended(ONE, None)], ahead=True)
+    card.run([Began(ONE), *first, Began(ONE), *again, MediumEnded(ONE, None)], ahead=True)
     assert card.rows("frames") == [(ONE.content_hash, 0), (ONE.content_hash, 1)]
     assert card.rows("crops") == [(ONE.content_hash, 1)]
 
@@ -161,10 +161,10 @@ def test_nothing_is_left_in_hand_while_the_decoder_has_nothing_new(tmp_path: Pat
                     yield event
 
     events = [Began(ONE), *card.frames(ONE, range(3)), None, *card.frames(ONE, range(3, 5)),
-              Ended(ONE, None)]  # fmt: skip
+              MediumEnded(ONE, None)]  # fmt: skip
     stage = Stage1(
         Finds(True),  # type: ignore[arg-type]
-        card.journal, 2, lambda _: None, lambda: None, Pace(LOOKING_AT_FRAMES),
+        card.journal, 2, lambda _: None, lambda: None, StageTiming(LOOKING_AT_FRAMES),
     )  # fmt: skip
     stage.run(Waits(events), Event(), 5.0)  # type: ignore[arg-type]
     assert seen == [3]
@@ -175,5 +175,5 @@ def test_the_motion_gate_knows_all_answers_before_it_skips_a_frame(tmp_path: Pat
     card = Card(tmp_path)
     moving = card.frames(ONE, range(1, 2))
     still = card.frames(ONE, range(2, 16, 2), moved=False)
-    card.run([Began(ONE), *moving, *still, Ended(ONE, None)], ahead=True, batch=4)
+    card.run([Began(ONE), *moving, *still, MediumEnded(ONE, None)], ahead=True, batch=4)
     assert [number for _, number in card.rows("frames")] == [1, 2, 4]

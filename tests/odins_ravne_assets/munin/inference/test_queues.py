@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gpu_kernels.engines.lanes import Lane, Lanes
-from odins_ravne_assets.munin.inference.background_worker import Beside
-from odins_ravne_assets.munin.inference.timing import Side
+from odins_ravne_assets.munin.inference.background_worker import BackgroundWorker
+from odins_ravne_assets.munin.inference.timing import ThreadTiming
 from resources.errors import EngineError
 
 
@@ -98,7 +98,7 @@ def test_memory_for_not_even_one_is_an_error_with_the_way_out() -> None:
 
 
 def test_work_beside_keeps_its_order_and_its_bound() -> None:
-    side = Side()
+    side = ThreadTiming()
     under_way: list[int] = []
 
     def work(number: int) -> int:
@@ -110,7 +110,7 @@ def test_work_beside_keeps_its_order_and_its_bound() -> None:
             under_way.append(number)
             yield number
 
-    with Beside(work, 2, side) as beside:
+    with BackgroundWorker(work, 2, side) as beside:
         taken = []
         for done in beside.through(pieces()):
             taken.append(done)
@@ -122,7 +122,7 @@ def test_work_beside_keeps_its_order_and_its_bound() -> None:
 
 
 def test_what_goes_wrong_beside_is_raised_where_it_is_taken() -> None:
-    with Beside(int, 2, Side()) as beside:
+    with BackgroundWorker(int, 2, ThreadTiming()) as beside:
         beside.give("7")
         beside.give("seven")
         assert beside.take() == 7
@@ -132,7 +132,7 @@ def test_what_goes_wrong_beside_is_raised_where_it_is_taken() -> None:
 
 def test_only_what_is_done_is_taken_without_waiting() -> None:
     go = Event()
-    with Beside(lambda number: go.wait() and number, 2, Side()) as beside:
+    with BackgroundWorker(lambda number: go.wait() and number, 2, ThreadTiming()) as beside:
         beside.give(5)
         assert list(beside.done()) == []
         go.set()

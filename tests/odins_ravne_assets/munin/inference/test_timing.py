@@ -9,7 +9,7 @@ import pytest
 
 from gpu_kernels.device.gpu import find_gpu
 from odins_ravne_assets.cameras.catalog import Camera
-from odins_ravne_assets.munin.inference.background_worker import Beside
+from odins_ravne_assets.munin.inference.background_worker import BackgroundWorker
 from odins_ravne_assets.munin.inference.timing import (
     AWAITED,
     ENGINES,
@@ -18,7 +18,7 @@ from odins_ravne_assets.munin.inference.timing import (
     LOOKING,
     LOOKING_AT_FRAMES,
     WAITING,
-    Pace,
+    StageTiming,
 )
 from odins_ravne_assets.munin.progress import StageProgress
 from odins_ravne_assets.worker.step import StageResult, Step
@@ -86,8 +86,8 @@ def test_a_stage_tells_where_its_time_went_and_how_many_frames_waited(
 
 
 def test_labelling_tells_its_time_and_how_many_batches_of_crops_were_read_ahead() -> None:
-    pace = Pace(LABELLING)
-    with Beside(str.upper, 2, pace.crops) as reading:
+    pace = StageTiming(LABELLING)
+    with BackgroundWorker(str.upper, 2, pace.crops) as reading:
         assert list(reading.through("abc")) == ["A", "B", "C"]
     pace.add(ENGINES, 1.0)
     pace.add(AWAITED, 1.0)
@@ -110,7 +110,7 @@ def test_a_stage_with_nothing_new_to_look_at_tells_no_times(
 
 
 def test_preparing_is_what_looking_takes_beside_the_engines() -> None:
-    pace = Pace(LOOKING_AT_FRAMES)
+    pace = StageTiming(LOOKING_AT_FRAMES)
     pace.frames.seen(3)
     pace.frames.seen(8)
     for step, seconds in ((LOOKING, 5.0), (AWAITED, 3.0), (WAITING, 2.0), (KEEPING, 3.0)):
@@ -126,7 +126,7 @@ def test_preparing_is_what_looking_takes_beside_the_engines() -> None:
 
 
 def test_what_happens_inside_a_step_is_timed() -> None:
-    pace = Pace(LABELLING)
+    pace = StageTiming(LABELLING)
     with pace.timed(WAITING):
         sleep(0.02)
     with pace.crops.timed():

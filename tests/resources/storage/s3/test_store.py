@@ -26,7 +26,7 @@ from s3_store_rig import FOREVER, complaint, make_store, staged_copies, store, w
 from resources.aws.clients import AwsClients
 from resources.errors import StoreError, UsageError
 from resources.settings.profile import Aws
-from resources.storage.s3.errors import NoSuchObject
+from resources.storage.s3.errors import NoSuchObjectError
 from resources.storage.s3.store import S3Store
 
 __all__ = [
@@ -217,7 +217,7 @@ def test_whatever_goes_wrong_what_is_read_was_written(
             possible[key] = {read}
         s3.reset()
     for key, contents in possible.items():
-        with suppress(NoSuchObject):
+        with suppress(NoSuchObjectError):
             assert store.read_bytes(key) in contents
     assert len(possible) == 3
 

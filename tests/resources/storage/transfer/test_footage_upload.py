@@ -30,7 +30,7 @@ from resources.errors import StoreError
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import STAGED_FILE
 from resources.storage.s3.store import S3Store
-from resources.storage.s3.upload import Stopped, content_of
+from resources.storage.s3.upload import UploadStopped, content_of
 from resources.storage.transfer.footage_upload import PARALLEL_FILES, NotStaged, Staged, stage_up
 from resources.storage.transfer.upload_manifest import Manifest
 
@@ -471,7 +471,7 @@ def test_whatever_goes_wrong_the_next_copy_makes_it_good(
 
 def test_a_stop_ends_the_reading_of_a_large_file_too(card: LocalStore, target: S3Store) -> None:
     path = large(card, "large", 2)
-    with pytest.raises(Stopped):
+    with pytest.raises(UploadStopped):
         content_of(path, lambda: True)
 
 
