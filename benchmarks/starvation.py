@@ -28,14 +28,16 @@ import dagster as dg
 from resources.aws.clients import AwsClients
 from resources.batch.jobs import Job
 from resources.batch.launch_record import all_records
-from resources.batch.work_units import PRIOR_SECONDS_PER_FRAME, ExpectedMedium
+from resources.batch.work_units import JOB_VCPUS, ExpectedMedium
 from resources.compute.environment import ComputeEnvironment
-from resources.launch import batch_launcher
+from resources.launch import batch_step
 from resources.launch.base import StepRequest
 from resources.launch.batch_launcher import BatchStepLauncher
-from resources.launch.batch_run import JOB_VCPUS, Launch, Watch
-from resources.launch.hooks import FootageQueries
+from resources.launch.batch_run import Launch
+from resources.launch.hooks import FootageQueries, LaunchHooks
+from resources.launch.job_monitor import JobMonitor
 from resources.launch.local_launcher import LocalStepLauncher
+from resources.planning.throughput import cutting_seconds_per_frame
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import CREDENTIALS, SandboxConfig, data_bucket
 from resources.sandbox.sandbox import Sandbox
@@ -51,7 +53,7 @@ STAGES = ("detections", "classifications", "observations")
 class NaiveLaunch(Launch):
     """A launch with the timer on the state RUNNABLE."""
 
-    def _consider_waiting(self, waiting: list[tuple[Watch, Job]]) -> None:
+    def _consider_waiting(self, waiting: list[tuple[JobMonitor, Job]]) -> None:
         now = self.clock.now()
         for watch, job in waiting:
             waited = now - job["createdAt"] / 1000
@@ -143,21 +145,21 @@ def _set_up(aws: Aws, clients: AwsClients, options: Options) -> None:
 
 @contextmanager
 def _ruled_by(rule: str) -> Iterator[None]:
-    batch_launcher.Launch = RULES[rule]  # type: ignore[misc]
+    batch_step.Launch = RULES[rule]  # type: ignore[misc]
     try:
         yield
     finally:
-        batch_launcher.Launch = Launch  # type: ignore[misc]
+        batch_step.Launch = Launch  # type: ignore[misc]
 
 
 def _launch(profile: Profile, output: str, options: Options, folder: Path) -> None:
     def media(store: ObjectStore, profile: Profile) -> Iterator[ExpectedMedium]:
-        frames = round(options.minutes * 60 / PRIOR_SECONDS_PER_FRAME)
+        frames = round(options.minutes * 60 / cutting_seconds_per_frame(profile))
         return (ExpectedMedium(f"{number:05}.mp4", frames) for number in range(options.jobs))
 
     local = LocalStepLauncher("odins_ravne_assets.worker")
-    about = FootageQueries(media, lambda key: True, lambda *asked: None)
-    launcher = BatchStepLauncher(local, about, None, folder)
+    hooks = LaunchHooks(footage=FootageQueries(count_media=media))
+    launcher = BatchStepLauncher(local, folder, hooks)
     request = StepRequest(
         camera_id="starved",
         footage_url=output.replace("results", "footage"),

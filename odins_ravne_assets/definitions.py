@@ -3,9 +3,9 @@
 import dagster as dg
 
 from odins_ravne_assets.cameras.catalog import CameraCatalog, known_on_s3
-from odins_ravne_assets.defs import cloud as policies
 from odins_ravne_assets.defs.assets import PROFILE, footage, stages_1_to_3
 from odins_ravne_assets.defs.automation import observations_follow
+from odins_ravne_assets.defs.cloud import cloud_definitions
 from odins_ravne_assets.defs.cost_report import cost_report_asset
 from odins_ravne_assets.defs.jobs import COSTS, DAILY_CHECK, JOBS, SCHEDULES
 from odins_ravne_assets.defs.launch_hooks import FOOTAGE_QUERIES
@@ -15,10 +15,25 @@ from odins_ravne_assets.instance_home import catalog_folder, home
 from odins_ravne_assets.runs.events import tell_cost, tell_decision, tell_progress, tell_warning
 from odins_ravne_assets.runs.liveness import close_dead_runs
 from resources.launch.batch_launcher import BatchStepLauncher
+from resources.launch.hooks import LaunchHooks
 from resources.launch.local_launcher import LocalStepLauncher
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.loader import load_profile
 from resources.settings.profile import Profile
+
+
+def _launcher() -> BatchStepLauncher:
+    hooks = LaunchHooks(
+        footage=FOOTAGE_QUERIES,
+        known_outputs=known_on_s3,
+        close_dead_runs=close_dead_runs,
+        on_progress=tell_progress,
+        on_log=tell_decision,
+        on_warning=tell_warning,
+        on_cost=tell_cost,
+    )
+    local = LocalStepLauncher("odins_ravne_assets.worker", hooks)
+    return BatchStepLauncher(local, home(), hooks)
 
 
 def _of_all_profiles() -> dg.Definitions:
@@ -32,19 +47,7 @@ def _of_all_profiles() -> dg.Definitions:
             "settings": RunSettings(profile=PROFILE),
             "catalog": CameraCatalog(catalog_folder()),
             # A profile without a cloud runs on this machine.
-            "launcher": BatchStepLauncher(
-                LocalStepLauncher(
-                    "odins_ravne_assets.worker", tell_progress, close_dead_runs, tell_warning
-                ),
-                FOOTAGE_QUERIES,
-                tell_progress,
-                home(),
-                tell_decision,
-                known_on_s3,
-                tell_cost,
-                close_dead_runs,
-                tell_warning,
-            ),
+            "launcher": _launcher(),
         },
         # The work is in the workers; a process per step would only cost seconds.
         executor=dg.in_process_executor,
@@ -52,9 +55,12 @@ def _of_all_profiles() -> dg.Definitions:
 
 
 def _of(profile: Profile) -> dg.Definitions:
-    """With the policies of a cloud, if the profile has one: elsewhere they mean nothing."""
+    """Return the definitions of a profile: with its cloud's policies if it has a cloud."""
     found = _of_all_profiles()
-    return found if profile.cloud is None else dg.Definitions.merge(found, policies.CLOUD)
+    if profile.cloud is None:
+        return found
+    cloud = cloud_definitions(profile.cloud.aws, profile.storage.lifecycle)
+    return dg.Definitions.merge(found, cloud)
 
 
 # The module's only Definitions: Dagster refuses a module that has more.

@@ -210,7 +210,7 @@ def main() -> None:
         print(__doc__, file=sys.stderr)
         sys.exit(2)
     if missing := missing_browser():
-        sys.exit(f"error: {missing}; run tests/install_browser.sh")
+        sys.exit(f"error: {missing}; run tests/support/install_browser.sh")
     if FOLDER.exists():
         sys.exit(f"error: {FOLDER}: is there already; remove it, the demo is run in it")
     PICTURES.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,16 +15,17 @@ from rich.table import Table
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
+from odins_ravne_assets.cli.rerun import write_runner
 from odins_ravne_assets.cli.terminal import TransferBar, out, say
 from odins_ravne_assets.results.download import (
     REPORT,
     FoundResults,
+    camera_folders,
     find_results,
     reports_of,
-    take_home,
+    download_results,
     write_pages,
     write_project_page,
-    write_runner,
 )
 from resources.aws.clients import AwsClients
 from resources.errors import StoreError
@@ -73,13 +75,16 @@ def download_stage3(
     aws = profile.aws
     root, url = local_path(local_path_), cloud_path.rstrip("/")
     results = find_results(open_store(url, AwsClients(aws)))
-    places = [(each.camera_id, f"{url}/{each.prefix}".rstrip("/")) for each in results]
-    brought = bring_results(places, root, aws)
+    folders = camera_folders(root, [each.camera_id for each in results])
+    sources = [
+        RemoteResults(each.camera_id, f"{url}/{each.prefix}".rstrip("/"), folder)
+        for each, folder in zip(results, folders, strict=True)
+    ]
+    brought = download_cameras(sources, aws)
     say(
         f"{brought.files - brought.present} files copied, {brought.present} were here already; "
         f"{brought.total_bytes / 1e6:.1f} MB in all"
     )
-    folders = [root / each.camera_id for each in results]
     if summary:
         print_summary(reports_of(folders))
     show_home(folders, root, create_runner)
@@ -109,23 +114,31 @@ def show_page_of_all(cameras: Sequence[Camera]) -> None:
         out.print(f"report of {len(folders)} cameras: {page}", soft_wrap=True)
 
 
-def bring_results(outputs: Sequence[tuple[str, str]], root: Path, aws: Aws) -> TransferProgress:
-    """Take cameras' results home, with a bar in a terminal.
+@dataclass(frozen=True)
+class RemoteResults:
+    """A camera's results at OUTPUT, and the local folder that gets a copy."""
+
+    camera_id: str
+    output_url: str
+    folder: Path
+
+
+def download_cameras(sources: Sequence[RemoteResults], aws: Aws) -> TransferProgress:
+    """Download the results of cameras, with a progress bar in a terminal.
 
     Args:
-        outputs: camera's id and OUTPUT of each.
-        aws: for those that lie on S3.
+        aws: of those that are on S3.
 
     Returns:
-        All together.
+        The progress of all of them together.
 
     Raises:
-        StoreError: see `bring_home`.
+        StoreError: see `download_all`.
     """
     together = TransferProgress(0, 0)
-    for camera_id, url in outputs:
+    for source in sources:
         with TransferBar() as bar:
-            brought = _bring(camera_id, url, root, aws, bar.told)
+            brought = _bring(source, aws, bar.told)
         together.total_files += brought.total_files
         together.total_bytes += brought.total_bytes
         together.files += brought.files
@@ -134,18 +147,17 @@ def bring_results(outputs: Sequence[tuple[str, str]], root: Path, aws: Aws) -> T
     return together
 
 
-def _bring(
-    camera_id: str, url: str, root: Path, aws: Aws, on_progress: OnProgress
-) -> TransferProgress:
-    results = [FoundResults(camera_id, "")]
+def _bring(source: RemoteResults, aws: Aws, on_progress: OnProgress) -> TransferProgress:
+    camera_id, url = source.camera_id, source.output_url
+    results = FoundResults(camera_id, "")
     if not url.startswith(S3):
-        return take_home(open_store(url), results, root, on_progress)
+        return download_results(open_store(url), results, source.folder, on_progress)
     clients = AwsClients(aws)
     own = OrchestratorTraffic(camera_id, aws.region, "taking results home", clients.clock)
     own.traffic.attach(clients.of("s3"))
     try:
-        return take_home(open_store(url, clients), results, root, on_progress)
-    finally:  # what came before an interrupt has left AWS, too
+        return download_results(open_store(url, clients), results, source.folder, on_progress)
+    finally:  # requests before an interrupt are billed, too
         name = f"{datetime.fromtimestamp(own.began, UTC):{NAME}}-{uuid.uuid4().hex[:8]}"
         try:
             own.write(open_store(f"{url}/{LEDGER_FOLDER}", clients), name)

@@ -1,7 +1,9 @@
 """What `run_stage3_local.py` does, in the folder of a camera whose results were taken home."""
 
+import shutil
 import webbrowser
 from collections.abc import Sequence
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated
 
@@ -9,13 +11,15 @@ import typer
 
 from odins_ravne_assets.cli.options import MinConfidence, MinDuration, Window
 from odins_ravne_assets.cli.terminal import out, print_error, print_visits
-from odins_ravne_assets.results.download import RUNNER, reports_of
+from odins_ravne_assets.results.download import reports_of
 from resources.errors import RavneError
 from resources.settings.loader import load_profile
 from resources.storage.layout import STAGE3_FOLDER
 from resources.storage.local_store import LocalStore
 
 RERUN = "rerun"
+
+RUNNER = "run_stage3_local.py"
 
 
 def rerun(folder: Path, arguments: Sequence[str]) -> int:
@@ -87,3 +91,17 @@ def _run(folder: Path, given: dict[str, float], profile_name: str) -> Path:
         out.print(f"no Camtrap DP: {exported.why_no_camtrap_dp}", soft_wrap=True, markup=False)
     out.print(f"report: {page}", soft_wrap=True)
     return page
+
+
+def write_runner(folder: Path) -> Path:
+    """Put the script into a camera's folder that makes its visits anew.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    with (
+        as_file(files("odins_ravne_assets.cli") / RUNNER) as script,
+        LocalStore(folder).writing(RUNNER) as path,
+    ):
+        shutil.copyfile(script, path)
+    return folder / RUNNER

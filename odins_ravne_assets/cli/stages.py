@@ -11,7 +11,12 @@ from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.results_store import store_of
 from odins_ravne_assets.cameras.selection import camera_of_results, cameras_named
 from odins_ravne_assets.cli.cost_report import print_costs
-from odins_ravne_assets.cli.download import bring_results, show_home, show_page_of_all
+from odins_ravne_assets.cli.download import (
+    RemoteResults,
+    download_cameras,
+    show_home,
+    show_page_of_all,
+)
 from odins_ravne_assets.cli.job import prepare
 from odins_ravne_assets.cli.options import (
     CameraOption,
@@ -32,6 +37,7 @@ from odins_ravne_assets.cli.temporary_compute import change_machines, compute_ar
 from odins_ravne_assets.cli.terminal import say
 from odins_ravne_assets.instance_home import catalog_folder
 from odins_ravne_assets.munin.tables.journal import withdraw_all_failures
+from odins_ravne_assets.results.download import camera_folders
 from resources.clock import clock_at
 from resources.errors import UsageError
 from resources.settings.profile import Profile
@@ -103,8 +109,6 @@ def batch(
     results = _one_of("OUTPUT", output, output_option, needed=False)
     chosen = cameras_named(footage or "", results, camera, cameras, job.profile)
     if retry_failed:
-        pass
-
         look_again_at_failed(chosen, job.profile, say)
     began_at = clock_at(job.profile.aws.clock_url).now()
     with ExitStack() as stack:
@@ -202,15 +206,16 @@ def _one_of(name: str, argument: str | None, option: str | None, needed: bool = 
     return argument or option
 
 
-def _take_home(cameras: list[Camera], profile: Profile, root: Path) -> None:
-    """Copy the results of some cameras to this machine, unless they are there."""
-    elsewhere = [
-        (each.camera_id, each.output_url)
-        for each in cameras
-        if each.output_url != (root / each.camera_id).as_uri()
+def _download(cameras: list[Camera], folders: dict[str, Path], profile: Profile) -> None:
+    """Copy the results of cameras to their local folders, unless they are there already."""
+    remote = [
+        RemoteResults(camera.camera_id, camera.output_url, folders[camera.camera_id])
+        for camera in cameras
+        if camera.output_url != folders[camera.camera_id].as_uri()
     ]
-    bring_results(elsewhere, root, profile.aws)
-    show_home([root / camera.camera_id for camera in cameras], root)
+    download_cameras(remote, profile.aws)
+    root = local_path(local_output or "results")
+    show_home([folders[camera.camera_id] for camera in cameras], root)
 
 
 def look_again_at_failed(

@@ -26,4 +26,4 @@ class Reporter(Protocol):
 
 
 # What a stage has to say of its result: flat, numeric where a number, `md:` values as Markdown.
-Facts = dict[str, Any]
+Metadata = dict[str, Any]

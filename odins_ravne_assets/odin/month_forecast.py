@@ -1,6 +1,6 @@
 """The calendar month: what it has cost so far, and what it will, if it goes on as it began.
 
-A row of the ledger belongs to the month of its moment (`moments.py`), UTC.
+A row of the ledger belongs to the month of its moment (`row_times.py`), UTC.
 """
 
 from calendar import monthrange

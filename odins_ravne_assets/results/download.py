@@ -7,10 +7,8 @@ FOLDER/report.html                     several cameras on one page
 """
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,6 @@ from resources.storage.object_store import ObjectStore
 from resources.storage.transfer.download import OnProgress, TransferProgress, Wanted, download_all
 
 REPORT, PAGE = f"{STAGE3_FOLDER}/report.json", f"{STAGE3_FOLDER}/report.html"
-RUNNER = "run_stage3_local.py"
 PROJECT_PAGE = "report.html"
 
 
@@ -65,10 +62,21 @@ def _report(store: ObjectStore, key: str) -> dict[str, Any]:
     return report
 
 
-def take_home(
-    store: ObjectStore, results: Sequence[FoundResults], root: Path, on_progress: OnProgress
+def camera_folders(root: Path, camera_ids: Sequence[str]) -> list[Path]:
+    """Return the local folder of each camera's results, as `--local-output` and `--local-path` do.
+
+    A folder that is named after the only camera is that camera's; any other holds a folder per
+    camera.
+    """
+    if list(camera_ids) == [root.name]:
+        return [root]
+    return [root / each for each in camera_ids]
+
+
+def download_results(
+    store: ObjectStore, results: FoundResults, folder: Path, on_progress: OnProgress
 ) -> TransferProgress:
-    """Copy cameras' results into a folder of this machine, each camera's into one of its own.
+    """Copy a camera's results into its folder on this machine.
 
     What is there and equal is left alone, and so is what re-runs have made.
 
@@ -76,27 +84,12 @@ def take_home(
         StoreError: see `download_all`.
     """
     wanted = [
-        Wanted(found, f"{each.camera_id}/{found.key.removeprefix(each.prefix)}")
-        for each in results
-        for folder in (TABLES_FOLDER, STAGE3_FOLDER, LEDGER_FOLDER)
-        for found in store.list(each.prefix + folder)
-        if found.key != f"{each.prefix}{PAGE}"
+        Wanted(found, found.key.removeprefix(results.prefix))
+        for name in (TABLES_FOLDER, STAGE3_FOLDER, LEDGER_FOLDER)
+        for found in store.list(results.prefix + name)
+        if found.key != f"{results.prefix}{PAGE}"
     ]
-    return download_all(store, wanted, root, on_progress)
-
-
-def write_runner(folder: Path) -> Path:
-    """Put the script into a camera's folder that makes its visits anew.
-
-    Raises:
-        StoreError: the folder cannot be written.
-    """
-    with (
-        as_file(files("odins_ravne_assets.cli") / RUNNER) as script,
-        LocalStore(folder).writing(RUNNER) as path,
-    ):
-        shutil.copyfile(script, path)
-    return folder / RUNNER
+    return download_all(store, wanted, folder, on_progress)
 
 
 def write_pages(folders: Sequence[Path], root: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from dagster_pipes import (
 
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.munin.progress import StageProgress
-from odins_ravne_assets.worker.host import Host, host_of_this_worker
+from odins_ravne_assets.worker.host import Host, current_host
 from odins_ravne_assets.worker.step import StageResult, Step, StepStopped, Unit
 from odins_ravne_assets.worker.work_counters import WorkCounters
 from resources.batch.outcome import DONE, FAILED, STOPPED
@@ -94,7 +94,7 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    host = host_of_this_worker()
+    host = current_host()
     with open_dagster_pipes(
         context_loader=OfAllStages(host.context_loader), message_writer=host.message_writer
     ) as pipes:

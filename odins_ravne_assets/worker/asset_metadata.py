@@ -14,7 +14,7 @@ import polars as pl
 
 from odins_ravne_assets.hugin.exports.write_all import Exported
 from odins_ravne_assets.hugin.visits.stage3 import Stage3Result
-from odins_ravne_assets.munin.progress import Facts
+from odins_ravne_assets.munin.progress import Metadata
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
 from odins_ravne_assets.worker.contact_sheet import contact_sheet
 from resources.settings.project import Deployment
@@ -27,12 +27,12 @@ from resources.storage.open_store import shown_url
 REASONS_SHOWN = 20
 
 
-def footage_facts(
-    store: ObjectStore, ignored: dict[str, int], footage_url: str, place: Facts
-) -> Facts:
+def footage_metadata(
+    store: ObjectStore, ignored: dict[str, int], footage_url: str, place: Metadata
+) -> Metadata:
     """Args:
     ignored: files that are no media, counted by extension.
-    place: where the camera stands, see `deployment_facts.py`.
+    place: where the camera stands, see `asset_metadata.py`.
     """
     with ExitStack() as stack:
         media = _scan(store, layout.MEDIA_TABLE, stack)
@@ -59,7 +59,7 @@ def footage_facts(
             .sort("time_source", nulls_last=True)
             .collect(engine="streaming")
         )
-    facts: Facts = {key: value for key, value in counts.items() if not key.startswith("time/")}
+    facts: Metadata = {key: value for key, value in counts.items() if not key.startswith("time/")}
     for key in ("time/first", "time/last"):
         facts[key] = counts[key].isoformat(sep=" ") if counts[key] else "unknown"
     for source, count in sources.iter_rows():
@@ -69,7 +69,7 @@ def footage_facts(
     return {**reasons, **place, **facts, **not_media, **footage}
 
 
-def detection_facts(store: ObjectStore, journal: Stage1Journal) -> Facts:
+def detection_metadata(store: ObjectStore, journal: Stage1Journal) -> Metadata:
     """Of Stage 1's tables, with the best crops as a picture.
 
     Args:
@@ -102,7 +102,7 @@ def detection_facts(store: ObjectStore, journal: Stage1Journal) -> Facts:
     return {**reasons, **({"md:best crops": sheet} if sheet else {}), **categories, **counts}
 
 
-def classification_facts(store: ObjectStore) -> Facts:
+def classification_metadata(store: ObjectStore) -> Metadata:
     """Of Stage 2's table."""
     with ExitStack() as stack:
         labels = _scan(store, layout.CLASSIFICATIONS_TABLE, stack)
@@ -124,11 +124,11 @@ def classification_facts(store: ObjectStore) -> Facts:
         for label, name, count, best in species.iter_rows()
     ]
     table = "| label | scientific name | boxes | best |\n|---|---|---|---|\n" + "\n".join(lines)
-    facts: Facts = {"boxes/labelled": boxes, "boxes/auto_ok": int(sure)}
+    facts: Metadata = {"boxes/labelled": boxes, "boxes/auto_ok": int(sure)}
     return ({"md:labels": table} if lines else {}) | facts
 
 
-def observation_facts(result: Stage3Result, output_url: str) -> Facts:
+def observation_metadata(result: Stage3Result, output_url: str) -> Metadata:
     """Args:
     output_url: of the camera; holds the report.
     """
@@ -143,11 +143,11 @@ def observation_facts(result: Stage3Result, output_url: str) -> Facts:
     }
 
 
-def export_facts(exported: Exported, output_url: str) -> Facts:
+def export_metadata(exported: Exported, output_url: str) -> Metadata:
     """Args:
     output_url: of the camera; holds the exports.
     """
-    facts: Facts = {
+    facts: Metadata = {
         "exports/visits": exported.visits,
         "path:exports/folder": f"{_shown(output_url)}/{STAGE3_FOLDER}",
     }
@@ -159,7 +159,7 @@ def export_facts(exported: Exported, output_url: str) -> Facts:
     }
 
 
-def _reasons(failed: pl.LazyFrame) -> Facts:
+def _reasons(failed: pl.LazyFrame) -> Metadata:
     """Failures by reason, as a Markdown table; nothing when there are none."""
     reasons = (
         failed.group_by("reason")
@@ -193,7 +193,7 @@ def _scan(store: ObjectStore, key: str, stack: ExitStack) -> pl.LazyFrame:
     return pl.scan_parquet(stack.enter_context(store.reading(key)))
 
 
-def deployment_facts(stays: Sequence[Deployment], now: datetime) -> Facts:
+def deployment_metadata(stays: Sequence[Deployment], now: datetime) -> Metadata:
     """Where the camera stands, or stood last; nothing when nobody told.
 
     Args:
@@ -204,7 +204,7 @@ def deployment_facts(stays: Sequence[Deployment], now: datetime) -> Facts:
         return {}
     in_order = sorted(stays, key=lambda stay: stay.starts or datetime.min)
     last = in_order[-1]
-    facts: Facts = {"deployment/state": _state(in_order, now), "deployment/place": _place(last)}
+    facts: Metadata = {"deployment/state": _state(in_order, now), "deployment/place": _place(last)}
     facts["deployment/coordinates"] = f"{last.latitude}, {last.longitude}"
     if last.starts:
         facts["deployment/first_day"] = f"{last.starts:%Y-%m-%d}"
@@ -239,12 +239,12 @@ def _day(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d}" if moment else ""
 
 
-def log_line(stage: str, facts: Facts) -> str:
+def log_line(stage: str, facts: Metadata) -> str:
     """A sentence.
 
     Args:
         stage: the asset.
-        facts: what the stage shows, see `facts.py`.
+        facts: what the stage shows, see `asset_metadata.py`.
     """
     match stage:
         case "footage":

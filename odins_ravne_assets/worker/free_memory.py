@@ -5,7 +5,7 @@ import gc
 import sys
 
 
-def give_memory_back() -> None:
+def release_memory() -> None:
     """Free what nobody refers to any more, and return it to the system.
 
     A worker first holds the models and then, when it makes the tables, rows; without this both

@@ -157,6 +157,6 @@ class InstanceMetadata:
         return text
 
 
-def host_of_this_worker() -> Host:
+def current_host() -> Host:
     """Jobs of AWS Batch are told apart by the variables it sets for them."""
     return BatchHost() if "AWS_BATCH_JOB_ID" in os.environ else LocalHost()

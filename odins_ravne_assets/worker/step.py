@@ -35,7 +35,7 @@ from odins_ravne_assets.munin.media.camera_clock import corrections_of
 from odins_ravne_assets.munin.media.footage import FootageCounts, refresh_media_table
 from odins_ravne_assets.munin.media.media_files import kind_by_name
 from odins_ravne_assets.munin.media.probe_client import Prober
-from odins_ravne_assets.munin.progress import Facts, Reporter, StageProgress
+from odins_ravne_assets.munin.progress import Metadata, Reporter, StageProgress
 from odins_ravne_assets.munin.tables import build, checks
 from odins_ravne_assets.munin.tables.journal import (
     HashSet,
@@ -44,15 +44,15 @@ from odins_ravne_assets.munin.tables.journal import (
     unlabelled_parts,
 )
 from odins_ravne_assets.worker.asset_metadata import (
-    classification_facts,
-    deployment_facts,
-    detection_facts,
-    export_facts,
-    footage_facts,
+    classification_metadata,
+    deployment_metadata,
+    detection_metadata,
+    export_metadata,
+    footage_metadata,
     log_line,
-    observation_facts,
+    observation_metadata,
 )
-from odins_ravne_assets.worker.free_memory import give_memory_back
+from odins_ravne_assets.worker.free_memory import release_memory
 from odins_ravne_assets.worker.models import OpenStore, StepModels
 from odins_ravne_assets.worker.work_counters import WorkCounters
 from resources.errors import StoreError
@@ -79,10 +79,10 @@ class StepStopped(Exception):  # noqa: N818 - a signal of control, no error
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage has to show: facts, see `facts.py`."""
+    """What a stage has to show: facts, see `asset_metadata.py`."""
 
-    facts: Facts
-    findings: list[checks.Finding]
+    facts: Metadata
+    findings: list[checks.CheckResult]
     data_version: str
 
 
@@ -181,9 +181,9 @@ class Step:
                 corrections_of(stage0.clock_corrections, deployments),
                 read,
             )
-        place = deployment_facts(deployments, datetime.now())
+        place = deployment_metadata(deployments, datetime.now())
         return StageResult(
-            footage_facts(self.output, counts.ignored, self.footage.url, place),
+            footage_metadata(self.output, counts.ignored, self.footage.url, place),
             [checks.times_present(self.output)],
             self._version(layout.MEDIA_TABLE),
         )
@@ -228,7 +228,7 @@ class Step:
         progress = Progress()
         if new:
             progress = self._look_at(journal, finished, new)
-            give_memory_back()
+            release_memory()
         else:
             self.reporter.info("nothing new to look at: every medium is in the journal")
         self._stop_here()
@@ -238,7 +238,7 @@ class Step:
             self._models.detectors_named(),
         )
         seconds = monotonic() - started
-        facts = detection_facts(self.output, journal) | {
+        facts = detection_metadata(self.output, journal) | {
             "media/newly_looked_at": progress.media,
             "compute/seconds": round(seconds, 3),
             **self._pace.facts(),
@@ -326,15 +326,15 @@ class Step:
             self.output, build.origin_of(self.output, layout.DETECTIONS_TABLE).journal_key
         )
         stage2 = self._stage2_journal(stage1)
-        labelled, paced = 0, Facts()
+        labelled, paced = 0, Metadata()
         if any(True for _ in unlabelled_parts(stage1, stage2)):
             labelled = self._label(stage1, stage2, list(unlabelled_parts(stage1, stage2)))
             paced = self._pace.facts()
-            give_memory_back()
+            release_memory()
         self._stop_here()
         build.write_stage2_table(self.output, stage1, stage2, self._models.classifier_named())
         build.write_taxa(self.output, self._models.ranked_labels())
-        facts = classification_facts(self.output) | paced
+        facts = classification_metadata(self.output) | paced
         facts |= {
             "boxes/newly_labelled": labelled,
             "compute/seconds": round(monotonic() - started, 3),
@@ -394,7 +394,7 @@ class Step:
                 result.rows_in_visits,
             )
         ]
-        facts = observation_facts(result, self.output.url)
+        facts = observation_metadata(result, self.output.url)
         return StageResult(facts, findings, self._version(OBSERVATIONS_TABLE))
 
     def _exports(self) -> StageResult:
@@ -405,7 +405,7 @@ class Step:
         if exported.why_no_camtrap_dp:
             self.reporter.info(f"no Camtrap DP: {exported.why_no_camtrap_dp}")
         return StageResult(
-            export_facts(exported, self.output.url), [], self._version(MEGADETECTOR_JSON)
+            export_metadata(exported, self.output.url), [], self._version(MEGADETECTOR_JSON)
         )
 
     # What all stages share

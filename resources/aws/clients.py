@@ -1,32 +1,49 @@
-"""Clients of AWS services, made in one place: region, endpoint, retries, user agent.
+"""boto3 clients of AWS services: region, endpoint, retries, timeouts, user agent.
 
-boto3 is imported on first use: a machine without the `cloud` extra runs everything local.
+boto3 is imported on first use: a machine without the `cloud` extra runs everything local. The
+types of clients (boto3-stubs) are installed for development only.
 """
 
 from collections.abc import Mapping
 from functools import cached_property
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from resources.clock import Clock, clock_at
 from resources.errors import UsageError
 from resources.settings.profile import Aws
 
-# Services whose API lives in one region only, for all.
-HOME_REGIONS = {"pricing": "us-east-1", "ce": "us-east-1", "budgets": "us-east-1"}
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+    from mypy_boto3_batch import BatchClient
+    from mypy_boto3_ce import CostExplorerClient
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ecr import ECRClient
+    from mypy_boto3_ecs import ECSClient
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_pricing import PricingClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_service_quotas import ServiceQuotasClient
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sts import STSClient
+
+# Services with one API for all regions.
+GLOBAL_REGIONS = {"pricing": "us-east-1", "ce": "us-east-1"}
 # botocore's adaptive mode slows down when a service throttles, and retries what it may.
-OPTIONS: dict[str, Any] = {
+CLIENT_OPTIONS: dict[str, Any] = {
     "retries": {"mode": "adaptive", "total_max_attempts": 10},
     "connect_timeout": 10,
     "read_timeout": 60,
     "max_pool_connections": 32,
     "user_agent_appid": "odins-ravne",
 }
-ASKING_ONCE: dict[str, Any] = {**OPTIONS, "retries": {"total_max_attempts": 1}}
+NO_RETRY_OPTIONS: dict[str, Any] = {**CLIENT_OPTIONS, "retries": {"total_max_attempts": 1}}
 
 
 class AwsClients:
-    """The client of each service, made once and shared by threads (boto3 clients may be).
+    """One client for each service, created on first use and shared by threads.
 
     Args:
         aws: region and endpoint.
@@ -38,50 +55,79 @@ class AwsClients:
     def __init__(self, aws: Aws) -> None:
         _require_boto3()
         self._aws = aws
-        self._made: dict[str, Any] = {}
-        self._asking_once: dict[str, Any] = {}
-        self._making = Lock()
+        self._clients: dict[str, BaseClient] = {}
+        self._no_retry_clients: dict[str, BaseClient] = {}
+        self._lock = Lock()
 
     @cached_property
     def clock(self) -> Clock:
-        """The time of day where the clients' services are."""
+        """The clock of the account: simulated in the sandbox."""
         return clock_at(self._aws.clock_url)
-
-    def of(self, service: str) -> Any:
-        """The client of a service, as `batch` or `s3`."""
-        with self._making:
-            if service not in self._made:
-                self._made[service] = self._make(service)
-            return self._made[service]
 
     @property
     def credentials_found(self) -> bool:
-        """Whether there are credentials to sign with, in any of the places where boto3 looks."""
+        """True if boto3 finds credentials in any of the places where it searches."""
         return self._session.get_credentials() is not None
 
-    def asking_once(self, service: str) -> Any:
-        """A client that retries nothing: for calls that do their work twice when made twice, and
-        of which it is not known, after an error, whether they were heard."""
-        with self._making:
-            if service not in self._asking_once:
-                self._asking_once[service] = self._new(service, ASKING_ONCE)
-            return self._asking_once[service]
+    @overload
+    def of(self, service: Literal["batch"]) -> "BatchClient": ...
+    @overload
+    def of(self, service: Literal["ce"]) -> "CostExplorerClient": ...
+    @overload
+    def of(self, service: Literal["cloudformation"]) -> "CloudFormationClient": ...
+    @overload
+    def of(self, service: Literal["ec2"]) -> "EC2Client": ...
+    @overload
+    def of(self, service: Literal["ecr"]) -> "ECRClient": ...
+    @overload
+    def of(self, service: Literal["ecs"]) -> "ECSClient": ...
+    @overload
+    def of(self, service: Literal["iam"]) -> "IAMClient": ...
+    @overload
+    def of(self, service: Literal["logs"]) -> "CloudWatchLogsClient": ...
+    @overload
+    def of(self, service: Literal["pricing"]) -> "PricingClient": ...
+    @overload
+    def of(self, service: Literal["s3"]) -> "S3Client": ...
+    @overload
+    def of(self, service: Literal["service-quotas"]) -> "ServiceQuotasClient": ...
+    @overload
+    def of(self, service: Literal["sqs"]) -> "SQSClient": ...
+    @overload
+    def of(self, service: Literal["sts"]) -> "STSClient": ...
+    def of(self, service: str) -> "BaseClient":
+        """Return the client of a service, as `batch` or `s3`."""
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = self._create(service)
+            return self._clients[service]
 
-    def _make(self, service: str) -> Any:
-        return self._new(service, OPTIONS)
+    def without_retries(self, service: Literal["batch"]) -> "BatchClient":
+        """Return a client that retries nothing.
 
-    def _new(self, service: str, options: Mapping[str, Any]) -> Any:
+        For calls that are not idempotent: after an error it is not known if they took effect.
+        """
+        with self._lock:
+            if service not in self._no_retry_clients:
+                self._no_retry_clients[service] = self._create(service, NO_RETRY_OPTIONS)
+            return cast("BatchClient", self._no_retry_clients[service])
+
+    def _create(
+        self, service: str, options: Mapping[str, Any] | None = None
+    ) -> "BaseClient":
         from botocore.config import Config
 
         endpoint = self._aws.endpoint_urls.get(service, self._aws.endpoint_url)
-        config = Config(**options)
-        region = HOME_REGIONS.get(service, self._aws.region)
-        return self._session.client(
-            service, region_name=region, endpoint_url=endpoint, config=config
+        client: BaseClient = self._session.client(
+            service,
+            region_name=GLOBAL_REGIONS.get(service, self._aws.region),
+            endpoint_url=endpoint,
+            config=Config(**(options or CLIENT_OPTIONS)),
         )
+        return client
 
     @cached_property
-    def _session(self) -> Any:
+    def _session(self) -> Any:  # the stubs know services as literals only
         import boto3
 
         return boto3.Session()
@@ -89,7 +135,7 @@ class AwsClients:
 
 def _require_boto3() -> None:
     try:
-        import botocore  # noqa: F401 # quicker than boto3, which is there with it
+        import botocore  # noqa: F401 # quicker than boto3, which is installed with it
     except ImportError:
         raise UsageError(
             "this profile needs AWS: install the cloud extra, pip install 'odins-ravne[cloud]'"

@@ -1,7 +1,7 @@
 """Taking away compute that nobody uses, and ending jobs whose run is gone, without harm to others.
 
 A run may begin at any moment, here or on another machine. Queues are disabled before it is looked
-once more whether anything uses them, and opened again if so; see `compute_hold.py` for why no run
+once more whether anything uses them, and opened again if so; see `usage_lease.py` for why no run
 is missed. Jobs are ended under the lease that a run of their camera would need to take them up.
 """
 

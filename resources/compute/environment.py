@@ -1,7 +1,7 @@
 """Short-lived compute on AWS Batch: set up before the work, torn down after it.
 
 All of it is made with calls that need no right to create roles; the long-lived part, which does,
-is `compute_foundation.py`'s.
+is `foundation.py`'s.
 """
 
 from resources.aws.clients import AwsClients

@@ -2,7 +2,7 @@
 
 A hold is an object in the bucket, below `in-use/`, written before a run looks at the queues and
 renewed while it goes on, also while nothing of it is in a queue. Whoever wants to take the queues
-away disables them first and then looks for holds (`compute_tidy.py`). So either the run sees that
+away disables them first and then looks for holds (`cleanup.py`). So either the run sees that
 they are disabled, or its hold is seen: S3 shows what is written at once.
 """
 

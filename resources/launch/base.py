@@ -1,28 +1,17 @@
-"""Step launches: a worker process does the work of a step and reports over Dagster Pipes.
-
-The interface, and its local form, a subprocess on this machine.
-"""
+"""The interface of step launchers: a worker process runs a step and reports over Dagster Pipes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 from dagster import PipesExecutionResult
 
-# A worker's progress: stage, done, total (may be None), unit.
-Progress = Mapping[str, Any]
-OnProgress = Callable[[Progress], None]
-# Told what a worker warns of, which is in the run's log too.
-OnWarning = Callable[[str], None]
-# Hears in a sentence what a launch decides.
-OnDecision = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class StepRequest:
-    """What a worker is asked to do: plain data that goes through Pipes as JSON."""
+    """The request to a worker: plain data, sent as JSON over Pipes."""
 
     camera_id: str
     footage_url: str
@@ -31,6 +20,11 @@ class StepRequest:
     profile: Mapping[str, Any]  # the whole tree, as `Profile.model_dump(mode="json")`
 
     def extras(self, after_crash: bool) -> dict[str, Any]:
+        """Return the request as the extras of a Pipes session.
+
+        Args:
+            after_crash: True if the previous worker crashed.
+        """
         return {
             "camera_id": self.camera_id,
             "footage_url": self.footage_url,
@@ -42,15 +36,15 @@ class StepRequest:
 
 
 class StepLauncher(ABC):
-    """Runs steps somewhere."""
+    """Runs steps, on this machine or elsewhere."""
 
     @abstractmethod
     def launch(
         self, context: dg.AssetExecutionContext, request: StepRequest
     ) -> Iterator[PipesExecutionResult]:
-        """Run a step to its end and give its results, one for each stage asked for.
+        """Run a step to its end and yield its results, one for each requested stage.
 
         Raises:
-            dagster.Failure: the worker said why it could not go on.
-            LaunchError: it ended without a word, again and again.
+            dagster.Failure: the worker reported an error.
+            LaunchError: the worker ended again and again without reporting an error.
         """

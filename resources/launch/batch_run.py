@@ -22,7 +22,8 @@ from resources.batch.outcome import AttemptOutcome, classify_attempt, facts_of
 from resources.batch.work_units import JOB_VCPUS
 from resources.clock import Clock
 from resources.errors import BudgetReachedError, LaunchError, StoreError
-from resources.launch.base import OnDecision, OnProgress, OnWarning, StepRequest
+from resources.launch.base import StepRequest
+from resources.launch.hooks import LaunchHooks
 from resources.launch.job_monitor import JobMonitor
 from resources.launch.pipes import ended_as_known
 from resources.launch.recovery import UNKNOWN_JOB_SECONDS
@@ -78,9 +79,7 @@ class Launch:
         turn: held from that question until the job is submitted.
         slots: how many jobs run at once, over all launches.
         request: what each job is asked to do, but for its unit.
-        on_progress: told the progress of all units together.
-        on_warning: told what workers warn of.
-        on_decision: told what goes into the run's log.
+        hooks: called with progress, warnings and lines of the log.
         on_sweep: called after each look at the jobs.
     """
 
@@ -98,9 +97,7 @@ class Launch:
     refusal: Callable[[UnitRecord, str], str | None]
     turn: Callable[[], AbstractContextManager[None]]
     request: StepRequest
-    on_progress: OnProgress | None
-    on_warning: OnWarning | None = None
-    on_decision: OnDecision | None = None
+    hooks: LaunchHooks
     on_sweep: Callable[[], None] = lambda: None
     results: list[PipesExecutionResult] = field(default_factory=list)
     _watched: dict[str, JobMonitor] = field(default_factory=dict)  # by name of the job
@@ -381,7 +378,7 @@ class Launch:
         if unit.start is not None:
             extras["unit"] = {"start": unit.start, "stop": unit.stop}
         folder = f"{self.record.identity}/{attempt.name}"
-        watch = JobMonitor(unit, attempt, self.clock, self.on_progress, self.on_warning)
+        watch = JobMonitor(unit, attempt, self.clock, self.hooks)
         watch.open(self.context, self.store, folder, extras)
         return watch
 
@@ -442,8 +439,7 @@ class Launch:
     def _say(self, unit: UnitRecord, text: str) -> None:
         told = f"unit {unit.number}: {text}" if len(self.record.units) > 1 else text
         self.context.log.info(told)
-        if self.on_decision:
-            self.on_decision(told)
+        self.hooks.on_log(told)
 
     def _say_once(self, watch: JobMonitor, text: str) -> None:
         if watch.said_last != text:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,14 +20,15 @@ from resources.batch.launch_record import (
     identity_of,
     of_one_run,
 )
-from resources.batch.work_units import WorkUnit
+from resources.batch.work_units import WorkUnit, work_units
 from resources.compute.usage_lease import compute_held
 from resources.errors import StoreError
 from resources.launch.attempt_metadata import metadata_of
 from resources.launch.base import StepRequest
-from resources.launch.batch_launcher import BatchStepLauncher
 from resources.launch.batch_run import Launch
 from resources.launch.budget import SETTINGS, LaunchBudget
+from resources.launch.hooks import FootageQueries, LaunchHooks
+from resources.launch.local_launcher import LocalStepLauncher
 from resources.launch.readiness import tell_archived, wait_for_queues
 from resources.launch.recovery import EarlierLaunches
 from resources.launch.running_cost import CostReporter
@@ -35,13 +37,15 @@ from resources.ledger.asset_metadata import asset_of, costs_of_stages
 from resources.ledger.orchestrator_traffic import OrchestratorTraffic
 from resources.ledger.table import read_ledger
 from resources.ledger.writer import LedgerWriter, camera_ledger
-from resources.pricing.economics import Offer
+from resources.planning.throughput import cutting_seconds_per_frame
+from resources.pricing.economics import Offer, Overheads
 from resources.pricing.sources import price_source
 from resources.settings.profile import Aws, Profile
 from resources.spot.policy import Rules
 from resources.storage.layout import LAUNCHES_FOLDER, MEDIA_TABLE
 from resources.storage.layout import USAGE_LEASES_FOLDER as HOLDS
 from resources.storage.local_store import LocalStore
+from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
 
 if TYPE_CHECKING:
@@ -57,19 +61,28 @@ BOOKS_EVERY = 300.0
 PRICES_LAST = 300.0
 
 
-class _CloudStep:
-    """One step of one camera on AWS."""
+class BatchStep:
+    """One step of one camera on AWS.
+
+    Args:
+        local: the launcher for a step that needs no machine on AWS.
+        home: a folder of this machine, for cached prices and the lock of the monthly budget.
+    """
 
     def __init__(
         self,
-        launcher: BatchStepLauncher,
         context: dg.AssetExecutionContext,
         request: StepRequest,
         profile: Profile,
         aws: Aws,
+        hooks: LaunchHooks,
+        local: LocalStepLauncher,
+        home: Path,
     ) -> None:
-        self._launcher = launcher
         self._context = context
+        self._hooks = hooks
+        self._local = local
+        self._home = home
         self._request = request
         self._profile = profile
         self._aws = aws
@@ -81,7 +94,7 @@ class _CloudStep:
         )
         self._waiting = False
         self._remedy = f"ask an administrator to attach the policy {aws.name}-runner"
-        self._prices = price_source(self._clients, aws, launcher.kept_at)
+        self._prices = price_source(self._clients, aws, home)
         self._keeper = LedgerWriter(self._clients, aws, self._prices)
         self._books = camera_ledger(request.camera_id, request.output_url, self._clients)
         self._own = OrchestratorTraffic(request.camera_id, aws.region, "launching", self._clock)
@@ -90,7 +103,7 @@ class _CloudStep:
         self._seen_running: set[str] = set()
         self._offers: tuple[float, list[Offer]] = (float("-inf"), [])
         at_once = profile.pipeline.cost_optimization.max_parallel_jobs
-        self._cost = CostReporter(context, self._clock, self._offers_now, at_once, launcher.on_cost)
+        self._cost = CostReporter(context, self._clock, self._offers_now, at_once, hooks.on_cost)
 
     def run(self) -> Iterator[PipesExecutionResult]:
         if easy := self._done_here():
@@ -116,14 +129,14 @@ class _CloudStep:
             if easy is None:
                 return []
             self._say("nothing new to look at: no job is submitted, this machine does the rest")
-            return list(self._launcher.local.launch(self._context, easy))
+            return list(self._local.launch(self._context, easy))
 
     def _without_machine(self) -> StepRequest | None:
         """The step as this machine can do it, unless an earlier launch has left one working."""
         if not all(record.finished for record in all_records(self._launches)):
             return None
         footage = open_store(self._request.footage_url, self._clients)
-        return self._launcher.about.without_machine(
+        return self._hooks.footage.without_machine(
             self._request, footage, self._output, self._profile
         )
 
@@ -187,7 +200,7 @@ class _CloudStep:
             tell_archived(
                 self._clients,
                 url,
-                self._launcher.about.is_media,
+                self._hooks.footage.is_media,
                 lambda: self._output.exists(MEDIA_TABLE),
                 self._say,
             )
@@ -199,8 +212,7 @@ class _CloudStep:
 
     def _say(self, text: str) -> None:
         self._context.log.info(text)
-        if self._launcher.on_decision:
-            self._launcher.on_decision(text)
+        self._hooks.on_log(text)
 
     def _staged(self) -> StepRequest:
         """The request with footage that jobs can reach: what lies here is copied up first."""
@@ -218,7 +230,7 @@ class _CloudStep:
             S3Store(url, self._clients, clock=self._clock),
             self._tell_staged,
             Event(),  # an interrupt is raised here, in this thread, and ends the copy
-            self._launcher.about.is_media,
+            self._hooks.footage.is_media,
         )
         for failure in staged.failures:
             self._context.log.warning(f"{failure.key}: not copied: {failure.reason}")
@@ -229,14 +241,13 @@ class _CloudStep:
         return replace(request, footage_url=url)
 
     def _tell_staged(self, staged: "Staged") -> None:
-        if self._launcher.on_progress:
-            done = staged.uploaded + staged.present
-            told = {"stage": "staging", "done": done, "total": staged.total_files, "unit": "files"}
-            self._launcher.on_progress(told)
+        done = staged.uploaded + staged.present
+        told = {"stage": "staging", "done": done, "total": staged.total_files, "unit": "files"}
+        self._hooks.on_progress(told)
 
     def _record(self, request: StepRequest) -> LaunchRecord:
         """The record of this launch: one that an earlier process left open, or a new one."""
-        units = self._launcher.units(self._output, self._profile, request.stages)
+        units = _work_units(self._hooks.footage, self._output, self._profile, request.stages)
         places = {"footage": request.footage_url, "output": request.output_url}
         settings = identity_of({"profile": without_budgets(request.profile), **places})
         cuts = [(unit.first_path, unit.last_path, unit.frames) for unit in units]
@@ -295,9 +306,7 @@ class _CloudStep:
             refusal=budget.refusal,
             turn=budget.turn,
             request=request,
-            on_progress=self._launcher.on_progress,
-            on_warning=self._launcher.on_warning,
-            on_decision=self._launcher.on_decision,
+            hooks=self._hooks,
             on_sweep=lambda: self._keep_books(record),
         )
 
@@ -311,8 +320,8 @@ class _CloudStep:
             self._books,
             record,
             frozenset(each.identity for each in same_run),
-            lambda: [camera_ledger(*known, clients) for known in self._launcher.known_outputs()],
-            LocalStore(self._launcher.kept_at / TURNS),
+            lambda: [camera_ledger(*known, clients) for known in self._hooks.known_outputs()],
+            LocalStore(self._home / TURNS),
             self._offers_now,
         )
 
@@ -323,13 +332,13 @@ class _CloudStep:
             f"{self._aws.name}-jobs-on-aws",
             self._profile.pipeline.cost_optimization.max_parallel_jobs,
             priority_of(self._context.run),
-            self._launcher.close_dead_runs,
+            self._hooks.close_dead_runs,
             self._left_running,
         )
 
     def _left_running(self, run: dg.DagsterRun) -> set[str]:
         """The slots of a run that was killed whose jobs go on, until another run takes them up."""
-        output = dict(self._launcher.known_outputs()).get(run.tags.get("dagster/partition", ""))
+        output = dict(self._hooks.known_outputs()).get(run.tags.get("dagster/partition", ""))
         if output is None:
             return set()
         launches = open_store(f"{output.rstrip('/')}/{LAUNCHES_FOLDER}", self._clients)
@@ -355,6 +364,20 @@ def without_budgets(profile: Mapping[str, Any]) -> dict[str, Any]:
     budgets = set(SETTINGS.values())
     pipeline["cost_optimization"] = {key: cost[key] for key in cost if key not in budgets}
     return {**profile, "pipeline": pipeline}
+
+
+def _work_units(
+    footage: FootageQueries, output: ObjectStore, profile: Profile, stages: tuple[str, ...]
+) -> list[WorkUnit]:
+    """Cut a camera into work units; no units if the stages analyse no media."""
+    if "detections" not in stages:
+        return []
+    return work_units(
+        lambda: footage.count_media(output, profile),
+        cutting_seconds_per_frame(profile),
+        Overheads(),
+        profile.pipeline.cost_optimization,
+    )
 
 
 def _unit_records(units: list[WorkUnit]) -> list[UnitRecord]:

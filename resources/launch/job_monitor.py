@@ -9,7 +9,7 @@ import dagster as dg
 
 from resources.batch.launch_record import Attempt, UnitRecord
 from resources.clock import Clock
-from resources.launch.base import OnProgress, OnWarning
+from resources.launch.hooks import LaunchHooks
 from resources.launch.pipes import StoreContextInjector, StoreMessageReader
 from resources.spot.queue_state import StarvationTimer
 from resources.storage.object_store import ObjectStore
@@ -21,15 +21,13 @@ class JobMonitor:
 
     Args:
         clock: of the launch.
-        on_progress: told what the worker has finished.
-        on_warning: told what it warns of.
+        hooks: called with the worker's progress and warnings.
     """
 
     unit: UnitRecord
     attempt: Attempt
     clock: Clock
-    on_progress: OnProgress | None
-    on_warning: OnWarning | None
+    hooks: LaunchHooks
     starved: StarvationTimer = field(default_factory=StarvationTimer)
     error: str | None = None  # the worker's own words on why it cannot go on
     said_last: str = ""
@@ -68,8 +66,8 @@ class JobMonitor:
         """A worker's own message: error, warning, progress, host, work."""
         if "error" in message:
             self.error = message["error"]
-        if "warning" in message and self.on_warning:
-            self.on_warning(message["warning"])
+        if "warning" in message:
+            self.hooks.on_warning(message["warning"])
         if "host" in message:
             self.attempt.host = message["host"]
         if "work" in message:
@@ -81,5 +79,4 @@ class JobMonitor:
                 self.attempt.looking_since = self.attempt.looking_since or self.clock.now()
                 self.attempt.looked_at = progress["done"]
                 self.attempt.to_look_at = progress["total"]
-            if self.on_progress:
-                self.on_progress(progress)
+            self.hooks.on_progress(progress)

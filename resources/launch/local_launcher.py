@@ -19,8 +19,9 @@ from dagster_pipes import PipesMessage, PipesParams
 from resources.aws.clients import AwsClients
 from resources.batch.outcome import DONE, FAILED, STOPPED, AttemptOutcome
 from resources.errors import LaunchError, StoreError
-from resources.launch.base import OnProgress, OnWarning, StepLauncher, StepRequest
-from resources.launch.slots import CloseDeadRuns, LaunchSlots, priority_of
+from resources.launch.base import StepLauncher, StepRequest
+from resources.launch.hooks import LaunchHooks
+from resources.launch.slots import LaunchSlots, priority_of
 from resources.ledger.asset_metadata import asset_of, costs_of_stages
 from resources.ledger.local_writer import LocalLedgerWriter
 from resources.ledger.table import read_ledger
@@ -51,17 +52,9 @@ class LocalStepLauncher(StepLauncher):
     when this process does, however that happens: it reads an end of file on its standard input.
     """
 
-    def __init__(
-        self,
-        worker_module: str,
-        on_progress: OnProgress | None = None,
-        close_dead_runs: CloseDeadRuns = lambda instance: None,
-        on_warning: OnWarning | None = None,
-    ) -> None:
+    def __init__(self, worker_module: str, hooks: LaunchHooks | None = None) -> None:
         self._worker_module = worker_module
-        self._on_progress = on_progress
-        self._on_warning = on_warning
-        self._close_dead_runs = close_dead_runs
+        self._hooks = hooks or LaunchHooks()
 
     def launch(
         self, context: dg.AssetExecutionContext, request: StepRequest
@@ -73,7 +66,7 @@ class LocalStepLauncher(StepLauncher):
             THIS_MACHINE,
             request.profile["pipeline"]["cost_optimization"]["max_parallel_jobs"],
             priority_of(context.run),
-            self._close_dead_runs,
+            self._hooks.close_dead_runs,
         )
         with slots.given_back():
             _wait_for_slot(context, slots)
@@ -88,7 +81,7 @@ class LocalStepLauncher(StepLauncher):
         context.log.info(f"camera {request.camera_id}: a worker on this machine makes {stages}")
         books = _books_of(context, request)
         while True:
-            attempt = _Attempt(context, self._on_progress, self._on_warning, books, after_crash)
+            attempt = _Attempt(context, self._hooks, books, after_crash)
             results = attempt.run(self._worker_module, request.extras(after_crash))
             if attempt.exit_code == DONE:
                 yield from _with_costs(results, books)
@@ -125,16 +118,14 @@ class _Attempt:
     def __init__(
         self,
         context: dg.AssetExecutionContext,
-        on_progress: OnProgress | None,
-        on_warning: OnWarning | None,
+        hooks: LaunchHooks,
         books: LocalLedgerWriter,
         after_crash: bool,
     ) -> None:
         self._context = context
         self._books = books
         self._entry = books.began("the worker before died" if after_crash else "asked for")
-        self._tell = on_progress
-        self._warn = on_warning
+        self._hooks = hooks
         self._logged = monotonic()
         self.exit_code: int = FAILED
         self.error: str | None = None
@@ -168,15 +159,14 @@ class _Attempt:
         """A custom message: `error` (a line for the user), `warning`, `work` or `progress`."""
         if "error" in payload:
             self.error = payload["error"]
-        if "warning" in payload and self._warn:
-            self._warn(payload["warning"])
+        if "warning" in payload:
+            self._hooks.on_warning(payload["warning"])
         if "work" in payload:
             self._entry.work = payload["work"]
         if "progress" in payload:
             progress = payload["progress"]
             self.finished_anything = self.finished_anything or progress["done"] > 0
-            if self._tell:
-                self._tell(progress)
+            self._hooks.on_progress(progress)
             if monotonic() - self._logged >= LOG_PROGRESS_EVERY:
                 self._logged = monotonic()
                 self._write_books()  # of a process that is killed, at least this is known

@@ -28,7 +28,7 @@ def wait_for_queues(clients: AwsClients, aws: Aws, remedy: str, say: Say) -> Non
     """Jobs need queues that are set up and open.
 
     A disabled one is waited for: who wants to take it away sees that it is held, and opens it
-    again (`compute_tidy.py`).
+    again (`compute/cleanup.py`).
 
     Args:
         remedy: what to do when the caller has no right to look.

@@ -1,6 +1,6 @@
 """What a launch that goes on has cost so far, and what it is going to: told when it matters."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -9,6 +9,7 @@ import polars as pl
 
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
 from resources.clock import Clock
+from resources.launch.hooks import OnCost
 from resources.pricing.economics import HOUR, Offer, Overheads, on_demand_usd, spot_usd
 
 # A sum is told again once it differs by this share of the whole from what was told last.
@@ -22,8 +23,6 @@ UNDER_WAY = Overheads(boot_seconds=0, start_seconds=0)
 
 # Seconds between two lines, while jobs run.
 AT_MOST_EVERY = 300.0
-# Hears a line, and the same in short.
-OnCost = Callable[[Mapping[str, str]], None]
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ class CostReporter:
         clock: Clock,
         offers: Callable[[], Sequence[Offer]],
         at_once: int,
-        on_cost: OnCost | None,
+        on_cost: OnCost,
     ) -> None:
         self._context = context
         self._clock = clock
@@ -192,5 +191,4 @@ class CostReporter:
         self._told, self._told_at = cost, now
         self._context.log.info(cost.spoken)
         self._context.instance.add_run_tags(self._context.run.run_id, cost.tags)
-        if self._on_cost:
-            self._on_cost(cost.as_event)
+        self._on_cost(cost.as_event)

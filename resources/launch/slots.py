@@ -16,13 +16,13 @@ from dagster import DagsterRunStatus
 from sqlalchemy.exc import IntegrityError
 
 from resources.errors import UsageError
+from resources.launch.hooks import CloseDeadRuns, ignore
 from resources.spot.policy import PRIORITY_TAG, Priority
 
 PRIORITIES: dict[Priority, int] = {"low": -1, "normal": 0, "high": 1}
 RUNS_ALREADY = 2
 # Of the instance's folder.
 LOCK = ".slots"
-CloseDeadRuns = Callable[[dg.DagsterInstance], None]
 # The slots of a run that has ended whose jobs still run.
 LeftRunning = Callable[[dg.DagsterRun], Set[str]]
 OVER = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
@@ -59,7 +59,7 @@ class LaunchSlots:
         pool: str,
         limit: int,
         priority: Priority = "normal",
-        close_dead_runs: CloseDeadRuns = lambda instance: None,
+        close_dead_runs: CloseDeadRuns = ignore,
         left_running: LeftRunning = lambda run: frozenset(),
     ) -> None:
         self._instance = instance

@@ -2,7 +2,7 @@
 
 EC2 tells of a machine until about an hour after its end, Batch of a job for some days, and ECS
 which machine a job is on only while the machine lives. So one asks in time, and keeps what was
-said (`bookkeeping.py`).
+said (`writer.py`).
 """
 
 import re

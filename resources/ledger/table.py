@@ -1,7 +1,7 @@
 """The cost ledger: what each attempt and each machine of a launch cost, as a table.
 
 A camera's ledger lies in OUTPUT/ledger: one Parquet file for each launch, LAUNCH.parquet, that is
-always rewritten whole. Its rows follow from what is known of the launch (`ledger_rows.py`), so
+always rewritten whole. Its rows follow from what is known of the launch (`launch_rows.py`), so
 whoever knows more may write it again, and the same knowledge gives the same rows. The sum of
 `usd` over all rows of all cameras is what was paid for computing; nothing is in it twice.
 """

@@ -3,7 +3,7 @@
 A launch writes its ledger while it runs and when it ends; then its machines may still be up, or
 EC2 may yet take one. So whoever wants to know later reconciles: every launch of which something
 may still be learned is looked up anew and its rows are rewritten. What was learned is kept beside
-them (`ledger_facts.py`).
+them (`launch_facts.py`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Why a job waits in a spot queue, and since when it starves. Pure, as `spot_policy.py` is."""
+"""Why a job waits in a spot queue, and since when it starves. Pure, as `policy.py` is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What follows the end of a job that is not done: pure decisions, as those of `spot_policy.py`."""
+"""What follows the end of a job that is not done: pure decisions, as those of `policy.py`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

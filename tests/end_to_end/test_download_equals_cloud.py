@@ -15,7 +15,8 @@ from cloud_rig import Cloud, Ran
 from command_line import Munin, make_demo_footage, results
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
-from odins_ravne_assets.results.download import RUNNER, find_results, take_home, write_runner
+from odins_ravne_assets.cli.rerun import RUNNER, write_runner
+from odins_ravne_assets.results.download import find_results, download_results
 from tests.resources.launch.test_batch_launcher import ALL_STAGES, account  # noqa: F401
 
 OTHER_WINDOWS = ("--compression-window", "1440", "--min-confidence", "0.7")
@@ -58,7 +59,8 @@ def munin(
 def taken_home(account: Cloud, camera: Camera, root: Path) -> Path:
     """The camera's folder here, with the script that makes its results anew."""
     store = account.store(camera.output_url)
-    take_home(store, find_results(store), root, lambda brought: None)
+    (found,) = find_results(store)
+    download_results(store, found, root / camera.camera_id, lambda progress: None)
     write_runner(root / camera.camera_id)
     return root / camera.camera_id
 

@@ -27,7 +27,7 @@ from PIL import Image
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.defs.assets import footage, stages_1_to_3
-from resources.launch.base import Progress
+from resources.launch.hooks import LaunchHooks, Progress
 from resources.launch.local_launcher import LocalStepLauncher
 from resources.settings.dagster_resource import RunSettings
 from resources.storage.local_store import LocalStore
@@ -349,7 +349,8 @@ def test_media_that_kill_every_worker_are_set_aside_and_the_rest_goes_on(tmp_pat
                 workers()[0].kill()
 
     with dg.DagsterInstance.ephemeral() as instance, watching(kill_who_takes_poison):
-        assert launch(card, output, LocalStepLauncher(WORKER, kill_the_first), instance).success
+        launcher = LocalStepLauncher(WORKER, LaunchHooks(on_progress=kill_the_first))
+        assert launch(card, output, launcher, instance).success
     assert marks == [(content, deaths) for content in hashes for deaths in (0, 1)]
     assert processed(output) == {
         "IMAG0001.JPG": ("done", None),

@@ -17,7 +17,7 @@ from tests.resources.compute.test_plan import planned
 
 OURS = ("odins_ravne_assets", "resources", "gpu_kernels", "profiles")
 ROOTS = (
-    "odins_ravne_assets/worker/__main__.py",
+    "odins_ravne_assets/worker",
     "odins_ravne_assets/munin",
     "odins_ravne_assets/hugin",
 )

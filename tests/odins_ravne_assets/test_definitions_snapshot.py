@@ -1,6 +1,6 @@
-"""All that the code location holds, for each kind of profile: a change of it is made on purpose.
+"""The definitions of the code location, for each kind of profile: a snapshot of them.
 
-`python tests/odins_ravne_assets/test_definitions_snapshot.py` writes the snapshot anew.
+`python tests/odins_ravne_assets/test_definitions_snapshot.py` writes the snapshot again.
 """
 
 import json
@@ -17,6 +17,7 @@ PROFILES = ("local", "cloud")
 SHOW = """
 import json
 import dagster as dg
+from dagster._core.remote_representation.external_data import RepositorySnap
 from odins_ravne_assets.definitions import defs
 graph = defs.resolve_asset_graph()
 assets = {}
@@ -31,6 +32,10 @@ repository = defs.get_repository_def()
 print(json.dumps({
     "assets": assets,
     "checks": sorted(key.to_user_string() for key in graph.asset_check_keys),
+    "resources": {
+        each.name: each.resource_type
+        for each in RepositorySnap.from_def(repository).resources
+    },
     "jobs": sorted(n for n in repository.job_names if not n.startswith("__")),
     "schedules": {s.name: s.cron_schedule for s in repository.schedule_defs},
     "sensors": sorted(sensor.name for sensor in repository.sensor_defs),

@@ -11,7 +11,7 @@ from odins_ravne_assets.instance_home import DAGSTER_YAML, prepare_home
 from resources.errors import UsageError
 
 OPEN = (
-    "from odins_ravne_assets.home import prepare_home; prepare_home();"
+    "from odins_ravne_assets.instance_home import prepare_home; prepare_home();"
     "import dagster; dagster.DagsterInstance.get().get_runs_count()"
 )
 

@@ -26,6 +26,7 @@ from resources.aws.clients import AwsClients
 from resources.batch.launch_record import LaunchRecord, UnitRecord, all_records
 from resources.compute.environment import ComputeEnvironment
 from resources.launch.batch_launcher import BatchStepLauncher
+from resources.launch.hooks import LaunchHooks
 from resources.launch.local_launcher import LocalStepLauncher
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import SandboxConfig
@@ -143,11 +144,12 @@ class Cloud:
         changed = {key.replace("__", "."): value for key, value in overrides.items()}
         launcher = BatchStepLauncher(
             LocalStepLauncher("odins_ravne_assets.worker"),
-            FOOTAGE_QUERIES,
-            None,
             self.folder,
-            known_outputs=lambda: self.known_outputs,
-            on_warning=self.warnings.append,
+            LaunchHooks(
+                footage=FOOTAGE_QUERIES,
+                known_outputs=lambda: self.known_outputs,
+                on_warning=self.warnings.append,
+            ),
         )
         settings = RunSettings(profile="sandbox", overrides=self.overrides | changed)
         return run_here(camera, self.folder / "catalog", launcher, settings, stages)

@@ -55,8 +55,8 @@ class WatchedClients(SharedClients):
         self.changes: list[str] = []
         self.kill_after: int | None = None
 
-    def _make(self, service: str) -> Any:
-        client = super()._make(service)
+    def _create(self, service: str, options: Any = None) -> Any:
+        client = super()._create(service, options)
         client.meta.events.register("after-call", self._note)
         return client
 

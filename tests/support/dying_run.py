@@ -16,7 +16,7 @@ from typing import Any
 from odins_ravne_assets import run_camera
 from resources.aws.clients import AwsClients
 from resources.batch.launch_record import LaunchRecord
-from resources.launch import batch_launcher
+from resources.launch import batch_step
 from resources.storage.object_store import ObjectStore
 
 _, MOMENT, OPERATION, NUMBER, REQUEST = sys.argv
@@ -24,8 +24,8 @@ CALLS = count(1)
 
 
 class DyingClients(AwsClients):
-    def _new(self, service: str, options: Mapping[str, Any]) -> Any:
-        client = super()._new(service, options)
+    def _create(self, service: str, options: Mapping[str, Any] | None = None) -> Any:
+        client = super()._create(service, options)
         if service == "batch":
             client.meta.events.register(f"{MOMENT}-call.batch.{OPERATION}", die_in_time)
         return client
@@ -46,7 +46,7 @@ def die_in_time(**_: Any) -> None:
 
 
 if OPERATION == "hand-over":
-    batch_launcher.LaunchRecord = DyingRecord  # type: ignore[misc]
-batch_launcher.AwsClients = DyingClients  # type: ignore[misc]
+    batch_step.LaunchRecord = DyingRecord  # type: ignore[misc]
+batch_step.AwsClients = DyingClients  # type: ignore[misc]
 sys.argv = [sys.argv[0], REQUEST]
 sys.exit(run_camera.main())

@@ -19,7 +19,7 @@ SCALE = 50
 def make_store(s3: S3Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], S3Store]:
     """Makes stores of one place; botocore gives up after the second try."""
     retries = {"mode": "standard", "total_max_attempts": 2}
-    monkeypatch.setitem(aws_clients.OPTIONS, "retries", retries)
+    monkeypatch.setitem(aws_clients.CLIENT_OPTIONS, "retries", retries)
     clients = s3.clients()
     url = f"s3://{s3.bucket(clients)}/out put"
     s3.reset()

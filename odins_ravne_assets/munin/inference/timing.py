@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from gpu_kernels.engines.engine import DeviceEngine, Engine
 from gpu_kernels.engines.lanes import Fill, Read
-from odins_ravne_assets.munin.progress import Facts
+from odins_ravne_assets.munin.progress import Metadata
 
 T = TypeVar("T")
 # Steps of the thread that runs the engines. What is AWAITED is within LOOKING: the time until an
@@ -55,7 +55,7 @@ class QueueDepth:
         self.summed += waiting
         self.most = max(self.most, waiting)
 
-    def facts(self, pieces: str) -> Facts:
+    def facts(self, pieces: str) -> Metadata:
         return {
             f"pipeline/{pieces}_waiting_mean": round(self.summed / max(1, self.looks), 2),
             f"pipeline/{pieces}_waiting_most": self.most,
@@ -108,7 +108,7 @@ class StageTiming:
     def add(self, step: str, seconds: float) -> None:
         self.seconds[step] = self.seconds.get(step, 0.0) + seconds
 
-    def facts(self) -> Facts:
+    def facts(self) -> Metadata:
         """Metadata of the stage; nothing when no engine ran."""
         if ENGINES not in self.seconds:
             return {}
@@ -123,7 +123,7 @@ class StageTiming:
             **self._of_frames(),
         }
 
-    def _of_frames(self) -> Facts:
+    def _of_frames(self) -> Metadata:
         if not self.frames.looks:
             return {}
         return {

@@ -9,7 +9,7 @@ from resources.storage import layout
 from resources.storage.object_store import ObjectStore
 
 
-class Finding(NamedTuple):
+class CheckResult(NamedTuple):
     """The outcome of one check, under the name that `odins_ravne_assets.defs.checks` gives it."""
 
     check: str
@@ -18,7 +18,7 @@ class Finding(NamedTuple):
     numbers: dict[str, int]
 
 
-def times_present(store: ObjectStore) -> Finding:
+def times_present(store: ObjectStore) -> CheckResult:
     """Every usable medium has a capture time."""
     with ExitStack() as stack:
         media = _scan(store, layout.MEDIA_TABLE, stack).filter(pl.col("status") == "ok")
@@ -27,10 +27,10 @@ def times_present(store: ObjectStore) -> Finding:
             .collect(engine="streaming")
             .row(0)
         )
-    return Finding("times_present", timeless == 0, "WARN", {"usable": usable, "timeless": timeless})
+    return CheckResult("times_present", timeless == 0, "WARN", {"usable": usable, "timeless": timeless})
 
 
-def nothing_lost(store: ObjectStore) -> Finding:
+def nothing_lost(store: ObjectStore) -> CheckResult:
     """Every medium of Stage 0 was looked at by Stage 1, or has a reason why not."""
     with ExitStack() as stack:
         media = _scan(store, layout.MEDIA_TABLE, stack).select("path")
@@ -47,10 +47,10 @@ def nothing_lost(store: ObjectStore) -> Finding:
             .row(0)
         )
     numbers = {"missing": missing, "pending": pending, "failed_without_reason": unexplained}
-    return Finding("nothing_lost", not any(numbers.values()), "ERROR", numbers)
+    return CheckResult("nothing_lost", not any(numbers.values()), "ERROR", numbers)
 
 
-def detections_sane(store: ObjectStore) -> Finding:
+def detections_sane(store: ObjectStore) -> CheckResult:
     """Confidences are fractions, boxes lie within the picture, and none is there twice."""
     slack = 1e-4  # of float32 sums
     with ExitStack() as stack:
@@ -77,10 +77,10 @@ def detections_sane(store: ObjectStore) -> Finding:
         "box_outside_picture": outside,
         "twice": total - distinct,
     }
-    return Finding("detections_sane", not any(numbers.values()), "ERROR", numbers)
+    return CheckResult("detections_sane", not any(numbers.values()), "ERROR", numbers)
 
 
-def every_box_labelled(store: ObjectStore) -> Finding:
+def every_box_labelled(store: ObjectStore) -> CheckResult:
     """Every box of Stage 1 has a label, with a confidence that is a fraction."""
     with ExitStack() as stack:
         boxes = _scan(store, layout.DETECTIONS_TABLE, stack).select("path", "detection_id")
@@ -93,12 +93,12 @@ def every_box_labelled(store: ObjectStore) -> Finding:
         )
         confidence = labels.select((~_is_fraction("confidence")).sum()).collect().item()
     numbers = {"unlabelled": unlabelled, "confidence_outside_0_to_1": confidence}
-    return Finding("every_box_labelled", not any(numbers.values()), "ERROR", numbers)
+    return CheckResult("every_box_labelled", not any(numbers.values()), "ERROR", numbers)
 
 
 def rows_accounted_for(
     rows_in: int, rejected: int, below_confidence: int, too_short: int, kept: int
-) -> Finding:
+) -> CheckResult:
     """Args:
     rows_in: labelled boxes that Stage 3 read.
     rejected: of them, boxes in which a reviewer saw nothing.
@@ -115,7 +115,7 @@ def rows_accounted_for(
         "in_visits": kept,
         "unexplained": unexplained,
     }
-    return Finding("rows_accounted_for", unexplained == 0, "ERROR", numbers)
+    return CheckResult("rows_accounted_for", unexplained == 0, "ERROR", numbers)
 
 
 def _is_fraction(column: str) -> pl.Expr:

@@ -39,7 +39,7 @@ from resources.storage.local_store import LocalStore
 
 __all__ = ["gcc"]  # pytest finds fixtures by their names
 OURS = [
-    "compiled_kernels",
+    "runtime_cache",
     "tensorrt_api",
     "tensorrt_build",
     "tensorrt_engine",
@@ -162,7 +162,11 @@ def test_no_name_of_tensorrt_is_used_that_is_not_looked_up(rtx: TensorRt) -> Non
     # Names that things of Warp, numpy, ONNX or Python have too.
     others = {"clear", "append", "count", "extend", "get", "items", "name", "partition", "shape",
               "dtype", "numpy", "size", "start"}  # fmt: skip
-    used = {name for ours in OURS for name in attributes_of(ROOT / "gpu_kernels" / f"{ours}.py")}
+    used = {
+        name
+        for ours in OURS
+        for name in attributes_of(ROOT / "gpu_kernels" / "engines" / f"{ours}.py")
+    }
     looked_up = {name for table in (API, RTX_API) for names in table.values() for name in names}
     of_other_things = others | {name for name in used if name.startswith("_")}
     assert (used & of_tensorrt) - looked_up - of_other_things == set()

@@ -450,5 +450,5 @@ def test_the_classifier_knows_an_elephant_and_says_so_with_its_scientific_name(
 
 
 def test_loading_the_engine_module_loads_no_inference_library() -> None:
-    code = "import gpu_kernels.engine, sys; sys.exit('onnxruntime' in sys.modules)"
+    code = "import gpu_kernels.engines.engine, sys; sys.exit('onnxruntime' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

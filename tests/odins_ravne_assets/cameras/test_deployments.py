@@ -12,7 +12,7 @@ from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.deployments import with_deployments, with_own_facts
 from odins_ravne_assets.defs.silent_cameras import silent_cameras
 from odins_ravne_assets.munin.media.camera_clock import CameraClock, corrections_of
-from odins_ravne_assets.worker.asset_metadata import deployment_facts
+from odins_ravne_assets.worker.asset_metadata import deployment_metadata
 from resources.errors import UsageError
 from resources.settings.clock_corrections import Correction
 from resources.settings.loader import load_profile
@@ -138,7 +138,7 @@ def test_a_mistake_in_a_table_is_one_line_that_names_it(
 
 def test_a_camera_that_stands_has_a_place_and_a_first_day() -> None:
     here = stay(locationName="Fox ridge", deploymentStart="2026-03-01T10:30:00+02:00")
-    assert deployment_facts([here], NOW) == {
+    assert deployment_metadata([here], NOW) == {
         "deployment/state": "standing",
         "deployment/place": "Fox ridge",
         "deployment/coordinates": "59.32, 17.12",
@@ -148,18 +148,18 @@ def test_a_camera_that_stands_has_a_place_and_a_first_day() -> None:
 
 def test_a_camera_is_retired_when_its_last_deployment_is_over() -> None:
     ended = stay(deploymentStart="2026-03-01", deploymentEnd="2026-06-14")
-    assert deployment_facts([ended], NOW)["deployment/state"] == "retired"
-    assert deployment_facts([ended], NOW)["deployment/last_day"] == "2026-06-14"
+    assert deployment_metadata([ended], NOW)["deployment/state"] == "retired"
+    assert deployment_metadata([ended], NOW)["deployment/last_day"] == "2026-06-14"
     today = stay(deploymentEnd="2026-06-15")
-    assert deployment_facts([ended, today], NOW)["deployment/state"] == "standing"
+    assert deployment_metadata([ended, today], NOW)["deployment/state"] == "standing"
     later = stay(deploymentStart="2026-07-01")
-    assert deployment_facts([later], NOW)["deployment/state"] == "to be put up"
+    assert deployment_metadata([later], NOW)["deployment/state"] == "to be put up"
 
 
 def test_a_camera_that_was_moved_shows_its_last_place_and_a_table_of_all() -> None:
     lake = stay(locationName="Lake", deploymentStart="2026-06-01", latitude=60)
     ridge = stay(locationName="Fox ridge", deploymentEnd="2026-05-31")
-    facts = deployment_facts([lake, ridge], NOW)
+    facts = deployment_metadata([lake, ridge], NOW)
     assert facts["deployment/place"] == "Lake"
     assert facts["md:deployments"].splitlines()[2:] == [
         "| Fox ridge | 59.32, 17.12 |  | 2026-05-31 |",
@@ -168,7 +168,7 @@ def test_a_camera_that_was_moved_shows_its_last_place_and_a_table_of_all() -> No
 
 
 def test_of_a_camera_without_a_row_nothing_is_said() -> None:
-    assert deployment_facts([], NOW) == {}
+    assert deployment_metadata([], NOW) == {}
 
 
 def test_a_camera_that_only_the_table_knows_is_told_to_miss_its_footage(tmp_path: Path) -> None:

@@ -57,12 +57,12 @@ def test_many_cameras_on_s3_are_looked_into_with_one_client(
     instance: dg.DagsterInstance, s3: S3Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    make = AwsClients._make
+    make = AwsClients._create
     bucket = s3.bucket(s3.clients())
 
-    def noting(self: AwsClients, service: str) -> Any:
+    def noting(self: AwsClients, service: str, options: Any = None) -> Any:
         made.append(service)
-        return make(self, service)
+        return make(self, service, options)
 
     cameras = [
         Camera(f"cam-{number}", f"s3://{bucket}/f/{number}", f"s3://{bucket}/r/{number}")
@@ -71,7 +71,7 @@ def test_many_cameras_on_s3_are_looked_into_with_one_client(
     report = b'{"totals": {"media": 7, "failed": 1, "observations": 2}}'
     open_store(cameras[3].output_url, s3.clients()).write_bytes("stage3/report.json", report)
     profile = load_profile("cloud", {"cloud.aws.endpoint_url": s3.url})
-    monkeypatch.setattr(AwsClients, "_make", noting)
+    monkeypatch.setattr(AwsClients, "_create", noting)
     rows, remarks = status_of(cameras, profile)
     assert [row[2:5] for row in rows if any(row[2:5])] == [("7", "1", "2")]
     assert not remarks

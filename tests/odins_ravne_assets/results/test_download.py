@@ -16,14 +16,9 @@ from report_rig import MODELS, Shoot, stage3
 from s3_rig import CREDENTIALS, S3Rig, refuse, s3, s3_server, spoil_answer, truncate
 
 from odins_ravne_assets.cli.download import species_counts, summary_lines
+from odins_ravne_assets.cli.rerun import RUNNER, write_runner
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
-from odins_ravne_assets.results.download import (
-    RUNNER,
-    find_results,
-    strictest,
-    take_home,
-    write_runner,
-)
+from odins_ravne_assets.results.download import find_results, strictest, download_results
 from resources.errors import StoreError, UsageError
 from resources.settings.profile import Privacy, Stage3
 from resources.storage.local_store import LocalStore
@@ -55,7 +50,8 @@ def cloud(s3: S3Rig, made: LocalStore) -> S3Store:
 
 
 def home(store: ObjectStore, root: Path) -> TransferProgress:
-    return take_home(store, find_results(store), root, lambda brought: None)
+    (found,) = find_results(store)
+    return download_results(store, found, root / found.camera_id, lambda brought: None)
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -28,7 +28,7 @@ from resources.settings.dagster_resource import RunSettings
 NAME = """
 import sys
 import dagster as dg
-from odins_ravne_assets.run_process import name_process
+from odins_ravne_assets.runs.liveness import name_process
 with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
     name_process(instance, instance.get_run_by_id(sys.argv[2]))
 """
@@ -36,7 +36,7 @@ with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
 TELL = """
 import os, signal, sys
 import dagster as dg
-from odins_ravne_assets.run_process import name_process
+from odins_ravne_assets.runs.liveness import name_process
 
 cameras = dg.DynamicPartitionsDefinition(name="camera")
 check = dg.AssetCheckSpec("sane", asset="observations", partitions_def=cameras)

@@ -373,7 +373,7 @@ def test_no_credentials_are_told_as_such(
 class NoRetries(SharedClients):
     """Clients that give up at once, so that the test need not wait."""
 
-    def _make(self, service: str) -> Any:
+    def _create(self, service: str, options: Any = None) -> Any:
         return self._session.client(
             service,
             region_name="eu-north-1",

@@ -26,7 +26,7 @@ from resources.errors import RavneError, UsageError
 from resources.sandbox.model.config import SandboxConfig
 from resources.settings.profile import Aws
 
-TEMPLATES = ROOT / "resources" / "aws"
+TEMPLATES = ROOT / "resources" / "compute" / "templates"
 
 
 @pytest.fixture(scope="module")
@@ -270,8 +270,8 @@ def test_an_operator_may_do_what_setup_status_and_teardown_call_and_nothing_else
     called: set[str] = set()
 
     class Noting(WatchedClients):
-        def _make(self, service: str) -> Any:
-            client = super()._make(service)
+        def _create(self, service: str, options: Any = None) -> Any:
+            client = super()._create(service, options)
             client.meta.events.register(
                 "after-call", lambda model, **_: called.add(f"{service}:{model.name}")
             )
@@ -351,8 +351,8 @@ def test_what_cloudformation_refuses_is_told_in_one_line(aws: Aws) -> None:
 class Told(SharedClients):
     """A CloudFormation that finds out only later what is wrong, as AWS's does and moto's not."""
 
-    def _make(self, service: str) -> Any:
-        client = super()._make(service)
+    def _create(self, service: str, options: Any = None) -> Any:
+        client = super()._create(service, options)
         self.stub = Stubber(client)
         self.stub.activate()
         return client

@@ -350,7 +350,7 @@ def test_aws_in_trouble_is_borne_and_the_log_says_so(
     cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # boto3 itself bears ten refusals in a row, over minutes; the eleventh is the launch's.
-    monkeypatch.setitem(clients.OPTIONS, "retries", clients.ASKING_ONCE["retries"])
+    monkeypatch.setitem(clients.CLIENT_OPTIONS, "retries", clients.NO_RETRY_OPTIONS["retries"])
     camera = cloud.camera(new_card(tmp_path))
     cloud.sandbox.inject("throttle", "batch", "SubmitJob")
     for operation in ("DescribeJobs", "ListJobs"):

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from s3_rig import S3Rig, refuse, s3, s3_server
 
-from odins_ravne_assets.cli.download import bring_results
+from odins_ravne_assets.cli.download import RemoteResults, download_cameras
 from odins_ravne_assets.odin.row_times import with_moments
 from odins_ravne_assets.odin.traffic import traffic_in
 from resources.clock import system_clock
@@ -71,7 +71,7 @@ def test_without_a_price_nothing_is_invented() -> None:
 def test_results_that_are_taken_home_are_rows_of_their_cameras_ledger(
     camera: S3Store, s3: S3Rig, aws: Aws, tmp_path: Path
 ) -> None:
-    bring_results([("cam", camera.url)], tmp_path, aws)
+    download_cameras([RemoteResults("cam", camera.url, tmp_path / "cam")], aws)
     rows = ledger_of(camera, s3)
     [transfer] = rows.filter(kind="transfer").iter_rows(named=True)
     assert (transfer["camera_id"], transfer["bytes_read"]) == ("cam", 101_000)
@@ -84,9 +84,9 @@ def test_results_that_are_taken_home_are_rows_of_their_cameras_ledger(
 def test_what_is_here_already_is_not_paid_for_again(
     camera: S3Store, s3: S3Rig, aws: Aws, tmp_path: Path
 ) -> None:
-    bring_results([("cam", camera.url)], tmp_path, aws)
+    download_cameras([RemoteResults("cam", camera.url, tmp_path / "cam")], aws)
     before = ledger_of(camera, s3).filter(kind="transfer")["bytes_read"].sum()
-    bring_results([("cam", camera.url)], tmp_path, aws)
+    download_cameras([RemoteResults("cam", camera.url, tmp_path / "cam")], aws)
     # But the first copy's row, which comes home with the second.
     again = ledger_of(camera, s3).filter(kind="transfer")["bytes_read"].sum() - before
     assert 0 < again < 50_000
@@ -97,7 +97,7 @@ def test_a_copy_that_breaks_off_has_its_row(
 ) -> None:
     s3.fail("GetObject", refuse(403, "AccessDenied"), key="results/cam/stage3/report.json")
     with pytest.raises(StoreError, match="permission denied"):
-        bring_results([("cam", camera.url)], tmp_path, aws)
+        download_cameras([RemoteResults("cam", camera.url, tmp_path / "cam")], aws)
     assert ledger_of(camera, s3).filter(kind="requests").height == 1
 
 
@@ -109,7 +109,7 @@ def test_whoever_may_read_only_gets_the_results_and_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     s3.fail("PutObject", refuse(403, "AccessDenied"), times=9)
-    bring_results([("cam", camera.url)], tmp_path, aws)
+    download_cameras([RemoteResults("cam", camera.url, tmp_path / "cam")], aws)
     assert (tmp_path / "cam/tables/media.parquet").stat().st_size == 100_000
     assert "what this cost is in no ledger: " in capsys.readouterr().err
     s3.reset()
@@ -119,7 +119,7 @@ def test_whoever_may_read_only_gets_the_results_and_is_told(
 def test_results_taken_home_count_to_what_the_visits_have_cost_ever(
     camera: S3Store, s3: S3Rig, aws: Aws, tmp_path: Path
 ) -> None:
-    bring_results([("cam", camera.url)], tmp_path, aws)
+    download_cameras([RemoteResults("cam", camera.url, tmp_path / "cam")], aws)
     rows = ledger_of(camera, s3)
     told = costs_of_stages(rows, "none")
     assert told("observations")["cost/usd_total_ever"] == float(round(rows["usd"].sum(), 8))

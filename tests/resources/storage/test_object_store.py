@@ -247,7 +247,7 @@ def test_a_store_on_aws_needs_a_profile_with_a_cloud() -> None:
 
 def test_what_lies_here_is_opened_without_boto3(tmp_path: Path) -> None:
     code = (
-        "import sys; from resources.object_store import open_store\n"
+        "import sys; from resources.storage.open_store import open_store\n"
         "open_store(sys.argv[1]).write_bytes('key', b'')\n"
         "assert not {'boto3', 'botocore'} & set(sys.modules)"
     )
@@ -261,7 +261,7 @@ def test_a_url_on_s3_opens_a_store_there(s3_clients: AwsClients) -> None:  # noq
 HOLD = """
 import sys, time
 from pathlib import Path
-from resources.object_store import LocalStore
+from resources.storage.local_store import LocalStore
 with LocalStore(Path(sys.argv[1])).exclusive(lambda: print("waiting", flush=True)):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))

@@ -561,12 +561,13 @@ def test_a_table_of_many_chunks_keeps_every_row_in_order(card: Card) -> None:
 MEMORY = """
 import hashlib, resource, sys
 from pathlib import Path
-from odins_ravne_assets.munin.clock import Corrections
-from odins_ravne_assets.munin.footage import offset_rules, refresh_media_table
-from odins_ravne_assets.munin.media_table import write_media
-from odins_ravne_assets.munin.tables import MEDIA
-from resources.object_store import LocalStore, StoredObject
-from resources.profile import Stage0
+from odins_ravne_assets.munin.media.camera_clock import Corrections
+from odins_ravne_assets.munin.media.footage import offset_rules, refresh_media_table
+from odins_ravne_assets.munin.media.media_table import write_media
+from odins_ravne_assets.munin.tables.schemas import MEDIA
+from resources.storage.local_store import LocalStore
+from resources.storage.object_store import StoredObject
+from resources.settings.profile import Stage0
 
 class Listing(LocalStore):
     def list(self, prefix="", on_error=None):

@@ -22,10 +22,10 @@ __all__ = ["make_store", "s3", "s3_server", "store"]  # pytest finds fixtures by
 
 HOLD = """
 import sys, time
-from resources.aws_clients import AwsClients
+from resources.aws.clients import AwsClients
 from resources.clock import ScaledClock
-from resources.profile import Aws
-from resources.s3_store import S3Store
+from resources.settings.profile import Aws
+from resources.storage.s3.store import S3Store
 clock = ScaledClock(float(sys.argv[3]))
 store = S3Store(sys.argv[1], AwsClients(Aws(endpoint_url=sys.argv[2])), None, clock)
 with store.exclusive(lambda: print("waiting", flush=True)):

@@ -42,7 +42,7 @@ PART = 2**16
 @pytest.fixture
 def target(s3: S3Rig, small_parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S3Store:
     retries = {"mode": "standard", "total_max_attempts": 2}
-    monkeypatch.setitem(aws_clients.OPTIONS, "retries", retries)
+    monkeypatch.setitem(aws_clients.CLIENT_OPTIONS, "retries", retries)
     clients = s3.clients()
     url = f"s3://{s3.bucket(clients)}/footage/cam 1"
     store = S3Store(url, clients, tmp_path / "staging", ScaledClock(20))
@@ -399,11 +399,11 @@ import sys
 from pathlib import Path
 from threading import Event
 from resources import s3_download, s3_upload, staging
-from resources.aws_clients import AwsClients
-from resources.object_store import LocalStore
-from resources.profile import Aws
-from resources.s3_store import S3Store
-from resources.staging import stage_up
+from resources.aws.clients import AwsClients
+from resources.storage.local_store import LocalStore
+from resources.settings.profile import Aws
+from resources.storage.s3.store import S3Store
+from resources.storage.transfer.footage_upload import stage_up
 for module in (s3_download, s3_upload, staging):
     module.PART_BYTES = 2**16
 staging.RESUMED_BYTES = 8 * 2**16

@@ -1,0 +1,100 @@
+"""The state that the stages of a step share: camera, profile, stores, models, counters."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event
+
+from gpu_kernels.engines.engine import OpenEngine, open_engine
+from odins_ravne_assets.cameras.catalog import Camera
+from odins_ravne_assets.munin.classification.journal_key import stage2_key
+from odins_ravne_assets.munin.detection.journal_key import stage1_key
+from odins_ravne_assets.munin.progress import Metadata, Reporter, StageProgress
+from odins_ravne_assets.munin.tables.checks import CheckResult
+from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
+from odins_ravne_assets.worker.models import OpenStore, StepModels
+from odins_ravne_assets.worker.work_counters import WorkCounters
+from resources.settings.profile import Profile
+from resources.storage.object_store import ObjectStore
+from resources.storage.open_store import open_store
+
+
+class StepStopped(Exception):  # noqa: N818 - control flow, not an error
+    """The step was asked to stop. Finished work is in the journal."""
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """The metadata, check results and data version of one stage; see `asset_metadata.py`."""
+
+    metadata: Metadata
+    check_results: list[CheckResult]
+    data_version: str
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A range of a camera's usable media, as row numbers in the media table; `stop` excluded."""
+
+    start: int
+    stop: int
+
+
+@dataclass
+class StepContext:
+    """One camera, and all that its stages need.
+
+    Attributes:
+        stop: set when the step has to end.
+        after_crash: True if the previous worker crashed for an unknown reason.
+        unit: the part of the media to process; None: all media, and the tables after them.
+        footage: the camera's footage.
+        output: the camera's results.
+    """
+
+    camera: Camera
+    profile: Profile
+    reporter: Reporter
+    stop: Event
+    after_crash: bool = False
+    counters: WorkCounters = field(default_factory=WorkCounters)
+    unit: Unit | None = None
+    open_store: OpenStore = open_store
+    open_engine: OpenEngine = open_engine
+    footage: ObjectStore = field(init=False)
+    output: ObjectStore = field(init=False)
+    models: StepModels = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.footage = self.open_store(self.camera.footage_url)
+        self.output = self.open_store(self.camera.output_url)
+        self.models = StepModels(
+            self.profile,
+            self.output,
+            self.camera.output_url,
+            self.open_store,
+            self.reporter,
+            self.open_engine,
+        )
+
+    def stage1_journal(self) -> Stage1Journal:
+        """Return Stage 1's journal for the profile's models and settings."""
+        return Stage1Journal(self.output, stage1_key(self.profile, self.models.engine))
+
+    def stage2_journal(self, stage1: Stage1Journal) -> Stage2Journal:
+        """Return the journal of the labels of Stage 1's boxes."""
+        return Stage2Journal(self.output, stage2_key(self.profile, stage1.key))
+
+    def progress(self, stage: str, total: int | None, unit: str) -> Callable[[int], None]:
+        """Return a callback that reports the number of finished units; see `StageProgress`."""
+        return lambda done: self.reporter.progress(StageProgress(stage, done, total, unit))
+
+    def raise_if_stopped(self) -> None:
+        """Raise `StepStopped` if `stop` is set."""
+        if self.stop.is_set():
+            raise StepStopped
+
+    def data_version(self, key: str) -> str:
+        """Return a hash of the table under `key`, which changes if and only if the table does."""
+        with self.output.reading(key) as path, path.open("rb") as table:
+            return hashlib.file_digest(table, "sha256").hexdigest()[:32]
