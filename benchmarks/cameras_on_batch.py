@@ -17,7 +17,7 @@ from odins_ravne_assets.cameras.catalog import Camera
 from resources.aws.clients import AwsClients
 from resources.compute.environment import ComputeEnvironment
 from resources.ledger.table import read_ledger
-from resources.ledger.writer import camera_ledger
+from resources.ledger.writer import open_camera_ledger
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import CREDENTIALS, SandboxConfig, data_bucket
 from resources.sandbox.sandbox import Sandbox
@@ -69,7 +69,7 @@ class Account:
         jobs = [job for job in self.sandbox.jobs() if job["tags"]["Camera"] in names]
         succeeded = Counter(job["tags"]["Camera"] for job in jobs if job["status"] == "SUCCEEDED")
         ledger = read_ledger(
-            camera_ledger(name, self.camera(name).output_url, self.clients).ledger for name in names
+            open_camera_ledger(name, self.camera(name).output_url, self.clients).ledger for name in names
         )
         attempts = ledger.filter(pl.col("kind") == "attempt")
         told = {*attempts["job_id"]} - {None}

@@ -13,14 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from gated_jobs import GatedJobs
+from job_gates import JobGates
 
 from resources.aws.clients import AwsClients
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
 from resources.compute.environment import ComputeEnvironment
 from resources.ledger.aws_bill import AwsBill
-from resources.ledger.cost_explorer import this_months_bill
-from resources.ledger.idle_machines import look_for_waiting_machines, read_waiting, unclaimed
+from resources.ledger.cost_explorer import current_month_bill
+from resources.ledger.idle_machines import (
+    exclude_billed_machines,
+    poll_idle_machines,
+    read_idle_machine_rows,
+)
 from resources.ledger.table import read_ledger
 from resources.ledger.writer import CameraLedger, LedgerWriter
 from resources.pricing.sources import price_source
@@ -45,7 +49,7 @@ MakeClients = Callable[[Aws], AwsClients]
 
 
 @dataclass(frozen=True)
-class Held:
+class LedgerResult:
     """The ledger beside the truth, in USD.
 
     Args:
@@ -80,7 +84,7 @@ class Held:
         return max(abs(a - b) / b if b else abs(a) for a, b in self.attempts.values())
 
 
-def run_scenario(seed: int, folder: Path, clients_of: MakeClients) -> Held:
+def run_scenario(seed: int, folder: Path, clients_of: MakeClients) -> LedgerResult:
     """Live through a random day, in a few real seconds.
 
     Args:
@@ -124,10 +128,10 @@ class _Day:
     asked: dict[str, float] = field(default_factory=dict)  # job -> seconds that it works
 
     @cached_property
-    def gates(self) -> GatedJobs:
-        return GatedJobs(self.folder)
+    def gates(self) -> JobGates:
+        return JobGates(self.folder)
 
-    def run(self) -> Held:
+    def run(self) -> LedgerResult:
         began = self.sandbox.clock.now()
         self.records = {
             camera: LaunchRecord(f"work-{camera}", "settings", 1, began, []) for camera in CAMERAS
@@ -151,7 +155,7 @@ class _Day:
         while any(each["state"] != "terminated" for each in self.sandbox.instances()):
             self.sandbox.clock.sleep(STEP_SECONDS)
         self.keeper.reconcile(self.books.values())
-        look_for_waiting_machines(self.keeper, self.waiting)
+        poll_idle_machines(self.keeper, self.waiting)
         return self._held()
 
     # what happens
@@ -264,11 +268,16 @@ class _Day:
         for camera, record in self.records.items():
             record.save(self.books[camera].launches)
             self.keeper.write(self.books[camera], record)
-        look_for_waiting_machines(self.keeper, self.waiting)
+        poll_idle_machines(self.keeper, self.waiting)
 
-    def _held(self) -> Held:
+    def _held(self) -> LedgerResult:
         cameras = read_ledger([books.ledger for books in self.books.values()])
-        rows = pl.concat([cameras, unclaimed(read_waiting(self.waiting, self.aws), cameras)])
+        rows = pl.concat(
+            [
+                cameras,
+                exclude_billed_machines(read_idle_machine_rows(self.waiting, self.aws), cameras),
+            ]
+        )
         machines = rows.filter(pl.col("kind").is_in(["attempt", "overhead"]))
         own = {
             job: float(usd)
@@ -278,7 +287,7 @@ class _Day:
         }
         truth = {line.job_id: line.cost for line in self.sandbox.attempt_bill()}
         bill = self.sandbox.bill()
-        return Held(
+        return LedgerResult(
             ledger=float(machines["usd"].sum()),
             bill=sum(line.cost for line in bill),
             ledger_on_demand=float(machines["usd_on_demand"].sum()),
@@ -288,7 +297,7 @@ class _Day:
             machines=len(bill),
             taken=sum(line.interrupted for line in bill),
             kept_warm=self.aws.compute.min_vcpus > 0,
-            told=this_months_bill(self.clients, self.aws.name, self.folder),
+            told=current_month_bill(self.clients, self.aws.name, self.folder),
             began=min(record.began_at for record in self.records.values()),
         )
 

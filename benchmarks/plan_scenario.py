@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gated_jobs import GatedJobs
+from job_gates import JobGates
 
 from resources.aws.clients import AwsClients
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
@@ -20,16 +20,16 @@ from resources.ledger.writer import CameraLedger, LedgerWriter
 from resources.planning.estimate import (
     CameraWork,
     Estimate,
-    Limits,
+    PlanLimits,
     PlanMarket,
-    Work,
-    estimate_fixed,
+    PlannedWork,
+    estimate_fixed_price,
     estimate_spot,
 )
-from resources.planning.throughput import overheads, paces
+from resources.planning.throughput import measured_overheads, measured_throughputs
 from resources.pricing.economics import Overheads
 from resources.pricing.sources import price_source
-from resources.pricing.spot_history import spot_moves
+from resources.pricing.spot_history import spot_price_stats
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import SandboxConfig
 from resources.sandbox.model.stepped_clock import STEP_SECONDS
@@ -48,7 +48,7 @@ MakeClients = Callable[[Aws], AwsClients]
 
 
 @dataclass(frozen=True)
-class Foretold:
+class PlanResult:
     """A plan beside the truth.
 
     Args:
@@ -68,7 +68,7 @@ class Foretold:
 
 def plan_and_run(
     seed: int, folder: Path, clients_of: MakeClients, losses_per_hour: float = 0.0
-) -> Foretold:
+) -> PlanResult:
     """Live through a random season, in a few real seconds.
 
     Args:
@@ -117,12 +117,12 @@ class _Season:
     market: PlanMarket
     speed: float = field(init=False)  # true frames per second
     start: float = field(init=False)  # true seconds of a worker's start
-    gates: GatedJobs = field(init=False)
+    gates: JobGates = field(init=False)
 
     def __post_init__(self) -> None:
         self.speed = self.dice.uniform(5, 100)
         self.start = self.dice.uniform(5, 60)
-        self.gates = GatedJobs(self.folder)
+        self.gates = JobGates(self.folder)
 
     # before: what the plan knows
 
@@ -146,7 +146,7 @@ class _Season:
 
     # the plan, and the truth
 
-    def foretell(self, losses_per_hour: float) -> Foretold:
+    def foretell(self, losses_per_hour: float) -> PlanResult:
         hours = [self.dice.uniform(0.1, 3) for _ in range(self.dice.randint(1, 4))]
         frames = [round(each * 3600 * self.speed) for each in hours]
         work = self._work(frames)
@@ -156,33 +156,35 @@ class _Season:
         self._run_cameras(units)
         self._idle_out()
         bill = [line for line in self.sandbox.bill() if line.instance_id not in before]
-        return Foretold(
+        return PlanResult(
             plan, sum(line.cost for line in bill), sum(line.interrupted for line in bill)
         )
 
-    def _work(self, frames: Sequence[int]) -> Work:
+    def _work(self, frames: Sequence[int]) -> PlannedWork:
         ledger = read_ledger(self._books(f"{PAST}{n}").ledger for n in range(PAST_UNITS))
         # The bill is of machines alone.
-        taken = replace(overheads(ledger), usd_per_hour=0.0)
+        taken = replace(measured_overheads(ledger), usd_per_hour=0.0)
         cost = CostOptimization(max_parallel_jobs=AT_ONCE)
         cameras = [CameraWork(f"camera{n}", each, each) for n, each in enumerate(frames)]
-        return Work(cameras, Limits(cost, MACHINES), 1 / self.speed, taken)
+        return PlannedWork(cameras, PlanLimits(cost, MACHINES), 1 / self.speed, taken)
 
-    def _plan(self, work: Work, losses_per_hour: float) -> Estimate:
+    def _plan(self, work: PlannedWork, losses_per_hour: float) -> Estimate:
         now = self.sandbox.clock.now()
         [kind] = self.aws.compute.instance_types
         book = price_source(self.clients, self.aws, self.folder).book(now - 86400, now)
         ledger = read_ledger(self._books(f"{PAST}{n}").ledger for n in range(PAST_UNITS))
-        pace = paces(ledger, [kind], "onnxruntime")[kind]
+        pace = measured_throughputs(ledger, [kind], "onnxruntime")[kind]
         assert pace.measured
         if self.market == "ondemand":
-            return estimate_fixed(work, kind, "ondemand", float(book.on_demand(kind).usd), pace)
+            return estimate_fixed_price(
+                work, kind, "ondemand", float(book.on_demand(kind).usd), pace
+            )
         offer = min(book.offers([kind], now), key=lambda each: each.spot)
         pace = replace(pace, interruptions_per_hour=losses_per_hour or 1e-9, hours=1e9)
-        moves = spot_moves(book, kind, offer.zone, now)
+        moves = spot_price_stats(book, kind, offer.zone, now)
         return estimate_spot(work, offer, pace, moves, self.aws.compute.bid_percentage)
 
-    def _cut(self, work: Work, camera: CameraWork) -> list[int]:
+    def _cut(self, work: PlannedWork, camera: CameraWork) -> list[int]:
         """Frames of each unit, as a launch cuts a camera."""
         count = unit_count(camera.frames * work.seconds_per_frame, Overheads(), work.limits.cost)
         return [camera.frames // count] * count

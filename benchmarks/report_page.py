@@ -31,7 +31,7 @@ from odins_ravne_assets.hugin.report.page import write_report_page
 from odins_ravne_assets.hugin.report.sampling_effort import effort
 from odins_ravne_assets.hugin.report.thumbnails import QUALITY, SIDE
 from odins_ravne_assets.munin.tables import schemas
-from resources.ledger.table import SCHEMA
+from resources.ledger.table import LEDGER_SCHEMA
 from resources.settings.profile import Privacy, Stage3
 
 CAMERAS, SPECIES, PICTURES = 12, 20, 600
@@ -99,7 +99,7 @@ def camera(name: str, visits: int, choice: list[bytes], chance: random.Random) -
         pl.DataFrame(thumbnails, schema=schemas.THUMBNAILS),
         effort(media),
         pl.DataFrame(schema={"path": pl.String, "reason": pl.String}),
-        pl.DataFrame(schema={column: SCHEMA[column] for column in COST_COLUMNS}),
+        pl.DataFrame(schema={column: LEDGER_SCHEMA[column] for column in COST_COLUMNS}),
         0,
     )
 

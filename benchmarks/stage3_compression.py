@@ -27,11 +27,11 @@ import numpy as np
 import polars as pl
 
 from odins_ravne_assets.hugin.identification.sequence_vote import vote
-from odins_ravne_assets.hugin.identification.sightings import sightings
+from odins_ravne_assets.hugin.identification.identifications import sightings
 from odins_ravne_assets.hugin.identification.taxonomy import SpeciesKnowledge, shipped_taxa
 from odins_ravne_assets.hugin.review.corrections import unreviewed
 from odins_ravne_assets.hugin.visits.observations import compress
-from odins_ravne_assets.hugin.visits.visits_json import write_visits_json
+from odins_ravne_assets.hugin.visits.observations_json import write_visits_json
 from odins_ravne_assets.munin.tables import schemas
 from resources.settings.profile import Stage3
 

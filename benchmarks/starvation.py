@@ -37,7 +37,7 @@ from resources.launch.batch_run import Launch
 from resources.launch.hooks import FootageQueries, LaunchHooks
 from resources.launch.job_monitor import JobMonitor
 from resources.launch.local_launcher import LocalStepLauncher
-from resources.planning.throughput import cutting_seconds_per_frame
+from resources.planning.throughput import assumed_seconds_per_frame
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import CREDENTIALS, SandboxConfig, data_bucket
 from resources.sandbox.sandbox import Sandbox
@@ -154,7 +154,7 @@ def _ruled_by(rule: str) -> Iterator[None]:
 
 def _launch(profile: Profile, output: str, options: Options, folder: Path) -> None:
     def media(store: ObjectStore, profile: Profile) -> Iterator[ExpectedMedium]:
-        frames = round(options.minutes * 60 / cutting_seconds_per_frame(profile))
+        frames = round(options.minutes * 60 / assumed_seconds_per_frame(profile))
         return (ExpectedMedium(f"{number:05}.mp4", frames) for number in range(options.jobs))
 
     local = LocalStepLauncher("odins_ravne_assets.worker")

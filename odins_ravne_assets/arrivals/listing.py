@@ -9,10 +9,14 @@ fingerprint; the table is read only when that has changed since the last time th
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from odins_ravne_assets.arrivals.routing import Belongs, Refused, whose
 from odins_ravne_assets.munin.media.media_files import is_medium
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectTypeDef
 
 # Pages of a thousand keys that a tick lists: some seconds.
 PAGES = 20
@@ -65,7 +69,7 @@ class Listed:
 
 
 def stretch(
-    s3: Any,
+    s3: "S3Client",
     bucket: str,
     prefix: str,
     sweep: Sweep,
@@ -93,7 +97,7 @@ def stretch(
             return
 
 
-def _take(sweep: Sweep, found: dict[str, Any], pattern: str) -> Iterator[Listed | Refused]:
+def _take(sweep: Sweep, found: "ObjectTypeDef", pattern: str) -> Iterator[Listed | Refused]:
     owner = whose(sweep.after, pattern)
     if isinstance(owner, Refused):
         yield owner
@@ -114,7 +118,9 @@ def _finish(sweep: Sweep) -> Iterator[Listed]:
     sweep.camera, sweep.footage, sweep.sum, sweep.newest = "", "", 0, 0.0
 
 
-def missing(s3: Any, bucket: str, folder: str, known: set[tuple[str, int, int]]) -> float | None:
+def missing(
+    s3: "S3Client", bucket: str, folder: str, known: set[tuple[str, int, int]]
+) -> float | None:
     """When the newest medium arrived that a camera's table does not hold; None: it holds all.
 
     Args:

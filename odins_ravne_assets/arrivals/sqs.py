@@ -8,8 +8,11 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
 
 # SQS gives and takes ten messages a call.
 AT_ONCE = 10
@@ -49,7 +52,7 @@ class Message:
 
 
 def receive(
-    sqs: Any, queue_url: str, enough: Callable[[], bool], most: int = MOST
+    sqs: "SQSClient", queue_url: str, enough: Callable[[], bool], most: int = MOST
 ) -> Iterator[Message]:
     """What is in the queue, until it is empty, there were `most`, or time is up."""
     given = 0
@@ -68,7 +71,7 @@ def receive(
             return
 
 
-def delete(sqs: Any, queue_url: str, receipts: Sequence[str]) -> None:
+def delete(sqs: "SQSClient", queue_url: str, receipts: Sequence[str]) -> None:
     """Delete messages. Those that SQS gave to somebody again meanwhile stay, and come again."""
     for start in range(0, len(receipts), AT_ONCE):
         some = receipts[start : start + AT_ONCE]

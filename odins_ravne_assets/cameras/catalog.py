@@ -5,7 +5,6 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from odins_ravne_assets.instance_home import catalog_folder
 from resources.errors import UsageError
 from resources.settings.camera_ids import camera_id, nearest_camera_id
 from resources.storage.local_store import LocalStore
@@ -93,12 +92,11 @@ class CameraCatalog:
             raise UsageError(f"{path}: is the file of camera {camera.camera_id}; rename it")
         return camera
 
+    def on_s3(self) -> list[tuple[str, str]]:
+        """Return the id and the output URL of each camera whose results are on S3.
 
-def known_on_s3() -> list[tuple[str, str]]:
-    """Id and output URL of each.
-
-    Raises:
-        UsageError: the catalog's file of one is damaged.
-    """
-    known = CameraCatalog(catalog_folder()).list()
-    return [(each.camera_id, each.output_url) for each in known if each.output_url[:5] == "s3://"]
+        Raises:
+            UsageError: the catalog's file of one is damaged.
+        """
+        known = self.list()
+        return [(each.camera_id, each.output_url) for each in known if is_s3(each.output_url)]

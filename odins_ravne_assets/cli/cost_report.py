@@ -16,15 +16,15 @@ from rich.text import Text
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.terminal import out, say
-from odins_ravne_assets.costs.gather import collect_inputs, reconciled
+from odins_ravne_assets.costs.report_inputs import collect_inputs, refresh_ledgers
 from odins_ravne_assets.instance_home import catalog_folder, prepare_home
 from odins_ravne_assets.odin.report import CostReport
 from odins_ravne_assets.odin.report_text import (
     TextTable,
-    summary,
-    tables,
-    what_one_costs,
-    where_it_went,
+    cost_breakdown_table,
+    report_tables,
+    summary_sentences,
+    unit_cost_table,
 )
 from resources.clock import clock_at
 from resources.errors import UsageError
@@ -78,16 +78,20 @@ def _show(
     cameras: Sequence[Camera], profile: Profile, whole: bool, as_json: bool, output: Path | None
 ) -> None:
     pass
-    from odins_ravne_assets.costs.gather import collect_inputs, reconciled, write_files
+    from odins_ravne_assets.costs.report_inputs import (
+        collect_inputs,
+        refresh_ledgers,
+        write_cost_report,
+    )
     from odins_ravne_assets.odin.report_json import report_json
 
-    found = collect_inputs(cameras, profile, remarks=reconciled(cameras, profile), whole=whole)
+    found = collect_inputs(cameras, profile, remarks=refresh_ledgers(cameras, profile), whole=whole)
     if as_json:
         sys.stdout.write(report_json(found.report()))
     else:
         for part in cost_tables(found.report()):
             out.print(part)
-    for path in write_files(found, output) if output else ():
+    for path in write_cost_report(found, output) if output else ():
         say(f"written: {path}")
 
 
@@ -115,7 +119,7 @@ def watch_costs(cameras: Sequence[Camera], profile: Profile) -> None:
 
 
 def _report(cameras: Sequence[Camera], profile: Profile) -> CostReport:
-    remarks = reconciled(cameras, profile)
+    remarks = refresh_ledgers(cameras, profile)
     return collect_inputs(cameras, profile, ask_aws=False, remarks=remarks).report()
 
 
@@ -126,36 +130,36 @@ def print_costs(cameras: Sequence[Camera], profile: Profile, since: float) -> No
         since: what had ended by then belongs to earlier calls; by the profile's clock.
     """
     pass
-    from odins_ravne_assets.costs.gather import (
+    from odins_ravne_assets.costs.report_inputs import (
         collect_inputs,
         costs_folder,
-        reconciled,
-        write_files,
+        refresh_ledgers,
+        write_cost_report,
     )
-    from odins_ravne_assets.odin.formatting import many
-    from odins_ravne_assets.odin.job_tables import attempts_text
+    from odins_ravne_assets.odin.formatting import format_count
+    from odins_ravne_assets.odin.job_tables import attempt_tables
 
-    remarks = reconciled(cameras, profile)
+    remarks = refresh_ledgers(cameras, profile)
     ever = collect_inputs(cameras, profile, ask_aws=False, remarks=remarks)
     report = ever.report(since)
     if not report.computing.usd and profile.cloud is None:
         out.print(
-            f"cost: $0.00 for {many(len(cameras), 'camera')}; everything ran on this machine, "
+            f"cost: $0.00 for {format_count(len(cameras), 'camera')}; everything ran on this machine, "
             "nothing was rented or transferred"
         )
         return
     if not report.jobs.attempts:
         out.print("cost: $0.00; no job ran on AWS")
         return
-    for part in short_tables(report, attempts_text(ever.rows, since, report.scope.now)):
+    for part in short_tables(report, attempt_tables(ever.rows, since, report.scope.now)):
         out.print(part)
-    page, *_ = write_files(ever, costs_folder())
+    page, *_ = write_cost_report(ever, costs_folder())
     out.print(f"cost report: {page}", soft_wrap=True, markup=False)
 
 
 def cost_tables(report: CostReport) -> Iterator[RenderableType]:
     """All that there is to show, in order: the tables, then what they come to."""
-    return _shown(report, tables(report))
+    return _shown(report, report_tables(report))
 
 
 def short_tables(
@@ -167,7 +171,7 @@ def short_tables(
     Args:
         attempts: tables that come before.
     """
-    return _shown(report, [*attempts, where_it_went(report), what_one_costs(report)])
+    return _shown(report, [*attempts, cost_breakdown_table(report), unit_cost_table(report)])
 
 
 def _shown(report: CostReport, found: Iterable[TextTable]) -> Iterator[RenderableType]:
@@ -179,7 +183,7 @@ def _shown(report: CostReport, found: Iterable[TextTable]) -> Iterator[Renderabl
         if table.note:
             yield Text(table.note, style="dim")
         yield ""
-    for sentence in summary(report):
+    for sentence in summary_sentences(report):
         yield Text(sentence)
     for remark in report.remarks:
         yield Text(f"Note: {remark}", style="yellow")

@@ -21,9 +21,9 @@ from odins_ravne_assets.results.download import (
     REPORT,
     FoundResults,
     camera_folders,
+    download_results,
     find_results,
     reports_of,
-    download_results,
     write_pages,
     write_project_page,
 )
@@ -52,7 +52,12 @@ def download_stage3(
         str, typer.Option(help="What OUTPUT was: s3://BUCKET/PREFIX of one camera or of several.")
     ],
     local_path_: Annotated[
-        str, typer.Option("--local-path", help="A folder of this machine, for a folder per camera.")
+        str,
+        typer.Option(
+            "--local-path",
+            help="A local folder: each camera gets FOLDER/CAMERA, or FOLDER if it has the camera's "
+            "name.",
+        ),
     ] = "stage3_results",
     summary: Annotated[
         bool, typer.Option("--summary", help="Say what was seen: visits, species, cameras, time.")

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from datetime import date, datetime
-from io import TextIOWrapper
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -22,10 +22,9 @@ from odins_ravne_assets.cli.options import Results
 from odins_ravne_assets.cli.plan import plan
 from odins_ravne_assets.cli.sandbox import app as sandbox_app
 from odins_ravne_assets.cli.stages import batch, stage1, stage2, stage3
-from odins_ravne_assets.cli.terminal import out, print_error
+from odins_ravne_assets.cli.terminal import out, run_app
 from odins_ravne_assets.instance_home import catalog_folder, prepare_home
 from resources.clock import clock_at
-from resources.errors import RavneError
 from resources.settings.loader import find_profile, load_profile
 from resources.storage.local_store import local_path
 
@@ -46,6 +45,12 @@ for command in (plan, backfill, batch, stage1, stage2, stage3):
     app.command()(command)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"munin {version('odins-ravne')}")
+        raise typer.Exit
+
+
 @app.callback()
 def choose_profile(
     context: typer.Context,
@@ -56,6 +61,12 @@ def choose_profile(
             help="Settings: local, cloud, cloud-cost-optimized, or the path of a YAML file.",
         ),
     ] = "local",
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
 ) -> None:
     context.obj = Choice(profile)
 
@@ -160,15 +171,7 @@ def ui(
 
 
 def main() -> None:
-    """The entry point: errors in one line, exit codes as the top of this file says."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        # Not every terminal knows every letter, and names on a disk need be no text.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        app()
-    except RavneError as error:
-        print_error(str(error))
-        sys.exit(error.exit_code)
+    run_app(app)
 
 
 if __name__ == "__main__":

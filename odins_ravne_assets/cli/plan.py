@@ -15,7 +15,12 @@ from odins_ravne_assets.cli.options import FOOTAGE, CameraOption, CamerasFlag
 from odins_ravne_assets.cli.terminal import err, out
 from odins_ravne_assets.instance_home import prepare_home
 from odins_ravne_assets.munin.workload.footage_estimate import FootageCount
-from odins_ravne_assets.odin.formatting import MARKETS, lasting, many, size
+from odins_ravne_assets.odin.formatting import (
+    MARKET_LABELS,
+    format_count,
+    format_duration,
+    format_size,
+)
 from odins_ravne_assets.odin.run_plan import RunPlan, money, recommendations
 from resources.errors import UsageError
 from resources.planning.estimate import Estimate
@@ -53,7 +58,7 @@ def plan(
         )
     require_sandbox(profile)
     prepare_home()
-    from odins_ravne_assets.costs.make_plan import PlannedCamera, keep_plan, make_plan
+    from odins_ravne_assets.costs.planner import PlannedCamera, make_plan, save_plan
 
     planned = [
         PlannedCamera(camera_id, footage, target)
@@ -64,7 +69,7 @@ def plan(
             planned, profile, priority or "normal", lambda name: status.update(f"counting {name}")
         )
     if output:
-        keep_plan(made, planned, profile)
+        save_plan(made, planned, profile)
     if as_json:
         print(json.dumps(made.as_json(), indent=2))
         return
@@ -78,14 +83,15 @@ def plan(
 
 
 def _named(
-    input: str, output: str | None, camera: str | None, many: bool, profile: Profile
+    input: str, output: str | None, camera: str | None, several: bool, profile: Profile
 ) -> list[tuple[str, str, str | None]]:
     """Cameras: id, footage, and where their results go, if that is said."""
     if output:
-        named = cameras_named(input, output, camera, many, profile)
+        named = cameras_named(input, output, camera, several, profile)
         return [(each.camera_id, each.footage_url, each.output_url) for each in named]
     return [
-        (each.camera_id, each.url, None) for each in footage_named(input, camera, many, profile)
+        (each.camera_id, each.url, None)
+        for each in footage_named(input, camera, several, profile)
     ]
 
 
@@ -106,11 +112,11 @@ def print_plan(plan: RunPlan) -> None:
 def _footage(plan: RunPlan) -> Iterator[str]:
     counts = list(plan.counts.values())
     total = _together(counts)
-    cameras = f"{many(len(counts), 'camera')}, " if len(counts) > 1 else ""
-    videos = f"{many(total.videos, 'video')} ({lasting(total.video_seconds)})"
+    cameras = f"{format_count(len(counts), 'camera')}, " if len(counts) > 1 else ""
+    videos = f"{format_count(total.videos, 'video')} ({format_duration(total.video_seconds)})"
     yield (
-        f"{cameras}{many(total.images, 'picture')} and {videos}, {size(total.bytes)}: "
-        f"at most {many(total.frames, 'frame')} to look at."
+        f"{cameras}{format_count(total.images, 'picture')} and {videos}, {format_size(total.bytes)}: "
+        f"at most {format_count(total.frames, 'frame')} to look at."
     )
     if total.videos_read < total.videos:
         yield (
@@ -118,11 +124,11 @@ def _footage(plan: RunPlan) -> Iterator[str]:
             "from their size."
         )
     if total.videos_unreadable:
-        yield f"{many(total.videos_unreadable, 'video')} cannot be read and will cost nothing."
+        yield f"{format_count(total.videos_unreadable, 'video')} cannot be read and will cost nothing."
     if total.media_finished:
         yield (
             f"{total.media_finished:,} of {total.media:,} media were looked at before and cost "
-            f"nothing again: {many(total.frames_left, 'frame')} left."
+            f"nothing again: {format_count(total.frames_left, 'frame')} left."
         )
 
 
@@ -149,11 +155,11 @@ def _table(plan: RunPlan) -> Table:
 def _cells(estimate: Estimate) -> tuple[str, ...]:
     return (
         estimate.instance_type,
-        MARKETS.get(estimate.market, estimate.market) if estimate.market != "local" else "",
+        MARKET_LABELS.get(estimate.market, estimate.market) if estimate.market != "local" else "",
         f"{estimate.frames_per_second:.1f}{'' if estimate.measured else '?'}",
         money(estimate.usd.expected) + ("" if estimate.within_bid else "!"),
         f"{money(estimate.usd.low)} – {money(estimate.usd.high)}",
-        lasting(estimate.seconds.expected),
+        format_duration(estimate.seconds.expected),
     )
 
 

@@ -67,7 +67,7 @@ def rerun(folder: Path, arguments: Sequence[str]) -> int:
 
 def _run(folder: Path, given: dict[str, float], profile_name: str) -> Path:
     """Make visits, report and exports; the report's page."""
-    from odins_ravne_assets.hugin.exports.write_all import export_camera
+    from odins_ravne_assets.hugin.exports.export import export_camera
     from odins_ravne_assets.hugin.report.page import make_report_page
     from odins_ravne_assets.hugin.visits.stage3 import run_stage3
     from resources.storage.layout import REPORT_PAGE

@@ -59,10 +59,13 @@ def batch(
     min_confidence: MinConfidence = None,
     min_duration: MinDuration = None,
     local_output: Annotated[
-        str | None, typer.Option(help="Take the results home, to a folder per camera in this one.")
+        str | None,
+        typer.Option(
+            help="Download the results to FOLDER/CAMERA, or to FOLDER if it has the camera's name."
+        ),
     ] = None,
     download_stage3: Annotated[
-        bool, typer.Option("--download-stage3", help="The same, to ./results by default.")
+        bool, typer.Option("--download-stage3", help="The same; FOLDER is ./results by default.")
     ] = False,
     cost_report: Annotated[
         bool, typer.Option("--cost-report", help="Say at the end what it cost.")
@@ -120,7 +123,8 @@ def batch(
     if not ended.interrupted:
         show_page_of_all(chosen)
     if download_stage3 or local_output:
-        _take_home(ended.succeeded, job.profile, local_path(local_output or "results"))
+        root = local_path(local_output or "results")
+        _download(chosen, ended.succeeded, root, job.profile)
     if cost_report:
         print_costs(chosen, job.profile, began_at)
     ended.exit_if_any_failed()
@@ -206,16 +210,21 @@ def _one_of(name: str, argument: str | None, option: str | None, needed: bool = 
     return argument or option
 
 
-def _download(cameras: list[Camera], folders: dict[str, Path], profile: Profile) -> None:
-    """Copy the results of cameras to their local folders, unless they are there already."""
+def _download(chosen: list[Camera], done: list[Camera], root: Path, profile: Profile) -> None:
+    """Copy the results of the cameras that succeeded to this machine, unless they are there.
+
+    Args:
+        chosen: all cameras of the command; with only one, `root` may be its own folder.
+    """
+    names = [each.camera_id for each in chosen]
+    folders = dict(zip(names, camera_folders(root, names), strict=True))
     remote = [
-        RemoteResults(camera.camera_id, camera.output_url, folders[camera.camera_id])
-        for camera in cameras
-        if camera.output_url != folders[camera.camera_id].as_uri()
+        RemoteResults(each.camera_id, each.output_url, folders[each.camera_id])
+        for each in done
+        if each.output_url != folders[each.camera_id].as_uri()
     ]
     download_cameras(remote, profile.aws)
-    root = local_path(local_output or "results")
-    show_home([folders[camera.camera_id] for camera in cameras], root)
+    show_home([folders[each.camera_id] for each in done], root)
 
 
 def look_again_at_failed(

@@ -1,11 +1,14 @@
 """What the command line shows: progress, the table of visits, errors."""
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich import box
 from rich.console import Console, RenderableType
 from rich.constrain import Constrain
@@ -25,6 +28,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from odins_ravne_assets.runs.process_pool import CameraRun
+from resources.errors import RavneError
 from resources.storage.transfer.download import TransferProgress
 
 out = Console(highlight=False)
@@ -195,6 +199,18 @@ class TransferBar:
     def told(self, brought: TransferProgress) -> None:
         """See bringing.OnProgress."""
         self._bar.update(self._task, completed=brought.bytes, total=brought.total_bytes)
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command. An expected error is one line, and its `exit_code` that of the process."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Not every terminal has every letter, and file names need not be valid text.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except RavneError as error:
+        print_error(str(error))
+        sys.exit(error.exit_code)
 
 
 def say(step: str) -> None:

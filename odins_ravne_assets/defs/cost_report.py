@@ -6,10 +6,15 @@ from typing import Any
 import dagster as dg
 
 from odins_ravne_assets.cameras.catalog import CameraCatalog
-from odins_ravne_assets.costs.gather import collect_inputs, costs_folder, reconciled, write_files
-from odins_ravne_assets.odin.report import WAITED, CostReport
+from odins_ravne_assets.costs.report_inputs import (
+    collect_inputs,
+    costs_folder,
+    refresh_ledgers,
+    write_cost_report,
+)
+from odins_ravne_assets.odin.report import IDLE_PART, CostReport
 from odins_ravne_assets.odin.report_markdown import report_markdown
-from odins_ravne_assets.odin.report_text import total
+from odins_ravne_assets.odin.report_text import total_usd
 from resources.settings.dagster_resource import RunSettings
 
 PERCENT = 100
@@ -28,8 +33,8 @@ def cost_report_asset(
     settings: RunSettings, catalog: dg.ResourceParam[CameraCatalog]
 ) -> dg.MaterializeResult[Any]:
     profile, cameras = settings.load(), catalog.list()
-    found = collect_inputs(cameras, profile, remarks=reconciled(cameras, profile), whole=True)
-    page, *others = write_files(found, costs_folder())
+    found = collect_inputs(cameras, profile, remarks=refresh_ledgers(cameras, profile), whole=True)
+    page, *others = write_cost_report(found, costs_folder())
     report = found.report()
     return dg.MaterializeResult(
         metadata={
@@ -50,12 +55,12 @@ def _numbers(report: CostReport) -> dict[str, float | int]:
     """Flat, so that Dagster plots them; what is not known is left out."""
     savings, units, storage = report.savings, report.units, report.storage
     known = {
-        "cost/usd_total": total(report),
+        "cost/usd_total": total_usd(report),
         "cost/usd_computing": report.computing.usd,
         "cost/usd_on_demand": report.computing.usd_on_demand,
         "cost/usd_wasted": report.computing.usd_wasted,
         "cost/usd_transfer": _part(report, "transfer"),
-        "cost/usd_machines_that_waited": _part(report, WAITED),
+        "cost/usd_machines_that_waited": _part(report, IDLE_PART),
         "cost/usd_this_month": report.month.usd,
         "cost/usd_month_forecast": report.month.forecast_usd,
         "cost/usd_storage_per_month": storage.usd_per_month if storage else None,

@@ -11,7 +11,7 @@ import dagster as dg
 from dagster import RunsFilter
 
 from odins_ravne_assets.cameras.catalog import known_on_s3
-from odins_ravne_assets.costs.reconcile import bring_up_to_date
+from odins_ravne_assets.costs.reconciliation import reconcile_ledgers
 from resources.errors import RavneError
 from resources.settings.dagster_resource import RunSettings
 
@@ -34,7 +34,7 @@ def late_costs(context: dg.SensorEvaluationContext, settings: RunSettings) -> dg
         return dg.SkipReason("no camera has run on AWS within the last two hours")
     cameras = [known for known in known_on_s3() if known[0] in lately]
     try:
-        changed = bring_up_to_date(context.instance, cloud.aws, cameras)
+        changed = reconcile_ledgers(context.instance, cloud.aws, cameras)
     except RavneError as error:
         return dg.SkipReason(str(error))  # a laptop without a network is no failure
     return dg.SkipReason(f"launches whose cost is now known better: {changed}")

@@ -18,7 +18,7 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.odin.row_times import with_moments
+from odins_ravne_assets.odin.row_times import with_row_times
 from odins_ravne_assets.odin.storage_costs import StorageCosts, StoredLine
 from odins_ravne_assets.odin.storage_prices import StoragePrices
 from resources.pricing.prices import GIB
@@ -26,10 +26,10 @@ from resources.pricing.prices import GIB
 Charge = dict[str, Any]  # by column; None is FOCUS's null
 
 HOUR_SECONDS = Decimal(3600)
-AWS, OWN = "AWS", "own machine"
+AWS_PROVIDER, OWN_MACHINE = "AWS", "own machine"
 INVOICE_ISSUER = "Amazon Web Services"
 # Kind of row -> ServiceCategory, ServiceSubcategory, ServiceName, ResourceType, what it is.
-SERVICES = {
+FOCUS_SERVICES = {
     "attempt": ("Compute", "Virtual Machines", "Amazon Elastic Compute Cloud", "Instance", "work"),
     "overhead": (
         "Compute",
@@ -70,7 +70,7 @@ SERVICES = {
     "storage": ("Storage", "Object Storage", "Amazon Simple Storage Service", "Bucket", "storage"),
 }
 # Kinds that are not paid by the hour.
-BY_DAY = ("requests", "transfer", "logs")
+DAILY_KINDS = ("requests", "transfer", "logs")
 FOCUS_COLUMNS = (
     "BilledCost",
     "BillingAccountId",
@@ -124,7 +124,7 @@ FOCUS_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Payer:
+class BillingAccount:
     """Whose bill it is.
 
     Args:
@@ -140,7 +140,7 @@ def focus_csv(
     rows: pl.DataFrame,
     storage: StorageCosts | None,
     prices: StoragePrices | None,
-    payer: Payer,
+    payer: BillingAccount,
     now: float,
 ) -> str:
     """The charges as CSV, oldest first; what cost nothing, and would have, is left out.
@@ -149,7 +149,7 @@ def focus_csv(
         rows: of `cost_ledger.SCHEMA`.
         now: seconds since 1970 UTC; until then is charged what goes on.
     """
-    charges = list(_of_ledger(with_moments(rows, now), payer))
+    charges = list(_of_ledger(with_row_times(rows, now), payer))
     if storage and prices:
         charges += _of_storage(storage, prices, payer, now)
     text = io.StringIO()
@@ -170,7 +170,7 @@ def _written(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _of_ledger(rows: pl.DataFrame, payer: Payer) -> Iterator[Charge]:
+def _of_ledger(rows: pl.DataFrame, payer: BillingAccount) -> Iterator[Charge]:
     for row in rows.iter_rows(named=True):
         if not (row["usd"] or row["usd_on_demand"]):
             continue
@@ -219,7 +219,7 @@ def _quantity(row: Charge) -> tuple[Decimal, str]:
 def _period(row: Charge) -> tuple[datetime, datetime]:
     """What a row was paid for: whole seconds, the end not part of it; what is not paid by time, its
     day."""
-    if row["kind"] in BY_DAY:
+    if row["kind"] in DAILY_KINDS:
         day = datetime.combine(row["moment"].date(), time(), UTC)
         return day, day + timedelta(days=1)
     begin = row["started_at"] or row["machine_launched_at"] or row["moment"]
@@ -229,16 +229,16 @@ def _period(row: Charge) -> tuple[datetime, datetime]:
 
 
 def _described(row: Charge) -> str:
-    what = SERVICES[row["kind"]][4]
-    if row["kind"] in BY_DAY:
+    what = FOCUS_SERVICES[row["kind"]][4]
+    if row["kind"] in DAILY_KINDS:
         return f"{what} of camera {row['camera_id']}"
-    machine = row["instance_type"] or OWN
+    machine = row["instance_type"] or OWN_MACHINE
     camera = f" for camera {row['camera_id']}" if row["camera_id"] else ""
     return f"{what} of {machine}{camera}"
 
 
 def _of_storage(
-    storage: StorageCosts, prices: StoragePrices, payer: Payer, now: float
+    storage: StorageCosts, prices: StoragePrices, payer: BillingAccount, now: float
 ) -> Iterator[Charge]:
     """A charge for each class, from the first of the month until today."""
     today = datetime.combine(datetime.fromtimestamp(now, UTC).date(), time(), UTC)
@@ -247,7 +247,7 @@ def _of_storage(
             yield _of_class(line, prices.month[line.storage_class].usd, payer, today)
 
 
-def _of_class(line: StoredLine, price: Decimal, payer: Payer, today: datetime) -> Charge:
+def _of_class(line: StoredLine, price: Decimal, payer: BillingAccount, today: datetime) -> Charge:
     quantity = line.usd_this_month / price
     old = ", old versions" if line.old else ""
     what = f"{line.area} in S3 class {line.storage_class}{old}"
@@ -261,20 +261,20 @@ def _of_class(line: StoredLine, price: Decimal, payer: Payer, today: datetime) -
     }
 
 
-def _who(payer: Payer, local: bool) -> Charge:
+def _who(payer: BillingAccount, local: bool) -> Charge:
     return {
-        "BillingAccountId": OWN if local else payer.account_id,
+        "BillingAccountId": OWN_MACHINE if local else payer.account_id,
         "BillingAccountName": payer.name,
         "BillingCurrency": "USD",
-        "InvoiceIssuerName": OWN if local else INVOICE_ISSUER,
-        "ProviderName": OWN if local else AWS,
-        "PublisherName": OWN if local else AWS,
+        "InvoiceIssuerName": OWN_MACHINE if local else INVOICE_ISSUER,
+        "ProviderName": OWN_MACHINE if local else AWS_PROVIDER,
+        "PublisherName": OWN_MACHINE if local else AWS_PROVIDER,
         "Tags": json.dumps({"Project": payer.name}),
     }
 
 
 def _what(kind: str, description: str) -> Charge:
-    category, subcategory, service, resource, _ = SERVICES[kind]
+    category, subcategory, service, resource, _ = FOCUS_SERVICES[kind]
     return {
         "ChargeCategory": "Usage",
         "ChargeClass": None,

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 HOUR_SECONDS, MINUTE_SECONDS = 3600, 60
 # What a kind of row of the ledger is, and what a market is.
-KINDS = {
+KIND_LABELS = {
     "attempt": "processing",
     "overhead": "boot and idle time",
     "disk": "disks",
@@ -14,15 +14,15 @@ KINDS = {
     "logs": "logs in CloudWatch",
     "waited": "machines that waited for work",
 }
-MARKETS = {"ondemand": "on-demand", "local": "this machine"}
-CLASSES = {
+MARKET_LABELS = {"ondemand": "on-demand", "local": "this machine"}
+STORAGE_CLASS_LABELS = {
     "STANDARD": "Standard",
     "STANDARD_IA": "infrequent access",
     "GLACIER": "Glacier",
 }
 
 
-def usd(amount: Decimal | None) -> str:
+def format_usd(amount: Decimal | None) -> str:
     """USD: cents, and small amounts in four digits after the point, as prices of a job need."""
     if amount is None:
         return "-"
@@ -31,12 +31,12 @@ def usd(amount: Decimal | None) -> str:
     return f"${amount:,.2f}"
 
 
-def share(part: float | None) -> str:
+def format_share(part: float | None) -> str:
     """A share of 1 in percent."""
     return "-" if part is None else f"{part:.1%}"
 
 
-def lasting(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration, as 2 h 05 min, 9.5 min or 40 s."""
     if seconds >= HOUR_SECONDS:
         minutes = round(seconds / MINUTE_SECONDS)
@@ -46,7 +46,7 @@ def lasting(seconds: float) -> str:
     )
 
 
-def size(number: int) -> str:
+def format_size(number: int) -> str:
     """Bytes, by powers of 1024 as S3 counts them."""
     amount = float(number)
     for unit in ("B", "KiB", "MiB", "GiB"):
@@ -56,6 +56,6 @@ def size(number: int) -> str:
     return f"{amount:.1f} TiB"
 
 
-def many(number: int, thing: str) -> str:
+def format_count(number: int, thing: str) -> str:
     """A number of things, as 1 job or 2 jobs."""
     return f"{number:,} {thing}{'s' * (number != 1)}"

@@ -5,10 +5,10 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.odin.formatting import MARKETS, usd
+from odins_ravne_assets.odin.formatting import MARKET_LABELS, format_usd
 from odins_ravne_assets.odin.report_text import TextTable
-from odins_ravne_assets.odin.row_times import rows_since, with_moments
-from odins_ravne_assets.odin.totals import rented
+from odins_ravne_assets.odin.row_times import rows_since, with_row_times
+from odins_ravne_assets.odin.totals import exclude_local
 
 JOB_COLUMNS = (
     ("camera", False),
@@ -21,7 +21,7 @@ JOB_COLUMNS = (
 )
 
 
-def attempts_text(rows: pl.DataFrame, since: float, now: float) -> list[TextTable]:
+def attempt_tables(rows: pl.DataFrame, since: float, now: float) -> list[TextTable]:
     """The attempts that ended after a time, or go on, numbered within their camera; and their
     reasons.
 
@@ -29,7 +29,9 @@ def attempts_text(rows: pl.DataFrame, since: float, now: float) -> list[TextTabl
         rows: of `cost_ledger.SCHEMA`; those of this machine are no jobs, and left out.
         since: seconds since 1970 UTC, as `now` is.
     """
-    chosen = rented(rows_since(with_moments(rows, now), since)).filter(pl.col("kind") == "attempt")
+    chosen = exclude_local(rows_since(with_row_times(rows, now), since)).filter(
+        pl.col("kind") == "attempt"
+    )
     numbered = list(_numbered(chosen))
     cells = tuple((*named, *_cells(row)) for named, row in numbered)
     reasons = tuple(
@@ -61,9 +63,9 @@ def _cells(row: dict[str, Any]) -> tuple[str, str, str, str, str]:
     market = row["queue"] or row["market"]
     moved = row["end"] == "cancelled" and row["next_queue"] == "ondemand" != row["queue"]
     return (
-        MARKETS.get(market, market),
+        MARKET_LABELS.get(market, market),
         machine,
         minutes,
         "moved" if moved else row["end"] or "not yet",
-        usd(row["usd"]) if row["started_at"] else "",
+        format_usd(row["usd"]) if row["started_at"] else "",
     )

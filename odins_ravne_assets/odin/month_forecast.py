@@ -10,13 +10,13 @@ from decimal import Decimal
 
 import polars as pl
 
-from odins_ravne_assets.odin.row_times import MOMENT
+from odins_ravne_assets.odin.row_times import ROW_TIME
 from odins_ravne_assets.odin.storage_costs import StorageCosts
-from odins_ravne_assets.odin.totals import money
+from odins_ravne_assets.odin.totals import sum_usd
 
 DAY = 24 * 3600
 # Before so much of a month is over, a forecast would be the first run times thirty.
-LEAST_DAYS = 3
+MIN_FORECAST_DAYS = 3
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,16 @@ class Month:
         return self.computing_usd + self.storage_usd
 
 
-def month_so_far(rows: pl.DataFrame, storage: StorageCosts | None, now: float) -> Month:
+def month_to_date(rows: pl.DataFrame, storage: StorageCosts | None, now: float) -> Month:
     """The month that `now` (seconds since 1970 UTC) lies in, of rows with their moments."""
     today = datetime.fromtimestamp(now, UTC)
     first = today.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    computing = money(rows.filter(first <= MOMENT))
+    computing = sum_usd(rows.filter(first <= ROW_TIME))
     stored = storage.usd_this_month if storage else Decimal(0)
     rest = storage.usd_rest_of_month if storage else Decimal(0)
     passed = Decimal((today - first).total_seconds()) / DAY
     forecast = None
-    if passed >= LEAST_DAYS:
+    if passed >= MIN_FORECAST_DAYS:
         length = monthrange(today.year, today.month)[1]
         forecast = computing * length / passed + stored + rest
     return Month(f"{today:%Y-%m}", computing, stored, forecast)

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import polars as pl
 
-from resources.planning.saved_plans import Comparison, Prediction, compared
+from resources.planning.predictions import Comparison, Prediction, compare_predictions
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def planned_costs(predictions: Iterable[Prediction], rows: pl.DataFrame) -> Iter
     """
     ordered = sorted(predictions, key=lambda each: (each.camera_id, each.made_at))
     for _, own in groupby(ordered, key=lambda each: each.camera_id):
-        yield from map(_planned, compared(list(own), rows))
+        yield from map(_planned, compare_predictions(list(own), rows))
 
 
 def _planned(found: Comparison) -> PlannedCost:

@@ -10,26 +10,34 @@ from decimal import Decimal
 
 import polars as pl
 
-from odins_ravne_assets.odin.bill_reconciliation import Difference, differences
-from odins_ravne_assets.odin.month_forecast import Month, month_so_far
+from odins_ravne_assets.odin.bill_reconciliation import BillDifference, compare_bill
+from odins_ravne_assets.odin.month_forecast import Month, month_to_date
 from odins_ravne_assets.odin.plan_accuracy import PlannedCost, planned_costs
-from odins_ravne_assets.odin.row_times import MOMENT, rows_since, with_moments
-from odins_ravne_assets.odin.savings import Savings, savings_in
+from odins_ravne_assets.odin.row_times import ROW_TIME, rows_since, with_row_times
+from odins_ravne_assets.odin.savings import Savings, calculate_savings
 from odins_ravne_assets.odin.storage_costs import StorageCosts
-from odins_ravne_assets.odin.totals import Jobs, Share, jobs_in, money, rented, shares, whole
-from odins_ravne_assets.odin.traffic import TrafficCosts, traffic_in
+from odins_ravne_assets.odin.totals import (
+    CostShare,
+    JobTotals,
+    cost_shares,
+    count_jobs,
+    exclude_local,
+    sum_usd,
+    total_cost,
+)
+from odins_ravne_assets.odin.traffic import TrafficTotals, sum_traffic
 from odins_ravne_assets.odin.unit_costs import SpeciesVisits, UnitCosts, unit_costs
 from resources.ledger.aws_bill import AwsBill
-from resources.planning.saved_plans import Prediction
-from resources.pricing.prices import OLD_SECONDS
+from resources.planning.predictions import Prediction
+from resources.pricing.prices import STALE_PRICE_SECONDS
 
 DAY_FORMAT = "%Y-%m-%d"
 # The part of machines that no camera's job was for.
-WAITED = "waited"
+IDLE_PART = "waited"
 
 
 @dataclass(frozen=True)
-class Scope:
+class ReportScope:
     """What a report is about.
 
     Args:
@@ -83,23 +91,23 @@ class CostReport:
         aws: None: there is no account, or it was not asked.
     """
 
-    scope: Scope
-    jobs: Jobs
-    computing: Share
-    parts: tuple[Share, ...]
-    markets: tuple[Share, ...]
-    machines: tuple[Share, ...]
-    by_camera: tuple[Share, ...]
-    wasted: tuple[Share, ...]
+    scope: ReportScope
+    jobs: JobTotals
+    computing: CostShare
+    parts: tuple[CostShare, ...]
+    markets: tuple[CostShare, ...]
+    machines: tuple[CostShare, ...]
+    by_camera: tuple[CostShare, ...]
+    wasted: tuple[CostShare, ...]
     days: tuple[DayCost, ...]
     estimated_usd: Decimal
     savings: Savings
     units: UnitCosts
-    traffic: TrafficCosts
+    traffic: TrafficTotals
     species: tuple[SpeciesVisits, ...]
     storage: StorageCosts | None
     month: Month
-    aws: tuple[Difference, ...] | None
+    aws: tuple[BillDifference, ...] | None
     plans: tuple[PlannedCost, ...]
     prices: tuple[PriceUsed, ...]
     remarks: tuple[str, ...]
@@ -107,7 +115,7 @@ class CostReport:
 
 def cost_report(
     rows: pl.DataFrame,
-    scope: Scope,
+    scope: ReportScope,
     species: tuple[SpeciesVisits, ...] = (),
     storage: StorageCosts | None = None,
     bill: AwsBill | None = None,
@@ -122,13 +130,13 @@ def cost_report(
         remarks: what else a reader should know, sentences.
         predictions: that plans have made for the cameras.
     """
-    rows = with_moments(rows, scope.now)
+    rows = with_row_times(rows, scope.now)
     chosen = rows_since(rows, scope.since)
     if chosen.height < rows.height:
         species = ()  # earlier work has its part in them
     # Reading footage here, before its jobs are submitted, is measured and no job of the cloud's.
-    jobs = jobs_in(rented(chosen) if scope.region else chosen)
-    computing = whole(chosen, "computing")
+    jobs = count_jobs(exclude_local(chosen) if scope.region else chosen)
+    computing = total_cost(chosen, "computing")
     cameras = chosen["camera_id"].drop_nulls().n_unique()
     prices = tuple(_prices(chosen, storage, scope.now))
     stored_usd = storage.usd_this_month if storage else Decimal(0)
@@ -137,36 +145,36 @@ def cost_report(
         jobs=jobs,
         computing=computing,
         parts=tuple(_parts(chosen)),
-        markets=tuple(shares(chosen, "market")),
-        machines=tuple(shares(chosen, "instance_type")),
-        by_camera=tuple(shares(chosen, "camera_id")),
-        wasted=tuple(shares(chosen, "wasted_why")),
+        markets=tuple(cost_shares(chosen, "market")),
+        machines=tuple(cost_shares(chosen, "instance_type")),
+        by_camera=tuple(cost_shares(chosen, "camera_id")),
+        wasted=tuple(cost_shares(chosen, "wasted_why")),
         days=tuple(_days(chosen)),
-        estimated_usd=money(chosen.filter("estimated")),
-        savings=savings_in(chosen),
-        traffic=traffic_in(chosen),
+        estimated_usd=sum_usd(chosen.filter("estimated")),
+        savings=calculate_savings(chosen),
+        traffic=sum_traffic(chosen),
         units=unit_costs(computing, jobs.done, cameras, species),
         species=species,
         storage=storage,
-        month=month_so_far(rows, storage, scope.now),
-        aws=tuple(differences(bill, rows, stored_usd)) if bill else None,
+        month=month_to_date(rows, storage, scope.now),
+        aws=tuple(compare_bill(bill, rows, stored_usd)) if bill else None,
         plans=tuple(planned_costs(predictions, chosen)),
         prices=prices,
         remarks=(*remarks, *_remarks(prices)),
     )
 
 
-def _parts(rows: pl.DataFrame) -> list[Share]:
+def _parts(rows: pl.DataFrame) -> list[CostShare]:
     """By kind, the dearest first; machines that no camera's job was for are one part."""
     nobodys = pl.col("camera_id").is_null()
-    return shares(
-        rows.with_columns(part=pl.when(nobodys).then(pl.lit(WAITED)).otherwise("kind")), "part"
+    return cost_shares(
+        rows.with_columns(part=pl.when(nobodys).then(pl.lit(IDLE_PART)).otherwise("kind")), "part"
     )
 
 
 def _days(rows: pl.DataFrame) -> Iterator[DayCost]:
     by_day = (
-        rows.group_by(day=MOMENT.dt.date())
+        rows.group_by(day=ROW_TIME.dt.date())
         .agg(pl.col("usd").sum(), pl.col("usd_on_demand").sum())
         .sort("day")
     )
@@ -176,7 +184,7 @@ def _days(rows: pl.DataFrame) -> Iterator[DayCost]:
 def _prices(rows: pl.DataFrame, storage: StorageCosts | None, now: float) -> Iterator[PriceUsed]:
     """Each source once, by name."""
     known = rows.drop_nulls("price_source").with_columns(pl.col("price_source").str.split("; "))
-    old = MOMENT.max() - pl.col("price_as_of").max() > pl.duration(seconds=OLD_SECONDS)
+    old = ROW_TIME.max() - pl.col("price_as_of").max() > pl.duration(seconds=STALE_PRICE_SECONDS)
     used = (
         known.explode("price_source")
         .group_by("price_source")
@@ -188,7 +196,7 @@ def _prices(rows: pl.DataFrame, storage: StorageCosts | None, now: float) -> Ite
     )
     found = {row[0]: PriceUsed(*row) for row in used.iter_rows()}
     for quote in storage.quotes if storage else ():
-        is_old = now - quote.as_of.timestamp() > OLD_SECONDS
+        is_old = now - quote.as_of.timestamp() > STALE_PRICE_SECONDS
         before = found.get(quote.source)
         found[quote.source] = PriceUsed(
             quote.source,

@@ -1,14 +1,14 @@
 """The cost report as Markdown, for the Dagster UI."""
 
 from odins_ravne_assets.odin.report import CostReport
-from odins_ravne_assets.odin.report_text import TextTable, summary, tables
+from odins_ravne_assets.odin.report_text import TextTable, report_tables, summary_sentences
 
 SPECIAL = "\\`*_{}[]<>#|!$"
 
 
 def report_markdown(report: CostReport) -> str:
     """The summary, every table, and what is to be remarked."""
-    parts = [*map(_escaped, summary(report)), *map(_table, tables(report))]
+    parts = [*map(_escaped, summary_sentences(report)), *map(_table, report_tables(report))]
     remarks = [f"- {_escaped(remark)}" for remark in report.remarks]
     return "\n\n".join([*parts, "\n".join(remarks)]).strip() + "\n"
 

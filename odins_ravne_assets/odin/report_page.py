@@ -7,9 +7,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from odins_ravne_assets.odin.formatting import KINDS, many, share, usd
+from odins_ravne_assets.odin.formatting import KIND_LABELS, format_count, format_share, format_usd
 from odins_ravne_assets.odin.report import CostReport
-from odins_ravne_assets.odin.report_text import summary, tables, total
+from odins_ravne_assets.odin.report_text import report_tables, summary_sentences, total_usd
 from odins_ravne_assets.page.pages import write_page
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 TEMPLATE = Path(__file__).parent / "cost_page.html"
 WIDTH, HEIGHT = 440, 250
 # USD a month of storage that are worth a drawing.
-LEAST_DRAWN = Decimal("0.01")
+MIN_PLOTTED_USD = Decimal("0.01")
 # Cameras in the drawing; the table beside it has more.
-MOST_BARS = 12
+MAX_BARS = 12
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ def write_cost_page(report: CostReport, path: Path) -> None:
         "scope": report.scope,
         "about": _about(report),
         "tiles": list(_tiles(report)),
-        "summary": list(summary(report)),
+        "summary": list(summary_sentences(report)),
         "remarks": report.remarks,
         "plots": list(_plots(report)),
-        "tables": list(tables(report)),
+        "tables": list(report_tables(report)),
         "made_at": f"{made:%Y-%m-%d %H:%M} UTC",
     }
     write_page(path, TEMPLATE, values)
@@ -50,14 +50,14 @@ def _about(report: CostReport) -> str:
     days = [each.day for each in report.days]
     span = f"{days[0]} to {days[-1]}" if len(days) > 1 else "".join(map(str, days))
     when = f", {span}" if span else ""
-    return f"{many(len(report.scope.cameras), 'camera')}{where}{when}"
+    return f"{format_count(len(report.scope.cameras), 'camera')}{where}{when}"
 
 
 def _tiles(report: CostReport) -> Iterator[dict[str, str]]:
     units, jobs = report.units, report.jobs
-    done = "" if jobs.success_rate is None else f", {share(jobs.success_rate)} done"
-    yield {"value": usd(total(report)), "what": "in all"}
-    number, what = many(jobs.total, "job").split()
+    done = "" if jobs.success_rate is None else f", {format_share(jobs.success_rate)} done"
+    yield {"value": format_usd(total_usd(report)), "what": "in all"}
+    number, what = format_count(jobs.total, "job").split()
     yield {"value": number, "what": f"{what}{done}"}
     for cost, what in (
         (units.per_1000_images, "for 1,000 images"),
@@ -65,13 +65,13 @@ def _tiles(report: CostReport) -> Iterator[dict[str, str]]:
         (units.per_species_observation, "for an observation of a known species"),
     ):
         if cost is not None:
-            yield {"value": usd(cost), "what": what}
+            yield {"value": format_usd(cost), "what": what}
     for saved, what in (
         (report.savings.rate, "rate savings"),
         (report.savings.effective, "effective savings"),
     ):
         if saved is not None:
-            yield {"value": share(saved), "what": what}
+            yield {"value": format_share(saved), "what": what}
 
 
 def _plots(report: CostReport) -> Iterator[_Plot]:
@@ -81,14 +81,14 @@ def _plots(report: CostReport) -> Iterator[_Plot]:
         yield _by_day(report)
     if len(report.by_camera) > 1:
         yield _by_camera(report)
-    if report.storage and report.storage.usd_per_month >= LEAST_DRAWN:
+    if report.storage and report.storage.usd_per_month >= MIN_PLOTTED_USD:
         yield _storage_ahead(report)
 
 
 def _by_kind(report: CostReport) -> _Plot:
     from odins_ravne_assets.page import plots
 
-    bars = [(KINDS[part.name], part.usd) for part in report.parts if part.usd]
+    bars = [(KIND_LABELS[part.name], part.usd) for part in report.parts if part.usd]
     if report.storage and report.storage.usd_so_far and report.scope.since is None:
         bars.append(("storage", report.storage.usd_so_far))
     figure = plots.new_figure(WIDTH, HEIGHT)
@@ -97,7 +97,7 @@ def _by_kind(report: CostReport) -> _Plot:
     axes.barh([name for name, _ in bars], [float(cost) for _, cost in bars], color=plots.SERIES[0])
     axes.invert_yaxis()
     axes.set_xlabel("USD", color=plots.QUIET)
-    says = "; ".join(f"{name} {usd(cost)}" for name, cost in bars)
+    says = "; ".join(f"{name} {format_usd(cost)}" for name, cost in bars)
     return _Plot(plots.inline_svg(figure, "by-kind", says), "Where the money went.")
 
 
@@ -124,7 +124,7 @@ def _by_day(report: CostReport) -> _Plot:
     axes.set_xticks(list(places)[::step], days[::step])
     axes.set_ylabel("USD", color=plots.QUIET)
     plots.add_legend(axes)
-    says = f"Paid and on-demand cost of {many(len(days), 'day')}"
+    says = f"Paid and on-demand cost of {format_count(len(days), 'day')}"
     caption = "By day, storage left out: what was paid, and the same hours on demand."
     return _Plot(plots.inline_svg(figure, "by-day", says), caption)
 
@@ -132,7 +132,7 @@ def _by_day(report: CostReport) -> _Plot:
 def _by_camera(report: CostReport) -> _Plot:
     from odins_ravne_assets.page import plots
 
-    shown = report.by_camera[:MOST_BARS]
+    shown = report.by_camera[:MAX_BARS]
     figure = plots.new_figure(WIDTH, max(HEIGHT, 40 + 22 * len(shown)))
     axes = plots.plain_axes(figure)
     axes.grid(False)
@@ -149,7 +149,7 @@ def _by_camera(report: CostReport) -> _Plot:
     axes.set_xlabel("USD", color=plots.QUIET)
     left = len(report.by_camera) - len(shown)
     caption = "The dearest cameras, computing alone." if left else "By camera, computing alone."
-    says = "; ".join(f"{each.name} {usd(each.usd)}" for each in shown)
+    says = "; ".join(f"{each.name} {format_usd(each.usd)}" for each in shown)
     return _Plot(plots.inline_svg(figure, "by-camera", says), caption)
 
 
@@ -170,7 +170,7 @@ def _storage_ahead(report: CostReport) -> _Plot:
     axes.set_xlabel("month from now", color=plots.QUIET)
     axes.set_ylabel("USD a month", color=plots.QUIET)
     plots.add_legend(axes)
-    now, then = usd(ahead[0].usd_left_alone), usd(ahead[-1].usd_with_policy)
+    now, then = format_usd(ahead[0].usd_left_alone), format_usd(ahead[-1].usd_with_policy)
     says = f"Storage: {now} a month as it is, {then} in a year with the lifecycle policy"
     caption = "What is on S3 now, in the months to come, if nothing is added."
     return _Plot(plots.inline_svg(figure, "storage-ahead", says), caption)

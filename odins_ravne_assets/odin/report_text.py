@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from odins_ravne_assets.odin.formatting import (
-    CLASSES,
-    KINDS,
-    MARKETS,
-    lasting,
-    many,
-    share,
-    size,
-    usd,
+    KIND_LABELS,
+    MARKET_LABELS,
+    STORAGE_CLASS_LABELS,
+    format_count,
+    format_duration,
+    format_share,
+    format_size,
+    format_usd,
 )
 from odins_ravne_assets.odin.report import CostReport
-from odins_ravne_assets.odin.totals import Share
+from odins_ravne_assets.odin.totals import CostShare
 
 # Cameras and species that a table shows; cost_report.json has them all.
-SHOWN = 20
+MAX_TABLE_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class TextTable:
     note: str = ""
 
 
-def tables(report: CostReport) -> Iterator[TextTable]:
+def report_tables(report: CostReport) -> Iterator[TextTable]:
     """All that have rows, in order."""
     for table in (
-        where_it_went(report),
-        what_one_costs(report),
+        cost_breakdown_table(report),
+        unit_cost_table(report),
         _markets(report),
         _machines(report),
         _wasted(report),
@@ -56,38 +56,38 @@ def tables(report: CostReport) -> Iterator[TextTable]:
             yield table
 
 
-def total(report: CostReport) -> Decimal:
+def total_usd(report: CostReport) -> Decimal:
     """USD for computing, and for what lay on S3 until now if all times are asked for."""
     stored = report.storage.usd_so_far if report.storage and report.scope.since is None else None
     return report.computing.usd + (stored or Decimal(0))
 
 
-def summary(report: CostReport) -> Iterator[str]:
+def summary_sentences(report: CostReport) -> Iterator[str]:
     """What it comes to, in sentences."""
     jobs = report.jobs
     yield (
-        f"{usd(total(report))} for {many(jobs.total, 'job')} of "
-        f"{many(len(report.by_camera) or len(report.scope.cameras), 'camera')}"
-        f"{_ended(report)}, {lasting(jobs.processing_seconds)} of processing."
+        f"{format_usd(total_usd(report))} for {format_count(jobs.total, 'job')} of "
+        f"{format_count(len(report.by_camera) or len(report.scope.cameras), 'camera')}"
+        f"{_ended(report)}, {format_duration(jobs.processing_seconds)} of processing."
     )
     yield from _saved(report)
     wasted = report.computing.usd_wasted
     if wasted:
-        yield f"{usd(wasted)} of it bought nothing."
+        yield f"{format_usd(wasted)} of it bought nothing."
     if report.estimated_usd:
-        yield f"{usd(report.estimated_usd)} of it are estimated; a later report knows them exactly."
+        yield f"{format_usd(report.estimated_usd)} of it are estimated; a later report knows them exactly."
     month = report.month
     if month.usd:
         ahead = month.forecast_usd
-        coming = "" if ahead is None else f"; {usd(ahead)} by its end, if it goes on so"
-        yield f"This month ({month.name}) so far: {usd(month.usd)}{coming}."
+        coming = "" if ahead is None else f"; {format_usd(ahead)} by its end, if it goes on so"
+        yield f"This month ({month.name}) so far: {format_usd(month.usd)}{coming}."
 
 
 def _ended(report: CostReport) -> str:
     jobs = report.jobs
     told = [f"{jobs.failed} failed"] if jobs.failed else []
     told += [f"{jobs.open} not ended"] if jobs.open else []
-    told += [many(jobs.interruptions, "interruption")] if jobs.interruptions else []
+    told += [format_count(jobs.interruptions, "interruption")] if jobs.interruptions else []
     return f" ({', '.join(told)})" if told else ""
 
 
@@ -95,27 +95,27 @@ def _saved(report: CostReport) -> Iterator[str]:
     savings = report.savings
     if savings.rate is not None:
         yield (
-            f"Rate savings {share(savings.rate)}: the same machine hours cost "
-            f"{usd(savings.machine_usd_on_demand)} on demand; {usd(savings.machine_usd)} were paid."
+            f"Rate savings {format_share(savings.rate)}: the same machine hours cost "
+            f"{format_usd(savings.machine_usd_on_demand)} on demand; {format_usd(savings.machine_usd)} were paid."
         )
     if savings.effective is not None:
         wanted = report.scope.least_saving
         met = "met" if savings.effective >= wanted else "missed"
         yield (
-            f"Effective savings {share(savings.effective)}: the same work, undisturbed on demand, "
-            f"costs {usd(savings.undisturbed_usd)}; the profile's {wanted:.0%} are {met}."
+            f"Effective savings {format_share(savings.effective)}: the same work, undisturbed on demand, "
+            f"costs {format_usd(savings.undisturbed_usd)}; the profile's {wanted:.0%} are {met}."
         )
 
 
-def where_it_went(report: CostReport) -> TextTable:
+def cost_breakdown_table(report: CostReport) -> TextTable:
     """The parts of the money."""
-    everything = total(report)
-    parts = [(KINDS[part.name], part.usd) for part in report.parts]
+    everything = total_usd(report)
+    parts = [(KIND_LABELS[part.name], part.usd) for part in report.parts]
     if report.storage and report.scope.since is None:
         parts.append(("storage on S3 (estimated)", report.storage.usd_so_far))
-    rows = [(name, usd(cost), _of(cost, everything)) for name, cost in parts]
+    rows = [(name, format_usd(cost), _of(cost, everything)) for name, cost in parts]
     if rows:
-        rows.append(("total", usd(everything), ""))
+        rows.append(("total", format_usd(everything), ""))
     columns = (("", False), ("USD", True), ("share", True))
     return TextTable("Where the money went", columns, tuple(rows), _moved(report))
 
@@ -126,22 +126,22 @@ def _moved(report: CostReport) -> str:
     if not requests:
         return ""
     within = (
-        f"Workers read {size(moved.bytes_read)} from S3 and wrote {size(moved.bytes_written)}, "
-        f"which is free within the region. All together asked S3 {many(requests, 'time')}."
+        f"Workers read {format_size(moved.bytes_read)} from S3 and wrote {format_size(moved.bytes_written)}, "
+        f"which is free within the region. All together asked S3 {format_count(requests, 'time')}."
     )
     if not moved.bytes_home:
         return within
     return (
-        f"{within} This machine took {size(moved.bytes_home)} out of AWS, which costs what is told "
+        f"{within} This machine took {format_size(moved.bytes_home)} out of AWS, which costs what is told "
         "here at most: the first 100 GB of an account's month are free."
     )
 
 
 def _of(part: Decimal, whole: Decimal) -> str:
-    return share(float(part / whole)) if whole else "-"
+    return format_share(float(part / whole)) if whole else "-"
 
 
-def what_one_costs(report: CostReport) -> TextTable:
+def unit_cost_table(report: CostReport) -> TextTable:
     """The money divided by what it bought."""
     units = report.units
     rows = (
@@ -152,7 +152,7 @@ def what_one_costs(report: CostReport) -> TextTable:
         ("a camera", units.per_camera),
         ("an observation of a known species", units.per_species_observation),
     )
-    found = tuple((name, usd(cost)) for name, cost in rows if cost is not None)
+    found = tuple((name, format_usd(cost)) for name, cost in rows if cost is not None)
     return TextTable("What one costs", (("", False), ("USD", True)), found, "Without storage.")
 
 
@@ -164,13 +164,20 @@ def _markets(report: CostReport) -> TextTable:
         ("on demand", True),
         ("less", True),
     )
-    rows = tuple((MARKETS.get(each.name, each.name), *_compared(each)) for each in report.markets)
+    rows = tuple(
+        (MARKET_LABELS.get(each.name, each.name), *_compared(each)) for each in report.markets
+    )
     return TextTable("Spot against on-demand", columns, rows)
 
 
-def _compared(each: Share) -> tuple[str, ...]:
+def _compared(each: CostShare) -> tuple[str, ...]:
     less = float(1 - each.usd / each.usd_on_demand) if each.usd_on_demand else None
-    return f"{each.machine_hours:.2f}", usd(each.usd), usd(each.usd_on_demand), share(less)
+    return (
+        f"{each.machine_hours:.2f}",
+        format_usd(each.usd),
+        format_usd(each.usd_on_demand),
+        format_share(less),
+    )
 
 
 def _machines(report: CostReport) -> TextTable:
@@ -186,8 +193,8 @@ def _machines(report: CostReport) -> TextTable:
             each.name,
             f"{each.machine_hours:.2f}",
             f"{each.frames:,}",
-            usd(each.usd),
-            usd(each.usd * 1000 / each.frames) if each.frames else "-",
+            format_usd(each.usd),
+            format_usd(each.usd * 1000 / each.frames) if each.frames else "-",
         )
         for each in report.machines
     )
@@ -195,7 +202,9 @@ def _machines(report: CostReport) -> TextTable:
 
 
 def _wasted(report: CostReport) -> TextTable:
-    rows = tuple((each.name, usd(each.usd_wasted)) for each in report.wasted if each.usd_wasted)
+    rows = tuple(
+        (each.name, format_usd(each.usd_wasted)) for each in report.wasted if each.usd_wasted
+    )
     columns = (("why", False), ("USD", True))
     return TextTable("What bought nothing", columns, rows, "It is part of the sums above.")
 
@@ -214,25 +223,25 @@ def _cameras(report: CostReport) -> TextTable:
             each.name,
             str(each.attempts),
             f"{each.images:,}",
-            lasting(each.video_seconds),
-            usd(each.usd),
-            usd(each.usd_on_demand),
+            format_duration(each.video_seconds),
+            format_usd(each.usd),
+            format_usd(each.usd_on_demand),
         )
-        for each in report.by_camera[:SHOWN]
+        for each in report.by_camera[:MAX_TABLE_ROWS]
     )
     return TextTable("By camera", columns, rows, _more(report.by_camera, "cameras"))
 
 
 def _more(found: Sequence[object], things: str) -> str:
-    left = len(found) - SHOWN
+    left = len(found) - MAX_TABLE_ROWS
     return f"{left:,} more {things} are in cost_report.json." if left > 0 else ""
 
 
 def _species(report: CostReport) -> TextTable:
     paid = report.computing.usd
     rows = tuple(
-        (each.species, each.scientific_name, f"{each.visits:,}", usd(paid / each.visits))
-        for each in report.species[:SHOWN]
+        (each.species, each.scientific_name, f"{each.visits:,}", format_usd(paid / each.visits))
+        for each in report.species[:MAX_TABLE_ROWS]
         if each.visits
     )
     columns = (
@@ -256,10 +265,10 @@ def _storage(report: CostReport) -> TextTable:
     rows = tuple(
         (
             f"{each.area}, old versions" if each.old else each.area,
-            CLASSES.get(each.storage_class, each.storage_class),
+            STORAGE_CLASS_LABELS.get(each.storage_class, each.storage_class),
             f"{each.objects:,}",
-            size(each.bytes),
-            "no price known" if each.usd_per_month is None else usd(each.usd_per_month),
+            format_size(each.bytes),
+            "no price known" if each.usd_per_month is None else format_usd(each.usd_per_month),
         )
         for each in found
     )
@@ -274,9 +283,9 @@ def _ahead(report: CostReport) -> str:
     alone = sum((month.usd_left_alone for month in report.storage.ahead), Decimal(0))
     home = report.storage.usd_to_take_home
     return (
-        f"If nothing is added, the next twelve months cost {usd(year)} with the lifecycle policy "
-        f"({usd(last.usd_with_policy)} in the last), and {usd(alone)} if all stays where it is. "
-        f"Taking all results out of AWS costs {usd(home)} each time; the first 100 GB of an "
+        f"If nothing is added, the next twelve months cost {format_usd(year)} with the lifecycle policy "
+        f"({format_usd(last.usd_with_policy)} in the last), and {format_usd(alone)} if all stays where it is. "
+        f"Taking all results out of AWS costs {format_usd(home)} each time; the first 100 GB of an "
         "account's month are free."
     )
 
@@ -295,15 +304,15 @@ def _plans(report: CostReport) -> TextTable:
     rows = tuple(
         (
             each.camera_id,
-            usd(each.planned_usd),
-            f"{usd(each.low)} – {usd(each.high)}",
-            usd(each.usd),
+            format_usd(each.planned_usd),
+            f"{format_usd(each.low)} – {format_usd(each.high)}",
+            format_usd(each.usd),
             f"{each.difference:+.1%}" if each.planned_usd else "-",
-            lasting(each.planned_seconds),
-            "-" if each.seconds is None else lasting(each.seconds),
+            format_duration(each.planned_seconds),
+            "-" if each.seconds is None else format_duration(each.seconds),
             "; ".join(each.why),
         )
-        for each in report.plans[-SHOWN:]
+        for each in report.plans[-MAX_TABLE_ROWS:]
     )
     note = "What munin plan expected of computing, and what the runs after it have cost."
     return TextTable("Compared with the plan", columns, rows, note)
@@ -312,7 +321,8 @@ def _plans(report: CostReport) -> TextTable:
 def _bill(report: CostReport) -> TextTable:
     columns = (("part", False), ("ledger", True), ("AWS", True), ("why they differ", False))
     rows = tuple(
-        (each.part, usd(each.ours), usd(each.aws), each.explanation) for each in report.aws or ()
+        (each.part, format_usd(each.ours), format_usd(each.aws), each.explanation)
+        for each in report.aws or ()
     )
     note = "This month, as Cost Explorer has it."
     return TextTable("Compared with AWS's bill", columns, rows, note)

@@ -6,18 +6,18 @@ from decimal import Decimal
 from typing import Any
 
 from odins_ravne_assets.munin.workload.footage_estimate import FootageCount
-from odins_ravne_assets.odin.formatting import lasting, many, usd
-from resources.planning.estimate import Estimate, Work, as_json, shares
-from resources.planning.saved_plans import PredictedOffer, Prediction
+from odins_ravne_assets.odin.formatting import format_count, format_duration, format_usd
+from resources.planning.estimate import Estimate, PlannedWork, camera_shares, estimate_json
+from resources.planning.predictions import PredictedOffer, Prediction
 from resources.planning.throughput import Throughput
 
 # Waiting, or another cut, is told of where it saves this share of the cost, and a cent.
-WORTH_SHARE = 0.05
-WORTH_USD = 0.01
+MIN_SAVING_SHARE = 0.05
+MIN_SAVING_USD = 0.01
 
 
 @dataclass(frozen=True)
-class Keeping:
+class FootageStorageCost:
     """What it costs to have the footage on S3.
 
     Args:
@@ -47,13 +47,13 @@ class RunPlan:
 
     made_at: float
     counts: Mapping[str, FootageCount]
-    work: Work
+    work: PlannedWork
     estimates: tuple[Estimate, ...]
     likely: Estimate
     other_way: Estimate
     begins: str
     paces: Mapping[str, Throughput]
-    keeping: Keeping | None
+    keeping: FootageStorageCost | None
     remarks: tuple[str, ...]
 
     @property
@@ -63,7 +63,7 @@ class RunPlan:
     def predictions(self) -> Iterator[Prediction]:
         """Each camera's share of what is likely."""
         likely = self.likely
-        share_of = shares(self.work, self.paces[likely.instance_type])
+        share_of = camera_shares(self.work, self.paces[likely.instance_type])
         for camera in self.work.cameras:
             share = share_of[camera.camera_id]
             yield Prediction(
@@ -87,9 +87,9 @@ class RunPlan:
             "made_at": self.made_at,
             "cameras": {name: asdict(count) for name, count in self.counts.items()},
             "frames": self.frames,
-            "likely": as_json(self.likely),
-            "other_way": as_json(self.other_way),
-            "estimates": [as_json(each) for each in self.estimates],
+            "likely": estimate_json(self.likely),
+            "other_way": estimate_json(self.other_way),
+            "estimates": [estimate_json(each) for each in self.estimates],
             "begins": self.begins,
             "paces": {kind: pace.source for kind, pace in self.paces.items()},
             "keeping": asdict(self.keeping) if self.keeping else None,
@@ -130,8 +130,8 @@ def recommendations(plan: RunPlan) -> Iterator[str]:
 def _expected(plan: RunPlan) -> str:
     likely = plan.likely
     took = (
-        f"in about {lasting(likely.seconds.expected)} "
-        f"({lasting(likely.seconds.low)} to {lasting(likely.seconds.high)})"
+        f"in about {format_duration(likely.seconds.expected)} "
+        f"({format_duration(likely.seconds.low)} to {format_duration(likely.seconds.high)})"
     )
     if likely.market == "local":
         price = f"{money(likely.usd.expected)}, " if likely.usd.expected else ""
@@ -139,7 +139,7 @@ def _expected(plan: RunPlan) -> str:
     low, high = money(likely.usd.low), money(likely.usd.high)
     return (
         f"Expected: {money(likely.usd.expected)} ({low} to {high}), {took}, on "
-        f"{many(likely.spread.machines, 'machine')}; {_named(likely)}."
+        f"{format_count(likely.spread.machines, 'machine')}; {_named(likely)}."
     )
 
 
@@ -150,15 +150,15 @@ def _cut(plan: RunPlan) -> Iterator[str]:
         return
     is_cheap = plan.work.limits.cost.offline_camera_optimized
     cheap, fast = (now, other) if is_cheap else (other, now)
-    size = lasting(cheap.unit_seconds)
-    best = f"{many(cheap.spread.units, 'work unit')} of about {size} of work"
+    size = format_duration(cheap.unit_seconds)
+    best = f"{format_count(cheap.spread.units, 'work unit')} of about {size} of work"
     if cheap.spread.units == fast.spread.units:
         yield f"Best cut: {best}; more of them would save neither money nor time."
         return
     more = fast.usd.expected - cheap.usd.expected
     yield (
         f"Best cut for cost: {best}; cut into {fast.spread.units} it is done in "
-        f"{lasting(fast.seconds.expected)} for {money(max(0.0, more))} more "
+        f"{format_duration(fast.seconds.expected)} for {money(max(0.0, more))} more "
         f"(offline_camera_optimized: {'false' if is_cheap else 'true makes it the cheapest'})."
     )
 
@@ -180,11 +180,11 @@ def _waiting(plan: RunPlan) -> Iterator[str]:
 
 def money(amount: float) -> str:
     """USD, of what was estimated."""
-    return usd(Decimal(amount))
+    return format_usd(Decimal(amount))
 
 
 def _worth(now: float, instead: float) -> bool:
-    return now - instead > max(WORTH_USD, WORTH_SHARE * now)
+    return now - instead > max(MIN_SAVING_USD, MIN_SAVING_SHARE * now)
 
 
 def _named(estimate: Estimate) -> str:

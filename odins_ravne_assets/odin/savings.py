@@ -12,10 +12,10 @@ from decimal import Decimal
 
 import polars as pl
 
-from odins_ravne_assets.odin.totals import MACHINE_TIME, NOTHING, money, rented
+from odins_ravne_assets.odin.totals import MACHINE_TIME_KINDS, ZERO_USD, exclude_local, sum_usd
 
 # What a machine has besides its hours, at the same price on spot and on demand.
-BESIDES = ("disk", "address")
+ATTACHED_KINDS = ("disk", "address")
 ON_DEMAND = "usd_on_demand"
 NEEDED = (ON_DEMAND, "useful_seconds", "billed_seconds")  # of an attempt
 
@@ -49,14 +49,14 @@ def _saved(usd: Decimal, instead: Decimal) -> float | None:
     return float(1 - usd / instead) if instead else None
 
 
-def savings_in(rows: pl.DataFrame) -> Savings:
+def calculate_savings(rows: pl.DataFrame) -> Savings:
     """The savings in rows of the ledger; work on machines of one's own is left out."""
-    paid = rented(rows)
-    machines = paid.filter(pl.col("kind").is_in(MACHINE_TIME))
+    paid = exclude_local(rows)
+    machines = paid.filter(pl.col("kind").is_in(MACHINE_TIME_KINDS))
     return Savings(
-        machine_usd=money(machines),
-        machine_usd_on_demand=money(machines, ON_DEMAND),
-        usd=money(paid),
+        machine_usd=sum_usd(machines),
+        machine_usd_on_demand=sum_usd(machines, ON_DEMAND),
+        usd=sum_usd(paid),
         undisturbed_usd=_undisturbed(paid),
     )
 
@@ -68,17 +68,17 @@ def _undisturbed(rows: pl.DataFrame) -> Decimal:
     them than there were machines. Disks and addresses cost in proportion to the hours.
     """
     ran = rows.filter((pl.col("kind") == "attempt") & (pl.col("billed_seconds") > 0))
-    useful = sum((_useful(*row) for row in ran.select(*NEEDED).iter_rows()), NOTHING)
+    useful = sum((_useful(*row) for row in ran.select(*NEEDED).iter_rows()), ZERO_USD)
     # Machines that waited for nobody say nothing of how long a start takes.
     overhead = rows.filter((pl.col("kind") == "overhead") & pl.col("camera_id").is_not_null())
     machines = overhead["instance_id"].n_unique() if overhead.height else 0
     launches = ran.select("camera_id", "launch").n_unique() if useful else 0
     starts = min(launches, machines)
-    start = money(overhead, ON_DEMAND) * starts / machines if machines else NOTHING
-    hours = money(rows.filter(pl.col("kind").is_in(MACHINE_TIME)), ON_DEMAND)
-    besides = money(rows.filter(pl.col("kind").is_in(BESIDES)))
-    others = money(rows.filter(~pl.col("kind").is_in(MACHINE_TIME + BESIDES)))
-    as_long = (useful + start) / hours if hours else NOTHING
+    start = sum_usd(overhead, ON_DEMAND) * starts / machines if machines else ZERO_USD
+    hours = sum_usd(rows.filter(pl.col("kind").is_in(MACHINE_TIME_KINDS)), ON_DEMAND)
+    besides = sum_usd(rows.filter(pl.col("kind").is_in(ATTACHED_KINDS)))
+    others = sum_usd(rows.filter(~pl.col("kind").is_in(MACHINE_TIME_KINDS + ATTACHED_KINDS)))
+    as_long = (useful + start) / hours if hours else ZERO_USD
     return useful + start + besides * as_long + others
 
 

@@ -10,21 +10,21 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 
-from odins_ravne_assets.odin.storage_prices import CLASSES, StoragePrices
+from odins_ravne_assets.odin.storage_prices import STORAGE_CLASS_RATES, StoragePrices
 from resources.pricing.prices import Quote
 from resources.retention.inventory import StoredDay
 from resources.retention.rules import LeastSizes
 from resources.settings.profile import Lifecycle
 
 DAYS_OF_YEAR, MONTHS = Decimal("365.25"), 12
-NOTHING = Decimal(0)
+ZERO_USD = Decimal(0)
 
 # A storage class, and the first day and the day after the last that objects are in it.
 StoragePeriod = tuple[str, date, date]
 
 
 @dataclass(frozen=True)
-class Ageing:
+class LifecycleRules:
     """How footage ages: what the profile wants, and from how many bytes on each move pays."""
 
     lifecycle: Lifecycle
@@ -40,7 +40,7 @@ class Ageing:
             "STANDARD_IA": (self.lifecycle.transition_to_ia, self.least.to_ia),
             "GLACIER": (self.lifecycle.transition_to_glacier, self.least.to_glacier),
         }
-        here = list(CLASSES).index(day.storage_class)
+        here = list(STORAGE_CLASS_RATES).index(day.storage_class)
         return {
             storage_class: day.day + timedelta(days=age)
             for place, (storage_class, (age, least)) in enumerate(ages.items())
@@ -62,7 +62,7 @@ class StoredLine:
 
 
 @dataclass(frozen=True)
-class MonthAhead:
+class StorageForecast:
     """USD of a month from now, if nothing is added or taken away."""
 
     month: int  # from 1
@@ -87,12 +87,12 @@ class StorageCosts:
     usd_this_month: Decimal
     usd_rest_of_month: Decimal
     usd_to_take_home: Decimal
-    ahead: tuple[MonthAhead, ...]
+    ahead: tuple[StorageForecast, ...]
     quotes: tuple[Quote, ...]
 
 
 def storage_costs(
-    stored: Sequence[StoredDay], prices: StoragePrices, ageing: Ageing, now: float
+    stored: Sequence[StoredDay], prices: StoragePrices, ageing: LifecycleRules, now: float
 ) -> StorageCosts:
     """The costs of what is stored.
 
@@ -105,7 +105,7 @@ def storage_costs(
     results = sum(day.bytes for day in stored if day.area == "results" and not day.old)
     return StorageCosts(
         lines=tuple(_lines(stored, prices, ageing, today)),
-        usd_per_month=sum((prices.usd_per_month(d, d.storage_class) for d in stored), NOTHING),
+        usd_per_month=sum((prices.usd_per_month(d, d.storage_class) for d in stored), ZERO_USD),
         usd_so_far=_spent(stored, prices, ageing, date.min, today),
         usd_this_month=_spent(stored, prices, ageing, first, today),
         usd_rest_of_month=_coming(stored, prices, ageing, today, today, next_first),
@@ -116,13 +116,13 @@ def storage_costs(
 
 
 def _lines(
-    stored: Iterable[StoredDay], prices: StoragePrices, ageing: Ageing, today: date
+    stored: Iterable[StoredDay], prices: StoragePrices, ageing: LifecycleRules, today: date
 ) -> Iterator[StoredLine]:
     groups: dict[tuple[str, str, bool], list[StoredDay]] = {}
     for day in stored:
         groups.setdefault((day.area, day.storage_class, day.old), []).append(day)
     for (area, storage_class, old), days in sorted(groups.items()):
-        usd = sum((prices.usd_per_month(day, storage_class) for day in days), NOTHING)
+        usd = sum((prices.usd_per_month(day, storage_class) for day in days), ZERO_USD)
         yield StoredLine(
             area=area,
             storage_class=storage_class,
@@ -137,7 +137,7 @@ def _lines(
 def _spent(
     stored: Iterable[StoredDay],
     prices: StoragePrices,
-    ageing: Ageing,
+    ageing: LifecycleRules,
     since: date,
     until: date,
 ) -> Decimal:
@@ -148,20 +148,20 @@ def _spent(
             for day in stored
             for stay in _stays_until(day, ageing, until)
         ),
-        NOTHING,
+        ZERO_USD,
     )
 
 
 def _coming(
     stored: Iterable[StoredDay],
     prices: StoragePrices,
-    ageing: Ageing,
+    ageing: LifecycleRules,
     today: date,
     since: date,
     until: date,
 ) -> Decimal:
     """USD from one day to another in the future, under the policy, with what moving costs."""
-    usd = NOTHING
+    usd = ZERO_USD
     for day in stored:
         for stay in _stays_from(day, ageing, today):
             usd += _for_days(prices, day, stay, since, until)
@@ -178,9 +178,9 @@ def _for_days(
     return max(0, days) * MONTHS / DAYS_OF_YEAR * prices.usd_per_month(day, storage_class)
 
 
-def _stays_until(day: StoredDay, ageing: Ageing, until: date) -> Iterator[StoragePeriod]:
+def _stays_until(day: StoredDay, ageing: LifecycleRules, until: date) -> Iterator[StoragePeriod]:
     """The classes that led to the class of today."""
-    if day.storage_class not in CLASSES:
+    if day.storage_class not in STORAGE_CLASS_RATES:
         yield day.storage_class, day.day, until
         return
     passed = []
@@ -191,14 +191,14 @@ def _stays_until(day: StoredDay, ageing: Ageing, until: date) -> Iterator[Storag
     yield from _stays(passed, until)
 
 
-def _stays_from(day: StoredDay, ageing: Ageing, today: date) -> Iterator[StoragePeriod]:
+def _stays_from(day: StoredDay, ageing: LifecycleRules, today: date) -> Iterator[StoragePeriod]:
     """The classes of today and of the future; what is overdue moves today."""
     if day.old:
         # Since when they are old is not told: on average, half of their time is over.
         days = ageing.lifecycle.delete_old_versions // 2
         yield day.storage_class, today, today + timedelta(days=days)
         return
-    begins = ageing.days(day) if day.storage_class in CLASSES else {}
+    begins = ageing.days(day) if day.storage_class in STORAGE_CLASS_RATES else {}
     later = list(begins)[list(begins).index(day.storage_class) + 1 :] if begins else []
     moves = [(day.storage_class, today), *((each, max(begins[each], today)) for each in later)]
     yield from _stays(moves, date.max)
@@ -213,11 +213,11 @@ def _stays(moves: Sequence[tuple[str, date]], end: date) -> Iterator[StoragePeri
 
 
 def _ahead(
-    stored: Sequence[StoredDay], prices: StoragePrices, ageing: Ageing, today: date
-) -> Iterator[MonthAhead]:
+    stored: Sequence[StoredDay], prices: StoragePrices, ageing: LifecycleRules, today: date
+) -> Iterator[StorageForecast]:
     days = [today + timedelta(days=round(n * DAYS_OF_YEAR / MONTHS)) for n in range(MONTHS + 1)]
     stays = [(day, (day.storage_class, today, date.max)) for day in stored]
     for month, (begin, end) in enumerate(pairwise(days), start=1):
         usd = _coming(stored, prices, ageing, today, begin, end)
-        alone = sum((_for_days(prices, day, stay, begin, end) for day, stay in stays), NOTHING)
-        yield MonthAhead(month, usd, alone)
+        alone = sum((_for_days(prices, day, stay, begin, end) for day, stay in stays), ZERO_USD)
+        yield StorageForecast(month, usd, alone)

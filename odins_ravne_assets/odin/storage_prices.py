@@ -9,8 +9,12 @@ from resources.retention.inventory import StoredDay
 from resources.retention.rules import INDEX_IN_GLACIER, INDEX_IN_STANDARD, LEAST_BILLED
 
 # Storage class -> its price in price_table.yaml; from the first to the last as objects age.
-CLASSES = {"STANDARD": "s3-standard", "STANDARD_IA": "s3-standard-ia", "GLACIER": "s3-glacier"}
-MOVES = {"STANDARD_IA": "s3-transition-to-ia", "GLACIER": "s3-transition-to-glacier"}
+STORAGE_CLASS_RATES = {
+    "STANDARD": "s3-standard",
+    "STANDARD_IA": "s3-standard-ia",
+    "GLACIER": "s3-glacier",
+}
+TRANSITION_RATES = {"STANDARD_IA": "s3-transition-to-ia", "GLACIER": "s3-transition-to-glacier"}
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,12 @@ class StoragePrices:
         return _gb(size) * self.out.usd
 
 
-def storage_prices(book: PriceBook) -> StoragePrices | None:
+def find_storage_prices(book: PriceBook) -> StoragePrices | None:
     """The prices of a region; None where they are not known."""
     try:
         return StoragePrices(
-            {storage_class: book.rate(item) for storage_class, item in CLASSES.items()},
-            {storage_class: book.rate(item) for storage_class, item in MOVES.items()},
+            {storage_class: book.rate(item) for storage_class, item in STORAGE_CLASS_RATES.items()},
+            {storage_class: book.rate(item) for storage_class, item in TRANSITION_RATES.items()},
             book.rate("transfer-out"),
         )
     except RavneError:

@@ -9,26 +9,26 @@ from decimal import Decimal
 
 import polars as pl
 
-NOTHING = Decimal(0)
+ZERO_USD = Decimal(0)
 # Kinds that are time of machines, in which spot and on-demand differ.
-MACHINE_TIME = ("attempt", "overhead")
-JOB = ["camera_id", "launch", "unit"]
+MACHINE_TIME_KINDS = ("attempt", "overhead")
+JOB_KEY = ["camera_id", "launch", "unit"]
 IS_ATTEMPT = pl.col("kind") == "attempt"
-RAN = pl.col("started_at").is_not_null()
+HAS_STARTED = pl.col("started_at").is_not_null()
 
 
-def money(rows: pl.DataFrame, column: str = "usd") -> Decimal:
+def sum_usd(rows: pl.DataFrame, column: str = "usd") -> Decimal:
     """The sum of a column of money."""
     return Decimal(rows[column].sum())
 
 
-def rented(rows: pl.DataFrame) -> pl.DataFrame:
+def exclude_local(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of what AWS is paid for: without those of machines of one's own."""
     return rows.filter(pl.col("market").is_null() | (pl.col("market") != "local"))
 
 
 @dataclass(frozen=True)
-class Jobs:
+class JobTotals:
     """Work units: each is one job, however many attempts it took.
 
     Args:
@@ -58,7 +58,7 @@ class Jobs:
 
 
 @dataclass(frozen=True)
-class Share:
+class CostShare:
     """A part of the money.
 
     Args:
@@ -78,18 +78,18 @@ class Share:
     frames: int
 
 
-def jobs_in(rows: pl.DataFrame) -> Jobs:
+def count_jobs(rows: pl.DataFrame) -> JobTotals:
     """Count the jobs, and how they went."""
     attempts = rows.filter(IS_ATTEMPT)
-    units = attempts.group_by(JOB).agg(
+    units = attempts.group_by(JOB_KEY).agg(
         done=(pl.col("end") == "done").any(),
         open=(pl.col("end").is_null()).any(),
         moved=(pl.col("market") == "spot").any()
         & (pl.col("market").sort_by("intended_at").last() == "ondemand"),
     )
     done, open_ = _count(units, "done"), _count(units.filter(~pl.col("done")), "open")
-    ran = attempts.filter(RAN)
-    return Jobs(
+    ran = attempts.filter(HAS_STARTED)
+    return JobTotals(
         total=units.height,
         done=done,
         failed=units.height - done - open_,
@@ -110,10 +110,10 @@ def _seconds(frame: pl.DataFrame, since: str, until: str) -> float:
     return float(frame.select((pl.col(until) - pl.col(since)).sum()).item().total_seconds())
 
 
-def shares(rows: pl.DataFrame, by: str) -> list[Share]:
+def cost_shares(rows: pl.DataFrame, by: str) -> list[CostShare]:
     """The money by a column's values, the dearest first; rows without one are left out."""
     return [
-        Share(name, *sums)
+        CostShare(name, *sums)
         for name, *sums in rows.drop_nulls(by)
         .group_by(by)
         .agg(*_sums())
@@ -122,9 +122,9 @@ def shares(rows: pl.DataFrame, by: str) -> list[Share]:
     ]
 
 
-def whole(rows: pl.DataFrame, name: str) -> Share:
+def total_cost(rows: pl.DataFrame, name: str) -> CostShare:
     """All of the money, as one part."""
-    return Share(name, *rows.select(*_sums()).row(0))
+    return CostShare(name, *rows.select(*_sums()).row(0))
 
 
 def _sums() -> Sequence[pl.Expr]:
@@ -132,9 +132,9 @@ def _sums() -> Sequence[pl.Expr]:
         pl.col("usd").sum(),
         pl.col("usd_on_demand").sum(),
         pl.col("usd_wasted").sum(),
-        (pl.col("billed_seconds").filter(pl.col("kind").is_in(MACHINE_TIME)).sum() / 3600).alias(
-            "hours"
-        ),
+        (
+            pl.col("billed_seconds").filter(pl.col("kind").is_in(MACHINE_TIME_KINDS)).sum() / 3600
+        ).alias("hours"),
         IS_ATTEMPT.sum().alias("attempts"),
         pl.col("images").sum(),
         pl.col("video_seconds").sum(),

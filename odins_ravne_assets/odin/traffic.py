@@ -7,7 +7,7 @@ import polars as pl
 
 
 @dataclass(frozen=True)
-class TrafficCosts:
+class TrafficTotals:
     """Of all workers, together; requests of this machine are among them."""
 
     bytes_read: int
@@ -17,12 +17,12 @@ class TrafficCosts:
     bytes_home: int  # that this machine took out of AWS
 
 
-def traffic_in(rows: pl.DataFrame) -> TrafficCosts:
+def sum_traffic(rows: pl.DataFrame) -> TrafficTotals:
     """The sums over rows of `cost_ledger.SCHEMA`; requests are counted in rows of their own."""
     requests = rows.filter(pl.col("kind") == "requests")
     attempts = rows.filter(pl.col("kind") == "attempt")
     home = rows.filter(pl.col("kind") == "transfer")
-    return TrafficCosts(
+    return TrafficTotals(
         int(attempts["bytes_read"].sum()),
         int(attempts["bytes_written"].sum()),
         int(requests["requests_put"].sum()),

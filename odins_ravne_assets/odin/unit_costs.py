@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from odins_ravne_assets.odin.totals import Share
+from odins_ravne_assets.odin.totals import CostShare
 
 HOUR_SECONDS = 3600
 
@@ -40,7 +40,7 @@ class UnitCosts:
 
 
 def unit_costs(
-    spent: Share, jobs_done: int, cameras: int, species: Sequence[SpeciesVisits]
+    spent: CostShare, jobs_done: int, cameras: int, species: Sequence[SpeciesVisits]
 ) -> UnitCosts:
     """Divide what was spent.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.deployments import with_deployments
 from odins_ravne_assets.cameras.results_store import stores_of
-from odins_ravne_assets.hugin.exports.write_all import (
+from odins_ravne_assets.hugin.exports.export import (
     CAMTRAP_DP,
     MEGADETECTOR,
     PARQUET,

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.exports.write_all import Exported
+from odins_ravne_assets.hugin.exports.export import Exported
 from odins_ravne_assets.hugin.visits.stage3 import Stage3Result
 from odins_ravne_assets.munin.progress import Metadata
 from odins_ravne_assets.munin.tables.journal import Stage1Journal

@@ -1,4 +1,4 @@
-"""A small picture of a camera's best animal crops, for the Dagster UI. People are never on it."""
+"""A contact sheet of a camera's best animal crops, for the Dagster UI. It never shows people."""
 
 import base64
 from contextlib import ExitStack
@@ -15,15 +15,18 @@ from resources.storage.layout import DETECTIONS_TABLE
 from resources.storage.object_store import ObjectStore
 
 SHEET_COLUMNS, SHEET_ROWS = 4, 2
-CELL = 144  # pixels
+CELL_SIDE = 144  # pixels
 BACKGROUND = 40  # grey level around crops that are not square
-QUALITY = 75
+JPEG_QUALITY = 75
 
 
 def contact_sheet(store: ObjectStore, journal: Stage1Journal) -> str | None:
-    """The surest crop of each of the surest media, as a Markdown image; None without animals.
+    """Return the crops with the highest confidence, one per medium, as a Markdown image.
 
-    A frame with a person in it is left out: an animal's crop shows what stands beside it too.
+    Frames with a person are left out, because a crop of an animal may show the person too.
+
+    Returns:
+        None if there are no animals.
     """
     with ExitStack() as stack:
         boxes = pl.scan_parquet(stack.enter_context(store.reading(DETECTIONS_TABLE)))
@@ -48,11 +51,11 @@ def contact_sheet(store: ObjectStore, journal: Stage1Journal) -> str | None:
         )
     crops = best.join(crops, on=BOX_KEYS, how="inner", maintain_order="left")
     cells = [_cell(jpeg) for jpeg in crops["jpeg"]]
-    blank = np.full((CELL, CELL, 3), BACKGROUND, np.uint8)
+    blank = np.full((CELL_SIDE, CELL_SIDE, 3), BACKGROUND, np.uint8)
     columns = min(SHEET_COLUMNS, len(cells))
     cells += [blank] * (-len(cells) % columns)
-    lines = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
-    _, jpeg = cv2.imencode(".jpg", np.vstack(lines), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    rows = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
+    _, jpeg = cv2.imencode(".jpg", np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     picture = base64.b64encode(jpeg.tobytes()).decode()
     return f"![the best crops](data:image/jpeg;base64,{picture})"
 
@@ -60,10 +63,10 @@ def contact_sheet(store: ObjectStore, journal: Stage1Journal) -> str | None:
 def _cell(jpeg: bytes) -> Picture:
     crop = read_crop(jpeg)
     height, width = crop.shape[:2]
-    scale = CELL / max(height, width)
+    scale = CELL_SIDE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
-    cell = np.full((CELL, CELL, 3), BACKGROUND, np.uint8)
-    top, left = (CELL - size[1]) // 2, (CELL - size[0]) // 2
+    cell = np.full((CELL_SIDE, CELL_SIDE, 3), BACKGROUND, np.uint8)
+    top, left = (CELL_SIDE - size[1]) // 2, (CELL_SIDE - size[0]) // 2
     cell[top : top + size[1], left : left + size[0]] = small
     return cell

@@ -32,24 +32,103 @@ CHUNK_ROWS = 10_000
 
 
 def run_detections(context: StepContext) -> StageResult:
-    """Process all media that the journal does not hold, and write Stage 1's tables."""
+    """Process all media that are not in the journal, and write Stage 1's tables."""
     started = monotonic()
     journal = context.stage1_journal()
     journal.remove_uncommitted()
     progress, timing = Progress(), StageTiming(LOOKING_AT_FRAMES)
-    if detect_pending(context, journal, progress, timing):
+    if pending := detect_pending(context, journal):
+        progress, timing = pending
         release_memory()
     else:
-        context.reporter.info("nothing new to look at: every medium is in the journal")
+        context.reporter.info("no new media: all are in the journal")
     context.raise_if_stopped()
     build.write_stage1_tables(context.output, journal, context.models.detector_versions())
+    seconds = monotonic() - started
     metadata = detection_metadata(context.output, journal) | {
         "media/newly_looked_at": progress.media,
-        "compute/seconds": round(monotonic() - started, 3),
+        "compute/seconds": round(seconds, 3),
         **timing.facts(),
     }
-    check_results = [
-        checks.nothing_lost(context.output),
-        checks.detections_sane(context.output),
-    ]
+    check_results = [checks.nothing_lost(context.output), checks.detections_sane(context.output)]
     return StageResult(metadata, check_results, context.data_version(layout.DETECTIONS_TABLE))
+
+
+def detect_pending(
+    context: StepContext, journal: Stage1Journal
+) -> tuple[Progress, StageTiming] | None:
+    """Run the detector on the step's media that are not in the journal.
+
+    Returns:
+        Counts and timing; None if there are no such media.
+    """
+    finished = journal.finished()
+    total = sum(1 for medium in _usable_media(context) if medium.content_hash not in finished)
+    return _detect(context, journal, finished, total) if total else None
+
+
+def _detect(
+    context: StepContext, journal: Stage1Journal, finished: HashSet, total: int
+) -> tuple[Progress, StageTiming]:
+    timing = StageTiming(LOOKING_AT_FRAMES)
+    detector = context.models.load_detector(timing)
+    crash_guard = CrashGuard(context.output) if context.after_crash else None
+    media = only_new(_usable_media(context), finished)
+    report_progress = context.progress("detections", total, "media")
+
+    def on_progress(progress: Progress) -> None:
+        counters = context.counters
+        counters.media, counters.images = progress.media, progress.images
+        counters.frames, counters.video_seconds = progress.frames, progress.video_seconds
+        counters.record_progress()
+        report_progress(progress.media)
+
+    def on_finished() -> None:
+        if crash_guard and crash_guard.active:
+            journal.flush()
+            crash_guard.settled()
+
+    batch_size = context.profile.pipeline.stage1.batch_size
+    stage = Stage1(detector, journal, batch_size, on_progress, on_finished, timing)
+    decoder = Decoder(
+        context.footage,
+        crash_guard.suspects_first(media) if crash_guard else media,
+        _decoding_settings(context, detector),
+    )
+    report_progress(0)
+    stage.run(decoder, context.stop, GRACE_SECONDS)
+    context.reporter.info(str(timing))
+    for path, reason in stage.unreadable:
+        context.reporter.warning(f"{path}: skipped in this run: {reason}")
+    return stage.progress, timing
+
+
+def _decoding_settings(context: StepContext, detector: Detector) -> DecodingSettings:
+    settings = context.profile.pipeline.stage1
+    return DecodingSettings(
+        plan=SamplingPlan(
+            settings.sampling,
+            settings.frames_per_second,
+            settings.every_nth_frame,
+            settings.motion_gate,
+            settings.motion_threshold,
+        ),
+        max_pixels=context.profile.pipeline.stage0.max_megapixels * 1e6,
+        network_side=detector.input_side,
+        timeout=settings.decode_timeout,
+        processes=settings.decode_workers,
+        slots=min(settings.batch_size * (WAITING_BATCHES + detector.looks_ahead), MAX_SLOTS),
+        device=context.models.device if settings.video_decoder == "gpu" else None,
+    )
+
+
+def _usable_media(context: StepContext) -> Iterator[Medium]:
+    """Yield the media that Stage 0 could read, each content once, in order of path."""
+    unit = context.unit
+    start, stop = (unit.start, unit.stop) if unit else (0, sys.maxsize)
+    with context.output.reading(layout.MEDIA_TABLE) as path:
+        rows = pl.scan_parquet(path).filter(pl.col("status") == "ok")
+        rows = rows.select("content_hash", "path", "kind", "width", "height", "duration_seconds")
+        while (chunk := rows.slice(start, min(CHUNK_ROWS, stop - start)).collect()).height:
+            yield from (Medium(*row) for row in chunk.iter_rows())
+            start += chunk.height

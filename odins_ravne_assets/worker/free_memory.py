@@ -1,4 +1,4 @@
-"""Gives memory back that a finished piece of work has used."""
+"""Return freed memory to the operating system."""
 
 import ctypes
 import gc
@@ -6,13 +6,13 @@ import sys
 
 
 def release_memory() -> None:
-    """Free what nobody refers to any more, and return it to the system.
+    """Collect garbage, and return freed memory to the operating system.
 
-    A worker first holds the models and then, when it makes the tables, rows; without this both
-    would count. glibc keeps freed memory for itself unless it is asked for it.
+    A worker holds models first and rows of tables later. glibc does not return freed memory
+    unless it is asked to, so without this call the two peaks would add up.
     """
     gc.collect()
     if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # not in every C library
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # missing in other C libraries
         if trim:
             trim(0)

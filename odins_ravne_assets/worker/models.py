@@ -1,4 +1,4 @@
-"""The models of a step: whole before any work, loaded when needed, on the engine that is there."""
+"""The models of a step: verified before any work, loaded on first use, on the available engine."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,8 +27,8 @@ from resources.storage.object_store import ObjectStore
 OpenStore = Callable[[str], ObjectStore]
 T = TypeVar("T")
 
-# Where a camera's output keeps engines that were built for GPUs.
-ENGINES = "engines"
+# The folder of a camera's output that caches engines built for GPUs.
+ENGINES_FOLDER = "engines"
 
 
 @dataclass
@@ -36,8 +36,9 @@ class StepModels:
     """The models that a profile names.
 
     Args:
-        output: the camera's; keeps predictions, and engines if the profile names no other place.
-        output_url: where that is, for `open_store`.
+        output: the camera's results; stores predictions, and engines if the profile names no
+            other place for them.
+        output_url: its URL, for `open_store`.
     """
 
     profile: Profile
@@ -47,32 +48,34 @@ class StepModels:
     reporter: Reporter
     open_engine: OpenEngine = open_engine
     engine: EngineKind = field(init=False)
-    # Where the detector takes pictures, once it is loaded: see `Engine`.
+    # The device of the detector's input, once it is loaded; see `Engine`.
     device: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.engine = engine_for(self.profile.pipeline.stage1.engine, self.reporter.warning)
 
-    def on_engine(self, work: Callable[[], T]) -> T:
-        """Do work with the chosen engine; if the GPU fails and the profile says so, on the CPU.
+    def with_fallback(self, work: Callable[[], T]) -> T:
+        """Do work with the chosen engine; if the GPU fails and the profile allows it, on the CPU.
 
-        The CPU's answers have a journal of their own, so that the two never mix.
+        Each engine has its own journal, so that results of the two never mix.
         """
         try:
             return work()
         except EngineError as error:
             if self.engine == "onnxruntime" or not self.profile.pipeline.stage1.engine_fallback:
                 raise
-            self.reporter.warning(f"{error}; going on with onnxruntime, as engine_fallback says")
+            self.reporter.warning(f"{error}; falling back to onnxruntime (engine_fallback)")
             self.engine = "onnxruntime"
             return work()
 
     def verify(self, stages: list[str]) -> None:
-        """Before any work: that Stage 2's model is missing must not be found after days of Stage 1.
+        """Check that all models of the stages are present and intact, before any work begins.
+
+        A missing model of Stage 2 must not be noticed after days of Stage 1.
 
         Raises:
             ModelError: see `gpu_kernels.models.manifest.verify` and `cached_predictions`.
-            StoreError: the store refuses.
+            StoreError: the store cannot be read.
         """
         models = self.profile.models
         needed: dict[str, list[str | None]] = {
@@ -88,74 +91,74 @@ class StepModels:
 
     @cached_property
     def predictions(self) -> Predictions | None:
-        """What labels the boxes in place of a model, if the profile says so."""
+        """The predictions that label boxes in place of a model, if the profile names some."""
         name = self.profile.models.classifier
         return cached_predictions(name, self.output) if is_predictions(name) else None
 
-    def load_detector(self, pace: StageTiming) -> Detector:
-        """Stage 1's model, with the one that tells categories if there is one.
+    def load_detector(self, timing: StageTiming) -> Detector:
+        """Load Stage 1's detector, with the category detector if there is one.
 
         Args:
-            pace: is told how long the engines take.
+            timing: receives the time of the engines.
 
         Raises:
             EngineError: an engine cannot run them.
         """
         models, settings = self.profile.models, self.profile.pipeline.stage1
         names = [name for name in (models.detector, models.category_detector) if name]
-        loaded = [self._load(name, pace) for name in names]
-        self._tell(loaded[0])
+        loaded = [self._load(name, timing) for name in names]
+        self._log(loaded[0])
         self.device = loaded[0].engine.device
         return Detector(loaded[0], loaded[1] if len(loaded) > 1 else None, settings.conf_threshold)
 
-    def load_classifier(self, pace: StageTiming) -> LoadedModel:
-        """Stage 2's model.
+    def load_classifier(self, timing: StageTiming) -> LoadedModel:
+        """Load Stage 2's classifier.
 
         Args:
-            pace: is told how long the engine takes.
+            timing: receives the time of the engine.
 
         Raises:
             EngineError: the engine cannot run it.
         """
-        model = self._load(self.profile.models.classifier, pace)
-        self._tell(model)
+        model = self._load(self.profile.models.classifier, timing)
+        self._log(model)
         return model
 
-    def _load(self, name: str, pace: StageTiming) -> LoadedModel:
+    def _load(self, name: str, timing: StageTiming) -> LoadedModel:
         settings = self.profile.pipeline.stage1
         manifest = load_manifest(name)
-        kept = self.profile.models.engines or f"{self.output_url.rstrip('/')}/{ENGINES}"
-        cache = EngineCache(engine_stores(self.open_store(kept)), self.reporter.warning)
+        engines_url = self.profile.models.engines or f"{self.output_url.rstrip('/')}/{ENGINES_FOLDER}"
+        cache = EngineCache(engine_stores(self.open_store(engines_url)), self.reporter.warning)
         batches = Batches.around(settings.batch_size)
         shared_by = self.profile.models.engines_shared_by
         engine = self.open_engine(
             manifest, self.engine, settings.threads, cache, batches, shared_by
         )
-        return LoadedModel(manifest, TimedEngine(engine, pace), pace.fitted)
+        return LoadedModel(manifest, TimedEngine(engine, timing), timing.fitted)
 
-    def _tell(self, model: LoadedModel) -> None:
+    def _log(self, model: LoadedModel) -> None:
         self.reporter.info(f"{model.manifest.name} on {model.engine.description}")
 
-    def detectors_named(self) -> dict[str, str]:
-        """Role of each of Stage 1's models and its name with its hash, for tables and reports."""
+    def detector_versions(self) -> dict[str, str]:
+        """Return the name and hash of each of Stage 1's models by role, for tables and reports."""
         models = self.profile.models
         roles = {"detector": models.detector, "category_detector": models.category_detector}
-        return {role: _name_of(name) for role, name in roles.items() if name}
+        return {role: _version(name) for role, name in roles.items() if name}
 
-    def classifier_named(self) -> dict[str, str]:
-        """The same of what labels boxes: a model, or predictions."""
+    def classifier_version(self) -> dict[str, str]:
+        """Return the same of the model or the predictions that label boxes."""
         if self.predictions:
             return {"classifier": self.predictions.name}
-        return {"classifier": _name_of(self.profile.models.classifier)}
+        return {"classifier": _version(self.profile.models.classifier)}
 
     def ranked_labels(self) -> list[SpeciesNetLabel]:
-        """The labels of what classifies, as far as they carry their ranks."""
+        """Return the classifier's labels that have taxonomic ranks."""
         if self.predictions:
             return list(self.predictions.labels())
         labels = load_labels(load_manifest(self.profile.models.classifier))
         return [label.ranks for label in labels if label.ranks]
 
 
-def _name_of(model: str) -> str:
+def _version(model: str) -> str:
     manifest = load_manifest(model)
     return f"{manifest.name} {model_hash(manifest)[:12]}"

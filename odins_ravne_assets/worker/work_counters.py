@@ -1,4 +1,4 @@
-"""What a worker has done so far, and in how many seconds: what the cost ledger keeps of it."""
+"""Counters of a worker's work and time, as the cost ledger stores them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,14 @@ from time import monotonic
 
 @dataclass
 class WorkCounters:
-    """Counts of one worker, from its start.
+    """Counts of one worker since its start.
 
     Attributes:
-        media: newly looked at; `images` of these are stills, `frames` were looked at in all, and
-            the videos among them are `video_seconds` long.
-        crops: newly labelled.
-        visits: in the table of observations that was made; None: none was.
+        media: newly processed media; `images` of them are stills.
+        frames: frames of these media that the detector processed.
+        video_seconds: the length of the videos among them.
+        crops: newly labelled crops.
+        visits: rows of the observations table that was written; None: none was written.
     """
 
     media: int = 0
@@ -25,7 +26,7 @@ class WorkCounters:
     visits: int | None = None
     _seconds: dict[str, float] = field(default_factory=dict)
     _running: tuple[str, float] | None = None
-    _began: float = field(default_factory=monotonic)
+    _started: float = field(default_factory=monotonic)
     _useful: float = 0.0
 
     @contextmanager
@@ -34,18 +35,20 @@ class WorkCounters:
         self._running = (name, monotonic())
         try:
             yield
-            self.finished_something()
+            self.record_progress()
         finally:
             self._seconds = self._stage_seconds()
             self._running = None
 
-    def finished_something(self) -> None:
-        """What was done until now is kept, whatever happens."""
-        self._useful = monotonic() - self._began
+    def record_progress(self) -> None:
+        """Count the time until now as useful: its results are saved whatever happens next."""
+        self._useful = monotonic() - self._started
 
     def as_work(self) -> dict[str, float]:
-        """By the ledger's columns; and `useful_seconds`, from the worker's start to the last time
-        that it finished something."""
+        """Return the counts by the ledger's columns.
+
+        `useful_seconds` is the time from the worker's start to the last recorded progress.
+        """
         counts = {
             "media": self.media,
             "images": self.images,
@@ -59,9 +62,9 @@ class WorkCounters:
         return {**counts, **visits, **times}
 
     def _stage_seconds(self) -> dict[str, float]:
-        """With those of the stage that is running."""
+        """Return the seconds of each stage, the running one included."""
         if self._running is None:
             return self._seconds
         name, since = self._running
-        passed = monotonic() - since
-        return {**self._seconds, name: self._seconds.get(name, 0.0) + passed}
+        elapsed = monotonic() - since
+        return {**self._seconds, name: self._seconds.get(name, 0.0) + elapsed}

@@ -4,7 +4,7 @@ boto3 is imported on first use: a machine without the `cloud` extra runs everyth
 types of clients (boto3-stubs) are installed for development only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ce import CostExplorerClient
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.literals import InstanceTypeType
     from mypy_boto3_ecr import ECRClient
     from mypy_boto3_ecs import ECSClient
     from mypy_boto3_iam import IAMClient
@@ -112,9 +113,7 @@ class AwsClients:
                 self._no_retry_clients[service] = self._create(service, NO_RETRY_OPTIONS)
             return cast("BatchClient", self._no_retry_clients[service])
 
-    def _create(
-        self, service: str, options: Mapping[str, Any] | None = None
-    ) -> "BaseClient":
+    def _create(self, service: str, options: Mapping[str, Any] | None = None) -> "BaseClient":
         from botocore.config import Config
 
         endpoint = self._aws.endpoint_urls.get(service, self._aws.endpoint_url)
@@ -131,6 +130,11 @@ class AwsClients:
         import boto3
 
         return boto3.Session()
+
+
+def as_instance_types(names: Iterable[str]) -> "list[InstanceTypeType]":
+    """Return names of machine types as EC2 calls take them, unchecked: EC2 has newer ones."""
+    return cast("list[InstanceTypeType]", list(names))
 
 
 def _require_boto3() -> None:

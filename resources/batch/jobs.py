@@ -1,7 +1,10 @@
 """Calls of AWS Batch: describe, find and submit jobs."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mypy_boto3_batch import BatchClient
 
 TERMINAL = frozenset({"SUCCEEDED", "FAILED"})
 # DescribeJobs takes this many at once.
@@ -31,7 +34,7 @@ def submit_parameters(
     }
 
 
-def describe_jobs(batch: Any, ids: Sequence[str]) -> dict[str, Job]:
+def describe_jobs(batch: "BatchClient", ids: Sequence[str]) -> dict[str, Job]:
     """What Batch tells of some jobs, by id. One just submitted may be missing for a while."""
     found: dict[str, Job] = {}
     for start in range(0, len(ids), DESCRIBE_AT_ONCE):
@@ -45,7 +48,7 @@ def seconds(milliseconds: int | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
 
 
-def find_job(batch: Any, queue: str, name: str) -> str | None:
+def find_job(batch: "BatchClient", queue: str, name: str) -> str | None:
     """The id of the job of this name, if a queue has or lately had one."""
     named = [{"name": "JOB_NAME", "values": [name]}]
     jobs = batch.list_jobs(jobQueue=queue, filters=named)["jobSummaryList"]

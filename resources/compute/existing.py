@@ -10,6 +10,7 @@ from resources.clock import Clock
 from resources.errors import RavneError
 
 if TYPE_CHECKING:
+    from mypy_boto3_batch.literals import JobStatusType
     from mypy_boto3_batch.type_defs import (
         ComputeEnvironmentDetailTypeDef,
         JobDefinitionTypeDef,
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import LaunchTemplateVersionTypeDef
 
 # States of a job that has not ended, in order; and those of one that has.
-LIVE = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
-ENDED = ("SUCCEEDED", "FAILED")
+LIVE: "tuple[JobStatusType, ...]" = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
+ENDED: "tuple[JobStatusType, ...]" = ("SUCCEEDED", "FAILED")
 
 # A change takes AWS from seconds to minutes; an environment that still has machines the longest.
 POLL_SECONDS = (2.0, 20.0)  # the first pause and the longest
@@ -80,7 +81,7 @@ class Parts:
         version: LaunchTemplateVersionTypeDef = found["LaunchTemplateVersions"][0]
         return version
 
-    def jobs(self, queues: Iterable[str], states: Iterable[str]) -> dict[str, str]:
+    def jobs(self, queues: Iterable[str], states: "Iterable[JobStatusType]") -> dict[str, str]:
         """Jobs of some queues that are in some states: the state of each, by its id.
 
         Args:

@@ -127,12 +127,13 @@ def _partition(region: str) -> str:
 def _network(clients: AwsClients, name: str) -> tuple[str, tuple[str, ...]]:
     """The security group of that name, and the subnets of its VPC; empty where there is none."""
     ec2 = clients.of("ec2")
-    named = [{"Name": "group-name", "Values": [name]}]
-    groups = ec2.describe_security_groups(Filters=named)["SecurityGroups"]
+    groups = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [name]}])[
+        "SecurityGroups"
+    ]
     if not groups:
         return "", ()
-    within = [{"Name": "vpc-id", "Values": [groups[0]["VpcId"]]}]
-    subnets = ec2.describe_subnets(Filters=within)["Subnets"]
+    vpc = groups[0]["VpcId"]
+    subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"]
     return groups[0]["GroupId"], tuple(sorted(subnet["SubnetId"] for subnet in subnets))
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from resources.aws.clients import AwsClients
+from resources.aws.clients import AwsClients, as_instance_types
 from resources.batch.names import Market, Names
 from resources.compute.existing import ENDED, LIVE, Parts
 from resources.settings.profile import Aws
@@ -165,7 +165,7 @@ def _spot_prices(clients: AwsClients, types: Sequence[str], now: float) -> list[
         clients.of("ec2")
         .get_paginator("describe_spot_price_history")
         .paginate(
-            InstanceTypes=list(types),
+            InstanceTypes=as_instance_types(types),
             ProductDescriptions=["Linux/UNIX"],
             # From now on: the prices in force.
             StartTime=datetime.fromtimestamp(now, UTC),

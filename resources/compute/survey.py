@@ -3,14 +3,18 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from resources.aws.clients import AwsClients
+from resources.aws.clients import AwsClients, as_instance_types
 from resources.aws.errors import error_code
 from resources.batch.names import SPOKEN, Market, markets
 from resources.compute.foundation import Foundation, Missing, find_foundation
 from resources.errors import UsageError
 from resources.settings.profile import Aws
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import InstanceTypeInfoTypeDef
 
 # The quotas of running vCPUs count these families of machines together, and spot apart from
 # on-demand. Codes: the Service Quotas console, service EC2. Those of other families are not
@@ -87,8 +91,12 @@ def _machines(clients: AwsClients, aws: Aws, subnets: Sequence[str]) -> list[Mac
 
     ec2, names = clients.of("ec2"), list(aws.compute.instance_types)
     try:
-        pages = ec2.get_paginator("describe_instance_types").paginate(InstanceTypes=names)
-        described = {kind["InstanceType"]: kind for page in pages for kind in page["InstanceTypes"]}
+        pages = ec2.get_paginator("describe_instance_types").paginate(
+            InstanceTypes=as_instance_types(names)
+        )
+        described = {
+            str(kind["InstanceType"]): kind for page in pages for kind in page["InstanceTypes"]
+        }
     except ClientError as error:
         if error_code(error) not in {"InvalidInstanceType", "InvalidParameterValue"}:
             raise
@@ -100,7 +108,7 @@ def _machines(clients: AwsClients, aws: Aws, subnets: Sequence[str]) -> list[Mac
     return [_machine(described[name], zones[name]) for name in names]
 
 
-def _machine(described: dict[str, Any], zones: Sequence[str]) -> MachineType:
+def _machine(described: "InstanceTypeInfoTypeDef", zones: Sequence[str]) -> MachineType:
     name = described["InstanceType"]
     if ARCHITECTURE not in described["ProcessorInfo"]["SupportedArchitectures"]:
         raise UsageError(
@@ -117,7 +125,9 @@ def _machine(described: dict[str, Any], zones: Sequence[str]) -> MachineType:
     )
 
 
-def _offered_zones(ec2: Any, names: list[str], subnets: Sequence[str]) -> dict[str, list[str]]:
+def _offered_zones(
+    ec2: "EC2Client", names: list[str], subnets: Sequence[str]
+) -> dict[str, list[str]]:
     """For each type the zones, of those the subnets lie in, that offer it."""
     zones: dict[str, list[str]] = {name: [] for name in names}
     if not subnets:

@@ -393,7 +393,7 @@ class Launch:
             {**watch.pipes.get_bootstrap_env_vars(), "AWS_DEFAULT_REGION": self.aws.region},
             watch.pipes.default_remote_invocation_info,
         )
-        return str(self.clients.asking_once("batch").submit_job(**params)["jobId"])
+        return str(self.clients.without_retries("batch").submit_job(**params)["jobId"])
 
     # What all share
 

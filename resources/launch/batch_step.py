@@ -33,11 +33,11 @@ from resources.launch.readiness import tell_archived, wait_for_queues
 from resources.launch.recovery import EarlierLaunches
 from resources.launch.running_cost import CostReporter
 from resources.launch.slots import LaunchSlots, priority_of
-from resources.ledger.asset_metadata import asset_of, costs_of_stages
+from resources.ledger.asset_metadata import stage_cost_metadata, stage_of
 from resources.ledger.orchestrator_traffic import OrchestratorTraffic
 from resources.ledger.table import read_ledger
-from resources.ledger.writer import LedgerWriter, camera_ledger
-from resources.planning.throughput import cutting_seconds_per_frame
+from resources.ledger.writer import LedgerWriter, open_camera_ledger
+from resources.planning.throughput import assumed_seconds_per_frame
 from resources.pricing.economics import Offer, Overheads
 from resources.pricing.sources import price_source
 from resources.settings.profile import Aws, Profile
@@ -96,7 +96,7 @@ class BatchStep:
         self._remedy = f"ask an administrator to attach the policy {aws.name}-runner"
         self._prices = price_source(self._clients, aws, home)
         self._keeper = LedgerWriter(self._clients, aws, self._prices)
-        self._books = camera_ledger(request.camera_id, request.output_url, self._clients)
+        self._books = open_camera_ledger(request.camera_id, request.output_url, self._clients)
         self._own = OrchestratorTraffic(request.camera_id, aws.region, "launching", self._clock)
         self._own.traffic.attach(self._clients.of("s3"))
         self._books_written = self._clock.now()
@@ -114,10 +114,10 @@ class BatchStep:
             self._tell_archived()
             record, launch = self._launched()
         metadata = metadata_of(record, self._aws.region, self._clock)
-        costs = costs_of_stages(read_ledger([self._books.ledger]), record.identity)
+        costs = stage_cost_metadata(read_ledger([self._books.ledger]), record.identity)
         for result in launch.results:
             if isinstance(result, dg.MaterializeResult):
-                told = {**(result.metadata or {}), **metadata, **costs(asset_of(result))}
+                told = {**(result.metadata or {}), **metadata, **costs(stage_of(result))}
                 yield result._replace(metadata=told)
             else:
                 yield result
@@ -320,7 +320,7 @@ class BatchStep:
             self._books,
             record,
             frozenset(each.identity for each in same_run),
-            lambda: [camera_ledger(*known, clients) for known in self._hooks.known_outputs()],
+            lambda: [open_camera_ledger(*known, clients) for known in self._hooks.known_outputs()],
             LocalStore(self._home / TURNS),
             self._offers_now,
         )
@@ -374,7 +374,7 @@ def _work_units(
         return []
     return work_units(
         lambda: footage.count_media(output, profile),
-        cutting_seconds_per_frame(profile),
+        assumed_seconds_per_frame(profile),
         Overheads(),
         profile.pipeline.cost_optimization,
     )

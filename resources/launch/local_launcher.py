@@ -22,7 +22,7 @@ from resources.errors import LaunchError, StoreError
 from resources.launch.base import StepLauncher, StepRequest
 from resources.launch.hooks import LaunchHooks
 from resources.launch.slots import LaunchSlots, priority_of
-from resources.ledger.asset_metadata import asset_of, costs_of_stages
+from resources.ledger.asset_metadata import stage_cost_metadata, stage_of
 from resources.ledger.local_writer import LocalLedgerWriter
 from resources.ledger.table import read_ledger
 from resources.settings.profile import Profile
@@ -188,10 +188,10 @@ def _books_of(context: dg.AssetExecutionContext, request: StepRequest) -> LocalL
 def _with_costs(
     results: Sequence[PipesExecutionResult], books: LocalLedgerWriter
 ) -> Iterator[PipesExecutionResult]:
-    costs = costs_of_stages(read_ledger([books.store]), books.launch)
+    costs = stage_cost_metadata(read_ledger([books.store]), books.launch)
     for result in results:
         if isinstance(result, dg.MaterializeResult):
-            yield result._replace(metadata={**(result.metadata or {}), **costs(asset_of(result))})
+            yield result._replace(metadata={**(result.metadata or {}), **costs(stage_of(result))})
         else:
             yield result
 

@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import dagster as dg
@@ -20,6 +20,9 @@ from resources.batch.jobs import TERMINAL, Job, console_url, describe_jobs, subm
 from resources.clock import Clock, system_clock
 from resources.errors import LaunchError
 from resources.storage.object_store import ObjectStore
+
+if TYPE_CHECKING:
+    from mypy_boto3_batch import BatchClient
 
 OnMessage = Callable[[Mapping[str, Any]], None]
 
@@ -131,7 +134,7 @@ class PipesBatchClient:
 
     def __init__(
         self,
-        batch: Any,
+        batch: "BatchClient",
         store: ObjectStore,
         *,
         clock: Clock | None = None,

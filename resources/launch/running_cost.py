@@ -10,7 +10,7 @@ import polars as pl
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
 from resources.clock import Clock
 from resources.launch.hooks import OnCost
-from resources.pricing.economics import HOUR, Offer, Overheads, on_demand_usd, spot_usd
+from resources.pricing.economics import HOUR_SECONDS, Offer, Overheads, on_demand_usd, spot_usd
 
 # A sum is told again once it differs by this share of the whole from what was told last.
 WORTH_SHARE = Decimal("0.1")
@@ -83,7 +83,7 @@ def grown(record: LaunchRecord, offers: Sequence[Offer], since: float, now: floa
         if attempt.started_at is not None:
             until = now if attempt.active else attempt.ended_at or since
             seconds = max(0.0, until - max(since, attempt.started_at))
-            usd += seconds / HOUR * _usd_per_hour(attempt, offers)
+            usd += seconds / HOUR_SECONDS * _usd_per_hour(attempt, offers)
     return round(Decimal(usd), 6)
 
 

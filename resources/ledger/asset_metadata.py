@@ -17,12 +17,12 @@ BILLED_STAGES = ("footage", "detections", "classifications", "observations")
 Metadata = dict[str, Any]
 
 
-def asset_of(result: dg.MaterializeResult[Any]) -> str:
+def stage_of(result: dg.MaterializeResult[Any]) -> str:
     """The stage that a result is of."""
     return result.asset_key.to_user_string() if result.asset_key else ""
 
 
-def costs_of_stages(ledger: pl.DataFrame, launch: str) -> Callable[[str], Metadata]:
+def stage_cost_metadata(ledger: pl.DataFrame, launch: str) -> Callable[[str], Metadata]:
     """What tells the metadata of each of a launch's assets.
 
     Args:

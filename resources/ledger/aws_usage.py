@@ -8,7 +8,7 @@ said (`writer.py`).
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,13 +18,16 @@ from resources.batch.names import QUEUES
 from resources.batch.outcome import classify_attempt, facts_of
 from resources.pricing.prices import Market
 
-GONE = frozenset({"shutting-down", "terminated"})
+if TYPE_CHECKING:
+    from mypy_boto3_batch import BatchClient
+
+TERMINATED_STATES = frozenset({"shutting-down", "terminated"})
 # EC2 user guide, "State reason codes": EC2 took a spot machine back.
-TAKEN = "Server.SpotInstance"
+SPOT_INTERRUPTION_CODE = "Server.SpotInstance"
 # How a transition's time is written: "User initiated (2026-11-23 09:00:00 GMT)".
-MOMENT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
+TRANSITION_TIME = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
 # DescribeContainerInstances takes this many at once.
-CONTAINER_INSTANCES_AT_ONCE = 100
+CONTAINER_INSTANCES_PER_CALL = 100
 
 
 class Machine(BaseModel):
@@ -47,7 +50,7 @@ class Machine(BaseModel):
     taken: bool = False
 
 
-class RanJob(BaseModel):
+class BatchJob(BaseModel):
     """A job of one of our queues, as Batch knows it. Times are seconds since 1970 UTC.
 
     `container_instance` is the ARN of where it ran, `instance_id` the machine behind it: None
@@ -68,7 +71,7 @@ class RanJob(BaseModel):
     said: str | None = None
 
 
-def machines_of(clients: AwsClients, name: str, now: float) -> Iterator[Machine]:
+def list_machines(clients: AwsClients, name: str, now: float) -> Iterator[Machine]:
     """The machines with our tag that EC2 tells of, also those that ended within the last hour.
 
     Args:
@@ -78,16 +81,15 @@ def machines_of(clients: AwsClients, name: str, now: float) -> Iterator[Machine]
         botocore.exceptions.ClientError, BotoCoreError: AWS refused, or did not answer.
     """
     pages = clients.of("ec2").get_paginator("describe_instances")
-    ours = [{"Name": "tag:Project", "Values": [name]}]
-    for page in pages.paginate(Filters=ours):
+    for page in pages.paginate(Filters=[{"Name": "tag:Project", "Values": [name]}]):
         for reservation in page["Reservations"]:
             for instance in reservation["Instances"]:
-                yield machine_from(instance, now)
+                yield parse_machine(instance, now)
 
 
-def machine_from(instance: Mapping[str, Any], now: float) -> Machine:
+def parse_machine(instance: Mapping[str, Any], now: float) -> Machine:
     """A machine as DescribeInstances tells of it, asked now."""
-    gone = instance["State"]["Name"] in GONE
+    gone = instance["State"]["Name"] in TERMINATED_STATES
     ended = _moment(instance.get("StateTransitionReason", "")) if gone else None
     return Machine(
         instance_id=instance["InstanceId"],
@@ -98,24 +100,24 @@ def machine_from(instance: Mapping[str, Any], now: float) -> Machine:
         seen_at=now,
         ended=(ended or now) if gone else None,
         end_known=ended is not None,
-        taken=instance.get("StateReason", {}).get("Code", "").startswith(TAKEN),
+        taken=instance.get("StateReason", {}).get("Code", "").startswith(SPOT_INTERRUPTION_CODE),
     )
 
 
 def _moment(transition: str) -> float | None:
-    found = MOMENT.search(transition)
+    found = TRANSITION_TIME.search(transition)
     if found is None:
         return None
     return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
 
 
-def jobs_of(
+def list_jobs(
     clients: AwsClients,
     name: str,
     since: float,
-    known: Mapping[str, RanJob],
+    known: Mapping[str, BatchJob],
     places: Mapping[str, str],
-) -> dict[str, RanJob]:
+) -> dict[str, BatchJob]:
     """The jobs of our queues that were created since, and those known before, by id.
 
     Args:
@@ -133,13 +135,13 @@ def jobs_of(
         for job_id, job in describe_jobs(batch, wanted).items()
     }
     jobs = {**known, **told}
-    places = {**places_in(jobs.values()), **places}
+    places = {**known_instance_ids(jobs.values()), **places}
     arns = {job.container_instance for job in told.values() if job.container_instance}
     places |= _machines_behind(clients, arns - set(places))
     return {job_id: _placed(job, places) for job_id, job in jobs.items()}
 
 
-def places_in(jobs: Iterable[RanJob]) -> dict[str, str]:
+def known_instance_ids(jobs: Iterable[BatchJob]) -> dict[str, str]:
     """Ids of machines by the ARNs of container instances, as far as jobs tell."""
     return {
         job.container_instance: job.instance_id
@@ -148,12 +150,12 @@ def places_in(jobs: Iterable[RanJob]) -> dict[str, str]:
     }
 
 
-def _placed(job: RanJob, places: Mapping[str, str]) -> RanJob:
+def _placed(job: BatchJob, places: Mapping[str, str]) -> BatchJob:
     place = job.instance_id or places.get(job.container_instance or "")
     return job.model_copy(update={"instance_id": place})
 
 
-def _listed(batch: Any, name: str, since: float) -> Iterator[tuple[str, str]]:
+def _listed(batch: "BatchClient", name: str, since: float) -> Iterator[tuple[str, str]]:
     """Ids of jobs, with their queues."""
     kept = batch.describe_job_queues(jobQueues=[f"{name}-{queue}" for queue in QUEUES])
     there = {queue["jobQueueName"] for queue in kept["jobQueues"]}
@@ -167,12 +169,12 @@ def _listed(batch: Any, name: str, since: float) -> Iterator[tuple[str, str]]:
                 yield job["jobId"], queue
 
 
-def _ran_job(job: Job, queue: str) -> RanJob:
+def _ran_job(job: Job, queue: str) -> BatchJob:
     # A job's own end is a little later than that of its attempt.
     ran = job["attempts"][-1] if job.get("attempts") else job
     facts = facts_of(job)
     ended = job["status"] in TERMINAL
-    return RanJob(
+    return BatchJob(
         job_id=job["jobId"],
         name=job["jobName"],
         queue=queue,
@@ -199,8 +201,8 @@ def _machines_behind(clients: AwsClients, missing: Iterable[str]) -> dict[str, s
 def _described(clients: AwsClients, cluster: str, arns: list[str]) -> Iterator[tuple[str, str]]:
     from botocore.exceptions import ClientError
 
-    for start in range(0, len(arns), CONTAINER_INSTANCES_AT_ONCE):
-        some = arns[start : start + CONTAINER_INSTANCES_AT_ONCE]
+    for start in range(0, len(arns), CONTAINER_INSTANCES_PER_CALL):
+        some = arns[start : start + CONTAINER_INSTANCES_PER_CALL]
         try:
             answer = clients.of("ecs").describe_container_instances(
                 cluster=cluster, containerInstances=some

@@ -18,11 +18,11 @@ from resources.ledger.aws_bill import AwsBill
 from resources.storage.local_store import LocalStore
 
 QUESTION_USD = Decimal("0.01")
-FRESH_SECONDS = 8 * 3600
-METRIC = "UnblendedCost"
+BILL_CACHE_SECONDS = 8 * 3600
+COST_METRIC = "UnblendedCost"
 
 
-def this_months_bill(clients: AwsClients, name: str, kept_in: Path) -> AwsBill:
+def current_month_bill(clients: AwsClients, name: str, kept_in: Path) -> AwsBill:
     """What AWS has billed since the first of the month, UTC, for what carries the tag.
 
     Args:
@@ -37,7 +37,7 @@ def this_months_bill(clients: AwsClients, name: str, kept_in: Path) -> AwsBill:
     first = today.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     store, key = LocalStore(kept_in), f"cost-explorer-{name}.json"
     kept = _kept(store, key)
-    if kept and kept.since == first.timestamp() and 0 <= now - kept.asked_at < FRESH_SECONDS:
+    if kept and kept.since == first.timestamp() and 0 <= now - kept.asked_at < BILL_CACHE_SECONDS:
         return kept
     services = _asked(clients, name, first, today + timedelta(days=1))
     bill = AwsBill(tag=f"Project={name}", since=first.timestamp(), asked_at=now, services=services)
@@ -63,7 +63,7 @@ def _asked(clients: AwsClients, name: str, start: datetime, end: datetime) -> di
             answer = clients.of("ce").get_cost_and_usage(
                 TimePeriod={"Start": f"{start:%Y-%m-%d}", "End": f"{end:%Y-%m-%d}"},
                 Granularity="MONTHLY",
-                Metrics=[METRIC],
+                Metrics=[COST_METRIC],
                 Filter={"Tags": {"Key": "Project", "Values": [name]}},
                 GroupBy=[{"Type": "DIMENSION", "Key": "SERVICE"}],
                 **token,
@@ -75,7 +75,7 @@ def _asked(clients: AwsClients, name: str, start: datetime, end: datetime) -> di
             ) from None
         for span in answer["ResultsByTime"]:
             for group in span["Groups"]:
-                sums[group["Keys"][0]] += Decimal(group["Metrics"][METRIC]["Amount"])
+                sums[group["Keys"][0]] += Decimal(group["Metrics"][COST_METRIC]["Amount"])
         if "NextPageToken" not in answer:
             return dict(sums)
         token = {"NextPageToken": answer["NextPageToken"]}

@@ -14,23 +14,23 @@ from decimal import Decimal
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from resources.ledger.aws_usage import Machine, RanJob, jobs_of, machines_of
-from resources.ledger.launch_facts import LaunchFacts, known_machines
-from resources.ledger.machine_bill import bill_of
+from resources.ledger.aws_usage import BatchJob, Machine, list_jobs, list_machines
+from resources.ledger.launch_facts import LaunchFacts, merge_machines
+from resources.ledger.machine_bill import machine_bill
 from resources.ledger.machine_rows import MachineRows
 from resources.ledger.money_columns import Row
-from resources.ledger.table import SCHEMA, write_ledger
-from resources.ledger.writer import EARLIER_SECONDS, LedgerWriter
+from resources.ledger.table import LEDGER_SCHEMA, write_ledger
+from resources.ledger.writer import JOB_LOOKBACK_SECONDS, LedgerWriter
 from resources.pricing.prices import PriceBook, Quote
-from resources.pricing.sources import filled_up
+from resources.pricing.sources import fill_missing_quotes
 from resources.settings.profile import Aws
 from resources.storage.object_store import ObjectStore
 
 ALL = Decimal(1)
-WAITED = "machines that waited for work, and got none"
+IDLE_REASON = "machines that waited for work, and got none"
 
 
-class WaitingMachines(BaseModel):
+class IdleMachineState(BaseModel):
     """What is known of the machines that nobody's job was on.
 
     Args:
@@ -50,7 +50,7 @@ def ledger_name(aws: Aws) -> str:
     return f"{aws.name}-{aws.region}" + (f"-{where}" if aws.endpoint_url else "")
 
 
-def look_for_waiting_machines(keeper: LedgerWriter, store: ObjectStore) -> None:
+def poll_idle_machines(keeper: LedgerWriter, store: ObjectStore) -> None:
     """Ask AWS for the machines that wait for work, and write their rows as of now.
 
     Args:
@@ -63,62 +63,64 @@ def look_for_waiting_machines(keeper: LedgerWriter, store: ObjectStore) -> None:
     """
     aws, now = keeper.aws, keeper.clients.clock.now()
     before = _known(store, ledger_name(aws))
-    told = list(machines_of(keeper.clients, aws.name, now))
+    told = list(list_machines(keeper.clients, aws.name, now))
     if not (told or before.machines):
         return
-    since = min(each.launched for each in (*told, *before.machines.values())) - EARLIER_SECONDS
-    jobs = jobs_of(keeper.clients, aws.name, since, {}, {})
-    found = still_waiting(before, told, jobs, now)
+    since = min(each.launched for each in (*told, *before.machines.values())) - JOB_LOOKBACK_SECONDS
+    jobs = list_jobs(keeper.clients, aws.name, since, {}, {})
+    found = update_idle_machines(before, told, jobs, now)
     types = {each.instance_type for each in found.machines.values()}
     prices = replace(keeper.prices, instance_types=tuple(sorted(types)))
     book = prices.book(since, now, fresh=True)
-    quotes = filled_up(
+    quotes = fill_missing_quotes(
         [q for q in book.quotes if q.market is None or q.item in types], before.quotes
     )
     found = found.model_copy(update={"quotes": quotes})
-    rows = waiting_rows(found.machines.values(), PriceBook(aws.region, quotes, book.remarks))
+    rows = idle_machine_rows(found.machines.values(), PriceBook(aws.region, quotes, book.remarks))
     write_ledger(store, ledger_name(aws), rows)
     store.write_bytes(f"{ledger_name(aws)}.json", found.model_dump_json(indent=1).encode())
 
 
-def still_waiting(
-    before: WaitingMachines, told: Sequence[Machine], jobs: Mapping[str, RanJob], now: float
-) -> WaitingMachines:
+def update_idle_machines(
+    before: IdleMachineState, told: Sequence[Machine], jobs: Mapping[str, BatchJob], now: float
+) -> IdleMachineState:
     """What a look has added: machines of which no job is known, now or before.
 
     Args:
         told: that EC2 tells of.
         jobs: that Batch tells of.
     """
-    known = known_machines(before.machines, {each.instance_id: each for each in told})
+    known = merge_machines(before.machines, {each.instance_id: each for each in told})
     look = LaunchFacts(at=now, machines=known, jobs=dict(jobs))
     claimed = {
         name
         for name, machine in known.items()
         if name in before.claimed or look.stays_on(name) or look.waiting_for(machine)
     }
-    return WaitingMachines(
+    return IdleMachineState(
         machines={name: known[name] for name in sorted(known.keys() - claimed)},
         claimed=tuple(sorted({*before.claimed, *claimed})),
     )
 
 
-def waiting_rows(machines: Iterable[Machine], book: PriceBook) -> pl.DataFrame:
+def idle_machine_rows(machines: Iterable[Machine], book: PriceBook) -> pl.DataFrame:
     """The rows of machines that waited: their whole lives, disks and addresses.
 
     Raises:
         RavneError: no price of a machine is known.
     """
-    return pl.DataFrame(list(_rows(machines, book)), schema=SCHEMA)
+    return pl.DataFrame(list(_rows(machines, book)), schema=LEDGER_SCHEMA)
 
 
 def _rows(machines: Iterable[Machine], book: PriceBook) -> Iterator[Row]:
-    nobodys: Row = {**dict.fromkeys(SCHEMA), "region": book.region}
+    nobodys: Row = {**dict.fromkeys(LEDGER_SCHEMA), "region": book.region}
     for machine in machines:
-        yield from MachineRows(book).shared(nobodys, bill_of(machine, (), book), ALL, WAITED)
+        yield from MachineRows(book).shared(
+            nobodys, machine_bill(machine, (), book), ALL, IDLE_REASON
+        )
 
 
-def read_waiting(store: ObjectStore, aws: Aws) -> pl.DataFrame:
+def read_idle_machine_rows(store: ObjectStore, aws: Aws) -> pl.DataFrame:
     """The rows as they were last written; none, if nobody has looked.
 
     Raises:
@@ -126,22 +128,22 @@ def read_waiting(store: ObjectStore, aws: Aws) -> pl.DataFrame:
     """
     key = f"{ledger_name(aws)}.parquet"
     if not store.exists(key):
-        return pl.DataFrame(schema=SCHEMA)
+        return pl.DataFrame(schema=LEDGER_SCHEMA)
     with store.reading(key) as path:
-        return pl.read_parquet(path, schema=SCHEMA)
+        return pl.read_parquet(path, schema=LEDGER_SCHEMA)
 
 
-def unclaimed(waiting: pl.DataFrame, cameras: pl.DataFrame) -> pl.DataFrame:
+def exclude_billed_machines(waiting: pl.DataFrame, cameras: pl.DataFrame) -> pl.DataFrame:
     """The rows of machines that are in no camera's ledger: a job that only its worker told of may
     have been on one after all."""
     return waiting.join(cameras.drop_nulls("instance_id"), on="instance_id", how="anti")
 
 
-def _known(store: ObjectStore, name: str) -> WaitingMachines:
+def _known(store: ObjectStore, name: str) -> IdleMachineState:
     key = f"{name}.json"
     if not store.exists(key):
-        return WaitingMachines()
+        return IdleMachineState()
     try:
-        return WaitingMachines.model_validate_json(store.read_bytes(key))
+        return IdleMachineState.model_validate_json(store.read_bytes(key))
     except ValidationError:
-        return WaitingMachines()  # of another version: EC2 tells of what lives
+        return IdleMachineState()  # of another version: EC2 tells of what lives

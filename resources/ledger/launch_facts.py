@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from resources.batch.launch_record import Attempt, LaunchRecord
-from resources.ledger.aws_usage import Machine, RanJob, places_in
+from resources.ledger.aws_usage import BatchJob, Machine, known_instance_ids
 from resources.ledger.machine_bill import JobInterval
 from resources.pricing.economics import Overheads
 from resources.pricing.prices import Quote
 from resources.storage.object_store import ObjectStore
 
 # EC2 tells a launch in whole seconds, Batch its jobs' times in thousandths.
-TOLERANCE = 1.0
+CLOCK_TOLERANCE_SECONDS = 1.0
 
 
 class LaunchFacts(BaseModel):
@@ -36,12 +36,12 @@ class LaunchFacts(BaseModel):
     at: float
     settled: bool = False
     machines: dict[str, Machine] = {}
-    jobs: dict[str, RanJob] = {}
+    jobs: dict[str, BatchJob] = {}
     places: dict[str, str] = {}
     quotes: tuple[Quote, ...] = ()
     remarks: tuple[str, ...] = ()
 
-    def job_of(self, attempt: Attempt) -> RanJob | None:
+    def job_of(self, attempt: Attempt) -> BatchJob | None:
         """Batch's job of an attempt; one that was only intended is found by its name."""
         if attempt.job_id is not None:
             return self.jobs.get(attempt.job_id)
@@ -55,18 +55,18 @@ class LaunchFacts(BaseModel):
             if job.instance_id == instance_id and job.started is not None
         ]
 
-    def waiting_for(self, machine: Machine) -> list[RanJob]:
+    def waiting_for(self, machine: Machine) -> list[BatchJob]:
         """The jobs that a machine was launched for: those then waiting in its market's queues."""
         return [
             job
             for job in self.jobs.values()
             if (job.queue == "ondemand") == (machine.market == "ondemand")
-            and job.created <= machine.launched + TOLERANCE
+            and job.created <= machine.launched + CLOCK_TOLERANCE_SECONDS
             and (job.started or job.stopped or self.at) >= machine.launched
         ]
 
 
-def known_facts(store: ObjectStore, launch: str) -> LaunchFacts | None:
+def load_facts(store: ObjectStore, launch: str) -> LaunchFacts | None:
     """What was known of a launch; None: nothing, or by another version of this program.
 
     Args:
@@ -81,7 +81,7 @@ def known_facts(store: ObjectStore, launch: str) -> LaunchFacts | None:
         return None
 
 
-def keep_facts(store: ObjectStore, launch: str, facts: LaunchFacts) -> None:
+def save_facts(store: ObjectStore, launch: str, facts: LaunchFacts) -> None:
     """Write facts down.
 
     Raises:
@@ -99,11 +99,11 @@ def is_settled(record: LaunchRecord, facts: LaunchFacts | None) -> bool:
     )
 
 
-def facts_about(
+def update_facts(
     record: LaunchRecord,
     before: LaunchFacts | None,
     machines: Iterable[Machine],
-    jobs: Mapping[str, RanJob],
+    jobs: Mapping[str, BatchJob],
     now: float,
 ) -> LaunchFacts:
     """What a look at the account has added to what was known of a launch; no prices yet.
@@ -111,11 +111,13 @@ def facts_about(
     Args:
         machines: that EC2 tells of.
         jobs: that Batch tells of, and those known before; with the machines that workers of other
-            launches told of, see `placed`.
+            launches told of, see `with_instance_ids`.
     """
     told = {machine.instance_id: machine for machine in machines}
-    known = known_machines(before.machines if before else {}, told)
-    look = LaunchFacts(at=now, machines=known, jobs=_deduced(placed(record, jobs), known))
+    known = merge_machines(before.machines if before else {}, told)
+    look = LaunchFacts(
+        at=now, machines=known, jobs=_deduced(with_instance_ids(record, jobs), known)
+    )
     own = {job.job_id for attempt in record.attempts if (job := look.job_of(attempt))}
     used = {place for job in own if (place := look.jobs[job].instance_id)}
     known = known | {name: _assumed(record, look, name) for name in used - set(known)}
@@ -136,12 +138,12 @@ def facts_about(
         at=now,
         settled=not alive and all(job.end for job in kept.values()),
         machines={name: known[name] for name in sorted(used | idle)},
-        places={**(before.places if before else {}), **places_in(look.jobs.values())},
+        places={**(before.places if before else {}), **known_instance_ids(look.jobs.values())},
         jobs=kept,
     )
 
 
-def known_machines(
+def merge_machines(
     before: Mapping[str, Machine], told: Mapping[str, Machine]
 ) -> dict[str, Machine]:
     """The machines of now and before. The first word on an end stands; one that EC2 has forgotten
@@ -171,7 +173,7 @@ def _assumed(record: LaunchRecord, look: LaunchFacts, name: str) -> Machine:
     )
 
 
-def placed(record: LaunchRecord, jobs: Mapping[str, RanJob]) -> dict[str, RanJob]:
+def with_instance_ids(record: LaunchRecord, jobs: Mapping[str, BatchJob]) -> dict[str, BatchJob]:
     """The jobs with the machines that our workers told of, also for others on the same; and with
     the ends that the record knows of those that Batch has forgotten."""
     own = {each.job_id: each for each in record.attempts if each.job_id}
@@ -181,7 +183,7 @@ def placed(record: LaunchRecord, jobs: Mapping[str, RanJob]) -> dict[str, RanJob
         if name in jobs and attempt.host.get("instance_id")
     }
 
-    def place(job: RanJob) -> str | None:
+    def place(job: BatchJob) -> str | None:
         if job.job_id in own and (told := own[job.job_id].host.get("instance_id")):
             return told
         behind = places.get(job.container_instance) if job.container_instance else None
@@ -193,11 +195,11 @@ def placed(record: LaunchRecord, jobs: Mapping[str, RanJob]) -> dict[str, RanJob
     }
 
 
-def _deduced(jobs: Mapping[str, RanJob], machines: Mapping[str, Machine]) -> dict[str, RanJob]:
+def _deduced(jobs: Mapping[str, BatchJob], machines: Mapping[str, Machine]) -> dict[str, BatchJob]:
     """The jobs with the machines that they can only have been on: each ARN of ECS stands for one
     machine, and each machine for one ARN."""
     taken = {job.instance_id for job in jobs.values()}
-    lost: dict[str, list[RanJob]] = {}
+    lost: dict[str, list[BatchJob]] = {}
     for job in jobs.values():
         if job.started is not None and job.container_instance and not job.instance_id:
             lost.setdefault(job.container_instance, []).append(job)
@@ -215,18 +217,18 @@ def _deduced(jobs: Mapping[str, RanJob], machines: Mapping[str, Machine]) -> dic
     }
 
 
-def _fits(machine: Machine, jobs: Sequence[RanJob]) -> bool:
+def _fits(machine: Machine, jobs: Sequence[BatchJob]) -> bool:
     """Whether these jobs can have run on a machine."""
     ended = machine.ended if machine.end_known else None
     return all(
         (job.queue == "ondemand") == (machine.market == "ondemand")
         and machine.launched <= (job.started or 0.0)
-        and (ended is None or (job.stopped or 0.0) <= ended + TOLERANCE)
+        and (ended is None or (job.stopped or 0.0) <= ended + CLOCK_TOLERANCE_SECONDS)
         for job in jobs
     )
 
 
-def _ended(job: RanJob, attempt: Attempt | None) -> RanJob:
+def _ended(job: BatchJob, attempt: Attempt | None) -> BatchJob:
     if job.end or attempt is None or attempt.end is None:
         return job
     known = {

@@ -16,23 +16,23 @@ from resources.batch.outcome import AttemptOutcome
 from resources.errors import RavneError
 from resources.ledger.aws_usage import Machine
 from resources.ledger.launch_facts import LaunchFacts
-from resources.ledger.machine_bill import MachineBill, bill_of
-from resources.ledger.machine_rows import MachineRows, place_of
+from resources.ledger.machine_bill import MachineBill, machine_bill
+from resources.ledger.machine_rows import MachineRows, machine_columns
 from resources.ledger.money_columns import (
-    UNPRICED,
+    UNKNOWN_COST,
     Row,
-    logs_money,
-    moment,
-    requests_money,
-    rounded,
+    log_cost_columns,
+    request_cost_columns,
+    round_usd,
+    to_timestamp,
 )
-from resources.ledger.table import SCHEMA
+from resources.ledger.table import LEDGER_SCHEMA
 from resources.pricing.prices import Cost, PriceBook
 
-NOBODY_RAN = "no job ran on the machine"
+NO_JOB_RAN = "no job ran on the machine"
 UNKNOWN_MACHINE = "its machine was never told; what it cost is in the machine's overhead"
 # Why the time of an attempt that did not end well is lost, but for what it had finished.
-LOST = {
+LOST_WORK_REASONS = {
     AttemptOutcome.INTERRUPTED: "EC2 took the machine before the work in hand was finished",
     AttemptOutcome.CANCELLED: "cancelled before the work in hand was finished",
 }
@@ -55,8 +55,8 @@ class LaunchRows:
     def frame(self) -> pl.DataFrame:
         """All rows, as `cost_ledger.SCHEMA` has them."""
         found = [*self._attempts(), *self._shared(), *self._requests(), *self._logs()]
-        empty = dict.fromkeys(SCHEMA)
-        return pl.DataFrame([{**empty, **row} for row in found], schema=SCHEMA)
+        empty = dict.fromkeys(LEDGER_SCHEMA)
+        return pl.DataFrame([{**empty, **row} for row in found], schema=LEDGER_SCHEMA)
 
     # Attempts
 
@@ -72,17 +72,17 @@ class LaunchRows:
         waits_for = "ondemand" if attempt.queue == "ondemand" else "spot"
         return {
             **self._whose("attempt"),
-            **(place_of(machine) if machine else {"market": waits_for}),
+            **(machine_columns(machine) if machine else {"market": waits_for}),
             "attempt": attempt.name,
             "job_id": attempt.job_id or (job.job_id if job else None),
             "queue": attempt.queue,
-            "intended_at": moment(attempt.intended_at),
-            "started_at": moment((job.started if job else None) or attempt.started_at),
-            "ended_at": moment((job.stopped if job else None) or attempt.ended_at),
+            "intended_at": to_timestamp(attempt.intended_at),
+            "started_at": to_timestamp((job.started if job else None) or attempt.started_at),
+            "ended_at": to_timestamp((job.stopped if job else None) or attempt.ended_at),
             "end": end,
             "reason": attempt.reason,
             "said": attempt.said or (job.said if job else None),
-            **{name: attempt.work[name] for name in WORK if name in attempt.work},
+            **{name: attempt.work[name] for name in WORK_COLUMNS if name in attempt.work},
         }
 
     def _machine_of(self, attempt: Attempt) -> Machine | None:
@@ -92,14 +92,14 @@ class LaunchRows:
     def _cost(self, attempt: Attempt) -> Row:
         job, machine = self.facts.job_of(attempt), self._machine_of(attempt)
         if job is None or job.started is None:
-            return {**NOTHING, "estimated": attempt.end is None}
+            return {**ZERO_COST, "estimated": attempt.end is None}
         bill = self._bills.get(machine.instance_id) if machine else None
         if machine is None or bill is None:
             why = self._unpriced(machine) if machine else UNKNOWN_MACHINE
-            return {**NOTHING, "estimated": True, "remark": why}
+            return {**ZERO_COST, "estimated": True, "remark": why}
         cost = bill.jobs.get(job.job_id)
         if cost is None:  # it began as the machine went
-            return {**NOTHING, "estimated": bill.estimated}
+            return {**ZERO_COST, "estimated": bill.estimated}
         return {
             **self._machine_rows.charged(bill, cost, job.stopped is None or bill.may_be_free),
             **self._waste(attempt, job.end, cost),
@@ -110,10 +110,10 @@ class LaunchRows:
             return {"useful_seconds": float(cost.seconds)}
         useful = min(cost.seconds, Decimal(attempt.work.get("useful_seconds", 0.0)))
         lost = 1 - useful / cost.seconds if cost.seconds else Decimal(0)
-        why = LOST.get(AttemptOutcome(end), f"the attempt ended so: {end}")
+        why = LOST_WORK_REASONS.get(AttemptOutcome(end), f"the attempt ended so: {end}")
         if attempt.moving or attempt.stopping:
             why = f"cancelled: {attempt.moving or attempt.stopping}"
-        wasted = rounded(cost.usd * lost)
+        wasted = round_usd(cost.usd * lost)
         return {
             "useful_seconds": float(useful),
             "usd_wasted": wasted,
@@ -126,7 +126,7 @@ class LaunchRows:
         for bill in self._bills.values():
             share, idle = self._share_of(bill)
             if share:
-                wasted = NOBODY_RAN if idle else ""
+                wasted = NO_JOB_RAN if idle else ""
                 yield from self._machine_rows.shared(self._whose("overhead"), bill, share, wasted)
 
     def _share_of(self, bill: MachineBill) -> tuple[Decimal, bool]:
@@ -148,27 +148,27 @@ class LaunchRows:
         if not any(counts.values()):
             return
         goes_on = any(each.end is None for each in self.record.attempts)
-        began = moment(self.record.began_at)
+        began = to_timestamp(self.record.began_at)
         yield {
             **self._whose("requests"),
             "intended_at": began,
             "started_at": began,
             "estimated": goes_on,
             **counts,
-            **requests_money(self.book, counts["requests_put"], counts["requests_get"]),
+            **request_cost_columns(self.book, counts["requests_put"], counts["requests_get"]),
         }
 
     def _logs(self) -> Iterator[Row]:
         jobs = [self.facts.job_of(each) for each in self.record.attempts]
         ran = sum(job is not None and job.started is not None for job in jobs)
         if ran:
-            began = moment(self.record.began_at)
+            began = to_timestamp(self.record.began_at)
             yield {
                 **self._whose("logs"),
                 "intended_at": began,
                 "started_at": began,
                 "estimated": False,
-                **logs_money(self.book, ran),
+                **log_cost_columns(self.book, ran),
             }
 
     # Money
@@ -181,7 +181,7 @@ class LaunchRows:
     def _bills(self) -> dict[str, MachineBill]:
         """Of the machines that a price is known for."""
         return {
-            name: bill_of(machine, self.facts.stays_on(name), self.book)
+            name: machine_bill(machine, self.facts.stays_on(name), self.book)
             for name, machine in self.facts.machines.items()
             if self._unpriced(machine) is None
         }
@@ -189,7 +189,7 @@ class LaunchRows:
     def _unpriced(self, machine: Machine) -> str | None:
         """Why a machine's cost cannot be told."""
         try:
-            bill_of(machine, (), self.book)
+            machine_bill(machine, (), self.book)
         except RavneError as error:
             return str(error)
         return None
@@ -204,7 +204,7 @@ class LaunchRows:
 
 
 # What a worker tells of its work, by the ledger's columns.
-WORK = (
+WORK_COLUMNS = (
     "footage_seconds",
     "detections_seconds",
     "classifications_seconds",
@@ -218,8 +218,8 @@ WORK = (
     "bytes_read",
     "bytes_written",
 )
-NOTHING: Mapping[str, Any] = {
-    **UNPRICED,
+ZERO_COST: Mapping[str, Any] = {
+    **UNKNOWN_COST,
     "billed_seconds": 0.0,
     "useful_seconds": 0.0,
     "estimated": False,

@@ -9,13 +9,13 @@ import polars as pl
 
 from resources.batch.outcome import AttemptOutcome
 from resources.clock import Clock, system_clock
-from resources.ledger.launch_rows import WORK
-from resources.ledger.money_columns import moment
-from resources.ledger.table import DECIMALS, SCHEMA, write_ledger
+from resources.ledger.launch_rows import WORK_COLUMNS
+from resources.ledger.money_columns import to_timestamp
+from resources.ledger.table import LEDGER_SCHEMA, MONEY_DECIMALS, write_ledger
 from resources.storage.object_store import ObjectStore
 
-HOUR = Decimal(3600)
-PRICE_SOURCE = "the profile's pipeline.local_usd_per_hour"
+HOUR_SECONDS = Decimal(3600)
+LOCAL_PRICE_SOURCE = "the profile's pipeline.local_usd_per_hour"
 
 
 @dataclass
@@ -64,36 +64,36 @@ class LocalLedgerWriter:
             StoreError: the ledger cannot be written.
         """
         rows = [self._row(number, each) for number, each in enumerate(self.attempts, start=1)]
-        write_ledger(self.store, self.launch, pl.DataFrame(rows, schema=SCHEMA))
+        write_ledger(self.store, self.launch, pl.DataFrame(rows, schema=LEDGER_SCHEMA))
 
     def _row(self, number: int, attempt: LocalAttempt) -> dict[str, Any]:
         seconds = Decimal((attempt.ended or self.clock.now()) - attempt.started)
-        usd = round(self.usd_per_hour * seconds / HOUR, DECIMALS)
+        usd = round(self.usd_per_hour * seconds / HOUR_SECONDS, MONEY_DECIMALS)
         lost = self._lost(attempt, seconds)
         return {
-            **dict.fromkeys(SCHEMA),
+            **dict.fromkeys(LEDGER_SCHEMA),
             "camera_id": self.camera_id,
             "launch": self.launch,
             "unit": 0,
             "attempt": f"{self.launch}-a{number}",
             "kind": "attempt",
             "market": "local",
-            "intended_at": moment(attempt.started),
-            "started_at": moment(attempt.started),
-            "ended_at": moment(attempt.ended),
+            "intended_at": to_timestamp(attempt.started),
+            "started_at": to_timestamp(attempt.started),
+            "ended_at": to_timestamp(attempt.ended),
             "end": attempt.end.value if attempt.end else None,
             "reason": attempt.reason,
             "said": attempt.said,
-            **{name: attempt.work[name] for name in WORK if name in attempt.work},
+            **{name: attempt.work[name] for name in WORK_COLUMNS if name in attempt.work},
             "billed_seconds": round(float(seconds), 3),
             "useful_seconds": round(float(seconds * (1 - lost)), 3),
             "usd_per_hour": self.usd_per_hour,
-            "price_source": PRICE_SOURCE,
+            "price_source": LOCAL_PRICE_SOURCE,
             "price_as_of": datetime.fromtimestamp(int(attempt.started), UTC),
             "price_verified": True,
             "usd": usd,
             "usd_on_demand": usd,
-            "usd_wasted": round(usd * lost, DECIMALS),
+            "usd_wasted": round(usd * lost, MONEY_DECIMALS),
             "wasted_why": f"the worker's end: {attempt.end}" if lost and usd else None,
             "estimated": attempt.ended is None,
         }

@@ -13,10 +13,18 @@ from typing import NamedTuple
 
 from resources.ledger.aws_usage import Machine
 from resources.pricing.economics import Overheads
-from resources.pricing.prices import FREE, FREE_SECONDS, HOUR, Cost, PriceBook, Quote, Usage
+from resources.pricing.prices import (
+    FREE_INTERRUPTION_SECONDS,
+    FREE_REMARK,
+    HOUR_SECONDS,
+    Cost,
+    PriceBook,
+    Quote,
+    Usage,
+)
 
 # A machine whose end nobody saw is taken to have lived so long after its last job.
-IDLE_SECONDS = Overheads().idle_seconds
+ASSUMED_IDLE_SECONDS = Overheads().idle_seconds
 
 
 class JobInterval(NamedTuple):
@@ -49,13 +57,13 @@ class MachineBill:
     @property
     def may_be_free(self) -> bool:
         """Whether EC2 may yet take the machine, and make it free; or have, unseen."""
-        young = Decimal(self.until - self.machine.launched) < FREE_SECONDS
+        young = Decimal(self.until - self.machine.launched) < FREE_INTERRUPTION_SECONDS
         return self.estimated and self.machine.market == "spot" and young
 
     def per_hour(self, part: Cost) -> Decimal:
         """The price of an hour of a part, or of the whole machine where the part cost nothing."""
         priced = part if part.usd else self.charged
-        return priced.usd / priced.seconds * HOUR if priced.seconds else Decimal(0)
+        return priced.usd / priced.seconds * HOUR_SECONDS if priced.seconds else Decimal(0)
 
     @property
     def seconds(self) -> Decimal:
@@ -69,7 +77,7 @@ class MachineBill:
         return own / busy if busy else Decimal(0)
 
 
-def bill_of(machine: Machine, stays: Sequence[JobInterval], book: PriceBook) -> MachineBill:
+def machine_bill(machine: Machine, stays: Sequence[JobInterval], book: PriceBook) -> MachineBill:
     """The bill of a machine.
 
     Args:
@@ -89,7 +97,7 @@ def bill_of(machine: Machine, stays: Sequence[JobInterval], book: PriceBook) -> 
         taken_at=until if machine.taken else None,
     )
     whole = book.cost_of(life)
-    free = whole.remark == FREE
+    free = whole.remark == FREE_REMARK
     parts = _parts(life, _within(stays, life), book)
     overhead = Cost(
         Decimal(0) if free else whole.usd - _sum(parts, "usd"),
@@ -99,7 +107,9 @@ def bill_of(machine: Machine, stays: Sequence[JobInterval], book: PriceBook) -> 
         whole.remark,
     )
     if free:
-        parts = {job: replace(part, usd=Decimal(0), remark=FREE) for job, part in parts.items()}
+        parts = {
+            job: replace(part, usd=Decimal(0), remark=FREE_REMARK) for job, part in parts.items()
+        }
     charged = book.charged(replace(life, end=max(until, machine.launched)))
     return MachineBill(machine, parts, overhead, charged, until, estimated)
 
@@ -113,7 +123,7 @@ def _end_of(machine: Machine, stays: Sequence[JobInterval]) -> tuple[float, bool
         return max(last, machine.launched), True
     goes_on = any(stay.end is None for stay in stays)
     seen = machine.ended or machine.seen_at
-    return max(seen, last if goes_on else last + IDLE_SECONDS), True
+    return max(seen, last if goes_on else last + ASSUMED_IDLE_SECONDS), True
 
 
 def _within(stays: Sequence[JobInterval], life: Usage) -> list[tuple[str, float, float]]:

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from resources.ledger.table import DECIMALS
+from resources.ledger.table import MONEY_DECIMALS
 from resources.pricing.prices import GIB, PriceBook, Quote
 
 Row = dict[str, Any]
 
-LAST_DIGIT = Decimal(1).scaleb(-DECIMALS)
-UNPRICED: Mapping[str, Any] = {
+MONEY_QUANTUM = Decimal(1).scaleb(-MONEY_DECIMALS)
+UNKNOWN_COST: Mapping[str, Any] = {
     "usd": Decimal(0),
     "usd_on_demand": Decimal(0),
     "usd_wasted": Decimal(0),
@@ -20,26 +20,26 @@ UNPRICED: Mapping[str, Any] = {
 # CloudWatch tells no log stream's size. A worker that does well writes nothing, one that fails a
 # few lines, each of which takes 26 bytes more: this is taken for either, so no sum is too low.
 LOG_BYTES = 4096
-ESTIMATED_LOGS = f"an estimate: at most {LOG_BYTES} bytes a job"
-FREE_TRANSFER = "free, if it is within the account's first 100 GB of the month"
+LOGS_REMARK = f"an estimate: at most {LOG_BYTES} bytes a job"
+FREE_TRANSFER_REMARK = "free, if it is within the account's first 100 GB of the month"
 
 
-def moment(seconds: float | None) -> datetime | None:
+def to_timestamp(seconds: float | None) -> datetime | None:
     """Seconds since 1970 UTC as the ledger writes a time."""
     return None if seconds is None else datetime.fromtimestamp(round(seconds, 3), UTC)
 
 
-def rounded(usd: Decimal) -> Decimal:
+def round_usd(usd: Decimal) -> Decimal:
     """USD to the ledger's last digit."""
-    return usd.quantize(LAST_DIGIT)
+    return usd.quantize(MONEY_QUANTUM)
 
 
-def rate_of(book: PriceBook, item: str) -> Quote | None:
+def find_rate(book: PriceBook, item: str) -> Quote | None:
     """The price of something other than a machine; None: it is not known."""
     return next((quote for quote in book.quotes if quote.item == item), None)
 
 
-def priced(quotes: Iterable[Quote], per_hour: Decimal | None) -> Row:
+def price_columns(quotes: Iterable[Quote], per_hour: Decimal | None) -> Row:
     """Where prices are from.
 
     Args:
@@ -47,44 +47,51 @@ def priced(quotes: Iterable[Quote], per_hour: Decimal | None) -> Row:
     """
     used = list(quotes)
     return {
-        "usd_per_hour": None if per_hour is None else rounded(per_hour),
+        "usd_per_hour": None if per_hour is None else round_usd(per_hour),
         "price_source": "; ".join(sorted({quote.source for quote in used})),
         "price_as_of": max(quote.as_of for quote in used),
         "price_verified": all(quote.verified for quote in used),
     }
 
 
-def paid(usd: Decimal, on_demand: Decimal | None = None) -> Row:
+def cost_columns(usd: Decimal, on_demand: Decimal | None = None) -> Row:
     """What it comes to.
 
     Args:
         on_demand: None: the same, there is no spot price of it.
     """
     instead = usd if on_demand is None else on_demand
-    return {"usd": rounded(usd), "usd_on_demand": rounded(instead), "usd_wasted": Decimal(0)}
+    return {"usd": round_usd(usd), "usd_on_demand": round_usd(instead), "usd_wasted": Decimal(0)}
 
 
-def requests_money(book: PriceBook, put: int, get: int) -> Row:
+def request_cost_columns(book: PriceBook, put: int, get: int) -> Row:
     """What requests to S3 cost: of those that are priced as PUT, and as GET."""
-    puts, gets = rate_of(book, "s3-put"), rate_of(book, "s3-get")
+    puts, gets = find_rate(book, "s3-put"), find_rate(book, "s3-get")
     if puts is None or gets is None:
-        return {**UNPRICED, "remark": f"no price of S3 requests in {book.region} is known"}
+        return {**UNKNOWN_COST, "remark": f"no price of S3 requests in {book.region} is known"}
     usd = (put * puts.usd + get * gets.usd) / 1000
-    return {**priced((puts, gets), None), **paid(usd)}
+    return {**price_columns((puts, gets), None), **cost_columns(usd)}
 
 
-def logs_money(book: PriceBook, jobs: int) -> Row:
+def log_cost_columns(book: PriceBook, jobs: int) -> Row:
     """What CloudWatch takes for the logs of so many jobs, of LOG_BYTES each."""
-    ingested = rate_of(book, "logs-ingested")
+    ingested = find_rate(book, "logs-ingested")
     if ingested is None:
-        return {**UNPRICED, "remark": f"no price of CloudWatch's logs in {book.region} is known"}
+        return {
+            **UNKNOWN_COST,
+            "remark": f"no price of CloudWatch's logs in {book.region} is known",
+        }
     usd = jobs * LOG_BYTES * ingested.usd / GIB
-    return {**priced((ingested,), None), **paid(usd), "remark": ESTIMATED_LOGS}
+    return {**price_columns((ingested,), None), **cost_columns(usd), "remark": LOGS_REMARK}
 
 
-def transfer_money(book: PriceBook, size: int) -> Row:
+def transfer_cost_columns(book: PriceBook, size: int) -> Row:
     """What so many bytes cost that leave AWS, at the price past what is free of a month."""
-    out = rate_of(book, "transfer-out")
+    out = find_rate(book, "transfer-out")
     if out is None:
-        return {**UNPRICED, "remark": f"no price of transfer out of {book.region} is known"}
-    return {**priced((out,), None), **paid(size * out.usd / GIB), "remark": FREE_TRANSFER}
+        return {**UNKNOWN_COST, "remark": f"no price of transfer out of {book.region} is known"}
+    return {
+        **price_columns((out,), None),
+        **cost_columns(size * out.usd / GIB),
+        "remark": FREE_TRANSFER_REMARK,
+    }

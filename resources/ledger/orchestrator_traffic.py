@@ -10,8 +10,13 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from resources.clock import Clock
-from resources.ledger.money_columns import Row, moment, requests_money, transfer_money
-from resources.ledger.table import SCHEMA, write_ledger
+from resources.ledger.money_columns import (
+    Row,
+    request_cost_columns,
+    to_timestamp,
+    transfer_cost_columns,
+)
+from resources.ledger.table import LEDGER_SCHEMA, write_ledger
 from resources.pricing.prices import PriceBook
 from resources.pricing.sources import shipped_prices
 from resources.storage.object_store import ObjectStore
@@ -53,13 +58,13 @@ class OrchestratorTraffic:
     def rows(self, book: PriceBook) -> pl.DataFrame:
         """A row for the requests, and one for what was read."""
         about: Row = {
-            **dict.fromkeys(SCHEMA),
+            **dict.fromkeys(LEDGER_SCHEMA),
             "camera_id": self.camera_id,
             "launch": self.launch,
             "region": self.region,
-            "intended_at": moment(self.began),
-            "started_at": moment(self.began),
-            "ended_at": moment(self.clock.now()),
+            "intended_at": to_timestamp(self.began),
+            "started_at": to_timestamp(self.began),
+            "ended_at": to_timestamp(self.clock.now()),
             "reason": self.what,
             "estimated": False,
         }
@@ -71,10 +76,10 @@ class OrchestratorTraffic:
                 "kind": "requests",
                 "requests_put": put,
                 "requests_get": get,
-                **requests_money(book, put, get),
+                **request_cost_columns(book, put, get),
             }
         ]
         if seen.read:
-            money = transfer_money(book, seen.read)
+            money = transfer_cost_columns(book, seen.read)
             rows.append({**about, "kind": "transfer", "bytes_read": seen.read, **money})
-        return pl.DataFrame(rows, schema=SCHEMA)
+        return pl.DataFrame(rows, schema=LEDGER_SCHEMA)

@@ -14,10 +14,10 @@ import polars as pl
 from resources.storage.object_store import ObjectStore
 
 # USD. Ten decimals hold a second of the cheapest machine and a single request; sums stay exact.
-DECIMALS = 10
-MONEY = pl.Decimal(28, DECIMALS)
+MONEY_DECIMALS = 10
+MONEY_TYPE = pl.Decimal(28, MONEY_DECIMALS)
 # A moment, UTC.
-TIME = pl.Datetime("ms", "UTC")
+TIMESTAMP_TYPE = pl.Datetime("ms", "UTC")
 
 # What a row is the cost of. An `attempt` is a job's own time on its machine, or a worker's on this
 # one. `overhead` is the rest of a machine's life, boot and idle; `disk` and `address` are what a
@@ -27,7 +27,7 @@ TIME = pl.Datetime("ms", "UTC")
 # `logs` are what a launch's jobs wrote to CloudWatch.
 KINDS = ("attempt", "overhead", "disk", "address", "requests", "transfer", "logs")
 
-COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+LEDGER_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     # Whose it is
     "camera_id": pl.String,  # null: of a machine that no camera's job was launched for
     "launch": pl.String,  # identity of the launch; null as above, and of results taken home
@@ -43,12 +43,12 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "zone": pl.String,  # as eu-north-1a
     "region": pl.String,
     # When. An attempt's times are its job's; those of other kinds are the machine's
-    "intended_at": TIME,  # written down, just before it was submitted
-    "started_at": TIME,  # null: never ran
-    "ended_at": TIME,  # null: still runs, or never ran
-    "machine_launched_at": TIME,
-    "machine_ended_at": TIME,  # null: not known to have ended
-    "machine_taken_at": TIME,  # when EC2 took it away; null: it did not
+    "intended_at": TIMESTAMP_TYPE,  # written down, just before it was submitted
+    "started_at": TIMESTAMP_TYPE,  # null: never ran
+    "ended_at": TIMESTAMP_TYPE,  # null: still runs, or never ran
+    "machine_launched_at": TIMESTAMP_TYPE,
+    "machine_ended_at": TIMESTAMP_TYPE,  # null: not known to have ended
+    "machine_taken_at": TIMESTAMP_TYPE,  # when EC2 took it away; null: it did not
     # How it went
     "end": pl.String,  # an AttemptEnd; null: goes on, or not an attempt
     "reason": pl.String,  # why it was submitted, and there; what own traffic was for
@@ -72,18 +72,18 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     # What it cost
     "billed_seconds": pl.Float64,  # this row's share of the seconds that are billed
     "useful_seconds": pl.Float64,  # of these, those that bought something; null: no attempt's
-    "usd_per_hour": MONEY,  # the mean of the prices in force; of kind requests, null
+    "usd_per_hour": MONEY_TYPE,  # the mean of the prices in force; of kind requests, null
     "price_source": pl.String,
-    "price_as_of": TIME,  # the newest price's date
+    "price_as_of": TIMESTAMP_TYPE,  # the newest price's date
     "price_verified": pl.Boolean,  # false: nobody has checked a price that is in it
-    "usd": MONEY,  # what is paid; 0 where nothing ran
-    "usd_on_demand": MONEY,  # the same seconds on demand; usd where there is no spot price
-    "usd_wasted": MONEY,  # the part of usd that bought nothing
+    "usd": MONEY_TYPE,  # what is paid; 0 where nothing ran
+    "usd_on_demand": MONEY_TYPE,  # the same seconds on demand; usd where there is no spot price
+    "usd_wasted": MONEY_TYPE,  # the part of usd that bought nothing
     "wasted_why": pl.String,  # null: nothing was wasted
     "estimated": pl.Boolean,  # a time or a price is not known yet; later rows will differ
     "remark": pl.String,  # a rule or a guess that has changed the sum; null: none has
 }
-SCHEMA = pl.Schema(COLUMNS)
+LEDGER_SCHEMA = pl.Schema(LEDGER_COLUMNS)
 
 
 def write_ledger(store: ObjectStore, name: str, rows: pl.DataFrame) -> None:
@@ -96,7 +96,7 @@ def write_ledger(store: ObjectStore, name: str, rows: pl.DataFrame) -> None:
         StoreError: the store cannot be written.
         polars.exceptions.SchemaError: the rows are not a ledger's.
     """
-    table = rows.match_to_schema(SCHEMA)
+    table = rows.match_to_schema(LEDGER_SCHEMA)
     # Through the store: polars tells a full disk as an error of its own.
     content = BytesIO()
     table.write_parquet(content)
@@ -109,11 +109,11 @@ def read_ledger(stores: Iterable[ObjectStore]) -> pl.DataFrame:
     Raises:
         StoreError: a ledger cannot be read.
     """
-    tables = [pl.DataFrame(schema=SCHEMA)]
+    tables = [pl.DataFrame(schema=LEDGER_SCHEMA)]
     for store in stores:
         for found in list(store.list()):
             if found.key.endswith(".parquet"):
                 with store.reading(found.key) as path:
-                    tables.append(pl.read_parquet(path, schema=SCHEMA))
+                    tables.append(pl.read_parquet(path, schema=LEDGER_SCHEMA))
     order = ["intended_at", "started_at", "camera_id", "launch", "attempt", "kind", "instance_id"]
     return pl.concat(tables).sort(order, nulls_last=True)

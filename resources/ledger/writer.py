@@ -14,26 +14,26 @@ import polars as pl
 
 from resources.aws.clients import AwsClients
 from resources.batch.launch_record import LaunchRecord, all_records
-from resources.ledger.aws_usage import RanJob, jobs_of, machines_of
+from resources.ledger.aws_usage import BatchJob, list_jobs, list_machines
 from resources.ledger.launch_facts import (
     LaunchFacts,
-    facts_about,
     is_settled,
-    keep_facts,
-    known_facts,
-    placed,
+    load_facts,
+    save_facts,
+    update_facts,
+    with_instance_ids,
 )
 from resources.ledger.launch_rows import LaunchRows
 from resources.ledger.table import write_ledger
 from resources.pricing.prices import PriceBook
-from resources.pricing.sources import PriceSource, filled_up
+from resources.pricing.sources import PriceSource, fill_missing_quotes
 from resources.settings.profile import Aws
 from resources.storage import layout
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
 
 # Jobs that were created so long before a launch may be on the same machines.
-EARLIER_SECONDS = 24 * 3600.0
+JOB_LOOKBACK_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class CameraLedger:
     ledger: ObjectStore
 
 
-def camera_ledger(camera_id: str, output_url: str, clients: AwsClients) -> CameraLedger:
+def open_camera_ledger(camera_id: str, output_url: str, clients: AwsClients) -> CameraLedger:
     """The books of a camera, by where its results go."""
     root = output_url.rstrip("/")
     return CameraLedger(
@@ -56,7 +56,7 @@ def camera_ledger(camera_id: str, output_url: str, clients: AwsClients) -> Camer
 
 
 @dataclass(frozen=True)
-class Reconciled:
+class ReconciledLaunch:
     """A launch whose rows were written.
 
     Args:
@@ -97,11 +97,11 @@ class LedgerWriter:
             botocore.exceptions.ClientError, BotoCoreError: AWS refused, or did not answer.
             StoreError: the ledger cannot be written.
         """
-        before = known_facts(books.ledger, record.identity)
+        before = load_facts(books.ledger, record.identity)
         [written] = self._look([_Open(books, record, before)])
         return written.rows
 
-    def reconcile(self, cameras: Iterable[CameraLedger]) -> list[Reconciled]:
+    def reconcile(self, cameras: Iterable[CameraLedger]) -> list[ReconciledLaunch]:
         """Look up every launch of which something may still be learned, and write its rows.
 
         Raises:
@@ -110,48 +110,48 @@ class LedgerWriter:
         """
         return self._look([each for books in cameras for each in _open_launches(books)])
 
-    def _look(self, launches: Sequence[_Open]) -> list[Reconciled]:
+    def _look(self, launches: Sequence[_Open]) -> list[ReconciledLaunch]:
         if not launches:
             return []
         now = self.clients.clock.now()
-        since = min(each.record.began_at for each in launches) - EARLIER_SECONDS
+        since = min(each.record.began_at for each in launches) - JOB_LOOKBACK_SECONDS
         # Machines first: a job is never told to run on one that was already told to be gone.
-        machines = list(machines_of(self.clients, self.aws.name, now))
+        machines = list(list_machines(self.clients, self.aws.name, now))
         places = {arn: name for each in launches for arn, name in each.places.items()}
-        jobs = jobs_of(self.clients, self.aws.name, since, _known_jobs(launches), places)
+        jobs = list_jobs(self.clients, self.aws.name, since, _known_jobs(launches), places)
         for each in launches:  # what one launch's workers told helps the others
-            jobs = placed(each.record, jobs)
+            jobs = with_instance_ids(each.record, jobs)
         types = {machine.instance_type for machine in machines} | set(self.prices.instance_types)
         prices = replace(self.prices, instance_types=tuple(sorted(types)))
         book = prices.book(since, now, fresh=True)
         return [
-            self._write(each, facts_about(each.record, each.before, machines, jobs, now), book)
+            self._write(each, update_facts(each.record, each.before, machines, jobs, now), book)
             for each in launches
         ]
 
-    def _write(self, launch: _Open, facts: LaunchFacts, book: PriceBook) -> Reconciled:
+    def _write(self, launch: _Open, facts: LaunchFacts, book: PriceBook) -> ReconciledLaunch:
         books, record = launch.books, launch.record
         facts = _with_prices(facts, launch.before, book)
         kept = PriceBook(book.region, facts.quotes, facts.remarks)
         rows = LaunchRows(books.camera_id, self.aws.region, record, facts, kept).frame()
         before = _total(books.ledger, record.identity)
         write_ledger(books.ledger, record.identity, rows)
-        keep_facts(books.ledger, record.identity, facts)
+        save_facts(books.ledger, record.identity, facts)
         changed = before != rows["usd"].sum()
-        return Reconciled(books, record.identity, rows, changed)
+        return ReconciledLaunch(books, record.identity, rows, changed)
 
 
 def _open_launches(books: CameraLedger) -> Iterator[_Open]:
     for record in all_records(books.launches):
-        before = known_facts(books.ledger, record.identity)
+        before = load_facts(books.ledger, record.identity)
         if not is_settled(record, before):
             yield _Open(books, record, before)
 
 
-def _known_jobs(launches: Sequence[_Open]) -> dict[str, RanJob]:
+def _known_jobs(launches: Sequence[_Open]) -> dict[str, BatchJob]:
     """What Batch said before, and the launches' own jobs of which it has said nothing yet."""
     known = {
-        attempt.job_id: RanJob(
+        attempt.job_id: BatchJob(
             job_id=attempt.job_id,
             name=attempt.name,
             queue=attempt.queue,
@@ -170,7 +170,7 @@ def _with_prices(facts: LaunchFacts, before: LaunchFacts | None, book: PriceBook
     """The facts with the prices that their rows need; what AWS does not tell any more is kept."""
     types = {machine.instance_type for machine in facts.machines.values()}
     needed = [quote for quote in book.quotes if quote.item in types or quote.market is None]
-    quotes = filled_up(needed, before.quotes if before else ())
+    quotes = fill_missing_quotes(needed, before.quotes if before else ())
     settled = facts.settled and not book.remarks
     return facts.model_copy(update={"quotes": quotes, "remarks": book.remarks, "settled": settled})
 

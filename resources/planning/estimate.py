@@ -15,19 +15,19 @@ import numpy as np
 from resources.batch.work_units import unit_count
 from resources.planning.simulation import Array, simulate
 from resources.planning.throughput import Throughput
-from resources.pricing.economics import HOUR, PRIOR_HOURS, Offer, Overheads, machine_seconds
-from resources.pricing.spot_history import SpotMoves
+from resources.pricing.economics import HOUR_SECONDS, PRIOR_HOURS, Offer, Overheads, machine_seconds
+from resources.pricing.spot_history import SpotPriceStats
 from resources.settings.profile import CostOptimization
 
 PlanMarket = Literal["spot", "ondemand", "local"]
 
 SIMULATIONS = 2000
 # The range that is told: 19 of 20 runs cost more than its lower end, 19 of 20 less than its upper.
-LOWER, UPPER = 0.05, 0.95
+LOWER_QUANTILE, UPPER_QUANTILE = 0.05, 0.95
 # Standard deviation of the logarithm of the time that machines take to boot, start and idle.
-START_SPREAD = 0.25
+START_LOG_STD = 0.25
 # Jobs of one machine that are simulated one by one; more count as this many longer ones.
-MOST_JOBS = 8
+MAX_SIMULATED_JOBS = 8
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class CameraWork:
 
 
 @dataclass(frozen=True)
-class Spread:
+class JobLayout:
     """How the work of some cameras is spread over machines.
 
     Args:
@@ -101,12 +101,12 @@ class Estimate:
     usd_simulated: float
     seconds: Range
     unit_seconds: float
-    spread: Spread
+    spread: JobLayout
     usd_if_waited: float | None = None
 
 
 @dataclass(frozen=True)
-class Limits:
+class PlanLimits:
     """What the profile allows at once.
 
     Args:
@@ -118,7 +118,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Work:
+class PlannedWork:
     """All that is to be done, and how.
 
     Args:
@@ -127,7 +127,7 @@ class Work:
     """
 
     cameras: Sequence[CameraWork]
-    limits: Limits
+    limits: PlanLimits
     seconds_per_frame: float
     overheads: Overheads
 
@@ -136,7 +136,7 @@ class Work:
         return sum(camera.frames_left for camera in self.cameras)
 
     @cached_property
-    def spread(self) -> Spread:
+    def spread(self) -> JobLayout:
         """As launches spread it: see `work_units`, and `batch_step_launcher`."""
         cost = self.limits.cost
         # Launches cut by what is assumed of machines, never by what was measured.
@@ -148,13 +148,13 @@ class Work:
         headers = sum(1 for camera in self.cameras if camera.reads_headers_there)
         jobs = sum(units) + tables + headers
         at_once = min(sum(units), cost.max_parallel_jobs, self.limits.machines)
-        return Spread(sum(units), jobs, max(1, at_once))
+        return JobLayout(sum(units), jobs, max(1, at_once))
 
     def unit_seconds(self, pace: Throughput) -> float:
         """Work of a unit on a type, start-up not included."""
         return self.frames / pace.frames_per_second / self.spread.units
 
-    def other_way(self) -> "Work":
+    def other_way(self) -> "PlannedWork":
         """The same cut for speed if it is cut for cost, and the other way round."""
         cost = self.limits.cost
         other = cost.model_copy(
@@ -164,16 +164,16 @@ class Work:
 
 
 def estimate_spot(
-    work: Work,
+    work: PlannedWork,
     offer: Offer,
     pace: Throughput,
-    moves: SpotMoves,
+    moves: SpotPriceStats,
     bid_percentage: int,
     simulations: int = SIMULATIONS,
 ) -> Estimate:
     """On spot machines of an offer."""
     rate, price = pace.interruptions_per_hour, float(offer.spot)
-    done = _Done(work, pace, simulations)
+    done = WorkSimulation(work, pace, simulations)
     usd, seconds = done.ranges(price * done.factors(moves.spread), done.rates(rate, pace.hours))
     return Estimate(
         offer.instance_type,
@@ -193,15 +193,15 @@ def estimate_spot(
     )
 
 
-def estimate_fixed(
-    work: Work,
+def estimate_fixed_price(
+    work: PlannedWork,
     instance_type: str,
     market: PlanMarket,
     usd_per_hour: float,
     pace: Throughput,
 ) -> Estimate:
     """On machines that nobody takes away, at a price that does not move."""
-    done = _Done(work, pace, SIMULATIONS)
+    done = WorkSimulation(work, pace, SIMULATIONS)
     usd, seconds = done.ranges(np.full(SIMULATIONS, usd_per_hour), np.zeros(SIMULATIONS))
     return Estimate(
         instance_type,
@@ -220,7 +220,7 @@ def estimate_fixed(
     )
 
 
-def shares(work: Work, pace: Throughput) -> Mapping[str, float]:
+def camera_shares(work: PlannedWork, pace: Throughput) -> Mapping[str, float]:
     """The part of a run's cost that is each camera's: by its work, its jobs' starts included."""
     per_job = work.overheads.seconds
     seconds = {
@@ -231,10 +231,10 @@ def shares(work: Work, pace: Throughput) -> Mapping[str, float]:
     return {camera_id: each / total for camera_id, each in seconds.items()}
 
 
-class _Done:
+class WorkSimulation:
     """The work, done on one type: expected, and many times over."""
 
-    def __init__(self, work: Work, pace: Throughput, simulations: int) -> None:
+    def __init__(self, work: PlannedWork, pace: Throughput, simulations: int) -> None:
         spread = work.spread
         self._machines = spread.machines
         self._overheads = replace(work.overheads, jobs_per_machine=spread.jobs_per_machine)
@@ -258,30 +258,30 @@ class _Done:
         """Expected."""
         took = machine_seconds(self._job_seconds, self._overheads, rate)
         adders = self._overheads.usd_per_hour
-        return self._machines * (took.charged * usd_per_hour + took.lived * adders) / HOUR
+        return self._machines * (took.charged * usd_per_hour + took.lived * adders) / HOUR_SECONDS
 
     def ranges(self, usd_per_hour: Array, rates: Array) -> tuple[Range, Range]:
         """USD and seconds, each with its mean."""
         ratio = self._overheads.jobs_per_machine
-        jobs = max(1, min(MOST_JOBS, int(ratio)))
+        jobs = max(1, min(MAX_SIMULATED_JOBS, int(ratio)))
         # What is not simulated as a job of its own is as long as one, start included.
-        starting = self.factors(START_SPREAD)
+        starting = self.factors(START_LOG_STD)
         more_starts = self._overheads.start_seconds * (ratio - jobs) * starting
         seconds = (self._job_seconds * ratio * self._slower + more_starts) / jobs
         flat = [np.repeat(each, self._machines) for each in (seconds, rates, starting)]
         done = simulate(flat[0], jobs, self._overheads, flat[1], flat[2], self._random)
         shape = (self._simulations, self._machines)
         lived, charged = (each.reshape(shape).sum(axis=1) for each in (done.lived, done.charged))
-        usd = (charged * usd_per_hour + lived * self._overheads.usd_per_hour) / HOUR
+        usd = (charged * usd_per_hour + lived * self._overheads.usd_per_hour) / HOUR_SECONDS
         return _range(usd), _range(done.elapsed.reshape(shape).max(axis=1))
 
 
 def _range(found: Array) -> Range:
-    low, high = np.quantile(found, [LOWER, UPPER])
+    low, high = np.quantile(found, [LOWER_QUANTILE, UPPER_QUANTILE])
     return Range(float(found.mean()), float(low), float(high))
 
 
-def as_json(estimate: Estimate) -> dict[str, Any]:
+def estimate_json(estimate: Estimate) -> dict[str, Any]:
     """Flat, units in the names."""
     return {
         "instance_type": estimate.instance_type,

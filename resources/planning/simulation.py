@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from resources.pricing.economics import FREE_SECONDS, HOUR, Overheads
+from resources.pricing.economics import FREE_INTERRUPTION_SECONDS, HOUR_SECONDS, Overheads
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
-class Simulated:
+class SimulatedMachines:
     """One value for each time that a machine's jobs were simulated, in seconds.
 
     Args:
@@ -35,7 +35,7 @@ def simulate(
     interruptions_per_hour: Array,
     slower_start: Array,
     random: np.random.Generator,
-) -> Simulated:
+) -> SimulatedMachines:
     """Do the jobs of one machine, one after the other, as often as the arrays are long.
 
     Args:
@@ -66,8 +66,10 @@ def simulate(
     machine.age += overheads.idle_seconds * slower_start
     taken = machine.age > machine.life
     age = np.minimum(machine.age, machine.life)
-    free = taken & (age < FREE_SECONDS)
-    return Simulated(machine.lived + age, machine.charged + np.where(free, 0.0, age), elapsed)
+    free = taken & (age < FREE_INTERRUPTION_SECONDS)
+    return SimulatedMachines(
+        machine.lived + age, machine.charged + np.where(free, 0.0, age), elapsed
+    )
 
 
 class _Machines:
@@ -77,7 +79,9 @@ class _Machines:
         count = len(interruptions_per_hour)
         self._random = random
         self._mean = np.full(count, np.inf)
-        np.divide(HOUR, interruptions_per_hour, out=self._mean, where=interruptions_per_hour > 0)
+        np.divide(
+            HOUR_SECONDS, interruptions_per_hour, out=self._mean, where=interruptions_per_hour > 0
+        )
         self.age = np.zeros(count)
         self.life = self._lives(np.arange(count))
         self.lived = np.zeros(count)
@@ -87,7 +91,7 @@ class _Machines:
         """EC2 takes the machines of these simulations; each gets another."""
         life = self.life[which]
         self.lived[which] += life
-        self.charged[which] += np.where(life < FREE_SECONDS, 0.0, life)
+        self.charged[which] += np.where(life < FREE_INTERRUPTION_SECONDS, 0.0, life)
         self.age[which] = 0.0
         self.life[which] = self._lives(which)
 

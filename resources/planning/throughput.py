@@ -16,25 +16,25 @@ import polars as pl
 import yaml
 
 from resources.batch.outcome import AttemptOutcome
-from resources.pricing.economics import HOUR, Overheads, interruption_rate
+from resources.pricing.economics import HOUR_SECONDS, Overheads, interruption_rate
 from resources.settings.profile import Profile
 
 # What a type must have looked at before the ledger's word counts.
-LEAST_FRAMES = 500
+MIN_MEASURED_FRAMES = 500
 # Machines whose whole life must be known before their boot and idle times count.
-LEAST_MACHINES = 2
+MIN_MEASURED_MACHINES = 2
 # Standard deviation of the logarithm of frames per second, from one camera's footage to another's:
 # of an assumption (19 of 20 within a factor of 3), of one camera's measurement, and at least.
-ASSUMED_SPREAD = log(3) / 1.645
-LONE_SPREAD = 0.3
-LEAST_SPREAD = 0.1
+ASSUMED_LOG_STD = log(3) / 1.645
+SINGLE_CAMERA_LOG_STD = 0.3
+MIN_LOG_STD = 0.1
 
 # How the machine that runs the command is named among the types.
-LOCAL = "this machine"
+LOCAL_MACHINE = "this machine"
 # AWS's machines with GPUs, by the names of their types: g4dn, g5, g6, p4d.
 GPU_FAMILIES = re.compile(r"[gp]\d")
 
-STAGE_SECONDS = (
+STAGE_SECONDS_COLUMNS = (
     "footage_seconds",
     "detections_seconds",
     "classifications_seconds",
@@ -77,7 +77,7 @@ def _priors() -> dict[str, Any]:
     return tree
 
 
-def assumed_pace(instance_type: str, engine: str) -> Throughput:
+def assumed_throughput(instance_type: str, engine: str) -> Throughput:
     """What is assumed of a type that nothing was measured of.
 
     Args:
@@ -88,25 +88,25 @@ def assumed_pace(instance_type: str, engine: str) -> Throughput:
     return Throughput(
         instance_type,
         float(speeds.get(instance_type, speeds["any"])),
-        ASSUMED_SPREAD,
+        ASSUMED_LOG_STD,
         0,
         f"assumed: {tree['sources'][speeds['source']]}",
         float(losses.get(instance_type, losses["any"])),
     )
 
 
-def cutting_seconds_per_frame(profile: Profile) -> float:
+def assumed_seconds_per_frame(profile: Profile) -> float:
     """What a launch takes a frame for when it cuts a camera: on the slowest of its types.
 
     Assumed, never measured: a launch that is taken up must be cut as it was before.
     """
     types = profile.cloud.aws.compute.instance_types if profile.cloud else ("",)
-    engine = engine_of(profile)
-    return 1 / min(assumed_pace(kind, engine).frames_per_second for kind in types)
+    engine = expected_engine(profile)
+    return 1 / min(assumed_throughput(kind, engine).frames_per_second for kind in types)
 
 
-def engine_of(profile: Profile) -> Literal["onnxruntime", "tensorrt"]:
-    """What is to run the models of a profile, as `assumed_pace` names it, by the profile alone.
+def expected_engine(profile: Profile) -> Literal["onnxruntime", "tensorrt"]:
+    """What is to run the models of a profile, as `assumed_throughput` names it, by the profile alone.
 
     The same on every machine, unlike what a worker finds on its own: a launch that is taken up
     must be cut as it was before. `auto` is tensorrt on AWS's machines with GPUs.
@@ -120,7 +120,7 @@ def engine_of(profile: Profile) -> Literal["onnxruntime", "tensorrt"]:
     )
 
 
-def paces(
+def measured_throughputs(
     ledger: pl.DataFrame, instance_types: Iterable[str], engine: str
 ) -> dict[str, Throughput]:
     """How each type works: as the ledger has measured it, else as is assumed.
@@ -132,12 +132,16 @@ def paces(
     seen = {row["instance_type"]: row for row in _losses(ledger).iter_rows(named=True)}
     found = {}
     for kind in instance_types:
-        pace = assumed_pace(kind, engine)
+        pace = assumed_throughput(kind, engine)
         if kind in seen:
             hours = seen[kind]["hours"]
             rate = interruption_rate(seen[kind]["taken"], hours, pace.interruptions_per_hour)
             pace = replace(pace, interruptions_per_hour=rate, hours=hours)
-        own = pl.col("market") == "local" if kind == LOCAL else pl.col("instance_type") == kind
+        own = (
+            pl.col("market") == "local"
+            if kind == LOCAL_MACHINE
+            else pl.col("instance_type") == kind
+        )
         found[kind] = _measured(pace, ledger.filter(own))
     return found
 
@@ -145,14 +149,14 @@ def paces(
 def _measured(pace: Throughput, rows: pl.DataFrame) -> Throughput:
     worked = (
         rows.filter(pl.col("kind") == "attempt")
-        .with_columns(seconds=pl.sum_horizontal(STAGE_SECONDS))
+        .with_columns(seconds=pl.sum_horizontal(STAGE_SECONDS_COLUMNS))
         .group_by("camera_id")
         .agg(pl.col("frames").sum(), pl.col("seconds").sum())
         .filter(pl.col("frames") > 0, pl.col("seconds") > 0)
         .with_columns(speed=pl.col("frames") / pl.col("seconds"))
     )
     frames = int(worked["frames"].sum())
-    if frames < LEAST_FRAMES:
+    if frames < MIN_MEASURED_FRAMES:
         return pace
     cameras = worked.height
     return replace(
@@ -167,12 +171,12 @@ def _measured(pace: Throughput, rows: pl.DataFrame) -> Throughput:
 def _spread(worked: pl.DataFrame) -> float:
     """Standard deviation of the logarithm of the speed, cameras weighed by their frames."""
     if worked.height < 2:
-        return LONE_SPREAD
+        return SINGLE_CAMERA_LOG_STD
     weight = worked["frames"] / worked["frames"].sum()
     logs = worked["speed"].log()
     mean = float((weight * logs).sum())
     variance = float((weight * (logs - mean) ** 2).sum()) * worked.height / (worked.height - 1)
-    return max(LEAST_SPREAD, sqrt(variance))
+    return max(MIN_LOG_STD, sqrt(variance))
 
 
 def _machines(ledger: pl.DataFrame) -> pl.DataFrame:
@@ -207,12 +211,12 @@ def _losses(ledger: pl.DataFrame) -> pl.DataFrame:
         .group_by("instance_type")
         .agg(
             pl.col("machine_taken_at").is_not_null().sum().alias("taken"),
-            (lived.dt.total_milliseconds().sum() / 1000 / HOUR).alias("hours"),
+            (lived.dt.total_milliseconds().sum() / 1000 / HOUR_SECONDS).alias("hours"),
         )
     )
 
 
-def overheads(ledger: pl.DataFrame) -> Overheads:
+def measured_overheads(ledger: pl.DataFrame) -> Overheads:
     """What machines and jobs take besides their work: measured, if enough of them ended by
     themselves; else what is assumed."""
     assumed = Overheads()
@@ -223,10 +227,10 @@ def overheads(ledger: pl.DataFrame) -> Overheads:
             pl.col("end") == AttemptOutcome.DONE.value,
             pl.col("instance_id").is_not_null(),
         )
-        .with_columns(work=pl.sum_horizontal(STAGE_SECONDS))
+        .with_columns(work=pl.sum_horizontal(STAGE_SECONDS_COLUMNS))
         .filter(pl.col("work") > 0)
     )
-    if whole.height < LEAST_MACHINES or started.is_empty():
+    if whole.height < MIN_MEASURED_MACHINES or started.is_empty():
         return assumed
     later_jobs = int((whole["jobs"] - 1).sum())
     gaps = _seconds((whole["last"] - whole["first"]) - whole["busy"])

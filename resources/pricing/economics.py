@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from math import exp, expm1
 
-HOUR = 3600.0
+HOUR_SECONDS = 3600.0
 # EC2 does not charge a spot machine that it takes away before this.
-FREE_SECONDS = 3600.0
+FREE_INTERRUPTION_SECONDS = 3600.0
 # Rarer interruptions than one in a hundred thousand years are none: their formulas lose all digits.
-RAREST_PER_HOUR = 1e-9
+MIN_INTERRUPTIONS_PER_HOUR = 1e-9
 
 # What is assumed of a market nothing is known of: one interruption in 20 machine hours.
 PRIOR_INTERRUPTIONS = 1.0
@@ -119,9 +119,9 @@ def machine_seconds(
     start = overheads.boot_seconds + overheads.start_seconds
     idle, jobs = overheads.idle_seconds, overheads.jobs_per_machine
     work = job_seconds * jobs + overheads.start_seconds * (jobs - 1)
-    if interruptions_per_hour < RAREST_PER_HOUR:
+    if interruptions_per_hour < MIN_INTERRUPTIONS_PER_HOUR:
         return MachineSeconds(start + work + idle, start + work + idle)
-    rate = interruptions_per_hour / HOUR
+    rate = interruptions_per_hour / HOUR_SECONDS
     starts = (1 + rate * work) * expm1(rate * start) / rate
     lived = work + starts - expm1(-rate * idle) / rate
     free = exp(rate * start) * (
@@ -133,7 +133,7 @@ def machine_seconds(
 
 def _early_loss(rate: float, until: float) -> float:
     """E[X; X < until] of a machine's life X ~ Exp(rate), but no later than its first hour."""
-    age = rate * min(until, FREE_SECONDS)
+    age = rate * min(until, FREE_INTERRUPTION_SECONDS)
     return (-expm1(-age) - age * exp(-age)) / rate
 
 
@@ -143,9 +143,11 @@ def _early_losses(rate: float, start: float, end: float) -> float:
     def primitive(until: float) -> float:
         return (until + (2 / rate + until) * exp(-rate * until)) / rate
 
-    within = primitive(min(end, FREE_SECONDS)) - primitive(min(start, FREE_SECONDS))
-    beyond = max(0.0, end - max(start, FREE_SECONDS))
-    return within + beyond * _early_loss(rate, FREE_SECONDS)
+    within = primitive(min(end, FREE_INTERRUPTION_SECONDS)) - primitive(
+        min(start, FREE_INTERRUPTION_SECONDS)
+    )
+    beyond = max(0.0, end - max(start, FREE_INTERRUPTION_SECONDS))
+    return within + beyond * _early_loss(rate, FREE_INTERRUPTION_SECONDS)
 
 
 def spot_usd(offer: Offer, work_seconds: float, overheads: Overheads) -> float:
@@ -153,14 +155,14 @@ def spot_usd(offer: Offer, work_seconds: float, overheads: Overheads) -> float:
     working = _writing_included(offer, work_seconds, overheads)
     took = machine_seconds(working, overheads, offer.interruptions_per_hour)
     usd = took.charged * float(offer.spot) + took.lived * overheads.usd_per_hour
-    return usd / HOUR / overheads.jobs_per_machine
+    return usd / HOUR_SECONDS / overheads.jobs_per_machine
 
 
 def on_demand_usd(offer: Offer, work_seconds: float, overheads: Overheads) -> float:
     """USD for the work of one job on demand, on a machine of this offer's type."""
     working = _writing_included(offer, work_seconds, overheads)
     per_hour = float(offer.on_demand) + overheads.usd_per_hour
-    return (working + overheads.seconds) / HOUR * per_hour
+    return (working + overheads.seconds) / HOUR_SECONDS * per_hour
 
 
 def _writing_included(offer: Offer, work_seconds: float, overheads: Overheads) -> float:

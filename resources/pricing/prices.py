@@ -19,14 +19,14 @@ from resources.pricing.economics import Offer
 
 Market = Literal["spot", "ondemand"]
 
-HOUR = Decimal(3600)
+HOUR_SECONDS = Decimal(3600)
 # EC2 bills seconds, and so many at least.
-LEAST_SECONDS = Decimal(60)
+MIN_BILLED_SECONDS = Decimal(60)
 # A Linux spot machine that EC2 takes away before this is free.
-FREE_SECONDS = Decimal(3600)
-FREE = "free: EC2 took the machine in its first hour"
+FREE_INTERRUPTION_SECONDS = Decimal(3600)
+FREE_REMARK = "free: EC2 took the machine in its first hour"
 # Prices older than this are told to be.
-OLD_SECONDS = 30 * 24 * 3600
+STALE_PRICE_SECONDS = 30 * 24 * 3600
 
 GIB = Decimal(2**30)
 
@@ -181,10 +181,10 @@ class PriceBook:
             RavneError: no price is known.
         """
         launched = usage.start if usage.launched is None else usage.launched
-        least = launched + float(LEAST_SECONDS)
+        least = launched + float(MIN_BILLED_SECONDS)
         cost = self.charged(replace(usage, end=max(usage.end, usage.start, least)))
         if usage.market == "spot" and _is_free(usage):
-            return replace(cost, usd=Decimal(0), remark=FREE)
+            return replace(cost, usd=Decimal(0), remark=FREE_REMARK)
         return cost
 
     def charged(self, usage: Usage) -> Cost:
@@ -196,7 +196,7 @@ class PriceBook:
         """
         start, end = _decimal(usage.start), _decimal(usage.end)
         on_demand = self.on_demand(usage.instance_type)
-        instead = (end - start) * on_demand.usd / HOUR
+        instead = (end - start) * on_demand.usd / HOUR_SECONDS
         if usage.market == "ondemand":
             return Cost(instead, instead, end - start, (on_demand,))
         quotes, usd, remark = self._spot_cost(usage, start, end)
@@ -218,10 +218,10 @@ class PriceBook:
             ((to - begin) * quote.usd for (begin, quote), to in zip(since, until, strict=True)),
             Decimal(0),
         )
-        return tuple(quote for _, quote in since), usd / HOUR, remark
+        return tuple(quote for _, quote in since), usd / HOUR_SECONDS, remark
 
 
-def remarks_on_age(quotes: Iterable[Quote], now: float) -> list[str]:
+def price_remarks(quotes: Iterable[Quote], now: float) -> list[str]:
     """A sentence for each source that is unverified, or whose newest price is 30 days old."""
     newest: dict[str, Quote] = {}
     for quote in sorted(quotes, key=lambda quote: quote.as_of):
@@ -229,7 +229,7 @@ def remarks_on_age(quotes: Iterable[Quote], now: float) -> list[str]:
     old = [
         f"prices of {quote.as_of:%Y-%m-%d} are in use: {source}"
         for source, quote in sorted(newest.items())
-        if now - quote.as_of.timestamp() > OLD_SECONDS
+        if now - quote.as_of.timestamp() > STALE_PRICE_SECONDS
     ]
     guessed = [
         f"prices that nobody checked are in use: {source}"
@@ -248,7 +248,7 @@ def _in_force(history: list[Quote], at: float) -> Quote:
 def _is_free(usage: Usage) -> bool:
     if usage.taken_at is None or usage.launched is None:
         return False
-    return _decimal(usage.taken_at) - _decimal(usage.launched) < FREE_SECONDS
+    return _decimal(usage.taken_at) - _decimal(usage.launched) < FREE_INTERRUPTION_SECONDS
 
 
 def _decimal(seconds: float) -> Decimal:

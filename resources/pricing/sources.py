@@ -13,17 +13,17 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from resources.aws.clients import AwsClients
+from resources.aws.clients import AwsClients, as_instance_types
 from resources.pricing.prices import PriceBook, Quote
 from resources.settings.profile import Aws
 from resources.storage.local_store import LocalStore
 
 # How long what AWS said is not asked again.
-FRESH_SECONDS = 900.0
+PRICE_CACHE_SECONDS = 900.0
 # What the system of a machine is called in spot prices, and the filters that leave one product
 # of the Pricing API: a plain Linux machine, shared, without a reservation.
-PRODUCT = "Linux/UNIX"
-PLAIN_LINUX = {
+SPOT_PRODUCT = "Linux/UNIX"
+LINUX_PRODUCT_FILTERS = {
     "operatingSystem": "Linux",
     "tenancy": "Shared",
     "preInstalledSw": "NA",
@@ -93,7 +93,7 @@ def _shipped_quotes(region: _Region, sources: dict[str, _Source]) -> Iterator[Qu
         yield Quote(item=item, unit=rate.unit, usd=rate.usd, **facts(rate.source))
 
 
-def spot_history(
+def fetch_spot_prices(
     clients: AwsClients, instance_types: Sequence[str], since: float, now: float
 ) -> list[Quote]:
     """Every change of the spot prices from `since` to `now`, and the prices in force at `since`.
@@ -105,8 +105,8 @@ def spot_history(
     """
     pages = clients.of("ec2").get_paginator("describe_spot_price_history")
     answers = pages.paginate(
-        InstanceTypes=list(instance_types),
-        ProductDescriptions=[PRODUCT],
+        InstanceTypes=as_instance_types(instance_types),
+        ProductDescriptions=[SPOT_PRODUCT],
         StartTime=datetime.fromtimestamp(since, UTC),
         EndTime=datetime.fromtimestamp(now, UTC),
     )
@@ -126,7 +126,7 @@ def spot_history(
     ]
 
 
-def on_demand_prices(
+def fetch_on_demand_prices(
     clients: AwsClients, region: str, instance_types: Sequence[str], now: float
 ) -> list[Quote]:
     """The on-demand prices of plain Linux machines; types that the region does not sell are left
@@ -137,7 +137,7 @@ def on_demand_prices(
     """
     found = []
     for kind in instance_types:
-        wanted = PLAIN_LINUX | {"instanceType": kind, "regionCode": region}
+        wanted = LINUX_PRODUCT_FILTERS | {"instanceType": kind, "regionCode": region}
         pages = clients.of("pricing").get_paginator("get_products")
         answers = pages.paginate(
             ServiceCode="AmazonEC2",
@@ -174,7 +174,7 @@ def _hourly(product: str) -> Iterator[Decimal]:
                 yield Decimal(dimension["pricePerUnit"]["USD"])
 
 
-class _Asked(BaseModel):
+class _CachedPrices(BaseModel):
     """What AWS said at a time: the cache's file."""
 
     region: str
@@ -215,28 +215,30 @@ class PriceSource:
         ship; the book's remarks say so.
         """
         kept = self._kept(since)
-        if kept is None or fresh or not 0 <= now - kept.asked_at < FRESH_SECONDS:
+        if kept is None or fresh or not 0 <= now - kept.asked_at < PRICE_CACHE_SECONDS:
             asked = self._ask(since, now)
             before = kept.quotes if kept else ()
-            kept = asked.model_copy(update={"quotes": filled_up(asked.quotes, before)})
+            kept = asked.model_copy(update={"quotes": fill_missing_quotes(asked.quotes, before)})
             self._keep(kept)
         shipped = shipped_prices(self.region)
-        return PriceBook(self.region, filled_up(kept.quotes, shipped.quotes), kept.problems)
+        return PriceBook(
+            self.region, fill_missing_quotes(kept.quotes, shipped.quotes), kept.problems
+        )
 
-    def _ask(self, since: float, now: float) -> _Asked:
+    def _ask(self, since: float, now: float) -> _CachedPrices:
         from botocore.exceptions import BotoCoreError, ClientError
 
         quotes: list[Quote] = []
         problems = []
         try:
-            quotes += spot_history(self.clients, self.instance_types, since, now)
+            quotes += fetch_spot_prices(self.clients, self.instance_types, since, now)
         except (BotoCoreError, ClientError) as error:
             problems.append(_problem("spot", "ec2:DescribeSpotPriceHistory", error))
         try:
-            quotes += on_demand_prices(self.clients, self.region, self.instance_types, now)
+            quotes += fetch_on_demand_prices(self.clients, self.region, self.instance_types, now)
         except (BotoCoreError, ClientError) as error:
             problems.append(_problem("on-demand", "pricing:GetProducts", error))
-        return _Asked(
+        return _CachedPrices(
             region=self.region,
             instance_types=self.instance_types,
             since=since,
@@ -245,17 +247,17 @@ class PriceSource:
             problems=tuple(problems),
         )
 
-    def _kept(self, since: float) -> _Asked | None:
+    def _kept(self, since: float) -> _CachedPrices | None:
         store = LocalStore(self.kept_at.parent)
         if not store.exists(self.kept_at.name):
             return None
         try:
-            kept = _Asked.model_validate_json(store.read_bytes(self.kept_at.name))
+            kept = _CachedPrices.model_validate_json(store.read_bytes(self.kept_at.name))
         except ValidationError:
             return None  # of another version, or damaged: AWS is asked again
         return kept if kept.answers(self.region, self.instance_types, since) else None
 
-    def _keep(self, asked: _Asked) -> None:
+    def _keep(self, asked: _CachedPrices) -> None:
         text = asked.model_dump_json(indent=1)
         LocalStore(self.kept_at.parent).write_bytes(self.kept_at.name, text.encode())
 
@@ -267,7 +269,7 @@ def price_source(clients: AwsClients, aws: Aws, kept_at: Path) -> PriceSource:
     )
 
 
-def filled_up(first: Sequence[Quote], others: Iterable[Quote]) -> tuple[Quote, ...]:
+def fill_missing_quotes(first: Sequence[Quote], others: Iterable[Quote]) -> tuple[Quote, ...]:
     """The first's prices, and the others' of what the first does not price."""
     priced = {(quote.item, quote.market) for quote in first}
     return *first, *(q for q in others if (q.item, q.market) not in priced)

@@ -9,21 +9,21 @@ from math import log, sqrt
 from resources.pricing.prices import PriceBook, Quote
 
 # How far back is looked; AWS keeps 90 days.
-LOOK_BACK_SECONDS = 14 * 24 * 3600.0
+SPOT_LOOKBACK_SECONDS = 14 * 24 * 3600.0
 # The price that is worth waiting for: it was this or lower for a tenth of the time.
-LOW_SHARE = 0.1
+LOW_PRICE_SHARE = 0.1
 # Standard deviation of a price's logarithm: the least, as prices move slowly and always; and of a
 # price that has no history, as those that ship.
-LEAST_SPREAD = 0.02
-UNKNOWN_SPREAD = 0.15
+MIN_PRICE_LOG_STD = 0.02
+UNKNOWN_PRICE_LOG_STD = 0.15
 
 
 @dataclass(frozen=True)
-class SpotMoves:
+class SpotPriceStats:
     """A machine type's spot price in a zone, over the last weeks. USD per hour.
 
     Args:
-        low: it was this or lower for LOW_SHARE of the time; None: no change of it is known.
+        low: it was this or lower for LOW_PRICE_SHARE of the time; None: no change of it is known.
         spread: standard deviation of its logarithm.
     """
 
@@ -32,22 +32,22 @@ class SpotMoves:
     spread: float
 
 
-def spot_moves(book: PriceBook, instance_type: str, zone: str, now: float) -> SpotMoves:
+def spot_price_stats(book: PriceBook, instance_type: str, zone: str, now: float) -> SpotPriceStats:
     """How a spot price has moved until `now`, each price weighed by the time it was in force.
 
     Raises:
         RavneError: no spot price of this type is known.
     """
     price = float(book.spot(instance_type, zone, now).usd)
-    since = now - LOOK_BACK_SECONDS
+    since = now - SPOT_LOOKBACK_SECONDS
     stretches = _stretches(_history(book, instance_type, zone), since, now)
     if len(stretches) < 2:
-        return SpotMoves(price, None, UNKNOWN_SPREAD)
+        return SpotPriceStats(price, None, UNKNOWN_PRICE_LOG_STD)
     known = sum(seconds for _, seconds in stretches)
     mean = sum(log(usd) * seconds for usd, seconds in stretches) / known
     variance = sum((log(usd) - mean) ** 2 * seconds for usd, seconds in stretches) / known
-    spread = max(LEAST_SPREAD, sqrt(variance))
-    return SpotMoves(price, _quantile(stretches, LOW_SHARE * known), spread)
+    spread = max(MIN_PRICE_LOG_STD, sqrt(variance))
+    return SpotPriceStats(price, _quantile(stretches, LOW_PRICE_SHARE * known), spread)
 
 
 def _history(book: PriceBook, instance_type: str, zone: str) -> list[Quote]:

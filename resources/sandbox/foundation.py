@@ -7,10 +7,18 @@ default one.
 
 import json
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resources.aws.clients import AwsClients
 from resources.sandbox.model.config import ACCOUNT, data_bucket
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ecr import ECRClient
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_iam.type_defs import TagTypeDef
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import QueueConfigurationTypeDef
 
 EC2_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -23,7 +31,7 @@ def prepare_foundation(clients: AwsClients, name: str, region: str) -> None:
     Args:
         name: begins the names of all of it, and is their tag Project.
     """
-    tags = [{"Key": "Project", "Value": name}]
+    tags: list[TagTypeDef] = [{"Key": "Project", "Value": name}]
     _prepare_bucket(clients.of("s3"), data_bucket(name), region)
     _prepare_uploads(clients, name, region)
     _prepare_roles(clients.of("iam"), name, tags)
@@ -34,7 +42,7 @@ def prepare_foundation(clients: AwsClients, name: str, region: str) -> None:
         logs.create_log_group(logGroupName=group, tags={"Project": name})
 
 
-def _prepare_bucket(s3: Any, bucket: str, region: str) -> None:
+def _prepare_bucket(s3: "S3Client", bucket: str, region: str) -> None:
     if bucket in [known["Name"] for known in s3.list_buckets()["Buckets"]]:
         return
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
@@ -47,17 +55,17 @@ def _prepare_uploads(clients: AwsClients, name: str, region: str) -> None:
     if sqs.list_queues(QueueNamePrefix=queue).get("QueueUrls"):
         return
     sqs.create_queue(QueueName=queue)
-    told = {
+    events: QueueConfigurationTypeDef = {
         "QueueArn": f"arn:aws:sqs:{region}:{ACCOUNT}:{queue}",
         "Events": ["s3:ObjectCreated:*"],
         "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "footage/uploads/"}]}},
     }
     clients.of("s3").put_bucket_notification_configuration(
-        Bucket=data_bucket(name), NotificationConfiguration={"QueueConfigurations": [told]}
+        Bucket=data_bucket(name), NotificationConfiguration={"QueueConfigurations": [events]}
     )
 
 
-def _prepare_roles(iam: Any, name: str, tags: list[dict[str, str]]) -> None:
+def _prepare_roles(iam: "IAMClient", name: str, tags: "list[TagTypeDef]") -> None:
     data = f"arn:aws:s3:::{data_bucket(name)}"
     reads_and_writes = [
         {"Effect": "Allow", "Action": "s3:*Object*", "Resource": f"{data}/*"},
@@ -92,11 +100,11 @@ def _prepare_roles(iam: Any, name: str, tags: list[dict[str, str]]) -> None:
         iam.add_role_to_instance_profile(InstanceProfileName=profile, RoleName=profile)
 
 
-def _prepare_network(ec2: Any, name: str, tags: list[dict[str, str]]) -> None:
+def _prepare_network(ec2: "EC2Client", name: str, tags: "list[TagTypeDef]") -> None:
     subnets = ec2.describe_subnets()["Subnets"]
     ec2.create_tags(Resources=[subnet["SubnetId"] for subnet in subnets], Tags=tags)
-    named = [{"Name": "group-name", "Values": [name]}]
-    if not ec2.describe_security_groups(Filters=named)["SecurityGroups"]:
+    found = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [name]}])
+    if not found["SecurityGroups"]:
         ec2.create_security_group(
             GroupName=name,
             Description="Jobs: everything out, nothing in",
@@ -105,7 +113,7 @@ def _prepare_network(ec2: Any, name: str, tags: list[dict[str, str]]) -> None:
         )
 
 
-def _prepare_image(ecr: Any, repository: str) -> None:
+def _prepare_image(ecr: "ECRClient", repository: str) -> None:
     known = [found["repositoryName"] for found in ecr.describe_repositories()["repositories"]]
     if repository in known:
         return

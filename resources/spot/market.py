@@ -6,14 +6,19 @@ Asked once a sweep, whatever the number of jobs.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from resources.aws.clients import AwsClients
 from resources.batch.names import SPOT_QUEUES
 from resources.settings.profile import Aws
 from resources.spot.queue_state import Environment, QueueState, queue_states
 
+if TYPE_CHECKING:
+    from mypy_boto3_batch.literals import JobStatusType
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
+
 MACHINE_STATES = ["pending", "running"]
-BUSY_STATES = ("STARTING", "RUNNING")
+BUSY_STATES: "tuple[JobStatusType, ...]" = ("STARTING", "RUNNING")
 
 
 @dataclass(frozen=True)
@@ -69,12 +74,12 @@ class SpotEnvironment:
         ]
         return sum(self._vcpus(each) for each in machines)
 
-    def _vcpus(self, machine: dict[str, dict[str, int]]) -> int:
+    def _vcpus(self, machine: "InstanceTypeDef") -> int:
         options = machine.get("CpuOptions", {})
         cores, threads = options.get("CoreCount"), options.get("ThreadsPerCore")
         return cores * threads if cores and threads else self.job_vcpus
 
-    def _jobs(self, queue: str, state: str) -> list[str]:
+    def _jobs(self, queue: str, state: "JobStatusType") -> list[str]:
         """Ids of a queue's jobs in a state, oldest first."""
         pages = (
             self.clients.of("batch")

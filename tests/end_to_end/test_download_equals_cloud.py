@@ -16,7 +16,7 @@ from command_line import Munin, make_demo_footage, results
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cli.rerun import RUNNER, write_runner
-from odins_ravne_assets.results.download import find_results, download_results
+from odins_ravne_assets.results.download import download_results, find_results
 from tests.resources.launch.test_batch_launcher import ALL_STAGES, account  # noqa: F401
 
 OTHER_WINDOWS = ("--compression-window", "1440", "--min-confidence", "0.7")

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from resources.ledger.table import SCHEMA
+from resources.ledger.table import LEDGER_SCHEMA
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
@@ -36,13 +36,13 @@ def row(kind: str = "attempt", **facts: Any) -> dict[str, Any]:
     same = {"usd_on_demand": facts.get("usd", "0")}
     useful = {"useful_seconds": facts.get("billed_seconds")} if kind == "attempt" else {}
     given = known | same | useful | facts
-    money = [name for name, kind in SCHEMA.items() if isinstance(kind, pl.Decimal)]
+    money = [name for name, kind in LEDGER_SCHEMA.items() if isinstance(kind, pl.Decimal)]
     decimals = {name: Decimal(given[name]) for name in money if name in given}
-    return dict.fromkeys(SCHEMA) | given | decimals
+    return dict.fromkeys(LEDGER_SCHEMA) | given | decimals
 
 
 def ledger(*rows: dict[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=SCHEMA)
+    return pl.DataFrame(list(rows), schema=LEDGER_SCHEMA)
 
 
 # Machine A, in zone a at $0.1881 an hour: launched at 10:00, taken by EC2 at 10:40, so free.

@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 
 from odins_ravne_assets.hugin.exports.export_tables import ExportedCamera
-from odins_ravne_assets.hugin.identification.sightings import UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
 
 FORMAT_VERSION = "1.6"
 CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle"}

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from odins_ravne_assets.hugin.identification.sightings import Sightings
+from odins_ravne_assets.hugin.identification.identifications import Sightings
 from resources.settings.profile import Stage3
 
 MS_PER_DAY = 86_400_000

@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from odins_ravne_assets.hugin.identification.sightings import (
+from odins_ravne_assets.hugin.identification.identifications import (
     NAME_CODE,
     UNKNOWN,
     Sightings,

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.sightings import OF_CATEGORY
+from odins_ravne_assets.hugin.identification.identifications import OF_CATEGORY
 from odins_ravne_assets.hugin.report.sampling_effort import effort
 from odins_ravne_assets.hugin.report.thumbnails import update_thumbnails
 from resources.errors import StoreError
@@ -124,7 +124,7 @@ def _with_surest(observations: pl.LazyFrame, detections: pl.LazyFrame) -> pl.Dat
 
 
 def _cost(source: ObjectStore) -> pl.DataFrame:
-    ledgers = [pl.DataFrame(schema={name: table.SCHEMA[name] for name in COST_COLUMNS})]
+    ledgers = [pl.DataFrame(schema={name: table.LEDGER_SCHEMA[name] for name in COST_COLUMNS})]
     for found in source.list(layout.LEDGER_FOLDER):
         if not found.key.endswith(".parquet"):
             continue  # what is known of a launch lies beside its rows

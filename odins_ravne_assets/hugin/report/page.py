@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.sightings import UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
 from odins_ravne_assets.hugin.report import content as values
 from odins_ravne_assets.hugin.report.camera_results import ReportCamera, camera_results
 from odins_ravne_assets.hugin.report.gallery import gallery, pictures

@@ -15,13 +15,13 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.sightings import (
+from odins_ravne_assets.hugin.identification.identifications import (
     NAME_CODE,
     UNKNOWN_ANIMAL,
     Name,
     Sightings,
 )
-from odins_ravne_assets.hugin.review.reviewer_sightings import missed_by_the_machine
+from odins_ravne_assets.hugin.review.missed_detections import missed_by_the_machine
 from odins_ravne_assets.munin.tables import schemas
 from resources.storage.layout import CORRECTIONS_FOLDER
 from resources.storage.object_store import ObjectStore

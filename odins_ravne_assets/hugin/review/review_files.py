@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.sightings import OF_CATEGORY, UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.identification.identifications import OF_CATEGORY, UNKNOWN_ANIMAL
 from odins_ravne_assets.hugin.identification.taxonomy import SpeciesKnowledge
 from odins_ravne_assets.munin.tables import schemas
 from resources.errors import UsageError

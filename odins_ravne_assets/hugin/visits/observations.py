@@ -22,10 +22,10 @@ import numpy as np
 import polars as pl
 
 from odins_ravne_assets.hugin.formats import seconds
-from odins_ravne_assets.hugin.identification.sightings import UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
 from odins_ravne_assets.hugin.identification.taxonomy import SpeciesKnowledge
 from odins_ravne_assets.hugin.review.corrections import Reviewed
-from odins_ravne_assets.hugin.visits.visit_windows import visit_starts, window_ms
+from odins_ravne_assets.hugin.visits.observation_windows import visit_starts, window_ms
 from odins_ravne_assets.munin.tables import schemas
 from resources.settings.profile import Stage3
 

@@ -5,7 +5,7 @@ import re
 import polars as pl
 
 from odins_ravne_assets.hugin.formats import FIRST_TIME, LAST_TIME, first_and_last
-from odins_ravne_assets.hugin.identification.sightings import UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
 from odins_ravne_assets.hugin.identification.taxonomy import SPECIES_RANKS
 
 SPECIES = ["category", "species"]

@@ -13,14 +13,14 @@ import polars as pl
 
 from odins_ravne_assets.hugin.identification.repeat_detections import mark_repeats
 from odins_ravne_assets.hugin.identification.sequence_vote import vote
-from odins_ravne_assets.hugin.identification.sightings import sightings
+from odins_ravne_assets.hugin.identification.identifications import sightings
 from odins_ravne_assets.hugin.identification.taxonomy import Taxon, knowledge_of, taxa_of
 from odins_ravne_assets.hugin.review.corrections import read_corrections, review
-from odins_ravne_assets.hugin.review.reviewer_sightings import empty_media
+from odins_ravne_assets.hugin.review.missed_detections import empty_media
 from odins_ravne_assets.hugin.visits.observations import Compressed, compress
 from odins_ravne_assets.hugin.visits.report_json import Tables, as_json, report
 from odins_ravne_assets.hugin.visits.species_summary import species_table
-from odins_ravne_assets.hugin.visits.visits_json import write_visits_json
+from odins_ravne_assets.hugin.visits.observations_json import write_visits_json
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
 from resources.errors import StoreError

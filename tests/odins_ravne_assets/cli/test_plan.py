@@ -7,11 +7,11 @@ import pytest
 from command_line import Munin, make_demo_footage
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
-from odins_ravne_assets.costs.known_ledgers import known_ledgers
-from odins_ravne_assets.costs.make_plan import PlannedCamera, make_plan
+from odins_ravne_assets.costs.ledger_reader import read_known_ledgers
+from odins_ravne_assets.costs.planner import PlannedCamera, make_plan
 from odins_ravne_assets.instance_home import catalog_folder
 from resources.errors import UsageError
-from resources.planning.saved_plans import load_predictions
+from resources.planning.predictions import load_predictions
 from resources.settings.profile import Profile
 from resources.storage.local_store import LocalStore
 
@@ -70,7 +70,7 @@ def test_a_ledger_that_cannot_be_read_is_told_and_left_out(
     output.mkdir()
     (output / "ledger").write_text("no folder")
     CameraCatalog(catalog_folder()).put(Camera("cam", "file:///card", output.as_uri()))
-    rows, remarks = known_ledgers(Profile())
+    rows, remarks = read_known_ledgers(Profile())
     assert rows.is_empty()
     [remark] = remarks
     assert remark.startswith("what was measured there is left out: ")

@@ -10,9 +10,9 @@ from decimal import Decimal
 import pytest
 from cost_rows import EXAMPLE, NOON, SECOND, ledger, row
 
-from odins_ravne_assets.odin.focus import FOCUS_COLUMNS, Payer, focus_csv
+from odins_ravne_assets.odin.focus import FOCUS_COLUMNS, BillingAccount, focus_csv
 from odins_ravne_assets.odin.storage_costs import storage_costs
-from odins_ravne_assets.odin.storage_prices import storage_prices
+from odins_ravne_assets.odin.storage_prices import find_storage_prices
 from resources.pricing.sources import shipped_prices
 from tests.odins_ravne_assets.odin.test_storage_costs import AGEING, lies
 
@@ -77,12 +77,12 @@ def charges() -> list[Charge]:
     """The example's, one of a machine of one's own, an attempt that never ran, and storage."""
     own = row(**SECOND | {"market": "local", "usd": "0.02", "billed_seconds": 720.0})
     never = row(unit=4, attempt="never", end="cancelled", intended_at=NOON)
-    prices = storage_prices(shipped_prices("eu-north-1"))
+    prices = find_storage_prices(shipped_prices("eu-north-1"))
     assert prices is not None
     now = NOON.timestamp()
     storage = storage_costs([lies(15)], prices, AGEING, now)
     rows = ledger(*EXAMPLE, own, never)
-    text = focus_csv(rows, storage, prices, Payer("123456789012", "ravne"), now)
+    text = focus_csv(rows, storage, prices, BillingAccount("123456789012", "ravne"), now)
     return list(csv.DictReader(io.StringIO(text)))
 
 
@@ -173,6 +173,6 @@ def test_ones_own_machine_is_not_billed_by_aws(charges: list[Charge]) -> None:
 def test_a_day_of_requests_ends_within_its_month() -> None:
     last = datetime(2026, 11, 30, 23, 50, tzinfo=UTC)
     rows = ledger(row(**SECOND | {"ended_at": last}), row("requests", usd="0.01", requests_put=9))
-    text = focus_csv(rows, None, None, Payer("123456789012", "ravne"), last.timestamp())
+    text = focus_csv(rows, None, None, BillingAccount("123456789012", "ravne"), last.timestamp())
     [charge] = list(csv.DictReader(io.StringIO(text)))
     assert charge["ChargePeriodEnd"] == charge["BillingPeriodEnd"] == "2026-12-01T00:00:00Z"

@@ -6,11 +6,11 @@ from decimal import Decimal
 import pytest
 from cost_rows import EXAMPLE, FIRST, NOON, SECOND, B, at, ledger, row
 
-from odins_ravne_assets.odin.report import CostReport, Scope, cost_report
-from odins_ravne_assets.odin.report_text import tables
+from odins_ravne_assets.odin.report import CostReport, ReportScope, cost_report
+from odins_ravne_assets.odin.report_text import report_tables
 from odins_ravne_assets.odin.unit_costs import SpeciesVisits
 from resources.ledger.aws_bill import AwsBill
-from resources.planning.saved_plans import Prediction
+from resources.planning.predictions import Prediction
 
 SPECIES = (
     SpeciesVisits("red fox", "Vulpes vulpes", 14, True),
@@ -20,7 +20,7 @@ SPECIES = (
 TOTAL = Decimal("0.19741")
 
 
-def scope(**changed: object) -> Scope:
+def scope(**changed: object) -> ReportScope:
     facts = {
         "name": "ravne",
         "region": "eu-north-1",
@@ -29,7 +29,7 @@ def scope(**changed: object) -> Scope:
         "now": NOON.timestamp(),
         "least_saving": 0.5,
     }
-    return Scope(**{**facts, **changed})  # type: ignore[arg-type]
+    return ReportScope(**{**facts, **changed})  # type: ignore[arg-type]
 
 
 def report(*rows: dict[str, object], **changed: object) -> CostReport:
@@ -305,7 +305,7 @@ def test_what_was_paid_stands_beside_what_was_planned() -> None:
     assert plan.difference == pytest.approx(-0.013, abs=0.001)
     assert plan.within_range
     made = cost_report(ledger(*EXAMPLE), scope(), predictions=[planned])
-    [table] = [each for each in tables(made) if each.heading == "Compared with the plan"]
+    [table] = [each for each in report_tables(made) if each.heading == "Compared with the plan"]
     assert table.rows[0][:5] == ("hill", "$0.2000", "$0.1500 – $0.2500", "$0.1974", "-1.3%")
     assert table.rows[0][5:7] == ("1 h 23 min", "1 h 29 min")
     assert "EC2 took the machine 1 time" in table.rows[0][7]

@@ -5,9 +5,16 @@ from dataclasses import replace
 import pytest
 
 from odins_ravne_assets.munin.workload.footage_estimate import FootageCount
-from odins_ravne_assets.odin.run_plan import Keeping, RunPlan, recommendations
-from resources.planning.estimate import CameraWork, Estimate, Limits, Range, Spread, Work
-from resources.planning.throughput import assumed_pace
+from odins_ravne_assets.odin.run_plan import FootageStorageCost, RunPlan, recommendations
+from resources.planning.estimate import (
+    CameraWork,
+    Estimate,
+    JobLayout,
+    PlanLimits,
+    PlannedWork,
+    Range,
+)
+from resources.planning.throughput import assumed_throughput
 from resources.pricing.economics import Overheads
 from resources.settings.profile import CostOptimization
 
@@ -25,17 +32,17 @@ LIKELY = Estimate(
     usd_simulated=2.0,
     seconds=Range(7800, 7200, 9000),
     unit_seconds=6600.0,
-    spread=Spread(2, 3, 2),
+    spread=JobLayout(2, 3, 2),
 )
 FAST = replace(
-    LIKELY, usd=Range(2.5, 2, 3), seconds=Range(1800, 1500, 2000), spread=Spread(10, 11, 10)
+    LIKELY, usd=Range(2.5, 2, 3), seconds=Range(1800, 1500, 2000), spread=JobLayout(10, 11, 10)
 )
 
 
 def plan(likely: Estimate = LIKELY, other_way: Estimate = FAST, *more: Estimate) -> RunPlan:
-    work = Work(
+    work = PlannedWork(
         [CameraWork("north", 300, 300), CameraWork("south", 100, 100)],
-        Limits(CostOptimization(), 25),
+        PlanLimits(CostOptimization(), 25),
         1 / 60,
         Overheads(),
     )
@@ -47,7 +54,7 @@ def plan(likely: Estimate = LIKELY, other_way: Estimate = FAST, *more: Estimate)
         likely=likely,
         other_way=other_way,
         begins="spot is cheap",
-        paces={"g4dn.xlarge": assumed_pace("g4dn.xlarge", "onnxruntime")},
+        paces={"g4dn.xlarge": assumed_throughput("g4dn.xlarge", "onnxruntime")},
         keeping=None,
         remarks=(),
     )
@@ -100,9 +107,9 @@ def test_nothing_is_said_of_waiting_where_no_history_is_known_or_prices_are_fixe
 
 
 def test_what_keeping_the_footage_costs() -> None:
-    made = replace(plan(), keeping=Keeping(upload_usd=0.02, usd_per_month=1.5))
+    made = replace(plan(), keeping=FootageStorageCost(upload_usd=0.02, usd_per_month=1.5))
     assert "Copying the footage up costs $0.0200, and keeping it on S3 costs $1.50" in said(made)
-    there = replace(plan(), keeping=Keeping(upload_usd=0.0, usd_per_month=1.5))
+    there = replace(plan(), keeping=FootageStorageCost(upload_usd=0.0, usd_per_month=1.5))
     assert "\nKeeping it on S3 costs $1.50 a month" in said(there)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from odins_ravne_assets.odin.storage_costs import Ageing, StorageCosts, storage_costs
-from odins_ravne_assets.odin.storage_prices import storage_prices
+from odins_ravne_assets.odin.storage_costs import LifecycleRules, StorageCosts, storage_costs
+from odins_ravne_assets.odin.storage_prices import find_storage_prices
 from resources.pricing.sources import shipped_prices
 from resources.retention.inventory import StoredDay
 from resources.retention.rules import LEAST_BILLED, LeastSizes
@@ -16,7 +16,7 @@ from resources.settings.profile import Lifecycle
 TODAY = date(2026, 11, 20)
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
 GB = 2**30
-AGEING = Ageing(
+AGEING = LifecycleRules(
     Lifecycle(transition_to_ia=30, transition_to_glacier=90, delete_old_versions=30),
     LeastSizes(to_ia=2**19, to_glacier=2**18),
 )
@@ -38,7 +38,7 @@ def lies(days: int = 0, **changed: Any) -> StoredDay:
 
 
 def costs(*stored: StoredDay) -> StorageCosts:
-    prices = storage_prices(shipped_prices("eu-north-1"))
+    prices = find_storage_prices(shipped_prices("eu-north-1"))
     assert prices is not None
     return storage_costs(stored, prices, AGEING, NOW)
 
@@ -68,7 +68,7 @@ def test_a_class_without_a_price_is_listed_and_told_to_have_none() -> None:
 
 
 def test_where_no_prices_are_known_there_are_no_storage_prices() -> None:
-    assert storage_prices(shipped_prices("ap-southeast-7")) is None
+    assert find_storage_prices(shipped_prices("ap-southeast-7")) is None
 
 
 def test_what_moved_has_cost_each_class_for_its_days() -> None:

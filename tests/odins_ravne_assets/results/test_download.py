@@ -18,7 +18,7 @@ from s3_rig import CREDENTIALS, S3Rig, refuse, s3, s3_server, spoil_answer, trun
 from odins_ravne_assets.cli.download import species_counts, summary_lines
 from odins_ravne_assets.cli.rerun import RUNNER, write_runner
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
-from odins_ravne_assets.results.download import find_results, strictest, download_results
+from odins_ravne_assets.results.download import download_results, find_results, strictest
 from resources.errors import StoreError, UsageError
 from resources.settings.profile import Privacy, Stage3
 from resources.storage.local_store import LocalStore

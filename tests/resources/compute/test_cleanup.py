@@ -20,6 +20,7 @@ from odins_ravne_assets.defs.idle_compute import tidy_compute, unused_compute
 from odins_ravne_assets.instance_home import catalog_folder
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord, all_records
 from resources.compute.cleanup import WHY_ENDED, ComputeTidy
+from resources.compute.dagster_resource import ComputeEnvironmentResource
 from resources.compute.environment import ComputeEnvironment
 from resources.compute.idle_rules import ComputeUsage, IdleState, Verdict, consider
 from resources.compute.usage_lease import EXPIRY_SECONDS, compute_held, holds_in, place_of
@@ -229,11 +230,12 @@ def test_the_sensor_says_what_it_sees_and_has_unused_compute_taken_away(cloud: C
     CameraCatalog(catalog_folder()).put(cloud.new_output("s3://ravne-data/footage/none"))
     changed = {"cloud.unused.tear_down_after_minutes": 0.5}
     settings = RunSettings(profile="sandbox", overrides=cloud.overrides | changed)
+    compute = ComputeEnvironmentResource.from_profile(cloud.aws)
     with dg.DagsterInstance.ephemeral() as instance:
 
         def tick(cursor: str | None) -> dg.SensorResult:
             context = dg.build_sensor_context(instance=instance, cursor=cursor)
-            result = unused_compute(context, settings=settings)
+            result = unused_compute(context, settings=settings, compute_environment=compute)
             assert isinstance(result, dg.SensorResult)
             return result
 
@@ -242,7 +244,7 @@ def test_the_sensor_says_what_it_sees_and_has_unused_compute_taken_away(cloud: C
         cloud.sandbox.clock.sleep(60)
         [request] = tick(first.cursor).run_requests or []
         ended = tidy_compute.execute_in_process(
-            run_config=request.run_config, resources={"settings": settings}, instance=instance
+            run_config=request.run_config, resources={"compute_environment": compute}, instance=instance
         )
         assert ended.success
         assert left_of(cloud.aws) == []

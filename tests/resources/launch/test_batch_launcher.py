@@ -37,8 +37,8 @@ from resources.compute.environment import ComputeEnvironment
 from resources.compute.stacks import deploy_foundation
 from resources.launch.local_launcher import LocalStepLauncher
 from resources.ledger.table import read_ledger
-from resources.ledger.writer import LedgerWriter, camera_ledger
-from resources.pricing.prices import FREE
+from resources.ledger.writer import LedgerWriter, open_camera_ledger
+from resources.pricing.prices import FREE_REMARK
 from resources.pricing.sources import price_source
 from resources.sandbox.model.config import ACCOUNT
 from resources.sandbox.wire.protocol import AwsRequest
@@ -184,13 +184,13 @@ def test_work_whose_spot_machine_is_taken_goes_on_on_spot_and_nothing_is_done_tw
     assert ran.metadata["compute/interruptions"] == 1
     assert ran.said(SPOT_LOST)
     taken, went_on = ledger_of(cloud, camera, "attempt").iter_rows(named=True)
-    assert (taken["usd"], taken["remark"]) == (0, FREE)
+    assert (taken["usd"], taken["remark"]) == (0, FREE_REMARK)
     assert taken["machine_taken_at"] is not None
     assert went_on["usd"] > 0 and went_on["end"] == "done" and went_on["estimated"]
     cloud.end_machines()  # and EC2 takes the second machine too, after the run
     prices = price_source(cloud.clients, cloud.aws, cloud.folder)
     keeper = LedgerWriter(cloud.clients, cloud.aws, prices)
-    books = camera_ledger(camera.camera_id, camera.output_url, cloud.clients)
+    books = open_camera_ledger(camera.camera_id, camera.output_url, cloud.clients)
     [late] = keeper.reconcile([books])
     assert late.changed
     assert late.rows.filter(pl.col("kind") == "attempt")["usd"].to_list() == [0, 0]

@@ -25,7 +25,7 @@ from resources.launch.budget import (
     month_start,
     refusal,
 )
-from resources.ledger.table import SCHEMA, write_ledger
+from resources.ledger.table import LEDGER_SCHEMA, write_ledger
 from resources.pricing.economics import Offer, Overheads, on_demand_usd, spot_usd
 from resources.sandbox.wire.protocol import AwsRequest
 from resources.settings.profile import CostOptimization, Pipeline, Profile
@@ -180,14 +180,14 @@ def test_what_all_known_cameras_have_cost_counts_into_the_month_and_last_months_
     cloud: Cloud, tmp_path: Path
 ) -> None:
     now = datetime.fromtimestamp(cloud.sandbox.clock.now(), UTC)
-    row = {**dict.fromkeys(SCHEMA), "camera_id": "other", "launch": "a", "kind": "attempt"}
+    row = {**dict.fromkeys(LEDGER_SCHEMA), "camera_id": "other", "launch": "a", "kind": "attempt"}
     rows = [
         {**row, "usd": Decimal(3), "started_at": now},
         {**row, "usd": Decimal(7), "started_at": now.replace(day=1) - timedelta(days=1)},
     ]
     other = cloud.new_output("file:///nowhere")
     ledger = cloud.store(f"{other.output_url}/ledger")
-    write_ledger(ledger, "a", pl.DataFrame(rows, schema=SCHEMA))
+    write_ledger(ledger, "a", pl.DataFrame(rows, schema=LEDGER_SCHEMA))
     cloud.known_outputs = [("other", other.output_url)]
     ran = run(cloud, new_camera(cloud, tmp_path), ("footage",), budget_usd_per_month=3.01)
     assert ran.error.startswith("budget_usd_per_month is $3.01: this month's runs have cost $3.00")

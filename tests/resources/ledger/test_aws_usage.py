@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from resources.ledger.aws_usage import machine_from
+from resources.ledger.aws_usage import parse_machine
 
 LAUNCHED = datetime(2026, 11, 1, 9, tzinfo=UTC)
 NOW = LAUNCHED.timestamp() + 5000
@@ -25,18 +25,18 @@ def instance(state: str, transition: str = "", code: str = "", **more: Any) -> d
 
 
 def test_a_running_machine_has_no_end() -> None:
-    machine = machine_from(instance("running", InstanceLifecycle="spot"), NOW)
+    machine = parse_machine(instance("running", InstanceLifecycle="spot"), NOW)
     assert (machine.market, machine.ended, machine.seen_at) == ("spot", None, NOW)
 
 
 def test_without_a_life_cycle_it_is_on_demand() -> None:
-    assert machine_from(instance("running"), NOW).market == "ondemand"
+    assert parse_machine(instance("running"), NOW).market == "ondemand"
 
 
 @pytest.mark.parametrize("zone", ["GMT", "UTC"])
 def test_a_machine_that_was_scaled_in_tells_when(zone: str) -> None:
     words = f"User initiated (2026-11-01 10:00:00 {zone})"
-    machine = machine_from(instance("terminated", words, "Client.UserInitiatedShutdown"), NOW)
+    machine = parse_machine(instance("terminated", words, "Client.UserInitiatedShutdown"), NOW)
     assert (machine.ended, machine.end_known, machine.taken) == (
         LAUNCHED.timestamp() + 3600,
         True,
@@ -46,7 +46,7 @@ def test_a_machine_that_was_scaled_in_tells_when(zone: str) -> None:
 
 def test_a_machine_that_ec2_took_says_so_with_or_without_a_time() -> None:
     code = "Server.SpotInstanceTermination"
-    timed = machine_from(instance("terminated", f"{code} (2026-11-01 10:00:00 GMT)", code), NOW)
+    timed = parse_machine(instance("terminated", f"{code} (2026-11-01 10:00:00 GMT)", code), NOW)
     assert timed.taken and timed.end_known
-    untimed = machine_from(instance("shutting-down", code, code), NOW)
+    untimed = parse_machine(instance("shutting-down", code, code), NOW)
     assert untimed.taken and not untimed.end_known and untimed.ended == NOW

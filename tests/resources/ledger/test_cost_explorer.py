@@ -11,7 +11,7 @@ from compute_rig import SharedClients, aws_of, running_sandbox
 
 from resources.errors import RavneError
 from resources.ledger.aws_bill import AwsBill
-from resources.ledger.cost_explorer import FRESH_SECONDS, this_months_bill
+from resources.ledger.cost_explorer import BILL_CACHE_SECONDS, current_month_bill
 from resources.sandbox.model.config import SandboxConfig
 from resources.sandbox.sandbox import Sandbox
 from resources.sandbox.wire.protocol import AwsRequest
@@ -42,7 +42,7 @@ class Asked:
     bodies: list[dict[str, object]] = field(default_factory=list)
 
     def bill(self, name: str = "ravne") -> AwsBill:
-        return this_months_bill(self.clients, name, self.folder)
+        return current_month_bill(self.clients, name, self.folder)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def asked(sandbox: Sandbox, tmp_path: Path) -> Iterator[Asked]:
 
 def test_an_answer_is_kept_for_eight_hours_and_then_asked_anew(asked: Asked) -> None:
     first = asked.bill()
-    asked.clock.sleep(FRESH_SECONDS - 1)
+    asked.clock.sleep(BILL_CACHE_SECONDS - 1)
     assert asked.bill() == first
     assert len(asked.bodies) == 1
     asked.clock.sleep(2)

@@ -8,19 +8,19 @@ import polars as pl
 import pytest
 from cost_rows import EXAMPLE, ledger
 
-from odins_ravne_assets.odin.report import Scope, cost_report
-from odins_ravne_assets.odin.report_text import where_it_went
-from resources.ledger.aws_usage import Machine, RanJob
+from odins_ravne_assets.odin.report import ReportScope, cost_report
+from odins_ravne_assets.odin.report_text import cost_breakdown_table
+from resources.ledger.aws_usage import BatchJob, Machine
 from resources.ledger.idle_machines import (
-    WAITED,
-    WaitingMachines,
+    IDLE_REASON,
+    IdleMachineState,
+    exclude_billed_machines,
+    idle_machine_rows,
     ledger_name,
-    read_waiting,
-    still_waiting,
-    unclaimed,
-    waiting_rows,
+    read_idle_machine_rows,
+    update_idle_machines,
 )
-from resources.ledger.table import SCHEMA, write_ledger
+from resources.ledger.table import LEDGER_SCHEMA, write_ledger
 from resources.pricing.sources import shipped_prices
 from resources.settings.profile import Aws
 from resources.storage.local_store import LocalStore
@@ -43,8 +43,8 @@ def machine(name: str = "i-1", seen: float = 3600.0, ended: float | None = None)
     )
 
 
-def job(created: float, started: float | None = None, on: str | None = None) -> RanJob:
-    return RanJob(
+def job(created: float, started: float | None = None, on: str | None = None) -> BatchJob:
+    return BatchJob(
         job_id="job",
         name="job",
         queue="ondemand",
@@ -54,43 +54,43 @@ def job(created: float, started: float | None = None, on: str | None = None) -> 
     )
 
 
-def look(before: WaitingMachines, *machines: Machine, jobs: tuple[RanJob, ...] = ()) -> list[str]:
-    found = still_waiting(before, machines, {each.job_id: each for each in jobs}, NOON + 3600)
+def look(before: IdleMachineState, *machines: Machine, jobs: tuple[BatchJob, ...] = ()) -> list[str]:
+    found = update_idle_machines(before, machines, {each.job_id: each for each in jobs}, NOON + 3600)
     return list(found.machines)
 
 
 def test_a_machine_waits_until_a_job_runs_on_it() -> None:
-    nothing = WaitingMachines()
+    nothing = IdleMachineState()
     assert look(nothing, machine()) == ["i-1"]
     assert look(nothing, machine(), jobs=(job(500, 600, "i-1"),)) == []
     assert look(nothing, machine(), jobs=(job(500, 600, "i-2"),)) == ["i-1"]
 
 
 def test_a_machine_that_was_launched_for_a_job_is_that_jobs_whatever_came_of_it() -> None:
-    assert look(WaitingMachines(), machine(), jobs=(job(-60),)) == []
+    assert look(IdleMachineState(), machine(), jobs=(job(-60),)) == []
 
 
 def test_what_was_once_a_jobs_stays_so_when_batch_has_forgotten_the_job() -> None:
-    first = still_waiting(WaitingMachines(), [machine()], {"job": job(-60)}, NOON + 60)
+    first = update_idle_machines(IdleMachineState(), [machine()], {"job": job(-60)}, NOON + 60)
     assert look(first, machine()) == []
 
 
 def test_a_machine_that_ec2_has_forgotten_is_kept_and_counts_until_it_was_seen_last() -> None:
-    first = still_waiting(WaitingMachines(), [machine(seen=3600)], {}, NOON + 3600)
-    again = still_waiting(first, [], {}, NOON + 90_000)
+    first = update_idle_machines(IdleMachineState(), [machine(seen=3600)], {}, NOON + 3600)
+    again = update_idle_machines(first, [], {}, NOON + 90_000)
     [row] = (
-        waiting_rows(again.machines.values(), BOOK).filter(kind="overhead").iter_rows(named=True)
+        idle_machine_rows(again.machines.values(), BOOK).filter(kind="overhead").iter_rows(named=True)
     )
     assert (row["billed_seconds"], row["estimated"]) == (3600.0, True)
 
 
 def test_it_costs_its_whole_life_its_disk_and_its_address_and_bought_nothing() -> None:
-    rows = waiting_rows([machine(ended=7200.0)], BOOK)
+    rows = idle_machine_rows([machine(ended=7200.0)], BOOK)
     time, disk, address = rows.iter_rows(named=True)
     assert (time["usd"], time["usd_wasted"], time["wasted_why"]) == (
         Decimal("1.116"),
         Decimal("1.116"),
-        WAITED,
+        IDLE_REASON,
     )
     assert address["usd"] == Decimal("0.01") and disk["usd"] > 0
     assert set(rows["camera_id"]) == set(rows["launch"]) == {None}
@@ -98,15 +98,15 @@ def test_it_costs_its_whole_life_its_disk_and_its_address_and_bought_nothing() -
 
 
 def test_what_is_in_a_cameras_ledger_after_all_is_not_counted_twice() -> None:
-    rows = waiting_rows([machine("i-a"), machine("i-z")], BOOK)
-    assert set(unclaimed(rows, ledger(*EXAMPLE))["instance_id"]) == {"i-z"}
-    assert unclaimed(rows, pl.DataFrame(schema=SCHEMA)).height == rows.height
+    rows = idle_machine_rows([machine("i-a"), machine("i-z")], BOOK)
+    assert set(exclude_billed_machines(rows, ledger(*EXAMPLE))["instance_id"]) == {"i-z"}
+    assert exclude_billed_machines(rows, pl.DataFrame(schema=LEDGER_SCHEMA)).height == rows.height
 
 
 def test_the_report_shows_them_as_a_part_of_their_own() -> None:
-    rows = pl.concat([ledger(*EXAMPLE), waiting_rows([machine("i-z", ended=7200.0)], BOOK)])
-    report = cost_report(rows, Scope("ravne", "eu-north-1", ("hill",), None, NOON + 9000, 0.5))
-    parts = {name: usd for name, usd, _ in where_it_went(report).rows}
+    rows = pl.concat([ledger(*EXAMPLE), idle_machine_rows([machine("i-z", ended=7200.0)], BOOK)])
+    report = cost_report(rows, ReportScope("ravne", "eu-north-1", ("hill",), None, NOON + 9000, 0.5))
+    parts = {name: usd for name, usd, _ in cost_breakdown_table(report).rows}
     assert parts["machines that waited for work"].startswith("$1.1")
     assert parts["boot and idle time"] == "$0.0196"
     assert sum(part.usd for part in report.parts) == report.computing.usd
@@ -119,6 +119,6 @@ def test_the_report_shows_them_as_a_part_of_their_own() -> None:
 
 def test_each_account_and_each_sandbox_has_a_ledger_of_its_own(tmp_path: Path) -> None:
     store, account, sandbox = LocalStore(tmp_path), Aws(), Aws(endpoint_url="http://127.0.0.1:1")
-    write_ledger(store, ledger_name(sandbox), waiting_rows([machine()], BOOK))
-    assert read_waiting(store, sandbox).height == 3
-    assert read_waiting(store, account).is_empty()
+    write_ledger(store, ledger_name(sandbox), idle_machine_rows([machine()], BOOK))
+    assert read_idle_machine_rows(store, sandbox).height == 3
+    assert read_idle_machine_rows(store, account).is_empty()

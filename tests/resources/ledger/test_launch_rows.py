@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
-from resources.ledger.aws_usage import Machine, RanJob
-from resources.ledger.launch_facts import LaunchFacts, facts_about, is_settled
-from resources.ledger.launch_rows import NOBODY_RAN, UNKNOWN_MACHINE, LaunchRows
+from resources.ledger.aws_usage import BatchJob, Machine
+from resources.ledger.launch_facts import LaunchFacts, is_settled, update_facts
+from resources.ledger.launch_rows import NO_JOB_RAN, UNKNOWN_MACHINE, LaunchRows
 from resources.pricing.prices import PriceBook, Quote
 
 NINE = datetime(2026, 11, 1, 9, tzinfo=UTC).timestamp()
@@ -47,7 +47,7 @@ def record(*attempts: Attempt) -> LaunchRecord:
     )
 
 
-def ran(name: str, start: float | None, stop: float | None, **more: Any) -> RanJob:
+def ran(name: str, start: float | None, stop: float | None, **more: Any) -> BatchJob:
     """A job of Batch; times in seconds since nine."""
     known = {
         "started": None if start is None else NINE + start,
@@ -55,7 +55,7 @@ def ran(name: str, start: float | None, stop: float | None, **more: Any) -> RanJ
         "instance_id": None if start is None else "i-1",
         "end": None if stop is None else "done",
     }
-    return RanJob(job_id=name, name=name, queue="spot", created=NINE, **(known | more))
+    return BatchJob(job_id=name, name=name, queue="spot", created=NINE, **(known | more))
 
 
 def machine(lived: float | None = 1000, **more: Any) -> Machine:
@@ -74,11 +74,11 @@ def machine(lived: float | None = 1000, **more: Any) -> Machine:
 def look(
     launch: LaunchRecord,
     machines: list[Machine],
-    jobs: list[RanJob],
+    jobs: list[BatchJob],
     before: LaunchFacts | None = None,
     now: float = 2000,
 ) -> LaunchFacts:
-    return facts_about(launch, before, machines, {each.job_id: each for each in jobs}, NINE + now)
+    return update_facts(launch, before, machines, {each.job_id: each for each in jobs}, NINE + now)
 
 
 def rows(launch: LaunchRecord, facts: LaunchFacts, book: PriceBook = BOOK) -> pl.DataFrame:
@@ -125,7 +125,7 @@ def test_a_machine_that_was_launched_in_vain_is_wasted_by_who_waited_for_it() ->
 
     overhead = kind(table, "overhead")
     assert overhead["usd"] == overhead["usd_wasted"] == Decimal("0.05")
-    assert overhead["wasted_why"] == NOBODY_RAN
+    assert overhead["wasted_why"] == NO_JOB_RAN
     assert kind(table, "attempt")["usd"] == 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from resources.batch.outcome import AttemptOutcome
-from resources.ledger.asset_metadata import costs_of_stages, stage_shares
+from resources.ledger.asset_metadata import stage_cost_metadata, stage_shares
 from resources.ledger.local_writer import LocalLedgerWriter
 from resources.ledger.table import read_ledger
 from resources.storage.local_store import LocalStore
@@ -99,7 +99,7 @@ def test_the_assets_of_a_launch_add_up_to_its_cost(
     clock.sleep(100)
     books.ended(attempt, AttemptOutcome.DONE, None)
     books.write()
-    costs = costs_of_stages(read_ledger([books.store]), "local-1")
+    costs = stage_cost_metadata(read_ledger([books.store]), "local-1")
 
     detections, classifications = costs("detections"), costs("classifications")
     assert detections["cost/usd_total"] == pytest.approx(0.0075)
@@ -120,7 +120,7 @@ def test_an_asset_shows_its_last_cost_and_that_of_all_launches(
         clock.sleep(100)
         books.ended(attempt, AttemptOutcome.DONE, None)
         books.write()
-    shown = costs_of_stages(read_ledger([books.store]), "local-2")("observations")
+    shown = stage_cost_metadata(read_ledger([books.store]), "local-2")("observations")
     assert (shown["cost/usd_total"], shown["cost/usd_total_ever"]) == (0.01, 0.02)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from resources.ledger.aws_usage import Machine
-from resources.ledger.machine_bill import JobInterval, bill_of
-from resources.pricing.prices import FREE, Market, PriceBook, Quote
+from resources.ledger.machine_bill import JobInterval, machine_bill
+from resources.pricing.prices import FREE_REMARK, Market, PriceBook, Quote
 
 LAUNCHED = datetime(2026, 11, 1, 9, tzinfo=UTC).timestamp()
 ZONE = "eu-north-1a"
@@ -51,7 +51,7 @@ def stay(job: str, start: float, end: float | None) -> JobInterval:
 
 
 def test_a_jobs_seconds_are_its_own_and_boot_and_idle_are_overhead() -> None:
-    bill = bill_of(machine(1000), [stay("a", 200, 900)], BOOK)
+    bill = machine_bill(machine(1000), [stay("a", 200, 900)], BOOK)
     assert bill.jobs["a"].usd == Decimal("0.07")
     assert bill.overhead.usd == Decimal("0.03")
     assert bill.overhead.usd_on_demand == Decimal("0.12")
@@ -59,7 +59,7 @@ def test_a_jobs_seconds_are_its_own_and_boot_and_idle_are_overhead() -> None:
 
 
 def test_jobs_that_follow_each_other_share_the_overhead_by_their_seconds() -> None:
-    bill = bill_of(machine(1000), [stay("a", 200, 800), stay("b", 800, 1000)], BOOK)
+    bill = machine_bill(machine(1000), [stay("a", 200, 800), stay("b", 800, 1000)], BOOK)
     assert (bill.share(["a"]), bill.share(["b"])) == (Decimal("0.75"), Decimal("0.25"))
     assert bill.share(["a", "b"]) == 1
     assert bill.share(["somebody else's"]) == 0
@@ -67,37 +67,37 @@ def test_jobs_that_follow_each_other_share_the_overhead_by_their_seconds() -> No
 
 def test_jobs_at_the_same_time_share_the_seconds() -> None:
     """From 200 to 400 s there are two: half each."""
-    bill = bill_of(machine(1000), [stay("a", 100, 400), stay("b", 200, 600)], BOOK)
+    bill = machine_bill(machine(1000), [stay("a", 100, 400), stay("b", 200, 600)], BOOK)
     assert (bill.jobs["a"].usd, bill.jobs["b"].usd) == (Decimal("0.02"), Decimal("0.03"))
     assert bill.overhead.usd == Decimal("0.05")
 
 
 def test_a_price_that_changes_within_a_job_is_paid_from_then_on() -> None:
     book = PriceBook("eu-north-1", (*BOOK.quotes, quote("0.72", "spot", at=500)))
-    bill = bill_of(machine(1000), [stay("a", 400, 600)], book)
+    bill = machine_bill(machine(1000), [stay("a", 400, 600)], book)
     assert bill.jobs["a"].usd == Decimal("0.03")
     assert bill.overhead.usd == Decimal("0.04") + Decimal("0.08")
 
 
 def test_a_machine_that_ec2_takes_in_its_first_hour_is_free_for_all_its_jobs() -> None:
-    bill = bill_of(machine(HOUR - 1, taken=True), [stay("a", 200, HOUR - 1)], BOOK)
+    bill = machine_bill(machine(HOUR - 1, taken=True), [stay("a", 200, HOUR - 1)], BOOK)
     assert bill.jobs["a"].usd == bill.overhead.usd == 0
-    assert bill.jobs["a"].remark == bill.overhead.remark == FREE
+    assert bill.jobs["a"].remark == bill.overhead.remark == FREE_REMARK
     assert bill.jobs["a"].usd_on_demand > 0
 
 
 def test_a_machine_that_ec2_takes_later_is_paid_for() -> None:
-    bill = bill_of(machine(HOUR, taken=True), [stay("a", 0, HOUR)], BOOK)
+    bill = machine_bill(machine(HOUR, taken=True), [stay("a", 0, HOUR)], BOOK)
     assert bill.jobs["a"].usd == Decimal("0.36")
 
 
 def test_a_short_life_costs_a_minute_and_the_rest_is_overhead() -> None:
-    bill = bill_of(machine(30), [stay("a", 20, 30)], BOOK)
+    bill = machine_bill(machine(30), [stay("a", 20, 30)], BOOK)
     assert (bill.jobs["a"].usd, bill.overhead.usd) == (Decimal("0.001"), Decimal("0.005"))
 
 
 def test_what_batch_tells_after_the_machines_end_is_not_billed() -> None:
-    bill = bill_of(machine(1000), [stay("a", 900, 1000.7)], BOOK)
+    bill = machine_bill(machine(1000), [stay("a", 900, 1000.7)], BOOK)
     assert bill.jobs["a"].seconds == 100
 
 
@@ -121,5 +121,5 @@ def test_what_batch_tells_after_the_machines_end_is_not_billed() -> None:
 def test_an_end_that_is_not_known_is_estimated(
     known: dict[str, Any], stays: list[JobInterval], until: float
 ) -> None:
-    bill = bill_of(machine(None, **known), stays, BOOK)
+    bill = machine_bill(machine(None, **known), stays, BOOK)
     assert (bill.until - LAUNCHED, bill.estimated) == (until, True)

@@ -8,12 +8,12 @@ import pytest
 from s3_rig import S3Rig, refuse, s3, s3_server
 
 from odins_ravne_assets.cli.download import RemoteResults, download_cameras
-from odins_ravne_assets.odin.row_times import with_moments
-from odins_ravne_assets.odin.traffic import traffic_in
+from odins_ravne_assets.odin.row_times import with_row_times
+from odins_ravne_assets.odin.traffic import sum_traffic
 from resources.clock import system_clock
 from resources.errors import StoreError
-from resources.ledger.asset_metadata import costs_of_stages
-from resources.ledger.money_columns import FREE_TRANSFER
+from resources.ledger.asset_metadata import stage_cost_metadata
+from resources.ledger.money_columns import FREE_TRANSFER_REMARK
 from resources.ledger.orchestrator_traffic import OrchestratorTraffic
 from resources.ledger.table import read_ledger
 from resources.pricing.prices import PriceBook
@@ -58,7 +58,7 @@ def test_what_leaves_aws_costs_by_the_gb_and_requests_by_the_thousand() -> None:
     # The request that writes it down is the two thousandth.
     assert (requests["kind"], requests["usd"]) == ("requests", Decimal("0.012"))
     assert (transfer["kind"], transfer["usd"]) == ("transfer", Decimal("0.9"))
-    assert transfer["remark"] == FREE_TRANSFER
+    assert transfer["remark"] == FREE_TRANSFER_REMARK
     assert {requests["launch"], transfer["launch"], requests["market"]} == {None}
 
 
@@ -75,10 +75,10 @@ def test_results_that_are_taken_home_are_rows_of_their_cameras_ledger(
     rows = ledger_of(camera, s3)
     [transfer] = rows.filter(kind="transfer").iter_rows(named=True)
     assert (transfer["camera_id"], transfer["bytes_read"]) == ("cam", 101_000)
-    assert traffic_in(rows).bytes_home == 101_000
+    assert sum_traffic(rows).bytes_home == 101_000
     # A HEAD and a GET for each of two files.
     assert rows.filter(kind="requests")["requests_get"].to_list() == [4]
-    assert with_moments(rows, 0)["moment"].to_list() == rows["ended_at"].to_list()
+    assert with_row_times(rows, 0)["moment"].to_list() == rows["ended_at"].to_list()
 
 
 def test_what_is_here_already_is_not_paid_for_again(
@@ -121,6 +121,6 @@ def test_results_taken_home_count_to_what_the_visits_have_cost_ever(
 ) -> None:
     download_cameras([RemoteResults("cam", camera.url, tmp_path / "cam")], aws)
     rows = ledger_of(camera, s3)
-    told = costs_of_stages(rows, "none")
+    told = stage_cost_metadata(rows, "none")
     assert told("observations")["cost/usd_total_ever"] == float(round(rows["usd"].sum(), 8))
     assert told("detections")["cost/usd_total_ever"] == 0

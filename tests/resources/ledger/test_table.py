@@ -8,13 +8,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from resources.ledger.table import SCHEMA, read_ledger, write_ledger
+from resources.ledger.table import LEDGER_SCHEMA, read_ledger, write_ledger
 from resources.storage.local_store import LocalStore
 
 
 def rows(*facts: dict[str, Any]) -> pl.DataFrame:
-    empty = dict.fromkeys(SCHEMA)
-    return pl.DataFrame([{**empty, **each} for each in facts], schema=SCHEMA)
+    empty = dict.fromkeys(LEDGER_SCHEMA)
+    return pl.DataFrame([{**empty, **each} for each in facts], schema=LEDGER_SCHEMA)
 
 
 def at(hour: int) -> datetime:
@@ -33,7 +33,7 @@ def test_ledgers_of_many_cameras_are_one_frame_in_order_of_time(tmp_path: Path) 
 
     assert read["camera_id"].to_list() == ["south", "north"]
     assert read["usd"].sum() == Decimal("2.0000000001")
-    assert read.schema == SCHEMA
+    assert read.schema == LEDGER_SCHEMA
 
 
 def test_a_launch_that_is_written_again_replaces_its_rows(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_launch_that_is_written_again_replaces_its_rows(tmp_path: Path) -> Non
 
 
 def test_no_ledger_is_an_empty_frame_with_the_same_columns(tmp_path: Path) -> None:
-    assert read_ledger([LocalStore(tmp_path)]).schema == SCHEMA
+    assert read_ledger([LocalStore(tmp_path)]).schema == LEDGER_SCHEMA
 
 
 def test_what_is_no_ledgers_row_is_refused(tmp_path: Path) -> None:

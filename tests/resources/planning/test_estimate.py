@@ -11,36 +11,36 @@ from hypothesis import strategies as st
 from resources.planning.estimate import (
     CameraWork,
     Estimate,
-    Limits,
-    Work,
-    estimate_fixed,
+    PlanLimits,
+    PlannedWork,
+    camera_shares,
+    estimate_fixed_price,
     estimate_spot,
-    shares,
 )
 from resources.planning.throughput import Throughput
 from resources.pricing.economics import Offer, Overheads
 from resources.pricing.prices import PriceBook, Quote
-from resources.pricing.spot_history import SpotMoves, spot_moves
+from resources.pricing.spot_history import SpotPriceStats, spot_price_stats
 from resources.settings.profile import CostOptimization
 
 PER_FRAME = 1 / 60
 PACE = Throughput("g4dn.xlarge", 60.0, 0.1, 10_000, "measured", 0.05)
 OFFER = Offer("g4dn.xlarge", "eu-north-1a", Decimal("0.1881"), Decimal("0.558"))
-STILL = SpotMoves(now=0.1881, low=0.1881, spread=0.02)
-LIMITS = Limits(CostOptimization(max_parallel_jobs=4), machines=25)
+STILL = SpotPriceStats(now=0.1881, low=0.1881, spread=0.02)
+LIMITS = PlanLimits(CostOptimization(max_parallel_jobs=4), machines=25)
 HOUR_OF_FRAMES = 60 * 3600
 
 
-def work(*hours: float, limits: Limits = LIMITS, overheads: Overheads | None = None) -> Work:
+def work(*hours: float, limits: Limits = LIMITS, overheads: Overheads | None = None) -> PlannedWork:
     """Cameras that take so many hours each."""
     cameras = [
         CameraWork(f"cam{number}", round(each * HOUR_OF_FRAMES), round(each * HOUR_OF_FRAMES))
         for number, each in enumerate(hours)
     ]
-    return Work(cameras, limits, PER_FRAME, overheads or Overheads())
+    return PlannedWork(cameras, limits, PER_FRAME, overheads or Overheads())
 
 
-def spot(work: Work, pace: Throughput = PACE, moves: SpotMoves = STILL) -> Estimate:
+def spot(work: PlannedWork, pace: Throughput = PACE, moves: SpotMoves = STILL) -> Estimate:
     return estimate_spot(work, OFFER, pace, moves, 70)
 
 
@@ -88,7 +88,7 @@ def test_cut_for_speed_it_is_done_sooner_and_costs_more() -> None:
 
 def test_one_hour_worked_out_by_hand() -> None:
     """Work 3612 s, boot 240, start 30, idle 120 on demand: 4002 s at $0.558 + $0.0116 an hour."""
-    found = estimate_fixed(work(1), "g4dn.xlarge", "ondemand", 0.558, PACE)
+    found = estimate_fixed_price(work(1), "g4dn.xlarge", "ondemand", 0.558, PACE)
     assert found.usd.expected == pytest.approx(4002 / 3600 * 0.5696, rel=1e-4)
     assert found.seconds.expected == pytest.approx(3882, rel=0.02)
 
@@ -124,8 +124,8 @@ def test_the_range_holds_what_is_expected_and_is_wider_the_less_is_known() -> No
 
 
 def test_what_was_looked_at_before_costs_nothing_but_its_start() -> None:
-    done = Work([CameraWork("cam", HOUR_OF_FRAMES, 0)], LIMITS, PER_FRAME, Overheads())
-    found = estimate_fixed(done, "g4dn.xlarge", "ondemand", 0.558, PACE)
+    done = PlannedWork([CameraWork("cam", HOUR_OF_FRAMES, 0)], LIMITS, PER_FRAME, Overheads())
+    found = estimate_fixed_price(done, "g4dn.xlarge", "ondemand", 0.558, PACE)
     assert found.usd.expected == pytest.approx(390 / 3600 * 0.5696)
 
 
@@ -146,7 +146,7 @@ def test_an_offer_over_the_bid_is_marked() -> None:
 
 
 def test_cameras_share_the_cost_by_their_work() -> None:
-    found = shares(work(2, 1, 0), PACE)
+    found = camera_shares(work(2, 1, 0), PACE)
     assert sum(found.values()) == pytest.approx(1)
     assert found["cam0"] == pytest.approx((7200 + 390) / (10800 + 3 * 390))
     assert found["cam2"] == pytest.approx(390 / (10800 + 3 * 390))
@@ -173,9 +173,9 @@ def book(*prices: tuple[int, str]) -> PriceBook:
     return PriceBook("eu-north-1", quotes)
 
 
-def moves(*prices: tuple[int, str]) -> SpotMoves:
+def moves(*prices: tuple[int, str]) -> SpotPriceStats:
     now = datetime(2026, 11, 21, tzinfo=UTC).timestamp()
-    return spot_moves(book(*prices), "g4dn.xlarge", "eu-north-1a", now)
+    return spot_price_stats(book(*prices), "g4dn.xlarge", "eu-north-1a", now)
 
 
 def test_the_low_price_is_one_that_was_in_force_for_a_tenth_of_the_time() -> None:

@@ -6,16 +6,16 @@ from typing import Any
 import polars as pl
 import pytest
 
-from resources.ledger.table import SCHEMA
+from resources.ledger.table import LEDGER_SCHEMA
 from resources.planning.throughput import (
-    LEAST_FRAMES,
-    LEAST_SPREAD,
-    LONE_SPREAD,
-    assumed_pace,
-    cutting_seconds_per_frame,
-    engine_of,
-    overheads,
-    paces,
+    MIN_LOG_STD,
+    MIN_MEASURED_FRAMES,
+    SINGLE_CAMERA_LOG_STD,
+    assumed_seconds_per_frame,
+    assumed_throughput,
+    expected_engine,
+    measured_overheads,
+    measured_throughputs,
 )
 from resources.pricing.economics import Overheads
 from resources.settings.loader import load_profile
@@ -36,11 +36,11 @@ def row(**facts: Any) -> dict[str, Any]:
         "instance_type": "g4dn.xlarge",
         "end": "done",
     }
-    return {**dict.fromkeys(SCHEMA), **usual, **facts}
+    return {**dict.fromkeys(LEDGER_SCHEMA), **usual, **facts}
 
 
 def ledger(*rows: dict[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=SCHEMA)
+    return pl.DataFrame(list(rows), schema=LEDGER_SCHEMA)
 
 
 def worked(camera: str, frames: int, seconds: float, **facts: Any) -> dict[str, Any]:
@@ -61,14 +61,14 @@ def lived(number: str, first: float, last: float, end: float, **facts: Any) -> d
 
 
 def test_what_nothing_is_known_of_is_assumed_and_says_so() -> None:
-    pace = paces(ledger(), ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"]
-    assert pace == assumed_pace("g4dn.xlarge", "onnxruntime")
+    pace = measured_throughputs(ledger(), ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"]
+    assert pace == assumed_throughput("g4dn.xlarge", "onnxruntime")
     assert not pace.measured
     assert pace.source.startswith("assumed: ")
 
 
 def test_an_unknown_type_is_taken_for_a_usual_one() -> None:
-    assert assumed_pace("g7.xlarge", "tensorrt").frames_per_second > 0
+    assert assumed_throughput("g7.xlarge", "tensorrt").frames_per_second > 0
 
 
 def test_frames_of_all_cameras_over_the_seconds_of_all_stages() -> None:
@@ -76,21 +76,21 @@ def test_frames_of_all_cameras_over_the_seconds_of_all_stages() -> None:
         worked("north", 1000, 80, classifications_seconds=20.0),
         worked("south", 1000, 80, footage_seconds=10.0, observations_seconds=10.0),
     )
-    pace = paces(table, ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"]
+    pace = measured_throughputs(table, ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"]
     assert pace.measured
     assert pace.frames_per_second == pytest.approx(10)
     assert pace.source == "measured: 2000 frames of 2 cameras"
-    assert pace.spread == LEAST_SPREAD
+    assert pace.spread == MIN_LOG_STD
 
 
 def test_too_few_frames_are_no_measurement() -> None:
-    table = ledger(worked("north", LEAST_FRAMES - 1, 1))
-    assert not paces(table, ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"].measured
+    table = ledger(worked("north", MIN_MEASURED_FRAMES - 1, 1))
+    assert not measured_throughputs(table, ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"].measured
 
 
 def test_types_are_measured_apart() -> None:
     table = ledger(worked("north", 1000, 100), worked("north", 900, 30, instance_type="g5.xlarge"))
-    found = paces(table, ["g4dn.xlarge", "g5.xlarge"], "onnxruntime")
+    found = measured_throughputs(table, ["g4dn.xlarge", "g5.xlarge"], "onnxruntime")
     speeds = [found[kind].frames_per_second for kind in ("g4dn.xlarge", "g5.xlarge")]
     assert speeds == pytest.approx([10, 30])
 
@@ -100,19 +100,19 @@ def test_cameras_that_differ_make_a_plan_less_sure() -> None:
     apart = ledger(worked("north", 1000, 100), worked("south", 1000, 400))
     alone = ledger(worked("north", 1000, 100))
     spreads = [
-        paces(table, ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"].spread
+        measured_throughputs(table, ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"].spread
         for table in (alike, alone, apart)
     ]
-    assert spreads == pytest.approx([LEAST_SPREAD, LONE_SPREAD, 0.98], abs=0.01)
+    assert spreads == pytest.approx([MIN_LOG_STD, SINGLE_CAMERA_LOG_STD, 0.98], abs=0.01)
 
 
 def test_machines_that_were_taken_raise_the_rate_and_long_lives_lower_it() -> None:
-    assumed = assumed_pace("g4dn.xlarge", "onnxruntime").interruptions_per_hour
+    assumed = assumed_throughput("g4dn.xlarge", "onnxruntime").interruptions_per_hour
     long_lives = ledger(lived("i-1", 200, 36000, 36100), lived("i-2", 200, 36000, 36100))
     taken = ledger(lived("i-1", 200, 1000, 1120, machine_taken_at=at(1120)))
     on_demand = ledger(lived("i-1", 200, 360000, 360100, market="ondemand"))
     rates = [
-        paces(table, ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"].interruptions_per_hour
+        measured_throughputs(table, ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"].interruptions_per_hour
         for table in (long_lives, on_demand, taken)
     ]
     assert rates[0] < rates[1] == assumed < rates[2]
@@ -124,7 +124,7 @@ def test_boot_start_and_idle_times_are_those_of_machines_that_ended_by_themselve
         lived("i-2", 220, 1000, 1130),
         lived("i-3", 900, 1000, 1010, machine_taken_at=at(1010)),
     )
-    measured = overheads(table)
+    measured = measured_overheads(table)
     assert measured.boot_seconds == pytest.approx(210)
     assert measured.start_seconds == pytest.approx(5)
     assert measured.idle_seconds == pytest.approx(125)
@@ -133,26 +133,26 @@ def test_boot_start_and_idle_times_are_those_of_machines_that_ended_by_themselve
 def test_what_lies_between_two_jobs_belongs_to_the_later_ones_start() -> None:
     first, second = lived("i-1", 200, 1000, 2000), lived("i-1", 1040, 1900, 2000)
     other = lived("i-2", 200, 1000, 1100)
-    measured = overheads(ledger(first, second, other))
+    measured = measured_overheads(ledger(first, second, other))
     assert measured.start_seconds == pytest.approx(5 + 40)
     assert measured.boot_seconds == pytest.approx(200 - 40)
     assert measured.idle_seconds == pytest.approx(100)
 
 
 def test_one_machine_is_not_enough_to_know_its_like() -> None:
-    assert overheads(ledger(lived("i-1", 200, 1000, 1120))) == Overheads()
+    assert measured_overheads(ledger(lived("i-1", 200, 1000, 1120))) == Overheads()
 
 
 def test_a_launch_is_cut_by_what_is_assumed_of_its_engine() -> None:
     on_gpu = load_profile("cloud", environ={})
     on_cpu = load_profile("cloud", {"pipeline.stage1.engine": "onnxruntime"}, environ={})
     for profile, engine in ((on_gpu, "tensorrt"), (on_cpu, "onnxruntime")):
-        assumed = assumed_pace("g4dn.xlarge", engine).frames_per_second
-        assert cutting_seconds_per_frame(profile) == pytest.approx(1 / assumed)
+        assumed = assumed_throughput("g4dn.xlarge", engine).frames_per_second
+        assert assumed_seconds_per_frame(profile) == pytest.approx(1 / assumed)
 
 
 def test_auto_means_the_gpu_engine_on_machines_that_all_have_a_gpu() -> None:
-    assert engine_of(load_profile("cloud", environ={})) == "tensorrt"
+    assert expected_engine(load_profile("cloud", environ={})) == "tensorrt"
     mixed = {"cloud.aws.compute.instance_types": ["g5.xlarge", "c7i.xlarge"]}
-    assert engine_of(load_profile("cloud", mixed, environ={})) == "onnxruntime"
-    assert engine_of(load_profile("local", environ={})) == "onnxruntime"
+    assert expected_engine(load_profile("cloud", mixed, environ={})) == "onnxruntime"
+    assert expected_engine(load_profile("local", environ={})) == "onnxruntime"

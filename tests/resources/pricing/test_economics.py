@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from resources.planning.simulation import simulate
 from resources.pricing.economics import (
-    HOUR,
+    HOUR_SECONDS,
     MachineSeconds,
     Offer,
     Overheads,
@@ -92,7 +92,7 @@ def test_one_machine_worked_out_by_hand() -> None:
     bare = Overheads(0, 0, 0, 0, 0)
     seconds = machine_seconds(1800, bare, 2.0)
     assert seconds.lived == pytest.approx(1800)
-    assert seconds.charged == pytest.approx(HOUR * (1 - np.exp(-1)) / 2)
+    assert seconds.charged == pytest.approx(HOUR_SECONDS * (1 - np.exp(-1)) / 2)
 
 
 @pytest.mark.parametrize("rate", [0.0, 1e-300, 1e-9, 1e-7, 1e-5])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resources.errors import RavneError
-from resources.pricing.prices import Market, PriceBook, Quote, Usage, remarks_on_age
+from resources.pricing.prices import Market, PriceBook, Quote, Usage, price_remarks
 from resources.sandbox.fleet import bill
 
 REGION = "eu-north-1"
@@ -187,8 +187,8 @@ def test_offers_are_the_prices_in_force_of_every_zone() -> None:
 
 def test_old_prices_are_told_to_be() -> None:
     book = PriceBook(REGION, (quote("0.60", "ondemand"),))
-    assert remarks_on_age(book.quotes, NOW + 29 * 24 * HOUR) == []
-    assert remarks_on_age(book.quotes, NOW + 31 * 24 * HOUR) == [
+    assert price_remarks(book.quotes, NOW + 29 * 24 * HOUR) == []
+    assert price_remarks(book.quotes, NOW + 31 * 24 * HOUR) == [
         "prices of 2026-11-23 are in use: a test"
     ]
 
@@ -196,8 +196,8 @@ def test_old_prices_are_told_to_be() -> None:
 def test_a_history_is_as_old_as_its_newest_price() -> None:
     since = [NINE - timedelta(days=days) for days in (0, 60)]
     history = tuple(quote("0.18", "spot", moment, ZONE) for moment in since)
-    assert remarks_on_age(history, NOW) == []
-    assert remarks_on_age(history[1:], NOW) != []
+    assert price_remarks(history, NOW) == []
+    assert price_remarks(history[1:], NOW) != []
 
 
 # Against the sandbox, which bills on its own

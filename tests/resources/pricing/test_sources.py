@@ -13,13 +13,13 @@ from compute_rig import running_sandbox
 from moto import mock_aws
 
 from resources.aws.clients import AwsClients
-from resources.pricing.prices import PriceBook, remarks_on_age
+from resources.pricing.prices import PriceBook, price_remarks
 from resources.pricing.sources import (
-    FRESH_SECONDS,
+    PRICE_CACHE_SECONDS,
     PriceSource,
-    on_demand_prices,
+    fetch_on_demand_prices,
+    fetch_spot_prices,
     shipped_prices,
-    spot_history,
 )
 from resources.sandbox.model.config import SandboxConfig
 from resources.settings.profile import Aws
@@ -66,7 +66,7 @@ def test_what_nobody_checked_is_marked() -> None:
     book = shipped_prices(REGION)
     assert book.rate("s3-standard").verified
     assert not book.rate("ebs-gp3").verified and not book.rate("transfer-out").verified
-    remarks = remarks_on_age(book.quotes, NOW)
+    remarks = price_remarks(book.quotes, NOW)
     assert any("nobody checked" in remark for remark in remarks)
 
 
@@ -161,7 +161,7 @@ def test_spot_prices_come_with_their_changes_from_every_page(
         [change("0.193100", NINE + timedelta(minutes=5))],
         [change("0.188100", NINE - timedelta(hours=7)), change("0.2", NINE, "eu-north-1b")],
     )
-    book = PriceBook(REGION, tuple(spot_history(clients, ["g4dn.xlarge"], NOW, NOW + HOUR)))
+    book = PriceBook(REGION, tuple(fetch_spot_prices(clients, ["g4dn.xlarge"], NOW, NOW + HOUR)))
     assert book.spot("g4dn.xlarge", ZONE, NOW).usd == Decimal("0.188100")
     assert book.spot("g4dn.xlarge", ZONE, NOW + 300).usd == Decimal("0.193100")
     assert book.spot("g4dn.xlarge", "eu-north-1b", NOW).source.startswith("Amazon EC2")
@@ -170,7 +170,7 @@ def test_spot_prices_come_with_their_changes_from_every_page(
 
 @mock_aws
 def test_spot_prices_are_understood_as_an_ec2_server_sends_them(clients: AwsClients) -> None:
-    found = spot_history(clients, ["g4dn.xlarge"], NOW, NOW + HOUR)
+    found = fetch_spot_prices(clients, ["g4dn.xlarge"], NOW, NOW + HOUR)
     assert {one.zone for one in found} == {f"{REGION}{letter}" for letter in "abc"}
     assert all(one.usd > 0 and one.as_of.tzinfo for one in found)
 
@@ -192,7 +192,7 @@ def test_on_demand_prices_are_those_of_plain_linux_machines(
         {"PriceList": [product("0.5580000000")]},
         {"ServiceCode": "AmazonEC2", "FormatVersion": "aws_v1", "Filters": filters},
     )
-    (found,) = on_demand_prices(clients, REGION, ["g4dn.xlarge"], NOW)
+    (found,) = fetch_on_demand_prices(clients, REGION, ["g4dn.xlarge"], NOW)
     assert found.usd == Decimal("0.558") and found.as_of == NINE and found.verified
 
 
@@ -200,12 +200,12 @@ def test_a_type_that_a_region_does_not_sell_has_no_price(
     clients: AwsClients, pricing: Stubber
 ) -> None:
     expect_product(pricing)
-    assert on_demand_prices(clients, REGION, ["g4dn.xlarge"], NOW) == []
+    assert fetch_on_demand_prices(clients, REGION, ["g4dn.xlarge"], NOW) == []
 
 
 def test_of_several_products_the_dearest_counts(clients: AwsClients, pricing: Stubber) -> None:
     expect_product(pricing, product("0.6"), product("0.7"), product("0.5"))
-    (found,) = on_demand_prices(clients, REGION, ["g4dn.xlarge"], NOW)
+    (found,) = fetch_on_demand_prices(clients, REGION, ["g4dn.xlarge"], NOW)
     assert found.usd == Decimal("0.7")
 
 
@@ -236,10 +236,10 @@ def test_prices_are_asked_for_once_in_a_while(
     expect_history(ec2, [change("0.21", NINE)])
     expect_product(pricing, product("0.6"))
     first = source.book(NOW, NOW)
-    assert source.book(NOW, NOW + FRESH_SECONDS - 1) == first
+    assert source.book(NOW, NOW + PRICE_CACHE_SECONDS - 1) == first
     expect_history(ec2, [change("0.22", NINE)])
     expect_product(pricing, product("0.6"))
-    later = source.book(NOW, NOW + FRESH_SECONDS)
+    later = source.book(NOW, NOW + PRICE_CACHE_SECONDS)
     assert later.spot("g4dn.xlarge", ZONE, NOW).usd == Decimal("0.22")
     ec2.assert_no_pending_responses()
 

@@ -19,6 +19,7 @@ from resources.aws.clients import AwsClients
 from resources.errors import RavneError
 from resources.pricing.sources import shipped_prices
 from resources.retention.bucket_policy import StorageLifecycle
+from resources.retention.dagster_resource import StorageLifecyclePolicyResource
 from resources.retention.rules import (
     INDEX_IN_GLACIER,
     INDEX_IN_STANDARD,
@@ -31,7 +32,6 @@ from resources.retention.rules import (
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import SandboxConfig, data_bucket
 from resources.sandbox.sandbox import Sandbox
-from resources.settings.dagster_resource import RunSettings
 from resources.settings.profile import Aws, Lifecycle
 from resources.storage.layout import FOOTAGE_FOLDER
 
@@ -243,3 +243,15 @@ def test_in_the_ui_the_check_tells_drift_and_the_asset_puts_it_right(aws: Aws, s
     assert told.passed
     [made] = after.asset_materializations_for_node("storage_lifecycle")
     assert made.metadata["lifecycle/changes"].value == 4
+
+
+def test_the_asset_applies_the_policy_of_the_resource_that_its_run_is_given(
+    aws: Aws, s3: Any
+) -> None:
+    lifecycle = Lifecycle(transition_to_ia=45, transition_to_glacier=180)
+    policy = StorageLifecyclePolicyResource.from_profile(aws, lifecycle)
+    assert policy.aws() == aws and policy.lifecycle() == lifecycle
+    dg.materialize([storage_lifecycle], resources={"storage_policy": policy})
+    stored = {rule["ID"]: rule for rule in rules_of(s3)}
+    assert stored[f"{OURS}footage-to-ia"]["Transitions"][0]["Days"] == 45
+    assert stored[f"{OURS}footage-to-glacier"]["Transitions"][0]["Days"] == 180

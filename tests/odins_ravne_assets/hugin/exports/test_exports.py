@@ -10,7 +10,7 @@ import pytest
 from camera_tables import NIGHT, SECOND, Camera, a_night
 from validators import camtrap_dp_errors, megadetector_errors
 
-from odins_ravne_assets.hugin.exports.write_all import Exported, export_camera, export_project
+from odins_ravne_assets.hugin.exports.export import Exported, export_camera, export_project
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
 from resources.settings.loader import load_profile
 from resources.settings.profile import Privacy, Stage3

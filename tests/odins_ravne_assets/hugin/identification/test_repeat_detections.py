@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from camera_tables import Camera
 
-from odins_ravne_assets.hugin.exports.write_all import export_camera
+from odins_ravne_assets.hugin.exports.export import export_camera
 from odins_ravne_assets.hugin.identification.repeat_detections import repeats
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
 from odins_ravne_assets.munin.tables import schemas

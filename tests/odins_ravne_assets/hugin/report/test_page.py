@@ -192,8 +192,8 @@ def test_what_it_cost_is_told_from_the_ledger(
         | {name: Decimal(text) for name, text in zip(names, row[1:], strict=True)}
         for row in rows
     ]
-    whole = [{name: row.get(name) for name in cost_ledger.SCHEMA} for row in ledger]
-    frame = pl.DataFrame(whole, schema=cost_ledger.SCHEMA)
+    whole = [{name: row.get(name) for name in cost_ledger.LEDGER_SCHEMA} for row in ledger]
+    frame = pl.DataFrame(whole, schema=cost_ledger.LEDGER_SCHEMA)
     cost_ledger.write_ledger(LocalStore(tmp_path / cost_ledger.LEDGER_FOLDER), "one", frame)
     assert cost([camera_results(source, source, Privacy())]) == said
 

@@ -13,7 +13,7 @@ from camera_tables import NIGHT, Camera, a_night
 from validators import camtrap_dp_errors
 
 from odins_ravne_assets.cameras.catalog import Camera as KnownCamera
-from odins_ravne_assets.hugin.exports.write_all import export_camera
+from odins_ravne_assets.hugin.exports.export import export_camera
 from odins_ravne_assets.hugin.visits.stage3 import Stage3Result, run_stage3
 from odins_ravne_assets.results.corrections import take_corrections
 from resources.errors import UsageError

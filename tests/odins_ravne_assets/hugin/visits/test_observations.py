@@ -14,11 +14,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from odins_ravne_assets.hugin.identification.sequence_vote import vote
-from odins_ravne_assets.hugin.identification.sightings import sightings
+from odins_ravne_assets.hugin.identification.identifications import sightings
 from odins_ravne_assets.hugin.identification.taxonomy import SpeciesKnowledge, shipped_taxa
 from odins_ravne_assets.hugin.review.corrections import unreviewed
 from odins_ravne_assets.hugin.visits.observations import Compressed, compress
-from odins_ravne_assets.hugin.visits.visit_windows import visit_starts, window_ms
+from odins_ravne_assets.hugin.visits.observation_windows import visit_starts, window_ms
 from odins_ravne_assets.munin.tables import schemas
 from resources.settings.profile import Stage3
 

@@ -12,13 +12,13 @@ from camera_tables import NIGHT, SECOND, Camera, a_night
 
 from odins_ravne_assets.hugin import formats
 from odins_ravne_assets.hugin.identification.sequence_vote import vote
-from odins_ravne_assets.hugin.identification.sightings import sightings
+from odins_ravne_assets.hugin.identification.identifications import sightings
 from odins_ravne_assets.hugin.identification.taxonomy import SpeciesKnowledge, shipped_taxa
 from odins_ravne_assets.hugin.review.corrections import unreviewed
 from odins_ravne_assets.hugin.visits.observations import compress
 from odins_ravne_assets.hugin.visits.species_summary import species_table
 from odins_ravne_assets.hugin.visits.stage3 import Stage3Result, run_stage3
-from odins_ravne_assets.hugin.visits.visits_json import write_visits_json
+from odins_ravne_assets.hugin.visits.observations_json import write_visits_json
 from odins_ravne_assets.munin.tables import schemas
 from resources.errors import StoreError
 from resources.settings.profile import Privacy, Stage3

@@ -7,17 +7,17 @@ import dagster as dg
 from odins_ravne_assets.instance_home import home
 from resources.aws.clients import AwsClients
 from resources.aws.errors import translate_aws_errors
-from resources.ledger.asset_metadata import BILLED_STAGES, costs_of_stages, stage_shares
-from resources.ledger.idle_machines import look_for_waiting_machines
+from resources.ledger.asset_metadata import BILLED_STAGES, stage_cost_metadata, stage_shares
+from resources.ledger.idle_machines import poll_idle_machines
 from resources.ledger.table import read_ledger
-from resources.ledger.writer import LedgerWriter, Reconciled, camera_ledger
+from resources.ledger.writer import LedgerWriter, ReconciledLaunch, open_camera_ledger
 from resources.pricing.sources import price_source
 from resources.settings.profile import Aws
 from resources.storage.layout import IDLE_MACHINES_FOLDER
 from resources.storage.local_store import LocalStore
 
 
-def bring_up_to_date(
+def reconcile_ledgers(
     instance: dg.DagsterInstance, aws: Aws, cameras: Iterable[tuple[str, str]]
 ) -> int:
     """Ask AWS for what the ledgers do not know yet, write it down, and tell the assets.
@@ -34,18 +34,18 @@ def bring_up_to_date(
     clients = AwsClients(aws)
     keeper = LedgerWriter(clients, aws, price_source(clients, aws, home()))
     with translate_aws_errors("asking AWS for costs", f"ask for the policy {aws.name}-runner"):
-        reconciled = keeper.reconcile(camera_ledger(*camera, clients) for camera in cameras)
-        look_for_waiting_machines(keeper, LocalStore(home() / IDLE_MACHINES_FOLDER))
-    tell_late_costs(instance, reconciled)
+        reconciled = keeper.reconcile(open_camera_ledger(*camera, clients) for camera in cameras)
+        poll_idle_machines(keeper, LocalStore(home() / IDLE_MACHINES_FOLDER))
+    report_late_costs(instance, reconciled)
     return sum(each.changed for each in reconciled)
 
 
-def tell_late_costs(instance: dg.DagsterInstance, reconciled: Iterable[Reconciled]) -> None:
+def report_late_costs(instance: dg.DagsterInstance, reconciled: Iterable[ReconciledLaunch]) -> None:
     """Observe the assets of every launch whose cost has changed."""
     for launch in reconciled:
         if not launch.changed:
             continue
-        costs = costs_of_stages(read_ledger([launch.books.ledger]), launch.launch)
+        costs = stage_cost_metadata(read_ledger([launch.books.ledger]), launch.launch)
         shares = stage_shares(launch.rows)
         for stage in BILLED_STAGES:
             if shares.get(stage):

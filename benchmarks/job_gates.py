@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 20.0  # real seconds
+GATE_TIMEOUT_SECONDS = 20.0  # real seconds
 
 
-class GatedJobs:
+class JobGates:
     """Each job reads from a pipe of its own, and ends when somebody writes to it.
 
     Args:
@@ -36,7 +36,7 @@ class GatedJobs:
             TimeoutError: it does not read.
         """
         gate = self._folder / job["jobName"]
-        given_up_at = time.monotonic() + PATIENCE
+        given_up_at = time.monotonic() + GATE_TIMEOUT_SECONDS
         while time.monotonic() < given_up_at:
             try:
                 handle = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)

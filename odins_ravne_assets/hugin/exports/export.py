@@ -17,7 +17,7 @@ from pathlib import Path
 import polars as pl
 
 from odins_ravne_assets.hugin.exports.camtrap_dp import TABLES, LeftOut, write_camtrap_dp
-from odins_ravne_assets.hugin.exports.csv_visits import write_visits_csv
+from odins_ravne_assets.hugin.exports.observations_csv import write_visits_csv
 from odins_ravne_assets.hugin.exports.deployments import NotExportableError
 from odins_ravne_assets.hugin.exports.export_tables import ExportedCamera, camera_results
 from odins_ravne_assets.hugin.exports.megadetector import write_megadetector_json

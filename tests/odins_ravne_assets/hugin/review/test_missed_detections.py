@@ -10,7 +10,7 @@ import pytest
 from camera_tables import NIGHT, SECOND, Camera
 from validators import camtrap_dp_errors, megadetector_errors
 
-from odins_ravne_assets.hugin.exports.write_all import export_camera
+from odins_ravne_assets.hugin.exports.export import export_camera
 from resources.settings.profile import Privacy
 from resources.settings.project import Project
 from resources.storage.local_store import LocalStore

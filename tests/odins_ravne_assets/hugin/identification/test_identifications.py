@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from odins_ravne_assets.hugin.identification.sequence_vote import vote
-from odins_ravne_assets.hugin.identification.sightings import Sightings, sightings
+from odins_ravne_assets.hugin.identification.identifications import Sightings, sightings
 from odins_ravne_assets.hugin.identification.taxonomy import ROLL_UP, SpeciesKnowledge, shipped_taxa
 from odins_ravne_assets.hugin.review.corrections import unreviewed
 from odins_ravne_assets.hugin.visits.observations import compress

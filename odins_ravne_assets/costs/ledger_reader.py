@@ -14,7 +14,7 @@ from resources.settings.profile import Profile
 from resources.storage.layout import LEDGER_FOLDER
 
 
-def known_ledgers(
+def read_known_ledgers(
     profile: Profile, outputs: Iterable[str] = ()
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """The rows of all ledgers; those on S3 with a cloud profile alone.

@@ -9,10 +9,10 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from resources.errors import StoreError
-from resources.planning.throughput import STAGE_SECONDS
+from resources.planning.throughput import STAGE_SECONDS_COLUMNS
 from resources.storage.object_store import ObjectStore
 
-NAME = "%Y-%m-%dT%H-%M-%SZ.json"
+PREDICTION_KEY_FORMAT = "%Y-%m-%dT%H-%M-%SZ.json"
 
 
 class PredictedOffer(BaseModel):
@@ -113,7 +113,7 @@ def save_prediction(store: ObjectStore, prediction: Prediction) -> None:
     Raises:
         StoreError: the store cannot be written.
     """
-    name = datetime.fromtimestamp(prediction.made_at, UTC).strftime(NAME)
+    name = datetime.fromtimestamp(prediction.made_at, UTC).strftime(PREDICTION_KEY_FORMAT)
     store.write_bytes(name, prediction.model_dump_json(indent=1).encode() + b"\n")
 
 
@@ -135,7 +135,9 @@ def load_predictions(store: ObjectStore) -> list[Prediction]:
     return sorted(found, key=lambda each: each.made_at)
 
 
-def compared(predictions: Sequence[Prediction], ledger: pl.DataFrame) -> list[Comparison]:
+def compare_predictions(
+    predictions: Sequence[Prediction], ledger: pl.DataFrame
+) -> list[Comparison]:
     """Each prediction that something was run after, with what that cost.
 
     Args:
@@ -163,7 +165,7 @@ def _rows_of(prediction: Prediction, end: float, ledger: pl.DataFrame) -> pl.Dat
 
 def _comparison(prediction: Prediction, rows: pl.DataFrame) -> Comparison:
     attempts = rows.filter(pl.col("kind") == "attempt")
-    seconds = attempts.select(pl.sum_horizontal(STAGE_SECONDS).sum()).item() or 0.0
+    seconds = attempts.select(pl.sum_horizontal(STAGE_SECONDS_COLUMNS).sum()).item() or 0.0
     frames = attempts["frames"].sum() or 0
     took = attempts.select(
         (pl.col("ended_at").max() - pl.col("started_at").min()).dt.total_milliseconds() / 1000

@@ -11,7 +11,7 @@ import pytest
 from compute_rig import SharedClients, aws_of, running_sandbox, submit, wait_for_state, wait_until
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
-from odins_ravne_assets.costs.reconcile import tell_late_costs
+from odins_ravne_assets.costs.reconciliation import report_late_costs
 from odins_ravne_assets.defs.late_costs_sensor import late_costs
 from odins_ravne_assets.instance_home import catalog_folder
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
@@ -19,7 +19,7 @@ from resources.batch.outcome import AttemptOutcome
 from resources.compute.environment import ComputeEnvironment
 from resources.ledger.local_writer import LocalLedgerWriter
 from resources.ledger.table import read_ledger
-from resources.ledger.writer import CameraLedger, LedgerWriter, Reconciled, camera_ledger
+from resources.ledger.writer import CameraLedger, LedgerWriter, ReconciledLaunch, open_camera_ledger
 from resources.pricing.sources import price_source
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import SandboxConfig, data_bucket
@@ -31,7 +31,7 @@ OUTPUT = f"s3://{data_bucket('ravne')}/results/cam"
 
 
 @pytest.fixture
-def launch(tmp_path: Path) -> Reconciled:
+def launch(tmp_path: Path) -> ReconciledLaunch:
     """A launch that spent three quarters of its time on detections."""
     store = LocalStore(tmp_path)
     books = LocalLedgerWriter(store, "cam", "work-1", Decimal("3600"))
@@ -41,7 +41,7 @@ def launch(tmp_path: Path) -> Reconciled:
     books.ended(attempt, AttemptOutcome.DONE, None)
     books.write()
     rows = read_ledger([store])
-    return Reconciled(CameraLedger("cam", store, store), "work-1", rows, changed=True)
+    return ReconciledLaunch(CameraLedger("cam", store, store), "work-1", rows, changed=True)
 
 
 def seen(instance: dg.DagsterInstance, stage: str) -> list[dg.AssetObservation]:
@@ -49,9 +49,9 @@ def seen(instance: dg.DagsterInstance, stage: str) -> list[dg.AssetObservation]:
     return [record.asset_observation for record in records if record.asset_observation]
 
 
-def test_a_changed_cost_is_observed_on_the_assets_it_was_for(launch: Reconciled) -> None:
+def test_a_changed_cost_is_observed_on_the_assets_it_was_for(launch: ReconciledLaunch) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        tell_late_costs(instance, [launch])
+        report_late_costs(instance, [launch])
         [detections] = seen(instance, "detections")
         [classifications] = seen(instance, "classifications")
         assert not seen(instance, "observations")
@@ -63,9 +63,9 @@ def test_a_changed_cost_is_observed_on_the_assets_it_was_for(launch: Reconciled)
     assert told["launch/name"] == "work-1"
 
 
-def test_a_cost_that_stays_is_not_told_again(launch: Reconciled) -> None:
+def test_a_cost_that_stays_is_not_told_again(launch: ReconciledLaunch) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        tell_late_costs(instance, [replace(launch, changed=False)])
+        report_late_costs(instance, [replace(launch, changed=False)])
         assert not seen(instance, "detections")
 
 
@@ -109,7 +109,7 @@ def ended(tmp_path: Path) -> Iterator[Ended]:
         attempt.end = AttemptOutcome.DONE.value
         unit = UnitRecord(0, None, None, 600.0, attempts=[attempt], outcome="done")
         record = LaunchRecord("work", "settings", 1, began, [unit], finished=True)
-        books = camera_ledger("cam", OUTPUT, clients)
+        books = open_camera_ledger("cam", OUTPUT, clients)
         record.save(books.launches)
         rows = LedgerWriter(clients, aws, price_source(clients, aws, tmp_path)).write(books, record)
         wait_until(sandbox, lambda: all(m["state"] == "terminated" for m in sandbox.instances()))

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.sightings import KEPT, SpeciesNames
+from odins_ravne_assets.hugin.identification.identifications import KEPT, SpeciesNames
 
 Json = dict[str, Any]
 

@@ -11,23 +11,23 @@ import polars as pl
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.results_store import stores_of
 from odins_ravne_assets.cameras.selection import S3
-from odins_ravne_assets.hugin.identification.sightings import UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
 from odins_ravne_assets.instance_home import home, prepare_home
-from odins_ravne_assets.odin.focus import Payer, focus_csv
-from odins_ravne_assets.odin.report import CostReport, Scope, cost_report
+from odins_ravne_assets.odin.focus import BillingAccount, focus_csv
+from odins_ravne_assets.odin.report import CostReport, ReportScope, cost_report
 from odins_ravne_assets.odin.report_json import report_json
 from odins_ravne_assets.odin.report_page import write_cost_page
-from odins_ravne_assets.odin.storage_costs import Ageing, StorageCosts, storage_costs
-from odins_ravne_assets.odin.storage_prices import StoragePrices, storage_prices
+from odins_ravne_assets.odin.storage_costs import LifecycleRules, StorageCosts, storage_costs
+from odins_ravne_assets.odin.storage_prices import StoragePrices, find_storage_prices
 from odins_ravne_assets.odin.unit_costs import SpeciesVisits
 from resources.aws.clients import AwsClients
 from resources.aws.errors import translate_aws_errors
 from resources.clock import clock_at
 from resources.errors import RavneError, StoreError
 from resources.ledger.aws_bill import AwsBill
-from resources.ledger.idle_machines import read_waiting, unclaimed
+from resources.ledger.idle_machines import exclude_billed_machines, read_idle_machine_rows
 from resources.ledger.table import read_ledger
-from resources.planning.saved_plans import Prediction, load_predictions
+from resources.planning.predictions import Prediction, load_predictions
 from resources.pricing.sources import shipped_prices
 from resources.retention.inventory import Area
 from resources.retention.rules import LEAST_BILLED, least_sizes
@@ -37,7 +37,11 @@ from resources.storage.layout import IDLE_MACHINES_FOLDER as WAITING
 from resources.storage.layout import PLANS_FOLDER as PLANS
 from resources.storage.local_store import LocalStore
 
-JSON_FILE, PAGE_FILE, FOCUS_FILE = "cost_report.json", "cost_report.html", "cost_focus.csv"
+COST_REPORT_JSON, COST_REPORT_PAGE, COST_FOCUS_CSV = (
+    "cost_report.json",
+    "cost_report.html",
+    "cost_focus.csv",
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class CostReportInputs:
     """
 
     rows: pl.DataFrame
-    scope: Scope
+    scope: ReportScope
     species: tuple[SpeciesVisits, ...]
     storage: StorageCosts | None
     storage_prices: StoragePrices | None
@@ -120,8 +124,8 @@ def _rows(cameras: Iterable[Camera], profile: Profile, whole: bool) -> pl.DataFr
     rows = read_ledger(store_of(f"{each.output_url}/{LEDGER_FOLDER}") for each in cameras)
     if profile.cloud is None or not whole:
         return rows
-    waiting = read_waiting(LocalStore(home() / WAITING), profile.cloud.aws)
-    return pl.concat([rows, unclaimed(waiting, rows)])
+    waiting = read_idle_machine_rows(LocalStore(home() / WAITING), profile.cloud.aws)
+    return pl.concat([rows, exclude_billed_machines(waiting, rows)])
 
 
 def _predictions(cameras: Iterable[Camera], profile: Profile) -> Iterator[Prediction]:
@@ -131,9 +135,9 @@ def _predictions(cameras: Iterable[Camera], profile: Profile) -> Iterator[Predic
         yield from load_predictions(store_of(f"{camera.output_url}/{PLANS}"))
 
 
-def _scope(cameras: Iterable[Camera], profile: Profile, now: float) -> Scope:
+def _scope(cameras: Iterable[Camera], profile: Profile, now: float) -> ReportScope:
     aws = profile.cloud.aws if profile.cloud else None
-    return Scope(
+    return ReportScope(
         name=aws.name if aws else "this machine",
         region=aws.region if aws else "",
         cameras=tuple(sorted(each.camera_id for each in cameras)),
@@ -143,7 +147,7 @@ def _scope(cameras: Iterable[Camera], profile: Profile, now: float) -> Scope:
     )
 
 
-def reconciled(cameras: Iterable[Camera], profile: Profile) -> list[str]:
+def refresh_ledgers(cameras: Iterable[Camera], profile: Profile) -> list[str]:
     """Ask AWS for what the ledgers do not know yet, write it down, and tell the assets.
 
     Returns:
@@ -153,7 +157,7 @@ def reconciled(cameras: Iterable[Camera], profile: Profile) -> list[str]:
         return []
     import dagster as dg  # takes a second, which costs of this machine alone need not
 
-    from odins_ravne_assets.costs.reconcile import bring_up_to_date
+    from odins_ravne_assets.costs.reconciliation import reconcile_ledgers
 
     on_s3 = [
         (each.camera_id, each.output_url) for each in cameras if each.output_url.startswith(S3)
@@ -161,13 +165,13 @@ def reconciled(cameras: Iterable[Camera], profile: Profile) -> list[str]:
     prepare_home()
     try:
         with dg.DagsterInstance.get() as instance:
-            bring_up_to_date(instance, profile.cloud.aws, on_s3)
+            reconcile_ledgers(instance, profile.cloud.aws, on_s3)
     except RavneError as error:
         return [f"the ledger is as it was before: {error}"]
     return []
 
 
-def write_files(found: CostReportInputs, folder: Path) -> list[Path]:
+def write_cost_report(found: CostReportInputs, folder: Path) -> list[Path]:
     """cost_report.json, the page and the FOCUS file, each put in place whole.
 
     Raises:
@@ -175,13 +179,13 @@ def write_files(found: CostReportInputs, folder: Path) -> list[Path]:
         RavneError: AWS does not tell whose account it is.
     """
     store, report = LocalStore(folder), found.report()
-    store.write_bytes(JSON_FILE, report_json(report).encode())
+    store.write_bytes(COST_REPORT_JSON, report_json(report).encode())
     payer, now = _payer(found), found.scope.now
     focus = focus_csv(found.rows, found.storage, found.storage_prices, payer, now)
-    store.write_bytes(FOCUS_FILE, focus.encode())
-    with store.writing(PAGE_FILE) as path:
+    store.write_bytes(COST_FOCUS_CSV, focus.encode())
+    with store.writing(COST_REPORT_PAGE) as path:
         write_cost_page(report, path)
-    return [folder / name for name in (PAGE_FILE, JSON_FILE, FOCUS_FILE)]
+    return [folder / name for name in (COST_REPORT_PAGE, COST_REPORT_JSON, COST_FOCUS_CSV)]
 
 
 def costs_folder() -> Path:
@@ -195,13 +199,13 @@ def _stored(
     assert profile.cloud is not None
     aws, lifecycle = profile.cloud.aws, profile.storage.lifecycle
     book = shipped_prices(aws.region)
-    prices = storage_prices(book)
+    prices = find_storage_prices(book)
     if prices is None:
         remarks.append(f"no storage prices of {aws.region} are known; storage is in no sum")
         return None, None
     from resources.retention.usage import stored_in  # boto3 is needed for S3 alone
 
-    ageing = Ageing(lifecycle, least_sizes(lifecycle, book))
+    ageing = LifecycleRules(lifecycle, least_sizes(lifecycle, book))
     sizes = (int(LEAST_BILLED), ageing.least.to_ia, ageing.least.to_glacier)
     try:
         stored = stored_in(AwsClients(aws), _areas(cameras), sizes)
@@ -229,10 +233,10 @@ def _areas(cameras: Iterable[Camera]) -> dict[str, Area]:
 
 
 def _bill(aws: Aws, remarks: list[str]) -> AwsBill | None:
-    from resources.ledger.cost_explorer import this_months_bill
+    from resources.ledger.cost_explorer import current_month_bill
 
     try:
-        return this_months_bill(AwsClients(aws), aws.name, home())
+        return current_month_bill(AwsClients(aws), aws.name, home())
     except RavneError as error:
         remarks.append(str(error))
         return None
@@ -256,10 +260,10 @@ def _species(cameras: Iterable[Camera], profile: Profile) -> tuple[SpeciesVisits
     return tuple(sorted(found, key=lambda each: (-each.visits, each.species)))
 
 
-def _payer(found: CostReportInputs) -> Payer:
+def _payer(found: CostReportInputs) -> BillingAccount:
     cloud = found.profile.cloud
     if cloud is None:
-        return Payer("own machine", found.scope.name)
+        return BillingAccount("own machine", found.scope.name)
     with translate_aws_errors("cost costs", "allow sts:GetCallerIdentity"):
         identity = AwsClients(cloud.aws).of("sts").get_caller_identity()
-    return Payer(str(identity["Account"]), cloud.aws.name)
+    return BillingAccount(str(identity["Account"]), cloud.aws.name)

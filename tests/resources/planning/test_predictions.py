@@ -9,8 +9,13 @@ import polars as pl
 import pytest
 
 from resources.errors import StoreError
-from resources.ledger.table import SCHEMA
-from resources.planning.saved_plans import Prediction, compared, load_predictions, save_prediction
+from resources.ledger.table import LEDGER_SCHEMA
+from resources.planning.predictions import (
+    Prediction,
+    compare_predictions,
+    load_predictions,
+    save_prediction,
+)
 from resources.storage.local_store import LocalStore
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -48,11 +53,11 @@ def attempt(hours: float, usd: str, **facts: Any) -> dict[str, Any]:
         "estimated": False,
         "end": "done",
     }
-    return {**dict.fromkeys(SCHEMA), **usual, **facts}
+    return {**dict.fromkeys(LEDGER_SCHEMA), **usual, **facts}
 
 
 def ledger(*rows: dict[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=SCHEMA)
+    return pl.DataFrame(list(rows), schema=LEDGER_SCHEMA)
 
 
 def test_predictions_are_kept_in_order_of_time(tmp_path: Path) -> None:
@@ -71,7 +76,7 @@ def test_a_file_that_is_no_prediction_is_named(tmp_path: Path) -> None:
 
 def test_what_was_run_since_is_compared_overheads_included() -> None:
     overhead = attempt(-1, "0.1", kind="overhead", launch="launch-1", frames=None)
-    [found] = compared([prediction()], ledger(attempt(1, "0.85"), overhead))
+    [found] = compare_predictions([prediction()], ledger(attempt(1, "0.85"), overhead))
     assert found.usd == Decimal("0.95")
     assert found.difference == pytest.approx(-0.05)
     assert found.within_range
@@ -80,14 +85,14 @@ def test_what_was_run_since_is_compared_overheads_included() -> None:
 
 def test_a_run_belongs_to_the_last_prediction_before_it() -> None:
     rows = ledger(attempt(-2, "9"), attempt(1, "1"), attempt(6, "2"))
-    found = compared([prediction(0), prediction(5)], rows)
+    found = compare_predictions([prediction(0), prediction(5)], rows)
     assert [each.usd for each in found] == [Decimal(1), Decimal(2)]
 
 
 def test_a_prediction_that_nothing_followed_is_not_compared() -> None:
-    assert compared([], ledger(attempt(1, "9"))) == []
-    assert compared([prediction()], ledger(attempt(-2, "9"))) == []
-    assert compared([prediction()], ledger(attempt(1, "9", camera_id="south"))) == []
+    assert compare_predictions([], ledger(attempt(1, "9"))) == []
+    assert compare_predictions([prediction()], ledger(attempt(-2, "9"))) == []
+    assert compare_predictions([prediction()], ledger(attempt(1, "9", camera_id="south"))) == []
 
 
 def test_what_was_otherwise_is_told() -> None:
@@ -95,7 +100,7 @@ def test_what_was_otherwise_is_told() -> None:
         attempt(1, "0.5", launch="a", end="interrupted", frames=400, detections_seconds=50.0),
         attempt(1, "2", launch="a", market="ondemand", frames=400, detections_seconds=50.0),
     )
-    [found] = compared([prediction()], rows)
+    [found] = compare_predictions([prediction()], rows)
     assert not found.within_range
     assert found.difference == pytest.approx(1.5)
     assert found.reasons() == [
@@ -114,12 +119,12 @@ def test_the_time_is_that_from_the_first_start_to_the_last_end() -> None:
         }
         return attempt(1, "1", launch="a", **times)
 
-    [found] = compared([prediction()], ledger(ran(2, 3), ran(2.5, 4)))
+    [found] = compare_predictions([prediction()], ledger(ran(2, 3), ran(2.5, 4)))
     assert found.seconds == 7200
-    [goes_on] = compared([prediction()], ledger(attempt(1, "1")))
+    [goes_on] = compare_predictions([prediction()], ledger(attempt(1, "1")))
     assert goes_on.seconds is None
 
 
 def test_a_cost_that_is_not_settled_says_so() -> None:
-    [found] = compared([prediction()], ledger(attempt(1, "1", estimated=True)))
+    [found] = compare_predictions([prediction()], ledger(attempt(1, "1", estimated=True)))
     assert found.estimated

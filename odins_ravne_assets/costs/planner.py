@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from odins_ravne_assets.cameras.results_store import stores_of
 from odins_ravne_assets.cameras.selection import S3
-from odins_ravne_assets.costs.known_ledgers import known_ledgers
+from odins_ravne_assets.costs.ledger_reader import read_known_ledgers
 from odins_ravne_assets.instance_home import home
 from odins_ravne_assets.munin.media.probe_client import Prober
 from odins_ravne_assets.munin.workload.footage_estimate import FootageCount, count_footage
-from odins_ravne_assets.odin.run_plan import WORTH_USD, Keeping, RunPlan
+from odins_ravne_assets.odin.run_plan import MIN_SAVING_USD, FootageStorageCost, RunPlan
 from resources.aws.clients import AwsClients
 from resources.batch.work_units import JOB_VCPUS
 from resources.clock import clock_at
@@ -17,32 +17,32 @@ from resources.errors import UsageError
 from resources.planning.estimate import (
     CameraWork,
     Estimate,
-    Limits,
-    Work,
-    estimate_fixed,
+    PlanLimits,
+    PlannedWork,
+    estimate_fixed_price,
     estimate_spot,
 )
-from resources.planning.saved_plans import save_prediction
+from resources.planning.predictions import save_prediction
 from resources.planning.throughput import (
-    LOCAL,
-    cutting_seconds_per_frame,
-    engine_of,
-    overheads,
-    paces,
+    LOCAL_MACHINE,
+    assumed_seconds_per_frame,
+    expected_engine,
+    measured_overheads,
+    measured_throughputs,
 )
 from resources.pricing.economics import Offer, Overheads
-from resources.pricing.prices import PriceBook, remarks_on_age
+from resources.pricing.prices import PriceBook, price_remarks
 from resources.pricing.sources import price_source, shipped_prices
-from resources.pricing.spot_history import LOOK_BACK_SECONDS, spot_moves
+from resources.pricing.spot_history import SPOT_LOOKBACK_SECONDS, spot_price_stats
 from resources.settings.profile import Cloud, Profile
 from resources.spot.policy import Priority, Rules, Submit, UnitState, choose_queue
 from resources.storage.layout import PLANS_FOLDER
 from resources.storage.open_store import shown_url
 
 GIGABYTE = 2**30
-STANDARD, PUT = "s3-standard", "s3-put"
+STORAGE_RATE, PUT_RATE = "s3-standard", "s3-put"
 # A worker of this machine has nothing to boot, and nothing is rented.
-HERE = Overheads(boot_seconds=0, start_seconds=5, idle_seconds=0, usd_per_hour=0)
+LOCAL_OVERHEADS = Overheads(boot_seconds=0, start_seconds=5, idle_seconds=0, usd_per_hour=0)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def make_plan(
     return _Planning(cameras, counts, profile, priority).plan()
 
 
-def keep_plan(plan: RunPlan, cameras: Sequence[PlannedCamera], profile: Profile) -> None:
+def save_plan(plan: RunPlan, cameras: Sequence[PlannedCamera], profile: Profile) -> None:
     """Write each camera's share down, where its results will lie.
 
     Raises:
@@ -122,13 +122,15 @@ class _Planning:
         self._now = clock_at(self._aws.clock_url).now()
         self._book = self._prices()
         outputs = [camera.output_url for camera in cameras if camera.output_url]
-        ledger, self._unread = known_ledgers(profile, outputs)
+        ledger, self._unread = read_known_ledgers(profile, outputs)
         there = profile.model_copy(update={"cloud": Cloud(aws=self._aws)})
         self._paces = {
-            **paces(ledger, self._aws.compute.instance_types, engine_of(there)),
-            **paces(ledger, [LOCAL], engine_of(profile)),
+            **measured_throughputs(
+                ledger, self._aws.compute.instance_types, expected_engine(there)
+            ),
+            **measured_throughputs(ledger, [LOCAL_MACHINE], expected_engine(profile)),
         }
-        self._overheads = overheads(ledger)
+        self._overheads = measured_overheads(ledger)
         self._offers = self._cheapest_offers()
 
     def plan(self) -> RunPlan:
@@ -141,7 +143,7 @@ class _Planning:
             if (each.instance_type, each.market) == (likely.instance_type, likely.market)
         ]
         keeping = self._keeping()
-        items = {*self._aws.compute.instance_types, *((STANDARD, PUT) if keeping else ())}
+        items = {*self._aws.compute.instance_types, *((STORAGE_RATE, PUT_RATE) if keeping else ())}
         used = [quote for quote in self._book.quotes if quote.item in items]
         return RunPlan(
             made_at=self._now,
@@ -153,7 +155,7 @@ class _Planning:
             begins=begins,
             paces=self._paces,
             keeping=keeping,
-            remarks=(*self._unread, *self._book.remarks, *remarks_on_age(used, self._now)),
+            remarks=(*self._unread, *self._book.remarks, *price_remarks(used, self._now)),
         )
 
     def _prices(self) -> PriceBook:
@@ -162,9 +164,9 @@ class _Planning:
             told = "prices on AWS are those that ship; a cloud profile asks for today's"
             return replace(book, remarks=(*book.remarks, told))
         source = price_source(AwsClients(self._aws), self._aws, home())
-        return source.book(self._now - LOOK_BACK_SECONDS, self._now)
+        return source.book(self._now - SPOT_LOOKBACK_SECONDS, self._now)
 
-    def _work(self, profile: Profile) -> Work:
+    def _work(self, profile: Profile) -> PlannedWork:
         cost = profile.pipeline.cost_optimization
         works = [
             CameraWork(
@@ -176,8 +178,8 @@ class _Planning:
             for camera in self._cameras
         ]
         machines = max(1, self._aws.compute.max_vcpus // JOB_VCPUS)
-        return Work(
-            works, Limits(cost, machines), cutting_seconds_per_frame(profile), self._overheads
+        return PlannedWork(
+            works, PlanLimits(cost, machines), assumed_seconds_per_frame(profile), self._overheads
         )
 
     def _cheapest_offers(self) -> list[Offer]:
@@ -188,20 +190,24 @@ class _Planning:
             by_type.setdefault(offer.instance_type, offer)
         return list(by_type.values())
 
-    def _estimates(self, work: Work) -> Iterator[Estimate]:
+    def _estimates(self, work: PlannedWork) -> Iterator[Estimate]:
         compute = self._aws.compute
         if self._profile.cloud is None:
-            alone = replace(work, limits=replace(work.limits, machines=1), overheads=HERE)
+            alone = replace(
+                work, limits=replace(work.limits, machines=1), overheads=LOCAL_OVERHEADS
+            )
             per_hour = self._profile.pipeline.local_usd_per_hour
-            yield estimate_fixed(alone, LOCAL, "local", per_hour, self._paces[LOCAL])
+            yield estimate_fixed_price(
+                alone, LOCAL_MACHINE, "local", per_hour, self._paces[LOCAL_MACHINE]
+            )
         for offer in self._offers:
             pace = self._paces[offer.instance_type]
-            moves = spot_moves(self._book, offer.instance_type, offer.zone, self._now)
+            moves = spot_price_stats(self._book, offer.instance_type, offer.zone, self._now)
             yield estimate_spot(work, offer, pace, moves, compute.bid_percentage)
             per_hour = float(offer.on_demand)
-            yield estimate_fixed(work, offer.instance_type, "ondemand", per_hour, pace)
+            yield estimate_fixed_price(work, offer.instance_type, "ondemand", per_hour, pace)
 
-    def _likely(self, work: Work, estimates: Sequence[Estimate]) -> tuple[Estimate, str]:
+    def _likely(self, work: PlannedWork, estimates: Sequence[Estimate]) -> tuple[Estimate, str]:
         """What a run begins on, and why: asked of the policy that decides it."""
         if self._profile.cloud is None:
             [here] = [each for each in estimates if each.market == "local"]
@@ -218,17 +224,17 @@ class _Planning:
         cheap = min(own, key=lambda each: (not each.within_bid, each.usd_per_hour))
         return cheap, choice.reason
 
-    def _keeping(self) -> Keeping | None:
+    def _keeping(self) -> FootageStorageCost | None:
         """What the footage costs on S3; None where that is next to nothing, or not known."""
         if self._profile.cloud is None:
             return None
         known = {quote.item: quote.usd for quote in self._book.quotes}
-        if not {STANDARD, PUT} <= known.keys():
+        if not {STORAGE_RATE, PUT_RATE} <= known.keys():
             return None
         size = sum(count.bytes for count in self._counts.values())
         here = [c.camera_id for c in self._cameras if not c.footage_url.startswith(S3)]
         files = sum(self._counts[name].media for name in here)
-        per_month = float(known[STANDARD]) * size / GIGABYTE
-        if per_month < WORTH_USD:
+        per_month = float(known[STORAGE_RATE]) * size / GIGABYTE
+        if per_month < MIN_SAVING_USD:
             return None
-        return Keeping(float(files * known[PUT] / 1000), per_month)
+        return FootageStorageCost(float(files * known[PUT_RATE] / 1000), per_month)

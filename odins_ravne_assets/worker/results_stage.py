@@ -1,0 +1,49 @@
+"""Stage 3 of a step: observations with their report, and exports."""
+
+from odins_ravne_assets.hugin.exports.write_all import MEGADETECTOR_JSON, export_camera
+from odins_ravne_assets.hugin.report.page import make_report_page
+from odins_ravne_assets.hugin.visits.stage3 import run_stage3
+from odins_ravne_assets.munin.tables import build, checks
+from odins_ravne_assets.worker.asset_metadata import export_metadata, observation_metadata
+from odins_ravne_assets.worker.context import StageResult, StepContext
+from resources.storage import layout
+
+
+def run_observations(context: StepContext) -> StageResult:
+    """Compress the labelled boxes into visits, and write the observations and the report."""
+    context.progress("observations", None, "visits")(0)
+    output, privacy = context.output, context.profile.privacy
+    models: dict[str, str] = {}
+    for key in (layout.DETECTIONS_TABLE, layout.CLASSIFICATIONS_TABLE):
+        if output.exists(key):  # Stage 3 reports missing tables
+            models |= build.origin_of(output, key).models
+    settings, species = context.profile.pipeline.stage3, context.profile.project.species
+    result = run_stage3(output, settings, models, privacy, species)
+    make_report_page(output, output, privacy)
+    context.counters.visits = result.observations
+    check_results = [
+        checks.rows_accounted_for(
+            result.rows_in,
+            result.rows_rejected,
+            result.rows_below_confidence,
+            result.rows_too_short,
+            result.rows_in_visits,
+        )
+    ]
+    metadata = observation_metadata(result, output.url)
+    return StageResult(metadata, check_results, context.data_version(layout.OBSERVATIONS_TABLE))
+
+
+def run_exports(context: StepContext) -> StageResult:
+    """Write the visits in the formats of other programs."""
+    context.progress("exports", None, "visits")(0)
+    exported = export_camera(
+        context.output,
+        context.camera.camera_id,
+        context.profile.project,
+        context.profile.privacy,
+    )
+    if exported.why_no_camtrap_dp:
+        context.reporter.info(f"no Camtrap DP: {exported.why_no_camtrap_dp}")
+    metadata = export_metadata(exported, context.output.url)
+    return StageResult(metadata, [], context.data_version(MEGADETECTOR_JSON))
