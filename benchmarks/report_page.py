@@ -26,10 +26,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from demo_footage import samples
 from ui_browser import Browser, missing_browser, open_browser
 
-from odins_ravne_assets.hugin.report.camera_results import COST_COLUMNS, ReportCamera
+from odins_ravne_assets.hugin.report.camera_results import COST_COLUMNS, CameraResults
 from odins_ravne_assets.hugin.report.page import write_report_page
-from odins_ravne_assets.hugin.report.sampling_effort import effort
-from odins_ravne_assets.hugin.report.thumbnails import QUALITY, SIDE
+from odins_ravne_assets.hugin.report.sampling_effort import sampling_effort
+from odins_ravne_assets.hugin.report.thumbnails import THUMBNAIL_SIDE, WEBP_QUALITY
 from odins_ravne_assets.munin.tables import schemas
 from resources.ledger.table import LEDGER_SCHEMA
 from resources.settings.profile import Privacy, Stage3
@@ -45,10 +45,14 @@ def pictures(chance: random.Random) -> list[bytes]:
     made = []
     for _ in range(PICTURES):
         picture = chance.choice(whole)
-        side = chance.randrange(SIDE // 2, min(picture.shape[:2]))
+        side = chance.randrange(THUMBNAIL_SIDE // 2, min(picture.shape[:2]))
         top, left = (chance.randrange(length - side + 1) for length in picture.shape[:2])
-        window = cv2.resize(picture[top : top + side, left : left + side], (SIDE, SIDE))
-        made.append(cv2.imencode(".webp", window, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1].tobytes())
+        window = cv2.resize(
+            picture[top : top + side, left : left + side], (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+        )
+        made.append(
+            cv2.imencode(".webp", window, [cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY])[1].tobytes()
+        )
     return made
 
 
@@ -73,7 +77,7 @@ def visit(camera_id: str, number: int, at: datetime, chance: random.Random) -> d
     }
 
 
-def camera(name: str, visits: int, choice: list[bytes], chance: random.Random) -> ReportCamera:
+def camera(name: str, visits: int, choice: list[bytes], chance: random.Random) -> CameraResults:
     """A camera with so many visits in 200 days."""
     times = sorted(START + timedelta(seconds=chance.randrange(200 * 86400)) for _ in range(visits))
     rows = [visit(name, number, at, chance) for number, at in enumerate(times)]
@@ -93,11 +97,11 @@ def camera(name: str, visits: int, choice: list[bytes], chance: random.Random) -
         "left_out": [],
         "review": {"by_species": []},
     }
-    return ReportCamera(
+    return CameraResults(
         report,
         pl.DataFrame(table, schema={**schema, "detection_id": pl.String}),
         pl.DataFrame(thumbnails, schema=schemas.THUMBNAILS),
-        effort(media),
+        sampling_effort(media),
         pl.DataFrame(schema={"path": pl.String, "reason": pl.String}),
         pl.DataFrame(schema={column: LEDGER_SCHEMA[column] for column in COST_COLUMNS}),
         0,

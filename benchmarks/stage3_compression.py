@@ -26,12 +26,12 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.sequence_vote import vote
-from odins_ravne_assets.hugin.identification.identifications import sightings
-from odins_ravne_assets.hugin.identification.taxonomy import SpeciesKnowledge, shipped_taxa
-from odins_ravne_assets.hugin.review.corrections import unreviewed
+from odins_ravne_assets.hugin.identification.identifications import identify
+from odins_ravne_assets.hugin.identification.sequence_vote import vote_by_sequence
+from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy, shipped_taxa
+from odins_ravne_assets.hugin.review.corrections import without_corrections
 from odins_ravne_assets.hugin.visits.observations import compress
-from odins_ravne_assets.hugin.visits.observations_json import write_visits_json
+from odins_ravne_assets.hugin.visits.observations_json import write_observations_json
 from odins_ravne_assets.munin.tables import schemas
 from resources.settings.profile import Stage3
 
@@ -52,7 +52,7 @@ SPECIES = [
     ("wolverine", "Gulo gulo"),
     ("grey wolf", "Canis lupus"),
 ]
-KNOWLEDGE = SpeciesKnowledge(shipped_taxa())
+KNOWLEDGE = Taxonomy(shipped_taxa())
 T = TypeVar("T")
 
 
@@ -172,11 +172,11 @@ def make_table(path: Path, rows: int, seed: int) -> None:
 
 def measure_alone(path: Path, shuffled: bool) -> Seconds:
     """From rows in memory to observations in memory."""
-    seen = sightings(pl.scan_parquet(path), KNOWLEDGE, Stage3().roll_up)
+    seen = identify(pl.scan_parquet(path), KNOWLEDGE, Stage3().roll_up)
     if shuffled:
         seen = replace(seen, rows=seen.rows.sample(fraction=1, shuffle=True, seed=1))
     watch = Stopwatch()
-    compress(unreviewed(vote(seen, KNOWLEDGE, Stage3())), KNOWLEDGE, Stage3())
+    compress(without_corrections(vote_by_sequence(seen, KNOWLEDGE, Stage3())), KNOWLEDGE, Stage3())
     return watch.seconds()
 
 
@@ -185,13 +185,15 @@ def measure_stage(path: Path) -> StageFigures:
     parquet = path.with_name("observations.parquet")
     json = path.with_name("compressed_observations.json")
     watch = Stopwatch()
-    seen = sightings(pl.scan_parquet(path), KNOWLEDGE, Stage3().roll_up)
-    compressed = compress(unreviewed(vote(seen, KNOWLEDGE, Stage3())), KNOWLEDGE, Stage3())
+    seen = identify(pl.scan_parquet(path), KNOWLEDGE, Stage3().roll_up)
+    compressed = compress(
+        without_corrections(vote_by_sequence(seen, KNOWLEDGE, Stage3())), KNOWLEDGE, Stage3()
+    )
     del seen
     compressing = watch.seconds()
     watch = Stopwatch()
     compressed.observations.write_parquet(parquet)
-    write_visits_json(compressed.observations, json)
+    write_observations_json(compressed.observations, json)
     return StageFigures(
         compressing=compressing,
         writing=watch.seconds(),

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from odins_ravne_assets.cameras.catalog import CameraCatalog, known_on_s3
+from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.defs.assets import PROFILE, footage, stages_1_to_3
 from odins_ravne_assets.defs.automation import observations_follow
 from odins_ravne_assets.defs.cloud import cloud_definitions
@@ -25,7 +25,7 @@ from resources.settings.profile import Profile
 def _launcher() -> BatchStepLauncher:
     hooks = LaunchHooks(
         footage=FOOTAGE_QUERIES,
-        known_outputs=known_on_s3,
+        known_outputs=CameraCatalog(catalog_folder()).on_s3,
         close_dead_runs=close_dead_runs,
         on_progress=tell_progress,
         on_log=tell_decision,

@@ -16,7 +16,7 @@ from odins_ravne_assets.munin.media.media_files import is_medium
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ObjectTypeDef
+    from mypy_boto3_s3.type_defs import ListObjectsV2RequestTypeDef, ObjectTypeDef
 
 # Pages of a thousand keys that a tick lists: some seconds.
 PAGES = 20
@@ -84,8 +84,10 @@ def stretch(
         enough: whether time is up; the next stretch goes on behind the last key.
     """
     for _ in range(pages):
-        start = {"StartAfter": prefix + sweep.after} if sweep.after else {}
-        answer = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=PAGE, **start)
+        request: ListObjectsV2RequestTypeDef = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": PAGE}
+        if sweep.after:
+            request["StartAfter"] = prefix + sweep.after
+        answer = s3.list_objects_v2(**request)
         for found in answer.get("Contents", ()):
             sweep.after = found["Key"][len(prefix) :]
             yield from _take(sweep, found, pattern)

@@ -13,6 +13,7 @@ from urllib.parse import unquote_plus
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import DeleteMessageBatchRequestEntryTypeDef
 
 # SQS gives and takes ten messages a call.
 AT_ONCE = 10
@@ -75,7 +76,9 @@ def delete(sqs: "SQSClient", queue_url: str, receipts: Sequence[str]) -> None:
     """Delete messages. Those that SQS gave to somebody again meanwhile stay, and come again."""
     for start in range(0, len(receipts), AT_ONCE):
         some = receipts[start : start + AT_ONCE]
-        entries = [{"Id": str(n), "ReceiptHandle": each} for n, each in enumerate(some)]
+        entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
+            {"Id": str(n), "ReceiptHandle": each} for n, each in enumerate(some)
+        ]
         sqs.delete_message_batch(QueueUrl=queue_url, Entries=entries)
 
 

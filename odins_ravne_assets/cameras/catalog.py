@@ -8,6 +8,7 @@ from pathlib import Path
 from resources.errors import UsageError
 from resources.settings.camera_ids import camera_id, nearest_camera_id
 from resources.storage.local_store import LocalStore
+from resources.storage.object_store import is_s3
 
 # Folders that a camera makes on its card, a new one for every 999 or 10,000 pictures: "DCIM", and
 # below it three digits from 100 and five free characters (DCF 2.0, 3.2.2), as 100RECNX, 101_BTCF.
@@ -92,11 +93,11 @@ class CameraCatalog:
             raise UsageError(f"{path}: is the file of camera {camera.camera_id}; rename it")
         return camera
 
-    def on_s3(self) -> list[tuple[str, str]]:
+    def on_s3(self) -> tuple[tuple[str, str], ...]:
         """Return the id and the output URL of each camera whose results are on S3.
 
         Raises:
             UsageError: the catalog's file of one is damaged.
         """
         known = self.list()
-        return [(each.camera_id, each.output_url) for each in known if is_s3(each.output_url)]
+        return tuple((one.camera_id, one.output_url) for one in known if is_s3(one.output_url))

@@ -18,14 +18,14 @@ from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.rerun import write_runner
 from odins_ravne_assets.cli.terminal import TransferBar, out, say
 from odins_ravne_assets.results.download import (
-    REPORT,
-    FoundResults,
+    REPORT_JSON,
+    ResultsLocation,
     camera_folders,
     download_results,
     find_results,
-    reports_of,
-    write_pages,
-    write_project_page,
+    read_reports,
+    write_report_pages,
+    write_project_report_page,
 )
 from resources.aws.clients import AwsClients
 from resources.errors import StoreError
@@ -91,7 +91,7 @@ def download_stage3(
         f"{brought.total_bytes / 1e6:.1f} MB in all"
     )
     if summary:
-        print_summary(reports_of(folders))
+        print_summary(read_reports(folders))
     show_home(folders, root, create_runner)
 
 
@@ -107,15 +107,15 @@ def show_home(folders: Sequence[Path], root: Path, runners: bool = True) -> None
         if runners:
             out.print(f"other windows: python {write_runner(folder)}", soft_wrap=True)
     if folders:
-        out.print(f"report: {write_pages(folders, root)[-1]}", soft_wrap=True)
+        out.print(f"report: {write_report_pages(folders, root)[-1]}", soft_wrap=True)
 
 
 def show_page_of_all(cameras: Sequence[Camera]) -> None:
     """Put one report of several cameras beside their results, if these are on this machine."""
     urls = [each.output_url for each in cameras if not each.output_url.startswith("s3://")]
-    folders = [folder for folder in map(local_path, urls) if (folder / REPORT).exists()]
+    folders = [folder for folder in map(local_path, urls) if (folder / REPORT_JSON).exists()]
     if len(folders) > 1:
-        page = write_project_page(folders, folders[0].parent)
+        page = write_project_report_page(folders, folders[0].parent)
         out.print(f"report of {len(folders)} cameras: {page}", soft_wrap=True)
 
 
@@ -154,7 +154,7 @@ def download_cameras(sources: Sequence[RemoteResults], aws: Aws) -> TransferProg
 
 def _bring(source: RemoteResults, aws: Aws, on_progress: OnProgress) -> TransferProgress:
     camera_id, url = source.camera_id, source.output_url
-    results = FoundResults(camera_id, "")
+    results = ResultsLocation(camera_id, "")
     if not url.startswith(S3):
         return download_results(open_store(url), results, source.folder, on_progress)
     clients = AwsClients(aws)

@@ -87,14 +87,14 @@ def correct(
     ] = None,
 ) -> None:
     """Take a reviewer's labels, which win over the machine's, and make the visits again."""
-    from odins_ravne_assets.results.corrections import take_corrections
+    from odins_ravne_assets.results.corrections import import_corrections
 
     job = prepare(context, "stage3", {}, {})
     catalog = CameraCatalog(catalog_folder())
     chosen = camera_of_results(output, catalog)
     others = frozenset(each.camera_id for each in catalog.list()) - {chosen.camera_id}
     day = on.date() if on else date.fromtimestamp(clock_at(job.profile.aws.clock_url).now())
-    taken = take_corrections(chosen, others, job.profile, local_path(file), by, day, column)
+    taken = import_corrections(chosen, others, job.profile, local_path(file), by, day, column)
     out.print(f"{chosen.camera_id}: {taken} boxes or media labelled by {by}", markup=False)
     job.run([chosen]).exit_if_any_failed()
 

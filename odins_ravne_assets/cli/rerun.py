@@ -11,7 +11,7 @@ import typer
 
 from odins_ravne_assets.cli.options import MinConfidence, MinDuration, Window
 from odins_ravne_assets.cli.terminal import out, print_error, print_visits
-from odins_ravne_assets.results.download import reports_of
+from odins_ravne_assets.results.download import read_reports
 from resources.errors import RavneError
 from resources.settings.loader import load_profile
 from resources.storage.layout import STAGE3_FOLDER
@@ -72,7 +72,7 @@ def _run(folder: Path, given: dict[str, float], profile_name: str) -> Path:
     from odins_ravne_assets.hugin.visits.stage3 import run_stage3
     from resources.storage.layout import REPORT_PAGE
 
-    (made_before,) = reports_of([folder])
+    (made_before,) = read_reports([folder])
     (camera_id,) = {camera["camera_id"] for camera in made_before["cameras"]}
     source, target = LocalStore(folder), LocalStore(folder / RERUN)
     settings = {f"pipeline.stage3.{key}": each for key, each in made_before["settings"].items()}

@@ -3,7 +3,8 @@
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 
-from odins_ravne_assets.cameras.catalog import known_on_s3
+from odins_ravne_assets.cameras.catalog import CameraCatalog
+from odins_ravne_assets.instance_home import catalog_folder
 from resources.clock import system_clock
 from resources.compute.dagster_resource import ComputeEnvironmentResource
 from resources.compute.idle_rules import IdleState, consider
@@ -44,7 +45,7 @@ def clean_up(
     config: CleanupConfig,
     compute_environment: ComputeEnvironmentResource,
 ) -> None:
-    cleanup = compute_environment.cleanup(known_on_s3())
+    cleanup = compute_environment.cleanup(CameraCatalog(catalog_folder()).on_s3())
     if config.end_jobs:
         cleanup.end_jobs(config.end_jobs, config.expired_leases, context.log.info)
     if config.tear_down:
@@ -73,7 +74,7 @@ def unused_compute(
     if context.instance.get_runs(RunsFilter(job_name=tidy_compute.name, statuses=NOT_FINISHED)):
         return dg.SkipReason("a cleanup run is in progress")
     try:
-        usage = compute_environment.cleanup(known_on_s3()).look()
+        usage = compute_environment.cleanup(CameraCatalog(catalog_folder()).on_s3()).look()
     except RavneError as error:
         return dg.SkipReason(str(error))  # a laptop without a network is no failure
     state = IdleState.model_validate_json(context.cursor) if context.cursor else IdleState()

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from dagster import RunsFilter
 
-from odins_ravne_assets.cameras.catalog import known_on_s3
+from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.costs.reconciliation import reconcile_ledgers
+from odins_ravne_assets.instance_home import catalog_folder
 from resources.errors import RavneError
 from resources.settings.dagster_resource import RunSettings
 
@@ -32,7 +33,7 @@ def late_costs(context: dg.SensorEvaluationContext, settings: RunSettings) -> dg
     lately = _ran_lately(context.instance)
     if cloud is None or not lately:
         return dg.SkipReason("no camera has run on AWS within the last two hours")
-    cameras = [known for known in known_on_s3() if known[0] in lately]
+    cameras = [known for known in CameraCatalog(catalog_folder()).on_s3() if known[0] in lately]
     try:
         changed = reconcile_ledgers(context.instance, cloud.aws, cameras)
     except RavneError as error:

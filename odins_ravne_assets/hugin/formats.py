@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import polars as pl
 
 # Rows of timelines that are unfolded at once: about 50 MB.
-ROWS_AT_ONCE = 100_000
+ROWS_PER_BATCH = 100_000
 
 
 def iso_time(time: str, utc_offset: str, fraction: str = "%.3f") -> pl.Expr:
@@ -49,13 +49,13 @@ FIRST_TIME = iso_time("first_at", "first_offset").alias("first_time")
 LAST_TIME = iso_time("last_at", "last_offset").alias("last_time")
 
 
-def in_parts(observations: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Slices of `tables.OBSERVATIONS` with about ROWS_AT_ONCE rows of timelines each.
+def iter_batches(observations: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Slices of `tables.OBSERVATIONS` with about ROWS_PER_BATCH rows of timelines each.
 
     Observations stay whole: one with a longer timeline is a part of its own size.
     """
     rows_before = observations["detection_count"].cast(pl.Int64).cum_sum().shift(1, fill_value=0)
-    for run in (rows_before // ROWS_AT_ONCE).rle().struct.unnest().iter_rows():
+    for run in (rows_before // ROWS_PER_BATCH).rle().struct.unnest().iter_rows():
         length: int = run[0]
         yield observations.head(length)
         observations = observations.slice(length)

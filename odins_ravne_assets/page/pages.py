@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-FRAME = Path(__file__).parent
+BASE_TEMPLATE_FOLDER = Path(__file__).parent
 # Characters that could end a script element, or are no JavaScript, within JSON: all of them are
 # only ever parts of its strings.
-UNSAFE = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+JSON_ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
 def write_page(path: Path, template: Path, values: Mapping[str, Any]) -> None:
     """Fill a template and write the page, piece by piece: generators in `values` stay lazy.
 
-    Templates have these filters on top of Jinja's: `count` (12,345), `json` (for a script element
+    Templates have these filters on top of Jinja's: `format_count` (12,345), `json` (for a script element
     of type application/json).
 
     Args:
@@ -35,28 +35,28 @@ def write_page(path: Path, template: Path, values: Mapping[str, Any]) -> None:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     jinja = Environment(
-        loader=FileSystemLoader([template.parent, FRAME]),
+        loader=FileSystemLoader([template.parent, BASE_TEMPLATE_FOLDER]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    jinja.filters |= {"count": count, "json": as_json, "sha256": _sha256}
+    jinja.filters |= {"count": format_count, "json": script_json, "sha256": _sha256}
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(jinja.get_template(template.name).generate(values))
 
 
-def count(number: int) -> str:
+def format_count(number: int) -> str:
     """A number of things, as 12,345."""
     return f"{number:,}"
 
 
-def as_json(value: object) -> "Markup":
+def script_json(value: object) -> "Markup":
     """JSON that can stand in a script element."""
     from markupsafe import Markup
 
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for character, escaped in UNSAFE.items():
+    for character, escaped in JSON_ESCAPES.items():
         text = text.replace(character, escaped)
     return Markup(text)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.results_store import store_of
-from odins_ravne_assets.hugin.identification.taxonomy import knowledge_of
-from odins_ravne_assets.hugin.review.review_files import ReviewedMedia, corrections_of
-from odins_ravne_assets.hugin.visits.stage3 import SOURCES, read_table, taxa_at
+from odins_ravne_assets.hugin.identification.taxonomy import project_taxonomy
+from odins_ravne_assets.hugin.review.review_files import ReviewTables, parse_review_file
+from odins_ravne_assets.hugin.visits.stage3 import TABLE_SOURCES, read_model_taxa, read_table
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
 from resources.settings.profile import Profile
@@ -17,7 +17,7 @@ from resources.storage.layout import CORRECTIONS_FOLDER, OBSERVATIONS_TABLE
 from resources.storage.object_store import ObjectStore
 
 
-def take_corrections(
+def import_corrections(
     camera: Camera,
     others: frozenset[str],
     profile: Profile,
@@ -31,19 +31,19 @@ def take_corrections(
     Args:
         others: ids of further cameras that the file may be about.
         reviewed_by, reviewed_on: who says it, and when.
-        column: see `corrections_of`.
+        column: see `parse_review_file`.
 
     Returns:
         How many boxes and media the file says something about.
 
     Raises:
-        UsageError: see `corrections_of`.
+        UsageError: see `parse_review_file`.
         StoreError: a table is missing or damaged, or the store refuses.
     """
     store = store_of(camera.output_url, profile)
     with ExitStack() as stack:
-        knowledge = knowledge_of(profile.project.species, taxa_at(store, stack))
-    words = corrections_of(
+        knowledge = project_taxonomy(profile.project.species, read_model_taxa(store, stack))
+    words = parse_review_file(
         file,
         _footage(store, camera.camera_id, others),
         knowledge,
@@ -70,14 +70,14 @@ def _key(store: ObjectStore, reviewed_on: date, content: str) -> str:
     return f"{day}{number:04d}-{content}.parquet"
 
 
-def _footage(store: ObjectStore, camera_id: str, others: frozenset[str]) -> ReviewedMedia:
+def _footage(store: ObjectStore, camera_id: str, others: frozenset[str]) -> ReviewTables:
     with ExitStack() as stack:
-        media = read_table(store, stack, *SOURCES["media"])
-        detections = read_table(store, stack, *SOURCES["detections"])
+        media = read_table(store, stack, *TABLE_SOURCES["media"])
+        detections = read_table(store, stack, *TABLE_SOURCES["detections"])
         visits = read_table(
             store, stack, OBSERVATIONS_TABLE, schemas.OBSERVATIONS, "Stage 3 (observations)"
         )
-        return ReviewedMedia(
+        return ReviewTables(
             camera_id,
             media.select("path", "content_hash").collect(),
             detections.collect(),

@@ -20,27 +20,27 @@ from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
 from resources.storage.transfer.download import OnProgress, TransferProgress, Wanted, download_all
 
-REPORT, PAGE = f"{STAGE3_FOLDER}/report.json", f"{STAGE3_FOLDER}/report.html"
-PROJECT_PAGE = "report.html"
+REPORT_JSON, REPORT_PAGE = f"{STAGE3_FOLDER}/report.json", f"{STAGE3_FOLDER}/report.html"
+PROJECT_REPORT_PAGE = "report.html"
 
 
 @dataclass(frozen=True)
-class FoundResults:
+class ResultsLocation:
     """A camera's results in a store: everything below `prefix`, which is empty for all of it."""
 
     camera_id: str
     prefix: str
 
 
-def find_results(store: ObjectStore) -> list[FoundResults]:
+def find_results(store: ObjectStore) -> list[ResultsLocation]:
     """The cameras whose results lie in a store: it is one camera's OUTPUT, or a folder of several.
 
     Raises:
         StoreError: there are none, a report is damaged, or the store refuses.
     """
-    if store.exists(REPORT):
+    if store.exists(REPORT_JSON):
         return [_results(store, "")]
-    found = [name for name in store.folders() if store.exists(f"{name}/{REPORT}")]
+    found = [name for name in store.folders() if store.exists(f"{name}/{REPORT_JSON}")]
     if not found:
         raise StoreError(
             f"{store.url}: holds no results of Stage 3, nor do the folders in it; name what OUTPUT "
@@ -49,9 +49,9 @@ def find_results(store: ObjectStore) -> list[FoundResults]:
     return [_results(store, f"{name}/") for name in found]
 
 
-def _results(store: ObjectStore, prefix: str) -> FoundResults:
-    (name,) = {camera["camera_id"] for camera in _report(store, prefix + REPORT)["cameras"]}
-    return FoundResults(camera_id(name), prefix)
+def _results(store: ObjectStore, prefix: str) -> ResultsLocation:
+    (name,) = {camera["camera_id"] for camera in _report(store, prefix + REPORT_JSON)["cameras"]}
+    return ResultsLocation(camera_id(name), prefix)
 
 
 def _report(store: ObjectStore, key: str) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def camera_folders(root: Path, camera_ids: Sequence[str]) -> list[Path]:
 
 
 def download_results(
-    store: ObjectStore, results: FoundResults, folder: Path, on_progress: OnProgress
+    store: ObjectStore, results: ResultsLocation, folder: Path, on_progress: OnProgress
 ) -> TransferProgress:
     """Copy a camera's results into its folder on this machine.
 
@@ -87,12 +87,12 @@ def download_results(
         Wanted(found, found.key.removeprefix(results.prefix))
         for name in (TABLES_FOLDER, STAGE3_FOLDER, LEDGER_FOLDER)
         for found in store.list(results.prefix + name)
-        if found.key != f"{results.prefix}{PAGE}"
+        if found.key != f"{results.prefix}{REPORT_PAGE}"
     ]
     return download_all(store, wanted, folder, on_progress)
 
 
-def write_pages(folders: Sequence[Path], root: Path) -> list[Path]:
+def write_report_pages(folders: Sequence[Path], root: Path) -> list[Path]:
     """Write the report of each camera whose results are here, and one of all of them.
 
     What is kept back in a page is what its results were made with.
@@ -107,22 +107,22 @@ def write_pages(folders: Sequence[Path], root: Path) -> list[Path]:
     Raises:
         StoreError: something of the results is missing, or a page cannot be written.
     """
-    from odins_ravne_assets.hugin.report.camera_results import camera_results
+    from odins_ravne_assets.hugin.report.camera_results import load_camera_results
     from odins_ravne_assets.hugin.report.page import write_report_page
 
-    kept = [Privacy.model_validate(report["privacy"]) for report in reports_of(folders)]
+    kept = [Privacy.model_validate(report["privacy"]) for report in read_reports(folders)]
     pages = []
     for folder, privacy in zip(folders, kept, strict=True):
         store = LocalStore(folder)
-        with store.writing(PAGE) as path:
-            write_report_page(path, [camera_results(store, store, privacy)], privacy)
-        pages.append(folder / PAGE)
+        with store.writing(REPORT_PAGE) as path:
+            write_report_page(path, [load_camera_results(store, store, privacy)], privacy)
+        pages.append(folder / REPORT_PAGE)
     if len(folders) > 1:
-        pages.append(write_project_page(folders, root))
+        pages.append(write_project_report_page(folders, root))
     return pages
 
 
-def write_project_page(folders: Sequence[Path], root: Path) -> Path:
+def write_project_report_page(folders: Sequence[Path], root: Path) -> Path:
     """Write one report of several cameras whose results are here.
 
     What is kept back is what any of their results was made to keep back.
@@ -137,18 +137,18 @@ def write_project_page(folders: Sequence[Path], root: Path) -> Path:
     Raises:
         StoreError: something of the results is missing, or the page cannot be written.
     """
-    from odins_ravne_assets.hugin.report.camera_results import camera_results
+    from odins_ravne_assets.hugin.report.camera_results import load_camera_results
     from odins_ravne_assets.hugin.report.page import write_report_page
 
-    kept = [Privacy.model_validate(report["privacy"]) for report in reports_of(folders)]
-    privacy = strictest(kept)
-    results = [camera_results(store, store, privacy) for store in map(LocalStore, folders)]
-    with LocalStore(root).writing(PROJECT_PAGE) as path:
+    kept = [Privacy.model_validate(report["privacy"]) for report in read_reports(folders)]
+    privacy = strictest_privacy(kept)
+    results = [load_camera_results(store, store, privacy) for store in map(LocalStore, folders)]
+    with LocalStore(root).writing(PROJECT_REPORT_PAGE) as path:
         write_report_page(path, results, privacy)
-    return root / PROJECT_PAGE
+    return root / PROJECT_REPORT_PAGE
 
 
-def strictest(kept: Sequence[Privacy]) -> Privacy:
+def strictest_privacy(kept: Sequence[Privacy]) -> Privacy:
     """What keeps back all that any of these does."""
     return Privacy(
         blur_people=any(each.blur_people for each in kept),
@@ -158,6 +158,6 @@ def strictest(kept: Sequence[Privacy]) -> Privacy:
     )
 
 
-def reports_of(folders: Sequence[Path]) -> list[dict[str, Any]]:
+def read_reports(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """The content of `stage3/report.json` of cameras whose results are here."""
-    return [_report(LocalStore(folder), REPORT) for folder in folders]
+    return [_report(LocalStore(folder), REPORT_JSON) for folder in folders]

@@ -7,10 +7,10 @@ from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.deployments import with_deployments
 from odins_ravne_assets.cameras.results_store import stores_of
 from odins_ravne_assets.hugin.exports.export import (
-    CAMTRAP_DP,
-    MEGADETECTOR,
-    PARQUET,
-    VISITS,
+    CAMTRAP_DP_FOLDER,
+    MEGADETECTOR_FILE,
+    OBSERVATIONS_CSV,
+    OBSERVATIONS_PARQUET,
     export_project,
 )
 from resources.errors import UsageError
@@ -31,13 +31,13 @@ def export_cameras(cameras: list[Camera], profile: Profile, folder: Path) -> Ite
     project = with_deployments(profile, cameras).project
     made = export_project(stores, folder, project, profile.privacy)
     yield f"{made.visits} visits of {len(cameras)} cameras:"
-    yield f"  {folder / MEGADETECTOR}"
-    yield f"  {folder / VISITS}"
-    yield f"  {folder / PARQUET}"
+    yield f"  {folder / MEGADETECTOR_FILE}"
+    yield f"  {folder / OBSERVATIONS_CSV}"
+    yield f"  {folder / OBSERVATIONS_PARQUET}"
     if made.camtrap_dp is None:
         yield f"no Camtrap DP: {made.why_no_camtrap_dp}"
         return
-    yield f"  {folder / CAMTRAP_DP}"
+    yield f"  {folder / CAMTRAP_DP_FOLDER}"
     if any(made.camtrap_dp):
         yield (
             f"left out of Camtrap DP, for they have no time or lie outside of all deployments: "

@@ -1,7 +1,7 @@
-"""What a launched step runs: `python -m odins_ravne_assets.worker`.
+"""The worker process of a launched step: `python -m odins_ravne_assets.worker`.
 
-Reads what to do from Dagster Pipes, reports results there, and imports no more of Dagster than
-that. Exit codes: 0 done, 1 failed (the reason is reported), 143 stopped with its work saved.
+Reads its parameters from Dagster Pipes and reports results there; imports no other part of
+Dagster. Exit codes: 0 done, 1 failed (the reason is reported), 143 stopped with its work saved.
 """
 
 import signal
@@ -22,29 +22,30 @@ from dagster_pipes import (
 
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.munin.progress import StageProgress
+from odins_ravne_assets.worker.context import StageResult, StepContext, StepStopped, Unit
 from odins_ravne_assets.worker.host import Host, current_host
-from odins_ravne_assets.worker.step import StageResult, Step, StepStopped, Unit
+from odins_ravne_assets.worker.step import run_step
 from odins_ravne_assets.worker.work_counters import WorkCounters
 from resources.batch.outcome import DONE, FAILED, STOPPED
 from resources.errors import RavneError
 from resources.settings.profile import Profile
 
-TELL_PROGRESS_EVERY = 0.5  # seconds
-TELL_WORK_EVERY = 5.0
-# What may stand before a fact's key, see worker/asset_metadata.py: types of Dagster Pipes.
-TYPES = ("md", "path")
+PROGRESS_INTERVAL = 0.5  # seconds between messages
+WORK_INTERVAL = 5.0
+# Prefixes of metadata keys, see worker/asset_metadata.py: types of Dagster Pipes.
+METADATA_TYPES = ("md", "path")
 
 
 class PipesReporter:
-    """Tells the launcher, over Pipes."""
+    """Sends log lines, progress and work counters to the launcher, over Pipes."""
 
     def __init__(self, pipes: PipesContext, host: Host) -> None:
         self._pipes = pipes
         self._host = host
-        self.tally = WorkCounters()
-        self._told = 0.0
-        self._told_work = monotonic()
-        self._news = ("", False)
+        self.counters = WorkCounters()
+        self._last_progress = 0.0
+        self._last_work = monotonic()
+        self._state = ("", False)
 
     def info(self, message: str) -> None:
         self._pipes.log.info(message)
@@ -56,27 +57,27 @@ class PipesReporter:
     def progress(self, progress: StageProgress) -> None:
         now = monotonic()
         last = progress.done == progress.total
-        # The first medium of a stage is told at once too: should this worker die of the next one,
-        # the launcher must know that it did something.
-        news = (progress.stage, progress.done > 0)
-        if last or news != self._news or now - self._told >= TELL_PROGRESS_EVERY:
-            self._told, self._news = now, news
+        # The first finished medium of a stage is reported at once: if the next one crashes the
+        # worker, the launcher must know that there was progress.
+        state = (progress.stage, progress.done > 0)
+        if last or state != self._state or now - self._last_progress >= PROGRESS_INTERVAL:
+            self._last_progress, self._state = now, state
             self._pipes.report_custom_message({"progress": progress._asdict()})
-        if now - self._told_work >= TELL_WORK_EVERY:
-            self.tell_work()
+        if now - self._last_work >= WORK_INTERVAL:
+            self.report_work()
 
-    def tell_work(self) -> None:
-        """What was done so far, for the cost ledger: also of a worker that dies later."""
-        self._told_work = monotonic()
-        work = {**self.tally.as_work(), **self._host.traffic.as_work()}
+    def report_work(self) -> None:
+        """Send the counters to the cost ledger, so that it has those of crashed workers too."""
+        self._last_work = monotonic()
+        work = {**self.counters.as_work(), **self._host.traffic.as_work()}
         self._pipes.report_custom_message({"work": work})
 
 
-class OfAllStages(PipesContextLoader):
-    """Lets the worker tell of every stage that it runs.
+class AllStagesContextLoader(PipesContextLoader):
+    """A context loader that lets the worker report on every stage that it runs.
 
-    Pipes refuses what is told of an asset that the run has not selected; a run of a check needs its
-    asset's stage all the same. What was not asked for, the orchestrator leaves out.
+    Pipes refuses reports on assets that the run has not selected, but a run of an asset check
+    needs the stage of its asset. The orchestrator drops reports on assets outside the selection.
     """
 
     def __init__(self, loader: PipesContextLoader) -> None:
@@ -96,11 +97,11 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     host = current_host()
     with open_dagster_pipes(
-        context_loader=OfAllStages(host.context_loader), message_writer=host.message_writer
+        context_loader=AllStagesContextLoader(host.context_loader), message_writer=host.message_writer
     ) as pipes:
         profile = Profile.model_validate(pipes.extras["profile"])
-        host.watch(profile, stop, lambda why: pipes.log.warning(why))
-        pipes.report_custom_message({"host": host.facts(profile)})
+        host.watch(profile, stop, lambda reason: pipes.log.warning(reason))
+        pipes.report_custom_message({"host": host.describe(profile)})
         reporter = PipesReporter(pipes, host)
         try:
             _run(pipes, profile, host, reporter, stop)
@@ -110,7 +111,7 @@ def main() -> int:
             pipes.report_custom_message({"error": str(error)})
             return FAILED
         finally:
-            reporter.tell_work()
+            reporter.report_work()
     return DONE
 
 
@@ -121,41 +122,43 @@ def _run(
     reporter: PipesReporter,
     stop: threading.Event,
 ) -> None:
-    asked = pipes.extras
-    step = Step(
-        camera=Camera(asked["camera_id"], asked["footage_url"], asked["output_url"]),
+    extras = pipes.extras
+    context = StepContext(
+        camera=Camera(extras["camera_id"], extras["footage_url"], extras["output_url"]),
         profile=profile,
         reporter=reporter,
         stop=stop,
-        tally=reporter.tally,
-        after_crash=asked["after_crash"],
-        unit=Unit(**asked["unit"]) if asked.get("unit") else None,
-        open_store=host.stores(profile),
+        counters=reporter.counters,
+        after_crash=extras["after_crash"],
+        unit=Unit(**extras["unit"]) if extras.get("unit") else None,
+        open_store=host.store_opener(profile),
     )
-    for asset, result in step.run(asked["stages"]):
+    for asset, result in run_step(context, extras["stages"]):
         _report(pipes, asset, result)
 
 
 def _report(pipes: PipesContext, asset: str, result: StageResult) -> None:
     pipes.report_asset_materialization(
         asset_key=asset,
-        metadata=dict(_typed(key, value) for key, value in result.facts.items()),
+        metadata=dict(_typed(key, value) for key, value in result.metadata.items()),
         data_version=result.data_version,
     )
-    for finding in result.findings:
+    for check in result.check_results:
         pipes.report_asset_check(
             asset_key=asset,
-            check_name=finding.check,
-            passed=finding.passed,
-            severity=finding.severity,  # type: ignore[arg-type]
-            metadata=dict(finding.numbers),
+            check_name=check.name,
+            passed=check.passed,
+            severity=check.severity,  # type: ignore[arg-type]
+            metadata=dict(check.counts),
         )
 
 
 def _typed(key: str, value: Any) -> tuple[str, Any]:
-    """A fact as metadata: a kind before a key says its type; the rest is typed by what it is."""
-    kind, _, name = key.partition(":")
-    return (name, {"raw_value": value, "type": kind}) if kind in TYPES else (key, value)
+    """Return an entry of the metadata with the type in its key's prefix, if it has one."""
+    prefix, _, name = key.partition(":")
+    if prefix in METADATA_TYPES:
+        return name, {"raw_value": value, "type": prefix}
+    return key, value
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What each stage has to show of its result: the metadata that people read in Dagster.
+"""The metadata of each stage's asset in Dagster, and its line in the log.
 
-Keys are flat; what is a number is a number, with its unit in the key, so that Dagster plots it.
-Keys that begin with `md:` hold Markdown, those with `path:` a path or URL to copy. Dagster shows
-them in this order: what went wrong, then what a person would look for first.
+Keys are flat. Numbers have their unit in the key, so that Dagster plots them. The prefix `md:`
+marks Markdown, `path:` a path or URL. Dagster keeps the order: failures first, then the most
+important results.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.exports.export import Exported
+from odins_ravne_assets.hugin.exports.export import ExportResult
 from odins_ravne_assets.hugin.visits.stage3 import Stage3Result
 from odins_ravne_assets.munin.progress import Metadata
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
@@ -23,8 +23,8 @@ from resources.storage.layout import REPORT_PAGE, STAGE3_FOLDER
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import shown_url
 
-# Reasons that a table of failures shows; the tables hold all.
-REASONS_SHOWN = 20
+# Rows of a Markdown table; the Parquet tables hold all.
+MAX_ROWS = 20
 
 
 def footage_metadata(
@@ -59,21 +59,21 @@ def footage_metadata(
             .sort("time_source", nulls_last=True)
             .collect(engine="streaming")
         )
-    facts: Metadata = {key: value for key, value in counts.items() if not key.startswith("time/")}
+    metadata: Metadata = {key: value for key, value in counts.items() if not key.startswith("time/")}
     for key in ("time/first", "time/last"):
-        facts[key] = counts[key].isoformat(sep=" ") if counts[key] else "unknown"
+        metadata[key] = counts[key].isoformat(sep=" ") if counts[key] else "unknown"
     for source, count in sources.iter_rows():
-        facts[f"time/from_{source}" if source else "time/missing"] = count
+        metadata[f"time/from_{source}" if source else "time/missing"] = count
     not_media = {"files/not_media": sum(ignored.values())}
     footage = {"path:footage": _shown(footage_url)}
-    return {**reasons, **place, **facts, **not_media, **footage}
+    return {**reasons, **deployment, **metadata, **not_media, **footage}
 
 
 def detection_metadata(store: ObjectStore, journal: Stage1Journal) -> Metadata:
-    """Of Stage 1's tables, with the best crops as a picture.
+    """Return the metadata of Stage 1's tables, with a contact sheet of the best crops.
 
     Args:
-        journal: that the tables were made from; holds the crops.
+        journal: the journal that the tables were built from; holds the crops.
     """
     with ExitStack() as stack:
         processed = _scan(store, layout.PROCESSED_TABLE, stack)
@@ -103,7 +103,7 @@ def detection_metadata(store: ObjectStore, journal: Stage1Journal) -> Metadata:
 
 
 def classification_metadata(store: ObjectStore) -> Metadata:
-    """Of Stage 2's table."""
+    """Return the metadata of Stage 2's table."""
     with ExitStack() as stack:
         labels = _scan(store, layout.CLASSIFICATIONS_TABLE, stack)
         boxes, sure = (
@@ -116,7 +116,7 @@ def classification_metadata(store: ObjectStore) -> Metadata:
             .group_by("label", "scientific_name")
             .agg(pl.len().alias("boxes"), pl.col("confidence").max().alias("best"))
             .sort("boxes", "label", descending=[True, False])
-            .head(REASONS_SHOWN)
+            .head(MAX_ROWS)
             .collect(engine="streaming")
         )
     lines = [
@@ -124,13 +124,15 @@ def classification_metadata(store: ObjectStore) -> Metadata:
         for label, name, count, best in species.iter_rows()
     ]
     table = "| label | scientific name | boxes | best |\n|---|---|---|---|\n" + "\n".join(lines)
-    facts: Metadata = {"boxes/labelled": boxes, "boxes/auto_ok": int(sure)}
-    return ({"md:labels": table} if lines else {}) | facts
+    counts: Metadata = {"boxes/labelled": boxes, "boxes/auto_ok": int(sure)}
+    return ({"md:labels": table} if lines else {}) | counts
 
 
 def observation_metadata(result: Stage3Result, output_url: str) -> Metadata:
-    """Args:
-    output_url: of the camera; holds the report.
+    """Return the metadata of Stage 3's observations.
+
+    Args:
+        output_url: the camera's output, with the report.
     """
     return {
         "md:species": result.species_table,
@@ -143,29 +145,31 @@ def observation_metadata(result: Stage3Result, output_url: str) -> Metadata:
     }
 
 
-def export_metadata(exported: Exported, output_url: str) -> Metadata:
-    """Args:
-    output_url: of the camera; holds the exports.
+def export_metadata(exported: ExportResult, output_url: str) -> Metadata:
+    """Return the metadata of the exports.
+
+    Args:
+        output_url: the camera's output, with the exports.
     """
-    facts: Metadata = {
+    metadata: Metadata = {
         "exports/visits": exported.visits,
         "path:exports/folder": f"{_shown(output_url)}/{STAGE3_FOLDER}",
     }
     if exported.camtrap_dp is None:
-        return {"exports/no_camtrap_dp_because": exported.why_no_camtrap_dp or "", **facts}
-    return facts | {
+        return {"exports/no_camtrap_dp_because": exported.why_no_camtrap_dp or "", **metadata}
+    return metadata | {
         "exports/media_left_out_of_camtrap_dp": exported.camtrap_dp.media,
         "exports/visits_left_out_of_camtrap_dp": exported.camtrap_dp.visits,
     }
 
 
 def _reasons(failed: pl.LazyFrame) -> Metadata:
-    """Failures by reason, as a Markdown table; nothing when there are none."""
+    """Return a Markdown table of failures by reason; empty if there are none."""
     reasons = (
         failed.group_by("reason")
         .agg(pl.len().alias("files"), pl.col("path").min().alias("for example"))
         .sort("files", "reason", descending=[True, False])
-        .head(REASONS_SHOWN)
+        .head(MAX_ROWS)
         .collect(engine="streaming")
     )
     if reasons.is_empty():
@@ -179,12 +183,12 @@ def _reasons(failed: pl.LazyFrame) -> Metadata:
 
 
 def _shown(url: str) -> str:
-    """A URL as a person writes it; names that are no text have a mark in their place."""
+    """Return a URL as users write it, with `?` for bytes that are not text."""
     return shown_url(url).encode(errors="replace").decode()
 
 
 def cell(text: str) -> str:
-    """Text that cannot break out of a cell of a Markdown table."""
+    """Return text escaped for a cell of a Markdown table."""
     escaped = "".join(f"\\{c}" if c in "\\`*_{}[]<>#|!" else c for c in text)
     return " ".join(escaped.split())
 
@@ -193,46 +197,46 @@ def _scan(store: ObjectStore, key: str, stack: ExitStack) -> pl.LazyFrame:
     return pl.scan_parquet(stack.enter_context(store.reading(key)))
 
 
-def deployment_metadata(stays: Sequence[Deployment], now: datetime) -> Metadata:
-    """Where the camera stands, or stood last; nothing when nobody told.
+def deployment_metadata(deployments: Sequence[Deployment], now: datetime) -> Metadata:
+    """Return the place and dates of the camera's last deployment; empty if none is known.
 
     Args:
-        stays: the camera's own deployments.
-        now: by the clock of the place, more or less: days matter.
+        deployments: of this camera.
+        now: local time, to about a day.
     """
-    if not stays:
+    if not deployments:
         return {}
-    in_order = sorted(stays, key=lambda stay: stay.starts or datetime.min)
+    in_order = sorted(deployments, key=lambda each: each.starts or datetime.min)
     last = in_order[-1]
-    facts: Metadata = {"deployment/state": _state(in_order, now), "deployment/place": _place(last)}
-    facts["deployment/coordinates"] = f"{last.latitude}, {last.longitude}"
+    metadata: Metadata = {"deployment/state": _state(in_order, now), "deployment/place": _place(last)}
+    metadata["deployment/coordinates"] = f"{last.latitude}, {last.longitude}"
     if last.starts:
-        facts["deployment/first_day"] = f"{last.starts:%Y-%m-%d}"
+        metadata["deployment/first_day"] = f"{last.starts:%Y-%m-%d}"
     if last.ends:
-        facts["deployment/last_day"] = f"{last.ends:%Y-%m-%d}"
+        metadata["deployment/last_day"] = f"{last.ends:%Y-%m-%d}"
     if last.clockShift or last.utcOffset:
-        facts["deployment/clock"] = " ".join(filter(None, (last.clockShift, last.utcOffset)))
+        metadata["deployment/clock"] = " ".join(filter(None, (last.clockShift, last.utcOffset)))
     if len(in_order) > 1:
         lines = [
-            f"| {cell(_place(stay))} | {stay.latitude}, {stay.longitude} | "
-            f"{_day(stay.starts)} | {_day(stay.ends)} |"
-            for stay in in_order
+            f"| {cell(_place(each))} | {each.latitude}, {each.longitude} | "
+            f"{_day(each.starts)} | {_day(each.ends)} |"
+            for each in in_order
         ]
         head = "| place | coordinates | first day | last day |\n|---|---|---|---|\n"
-        facts["md:deployments"] = head + "\n".join(lines)
-    return facts
+        metadata["md:deployments"] = head + "\n".join(lines)
+    return metadata
 
 
 def _state(in_order: Sequence[Deployment], now: datetime) -> str:
-    if all(stay.ends and stay.ends < now for stay in in_order):
+    if all(each.ends and each.ends < now for each in in_order):
         return "retired"
-    begun = any(stay.starts is None or stay.starts <= now for stay in in_order)
-    return "standing" if begun else "to be put up"
+    started = any(each.starts is None or each.starts <= now for each in in_order)
+    return "active" if started else "planned"
 
 
-def _place(stay: Deployment) -> str:
-    told = (stay.remarks.get(name) for name in ("locationName", "locationID"))
-    return next(filter(None, told), stay.deploymentID or stay.cameraID)
+def _place(deployment: Deployment) -> str:
+    names = (deployment.remarks.get(name) for name in ("locationName", "locationID"))
+    return next(filter(None, names), deployment.deploymentID or deployment.cameraID)
 
 
 def _day(moment: datetime | None) -> str:
@@ -248,31 +252,31 @@ def log_line(stage: str, facts: Metadata) -> str:
     """
     match stage:
         case "footage":
-            what = [_some(facts["media/images"], "picture"), _some(facts["media/videos"], "video")]
-            times = f"{facts['time/first']} to {facts['time/last']}"
-            said = f"{', '.join(what)}, {facts['media/failed']} unusable; {times}"
+            media = [_count(metadata["media/images"], "picture"), _count(metadata["media/videos"], "video")]
+            times = f"{metadata['time/first']} to {metadata['time/last']}"
+            text = f"{', '.join(media)}, {metadata['media/failed']} unusable; {times}"
         case "detections":
-            said = (
-                f"{facts['media/newly_looked_at']} media looked at now, {facts['media/done']} in "
-                f"all, {facts['media/empty']} of them empty; boxes: {facts['boxes/animal']} of "
-                f"animals, {facts['boxes/person']} of people, {facts['boxes/vehicle']} of vehicles"
+            text = (
+                f"{metadata['media/newly_looked_at']} new media processed, {metadata['media/done']} in "
+                f"total, {metadata['media/empty']} of them empty; boxes: {metadata['boxes/animal']} of "
+                f"animals, {metadata['boxes/person']} of people, {metadata['boxes/vehicle']} of vehicles"
             )
         case "classifications":
-            said = (
-                f"{_some(facts['boxes/newly_labelled'], 'crop')} labelled now; "
-                f"{facts['boxes/auto_ok']} of {_some(facts['boxes/labelled'], 'box')} are sure"
+            text = (
+                f"{_count(metadata['boxes/newly_labelled'], 'crop')} newly labelled; "
+                f"{metadata['boxes/auto_ok']} of {_count(metadata['boxes/labelled'], 'box')} are auto_ok"
             )
         case "observations":
-            said = (
-                f"{_some(facts['visits/total'], 'visit')}, {facts['visits/needs_review']} for a "
-                f"person to look at; report: {facts['path:report']}"
+            text = (
+                f"{_count(metadata['visits/total'], 'visit')}, {metadata['visits/needs_review']} need "
+                f"review; report: {metadata['path:report']}"
             )
         case _:
-            visits = _some(facts["exports/visits"], "visit")
-            said = f"{visits} written to {facts['path:exports/folder']}"
-    return f"{stage}: {said}"
+            visits = _count(metadata["exports/visits"], "visit")
+            text = f"{visits} written to {metadata['path:exports/folder']}"
+    return f"{stage}: {text}"
 
 
-def _some(count: Any, thing: str) -> str:
-    ending = "" if count == 1 else "es" if thing.endswith("x") else "s"
-    return f"{count} {thing}{ending}"
+def _count(number: Any, noun: str) -> str:
+    ending = "" if number == 1 else "es" if noun.endswith("x") else "s"
+    return f"{number} {noun}{ending}"

@@ -1,5 +1,7 @@
-"""Where a worker runs, and what follows from it: how it is told what to do, how it learns that it
-must stop, and what machine it is.
+"""The host of a worker: this machine, or an instance of AWS Batch.
+
+A host supplies the Pipes transport, the stop signal (spot interruption notice), and the machine's
+instance type, zone and market.
 """
 
 import os
@@ -30,17 +32,17 @@ from resources.storage.s3.request_counter import Traffic
 OpenStore = Callable[[str], ObjectStore]
 OnNotice = Callable[[str], None]
 
-# The instance metadata service is asked this often for a notice, as AWS advises, in seconds.
-NOTICE_EVERY = 5.0
+# Seconds between polls for a spot interruption notice, as AWS advises.
+NOTICE_INTERVAL = 5.0
 METADATA_ADDRESS = "http://169.254.169.254"
 METADATA_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
 TOKEN_SECONDS = "21600"
-# Messages are written to S3 this often, in seconds of this machine.
-MESSAGES_EVERY = 5.0
+# Seconds between writes of messages to S3.
+MESSAGE_INTERVAL = 5.0
 
 
 class Host(ABC):
-    """The machine under a worker."""
+    """The machine that a worker runs on."""
 
     context_loader: PipesContextLoader
     message_writer: PipesMessageWriter[Any]
@@ -50,14 +52,14 @@ class Host(ABC):
 
     @abstractmethod
     def watch(self, profile: Profile, stop: threading.Event, on_notice: OnNotice) -> None:
-        """From now on, set `stop` when the work has to end."""
+        """Start to watch for a stop signal; set `stop` when it comes."""
 
     @abstractmethod
-    def facts(self, profile: Profile) -> dict[str, str]:
-        """What machine it is: instance, type, zone, market; empty where that means nothing."""
+    def describe(self, profile: Profile) -> dict[str, str]:
+        """Return the instance id, instance type, zone and market; empty for the local host."""
 
-    def stores(self, profile: Profile) -> OpenStore:
-        """What opens the stores that the work reads and writes."""
+    def store_opener(self, profile: Profile) -> OpenStore:
+        """Return the function that opens stores by URL; it counts requests to S3."""
         if profile.cloud is None:
             return open_store
         clients = AwsClients(profile.cloud.aws)
@@ -66,7 +68,7 @@ class Host(ABC):
 
 
 class LocalHost(Host):
-    """A subprocess of the launcher: the end of its standard input is its own."""
+    """A subprocess of the launcher; it stops when its standard input is closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +76,7 @@ class LocalHost(Host):
         self.message_writer = PipesDefaultMessageWriter()
 
     def watch(self, profile: Profile, stop: threading.Event, on_notice: OnNotice) -> None:
-        """See Host. The launcher holds the other end of our standard input."""
+        """See Host. The launcher holds the other end of the standard input."""
 
         def wait_for_end() -> None:
             while os.read(sys.stdin.fileno(), 1024):
@@ -83,60 +85,60 @@ class LocalHost(Host):
 
         threading.Thread(target=wait_for_end, daemon=True).start()
 
-    def facts(self, profile: Profile) -> dict[str, str]:
+    def describe(self, profile: Profile) -> dict[str, str]:
         """See Host."""
         return {}
 
 
 class BatchHost(Host):
-    """A job of AWS Batch on an instance that may be taken away with two minutes' notice."""
+    """A job of AWS Batch, on an instance that spot may interrupt with two minutes' notice."""
 
     def __init__(self) -> None:
-        import boto3  # on this host alone: the image has it
+        import boto3  # only on this host: a local worker starts without it
 
         super().__init__()
         client = boto3.client("s3")
         self.traffic.attach(client)
         self.context_loader = PipesS3ContextLoader(client)
-        self.message_writer = PipesS3MessageWriter(client, interval=MESSAGES_EVERY)
+        self.message_writer = PipesS3MessageWriter(client, interval=MESSAGE_INTERVAL)
         self._metadata = InstanceMetadata()
 
     def watch(self, profile: Profile, stop: threading.Event, on_notice: OnNotice) -> None:
-        """See Host. A spot machine's notice leaves two minutes, which is plenty."""
+        """See Host. Polls for the spot interruption notice."""
         clock = clock_at(profile.aws.clock_url)
 
-        def look_for_notice() -> None:
-            while not clock.sleep(NOTICE_EVERY, stop):
+        def poll_notice() -> None:
+            while not clock.sleep(NOTICE_INTERVAL, stop):
                 if action := self._metadata.read("spot/instance-action"):
-                    on_notice(f"spot notice: {action}; finishing the media in hand")
+                    on_notice(f"spot notice: {action}; finishing the media in progress")
                     stop.set()
 
-        threading.Thread(target=look_for_notice, daemon=True).start()
+        threading.Thread(target=poll_notice, daemon=True).start()
 
-    def facts(self, profile: Profile) -> dict[str, str]:
+    def describe(self, profile: Profile) -> dict[str, str]:
         """See Host."""
-        asked = {
+        paths = {
             "instance_id": "instance-id",
             "instance_type": "instance-type",
             "zone": "placement/availability-zone",
             "market": "instance-life-cycle",
         }
-        return {name: self._metadata.read(path) or "" for name, path in asked.items()}
+        return {name: self._metadata.read(path) or "" for name, path in paths.items()}
 
 
 class InstanceMetadata:
-    """The instance metadata service, version 2: a token first, then answers."""
+    """A client of the instance metadata service, version 2 (IMDSv2)."""
 
     def __init__(self) -> None:
         self._address = os.environ.get(METADATA_VARIABLE, METADATA_ADDRESS).rstrip("/")
         self._token: str | None = None
 
     def read(self, path: str) -> str | None:
-        """What the service says under `latest/meta-data/PATH`; None when it says nothing."""
-        for _ in range(2):  # a token that ran out is renewed once
+        """Return the text under `latest/meta-data/PATH`; None if there is none."""
+        for _ in range(2):  # an expired token is renewed once
             try:
                 headers = {"X-aws-ec2-metadata-token": self._token or self._new_token()}
-                return self._ask("GET", f"/latest/meta-data/{path}", headers)
+                return self._request("GET", f"/latest/meta-data/{path}", headers)
             except urllib.error.HTTPError as error:
                 if error.code != 401:
                     return None
@@ -147,16 +149,16 @@ class InstanceMetadata:
 
     def _new_token(self) -> str:
         headers = {"X-aws-ec2-metadata-token-ttl-seconds": TOKEN_SECONDS}
-        self._token = self._ask("PUT", "/latest/api/token", headers)
+        self._token = self._request("PUT", "/latest/api/token", headers)
         return self._token
 
-    def _ask(self, method: str, path: str, headers: dict[str, str]) -> str:
+    def _request(self, method: str, path: str, headers: dict[str, str]) -> str:
         request = urllib.request.Request(self._address + path, method=method, headers=headers)
-        with urllib.request.urlopen(request, timeout=2) as answer:
-            text: str = answer.read().decode("utf-8", "replace")
+        with urllib.request.urlopen(request, timeout=2) as response:
+            text: str = response.read().decode("utf-8", "replace")
         return text
 
 
 def current_host() -> Host:
-    """Jobs of AWS Batch are told apart by the variables it sets for them."""
+    """Return the host of this process; AWS Batch sets a variable for its jobs."""
     return BatchHost() if "AWS_BATCH_JOB_ID" in os.environ else LocalHost()

@@ -50,8 +50,8 @@ def seconds(milliseconds: int | None) -> float | None:
 
 def find_job(batch: "BatchClient", queue: str, name: str) -> str | None:
     """The id of the job of this name, if a queue has or lately had one."""
-    named = [{"name": "JOB_NAME", "values": [name]}]
-    jobs = batch.list_jobs(jobQueue=queue, filters=named)["jobSummaryList"]
+    found = batch.list_jobs(jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [name]}])
+    jobs = found["jobSummaryList"]
     return str(jobs[0]["jobId"]) if jobs else None
 
 

@@ -241,7 +241,7 @@ class Launch:
         self._say(watch.unit, f"moving to on-demand: {reason}")
         watch.attempt.moving = reason
         self.record.save(self.store)
-        self.clients.of("batch").terminate_job(jobId=watch.attempt.job_id, reason=reason[:256])
+        self.clients.of("batch").terminate_job(jobId=watch.job_id, reason=reason[:256])
 
     # An attempt's end
 
@@ -424,7 +424,7 @@ class Launch:
         for watch in self._watched.values():
             watch.attempt.stopping = why
             try:
-                self.clients.of("batch").terminate_job(jobId=watch.attempt.job_id, reason=why)
+                self.clients.of("batch").terminate_job(jobId=watch.job_id, reason=why)
                 self._say(watch.unit, f"terminated {watch.attempt.name}: {why}")
             except (ClientError, BotoCoreError) as error:
                 told = f"{watch.attempt.name} could not be terminated: {one_line(str(error))}"

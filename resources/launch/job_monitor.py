@@ -36,6 +36,11 @@ class JobMonitor:
     _reader: StoreMessageReader = field(init=False)
     _session: ExitStack = field(default_factory=ExitStack, init=False)
 
+    @property
+    def job_id(self) -> str:
+        """The job's id in AWS Batch; a job is watched from its submission on."""
+        return self.attempt.job_id or ""
+
     def open(
         self,
         context: dg.AssetExecutionContext,

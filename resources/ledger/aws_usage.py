@@ -20,6 +20,7 @@ from resources.pricing.prices import Market
 
 if TYPE_CHECKING:
     from mypy_boto3_batch import BatchClient
+    from mypy_boto3_batch.type_defs import KeyValuesPairTypeDef
 
 TERMINATED_STATES = frozenset({"shutting-down", "terminated"})
 # EC2 user guide, "State reason codes": EC2 took a spot machine back.
@@ -160,7 +161,9 @@ def _listed(batch: "BatchClient", name: str, since: float) -> Iterator[tuple[str
     kept = batch.describe_job_queues(jobQueues=[f"{name}-{queue}" for queue in QUEUES])
     there = {queue["jobQueueName"] for queue in kept["jobQueues"]}
     pages = batch.get_paginator("list_jobs")
-    created = [{"name": "AFTER_CREATED_AT", "values": [str(int(since * 1000))]}]
+    created: list[KeyValuesPairTypeDef] = [
+        {"name": "AFTER_CREATED_AT", "values": [str(int(since * 1000))]}
+    ]
     for queue in QUEUES:
         if f"{name}-{queue}" not in there:
             continue

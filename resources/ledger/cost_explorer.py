@@ -76,6 +76,7 @@ def _asked(clients: AwsClients, name: str, start: datetime, end: datetime) -> di
         for span in answer["ResultsByTime"]:
             for group in span["Groups"]:
                 sums[group["Keys"][0]] += Decimal(group["Metrics"][COST_METRIC]["Amount"])
-        if "NextPageToken" not in answer:
+        next_page = answer.get("NextPageToken")
+        if not next_page:
             return dict(sums)
-        token = {"NextPageToken": answer["NextPageToken"]}
+        token = {"NextPageToken": next_page}

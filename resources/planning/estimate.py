@@ -238,7 +238,7 @@ class WorkSimulation:
         spread = work.spread
         self._machines = spread.machines
         self._overheads = replace(work.overheads, jobs_per_machine=spread.jobs_per_machine)
-        per_frame = (1 + work.overheads.saving_share) / pace.frames_per_second
+        per_frame = (1 + work.overheads.save_share) / pace.frames_per_second
         self._job_seconds = work.frames * per_frame / spread.jobs
         self._simulations = simulations
         self._random = np.random.default_rng(0)  # the same question has the same answer

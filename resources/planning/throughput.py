@@ -244,7 +244,7 @@ def measured_overheads(ledger: pl.DataFrame) -> Overheads:
         boot_seconds=max(0.0, boot - gap),
         start_seconds=max(0.0, own / started.height) + gap,
         idle_seconds=max(0.0, idle),
-        saving_share=0.0,  # it is in the measured stages
+        save_share=0.0,  # it is in the measured stages
     )
 
 

@@ -7,18 +7,20 @@ default one.
 
 import json
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from resources.aws.clients import AwsClients
 from resources.sandbox.model.config import ACCOUNT, data_bucket
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import TagTypeDef as Ec2Tag
     from mypy_boto3_ecr import ECRClient
     from mypy_boto3_iam import IAMClient
-    from mypy_boto3_iam.type_defs import TagTypeDef
+    from mypy_boto3_iam.type_defs import TagTypeDef as IamTag
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import QueueConfigurationTypeDef
+    from mypy_boto3_s3.literals import BucketLocationConstraintType
+    from mypy_boto3_s3.type_defs import CreateBucketConfigurationTypeDef, QueueConfigurationTypeDef
 
 EC2_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -31,11 +33,10 @@ def prepare_foundation(clients: AwsClients, name: str, region: str) -> None:
     Args:
         name: begins the names of all of it, and is their tag Project.
     """
-    tags: list[TagTypeDef] = [{"Key": "Project", "Value": name}]
     _prepare_bucket(clients.of("s3"), data_bucket(name), region)
     _prepare_uploads(clients, name, region)
-    _prepare_roles(clients.of("iam"), name, tags)
-    _prepare_network(clients.of("ec2"), name, tags)
+    _prepare_roles(clients.of("iam"), name)
+    _prepare_network(clients.of("ec2"), name)
     _prepare_image(clients.of("ecr"), f"{name}-worker")
     logs, group = clients.of("logs"), f"/aws/batch/{name}"
     if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
@@ -45,7 +46,10 @@ def prepare_foundation(clients: AwsClients, name: str, region: str) -> None:
 def _prepare_bucket(s3: "S3Client", bucket: str, region: str) -> None:
     if bucket in [known["Name"] for known in s3.list_buckets()["Buckets"]]:
         return
-    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
+    location: CreateBucketConfigurationTypeDef = {
+        "LocationConstraint": cast("BucketLocationConstraintType", region)
+    }
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=location)
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
 
 
@@ -65,7 +69,8 @@ def _prepare_uploads(clients: AwsClients, name: str, region: str) -> None:
     )
 
 
-def _prepare_roles(iam: "IAMClient", name: str, tags: "list[TagTypeDef]") -> None:
+def _prepare_roles(iam: "IAMClient", name: str) -> None:
+    tags: list[IamTag] = [{"Key": "Project", "Value": name}]
     data = f"arn:aws:s3:::{data_bucket(name)}"
     reads_and_writes = [
         {"Effect": "Allow", "Action": "s3:*Object*", "Resource": f"{data}/*"},
@@ -100,7 +105,8 @@ def _prepare_roles(iam: "IAMClient", name: str, tags: "list[TagTypeDef]") -> Non
         iam.add_role_to_instance_profile(InstanceProfileName=profile, RoleName=profile)
 
 
-def _prepare_network(ec2: "EC2Client", name: str, tags: "list[TagTypeDef]") -> None:
+def _prepare_network(ec2: "EC2Client", name: str) -> None:
+    tags: list[Ec2Tag] = [{"Key": "Project", "Value": name}]
     subnets = ec2.describe_subnets()["Subnets"]
     ec2.create_tags(Resources=[subnet["SubnetId"] for subnet in subnets], Tags=tags)
     found = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [name]}])

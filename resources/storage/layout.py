@@ -24,7 +24,7 @@ MEDIA_IN_PROGRESS = "journal/in-hand.json"
 
 STAGE3_FOLDER = "stage3"
 OBSERVATIONS_TABLE = f"{STAGE3_FOLDER}/observations.parquet"
-VISITS_JSON = f"{STAGE3_FOLDER}/compressed_observations.json"
+OBSERVATIONS_JSON = f"{STAGE3_FOLDER}/compressed_observations.json"
 REPORT_JSON = f"{STAGE3_FOLDER}/report.json"
 REPORT_PAGE = f"{STAGE3_FOLDER}/report.html"
 THUMBNAILS_TABLE = f"{STAGE3_FOLDER}/thumbnails.parquet"

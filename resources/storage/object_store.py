@@ -27,6 +27,11 @@ EDGE_BYTES = 256 * 1024
 OnListError = Callable[[str, str], None]
 
 
+def is_s3(url: str) -> bool:
+    """Return True if the URL is one of S3."""
+    return url.startswith(S3_SCHEME)
+
+
 class StoredObject(NamedTuple):
     """An object as every store tells of it."""
 

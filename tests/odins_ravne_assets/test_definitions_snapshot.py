@@ -32,10 +32,7 @@ repository = defs.get_repository_def()
 print(json.dumps({
     "assets": assets,
     "checks": sorted(key.to_user_string() for key in graph.asset_check_keys),
-    "resources": {
-        each.name: each.resource_type
-        for each in RepositorySnap.from_def(repository).resources
-    },
+    "resources": sorted(each.name for each in RepositorySnap.from_def(repository).resources),
     "jobs": sorted(n for n in repository.job_names if not n.startswith("__")),
     "schedules": {s.name: s.cron_schedule for s in repository.schedule_defs},
     "sensors": sorted(sensor.name for sensor in repository.sensor_defs),

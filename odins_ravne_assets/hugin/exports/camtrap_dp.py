@@ -23,18 +23,18 @@ from odins_ravne_assets.hugin.exports.camtrap_metadata import datapackage
 from odins_ravne_assets.hugin.exports.deployments import (
     DeploymentPeriod,
     NotExportableError,
-    staying,
-    stays_of,
+    assign_deployments,
+    deployment_periods,
 )
-from odins_ravne_assets.hugin.exports.export_tables import ExportedCamera
+from odins_ravne_assets.hugin.exports.export_tables import ExportTables
 from odins_ravne_assets.hugin.formats import iso_time
-from odins_ravne_assets.hugin.visits.report_json import as_json
+from odins_ravne_assets.hugin.visits.report_json import encode_json
 from odins_ravne_assets.munin.media.capture_time import parse_offset
 from resources.settings.profile import Privacy
 from resources.settings.project import DEPLOYMENT_COLUMNS, DEPLOYMENT_REMARKS, Project
 
 # Of the standard's table schemas: all columns, in their order.
-MEDIA = (
+MEDIA_COLUMNS = (
     "mediaID",
     "deploymentID",
     "captureMethod",
@@ -47,7 +47,7 @@ MEDIA = (
     "favorite",
     "mediaComments",
 )
-OBSERVATIONS = (
+OBSERVATION_COLUMNS = (
     "observationID",
     "deploymentID",
     "mediaID",
@@ -77,21 +77,25 @@ OBSERVATIONS = (
     "observationTags",
     "observationComments",
 )
-TABLES = {"deployments": DEPLOYMENT_COLUMNS, "media": MEDIA, "observations": OBSERVATIONS}
-TYPES = {"animal": "animal", "person": "human", "vehicle": "vehicle"}
+CAMTRAP_DP_TABLES = {
+    "deployments": DEPLOYMENT_COLUMNS,
+    "media": MEDIA_COLUMNS,
+    "observations": OBSERVATION_COLUMNS,
+}
+OBSERVATION_TYPES = {"animal": "animal", "person": "human", "vehicle": "vehicle"}
 # Of formats whose IANA media type is not the name of the format.
-MEDIATYPES = {
+MEDIA_TYPES = {
     "mov": "video/quicktime",
     "avi": "video/x-msvideo",
     "mkv": "video/x-matroska",
     "asf": "video/x-ms-asf",
     "3gp": "video/3gpp",
 }
-NOT_IN_PATHS = {"..": "%2E%2E", "\n": "%0A", "\r": "%0D"}
-SIDES = {"bboxX": "x", "bboxY": "y", "bboxWidth": "w", "bboxHeight": "h"}
+PATH_ESCAPES = {"..": "%2E%2E", "\n": "%0A", "\r": "%0D"}
+BBOX_COLUMNS = {"bboxX": "x", "bboxY": "y", "bboxWidth": "w", "bboxHeight": "h"}
 
 
-class LeftOut(NamedTuple):
+class ExcludedCounts(NamedTuple):
     """What a package could not hold, for it has no time, or lies outside of all deployments."""
 
     media: int
@@ -102,15 +106,15 @@ class LeftOut(NamedTuple):
 class _Camera:
     """One camera's part of the package."""
 
-    results: ExportedCamera
+    results: ExportTables
     stays: list[DeploymentPeriod]
     media: pl.DataFrame  # MEDIA's columns, and path, content_hash, at, ends_at, offset
     visits: pl.DataFrame  # of tables.OBSERVATIONS, with deploymentID and offset
 
 
 def write_camtrap_dp(
-    cameras: Iterable[ExportedCamera], folder: Path, project: Project, privacy: Privacy
-) -> LeftOut:
+    cameras: Iterable[ExportTables], folder: Path, project: Project, privacy: Privacy
+) -> ExcludedCounts:
     """Write a package of some cameras into a folder.
 
     Raises:
@@ -124,22 +128,22 @@ def write_camtrap_dp(
             "see the times in tables/media.parquet, and project.deployments"
         )
     deployments = pl.concat(_deployments(part) for part in parts)
-    _refuse_twins(deployments)
-    _complete(deployments.lazy(), DEPLOYMENT_COLUMNS).write_csv(folder / "deployments.csv")
-    media = (_complete(part.media.lazy(), MEDIA) for part in parts)
+    _check_unique_ids(deployments)
+    _with_all_columns(deployments.lazy(), DEPLOYMENT_COLUMNS).write_csv(folder / "deployments.csv")
+    media = (_with_all_columns(part.media.lazy(), MEDIA_COLUMNS) for part in parts)
     _write_parts(media, folder / "media.csv")
     rows = (rows for part in parts for rows in _observations(part))
     _write_parts(rows, folder / "observations.csv")
     package = datapackage(deployments, [part.visits for part in parts], project)
     package["created"] = f"{max(part.results.labelled_at for part in parts):%Y-%m-%dT%H:%M:%SZ}"
-    (folder / "datapackage.json").write_bytes(as_json(package))
-    return LeftOut(
-        sum(_usable(part.results).height - part.media.height for part in every),
+    (folder / "datapackage.json").write_bytes(encode_json(package))
+    return ExcludedCounts(
+        sum(_readable_media(part.results).height - part.media.height for part in every),
         sum(part.results.observations.height - part.visits.height for part in every),
     )
 
 
-def _complete(rows: pl.LazyFrame, columns: tuple[str, ...]) -> pl.DataFrame:
+def _with_all_columns(rows: pl.LazyFrame, columns: tuple[str, ...]) -> pl.DataFrame:
     """The columns of a table; those that the rows lack are empty."""
     have = rows.collect_schema().names()
     none = pl.lit(None, pl.String)
@@ -154,20 +158,22 @@ def _write_parts(parts: Iterable[pl.DataFrame], path: Path) -> None:
             part.write_csv(file, include_header=number == 0)
 
 
-def _usable(results: ExportedCamera) -> pl.DataFrame:
+def _readable_media(results: ExportTables) -> pl.DataFrame:
     return results.media.filter(pl.col("status") == "ok").select("path").collect()
 
 
-def _camera(results: ExportedCamera, project: Project, privacy: Privacy) -> _Camera:
-    stays = stays_of(results, project, privacy)
+def _camera(results: ExportTables, project: Project, privacy: Privacy) -> _Camera:
+    stays = deployment_periods(results, project, privacy)
     media = _media(results, stays, project)
     timed = results.observations.lazy().filter(pl.col("start_at").is_not_null())
-    visits = staying(timed, "start_at", stays).filter(pl.col("deploymentID").is_not_null())
+    visits = assign_deployments(timed, "start_at", stays).filter(
+        pl.col("deploymentID").is_not_null()
+    )
     offset = _offset(results, project)
     return _Camera(results, stays, media, visits.with_columns(offset=offset).collect())
 
 
-def _offset(results: ExportedCamera, project: Project) -> pl.Expr:
+def _offset(results: ExportTables, project: Project) -> pl.Expr:
     """Minutes from UTC: what the medium says, or all others of the camera that do, or the project.
 
     Cameras often write it into stills and not into videos.
@@ -180,13 +186,11 @@ def _offset(results: ExportedCamera, project: Project) -> pl.Expr:
     return pl.coalesce("utc_offset_minutes", pl.lit(stated, pl.Int16))
 
 
-def _media(
-    results: ExportedCamera, stays: list[DeploymentPeriod], project: Project
-) -> pl.DataFrame:
+def _media(results: ExportTables, stays: list[DeploymentPeriod], project: Project) -> pl.DataFrame:
     timed = results.media.filter((pl.col("status") == "ok") & pl.col("captured_at").is_not_null())
     lasts = pl.duration(milliseconds=(pl.col("duration_seconds").fill_null(0) * 1000).round())
     media = (
-        staying(timed, "captured_at", stays)
+        assign_deployments(timed, "captured_at", stays)
         .filter(pl.col("deploymentID").is_not_null())
         .with_columns(offset=_offset(results, project), ends_at=pl.col("captured_at") + lasts)
         .with_columns(
@@ -196,7 +200,7 @@ def _media(
             filePublic=pl.lit("false"),
             fileName=pl.col("path").str.split("/").list.last(),
             fileMediatype=pl.col("format").replace_strict(
-                MEDIATYPES, default=pl.format("{}/{}", "kind", "format")
+                MEDIA_TYPES, default=pl.format("{}/{}", "kind", "format")
             ),
         )
         .sort("captured_at", "path")
@@ -213,7 +217,7 @@ def _media(
 def _file_path() -> pl.Expr:
     """Below the camera's id; what the standard's pattern does not allow is percent-encoded."""
     path = pl.col("path")
-    for forbidden, written in NOT_IN_PATHS.items():
+    for forbidden, written in PATH_ESCAPES.items():
         path = path.str.replace_all(forbidden, written, literal=True)
     return pl.format("{}/{}", "camera_id", path)
 
@@ -250,7 +254,7 @@ def _deployments(part: _Camera) -> pl.DataFrame:
     )
 
 
-def _refuse_twins(deployments: pl.DataFrame) -> None:
+def _check_unique_ids(deployments: pl.DataFrame) -> None:
     twins = deployments.filter(pl.col("deploymentID").is_duplicated())
     if not twins.is_empty():
         raise NotExportableError(
@@ -262,13 +266,13 @@ def _refuse_twins(deployments: pl.DataFrame) -> None:
 def _observations(part: _Camera) -> Iterator[pl.DataFrame]:
     yield _events(part)
     yield _boxes(part)
-    yield _missed(part)
-    yield _without_boxes(part)
+    yield _missed_detections(part)
+    yield _media_without_boxes(part)
 
 
 def _events(part: _Camera) -> pl.DataFrame:
     flags = pl.col("flags").list.join("|")
-    return _as_rows(
+    return _observation_rows(
         part,
         part.visits.lazy().with_columns(
             observationID="observation_id",
@@ -276,8 +280,8 @@ def _events(part: _Camera) -> pl.DataFrame:
             eventStart=iso_time("start_at", "offset", ""),
             eventEnd=iso_time("end_at", "offset", ""),
             observationLevel=pl.lit("event"),
-            observationType=_type("category"),
-            scientificName=_name(),
+            observationType=_observation_type("category"),
+            scientificName=_scientific_name(),
             probability="max_confidence",
             observationTags=pl.when(flags != "").then(flags),
             observationComments="species",
@@ -288,7 +292,7 @@ def _events(part: _Camera) -> pl.DataFrame:
 def _boxes(part: _Camera) -> pl.DataFrame:
     media = part.media.lazy().select("path", "mediaID", "deploymentID", "offset")
     in_visit = pl.col("observation_id").is_not_null()
-    return _as_rows(
+    return _observation_rows(
         part,
         part.results.boxes()
         .join(media, on="path", how="inner")
@@ -300,12 +304,12 @@ def _boxes(part: _Camera) -> pl.DataFrame:
             eventEnd=iso_time("captured_at", "offset", ""),
             observationLevel=pl.lit("media"),
             observationType=pl.when(in_visit)
-            .then(_type("visit_category"))
+            .then(_observation_type("visit_category"))
             .otherwise(pl.lit("unknown")),
-            scientificName=_name(),
+            scientificName=_scientific_name(),
             probability=pl.when(in_visit).then("visit_confidence").otherwise("confidence"),
             observationComments="species",
-            **{name: _fraction(side) for name, side in SIDES.items()},
+            **{name: _fraction(side) for name, side in BBOX_COLUMNS.items()},
         ),
     )
 
@@ -319,10 +323,10 @@ def _with_events(rows: pl.LazyFrame, part: _Camera) -> pl.LazyFrame:
     )
 
 
-def _missed(part: _Camera) -> pl.DataFrame:
+def _missed_detections(part: _Camera) -> pl.DataFrame:
     """What reviewers saw in media in which nothing was found."""
     media = part.media.lazy().select("path", "mediaID", "deploymentID", "timestamp")
-    return _as_rows(
+    return _observation_rows(
         part,
         part.results.missed()
         .join(media, on="path", how="inner")
@@ -333,36 +337,36 @@ def _missed(part: _Camera) -> pl.DataFrame:
             eventStart="timestamp",
             eventEnd="timestamp",
             observationLevel=pl.lit("media"),
-            observationType=_type("visit_category"),
-            scientificName=_name(),
+            observationType=_observation_type("visit_category"),
+            scientificName=_scientific_name(),
             probability="visit_confidence",
             observationComments="species",
         ),
     )
 
 
-def _type(category: str) -> pl.Expr:
+def _observation_type(category: str) -> pl.Expr:
     """Of a visit: a repeat is what nobody can say it is."""
-    known = pl.col(category).replace_strict(TYPES, default=None)
-    return pl.when(_REPEATS).then(pl.lit("unknown")).otherwise(known)
+    known = pl.col(category).replace_strict(OBSERVATION_TYPES, default=None)
+    return pl.when(_IS_REPEAT).then(pl.lit("unknown")).otherwise(known)
 
 
-def _name() -> pl.Expr:
-    return pl.when(~_REPEATS).then("scientific_name")
+def _scientific_name() -> pl.Expr:
+    return pl.when(~_IS_REPEAT).then("scientific_name")
 
 
-_REPEATS = pl.col("flags").list.contains("repeat_detection").fill_null(False)
+_IS_REPEAT = pl.col("flags").list.contains("repeat_detection").fill_null(False)
 
 
 def _fraction(side: str) -> pl.Expr:
     return pl.col(side).cast(pl.Float64).round(6).clip(0.000001 if side in "wh" else 0, 1)
 
 
-def _without_boxes(part: _Camera) -> pl.DataFrame:
+def _media_without_boxes(part: _Camera) -> pl.DataFrame:
     """Media in which nothing was found, and those that were not looked at."""
     empty = (pl.col("status") == "done") & (pl.col("boxes") == 0)
     media = part.media.lazy().select("path", "mediaID", "deploymentID", "timestamp")
-    return _as_rows(
+    return _observation_rows(
         part,
         part.results.processed.filter(empty | pl.col("status").is_in(["failed", "pending"]))
         .join(media, on="path", how="inner")
@@ -379,7 +383,7 @@ def _without_boxes(part: _Camera) -> pl.DataFrame:
     )
 
 
-def _as_rows(part: _Camera, rows: pl.LazyFrame) -> pl.DataFrame:
+def _observation_rows(part: _Camera, rows: pl.LazyFrame) -> pl.DataFrame:
     """Rows of OBSERVATIONS; a column that they lack is empty."""
     models = part.results.models
     looked = pl.col("observationType") != "unclassified"
@@ -407,4 +411,4 @@ def _as_rows(part: _Camera, rows: pl.LazyFrame) -> pl.DataFrame:
         ),
     }
     made = {name: pl.when(looked).then(value) for name, value in made.items()}
-    return _complete(rows.with_columns(**made), OBSERVATIONS)
+    return _with_all_columns(rows.with_columns(**made), OBSERVATION_COLUMNS)

@@ -8,12 +8,21 @@ import polars as pl
 
 from resources.settings.project import Project
 
-VERSION = "1.0.2"
-HOME = f"https://raw.githubusercontent.com/tdwg/camtrap-dp/{VERSION}"
+CAMTRAP_DP_VERSION = "1.0.2"
+SCHEMA_URL = f"https://raw.githubusercontent.com/tdwg/camtrap-dp/{CAMTRAP_DP_VERSION}"
 GENERATOR = "odins-ravne"
 # The standard's ranks; names of ranks between them go without one.
-RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species", "subspecies")
-ABOVE = ("class", "order", "family", "genus")
+CAMTRAP_DP_RANKS = (
+    "kingdom",
+    "phylum",
+    "class",
+    "order",
+    "family",
+    "genus",
+    "species",
+    "subspecies",
+)
+RANKS_ABOVE_SPECIES = ("class", "order", "family", "genus")
 
 Json = dict[str, Any]
 
@@ -28,7 +37,7 @@ def datapackage(deployments: pl.DataFrame, visits: list[pl.DataFrame], project: 
     package: Json = {
         "name": _slug(project.title),
         "title": project.title,
-        "profile": f"{HOME}/camtrap-dp-profile.json",
+        "profile": f"{SCHEMA_URL}/camtrap-dp-profile.json",
         "contributors": [
             {"title": name, "role": "contributor" if number else "contact"}
             for number, name in enumerate(project.contributors)
@@ -64,7 +73,7 @@ def _resource(name: str) -> Json:
         "format": "csv",
         "mediatype": "text/csv",
         "encoding": "utf-8",
-        "schema": f"{HOME}/{name}-table-schema.json",
+        "schema": f"{SCHEMA_URL}/{name}-table-schema.json",
     }
 
 
@@ -76,7 +85,8 @@ def _spatial(deployments: pl.DataFrame) -> Json:
 
 def _taxonomic(visits: list[pl.DataFrame]) -> list[Json]:
     seen = pl.concat(
-        each.select("scientific_name", "species", "taxon_rank", *ABOVE) for each in visits
+        each.select("scientific_name", "species", "taxon_rank", *RANKS_ABOVE_SPECIES)
+        for each in visits
     )
     taxa = seen.filter(pl.col("scientific_name").is_not_null()).sort("scientific_name", "species")
     return [
@@ -89,10 +99,10 @@ def _taxonomic(visits: list[pl.DataFrame]) -> list[Json]:
 
 def _taxon(row: Json) -> Json:
     taxon: Json = {"scientificName": row["scientific_name"]}
-    if row["taxon_rank"] in RANKS:
+    if row["taxon_rank"] in CAMTRAP_DP_RANKS:
         taxon["taxonRank"] = row["taxon_rank"]
-    if any(row[rank] for rank in ABOVE):
+    if any(row[rank] for rank in RANKS_ABOVE_SPECIES):
         taxon["kingdom"] = "Animalia"
-    taxon |= {rank: row[rank] for rank in ABOVE if row[rank]}
+    taxon |= {rank: row[rank] for rank in RANKS_ABOVE_SPECIES if row[rank]}
     taxon["vernacularNames"] = {"eng": row["species"]}
     return taxon

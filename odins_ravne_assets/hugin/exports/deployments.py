@@ -7,15 +7,15 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.exports.export_tables import ExportedCamera
+from odins_ravne_assets.hugin.exports.export_tables import ExportTables
 from resources.errors import RavneError
 from resources.settings.profile import Privacy
 from resources.settings.project import Deployment, Project
 
 # Metres of a degree of latitude and of longitude at the equator, where it is longest.
-METRES_OF_DEGREE = (110_574, 111_320)
+METRES_PER_DEGREE = (110_574, 111_320)
 # What would tell a place whose coordinates are rounded.
-TELLING = ("locationID", "locationName", "deploymentComments")
+LOCATION_COLUMNS = ("locationID", "locationName", "deploymentComments")
 
 
 class NotExportableError(RavneError):
@@ -43,7 +43,9 @@ class DeploymentPeriod:
     remarks: dict[str, str]
 
 
-def stays_of(camera: ExportedCamera, project: Project, privacy: Privacy) -> list[DeploymentPeriod]:
+def deployment_periods(
+    camera: ExportTables, project: Project, privacy: Privacy
+) -> list[DeploymentPeriod]:
     """A camera's stays: those of the project's deployments, or one where its media say.
 
     Coordinates are rounded, and what else tells the place is left out, where one of
@@ -54,14 +56,14 @@ def stays_of(camera: ExportedCamera, project: Project, privacy: Privacy) -> list
         NotExportableError: nothing says where the camera stood.
     """
     rows = [row for row in project.deployments if row.cameraID == camera.camera_id]
-    stays = [_stay(row, number, len(rows)) for number, row in enumerate(rows, start=1)]
-    stays = stays or [_where_media_say(camera)]
-    if not _is_sensitive(camera, privacy.sensitive_species):
+    stays = [_listed_period(row, number, len(rows)) for number, row in enumerate(rows, start=1)]
+    stays = stays or [_period_from_media(camera)]
+    if not _has_sensitive_species(camera, privacy.sensitive_species):
         return stays
     return [_rounded(stay, privacy.sensitive_decimals) for stay in stays]
 
 
-def _stay(row: Deployment, number: int, of: int) -> DeploymentPeriod:
+def _listed_period(row: Deployment, number: int, of: int) -> DeploymentPeriod:
     default = row.cameraID if of == 1 else f"{row.cameraID}-{number}"
     return DeploymentPeriod(
         row.deploymentID or default,
@@ -74,7 +76,7 @@ def _stay(row: Deployment, number: int, of: int) -> DeploymentPeriod:
     )
 
 
-def _where_media_say(camera: ExportedCamera) -> DeploymentPeriod:
+def _period_from_media(camera: ExportTables) -> DeploymentPeriod:
     known = pl.col("latitude").is_not_null() & pl.col("longitude").is_not_null()
     nowhere = (pl.col("latitude") == 0) & (pl.col("longitude") == 0)
     latitude, longitude = (
@@ -94,7 +96,7 @@ def _where_media_say(camera: ExportedCamera) -> DeploymentPeriod:
     )
 
 
-def _is_sensitive(camera: ExportedCamera, coarse: tuple[str, ...]) -> bool:
+def _has_sensitive_species(camera: ExportTables, coarse: tuple[str, ...]) -> bool:
     names: list[Any] = list(coarse)
     any_rank = (
         pl.col(rank).is_in(names)
@@ -104,7 +106,7 @@ def _is_sensitive(camera: ExportedCamera, coarse: tuple[str, ...]) -> bool:
 
 
 def _rounded(stay: DeploymentPeriod, decimals: int) -> DeploymentPeriod:
-    diagonal = math.hypot(*METRES_OF_DEGREE) / 10**decimals
+    diagonal = math.hypot(*METRES_PER_DEGREE) / 10**decimals
     return DeploymentPeriod(
         stay.deployment_id,
         round(stay.latitude, decimals),
@@ -112,11 +114,13 @@ def _rounded(stay: DeploymentPeriod, decimals: int) -> DeploymentPeriod:
         max(stay.uncertainty or 1, math.ceil(diagonal)),
         stay.start,
         stay.end,
-        {name: text for name, text in stay.remarks.items() if name not in TELLING},
+        {name: text for name, text in stay.remarks.items() if name not in LOCATION_COLUMNS},
     )
 
 
-def staying(rows: pl.LazyFrame, column: str, stays: list[DeploymentPeriod]) -> pl.LazyFrame:
+def assign_deployments(
+    rows: pl.LazyFrame, column: str, stays: list[DeploymentPeriod]
+) -> pl.LazyFrame:
     """Rows with `deploymentID`, by the time in a column; null where no stay holds."""
     held = pl.lit(None, pl.String)
     for stay in reversed(stays):

@@ -16,28 +16,33 @@ from pathlib import Path
 
 import polars as pl
 
-from odins_ravne_assets.hugin.exports.camtrap_dp import TABLES, LeftOut, write_camtrap_dp
-from odins_ravne_assets.hugin.exports.observations_csv import write_visits_csv
+from odins_ravne_assets.hugin.exports.camtrap_dp import (
+    CAMTRAP_DP_TABLES,
+    ExcludedCounts,
+    write_camtrap_dp,
+)
 from odins_ravne_assets.hugin.exports.deployments import NotExportableError
-from odins_ravne_assets.hugin.exports.export_tables import ExportedCamera, camera_results
+from odins_ravne_assets.hugin.exports.export_tables import ExportTables, open_export_tables
 from odins_ravne_assets.hugin.exports.megadetector import write_megadetector_json
+from odins_ravne_assets.hugin.exports.observations_csv import write_observations_csv
 from resources.settings.profile import Privacy
 from resources.settings.project import Project
 from resources.storage.layout import STAGE3_FOLDER
 from resources.storage.object_store import ObjectStore
 
-MEGADETECTOR = "megadetector.json"
-MEGADETECTOR_JSON = f"{STAGE3_FOLDER}/{MEGADETECTOR}"
-VISITS = "observations.csv"
-PARQUET = "observations.parquet"
-CAMTRAP_DP = "camtrap-dp"
-PACKAGE = tuple(
-    f"{CAMTRAP_DP}/{name}" for name in (*(f"{t}.csv" for t in TABLES), "datapackage.json")
+MEGADETECTOR_FILE = "megadetector.json"
+MEGADETECTOR_JSON = f"{STAGE3_FOLDER}/{MEGADETECTOR_FILE}"
+OBSERVATIONS_CSV = "observations.csv"
+OBSERVATIONS_PARQUET = "observations.parquet"
+CAMTRAP_DP_FOLDER = "camtrap-dp"
+CAMTRAP_DP_FILES = tuple(
+    f"{CAMTRAP_DP_FOLDER}/{name}"
+    for name in (*(f"{t}.csv" for t in CAMTRAP_DP_TABLES), "datapackage.json")
 )
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportResult:
     """What was written.
 
     Attributes:
@@ -47,7 +52,7 @@ class Exported:
     """
 
     visits: int
-    camtrap_dp: LeftOut | None
+    camtrap_dp: ExcludedCounts | None
     why_no_camtrap_dp: str | None
 
 
@@ -57,7 +62,7 @@ def export_camera(
     project: Project,
     privacy: Privacy,
     made: ObjectStore | None = None,
-) -> Exported:
+) -> ExportResult:
     """Write a camera's exports into `stage3/` of its output.
 
     Args:
@@ -70,10 +75,10 @@ def export_camera(
     """
     target = made or store
     with ExitStack() as stack:
-        results = stack.enter_context(camera_results(store, target, camera_id))
+        results = stack.enter_context(open_export_tables(store, target, camera_id))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="munin-exports-")))
-        exported = _write([results], folder, project, privacy, folders=False)
-        for name in (MEGADETECTOR, VISITS, *PACKAGE):
+        exported = _write_exports([results], folder, project, privacy, folders=False)
+        for name in (MEGADETECTOR_FILE, OBSERVATIONS_CSV, *CAMTRAP_DP_FILES):
             key, file = f"{STAGE3_FOLDER}/{name}", folder / name
             if file.exists():
                 with target.writing(key) as path:
@@ -85,7 +90,7 @@ def export_camera(
 
 def export_project(
     cameras: Iterable[tuple[str, ObjectStore]], folder: Path, project: Project, privacy: Privacy
-) -> Exported:
+) -> ExportResult:
     """Write the exports of some cameras, as one, into a folder of this machine.
 
     Args:
@@ -96,30 +101,30 @@ def export_project(
     """
     with ExitStack() as stack:
         results = [
-            stack.enter_context(camera_results(store, store, name)) for name, store in cameras
+            stack.enter_context(open_export_tables(store, store, name)) for name, store in cameras
         ]
         folder.mkdir(parents=True, exist_ok=True)
-        exported = _write(results, folder, project, privacy, folders=True)
-        visits = pl.concat(each.observations for each in _told(results, privacy))
-        visits.write_parquet(folder / PARQUET)
+        exported = _write_exports(results, folder, project, privacy, folders=True)
+        visits = pl.concat(each.observations for each in _apply_privacy(results, privacy))
+        visits.write_parquet(folder / OBSERVATIONS_PARQUET)
         return exported
 
 
-def _told(cameras: list[ExportedCamera], privacy: Privacy) -> list[ExportedCamera]:
+def _apply_privacy(cameras: list[ExportTables], privacy: Privacy) -> list[ExportTables]:
     return [each.without_people() for each in cameras] if privacy.leave_out_people else cameras
 
 
-def _write(
-    cameras: list[ExportedCamera], folder: Path, project: Project, privacy: Privacy, folders: bool
-) -> Exported:
-    told = _told(cameras, privacy)
-    write_megadetector_json(told, folder / MEGADETECTOR, folders)
+def _write_exports(
+    cameras: list[ExportTables], folder: Path, project: Project, privacy: Privacy, folders: bool
+) -> ExportResult:
+    told = _apply_privacy(cameras, privacy)
+    write_megadetector_json(told, folder / MEGADETECTOR_FILE, folders)
     visits = pl.concat(camera.observations for camera in told)
-    write_visits_csv(visits, folder / VISITS)
-    (folder / CAMTRAP_DP).mkdir(exist_ok=True)
+    write_observations_csv(visits, folder / OBSERVATIONS_CSV)
+    (folder / CAMTRAP_DP_FOLDER).mkdir(exist_ok=True)
     try:
-        left_out = write_camtrap_dp(told, folder / CAMTRAP_DP, project, privacy)
+        left_out = write_camtrap_dp(told, folder / CAMTRAP_DP_FOLDER, project, privacy)
     except NotExportableError as error:
-        shutil.rmtree(folder / CAMTRAP_DP)
-        return Exported(visits.height, None, str(error))
-    return Exported(visits.height, left_out, None)
+        shutil.rmtree(folder / CAMTRAP_DP_FOLDER)
+        return ExportResult(visits.height, None, str(error))
+    return ExportResult(visits.height, left_out, None)

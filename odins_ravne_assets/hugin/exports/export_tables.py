@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from odins_ravne_assets.hugin.visits.stage3 import SOURCES, read_table
+from odins_ravne_assets.hugin.visits.stage3 import TABLE_SOURCES, read_table
 from odins_ravne_assets.munin.tables import build, schemas
 from resources.storage import layout
 from resources.storage.layout import OBSERVATIONS_TABLE
@@ -15,7 +15,7 @@ from resources.storage.object_store import ObjectStore
 
 PERSON = "person"
 # What a row is told of the visit that it is in. `visit_confidence` is of the row in it.
-OF_VISIT = (
+OBSERVATION_FIELDS = (
     "observation_id",
     "species",
     "scientific_name",
@@ -29,7 +29,7 @@ OF_VISIT = (
 
 
 @dataclass(frozen=True)
-class ExportedCamera:
+class ExportTables:
     """A camera's tables, and what they were made with.
 
     Attributes:
@@ -50,7 +50,7 @@ class ExportedCamera:
     labelled_at: datetime
 
     def boxes(self) -> pl.LazyFrame:
-        """Rows of `tables.DETECTIONS` with the visit that each is in: the columns OF_VISIT; null
+        """Rows of `tables.DETECTIONS` with the visit that each is in: the columns OBSERVATION_FIELDS; null
         for a box that is in none."""
         return self.detections.join(
             self._members(), on=["path", "frame_number", "box_number"], how="left"
@@ -58,15 +58,15 @@ class ExportedCamera:
 
     def missed(self) -> pl.LazyFrame:
         """What reviewers saw in media in which nothing was found, a row for each visit that such a
-        medium is in: path, content_hash and OF_VISIT."""
+        medium is in: path, content_hash and OBSERVATION_FIELDS."""
         contents = self.media.select("path", "content_hash")
         without = self._members().filter(pl.col("box_number").is_null())
-        return without.select("path", *OF_VISIT).join(contents, on="path")
+        return without.select("path", *OBSERVATION_FIELDS).join(contents, on="path")
 
     def _members(self) -> pl.LazyFrame:
-        """What visits are made of: path, frame_number, box_number and OF_VISIT."""
+        """What visits are made of: path, frame_number, box_number and OBSERVATION_FIELDS."""
         visits = self.observations.lazy().select(
-            *(name for name in OF_VISIT if not name.startswith("visit_")),
+            *(name for name in OBSERVATION_FIELDS if not name.startswith("visit_")),
             "detection_timeline",
             visit_category="category",
         )
@@ -74,10 +74,10 @@ class ExportedCamera:
             visits.explode("detection_timeline")
             .unnest("detection_timeline")
             .rename({"confidence": "visit_confidence"})
-            .select("path", "frame_number", "box_number", *OF_VISIT)
+            .select("path", "frame_number", "box_number", *OBSERVATION_FIELDS)
         )
 
-    def without_people(self) -> "ExportedCamera":
+    def without_people(self) -> "ExportTables":
         """The same without visits of people and without every medium that may show one."""
         taken_for_one = self.detections.filter(pl.col("category") == PERSON).select("path")
         visited = self._members().filter(pl.col("visit_category") == PERSON).select("path")
@@ -101,9 +101,9 @@ class ExportedCamera:
 
 
 @contextmanager
-def camera_results(
+def open_export_tables(
     store: ObjectStore, made: ObjectStore, camera_id: str
-) -> Iterator[ExportedCamera]:
+) -> Iterator[ExportTables]:
     """What a camera's output holds, for as long as the context lasts.
 
     Args:
@@ -115,7 +115,7 @@ def camera_results(
     """
     with ExitStack() as stack:
         read = {
-            name: read_table(store, stack, *SOURCES[name])
+            name: read_table(store, stack, *TABLE_SOURCES[name])
             for name in ("media", "processed", "frames", "detections")
         }
         observations = read_table(
@@ -125,7 +125,7 @@ def camera_results(
             **build.origin_of(store, layout.DETECTIONS_TABLE).models,
             **build.origin_of(store, layout.CLASSIFICATIONS_TABLE).models,
         }
-        yield ExportedCamera(
+        yield ExportTables(
             camera_id=camera_id,
             observations=observations,
             models=models,

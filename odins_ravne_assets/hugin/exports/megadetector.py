@@ -18,24 +18,24 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.exports.export_tables import ExportedCamera
+from odins_ravne_assets.hugin.exports.export_tables import ExportTables
 from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
 
 FORMAT_VERSION = "1.6"
 CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle"}
 CATEGORY_IDS = {name: number for number, name in CATEGORIES.items()}
 # The format's own words.
-PICTURE_FAILED = "image access failure"
-VIDEO_FAILED = "Failure processing video: "
+IMAGE_FAILURE = "image access failure"
+VIDEO_FAILURE = "Failure processing video: "
 # By these endings its readers take a file for a video, whatever is in it.
-VIDEO_ENDINGS = (".mp4", ".avi", ".mpeg", ".mpg", ".mov", ".mkv", ".flv")
-SMALLEST_SIDE = 0.0001  # of a box, as it is written
-MEDIA_AT_ONCE = 5_000
+VIDEO_EXTENSIONS = (".mp4", ".avi", ".mpeg", ".mpg", ".mov", ".mkv", ".flv")
+MIN_BOX_SIDE = 0.0001  # of a box, as it is written
+MEDIA_PER_BATCH = 5_000
 
 Json = dict[str, Any]
 
 
-def write_megadetector_json(cameras: Iterable[ExportedCamera], path: Path, folders: bool) -> None:
+def write_megadetector_json(cameras: Iterable[ExportTables], path: Path, folders: bool) -> None:
     """Write one file for some cameras; memory holds a part of one camera's media at a time.
 
     Args:
@@ -44,7 +44,7 @@ def write_megadetector_json(cameras: Iterable[ExportedCamera], path: Path, folde
         folders: put each camera's media in a folder of its id, as a project of many needs.
     """
     cameras = list(cameras)
-    species = _species(cameras)
+    species = _species_descriptions(cameras)
     ids = {name: str(number) for number, name in enumerate(species)}
     head = {
         "info": _info(cameras[0]),
@@ -66,7 +66,7 @@ def write_megadetector_json(cameras: Iterable[ExportedCamera], path: Path, folde
         file.write("\n ]\n}\n")
 
 
-def _info(camera: ExportedCamera) -> Json:
+def _info(camera: ExportTables) -> Json:
     at = f"{camera.labelled_at:%Y-%m-%d %H:%M:%S}"
     info = {"format_version": FORMAT_VERSION, "detection_completion_time": at}
     if "detector" in camera.models:
@@ -76,7 +76,7 @@ def _info(camera: ExportedCamera) -> Json:
     return info
 
 
-def _species(cameras: list[ExportedCamera]) -> dict[str, str]:
+def _species_descriptions(cameras: list[ExportTables]) -> dict[str, str]:
     """Each animal that was named, and its ranks as SpeciesNet writes them, without its uuid."""
     named = pl.concat(
         camera.observations.filter(
@@ -96,7 +96,7 @@ def _description(row: Json) -> str:
     return ";".join(field.replace(";", ",") for field in fields)
 
 
-def _images(camera: ExportedCamera, prefix: str, ids: dict[str, str]) -> Iterator[Json]:
+def _images(camera: ExportTables, prefix: str, ids: dict[str, str]) -> Iterator[Json]:
     media = (
         camera.processed.filter(pl.col("kind").is_not_null() & (pl.col("status") != "pending"))
         .select("path", "content_hash", "kind", "status", "reason")
@@ -117,15 +117,15 @@ def _images(camera: ExportedCamera, prefix: str, ids: dict[str, str]) -> Iterato
         fate=pl.when(duplicate).then("other_fate").otherwise("status"),
         why=pl.when(duplicate).then("other_why").otherwise("reason"),
     )
-    for part in media.iter_slices(MEDIA_AT_ONCE):
-        frames, boxes = _of_part(camera, part, ids)
+    for part in media.iter_slices(MEDIA_PER_BATCH):
+        frames, boxes = _frames_and_boxes(camera, part, ids)
         for row in part.iter_rows(named=True):
             content = row["content_hash"]
             yield _image(row, prefix, frames.get(content, []), boxes.get(content, []))
 
 
-def _of_part(
-    camera: ExportedCamera, part: pl.DataFrame, ids: dict[str, str]
+def _frames_and_boxes(
+    camera: ExportTables, part: pl.DataFrame, ids: dict[str, str]
 ) -> tuple[dict[str, list[Json]], dict[str, list[Json]]]:
     """Frames and boxes of some media, by content."""
     wanted = part.lazy().select("content_hash").unique()
@@ -141,7 +141,7 @@ def _of_part(
     found = camera.boxes().join(wanted, on="content_hash", how="semi")
     missed = camera.missed().join(wanted, on="content_hash", how="semi")
     boxes = (
-        pl.concat([found, _as_boxes(missed, frames)], how="diagonal")
+        pl.concat([found, _missed_as_boxes(missed, frames)], how="diagonal")
         .sort("confidence", "frame_number", "box_number", descending=[True, False, False])
         .with_columns(species_id=pl.when(animal).then(named))
         .collect()
@@ -149,7 +149,7 @@ def _of_part(
     return _grouped(frames), _grouped(boxes)
 
 
-def _as_boxes(missed: pl.LazyFrame, frames: pl.DataFrame) -> pl.LazyFrame:
+def _missed_as_boxes(missed: pl.LazyFrame, frames: pl.DataFrame) -> pl.LazyFrame:
     """What reviewers saw where nothing was found, as boxes of the medium's whole first frame."""
     first = frames.lazy().group_by("content_hash").agg(pl.col("frame_number").min())
     whole = {"x": 0, "y": 0, "w": 1, "h": 1, "confidence": 1}
@@ -166,7 +166,7 @@ def _grouped(rows: pl.DataFrame) -> dict[str, list[Json]]:
 
 def _image(row: Json, prefix: str, frames: list[Json], boxes: list[Json]) -> Json:
     name = row["path"]
-    video = row["kind"] == "video" or PurePosixPath(name).suffix.lower() in VIDEO_ENDINGS
+    video = row["kind"] == "video" or PurePosixPath(name).suffix.lower() in VIDEO_EXTENSIONS
     image: Json = {"file": prefix + name}
     if video:
         image["frame_rate"] = _frame_rate(row["fps"], frames)
@@ -174,7 +174,7 @@ def _image(row: Json, prefix: str, frames: list[Json], boxes: list[Json]) -> Jso
     if row["fate"] != "done":
         why = row["why"] or "unknown"
         return image | {
-            "failure": VIDEO_FAILED + why if video else PICTURE_FAILED,
+            "failure": VIDEO_FAILURE + why if video else IMAGE_FAILURE,
             "detections": None,
         }
     image["detections"] = [_detection(box, video) for box in boxes]
@@ -196,7 +196,7 @@ def _detection(box: Json, video: bool) -> Json:
     detection: Json = {
         "category": CATEGORY_IDS[box["visit_category"] or box["category"]],
         "conf": round(float(box["confidence"]), 3),
-        "bbox": [x, y, max(w, SMALLEST_SIDE), max(h, SMALLEST_SIDE)],
+        "bbox": [x, y, max(w, MIN_BOX_SIDE), max(h, MIN_BOX_SIDE)],
     }
     if video:
         detection["frame_number"] = box["frame_number"]

@@ -11,12 +11,12 @@ import polars as pl
 
 from odins_ravne_assets.hugin.formats import iso_time
 
-TO_FILL = ("confirmed_species", "comment")
+REVIEWER_COLUMNS = ("confirmed_species", "comment")
 # By these a spreadsheet takes a cell for a formula, which a file's name must not become.
-FORMULA = r"^[=+\-@\t\r]"
+FORMULA_PREFIX = r"^[=+\-@\t\r]"
 
 
-def write_visits_csv(observations: pl.DataFrame, path: Path) -> None:
+def write_observations_csv(observations: pl.DataFrame, path: Path) -> None:
     """Write rows of `tables.OBSERVATIONS`."""
     observations.select(
         "observation_id",
@@ -40,11 +40,11 @@ def write_visits_csv(observations: pl.DataFrame, path: Path) -> None:
         "reviewed_on",
         "needs_review",
         pl.col("flags").list.join("|"),
-        *(pl.lit(None, pl.String).alias(column) for column in TO_FILL),
+        *(pl.lit(None, pl.String).alias(column) for column in REVIEWER_COLUMNS),
     ).write_csv(path)
 
 
 def _text(column: str) -> pl.Expr:
     """A text that no spreadsheet runs: what begins like a formula gets a quotation mark first."""
     text = pl.col(column)
-    return pl.when(text.str.contains(FORMULA)).then("'" + text).otherwise(text).alias(column)
+    return pl.when(text.str.contains(FORMULA_PREFIX)).then("'" + text).otherwise(text).alias(column)

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.roll_up import climb
-from odins_ravne_assets.hugin.identification.taxonomy import SPECIES_RANKS, SpeciesKnowledge
+from odins_ravne_assets.hugin.identification.roll_up import roll_up_guesses
+from odins_ravne_assets.hugin.identification.taxonomy import SPECIES_RANKS, Taxonomy
 
 
-class Name(NamedTuple):
+class SpeciesName(NamedTuple):
     """What something counts as."""
 
     species: str
@@ -28,11 +28,14 @@ class Name(NamedTuple):
 
 
 UNKNOWN_ANIMAL = "unknown animal"
-UNKNOWN = Name(UNKNOWN_ANIMAL, None)
-OF_CATEGORY = {"person": Name("person", "Homo sapiens"), "vehicle": Name("vehicle", None)}
+UNKNOWN_NAME = SpeciesName(UNKNOWN_ANIMAL, None)
+CATEGORY_NAMES = {
+    "person": SpeciesName("person", "Homo sapiens"),
+    "vehicle": SpeciesName("vehicle", None),
+}
 
 # Of the columns of `tables.CLASSIFICATIONS`, those that visits are made of.
-KEPT = (
+DETECTION_COLUMNS = (
     "detection_id",
     "camera_id",
     "path",
@@ -45,11 +48,11 @@ KEPT = (
     "category",
 )
 # Of the same, what names are made of.
-LABEL = ("label", "scientific_name")
-JUDGED_BY = (*LABEL, "auto_ok", "confidence", "detection_confidence")
+LABEL_COLUMNS = ("label", "scientific_name")
+CLASSIFICATION_COLUMNS = (*LABEL_COLUMNS, "auto_ok", "confidence", "detection_confidence")
 # Names are numbers in `SpeciesNames`: ten million texts would take most of the time.
 NAME_CODE = pl.UInt32()
-COUNTED: dict[str, pl.DataType] = {
+IDENTIFICATION_COLUMNS: dict[str, pl.DataType] = {
     "name": NAME_CODE,  # what it counts as
     "confidence": pl.Float32(),  # of that
     "ballot": NAME_CODE,  # what an animal votes for: its name, or a label that is not sure
@@ -61,12 +64,12 @@ COUNTED: dict[str, pl.DataType] = {
 class SpeciesNames:
     """Names and their numbers. Only grows."""
 
-    def __init__(self, names: Iterable[Name] = ()) -> None:
-        self._codes: dict[Name, int] = {}
-        for name in (UNKNOWN, *OF_CATEGORY.values(), *names):
+    def __init__(self, names: Iterable[SpeciesName] = ()) -> None:
+        self._codes: dict[SpeciesName, int] = {}
+        for name in (UNKNOWN_NAME, *CATEGORY_NAMES.values(), *names):
             self.code(name)
 
-    def code(self, name: Name) -> int:
+    def code(self, name: SpeciesName) -> int:
         """The number of a name, from 0; a new one if it has none."""
         return self._codes.setdefault(name, len(self._codes))
 
@@ -78,7 +81,7 @@ class SpeciesNames:
 
 
 @dataclass(frozen=True)
-class Sightings:
+class Identifications:
     """Labelled boxes on their way to visits.
 
     Attributes:
@@ -90,9 +93,7 @@ class Sightings:
     names: SpeciesNames
 
 
-def sightings(
-    classifications: pl.LazyFrame, knowledge: SpeciesKnowledge, roll_up: float
-) -> Sightings:
+def identify(classifications: pl.LazyFrame, knowledge: Taxonomy, roll_up: float) -> Identifications:
     """What each row of `tables.CLASSIFICATIONS` counts as, in their order.
 
     Args:
@@ -100,29 +101,29 @@ def sightings(
         roll_up: least sum of confidences on a branch.
     """
     names = SpeciesNames()
-    table = classifications.select(*KEPT, *JUDGED_BY).collect()
-    meanings = _meanings(table, knowledge, names)
-    sure = _sure(table, knowledge)
-    branches = _branches(
+    table = classifications.select(*DETECTION_COLUMNS, *CLASSIFICATION_COLUMNS).collect()
+    meanings = _label_names(table, knowledge, names)
+    sure = _is_accepted(table, knowledge)
+    branches = _rolled_up_names(
         classifications.with_row_index("row").filter(_IS_ANIMAL & ~sure), knowledge, roll_up, names
     )
     # Apart from the texts that are kept: joins would carry them along, row by row.
     counted = (
         table.lazy()
-        .select("category", *JUDGED_BY)
+        .select("category", *CLASSIFICATION_COLUMNS)
         .with_row_index("row")
-        .join(meanings, on=LABEL, how="left", nulls_equal=True, maintain_order="left")
+        .join(meanings, on=LABEL_COLUMNS, how="left", nulls_equal=True, maintain_order="left")
         .join(branches, on="row", how="left", maintain_order="left")
-        .select(_as_counted(sure, names))
+        .select(_identification_columns(sure, names))
         .collect()
     )
-    return Sightings(table.select(KEPT).hstack(counted), names)
+    return Identifications(table.select(DETECTION_COLUMNS).hstack(counted), names)
 
 
 _IS_ANIMAL = pl.col("category") == "animal"
 
 
-def _sure(table: pl.DataFrame, knowledge: SpeciesKnowledge) -> pl.Expr:
+def _is_accepted(table: pl.DataFrame, knowledge: Taxonomy) -> pl.Expr:
     """Whether a label is sure enough, of an animal that can be here."""
     if knowledge.listed is None:
         return pl.col("auto_ok")
@@ -131,11 +132,11 @@ def _sure(table: pl.DataFrame, knowledge: SpeciesKnowledge) -> pl.Expr:
     return pl.col("auto_ok") & pl.col("scientific_name").is_in(here.implode()).fill_null(False)
 
 
-def _as_counted(sure: pl.Expr, names: SpeciesNames) -> list[pl.Expr]:
+def _identification_columns(sure: pl.Expr, names: SpeciesNames) -> list[pl.Expr]:
     climbed = pl.col("branch").is_not_null()
-    unknown = pl.lit(names.code(UNKNOWN), NAME_CODE)
+    unknown = pl.lit(names.code(UNKNOWN_NAME), NAME_CODE)
     other = pl.col("category").replace_strict(
-        {category: names.code(name) for category, name in OF_CATEGORY.items()},
+        {category: names.code(name) for category, name in CATEGORY_NAMES.items()},
         default=None,
         return_dtype=NAME_CODE,
     )
@@ -155,35 +156,34 @@ def _as_counted(sure: pl.Expr, names: SpeciesNames) -> list[pl.Expr]:
         .then("confidence"),
         "repeat": pl.lit(False),
     }
-    return [counted[name].cast(kind).alias(name) for name, kind in COUNTED.items()]
+    return [counted[name].cast(kind).alias(name) for name, kind in IDENTIFICATION_COLUMNS.items()]
 
 
-def _meanings(
-    table: pl.DataFrame, knowledge: SpeciesKnowledge, names: SpeciesNames
-) -> pl.LazyFrame:
+def _label_names(table: pl.DataFrame, knowledge: Taxonomy, names: SpeciesNames) -> pl.LazyFrame:
     """What each label is called: the columns LABEL, meaning."""
     labels = (
-        table.lazy().select(LABEL).unique().collect().sort(LABEL)
+        table.lazy().select(LABEL_COLUMNS).unique().collect().sort(LABEL_COLUMNS)
     )  # the same numbers in every run
 
     def meaning(label: str | None, scientific_name: str | None) -> int:
         taxon = knowledge.taxa.get(scientific_name or "")
-        called = taxon.common_name if taxon and taxon.rank in SPECIES_RANKS else None
-        return names.code(Name(called or label or UNKNOWN_ANIMAL, scientific_name))
+        preferred_name = taxon.common_name if taxon and taxon.rank in SPECIES_RANKS else None
+        return names.code(SpeciesName(preferred_name or label or UNKNOWN_ANIMAL, scientific_name))
 
     codes = [meaning(*row) for row in labels.iter_rows()]
     return labels.lazy().with_columns(meaning=pl.Series(codes, dtype=NAME_CODE))
 
 
-def _branches(
-    unsure: pl.LazyFrame, knowledge: SpeciesKnowledge, roll_up: float, names: SpeciesNames
+def _rolled_up_names(
+    unsure: pl.LazyFrame, knowledge: Taxonomy, roll_up: float, names: SpeciesNames
 ) -> pl.LazyFrame:
     """The branches that name animals whose own labels do not: row, branch, branch_sum."""
     guessed = unsure.filter(pl.col("top5").is_not_null()).select("row", "top5").collect()
-    climbed = guessed.select("row").hstack(climb(guessed["top5"], knowledge, roll_up))
+    climbed = guessed.select("row").hstack(roll_up_guesses(guessed["top5"], knowledge, roll_up))
     found = climbed.drop_nulls("taxon")
     codes = {
-        taxon: names.code(called(taxon, knowledge)) for taxon in found["taxon"].unique().sort()
+        taxon: names.code(preferred_name(taxon, knowledge))
+        for taxon in found["taxon"].unique().sort()
     }
     return found.lazy().select(
         "row",
@@ -192,7 +192,7 @@ def _branches(
     )
 
 
-def called(scientific_name: str, knowledge: SpeciesKnowledge) -> Name:
+def preferred_name(scientific_name: str, knowledge: Taxonomy) -> SpeciesName:
     """The name of a taxon: its common one, or the scientific."""
     taxon = knowledge.taxa.get(scientific_name)
-    return Name((taxon and taxon.common_name) or scientific_name, scientific_name)
+    return SpeciesName((taxon and taxon.common_name) or scientific_name, scientific_name)

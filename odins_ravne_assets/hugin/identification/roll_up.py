@@ -10,19 +10,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from odins_ravne_assets.hugin.identification.taxonomy import ROLL_UP, SpeciesKnowledge
+from odins_ravne_assets.hugin.identification.taxonomy import ROLL_UP_RANKS, Taxonomy
 
 # Of a branch: the scientific name of its taxon, null where none reached the level, and its sum.
-CLIMBED: dict[str, pl.DataType] = {"taxon": pl.String(), "branch_sum": pl.Float32()}
+ROLL_UP_SCHEMA: dict[str, pl.DataType] = {"taxon": pl.String(), "branch_sum": pl.Float32()}
 # Lists of guesses that are added up at once.
-LISTS_AT_ONCE = 100_000
-NONE = -1
+LISTS_PER_BATCH = 100_000
+NO_TAXON = -1
 
-Numbers = NDArray[np.int32]
-Floats = NDArray[np.float64]
+IntArray = NDArray[np.int32]
+FloatArray = NDArray[np.float64]
 
 
-def climb(guesses: pl.Series, knowledge: SpeciesKnowledge, roll_up: float) -> pl.DataFrame:
+def roll_up_guesses(guesses: pl.Series, knowledge: Taxonomy, roll_up: float) -> pl.DataFrame:
     """The lowest branch of each list of guesses whose sum reaches the level; rows of CLIMBED.
 
     Of several at one rank it is that with the highest sum, then the first in the alphabet. What
@@ -38,18 +38,20 @@ def climb(guesses: pl.Series, knowledge: SpeciesKnowledge, roll_up: float) -> pl
     parts = [
         pl.DataFrame(
             {
-                "taxon": names.gather(pl.Series(taxon, dtype=pl.Int64).replace(NONE, None)),
+                "taxon": names.gather(pl.Series(taxon, dtype=pl.Int64).replace(NO_TAXON, None)),
                 "branch_sum": total,
             },
-            schema=CLIMBED,
+            schema=ROLL_UP_SCHEMA,
         )
-        for part in guesses.to_frame("guesses").iter_slices(LISTS_AT_ONCE)
-        for taxon, total in [_best(*_grid(part, taxa), lineages, np.float32(roll_up))]
+        for part in guesses.to_frame("guesses").iter_slices(LISTS_PER_BATCH)
+        for taxon, total in [
+            _lowest_taxa(*_guess_arrays(part, taxa), lineages, np.float32(roll_up))
+        ]
     ]
-    return pl.concat([pl.DataFrame(schema=CLIMBED), *parts])
+    return pl.concat([pl.DataFrame(schema=ROLL_UP_SCHEMA), *parts])
 
 
-def _lineages(taxa: pl.Series, knowledge: SpeciesKnowledge) -> tuple[pl.Series, Numbers]:
+def _lineages(taxa: pl.Series, knowledge: Taxonomy) -> tuple[pl.Series, IntArray]:
     """All names, in the order of their numbers, and the lineage of each taxon, as [taxon, rank].
 
     The last row is of what is no taxon.
@@ -60,16 +62,16 @@ def _lineages(taxa: pl.Series, knowledge: SpeciesKnowledge) -> tuple[pl.Series, 
     ]
     names = sorted({name for lineage in found for name in lineage if name})
     number: dict[str | None, int] = {name: place for place, name in enumerate(names)}
-    rows = [[number.get(name, NONE) for name in lineage] for lineage in found]
-    rows.append([NONE] * len(ROLL_UP))
+    rows = [[number.get(name, NO_TAXON) for name in lineage] for lineage in found]
+    rows.append([NO_TAXON] * len(ROLL_UP_RANKS))
     return pl.Series(names, dtype=pl.String), np.array(rows, dtype=np.int32)
 
 
-def _grid(part: pl.DataFrame, taxa: pl.Enum) -> tuple[Numbers, Floats]:
+def _guess_arrays(part: pl.DataFrame, taxa: pl.Enum) -> tuple[IntArray, FloatArray]:
     """Lists as arrays [list, guess]: the numbers of their taxa (NONE: not known), confidences."""
     lengths = part["guesses"].list.len().fill_null(0).to_numpy()
     shape = (lengths.size, max(1, int(lengths.max(initial=0))))
-    numbers, confidences = np.full(shape, NONE, dtype=np.int32), np.zeros(shape)
+    numbers, confidences = np.full(shape, NO_TAXON, dtype=np.int32), np.zeros(shape)
     flat = (
         part.filter(pl.col("guesses").list.len() > 0)
         .explode("guesses")
@@ -79,7 +81,7 @@ def _grid(part: pl.DataFrame, taxa: pl.Enum) -> tuple[Numbers, Floats]:
             .cast(taxa, strict=False)
             .to_physical()
             .cast(pl.Int32)
-            .fill_null(NONE),
+            .fill_null(NO_TAXON),
             confidence=pl.col("confidence").cast(pl.Float64).fill_null(0),
         )
     )
@@ -89,25 +91,25 @@ def _grid(part: pl.DataFrame, taxa: pl.Enum) -> tuple[Numbers, Floats]:
     return numbers, confidences
 
 
-def _best(
-    guessed: Numbers, confidences: Floats, lineages: Numbers, roll_up: np.float32
-) -> tuple[Numbers, NDArray[np.float32]]:
+def _lowest_taxa(
+    guessed: IntArray, confidences: FloatArray, lineages: IntArray, roll_up: np.float32
+) -> tuple[IntArray, NDArray[np.float32]]:
     """Of each list: the number of the name of its branch, or NONE, and the branch's sum."""
-    taxon = np.full(len(guessed), NONE, dtype=np.int32)
+    taxon = np.full(len(guessed), NO_TAXON, dtype=np.int32)
     total = np.zeros(len(guessed), dtype=np.float32)
     for names in _by_rank(guessed, lineages):
         sums = np.zeros_like(confidences)
         for name, confidence in zip(names.T, confidences.T, strict=True):
             sums += np.where(names == name[:, np.newaxis], confidence[:, np.newaxis], 0)
-        reached = np.where(names == NONE, np.float32(NONE), sums.astype(np.float32))
+        reached = np.where(names == NO_TAXON, np.float32(NO_TAXON), sums.astype(np.float32))
         highest = reached.max(axis=1)
         first = np.where(reached == highest[:, np.newaxis], names, np.iinfo(np.int32).max)
-        found = (taxon == NONE) & (highest >= roll_up)
+        found = (taxon == NO_TAXON) & (highest >= roll_up)
         taxon[found], total[found] = first.min(axis=1)[found], highest[found]
     return taxon, total
 
 
-def _by_rank(guessed: Numbers, lineages: Numbers) -> Iterator[Numbers]:
+def _by_rank(guessed: IntArray, lineages: IntArray) -> Iterator[IntArray]:
     """The names of the guesses at each rank, as [list, guess], from species to class."""
-    for rank in range(len(ROLL_UP)):
+    for rank in range(len(ROLL_UP_RANKS)):
         yield lineages[guessed, rank]

@@ -24,24 +24,24 @@ from numpy.typing import NDArray
 
 from odins_ravne_assets.hugin.identification.identifications import (
     NAME_CODE,
-    UNKNOWN,
-    Sightings,
+    UNKNOWN_NAME,
+    Identifications,
     SpeciesNames,
-    called,
+    preferred_name,
 )
-from odins_ravne_assets.hugin.identification.taxonomy import SpeciesKnowledge
+from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
 from resources.settings.profile import Stage3
 
 # What a vote adds to each row.
-VOTED: dict[str, pl.DataType] = {
+VOTE_COLUMNS: dict[str, pl.DataType] = {
     "vote_share": pl.Float32(),  # of the winner; null where no box disagreed, or nothing won
     "relabelled": pl.Boolean(),  # it had another name, or none
     "disputed": pl.Boolean(),  # its burst came to no result
 }
 # Sums of floating point numbers: a share that is exactly the setting's has it.
-SLACK = 1e-9
+SHARE_TOLERANCE = 1e-9
 NAME_BITS = 32
-FRAME = ["path", "frame_number"]
+FRAME_KEY = ["path", "frame_number"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,9 @@ class _Ballots:
     confidence: NDArray[np.float32]
 
 
-def vote(seen: Sightings, knowledge: SpeciesKnowledge, settings: Stage3) -> Sightings:
+def vote_by_sequence(
+    seen: Identifications, knowledge: Taxonomy, settings: Stage3
+) -> Identifications:
     """The sightings with the names that their bursts agreed on, and the columns of VOTED.
 
     Args:
@@ -68,22 +70,22 @@ def vote(seen: Sightings, knowledge: SpeciesKnowledge, settings: Stage3) -> Sigh
         (pl.col("category") == "animal") & ~pl.col("repeat")
     )
     if settings.burst_gap == 0 or animals.is_empty():
-        return replace(seen, rows=_unvoted(seen.rows))
-    ballots = _cast(animals, _bursts(animals, settings.burst_gap), seen.names)
+        return replace(seen, rows=_without_vote(seen.rows))
+    ballots = _collect_ballots(animals, _sequence_numbers(animals, settings.burst_gap), seen.names)
     if not ballots.row.size:
-        return replace(seen, rows=_unvoted(seen.rows))
+        return replace(seen, rows=_without_vote(seen.rows))
     won = _winners(ballots, knowledge, seen.names, settings.vote_share)
-    return replace(seen, rows=_settled(seen.rows, ballots, won, settings))
+    return replace(seen, rows=_apply_winners(seen.rows, ballots, won, settings))
 
 
-def _unvoted(rows: pl.DataFrame) -> pl.DataFrame:
+def _without_vote(rows: pl.DataFrame) -> pl.DataFrame:
     neutral = {"vote_share": None, "relabelled": False, "disputed": False}
     return rows.with_columns(
-        pl.lit(neutral[name], kind).alias(name) for name, kind in VOTED.items()
+        pl.lit(neutral[name], kind).alias(name) for name, kind in VOTE_COLUMNS.items()
     )
 
 
-def _bursts(animals: pl.DataFrame, gap_seconds: float) -> NDArray[np.uint32]:
+def _sequence_numbers(animals: pl.DataFrame, gap_seconds: float) -> NDArray[np.uint32]:
     """The number of each row's burst, from 0."""
     undated = pl.when(pl.col("captured_at").is_null()).then("path")
     camera, moment, medium = (
@@ -108,13 +110,15 @@ def _codes(texts: pl.Expr) -> pl.Expr:
     return texts.cast(pl.Categorical).to_physical().cast(pl.Int64).fill_null(-1)
 
 
-def _cast(animals: pl.DataFrame, bursts: NDArray[np.uint32], names: SpeciesNames) -> _Ballots:
+def _collect_ballots(
+    animals: pl.DataFrame, bursts: NDArray[np.uint32], names: SpeciesNames
+) -> _Ballots:
     """The ballots of bursts whose boxes differ, or one of whose has no name."""
     ballot, name = animals["ballot"].to_numpy(), animals["name"].to_numpy()
     one_of = np.zeros(int(bursts.max()) + 1, dtype=np.uint32)
     one_of[bursts] = ballot  # whichever is last: all others must equal it
     asks = np.zeros(one_of.size, dtype=np.bool_)
-    asks[bursts[(ballot != one_of[bursts]) | (name == names.code(UNKNOWN))]] = True
+    asks[bursts[(ballot != one_of[bursts]) | (name == names.code(UNKNOWN_NAME))]] = True
     open_ = asks[bursts]
     weights = animals["ballot_weight"].cast(pl.Float64).fill_nan(None).fill_null(0).to_numpy()
     return _Ballots(
@@ -128,7 +132,7 @@ def _cast(animals: pl.DataFrame, bursts: NDArray[np.uint32], names: SpeciesNames
 
 
 def _winners(
-    ballots: _Ballots, knowledge: SpeciesKnowledge, names: SpeciesNames, share: float
+    ballots: _Ballots, knowledge: Taxonomy, names: SpeciesNames, share: float
 ) -> pl.DataFrame:
     """One row per burst that came to a result: burst, won (a name), won_share, won_best."""
     sure = ballots.name == ballots.ballot
@@ -156,13 +160,13 @@ def _winners(
     )
     results = []
     for rank in ("ballot", "genus", "family"):
-        result = _result(tally, rank, share)
+        result = _winners_at_rank(tally, rank, share)
         tally = tally.join(result, on="burst", how="anti")
         results.append(result)
     return pl.concat(results)
 
 
-def _ranks(knowledge: SpeciesKnowledge, names: SpeciesNames) -> pl.DataFrame:
+def _ranks(knowledge: Taxonomy, names: SpeciesNames) -> pl.DataFrame:
     """The numbers of each name's genus and family: name, genus, family."""
     ranks = names.table().join(
         knowledge.table().select("scientific_name", "genus", "family"),
@@ -171,7 +175,7 @@ def _ranks(knowledge: SpeciesKnowledge, names: SpeciesNames) -> pl.DataFrame:
     )
 
     def code(taxon: str | None) -> int | None:
-        return names.code(called(taxon, knowledge)) if taxon else None
+        return names.code(preferred_name(taxon, knowledge)) if taxon else None
 
     return ranks.select(
         "name",
@@ -180,7 +184,7 @@ def _ranks(knowledge: SpeciesKnowledge, names: SpeciesNames) -> pl.DataFrame:
     )
 
 
-def _result(tally: pl.DataFrame, rank: str, share: float) -> pl.DataFrame:
+def _winners_at_rank(tally: pl.DataFrame, rank: str, share: float) -> pl.DataFrame:
     return (
         tally.filter(pl.col(rank).is_not_null())
         .group_by("burst", pl.col(rank).alias("won"))
@@ -188,23 +192,23 @@ def _result(tally: pl.DataFrame, rank: str, share: float) -> pl.DataFrame:
             won_share=pl.col("weight").sum() / pl.col("total").first(),
             won_best=pl.col("best").max(),
         )
-        .filter((pl.col("won_share") >= share - SLACK) & pl.col("won_best").is_not_null())
+        .filter((pl.col("won_share") >= share - SHARE_TOLERANCE) & pl.col("won_best").is_not_null())
         .sort("won_share", "won_best", "won", descending=[True, True, False])
         .unique("burst", keep="first")
     )
 
 
-def _settled(
+def _apply_winners(
     rows: pl.DataFrame, ballots: _Ballots, won: pl.DataFrame, settings: Stage3
 ) -> pl.DataFrame:
     """The rows with what the vote changes in them."""
-    has_result, names, shares, bests = _by_burst(won, int(ballots.burst.max()) + 1)
+    has_result, names, shares, bests = _by_sequence(won, int(ballots.burst.max()) + 1)
     decided, winner = has_result[ballots.burst], names[ballots.burst]
     named = ballots.name == ballots.ballot
     agrees = decided & (ballots.name == winner)
     certain = named & (ballots.confidence >= np.float32(settings.review_below))
     differs = decided & ~agrees
-    stays = _side_by_side(rows, ballots, differs & certain, agrees & named)
+    stays = _in_frame_with_winner(rows, ballots, differs & certain, agrees & named)
     changes, settled = differs & ~stays, decided & ~stays
 
     name, confidence = rows["name"].to_numpy().copy(), rows["confidence"].to_numpy().copy()
@@ -224,7 +228,7 @@ def _settled(
     )
 
 
-def _by_burst(
+def _by_sequence(
     won: pl.DataFrame, bursts: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32]]:
     """Of every burst, by its number: whether it has a winner, and its name, share and best."""
@@ -241,7 +245,7 @@ def _by_burst(
     return found
 
 
-def _side_by_side(
+def _in_frame_with_winner(
     rows: pl.DataFrame, ballots: _Ballots, minority: NDArray[np.bool_], winners: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Which of the minority are in one frame with a winner."""
@@ -252,10 +256,10 @@ def _side_by_side(
     others = winners & asks[ballots.burst]
 
     def frames(of: NDArray[np.bool_]) -> pl.DataFrame:
-        return rows[ballots.row[of], FRAME].with_columns(burst=pl.Series(ballots.burst[of]))
+        return rows[ballots.row[of], FRAME_KEY].with_columns(burst=pl.Series(ballots.burst[of]))
 
     places = frames(minority).with_columns(place=np.flatnonzero(minority))
-    beside = places.join(frames(others), on=["burst", *FRAME], how="semi")
+    beside = places.join(frames(others), on=["burst", *FRAME_KEY], how="semi")
     stays = np.zeros(ballots.row.size, dtype=np.bool_)
     stays[beside["place"].to_numpy()] = True
     return stays

@@ -21,10 +21,10 @@ from odins_ravne_assets.munin.tables import schemas
 from resources.errors import UsageError
 from resources.settings.project import ListedSpecies
 
-SHIPPED = Path(__file__).parent / "taxonomy.tsv"
+SHIPPED_TAXONOMY = Path(__file__).parent / "taxonomy.tsv"
 
 # From the most particular to the most general: how a roll-up climbs.
-ROLL_UP = ("species", "genus", "family", "order", "class")
+ROLL_UP_RANKS = ("species", "genus", "family", "order", "class")
 SPECIES_RANKS = ("species", "subspecies")
 HIGHER_RANKS = ("class", "order", "family", "genus")
 
@@ -49,12 +49,12 @@ class Taxon(NamedTuple):
 
     @property
     def lineage(self) -> tuple[str | None, ...]:
-        """Its names from species to class, in the order of ROLL_UP."""
+        """Its names from species to class, in the order of ROLL_UP_RANKS."""
         return (self.species, self.genus, self.family, self.order, self.class_)
 
 
 @dataclass(frozen=True)
-class SpeciesKnowledge:
+class Taxonomy:
     """A taxonomy and a project's list of species.
 
     Attributes:
@@ -105,12 +105,12 @@ class SpeciesKnowledge:
 
     def table(self) -> pl.DataFrame:
         """All of it as rows of `tables.TAXA`."""
-        return as_table(self.taxa.values())
+        return taxa_table(self.taxa.values())
 
 
-def knowledge_of(
+def project_taxonomy(
     listed: Sequence[ListedSpecies], of_models: Mapping[str, Taxon] | None = None
-) -> SpeciesKnowledge:
+) -> Taxonomy:
     """What is known with a project's list of species; an empty list: anything may be there.
 
     Args:
@@ -121,11 +121,11 @@ def knowledge_of(
         UsageError: a listed name is not known, and its row has no ranks.
     """
     taxa = shipped_taxa() | dict(of_models or {})
-    own = {row.scientific_name: _listed(row, taxa) for row in listed}
-    return SpeciesKnowledge(taxa | own, frozenset(own) if own else None)
+    own = {row.scientific_name: _listed_taxon(row, taxa) for row in listed}
+    return Taxonomy(taxa | own, frozenset(own) if own else None)
 
 
-def _listed(row: ListedSpecies, taxa: Mapping[str, Taxon]) -> Taxon:
+def _listed_taxon(row: ListedSpecies, taxa: Mapping[str, Taxon]) -> Taxon:
     known = taxa.get(row.scientific_name)
     ranks: tuple[str | None, ...] = (row.class_, row.order, row.family, row.genus)
     if known is None and not any(ranks):
@@ -150,15 +150,15 @@ def shipped_taxa() -> dict[str, Taxon]:
 
 @lru_cache(maxsize=1)
 def _shipped() -> dict[str, Taxon]:
-    rows = pl.read_csv(SHIPPED, separator="\t", schema=schemas.TAXA, quote_char=None)
+    rows = pl.read_csv(SHIPPED_TAXONOMY, separator="\t", schema=schemas.TAXA, quote_char=None)
     return {row[0]: Taxon(*row) for row in rows.iter_rows()}
 
 
-def as_table(taxa: Iterable[Taxon]) -> pl.DataFrame:
+def taxa_table(taxa: Iterable[Taxon]) -> pl.DataFrame:
     """Rows of `tables.TAXA`, by scientific name."""
     return pl.DataFrame(list(taxa), schema=schemas.TAXA, orient="row").sort("scientific_name")
 
 
-def taxa_of(table: pl.DataFrame) -> dict[str, Taxon]:
+def taxa_from_table(table: pl.DataFrame) -> dict[str, Taxon]:
     """Taxa of rows of `tables.TAXA`, by scientific name."""
     return {row[0]: Taxon(*row) for row in table.iter_rows()}

@@ -7,25 +7,25 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from odins_ravne_assets.hugin.report.camera_results import ReportCamera
+from odins_ravne_assets.hugin.report.camera_results import CameraResults
 from odins_ravne_assets.hugin.report.sampling_effort import CameraPosition, first_and_last_day
-from odins_ravne_assets.hugin.visits.species_summary import SPECIES_OF_ANIMAL
+from odins_ravne_assets.hugin.visits.species_summary import IS_ANIMAL_SPECIES
 from resources.settings.profile import Privacy, Stage3
 
-MINUTE = "%Y-%m-%d %H:%M"
+MINUTE_FORMAT = "%Y-%m-%d %H:%M"
 NOT_KNOWN = "not known"
-PATHS_SHOWN = 200  # of the files that failed for one reason
+MAX_PATHS = 200  # of the files that failed for one reason
 # Days between a camera's first and last file that are more likely a clock that was wrong.
-UNLIKELY_DAYS = 4 * 365
+MAX_PLAUSIBLE_DAYS = 4 * 365
 # Camera days from which on visits per 100 of them say more than chance does.
-TELLING_DAYS = 30
+MIN_SIGNIFICANT_DAYS = 30
 STAGE_TITLES = ("reading files", "finding", "labelling", "making visits")
-THINGS = {"media": ("file", "files"), "detections": ("box", "boxes")}
+UNIT_NAMES = {"media": ("file", "files"), "detections": ("box", "boxes")}
 
 Row = dict[str, Any]
 
 
-class Rates(NamedTuple):
+class VisitRate(NamedTuple):
     """By what visits are divided to be told per 100 camera days.
 
     Attributes:
@@ -44,24 +44,26 @@ class Rates(NamedTuple):
         return f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}"
 
 
-def rates(out: pl.DataFrame) -> Rates:
+def visit_rate(out: pl.DataFrame) -> VisitRate:
     """How often visits were; only where the days can be believed."""
     days = int(out["camera_days"].sum())
-    if not _doubtful(out).is_empty():
-        return Rates(
+    if not _implausible(out).is_empty():
+        return VisitRate(
             None,
             "Visits per 100 camera days are not told: a clock may have been wrong, so nobody knows "
             "for how long the cameras were out.",
         )
     if not days:
-        return Rates(None, "Visits per 100 camera days are not told: no file says when it was.")
+        return VisitRate(None, "Visits per 100 camera days are not told: no file says when it was.")
     one = "1 day" if days == 1 else f"{days:,} days"
     said = f"Per 100 camera days: the visits, divided by the {one} that cameras were out, times 100"
-    return Rates(days, f"{said}; so few days say little." if days < TELLING_DAYS else f"{said}.")
+    return VisitRate(
+        days, f"{said}; so few days say little." if days < MIN_SIGNIFICANT_DAYS else f"{said}."
+    )
 
 
-def _doubtful(out: pl.DataFrame) -> pl.DataFrame:
-    return out.filter(pl.col("camera_days") > UNLIKELY_DAYS)
+def _implausible(out: pl.DataFrame) -> pl.DataFrame:
+    return out.filter(pl.col("camera_days") > MAX_PLAUSIBLE_DAYS)
 
 
 def title(out: pl.DataFrame) -> str:
@@ -79,7 +81,9 @@ def period(out: pl.DataFrame) -> str:
     return f"{first}, by {whose}" if first == last else f"{first} to {last}, by {whose}"
 
 
-def tiles(visits: pl.DataFrame, out: pl.DataFrame, cameras: Sequence[ReportCamera]) -> list[Row]:
+def summary_tiles(
+    visits: pl.DataFrame, out: pl.DataFrame, cameras: Sequence[CameraResults]
+) -> list[Row]:
     """The numbers that are asked for first."""
     totals = Counter[str]()
     for camera in cameras:
@@ -90,10 +94,10 @@ def tiles(visits: pl.DataFrame, out: pl.DataFrame, cameras: Sequence[ReportCamer
         (
             "animal species",
             "animal species",
-            visits.filter(SPECIES_OF_ANIMAL)["species"].n_unique(),
+            visits.filter(IS_ANIMAL_SPECIES)["species"].n_unique(),
         ),
         ("camera", "cameras", out.height),
-        ("camera day", "camera days", rates(out).camera_days or 0),
+        ("camera day", "camera days", visit_rate(out).camera_days or 0),
         ("picture", "pictures", totals["stills"]),
         ("video", "videos", totals["videos"]),
         ("file not used", "files not used", totals["failed"]),
@@ -105,14 +109,16 @@ def tiles(visits: pl.DataFrame, out: pl.DataFrame, cameras: Sequence[ReportCamer
     ]
 
 
-def remarks(out: pl.DataFrame, cameras: Sequence[ReportCamera], privacy: Privacy) -> Iterator[str]:
+def warnings(
+    out: pl.DataFrame, cameras: Sequence[CameraResults], privacy: Privacy
+) -> Iterator[str]:
     """What a reader must know before believing the rest."""
     people = sum(camera.people_left_out for camera in cameras)
     if people:
         yield f"People are left out, as the settings ask: {people:,} visit{'s' * (people > 1)}."
     if not privacy.blur_people:
         yield "People on the pictures are not blurred: think before you pass this file on."
-    for row in _doubtful(out).iter_rows(named=True):
+    for row in _implausible(out).iter_rows(named=True):
         yield (
             f"{row['camera_id']}: its files are from {row['first_day']} to {row['last_day']}, "
             f"but only {row['days_with_media']:,} days have any: its clock may have been wrong. "
@@ -120,7 +126,7 @@ def remarks(out: pl.DataFrame, cameras: Sequence[ReportCamera], privacy: Privacy
         )
 
 
-def species(visits: pl.DataFrame, per_days: Rates) -> list[Row]:
+def species_rows(visits: pl.DataFrame, per_days: VisitRate) -> list[Row]:
     """A row per species, the one with most visits first."""
     tally = (
         visits.group_by("category", "species")
@@ -129,8 +135,8 @@ def species(visits: pl.DataFrame, per_days: Rates) -> list[Row]:
             pl.len().alias("observations"),
             pl.col("count").max().alias("most_at_once"),
             pl.col("needs_review").sum(),
-            pl.col("start_at").min().dt.strftime(MINUTE).fill_null(NOT_KNOWN).alias("first"),
-            pl.col("end_at").max().dt.strftime(MINUTE).fill_null(NOT_KNOWN).alias("last"),
+            pl.col("start_at").min().dt.strftime(MINUTE_FORMAT).fill_null(NOT_KNOWN).alias("first"),
+            pl.col("end_at").max().dt.strftime(MINUTE_FORMAT).fill_null(NOT_KNOWN).alias("last"),
         )
         .sort("observations", "category", "species", descending=[True, False, False])
     )
@@ -140,13 +146,15 @@ def species(visits: pl.DataFrame, per_days: Rates) -> list[Row]:
     ]
 
 
-def windows(cameras: Sequence[ReportCamera]) -> str:
+def window_description(cameras: Sequence[CameraResults]) -> str:
     """The window of the visits, in words."""
     minutes = sorted({camera.report["settings"]["compression_window"] for camera in cameras})
     return " or ".join(f"{each:g} minutes" for each in minutes)
 
 
-def places(visits: pl.DataFrame, out: pl.DataFrame, privacy: Privacy) -> list[CameraPosition]:
+def camera_positions(
+    visits: pl.DataFrame, out: pl.DataFrame, privacy: Privacy
+) -> list[CameraPosition]:
     """The cameras whose place is known; rounded where a sensitive species was seen."""
     sensitive = {name.casefold() for name in privacy.sensitive_species}
     at_risk = visits.filter(pl.col("scientific_name").str.to_lowercase().is_in(list(sensitive)))[
@@ -173,12 +181,12 @@ def camera_rows(visits: pl.DataFrame, out: pl.DataFrame, privacy: Privacy) -> li
     """A row per camera, in the order of `out`."""
     seen = dict(visits["camera_id"].value_counts().iter_rows())
     named = dict(
-        visits.filter(SPECIES_OF_ANIMAL)
+        visits.filter(IS_ANIMAL_SPECIES)
         .group_by("camera_id")
         .agg(pl.col("species").n_unique())
         .rows()
     )
-    standing = {place.camera_id: place for place in places(visits, out, privacy)}
+    standing = {place.camera_id: place for place in camera_positions(visits, out, privacy)}
     return [
         row
         | {
@@ -187,13 +195,13 @@ def camera_rows(visits: pl.DataFrame, out: pl.DataFrame, privacy: Privacy) -> li
             "camera_days": f"{row['camera_days']:,}" if row["first_day"] else NOT_KNOWN,
             "visits": seen.get(row["camera_id"], 0),
             "species": named.get(row["camera_id"], 0),
-            "place": _written(standing.get(row["camera_id"]), privacy),
+            "place": _format_position(standing.get(row["camera_id"]), privacy),
         }
         for row in out.iter_rows(named=True)
     ]
 
 
-def _written(place: CameraPosition | None, privacy: Privacy) -> str:
+def _format_position(place: CameraPosition | None, privacy: Privacy) -> str:
     if place is None:
         return ""
     digits = privacy.sensitive_decimals if place.rounded else 5
@@ -201,16 +209,16 @@ def _written(place: CameraPosition | None, privacy: Privacy) -> str:
     return f"{text} (rounded)" if place.rounded else text
 
 
-def left_out(cameras: Sequence[ReportCamera]) -> list[Row]:
+def exclusions(cameras: Sequence[CameraResults]) -> list[Row]:
     """What did not become part of a visit, by stage and reason; nothing that is zero."""
     counts = Counter[tuple[int, str, str]]()
     for camera in cameras:
-        for loss in camera.report["left_out"]:
+        for loss in camera.report["exclusions"]:
             counts[loss["stage"], loss["what"], loss["why"]] += loss["count"]
     return [
         {
             "stage": STAGE_TITLES[stage],
-            "what": THINGS[what][count > 1],
+            "what": UNIT_NAMES[what][count > 1],
             "why": why.partition(" (see ")[0],
             "count": count,
         }
@@ -219,7 +227,7 @@ def left_out(cameras: Sequence[ReportCamera]) -> list[Row]:
     ]
 
 
-def failures(cameras: Sequence[ReportCamera]) -> list[Row]:
+def failure_rows(cameras: Sequence[CameraResults]) -> list[Row]:
     """The files that could not be used, by reason, the most frequent first."""
     several = len(cameras) > 1
     failed = pl.concat(
@@ -232,14 +240,14 @@ def failures(cameras: Sequence[ReportCamera]) -> list[Row]:
     )
     by_reason = (
         failed.group_by("reason")
-        .agg(pl.len().alias("count"), pl.col("path").head(PATHS_SHOWN).alias("paths"))
+        .agg(pl.len().alias("count"), pl.col("path").head(MAX_PATHS).alias("paths"))
         .sort("count", "reason", descending=[True, False])
         .select(pl.col("reason").fill_null("not known").alias("why"), "count", "paths")
     )
     return by_reason.to_dicts()
 
 
-def reviewed(cameras: Sequence[ReportCamera]) -> Row:
+def review_summary(cameras: Sequence[CameraResults]) -> Row:
     """What reviewers said of boxes, and how often the machine had said the same; and of how many
     files in which it had found nothing, and what it had missed there."""
     counts, missed = Counter[tuple[str, str]](), Counter[str]()
@@ -267,7 +275,7 @@ def reviewed(cameras: Sequence[ReportCamera]) -> Row:
     }
 
 
-def cost(cameras: Sequence[ReportCamera]) -> str:
+def cost_description(cameras: Sequence[CameraResults]) -> str:
     """What computing has cost, in words."""
     rows = pl.concat(camera.cost for camera in cameras)
     usd, on_demand, wasted = (
@@ -289,11 +297,11 @@ def cost(cameras: Sequence[ReportCamera]) -> str:
     return f"{said}. Storage and transfer are not in it."
 
 
-def ways(cameras: Sequence[ReportCamera]) -> list[Row]:
+def provenance(cameras: Sequence[CameraResults]) -> list[Row]:
     """Models and settings, once for all cameras that were looked at in the same way."""
     found: list[tuple[list[Row], list[str]]] = []
     for camera in cameras:
-        rows = list(_way(camera.report))
+        rows = list(_settings_rows(camera.report))
         alike = next((names for each, names in found if each == rows), None)
         if alike is None:
             found.append((rows, alike := []))
@@ -301,7 +309,7 @@ def ways(cameras: Sequence[ReportCamera]) -> list[Row]:
     return [{"rows": rows, "cameras": ", ".join(names)} for rows, names in found]
 
 
-def _way(report: Row) -> Iterator[Row]:
+def _settings_rows(report: Row) -> Iterator[Row]:
     for role, name in report["models"].items():
         yield {"name": role.replace("_", " "), "value": name, "about": "model, with its hash"}
     for key, value in report["settings"].items():

@@ -1,6 +1,6 @@
-"""The gallery of the report: what `gallery.js` reads.
+"""The gallery of the report: what `gallery_data.js` reads.
 
-The pictures are text in the page, `CHUNK` to a piece, in the order in which the page first shows
+The pictures are text in the page, `PICTURES_PER_CHUNK` to a piece, in the order in which the page first shows
 them. The browser makes pictures of those that are near its window, and of no others.
 """
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
-CHUNK = 100  # pictures
-SECOND = "%Y-%m-%d %H:%M:%S"
+PICTURES_PER_CHUNK = 100  # pictures
+SECOND_FORMAT = "%Y-%m-%d %H:%M:%S"
 # What the script reads of a visit. `species` and `camera` are places in lists, `picture` is the
 # number of a picture, `box` is [x, y, w, h] as fractions of it.
 GALLERY_COLUMNS = (
@@ -29,7 +29,7 @@ GALLERY_COLUMNS = (
     "note",
 )
 
-FLAGS = {
+FLAG_DESCRIPTIONS = {
     "votes_disagree": "its pictures disagree on the species",
     "repeat_detection": "the same box again and again: likely no animal",
 }
@@ -38,7 +38,9 @@ REVIEWER = "reviewer"
 Json = dict[str, Any]
 
 
-def gallery(visits: pl.DataFrame, species: Sequence[Json], cameras: Sequence[str]) -> Json | None:
+def gallery_data(
+    visits: pl.DataFrame, species: Sequence[Json], cameras: Sequence[str]
+) -> Json | None:
     """The visits as the script reads them; None when there are none.
 
     Args:
@@ -52,7 +54,7 @@ def gallery(visits: pl.DataFrame, species: Sequence[Json], cameras: Sequence[str
     places = {camera: number for number, camera in enumerate(cameras)}
     picture = -1
     rows = []
-    for visit in visits.select(*_NEEDED).iter_rows(named=True):
+    for visit in visits.select(*_OBSERVATION_FIELDS).iter_rows(named=True):
         shown = visit["box"] is not None
         picture += shown
         rows.append(
@@ -73,7 +75,7 @@ def gallery(visits: pl.DataFrame, species: Sequence[Json], cameras: Sequence[str
         )
     return {
         "columns": GALLERY_COLUMNS,
-        "chunk": CHUNK,
+        "chunk": PICTURES_PER_CHUNK,
         "species": [[row["species"], row["scientific_name"]] for row in species],
         "cameras": list(cameras),
         "visits": rows,
@@ -82,7 +84,7 @@ def gallery(visits: pl.DataFrame, species: Sequence[Json], cameras: Sequence[str
 
 def _note(visit: Json) -> str:
     """What is to be known of a visit besides: who named it, or why its name is in doubt."""
-    notes = [words for flag, words in FLAGS.items() if flag in visit["flags"]]
+    notes = [words for flag, words in FLAG_DESCRIPTIONS.items() if flag in visit["flags"]]
     if visit["label_source"] == REVIEWER:
         machine = visit["machine_species"]
         said = f"the machine: {machine}" if machine != visit["species"] else "as the machine"
@@ -92,18 +94,18 @@ def _note(visit: Json) -> str:
     return "; ".join(notes)
 
 
-def pictures(visits: pl.DataFrame) -> Iterator[str]:
-    """The pictures in the order of the visits, as base64, `CHUNK` lines at a time."""
-    for part in visits.select("webp").drop_nulls().iter_slices(CHUNK):
+def picture_chunks(visits: pl.DataFrame) -> Iterator[str]:
+    """The pictures in the order of the visits, as base64, `PICTURES_PER_CHUNK` lines at a time."""
+    for part in visits.select("webp").drop_nulls().iter_slices(PICTURES_PER_CHUNK):
         yield "\n".join(base64.b64encode(webp).decode() for webp in part["webp"])
 
 
-_NEEDED = (
+_OBSERVATION_FIELDS = (
     "category",
     "species",
     "camera_id",
-    pl.col("start_at").dt.strftime(SECOND).alias("start"),
-    pl.col("end_at").dt.strftime(SECOND).alias("end"),
+    pl.col("start_at").dt.strftime(SECOND_FORMAT).alias("start"),
+    pl.col("end_at").dt.strftime(SECOND_FORMAT).alias("end"),
     "max_confidence",
     "frame_count",
     "media_count",

@@ -9,16 +9,16 @@ import polars as pl
 
 from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
 from odins_ravne_assets.hugin.report import content as values
-from odins_ravne_assets.hugin.report.camera_results import ReportCamera, camera_results
-from odins_ravne_assets.hugin.report.gallery import gallery, pictures
+from odins_ravne_assets.hugin.report.camera_results import CameraResults, load_camera_results
+from odins_ravne_assets.hugin.report.gallery import gallery_data, picture_chunks
 from odins_ravne_assets.hugin.report.sampling_effort import (
     Calendar,
     CameraPosition,
-    calendar,
-    cameras_by_part,
+    cameras_per_period,
     first_and_last_day,
-    visits_by_hour,
-    visits_by_part,
+    make_calendar,
+    visits_per_hour,
+    visits_per_period,
 )
 from odins_ravne_assets.hugin.visits.report_json import GENERATOR
 from odins_ravne_assets.page.pages import write_page
@@ -26,29 +26,29 @@ from resources.settings.profile import Privacy
 from resources.storage.layout import REPORT_PAGE
 from resources.storage.object_store import ObjectStore
 
-TEMPLATE = Path(__file__).parent / "page.html"
+REPORT_TEMPLATE = Path(__file__).parent / "page.html"
 
 # Species that have a clock of their own, and the visits that make one worth drawing.
-CLOCKS, CLOCK_VISITS = 6, 5
-COLOURS = 5  # species that have a colour of their own; the others share one
-OTHERS = "others"
+MAX_CLOCKS, MIN_CLOCK_VISITS = 6, 5
+MAX_COLOURED_SPECIES = 5  # species that have a colour of their own; the others share one
+OTHER_SPECIES = "others"
 
 
 def make_report_page(source: ObjectStore, made: ObjectStore, privacy: Privacy) -> None:
     """Write `stage3/report.html` of one camera.
 
     Args:
-        source, made, privacy: see `camera_results`.
+        source, made, privacy: see `load_camera_results`.
 
     Raises:
         StoreError: the store refuses, or a crop is damaged.
     """
-    results = camera_results(source, made, privacy)
+    results = load_camera_results(source, made, privacy)
     with made.writing(REPORT_PAGE) as path:
         write_report_page(path, [results], privacy)
 
 
-def write_report_page(path: Path, cameras: Sequence[ReportCamera], privacy: Privacy) -> None:
+def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Privacy) -> None:
     """Write the page of some cameras, one or more, to a file."""
     thumbnails = pl.concat(camera.thumbnails for camera in cameras).unique("detection_id")
     visits = (
@@ -64,32 +64,32 @@ def write_report_page(path: Path, cameras: Sequence[ReportCamera], privacy: Priv
         )
     )
     out = pl.concat(camera.effort for camera in cameras).sort("camera_id")
-    rates = values.rates(out)
-    species = values.species(visits, rates)
+    rates = values.visit_rate(out)
+    species = values.species_rows(visits, rates)
     filled: dict[str, Any] = {
         "title": values.title(out),
         "period": values.period(out),
-        "tiles": values.tiles(visits, out, cameras),
-        "remarks": list(values.remarks(out, cameras, privacy)),
+        "tiles": values.summary_tiles(visits, out, cameras),
+        "remarks": list(values.warnings(out, cameras, privacy)),
         "species": species,
-        "window": values.windows(cameras),
-        "plots": _plots(visits, out, values.places(visits, out, privacy)),
+        "window": values.window_description(cameras),
+        "plots": _plots(visits, out, values.camera_positions(visits, out, privacy)),
         "undated": animals(visits)["start_at"].null_count(),
         "rates": rates,
         "cameras": values.camera_rows(visits, out, privacy),
-        "places_known": bool(values.places(visits, out, privacy)),
-        "visits": gallery(visits, species, out["camera_id"].to_list()),
-        "pictures": pictures(visits),
+        "places_known": bool(values.camera_positions(visits, out, privacy)),
+        "visits": gallery_data(visits, species, out["camera_id"].to_list()),
+        "pictures": picture_chunks(visits),
         "without_picture": visits["webp"].null_count(),
         "people_blurred": privacy.blur_people,
-        "reviewed": values.reviewed(cameras),
-        "left_out": values.left_out(cameras),
-        "failures": values.failures(cameras),
-        "cost": values.cost(cameras),
-        "ways": values.ways(cameras),
+        "reviewed": values.review_summary(cameras),
+        "left_out": values.exclusions(cameras),
+        "failures": values.failure_rows(cameras),
+        "cost": values.cost_description(cameras),
+        "ways": values.provenance(cameras),
         "version": version(GENERATOR),
     }
-    write_page(path, TEMPLATE, filled)
+    write_page(path, REPORT_TEMPLATE, filled)
 
 
 def animals(visits: pl.DataFrame) -> pl.DataFrame:
@@ -104,28 +104,31 @@ def _plots(visits: pl.DataFrame, out: pl.DataFrame, places: list[CameraPosition]
     seen = animals(visits).drop_nulls("start_at")
     by_species = _by_species(seen)
     clocks = {
-        name: visits_by_hour(rows)
+        name: visits_per_hour(rows)
         for name, rows in by_species.items()
-        if rows.height >= CLOCK_VISITS and name != UNKNOWN_ANIMAL
+        if rows.height >= MIN_CLOCK_VISITS and name != UNKNOWN_ANIMAL
     }
     over_time, colours = [], None
     if days := first_and_last_day(out):
-        parts = calendar(*days)
-        coloured, cameras = _coloured(by_species, parts), cameras_by_part(out, parts)
+        parts = make_calendar(*days)
+        coloured, cameras = _series(by_species, parts), cameras_per_period(out, parts)
         over_time = [
-            (sheet.name, plots.over_time(parts, coloured, cameras, sheet)) for sheet in plots.SHEETS
+            (sheet.name, plots.over_time(parts, coloured, cameras, sheet))
+            for sheet in plots.PLOT_SIZES
         ]
         colours = legend(list(coloured))
     return {
-        "clock": plots.clock(visits_by_hour(seen)) if seen.height else None,
+        "clock": plots.clock(visits_per_hour(seen)) if seen.height else None,
         "clocks": [
             (name, sum(counts), plots.small_clock(number, name, counts))
-            for number, (name, counts) in enumerate(list(clocks.items())[:CLOCKS])
+            for number, (name, counts) in enumerate(list(clocks.items())[:MAX_CLOCKS])
         ],
         "over_time": over_time,
         "legend": colours,
         "map": [
-            (sheet.name, plots.map_of(places, sheet)) for sheet in plots.SHEETS if len(places) > 1
+            (sheet.name, plots.camera_map(places, sheet))
+            for sheet in plots.PLOT_SIZES
+            if len(places) > 1
         ],
     }
 
@@ -137,11 +140,14 @@ def _by_species(visits: pl.DataFrame) -> dict[str, pl.DataFrame]:
     return {str(name): rows for (name,), rows in ordered}
 
 
-def _coloured(by_species: Mapping[str, pl.DataFrame], parts: Calendar) -> dict[str, list[int]]:
+def _series(by_species: Mapping[str, pl.DataFrame], parts: Calendar) -> dict[str, list[int]]:
     """Visits over time of the species seen most, and of all others together."""
-    counts = {name: visits_by_part(rows, parts) for name, rows in by_species.items()}
-    if len(counts) <= COLOURS + 1:
+    counts = {name: visits_per_period(rows, parts) for name, rows in by_species.items()}
+    if len(counts) <= MAX_COLOURED_SPECIES + 1:
         return counts
     names = list(counts)
-    others = [sum(column) for column in zip(*(counts[n] for n in names[COLOURS:]), strict=True)]
-    return {name: counts[name] for name in names[:COLOURS]} | {OTHERS: others}
+    others = [
+        sum(column)
+        for column in zip(*(counts[n] for n in names[MAX_COLOURED_SPECIES:]), strict=True)
+    ]
+    return {name: counts[name] for name in names[:MAX_COLOURED_SPECIES]} | {OTHER_SPECIES: others}

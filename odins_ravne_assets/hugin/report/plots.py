@@ -22,12 +22,12 @@ from odins_ravne_assets.page.plots import (
     plain_axes,
 )
 
-NARROW, SMALL = 440, 190  # pixels
+CLOCK_WIDTH, SMALL_CLOCK_WIDTH = 440, 190  # pixels
 KM_PER_DEGREE = 111.2  # of latitude: the earth's circumference is 40,030 km
-MOST_NAMES = 40  # on a map
+MAX_MAP_LABELS = 40  # on a map
 
 
-class Sheet(NamedTuple):
+class PlotSize(NamedTuple):
     """What a drawing is made for: its name on the page, pixels, and how many dates fit below."""
 
     name: str
@@ -37,7 +37,7 @@ class Sheet(NamedTuple):
 
 
 # A page has both, and shows one: text of a drawing that is made smaller cannot be read.
-SHEETS = (Sheet("wide", 900, 300, 8), Sheet("narrow", 360, 300, 4))
+PLOT_SIZES = (PlotSize("wide", 900, 300, 8), PlotSize("narrow", 360, 300, 4))
 
 
 def clock(counts: Sequence[int]) -> Markup:
@@ -46,9 +46,9 @@ def clock(counts: Sequence[int]) -> Markup:
     Args:
         counts: of the 24 hours, from midnight.
     """
-    figure = new_figure(NARROW, 330)
+    figure = new_figure(CLOCK_WIDTH, 330)
     axes = clock_axes(figure)
-    _hands(axes, counts, ACCENT)
+    _draw_hours(axes, counts, ACCENT)
     axes.set_rlabel_position(45)
     busiest = max(range(HOURS), key=lambda hour: counts[hour])
     says = f"Visits by hour of the day: most, {counts[busiest]}, began from {busiest}:00 on."
@@ -62,16 +62,16 @@ def small_clock(number: int, species: str, counts: Sequence[int]) -> Markup:
         number: among them.
         counts: as for `clock`.
     """
-    figure = new_figure(SMALL, SMALL)
+    figure = new_figure(SMALL_CLOCK_WIDTH, SMALL_CLOCK_WIDTH)
     axes = clock_axes(figure)
-    _hands(axes, counts, SERIES[number % len(SERIES)])
+    _draw_hours(axes, counts, SERIES[number % len(SERIES)])
     axes.set_rticks([])
     busiest = max(range(HOURS), key=lambda hour: counts[hour])
     says = f"{species} by hour of the day: most visits, {counts[busiest]}, from {busiest}:00 on."
     return inline_svg(figure, f"clock-{number}", says)
 
 
-def _hands(axes: PolarAxes, counts: Sequence[int], colour: str) -> None:
+def _draw_hours(axes: PolarAxes, counts: Sequence[int], colour: str) -> None:
     hour = 2 * pi / HOURS
     middles = [(number + 0.5) * hour for number in range(HOURS)]
     axes.bar(middles, counts, width=0.9 * hour, color=colour)
@@ -80,7 +80,7 @@ def _hands(axes: PolarAxes, counts: Sequence[int], colour: str) -> None:
 
 
 def over_time(
-    parts: Calendar, species: Mapping[str, Sequence[int]], out: Sequence[float], sheet: Sheet
+    parts: Calendar, species: Mapping[str, Sequence[int]], out: Sequence[float], sheet: PlotSize
 ) -> Markup:
     """Visits over time, and below them how many cameras were out.
 
@@ -115,7 +115,7 @@ def over_time(
     return inline_svg(figure, f"over-time-{sheet.name}", says)
 
 
-def map_of(cameras: Sequence[CameraPosition], sheet: Sheet) -> Markup:
+def camera_map(cameras: Sequence[CameraPosition], sheet: PlotSize) -> Markup:
     """Cameras where they stand, north above, a dot as large as what they saw."""
     figure = new_figure(sheet.width, min(480, sheet.width))
     axes = plain_axes(figure)
@@ -124,7 +124,7 @@ def map_of(cameras: Sequence[CameraPosition], sheet: Sheet) -> Markup:
     most = max(1, *(camera.visits for camera in cameras))
     sizes = [30 + 250 * camera.visits / most for camera in cameras]
     axes.scatter(east, north, s=sizes, color=ACCENT, alpha=0.75, linewidths=0)
-    for camera in cameras[:MOST_NAMES]:
+    for camera in cameras[:MAX_MAP_LABELS]:
         axes.annotate(
             camera.camera_id,
             (camera.longitude, camera.latitude),
@@ -140,11 +140,11 @@ def map_of(cameras: Sequence[CameraPosition], sheet: Sheet) -> Markup:
     axes.ticklabel_format(useOffset=False)
     axes.set_xlabel("longitude")
     axes.set_ylabel("latitude")
-    _scale(axes, middle)
+    _draw_scale_bar(axes, middle)
     return inline_svg(figure, f"map-{sheet.name}", f"Map of {len(cameras)} cameras.")
 
 
-def _scale(axes: Axes, latitude: float) -> None:
+def _draw_scale_bar(axes: Axes, latitude: float) -> None:
     """A line of a round number of kilometres, at most a quarter of the map's width."""
     axes.apply_aspect()
     west, east = axes.get_xlim()

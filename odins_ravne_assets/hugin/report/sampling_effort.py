@@ -13,8 +13,8 @@ import polars as pl
 
 HOURS = 24
 # The longest time that is shown by day, by week, by month; longer ones by year.
-LONGEST = (("1d", 62), ("1w", 430), ("1mo", 3700))
-NAMES = {"1d": "day", "1w": "week", "1mo": "month", "1y": "year"}
+MAX_DAYS = (("1d", 62), ("1w", 430), ("1mo", 3700))
+PERIOD_NAMES = {"1d": "day", "1w": "week", "1mo": "month", "1y": "year"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class CameraPosition(NamedTuple):
     rounded: bool  # for a species that is not to be found by it
 
 
-def effort(media: pl.LazyFrame) -> pl.DataFrame:
+def sampling_effort(media: pl.LazyFrame) -> pl.DataFrame:
     """A row per camera, by camera_id.
 
     Columns: camera_id, media (files), first_day and last_day (null where no file has a time),
@@ -80,34 +80,34 @@ def effort(media: pl.LazyFrame) -> pl.DataFrame:
 
 
 def first_and_last_day(cameras: pl.DataFrame) -> tuple[date, date] | None:
-    """Of all cameras that `effort` tells of; None when no file has a time."""
+    """Of all cameras that `sampling_effort` tells of; None when no file has a time."""
     spans: list[tuple[date, date]] = (
         cameras.drop_nulls("first_day").select("first_day", "last_day").rows()
     )
     return (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
 
 
-def calendar(first: date, last: date) -> Calendar:
+def make_calendar(first: date, last: date) -> Calendar:
     """Days, weeks (from Monday), months or years that hold both days, as few as can be read."""
     days = (last - first).days + 1
-    every = next((every for every, longest in LONGEST if days <= longest), "1y")
+    every = next((every for every, longest in MAX_DAYS if days <= longest), "1y")
     start = pl.Series([first]).dt.truncate(every).item()
     starts = pl.date_range(start, last, every, eager=True)
     end = pl.Series([starts[-1]]).dt.offset_by(every).item()
-    return Calendar(NAMES[every], [*starts.to_list(), end])
+    return Calendar(PERIOD_NAMES[every], [*starts.to_list(), end])
 
 
-def visits_by_part(observations: pl.DataFrame, parts: Calendar) -> list[int]:
+def visits_per_period(observations: pl.DataFrame, parts: Calendar) -> list[int]:
     """How many observations began in each part of a calendar."""
     days = observations["start_at"].drop_nulls().dt.date()
     return _histogram(days, parts.starts)
 
 
-def cameras_by_part(cameras: pl.DataFrame, parts: Calendar) -> list[float]:
+def cameras_per_period(cameras: pl.DataFrame, parts: Calendar) -> list[float]:
     """Camera days of each part of a calendar, per day: how many cameras were out on average.
 
     Args:
-        cameras: what `effort` returns.
+        cameras: what `sampling_effort` returns.
     """
     spans = cameras.drop_nulls("first_day").select("first_day", "last_day").rows()
     out = []
@@ -118,7 +118,7 @@ def cameras_by_part(cameras: pl.DataFrame, parts: Calendar) -> list[float]:
     return out
 
 
-def visits_by_hour(observations: pl.DataFrame) -> list[int]:
+def visits_per_hour(observations: pl.DataFrame) -> list[int]:
     """How many observations began in each hour of the cameras' day, from midnight."""
     hours = observations["start_at"].drop_nulls().dt.hour()
     counts = dict(hours.value_counts().iter_rows())

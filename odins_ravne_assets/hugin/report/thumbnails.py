@@ -4,7 +4,7 @@
 folder ask for. What is there already is taken as it is: other windows over the same detections
 cost no decoding, and need no journal.
 
-People are blurred by averaging: a body becomes `BLOCKS` blocks along its longer side, in grey.
+People are blurred by averaging: a body becomes `BLUR_BLOCKS` blocks along its longer side, in grey.
 What is averaged is gone; there is nothing in the file to have it back from. That holds for the
 people that a model found, in whatever detection's picture they are; not for those that none did.
 """
@@ -30,9 +30,9 @@ from resources.storage.object_store import ObjectStore
 
 # Pixels of the longer side, and quality of WebP: 3.6 kB on average, so that a page of ten thousand
 # has 50 MB.
-SIDE, QUALITY = 192, 45
+THUMBNAIL_SIDE, WEBP_QUALITY = 192, 45
 # Of a person's body along its longer side. At this a face is less than one block.
-BLOCKS = 6
+BLUR_BLOCKS = 6
 # Around a person's box, as a share of its longer side: boxes cut hands and feet off.
 PERSON_MARGIN = 0.1
 
@@ -69,12 +69,14 @@ def update_thumbnails(
         detections = pl.scan_parquet(path)
         asked = wanted.unique("detection_id").lazy()
         boxes = detections.join(asked, on="detection_id").collect(engine="streaming")
-        beside = _people_beside(detections, boxes, people)
-    boxes = boxes.with_columns(blurred=_blurred(boxes, beside if blur_people else None))
-    before = _made_before(source)
+        beside = _people_in_frames(detections, boxes, people)
+    boxes = boxes.with_columns(blurred=_blur_keys(boxes, beside if blur_people else None))
+    before = _existing_thumbnails(source)
     there = before.join(boxes, on=["detection_id", "person", "blurred"], how="semi")
     missing = boxes.join(there, on="detection_id", how="anti")
-    made = pl.DataFrame(_made(source, missing, beside), schema=schemas.THUMBNAILS, orient="row")
+    made = pl.DataFrame(
+        _new_thumbnails(source, missing, beside), schema=schemas.THUMBNAILS, orient="row"
+    )
     thumbnails = pl.concat([there, made]).sort("detection_id")
     if source is target and target.exists(THUMBNAILS_TABLE) and thumbnails.equals(before):
         return thumbnails
@@ -83,20 +85,20 @@ def update_thumbnails(
     return thumbnails
 
 
-def _blurred(boxes: pl.DataFrame, people: People | None) -> pl.Series:
+def _blur_keys(boxes: pl.DataFrame, people: People | None) -> pl.Series:
     """What is blurred on each thumbnail, as a hash; empty when nothing is to be."""
 
     def named(person: bool, content_hash: str, frame_number: int) -> str:
         if people is None:
             return ""
-        blurred = (person, people.get((content_hash, frame_number), []))
-        return hashlib.sha256(repr(blurred).encode()).hexdigest()[:16]
+        blur_person = (person, people.get((content_hash, frame_number), []))
+        return hashlib.sha256(repr(blur_person).encode()).hexdigest()[:16]
 
     rows = boxes.select("person", *BOX_KEYS[:2]).iter_rows()
     return pl.Series((named(*row) for row in rows), dtype=pl.String)
 
 
-def _made_before(store: ObjectStore) -> pl.DataFrame:
+def _existing_thumbnails(store: ObjectStore) -> pl.DataFrame:
     if store.exists(THUMBNAILS_TABLE):
         with store.reading(THUMBNAILS_TABLE) as path:
             found = pl.read_parquet(path)
@@ -105,7 +107,7 @@ def _made_before(store: ObjectStore) -> pl.DataFrame:
     return schemas.THUMBNAILS.to_frame()
 
 
-def _made(store: ObjectStore, boxes: pl.DataFrame, people: People) -> Iterator[Row]:
+def _new_thumbnails(store: ObjectStore, boxes: pl.DataFrame, people: People) -> Iterator[Row]:
     if boxes.is_empty():
         return
     journal = Stage1Journal(store, build.origin_of(store, layout.DETECTIONS_TABLE).journal_key)
@@ -116,7 +118,9 @@ def _made(store: ObjectStore, boxes: pl.DataFrame, people: People) -> Iterator[R
             yield from threads.map(_thumbnail, crops.iter_rows(named=True), beside)
 
 
-def _people_beside(detections: pl.LazyFrame, boxes: pl.DataFrame, people: pl.DataFrame) -> People:
+def _people_in_frames(
+    detections: pl.LazyFrame, boxes: pl.DataFrame, people: pl.DataFrame
+) -> People:
     """The boxes of all people in the frames of some boxes."""
     frame = BOX_KEYS[:2]
     taken_for_one = pl.col("category") == "person"
@@ -149,17 +153,17 @@ def _crops(journal: Stage1Journal, part: str, boxes: pl.DataFrame) -> pl.DataFra
 
 def _thumbnail(row: Row, people: list[Region]) -> Row:
     """A row of `tables.THUMBNAILS`, of a crop beside its box."""
-    crop = _shrunk(read_crop(row["jpeg"]))
+    crop = _resize(read_crop(row["jpeg"]))
     region = (row["crop_x"], row["crop_y"], row["crop_w"], row["crop_h"])
     if row["blurred"] and row["person"]:
-        crop = blurred(crop, (0.0, 0.0, 1.0, 1.0), margin=0.0)
+        crop = blur_person(crop, (0.0, 0.0, 1.0, 1.0), margin=0.0)
     elif row["blurred"]:
         for person in people:
-            crop = blurred(crop, _within(region, person), PERSON_MARGIN)
-    encoded, webp = cv2.imencode(".webp", crop, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
+            crop = blur_person(crop, _relative_box(region, person), PERSON_MARGIN)
+    encoded, webp = cv2.imencode(".webp", crop, [cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY])
     if not encoded:
         raise AssertionError("a picture of pixels can always be encoded")
-    box = _within(region, (row["x"], row["y"], row["w"], row["h"]))
+    box = _relative_box(region, (row["x"], row["y"], row["w"], row["h"]))
     return {
         **{name: row[name] for name in ("detection_id", "person", "blurred")},
         **dict(zip("xywh", box, strict=True)),
@@ -167,7 +171,7 @@ def _thumbnail(row: Row, people: list[Region]) -> Row:
     }
 
 
-def blurred(picture: Picture, person: Region, margin: float) -> Picture:
+def blur_person(picture: Picture, person: Region, margin: float) -> Picture:
     """The picture with a person on it averaged away.
 
     Args:
@@ -186,7 +190,7 @@ def blurred(picture: Picture, person: Region, margin: float) -> Picture:
     )
     if x0 >= x1 or y0 >= y1:
         return picture
-    block = max(longer / BLOCKS, 1.0)
+    block = max(longer / BLUR_BLOCKS, 1.0)
     blocks = (max(1, int((x1 - x0) / block)), max(1, int((y1 - y0) / block)))
     grey = cv2.cvtColor(picture[y0:y1, x0:x1], cv2.COLOR_BGR2GRAY)
     small = cv2.resize(grey, blocks, interpolation=cv2.INTER_AREA)
@@ -196,13 +200,13 @@ def blurred(picture: Picture, person: Region, margin: float) -> Picture:
     return picture
 
 
-def _shrunk(crop: Picture) -> Picture:
-    scale = min(1.0, SIDE / max(crop.shape[:2]))
+def _resize(crop: Picture) -> Picture:
+    scale = min(1.0, THUMBNAIL_SIDE / max(crop.shape[:2]))
     size = (max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale)))
     return np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _within(region: Region, box: Region) -> Region:
+def _relative_box(region: Region, box: Region) -> Region:
     """A box as fractions of a region, both given as fractions of the same picture."""
     x, y, w, h = region
     return ((box[0] - x) / w, (box[1] - y) / h, box[2] / w, box[3] / h)

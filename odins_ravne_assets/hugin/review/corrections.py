@@ -18,27 +18,27 @@ import polars as pl
 from odins_ravne_assets.hugin.identification.identifications import (
     NAME_CODE,
     UNKNOWN_ANIMAL,
-    Name,
-    Sightings,
+    Identifications,
+    SpeciesName,
 )
-from odins_ravne_assets.hugin.review.missed_detections import missed_by_the_machine
+from odins_ravne_assets.hugin.review.missed_detections import find_missed_detections
 from odins_ravne_assets.munin.tables import schemas
 from resources.storage.layout import CORRECTIONS_FOLDER
 from resources.storage.object_store import ObjectStore
 
 # Least intersection over union at which a box is the one that was meant.
-SAME_BOX = 0.5
-BOX = ["path", "frame_number", "box_number"]
+MIN_BOX_OVERLAP = 0.5
+BOX_KEY = ["path", "frame_number", "box_number"]
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Reviewed:
+class ReviewedIdentifications:
     """Sightings with what reviewers said of them.
 
     Attributes:
-        seen: its rows have `review`, the row number in `corrections` of the word that holds, or
+        seen: its rows have `apply_corrections`, the row number in `corrections` of the word that holds, or
             null; `machine_name`, what the machine said there; and `counted`, how many the word says
             there were. Boxes of nothing are gone; what was seen where the machine found nothing is
             added, without frame_number and box_number.
@@ -47,7 +47,7 @@ class Reviewed:
         agreement: what `report.json` tells.
     """
 
-    seen: Sightings
+    seen: Identifications
     corrections: pl.DataFrame
     rows_rejected: int
     agreement: Json
@@ -67,17 +67,17 @@ def read_corrections(store: ObjectStore, stack: ExitStack) -> pl.DataFrame:
         for key in keys
     ]
     # Files of a time before there were all columns lack some, and are kept as they are.
-    said = pl.concat([_NOTHING_SAID, *parts], how="diagonal")
+    said = pl.concat([_NO_CORRECTIONS, *parts], how="diagonal")
     said = said.sort("reviewed_on", maintain_order=True)
     return said.select(*schemas.CORRECTIONS, handed_in=pl.col("file").rle_id())
 
 
-_NOTHING_SAID = pl.DataFrame(schema={**schemas.CORRECTIONS, "file": pl.String})
+_NO_CORRECTIONS = pl.DataFrame(schema={**schemas.CORRECTIONS, "file": pl.String})
 
 
-def review(
-    seen: Sightings, corrections: pl.DataFrame, detections: pl.LazyFrame, empty: pl.LazyFrame
-) -> Reviewed:
+def apply_corrections(
+    seen: Identifications, corrections: pl.DataFrame, detections: pl.LazyFrame, empty: pl.LazyFrame
+) -> ReviewedIdentifications:
     """Put reviewers' words in the place of the machine's, and beside them.
 
     Args:
@@ -87,10 +87,10 @@ def review(
         empty: as `missed.empty_media` gives them.
     """
     if corrections.is_empty():
-        return unreviewed(seen)
+        return without_corrections(seen)
     words = corrections.with_row_index("review")
-    met = _meant(words, detections)
-    latest = met.sort("review").unique(BOX, keep="last")
+    met = _match_boxes(words, detections)
+    latest = met.sort("review").unique(BOX_KEY, keep="last")
     codes = [
         None if row["category"] is None else seen.names.code(_name(row))
         for row in corrections.iter_rows(named=True)
@@ -99,17 +99,17 @@ def review(
         "review", "category", counted="count", new_name=pl.Series(codes, dtype=NAME_CODE)
     )
     meant = latest.join(said, on="review").rename({"category": "new_category"})
-    rows = _with_words(seen.rows, meant)
+    rows = _apply_to_rows(seen.rows, meant)
     judged = rows.filter(pl.col("review").is_not_null())
     rejected = pl.col("review").is_not_null() & pl.col("name").is_null()
     kept = rows.filter(~rejected)
-    missed = missed_by_the_machine(words, said, empty)
+    missed = find_missed_detections(words, said, empty)
     used = pl.concat([met["review"], missed.words]).n_unique()
-    return Reviewed(
+    return ReviewedIdentifications(
         replace(seen, rows=pl.concat([kept, missed.rows], how="diagonal")),
         corrections,
         rows.height - kept.height,
-        _agreement(_pairs(judged, seen), judged.height)
+        _agreement(_label_pairs(judged, seen), judged.height)
         | {
             "empty_media": missed.told(seen.names),
             "words_without_effect": words.height - used,
@@ -117,25 +117,25 @@ def review(
     )
 
 
-def unreviewed(seen: Sightings) -> Reviewed:
+def without_corrections(seen: Identifications) -> ReviewedIdentifications:
     """Sightings of which nobody said anything yet."""
     none = {"review": pl.UInt32(), "machine_name": NAME_CODE, "counted": pl.Int32()}
     rows = seen.rows.with_columns(pl.lit(None, kind).alias(name) for name, kind in none.items())
     nothing = pl.DataFrame(schema=schemas.CORRECTIONS)
     empty = {"reviewed": 0, "missed": []}
     agreement = _agreement([], 0) | {"empty_media": empty, "words_without_effect": 0}
-    return Reviewed(replace(seen, rows=rows), nothing, 0, agreement)
+    return ReviewedIdentifications(replace(seen, rows=rows), nothing, 0, agreement)
 
 
-def _name(row: Json) -> Name:
-    return Name(row["species"] or UNKNOWN_ANIMAL, row["scientific_name"])
+def _name(row: Json) -> SpeciesName:
+    return SpeciesName(row["species"] or UNKNOWN_ANIMAL, row["scientific_name"])
 
 
-def _with_words(rows: pl.DataFrame, meant: pl.DataFrame) -> pl.DataFrame:
+def _apply_to_rows(rows: pl.DataFrame, meant: pl.DataFrame) -> pl.DataFrame:
     """The rows with the words that are meant for them; one of nothing has no name."""
     told = pl.col("review").is_not_null()
     return (
-        rows.join(meant, on=BOX, how="left", maintain_order="left")
+        rows.join(meant, on=BOX_KEY, how="left", maintain_order="left")
         .with_columns(
             machine_name=pl.when(told).then("name"),
             name=pl.when(told).then("new_name").otherwise("name"),
@@ -150,9 +150,9 @@ def _with_words(rows: pl.DataFrame, meant: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _meant(words: pl.DataFrame, detections: pl.LazyFrame) -> pl.DataFrame:
+def _match_boxes(words: pl.DataFrame, detections: pl.LazyFrame) -> pl.DataFrame:
     """The boxes that words are meant for: path, frame, box, review; a box may have several."""
-    columns = ("content_hash", *BOX, "category", "x", "y", "w", "h")
+    columns = ("content_hash", *BOX_KEY, "category", "x", "y", "w", "h")
     boxes = detections.select(columns).join(
         words.lazy().select("content_hash").unique(), on="content_hash", how="semi"
     )
@@ -165,9 +165,9 @@ def _meant(words: pl.DataFrame, detections: pl.LazyFrame) -> pl.DataFrame:
     best = pl.col("overlap") == pl.col("overlap").max().over("review")
     of_category = pl.col("category") == pl.col("category_seen")
     fits = pl.col("category").is_null() | of_category | ~of_category.any().over("review")
-    return pairs.filter((whole & fits) | (~whole & best & (pl.col("overlap") >= SAME_BOX))).select(
-        "path", "box_number", "review", frame_number="frame_number_seen"
-    )
+    return pairs.filter(
+        (whole & fits) | (~whole & best & (pl.col("overlap") >= MIN_BOX_OVERLAP))
+    ).select("path", "box_number", "review", frame_number="frame_number_seen")
 
 
 def _overlap() -> pl.Expr:
@@ -182,7 +182,7 @@ def _overlap() -> pl.Expr:
     return shared / (areas - shared)
 
 
-def _pairs(judged: pl.DataFrame, seen: Sightings) -> list[Json]:
+def _label_pairs(judged: pl.DataFrame, seen: Identifications) -> list[Json]:
     """What the machine said, what the reviewer, and of how many boxes; most first."""
     names = seen.names.table().select("name", "species")
     return (

@@ -9,13 +9,13 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.identifications import KEPT, SpeciesNames
+from odins_ravne_assets.hugin.identification.identifications import DETECTION_COLUMNS, SpeciesNames
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Missed:
+class MissedDetections:
     """What the machine had missed.
 
     Attributes:
@@ -56,7 +56,9 @@ def empty_media(media: pl.LazyFrame, processed: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def missed_by_the_machine(words: pl.DataFrame, said: pl.DataFrame, empty: pl.LazyFrame) -> Missed:
+def find_missed_detections(
+    words: pl.DataFrame, said: pl.DataFrame, empty: pl.LazyFrame
+) -> MissedDetections:
     """What reviewers saw in media in which nothing was found.
 
     Args:
@@ -74,11 +76,13 @@ def missed_by_the_machine(words: pl.DataFrame, said: pl.DataFrame, empty: pl.Laz
         .sort("review")
         .collect()
     )
-    rows = _rows(_holding(about), about, said.select("review", name="new_name"))
-    return Missed(rows, about["review"], about["content_hash"].n_unique())
+    rows = _identification_rows(
+        _latest_corrections(about), about, said.select("review", name="new_name")
+    )
+    return MissedDetections(rows, about["review"], about["content_hash"].n_unique())
 
 
-def _holding(about: pl.DataFrame) -> pl.DataFrame:
+def _latest_corrections(about: pl.DataFrame) -> pl.DataFrame:
     """What holds of these words: review, and counted, which stays where a name is changed."""
     holding: dict[str, dict[str, tuple[int, int | None]]] = {}
     files: dict[str, int] = {}
@@ -95,7 +99,9 @@ def _holding(about: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, {"review": pl.UInt32, "counted": pl.Int32}, orient="row")
 
 
-def _rows(holding: pl.DataFrame, about: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+def _identification_rows(
+    holding: pl.DataFrame, about: pl.DataFrame, names: pl.DataFrame
+) -> pl.DataFrame:
     made = {
         "detection_id": pl.format("{}-reviewer", pl.col("content_hash").str.slice(0, 16)),
         "frame_number": pl.lit(None, pl.Int32),
@@ -108,7 +114,7 @@ def _rows(holding: pl.DataFrame, about: pl.DataFrame, names: pl.DataFrame) -> pl
         holding.join(about, on="review", maintain_order="left")
         .join(names, on="review", maintain_order="left")
         .select(
-            *(pl.col(name) for name in KEPT if name not in made),
+            *(pl.col(name) for name in DETECTION_COLUMNS if name not in made),
             "review",
             "counted",
             "name",

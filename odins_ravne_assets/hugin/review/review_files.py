@@ -25,29 +25,29 @@ from typing import Any, NoReturn
 
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.identifications import OF_CATEGORY, UNKNOWN_ANIMAL
-from odins_ravne_assets.hugin.identification.taxonomy import SpeciesKnowledge
+from odins_ravne_assets.hugin.identification.identifications import CATEGORY_NAMES, UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
 from odins_ravne_assets.munin.tables import schemas
 from resources.errors import UsageError
 
-NOTHING = {"nothing", "empty", "blank", "none"}
-OTHERS = {
-    "person": ("person", *OF_CATEGORY["person"]),
-    "human": ("person", *OF_CATEGORY["person"]),
-    "vehicle": ("vehicle", *OF_CATEGORY["vehicle"]),
+EMPTY_LABELS = {"nothing", "empty", "blank", "none"}
+SPECIAL_LABELS = {
+    "person": ("person", *CATEGORY_NAMES["person"]),
+    "human": ("person", *CATEGORY_NAMES["person"]),
+    "vehicle": ("vehicle", *CATEGORY_NAMES["vehicle"]),
     "unknown": ("animal", UNKNOWN_ANIMAL, None),
     UNKNOWN_ANIMAL: ("animal", UNKNOWN_ANIMAL, None),
 }
-LABELS = ("confirmed_species", "species", "Species")
-COUNTS = ("count", "Count")
-MOST = 100_000  # animals in one picture; more is a slip
+LABEL_COLUMN_NAMES = ("confirmed_species", "species", "Species")
+COUNT_COLUMN_NAMES = ("count", "Count")
+MAX_COUNT = 100_000  # animals in one picture; more is a slip
 
 Cells = dict[str, str]
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class ReviewedMedia:
+class ReviewTables:
     """The tables that a file's words are about: a camera's media, detections and visits."""
 
     camera_id: str
@@ -57,10 +57,10 @@ class ReviewedMedia:
     others: frozenset[str] = frozenset()  # further cameras that a project's file may be about
 
 
-def corrections_of(
+def parse_review_file(
     path: Path,
-    footage: ReviewedMedia,
-    knowledge: SpeciesKnowledge,
+    footage: ReviewTables,
+    knowledge: Taxonomy,
     reviewed_by: str,
     reviewed_on: date,
     column: str | None = None,
@@ -81,7 +81,7 @@ def corrections_of(
     if not rows:
         raise UsageError(f"{path}: has no rows; hand in a CSV or a Timelapse file")
     labels = _label_column(path, rows[0], column)
-    reader = _Reader(path, footage, knowledge, labels)
+    reader = _CorrectionParser(path, footage, knowledge, labels)
     told = {"reviewed_by": reviewed_by, "reviewed_on": reviewed_on}
     found = [
         {**word, **told}
@@ -120,7 +120,7 @@ def _timelapse_rows(path: Path) -> Iterator[Cells]:
 
 
 def _label_column(path: Path, first: Cells, column: str | None) -> str:
-    wanted: Sequence[str] = (column,) if column else LABELS
+    wanted: Sequence[str] = (column,) if column else LABEL_COLUMN_NAMES
     for name in wanted:
         if name in first:
             return name
@@ -129,12 +129,10 @@ def _label_column(path: Path, first: Cells, column: str | None) -> str:
     )
 
 
-class _Reader:
+class _CorrectionParser:
     """Reads the lines of one file."""
 
-    def __init__(
-        self, path: Path, footage: ReviewedMedia, knowledge: SpeciesKnowledge, labels: str
-    ) -> None:
+    def __init__(self, path: Path, footage: ReviewTables, knowledge: Taxonomy, labels: str) -> None:
         self._path, self._footage, self._knowledge, self._labels = path, footage, knowledge, labels
         self._hashes = dict(footage.media.select("path", "content_hash").iter_rows())
         self._visits: dict[str, pl.DataFrame] = {}
@@ -156,13 +154,13 @@ class _Reader:
 
     def _label(self, line: int, text: str) -> tuple[str | None, str | None, str | None]:
         word = text.casefold()
-        if word in NOTHING:
+        if word in EMPTY_LABELS:
             return None, None, None
-        if word in OTHERS:
-            return OTHERS[word]
+        if word in SPECIAL_LABELS:
+            return SPECIAL_LABELS[word]
         taxon = self._knowledge.named(text)
         if taxon is None:
-            known = [*self._knowledge.common_names(), *OTHERS, *NOTHING]
+            known = [*self._knowledge.common_names(), *SPECIAL_LABELS, *EMPTY_LABELS]
             close = difflib.get_close_matches(word, known, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             self._refuse(
@@ -217,9 +215,9 @@ class _Reader:
 
     def _count(self, line: int, cells: Cells) -> int | None:
         """How many there are; 0 is what Timelapse writes where nobody counted."""
-        name = next((name for name in COUNTS if cells.get(name)), "")
+        name = next((name for name in COUNT_COLUMN_NAMES if cells.get(name)), "")
         text = cells.get(name, "0")
-        if not text.isascii() or not text.isdecimal() or int(text) > MOST:
+        if not text.isascii() or not text.isdecimal() or int(text) > MAX_COUNT:
             self._refuse(line, f"{name} {text!r} is no number of animals; write it in digits")
         return int(text) or None
 

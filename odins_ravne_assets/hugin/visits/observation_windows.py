@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 MS_PER_MINUTE = 60_000
 # Longer than any two times with years of four digits are apart.
-LONGEST_WINDOW_MS = 10**15
+MAX_WINDOW_MS = 10**15
 
 
 def window_ms(minutes: float) -> int:
@@ -15,10 +15,10 @@ def window_ms(minutes: float) -> int:
 
     Rounding matters at the edge: 2.01 minutes are 120599.99999999999 ms in floating point.
     """
-    return round(max(1.0, min(minutes * MS_PER_MINUTE, float(LONGEST_WINDOW_MS))))
+    return round(max(1.0, min(minutes * MS_PER_MINUTE, float(MAX_WINDOW_MS))))
 
 
-def visit_starts(
+def observation_starts(
     lane_starts: NDArray[np.bool_],
     times_ms: NDArray[np.int64],
     window: int,
@@ -45,22 +45,22 @@ def visit_starts(
     steps = np.diff(times_ms, prepend=times_ms[0])
     if mode == "gap":
         return starts | (steps >= window)
-    window = min(window, _longest_lane(starts, times_ms))
+    window = min(window, _longest_group_ms(starts, times_ms))
     # Lanes in one line, each a step too far from the one before; longer pauses are cut to such a
     # step as well, so that sums stay small. Whether two rows are within a window stays the same.
     line = np.cumsum(np.where(starts, window + 1, np.minimum(steps, window + 1)))
     next_visit = np.searchsorted(line, line + window, side="right")
-    return _jumps(next_visit)
+    return _follow_starts(next_visit)
 
 
-def _longest_lane(starts: NDArray[np.bool_], times_ms: NDArray[np.int64]) -> int:
+def _longest_group_ms(starts: NDArray[np.bool_], times_ms: NDArray[np.int64]) -> int:
     """Milliseconds of the longest lane: a window longer than that cuts no more than this one."""
     first = np.flatnonzero(starts)
     last = np.append(first[1:], times_ms.size) - 1
     return int((times_ms[last] - times_ms[first]).max())
 
 
-def _jumps(next_visit: NDArray[np.intp]) -> NDArray[np.bool_]:
+def _follow_starts(next_visit: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Follow `next_visit` from row 0. Each step depends on the last, so it is a loop: over visits.
 
     A memoryview because indexing it is several times faster than indexing an array.

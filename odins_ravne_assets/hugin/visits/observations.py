@@ -2,7 +2,7 @@
 
 The rule
 - A *lane* is one species of one category at one camera, repeat detections apart from others. Its
-  rows with enough confidence, in time order, are cut into visits by `windows.visit_starts`.
+  rows with enough confidence, in time order, are cut into visits by `windows.observation_starts`.
 - Times are the wall clock the camera wrote, and so is the distance between two of them, also
   where `utc_offset_minutes` changes within a camera (summer time, a newly set clock): nothing is
   converted, and an observation carries the offset of its first row. Where a clock goes back, the
@@ -23,21 +23,21 @@ import polars as pl
 
 from odins_ravne_assets.hugin.formats import seconds
 from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
-from odins_ravne_assets.hugin.identification.taxonomy import SpeciesKnowledge
-from odins_ravne_assets.hugin.review.corrections import Reviewed
-from odins_ravne_assets.hugin.visits.observation_windows import visit_starts, window_ms
+from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
+from odins_ravne_assets.hugin.review.corrections import ReviewedIdentifications
+from odins_ravne_assets.hugin.visits.observation_windows import observation_starts, window_ms
 from odins_ravne_assets.munin.tables import schemas
 from resources.settings.profile import Stage3
 
 # Columns of few distinct values: as numbers they sort and move many times faster than as text.
-FEW_VALUES = ("camera_id", "category", "kind")
+LOW_CARDINALITY_COLUMNS = ("camera_id", "category", "kind")
 
 # Sorts behind every time there is.
-NEVER = 2**63 - 1
+AFTER_ALL_TIMES = 2**63 - 1
 
 
 @dataclass(frozen=True)
-class Compressed:
+class CompressionResult:
     """Observations, and what became of the rows they are made of.
 
     `rows_in` is `rows_rejected` + `rows_below_confidence` + `rows_too_short` + the sum of
@@ -63,7 +63,9 @@ class Compressed:
     rows_too_short: int
 
 
-def compress(reviewed: Reviewed, knowledge: SpeciesKnowledge, settings: Stage3) -> Compressed:
+def compress(
+    reviewed: ReviewedIdentifications, knowledge: Taxonomy, settings: Stage3
+) -> CompressionResult:
     """Compress sightings into visits, by the rule at the top of this file.
 
     The result does not depend on the order of the rows. An `observation_id` is the first 16 digits
@@ -79,19 +81,19 @@ def compress(reviewed: Reviewed, knowledge: SpeciesKnowledge, settings: Stage3) 
     seen = reviewed.seen
     rows_in = int(seen.rows["box_number"].count()) + reviewed.rows_rejected
     sure = pl.col("confidence").fill_nan(None) >= settings.min_confidence
-    ordered = _in_lanes(seen.rows.filter(sure))
+    ordered = _sorted_in_groups(seen.rows.filter(sure))
     rows_kept = ordered.height
     is_box = pl.col("box_number").is_not_null()
     rows_without_time = ordered.select((pl.col("captured_at").is_null() & is_box).sum()).item()
-    visits = _visits(ordered.with_columns(_visit_numbers(ordered, settings)))
-    visits = _with_texts(visits, reviewed)
+    visits = _aggregate(ordered.with_columns(_observation_numbers(ordered, settings)))
+    visits = _with_names_and_reviewers(visits, reviewed)
     del ordered
     too_short = (pl.col("video_alone") & pl.col("review").is_null()) & (
         pl.col("duration_ms") < round(settings.min_duration * 1000)
     )
     short = visits.filter(too_short)
-    return Compressed(
-        observations=_observations(visits.filter(~too_short), knowledge, settings),
+    return CompressionResult(
+        observations=_observations_table(visits.filter(~too_short), knowledge, settings),
         rows_in=rows_in,
         rows_rejected=reviewed.rows_rejected,
         rows_below_confidence=seen.rows.height - rows_kept,
@@ -101,20 +103,21 @@ def compress(reviewed: Reviewed, knowledge: SpeciesKnowledge, settings: Stage3) 
     )
 
 
-def _in_lanes(rows: pl.DataFrame) -> pl.DataFrame:
+def _sorted_in_groups(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows by lane, time (none last), path, frame and box: a total order.
 
     Lane and time are packed into one integer first: a sort that can decide nearly everything on
     one integer takes a fraction of the time of one on seven columns. 128 bits hold any of both.
     """
     rows = rows.with_columns(
-        pl.col(name).cast(pl.Enum(rows[name].drop_nulls().unique().sort())) for name in FEW_VALUES
+        pl.col(name).cast(pl.Enum(rows[name].drop_nulls().unique().sort()))
+        for name in LOW_CARDINALITY_COLUMNS
     )
     lane = pl.col("name").cast(pl.Int64) * 2 + pl.col("repeat")
     for column in ("category", "camera_id"):
         codes = pl.col(column).to_physical().cast(pl.Int64)
         lane = lane * rows[column].n_unique() + codes
-    moment = pl.col("captured_at").to_physical().fill_null(NEVER)
+    moment = pl.col("captured_at").to_physical().fill_null(AFTER_ALL_TIMES)
     return (
         rows.with_columns(lane=lane)
         .with_columns(
@@ -125,7 +128,7 @@ def _in_lanes(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _visit_numbers(ordered: pl.DataFrame, settings: Stage3) -> pl.Series:
+def _observation_numbers(ordered: pl.DataFrame, settings: Stage3) -> pl.Series:
     """The number of each row's visit, 1-based and never falling."""
     undated_path = pl.when(pl.col("captured_at").is_null()).then("path")
     lane_starts, times = ordered.select(
@@ -135,7 +138,7 @@ def _visit_numbers(ordered: pl.DataFrame, settings: Stage3) -> pl.Series:
         ).alias("lane_starts"),
         pl.col("captured_at").to_physical().fill_null(0).alias("times"),
     )
-    starts = visit_starts(
+    starts = observation_starts(
         lane_starts.to_numpy(),
         times.to_numpy(),
         window_ms(settings.compression_window),
@@ -144,7 +147,7 @@ def _visit_numbers(ordered: pl.DataFrame, settings: Stage3) -> pl.Series:
     return pl.Series("visit", np.cumsum(starts, dtype=np.uint32)).set_sorted()
 
 
-def _visits(ordered: pl.DataFrame) -> pl.DataFrame:
+def _aggregate(ordered: pl.DataFrame) -> pl.DataFrame:
     """One row per visit, all of them: what `tables.OBSERVATIONS` asks for and what decides it."""
     between_frames = pl.col("time_offset_ms").max() - pl.col("time_offset_ms").min()
     between_times = (pl.col("captured_at").last() - pl.col("captured_at").first()).dt
@@ -178,7 +181,9 @@ def _visits(ordered: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _with_texts(visits: pl.DataFrame, reviewed: Reviewed) -> pl.DataFrame:
+def _with_names_and_reviewers(
+    visits: pl.DataFrame, reviewed: ReviewedIdentifications
+) -> pl.DataFrame:
     """Visits with the texts that their numbers stand for."""
     names = reviewed.seen.names.table()
     before = names.select("name", machine_species="species")
@@ -210,8 +215,8 @@ def _numbered_in_frames(ordered: pl.DataFrame) -> pl.DataFrame:
     return ordered.with_columns(nth_in_frame=pl.Series(number - first + 1, dtype=pl.Int32))
 
 
-def _observations(
-    visits: pl.DataFrame, knowledge: SpeciesKnowledge, settings: Stage3
+def _observations_table(
+    visits: pl.DataFrame, knowledge: Taxonomy, settings: Stage3
 ) -> pl.DataFrame:
     machine = pl.col("review").is_null()
     doubtful = pl.col("max_confidence") < settings.review_below
@@ -227,7 +232,7 @@ def _observations(
             & (doubtful | pl.col("disputed") | (pl.col("species") == UNKNOWN_ANIMAL)),
             flags=_flags({"votes_disagree": "disputed", "repeat_detection": "repeat"}),
         )
-        .pipe(lambda table: table.with_columns(_identities(table)))
+        .pipe(lambda table: table.with_columns(_observation_ids(table)))
         .select(pl.col(name).cast(kind) for name, kind in schemas.OBSERVATIONS.items())
     )
 
@@ -238,7 +243,7 @@ def _flags(columns: Mapping[str, str]) -> pl.Expr:
     return pl.concat_list(raised).list.drop_nulls()
 
 
-def _identities(visits: pl.DataFrame) -> pl.Series:
+def _observation_ids(visits: pl.DataFrame) -> pl.Series:
     named = visits.select(
         pl.concat_str("camera_id", "category", "species", "first_detection", separator="\0")
     )

@@ -16,24 +16,24 @@ from pathlib import Path
 
 import polars as pl
 
-from odins_ravne_assets.hugin.formats import in_parts, iso_time, seconds
+from odins_ravne_assets.hugin.formats import iso_time, iter_batches, seconds
 
 
-def write_visits_json(observations: pl.DataFrame, path: Path) -> None:
+def write_observations_json(observations: pl.DataFrame, path: Path) -> None:
     """Write rows of `tables.OBSERVATIONS`; memory holds the text of one part of them at a time."""
     with path.open("wb") as file:
         file.write(b"[")
         before = b"\n"
-        for part in in_parts(observations):
+        for part in iter_batches(observations):
             lines = io.BytesIO()
-            _as_written(part).write_ndjson(lines)
+            _json_columns(part).write_ndjson(lines)
             # Within a JSON value a line break is always escaped: these end the visits.
             file.write(before + lines.getvalue().rstrip(b"\n").replace(b"\n", b",\n"))
             before = b",\n"
         file.write(b"\n]\n")
 
 
-def _as_written(observations: pl.DataFrame) -> pl.DataFrame:
+def _json_columns(observations: pl.DataFrame) -> pl.DataFrame:
     return observations.select(
         "observation_id",
         "camera_id",

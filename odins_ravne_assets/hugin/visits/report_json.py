@@ -1,4 +1,4 @@
-"""`report.json`: what was looked at, what was seen, and what was left out on the way and why.
+"""`build_report.json`: what was looked at, what was seen, and what was left out on the way and why.
 
 Nothing in it says when it was written: the same tables and settings give the same bytes.
 """
@@ -12,20 +12,20 @@ from typing import Any
 import polars as pl
 
 from odins_ravne_assets.hugin.formats import FIRST_TIME, LAST_TIME, first_and_last
-from odins_ravne_assets.hugin.visits.observations import Compressed
-from odins_ravne_assets.hugin.visits.species_summary import SPECIES_OF_ANIMAL, species_seen
+from odins_ravne_assets.hugin.visits.observations import CompressionResult
+from odins_ravne_assets.hugin.visits.species_summary import IS_ANIMAL_SPECIES, species_summary
 from resources.settings.profile import Privacy, Stage3
 
 GENERATOR = "odins-ravne"
-KINDS = ("image", "video")
-FATES = ("done", "failed", "duplicate", "pending")
+MEDIA_KINDS = ("image", "video")
+PROCESSING_STATUSES = ("done", "failed", "duplicate", "pending")
 CATEGORIES = ("animal", "person", "vehicle")
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Tables:
+class Stage3Tables:
     """The tables of a camera that Stage 3 reads; `munin.tables` has their schemas."""
 
     media: pl.LazyFrame
@@ -35,14 +35,14 @@ class Tables:
     classifications: pl.LazyFrame
 
 
-def report(
-    tables: Tables,
-    compressed: Compressed,
+def build_report(
+    tables: Stage3Tables,
+    compressed: CompressionResult,
     settings: Stage3,
     models: Mapping[str, str],
     privacy: Privacy,
 ) -> Json:
-    """The content of `report.json`, keys in a fixed order.
+    """The content of `build_report.json`, keys in a fixed order.
 
     Args:
         tables: what the observations were made of.
@@ -62,36 +62,36 @@ def report(
             "observations": _time_range(observations.lazy(), "start_at", "end_at"),
         },
         "totals": _totals(tables, compressed),
-        "media_by_kind_and_status": _fates(tables.processed),
+        "media_by_kind_and_status": _media_by_kind_and_status(tables.processed),
         "failed_by_reason": dict(_counts(_failed(tables.processed), "reason")),
         "detections_by_category": _by_category(tables.detections),
         "observations_by_category": _by_category(observations.lazy()),
         "left_out": _left_out(tables, compressed, settings),
-        "species": species_seen(observations).to_dicts(),
+        "species": species_summary(observations).to_dicts(),
         "cameras": _cameras(tables, observations).to_dicts(),
     }
 
 
-def as_json(content: Json) -> bytes:
+def encode_json(content: Json) -> bytes:
     """JSON for people too: indented, UTF-8, keys in the order they were put in."""
     return json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False).encode() + b"\n"
 
 
-def _totals(tables: Tables, compressed: Compressed) -> Json:
+def _totals(tables: Stage3Tables, compressed: CompressionResult) -> Json:
     processed, observations = tables.processed, compressed.observations
     empty = (pl.col("status") == "done") & (pl.col("boxes") == 0)
     undated = (pl.col("status") == "ok") & pl.col("captured_at").is_null()
     skipped = processed.select(pl.col("frames_skipped").cast(pl.Int64).sum()).collect()
     return {
-        "media": _number(processed),
-        "stills": _number(processed.filter(pl.col("kind") == "image")),
-        "videos": _number(processed.filter(pl.col("kind") == "video")),
-        "failed": _number(_failed(processed)),
-        "media_without_detections": _number(processed.filter(empty)),
-        "media_without_time": _number(tables.media.filter(undated)),
-        "frames_looked_at": _number(tables.frames),
+        "media": _row_count(processed),
+        "stills": _row_count(processed.filter(pl.col("kind") == "image")),
+        "videos": _row_count(processed.filter(pl.col("kind") == "video")),
+        "failed": _row_count(_failed(processed)),
+        "media_without_detections": _row_count(processed.filter(empty)),
+        "media_without_time": _row_count(tables.media.filter(undated)),
+        "frames_looked_at": _row_count(tables.frames),
         "frames_skipped_by_motion_gate": skipped.item(),
-        "detections": _number(tables.detections),
+        "detections": _row_count(tables.detections),
         "classified": compressed.rows_in,
         "in_observations": int(observations["detection_count"].cast(pl.Int64).sum()),
         "classified_without_time": compressed.rows_without_time,
@@ -102,11 +102,11 @@ def _totals(tables: Tables, compressed: Compressed) -> Json:
     }
 
 
-def _fates(processed: pl.LazyFrame) -> dict[str, dict[str, int]]:
-    fates = {kind: dict.fromkeys(FATES, 0) for kind in KINDS}
+def _media_by_kind_and_status(processed: pl.LazyFrame) -> dict[str, dict[str, int]]:
+    fates = {kind: dict.fromkeys(PROCESSING_STATUSES, 0) for kind in MEDIA_KINDS}
     for kind, fate, count in _counts(processed, "kind", "status"):
         # A folder that could not be listed is a row too, of no kind.
-        fates.setdefault(kind or "folder", dict.fromkeys(FATES, 0))[fate] = count
+        fates.setdefault(kind or "folder", dict.fromkeys(PROCESSING_STATUSES, 0))[fate] = count
     return fates
 
 
@@ -114,10 +114,10 @@ def _failed(processed: pl.LazyFrame) -> pl.LazyFrame:
     return processed.filter(pl.col("status") == "failed")
 
 
-def _left_out(tables: Tables, compressed: Compressed, settings: Stage3) -> list[Json]:
+def _left_out(tables: Stage3Tables, compressed: CompressionResult, settings: Stage3) -> list[Json]:
     """What did not become part of an observation, in the order of the stages."""
     fates = dict(_counts(tables.processed, "status"))
-    unreadable = _number(tables.media.filter(pl.col("status") == "failed"))
+    unreadable = _row_count(tables.media.filter(pl.col("status") == "failed"))
     unlabelled = tables.detections.join(tables.classifications, on="detection_id", how="anti")
     losses = [
         (0, "media", unreadable, "could not be read (see failed_by_reason)"),
@@ -129,7 +129,7 @@ def _left_out(tables: Tables, compressed: Compressed, settings: Stage3) -> list[
             "could not be decoded (see failed_by_reason)",
         ),
         (1, "media", fates.get("pending", 0), "not looked at yet: run Stage 1 again"),
-        (2, "detections", _number(unlabelled), "not classified yet: run Stage 2 again"),
+        (2, "detections", _row_count(unlabelled), "not classified yet: run Stage 2 again"),
         (3, "detections", compressed.rows_rejected, "a reviewer saw nothing there"),
         (
             3,
@@ -147,7 +147,7 @@ def _left_out(tables: Tables, compressed: Compressed, settings: Stage3) -> list[
     return [dict(zip(("stage", "what", "count", "why"), loss, strict=True)) for loss in losses]
 
 
-def _cameras(tables: Tables, observations: pl.DataFrame) -> pl.DataFrame:
+def _cameras(tables: Stage3Tables, observations: pl.DataFrame) -> pl.DataFrame:
     """One row per camera, with the first and last time of its media."""
     tallies = [
         tables.frames.group_by("camera_id").len("frames_looked_at"),
@@ -156,7 +156,7 @@ def _cameras(tables: Tables, observations: pl.DataFrame) -> pl.DataFrame:
         .group_by("camera_id")
         .agg(
             pl.len().alias("observations"),
-            pl.col("species").filter(SPECIES_OF_ANIMAL).n_unique().alias("animal_species"),
+            pl.col("species").filter(IS_ANIMAL_SPECIES).n_unique().alias("animal_species"),
         ),
     ]
     cameras = tables.media.group_by("camera_id").agg(
@@ -181,7 +181,7 @@ def _counts(rows: pl.LazyFrame, *keys: str) -> list[tuple[Any, ...]]:
     return rows.group_by(keys).len().sort(keys).collect(engine="streaming").rows()
 
 
-def _number(rows: pl.LazyFrame) -> int:
+def _row_count(rows: pl.LazyFrame) -> int:
     return int(rows.select(pl.len()).collect(engine="streaming").item())
 
 

@@ -8,17 +8,17 @@ from odins_ravne_assets.hugin.formats import FIRST_TIME, LAST_TIME, first_and_la
 from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
 from odins_ravne_assets.hugin.identification.taxonomy import SPECIES_RANKS
 
-SPECIES = ["category", "species"]
+SPECIES_KEY = ["category", "species"]
 # A row of `tables.OBSERVATIONS` that names a species of animal, not a family; a name that the
 # taxonomy does not know is taken for one.
-SPECIES_OF_ANIMAL = (
+IS_ANIMAL_SPECIES = (
     (pl.col("category") == "animal")
     & (pl.col("species") != UNKNOWN_ANIMAL)
     & pl.col("taxon_rank").is_in(SPECIES_RANKS).fill_null(True)
 )
 
 
-def species_seen(observations: pl.DataFrame) -> pl.DataFrame:
+def species_summary(observations: pl.DataFrame) -> pl.DataFrame:
     """One row per species, the one with most observations first.
 
     Columns: species, scientific_name, category, observations, detections, max_in_one_frame,
@@ -27,7 +27,7 @@ def species_seen(observations: pl.DataFrame) -> pl.DataFrame:
     of individuals there can have been (MaxN).
     """
     return (
-        _tally(observations)
+        _aggregate_species(observations)
         .select(
             "species",
             "scientific_name",
@@ -40,7 +40,7 @@ def species_seen(observations: pl.DataFrame) -> pl.DataFrame:
             FIRST_TIME,
             LAST_TIME,
         )
-        .sort("observations", *SPECIES, descending=[True, False, False])
+        .sort("observations", *SPECIES_KEY, descending=[True, False, False])
     )
 
 
@@ -53,12 +53,14 @@ def species_table(observations: pl.DataFrame) -> str:
         "| Species | Scientific name | Visits | First | Last | Best confidence | To review |",
         "|---|---|--:|---|---|--:|--:|",
     ]
-    tally = _tally(observations).sort("observations", *SPECIES, descending=[True, False, False])
+    tally = _aggregate_species(observations).sort(
+        "observations", *SPECIES_KEY, descending=[True, False, False]
+    )
     for row in tally.iter_rows(named=True):
         latin = row["scientific_name"]
         cells = (
-            _plain(row["species"]),
-            f"*{_plain(latin)}*" if latin else "",
+            _escape_markdown(row["species"]),
+            f"*{_escape_markdown(latin)}*" if latin else "",
             row["observations"],
             *(f"{at:%Y-%m-%d %H:%M}" if at else "" for at in (row["first_at"], row["last_at"])),
             f"{row['max_confidence']:.2f}",
@@ -68,8 +70,8 @@ def species_table(observations: pl.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _tally(observations: pl.DataFrame) -> pl.DataFrame:
-    return observations.group_by(SPECIES).agg(
+def _aggregate_species(observations: pl.DataFrame) -> pl.DataFrame:
+    return observations.group_by(SPECIES_KEY).agg(
         pl.col("scientific_name").drop_nulls().min(),
         pl.len().alias("observations"),
         pl.col("detection_count").cast(pl.Int64).sum().alias("detections"),
@@ -80,6 +82,6 @@ def _tally(observations: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _plain(text: str) -> str:
+def _escape_markdown(text: str) -> str:
     """Text that Markdown shows as it is, within a table's cell."""
     return re.sub(r"([\\`*_\[\]<>|~&$#!])", r"\\\1", " ".join(text.split()))

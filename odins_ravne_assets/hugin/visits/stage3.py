@@ -2,7 +2,7 @@
 
 stage3/observations.parquet           `tables.OBSERVATIONS`
 stage3/compressed_observations.json   the same, for programs without Parquet (`visits_json`)
-stage3/report.json                    what was seen and what was left out (`report`)
+stage3/report.json                    what was seen and what was left out (`build_report`)
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,27 +11,31 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.repeat_detections import mark_repeats
-from odins_ravne_assets.hugin.identification.sequence_vote import vote
-from odins_ravne_assets.hugin.identification.identifications import sightings
-from odins_ravne_assets.hugin.identification.taxonomy import Taxon, knowledge_of, taxa_of
-from odins_ravne_assets.hugin.review.corrections import read_corrections, review
+from odins_ravne_assets.hugin.identification.identifications import identify
+from odins_ravne_assets.hugin.identification.repeat_detections import mark_repeat_detections
+from odins_ravne_assets.hugin.identification.sequence_vote import vote_by_sequence
+from odins_ravne_assets.hugin.identification.taxonomy import (
+    Taxon,
+    project_taxonomy,
+    taxa_from_table,
+)
+from odins_ravne_assets.hugin.review.corrections import apply_corrections, read_corrections
 from odins_ravne_assets.hugin.review.missed_detections import empty_media
-from odins_ravne_assets.hugin.visits.observations import Compressed, compress
-from odins_ravne_assets.hugin.visits.report_json import Tables, as_json, report
+from odins_ravne_assets.hugin.visits.observations import CompressionResult, compress
+from odins_ravne_assets.hugin.visits.observations_json import write_observations_json
+from odins_ravne_assets.hugin.visits.report_json import Stage3Tables, build_report, encode_json
 from odins_ravne_assets.hugin.visits.species_summary import species_table
-from odins_ravne_assets.hugin.visits.observations_json import write_visits_json
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
 from resources.errors import StoreError
 from resources.settings.profile import Privacy, Stage3
 from resources.settings.project import ListedSpecies
 from resources.storage import layout
-from resources.storage.layout import OBSERVATIONS_TABLE, REPORT_JSON, VISITS_JSON
+from resources.storage.layout import OBSERVATIONS_JSON, OBSERVATIONS_TABLE, REPORT_JSON
 from resources.storage.object_store import ObjectStore
 
 # Of each table: its key, its schema, and what writes it.
-SOURCES = {
+TABLE_SOURCES = {
     "media": (layout.MEDIA_TABLE, schemas.MEDIA, "Stage 0 (footage)"),
     "processed": (layout.PROCESSED_TABLE, schemas.PROCESSED, "Stage 1 (detections)"),
     "frames": (layout.FRAMES_TABLE, schemas.FRAMES, "Stage 1 (detections)"),
@@ -46,7 +50,7 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class Stage3Result:
-    """The numbers of a run of Stage 3, as `Compressed` has them, and the species as Markdown."""
+    """The numbers of a run of Stage 3, as `CompressionResult` has them, and the species as Markdown."""
 
     observations: int
     needs_review: int
@@ -86,38 +90,40 @@ def run_stage3(
     """
     target = results or store
     with ExitStack() as stack:
-        read = Tables(
-            **{name: read_table(store, stack, *source) for name, source in SOURCES.items()}
+        read = Stage3Tables(
+            **{name: read_table(store, stack, *source) for name, source in TABLE_SOURCES.items()}
         )
-        knowledge = knowledge_of(species, taxa_at(store, stack))
-        counted = sightings(read.classifications, knowledge, settings.roll_up)
-        marked = mark_repeats(counted, read.detections, settings)
+        knowledge = project_taxonomy(species, read_model_taxa(store, stack))
+        counted = identify(read.classifications, knowledge, settings.roll_up)
+        marked = mark_repeat_detections(counted, read.detections, settings)
         del counted
-        seen = vote(marked, knowledge, settings)
+        seen = vote_by_sequence(marked, knowledge, settings)
         del marked
         words = read_corrections(store, stack)
-        reviewed = review(seen, words, read.detections, empty_media(read.media, read.processed))
+        reviewed = apply_corrections(
+            seen, words, read.detections, empty_media(read.media, read.processed)
+        )
         compressed = compress(reviewed, knowledge, settings)
         agreement = reviewed.agreement
         del seen, reviewed
         with writing_table(target, OBSERVATIONS_TABLE) as path:
             compressed.observations.write_parquet(path)
-        with target.writing(VISITS_JSON) as path:
-            write_visits_json(compressed.observations, path)
-        told = report(read, compressed, settings, models, privacy) | {
+        with target.writing(OBSERVATIONS_JSON) as path:
+            write_observations_json(compressed.observations, path)
+        told = build_report(read, compressed, settings, models, privacy) | {
             "review": agreement,
             "species_list": [row.model_dump(exclude_none=True) for row in species],
         }
-        target.write_bytes(REPORT_JSON, as_json(told))
+        target.write_bytes(REPORT_JSON, encode_json(told))
     return _result(compressed)
 
 
-def taxa_at(store: ObjectStore, stack: ExitStack) -> dict[str, Taxon]:
+def read_model_taxa(store: ObjectStore, stack: ExitStack) -> dict[str, Taxon]:
     """What the labels of Stage 2 tell of their ranks; most classifiers' tell nothing."""
     if not store.exists(layout.TAXA_TABLE):
         return {}
     source = (layout.TAXA_TABLE, schemas.TAXA, "Stage 2 (classifications)")
-    return taxa_of(read_table(store, stack, *source).collect())
+    return taxa_from_table(read_table(store, stack, *source).collect())
 
 
 def read_table(
@@ -141,7 +147,7 @@ def read_table(
     return table
 
 
-def _result(compressed: Compressed) -> Stage3Result:
+def _result(compressed: CompressionResult) -> Stage3Result:
     return Stage3Result(
         observations=compressed.observations.height,
         needs_review=int(compressed.observations["needs_review"].sum()),

@@ -1,4 +1,4 @@
-"""What must hold of a camera's tables; the asset checks show the findings in Dagster."""
+"""Consistency checks of a camera's tables, shown as asset checks in Dagster."""
 
 from contextlib import ExitStack
 from typing import NamedTuple
@@ -10,16 +10,16 @@ from resources.storage.object_store import ObjectStore
 
 
 class CheckResult(NamedTuple):
-    """The outcome of one check, under the name that `odins_ravne_assets.defs.checks` gives it."""
+    """The result of one check, with its name in `odins_ravne_assets.defs.checks`."""
 
-    check: str
+    name: str
     passed: bool
     severity: str  # ERROR | WARN
-    numbers: dict[str, int]
+    counts: dict[str, int]
 
 
 def times_present(store: ObjectStore) -> CheckResult:
-    """Every usable medium has a capture time."""
+    """Check that every usable medium has a capture time."""
     with ExitStack() as stack:
         media = _scan(store, layout.MEDIA_TABLE, stack).filter(pl.col("status") == "ok")
         usable, timeless = (
@@ -31,7 +31,7 @@ def times_present(store: ObjectStore) -> CheckResult:
 
 
 def nothing_lost(store: ObjectStore) -> CheckResult:
-    """Every medium of Stage 0 was looked at by Stage 1, or has a reason why not."""
+    """Check that Stage 1 processed every medium of Stage 0, or recorded a reason."""
     with ExitStack() as stack:
         media = _scan(store, layout.MEDIA_TABLE, stack).select("path")
         processed = _scan(store, layout.PROCESSED_TABLE, stack).select("path", "status", "reason")
@@ -46,13 +46,13 @@ def nothing_lost(store: ObjectStore) -> CheckResult:
             .collect(engine="streaming")
             .row(0)
         )
-    numbers = {"missing": missing, "pending": pending, "failed_without_reason": unexplained}
-    return CheckResult("nothing_lost", not any(numbers.values()), "ERROR", numbers)
+    counts = {"missing": missing, "pending": pending, "failed_without_reason": unexplained}
+    return CheckResult("nothing_lost", not any(counts.values()), "ERROR", counts)
 
 
 def detections_sane(store: ObjectStore) -> CheckResult:
-    """Confidences are fractions, boxes lie within the picture, and none is there twice."""
-    slack = 1e-4  # of float32 sums
+    """Check that confidences are fractions, boxes within the picture, and no box is repeated."""
+    tolerance = 1e-4  # of sums of float32 numbers
     with ExitStack() as stack:
         boxes = _scan(store, layout.DETECTIONS_TABLE, stack)
         total, distinct, confidence, outside = (
@@ -61,10 +61,10 @@ def detections_sane(store: ObjectStore) -> CheckResult:
                 distinct=pl.struct("path", "frame_number", "box_number").n_unique(),
                 confidence=(~_is_fraction("confidence")).sum(),
                 outside=(
-                    (pl.col("x") < -slack)
-                    | (pl.col("y") < -slack)
-                    | (pl.col("x") + pl.col("w") > 1 + slack)
-                    | (pl.col("y") + pl.col("h") > 1 + slack)
+                    (pl.col("x") < -tolerance)
+                    | (pl.col("y") < -tolerance)
+                    | (pl.col("x") + pl.col("w") > 1 + tolerance)
+                    | (pl.col("y") + pl.col("h") > 1 + tolerance)
                     | (pl.col("w") <= 0)
                     | (pl.col("h") <= 0)
                 ).sum(),
@@ -72,16 +72,16 @@ def detections_sane(store: ObjectStore) -> CheckResult:
             .collect(engine="streaming")
             .row(0)
         )
-    numbers = {
+    counts = {
         "confidence_outside_0_to_1": confidence,
         "box_outside_picture": outside,
         "twice": total - distinct,
     }
-    return CheckResult("detections_sane", not any(numbers.values()), "ERROR", numbers)
+    return CheckResult("detections_sane", not any(counts.values()), "ERROR", counts)
 
 
 def every_box_labelled(store: ObjectStore) -> CheckResult:
-    """Every box of Stage 1 has a label, with a confidence that is a fraction."""
+    """Check that every box of Stage 1 has a label, with a confidence that is a fraction."""
     with ExitStack() as stack:
         boxes = _scan(store, layout.DETECTIONS_TABLE, stack).select("path", "detection_id")
         labels = _scan(store, layout.CLASSIFICATIONS_TABLE, stack)
@@ -92,30 +92,32 @@ def every_box_labelled(store: ObjectStore) -> CheckResult:
             .item()
         )
         confidence = labels.select((~_is_fraction("confidence")).sum()).collect().item()
-    numbers = {"unlabelled": unlabelled, "confidence_outside_0_to_1": confidence}
-    return CheckResult("every_box_labelled", not any(numbers.values()), "ERROR", numbers)
+    counts = {"unlabelled": unlabelled, "confidence_outside_0_to_1": confidence}
+    return CheckResult("every_box_labelled", not any(counts.values()), "ERROR", counts)
 
 
 def rows_accounted_for(
-    rows_in: int, rejected: int, below_confidence: int, too_short: int, kept: int
+    rows_in: int, rejected: int, below_confidence: int, too_short: int, in_visits: int
 ) -> CheckResult:
-    """Args:
-    rows_in: labelled boxes that Stage 3 read.
-    rejected: of them, boxes in which a reviewer saw nothing.
-    below_confidence: of them, left out by `min_confidence`.
-    too_short: of them, in visits left out by `min_duration`.
-    kept: of them, in visits.
+    """Check that each row that Stage 3 read is in a visit, or left out for a known reason.
+
+    Args:
+        rows_in: labelled boxes that Stage 3 read. Of these:
+        rejected: boxes that a reviewer marked as empty.
+        below_confidence: left out by `min_confidence`.
+        too_short: in visits left out by `min_duration`.
+        in_visits: in visits.
     """
-    unexplained = rows_in - rejected - below_confidence - too_short - kept
-    numbers = {
+    unexplained = rows_in - rejected - below_confidence - too_short - in_visits
+    counts = {
         "rows": rows_in,
         "rejected_by_reviewers": rejected,
         "below_confidence": below_confidence,
         "in_visits_too_short": too_short,
-        "in_visits": kept,
+        "in_visits": in_visits,
         "unexplained": unexplained,
     }
-    return CheckResult("rows_accounted_for", unexplained == 0, "ERROR", numbers)
+    return CheckResult("rows_accounted_for", unexplained == 0, "ERROR", counts)
 
 
 def _is_fraction(column: str) -> pl.Expr:

@@ -32,7 +32,7 @@ def test_the_ui_lists_both_policies_with_the_values_of_the_profile() -> None:
     aws = Aws(name="herd", compute=Compute(max_vcpus=8, instance_types=("g6.xlarge",)))
     listed = listed_resources(aws, Lifecycle(transition_to_glacier=180))
     shown = {
-        name: {key: str(value.value) for key, value in listed[name].configured_values.items()}
+        name: {key: str(value) for key, value in listed[name].configured_values.items()}
         for name in ("compute_environment", "storage_policy")
     }
     assert shown["compute_environment"]["name"] == '"herd"'

@@ -18,7 +18,7 @@ from s3_rig import CREDENTIALS, S3Rig, refuse, s3, s3_server, spoil_answer, trun
 from odins_ravne_assets.cli.download import species_counts, summary_lines
 from odins_ravne_assets.cli.rerun import RUNNER, write_runner
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
-from odins_ravne_assets.results.download import download_results, find_results, strictest
+from odins_ravne_assets.results.download import download_results, find_results, strictest_privacy
 from resources.errors import StoreError, UsageError
 from resources.settings.profile import Privacy, Stage3
 from resources.storage.local_store import LocalStore
@@ -291,7 +291,9 @@ def test_results_that_were_archived_are_told_with_the_command_that_brings_them_b
 
 def test_a_page_of_several_cameras_keeps_back_what_any_of_theirs_does() -> None:
     owl = Privacy(blur_people=False, sensitive_species=("Strix aluco",), sensitive_decimals=0)
-    kept = strictest([owl, Privacy(leave_out_people=True, sensitive_species=("Lynx lynx",))])
+    kept = strictest_privacy(
+        [owl, Privacy(leave_out_people=True, sensitive_species=("Lynx lynx",))]
+    )
     assert kept == Privacy(
         blur_people=True,
         leave_out_people=True,

@@ -30,7 +30,7 @@ from media_files import write_picture
 
 from gpu_kernels.device.gpu import find_gpu
 from odins_ravne_assets.cameras.catalog import Camera
-from odins_ravne_assets.results.corrections import take_corrections
+from odins_ravne_assets.results.corrections import import_corrections
 from resources.aws import clients
 from resources.batch import work_units
 from resources.compute.environment import ComputeEnvironment
@@ -456,7 +456,7 @@ def test_a_file_of_predictions_and_a_reviewer_s_file_of_this_machine_reach_the_w
     file = tmp_path / "seen.csv"
     file.write_text(f"path,species\n{A_FOX['filepath']},roe deer\n")
     profile = load_profile("sandbox", cloud.overrides)
-    take_corrections(camera, frozenset(), profile, file, "Anna Ek", date(2026, 6, 1), None)
+    import_corrections(camera, frozenset(), profile, file, "Anna Ek", date(2026, 6, 1), None)
     assert cloud.run(camera, ("observations",)).success
     assert species_of(cloud, camera) == {"roe deer", "person"}
 
@@ -492,7 +492,7 @@ def test_a_job_that_goes_on_without_a_gpu_is_told_where_the_run_was_begun(
     assert_same_results(cloud, camera, local)
     assert cloud.warnings
     for warning in cloud.warnings:
-        assert warning.startswith("no GPU: ") and "going on with onnxruntime" in warning
+        assert warning.startswith("no GPU: ") and "falling back to onnxruntime" in warning
         assert ran.said(warning)  # the run's log has it too
 
 

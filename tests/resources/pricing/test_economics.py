@@ -103,7 +103,7 @@ def test_machines_that_are_hardly_ever_taken_cost_what_safe_ones_do(rate: float)
 
 
 def test_the_ceiling_of_what_spot_saves() -> None:
-    endless = effective_saving(G4DN, [G4DN], 1e9, replace(USUAL, saving_share=0))
+    endless = effective_saving(G4DN, [G4DN], 1e9, replace(USUAL, save_share=0))
     assert effective_saving(SAFE, [G4DN], 1e9, USUAL) == pytest.approx(0.649, abs=0.001)
     assert endless == pytest.approx(0.649, abs=0.004)
 

@@ -252,6 +252,6 @@ def test_the_asset_applies_the_policy_of_the_resource_that_its_run_is_given(
     policy = StorageLifecyclePolicyResource.from_profile(aws, lifecycle)
     assert policy.aws() == aws and policy.lifecycle() == lifecycle
     dg.materialize([storage_lifecycle], resources={"storage_policy": policy})
-    stored = {rule["ID"]: rule for rule in rules_of(s3)}
+    stored = rules_of(s3)
     assert stored[f"{OURS}footage-to-ia"]["Transitions"][0]["Days"] == 45
     assert stored[f"{OURS}footage-to-glacier"]["Transitions"][0]["Days"] == 180

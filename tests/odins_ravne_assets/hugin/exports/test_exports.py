@@ -10,7 +10,7 @@ import pytest
 from camera_tables import NIGHT, SECOND, Camera, a_night
 from validators import camtrap_dp_errors, megadetector_errors
 
-from odins_ravne_assets.hugin.exports.export import Exported, export_camera, export_project
+from odins_ravne_assets.hugin.exports.export import ExportResult, export_camera, export_project
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
 from resources.settings.loader import load_profile
 from resources.settings.profile import Privacy, Stage3
@@ -30,7 +30,7 @@ PERSON: Row = {"category": "person", "label": "person", "scientific_name": "Homo
 
 def exported(
     camera: Camera, folder: Path, project: Project = HERE, privacy: Privacy | None = None
-) -> tuple[LocalStore, Exported]:
+) -> tuple[LocalStore, ExportResult]:
     store = camera.store(folder)
     run_stage3(store, Stage3(), {}, Privacy())
     return store, export_camera(store, camera.camera_id, project, privacy or Privacy())

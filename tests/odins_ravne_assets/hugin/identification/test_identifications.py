@@ -6,10 +6,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from odins_ravne_assets.hugin.identification.sequence_vote import vote
-from odins_ravne_assets.hugin.identification.identifications import Sightings, sightings
-from odins_ravne_assets.hugin.identification.taxonomy import ROLL_UP, SpeciesKnowledge, shipped_taxa
-from odins_ravne_assets.hugin.review.corrections import unreviewed
+from odins_ravne_assets.hugin.identification.identifications import Identifications, identify
+from odins_ravne_assets.hugin.identification.sequence_vote import vote_by_sequence
+from odins_ravne_assets.hugin.identification.taxonomy import ROLL_UP_RANKS, Taxonomy, shipped_taxa
+from odins_ravne_assets.hugin.review.corrections import without_corrections
 from odins_ravne_assets.hugin.visits.observations import compress
 from odins_ravne_assets.munin.tables import schemas
 from resources.settings.profile import Stage3
@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 NOON = datetime(2026, 5, 1, 12)
 SECOND = timedelta(seconds=1)
-ANYTHING = SpeciesKnowledge(shipped_taxa())
+ANYTHING = Taxonomy(shipped_taxa())
 NAMES = {
     "red fox": "Vulpes vulpes",
     "kit fox": "Vulpes macrotis",
@@ -65,12 +65,12 @@ def counted(rows: list[Row], knowledge: SpeciesKnowledge = ANYTHING) -> list[Row
     return with_names(seen(rows, knowledge))
 
 
-def seen(rows: list[Row], knowledge: SpeciesKnowledge = ANYTHING) -> Sightings:
+def seen(rows: list[Row], knowledge: SpeciesKnowledge = ANYTHING) -> Identifications:
     table = pl.LazyFrame(rows, schema=schemas.CLASSIFICATIONS)
-    return sightings(table, knowledge, Stage3().roll_up)
+    return identify(table, knowledge, Stage3().roll_up)
 
 
-def with_names(found: Sightings) -> list[Row]:
+def with_names(found: Identifications) -> list[Row]:
     return found.rows.join(
         found.names.table(), on="name", how="left", maintain_order="left"
     ).to_dicts()
@@ -82,7 +82,7 @@ def species(row: Row, knowledge: SpeciesKnowledge = ANYTHING) -> tuple[str, str 
 
 
 def voted(rows: list[Row], **settings: Any) -> list[Row]:
-    return with_names(vote(seen(rows), ANYTHING, Stage3(**settings)))
+    return with_names(vote_by_sequence(seen(rows), ANYTHING, Stage3(**settings)))
 
 
 def names_after(rows: list[Row], **settings: Any) -> list[str]:
@@ -104,7 +104,7 @@ def test_every_animal_that_the_shipped_classifier_knows_is_in_the_taxonomy() -> 
 def test_the_taxonomy_is_a_tree_whose_common_names_are_told_apart() -> None:
     taxa = shipped_taxa()
     for taxon in taxa.values():
-        for rank, name in zip(ROLL_UP, taxon.lineage, strict=True):
+        for rank, name in zip(ROLL_UP_RANKS, taxon.lineage, strict=True):
             if name and rank != "species":
                 assert taxa[name].rank == rank
                 known = zip(taxa[name].lineage, taxon.lineage, strict=True)
@@ -150,8 +150,8 @@ def test_an_unsure_label_climbs_to_the_lowest_branch_that_adds_up(
 # What lives here
 
 
-def here(*names: str) -> SpeciesKnowledge:
-    return SpeciesKnowledge(shipped_taxa(), frozenset(names))
+def here(*names: str) -> Taxonomy:
+    return Taxonomy(shipped_taxa(), frozenset(names))
 
 
 def test_a_sure_label_that_cannot_be_here_is_only_what_it_shares_with_what_can() -> None:
@@ -242,8 +242,8 @@ def test_people_and_vehicles_do_not_vote() -> None:
 
 def test_a_disputed_visit_is_reviewed_and_says_so() -> None:
     rows = [box("red fox", 0.9, 0), box("roe deer", 0.9, 2), box("grey wolf", 0.9, 600)]
-    after = vote(seen(rows), ANYTHING, Stage3())
-    found = compress(unreviewed(after), ANYTHING, Stage3()).observations
+    after = vote_by_sequence(seen(rows), ANYTHING, Stage3())
+    found = compress(without_corrections(after), ANYTHING, Stage3()).observations
     assert found.select("species", "flags", "needs_review").rows() == [
         ("red fox", ["votes_disagree"], True),
         ("roe deer", ["votes_disagree"], True),
@@ -258,6 +258,6 @@ def test_the_count_is_the_most_boxes_in_one_frame() -> None:
         for number in range(boxes)
     ]
     found = compress(
-        unreviewed(vote(seen(rows), ANYTHING, Stage3())), ANYTHING, Stage3()
+        without_corrections(vote_by_sequence(seen(rows), ANYTHING, Stage3())), ANYTHING, Stage3()
     ).observations
     assert found.select("count", "detection_count", "frame_count").rows() == [(3, 6, 3)]

@@ -10,7 +10,7 @@ import pytest
 from camera_tables import Camera
 
 from odins_ravne_assets.hugin.exports.export import export_camera
-from odins_ravne_assets.hugin.identification.repeat_detections import repeats
+from odins_ravne_assets.hugin.identification.repeat_detections import find_repeat_detections
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
 from odins_ravne_assets.munin.tables import schemas
 from resources.settings.profile import Privacy, Stage3
@@ -42,7 +42,9 @@ def box(number: int, at: datetime | None, place: tuple[float, ...] = BRANCH, **c
 
 def marked(rows: list[Row], **settings: Any) -> set[str]:
     full = [{name: row.get(name) for name in schemas.DETECTIONS} for row in rows]
-    found = repeats(pl.LazyFrame(full, schema=schemas.DETECTIONS), Stage3(**settings))
+    found = find_repeat_detections(
+        pl.LazyFrame(full, schema=schemas.DETECTIONS), Stage3(**settings)
+    )
     return set(found["path"])
 
 

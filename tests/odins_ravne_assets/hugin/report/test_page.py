@@ -19,18 +19,18 @@ from report_rig import PERSON, Seen, Shoot, grass, stage3, with_pattern
 from ui_browser import Browser, missing_browser, open_browser
 
 from gpu_kernels.preprocessing.letterbox import Picture
-from odins_ravne_assets.hugin.report.camera_results import camera_results
-from odins_ravne_assets.hugin.report.content import cost, rates
+from odins_ravne_assets.hugin.report.camera_results import load_camera_results
+from odins_ravne_assets.hugin.report.content import cost_description, visit_rate
 from odins_ravne_assets.hugin.report.gallery import GALLERY_COLUMNS
 from odins_ravne_assets.hugin.report.page import write_report_page
 from odins_ravne_assets.hugin.report.sampling_effort import (
-    calendar,
-    cameras_by_part,
-    effort,
-    visits_by_hour,
-    visits_by_part,
+    cameras_per_period,
+    make_calendar,
+    sampling_effort,
+    visits_per_hour,
+    visits_per_period,
 )
-from odins_ravne_assets.hugin.report.thumbnails import BLOCKS, SIDE, blurred
+from odins_ravne_assets.hugin.report.thumbnails import BLUR_BLOCKS, THUMBNAIL_SIDE, blur_person
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
 from odins_ravne_assets.worker.contact_sheet import contact_sheet
@@ -133,13 +133,13 @@ def test_each_species_has_its_visits_their_rate_and_the_most_at_once(page: str) 
 def test_a_rate_is_told_with_the_days_that_it_is_counted_by(
     days: int, visits: int, rate: str, said: str
 ) -> None:
-    counted = rates(pl.DataFrame({"camera_days": [days // 4] * 4 if days > 1000 else [days]}))
+    counted = visit_rate(pl.DataFrame({"camera_days": [days // 4] * 4 if days > 1000 else [days]}))
     assert counted.of(visits) == rate
     assert said in counted.says
 
 
 def test_no_rate_is_told_by_a_clock_that_was_wrong() -> None:
-    counted = rates(pl.DataFrame({"camera_days": [20 * 365, 30]}))
+    counted = visit_rate(pl.DataFrame({"camera_days": [20 * 365, 30]}))
     assert counted.of(5) == ""
     assert "a clock may have been wrong" in counted.says
 
@@ -195,7 +195,7 @@ def test_what_it_cost_is_told_from_the_ledger(
     whole = [{name: row.get(name) for name in cost_ledger.LEDGER_SCHEMA} for row in ledger]
     frame = pl.DataFrame(whole, schema=cost_ledger.LEDGER_SCHEMA)
     cost_ledger.write_ledger(LocalStore(tmp_path / cost_ledger.LEDGER_FOLDER), "one", frame)
-    assert cost([camera_results(source, source, Privacy())]) == said
+    assert cost_description([load_camera_results(source, source, Privacy())]) == said
 
 
 def test_a_ledger_that_cannot_be_read_is_named(week: LocalStore, page: str, tmp_path: Path) -> None:
@@ -203,10 +203,10 @@ def test_a_ledger_that_cannot_be_read_is_named(week: LocalStore, page: str, tmp_
     for key in ("stage3/observations.parquet", "stage3/report.json", *TABLES):
         source.write_bytes(key, week.read_bytes(key))
     source.write_bytes("ledger/one.json", b"what is known of a launch")
-    camera_results(source, source, Privacy())
+    load_camera_results(source, source, Privacy())
     source.write_bytes("ledger/one.parquet", b"PAR1 and no more")
     with pytest.raises(StoreError, match=r"ledger/one\.parquet is damaged or of another"):
-        camera_results(source, source, Privacy())
+        load_camera_results(source, source, Privacy())
 
 
 def test_the_gallery_begins_with_what_is_to_be_reviewed_then_goes_by_time(page: str) -> None:
@@ -235,7 +235,7 @@ def test_a_picture_shows_the_box_where_it_was_found(page: str) -> None:
     # The crop is a square around the box, with a tenth of its longer side around it.
     assert (x, w) == (pytest.approx(1 / 12, abs=0.01), pytest.approx(10 / 12, abs=0.01))
     assert y + h / 2 == pytest.approx(0.5, abs=0.01)
-    assert pictures(page)[1].shape == (SIDE, SIDE, 3)
+    assert pictures(page)[1].shape == (THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3)
 
 
 def test_a_camera_that_saw_nothing_has_a_page_too(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_what_lies_beside_the_ledgers_tables_is_no_table(tmp_path: Path) -> None
     store = a_week(tmp_path).done()
     stage3(store)
     store.write_bytes("ledger/launch-1.json", b"{}")
-    assert camera_results(store, store, Privacy()).cost.is_empty()
+    assert load_camera_results(store, store, Privacy()).cost.is_empty()
 
 
 def test_several_cameras_have_one_page_with_a_map(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_several_cameras_have_one_page_with_a_map(tmp_path: Path) -> None:
     ]
     for store in stores:
         stage3(store)
-    results = [camera_results(store, store, Privacy()) for store in stores]
+    results = [load_camera_results(store, store, Privacy()) for store in stores]
     write_report_page(tmp_path / "all.html", results, Privacy())
     page = (tmp_path / "all.html").read_text("utf-8")
     said = words(page)
@@ -370,8 +370,8 @@ def test_blur_that_was_switched_on_later_shows_nothing_where_the_journal_is_gone
 
 def test_a_blurred_body_is_a_few_blocks_however_large() -> None:
     noise = np.random.default_rng(1).integers(0, 255, (224, 112, 3)).astype(np.uint8)
-    shown = blurred(noise, (0.0, 0.0, 1.0, 1.0), 0.0)
-    blocks = cv2.resize(shown, (BLOCKS // 2, BLOCKS), interpolation=cv2.INTER_AREA)
+    shown = blur_person(noise, (0.0, 0.0, 1.0, 1.0), 0.0)
+    blocks = cv2.resize(shown, (BLUR_BLOCKS // 2, BLUR_BLOCKS), interpolation=cv2.INTER_AREA)
     again = cv2.resize(blocks, (112, 224), interpolation=cv2.INTER_LINEAR)
     assert np.abs(again.astype(int) - shown.astype(int)).max() <= 10
 
@@ -496,7 +496,7 @@ def test_a_quiet_day_is_a_day_of_effort() -> None:
         ],
         schema_overrides={"captured_at": schemas.TIME, "longitude": pl.Float64},
     )
-    (row,) = effort(media).to_dicts()
+    (row,) = sampling_effort(media).to_dicts()
     assert (row["camera_days"], row["days_with_media"], row["media"]) == (4, 2, 3)
 
 
@@ -511,7 +511,7 @@ def test_a_quiet_day_is_a_day_of_effort() -> None:
     ],
 )
 def test_time_is_cut_into_as_few_parts_as_can_be_read(last: date, name: str, parts: int) -> None:
-    cut = calendar(date(2026, 5, 1), last)
+    cut = make_calendar(date(2026, 5, 1), last)
     assert (cut.name, cut.parts) == (name, parts)
     assert cut.starts[0] <= date(2026, 5, 1)
     assert cut.starts[-2] <= last < cut.starts[-1]
@@ -520,8 +520,12 @@ def test_time_is_cut_into_as_few_parts_as_can_be_read(last: date, name: str, par
 def test_visits_are_counted_by_part_and_by_hour_and_one_without_a_time_by_neither() -> None:
     times = [datetime(2026, 5, 1, 0), datetime(2026, 5, 1, 23, 59), datetime(2026, 5, 3), None]
     observations = pl.DataFrame({"start_at": times}, schema={"start_at": schemas.TIME})
-    assert visits_by_part(observations, calendar(date(2026, 5, 1), date(2026, 5, 3))) == [2, 0, 1]
-    assert visits_by_hour(observations) == [2, *[0] * 22, 1]
+    assert visits_per_period(observations, make_calendar(date(2026, 5, 1), date(2026, 5, 3))) == [
+        2,
+        0,
+        1,
+    ]
+    assert visits_per_hour(observations) == [2, *[0] * 22, 1]
 
 
 def test_cameras_count_on_the_days_they_were_out() -> None:
@@ -529,8 +533,8 @@ def test_cameras_count_on_the_days_they_were_out() -> None:
         "first_day": [date(2026, 5, 1), date(2026, 5, 2), None],
         "last_day": [date(2026, 5, 2), date(2026, 5, 2), None],
     }
-    cut = calendar(date(2026, 5, 1), date(2026, 5, 3))
-    assert cameras_by_part(pl.DataFrame(spans), cut) == [1, 2, 0]
+    cut = make_calendar(date(2026, 5, 1), date(2026, 5, 3))
+    assert cameras_per_period(pl.DataFrame(spans), cut) == [1, 2, 0]
 
 
 # In a browser
@@ -598,5 +602,5 @@ def test_pictures_are_made_when_they_come_near_the_window(browser: Browser) -> N
     loaded = "//article//img[starts-with(@src, 'data:image/webp;base64,')]"
     browser.see(loaded)
     size = "return document.querySelector('.card img').naturalWidth"
-    assert browser.driver.execute_script(size) == SIDE
+    assert browser.driver.execute_script(size) == THUMBNAIL_SIDE
     assert not browser.driver.get_log("browser")

@@ -15,7 +15,7 @@ from validators import camtrap_dp_errors
 from odins_ravne_assets.cameras.catalog import Camera as KnownCamera
 from odins_ravne_assets.hugin.exports.export import export_camera
 from odins_ravne_assets.hugin.visits.stage3 import Stage3Result, run_stage3
-from odins_ravne_assets.results.corrections import take_corrections
+from odins_ravne_assets.results.corrections import import_corrections
 from resources.errors import UsageError
 from resources.settings.profile import Privacy, Profile, Stage3
 from resources.settings.project import Project
@@ -42,7 +42,7 @@ def take(
     store: LocalStore, file: Path, by: str = "Anna", on: date = JUNE, column: str | None = None
 ) -> int:
     camera = KnownCamera("camera7", "file:///footage", store.root.as_uri())
-    return take_corrections(camera, frozenset({"camera8"}), Profile(), file, by, on, column)
+    return import_corrections(camera, frozenset({"camera8"}), Profile(), file, by, on, column)
 
 
 def written(path: Path, text: str) -> Path:

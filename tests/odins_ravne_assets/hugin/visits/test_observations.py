@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from odins_ravne_assets.hugin.identification.sequence_vote import vote
-from odins_ravne_assets.hugin.identification.identifications import sightings
-from odins_ravne_assets.hugin.identification.taxonomy import SpeciesKnowledge, shipped_taxa
-from odins_ravne_assets.hugin.review.corrections import unreviewed
-from odins_ravne_assets.hugin.visits.observations import Compressed, compress
-from odins_ravne_assets.hugin.visits.observation_windows import visit_starts, window_ms
+from odins_ravne_assets.hugin.identification.identifications import identify
+from odins_ravne_assets.hugin.identification.sequence_vote import vote_by_sequence
+from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy, shipped_taxa
+from odins_ravne_assets.hugin.review.corrections import without_corrections
+from odins_ravne_assets.hugin.visits.observation_windows import observation_starts, window_ms
+from odins_ravne_assets.hugin.visits.observations import CompressionResult, compress
 from odins_ravne_assets.munin.tables import schemas
 from resources.settings.profile import Stage3
 
@@ -31,7 +31,7 @@ MINUTE = timedelta(minutes=1)
 # Votes have tests of their own.
 DEFAULT = Stage3(burst_gap=0)
 GAP = Stage3(mode="gap", burst_gap=0)
-KNOWLEDGE = SpeciesKnowledge(shipped_taxa())
+KNOWLEDGE = Taxonomy(shipped_taxa())
 # On a busy machine an example may take long without anything being wrong.
 UNHURRIED = hypothesis_settings(deadline=None)
 
@@ -83,13 +83,15 @@ def table(rows: list[Row]) -> pl.LazyFrame:
 
 def counted(rows: pl.LazyFrame) -> Row:
     """What the first row counts as."""
-    seen = sightings(rows, KNOWLEDGE, 0.65)
+    seen = identify(rows, KNOWLEDGE, 0.65)
     return seen.rows.join(seen.names.table(), on="name").row(0, named=True)
 
 
-def compressed(rows: list[Row], settings: Stage3 = DEFAULT) -> Compressed:
-    counted = sightings(table(rows), KNOWLEDGE, settings.roll_up)
-    return compress(unreviewed(vote(counted, KNOWLEDGE, settings)), KNOWLEDGE, settings)
+def compressed(rows: list[Row], settings: Stage3 = DEFAULT) -> CompressionResult:
+    counted = identify(table(rows), KNOWLEDGE, settings.roll_up)
+    return compress(
+        without_corrections(vote_by_sequence(counted, KNOWLEDGE, settings)), KNOWLEDGE, settings
+    )
 
 
 def visits(rows: list[Row], settings: Stage3 = DEFAULT) -> list[Row]:
@@ -626,13 +628,13 @@ def test_marks_on_arrays_are_those_of_the_rule(
         near = since <= window if mode == "window" else since < window
         expected.append(row == 0 or new_lane or not near)
         start = row if expected[-1] else start
-    assert visit_starts(lanes, times, window, mode).tolist() == expected
+    assert observation_starts(lanes, times, window, mode).tolist() == expected
 
 
 def test_the_longest_window_keeps_any_number_of_lanes_apart() -> None:
     lanes = np.ones(20_000, dtype=np.bool_)
     times = np.zeros(20_000, dtype=np.int64)
-    assert visit_starts(lanes, times, window_ms(1e300), "window").all()
+    assert observation_starts(lanes, times, window_ms(1e300), "window").all()
 
 
 def test_windows_are_whole_milliseconds() -> None:

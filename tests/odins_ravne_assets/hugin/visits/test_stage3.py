@@ -11,14 +11,14 @@ import pytest
 from camera_tables import NIGHT, SECOND, Camera, a_night
 
 from odins_ravne_assets.hugin import formats
-from odins_ravne_assets.hugin.identification.sequence_vote import vote
-from odins_ravne_assets.hugin.identification.identifications import sightings
-from odins_ravne_assets.hugin.identification.taxonomy import SpeciesKnowledge, shipped_taxa
-from odins_ravne_assets.hugin.review.corrections import unreviewed
+from odins_ravne_assets.hugin.identification.identifications import identify
+from odins_ravne_assets.hugin.identification.sequence_vote import vote_by_sequence
+from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy, shipped_taxa
+from odins_ravne_assets.hugin.review.corrections import without_corrections
 from odins_ravne_assets.hugin.visits.observations import compress
+from odins_ravne_assets.hugin.visits.observations_json import write_observations_json
 from odins_ravne_assets.hugin.visits.species_summary import species_table
 from odins_ravne_assets.hugin.visits.stage3 import Stage3Result, run_stage3
-from odins_ravne_assets.hugin.visits.observations_json import write_visits_json
 from odins_ravne_assets.munin.tables import schemas
 from resources.errors import StoreError
 from resources.settings.profile import Privacy, Stage3
@@ -178,16 +178,16 @@ def test_long_timelines_are_written_in_parts_that_join_up(
         ],
         schema=schemas.CLASSIFICATIONS,
     )
-    knowledge = SpeciesKnowledge(shipped_taxa())
-    counted = sightings(rows.lazy(), knowledge, 0.65)
+    knowledge = Taxonomy(shipped_taxa())
+    counted = identify(rows.lazy(), knowledge, 0.65)
     observations = compress(
-        unreviewed(vote(counted, knowledge, Stage3())), knowledge, Stage3()
+        without_corrections(vote_by_sequence(counted, knowledge, Stage3())), knowledge, Stage3()
     ).observations
-    write_visits_json(observations, tmp_path / "whole.json")
+    write_observations_json(observations, tmp_path / "whole.json")
     monkeypatch.setattr(formats, "ROWS_AT_ONCE", 17)
-    assert len(list(formats.in_parts(observations))) > 10
-    assert pl.concat(formats.in_parts(observations)).equals(observations)
-    write_visits_json(observations, tmp_path / "parts.json")
+    assert len(list(formats.iter_batches(observations))) > 10
+    assert pl.concat(formats.iter_batches(observations)).equals(observations)
+    write_observations_json(observations, tmp_path / "parts.json")
     assert (tmp_path / "parts.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
 
 

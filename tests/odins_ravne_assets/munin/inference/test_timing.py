@@ -152,7 +152,7 @@ def test_with_engine_fallback_the_cpu_goes_on_and_it_is_said(
     result = run(footage_folder, tmp_path, heard, engine="tensorrt", engine_fallback=True)
     assert result.facts["media/done"] == 2
     (warning,) = heard.warnings
-    assert warning.startswith("no GPU: ") and "going on with onnxruntime" in warning
+    assert warning.startswith("no GPU: ") and "falling back to onnxruntime" in warning
     # Its answers are those of the CPU, in their journal: asked for the CPU, nothing is left to do.
     again = run(footage_folder, tmp_path, Heard(), engine="onnxruntime")
     assert again.facts["media/newly_looked_at"] == 0

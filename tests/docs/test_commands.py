@@ -1,0 +1,103 @@
+"""The page of commands: each of them is run, in the page's order, in a sandbox."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from command_line import Ended, Munin
+from media_files import write_picture
+from paths import ROOT
+
+from resources.sandbox.model.config import CREDENTIALS, data_bucket
+
+TEXT = (ROOT / "docs" / "commands.md").read_text("utf-8")
+# Commands within a sentence or a table, and blocks of them.
+INLINE = r"`((?:munin|python|run_offline_camera_batch) [^`]+)`"
+BLOCK = r"^```sh\n(.*?)^```$"
+TIMEOUT = 240
+TEARDOWN = "cost teardown"
+
+
+def scripts() -> list[str]:
+    """The page's commands: blocks first, since the table repeats what they explain."""
+    text = re.sub(BLOCK, "", TEXT, flags=re.M | re.S)
+    blocks = re.findall(BLOCK, TEXT, re.M | re.S)
+    inline = dict.fromkeys(re.findall(INLINE, text))
+    last = blocks.pop()
+    return [*blocks, *(each for each in inline if each not in last), last]
+
+
+SCRIPTS = scripts()
+
+
+@dataclass
+class Shell:
+    """Runs the page's commands in one folder, each once."""
+
+    folder: Path
+    environment: dict[str, str]
+    ended: list[Ended] = field(default_factory=list)
+
+    def run(self, number: int) -> Ended:
+        """The end of the script of this number; those before it are run first."""
+        while len(self.ended) <= number:
+            self.ended.append(self._run(SCRIPTS[len(self.ended)]))
+        return self.ended[number]
+
+    def _run(self, script: str) -> Ended:
+        bucket = f"s3://{data_bucket('ravne')}/results"
+        script = script.replace("/data", f"{self.folder}/data").replace("s3://bucket", bucket)
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            env=os.environ | self.environment,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    folder = tmp_path_factory.mktemp("commands")
+    for number in (1, 2, 3):
+        write_picture(folder / "data" / f"camera{number}" / "IMG_0001.JPG", (320, 240))
+    munin = Munin(folder / "sandbox", "local", CREDENTIALS)
+    up = munin("sandbox", "up", "--port", "0", "--scale", "240")
+    assert up.code == 0, up.err
+    sandbox = json.loads((munin.home / "sandbox.json").read_text())
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "DAGSTER_HOME": str(folder / "dagster"),
+        "MUNIN_CLOUD__AWS__ENDPOINT_URL": sandbox["endpoint_url"],
+        "MUNIN_CLOUD__AWS__CLOCK_URL": sandbox["clock_url"],
+        "AWS_ENDPOINT_URL": sandbox["endpoint_url"],
+        "BROWSER": "true",
+        "COLUMNS": "200",
+        **CREDENTIALS,
+    }
+    try:
+        yield Shell(folder, environment)
+    finally:
+        munin("sandbox", "down")
+
+
+@pytest.mark.parametrize("number", range(len(SCRIPTS)), ids=lambda n: SCRIPTS[n][:60])
+def test_each_command_does_its_work(shell: Shell, number: int) -> None:
+    ended = shell.run(number)
+    assert ended.code == 0, ended.err
+    assert "Traceback" not in ended.out + ended.err
+    assert not ended.errors
+
+
+def script(part: str) -> int:
+    """The number of the first script that contains a text."""
+    return next(number for number, text in enumerate(SCRIPTS) if part in text)
