@@ -90,8 +90,7 @@ def _named(
         named = cameras_named(input, output, camera, several, profile)
         return [(each.camera_id, each.footage_url, each.output_url) for each in named]
     return [
-        (each.camera_id, each.url, None)
-        for each in footage_named(input, camera, several, profile)
+        (each.camera_id, each.url, None) for each in footage_named(input, camera, several, profile)
     ]
 
 

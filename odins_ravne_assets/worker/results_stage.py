@@ -1,6 +1,6 @@
 """Stage 3 of a step: observations with their report, and exports."""
 
-from odins_ravne_assets.hugin.exports.write_all import MEGADETECTOR_JSON, export_camera
+from odins_ravne_assets.hugin.exports.export import MEGADETECTOR_JSON, export_camera
 from odins_ravne_assets.hugin.report.page import make_report_page
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
 from odins_ravne_assets.munin.tables import build, checks

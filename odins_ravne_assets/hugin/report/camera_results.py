@@ -42,7 +42,7 @@ class CameraResults:
     report: dict[str, Any]
     observations: pl.DataFrame
     thumbnails: pl.DataFrame
-    sampling_effort: pl.DataFrame
+    effort: pl.DataFrame
     failures: pl.DataFrame
     cost: pl.DataFrame
     people_left_out: int

@@ -61,11 +61,11 @@ def box(label: str, confidence: float, second: float = 0, **columns: Any) -> Row
     return {name: row.get(name) for name in schemas.CLASSIFICATIONS}
 
 
-def counted(rows: list[Row], knowledge: SpeciesKnowledge = ANYTHING) -> list[Row]:
+def counted(rows: list[Row], taxonomy: Taxonomy = ANYTHING) -> list[Row]:
     return with_names(seen(rows, knowledge))
 
 
-def seen(rows: list[Row], knowledge: SpeciesKnowledge = ANYTHING) -> Identifications:
+def seen(rows: list[Row], taxonomy: Taxonomy = ANYTHING) -> Identifications:
     table = pl.LazyFrame(rows, schema=schemas.CLASSIFICATIONS)
     return identify(table, knowledge, Stage3().roll_up)
 
@@ -76,7 +76,7 @@ def with_names(found: Identifications) -> list[Row]:
     ).to_dicts()
 
 
-def species(row: Row, knowledge: SpeciesKnowledge = ANYTHING) -> tuple[str, str | None, float]:
+def species(row: Row, taxonomy: Taxonomy = ANYTHING) -> tuple[str, str | None, float]:
     (found,) = counted([row], knowledge)
     return found["species"], found["scientific_name"], pytest.approx(found["confidence"])
 
