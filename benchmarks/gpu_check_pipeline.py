@@ -123,7 +123,7 @@ def pipeline_compared(bench: Bench, decoder: str) -> Told:
 
 
 def looked_at(bench: Bench, output: Path, settings: dict[str, str]) -> tuple[Told, list[int]]:
-    """Facts of Stage 1, and how many clear boxes and labels the tables have."""
+    """Metadata of Stage 1, and how many clear boxes and labels the tables have."""
     overrides: dict[str, Any] = {f"pipeline.stage1.{k}": value for k, value in settings.items()}
     stages = ["footage", "detections", "classifications"]
     results = run_stages(
@@ -132,7 +132,7 @@ def looked_at(bench: Bench, output: Path, settings: dict[str, str]) -> tuple[Tol
     boxes = pl.read_parquet(output / "tables" / "detections.parquet")
     labels = pl.read_parquet(output / "tables" / "classifications.parquet")
     clear = boxes.filter(pl.col("confidence") >= CLEAR).height
-    return dict(results["detections"].facts), [clear, labels.height]
+    return dict(results["detections"].metadata), [clear, labels.height]
 
 
 CHECKS = [

@@ -80,7 +80,7 @@ def measure(footage: Path, output: Path, stages: list[str], model: str | None) -
     results = run_stages(footage, output, stages, overrides)
     told = {"worker": peaks.worker, "decoding": peaks.children}
     if "detections" in results:
-        facts = results["detections"].facts
+        facts = results["detections"].metadata
         told["done"] = facts["media/done"]
         told["boxes"] = sum(facts[f"boxes/{name}"] for name in ("animal", "person", "vehicle"))
     print(json.dumps(told))

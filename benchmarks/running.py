@@ -8,7 +8,8 @@ from typing import Any
 from gpu_kernels.engines.engine import OpenEngine, open_engine
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.munin.progress import StageProgress
-from odins_ravne_assets.worker.step import StageResult, Step
+from odins_ravne_assets.worker.context import StageResult, StepContext
+from odins_ravne_assets.worker.step import run_step
 from resources.settings.loader import load_profile
 
 
@@ -43,11 +44,11 @@ def run_stages(
     Args:
         open_engine: what opens the models, where it is not the product's own.
     """
-    step = Step(
+    context = StepContext(
         camera=Camera("benchmark", footage.absolute().as_uri(), output.absolute().as_uri()),
         profile=load_profile("local", overrides, environ={}),
         reporter=Printer(quiet),
         stop=Event(),
         open_engine=open_engine,
     )
-    return dict(step.run(stages))
+    return dict(run_step(context, stages))

@@ -52,7 +52,7 @@ SPECIES = [
     ("wolverine", "Gulo gulo"),
     ("grey wolf", "Canis lupus"),
 ]
-KNOWLEDGE = Taxonomy(shipped_taxa())
+TAXONOMY = Taxonomy(shipped_taxa())
 T = TypeVar("T")
 
 
@@ -172,11 +172,11 @@ def make_table(path: Path, rows: int, seed: int) -> None:
 
 def measure_alone(path: Path, shuffled: bool) -> Seconds:
     """From rows in memory to observations in memory."""
-    seen = identify(pl.scan_parquet(path), KNOWLEDGE, Stage3().roll_up)
+    seen = identify(pl.scan_parquet(path), TAXONOMY, Stage3().roll_up)
     if shuffled:
         seen = replace(seen, rows=seen.rows.sample(fraction=1, shuffle=True, seed=1))
     watch = Stopwatch()
-    compress(without_corrections(vote_by_sequence(seen, KNOWLEDGE, Stage3())), KNOWLEDGE, Stage3())
+    compress(without_corrections(vote_by_sequence(seen, TAXONOMY, Stage3())), TAXONOMY, Stage3())
     return watch.seconds()
 
 
@@ -185,9 +185,9 @@ def measure_stage(path: Path) -> StageFigures:
     parquet = path.with_name("observations.parquet")
     json = path.with_name("compressed_observations.json")
     watch = Stopwatch()
-    seen = identify(pl.scan_parquet(path), KNOWLEDGE, Stage3().roll_up)
+    seen = identify(pl.scan_parquet(path), TAXONOMY, Stage3().roll_up)
     compressed = compress(
-        without_corrections(vote_by_sequence(seen, KNOWLEDGE, Stage3())), KNOWLEDGE, Stage3()
+        without_corrections(vote_by_sequence(seen, TAXONOMY, Stage3())), TAXONOMY, Stage3()
     )
     del seen
     compressing = watch.seconds()

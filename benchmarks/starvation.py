@@ -27,7 +27,7 @@ import dagster as dg
 
 from resources.aws.clients import AwsClients
 from resources.batch.jobs import Job
-from resources.batch.launch_record import all_records
+from resources.batch.launch_record import load_records
 from resources.batch.work_units import JOB_VCPUS, ExpectedMedium
 from resources.compute.environment import ComputeEnvironment
 from resources.launch import batch_step
@@ -112,7 +112,7 @@ def launched(rule: str, options: Options) -> Outcome:
             _launch(profile, output, options, Path(folder))
         seconds = sandbox.clock.now() - began_at
         sandbox.clock.sleep(config.idle_seconds * 2)  # the last machines are idle, then gone
-        [record] = all_records(open_store(f"{output}/{LAUNCHES_FOLDER}", clients))
+        [record] = load_records(open_store(f"{output}/{LAUNCHES_FOLDER}", clients))
         attempts = list(record.attempts)
         return Outcome(
             jobs=len(record.units),

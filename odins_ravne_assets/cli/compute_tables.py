@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from resources.batch.names import SPOKEN
+from resources.batch.names import MARKET_LABELS
 from resources.compute.status import ComputeStatus, EnvironmentStatus, QueueStatus
 
 HOUR_SECONDS, DAY_SECONDS = 3600, 86400
@@ -42,7 +42,7 @@ def _environments(found: ComputeStatus) -> Table:
     for each in found.environments:
         table.add_row(
             each.name,
-            SPOKEN[each.market],
+            MARKET_LABELS[each.market],
             _state(each),
             str(each.desired_vcpus),
             str(each.max_vcpus),
@@ -70,7 +70,7 @@ def _instances(found: ComputeStatus) -> Table:
     for each in found.instances:
         table.add_row(
             each.instance_id,
-            SPOKEN[each.market],
+            MARKET_LABELS[each.market],
             each.instance_type,
             each.zone,
             each.state,

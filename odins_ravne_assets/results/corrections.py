@@ -42,11 +42,11 @@ def import_corrections(
     """
     store = store_of(camera.output_url, profile)
     with ExitStack() as stack:
-        knowledge = project_taxonomy(profile.project.species, read_model_taxa(store, stack))
+        taxonomy = project_taxonomy(profile.project.species, read_model_taxa(store, stack))
     words = parse_review_file(
         file,
         _footage(store, camera.camera_id, others),
-        knowledge,
+        taxonomy,
         reviewed_by,
         reviewed_on,
         column,

@@ -26,7 +26,7 @@ from odins_ravne_assets.worker.context import StageResult, StepContext, StepStop
 from odins_ravne_assets.worker.host import Host, current_host
 from odins_ravne_assets.worker.step import run_step
 from odins_ravne_assets.worker.work_counters import WorkCounters
-from resources.batch.outcome import DONE, FAILED, STOPPED
+from resources.batch.outcome import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED
 from resources.errors import RavneError
 from resources.settings.profile import Profile
 
@@ -97,7 +97,8 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     host = current_host()
     with open_dagster_pipes(
-        context_loader=AllStagesContextLoader(host.context_loader), message_writer=host.message_writer
+        context_loader=AllStagesContextLoader(host.context_loader),
+        message_writer=host.message_writer,
     ) as pipes:
         profile = Profile.model_validate(pipes.extras["profile"])
         host.watch(profile, stop, lambda reason: pipes.log.warning(reason))
@@ -106,13 +107,13 @@ def main() -> int:
         try:
             _run(pipes, profile, host, reporter, stop)
         except StepStopped:
-            return STOPPED
+            return EXIT_STOPPED
         except RavneError as error:
             pipes.report_custom_message({"error": str(error)})
-            return FAILED
+            return EXIT_FAILED
         finally:
             reporter.report_work()
-    return DONE
+    return EXIT_DONE
 
 
 def _run(

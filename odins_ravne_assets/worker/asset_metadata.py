@@ -28,11 +28,13 @@ MAX_ROWS = 20
 
 
 def footage_metadata(
-    store: ObjectStore, ignored: dict[str, int], footage_url: str, place: Metadata
+    store: ObjectStore, ignored: dict[str, int], footage_url: str, deployment: Metadata
 ) -> Metadata:
-    """Args:
-    ignored: files that are no media, counted by extension.
-    place: where the camera stands, see `asset_metadata.py`.
+    """Return the metadata of Stage 0's table.
+
+    Args:
+        ignored: counts of files that are not media, by extension.
+        deployment: see `deployment_metadata`.
     """
     with ExitStack() as stack:
         media = _scan(store, layout.MEDIA_TABLE, stack)
@@ -59,7 +61,9 @@ def footage_metadata(
             .sort("time_source", nulls_last=True)
             .collect(engine="streaming")
         )
-    metadata: Metadata = {key: value for key, value in counts.items() if not key.startswith("time/")}
+    metadata: Metadata = {
+        key: value for key, value in counts.items() if not key.startswith("time/")
+    }
     for key in ("time/first", "time/last"):
         metadata[key] = counts[key].isoformat(sep=" ") if counts[key] else "unknown"
     for source, count in sources.iter_rows():
@@ -208,7 +212,10 @@ def deployment_metadata(deployments: Sequence[Deployment], now: datetime) -> Met
         return {}
     in_order = sorted(deployments, key=lambda each: each.starts or datetime.min)
     last = in_order[-1]
-    metadata: Metadata = {"deployment/state": _state(in_order, now), "deployment/place": _place(last)}
+    metadata: Metadata = {
+        "deployment/state": _state(in_order, now),
+        "deployment/place": _place(last),
+    }
     metadata["deployment/coordinates"] = f"{last.latitude}, {last.longitude}"
     if last.starts:
         metadata["deployment/first_day"] = f"{last.starts:%Y-%m-%d}"
@@ -243,37 +250,41 @@ def _day(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d}" if moment else ""
 
 
-def log_line(stage: str, facts: Metadata) -> str:
-    """A sentence.
+def log_line(stage: str, metadata: Metadata) -> str:
+    """Return one line for the log.
 
     Args:
-        stage: the asset.
-        facts: what the stage shows, see `asset_metadata.py`.
+        stage: the name of the asset.
+        metadata: the metadata of the stage.
     """
+    value = metadata.get
     match stage:
         case "footage":
-            media = [_count(metadata["media/images"], "picture"), _count(metadata["media/videos"], "video")]
-            times = f"{metadata['time/first']} to {metadata['time/last']}"
-            text = f"{', '.join(media)}, {metadata['media/failed']} unusable; {times}"
+            media = (
+                f"{_count(value('media/images'), 'picture')}, "
+                f"{_count(value('media/videos'), 'video')}"
+            )
+            times = f"{value('time/first')} to {value('time/last')}"
+            text = f"{media}, {value('media/failed')} unusable; {times}"
         case "detections":
             text = (
-                f"{metadata['media/newly_looked_at']} new media processed, {metadata['media/done']} in "
-                f"total, {metadata['media/empty']} of them empty; boxes: {metadata['boxes/animal']} of "
-                f"animals, {metadata['boxes/person']} of people, {metadata['boxes/vehicle']} of vehicles"
+                f"{value('media/newly_looked_at')} new media processed, {value('media/done')} in "
+                f"total, {value('media/empty')} of them empty; boxes: {value('boxes/animal')} of "
+                f"animals, {value('boxes/person')} of people, {value('boxes/vehicle')} of vehicles"
             )
         case "classifications":
             text = (
-                f"{_count(metadata['boxes/newly_labelled'], 'crop')} newly labelled; "
-                f"{metadata['boxes/auto_ok']} of {_count(metadata['boxes/labelled'], 'box')} are auto_ok"
+                f"{_count(value('boxes/newly_labelled'), 'crop')} newly labelled; "
+                f"{value('boxes/auto_ok')} of {_count(value('boxes/labelled'), 'box')} are auto_ok"
             )
         case "observations":
             text = (
-                f"{_count(metadata['visits/total'], 'visit')}, {metadata['visits/needs_review']} need "
-                f"review; report: {metadata['path:report']}"
+                f"{_count(value('visits/total'), 'visit')}, {value('visits/needs_review')} to "
+                f"review; report: {value('path:report')}"
             )
         case _:
-            visits = _count(metadata["exports/visits"], "visit")
-            text = f"{visits} written to {metadata['path:exports/folder']}"
+            visits = _count(value("exports/visits"), "visit")
+            text = f"{visits} written to {value('path:exports/folder')}"
     return f"{stage}: {text}"
 
 

@@ -51,9 +51,7 @@ def run_classifications(context: StepContext) -> StageResult:
         "compute/seconds": round(monotonic() - started, 3),
     }
     check_results = [checks.every_box_labelled(output)]
-    return StageResult(
-        metadata, check_results, context.data_version(layout.CLASSIFICATIONS_TABLE)
-    )
+    return StageResult(metadata, check_results, context.data_version(layout.CLASSIFICATIONS_TABLE))
 
 
 def label_parts(

@@ -127,7 +127,9 @@ class StepModels:
     def _load(self, name: str, timing: StageTiming) -> LoadedModel:
         settings = self.profile.pipeline.stage1
         manifest = load_manifest(name)
-        engines_url = self.profile.models.engines or f"{self.output_url.rstrip('/')}/{ENGINES_FOLDER}"
+        engines_url = (
+            self.profile.models.engines or f"{self.output_url.rstrip('/')}/{ENGINES_FOLDER}"
+        )
         cache = EngineCache(engine_stores(self.open_store(engines_url)), self.reporter.warning)
         batches = Batches.around(settings.batch_size)
         shared_by = self.profile.models.engines_shared_by

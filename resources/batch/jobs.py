@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mypy_boto3_batch import BatchClient
 
-TERMINAL = frozenset({"SUCCEEDED", "FAILED"})
+TERMINAL_STATES = frozenset({"SUCCEEDED", "FAILED"})
 # DescribeJobs takes this many at once.
-DESCRIBE_AT_ONCE = 100
+DESCRIBE_LIMIT = 100
 # Tags of AWS: at most 50 on a job, keys to 128 and values to 256 characters.
 TAG_VALUE_LENGTH = 256
 Job = Mapping[str, Any]  # as DescribeJobs tells it
@@ -37,13 +37,13 @@ def submit_parameters(
 def describe_jobs(batch: "BatchClient", ids: Sequence[str]) -> dict[str, Job]:
     """What Batch tells of some jobs, by id. One just submitted may be missing for a while."""
     found: dict[str, Job] = {}
-    for start in range(0, len(ids), DESCRIBE_AT_ONCE):
-        answer = batch.describe_jobs(jobs=list(ids[start : start + DESCRIBE_AT_ONCE]))
+    for start in range(0, len(ids), DESCRIBE_LIMIT):
+        answer = batch.describe_jobs(jobs=list(ids[start : start + DESCRIBE_LIMIT]))
         found |= {job["jobId"]: job for job in answer["jobs"]}
     return found
 
 
-def seconds(milliseconds: int | None) -> float | None:
+def to_seconds(milliseconds: int | None) -> float | None:
     """A time of AWS Batch's, in seconds since 1970 UTC."""
     return None if milliseconds is None else milliseconds / 1000
 
@@ -55,7 +55,7 @@ def find_job(batch: "BatchClient", queue: str, name: str) -> str | None:
     return str(jobs[0]["jobId"]) if jobs else None
 
 
-def console_url(region: str, job_id: str) -> str:
+def job_console_url(region: str, job_id: str) -> str:
     """Where AWS's console shows a job."""
     return (
         f"https://{region}.console.aws.amazon.com/batch/home?region={region}#jobs/detail/{job_id}"

@@ -85,8 +85,8 @@ class LaunchRecord:
     """One launch of one camera.
 
     Args:
-        work: what is to be done, see `identity_of`.
-        settings: what its jobs are asked to do it with, whichever stages; see `identity_of`.
+        work: what is to be done, see `identity_hash`.
+        settings: what its jobs are asked to do it with, whichever stages; see `identity_hash`.
         number: of the launch among those for the same work, from 1.
         runs: ids of the Dagster runs that it is part of: the one that began it, and those that
             took it up.
@@ -115,13 +115,13 @@ class LaunchRecord:
         store.write_bytes(f"{self.identity}/record.json", text.encode())
 
 
-def identity_of(asked: Mapping[str, Any]) -> str:
+def identity_hash(asked: Mapping[str, Any]) -> str:
     """The name of a launch's work or settings: the same for the same."""
     text = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def of_one_run(records: Iterable[LaunchRecord], run_id: str) -> list[LaunchRecord]:
+def records_of_run(records: Iterable[LaunchRecord], run_id: str) -> list[LaunchRecord]:
     """The launches of a run, of the runs whose launches it took up, and so on."""
     left, found, runs = list(records), list[LaunchRecord](), {run_id}
     while ours := [record for record in left if runs & set(record.runs)]:
@@ -131,7 +131,7 @@ def of_one_run(records: Iterable[LaunchRecord], run_id: str) -> list[LaunchRecor
     return found
 
 
-def all_records(store: ObjectStore) -> list[LaunchRecord]:
+def load_records(store: ObjectStore) -> list[LaunchRecord]:
     """The records of all launches of a camera."""
     keys = [found.key for found in store.list() if found.key.endswith("/record.json")]
     return [_parse(store.read_bytes(key)) for key in keys]

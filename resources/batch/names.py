@@ -1,20 +1,19 @@
 """Names in the account: queues, compute environments, job definitions; their markets."""
 
 from dataclasses import dataclass
-from typing import Literal
 
+from resources.pricing.prices import Market
 from resources.settings.profile import Aws
 
 # Among queues of one environment the higher number goes first.
-PRIORITIES = {"spot-high": 100, "spot": 10, "ondemand": 10}
-ROOT_GB = 60  # the ECS image of AL2023 needs 30, the worker's image about 15
+QUEUE_PRIORITIES = {"spot-high": 100, "spot": 10, "ondemand": 10}
+ROOT_VOLUME_GB = 60  # the ECS image of AL2023 needs 30, the worker's image about 15
 
 SPOT_QUEUES = ("spot-high", "spot")
 
 QUEUES = (*SPOT_QUEUES, "ondemand")
 
-Market = Literal["spot", "ondemand"]
-SPOKEN: dict[Market, str] = {"spot": "spot", "ondemand": "on-demand"}
+MARKET_LABELS: dict[Market, str] = {Market.SPOT: "spot", Market.ON_DEMAND: "on-demand"}
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,11 @@ class Names:
 
     @property
     def environments(self) -> tuple[str, ...]:
-        return self.environment("spot"), self.environment("ondemand")
+        return self.environment(Market.SPOT), self.environment(Market.ON_DEMAND)
 
     @property
     def queues(self) -> tuple[str, ...]:
-        return tuple(self.queue(lane) for lane in PRIORITIES)
+        return tuple(self.queue(lane) for lane in QUEUE_PRIORITIES)
 
 
 def markets(aws: Aws) -> tuple[Market, ...]:
@@ -48,7 +47,7 @@ def markets(aws: Aws) -> tuple[Market, ...]:
     compute = aws.compute
     wanted: list[Market] = []
     if compute.spot_instances:
-        wanted.append("spot")
+        wanted.append(Market.SPOT)
     if compute.fallback_to_ondemand or not compute.spot_instances:
-        wanted.append("ondemand")
+        wanted.append(Market.ON_DEMAND)
     return tuple(wanted)

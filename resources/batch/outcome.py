@@ -1,7 +1,8 @@
-"""How an attempt of a Batch job ended, and whose doing that was.
+"""The outcome of an AWS Batch job attempt, classified by its exit code and AWS's reasons.
 
-What AWS Batch says of it is spread over the attempt, its container and the job; the wordings are
-those that workflow engines on AWS Batch have met (Nextflow, Cromwell, miniwdl) and AWS documents.
+AWS Batch spreads the reasons over the attempt, its container and the job. The texts matched here
+are documented by AWS or handled by other workflow engines on AWS Batch (Nextflow, Cromwell,
+miniwdl).
 """
 
 from collections.abc import Mapping
@@ -9,16 +10,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-# A worker's exit codes: done, failed with a message, stopped on request with its work saved.
-DONE, FAILED, STOPPED = 0, 1, 143
-# The kernel ended it (SIGKILL): of a container on a healthy host, for want of memory.
-KILLED = 137
+# Exit codes of a worker: done; failed with an error message; stopped on request, work saved.
+EXIT_DONE, EXIT_FAILED, EXIT_STOPPED = 0, 1, 143
+# SIGKILL by the kernel: on a healthy host, the container ran out of memory.
+EXIT_KILLED = 137
 
 HOST_LOST = "Host EC2"
 TIME_LIMIT = "Job attempt duration exceeded timeout"
 STATE_TIME_LIMIT = "Canceled by JobStateTimeLimit action"
 CAPACITY = "CAPACITY:"
-# Before the container ran: Docker or ECS could not make one.
+# Reasons of Docker or ECS for a container that did not start.
 NOT_STARTED = (
     "CannotPullContainer",
     "CannotCreateContainer",
@@ -29,29 +30,29 @@ NOT_STARTED = (
 
 
 class AttemptOutcome(StrEnum):
-    """How it ended; the values go into the attempts table."""
+    """The outcome of an attempt. The values are stored in launch records and ledgers."""
 
     DONE = "done"
-    INTERRUPTED = "interrupted"  # EC2 took the machine
-    CANCELLED = "cancelled"  # somebody asked for it, we or a person
-    NO_CAPACITY = "no capacity"  # cancelled by the queue's time limit, for want of machines
-    NEVER_PLACEABLE = "never placeable"  # cancelled by the queue's time limit: wrongly set up
-    TIME_LIMIT = "time limit"  # worked longer than the job definition allows
+    INTERRUPTED = "interrupted"  # EC2 reclaimed the machine
+    CANCELLED = "cancelled"  # on request, of the launcher or of a user
+    NO_CAPACITY = "no capacity"  # cancelled by the queue's time limit: no machines available
+    NEVER_PLACEABLE = "never placeable"  # cancelled by the queue's time limit: misconfigured
+    TIME_LIMIT = "time limit"  # ran longer than the job definition allows
     OUT_OF_MEMORY = "out of memory"
-    CANNOT_START = "cannot start"  # image not pulled, container not made
-    FAILED = "failed"  # the worker said why
-    CRASHED = "crashed"  # the worker died without a word
+    CANNOT_START = "cannot start"  # image not pulled, container not created
+    FAILED = "failed"  # the worker reported an error
+    CRASHED = "crashed"  # the worker ended without reporting an error
 
 
 @dataclass(frozen=True)
 class AttemptFacts:
-    """What DescribeJobs tells of an attempt and its job.
+    """The fields of DescribeJobs that describe the end of an attempt.
 
     Args:
-        exit_code: attempts[i].container.exitCode; None when there is none, or no attempt.
+        exit_code: attempts[i].container.exitCode; None if there is none, or no attempt.
         status_reason: attempts[i].statusReason.
         container_reason: attempts[i].container.reason.
-        job_reason: the job's own statusReason; that of a cancelled job has no attempt.
+        job_reason: the job's own statusReason; a cancelled job without an attempt has only this.
         stop_requested: the job's isCancelled or isTerminated.
     """
 
@@ -62,18 +63,22 @@ class AttemptFacts:
     stop_requested: bool = False
 
     @property
-    def said(self) -> str:
-        """The most telling of AWS's words."""
+    def reason(self) -> str:
+        """The most specific of AWS's reasons."""
         return self.container_reason or self.status_reason or self.job_reason or "no reason given"
 
 
-def facts_of(job: Mapping[str, Any]) -> AttemptFacts:
-    """What DescribeJobs tells of a job's last attempt."""
+def attempt_facts(job: Mapping[str, Any]) -> AttemptFacts:
+    """Return the facts of a job's last attempt.
+
+    Args:
+        job: a job as DescribeJobs returns it.
+    """
     attempts = job.get("attempts") or [{}]
     last = attempts[-1]
     container = last.get("container", {})
     return AttemptFacts(
-        exit_code=container.get("exitCode", DONE if job["status"] == "SUCCEEDED" else None),
+        exit_code=container.get("exitCode", EXIT_DONE if job["status"] == "SUCCEEDED" else None),
         status_reason=last.get("statusReason", ""),
         container_reason=container.get("reason", ""),
         job_reason=job.get("statusReason", ""),
@@ -82,30 +87,31 @@ def facts_of(job: Mapping[str, Any]) -> AttemptFacts:
 
 
 def classify_attempt(facts: AttemptFacts) -> AttemptOutcome:
-    """How the attempt ended. The order of the questions matters.
+    """Return the outcome of an attempt. The order of the checks matters.
 
-    A stop that somebody asked for and a time limit end the worker as an interruption's notice
-    does, with STOPPED; a host that goes may have killed the container first.
+    A cancelled job, a time limit and a spot interruption notice all end the worker with
+    EXIT_STOPPED, and a host that is lost may have killed the container first.
     """
-    if facts.exit_code == DONE:
+    if facts.exit_code == EXIT_DONE:
         return AttemptOutcome.DONE
     if facts.job_reason.startswith(STATE_TIME_LIMIT):
-        short = CAPACITY in facts.job_reason
-        return AttemptOutcome.NO_CAPACITY if short else AttemptOutcome.NEVER_PLACEABLE
+        no_capacity = CAPACITY in facts.job_reason
+        return AttemptOutcome.NO_CAPACITY if no_capacity else AttemptOutcome.NEVER_PLACEABLE
     if TIME_LIMIT in (facts.status_reason, facts.job_reason):
         return AttemptOutcome.TIME_LIMIT
-    if facts.status_reason.startswith(HOST_LOST) and facts.exit_code in (None, KILLED, STOPPED):
+    stopped = facts.exit_code in (None, EXIT_KILLED, EXIT_STOPPED)
+    if facts.status_reason.startswith(HOST_LOST) and stopped:
         return AttemptOutcome.INTERRUPTED
     if facts.stop_requested:
         return AttemptOutcome.CANCELLED
-    return _by_container(facts)
+    return _classify_container(facts)
 
 
-def _by_container(facts: AttemptFacts) -> AttemptOutcome:
+def _classify_container(facts: AttemptFacts) -> AttemptOutcome:
     if facts.container_reason.startswith(NOT_STARTED):
         return AttemptOutcome.CANNOT_START
-    if facts.exit_code == STOPPED:
+    if facts.exit_code == EXIT_STOPPED:
         return AttemptOutcome.INTERRUPTED
-    if facts.exit_code == KILLED or facts.container_reason.startswith("OutOfMemory"):
+    if facts.exit_code == EXIT_KILLED or facts.container_reason.startswith("OutOfMemory"):
         return AttemptOutcome.OUT_OF_MEMORY
-    return AttemptOutcome.FAILED if facts.exit_code == FAILED else AttemptOutcome.CRASHED
+    return AttemptOutcome.FAILED if facts.exit_code == EXIT_FAILED else AttemptOutcome.CRASHED

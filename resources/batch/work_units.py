@@ -14,10 +14,10 @@ from resources.settings.profile import CostOptimization, Stage1Settings
 # What one job takes of a machine; the smallest GPU machines have so many.
 JOB_VCPUS = 4
 # Half of the time that a job may take (see the job definition): estimates are off by a factor.
-LONGEST_UNIT_SECONDS = 7200.0
+MAX_UNIT_SECONDS = 7200.0
 # What a video is taken for whose container says neither its length nor its rate.
-UNKNOWN_VIDEO_SECONDS = 15.0
-UNKNOWN_FRAMES_PER_SECOND = 30.0
+DEFAULT_VIDEO_SECONDS = 15.0
+DEFAULT_FRAMES_PER_SECOND = 30.0
 # How often cameras and phones store a frame whole.
 KEYFRAMES_PER_SECOND = 1.0
 
@@ -64,12 +64,12 @@ def expected_frames(
     """
     if kind == "image":
         return 1
-    seconds = duration_seconds or UNKNOWN_VIDEO_SECONDS
+    seconds = duration_seconds or DEFAULT_VIDEO_SECONDS
     match stage1.sampling:
         case "fps":
             rate = stage1.frames_per_second
         case "every":
-            rate = (fps or UNKNOWN_FRAMES_PER_SECOND) / stage1.every_nth_frame
+            rate = (fps or DEFAULT_FRAMES_PER_SECOND) / stage1.every_nth_frame
         case "keyframes":
             rate = KEYFRAMES_PER_SECOND
     return max(1, ceil(seconds * rate))
@@ -82,14 +82,14 @@ def unit_count(work_seconds: float, overheads: Overheads, cost: CostOptimization
     job that may run at once, but none shorter than its own start-up, which at worst doubles the
     bill.
     """
-    fewest = max(1, ceil(work_seconds / LONGEST_UNIT_SECONDS))
+    fewest = max(1, ceil(work_seconds / MAX_UNIT_SECONDS))
     if cost.offline_camera_optimized:
         return fewest
     worthwhile = int(work_seconds // overheads.seconds)
     return max(fewest, min(cost.max_parallel_jobs, worthwhile))
 
 
-def work_units(
+def cut_work_units(
     read: ReadMedia, per_frame: float, overheads: Overheads, cost: CostOptimization
 ) -> list[WorkUnit]:
     """Cut media into units; every medium is in exactly one, none is empty.

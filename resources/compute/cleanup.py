@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from resources.aws.clients import AwsClients
 from resources.aws.errors import translate_aws_errors
 from resources.batch.jobs import describe_jobs
-from resources.batch.launch_record import LaunchRecord, all_records
+from resources.batch.launch_record import LaunchRecord, load_records
 from resources.batch.names import Names
 from resources.compute.existing import LIVE, OnStep, Parts
 from resources.compute.foundation import find_foundation
@@ -180,7 +180,7 @@ class ComputeTidy:
 
 
 def _unfinished(store: ObjectStore) -> list[LaunchRecord]:
-    return [record for record in all_records(store) if not record.finished]
+    return [record for record in load_records(store) if not record.finished]
 
 
 def _named(record: LaunchRecord, names: Iterable[str]) -> bool:

@@ -14,9 +14,10 @@ from email.mime.text import MIMEText
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resources.batch.names import PRIORITIES, ROOT_GB, Market, Names, markets
+from resources.batch.names import QUEUE_PRIORITIES, ROOT_VOLUME_GB, Names, markets
 from resources.compute.survey import MachineType, Survey
 from resources.errors import UsageError
+from resources.pricing.prices import Market
 from resources.settings.profile import Aws
 
 if TYPE_CHECKING:
@@ -174,12 +175,16 @@ def _environment(
 
 def _queues(aws: Aws) -> list["CreateJobQueueRequestTypeDef"]:
     names = Names(aws.name)
-    lanes: dict[str, Market] = {"spot-high": "spot", "spot": "spot", "ondemand": "ondemand"}
+    lanes: dict[str, Market] = {
+        "spot-high": Market.SPOT,
+        "spot": Market.SPOT,
+        "ondemand": Market.ON_DEMAND,
+    }
     return [
         {
             "jobQueueName": names.queue(lane),
             "state": "ENABLED",
-            "priority": PRIORITIES[lane],
+            "priority": QUEUE_PRIORITIES[lane],
             "computeEnvironmentOrder": [
                 {"order": 1, "computeEnvironment": names.environment(market)}
             ],
@@ -268,7 +273,7 @@ def _launch_template(name: str) -> "RequestLaunchTemplateDataTypeDef":
             {
                 "DeviceName": "/dev/xvda",
                 "Ebs": {
-                    "VolumeSize": ROOT_GB,
+                    "VolumeSize": ROOT_VOLUME_GB,
                     "VolumeType": "gp3",
                     "Encrypted": True,
                     "DeleteOnTermination": True,

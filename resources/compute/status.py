@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from resources.aws.clients import AwsClients, as_instance_types
-from resources.batch.names import Market, Names
+from resources.batch.names import Names
 from resources.compute.existing import ENDED, LIVE, Parts
+from resources.pricing.prices import Market
 from resources.settings.profile import Aws
 
 RUNNING = ["pending", "running", "stopping", "shutting-down"]
@@ -104,7 +105,7 @@ def _environment(there: Any, now: float) -> EnvironmentStatus:
     set_up_at = there.get("tags", {}).get("SetUpAt")
     return EnvironmentStatus(
         name=there["computeEnvironmentName"],
-        market="spot" if resources["type"] == "SPOT" else "ondemand",
+        market=Market.SPOT if resources["type"] == "SPOT" else Market.ON_DEMAND,
         state=there["state"],
         status=there["status"],
         reason=" ".join(there.get("statusReason", "").split()),
@@ -147,7 +148,7 @@ def _instances(clients: AwsClients, name: str, now: float) -> list[InstanceStatu
         InstanceStatus(
             instance_id=each["InstanceId"],
             # EC2 says nothing of an instance that is not spot.
-            market="spot" if each.get("InstanceLifecycle") == "spot" else "ondemand",
+            market=Market.SPOT if each.get("InstanceLifecycle") == "spot" else Market.ON_DEMAND,
             instance_type=each["InstanceType"],
             zone=each["Placement"]["AvailabilityZone"],
             state=each["State"]["Name"],

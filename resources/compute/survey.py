@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from resources.aws.clients import AwsClients, as_instance_types
 from resources.aws.errors import error_code
-from resources.batch.names import SPOKEN, Market, markets
+from resources.batch.names import MARKET_LABELS, markets
 from resources.compute.foundation import Foundation, Missing, find_foundation
 from resources.errors import UsageError
+from resources.pricing.prices import Market
 from resources.settings.profile import Aws
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 # on-demand. Codes: the Service Quotas console, service EC2. Those of other families are not
 # looked at.
 FAMILIES = {"g", "gr", "vt"}
-QUOTAS: dict[Market, str] = {"spot": "L-3819A6DF", "ondemand": "L-DB2E81BA"}
+QUOTAS: dict[Market, str] = {
+    Market.SPOT: "L-3819A6DF",
+    Market.ON_DEMAND: "L-DB2E81BA",
+}
 
 ARCHITECTURE = "x86_64"  # of the worker's image
 
@@ -159,7 +163,8 @@ def _quota(
     smallest = min(machine.vcpus for machine in machines)
     if value >= smallest:
         return value, []
-    what = f"quota of {SPOKEN[market]} vCPUs of GPU machines: {value}, one machine has {smallest}"
+    label = MARKET_LABELS[market]
+    what = f"quota of {label} vCPUs of GPU machines: {value}, one machine has {smallest}"
     return value, [Missing(what, _how_to_raise(aws, market))]
 
 

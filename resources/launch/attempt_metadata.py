@@ -4,11 +4,11 @@ from typing import Any
 
 import dagster as dg
 
-from resources.batch.jobs import console_url
+from resources.batch.jobs import job_console_url
 from resources.batch.launch_record import Attempt, LaunchRecord
 from resources.clock import Clock
 
-COLUMNS = {
+ATTEMPT_COLUMNS = {
     "attempt": "int",
     "queue": "string",
     "machine": "string",
@@ -18,7 +18,7 @@ COLUMNS = {
 }
 
 
-def metadata_of(record: LaunchRecord, region: str, clock: Clock) -> dict[str, Any]:
+def launch_metadata(record: LaunchRecord, region: str, clock: Clock) -> dict[str, Any]:
     """What the attempts of a launch have to show: flat numbers, and a table."""
     attempts = list(record.attempts)
     waited = sum(
@@ -38,13 +38,13 @@ def metadata_of(record: LaunchRecord, region: str, clock: Clock) -> dict[str, An
         "launch/attempts": _table(rows),
     }
     if jobs:
-        metadata["launch/last_job"] = dg.MetadataValue.url(console_url(region, jobs[-1]))
+        metadata["launch/last_job"] = dg.MetadataValue.url(job_console_url(region, jobs[-1]))
     return metadata
 
 
 def _table(rows: list[list[Any]]) -> dg.TableMetadataValue:
-    records = [dg.TableRecord(dict(zip(COLUMNS, row, strict=True))) for row in rows]
-    columns = [dg.TableColumn(name, kind) for name, kind in COLUMNS.items()]
+    records = [dg.TableRecord(dict(zip(ATTEMPT_COLUMNS, row, strict=True))) for row in rows]
+    columns = [dg.TableColumn(name, kind) for name, kind in ATTEMPT_COLUMNS.items()]
     return dg.MetadataValue.table(records, dg.TableSchema(columns))
 
 

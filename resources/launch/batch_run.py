@@ -15,17 +15,17 @@ from dagster import PipesExecutionResult
 
 from resources.aws.clients import AwsClients
 from resources.aws.errors import NOT_ALLOWED, NOT_KNOWN, error_code, one_line, was_refused
-from resources.batch.jobs import TERMINAL, Job, describe_jobs, find_job, seconds, submit_parameters
+from resources.batch.jobs import TERMINAL_STATES, Job, describe_jobs, find_job, to_seconds, submit_parameters
 from resources.batch.launch_record import Attempt, LaunchRecord, Refusal, UnitRecord
 from resources.batch.names import SPOT_QUEUES
-from resources.batch.outcome import AttemptOutcome, classify_attempt, facts_of
+from resources.batch.outcome import AttemptOutcome, classify_attempt, attempt_facts
 from resources.batch.work_units import JOB_VCPUS
 from resources.clock import Clock
 from resources.errors import BudgetReachedError, LaunchError, StoreError
 from resources.launch.base import StepRequest
 from resources.launch.hooks import LaunchHooks
 from resources.launch.job_monitor import JobMonitor
-from resources.launch.pipes import ended_as_known
+from resources.launch.pipes import without_message_warnings
 from resources.launch.recovery import UNKNOWN_JOB_SECONDS
 from resources.launch.slots import LaunchSlots
 from resources.pricing.economics import Offer
@@ -50,14 +50,14 @@ from resources.spot.retry import FailedJob, next_after_failure
 from resources.storage.object_store import ObjectStore
 
 # How often jobs are looked at, in seconds: a sweep is one call for each hundred jobs.
-SWEEP_SECONDS = 15.0
+POLL_SECONDS = 15.0
 # AWS's troubles are borne this long.
-TROUBLE_BORNE_SECONDS = 1800.0
+MAX_OUTAGE_SECONDS = 1800.0
 # How a job ends that we asked to stop.
-STOPPED_ENDS = (AttemptOutcome.CANCELLED, AttemptOutcome.INTERRUPTED)
+STOPPED_OUTCOMES = (AttemptOutcome.CANCELLED, AttemptOutcome.INTERRUPTED)
 # Ends that say all there is to say: the worker had no chance to.
-KNOWN_ENDS = {
-    *STOPPED_ENDS,
+OUTCOMES_WITHOUT_MESSAGES = {
+    *STOPPED_OUTCOMES,
     AttemptOutcome.NO_CAPACITY,
     AttemptOutcome.NEVER_PLACEABLE,
     AttemptOutcome.CANNOT_START,
@@ -156,7 +156,7 @@ class Launch:
                 self._trouble_since = now
             self.context.log.warning(f"AWS is in trouble, trying again: {one_line(str(error))}")
             lasting = error_code(error) in NOT_ALLOWED | NOT_KNOWN
-            if lasting or now - self._trouble_since > TROUBLE_BORNE_SECONDS:
+            if lasting or now - self._trouble_since > MAX_OUTAGE_SECONDS:
                 raise AwsUnreachableError(
                     f"AWS is out of reach: {one_line(str(error))}; jobs that run go on by "
                     "themselves, run again to take them up"
@@ -194,8 +194,8 @@ class Launch:
                 self._miss(watch)
                 continue
             watch.seen = True
-            watch.attempt.started_at = seconds(job.get("startedAt")) or watch.attempt.started_at
-            if job["status"] in TERMINAL:
+            watch.attempt.started_at = to_seconds(job.get("startedAt")) or watch.attempt.started_at
+            if job["status"] in TERMINAL_STATES:
                 self._end(watch, job)
             elif job["status"] == "RUNNABLE" and watch.attempt.queue in SPOT_QUEUES:
                 waiting.append((watch, job))
@@ -246,11 +246,11 @@ class Launch:
     # An attempt's end
 
     def _end(self, watch: JobMonitor, job: Job) -> None:
-        facts = facts_of(job)
+        facts = attempt_facts(job)
         watch.read_new()
         end = classify_attempt(facts)
         said = watch.error if end is AttemptOutcome.FAILED and watch.error else facts.said
-        watch.attempt.ended_at = seconds(job.get("stoppedAt")) or self.clock.now()
+        watch.attempt.ended_at = to_seconds(job.get("stoppedAt")) or self.clock.now()
         self._finish(watch, end, said)
 
     def _finish(self, watch: JobMonitor, end: AttemptOutcome, said: str) -> None:
@@ -259,7 +259,7 @@ class Launch:
         attempt.ended_at = attempt.ended_at or self.clock.now()
         del self._watched[attempt.name]
         self._refused.clear()  # it may have cost less than was expected
-        with ended_as_known(self.context.log) if end in KNOWN_ENDS else nullcontext():
+        with without_message_warnings(self.context.log) if end in OUTCOMES_WITHOUT_MESSAGES else nullcontext():
             watch.close()
         if end is AttemptOutcome.DONE:
             unit.outcome = "done"
@@ -271,7 +271,7 @@ class Launch:
             if unit.start is not None:
                 self.record.save(self.store)
             return
-        if attempt.stopping and end in STOPPED_ENDS:
+        if attempt.stopping and end in STOPPED_OUTCOMES:
             self.record.save(self.store)  # asked for by an earlier run; this one goes on
             return
         queue = _queue(attempt.queue)
@@ -411,7 +411,7 @@ class Launch:
     def _pause(self) -> float:
         """Until the next sweep."""
         if self._watched or self._waits_for_slot:
-            return SWEEP_SECONDS
+            return POLL_SECONDS
         soonest = min(self._look_again.values(), default=self.clock.now())
         return max(1.0, soonest - self.clock.now())
 
@@ -432,7 +432,7 @@ class Launch:
         self.record.save(self.store)
 
     def _close_sessions(self) -> None:
-        with ended_as_known(self.context.log):
+        with without_message_warnings(self.context.log):
             for watch in self._watched.values():
                 watch.close()
 

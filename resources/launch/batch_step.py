@@ -16,20 +16,20 @@ from resources.aws.errors import one_line, translate_aws_errors
 from resources.batch.launch_record import (
     LaunchRecord,
     UnitRecord,
-    all_records,
-    identity_of,
-    of_one_run,
+    load_records,
+    identity_hash,
+    records_of_run,
 )
-from resources.batch.work_units import WorkUnit, work_units
+from resources.batch.work_units import WorkUnit, cut_work_units
 from resources.compute.usage_lease import compute_held
 from resources.errors import StoreError
-from resources.launch.attempt_metadata import metadata_of
+from resources.launch.attempt_metadata import launch_metadata
 from resources.launch.base import StepRequest
 from resources.launch.batch_run import Launch
-from resources.launch.budget import SETTINGS, LaunchBudget
+from resources.launch.budget import BUDGET_SETTINGS, LaunchBudget
 from resources.launch.hooks import FootageQueries, LaunchHooks
 from resources.launch.local_launcher import LocalStepLauncher
-from resources.launch.readiness import tell_archived, wait_for_queues
+from resources.launch.readiness import check_archived, wait_for_queues
 from resources.launch.recovery import EarlierLaunches
 from resources.launch.running_cost import CostReporter
 from resources.launch.slots import LaunchSlots, priority_of
@@ -52,13 +52,13 @@ if TYPE_CHECKING:
     from resources.storage.transfer.footage_upload import Staged
 
 # Expected work of a job whose media are not counted: reading headers, labelling, tables.
-UNCOUNTED_SECONDS = 600.0
+DEFAULT_JOB_SECONDS = 600.0
 # Below what is kept on this machine: whose lock is held while a job is submitted under a budget.
-TURNS = "budget"
+BUDGET_LOCK_FOLDER = "budget"
 # The ledger of a launch that runs is written this often, in seconds.
-BOOKS_EVERY = 300.0
+LEDGER_INTERVAL_SECONDS = 300.0
 # Prices are asked for anew after this many seconds.
-PRICES_LAST = 300.0
+PRICE_MAX_AGE_SECONDS = 300.0
 
 
 class BatchStep:
@@ -113,7 +113,7 @@ class BatchStep:
             wait_for_queues(self._clients, self._aws, self._remedy, self._say)
             self._tell_archived()
             record, launch = self._launched()
-        metadata = metadata_of(record, self._aws.region, self._clock)
+        metadata = launch_metadata(record, self._aws.region, self._clock)
         costs = stage_cost_metadata(read_ledger([self._books.ledger]), record.identity)
         for result in launch.results:
             if isinstance(result, dg.MaterializeResult):
@@ -133,7 +133,7 @@ class BatchStep:
 
     def _without_machine(self) -> StepRequest | None:
         """The step as this machine can do it, unless an earlier launch has left one working."""
-        if not all(record.finished for record in all_records(self._launches)):
+        if not all(record.finished for record in load_records(self._launches)):
             return None
         footage = open_store(self._request.footage_url, self._clients)
         return self._hooks.footage.without_machine(
@@ -170,7 +170,7 @@ class BatchStep:
         running = {each.name for each in record.attempts if each.active and each.started_at}
         is_new = bool(running - self._seen_running)
         self._seen_running |= running
-        if is_new or self._clock.now() - self._books_written > BOOKS_EVERY:
+        if is_new or self._clock.now() - self._books_written > LEDGER_INTERVAL_SECONDS:
             self._write_books(record)
         self._cost.sweep(record)
 
@@ -197,7 +197,7 @@ class BatchStep:
     def _tell_archived(self) -> None:
         url, stages = self._request.footage_url, set(self._request.stages)
         if urlsplit(url).scheme == "s3" and {"footage", "detections"} & stages:
-            tell_archived(
+            check_archived(
                 self._clients,
                 url,
                 self._hooks.footage.is_media,
@@ -249,10 +249,10 @@ class BatchStep:
         """The record of this launch: one that an earlier process left open, or a new one."""
         units = _work_units(self._hooks.footage, self._output, self._profile, request.stages)
         places = {"footage": request.footage_url, "output": request.output_url}
-        settings = identity_of({"profile": without_budgets(request.profile), **places})
+        settings = identity_hash({"profile": without_budgets(request.profile), **places})
         cuts = [(unit.first_path, unit.last_path, unit.frames) for unit in units]
-        work = identity_of({"settings": settings, "stages": request.stages, "units": cuts})
-        records = all_records(self._launches)
+        work = identity_hash({"settings": settings, "stages": request.stages, "units": cuts})
+        records = load_records(self._launches)
         same = [each for each in records if each.work == work]
         self._settle([each for each in records if not (each.finished or each in same)], settings)
         for left in same:
@@ -311,8 +311,8 @@ class BatchStep:
         )
 
     def _budget(self, record: LaunchRecord) -> LaunchBudget:
-        records = [*all_records(self._launches), record]
-        same_run = of_one_run(records, self._context.run.run_id)
+        records = [*load_records(self._launches), record]
+        same_run = records_of_run(records, self._context.run.run_id)
         clients = self._clients
         return LaunchBudget(
             self._profile.pipeline.cost_optimization,
@@ -321,7 +321,7 @@ class BatchStep:
             record,
             frozenset(each.identity for each in same_run),
             lambda: [open_camera_ledger(*known, clients) for known in self._hooks.known_outputs()],
-            LocalStore(self._home / TURNS),
+            LocalStore(self._home / BUDGET_LOCK_FOLDER),
             self._offers_now,
         )
 
@@ -350,8 +350,8 @@ class BatchStep:
     def _offers_now(self) -> list[Offer]:
         at, offers = self._offers
         now = self._clock.now()
-        if now - at > PRICES_LAST:
-            book = self._prices.book(now - PRICES_LAST, now)
+        if now - at > PRICE_MAX_AGE_SECONDS:
+            book = self._prices.book(now - PRICE_MAX_AGE_SECONDS, now)
             offers = book.offers(self._aws.compute.instance_types, now)
             self._offers = (now, offers)
         return offers
@@ -361,7 +361,7 @@ def without_budgets(profile: Mapping[str, Any]) -> dict[str, Any]:
     """A profile as JSON, without what a run that was stopped by a budget is resumed with."""
     pipeline = dict(profile["pipeline"])
     cost: Mapping[str, Any] = pipeline["cost_optimization"]
-    budgets = set(SETTINGS.values())
+    budgets = set(BUDGET_SETTINGS.values())
     pipeline["cost_optimization"] = {key: cost[key] for key in cost if key not in budgets}
     return {**profile, "pipeline": pipeline}
 
@@ -372,7 +372,7 @@ def _work_units(
     """Cut a camera into work units; no units if the stages analyse no media."""
     if "detections" not in stages:
         return []
-    return work_units(
+    return cut_work_units(
         lambda: footage.count_media(output, profile),
         assumed_seconds_per_frame(profile),
         Overheads(),
@@ -383,7 +383,7 @@ def _work_units(
 def _unit_records(units: list[WorkUnit]) -> list[UnitRecord]:
     """A job for each unit, and one for the whole camera, which makes the tables."""
     if len(units) <= 1:
-        seconds = units[0].seconds if units else UNCOUNTED_SECONDS
+        seconds = units[0].seconds if units else DEFAULT_JOB_SECONDS
         return [UnitRecord(0, None, None, seconds)]
     parts = [UnitRecord(unit.number, unit.start, unit.stop, unit.seconds) for unit in units]
-    return [*parts, UnitRecord(len(parts), None, None, UNCOUNTED_SECONDS)]
+    return [*parts, UnitRecord(len(parts), None, None, DEFAULT_JOB_SECONDS)]

@@ -13,7 +13,7 @@ from typing import Literal
 
 import polars as pl
 
-from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord, all_records
+from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord, load_records
 from resources.ledger.table import read_ledger
 from resources.ledger.writer import CameraLedger, LedgerWriter
 from resources.pricing.economics import Offer, Overheads, on_demand_usd, spot_usd
@@ -21,8 +21,8 @@ from resources.settings.profile import CostOptimization
 from resources.storage.local_store import LocalStore
 
 Period = Literal["run", "month"]
-SETTINGS: dict[Period, str] = {"run": "budget_usd_per_run", "month": "budget_usd_per_month"}
-SPOKEN: dict[Period, str] = {"run": "this run has", "month": "this month's runs have"}
+BUDGET_SETTINGS: dict[Period, str] = {"run": "budget_usd_per_run", "month": "budget_usd_per_month"}
+PERIOD_LABELS: dict[Period, str] = {"run": "this run has", "month": "this month's runs have"}
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class LaunchBudget:
         books = {each.ledger.url: each for each in self.others()}
         books.pop(self.books.ledger.url, None)
         rows = read_ledger([self.books.ledger, *(each.ledger for each in books.values())])
-        records = [record for each in books.values() for record in all_records(each.launches)]
+        records = [record for each in books.values() for record in load_records(each.launches)]
         unfinished = [record for record in records if not record.finished]
         return Spending(
             _usd(rows.filter(_when() >= month_start(self._now()))),
@@ -139,7 +139,7 @@ def _usd(rows: pl.DataFrame) -> Decimal:
 
 def budget_of(cost: CostOptimization, period: Period) -> Decimal | None:
     """The profile's budget; None: there is none."""
-    usd: float | None = getattr(cost, SETTINGS[period])
+    usd: float | None = getattr(cost, BUDGET_SETTINGS[period])
     return None if usd is None else Decimal(str(usd))
 
 
@@ -150,15 +150,15 @@ def refusal(
     if budget is None or spending.spent + spending.committed + next_usd <= budget:
         return None
     running = (
-        f", jobs that run may cost {told(spending.committed)} more" if spending.committed else ""
+        f", jobs that run may cost {format_usd(spending.committed)} more" if spending.committed else ""
     )
     return (
-        f"{SETTINGS[period]} is {told(budget)}: {SPOKEN[period]} cost {told(spending.spent)}"
-        f"{running}, the next job about {told(next_usd)}"
+        f"{BUDGET_SETTINGS[period]} is {format_usd(budget)}: {PERIOD_LABELS[period]} cost {format_usd(spending.spent)}"
+        f"{running}, the next job about {format_usd(next_usd)}"
     )
 
 
-def told(usd: Decimal) -> str:
+def format_usd(usd: Decimal) -> str:
     """An amount for people: cents, or what is less than a cent."""
     return f"${usd:.2f}" if not usd or usd >= 1 else f"${usd:.4f}"
 

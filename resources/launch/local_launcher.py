@@ -17,7 +17,7 @@ from dagster import PipesExecutionResult, PipesMessageHandler
 from dagster_pipes import PipesMessage, PipesParams
 
 from resources.aws.clients import AwsClients
-from resources.batch.outcome import DONE, FAILED, STOPPED, AttemptOutcome
+from resources.batch.outcome import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, AttemptOutcome
 from resources.errors import LaunchError, StoreError
 from resources.launch.base import StepLauncher, StepRequest
 from resources.launch.hooks import LaunchHooks
@@ -26,23 +26,23 @@ from resources.ledger.asset_metadata import stage_cost_metadata, stage_of
 from resources.ledger.local_writer import LocalLedgerWriter
 from resources.ledger.table import read_ledger
 from resources.settings.profile import Profile
-from resources.spot.retry import MOST_FRUITLESS_DEATHS
+from resources.spot.retry import MAX_CRASHES_WITHOUT_PROGRESS
 from resources.storage.layout import LEDGER_FOLDER
 from resources.storage.open_store import open_store
 
 # After a request to stop, a worker finishes what is in hand; then it is ended.
 STOP_SECONDS = 30.0
 # What a worker's exit code says of its end; by any other, it crashed.
-ENDS = {
-    DONE: AttemptOutcome.DONE,
-    FAILED: AttemptOutcome.FAILED,
-    STOPPED: AttemptOutcome.CANCELLED,
+OUTCOME_BY_EXIT_CODE = {
+    EXIT_DONE: AttemptOutcome.DONE,
+    EXIT_FAILED: AttemptOutcome.FAILED,
+    EXIT_STOPPED: AttemptOutcome.CANCELLED,
 }
 # How often progress goes to the run's log, in seconds.
-LOG_PROGRESS_EVERY = 30.0
+PROGRESS_LOG_SECONDS = 30.0
 # The pool of jobs that run here, and how often one that waits asks for a slot, in seconds.
-THIS_MACHINE = "jobs-on-this-machine"
-SLOT_EVERY = 1.0
+LOCAL_POOL = "jobs-on-this-machine"
+SLOT_POLL_SECONDS = 1.0
 
 
 class LocalStepLauncher(StepLauncher):
@@ -63,7 +63,7 @@ class LocalStepLauncher(StepLauncher):
         slots = LaunchSlots(
             context.instance,
             context.run.run_id,
-            THIS_MACHINE,
+            LOCAL_POOL,
             request.profile["pipeline"]["cost_optimization"]["max_parallel_jobs"],
             priority_of(context.run),
             self._hooks.close_dead_runs,
@@ -83,16 +83,16 @@ class LocalStepLauncher(StepLauncher):
         while True:
             attempt = _Attempt(context, self._hooks, books, after_crash)
             results = attempt.run(self._worker_module, request.extras(after_crash))
-            if attempt.exit_code == DONE:
+            if attempt.exit_code == EXIT_DONE:
                 yield from _with_costs(results, books)
                 return
-            if attempt.exit_code == FAILED and attempt.error:
+            if attempt.exit_code == EXIT_FAILED and attempt.error:
                 raise dg.Failure(attempt.error, allow_retries=False)
-            if attempt.exit_code == FAILED:
+            if attempt.exit_code == EXIT_FAILED:
                 raise LaunchError("the worker met an error of its own; its log has the traceback")
             fruitless = 0 if attempt.finished_anything else fruitless + 1
             how = _how_it_ended(attempt.exit_code)
-            if fruitless >= MOST_FRUITLESS_DEATHS:
+            if fruitless >= MAX_CRASHES_WITHOUT_PROGRESS:
                 raise LaunchError(
                     f"camera {request.camera_id}: the worker {how} {fruitless} times without "
                     "finishing anything; its log is in this run's stderr"
@@ -109,7 +109,7 @@ def _wait_for_slot(context: dg.AssetExecutionContext, slots: LaunchSlots) -> Non
         if not told:
             told = True
             context.log.info(slots.why_waiting)
-        sleep(SLOT_EVERY)
+        sleep(SLOT_POLL_SECONDS)
 
 
 class _Attempt:
@@ -127,7 +127,7 @@ class _Attempt:
         self._entry = books.began("the worker before died" if after_crash else "asked for")
         self._hooks = hooks
         self._logged = monotonic()
-        self.exit_code: int = FAILED
+        self.exit_code: int = EXIT_FAILED
         self.error: str | None = None
         self.finished_anything = False
 
@@ -142,7 +142,7 @@ class _Attempt:
                     self._context, injector, reader, dict(extras)
                 ) as session:
                     self.exit_code = _run_to_end(module, session.get_bootstrap_env_vars())
-                end = ENDS.get(self.exit_code, AttemptOutcome.CRASHED)
+                end = OUTCOME_BY_EXIT_CODE.get(self.exit_code, AttemptOutcome.CRASHED)
             finally:  # only now has every message been read
                 self._books.ended(self._entry, end, self.error)
                 self._write_books()
@@ -167,7 +167,7 @@ class _Attempt:
             progress = payload["progress"]
             self.finished_anything = self.finished_anything or progress["done"] > 0
             self._hooks.on_progress(progress)
-            if monotonic() - self._logged >= LOG_PROGRESS_EVERY:
+            if monotonic() - self._logged >= PROGRESS_LOG_SECONDS:
                 self._logged = monotonic()
                 self._write_books()  # of a process that is killed, at least this is known
                 of = f" of {progress['total']}" if progress["total"] is not None else ""
@@ -223,7 +223,7 @@ def _run_to_end(module: str, environment: Mapping[str, str]) -> int:
 def _how_it_ended(exit_code: int) -> str:
     if exit_code < 0:
         return f"died of {signal.Signals(-exit_code).name}"
-    if exit_code == STOPPED:
+    if exit_code == EXIT_STOPPED:
         return "was stopped"
     return f"ended with exit code {exit_code}"
 

@@ -16,7 +16,7 @@ import dagster as dg
 from dagster import PipesExecutionResult, PipesMessageHandler
 from dagster_pipes import PIPES_PROTOCOL_VERSION_FIELD, PipesContextData, PipesParams
 
-from resources.batch.jobs import TERMINAL, Job, console_url, describe_jobs, submit_parameters
+from resources.batch.jobs import TERMINAL_STATES, Job, job_console_url, describe_jobs, submit_parameters
 from resources.clock import Clock, system_clock
 from resources.errors import LaunchError
 from resources.storage.object_store import ObjectStore
@@ -28,7 +28,7 @@ OnMessage = Callable[[Mapping[str, Any]], None]
 
 
 @contextmanager
-def ended_as_known(log: logging.Logger) -> Iterator[None]:
+def without_message_warnings(log: logging.Logger) -> Iterator[None]:
     """Close sessions here whose jobs' ends are known, as of one that never began.
 
     Dagster warns, in several lines, of each session that hears nothing or no end.
@@ -178,7 +178,7 @@ class PipesBatchClient:
         if job["status"] == "FAILED":
             raise LaunchError(f"Batch job {name} ({job_id}) failed: {job.get('statusReason')}")
         region = self._batch.meta.region_name
-        link = {"batch/job": dg.MetadataValue.url(console_url(region, job_id))}
+        link = {"batch/job": dg.MetadataValue.url(job_console_url(region, job_id))}
         return session.get_results(implicit_materializations=False, metadata=link)
 
     def _wait(self, job_id: str, reader: StoreMessageReader) -> Job:
@@ -186,7 +186,7 @@ class PipesBatchClient:
             while True:
                 job = describe_jobs(self._batch, [job_id]).get(job_id)
                 reader.read_new()
-                if job and job["status"] in TERMINAL:
+                if job and job["status"] in TERMINAL_STATES:
                     return job
                 self._clock.sleep(self._poll)
         except BaseException:

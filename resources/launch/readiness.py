@@ -10,14 +10,14 @@ from resources.errors import UsageError
 from resources.settings.profile import Aws
 
 # A queue that takes jobs; states of one that will not; how long another is waited for.
-OPEN = ("ENABLED", "VALID")
-GONE = {"DELETING", "DELETED"}
-OPENING_SECONDS, LOOK_SECONDS = 300.0, 10.0
+OPEN_STATE = ("ENABLED", "VALID")
+DELETED_STATUSES = {"DELETING", "DELETED"}
+MAX_OPENING_SECONDS, QUEUE_STATE_POLL_SECONDS = 300.0, 10.0
 
 Say = Callable[[str], None]
 
 
-def wanted_queues(aws: Aws) -> tuple[str, ...]:
+def required_queues(aws: Aws) -> tuple[str, ...]:
     """The queues that a profile's launches may use, as `munin cost setup` makes them."""
     compute = aws.compute
     spot = SPOT_QUEUES if compute.spot_instances else ()
@@ -37,8 +37,8 @@ def wait_for_queues(clients: AwsClients, aws: Aws, remedy: str, say: Say) -> Non
         UsageError: one is not set up, or does not open.
         RavneError: AWS refuses, or cannot be reached.
     """
-    names = [f"{aws.name}-{queue}" for queue in wanted_queues(aws)]
-    until = clients.clock.now() + OPENING_SECONDS
+    names = [f"{aws.name}-{queue}" for queue in required_queues(aws)]
+    until = clients.clock.now() + MAX_OPENING_SECONDS
     told = False
     while closed := _closed(clients, names, remedy):
         if clients.clock.now() >= until:
@@ -49,24 +49,24 @@ def wait_for_queues(clients: AwsClients, aws: Aws, remedy: str, say: Say) -> Non
         if not told:
             told = True
             say(f"the queues {', '.join(closed)} are not open; waiting for them")
-        clients.clock.sleep(LOOK_SECONDS)
+        clients.clock.sleep(QUEUE_STATE_POLL_SECONDS)
 
 
 def _closed(clients: AwsClients, names: Sequence[str], remedy: str) -> list[str]:
     with translate_aws_errors("launching on AWS Batch", remedy):
         found = clients.of("batch").describe_job_queues(jobQueues=names)["jobQueues"]
     states = {
-        q["jobQueueName"]: (q["state"], q["status"]) for q in found if q["status"] not in GONE
+        q["jobQueueName"]: (q["state"], q["status"]) for q in found if q["status"] not in DELETED_STATUSES
     }
     if missing := [name for name in names if name not in states]:
         raise UsageError(
             f"the queues {', '.join(missing)} are not set up; run munin cost setup --job-count N "
             "first"
         )
-    return [name for name in names if states[name] != OPEN]
+    return [name for name in names if states[name] != OPEN_STATE]
 
 
-def tell_archived(
+def check_archived(
     clients: AwsClients,
     footage_url: str,
     is_media: Callable[[str], bool],

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from resources.aws.clients import AwsClients
-from resources.batch.jobs import TERMINAL, describe_jobs, find_job
-from resources.batch.launch_record import Attempt, LaunchRecord, all_records
+from resources.batch.jobs import TERMINAL_STATES, describe_jobs, find_job
+from resources.batch.launch_record import Attempt, LaunchRecord, load_records
 from resources.clock import Clock
 from resources.storage.object_store import ObjectStore
 
-LOOK_SECONDS = 15.0
+RECOVERY_POLL_SECONDS = 15.0
 # A job just submitted may be unknown to DescribeJobs and ListJobs for a while.
 UNKNOWN_JOB_SECONDS = 120.0
 
@@ -40,7 +40,7 @@ class EarlierLaunches:
             for job in self._ids(living) - asked:
                 self._terminate(job, why)
                 asked.add(job)
-            self.clock.sleep(LOOK_SECONDS)
+            self.clock.sleep(RECOVERY_POLL_SECONDS)
         for record in records:
             record.finished = True
             record.save(self.store)
@@ -53,7 +53,7 @@ class EarlierLaunches:
             self.say(f"waiting for the end of what an earlier run has left running: {names}")
         try:
             while living:
-                self.clock.sleep(LOOK_SECONDS)
+                self.clock.sleep(RECOVERY_POLL_SECONDS)
                 living = self._living(records)
         except BaseException:
             for job in self._ids(living):
@@ -62,7 +62,7 @@ class EarlierLaunches:
 
     def slots_of(self, run_id: str) -> set[str]:
         """The slots of a run whose jobs still live."""
-        records = [each for each in all_records(self.store) if run_id in each.runs]
+        records = [each for each in load_records(self.store) if run_id in each.runs]
         living = self._living([each for each in records if not each.finished])
         return {unit.slot for each in records for unit in each.units if unit.active in living}
 
@@ -79,7 +79,7 @@ class EarlierLaunches:
         for attempt in active:
             job = jobs.get(attempt.job_id or "")
             is_new = now - attempt.intended_at <= UNKNOWN_JOB_SECONDS
-            if job["status"] not in TERMINAL if job else is_new:
+            if job["status"] not in TERMINAL_STATES if job else is_new:
                 living.append(attempt)
         return living
 

@@ -13,16 +13,16 @@ from resources.launch.hooks import OnCost
 from resources.pricing.economics import HOUR_SECONDS, Offer, Overheads, on_demand_usd, spot_usd
 
 # A sum is told again once it differs by this share of the whole from what was told last.
-WORTH_SHARE = Decimal("0.1")
+REPORT_CHANGE_SHARE = Decimal("0.1")
 # One whose work has only begun says little of how long it takes.
-LEAST_SHARE_DONE = 0.02
+MIN_SHARE_DONE = 0.02
 # One that takes longer than was expected takes at least this share of its time yet.
 OVERDUE_SHARE = 0.2
 # A job that runs has been booted and started.
-UNDER_WAY = Overheads(boot_seconds=0, start_seconds=0)
+RUNNING_OVERHEADS = Overheads(boot_seconds=0, start_seconds=0)
 
 # Seconds between two lines, while jobs run.
-AT_MOST_EVERY = 300.0
+MIN_REPORT_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class RunningCost:
             return True  # it is done
         whole = self.usd + self.usd_left
         changes = (abs(self.usd - told.usd), abs(self.usd_left - told.usd_left))
-        return max(changes) >= WORTH_SHARE * whole > 0
+        return max(changes) >= REPORT_CHANGE_SHARE * whole > 0
 
     @property
     def spoken(self) -> str:
@@ -76,7 +76,7 @@ class RunningCost:
         }
 
 
-def grown(record: LaunchRecord, offers: Sequence[Offer], since: float, now: float) -> Decimal:
+def cost_since(record: LaunchRecord, offers: Sequence[Offer], since: float, now: float) -> Decimal:
     """What jobs have cost since the ledger was written."""
     usd = 0.0
     for attempt in record.attempts:
@@ -121,7 +121,7 @@ def seconds_left(unit: UnitRecord, now: float) -> float:
     if attempt is None or attempt.started_at is None:
         return unit.seconds
     share = attempt.looked_at / attempt.to_look_at if attempt.to_look_at else 0.0
-    if share < LEAST_SHARE_DONE or attempt.looking_since is None:
+    if share < MIN_SHARE_DONE or attempt.looking_since is None:
         passed = max(0.0, now - attempt.started_at)
         return max(unit.seconds - passed, passed * OVERDUE_SHARE)
     return max(0.0, now - attempt.looking_since) * (1 - share) / share
@@ -133,7 +133,7 @@ def _usd_left(unit: UnitRecord, seconds: float, offers: Sequence[Offer]) -> Deci
     queue = attempt.queue if attempt else "spot"
     kind = attempt.host.get("instance_type") if attempt else None
     runs = attempt is not None and attempt.started_at is not None
-    overheads = UNDER_WAY if runs else Overheads()
+    overheads = RUNNING_OVERHEADS if runs else Overheads()
     usd = on_demand_usd if queue == "ondemand" else spot_usd
     known = [offer for offer in offers if offer.instance_type == kind] or offers
     costs = (usd(offer, seconds, overheads) for offer in known)
@@ -181,9 +181,9 @@ class CostReporter:
         if self._usd is None:
             return
         now, offers = self._clock.now(), self._offers()
-        usd = self._usd + grown(record, offers, self._said_at, now)
+        usd = self._usd + cost_since(record, offers, self._said_at, now)
         cost = running_cost(usd, record, offers, self._at_once, now)
-        lately = now - self._told_at < AT_MOST_EVERY and any(
+        lately = now - self._told_at < MIN_REPORT_SECONDS and any(
             each.active for each in record.attempts
         )
         if lately or not cost.differs_from(self._told):

@@ -19,13 +19,13 @@ from resources.errors import UsageError
 from resources.launch.hooks import CloseDeadRuns, ignore
 from resources.spot.policy import PRIORITY_TAG, Priority
 
-PRIORITIES: dict[Priority, int] = {"low": -1, "normal": 0, "high": 1}
-RUNS_ALREADY = 2
+SLOT_PRIORITIES: dict[Priority, int] = {"low": -1, "normal": 0, "high": 1}
+RUNNING_PRIORITY = 2
 # Of the instance's folder.
-LOCK = ".slots"
+SLOTS_LOCK = ".slots"
 # The slots of a run that has ended whose jobs still run.
-LeftRunning = Callable[[dg.DagsterRun], Set[str]]
-OVER = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+RunningSlots = Callable[[dg.DagsterRun], Set[str]]
+FINAL_STATUSES = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 
 
 def priority_of(run: dg.DagsterRun) -> Priority:
@@ -35,7 +35,7 @@ def priority_of(run: dg.DagsterRun) -> Priority:
         UsageError: it asks for something else.
     """
     asked = run.tags.get(PRIORITY_TAG, "normal")
-    for priority in PRIORITIES:
+    for priority in SLOT_PRIORITIES:
         if asked == priority:
             return priority
     raise UsageError(f"priority {asked}: is not low, normal or high")
@@ -67,7 +67,7 @@ class LaunchSlots:
         self._run_id = run_id
         self.pool = pool
         self.limit = limit
-        self._priority = PRIORITIES[priority]
+        self._priority = SLOT_PRIORITIES[priority]
         self._close_dead_runs = close_dead_runs
         self._left_running = left_running
         self._held: set[str] = set()
@@ -96,7 +96,7 @@ class LaunchSlots:
         self._asked.add(job)
         if job in self._held:
             return
-        if self._counted and not self._claim(job, RUNS_ALREADY):
+        if self._counted and not self._claim(job, RUNNING_PRIORITY):
             return
         self._held.add(job)
 
@@ -146,7 +146,7 @@ class LaunchSlots:
     def _alone(self) -> Iterator[None]:
         """Dagster looks for slots and then writes. On Postgres it locks what it has seen; on SQLite
         another process could see the same, and both make the pool, or take its last slot."""
-        with (Path(self._instance.root_directory) / LOCK).open("w") as lock:
+        with (Path(self._instance.root_directory) / SLOTS_LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -157,7 +157,7 @@ class LaunchSlots:
         slots |= {(step.run_id, step.step_key) for step in info.pending_steps}
         for run_id in {run_id for run_id, _ in slots} - {self._run_id}:
             run = self._instance.get_run_by_id(run_id)
-            if run is None or run.status in OVER:
+            if run is None or run.status in FINAL_STATUSES:
                 left = self._left_running(run) if run else frozenset[str]()
                 for job in {job for holder, job in slots if holder == run_id} - left:
                     self._storage.free_concurrency_slot_for_step(run_id, job)

@@ -1,1 +1,1 @@
-"""The cost ledger: its table, its rows, and who writes them."""
+"""The cost ledger: its table, its rows, and their writers."""

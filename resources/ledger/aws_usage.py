@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from resources.aws.clients import AwsClients
-from resources.batch.jobs import TERMINAL, Job, describe_jobs, seconds
+from resources.batch.jobs import TERMINAL_STATES, Job, describe_jobs, to_seconds
 from resources.batch.names import QUEUES
-from resources.batch.outcome import classify_attempt, facts_of
+from resources.batch.outcome import classify_attempt, attempt_facts
 from resources.pricing.prices import Market
 
 if TYPE_CHECKING:
@@ -175,15 +175,15 @@ def _listed(batch: "BatchClient", name: str, since: float) -> Iterator[tuple[str
 def _ran_job(job: Job, queue: str) -> BatchJob:
     # A job's own end is a little later than that of its attempt.
     ran = job["attempts"][-1] if job.get("attempts") else job
-    facts = facts_of(job)
-    ended = job["status"] in TERMINAL
+    facts = attempt_facts(job)
+    ended = job["status"] in TERMINAL_STATES
     return BatchJob(
         job_id=job["jobId"],
         name=job["jobName"],
         queue=queue,
         created=job["createdAt"] / 1000,
-        started=seconds(ran.get("startedAt")),
-        stopped=seconds(ran.get("stoppedAt")),
+        started=to_seconds(ran.get("startedAt")),
+        stopped=to_seconds(ran.get("stoppedAt")),
         container_instance=ran.get("container", {}).get("containerInstanceArn"),
         end=classify_attempt(facts).value if ended else None,
         said=facts.said if ended else None,

@@ -71,7 +71,7 @@ def poll_idle_machines(keeper: LedgerWriter, store: ObjectStore) -> None:
     found = update_idle_machines(before, told, jobs, now)
     types = {each.instance_type for each in found.machines.values()}
     prices = replace(keeper.prices, instance_types=tuple(sorted(types)))
-    book = prices.book(since, now, fresh=True)
+    book = prices.book(since, now, refresh=True)
     quotes = fill_missing_quotes(
         [q for q in book.quotes if q.market is None or q.item in types], before.quotes
     )

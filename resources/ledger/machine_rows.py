@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-from resources.batch.names import ROOT_GB
+from resources.batch.names import ROOT_VOLUME_GB
 from resources.ledger.aws_usage import Machine
 from resources.ledger.machine_bill import MachineBill
 from resources.ledger.money_columns import (
@@ -21,7 +21,7 @@ from resources.pricing.prices import HOUR_SECONDS, Cost, PriceBook
 EBS_MONTH_SECONDS = Decimal(30 * 24 * 3600)
 # What a machine has besides: the name of its price, and how much of it an hour takes.
 ATTACHED_RESOURCES = {
-    "disk": ("ebs-gp3", ROOT_GB * HOUR_SECONDS / EBS_MONTH_SECONDS),
+    "disk": ("ebs-gp3", ROOT_VOLUME_GB * HOUR_SECONDS / EBS_MONTH_SECONDS),
     "address": ("public-ipv4", Decimal(1)),
 }
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 import polars as pl
 
 from resources.aws.clients import AwsClients
-from resources.batch.launch_record import LaunchRecord, all_records
+from resources.batch.launch_record import LaunchRecord, load_records
 from resources.ledger.aws_usage import BatchJob, list_jobs, list_machines
 from resources.ledger.launch_facts import (
     LaunchFacts,
@@ -123,7 +123,7 @@ class LedgerWriter:
             jobs = with_instance_ids(each.record, jobs)
         types = {machine.instance_type for machine in machines} | set(self.prices.instance_types)
         prices = replace(self.prices, instance_types=tuple(sorted(types)))
-        book = prices.book(since, now, fresh=True)
+        book = prices.book(since, now, refresh=True)
         return [
             self._write(each, update_facts(each.record, each.before, machines, jobs, now), book)
             for each in launches
@@ -142,7 +142,7 @@ class LedgerWriter:
 
 
 def _open_launches(books: CameraLedger) -> Iterator[_Open]:
-    for record in all_records(books.launches):
+    for record in load_records(books.launches):
         before = load_facts(books.ledger, record.identity)
         if not is_settled(record, before):
             yield _Open(books, record, before)

@@ -1,1 +1,1 @@
-"""What a run is expected to cost and how long it takes."""
+"""Estimates of a run's cost and duration."""

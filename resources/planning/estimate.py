@@ -1,59 +1,64 @@
-"""What a run is expected to cost, before it is begun: for each machine type and market.
+"""Estimated cost and duration of a run, for each machine type and market.
 
-Expected costs are closed forms (`spot_economics.machine_seconds`); ranges and times come from a
-simulation of the machines, in which speed, spot prices and the rate of interruptions vary as far
-as they are unknown.
+Expected costs are closed forms (`economics.machine_seconds`). Ranges and durations come from a
+simulation of the machines, in which throughput, spot prices and the interruption rate vary within
+their uncertainty.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from resources.batch.work_units import unit_count
 from resources.planning.simulation import Array, simulate
 from resources.planning.throughput import Throughput
-from resources.pricing.economics import HOUR_SECONDS, PRIOR_HOURS, Offer, Overheads, machine_seconds
+from resources.pricing.economics import (
+    HOUR_SECONDS,
+    PRIOR_HOURS,
+    Offer,
+    Overheads,
+    machine_seconds,
+)
+from resources.pricing.prices import Market
 from resources.pricing.spot_history import SpotPriceStats
 from resources.settings.profile import CostOptimization
 
-PlanMarket = Literal["spot", "ondemand", "local"]
-
 SIMULATIONS = 2000
-# The range that is told: 19 of 20 runs cost more than its lower end, 19 of 20 less than its upper.
+# The reported range: 5 % of runs cost less than its lower end, 5 % more than its upper end.
 LOWER_QUANTILE, UPPER_QUANTILE = 0.05, 0.95
-# Standard deviation of the logarithm of the time that machines take to boot, start and idle.
+# Standard deviation of the logarithm of boot, start and idle times.
 START_LOG_STD = 0.25
-# Jobs of one machine that are simulated one by one; more count as this many longer ones.
+# Jobs of one machine that are simulated individually; more count as this many longer ones.
 MAX_SIMULATED_JOBS = 8
 
 
 @dataclass(frozen=True)
 class CameraWork:
-    """What one camera asks for.
+    """The work of one camera.
 
     Args:
-        frames: of all its media: by these it is cut into work units.
-        frames_left: of media that were not looked at before.
-        reads_headers_there: its footage lies on S3, where Stage 0 is a job of its own.
+        frames: of all its media; they determine the number of work units.
+        frames_left: of media that are not processed yet.
+        reads_headers_on_batch: its footage is on S3, where Stage 0 is a separate job.
     """
 
     camera_id: str
     frames: int
     frames_left: int
-    reads_headers_there: bool = False
+    reads_headers_on_batch: bool = False
 
 
 @dataclass(frozen=True)
 class JobLayout:
-    """How the work of some cameras is spread over machines.
+    """The distribution of work over jobs and machines.
 
     Args:
         units: work units of all cameras.
-        jobs: these, and those that make tables or read headers.
-        machines: that run at once.
+        jobs: work units, and jobs that build tables or read headers.
+        machines: number of machines that run at once.
     """
 
     units: int
@@ -67,7 +72,7 @@ class JobLayout:
 
 @dataclass(frozen=True)
 class Range:
-    """Expected, and the lower and upper end of what is likely (LOWER, UPPER)."""
+    """An expected value with the quantiles LOWER_QUANTILE and UPPER_QUANTILE."""
 
     expected: float
     low: float
@@ -76,21 +81,20 @@ class Range:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the run takes on one type and market.
+    """The estimate of a run on one machine type and market.
 
     Args:
         zone: of the cheapest offer; empty on demand and on this machine.
         usd_per_hour: of the machine, without its disk and address.
-        usd: with boot and idle time, disks and addresses, lost machines.
-        usd_simulated: the simulation's mean, to be held against `usd.expected`.
-        unit_seconds: of work, in each work unit.
+        usd: with boot and idle time, disks and addresses, interrupted machines.
         seconds: from the first machine's launch to the last job's end.
-        usd_if_waited: expected, at a price as low as it was for a tenth of the last weeks; None
-            where it is not known to have moved.
+        unit_seconds: of work, in each work unit.
+        usd_at_low_price: expected cost at the low price of the last weeks, see
+            `SpotPriceStats.low`; None: no price change is known.
     """
 
     instance_type: str
-    market: PlanMarket
+    market: Market
     zone: str
     usd_per_hour: float
     within_bid: bool
@@ -98,19 +102,18 @@ class Estimate:
     measured: bool
     interruptions_per_hour: float
     usd: Range
-    usd_simulated: float
     seconds: Range
     unit_seconds: float
-    spread: JobLayout
-    usd_if_waited: float | None = None
+    layout: JobLayout
+    usd_at_low_price: float | None = None
 
 
 @dataclass(frozen=True)
 class PlanLimits:
-    """What the profile allows at once.
+    """The profile's limits on parallel work.
 
     Args:
-        machines: by max_vcpus.
+        machines: as allowed by max_vcpus.
     """
 
     cost: CostOptimization
@@ -119,10 +122,11 @@ class PlanLimits:
 
 @dataclass(frozen=True)
 class PlannedWork:
-    """All that is to be done, and how.
+    """The work of a run, and how it is split into jobs.
 
     Args:
-        seconds_per_frame: that launches cut by, whatever the type; see `throughput`.
+        seconds_per_frame: assumed by launches when they cut work units, for every machine type;
+            see `throughput.assumed_seconds_per_frame`.
         overheads: of one machine with one job.
     """
 
@@ -133,29 +137,30 @@ class PlannedWork:
 
     @property
     def frames(self) -> int:
+        """The number of frames that are not processed yet."""
         return sum(camera.frames_left for camera in self.cameras)
 
     @cached_property
-    def spread(self) -> JobLayout:
-        """As launches spread it: see `work_units`, and `batch_step_launcher`."""
+    def layout(self) -> JobLayout:
+        """The jobs and machines of a launch: see `work_units` and `batch_launcher`."""
         cost = self.limits.cost
-        # Launches cut by what is assumed of machines, never by what was measured.
+        # Launches cut by assumed throughput and overheads, never by measurements.
         units = [
             unit_count(camera.frames * self.seconds_per_frame, Overheads(), cost)
             for camera in self.cameras
         ]
-        tables = sum(1 for count in units if count > 1)
-        headers = sum(1 for camera in self.cameras if camera.reads_headers_there)
-        jobs = sum(units) + tables + headers
-        at_once = min(sum(units), cost.max_parallel_jobs, self.limits.machines)
-        return JobLayout(sum(units), jobs, max(1, at_once))
+        table_jobs = sum(1 for count in units if count > 1)
+        header_jobs = sum(1 for camera in self.cameras if camera.reads_headers_on_batch)
+        jobs = sum(units) + table_jobs + header_jobs
+        machines = min(sum(units), cost.max_parallel_jobs, self.limits.machines)
+        return JobLayout(sum(units), jobs, max(1, machines))
 
-    def unit_seconds(self, pace: Throughput) -> float:
-        """Work of a unit on a type, start-up not included."""
-        return self.frames / pace.frames_per_second / self.spread.units
+    def unit_seconds(self, throughput: Throughput) -> float:
+        """Return the work of a unit on a machine type, without startup."""
+        return self.frames / throughput.frames_per_second / self.layout.units
 
-    def other_way(self) -> "PlannedWork":
-        """The same cut for speed if it is cut for cost, and the other way round."""
+    def alternative_split(self) -> "PlannedWork":
+        """Return the same work cut for speed if it is cut for cost, and vice versa."""
         cost = self.limits.cost
         other = cost.model_copy(
             update={"offline_camera_optimized": not cost.offline_camera_optimized}
@@ -166,65 +171,66 @@ class PlannedWork:
 def estimate_spot(
     work: PlannedWork,
     offer: Offer,
-    pace: Throughput,
-    moves: SpotPriceStats,
+    throughput: Throughput,
+    prices: SpotPriceStats,
     bid_percentage: int,
-    simulations: int = SIMULATIONS,
 ) -> Estimate:
-    """On spot machines of an offer."""
-    rate, price = pace.interruptions_per_hour, float(offer.spot)
-    done = WorkSimulation(work, pace, simulations)
-    usd, seconds = done.ranges(price * done.factors(moves.spread), done.rates(rate, pace.hours))
+    """Estimate a run on spot machines of an offer."""
+    rate, price = throughput.interruptions_per_hour, float(offer.spot)
+    simulation = WorkSimulation(work, throughput, SIMULATIONS)
+    usd, seconds = simulation.ranges(
+        price * simulation.factors(prices.log_std),
+        simulation.interruption_rates(rate, throughput.observed_hours),
+    )
+    low = prices.low
     return Estimate(
-        offer.instance_type,
-        "spot",
-        offer.zone,
-        price,
-        offer.within_bid(bid_percentage),
-        pace.frames_per_second,
-        pace.measured,
-        rate,
-        replace(usd, expected=done.usd(price, rate)),
-        usd.expected,
-        seconds,
-        work.unit_seconds(pace),
-        work.spread,
-        None if moves.low is None else done.usd(moves.low, rate),
+        instance_type=offer.instance_type,
+        market=Market.SPOT,
+        zone=offer.zone,
+        usd_per_hour=price,
+        within_bid=offer.within_bid(bid_percentage),
+        frames_per_second=throughput.frames_per_second,
+        measured=throughput.measured,
+        interruptions_per_hour=rate,
+        usd=replace(usd, expected=simulation.expected_usd(price, rate)),
+        seconds=seconds,
+        unit_seconds=work.unit_seconds(throughput),
+        layout=work.layout,
+        usd_at_low_price=None if low is None else simulation.expected_usd(low, rate),
     )
 
 
 def estimate_fixed_price(
     work: PlannedWork,
     instance_type: str,
-    market: PlanMarket,
+    market: Market,
     usd_per_hour: float,
-    pace: Throughput,
+    throughput: Throughput,
 ) -> Estimate:
-    """On machines that nobody takes away, at a price that does not move."""
-    done = WorkSimulation(work, pace, SIMULATIONS)
-    usd, seconds = done.ranges(np.full(SIMULATIONS, usd_per_hour), np.zeros(SIMULATIONS))
+    """Estimate a run on machines without interruptions, at a fixed price."""
+    simulation = WorkSimulation(work, throughput, SIMULATIONS)
+    usd, seconds = simulation.ranges(np.full(SIMULATIONS, usd_per_hour), np.zeros(SIMULATIONS))
     return Estimate(
-        instance_type,
-        market,
-        "",
-        usd_per_hour,
-        True,
-        pace.frames_per_second,
-        pace.measured,
-        0.0,
-        replace(usd, expected=done.usd(usd_per_hour, 0.0)),
-        usd.expected,
-        seconds,
-        work.unit_seconds(pace),
-        work.spread,
+        instance_type=instance_type,
+        market=market,
+        zone="",
+        usd_per_hour=usd_per_hour,
+        within_bid=True,
+        frames_per_second=throughput.frames_per_second,
+        measured=throughput.measured,
+        interruptions_per_hour=0.0,
+        usd=replace(usd, expected=simulation.expected_usd(usd_per_hour, 0.0)),
+        seconds=seconds,
+        unit_seconds=work.unit_seconds(throughput),
+        layout=work.layout,
     )
 
 
-def camera_shares(work: PlannedWork, pace: Throughput) -> Mapping[str, float]:
-    """The part of a run's cost that is each camera's: by its work, its jobs' starts included."""
+def camera_shares(work: PlannedWork, throughput: Throughput) -> Mapping[str, float]:
+    """Return each camera's share of a run's cost, by its work and the start of a job."""
     per_job = work.overheads.seconds
     seconds = {
-        camera.camera_id: camera.frames_left / pace.frames_per_second + per_job
+        camera.camera_id: camera.frames_left / throughput.frames_per_second + per_job
         for camera in work.cameras
     }
     total = sum(seconds.values())
@@ -232,57 +238,59 @@ def camera_shares(work: PlannedWork, pace: Throughput) -> Mapping[str, float]:
 
 
 class WorkSimulation:
-    """The work, done on one type: expected, and many times over."""
+    """Expected cost and simulated ranges of work on one machine type."""
 
-    def __init__(self, work: PlannedWork, pace: Throughput, simulations: int) -> None:
-        spread = work.spread
-        self._machines = spread.machines
-        self._overheads = replace(work.overheads, jobs_per_machine=spread.jobs_per_machine)
-        per_frame = (1 + work.overheads.save_share) / pace.frames_per_second
-        self._job_seconds = work.frames * per_frame / spread.jobs
+    def __init__(self, work: PlannedWork, throughput: Throughput, simulations: int) -> None:
+        layout = work.layout
+        self._machines = layout.machines
+        self._overheads = replace(work.overheads, jobs_per_machine=layout.jobs_per_machine)
+        per_frame = (1 + work.overheads.save_share) / throughput.frames_per_second
+        self._job_seconds = work.frames * per_frame / layout.jobs
         self._simulations = simulations
-        self._random = np.random.default_rng(0)  # the same question has the same answer
-        self._slower = self.factors(pace.spread)
+        self._random = np.random.default_rng(0)  # a fixed seed: plans are reproducible
+        self._work_factors = self.factors(throughput.log_std)
 
-    def factors(self, spread: float) -> Array:
-        """Of mean 1, and with this standard deviation of the logarithm."""
+    def factors(self, log_std: float) -> Array:
+        """Draw lognormal factors with mean 1."""
         normal = self._random.standard_normal(self._simulations)
-        return np.asarray(np.exp(spread * normal - spread**2 / 2))
+        return np.asarray(np.exp(log_std * normal - log_std**2 / 2))
 
-    def rates(self, rate: float, hours: float) -> Array:
-        """Interruptions per hour as they may be, after so many machine hours of looking."""
-        sure = rate * (PRIOR_HOURS + hours)
-        return np.asarray(self._random.gamma(sure, rate / sure, self._simulations))
+    def interruption_rates(self, rate: float, observed_hours: float) -> Array:
+        """Draw rates per hour from their posterior after this many observed machine hours."""
+        shape = rate * (PRIOR_HOURS + observed_hours)
+        return np.asarray(self._random.gamma(shape, rate / shape, self._simulations))
 
-    def usd(self, usd_per_hour: float, rate: float) -> float:
-        """Expected."""
-        took = machine_seconds(self._job_seconds, self._overheads, rate)
-        adders = self._overheads.usd_per_hour
-        return self._machines * (took.charged * usd_per_hour + took.lived * adders) / HOUR_SECONDS
+    def expected_usd(self, usd_per_hour: float, rate: float) -> float:
+        """Return the expected cost in closed form."""
+        seconds = machine_seconds(self._job_seconds, self._overheads, rate)
+        usd = seconds.billed * usd_per_hour + seconds.uptime * self._overheads.usd_per_hour
+        return self._machines * usd / HOUR_SECONDS
 
     def ranges(self, usd_per_hour: Array, rates: Array) -> tuple[Range, Range]:
-        """USD and seconds, each with its mean."""
+        """Simulate USD and seconds; `expected` is the mean of the simulations."""
         ratio = self._overheads.jobs_per_machine
         jobs = max(1, min(MAX_SIMULATED_JOBS, int(ratio)))
-        # What is not simulated as a job of its own is as long as one, start included.
-        starting = self.factors(START_LOG_STD)
-        more_starts = self._overheads.start_seconds * (ratio - jobs) * starting
-        seconds = (self._job_seconds * ratio * self._slower + more_starts) / jobs
-        flat = [np.repeat(each, self._machines) for each in (seconds, rates, starting)]
-        done = simulate(flat[0], jobs, self._overheads, flat[1], flat[2], self._random)
+        start_factors = self.factors(START_LOG_STD)
+        # Jobs beyond those simulated lengthen the others, including their starts.
+        more_starts = self._overheads.start_seconds * (ratio - jobs) * start_factors
+        seconds = (self._job_seconds * ratio * self._work_factors + more_starts) / jobs
+        flat = [np.repeat(each, self._machines) for each in (seconds, rates, start_factors)]
+        result = simulate(flat[0], jobs, self._overheads, flat[1], flat[2], self._random)
         shape = (self._simulations, self._machines)
-        lived, charged = (each.reshape(shape).sum(axis=1) for each in (done.lived, done.charged))
-        usd = (charged * usd_per_hour + lived * self._overheads.usd_per_hour) / HOUR_SECONDS
-        return _range(usd), _range(done.elapsed.reshape(shape).max(axis=1))
+        uptime, billed = (
+            each.reshape(shape).sum(axis=1) for each in (result.uptime, result.billed)
+        )
+        usd = (billed * usd_per_hour + uptime * self._overheads.usd_per_hour) / HOUR_SECONDS
+        return _range(usd), _range(result.elapsed.reshape(shape).max(axis=1))
 
 
-def _range(found: Array) -> Range:
-    low, high = np.quantile(found, [LOWER_QUANTILE, UPPER_QUANTILE])
-    return Range(float(found.mean()), float(low), float(high))
+def _range(values: Array) -> Range:
+    low, high = np.quantile(values, [LOWER_QUANTILE, UPPER_QUANTILE])
+    return Range(float(values.mean()), float(low), float(high))
 
 
 def estimate_json(estimate: Estimate) -> dict[str, Any]:
-    """Flat, units in the names."""
+    """Return an estimate as a flat JSON object, with units in the names."""
     return {
         "instance_type": estimate.instance_type,
         "market": estimate.market,
@@ -296,13 +304,13 @@ def estimate_json(estimate: Estimate) -> dict[str, Any]:
         "usd_low": round(estimate.usd.low, 6),
         "usd_high": round(estimate.usd.high, 6),
         "usd_if_waited": None
-        if estimate.usd_if_waited is None
-        else round(estimate.usd_if_waited, 6),
+        if estimate.usd_at_low_price is None
+        else round(estimate.usd_at_low_price, 6),
         "seconds": round(estimate.seconds.expected, 1),
         "seconds_low": round(estimate.seconds.low, 1),
         "seconds_high": round(estimate.seconds.high, 1),
-        "units": estimate.spread.units,
+        "units": estimate.layout.units,
         "unit_seconds": round(estimate.unit_seconds, 1),
-        "jobs": estimate.spread.jobs,
-        "machines": estimate.spread.machines,
+        "jobs": estimate.layout.jobs,
+        "machines": estimate.layout.machines,
     }

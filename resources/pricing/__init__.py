@@ -1,1 +1,1 @@
-"""Prices of AWS, their sources and history, and the economics of spot."""
+"""Prices of AWS, their sources and history, and the expected cost of spot machines."""

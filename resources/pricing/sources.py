@@ -1,4 +1,4 @@
-"""Where prices come from: AWS, what AWS said a while ago, and the table that ships."""
+"""Sources of prices: AWS, a cache of its answers, and the price table of the package."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,14 +14,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from resources.aws.clients import AwsClients, as_instance_types
-from resources.pricing.prices import PriceBook, Quote
+from resources.pricing.prices import Market, PriceBook, Quote
 from resources.settings.profile import Aws
 from resources.storage.local_store import LocalStore
 
-# How long what AWS said is not asked again.
+# Lifetime of the cache of AWS's answers.
 PRICE_CACHE_SECONDS = 900.0
-# What the system of a machine is called in spot prices, and the filters that leave one product
-# of the Pricing API: a plain Linux machine, shared, without a reservation.
+# The product name in spot prices, and the filters that select one product of the Pricing API: a
+# plain Linux machine, shared tenancy, without a reservation.
 SPOT_PRODUCT = "Linux/UNIX"
 LINUX_PRODUCT_FILTERS = {
     "operatingSystem": "Linux",
@@ -70,25 +70,26 @@ def _table() -> _Table:
 
 
 def shipped_prices(region: str) -> PriceBook:
-    """The prices that ship, of some regions; a book without any of all others."""
+    """Return the prices of the package's price table; it has prices of some regions only."""
     table = _table()
     if region not in table.regions:
         known = ", ".join(sorted(table.regions))
-        return PriceBook(region, (), (f"no prices of {region} ship, only of {known}",))
+        remark = f"the price table has no prices of {region}, only of {known}"
+        return PriceBook(region, (), (remark,))
     return PriceBook(region, tuple(_shipped_quotes(table.regions[region], table.sources)))
 
 
 def _shipped_quotes(region: _Region, sources: dict[str, _Source]) -> Iterator[Quote]:
     def facts(source: str) -> dict[str, Any]:
-        said = sources[source]
-        as_of = datetime.combine(said.as_of, time(), UTC)
-        return {"as_of": as_of, "source": said.text, "verified": said.verified}
+        found = sources[source]
+        as_of = datetime.combine(found.as_of, time(), UTC)
+        return {"as_of": as_of, "source": found.text, "verified": found.verified}
 
     for kind, machine in region.machines.items():
-        about = {"item": kind, "unit": "hour"} | facts(machine.source)
-        yield Quote(**about, market="ondemand", usd=machine.on_demand)
+        common = {"item": kind, "unit": "hour"} | facts(machine.source)
+        yield Quote(**common, market=Market.ON_DEMAND, usd=machine.on_demand)
         for zone, usd in machine.spot.items():
-            yield Quote(**about, market="spot", zone=zone, usd=usd)
+            yield Quote(**common, market=Market.SPOT, zone=zone, usd=usd)
     for item, rate in region.rates.items():
         yield Quote(item=item, unit=rate.unit, usd=rate.usd, **facts(rate.source))
 
@@ -96,12 +97,12 @@ def _shipped_quotes(region: _Region, sources: dict[str, _Source]) -> Iterator[Qu
 def fetch_spot_prices(
     clients: AwsClients, instance_types: Sequence[str], since: float, now: float
 ) -> list[Quote]:
-    """Every change of the spot prices from `since` to `now`, and the prices in force at `since`.
+    """Return every change of spot prices from `since` to `now`, and the prices at `since`.
 
-    AWS keeps 90 days.
+    AWS stores 90 days.
 
     Raises:
-        botocore.exceptions.ClientError, BotoCoreError: AWS refused, or did not answer.
+        botocore.exceptions.ClientError, BotoCoreError: AWS denies the request or does not answer.
     """
     pages = clients.of("ec2").get_paginator("describe_spot_price_history")
     answers = pages.paginate(
@@ -113,7 +114,7 @@ def fetch_spot_prices(
     return [
         Quote(
             item=change["InstanceType"],
-            market="spot",
+            market=Market.SPOT,
             zone=change["AvailabilityZone"],
             usd=Decimal(change["SpotPrice"]),
             unit="hour",
@@ -129,22 +130,23 @@ def fetch_spot_prices(
 def fetch_on_demand_prices(
     clients: AwsClients, region: str, instance_types: Sequence[str], now: float
 ) -> list[Quote]:
-    """The on-demand prices of plain Linux machines; types that the region does not sell are left
-    out.
+    """Return the on-demand prices of plain Linux machines.
+
+    Types that the region does not offer are left out.
 
     Raises:
-        botocore.exceptions.ClientError, BotoCoreError: AWS refused, or did not answer.
+        botocore.exceptions.ClientError, BotoCoreError: AWS denies the request or does not answer.
     """
     found = []
     for kind in instance_types:
-        wanted = LINUX_PRODUCT_FILTERS | {"instanceType": kind, "regionCode": region}
+        filters = LINUX_PRODUCT_FILTERS | {"instanceType": kind, "regionCode": region}
         pages = clients.of("pricing").get_paginator("get_products")
         answers = pages.paginate(
             ServiceCode="AmazonEC2",
             FormatVersion="aws_v1",
             Filters=[
                 {"Type": "TERM_MATCH", "Field": field, "Value": value}
-                for field, value in wanted.items()
+                for field, value in filters.items()
             ],
         )
         hourly = [usd for page in answers for text in page["PriceList"] for usd in _hourly(text)]
@@ -152,7 +154,7 @@ def fetch_on_demand_prices(
             [
                 Quote(
                     item=kind,
-                    market="ondemand",
+                    market=Market.ON_DEMAND,
                     usd=max(hourly),
                     unit="hour",
                     as_of=datetime.fromtimestamp(now, UTC),
@@ -167,7 +169,7 @@ def fetch_on_demand_prices(
 
 
 def _hourly(product: str) -> Iterator[Decimal]:
-    """The hourly prices in a product of the Pricing API, which is JSON in a string."""
+    """Yield the hourly prices of a product of the Pricing API, which is JSON in a string."""
     for term in json.loads(product)["terms"].get("OnDemand", {}).values():
         for dimension in term["priceDimensions"].values():
             if dimension["unit"] == "Hrs":
@@ -175,7 +177,7 @@ def _hourly(product: str) -> Iterator[Decimal]:
 
 
 class _CachedPrices(BaseModel):
-    """What AWS said at a time: the cache's file."""
+    """The cache file: AWS's answer at a time."""
 
     region: str
     instance_types: tuple[str, ...]
@@ -184,7 +186,7 @@ class _CachedPrices(BaseModel):
     quotes: tuple[Quote, ...]
     problems: tuple[str, ...]
 
-    def answers(self, region: str, instance_types: Iterable[str], since: float) -> bool:
+    def covers(self, region: str, instance_types: Iterable[str], since: float) -> bool:
         return (
             self.region == region
             and self.since <= since
@@ -194,38 +196,37 @@ class _CachedPrices(BaseModel):
 
 @dataclass(frozen=True)
 class PriceSource:
-    """The prices of an account's region, asked for no more often than they change.
+    """The prices of an account's region, with a cache.
 
     Args:
-        kept_at: a JSON file for what AWS said; whoever runs beside us reads it as well.
+        cache_path: a JSON file for AWS's answers, shared with other processes.
     """
 
     clients: AwsClients
     region: str
     instance_types: tuple[str, ...]
-    kept_at: Path
+    cache_path: Path
 
-    def book(self, since: float, now: float, fresh: bool = False) -> PriceBook:
-        """Prices from `since` to `now`.
+    def book(self, since: float, now: float, refresh: bool = False) -> PriceBook:
+        """Return the prices from `since` to `now`.
+
+        Prices that AWS does not return come from its last answer, then from the package's price
+        table; the book's remarks say so.
 
         Args:
-            fresh: ask anew, that no change of the last minutes is missed: bills need it.
-
-        What AWS does not tell is filled up with what it told last, then with the prices that
-        ship; the book's remarks say so.
+            refresh: bypass the cache, as bills need the changes of the last minutes.
         """
-        kept = self._kept(since)
-        if kept is None or fresh or not 0 <= now - kept.asked_at < PRICE_CACHE_SECONDS:
-            asked = self._ask(since, now)
-            before = kept.quotes if kept else ()
-            kept = asked.model_copy(update={"quotes": fill_missing_quotes(asked.quotes, before)})
-            self._keep(kept)
-        shipped = shipped_prices(self.region)
-        return PriceBook(
-            self.region, fill_missing_quotes(kept.quotes, shipped.quotes), kept.problems
-        )
+        cached = self._load_cache(since)
+        if cached is None or refresh or not 0 <= now - cached.asked_at < PRICE_CACHE_SECONDS:
+            answer = self._request(since, now)
+            previous = cached.quotes if cached else ()
+            quotes = fill_missing_quotes(answer.quotes, previous)
+            cached = answer.model_copy(update={"quotes": quotes})
+            self._save_cache(cached)
+        quotes = fill_missing_quotes(cached.quotes, shipped_prices(self.region).quotes)
+        return PriceBook(self.region, quotes, cached.problems)
 
-    def _ask(self, since: float, now: float) -> _CachedPrices:
+    def _request(self, since: float, now: float) -> _CachedPrices:
         from botocore.exceptions import BotoCoreError, ClientError
 
         quotes: list[Quote] = []
@@ -247,33 +248,33 @@ class PriceSource:
             problems=tuple(problems),
         )
 
-    def _kept(self, since: float) -> _CachedPrices | None:
-        store = LocalStore(self.kept_at.parent)
-        if not store.exists(self.kept_at.name):
+    def _load_cache(self, since: float) -> _CachedPrices | None:
+        store = LocalStore(self.cache_path.parent)
+        if not store.exists(self.cache_path.name):
             return None
         try:
-            kept = _CachedPrices.model_validate_json(store.read_bytes(self.kept_at.name))
+            cached = _CachedPrices.model_validate_json(store.read_bytes(self.cache_path.name))
         except ValidationError:
-            return None  # of another version, or damaged: AWS is asked again
-        return kept if kept.answers(self.region, self.instance_types, since) else None
+            return None  # another version's, or damaged: request prices again
+        return cached if cached.covers(self.region, self.instance_types, since) else None
 
-    def _keep(self, asked: _CachedPrices) -> None:
-        text = asked.model_dump_json(indent=1)
-        LocalStore(self.kept_at.parent).write_bytes(self.kept_at.name, text.encode())
+    def _save_cache(self, prices: _CachedPrices) -> None:
+        text = prices.model_dump_json(indent=1)
+        LocalStore(self.cache_path.parent).write_bytes(self.cache_path.name, text.encode())
 
 
-def price_source(clients: AwsClients, aws: Aws, kept_at: Path) -> PriceSource:
-    """The prices of a profile's region and types; what AWS told is kept in a folder of ours."""
+def price_source(clients: AwsClients, aws: Aws, cache_folder: Path) -> PriceSource:
+    """Return the price source of a profile's region and types, with its cache in a folder."""
     return PriceSource(
-        clients, aws.region, aws.compute.instance_types, kept_at / f"prices-{aws.region}.json"
+        clients, aws.region, aws.compute.instance_types, cache_folder / f"prices-{aws.region}.json"
     )
 
 
 def fill_missing_quotes(first: Sequence[Quote], others: Iterable[Quote]) -> tuple[Quote, ...]:
-    """The first's prices, and the others' of what the first does not price."""
+    """Return the first quotes, and those of others for items and markets without a quote."""
     priced = {(quote.item, quote.market) for quote in first}
     return *first, *(q for q in others if (q.item, q.market) not in priced)
 
 
-def _problem(which: str, right: str, error: Exception) -> str:
-    return f"AWS did not tell its {which} prices ({error}); earlier ones are used; allow {right}"
+def _problem(market: str, action: str, error: Exception) -> str:
+    return f"AWS did not return {market} prices ({error}); earlier prices are used; allow {action}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from resources.aws.clients import AwsClients
 from resources.batch.names import SPOT_QUEUES
 from resources.settings.profile import Aws
-from resources.spot.queue_state import Environment, QueueState, queue_states
+from resources.spot.queue_state import EnvironmentVcpus, QueueState, queue_states
 
 if TYPE_CHECKING:
     from mypy_boto3_batch.literals import JobStatusType
@@ -42,13 +42,13 @@ class SpotEnvironment:
         return {job: standing for job, standing in zip(order, found, strict=True) if job in wanted}
 
     @cached_property
-    def _environment(self) -> Environment:
+    def _environment(self) -> EnvironmentVcpus:
         batch = self.clients.of("batch")
         name = f"{self.aws.name}-spot"
         there = batch.describe_compute_environments(computeEnvironments=[name])
         resources = there["computeEnvironments"][0]["computeResources"]
         busy = sum(1 for q in SPOT_QUEUES for state in BUSY_STATES for _ in self._jobs(q, state))
-        return Environment(
+        return EnvironmentVcpus(
             max_vcpus=resources["maxvCpus"],
             machine_vcpus=self._machine_vcpus(),
             busy_vcpus=busy * self.job_vcpus,

@@ -23,9 +23,9 @@ Queue = Literal["spot-high", "spot", "ondemand"]
 # What is added to the time that work is expected to take, before a deadline is called safe.
 DEADLINE_MARGIN = 0.15
 # Spot prices move over hours, environments over seconds.
-LOOK_AT_PRICES_SECONDS = 300.0
-LOOK_AT_QUEUE_SECONDS = 30.0
-LEAST_LOOK_SECONDS = 1.0
+PRICE_POLL_SECONDS = 300.0
+QUEUE_POLL_SECONDS = 30.0
+MIN_POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -205,12 +205,12 @@ def _patience_left(unit: UnitState, rules: Rules, now: float) -> float:
 
 def _next_look(longest: float, *changes_in: float) -> float:
     """Seconds until the decision can change: by what comes first of all that lies ahead."""
-    return max(LEAST_LOOK_SECONDS, min([longest, *(left for left in changes_in if left > 0)]))
+    return max(MIN_POLL_SECONDS, min([longest, *(left for left in changes_in if left > 0)]))
 
 
 def _without_spot(unit: UnitState, why: str, rules: Rules, now: float) -> Submit | Wait:
     left = _patience_left(unit, rules, now)
-    look = _next_look(LOOK_AT_PRICES_SECONDS, left, slack(unit, now, rules.overheads))
+    look = _next_look(PRICE_POLL_SECONDS, left, slack(unit, now, rules.overheads))
     if left > 0:
         return Wait(f"{why}; waiting for a better price", look)
     if may_fall_back(unit, rules, now):
@@ -221,7 +221,7 @@ def _without_spot(unit: UnitState, why: str, rules: Rules, now: float) -> Submit
 def _with_poor_spot(unit: UnitState, why: str, rules: Rules, now: float) -> Submit | Wait:
     left = _patience_left(unit, rules, now)
     if left > 0:
-        look = _next_look(LOOK_AT_PRICES_SECONDS, left)
+        look = _next_look(PRICE_POLL_SECONDS, left)
         return Wait(f"{why}; waiting for a better price", look)
     late = _why_no_time(unit, rules, now)
     if may_fall_back(unit, rules, now):
@@ -260,7 +260,7 @@ def decide_while_queued(
     """
     said = f" (AWS Batch says: {batch_says})" if batch_says else ""
     left = slack(unit, now, rules.overheads)
-    look = _next_look(LOOK_AT_QUEUE_SECONDS, left)
+    look = _next_look(QUEUE_POLL_SECONDS, left)
     if standing is QueueState.MACHINE_COMING:
         return Wait(f"{standing}{said}", look)
     if left <= 0 and may_fall_back(unit, rules, now):

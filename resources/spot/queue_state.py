@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 @dataclass(frozen=True)
-class Environment:
+class EnvironmentVcpus:
     """The spot compute environment, in vCPUs.
 
     Args:
@@ -29,7 +29,7 @@ class QueueState(StrEnum):
     STARVING = "the environment could grow and does not"
 
 
-def queue_states(environment: Environment, vcpus: Sequence[int]) -> list[QueueState]:
+def queue_states(environment: EnvironmentVcpus, vcpus: Sequence[int]) -> list[QueueState]:
     """Why each waiting job waits.
 
     Args:

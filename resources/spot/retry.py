@@ -21,13 +21,13 @@ from resources.spot.policy import (
 )
 
 # A unit whose workers die one after the other without finishing anything is set aside.
-MOST_FRUITLESS_DEATHS = 5
+MAX_CRASHES_WITHOUT_PROGRESS = 5
 # An image that cannot be pulled may be a registry's bad moment; this often it is not.
-MOST_FAILED_STARTS = 3
+MAX_FAILED_STARTS = 3
 
-AfterEnd = Submit | Resume | Wait | SetAside | Fail
+NextStep = Submit | Resume | Wait | SetAside | Fail
 # Ends that leave a job that was to be moved where it should go.
-ON_THE_WAY = (
+MOVED_OUTCOMES = (
     AttemptOutcome.CANCELLED,
     AttemptOutcome.INTERRUPTED,
     AttemptOutcome.NO_CAPACITY,
@@ -54,7 +54,7 @@ class FailedJob:
 
 def next_after_failure(
     unit: UnitState, ended: FailedJob, offers: Sequence[Offer], rules: Rules, now: float
-) -> AfterEnd:
+) -> NextStep:
     """What to do once a job is seen FAILED, and not before: no unit may run twice at once.
 
     Args:
@@ -64,7 +64,7 @@ def next_after_failure(
     Raises:
         ValueError: the attempt is done; there is nothing to decide.
     """
-    if ended.moving is not None and ended.how in ON_THE_WAY:
+    if ended.moving is not None and ended.how in MOVED_OUTCOMES:
         return Submit("ondemand", ended.moving)
     match ended.how:
         case AttemptOutcome.INTERRUPTED:
@@ -128,7 +128,7 @@ def _after_no_capacity(
 
 def _after_death(unit: UnitState, ended: FailedJob) -> Resume | SetAside:
     """The worker died on a healthy machine: another machine, or a dearer one, does not help."""
-    if unit.fruitless_deaths >= MOST_FRUITLESS_DEATHS:
+    if unit.fruitless_deaths >= MAX_CRASHES_WITHOUT_PROGRESS:
         return SetAside(
             f"the worker ended {unit.fruitless_deaths} times without finishing anything, lastly "
             f"so: {ended.how}: {ended.said}; its log is in CloudWatch"
@@ -139,7 +139,7 @@ def _after_death(unit: UnitState, ended: FailedJob) -> Resume | SetAside:
 
 def _after_failed_start(unit: UnitState, ended: FailedJob) -> Resume | Fail:
     told = f"the worker's container could not be started: {ended.said}"
-    if unit.failed_starts >= MOST_FAILED_STARTS:
+    if unit.failed_starts >= MAX_FAILED_STARTS:
         return Fail(
             f"{told}, {unit.failed_starts} times; see that the image is in its registry and that "
             "the execution role may read it"

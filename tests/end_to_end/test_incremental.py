@@ -17,7 +17,8 @@ from odins_ravne_assets.munin.progress import StageProgress
 from odins_ravne_assets.munin.tables.journal import HashSet, withdraw_all_failures
 from odins_ravne_assets.munin.workload import remaining_work
 from odins_ravne_assets.munin.workload.remaining_work import finished_by
-from odins_ravne_assets.worker.step import Step
+from odins_ravne_assets.worker.context import StepContext
+from odins_ravne_assets.worker.step import run_step
 from resources.settings.loader import load_profile
 from resources.storage.local_store import LocalStore
 
@@ -67,9 +68,9 @@ class Card:
         keys = {f"pipeline.{name.replace('__', '.')}": text for name, text in overrides.items()}
         log = Log()
         camera = Camera("card", self.footage.as_uri(), self.output.as_uri())
-        step = Step(camera, load_profile("local", keys, {}), log, Event())
-        results = dict(step.run(list(stages or ALL)))
-        return Pass({stage: result.facts for stage, result in results.items()}, log.lines)
+        context = StepContext(camera, load_profile("local", keys, {}), log, Event())
+        results = dict(run_step(context, list(stages or ALL)))
+        return Pass({stage: result.metadata for stage, result in results.items()}, log.lines)
 
     def takes_machine(self, *stages: str, **overrides: Any) -> bool:
         """Whether stages, all when none is named, need more than to write tables."""

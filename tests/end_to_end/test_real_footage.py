@@ -14,7 +14,8 @@ from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.munin.detection.decode_process import decode_video
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
 from odins_ravne_assets.munin.progress import StageProgress
-from odins_ravne_assets.worker.step import Step
+from odins_ravne_assets.worker.context import StepContext
+from odins_ravne_assets.worker.step import STAGES, run_step
 from resources.errors import MediaError
 from resources.settings.loader import load_profile
 
@@ -40,16 +41,15 @@ class Silent:
 def results(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All stages over all of the footage, as one camera, with the default settings."""
     output = tmp_path_factory.mktemp("results")
-    step = Step(
+    context = StepContext(
         Camera("all", footage.as_uri(), output.as_uri()),
         load_profile("local", STUDY, {}),
         Silent(),
         Event(),
     )
-    found = dict(step.run(["footage", "detections", "classifications", "observations", "exports"]))
-    for stage, result in found.items():
-        for finding in result.findings:
-            assert finding.passed or finding.severity == "WARN", f"{stage}: {finding}"
+    for stage, result in run_step(context, list(STAGES)):
+        for check in result.check_results:
+            assert check.passed or check.severity == "WARN", f"{stage}: {check}"
     return output
 
 
@@ -155,13 +155,13 @@ def test_the_motion_gate_loses_no_box_but_those_it_says(footage: Path, results: 
     """With the gate off, no medium shows a category that it did not show with it on."""
     clip = footage / "zamba_videos" / "densepose_tests"
     output = results.parent / "without-gate"
-    step = Step(
+    context = StepContext(
         Camera("chimp", clip.as_uri(), output.as_uri()),
         load_profile("local", {"pipeline.stage1.motion_gate": False}, environ={}),
         Silent(),
         Event(),
     )
-    dict(step.run(["footage", "detections"]))
+    dict(run_step(context, ["footage", "detections"]))
     without = pl.read_parquet(output / "tables" / "detections.parquet")
     with_gate = pl.read_parquet(results / "tables" / "detections.parquet").filter(
         pl.col("path") == "zamba_videos/densepose_tests/chimp.mp4"

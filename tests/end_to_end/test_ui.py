@@ -180,7 +180,7 @@ def test_a_runs_log_tells_what_each_stage_made(munin: Munin, ui: DagsterUI) -> N
     story = [
         "camera north: a worker on this machine makes footage",
         "footage: 5 pictures, 1 video, 0 unusable; 2026-05-14 21:40:12 to 2026-05-15 05:40:12",
-        f"observations: 3 visits, 1 for a person to look at; report: {report}",
+        f"observations: 3 visits, 1 to review; report: {report}",
     ]
     assert [line for line in said if line in story] == story
 

@@ -23,7 +23,7 @@ from odins_ravne_assets.defs.assets import footage, stages_1_to_3
 from odins_ravne_assets.defs.launch_hooks import FOOTAGE_QUERIES
 from odins_ravne_assets.run_camera import error_of
 from resources.aws.clients import AwsClients
-from resources.batch.launch_record import LaunchRecord, UnitRecord, all_records
+from resources.batch.launch_record import LaunchRecord, UnitRecord, load_records
 from resources.compute.environment import ComputeEnvironment
 from resources.launch.batch_launcher import BatchStepLauncher
 from resources.launch.hooks import LaunchHooks
@@ -125,7 +125,7 @@ class Cloud:
         return folder
 
     def records(self, camera: Camera) -> list[LaunchRecord]:
-        found = all_records(self.store(f"{camera.output_url}/launches"))
+        found = load_records(self.store(f"{camera.output_url}/launches"))
         return sorted(found, key=lambda record: record.began_at)
 
     def unit(self, camera: Camera) -> UnitRecord:

@@ -93,19 +93,19 @@ class Identifications:
     names: SpeciesNames
 
 
-def identify(classifications: pl.LazyFrame, knowledge: Taxonomy, roll_up: float) -> Identifications:
+def identify(classifications: pl.LazyFrame, taxonomy: Taxonomy, roll_up: float) -> Identifications:
     """What each row of `tables.CLASSIFICATIONS` counts as, in their order.
 
     Args:
-        knowledge: names of taxa, and what can be here.
+        taxonomy: names of taxa, and what can be here.
         roll_up: least sum of confidences on a branch.
     """
     names = SpeciesNames()
     table = classifications.select(*DETECTION_COLUMNS, *CLASSIFICATION_COLUMNS).collect()
-    meanings = _label_names(table, knowledge, names)
-    sure = _is_accepted(table, knowledge)
+    meanings = _label_names(table, taxonomy, names)
+    sure = _is_accepted(table, taxonomy)
     branches = _rolled_up_names(
-        classifications.with_row_index("row").filter(_IS_ANIMAL & ~sure), knowledge, roll_up, names
+        classifications.with_row_index("row").filter(_IS_ANIMAL & ~sure), taxonomy, roll_up, names
     )
     # Apart from the texts that are kept: joins would carry them along, row by row.
     counted = (
@@ -123,12 +123,12 @@ def identify(classifications: pl.LazyFrame, knowledge: Taxonomy, roll_up: float)
 _IS_ANIMAL = pl.col("category") == "animal"
 
 
-def _is_accepted(table: pl.DataFrame, knowledge: Taxonomy) -> pl.Expr:
+def _is_accepted(table: pl.DataFrame, taxonomy: Taxonomy) -> pl.Expr:
     """Whether a label is sure enough, of an animal that can be here."""
-    if knowledge.listed is None:
+    if taxonomy.listed is None:
         return pl.col("auto_ok")
     found = table["scientific_name"].unique()
-    here = pl.Series([name for name in found if knowledge.may_be(name)], dtype=pl.String)
+    here = pl.Series([name for name in found if taxonomy.may_be(name)], dtype=pl.String)
     return pl.col("auto_ok") & pl.col("scientific_name").is_in(here.implode()).fill_null(False)
 
 
@@ -159,14 +159,14 @@ def _identification_columns(sure: pl.Expr, names: SpeciesNames) -> list[pl.Expr]
     return [counted[name].cast(kind).alias(name) for name, kind in IDENTIFICATION_COLUMNS.items()]
 
 
-def _label_names(table: pl.DataFrame, knowledge: Taxonomy, names: SpeciesNames) -> pl.LazyFrame:
+def _label_names(table: pl.DataFrame, taxonomy: Taxonomy, names: SpeciesNames) -> pl.LazyFrame:
     """What each label is called: the columns LABEL, meaning."""
     labels = (
         table.lazy().select(LABEL_COLUMNS).unique().collect().sort(LABEL_COLUMNS)
     )  # the same numbers in every run
 
     def meaning(label: str | None, scientific_name: str | None) -> int:
-        taxon = knowledge.taxa.get(scientific_name or "")
+        taxon = taxonomy.taxa.get(scientific_name or "")
         preferred_name = taxon.common_name if taxon and taxon.rank in SPECIES_RANKS else None
         return names.code(SpeciesName(preferred_name or label or UNKNOWN_ANIMAL, scientific_name))
 
@@ -175,14 +175,14 @@ def _label_names(table: pl.DataFrame, knowledge: Taxonomy, names: SpeciesNames) 
 
 
 def _rolled_up_names(
-    unsure: pl.LazyFrame, knowledge: Taxonomy, roll_up: float, names: SpeciesNames
+    unsure: pl.LazyFrame, taxonomy: Taxonomy, roll_up: float, names: SpeciesNames
 ) -> pl.LazyFrame:
     """The branches that name animals whose own labels do not: row, branch, branch_sum."""
     guessed = unsure.filter(pl.col("top5").is_not_null()).select("row", "top5").collect()
-    climbed = guessed.select("row").hstack(roll_up_guesses(guessed["top5"], knowledge, roll_up))
+    climbed = guessed.select("row").hstack(roll_up_guesses(guessed["top5"], taxonomy, roll_up))
     found = climbed.drop_nulls("taxon")
     codes = {
-        taxon: names.code(preferred_name(taxon, knowledge))
+        taxon: names.code(preferred_name(taxon, taxonomy))
         for taxon in found["taxon"].unique().sort()
     }
     return found.lazy().select(
@@ -192,7 +192,7 @@ def _rolled_up_names(
     )
 
 
-def preferred_name(scientific_name: str, knowledge: Taxonomy) -> SpeciesName:
+def preferred_name(scientific_name: str, taxonomy: Taxonomy) -> SpeciesName:
     """The name of a taxon: its common one, or the scientific."""
-    taxon = knowledge.taxa.get(scientific_name)
+    taxon = taxonomy.taxa.get(scientific_name)
     return SpeciesName((taxon and taxon.common_name) or scientific_name, scientific_name)

@@ -22,7 +22,7 @@ IntArray = NDArray[np.int32]
 FloatArray = NDArray[np.float64]
 
 
-def roll_up_guesses(guesses: pl.Series, knowledge: Taxonomy, roll_up: float) -> pl.DataFrame:
+def roll_up_guesses(guesses: pl.Series, taxonomy: Taxonomy, roll_up: float) -> pl.DataFrame:
     """The lowest branch of each list of guesses whose sum reaches the level; rows of CLIMBED.
 
     Of several at one rank it is that with the highest sum, then the first in the alphabet. What
@@ -30,11 +30,11 @@ def roll_up_guesses(guesses: pl.Series, knowledge: Taxonomy, roll_up: float) -> 
 
     Args:
         guesses: lists of label, scientific_name and confidence, as `top5` has them; may be null.
-        knowledge: the taxonomy, and what can be here.
+        taxonomy: the taxonomy, and what can be here.
         roll_up: least sum of confidences on a branch.
     """
-    taxa = pl.Enum(sorted(knowledge.taxa))
-    names, lineages = _lineages(taxa.categories, knowledge)
+    taxa = pl.Enum(sorted(taxonomy.taxa))
+    names, lineages = _lineages(taxa.categories, taxonomy)
     parts = [
         pl.DataFrame(
             {
@@ -51,13 +51,13 @@ def roll_up_guesses(guesses: pl.Series, knowledge: Taxonomy, roll_up: float) -> 
     return pl.concat([pl.DataFrame(schema=ROLL_UP_SCHEMA), *parts])
 
 
-def _lineages(taxa: pl.Series, knowledge: Taxonomy) -> tuple[pl.Series, IntArray]:
+def _lineages(taxa: pl.Series, taxonomy: Taxonomy) -> tuple[pl.Series, IntArray]:
     """All names, in the order of their numbers, and the lineage of each taxon, as [taxon, rank].
 
     The last row is of what is no taxon.
     """
     found = [
-        [name if name and knowledge.may_be(name) else None for name in knowledge.taxa[each].lineage]
+        [name if name and taxonomy.may_be(name) else None for name in taxonomy.taxa[each].lineage]
         for each in taxa
     ]
     names = sorted({name for lineage in found for name in lineage if name})

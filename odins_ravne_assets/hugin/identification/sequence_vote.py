@@ -57,13 +57,13 @@ class _Ballots:
 
 
 def vote_by_sequence(
-    seen: Identifications, knowledge: Taxonomy, settings: Stage3
+    seen: Identifications, taxonomy: Taxonomy, settings: Stage3
 ) -> Identifications:
     """The sightings with the names that their bursts agreed on, and the columns of VOTED.
 
     Args:
         seen: as `sightings` gives them; the order of rows is kept.
-        knowledge: for genus and family.
+        taxonomy: for genus and family.
         settings: burst_gap in seconds (0: no vote), vote_share, review_below.
     """
     animals = seen.rows.with_row_index("row").filter(
@@ -74,7 +74,7 @@ def vote_by_sequence(
     ballots = _collect_ballots(animals, _sequence_numbers(animals, settings.burst_gap), seen.names)
     if not ballots.row.size:
         return replace(seen, rows=_without_vote(seen.rows))
-    won = _winners(ballots, knowledge, seen.names, settings.vote_share)
+    won = _winners(ballots, taxonomy, seen.names, settings.vote_share)
     return replace(seen, rows=_apply_winners(seen.rows, ballots, won, settings))
 
 
@@ -132,7 +132,7 @@ def _collect_ballots(
 
 
 def _winners(
-    ballots: _Ballots, knowledge: Taxonomy, names: SpeciesNames, share: float
+    ballots: _Ballots, taxonomy: Taxonomy, names: SpeciesNames, share: float
 ) -> pl.DataFrame:
     """One row per burst that came to a result: burst, won (a name), won_share, won_best."""
     sure = ballots.name == ballots.ballot
@@ -156,7 +156,7 @@ def _winners(
     )
     totals = pl.Series(np.bincount(ballots.burst, ballots.weight))
     tally = tally.with_columns(total=totals.gather(tally["burst"])).join(
-        _ranks(knowledge, names), left_on="ballot", right_on="name", how="left"
+        _ranks(taxonomy, names), left_on="ballot", right_on="name", how="left"
     )
     results = []
     for rank in ("ballot", "genus", "family"):
@@ -166,16 +166,16 @@ def _winners(
     return pl.concat(results)
 
 
-def _ranks(knowledge: Taxonomy, names: SpeciesNames) -> pl.DataFrame:
+def _ranks(taxonomy: Taxonomy, names: SpeciesNames) -> pl.DataFrame:
     """The numbers of each name's genus and family: name, genus, family."""
     ranks = names.table().join(
-        knowledge.table().select("scientific_name", "genus", "family"),
+        taxonomy.table().select("scientific_name", "genus", "family"),
         on="scientific_name",
         how="left",
     )
 
     def code(taxon: str | None) -> int | None:
-        return names.code(preferred_name(taxon, knowledge)) if taxon else None
+        return names.code(preferred_name(taxon, taxonomy)) if taxon else None
 
     return ranks.select(
         "name",

@@ -213,7 +213,7 @@ def exclusions(cameras: Sequence[CameraResults]) -> list[Row]:
     """What did not become part of a visit, by stage and reason; nothing that is zero."""
     counts = Counter[tuple[int, str, str]]()
     for camera in cameras:
-        for loss in camera.report["exclusions"]:
+        for loss in camera.report["left_out"]:
             counts[loss["stage"], loss["what"], loss["why"]] += loss["count"]
     return [
         {

@@ -60,7 +60,7 @@ class ReviewTables:
 def parse_review_file(
     path: Path,
     footage: ReviewTables,
-    knowledge: Taxonomy,
+    taxonomy: Taxonomy,
     reviewed_by: str,
     reviewed_on: date,
     column: str | None = None,
@@ -70,7 +70,7 @@ def parse_review_file(
     Args:
         path: the file.
         footage: of the camera that it is about; rows of other cameras are left out.
-        knowledge: the names that are known.
+        taxonomy: the names that are known.
         reviewed_by, reviewed_on: who said it, and when.
         column: the one with labels; the first of LABELS that is there when not given.
 
@@ -81,7 +81,7 @@ def parse_review_file(
     if not rows:
         raise UsageError(f"{path}: has no rows; hand in a CSV or a Timelapse file")
     labels = _label_column(path, rows[0], column)
-    reader = _CorrectionParser(path, footage, knowledge, labels)
+    reader = _CorrectionParser(path, footage, taxonomy, labels)
     told = {"reviewed_by": reviewed_by, "reviewed_on": reviewed_on}
     found = [
         {**word, **told}
@@ -132,8 +132,8 @@ def _label_column(path: Path, first: Cells, column: str | None) -> str:
 class _CorrectionParser:
     """Reads the lines of one file."""
 
-    def __init__(self, path: Path, footage: ReviewTables, knowledge: Taxonomy, labels: str) -> None:
-        self._path, self._footage, self._knowledge, self._labels = path, footage, knowledge, labels
+    def __init__(self, path: Path, footage: ReviewTables, taxonomy: Taxonomy, labels: str) -> None:
+        self._path, self._footage, self._knowledge, self._labels = path, footage, taxonomy, labels
         self._hashes = dict(footage.media.select("path", "content_hash").iter_rows())
         self._visits: dict[str, pl.DataFrame] = {}
 

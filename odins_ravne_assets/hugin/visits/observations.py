@@ -64,7 +64,7 @@ class CompressionResult:
 
 
 def compress(
-    reviewed: ReviewedIdentifications, knowledge: Taxonomy, settings: Stage3
+    reviewed: ReviewedIdentifications, taxonomy: Taxonomy, settings: Stage3
 ) -> CompressionResult:
     """Compress sightings into visits, by the rule at the top of this file.
 
@@ -75,7 +75,7 @@ def compress(
 
     Args:
         reviewed: what `review` returns.
-        knowledge: the ranks of what was seen.
+        taxonomy: the ranks of what was seen.
         settings: minutes, seconds and confidences of the rule.
     """
     seen = reviewed.seen
@@ -93,7 +93,7 @@ def compress(
     )
     short = visits.filter(too_short)
     return CompressionResult(
-        observations=_observations_table(visits.filter(~too_short), knowledge, settings),
+        observations=_observations_table(visits.filter(~too_short), taxonomy, settings),
         rows_in=rows_in,
         rows_rejected=reviewed.rows_rejected,
         rows_below_confidence=seen.rows.height - rows_kept,
@@ -215,12 +215,10 @@ def _numbered_in_frames(ordered: pl.DataFrame) -> pl.DataFrame:
     return ordered.with_columns(nth_in_frame=pl.Series(number - first + 1, dtype=pl.Int32))
 
 
-def _observations_table(
-    visits: pl.DataFrame, knowledge: Taxonomy, settings: Stage3
-) -> pl.DataFrame:
+def _observations_table(visits: pl.DataFrame, taxonomy: Taxonomy, settings: Stage3) -> pl.DataFrame:
     machine = pl.col("review").is_null()
     doubtful = pl.col("max_confidence") < settings.review_below
-    ranks = knowledge.table().drop("common_name").rename({"rank": "taxon_rank"})
+    ranks = taxonomy.table().drop("common_name").rename({"rank": "taxon_rank"})
     return (
         visits.join(ranks, on="scientific_name", how="left")
         .sort("camera_id", "start_at", "species", "source_video", "category", nulls_last=True)

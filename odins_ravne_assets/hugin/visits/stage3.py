@@ -93,17 +93,17 @@ def run_stage3(
         read = Stage3Tables(
             **{name: read_table(store, stack, *source) for name, source in TABLE_SOURCES.items()}
         )
-        knowledge = project_taxonomy(species, read_model_taxa(store, stack))
-        counted = identify(read.classifications, knowledge, settings.roll_up)
+        taxonomy = project_taxonomy(species, read_model_taxa(store, stack))
+        counted = identify(read.classifications, taxonomy, settings.roll_up)
         marked = mark_repeat_detections(counted, read.detections, settings)
         del counted
-        seen = vote_by_sequence(marked, knowledge, settings)
+        seen = vote_by_sequence(marked, taxonomy, settings)
         del marked
         words = read_corrections(store, stack)
         reviewed = apply_corrections(
             seen, words, read.detections, empty_media(read.media, read.processed)
         )
-        compressed = compress(reviewed, knowledge, settings)
+        compressed = compress(reviewed, taxonomy, settings)
         agreement = reviewed.agreement
         del seen, reviewed
         with writing_table(target, OBSERVATIONS_TABLE) as path:

@@ -1,7 +1,7 @@
-"""The probing process: reads the headers of media files, one after the other.
+"""The probe process: reads the headers of media files, one after the other.
 
-Run by `probing.Prober` as a child, because the libraries that read headers crash and hang on
-damaged files. It is told `probe` (a path) and tells `probe` or `failed`.
+`probe_client.Prober` runs it as a child process, because the libraries that read headers crash and
+hang on damaged files. It receives `probe` (a path) and sends `probe` (the header) or `failed`.
 """
 
 import sys
@@ -19,43 +19,23 @@ from odins_ravne_assets.munin.media.media_files import (
     kind_of_format,
     sniff,
 )
+from odins_ravne_assets.munin.media.picture_header import read_picture_header
 from odins_ravne_assets.munin.media.probe import Probe, join_remarks
+from odins_ravne_assets.munin.media.video_header import read_video_header
 from resources.errors import MediaError
 from resources.settings.profile import Stage0
-
-
-def main() -> None:
-    live_and_die_with_parent()
-    av.logging.set_level(av.logging.FATAL)  # what is wrong with a file is told in its row
-    line = ParentLine(int(sys.argv[1]))
-    with suppress(EOFError, ConnectionError):
-        settings = Stage0.model_validate(line.receive()["settings"])
-        for message in line.messages():
-            try:
-                found = probe_media(Path(message["probe"]), settings)
-                line.send({"probe": found.as_message()})
-            except (MediaError, OSError, MemoryError) as error:
-                line.send({"failed": str(error) or type(error).__name__})
-
-
-if __name__ == "__main__":
-    main()
 
 
 def probe_media(path: Path, settings: Stage0) -> Probe:
     """Read the header of a local media file.
 
-    Its format is told by its content. Only where that says nothing the name decides, and a name
-    that says otherwise is a remark.
+    The content decides on the format; the name decides only if the content is inconclusive. A name
+    that does not match the content is a remark.
 
     Raises:
-        MediaError: the file cannot be used, and why.
+        MediaError: the file cannot be used, with the reason.
     """
-    # Imported here, so that a process that only wants `Probe` loads no decoder.
-    from odins_ravne_assets.munin.media.picture_header import read_picture_header
-    from odins_ravne_assets.munin.media.video_header import read_video_header
-
-    head = _head_of(path)
+    head = _read_head(path)
     expected = EXPECTED_FORMATS.get(extension_of(path.name), ())
     found = sniff(head)
     if found is None:
@@ -69,11 +49,11 @@ def probe_media(path: Path, settings: Stage0) -> Probe:
         probe = read_video_header(path, media_format, settings)
     if media_format in expected or not expected:
         return probe
-    named = f"named {extension_of(path.name)}, is {media_format.upper()}"
-    return probe.model_copy(update={"remark": join_remarks([named, probe.remark])})
+    mismatch = f"named {extension_of(path.name)}, is {media_format.upper()}"
+    return probe.model_copy(update={"remark": join_remarks([mismatch, probe.remark])})
 
 
-def _head_of(path: Path) -> bytes:
+def _read_head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
@@ -82,3 +62,21 @@ def _head_of(path: Path) -> bytes:
     if not head:
         raise MediaError("file is empty")
     return head
+
+
+def main() -> None:
+    live_and_die_with_parent()
+    av.logging.set_level(av.logging.FATAL)  # errors are recorded in the file's row
+    line = ParentLine(int(sys.argv[1]))
+    with suppress(EOFError, ConnectionError):
+        settings = Stage0.model_validate(line.receive()["settings"])
+        for message in line.messages():
+            try:
+                found = probe_media(Path(message["probe"]), settings)
+                line.send({"probe": found.as_message()})
+            except (MediaError, OSError, MemoryError) as error:
+                line.send({"failed": str(error) or type(error).__name__})
+
+
+if __name__ == "__main__":
+    main()

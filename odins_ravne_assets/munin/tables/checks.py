@@ -27,7 +27,9 @@ def times_present(store: ObjectStore) -> CheckResult:
             .collect(engine="streaming")
             .row(0)
         )
-    return CheckResult("times_present", timeless == 0, "WARN", {"usable": usable, "timeless": timeless})
+    return CheckResult(
+        "times_present", timeless == 0, "WARN", {"usable": usable, "timeless": timeless}
+    )
 
 
 def nothing_lost(store: ObjectStore) -> CheckResult:

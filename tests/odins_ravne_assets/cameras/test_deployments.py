@@ -139,7 +139,7 @@ def test_a_mistake_in_a_table_is_one_line_that_names_it(
 def test_a_camera_that_stands_has_a_place_and_a_first_day() -> None:
     here = stay(locationName="Fox ridge", deploymentStart="2026-03-01T10:30:00+02:00")
     assert deployment_metadata([here], NOW) == {
-        "deployment/state": "standing",
+        "deployment/state": "active",
         "deployment/place": "Fox ridge",
         "deployment/coordinates": "59.32, 17.12",
         "deployment/first_day": "2026-03-01",
@@ -151,9 +151,9 @@ def test_a_camera_is_retired_when_its_last_deployment_is_over() -> None:
     assert deployment_metadata([ended], NOW)["deployment/state"] == "retired"
     assert deployment_metadata([ended], NOW)["deployment/last_day"] == "2026-06-14"
     today = stay(deploymentEnd="2026-06-15")
-    assert deployment_metadata([ended, today], NOW)["deployment/state"] == "standing"
+    assert deployment_metadata([ended, today], NOW)["deployment/state"] == "active"
     later = stay(deploymentStart="2026-07-01")
-    assert deployment_metadata([later], NOW)["deployment/state"] == "to be put up"
+    assert deployment_metadata([later], NOW)["deployment/state"] == "planned"
 
 
 def test_a_camera_that_was_moved_shows_its_last_place_and_a_table_of_all() -> None:

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resources.batch.work_units import (
-    LONGEST_UNIT_SECONDS,
+    MAX_UNIT_SECONDS,
     ExpectedMedium,
     WorkUnit,
     expected_frames,
     unit_count,
-    work_units,
+    cut_work_units,
 )
 from resources.pricing.economics import Overheads
 from resources.settings.profile import CostOptimization, Stage1Settings
@@ -26,7 +26,7 @@ def cut(
     frames: list[int], per_frame: float, cost: CostOptimization = QUICK
 ) -> tuple[list[ExpectedMedium], list[WorkUnit]]:
     media = [ExpectedMedium(f"DCIM/{n:07}.JPG", each) for n, each in enumerate(frames)]
-    return media, work_units(lambda: media, per_frame, OVERHEADS, cost)
+    return media, cut_work_units(lambda: media, per_frame, OVERHEADS, cost)
 
 
 # What a medium is expected to take
@@ -148,7 +148,7 @@ def test_no_unit_outlasts_its_job_unless_a_single_medium_does(
 ) -> None:
     _, units = cut(frames, per_frame, cost)
     for unit in units:
-        longest = LONGEST_UNIT_SECONDS + max(frames) * per_frame
+        longest = MAX_UNIT_SECONDS + max(frames) * per_frame
         assert unit.seconds <= longest * (1 + 1e-9)
 
 
@@ -176,6 +176,6 @@ def test_media_are_never_held_at_once() -> None:
             most = max(most, alive)
             yield Watched(f"{number:06}.JPG", 1)
 
-    units = work_units(read, 3.9, OVERHEADS, QUICK)
+    units = cut_work_units(read, 3.9, OVERHEADS, QUICK)
     assert sum(unit.stop - unit.start for unit in units) == 2000
     assert most <= 3

@@ -18,7 +18,7 @@ from media_files import write_picture
 from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.defs.idle_compute import tidy_compute, unused_compute
 from odins_ravne_assets.instance_home import catalog_folder
-from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord, all_records
+from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord, load_records
 from resources.compute.cleanup import WHY_ENDED, ComputeTidy
 from resources.compute.dagster_resource import ComputeEnvironmentResource
 from resources.compute.environment import ComputeEnvironment
@@ -206,7 +206,7 @@ def test_a_job_without_a_run_is_ended_and_its_launch_left_to_be_gone_on_with(
         assert tidy.end_jobs({job: "sleeper"}, {}, ignore.append) == 0
     assert tidy.end_jobs({job: "sleeper"}, {}, ignore.append) == 1
     eventually(lambda: not cloud.live_jobs())
-    [record] = all_records(launches)
+    [record] = load_records(launches)
     assert not record.finished
     assert [each.stopping for each in record.attempts] == [WHY_ENDED]
 
@@ -244,7 +244,9 @@ def test_the_sensor_says_what_it_sees_and_has_unused_compute_taken_away(cloud: C
         cloud.sandbox.clock.sleep(60)
         [request] = tick(first.cursor).run_requests or []
         ended = tidy_compute.execute_in_process(
-            run_config=request.run_config, resources={"compute_environment": compute}, instance=instance
+            run_config=request.run_config,
+            resources={"compute_environment": compute},
+            instance=instance,
         )
         assert ended.success
         assert left_of(cloud.aws) == []

@@ -15,8 +15,8 @@ from media_files import write_picture
 
 from odins_ravne_assets.cameras.catalog import Camera
 from resources.batch import work_units
-from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord, identity_of, of_one_run
-from resources.launch.batch_step import TURNS, without_budgets
+from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord, identity_hash, records_of_run
+from resources.launch.batch_step import BUDGET_LOCK_FOLDER, without_budgets
 from resources.launch.budget import (
     Spending,
     budget_of,
@@ -99,7 +99,7 @@ def test_a_month_begins_at_midnight_utc_of_its_first_day() -> None:
 
 def test_a_raised_budget_leaves_the_work_the_same_and_other_settings_do_not() -> None:
     def identity(**cost: float) -> str:
-        return identity_of({"profile": without_budgets(profile(**cost))})
+        return identity_hash({"profile": without_budgets(profile(**cost))})
 
     assert identity(budget_usd_per_run=1) == identity(budget_usd_per_month=9) == identity()
     assert identity(fallback_timeout=1) != identity()
@@ -111,7 +111,7 @@ def test_a_run_holds_the_launches_of_the_runs_whose_launches_it_took_up() -> Non
 
     stage0, others = launch("stage0", "first"), launch("others", "first", "second")
     again, earlier = launch("stage0-again", "second"), launch("last season's", "long ago")
-    found = of_one_run([stage0, others, again, earlier], "second")
+    found = records_of_run([stage0, others, again, earlier], "second")
     assert {record.work for record in found} == {"stage0", "others", "stage0-again"}
 
 
@@ -197,7 +197,7 @@ def test_what_all_known_cameras_have_cost_counts_into_the_month_and_last_months_
 def test_under_a_months_budget_one_camera_submits_at_a_time(cloud: Cloud, tmp_path: Path) -> None:
     """From asking until its job is written down, where the next to ask counts it."""
     camera = new_camera(cloud, tmp_path)
-    turns = LocalStore(cloud.folder / TURNS)
+    turns = LocalStore(cloud.folder / BUDGET_LOCK_FOLDER)
     seen = []
 
     def look(request: AwsRequest) -> None:

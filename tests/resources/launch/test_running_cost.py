@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
-from resources.launch.running_cost import RunningCost, grown, running_cost, seconds_left
+from resources.launch.running_cost import RunningCost, cost_since, running_cost, seconds_left
 from resources.pricing.economics import Offer, Overheads, on_demand_usd, spot_usd
 
 OFFERS = [
@@ -93,7 +93,7 @@ def test_it_is_told_in_words_and_tags() -> None:
 def test_a_job_that_has_ended_since_is_not_forgotten() -> None:
     since = unit(attempt(0.0, end="done", ended_at=6400.0))
     record = LaunchRecord("work", "settings", 1, 0.0, [since])
-    assert float(grown(record, OFFERS, since=4600.0, now=8200.0)) == pytest.approx(0.1881 / 2)
+    assert float(cost_since(record, OFFERS, since=4600.0, now=8200.0)) == pytest.approx(0.1881 / 2)
 
 
 def test_between_two_looks_at_the_ledger_the_jobs_that_run_go_on_costing() -> None:
@@ -101,5 +101,5 @@ def test_between_two_looks_at_the_ledger_the_jobs_that_run_go_on_costing() -> No
     on_demand = unit(attempt(4600.0, queue="ondemand"))
     before = unit(attempt(0.0, end="done", ended_at=4000.0))
     record = LaunchRecord("work", "settings", 1, 0.0, [runs, on_demand, before, unit()])
-    usd = grown(record, OFFERS, since=4600.0, now=8200.0)
+    usd = cost_since(record, OFFERS, since=4600.0, now=8200.0)
     assert float(usd) == pytest.approx(0.4419 + 0.558)

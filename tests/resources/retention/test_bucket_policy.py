@@ -229,9 +229,7 @@ def test_the_command_shows_drift_and_puts_it_right(
 
 
 def test_in_the_ui_the_check_tells_drift_and_the_asset_puts_it_right(aws: Aws, s3: Any) -> None:
-    resources = {
-        "storage_policy": StorageLifecyclePolicyResource.from_profile(aws, Lifecycle())
-    }
+    resources = {"storage_policy": StorageLifecyclePolicyResource.from_profile(aws, Lifecycle())}
     before = dg.materialize(
         [rules_in_force, storage_lifecycle], selection=dg.AssetSelection.checks(rules_in_force),
         resources=resources,

@@ -11,7 +11,7 @@ from spot_cases import CHEAP, DEATHS, HOUR, NO_FALLBACK, NOW, OVER_BID, POOR, RU
 from resources.batch.outcome import AttemptOutcome
 from resources.pricing.economics import Offer, Overheads
 from resources.spot.policy import (
-    LOOK_AT_QUEUE_SECONDS,
+    QUEUE_POLL_SECONDS,
     MoveToOnDemand,
     Priority,
     Queue,
@@ -391,7 +391,7 @@ def test_the_next_look_does_not_miss_the_moment(
         assert isinstance(choose_queue(unit, offers, given_rules, between), Wait)
 
 
-@given(UNITS, STANDINGS, TIMERS, ON_SPOT, st.floats(0, LOOK_AT_QUEUE_SECONDS))
+@given(UNITS, STANDINGS, TIMERS, ON_SPOT, st.floats(0, QUEUE_POLL_SECONDS))
 def test_the_next_look_at_a_queue_does_not_miss_the_moment(
     unit: UnitState,
     standing: QueueState,

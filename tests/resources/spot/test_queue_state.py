@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources.spot.queue_state import Environment, QueueState, StarvationTimer, queue_states
+from resources.spot.queue_state import EnvironmentVcpus, QueueState, StarvationTimer, queue_states
 
 NOW = 1_795_000_000.0
 
@@ -12,18 +12,18 @@ NOW = 1_795_000_000.0
 
 def test_the_first_waiting_jobs_take_what_is_free_then_what_could_grow() -> None:
     """Two machines of 4 vCPUs exist, one is busy; two more may come."""
-    environment = Environment(max_vcpus=16, machine_vcpus=8, busy_vcpus=4)
+    environment = EnvironmentVcpus(max_vcpus=16, machine_vcpus=8, busy_vcpus=4)
     coming, starving, full = QueueState.MACHINE_COMING, QueueState.STARVING, QueueState.FULL
     assert queue_states(environment, [4] * 5) == [coming, starving, starving, full, full]
 
 
 def test_a_small_job_may_fit_where_a_large_one_does_not() -> None:
-    environment = Environment(max_vcpus=8, machine_vcpus=6, busy_vcpus=4)
+    environment = EnvironmentVcpus(max_vcpus=8, machine_vcpus=6, busy_vcpus=4)
     assert queue_states(environment, [4, 2]) == [QueueState.FULL, QueueState.MACHINE_COMING]
 
 
 def test_batch_may_exceed_its_maximum_by_a_machine() -> None:
-    assert queue_states(Environment(10, 12, 12), [4]) == [QueueState.FULL]
+    assert queue_states(EnvironmentVcpus(10, 12, 12), [4]) == [QueueState.FULL]
 
 
 VCPUS = st.integers(0, 200)
@@ -31,7 +31,7 @@ VCPUS = st.integers(0, 200)
 
 @given(VCPUS, st.lists(st.sampled_from([2, 4, 8]), max_size=30))
 def test_behind_a_full_environment_nobody_starves(maximum: int, needs: list[int]) -> None:
-    full = Environment(maximum, machine_vcpus=maximum, busy_vcpus=maximum)
+    full = EnvironmentVcpus(maximum, machine_vcpus=maximum, busy_vcpus=maximum)
     assert QueueState.STARVING not in queue_states(full, needs)
 
 
@@ -39,7 +39,7 @@ def test_behind_a_full_environment_nobody_starves(maximum: int, needs: list[int]
 def test_what_jobs_are_said_to_starve_for_can_be_had(
     maximum: int, machines: int, busy: int, needs: list[int]
 ) -> None:
-    environment = Environment(maximum, machines, busy)
+    environment = EnvironmentVcpus(maximum, machines, busy)
     found = queue_states(environment, needs)
     assert len(found) == len(needs)
     for standing, room in [
@@ -54,7 +54,7 @@ def test_what_jobs_are_said_to_starve_for_can_be_had(
 def test_who_comes_later_takes_nothing_from_who_came_before(
     maximum: int, machines: int, busy: int, needs: list[int]
 ) -> None:
-    environment = Environment(maximum, machines, busy)
+    environment = EnvironmentVcpus(maximum, machines, busy)
     found = queue_states(environment, needs)
     for count in range(len(needs)):
         assert queue_states(environment, needs[:count]) == found[:count]

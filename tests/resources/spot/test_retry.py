@@ -8,8 +8,8 @@ from spot_cases import CHEAP, DEATHS, HOUR, NO_FALLBACK, NOW, OVER_BID, RULES, U
 from resources.batch.outcome import AttemptOutcome
 from resources.spot.policy import Fail, Queue, Resume, SetAside, Submit, Wait
 from resources.spot.retry import (
-    MOST_FAILED_STARTS,
-    MOST_FRUITLESS_DEATHS,
+    MAX_FAILED_STARTS,
+    MAX_CRASHES_WITHOUT_PROGRESS,
     FailedJob,
     next_after_failure,
 )
@@ -120,7 +120,7 @@ def test_a_job_that_can_never_be_placed_says_what_to_do() -> None:
 @pytest.mark.parametrize("queue", ["spot", "spot-high", "ondemand"])
 def test_a_dead_worker_is_started_again_where_it_was(how: AttemptOutcome, queue: Queue) -> None:
     unit = UNIT
-    for _ in range(MOST_FRUITLESS_DEATHS - 1):
+    for _ in range(MAX_CRASHES_WITHOUT_PROGRESS - 1):
         unit = unit.after(how, queue, finished_anything=False)
         decision = next_after_failure(unit, ended(how, queue), [OVER_BID], RULES, NOW)
         assert isinstance(decision, Resume) and decision.queue == queue
@@ -142,7 +142,7 @@ def test_an_interruption_is_no_death() -> None:
 
 def test_a_container_that_cannot_be_started_is_tried_a_few_times() -> None:
     unit = UNIT
-    for _ in range(MOST_FAILED_STARTS - 1):
+    for _ in range(MAX_FAILED_STARTS - 1):
         unit = unit.after(AttemptOutcome.CANNOT_START, "spot", finished_anything=False)
         decision = next_after_failure(unit, ended(AttemptOutcome.CANNOT_START), [CHEAP], RULES, NOW)
         assert isinstance(decision, Resume) and decision.queue == "spot"

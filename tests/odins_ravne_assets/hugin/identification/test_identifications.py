@@ -62,12 +62,12 @@ def box(label: str, confidence: float, second: float = 0, **columns: Any) -> Row
 
 
 def counted(rows: list[Row], taxonomy: Taxonomy = ANYTHING) -> list[Row]:
-    return with_names(seen(rows, knowledge))
+    return with_names(seen(rows, taxonomy))
 
 
 def seen(rows: list[Row], taxonomy: Taxonomy = ANYTHING) -> Identifications:
     table = pl.LazyFrame(rows, schema=schemas.CLASSIFICATIONS)
-    return identify(table, knowledge, Stage3().roll_up)
+    return identify(table, taxonomy, Stage3().roll_up)
 
 
 def with_names(found: Identifications) -> list[Row]:
@@ -77,7 +77,7 @@ def with_names(found: Identifications) -> list[Row]:
 
 
 def species(row: Row, taxonomy: Taxonomy = ANYTHING) -> tuple[str, str | None, float]:
-    (found,) = counted([row], knowledge)
+    (found,) = counted([row], taxonomy)
     return found["species"], found["scientific_name"], pytest.approx(found["confidence"])
 
 

@@ -31,7 +31,7 @@ MINUTE = timedelta(minutes=1)
 # Votes have tests of their own.
 DEFAULT = Stage3(burst_gap=0)
 GAP = Stage3(mode="gap", burst_gap=0)
-KNOWLEDGE = Taxonomy(shipped_taxa())
+TAXONOMY = Taxonomy(shipped_taxa())
 # On a busy machine an example may take long without anything being wrong.
 UNHURRIED = hypothesis_settings(deadline=None)
 
@@ -83,14 +83,14 @@ def table(rows: list[Row]) -> pl.LazyFrame:
 
 def counted(rows: pl.LazyFrame) -> Row:
     """What the first row counts as."""
-    seen = identify(rows, KNOWLEDGE, 0.65)
+    seen = identify(rows, TAXONOMY, 0.65)
     return seen.rows.join(seen.names.table(), on="name").row(0, named=True)
 
 
 def compressed(rows: list[Row], settings: Stage3 = DEFAULT) -> CompressionResult:
-    counted = identify(table(rows), KNOWLEDGE, settings.roll_up)
+    counted = identify(table(rows), TAXONOMY, settings.roll_up)
     return compress(
-        without_corrections(vote_by_sequence(counted, KNOWLEDGE, settings)), KNOWLEDGE, settings
+        without_corrections(vote_by_sequence(counted, TAXONOMY, settings)), TAXONOMY, settings
     )
 
 

@@ -178,10 +178,10 @@ def test_long_timelines_are_written_in_parts_that_join_up(
         ],
         schema=schemas.CLASSIFICATIONS,
     )
-    knowledge = Taxonomy(shipped_taxa())
-    counted = identify(rows.lazy(), knowledge, 0.65)
+    taxonomy = Taxonomy(shipped_taxa())
+    counted = identify(rows.lazy(), taxonomy, 0.65)
     observations = compress(
-        without_corrections(vote_by_sequence(counted, knowledge, Stage3())), knowledge, Stage3()
+        without_corrections(vote_by_sequence(counted, taxonomy, Stage3())), taxonomy, Stage3()
     ).observations
     write_observations_json(observations, tmp_path / "whole.json")
     monkeypatch.setattr(formats, "ROWS_AT_ONCE", 17)

@@ -21,7 +21,8 @@ from odins_ravne_assets.munin.inference.timing import (
     StageTiming,
 )
 from odins_ravne_assets.munin.progress import StageProgress
-from odins_ravne_assets.worker.step import StageResult, Step
+from odins_ravne_assets.worker.context import StageResult, StepContext
+from odins_ravne_assets.worker.step import run_step
 from resources.errors import EngineError
 from resources.settings.loader import load_profile
 
@@ -55,20 +56,20 @@ def footage_folder(
 
 def run(footage: Path, output: Path, heard: Heard, **stage1: Any) -> StageResult:
     overrides = {f"pipeline.stage1.{key}": value for key, value in stage1.items()}
-    step = Step(
+    context = StepContext(
         Camera("a", footage.as_uri(), output.as_uri()),
         load_profile("local", overrides, environ={}),
         heard,
         Event(),
     )
-    return dict(step.run(["footage", "detections"]))["detections"]
+    return dict(run_step(context, ["footage", "detections"]))["detections"]
 
 
 def test_a_stage_tells_where_its_time_went_and_how_many_frames_waited(
     footage_folder: Path, tmp_path: Path
 ) -> None:
     heard = Heard()
-    facts = run(footage_folder, tmp_path, heard, batch_size=4).facts
+    facts = run(footage_folder, tmp_path, heard, batch_size=4).metadata
     seconds = {key: facts[key] for key in facts if key.startswith("pipeline/seconds_")}
     assert len(seconds) == 8
     assert facts["pipeline/seconds_fitting_pictures"] > 0  # type: ignore[operator]
@@ -105,7 +106,7 @@ def test_a_stage_with_nothing_new_to_look_at_tells_no_times(
     footage_folder: Path, tmp_path: Path
 ) -> None:
     run(footage_folder, tmp_path, Heard())
-    again = run(footage_folder, tmp_path, Heard()).facts
+    again = run(footage_folder, tmp_path, Heard()).metadata
     assert not [key for key in again if key.startswith("pipeline/")]
 
 
@@ -150,9 +151,9 @@ def test_with_engine_fallback_the_cpu_goes_on_and_it_is_said(
         pytest.skip("this machine has a GPU")
     heard = Heard()
     result = run(footage_folder, tmp_path, heard, engine="tensorrt", engine_fallback=True)
-    assert result.facts["media/done"] == 2
+    assert result.metadata["media/done"] == 2
     (warning,) = heard.warnings
     assert warning.startswith("no GPU: ") and "falling back to onnxruntime" in warning
     # Its answers are those of the CPU, in their journal: asked for the CPU, nothing is left to do.
     again = run(footage_folder, tmp_path, Heard(), engine="onnxruntime")
-    assert again.facts["media/newly_looked_at"] == 0
+    assert again.metadata["media/newly_looked_at"] == 0

@@ -15,7 +15,7 @@ from odins_ravne_assets.munin.tables.journal import Stage1Journal
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from odins_ravne_assets.munin.workload import footage_estimate
 from odins_ravne_assets.munin.workload.footage_estimate import FootageCount, count_footage
-from resources.batch.work_units import UNKNOWN_VIDEO_SECONDS
+from resources.batch.work_units import DEFAULT_VIDEO_SECONDS
 from resources.errors import StoreError
 from resources.settings.profile import Profile, Stage0
 from resources.storage.local_store import LocalStore
@@ -84,7 +84,7 @@ def test_a_video_that_cannot_be_had_now_is_taken_for_a_usual_clip(tmp_path: Path
 
     (tmp_path / "old.mp4").write_bytes(b"\0" * 1000)
     found = count(Archived(tmp_path))
-    assert (found.videos_unreadable, found.frames) == (0, UNKNOWN_VIDEO_SECONDS)
+    assert (found.videos_unreadable, found.frames) == (0, DEFAULT_VIDEO_SECONDS)
 
 
 def test_of_very_many_videos_some_stand_for_all(

@@ -398,15 +398,16 @@ KILLED = """
 import sys
 from pathlib import Path
 from threading import Event
-from resources import s3_download, s3_upload, staging
+from resources.storage.s3 import download, upload
+from resources.storage.transfer import footage_upload
 from resources.aws.clients import AwsClients
 from resources.storage.local_store import LocalStore
 from resources.settings.profile import Aws
 from resources.storage.s3.store import S3Store
 from resources.storage.transfer.footage_upload import stage_up
-for module in (s3_download, s3_upload, staging):
+for module in (download, upload, footage_upload):
     module.PART_BYTES = 2**16
-staging.RESUMED_BYTES = 8 * 2**16
+footage_upload.RESUMED_BYTES = 8 * 2**16
 target = S3Store(sys.argv[2], AwsClients(Aws(endpoint_url=sys.argv[3])))
 stage_up(LocalStore(Path(sys.argv[1])), target, lambda so_far: None, Event())
 """
