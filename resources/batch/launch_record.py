@@ -1,68 +1,105 @@
-"""What a launch intends and has done, written down before it is done.
+"""The record of a launch: its work units, their attempts and states, stored as JSON.
 
-SubmitJob has no idempotency token, so the intent comes first: whoever takes a launch up after its
-orchestrator died finds each intended attempt's job by its name, which no other attempt has.
+A launch writes its record before it acts (write-ahead): SubmitJob has no idempotency token, so
+whoever resumes a launch after its orchestrator died finds the job of each intended attempt by its
+name, which is unique.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from typing import Any
 
+from pydantic import TypeAdapter
+
+from resources.batch.names import Queue
+from resources.batch.outcome import AttemptOutcome
 from resources.storage.object_store import ObjectStore
 
-UnitOutcome = Literal["open", "done", "set aside"]
+
+class UnitOutcome(StrEnum):
+    """The state of a work unit in its launch."""
+
+    OPEN = "open"
+    DONE = "done"
+    SET_ASIDE = "set aside"  # skipped: its workers crashed again and again
 
 
 @dataclass
 class Attempt:
-    """One job of Batch, and what is known of it. Times are seconds since 1970 UTC."""
+    """One job of Batch. Times are seconds since 1970 UTC.
 
-    name: str  # of the job
-    queue: str  # spot-high | spot | ondemand
-    reason: str  # why it was submitted, and there
+    Args:
+        name: of the job.
+        reason: why it was submitted, and to this queue.
+        job_id: None if it is intended, but not known to be submitted.
+        moving: why it is moved to on-demand; it is cancelled first.
+        stopping: why the launcher asked it to stop.
+        end: its outcome; None while it is queued or running.
+        said: the reason for its end, as AWS Batch or the worker reported it.
+        finished_media: media that its worker has finished, in the stage with the most.
+        looked_at: media analysed in Stage 1.
+        to_look_at: media to analyse in Stage 1; None if not reported yet.
+        looking_since: the time of Stage 1's first progress.
+        host: instance_id, instance_type, zone and market of its machine.
+        work: counters and seconds of its worker, see worker/work_counters.py.
+    """
+
+    name: str
+    queue: Queue
+    reason: str
     intended_at: float
-    job_id: str | None = None  # None: intended, but not known to be submitted
-    moving: str | None = None  # why it is being moved to on-demand; it is cancelled first
-    stopping: str | None = None  # why we asked it to stop
+    job_id: str | None = None
+    moving: str | None = None
+    stopping: str | None = None
     started_at: float | None = None
     ended_at: float | None = None
-    end: str | None = None  # an AttemptEnd
-    said: str | None = None  # what Batch or the worker said of its end
+    end: AttemptOutcome | None = None
+    said: str | None = None
     finished_media: int = 0
-    looked_at: int = 0  # media, in Stage 1
-    to_look_at: int | None = None  # of these there are so many; None: not told yet
+    looked_at: int = 0
+    to_look_at: int | None = None
     looking_since: float | None = None
-    host: dict[str, str] = field(default_factory=dict)  # instance_id, instance_type, zone, market
-    work: dict[str, float] = field(
-        default_factory=dict
-    )  # what its worker did, see worker/work_counters.py
+    host: dict[str, str] = field(default_factory=dict)
+    work: dict[str, int | float] = field(default_factory=dict)
 
     @property
     def active(self) -> bool:
+        """True while it is intended, queued or running."""
         return self.end is None
 
 
 @dataclass
 class Refusal:
-    """A budget that did not allow a job."""
+    """A job that a budget did not allow."""
 
     at: float
-    queue: str
+    queue: Queue
     reason: str
 
 
 @dataclass
 class UnitRecord:
-    """A stretch of the camera's usable media, or all of them with the tables after."""
+    """A work unit: a range of the camera's usable media, or the whole camera.
+
+    Args:
+        start, stop: the range of its media, half open; None for the whole camera.
+        seconds: expected work.
+        why: the reason why it was set aside.
+        interruptions: spot machines that EC2 reclaimed from it.
+        fruitless_deaths: crashes in a row without progress.
+        failed_starts: attempts in a row whose container did not start.
+    """
 
     number: int
-    start: int | None  # None: the whole camera
+    start: int | None
     stop: int | None
-    seconds: float  # expected work
-    outcome: UnitOutcome = "open"
-    why: str | None = None  # it was set aside
+    seconds: float
+    outcome: UnitOutcome = UnitOutcome.OPEN
+    why: str | None = None
     attempts: list[Attempt] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     interruptions: int = 0
@@ -76,7 +113,7 @@ class UnitRecord:
 
     @property
     def active(self) -> Attempt | None:
-        """Its attempt that is in a queue or running, if any."""
+        """Its attempt that is queued or running, if any."""
         return self.attempts[-1] if self.attempts and self.attempts[-1].active else None
 
 
@@ -85,11 +122,11 @@ class LaunchRecord:
     """One launch of one camera.
 
     Args:
-        work: what is to be done, see `identity_hash`.
-        settings: what its jobs are asked to do it with, whichever stages; see `identity_hash`.
-        number: of the launch among those for the same work, from 1.
-        runs: ids of the Dagster runs that it is part of: the one that began it, and those that
-            took it up.
+        work: hash of the work: settings, stages and units; see `identity_hash`.
+        settings: hash of the settings alone, whichever stages run.
+        number: of the launch among those of the same work, from 1.
+        runs: ids of the Dagster runs it is part of: the one that started it, and those that
+            resumed it.
     """
 
     work: str
@@ -102,7 +139,7 @@ class LaunchRecord:
 
     @property
     def identity(self) -> str:
-        """The name of this launch; no other of the camera has it."""
+        """The name of this launch, unique for the camera."""
         return f"{self.work}-{self.number}"
 
     @property
@@ -110,19 +147,28 @@ class LaunchRecord:
         return (attempt for unit in self.units for attempt in unit.attempts)
 
     def save(self, store: ObjectStore) -> None:
-        """Write it down; it is safe once this returned."""
-        text = json.dumps(asdict(self), indent=1)
-        store.write_bytes(f"{self.identity}/record.json", text.encode())
+        """Write the record. It is durable when this returns.
+
+        Args:
+            store: the folder `launches` of the camera's output.
+        """
+        data = _serializer().dump_json(self, indent=1)
+        store.write_bytes(f"{self.identity}/record.json", data)
 
 
-def identity_hash(asked: Mapping[str, Any]) -> str:
-    """The name of a launch's work or settings: the same for the same."""
-    text = json.dumps(asked, sort_keys=True)
+@cache
+def _serializer() -> TypeAdapter[LaunchRecord]:
+    return TypeAdapter(LaunchRecord)
+
+
+def identity_hash(content: Mapping[str, Any]) -> str:
+    """Return a hash that identifies the work or settings of a launch."""
+    text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def records_of_run(records: Iterable[LaunchRecord], run_id: str) -> list[LaunchRecord]:
-    """The launches of a run, of the runs whose launches it took up, and so on."""
+    """Return the launches of a run, of the runs whose launches it resumed, and so on."""
     left, found, runs = list(records), list[LaunchRecord](), {run_id}
     while ours := [record for record in left if runs & set(record.runs)]:
         found += ours
@@ -132,17 +178,10 @@ def records_of_run(records: Iterable[LaunchRecord], run_id: str) -> list[LaunchR
 
 
 def load_records(store: ObjectStore) -> list[LaunchRecord]:
-    """The records of all launches of a camera."""
+    """Return the records of all launches of a camera.
+
+    Args:
+        store: the folder `launches` of the camera's output.
+    """
     keys = [found.key for found in store.list() if found.key.endswith("/record.json")]
-    return [_parse(store.read_bytes(key)) for key in keys]
-
-
-def _parse(data: bytes) -> LaunchRecord:
-    tree = json.loads(data)
-    return LaunchRecord(units=[_unit(unit) for unit in tree.pop("units")], **tree)
-
-
-def _unit(tree: dict[str, Any]) -> UnitRecord:
-    attempts = [Attempt(**each) for each in tree.pop("attempts")]
-    refusals = [Refusal(**each) for each in tree.pop("refusals", [])]
-    return UnitRecord(attempts=attempts, refusals=refusals, **tree)
+    return [_serializer().validate_json(store.read_bytes(key)) for key in keys]

@@ -1,36 +1,48 @@
-"""Names in the account: queues, compute environments, job definitions; their markets."""
+"""Names of job queues, compute environments and job definitions in the account; markets."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from resources.pricing.prices import Market
 from resources.settings.profile import Aws
 
-# Among queues of one environment the higher number goes first.
-QUEUE_PRIORITIES = {"spot-high": 100, "spot": 10, "ondemand": 10}
 ROOT_VOLUME_GB = 60  # the ECS image of AL2023 needs 30, the worker's image about 15
 
-SPOT_QUEUES = ("spot-high", "spot")
 
-QUEUES = (*SPOT_QUEUES, "ondemand")
+class Queue(StrEnum):
+    """A job queue, without the account's prefix. The values are stored in records and ledgers."""
+
+    SPOT_HIGH = "spot-high"
+    SPOT = "spot"
+    ON_DEMAND = "ondemand"
+
+
+SPOT_QUEUES = (Queue.SPOT_HIGH, Queue.SPOT)
+# AWS Batch schedules the jobs of an environment from the queue with the highest priority first.
+QUEUE_PRIORITIES = {Queue.SPOT_HIGH: 100, Queue.SPOT: 10, Queue.ON_DEMAND: 10}
 
 MARKET_LABELS: dict[Market, str] = {Market.SPOT: "spot", Market.ON_DEMAND: "on-demand"}
 
 
 @dataclass(frozen=True)
 class Names:
-    """What things are called in the account."""
+    """The names of the account's resources.
+
+    Args:
+        name: their prefix, `cloud.aws.name` of the profile.
+    """
 
     name: str
 
     def environment(self, market: Market) -> str:
         return f"{self.name}-{market}"
 
-    def queue(self, lane: str) -> str:
-        return f"{self.name}-{lane}"
+    def queue(self, queue: Queue) -> str:
+        return f"{self.name}-{queue}"
 
     @property
     def worker(self) -> str:
-        """The job definition, and the launch template of the machines it runs on."""
+        """The job definition, and the launch template of its machines."""
         return f"{self.name}-worker"
 
     @property
@@ -39,15 +51,15 @@ class Names:
 
     @property
     def queues(self) -> tuple[str, ...]:
-        return tuple(self.queue(lane) for lane in QUEUE_PRIORITIES)
+        return tuple(self.queue(queue) for queue in QUEUE_PRIORITIES)
 
 
 def markets(aws: Aws) -> tuple[Market, ...]:
-    """Where machines may come from, by the profile, the preferred market first."""
+    """Return the markets that the profile allows, the preferred one first."""
     compute = aws.compute
-    wanted: list[Market] = []
+    allowed: list[Market] = []
     if compute.spot_instances:
-        wanted.append(Market.SPOT)
+        allowed.append(Market.SPOT)
     if compute.fallback_to_ondemand or not compute.spot_instances:
-        wanted.append(Market.ON_DEMAND)
-    return tuple(wanted)
+        allowed.append(Market.ON_DEMAND)
+    return tuple(allowed)

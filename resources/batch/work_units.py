@@ -1,7 +1,7 @@
-"""Cuts the media of a camera into work units: stretches of its media table for one worker each.
+"""Cuts the media of a camera into work units: ranges of its media table for one worker each.
 
-Starting a machine costs as much however little it then does: 11 % of an hour's work, 650 % of a
-minute's. Media are read as a stream, twice: a million of them are never held at once.
+The start of a machine is a fixed cost: 11 % of an hour's work, 650 % of a minute's. Media are
+streamed, twice, so that a million of them are never in memory at once.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,20 +11,20 @@ from math import ceil
 from resources.pricing.economics import Overheads
 from resources.settings.profile import CostOptimization, Stage1Settings
 
-# What one job takes of a machine; the smallest GPU machines have so many.
+# vCPUs of one job: all those of the smallest GPU machines.
 JOB_VCPUS = 4
-# Half of the time that a job may take (see the job definition): estimates are off by a factor.
+# Half of the job definition's time limit: estimates are off by a factor.
 MAX_UNIT_SECONDS = 7200.0
-# What a video is taken for whose container says neither its length nor its rate.
+# Assumed for a video whose container gives neither its duration nor its frame rate.
 DEFAULT_VIDEO_SECONDS = 15.0
 DEFAULT_FRAMES_PER_SECOND = 30.0
-# How often cameras and phones store a frame whole.
+# Typical of cameras and phones.
 KEYFRAMES_PER_SECOND = 1.0
 
 
 @dataclass(frozen=True)
 class ExpectedMedium:
-    """A medium and the frames of it that will be looked at."""
+    """A medium and the number of its frames that will be analysed."""
 
     path: str
     frames: int
@@ -36,8 +36,8 @@ class WorkUnit:
 
     Args:
         number: 0-based.
-        start, stop: the positions of its media in the sequence that was cut, half open.
-        first_path, last_path: those of its first and last medium, both inclusive.
+        start, stop: the range of its media in the whole sequence, half open.
+        first_path, last_path: the paths of its first and last medium.
         seconds: expected seconds of work, without start-up.
     """
 
@@ -56,11 +56,11 @@ ReadMedia = Callable[[], Iterable[ExpectedMedium]]
 def expected_frames(
     kind: str, duration_seconds: float | None, fps: float | None, stage1: Stage1Settings
 ) -> int:
-    """Frames of a medium that Stage 1 looks at, if the motion gate lets all pass; 1 at least.
+    """Return the frames of a medium that Stage 1 analyses without the motion gate, at least 1.
 
     Args:
         kind: image or video.
-        duration_seconds, fps: of a video, as its container says; None: it does not.
+        duration_seconds, fps: of a video, from its container; None if not given there.
     """
     if kind == "image":
         return 1
@@ -76,7 +76,7 @@ def expected_frames(
 
 
 def unit_count(work_seconds: float, overheads: Overheads, cost: CostOptimization) -> int:
-    """How many units the work is best cut into, at least one.
+    """Return the best number of units for the work, at least one.
 
     For lowest cost: as few as the longest permitted unit allows. For lowest latency: one for each
     job that may run at once, but none shorter than its own start-up, which at worst doubles the
@@ -95,12 +95,12 @@ def cut_work_units(
     """Cut media into units; every medium is in exactly one, none is empty.
 
     Args:
-        read: gives all media in order of path, the same each time it is called.
+        read: returns all media in order of path, the same at each call.
         per_frame: expected seconds for one frame.
 
     Returns:
-        The units in order, no more than `unit_count` says. Each is within one largest medium of
-        an equal share.
+        The units in order, at most `unit_count`. The frames of each differ from an equal share by
+        at most those of the largest medium.
     """
     total = sum(medium.frames for medium in read())
     count = unit_count(total * per_frame, overheads, cost)
@@ -110,29 +110,29 @@ def cut_work_units(
 def _cut(
     media: Iterable[ExpectedMedium], total: int, count: int, per_frame: float
 ) -> Iterator[WorkUnit]:
-    """A medium belongs to the share in which its middle lies; in whole numbers, so exactly."""
-    stretch: _Stretch | None = None
+    """Assign each medium to the share that contains its middle, in exact integer arithmetic."""
+    current: _Range | None = None
     number = 0
     before = 0
     for position, medium in enumerate(media):
         share = (2 * before + medium.frames) * count // (2 * total)
-        if stretch is not None and share != stretch.share:
-            yield stretch.as_unit(number, position, per_frame)
+        if current is not None and share != current.share:
+            yield current.to_unit(number, position, per_frame)
             number += 1
-            stretch = None
-        if stretch is None:
-            stretch = _Stretch(share, position, medium.path)
-        stretch.last_path = medium.path
-        stretch.frames += medium.frames
+            current = None
+        if current is None:
+            current = _Range(share, position, medium.path)
+        current.last_path = medium.path
+        current.frames += medium.frames
         before += medium.frames
         end = position + 1
-    if stretch is not None:
-        yield stretch.as_unit(number, end, per_frame)
+    if current is not None:
+        yield current.to_unit(number, end, per_frame)
 
 
 @dataclass
-class _Stretch:
-    """The media of one share, as far as they have been read."""
+class _Range:
+    """The media of one share that were read so far."""
 
     share: int
     start: int
@@ -140,7 +140,7 @@ class _Stretch:
     last_path: str = ""
     frames: int = 0
 
-    def as_unit(self, number: int, stop: int, per_frame: float) -> WorkUnit:
+    def to_unit(self, number: int, stop: int, per_frame: float) -> WorkUnit:
         return WorkUnit(
             number,
             self.start,
