@@ -18,7 +18,7 @@ from gpu_kernels.heads.decode import Boxes, decode, rank
 from gpu_kernels.heads.gpu_decode import ROOM, HeadsOnDevice
 from gpu_kernels.models.manifest import ModelManifest, load_manifest, shipped_models
 from gpu_kernels.preprocessing.letterbox import fit, to_input
-from odins_ravne_assets.munin.inference.run_model import DetectorRunner, LoadedModel, whole
+from odins_ravne_assets.munin.inference.run_model import DetectorRunner, LoadedModel, whole_picture
 
 Outputs = list[NDArray[Any]]
 Size = tuple[int, int]  # height, width
@@ -195,7 +195,7 @@ def looking_ahead_is_faster_than_looking_in_turn(bench: Bench) -> Told:
     manifest = load_manifest(DETECTOR)
     engine = bench.engine(manifest)
     finder = DetectorRunner(LoadedModel(manifest, engine), manifest.detector_output.threshold)
-    pictures = [whole(each) for each in bench.pictures]
+    pictures = [whole_picture(each) for each in bench.pictures]
     half = len(pictures) // 2
     shown = [pictures[:half], pictures[half:]] * bench.sizes.looks
     found: dict[str, list[Boxes]] = {}

@@ -15,8 +15,8 @@ from running import run_stages
 from gpu_kernels.device.gpu_preprocess import cut_out
 from gpu_kernels.preprocessing.device_picture import DeviceFrame
 from odins_ravne_assets.munin.detection.decode_pool import (
-    Decoder,
-    DecodingSettings,
+    DecodePool,
+    DecodeSettings,
     Frame,
     Medium,
     MediumEnded,
@@ -33,9 +33,9 @@ CLEAR = 0.3  # confidence of boxes that both sides must find
 
 def frames_of(clip: Path, device: str | None) -> Iterator[Frame]:
     """Every frame of a clip; each may be used until the next one is asked for."""
-    settings = DecodingSettings(EVERY, 2e8, 640, 60.0, 1, 16, device)
+    settings = DecodeSettings(EVERY, 2e8, 640, 60.0, 1, 16, device)
     media = iter([Medium("hash", clip.name, "video", 0, 0)])
-    for event in Decoder(LocalStore(clip.parent), media, settings).events():
+    for event in DecodePool(LocalStore(clip.parent), media, settings).events():
         if isinstance(event, Frame):
             yield event
             event.release()

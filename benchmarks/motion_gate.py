@@ -12,7 +12,7 @@ from pipeline_overhead import DEFAULT_FOOTAGE, load_detector
 from odins_ravne_assets.munin.detection.decode_process import decode_video
 from odins_ravne_assets.munin.detection.detector import Detector
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
-from odins_ravne_assets.munin.detection.motion_gate import Gate
+from odins_ravne_assets.munin.detection.motion_gate import MotionGate
 from resources.errors import MediaError
 from resources.settings.loader import load_profile
 
@@ -21,7 +21,7 @@ CLIPS = {".mp4", ".mov", ".avi", ".mkv", ".asf", ".wmv", ".mpg", ".mpeg", ".3gp"
 
 def judge(path: Path, plan: SamplingPlan, detector: Detector) -> tuple[int, int, int, int]:
     """Sampled frames, frames the gate looks at, frames with a box, and of these the lost ones."""
-    gate = Gate()
+    gate = MotionGate()
     frames = looked_at = with_box = lost = 0
     for frame in decode_video(path, plan, 2e8):
         boxes = len(detector.find([frame.picture])[0])

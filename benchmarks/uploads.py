@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from dagster_ui import DagsterUI, wait_for
 
-from odins_ravne_assets.munin.media.media_table import media_known
+from odins_ravne_assets.munin.media.media_table import known_files
 from resources.aws.clients import AwsClients
 from resources.compute.environment import ComputeEnvironment
 from resources.sandbox.foundation import prepare_foundation
@@ -133,7 +133,7 @@ def measure(ui: DagsterUI, put: Put, results: ObjectStore, files: int) -> None:
     values = [entry.get("intValue") for entry in seen["metadataEntries"]]
     print(f"{'files copied':<34}{files}")
     print(f"{'runs':<34}{len(runs)}: {', '.join(run['status'] for run in runs)}")
-    print(f"{'files in the media table':<34}{len(media_known(results))}")
+    print(f"{'files in the media table':<34}{len(known_files(results))}")
     print(f"{'in quarantine':<34}{next(value for value in values if value is not None)}")
     print(f"{'asked for after the last file':<34}{asked - complete:.0f} s")
     print(f"{'run took':<34}{runs[-1]['endTime'] - runs[-1]['startTime']:.0f} s")

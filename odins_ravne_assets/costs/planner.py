@@ -7,7 +7,7 @@ from odins_ravne_assets.cameras.results_store import stores_of
 from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.costs.ledger_reader import read_known_ledgers
 from odins_ravne_assets.instance_home import home
-from odins_ravne_assets.munin.media.probe_client import Prober
+from odins_ravne_assets.munin.media.probe_client import ProbeClient
 from odins_ravne_assets.munin.workload.footage_estimate import FootageCount, count_footage
 from odins_ravne_assets.odin.run_plan import MIN_SAVING_USD, FootageStorageCost, RunPlan
 from resources.aws.clients import AwsClients
@@ -96,7 +96,7 @@ def _counts(
 ) -> dict[str, FootageCount]:
     counts = {}
     store_of = stores_of(profile)
-    with Prober(profile.pipeline.stage0) as probe:
+    with ProbeClient(profile.pipeline.stage0) as probe:
         for camera in cameras:
             on_count(camera.camera_id)
             footage = store_of(camera.footage_url)

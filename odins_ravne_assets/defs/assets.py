@@ -16,7 +16,7 @@ from odins_ravne_assets.defs.checks import check_specs
 from odins_ravne_assets.defs.code_versions import code_versions
 from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     is_predictions,
-    keep_predictions,
+    save_predictions,
 )
 from odins_ravne_assets.runs.liveness import name_process
 from resources.errors import RavneError
@@ -171,6 +171,6 @@ def with_predictions_kept(profile: Profile, camera: Camera, stages: Collection[s
     classifier = profile.models.classifier
     if LABELLING.isdisjoint(stages) or not is_predictions(classifier):
         return profile
-    key = keep_predictions(classifier, store_of(camera.output_url, profile))
+    key = save_predictions(classifier, store_of(camera.output_url, profile))
     models = profile.models.model_copy(update={"classifier": key})
     return profile.model_copy(update={"models": models})

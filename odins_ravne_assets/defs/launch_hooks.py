@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from odins_ravne_assets.munin.media.media_files import kind_by_name
-from odins_ravne_assets.munin.media.media_table import count_media
+from odins_ravne_assets.munin.media.media_table import expected_media
 from resources.launch.base import StepRequest
 from resources.launch.hooks import FootageQueries
 from resources.settings.profile import Profile
@@ -17,9 +17,9 @@ def _is_media(key: str) -> bool:
 def _without_machine(
     request: StepRequest, footage: ObjectStore, output: ObjectStore, profile: Profile
 ) -> StepRequest | None:
-    from odins_ravne_assets.munin.workload.remaining_work import finished_by
+    from odins_ravne_assets.munin.workload.remaining_work import engine_with_results
 
-    engine = finished_by(request.camera_id, request.stages, footage, output, profile)
+    engine = engine_with_results(request.camera_id, request.stages, footage, output, profile)
     if engine is None:
         return None
     # By name: here, `auto` may mean another one than there.
@@ -29,4 +29,4 @@ def _without_machine(
     return replace(request, profile=easy.model_dump(mode="json"))
 
 
-FOOTAGE_QUERIES = FootageQueries(count_media, _is_media, _without_machine)
+FOOTAGE_QUERIES = FootageQueries(expected_media, _is_media, _without_machine)

@@ -18,7 +18,7 @@ from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.cameras.results_store import store_of
 from odins_ravne_assets.cameras.selection import camera_arrived
 from odins_ravne_assets.defs.assets import CAMERAS
-from odins_ravne_assets.munin.media.media_table import media_known
+from odins_ravne_assets.munin.media.media_table import known_files
 from odins_ravne_assets.runs.liveness import close_dead_runs
 from resources.aws.clients import AwsClients
 from resources.clock import system_clock
@@ -105,7 +105,7 @@ def _place(
 
     def known(camera_id: str) -> set[tuple[str, int, int]]:
         camera = cameras.get(camera_id)
-        return media_known(store_of(camera.output_url, profile)) if camera else set()
+        return known_files(store_of(camera.output_url, profile)) if camera else set()
 
     def is_running(camera_id: str) -> bool:
         tags = {"dagster/partition": camera_id}

@@ -4,9 +4,9 @@ from time import monotonic
 
 import polars as pl
 
-from odins_ravne_assets.munin.classification.speciesnet_predictions import PredictedLabels
+from odins_ravne_assets.munin.classification.speciesnet_predictions import PredictionLabeller
 from odins_ravne_assets.munin.classification.stage2 import Stage2
-from odins_ravne_assets.munin.inference.timing import LABELLING, StageTiming
+from odins_ravne_assets.munin.inference.timing import STAGE2_STEPS, StageTiming
 from odins_ravne_assets.munin.progress import Metadata
 from odins_ravne_assets.munin.tables import build, checks
 from odins_ravne_assets.munin.tables.journal import (
@@ -35,7 +35,7 @@ def run_classifications(context: StepContext) -> StageResult:
             f"{output.url}: {layout.DETECTIONS_TABLE} is missing; run Stage 1 (detections) first"
         )
     # The journal that the table was built from, which need not be that of the current settings.
-    stage1 = Stage1Journal(output, build.origin_of(output, layout.DETECTIONS_TABLE).journal_key)
+    stage1 = Stage1Journal(output, build.read_origin(output, layout.DETECTIONS_TABLE).journal_key)
     stage2 = context.stage2_journal(stage1)
     labelled, timing_metadata = 0, Metadata()
     if parts := list(unlabelled_parts(stage1, stage2)):
@@ -73,11 +73,11 @@ def label_parts(
         context.counters.record_progress()
         report_progress(crops)
 
-    timing = StageTiming(LABELLING)
-    stage: Stage2 | PredictedLabels
+    timing = StageTiming(STAGE2_STEPS)
+    stage: Stage2 | PredictionLabeller
     if predictions:
         paths = _usable_paths(context.output)
-        stage = PredictedLabels(predictions, paths, settings.auto_ok_threshold, on_progress)
+        stage = PredictionLabeller(predictions, paths, settings.auto_ok_threshold, on_progress)
     else:
         classifier = context.models.load_classifier(timing)
         stage = Stage2(

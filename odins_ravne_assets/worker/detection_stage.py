@@ -7,12 +7,12 @@ from time import monotonic
 import polars as pl
 
 from odins_ravne_assets.munin.detection.crash_guard import CrashGuard
-from odins_ravne_assets.munin.detection.decode_pool import Decoder, DecodingSettings, Medium
+from odins_ravne_assets.munin.detection.decode_pool import DecodePool, DecodeSettings, Medium
 from odins_ravne_assets.munin.detection.decode_process import SLOT_BYTES
 from odins_ravne_assets.munin.detection.detector import Detector
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
-from odins_ravne_assets.munin.detection.stage1 import Progress, Stage1, only_new
-from odins_ravne_assets.munin.inference.timing import LOOKING_AT_FRAMES, StageTiming
+from odins_ravne_assets.munin.detection.stage1 import Stage1Progress, Stage1, skip_finished
+from odins_ravne_assets.munin.inference.timing import STAGE1_STEPS, StageTiming
 from odins_ravne_assets.munin.tables import build, checks
 from odins_ravne_assets.munin.tables.journal import HashSet, Stage1Journal
 from odins_ravne_assets.worker.asset_metadata import detection_metadata
@@ -36,7 +36,7 @@ def run_detections(context: StepContext) -> StageResult:
     started = monotonic()
     journal = context.stage1_journal()
     journal.remove_uncommitted()
-    progress, timing = Progress(), StageTiming(LOOKING_AT_FRAMES)
+    progress, timing = Stage1Progress(), StageTiming(STAGE1_STEPS)
     if pending := detect_pending(context, journal):
         progress, timing = pending
         release_memory()
@@ -56,7 +56,7 @@ def run_detections(context: StepContext) -> StageResult:
 
 def detect_pending(
     context: StepContext, journal: Stage1Journal
-) -> tuple[Progress, StageTiming] | None:
+) -> tuple[Stage1Progress, StageTiming] | None:
     """Run the detector on the step's media that are not in the journal.
 
     Returns:
@@ -69,14 +69,14 @@ def detect_pending(
 
 def _detect(
     context: StepContext, journal: Stage1Journal, finished: HashSet, total: int
-) -> tuple[Progress, StageTiming]:
-    timing = StageTiming(LOOKING_AT_FRAMES)
+) -> tuple[Stage1Progress, StageTiming]:
+    timing = StageTiming(STAGE1_STEPS)
     detector = context.models.load_detector(timing)
     crash_guard = CrashGuard(context.output) if context.after_crash else None
-    media = only_new(_usable_media(context), finished)
+    media = skip_finished(_usable_media(context), finished)
     report_progress = context.progress("detections", total, "media")
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: Stage1Progress) -> None:
         counters = context.counters
         counters.media, counters.images = progress.media, progress.images
         counters.frames, counters.video_seconds = progress.frames, progress.video_seconds
@@ -90,7 +90,7 @@ def _detect(
 
     batch_size = context.profile.pipeline.stage1.batch_size
     stage = Stage1(detector, journal, batch_size, on_progress, on_finished, timing)
-    decoder = Decoder(
+    decoder = DecodePool(
         context.footage,
         crash_guard.suspects_first(media) if crash_guard else media,
         _decoding_settings(context, detector),
@@ -103,9 +103,9 @@ def _detect(
     return stage.progress, timing
 
 
-def _decoding_settings(context: StepContext, detector: Detector) -> DecodingSettings:
+def _decoding_settings(context: StepContext, detector: Detector) -> DecodeSettings:
     settings = context.profile.pipeline.stage1
-    return DecodingSettings(
+    return DecodeSettings(
         plan=SamplingPlan(
             settings.sampling,
             settings.frames_per_second,

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from odins_ravne_assets.munin.media.camera_clock import corrections_of
+from odins_ravne_assets.munin.media.camera_clock import camera_clocks
 from odins_ravne_assets.munin.media.footage import FootageCounts, refresh_media_table
 from odins_ravne_assets.munin.media.media_files import kind_by_name
-from odins_ravne_assets.munin.media.probe_client import Prober
+from odins_ravne_assets.munin.media.probe_client import ProbeClient
 from odins_ravne_assets.munin.tables import checks
 from odins_ravne_assets.worker.asset_metadata import deployment_metadata, footage_metadata
 from odins_ravne_assets.worker.context import StageResult, StepContext
@@ -29,7 +29,7 @@ def run_footage(context: StepContext) -> StageResult:
         report_progress(counts.media)
         context.raise_if_stopped()
 
-    with Prober(stage0) as probe:
+    with ProbeClient(stage0) as probe:
         counts = refresh_media_table(
             context.camera.camera_id,
             context.footage,
@@ -37,7 +37,7 @@ def run_footage(context: StepContext) -> StageResult:
             layout.MEDIA_TABLE,
             stage0,
             probe,
-            corrections_of(stage0.clock_corrections, deployments),
+            camera_clocks(stage0.clock_corrections, deployments),
             on_progress,
         )
     deployment = deployment_metadata(deployments, datetime.now())

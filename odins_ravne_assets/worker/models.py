@@ -13,7 +13,7 @@ from gpu_kernels.models.manifest import load_manifest, model_hash, verify
 from gpu_kernels.models.speciesnet_labels import SpeciesNetLabel
 from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     Predictions,
-    cached_predictions,
+    load_predictions,
     is_predictions,
 )
 from odins_ravne_assets.munin.detection.detector import Detector
@@ -74,7 +74,7 @@ class StepModels:
         A missing model of Stage 2 must not be noticed after days of Stage 1.
 
         Raises:
-            ModelError: see `gpu_kernels.models.manifest.verify` and `cached_predictions`.
+            ModelError: see `gpu_kernels.models.manifest.verify` and `load_predictions`.
             StoreError: the store cannot be read.
         """
         models = self.profile.models
@@ -93,7 +93,7 @@ class StepModels:
     def predictions(self) -> Predictions | None:
         """The predictions that label boxes in place of a model, if the profile names some."""
         name = self.profile.models.classifier
-        return cached_predictions(name, self.output) if is_predictions(name) else None
+        return load_predictions(name, self.output) if is_predictions(name) else None
 
     def load_detector(self, timing: StageTiming) -> Detector:
         """Load Stage 1's detector, with the category detector if there is one.

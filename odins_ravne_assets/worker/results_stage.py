@@ -16,7 +16,7 @@ def run_observations(context: StepContext) -> StageResult:
     models: dict[str, str] = {}
     for key in (layout.DETECTIONS_TABLE, layout.CLASSIFICATIONS_TABLE):
         if output.exists(key):  # Stage 3 reports missing tables
-            models |= build.origin_of(output, key).models
+            models |= build.read_origin(output, key).models
     settings, species = context.profile.pipeline.stage3, context.profile.project.species
     result = run_stage3(output, settings, models, privacy, species)
     make_report_page(output, output, privacy)

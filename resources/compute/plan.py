@@ -14,7 +14,7 @@ from email.mime.text import MIMEText
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resources.batch.names import QUEUE_PRIORITIES, ROOT_VOLUME_GB, Names, markets
+from resources.batch.names import QUEUE_PRIORITIES, ROOT_VOLUME_GB, Names, Queue, markets
 from resources.compute.survey import MachineType, Survey
 from resources.errors import UsageError
 from resources.pricing.prices import Market
@@ -175,10 +175,10 @@ def _environment(
 
 def _queues(aws: Aws) -> list["CreateJobQueueRequestTypeDef"]:
     names = Names(aws.name)
-    lanes: dict[str, Market] = {
-        "spot-high": Market.SPOT,
-        "spot": Market.SPOT,
-        "ondemand": Market.ON_DEMAND,
+    lanes = {
+        Queue.SPOT_HIGH: Market.SPOT,
+        Queue.SPOT: Market.SPOT,
+        Queue.ON_DEMAND: Market.ON_DEMAND,
     }
     return [
         {

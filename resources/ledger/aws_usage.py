@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from resources.aws.clients import AwsClients
 from resources.batch.jobs import TERMINAL_STATES, Job, describe_jobs, to_seconds
-from resources.batch.names import QUEUES
+from resources.batch.names import Queue
 from resources.batch.outcome import classify_attempt, attempt_facts
 from resources.pricing.prices import Market
 
@@ -158,13 +158,13 @@ def _placed(job: BatchJob, places: Mapping[str, str]) -> BatchJob:
 
 def _listed(batch: "BatchClient", name: str, since: float) -> Iterator[tuple[str, str]]:
     """Ids of jobs, with their queues."""
-    kept = batch.describe_job_queues(jobQueues=[f"{name}-{queue}" for queue in QUEUES])
+    kept = batch.describe_job_queues(jobQueues=[f"{name}-{queue}" for queue in Queue])
     there = {queue["jobQueueName"] for queue in kept["jobQueues"]}
     pages = batch.get_paginator("list_jobs")
     created: list[KeyValuesPairTypeDef] = [
         {"name": "AFTER_CREATED_AT", "values": [str(int(since * 1000))]}
     ]
-    for queue in QUEUES:
+    for queue in Queue:
         if f"{name}-{queue}" not in there:
             continue
         for page in pages.paginate(jobQueue=f"{name}-{queue}", filters=created):
@@ -186,7 +186,7 @@ def _ran_job(job: Job, queue: str) -> BatchJob:
         stopped=to_seconds(ran.get("stoppedAt")),
         container_instance=ran.get("container", {}).get("containerInstanceArn"),
         end=classify_attempt(facts).value if ended else None,
-        said=facts.said if ended else None,
+        said=facts.reason if ended else None,
     )
 
 

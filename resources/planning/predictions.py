@@ -1,4 +1,4 @@
-"""A plan's prediction, kept where the camera's output lies; and what the run then cost."""
+"""Predictions of plans, stored in the camera's output, and their comparison with actual costs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,15 +8,17 @@ from decimal import Decimal
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from resources.batch.outcome import AttemptOutcome
 from resources.errors import StoreError
 from resources.planning.throughput import STAGE_SECONDS_COLUMNS
+from resources.pricing.prices import CostKind
 from resources.storage.object_store import ObjectStore
 
 PREDICTION_KEY_FORMAT = "%Y-%m-%dT%H-%M-%SZ.json"
 
 
 class PredictedOffer(BaseModel):
-    """What was predicted for a machine type and market: this camera's share."""
+    """The predicted cost on a machine type and market: this camera's share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,14 +30,14 @@ class PredictedOffer(BaseModel):
 
 
 class Prediction(BaseModel):
-    """What a plan expected one camera's run to cost.
+    """The predicted cost of one camera's run.
 
     Args:
         made_at: seconds since 1970 UTC.
-        frames: that were to be looked at, at most.
-        usd: expected; in 18 of 20 runs between `usd_low` and `usd_high`.
-        instance_type, market: what the run was most likely to use.
-        measured: whether its speed was measured, or assumed.
+        frames: maximum number of frames to process.
+        usd: expected cost; in 90 % of runs between `usd_low` and `usd_high`.
+        instance_type, market: most likely for the run.
+        measured: True if the throughput is measured, False if it is assumed.
         offers: all types and markets.
     """
 
@@ -57,16 +59,16 @@ class Prediction(BaseModel):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A prediction, and what came of it.
+    """A prediction and the actual cost.
 
     Args:
-        usd: what the runs since the prediction cost, until the next one was made.
+        usd: cost of the runs since the prediction, until the next prediction.
         seconds: from the first attempt's start to the last one's end; None: none has ended.
-        frames: that they looked at.
-        frames_per_second: of all their stages; None: nothing was told.
-        offers: type and market of each machine hour that was paid, the dearest first.
-        interruptions: attempts whose machine EC2 took.
-        estimated: the ledger does not know all yet.
+        frames: processed frames.
+        frames_per_second: of all stages; None: not reported.
+        offers: machine types and markets that were paid for, the most expensive first.
+        interruptions: attempts whose machine EC2 interrupted.
+        estimated: some costs are not final yet.
     """
 
     prediction: Prediction
@@ -80,35 +82,37 @@ class Comparison:
 
     @property
     def difference(self) -> float:
-        """Of the cost from what was predicted, as a share of that; 0.1: a tenth dearer."""
+        """The deviation from the predicted cost, as a share of it; 0.1: 10 % more expensive."""
         return float(self.usd) / self.prediction.usd - 1 if self.prediction.usd else 0.0
 
     @property
     def within_range(self) -> bool:
+        """True if the actual cost is in the predicted range."""
         return self.prediction.usd_low <= self.usd <= self.prediction.usd_high
 
     def reasons(self) -> list[str]:
-        """What was otherwise than predicted, each a sentence's part."""
-        predicted, found = self.prediction, []
+        """Return the deviations from the prediction, each a phrase."""
+        predicted, reasons = self.prediction, []
         if self.frames and abs(self.frames / max(1, predicted.frames) - 1) > 0.05:
-            found.append(f"{self.frames} frames were looked at, not {predicted.frames}")
+            reasons.append(f"{self.frames} frames were processed, not {predicted.frames}")
         speed = self.frames_per_second
         if speed and abs(speed / predicted.frames_per_second - 1) > 0.05:
-            how = "measured before" if predicted.measured else "assumed"
-            told = f"{predicted.frames_per_second:.1f} {how}"
-            found.append(f"{speed:.1f} frames/s, not the {told}")
+            origin = "measured before" if predicted.measured else "assumed"
+            reasons.append(
+                f"{speed:.1f} frames/s, not the {predicted.frames_per_second:.1f} {origin}"
+            )
         planned = (predicted.instance_type, predicted.market)
         others = [f"{kind} {market}" for kind, market in self.offers if (kind, market) != planned]
         if others:
-            found.append(f"{' and '.join(others)} beside or instead of {' '.join(planned)}")
+            reasons.append(f"{' and '.join(others)} used, not only {' '.join(planned)}")
         if self.interruptions:
             times = f"{self.interruptions} time{'s' * (self.interruptions != 1)}"
-            found.append(f"EC2 took the machine {times}")
-        return found
+            reasons.append(f"EC2 interrupted the machine {times}")
+        return reasons
 
 
 def save_prediction(store: ObjectStore, prediction: Prediction) -> None:
-    """Write a prediction down.
+    """Save a prediction in a store.
 
     Raises:
         StoreError: the store cannot be written.
@@ -118,71 +122,72 @@ def save_prediction(store: ObjectStore, prediction: Prediction) -> None:
 
 
 def load_predictions(store: ObjectStore) -> list[Prediction]:
-    """A camera's predictions, in order of time.
+    """Return a camera's predictions, in order of time.
 
     Raises:
-        StoreError: one cannot be read, or is none.
+        StoreError: a prediction cannot be read, or has another version.
     """
-    found = []
+    predictions = []
     for stored in list(store.list()):
         if stored.key.endswith(".json"):
             try:
-                found.append(Prediction.model_validate_json(store.read_bytes(stored.key)))
+                predictions.append(Prediction.model_validate_json(store.read_bytes(stored.key)))
             except ValidationError:
                 raise StoreError(
-                    f"{store.url}/{stored.key}: is no plan of this version; delete it"
+                    f"{store.url}/{stored.key}: not a plan of this version; delete it"
                 ) from None
-    return sorted(found, key=lambda each: each.made_at)
+    return sorted(predictions, key=lambda each: each.made_at)
 
 
 def compare_predictions(
     predictions: Sequence[Prediction], ledger: pl.DataFrame
 ) -> list[Comparison]:
-    """Each prediction that something was run after, with what that cost.
+    """Compare each prediction with the cost of the runs that followed it, if there are any.
 
     Args:
         predictions: of one camera, in order of time.
-        ledger: rows of `cost_ledger.SCHEMA`; other cameras' are left out.
+        ledger: rows of `LEDGER_SCHEMA`; those of other cameras are ignored.
     """
-    found = []
-    for place, prediction in enumerate(predictions, start=1):
-        end = predictions[place].made_at if place < len(predictions) else float("inf")
+    times = [*(each.made_at for each in predictions), float("inf")]
+    comparisons = []
+    for prediction, end in zip(predictions, times[1:], strict=True):
         rows = _rows_of(prediction, end, ledger)
         if not rows.is_empty():
-            found.append(_comparison(prediction, rows))
-    return found
+            comparisons.append(_compare(prediction, rows))
+    return comparisons
 
 
 def _rows_of(prediction: Prediction, end: float, ledger: pl.DataFrame) -> pl.DataFrame:
-    """Rows of the launches whose first attempt was intended before the next prediction."""
+    """The rows of launches whose first attempt is after this prediction and before the next."""
     own = ledger.filter(pl.col("camera_id") == prediction.camera_id)
-    # A machine may have been launched before, for another camera: attempts alone tell.
-    intended = pl.col("intended_at").filter(pl.col("kind") == "attempt").min().over("launch")
-    began = (intended.dt.epoch("ms") / 1000).alias("began")
-    since = own.with_columns(began).filter(pl.col("began") >= prediction.made_at)
-    return since.filter(pl.col("began") < end)
+    # Only attempts count: a machine may have been launched earlier, for another camera.
+    intended = pl.col("intended_at").filter(pl.col("kind") == CostKind.ATTEMPT).min().over("launch")
+    launch_start = (intended.dt.epoch("ms") / 1000).alias("launch_start")
+    return own.with_columns(launch_start).filter(
+        pl.col("launch_start") >= prediction.made_at, pl.col("launch_start") < end
+    )
 
 
-def _comparison(prediction: Prediction, rows: pl.DataFrame) -> Comparison:
-    attempts = rows.filter(pl.col("kind") == "attempt")
+def _compare(prediction: Prediction, rows: pl.DataFrame) -> Comparison:
+    attempts = rows.filter(pl.col("kind") == CostKind.ATTEMPT)
     seconds = attempts.select(pl.sum_horizontal(STAGE_SECONDS_COLUMNS).sum()).item() or 0.0
     frames = attempts["frames"].sum() or 0
-    took = attempts.select(
+    duration = attempts.select(
         (pl.col("ended_at").max() - pl.col("started_at").min()).dt.total_milliseconds() / 1000
     )
-    paid = (
+    offers = (
         attempts.filter(pl.col("instance_type").is_not_null())
         .group_by("instance_type", "market")
         .agg(pl.col("usd").sum())
         .sort("usd", "instance_type", descending=[True, False])
     )
     return Comparison(
-        prediction,
-        rows.select(pl.col("usd").sum()).item() or Decimal(0),
-        took.item(),
-        int(frames),
-        int(frames) / seconds if frames and seconds else None,
-        tuple(paid.select("instance_type", "market").rows()),
-        attempts.filter(pl.col("end") == "interrupted").height,
-        bool(rows["estimated"].any()),
+        prediction=prediction,
+        usd=rows.select(pl.col("usd").sum()).item() or Decimal(0),
+        seconds=duration.item(),
+        frames=int(frames),
+        frames_per_second=int(frames) / seconds if frames and seconds else None,
+        offers=tuple(offers.select("instance_type", "market").rows()),
+        interruptions=attempts.filter(pl.col("end") == AttemptOutcome.INTERRUPTED).height,
+        estimated=bool(rows["estimated"].any()),
     )

@@ -91,9 +91,7 @@ class _Machines:
         """Replace the interrupted machines of these simulations."""
         lifetime = self.lifetime[which]
         self.past_uptime[which] += lifetime
-        self.past_billed[which] += np.where(
-            lifetime < FREE_INTERRUPTION_SECONDS, 0.0, lifetime
-        )
+        self.past_billed[which] += np.where(lifetime < FREE_INTERRUPTION_SECONDS, 0.0, lifetime)
         self.age[which] = 0.0
         self.lifetime[which] = self._lifetimes(which)
 

@@ -1,7 +1,7 @@
-"""How fast machines work, how soon they are ready, and how often they are taken away.
+"""Throughput, startup times and interruption rates of machine types.
 
-Measured by the cost ledger, per machine type; assumed (`throughput_priors.yaml`) where the ledger
-holds too little, and marked so.
+Measured from the cost ledger; assumed (`throughput_priors.yaml`), and marked as assumed, if the
+ledger has too few rows.
 """
 
 import re
@@ -17,21 +17,22 @@ import yaml
 
 from resources.batch.outcome import AttemptOutcome
 from resources.pricing.economics import HOUR_SECONDS, Overheads, interruption_rate
+from resources.pricing.prices import CostKind, Market
 from resources.settings.profile import Profile
 
-# What a type must have looked at before the ledger's word counts.
+# Frames of a machine type from which on its measurement replaces the assumption.
 MIN_MEASURED_FRAMES = 500
-# Machines whose whole life must be known before their boot and idle times count.
+# Complete machine lifetimes from which on boot and idle times are measured.
 MIN_MEASURED_MACHINES = 2
-# Standard deviation of the logarithm of frames per second, from one camera's footage to another's:
-# of an assumption (19 of 20 within a factor of 3), of one camera's measurement, and at least.
+# Standard deviation of the logarithm of frames per second between cameras: of an assumption (90 %
+# within a factor of 3), of a measurement with one camera, and the minimum.
 ASSUMED_LOG_STD = log(3) / 1.645
 SINGLE_CAMERA_LOG_STD = 0.3
 MIN_LOG_STD = 0.1
 
-# How the machine that runs the command is named among the types.
+# The name of the machine that runs the command, among machine types; stored in plans.
 LOCAL_MACHINE = "this machine"
-# AWS's machines with GPUs, by the names of their types: g4dn, g5, g6, p4d.
+# Names of AWS's machine types with GPUs: g4dn, g5, g6, p4d.
 GPU_FAMILIES = re.compile(r"[gp]\d")
 
 STAGE_SECONDS_COLUMNS = (
@@ -44,27 +45,28 @@ STAGE_SECONDS_COLUMNS = (
 
 @dataclass(frozen=True)
 class Throughput:
-    """How a machine type works.
+    """Throughput and interruption rate of a machine type.
 
     Args:
-        frames_per_second: looked at; all stages together, start-up not included.
-        spread: standard deviation of its logarithm, over other footage.
-        frames: that were measured; 0: it is assumed.
-        source: where the figure is from, for people.
-        interruptions_per_hour: how often EC2 takes such a machine on spot.
-        hours: of spot machines, from which that rate was seen beside what was assumed.
+        frames_per_second: processed frames; all stages together, without startup.
+        log_std: standard deviation of its logarithm between cameras.
+        frames: number of measured frames; 0: the throughput is assumed.
+        source: description of its origin.
+        interruptions_per_hour: how often EC2 interrupts such a spot machine.
+        observed_hours: of spot machines, in which interruptions were counted.
     """
 
     instance_type: str
     frames_per_second: float
-    spread: float
+    log_std: float
     frames: int
     source: str
     interruptions_per_hour: float
-    hours: float = 0.0
+    observed_hours: float = 0.0
 
     @property
     def measured(self) -> bool:
+        """True if the throughput is measured, False if it is assumed."""
         return self.frames > 0
 
 
@@ -78,27 +80,27 @@ def _priors() -> dict[str, Any]:
 
 
 def assumed_throughput(instance_type: str, engine: str) -> Throughput:
-    """What is assumed of a type that nothing was measured of.
+    """Return the assumed throughput of a machine type without measurements.
 
     Args:
         engine: onnxruntime or tensorrt.
     """
-    tree = _priors()
-    speeds, losses = tree["frames_per_second"][engine], tree["interruptions_per_hour"]
+    priors = _priors()
+    speeds, rates = priors["frames_per_second"][engine], priors["interruptions_per_hour"]
     return Throughput(
-        instance_type,
-        float(speeds.get(instance_type, speeds["any"])),
-        ASSUMED_LOG_STD,
-        0,
-        f"assumed: {tree['sources'][speeds['source']]}",
-        float(losses.get(instance_type, losses["any"])),
+        instance_type=instance_type,
+        frames_per_second=float(speeds.get(instance_type, speeds["any"])),
+        log_std=ASSUMED_LOG_STD,
+        frames=0,
+        source=f"assumed: {priors['sources'][speeds['source']]}",
+        interruptions_per_hour=float(rates.get(instance_type, rates["any"])),
     )
 
 
 def assumed_seconds_per_frame(profile: Profile) -> float:
-    """What a launch takes a frame for when it cuts a camera: on the slowest of its types.
+    """Return the seconds per frame by which a launch cuts work units: those of its slowest type.
 
-    Assumed, never measured: a launch that is taken up must be cut as it was before.
+    Assumed, never measured: a resumed launch must be cut in the same way.
     """
     types = profile.cloud.aws.compute.instance_types if profile.cloud else ("",)
     engine = expected_engine(profile)
@@ -106,14 +108,14 @@ def assumed_seconds_per_frame(profile: Profile) -> float:
 
 
 def expected_engine(profile: Profile) -> Literal["onnxruntime", "tensorrt"]:
-    """What is to run the models of a profile, as `assumed_throughput` names it, by the profile alone.
+    """Return the engine that a profile's machines are expected to use, for `assumed_throughput`.
 
-    The same on every machine, unlike what a worker finds on its own: a launch that is taken up
-    must be cut as it was before. `auto` is tensorrt on AWS's machines with GPUs.
+    It depends on the profile only, unlike the engine that a worker selects: a resumed launch must
+    be cut in the same way. `auto` is tensorrt if all machine types have a GPU.
     """
-    asked = profile.pipeline.stage1.engine
-    if asked != "auto":
-        return asked
+    engine = profile.pipeline.stage1.engine
+    if engine != "auto":
+        return engine
     types = profile.cloud.aws.compute.instance_types if profile.cloud else ()
     return (
         "tensorrt" if types and all(GPU_FAMILIES.match(kind) for kind in types) else "onnxruntime"
@@ -123,67 +125,65 @@ def expected_engine(profile: Profile) -> Literal["onnxruntime", "tensorrt"]:
 def measured_throughputs(
     ledger: pl.DataFrame, instance_types: Iterable[str], engine: str
 ) -> dict[str, Throughput]:
-    """How each type works: as the ledger has measured it, else as is assumed.
+    """Return the throughput of each machine type: measured from the ledger, else assumed.
 
     Args:
-        ledger: rows of `cost_ledger.SCHEMA`, of any cameras.
-        instance_types: names of types, and LOCAL.
+        ledger: rows of `LEDGER_SCHEMA`, of any cameras.
+        instance_types: names of types, and LOCAL_MACHINE.
     """
-    seen = {row["instance_type"]: row for row in _losses(ledger).iter_rows(named=True)}
-    found = {}
+    interruptions = {row["instance_type"]: row for row in _interruptions(ledger).to_dicts()}
+    throughputs = {}
     for kind in instance_types:
-        pace = assumed_throughput(kind, engine)
-        if kind in seen:
-            hours = seen[kind]["hours"]
-            rate = interruption_rate(seen[kind]["taken"], hours, pace.interruptions_per_hour)
-            pace = replace(pace, interruptions_per_hour=rate, hours=hours)
-        own = (
-            pl.col("market") == "local"
-            if kind == LOCAL_MACHINE
-            else pl.col("instance_type") == kind
-        )
-        found[kind] = _measured(pace, ledger.filter(own))
-    return found
+        throughput = assumed_throughput(kind, engine)
+        if kind in interruptions:
+            count, hours = interruptions[kind]["interruptions"], interruptions[kind]["hours"]
+            rate = interruption_rate(count, hours, throughput.interruptions_per_hour)
+            throughput = replace(throughput, interruptions_per_hour=rate, observed_hours=hours)
+        is_local = pl.col("market") == Market.LOCAL
+        own = is_local if kind == LOCAL_MACHINE else pl.col("instance_type") == kind
+        throughputs[kind] = _measure(throughput, ledger.filter(own))
+    return throughputs
 
 
-def _measured(pace: Throughput, rows: pl.DataFrame) -> Throughput:
-    worked = (
-        rows.filter(pl.col("kind") == "attempt")
+def _measure(throughput: Throughput, rows: pl.DataFrame) -> Throughput:
+    """The throughput of a type's rows; unchanged if they have too few frames."""
+    cameras = (
+        rows.filter(pl.col("kind") == CostKind.ATTEMPT)
         .with_columns(seconds=pl.sum_horizontal(STAGE_SECONDS_COLUMNS))
         .group_by("camera_id")
         .agg(pl.col("frames").sum(), pl.col("seconds").sum())
         .filter(pl.col("frames") > 0, pl.col("seconds") > 0)
         .with_columns(speed=pl.col("frames") / pl.col("seconds"))
     )
-    frames = int(worked["frames"].sum())
+    frames = int(cameras["frames"].sum())
     if frames < MIN_MEASURED_FRAMES:
-        return pace
-    cameras = worked.height
+        return throughput
+    count = cameras.height
     return replace(
-        pace,
-        frames_per_second=frames / float(worked["seconds"].sum()),
-        spread=_spread(worked),
+        throughput,
+        frames_per_second=frames / float(cameras["seconds"].sum()),
+        log_std=_log_std(cameras),
         frames=frames,
-        source=f"measured: {frames} frames of {cameras} camera{'s' * (cameras != 1)}",
+        source=f"measured: {frames} frames of {count} camera{'s' * (count != 1)}",
     )
 
 
-def _spread(worked: pl.DataFrame) -> float:
-    """Standard deviation of the logarithm of the speed, cameras weighed by their frames."""
-    if worked.height < 2:
+def _log_std(cameras: pl.DataFrame) -> float:
+    """Standard deviation of the logarithm of the speed, cameras weighted by their frames."""
+    if cameras.height < 2:
         return SINGLE_CAMERA_LOG_STD
-    weight = worked["frames"] / worked["frames"].sum()
-    logs = worked["speed"].log()
+    weight = cameras["frames"] / cameras["frames"].sum()
+    logs = cameras["speed"].log()
     mean = float((weight * logs).sum())
-    variance = float((weight * (logs - mean) ** 2).sum()) * worked.height / (worked.height - 1)
+    variance = float((weight * (logs - mean) ** 2).sum()) * cameras.height / (cameras.height - 1)
     return max(MIN_LOG_STD, sqrt(variance))
 
 
-def _machines(ledger: pl.DataFrame) -> pl.DataFrame:
-    """A row per machine of AWS whose life is known from beginning to end, with its jobs' times."""
+def _machine_lifetimes(ledger: pl.DataFrame) -> pl.DataFrame:
+    """A row per machine on AWS with known launch and end, with the times of its jobs."""
     return (
         ledger.filter(
-            pl.col("kind") == "attempt",
+            pl.col("kind") == CostKind.ATTEMPT,
             pl.col("started_at").is_not_null(),
             pl.col("ended_at").is_not_null(),
             pl.col("machine_launched_at").is_not_null(),
@@ -194,57 +194,60 @@ def _machines(ledger: pl.DataFrame) -> pl.DataFrame:
             pl.len().alias("jobs"),
             pl.col("machine_launched_at").min().alias("launched"),
             pl.col("machine_ended_at", "machine_taken_at").max(),
-            pl.col("started_at").min().alias("first"),
-            pl.col("ended_at").max().alias("last"),
+            pl.col("started_at").min().alias("first_start"),
+            pl.col("ended_at").max().alias("last_end"),
             (pl.col("ended_at") - pl.col("started_at")).sum().alias("busy"),
         )
         .filter(pl.col("machine_ended_at").is_not_null())
     )
 
 
-def _losses(ledger: pl.DataFrame) -> pl.DataFrame:
-    """By type: spot machines that EC2 took, and the hours that all of them lived."""
-    lived = pl.col("machine_ended_at") - pl.col("launched")
+def _interruptions(ledger: pl.DataFrame) -> pl.DataFrame:
+    """By type: interrupted spot machines, and the lifetime of all of them in hours."""
+    lifetime = pl.col("machine_ended_at") - pl.col("launched")
     return (
-        _machines(ledger)
-        .filter(pl.col("market") == "spot")
+        _machine_lifetimes(ledger)
+        .filter(pl.col("market") == Market.SPOT)
         .group_by("instance_type")
         .agg(
-            pl.col("machine_taken_at").is_not_null().sum().alias("taken"),
-            (lived.dt.total_milliseconds().sum() / 1000 / HOUR_SECONDS).alias("hours"),
+            pl.col("machine_taken_at").is_not_null().sum().alias("interruptions"),
+            (lifetime.dt.total_milliseconds().sum() / 1000 / HOUR_SECONDS).alias("hours"),
         )
     )
 
 
 def measured_overheads(ledger: pl.DataFrame) -> Overheads:
-    """What machines and jobs take besides their work: measured, if enough of them ended by
-    themselves; else what is assumed."""
+    """Return the overheads of machines and jobs, measured if enough machines ended regularly.
+
+    Otherwise they are assumed.
+    """
     assumed = Overheads()
-    whole = _machines(ledger).filter(pl.col("machine_taken_at").is_null())
-    started = (
+    machines = _machine_lifetimes(ledger).filter(pl.col("machine_taken_at").is_null())
+    attempts = (
         ledger.filter(
-            pl.col("kind") == "attempt",
-            pl.col("end") == AttemptOutcome.DONE.value,
+            pl.col("kind") == CostKind.ATTEMPT,
+            pl.col("end") == AttemptOutcome.DONE,
             pl.col("instance_id").is_not_null(),
         )
         .with_columns(work=pl.sum_horizontal(STAGE_SECONDS_COLUMNS))
         .filter(pl.col("work") > 0)
     )
-    if whole.height < MIN_MEASURED_MACHINES or started.is_empty():
+    if machines.height < MIN_MEASURED_MACHINES or attempts.is_empty():
         return assumed
-    later_jobs = int((whole["jobs"] - 1).sum())
-    gaps = _seconds((whole["last"] - whole["first"]) - whole["busy"])
+    later_jobs = int((machines["jobs"] - 1).sum())
+    gaps = _seconds((machines["last_end"] - machines["first_start"]) - machines["busy"])
     gap = max(0.0, gaps / later_jobs) if later_jobs else 0.0
-    boot = _seconds(whole["first"] - whole["launched"]) / whole.height
-    idle = _seconds(whole["machine_ended_at"] - whole["last"]) / whole.height
-    own = _seconds(started["ended_at"] - started["started_at"]) - float(started["work"].sum())
+    boot = _seconds(machines["first_start"] - machines["launched"]) / machines.height
+    idle = _seconds(machines["machine_ended_at"] - machines["last_end"]) / machines.height
+    starts = _seconds(attempts["ended_at"] - attempts["started_at"]) - float(attempts["work"].sum())
     return replace(
         assumed,
-        # A job's start has what lies between two jobs in it; before the first, that is the boot's.
+        # The gap between two jobs belongs to the later job's start; the first job's gap is part of
+        # the boot time.
         boot_seconds=max(0.0, boot - gap),
-        start_seconds=max(0.0, own / started.height) + gap,
+        start_seconds=max(0.0, starts / attempts.height) + gap,
         idle_seconds=max(0.0, idle),
-        save_share=0.0,  # it is in the measured stages
+        save_share=0.0,  # included in the measured stages
     )
 
 

@@ -35,6 +35,26 @@ class Market(StrEnum):
     LOCAL = "local"  # this machine, in ledgers and plans; AWS has no prices of it
 
 
+class CostKind(StrEnum):
+    """The kind of a cost, as in the column `kind` of the ledger; the values are stored.
+
+    ATTEMPT is a job's own time on its machine, or a worker's time on this machine. OVERHEAD is the
+    rest of a machine's lifetime, boot and idle; DISK and ADDRESS are attached to it and have no
+    spot discount. These three are shared among the jobs of the machine, in proportion to their
+    seconds, so there is a row for each launch that used it. REQUESTS are requests to S3, by a
+    launch's jobs or by this machine; TRANSFER is data transfer out of AWS. LOGS are a launch's
+    logs in CloudWatch.
+    """
+
+    ATTEMPT = "attempt"
+    OVERHEAD = "overhead"
+    DISK = "disk"
+    ADDRESS = "address"
+    REQUESTS = "requests"
+    TRANSFER = "transfer"
+    LOGS = "logs"
+
+
 class Quote(BaseModel):
     """A price, in force from `as_of`.
 

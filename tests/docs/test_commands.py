@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,6 @@ TEXT = (ROOT / "docs" / "commands.md").read_text("utf-8")
 INLINE = r"`((?:munin|python|run_offline_camera_batch) [^`]+)`"
 BLOCK = r"^```sh\n(.*?)^```$"
 TIMEOUT = 240
-TEARDOWN = "cost teardown"
 
 
 def scripts() -> list[str]:
@@ -98,6 +98,32 @@ def test_each_command_does_its_work(shell: Shell, number: int) -> None:
     assert not ended.errors
 
 
-def script(part: str) -> int:
+def number_of(part: str) -> int:
     """The number of the first script that contains a text."""
     return next(number for number, text in enumerate(SCRIPTS) if part in text)
+
+
+def test_a_local_output_named_after_the_camera_is_its_folder(shell: Shell) -> None:
+    shell.run(number_of("for camera in"))
+    for camera in ("camera1", "camera2", "camera3"):
+        assert (shell.folder / "results" / camera / "run_stage3_local.py").is_file()
+        assert not (shell.folder / "results" / camera / camera).exists()
+
+
+def test_another_local_folder_gets_a_folder_per_camera(shell: Shell) -> None:
+    shell.run(number_of("--local-path ./stage3_results"))
+    assert (shell.folder / "stage3_results/camera1/rerun/stage3/report.html").is_file()
+    shell.run(number_of("--cameras"))
+    assert (shell.folder / "season/report.html").is_file()
+    assert (shell.folder / "season/camera3/stage3/report.json").is_file()
+
+
+def test_a_second_run_with_another_window_starts_no_machine(shell: Shell) -> None:
+    ended = shell.run(number_of("--priority high"))
+    assert "cost: $0.00; no job ran on AWS" in ended.out
+    report = json.loads((shell.folder / "results/camera1/stage3/report.json").read_text())
+    assert report["settings"]["compression_window"] == 15
+
+
+def test_version_is_the_packages(shell: Shell) -> None:
+    assert f"munin {version('odins-ravne')}" in shell.run(number_of("--version")).out.splitlines()

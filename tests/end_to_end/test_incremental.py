@@ -16,7 +16,7 @@ from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.munin.progress import StageProgress
 from odins_ravne_assets.munin.tables.journal import HashSet, withdraw_all_failures
 from odins_ravne_assets.munin.workload import remaining_work
-from odins_ravne_assets.munin.workload.remaining_work import finished_by
+from odins_ravne_assets.munin.workload.remaining_work import engine_with_results
 from odins_ravne_assets.worker.context import StepContext
 from odins_ravne_assets.worker.step import run_step
 from resources.settings.loader import load_profile
@@ -77,7 +77,7 @@ class Card:
         keys = {f"pipeline.{name.replace('__', '.')}": text for name, text in overrides.items()}
         stores = LocalStore(self.footage), LocalStore(self.output)
         profile = load_profile("local", keys, {})
-        return finished_by("card", stages or ALL, *stores, profile) is None
+        return engine_with_results("card", stages or ALL, *stores, profile) is None
 
     def table(self, name: str) -> pl.DataFrame:
         return pl.read_parquet(self.output / "tables" / f"{name}.parquet")

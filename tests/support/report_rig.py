@@ -14,7 +14,7 @@ from gpu_kernels.preprocessing.letterbox import Picture
 from odins_ravne_assets.hugin.report.page import make_report_page
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
 from odins_ravne_assets.munin.classification.labelled_boxes import labelled_box
-from odins_ravne_assets.munin.detection.crops import cut_from, made_crop
+from odins_ravne_assets.munin.detection.crops import cut_crops, encode_crop
 from odins_ravne_assets.munin.detection.detector import Box
 from odins_ravne_assets.munin.tables import build, schemas
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
@@ -114,8 +114,8 @@ class Shoot:
             box = Box(each.xywh, each.category, 0.95, None)
             numbered = {**frame, "box_number": number}
             boxes.append({**numbered, "time_offset_ms": 0, **box.as_row()})
-            ((cut,),) = cut_from([(picture, [box])])
-            crops.append({**numbered, **made_crop(cut)})
+            ((cut,),) = cut_crops([(picture, [box])])
+            crops.append({**numbered, **encode_crop(cut)})
             said = (each.label, each.scientific_name, each.confidence, each.sure)
             self._labels.append(labelled_box(numbered, *said, None))
         finished = {

@@ -122,8 +122,8 @@ def open_export_tables(
             made, stack, OBSERVATIONS_TABLE, schemas.OBSERVATIONS, "Stage 3 (observations)"
         ).collect()
         models = {
-            **build.origin_of(store, layout.DETECTIONS_TABLE).models,
-            **build.origin_of(store, layout.CLASSIFICATIONS_TABLE).models,
+            **build.read_origin(store, layout.DETECTIONS_TABLE).models,
+            **build.read_origin(store, layout.CLASSIFICATIONS_TABLE).models,
         }
         yield ExportTables(
             camera_id=camera_id,

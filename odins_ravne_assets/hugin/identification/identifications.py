@@ -1,12 +1,11 @@
-"""What each labelled box counts as, before visits are made of them.
+"""Identify each classified detection: the species name that it counts as.
 
-- An animal whose label is sure enough (`auto_ok`), of an animal that can be here, counts as that
-  label, with the classifier's confidence.
-- Any other animal climbs: of its five best guesses, those on one branch of the taxonomy are
-  added up, and the lowest branch whose sum reaches `roll_up` names it (0.4 fox and 0.3 dog are
-  0.7 of the family Canidae), with that sum as confidence. Only what can be here is named.
-- What then has no name is an "unknown animal", with the detector's confidence: that there is an
-  animal is sure, which one is not.
+- An animal whose label is confident enough (`auto_ok`) and allowed by the project's list of species
+  gets that label, with the classifier's confidence.
+- The label of any other animal is rolled up: its five best guesses are summed along the branches of
+  the taxonomy, and the lowest taxon whose sum reaches `roll_up` names it (0.4 fox and 0.3 dog are
+  0.7 of the family Canidae), with that sum as confidence. Only allowed taxa count.
+- An animal without a name after that is an "unknown animal", with the detector's confidence.
 - People and vehicles are their own species.
 """
 
@@ -21,7 +20,7 @@ from odins_ravne_assets.hugin.identification.taxonomy import SPECIES_RANKS, Taxo
 
 
 class SpeciesName(NamedTuple):
-    """What something counts as."""
+    """The name of a species: the common name or label, and the scientific name if known."""
 
     species: str
     scientific_name: str | None
@@ -34,7 +33,7 @@ CATEGORY_NAMES = {
     "vehicle": SpeciesName("vehicle", None),
 }
 
-# Of the columns of `tables.CLASSIFICATIONS`, those that visits are made of.
+# Columns of `tables.CLASSIFICATIONS` that observations are made of.
 DETECTION_COLUMNS = (
     "detection_id",
     "camera_id",
@@ -47,22 +46,22 @@ DETECTION_COLUMNS = (
     "utc_offset_minutes",
     "category",
 )
-# Of the same, what names are made of.
+# Columns of `tables.CLASSIFICATIONS` that names are derived from.
 LABEL_COLUMNS = ("label", "scientific_name")
 CLASSIFICATION_COLUMNS = (*LABEL_COLUMNS, "auto_ok", "confidence", "detection_confidence")
-# Names are numbers in `SpeciesNames`: ten million texts would take most of the time.
+# Names are stored as codes of `SpeciesNames`: text would dominate the time for ten million rows.
 NAME_CODE = pl.UInt32()
 IDENTIFICATION_COLUMNS: dict[str, pl.DataType] = {
-    "name": NAME_CODE,  # what it counts as
-    "confidence": pl.Float32(),  # of that
-    "ballot": NAME_CODE,  # what an animal votes for: its name, or a label that is not sure
-    "ballot_weight": pl.Float32(),  # the classifier's confidence in it
-    "repeat": pl.Boolean(),  # see hugin.repeats
+    "name": NAME_CODE,
+    "confidence": pl.Float32(),  # of the name
+    "ballot": NAME_CODE,  # the name that an animal votes for: its own, or an uncertain label
+    "ballot_weight": pl.Float32(),  # the classifier's confidence in the ballot
+    "repeat": pl.Boolean(),  # see `repeat_detections`
 }
 
 
 class SpeciesNames:
-    """Names and their numbers. Only grows."""
+    """A code table of species names; codes are never removed."""
 
     def __init__(self, names: Iterable[SpeciesName] = ()) -> None:
         self._codes: dict[SpeciesName, int] = {}
@@ -70,11 +69,11 @@ class SpeciesNames:
             self.code(name)
 
     def code(self, name: SpeciesName) -> int:
-        """The number of a name, from 0; a new one if it has none."""
+        """Return the code of a name, counted from 0; add the name if it is new."""
         return self._codes.setdefault(name, len(self._codes))
 
     def table(self) -> pl.DataFrame:
-        """name, species, scientific_name; in order of the numbers."""
+        """Return the columns name (the code), species and scientific_name, ordered by code."""
         schema = {"species": pl.String, "scientific_name": pl.String}
         table = pl.DataFrame(list(self._codes), schema=schema, orient="row")
         return table.with_row_index("name").with_columns(pl.col("name").cast(NAME_CODE))
@@ -82,117 +81,125 @@ class SpeciesNames:
 
 @dataclass(frozen=True)
 class Identifications:
-    """Labelled boxes on their way to visits.
+    """Identified detections, the input of sequence votes, corrections and observations.
 
     Attributes:
-        rows: the columns KEPT and COUNTED, and what later steps add; one row per labelled box.
-        names: what the numbers in `name` and `ballot` mean.
+        rows: one row per detection: DETECTION_COLUMNS, IDENTIFICATION_COLUMNS, and the columns that
+            later steps add.
+        names: the code table of the columns `name` and `ballot`.
     """
 
     rows: pl.DataFrame
     names: SpeciesNames
 
 
-def identify(classifications: pl.LazyFrame, taxonomy: Taxonomy, roll_up: float) -> Identifications:
-    """What each row of `tables.CLASSIFICATIONS` counts as, in their order.
+def identify(
+    classifications: pl.LazyFrame, taxonomy: Taxonomy, roll_up: float
+) -> Identifications:
+    """Identify each row of `tables.CLASSIFICATIONS`, in the same order.
 
     Args:
-        taxonomy: names of taxa, and what can be here.
-        roll_up: least sum of confidences on a branch.
+        taxonomy: the names of taxa, and the taxa that the project allows.
+        roll_up: minimum sum of confidences with which a taxon names an animal.
     """
     names = SpeciesNames()
     table = classifications.select(*DETECTION_COLUMNS, *CLASSIFICATION_COLUMNS).collect()
-    meanings = _label_names(table, taxonomy, names)
-    sure = _is_accepted(table, taxonomy)
-    branches = _rolled_up_names(
-        classifications.with_row_index("row").filter(_IS_ANIMAL & ~sure), taxonomy, roll_up, names
+    label_names = _label_names(table, taxonomy, names)
+    accepted = _is_accepted(table, taxonomy)
+    rolled_up = _rolled_up_names(
+        classifications.with_row_index("row").filter(_IS_ANIMAL & ~accepted),
+        taxonomy,
+        roll_up,
+        names,
     )
-    # Apart from the texts that are kept: joins would carry them along, row by row.
-    counted = (
+    # Without DETECTION_COLUMNS: joins would copy their text row by row.
+    identified = (
         table.lazy()
         .select("category", *CLASSIFICATION_COLUMNS)
         .with_row_index("row")
-        .join(meanings, on=LABEL_COLUMNS, how="left", nulls_equal=True, maintain_order="left")
-        .join(branches, on="row", how="left", maintain_order="left")
-        .select(_identification_columns(sure, names))
+        .join(label_names, on=LABEL_COLUMNS, how="left", nulls_equal=True, maintain_order="left")
+        .join(rolled_up, on="row", how="left", maintain_order="left")
+        .select(_identification_columns(accepted, names))
         .collect()
     )
-    return Identifications(table.select(DETECTION_COLUMNS).hstack(counted), names)
+    return Identifications(table.select(DETECTION_COLUMNS).hstack(identified), names)
 
 
 _IS_ANIMAL = pl.col("category") == "animal"
 
 
 def _is_accepted(table: pl.DataFrame, taxonomy: Taxonomy) -> pl.Expr:
-    """Whether a label is sure enough, of an animal that can be here."""
+    """True for rows whose label is confident enough and allowed by the project."""
     if taxonomy.listed is None:
         return pl.col("auto_ok")
     found = table["scientific_name"].unique()
-    here = pl.Series([name for name in found if taxonomy.may_be(name)], dtype=pl.String)
-    return pl.col("auto_ok") & pl.col("scientific_name").is_in(here.implode()).fill_null(False)
+    allowed = pl.Series([name for name in found if taxonomy.allows(name)], dtype=pl.String)
+    return pl.col("auto_ok") & pl.col("scientific_name").is_in(allowed.implode()).fill_null(False)
 
 
-def _identification_columns(sure: pl.Expr, names: SpeciesNames) -> list[pl.Expr]:
-    climbed = pl.col("branch").is_not_null()
+def _identification_columns(accepted: pl.Expr, names: SpeciesNames) -> list[pl.Expr]:
+    is_rolled_up = pl.col("rolled_up").is_not_null()
     unknown = pl.lit(names.code(UNKNOWN_NAME), NAME_CODE)
     other = pl.col("category").replace_strict(
         {category: names.code(name) for category, name in CATEGORY_NAMES.items()},
         default=None,
         return_dtype=NAME_CODE,
     )
-    counted = {
+    columns = {
         "name": pl.when(~_IS_ANIMAL)
         .then(other)
-        .when(sure)
-        .then("meaning")
-        .otherwise(pl.coalesce("branch", unknown)),
-        "confidence": pl.when(~_IS_ANIMAL | sure)
+        .when(accepted)
+        .then("label_name")
+        .otherwise(pl.coalesce("rolled_up", unknown)),
+        "confidence": pl.when(~_IS_ANIMAL | accepted)
         .then("confidence")
-        .otherwise(pl.coalesce("branch_sum", "detection_confidence")),
-        "ballot": pl.when(_IS_ANIMAL & climbed).then("branch").when(_IS_ANIMAL).then("meaning"),
-        "ballot_weight": pl.when(_IS_ANIMAL & climbed)
-        .then("branch_sum")
+        .otherwise(pl.coalesce("confidence_sum", "detection_confidence")),
+        "ballot": pl.when(_IS_ANIMAL & is_rolled_up)
+        .then("rolled_up")
+        .when(_IS_ANIMAL)
+        .then("label_name"),
+        "ballot_weight": pl.when(_IS_ANIMAL & is_rolled_up)
+        .then("confidence_sum")
         .when(_IS_ANIMAL)
         .then("confidence"),
         "repeat": pl.lit(False),
     }
-    return [counted[name].cast(kind).alias(name) for name, kind in IDENTIFICATION_COLUMNS.items()]
+    return [columns[name].cast(kind).alias(name) for name, kind in IDENTIFICATION_COLUMNS.items()]
 
 
 def _label_names(table: pl.DataFrame, taxonomy: Taxonomy, names: SpeciesNames) -> pl.LazyFrame:
-    """What each label is called: the columns LABEL, meaning."""
-    labels = (
-        table.lazy().select(LABEL_COLUMNS).unique().collect().sort(LABEL_COLUMNS)
-    )  # the same numbers in every run
+    """The name of each label: LABEL_COLUMNS and label_name."""
+    # Sorted, so that every run assigns the same codes.
+    labels = table.lazy().select(LABEL_COLUMNS).unique().collect().sort(LABEL_COLUMNS)
 
-    def meaning(label: str | None, scientific_name: str | None) -> int:
+    def code(label: str | None, scientific_name: str | None) -> int:
         taxon = taxonomy.taxa.get(scientific_name or "")
-        preferred_name = taxon.common_name if taxon and taxon.rank in SPECIES_RANKS else None
-        return names.code(SpeciesName(preferred_name or label or UNKNOWN_ANIMAL, scientific_name))
+        common_name = taxon.common_name if taxon and taxon.rank in SPECIES_RANKS else None
+        return names.code(SpeciesName(common_name or label or UNKNOWN_ANIMAL, scientific_name))
 
-    codes = [meaning(*row) for row in labels.iter_rows()]
-    return labels.lazy().with_columns(meaning=pl.Series(codes, dtype=NAME_CODE))
+    codes = [code(*row) for row in labels.iter_rows()]
+    return labels.lazy().with_columns(label_name=pl.Series(codes, dtype=NAME_CODE))
 
 
 def _rolled_up_names(
-    unsure: pl.LazyFrame, taxonomy: Taxonomy, roll_up: float, names: SpeciesNames
+    uncertain: pl.LazyFrame, taxonomy: Taxonomy, roll_up: float, names: SpeciesNames
 ) -> pl.LazyFrame:
-    """The branches that name animals whose own labels do not: row, branch, branch_sum."""
-    guessed = unsure.filter(pl.col("top5").is_not_null()).select("row", "top5").collect()
-    climbed = guessed.select("row").hstack(roll_up_guesses(guessed["top5"], taxonomy, roll_up))
-    found = climbed.drop_nulls("taxon")
+    """The names of animals whose own label is not accepted: row, rolled_up, confidence_sum."""
+    guessed = uncertain.filter(pl.col("top5").is_not_null()).select("row", "top5").collect()
+    results = guessed.select("row").hstack(roll_up_guesses(guessed["top5"], taxonomy, roll_up))
+    found = results.drop_nulls("taxon")
     codes = {
         taxon: names.code(preferred_name(taxon, taxonomy))
         for taxon in found["taxon"].unique().sort()
     }
     return found.lazy().select(
         "row",
-        "branch_sum",
-        branch=pl.col("taxon").replace_strict(codes, return_dtype=NAME_CODE),
+        "confidence_sum",
+        rolled_up=pl.col("taxon").replace_strict(codes, return_dtype=NAME_CODE),
     )
 
 
 def preferred_name(scientific_name: str, taxonomy: Taxonomy) -> SpeciesName:
-    """The name of a taxon: its common one, or the scientific."""
+    """Return the name of a taxon: its common name if it has one, else the scientific name."""
     taxon = taxonomy.taxa.get(scientific_name)
     return SpeciesName((taxon and taxon.common_name) or scientific_name, scientific_name)

@@ -1,11 +1,11 @@
-"""What is known of species: a taxonomy, and which of them live where the cameras stand.
+"""The taxonomy of animals, and the species that a project allows.
 
-`taxonomy.tsv` ships: the animals that the shipped classifier knows, and common ones of camera
-traps. A classifier whose labels carry their ranks brings its own taxa, and so does a project's
+The package ships `taxonomy.tsv`: the animals that the shipped classifier knows, and common ones of
+camera traps. A classifier whose labels carry their ranks adds its own taxa, and so does a project's
 list of species; where they disagree, the project wins, then the classifier.
 
-A scientific name may be of any rank. Species and subspecies go by their common name, which makes
-one species of a beagle and a poodle; a label of a higher taxon keeps its own words.
+A scientific name may be of any rank. Species and subspecies are shown with their common name, so a
+beagle and a poodle are one species; a label of a higher taxon is shown unchanged.
 """
 
 import difflib
@@ -23,7 +23,7 @@ from resources.settings.project import ListedSpecies
 
 SHIPPED_TAXONOMY = Path(__file__).parent / "taxonomy.tsv"
 
-# From the most particular to the most general: how a roll-up climbs.
+# From the lowest to the highest rank.
 ROLL_UP_RANKS = ("species", "genus", "family", "order", "class")
 SPECIES_RANKS = ("species", "subspecies")
 HIGHER_RANKS = ("class", "order", "family", "genus")
@@ -42,14 +42,14 @@ class Taxon(NamedTuple):
 
     @property
     def species(self) -> str | None:
-        """The binomial of a species or subspecies; None for anything higher."""
+        """The binomial of a species or subspecies; None for a higher taxon."""
         if self.rank not in SPECIES_RANKS:
             return None
         return " ".join(self.scientific_name.split()[:2])
 
     @property
     def lineage(self) -> tuple[str | None, ...]:
-        """Its names from species to class, in the order of ROLL_UP_RANKS."""
+        """The taxon's names from species to class, in the order of ROLL_UP_RANKS."""
         return (self.species, self.genus, self.family, self.order, self.class_)
 
 
@@ -59,31 +59,31 @@ class Taxonomy:
 
     Attributes:
         taxa: by scientific name.
-        listed: scientific names of any rank that live here; None: anything may.
+        listed: the scientific names, of any rank, on the project's list; None: all are allowed.
     """
 
     taxa: Mapping[str, Taxon]
     listed: frozenset[str] | None = None
 
-    def may_be(self, scientific_name: str | None) -> bool:
-        """Whether an animal of that name can be here: it is listed, or above or below one that is.
+    def allows(self, scientific_name: str | None) -> bool:
+        """Return True if a name is on the list, or is above or below a listed taxon.
 
-        A name that the taxonomy does not know is no one's branch: it can be here without a list.
+        A name that the taxonomy does not know is allowed only if there is no list.
         """
         if self.listed is None:
             return True
         if scientific_name is None:
             return False
-        return scientific_name in self._here or not self.listed.isdisjoint(
+        return scientific_name in self._allowed or not self.listed.isdisjoint(
             self._lineage(scientific_name)
         )
 
-    def named(self, common_or_scientific: str) -> Taxon | None:
-        """The taxon of a name in either language, whatever its capitals; None: not known."""
+    def find(self, common_or_scientific: str) -> Taxon | None:
+        """Return the taxon of a common or scientific name, ignoring case; None if unknown."""
         return self._by_any_name.get(common_or_scientific.strip().casefold())
 
     def common_names(self) -> list[str]:
-        """All common names, in small letters."""
+        """Return all common names in lower case."""
         return [taxon.common_name.casefold() for taxon in self.taxa.values() if taxon.common_name]
 
     @cached_property
@@ -94,33 +94,33 @@ class Taxonomy:
         return common | {taxon.scientific_name.casefold(): taxon for taxon in self.taxa.values()}
 
     @cached_property
-    def _here(self) -> frozenset[str]:
-        """What is listed, and everything above it."""
+    def _allowed(self) -> frozenset[str]:
+        """The listed taxa and all taxa above them."""
         listed = self.listed or frozenset()
-        return frozenset(name for one in listed for name in (one, *self._lineage(one)) if name)
+        return frozenset(name for each in listed for name in (each, *self._lineage(each)) if name)
 
     def _lineage(self, scientific_name: str) -> tuple[str | None, ...]:
         taxon = self.taxa.get(scientific_name)
         return taxon.lineage if taxon else (scientific_name,)
 
     def table(self) -> pl.DataFrame:
-        """All of it as rows of `tables.TAXA`."""
+        """Return all taxa as rows of `tables.TAXA`."""
         return taxa_table(self.taxa.values())
 
 
 def project_taxonomy(
-    listed: Sequence[ListedSpecies], of_models: Mapping[str, Taxon] | None = None
+    listed: Sequence[ListedSpecies], model_taxa: Mapping[str, Taxon] | None = None
 ) -> Taxonomy:
-    """What is known with a project's list of species; an empty list: anything may be there.
+    """Return the shipped taxonomy with the taxa of a project and of a classifier.
 
     Args:
-        listed: the project's.
-        of_models: taxa that the classifier's labels told.
+        listed: the project's list of species; empty: all species are allowed.
+        model_taxa: the taxa of the classifier's labels.
 
     Raises:
-        UsageError: a listed name is not known, and its row has no ranks.
+        UsageError: a listed name is not in the taxonomy, and its row has no ranks.
     """
-    taxa = shipped_taxa() | dict(of_models or {})
+    taxa = shipped_taxa() | dict(model_taxa or {})
     own = {row.scientific_name: _listed_taxon(row, taxa) for row in listed}
     return Taxonomy(taxa | own, frozenset(own) if own else None)
 
@@ -132,19 +132,19 @@ def _listed_taxon(row: ListedSpecies, taxa: Mapping[str, Taxon]) -> Taxon:
         close = difflib.get_close_matches(row.scientific_name, taxa, n=1)
         hint = f"did you mean {close[0]}? If not, " if close else ""
         raise UsageError(
-            f"project.species: {row.scientific_name} is not in the taxonomy; {hint}fill its "
+            f"project.species: {row.scientific_name} is not in the taxonomy; {hint}fill in its "
             "columns class, order, family and genus"
         )
     if known:
         ranks = tuple(own or theirs for own, theirs in zip(ranks, known[3:], strict=True))
         return Taxon(row.scientific_name, row.common_name or known.common_name, known.rank, *ranks)
-    by_words = {2: "species", 3: "subspecies"}.get(len(row.scientific_name.split()))
-    itself = dict(zip(ranks, HIGHER_RANKS, strict=True)).get(row.scientific_name, "genus")
-    return Taxon(row.scientific_name, row.common_name, by_words or itself, *ranks)
+    rank_by_words = {2: "species", 3: "subspecies"}.get(len(row.scientific_name.split()))
+    higher_rank = dict(zip(ranks, HIGHER_RANKS, strict=True)).get(row.scientific_name, "genus")
+    return Taxon(row.scientific_name, row.common_name, rank_by_words or higher_rank, *ranks)
 
 
 def shipped_taxa() -> dict[str, Taxon]:
-    """The taxonomy that comes with the package, by scientific name."""
+    """Return the taxonomy that the package ships, by scientific name."""
     return dict(_shipped())
 
 
@@ -155,10 +155,10 @@ def _shipped() -> dict[str, Taxon]:
 
 
 def taxa_table(taxa: Iterable[Taxon]) -> pl.DataFrame:
-    """Rows of `tables.TAXA`, by scientific name."""
+    """Return taxa as rows of `tables.TAXA`, ordered by scientific name."""
     return pl.DataFrame(list(taxa), schema=schemas.TAXA, orient="row").sort("scientific_name")
 
 
 def taxa_from_table(table: pl.DataFrame) -> dict[str, Taxon]:
-    """Taxa of rows of `tables.TAXA`, by scientific name."""
+    """Return the taxa of rows of `tables.TAXA`, by scientific name."""
     return {row[0]: Taxon(*row) for row in table.iter_rows()}

@@ -110,7 +110,7 @@ def _existing_thumbnails(store: ObjectStore) -> pl.DataFrame:
 def _new_thumbnails(store: ObjectStore, boxes: pl.DataFrame, people: People) -> Iterator[Row]:
     if boxes.is_empty():
         return
-    journal = Stage1Journal(store, build.origin_of(store, layout.DETECTIONS_TABLE).journal_key)
+    journal = Stage1Journal(store, build.read_origin(store, layout.DETECTIONS_TABLE).journal_key)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for part in journal.parts():
             crops = _crops(journal, part, boxes)

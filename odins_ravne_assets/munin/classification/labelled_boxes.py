@@ -23,7 +23,7 @@ def labelled_box(
         box: of `tables.FOUND_BOXES`.
         confidence: of the label, 0 to 1.
         auto_ok: it is sure enough to be used without a person's look.
-        top5: see `guess`, the best first; None: the box was not classified.
+        top5: see `ranked_label`, the best first; None: the box was not classified.
     """
     return {
         "content_hash": box["content_hash"],
@@ -37,12 +37,12 @@ def labelled_box(
     }
 
 
-def guess(label: str, scientific_name: str | None, confidence: float) -> Row:
+def ranked_label(label: str, scientific_name: str | None, confidence: float) -> Row:
     """One of the labels that a box may have."""
     return {"label": label, "scientific_name": scientific_name, "confidence": confidence}
 
 
-def keep_category(boxes: pl.DataFrame, auto_ok_threshold: float) -> Iterator[Row]:
+def label_by_category(boxes: pl.DataFrame, auto_ok_threshold: float) -> Iterator[Row]:
     """People and vehicles are not classified: their category is their label."""
     for row in boxes.iter_rows(named=True):
         confidence = max(row["confidence"], row["category_confidence"] or 0.0)

@@ -7,7 +7,7 @@ format from run_model", of speciesnet 5.0.6 and of the releases before it.
 - A picture is known by its path: a prediction's `filepath` ends with the medium's path in the
   footage.
 - A box has the label of the detection that overlaps with it most, with an intersection over union
-  of SAME_BOX or more; in the older layout all animals of a picture have the picture's label.
+  of MIN_IOU or more; in the older layout all animals of a picture have the picture's label.
 - A box that no prediction is about has no label: it becomes an unknown animal.
 
 Whoever starts a run keeps the file in the camera's output, under its SHA-256, and tells the worker
@@ -27,8 +27,8 @@ import polars as pl
 
 from gpu_kernels.models.speciesnet_labels import SpeciesNetLabel, parse_label
 from odins_ravne_assets.munin.classification.labelled_boxes import (
-    guess,
-    keep_category,
+    ranked_label,
+    label_by_category,
     labelled_box,
 )
 from odins_ravne_assets.munin.tables.journal import Row, Stage1Journal, Stage2Journal
@@ -36,11 +36,11 @@ from resources.errors import ModelError
 from resources.storage.object_store import ObjectStore
 
 # Least intersection over union at which two detectors mean the same animal.
-SAME_BOX = 0.5
-MOST_LABELS = 5
+MIN_IOU = 0.5
+MAX_LABELS = 5
 NO_PREDICTION = "no prediction"
 # Where a camera's output keeps predictions; in place of the file's path in `models.classifier`.
-KEPT = re.compile(r"predictions/(?P<hash>[0-9a-f]{64})\.json")
+STORED_KEY = re.compile(r"predictions/(?P<hash>[0-9a-f]{64})\.json")
 WHOLE_PICTURE = "0"
 
 Json = dict[str, Any]
@@ -58,18 +58,18 @@ def predictions_hash(name: str) -> str:
     Raises:
         ModelError: see `Predictions`.
     """
-    kept = KEPT.fullmatch(name)
+    kept = STORED_KEY.fullmatch(name)
     return kept["hash"] if kept else Predictions(name).hash
 
 
-def keep_predictions(name: str, output: ObjectStore) -> str:
+def save_predictions(name: str, output: ObjectStore) -> str:
     """Keep a file of predictions in a camera's output; what `models.classifier` is to say then.
 
     Raises:
         ModelError: see `Predictions`.
         StoreError: the store refuses.
     """
-    if KEPT.fullmatch(name):
+    if STORED_KEY.fullmatch(name):
         return name
     predictions = Predictions(name)
     key = f"predictions/{predictions.hash}.json"
@@ -78,14 +78,14 @@ def keep_predictions(name: str, output: ObjectStore) -> str:
     return key
 
 
-def cached_predictions(name: str, output: ObjectStore) -> "Predictions":
-    """Predictions that `keep_predictions` has kept.
+def load_predictions(name: str, output: ObjectStore) -> "Predictions":
+    """Predictions that `save_predictions` has kept.
 
     Raises:
         ModelError: they are not there, or not what they were.
         StoreError: the store refuses.
     """
-    kept = KEPT.fullmatch(name)
+    kept = STORED_KEY.fullmatch(name)
     if kept is None or not output.exists(name):
         raise ModelError(f"{output.url}: keeps no predictions {name}; run Stage 2 again")
     with output.reading(name) as path:
@@ -180,12 +180,12 @@ def _with_first(
 ) -> list[tuple[str, float]]:
     """SpeciesNet's own conclusion, then what else it thought of."""
     if not text or score is None:
-        return ranked[:MOST_LABELS]
+        return ranked[:MAX_LABELS]
     rest = [pair for pair in ranked if pair[0] != text]
-    return [(text, float(score)), *rest][:MOST_LABELS]
+    return [(text, float(score)), *rest][:MAX_LABELS]
 
 
-class PredictedLabels:
+class PredictionLabeller:
     """One pass over the parts of Stage 1's journal that are not labelled yet."""
 
     def __init__(
@@ -214,7 +214,7 @@ class PredictedLabels:
             with ExitStack() as stack:
                 boxes = pl.read_parquet(stack.enter_context(stage1.reading(part, "boxes")))
             animals = boxes.filter(pl.col("category") == "animal")
-            others = keep_category(boxes.filter(pl.col("category") != "animal"), self._threshold)
+            others = label_by_category(boxes.filter(pl.col("category") != "animal"), self._threshold)
             labels = [self._label(row) for row in animals.iter_rows(named=True)]
             stage2.write(part, [*others, *labels])
             self.labelled += animals.height
@@ -228,7 +228,7 @@ class PredictedLabels:
             return labelled_box(box, NO_PREDICTION, None, 0.0, False, [])
         best, score = named[0]
         sure = best.is_animal and score >= self._threshold
-        top5 = [guess(label.common_name, label.scientific_name, each) for label, each in named]
+        top5 = [ranked_label(label.common_name, label.scientific_name, each) for label, each in named]
         name = best.scientific_name
         return labelled_box(box, best.common_name, name, score, sure, top5)
 
@@ -242,7 +242,7 @@ class PredictedLabels:
         ours = (box["x"], box["y"], box["w"], box["h"])
         rated = [(_overlap(ours, each["bbox"]), each) for each in labelled]
         overlap, best = max(rated, key=lambda pair: pair[0])
-        return _of_detection(best) if overlap >= SAME_BOX else []
+        return _of_detection(best) if overlap >= MIN_IOU else []
 
 
 def _overlap(one: Box, other: Box) -> float:

@@ -20,13 +20,13 @@ import polars as pl
 from gpu_kernels.heads.decode import rank
 from gpu_kernels.preprocessing.letterbox import Picture, cut, cut_region
 from odins_ravne_assets.munin.classification.labelled_boxes import (
-    guess,
-    keep_category,
+    ranked_label,
+    label_by_category,
     labelled_box,
 )
 from odins_ravne_assets.munin.inference.background_worker import BackgroundWorker
-from odins_ravne_assets.munin.inference.run_model import LoadedModel, start_classification, whole
-from odins_ravne_assets.munin.inference.timing import KEEPING, LOOKING, WAITING, StageTiming
+from odins_ravne_assets.munin.inference.run_model import LoadedModel, start_classification, whole_picture
+from odins_ravne_assets.munin.inference.timing import SAVING, INFERENCE, INPUT_WAIT, StageTiming
 from odins_ravne_assets.munin.tables.journal import (
     Row,
     Stage1Journal,
@@ -74,7 +74,7 @@ class Stage2:
                 labels = list(self._label_part(stage1, part, stop, reading))
                 if stop.is_set():
                     return
-                with self._pace.timed(KEEPING):
+                with self._pace.timed(SAVING):
                     stage2.write(part, labels)
 
     def _label_part(
@@ -84,12 +84,12 @@ class Stage2:
         stop: Event,
         reading: BackgroundWorker[pl.DataFrame, Batch],
     ) -> Iterator[Row]:
-        with self._pace.timed(WAITING), ExitStack() as stack:
+        with self._pace.timed(INPUT_WAIT), ExitStack() as stack:
             boxes = pl.read_parquet(stack.enter_context(journal.reading(part, "boxes")))
             crops = pl.read_parquet(stack.enter_context(journal.reading(part, "crops")))
         animals = boxes.filter(pl.col("category") == "animal")
         others = boxes.filter(pl.col("category") != "animal")
-        yield from keep_category(others, self._threshold)
+        yield from label_by_category(others, self._threshold)
         keys = ["content_hash", "frame_number", "box_number"]
         crops = animals.join(crops, on=keys, how="inner", maintain_order="left")
         batches = reading.through(crops.iter_slices(self._batch_size))
@@ -104,25 +104,25 @@ class Stage2:
             yield from self._label(*each)
 
     def _next(self, batches: Iterator[Batch]) -> Batch | None:
-        with self._pace.timed(WAITING):
+        with self._pace.timed(INPUT_WAIT):
             return next(batches, None)
 
     def _read(self, crops: pl.DataFrame) -> Batch:
         return crops, [self._as_trained(row) for row in crops.iter_rows(named=True)]
 
     def _look(self, pictures: list[Picture]) -> Callable[[], Scores]:
-        with self._pace.timed(LOOKING):
-            return start_classification(self._classifier, [whole(each) for each in pictures])
+        with self._pace.timed(INFERENCE):
+            return start_classification(self._classifier, [whole_picture(each) for each in pictures])
 
     def _label(self, crops: pl.DataFrame, answer: Callable[[], Scores]) -> Iterator[Row]:
-        with self._pace.timed(LOOKING):
+        with self._pace.timed(INFERENCE):
             scores = answer()
         ranked = rank(scores, self._classifier.manifest)
         for row, labels in zip(crops.iter_rows(named=True), ranked, strict=True):
             best = labels[0]
             # What a classifier takes for a teapot is no animal it knows.
             sure = best.is_animal and best.confidence >= self._threshold
-            top5 = [guess(each.label, each.scientific_name, each.confidence) for each in labels]
+            top5 = [ranked_label(each.label, each.scientific_name, each.confidence) for each in labels]
             yield labelled_box(row, best.label, best.scientific_name, best.confidence, sure, top5)
         self.labelled += crops.height
         self._on_progress(self.labelled)

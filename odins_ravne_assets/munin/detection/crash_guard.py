@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from itertools import islice
 from threading import Event
 
-from odins_ravne_assets.munin.detection.decode_pool import Failed, Medium
+from odins_ravne_assets.munin.detection.decode_pool import MediumFailed, Medium
 from odins_ravne_assets.munin.tables.journal import PART_MEDIA
 from resources.storage.layout import MEDIA_IN_PROGRESS
 from resources.storage.object_store import ObjectStore
 
-DEATHS_ALLOWED = 1
+MAX_CRASHES = 1
 # Media that a dead worker may have had in hand: an unfinished part, and what was being decoded.
-SUSPECTS = PART_MEDIA + 64
+MAX_SUSPECTS = PART_MEDIA + 64
 
 
 class CrashGuard:
@@ -30,19 +30,19 @@ class CrashGuard:
         self._settled = Event()
         self.active = True
 
-    def suspects_first(self, media: Iterator[Medium]) -> Iterator[Medium | Failed]:
+    def suspects_first(self, media: Iterator[Medium]) -> Iterator[Medium | MediumFailed]:
         """All of `media`, the suspects among them one at a time; drawn by the decoding thread.
 
         What is set aside comes as Failed. It is settled as the others are, before the next one is
         begun: a worker that dies of that one must not forget it.
         """
         culprit, deaths = self._culprit()
-        for medium in islice(media, SUSPECTS):
+        for medium in islice(media, MAX_SUSPECTS):
             died = deaths + 1 if medium.content_hash == culprit else 0
             self._settled.clear()
-            if died > DEATHS_ALLOWED:
+            if died > MAX_CRASHES:
                 reason = f"set aside: its worker died {died} times while looking at it"
-                yield Failed(medium, reason)
+                yield MediumFailed(medium, reason)
             else:
                 mark = {"content_hash": medium.content_hash, "deaths": died}
                 self._store.write_bytes(MEDIA_IN_PROGRESS, json.dumps(mark).encode())

@@ -14,21 +14,21 @@ from odins_ravne_assets.munin.tables.journal import Row
 # Crops keep this much room around the box, as a share of its longer side, so that classifiers
 # with other crop rules can be tried later without decoding the footage again.
 CROP_MARGIN = 0.1
-CROP_QUALITY = 90
+JPEG_QUALITY = 90
 # Longest side of a kept crop, in pixels; classifiers take 224 to 600.
-CROP_SIDE = 640
+MAX_CROP_SIDE = 640
 
 
-class CutOut(NamedTuple):
+class RawCrop(NamedTuple):
     """The region around a box."""
 
     region: Region  # x, y, w, h as fractions of the picture
     picture: Picture  # uint8 BGR [h, w, 3], in the frame's own size; may be a view of the frame
 
 
-def cut_from(
+def cut_crops(
     frames: Sequence[tuple[Picture | DeviceFrame, Sequence[Box]]],
-) -> list[list[CutOut]]:
+) -> list[list[RawCrop]]:
     """The regions around the boxes of each frame.
 
     Of frames on the GPU only these regions come to the host, those of all frames of a buffer at
@@ -38,7 +38,7 @@ def cut_from(
     on_device = _cut_on_device(frames, regions)
     return [
         [
-            CutOut(
+            RawCrop(
                 region,
                 on_device[number, place]
                 if isinstance(picture, DeviceFrame)
@@ -77,17 +77,17 @@ def _cut_on_device(
     return found
 
 
-def made_crop(cut_one: CutOut) -> Row:
+def encode_crop(cut_one: RawCrop) -> Row:
     """The region as a JPEG, with where it lies in the picture."""
     crop = cut_one.picture
     longest = max(crop.shape[:2])
-    if longest > CROP_SIDE:
+    if longest > MAX_CROP_SIDE:
         size = (
-            max(1, round(crop.shape[1] * CROP_SIDE / longest)),
-            max(1, round(crop.shape[0] * CROP_SIDE / longest)),
+            max(1, round(crop.shape[1] * MAX_CROP_SIDE / longest)),
+            max(1, round(crop.shape[0] * MAX_CROP_SIDE / longest)),
         )
         crop = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8)
-    encoded, jpeg = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, CROP_QUALITY])
+    encoded, jpeg = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not encoded:
         raise AssertionError("a crop of pixels can always be encoded")
     return {

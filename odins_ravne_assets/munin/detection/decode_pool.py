@@ -23,7 +23,7 @@ from gpu_kernels.preprocessing.device_picture import DeviceFrame
 from odins_ravne_assets.munin.detection.decode_process import SLOT_BYTES
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
 from odins_ravne_assets.munin.media.child_process import (
-    Child,
+    ChildProcess,
     ChildDiedError,
     ChildHungError,
     Message,
@@ -32,7 +32,7 @@ from resources.errors import StoreError
 from resources.storage.object_store import ObjectStore
 
 # How often a silent decoder is looked after, in seconds.
-POLL = 0.5
+POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Medium:
 
 
 @dataclass(frozen=True)
-class Began:
+class MediumStarted:
     """A medium's frames follow. Said again when its decoder died: what came before is void."""
 
     medium: Medium
@@ -81,7 +81,7 @@ class MediumEnded:
 
 
 @dataclass(frozen=True)
-class Failed:
+class MediumFailed:
     """Nothing of a medium could be used."""
 
     medium: Medium
@@ -89,19 +89,19 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Unreadable:
+class MediumUnavailable:
     """The store would not give the medium now; another run may be luckier."""
 
     medium: Medium
     reason: str
 
 
-Event = Began | Frame | MediumEnded | Failed | Unreadable
-TakeMedium = Callable[[], Medium | Failed | None]
+DecodeEvent = MediumStarted | Frame | MediumEnded | MediumFailed | MediumUnavailable
+TakeMedium = Callable[[], Medium | MediumFailed | None]
 
 
 @dataclass(frozen=True)
-class DecodingSettings:
+class DecodeSettings:
     """What is decoded, and how."""
 
     plan: SamplingPlan
@@ -113,7 +113,7 @@ class DecodingSettings:
     device: str | None = None  # GPU that decodes videos, as cuda:0; None: the CPU does
 
 
-class Decoder:
+class DecodePool:
     """Decodes media in child processes and hands out the frames.
 
     Args:
@@ -123,18 +123,18 @@ class Decoder:
     """
 
     def __init__(
-        self, footage: ObjectStore, media: Iterator[Medium | Failed], settings: DecodingSettings
+        self, footage: ObjectStore, media: Iterator[Medium | MediumFailed], settings: DecodeSettings
     ) -> None:
         self._media = media
         self._taking = threading.Lock()
         self._stop = threading.Event()
         # Bounded by the lanes' slots, so it needs no bound of its own.
-        self._events: SimpleQueue[Event | BaseException | None] = SimpleQueue()
+        self._events: SimpleQueue[DecodeEvent | BaseException | None] = SimpleQueue()
         self._lanes = [
             _Lane(self._take, footage, settings, self._events) for _ in range(settings.processes)
         ]
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[DecodeEvent]:
         """Frames, ends and failures: per medium in order, media of several processes mixed."""
         for lane in self._lanes:
             lane.start()
@@ -176,7 +176,7 @@ class Decoder:
         for lane in self._lanes:
             lane.close()
 
-    def _take(self) -> Medium | Failed | None:
+    def _take(self) -> Medium | MediumFailed | None:
         with self._taking:
             taken = None if self._stop.is_set() else next(self._media, None)
         # It may have been long in coming.
@@ -190,8 +190,8 @@ class _Lane(threading.Thread):
         self,
         take: TakeMedium,
         footage: ObjectStore,
-        settings: DecodingSettings,
-        events: "SimpleQueue[Event | BaseException | None]",
+        settings: DecodeSettings,
+        events: "SimpleQueue[DecodeEvent | BaseException | None]",
     ) -> None:
         super().__init__(name="decoding", daemon=True)
         self._take = take
@@ -204,23 +204,23 @@ class _Lane(threading.Thread):
         self._buffer, self._handle = self._on_device()
         self._slots = threading.Lock()  # guards the three below
         self._free = set(range(settings.slots))
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
         self._closed = False
 
     def _bytes_of_arena(self) -> int:
         if self._settings.device is None:
             return self._bytes
-        from odins_ravne_assets.munin.detection.gpu_video import MARK_BYTES
+        from odins_ravne_assets.munin.detection.gpu_video import TOKEN_BYTES
 
-        return self._bytes + MARK_BYTES
+        return self._bytes + TOKEN_BYTES
 
     def _on_device(self) -> tuple[Any, str]:
         """A buffer with as many slots on the device, and what the child opens it by."""
         if self._settings.device is None:
             return None, ""
-        from odins_ravne_assets.munin.detection.gpu_video import allocate
+        from odins_ravne_assets.munin.detection.gpu_video import allocate_buffer
 
-        return allocate(self._settings.device, self._bytes, self._arena)
+        return allocate_buffer(self._settings.device, self._bytes, self._arena)
 
     @property
     def _bytes(self) -> int:
@@ -229,7 +229,7 @@ class _Lane(threading.Thread):
     def run(self) -> None:
         try:
             while taken := self._take():
-                self._events.put(taken if isinstance(taken, Failed) else self._decode(taken))
+                self._events.put(taken if isinstance(taken, MediumFailed) else self._decode(taken))
         except BaseException as error:  # noqa: BLE001 (handed to the thread that waits for events)
             self._events.put(error)
         else:
@@ -262,7 +262,7 @@ class _Lane(threading.Thread):
                 ):  # the lane's thread notices, and tells the next child
                     self._child.send({"slot": slot})
 
-    def _decode(self, medium: Medium) -> MediumEnded | Failed | Unreadable:
+    def _decode(self, medium: Medium) -> MediumEnded | MediumFailed | MediumUnavailable:
         """See the medium through, with a second try for a decoder that died of it."""
         for last_try in (False, True):
             try:
@@ -270,18 +270,18 @@ class _Lane(threading.Thread):
                     return self._try(medium, self._order(medium, str(path)))
             except ChildHungError as error:
                 self._discard_child()
-                return Failed(medium, f"the decoder hung: {error}")
+                return MediumFailed(medium, f"the decoder hung: {error}")
             except ChildDiedError as error:
                 self._discard_child()
                 if last_try or self._closed:
-                    return Failed(medium, f"the decoder {error} twice in this file")
+                    return MediumFailed(medium, f"the decoder {error} twice in this file")
             except StoreError as error:
-                return Unreadable(medium, str(error))
+                return MediumUnavailable(medium, str(error))
         raise AssertionError("unreachable")
 
-    def _try(self, medium: Medium, order: Message) -> MediumEnded | Failed:
+    def _try(self, medium: Medium, order: Message) -> MediumEnded | MediumFailed:
         child = self._ready_child()
-        self._events.put(Began(medium))
+        self._events.put(MediumStarted(medium))
         begun = monotonic()
         child.send(order)
         while True:
@@ -289,15 +289,15 @@ class _Lane(threading.Thread):
             if "frame" in message:
                 self._events.put(self._frame(medium, message))
                 continue
-            if "not_shared" in message:
-                from odins_ravne_assets.munin.detection.gpu_video import not_shared
+            if "sharing_error" in message:
+                from odins_ravne_assets.munin.detection.gpu_video import sharing_error
 
-                raise not_shared(str(message["not_shared"]))
+                raise sharing_error(str(message["sharing_error"]))
             self._count(message, monotonic() - begun)
             if "end" in message:
                 return MediumEnded(medium, message["remark"])
             if "failed" in message:
-                return Failed(medium, message["reason"])
+                return MediumFailed(medium, message["reason"])
 
     def _count(self, message: Message, passed: float) -> None:
         """Add what the child says it worked. It is not trusted: no more than has passed."""
@@ -305,9 +305,9 @@ class _Lane(threading.Thread):
         if isinstance(worked, float) and 0.0 <= worked <= passed:
             self.seconds += worked
 
-    def _next_message(self, child: Child) -> Message:
+    def _next_message(self, child: ChildProcess) -> Message:
         """What the child says next; only time in which it could have worked counts as hanging."""
-        idle, poll = 0.0, min(POLL, self._settings.timeout)
+        idle, poll = 0.0, min(POLL_SECONDS, self._settings.timeout)
         while True:
             try:
                 return child.receive(poll)
@@ -335,19 +335,19 @@ class _Lane(threading.Thread):
         if "nv12" not in message:
             pixels = np.frombuffer(self._arena, np.uint8, height * width * 3, start)
             return pixels.reshape(height, width, 3)
-        from odins_ravne_assets.munin.detection.gpu_video import heard
+        from odins_ravne_assets.munin.detection.gpu_video import parse_picture
 
         try:
-            return DeviceFrame(self._buffer, heard(message["nv12"], height, width, start))
+            return DeviceFrame(self._buffer, parse_picture(message["nv12"], height, width, start))
         except (KeyError, TypeError, ValueError):
             raise ChildDiedError("spoke nonsense") from None
 
-    def _ready_child(self) -> Child:
+    def _ready_child(self) -> ChildProcess:
         with self._slots:
             if self._closed:
                 raise ChildDiedError("was stopped")
             if self._child is None:
-                self._child = Child(
+                self._child = ChildProcess(
                     "odins_ravne_assets.munin.detection.decode_process", [self._arena_file]
                 )
                 if device := self._settings.device:

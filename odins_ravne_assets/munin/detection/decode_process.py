@@ -22,12 +22,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from odins_ravne_assets.munin.detection.frame_sampling import CountedFrames, SamplingPlan
-from odins_ravne_assets.munin.detection.motion_gate import Motion
+from odins_ravne_assets.munin.detection.frame_sampling import FrameCounter, SamplingPlan
+from odins_ravne_assets.munin.detection.motion_gate import MotionDetector
 from odins_ravne_assets.munin.media.child_process import (
     Message,
-    ParentLine,
-    live_and_die_with_parent,
+    ParentConnection,
+    exit_with_parent,
 )
 from resources.errors import MediaError
 
@@ -41,7 +41,7 @@ JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 # A still is decoded at a half, a quarter or an eighth of its size when its short side then still
 # has this many times the detector's: decoding is faster, and crops keep enough detail.
 CROP_RESERVE = 1.5
-REDUCED = (
+REDUCED_SCALES = (
     (8, cv2.IMREAD_REDUCED_COLOR_8),
     (4, cv2.IMREAD_REDUCED_COLOR_4),
     (2, cv2.IMREAD_REDUCED_COLOR_2),
@@ -69,7 +69,7 @@ def decode_still(path: Path, width: int, height: int, network_side: int) -> Pict
     """
     data = np.frombuffer(_whole(path.read_bytes()), np.uint8)
     flag: int = cv2.IMREAD_COLOR
-    for factor, reduced in REDUCED:
+    for factor, reduced in REDUCED_SCALES:
         if min(width, height) / factor >= network_side * CROP_RESERVE:
             flag = reduced
             break
@@ -93,7 +93,7 @@ def decode_video(path: Path, plan: SamplingPlan, max_pixels: float) -> Iterator[
     Args:
         max_pixels: frames larger than this are refused.
     """
-    motion = Motion(plan.motion_threshold) if plan.motion_gate else None
+    motion = MotionDetector(plan.motion_threshold) if plan.motion_gate else None
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
@@ -105,7 +105,7 @@ def decode_video(path: Path, plan: SamplingPlan, max_pixels: float) -> Iterator[
             if plan.sampling == "keyframes":
                 stream.codec_context.skip_frame = "NONKEY"
             rate = float(stream.average_rate or stream.guessed_rate or 0) or 1.0
-            seen = CountedFrames(container.decode(stream))
+            seen = FrameCounter(container.decode(stream))
             for number, time, frame in plan.choose(seen, rate):
                 picture = _within_limits(_upright(frame))
                 moved = motion.moved(picture) if motion else True
@@ -133,10 +133,10 @@ def _within_limits(picture: Picture) -> Picture:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-class DecodingProcess:
+class DecodeProcess:
     """The child's loop."""
 
-    def __init__(self, line: ParentLine, arena: mmap.mmap) -> None:
+    def __init__(self, line: ParentConnection, arena: mmap.mmap) -> None:
         self._line = line
         self._arena = arena
         self._device: tuple[str, Any] | None = None  # name, and the worker's buffer there
@@ -200,15 +200,15 @@ class DecodingProcess:
         from gpu_kernels.preprocessing.device_picture import DeviceFrame
         from odins_ravne_assets.munin.detection import gpu_video
 
-        motion = gpu_video.DeviceMotion(plan.motion_threshold) if plan.motion_gate else None
+        motion = gpu_video.DeviceMotionDetector(plan.motion_threshold) if plan.motion_gate else None
         decoded = gpu_video.decode_on_device(path, plan, max_pixels, SLOT_BYTES, device)
         for frame, number, time_ms in decoded:
             slot = self._free_slot()
-            picture = gpu_video.put(buffer, slot * SLOT_BYTES, frame)
+            picture = gpu_video.copy_to_slot(buffer, slot * SLOT_BYTES, frame)
             moved = motion.moved(DeviceFrame(buffer, picture)) if motion else True
             where = {"slot": slot, "height": picture.height, "width": picture.width}
             told = {"number": number, "time_ms": time_ms, "moved": moved}
-            yield {**where, **told, "nv12": gpu_video.told(picture)}
+            yield {**where, **told, "nv12": gpu_video.picture_message(picture)}
 
     def _deliver(self, frame: DecodedFrame) -> Message:
         slot = self._free_slot()
@@ -236,11 +236,11 @@ class DecodingProcess:
         if "slot" in message:
             self._free.append(message["slot"])
         elif "device" in message:
-            from odins_ravne_assets.munin.detection.gpu_video import NotSharedError, opened
+            from odins_ravne_assets.munin.detection.gpu_video import NotSharedError, open_buffer
 
             name, size, handle = message["device"], message["bytes"], message["handle"]
             try:
-                self._device = (name, opened(name, size, handle, self._arena))
+                self._device = (name, open_buffer(name, size, handle, self._arena))
             except NotSharedError as error:
                 self._line.send({"not_shared": str(error)})
         else:
@@ -254,12 +254,12 @@ def _reason(error: Exception) -> str:
 
 
 def main() -> None:
-    live_and_die_with_parent()
+    exit_with_parent()
     cv2.setNumThreads(1)
     av.logging.set_level(av.logging.FATAL)  # what is wrong with a file is told in its row
     line_descriptor, arena_descriptor = map(int, sys.argv[1:])
     with mmap.mmap(arena_descriptor, 0) as arena, suppress(EOFError, ConnectionError):
-        DecodingProcess(ParentLine(line_descriptor), arena).run()
+        DecodeProcess(ParentConnection(line_descriptor), arena).run()
 
 
 if __name__ == "__main__":

@@ -16,13 +16,13 @@ from gpu_kernels.heads.decode import Boxes
 from gpu_kernels.models.manifest import Category
 from gpu_kernels.preprocessing.device_picture import DeviceFrame
 from gpu_kernels.preprocessing.letterbox import Pixels
-from odins_ravne_assets.munin.inference.run_model import DetectorRunner, LoadedModel, whole
+from odins_ravne_assets.munin.inference.run_model import DetectorRunner, LoadedModel, whole_picture
 from odins_ravne_assets.munin.tables.journal import Row
 
 # Of the host, uint8 BGR [h, w, 3], upright; or of the GPU.
 Picture = npt.NDArray[np.uint8] | DeviceFrame
 # Waits for models, and gives the boxes of each picture of a batch, by falling confidence.
-Answer = Callable[[], "list[list[Box]]"]
+PendingBoxes = Callable[[], "list[list[Box]]"]
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class Box:
         }
 
 
-class Teller:
+class CategoryDetector:
     """A second detector, which tells the categories of the first one's boxes."""
 
     def __init__(self, model: LoadedModel) -> None:
         self._finder = DetectorRunner(model, least_score(model.manifest))
         self._manifest = model.manifest
 
-    def start(self, pictures: Sequence[Picture], boxes: list[list[Box]]) -> Answer:
+    def start(self, pictures: Sequence[Picture], boxes: list[list[Box]]) -> PendingBoxes:
         """Start looking at all boxes of a batch, to have its word on their categories."""
         regions: list[tuple[Picture, Pixels]] = []
         looks = []
@@ -91,10 +91,10 @@ class Detector:
         """
         own = detector.manifest.detector_output.threshold
         self._finder = DetectorRunner(detector, own if threshold is None else threshold)
-        self._teller = Teller(categories) if categories else None
+        self._teller = CategoryDetector(categories) if categories else None
         self._classes = detector.manifest.detector_output.classes
         # Waits for the detector's boxes of the last batch, and has the teller start on them.
-        self._last: Callable[[], Answer] | None = None
+        self._last: Callable[[], PendingBoxes] | None = None
         # Longer side of the picture that the detector sees, in pixels.
         self.input_side = max(detector.manifest.input.height, detector.manifest.input.width)
         # Batches that may be started before an answer is waited for: each model has one.
@@ -104,14 +104,14 @@ class Detector:
         """The boxes of each picture, by falling confidence."""
         return self.start(pictures)()
 
-    def start(self, pictures: Sequence[Picture]) -> Answer:
+    def start(self, pictures: Sequence[Picture]) -> PendingBoxes:
         """Start looking at pictures, which must not change until the answer was asked for."""
-        found = self._finder.start([whole(each) for each in pictures])
+        found = self._finder.start([whole_picture(each) for each in pictures])
         if self._last:
             self._last()  # the detector has work again; now the teller
 
         @cache  # who comes first, the next batch or the answer, has the teller start
-        def told() -> Answer:
+        def told() -> PendingBoxes:
             boxes = [self._boxes(each) for each in found()]
             return self._teller.start(pictures, boxes) if self._teller else lambda: boxes
 

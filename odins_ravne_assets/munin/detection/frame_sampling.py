@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from resources.errors import MediaError
 
 # How many frames less than its header says a video may hold without being called cut.
-FORGIVEN_FRAMES, FORGIVEN_SHARE = 2, 0.1
+ALLOWED_MISSING_FRAMES, ALLOWED_MISSING_SHARE = 2, 0.1
 
 
 class SamplingPlan(NamedTuple):
@@ -49,7 +49,7 @@ class SamplingPlan(NamedTuple):
                 yield number, round(seconds * 1000), frame
 
 
-class CountedFrames:
+class FrameCounter:
     """Passes frames on and counts them."""
 
     def __init__(self, frames: Iterator[Any]) -> None:
@@ -67,5 +67,5 @@ class CountedFrames:
         Args:
             promised: frames, by the header; 0 when it does not say.
         """
-        if promised - self._count > max(FORGIVEN_FRAMES, FORGIVEN_SHARE * promised):
+        if promised - self._count > max(ALLOWED_MISSING_FRAMES, ALLOWED_MISSING_SHARE * promised):
             raise MediaError(f"it holds {self._count} of the {promised} frames its header promises")

@@ -23,7 +23,7 @@ from av.codec.hwaccel import HWAccel
 
 from gpu_kernels.device.gpu_preprocess import motion_energy, ready, small_grey
 from gpu_kernels.preprocessing.device_picture import Colour, DeviceFrame, DevicePicture
-from odins_ravne_assets.munin.detection.frame_sampling import CountedFrames, SamplingPlan
+from odins_ravne_assets.munin.detection.frame_sampling import FrameCounter, SamplingPlan
 from odins_ravne_assets.munin.detection.motion_gate import COMPARED_WIDTH, TILE, TILE_CHANGE
 from resources.errors import EngineError, MediaError
 
@@ -35,12 +35,12 @@ NV12 = "nv12"
 
 
 # At the end of the buffer, so that who opens it knows that it is this one.
-MARK_BYTES = 16
+TOKEN_BYTES = 16
 
 
 # FFmpeg is to take the CUDA context that is current, Warp's. Asked for the GPU's primary context,
 # which that is, it refuses: Warp began it with other flags than FFmpeg's own.
-AS_CURRENT: dict[str, object] = {"primary_ctx": "0", "current_ctx": "1"}
+CURRENT_CONTEXT: dict[str, object] = {"primary_ctx": "0", "current_ctx": "1"}
 
 
 class NotSharedError(Exception):
@@ -51,7 +51,7 @@ class NotOnDeviceError(Exception):
     """The GPU does not decode this video; the CPU is to."""
 
 
-class DecodedOnDevice(NamedTuple):
+class DecodedDeviceFrame(NamedTuple):
     """A frame on the GPU."""
 
     frame: Any  # of PyAV, on the device
@@ -59,11 +59,11 @@ class DecodedOnDevice(NamedTuple):
     time_ms: int  # since the first frame
 
 
-def allocate(device: str, size: int, host: Any) -> tuple[Any, str]:
+def allocate_buffer(device: str, size: int, host: Any) -> tuple[Any, str]:
     """The worker's buffer, and what another process opens it by.
 
     Args:
-        size: bytes; MARK_BYTES more are allocated.
+        size: bytes; TOKEN_BYTES more are allocated.
         host: the arena of shared memory, of as many bytes, which the device `cpu` uses.
 
     Raises:
@@ -74,18 +74,18 @@ def allocate(device: str, size: int, host: Any) -> tuple[Any, str]:
         buffer, handle = _of_host(host), b""
     else:
         with wp.ScopedMempool(device, False):  # pooled memory cannot be shared
-            buffer = wp.empty(size + MARK_BYTES, dtype=wp.uint8, device=device)
+            buffer = wp.empty(size + TOKEN_BYTES, dtype=wp.uint8, device=device)
         try:
             handle = buffer.ipc_handle()
         except RuntimeError as error:
-            raise not_shared(str(error)) from None
-    mark = token_bytes(MARK_BYTES)
+            raise sharing_error(str(error)) from None
+    mark = token_bytes(TOKEN_BYTES)
     buffer[size:].assign(np.frombuffer(mark, np.uint8))
     wp.synchronize_device(device)
     return buffer, f"{handle.hex()} {mark.hex()}"
 
 
-def opened(device: str, size: int, handle: str, host: Any) -> Any:
+def open_buffer(device: str, size: int, handle: str, host: Any) -> Any:
     """The worker's buffer, in the decoding process.
 
     Raises:
@@ -97,7 +97,7 @@ def opened(device: str, size: int, handle: str, host: Any) -> Any:
     if device == "cpu":
         buffer = _of_host(host)
     else:
-        shape = (size + MARK_BYTES,)
+        shape = (size + TOKEN_BYTES,)
         buffer = wp.from_ipc_handle(ipc_handle, wp.uint8, shape, device=device)
     if buffer[size:].numpy().tobytes() != mark:
         raise NotSharedError("CUDA does not open it in another process")
@@ -108,7 +108,7 @@ def _of_host(host: Any) -> Any:
     return wp.array(np.frombuffer(host, np.uint8), dtype=wp.uint8, device="cpu", copy=False)
 
 
-def not_shared(why: str) -> EngineError:
+def sharing_error(why: str) -> EngineError:
     """What the user is told."""
     return EngineError(
         f"the GPU's memory cannot be shared with the processes that decode videos: {why}; set "
@@ -123,7 +123,7 @@ def _open(path: Path, device: str) -> Iterator[Any]:
         accelerated = (
             None
             if device == "cpu"
-            else HWAccel("cuda", allow_software_fallback=False, options=AS_CURRENT,
+            else HWAccel("cuda", allow_software_fallback=False, options=CURRENT_CONTEXT,
                          is_hw_owned=True)
         )  # fmt: skip
         with wp.ScopedDevice(device):
@@ -136,7 +136,7 @@ def _open(path: Path, device: str) -> Iterator[Any]:
 
 def decode_on_device(
     path: Path, plan: SamplingPlan, max_pixels: float, slot_bytes: int, device: str
-) -> Iterator[DecodedOnDevice]:
+) -> Iterator[DecodedDeviceFrame]:
     """The sampled frames of a video.
 
     Raises:
@@ -157,9 +157,9 @@ def decode_on_device(
             if plan.sampling == "keyframes":
                 stream.codec_context.skip_frame = "NONKEY"
             rate = float(stream.average_rate or stream.guessed_rate or 0) or 1.0
-            seen = CountedFrames(container.decode(stream))
+            seen = FrameCounter(container.decode(stream))
             for number, time_ms, frame in plan.choose(seen, rate):
-                yield DecodedOnDevice(_as_nv12(frame, device), number, time_ms)
+                yield DecodedDeviceFrame(_as_nv12(frame, device), number, time_ms)
                 begun = True
             if plan.sampling != "keyframes":
                 seen.complain_if_short(stream.frames)
@@ -177,7 +177,7 @@ def _as_nv12(frame: Any, device: str) -> Any:
     return frame
 
 
-def put(buffer: Any, start: int, frame: Any) -> DevicePicture:
+def copy_to_slot(buffer: Any, start: int, frame: Any) -> DevicePicture:
     """Copy a frame into a slot that begins at `start`, and wait until it is there."""
     height, width = frame.height, frame.width
     # Told no stream, which PyAV refuses and Warp itself would name: FFmpeg writes frames on CUDA's
@@ -194,13 +194,13 @@ def put(buffer: Any, start: int, frame: Any) -> DevicePicture:
     return DevicePicture(*upright, start, width, turns, middle, width, colour)
 
 
-def told(picture: DevicePicture) -> dict[str, Any]:
+def picture_message(picture: DevicePicture) -> dict[str, Any]:
     """A picture as a message; all but where its slot begins, which the worker knows."""
     colour = [getattr(picture.colour, name) for name in Colour.__dataclass_fields__]
     return {"turns": picture.turns, "colour": colour}
 
 
-def heard(message: dict[str, Any], height: int, width: int, start: int) -> DevicePicture:
+def parse_picture(message: dict[str, Any], height: int, width: int, start: int) -> DevicePicture:
     """The picture of a message. The process that sent it is not trusted: whatever it says lies
     within the slot.
 
@@ -217,7 +217,7 @@ def heard(message: dict[str, Any], height: int, width: int, start: int) -> Devic
     return DevicePicture(height, width, start, stored, turns, chroma, stored, Colour(*colour))
 
 
-class DeviceMotion:
+class DeviceMotionDetector:
     """`motion.Motion` on the device: whether a picture differs from the last one that did."""
 
     def __init__(self, threshold: float) -> None:

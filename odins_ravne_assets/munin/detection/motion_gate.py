@@ -21,10 +21,10 @@ TILE = 8  # pixels of the compared picture
 TILE_CHANGE = 6.0
 
 # Looks without a box after which one is believed to be gone: detectors miss a frame now and then.
-LOOKS_AFTER_BOX = 2
+FRAMES_AFTER_BOX = 2
 
 
-class Motion:
+class MotionDetector:
     """Whether a picture differs from the last one that did, by the share of tiles that changed."""
 
     def __init__(self, threshold: float) -> None:
@@ -52,7 +52,7 @@ class Motion:
         return differs
 
 
-class Gate:
+class MotionGate:
     """One video's gate. Ask `look` for each sampled frame in order, then tell `seen`."""
 
     def __init__(self) -> None:
@@ -64,4 +64,4 @@ class Gate:
 
     def seen(self, boxes: int) -> None:
         """How many boxes the frame held that was looked at."""
-        self._looks_left = LOOKS_AFTER_BOX if boxes else max(0, self._looks_left - 1)
+        self._looks_left = FRAMES_AFTER_BOX if boxes else max(0, self._looks_left - 1)

@@ -15,20 +15,20 @@ from typing import NamedTuple
 
 from gpu_kernels.preprocessing.device_picture import DeviceFrame
 from odins_ravne_assets.munin.detection import decode_pool
-from odins_ravne_assets.munin.detection.crops import CutOut, cut_from, made_crop
+from odins_ravne_assets.munin.detection.crops import RawCrop, cut_crops, encode_crop
 from odins_ravne_assets.munin.detection.decode_pool import (
-    Began,
-    Decoder,
-    Failed,
+    MediumStarted,
+    DecodePool,
+    MediumFailed,
     Frame,
     Medium,
     MediumEnded,
-    Unreadable,
+    MediumUnavailable,
 )
 from odins_ravne_assets.munin.detection.detector import Box, Detector
-from odins_ravne_assets.munin.detection.motion_gate import Gate
+from odins_ravne_assets.munin.detection.motion_gate import MotionGate
 from odins_ravne_assets.munin.inference.background_worker import BackgroundWorker
-from odins_ravne_assets.munin.inference.timing import KEEPING, LOOKING, WAITING, StageTiming
+from odins_ravne_assets.munin.inference.timing import SAVING, INFERENCE, INPUT_WAIT, StageTiming
 from odins_ravne_assets.munin.tables.journal import Row, Stage1Journal
 
 
@@ -37,7 +37,7 @@ class MediumState:
     """What is known of one medium while it is looked at."""
 
     medium: Medium
-    gate: Gate = field(default_factory=Gate)
+    gate: MotionGate = field(default_factory=MotionGate)
     decoded: int = 0
     skipped: int = 0
     waiting: int = 0  # frames that are not looked at yet
@@ -54,12 +54,12 @@ class FrameWithBoxes(NamedTuple):
     looks: MediumState
     frame: Frame
     place: Row  # medium and number of the frame
-    cuts: list[CutOut]
+    cuts: list[RawCrop]
 
     def cropped(self) -> tuple[MediumState, list[Row]]:
         """The crops' rows; the frame is not needed any more."""
         try:
-            crops = [made_crop(cut) for cut in self.cuts]
+            crops = [encode_crop(cut) for cut in self.cuts]
         finally:
             self.frame.release()
         rows = [{**self.place, "box_number": n, **crop} for n, crop in enumerate(crops)]
@@ -67,7 +67,7 @@ class FrameWithBoxes(NamedTuple):
 
 
 @dataclass
-class Progress:
+class Stage1Progress:
     """Counts of a stage while it runs."""
 
     media: int = 0
@@ -86,7 +86,7 @@ class Stage1:
         detector: Detector,
         journal: Stage1Journal,
         batch_size: int,
-        on_progress: Callable[[Progress], None],
+        on_progress: Callable[[Stage1Progress], None],
         on_settled: Callable[[], None],
         pace: StageTiming,
     ) -> None:
@@ -106,10 +106,10 @@ class Stage1:
         # Batches that the detector has in hand, with what gives its answer.
         self._looking: deque[tuple[list[tuple[MediumState, Frame]], Callable[[], list[list[Box]]]]]
         self._looking = deque()
-        self.progress = Progress()
+        self.progress = Stage1Progress()
         self.unreadable: list[tuple[str, str]] = []
 
-    def run(self, decoder: Decoder, stop: Event, grace: float) -> None:
+    def run(self, decoder: DecodePool, stop: Event, grace: float) -> None:
         """Look at everything the decoder gives, and journal it.
 
         Args:
@@ -130,7 +130,7 @@ class Stage1:
             self._pace.seconds_decoding = decoder.seconds
         self._journal.flush()
 
-    def _look_at_all(self, events: Iterator[decode_pool.Event], stop: Event, grace: float) -> None:
+    def _look_at_all(self, events: Iterator[decode_pool.DecodeEvent], stop: Event, grace: float) -> None:
         deadline: float | None = None
         while (event := self._next(events)) is not None:
             self._take(event)
@@ -140,7 +140,7 @@ class Stage1:
                 self._catch_up()
             self._gather(self._crops.done())
             if self._journal.due():
-                with self._pace.timed(KEEPING):
+                with self._pace.timed(SAVING):
                     self._journal.flush()
             if stop.is_set():
                 self._decoder.stop()
@@ -149,13 +149,13 @@ class Stage1:
                     return
         self._catch_up()
 
-    def _next(self, events: Iterator[decode_pool.Event]) -> decode_pool.Event | None:
-        with self._pace.timed(WAITING):
+    def _next(self, events: Iterator[decode_pool.DecodeEvent]) -> decode_pool.DecodeEvent | None:
+        with self._pace.timed(INPUT_WAIT):
             return next(events, None)
 
-    def _take(self, event: decode_pool.Event) -> None:
+    def _take(self, event: decode_pool.DecodeEvent) -> None:
         content_hash = event.medium.content_hash
-        if isinstance(event, Began):
+        if isinstance(event, MediumStarted):
             self._drop_frames_of(content_hash)
             self._looks[content_hash] = MediumState(event.medium)
         elif isinstance(event, Frame):
@@ -188,7 +188,7 @@ class Stage1:
             return
         self._pace.frames.seen(self._decoder.frames_in_hand())
         self._pace.on_device += sum(isinstance(each.picture, DeviceFrame) for _, each in batch)
-        with self._pace.timed(LOOKING):
+        with self._pace.timed(INFERENCE):
             found = self._detector.start([frame.picture for _, frame in batch])
         self._looking.append((batch, found))
         while len(self._looking) > self._detector.looks_ahead:
@@ -207,10 +207,10 @@ class Stage1:
     def _see(self) -> None:
         """Take the detector's answer about the oldest batch that it has in hand."""
         batch, answer = self._looking.popleft()
-        with self._pace.timed(LOOKING):
+        with self._pace.timed(INFERENCE):
             found = answer()
-        with self._pace.timed(KEEPING):
-            cuts = iter(cut_from([(f.picture, b) for (_, f), b in zip(batch, found, strict=True)]))
+        with self._pace.timed(SAVING):
+            cuts = iter(cut_crops([(f.picture, b) for (_, f), b in zip(batch, found, strict=True)]))
         for (looks, frame), boxes in zip(batch, found, strict=True):
             of_frame = next(cuts)
             if not self._is_current(looks):
@@ -225,7 +225,7 @@ class Stage1:
             self._finish_if_complete(looks)
 
     def _note(
-        self, looks: MediumState, frame: Frame, boxes: Sequence[Box], cuts: list[CutOut]
+        self, looks: MediumState, frame: Frame, boxes: Sequence[Box], cuts: list[RawCrop]
     ) -> None:
         place = {"content_hash": frame.medium.content_hash, "frame_number": frame.number}
         looks.frames.append({**place, "time_offset_ms": frame.time_ms, "boxes": len(boxes)})
@@ -243,7 +243,7 @@ class Stage1:
             )
         looks.uncropped += 1
         if self._crops.full:
-            with self._pace.timed(KEEPING):
+            with self._pace.timed(SAVING):
                 oldest = self._crops.take()
             self._gather([oldest])
         self._crops.give(FrameWithBoxes(looks, frame, place, cuts))
@@ -257,7 +257,7 @@ class Stage1:
 
     def _gather_rest(self) -> None:
         """Wait for all crops."""
-        with self._pace.timed(KEEPING):
+        with self._pace.timed(SAVING):
             cropped = list(self._crops.rest())
         self._gather(cropped)
 
@@ -278,14 +278,14 @@ class Stage1:
             "frames_skipped": looks.skipped,
             "boxes": len(looks.boxes),
         }
-        with self._pace.timed(KEEPING):
+        with self._pace.timed(SAVING):
             self._journal.append(row, looks.frames, looks.boxes, looks.crops)
         self.progress.images += medium.kind == "image"
         self.progress.video_seconds += medium.duration_seconds or 0.0
         self._settle()
 
-    def _fail(self, event: Failed | Unreadable) -> None:
-        if isinstance(event, Failed):
+    def _fail(self, event: MediumFailed | MediumUnavailable) -> None:
+        if isinstance(event, MediumFailed):
             row = {
                 "content_hash": event.medium.content_hash,
                 "status": "failed",
@@ -312,6 +312,6 @@ class Stage1:
         self._batch = [pair for pair in self._batch if pair[1].medium.content_hash != content_hash]
 
 
-def only_new(media: Iterator[Medium], finished: Container[str]) -> Iterator[Medium]:
+def skip_finished(media: Iterator[Medium], finished: Container[str]) -> Iterator[Medium]:
     """The media that the journal does not know, each content once."""
     return (medium for medium in media if medium.content_hash not in finished)

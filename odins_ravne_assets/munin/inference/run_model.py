@@ -27,9 +27,9 @@ from odins_ravne_assets.munin.inference.background_worker import BackgroundWorke
 from odins_ravne_assets.munin.inference.timing import ThreadTiming
 
 HostPicture = npt.NDArray[np.uint8]
-Shown = tuple[HostPicture | DeviceFrame, Pixels]
+PictureRegion = tuple[HostPicture | DeviceFrame, Pixels]
 # Pictures that may be fitted, or under way, before an engine of the CPU takes the next one.
-FITTED_AHEAD = 2
+MAX_FITTED_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class LoadedModel:
         return self.engine.device is not None
 
 
-def whole(picture: HostPicture | DeviceFrame) -> Shown:
+def whole_picture(picture: HostPicture | DeviceFrame) -> PictureRegion:
     """All of a picture."""
     return picture, (0, 0, picture.shape[1], picture.shape[0])
 
@@ -69,7 +69,7 @@ class DetectorRunner:
 
             self._heads = HeadsOnDevice(model.manifest, threshold)
 
-    def start(self, regions: Sequence[Shown]) -> Callable[[], list[Boxes]]:
+    def start(self, regions: Sequence[PictureRegion]) -> Callable[[], list[Boxes]]:
         """Start looking.
 
         Args:
@@ -95,7 +95,7 @@ class DetectorRunner:
 
 
 def start_classification(
-    model: LoadedModel, regions: Sequence[Shown]
+    model: LoadedModel, regions: Sequence[PictureRegion]
 ) -> Callable[[], npt.NDArray[Any]]:
     """Start classifying regions of pictures; see `DetectorRunner.start`.
 
@@ -110,12 +110,12 @@ def start_classification(
     return lambda: np.concatenate([outputs[0] for outputs in answers()])
 
 
-def _seen_by_host(model: LoadedModel, regions: Sequence[Shown]) -> list[npt.NDArray[Any]]:
-    def fitted(region: Shown) -> npt.NDArray[np.float32]:
+def _seen_by_host(model: LoadedModel, regions: Sequence[PictureRegion]) -> list[npt.NDArray[Any]]:
+    def fitted(region: PictureRegion) -> npt.NDArray[np.float32]:
         picture, pixels = region
         return to_input([fit(shown(_of_host(picture), pixels), model.manifest)], model.manifest)
 
-    with BackgroundWorker(fitted, FITTED_AHEAD, model.fitted) as fitting:
+    with BackgroundWorker(fitted, MAX_FITTED_AHEAD, model.fitted) as fitting:
         outputs = [model.engine.run(image) for image in fitting.through(regions)]
     return [np.concatenate(each) for each in zip(*outputs, strict=True)]
 
@@ -125,7 +125,7 @@ def _of_host(picture: HostPicture | DeviceFrame) -> HostPicture:
     return picture
 
 
-def _filling(model: LoadedModel, regions: Sequence[Shown]) -> Fill:
+def _filling(model: LoadedModel, regions: Sequence[PictureRegion]) -> Fill:
     from gpu_kernels.device.gpu_preprocess import fit_into, upload
 
     def fill(lane: Lane, start: int, stop: int) -> None:

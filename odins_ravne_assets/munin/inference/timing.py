@@ -25,10 +25,10 @@ from odins_ravne_assets.munin.progress import Metadata
 T = TypeVar("T")
 # Steps of the thread that runs the engines. What is AWAITED is within LOOKING: the time until an
 # engine answers. ENGINES: in which they computed, on a GPU while the thread did something else.
-WAITING, LOOKING, AWAITED, KEEPING, ENGINES = "waiting", "looking", "awaited", "keeping", "engines"
+INPUT_WAIT, INFERENCE, ENGINE_WAIT, SAVING, ENGINE_BUSY = "waiting", "looking", "awaited", "keeping", "engines"
 
 
-class Words(NamedTuple):
+class StepNames(NamedTuple):
     """How a stage's steps are called in its metadata."""
 
     waiting: str  # for the step before
@@ -36,8 +36,8 @@ class Words(NamedTuple):
     queue: str  # pieces that are given to it
 
 
-LOOKING_AT_FRAMES = Words("waiting for frames", "cutting crops", "frames_to_crop")
-LABELLING = Words("waiting for crops", "reading crops", "crop_batches")
+STAGE1_STEPS = StepNames("waiting for frames", "cutting crops", "frames_to_crop")
+STAGE2_STEPS = StepNames("waiting for crops", "reading crops", "crop_batches")
 FITTING = "fitting pictures"
 
 
@@ -84,7 +84,7 @@ class ThreadTiming:
 class StageTiming:
     """Seconds by step, and how full the queues were."""
 
-    words: Words
+    words: StepNames
     seconds: dict[str, float] = field(default_factory=dict)
     frames: QueueDepth = field(
         default_factory=QueueDepth
@@ -110,10 +110,10 @@ class StageTiming:
 
     def facts(self) -> Metadata:
         """Metadata of the stage; nothing when no engine ran."""
-        if ENGINES not in self.seconds:
+        if ENGINE_BUSY not in self.seconds:
             return {}
         seconds = self._spent() | self._spent_beside()
-        busy = self.seconds[ENGINES]
+        busy = self.seconds[ENGINE_BUSY]
         return {
             **{f"pipeline/seconds_{_key(step)}": round(s, 3) for step, s in seconds.items()},
             "pipeline/seconds_in_engines": round(busy, 3),
@@ -136,10 +136,10 @@ class StageTiming:
         """The time of the thread that runs the engines."""
         of = self.seconds.get
         return {
-            self.words.waiting: of(WAITING, 0.0),
-            "waiting for engines": of(AWAITED, 0.0),
-            "preparing pictures": max(0.0, of(LOOKING, 0.0) - of(AWAITED, 0.0)),
-            "keeping results": of(KEEPING, 0.0),
+            self.words.waiting: of(INPUT_WAIT, 0.0),
+            "waiting for engines": of(ENGINE_WAIT, 0.0),
+            "preparing pictures": max(0.0, of(INFERENCE, 0.0) - of(ENGINE_WAIT, 0.0)),
+            "keeping results": of(SAVING, 0.0),
         }
 
     def _spent_beside(self) -> dict[str, float]:
@@ -179,7 +179,7 @@ class TimedEngine:
         """See Engine."""
         started = perf_counter()
         outputs = self._engine.run(images)
-        for step in (AWAITED, ENGINES):
+        for step in (ENGINE_WAIT, ENGINE_BUSY):
             self._pace.add(step, perf_counter() - started)
         return outputs
 
@@ -192,13 +192,13 @@ class TimedEngine:
         """See DeviceEngine."""
         before = self.busy_seconds
         answers = cast(DeviceEngine, self._engine).start(count, fill, read)
-        self._pace.add(ENGINES, self.busy_seconds - before)
+        self._pace.add(ENGINE_BUSY, self.busy_seconds - before)
 
         def finish() -> list[T]:
             before = self.busy_seconds
-            with self._pace.timed(AWAITED):
+            with self._pace.timed(ENGINE_WAIT):
                 answered = answers()
-            self._pace.add(ENGINES, self.busy_seconds - before)
+            self._pace.add(ENGINE_BUSY, self.busy_seconds - before)
             return answered
 
         return finish

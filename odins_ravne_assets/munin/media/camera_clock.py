@@ -39,13 +39,13 @@ class CameraClock:
 
 
 @dataclass(frozen=True)
-class Corrections:
+class CameraClocks:
     """The clocks of all cameras that have corrections, by camera id."""
 
     clocks: Mapping[str, CameraClock]
 
     @classmethod
-    def none(cls) -> "Corrections":
+    def none(cls) -> "CameraClocks":
         return cls({})
 
     def of(self, identifier: str) -> CameraClock:
@@ -53,7 +53,7 @@ class Corrections:
         return self.clocks.get(identifier, CameraClock())
 
 
-def corrections_of(rows: Iterable[Correction], deployments: Iterable[Deployment]) -> Corrections:
+def camera_clocks(rows: Iterable[Correction], deployments: Iterable[Deployment]) -> CameraClocks:
     """What is known of all cameras' clocks.
 
     Args:
@@ -77,7 +77,7 @@ def corrections_of(rows: Iterable[Correction], deployments: Iterable[Deployment]
                 "in its deployments; keep one of them"
             )
         clocks[camera] = CameraClock(tuple(_one_after_another(stays)))
-    return Corrections(clocks)
+    return CameraClocks(clocks)
 
 
 def _one_after_another(stays: Iterable[Deployment]) -> Iterator[Correction]:

@@ -25,7 +25,7 @@ FIRST_YEAR, LAST_YEAR = 1990, 2099
 FIRST_YEAR_IN_NAMES = 2000
 CLOCK_UNSET = "clock looks unset"
 # A camera cannot have recorded after its file was written; time zones explain a day.
-FUTURE_ALLOWED = timedelta(days=2)
+MAX_FUTURE = timedelta(days=2)
 
 EPOCH = datetime(1970, 1, 1)
 
@@ -77,7 +77,7 @@ FILE_NAME_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 
 
-class Recorded(NamedTuple):
+class RecordedTime(NamedTuple):
     """A time as it was written (`at`, no zone), or none, and what is odd about it."""
 
     at: datetime | None
@@ -85,10 +85,10 @@ class Recorded(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-NOT_RECORDED = Recorded(None)
+NO_TIME = RecordedTime(None)
 
 
-def time_from_exif(tags: Mapping[int, object]) -> Recorded:
+def time_from_exif(tags: Mapping[int, object]) -> RecordedTime:
     """The first usable time of an EXIF block's tags (those of IFD0 and of the Exif IFD in one)."""
     remarks: tuple[str, ...] = ()
     for time_tag, subsecond_tag, offset_tag in _EXIF_TIMES:
@@ -99,11 +99,11 @@ def time_from_exif(tags: Mapping[int, object]) -> Recorded:
         found = _judged(f"{text}.{digits}" if digits.isdigit() else text, "EXIF")
         remarks += found.remarks
         if found.at:
-            return Recorded(found.at, parse_offset(_text(tags.get(offset_tag))), remarks)
-    return Recorded(None, None, remarks)
+            return RecordedTime(found.at, parse_offset(_text(tags.get(offset_tag))), remarks)
+    return RecordedTime(None, None, remarks)
 
 
-def time_from_container(text: str, zone: Literal["stated", "camera", "utc"]) -> Recorded:
+def time_from_container(text: str, zone: Literal["stated", "camera", "utc"]) -> RecordedTime:
     """The time of a video's metadata.
 
     Args:
@@ -116,27 +116,27 @@ def time_from_container(text: str, zone: Literal["stated", "camera", "utc"]) -> 
     return found._replace(utc_offset_minutes=0 if zone == "utc" else None)
 
 
-def time_from_file_name(key: str) -> Recorded:
+def time_from_file_name(key: str) -> RecordedTime:
     """The date and time in a file's name; the first counts when there are several."""
     stem = PurePosixPath(key).stem
     for _, pattern in FILE_NAME_PATTERNS:
         for match in pattern.finditer(stem):
             numbers = [int(group) for group in match.groups() if group and group.isdigit()]
             if (at := _plausible(numbers, FIRST_YEAR_IN_NAMES)) is not None:
-                return Recorded(at)
-    return NOT_RECORDED
+                return RecordedTime(at)
+    return NO_TIME
 
 
-def time_from_file_date(modified_ns: int) -> Recorded:
+def time_from_file_date(modified_ns: int) -> RecordedTime:
     """The file's date in UTC, to the millisecond."""
     at = EPOCH + timedelta(milliseconds=modified_ns // 1_000_000)
-    return Recorded(at, 0) if FIRST_YEAR <= at.year <= LAST_YEAR else NOT_RECORDED
+    return RecordedTime(at, 0) if FIRST_YEAR <= at.year <= LAST_YEAR else NO_TIME
 
 
-def remark_on_future(recorded_at: datetime, modified_ns: int) -> str | None:
+def future_time_remark(recorded_at: datetime, modified_ns: int) -> str | None:
     """A remark when a file is older than what it shows."""
     modified = EPOCH + timedelta(milliseconds=modified_ns // 1_000_000)
-    if recorded_at <= modified + FUTURE_ALLOWED:
+    if recorded_at <= modified + MAX_FUTURE:
         return None
     return f"recorded after the file's own date, {modified:%Y-%m-%d}: the clock looks wrong"
 
@@ -154,21 +154,21 @@ def parse_offset(text: str) -> int | None:
     return -minutes if match[1] == "-" else minutes
 
 
-def _judged(text: str, source: str) -> Recorded:
+def _judged(text: str, source: str) -> RecordedTime:
     """A time in text, unless it is junk; the remark then says what it was."""
     text = text.strip("\0 \t\r\n")
     match = _TIME.fullmatch(text)
     if not match:
         shown = "blank or zeros" if set(text) <= set("0: -/.T") else f"not a time: {text[:40]!r}"
-        return Recorded(None, None, (f"{source} time is {shown}",))
+        return RecordedTime(None, None, (f"{source} time is {shown}",))
     numbers = [int(group) for group in match.groups()[:6]]
     at = _plausible(numbers, FIRST_YEAR)
     if at is None:
         shown = "blank or zeros" if not any(numbers) else f"that of no set clock: {text[:40]!r}"
-        return Recorded(None, None, (f"{source} time is {shown}",))
+        return RecordedTime(None, None, (f"{source} time is {shown}",))
     at += timedelta(milliseconds=int((match[7] or "0")[:3].ljust(3, "0")))
     remarks = (CLOCK_UNSET,) if _is_factory_time(at) else ()
-    return Recorded(at, parse_offset(match["offset"] or ""), remarks)
+    return RecordedTime(at, parse_offset(match["offset"] or ""), remarks)
 
 
 def _is_factory_time(at: datetime) -> bool:

@@ -32,7 +32,7 @@ class ChildHungError(RavneError):
     """The child did not answer in time."""
 
 
-class Child:
+class ChildProcess:
     """One child process and the line to it. Not shared between threads, but for `send`."""
 
     def __init__(self, module: str, pass_fds: Sequence[int] = ()) -> None:
@@ -95,7 +95,7 @@ class Child:
         return f"ended with exit code {code}"
 
 
-class ParentLine:
+class ParentConnection:
     """The child's end of the line."""
 
     def __init__(self, descriptor: int) -> None:
@@ -121,7 +121,7 @@ class ParentLine:
                 return
 
 
-def live_and_die_with_parent() -> None:
+def exit_with_parent() -> None:
     """For a child's start: leave Ctrl-C to the parent, and never outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

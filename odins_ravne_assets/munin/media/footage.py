@@ -14,18 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from odins_ravne_assets.munin.media.camera_clock import CameraClock, Corrections
+from odins_ravne_assets.munin.media.camera_clock import CameraClock, CameraClocks
 from odins_ravne_assets.munin.media.capture_time import (
-    remark_on_future,
+    future_time_remark,
     time_from_file_date,
     time_from_file_name,
 )
 from odins_ravne_assets.munin.media.media_files import extension_of, is_hidden, kind_by_name
 from odins_ravne_assets.munin.media.media_table import (
-    KnownMedia,
+    StoredMedia,
     Row,
-    known_media,
-    write_media,
+    open_media_table,
+    write_media_table,
 )
 from odins_ravne_assets.munin.media.probe import Probe, join_remarks
 from odins_ravne_assets.munin.tables.schemas import MEDIA
@@ -33,7 +33,7 @@ from resources.errors import MediaError, StoreError
 from resources.settings.profile import Stage0
 from resources.storage.object_store import ObjectStore, OnListError, StoredObject, key_order
 
-PIECE = 2**20
+CHUNK_BYTES = 2**20
 # Of SHA-256, 16 bytes are kept to find duplicates: two different files in a billion would agree
 # on them with a chance of 1 in 10^20.
 DIGEST_BYTES = 16
@@ -62,7 +62,7 @@ class FootageCounts:
         self.duplicate += status == "duplicate"
 
 
-class Reading(NamedTuple):
+class ReadResult(NamedTuple):
     """What came of reading a file: its header, or why it cannot be used."""
 
     content_hash: str | None
@@ -94,7 +94,7 @@ def refresh_media_table(
     key: str,
     settings: Stage0,
     probe: ProbeFile,
-    corrections: Corrections,
+    corrections: CameraClocks,
     on_progress: Callable[[FootageCounts], None] = lambda counts: None,
 ) -> FootageCounts:
     """Bring the media table under `key` up to date with a camera's footage.
@@ -106,7 +106,7 @@ def refresh_media_table(
     """
     counts = FootageCounts()
     rules = offset_rules(settings, corrections.of(camera_id))
-    with known_media(results, key) as known:
+    with open_media_table(results, key) as known:
         if known.camera_id not in {None, camera_id}:
             raise StoreError(
                 f"{results.url}: holds the results of camera {known.camera_id}, which those of "
@@ -115,7 +115,7 @@ def refresh_media_table(
         rows = read_footage(
             camera_id, footage, settings, probe, known, corrections, counts, on_progress
         )
-        write_media(rows, results, key, rules)
+        write_media_table(rows, results, key, rules)
     return counts
 
 
@@ -124,8 +124,8 @@ def read_footage(
     store: FootageStore,
     settings: Stage0,
     probe: ProbeFile,
-    known: KnownMedia,
-    corrections: Corrections,
+    known: StoredMedia,
+    corrections: CameraClocks,
     counts: FootageCounts,
     on_progress: Callable[[FootageCounts], None] = lambda counts: None,
 ) -> Iterator[Row]:
@@ -200,8 +200,8 @@ class _Reader:
         store: FootageStore,
         settings: Stage0,
         probe: ProbeFile,
-        known: KnownMedia,
-        corrections: Corrections,
+        known: StoredMedia,
+        corrections: CameraClocks,
         counts: FootageCounts,
     ) -> None:
         self._camera_id = camera_id
@@ -234,9 +234,9 @@ class _Reader:
         self._counts.add(row["status"])
         return row
 
-    def _reading_of(self, found: StoredObject) -> Reading:
+    def _reading_of(self, found: StoredObject) -> ReadResult:
         if not _is_unicode(found.key):
-            return Reading(None, None, "its name is not valid UTF-8: rename it")
+            return ReadResult(None, None, "its name is not valid UTF-8: rename it")
         old = self._known.find(found.key)
         if old is not None and self._still_holds(old, found):
             self._counts.reused += 1
@@ -258,7 +258,7 @@ class _Reader:
             return True  # it stands over whatever the camera says
         return old["time_source"] == "exif" and old["utc_offset_minutes"] is None
 
-    def _read(self, found: StoredObject) -> Reading:
+    def _read(self, found: StoredObject) -> ReadResult:
         content_hash = None
         try:
             with self._store.reading(found.key) as path:
@@ -267,15 +267,15 @@ class _Reader:
                     raise MediaError("changed while it was read: run again when copying has ended")
                 probe = self._probe(path)
         except (MediaError, StoreError) as error:
-            return Reading(content_hash, None, str(error))
+            return ReadResult(content_hash, None, str(error))
         except OSError as error:
-            return Reading(content_hash, None, f"cannot be read: {error.strerror or error}")
+            return ReadResult(content_hash, None, f"cannot be read: {error.strerror or error}")
         if probe.recorded_at:
-            odd = remark_on_future(probe.recorded_at, found.modified_ns)
+            odd = future_time_remark(probe.recorded_at, found.modified_ns)
             probe = probe.model_copy(update={"remark": join_remarks([probe.remark, odd])})
-        return Reading(content_hash, probe, None)
+        return ReadResult(content_hash, probe, None)
 
-    def _outcome(self, found: StoredObject, reading: Reading) -> Row:
+    def _outcome(self, found: StoredObject, reading: ReadResult) -> Row:
         """The columns that depend on the file's content."""
         content_hash, probe, failure = reading
         if probe is None or content_hash is None:
@@ -360,18 +360,18 @@ def _digest(content_hash: str) -> bytes:
     return bytes.fromhex(content_hash)[:DIGEST_BYTES]
 
 
-def _reading_from(row: Row) -> Reading:
+def _reading_from(row: Row) -> ReadResult:
     """What an earlier row says of the file itself; its time only where the file told it."""
     facts = {name: row[name] for name in Probe.model_fields if name != "remark"}
     if row["time_source"] not in {"exif", "container"}:
         facts |= {"recorded_at": None, "utc_offset_minutes": None, "time_source": None}
-    return Reading(row["content_hash"], Probe(**facts, remark=row["reason"]), None)
+    return ReadResult(row["content_hash"], Probe(**facts, remark=row["reason"]), None)
 
 
 def _sha256(path: Path) -> tuple[str, int]:
     """SHA-256 in hexadecimal, and how many bytes it was of."""
     digest = hashlib.sha256()
-    piece = memoryview(bytearray(PIECE))
+    piece = memoryview(bytearray(CHUNK_BYTES))
     total = 0
     with path.open("rb", buffering=0) as file:
         while size := file.readinto(piece):

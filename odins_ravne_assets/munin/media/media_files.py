@@ -57,7 +57,7 @@ QUICKTIME_BOXES = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 PICTURE_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif"})
 # What else gets onto cards under a medium's name.
-FOREIGN = {
+FOREIGN_FORMATS = {
     b"GIF8": "a GIF",
     b"BM": "a BMP picture",
     b"%PDF": "a PDF",
@@ -141,7 +141,7 @@ def describe_foreign(head: bytes) -> str | None:
         return "nothing but zeros, as a failing card writes"
     if head[4:8] == b"ftyp" and head[8:12] in PICTURE_BRANDS:
         return "a HEIC or AVIF picture"
-    for magic, name in FOREIGN.items():
+    for magic, name in FOREIGN_FORMATS.items():
         if head.startswith(magic):
             return name
     printable = sum(byte >= 0x20 or byte in b"\t\r\n\f" for byte in head)

@@ -25,7 +25,7 @@ from resources.storage.object_store import ObjectStore
 Row = dict[str, Any]
 
 # Rows in memory at a time, and in a row group of the file.
-CHUNK = 10_000
+CHUNK_ROWS = 10_000
 
 # Part of the table's own metadata. A table of another reader version is not built upon: raise it
 # when files come to be read differently.
@@ -34,7 +34,7 @@ _READER_KEY, _OFFSETS_KEY = "munin.reader", "munin.offset_rules"
 
 
 @dataclass(frozen=True)
-class KnownMedia:
+class StoredMedia:
     """The rows of an earlier pass over a camera's footage."""
 
     rows: Iterable[Row] = ()
@@ -42,7 +42,7 @@ class KnownMedia:
     camera_id: str | None = None  # None: there are no rows
 
 
-def write_media(rows: Iterable[Row], store: ObjectStore, key: str, offset_rules: str) -> None:
+def write_media_table(rows: Iterable[Row], store: ObjectStore, key: str, offset_rules: str) -> None:
     """Write rows, in their order, as the table under `key`; whole or not at all.
 
     Args:
@@ -55,23 +55,23 @@ def write_media(rows: Iterable[Row], store: ObjectStore, key: str, offset_rules:
     with TemporaryDirectory(prefix="media-") as folder, writing_table(store, key) as target:
         parts = list(_write_parts(iter(rows), Path(folder)))
         # Parts first: the streaming sink takes files, and cannot be fed row by row.
-        pl.scan_parquet(parts).sink_parquet(target, row_group_size=CHUNK, metadata=metadata)
+        pl.scan_parquet(parts).sink_parquet(target, row_group_size=CHUNK_ROWS, metadata=metadata)
 
 
 def _write_parts(rows: Iterator[Row], folder: Path) -> Iterator[Path]:
     """Parquet files of CHUNK rows; at least one, so that an empty table has its columns."""
-    chunk = list(islice(rows, CHUNK))
+    chunk = list(islice(rows, CHUNK_ROWS))
     for number in count():
         path = folder / f"{number:09d}.parquet"
         pl.DataFrame(chunk, schema=MEDIA, orient="row").write_parquet(path)
         yield path
-        chunk = list(islice(rows, CHUNK))
+        chunk = list(islice(rows, CHUNK_ROWS))
         if not chunk:
             return
 
 
 @contextmanager
-def known_media(store: ObjectStore, key: str) -> Iterator[KnownMedia]:
+def open_media_table(store: ObjectStore, key: str) -> Iterator[StoredMedia]:
     """The table under `key`, for as long as the context lasts; empty when there is none.
 
     A table that another version of the reader wrote counts as none.
@@ -80,7 +80,7 @@ def known_media(store: ObjectStore, key: str) -> Iterator[KnownMedia]:
         StoreError: it is damaged.
     """
     if not store.exists(key):
-        yield KnownMedia()
+        yield StoredMedia()
         return
     with store.reading(key) as path:
         try:
@@ -91,36 +91,36 @@ def known_media(store: ObjectStore, key: str) -> Iterator[KnownMedia]:
                 f"{store.url}/{key}: cannot be read: {error}; delete it to read the footage anew"
             ) from None
         if schema != MEDIA or metadata.get(_READER_KEY) != READER_VERSION:
-            yield KnownMedia()
+            yield StoredMedia()
         else:
             cameras = pl.scan_parquet(path).select("camera_id").head(1).collect()["camera_id"]
             camera_id = cameras[0] if len(cameras) else None
-            yield KnownMedia(_stream(path), metadata.get(_OFFSETS_KEY), camera_id)
+            yield StoredMedia(_stream(path), metadata.get(_OFFSETS_KEY), camera_id)
 
 
 def _stream(path: Path) -> Iterator[Row]:
     """The rows, a row group at a time."""
     table = pl.scan_parquet(path)
     start = 0
-    while not (chunk := table.slice(start, CHUNK).collect()).is_empty():
+    while not (chunk := table.slice(start, CHUNK_ROWS).collect()).is_empty():
         yield from chunk.iter_rows(named=True)
-        start += CHUNK
+        start += CHUNK_ROWS
 
 
-def count_media(store: ObjectStore, profile: Profile) -> Iterator[ExpectedMedium]:
+def expected_media(store: ObjectStore, profile: Profile) -> Iterator[ExpectedMedium]:
     """Media in the order in which Stage 1 takes them, read in slices."""
     with store.reading(MEDIA_TABLE) as path:
         rows = pl.scan_parquet(path).filter(pl.col("status") == "ok")
         rows = rows.select("path", "kind", "duration_seconds", "fps")
         start = 0
-        while (slice_ := rows.slice(start, CHUNK).collect()).height:
+        while (slice_ := rows.slice(start, CHUNK_ROWS).collect()).height:
             for name, kind, duration, fps in slice_.iter_rows():
                 frames = expected_frames(kind, duration, fps, profile.pipeline.stage1)
                 yield ExpectedMedium(name, frames)
             start += slice_.height
 
 
-def media_known(store: ObjectStore) -> set[tuple[str, int, int]]:
+def known_files(store: ObjectStore) -> set[tuple[str, int, int]]:
     """Path below the camera's footage, bytes, and date in nanoseconds since 1970 UTC, of each
     medium; none where there is no table yet."""
     if not store.exists(MEDIA_TABLE):

@@ -16,7 +16,7 @@ from odins_ravne_assets.munin.media.media_files import (
 )
 from resources.errors import MediaError
 
-LONGEST_NAME = 64
+MAX_NAME_LENGTH = 64
 
 
 class Probe(BaseModel):
@@ -62,7 +62,7 @@ def clean_name(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     text = value.partition("\0")[0].strip()
-    return text[:LONGEST_NAME] if text and text.isprintable() else None
+    return text[:MAX_NAME_LENGTH] if text and text.isprintable() else None
 
 
 def check_size(width: int, height: int, max_megapixels: float) -> None:

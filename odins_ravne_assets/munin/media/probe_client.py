@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from odins_ravne_assets.munin.media.child_process import Child, ChildDiedError, ChildHungError
+from odins_ravne_assets.munin.media.child_process import ChildProcess, ChildDiedError, ChildHungError
 from odins_ravne_assets.munin.media.probe import Probe
 from resources.errors import MediaError
 from resources.settings.profile import Stage0
@@ -15,12 +15,12 @@ from resources.settings.profile import Stage0
 PROBE_TIMEOUT = 30.0
 
 
-class Prober:
+class ProbeClient:
     """Call it with a path. A file that kills or hangs the reader raises MediaError like others."""
 
     def __init__(self, settings: Stage0) -> None:
         self._settings = settings
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
 
     def __call__(self, path: Path) -> Probe:
         """What the header says.
@@ -46,9 +46,9 @@ class Prober:
             self.close()  # taken over, perhaps, by what it read
             raise MediaError("its header makes the reader talk nonsense") from None
 
-    def _ready_child(self) -> Child:
+    def _ready_child(self) -> ChildProcess:
         if self._child is None:
-            self._child = Child("odins_ravne_assets.munin.media.probe_process")
+            self._child = ChildProcess("odins_ravne_assets.munin.media.probe_process")
             self._child.send({"settings": self._settings.model_dump()})
         return self._child
 

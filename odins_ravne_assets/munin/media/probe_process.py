@@ -10,7 +10,7 @@ from pathlib import Path
 
 import av
 
-from odins_ravne_assets.munin.media.child_process import ParentLine, live_and_die_with_parent
+from odins_ravne_assets.munin.media.child_process import ParentConnection, exit_with_parent
 from odins_ravne_assets.munin.media.media_files import (
     EXPECTED_FORMATS,
     HEAD_BYTES,
@@ -65,9 +65,9 @@ def _read_head(path: Path) -> bytes:
 
 
 def main() -> None:
-    live_and_die_with_parent()
+    exit_with_parent()
     av.logging.set_level(av.logging.FATAL)  # errors are recorded in the file's row
-    line = ParentLine(int(sys.argv[1]))
+    line = ParentConnection(int(sys.argv[1]))
     with suppress(EOFError, ConnectionError):
         settings = Stage0.model_validate(line.receive()["settings"])
         for message in line.messages():

@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from odins_ravne_assets.munin.media.capture_time import NOT_RECORDED, Recorded, time_from_container
+from odins_ravne_assets.munin.media.capture_time import NO_TIME, RecordedTime, time_from_container
 from odins_ravne_assets.munin.media.gps_position import (
     NO_POSITION,
     Position,
@@ -157,7 +157,7 @@ def _time_of(
     path: Path,
     media_format: Format,
     settings: Stage0,
-) -> Recorded:
+) -> RecordedTime:
     """The first usable time, with the remarks on those before it."""
     candidates: list[tuple[str | None, Zone]] = [
         (metadata.get("com.apple.quicktime.creationdate"), "stated")
@@ -174,11 +174,11 @@ def _time_of(
         candidates.append((date, "stated"))
     remarks: dict[str, None] = {}
     for text, zone in candidates:
-        found = time_from_container(text, zone) if text else NOT_RECORDED
+        found = time_from_container(text, zone) if text else NO_TIME
         remarks.update(dict.fromkeys(found.remarks))
         if found.at:
             return found._replace(remarks=tuple(remarks))
-    return Recorded(None, None, tuple(remarks))
+    return RecordedTime(None, None, tuple(remarks))
 
 
 def _asf_creation_time(path: Path) -> str | None:

@@ -48,7 +48,7 @@ class Origin:
     models: Mapping[str, str]  # role, and name with hash
 
 
-def origin_of(store: ObjectStore, key: str) -> Origin:
+def read_origin(store: ObjectStore, key: str) -> Origin:
     """What the table under `key`, of Stage 1 or 2, was made from.
 
     Raises:

@@ -35,14 +35,14 @@ Row = dict[str, Any]
 
 # Of SHA-256, this much tells media apart: two of a billion agree on it with a chance below 1 in
 # 10^20.
-SHORT_BYTES = 16
+HASH_BYTES = 16
 
 PART_MEDIA = 256
 PART_SECONDS = 10.0
 PART_CROP_BYTES = 64 * 1024 * 1024
 
-COMMIT = ".media.parquet"
-LABELS = ".labels.parquet"
+COMMIT_SUFFIX = ".media.parquet"
+LABELS_SUFFIX = ".labels.parquet"
 # The commit is last: what is listed before it exists when it does.
 STAGE1_TABLES = {
     "crops": schemas.CROPS,
@@ -74,9 +74,9 @@ class Stage1Journal:
     def parts(self) -> list[str]:
         """Names of the committed parts, in order of name."""
         return sorted(
-            stored.key.rsplit("/", 1)[1].removesuffix(COMMIT)
+            stored.key.rsplit("/", 1)[1].removesuffix(COMMIT_SUFFIX)
             for stored in self._store.list(self._folder)
-            if stored.key.endswith(COMMIT)
+            if stored.key.endswith(COMMIT_SUFFIX)
         )
 
     def remove_uncommitted(self) -> None:
@@ -237,19 +237,19 @@ class Stage2Journal:
     def parts(self) -> set[str]:
         """Names of the parts that are labelled."""
         return {
-            stored.key.rsplit("/", 1)[1].removesuffix(LABELS)
+            stored.key.rsplit("/", 1)[1].removesuffix(LABELS_SUFFIX)
             for stored in self._store.list(self._folder)
         }
 
     def write(self, part: str, labels: list[Row]) -> None:
         """Commit the labels of one of Stage 1's parts."""
         frame = pl.DataFrame(labels, schema=schemas.LABELLED_BOXES, orient="row")
-        with writing_table(self._store, f"{self._folder}/{part}{LABELS}") as path:
+        with writing_table(self._store, f"{self._folder}/{part}{LABELS_SUFFIX}") as path:
             frame.write_parquet(path)
 
     def scan(self, parts: list[str], stack: ExitStack) -> pl.LazyFrame:
         """The labels of these parts; readable until `stack` is closed."""
-        keys = [f"{self._folder}/{part}{LABELS}" for part in parts]
+        keys = [f"{self._folder}/{part}{LABELS_SUFFIX}" for part in parts]
         return scan_tables(self._store, keys, schemas.LABELLED_BOXES, stack)
 
 
@@ -271,7 +271,7 @@ class HashSet:
         batches: series of hashes in hexadecimal.
         """
         packed = b"".join(_short(text) for batch in batches for text in batch)
-        self._sorted = np.unique(np.frombuffer(packed, f"S{SHORT_BYTES}"))
+        self._sorted = np.unique(np.frombuffer(packed, f"S{HASH_BYTES}"))
 
     def __len__(self) -> int:
         return len(self._sorted)
@@ -283,12 +283,12 @@ class HashSet:
         place = int(np.searchsorted(self._sorted, np.bytes_(wanted)))
         # numpy gives byte strings back without the zeros at their end.
         return place < len(self._sorted) and (
-            self._sorted[place].ljust(SHORT_BYTES, b"\0") == wanted
+            self._sorted[place].ljust(HASH_BYTES, b"\0") == wanted
         )
 
 
 def _short(content_hash: str) -> bytes:
-    return bytes.fromhex(content_hash)[:SHORT_BYTES]
+    return bytes.fromhex(content_hash)[:HASH_BYTES]
 
 
 def unlabelled_parts(stage1: Stage1Journal, stage2: Stage2Journal) -> Iterator[str]:

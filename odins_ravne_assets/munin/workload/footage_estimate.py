@@ -22,11 +22,11 @@ from resources.storage import layout
 from resources.storage.object_store import ObjectStore
 
 # Headers read at most: of files that lie here, and elsewhere, where each is a trip.
-MOST_READ_HERE = 400
-MOST_READ_THERE = 40
+MAX_LOCAL_HEADERS = 400
+MAX_REMOTE_HEADERS = 40
 
-LISTED = {"path": pl.String, "kind": pl.String, "bytes": pl.Int64}
-KNOWN = ("path", "bytes", "duration_seconds", "fps", "status", "content_hash")
+LISTED_SCHEMA = {"path": pl.String, "kind": pl.String, "bytes": pl.Int64}
+KNOWN_COLUMNS = ("path", "bytes", "duration_seconds", "fps", "status", "content_hash")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def count_footage(
         for found in footage.list()
         if kind_by_name(found.key) and not is_hidden(found.key)
     ]
-    media = _with_what_is_known(pl.DataFrame(listed, schema=LISTED, orient="row"), output, profile)
+    media = _with_what_is_known(pl.DataFrame(listed, schema=LISTED_SCHEMA, orient="row"), output, profile)
     return _counted(_with_lengths(media, footage, probe), profile)
 
 
@@ -91,7 +91,7 @@ def _with_what_is_known(
         nothing = pl.lit(None, pl.String).alias("status")
         return listed.with_columns(*blank, nothing, finished=pl.lit(False))
     with output.reading(layout.MEDIA_TABLE) as path:
-        known = pl.read_parquet(path, columns=list(KNOWN))
+        known = pl.read_parquet(path, columns=list(KNOWN_COLUMNS))
     finished = _finished(output, profile)
     is_finished = pl.Series([each in finished for each in known["content_hash"]], dtype=pl.Boolean)
     known = known.with_columns(finished=is_finished).drop("content_hash")
@@ -113,7 +113,7 @@ def _with_lengths(
     """With lengths of videos that are read now: all that are not known, or some of very many."""
     unknown = (pl.col("kind") == "video") & pl.col("status").is_null()
     paths = media.filter(unknown)["path"]
-    most = MOST_READ_HERE if footage.url.startswith("file:") else MOST_READ_THERE
+    most = MAX_LOCAL_HEADERS if footage.url.startswith("file:") else MAX_REMOTE_HEADERS
     step = max(1.0, len(paths) / most)
     chosen = [paths[int(number * step)] for number in range(min(len(paths), most))]
     read = [(path, *_length(footage, path, probe)) for path in chosen]

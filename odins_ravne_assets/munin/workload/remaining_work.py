@@ -14,9 +14,9 @@ import polars as pl
 from gpu_kernels.engines.engine import EngineKind
 from odins_ravne_assets.munin.classification.journal_key import stage2_key
 from odins_ravne_assets.munin.detection.journal_key import stage1_key
-from odins_ravne_assets.munin.media.camera_clock import corrections_of
+from odins_ravne_assets.munin.media.camera_clock import camera_clocks
 from odins_ravne_assets.munin.media.footage import FootageCounts, read_footage
-from odins_ravne_assets.munin.media.media_table import known_media
+from odins_ravne_assets.munin.media.media_table import open_media_table
 from odins_ravne_assets.munin.tables import build
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal, unlabelled_parts
 from resources.errors import RavneError, StoreError
@@ -25,10 +25,10 @@ from resources.storage import layout
 from resources.storage.object_store import ObjectStore, OnListError, StoredObject
 
 # Files that could not be read are read again in each run; so many bytes of them, here.
-LITTLE_BYTES = 32 * 2**20
+MAX_RETRY_BYTES = 32 * 2**20
 
 
-def finished_by(
+def engine_with_results(
     camera_id: str,
     stages: Collection[str],
     footage: ObjectStore,
@@ -71,7 +71,7 @@ def _takes_machine(
             if _any_unfinished(output, journal):
                 return True
         elif "classifications" in stages:
-            origin = build.origin_of(output, layout.DETECTIONS_TABLE)
+            origin = build.read_origin(output, layout.DETECTIONS_TABLE)
             journal = Stage1Journal(output, origin.journal_key)
         else:
             return False
@@ -92,7 +92,7 @@ def _any_unfinished(output: ObjectStore, journal: Stage1Journal) -> bool:
 def _footage_to_read(
     camera_id: str, footage: ObjectStore, output: ObjectStore, profile: Profile
 ) -> bool:
-    with known_media(output, layout.MEDIA_TABLE) as known:
+    with open_media_table(output, layout.MEDIA_TABLE) as known:
         if known.camera_id is None:
             return True
         failed = {
@@ -101,14 +101,14 @@ def _footage_to_read(
             if row["status"] == "failed"
         }
     unread = _Unread(footage, failed)
-    with known_media(output, layout.MEDIA_TABLE) as known:
+    with open_media_table(output, layout.MEDIA_TABLE) as known:
         rows = read_footage(
             camera_id,
             unread,
             profile.pipeline.stage0,
             _never,
             known,
-            corrections_of(profile.pipeline.stage0.clock_corrections, profile.project.deployments),
+            camera_clocks(profile.pipeline.stage0.clock_corrections, profile.project.deployments),
             FootageCounts(),
         )
         return any(unread.is_much for _ in rows)
@@ -131,7 +131,7 @@ class _Unread:
 
     @property
     def is_much(self) -> bool:
-        return self._new or self._again > LITTLE_BYTES
+        return self._new or self._again > MAX_RETRY_BYTES
 
     def list(self, prefix: str = "", on_error: OnListError | None = None) -> Iterator[StoredObject]:
         """See ObjectStore."""

@@ -14,10 +14,10 @@ from gpu_kernels.models.manifest import ModelManifest, load_manifest
 from gpu_kernels.models.speciesnet_labels import parse_label
 from gpu_kernels.preprocessing.letterbox import to_input
 from odins_ravne_assets.munin.classification.speciesnet_predictions import (
-    PredictedLabels,
+    PredictionLabeller,
     Predictions,
-    cached_predictions,
-    keep_predictions,
+    load_predictions,
+    save_predictions,
     predictions_hash,
 )
 from odins_ravne_assets.munin.tables import schemas
@@ -119,7 +119,7 @@ def labelled(folder: Path, prediction: Row, boxes: list[list[float]]) -> list[Ro
     stage1.append({**finished, "content_hash": "ab" * 32, "status": "done"}, [], rows, [])
     stage1.flush()
     predictions = Predictions(file_of(folder, prediction))
-    stage = PredictedLabels(predictions, {"ab" * 32: "DCIM/1.jpg"}, 0.5, lambda _: None)
+    stage = PredictionLabeller(predictions, {"ab" * 32: "DCIM/1.jpg"}, 0.5, lambda _: None)
     stage.run(stage1, stage2, stage1.parts(), Event())
     key = next(found.key for found in store.list("journal/stage2"))
     with store.reading(key) as path:
@@ -194,16 +194,16 @@ def test_kept_predictions_are_known_by_their_content_and_refused_when_damaged(
     tmp_path: Path,
 ) -> None:
     file, output = file_of(tmp_path, OLD), LocalStore(tmp_path / "results")
-    name = keep_predictions(str(file), output)
+    name = save_predictions(str(file), output)
     assert predictions_hash(name) == predictions_hash(str(file)), "so nothing is labelled twice"
-    assert keep_predictions(name, output) == name
-    assert cached_predictions(name, output).of("DCIM/1.jpg") == OLD
+    assert save_predictions(name, output) == name
+    assert load_predictions(name, output).of("DCIM/1.jpg") == OLD
     output.write_bytes(name, file.read_bytes() + b" ")
     with pytest.raises(ModelError, match="is damaged; delete it and run Stage 2 again"):
-        cached_predictions(name, output)
+        load_predictions(name, output)
     output.delete(name)
     with pytest.raises(ModelError, match="keeps no predictions"):
-        cached_predictions(name, output)
+        load_predictions(name, output)
 
 
 def test_the_labels_ranks_are_kept_as_taxa(tmp_path: Path) -> None:

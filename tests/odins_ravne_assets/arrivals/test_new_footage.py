@@ -434,11 +434,11 @@ def test_a_camera_that_is_known_elsewhere_is_not_run_on_other_footage(
 
 
 def test_the_tables_columns_are_what_the_listing_compares(tmp_path: Path) -> None:
-    from odins_ravne_assets.munin.media.media_table import media_known
+    from odins_ravne_assets.munin.media.media_table import known_files
     from resources.storage.local_store import LocalStore
 
     row = dict.fromkeys(MEDIA) | {"path": "a.jpg", "bytes": 3, "modified_ns": 7}
     (tmp_path / "tables").mkdir()
     pl.DataFrame([row], schema=MEDIA).write_parquet(tmp_path / "tables" / "media.parquet")
-    assert media_known(LocalStore(tmp_path)) == {("a.jpg", 3, 7)}
-    assert media_known(LocalStore(tmp_path / "none")) == set()
+    assert known_files(LocalStore(tmp_path)) == {("a.jpg", 3, 7)}
+    assert known_files(LocalStore(tmp_path / "none")) == set()

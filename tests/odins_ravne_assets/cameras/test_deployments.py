@@ -11,7 +11,7 @@ from s3_rig import S3Rig, s3, s3_server
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.deployments import with_deployments, with_own_facts
 from odins_ravne_assets.defs.silent_cameras import silent_cameras
-from odins_ravne_assets.munin.media.camera_clock import CameraClock, corrections_of
+from odins_ravne_assets.munin.media.camera_clock import CameraClock, camera_clocks
 from odins_ravne_assets.worker.asset_metadata import deployment_metadata
 from resources.errors import UsageError
 from resources.settings.clock_corrections import Correction
@@ -186,7 +186,7 @@ def test_a_camera_that_only_the_table_knows_is_told_to_miss_its_footage(tmp_path
 
 
 def clock(*rows: Deployment) -> CameraClock:
-    return corrections_of((), rows).of("ridge")
+    return camera_clocks((), rows).of("ridge")
 
 
 def test_a_deployments_shift_and_zone_are_those_of_what_was_taken_in_it() -> None:
@@ -222,8 +222,8 @@ def test_where_two_deployments_meet_the_later_one_tells_the_clock() -> None:
 def test_a_clock_is_corrected_in_one_place_only() -> None:
     row = Correction(camera_id="ridge", shift=HOUR)
     with pytest.raises(UsageError, match=r"^camera ridge: its clock is corrected in .* and in "):
-        corrections_of([row], [stay(clockShift="+00:10")])
-    assert corrections_of([row], [stay()]).of("ridge").corrections == (row,)
+        camera_clocks([row], [stay(clockShift="+00:10")])
+    assert camera_clocks([row], [stay()]).of("ridge").corrections == (row,)
 
 
 # A run

@@ -18,7 +18,12 @@ from s3_rig import CREDENTIALS, S3Rig, refuse, s3, s3_server, spoil_answer, trun
 from odins_ravne_assets.cli.download import species_counts, summary_lines
 from odins_ravne_assets.cli.rerun import RUNNER, write_runner
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
-from odins_ravne_assets.results.download import download_results, find_results, strictest_privacy
+from odins_ravne_assets.results.download import (
+    camera_folders,
+    download_results,
+    find_results,
+    strictest_privacy,
+)
 from resources.errors import StoreError, UsageError
 from resources.settings.profile import Privacy, Stage3
 from resources.storage.local_store import LocalStore
@@ -170,6 +175,13 @@ def test_a_camera_s_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
     report.write_text(json.dumps({"cameras": [{"camera_id": "../../elsewhere"}]}))
     with pytest.raises(UsageError, match=r"camera id '../../elsewhere' is not allowed"):
         find_results(LocalStore(tmp_path))
+
+
+def test_a_folder_named_after_the_only_camera_is_that_camera_s(tmp_path: Path) -> None:
+    root = tmp_path / "camera1"
+    assert camera_folders(root, ["camera1"]) == [root]
+    assert camera_folders(root, ["camera7"]) == [root / "camera7"]
+    assert camera_folders(root, ["camera1", "camera2"]) == [root / "camera1", root / "camera2"]
 
 
 # Made anew

@@ -85,8 +85,8 @@ def test_only_exit_code_0_is_done(code: int, status: str, of: str, job: str, sto
     assert classify_attempt(AttemptFacts(code, status, of, job, stop)) is not AttemptOutcome.DONE
 
 
-def test_the_most_telling_words_are_kept() -> None:
-    assert AttemptFacts(1, "status", "container", "job").said == "container"
-    assert AttemptFacts(1, "status", job_reason="job").said == "status"
-    assert AttemptFacts(job_reason="job").said == "job"
-    assert AttemptFacts().said == "no reason given"
+def test_the_most_telling_reason_is_used() -> None:
+    assert AttemptFacts(1, "status", "container", "job").reason == "container"
+    assert AttemptFacts(1, "status", job_reason="job").reason == "status"
+    assert AttemptFacts(job_reason="job").reason == "job"
+    assert AttemptFacts().reason == "no reason given"

@@ -184,7 +184,7 @@ def test_long_timelines_are_written_in_parts_that_join_up(
         without_corrections(vote_by_sequence(counted, taxonomy, Stage3())), taxonomy, Stage3()
     ).observations
     write_observations_json(observations, tmp_path / "whole.json")
-    monkeypatch.setattr(formats, "ROWS_AT_ONCE", 17)
+    monkeypatch.setattr(formats, "ROWS_PER_BATCH", 17)
     assert len(list(formats.iter_batches(observations))) > 10
     assert pl.concat(formats.iter_batches(observations)).equals(observations)
     write_observations_json(observations, tmp_path / "parts.json")

@@ -16,19 +16,19 @@ import psutil
 import pytest
 
 from odins_ravne_assets.munin.detection.decode_pool import (
-    Began,
-    Decoder,
-    DecodingSettings,
-    Event,
-    Failed,
+    MediumStarted,
+    DecodePool,
+    DecodeSettings,
+    DecodeEvent,
+    MediumFailed,
     Frame,
     Medium,
     MediumEnded,
-    Unreadable,
+    MediumUnavailable,
 )
 from odins_ravne_assets.munin.detection.decode_process import MAX_PIXELS, decode_still, decode_video
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
-from odins_ravne_assets.munin.detection.motion_gate import Gate, Motion
+from odins_ravne_assets.munin.detection.motion_gate import MotionGate, MotionDetector
 from resources.errors import MediaError
 from resources.storage.local_store import LocalStore
 
@@ -55,15 +55,15 @@ def write_still(path: Path, level: int = 128, size: tuple[int, int] = (64, 48)) 
     assert cv2.imwrite(str(path), np.full((size[1], size[0], 3), level, np.uint8))
 
 
-def settings(timeout: float = 30.0, processes: int = 1, slots: int = 4) -> DecodingSettings:
-    return DecodingSettings(EVERYTHING, 2e8, 640, timeout, processes, slots)
+def settings(timeout: float = 30.0, processes: int = 1, slots: int = 4) -> DecodeSettings:
+    return DecodeSettings(EVERYTHING, 2e8, 640, timeout, processes, slots)
 
 
 def medium(name: str) -> Medium:
     return Medium(name, name, "video" if name.endswith((".mp4", ".avi")) else "image", 64, 48)
 
 
-def events_by_medium(decoder: Decoder) -> dict[str, list[Event]]:
+def events_by_medium(decoder: DecodePool) -> dict[str, list[DecodeEvent]]:
     found = defaultdict(list)
     for event in decoder.events():
         found[event.medium.path].append(event)
@@ -129,7 +129,7 @@ def test_a_video_that_breaks_off_gives_the_frames_before_the_break(tmp_path: Pat
     write_clip(tmp_path / "clip.avi", [100] * 50, size=(320, 240))
     data = (tmp_path / "clip.avi").read_bytes()
     (tmp_path / "cut.avi").write_bytes(data[: len(data) * 6 // 10])
-    decoder = Decoder(LocalStore(tmp_path), iter([medium("cut.avi")]), settings())
+    decoder = DecodePool(LocalStore(tmp_path), iter([medium("cut.avi")]), settings())
     found = events_by_medium(decoder)["cut.avi"]
     assert sum(isinstance(event, Frame) for event in found) >= 20
     assert isinstance(found[-1], MediumEnded)
@@ -142,18 +142,18 @@ def test_frames_come_in_order_and_media_of_several_processes_are_all_seen(tmp_pa
             write_clip(tmp_path / name, list(range(50, 70)))
         else:
             write_still(tmp_path / name)
-    decoder = Decoder(LocalStore(tmp_path), map(medium, names), settings(processes=2))
+    decoder = DecodePool(LocalStore(tmp_path), map(medium, names), settings(processes=2))
     found = events_by_medium(decoder)
     assert sorted(found) == sorted(names)
     for name, events in found.items():
         frames = [event for event in events if isinstance(event, Frame)]
         assert [frame.number for frame in frames] == list(range(20 if "clip" in name else 1))
-        assert isinstance(events[0], Began) and isinstance(events[-1], MediumEnded)
+        assert isinstance(events[0], MediumStarted) and isinstance(events[-1], MediumEnded)
 
 
 def test_the_decoder_runs_ahead_no_further_than_there_are_slots(tmp_path: Path) -> None:
     write_clip(tmp_path / "clip.mp4", list(range(100, 140)))
-    decoder = Decoder(LocalStore(tmp_path), iter([medium("clip.mp4")]), settings(slots=3))
+    decoder = DecodePool(LocalStore(tmp_path), iter([medium("clip.mp4")]), settings(slots=3))
     stream = decoder.events()
     first = [event for _, event in zip(range(4), stream, strict=False)]
     held = [event for event in first if isinstance(event, Frame)]
@@ -177,9 +177,9 @@ def test_a_file_that_hangs_the_decoder_costs_that_file_alone(tmp_path: Path) -> 
     hang(tmp_path / "b.jpg")
     write_still(tmp_path / "c.jpg")
     media = map(medium, ["a.jpg", "b.jpg", "c.jpg"])
-    found = events_by_medium(Decoder(LocalStoreOfAnything(tmp_path), media, settings(timeout=1.0)))
+    found = events_by_medium(DecodePool(LocalStoreOfAnything(tmp_path), media, settings(timeout=1.0)))
     failure = found["b.jpg"][-1]
-    assert isinstance(failure, Failed) and "hung" in failure.reason
+    assert isinstance(failure, MediumFailed) and "hung" in failure.reason
     assert isinstance(found["a.jpg"][-1], MediumEnded) and isinstance(
         found["c.jpg"][-1], MediumEnded
     )
@@ -228,21 +228,21 @@ def test_a_file_that_kills_the_decoder_twice_costs_that_file_alone(tmp_path: Pat
     hang(tmp_path / "a.jpg")
     write_still(tmp_path / "b.jpg")
     media = map(medium, ["a.jpg", "b.jpg"])
-    decoder = Decoder(LocalStoreOfAnything(tmp_path), media, settings())
+    decoder = DecodePool(LocalStoreOfAnything(tmp_path), media, settings())
     killer = threading.Thread(target=kill_decoders_of_this_process, args=[2])
     killer.start()
     found = events_by_medium(decoder)
     killer.join()
     failure = found["a.jpg"][-1]
-    assert isinstance(failure, Failed)
+    assert isinstance(failure, MediumFailed)
     assert failure.reason == "the decoder died of SIGKILL twice in this file"
-    assert sum(isinstance(event, Began) for event in found["a.jpg"]) == 2
+    assert sum(isinstance(event, MediumStarted) for event in found["a.jpg"]) == 2
     assert isinstance(found["b.jpg"][-1], MediumEnded)
 
 
 def test_a_file_that_went_missing_is_not_called_bad(tmp_path: Path) -> None:
-    decoder = Decoder(LocalStore(tmp_path), iter([medium("gone.jpg")]), settings())
-    assert isinstance(events_by_medium(decoder)["gone.jpg"][-1], Unreadable)
+    decoder = DecodePool(LocalStore(tmp_path), iter([medium("gone.jpg")]), settings())
+    assert isinstance(events_by_medium(decoder)["gone.jpg"][-1], MediumUnavailable)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\xff\xd8\xff\xe0 no picture"])
@@ -250,8 +250,8 @@ def test_what_is_no_picture_fails_with_a_reason(tmp_path: Path, content: bytes) 
     (tmp_path / "bad.jpg").write_bytes(content)
     (tmp_path / "bad.mp4").write_bytes(content)
     media = map(medium, ["bad.jpg", "bad.mp4"])
-    for events in events_by_medium(Decoder(LocalStore(tmp_path), media, settings())).values():
-        assert isinstance(events[-1], Failed) and "decoded" in events[-1].reason
+    for events in events_by_medium(DecodePool(LocalStore(tmp_path), media, settings())).values():
+        assert isinstance(events[-1], MediumFailed) and "decoded" in events[-1].reason
 
 
 def test_frames_above_the_limit_are_refused(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def scene(animal_at: int | None) -> np.ndarray[tuple[int, ...], np.dtype[np.uint
 
 
 def test_motion_is_a_difference_from_the_last_picture_that_moved() -> None:
-    motion = Motion(0.002)
+    motion = MotionDetector(0.002)
     assert motion.moved(scene(None))
     assert not motion.moved(scene(None))
     assert motion.moved(scene(10))
@@ -277,7 +277,7 @@ def test_motion_is_a_difference_from_the_last_picture_that_moved() -> None:
 
 
 def test_what_creeps_in_is_noticed_though_each_step_is_too_small() -> None:
-    motion = Motion(0.002)
+    motion = MotionDetector(0.002)
     motion.moved(scene(None))
     steps = [np.asarray(scene(None) + level, np.uint8) for level in range(1, 30)]
     assert any(motion.moved(step) for step in steps)
@@ -292,13 +292,13 @@ def test_sensor_noise_is_no_motion() -> None:
             yield np.clip(scene(None) + noise, 0, 255).astype(np.uint8)
 
     pictures = noisy()
-    motion = Motion(0.002)
+    motion = MotionDetector(0.002)
     motion.moved(next(pictures))
     assert not any(motion.moved(next(pictures)) for _ in range(20))
 
 
 def test_a_box_is_looked_at_again_until_it_is_gone() -> None:
-    gate = Gate()
+    gate = MotionGate()
     assert gate.look(moved=False)  # the first frame, always
     gate.seen(boxes=0)
     assert not gate.look(moved=False)

@@ -25,24 +25,24 @@ from gpu_kernels.models.manifest import load_manifest
 from gpu_kernels.preprocessing.device_picture import DeviceFrame, DevicePicture
 from odins_ravne_assets.munin.classification.stage2 import Stage2, read_crop
 from odins_ravne_assets.munin.detection import gpu_video
-from odins_ravne_assets.munin.detection.crops import cut_from, made_crop
+from odins_ravne_assets.munin.detection.crops import cut_crops, encode_crop
 from odins_ravne_assets.munin.detection.decode_pool import (
-    Decoder,
-    DecodingSettings,
+    DecodePool,
+    DecodeSettings,
     Frame,
     Medium,
     MediumEnded,
 )
 from odins_ravne_assets.munin.detection.detector import Box, Detector
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
-from odins_ravne_assets.munin.detection.gpu_video import MARK_BYTES, allocate, heard, put
+from odins_ravne_assets.munin.detection.gpu_video import TOKEN_BYTES, allocate_buffer, parse_picture, copy_to_slot
 from odins_ravne_assets.munin.inference.run_model import (
     DetectorRunner,
     LoadedModel,
     start_classification,
-    whole,
+    whole_picture,
 )
-from odins_ravne_assets.munin.inference.timing import LABELLING, StageTiming
+from odins_ravne_assets.munin.inference.timing import STAGE2_STEPS, StageTiming
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
 from resources.errors import EngineError
 from resources.storage.local_store import LocalStore
@@ -58,8 +58,8 @@ def on_device(name: str, most: int = 3) -> OnnxOnDevice:
 def decoded(path: Path, size: tuple[int, int], device: str | None) -> list[Frame]:
     """The frames of a clip; they keep their slots, so the clip must have fewer than there are."""
     medium = Medium("hash", path.name, "video", *size)
-    settings = DecodingSettings(PLAN, 2e8, 640, 60.0, 1, 8, device)
-    decoder = Decoder(LocalStore(path.parent), iter([medium]), settings)
+    settings = DecodeSettings(PLAN, 2e8, 640, 60.0, 1, 8, device)
+    decoder = DecodePool(LocalStore(path.parent), iter([medium]), settings)
     frames = []
     for event in decoder.events():
         assert not isinstance(event, MediumEnded) or event.remark is None
@@ -71,10 +71,10 @@ def decoded(path: Path, size: tuple[int, int], device: str | None) -> list[Frame
 def picture_of(frame: Frame) -> NDArray[np.uint8]:
     if isinstance(frame.picture, DeviceFrame):
         shown = frame.picture.picture
-        (whole,) = cut_out(
+        (whole_picture,) = cut_out(
             frame.picture.buffer, [(shown, shown.whole)], [(shown.height, shown.width)]
         )
-        return whole
+        return whole_picture
     return frame.picture
 
 
@@ -105,8 +105,8 @@ def test_a_clip_that_the_device_cannot_take_is_decoded_by_the_cpu(
 
 
 def test_a_clip_that_breaks_off_keeps_what_came_before(tmp_path: Path, make_video: Any) -> None:
-    whole = make_video(tmp_path / "whole.mpg", frames=14, size=(96, 64))
-    (tmp_path / "cut.mpg").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    whole_picture = make_video(tmp_path / "whole.mpg", frames=14, size=(96, 64))
+    (tmp_path / "cut.mpg").write_bytes(whole_picture.read_bytes()[: whole_picture.stat().st_size // 2])
     on_host, on_device = (decoded(tmp_path / "cut.mpg", (96, 64), d) for d in (None, "cpu"))
     assert 0 < len(on_device) < 7
     assert len(on_host) == len(on_device)
@@ -137,7 +137,7 @@ def test_planes_of_a_gpu_are_taken_as_pyav_gives_them() -> None:
         planes = tuple(map(CudaPlane, decoded.planes))
 
     buffer = wp.zeros(64, dtype=wp.uint8, device="cpu")
-    picture = put(buffer, 8, Shown)
+    picture = copy_to_slot(buffer, 8, Shown)
     assert (picture.start, picture.chroma, picture.pitch) == (8, 24, 4)
     np.testing.assert_array_equal(buffer.numpy()[8:32].reshape(6, 4), luma)
 
@@ -148,8 +148,8 @@ def test_memory_that_the_decoder_cannot_open_is_told_and_never_read(
     """Warp gives a process memory of its own when CUDA opens no other's."""
 
     def of_another(*arguments: Any) -> tuple[Any, str]:
-        buffer, _ = allocate(*arguments)
-        return buffer, f" {'00' * MARK_BYTES}"
+        buffer, _ = allocate_buffer(*arguments)
+        return buffer, f" {'00' * TOKEN_BYTES}"
 
     monkeypatch.setattr(gpu_video, "allocate", of_another)
     path = make_video(tmp_path / "clip.mp4", frames=2, size=(96, 64))
@@ -198,7 +198,7 @@ def test_a_decoding_process_that_speaks_nonsense_is_not_believed(
     message: dict[str, Any], height: int
 ) -> None:
     with pytest.raises(ValueError):
-        heard(message, height, 4, 0)
+        parse_picture(message, height, 4, 0)
 
 
 def crops(count: int) -> list[NDArray[np.uint8]]:
@@ -216,7 +216,7 @@ def crops(count: int) -> list[NDArray[np.uint8]]:
 def test_labels_of_crops_are_the_same_on_the_device_in_several_batches() -> None:
     manifest = load_manifest("efficientnet-lite3")
     engine = open_engine(manifest, "onnxruntime", 2)
-    shown = [whole(each) for each in crops(5)]
+    shown = [whole_picture(each) for each in crops(5)]
     expected = start_classification(LoadedModel(manifest, engine), shown)()
     found = start_classification(LoadedModel(manifest, on_device(manifest.name, 2)), shown)()
     assert found.shape == expected.shape == (5, expected.shape[1])
@@ -227,7 +227,7 @@ def test_labels_of_crops_are_the_same_on_the_device_in_several_batches() -> None
 def test_a_look_that_was_started_ahead_answers_as_one_that_was_waited_for() -> None:
     manifest = load_manifest("ssd-mobilenet-v2-cam16")
     finder = DetectorRunner(LoadedModel(manifest, on_device(manifest.name, 4)), 0.01)
-    batches = [[whole(each)] * 2 for each in crops(3)]
+    batches = [[whole_picture(each)] * 2 for each in crops(3)]
     in_turn = [finder.start(batch)() for batch in batches]
     pending = [finder.start(batch) for batch in batches]
     ahead = [finish() for finish in reversed(pending)][::-1]
@@ -257,11 +257,11 @@ class Counted(OnnxOnDevice):
 class Heard(OnnxOnDevice):
     """Tells when it is given pictures."""
 
-    def __init__(self, name: str, heard: list[str]) -> None:
+    def __init__(self, name: str, parse_picture: list[str]) -> None:
         manifest = load_manifest("ssd-mobilenet-v2-cam16")
         super().__init__(manifest, "cpu", 8, pytest.fail, 2)
         self.model = LoadedModel(manifest, self)
-        self._name, self._heard = name, heard
+        self._name, self._heard = name, parse_picture
 
     def start(self, count: int, fill: Any, read: Any) -> Any:
         self._heard.append(self._name)
@@ -269,12 +269,12 @@ class Heard(OnnxOnDevice):
 
 
 def test_the_category_model_looks_at_a_batch_while_the_detector_has_the_next_one() -> None:
-    heard: list[str] = []
-    detector = Detector(Heard("detector", heard).model, Heard("teller", heard).model, 0.05)
+    parse_picture: list[str] = []
+    detector = Detector(Heard("detector", parse_picture).model, Heard("teller", parse_picture).model, 0.05)
     batches = [[each] * 2 for each in crops(4)]
     in_turn = [detector.find(batch) for batch in batches]
-    assert heard == ["detector", "teller"] * 4
-    heard.clear()
+    assert parse_picture == ["detector", "teller"] * 4
+    parse_picture.clear()
     pending: list[Any] = []
     ahead = []
     for batch in batches:
@@ -282,7 +282,7 @@ def test_the_category_model_looks_at_a_batch_while_the_detector_has_the_next_one
         if len(pending) > detector.looks_ahead:
             ahead.append(pending.pop(0)())
     ahead += [finish() for finish in pending]
-    assert heard == ["detector", *["detector", "teller"] * 3, "teller"]
+    assert parse_picture == ["detector", *["detector", "teller"] * 3, "teller"]
     assert ahead == in_turn
     assert all(of_picture for batch in in_turn for of_picture in batch)
 
@@ -291,7 +291,7 @@ def journal_of(pictures: list[NDArray[np.uint8]], store: LocalStore) -> Stage1Jo
     """A journal with an animal in the middle of each picture."""
     journal = Stage1Journal(store, "key")
     box = Box((0.2, 0.2, 0.6, 0.6), "animal", 0.9, None)
-    for number, (cut,) in enumerate(cut_from([(each, [box]) for each in pictures])):
+    for number, (cut,) in enumerate(cut_crops([(each, [box]) for each in pictures])):
         place = {"content_hash": f"{number:064x}", "frame_number": 0}
         medium = {"content_hash": place["content_hash"], "status": "done", "reason": None,
                   "frames_decoded": 1, "frames_skipped": 0, "boxes": 1}  # fmt: skip
@@ -300,7 +300,7 @@ def journal_of(pictures: list[NDArray[np.uint8]], store: LocalStore) -> Stage1Jo
             medium,
             [{**place, "time_offset_ms": 0, "boxes": 1}],
             [{**of_box, "time_offset_ms": 0, **box.as_row()}],
-            [{**of_box, **made_crop(cut)}],
+            [{**of_box, **encode_crop(cut)}],
         )
     journal.flush()
     return journal
@@ -320,7 +320,7 @@ def test_crops_are_labelled_the_same_while_the_next_ones_are_made_ready(
     for name, runs in (("host", engine), ("device", counted)):
         stage2 = Stage2Journal(store, name)
         stage = Stage2(
-            LoadedModel(manifest, runs), 0.5, 2, told[name].append, StageTiming(LABELLING)
+            LoadedModel(manifest, runs), 0.5, 2, told[name].append, StageTiming(STAGE2_STEPS)
         )
         stage.run(stage1, stage2, stage1.parts(), Event())
         with ExitStack() as stack:
@@ -341,9 +341,9 @@ def clip(footage: Path) -> tuple[list[Frame], list[Frame]]:
     plan = SamplingPlan("every", 1.0, 12, False, 0.002)
     found = []
     for device in (None, "cpu"):
-        settings = DecodingSettings(plan, 2e8, 640, 60.0, 1, 64, device)
+        settings = DecodeSettings(plan, 2e8, 640, 60.0, 1, 64, device)
         media = iter([Medium("hash", path.name, "video", 320, 180)])
-        events = Decoder(LocalStore(path.parent), media, settings).events()
+        events = DecodePool(LocalStore(path.parent), media, settings).events()
         found.append([event for event in events if isinstance(event, Frame)][:6])
     return found[0], found[1]
 
@@ -380,9 +380,9 @@ def test_a_real_clip_has_the_same_boxes_and_crops_on_the_device(
     assert total.compared > 4 and total.holds, total
     number = next(n for n in range(1, len(some)) if some[n])
     crops = [
-        read_crop(made_crop(cut)["jpeg"]).astype(int)
+        read_crop(encode_crop(cut)["jpeg"]).astype(int)
         for frames in (on_host, on_device)
-        for (cut,) in cut_from([(frames[number].picture, some[number][:1])])
+        for (cut,) in cut_crops([(frames[number].picture, some[number][:1])])
     ]
     assert crops[0].shape == crops[1].shape
     assert np.abs(crops[0] - crops[1]).mean() < 4

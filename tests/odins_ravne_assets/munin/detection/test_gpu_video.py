@@ -16,7 +16,7 @@ import av
 import pytest
 
 from gpu_kernels.device.gpu import find_gpu
-from odins_ravne_assets.munin.detection.gpu_video import AS_CURRENT
+from odins_ravne_assets.munin.detection.gpu_video import CURRENT_CONTEXT
 
 DRIVER = """
 static int context;
@@ -71,7 +71,7 @@ def test_ffmpeg_takes_the_context_in_which_warp_works(
     driver: Path, tmp_path: Path, make_video: Any
 ) -> None:
     clip = make_video(tmp_path / "clip.mp4")
-    assert opened(driver, clip, AS_CURRENT) == "hardware"
+    assert opened(driver, clip, CURRENT_CONTEXT) == "hardware"
     # PyAV's own choice, for a process that has no context yet.
     refused = opened(driver, clip, {"primary_ctx": "1"})
     assert "Primary context already active with incompatible flags" in refused
@@ -83,4 +83,4 @@ def test_without_a_driver_it_is_an_error_and_no_decoding_by_the_cpu(
     if find_gpu() is not None:
         pytest.skip("this machine has a driver")
     clip = make_video(tmp_path / "clip.mp4")
-    assert "Could not dynamically load CUDA" in opened(tmp_path, clip, AS_CURRENT)
+    assert "Could not dynamically load CUDA" in opened(tmp_path, clip, CURRENT_CONTEXT)

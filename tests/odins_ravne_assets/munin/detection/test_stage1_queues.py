@@ -15,10 +15,10 @@ import polars as pl
 import pytest
 
 from odins_ravne_assets.munin.detection import decode_pool
-from odins_ravne_assets.munin.detection.decode_pool import Began, Failed, Frame, Medium, MediumEnded
+from odins_ravne_assets.munin.detection.decode_pool import MediumStarted, MediumFailed, Frame, Medium, MediumEnded
 from odins_ravne_assets.munin.detection.detector import Box
 from odins_ravne_assets.munin.detection.stage1 import Stage1
-from odins_ravne_assets.munin.inference.timing import LOOKING_AT_FRAMES, StageTiming
+from odins_ravne_assets.munin.inference.timing import STAGE1_STEPS, StageTiming
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
 from resources.storage.local_store import LocalStore
 
@@ -42,10 +42,10 @@ class Played:
     room = 99
     seconds = 0.0
 
-    def __init__(self, events: Sequence[decode_pool.Event | None]) -> None:
+    def __init__(self, events: Sequence[decode_pool.DecodeEvent | None]) -> None:
         self._events = list(events)
 
-    def events(self) -> Iterator[decode_pool.Event]:
+    def events(self) -> Iterator[decode_pool.DecodeEvent]:
         while self._events:
             if (event := self._events.pop(0)) is not None:
                 yield event
@@ -95,11 +95,11 @@ class Card:
             picture = np.full((48, 64, 3), number, np.uint8)
             yield Frame(medium, picture, number, number * 40, moved, self._slot, self.slots)  # type: ignore[arg-type]
 
-    def run(self, events: Sequence[decode_pool.Event | None], ahead: bool, batch: int = 2) -> Finds:
+    def run(self, events: Sequence[decode_pool.DecodeEvent | None], ahead: bool, batch: int = 2) -> Finds:
         detector = Finds(ahead)
         stage = Stage1(
             detector,  # type: ignore[arg-type]
-            self.journal, batch, lambda _: None, lambda: None, StageTiming(LOOKING_AT_FRAMES),
+            self.journal, batch, lambda _: None, lambda: None, StageTiming(STAGE1_STEPS),
         )  # fmt: skip
         stage.run(Played(events), Event(), 5.0)  # type: ignore[arg-type]
         assert self.slots.released == Counter(range(1, self._slot + 1))
@@ -118,8 +118,8 @@ def test_media_are_whole_however_far_ahead_their_frames_are_looked_at(
     tmp_path: Path, ahead: bool
 ) -> None:
     card = Card(tmp_path)
-    events = [Began(ONE), *card.frames(ONE, range(7)), MediumEnded(ONE, None),
-              Began(TWO), *card.frames(TWO, range(3)), MediumEnded(TWO, None)]  # fmt: skip
+    events = [MediumStarted(ONE), *card.frames(ONE, range(7)), MediumEnded(ONE, None),
+              MediumStarted(TWO), *card.frames(TWO, range(3)), MediumEnded(TWO, None)]  # fmt: skip
     detector = card.run(events, ahead)
     assert detector.most_under_way == (2 if ahead else 1)
     looked_at = [(m.content_hash, n) for m, count in ((ONE, 7), (TWO, 3)) for n in range(count)]
@@ -135,14 +135,14 @@ def test_what_a_decoder_told_before_it_died_is_void_also_if_it_is_being_looked_a
     card = Card(tmp_path)
     first = list(card.frames(ONE, range(5)))
     again = list(card.frames(ONE, range(2)))
-    card.run([Began(ONE), *first, Began(ONE), *again, MediumEnded(ONE, None)], ahead=True)
+    card.run([MediumStarted(ONE), *first, MediumStarted(ONE), *again, MediumEnded(ONE, None)], ahead=True)
     assert card.rows("frames") == [(ONE.content_hash, 0), (ONE.content_hash, 1)]
     assert card.rows("crops") == [(ONE.content_hash, 1)]
 
 
 def test_a_medium_that_fails_while_it_is_looked_at_leaves_no_rows(tmp_path: Path) -> None:
     card = Card(tmp_path)
-    card.run([Began(ONE), *card.frames(ONE, range(5)), Failed(ONE, "died")], ahead=True)
+    card.run([MediumStarted(ONE), *card.frames(ONE, range(5)), MediumFailed(ONE, "died")], ahead=True)
     assert card.rows("frames") == card.rows("crops") == []
 
 
@@ -152,7 +152,7 @@ def test_nothing_is_left_in_hand_while_the_decoder_has_nothing_new(tmp_path: Pat
     seen: list[int] = []
 
     class Waits(Played):
-        def events(self) -> Iterator[decode_pool.Event]:
+        def events(self) -> Iterator[decode_pool.DecodeEvent]:
             for event in super().events():
                 if self._events and self._events[0] is None:
                     yield event
@@ -160,11 +160,11 @@ def test_nothing_is_left_in_hand_while_the_decoder_has_nothing_new(tmp_path: Pat
                 else:
                     yield event
 
-    events = [Began(ONE), *card.frames(ONE, range(3)), None, *card.frames(ONE, range(3, 5)),
+    events = [MediumStarted(ONE), *card.frames(ONE, range(3)), None, *card.frames(ONE, range(3, 5)),
               MediumEnded(ONE, None)]  # fmt: skip
     stage = Stage1(
         Finds(True),  # type: ignore[arg-type]
-        card.journal, 2, lambda _: None, lambda: None, StageTiming(LOOKING_AT_FRAMES),
+        card.journal, 2, lambda _: None, lambda: None, StageTiming(STAGE1_STEPS),
     )  # fmt: skip
     stage.run(Waits(events), Event(), 5.0)  # type: ignore[arg-type]
     assert seen == [3]
@@ -175,5 +175,5 @@ def test_the_motion_gate_knows_all_answers_before_it_skips_a_frame(tmp_path: Pat
     card = Card(tmp_path)
     moving = card.frames(ONE, range(1, 2))
     still = card.frames(ONE, range(2, 16, 2), moved=False)
-    card.run([Began(ONE), *moving, *still, MediumEnded(ONE, None)], ahead=True, batch=4)
+    card.run([MediumStarted(ONE), *moving, *still, MediumEnded(ONE, None)], ahead=True, batch=4)
     assert [number for _, number in card.rows("frames")] == [1, 2, 4]

@@ -11,13 +11,13 @@ from gpu_kernels.device.gpu import find_gpu
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.munin.inference.background_worker import BackgroundWorker
 from odins_ravne_assets.munin.inference.timing import (
-    AWAITED,
-    ENGINES,
-    KEEPING,
-    LABELLING,
-    LOOKING,
-    LOOKING_AT_FRAMES,
-    WAITING,
+    ENGINE_WAIT,
+    ENGINE_BUSY,
+    SAVING,
+    STAGE2_STEPS,
+    INFERENCE,
+    STAGE1_STEPS,
+    INPUT_WAIT,
     StageTiming,
 )
 from odins_ravne_assets.munin.progress import StageProgress
@@ -87,11 +87,11 @@ def test_a_stage_tells_where_its_time_went_and_how_many_frames_waited(
 
 
 def test_labelling_tells_its_time_and_how_many_batches_of_crops_were_read_ahead() -> None:
-    pace = StageTiming(LABELLING)
+    pace = StageTiming(STAGE2_STEPS)
     with BackgroundWorker(str.upper, 2, pace.crops) as reading:
         assert list(reading.through("abc")) == ["A", "B", "C"]
-    pace.add(ENGINES, 1.0)
-    pace.add(AWAITED, 1.0)
+    pace.add(ENGINE_BUSY, 1.0)
+    pace.add(ENGINE_WAIT, 1.0)
     facts = pace.facts()
     assert facts["pipeline/crop_batches_that_may_wait"] == 2
     assert 1 < facts["pipeline/crop_batches_waiting_mean"] <= 2
@@ -111,12 +111,12 @@ def test_a_stage_with_nothing_new_to_look_at_tells_no_times(
 
 
 def test_preparing_is_what_looking_takes_beside_the_engines() -> None:
-    pace = StageTiming(LOOKING_AT_FRAMES)
+    pace = StageTiming(STAGE1_STEPS)
     pace.frames.seen(3)
     pace.frames.seen(8)
-    for step, seconds in ((LOOKING, 5.0), (AWAITED, 3.0), (WAITING, 2.0), (KEEPING, 3.0)):
+    for step, seconds in ((INFERENCE, 5.0), (ENGINE_WAIT, 3.0), (INPUT_WAIT, 2.0), (SAVING, 3.0)):
         pace.add(step, seconds)
-    pace.add(ENGINES, 4.0)  # a GPU went on while something else was done
+    pace.add(ENGINE_BUSY, 4.0)  # a GPU went on while something else was done
     facts = pace.facts()
     assert facts["pipeline/seconds_preparing_pictures"] == 2.0
     assert facts["pipeline/seconds_waiting_for_engines"] == 3.0
@@ -127,12 +127,12 @@ def test_preparing_is_what_looking_takes_beside_the_engines() -> None:
 
 
 def test_what_happens_inside_a_step_is_timed() -> None:
-    pace = StageTiming(LABELLING)
-    with pace.timed(WAITING):
+    pace = StageTiming(STAGE2_STEPS)
+    with pace.timed(INPUT_WAIT):
         sleep(0.02)
     with pace.crops.timed():
         sleep(0.02)
-    assert pace.seconds[WAITING] >= 0.02 and pace.crops.seconds >= 0.02
+    assert pace.seconds[INPUT_WAIT] >= 0.02 and pace.crops.seconds >= 0.02
 
 
 def test_a_gpu_that_cannot_be_used_fails_the_run_with_the_way_out(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odins_ravne_assets.munin.media.camera_clock import CameraClock, Corrections, corrections_of
+from odins_ravne_assets.munin.media.camera_clock import CameraClock, CameraClocks, camera_clocks
 from resources.errors import UsageError
 from resources.settings.clock_corrections import Correction, read_corrections
 from resources.settings.loader import load_profile
@@ -18,10 +18,10 @@ HEADER = "camera_id,from,until,shift,utc_offset\n"
 NOON = datetime(2021, 5, 28, 12)
 
 
-def load(tmp_path: Path, text: str) -> Corrections:
+def load(tmp_path: Path, text: str) -> CameraClocks:
     path = tmp_path / "clocks.csv"
     path.write_text(text, encoding="utf-8")
-    return corrections_of(read_corrections(path), ())
+    return camera_clocks(read_corrections(path), ())
 
 
 def complaint(tmp_path: Path, text: str) -> str:
@@ -35,7 +35,7 @@ def complaint(tmp_path: Path, text: str) -> str:
 def test_a_camera_without_corrections_is_right(tmp_path: Path) -> None:
     corrections = load(tmp_path, HEADER + "other,,,+60,\n")
     assert corrections.of("ridge-7").corrected(NOON, 120) == (NOON, 120)
-    assert Corrections.none().of("ridge-7").corrected(NOON, None) == (NOON, None)
+    assert CameraClocks.none().of("ridge-7").corrected(NOON, None) == (NOON, None)
 
 
 def test_a_shift_is_added_to_what_the_camera_wrote(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_whatever_the_periods_the_one_that_holds_is_applied_and_no_other(
     path.write_text(HEADER + "\n".join(lines), encoding="utf-8")
     holding = [one for one in corrections if one.start <= time < one.until]
     assert len(holding) <= 1
-    captured, stated = corrections_of(read_corrections(path), ()).of("a").corrected(time, offset)
+    captured, stated = camera_clocks(read_corrections(path), ()).of("a").corrected(time, offset)
     if not holding:
         assert (captured, stated) == (time, offset)
         return

@@ -10,7 +10,7 @@ from odins_ravne_assets.munin.media.capture_time import (
     CLOCK_UNSET,
     FILE_NAME_PATTERNS,
     parse_offset,
-    remark_on_future,
+    future_time_remark,
     time_from_container,
     time_from_exif,
     time_from_file_date,
@@ -255,6 +255,6 @@ def test_the_date_of_a_clock_that_was_never_set_is_none(nanoseconds: int) -> Non
 
 def test_a_file_older_than_what_it_shows_is_remarked() -> None:
     written = 1_622_194_211 * 10**9
-    assert remark_on_future(datetime(2021, 5, 30, 9, 30, 11), written) is None
-    remark = remark_on_future(datetime(2021, 5, 30, 9, 30, 12), written)
+    assert future_time_remark(datetime(2021, 5, 30, 9, 30, 11), written) is None
+    remark = future_time_remark(datetime(2021, 5, 30, 9, 30, 12), written)
     assert remark == "recorded after the file's own date, 2021-05-28: the clock looks wrong"

@@ -16,9 +16,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from odins_ravne_assets.munin.media.camera_clock import Corrections, corrections_of
+from odins_ravne_assets.munin.media.camera_clock import CameraClocks, camera_clocks
 from odins_ravne_assets.munin.media.footage import FootageCounts, read_footage, refresh_media_table
-from odins_ravne_assets.munin.media.media_table import KnownMedia, known_media, write_media
+from odins_ravne_assets.munin.media.media_table import StoredMedia, open_media_table, write_media_table
 from odins_ravne_assets.munin.media.probe import Probe
 from odins_ravne_assets.munin.media.probe_process import probe_media
 from odins_ravne_assets.munin.tables.schemas import MEDIA
@@ -58,7 +58,7 @@ class Card:
         self.counts = FootageCounts()
 
     def refresh(
-        self, settings: Stage0 | None = None, corrections: Corrections | None = None
+        self, settings: Stage0 | None = None, corrections: CameraClocks | None = None
     ) -> dict[str, dict[str, Any]]:
         """One pass; the rows by path."""
         self.footage.opened.clear()
@@ -70,18 +70,18 @@ class Card:
             KEY,
             settings,
             lambda path: probe_media(path, settings),
-            corrections or Corrections.none(),
+            corrections or CameraClocks.none(),
         )
         table = pl.read_parquet(self.results.root / KEY)
         assert table.schema == MEDIA
         assert table["path"].to_list() == sorted(table["path"], key=key_order)
         return {row["path"]: row for row in table.iter_rows(named=True)}
 
-    def corrected(self, line: str) -> Corrections:
+    def corrected(self, line: str) -> CameraClocks:
         path = self.results.root / "clocks.csv"
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"camera_id,from,until,shift,utc_offset\n{line}\n", encoding="utf-8")
-        return corrections_of(read_corrections(path), ())
+        return camera_clocks(read_corrections(path), ())
 
 
 def first_pass(
@@ -91,7 +91,7 @@ def first_pass(
     **more: Any,
 ) -> Iterator[dict[str, Any]]:
     """The rows of footage of which nothing is known yet."""
-    known, corrections = KnownMedia(), Corrections.none()
+    known, corrections = StoredMedia(), CameraClocks.none()
     counts = counts or FootageCounts()
     return read_footage("ridge-7", footage, Stage0(), probe, known, corrections, counts, **more)
 
@@ -544,7 +544,7 @@ def test_a_pass_that_breaks_off_leaves_the_earlier_table(card: Card, put: Any) -
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_media(breaking(), card.results, KEY, "")
+        write_media_table(breaking(), card.results, KEY, "")
     assert (card.results.root / KEY).read_bytes() == before
     assert [entry.name for entry in (card.results.root / KEY).parent.iterdir()] == ["media.parquet"]
 
@@ -552,8 +552,8 @@ def test_a_pass_that_breaks_off_leaves_the_earlier_table(card: Card, put: Any) -
 def test_a_table_of_many_chunks_keeps_every_row_in_order(card: Card) -> None:
     blank = dict.fromkeys(MEDIA.names())
     paths = [f"{number:06}.jpg" for number in range(25_001)]
-    write_media((blank | {"path": path} for path in paths), card.results, KEY, "rules")
-    with known_media(card.results, KEY) as known:
+    write_media_table((blank | {"path": path} for path in paths), card.results, KEY, "rules")
+    with open_media_table(card.results, KEY) as known:
         assert known.offset_rules == "rules"
         assert [row["path"] for row in known.rows] == paths
 
@@ -563,7 +563,7 @@ import hashlib, resource, sys
 from pathlib import Path
 from odins_ravne_assets.munin.media.camera_clock import Corrections
 from odins_ravne_assets.munin.media.footage import offset_rules, refresh_media_table
-from odins_ravne_assets.munin.media.media_table import write_media
+from odins_ravne_assets.munin.media.media_table import write_media_table
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import StoredObject
@@ -585,7 +585,7 @@ def rows():
 
 results, settings = LocalStore(Path(sys.argv[1])), Stage0()
 rules = offset_rules(settings, Corrections.none().of("c"))
-write_media(rows(), results, "media.parquet", rules)
+write_media_table(rows(), results, "media.parquet", rules)
 counts = refresh_media_table(
     "c", Listing(Path(sys.argv[1])), results, "media.parquet", settings, None, Corrections.none()
 )
