@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from interruption_drill_strikes import Strikes
+from interruption_drill_injector import InterruptionInjector
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.instance_home import DAGSTER_YAML
@@ -53,14 +53,14 @@ MOST_INTERRUPTIONS = 100_000
 RUN_SECONDS = 900.0  # real; a run that takes longer hangs
 
 # Exports whose formats ask for the time at which they were made, and where they say it.
-SAYS_WHEN = {"megadetector.json": "info", "datapackage.json": "created"}
+TIME_KEYS = {"megadetector.json": "info", "datapackage.json": "created"}
 
 Tell = Callable[[str], None]
 Contents = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Drilled:
+class DrillResult:
     """What a drill came to. Money in USD, of the sandbox's true bill."""
 
     runs: int
@@ -102,7 +102,7 @@ class Drill:
         self._sandbox.clock.sleep(CONFIG.idle_seconds * 2)  # its machine is idle, then gone
         return sum(line.cost for line in self._sandbox.bill())
 
-    def run(self, name: str, strikes: Strikes | None) -> None:
+    def run(self, name: str, strikes: InterruptionInjector | None) -> None:
         """One run to its end, started again whenever it is killed.
 
         Raises:
@@ -172,7 +172,7 @@ class Drill:
 
 def drill(
     card: Path, interruptions: int, kills: int, per_run: int, seed: int, tell: Tell
-) -> Drilled:
+) -> DrillResult:
     """Run until so many interruptions and kills have struck.
 
     Args:
@@ -193,7 +193,7 @@ def drill(
         tell(f"undisturbed: ${one_run:.4f}")
         before = len(sandbox.bill())
         runs = 0
-        with Strikes(sandbox, interruptions, per_run, kills, seed) as strikes:
+        with InterruptionInjector(sandbox, interruptions, per_run, kills, seed) as strikes:
             while not strikes.done:
                 runs += 1
                 strikes.begin_run()
@@ -205,9 +205,11 @@ def drill(
         return _drilled(runs, strikes, one_run, sandbox.bill()[before:])
 
 
-def _drilled(runs: int, strikes: Strikes, one_run: float, bill: Sequence[BillLine]) -> Drilled:
+def _drilled(
+    runs: int, strikes: InterruptionInjector, one_run: float, bill: Sequence[BillLine]
+) -> DrillResult:
     lost = [line for line in bill if line.interrupted]
-    return Drilled(
+    return DrillResult(
         runs=runs,
         hit=strikes.hit,
         killed=strikes.killed,
@@ -229,18 +231,18 @@ def contents(output: ObjectStore) -> Contents:
                     table = pl.read_parquet(path)
                 found[stored.key] = table.drop("modified_ns", strict=False)
             else:
-                found[stored.key] = whenever_made(stored.key, output.read_bytes(stored.key))
+                found[stored.key] = without_run_facts(stored.key, output.read_bytes(stored.key))
     return found
 
 
-def whenever_made(key: str, data: bytes) -> Any:
+def without_run_facts(key: str, data: bytes) -> Any:
     """A file of Stage 3 without what belongs to one run: when it was made, and what it cost."""
     if key == REPORT_PAGE:
         return None
     name = key.rpartition("/")[2]
-    if name not in SAYS_WHEN:
+    if name not in TIME_KEYS:
         return data
-    return {item: said for item, said in json.loads(data).items() if item != SAYS_WHEN[name]}
+    return {item: said for item, said in json.loads(data).items() if item != TIME_KEYS[name]}
 
 
 def journalled(output: ObjectStore) -> Counter[str]:

@@ -29,15 +29,6 @@ from odins_ravne_assets.runs.liveness import (
     is_ours,
     this_process,
 )
-from resources.errors import (
-    BudgetReachedError,
-    ModelError,
-    ProfileError,
-    RavneError,
-    StoreError,
-    UsageError,
-)
-from resources.launch.batch_run import AwsUnreachableError
 
 # How often a run looks whether somebody terminates it in the UI, in seconds.
 LOOK_EVERY = 2.0
@@ -135,19 +126,21 @@ def _run_config(request: Mapping[str, Any]) -> dict[str, Any]:
 def error_of(
     result: dg.JobExecutionResult | dg.ExecuteInProcessResult,
 ) -> tuple[str | None, bool]:
-    """The run's first error, and whether it is one in words meant for the user."""
-    foreseen = {each.__name__ for each in _foreseen()}
+    """Return the message of the run's first error, and whether it is an expected one.
+
+    Steps raise an expected error, of whatever class, as a `dagster.Failure`, whose description is
+    the message. Anything else is a crash, which the run's log explains.
+    """
     for event in result.all_events:
         if event.event_type == DagsterEventType.STEP_FAILURE:
             failure = event.step_failure_data
             if failure.user_failure_data and failure.user_failure_data.description:
                 return failure.user_failure_data.description, True
             cause = failure.error
-            # Below our words there may be AWS's, which they explain.
-            while cause and cause.cause and cause.cls_name not in foreseen:
+            while cause and cause.cause:
                 cause = cause.cause
             if cause:
-                return _without_class(cause.message), cause.cls_name in foreseen
+                return _without_class(cause.message), False
     return None, False
 
 
@@ -155,18 +148,6 @@ def _without_class(message: str) -> str:
     """An error's text without the name of its class, which Dagster writes before it."""
     name, colon, text = message.strip().partition(": ")
     return text if colon and name.rpartition(".")[2].isidentifier() and " " not in name else message
-
-
-def _foreseen() -> set[type[RavneError]]:
-    return {
-        RavneError,
-        UsageError,
-        ProfileError,
-        ModelError,
-        StoreError,
-        AwsUnreachableError,
-        BudgetReachedError,
-    }
 
 
 if __name__ == "__main__":

@@ -37,6 +37,10 @@ class LaunchError(RavneError):
     """A step could not be launched, or its worker ended without finishing."""
 
 
+class WorkerCrashError(LaunchError):
+    """A local worker crashed: the reason is in the run's log, as a traceback or a signal."""
+
+
 class BudgetReachedError(LaunchError):
     """Another job might pass a budget of the profile; what is finished is kept."""
 

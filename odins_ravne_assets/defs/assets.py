@@ -19,7 +19,7 @@ from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     save_predictions,
 )
 from odins_ravne_assets.runs.liveness import name_process
-from resources.errors import RavneError
+from resources.errors import RavneError, WorkerCrashError
 from resources.launch.base import StepLauncher, StepRequest
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.loader import OVERRIDES_VARIABLE, load_profile
@@ -150,9 +150,13 @@ def ends_told(log: dg.DagsterLogManager) -> Iterator[None]:
     """Say why a step fails, or that it was stopped; then let it."""
     try:
         yield
-    except RavneError as error:
+    except WorkerCrashError as error:
         log.error(str(error))
         raise
+    except RavneError as error:
+        log.error(str(error))
+        # Marks the step's failure as an expected error, whatever its class: see run_camera.
+        raise dg.Failure(str(error), allow_retries=False) from error
     except dg.Failure as failure:
         log.error(failure.description or "the step failed")
         raise

@@ -7,7 +7,7 @@ from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.instance_home import catalog_folder
 from resources.clock import system_clock
 from resources.compute.dagster_resource import ComputeEnvironmentResource
-from resources.compute.idle_rules import IdleState, consider
+from resources.compute.idle_rules import IdleState, decide_cleanup
 from resources.errors import RavneError
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.profile import Unused
@@ -78,7 +78,7 @@ def unused_compute(
     except RavneError as error:
         return dg.SkipReason(str(error))  # a laptop without a network is no failure
     state = IdleState.model_validate_json(context.cursor) if context.cursor else IdleState()
-    state, verdict = consider(state, usage, rules, _overslept(context))
+    state, verdict = decide_cleanup(state, usage, rules, _overslept(context))
     if not (verdict.tear_down or verdict.end_jobs):
         return dg.SensorResult(
             skip_reason=dg.SkipReason(verdict.says), cursor=state.model_dump_json()

@@ -14,11 +14,11 @@ from resources.aws.errors import translate_aws_errors
 from resources.batch.jobs import describe_jobs
 from resources.batch.launch_record import LaunchRecord, load_records
 from resources.batch.names import Names
-from resources.compute.existing import LIVE, OnStep, Parts
 from resources.compute.foundation import find_foundation
 from resources.compute.idle_rules import ComputeUsage
+from resources.compute.parts import LIVE, ComputeParts, OnStep
 from resources.compute.teardown import Teardown
-from resources.compute.usage_lease import holds_in, place_of
+from resources.compute.usage_lease import lease_folder, list_leases
 from resources.settings.profile import Aws
 from resources.storage.layout import LAUNCHES_FOLDER as LAUNCHES
 from resources.storage.layout import USAGE_LEASES_FOLDER
@@ -27,15 +27,15 @@ from resources.storage.open_store import open_store
 
 # Between seeing queues disabled and looking for who uses them: AWS's answers may be a little old.
 SETTLE_SECONDS = 15.0
-WHY_ENDED = "no run has watched this job for long; what it finished is kept"
+ORPHANED_REASON = "no run has watched this job for long; what it finished is kept"
 
 
-class _InUseError(Exception):
+class _CameraInUseError(Exception):
     """A run holds the camera's launches."""
 
 
 @dataclass(frozen=True)
-class ComputeTidy:
+class ComputeCleanup:
     """Looks at the compute of a profile, and takes away what nobody uses.
 
     Args:
@@ -52,7 +52,7 @@ class ComputeTidy:
         Raises:
             RavneError: AWS refuses, or cannot be reached.
         """
-        parts = Parts(self.clients, Names(self.aws.name))
+        parts = ComputeParts(self.clients, Names(self.aws.name))
         with self._explained():
             queues = parts.queues()
             live = parts.jobs(queues, LIVE)
@@ -63,7 +63,7 @@ class ComputeTidy:
             at=self.clients.clock.now(),
             set_up=bool(queues or environments),
             live_jobs=names,
-            holds=holds_in(self._holds()),
+            holds=list_leases(self._holds()),
             launches=self._launches(names) if names else {},
         )
 
@@ -71,7 +71,7 @@ class ComputeTidy:
         """Take the compute away, unless something uses it after all.
 
         Args:
-            dead: holds of runs that are gone, as `compute_hold.holds_in` told them.
+            dead: holds of runs that are gone, as `compute_hold.list_leases` told them.
 
         Returns:
             What uses it; None: it is gone.
@@ -79,7 +79,7 @@ class ComputeTidy:
         Raises:
             RavneError: AWS refuses, or cannot be reached.
         """
-        parts = Parts(self.clients, Names(self.aws.name))
+        parts = ComputeParts(self.clients, Names(self.aws.name))
         teardown = Teardown(self.clients, self.aws.name, on_step)
         with self._explained():
             queues = sorted(parts.queues())
@@ -124,10 +124,10 @@ class ComputeTidy:
             return 0
         try:
             with store.exclusive(_is_held):
-                if self._living(dead, place_of(output)):
-                    raise _InUseError
+                if self._living(dead, lease_folder(output)):
+                    raise _CameraInUseError
                 return self._terminate(store, names, on_step)
-        except _InUseError:
+        except _CameraInUseError:
             on_step(f"{output}: a run has come to watch its jobs; nothing is ended")
             return 0
 
@@ -137,11 +137,11 @@ class ComputeTidy:
         for record in _unfinished(store):
             for attempt in record.attempts:
                 if attempt.active and attempt.name in names and attempt.job_id:
-                    attempt.stopping = WHY_ENDED
+                    attempt.stopping = ORPHANED_REASON
                     record.save(store)
                     batch = self.clients.of("batch")
-                    batch.terminate_job(jobId=attempt.job_id, reason=WHY_ENDED)
-                    on_step(f"job {attempt.name}: terminated, {WHY_ENDED}")
+                    batch.terminate_job(jobId=attempt.job_id, reason=ORPHANED_REASON)
+                    on_step(f"job {attempt.name}: terminated, {ORPHANED_REASON}")
                     ended += 1
         return ended
 
@@ -153,7 +153,7 @@ class ComputeTidy:
 
     def _living(self, dead: Mapping[str, int], place: str) -> list[str]:
         """Holds that are not known to be those of runs that are gone."""
-        holds = holds_in(self._holds())
+        holds = list_leases(self._holds())
         return [k for k, ns in holds.items() if k.startswith(place) and dead.get(k) != ns]
 
     def _launches(self, live: Mapping[str, str]) -> dict[str, frozenset[str]]:
@@ -162,7 +162,9 @@ class ComputeTidy:
         for _, output in self.outputs:
             records = _unfinished(self._store(output))
             ours = {each.name for record in records for each in record.attempts if each.active}
-            found[place_of(output)] = frozenset(job for job, name in live.items() if name in ours)
+            found[lease_folder(output)] = frozenset(
+                job for job, name in live.items() if name in ours
+            )
         return found
 
     def _store(self, output: str) -> ObjectStore:
@@ -188,4 +190,4 @@ def _named(record: LaunchRecord, names: Iterable[str]) -> bool:
 
 
 def _is_held() -> None:
-    raise _InUseError
+    raise _CameraInUseError

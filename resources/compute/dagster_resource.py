@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from resources.aws.clients import AwsClients
-from resources.compute.cleanup import ComputeTidy
+from resources.compute.cleanup import ComputeCleanup
 from resources.compute.environment import ComputeEnvironment
 from resources.settings.profile import Aws, Compute
 
@@ -91,11 +91,11 @@ class ComputeEnvironmentResource(AwsResource):
         """Return the object that sets compute up, reports its status and tears it down."""
         return ComputeEnvironment(self.aws())
 
-    def cleanup(self, outputs: Iterable[tuple[str, str]]) -> ComputeTidy:
+    def cleanup(self, outputs: Iterable[tuple[str, str]]) -> ComputeCleanup:
         """Return the object that finds and removes idle compute and orphaned jobs.
 
         Args:
             outputs: id and output URL of the cameras whose jobs may be ended.
         """
         aws = self.aws()
-        return ComputeTidy(AwsClients(aws), aws, tuple(outputs))
+        return ComputeCleanup(AwsClients(aws), aws, tuple(outputs))

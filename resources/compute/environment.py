@@ -7,7 +7,7 @@ is `foundation.py`'s.
 from resources.aws.clients import AwsClients
 from resources.aws.errors import translate_aws_errors
 from resources.batch.names import Names
-from resources.compute.existing import OnStep, Parts
+from resources.compute.parts import ComputeParts, OnStep
 from resources.compute.plan import plan
 from resources.compute.setup import Setup
 from resources.compute.status import ComputeStatus, compute_status
@@ -17,7 +17,7 @@ from resources.errors import RavneError
 from resources.settings.profile import Aws
 
 
-def _silent(_: str) -> None:
+def _ignore_step(_: str) -> None:
     """Nobody asked to be told."""
 
 
@@ -39,7 +39,9 @@ class ComputeEnvironment:
             "foundation --deploy` makes"
         )
 
-    def setup(self, job_count: int, gpu_required: bool = False, on_step: OnStep = _silent) -> int:
+    def setup(
+        self, job_count: int, gpu_required: bool = False, on_step: OnStep = _ignore_step
+    ) -> int:
         """Make what is missing and change what differs, for `job_count` jobs at once.
 
         Args:
@@ -73,7 +75,7 @@ class ComputeEnvironment:
         self, queues: set[str], environments: set[str], on_step: OnStep
     ) -> None:
         """A profile that gave up a market must not keep paying for its warm machines."""
-        parts = Parts(self._clients, Names(self._aws.name))
+        parts = ComputeParts(self._clients, Names(self._aws.name))
         self._teardown(on_step).take_away(
             sorted(parts.queues().keys() - queues),
             sorted(parts.environments().keys() - environments),
@@ -89,7 +91,7 @@ class ComputeEnvironment:
         with translate_aws_errors("cost status", self._remedy):
             return compute_status(self._clients, self._aws)
 
-    def teardown(self, force: bool = False, on_step: OnStep = _silent) -> None:
+    def teardown(self, force: bool = False, on_step: OnStep = _ignore_step) -> None:
         """Take everything that `setup` made away, and wait until it is gone.
 
         Args:

@@ -15,7 +15,7 @@ from resources.aws.errors import error_code
 from resources.settings.profile import Aws
 
 TEMPLATES = Path(__file__).parent / "templates"
-HOW_TO_MAKE = "an administrator makes it: munin cost foundation --deploy"
+DEPLOY_HINT = "an administrator makes it: munin cost foundation --deploy"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Foundation:
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingPart:
     """Something that setting up needs and that is not there."""
 
     what: str
@@ -60,7 +60,7 @@ def log_group_name(aws: Aws) -> str:
     return f"/aws/batch/{aws.name}"
 
 
-def find_foundation(clients: AwsClients, aws: Aws) -> tuple[Foundation, list[Missing]]:
+def find_foundation(clients: AwsClients, aws: Aws) -> tuple[Foundation, list[MissingPart]]:
     """The foundation of this account and region, and what of it is not there."""
     account = str(clients.of("sts").get_caller_identity()["Account"])
     outputs = stack_outputs(describe_stack(clients, stack_name(aws)))
@@ -137,7 +137,7 @@ def _network(clients: AwsClients, name: str) -> tuple[str, tuple[str, ...]]:
     return groups[0]["GroupId"], tuple(sorted(subnet["SubnetId"] for subnet in subnets))
 
 
-def _missing_parts(clients: AwsClients, found: Foundation) -> list[Missing]:
+def _missing_parts(clients: AwsClients, found: Foundation) -> list[MissingPart]:
     """Looks at each part: a stack may have been changed by hand."""
     iam, logs = clients.of("iam"), clients.of("logs")
     checks: list[tuple[str, Any]] = [
@@ -159,16 +159,16 @@ def _missing_parts(clients: AwsClients, found: Foundation) -> list[Missing]:
             lambda: iam.get_instance_profile(InstanceProfileName=profile),
         )
     )
-    missing = [Missing(what, HOW_TO_MAKE) for what, look in checks if not _is_there(look)]
+    missing = [MissingPart(what, DEPLOY_HINT) for what, look in checks if not _exists(look)]
     if not found.subnets:
-        missing.append(Missing("security group and subnets", HOW_TO_MAKE))
+        missing.append(MissingPart("security group and subnets", DEPLOY_HINT))
     groups = logs.describe_log_groups(logGroupNamePrefix=found.log_group)["logGroups"]
     if found.log_group not in {group["logGroupName"] for group in groups}:
-        missing.append(Missing(f"log group {found.log_group}", HOW_TO_MAKE))
+        missing.append(MissingPart(f"log group {found.log_group}", DEPLOY_HINT))
     return missing
 
 
-def _is_there(look: Any) -> bool:
+def _exists(look: Any) -> bool:
     from botocore.exceptions import ClientError
 
     try:

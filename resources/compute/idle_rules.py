@@ -58,7 +58,7 @@ class IdleState(BaseModel):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CleanupDecision:
     """What is to be done.
 
     Args:
@@ -74,9 +74,9 @@ class Verdict:
     dead: Mapping[str, int]
 
 
-def consider(
+def decide_cleanup(
     memory: IdleState, look: ComputeUsage, rules: Unused, overslept: bool = False
-) -> tuple[IdleState, Verdict]:
+) -> tuple[IdleState, CleanupDecision]:
     """What a look means after the looks before it.
 
     Args:
@@ -118,7 +118,7 @@ def _seen(before: LeaseRenewal | None, renewed_ns: int, now: float) -> LeaseRene
 
 def _verdict(
     memory: IdleState, look: ComputeUsage, rules: Unused, living: int, dead: Mapping[str, int]
-) -> Verdict:
+) -> CleanupDecision:
     orphans = {
         job: look.live_jobs[job]
         for place, since in memory.unwatched_since.items()
@@ -129,7 +129,7 @@ def _verdict(
     tear_down = memory.unused_since is not None and _is_over(
         memory.unused_since, look.at, rules.tear_down_after_minutes
     )
-    return Verdict(tear_down, orphans, _says(memory, look, living), dead)
+    return CleanupDecision(tear_down, orphans, _says(memory, look, living), dead)
 
 
 def _is_over(since: float, now: float, minutes: float | None) -> bool:

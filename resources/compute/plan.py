@@ -34,7 +34,7 @@ BOOT_SCRIPT = Path(__file__).parent / "templates" / "instance_boot.sh"
 SCRATCH = "/scratch"  # instance storage, on the machine and in the container alike
 
 # Of a machine's memory, the system and the ECS agent keep an eighth: 14336 of 16384 MiB are ours.
-OURS_OF_MEMORY = (7, 8)
+USABLE_MEMORY = (7, 8)
 # A job that runs longer than this hangs: work units are cut to about an hour.
 ATTEMPT_SECONDS = 6 * 3600
 
@@ -95,7 +95,7 @@ def job_shape(machines: Sequence[MachineType], gpu_required: bool) -> JobShape:
             f"cloud.aws.compute.instance_types: no GPU in {', '.join(without)}, but {why}; take "
             f"{'it' if len(without) == 1 else 'them'} out"
         )
-    ours, of = OURS_OF_MEMORY
+    ours, of = USABLE_MEMORY
     return JobShape(
         vcpus=min(machine.vcpus // max(1, machine.gpus) for machine in machines),
         memory_mib=min(
@@ -105,13 +105,13 @@ def job_shape(machines: Sequence[MachineType], gpu_required: bool) -> JobShape:
     )
 
 
-def _jobs_at_once(machine: MachineType, job: JobShape) -> int:
-    ours, of = OURS_OF_MEMORY
+def _parallel_jobs(machine: MachineType, job: JobShape) -> int:
+    ours, of = USABLE_MEMORY
     fits = [machine.vcpus // job.vcpus, machine.memory_mib * ours // of // job.memory_mib]
     return min(fits + ([machine.gpus // job.gpus] if job.gpus else []))
 
 
-def most_vcpus(
+def vcpu_limit(
     aws: Aws, machines: Sequence[MachineType], quota: int | None, job: JobShape, job_count: int
 ) -> int:
     """vCPUs that an environment may grow to: what the jobs need, within profile and quota.
@@ -122,7 +122,7 @@ def most_vcpus(
         UsageError: that is less than one machine has.
     """
     wanted = max(
-        machine.vcpus * -(-job_count // _jobs_at_once(machine, job)) for machine in machines
+        machine.vcpus * -(-job_count // _parallel_jobs(machine, job)) for machine in machines
     )
     limits = [aws.compute.max_vcpus, wanted] + ([quota] if quota is not None else [])
     smallest = min(machine.vcpus for machine in machines)
@@ -138,7 +138,7 @@ def _environment(
     aws: Aws, found: Survey, market: Market, job: JobShape, job_count: int, warm: bool
 ) -> "CreateComputeEnvironmentRequestTypeDef":
     names, compute = Names(aws.name), aws.compute
-    most = most_vcpus(aws, found.machines, found.quotas[market], job, job_count)
+    most = vcpu_limit(aws, found.machines, found.quotas[market], job, job_count)
     least = min(compute.min_vcpus, most) if warm else 0
     resources: ComputeResourceTypeDef = {
         "type": "SPOT" if market == "spot" else "EC2",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from resources.aws.clients import AwsClients
 from resources.aws.errors import exists_already
 from resources.batch.names import Names
-from resources.compute.existing import OnStep, Parts, Poller, differences, why
+from resources.compute.parts import ComputeParts, OnStep, Poller, describe_status, differences
 from resources.compute.plan import Plan, fingerprint
 from resources.errors import RavneError
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     )
 
 # Changes that AWS makes by replacing machines: those at work may finish their jobs first.
-REPLACING_MINUTES = 6 * 60
+UPDATE_TIMEOUT_MINUTES = 6 * 60
 # Batch itself moves this number with its jobs: it is given once, at the beginning.
-ONLY_AT_FIRST = "desiredvCpus"
+INITIAL_KEY = "desiredvCpus"
 
 
 class Setup:
@@ -29,7 +29,7 @@ class Setup:
 
     def __init__(self, clients: AwsClients, name: str, on_step: OnStep) -> None:
         self._batch, self._ec2 = clients.of("batch"), clients.of("ec2")
-        self._parts = Parts(clients, Names(name))
+        self._parts = ComputeParts(clients, Names(name))
         self._clock = clients.clock
         self._waiting = Poller(clients.clock, on_step)
         self._on_step = on_step
@@ -117,7 +117,7 @@ class Setup:
             for key, value in differences(
                 wanted["computeResources"], there["computeResources"]
             ).items()
-            if key != ONLY_AT_FIRST
+            if key != INITIAL_KEY
         }
         if there["status"] == "INVALID" and not resources:
             # AWS looks again at what was wrong only when it is told something.
@@ -131,7 +131,7 @@ class Setup:
         if set(resources) - {"minvCpus", "maxvCpus"}:
             changes["updatePolicy"] = {
                 "terminateJobsOnUpdate": False,
-                "jobExecutionTimeoutMinutes": REPLACING_MINUTES,
+                "jobExecutionTimeoutMinutes": UPDATE_TIMEOUT_MINUTES,
             }
         self._batch.update_compute_environment(computeEnvironment=name, **changes)
         what = ", ".join(sorted([*resources, *(changes.keys() & {"state"})]))
@@ -176,7 +176,9 @@ class Setup:
 
         def in_the_way() -> str | None:
             part = look()
-            return why(part) if part is not None and part["status"] in changing else None
+            return (
+                describe_status(part) if part is not None and part["status"] in changing else None
+            )
 
         self._waiting.until(f"{what} to settle", in_the_way)
 
@@ -195,7 +197,7 @@ class Setup:
             raise RavneError(f"{what} is gone: somebody is tearing down; run setup again")
         if part["status"] != "VALID":
             raise RavneError(
-                f"{what} is {why(part)}; put right what it names and run setup again, or start "
+                f"{what} is {describe_status(part)}; put right what it names and run setup again, or start "
                 "anew with `munin cost teardown`"
             )
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from resources.aws.clients import AwsClients
 from resources.aws.errors import one_line, translate_aws_errors
-from resources.compute.existing import OnStep, Poller
 from resources.compute.foundation import TEMPLATES, describe_stack, stack_name
+from resources.compute.parts import OnStep, Poller
 from resources.errors import RavneError
 from resources.settings.profile import Aws
 
@@ -82,7 +82,7 @@ class Stack:
             # A failed first try would otherwise leave a stack that can only be deleted.
             stack_id = self._client.create_stack(**asked, OnFailure="DELETE")["StackId"]
         else:
-            asked["Parameters"] += _kept(there, parameters)
+            asked["Parameters"] += _previous_parameters(there, parameters)
             if not self._update(asked):
                 self._on_step(f"stack {self._name}: nothing to change")
                 return False
@@ -133,7 +133,7 @@ class Stack:
         return "its events do not say why"
 
 
-def _kept(there: dict[str, Any], given: Mapping[str, str]) -> list[dict[str, Any]]:
+def _previous_parameters(there: dict[str, Any], given: Mapping[str, str]) -> list[dict[str, Any]]:
     """Parameters that an administrator set by other means stay as they are."""
     return [
         {"ParameterKey": each["ParameterKey"], "UsePreviousValue": True}

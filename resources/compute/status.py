@@ -8,11 +8,11 @@ from typing import Any
 
 from resources.aws.clients import AwsClients, as_instance_types
 from resources.batch.names import Names
-from resources.compute.existing import ENDED, LIVE, Parts
+from resources.compute.parts import ENDED, LIVE, ComputeParts
 from resources.pricing.prices import Market
 from resources.settings.profile import Aws
 
-RUNNING = ["pending", "running", "stopping", "shutting-down"]
+INSTANCE_STATES = ["pending", "running", "stopping", "shutting-down"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class ComputeStatus:
 
 def compute_status(clients: AwsClients, aws: Aws) -> ComputeStatus:
     """Look at everything a set-up makes; changes nothing."""
-    now, parts = clients.clock.now(), Parts(clients, Names(aws.name))
+    now, parts = clients.clock.now(), ComputeParts(clients, Names(aws.name))
     return ComputeStatus(
         name=aws.name,
         region=aws.region,
@@ -117,7 +117,7 @@ def _environment(there: Any, now: float) -> EnvironmentStatus:
     )
 
 
-def _queue(parts: Parts, there: Any) -> QueueStatus:
+def _queue(parts: ComputeParts, there: Any) -> QueueStatus:
     name = there["jobQueueName"]
     # A queue that is on its way out vanishes under whoever asks for its jobs.
     asked = [] if there["status"] == "DELETING" else [name]
@@ -140,7 +140,7 @@ def _instances(clients: AwsClients, name: str, now: float) -> list[InstanceStatu
         .paginate(
             Filters=[
                 {"Name": "tag:Project", "Values": [name]},
-                {"Name": "instance-state-name", "Values": RUNNING},
+                {"Name": "instance-state-name", "Values": INSTANCE_STATES},
             ]
         )
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from resources.aws.clients import AwsClients, as_instance_types
 from resources.aws.errors import error_code
 from resources.batch.names import MARKET_LABELS, markets
-from resources.compute.foundation import Foundation, Missing, find_foundation
+from resources.compute.foundation import Foundation, MissingPart, find_foundation
 from resources.errors import UsageError
 from resources.pricing.prices import Market
 from resources.settings.profile import Aws
@@ -47,7 +47,7 @@ class Survey:
     foundation: Foundation
     machines: tuple[MachineType, ...]  # in the profile's order, those that no zone offers left out
     quotas: dict[Market, int | None]  # vCPUs that may run at once; None: not known
-    missing: tuple[Missing, ...]  # nothing can be set up before these are there
+    missing: tuple[MissingPart, ...]  # nothing can be set up before these are there
     remarks: tuple[str, ...]  # what a user would want to know, and can do without
 
 
@@ -68,7 +68,7 @@ def survey(clients: AwsClients, aws: Aws) -> Survey:
     if not offered and foundation.subnets:
         names = ", ".join(aws.compute.instance_types)
         missing.append(
-            Missing(
+            MissingPart(
                 f"machines: {aws.region} offers none of {names}",
                 "name others in cloud.aws.compute.instance_types, or another region",
             )
@@ -80,9 +80,9 @@ def survey(clients: AwsClients, aws: Aws) -> Survey:
     remarks += [
         f"the quota for {machine.name} is not checked: its family's is not known here"
         for machine in offered
-        if not _is_counted(machine)
+        if not _has_known_quota(machine)
     ]
-    if not _image_is_there(clients, foundation):
+    if not _image_exists(clients, foundation):
         remarks.append(
             f"the image {foundation.image} is not there yet: jobs fail until it is pushed "
             "(docs/troubleshooting.md says how)"
@@ -148,16 +148,16 @@ def _offered_zones(
     return {name: sorted(found) for name, found in zones.items()}
 
 
-def _is_counted(machine: MachineType) -> bool:
+def _has_known_quota(machine: MachineType) -> bool:
     """Whether the quotas are those of its family: the letters that its name begins with."""
     return re.split(r"[^a-z]", machine.name, maxsplit=1)[0] in FAMILIES
 
 
 def _quota(
     clients: AwsClients, aws: Aws, machines: Sequence[MachineType], market: Market
-) -> tuple[int | None, list[Missing]]:
+) -> tuple[int | None, list[MissingPart]]:
     """vCPUs that may run at once; None when that is not known for all of the machines."""
-    if not machines or not all(map(_is_counted, machines)):
+    if not machines or not all(map(_has_known_quota, machines)):
         return None, []
     value = _quota_value(clients, QUOTAS[market])
     smallest = min(machine.vcpus for machine in machines)
@@ -165,7 +165,7 @@ def _quota(
         return value, []
     label = MARKET_LABELS[market]
     what = f"quota of {label} vCPUs of GPU machines: {value}, one machine has {smallest}"
-    return value, [Missing(what, _how_to_raise(aws, market))]
+    return value, [MissingPart(what, _how_to_raise(aws, market))]
 
 
 def _quota_value(clients: AwsClients, code: str) -> int:
@@ -193,7 +193,7 @@ def _how_to_raise(aws: Aws, market: Market) -> str:
     return ask
 
 
-def _image_is_there(clients: AwsClients, foundation: Foundation) -> bool:
+def _image_exists(clients: AwsClients, foundation: Foundation) -> bool:
     from botocore.exceptions import ClientError
 
     repository, _, tag = foundation.image.partition("/")[2].rpartition(":")

@@ -10,11 +10,11 @@ from typing import Any
 
 from resources.aws.clients import AwsClients
 from resources.batch.names import Names
-from resources.compute.existing import LIVE, OnStep, Parts, Poller, why
+from resources.compute.parts import LIVE, ComputeParts, OnStep, Poller, describe_status
 from resources.errors import RavneError
 
 CHANGING = {"CREATING", "UPDATING", "DELETING"}
-WHY_TERMINATED = "munin cost teardown --force"
+TERMINATION_REASON = "munin cost teardown --force"
 
 
 class Teardown:
@@ -22,7 +22,7 @@ class Teardown:
 
     def __init__(self, clients: AwsClients, name: str, on_step: OnStep) -> None:
         self._batch, self._ec2 = clients.of("batch"), clients.of("ec2")
-        self._parts = Parts(clients, Names(name))
+        self._parts = ComputeParts(clients, Names(name))
         self._waiting = Poller(clients.clock, on_step)
         self._on_step = on_step
 
@@ -98,7 +98,7 @@ class Teardown:
         def alive() -> str | None:
             jobs = self._parts.jobs(queues, LIVE).keys()
             for job in jobs - asked:
-                self._batch.terminate_job(jobId=job, reason=WHY_TERMINATED)
+                self._batch.terminate_job(jobId=job, reason=TERMINATION_REASON)
                 asked.add(job)
             return f"{len(jobs)} not ended" if jobs else None
 
@@ -129,7 +129,9 @@ class Teardown:
 
         def in_the_way() -> str | None:
             part = look().get(name)
-            return why(part) if part is not None and part["status"] in CHANGING else None
+            return (
+                describe_status(part) if part is not None and part["status"] in CHANGING else None
+            )
 
         self._waiting.until(f"{name} to settle", in_the_way)
 
@@ -138,10 +140,10 @@ class Teardown:
             part = look().get(name)
             if part is not None and part["status"] == "INVALID":
                 raise RavneError(
-                    f"{kind} {name} cannot be deleted, it is {why(part)}; put right what it names "
+                    f"{kind} {name} cannot be deleted, it is {describe_status(part)}; put right what it names "
                     "(a role that was deleted must be made again) and run teardown again"
                 )
-            return why(part) if part is not None else None
+            return describe_status(part) if part is not None else None
 
         for name in names:
             self._waiting.until(f"{kind} {name} to be deleted", partial(in_the_way, name))

@@ -23,12 +23,12 @@ EXPIRY_SECONDS = 900.0
 log = logging.getLogger(__name__)
 
 
-def place_of(output_url: str) -> str:
+def lease_folder(output_url: str) -> str:
     """The folder of a camera's holds: a hash, since an OUTPUT can be longer than a name may be."""
     return hashlib.sha256(output_url.rstrip("/").encode()).hexdigest()[:16]
 
 
-def holds_in(store: ObjectStore) -> Mapping[str, int]:
+def list_leases(store: ObjectStore) -> Mapping[str, int]:
     """All holds: when each was renewed last, by S3's clock, in nanoseconds since 1970 UTC.
 
     Args:
@@ -41,7 +41,7 @@ def holds_in(store: ObjectStore) -> Mapping[str, int]:
 
 
 @contextmanager
-def compute_held(store: ObjectStore, output_url: str, run_id: str, clock: Clock) -> Iterator[None]:
+def lease_compute(store: ObjectStore, output_url: str, run_id: str, clock: Clock) -> Iterator[None]:
     """Hold the machines and queues for a run.
 
     Args:
@@ -50,7 +50,7 @@ def compute_held(store: ObjectStore, output_url: str, run_id: str, clock: Clock)
     Raises:
         StoreError: the hold cannot be written.
     """
-    key = f"{place_of(output_url)}/{run_id}"
+    key = f"{lease_folder(output_url)}/{run_id}"
     ended = Event()
 
     def renew() -> None:

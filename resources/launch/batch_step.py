@@ -21,7 +21,7 @@ from resources.batch.launch_record import (
     records_of_run,
 )
 from resources.batch.work_units import WorkUnit, cut_work_units
-from resources.compute.usage_lease import compute_held
+from resources.compute.usage_lease import lease_compute
 from resources.errors import StoreError
 from resources.launch.attempt_metadata import launch_metadata
 from resources.launch.base import StepRequest
@@ -143,7 +143,7 @@ class BatchStep:
     def _compute_held(self) -> AbstractContextManager[None]:
         output = self._request.output_url
         holds = open_store(f"s3://{urlsplit(output).netloc}/{HOLDS}", self._clients)
-        return compute_held(holds, output, self._context.run.run_id, self._clock)
+        return lease_compute(holds, output, self._context.run.run_id, self._clock)
 
     def _launched(self) -> tuple[LaunchRecord, Launch]:
         with self._launches.exclusive(self._say_waiting):

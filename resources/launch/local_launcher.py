@@ -18,7 +18,7 @@ from dagster_pipes import PipesMessage, PipesParams
 
 from resources.aws.clients import AwsClients
 from resources.batch.outcome import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, AttemptOutcome
-from resources.errors import LaunchError, StoreError
+from resources.errors import StoreError, WorkerCrashError
 from resources.launch.base import StepLauncher, StepRequest
 from resources.launch.hooks import LaunchHooks
 from resources.launch.slots import LaunchSlots, priority_of
@@ -89,11 +89,11 @@ class LocalStepLauncher(StepLauncher):
             if attempt.exit_code == EXIT_FAILED and attempt.error:
                 raise dg.Failure(attempt.error, allow_retries=False)
             if attempt.exit_code == EXIT_FAILED:
-                raise LaunchError("the worker met an error of its own; its log has the traceback")
+                raise WorkerCrashError("the worker crashed; its log has the traceback")
             fruitless = 0 if attempt.finished_anything else fruitless + 1
             how = _how_it_ended(attempt.exit_code)
             if fruitless >= MAX_CRASHES_WITHOUT_PROGRESS:
-                raise LaunchError(
+                raise WorkerCrashError(
                     f"camera {request.camera_id}: the worker {how} {fruitless} times without "
                     "finishing anything; its log is in this run's stderr"
                 )

@@ -7,11 +7,12 @@ from pydantic import BaseModel, ConfigDict
 
 
 class AwsBill(BaseModel):
-    """What Cost Explorer told.
+    """The costs of a month so far, from Cost Explorer.
 
     Args:
-        tag: it was asked for what carries this, as Project=ravne.
-        since: of the period, seconds since 1970 UTC; it ends when it was asked.
+        tag: cost allocation tag of the query, as Project=ravne.
+        since: start of the period, seconds since 1970 UTC.
+        asked_at: end of the period, the time of the query.
         services: USD by AWS's name of the service.
     """
 

@@ -1,8 +1,8 @@
-"""The machines of an account and the jobs that ran on them, as AWS tells of them.
+"""The machines of an account and the jobs that ran on them, as AWS reports them.
 
-EC2 tells of a machine until about an hour after its end, Batch of a job for some days, and ECS
-which machine a job is on only while the machine lives. So one asks in time, and keeps what was
-said (`writer.py`).
+EC2 reports a machine for about an hour after its end, Batch a job for some days, and ECS the
+machine of a job only while the machine runs. So the answers are requested in time and stored (see
+`launch_facts.py`).
 """
 
 import re
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from resources.aws.clients import AwsClients
 from resources.batch.jobs import TERMINAL_STATES, Job, describe_jobs, to_seconds
 from resources.batch.names import Queue
-from resources.batch.outcome import classify_attempt, attempt_facts
+from resources.batch.outcome import AttemptOutcome, attempt_facts, classify_attempt
 from resources.pricing.prices import Market
 
 if TYPE_CHECKING:
@@ -23,19 +23,22 @@ if TYPE_CHECKING:
     from mypy_boto3_batch.type_defs import KeyValuesPairTypeDef
 
 TERMINATED_STATES = frozenset({"shutting-down", "terminated"})
-# EC2 user guide, "State reason codes": EC2 took a spot machine back.
+# EC2 user guide, "State reason codes": a spot interruption.
 SPOT_INTERRUPTION_CODE = "Server.SpotInstance"
-# How a transition's time is written: "User initiated (2026-11-23 09:00:00 GMT)".
+# The time in a transition reason: "User initiated (2026-11-23 09:00:00 GMT)".
 TRANSITION_TIME = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
-# DescribeContainerInstances takes this many at once.
+# Limit of DescribeContainerInstances.
 CONTAINER_INSTANCES_PER_CALL = 100
 
 
 class Machine(BaseModel):
-    """A machine's life. Times are seconds since 1970 UTC.
+    """A machine's lifetime. Times are seconds since 1970 UTC.
 
-    `seen_at` is when it was last asked for; `ended` is None while it lives, and `end_known` tells
-    whether EC2 told the time of its end, or only that it is gone.
+    Args:
+        seen_at: when EC2 last reported it.
+        ended: None while it runs.
+        end_known: True if EC2 reported the time of its end, not only that it has ended.
+        taken: EC2 interrupted it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,34 +55,41 @@ class Machine(BaseModel):
 
 
 class BatchJob(BaseModel):
-    """A job of one of our queues, as Batch knows it. Times are seconds since 1970 UTC.
+    """A job of one of the account's queues. Times are seconds since 1970 UTC.
 
-    `container_instance` is the ARN of where it ran, `instance_id` the machine behind it: None
-    while nobody has told. `end` and `said` are as in `launch_record.Attempt`.
+    Args:
+        container_instance: the ARN of the ECS container instance on which it ran.
+        instance_id: the machine of the container instance; None: not known.
+        end, said: as in `launch_record.Attempt`.
     """
 
     model_config = ConfigDict(frozen=True)
 
     job_id: str
     name: str
-    queue: str
+    queue: Queue
     created: float
     started: float | None = None
     stopped: float | None = None
     container_instance: str | None = None
     instance_id: str | None = None
-    end: str | None = None
+    end: AttemptOutcome | None = None
     said: str | None = None
+
+    @property
+    def on_demand(self) -> bool:
+        """True if it is in the on-demand queue, False if it is in a spot queue."""
+        return self.queue == Queue.ON_DEMAND
 
 
 def list_machines(clients: AwsClients, name: str, now: float) -> Iterator[Machine]:
-    """The machines with our tag that EC2 tells of, also those that ended within the last hour.
+    """Yield the machines with the tag Project=name, including those of the last hour.
 
     Args:
         name: see `resources.settings.profile.Aws`.
 
     Raises:
-        botocore.exceptions.ClientError, BotoCoreError: AWS refused, or did not answer.
+        botocore.exceptions.ClientError, BotoCoreError: AWS denies the request or does not answer.
     """
     pages = clients.of("ec2").get_paginator("describe_instances")
     for page in pages.paginate(Filters=[{"Name": "tag:Project", "Values": [name]}]):
@@ -89,24 +99,25 @@ def list_machines(clients: AwsClients, name: str, now: float) -> Iterator[Machin
 
 
 def parse_machine(instance: Mapping[str, Any], now: float) -> Machine:
-    """A machine as DescribeInstances tells of it, asked now."""
-    gone = instance["State"]["Name"] in TERMINATED_STATES
-    ended = _moment(instance.get("StateTransitionReason", "")) if gone else None
+    """Parse an instance of DescribeInstances, requested now."""
+    terminated = instance["State"]["Name"] in TERMINATED_STATES
+    ended = _transition_time(instance.get("StateTransitionReason", "")) if terminated else None
+    is_spot = instance.get("InstanceLifecycle") == "spot"
     return Machine(
         instance_id=instance["InstanceId"],
         instance_type=instance["InstanceType"],
         zone=instance["Placement"]["AvailabilityZone"],
-        market="spot" if instance.get("InstanceLifecycle") == "spot" else "ondemand",
+        market=Market.SPOT if is_spot else Market.ON_DEMAND,
         launched=instance["LaunchTime"].timestamp(),
         seen_at=now,
-        ended=(ended or now) if gone else None,
+        ended=(ended or now) if terminated else None,
         end_known=ended is not None,
         taken=instance.get("StateReason", {}).get("Code", "").startswith(SPOT_INTERRUPTION_CODE),
     )
 
 
-def _moment(transition: str) -> float | None:
-    found = TRANSITION_TIME.search(transition)
+def _transition_time(reason: str) -> float | None:
+    found = TRANSITION_TIME.search(reason)
     if found is None:
         return None
     return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
@@ -117,33 +128,34 @@ def list_jobs(
     name: str,
     since: float,
     known: Mapping[str, BatchJob],
-    places: Mapping[str, str],
+    instance_ids: Mapping[str, str],
 ) -> dict[str, BatchJob]:
-    """The jobs of our queues that were created since, and those known before, by id.
+    """Return the jobs of the account's queues created since a time, and known jobs, by id.
 
     Args:
-        known: what was told before; jobs that had ended then are not asked for again.
-        places: ids of machines by the ARNs of container instances, as ECS has told before.
+        known: jobs of earlier answers; those that have ended are not requested again.
+        instance_ids: ids of machines by the ARNs of container instances, from earlier answers of
+            ECS.
 
     Raises:
-        botocore.exceptions.ClientError, BotoCoreError: AWS refused, or did not answer.
+        botocore.exceptions.ClientError, BotoCoreError: AWS denies the request or does not answer.
     """
     batch = clients.of("batch")
-    queues = {job.job_id: job.queue for job in known.values()} | dict(_listed(batch, name, since))
-    wanted = [job for job in queues if not (job in known and known[job].end)]
-    told = {
-        job_id: _ran_job(job, queues[job_id])
-        for job_id, job in describe_jobs(batch, wanted).items()
+    queues = {job.job_id: job.queue for job in known.values()} | dict(_job_ids(batch, name, since))
+    job_ids = [job for job in queues if not (job in known and known[job].end)]
+    reported = {
+        job_id: _parse_job(job, queues[job_id])
+        for job_id, job in describe_jobs(batch, job_ids).items()
     }
-    jobs = {**known, **told}
-    places = {**known_instance_ids(jobs.values()), **places}
-    arns = {job.container_instance for job in told.values() if job.container_instance}
-    places |= _machines_behind(clients, arns - set(places))
-    return {job_id: _placed(job, places) for job_id, job in jobs.items()}
+    jobs = {**known, **reported}
+    instance_ids = {**known_instance_ids(jobs.values()), **instance_ids}
+    arns = {job.container_instance for job in reported.values() if job.container_instance}
+    instance_ids |= _request_instance_ids(clients, arns - set(instance_ids))
+    return {job_id: _with_instance_id(job, instance_ids) for job_id, job in jobs.items()}
 
 
 def known_instance_ids(jobs: Iterable[BatchJob]) -> dict[str, str]:
-    """Ids of machines by the ARNs of container instances, as far as jobs tell."""
+    """Return the ids of machines by the ARNs of container instances, as far as jobs have both."""
     return {
         job.container_instance: job.instance_id
         for job in jobs
@@ -151,30 +163,30 @@ def known_instance_ids(jobs: Iterable[BatchJob]) -> dict[str, str]:
     }
 
 
-def _placed(job: BatchJob, places: Mapping[str, str]) -> BatchJob:
-    place = job.instance_id or places.get(job.container_instance or "")
-    return job.model_copy(update={"instance_id": place})
+def _with_instance_id(job: BatchJob, instance_ids: Mapping[str, str]) -> BatchJob:
+    instance_id = job.instance_id or instance_ids.get(job.container_instance or "")
+    return job.model_copy(update={"instance_id": instance_id})
 
 
-def _listed(batch: "BatchClient", name: str, since: float) -> Iterator[tuple[str, str]]:
-    """Ids of jobs, with their queues."""
-    kept = batch.describe_job_queues(jobQueues=[f"{name}-{queue}" for queue in Queue])
-    there = {queue["jobQueueName"] for queue in kept["jobQueues"]}
+def _job_ids(batch: "BatchClient", name: str, since: float) -> Iterator[tuple[str, Queue]]:
+    """The ids of jobs created since a time, with their queues."""
+    answer = batch.describe_job_queues(jobQueues=[f"{name}-{queue}" for queue in Queue])
+    existing = {queue["jobQueueName"] for queue in answer["jobQueues"]}
     pages = batch.get_paginator("list_jobs")
     created: list[KeyValuesPairTypeDef] = [
         {"name": "AFTER_CREATED_AT", "values": [str(int(since * 1000))]}
     ]
     for queue in Queue:
-        if f"{name}-{queue}" not in there:
+        if f"{name}-{queue}" not in existing:
             continue
         for page in pages.paginate(jobQueue=f"{name}-{queue}", filters=created):
             for job in page["jobSummaryList"]:
                 yield job["jobId"], queue
 
 
-def _ran_job(job: Job, queue: str) -> BatchJob:
-    # A job's own end is a little later than that of its attempt.
-    ran = job["attempts"][-1] if job.get("attempts") else job
+def _parse_job(job: Job, queue: Queue) -> BatchJob:
+    # The job's own end is a little later than its attempt's.
+    attempt = job["attempts"][-1] if job.get("attempts") else job
     facts = attempt_facts(job)
     ended = job["status"] in TERMINAL_STATES
     return BatchJob(
@@ -182,37 +194,39 @@ def _ran_job(job: Job, queue: str) -> BatchJob:
         name=job["jobName"],
         queue=queue,
         created=job["createdAt"] / 1000,
-        started=to_seconds(ran.get("startedAt")),
-        stopped=to_seconds(ran.get("stoppedAt")),
-        container_instance=ran.get("container", {}).get("containerInstanceArn"),
-        end=classify_attempt(facts).value if ended else None,
+        started=to_seconds(attempt.get("startedAt")),
+        stopped=to_seconds(attempt.get("stoppedAt")),
+        container_instance=attempt.get("container", {}).get("containerInstanceArn"),
+        end=classify_attempt(facts) if ended else None,
         said=facts.reason if ended else None,
     )
 
 
-def _machines_behind(clients: AwsClients, missing: Iterable[str]) -> dict[str, str]:
-    """Ids of machines by the ARNs of container instances; ECS tells of living ones alone."""
-    places: dict[str, str] = {}
+def _request_instance_ids(clients: AwsClients, arns: Iterable[str]) -> dict[str, str]:
+    """The ids of machines by the ARNs of container instances; ECS reports running machines only."""
+    instance_ids: dict[str, str] = {}
     by_cluster: dict[str, list[str]] = {}
-    for arn in sorted(missing):
+    for arn in sorted(arns):
         by_cluster.setdefault(arn.split("/")[1], []).append(arn)
-    for cluster, arns in by_cluster.items():
-        places |= dict(_described(clients, cluster, arns))
-    return places
+    for cluster, in_cluster in by_cluster.items():
+        instance_ids |= dict(_describe_container_instances(clients, cluster, in_cluster))
+    return instance_ids
 
 
-def _described(clients: AwsClients, cluster: str, arns: list[str]) -> Iterator[tuple[str, str]]:
+def _describe_container_instances(
+    clients: AwsClients, cluster: str, arns: list[str]
+) -> Iterator[tuple[str, str]]:
     from botocore.exceptions import ClientError
 
     for start in range(0, len(arns), CONTAINER_INSTANCES_PER_CALL):
-        some = arns[start : start + CONTAINER_INSTANCES_PER_CALL]
+        chunk = arns[start : start + CONTAINER_INSTANCES_PER_CALL]
         try:
             answer = clients.of("ecs").describe_container_instances(
-                cluster=cluster, containerInstances=some
+                cluster=cluster, containerInstances=chunk
             )
         except ClientError as error:
             if error.response["Error"]["Code"] != "ClusterNotFoundException":
                 raise
-            return  # torn down, and its machines with it
-        for found in answer["containerInstances"]:
-            yield found["containerInstanceArn"], found["ec2InstanceId"]
+            return  # torn down with its machines
+        for instance in answer["containerInstances"]:
+            yield instance["containerInstanceArn"], instance["ec2InstanceId"]

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from resources.aws.clients import AwsClients
 from resources.aws.errors import error_code, translate_aws_errors
-from resources.compute.existing import OnStep
-from resources.compute.foundation import HOW_TO_MAKE, find_foundation
+from resources.compute.parts import OnStep
+from resources.compute.foundation import DEPLOY_HINT, find_foundation
 from resources.errors import RavneError
 from resources.pricing.prices import PriceBook
 from resources.pricing.sources import shipped_prices
@@ -140,7 +140,7 @@ class StorageLifecycle:
             if error_code(error) == "NoSuchLifecycleConfiguration":
                 return {}
             if error_code(error) == "NoSuchBucket":
-                raise RavneError(f"bucket {bucket} is not there: {HOW_TO_MAKE}") from None
+                raise RavneError(f"bucket {bucket} is not there: {DEPLOY_HINT}") from None
             raise
         return answer
 

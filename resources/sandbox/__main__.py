@@ -27,7 +27,7 @@ def main() -> None:
         os.environ.update(CREDENTIALS)
         aws = Aws(region=config.region, name=config.name, endpoint_url=sandbox.endpoint_url)
         prepare_foundation(AwsClients(aws), config.name, config.region)
-        _tell_ready(sandbox)
+        _print_ready(sandbox)
         sandbox.stop_requested.wait()
 
 
@@ -42,7 +42,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _tell_ready(sandbox: Sandbox) -> None:
+def _print_ready(sandbox: Sandbox) -> None:
     facts = {
         "pid": os.getpid(),
         "endpoint_url": sandbox.endpoint_url,

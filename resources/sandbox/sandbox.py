@@ -23,13 +23,13 @@ from resources.sandbox.api.control import Control
 from resources.sandbox.api.cost_explorer import CostExplorer
 from resources.sandbox.api.job_api import JobApi
 from resources.sandbox.api.market_api import MarketApi
-from resources.sandbox.api.server import CONTROL_PREFIX, Front, OnRequest, Server
+from resources.sandbox.api.server import CONTROL_PREFIX, OnRequest, Router, Server
 from resources.sandbox.api.storage_api import StorageApi
 from resources.sandbox.fleet.bill import AttemptLine, BillLine
 from resources.sandbox.fleet.capacity import Capacity
 from resources.sandbox.fleet.fleet import Fleet
 from resources.sandbox.iam.credentials import JobCredentials
-from resources.sandbox.iam.policies import Policies
+from resources.sandbox.iam.enforcement import PolicyEnforcement
 from resources.sandbox.jobs.attempts import Attempts
 from resources.sandbox.jobs.processes import Reaper
 from resources.sandbox.jobs.scheduler import Scheduler
@@ -37,9 +37,16 @@ from resources.sandbox.jobs.state import BatchState
 from resources.sandbox.model.config import SandboxConfig
 from resources.sandbox.model.events import Events
 from resources.sandbox.model.moto_services import MotoServices
-from resources.sandbox.model.prices import ANY, ON_DEMAND, SPOT, TYPES, Lifecycle, Market
+from resources.sandbox.model.prices import (
+    ANY,
+    ON_DEMAND,
+    SPOT,
+    TYPES,
+    InstanceLifecycle,
+    SpotMarket,
+)
 from resources.sandbox.model.stepped_clock import SteppedClock
-from resources.sandbox.wire.faults import KINDS, Fault, Faults, Kind
+from resources.sandbox.wire.faults import KINDS, Fault, FaultKind, Faults
 from resources.sandbox.wire.protocol import AwsRequest
 
 
@@ -74,7 +81,7 @@ class Sandbox:
         self.clock_url = self.control_url + "/clock"
         self._events = Events(self.clock.now)
         self._services = MotoServices(config.region)
-        self._market = Market(config.region, self.clock.now)
+        self._market = SpotMarket(config.region, self.clock.now)
         self._capacity = Capacity({SPOT: config.spot_quota, ON_DEMAND: config.ondemand_quota})
         self._state = BatchState()
         self._fleet = Fleet(
@@ -91,9 +98,9 @@ class Sandbox:
             self._events,
         )  # fmt: skip
         self._faults = Faults()
-        self._policies = Policies(config.region, self._services, self._state)
+        self._policies = PolicyEnforcement(config.region, self._services, self._state)
         self._job_api = JobApi(config, self.clock, self._state, self._events)
-        self.on_request: OnRequest = _not_told
+        self.on_request: OnRequest = _ignore_request
         self.stop_requested = Event()
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="sandbox-scheduler", daemon=True)
@@ -116,7 +123,7 @@ class Sandbox:
         market = MarketApi(self.config.region, self.clock, self._market, self._capacity)
         costs = CostExplorer(self.clock, self.bill, self.config.billing_lag_seconds)
         storage = StorageApi(self.clock, self._services)
-        front = Front(
+        front = Router(
             self._control(), batch, [market, costs, storage], self._faults, self._policies,
             self._services.application, self._state.lock,
             lambda request: self.on_request(request),
@@ -255,7 +262,7 @@ class Sandbox:
         raise LookupError(f"no spot machine {instance_id or ''} with job {job_id or ''}")
 
     def set_capacity(
-        self, lifecycle: Lifecycle, machines: int | None, kind: str = ANY, zone: str = ANY
+        self, lifecycle: InstanceLifecycle, machines: int | None, kind: str = ANY, zone: str = ANY
     ) -> None:
         """At most so many machines at once; None lifts the limit. Running ones stay."""
         with self._state.lock:
@@ -285,7 +292,7 @@ class Sandbox:
 
     def inject(
         self,
-        kind: Kind,
+        kind: FaultKind,
         service: str,
         operation: str = ANY,
         times: int = 1,
@@ -309,5 +316,5 @@ class Sandbox:
         self._policies.enforced = enforce
 
 
-def _not_told(request: AwsRequest) -> None:
+def _ignore_request(request: AwsRequest) -> None:
     """Nobody listens."""

@@ -1,6 +1,6 @@
-"""What AWS tells of the moment: the spot environment's machines and jobs, and prices.
+"""The current state of the spot compute environment: its machines and jobs, read from AWS.
 
-Asked once a sweep, whatever the number of jobs.
+One snapshot per poll, whatever the number of jobs.
 """
 
 from collections.abc import Iterable
@@ -23,30 +23,30 @@ BUSY_STATES: "tuple[JobStatusType, ...]" = ("STARTING", "RUNNING")
 
 @dataclass(frozen=True)
 class SpotEnvironment:
-    """The spot compute environment, as it is now.
+    """A snapshot of the spot compute environment.
 
     Args:
-        job_vcpus: what one of our jobs takes; all jobs of these queues are alike.
+        job_vcpus: vCPUs of one job; all jobs of these queues are alike.
     """
 
     clients: AwsClients
     aws: Aws
     job_vcpus: int
 
-    def standing_of(self, waiting: Iterable[str]) -> dict[str, QueueState]:
-        """Why each of these RUNNABLE jobs waits, by job id."""
-        wanted = set(waiting)
+    def queue_states(self, job_ids: Iterable[str]) -> dict[str, QueueState]:
+        """Return the state of each of these RUNNABLE jobs, by job id."""
+        wanted = set(job_ids)
         order = [job for queue in SPOT_QUEUES for job in self._jobs(queue, "RUNNABLE")]
-        order += sorted(wanted - set(order))  # lists lag behind descriptions
+        order += sorted(wanted - set(order))  # ListJobs lags behind DescribeJobs
         found = queue_states(self._environment, [self.job_vcpus] * len(order))
-        return {job: standing for job, standing in zip(order, found, strict=True) if job in wanted}
+        return {job: state for job, state in zip(order, found, strict=True) if job in wanted}
 
     @cached_property
     def _environment(self) -> EnvironmentVcpus:
         batch = self.clients.of("batch")
         name = f"{self.aws.name}-spot"
-        there = batch.describe_compute_environments(computeEnvironments=[name])
-        resources = there["computeEnvironments"][0]["computeResources"]
+        found = batch.describe_compute_environments(computeEnvironments=[name])
+        resources = found["computeEnvironments"][0]["computeResources"]
         busy = sum(1 for q in SPOT_QUEUES for state in BUSY_STATES for _ in self._jobs(q, state))
         return EnvironmentVcpus(
             max_vcpus=resources["maxvCpus"],
@@ -80,7 +80,7 @@ class SpotEnvironment:
         return cores * threads if cores and threads else self.job_vcpus
 
     def _jobs(self, queue: str, state: "JobStatusType") -> list[str]:
-        """Ids of a queue's jobs in a state, oldest first."""
+        """Return the ids of a queue's jobs in a state, oldest first."""
         pages = (
             self.clients.of("batch")
             .get_paginator("list_jobs")

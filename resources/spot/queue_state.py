@@ -1,4 +1,4 @@
-"""Why a job waits in a spot queue, and since when it starves. Pure, as `policy.py` is."""
+"""The reason why a job waits in a spot queue, and how long it has starved. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from enum import StrEnum
 
 @dataclass(frozen=True)
 class EnvironmentVcpus:
-    """The spot compute environment, in vCPUs.
+    """The vCPUs of the spot compute environment.
 
     Args:
-        max_vcpus: what it may grow to.
-        machine_vcpus: of the machines that it has, running or booting. Not what Batch wishes for
-            (desiredvCpus): it keeps wishing when EC2 has no machine to give.
-        busy_vcpus: taken by jobs that are starting or running, of all runs.
+        max_vcpus: its maximum.
+        machine_vcpus: of its machines, running or booting. Not desiredvCpus, which Batch sets even
+            if EC2 has no machine to give.
+        busy_vcpus: of jobs that are starting or running, of all runs.
     """
 
     max_vcpus: int
@@ -22,7 +22,7 @@ class EnvironmentVcpus:
 
 
 class QueueState(StrEnum):
-    """Why a job is RUNNABLE and not yet starting."""
+    """The reason why a job is RUNNABLE and not yet starting. The values appear in logs."""
 
     MACHINE_COMING = "a machine is free or booting for it"
     FULL = "the environment is full"
@@ -30,21 +30,21 @@ class QueueState(StrEnum):
 
 
 def queue_states(environment: EnvironmentVcpus, vcpus: Sequence[int]) -> list[QueueState]:
-    """Why each waiting job waits.
+    """Return the state of each waiting job.
 
     Args:
-        vcpus: those that each waiting job needs, in order of dispatch: all jobs of all queues on
-            the environment, those of other runs as well.
+        vcpus: of each waiting job, in order of dispatch: all jobs of all queues on the
+            environment, including those of other runs.
     """
     spare = environment.machine_vcpus - environment.busy_vcpus
     room = environment.max_vcpus - environment.machine_vcpus
     found = []
-    for need in vcpus:
-        if spare >= need:
-            spare -= need
+    for needed in vcpus:
+        if spare >= needed:
+            spare -= needed
             found.append(QueueState.MACHINE_COMING)
-        elif room >= need:
-            room -= need
+        elif room >= needed:
+            room -= needed
             found.append(QueueState.STARVING)
         else:
             found.append(QueueState.FULL)
@@ -53,16 +53,16 @@ def queue_states(environment: EnvironmentVcpus, vcpus: Sequence[int]) -> list[Qu
 
 @dataclass(frozen=True)
 class StarvationTimer:
-    """Since when a job starves without a break; None: it does not."""
+    """The time since when a job starves without interruption; None if it does not."""
 
     since: float | None = None
 
     def update(self, now: float, starving: bool) -> "StarvationTimer":
-        """The timer after another look."""
+        """Return the timer after another poll."""
         if not starving:
             return StarvationTimer()
         return self if self.since is not None else StarvationTimer(now)
 
     def seconds(self, now: float) -> float:
-        """How long it has starved."""
+        """Return how long the job has starved."""
         return 0.0 if self.since is None else max(0.0, now - self.since)

@@ -1,14 +1,14 @@
-"""What follows the end of a job that is not done: pure decisions, as those of `policy.py`."""
+"""The retry policy: what follows a job that failed. Pure decisions, each with its reason."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from resources.batch.names import Queue
 from resources.batch.outcome import AttemptOutcome
 from resources.pricing.economics import Offer
 from resources.spot.policy import (
     Fail,
-    Queue,
     Resume,
     Rules,
     SetAside,
@@ -20,13 +20,13 @@ from resources.spot.policy import (
     slack,
 )
 
-# A unit whose workers die one after the other without finishing anything is set aside.
+# A unit is set aside after this many crashes in a row without progress.
 MAX_CRASHES_WITHOUT_PROGRESS = 5
-# An image that cannot be pulled may be a registry's bad moment; this often it is not.
+# An image pull may fail for a temporary fault of the registry, but not this often in a row.
 MAX_FAILED_STARTS = 3
 
 NextStep = Submit | Resume | Wait | SetAside | Fail
-# Ends that leave a job that was to be moved where it should go.
+# Outcomes after which a job that was cancelled to be moved is moved.
 MOVED_OUTCOMES = (
     AttemptOutcome.CANCELLED,
     AttemptOutcome.INTERRUPTED,
@@ -37,76 +37,78 @@ MOVED_OUTCOMES = (
 
 @dataclass(frozen=True)
 class FailedJob:
-    """A job that is seen FAILED.
+    """A job in the state FAILED.
 
     Args:
-        queue: the one that it was in.
-        how: how its last attempt ended.
-        said: AWS's or the worker's own words on that.
-        moving: the reason, if it was cancelled to be moved to on-demand.
+        queue: its queue.
+        outcome: of its last attempt.
+        reason: the reason of AWS or of the worker.
+        moving: the reason for moving it to on-demand, if it was cancelled for that.
     """
 
     queue: Queue
-    how: AttemptOutcome
-    said: str
+    outcome: AttemptOutcome
+    reason: str
     moving: str | None = None
 
 
 def next_after_failure(
-    unit: UnitState, ended: FailedJob, offers: Sequence[Offer], rules: Rules, now: float
+    unit: UnitState, job: FailedJob, offers: Sequence[Offer], rules: Rules, now: float
 ) -> NextStep:
-    """What to do once a job is seen FAILED, and not before: no unit may run twice at once.
+    """Decide what follows once a job is FAILED, and not before: a unit never has two live jobs.
 
     Args:
-        unit: with this end counted, see `UnitState.after`.
+        unit: its state after this attempt, see `UnitState.after`.
         offers: see `choose_queue`.
 
     Raises:
-        ValueError: the attempt is done; there is nothing to decide.
+        ValueError: the attempt is done.
     """
-    if ended.moving is not None and ended.how in MOVED_OUTCOMES:
-        return Submit("ondemand", ended.moving)
-    match ended.how:
+    if job.moving is not None and job.outcome in MOVED_OUTCOMES:
+        return Submit(Queue.ON_DEMAND, job.moving)
+    match job.outcome:
         case AttemptOutcome.INTERRUPTED:
-            return _after_interruption(unit, ended, offers, rules, now)
+            return _after_interruption(unit, job, offers, rules, now)
         case AttemptOutcome.NO_CAPACITY:
-            return _after_no_capacity(unit, ended, offers, rules, now)
+            return _after_no_capacity(unit, job, offers, rules, now)
         case AttemptOutcome.CRASHED | AttemptOutcome.OUT_OF_MEMORY | AttemptOutcome.TIME_LIMIT:
-            return _after_death(unit, ended)
+            return _after_crash(unit, job)
         case AttemptOutcome.CANNOT_START:
-            return _after_failed_start(unit, ended)
+            return _after_failed_start(unit, job)
         case AttemptOutcome.CANCELLED:
-            return Fail(f"the job was cancelled, not by this run: {ended.said}")
+            return Fail(f"the job was cancelled, not by this run: {job.reason}")
         case AttemptOutcome.NEVER_PLACEABLE:
             return Fail(
-                f"AWS Batch can never place this job: {ended.said}; see docs/troubleshooting.md "
+                f"AWS Batch can never place this job: {job.reason}; see docs/troubleshooting.md "
                 "and run munin cost setup again"
             )
         case AttemptOutcome.FAILED:
-            return Fail(ended.said)
+            return Fail(job.reason)
         case AttemptOutcome.DONE:
             raise ValueError("the attempt is done")
         case _:
-            assert_never(ended.how)
+            assert_never(job.outcome)
 
 
 def _after_interruption(
-    unit: UnitState, ended: FailedJob, offers: Sequence[Offer], rules: Rules, now: float
+    unit: UnitState, job: FailedJob, offers: Sequence[Offer], rules: Rules, now: float
 ) -> Resume | Wait:
-    if ended.queue == "ondemand":
-        return Resume("ondemand", f"the machine was lost: {ended.said}")
-    most = rules.cost.max_spot_interruptions
-    said = ended.said.rstrip(".")
-    told = f"spot machine lost for the {_ordinal(unit.interruptions)} time: {said}"
+    if job.queue == Queue.ON_DEMAND:
+        return Resume(Queue.ON_DEMAND, f"the machine was lost: {job.reason}")
+    limit = rules.cost.max_spot_interruptions
+    times = _ordinal(unit.interruptions)
+    reason = f"spot machine lost for the {times} time: {job.reason.rstrip('.')}"
     if may_fall_back(unit, rules, now):
-        if unit.interruptions > most:
-            return Resume("ondemand", f"{told}; {most} are borne (max_spot_interruptions)")
+        if unit.interruptions > limit:
+            return Resume(
+                Queue.ON_DEMAND, f"{reason}; {limit} are allowed (max_spot_interruptions)"
+            )
         if slack(unit, now, rules.overheads) <= 0:
-            return Resume("ondemand", f"{told}; the deadline leaves no time to lose another")
+            return Resume(Queue.ON_DEMAND, f"{reason}; the deadline leaves no time to lose another")
     choice = choose_queue(unit, offers, rules, now)
     if isinstance(choice, Submit):
-        return Resume(choice.queue, f"{told}; {choice.reason}")
-    return replace(choice, reason=f"{told}; {choice.reason}")
+        return Resume(choice.queue, f"{reason}; {choice.reason}")
+    return replace(choice, reason=f"{reason}; {choice.reason}")
 
 
 def _ordinal(count: int) -> str:
@@ -114,34 +116,34 @@ def _ordinal(count: int) -> str:
 
 
 def _after_no_capacity(
-    unit: UnitState, ended: FailedJob, offers: Sequence[Offer], rules: Rules, now: float
+    unit: UnitState, job: FailedJob, offers: Sequence[Offer], rules: Rules, now: float
 ) -> Submit | Wait:
-    """The queue's own time limit struck: a net below the starvation timer."""
-    if ended.queue == "ondemand":
-        return Submit("ondemand", f"there were no on-demand machines; trying again: {ended.said}")
-    told = f"there were no spot machines: {ended.said}"
+    """The queue's own time limit cancelled the job: a safety net for the starvation timer."""
+    if job.queue == Queue.ON_DEMAND:
+        return Submit(Queue.ON_DEMAND, f"no on-demand machines available; retrying: {job.reason}")
+    reason = f"no spot machines available: {job.reason}"
     if may_fall_back(unit, rules, now):
-        return Submit("ondemand", told)
+        return Submit(Queue.ON_DEMAND, reason)
     choice = choose_queue(unit, offers, rules, now)
-    return replace(choice, reason=f"{told}; {choice.reason}")
+    return replace(choice, reason=f"{reason}; {choice.reason}")
 
 
-def _after_death(unit: UnitState, ended: FailedJob) -> Resume | SetAside:
-    """The worker died on a healthy machine: another machine, or a dearer one, does not help."""
-    if unit.fruitless_deaths >= MAX_CRASHES_WITHOUT_PROGRESS:
+def _after_crash(unit: UnitState, job: FailedJob) -> Resume | SetAside:
+    """The worker crashed on a healthy machine: another or a costlier machine does not help."""
+    if unit.crashes_without_progress >= MAX_CRASHES_WITHOUT_PROGRESS:
         return SetAside(
-            f"the worker ended {unit.fruitless_deaths} times without finishing anything, lastly "
-            f"so: {ended.how}: {ended.said}; its log is in CloudWatch"
+            f"the worker crashed {unit.crashes_without_progress} times without progress; last "
+            f"outcome: {job.outcome}: {job.reason}; its log is in CloudWatch"
         )
-    told = f"the worker ended: {ended.how}: {ended.said}"
-    return Resume(ended.queue, f"{told}; what is finished is in the journal")
+    reason = f"the worker ended: {job.outcome}: {job.reason}"
+    return Resume(job.queue, f"{reason}; its finished work is in the journal")
 
 
-def _after_failed_start(unit: UnitState, ended: FailedJob) -> Resume | Fail:
-    told = f"the worker's container could not be started: {ended.said}"
+def _after_failed_start(unit: UnitState, job: FailedJob) -> Resume | Fail:
+    reason = f"the worker's container could not be started: {job.reason}"
     if unit.failed_starts >= MAX_FAILED_STARTS:
         return Fail(
-            f"{told}, {unit.failed_starts} times; see that the image is in its registry and that "
-            "the execution role may read it"
+            f"{reason}, {unit.failed_starts} times; check that the image is in its registry and "
+            "that the execution role may read it"
         )
-    return Resume(ended.queue, told)
+    return Resume(job.queue, reason)

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import psutil
-from interruption_drill import whenever_made
+from interruption_drill import without_run_facts
 from paths import ROOT
 
 DEMO = ROOT / "tools" / "demo_footage.py"
@@ -123,7 +123,7 @@ def results(output: Path) -> dict[str, Any]:
     one run: when it was, and what it cost."""
     files = [path for folder in ("tables", "stage3") for path in (output / folder).rglob("*")]
     named = {path.relative_to(output).as_posix(): path for path in sorted(files) if path.is_file()}
-    return {name: whenever_made(name, path.read_bytes()) for name, path in named.items()}
+    return {name: without_run_facts(name, path.read_bytes()) for name, path in named.items()}
 
 
 def processed(output: Path) -> dict[str, tuple[str, str | None]]:

@@ -11,7 +11,7 @@ import pytest
 from resources.aws.clients import AwsClients
 from resources.batch.names import Names
 from resources.compute.environment import ComputeEnvironment
-from resources.compute.existing import Parts
+from resources.compute.parts import ComputeParts
 from resources.sandbox.model.config import CREDENTIALS, SandboxConfig
 from resources.sandbox.sandbox import Sandbox
 from resources.settings.profile import Aws, Compute
@@ -43,11 +43,11 @@ class Changes(list[str]):
             self.append(step)
 
 
-class Killed(BaseException):
+class KilledError(BaseException):
     """The process ends here: nothing catches this."""
 
 
-class WatchedClients(SharedClients):
+class RecordingClients(SharedClients):
     """Clients whose calls that change something are noted; the process can be killed after one."""
 
     def __init__(self, aws: Aws) -> None:
@@ -65,10 +65,10 @@ class WatchedClients(SharedClients):
             return
         self.changes.append(model.name)
         if self.kill_after is not None and len(self.changes) > self.kill_after:
-            raise Killed
+            raise KilledError
 
 
-def aws_of(where: Sandbox | Aws, **compute: Any) -> Aws:
+def aws_settings(where: Sandbox | Aws, **compute: Any) -> Aws:
     if isinstance(where, Aws):
         return where
     return Aws(
@@ -78,15 +78,17 @@ def aws_of(where: Sandbox | Aws, **compute: Any) -> Aws:
     )
 
 
-def watched(sandbox: Sandbox, **compute: Any) -> tuple[ComputeEnvironment, WatchedClients]:
-    aws = aws_of(sandbox, **compute)
-    clients = WatchedClients(aws)
+def recorded_environment(
+    sandbox: Sandbox, **compute: Any
+) -> tuple[ComputeEnvironment, RecordingClients]:
+    aws = aws_settings(sandbox, **compute)
+    clients = RecordingClients(aws)
     return ComputeEnvironment(aws, clients), clients
 
 
-def left_of(where: Sandbox | Aws) -> list[str]:
+def remaining_parts(where: Sandbox | Aws) -> list[str]:
     """What of a set-up is still there."""
-    parts = Parts(SharedClients(aws_of(where)), Names("ravne"))
+    parts = ComputeParts(SharedClients(aws_settings(where)), Names("ravne"))
     template = parts.launch_template()
     return [
         *parts.environments(),
@@ -98,7 +100,7 @@ def left_of(where: Sandbox | Aws) -> list[str]:
 
 def submit(where: Sandbox | Aws, seconds: float, queue: str = "ravne-spot") -> str:
     """A job that sleeps for real seconds."""
-    batch = SharedClients(aws_of(where)).of("batch")
+    batch = SharedClients(aws_settings(where)).of("batch")
     job = batch.submit_job(
         jobName="sleeper",
         jobQueue=queue,
@@ -109,7 +111,7 @@ def submit(where: Sandbox | Aws, seconds: float, queue: str = "ravne-spot") -> s
 
 
 def wait_for_state(sandbox: Sandbox, job: str, *states: str) -> None:
-    batch = SharedClients(aws_of(sandbox)).of("batch")
+    batch = SharedClients(aws_settings(sandbox)).of("batch")
     for _ in range(500):
         if batch.describe_jobs(jobs=[job])["jobs"][0]["status"] in states:
             return

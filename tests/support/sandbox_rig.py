@@ -15,7 +15,7 @@ from resources.sandbox.sandbox import Sandbox
 from resources.settings.profile import Aws
 
 REGION = "eu-north-1"
-PATIENCE = 30.0
+TIMEOUT_SECONDS = 30.0
 ROLE = "arn:aws:iam::123456789012:role/ravne-job"
 ENDED = ("SUCCEEDED", "FAILED")
 SLEEP = ["sleep", "60"]
@@ -58,7 +58,7 @@ CONTAINER = {
 
 def eventually(condition: Callable[[], Any]) -> Any:
     """What the condition gives, once it gives something."""
-    given_up_at = time.monotonic() + PATIENCE
+    given_up_at = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < given_up_at:
         if found := condition():
             return found

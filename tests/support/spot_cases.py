@@ -1,4 +1,4 @@
-"""A unit, rules and offers that the tests of spot decisions share."""
+"""A unit, rules and offers for the tests of the spot and retry policies."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -13,13 +13,13 @@ HOUR = 3600.0
 RULES = Rules(Compute(), CostOptimization())
 UNIT = UnitState(work_seconds=HOUR, ready_since=NOW)
 CHEAP = Offer("g4dn.xlarge", "eu-north-1a", Decimal("0.1881"), Decimal("0.558"))
-# Within the bid of 70 %, but saving less than half.
+# Within the bid of 70 %, but saves less than half.
 POOR = replace(CHEAP, spot=Decimal("0.33"))
 OVER_BID = replace(CHEAP, spot=Decimal("0.40"))
 
 
 def rules(**changes: object) -> Rules:
-    """The usual rules with some keys of compute or cost_optimization changed."""
+    """Return the default rules with some keys of compute or cost_optimization changed."""
     of_compute = {key: value for key, value in changes.items() if key in Compute.model_fields}
     of_cost = {key: value for key, value in changes.items() if key in CostOptimization.model_fields}
     assert len(of_compute) + len(of_cost) == len(changes)
@@ -27,5 +27,5 @@ def rules(**changes: object) -> Rules:
 
 
 NO_FALLBACK = rules(fallback_to_ondemand=False)
-# Ends of workers that died on a healthy machine.
-DEATHS = [AttemptOutcome.CRASHED, AttemptOutcome.OUT_OF_MEMORY, AttemptOutcome.TIME_LIMIT]
+# Outcomes of workers that crashed on a healthy machine.
+CRASHES = [AttemptOutcome.CRASHED, AttemptOutcome.OUT_OF_MEMORY, AttemptOutcome.TIME_LIMIT]

@@ -33,6 +33,8 @@ CATEGORY_NAMES = {
     "vehicle": SpeciesName("vehicle", None),
 }
 
+# Columns that identify a detection of a camera.
+BOX_KEY = ["path", "frame_number", "box_number"]
 # Columns of `tables.CLASSIFICATIONS` that observations are made of.
 DETECTION_COLUMNS = (
     "detection_id",
@@ -93,9 +95,7 @@ class Identifications:
     names: SpeciesNames
 
 
-def identify(
-    classifications: pl.LazyFrame, taxonomy: Taxonomy, roll_up: float
-) -> Identifications:
+def identify(classifications: pl.LazyFrame, taxonomy: Taxonomy, roll_up: float) -> Identifications:
     """Identify each row of `tables.CLASSIFICATIONS`, in the same order.
 
     Args:

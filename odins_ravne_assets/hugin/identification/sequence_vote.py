@@ -8,7 +8,7 @@
   identified as it without the vote. If no species wins, a genus may, then a family, with the votes
   of all taxa below.
 - The winner names every animal in the sequence. A detection that had another name, or none, gets at
-  most the confidence of the best detection that voted for the winner. Exception: a detection that
+  most the confidence of the best detection that had the winning name. Exception: a detection that
   needs no review (`review_below`) keeps its name if it is in one frame with the winner, as two
   species can appear together.
 - Without a winner, every detection keeps its name, and those that have one are marked as disputed.
@@ -60,11 +60,11 @@ class _Ballots:
 def vote_by_sequence(
     identified: Identifications, taxonomy: Taxonomy, settings: Stage3
 ) -> Identifications:
-    """The sightings with the names that their sequences agreed on, and the columns of VOTED.
+    """Return the identifications with the names that won the votes, and VOTE_COLUMNS.
 
     Args:
-        identified: as `sightings` gives them; the order of rows is kept.
-        taxonomy: for genus and family.
+        identified: the result of `identify`; the order of rows does not change.
+        taxonomy: the genus and family of each species.
         settings: burst_gap in seconds (0: no vote), vote_share, review_below.
     """
     animals = identified.rows.with_row_index("row").filter(
@@ -72,7 +72,9 @@ def vote_by_sequence(
     )
     if settings.burst_gap == 0 or animals.is_empty():
         return replace(identified, rows=_without_vote(identified.rows))
-    ballots = _collect_ballots(animals, _sequence_numbers(animals, settings.burst_gap), identified.names)
+    ballots = _collect_ballots(
+        animals, _sequence_numbers(animals, settings.burst_gap), identified.names
+    )
     if not ballots.row.size:
         return replace(identified, rows=_without_vote(identified.rows))
     won = _winners(ballots, taxonomy, identified.names, settings.vote_share)
@@ -119,7 +121,9 @@ def _collect_ballots(
     last_ballot = np.zeros(int(sequences.max()) + 1, dtype=np.uint32)
     last_ballot[sequences] = ballot  # the last one; they agree if all equal it
     needs_vote = np.zeros(last_ballot.size, dtype=np.bool_)
-    needs_vote[sequences[(ballot != last_ballot[sequences]) | (name == names.code(UNKNOWN_NAME))]] = True
+    needs_vote[
+        sequences[(ballot != last_ballot[sequences]) | (name == names.code(UNKNOWN_NAME))]
+    ] = True
     voting = needs_vote[sequences]
     weights = animals["ballot_weight"].cast(pl.Float64).fill_nan(None).fill_null(0).to_numpy()
     return _Ballots(
@@ -141,7 +145,8 @@ def _winners(
         pl.DataFrame(
             {
                 # Grouping by one integer takes half the time.
-                "sequence_and_ballot": ballots.sequence.astype(np.int64) << NAME_BITS | ballots.ballot,
+                "sequence_and_ballot": ballots.sequence.astype(np.int64) << NAME_BITS
+                | ballots.ballot,
                 "weight": ballots.weight,
                 # The best confidence of the detections that have this name without the vote.
                 "best": pl.Series(np.where(own_name, ballots.confidence, np.nan)).fill_nan(None),
@@ -156,9 +161,9 @@ def _winners(
         .drop("sequence_and_ballot")
     )
     totals = pl.Series(np.bincount(ballots.sequence, ballots.weight))
-    totals_by_name = totals_by_name.with_columns(total=totals.gather(totals_by_name["sequence"])).join(
-        _ranks(taxonomy, names), left_on="ballot", right_on="name", how="left"
-    )
+    totals_by_name = totals_by_name.with_columns(
+        total=totals.gather(totals_by_name["sequence"])
+    ).join(_ranks(taxonomy, names), left_on="ballot", right_on="name", how="left")
     results = []
     for rank in ("ballot", "genus", "family"):
         result = _winners_at_rank(totals_by_name, rank, share)
@@ -202,22 +207,24 @@ def _winners_at_rank(totals_by_name: pl.DataFrame, rank: str, share: float) -> p
 def _apply_winners(
     rows: pl.DataFrame, ballots: _Ballots, won: pl.DataFrame, settings: Stage3
 ) -> pl.DataFrame:
-    """The rows with what the vote changes in them."""
-    has_result, names, shares, bests = _by_sequence(won, int(ballots.sequence.max()) + 1)
-    decided, winner = has_result[ballots.sequence], names[ballots.sequence]
+    """The rows with the results of the vote."""
+    has_winner, names, shares, bests = _by_sequence(won, int(ballots.sequence.max()) + 1)
+    decided, winner = has_winner[ballots.sequence], names[ballots.sequence]
     named = ballots.name == ballots.ballot
     agrees = decided & (ballots.name == winner)
     certain = named & (ballots.confidence >= np.float32(settings.review_below))
     differs = decided & ~agrees
-    stays = _in_frame_with_winner(rows, ballots, differs & certain, agrees & named)
-    changes, settled = differs & ~stays, decided & ~stays
+    keeps_name = _in_frame_with_winner(rows, ballots, differs & certain, agrees & named)
+    changes, voted = differs & ~keeps_name, decided & ~keeps_name
 
     name, confidence = rows["name"].to_numpy().copy(), rows["confidence"].to_numpy().copy()
     share = np.full(rows.height, np.nan, dtype=np.float32)
     relabelled, disputed = np.zeros((2, rows.height), dtype=np.bool_)
     name[ballots.row[changes]] = winner[changes]
-    confidence[ballots.row[changes]] = np.minimum(ballots.confidence, bests[ballots.sequence])[changes]
-    share[ballots.row[settled]] = shares[ballots.sequence[settled]]
+    confidence[ballots.row[changes]] = np.minimum(ballots.confidence, bests[ballots.sequence])[
+        changes
+    ]
+    share[ballots.row[voted]] = shares[ballots.sequence[voted]]
     relabelled[ballots.row[changes]] = True
     disputed[ballots.row[~decided & named]] = True
     return rows.with_columns(
@@ -232,7 +239,7 @@ def _apply_winners(
 def _by_sequence(
     won: pl.DataFrame, sequences: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.uint32], NDArray[np.float32], NDArray[np.float32]]:
-    """Of every sequence, by its number: whether it has a winner, and its name, share and best."""
+    """Of every sequence, by its number: True if it has a winner; name, share, best confidence."""
     sequence = won["sequence"].to_numpy()
     found = (
         np.zeros(sequences, dtype=np.bool_),
@@ -249,18 +256,20 @@ def _by_sequence(
 def _in_frame_with_winner(
     rows: pl.DataFrame, ballots: _Ballots, minority: NDArray[np.bool_], winners: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Which of the minority are in one frame with a winner."""
+    """True for those of the minority that are in one frame with a winner."""
     if not minority.any():
         return minority
-    needs_vote = np.zeros(int(ballots.sequence.max()) + 1, dtype=np.bool_)
-    needs_vote[ballots.sequence[minority]] = True
-    others = winners & needs_vote[ballots.sequence]
+    has_minority = np.zeros(int(ballots.sequence.max()) + 1, dtype=np.bool_)
+    has_minority[ballots.sequence[minority]] = True
+    others = winners & has_minority[ballots.sequence]
 
     def frames(of: NDArray[np.bool_]) -> pl.DataFrame:
-        return rows[ballots.row[of], FRAME_KEY].with_columns(sequence=pl.Series(ballots.sequence[of]))
+        return rows[ballots.row[of], FRAME_KEY].with_columns(
+            sequence=pl.Series(ballots.sequence[of])
+        )
 
-    places = frames(minority).with_columns(place=np.flatnonzero(minority))
-    beside = places.join(frames(others), on=["sequence", *FRAME_KEY], how="semi")
-    stays = np.zeros(ballots.row.size, dtype=np.bool_)
-    stays[beside["place"].to_numpy()] = True
-    return stays
+    indexed = frames(minority).with_columns(index=np.flatnonzero(minority))
+    in_frame = indexed.join(frames(others), on=["sequence", *FRAME_KEY], how="semi")
+    result = np.zeros(ballots.row.size, dtype=np.bool_)
+    result[in_frame["index"].to_numpy()] = True
+    return result

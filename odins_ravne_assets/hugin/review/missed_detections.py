@@ -1,7 +1,7 @@
-"""What reviewers saw where the machine found nothing: sightings that no box stands behind.
+"""Missed detections: animals that a reviewer labelled in media where the detector found nothing.
 
-A reviewer's file says all that is to be seen in a medium; so a later one takes back what it does
-not name again. A file that is about visits (`instead_of`) only changes what these are called.
+A review file lists everything in a medium, so a later file replaces the labels of an earlier one. A
+correction of one observation (`instead_of`) only changes the species of that observation.
 """
 
 from dataclasses import dataclass
@@ -9,28 +9,31 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.identifications import DETECTION_COLUMNS, SpeciesNames
+from odins_ravne_assets.hugin.identification.identifications import (
+    DETECTION_COLUMNS,
+    SpeciesNames,
+)
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class MissedDetections:
-    """What the machine had missed.
+    """Animals, people and vehicles that the detector missed.
 
     Attributes:
-        rows: of `Sightings`, with `review` and `counted`, without frame_number and box_number;
-            columns that have no meaning for them are not there.
-        words: the `review` of every word on a medium in which nothing was found.
-        media: how many such media reviewers looked at.
+        rows: rows of `Identifications` with `review` and `counted`; frame_number and box_number are
+            null, and columns without a meaning for them are missing.
+        corrections: the `review` of every correction of a medium without detections.
+        media: number of media without detections that reviewers labelled.
     """
 
     rows: pl.DataFrame
-    words: pl.Series
+    corrections: pl.Series
     media: int
 
-    def told(self, names: SpeciesNames) -> Json:
-        """What `report.json` tells of it."""
+    def summary(self, names: SpeciesNames) -> Json:
+        """Return the field `empty_media` of `report.json`."""
         species = (
             self.rows.join(names.table().select("name", "species"), on="name")
             .group_by("species")
@@ -41,7 +44,7 @@ class MissedDetections:
 
 
 def empty_media(media: pl.LazyFrame, processed: pl.LazyFrame) -> pl.LazyFrame:
-    """The media that were looked at and in which nothing was found, once for each content.
+    """Return the processed media without detections, once for each content.
 
     Columns: camera_id, path, content_hash, kind, captured_at, utc_offset_minutes.
 
@@ -57,52 +60,51 @@ def empty_media(media: pl.LazyFrame, processed: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def find_missed_detections(
-    words: pl.DataFrame, said: pl.DataFrame, empty: pl.LazyFrame
+    corrections: pl.DataFrame, labels: pl.DataFrame, empty: pl.LazyFrame
 ) -> MissedDetections:
-    """What reviewers saw in media in which nothing was found.
+    """Return what reviewers labelled in media without detections.
 
     Args:
-        words: as `read_corrections` gives them, with `review`, their row number.
-        said: review, category, and new_name, the number of the name.
-        empty: as `empty_media` gives them.
+        corrections: the result of `read_corrections`, with `review`, the row number.
+        labels: review, category, and new_name, the code of the name.
+        empty: the result of `empty_media`.
     """
     whole = pl.col("x").is_null() & pl.col("frame_number").is_null()
     columns = ("review", "content_hash", "category", "species", "count", "instead_of", "handed_in")
-    about = (
-        words.lazy()
+    matched = (
+        corrections.lazy()
         .filter(whole)
         .select(columns)
         .join(empty, on="content_hash")
         .sort("review")
         .collect()
     )
-    rows = _identification_rows(
-        _latest_corrections(about), about, said.select("review", name="new_name")
-    )
-    return MissedDetections(rows, about["review"], about["content_hash"].n_unique())
+    names = labels.select("review", name="new_name")
+    rows = _identification_rows(_latest_corrections(matched), matched, names)
+    return MissedDetections(rows, matched["review"], matched["content_hash"].n_unique())
 
 
-def _latest_corrections(about: pl.DataFrame) -> pl.DataFrame:
-    """What holds of these words: review, and counted, which stays where a name is changed."""
-    holding: dict[str, dict[str, tuple[int, int | None]]] = {}
+def _latest_corrections(corrections: pl.DataFrame) -> pl.DataFrame:
+    """The corrections in effect: review, and counted, which a change of the species retains."""
+    media: dict[str, dict[str, tuple[int, int | None]]] = {}
     files: dict[str, int] = {}
-    for word in about.iter_rows(named=True):
-        content = word["content_hash"]
-        seen = holding.setdefault(content, {})
-        _, count = seen.pop(word["instead_of"], (0, None))
-        if word["instead_of"] is None and files.get(content) != word["handed_in"]:
-            files[content] = word["handed_in"]
-            seen.clear()
-        if word["category"] is not None:
-            seen[word["species"]] = (word["review"], word["count"] or count)
-    rows = [row for seen in holding.values() for row in seen.values()]
+    for correction in corrections.iter_rows(named=True):
+        content = correction["content_hash"]
+        labels = media.setdefault(content, {})
+        _, count = labels.pop(correction["instead_of"], (0, None))
+        if correction["instead_of"] is None and files.get(content) != correction["handed_in"]:
+            files[content] = correction["handed_in"]
+            labels.clear()
+        if correction["category"] is not None:
+            labels[correction["species"]] = (correction["review"], correction["count"] or count)
+    rows = [row for labels in media.values() for row in labels.values()]
     return pl.DataFrame(rows, {"review": pl.UInt32, "counted": pl.Int32}, orient="row")
 
 
 def _identification_rows(
-    holding: pl.DataFrame, about: pl.DataFrame, names: pl.DataFrame
+    latest: pl.DataFrame, corrections: pl.DataFrame, names: pl.DataFrame
 ) -> pl.DataFrame:
-    made = {
+    constants = {
         "detection_id": pl.format("{}-reviewer", pl.col("content_hash").str.slice(0, 16)),
         "frame_number": pl.lit(None, pl.Int32),
         "box_number": pl.lit(None, pl.Int32),
@@ -111,13 +113,13 @@ def _identification_rows(
         **dict.fromkeys(("relabelled", "disputed", "repeat"), pl.lit(False)),
     }
     return (
-        holding.join(about, on="review", maintain_order="left")
+        latest.join(corrections, on="review", maintain_order="left")
         .join(names, on="review", maintain_order="left")
         .select(
-            *(pl.col(name) for name in DETECTION_COLUMNS if name not in made),
+            *(pl.col(name) for name in DETECTION_COLUMNS if name not in constants),
             "review",
             "counted",
             "name",
-            **made,
+            **constants,
         )
     )

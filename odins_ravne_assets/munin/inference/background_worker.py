@@ -1,7 +1,4 @@
-"""Work that goes on beside this thread, in one of its own: a bounded queue on either side of it.
-
-Who gives it more than there is room for takes what is done first, so that nothing piles up.
-"""
+"""A background thread with a bounded queue, which returns results in order of submission."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -11,29 +8,29 @@ from typing import Generic, Self, TypeVar
 
 from odins_ravne_assets.munin.inference.timing import ThreadTiming
 
-Piece = TypeVar("Piece")
-Done = TypeVar("Done")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-class BackgroundWorker(Generic[Piece, Done]):
-    """Does pieces of work in the order in which they are given.
+class BackgroundWorker(Generic[Item, Result]):
+    """Processes items in one thread, in order; at most `capacity` of them are pending.
 
     Example:
-        >>> with Beside(str.upper, 2, Side()) as work:
-        ...     list(work.through(["a", "b", "c"]))
+        >>> with BackgroundWorker(str.upper, 2, ThreadTiming()) as worker:
+        ...     list(worker.map(["a", "b", "c"]))
         ['A', 'B', 'C']
     """
 
-    def __init__(self, work: Callable[[Piece], Done], room: int, side: ThreadTiming) -> None:
+    def __init__(self, work: Callable[[Item], Result], capacity: int, timing: ThreadTiming) -> None:
         """Args:
-        work: what is done to a piece; what it raises is raised where the piece is taken.
-        room: pieces that may be under way, 1 or more.
-        side: told the seconds of the work, and how many pieces are under way.
+        work: processes one item; its exceptions are raised where the result is taken.
+        capacity: items that may be pending, 1 or more.
+        timing: receives the seconds of the work and the number of pending items.
         """
         self._work = work
-        self._side = side
-        side.depth.room = room
-        self._under_way: deque[Future[Done]] = deque()
+        self._timing = timing
+        timing.depth.capacity = capacity
+        self._pending: deque[Future[Result]] = deque()
         self._thread = ThreadPoolExecutor(1)
 
     def __enter__(self) -> Self:
@@ -45,40 +42,40 @@ class BackgroundWorker(Generic[Piece, Done]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # What is under way may hold memory that is about to go: it is waited for.
+        # Wait for the running item: it may use memory that the caller is about to free.
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _timed(self, piece: Piece) -> Done:
-        with self._side.timed():
-            return self._work(piece)
+    def _timed(self, item: Item) -> Result:
+        with self._timing.timed():
+            return self._work(item)
 
     @property
     def full(self) -> bool:
-        return len(self._under_way) >= self._side.depth.room
+        return len(self._pending) >= self._timing.depth.capacity
 
-    def give(self, piece: Piece) -> None:
-        """Only if it is not `full`."""
-        self._under_way.append(self._thread.submit(self._timed, piece))
-        self._side.depth.seen(len(self._under_way))
+    def submit(self, item: Item) -> None:
+        """Queue an item; only if the queue is not `full`."""
+        self._pending.append(self._thread.submit(self._timed, item))
+        self._timing.depth.record(len(self._pending))
 
-    def take(self) -> Done:
-        """The oldest piece, done; waits for it."""
-        return self._under_way.popleft().result()
+    def take(self) -> Result:
+        """Wait for the oldest pending item, and return its result."""
+        return self._pending.popleft().result()
 
-    def done(self) -> Iterator[Done]:
-        """Pieces that are done and were not taken."""
-        while self._under_way and self._under_way[0].done():
+    def take_finished(self) -> Iterator[Result]:
+        """Yield the results of finished items at the head of the queue, without waiting."""
+        while self._pending and self._pending[0].done():
             yield self.take()
 
-    def rest(self) -> Iterator[Done]:
-        """All that is under way; waits."""
-        while self._under_way:
+    def take_all(self) -> Iterator[Result]:
+        """Wait for all pending items, and yield their results."""
+        while self._pending:
             yield self.take()
 
-    def through(self, pieces: Iterable[Piece]) -> Iterator[Done]:
-        """Pieces, done, in their order; as many ahead of who asks as there is room for."""
-        for piece in pieces:
+    def map(self, items: Iterable[Item]) -> Iterator[Result]:
+        """Process items, up to `capacity` ahead of the consumer; yield the results in order."""
+        for item in items:
             if self.full:
                 yield self.take()
-            self.give(piece)
-        yield from self.rest()
+            self.submit(item)
+        yield from self.take_all()

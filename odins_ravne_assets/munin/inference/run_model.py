@@ -1,12 +1,12 @@
-"""Shows regions of pictures to a model, wherever the pictures and the model are.
+"""Run a model on regions of pictures, on the CPU or on a GPU.
 
-An engine of the CPU is handed pictures that OpenCV fitted. For an engine of the GPU a kernel fits
-them, straight into the engine's input: frames that the GPU decoded never come to the host, and of
-pictures of the host the shown bytes go up, a quarter of what the fitted floats would be. What a
-detector found there comes back as boxes; the network's outputs stay.
+For an engine on the CPU, OpenCV fits each region to the input. For an engine on the GPU a kernel
+does, straight into the engine's input: frames that the GPU decoded stay there, and of pictures on
+the host only the bytes of the regions are copied, a quarter of the fitted floats. A detector's
+boxes come back to the host; the outputs of its network do not.
 
-On a GPU a look may be started before the one before it was waited for. On the CPU a picture is
-looked at while the next ones are fitted.
+A GPU accepts a batch before the answer of the previous one is read. On the CPU the next pictures
+are fitted during inference.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,33 +28,38 @@ from odins_ravne_assets.munin.inference.timing import ThreadTiming
 
 HostPicture = npt.NDArray[np.uint8]
 PictureRegion = tuple[HostPicture | DeviceFrame, Pixels]
-# Pictures that may be fitted, or under way, before an engine of the CPU takes the next one.
+# Fitted pictures that may wait for an engine on the CPU.
 MAX_FITTED_AHEAD = 2
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model on the engine that runs it."""
+    """A model and the engine that runs it.
+
+    Attributes:
+        fitting: receives the time of fitting pictures on the CPU.
+    """
 
     manifest: ModelManifest
     engine: Engine
-    fitted: ThreadTiming = field(
-        default_factory=ThreadTiming
-    )  # told of pictures that are fitted on the CPU
+    fitting: ThreadTiming = field(default_factory=ThreadTiming)
 
     @property
-    def looks_ahead(self) -> bool:
-        """A GPU looks at a batch while the next one is made ready; the CPU has none to spare."""
-        return self.engine.device is not None
+    def max_pending(self) -> int:
+        """Batches that may be started before the answer of an earlier one is read.
+
+        One on a GPU, which computes while the next batch is prepared; none on the CPU.
+        """
+        return int(self.engine.device is not None)
 
 
 def whole_picture(picture: HostPicture | DeviceFrame) -> PictureRegion:
-    """All of a picture."""
+    """Return the region that is all of a picture."""
     return picture, (0, 0, picture.shape[1], picture.shape[0])
 
 
 class DetectorRunner:
-    """Shows regions to a detector, and gives its boxes."""
+    """Runs a detector on regions of pictures and decodes its boxes."""
 
     def __init__(self, model: LoadedModel, threshold: float) -> None:
         """Args:
@@ -63,25 +68,25 @@ class DetectorRunner:
         """
         self._model = model
         self._threshold = threshold
-        self._heads: Any = None  # of a device
+        self._heads: Any = None  # on a device
         if model.engine.device is not None:
             from gpu_kernels.heads.gpu_decode import HeadsOnDevice
 
             self._heads = HeadsOnDevice(model.manifest, threshold)
 
     def start(self, regions: Sequence[PictureRegion]) -> Callable[[], list[Boxes]]:
-        """Start looking.
+        """Start inference on a batch.
 
         Args:
-            regions: pictures, of the host uint8 BGR [h, w, 3], with the pixels that are shown;
-                of a device only if the engine is of it.
+            regions: pictures with the pixels to use; pictures on the host are uint8 BGR
+                [h, w, 3], pictures on a device only if the engine is on it.
 
         Returns:
-            What waits, and gives the boxes of each region, as fractions of it.
+            A function that waits, and returns the boxes of each region, as fractions of it.
         """
         sizes = [(bottom - top, right - left) for _, (left, top, right, bottom) in regions]
         if self._heads is None:
-            outputs = _seen_by_host(self._model, regions)
+            outputs = _run_on_host(self._model, regions)
             found = decode(outputs, self._model.manifest, sizes, self._threshold)
             return lambda: found
 
@@ -90,65 +95,62 @@ class DetectorRunner:
             return boxes
 
         engine = cast(DeviceEngine, self._model.engine)
-        answers = engine.start(len(regions), _filling(self._model, regions), read)
+        answers = engine.start(len(regions), _filler(self._model, regions), read)
         return lambda: list(chain.from_iterable(answers()))
 
 
 def start_classification(
     model: LoadedModel, regions: Sequence[PictureRegion]
 ) -> Callable[[], npt.NDArray[Any]]:
-    """Start classifying regions of pictures; see `DetectorRunner.start`.
+    """Start classification of a batch; see `DetectorRunner.start`.
 
     Returns:
-        What waits, and gives a classifier's scores [N, classes], in the order of the regions.
+        A function that waits, and returns the scores [N, classes] in the order of the regions.
     """
     if model.engine.device is None:
-        scores = _seen_by_host(model, regions)[0]
+        scores = _run_on_host(model, regions)[0]
         return lambda: scores
     engine = cast(DeviceEngine, model.engine)
-    answers = engine.start(len(regions), _filling(model, regions), to_host)
+    answers = engine.start(len(regions), _filler(model, regions), to_host)
     return lambda: np.concatenate([outputs[0] for outputs in answers()])
 
 
-def _seen_by_host(model: LoadedModel, regions: Sequence[PictureRegion]) -> list[npt.NDArray[Any]]:
-    def fitted(region: PictureRegion) -> npt.NDArray[np.float32]:
+def _run_on_host(model: LoadedModel, regions: Sequence[PictureRegion]) -> list[npt.NDArray[Any]]:
+    def fit_region(region: PictureRegion) -> npt.NDArray[np.float32]:
         picture, pixels = region
-        return to_input([fit(shown(_of_host(picture), pixels), model.manifest)], model.manifest)
+        assert not isinstance(picture, DeviceFrame)  # only for an engine on the GPU
+        return to_input([fit(shown(picture, pixels), model.manifest)], model.manifest)
 
-    with BackgroundWorker(fitted, MAX_FITTED_AHEAD, model.fitted) as fitting:
-        outputs = [model.engine.run(image) for image in fitting.through(regions)]
+    with BackgroundWorker(fit_region, MAX_FITTED_AHEAD, model.fitting) as fitting:
+        outputs = [model.engine.run(image) for image in fitting.map(regions)]
     return [np.concatenate(each) for each in zip(*outputs, strict=True)]
 
 
-def _of_host(picture: HostPicture | DeviceFrame) -> HostPicture:
-    assert not isinstance(picture, DeviceFrame)  # frames stay on the GPU for an engine of it only
-    return picture
-
-
-def _filling(model: LoadedModel, regions: Sequence[PictureRegion]) -> Fill:
+def _filler(model: LoadedModel, regions: Sequence[PictureRegion]) -> Fill:
+    """Return the function that fits a range of the regions into a lane's input."""
     from gpu_kernels.device.gpu_preprocess import fit_into, upload
 
     def fill(lane: Lane, start: int, stop: int) -> None:
-        some = regions[start:stop]
-        cuts = [shown(p, region) for p, region in some if not isinstance(p, DeviceFrame)]
+        batch = regions[start:stop]
+        cuts = [shown(p, region) for p, region in batch if not isinstance(p, DeviceFrame)]
         uploaded = iter(upload(cuts, str(model.engine.device), lane.staging, lane.stream))
-        there: list[tuple[Any, DevicePicture, Pixels]] = []
-        for picture, region in some:
+        on_device: list[tuple[Any, DevicePicture, Pixels]] = []
+        for picture, region in batch:
             if isinstance(picture, DeviceFrame):
-                there.append((picture.buffer, picture.picture, region))
+                on_device.append((picture.buffer, picture.picture, region))
             else:
                 frame = next(uploaded)
-                there.append((frame.buffer, frame.picture, frame.picture.whole))
+                on_device.append((frame.buffer, frame.picture, frame.picture.whole))
         done = 0
-        # A launch reads one buffer: frames of one decoding process lie in one.
-        for _, group in groupby(there, key=lambda each: id(each[0])):
-            of_one = list(group)
-            place = lane.input[done : done + len(of_one)]
-            shown_of = [(shown_picture, region) for _, shown_picture, region in of_one]
-            buffer = of_one[0][0]
-            # Kept until the lane has ended: the GPU reads them later.
-            lane.held.append((buffer, fit_into(place, buffer, shown_of, model.manifest.input,
+        # A kernel launch reads one buffer; each decoding process has its own.
+        for _, group in groupby(on_device, key=lambda each: id(each[0])):
+            members = list(group)
+            target = lane.input[done : done + len(members)]
+            pictures = [(device_picture, region) for _, device_picture, region in members]
+            buffer = members[0][0]
+            # Held until the lane has finished: the GPU reads them later.
+            lane.held.append((buffer, fit_into(target, buffer, pictures, model.manifest.input,
                                                lane.stream)))  # fmt: skip
-            done += len(of_one)
+            done += len(members)
 
     return fill

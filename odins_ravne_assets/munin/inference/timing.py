@@ -1,12 +1,12 @@
-"""Where the time of Stages 1 and 2 goes, so that a user sees what to buy.
+"""Where the time of Stages 1 and 2 goes: seconds by step, and queue depths.
 
-Every step is a queue with a bound: who is ahead waits. In Stage 1 processes decode frames; one
-thread takes them, runs the engines on them and journals what was found; another cuts crops. In
-Stage 2 a thread reads crops, and another runs the engine on them. In both, for an engine of the
-CPU, a thread fits pictures to its input; a GPU's does that itself, in its lanes. So the time of the
-thread that runs the engines is spent in four ways: waiting for the step before (faster decoding
-helps: more CPUs, `decode_workers`, the GPU's decoder), for the engines (a faster GPU helps),
-preparing pictures, and keeping what was found.
+A user sees from it whether faster decoding or a faster GPU would help. Each step is a bounded
+queue, so a step that is ahead waits. In Stage 1 processes decode frames, one thread takes the
+frames, runs the engines and journals the boxes, and another cuts crops. In Stage 2 one thread reads
+crops and another runs the engine. For an engine on the CPU a further thread fits pictures to the
+input; a GPU fits them itself, in its lanes. The thread that runs the engines spends its time in
+four ways: waiting for input (more CPUs, `decode_workers`, or decoding on the GPU help), waiting for
+the engines (a faster GPU helps), preparing pictures, and saving results.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,17 +23,23 @@ from gpu_kernels.engines.lanes import Fill, Read
 from odins_ravne_assets.munin.progress import Metadata
 
 T = TypeVar("T")
-# Steps of the thread that runs the engines. What is AWAITED is within LOOKING: the time until an
-# engine answers. ENGINES: in which they computed, on a GPU while the thread did something else.
-INPUT_WAIT, INFERENCE, ENGINE_WAIT, SAVING, ENGINE_BUSY = "waiting", "looking", "awaited", "keeping", "engines"
+# Steps of the thread that runs the engines. ENGINE_WAIT, the time until an engine answers, is part
+# of INFERENCE. ENGINE_BUSY is the time in which engines computed; a GPU computes in parallel.
+INPUT_WAIT, INFERENCE, ENGINE_WAIT, SAVING, ENGINE_BUSY = (
+    "input_wait",
+    "inference",
+    "engine_wait",
+    "saving",
+    "engine_busy",
+)
 
 
 class StepNames(NamedTuple):
-    """How a stage's steps are called in its metadata."""
+    """Names of a stage's steps, in its metadata (spaces become `_`) and in the log."""
 
-    waiting: str  # for the step before
-    beside: str  # what another thread does
-    queue: str  # pieces that are given to it
+    waiting: str  # of the thread that runs the engines, for its input
+    parallel: str  # the work of the other thread
+    queue: str  # the queue of that thread
 
 
 STAGE1_STEPS = StepNames("waiting for frames", "cutting crops", "frames_to_crop")
@@ -43,36 +49,42 @@ FITTING = "fitting pictures"
 
 @dataclass
 class QueueDepth:
-    """How many pieces were in a queue, whenever it was looked at."""
+    """The number of items in a queue, sampled."""
 
-    room: int = 0
-    looks: int = 0
-    summed: int = 0
-    most: int = 0
+    capacity: int = 0
+    samples: int = 0
+    total: int = 0
+    maximum: int = 0
 
-    def seen(self, waiting: int) -> None:
-        self.looks += 1
-        self.summed += waiting
-        self.most = max(self.most, waiting)
+    def record(self, waiting: int) -> None:
+        """Add a sample."""
+        self.samples += 1
+        self.total += waiting
+        self.maximum = max(self.maximum, waiting)
 
-    def facts(self, pieces: str) -> Metadata:
+    def metadata(self, items: str) -> Metadata:
+        """Return the mean, the maximum and the capacity as metadata of a stage.
+
+        Args:
+            items: the name of the queue's items, for the keys.
+        """
         return {
-            f"pipeline/{pieces}_waiting_mean": round(self.summed / max(1, self.looks), 2),
-            f"pipeline/{pieces}_waiting_most": self.most,
-            f"pipeline/{pieces}_that_may_wait": self.room,
+            f"pipeline/{items}_waiting_mean": round(self.total / max(1, self.samples), 2),
+            f"pipeline/{items}_waiting_most": self.maximum,
+            f"pipeline/{items}_that_may_wait": self.capacity,
         }
 
 
 @dataclass
 class ThreadTiming:
-    """What a thread does beside the one that runs the engines, and what waits for it or is done."""
+    """Seconds of a thread that runs in parallel to the engines, and the depth of its queue."""
 
     depth: QueueDepth = field(default_factory=QueueDepth)
     seconds: float = 0.0
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Count what happens inside as this thread's."""
+        """Add the time of the context to this thread's."""
         started = perf_counter()
         try:
             yield
@@ -82,23 +94,27 @@ class ThreadTiming:
 
 @dataclass
 class StageTiming:
-    """Seconds by step, and how full the queues were."""
+    """Seconds of a stage by step, and queue depths.
 
-    words: StepNames
+    Attributes:
+        frames: the queue of decoded frames; decoders stop when it is full.
+        crops: the thread that cuts crops in Stage 1, or reads them in Stage 2.
+        fitting: the thread that fits pictures to the input of an engine on the CPU.
+        frames_on_gpu: frames that the GPU decoded.
+        decoding_seconds: of all decoding processes together.
+    """
+
+    names: StepNames
     seconds: dict[str, float] = field(default_factory=dict)
-    frames: QueueDepth = field(
-        default_factory=QueueDepth
-    )  # decoded ones; decoders stop when it is full
-    crops: ThreadTiming = field(default_factory=ThreadTiming)  # cut in Stage 1, read in Stage 2
-    fitted: ThreadTiming = field(
-        default_factory=ThreadTiming
-    )  # pictures, to the input of an engine of the CPU
-    on_device: int = 0  # frames that the GPU decoded
-    seconds_decoding: float = 0.0  # of the decoding processes, together
+    frames: QueueDepth = field(default_factory=QueueDepth)
+    crops: ThreadTiming = field(default_factory=ThreadTiming)
+    fitting: ThreadTiming = field(default_factory=ThreadTiming)
+    frames_on_gpu: int = 0
+    decoding_seconds: float = 0.0
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Count what happens inside as `step`."""
+        """Add the time of the context to `step`."""
         started = perf_counter()
         try:
             yield
@@ -108,58 +124,59 @@ class StageTiming:
     def add(self, step: str, seconds: float) -> None:
         self.seconds[step] = self.seconds.get(step, 0.0) + seconds
 
-    def facts(self) -> Metadata:
-        """Metadata of the stage; nothing when no engine ran."""
+    def metadata(self) -> Metadata:
+        """Return the metadata of the stage; empty if no engine ran."""
         if ENGINE_BUSY not in self.seconds:
             return {}
-        seconds = self._spent() | self._spent_beside()
+        seconds = self._engine_thread() | self._parallel_threads()
         busy = self.seconds[ENGINE_BUSY]
+        fitting = self.fitting.depth
         return {
             **{f"pipeline/seconds_{_key(step)}": round(s, 3) for step, s in seconds.items()},
             "pipeline/seconds_in_engines": round(busy, 3),
             "pipeline/engine_busy_share": round(min(1.0, busy / self._total()), 3),
-            **self.crops.depth.facts(self.words.queue),
-            **(self.fitted.depth.facts("fitted_pictures") if self.fitted.depth.looks else {}),
-            **self._of_frames(),
+            **self.crops.depth.metadata(self.names.queue),
+            **(fitting.metadata("fitted_pictures") if fitting.samples else {}),
+            **self._frame_metadata(),
         }
 
-    def _of_frames(self) -> Metadata:
-        if not self.frames.looks:
+    def _frame_metadata(self) -> Metadata:
+        if not self.frames.samples:
             return {}
         return {
-            "pipeline/seconds_decoding": round(self.seconds_decoding, 3),
-            **self.frames.facts("frames"),
-            "pipeline/frames_decoded_by_gpu": self.on_device,
+            "pipeline/seconds_decoding": round(self.decoding_seconds, 3),
+            **self.frames.metadata("frames"),
+            "pipeline/frames_decoded_by_gpu": self.frames_on_gpu,
         }
 
-    def _spent(self) -> dict[str, float]:
-        """The time of the thread that runs the engines."""
+    def _engine_thread(self) -> dict[str, float]:
+        """Return the seconds of the thread that runs the engines, by step."""
         of = self.seconds.get
         return {
-            self.words.waiting: of(INPUT_WAIT, 0.0),
+            self.names.waiting: of(INPUT_WAIT, 0.0),
             "waiting for engines": of(ENGINE_WAIT, 0.0),
             "preparing pictures": max(0.0, of(INFERENCE, 0.0) - of(ENGINE_WAIT, 0.0)),
             "keeping results": of(SAVING, 0.0),
         }
 
-    def _spent_beside(self) -> dict[str, float]:
-        """The time of the other threads; each has as much as the one that runs the engines."""
-        fitting = {FITTING: self.fitted.seconds} if self.fitted.depth.looks else {}
-        return fitting | {self.words.beside: self.crops.seconds}
+    def _parallel_threads(self) -> dict[str, float]:
+        """Return the seconds of the other threads, by step."""
+        fitting = {FITTING: self.fitting.seconds} if self.fitting.depth.samples else {}
+        return fitting | {self.names.parallel: self.crops.seconds}
 
     def _total(self) -> float:
-        return sum(self._spent().values()) or 1.0
+        return sum(self._engine_thread().values()) or 1.0
 
     def __str__(self) -> str:
-        """One line for the log."""
-        if not self.facts():
-            return "nothing looked at"
+        """Return one line for the log."""
+        if not self.metadata():
+            return "no frames processed"
         total = self._total()
-        spent, beside = (
+        engine_thread, parallel = (
             ", ".join(f"{value / total:.0%} {step}" for step, value in seconds.items())
-            for seconds in (self._spent(), self._spent_beside())
+            for seconds in (self._engine_thread(), self._parallel_threads())
         )
-        return f"where the time went: {spent}; beside it, {beside}"
+        return f"time by step: {engine_thread}; in parallel: {parallel}"
 
 
 def _key(step: str) -> str:
@@ -167,11 +184,11 @@ def _key(step: str) -> str:
 
 
 class TimedEngine:
-    """An Engine whose time is counted."""
+    """An Engine that adds its time to a StageTiming."""
 
-    def __init__(self, engine: Engine, pace: StageTiming) -> None:
+    def __init__(self, engine: Engine, timing: StageTiming) -> None:
         self._engine = engine
-        self._pace = pace
+        self._timing = timing
         self.description = engine.description
         self.device = engine.device
 
@@ -180,7 +197,7 @@ class TimedEngine:
         started = perf_counter()
         outputs = self._engine.run(images)
         for step in (ENGINE_WAIT, ENGINE_BUSY):
-            self._pace.add(step, perf_counter() - started)
+            self._timing.add(step, perf_counter() - started)
         return outputs
 
     @property
@@ -192,13 +209,13 @@ class TimedEngine:
         """See DeviceEngine."""
         before = self.busy_seconds
         answers = cast(DeviceEngine, self._engine).start(count, fill, read)
-        self._pace.add(ENGINE_BUSY, self.busy_seconds - before)
+        self._timing.add(ENGINE_BUSY, self.busy_seconds - before)
 
         def finish() -> list[T]:
             before = self.busy_seconds
-            with self._pace.timed(ENGINE_WAIT):
-                answered = answers()
-            self._pace.add(ENGINE_BUSY, self.busy_seconds - before)
-            return answered
+            with self._timing.timed(ENGINE_WAIT):
+                results = answers()
+            self._timing.add(ENGINE_BUSY, self.busy_seconds - before)
+            return results
 
         return finish

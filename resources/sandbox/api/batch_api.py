@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from resources.clock import Clock
-from resources.sandbox.api import refusals
+from resources.sandbox.api import validation
 from resources.sandbox.api.job_api import JobApi
 from resources.sandbox.fleet.fleet import Fleet
 from resources.sandbox.jobs.state import BatchState
 from resources.sandbox.model.config import SandboxConfig
 from resources.sandbox.model.environments import (
-    Changing,
+    BatchResource,
     JobDefinition,
     JobQueue,
     Request,
@@ -21,9 +21,9 @@ from resources.sandbox.model.moto_services import MotoServices
 from resources.sandbox.wire.errors import BatchClientError
 from resources.sandbox.wire.paging import page
 
-Answer = dict[str, Any]
-Operation = Callable[[Request], Answer]
-Kept = TypeVar("Kept", bound=Changing)
+Content = dict[str, Any]
+Operation = Callable[[Request], Content]
+NamedResource = TypeVar("NamedResource", bound=BatchResource)
 
 DEFAULT_RESOURCES = {"allocationStrategy": "BEST_FIT", "minvCpus": 0}
 # What an UpdateComputeEnvironment changes without new machines.
@@ -69,7 +69,7 @@ class BatchApi:
             **jobs.operations,
         }
 
-    def call(self, operation: str, request: Request) -> Answer:
+    def call(self, operation: str, request: Request) -> Content:
         """Answer one request."""
         handler = self._operations.get(operation)
         if handler is None:
@@ -79,13 +79,13 @@ class BatchApi:
 
     # compute environments
 
-    def _create_environment(self, request: Request) -> Answer:
+    def _create_environment(self, request: Request) -> Content:
         name = request["computeEnvironmentName"]
-        refusals.check_name(name, "computeEnvironmentName")
-        refusals.refuse_if(name in self._state.environments, "Object already exists")
-        refusals.refuse_if(request["type"] != "MANAGED", "the sandbox has no unmanaged ones")
+        validation.check_name(name, "computeEnvironmentName")
+        validation.reject_if(name in self._state.environments, "Object already exists")
+        validation.reject_if(request["type"] != "MANAGED", "the sandbox has no unmanaged ones")
         resources = {**DEFAULT_RESOURCES, **request.get("computeResources", {})}
-        refusals.check_environment(resources)
+        validation.check_environment(resources)
         environment = SandboxEnvironment(
             name=name,
             arn=arn(self._config.region, "compute-environment", name),
@@ -101,24 +101,24 @@ class BatchApi:
         return _named_environment(environment)
 
     def _begin_change(self, environment: SandboxEnvironment, status: str) -> None:
-        reason = refusals.invalid_reason(self._services, environment.resources)
+        reason = validation.invalid_reason(self._services, environment.resources)
         ends = self._clock.now() + self._config.change_seconds
         if reason is None:
             environment.change(status, ends, "VALID")
         else:
             environment.change(status, ends, "INVALID", reason)
 
-    def _update_environment(self, request: Request) -> Answer:
+    def _update_environment(self, request: Request) -> Content:
         environment = self._environment(request["computeEnvironment"])
-        refusals.check_idle(environment)
+        validation.check_idle(environment)
         changed = dict(request.get("computeResources", {}))
         resources = {**environment.resources, **changed}
-        refusals.check_environment(resources)
+        validation.check_environment(resources)
         differing = {key for key in changed if changed[key] != environment.resources.get(key)}
         desired = resources.pop("desiredvCpus", None)
         if desired is not None:
             running = self._fleet.vcpus(environment)
-            refusals.refuse_if(
+            validation.reject_if(
                 desired < running, "Manually scaling down compute environment is not supported."
             )
             environment.asked_vcpus = desired
@@ -130,12 +130,12 @@ class BatchApi:
             self._fleet.replace_all(environment)
         return _named_environment(environment)
 
-    def _delete_environment(self, request: Request) -> Answer:
+    def _delete_environment(self, request: Request) -> Content:
         environment = self._state.environment(request["computeEnvironment"])
         if environment is None:
             return {}
-        refusals.check_deletable(environment)
-        refusals.refuse_if(
+        validation.check_deletable(environment)
+        validation.reject_if(
             any(environment in queue.environments for queue in self._state.queues.values()),
             "Cannot delete, found existing JobQueue relationship.",
         )
@@ -150,8 +150,8 @@ class BatchApi:
             environment.change("DELETING", ends, "INVALID", reason)
         return {}
 
-    def _describe_environments(self, request: Request) -> Answer:
-        chosen = _chosen(self._state.environments.values(), request.get("computeEnvironments"))
+    def _describe_environments(self, request: Request) -> Content:
+        chosen = _select(self._state.environments.values(), request.get("computeEnvironments"))
         described = [e.describe(self._fleet.vcpus(e)) for e in chosen]
         return page(request, "computeEnvironments", described)
 
@@ -163,13 +163,13 @@ class BatchApi:
 
     # job queues
 
-    def _create_queue(self, request: Request) -> Answer:
+    def _create_queue(self, request: Request) -> Content:
         name = request["jobQueueName"]
-        refusals.check_name(name, "jobQueueName")
-        refusals.refuse_if(name in self._state.queues, "Object already exists")
-        refusals.refuse_if("schedulingPolicyArn" in request, "the sandbox has FIFO queues only")
+        validation.check_name(name, "jobQueueName")
+        validation.reject_if(name in self._state.queues, "Object already exists")
+        validation.reject_if("schedulingPolicyArn" in request, "the sandbox has FIFO queues only")
         limits = request.get("jobStateTimeLimitActions", [])
-        refusals.check_time_limits(limits)
+        validation.check_time_limits(limits)
         queue = JobQueue(
             name=name,
             arn=arn(self._config.region, "job-queue", name),
@@ -186,16 +186,16 @@ class BatchApi:
     def _ordered_environments(self, order: list[Request]) -> list[SandboxEnvironment]:
         entries = sorted(order, key=lambda entry: int(entry["order"]))
         environments = [self._environment(entry["computeEnvironment"]) for entry in entries]
-        refusals.check_environment_order(environments)
+        validation.check_environment_order(environments)
         return environments
 
-    def _update_queue(self, request: Request) -> Answer:
+    def _update_queue(self, request: Request) -> Content:
         queue = self._state.queue(request["jobQueue"])
         if queue is None:
             raise BatchClientError(f"{request['jobQueue']} does not exist")
-        refusals.check_idle(queue)
+        validation.check_idle(queue)
         limits = request.get("jobStateTimeLimitActions", queue.time_limits)
-        refusals.check_time_limits(limits)
+        validation.check_time_limits(limits)
         if "computeEnvironmentOrder" in request:
             queue.environments = self._ordered_environments(request["computeEnvironmentOrder"])
         queue.time_limits = limits
@@ -204,25 +204,25 @@ class BatchApi:
         queue.change("UPDATING", self._clock.now() + self._config.change_seconds, "VALID")
         return {"jobQueueName": queue.name, "jobQueueArn": queue.arn}
 
-    def _delete_queue(self, request: Request) -> Answer:
+    def _delete_queue(self, request: Request) -> Content:
         queue = self._state.queue(request["jobQueue"])
         if queue is None:
             return {}
-        refusals.check_deletable(queue)
+        validation.check_deletable(queue)
         queue.change("DELETING", self._clock.now() + self._config.delete_seconds, "DELETED")
         for job in self._state.live_jobs():
             if job.queue is queue:
                 JobApi.request_stop(job, "Job Queue deleted", self._clock.now(), terminate=True)
         return {}
 
-    def _describe_queues(self, request: Request) -> Answer:
-        chosen = _chosen(self._state.queues.values(), request.get("jobQueues"))
+    def _describe_queues(self, request: Request) -> Content:
+        chosen = _select(self._state.queues.values(), request.get("jobQueues"))
         return page(request, "jobQueues", [queue.describe() for queue in chosen])
 
     # job definitions
 
-    def _register_definition(self, request: Request) -> Answer:
-        refusals.check_definition(request)
+    def _register_definition(self, request: Request) -> Content:
+        validation.check_definition(request)
         name = request["jobDefinitionName"]
         revision = 1 + sum(known.name == name for known in self._state.definitions)
         definition = JobDefinition(
@@ -239,14 +239,14 @@ class BatchApi:
             "revision": revision,
         }
 
-    def _deregister_definition(self, request: Request) -> Answer:
+    def _deregister_definition(self, request: Request) -> Content:
         definition = self._state.definition(request["jobDefinition"])
         if definition is None:
             raise BatchClientError(f"{request['jobDefinition']} does not exist")
         definition.status = "INACTIVE"
         return {}
 
-    def _describe_definitions(self, request: Request) -> Answer:
+    def _describe_definitions(self, request: Request) -> Content:
         wanted = request.get("jobDefinitions")
         found = [
             known.describe()
@@ -259,17 +259,17 @@ class BatchApi:
 
     # tags
 
-    def _tag(self, request: Request) -> Answer:
+    def _tag(self, request: Request) -> Content:
         self._tags(request["resourceArn"]).update(request["tags"])
         return {}
 
-    def _untag(self, request: Request) -> Answer:
+    def _untag(self, request: Request) -> Content:
         tags = self._tags(request["resourceArn"])
         for key in request["tagKeys"]:
             tags.pop(key, None)
         return {}
 
-    def _list_tags(self, request: Request) -> Answer:
+    def _list_tags(self, request: Request) -> Content:
         return {"tags": self._tags(request["resourceArn"])}
 
     def _tags(self, resource: str) -> dict[str, str]:
@@ -279,14 +279,16 @@ class BatchApi:
         return found.tags
 
 
-def _named_environment(environment: SandboxEnvironment) -> Answer:
+def _named_environment(environment: SandboxEnvironment) -> Content:
     return {
         "computeEnvironmentName": environment.name,
         "computeEnvironmentArn": environment.arn,
     }
 
 
-def _chosen(entries: Iterable[Kept], names_or_arns: list[str] | None) -> list[Kept]:
+def _select(
+    entries: Iterable[NamedResource], names_or_arns: list[str] | None
+) -> list[NamedResource]:
     """Those named, or all when no names are given."""
     if not names_or_arns:
         return list(entries)

@@ -8,7 +8,7 @@ from typing import Any
 from resources.clock import Clock
 from resources.sandbox.fleet.bill import BillLine
 from resources.sandbox.wire.errors import AwsError
-from resources.sandbox.wire.protocol import Answer, AwsRequest, json_answer
+from resources.sandbox.wire.protocol import AwsRequest, Response, json_response
 
 SERVICE = "Amazon Elastic Compute Cloud - Compute"
 # What a line of the bill is, by Cost Explorer's dimensions.
@@ -20,7 +20,7 @@ DIMENSIONS: dict[str, Callable[[BillLine], str]] = {
 }
 COSTS = {"UnblendedCost", "BlendedCost", "AmortizedCost", "NetUnblendedCost", "NetAmortizedCost"}
 QUANTITY = "UsageQuantity"
-MOST_GROUPS = 2
+MAXIMUM_GROUPS = 2
 
 Keys = tuple[str, ...]
 
@@ -39,7 +39,7 @@ class CostExplorer:
         self._bill = bill
         self._lag_seconds = lag_seconds
 
-    def answer(self, request: AwsRequest) -> Answer | None:
+    def answer(self, request: AwsRequest) -> Response | None:
         """The answer, or None if the request is another.
 
         Raises:
@@ -54,7 +54,7 @@ class CostExplorer:
         answer: dict[str, Any] = {"ResultsByTime": results, "DimensionValueAttributes": []}
         if asked.get("GroupBy"):
             answer["GroupDefinitions"] = asked["GroupBy"]
-        return json_answer(answer)
+        return json_response(answer)
 
     def _result(self, asked: dict[str, Any], start: datetime, end: datetime) -> dict[str, Any]:
         sums: dict[Keys, list[float]] = defaultdict(lambda: [0.0, 0.0])
@@ -71,8 +71,8 @@ class CostExplorer:
         ]
         return {
             "TimePeriod": {
-                "Start": _written(start, asked["Granularity"]),
-                "End": _written(end, asked["Granularity"]),
+                "Start": _format_time(start, asked["Granularity"]),
+                "End": _format_time(end, asked["Granularity"]),
             },
             "Total": {} if grouped else _metrics(asked["Metrics"], *sums[()]),
             "Groups": groups if grouped else [],
@@ -88,18 +88,18 @@ class CostExplorer:
         return max(0.0, until - since) / line.seconds if line.seconds else 0.0
 
 
-def _refused(message: str) -> AwsError:
+def _validation_error(message: str) -> AwsError:
     return AwsError("ValidationException", message)
 
 
 def _check(asked: dict[str, Any]) -> None:
-    if len(asked.get("GroupBy", [])) > MOST_GROUPS:
-        raise _refused(f"GroupBy: at most {MOST_GROUPS} groups.")
+    if len(asked.get("GroupBy", [])) > MAXIMUM_GROUPS:
+        raise _validation_error(f"GroupBy: at most {MAXIMUM_GROUPS} groups.")
     for metric in asked["Metrics"]:
         if metric not in COSTS | {QUANTITY}:
-            raise _refused(f"Metrics: {metric} is not known.")
+            raise _validation_error(f"Metrics: {metric} is not known.")
     if asked["TimePeriod"]["Start"] >= asked["TimePeriod"]["End"]:
-        raise _refused("Start date (and hour) should be before end date (and hour)")
+        raise _validation_error("Start date (and hour) should be before end date (and hour)")
 
 
 def _spans(period: dict[str, str], granularity: str) -> Iterator[tuple[datetime, datetime]]:
@@ -115,7 +115,7 @@ def _spans(period: dict[str, str], granularity: str) -> Iterator[tuple[datetime,
         start = after
 
 
-def _written(moment: datetime, granularity: str) -> str:
+def _format_time(moment: datetime, granularity: str) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ" if granularity == "HOURLY" else "%Y-%m-%d")
 
 
@@ -130,7 +130,9 @@ def _metrics(wanted: list[str], cost: float, hours: float) -> dict[str, dict[str
 
 def _dimension(name: str, line: BillLine) -> str:
     if name not in DIMENSIONS:
-        raise _refused(f"the sandbox has no dimension {name}; it has {', '.join(DIMENSIONS)}")
+        raise _validation_error(
+            f"the sandbox has no dimension {name}; it has {', '.join(DIMENSIONS)}"
+        )
     return DIMENSIONS[name](line)
 
 

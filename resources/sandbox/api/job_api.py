@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from resources.clock import Clock
-from resources.sandbox.api import refusals
+from resources.sandbox.api import validation
 from resources.sandbox.jobs.jobs import ON_MACHINE, SandboxJob, StopRequest
 from resources.sandbox.jobs.state import BatchState
 from resources.sandbox.model.config import SandboxConfig
@@ -13,7 +13,7 @@ from resources.sandbox.model.events import Events
 from resources.sandbox.wire.errors import BatchClientError
 from resources.sandbox.wire.paging import page
 
-Answer = dict[str, Any]
+Content = dict[str, Any]
 
 DESCRIBED_AT_ONCE = 100
 FRONT_OF_QUEUE = 100
@@ -30,7 +30,7 @@ class JobApi:
         self._state = state
         self._events = events
         self.describe_lag_seconds = config.describe_lag_seconds
-        self.operations: dict[str, Callable[[Request], Answer]] = {
+        self.operations: dict[str, Callable[[Request], Content]] = {
             "SubmitJob": self._submit,
             "DescribeJobs": self._describe,
             "ListJobs": self._list,
@@ -39,12 +39,12 @@ class JobApi:
             "GetJobQueueSnapshot": self._snapshot,
         }
 
-    def _submit(self, request: Request) -> Answer:
-        refusals.check_submission(request)
+    def _submit(self, request: Request) -> Content:
+        validation.check_submission(request)
         queue = self._state.queue(request["jobQueue"])
         if queue is None:
             raise BatchClientError(f"Job Queue {request['jobQueue']} does not exist.")
-        refusals.refuse_if(
+        validation.reject_if(
             queue.state != "ENABLED" or queue.status == "DELETING",
             f"Job Queue {queue.name} is not enabled.",
         )
@@ -52,7 +52,7 @@ class JobApi:
         if definition is None or definition.status != "ACTIVE":
             raise BatchClientError(f"JobDefinition {request['jobDefinition']} is not ACTIVE.")
         job = SandboxJob(self._config.region, request, queue, definition, self._clock.now())
-        refusals.refuse_if(not job.command, "a command is required here: there is no image")
+        validation.reject_if(not job.command, "a command is required here: there is no image")
         self._state.add_job(job)
         self._events.add("submit", job=job.id, name=job.name, queue=queue.name)
         return {"jobId": job.id, "jobName": job.name, "jobArn": job.arn}
@@ -61,16 +61,16 @@ class JobApi:
         """Batch is eventually consistent: what was just submitted may not be seen yet."""
         return self._clock.now() - job.submitted >= self.describe_lag_seconds
 
-    def _describe(self, request: Request) -> Answer:
+    def _describe(self, request: Request) -> Content:
         wanted = request["jobs"]
-        refusals.refuse_if(
+        validation.reject_if(
             len(wanted) > DESCRIBED_AT_ONCE,
             f"at most {DESCRIBED_AT_ONCE} jobs can be described at once.",
         )
         found = [self._state.jobs.get(name.rpartition("/")[2]) for name in wanted]
         return {"jobs": [job.describe() for job in found if job and self._is_visible(job)]}
 
-    def _list(self, request: Request) -> Answer:
+    def _list(self, request: Request) -> Content:
         queue = self._state.queue(request.get("jobQueue", ""))
         if queue is None:
             raise BatchClientError(f"Job Queue {request.get('jobQueue')} does not exist.")
@@ -87,11 +87,11 @@ class JobApi:
             jobs = [job for job in jobs if job.status == status]
         return page(request, "jobSummaryList", [job.summary() for job in jobs])
 
-    def _cancel(self, request: Request) -> Answer:
+    def _cancel(self, request: Request) -> Content:
         self._request_stop(request, terminate=False)
         return {}
 
-    def _terminate(self, request: Request) -> Answer:
+    def _terminate(self, request: Request) -> Content:
         self._request_stop(request, terminate=True)
         return {}
 
@@ -115,7 +115,7 @@ class JobApi:
         else:
             job.is_cancelled = True
 
-    def _snapshot(self, request: Request) -> Answer:
+    def _snapshot(self, request: Request) -> Content:
         queue = self._state.queue(request["jobQueue"])
         if queue is None:
             raise BatchClientError(f"Job Queue {request['jobQueue']} does not exist.")
@@ -131,11 +131,13 @@ class JobApi:
 def _passes(job: SandboxJob, filters: list[Request]) -> bool:
     """ListJobs' one filter: any of some names, in any case, a final asterisk for the rest; or
     created after a time in milliseconds."""
-    refusals.refuse_if(len(filters) != 1, "only one filter can be used.")
+    validation.reject_if(len(filters) != 1, "only one filter can be used.")
     [chosen] = filters
     if chosen["name"] == "AFTER_CREATED_AT":
         return int(job.submitted * 1000) > int(chosen["values"][0])
-    refusals.refuse_if(chosen["name"] != "JOB_NAME", f"the sandbox has no filter {chosen['name']}")
+    validation.reject_if(
+        chosen["name"] != "JOB_NAME", f"the sandbox has no filter {chosen['name']}"
+    )
     name = job.name.lower()
     return any(
         name.startswith(value[:-1]) if value.endswith("*") else name == value

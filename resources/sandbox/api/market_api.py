@@ -7,13 +7,20 @@ from uuid import NAMESPACE_DNS, uuid4, uuid5
 
 from resources.clock import Clock
 from resources.sandbox.fleet.capacity import Capacity
-from resources.sandbox.model.prices import ON_DEMAND, SPOT, TYPES, InstanceType, Lifecycle, Market
+from resources.sandbox.model.prices import (
+    ON_DEMAND,
+    SPOT,
+    TYPES,
+    InstanceLifecycle,
+    InstanceType,
+    SpotMarket,
+)
 from resources.sandbox.wire.errors import AwsError
-from resources.sandbox.wire.protocol import Answer, AwsRequest, json_answer
+from resources.sandbox.wire.protocol import AwsRequest, Response, json_response
 
 PRODUCT = "Linux/UNIX"
 NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15/"
-QUOTAS: dict[str, tuple[str, Lifecycle]] = {
+QUOTAS: dict[str, tuple[str, InstanceLifecycle]] = {
     "L-3819A6DF": ("All G and VT Spot Instance Requests", SPOT),
     "L-DB2E81BA": ("Running On-Demand G and VT instances", ON_DEMAND),
 }
@@ -25,7 +32,7 @@ HOURLY_RATE = "6YS6EN2CT7"
 class MarketApi:
     """Answers DescribeSpotPriceHistory, GetProducts and the quota requests."""
 
-    def __init__(self, region: str, clock: Clock, market: Market, capacity: Capacity) -> None:
+    def __init__(self, region: str, clock: Clock, market: SpotMarket, capacity: Capacity) -> None:
         self._region = region
         self._clock = clock
         self._market = market
@@ -37,14 +44,14 @@ class MarketApi:
             ("service-quotas", "ListServiceQuotas"): self._quotas,
         }
 
-    def answer(self, request: AwsRequest) -> Answer | None:
+    def answer(self, request: AwsRequest) -> Response | None:
         """The answer, or None if the request is not one of these."""
         operation = self._operations.get((request.service, request.operation))
         return operation(request) if operation is not None else None
 
     # spot prices
 
-    def _spot_prices(self, request: AwsRequest) -> Answer:
+    def _spot_prices(self, request: AwsRequest) -> Response:
         form = {key: values[0] for key, values in request.form().items()}
         kinds = _listed(form, "InstanceType") + _filtered(form, "instance-type")
         zones = _listed(form, "AvailabilityZone") + _filtered(form, "availability-zone")
@@ -66,7 +73,7 @@ class MarketApi:
             f"</requestId><spotPriceHistorySet>{''.join(items)}</spotPriceHistorySet>"
             "<nextToken></nextToken></DescribeSpotPriceHistoryResponse>"
         )
-        return Answer(200, {"Content-Type": "text/xml"}, body.encode())
+        return Response(200, {"Content-Type": "text/xml"}, body.encode())
 
     def _points_between(self, start: str | None, end: str | None) -> list[Any]:
         """Prices in force at some time of the span, newest first: also the one it began with."""
@@ -82,7 +89,7 @@ class MarketApi:
 
     # on-demand prices
 
-    def _products(self, request: AwsRequest) -> Answer:
+    def _products(self, request: AwsRequest) -> Response:
         asked = {f["Field"]: f["Value"] for f in request.json().get("Filters", [])}
         products = [_product(kind, self._region) for kind in TYPES.values()]
         found = [
@@ -90,19 +97,19 @@ class MarketApi:
             for product in products
             if all(product["product"]["attributes"].get(key) == v for key, v in asked.items())
         ]
-        return json_answer({"FormatVersion": "aws_v1", "PriceList": found})
+        return json_response({"FormatVersion": "aws_v1", "PriceList": found})
 
     # quotas
 
-    def _quota(self, request: AwsRequest) -> Answer:
+    def _quota(self, request: AwsRequest) -> Response:
         asked = request.json()
         if asked["ServiceCode"] != "ec2" or asked["QuotaCode"] not in QUOTAS:
             raise AwsError("NoSuchResourceException", "The request failed: no such quota.")
-        return json_answer({"Quota": self._quota_of(asked["QuotaCode"])})
+        return json_response({"Quota": self._quota_of(asked["QuotaCode"])})
 
-    def _quotas(self, request: AwsRequest) -> Answer:
+    def _quotas(self, request: AwsRequest) -> Response:
         codes = QUOTAS if request.json()["ServiceCode"] == "ec2" else {}
-        return json_answer({"Quotas": [self._quota_of(code) for code in codes]})
+        return json_response({"Quotas": [self._quota_of(code) for code in codes]})
 
     def _quota_of(self, code: str) -> dict[str, Any]:
         name, lifecycle = QUOTAS[code]

@@ -11,13 +11,13 @@ from werkzeug.serving import make_server
 from resources.sandbox.api.batch_api import BatchApi
 from resources.sandbox.model.moto_services import RequestHandler
 from resources.sandbox.wire.errors import AwsError
-from resources.sandbox.wire.faults import Faults, Kind, error_of
+from resources.sandbox.wire.faults import FaultKind, Faults, fault_error
 from resources.sandbox.wire.protocol import (
-    Answer,
     AwsRequest,
     Environ,
-    error_answer,
-    json_answer,
+    Response,
+    error_response,
+    json_response,
     parse_request,
     rest_request,
 )
@@ -40,14 +40,14 @@ class AccessCheck(Protocol):
         """Raises AwsError if the signer of a request may not make it."""
 
 
-class OwnApi(Protocol):
+class ServiceApi(Protocol):
     """Prices, costs, or what moto leaves out of S3."""
 
-    def answer(self, request: AwsRequest) -> Answer | None:
+    def answer(self, request: AwsRequest) -> Response | None:
         """The answer, or None if the request is not of this kind. Raises AwsError."""
 
 
-class Front:
+class Router:
     """The WSGI application: control, then faults and policies, then Batch, our own or moto.
 
     Args:
@@ -60,7 +60,7 @@ class Front:
         self,
         control: Application,
         batch: BatchApi,
-        own: Sequence[OwnApi],
+        own: Sequence[ServiceApi],
         faults: Faults,
         policies: AccessCheck,
         moto: Application,
@@ -93,7 +93,7 @@ class Front:
             self._policies.check(request)
             answer = self._own_answer(request)
         except AwsError as error:
-            return _send(error_answer(request.service, error), request, start)
+            return _send(error_response(request.service, error), request, start)
         if answer is not None:
             return _send(answer, request, start)
         if request.service in SHARED_WITH_SCHEDULER:
@@ -101,46 +101,50 @@ class Front:
                 return self._moto(request.environ, start)
         return self._moto(request.environ, start)
 
-    def _own_answer(self, request: AwsRequest) -> Answer | None:
+    def _own_answer(self, request: AwsRequest) -> Response | None:
         """What is not moto's to answer."""
         if request.service == "batch":
-            return json_answer(self._batch.call(request.operation, rest_request(request)))
+            return json_response(self._batch.call(request.operation, rest_request(request)))
         answers = (api.answer(request) for api in self._own)
         return next((answer for answer in answers if answer is not None), None)
 
-    def _troubled(self, kind: Kind, request: AwsRequest, start: StartResponse) -> Iterable[bytes]:
+    def _troubled(
+        self, kind: FaultKind, request: AwsRequest, start: StartResponse
+    ) -> Iterable[bytes]:
         if kind == "reset":
-            _break_off(request.environ)
-            return _send(json_answer({}), request, start)
+            _reset_connection(request.environ)
+            return _send(json_response({}), request, start)
         if kind == "truncate":
-            return _half(self._answer(request, start), request.environ)
+            return _truncate(self._answer(request, start), request.environ)
         if kind == "lost_answer":
-            b"".join(self._answer(request, _unheard))
+            b"".join(self._answer(request, _discard_head))
             kind = "server_error"
-        return _send(error_answer(request.service, error_of(kind, request.service)), request, start)
+        return _send(
+            error_response(request.service, fault_error(kind, request.service)), request, start
+        )
 
 
-def _send(answer: Answer, request: AwsRequest, start: StartResponse) -> Iterable[bytes]:
+def _send(answer: Response, request: AwsRequest, start: StartResponse) -> Iterable[bytes]:
     request.body()  # a caller that still sends would see a broken connection instead
     headers = {**answer.headers, "Content-Length": str(len(answer.body))}
     start(f"{answer.status} -", list(headers.items()))
     return [] if request.method == "HEAD" else [answer.body]
 
 
-def _unheard(*_: object) -> None:
+def _discard_head(*_: object) -> None:
     """Where the head of an answer goes that nobody gets."""
 
 
-def _break_off(environ: Environ) -> None:
+def _reset_connection(environ: Environ) -> None:
     connection: socket.socket = environ["werkzeug.socket"]
     connection.shutdown(socket.SHUT_RDWR)
 
 
-def _half(body: Iterable[bytes], environ: Environ) -> Iterator[bytes]:
+def _truncate(body: Iterable[bytes], environ: Environ) -> Iterator[bytes]:
     """The first half of a body, and then the connection breaks."""
     whole = b"".join(body)
     yield whole[: len(whole) // 2]
-    _break_off(environ)
+    _reset_connection(environ)
 
 
 class Server:

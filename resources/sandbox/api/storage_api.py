@@ -11,21 +11,21 @@ from typing import Any
 from xml.etree import ElementTree
 
 from resources.clock import Clock
-from resources.sandbox.iam.iam_calls import S3_NAMESPACE
+from resources.sandbox.iam.access_requests import S3_NAMESPACE
 from resources.sandbox.model.moto_services import MotoServices
 from resources.sandbox.wire.errors import AwsError
-from resources.sandbox.wire.protocol import Answer, AwsRequest
+from resources.sandbox.wire.protocol import AwsRequest, Response
 
 # Hours until archived objects can be read, the longest that S3 tells ("Archive retrieval options",
 # S3 user guide).
-HOURS = {"Expedited": 5 / 60, "Standard": 5.0, "Bulk": 12.0}
+RESTORE_HOURS = {"Expedited": 5 / 60, "Standard": 5.0, "Bulk": 12.0}
 DAY, HOUR = 86400.0, 3600.0
-LEAST_SIZE_HEADER = "x-amz-transition-default-minimum-object-size"
+MINIMUM_SIZE_HEADER = "x-amz-transition-default-minimum-object-size"
 OPTIONAL = "HTTP_X_AMZ_OPTIONAL_OBJECT_ATTRIBUTES"
 ARCHIVES = {"GLACIER", "DEEP_ARCHIVE"}
-LEAST_DAYS = 30  # of a move to infrequent access, and between two moves
+MINIMUM_DAYS = 30  # of a move to infrequent access, and between two moves
 
-Place = tuple[str, str]  # bucket and key
+ObjectId = tuple[str, str]  # bucket and key
 
 
 class StorageApi:
@@ -36,13 +36,13 @@ class StorageApi:
         self._services = services
         self._lock = Lock()
         self._rules: dict[str, tuple[bytes, str]] = {}  # by bucket: rules, and the header
-        self._restoring: dict[Place, tuple[float, int]] = {}  # ready at, days
+        self._restoring: dict[ObjectId, tuple[float, int]] = {}  # ready at, days
 
-    def answer(self, request: AwsRequest) -> Answer | None:
+    def answer(self, request: AwsRequest) -> Response | None:
         """The answer, or None if moto has it. Raises AwsError."""
         if request.service != "s3":
             return None
-        answers: dict[str, Callable[[AwsRequest], Answer | None]] = {
+        answers: dict[str, Callable[[AwsRequest], Response | None]] = {
             "PutBucketLifecycle": self._put_rules,
             "GetBucketLifecycle": self._get_rules,
             "DeleteBucketLifecycle": self._delete_rules,
@@ -56,30 +56,30 @@ class StorageApi:
 
     # lifecycle rules; botocore's routes know the operations by their old names
 
-    def _put_rules(self, request: AwsRequest) -> Answer:
+    def _put_rules(self, request: AwsRequest) -> Response:
         bucket, _ = self._bucket(request)
         body = request.body()
         check_rules(body)
-        header = "HTTP_" + LEAST_SIZE_HEADER.upper().replace("-", "_")
+        header = "HTTP_" + MINIMUM_SIZE_HEADER.upper().replace("-", "_")
         least = str(request.environ.get(header, "all_storage_classes_128K"))
         self._rules[bucket] = (body, least)
-        return Answer(200, {LEAST_SIZE_HEADER: least}, b"")
+        return Response(200, {MINIMUM_SIZE_HEADER: least}, b"")
 
-    def _get_rules(self, request: AwsRequest) -> Answer:
+    def _get_rules(self, request: AwsRequest) -> Response:
         bucket, _ = self._bucket(request)
         if bucket not in self._rules:
             raise AwsError(
                 "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist", 404
             )
         body, least = self._rules[bucket]
-        return Answer(200, {"Content-Type": "application/xml", LEAST_SIZE_HEADER: least}, body)
+        return Response(200, {"Content-Type": "application/xml", MINIMUM_SIZE_HEADER: least}, body)
 
-    def _delete_rules(self, request: AwsRequest) -> Answer:
+    def _delete_rules(self, request: AwsRequest) -> Response:
         bucket, _ = self._bucket(request)
         self._rules.pop(bucket, None)
-        return Answer(204, {}, b"")
+        return Response(204, {}, b"")
 
-    def _bucket(self, request: AwsRequest) -> Place:
+    def _bucket(self, request: AwsRequest) -> ObjectId:
         bucket, key = request.bucket_and_key
         if not self._services.has_bucket(bucket):
             raise AwsError("NoSuchBucket", "The specified bucket does not exist", 404)
@@ -87,7 +87,7 @@ class StorageApi:
 
     # restoring
 
-    def _restore(self, request: AwsRequest) -> Answer:
+    def _restore(self, request: AwsRequest) -> Response:
         place = self._bucket(request)
         storage_class = self._services.storage_class(*place)
         if storage_class is None:
@@ -100,13 +100,13 @@ class StorageApi:
             raise AwsError("RestoreAlreadyInProgress", "Object restore is already in progress", 409)
         asked = ElementTree.fromstring(request.body())
         tier, days = _text(asked, "Tier") or "Standard", int(_text(asked, "Days") or 0)
-        if tier not in HOURS or days < 1:
+        if tier not in RESTORE_HOURS or days < 1:
             raise AwsError("MalformedXML", "The XML you provided was not well-formed", 400)
         if self._services.restored_until(*place) is not None:
             self._services.restore(*place, self._clock.now() + days * DAY)
-            return Answer(200, {}, b"")
-        self._restoring[place] = (self._clock.now() + HOURS[tier] * HOUR, days)
-        return Answer(202, {}, b"")
+            return Response(200, {}, b"")
+        self._restoring[place] = (self._clock.now() + RESTORE_HOURS[tier] * HOUR, days)
+        return Response(202, {}, b"")
 
     def _end_restoring(self) -> None:
         now = self._clock.now()
@@ -115,14 +115,14 @@ class StorageApi:
                 del self._restoring[place]
                 self._services.restore(*place, ready_at + days * DAY)
 
-    def _list(self, request: AwsRequest) -> Answer | None:
+    def _list(self, request: AwsRequest) -> Response | None:
         """A listing with what moto leaves out of it, if that is asked for."""
         if "RestoreStatus" not in request.environ.get(OPTIONAL, ""):
             return None
         bucket, _ = request.bucket_and_key
         status, headers, body = self._services.asked(request.environ)
         if status != 200:
-            return Answer(status, headers, body)
+            return Response(status, headers, body)
 
         def with_status(found: "re.Match[bytes]") -> bytes:
             entry = ElementTree.fromstring(found[0])
@@ -130,9 +130,9 @@ class StorageApi:
             return found[0].replace(b"</Contents>", self._restore_status(place) + b"</Contents>")
 
         body = re.sub(rb"<Contents>.*?</Contents>", with_status, body, flags=re.DOTALL)
-        return Answer(status, {"Content-Type": "application/xml"}, body)
+        return Response(status, {"Content-Type": "application/xml"}, body)
 
-    def _restore_status(self, place: Place) -> bytes:
+    def _restore_status(self, place: ObjectId) -> bytes:
         until = self._services.restored_until(*place)
         if place in self._restoring:
             told = "<IsRestoreInProgress>true</IsRestoreInProgress>"
@@ -174,14 +174,14 @@ def check_rules(body: bytes) -> None:
 
 
 def _check_days(storage_class: str, days: int, in_ia_from: int | None) -> None:
-    if storage_class == "STANDARD_IA" and days < LEAST_DAYS:
+    if storage_class == "STANDARD_IA" and days < MINIMUM_DAYS:
         raise AwsError(
             "InvalidArgument",
             "'Days' in Transition action must be greater than or equal to 30 for storageClass "
             "'STANDARD_IA'",
             400,
         )
-    if storage_class == "GLACIER" and in_ia_from is not None and days < in_ia_from + LEAST_DAYS:
+    if storage_class == "GLACIER" and in_ia_from is not None and days < in_ia_from + MINIMUM_DAYS:
         raise AwsError(
             "InvalidArgument",
             "'Days' in the Transition action for StorageClass 'GLACIER' must be 30 days more than "

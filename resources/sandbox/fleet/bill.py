@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from resources.sandbox.model.prices import SPOT, TYPES, Lifecycle
+from resources.sandbox.model.prices import SPOT, TYPES, InstanceLifecycle
 
-LEAST_SECONDS = 60.0
+MINIMUM_SECONDS = 60.0
 FREE_SECONDS = 3600.0
 # How eu-north-1 begins the usage types of the bill.
 REGION_PREFIX = "EUN1"
@@ -27,7 +27,7 @@ class BillLine(NamedTuple):
     environment: str
     instance_type: str
     zone: str
-    lifecycle: Lifecycle
+    lifecycle: InstanceLifecycle
     launched: float
     ended: float | None
     interrupted: bool
@@ -46,7 +46,7 @@ class Price(NamedTuple):
     per_hour: float
 
 
-class Ran(NamedTuple):
+class AttemptInterval(NamedTuple):
     """An attempt's time on a machine, from RUNNING to its end."""
 
     job_id: str
@@ -63,7 +63,7 @@ class AttemptLine(NamedTuple):
 
 
 def cost_of_attempt(
-    prices: Sequence[Price], ran: Ran, others: Sequence[Ran], ended: float
+    prices: Sequence[Price], ran: AttemptInterval, others: Sequence[AttemptInterval], ended: float
 ) -> float:
     """USD for an attempt's seconds on a machine that is charged; jobs that run at once share.
 
@@ -99,7 +99,7 @@ def charge(prices: Sequence[Price], launched: float, ended: float, interrupted: 
     """
     if is_free(launched, ended, interrupted):
         return 0.0
-    end = max(ended, launched + LEAST_SECONDS)
+    end = max(ended, launched + MINIMUM_SECONDS)
     untils = [later.since for later in prices[1:]] + [end]
     return sum(
         max(0.0, min(until, end) - price.since) / 3600 * price.per_hour
@@ -109,9 +109,9 @@ def charge(prices: Sequence[Price], launched: float, ended: float, interrupted: 
 
 def on_demand_charge(kind: str, seconds: float) -> float:
     """USD for the same time on demand."""
-    return max(seconds, LEAST_SECONDS) / 3600 * TYPES[kind].on_demand
+    return max(seconds, MINIMUM_SECONDS) / 3600 * TYPES[kind].on_demand
 
 
-def usage_type(kind: str, lifecycle: Lifecycle) -> str:
+def usage_type(kind: str, lifecycle: InstanceLifecycle) -> str:
     """How Cost Explorer names these hours."""
     return f"{REGION_PREFIX}-{'SpotUsage' if lifecycle == SPOT else 'BoxUsage'}:{kind}"

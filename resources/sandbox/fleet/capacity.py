@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-from resources.sandbox.model.prices import ANY, Lifecycle
+from resources.sandbox.model.prices import ANY, InstanceLifecycle
 
 
 class LimitedMachine(Protocol):
     """What counts against a limit."""
 
-    lifecycle: Lifecycle
+    lifecycle: InstanceLifecycle
     kind: str
     zone: str
     vcpus: int
@@ -18,11 +18,11 @@ class LimitedMachine(Protocol):
 class Limit(NamedTuple):
     """Where a limit holds; `*` stands for every type or zone."""
 
-    lifecycle: Lifecycle
+    lifecycle: InstanceLifecycle
     kind: str
     zone: str
 
-    def covers(self, lifecycle: Lifecycle, kind: str, zone: str) -> bool:
+    def covers(self, lifecycle: InstanceLifecycle, kind: str, zone: str) -> bool:
         return self.lifecycle == lifecycle and self.kind in (ANY, kind) and self.zone in (ANY, zone)
 
 
@@ -33,12 +33,12 @@ class Capacity:
         quotas: vCPUs that the account may run at once, by life-cycle.
     """
 
-    def __init__(self, quotas: dict[Lifecycle, int]) -> None:
+    def __init__(self, quotas: dict[InstanceLifecycle, int]) -> None:
         self.quotas = quotas
         self._limits: dict[Limit, int] = {}
 
     def set(
-        self, lifecycle: Lifecycle, machines: int | None, kind: str = ANY, zone: str = ANY
+        self, lifecycle: InstanceLifecycle, machines: int | None, kind: str = ANY, zone: str = ANY
     ) -> None:
         """At most so many machines at once; None lifts the limit. Running ones stay."""
         limit = Limit(lifecycle, kind, zone)
@@ -49,7 +49,7 @@ class Capacity:
 
     def has_room(
         self,
-        lifecycle: Lifecycle,
+        lifecycle: InstanceLifecycle,
         kind: str,
         zone: str,
         vcpus: int,

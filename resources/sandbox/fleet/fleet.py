@@ -7,18 +7,25 @@ from typing import NamedTuple
 
 from resources.clock import Clock
 from resources.sandbox.fleet.capacity import Capacity
-from resources.sandbox.fleet.instances import Instance, Needs, fits, room_of
+from resources.sandbox.fleet.instances import Instance, ResourceNeeds, capacity_of, fits
 from resources.sandbox.model.config import SandboxConfig
 from resources.sandbox.model.environments import SandboxEnvironment
 from resources.sandbox.model.events import Events
 from resources.sandbox.model.moto_services import MotoServices
-from resources.sandbox.model.prices import ON_DEMAND, SPOT, TYPES, Lifecycle, Market, whole_second
+from resources.sandbox.model.prices import (
+    ON_DEMAND,
+    SPOT,
+    TYPES,
+    InstanceLifecycle,
+    SpotMarket,
+    floor_seconds,
+)
 
 # Strategies that go by the order of the list; the others take the lowest price that can be had.
 ORDERED_STRATEGIES = {"BEST_FIT_PROGRESSIVE_ORDERED", "SPOT_CAPACITY_OPTIMIZED_PRIORITIZED"}
 
 
-class _Pool(NamedTuple):
+class _CapacityPool(NamedTuple):
     """Machines of one type in one zone. Pools sort by `rank`, then by price."""
 
     rank: int
@@ -39,7 +46,7 @@ class Fleet:
         self,
         config: SandboxConfig,
         clock: Clock,
-        market: Market,
+        market: SpotMarket,
         capacity: Capacity,
         services: MotoServices,
         events: Events,
@@ -68,9 +75,9 @@ class Fleet:
 
     # growing
 
-    def kinds_for(self, environment: SandboxEnvironment, needs: Needs) -> list[str]:
+    def kinds_for(self, environment: SandboxEnvironment, needs: ResourceNeeds) -> list[str]:
         """The environment's types that have room for such a job, in its order."""
-        return [kind for kind in _kinds(environment) if fits(needs, room_of(TYPES[kind]))]
+        return [kind for kind in _kinds(environment) if fits(needs, capacity_of(TYPES[kind]))]
 
     def launch(self, environment: SandboxEnvironment, kinds: Sequence[str]) -> Instance | None:
         """One more machine of one of these types, or None if none can be had now."""
@@ -78,7 +85,7 @@ class Fleet:
         pools = sorted(self._pools(environment, kinds, lifecycle))
         if not pools:
             return None
-        pool, now = pools[0], whole_second(self._clock.now())
+        pool, now = pools[0], floor_seconds(self._clock.now())
         resources = environment.resources
         instance_id = self._services.launch(
             pool.kind,
@@ -108,8 +115,8 @@ class Fleet:
         return instance
 
     def _pools(
-        self, environment: SandboxEnvironment, kinds: Sequence[str], lifecycle: Lifecycle
-    ) -> Iterator[_Pool]:
+        self, environment: SandboxEnvironment, kinds: Sequence[str], lifecycle: InstanceLifecycle
+    ) -> Iterator[_CapacityPool]:
         resources = environment.resources
         ordered = resources["allocationStrategy"] in ORDERED_STRATEGIES
         running = list(self.alive())
@@ -123,7 +130,7 @@ class Fleet:
                 if price <= _bid(environment, kind) and self._capacity.has_room(
                     lifecycle, kind, zone, vcpus, running
                 ):
-                    yield _Pool(rank if ordered else 0, price, kind, zone, subnet)
+                    yield _CapacityPool(rank if ordered else 0, price, kind, zone, subnet)
 
     # living
 
@@ -162,7 +169,7 @@ class Fleet:
 
     def reprice(self, kind: str) -> None:
         """Let the machines of a type pay the market's price from now on."""
-        now = whole_second(self._clock.now())
+        now = floor_seconds(self._clock.now())
         for instance in self.alive():
             if instance.lifecycle == SPOT and instance.kind == kind:
                 instance.reprice(now, self._market.price(kind, instance.zone, SPOT))
@@ -171,7 +178,7 @@ class Fleet:
 
     def end(self, instance: Instance, interrupted: bool = False) -> None:
         """Terminate a machine."""
-        now = whole_second(self._clock.now())
+        now = floor_seconds(self._clock.now())
         instance.end(now, interrupted)
         if instance.container_instance is not None:
             self._services.deregister(instance.environment.cluster, instance.container_instance)

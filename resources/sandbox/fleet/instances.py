@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from resources.sandbox.fleet.bill import (
+    AttemptInterval,
     AttemptLine,
     BillLine,
     Price,
-    Ran,
     charge,
     cost_of_attempt,
     is_free,
@@ -18,20 +18,20 @@ from resources.sandbox.fleet.bill import (
 from resources.sandbox.fleet.metadata_service import MetadataService
 from resources.sandbox.model.config import ACCOUNT
 from resources.sandbox.model.environments import SandboxEnvironment
-from resources.sandbox.model.prices import SPOT, TYPES, InstanceType, Lifecycle
+from resources.sandbox.model.prices import SPOT, TYPES, InstanceLifecycle, InstanceType
 
 # What a job asks for: VCPU, MEMORY (MiB) and GPU.
-Needs = dict[str, float]
+ResourceNeeds = dict[str, float]
 # MiB that the operating system and the ECS agent keep for themselves.
 RESERVED_MIB = 1024
 
 
-def room_of(kind: InstanceType) -> Needs:
+def capacity_of(kind: InstanceType) -> ResourceNeeds:
     """What jobs may use of a machine of this type."""
     return {"VCPU": kind.vcpus, "MEMORY": kind.memory_mib - RESERVED_MIB, "GPU": kind.gpus}
 
 
-def fits(needs: Needs, room: Needs) -> bool:
+def fits(needs: ResourceNeeds, room: ResourceNeeds) -> bool:
     return all(room[key] >= amount for key, amount in needs.items())
 
 
@@ -50,7 +50,7 @@ class Instance:
         environment: SandboxEnvironment,
         kind: str,
         zone: str,
-        lifecycle: Lifecycle,
+        lifecycle: InstanceLifecycle,
         launched: float,
         ready_at: float,
         price: float,
@@ -66,8 +66,8 @@ class Instance:
         self.patience = patience
         self.state: Literal["booting", "ready", "terminated"] = "booting"
         self.vcpus = TYPES[kind].vcpus
-        self.free = room_of(TYPES[kind])
-        self.jobs: dict[str, Needs] = {}
+        self.free = capacity_of(TYPES[kind])
+        self.jobs: dict[str, ResourceNeeds] = {}
         self.idle_since = ready_at
         self.ended: float | None = None
         self.dies_at: float | None = None
@@ -76,7 +76,7 @@ class Instance:
         self.outdated = False
         self.container_instance: str | None = None
         self.metadata_service: MetadataService | None = None
-        self.attempts: list[Ran] = []
+        self.attempts: list[AttemptInterval] = []
         self._prices = [Price(launched, price)]
         self._busy_seconds = 0.0
         self._busy_since: float | None = None
@@ -99,7 +99,7 @@ class Instance:
         """ECS draining: a machine that is about to go gets nothing new."""
         return self.state == "ready" and self.dies_at is None and not self.outdated
 
-    def take(self, job_id: str, needs: Needs, now: float) -> None:
+    def take(self, job_id: str, needs: ResourceNeeds, now: float) -> None:
         """Give a job its room."""
         self.jobs[job_id] = needs
         for key, amount in needs.items():

@@ -14,7 +14,7 @@ META_DATA = "/latest/meta-data/"
 IDENTITY_PATH = "/latest/dynamic/instance-identity/document"
 
 
-class Described(Protocol):
+class DescribedInstance(Protocol):
     """The machine that a service tells of."""
 
     def metadata(self) -> dict[str, str]:
@@ -27,7 +27,7 @@ class Described(Protocol):
 class MetadataService:
     """An HTTP server on a free port of 127.0.0.1, until `close`. Without a token it answers 401."""
 
-    def __init__(self, machine: Described) -> None:
+    def __init__(self, machine: DescribedInstance) -> None:
         self._server = _Server(machine)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         Thread(target=self._server.serve_forever, daemon=True).start()
@@ -45,7 +45,7 @@ class MetadataService:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, machine: Described) -> None:
+    def __init__(self, machine: DescribedInstance) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.machine = machine
         self.token = uuid4().hex

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from resources.clock import Clock
-from resources.sandbox.fleet.bill import Ran
+from resources.sandbox.fleet.bill import AttemptInterval
 from resources.sandbox.fleet.instances import Instance
 from resources.sandbox.jobs.jobs import FAILED, ON_MACHINE, SUCCEEDED, SandboxJob
 from resources.sandbox.jobs.processes import KILLED, JobProcess, Reaper
@@ -36,7 +36,7 @@ NO_LOG_GROUP = (
 LOG_SECONDS = 0.5
 
 
-class Credentials(Protocol):
+class CredentialSource(Protocol):
     """Who hands out the job roles' credentials."""
 
     def url_for(self, role_arn: str, session: str) -> str:
@@ -56,7 +56,7 @@ class Attempts:
         config: SandboxConfig,
         clock: Clock,
         services: MotoServices,
-        credentials: Credentials,
+        credentials: CredentialSource,
         events: Events,
         reaper: Reaper,
         endpoint: str,
@@ -108,7 +108,7 @@ class Attempts:
 
     def _run(self, job: SandboxJob, now: float) -> None:
         folder = self._folder / f"{job.id}-{len(job.attempts) + 1}"
-        moved = _path_mover(job, folder)
+        moved = _path_mapper(job, folder)
         for path in [folder, *map(Path, map(moved, _mount_points(job)))]:
             path.mkdir(parents=True)
         environment = {name: moved(value) for name, value in job.environment.items()}
@@ -217,7 +217,9 @@ class Attempts:
         instance, job.instance, job.process = job.instance, None, None
         assert instance is not None
         if job.started_ms is not None:
-            instance.attempts.append(Ran(job.id, job.started_ms / 1000, int(now * 1000) / 1000))
+            instance.attempts.append(
+                AttemptInterval(job.id, job.started_ms / 1000, int(now * 1000) / 1000)
+            )
         instance.release(job.id, now)
         self._events.add(
             "attempt", job=job.id, name=job.name, attempt=len(job.attempts), reason=reason,
@@ -231,7 +233,7 @@ class Attempts:
         self._events.add("job", job=job.id, name=job.name, status=status, reason=reason)
 
 
-def _path_mover(job: SandboxJob, folder: Path) -> Callable[[str], str]:
+def _path_mapper(job: SandboxJob, folder: Path) -> Callable[[str], str]:
     """What a path of the container is on this machine; other text stays as it is."""
     mounts = _mount_points(job)
 

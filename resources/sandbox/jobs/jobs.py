@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from resources.sandbox.fleet.instances import Instance, Needs
+from resources.sandbox.fleet.instances import Instance, ResourceNeeds
 from resources.sandbox.jobs.processes import JobProcess
 from resources.sandbox.model.config import ACCOUNT
 from resources.sandbox.model.environments import JobDefinition, JobQueue, Request, arn
@@ -103,7 +103,7 @@ class SandboxJob:
         return {pair["type"]: pair["value"] for pair in pairs}
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> ResourceNeeds:
         return {key: float(self.requirements.get(key, 0)) for key in ("VCPU", "MEMORY", "GPU")}
 
     @property

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 from resources.clock import Clock
 from resources.sandbox.fleet.fleet import Fleet
-from resources.sandbox.fleet.instances import Instance, Needs, fits
+from resources.sandbox.fleet.instances import Instance, ResourceNeeds, fits
 from resources.sandbox.jobs.attempts import Attempts
 from resources.sandbox.jobs.jobs import FAILED, SandboxJob
 from resources.sandbox.jobs.state import BatchState
@@ -31,14 +31,14 @@ TIME_LIMIT = "Canceled by JobStateTimeLimit action due to reason: {reason}"
 QUEUE_DELETED = "Job Queue deleted"
 
 
-class _Round:
+class _PlacementRound:
     """What one round of placing has given away: room on machines that still boot."""
 
     def __init__(self) -> None:
-        self.booting: dict[str, Needs] = {}
+        self.booting: dict[str, ResourceNeeds] = {}
         self.unmet: dict[SandboxEnvironment, int] = defaultdict(int)
 
-    def reserve(self, instance: Instance, needs: Needs) -> bool:
+    def reserve(self, instance: Instance, needs: ResourceNeeds) -> bool:
         """Keep room on a booting machine for a job, if there is."""
         room = self.booting.setdefault(instance.id, dict(instance.free))
         if not fits(needs, room):
@@ -96,7 +96,7 @@ class Scheduler:
 
     def _place(self) -> None:
         """Queues by priority, each in order; a job that cannot start blocks those behind it."""
-        round_ = _Round()
+        round_ = _PlacementRound()
         waiting: dict[JobQueue, list[SandboxJob]] = defaultdict(list)
         for job in self._state.live_jobs():
             if job.status == "RUNNABLE" and job.stop is None:
@@ -106,7 +106,7 @@ class Scheduler:
         for environment in self._state.environments.values():
             environment.unmet_vcpus = round_.unmet[environment]
 
-    def _place_queue(self, jobs: list[SandboxJob], round_: _Round) -> None:
+    def _place_queue(self, jobs: list[SandboxJob], round_: _PlacementRound) -> None:
         for position, job in enumerate(jobs):
             blocked = self._place_job(job, round_)
             if blocked is None:
@@ -117,7 +117,7 @@ class Scheduler:
                 self._note_unmet(behind, round_)
             return
 
-    def _place_job(self, job: SandboxJob, round_: _Round) -> str | None:
+    def _place_job(self, job: SandboxJob, round_: _PlacementRound) -> str | None:
         """Start a job or let it wait for a machine that boots; else say what is in its way."""
         obstacle, waits = None, False
         for environment in job.queue.environments:
@@ -146,7 +146,9 @@ class Scheduler:
                 return True
         return False
 
-    def _await_boot(self, job: SandboxJob, environment: SandboxEnvironment, round_: _Round) -> bool:
+    def _await_boot(
+        self, job: SandboxJob, environment: SandboxEnvironment, round_: _PlacementRound
+    ) -> bool:
         return any(
             instance.state == "booting"
             and instance.dies_at is None
@@ -177,7 +179,7 @@ class Scheduler:
                 self._attempts.finish(job, FAILED, TIME_LIMIT.format(reason=limit["reason"]))
                 return
 
-    def _note_unmet(self, job: SandboxJob, round_: _Round) -> None:
+    def _note_unmet(self, job: SandboxJob, round_: _PlacementRound) -> None:
         """Batch goes on wishing for machines: what waits counts to desiredvCpus."""
         for environment in job.queue.environments:
             kinds = self._fleet.kinds_for(environment, job.needs)

@@ -7,14 +7,14 @@ from typing import TypeVar
 from resources.sandbox.jobs.jobs import SandboxJob
 from resources.sandbox.model.environments import (
     ARN_OF_BATCH,
-    Changing,
+    BatchResource,
     JobDefinition,
     JobQueue,
     SandboxEnvironment,
 )
 
 Tagged = SandboxEnvironment | JobQueue | JobDefinition | SandboxJob
-Kept = TypeVar("Kept", bound=Changing)
+NamedResource = TypeVar("NamedResource", bound=BatchResource)
 
 
 class BatchState:
@@ -32,10 +32,10 @@ class BatchState:
         self.waiting: dict[str, SandboxJob] = {}
 
     def environment(self, name_or_arn: str) -> SandboxEnvironment | None:
-        return _named(self.environments, name_or_arn)
+        return _find(self.environments, name_or_arn)
 
     def queue(self, name_or_arn: str) -> JobQueue | None:
-        return _named(self.queues, name_or_arn)
+        return _find(self.queues, name_or_arn)
 
     def definition(self, name_or_arn: str) -> JobDefinition | None:
         """By ARN, by NAME:REVISION, or the newest active one of a name."""
@@ -65,9 +65,9 @@ class BatchState:
         self.waiting = {job.id: job for job in self.waiting.values() if not job.ended}
         return list(self.waiting.values())
 
-    def settle(self, now: float) -> list[Changing]:
+    def settle(self, now: float) -> list[BatchResource]:
         """End the changes whose time has come. Returns what was deleted."""
-        gone: list[Changing] = []
+        gone: list[BatchResource] = []
         for kept in (self.environments, self.queues):
             for entry in list(kept.values()):
                 entry.settle(now)
@@ -77,5 +77,5 @@ class BatchState:
         return gone
 
 
-def _named(kept: dict[str, Kept], name_or_arn: str) -> Kept | None:
+def _find(kept: dict[str, NamedResource], name_or_arn: str) -> NamedResource | None:
     return kept.get(name_or_arn.rpartition("/")[2])

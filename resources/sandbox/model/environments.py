@@ -11,7 +11,7 @@ Request = dict[str, Any]
 
 # Its parts: the kind, as `job-queue`, and the name.
 ARN_OF_BATCH = re.compile(r"arn:aws:batch:[^:]+:[^:]+:([^/]+)/(.+)")
-HEALTHY = "SandboxEnvironment Healthy"
+HEALTHY = "ComputeEnvironment Healthy"
 
 
 def arn(region: str, kind: str, name: str) -> str:
@@ -20,7 +20,7 @@ def arn(region: str, kind: str, name: str) -> str:
 
 
 @dataclass(eq=False)
-class Changing:
+class BatchResource:
     """What Batch makes, changes and deletes in its own time.
 
     `status` is CREATING, UPDATING or DELETING until `change_ends`, and then `next_status`, of
@@ -54,7 +54,7 @@ class Changing:
 
 
 @dataclass(eq=False)
-class SandboxEnvironment(Changing):
+class SandboxEnvironment(BatchResource):
     """`resources` is the request's computeResources, with Batch's defaults.
 
     `unmet_vcpus` is what queued jobs wait for and could not be launched; `asked_vcpus` what a
@@ -108,7 +108,7 @@ class SandboxEnvironment(Changing):
 
 
 @dataclass(eq=False)
-class JobQueue(Changing):
+class JobQueue(BatchResource):
     """`environments` in the order in which they are tried."""
 
     priority: int

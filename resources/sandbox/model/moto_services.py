@@ -27,7 +27,7 @@ from moto.s3.models import s3_backends
 from moto.sts.models import sts_backends
 
 from resources.sandbox.model.config import ACCOUNT
-from resources.sandbox.model.prices import SPOT, Lifecycle
+from resources.sandbox.model.prices import SPOT, InstanceLifecycle
 
 MOTO_VERSION = "5.2.5"
 # Methods and attributes of moto's backends that are used here, by service.
@@ -54,9 +54,9 @@ SERVICE_ROLE_PATH = "/aws-service-role/batch.amazonaws.com/"
 DEFAULT_LOG_GROUP = "/aws/batch/job"
 # EC2's codes for why a machine is gone.
 # ... and how DescribeInstances words the transition, before its time.
-INTERRUPTED = ("Server.SpotInstanceTermination", "Server.SpotInstanceTermination: Spot instance "
+INTERRUPTION_REASON = ("Server.SpotInstanceTermination", "Server.SpotInstanceTermination: Spot instance "
                "termination", "Server.SpotInstanceTermination")  # fmt: skip
-SCALED_IN = ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated "
+SCALE_IN_REASON = ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated "
              "shutdown", "User initiated")  # fmt: skip
 
 RequestHandler = MotoRequestHandler
@@ -163,7 +163,7 @@ class MotoServices:
     def launch(
         self,
         kind: str,
-        lifecycle: Lifecycle,
+        lifecycle: InstanceLifecycle,
         subnet: str,
         security_groups: Sequence[str],
         tags: Mapping[str, str],
@@ -190,7 +190,7 @@ class MotoServices:
 
     def terminate(self, instance_id: str, interrupted: bool, at: float) -> None:
         [(instance, _)] = self._ec2.terminate_instances([instance_id])
-        code, message, transition = INTERRUPTED if interrupted else SCALED_IN
+        code, message, transition = INTERRUPTION_REASON if interrupted else SCALE_IN_REASON
         when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S GMT")
         instance.state_reason = StateReason(message, code)
         instance._reason = f"{transition} ({when})"

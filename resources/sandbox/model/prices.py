@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from math import floor
 from typing import Literal, NamedTuple
 
-Lifecycle = Literal["spot", "on-demand"]
-SPOT: Lifecycle = "spot"
-ON_DEMAND: Lifecycle = "on-demand"
+InstanceLifecycle = Literal["spot", "on-demand"]
+SPOT: InstanceLifecycle = "spot"
+ON_DEMAND: InstanceLifecycle = "on-demand"
 
 ANY = "*"
 
@@ -47,7 +47,7 @@ class PricePoint(NamedTuple):
     price: float
 
 
-class Market:
+class SpotMarket:
     """The spot market: prices that surge when told to, and their history.
 
     Args:
@@ -65,7 +65,7 @@ class Market:
         """Whether a type can be had in a zone at all."""
         return zone.removeprefix(self._region) in TYPES[kind].spot
 
-    def price(self, kind: str, zone: str, lifecycle: Lifecycle) -> float:
+    def price(self, kind: str, zone: str, lifecycle: InstanceLifecycle) -> float:
         """USD per hour now; spot never costs more than on-demand."""
         offered = TYPES[kind]
         if lifecycle == ON_DEMAND:
@@ -86,9 +86,9 @@ class Market:
             for letter in TYPES[kind].spot:
                 zone = self._region + letter
                 price = self.price(kind, zone, SPOT)
-                self.history.append(PricePoint(whole_second(self._now()), kind, zone, price))
+                self.history.append(PricePoint(floor_seconds(self._now()), kind, zone, price))
 
 
-def whole_second(moment: float) -> float:
+def floor_seconds(moment: float) -> float:
     """EC2 knows no parts of seconds: in launches, ends and prices, and so on the bill."""
     return float(floor(moment))

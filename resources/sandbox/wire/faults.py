@@ -8,13 +8,13 @@ from resources.sandbox.model.prices import ANY
 from resources.sandbox.wire.errors import AwsError
 from resources.sandbox.wire.protocol import AwsRequest
 
-Kind = Literal[
+FaultKind = Literal[
     "throttle", "server_error", "denied", "expired_token", "lost_answer", "reset", "truncate"
 ]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 
 # How services word the same trouble; the others use the entry under "*".
-THROTTLED = {
+THROTTLE_ERRORS = {
     "s3": AwsError("SlowDown", "Please reduce your request rate.", 503),
     "ec2": AwsError("RequestLimitExceeded", "Request limit exceeded.", 503),
     "batch": AwsError("TooManyRequestsException", "Too Many Requests", 429),
@@ -25,25 +25,25 @@ SERVER_ERRORS = {
     "batch": AwsError("ServerException", "Internal Server Error", 500),
     ANY: AwsError("InternalFailure", "The request processing has failed.", 500),
 }
-DENIED = {
+DENIED_ERRORS = {
     "s3": AwsError("AccessDenied", "Access Denied", 403),
     "ec2": AwsError(
         "UnauthorizedOperation", "You are not authorized to perform this operation.", 403
     ),
     ANY: AwsError("AccessDeniedException", "User is not authorized to perform this.", 403),
 }
-EXPIRED = {
+EXPIRED_TOKEN_ERRORS = {
     "s3": AwsError("ExpiredToken", "The provided token has expired.", 400),
     "ec2": AwsError("RequestExpired", "Request has expired.", 400),
     ANY: AwsError(
         "ExpiredTokenException", "The security token included in the request is expired", 403
     ),
 }
-ERRORS: dict[Kind, dict[str, AwsError]] = {
-    "throttle": THROTTLED,
+ERRORS: dict[FaultKind, dict[str, AwsError]] = {
+    "throttle": THROTTLE_ERRORS,
     "server_error": SERVER_ERRORS,
-    "denied": DENIED,
-    "expired_token": EXPIRED,
+    "denied": DENIED_ERRORS,
+    "expired_token": EXPIRED_TOKEN_ERRORS,
 }
 
 
@@ -60,7 +60,7 @@ class Fault:
         key_contains: for S3, only objects with this in their key.
     """
 
-    kind: Kind
+    kind: FaultKind
     service: str
     operation: str = ANY
     times: int = 1
@@ -75,7 +75,7 @@ class Fault:
         )
 
 
-def error_of(kind: Kind, service: str) -> AwsError:
+def fault_error(kind: FaultKind, service: str) -> AwsError:
     """The error that a kind of fault answers with."""
     words = ERRORS[kind]
     return words.get(service, words[ANY])
@@ -96,7 +96,7 @@ class Faults:
         with self._lock:
             self._faults.clear()
 
-    def take(self, request: AwsRequest) -> Kind | None:
+    def take(self, request: AwsRequest) -> FaultKind | None:
         """The kind of fault that this request meets, which is used up by it."""
         with self._lock:
             for fault in self._faults:

@@ -68,7 +68,7 @@ class AwsRequest:
 
 
 @dataclass
-class Answer:
+class Response:
     """What goes back."""
 
     status: int
@@ -216,19 +216,19 @@ def rest_request(request: AwsRequest) -> dict[str, Any]:
     return found
 
 
-def json_answer(content: dict[str, Any], status: int = 200) -> Answer:
+def json_response(content: dict[str, Any], status: int = 200) -> Response:
     """An answer of a JSON service."""
-    return Answer(status, {"Content-Type": "application/json"}, json.dumps(content).encode())
+    return Response(status, {"Content-Type": "application/json"}, json.dumps(content).encode())
 
 
-def error_answer(service: str, error: AwsError) -> Answer:
+def error_response(service: str, error: AwsError) -> Response:
     """An error in the form of the service's protocol."""
     model = service_model(service)
     protocol = model.protocol if model is not None else "json"
     if protocol in ("query", "ec2", "rest-xml"):
         body = "".join(_error_xml(protocol, error)).encode()
-        return Answer(error.status, {"Content-Type": "text/xml"}, body)
-    answer = json_answer({"__type": error.code, "message": error.message}, error.status)
+        return Response(error.status, {"Content-Type": "text/xml"}, body)
+    answer = json_response({"__type": error.code, "message": error.message}, error.status)
     answer.headers["x-amzn-ErrorType"] = error.code
     return answer
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from compute_rig import aws_of, left_of, running_sandbox, submit
+from compute_rig import aws_settings, remaining_parts, running_sandbox, submit
 
 from odins_ravne_assets.cli.temporary_compute import compute_around
 from resources.aws.clients import AwsClients
@@ -15,20 +15,20 @@ from resources.settings.profile import Aws
 @pytest.fixture(scope="module")
 def aws() -> Iterator[Aws]:
     with running_sandbox(SandboxConfig(scale=300)) as sandbox:
-        aws = aws_of(sandbox)
+        aws = aws_settings(sandbox)
         prepare_foundation(AwsClients(aws), aws.name, aws.region)
         yield aws
 
 
 def test_compute_is_there_for_the_work_and_gone_after_it(aws: Aws) -> None:
-    assert not left_of(aws)
+    assert not remaining_parts(aws)
     with compute_around(aws, 2):
-        assert left_of(aws)
-    assert not left_of(aws)
+        assert remaining_parts(aws)
+    assert not remaining_parts(aws)
 
 
 def test_compute_is_gone_also_when_the_work_fails_with_jobs_left(aws: Aws) -> None:
     with pytest.raises(KeyboardInterrupt), compute_around(aws, 2):
         submit(aws, seconds=100_000)
         raise KeyboardInterrupt
-    assert not left_of(aws)
+    assert not remaining_parts(aws)

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
-from compute_rig import SharedClients, aws_of, running_sandbox, submit, wait_for_state, wait_until
+from compute_rig import SharedClients, aws_settings, running_sandbox, submit, wait_for_state, wait_until
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.costs.reconciliation import report_late_costs
@@ -96,7 +96,7 @@ def ended(tmp_path: Path) -> Iterator[Ended]:
         scale=600, boot_seconds=20, pull_seconds=5, idle_seconds=1200, remembered_seconds=10**6
     )
     with running_sandbox(config, DAGSTER_HOME=str(tmp_path)) as sandbox:
-        aws = aws_of(sandbox)
+        aws = aws_settings(sandbox)
         clients = SharedClients(aws)
         prepare_foundation(clients, aws.name, aws.region)
         ComputeEnvironment(aws, clients).setup(1)

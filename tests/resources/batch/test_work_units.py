@@ -10,9 +10,9 @@ from resources.batch.work_units import (
     MAX_UNIT_SECONDS,
     ExpectedMedium,
     WorkUnit,
+    cut_work_units,
     expected_frames,
     unit_count,
-    cut_work_units,
 )
 from resources.pricing.economics import Overheads
 from resources.settings.profile import CostOptimization, Stage1Settings

@@ -10,7 +10,7 @@ from threading import Thread
 import dagster as dg
 import pytest
 from cloud_rig import Cloud, Ran, eventually, running_cloud
-from compute_rig import left_of, submit
+from compute_rig import remaining_parts, submit
 from hypothesis import given
 from hypothesis import strategies as st
 from media_files import write_picture
@@ -19,11 +19,11 @@ from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.defs.idle_compute import tidy_compute, unused_compute
 from odins_ravne_assets.instance_home import catalog_folder
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord, load_records
-from resources.compute.cleanup import WHY_ENDED, ComputeTidy
+from resources.compute.cleanup import ORPHANED_REASON, ComputeCleanup
 from resources.compute.dagster_resource import ComputeEnvironmentResource
 from resources.compute.environment import ComputeEnvironment
-from resources.compute.idle_rules import ComputeUsage, IdleState, Verdict, consider
-from resources.compute.usage_lease import EXPIRY_SECONDS, compute_held, holds_in, place_of
+from resources.compute.idle_rules import CleanupDecision, ComputeUsage, IdleState, decide_cleanup
+from resources.compute.usage_lease import EXPIRY_SECONDS, lease_compute, lease_folder, list_leases
 from resources.sandbox.model.config import data_bucket
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.profile import Unused
@@ -35,11 +35,11 @@ UNUSED = ComputeUsage(0.0, set_up=True, live_jobs={}, holds={}, launches={})
 MINUTE = 60.0
 
 
-def after(looks: list[ComputeUsage], rules: Unused = RULES) -> Verdict:
+def after(looks: list[ComputeUsage], rules: Unused = RULES) -> CleanupDecision:
     """What is to be done after some looks, the last one's."""
     memory = IdleState()
     for look in looks:
-        memory, verdict = consider(memory, look, rules)
+        memory, verdict = decide_cleanup(memory, look, rules)
         memory = IdleState.model_validate_json(memory.model_dump_json())  # as the sensor keeps it
     return verdict
 
@@ -71,11 +71,11 @@ def test_any_use_begins_the_time_anew(use: dict[str, object]) -> None:
 
 
 def test_looks_that_are_far_apart_say_nothing_of_the_time_between_them() -> None:
-    memory, _ = consider(IdleState(), UNUSED, RULES)
+    memory, _ = decide_cleanup(IdleState(), UNUSED, RULES)
     morning = replace(UNUSED, at=10 * 60 * MINUTE)
-    memory, verdict = consider(memory, morning, RULES, overslept=True)
+    memory, verdict = decide_cleanup(memory, morning, RULES, overslept=True)
     assert not verdict.tear_down
-    assert consider(memory, replace(morning, at=11 * 60 * MINUTE), RULES)[1].tear_down
+    assert decide_cleanup(memory, replace(morning, at=11 * 60 * MINUTE), RULES)[1].tear_down
 
 
 def test_without_a_time_nothing_is_ever_taken_away() -> None:
@@ -134,7 +134,7 @@ def test_what_a_run_that_renews_its_hold_uses_is_never_taken_away(
         living = {key for key, (_, when) in changed.items() if at - when < EXPIRY_SECONDS}
         jobs = {"id": "job"} if job else {}
         look = ComputeUsage(at, True, jobs, holds, {"a": frozenset(jobs)})
-        memory, verdict = consider(memory, look, Unused(tear_down_after_minutes=0.1))
+        memory, verdict = decide_cleanup(memory, look, Unused(tear_down_after_minutes=0.1))
         assert not (verdict.tear_down and (living or job))
         assert not (verdict.end_jobs and "a/1" in living)
         assert not living & verdict.dead.keys()
@@ -173,15 +173,15 @@ def test_a_run_that_begins_while_it_is_decided_keeps_its_compute_and_is_done(
         said.append(step)
         if step.endswith("-ondemand: disabled"):  # nothing was seen until now
             run.start()
-            eventually(lambda: holds_in(holds))
+            eventually(lambda: list_leases(holds))
 
-    tidy = ComputeTidy(cloud.clients, cloud.aws, ())
+    tidy = ComputeCleanup(cloud.clients, cloud.aws, ())
     assert tidy.tear_down({}, on_step) == "1 runs use the queues"
     assert queue_states(cloud) == {"ENABLED"}
     assert "queue ravne-spot: enabled again" in said
     run.join()
     assert ran[0].success, ran[0].error
-    assert not holds_in(holds)
+    assert not list_leases(holds)
 
 
 def test_a_job_without_a_run_is_ended_and_its_launch_left_to_be_gone_on_with(
@@ -193,14 +193,14 @@ def test_a_job_without_a_run_is_ended_and_its_launch_left_to_be_gone_on_with(
     unit = UnitRecord(0, None, None, 60.0, attempts=[attempt])
     launches = cloud.store(f"{camera.output_url}/launches")
     LaunchRecord("work", "settings", 1, 0.0, [unit]).save(launches)
-    tidy = ComputeTidy(cloud.clients, cloud.aws, ((camera.camera_id, camera.output_url),))
+    tidy = ComputeCleanup(cloud.clients, cloud.aws, ((camera.camera_id, camera.output_url),))
     look = tidy.look()
     assert look.live_jobs == {job: "sleeper"}
-    assert look.launches == {place_of(camera.output_url): frozenset({job})}
+    assert look.launches == {lease_folder(camera.output_url): frozenset({job})}
     ignore: list[str] = []
 
     clock = cloud.clients.clock
-    with compute_held(holds, camera.output_url, "new-run", clock):
+    with lease_compute(holds, camera.output_url, "new-run", clock):
         assert tidy.end_jobs({job: "sleeper"}, look.holds, ignore.append) == 0
     with launches.exclusive(lambda: None):  # a run of an earlier version, which holds no compute
         assert tidy.end_jobs({job: "sleeper"}, {}, ignore.append) == 0
@@ -208,20 +208,20 @@ def test_a_job_without_a_run_is_ended_and_its_launch_left_to_be_gone_on_with(
     eventually(lambda: not cloud.live_jobs())
     [record] = load_records(launches)
     assert not record.finished
-    assert [each.stopping for each in record.attempts] == [WHY_ENDED]
+    assert [each.stopping for each in record.attempts] == [ORPHANED_REASON]
 
 
 def test_what_a_dead_run_has_left_does_not_keep_compute_up_but_a_renewed_mark_does(
     cloud: Cloud, holds: ObjectStore
 ) -> None:
     with ExitStack() as left:
-        left.enter_context(compute_held(holds, "s3://b/out", "dead", cloud.clients.clock))
-        told = holds_in(holds)
-        tidy = ComputeTidy(cloud.clients, cloud.aws, ())
+        left.enter_context(lease_compute(holds, "s3://b/out", "dead", cloud.clients.clock))
+        told = list_leases(holds)
+        tidy = ComputeCleanup(cloud.clients, cloud.aws, ())
         older = {key: renewed - 1 for key, renewed in told.items()}
         assert tidy.tear_down(older, lambda _: None) == "1 runs use the queues"
         assert tidy.tear_down(told, lambda _: None) is None
-    assert left_of(cloud.aws) == []
+    assert remaining_parts(cloud.aws) == []
     ComputeEnvironment(cloud.aws, cloud.clients).setup(4)
 
 
@@ -249,7 +249,7 @@ def test_the_sensor_says_what_it_sees_and_has_unused_compute_taken_away(cloud: C
             instance=instance,
         )
         assert ended.success
-        assert left_of(cloud.aws) == []
+        assert remaining_parts(cloud.aws) == []
         last = tick(first.cursor)
         assert last.skip_reason and last.skip_reason.skip_message == "nothing is set up"
         assert json.loads(last.cursor or "")["unused_since"] is None

@@ -14,15 +14,15 @@ import pytest
 from botocore.config import Config
 from compute_rig import (
     Changes,
-    Killed,
+    KilledError,
     SharedClients,
-    aws_of,
-    left_of,
+    aws_settings,
+    recorded_environment,
+    remaining_parts,
     running_sandbox,
     submit,
     wait_for_state,
     wait_until,
-    watched,
 )
 from typer.testing import CliRunner
 
@@ -31,7 +31,7 @@ from odins_ravne_assets.cli.job import Choice
 from resources.batch.names import Names, markets
 from resources.compute.dagster_resource import ComputeEnvironmentResource
 from resources.compute.environment import ComputeEnvironment
-from resources.compute.existing import LIVE, Parts
+from resources.compute.parts import LIVE, ComputeParts
 from resources.compute.survey import survey
 from resources.errors import RavneError, UsageError
 from resources.sandbox.foundation import prepare_foundation
@@ -50,19 +50,19 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def account(sandbox: Sandbox) -> Iterator[Sandbox]:
     """The account with the foundation in it and nothing set up."""
-    prepare_foundation(SharedClients(aws_of(sandbox)), "ravne", "eu-north-1")
+    prepare_foundation(SharedClients(aws_settings(sandbox)), "ravne", "eu-north-1")
     yield sandbox
     sandbox.clear_faults()
-    watched(sandbox)[0].teardown(force=True)
+    recorded_environment(sandbox)[0].teardown(force=True)
 
 
 def revision_of(clients: SharedClients) -> int:
     """The number of the active job definition; AWS counts on over teardowns."""
-    return Parts(clients, Names("ravne")).job_definitions()[0]["revision"]
+    return ComputeParts(clients, Names("ravne")).job_definitions()[0]["revision"]
 
 
 def test_setting_up_tells_each_change_and_again_changes_nothing(account: Sandbox) -> None:
-    compute, clients = watched(account)
+    compute, clients = recorded_environment(account)
     steps = Changes()
     assert compute.setup(10, True, steps) == 7
     assert steps == [
@@ -80,8 +80,10 @@ def test_setting_up_tells_each_change_and_again_changes_nothing(account: Sandbox
 
 
 def test_what_the_profile_changes_is_changed_in_place_and_nothing_else(account: Sandbox) -> None:
-    watched(account)[0].setup(10)
-    compute, clients = watched(account, bid_percentage=90, instance_types=["g5.xlarge"])
+    recorded_environment(account)[0].setup(10)
+    compute, clients = recorded_environment(
+        account, bid_percentage=90, instance_types=["g5.xlarge"]
+    )
     steps = Changes()
     compute.setup(10, on_step=steps)
     assert clients.changes == ["UpdateComputeEnvironment"] * 2
@@ -93,7 +95,7 @@ def test_what_the_profile_changes_is_changed_in_place_and_nothing_else(account: 
 
 
 def test_a_changed_size_alone_replaces_no_machines(account: Sandbox) -> None:
-    compute, clients = watched(account)
+    compute, clients = recorded_environment(account)
     compute.setup(10)
     sent: list[dict[str, Any]] = []
     events = clients.of("batch").meta.events
@@ -107,7 +109,7 @@ def test_a_changed_size_alone_replaces_no_machines(account: Sandbox) -> None:
 
 
 def test_what_somebody_changed_by_hand_is_put_back(account: Sandbox) -> None:
-    compute, clients = watched(account)
+    compute, clients = recorded_environment(account)
     compute.setup(10)
     batch = clients.of("batch")
     batch.update_job_queue(jobQueue="ravne-spot", state="DISABLED", priority=3)
@@ -127,8 +129,8 @@ def test_what_somebody_changed_by_hand_is_put_back(account: Sandbox) -> None:
 
 
 def test_a_market_that_the_profile_gave_up_is_taken_away(account: Sandbox) -> None:
-    watched(account)[0].setup(10)
-    compute, _ = watched(account, fallback_to_ondemand=False)
+    recorded_environment(account)[0].setup(10)
+    compute, _ = recorded_environment(account, fallback_to_ondemand=False)
     compute.setup(10)
     found = compute.status()
     assert [each.name for each in found.environments] == ["ravne-spot"]
@@ -137,20 +139,20 @@ def test_a_market_that_the_profile_gave_up_is_taken_away(account: Sandbox) -> No
 
 
 def test_a_set_up_killed_after_any_call_is_finished_by_the_next(account: Sandbox) -> None:
-    compute, clients = watched(account)
+    compute, clients = recorded_environment(account)
     compute.setup(10)
     for call in range(len(clients.changes)):
         compute.teardown()
-        mortal, doomed = watched(account)
+        mortal, doomed = recorded_environment(account)
         doomed.kill_after = call
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             mortal.setup(10)
         compute.setup(10)
         assert compute.setup(10) == 0
 
 
 def test_a_teardown_killed_after_any_call_is_finished_by_the_next(account: Sandbox) -> None:
-    compute, clients = watched(account)
+    compute, clients = recorded_environment(account)
     compute.setup(10)
     clients.changes.clear()
     compute.teardown()
@@ -158,20 +160,20 @@ def test_a_teardown_killed_after_any_call_is_finished_by_the_next(account: Sandb
     assert calls >= 12
     for call in range(calls):
         compute.setup(10)
-        mortal, doomed = watched(account)
+        mortal, doomed = recorded_environment(account)
         doomed.kill_after = call
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             mortal.teardown()
         compute.teardown()
-        assert left_of(account) == []
+        assert remaining_parts(account) == []
 
 
 def test_tearing_down_leaves_data_roles_and_logs_alone(account: Sandbox) -> None:
-    compute, clients = watched(account)
+    compute, clients = recorded_environment(account)
     clients.of("s3").put_object(Bucket="ravne-data-123456789012", Key="results/a", Body=b"a")
     compute.setup(10)
     compute.teardown()
-    assert left_of(account) == []
+    assert remaining_parts(account) == []
     assert (
         clients.of("s3")
         .get_object(Bucket="ravne-data-123456789012", Key="results/a")["Body"]
@@ -185,14 +187,14 @@ def test_tearing_down_leaves_data_roles_and_logs_alone(account: Sandbox) -> None
 
 
 def test_tearing_down_nothing_is_no_error(account: Sandbox) -> None:
-    compute, clients = watched(account)
+    compute, clients = recorded_environment(account)
     steps = Changes()
     compute.teardown(on_step=steps)
     assert steps == [] and clients.changes == []
 
 
 def test_jobs_that_have_not_ended_are_a_reason_to_refuse_until_forced(account: Sandbox) -> None:
-    compute, clients = watched(account)
+    compute, clients = recorded_environment(account)
     compute.setup(10)
     job = submit(account, seconds=60)
     wait_for_state(account, job, "RUNNING")
@@ -201,12 +203,12 @@ def test_jobs_that_have_not_ended_are_a_reason_to_refuse_until_forced(account: S
         compute.teardown()
     assert clients.changes == []
     compute.teardown(force=True)
-    assert left_of(account) == []
+    assert remaining_parts(account) == []
     assert not [each for each in account.jobs() if each["status"] in LIVE]
 
 
 def test_a_job_that_was_submitted_meanwhile_is_not_lost(account: Sandbox) -> None:
-    compute, clients = watched(account)
+    compute, clients = recorded_environment(account)
     compute.setup(10)
     submitted: list[str] = []
 
@@ -225,7 +227,7 @@ def test_a_job_that_was_submitted_meanwhile_is_not_lost(account: Sandbox) -> Non
 
 
 def test_status_shows_jobs_machines_prices_and_age(account: Sandbox) -> None:
-    compute, _ = watched(account)
+    compute, _ = recorded_environment(account)
     compute.setup(10)
     job = submit(account, seconds=60, queue="ravne-spot-high")
     wait_for_state(account, job, "RUNNING")
@@ -244,28 +246,28 @@ def test_status_shows_jobs_machines_prices_and_age(account: Sandbox) -> None:
 
 
 def test_trouble_on_awss_side_is_waited_out(account: Sandbox) -> None:
-    compute, _ = watched(account)
+    compute, _ = recorded_environment(account)
     account.inject("server_error", "batch", times=2)
     account.inject("throttle", "ec2", "CreateLaunchTemplate")
     compute.setup(10)
     account.inject("server_error", "batch", "DeleteJobQueue")
     account.inject("reset", "batch", "DeleteComputeEnvironment")
     compute.teardown()
-    assert left_of(account) == []
+    assert remaining_parts(account) == []
 
 
 @pytest.mark.parametrize(
     "operation", ["CreateComputeEnvironment", "CreateJobQueue", "CreateLaunchTemplate"]
 )
 def test_a_call_whose_answer_was_lost_is_not_made_twice(operation: str, account: Sandbox) -> None:
-    compute, _ = watched(account)
+    compute, _ = recorded_environment(account)
     account.inject("lost_answer", "*", operation)
     compute.setup(10)
     assert compute.setup(10) == 0
 
 
 def test_two_set_ups_at_once_agree(account: Sandbox) -> None:
-    both = [watched(account)[0] for _ in range(2)]
+    both = [recorded_environment(account)[0] for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         changes = list(pool.map(lambda compute: compute.setup(10), both))
     assert sum(changes) >= 7
@@ -273,7 +275,7 @@ def test_two_set_ups_at_once_agree(account: Sandbox) -> None:
 
 
 def test_an_invalid_environment_is_explained_in_awss_words(account: Sandbox) -> None:
-    compute, clients = watched(account)
+    compute, clients = recorded_environment(account)
     compute.setup(10)
     iam, profile = clients.of("iam"), "ravne-instance"
     role = iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]["Arn"]
@@ -296,7 +298,7 @@ def test_an_invalid_environment_is_explained_in_awss_words(account: Sandbox) -> 
 def test_an_environment_whose_role_is_gone_is_deleted_when_the_role_is_back(
     account: Sandbox,
 ) -> None:
-    compute, clients = watched(account)
+    compute, clients = recorded_environment(account)
     compute.setup(1)
     batch, iam = clients.of("batch"), clients.of("iam")
     there = batch.describe_compute_environments(computeEnvironments=["ravne-spot"])
@@ -317,7 +319,7 @@ def test_an_environment_whose_role_is_gone_is_deleted_when_the_role_is_back(
         compute.teardown()
     iam.create_role(**role)
     compute.teardown()
-    assert left_of(account) == []
+    assert remaining_parts(account) == []
 
 
 @pytest.mark.parametrize(
@@ -332,11 +334,11 @@ def test_machines_that_cannot_be_used_are_named(
     types: list[str], said: str, account: Sandbox
 ) -> None:
     with pytest.raises(RavneError, match=re.escape(said)):
-        watched(account, instance_types=types)[0].setup(1)
+        recorded_environment(account, instance_types=types)[0].setup(1)
 
 
 def test_a_quota_that_is_not_known_here_is_remarked_on(account: Sandbox) -> None:
-    aws = aws_of(account, instance_types=["c5.xlarge"])
+    aws = aws_settings(account, instance_types=["c5.xlarge"])
     found = survey(SharedClients(aws), aws)
     assert found.quotas == {"spot": None, "ondemand": None}
     assert "the quota for c5.xlarge is not checked" in found.remarks[0]
@@ -344,14 +346,14 @@ def test_a_quota_that_is_not_known_here_is_remarked_on(account: Sandbox) -> None
 
 
 def test_a_missing_right_names_the_call_and_the_policy(account: Sandbox) -> None:
-    compute, _ = watched(account)
+    compute, _ = recorded_environment(account)
     account.inject("denied", "batch", "CreateComputeEnvironment")
     with pytest.raises(RavneError, match=r"may not call CreateComputeEnvironment.*ravne-operator"):
         compute.setup(10)
 
 
 def test_expired_credentials_are_told_as_such(account: Sandbox) -> None:
-    compute, _ = watched(account)
+    compute, _ = recorded_environment(account)
     account.inject("expired_token", "batch", times=20)
     with pytest.raises(RavneError, match="does not accept your credentials"):
         compute.status()
@@ -367,7 +369,7 @@ def test_no_credentials_are_told_as_such(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(RavneError, match="no AWS credentials; run `aws configure`"):
-        ComputeEnvironment(aws_of(account)).status()
+        ComputeEnvironment(aws_settings(account)).status()
 
 
 class NoRetries(SharedClients):
@@ -444,12 +446,14 @@ def test_the_resource_sets_compute_up_from_within_a_run(account: Sandbox) -> Non
     with dg.DagsterInstance.ephemeral() as instance:
         done = prepare_compute.execute_in_process(instance=instance, resources={"compute": compute})
     assert done.output_for_node("prepare") == 7
-    assert len(left_of(account)) == 7
+    assert len(remaining_parts(account)) == 7
 
 
 def cost(sandbox: Sandbox, folder: Path, *arguments: str) -> Any:
     profile = folder / "cloud.yaml"
-    profile.write_text(json.dumps({"cloud": {"aws": aws_of(sandbox).model_dump(mode="json")}}))
+    profile.write_text(
+        json.dumps({"cloud": {"aws": aws_settings(sandbox).model_dump(mode="json")}})
+    )
     return CliRunner().invoke(cost_app, arguments, obj=Choice(str(profile)))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 from cfnlint.decode.cfn_yaml import load
-from compute_rig import SharedClients, WatchedClients, left_of, running_sandbox, submit
+from compute_rig import RecordingClients, SharedClients, remaining_parts, running_sandbox, submit
 from paths import ROOT
 from typer.testing import CliRunner
 
@@ -269,7 +269,7 @@ def test_an_operator_may_do_what_setup_status_and_teardown_call_and_nothing_else
 ) -> None:
     called: set[str] = set()
 
-    class Noting(WatchedClients):
+    class Noting(RecordingClients):
         def _create(self, service: str, options: Any = None) -> Any:
             client = super()._create(service, options)
             client.meta.events.register(
@@ -309,7 +309,7 @@ def test_setting_up_builds_on_what_the_stack_made(aws: Aws) -> None:
     (environment, _) = compute.status().environments
     assert environment.status == "VALID"
     compute.teardown()
-    assert left_of(aws) == []
+    assert remaining_parts(aws) == []
 
 
 def test_deploying_again_changes_nothing_and_keeps_what_an_administrator_chose(aws: Aws) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resources.compute.foundation import Foundation
-from resources.compute.plan import BOOT_SCRIPT, JobShape, Plan, job_shape, most_vcpus, plan
+from resources.compute.plan import BOOT_SCRIPT, JobShape, Plan, job_shape, plan, vcpu_limit
 from resources.compute.survey import MachineType, Survey
 from resources.errors import UsageError
 from resources.settings.profile import Aws, Compute
@@ -120,7 +120,7 @@ def test_machines_with_several_gpus_run_several_jobs() -> None:
     assert job_shape([G5_FOUR], gpu_required=True) == JobShape(12, 43008, 1)
     assert job_shape([G4DN, G5_FOUR], gpu_required=True) == JobShape(4, 14336, 1)
     job = job_shape([G5_FOUR], True)
-    assert most_vcpus(Aws(compute=Compute(max_vcpus=960)), [G5_FOUR], None, job, 5) == 96
+    assert vcpu_limit(Aws(compute=Compute(max_vcpus=960)), [G5_FOUR], None, job, 5) == 96
 
 
 def test_machines_without_a_gpu_are_refused_only_when_one_is_required() -> None:
@@ -145,7 +145,7 @@ def test_an_environment_never_outgrows_profile_quota_or_need(
     jobs: int, most: int, quota: int | None
 ) -> None:
     job = job_shape([G4DN], True)
-    vcpus = most_vcpus(Aws(compute=Compute(max_vcpus=most)), [G4DN], quota, job, jobs)
+    vcpus = vcpu_limit(Aws(compute=Compute(max_vcpus=most)), [G4DN], quota, job, jobs)
     assert vcpus == min([most, 4 * jobs] + ([quota] if quota is not None else []))
 
 

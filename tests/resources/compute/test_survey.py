@@ -1,7 +1,7 @@
 """What setting up compute looks at first, and how it says what is missing."""
 
 import pytest
-from compute_rig import SharedClients, aws_of, left_of, watched
+from compute_rig import SharedClients, aws_settings, recorded_environment, remaining_parts
 
 from resources.errors import RavneError
 from resources.sandbox.foundation import prepare_foundation
@@ -12,8 +12,8 @@ from resources.sandbox.sandbox import Sandbox
 def test_everything_that_is_missing_is_named_with_how_to_get_it() -> None:
     with Sandbox(SandboxConfig(scale=1000, spot_quota=0, ondemand_quota=2)) as empty:
         with pytest.raises(RavneError) as refused:
-            watched(empty)[0].setup(10)
-        assert left_of(empty) == []
+            recorded_environment(empty)[0].setup(10)
+        assert remaining_parts(empty) == []
     said = str(refused.value)
     assert "\n" not in said
     for part in ("bucket ravne-data-123456789012", "role ravne-job", "role ravne-execution",
@@ -24,9 +24,9 @@ def test_everything_that_is_missing_is_named_with_how_to_get_it() -> None:
 
 def test_a_quota_of_nothing_is_named_with_its_code() -> None:
     with Sandbox(SandboxConfig(scale=1000, spot_quota=0, ondemand_quota=2)) as poor:
-        prepare_foundation(SharedClients(aws_of(poor)), "ravne", "eu-north-1")
+        prepare_foundation(SharedClients(aws_settings(poor)), "ravne", "eu-north-1")
         with pytest.raises(RavneError) as refused:
-            watched(poor)[0].setup(10)
+            recorded_environment(poor)[0].setup(10)
     said = str(refused.value)
     assert "quota of spot vCPUs of GPU machines: 0, one machine has 4" in said
     assert "quota of on-demand vCPUs of GPU machines: 2" in said
@@ -36,8 +36,8 @@ def test_a_quota_of_nothing_is_named_with_its_code() -> None:
 
 def test_a_quota_below_the_need_limits_the_environment() -> None:
     with Sandbox(SandboxConfig(scale=1000, spot_quota=16)) as modest:
-        prepare_foundation(SharedClients(aws_of(modest)), "ravne", "eu-north-1")
-        compute, _ = watched(modest)
+        prepare_foundation(SharedClients(aws_settings(modest)), "ravne", "eu-north-1")
+        compute, _ = recorded_environment(modest)
         compute.setup(10)
         most = {each.market: each.max_vcpus for each in compute.status().environments}
     assert most == {"spot": 16, "ondemand": 40}

@@ -404,7 +404,7 @@ def test_an_expired_token_ends_the_launch_and_leaves_its_job_to_be_taken_up(
 def test_units_run_side_by_side_and_the_whole_camera_last(
     cloud: Cloud, card: Path, local: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work_units, "LONGEST_UNIT_SECONDS", 0.7)  # frames assumed at 8/s
+    monkeypatch.setattr(work_units, "MAX_UNIT_SECONDS", 0.7)  # frames assumed at 8/s
     camera = cloud.camera(card, local)
     ran = cloud.run(camera, pipeline__cost_optimization__max_parallel_jobs=2)
     assert ran.success, ran.error
@@ -515,7 +515,7 @@ def test_a_worker_that_is_killed_is_started_again(cloud: Cloud, card: Path, loca
 def test_a_worker_that_always_dies_fails_the_run_in_the_end_and_buys_nothing(
     cloud: Cloud, card: Path, local: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retry, "MOST_FRUITLESS_DEATHS", 2)
+    monkeypatch.setattr(retry, "MAX_CRASHES_WITHOUT_PROGRESS", 2)
     camera = cloud.camera(card, local)
 
     def kill(request: AwsRequest) -> None:

@@ -142,7 +142,7 @@ def test_a_run_over_its_budget_lets_its_jobs_end_says_so_and_goes_on_when_it_is_
 ) -> None:
     camera = new_camera(cloud, tmp_path)
     assert run(cloud, camera, ("footage",)).success
-    monkeypatch.setattr(work_units, "LONGEST_UNIT_SECONDS", 0.01)  # a unit for each still
+    monkeypatch.setattr(work_units, "MAX_UNIT_SECONDS", 0.01)  # a unit for each still
 
     # Not even one job
     ran = run(cloud, camera, STAGES_1_TO_3, budget_usd_per_run=1e-6)

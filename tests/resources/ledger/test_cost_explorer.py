@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from compute_rig import SharedClients, aws_of, running_sandbox
+from compute_rig import SharedClients, aws_settings, running_sandbox
 
 from resources.errors import RavneError
 from resources.ledger.aws_bill import AwsBill
@@ -53,7 +53,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def asked(sandbox: Sandbox, tmp_path: Path) -> Iterator[Asked]:
-    clients, clock = SharedClients(aws_of(sandbox)), HandClock()
+    clients, clock = SharedClients(aws_settings(sandbox)), HandClock()
     clients.clock = clock
     found = Asked(clients, clock, tmp_path)
 

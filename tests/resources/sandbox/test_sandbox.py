@@ -37,7 +37,7 @@ from resources.clock import clock_at
 from resources.sandbox.model.config import ACCOUNT, CREDENTIALS, SandboxConfig
 from resources.sandbox.model.moto_services import INTERNALS, MOTO_VERSION
 from resources.sandbox.sandbox import Sandbox
-from resources.sandbox.wire.faults import Kind
+from resources.sandbox.wire.faults import FaultKind
 
 __all__ = ["account", "fresh"]  # pytest finds fixtures by their names
 
@@ -130,7 +130,7 @@ def plain_client(account: Account, service: str) -> Any:
     ],
 )
 def test_a_service_fails_as_told(
-    fresh: Account, kind: Kind, service: str, code: str, status: int
+    fresh: Account, kind: FaultKind, service: str, code: str, status: int
 ) -> None:
     calls = {
         "batch": "describe_job_queues",

@@ -1,4 +1,4 @@
-"""Who waits for what, and since when a job starves."""
+"""Queue states of waiting jobs, and the starvation timer."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,10 +7,10 @@ from resources.spot.queue_state import EnvironmentVcpus, QueueState, StarvationT
 
 NOW = 1_795_000_000.0
 
-# Who starves
+# Queue states
 
 
-def test_the_first_waiting_jobs_take_what_is_free_then_what_could_grow() -> None:
+def test_waiting_jobs_are_assigned_free_vcpus_first_then_room_to_grow() -> None:
     """Two machines of 4 vCPUs exist, one is busy; two more may come."""
     environment = EnvironmentVcpus(max_vcpus=16, machine_vcpus=8, busy_vcpus=4)
     coming, starving, full = QueueState.MACHINE_COMING, QueueState.STARVING, QueueState.FULL
@@ -22,7 +22,7 @@ def test_a_small_job_may_fit_where_a_large_one_does_not() -> None:
     assert queue_states(environment, [4, 2]) == [QueueState.FULL, QueueState.MACHINE_COMING]
 
 
-def test_batch_may_exceed_its_maximum_by_a_machine() -> None:
+def test_machines_may_exceed_the_maximum() -> None:
     assert queue_states(EnvironmentVcpus(10, 12, 12), [4]) == [QueueState.FULL]
 
 
@@ -30,28 +30,28 @@ VCPUS = st.integers(0, 200)
 
 
 @given(VCPUS, st.lists(st.sampled_from([2, 4, 8]), max_size=30))
-def test_behind_a_full_environment_nobody_starves(maximum: int, needs: list[int]) -> None:
+def test_no_job_starves_behind_a_full_environment(maximum: int, needs: list[int]) -> None:
     full = EnvironmentVcpus(maximum, machine_vcpus=maximum, busy_vcpus=maximum)
     assert QueueState.STARVING not in queue_states(full, needs)
 
 
 @given(VCPUS, VCPUS, VCPUS, st.lists(st.sampled_from([2, 4, 8]), max_size=30))
-def test_what_jobs_are_said_to_starve_for_can_be_had(
+def test_the_vcpus_of_each_state_fit_into_the_environment(
     maximum: int, machines: int, busy: int, needs: list[int]
 ) -> None:
     environment = EnvironmentVcpus(maximum, machines, busy)
     found = queue_states(environment, needs)
     assert len(found) == len(needs)
-    for standing, room in [
+    for state, room in [
         (QueueState.MACHINE_COMING, machines - busy),
         (QueueState.STARVING, maximum - machines),
     ]:
-        taken = sum(need for need, is_ in zip(needs, found, strict=True) if is_ is standing)
+        taken = sum(need for need, each in zip(needs, found, strict=True) if each is state)
         assert taken <= max(0, room)
 
 
 @given(VCPUS, VCPUS, VCPUS, st.lists(st.sampled_from([2, 4, 8]), max_size=30))
-def test_who_comes_later_takes_nothing_from_who_came_before(
+def test_a_later_job_does_not_change_the_state_of_an_earlier_one(
     maximum: int, machines: int, busy: int, needs: list[int]
 ) -> None:
     environment = EnvironmentVcpus(maximum, machines, busy)
@@ -63,23 +63,23 @@ def test_who_comes_later_takes_nothing_from_who_came_before(
 # The timer
 
 
-def test_the_timer_counts_from_the_first_look_that_found_hunger() -> None:
+def test_the_timer_starts_at_the_first_poll_that_finds_starvation() -> None:
     timer = StarvationTimer().update(NOW, True).update(NOW + 30, True)
     assert timer.seconds(NOW + 70) == 70
 
 
-def test_one_look_without_hunger_sets_the_timer_back() -> None:
+def test_one_poll_without_starvation_resets_the_timer() -> None:
     timer = StarvationTimer().update(NOW, True).update(NOW + 250, False)
     assert timer.seconds(NOW + 300) == 0
     assert timer.update(NOW + 310, True).seconds(NOW + 320) == 10
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.booleans()), max_size=30))
-def test_the_timer_is_the_time_since_the_last_look_without_hunger(
-    looks: list[tuple[float, bool]],
+def test_the_timer_is_the_time_since_the_last_poll_without_starvation(
+    polls: list[tuple[float, bool]],
 ) -> None:
     timer, now, since = StarvationTimer(), NOW, None
-    for passed, starving in looks:
+    for passed, starving in polls:
         now += passed
         timer = timer.update(now, starving)
         since = (now if since is None else since) if starving else None

@@ -20,7 +20,7 @@ from sandbox_rig import (
 
 from resources.sandbox.fleet.bill import Price, charge
 from resources.sandbox.fleet.capacity import Capacity
-from resources.sandbox.model.prices import Lifecycle
+from resources.sandbox.model.prices import InstanceLifecycle
 
 __all__ = ["account", "fresh"]  # pytest finds fixtures by their names
 
@@ -28,7 +28,7 @@ __all__ = ["account", "fresh"]  # pytest finds fixtures by their names
 class Machine(NamedTuple):
     """See capacity.Machine."""
 
-    lifecycle: Lifecycle
+    lifecycle: InstanceLifecycle
     kind: str
     zone: str
     vcpus: int

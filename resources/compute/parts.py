@@ -24,13 +24,13 @@ ENDED: "tuple[JobStatusType, ...]" = ("SUCCEEDED", "FAILED")
 
 # A change takes AWS from seconds to minutes; an environment that still has machines the longest.
 POLL_SECONDS = (2.0, 20.0)  # the first pause and the longest
-PATIENCE_SECONDS = 1800.0
-TELL_SECONDS = 30.0
+TIMEOUT_SECONDS = 1800.0
+LOG_SECONDS = 30.0
 
 OnStep = Callable[[str], None]
 
 
-class Parts:
+class ComputeParts:
     """Looks up what is there by the names that a set-up gives."""
 
     def __init__(self, clients: AwsClients, names: Names) -> None:
@@ -116,14 +116,14 @@ class Poller:
         """
         pause, longest = POLL_SECONDS
         began = self._clock.now()
-        tell_at = began + TELL_SECONDS
+        tell_at = began + LOG_SECONDS
         while (reason := look()) is not None:
             now = self._clock.now()
             if now >= tell_at:
                 self._on_step(f"waiting for {what}: {reason}")
-                tell_at = now + TELL_SECONDS
-            if now >= began + PATIENCE_SECONDS:
-                minutes = int(PATIENCE_SECONDS / 60)
+                tell_at = now + LOG_SECONDS
+            if now >= began + TIMEOUT_SECONDS:
+                minutes = int(TIMEOUT_SECONDS / 60)
                 raise RavneError(
                     f"waited {minutes} minutes for {what}: {reason}; run the same command again "
                     "to go on, and see docs/troubleshooting.md"
@@ -132,7 +132,7 @@ class Poller:
             pause = min(longest, pause * 1.5)
 
 
-def why(part: Any) -> str:
+def describe_status(part: Any) -> str:
     """A part's state with AWS's reason for it, as one phrase."""
     reason = " ".join(str(part.get("statusReason", "")).split())
     return f"{part['status']}: {reason}" if reason else str(part["status"])

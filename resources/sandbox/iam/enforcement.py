@@ -3,19 +3,19 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from resources.sandbox.iam.iam_calls import calls_of
-from resources.sandbox.iam.iam_policy import allows
+from resources.sandbox.iam.access_requests import access_requests
+from resources.sandbox.iam.policy_evaluation import is_allowed
 from resources.sandbox.jobs.state import BatchState
 from resources.sandbox.model.config import CREDENTIALS
 from resources.sandbox.model.environments import ARN_OF_BATCH
 from resources.sandbox.model.moto_services import MotoServices
 from resources.sandbox.wire.errors import AwsError
-from resources.sandbox.wire.faults import error_of
+from resources.sandbox.wire.faults import fault_error
 from resources.sandbox.wire.protocol import AwsRequest
 
 # The key of CREDENTIALS is an administrator's.
 ADMINISTRATOR = CREDENTIALS["AWS_ACCESS_KEY_ID"]
-NOT_KNOWN = {
+UNKNOWN_KEY_ERRORS = {
     "s3": AwsError(
         "InvalidAccessKeyId",
         "The AWS Access Key Id you provided does not exist in our records.",
@@ -30,7 +30,7 @@ INVALID_TOKEN = AwsError(
 )
 
 
-class Policies:
+class PolicyEnforcement:
     """IAM's enforcement, off at first."""
 
     def __init__(self, region: str, services: MotoServices, state: BatchState) -> None:
@@ -50,27 +50,27 @@ class Policies:
         with self._state.lock:
             principal = self._services.principal(request.access_key)
             if principal is None:
-                raise NOT_KNOWN.get(request.service, INVALID_TOKEN)
+                raise UNKNOWN_KEY_ERRORS.get(request.service, INVALID_TOKEN)
             if principal.expiration is not None and principal.expiration < datetime.now(UTC):
-                raise error_of("expired_token", request.service)
-            for call in calls_of(request, self._region, self):
-                if not allows(principal.documents, principal.boundary, call):
+                raise fault_error("expired_token", request.service)
+            for call in access_requests(request, self._region, self):
+                if not is_allowed(principal.documents, principal.boundary, call):
                     words = f"User: {principal.arn} is not authorized to perform: {call.action}"
-                    denied = error_of("denied", request.service)
+                    denied = fault_error("denied", request.service)
                     message = f"{words} on resource: {call.resource}"
                     raise AwsError(denied.code, message, denied.status)
 
     def tags_of(self, arn: str) -> Mapping[str, str]:
-        """See iam_calls.Lookups."""
+        """See access_requests.AccountLookup."""
         if ARN_OF_BATCH.match(arn):
             found = self._state.by_arn(arn)
             return found.tags if found is not None else {}
         return self._services.ec2_tags(arn.rpartition("/")[2])
 
     def roles_of_profile(self, name_or_arn: str) -> list[str]:
-        """See iam_calls.Lookups."""
+        """See access_requests.AccountLookup."""
         return self._services.roles_of_profile(name_or_arn)
 
     def launch_template(self, name_or_id: str) -> str:
-        """See iam_calls.Lookups."""
+        """See access_requests.AccountLookup."""
         return self._services.launch_template_id(name_or_id) or name_or_id

@@ -16,7 +16,7 @@ IF_EXISTS = "IfExists"
 
 
 @dataclass(frozen=True)
-class Call:
+class AccessRequest:
     """One action on one resource, and what conditions may ask about.
 
     Args:
@@ -30,7 +30,7 @@ class Call:
     context: Context = field(default_factory=dict)
 
 
-def allows(documents: Iterable[str], boundary: str | None, call: Call) -> bool:
+def is_allowed(documents: Iterable[str], boundary: str | None, call: AccessRequest) -> bool:
     """Whether policies let a call pass: one says so, none denies it, and the boundary agrees.
 
     Args:
@@ -45,14 +45,14 @@ def allows(documents: Iterable[str], boundary: str | None, call: Call) -> bool:
     return "Allow" in effects and "Deny" not in effects
 
 
-def _effects(document: str, call: Call) -> Iterable[str]:
+def _effects(document: str, call: AccessRequest) -> Iterable[str]:
     statements = json.loads(document)["Statement"]
     for statement in [statements] if isinstance(statements, dict) else statements:
         if _applies(statement, call):
             yield statement["Effect"]
 
 
-def _applies(statement: Statement, call: Call) -> bool:
+def _applies(statement: Statement, call: AccessRequest) -> bool:
     if "NotAction" in statement:
         names_action = not _matches_any(statement["NotAction"], call.action.lower(), lower=True)
     else:
@@ -79,7 +79,7 @@ def _holds(operator: str, given: list[str] | None, wanted: list[str]) -> bool:
             return True
         name = name.removesuffix(IF_EXISTS)
     negated = name.replace("Not", "", 1) if "Not" in name else None
-    test = TESTS.get(negated or name)
+    test = OPERATORS.get(negated or name)
     if test is None:
         raise NotImplementedError(f"the sandbox knows no condition operator {operator}")
     if given is None:
@@ -111,7 +111,7 @@ def _expression(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(words.get(c, re.escape(c)) for c in pattern), re.DOTALL)
 
 
-TESTS: dict[str, Callable[[str, str], bool]] = {
+OPERATORS: dict[str, Callable[[str, str], bool]] = {
     "StringEquals": lambda pattern, value: pattern == value,
     "StringEqualsIgnoreCase": lambda pattern, value: pattern.lower() == value.lower(),
     "StringLike": matches,

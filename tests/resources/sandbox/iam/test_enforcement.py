@@ -17,7 +17,7 @@ from sandbox_rig import ENDED, REGION, Account, eventually, running_account
 from resources.aws.clients import AwsClients
 from resources.compute.environment import ComputeEnvironment
 from resources.compute.stacks import deploy_foundation
-from resources.sandbox.iam.iam_policy import Call, allows
+from resources.sandbox.iam.policy_evaluation import AccessRequest, is_allowed
 from resources.sandbox.model.config import ACCOUNT
 from resources.settings.profile import Aws
 
@@ -234,7 +234,7 @@ def statement(**changed: Any) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [{**given, **changed}]})
 
 
-READ = Call("s3:GetObject", "arn:aws:s3:::b/a", {"s3:prefix": ["footage/camera7"]})
+READ = AccessRequest("s3:GetObject", "arn:aws:s3:::b/a", {"s3:prefix": ["footage/camera7"]})
 
 
 @pytest.mark.parametrize(
@@ -275,15 +275,15 @@ READ = Call("s3:GetObject", "arn:aws:s3:::b/a", {"s3:prefix": ["footage/camera7"
     ],
 )
 def test_policies_are_weighed(documents: list[str], passes: bool) -> None:
-    assert allows(documents, None, READ) is passes
+    assert is_allowed(documents, None, READ) is passes
 
 
 def test_a_boundary_is_the_most_that_policies_can_give() -> None:
-    assert allows([statement()], statement(Action="s3:*", Resource="*"), READ)
-    assert not allows([statement()], statement(Action="s3:PutObject"), READ)
-    assert not allows([], statement(), READ)
+    assert is_allowed([statement()], statement(Action="s3:*", Resource="*"), READ)
+    assert not is_allowed([statement()], statement(Action="s3:PutObject"), READ)
+    assert not is_allowed([], statement(), READ)
 
 
 def test_a_condition_that_is_not_known_here_is_not_passed_over() -> None:
     with pytest.raises(NotImplementedError, match="IpAddress"):
-        allows([statement(Condition={"IpAddress": {"s3:prefix": "1"}})], None, READ)
+        is_allowed([statement(Condition={"IpAddress": {"s3:prefix": "1"}})], None, READ)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from resources.clock import ScaledClock
-from resources.compute.existing import Poller, differences, why
+from resources.compute.parts import Poller, describe_status, differences
 from resources.errors import RavneError
 
 
@@ -73,7 +73,7 @@ def test_only_what_was_asked_for_is_compared(
 
 
 def test_a_state_is_told_with_awss_reason_in_one_line() -> None:
-    assert why({"status": "CREATING"}) == "CREATING"
-    assert why({"status": "INVALID", "statusReason": "CLIENT_ERROR -\n no role"}) == (
+    assert describe_status({"status": "CREATING"}) == "CREATING"
+    assert describe_status({"status": "INVALID", "statusReason": "CLIENT_ERROR -\n no role"}) == (
         "INVALID: CLIENT_ERROR - no role"
     )

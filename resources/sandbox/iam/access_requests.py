@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 from xml.etree import ElementTree
 
-from resources.sandbox.iam.iam_policy import Call, Context
+from resources.sandbox.iam.policy_evaluation import AccessRequest, Context
 from resources.sandbox.model.config import ACCOUNT
 from resources.sandbox.wire.protocol import AwsRequest, rest_request
 
@@ -44,7 +44,7 @@ S3_NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 TASKS, MACHINES, BATCH = "ecs-tasks.amazonaws.com", "ec2.amazonaws.com", "batch.amazonaws.com"
 
 
-class Lookups(Protocol):
+class AccountLookup(Protocol):
     """What has to be known of the account to tell what a request is about."""
 
     def tags_of(self, arn: str) -> Mapping[str, str]:
@@ -57,20 +57,22 @@ class Lookups(Protocol):
         """The id of a launch template; what was given if it is not known."""
 
 
-def calls_of(request: AwsRequest, region: str, lookups: Lookups) -> list[Call]:
+def access_requests(
+    request: AwsRequest, region: str, lookups: AccountLookup
+) -> list[AccessRequest]:
     """All that has to be allowed for a request to pass."""
-    return list(_Calls(request, region, lookups).all())
+    return list(_AccessRequests(request, region, lookups).all())
 
 
-class _Calls:
-    def __init__(self, request: AwsRequest, region: str, lookups: Lookups) -> None:
+class _AccessRequests:
+    def __init__(self, request: AwsRequest, region: str, lookups: AccountLookup) -> None:
         self._request = request
         self._region = region
         self._lookups = lookups
         self._prefix = PREFIXES.get(request.service, request.service)
 
-    def all(self) -> Iterator[Call]:
-        by_service: dict[str, Callable[[], Iterable[Call]]] = {
+    def all(self) -> Iterator[AccessRequest]:
+        by_service: dict[str, Callable[[], Iterable[AccessRequest]]] = {
             "s3": self._s3,
             "batch": self._batch,
             "ec2": self._ec2,
@@ -85,15 +87,15 @@ class _Calls:
 
     def _call(
         self, resource: str = "*", action: str | None = None, context: Context | None = None
-    ) -> Call:
+    ) -> AccessRequest:
         if action is None or ":" not in action:
             action = f"{self._prefix}:{action or self._request.operation}"
         tags = self._lookups.tags_of(resource)
         facts = {f"aws:ResourceTag/{key}": [value] for key, value in tags.items()}
         shared = {"aws:RequestedRegion": [self._region], "aws:SecureTransport": ["true"]}
-        return Call(action, resource, {**shared, **facts, **(context or {})})
+        return AccessRequest(action, resource, {**shared, **facts, **(context or {})})
 
-    def _other(self) -> Iterator[Call]:
+    def _other(self) -> Iterator[AccessRequest]:
         yield self._call()
 
     def _arn(self, resource: str, service: str | None = None) -> str:
@@ -101,7 +103,7 @@ class _Calls:
 
     # S3
 
-    def _s3(self) -> Iterator[Call]:
+    def _s3(self) -> Iterator[AccessRequest]:
         request = self._request
         bucket, key = request.bucket_and_key
         action = S3_ACTIONS.get(request.operation, request.operation)
@@ -125,7 +127,7 @@ class _Calls:
 
     # Batch
 
-    def _batch(self) -> Iterator[Call]:
+    def _batch(self) -> Iterator[AccessRequest]:
         operation, asked = self._request.operation, rest_request(self._request)
         tags = {f"aws:RequestTag/{key}": [v] for key, v in asked.get("tags", {}).items()}
         if tags:
@@ -161,7 +163,7 @@ class _Calls:
     def _batch_arn(self, kind: str, name_or_arn: str) -> str:
         return name_or_arn if name_or_arn.startswith("arn:") else self._arn(f"{kind}/{name_or_arn}")
 
-    def _passed_roles(self, operation: str, asked: dict[str, Any]) -> Iterator[Call]:
+    def _passed_roles(self, operation: str, asked: dict[str, Any]) -> Iterator[AccessRequest]:
         passed: list[tuple[str, str]] = []
         if operation in ("CreateComputeEnvironment", "UpdateComputeEnvironment"):
             profile = asked.get("computeResources", {}).get("instanceRole")
@@ -178,7 +180,7 @@ class _Calls:
 
     # the others
 
-    def _ec2(self) -> Iterator[Call]:
+    def _ec2(self) -> Iterator[AccessRequest]:
         operation = self._request.operation
         form = {key: values[0] for key, values in self._request.form().items()}
         tags = _form_tags(form)
@@ -194,7 +196,7 @@ class _Calls:
         else:
             yield self._call(context=tags)
 
-    def _ecs(self) -> Iterator[Call]:
+    def _ecs(self) -> Iterator[AccessRequest]:
         asked = self._request.json()
         kinds = {"containerInstances": "container-instance", "tasks": "task"}
         named = [
@@ -205,17 +207,17 @@ class _Calls:
         for resource in named or ["*"]:
             yield self._call(resource)
 
-    def _iam(self) -> Iterator[Call]:
+    def _iam(self) -> Iterator[AccessRequest]:
         form = {key: values[0] for key, values in self._request.form().items()}
         kinds = {"InstanceProfileName": "instance-profile", "RoleName": "role"}
         found = [f"{kind}/{form[key]}" for key, kind in kinds.items() if key in form]
         yield self._call(f"arn:aws:iam::{ACCOUNT}:{found[0]}" if found else "*")
 
-    def _sts(self) -> Iterator[Call]:
+    def _sts(self) -> Iterator[AccessRequest]:
         if self._request.operation != "GetCallerIdentity":  # which nobody can be denied
             yield self._call(self._request.form().get("RoleArn", ["*"])[0])
 
-    def _logs(self) -> Iterator[Call]:
+    def _logs(self) -> Iterator[AccessRequest]:
         asked = self._request.json()
         group, stream = asked.get("logGroupName"), asked.get("logStreamName", "")
         if group is None:
@@ -223,11 +225,11 @@ class _Calls:
         else:
             yield self._call(self._arn(f"log-group:{group}:log-stream:{stream}"))
 
-    def _ecr(self) -> Iterator[Call]:
+    def _ecr(self) -> Iterator[AccessRequest]:
         name = self._request.json().get("repositoryName")
         yield self._call(self._arn(f"repository/{name}") if name else "*")
 
-    def _cloudformation(self) -> Iterator[Call]:
+    def _cloudformation(self) -> Iterator[AccessRequest]:
         name = self._request.form().get("StackName", ["*"])[0]
         named = name if name.startswith("arn:") else self._arn(f"stack/{name}/*")
         yield self._call(named)

@@ -39,7 +39,7 @@ STAGE2_SECONDS, LOOK_SECONDS, HELD_SECONDS = 1.0, 0.05, 0.15
 
 
 @dataclass
-class _Armed:
+class _Trigger:
     """When the next strike of a moment is due."""
 
     skip: int  # requests that fit are let pass first
@@ -48,7 +48,7 @@ class _Armed:
 
 
 @dataclass
-class Strikes:
+class InterruptionInjector:
     """Strikes until `wanted` have hit, each moment as often. Requests tell it the time, see
     Sandbox.on_request.
 
@@ -83,7 +83,7 @@ class Strikes:
     def done(self) -> bool:
         return self.hit.total() >= self.wanted and self.killed >= self.kills
 
-    def __enter__(self) -> "Strikes":
+    def __enter__(self) -> "InterruptionInjector":
         self.sandbox.on_request = self._asked
         self._thread.start()
         return self
@@ -108,9 +108,9 @@ class Strikes:
 
     # when
 
-    def _arm(self) -> _Armed:
+    def _arm(self) -> _Trigger:
         pick = self._random
-        return _Armed(pick.randint(0, 2), pick.choice(WRITTEN), pick.random())
+        return _Trigger(pick.randint(0, 2), pick.choice(WRITTEN), pick.random())
 
     def _asked(self, request: AwsRequest) -> None:
         if request.access_key == CREDENTIALS["AWS_ACCESS_KEY_ID"]:

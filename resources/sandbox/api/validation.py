@@ -6,7 +6,7 @@ CreateJobQueue, RegisterJobDefinition, SubmitJob) and messages in public issue t
 
 import re
 
-from resources.sandbox.model.environments import Changing, Request, SandboxEnvironment
+from resources.sandbox.model.environments import BatchResource, Request, SandboxEnvironment
 from resources.sandbox.model.moto_services import MotoServices
 from resources.sandbox.model.prices import TYPES
 from resources.sandbox.wire.errors import BatchClientError
@@ -24,42 +24,42 @@ SPOT_STRATEGIES = {
 }  # fmt: skip
 EC2_STRATEGIES = {"BEST_FIT", "BEST_FIT_PROGRESSIVE", "BEST_FIT_PROGRESSIVE_ORDERED"}
 # What the sandbox leaves out, told plainly instead of being ignored.
-NOT_HERE = ("arrayProperties", "dependsOn", "nodeOverrides", "shareIdentifier",
+UNSUPPORTED_KEYS = ("arrayProperties", "dependsOn", "nodeOverrides", "shareIdentifier",
             "schedulingPriorityOverride", "eksPropertiesOverride", "ecsPropertiesOverride",
             "consumableResourcePropertiesOverride")  # fmt: skip
 
 
-def refuse_if(condition: bool, message: str) -> None:
+def reject_if(condition: bool, message: str) -> None:
     """Refuse a request with these words."""
     if condition:
         raise BatchClientError(message)
 
 
 def check_name(name: str, what: str) -> None:
-    refuse_if(not NAME.fullmatch(name), f"{what} {name} does not match the pattern of names")
+    reject_if(not NAME.fullmatch(name), f"{what} {name} does not match the pattern of names")
 
 
 def check_environment(resources: Request) -> None:
     """A whole computeResources, with its defaults filled in."""
     kind, strategy = resources["type"], resources["allocationStrategy"]
-    refuse_if(kind not in ("SPOT", "EC2"), f"the sandbox has no compute resources of type {kind}")
+    reject_if(kind not in ("SPOT", "EC2"), f"the sandbox has no compute resources of type {kind}")
     allowed = SPOT_STRATEGIES if kind == "SPOT" else EC2_STRATEGIES
-    refuse_if(strategy not in allowed, f"allocationStrategy {strategy} is not valid for {kind}.")
-    refuse_if(
+    reject_if(strategy not in allowed, f"allocationStrategy {strategy} is not valid for {kind}.")
+    reject_if(
         kind == "SPOT" and strategy == "BEST_FIT" and not resources.get("spotIamFleetRole"),
         "spotIamFleetRole is required when allocationStrategy is BEST_FIT.",
     )
     bid = resources.get("bidPercentage")
-    refuse_if(kind == "EC2" and bid is not None, "bidPercentage is only valid for SPOT.")
-    refuse_if(bid is not None and not 1 <= bid <= 100, "bidPercentage must be between 1 and 100.")
+    reject_if(kind == "EC2" and bid is not None, "bidPercentage is only valid for SPOT.")
+    reject_if(bid is not None and not 1 <= bid <= 100, "bidPercentage must be between 1 and 100.")
     least, most = resources["minvCpus"], resources["maxvCpus"]
-    refuse_if(not 0 <= least <= most, "minvCpus must be between 0 and maxvCpus.")
+    reject_if(not 0 <= least <= most, "minvCpus must be between 0 and maxvCpus.")
     for part in ("subnets", "securityGroupIds", "instanceTypes"):
-        refuse_if(not resources.get(part), f"{part} is required for {kind}.")
-    refuse_if(not resources.get("instanceRole"), "instanceRole is required.")
+        reject_if(not resources.get(part), f"{part} is required for {kind}.")
+    reject_if(not resources.get("instanceRole"), "instanceRole is required.")
     families = {name.partition(".")[0] for name in TYPES}
     for name in resources["instanceTypes"]:
-        refuse_if(
+        reject_if(
             name not in TYPES and name not in families,
             f"Instance type {name} is not known here; the sandbox has {', '.join(TYPES)}",
         )
@@ -83,14 +83,14 @@ def invalid_reason(services: MotoServices, resources: Request) -> str | None:
     return None
 
 
-def check_idle(entry: Changing) -> None:
+def check_idle(entry: BatchResource) -> None:
     """Nothing may be changed while it is being changed."""
-    refuse_if(entry.is_changing, "Cannot update, resource is being modified.")
+    reject_if(entry.is_changing, "Cannot update, resource is being modified.")
 
 
-def check_deletable(entry: Changing) -> None:
+def check_deletable(entry: BatchResource) -> None:
     """Only what is disabled, and at rest, may be deleted."""
-    refuse_if(
+    reject_if(
         entry.state != "DISABLED" or entry.is_changing,
         "Cannot delete, state should be set to DISABLED and status should be VALID/INVALID.",
     )
@@ -99,13 +99,13 @@ def check_deletable(entry: Changing) -> None:
 def check_time_limits(limits: list[Request]) -> None:
     """A queue's jobStateTimeLimitActions."""
     for limit in limits:
-        refuse_if(
+        reject_if(
             not 600 <= limit["maxTimeSeconds"] <= 86400,
             "maxTimeSeconds must be between 600 and 86400.",
         )
-        refuse_if(limit["state"] != "RUNNABLE", "only the state RUNNABLE can have a time limit.")
-        refuse_if(limit["action"] != "CANCEL", "only the action CANCEL is supported.")
-        refuse_if(
+        reject_if(limit["state"] != "RUNNABLE", "only the state RUNNABLE can have a time limit.")
+        reject_if(limit["action"] != "CANCEL", "only the action CANCEL is supported.")
+        reject_if(
             limit["reason"] not in TIME_LIMIT_REASONS,
             f"reason {limit['reason']} cannot have a time limit.",
         )
@@ -113,23 +113,23 @@ def check_time_limits(limits: list[Request]) -> None:
 
 def check_environment_order(environments: list[SandboxEnvironment]) -> None:
     """A queue's compute environments."""
-    refuse_if(not 1 <= len(environments) <= 3, "a job queue has one to three compute environments.")
+    reject_if(not 1 <= len(environments) <= 3, "a job queue has one to three compute environments.")
     for environment in environments:
-        refuse_if(environment.status != "VALID", f"{environment.arn} is not valid.")
+        reject_if(environment.status != "VALID", f"{environment.arn} is not valid.")
 
 
 def check_retry(strategy: Request) -> None:
     """A retryStrategy."""
-    refuse_if(not 1 <= strategy.get("attempts", 1) <= 10, "attempts must be between 1 and 10.")
+    reject_if(not 1 <= strategy.get("attempts", 1) <= 10, "attempts must be between 1 and 10.")
     rules = strategy.get("evaluateOnExit", [])
-    refuse_if(len(rules) > 5, "evaluateOnExit can have at most 5 rules.")
+    reject_if(len(rules) > 5, "evaluateOnExit can have at most 5 rules.")
     for rule in rules:
-        refuse_if(rule["action"].upper() not in ("RETRY", "EXIT"), "action must be RETRY or EXIT.")
+        reject_if(rule["action"].upper() not in ("RETRY", "EXIT"), "action must be RETRY or EXIT.")
 
 
 def check_timeout(timeout: Request) -> None:
     """A job's timeout."""
-    refuse_if(
+    reject_if(
         timeout.get("attemptDurationSeconds", 60) < 60,
         "attemptDurationSeconds must be at least 60.",
     )
@@ -138,7 +138,7 @@ def check_timeout(timeout: Request) -> None:
 def check_variables(pairs: list[Request]) -> None:
     """A container's environment."""
     for pair in pairs:
-        refuse_if(
+        reject_if(
             pair["name"].startswith("AWS_BATCH"),
             "Environment variables cannot start with AWS_BATCH.",
         )
@@ -147,13 +147,13 @@ def check_variables(pairs: list[Request]) -> None:
 def check_definition(request: Request) -> None:
     """RegisterJobDefinition's request."""
     check_name(request["jobDefinitionName"], "jobDefinitionName")
-    refuse_if(request["type"] != "container", "the sandbox runs jobs of type container only")
+    reject_if(request["type"] != "container", "the sandbox runs jobs of type container only")
     container = request.get("containerProperties")
     if container is None or not container.get("image"):
         raise BatchClientError("containerProperties with an image is required.")
     required = {pair["type"] for pair in container.get("resourceRequirements", [])}
     for kind in ("VCPU", "MEMORY"):
-        refuse_if(kind not in required, f"resourceRequirements must hold {kind}.")
+        reject_if(kind not in required, f"resourceRequirements must hold {kind}.")
     check_retry(request.get("retryStrategy", {}))
     check_timeout(request.get("timeout", {}))
     check_variables(container.get("environment", []))
@@ -162,8 +162,8 @@ def check_definition(request: Request) -> None:
 def check_submission(request: Request) -> None:
     """SubmitJob's request, but for its queue and definition."""
     check_name(request["jobName"], "jobName")
-    for key in NOT_HERE:
-        refuse_if(key in request, f"the sandbox has no {key}")
+    for key in UNSUPPORTED_KEYS:
+        reject_if(key in request, f"the sandbox has no {key}")
     check_retry(request.get("retryStrategy", {}))
     check_timeout(request.get("timeout", {}))
     check_variables(request.get("containerOverrides", {}).get("environment", []))
