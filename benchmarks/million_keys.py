@@ -24,7 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from odins_ravne_assets.arrivals.s3_source import UploadsOnS3
+from odins_ravne_assets.arrivals.s3_source import S3UploadSource
 from odins_ravne_assets.arrivals.sensor_state import SensorState
 from resources.aws.clients import AwsClients
 from resources.sandbox.model.config import CREDENTIALS
@@ -130,7 +130,7 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def look(what: str, looker: UploadsOnS3, clients: Clients, cursor: str, now: float) -> str:
+def look(what: str, looker: S3UploadSource, clients: Clients, cursor: str, now: float) -> str:
     clients.requests.clear()
     began = time.perf_counter()
     memory = SensorState.read(cursor)
@@ -144,7 +144,7 @@ def look(what: str, looker: UploadsOnS3, clients: Clients, cursor: str, now: flo
 def with_queue(keys: int, clients: Clients) -> None:
     queue_url = f"{clients.endpoint_url}/123456789012/uploads"
     uploads = Uploads(url=f"s3://{BUCKET}", queue_url=queue_url)
-    looker = UploadsOnS3(uploads, clients, lambda camera: known(keys, camera), lambda _: False)
+    looker = S3UploadSource(uploads, clients, lambda camera: known(keys, camera), lambda _: False)
     now = time.time()
     cursor = SensorState(listed_at=now).text()
     cursor = look("with a queue, nothing new", looker, clients, cursor, now)
@@ -155,7 +155,7 @@ def with_queue(keys: int, clients: Clients) -> None:
 
 def without_queue(keys: int, clients: Clients) -> None:
     uploads = Uploads(url=f"s3://{BUCKET}")
-    looker = UploadsOnS3(uploads, clients, lambda camera: known(keys, camera), lambda _: False)
+    looker = S3UploadSource(uploads, clients, lambda camera: known(keys, camera), lambda _: False)
     now, cursor = time.time(), ""
     for what in ("first listing", "second listing, nothing changed"):
         looks: list[float] = []

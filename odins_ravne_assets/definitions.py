@@ -12,7 +12,7 @@ from odins_ravne_assets.defs.launch_hooks import FOOTAGE_QUERIES
 from odins_ravne_assets.defs.sensors import killed_runs, new_footage, quarantine
 from odins_ravne_assets.defs.silent_cameras import no_camera_is_silent
 from odins_ravne_assets.instance_home import catalog_folder, home
-from odins_ravne_assets.runs.events import tell_cost, tell_decision, tell_progress, tell_warning
+from odins_ravne_assets.runs.events import emit_cost, emit_decision, emit_progress, emit_warning
 from odins_ravne_assets.runs.liveness import close_dead_runs
 from resources.launch.batch_launcher import BatchStepLauncher
 from resources.launch.hooks import LaunchHooks
@@ -27,10 +27,10 @@ def _launcher() -> BatchStepLauncher:
         footage=FOOTAGE_QUERIES,
         known_outputs=CameraCatalog(catalog_folder()).on_s3,
         close_dead_runs=close_dead_runs,
-        on_progress=tell_progress,
-        on_log=tell_decision,
-        on_warning=tell_warning,
-        on_cost=tell_cost,
+        on_progress=emit_progress,
+        on_log=emit_decision,
+        on_warning=emit_warning,
+        on_cost=emit_cost,
     )
     local = LocalStepLauncher("odins_ravne_assets.worker", hooks)
     return BatchStepLauncher(local, home(), hooks)

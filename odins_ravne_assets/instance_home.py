@@ -1,4 +1,4 @@
-"""Where the Dagster instance of this machine lives, and what we keep beside it."""
+"""The home of this machine's Dagster instance: its folder, its dagster.yaml, its databases."""
 
 import fcntl
 import os
@@ -8,19 +8,19 @@ from pathlib import Path
 from resources.errors import UsageError
 
 DEFAULT_HOME = "~/.odins_ravne"
-# Held while the instance is made, and what says that it has been.
-LOCK, MADE = ".making", ".made"
+# The lock of the initialization, and the marker of its end.
+LOCK_FILE, INITIALIZED_MARKER = ".making", ".made"
 
-# One run at a time for each camera, since a camera has one output; the queue holds the others. How
-# many jobs run at once, on this machine or in an account, is held by max_parallel_jobs over all
-# runs; so ten runs may wait for their turn, some 120 MB each, and ten cameras be on AWS at once. A
-# run is retried when it was killed, not when its camera's footage makes it fail. Slots of runs that
-# have ended are freed by who needs one (LaunchSlots), not after a time: a job on AWS may go on.
+# One run at a time for each camera, since a camera has one output; other runs wait in the queue. The
+# limit on parallel jobs, local or on AWS, is max_parallel_jobs over all runs; so up to ten runs may
+# wait for a slot, at some 120 MB each. A run is retried when its process was killed, not when its
+# footage makes it fail. Slots of ended runs are freed by the next run that needs one (LaunchSlots),
+# not after a timeout: the run's job on AWS may still be running.
 DAGSTER_YAML = """\
 telemetry:
   enabled: false
 
-# No invitation to Dagster's community before the first look at one's own footage.
+# Hides the invitation to Dagster's community.
 nux:
   enabled: false
 
@@ -44,70 +44,70 @@ run_monitoring:
 
 
 def home() -> Path:
-    """The folder of the instance: DAGSTER_HOME, or one of our own in the user's home."""
+    """Return the folder of the instance: DAGSTER_HOME, or one in the user's home."""
     return Path(os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).expanduser().absolute()
 
 
 def catalog_folder() -> Path:
-    """Where the cameras are kept that have been run."""
+    """Return the folder of the camera catalog."""
     return home() / "cameras"
 
 
 def prepare_home() -> Path:
-    """Make the instance: its folder, a dagster.yaml if it has none, its databases; name it.
+    """Create the instance's folder, dagster.yaml and databases, if missing; set DAGSTER_HOME.
 
     Raises:
-        UsageError: the folder cannot be made.
+        UsageError: the folder cannot be created.
     """
     folder = home()
     os.environ["DAGSTER_HOME"] = str(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LOCK).open("w") as lock:
+        with (folder / LOCK_FILE).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            _make_instance(folder)
+            _initialize(folder)
     except OSError as error:
         raise UsageError(
-            f"DAGSTER_HOME {folder}: cannot be made ({error.strerror}); set it to a folder that "
-            "can be written"
+            f"DAGSTER_HOME {folder}: cannot be created ({error.strerror}); set it to a writable "
+            "folder"
         ) from None
     return folder
 
 
-def _make_instance(folder: Path) -> None:
-    """Make what is missing. Only one process may: two at once leave databases nobody can open."""
+def _initialize(folder: Path) -> None:
+    """Create missing files. The caller holds the lock: two processes would corrupt the databases."""
     settings = folder / "dagster.yaml"
     if not settings.exists():
         settings.write_text(DAGSTER_YAML, encoding="utf-8")
-    # A database elsewhere may have gone away since it was made.
-    elsewhere = "\nstorage:" in settings.read_text(encoding="utf-8")
-    if elsewhere or not (folder / MADE).exists():
-        _open(settings)
-        (folder / MADE).touch()
+    # An external database may have become unreachable since then.
+    external = "\nstorage:" in settings.read_text(encoding="utf-8")
+    if external or not (folder / INITIALIZED_MARKER).exists():
+        _open_instance(settings)
+        (folder / INITIALIZED_MARKER).touch()
 
 
-def _open(settings: Path) -> None:
-    """Open the instance, which makes its databases or tables.
+def _open_instance(settings: Path) -> None:
+    """Open the instance, which creates its databases or tables.
 
     Raises:
-        UsageError: its dagster.yaml names what is not there.
+        UsageError: its dagster.yaml cannot be used, or its database cannot be reached.
     """
     import dagster as dg  # takes a second, which only the first command should cost
 
     try:
         with dg.DagsterInstance.get():
             pass
-    except _unusable() as error:
+    except _instance_errors() as error:
         unset = re.search(r'environment variable "(\w+)"', str(error))
-        why = f"{unset[1]} is not set" if unset else str(error).strip().partition("\n")[0]
+        reason = f"{unset[1]} is not set" if unset else str(error).strip().partition("\n")[0]
         raise UsageError(
-            f"{settings}: cannot be used ({why}); a server's settings come from its environment "
+            f"{settings}: cannot be used ({reason}); a server's settings come from its environment "
             "file: docs/production.md"
         ) from None
 
 
-def _unusable() -> tuple[type[Exception], ...]:
-    """What Dagster raises for settings that name nothing, and for a database that is not there."""
+def _instance_errors() -> tuple[type[Exception], ...]:
+    """Return Dagster's errors for unusable settings and for an unreachable database."""
     import dagster as dg
     from dagster._config import PostProcessingError  # there is no public name for it
 

@@ -1,9 +1,9 @@
 """One camera's Dagster run as a process: `python -m odins_ravne_assets.run_camera REQUEST`.
 
-Started by the command line, one for each camera. It is an ordinary run of a job in the instance,
-with the camera as its partition. REQUEST is JSON: camera_id, job, profile, overrides, tags. The
-end of its standard input cancels the run: whoever started it closes it, or is dead. So does
-"Terminate" in the UI.
+The command line starts one for each camera. It executes an ordinary run of a job in the instance,
+with the camera as its partition. REQUEST is JSON: camera_id, job, profile, overrides, tags. The end
+of standard input cancels the run: the parent has closed it, or has died. So does "Terminate" in the
+UI.
 """
 
 import json
@@ -20,18 +20,18 @@ from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
 
 from odins_ravne_assets import definitions
 from odins_ravne_assets.defs.assets import CAMERAS
-from odins_ravne_assets.runs.events import tell
+from odins_ravne_assets.runs.events import emit_event
 from odins_ravne_assets.runs.execute_in_location import execute_in_location
 from odins_ravne_assets.runs.liveness import (
     PROCESS_TAG,
-    UNFINISHED,
+    UNFINISHED_STATUSES,
     close_dead_runs,
     is_ours,
     this_process,
 )
 
-# How often a run looks whether somebody terminates it in the UI, in seconds.
-LOOK_EVERY = 2.0
+# Seconds between two checks for a termination in the UI.
+POLL_SECONDS = 2.0
 
 JOBS = {
     "camera": definitions.camera_job,
@@ -43,24 +43,24 @@ JOBS = {
 
 
 def main() -> int:
-    # A shell starts what it puts into the background with SIGINT ignored.
+    # Shells start background jobs with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     request = json.loads(sys.argv[1])
     with dg.DagsterInstance.get() as instance:
-        threading.Thread(target=_cancel_when_asked, args=[instance], daemon=True).start()
+        threading.Thread(target=_cancel_on_request, args=[instance], daemon=True).start()
         try:
-            told = _run(instance, request)
-        except KeyboardInterrupt:  # before Dagster was ready to take it
-            told = _outcome(None, DagsterRunStatus.CANCELED)
+            outcome = _run(instance, request)
+        except KeyboardInterrupt:  # before Dagster handles interrupts
+            outcome = _outcome(None, DagsterRunStatus.CANCELED)
         for run in _runs_of_this_process(instance):
             instance.report_run_canceled(run)
-            told = _outcome(run.run_id, DagsterRunStatus.CANCELED)
-        tell({"run": told})
-    return 0 if told["status"] == DagsterRunStatus.SUCCESS.value else 1
+            outcome = _outcome(run.run_id, DagsterRunStatus.CANCELED)
+        emit_event({"run": outcome})
+    return 0 if outcome["status"] == DagsterRunStatus.SUCCESS.value else 1
 
 
 def _run(instance: dg.DagsterInstance, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Run the job; what came of it."""
+    """Run the job and return its outcome."""
     camera_id = request["camera_id"]
     instance.add_dynamic_partitions(str(CAMERAS.name), [camera_id])
     close_dead_runs(instance)
@@ -72,27 +72,27 @@ def _run(instance: dg.DagsterInstance, request: Mapping[str, Any]) -> dict[str, 
             **request["tags"],
             "dagster/partition": camera_id,
             PROCESS_TAG: this_process(),
-            # Who killed a command does not want its run again from a UI that happens to be open.
+            # A killed command's run must not be retried by the daemon of an open UI.
             "dagster/max_retries": "0",
         },
     )
     run = instance.get_run_by_id(result.run_id)
     status = run.status if run else DagsterRunStatus.FAILURE
-    error, foreseen = error_of(result) if status == DagsterRunStatus.FAILURE else (None, False)
-    return _outcome(result.run_id, status, error, foreseen)
+    error, expected = error_of(result) if status == DagsterRunStatus.FAILURE else (None, False)
+    return _outcome(result.run_id, status, error, expected)
 
 
 def _outcome(
-    run_id: str | None, status: DagsterRunStatus, error: str | None = None, foreseen: bool = False
+    run_id: str | None, status: DagsterRunStatus, error: str | None = None, expected: bool = False
 ) -> dict[str, Any]:
-    """What `camera_runs.CameraRun` is told."""
-    return {"run_id": run_id, "status": status.value, "error": error, "foreseen": foreseen}
+    """Return the event that ends the run, for `process_pool.CameraRun`."""
+    return {"run_id": run_id, "status": status.value, "error": error, "expected": expected}
 
 
-def _cancel_when_asked(instance: dg.DagsterInstance) -> None:
+def _cancel_on_request(instance: dg.DagsterInstance) -> None:
     while not _input_ended() and not _terminated(instance):
         pass
-    # Dagster takes an interrupt for a failure, unless somebody has asked for the run's end.
+    # Dagster records an interrupt as a failure, unless the run is being canceled.
     for run in _runs_of_this_process(instance):
         if run.status != DagsterRunStatus.CANCELING:
             instance.report_run_canceling(run)
@@ -100,8 +100,8 @@ def _cancel_when_asked(instance: dg.DagsterInstance) -> None:
 
 
 def _input_ended() -> bool:
-    """Whether there is no more input; takes its time."""
-    readable, _, _ = select.select([sys.stdin], [], [], LOOK_EVERY)
+    """Wait for standard input, at most POLL_SECONDS; return True if it has ended."""
+    readable, _, _ = select.select([sys.stdin], [], [], POLL_SECONDS)
     try:
         return bool(readable) and not os.read(sys.stdin.fileno(), 1024)
     except OSError:
@@ -114,7 +114,7 @@ def _terminated(instance: dg.DagsterInstance) -> bool:
 
 
 def _runs_of_this_process(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
-    filters = RunsFilter(tags={PROCESS_TAG: this_process()}, statuses=UNFINISHED)
+    filters = RunsFilter(tags={PROCESS_TAG: this_process()}, statuses=UNFINISHED_STATUSES)
     return [run for run in instance.get_runs(filters) if is_ours(run)]
 
 
@@ -145,7 +145,7 @@ def error_of(
 
 
 def _without_class(message: str) -> str:
-    """An error's text without the name of its class, which Dagster writes before it."""
+    """Return an error's text without the class name that Dagster puts before it."""
     name, colon, text = message.strip().partition(": ")
     return text if colon and name.rpartition(".")[2].isidentifier() and " " not in name else message
 

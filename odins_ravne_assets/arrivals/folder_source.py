@@ -13,9 +13,9 @@ from itertools import islice
 from pathlib import Path
 
 from odins_ravne_assets.arrivals.listing import Known
-from odins_ravne_assets.arrivals.routing import Belongs, Refused, whose
+from odins_ravne_assets.arrivals.routing import CameraMedium, QuarantinedUpload, camera_of_key
 from odins_ravne_assets.arrivals.sensor_state import (
-    MOST_TURNS,
+    MAX_RUN_REQUESTS,
     CameraRunRequest,
     IsRunning,
     ScanResult,
@@ -29,7 +29,7 @@ Medium = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
-class UploadsInFolders:
+class FolderUploadSource:
     """A folder in which cameras' footage arrives.
 
     Args:
@@ -46,12 +46,12 @@ class UploadsInFolders:
         root = local_path(self.uploads.url or "")
         found: dict[str, list[tuple[Medium, int]]] = {}
         footage: dict[str, str] = {}
-        refused: dict[str, Refused] = {}
+        refused: dict[str, QuarantinedUpload] = {}
         for key, medium, changed in _media(root, refused):
-            owner = whose(key, self.uploads.camera_pattern)
-            if isinstance(owner, Refused):
+            owner = camera_of_key(key, self.uploads.camera_pattern)
+            if isinstance(owner, QuarantinedUpload):
                 refused[owner.of] = owner
-            elif isinstance(owner, Belongs):
+            elif isinstance(owner, CameraMedium):
                 found.setdefault(owner.camera_id, []).append((medium, changed))
                 footage.setdefault(owner.camera_id, owner.footage)
         memory.settling = {c: memory.settling.get(c) for c in found}
@@ -60,7 +60,7 @@ class UploadsInFolders:
             for camera, media in sorted(found.items())
             if (turn := self._turn(memory, camera, footage[camera], media, now))
         )
-        turns = list(islice(due, MOST_TURNS))
+        turns = list(islice(due, MAX_RUN_REQUESTS))
         memory.release(memory.refused.keys() - refused.keys() - set(footage.values()))
         new = tuple(each for each in refused.values() if memory.refuse(each))
         waiting = sum(1 for state in memory.settling.values() if state and not state["done"])
@@ -96,11 +96,11 @@ class UploadsInFolders:
         )
 
 
-def _media(root: Path, closed: dict[str, Refused]) -> Iterator[tuple[str, Medium, int]]:
+def _media(root: Path, closed: dict[str, QuarantinedUpload]) -> Iterator[tuple[str, Medium, int]]:
     """Key, (key, bytes, modified_ns) and the date of the file itself, of each file."""
 
     def note(key: str, reason: str) -> None:
-        closed[key] = Refused(key, f"cannot be listed: {reason}")
+        closed[key] = QuarantinedUpload(key, f"cannot be listed: {reason}")
 
     for found in LocalStore(root).list("", on_error=note):
         try:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from odins_ravne_assets.arrivals.routing import Belongs, Refused, whose
+from odins_ravne_assets.arrivals.routing import CameraMedium, QuarantinedUpload, camera_of_key
 from odins_ravne_assets.munin.media.media_files import is_medium
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ListObjectsV2RequestTypeDef, ObjectTypeDef
 
 # Pages of a thousand keys that a tick lists: some seconds.
-PAGES = 20
-PAGE = 1000
+MAX_PAGES = 20
+PAGE_SIZE = 1000
 
 # The media that a camera's table holds, as (path, bytes, modified_ns); empty where there is none.
 Known = Callable[[str], set[tuple[str, int, int]]]
@@ -59,7 +59,7 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedCamera:
     """A camera's media have all been listed, and are not what its table agreed with."""
 
     camera_id: str
@@ -68,15 +68,15 @@ class Listed:
     fingerprint: str
 
 
-def stretch(
+def list_pages(
     s3: "S3Client",
     bucket: str,
     prefix: str,
     sweep: Sweep,
     pattern: str,
     enough: Callable[[], bool],
-    pages: int = PAGES,
-) -> Iterator[Listed | Refused]:
+    pages: int = MAX_PAGES,
+) -> Iterator[ListedCamera | QuarantinedUpload]:
     """List on from where the sweep is; ends it (`began` 0) at the bucket's end.
 
     Args:
@@ -84,7 +84,7 @@ def stretch(
         enough: whether time is up; the next stretch goes on behind the last key.
     """
     for _ in range(pages):
-        request: ListObjectsV2RequestTypeDef = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": PAGE}
+        request: ListObjectsV2RequestTypeDef = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": PAGE_SIZE}
         if sweep.after:
             request["StartAfter"] = prefix + sweep.after
         answer = s3.list_objects_v2(**request)
@@ -99,11 +99,11 @@ def stretch(
             return
 
 
-def _take(sweep: Sweep, found: "ObjectTypeDef", pattern: str) -> Iterator[Listed | Refused]:
-    owner = whose(sweep.after, pattern)
-    if isinstance(owner, Refused):
+def _take(sweep: Sweep, found: "ObjectTypeDef", pattern: str) -> Iterator[ListedCamera | QuarantinedUpload]:
+    owner = camera_of_key(sweep.after, pattern)
+    if isinstance(owner, QuarantinedUpload):
         yield owner
-    elif isinstance(owner, Belongs):
+    elif isinstance(owner, CameraMedium):
         if (owner.camera_id, owner.footage) != (sweep.camera, sweep.footage):
             yield from _finish(sweep)
             sweep.camera, sweep.footage = owner.camera_id, owner.footage
@@ -112,15 +112,15 @@ def _take(sweep: Sweep, found: "ObjectTypeDef", pattern: str) -> Iterator[Listed
         sweep.sum = (sweep.sum + _number(sweep.after, found["Size"], modified)) % 2**64
 
 
-def _finish(sweep: Sweep) -> Iterator[Listed]:
+def _finish(sweep: Sweep) -> Iterator[ListedCamera]:
     fingerprint = f"{sweep.sum:016x}"
     sweep.saw(sweep.footage)
     if sweep.camera and sweep.agreed.get(sweep.camera) != fingerprint:
-        yield Listed(sweep.camera, sweep.footage, sweep.newest, fingerprint)
+        yield ListedCamera(sweep.camera, sweep.footage, sweep.newest, fingerprint)
     sweep.camera, sweep.footage, sweep.sum, sweep.newest = "", "", 0, 0.0
 
 
-def missing(
+def newest_missing(
     s3: "S3Client", bucket: str, folder: str, known: set[tuple[str, int, int]]
 ) -> float | None:
     """When the newest medium arrived that a camera's table does not hold; None: it holds all.

@@ -43,7 +43,7 @@ class PendingUpload:
 
 
 @dataclass
-class Cameras:
+class PendingCameras:
     """What is remembered from tick to tick.
 
     Args:
@@ -102,6 +102,6 @@ class Cameras:
         return {"waiting": {k: asdict(v) for k, v in self.waiting.items()}, "by": self.found_by}
 
     @classmethod
-    def from_json(cls, tree: dict[str, dict[str, dict[str, object]]]) -> "Cameras":
+    def from_json(cls, tree: dict[str, dict[str, dict[str, object]]]) -> "PendingCameras":
         waiting = {k: PendingUpload(**v) for k, v in tree["waiting"].items()}  # type: ignore[arg-type]
         return cls(waiting, dict(tree["by"]))  # type: ignore[arg-type]

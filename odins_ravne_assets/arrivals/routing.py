@@ -9,7 +9,7 @@ from resources.settings.camera_ids import camera_id
 
 
 @dataclass(frozen=True)
-class Belongs:
+class CameraMedium:
     """A medium of a camera.
 
     Args:
@@ -21,7 +21,7 @@ class Belongs:
 
 
 @dataclass(frozen=True)
-class Refused:
+class QuarantinedUpload:
     """A medium that is nobody's.
 
     Args:
@@ -32,7 +32,7 @@ class Refused:
     reason: str
 
 
-def whose(key: str, pattern: str) -> Belongs | Refused | None:
+def camera_of_key(key: str, pattern: str) -> CameraMedium | QuarantinedUpload | None:
     """Whose medium a key is; None: it is no medium.
 
     Args:
@@ -43,13 +43,13 @@ def whose(key: str, pattern: str) -> Belongs | Refused | None:
         return None
     found = re.match(pattern, key)
     if found is None:
-        return Refused(
+        return QuarantinedUpload(
             _folder(key), "lies in no camera's folder; move it into one (uploads.camera_pattern)"
         )
     try:
-        return Belongs(camera_id(found["camera"]), key[: found.end("camera")])
+        return CameraMedium(camera_id(found["camera"]), key[: found.end("camera")])
     except UsageError as error:
-        return Refused(key[: found.end("camera")][:200], str(error))
+        return QuarantinedUpload(key[: found.end("camera")][:200], str(error))
 
 
 def _folder(key: str) -> str:

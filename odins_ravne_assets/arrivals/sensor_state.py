@@ -7,13 +7,13 @@ from itertools import islice
 from typing import Any, Protocol
 
 from odins_ravne_assets.arrivals.listing import Sweep
-from odins_ravne_assets.arrivals.pending import Cameras, PendingUpload
-from odins_ravne_assets.arrivals.routing import Refused
+from odins_ravne_assets.arrivals.pending import PendingCameras, PendingUpload
+from odins_ravne_assets.arrivals.routing import QuarantinedUpload
 
 # As many of what is in quarantine are remembered; the newest.
-MOST_REFUSED = 100
+MAX_QUARANTINED = 100
 # Runs that one look asks for: Dagster gives a look a minute. The next look asks for others.
-MOST_TURNS = 50
+MAX_RUN_REQUESTS = 50
 
 IsRunning = Callable[[str], bool]
 
@@ -28,19 +28,19 @@ class SensorState:
         listed_at: when the last listing of everything began.
     """
 
-    cameras: Cameras = field(default_factory=lambda: Cameras({}, {}))
+    cameras: PendingCameras = field(default_factory=lambda: PendingCameras({}, {}))
     receipts: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     sweep: Sweep = field(default_factory=Sweep)
     listed_at: float = 0.0
     settling: dict[str, Any] = field(default_factory=dict)
 
-    def refuse(self, refused: Refused) -> bool:
+    def refuse(self, refused: QuarantinedUpload) -> bool:
         """Keep what is nobody's; whether it is new."""
         new = refused.of not in self.refused
         self.refused.pop(refused.of, None)
         self.refused[refused.of] = refused.reason
-        for of in list(self.refused)[:-MOST_REFUSED]:
+        for of in list(self.refused)[:-MAX_QUARANTINED]:
             del self.refused[of]
         return new
 
@@ -68,7 +68,7 @@ class SensorState:
             return cls()
         tree = json.loads(cursor)
         return cls(
-            Cameras.from_json(tree["cameras"]),
+            PendingCameras.from_json(tree["cameras"]),
             tree["receipts"],
             tree["refused"],
             Sweep(**tree["sweep"]),
@@ -100,8 +100,8 @@ class ScanResult:
         refused: what is nobody's and was not known to be.
     """
 
-    turns: tuple[CameraRunRequest, ...]
-    refused: tuple[Refused, ...]
+    request_due_runs: tuple[CameraRunRequest, ...]
+    refused: tuple[QuarantinedUpload, ...]
     heard: int
     waiting: int
 
@@ -117,12 +117,12 @@ class UploadSource(Protocol):
         """
 
 
-def turns(cameras: Cameras, now: float, quiet: float, longest: float) -> Iterator[CameraRunRequest]:
+def request_due_runs(cameras: PendingCameras, now: float, quiet: float, longest: float) -> Iterator[CameraRunRequest]:
     """The cameras whose cards are complete; from now on their runs are asked for."""
-    for camera, waits in islice(list(cameras.due(now, quiet, longest)), MOST_TURNS):
-        yield turn_of(camera, waits)
+    for camera, waits in islice(list(cameras.due(now, quiet, longest)), MAX_RUN_REQUESTS):
+        yield run_request_of(camera, waits)
         cameras.asked_for(camera)
 
 
-def turn_of(camera: str, waits: PendingUpload) -> CameraRunRequest:
+def run_request_of(camera: str, waits: PendingUpload) -> CameraRunRequest:
     return CameraRunRequest(camera, waits.footage, waits.key(camera), waits.files)

@@ -18,10 +18,10 @@ from resources.storage.local_store import local_path
 from resources.storage.object_store import S3_SCHEME
 from resources.storage.open_store import shown_url
 
-NAME = "deployments.csv"
+DEPLOYMENTS_FILE = "deployments.csv"
 
 
-def with_own_facts(profile: Profile, camera: Camera) -> Profile:
+def profile_for_camera(profile: Profile, camera: Camera) -> Profile:
     """The profile with what it, or the table beside the footage, knows of this camera alone.
 
     So a change of another camera's row changes nothing of this camera's launch.
@@ -46,7 +46,7 @@ def with_own_facts(profile: Profile, camera: Camera) -> Profile:
 def with_deployments(profile: Profile, cameras: Iterable[Camera]) -> Profile:
     """The profile with all rows of the tables that go for these cameras, or for uploads.
 
-    Raises: see `with_own_facts`.
+    Raises: see `profile_for_camera`.
     """
     folders = [_uploads(profile), *(_folder_of(camera, profile) for camera in cameras)]
     project = profile.project.model_copy(update={"deployments": _rows(folders, profile)})
@@ -88,9 +88,9 @@ def _folder_of(camera: Camera, profile: Profile) -> str | None:
 
 def _read(folder: str, profile: Profile) -> list[Deployment]:
     store = store_of(folder, profile)
-    if not store.exists(NAME):
+    if not store.exists(DEPLOYMENTS_FILE):
         return []
     try:
-        return rows_of_csv(Deployment, store.read_bytes(NAME), f"{shown_url(folder)}/{NAME}")
+        return rows_of_csv(Deployment, store.read_bytes(DEPLOYMENTS_FILE), f"{shown_url(folder)}/{DEPLOYMENTS_FILE}")
     except ValueError as error:
         raise UsageError(str(error)) from None

@@ -16,10 +16,10 @@ from resources.storage.open_store import open_store
 # Opens a store by its URL.
 OpenStore = Callable[[str], ObjectStore]
 
-SHOWN = ("observations.parquet", "report.json")
+DISPLAYED_FILES = ("observations.parquet", "report.json")
 
 
-def stores_of(profile: Profile) -> OpenStore:
+def store_opener(profile: Profile) -> OpenStore:
     """What opens stores of the profile's by their URLs, here or on S3.
 
     They share AWS's clients, each of which takes a quarter of a second to make.
@@ -30,7 +30,7 @@ def stores_of(profile: Profile) -> OpenStore:
 
 def store_of(url: str, profile: Profile) -> ObjectStore:
     """One store of the profile's."""
-    return stores_of(profile)(url)
+    return store_opener(profile)(url)
 
 
 @contextmanager
@@ -41,6 +41,6 @@ def stage3_folder(camera: Camera, profile: Profile) -> Iterator[Path]:
         return
     store = store_of(f"{camera.output_url}/{STAGE3_FOLDER}", profile)
     with tempfile.TemporaryDirectory(prefix="munin-results-") as folder:
-        for name in SHOWN:
+        for name in DISPLAYED_FILES:
             store.bring(name, Path(folder, name))
         yield Path(folder)

@@ -26,7 +26,7 @@ class CameraFootage:
     url: str
 
 
-def footage_named(
+def select_footage(
     input: str, camera: str | None, many: bool, profile: Profile
 ) -> list[CameraFootage]:
     """The footage of the cameras that INPUT holds.
@@ -44,7 +44,7 @@ def footage_named(
     return [CameraFootage(name, url)]
 
 
-def cameras_named(
+def select_cameras(
     input: str, output: str | None, camera: str | None, many: bool, profile: Profile
 ) -> list[Camera]:
     """The cameras that INPUT holds, and where their results go.
@@ -52,7 +52,7 @@ def cameras_named(
     Raises:
         UsageError: what is named cannot be meant.
     """
-    named = footage_named(input, camera, many, profile)
+    named = select_footage(input, camera, many, profile)
 
     def target(name: str) -> str:
         return _url(output, profile) if output and not many else _below(output, name, profile)
@@ -75,7 +75,7 @@ def camera_of_results(output: str, catalog: CameraCatalog) -> Camera:
     )
 
 
-def refuse_collisions(cameras: list[Camera], catalog: CameraCatalog) -> None:
+def check_output_collisions(cameras: list[Camera], catalog: CameraCatalog) -> None:
     """One OUTPUT holds one camera's results: another's would take their place.
 
     Raises:
@@ -139,7 +139,7 @@ def _url(output: str, profile: Profile) -> str:
     return path.as_uri()
 
 
-def camera_arrived(name: str, footage: str, profile: Profile, catalog: CameraCatalog) -> Camera:
+def camera_for_upload(name: str, footage: str, profile: Profile, catalog: CameraCatalog) -> Camera:
     """A camera whose footage has arrived below `uploads.url`, and where its results go.
 
     Args:
@@ -161,7 +161,7 @@ def camera_arrived(name: str, footage: str, profile: Profile, catalog: CameraCat
                 f"{shown_url(known.footage_url)}; rename the folder {footage}"
             )
     camera = _camera(name, url, _below(uploads.output, name, profile))
-    refuse_collisions([camera], catalog)
+    check_output_collisions([camera], catalog)
     return camera
 
 

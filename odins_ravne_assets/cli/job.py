@@ -8,7 +8,7 @@ import typer
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.results_store import stage3_folder
-from odins_ravne_assets.cameras.selection import refuse_collisions
+from odins_ravne_assets.cameras.selection import check_output_collisions
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.terminal import (
     ProgressBars,
@@ -18,7 +18,7 @@ from odins_ravne_assets.cli.terminal import (
     print_visits,
 )
 from odins_ravne_assets.instance_home import catalog_folder, prepare_home
-from odins_ravne_assets.runs.process_pool import INTERRUPTED, CameraRun, CameraRuns
+from odins_ravne_assets.runs.process_pool import EXIT_INTERRUPTED, CameraRun, CameraRunPool
 from resources.errors import UsageError
 from resources.settings.loader import find_profile, load_profile
 from resources.settings.profile import Profile
@@ -50,7 +50,7 @@ class JobResult:
         """End the command, if anything went wrong."""
         failed = [run.camera.camera_id for run in self.runs if not run.succeeded]
         if failed and self.interrupted:
-            raise typer.Exit(INTERRUPTED)
+            raise typer.Exit(EXIT_INTERRUPTED)
         if failed and len(self.runs) > 1:
             names = ", ".join(failed)
             print_error(f"{len(failed)} of {len(self.runs)} cameras failed: {names}")
@@ -70,13 +70,13 @@ class Job:
     def run(self, cameras: list[Camera], tags: dict[str, str] | None = None) -> JobResult:
         """Run it for some cameras, and show the visits."""
         catalog = CameraCatalog(catalog_folder())
-        refuse_collisions(cameras, catalog)
+        check_output_collisions(cameras, catalog)
         for camera in cameras:
             catalog.put(camera)
         with ProgressBars() as watcher:
             at_once = self.profile.pipeline.cost_optimization.max_parallel_jobs
             name = str(find_profile(self.choice.name).absolute())
-            runs = CameraRuns(self.name, name, self.overrides, tags or {}, at_once, watcher)
+            runs = CameraRunPool(self.name, name, self.overrides, tags or {}, at_once, watcher)
             ended = JobResult(runs.run(cameras), runs.interrupted)
         _show_results(ended.succeeded, self.profile, visits=self.name in MAKE_VISITS)
         return ended

@@ -9,7 +9,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from odins_ravne_assets.cameras.selection import cameras_named, footage_named
+from odins_ravne_assets.cameras.selection import select_cameras, select_footage
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.options import FOOTAGE, CameraOption, CamerasFlag
 from odins_ravne_assets.cli.terminal import err, out
@@ -87,10 +87,10 @@ def _named(
 ) -> list[tuple[str, str, str | None]]:
     """Cameras: id, footage, and where their results go, if that is said."""
     if output:
-        named = cameras_named(input, output, camera, several, profile)
+        named = select_cameras(input, output, camera, several, profile)
         return [(each.camera_id, each.footage_url, each.output_url) for each in named]
     return [
-        (each.camera_id, each.url, None) for each in footage_named(input, camera, several, profile)
+        (each.camera_id, each.url, None) for each in select_footage(input, camera, several, profile)
     ]
 
 

@@ -9,7 +9,7 @@ import typer
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.results_store import store_of
-from odins_ravne_assets.cameras.selection import camera_of_results, cameras_named
+from odins_ravne_assets.cameras.selection import camera_of_results, select_cameras
 from odins_ravne_assets.cli.cost_report import print_costs
 from odins_ravne_assets.cli.download import (
     RemoteResults,
@@ -110,7 +110,7 @@ def batch(
     job = prepare(context, "camera", overrides, cloud_only)
     footage = _one_of("INPUT", input, input_option)
     results = _one_of("OUTPUT", output, output_option, needed=False)
-    chosen = cameras_named(footage or "", results, camera, cameras, job.profile)
+    chosen = select_cameras(footage or "", results, camera, cameras, job.profile)
     if retry_failed:
         look_again_at_failed(chosen, job.profile, say)
     began_at = clock_at(job.profile.aws.clock_url).now()
@@ -146,7 +146,7 @@ def stage1(
     job = prepare(context, "stage1", _looking(model, conf_threshold, no_gpu), {})
     footage = _one_of("INPUT", input, input_option)
     results = _one_of("OUTPUT", output, output_option, needed=False)
-    chosen = cameras_named(footage or "", results, camera, cameras, job.profile)
+    chosen = select_cameras(footage or "", results, camera, cameras, job.profile)
     job.run(chosen).exit_if_any_failed()
 
 

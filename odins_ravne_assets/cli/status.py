@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from odins_ravne_assets.cameras.catalog import Camera
-from odins_ravne_assets.cameras.results_store import OpenStore, stores_of
+from odins_ravne_assets.cameras.results_store import OpenStore, store_opener
 from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.runs.liveness import close_dead_runs
 from resources.errors import StoreError
@@ -26,7 +26,7 @@ def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row
         Rows: id, last run, media, failed, visits, where the results are; and remarks.
     """
     rows, remarks = [], []
-    store_of = stores_of(profile)
+    store_of = store_opener(profile)
     with dg.DagsterInstance.get() as instance:
         close_dead_runs(instance)
         last_runs = _last_runs(instance, {camera.camera_id for camera in cameras})

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from odins_ravne_assets.cameras.catalog import CameraCatalog
-from odins_ravne_assets.cameras.results_store import stores_of
+from odins_ravne_assets.cameras.results_store import store_opener
 from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.instance_home import catalog_folder
 from resources.errors import StoreError
@@ -27,7 +27,7 @@ def read_known_ledgers(
     """
     known = {camera.output_url.rstrip("/") for camera in CameraCatalog(catalog_folder()).list()}
     tables, remarks = [read_ledger([])], []
-    store_of = stores_of(profile)
+    store_of = store_opener(profile)
     for url in sorted(known | {url.rstrip("/") for url in outputs}):
         if profile.cloud is None and url.startswith(S3):
             continue

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from odins_ravne_assets.cameras.results_store import stores_of
+from odins_ravne_assets.cameras.results_store import store_opener
 from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.costs.ledger_reader import read_known_ledgers
 from odins_ravne_assets.instance_home import home
@@ -85,7 +85,7 @@ def save_plan(plan: RunPlan, cameras: Sequence[PlannedCamera], profile: Profile)
     Raises:
         StoreError: a store cannot be written.
     """
-    store_of = stores_of(profile)
+    store_of = store_opener(profile)
     targets = {camera.camera_id: camera.output_url for camera in cameras}
     for prediction in plan.predictions():
         save_prediction(store_of(f"{targets[prediction.camera_id]}/{PLANS_FOLDER}"), prediction)
@@ -95,7 +95,7 @@ def _counts(
     cameras: Sequence[PlannedCamera], profile: Profile, on_count: Callable[[str], None]
 ) -> dict[str, FootageCount]:
     counts = {}
-    store_of = stores_of(profile)
+    store_of = store_opener(profile)
     with ProbeClient(profile.pipeline.stage0) as probe:
         for camera in cameras:
             on_count(camera.camera_id)

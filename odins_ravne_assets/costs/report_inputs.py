@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from odins_ravne_assets.cameras.catalog import Camera
-from odins_ravne_assets.cameras.results_store import stores_of
+from odins_ravne_assets.cameras.results_store import store_opener
 from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
 from odins_ravne_assets.instance_home import home, prepare_home
@@ -120,7 +120,7 @@ def collect_inputs(
 
 
 def _rows(cameras: Iterable[Camera], profile: Profile, whole: bool) -> pl.DataFrame:
-    store_of = stores_of(profile)
+    store_of = store_opener(profile)
     rows = read_ledger(store_of(f"{each.output_url}/{LEDGER_FOLDER}") for each in cameras)
     if profile.cloud is None or not whole:
         return rows
@@ -130,7 +130,7 @@ def _rows(cameras: Iterable[Camera], profile: Profile, whole: bool) -> pl.DataFr
 
 def _predictions(cameras: Iterable[Camera], profile: Profile) -> Iterator[Prediction]:
     """What plans have foretold, as it is kept beside the cameras' results."""
-    store_of = stores_of(profile)
+    store_of = store_opener(profile)
     for camera in cameras:
         yield from load_predictions(store_of(f"{camera.output_url}/{PLANS}"))
 
@@ -245,7 +245,7 @@ def _bill(aws: Aws, remarks: list[str]) -> AwsBill | None:
 def _species(cameras: Iterable[Camera], profile: Profile) -> tuple[SpeciesVisits, ...]:
     """The visits that all cameras' tables hold now, the species with most of them first."""
     counts: Counter[tuple[str, str, bool]] = Counter()
-    store_of = stores_of(profile)
+    store_of = store_opener(profile)
     for camera in cameras:
         store = store_of(camera.output_url)
         if not store.exists(REPORT_JSON):

@@ -9,16 +9,16 @@ from typing import Any
 import dagster as dg
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
-from odins_ravne_assets.cameras.deployments import with_own_facts
+from odins_ravne_assets.cameras.deployments import profile_for_camera
 from odins_ravne_assets.cameras.results_store import store_of
-from odins_ravne_assets.defs.automation import LABELS_FOLLOW, VISITS_FOLLOW
+from odins_ravne_assets.defs.automation import UPDATE_LABELS, UPDATE_VISITS
 from odins_ravne_assets.defs.checks import check_specs
 from odins_ravne_assets.defs.code_versions import code_versions
 from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     is_predictions,
     save_predictions,
 )
-from odins_ravne_assets.runs.liveness import name_process
+from odins_ravne_assets.runs.liveness import tag_process
 from resources.errors import RavneError, WorkerCrashError
 from resources.launch.base import StepLauncher, StepRequest
 from resources.settings.dagster_resource import RunSettings
@@ -39,7 +39,7 @@ LAUNCHED_TOGETHER = ("detections", "classifications", "observations", "exports")
 StepResult = dg.MaterializeResult[Any] | dg.AssetCheckResult
 
 # What asks for the classifier: units of Stage 1 label what they find.
-LABELLING = {"detections", "classifications"}
+LABELLING_ASSETS = {"detections", "classifications"}
 
 
 @dg.asset(
@@ -57,7 +57,7 @@ def footage(
     catalog: dg.ResourceParam[CameraCatalog],
     launcher: dg.ResourceParam[StepLauncher],
 ) -> Iterator[StepResult]:
-    with ends_told(context.log):
+    with log_step_failure(context.log):
         yield from _launch(context, settings, catalog, launcher, ("footage",))
 
 
@@ -82,7 +82,7 @@ def footage(
             group_name="munin",
             kinds={"onnx", "parquet"},
             code_version=VERSIONS["classifications"],
-            automation_condition=LABELS_FOLLOW,
+            automation_condition=UPDATE_LABELS,
             description="Stage 2. One row per box: label, scientific name, confidence, the five "
             "best guesses, and whether it is sure enough to use unseen.",
         ),
@@ -92,7 +92,7 @@ def footage(
             group_name="hugin",
             kinds={"parquet", "json"},
             code_version=VERSIONS["observations"],
-            automation_condition=VISITS_FOLLOW,
+            automation_condition=UPDATE_VISITS,
             description="Stage 3. One row per visit of a species: start, end, confidence, frames, "
             "timeline, and whether a person should look.",
         ),
@@ -102,7 +102,7 @@ def footage(
             group_name="hugin",
             kinds={"csv", "json"},
             code_version=VERSIONS["exports"],
-            automation_condition=VISITS_FOLLOW,
+            automation_condition=UPDATE_VISITS,
             description="The visits for other tools: MegaDetector JSON 1.6 (Timelapse), Camtrap DP "
             "1.0.2, and a CSV that a reviewer can fill.",
         ),
@@ -117,7 +117,7 @@ def stages_1_to_3(
     selected = {key.to_user_string() for key in context.selected_asset_keys}
     selected |= {check.asset_key.to_user_string() for check in context.selected_asset_check_keys}
     stages = tuple(stage for stage in LAUNCHED_TOGETHER if stage in selected)
-    with ends_told(context.log):
+    with log_step_failure(context.log):
         yield from _launch(context, settings, catalog, launcher, stages)
 
 
@@ -128,9 +128,9 @@ def _launch(
     launcher: StepLauncher,
     stages: tuple[str, ...],
 ) -> Iterator[StepResult]:
-    name_process(context.instance, context.run)
+    tag_process(context.instance, context.run)
     camera = catalog.get(context.partition_key)
-    profile = with_own_facts(with_predictions_kept(settings.load(), camera, stages), camera)
+    profile = profile_for_camera(store_predictions(settings.load(), camera, stages), camera)
     request = StepRequest(
         camera_id=camera.camera_id,
         footage_url=camera.footage_url,
@@ -146,7 +146,7 @@ def _launch(
 
 
 @contextmanager
-def ends_told(log: dg.DagsterLogManager) -> Iterator[None]:
+def log_step_failure(log: dg.DagsterLogManager) -> Iterator[None]:
     """Say why a step fails, or that it was stopped; then let it."""
     try:
         yield
@@ -165,7 +165,7 @@ def ends_told(log: dg.DagsterLogManager) -> Iterator[None]:
         raise
 
 
-def with_predictions_kept(profile: Profile, camera: Camera, stages: Collection[str]) -> Profile:
+def store_predictions(profile: Profile, camera: Camera, stages: Collection[str]) -> Profile:
     """The profile as a worker can use it, wherever it runs.
 
     Raises:
@@ -173,7 +173,7 @@ def with_predictions_kept(profile: Profile, camera: Camera, stages: Collection[s
         StoreError: the store refuses.
     """
     classifier = profile.models.classifier
-    if LABELLING.isdisjoint(stages) or not is_predictions(classifier):
+    if LABELLING_ASSETS.isdisjoint(stages) or not is_predictions(classifier):
         return profile
     key = save_predictions(classifier, store_of(camera.output_url, profile))
     models = profile.models.model_copy(update={"classifier": key})

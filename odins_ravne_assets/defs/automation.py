@@ -25,10 +25,10 @@ def _follow(news: _Condition, label: str) -> _Condition:
     ).with_label(label)
 
 
-LABELS_FOLLOW = _follow(
+UPDATE_LABELS = _follow(
     dg.AutomationCondition.any_deps_updated(), "labels follow the boxes of their camera"
 )
-VISITS_FOLLOW = _follow(
+UPDATE_VISITS = _follow(
     dg.AutomationCondition.any_deps_updated() | dg.AutomationCondition.code_version_changed(),
     "visits follow the labels of their camera, and the settings",
 )

@@ -18,7 +18,7 @@ from resources.settings.dagster_resource import RunSettings
 
 # EC2 forgets a machine an hour after its end, which comes minutes after that of a run.
 LATE_COSTS_CHECK_SECONDS = 900
-LEARNABLE = timedelta(hours=2)
+COSTS_CHANGE_WITHIN = timedelta(hours=2)
 PARTITION_TAG = "dagster/partition"
 
 
@@ -43,6 +43,6 @@ def late_costs(context: dg.SensorEvaluationContext, settings: RunSettings) -> dg
 
 def _ran_lately(instance: dg.DagsterInstance) -> set[str]:
     """Ids of the cameras with a run that goes on or ended a while ago."""
-    since = datetime.now(UTC) - LEARNABLE
+    since = datetime.now(UTC) - COSTS_CHANGE_WITHIN
     runs = instance.get_runs(RunsFilter(updated_after=since))
     return {run.tags[PARTITION_TAG] for run in runs if PARTITION_TAG in run.tags}

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 
-from odins_ravne_assets.arrivals.folder_source import UploadsInFolders
-from odins_ravne_assets.arrivals.routing import Refused
-from odins_ravne_assets.arrivals.s3_source import UploadsOnS3
+from odins_ravne_assets.arrivals.folder_source import FolderUploadSource
+from odins_ravne_assets.arrivals.routing import QuarantinedUpload
+from odins_ravne_assets.arrivals.s3_source import S3UploadSource
 from odins_ravne_assets.arrivals.sensor_state import (
     CameraRunRequest,
     ScanResult,
@@ -16,7 +16,7 @@ from odins_ravne_assets.arrivals.sensor_state import (
 )
 from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.cameras.results_store import store_of
-from odins_ravne_assets.cameras.selection import camera_arrived
+from odins_ravne_assets.cameras.selection import camera_for_upload
 from odins_ravne_assets.defs.assets import CAMERAS
 from odins_ravne_assets.munin.media.media_table import known_files
 from odins_ravne_assets.runs.liveness import close_dead_runs
@@ -26,15 +26,15 @@ from resources.errors import UsageError
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.profile import Profile
 
-LOOK_EVERY_SECONDS = 30
-UNDER_WAY = [
+SENSOR_INTERVAL_SECONDS = 30
+ACTIVE_STATUSES = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
     DagsterRunStatus.STARTING,
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
 ]
-REFUSED_COLUMNS = dg.TableSchema([dg.TableColumn("file or folder"), dg.TableColumn("why")])
+QUARANTINE_COLUMNS = dg.TableSchema([dg.TableColumn("file or folder"), dg.TableColumn("why")])
 
 quarantine = dg.AssetSpec(
     "quarantine",
@@ -46,7 +46,7 @@ quarantine = dg.AssetSpec(
 
 @dg.sensor(
     job_name="camera",
-    minimum_interval_seconds=LOOK_EVERY_SECONDS,
+    minimum_interval_seconds=SENSOR_INTERVAL_SECONDS,
     description="Runs each camera whose footage has arrived below uploads.url and is complete.",
 )
 def new_footage(
@@ -67,9 +67,9 @@ def new_footage(
     refused = list(look.refused)
     for turn in look.turns:
         try:
-            camera = camera_arrived(turn.camera_id, turn.footage, profile, catalog)
+            camera = camera_for_upload(turn.camera_id, turn.footage, profile, catalog)
         except UsageError as error:
-            refused.append(told := Refused(turn.footage, str(error)))
+            refused.append(told := QuarantinedUpload(turn.footage, str(error)))
             memory.refuse(told)
         else:
             catalog.put(camera)
@@ -85,7 +85,7 @@ def new_footage(
 
 
 @dg.sensor(
-    minimum_interval_seconds=LOOK_EVERY_SECONDS,
+    minimum_interval_seconds=SENSOR_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Ends runs whose process was killed: their cameras would wait for ever. What they "
     "had finished is kept; they are run again, twice at most.",
@@ -109,14 +109,14 @@ def _place(
 
     def is_running(camera_id: str) -> bool:
         tags = {"dagster/partition": camera_id}
-        return bool(instance.get_runs(RunsFilter(tags=tags, statuses=UNDER_WAY), limit=1))
+        return bool(instance.get_runs(RunsFilter(tags=tags, statuses=ACTIVE_STATUSES), limit=1))
 
     url = profile.uploads.url or ""
     if not url.startswith("s3://"):
-        return UploadsInFolders(profile.uploads, known, is_running)
+        return FolderUploadSource(profile.uploads, known, is_running)
     if clients is None:
         raise UsageError(f"uploads.url {url}: lies on S3, which needs a cloud profile; name one")
-    return UploadsOnS3(profile.uploads, clients, known, is_running)
+    return S3UploadSource(profile.uploads, clients, known, is_running)
 
 
 def _request(turn: CameraRunRequest) -> dg.RunRequest:
@@ -125,7 +125,7 @@ def _request(turn: CameraRunRequest) -> dg.RunRequest:
 
 
 def _tell(
-    context: dg.SensorEvaluationContext, look: ScanResult, refused: Iterable[Refused]
+    context: dg.SensorEvaluationContext, look: ScanResult, refused: Iterable[QuarantinedUpload]
 ) -> None:
     context.log.info(
         f"heard of {look.heard} new files; {look.waiting} cameras are still being copied, "
@@ -139,7 +139,7 @@ def _quarantined(memory: SensorState) -> dg.AssetObservation:
     records = [
         dg.TableRecord({"file or folder": of, "why": why}) for of, why in memory.refused.items()
     ]
-    table = dg.MetadataValue.table(records, REFUSED_COLUMNS)
+    table = dg.MetadataValue.table(records, QUARANTINE_COLUMNS)
     return dg.AssetObservation(
         quarantine.key, metadata={"arrivals/refused": len(records), "arrivals/why": table}
     )

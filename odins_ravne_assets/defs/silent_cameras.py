@@ -16,7 +16,7 @@ from resources.settings.profile import Profile
 from resources.settings.project import Deployment
 
 # What `footage` says of the newest medium, see worker/asset_metadata.py.
-NEWEST = "time/last"
+NEWEST_TIME_KEY = "time/last"
 SILENT_CAMERA_COLUMNS = dg.TableSchema([dg.TableColumn("camera"), dg.TableColumn("newest picture")])
 
 
@@ -97,7 +97,7 @@ def _newest(instance: dg.DagsterInstance, camera_id: str) -> datetime | None:
     records = dg.AssetRecordsFilter(asset_key=dg.AssetKey("footage"), asset_partitions=[camera_id])
     found = instance.fetch_materializations(records, limit=1).records
     event = found[0].asset_materialization if found else None
-    told: Any = event.metadata.get(NEWEST) if event else None
+    told: Any = event.metadata.get(NEWEST_TIME_KEY) if event else None
     try:
         return datetime.fromisoformat(str(told.value)) if told else None
     except ValueError:

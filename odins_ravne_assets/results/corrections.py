@@ -1,4 +1,4 @@
-"""Takes a reviewer's file into a camera's results; Stage 3 then makes the visits with it."""
+"""Import a reviewer's file into the results of a camera; the next run of Stage 3 applies it."""
 
 import hashlib
 from contextlib import ExitStack
@@ -26,61 +26,63 @@ def import_corrections(
     reviewed_on: date,
     column: str | None,
 ) -> int:
-    """Put what a reviewer says beside the camera's tables; the same file twice is there once.
+    """Store the corrections of a review file with the camera's tables.
+
+    Importing the same file twice stores it once.
 
     Args:
-        others: ids of further cameras that the file may be about.
-        reviewed_by, reviewed_on: who says it, and when.
+        others: ids of other cameras that the file may mention.
+        reviewed_by, reviewed_on: author and date of the corrections.
         column: see `parse_review_file`.
 
     Returns:
-        How many boxes and media the file says something about.
+        The number of corrected boxes and media.
 
     Raises:
         UsageError: see `parse_review_file`.
-        StoreError: a table is missing or damaged, or the store refuses.
+        StoreError: a table is missing or damaged, or the store refuses access.
     """
     store = store_of(camera.output_url, profile)
     with ExitStack() as stack:
         taxonomy = project_taxonomy(profile.project.species, read_model_taxa(store, stack))
-    words = parse_review_file(
+    corrections = parse_review_file(
         file,
-        _footage(store, camera.camera_id, others),
+        _review_tables(store, camera.camera_id, others),
         taxonomy,
         reviewed_by,
         reviewed_on,
         column,
     )
-    said = f"{reviewed_by} {file.name} ".encode() + words.write_csv().encode()
-    key = _key(store, reviewed_on, hashlib.sha256(said).hexdigest()[:12])
+    content = f"{reviewed_by} {file.name} ".encode() + corrections.write_csv().encode()
+    key = _corrections_key(store, reviewed_on, hashlib.sha256(content).hexdigest()[:12])
     with writing_table(store, key) as path:
-        words.write_parquet(path)
-    return words.height
+        corrections.write_parquet(path)
+    return corrections.height
 
 
-def _key(store: ObjectStore, reviewed_on: date, content: str) -> str:
-    """Where a file's words are kept; of one day, the one handed in later sorts behind."""
+def _corrections_key(store: ObjectStore, reviewed_on: date, checksum: str) -> str:
+    """The key of a file's corrections; keys of one day sort in the order of their import."""
     day = f"{CORRECTIONS_FOLDER}/{reviewed_on}-"
-    before = sorted(
+    existing = sorted(
         found.key for found in store.list(CORRECTIONS_FOLDER) if found.key.startswith(day)
     )
-    if before and before[-1].endswith(f"-{content}.parquet"):
-        return before[-1]
-    number = int(before[-1].removeprefix(day).partition("-")[0]) + 1 if before else 1
-    return f"{day}{number:04d}-{content}.parquet"
+    if existing and existing[-1].endswith(f"-{checksum}.parquet"):
+        return existing[-1]
+    number = int(existing[-1].removeprefix(day).partition("-")[0]) + 1 if existing else 1
+    return f"{day}{number:04d}-{checksum}.parquet"
 
 
-def _footage(store: ObjectStore, camera_id: str, others: frozenset[str]) -> ReviewTables:
+def _review_tables(store: ObjectStore, camera_id: str, others: frozenset[str]) -> ReviewTables:
     with ExitStack() as stack:
         media = read_table(store, stack, *TABLE_SOURCES["media"])
         detections = read_table(store, stack, *TABLE_SOURCES["detections"])
-        visits = read_table(
+        observations = read_table(
             store, stack, OBSERVATIONS_TABLE, schemas.OBSERVATIONS, "Stage 3 (observations)"
         )
         return ReviewTables(
             camera_id,
             media.select("path", "content_hash").collect(),
             detections.collect(),
-            visits.collect(),
+            observations.collect(),
             others,
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.deployments import with_deployments
-from odins_ravne_assets.cameras.results_store import stores_of
+from odins_ravne_assets.cameras.results_store import store_opener
 from odins_ravne_assets.hugin.exports.export import (
     CAMTRAP_DP_FOLDER,
     MEGADETECTOR_FILE,
@@ -26,7 +26,7 @@ def export_cameras(cameras: list[Camera], profile: Profile, folder: Path) -> Ite
     """
     if not cameras:
         raise UsageError("no camera is known yet; `munin batch INPUT OUTPUT` makes the first")
-    store_of = stores_of(profile)
+    store_of = store_opener(profile)
     stores = [(each.camera_id, store_of(each.output_url)) for each in cameras]
     project = with_deployments(profile, cameras).project
     made = export_project(stores, folder, project, profile.privacy)

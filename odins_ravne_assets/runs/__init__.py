@@ -1,1 +1,1 @@
-"""Dagster runs of cameras: a process for each, its events, whether it is alive."""
+"""Dagster runs of cameras: a process for each, its events, its liveness."""

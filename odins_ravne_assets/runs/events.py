@@ -1,6 +1,6 @@
-"""What a run's process tells the command line that started it: JSON lines on a pipe of their own.
+"""Events that a run's process sends to the command that started it: JSON lines on a pipe.
 
-Without such a pipe, as in a run that the UI launched, nothing is told.
+Without such a pipe, as in a run that the UI launched, nothing is sent.
 """
 
 import json
@@ -8,37 +8,37 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-# Names the descriptor of the pipe, in the environment.
+# The environment variable with the descriptor of the pipe.
 EVENTS_VARIABLE = "RAVNE_EVENTS"
 
 
-def tell(event: Mapping[str, Any]) -> None:
-    """Tell one event, if somebody listens."""
+def emit_event(event: Mapping[str, Any]) -> None:
+    """Send one event, if there is a listener."""
     descriptor = os.environ.get(EVENTS_VARIABLE)
     if descriptor is None:
         return
     try:
         os.write(int(descriptor), json.dumps(event).encode() + b"\n")
     except OSError:
-        # The listener is gone. The run is stopped by the end of its standard input, not here.
+        # The listener has ended. The end of standard input stops the run, not this.
         os.environ.pop(EVENTS_VARIABLE, None)
 
 
-def tell_decision(text: str) -> None:
-    """Tell in a sentence what a launch has decided."""
-    tell({"decision": text})
+def emit_decision(text: str) -> None:
+    """Send a decision of the launcher, as a sentence."""
+    emit_event({"decision": text})
 
 
-def tell_cost(cost: Mapping[str, str]) -> None:
-    """Tell what a launch has cost so far and will: a line, and short."""
-    tell({"cost": dict(cost)})
+def emit_cost(cost: Mapping[str, str]) -> None:
+    """Send the cost of a launch so far and its forecast: `line`, and `short` for a progress bar."""
+    emit_event({"cost": dict(cost)})
 
 
-def tell_warning(text: str) -> None:
-    """Tell in a sentence what a worker warns of."""
-    tell({"warning": text})
+def emit_warning(text: str) -> None:
+    """Send a worker's warning, as a sentence."""
+    emit_event({"warning": text})
 
 
-def tell_progress(progress: Mapping[str, Any]) -> None:
-    """Tell how far a stage is: stage, done, total, unit."""
-    tell({"progress": dict(progress)})
+def emit_progress(progress: Mapping[str, Any]) -> None:
+    """Send the progress of a stage: stage, done, total, unit."""
+    emit_event({"progress": dict(progress)})

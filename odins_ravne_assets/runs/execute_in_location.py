@@ -1,8 +1,8 @@
-"""Runs that belong to the code location though it did not launch them.
+"""Execution of runs that belong to the code location although its server did not launch them.
 
-Dagster's public `execute_job` makes runs of no location: the UI does not show them with their job,
-and its "Re-execute" breaks on them. What says where a run is from is private to Dagster; all of
-that is here.
+Runs of Dagster's public `execute_job` have no code location: the UI does not show them with their
+job, and its "Re-execute" fails for them. The API that sets a run's origin is private to Dagster;
+every use of it is in this file.
 """
 
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-# As `munin ui` and workspace.yaml load it; its name is the location's.
-MODULE = "odins_ravne_assets.definitions"
+# The code location that `munin ui` and workspace.yaml load; the module's name is the location's.
+LOCATION_MODULE = "odins_ravne_assets.definitions"
 
 
 def execute_in_location(
@@ -29,9 +29,9 @@ def execute_in_location(
     run_config: Mapping[str, Any],
     tags: Mapping[str, str],
 ) -> dg.JobExecutionResult:
-    """`dagster.execute_job`, for a run that the UI knows as one of the code location's."""
+    """Execute a job as `dagster.execute_job` does, as a run of the code location."""
     definition = job.get_definition()
-    location = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name=MODULE))
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name=LOCATION_MODULE))
     repository = RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME)
     run = instance.create_run_for_job(
         definition,

@@ -1,4 +1,4 @@
-"""Which process runs a run, and whether it is still there."""
+"""Liveness of runs: the process that executes a run, and the end of runs whose process died."""
 
 import os
 import socket
@@ -7,41 +7,41 @@ from collections.abc import Collection
 import dagster as dg
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus, RunsFilter
 
-# Who runs a run of the command line, to tell later whether it can still be running. The UI hides
-# tags of this prefix: a number of a process says nothing to anybody who looks at runs.
+# The process of a run that the command line started. The UI hides tags of this prefix: a process
+# id means nothing to a user.
 PROCESS_TAG = ".dagster/munin-process"
-# The same of a run that the daemon launched: "RUN PROCESS", since its re-execution has the tag too.
+# The same for a run that the daemon launched: "RUN PROCESS", since a re-execution inherits tags.
 LAUNCHED_TAG = ".dagster/munin-launched-process"
 
-UNFINISHED = [
+UNFINISHED_STATUSES = [
     DagsterRunStatus.NOT_STARTED,
     DagsterRunStatus.STARTING,
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
 ]
 
-# A tag of Dagster's (Run retries): the next run makes the assets and checks that were not told.
-RETRY_THE_REST = {"dagster/retry_strategy": "FROM_ASSET_FAILURE"}
-KILLED = "Its process was killed. What it had finished is kept; run again to go on."
-TOLD_ALL = (
-    "Its process was killed when all that it was to make had been told: it is done, and not tried "
-    "again."
+# Dagster's tag (Run retries): the retry makes only the assets and checks that are missing.
+RETRY_TAGS = {"dagster/retry_strategy": "FROM_ASSET_FAILURE"}
+KILLED = "The run's process was killed. Finished work is saved; run it again to continue."
+KILLED_WHEN_DONE = (
+    "The run's process was killed after it had reported all of its assets and checks: the run has "
+    "succeeded and is not retried."
 )
 
-PLANNED = {
+PLANNED_EVENTS = {
     DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
     DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED,
 }
-TOLD = {DagsterEventType.ASSET_MATERIALIZATION, DagsterEventType.ASSET_CHECK_EVALUATION}
+REPORTED_EVENTS = {DagsterEventType.ASSET_MATERIALIZATION, DagsterEventType.ASSET_CHECK_EVALUATION}
 
 
 def is_ours(run: dg.DagsterRun) -> bool:
-    """Whether the process that the tag names runs it: Dagster gives the tag to re-executions."""
+    """Return True if the tag is the run's own: Dagster copies tags to re-executions."""
     return PROCESS_TAG in run.tags and run.parent_run_id is None
 
 
-def name_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Say that this process runs a run, if its tags do not."""
+def tag_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Tag a run with this process, if it has no process yet."""
     if _process_of(run) is None:
         instance.add_run_tags(run.run_id, {LAUNCHED_TAG: f"{run.run_id} {this_process()}"})
 
@@ -54,12 +54,12 @@ def _process_of(run: dg.DagsterRun) -> str | None:
 
 
 def this_process() -> str:
-    """This process, told apart from a later one of the same number."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
+    """Return host, process id and start time, since process ids are reused."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_start_time(os.getpid())}"
 
 
-def _started(pid: int) -> str:
-    """When a process started, in clock ticks since boot; empty if there is none, or no /proc."""
+def _start_time(pid: int) -> str:
+    """Return a process's start in clock ticks since boot; empty without the process or /proc."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:  # noqa: PTH123
             return stat.read().rpartition(")")[2].split()[19]
@@ -68,21 +68,21 @@ def _started(pid: int) -> str:
 
 
 def is_dead(process: str) -> bool:
-    """Whether a process that `this_process` named is certain to have ended."""
+    """Return True if a process that `this_process` named has certainly ended."""
     host, pid, started = process.rsplit(":", 2)
     if host != socket.gethostname() or not started:
         return False
-    return _started(int(pid)) != started
+    return _start_time(int(pid)) != started
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> None:
-    """End runs whose process was killed: nobody else ever will.
+    """End the runs whose process was killed, since nothing else does.
 
-    One that had told all it was to make is done, and not tried again: Dagster tries again what has
-    failed. One that was asked to end is canceled; any other has failed, and is tried again without
-    the assets and checks that it had told.
+    A run that had reported all of its assets and checks succeeds, since Dagster retries failed
+    runs. A run that was being canceled is canceled. Any other fails, and its retry leaves out the
+    assets and checks that it had reported.
     """
-    for run in instance.get_runs(RunsFilter(statuses=UNFINISHED)):
+    for run in instance.get_runs(RunsFilter(statuses=UNFINISHED_STATUSES)):
         process = _process_of(run)
         if process and is_dead(process):
             _end(instance, run.run_id)
@@ -90,39 +90,39 @@ def close_dead_runs(instance: dg.DagsterInstance) -> None:
 
 def _end(instance: dg.DagsterInstance, run_id: str) -> None:
     run = instance.get_run_by_id(run_id)
-    # It may have ended well since it was listed: what is in the instance now is its last word.
-    if run is None or run.status not in UNFINISHED:
+    # It may have succeeded since it was listed.
+    if run is None or run.status not in UNFINISHED_STATUSES:
         return
-    if has_told_all(instance, run):
-        done = DagsterEvent(DagsterEventType.RUN_SUCCESS.value, run.job_name, message=TOLD_ALL)
+    if has_reported_all(instance, run):
+        done = DagsterEvent(DagsterEventType.RUN_SUCCESS.value, run.job_name, message=KILLED_WHEN_DONE)
         instance.report_dagster_event(done, run.run_id)
     elif run.status == DagsterRunStatus.CANCELING:
-        instance.report_run_canceled(run, "Its process was killed while it was asked to end.")
+        instance.report_run_canceled(run, "The run's process was killed while the run was being canceled.")
     else:
-        if has_told_something(instance, run):
-            # Dagster's own way is by whole steps, and Stages 1 to 3 are one.
-            instance.add_run_tags(run.run_id, RETRY_THE_REST)
+        if has_reported_any(instance, run):
+            # Dagster's default retries whole steps, and Stages 1 to 3 are one step.
+            instance.add_run_tags(run.run_id, RETRY_TAGS)
         instance.report_run_failed(run, KILLED)
 
 
-def has_told_all(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether each asset and each check of a run's plan is in the event log, for its partition.
+def has_reported_all(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Return True if the event log has every planned asset and check of a run, for its partition.
 
-    A run without a plan has told nothing.
+    A run without a plan has reported nothing.
     """
-    planned = _subjects(instance, run, PLANNED)
-    return bool(planned) and planned <= _subjects(instance, run, TOLD)
+    planned = _subjects(instance, run, PLANNED_EVENTS)
+    return bool(planned) and planned <= _subjects(instance, run, REPORTED_EVENTS)
 
 
-def has_told_something(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether an asset or a check of a run's plan is in the event log."""
-    return bool(_subjects(instance, run, TOLD))
+def has_reported_any(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Return True if the event log has any asset or check of a run."""
+    return bool(_subjects(instance, run, REPORTED_EVENTS))
 
 
 def _subjects(
     instance: dg.DagsterInstance, run: dg.DagsterRun, kinds: Collection[DagsterEventType]
 ) -> set[tuple[object, ...]]:
-    """What a run's events of some kinds are about."""
+    """Return the asset and partition, or the check, of a run's events of some types."""
     entries = instance.all_logs(run.run_id, of_type=set(kinds))
     return {_subject(entry.get_dagster_event()) for entry in entries}
 

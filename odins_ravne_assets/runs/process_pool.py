@@ -1,7 +1,7 @@
-"""Runs cameras for the command line: a process for each, progress in the terminal, Ctrl-C.
+"""A pool of processes, one per camera, with progress and Ctrl-C, for the command line.
 
-one Ctrl-C    stops each run: media in hand are finished, what is done is kept
-two           ends them at once: what is done is kept all the same
+one Ctrl-C    stops each run after the media in progress; finished work is saved
+two           kills the processes; finished work is saved all the same
 """
 
 import json
@@ -22,18 +22,18 @@ from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.runs.events import EVENTS_VARIABLE
 from resources.settings.loader import OVERRIDES_VARIABLE
 
-INTERRUPTED = 130
+EXIT_INTERRUPTED = 130
 
 
 @dataclass
 class CameraRun:
-    """One camera's run and what became of it."""
+    """One camera's run and its outcome."""
 
     camera: Camera
     run_id: str | None = None
     status: str = "NOT STARTED"
     error: str | None = None
-    foreseen: bool = False  # the error is in words for the user; no log need be read
+    expected: bool = False  # the error explains itself; the log is not needed
     exit_code: int | None = None
     log: Path | None = None
 
@@ -42,25 +42,25 @@ class CameraRun:
         return self.status == "SUCCESS"
 
 
-class Watcher(Protocol):
-    """Shows what goes on."""
+class RunListener(Protocol):
+    """Receives the events of the pool's runs."""
 
-    def progress(self, camera_id: str, progress: Mapping[str, Any]) -> None:
-        """How far a camera's stage is: stage, done, total (or None), unit."""
+    def on_progress(self, camera_id: str, progress: Mapping[str, Any]) -> None:
+        """A camera's stage has progressed: stage, done, total (or None), unit."""
 
-    def decided(self, camera_id: str, text: str) -> None:
-        """What a camera's launch has decided."""
+    def on_decision(self, camera_id: str, text: str) -> None:
+        """A camera's launcher has made a decision."""
 
-    def warned(self, camera_id: str, text: str) -> None:
-        """What a camera's workers warn of; each as often as it comes."""
+    def on_warning(self, camera_id: str, text: str) -> None:
+        """A camera's worker has sent a warning; the same one may come several times."""
 
-    def cost(self, camera_id: str, told: Mapping[str, str]) -> None:
-        """What a camera's launch has cost so far, and what is expected yet: line, short."""
+    def on_cost(self, camera_id: str, cost: Mapping[str, str]) -> None:
+        """A camera's launcher has updated its cost so far and its forecast: line, short."""
 
-    def ended(self, run: CameraRun) -> None:
-        """A camera's run is over."""
+    def on_end(self, run: CameraRun) -> None:
+        """A camera's run has ended."""
 
-    def stopping(self) -> None:
+    def on_interrupt(self) -> None:
         """Ctrl-C was pressed."""
 
 
@@ -73,36 +73,37 @@ class _Process:
 
 
 @dataclass
-class CameraRuns:
+class CameraRunPool:
     """Runs of one job for several cameras.
 
     Args:
-        job: a job of `jobs.py`.
+        job: name of a job of `jobs.py`.
         profile, overrides: see `load_profile`.
-        tags: of each run.
-        at_once: how many cameras run at the same time.
+        tags: tags of each run.
+        max_parallel: cameras that run at the same time.
+        listener: receives the events.
     """
 
     job: str
     profile: str
     overrides: Mapping[str, Any]
     tags: Mapping[str, str]
-    at_once: int
-    watcher: Watcher
+    max_parallel: int
+    listener: RunListener
     interrupted: bool = field(default=False, init=False)
     _processes: dict[int, _Process] = field(default_factory=dict, init=False)
     _selector: DefaultSelector = field(default_factory=DefaultSelector, init=False)
 
     def run(self, cameras: Sequence[Camera]) -> list[CameraRun]:
-        """Run all cameras and wait for them; one that fails leaves the others alone."""
+        """Run all cameras and wait for them; a failure does not affect the others."""
         runs = [CameraRun(camera) for camera in cameras]
         waiting = deque(runs)
         with self._on_interrupt():
             while self._processes or (waiting and not self.interrupted):
-                while waiting and len(self._processes) < self.at_once and not self.interrupted:
+                while waiting and len(self._processes) < self.max_parallel and not self.interrupted:
                     self._start(waiting.popleft())
                 for key, _ in self._selector.select(timeout=0.5):
-                    self._hear(self._processes[key.fd])
+                    self._read_events(self._processes[key.fd])
         return runs
 
     def _start(self, run: CameraRun) -> None:
@@ -122,14 +123,14 @@ class CameraRuns:
                 env={
                     **os.environ,
                     EVENTS_VARIABLE: str(theirs),
-                    "MUNIN_PROFILE": self.profile,  # of the code location
+                    "MUNIN_PROFILE": self.profile,  # for the code location
                     OVERRIDES_VARIABLE: json.dumps(dict(self.overrides)),
                 },
                 pass_fds=[theirs],
-                stdin=subprocess.PIPE,  # its end cancels the run, also when we are gone
+                stdin=subprocess.PIPE,  # its end cancels the run, also when this process dies
                 stdout=handle,
                 stderr=handle,
-                start_new_session=True,  # Ctrl-C reaches it through us, once
+                start_new_session=True,  # Ctrl-C must reach it once, through this process
             )
         finally:
             os.close(handle)
@@ -137,25 +138,25 @@ class CameraRuns:
         self._processes[ours] = _Process(run, popen, ours)
         self._selector.register(ours, EVENT_READ)
 
-    def _hear(self, process: _Process) -> None:
-        """Read what a run tells; the end of its pipe is its end."""
+    def _read_events(self, process: _Process) -> None:
+        """Read a run's events; the end of its pipe is its end."""
         data = os.read(process.events, 65536)
         *lines, process.unread = (process.unread + data).split(b"\n")
         for line in lines:
             event = json.loads(line)
             if "progress" in event:
-                self.watcher.progress(process.run.camera.camera_id, event["progress"])
+                self.listener.on_progress(process.run.camera.camera_id, event["progress"])
             if "decision" in event:
-                self.watcher.decided(process.run.camera.camera_id, event["decision"])
+                self.listener.on_decision(process.run.camera.camera_id, event["decision"])
             if "warning" in event:
-                self.watcher.warned(process.run.camera.camera_id, event["warning"])
+                self.listener.on_warning(process.run.camera.camera_id, event["warning"])
             if "cost" in event:
-                self.watcher.cost(process.run.camera.camera_id, event["cost"])
+                self.listener.on_cost(process.run.camera.camera_id, event["cost"])
             if "run" in event:
                 process.run.run_id = event["run"]["run_id"]
                 process.run.status = event["run"]["status"]
                 process.run.error = event["run"]["error"]
-                process.run.foreseen = event["run"]["foreseen"]
+                process.run.expected = event["run"]["expected"]
         if not data:
             self._end(process)
 
@@ -169,20 +170,20 @@ class CameraRuns:
             run.status = "CANCELED"
         elif run.status == "NOT STARTED":
             run.status = "FAILURE"
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "broke off"
-            run.error = f"the run {how}; run again to go on from there"
-        if run.log and (run.foreseen or run.status != "FAILURE"):
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+            run.error = f"the run {how}; run again to continue"
+        if run.log and (run.expected or run.status != "FAILURE"):
             run.log.unlink(missing_ok=True)
         elif run.error:
             run.error += f" (log: {run.log})"
-        self.watcher.ended(run)
+        self.listener.on_end(run)
 
     @contextmanager
     def _on_interrupt(self) -> Iterator[None]:
         def stop(*_: Any) -> None:
             hard = self.interrupted
             self.interrupted = True
-            self.watcher.stopping()
+            self.listener.on_interrupt()
             for process in self._processes.values():
                 if hard:
                     process.popen.kill()

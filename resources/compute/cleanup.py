@@ -1,61 +1,62 @@
-"""Taking away compute that nobody uses, and ending jobs whose run is gone, without harm to others.
+"""Cleanup of compute: tears down what is idle, and terminates orphaned jobs, safely for runs.
 
-A run may begin at any moment, here or on another machine. Queues are disabled before it is looked
-once more whether anything uses them, and opened again if so; see `usage_lease.py` for why no run
-is missed. Jobs are ended under the lease that a run of their camera would need to take them up.
+A run may begin at any moment, on this machine or another. The cleanup therefore disables the queues
+before it checks a last time whether a run uses them, and enables them again if so; `usage_lease.py`
+explains why no run is missed. It terminates jobs under the lease that a run of their camera needs
+to resume them.
 """
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from resources.aws.batch_states import LIVE_STATUSES
 from resources.aws.clients import AwsClients
 from resources.aws.errors import translate_aws_errors
 from resources.batch.jobs import describe_jobs
-from resources.batch.launch_record import LaunchRecord, load_records
+from resources.batch.launch_record import LaunchRecord, all_records
 from resources.batch.names import Names
 from resources.compute.foundation import find_foundation
 from resources.compute.idle_rules import ComputeUsage
-from resources.compute.parts import LIVE, ComputeParts, OnStep
+from resources.compute.parts import ComputeParts, OnStep
 from resources.compute.teardown import Teardown
 from resources.compute.usage_lease import lease_folder, list_leases
 from resources.settings.profile import Aws
-from resources.storage.layout import LAUNCHES_FOLDER as LAUNCHES
-from resources.storage.layout import USAGE_LEASES_FOLDER
+from resources.storage.layout import LAUNCHES_FOLDER, USAGE_LEASES_FOLDER
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
 
-# Between seeing queues disabled and looking for who uses them: AWS's answers may be a little old.
+# Pause between disabling the queues and checking who uses them: AWS's answers may be a little old.
 SETTLE_SECONDS = 15.0
-ORPHANED_REASON = "no run has watched this job for long; what it finished is kept"
+ORPHANED_REASON = "no run monitors this job; its finished work is saved"
 
 
 class _CameraInUseError(Exception):
-    """A run holds the camera's launches."""
+    """A run holds the lease of the camera's launches."""
 
 
 @dataclass(frozen=True)
 class ComputeCleanup:
-    """Looks at the compute of a profile, and takes away what nobody uses.
+    """Checks the usage of a profile's compute, and removes what is idle.
 
     Args:
-        outputs: id and output URL of the cameras that are known here.
+        outputs: id and output URL of the cameras known on this machine.
     """
 
     clients: AwsClients
     aws: Aws
     outputs: tuple[tuple[str, str], ...]
 
-    def look(self) -> ComputeUsage:
-        """What there is now.
+    def check(self) -> ComputeUsage:
+        """Return the present usage.
 
         Raises:
             RavneError: AWS refuses, or cannot be reached.
         """
         parts = ComputeParts(self.clients, Names(self.aws.name))
-        with self._explained():
+        with self._translate_errors():
             queues = parts.queues()
-            live = parts.jobs(queues, LIVE)
+            live = parts.jobs(queues, LIVE_STATUSES)
             described = describe_jobs(self.clients.of("batch"), sorted(live))
             environments = parts.environments()
         names = {job: str(found["jobName"]) for job, found in described.items()}
@@ -63,77 +64,79 @@ class ComputeCleanup:
             at=self.clients.clock.now(),
             set_up=bool(queues or environments),
             live_jobs=names,
-            holds=list_leases(self._holds()),
-            launches=self._launches(names) if names else {},
+            leases=list_leases(self._leases()),
+            launched_jobs=self._launched_jobs(names) if names else {},
         )
 
-    def tear_down(self, dead: Mapping[str, int], on_step: OnStep) -> str | None:
-        """Take the compute away, unless something uses it after all.
+    def tear_down(self, expired: Mapping[str, int], on_step: OnStep) -> str | None:
+        """Tear the compute down, unless it is in use after all.
 
         Args:
-            dead: holds of runs that are gone, as `compute_hold.list_leases` told them.
+            expired: leases of runs that have died, as `usage_lease.list_leases` returned them.
 
         Returns:
-            What uses it; None: it is gone.
+            A description of the users if it is in use; None if it is torn down.
 
         Raises:
             RavneError: AWS refuses, or cannot be reached.
         """
         parts = ComputeParts(self.clients, Names(self.aws.name))
         teardown = Teardown(self.clients, self.aws.name, on_step)
-        with self._explained():
+        with self._translate_errors():
             queues = sorted(parts.queues())
-            used_by: str | None = "it could not be told what uses them"
+            users: str | None = "the check of its usage failed"
             try:
                 for name in queues:
                     teardown.disable_queue(name)
                 self.clients.clock.sleep(SETTLE_SECONDS)
-                used_by = self._used_by(parts.jobs(queues, LIVE), dead)
+                users = self._users(parts.jobs(queues, LIVE_STATUSES), expired)
             finally:
-                if used_by is not None:
+                if users is not None:
                     for name in queues:
                         teardown.enable_queue(name)
-            if used_by is None:
-                teardown.everything(force=False)
-        return used_by
+            if users is None:
+                teardown.run(force=False)
+        return users
 
-    def end_jobs(self, jobs: Mapping[str, str], dead: Mapping[str, int], on_step: OnStep) -> int:
-        """Terminate jobs whose runs are gone, unless a run has come to watch them.
+    def end_jobs(
+        self, jobs: Mapping[str, str], expired: Mapping[str, int], on_step: OnStep
+    ) -> int:
+        """Terminate orphaned jobs, unless a run monitors them by now.
 
         Args:
             jobs: names by ids.
-            dead: see `tear_down`.
+            expired: see `tear_down`.
 
         Returns:
-            How many were terminated.
+            The number of terminated jobs.
 
         Raises:
             RavneError: AWS refuses, or cannot be reached.
         """
-        with self._explained():
+        with self._translate_errors():
             return sum(
-                self._end_jobs_of(output, set(jobs.values()), dead, on_step)
+                self._end_jobs_of(output, set(jobs.values()), expired, on_step)
                 for _, output in self.outputs
             )
 
     def _end_jobs_of(
-        self, output: str, names: set[str], dead: Mapping[str, int], on_step: OnStep
+        self, output: str, names: set[str], expired: Mapping[str, int], on_step: OnStep
     ) -> int:
-        store = self._store(output)
-        if not any(_named(record, names) for record in _unfinished(store)):
+        store = self._launches(output)
+        if not any(_has_active_attempt(record, names) for record in _unfinished(store)):
             return 0
         try:
-            with store.exclusive(_is_held):
-                if self._living(dead, lease_folder(output)):
+            with store.exclusive(_raise_in_use):
+                if self._live_leases(expired, lease_folder(output)):
                     raise _CameraInUseError
                 return self._terminate(store, names, on_step)
         except _CameraInUseError:
-            on_step(f"{output}: a run has come to watch its jobs; nothing is ended")
+            on_step(f"{output}: a run monitors its jobs again; none is terminated")
             return 0
 
     def _terminate(self, store: ObjectStore, names: set[str], on_step: OnStep) -> int:
-        """End them; whoever takes the launch up finds that they were stopped, and goes on."""
-        ended = 0
+        """Terminate the jobs of a camera; a run that resumes the launch finds them cancelled."""
+        terminated = 0
         for record in _unfinished(store):
             for attempt in record.attempts:
                 if attempt.active and attempt.name in names and attempt.job_id:
@@ -142,52 +145,51 @@ class ComputeCleanup:
                     batch = self.clients.of("batch")
                     batch.terminate_job(jobId=attempt.job_id, reason=ORPHANED_REASON)
                     on_step(f"job {attempt.name}: terminated, {ORPHANED_REASON}")
-                    ended += 1
-        return ended
+                    terminated += 1
+        return terminated
 
-    def _used_by(self, jobs: Mapping[str, str], dead: Mapping[str, int]) -> str | None:
+    def _users(self, jobs: Mapping[str, str], expired: Mapping[str, int]) -> str | None:
         if jobs:
             return f"{len(jobs)} jobs have not ended"
-        living = self._living(dead, "")
-        return f"{len(living)} runs use the queues" if living else None
+        leases = self._live_leases(expired, "")
+        return f"{len(leases)} runs use the queues" if leases else None
 
-    def _living(self, dead: Mapping[str, int], place: str) -> list[str]:
-        """Holds that are not known to be those of runs that are gone."""
-        holds = list_leases(self._holds())
-        return [k for k, ns in holds.items() if k.startswith(place) and dead.get(k) != ns]
+    def _live_leases(self, expired: Mapping[str, int], folder: str) -> list[str]:
+        """Return the keys of leases that are not known to have expired."""
+        leases = list_leases(self._leases())
+        return [k for k, ns in leases.items() if k.startswith(folder) and expired.get(k) != ns]
 
-    def _launches(self, live: Mapping[str, str]) -> dict[str, frozenset[str]]:
-        """Live jobs of unfinished launches, by the folder of their camera's holds."""
+    def _launched_jobs(self, live: Mapping[str, str]) -> dict[str, frozenset[str]]:
+        """Return the live jobs of unfinished launches, by the folder of their camera's leases."""
         found = {}
         for _, output in self.outputs:
-            records = _unfinished(self._store(output))
-            ours = {each.name for record in records for each in record.attempts if each.active}
-            found[lease_folder(output)] = frozenset(
-                job for job, name in live.items() if name in ours
-            )
+            records = _unfinished(self._launches(output))
+            active = {each.name for record in records for each in record.attempts if each.active}
+            jobs = frozenset(job for job, name in live.items() if name in active)
+            found[lease_folder(output)] = jobs
         return found
 
-    def _store(self, output: str) -> ObjectStore:
-        return open_store(f"{output.rstrip('/')}/{LAUNCHES}", self.clients)
+    def _launches(self, output: str) -> ObjectStore:
+        return open_store(f"{output.rstrip('/')}/{LAUNCHES_FOLDER}", self.clients)
 
-    def _holds(self) -> ObjectStore:
-        with self._explained():
+    def _leases(self) -> ObjectStore:
+        with self._translate_errors():
             foundation, _ = find_foundation(self.clients, self.aws)
         return open_store(f"s3://{foundation.bucket}/{USAGE_LEASES_FOLDER}", self.clients)
 
-    def _explained(self) -> AbstractContextManager[None]:
+    def _translate_errors(self) -> AbstractContextManager[None]:
         name = self.aws.name
         remedy = f"ask an administrator to attach the policies {name}-operator and {name}-runner"
-        return translate_aws_errors("tidying up compute", remedy)
+        return translate_aws_errors("cleanup of idle compute", remedy)
 
 
 def _unfinished(store: ObjectStore) -> list[LaunchRecord]:
-    return [record for record in load_records(store) if not record.finished]
+    return [record for record in all_records(store) if not record.finished]
 
 
-def _named(record: LaunchRecord, names: Iterable[str]) -> bool:
+def _has_active_attempt(record: LaunchRecord, names: Iterable[str]) -> bool:
     return any(attempt.active and attempt.name in names for attempt in record.attempts)
 
 
-def _is_held() -> None:
+def _raise_in_use() -> None:
     raise _CameraInUseError

@@ -1,13 +1,13 @@
-"""When compute is unused, and when a job's run is gone: pure rules over repeated looks.
+"""Rules for idle compute and orphaned jobs: pure functions over repeated checks.
 
-Nobody compares two machines' clocks: a hold is that of a living run if it was seen to change within
-its time, by the clock of the one who looks.
+Clocks of two machines are never compared: a lease is live if it was seen to change within its
+expiry time, by the clock of the machine that checks.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from resources.compute.usage_lease import EXPIRY_SECONDS
 from resources.settings.profile import Unused
@@ -15,26 +15,26 @@ from resources.settings.profile import Unused
 
 @dataclass(frozen=True)
 class ComputeUsage:
-    """What there is at one moment.
+    """The usage of compute at one moment.
 
     Args:
         at: seconds since 1970 UTC.
         set_up: there are queues or environments.
-        live_jobs: names of jobs that have not ended, by their ids.
-        holds: see `compute_hold.holds_in`.
-        launches: ids of live jobs that belong to unfinished launches of cameras known here, by the
-            folder of the camera's holds.
+        live_jobs: names of jobs that have not ended, by job id.
+        leases: see `usage_lease.list_leases`.
+        launched_jobs: ids of live jobs of unfinished launches of cameras known on this machine, by
+            the folder of the camera's leases.
     """
 
     at: float
     set_up: bool
     live_jobs: Mapping[str, str]
-    holds: Mapping[str, int]
-    launches: Mapping[str, frozenset[str]]
+    leases: Mapping[str, int]
+    launched_jobs: Mapping[str, frozenset[str]]
 
 
 class LeaseRenewal(BaseModel):
-    """A hold as it was last seen to change."""
+    """The last renewal of a lease, and when a check first saw it (seconds since 1970 UTC)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,113 +43,122 @@ class LeaseRenewal(BaseModel):
 
 
 class IdleState(BaseModel):
-    """What earlier looks have left.
+    """The state between checks; its JSON is the cursor of the sensor.
 
     Args:
-        unused_since: nothing has used the compute since; None: something does, or there is none.
-        unwatched_since: no run has watched a camera's jobs since, by the folder of its holds.
+        unused_since: start of the idle time; None if compute is in use or not set up.
+        unwatched_since: start of the time in which no run monitors a camera's jobs, by the folder
+            of the camera's leases.
+        leases: last renewals, by key.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
 
     unused_since: float | None = None
     unwatched_since: dict[str, float] = {}
-    holds: dict[str, LeaseRenewal] = {}
+    leases: dict[str, LeaseRenewal] = Field(
+        default_factory=dict, validation_alias="holds", serialization_alias="holds"
+    )
 
 
 @dataclass(frozen=True)
 class CleanupDecision:
-    """What is to be done.
+    """The decision after a check.
 
     Args:
-        tear_down: take the compute away.
-        end_jobs: names of jobs whose runs are gone, to be terminated, by their ids.
-        says: what was seen, for people.
-        dead: holds of runs that are gone.
+        tear_down: tear the compute down.
+        end_jobs: names of orphaned jobs to terminate, by job id.
+        summary: the usage as a sentence.
+        expired_leases: leases of runs that have died: last renewal, by key.
     """
 
     tear_down: bool
     end_jobs: Mapping[str, str]
-    says: str
-    dead: Mapping[str, int]
+    summary: str
+    expired_leases: Mapping[str, int]
 
 
 def decide_cleanup(
-    memory: IdleState, look: ComputeUsage, rules: Unused, overslept: bool = False
+    state: IdleState, usage: ComputeUsage, rules: Unused, after_sleep: bool = False
 ) -> tuple[IdleState, CleanupDecision]:
-    """What a look means after the looks before it.
+    """Return the next state and the decision after a check.
 
     Args:
-        overslept: whoever looks was away for long: what was seen before says nothing of the time
-            between, and all times begin anew.
+        state: of the checks before.
+        after_sleep: the machine that checks was asleep: earlier checks say nothing of the time
+            between, so all times start again.
 
-    - Compute is unused while there is no job that has not ended and no living hold. After
-      `tear_down_after_minutes` it is taken away.
-    - A job is orphaned while no living hold of its camera is there. After
-      `end_jobs_after_minutes` it is terminated; what it finished is in the journal.
-    - A job of no camera that is known here is another machine's: it is left alone, and keeps the
-      compute up.
+    - Compute is idle while there is no live job and no live lease. After
+      `tear_down_after_minutes` it is torn down.
+    - A job is orphaned while its camera has no live lease. After `end_jobs_after_minutes` it is
+      terminated; its finished work is in the journal.
+    - A job of a camera that is not known on this machine belongs to another machine: it is left
+      alone, and counts as usage.
     """
-    if overslept:
-        memory = IdleState(holds=memory.holds)
-    holds = {key: _seen(memory.holds.get(key), ns, look.at) for key, ns in look.holds.items()}
-    living = {key for key, seen in holds.items() if look.at - seen.seen_at < EXPIRY_SECONDS}
-    watched = {key.partition("/")[0] for key in living}
-    unused = look.set_up and not look.live_jobs and not living
-    since = look.at if memory.unused_since is None else memory.unused_since
-    memory = IdleState(
-        unused_since=since if unused else None,
+    if after_sleep:
+        state = IdleState(leases=state.leases)
+    leases = {key: _renewal(state.leases.get(key), ns, usage.at) for key, ns in usage.leases.items()}
+    live = {key for key, each in leases.items() if usage.at - each.seen_at < EXPIRY_SECONDS}
+    watched = {key.partition("/")[0] for key in live}
+    idle = usage.set_up and not usage.live_jobs and not live
+    since = usage.at if state.unused_since is None else state.unused_since
+    state = IdleState(
+        unused_since=since if idle else None,
         unwatched_since={
-            place: memory.unwatched_since.get(place, look.at)
-            for place, jobs in look.launches.items()
-            if jobs and place not in watched
+            folder: state.unwatched_since.get(folder, usage.at)
+            for folder, jobs in usage.launched_jobs.items()
+            if jobs and folder not in watched
         },
-        holds=holds,
+        leases=leases,
     )
-    dead = {key: look.holds[key] for key in holds.keys() - living}
-    return memory, _verdict(memory, look, rules, len(living), dead)
+    expired = {key: usage.leases[key] for key in leases.keys() - live}
+    return state, _decision(state, usage, rules, len(live), expired)
 
 
-def _seen(before: LeaseRenewal | None, renewed_ns: int, now: float) -> LeaseRenewal:
+def _renewal(before: LeaseRenewal | None, renewed_ns: int, now: float) -> LeaseRenewal:
     if before is not None and before.renewed_ns == renewed_ns:
         return before
     return LeaseRenewal(renewed_ns=renewed_ns, seen_at=now)
 
 
-def _verdict(
-    memory: IdleState, look: ComputeUsage, rules: Unused, living: int, dead: Mapping[str, int]
+def _decision(
+    state: IdleState,
+    usage: ComputeUsage,
+    rules: Unused,
+    live_leases: int,
+    expired: Mapping[str, int],
 ) -> CleanupDecision:
     orphans = {
-        job: look.live_jobs[job]
-        for place, since in memory.unwatched_since.items()
-        if _is_over(since, look.at, rules.end_jobs_after_minutes)
-        for job in look.launches[place]
-        if job in look.live_jobs
+        job: usage.live_jobs[job]
+        for folder, since in state.unwatched_since.items()
+        if _is_over(since, usage.at, rules.end_jobs_after_minutes)
+        for job in usage.launched_jobs[folder]
+        if job in usage.live_jobs
     }
-    tear_down = memory.unused_since is not None and _is_over(
-        memory.unused_since, look.at, rules.tear_down_after_minutes
+    tear_down = state.unused_since is not None and _is_over(
+        state.unused_since, usage.at, rules.tear_down_after_minutes
     )
-    return CleanupDecision(tear_down, orphans, _says(memory, look, living), dead)
+    return CleanupDecision(tear_down, orphans, _summary(state, usage, live_leases), expired)
 
 
 def _is_over(since: float, now: float, minutes: float | None) -> bool:
     return minutes is not None and now - since >= minutes * 60
 
 
-def _says(memory: IdleState, look: ComputeUsage, living: int) -> str:
-    if not look.set_up:
+def _summary(state: IdleState, usage: ComputeUsage, live_leases: int) -> str:
+    if not usage.set_up:
         return "nothing is set up"
-    if memory.unused_since is not None:
-        return f"unused for {_minutes(memory.unused_since, look.at)} minutes"
-    told = [f"{len(look.live_jobs)} jobs have not ended, {living} runs use the queues"]
-    for place, since in memory.unwatched_since.items():
-        names = ", ".join(sorted(look.live_jobs[job] for job in look.launches[place]))
-        told.append(f"no run has watched {names} for {_minutes(since, look.at)} minutes")
-    strangers = look.live_jobs.keys() - {job for jobs in look.launches.values() for job in jobs}
-    if strangers:
-        names = ", ".join(sorted(look.live_jobs[job] for job in strangers))
-        told.append(f"of no camera known here, so left alone: {names}")
-    return "; ".join(told)
+    if state.unused_since is not None:
+        return f"unused for {_minutes(state.unused_since, usage.at)} minutes"
+    parts = [f"{len(usage.live_jobs)} jobs have not ended, {live_leases} runs use the queues"]
+    for folder, since in state.unwatched_since.items():
+        names = ", ".join(sorted(usage.live_jobs[job] for job in usage.launched_jobs[folder]))
+        parts.append(f"no run has monitored {names} for {_minutes(since, usage.at)} minutes")
+    known = {job for jobs in usage.launched_jobs.values() for job in jobs}
+    if others := usage.live_jobs.keys() - known:
+        names = ", ".join(sorted(usage.live_jobs[job] for job in others))
+        parts.append(f"left alone, since their cameras are not known on this machine: {names}")
+    return "; ".join(parts)
 
 
 def _minutes(since: float, now: float) -> int:

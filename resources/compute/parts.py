@@ -1,8 +1,9 @@
-"""The parts of the short-lived cloud as AWS describes them now, and waiting for them to change."""
+"""The parts of a compute environment as AWS describes them, and a poller for their changes."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from resources.aws.batch_states import CHANGING_STATUSES, JobStatus, ResourceStatus
 from resources.aws.clients import AwsClients
 from resources.aws.errors import error_code
 from resources.batch.names import Names
@@ -18,11 +19,7 @@ if TYPE_CHECKING:
     )
     from mypy_boto3_ec2.type_defs import LaunchTemplateVersionTypeDef
 
-# States of a job that has not ended, in order; and those of one that has.
-LIVE: "tuple[JobStatusType, ...]" = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
-ENDED: "tuple[JobStatusType, ...]" = ("SUCCEEDED", "FAILED")
-
-# A change takes AWS from seconds to minutes; an environment that still has machines the longest.
+# A change takes AWS seconds to minutes, longest for an environment that still has machines.
 POLL_SECONDS = (2.0, 20.0)  # the first pause and the longest
 TIMEOUT_SECONDS = 1800.0
 LOG_SECONDS = 30.0
@@ -31,30 +28,34 @@ OnStep = Callable[[str], None]
 
 
 class ComputeParts:
-    """Looks up what is there by the names that a set-up gives."""
+    """Lookup of the existing parts by the names that a setup gives."""
 
     def __init__(self, clients: AwsClients, names: Names) -> None:
         self._clients = clients
         self.names = names
 
     def environments(self) -> "dict[str, ComputeEnvironmentDetailTypeDef]":
-        """Compute environments by name; those that are gone are left out."""
+        """Return the compute environments by name, without deleted ones."""
         found = self._clients.of("batch").describe_compute_environments(
             computeEnvironments=list(self.names.environments)
         )["computeEnvironments"]
         return {
-            each["computeEnvironmentName"]: each for each in found if each["status"] != "DELETED"
+            each["computeEnvironmentName"]: each
+            for each in found
+            if each["status"] != ResourceStatus.DELETED
         }
 
     def queues(self) -> "dict[str, JobQueueDetailTypeDef]":
-        """Job queues by name; those that are gone are left out."""
+        """Return the job queues by name, without deleted ones."""
         found = self._clients.of("batch").describe_job_queues(jobQueues=list(self.names.queues))
         return {
-            each["jobQueueName"]: each for each in found["jobQueues"] if each["status"] != "DELETED"
+            each["jobQueueName"]: each
+            for each in found["jobQueues"]
+            if each["status"] != ResourceStatus.DELETED
         }
 
     def job_definitions(self) -> "list[JobDefinitionTypeDef]":
-        """The active revisions, the latest first."""
+        """Return the active revisions, latest first."""
         pages = (
             self._clients.of("batch")
             .get_paginator("describe_job_definitions")
@@ -64,7 +65,7 @@ class ComputeParts:
         return sorted(found, key=lambda each: -each["revision"])
 
     def launch_template(self) -> "LaunchTemplateVersionTypeDef | None":
-        """The latest version of the launch template."""
+        """Return the latest version of the launch template, or None if there is none."""
         from botocore.exceptions import ClientError
 
         try:
@@ -81,52 +82,55 @@ class ComputeParts:
         version: LaunchTemplateVersionTypeDef = found["LaunchTemplateVersions"][0]
         return version
 
-    def jobs(self, queues: Iterable[str], states: "Iterable[JobStatusType]") -> dict[str, str]:
-        """Jobs of some queues that are in some states: the state of each, by its id.
+    def jobs(
+        self, queues: Iterable[str], statuses: Iterable[JobStatus]
+    ) -> dict[str, JobStatus]:
+        """Return the jobs of some queues that have one of the statuses: status by job id.
 
         Args:
-            states: in the order in which jobs go through them. A job that moves on while it is
-                looked for is then met twice, and counted once, but never missed.
+            statuses: in the order in which jobs pass through them. A job that moves on during the
+                listing is then listed twice and counted once, but never missed.
         """
         listing = self._clients.of("batch").get_paginator("list_jobs")
-        found: dict[str, str] = {}
+        found: dict[str, JobStatus] = {}
         for queue in queues:
-            for state in states:
-                for page in listing.paginate(jobQueue=queue, jobStatus=state):
-                    found |= {job["jobId"]: state for job in page["jobSummaryList"]}
+            for status in statuses:
+                wanted = cast("JobStatusType", status.value)
+                for page in listing.paginate(jobQueue=queue, jobStatus=wanted):
+                    found |= {job["jobId"]: status for job in page["jobSummaryList"]}
         return found
 
 
 class Poller:
-    """Waits for AWS to finish changing something."""
+    """Polls AWS until a change is complete."""
 
     def __init__(self, clock: Clock, on_step: OnStep) -> None:
         self._clock = clock
         self._on_step = on_step
 
-    def until(self, what: str, look: Callable[[], str | None]) -> None:
-        """Look again and again, at growing intervals, until there is nothing to wait for.
+    def wait(self, change: str, check: Callable[[], str | None]) -> None:
+        """Poll at growing intervals until a change is complete.
 
         Args:
-            what: is waited for, as `queue ravne-spot to be deleted`.
-            look: what is still in the way, or None.
+            change: its description, as `queue ravne-spot to be deleted`.
+            check: returns the reason why it is not complete, or None if it is.
 
         Raises:
-            RavneError: it is still in the way after half an hour.
+            RavneError: it is not complete after half an hour.
         """
         pause, longest = POLL_SECONDS
-        began = self._clock.now()
-        tell_at = began + LOG_SECONDS
-        while (reason := look()) is not None:
+        started = self._clock.now()
+        log_at = started + LOG_SECONDS
+        while (reason := check()) is not None:
             now = self._clock.now()
-            if now >= tell_at:
-                self._on_step(f"waiting for {what}: {reason}")
-                tell_at = now + LOG_SECONDS
-            if now >= began + TIMEOUT_SECONDS:
+            if now >= log_at:
+                self._on_step(f"waiting for {change}: {reason}")
+                log_at = now + LOG_SECONDS
+            if now >= started + TIMEOUT_SECONDS:
                 minutes = int(TIMEOUT_SECONDS / 60)
                 raise RavneError(
-                    f"waited {minutes} minutes for {what}: {reason}; run the same command again "
-                    "to go on, and see docs/troubleshooting.md"
+                    f"waited {minutes} minutes for {change}: {reason}; run the same command again "
+                    "to continue, and see docs/troubleshooting.md"
                 )
             self._clock.sleep(pause)
             pause = min(longest, pause * 1.5)

@@ -1,9 +1,9 @@
-"""What says that a run uses the machines and queues, so that nobody takes them away.
+"""The lease by which a run marks machines and queues as in use, so that no cleanup removes them.
 
-A hold is an object in the bucket, below `in-use/`, written before a run looks at the queues and
-renewed while it goes on, also while nothing of it is in a queue. Whoever wants to take the queues
-away disables them first and then looks for holds (`cleanup.py`). So either the run sees that
-they are disabled, or its hold is seen: S3 shows what is written at once.
+A lease is an object in the bucket, below `in-use/`. A run writes it before it checks the queues and
+renews it until its end, also while none of its jobs is in a queue. A cleanup disables the queues
+first and then lists the leases (`cleanup.py`). So either the run finds the queues disabled, or the
+cleanup finds the lease: S3 lists an object as soon as it is written.
 """
 
 import hashlib
@@ -16,23 +16,23 @@ from resources.clock import Clock
 from resources.errors import StoreError
 from resources.storage.object_store import ObjectStore
 
-RENEW_SECONDS = 300.0
-# A hold that was not renewed for so long is that of a run which is gone.
+RENEWAL_SECONDS = 300.0
+# A lease that is not renewed for this long is that of a run which has died.
 EXPIRY_SECONDS = 900.0
 
 log = logging.getLogger(__name__)
 
 
 def lease_folder(output_url: str) -> str:
-    """The folder of a camera's holds: a hash, since an OUTPUT can be longer than a name may be."""
+    """Return the folder of a camera's leases: a hash, since a URL may exceed a key's length."""
     return hashlib.sha256(output_url.rstrip("/").encode()).hexdigest()[:16]
 
 
 def list_leases(store: ObjectStore) -> Mapping[str, int]:
-    """All holds: when each was renewed last, by S3's clock, in nanoseconds since 1970 UTC.
+    """Return all leases: the last renewal by S3's clock, in nanoseconds since 1970 UTC, by key.
 
     Args:
-        store: of FOLDER.
+        store: of USAGE_LEASES_FOLDER.
 
     Raises:
         StoreError: it cannot be listed.
@@ -41,40 +41,43 @@ def list_leases(store: ObjectStore) -> Mapping[str, int]:
 
 
 @contextmanager
-def lease_compute(store: ObjectStore, output_url: str, run_id: str, clock: Clock) -> Iterator[None]:
-    """Hold the machines and queues for a run.
+def lease_compute(
+    store: ObjectStore, output_url: str, run_id: str, clock: Clock
+) -> Iterator[None]:
+    """Lease the machines and queues for a run.
 
     Args:
-        store: of FOLDER.
+        store: of USAGE_LEASES_FOLDER.
 
     Raises:
-        StoreError: the hold cannot be written.
+        StoreError: the lease cannot be written.
     """
     key = f"{lease_folder(output_url)}/{run_id}"
+    # For a person who opens the object.
+    content = f"a run of {output_url} uses the queues\n".encode()
     ended = Event()
 
     def renew() -> None:
-        while not clock.sleep(RENEW_SECONDS, ended):
+        while not clock.sleep(RENEWAL_SECONDS, ended):
             try:
-                store.write_bytes(key, _text(output_url))
+                store.write_bytes(key, content)
             except StoreError as error:
-                # Not the end yet: there are two further tries before it expires.
-                log.warning("the hold on the queues could not be renewed: %s", error)
+                # The lease stays valid for two further renewals.
+                log.warning("the usage lease of the queues was not renewed: %s", error)
 
-    store.write_bytes(key, _text(output_url))
-    renewing = Thread(target=renew, name="compute-hold", daemon=True)
-    renewing.start()
+    store.write_bytes(key, content)
+    renewal = Thread(target=renew, name="usage-lease", daemon=True)
+    renewal.start()
     try:
         yield
     finally:
         ended.set()
-        renewing.join()
+        renewal.join()
         try:
             store.delete(key)
         except StoreError as error:
-            log.warning("the hold on the queues is free in %g s only: %s", EXPIRY_SECONDS, error)
-
-
-def _text(output_url: str) -> bytes:
-    """For people who wonder what it is."""
-    return f"a run of {output_url} uses the queues\n".encode()
+            log.warning(
+                "the usage lease of the queues is not deleted and expires in %g s: %s",
+                EXPIRY_SECONDS,
+                error,
+            )

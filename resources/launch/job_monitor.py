@@ -1,4 +1,4 @@
-"""A job as a launch watches it: the Pipes session with its worker, and what the worker says."""
+"""The monitor of a running job: its Pipes session, and its worker's own messages."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -17,29 +17,28 @@ from resources.storage.object_store import ObjectStore
 
 @dataclass
 class JobMonitor:
-    """What is known of an attempt only while its job is watched.
+    """The job of an attempt, while this process monitors it.
 
     Args:
         clock: of the launch.
         hooks: called with the worker's progress and warnings.
+        starvation: how long it has starved in a spot queue.
+        error: the error that its worker reported.
+        last_message: the last line logged about its state in the queue.
+        is_known: True once DescribeJobs has returned it.
     """
 
     unit: UnitRecord
     attempt: Attempt
     clock: Clock
     hooks: LaunchHooks
-    starved: StarvationTimer = field(default_factory=StarvationTimer)
-    error: str | None = None  # the worker's own words on why it cannot go on
-    said_last: str = ""
-    seen: bool = False  # DescribeJobs knows it
+    starvation: StarvationTimer = field(default_factory=StarvationTimer)
+    error: str | None = None
+    last_message: str = ""
+    is_known: bool = False
     pipes: dg.PipesSession = field(init=False)
     _reader: StoreMessageReader = field(init=False)
     _session: ExitStack = field(default_factory=ExitStack, init=False)
-
-    @property
-    def job_id(self) -> str:
-        """The job's id in AWS Batch; a job is watched from its submission on."""
-        return self.attempt.job_id or ""
 
     def open(
         self,
@@ -48,27 +47,28 @@ class JobMonitor:
         folder: str,
         extras: dict[str, Any],
     ) -> None:
-        """Open the session.
+        """Open the Pipes session.
 
         Args:
-            folder: of the store, for context and messages: where a later process finds them again.
-            extras: what the worker is asked to do.
+            folder: in the store, for context and messages. The same folder resumes a session of
+                an earlier process.
+            extras: the request to the worker.
         """
-        self._reader = StoreMessageReader(store, folder, self._hear)
+        self._reader = StoreMessageReader(store, folder, self._on_message)
         injector = StoreContextInjector(store, f"{folder}/context.json")
-        opened = dg.open_pipes_session(context, injector, self._reader, extras)
-        self.pipes = self._session.enter_context(opened)
+        session = dg.open_pipes_session(context, injector, self._reader, extras)
+        self.pipes = self._session.enter_context(session)
 
     def read_new(self) -> None:
-        """Hear what the worker has said since the last call."""
+        """Handle the worker's messages since the last call."""
         self._reader.read_new()
 
     def close(self) -> None:
-        """Hear the rest, and end the session."""
+        """Handle the remaining messages, and close the session."""
         self._session.close()
 
-    def _hear(self, message: Mapping[str, Any]) -> None:
-        """A worker's own message: error, warning, progress, host, work."""
+    def _on_message(self, message: Mapping[str, Any]) -> None:
+        """Handle a custom message: error, warning, host, work or progress."""
         if "error" in message:
             self.error = message["error"]
         if "warning" in message:

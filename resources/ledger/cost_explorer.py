@@ -1,7 +1,7 @@
 """AWS's own bill of this month, from Cost Explorer: by the tag Project, by service.
 
-Each question costs USD 0.01 (AWS Cost Management pricing), a third of what a small camera costs;
-and the answer changes a few times a day. So it is kept, and asked again after some hours.
+Each request costs USD 0.01 (AWS Cost Management pricing), a third of the cost of a small camera,
+and the answer changes a few times a day. So the answer is cached for some hours.
 """
 
 from collections import defaultdict
@@ -17,45 +17,47 @@ from resources.errors import RavneError
 from resources.ledger.aws_bill import AwsBill
 from resources.storage.local_store import LocalStore
 
-QUESTION_USD = Decimal("0.01")
 BILL_CACHE_SECONDS = 8 * 3600
 COST_METRIC = "UnblendedCost"
 
 
-def current_month_bill(clients: AwsClients, name: str, kept_in: Path) -> AwsBill:
-    """What AWS has billed since the first of the month, UTC, for what carries the tag.
+def current_month_bill(clients: AwsClients, name: str, cache_folder: Path) -> AwsBill:
+    """Return AWS's bill of resources with the tag, since the first of the month, UTC.
 
     Args:
         name: the value of the tag Project.
-        kept_in: a folder for the answer.
+        cache_folder: a folder for the cached answer.
 
     Raises:
-        RavneError: AWS refuses, or cannot be reached.
+        RavneError: AWS denies the request or does not answer.
     """
     now = clients.clock.now()
     today = datetime.fromtimestamp(now, UTC)
     first = today.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    store, key = LocalStore(kept_in), f"cost-explorer-{name}.json"
-    kept = _kept(store, key)
-    if kept and kept.since == first.timestamp() and 0 <= now - kept.asked_at < BILL_CACHE_SECONDS:
-        return kept
-    services = _asked(clients, name, first, today + timedelta(days=1))
+    store, key = LocalStore(cache_folder), f"cost-explorer-{name}.json"
+    cached = _load_cache(store, key)
+    if cached and cached.since == first.timestamp():
+        if 0 <= now - cached.asked_at < BILL_CACHE_SECONDS:
+            return cached
+    services = _request(clients, name, first, today + timedelta(days=1))
     bill = AwsBill(tag=f"Project={name}", since=first.timestamp(), asked_at=now, services=services)
     store.write_bytes(key, bill.model_dump_json(indent=1).encode())
     return bill
 
 
-def _kept(store: LocalStore, key: str) -> AwsBill | None:
+def _load_cache(store: LocalStore, key: str) -> AwsBill | None:
     if not store.exists(key):
         return None
     try:
         return AwsBill.model_validate_json(store.read_bytes(key))
     except ValidationError:
-        return None  # of another version, or damaged: AWS is asked again
+        return None  # another version's, or damaged: request the bill again
 
 
-def _asked(clients: AwsClients, name: str, start: datetime, end: datetime) -> dict[str, Decimal]:
-    """USD by service; the end's day is not part of it."""
+def _request(
+    clients: AwsClients, name: str, start: datetime, end: datetime
+) -> dict[str, Decimal]:
+    """USD by service; the day of `end` is excluded."""
     sums: dict[str, Decimal] = defaultdict(Decimal)
     token: dict[str, str] = {}
     while True:
@@ -70,11 +72,11 @@ def _asked(clients: AwsClients, name: str, start: datetime, end: datetime) -> di
             )
         except (ClientError, BotoCoreError) as error:
             raise RavneError(
-                f"Cost Explorer did not tell AWS's bill ({error}); allow ce:GetCostAndUsage, and "
-                "open Cost Explorer once in the console, which turns it on"
+                f"Cost Explorer did not return AWS's bill ({error}); allow ce:GetCostAndUsage, and "
+                "open Cost Explorer once in the console, which enables it"
             ) from None
-        for span in answer["ResultsByTime"]:
-            for group in span["Groups"]:
+        for period in answer["ResultsByTime"]:
+            for group in period["Groups"]:
                 sums[group["Keys"][0]] += Decimal(group["Metrics"][COST_METRIC]["Amount"])
         next_page = answer.get("NextPageToken")
         if not next_page:

@@ -1,7 +1,7 @@
-"""What is known of a launch besides its record: its machines, all jobs on them, the prices.
+"""The facts about a launch besides its record: its machines, all jobs on them, the prices.
 
-Kept as LAUNCH.json beside the launch's rows, since AWS forgets machines within an hour, jobs
-within days, and prices within months. Rows are always made from these facts and the record.
+Stored as LAUNCH.json next to the launch's rows, since AWS forgets machines within an hour, jobs
+within days, and prices within months. Rows are always computed from these facts and the record.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,23 +12,23 @@ from resources.batch.launch_record import Attempt, LaunchRecord
 from resources.ledger.aws_usage import BatchJob, Machine, known_instance_ids
 from resources.ledger.machine_bill import JobInterval
 from resources.pricing.economics import Overheads
-from resources.pricing.prices import Quote
+from resources.pricing.prices import Market, Quote
 from resources.storage.object_store import ObjectStore
 
-# EC2 tells a launch in whole seconds, Batch its jobs' times in thousandths.
+# EC2 reports a launch in whole seconds, Batch the times of its jobs in milliseconds.
 CLOCK_TOLERANCE_SECONDS = 1.0
 
 
 class LaunchFacts(BaseModel):
-    """Facts of one launch, as of a time.
+    """The facts about one launch as of a time.
 
     Args:
-        at: when AWS was last asked, seconds since 1970 UTC.
-        settled: nothing is to be learned any more.
-        jobs: the launch's own, all that were on its machines, and those that waited as a machine
-            was launched that then ran none.
-        places: ids of machines by the ARNs of container instances; also of others' machines, since
-            ECS tells of them only while they live.
+        at: when AWS was last queried, seconds since 1970 UTC.
+        settled: no fact can change any more.
+        jobs: the launch's own jobs, all jobs on its machines, and those that were queued when a
+            machine without jobs was launched.
+        places: ids of machines by the ARNs of container instances; also of other launches'
+            machines, since ECS reports running machines only.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,32 +42,32 @@ class LaunchFacts(BaseModel):
     remarks: tuple[str, ...] = ()
 
     def job_of(self, attempt: Attempt) -> BatchJob | None:
-        """Batch's job of an attempt; one that was only intended is found by its name."""
+        """Return the job of an attempt; without a job id, the job of its name."""
         if attempt.job_id is not None:
             return self.jobs.get(attempt.job_id)
         return next((job for job in self.jobs.values() if job.name == attempt.name), None)
 
-    def stays_on(self, instance_id: str) -> list[JobInterval]:
-        """The times of all jobs on a machine."""
+    def intervals_on(self, instance_id: str) -> list[JobInterval]:
+        """Return the time intervals of all jobs on a machine."""
         return [
             JobInterval(job.job_id, job.started, job.stopped)
             for job in self.jobs.values()
             if job.instance_id == instance_id and job.started is not None
         ]
 
-    def waiting_for(self, machine: Machine) -> list[BatchJob]:
-        """The jobs that a machine was launched for: those then waiting in its market's queues."""
+    def jobs_queued_at_launch(self, machine: Machine) -> list[BatchJob]:
+        """Return the jobs for which a machine was launched: those queued for its market then."""
         return [
             job
             for job in self.jobs.values()
-            if (job.queue == "ondemand") == (machine.market == "ondemand")
+            if job.on_demand == (machine.market == Market.ON_DEMAND)
             and job.created <= machine.launched + CLOCK_TOLERANCE_SECONDS
             and (job.started or job.stopped or self.at) >= machine.launched
         ]
 
 
 def load_facts(store: ObjectStore, launch: str) -> LaunchFacts | None:
-    """What was known of a launch; None: nothing, or by another version of this program.
+    """Load the facts about a launch; None if there are none, or those of another version.
 
     Args:
         store: of the camera's ledger.
@@ -82,7 +82,7 @@ def load_facts(store: ObjectStore, launch: str) -> LaunchFacts | None:
 
 
 def save_facts(store: ObjectStore, launch: str, facts: LaunchFacts) -> None:
-    """Write facts down.
+    """Save the facts about a launch.
 
     Raises:
         StoreError: the store cannot be written.
@@ -91,7 +91,7 @@ def save_facts(store: ObjectStore, launch: str, facts: LaunchFacts) -> None:
 
 
 def is_settled(record: LaunchRecord, facts: LaunchFacts | None) -> bool:
-    """Whether nothing is to be learned of a launch: it may have gone on since it was settled."""
+    """Return True if no fact about a launch can change; a launch may resume after it settled."""
     if facts is None or not facts.settled:
         return False
     return all(
@@ -106,134 +106,151 @@ def update_facts(
     jobs: Mapping[str, BatchJob],
     now: float,
 ) -> LaunchFacts:
-    """What a look at the account has added to what was known of a launch; no prices yet.
+    """Merge new answers of AWS into the known facts about a launch, without prices.
 
     Args:
-        machines: that EC2 tells of.
-        jobs: that Batch tells of, and those known before; with the machines that workers of other
-            launches told of, see `with_instance_ids`.
+        machines: as EC2 reports them now.
+        jobs: as Batch reports them now, and those known before; with the instance ids that workers
+            of other launches reported, see `with_instance_ids`.
     """
-    told = {machine.instance_id: machine for machine in machines}
-    known = merge_machines(before.machines if before else {}, told)
-    look = LaunchFacts(
-        at=now, machines=known, jobs=_deduced(with_instance_ids(record, jobs), known)
-    )
-    own = {job.job_id for attempt in record.attempts if (job := look.job_of(attempt))}
-    used = {place for job in own if (place := look.jobs[job].instance_id)}
-    known = known | {name: _assumed(record, look, name) for name in used - set(known)}
-    look = look.model_copy(update={"machines": known})
+    reported = {machine.instance_id: machine for machine in machines}
+    known = merge_machines(before.machines if before else {}, reported)
+    jobs = _infer_instance_ids(with_instance_ids(record, jobs), known)
+    facts = LaunchFacts(at=now, machines=known, jobs=jobs)
+    own = {job.job_id for attempt in record.attempts if (job := facts.job_of(attempt))}
+    used = {instance for job in own if (instance := jobs[job].instance_id)}
+    known = known | {name: _assume_machine(record, facts, name) for name in used - set(known)}
+    facts = facts.model_copy(update={"machines": known})
     idle = {
         name
         for name, machine in known.items()
-        if not look.stays_on(name) and any(job.job_id in own for job in look.waiting_for(machine))
+        if not facts.intervals_on(name)
+        and any(job.job_id in own for job in facts.jobs_queued_at_launch(machine))
     }
-    waited = {job.job_id for name in idle for job in look.waiting_for(known[name])}
-    kept = {
+    queued = {job.job_id for name in idle for job in facts.jobs_queued_at_launch(known[name])}
+    relevant = {
         name: job
-        for name, job in look.jobs.items()
-        if name in own | waited or job.instance_id in used
+        for name, job in jobs.items()
+        if name in own | queued or job.instance_id in used
     }
-    alive = any(known[name].ended is None for name in used | idle)
+    running = any(known[name].ended is None for name in used | idle)
     return LaunchFacts(
         at=now,
-        settled=not alive and all(job.end for job in kept.values()),
+        settled=not running and all(job.end for job in relevant.values()),
         machines={name: known[name] for name in sorted(used | idle)},
-        places={**(before.places if before else {}), **known_instance_ids(look.jobs.values())},
-        jobs=kept,
+        places={**(before.places if before else {}), **known_instance_ids(jobs.values())},
+        jobs=relevant,
     )
 
 
 def merge_machines(
-    before: Mapping[str, Machine], told: Mapping[str, Machine]
+    before: Mapping[str, Machine], reported: Mapping[str, Machine]
 ) -> dict[str, Machine]:
-    """The machines of now and before. The first word on an end stands; one that EC2 has forgotten
-    meanwhile ended some time after it was last seen."""
-    known = dict(told)
+    """Merge the machines of now and before.
+
+    The first report of an end is final. A machine that EC2 no longer reports ended some time after
+    it was last seen.
+    """
+    merged = dict(reported)
     for name, machine in before.items():
         if machine.ended is not None:
-            known[name] = machine
-        elif name not in told:
-            known[name] = machine.model_copy(update={"ended": machine.seen_at})
-    return known
+            merged[name] = machine
+        elif name not in reported:
+            merged[name] = machine.model_copy(update={"ended": machine.seen_at})
+    return merged
 
 
-def _assumed(record: LaunchRecord, look: LaunchFacts, name: str) -> Machine:
-    """A machine that a worker told of, and EC2 never did: it was asked too late."""
+def _assume_machine(record: LaunchRecord, facts: LaunchFacts, name: str) -> Machine:
+    """A machine that a worker reported, but not EC2, which was queried too late."""
     host = next((each.host for each in record.attempts if each.host.get("instance_id") == name), {})
-    stays = look.stays_on(name)
-    first = min((stay.start for stay in stays), default=look.at)
+    intervals = facts.intervals_on(name)
+    first = min((interval.start for interval in intervals), default=facts.at)
     return Machine(
         instance_id=name,
         instance_type=host.get("instance_type", ""),
         zone=host.get("zone", ""),
-        market="spot" if host.get("market") == "spot" else "ondemand",
+        market=Market.SPOT if host.get("market") == Market.SPOT else Market.ON_DEMAND,
         launched=first - Overheads().boot_seconds,
         seen_at=first,
-        ended=max((stay.end or look.at for stay in stays), default=look.at),
+        ended=max((interval.end or facts.at for interval in intervals), default=facts.at),
     )
 
 
 def with_instance_ids(record: LaunchRecord, jobs: Mapping[str, BatchJob]) -> dict[str, BatchJob]:
-    """The jobs with the machines that our workers told of, also for others on the same; and with
-    the ends that the record knows of those that Batch has forgotten."""
+    """Return the jobs with the instance ids and ends that the record has.
+
+    An instance id that a worker reported applies to all jobs on the same container instance. Ends
+    in the record replace those that Batch has forgotten.
+    """
     own = {each.job_id: each for each in record.attempts if each.job_id}
-    places = {
+    by_container = {
         jobs[name].container_instance: attempt.host["instance_id"]
         for name, attempt in own.items()
         if name in jobs and attempt.host.get("instance_id")
     }
 
-    def place(job: BatchJob) -> str | None:
-        if job.job_id in own and (told := own[job.job_id].host.get("instance_id")):
-            return told
-        behind = places.get(job.container_instance) if job.container_instance else None
-        return job.instance_id or behind
+    def instance_id(job: BatchJob) -> str | None:
+        if job.job_id in own and (reported := own[job.job_id].host.get("instance_id")):
+            return reported
+        shared = by_container.get(job.container_instance) if job.container_instance else None
+        return job.instance_id or shared
 
     return {
-        name: _ended(job, own.get(name)).model_copy(update={"instance_id": place(job)})
+        name: _with_recorded_end(job, own.get(name)).model_copy(
+            update={"instance_id": instance_id(job)}
+        )
         for name, job in jobs.items()
     }
 
 
-def _deduced(jobs: Mapping[str, BatchJob], machines: Mapping[str, Machine]) -> dict[str, BatchJob]:
-    """The jobs with the machines that they can only have been on: each ARN of ECS stands for one
-    machine, and each machine for one ARN."""
-    taken = {job.instance_id for job in jobs.values()}
-    lost: dict[str, list[BatchJob]] = {}
+def _infer_instance_ids(
+    jobs: Mapping[str, BatchJob], machines: Mapping[str, Machine]
+) -> dict[str, BatchJob]:
+    """The jobs with instance ids inferred where only one machine is possible.
+
+    Container instances and machines correspond one to one.
+    """
+    assigned = {job.instance_id for job in jobs.values()}
+    unknown: dict[str, list[BatchJob]] = {}
     for job in jobs.values():
         if job.started is not None and job.container_instance and not job.instance_id:
-            lost.setdefault(job.container_instance, []).append(job)
-    places = {}
-    for arn, here in lost.items():
-        fitting = [m for m in machines.values() if m.instance_id not in taken and _fits(m, here)]
-        if len(fitting) == 1:
-            places[arn] = fitting[0].instance_id
-    only = {arn: name for arn, name in places.items() if list(places.values()).count(name) == 1}
+            unknown.setdefault(job.container_instance, []).append(job)
+    inferred = {}
+    for arn, on_container in unknown.items():
+        possible = [
+            machine.instance_id
+            for machine in machines.values()
+            if machine.instance_id not in assigned and _can_have_run(machine, on_container)
+        ]
+        if len(possible) == 1:
+            inferred[arn] = possible[0]
+    names = list(inferred.values())
+    unique = {arn: name for arn, name in inferred.items() if names.count(name) == 1}
     return {
-        name: job.model_copy(update={"instance_id": only[job.container_instance]})
-        if job.container_instance in only
+        name: job.model_copy(update={"instance_id": unique[job.container_instance]})
+        if job.container_instance in unique
         else job
         for name, job in jobs.items()
     }
 
 
-def _fits(machine: Machine, jobs: Sequence[BatchJob]) -> bool:
-    """Whether these jobs can have run on a machine."""
+def _can_have_run(machine: Machine, jobs: Sequence[BatchJob]) -> bool:
+    """True if all of these jobs can have run on a machine."""
     ended = machine.ended if machine.end_known else None
     return all(
-        (job.queue == "ondemand") == (machine.market == "ondemand")
+        job.on_demand == (machine.market == Market.ON_DEMAND)
         and machine.launched <= (job.started or 0.0)
         and (ended is None or (job.stopped or 0.0) <= ended + CLOCK_TOLERANCE_SECONDS)
         for job in jobs
     )
 
 
-def _ended(job: BatchJob, attempt: Attempt | None) -> BatchJob:
+def _with_recorded_end(job: BatchJob, attempt: Attempt | None) -> BatchJob:
     if job.end or attempt is None or attempt.end is None:
         return job
-    known = {
+    recorded = {
         "started": job.started or attempt.started_at,
         "stopped": job.stopped or attempt.ended_at,
         "end": attempt.end,
     }
-    return job.model_copy(update=known)
+    return job.model_copy(update=recorded)

@@ -1,4 +1,4 @@
-"""What a machine costs besides the time of its jobs, as rows of the ledger."""
+"""Ledger rows for the cost of a machine besides the time of its jobs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,67 +15,69 @@ from resources.ledger.money_columns import (
     price_columns,
     to_timestamp,
 )
-from resources.pricing.prices import HOUR_SECONDS, Cost, PriceBook
+from resources.pricing.prices import HOUR_SECONDS, Cost, CostKind, PriceBook
 
 # EBS prices are for a month of 30 days (Amazon EBS pricing, examples).
 EBS_MONTH_SECONDS = Decimal(30 * 24 * 3600)
-# What a machine has besides: the name of its price, and how much of it an hour takes.
+# Resources attached to each machine: the name of their rate, and the quantity per hour.
 ATTACHED_RESOURCES = {
-    "disk": ("ebs-gp3", ROOT_VOLUME_GB * HOUR_SECONDS / EBS_MONTH_SECONDS),
-    "address": ("public-ipv4", Decimal(1)),
+    CostKind.DISK: ("ebs-gp3", ROOT_VOLUME_GB * HOUR_SECONDS / EBS_MONTH_SECONDS),
+    CostKind.ADDRESS: ("public-ipv4", Decimal(1)),
 }
 
 
 @dataclass(frozen=True)
 class MachineRows:
-    """Makes the rows of machines.
+    """Computes the rows of machines.
 
     Args:
-        book: the prices over their time; its remarks tell that some may be others.
+        book: the prices over their time; its remarks mark sums as estimated.
     """
 
     book: PriceBook
 
-    def shared(self, whose: Row, bill: MachineBill, share: Decimal, wasted: str) -> Iterator[Row]:
-        """A share of a machine's boot and idle time, its disk and its address.
+    def overhead_rows(
+        self, owner: Row, bill: MachineBill, share: Decimal, waste_reason: str
+    ) -> Iterator[Row]:
+        """Yield the rows of a share of a machine's boot and idle time, its disk and address.
 
         Args:
-            whose: the columns that say so.
-            wasted: why it bought nothing; empty: it did.
+            owner: the columns of the owner: camera, launch, region.
+            waste_reason: why the machine was of no use; empty if it was used.
         """
-        row = {**whose, **machine_columns(bill.machine), **_life(bill)}
-        money = self.charged(bill, _part(bill.overhead, share), bill.estimated)
-        lost = {"usd_wasted": money["usd"], "wasted_why": wasted} if wasted else {}
-        yield {**row, **money, **lost, "kind": "overhead"}
+        row = {**owner, **machine_columns(bill.machine), **_lifetime_columns(bill)}
+        cost = self.time_columns(bill, _share_of(bill.overhead, share), bill.estimated)
+        waste = {"usd_wasted": cost["usd"], "wasted_why": waste_reason} if waste_reason else {}
+        yield {**row, **cost, **waste, "kind": CostKind.OVERHEAD}
         for kind in ATTACHED_RESOURCES:
-            yield {**row, **self._rented(kind, bill, share), "kind": kind}
+            yield {**row, **self._attached_columns(kind, bill, share), "kind": kind}
 
-    def charged(self, bill: MachineBill, cost: Cost, estimated: bool) -> Row:
-        """Some of a machine's seconds."""
+    def time_columns(self, bill: MachineBill, cost: Cost, estimated: bool) -> Row:
+        """Return the cost columns of some of a machine's seconds."""
         quotes = (*cost.quotes, self.book.on_demand(bill.machine.instance_type))
         return {
-            **price_columns(quotes, bill.per_hour(cost)),
+            **price_columns(quotes, bill.usd_per_hour(cost)),
             **cost_columns(cost.usd, cost.usd_on_demand),
             "billed_seconds": float(cost.seconds),
             "estimated": estimated or bool(self.book.remarks),
             "remark": cost.remark or None,
         }
 
-    def _rented(self, kind: str, bill: MachineBill, share: Decimal) -> Row:
-        """A machine's disk or public address: paid for by the second, the same on every market."""
+    def _attached_columns(self, kind: CostKind, bill: MachineBill, share: Decimal) -> Row:
+        """A machine's disk or public address: billed by the second, the same on every market."""
         item, per_hour = ATTACHED_RESOURCES[kind]
         seconds = bill.seconds * share
         row = {"billed_seconds": float(seconds), "estimated": bill.estimated}
         quote = find_rate(self.book, item)
         if quote is None:
-            unknown = f"no price of {item} in {self.book.region} is known"
-            return {**row, **UNKNOWN_COST, "remark": unknown}
+            remark = f"no price of {item} in {self.book.region} is known"
+            return {**row, **UNKNOWN_COST, "remark": remark}
         usd = quote.usd * per_hour
         return {**row, **price_columns((quote,), usd), **cost_columns(usd * seconds / HOUR_SECONDS)}
 
 
 def machine_columns(machine: Machine) -> Row:
-    """The columns that say which machine, where, and when it was."""
+    """Return the columns that identify a machine, its place and its lifetime."""
     return {
         "market": machine.market,
         "instance_id": machine.instance_id,
@@ -87,13 +89,17 @@ def machine_columns(machine: Machine) -> Row:
     }
 
 
-def _life(bill: MachineBill) -> Row:
-    """When an overhead was: the machine's whole life."""
+def _lifetime_columns(bill: MachineBill) -> Row:
+    """The times of an overhead row: the machine's whole lifetime."""
     launched = to_timestamp(bill.machine.launched)
-    return {"intended_at": launched, "started_at": launched, "ended_at": to_timestamp(bill.until)}
+    return {
+        "intended_at": launched,
+        "started_at": launched,
+        "ended_at": to_timestamp(bill.until),
+    }
 
 
-def _part(cost: Cost, share: Decimal) -> Cost:
+def _share_of(cost: Cost, share: Decimal) -> Cost:
     return Cost(
         cost.usd * share, cost.usd_on_demand * share, cost.seconds * share, cost.quotes, cost.remark
     )

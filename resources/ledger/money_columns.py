@@ -1,4 +1,4 @@
-"""The columns of money in a row of the ledger: prices with their sources, and what they come to."""
+"""The cost columns of a ledger row: prices with their sources, and amounts."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -17,33 +17,33 @@ UNKNOWN_COST: Mapping[str, Any] = {
     "usd_wasted": Decimal(0),
     "estimated": True,
 }
-# CloudWatch tells no log stream's size. A worker that does well writes nothing, one that fails a
-# few lines, each of which takes 26 bytes more: this is taken for either, so no sum is too low.
+# CloudWatch reports no size of a log stream. A successful worker writes nothing, a failed one a few
+# lines, each with 26 bytes of overhead: an upper bound for both.
 LOG_BYTES = 4096
 LOGS_REMARK = f"an estimate: at most {LOG_BYTES} bytes a job"
-FREE_TRANSFER_REMARK = "free, if it is within the account's first 100 GB of the month"
+FREE_TRANSFER_REMARK = "free within the account's first 100 GB of the month"
 
 
 def to_timestamp(seconds: float | None) -> datetime | None:
-    """Seconds since 1970 UTC as the ledger writes a time."""
+    """Convert seconds since 1970 UTC to a time of the ledger, in milliseconds precision."""
     return None if seconds is None else datetime.fromtimestamp(round(seconds, 3), UTC)
 
 
 def round_usd(usd: Decimal) -> Decimal:
-    """USD to the ledger's last digit."""
+    """Round USD to the decimals of the ledger."""
     return usd.quantize(MONEY_QUANTUM)
 
 
 def find_rate(book: PriceBook, item: str) -> Quote | None:
-    """The price of something other than a machine; None: it is not known."""
+    """Return the price of a rate other than a machine's; None if it is not known."""
     return next((quote for quote in book.quotes if quote.item == item), None)
 
 
 def price_columns(quotes: Iterable[Quote], per_hour: Decimal | None) -> Row:
-    """Where prices are from.
+    """Return the columns with the sources of prices.
 
     Args:
-        per_hour: the mean of the prices in force; None: nothing is paid by the hour.
+        per_hour: the mean of the prices in force; None: not billed by the hour.
     """
     used = list(quotes)
     return {
@@ -55,17 +55,21 @@ def price_columns(quotes: Iterable[Quote], per_hour: Decimal | None) -> Row:
 
 
 def cost_columns(usd: Decimal, on_demand: Decimal | None = None) -> Row:
-    """What it comes to.
+    """Return the columns with amounts.
 
     Args:
-        on_demand: None: the same, there is no spot price of it.
+        on_demand: None: the same amount, as there is no spot price.
     """
-    instead = usd if on_demand is None else on_demand
-    return {"usd": round_usd(usd), "usd_on_demand": round_usd(instead), "usd_wasted": Decimal(0)}
+    on_demand = usd if on_demand is None else on_demand
+    return {
+        "usd": round_usd(usd),
+        "usd_on_demand": round_usd(on_demand),
+        "usd_wasted": Decimal(0),
+    }
 
 
 def request_cost_columns(book: PriceBook, put: int, get: int) -> Row:
-    """What requests to S3 cost: of those that are priced as PUT, and as GET."""
+    """Return the cost columns of requests to S3, by the two classes of their prices."""
     puts, gets = find_rate(book, "s3-put"), find_rate(book, "s3-get")
     if puts is None or gets is None:
         return {**UNKNOWN_COST, "remark": f"no price of S3 requests in {book.region} is known"}
@@ -74,24 +78,18 @@ def request_cost_columns(book: PriceBook, put: int, get: int) -> Row:
 
 
 def log_cost_columns(book: PriceBook, jobs: int) -> Row:
-    """What CloudWatch takes for the logs of so many jobs, of LOG_BYTES each."""
+    """Return the cost columns of CloudWatch logs of a number of jobs, LOG_BYTES each."""
     ingested = find_rate(book, "logs-ingested")
     if ingested is None:
-        return {
-            **UNKNOWN_COST,
-            "remark": f"no price of CloudWatch's logs in {book.region} is known",
-        }
+        return {**UNKNOWN_COST, "remark": f"no price of CloudWatch logs in {book.region} is known"}
     usd = jobs * LOG_BYTES * ingested.usd / GIB
     return {**price_columns((ingested,), None), **cost_columns(usd), "remark": LOGS_REMARK}
 
 
 def transfer_cost_columns(book: PriceBook, size: int) -> Row:
-    """What so many bytes cost that leave AWS, at the price past what is free of a month."""
+    """Return the cost columns of bytes transferred out of AWS, past the free amount of a month."""
     out = find_rate(book, "transfer-out")
     if out is None:
         return {**UNKNOWN_COST, "remark": f"no price of transfer out of {book.region} is known"}
-    return {
-        **price_columns((out,), None),
-        **cost_columns(size * out.usd / GIB),
-        "remark": FREE_TRANSFER_REMARK,
-    }
+    usd = size * out.usd / GIB
+    return {**price_columns((out,), None), **cost_columns(usd), "remark": FREE_TRANSFER_REMARK}

@@ -302,7 +302,7 @@ def test_a_dagster_home_that_cannot_be_made_is_told(
     ended = munin("batch", places["card"], places["out"])
     assert ended.code == 2
     assert ended.errors == [
-        f"error: DAGSTER_HOME {tmp_path}/file/home: cannot be made (Not a directory); set it to a "
+        f"error: DAGSTER_HOME {tmp_path}/file/home: cannot be created (Not a directory); set it to a "
         "folder that can be written"
     ]
 

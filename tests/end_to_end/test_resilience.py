@@ -203,7 +203,7 @@ def test_after_kill_9_of_the_run_the_next_one_goes_on(
     def check(ended: Ended) -> None:
         assert ended.code == 1
         assert len(ended.errors) == 1
-        assert "camera card: the run was killed by SIGKILL; run again to go on" in ended.errors[0]
+        assert "camera card: the run was killed by SIGKILL; run again to continue" in ended.errors[0]
 
     strike_ten_times(munin, card, uninterrupted, kill_the_run, check)
 
@@ -440,7 +440,7 @@ def test_a_run_whose_process_was_killed_is_marked_as_failed_by_the_next_look(
         assert not left.is_finished
         munin("status")
         assert instance.get_run_by_id(left.run_id).status == DagsterRunStatus.FAILURE
-    assert "Its process was killed." in " ".join(log(munin, "dead"))
+    assert "process was killed." in " ".join(log(munin, "dead"))
 
 
 def test_no_run_is_left_unfinished_in_the_instance(munin: Munin, uninterrupted: object) -> None:

@@ -1,4 +1,4 @@
-"""The Dagster instance of a machine, as the command makes it."""
+"""The Dagster instance of a machine, as the command creates it."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ OPEN = (
 )
 
 
-def test_commands_that_start_at_once_make_one_instance_that_all_can_use(tmp_path: Path) -> None:
+def test_commands_that_start_at_the_same_time_create_one_instance_that_all_can_use(tmp_path: Path) -> None:
     environment = {**os.environ, "DAGSTER_HOME": str(tmp_path / "home")}
     commands = [
         subprocess.Popen([sys.executable, "-c", OPEN], env=environment, stderr=subprocess.PIPE)
@@ -26,7 +26,7 @@ def test_commands_that_start_at_once_make_one_instance_that_all_can_use(tmp_path
     assert [command.returncode for command in commands] == [0] * 4, errors
 
 
-def test_a_dagster_yaml_of_ones_own_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_s_own_dagster_yaml_is_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     own = DAGSTER_YAML.replace("max_concurrent_runs: 10", "max_concurrent_runs: 7")
     (tmp_path / "dagster.yaml").write_text(own)
@@ -34,10 +34,10 @@ def test_a_dagster_yaml_of_ones_own_stays(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "dagster.yaml").read_text() == own
 
 
-def test_a_home_that_cannot_be_made_is_refused_in_words(
+def test_a_home_that_cannot_be_created_is_a_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "file" / "home"))
-    with pytest.raises(UsageError, match=r"DAGSTER_HOME .*/file/home: cannot be made"):
+    with pytest.raises(UsageError, match=r"DAGSTER_HOME .*/file/home: cannot be created"):
         prepare_home()

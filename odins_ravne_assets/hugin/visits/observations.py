@@ -78,7 +78,7 @@ def compress(
         taxonomy: the ranks of what was seen.
         settings: minutes, seconds and confidences of the rule.
     """
-    seen = reviewed.seen
+    seen = reviewed.identified
     rows_in = int(seen.rows["box_number"].count()) + reviewed.rows_rejected
     sure = pl.col("confidence").fill_nan(None) >= settings.min_confidence
     ordered = _sorted_in_groups(seen.rows.filter(sure))
@@ -185,7 +185,7 @@ def _with_names_and_reviewers(
     visits: pl.DataFrame, reviewed: ReviewedIdentifications
 ) -> pl.DataFrame:
     """Visits with the texts that their numbers stand for."""
-    names = reviewed.seen.names.table()
+    names = reviewed.identified.names.table()
     before = names.select("name", machine_species="species")
     words = reviewed.corrections.with_row_index("review")
     return (

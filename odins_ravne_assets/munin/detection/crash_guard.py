@@ -1,10 +1,10 @@
-"""Finding the medium that kills workers.
+"""Find the medium that crashes the worker, and skip it.
 
-Decoders die in their own process, but a medium may still take a whole worker along: by the memory
-it needs, or by a fault in the engine. After a death nobody asked for, the next worker takes the
-media that may have been in hand one at a time and marks each in the store before it begins. A
-mark that is still there when a worker starts names the culprit; on the second death the medium is
-set aside with that reason and the rest goes on.
+Decoders crash in their own process, but a medium may still crash the whole worker: by the memory
+it needs, or by a fault in the engine. After an unexplained crash the next worker processes the
+media that may have been in progress one at a time, and writes a marker to the store before each.
+A marker that is present at a worker's start names the medium that crashed the previous one. After
+its second crash the medium is recorded as failed.
 """
 
 import json
@@ -12,52 +12,53 @@ from collections.abc import Iterator
 from itertools import islice
 from threading import Event
 
-from odins_ravne_assets.munin.detection.decode_pool import MediumFailed, Medium
+from odins_ravne_assets.munin.detection.decode_pool import Medium, MediumFailed
 from odins_ravne_assets.munin.tables.journal import PART_MEDIA
 from resources.storage.layout import MEDIA_IN_PROGRESS
 from resources.storage.object_store import ObjectStore
 
 MAX_CRASHES = 1
-# Media that a dead worker may have had in hand: an unfinished part, and what was being decoded.
+# Media that may have been in progress at the crash: an unfinished part, and those being decoded.
 MAX_SUSPECTS = PART_MEDIA + 64
 
 
 class CrashGuard:
-    """One medium at a time, for as long as there are suspects."""
+    """Passes one medium at a time, as long as there are suspects."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._settled = Event()
+        self._finished = Event()
         self.active = True
 
     def suspects_first(self, media: Iterator[Medium]) -> Iterator[Medium | MediumFailed]:
-        """All of `media`, the suspects among them one at a time; drawn by the decoding thread.
+        """Yield all media, the suspects one at a time; the decoding thread iterates over them.
 
-        What is set aside comes as Failed. It is settled as the others are, before the next one is
-        begun: a worker that dies of that one must not forget it.
+        A medium with too many crashes is yielded as `MediumFailed`. Like the others it is journaled
+        before the next one starts, so that a later crash does not lose it.
         """
-        culprit, deaths = self._culprit()
+        suspect, crashes = self._read_marker()
         for medium in islice(media, MAX_SUSPECTS):
-            died = deaths + 1 if medium.content_hash == culprit else 0
-            self._settled.clear()
-            if died > MAX_CRASHES:
-                reason = f"set aside: its worker died {died} times while looking at it"
+            count = crashes + 1 if medium.content_hash == suspect else 0
+            self._finished.clear()
+            if count > MAX_CRASHES:
+                reason = f"skipped: the worker crashed {count} times while it processed this file"
                 yield MediumFailed(medium, reason)
             else:
-                mark = {"content_hash": medium.content_hash, "deaths": died}
-                self._store.write_bytes(MEDIA_IN_PROGRESS, json.dumps(mark).encode())
+                marker = {"content_hash": medium.content_hash, "deaths": count}
+                self._store.write_bytes(MEDIA_IN_PROGRESS, json.dumps(marker).encode())
                 yield medium
-            self._settled.wait()
+            self._finished.wait()
         self._store.delete(MEDIA_IN_PROGRESS)
         self.active = False
         yield from media
 
-    def settled(self) -> None:
-        """Say that the medium in hand is in the journal, safe."""
-        self._settled.set()
+    def medium_finished(self) -> None:
+        """Allow the next medium; the current one is saved in the journal."""
+        self._finished.set()
 
-    def _culprit(self) -> tuple[str | None, int]:
+    def _read_marker(self) -> tuple[str | None, int]:
+        """Return the content hash of the suspect and its earlier crashes."""
         if not self._store.exists(MEDIA_IN_PROGRESS):
             return None, 0
-        mark = json.loads(self._store.read_bytes(MEDIA_IN_PROGRESS))
-        return mark["content_hash"], mark["deaths"]
+        marker = json.loads(self._store.read_bytes(MEDIA_IN_PROGRESS))
+        return marker["content_hash"], marker["deaths"]

@@ -1,4 +1,4 @@
-"""Crops: the regions around boxes, cut out of their frames and kept as JPEGs."""
+"""Crops: the regions around boxes, cut out of their frames and stored as JPEG."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,16 +11,16 @@ from gpu_kernels.preprocessing.letterbox import Picture, Pixels, Region, cut, cu
 from odins_ravne_assets.munin.detection.detector import Box
 from odins_ravne_assets.munin.tables.journal import Row
 
-# Crops keep this much room around the box, as a share of its longer side, so that classifiers
-# with other crop rules can be tried later without decoding the footage again.
+# Margin around the box, as a share of its longer side, so that classifiers with other crop rules
+# can be tried later without decoding the footage again.
 CROP_MARGIN = 0.1
 JPEG_QUALITY = 90
-# Longest side of a kept crop, in pixels; classifiers take 224 to 600.
+# Longest side of a stored crop, in pixels; classifiers take 224 to 600.
 MAX_CROP_SIDE = 640
 
 
 class RawCrop(NamedTuple):
-    """The region around a box."""
+    """The region around a box, not yet encoded."""
 
     region: Region  # x, y, w, h as fractions of the picture
     picture: Picture  # uint8 BGR [h, w, 3], in the frame's own size; may be a view of the frame
@@ -29,10 +29,10 @@ class RawCrop(NamedTuple):
 def cut_crops(
     frames: Sequence[tuple[Picture | DeviceFrame, Sequence[Box]]],
 ) -> list[list[RawCrop]]:
-    """The regions around the boxes of each frame.
+    """Cut out the regions around the boxes of each frame.
 
-    Of frames on the GPU only these regions come to the host, those of all frames of a buffer at
-    once.
+    Of frames on the GPU only these regions are copied to the host, for all frames of one buffer
+    at once.
     """
     regions = [[_around(picture, box) for box in boxes] for picture, boxes in frames]
     on_device = _cut_on_device(frames, regions)
@@ -40,13 +40,13 @@ def cut_crops(
         [
             RawCrop(
                 region,
-                on_device[number, place]
+                on_device[frame_index, box_index]
                 if isinstance(picture, DeviceFrame)
                 else cut(picture, region),
             )
-            for place, region in enumerate(of_frame)
+            for box_index, region in enumerate(of_frame)
         ]
-        for number, ((picture, _), of_frame) in enumerate(zip(frames, regions, strict=True))
+        for frame_index, ((picture, _), of_frame) in enumerate(zip(frames, regions, strict=True))
     ]
 
 
@@ -59,27 +59,28 @@ def _cut_on_device(
     frames: Sequence[tuple[Picture | DeviceFrame, Sequence[Box]]],
     regions: Sequence[Sequence[Region]],
 ) -> dict[tuple[int, int], Picture]:
-    """Pictures of regions, by the place of their frame and their own in it."""
-    wanted: dict[int, list[tuple[tuple[int, int], DeviceFrame, Pixels]]] = {}
-    for number, ((frame, _), of_frame) in enumerate(zip(frames, regions, strict=True)):
+    """Return the regions of frames on the GPU, by the index of their frame and of their box."""
+    by_buffer: dict[int, list[tuple[tuple[int, int], DeviceFrame, Pixels]]] = {}
+    for frame_index, ((frame, _), of_frame) in enumerate(zip(frames, regions, strict=True)):
         if isinstance(frame, DeviceFrame):
-            for place, region in enumerate(of_frame):
-                shown = pixels(region, frame.picture.width, frame.picture.height)
-                wanted.setdefault(id(frame.buffer), []).append(((number, place), frame, shown))
+            for box_index, region in enumerate(of_frame):
+                area = pixels(region, frame.picture.width, frame.picture.height)
+                key = (frame_index, box_index)
+                by_buffer.setdefault(id(frame.buffer), []).append((key, frame, area))
     found: dict[tuple[int, int], Any] = {}
-    for of_buffer in wanted.values():
+    for of_buffer in by_buffer.values():
         from gpu_kernels.device.gpu_preprocess import cut_out
 
-        shown_of = [(frame.picture, shown) for _, frame, shown in of_buffer]
-        sizes = [(bottom - top, right - left) for _, (left, top, right, bottom) in shown_of]
-        pictures = cut_out(of_buffer[0][1].buffer, shown_of, sizes)
+        areas = [(frame.picture, area) for _, frame, area in of_buffer]
+        sizes = [(bottom - top, right - left) for _, (left, top, right, bottom) in areas]
+        pictures = cut_out(of_buffer[0][1].buffer, areas, sizes)
         found.update(zip((key for key, _, _ in of_buffer), pictures, strict=True))
     return found
 
 
-def encode_crop(cut_one: RawCrop) -> Row:
-    """The region as a JPEG, with where it lies in the picture."""
-    crop = cut_one.picture
+def encode_crop(raw: RawCrop) -> Row:
+    """Return the region as a JPEG, with its position in the picture."""
+    crop = raw.picture
     longest = max(crop.shape[:2])
     if longest > MAX_CROP_SIDE:
         size = (
@@ -91,6 +92,6 @@ def encode_crop(cut_one: RawCrop) -> Row:
     if not encoded:
         raise AssertionError("a crop of pixels can always be encoded")
     return {
-        **dict(zip(("crop_x", "crop_y", "crop_w", "crop_h"), cut_one.region, strict=True)),
+        **dict(zip(("crop_x", "crop_y", "crop_w", "crop_h"), raw.region, strict=True)),
         "jpeg": jpeg.tobytes(),
     }

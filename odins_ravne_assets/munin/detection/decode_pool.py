@@ -1,8 +1,8 @@
-"""The worker's side of decoding: media go in, frames come out, while inference goes on.
+"""A pool of decoding processes: takes media, yields frames in parallel to inference.
 
-Each decoding process has a thread here that feeds it, watches it, and replaces it when a file
-kills it. Frames wait in shared memory until they are released, which is what keeps the decoder
-from running ahead without bound.
+Each decoding process has a thread here that feeds it, watches it, and restarts it when a file
+crashes it. Frames stay in slots of shared memory until they are released, so decoders wait when all
+slots are in use.
 """
 
 import mmap
@@ -31,50 +31,50 @@ from odins_ravne_assets.munin.media.child_process import (
 from resources.errors import StoreError
 from resources.storage.object_store import ObjectStore
 
-# How often a silent decoder is looked after, in seconds.
+# Seconds between checks of a decoder that sends nothing.
 POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Medium:
-    """A media file to look at."""
+    """A media file to process."""
 
     content_hash: str
     path: str  # key in the camera's footage
     kind: str  # image | video
     width: int
     height: int
-    duration_seconds: float | None = None  # of a video, as its container says
+    duration_seconds: float | None = None  # of a video, by its container
 
 
 @dataclass(frozen=True)
 class MediumStarted:
-    """A medium's frames follow. Said again when its decoder died: what came before is void."""
+    """A medium's frames follow. Sent again after a crash of its decoder; discard earlier frames."""
 
     medium: Medium
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame to look at; `release` it when nothing needs its picture any more."""
+    """One frame to process; `release` it when its picture is no longer needed."""
 
     medium: Medium
-    # Upright BGR [height, width, 3], or where it lies on the GPU; valid until released.
+    # Upright BGR [height, width, 3], or its location on the GPU; valid until released.
     picture: npt.NDArray[np.uint8] | DeviceFrame
     number: int  # 0-based, in order of presentation
     time_ms: int  # since the first frame
-    moved: bool  # something changed since the frame before it; always true for a still
+    moved: bool  # has motion, see MotionDetector; always true for a still
     _slot: int
-    _owner: "_Lane"
+    _owner: "_DecoderThread"
 
     def release(self) -> None:
-        """Let another frame have its place."""
+        """Free the slot for another frame."""
         self._owner.release(self._slot)
 
 
 @dataclass(frozen=True)
 class MediumEnded:
-    """A medium was decoded, perhaps not to its end."""
+    """All frames of a medium were sent; the remark says if it is truncated."""
 
     medium: Medium
     remark: str | None
@@ -82,7 +82,7 @@ class MediumEnded:
 
 @dataclass(frozen=True)
 class MediumFailed:
-    """Nothing of a medium could be used."""
+    """No frame of a medium could be used."""
 
     medium: Medium
     reason: str
@@ -90,7 +90,7 @@ class MediumFailed:
 
 @dataclass(frozen=True)
 class MediumUnavailable:
-    """The store would not give the medium now; another run may be luckier."""
+    """The medium could not be read from the store; the next run tries again."""
 
     medium: Medium
     reason: str
@@ -102,15 +102,15 @@ TakeMedium = Callable[[], Medium | MediumFailed | None]
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """What is decoded, and how."""
+    """Settings of decoding."""
 
     plan: SamplingPlan
     max_pixels: float  # of a picture; larger ones are refused
     network_side: int  # longer side of the detector's input, in pixels
-    timeout: float  # seconds without a frame after which a medium counts as hung
+    timeout: float  # seconds without a frame after which the decoder counts as hung
     processes: int
     slots: int  # frames that may wait, per process
-    device: str | None = None  # GPU that decodes videos, as cuda:0; None: the CPU does
+    device: str | None = None  # the GPU that decodes videos, as cuda:0; None: the CPU does
 
 
 class DecodePool:
@@ -126,19 +126,19 @@ class DecodePool:
         self, footage: ObjectStore, media: Iterator[Medium | MediumFailed], settings: DecodeSettings
     ) -> None:
         self._media = media
-        self._taking = threading.Lock()
+        self._media_lock = threading.Lock()
         self._stop = threading.Event()
-        # Bounded by the lanes' slots, so it needs no bound of its own.
+        # Bounded by the slots of the threads.
         self._events: SimpleQueue[DecodeEvent | BaseException | None] = SimpleQueue()
-        self._lanes = [
-            _Lane(self._take, footage, settings, self._events) for _ in range(settings.processes)
+        self._threads = [
+            _DecoderThread(self._take, footage, settings, self._events) for _ in range(settings.processes)
         ]
 
     def events(self) -> Iterator[DecodeEvent]:
-        """Frames, ends and failures: per medium in order, media of several processes mixed."""
-        for lane in self._lanes:
-            lane.start()
-        running = len(self._lanes)
+        """Yield frames, ends and failures: in order per medium, media of several processes mixed."""
+        for thread in self._threads:
+            thread.start()
+        running = len(self._threads)
         while running:
             event = self._events.get()
             if isinstance(event, BaseException):
@@ -148,43 +148,43 @@ class DecodePool:
             else:
                 yield event
 
-    def nothing_waiting(self) -> bool:
-        """Whether `events` would have to wait for a decoder now."""
+    def no_event_ready(self) -> bool:
+        """Return True if `events` would have to wait for a decoder now."""
         return self._events.empty()
 
     @property
-    def room(self) -> int:
-        """Frames that may wait; decoders stop when so many do."""
-        return sum(lane.room for lane in self._lanes)
+    def capacity(self) -> int:
+        """Decoded frames that may be in use; decoders wait beyond it."""
+        return sum(thread.capacity for thread in self._threads)
 
     @property
     def seconds(self) -> float:
-        """In which the processes decoded, all of them together."""
-        return sum(lane.seconds for lane in self._lanes)
+        """The decoding time of all processes together."""
+        return sum(thread.seconds for thread in self._threads)
 
-    def frames_in_hand(self) -> int:
-        """Frames that were decoded and are not released yet."""
-        return sum(lane.in_hand() for lane in self._lanes)
+    def frames_in_use(self) -> int:
+        """Return the number of decoded frames that are not released."""
+        return sum(thread.frames_in_use() for thread in self._threads)
 
     def stop(self) -> None:
-        """Begin no further medium; those in hand are finished."""
+        """Start no further medium; finish those in progress."""
         self._stop.set()
 
     def close(self) -> None:
-        """End all decoding at once."""
+        """Terminate all decoding processes at once."""
         self._stop.set()
-        for lane in self._lanes:
-            lane.close()
+        for thread in self._threads:
+            thread.close()
 
     def _take(self) -> Medium | MediumFailed | None:
-        with self._taking:
-            taken = None if self._stop.is_set() else next(self._media, None)
-        # It may have been long in coming.
-        return None if self._stop.is_set() else taken
+        with self._media_lock:
+            medium = None if self._stop.is_set() else next(self._media, None)
+        # The iterator may have blocked for long.
+        return None if self._stop.is_set() else medium
 
 
-class _Lane(threading.Thread):
-    """One decoding process and the thread that looks after it."""
+class _DecoderThread(threading.Thread):
+    """The thread of one decoding process."""
 
     def __init__(
         self,
@@ -198,24 +198,24 @@ class _Lane(threading.Thread):
         self._footage = footage
         self._settings = settings
         self._events = events
-        self.seconds = 0.0  # in which its children decoded
-        self._arena_file = _anonymous_file(self._bytes_of_arena())
+        self.seconds = 0.0  # of decoding, by all its child processes
+        self._arena_file = _anonymous_file(self._arena_bytes())
         self._arena = mmap.mmap(self._arena_file, 0)
-        self._buffer, self._handle = self._on_device()
-        self._slots = threading.Lock()  # guards the three below
+        self._buffer, self._handle = self._device_buffer()
+        self._lock = threading.Lock()  # guards the three below
         self._free = set(range(settings.slots))
         self._child: ChildProcess | None = None
         self._closed = False
 
-    def _bytes_of_arena(self) -> int:
+    def _arena_bytes(self) -> int:
         if self._settings.device is None:
             return self._bytes
         from odins_ravne_assets.munin.detection.gpu_video import TOKEN_BYTES
 
         return self._bytes + TOKEN_BYTES
 
-    def _on_device(self) -> tuple[Any, str]:
-        """A buffer with as many slots on the device, and what the child opens it by."""
+    def _device_buffer(self) -> tuple[Any, str]:
+        """Return a buffer with as many slots on the device, and the handle for the child."""
         if self._settings.device is None:
             return None, ""
         from odins_ravne_assets.munin.detection.gpu_video import allocate_buffer
@@ -228,9 +228,10 @@ class _Lane(threading.Thread):
 
     def run(self) -> None:
         try:
-            while taken := self._take():
-                self._events.put(taken if isinstance(taken, MediumFailed) else self._decode(taken))
-        except BaseException as error:  # noqa: BLE001 (handed to the thread that waits for events)
+            while medium := self._take():
+                failed = isinstance(medium, MediumFailed)
+                self._events.put(medium if failed else self._decode(medium))
+        except BaseException as error:  # noqa: BLE001 (raised in the thread that reads events)
             self._events.put(error)
         else:
             self._events.put(None)
@@ -238,36 +239,35 @@ class _Lane(threading.Thread):
             self.close()
 
     def close(self) -> None:
-        """End the child. Waiting frames stay readable."""
-        with self._slots:
+        """Terminate the child. Frames in use stay readable."""
+        with self._lock:
             self._closed = True
             if self._child:
                 self._child.stop()
                 self._child = None
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         return self._settings.slots
 
-    def in_hand(self) -> int:
-        with self._slots:
-            return self.room - len(self._free)
+    def frames_in_use(self) -> int:
+        with self._lock:
+            return self.capacity - len(self._free)
 
     def release(self, slot: int) -> None:
-        with self._slots:
+        with self._lock:
             self._free.add(slot)
             if self._child:
-                with suppress(
-                    ChildDiedError
-                ):  # the lane's thread notices, and tells the next child
+                # This thread notices a crash itself, and sends all free slots to the next child.
+                with suppress(ChildDiedError):
                     self._child.send({"slot": slot})
 
     def _decode(self, medium: Medium) -> MediumEnded | MediumFailed | MediumUnavailable:
-        """See the medium through, with a second try for a decoder that died of it."""
+        """Decode a medium, with one retry if the decoder crashes."""
         for last_try in (False, True):
             try:
                 with self._footage.reading(medium.path) as path:
-                    return self._try(medium, self._order(medium, str(path)))
+                    return self._try(medium, self._request(medium, str(path)))
             except ChildHungError as error:
                 self._discard_child()
                 return MediumFailed(medium, f"the decoder hung: {error}")
@@ -279,11 +279,11 @@ class _Lane(threading.Thread):
                 return MediumUnavailable(medium, str(error))
         raise AssertionError("unreachable")
 
-    def _try(self, medium: Medium, order: Message) -> MediumEnded | MediumFailed:
+    def _try(self, medium: Medium, request: Message) -> MediumEnded | MediumFailed:
         child = self._ready_child()
         self._events.put(MediumStarted(medium))
-        begun = monotonic()
-        child.send(order)
+        started = monotonic()
+        child.send(request)
         while True:
             message = self._next_message(child)
             if "frame" in message:
@@ -293,36 +293,36 @@ class _Lane(threading.Thread):
                 from odins_ravne_assets.munin.detection.gpu_video import sharing_error
 
                 raise sharing_error(str(message["sharing_error"]))
-            self._count(message, monotonic() - begun)
+            self._add_seconds(message, monotonic() - started)
             if "end" in message:
                 return MediumEnded(medium, message["remark"])
             if "failed" in message:
                 return MediumFailed(medium, message["reason"])
 
-    def _count(self, message: Message, passed: float) -> None:
-        """Add what the child says it worked. It is not trusted: no more than has passed."""
-        worked = message.get("seconds", 0.0)
-        if isinstance(worked, float) and 0.0 <= worked <= passed:
-            self.seconds += worked
+    def _add_seconds(self, message: Message, elapsed: float) -> None:
+        """Add the decoding time that the child reports; untrusted, so at most the elapsed time."""
+        seconds = message.get("seconds", 0.0)
+        if isinstance(seconds, float) and 0.0 <= seconds <= elapsed:
+            self.seconds += seconds
 
     def _next_message(self, child: ChildProcess) -> Message:
-        """What the child says next; only time in which it could have worked counts as hanging."""
+        """Return the child's next message; only time with a free slot counts towards the timeout."""
         idle, poll = 0.0, min(POLL_SECONDS, self._settings.timeout)
         while True:
             try:
                 return child.receive(poll)
             except ChildHungError:
-                with self._slots:
+                with self._lock:
                     idle = idle + poll if self._free else 0.0
                 if idle >= self._settings.timeout:
                     raise ChildHungError(f"no frame for {self._settings.timeout:g} s") from None
 
     def _frame(self, medium: Medium, message: Message) -> Frame:
         slot, height, width = message["slot"], message["height"], message["width"]
-        with self._slots:
-            # The child is not trusted: a slot that it was not given could be one in use.
+        with self._lock:
+            # The child is not trusted: a slot that is not free may hold a frame in use.
             if slot not in self._free or not 0 < height * width * 3 <= SLOT_BYTES:
-                raise ChildDiedError("spoke nonsense")
+                raise ChildDiedError("sent an invalid message")
             self._free.remove(slot)
         picture = self._picture(message, height, width, slot * SLOT_BYTES)
         return Frame(
@@ -340,10 +340,10 @@ class _Lane(threading.Thread):
         try:
             return DeviceFrame(self._buffer, parse_picture(message["nv12"], height, width, start))
         except (KeyError, TypeError, ValueError):
-            raise ChildDiedError("spoke nonsense") from None
+            raise ChildDiedError("sent an invalid message") from None
 
     def _ready_child(self) -> ChildProcess:
-        with self._slots:
+        with self._lock:
             if self._closed:
                 raise ChildDiedError("was stopped")
             if self._child is None:
@@ -358,12 +358,12 @@ class _Lane(threading.Thread):
             return self._child
 
     def _discard_child(self) -> None:
-        with self._slots:
+        with self._lock:
             if self._child:
                 self._child.stop()
                 self._child = None
 
-    def _order(self, medium: Medium, path: str) -> Message:
+    def _request(self, medium: Medium, path: str) -> Message:
         return {
             "medium": medium.content_hash,
             "path": path,
@@ -377,7 +377,7 @@ class _Lane(threading.Thread):
 
 
 def _anonymous_file(size: int) -> int:
-    """A descriptor of memory without a name: a killed worker leaves nothing behind."""
+    """Return a descriptor of unnamed memory, so that a killed worker leaves no file behind."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("frames")
     else:

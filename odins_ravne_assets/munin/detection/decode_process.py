@@ -33,14 +33,14 @@ from resources.errors import MediaError
 
 Picture = npt.NDArray[np.uint8]
 
-# Largest picture that is kept of a medium, in pixels; larger ones are scaled down to it. Detectors
-# look at 0.4 to 1.6 megapixels, and crops of 4 megapixels still show a mouse.
+# Largest decoded picture, in pixels; larger ones are scaled down to it. Detectors take 0.4 to 1.6
+# megapixels, and crops of 4 megapixels still show a mouse.
 MAX_PIXELS = 4_000_000
 SLOT_BYTES = MAX_PIXELS * 3
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
-# A still is decoded at a half, a quarter or an eighth of its size when its short side then still
-# has this many times the detector's: decoding is faster, and crops keep enough detail.
-CROP_RESERVE = 1.5
+# A still is decoded at a half, a quarter or an eighth of its size if its short side is then still
+# this many times the detector's input: decoding is faster, and crops have enough detail.
+MIN_SIDE_RATIO = 1.5
 REDUCED_SCALES = (
     (8, cv2.IMREAD_REDUCED_COLOR_8),
     (4, cv2.IMREAD_REDUCED_COLOR_4),
@@ -54,23 +54,23 @@ class DecodedFrame(NamedTuple):
     picture: Picture  # upright, uint8 BGR [height, width, 3]
     number: int  # 0-based, in order of presentation
     time_ms: int  # since the first frame
-    moved: bool  # something changed since the frame before it; always true for a still
+    moved: bool  # has motion, see MotionDetector; always true for a still
 
 
 def decode_still(path: Path, width: int, height: int, network_side: int) -> Picture:
-    """An image file as an upright BGR picture, at reduced scale where that loses nothing.
+    """Decode an image file to an upright BGR picture, at reduced scale if it is large enough.
 
     Args:
-        width, height: of the upright picture, as its header says.
+        width, height: of the upright picture, by its header.
         network_side: the longer side of the detector's input, in pixels.
 
     Raises:
         MediaError: it cannot be decoded.
     """
-    data = np.frombuffer(_whole(path.read_bytes()), np.uint8)
+    data = np.frombuffer(_with_end_marker(path.read_bytes()), np.uint8)
     flag: int = cv2.IMREAD_COLOR
     for factor, reduced in REDUCED_SCALES:
-        if min(width, height) / factor >= network_side * CROP_RESERVE:
+        if min(width, height) / factor >= network_side * MIN_SIDE_RATIO:
             flag = reduced
             break
     picture = cv2.imdecode(data, flag) if data.size else None
@@ -79,19 +79,19 @@ def decode_still(path: Path, width: int, height: int, network_side: int) -> Pict
     return _within_limits(np.asarray(picture, np.uint8))
 
 
-def _whole(data: bytes) -> bytes:
-    """OpenCV gives nothing of a JPEG that breaks off, unless its end is marked as one."""
+def _with_end_marker(data: bytes) -> bytes:
+    """Append the end marker of a JPEG: without it OpenCV does not decode a truncated one."""
     return data + JPEG_END if data.startswith(JPEG_START) else data
 
 
 def decode_video(path: Path, plan: SamplingPlan, max_pixels: float) -> Iterator[DecodedFrame]:
-    """The sampled frames of a video, with exact times.
-
-    A file that breaks off gives the frames before the break and then raises MediaError; the
-    caller keeps them.
+    """Yield the sampled frames of a video, with exact times.
 
     Args:
         max_pixels: frames larger than this are refused.
+
+    Raises:
+        MediaError: the file is truncated, after its last good frame; or it cannot be decoded.
     """
     motion = MotionDetector(plan.motion_threshold) if plan.motion_gate else None
     try:
@@ -105,13 +105,13 @@ def decode_video(path: Path, plan: SamplingPlan, max_pixels: float) -> Iterator[
             if plan.sampling == "keyframes":
                 stream.codec_context.skip_frame = "NONKEY"
             rate = float(stream.average_rate or stream.guessed_rate or 0) or 1.0
-            seen = FrameCounter(container.decode(stream))
-            for number, time, frame in plan.choose(seen, rate):
+            frames = FrameCounter(container.decode(stream))
+            for number, time, frame in plan.select(frames, rate):
                 picture = _within_limits(_upright(frame))
                 moved = motion.moved(picture) if motion else True
                 yield DecodedFrame(picture, number, time, moved)
             if plan.sampling != "keyframes":
-                seen.complain_if_short(stream.frames)
+                frames.raise_if_truncated(stream.frames)
     except av.error.FFmpegError as error:
         raise MediaError(f"the video cannot be decoded: {error.strerror}") from None
     except (ValueError, OverflowError) as error:
@@ -134,67 +134,67 @@ def _within_limits(picture: Picture) -> Picture:
 
 
 class DecodeProcess:
-    """The child's loop."""
+    """The loop of the child process."""
 
-    def __init__(self, line: ParentConnection, arena: mmap.mmap) -> None:
-        self._line = line
+    def __init__(self, parent: ParentConnection, arena: mmap.mmap) -> None:
+        self._parent = parent
         self._arena = arena
-        self._device: tuple[str, Any] | None = None  # name, and the worker's buffer there
+        self._device: tuple[str, Any] | None = None  # its name, and the worker's buffer on it
         self._free: deque[int] = deque()
-        self._waited = 0.0  # seconds for a free slot, in this medium
-        self._orders: deque[Message] = deque()
+        self._waited = 0.0  # seconds without a free slot, in this medium
+        self._requests: deque[Message] = deque()
 
     def run(self) -> None:
         while True:
-            while not self._orders:
-                self._hear(self._line.receive())
-            self._decode(self._orders.popleft())
+            while not self._requests:
+                self._handle(self._parent.receive())
+            self._decode(self._requests.popleft())
 
-    def _decode(self, order: Message) -> None:
-        medium = order["medium"]
-        self._line.send({"begin": medium})
+    def _decode(self, request: Message) -> None:
+        medium = request["medium"]
+        self._parent.send({"begin": medium})
         frames, started, self._waited = 0, perf_counter(), 0.0
 
-        def worked() -> float:
-            """Seconds, without those in which no slot was free."""
+        def decoding_seconds() -> float:
+            """Return the seconds without those in which no slot was free."""
             return perf_counter() - started - self._waited
 
         try:
-            for message in self._told(order):
-                self._line.send({"frame": medium, **message})
+            for message in self._frame_messages(request):
+                self._parent.send({"frame": medium, **message})
                 frames += 1
         except (MediaError, OSError, MemoryError, cv2.error) as error:
             if not frames:
                 failed = {"failed": medium, "reason": _reason(error)}
-                self._line.send({**failed, "seconds": worked()})
+                self._parent.send({**failed, "seconds": decoding_seconds()})
                 return
-            remark = f"breaks off: {_reason(error)}"
-            self._line.send({"end": medium, "remark": remark, "seconds": worked()})
+            remark = f"truncated: {_reason(error)}"
+            self._parent.send({"end": medium, "remark": remark, "seconds": decoding_seconds()})
             return
         if frames:
-            self._line.send({"end": medium, "remark": None, "seconds": worked()})
+            self._parent.send({"end": medium, "remark": None, "seconds": decoding_seconds()})
         else:
             failed = {"failed": medium, "reason": "holds no frame that can be decoded"}
-            self._line.send({**failed, "seconds": worked()})
+            self._parent.send({**failed, "seconds": decoding_seconds()})
 
-    def _told(self, order: Message) -> Iterator[Message]:
-        """Messages about the medium's frames, each of which lies in a slot by then."""
-        path, plan = Path(order["path"]), SamplingPlan(**order["plan"])
-        if order["kind"] == "image":
-            picture = decode_still(path, order["width"], order["height"], order["network_side"])
-            yield self._deliver(DecodedFrame(picture, 0, 0, True))
+    def _frame_messages(self, request: Message) -> Iterator[Message]:
+        """Yield a message for each frame of the medium, after it was copied to a slot."""
+        path, plan = Path(request["path"]), SamplingPlan(**request["plan"])
+        if request["kind"] == "image":
+            picture = decode_still(path, request["width"], request["height"], request["network_side"])
+            yield self._copy_to_slot(DecodedFrame(picture, 0, 0, True))
             return
         if self._device:
             from odins_ravne_assets.munin.detection.gpu_video import NotOnDeviceError
 
-            # Whatever the GPU does not decode, it says so before the first frame.
+            # Raised before the first frame of a video that the GPU cannot decode.
             with suppress(NotOnDeviceError):
-                yield from self._on_device(path, plan, order["max_pixels"], *self._device)
+                yield from self._decode_on_device(path, plan, request["max_pixels"], *self._device)
                 return
-        for frame in decode_video(path, plan, order["max_pixels"]):
-            yield self._deliver(frame)
+        for frame in decode_video(path, plan, request["max_pixels"]):
+            yield self._copy_to_slot(frame)
 
-    def _on_device(
+    def _decode_on_device(
         self, path: Path, plan: SamplingPlan, max_pixels: float, device: str, buffer: Any
     ) -> Iterator[Message]:
         from gpu_kernels.preprocessing.device_picture import DeviceFrame
@@ -206,11 +206,17 @@ class DecodeProcess:
             slot = self._free_slot()
             picture = gpu_video.copy_to_slot(buffer, slot * SLOT_BYTES, frame)
             moved = motion.moved(DeviceFrame(buffer, picture)) if motion else True
-            where = {"slot": slot, "height": picture.height, "width": picture.width}
-            told = {"number": number, "time_ms": time_ms, "moved": moved}
-            yield {**where, **told, "nv12": gpu_video.picture_message(picture)}
+            yield {
+                "slot": slot,
+                "height": picture.height,
+                "width": picture.width,
+                "number": number,
+                "time_ms": time_ms,
+                "moved": moved,
+                "nv12": gpu_video.picture_message(picture),
+            }
 
-    def _deliver(self, frame: DecodedFrame) -> Message:
+    def _copy_to_slot(self, frame: DecodedFrame) -> Message:
         slot = self._free_slot()
         height, width = frame.picture.shape[:2]
         start = slot * SLOT_BYTES
@@ -227,12 +233,12 @@ class DecodeProcess:
 
     def _free_slot(self) -> int:
         started = perf_counter()
-        while not self._free or self._line.waiting():
-            self._hear(self._line.receive())
+        while not self._free or self._parent.has_message():
+            self._handle(self._parent.receive())
         self._waited += perf_counter() - started
         return self._free.popleft()
 
-    def _hear(self, message: Message) -> None:
+    def _handle(self, message: Message) -> None:
         if "slot" in message:
             self._free.append(message["slot"])
         elif "device" in message:
@@ -242,24 +248,24 @@ class DecodeProcess:
             try:
                 self._device = (name, open_buffer(name, size, handle, self._arena))
             except NotSharedError as error:
-                self._line.send({"not_shared": str(error)})
+                self._parent.send({"sharing_error": str(error)})
         else:
-            self._orders.append(message)
+            self._requests.append(message)
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError):
-        return "needs more memory than there is"
+        return "needs more memory than is available"
     return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
 
 
 def main() -> None:
     exit_with_parent()
     cv2.setNumThreads(1)
-    av.logging.set_level(av.logging.FATAL)  # what is wrong with a file is told in its row
-    line_descriptor, arena_descriptor = map(int, sys.argv[1:])
+    av.logging.set_level(av.logging.FATAL)  # errors are recorded in the file's row
+    parent_descriptor, arena_descriptor = map(int, sys.argv[1:])
     with mmap.mmap(arena_descriptor, 0) as arena, suppress(EOFError, ConnectionError):
-        DecodeProcess(ParentConnection(line_descriptor), arena).run()
+        DecodeProcess(ParentConnection(parent_descriptor), arena).run()
 
 
 if __name__ == "__main__":

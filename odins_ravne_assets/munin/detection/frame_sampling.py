@@ -1,4 +1,4 @@
-"""Which frames of a video are looked at."""
+"""Frame sampling: the frames of a video that Stage 1 decodes for the detector."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from resources.errors import MediaError
 
-# How many frames less than its header says a video may hold without being called cut.
+# Frames that a video may lack, by its header, before it counts as truncated.
 ALLOWED_MISSING_FRAMES, ALLOWED_MISSING_SHARE = 2, 0.1
 
 
 class SamplingPlan(NamedTuple):
-    """Which frames of a video are looked at; fields as in the profile's `stage1`."""
+    """The settings of frame sampling; fields as in the profile's `stage1`."""
 
     sampling: str
     frames_per_second: float
@@ -19,10 +19,10 @@ class SamplingPlan(NamedTuple):
     motion_gate: bool
     motion_threshold: float
 
-    def choose(
+    def select(
         self, frames: Iterable[Any], rate: float
     ) -> Iterator[tuple[int, int, Any]]:  # number, milliseconds, frame
-        """The first frame and then those that the plan asks for.
+        """Yield the first frame and then those that the plan asks for.
 
         Args:
             rate: average frames per second; numbers key frames, and dates frames without a time.
@@ -38,7 +38,7 @@ class SamplingPlan(NamedTuple):
             if self.sampling == "every":
                 due = index % self.every_nth_frame == 0
             elif self.sampling == "fps":
-                # Half a frame of slack, so that rounding in the times skips no frame.
+                # Half a frame of tolerance, so that rounded times skip no frame.
                 due = seconds >= next_due - 0.5 / rate
                 if due:
                     step = 1.0 / self.frames_per_second
@@ -61,11 +61,16 @@ class FrameCounter:
             self._count += 1
             yield frame
 
-    def complain_if_short(self, promised: int) -> None:
-        """Decoders end quietly where a file was cut; many headers promise a frame too many.
+    def raise_if_truncated(self, expected: int) -> None:
+        """Compare the count with the header: decoders stop silently where a file is truncated.
+
+        Many headers announce a frame too many, so some may be missing.
 
         Args:
-            promised: frames, by the header; 0 when it does not say.
+            expected: number of frames in the header; 0 if it has none.
+
+        Raises:
+            MediaError: too many frames are missing.
         """
-        if promised - self._count > max(ALLOWED_MISSING_FRAMES, ALLOWED_MISSING_SHARE * promised):
-            raise MediaError(f"it holds {self._count} of the {promised} frames its header promises")
+        if expected - self._count > max(ALLOWED_MISSING_FRAMES, ALLOWED_MISSING_SHARE * expected):
+            raise MediaError(f"it holds {self._count} of the {expected} frames in its header")

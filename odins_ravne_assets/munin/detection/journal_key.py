@@ -1,26 +1,26 @@
-"""Which of Stage 1's answers a profile asks for: the key of their journal."""
+"""The key of Stage 1's journal: a hash of all that its results depend on."""
 
 from gpu_kernels.engines.engine import EngineKind
 from gpu_kernels.models.manifest import load_manifest, model_hash
 from odins_ravne_assets.munin.tables.journal import journal_key
 from resources.settings.profile import Profile
 
-# Changes when the code comes to give other answers.
+# Raise it when a change of the code changes results.
 STAGE1_VERSION = 1
 
 
 def stage1_key(profile: Profile, engine: EngineKind) -> str:
-    """A hash of the models and settings that Stage 1's answers depend on.
+    """Return a hash of the models and settings that Stage 1's results depend on.
 
     Args:
-        engine: what runs them: engines agree within a tolerance, not to the last digit.
+        engine: runs the models; results of engines agree only within a tolerance.
 
     Raises:
         ModelError: a model's manifest cannot be read.
     """
     models, stage1 = profile.models, profile.pipeline.stage1
     names = [models.detector, models.category_detector]
-    depends_on = {
+    dependencies = {
         "version": STAGE1_VERSION,
         "models": [model_hash(load_manifest(name)) for name in names if name],
         "engine": engine,
@@ -29,9 +29,9 @@ def stage1_key(profile: Profile, engine: EngineKind) -> str:
         "motion_gate": stage1.motion_gate,
     }
     if stage1.sampling == "fps":
-        depends_on["frames_per_second"] = stage1.frames_per_second
+        dependencies["frames_per_second"] = stage1.frames_per_second
     if stage1.sampling == "every":
-        depends_on["every_nth_frame"] = stage1.every_nth_frame
+        dependencies["every_nth_frame"] = stage1.every_nth_frame
     if stage1.motion_gate:
-        depends_on["motion_threshold"] = stage1.motion_threshold
-    return journal_key(depends_on)
+        dependencies["motion_threshold"] = stage1.motion_threshold
+    return journal_key(dependencies)

@@ -14,9 +14,9 @@ import polars as pl
 import pytest
 from moto.server import ThreadedMotoServer
 
-from odins_ravne_assets.arrivals.folder_source import UploadsInFolders
-from odins_ravne_assets.arrivals.s3_source import UploadsOnS3
-from odins_ravne_assets.arrivals.sensor_state import ScanResult, SensorState, turns
+from odins_ravne_assets.arrivals.folder_source import FolderUploadSource
+from odins_ravne_assets.arrivals.s3_source import S3UploadSource
+from odins_ravne_assets.arrivals.sensor_state import ScanResult, SensorState, request_due_runs
 from odins_ravne_assets.arrivals.sqs import delete, receive
 from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.defs.sensors import new_footage
@@ -61,11 +61,11 @@ class Bucket:
         for key in keys:
             self.clients.of("s3").put_object(Bucket=self.name, Key=f"footage/{key}", Body=b"x")
 
-    def looker(self, with_queue: bool = True) -> UploadsOnS3:
+    def looker(self, with_queue: bool = True) -> S3UploadSource:
         uploads = Uploads(
             url=f"s3://{self.name}/footage", queue_url=self.queue_url if with_queue else None
         )
-        return UploadsOnS3(
+        return S3UploadSource(
             uploads, self.clients, lambda c: self.tables.get(c, set()), self.running.__contains__
         )
 
@@ -101,7 +101,7 @@ def bucket(endpoint: str, request: pytest.FixtureRequest) -> Bucket:
     return Bucket(name, clients, queue_url)
 
 
-def looked(looker: UploadsOnS3, cursor: str, now: float) -> tuple[ScanResult, str]:
+def looked(looker: S3UploadSource, cursor: str, now: float) -> tuple[ScanResult, str]:
     memory = SensorState.read(cursor)
     look = looker.look(memory, now)
     return look, memory.text()
@@ -167,7 +167,7 @@ def test_a_key_of_no_camera_is_in_quarantine_and_starts_nothing(bucket: Bucket) 
 def test_a_look_that_takes_too_long_leaves_the_rest_in_the_queue(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("odins_ravne_assets.arrivals.s3_source.EACH_TAKES_AT_MOST", -1.0)
+    monkeypatch.setattr("odins_ravne_assets.arrivals.s3_source.SCAN_TIMEOUT_SECONDS", -1.0)
     now = time.time()
     bucket.put(*(f"a/{n}.jpg" for n in range(15)))
     first, cursor = looked(bucket.looker(), already_listed(now), now)
@@ -213,8 +213,8 @@ def test_a_bucket_without_a_queue_works_by_listing_alone(bucket: Bucket) -> None
 def test_a_listing_survives_that_the_key_it_stopped_at_is_deleted(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("odins_ravne_assets.arrivals.listing.PAGE", 2)
-    monkeypatch.setattr("odins_ravne_assets.arrivals.listing.stretch.__defaults__", (1,))
+    monkeypatch.setattr("odins_ravne_assets.arrivals.listing.PAGE_SIZE", 2)
+    monkeypatch.setattr("odins_ravne_assets.arrivals.listing.list_pages.__defaults__", (1,))
     bucket.put("a/1.jpg", "a/2.jpg", "b/1.jpg", "c/1.jpg")
     now = time.time()
     looker = bucket.looker(with_queue=False)
@@ -230,7 +230,7 @@ def test_a_listing_survives_that_the_key_it_stopped_at_is_deleted(
 def test_a_slow_listing_goes_on_in_the_next_look(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("odins_ravne_assets.arrivals.s3_source.EACH_TAKES_AT_MOST", -1.0)
+    monkeypatch.setattr("odins_ravne_assets.arrivals.s3_source.SCAN_TIMEOUT_SECONDS", -1.0)
     bucket.put("a/1.jpg", "b/1.jpg", "c/1.jpg")
     now, cursor, reached = time.time(), "", []
     for tick in range(4):
@@ -244,7 +244,7 @@ def test_a_look_asks_for_fifty_runs_and_the_next_one_for_the_others() -> None:
     memory = SensorState()
     for number in range(70):
         memory.cameras.hear(f"cam-{number}", f"cam-{number}", 1.0, 1.0)
-    first, second = (list(turns(memory.cameras, 700.0, 600.0, HOUR)) for _ in range(2))
+    first, second = (list(request_due_runs(memory.cameras, 700.0, 600.0, HOUR)) for _ in range(2))
     assert (len(first), len(second)) == (50, 20)
     assert len({turn.camera_id for turn in first + second}) == 70
 
@@ -300,7 +300,7 @@ class Folder:
 
     def looked(self, cursor: str, now: float) -> tuple[ScanResult, str]:
         uploads = Uploads(url=str(self.root))
-        place = UploadsInFolders(uploads, lambda c: self.tables.get(c, set()), lambda _: False)
+        place = FolderUploadSource(uploads, lambda c: self.tables.get(c, set()), lambda _: False)
         memory = SensorState.read(cursor)
         return place.look(memory, now), memory.text()
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odins_ravne_assets.arrivals.pending import Cameras
-from odins_ravne_assets.arrivals.routing import Belongs, Refused, whose
-from odins_ravne_assets.arrivals.sensor_state import MOST_REFUSED, SensorState, turns
-from odins_ravne_assets.arrivals.sqs import UploadEvent, told_by
+from odins_ravne_assets.arrivals.pending import PendingCameras
+from odins_ravne_assets.arrivals.routing import CameraMedium, QuarantinedUpload, camera_of_key
+from odins_ravne_assets.arrivals.sensor_state import MAX_QUARANTINED, SensorState, request_due_runs
+from odins_ravne_assets.arrivals.sqs import UploadEvent, parse_notification
 from resources.errors import ProfileError
 from resources.settings.loader import load_profile
 
@@ -18,30 +18,30 @@ QUIET, LONGEST = 600.0, 43_200.0
 
 
 def test_the_first_folder_of_a_key_is_the_camera() -> None:
-    assert whose("north-1/DCIM/100RECNX/IMG_1.JPG", PATTERN) == Belongs("north-1", "north-1")
+    assert camera_of_key("north-1/DCIM/100RECNX/IMG_1.JPG", PATTERN) == CameraMedium("north-1", "north-1")
 
 
 def test_a_pattern_finds_the_camera_deeper() -> None:
     pattern = r"site-\d+/(?P<camera>[^/]+)/"
-    assert whose("site-4/cam2/a.mp4", pattern) == Belongs("cam2", "site-4/cam2")
+    assert camera_of_key("site-4/cam2/a.mp4", pattern) == CameraMedium("cam2", "site-4/cam2")
 
 
 @pytest.mark.parametrize("key", ["north-1/notes.txt", "deployments.csv", "north-1/.Trashes/a.jpg"])
 def test_what_is_no_medium_is_nobodys_business(key: str) -> None:
-    assert whose(key, PATTERN) is None
+    assert camera_of_key(key, PATTERN) is None
 
 
 @pytest.mark.parametrize("folder", ["a...b", "a b", "-x", "x" * 64, "cam,1", "*"])
 def test_an_unsafe_camera_id_is_refused_with_the_reason(folder: str) -> None:
-    refused = whose(f"{folder}/IMG_1.JPG", PATTERN)
-    assert isinstance(refused, Refused)
+    refused = camera_of_key(f"{folder}/IMG_1.JPG", PATTERN)
+    assert isinstance(refused, QuarantinedUpload)
     assert refused.of == folder
     assert "camera id" in refused.reason
 
 
 def test_media_that_no_pattern_matches_are_refused_by_their_folder() -> None:
-    refused = whose("loose.jpg", PATTERN)
-    assert refused == Refused("loose.jpg", refused.reason)  # type: ignore[union-attr]
+    refused = camera_of_key("loose.jpg", PATTERN)
+    assert refused == QuarantinedUpload("loose.jpg", refused.reason)  # type: ignore[union-attr]
 
 
 def test_a_pattern_without_a_camera_is_refused_with_the_profile() -> None:
@@ -51,53 +51,53 @@ def test_a_pattern_without_a_camera_is_refused_with_the_profile() -> None:
 
 def test_quarantine_does_not_grow_for_ever() -> None:
     memory = SensorState()
-    for number in range(3 * MOST_REFUSED):
-        assert memory.refuse(Refused(f"bad {number}", "why"))
-    assert len(memory.refused) == MOST_REFUSED
-    assert not memory.refuse(Refused(f"bad {3 * MOST_REFUSED - 1}", "why"))
+    for number in range(3 * MAX_QUARANTINED):
+        assert memory.refuse(QuarantinedUpload(f"bad {number}", "why"))
+    assert len(memory.refused) == MAX_QUARANTINED
+    assert not memory.refuse(QuarantinedUpload(f"bad {3 * MAX_QUARANTINED - 1}", "why"))
 
 
 def test_a_notification_tells_the_key_as_it_is() -> None:
     body = """{"Records": [{"eventName": "ObjectCreated:CompleteMultipartUpload",
       "eventTime": "2026-11-23T02:14:05.123Z",
       "s3": {"bucket": {"name": "b"}, "object": {"key": "cam+1/R%C3%A9my%2B1.jpg"}}}]}"""
-    assert told_by(body) == (UploadEvent("b", "cam 1/Rémy+1.jpg", 1795400045.123),)
+    assert parse_notification(body) == (UploadEvent("b", "cam 1/Rémy+1.jpg", 1795400045.123),)
 
 
 def test_a_deletion_is_no_upload_and_s3s_test_message_is_none() -> None:
-    assert told_by('{"Event": "s3:TestEvent", "Bucket": "b"}') == ()
-    assert told_by('{"Records": [{"eventName": "ObjectRemoved:Delete"}]}') == ()
+    assert parse_notification('{"Event": "s3:TestEvent", "Bucket": "b"}') == ()
+    assert parse_notification('{"Records": [{"eventName": "ObjectRemoved:Delete"}]}') == ()
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{}", "hello", '{"Records": [{}]}', '{"Records": 3}'])
 def test_what_is_no_notification_is_known_to_be_none(body: str) -> None:
-    assert told_by(body) is None
+    assert parse_notification(body) is None
 
 
 def test_a_card_of_many_files_is_one_run_when_it_has_been_quiet() -> None:
-    cameras = Cameras({}, {})
+    cameras = PendingCameras({}, {})
     for second in range(5000):
         assert cameras.hear("a", "a", at=second, now=second + 3)
-        assert not list(turns(cameras, second + 3, QUIET, LONGEST))
-    assert not list(turns(cameras, 4999 + 3 + QUIET - 1, QUIET, LONGEST))
-    (turn,) = turns(cameras, 4999 + 3 + QUIET, QUIET, LONGEST)
+        assert not list(request_due_runs(cameras, second + 3, QUIET, LONGEST))
+    assert not list(request_due_runs(cameras, 4999 + 3 + QUIET - 1, QUIET, LONGEST))
+    (turn,) = request_due_runs(cameras, 4999 + 3 + QUIET, QUIET, LONGEST)
     assert (turn.camera_id, turn.files) == ("a", 5000)
     assert not cameras.waiting
 
 
 def test_a_camera_that_never_is_quiet_gets_its_run_all_the_same() -> None:
-    cameras = Cameras({}, {})
+    cameras = PendingCameras({}, {})
     asked = []
     for minute in range(0, 60 * 25):
         cameras.hear("a", "a", at=60.0 * minute, now=60.0 * minute)
-        asked += [minute for _ in turns(cameras, 60.0 * minute, QUIET, LONGEST)]
+        asked += [minute for _ in request_due_runs(cameras, 60.0 * minute, QUIET, LONGEST)]
     assert asked == [12 * 60, 12 * 60 + 12 * 60 + 1]
 
 
 def test_an_upload_told_again_after_its_run_is_no_news() -> None:
-    cameras = Cameras({}, {})
+    cameras = PendingCameras({}, {})
     cameras.hear("a", "a", at=100.2, now=110)
-    assert [turn.camera_id for turn in turns(cameras, 800, QUIET, LONGEST)] == ["a"]
+    assert [turn.camera_id for turn in request_due_runs(cameras, 800, QUIET, LONGEST)] == ["a"]
     assert not cameras.hear("a", "a", at=100.9, now=900)
     assert cameras.hear("a", "a", at=101, now=900)
 
@@ -142,7 +142,7 @@ def test_whatever_tick_dies_each_upload_is_in_a_run_and_no_run_is_asked_for_twic
             if from_ <= now:
                 memory.receipts.append(str(number))
                 memory.cameras.hear(camera, camera, at, now)
-        for turn in turns(memory.cameras, now, QUIET, LONGEST):
+        for turn in request_due_runs(memory.cameras, now, QUIET, LONGEST):
             runs.setdefault(turn.run_key, (turn.camera_id, now))  # Dagster starts a key once
         if tick not in dies:
             cursor = memory.text()

@@ -9,7 +9,7 @@ from media_files import write_picture
 from s3_rig import S3Rig, s3, s3_server
 
 from odins_ravne_assets.cameras.catalog import Camera
-from odins_ravne_assets.cameras.deployments import with_deployments, with_own_facts
+from odins_ravne_assets.cameras.deployments import with_deployments, profile_for_camera
 from odins_ravne_assets.defs.silent_cameras import silent_cameras
 from odins_ravne_assets.munin.media.camera_clock import CameraClock, camera_clocks
 from odins_ravne_assets.worker.asset_metadata import deployment_metadata
@@ -41,7 +41,7 @@ def stay(**columns: object) -> Deployment:
 
 def known(folder: Path, profile: Profile | None = None, name: str = "ridge") -> list[str | None]:
     """The places of a camera."""
-    own = with_own_facts(profile or load_profile("local"), camera(folder, name))
+    own = profile_for_camera(profile or load_profile("local"), camera(folder, name))
     return [row.remarks.get("locationName") for row in own.project.deployments]
 
 
@@ -71,9 +71,9 @@ def test_a_bucket_that_is_one_cameras_footage_has_no_table_beside_it(s3: S3Rig) 
     profile = load_profile("cloud", {"cloud.aws.endpoint_url": s3.url})
     deeper = Camera("ridge", f"s3://{bucket}/cards/ridge", f"s3://{bucket}/results/ridge")
     whole = Camera("ridge", f"s3://{bucket}", "s3://other/results/ridge")
-    assert len(with_own_facts(profile, deeper).project.deployments) == 1
-    assert with_own_facts(profile, whole).project.deployments == ()
-    assert with_own_facts(load_profile("local"), deeper).project.deployments == ()
+    assert len(profile_for_camera(profile, deeper).project.deployments) == 1
+    assert profile_for_camera(profile, whole).project.deployments == ()
+    assert profile_for_camera(load_profile("local"), deeper).project.deployments == ()
 
 
 def test_the_table_that_a_profile_names_stands_over_one_beside_the_footage(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_another_cameras_row_changes_nothing_of_a_cameras_launch(tmp_path: Path)
             "pipeline.stage0.clock_corrections": [clock],
         },
     )
-    assert with_own_facts(before, camera(tmp_path)) == with_own_facts(after, camera(tmp_path))
+    assert profile_for_camera(before, camera(tmp_path)) == profile_for_camera(after, camera(tmp_path))
 
 
 def test_several_cameras_have_all_rows_that_are_theirs(tmp_path: Path) -> None:

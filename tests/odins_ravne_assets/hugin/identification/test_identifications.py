@@ -1,4 +1,4 @@
-"""What a box counts as: its label, a branch of its guesses, or what its burst agrees on."""
+"""Identification: the label of a detection, its roll-up, or the vote of its sequence."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,7 +34,7 @@ NAMES = {
 
 
 def box(label: str, confidence: float, second: float = 0, **columns: Any) -> Row:
-    """A row of the classifications: sure from 0.5 on; `others` are its further guesses."""
+    """A row of the classifications, `auto_ok` from 0.5 on; `others` are its further guesses."""
     others = columns.pop("others", {})
     guesses = {label: confidence, **others}
     row: Row = {
@@ -61,28 +61,28 @@ def box(label: str, confidence: float, second: float = 0, **columns: Any) -> Row
     return {name: row.get(name) for name in schemas.CLASSIFICATIONS}
 
 
-def counted(rows: list[Row], taxonomy: Taxonomy = ANYTHING) -> list[Row]:
-    return with_names(seen(rows, taxonomy))
+def identified_rows(rows: list[Row], taxonomy: Taxonomy = ANYTHING) -> list[Row]:
+    return named_rows(identifications(rows, taxonomy))
 
 
-def seen(rows: list[Row], taxonomy: Taxonomy = ANYTHING) -> Identifications:
+def identifications(rows: list[Row], taxonomy: Taxonomy = ANYTHING) -> Identifications:
     table = pl.LazyFrame(rows, schema=schemas.CLASSIFICATIONS)
     return identify(table, taxonomy, Stage3().roll_up)
 
 
-def with_names(found: Identifications) -> list[Row]:
-    return found.rows.join(
-        found.names.table(), on="name", how="left", maintain_order="left"
+def named_rows(identified: Identifications) -> list[Row]:
+    return identified.rows.join(
+        identified.names.table(), on="name", how="left", maintain_order="left"
     ).to_dicts()
 
 
 def species(row: Row, taxonomy: Taxonomy = ANYTHING) -> tuple[str, str | None, float]:
-    (found,) = counted([row], taxonomy)
+    (found,) = identified_rows([row], taxonomy)
     return found["species"], found["scientific_name"], pytest.approx(found["confidence"])
 
 
 def voted(rows: list[Row], **settings: Any) -> list[Row]:
-    return with_names(vote_by_sequence(seen(rows), ANYTHING, Stage3(**settings)))
+    return named_rows(vote_by_sequence(identifications(rows), ANYTHING, Stage3(**settings)))
 
 
 def names_after(rows: list[Row], **settings: Any) -> list[str]:
@@ -92,7 +92,7 @@ def names_after(rows: list[Row], **settings: Any) -> list[str]:
 # Labels and their taxonomy
 
 
-def test_every_animal_that_the_shipped_classifier_knows_is_in_the_taxonomy() -> None:
+def test_every_animal_of_the_shipped_classifier_is_in_the_taxonomy() -> None:
     from gpu_kernels.models.labels import load_labels
     from gpu_kernels.models.manifest import load_manifest
 
@@ -101,7 +101,7 @@ def test_every_animal_that_the_shipped_classifier_knows_is_in_the_taxonomy() -> 
     assert named <= shipped_taxa().keys()
 
 
-def test_the_taxonomy_is_a_tree_whose_common_names_are_told_apart() -> None:
+def test_the_taxonomy_is_a_tree_with_unique_common_names() -> None:
     taxa = shipped_taxa()
     for taxon in taxa.values():
         for rank, name in zip(ROLL_UP_RANKS, taxon.lineage, strict=True):
@@ -113,7 +113,7 @@ def test_the_taxonomy_is_a_tree_whose_common_names_are_told_apart() -> None:
     assert len(set(common)) == len(common)
 
 
-def test_breeds_are_one_species_and_labels_of_higher_taxa_keep_their_words() -> None:
+def test_breeds_are_one_species_and_labels_of_higher_taxa_are_unchanged() -> None:
     assert species(box("beagle", 0.9)) == species(box("poodle", 0.9))
     assert species(box("beagle", 0.9))[:2] == ("domestic dog", "Canis familiaris")
     assert species(box("badger", 0.9))[:2] == ("badger", "Mustelidae")
@@ -122,7 +122,7 @@ def test_breeds_are_one_species_and_labels_of_higher_taxa_keep_their_words() -> 
 # Roll-up
 
 
-def test_guesses_of_one_species_add_up_to_it() -> None:
+def test_guesses_of_one_species_are_summed() -> None:
     assert species(box("beagle", 0.4, others={"poodle": 0.3})) == (
         "domestic dog",
         "Canis familiaris",
@@ -141,39 +141,39 @@ def test_guesses_of_one_species_add_up_to_it() -> None:
         ({"teapot": 0.5}, ("unknown animal", None, 0.9)),
     ],
 )
-def test_an_unsure_label_climbs_to_the_lowest_branch_that_adds_up(
+def test_an_uncertain_label_rolls_up_to_the_lowest_taxon_that_reaches_the_threshold(
     others: dict[str, float], expected: tuple[str, str | None, float]
 ) -> None:
     assert species(box("red fox", 0.4, others=others)) == expected
 
 
-# What lives here
+# The project's list of species
 
 
-def here(*names: str) -> Taxonomy:
+def listing(*names: str) -> Taxonomy:
     return Taxonomy(shipped_taxa(), frozenset(names))
 
 
-def test_a_sure_label_that_cannot_be_here_is_only_what_it_shares_with_what_can() -> None:
+def test_a_label_outside_of_the_list_rolls_up_to_a_taxon_shared_with_the_list() -> None:
     kit_fox = box("kit fox", 0.9)
-    assert species(kit_fox, here("Vulpes vulpes")) == ("fox", "Vulpes", 0.9)
-    assert species(kit_fox, here("Canis lupus")) == ("canid", "Canidae", 0.9)
-    assert species(kit_fox, here("Aves"))[0] == "unknown animal"
+    assert species(kit_fox, listing("Vulpes vulpes")) == ("fox", "Vulpes", 0.9)
+    assert species(kit_fox, listing("Canis lupus")) == ("canid", "Canidae", 0.9)
+    assert species(kit_fox, listing("Aves"))[0] == "unknown animal"
 
 
-def test_a_listed_family_lets_all_of_its_species_be_here() -> None:
-    assert species(box("kit fox", 0.9), here("Canidae"))[0] == "kit fox"
+def test_a_listed_family_allows_all_of_its_species() -> None:
+    assert species(box("kit fox", 0.9), listing("Canidae"))[0] == "kit fox"
 
 
-def test_a_guess_that_cannot_be_here_gives_way_to_one_that_can_and_is_sure() -> None:
+def test_guesses_outside_of_the_list_count_for_the_taxa_they_share_with_it() -> None:
     row = box("coyote", 0.6, others={"red fox": 0.3, "kit fox": 0.05})
-    assert species(row, here("Vulpes vulpes")) == ("canid", "Canidae", 0.95)
+    assert species(row, listing("Vulpes vulpes")) == ("canid", "Canidae", 0.95)
 
 
-# Bursts
+# Sequence votes
 
 
-def test_a_burst_agrees_on_the_species_with_most_confidence() -> None:
+def test_a_sequence_gets_the_species_with_most_confidence() -> None:
     rows = [box("red fox", 0.9, 0), box("red fox", 0.8, 2), box("coyote", 0.6, 4)]
     after = voted(rows)
     assert [row["species"] for row in after] == ["red fox"] * 3
@@ -181,42 +181,42 @@ def test_a_burst_agrees_on_the_species_with_most_confidence() -> None:
     assert after[2]["vote_share"] == pytest.approx(1.7 / 2.3)
 
 
-def test_who_is_outvoted_counts_with_no_more_confidence_than_the_winner_s_best() -> None:
+def test_an_outvoted_detection_gets_at_most_the_best_confidence_of_the_winner() -> None:
     unknown = box("coyote", 0.2, 4, detection_confidence=0.95)
     after = voted([box("red fox", 0.7, 0), box("red fox", 0.6, 2), unknown])
     assert after[2]["species"] == "red fox"
     assert after[2]["confidence"] == pytest.approx(0.7)
 
 
-def test_boxes_cannot_make_each_other_sure() -> None:
+def test_a_species_cannot_win_without_a_confident_detection() -> None:
     assert (
         names_after([box("red fox", 0.45, second) for second in range(5)]) == ["unknown animal"] * 5
     )
 
 
-def test_species_of_one_genus_or_family_settle_on_it() -> None:
+def test_species_of_one_genus_or_family_are_named_by_it() -> None:
     wolves = [box("grey wolf", 0.6, 0), box("beagle", 0.6, 2)]
     assert names_after(wolves) == ["dog, wolf or coyote"] * 2
     assert names_after([*wolves, box("red fox", 0.7, 4)]) == ["canid"] * 3
 
 
-def test_a_burst_without_a_majority_keeps_its_names_and_is_disputed() -> None:
+def test_a_sequence_without_a_winner_keeps_its_names_and_is_disputed() -> None:
     after = voted([box("red fox", 0.6, 0), box("roe deer", 0.6, 2)])
     assert [row["species"] for row in after] == ["red fox", "roe deer"]
     assert all(row["disputed"] for row in after)
 
 
-def test_a_certain_animal_beside_the_winner_in_one_frame_is_not_outvoted() -> None:
+def test_a_confident_detection_in_one_frame_with_the_winner_keeps_its_name() -> None:
     foxes = [box("red fox", 0.9, second) for second in range(5)]
-    beside = box("roe deer", 0.85, 4, box_number=1)
-    apart = box("roe deer", 0.85, 6)
-    unsure = box("roe deer", 0.79, 4, box_number=1)
-    assert names_after([*foxes, beside])[-1] == "roe deer"
-    assert names_after([*foxes, apart])[-1] == "red fox"
-    assert names_after([*foxes, unsure])[-1] == "red fox"
+    same_frame = box("roe deer", 0.85, 4, box_number=1)
+    other_frame = box("roe deer", 0.85, 6)
+    uncertain = box("roe deer", 0.79, 4, box_number=1)
+    assert names_after([*foxes, same_frame])[-1] == "roe deer"
+    assert names_after([*foxes, other_frame])[-1] == "red fox"
+    assert names_after([*foxes, uncertain])[-1] == "red fox"
 
 
-def test_a_burst_ends_after_the_gap_and_at_the_camera() -> None:
+def test_a_sequence_ends_after_the_gap_and_at_the_camera() -> None:
     foxes = [box("red fox", 0.9, 0), box("red fox", 0.9, 1)]
     for late, expected in ((61, "red fox"), (62, "coyote")):
         assert names_after([*foxes, box("coyote", 0.5, late)], burst_gap=60)[-1] == expected
@@ -225,7 +225,7 @@ def test_a_burst_ends_after_the_gap_and_at_the_camera() -> None:
     assert names_after([*foxes, box("coyote", 0.5, 2)], burst_gap=0)[-1] == "coyote"
 
 
-def test_media_without_a_time_vote_by_themselves() -> None:
+def test_each_medium_without_a_time_is_a_sequence() -> None:
     clip = {"kind": "video", "captured_at": None, "path": "a.mp4"}
     rows = [box("red fox", 0.9, frame_number=number, **clip) for number in range(3)]
     other = box("coyote", 0.5, captured_at=None, path="b.jpg")
@@ -240,9 +240,9 @@ def test_people_and_vehicles_do_not_vote() -> None:
     assert after[0]["vote_share"] is None
 
 
-def test_a_disputed_visit_is_reviewed_and_says_so() -> None:
+def test_a_disputed_observation_needs_review_and_is_flagged() -> None:
     rows = [box("red fox", 0.9, 0), box("roe deer", 0.9, 2), box("grey wolf", 0.9, 600)]
-    after = vote_by_sequence(seen(rows), ANYTHING, Stage3())
+    after = vote_by_sequence(identifications(rows), ANYTHING, Stage3())
     found = compress(without_corrections(after), ANYTHING, Stage3()).observations
     assert found.select("species", "flags", "needs_review").rows() == [
         ("red fox", ["votes_disagree"], True),
@@ -258,6 +258,8 @@ def test_the_count_is_the_most_boxes_in_one_frame() -> None:
         for number in range(boxes)
     ]
     found = compress(
-        without_corrections(vote_by_sequence(seen(rows), ANYTHING, Stage3())), ANYTHING, Stage3()
+        without_corrections(vote_by_sequence(identifications(rows), ANYTHING, Stage3())),
+        ANYTHING,
+        Stage3(),
     ).observations
     assert found.select("count", "detection_count", "frame_count").rows() == [(3, 6, 3)]

@@ -1,4 +1,4 @@
-"""Repeat detections: a box that is there for weeks is marked; time tells it from an animal."""
+"""Repeat detections: a box that recurs for weeks is marked, an animal that rests is not."""
 
 import csv
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ BRANCH = (0.4, 0.3, 0.2, 0.25)
 
 
 def box(number: int, at: datetime | None, place: tuple[float, ...] = BRANCH, **columns: Any) -> Row:
-    """A box in a medium of its own, a pixel or so off its place."""
+    """A box in a separate medium, about a pixel off its place."""
     jitter = 0.001 * (number % 4)
     x, y, w, h = place
     return {
@@ -49,18 +49,18 @@ def marked(rows: list[Row], **settings: Any) -> set[str]:
 
 
 def over(hours: float, media: int = 20, **columns: Any) -> list[Row]:
-    """Boxes in one place, evenly over so many hours."""
+    """Boxes in one place, evenly spaced over that many hours."""
     step = hours / (media - 1) * HOUR
     return [box(number, MAY + number * step, **columns) for number in range(media)]
 
 
-def test_the_same_box_for_a_week_is_a_repeat_and_in_an_hour_it_is_none() -> None:
+def test_the_same_box_is_a_repeat_after_a_week_and_not_after_an_hour() -> None:
     assert len(marked(over(7 * 24))) == 20
     assert not marked(over(6 * 24))
     assert not marked(over(1, media=100))
 
 
-def test_so_many_media_are_needed() -> None:
+def test_a_repeat_needs_repeat_media_different_media() -> None:
     assert not marked(over(200, media=19))
     assert len(marked(over(200, media=19), repeat_media=19)) == 19
     assert not marked(over(200), repeat_media=0)
@@ -69,12 +69,12 @@ def test_so_many_media_are_needed() -> None:
     assert not marked(twice_each)
 
 
-def test_two_bouts_weeks_apart_are_not_enough_days() -> None:
-    bouts = [box(n, MAY + (n % 2) * 20 * 24 * HOUR + n * HOUR / 60) for n in range(40)]
-    assert not marked(bouts)
+def test_two_days_weeks_apart_are_not_enough() -> None:
+    boxes = [box(n, MAY + (n % 2) * 20 * 24 * HOUR + n * HOUR / 60) for n in range(40)]
+    assert not marked(boxes)
 
 
-def test_an_animal_beside_the_branch_and_another_camera_are_no_repeats() -> None:
+def test_a_passing_animal_and_another_camera_are_no_repeats() -> None:
     passing = [box(100 + n, MAY + n * 9 * HOUR, (0.03 * n, 0.34, 0.2, 0.25)) for n in range(20)]
     elsewhere = over(200, media=19, camera_id="camera8")
     branch = over(200)
@@ -82,14 +82,14 @@ def test_an_animal_beside_the_branch_and_another_camera_are_no_repeats() -> None
     assert not marked([*branch[:19], *elsewhere])
 
 
-def test_people_and_media_without_a_time_take_no_part() -> None:
+def test_people_and_media_without_a_time_are_ignored() -> None:
     assert not marked(over(200, category="person"))
     assert not marked([box(n, None) for n in range(40)])
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
-    """A branch that is taken for a fox each day of a month, and one fox."""
+    """A branch that is detected as a fox each day of a month, and one fox."""
     camera = Camera()
     for day in range(30):
         camera.medium(f"{day}.jpg", MAY + day * 24 * HOUR, [{"box": BRANCH}], offset=120)
@@ -100,7 +100,7 @@ def store(tmp_path: Path) -> LocalStore:
     return store
 
 
-def test_repeats_have_visits_of_their_own_which_are_flagged_and_not_to_be_reviewed(
+def test_repeats_have_separate_observations_that_are_flagged_and_need_no_review(
     store: LocalStore,
 ) -> None:
     with store.reading("stage3/observations.parquet") as path:
@@ -112,7 +112,7 @@ def test_repeats_have_visits_of_their_own_which_are_flagged_and_not_to_be_review
     assert (fox["source_video"], fox["count"]) == ("fox.jpg", 1)
 
 
-def test_without_the_rule_the_visits_are_what_they_were(store: LocalStore) -> None:
+def test_repeat_media_0_marks_nothing(store: LocalStore) -> None:
     run_stage3(store, Stage3(repeat_media=0), {}, Privacy())
     with store.reading("stage3/observations.parquet") as path:
         found = pl.read_parquet(path)
@@ -120,7 +120,7 @@ def test_without_the_rule_the_visits_are_what_they_were(store: LocalStore) -> No
     assert found["flags"].list.len().sum() == 0
 
 
-def test_an_export_names_no_animal_for_a_repeat(store: LocalStore) -> None:
+def test_a_repeat_is_of_unknown_type_in_camtrap_dp(store: LocalStore) -> None:
     place = {"cameraID": "camera7", "latitude": 59, "longitude": 17}
     export_camera(store, "camera7", Project(deployments=(place,)), Privacy())  # type: ignore[arg-type]
     table = store.root / "stage3" / "camtrap-dp" / "observations.csv"

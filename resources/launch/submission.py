@@ -1,0 +1,109 @@
+"""Submits the attempts of a launch: record the intent, open the Pipes session, submit the job."""
+
+from dataclasses import dataclass
+
+import dagster as dg
+
+from resources.aws.clients import AwsClients
+from resources.aws.errors import was_refused
+from resources.batch.jobs import find_job, submit_parameters
+from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
+from resources.batch.names import Names, Queue
+from resources.launch.base import StepRequest
+from resources.launch.hooks import LaunchHooks
+from resources.launch.job_monitor import JobMonitor
+from resources.launch.recovery import UNKNOWN_JOB_SECONDS
+from resources.settings.profile import Aws
+from resources.storage.object_store import ObjectStore
+
+
+@dataclass(frozen=True)
+class JobSubmitter:
+    """Submits the jobs of one launch, and finds those that an earlier process submitted.
+
+    Args:
+        store: the folder `launches` of the camera's output.
+        request: the request to each worker, without its unit.
+        hooks: called with the progress and warnings of workers.
+    """
+
+    context: dg.AssetExecutionContext
+    record: LaunchRecord
+    store: ObjectStore
+    clients: AwsClients
+    aws: Aws
+    request: StepRequest
+    hooks: LaunchHooks
+
+    def submit(self, unit: UnitRecord, queue: Queue, reason: str, after_crash: bool) -> JobMonitor:
+        """Submit a unit's next job.
+
+        Args:
+            after_crash: True if the unit's last worker crashed.
+
+        Raises:
+            botocore.exceptions.ClientError, BotoCoreError: AWS refused, or did not answer. If the
+                job may have been submitted nevertheless, its intent remains in the record, and
+                `resume` finds it.
+        """
+        number = len(unit.attempts) + 1
+        name = f"{self.aws.name}-{self.request.camera_id[:40]}-{self.record.identity}"
+        attempt = Attempt(
+            f"{name}-u{unit.number}-a{number}", queue, reason, self.clients.clock.now()
+        )
+        unit.attempts.append(attempt)
+        self.record.save(self.store)  # the intent, before the job
+        monitor = self._open_session(unit, attempt, after_crash)
+        try:
+            attempt.job_id = self._submit_job(monitor)
+        except BaseException as error:
+            monitor.close()
+            if was_refused(error):
+                unit.attempts.remove(attempt)
+                self.record.save(self.store)
+            raise
+        self.record.save(self.store)
+        return monitor
+
+    def resume(self, unit: UnitRecord, attempt: Attempt, after_crash: bool) -> JobMonitor | None:
+        """Resume the session of a job that an earlier process submitted or intended.
+
+        Returns:
+            None if AWS knows no such job. After `UNKNOWN_JOB_SECONDS` it was never submitted, and
+            its attempt is deleted from the record.
+        """
+        clients = self.clients
+        if attempt.job_id is None:
+            queue = Names(self.aws.name).queue(attempt.queue)
+            attempt.job_id = find_job(clients.of("batch"), queue, attempt.name)
+        if attempt.job_id is None:
+            if clients.clock.now() - attempt.intended_at > UNKNOWN_JOB_SECONDS:
+                unit.attempts.remove(attempt)
+                self.record.save(self.store)
+            return None
+        monitor = self._open_session(unit, attempt, after_crash)
+        self.record.save(self.store)
+        return monitor
+
+    def _open_session(self, unit: UnitRecord, attempt: Attempt, after_crash: bool) -> JobMonitor:
+        extras = self.request.extras(after_crash)
+        if unit.start is not None:
+            extras["unit"] = {"start": unit.start, "stop": unit.stop}
+        monitor = JobMonitor(unit, attempt, self.clients.clock, self.hooks)
+        folder = f"{self.record.identity}/{attempt.name}"
+        monitor.open(self.context, self.store, folder, extras)
+        return monitor
+
+    def _submit_job(self, monitor: JobMonitor) -> str:
+        names = Names(self.aws.name)
+        params = submit_parameters(
+            {
+                "jobName": monitor.attempt.name,
+                "jobQueue": names.queue(monitor.attempt.queue),
+                "jobDefinition": names.worker,
+                "tags": {"Project": self.aws.name, "Camera": self.request.camera_id},
+            },
+            {**monitor.pipes.get_bootstrap_env_vars(), "AWS_DEFAULT_REGION": self.aws.region},
+            monitor.pipes.default_remote_invocation_info,
+        )
+        return str(self.clients.asking_once("batch").submit_job(**params)["jobId"])
