@@ -1,4 +1,4 @@
-"""What a look of the sensor costs beside a million files: seconds, requests to AWS, memory.
+"""What a look of the sensor costs beside a million files: seconds, requests to AWS, state.
 
     python benchmarks/million_keys.py [--keys 1000000]
 
@@ -130,12 +130,12 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def look(what: str, looker: S3UploadSource, clients: Clients, cursor: str, now: float) -> str:
+def scan(what: str, source: S3UploadSource, clients: Clients, cursor: str, now: float) -> str:
     clients.requests.clear()
     began = time.perf_counter()
-    memory = SensorState.read(cursor)
-    looker.look(memory, now)
-    cursor = memory.text()
+    state = SensorState.read(cursor)
+    source.scan(state, now)
+    cursor = state.text()
     took, asked = time.perf_counter() - began, clients.requests.total()
     print(f"{what:<44}{took:>8.2f} s{asked:>7} requests  cursor {len(cursor) / 1024:.0f} KiB")
     return cursor
@@ -144,28 +144,28 @@ def look(what: str, looker: S3UploadSource, clients: Clients, cursor: str, now: 
 def with_queue(keys: int, clients: Clients) -> None:
     queue_url = f"{clients.endpoint_url}/123456789012/uploads"
     uploads = Uploads(url=f"s3://{BUCKET}", queue_url=queue_url)
-    looker = S3UploadSource(uploads, clients, lambda camera: known(keys, camera), lambda _: False)
+    source = S3UploadSource(uploads, clients, lambda camera: known(keys, camera), lambda _: False)
     now = time.time()
     cursor = SensorState(listed_at=now).text()
-    cursor = look("with a queue, nothing new", looker, clients, cursor, now)
+    cursor = look("with a queue, nothing new", source, clients, cursor, now)
     for new in (10, 1000):
         Answers.queue += [EVENT.format(number % CAMERAS, number) for number in range(new)]
-        cursor = look(f"with a queue, {new:,} new files", looker, clients, cursor, now + new)
+        cursor = look(f"with a queue, {new:,} new files", source, clients, cursor, now + new)
 
 
 def without_queue(keys: int, clients: Clients) -> None:
     uploads = Uploads(url=f"s3://{BUCKET}")
-    looker = S3UploadSource(uploads, clients, lambda camera: known(keys, camera), lambda _: False)
+    source = S3UploadSource(uploads, clients, lambda camera: known(keys, camera), lambda _: False)
     now, cursor = time.time(), ""
     for what in ("first listing", "second listing, nothing changed"):
         looks: list[float] = []
         clients.requests.clear()
-        memory = SensorState.read(cursor)
-        while not looks or memory.sweep.began:
+        state = SensorState.read(cursor)
+        while not looks or state.sweep.began:
             began = time.perf_counter()
-            memory = SensorState.read(cursor)
-            looker.look(memory, now)
-            cursor = memory.text()
+            state = SensorState.read(cursor)
+            source.scan(state, now)
+            cursor = state.text()
             looks.append(time.perf_counter() - began)
         requests = clients.requests.total()
         each = f"{len(looks)} looks of {max(looks):.2f} s at most"
@@ -186,7 +186,7 @@ def main() -> None:
         before = peak_mib()
         with_queue(keys, clients)
         without_queue(keys, clients)
-    print(f"memory at its peak: {peak_mib():.0f} MiB, {peak_mib() - before:.0f} of them for this")
+    print(f"state at its peak: {peak_mib():.0f} MiB, {peak_mib() - before:.0f} of them for this")
 
 
 if __name__ == "__main__":

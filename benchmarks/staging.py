@@ -25,7 +25,7 @@ from resources.aws.clients import AwsClients
 from resources.settings.profile import Aws
 from resources.storage.local_store import LocalStore
 from resources.storage.s3.store import S3Store
-from resources.storage.transfer.footage_upload import Staged, stage_up
+from resources.storage.transfer.footage_upload import UploadProgress, upload_footage
 
 FILES_IN_FOLDER = 500
 
@@ -62,9 +62,9 @@ def timed(what: str, work: Callable[[], object], count: int, size: int) -> None:
     print(f"{what:34} {seconds:7.2f} s {speed}")
 
 
-def copy(source: LocalStore, target: S3Store) -> Staged:
+def copy(source: LocalStore, target: S3Store) -> UploadProgress:
     """Copy, and make sure that all was copied."""
-    staged = stage_up(source, target, lambda so_far: None, Event())
+    staged = upload_footage(source, target, lambda so_far: None, Event())
     assert staged.uploaded + staged.present == staged.total_files, staged.failures
     return staged
 

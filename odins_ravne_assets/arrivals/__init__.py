@@ -1,1 +1,1 @@
-"""New footage: what has arrived, whose camera's it is, and when its card is complete."""
+"""New footage: detect uploads, assign each to its camera, and request a run once a card is complete."""

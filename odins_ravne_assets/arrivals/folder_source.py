@@ -1,9 +1,9 @@
-"""New footage in a folder of this machine: a mounted card, a network disk, a folder of cameras.
+"""New footage in a local folder: a mounted card, a network disk, a folder of cameras.
 
-A camera's footage is settled when its files (names, sizes, dates of content and of the file itself)
-have been the same for a while: a copy that is going on changes them, also where the copying program
-keeps the dates of the originals. A camera's turn comes when what is settled is not what its media
-table holds.
+Uploads are debounced: a camera's footage is complete when its files (names, sizes, modification and
+change times) have not changed for a while. A copy in progress changes them, also where the copying
+program preserves modification times. A run is requested when complete footage differs from the
+camera's media table.
 """
 
 import hashlib
@@ -30,19 +30,19 @@ Medium = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class FolderUploadSource:
-    """A folder in which cameras' footage arrives.
+    """A local folder to which footage is uploaded.
 
     Args:
-        known: the media that a camera's table holds.
-        is_running: whether a run of a camera is under way.
+        known: returns the media of a camera's table.
+        is_running: returns True if a run of the camera is in progress.
     """
 
     uploads: Uploads
     known: Known
     is_running: IsRunning
 
-    def look(self, memory: SensorState, now: float) -> ScanResult:
-        """See Place."""
+    def scan(self, state: SensorState, now: float) -> ScanResult:
+        """See UploadSource."""
         root = local_path(self.uploads.url or "")
         found: dict[str, list[tuple[Medium, int]]] = {}
         footage: dict[str, str] = {}
@@ -50,54 +50,55 @@ class FolderUploadSource:
         for key, medium, changed in _media(root, refused):
             owner = camera_of_key(key, self.uploads.camera_pattern)
             if isinstance(owner, QuarantinedUpload):
-                refused[owner.of] = owner
+                refused[owner.path] = owner
             elif isinstance(owner, CameraMedium):
                 found.setdefault(owner.camera_id, []).append((medium, changed))
                 footage.setdefault(owner.camera_id, owner.footage)
-        memory.settling = {c: memory.settling.get(c) for c in found}
+        state.settling = {c: state.settling.get(c) for c in found}
         due = (
-            turn
+            request
             for camera, media in sorted(found.items())
-            if (turn := self._turn(memory, camera, footage[camera], media, now))
+            if (request := self._run_request(state, camera, footage[camera], media, now))
         )
-        turns = list(islice(due, MAX_RUN_REQUESTS))
-        memory.release(memory.refused.keys() - refused.keys() - set(footage.values()))
-        new = tuple(each for each in refused.values() if memory.refuse(each))
-        waiting = sum(1 for state in memory.settling.values() if state and not state["done"])
-        return ScanResult(tuple(turns), new, len(turns), waiting)
+        requests = list(islice(due, MAX_RUN_REQUESTS))
+        state.release(state.quarantined.keys() - refused.keys() - set(footage.values()))
+        new = tuple(each for each in refused.values() if state.quarantine(each))
+        pending = sum(1 for each in state.settling.values() if each and not each["done"])
+        return ScanResult(tuple(requests), new, len(requests), pending)
 
-    def _turn(
+    def _run_request(
         self,
-        memory: SensorState,
+        state: SensorState,
         camera: str,
         footage: str,
         media: list[tuple[Medium, int]],
         now: float,
     ) -> CameraRunRequest | None:
         fingerprint = _fingerprint(media)
-        state = memory.settling[camera]
-        if state is None or state["is"] != fingerprint:
-            memory.settling[camera] = {"is": fingerprint, "since": now, "done": 0.0}
+        upload = state.settling[camera]
+        if upload is None or upload["is"] != fingerprint:
+            state.settling[camera] = {"is": fingerprint, "since": now, "done": 0.0}
             return None
-        if state["done"] and now - state["done"] >= self.uploads.listing_hours * HOUR_SECONDS:
-            state.update(since=now, done=0.0)  # the run may have failed: look at its tables again
-        if state["done"] or now - state["since"] < self.uploads.quiet_minutes * MINUTE_SECONDS:
+        if upload["done"] and now - upload["done"] >= self.uploads.listing_hours * HOUR_SECONDS:
+            # The run may have failed: compare with its table again.
+            upload.update(since=now, done=0.0)
+        if upload["done"] or now - upload["since"] < self.uploads.quiet_minutes * MINUTE_SECONDS:
             return None
         if self.is_running(camera):
-            return None  # its tables will tell
+            return None  # compare with its table after the run
         below = len(footage) + 1 if footage else 0
         known = self.known(camera)
         new = [path for (path, size, date), _ in media if (path[below:], size, date) not in known]
-        state["done"] = now
+        upload["done"] = now
         if not new:
             return None
         return CameraRunRequest(
-            camera, footage, f"{camera}@{fingerprint}-{state['since']:.0f}", len(new)
+            camera, footage, f"{camera}@{fingerprint}-{upload['since']:.0f}", len(new)
         )
 
 
 def _media(root: Path, closed: dict[str, QuarantinedUpload]) -> Iterator[tuple[str, Medium, int]]:
-    """Key, (key, bytes, modified_ns) and the date of the file itself, of each file."""
+    """Yield key, (key, bytes, modified_ns) and change time (ns) of each file."""
 
     def note(key: str, reason: str) -> None:
         closed[key] = QuarantinedUpload(key, f"cannot be listed: {reason}")
@@ -106,7 +107,7 @@ def _media(root: Path, closed: dict[str, QuarantinedUpload]) -> Iterator[tuple[s
         try:
             changed = (root / found.key).stat().st_ctime_ns
         except OSError:
-            continue  # it went away meanwhile: the next look sees what there is
+            continue  # deleted meanwhile: the next scan sees the rest
         yield found.key, (found.key, found.size, found.modified_ns), changed
 
 

@@ -1,9 +1,9 @@
-"""What lies in the bucket and no event told of: the bucket is listed, a stretch each tick.
+"""Find uploads without an event: list the bucket, some pages in each tick.
 
-What counts is whether the camera's media table holds a medium (path, size and date), not when it
-says it was put there: S3 dates an upload in parts by its beginning, and dates are whole seconds.
-So a run that failed is asked for again by the next listing. A camera's media are summed up in a
-fingerprint; the table is read only when that has changed since the last time they agreed.
+An upload is new if the camera's media table does not hold it (path, size and date). Its date alone
+decides nothing: S3 dates a multipart upload by its beginning, and dates are whole seconds. So the
+next listing requests a failed run again. A fingerprint sums up a camera's media; the table is read
+only when the fingerprint has changed since the two last agreed.
 """
 
 import hashlib
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import ListObjectsV2RequestTypeDef, ObjectTypeDef
 
-# Pages of a thousand keys that a tick lists: some seconds.
+# Pages of a thousand keys that one tick lists: a few seconds.
 MAX_PAGES = 20
 PAGE_SIZE = 1000
 
-# The media that a camera's table holds, as (path, bytes, modified_ns); empty where there is none.
+# The media of a camera's table as (path, bytes, modified_ns); empty if there is no table.
 Known = Callable[[str], set[tuple[str, int, int]]]
 
 
 @dataclass
 class Sweep:
-    """A listing of the whole bucket, as far as it has come.
+    """The progress of a listing of the whole bucket.
 
     Args:
-        began: when; 0: none has begun.
+        began: when it began; 0: no listing is in progress.
         after: the last key that was listed, below `uploads.url`; "": none yet.
-        camera, footage: whose media are being summed up, and where they lie; "": nobody's.
-        sum: fingerprint so far: of all media, in whatever order.
+        camera, footage: the camera whose media are being summed up, and their folder; "": none.
+        sum: the fingerprint so far, independent of the order of media.
         newest: when the newest of them arrived.
-        agreed: by camera: the fingerprint with which its table agreed.
-        unseen: what was in quarantine when it began, as far as it has not been seen since.
+        agreed: by camera, the fingerprint that agreed with its table.
+        unseen: paths that were in quarantine when it began and were not listed since.
     """
 
     began: float = 0.0
@@ -49,8 +49,8 @@ class Sweep:
     agreed: dict[str, str] = field(default_factory=dict)
     unseen: list[str] = field(default_factory=list)
 
-    def saw(self, of: str) -> None:
-        """What may be in quarantine lies there still."""
+    def mark_seen(self, of: str) -> None:
+        """Record that a path that may be in quarantine still exists."""
         if of in self.unseen:
             self.unseen.remove(of)
 
@@ -60,7 +60,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class ListedCamera:
-    """A camera's media have all been listed, and are not what its table agreed with."""
+    """A camera whose listed media differ from those that last agreed with its table."""
 
     camera_id: str
     footage: str
@@ -77,14 +77,18 @@ def list_pages(
     enough: Callable[[], bool],
     pages: int = MAX_PAGES,
 ) -> Iterator[ListedCamera | QuarantinedUpload]:
-    """List on from where the sweep is; ends it (`began` 0) at the bucket's end.
+    """Continue a listing; at the end of the bucket, finish it (`began` is 0).
 
     Args:
         prefix: with a slash at its end, or empty.
-        enough: whether time is up; the next stretch goes on behind the last key.
+        enough: returns True when time is up; the next call continues after the last key.
     """
     for _ in range(pages):
-        request: ListObjectsV2RequestTypeDef = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": PAGE_SIZE}
+        request: ListObjectsV2RequestTypeDef = {
+            "Bucket": bucket,
+            "Prefix": prefix,
+            "MaxKeys": PAGE_SIZE,
+        }
         if sweep.after:
             request["StartAfter"] = prefix + sweep.after
         answer = s3.list_objects_v2(**request)
@@ -99,7 +103,9 @@ def list_pages(
             return
 
 
-def _take(sweep: Sweep, found: "ObjectTypeDef", pattern: str) -> Iterator[ListedCamera | QuarantinedUpload]:
+def _take(
+    sweep: Sweep, found: "ObjectTypeDef", pattern: str
+) -> Iterator[ListedCamera | QuarantinedUpload]:
     owner = camera_of_key(sweep.after, pattern)
     if isinstance(owner, QuarantinedUpload):
         yield owner
@@ -114,7 +120,7 @@ def _take(sweep: Sweep, found: "ObjectTypeDef", pattern: str) -> Iterator[Listed
 
 def _finish(sweep: Sweep) -> Iterator[ListedCamera]:
     fingerprint = f"{sweep.sum:016x}"
-    sweep.saw(sweep.footage)
+    sweep.mark_seen(sweep.footage)
     if sweep.camera and sweep.agreed.get(sweep.camera) != fingerprint:
         yield ListedCamera(sweep.camera, sweep.footage, sweep.newest, fingerprint)
     sweep.camera, sweep.footage, sweep.sum, sweep.newest = "", "", 0, 0.0
@@ -123,7 +129,7 @@ def _finish(sweep: Sweep) -> Iterator[ListedCamera]:
 def newest_missing(
     s3: "S3Client", bucket: str, folder: str, known: set[tuple[str, int, int]]
 ) -> float | None:
-    """When the newest medium arrived that a camera's table does not hold; None: it holds all.
+    """Return the time of the newest upload that is not in a camera's table; None if all are.
 
     Args:
         folder: the full prefix of the camera's footage, with a slash at its end.

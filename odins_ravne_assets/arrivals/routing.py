@@ -1,16 +1,16 @@
-"""Whose footage an uploaded file is: the camera's id out of its key."""
+"""Route an uploaded file to its camera: read the camera id from its key."""
 
 import re
 from dataclasses import dataclass
 
 from odins_ravne_assets.munin.media.media_files import is_medium
 from resources.errors import UsageError
-from resources.settings.camera_ids import camera_id
+from resources.settings.camera_ids import parse_camera_id
 
 
 @dataclass(frozen=True)
 class CameraMedium:
-    """A medium of a camera.
+    """A media file of a known camera id.
 
     Args:
         footage: the part of the key that holds the camera's footage, without a slash at its end.
@@ -22,18 +22,18 @@ class CameraMedium:
 
 @dataclass(frozen=True)
 class QuarantinedUpload:
-    """A medium that is nobody's.
+    """A media file that belongs to no camera.
 
     Args:
-        of: what of its key is told: all media below it are refused alike.
+        path: the part of its key that all media refused for the same reason share.
     """
 
-    of: str
+    path: str
     reason: str
 
 
 def camera_of_key(key: str, pattern: str) -> CameraMedium | QuarantinedUpload | None:
-    """Whose medium a key is; None: it is no medium.
+    """Return the camera of a media file's key; None if the key is not that of a media file.
 
     Args:
         key: below `uploads.url`.
@@ -44,10 +44,10 @@ def camera_of_key(key: str, pattern: str) -> CameraMedium | QuarantinedUpload | 
     found = re.match(pattern, key)
     if found is None:
         return QuarantinedUpload(
-            _folder(key), "lies in no camera's folder; move it into one (uploads.camera_pattern)"
+            _folder(key), "is in no camera's folder; move it into one (uploads.camera_pattern)"
         )
     try:
-        return CameraMedium(camera_id(found["camera"]), key[: found.end("camera")])
+        return CameraMedium(parse_camera_id(found["camera"]), key[: found.end("camera")])
     except UsageError as error:
         return QuarantinedUpload(key[: found.end("camera")][:200], str(error))
 

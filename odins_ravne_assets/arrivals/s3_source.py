@@ -1,18 +1,23 @@
-"""New footage on S3: told by events through SQS, and found by listing what no event told."""
+"""New footage on S3: event notifications through SQS, and listings for uploads without one."""
 
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from odins_ravne_assets.arrivals import sqs as queue
-from odins_ravne_assets.arrivals.listing import Known, ListedCamera, newest_missing, list_pages
+from odins_ravne_assets.arrivals import sqs
+from odins_ravne_assets.arrivals.listing import Known, ListedCamera, list_pages, newest_missing
 from odins_ravne_assets.arrivals.routing import QuarantinedUpload, camera_of_key
-from odins_ravne_assets.arrivals.sensor_state import IsRunning, ScanResult, SensorState, request_due_runs
+from odins_ravne_assets.arrivals.sensor_state import (
+    IsRunning,
+    ScanResult,
+    SensorState,
+    request_due_runs,
+)
 from resources.aws.clients import AwsClients
 from resources.clock import system_clock
 from resources.settings.profile import Uploads
 
-# Dagster gives a look a minute; what it has not come to while hearing, or listing, the next one
-# does. In seconds.
+# Seconds for reading the queue, and for listing: Dagster limits a tick to a minute, and the next
+# tick continues.
 SCAN_TIMEOUT_SECONDS = 20.0
 HOUR_SECONDS = 3600.0
 MINUTE_SECONDS = 60.0
@@ -20,31 +25,33 @@ MINUTE_SECONDS = 60.0
 
 @dataclass
 class S3UploadSource:
-    """A bucket, or a part of it, into which cameras' footage is uploaded.
+    """A bucket, or a prefix of it, to which footage is uploaded.
 
     Args:
-        known: the media that a camera's table holds.
-        is_running: whether a run of a camera is under way: its tables are not yet what they will
-            be.
+        known: returns the media of a camera's table.
+        is_running: returns True if a run of the camera is in progress: its table is about to
+            change.
     """
 
     uploads: Uploads
     clients: AwsClients
     known: Known
     is_running: IsRunning
-    _refused: list[QuarantinedUpload] = field(default_factory=list)
-    _heard: int = 0
+    _quarantined: list[QuarantinedUpload] = field(default_factory=list)
+    _new_files: int = 0
 
-    def look(self, memory: SensorState, now: float) -> ScanResult:
-        """See Place."""
-        self._refused, self._heard = [], 0
+    def scan(self, state: SensorState, now: float) -> ScanResult:
+        """See UploadSource."""
+        self._quarantined, self._new_files = [], 0
         if self.uploads.queue_url:
-            self._hear(memory, now, self.uploads.queue_url)
-        self._list(memory, now)
+            self._read_queue(state, now, self.uploads.queue_url)
+        self._list(state, now)
         quiet = self.uploads.quiet_minutes * MINUTE_SECONDS
         longest = self.uploads.longest_wait_hours * HOUR_SECONDS
-        due = tuple(request_due_runs(memory.cameras, now, quiet, longest))
-        return ScanResult(due, tuple(self._refused), self._heard, len(memory.cameras.waiting))
+        due = tuple(request_due_runs(state.cameras, now, quiet, longest))
+        return ScanResult(
+            due, tuple(self._quarantined), self._new_files, len(state.cameras.pending)
+        )
 
     @property
     def _bucket(self) -> str:
@@ -55,41 +62,43 @@ class S3UploadSource:
         path = urlsplit(self.uploads.url or "").path.strip("/")
         return f"{path}/" if path else ""
 
-    def _hear(self, memory: SensorState, now: float, queue_url: str) -> None:
-        """That this look happens shows that the last one's cursor is kept: its messages may go."""
-        sqs = self.clients.of("sqs")
-        queue.delete(sqs, queue_url, memory.receipts)
-        memory.receipts = []
+    def _read_queue(self, state: SensorState, now: float, queue_url: str) -> None:
+        """Read the queue. The cursor of the last scan is stored by now: delete its messages."""
+        client = self.clients.of("sqs")
+        sqs.delete(client, queue_url, state.receipts)
+        state.receipts = []
         until = system_clock().now() + SCAN_TIMEOUT_SECONDS
-        for message in queue.receive(sqs, queue_url, lambda: system_clock().now() > until):
+        for message in sqs.receive(client, queue_url, lambda: system_clock().now() > until):
             if message.uploads is None:
-                self._refuse(memory, QuarantinedUpload(message.body[:80], "no notification of S3's"))
+                self._quarantine(
+                    state, QuarantinedUpload(message.body[:80], "is not a notification of S3")
+                )
                 continue
-            memory.receipts.append(message.receipt)
-            for told in message.uploads:
-                if told.bucket == self._bucket and told.key.startswith(self._prefix):
-                    self._hear_upload(memory, told, now)
+            state.receipts.append(message.receipt)
+            for event in message.uploads:
+                if event.bucket == self._bucket and event.key.startswith(self._prefix):
+                    self._add_event(state, event, now)
 
-    def _hear_upload(self, memory: SensorState, told: queue.UploadEvent, now: float) -> None:
-        owner = camera_of_key(told.key[len(self._prefix) :], self.uploads.camera_pattern)
+    def _add_event(self, state: SensorState, event: sqs.UploadEvent, now: float) -> None:
+        owner = camera_of_key(event.key[len(self._prefix) :], self.uploads.camera_pattern)
         if isinstance(owner, QuarantinedUpload):
-            self._refuse(memory, owner)
+            self._quarantine(state, owner)
         elif owner:
-            news = memory.cameras.hear(owner.camera_id, owner.footage, told.at, now)
-            self._heard += news
+            new = state.cameras.add_event(owner.camera_id, owner.footage, event.at, now)
+            self._new_files += new
 
-    def _list(self, memory: SensorState, now: float) -> None:
-        sweep = memory.sweep
+    def _list(self, state: SensorState, now: float) -> None:
+        sweep = state.sweep
         pause = (
             self.uploads.listing_hours * HOUR_SECONDS
             if self.uploads.queue_url
             else self.uploads.listing_minutes * MINUTE_SECONDS
         )
         if not sweep.began:
-            if now - memory.listed_at < pause:
+            if now - state.listed_at < pause:
                 return
-            sweep.began = memory.listed_at = now
-            sweep.unseen = list(memory.refused)
+            sweep.began = state.listed_at = now
+            sweep.unseen = list(state.quarantined)
         began = sweep.began
         until = system_clock().now() + SCAN_TIMEOUT_SECONDS
         found = list_pages(
@@ -102,26 +111,26 @@ class S3UploadSource:
         )
         for each in found:
             if isinstance(each, QuarantinedUpload):
-                self._refuse(memory, each)
-            elif each.camera_id not in memory.cameras.waiting:
-                self._compare(memory, each, now, began)
+                self._quarantine(state, each)
+            elif each.camera_id not in state.cameras.pending:
+                self._compare(state, each, now, began)
         if not sweep.began:
-            memory.release(memory.refused.keys() & set(sweep.unseen))
+            state.release(state.quarantined.keys() & set(sweep.unseen))
 
-    def _compare(self, memory: SensorState, listed: ListedCamera, now: float, began: float) -> None:
-        """Whether a camera's table holds all that is listed of it."""
+    def _compare(self, state: SensorState, listed: ListedCamera, now: float, began: float) -> None:
+        """Compare a listed camera with its table; add it if uploads are missing there."""
         if self.is_running(listed.camera_id):
-            return  # the next listing sees what it made
+            return  # the next listing compares with the new table
         folder = f"{self._prefix}{listed.footage}/"
         known = self.known(listed.camera_id)
         newest = newest_missing(self.clients.of("s3"), self._bucket, folder, known)
         if newest is None:
-            memory.sweep.agreed[listed.camera_id] = listed.fingerprint
+            state.sweep.agreed[listed.camera_id] = listed.fingerprint
         else:
-            memory.cameras.missed(listed.camera_id, listed.footage, newest, now, began)
-            self._heard += 1
+            state.cameras.add_listed(listed.camera_id, listed.footage, newest, now, began)
+            self._new_files += 1
 
-    def _refuse(self, memory: SensorState, refused: QuarantinedUpload) -> None:
-        memory.sweep.saw(refused.of)
-        if memory.refuse(refused):
-            self._refused.append(refused)
+    def _quarantine(self, state: SensorState, refused: QuarantinedUpload) -> None:
+        state.sweep.mark_seen(refused.path)
+        if state.quarantine(refused):
+            self._quarantined.append(refused)

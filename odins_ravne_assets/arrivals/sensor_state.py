@@ -1,4 +1,4 @@
-"""One look for new footage: what was heard, whose turn it is, what is to be remembered."""
+"""The state of the new-footage sensor between ticks (its cursor), and the result of one tick."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -10,9 +10,9 @@ from odins_ravne_assets.arrivals.listing import Sweep
 from odins_ravne_assets.arrivals.pending import PendingCameras, PendingUpload
 from odins_ravne_assets.arrivals.routing import QuarantinedUpload
 
-# As many of what is in quarantine are remembered; the newest.
+# The newest entries of the quarantine that the cursor holds.
 MAX_QUARANTINED = 100
-# Runs that one look asks for: Dagster gives a look a minute. The next look asks for others.
+# Run requests of one tick, which Dagster limits to a minute; the next tick requests the others.
 MAX_RUN_REQUESTS = 50
 
 IsRunning = Callable[[str], bool]
@@ -20,42 +20,42 @@ IsRunning = Callable[[str], bool]
 
 @dataclass
 class SensorState:
-    """What a sensor's cursor holds.
+    """The content of the sensor's cursor.
 
     Args:
-        receipts: of messages that are heard and kept here: they may be deleted.
-        refused: what is nobody's, and why.
-        listed_at: when the last listing of everything began.
+        receipts: of messages whose content is in this state: they may be deleted.
+        quarantined: paths that belong to no camera, and the reason.
+        listed_at: when the last full listing began.
     """
 
     cameras: PendingCameras = field(default_factory=lambda: PendingCameras({}, {}))
     receipts: list[str] = field(default_factory=list)
-    refused: dict[str, str] = field(default_factory=dict)
+    quarantined: dict[str, str] = field(default_factory=dict)
     sweep: Sweep = field(default_factory=Sweep)
     listed_at: float = 0.0
     settling: dict[str, Any] = field(default_factory=dict)
 
-    def refuse(self, refused: QuarantinedUpload) -> bool:
-        """Keep what is nobody's; whether it is new."""
-        new = refused.of not in self.refused
-        self.refused.pop(refused.of, None)
-        self.refused[refused.of] = refused.reason
-        for of in list(self.refused)[:-MAX_QUARANTINED]:
-            del self.refused[of]
+    def quarantine(self, upload: QuarantinedUpload) -> bool:
+        """Add an upload to the quarantine; return True if it was not there."""
+        new = upload.path not in self.quarantined
+        self.quarantined.pop(upload.path, None)
+        self.quarantined[upload.path] = upload.reason
+        for path in list(self.quarantined)[:-MAX_QUARANTINED]:
+            del self.quarantined[path]
         return new
 
-    def release(self, gone: Iterable[str]) -> None:
-        """Forget what was nobody's and lies there no more."""
-        for of in gone:
-            del self.refused[of]
+    def release(self, paths: Iterable[str]) -> None:
+        """Remove paths that no longer exist from the quarantine."""
+        for path in paths:
+            del self.quarantined[path]
 
     def text(self) -> str:
-        """As a cursor."""
+        """Return the state as the text of a cursor."""
         return json.dumps(
             {
                 "cameras": self.cameras.to_json(),
                 "receipts": self.receipts,
-                "refused": self.refused,
+                "refused": self.quarantined,
                 "sweep": self.sweep.to_json(),
                 "listed_at": self.listed_at,
                 "settling": self.settling,
@@ -79,11 +79,11 @@ class SensorState:
 
 @dataclass(frozen=True)
 class CameraRunRequest:
-    """A camera whose run is to be asked for.
+    """The run of a camera to request.
 
     Args:
         footage: the key of its footage, below `uploads.url`.
-        files: how many new ones were heard of; at least.
+        files: the least number of new files.
     """
 
     camera_id: str
@@ -94,34 +94,38 @@ class CameraRunRequest:
 
 @dataclass(frozen=True)
 class ScanResult:
-    """What one look came to.
+    """The result of one scan.
 
     Args:
-        refused: what is nobody's and was not known to be.
+        quarantined: uploads that belong to no camera and were not in the quarantine before.
+        new_files: uploads that this scan added.
+        pending: cameras whose upload is in progress.
     """
 
-    request_due_runs: tuple[CameraRunRequest, ...]
-    refused: tuple[QuarantinedUpload, ...]
-    heard: int
-    waiting: int
+    run_requests: tuple[CameraRunRequest, ...]
+    quarantined: tuple[QuarantinedUpload, ...]
+    new_files: int
+    pending: int
 
 
 class UploadSource(Protocol):
-    """Where footage arrives."""
+    """A place to which footage is uploaded."""
 
-    def look(self, memory: SensorState, now: float) -> ScanResult:
-        """Hear what is new and say whose turn it is; what is to be remembered is put into memory.
+    def scan(self, state: SensorState, now: float) -> ScanResult:
+        """Find new footage and the cameras that are complete; update the state.
 
         Args:
             now: seconds since 1970 UTC.
         """
 
 
-def request_due_runs(cameras: PendingCameras, now: float, quiet: float, longest: float) -> Iterator[CameraRunRequest]:
-    """The cameras whose cards are complete; from now on their runs are asked for."""
+def request_due_runs(
+    cameras: PendingCameras, now: float, quiet: float, longest: float
+) -> Iterator[CameraRunRequest]:
+    """Yield a run request for each camera whose card is complete, and record it."""
     for camera, waits in islice(list(cameras.due(now, quiet, longest)), MAX_RUN_REQUESTS):
         yield run_request_of(camera, waits)
-        cameras.asked_for(camera)
+        cameras.mark_requested(camera)
 
 
 def run_request_of(camera: str, waits: PendingUpload) -> CameraRunRequest:

@@ -1,7 +1,7 @@
-"""What S3 told an SQS queue: uploads, as S3's event notifications name them.
+"""Read S3 event notifications of uploads from an SQS queue.
 
-Format: "Event message structure", S3 user guide (version 2.x). Messages are deleted one tick after
-they were read, when what they said is known to be kept; one that is told again does no harm.
+Format: "Event message structure", S3 user guide (version 2.x). Messages are deleted one tick
+after they were read, once the cursor that holds their content is stored; a duplicate is harmless.
 """
 
 import json
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import DeleteMessageBatchRequestEntryTypeDef
 
-# SQS gives and takes ten messages a call.
+# The most messages of one call of SQS.
 BATCH_SIZE = 10
-# Messages of a tick: their receipts are kept in the sensor's cursor, some 400 bytes each.
+# Messages of a tick: the sensor's cursor holds their receipts, some 400 bytes each.
 MAX_MESSAGES = 1000
 # The first call of a tick waits this long for a message, so that not every queue server is missed.
 LONG_POLL_SECONDS = 2
-# Nobody else is given a message for this long; many ticks pass in it.
+# The visibility timeout of a received message; it spans many ticks.
 VISIBILITY_TIMEOUT_SECONDS = 900
 
 
@@ -43,8 +43,8 @@ class Message:
     """A message of the queue.
 
     Args:
-        uploads: what it tells; None: it is no notification of S3's, and is left for the queue's
-            dead letters.
+        uploads: the uploads in it; None: it is no S3 notification, and is left for the
+            dead-letter queue.
     """
 
     receipt: str
@@ -55,7 +55,7 @@ class Message:
 def receive(
     sqs: "SQSClient", queue_url: str, enough: Callable[[], bool], most: int = MAX_MESSAGES
 ) -> Iterator[Message]:
-    """What is in the queue, until it is empty, there were `most`, or time is up."""
+    """Yield messages until the queue is empty, `most` were received, or time is up."""
     given = 0
     while given < most:
         answer = sqs.receive_message(
@@ -66,14 +66,16 @@ def receive(
         )
         messages = answer.get("Messages", [])
         for message in messages:
-            yield Message(message["ReceiptHandle"], message["Body"], parse_notification(message["Body"]))
+            yield Message(
+                message["ReceiptHandle"], message["Body"], parse_notification(message["Body"])
+            )
         given += len(messages)
         if not messages or enough():
             return
 
 
 def delete(sqs: "SQSClient", queue_url: str, receipts: Sequence[str]) -> None:
-    """Delete messages. Those that SQS gave to somebody again meanwhile stay, and come again."""
+    """Delete messages. One that SQS has delivered again since stays in the queue."""
     for start in range(0, len(receipts), BATCH_SIZE):
         some = receipts[start : start + BATCH_SIZE]
         entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
@@ -83,7 +85,7 @@ def delete(sqs: "SQSClient", queue_url: str, receipts: Sequence[str]) -> None:
 
 
 def parse_notification(body: str) -> tuple[UploadEvent, ...] | None:
-    """The uploads that a notification tells; none for S3's test message. None: it is none."""
+    """Return the uploads of a notification, none for a test event; None if it is not one."""
     try:
         tree = json.loads(body)
         if tree.get("Event") == "s3:TestEvent":

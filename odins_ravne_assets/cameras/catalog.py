@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from resources.errors import UsageError
-from resources.settings.camera_ids import camera_id, nearest_camera_id
+from resources.settings.camera_ids import parse_camera_id, suggest_camera_id
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import is_s3
 
@@ -36,7 +36,7 @@ def camera_id_for_folder(path: Path) -> str:
     folder = path.absolute()
     while CARD_FOLDER.fullmatch(folder.name):
         folder = folder.parent
-    repaired = nearest_camera_id(folder.name)
+    repaired = suggest_camera_id(folder.name)
     if not repaired:
         raise UsageError(
             f"{path}: no camera id can be made of the name {folder.name!r}; name one with --camera"
@@ -57,7 +57,7 @@ class CameraCatalog:
             UsageError: its id is not allowed.
             StoreError: the folder cannot be written.
         """
-        key = f"{camera_id(camera.camera_id)}.json"
+        key = f"{parse_camera_id(camera.camera_id)}.json"
         self._store.write_bytes(key, json.dumps(asdict(camera), indent=2).encode() + b"\n")
 
     def get(self, identifier: str) -> Camera:
@@ -66,7 +66,7 @@ class CameraCatalog:
         Raises:
             UsageError: it is not known, or its file is damaged.
         """
-        key = f"{camera_id(identifier)}.json"
+        key = f"{parse_camera_id(identifier)}.json"
         if not self._store.exists(key):
             raise UsageError(
                 f"camera {identifier}: not known; add it with "

@@ -10,13 +10,13 @@ from posixpath import dirname
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.results_store import store_of
 from resources.errors import UsageError
-from resources.settings.camera_ids import nearest_camera_id
-from resources.settings.csv_models import rows_of_csv
+from resources.settings.camera_ids import suggest_camera_id
+from resources.settings.csv_models import parse_csv
 from resources.settings.profile import Profile
 from resources.settings.project import Deployment
 from resources.storage.local_store import local_path
 from resources.storage.object_store import S3_SCHEME
-from resources.storage.open_store import shown_url
+from resources.storage.open_store import display_url
 
 DEPLOYMENTS_FILE = "deployments.csv"
 
@@ -60,7 +60,7 @@ def _rows(folders: Iterable[str | None], profile: Profile) -> tuple[Deployment, 
         named = dict.fromkeys(folder for folder in folders if folder)
         rows = [row for folder in named for row in _read(folder, profile)]
     return tuple(
-        row.model_copy(update={"cameraID": nearest_camera_id(row.cameraID) or row.cameraID})
+        row.model_copy(update={"cameraID": suggest_camera_id(row.cameraID) or row.cameraID})
         for row in rows
     )
 
@@ -91,6 +91,6 @@ def _read(folder: str, profile: Profile) -> list[Deployment]:
     if not store.exists(DEPLOYMENTS_FILE):
         return []
     try:
-        return rows_of_csv(Deployment, store.read_bytes(DEPLOYMENTS_FILE), f"{shown_url(folder)}/{DEPLOYMENTS_FILE}")
+        return parse_csv(Deployment, store.read_bytes(DEPLOYMENTS_FILE), f"{display_url(folder)}/{DEPLOYMENTS_FILE}")
     except ValueError as error:
         raise UsageError(str(error)) from None

@@ -10,10 +10,10 @@ from odins_ravne_assets.cameras.catalog import (
 )
 from odins_ravne_assets.cameras.folders import CameraFolder, cameras_in_bucket, cameras_in_folder
 from resources.errors import UsageError
-from resources.settings.camera_ids import camera_id
+from resources.settings.camera_ids import parse_camera_id
 from resources.settings.profile import Profile
 from resources.storage.local_store import local_path
-from resources.storage.open_store import shown_url
+from resources.storage.open_store import display_url
 
 S3 = "s3://"
 
@@ -40,7 +40,7 @@ def select_footage(
         found = _camera_folders(_footage(input, profile), profile)
         return [CameraFootage(each.camera_id, each.footage_url) for each in found]
     url = _footage(input, profile)
-    name = camera_id(camera) if camera is not None else camera_id_for_folder(_as_path(url))
+    name = parse_camera_id(camera) if camera is not None else camera_id_for_folder(_as_path(url))
     return [CameraFootage(name, url)]
 
 
@@ -158,7 +158,7 @@ def camera_for_upload(name: str, footage: str, profile: Profile, catalog: Camera
         if known.camera_id.casefold() == name.casefold():
             raise UsageError(
                 f"camera {name}: {known.camera_id} is known with its footage in "
-                f"{shown_url(known.footage_url)}; rename the folder {footage}"
+                f"{display_url(known.footage_url)}; rename the folder {footage}"
             )
     camera = _camera(name, url, _below(uploads.output, name, profile))
     check_output_collisions([camera], catalog)
@@ -174,7 +174,7 @@ def _camera(name: str, footage: str, target: str) -> Camera:
     inside = f"{target}/".startswith(f"{footage}/") or f"{footage}/".startswith(f"{target}/")
     if inside:
         raise UsageError(
-            f"OUTPUT {shown_url(target)} and INPUT {shown_url(footage)} lie in each other; results "
+            f"OUTPUT {display_url(target)} and INPUT {display_url(footage)} lie in each other; results "
             "are not footage, name another OUTPUT"
         )
     return Camera(name, footage, target)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
-from odins_ravne_assets.cli.job import Choice, Job, prepare
-from odins_ravne_assets.cli.terminal import out, say
+from odins_ravne_assets.cli.job import ProfileChoice, Job, prepare_job
+from odins_ravne_assets.cli.terminal import out, print_log
 from odins_ravne_assets.instance_home import catalog_folder, home
 from resources.errors import UsageError
 from resources.spot.policy import PRIORITY_TAG, Priority
@@ -57,10 +57,10 @@ def backfill(
     """
     if resume:
         asked = _read(resume)
-        context.obj = Choice(asked.profile)
+        context.obj = ProfileChoice(asked.profile)
     else:
-        asked = _ask(context.obj.name, cameras or ["*"], stages, priority)
-    job = prepare(context, asked.job, dict(asked.overrides), {})
+        asked = _new_backfill(context.obj.name, cameras or ["*"], stages, priority)
+    job = prepare_job(context, asked.job, dict(asked.overrides), {})
     catalog = CameraCatalog(catalog_folder())
     _store().write_bytes(f"{asked.number}.json", json.dumps(asdict(asked), indent=1).encode())
     done = cameras_done(asked.number)
@@ -78,11 +78,11 @@ def _run(job: Job, asked: Backfill, cameras: list[Camera]) -> None:
         tags[PRIORITY_TAG] = asked.priority
     ended = job.run(cameras, tags)
     if len(ended.succeeded) < len(cameras):
-        say(f"go on with: munin backfill --resume {asked.number}")
+        print_log(f"go on with: munin backfill --resume {asked.number}")
     ended.exit_if_any_failed()
 
 
-def _ask(profile: str, patterns: list[str], stages: str, priority: Priority | None) -> Backfill:
+def _new_backfill(profile: str, patterns: list[str], stages: str, priority: Priority | None) -> Backfill:
     if stages not in JOB_OF_STAGES:
         raise UsageError(f"--stages {stages}: is not one of {', '.join(JOB_OF_STAGES)}")
     known = [camera.camera_id for camera in CameraCatalog(catalog_folder()).list()]

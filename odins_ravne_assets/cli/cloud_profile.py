@@ -1,4 +1,4 @@
-"""The cloud profile that a command was given."""
+"""The cloud profile of a command."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -9,54 +9,55 @@ from resources.errors import StoreError, UsageError
 from resources.settings.loader import load_profile
 from resources.settings.profile import Aws, Profile
 
-HERE = {"127.0.0.1", "localhost"}
+LOCALHOST = {"127.0.0.1", "localhost"}
 
 
 @dataclass(frozen=True)
-class CloudNamed:
-    """A profile with a cloud section, and its account."""
+class CloudProfile:
+    """A profile that has a section `cloud`, and its AWS settings."""
 
     profile: Profile
     aws: Aws
 
 
-def cloud_named(name: str, command: str) -> CloudNamed:
-    """The profile of a command that means something in the cloud alone.
+def load_cloud_profile(name: str, command: str) -> CloudProfile:
+    """Load the profile of a command that needs a cloud profile.
 
     Args:
-        command: as the user wrote it, without `munin`.
+        name: name or path of the profile.
+        command: the command as the user typed it, without `munin`; for the error message.
 
     Raises:
-        UsageError: the profile has no cloud section, or its sandbox is not up.
+        UsageError: the profile has no section `cloud`, or its sandbox is not running.
         ProfileError: see `load_profile`.
     """
     profile = load_profile(name)
     if profile.cloud is None:
         raise UsageError(
-            f"profile {name} runs on this machine and costs nothing; name a cloud profile: "
+            f"profile {name} runs locally and costs nothing; name a cloud profile: "
             f"munin --profile cloud {command}"
         )
     require_sandbox(profile)
-    return CloudNamed(profile, profile.cloud.aws)
+    return CloudProfile(profile, profile.cloud.aws)
 
 
 def require_sandbox(profile: Profile) -> None:
-    """Say what to do where a profile's AWS is a sandbox of this machine that is not ready.
+    """Check that the local sandbox is ready, if the profile uses one.
 
     Raises:
-        UsageError: it is not up, or the caller has no credentials.
+        UsageError: the sandbox is not running, or there are no credentials.
     """
     aws = profile.cloud.aws if profile.cloud else None
-    if aws is None or aws.clock_url is None or urlsplit(aws.clock_url).hostname not in HERE:
+    if aws is None or aws.clock_url is None or urlsplit(aws.clock_url).hostname not in LOCALHOST:
         return
     try:
         clock_at(aws.clock_url)
     except StoreError:
         raise UsageError(
-            f"the sandbox is not up at {aws.endpoint_url}; start it with munin sandbox up"
+            f"the sandbox is not running at {aws.endpoint_url}; start it: munin sandbox up"
         ) from None
     if not AwsClients(aws).credentials_found:
         raise UsageError(
-            "the sandbox wants credentials, and any will do: "
+            "the sandbox needs credentials, of any value: "
             "export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox"
         )

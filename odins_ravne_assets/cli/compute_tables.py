@@ -16,7 +16,7 @@ def compute_tables(found: ComputeStatus) -> Iterator[Table | str]:
     if not found.environments and not found.queues:
         yield f"Nothing of {found.name} is set up in {found.region}; `munin cost setup` does it."
         return
-    age = f", set up {spoken_age(found.age_seconds)} ago" if found.age_seconds else ""
+    age = f", set up {format_age(found.age_seconds)} ago" if found.age_seconds else ""
     yield f"{found.name} in {found.region}{age}"
     yield _environments(found)
     yield _queues(found)
@@ -29,7 +29,7 @@ def compute_tables(found: ComputeStatus) -> Iterator[Table | str]:
         yield _prices(found)
 
 
-def spoken_age(seconds: float) -> str:
+def format_age(seconds: float) -> str:
     """A duration in the largest unit that fits, as `3 h`."""
     for unit, name in ((DAY_SECONDS, "d"), (HOUR_SECONDS, "h"), (60, "min")):
         if seconds >= unit:
@@ -74,7 +74,7 @@ def _instances(found: ComputeStatus) -> Table:
             each.instance_type,
             each.zone,
             each.state,
-            spoken_age(each.age_seconds),
+            format_age(each.age_seconds),
         )
     return table
 

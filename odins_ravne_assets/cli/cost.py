@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from odins_ravne_assets.cli.cloud_profile import cloud_named
+from odins_ravne_assets.cli.cloud_profile import load_cloud_profile
 from odins_ravne_assets.cli.cost_report import app as costs_app
 from odins_ravne_assets.cli.storage import app as storage_app
-from odins_ravne_assets.cli.terminal import out, say
+from odins_ravne_assets.cli.terminal import out, print_log
 from resources.errors import UsageError
 from resources.settings.profile import Aws
 
@@ -34,14 +34,14 @@ def setup(
 
     Costs nothing until jobs run, unless the profile keeps vCPUs warm.
     """
-    cloud = cloud_named(context.obj.name, "cost setup")
+    cloud = load_cloud_profile(context.obj.name, "cost setup")
     from resources.compute.environment import ComputeEnvironment
     from resources.retention.bucket_policy import StorageLifecycle
 
-    changes = ComputeEnvironment(cloud.aws).setup(job_count, gpu_required, say)
-    aged = StorageLifecycle(cloud.aws, cloud.profile.storage.lifecycle).apply(say)
+    changes = ComputeEnvironment(cloud.aws).setup(job_count, gpu_required, print_log)
+    aged = StorageLifecycle(cloud.aws, cloud.profile.storage.lifecycle).apply(print_log)
     for remark in (*aged.dangers, *aged.remarks):
-        say(remark)
+        print_log(remark)
     changes += len(aged.drift)
     out.print("Ready for jobs." if changes else "Ready for jobs; nothing had to be changed.")
 
@@ -79,7 +79,7 @@ def teardown(
     aws = _cloud(context, "teardown")
     from resources.compute.environment import ComputeEnvironment
 
-    ComputeEnvironment(aws).teardown(force, say)
+    ComputeEnvironment(aws).teardown(force, print_log)
     out.print(f"Nothing of {aws.name} runs or waits any more; data and roles are as they were.")
 
 
@@ -100,7 +100,7 @@ def foundation(context: typer.Context, deploy: Deploy = False) -> None:
     if not deploy:
         print(template("foundation"), end="")
         return
-    deploy_foundation(aws, say)
+    deploy_foundation(aws, print_log)
     out.print(
         "Costs are told apart by the tag Project; activate it, a day after the first job, with\n"
         "aws ce update-cost-allocation-tags-status --cost-allocation-tags-status "
@@ -122,7 +122,7 @@ def budget(
     email: Annotated[str | None, typer.Option(help="Who is told when it goes over.")] = None,
 ) -> None:
     """The budget alert: its template, or deploy it. It warns by mail, it stops nothing."""
-    cloud = cloud_named(context.obj.name, "cost budget")
+    cloud = load_cloud_profile(context.obj.name, "cost budget")
     from resources.compute.stacks import deploy_budget, template
 
     if not deploy:
@@ -134,8 +134,8 @@ def budget(
             "cost budget --deploy needs --email, and --monthly-usd or "
             "pipeline.cost_optimization.budget_usd_per_month"
         )
-    deploy_budget(cloud.aws, monthly_usd, email, say)
+    deploy_budget(cloud.aws, monthly_usd, email, print_log)
 
 
 def _cloud(context: typer.Context, command: str) -> Aws:
-    return cloud_named(context.obj.name, f"cost {command}").aws
+    return load_cloud_profile(context.obj.name, f"cost {command}").aws

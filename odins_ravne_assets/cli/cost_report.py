@@ -15,7 +15,7 @@ from rich.text import Text
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
-from odins_ravne_assets.cli.terminal import out, say
+from odins_ravne_assets.cli.terminal import out, print_log
 from odins_ravne_assets.costs.report_inputs import collect_inputs, refresh_ledgers
 from odins_ravne_assets.instance_home import catalog_folder, prepare_home
 from odins_ravne_assets.odin.report import CostReport
@@ -34,10 +34,10 @@ from resources.settings.profile import Profile
 app = typer.Typer()
 
 # By the profile's clock. Batch and EC2 are asked each time, which is free.
-EVERY_SECONDS = 30.0
+WATCH_INTERVAL_SECONDS = 30.0
 
 # A camera's name is folded where it is longer than this.
-WIDEST_FIRST = 36
+FIRST_COLUMN_MAX_WIDTH = 36
 
 
 @app.command()
@@ -65,16 +65,16 @@ def costs(
     profile = load_profile(context.obj.name)
     require_sandbox(profile)
     prepare_home()
-    cameras = _chosen(CameraCatalog(catalog_folder()).list(), camera or [])
+    cameras = _select_cameras(CameraCatalog(catalog_folder()).list(), camera or [])
     if watch:
         pass
 
         watch_costs(cameras, profile)
         return
-    _show(cameras, profile, not camera, as_json, output)
+    _print_report(cameras, profile, not camera, as_json, output)
 
 
-def _show(
+def _print_report(
     cameras: Sequence[Camera], profile: Profile, whole: bool, as_json: bool, output: Path | None
 ) -> None:
     pass
@@ -92,10 +92,10 @@ def _show(
         for part in cost_tables(found.report()):
             out.print(part)
     for path in write_cost_report(found, output) if output else ():
-        say(f"written: {path}")
+        print_log(f"written: {path}")
 
 
-def _chosen(known: Sequence[Camera], names: Sequence[str]) -> Sequence[Camera]:
+def _select_cameras(known: Sequence[Camera], names: Sequence[str]) -> Sequence[Camera]:
     by_name = {camera.camera_id: camera for camera in known}
     for name in names:
         if name not in by_name:
@@ -109,16 +109,16 @@ def watch_costs(cameras: Sequence[Camera], profile: Profile) -> None:
     try:
         with Live(console=out, auto_refresh=False) as live:
             while True:
-                report = _report(cameras, profile)
+                report = _current_report(cameras, profile)
                 live.update(Group(*short_tables(report)), refresh=out.is_terminal)
                 if not report.jobs.open:
                     break
-                clock.sleep(EVERY_SECONDS)
+                clock.sleep(WATCH_INTERVAL_SECONDS)
     except KeyboardInterrupt:
         out.print("Jobs go on; nothing was stopped.")
 
 
-def _report(cameras: Sequence[Camera], profile: Profile) -> CostReport:
+def _current_report(cameras: Sequence[Camera], profile: Profile) -> CostReport:
     remarks = refresh_ledgers(cameras, profile)
     return collect_inputs(cameras, profile, ask_aws=False, remarks=remarks).report()
 
@@ -159,7 +159,7 @@ def print_costs(cameras: Sequence[Camera], profile: Profile, since: float) -> No
 
 def cost_tables(report: CostReport) -> Iterator[RenderableType]:
     """All that there is to show, in order: the tables, then what they come to."""
-    return _shown(report, report_tables(report))
+    return _render(report, report_tables(report))
 
 
 def short_tables(
@@ -171,10 +171,10 @@ def short_tables(
     Args:
         attempts: tables that come before.
     """
-    return _shown(report, [*attempts, cost_breakdown_table(report), unit_cost_table(report)])
+    return _render(report, [*attempts, cost_breakdown_table(report), unit_cost_table(report)])
 
 
-def _shown(report: CostReport, found: Iterable[TextTable]) -> Iterator[RenderableType]:
+def _render(report: CostReport, found: Iterable[TextTable]) -> Iterator[RenderableType]:
     for table in found:
         if not table.rows:
             continue
@@ -198,7 +198,7 @@ def _table(table: TextTable) -> Table:
             justify="right" if number else "left",
             overflow="fold",
             no_wrap=number and " " not in name,
-            max_width=None if place else WIDEST_FIRST,
+            max_width=None if place else FIRST_COLUMN_MAX_WIDTH,
         )
     for row in table.rows:
         shown.add_row(*map(escape, row))

@@ -16,7 +16,7 @@ from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.rerun import write_runner
-from odins_ravne_assets.cli.terminal import TransferBar, out, say
+from odins_ravne_assets.cli.terminal import TransferBar, out, print_log
 from odins_ravne_assets.results.download import (
     REPORT_JSON,
     ResultsLocation,
@@ -39,10 +39,10 @@ from resources.storage.transfer.download import OnProgress, TransferProgress
 
 app = typer.Typer()
 
-NAME = "taken-home-%Y-%m-%dT%H-%M-%SZ"
+LEDGER_NAME_FORMAT = "taken-home-%Y-%m-%dT%H-%M-%SZ"
 
 Report = dict[str, Any]
-MINUTE = len("2026-05-01T02:14")
+MINUTE_LENGTH = len("2026-05-01T02:14")
 
 
 @app.command("download-stage3")
@@ -86,16 +86,16 @@ def download_stage3(
         for each, folder in zip(results, folders, strict=True)
     ]
     brought = download_cameras(sources, aws)
-    say(
+    print_log(
         f"{brought.files - brought.present} files copied, {brought.present} were here already; "
         f"{brought.total_bytes / 1e6:.1f} MB in all"
     )
     if summary:
         print_summary(read_reports(folders))
-    show_home(folders, root, create_runner)
+    print_downloaded(folders, root, create_runner)
 
 
-def show_home(folders: Sequence[Path], root: Path, runners: bool = True) -> None:
+def print_downloaded(folders: Sequence[Path], root: Path, runners: bool = True) -> None:
     """Put beside the results of some cameras what they lack here, and say where all is.
 
     Args:
@@ -110,7 +110,7 @@ def show_home(folders: Sequence[Path], root: Path, runners: bool = True) -> None
         out.print(f"report: {write_report_pages(folders, root)[-1]}", soft_wrap=True)
 
 
-def show_page_of_all(cameras: Sequence[Camera]) -> None:
+def write_combined_report(cameras: Sequence[Camera]) -> None:
     """Put one report of several cameras beside their results, if these are on this machine."""
     urls = [each.output_url for each in cameras if not each.output_url.startswith("s3://")]
     folders = [folder for folder in map(local_path, urls) if (folder / REPORT_JSON).exists()]
@@ -143,7 +143,7 @@ def download_cameras(sources: Sequence[RemoteResults], aws: Aws) -> TransferProg
     together = TransferProgress(0, 0)
     for source in sources:
         with TransferBar() as bar:
-            brought = _bring(source, aws, bar.told)
+            brought = _download(source, aws, bar.told)
         together.total_files += brought.total_files
         together.total_bytes += brought.total_bytes
         together.files += brought.files
@@ -152,7 +152,7 @@ def download_cameras(sources: Sequence[RemoteResults], aws: Aws) -> TransferProg
     return together
 
 
-def _bring(source: RemoteResults, aws: Aws, on_progress: OnProgress) -> TransferProgress:
+def _download(source: RemoteResults, aws: Aws, on_progress: OnProgress) -> TransferProgress:
     camera_id, url = source.camera_id, source.output_url
     results = ResultsLocation(camera_id, "")
     if not url.startswith(S3):
@@ -163,11 +163,11 @@ def _bring(source: RemoteResults, aws: Aws, on_progress: OnProgress) -> Transfer
     try:
         return download_results(open_store(url, clients), results, source.folder, on_progress)
     finally:  # requests before an interrupt are billed, too
-        name = f"{datetime.fromtimestamp(own.began, UTC):{NAME}}-{uuid.uuid4().hex[:8]}"
+        name = f"{datetime.fromtimestamp(own.began, UTC):{LEDGER_NAME_FORMAT}}-{uuid.uuid4().hex[:8]}"
         try:
             own.write(open_store(f"{url}/{LEDGER_FOLDER}", clients), name)
         except StoreError as error:
-            say(f"what this cost is in no ledger: {error}")
+            print_log(f"what this cost is in no ledger: {error}")
 
 
 def print_summary(reports: Sequence[Report]) -> None:
@@ -235,4 +235,4 @@ def species_counts(reports: Sequence[Report]) -> list[tuple[str, tuple[int, int]
 
 
 def _minute(time: str | None) -> str:
-    return time[:MINUTE].replace("T", " ") if time else "not known"
+    return time[:MINUTE_LENGTH].replace("T", " ") if time else "not known"

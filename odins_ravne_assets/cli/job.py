@@ -1,4 +1,4 @@
-"""Runs of a job for several cameras, as commands start them, and what became of them."""
+"""Runs of a job for several cameras: their settings, their start and their outcome."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,22 +22,22 @@ from odins_ravne_assets.runs.process_pool import EXIT_INTERRUPTED, CameraRun, Ca
 from resources.errors import UsageError
 from resources.settings.loader import find_profile, load_profile
 from resources.settings.profile import Profile
-from resources.storage.open_store import shown_url
+from resources.storage.open_store import display_url
 
-# The jobs that end with visits to show.
-MAKE_VISITS = {"camera", "stages2and3", "stage3"}
+# Jobs whose results include visits.
+JOBS_WITH_VISITS = {"camera", "stages2and3", "stage3"}
 
 
 @dataclass
-class Choice:
-    """The profile of this call, by name."""
+class ProfileChoice:
+    """The name or path of the profile of this command."""
 
     name: str
 
 
 @dataclass
 class JobResult:
-    """What became of a job's cameras."""
+    """The outcome of a job for all of its cameras."""
 
     runs: list[CameraRun]
     interrupted: bool
@@ -47,7 +47,7 @@ class JobResult:
         return [run.camera for run in self.runs if run.succeeded]
 
     def exit_if_any_failed(self) -> None:
-        """End the command, if anything went wrong."""
+        """Exit with 1 if a camera failed, or with 130 after Ctrl-C."""
         failed = [run.camera.camera_id for run in self.runs if not run.succeeded]
         if failed and self.interrupted:
             raise typer.Exit(EXIT_INTERRUPTED)
@@ -60,48 +60,54 @@ class JobResult:
 
 @dataclass
 class Job:
-    """A job that is about to run, with its settings checked."""
+    """A job with validated settings."""
 
     name: str
-    choice: Choice
+    choice: ProfileChoice
     profile: Profile
     overrides: dict[str, Any]
 
     def run(self, cameras: list[Camera], tags: dict[str, str] | None = None) -> JobResult:
-        """Run it for some cameras, and show the visits."""
+        """Run the job for cameras and print where their results are."""
         catalog = CameraCatalog(catalog_folder())
         check_output_collisions(cameras, catalog)
         for camera in cameras:
             catalog.put(camera)
-        with ProgressBars() as watcher:
-            at_once = self.profile.pipeline.cost_optimization.max_parallel_jobs
-            name = str(find_profile(self.choice.name).absolute())
-            runs = CameraRunPool(self.name, name, self.overrides, tags or {}, at_once, watcher)
-            ended = JobResult(runs.run(cameras), runs.interrupted)
-        _show_results(ended.succeeded, self.profile, visits=self.name in MAKE_VISITS)
-        return ended
+        with ProgressBars() as listener:
+            limit = self.profile.pipeline.cost_optimization.max_parallel_jobs
+            profile = str(find_profile(self.choice.name).absolute())
+            pool = CameraRunPool(self.name, profile, self.overrides, tags or {}, limit, listener)
+            result = JobResult(pool.run(cameras), pool.interrupted)
+        _print_results(result.succeeded, self.profile, visits=self.name in JOBS_WITH_VISITS)
+        return result
 
 
-def prepare(
+def prepare_job(
     context: typer.Context,
     job: str,
     options: dict[str, Any],
     cloud_only: dict[str, tuple[str | None, Any]],
 ) -> Job:
-    """Check the settings before anything is done.
+    """Validate the settings and initialize the instance.
 
     Args:
-        cloud_only: options that mean something in a cloud profile alone: the key of the profile
-            that each sets, if any, and its value.
+        job: name of a job of `jobs.py`.
+        options: profile keys that options set; None changes nothing.
+        cloud_only: options that only a cloud profile has: the profile key that each sets, if any,
+            and its value.
+
+    Raises:
+        UsageError: an option does not fit the profile.
+        ProfileError: see `load_profile`.
     """
-    choice: Choice = context.obj
+    choice: ProfileChoice = context.obj
     overrides = {key: value for key, value in options.items() if value is not None}
     given = {option: pair for option, pair in cloud_only.items() if pair[1] is not None}
     if load_profile(choice.name, overrides).cloud is None:
         for option in given:
             raise UsageError(
-                f"{option} has no meaning with profile {choice.name}, which runs on this "
-                "machine; leave it out, or name a cloud profile"
+                f"{option} needs a cloud profile, and profile {choice.name} runs locally; leave it "
+                "out, or name a cloud profile"
             )
     overrides |= {key: value for key, value in given.values() if key}
     profile = load_profile(choice.name, overrides)
@@ -110,7 +116,7 @@ def prepare(
     return Job(job, choice, profile, overrides)
 
 
-def _show_results(cameras: list[Camera], profile: Profile, visits: bool) -> None:
+def _print_results(cameras: list[Camera], profile: Profile, visits: bool) -> None:
     with ExitStack() as stack:
         if visits and cameras:
             folders = [stack.enter_context(stage3_folder(each, profile)) for each in cameras]
@@ -118,6 +124,6 @@ def _show_results(cameras: list[Camera], profile: Profile, visits: bool) -> None
             for camera, folder in zip(cameras, folders, strict=True):
                 print_unused_media(camera.camera_id, folder)
     for camera in cameras:
-        out.print(f"results: {shown_url(camera.output_url)}", soft_wrap=True)
+        out.print(f"results: {display_url(camera.output_url)}", soft_wrap=True)
         if visits:
-            out.print(f"report: {shown_url(camera.output_url)}/stage3/report.html", soft_wrap=True)
+            out.print(f"report: {display_url(camera.output_url)}/stage3/report.html", soft_wrap=True)

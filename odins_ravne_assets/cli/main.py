@@ -16,9 +16,9 @@ from odins_ravne_assets.cli.backfill import backfill
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.cost import app as cost_app
 from odins_ravne_assets.cli.download import app as results_app
-from odins_ravne_assets.cli.job import Choice, prepare
+from odins_ravne_assets.cli.job import ProfileChoice, prepare_job
 from odins_ravne_assets.cli.models import app as models_app
-from odins_ravne_assets.cli.options import Results
+from odins_ravne_assets.cli.options import ResultsArgument
 from odins_ravne_assets.cli.plan import plan
 from odins_ravne_assets.cli.sandbox import app as sandbox_app
 from odins_ravne_assets.cli.stages import batch, stage1, stage2, stage3
@@ -68,13 +68,13 @@ def choose_profile(
         ),
     ] = False,
 ) -> None:
-    context.obj = Choice(profile)
+    context.obj = ProfileChoice(profile)
 
 
 @app.command()
 def correct(
     context: typer.Context,
-    output: Results,
+    output: ResultsArgument,
     file: Annotated[
         str, typer.Argument(help="A filled observations.csv, or a Timelapse export or .ddb file.")
     ],
@@ -89,7 +89,7 @@ def correct(
     """Take a reviewer's labels, which win over the machine's, and make the visits again."""
     from odins_ravne_assets.results.corrections import import_corrections
 
-    job = prepare(context, "stage3", {}, {})
+    job = prepare_job(context, "stage3", {}, {})
     catalog = CameraCatalog(catalog_folder())
     chosen = camera_of_results(output, catalog)
     others = frozenset(each.camera_id for each in catalog.list()) - {chosen.camera_id}

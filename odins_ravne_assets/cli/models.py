@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from odins_ravne_assets.cameras.results_store import store_of
-from odins_ravne_assets.cli.terminal import out, say
+from odins_ravne_assets.cli.terminal import out, print_log
 from resources.errors import UsageError
 from resources.settings.loader import load_profile
 from resources.settings.profile import Models
@@ -38,7 +38,7 @@ def verify_models(
     """Check that models are whole: every file against the sha256 in its manifest."""
     from gpu_kernels.models.manifest import load_manifest, verify
 
-    for name in names or _own(load_profile(context.obj.name).models):
+    for name in names or _profile_models(load_profile(context.obj.name).models):
         manifest = load_manifest(name)
         verify(manifest)
         out.print(f"{manifest.name}: whole")
@@ -76,10 +76,10 @@ def build_engines(
     shared_by = profile.models.engines_shared_by
     archs = architectures(fleet(shared_by) if arch is None else arch, find_tensorrt())
     batches = Batches.around(profile.pipeline.stage1.batch_size)
-    build_ahead(names or _own(profile.models), archs, batches, store_of(kept, profile), say)
+    build_ahead(names or _profile_models(profile.models), archs, batches, store_of(kept, profile), print_log)
 
 
-def _own(models: Models) -> list[str]:
+def _profile_models(models: Models) -> list[str]:
     """The models that a profile names."""
     named = [models.detector, models.category_detector, models.classifier]
     return [name for name in named if name]

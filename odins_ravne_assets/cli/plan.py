@@ -11,7 +11,7 @@ from rich.table import Table
 
 from odins_ravne_assets.cameras.selection import select_cameras, select_footage
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
-from odins_ravne_assets.cli.options import FOOTAGE, CameraOption, CamerasFlag
+from odins_ravne_assets.cli.options import FOOTAGE_ARGUMENT, CameraOption, CamerasFlag
 from odins_ravne_assets.cli.terminal import err, out
 from odins_ravne_assets.instance_home import prepare_home
 from odins_ravne_assets.munin.workload.footage_estimate import FootageCount
@@ -31,7 +31,7 @@ from resources.spot.policy import Priority
 
 def plan(
     context: typer.Context,
-    input: Annotated[str, FOOTAGE],
+    input: Annotated[str, FOOTAGE_ARGUMENT],
     output: Annotated[
         str | None,
         typer.Argument(
@@ -62,7 +62,7 @@ def plan(
 
     planned = [
         PlannedCamera(camera_id, footage, target)
-        for camera_id, footage, target in _named(input, output, camera, cameras, profile)
+        for camera_id, footage, target in _planned_places(input, output, camera, cameras, profile)
     ]
     with err.status("counting") as status:
         made = make_plan(
@@ -82,7 +82,7 @@ def plan(
         out.print("With an OUTPUT, the plan is kept there and compared with what the run costs.")
 
 
-def _named(
+def _planned_places(
     input: str, output: str | None, camera: str | None, several: bool, profile: Profile
 ) -> list[tuple[str, str, str | None]]:
     """Cameras: id, footage, and where their results go, if that is said."""
@@ -96,11 +96,11 @@ def _named(
 
 def print_plan(plan: RunPlan) -> None:
     """What there is to look at, a table of what it costs where, and what follows."""
-    for line in _footage(plan):
+    for line in _footage_lines(plan):
         out.print(line, soft_wrap=True)
     out.print()
     out.print(_table(plan), crop=False)
-    for line in (*_sources(plan), *plan.remarks):
+    for line in (*_footnotes(plan), *plan.remarks):
         out.print(escape(line), style="dim", soft_wrap=True)
     out.print()
     for line in recommendations(plan):
@@ -108,9 +108,9 @@ def print_plan(plan: RunPlan) -> None:
     out.print(escape(f"Now: {plan.begins}."), soft_wrap=True)
 
 
-def _footage(plan: RunPlan) -> Iterator[str]:
+def _footage_lines(plan: RunPlan) -> Iterator[str]:
     counts = list(plan.counts.values())
-    total = _together(counts)
+    total = _sum(counts)
     cameras = f"{format_count(len(counts), 'camera')}, " if len(counts) > 1 else ""
     videos = f"{format_count(total.videos, 'video')} ({format_duration(total.video_seconds)})"
     yield (
@@ -131,7 +131,7 @@ def _footage(plan: RunPlan) -> Iterator[str]:
         )
 
 
-def _together(counts: list[FootageCount]) -> FootageCount:
+def _sum(counts: list[FootageCount]) -> FootageCount:
     names = FootageCount.__dataclass_fields__
     return FootageCount(**{name: sum(getattr(each, name) for each in counts) for name in names})
 
@@ -162,7 +162,7 @@ def _cells(estimate: Estimate) -> tuple[str, ...]:
     )
 
 
-def _sources(plan: RunPlan) -> Iterator[str]:
+def _footnotes(plan: RunPlan) -> Iterator[str]:
     """What the marks in the table mean."""
     used = {each.instance_type for each in plan.estimates}
     sources = {pace.source for kind, pace in plan.paces.items() if kind in used}

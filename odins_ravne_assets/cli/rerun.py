@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from odins_ravne_assets.cli.options import MinConfidence, MinDuration, Window
+from odins_ravne_assets.cli.options import MinConfidenceOption, MinDurationOption, WindowOption
 from odins_ravne_assets.cli.terminal import out, print_error, print_visits
 from odins_ravne_assets.results.download import read_reports
 from resources.errors import RavneError
@@ -17,7 +17,7 @@ from resources.settings.loader import load_profile
 from resources.storage.layout import STAGE3_FOLDER
 from resources.storage.local_store import LocalStore
 
-RERUN = "rerun"
+RERUN_FOLDER = "rerun"
 
 RUNNER = "run_stage3_local.py"
 
@@ -74,7 +74,7 @@ def _run(folder: Path, given: dict[str, float], profile_name: str) -> Path:
 
     (made_before,) = read_reports([folder])
     (camera_id,) = {camera["camera_id"] for camera in made_before["cameras"]}
-    source, target = LocalStore(folder), LocalStore(folder / RERUN)
+    source, target = LocalStore(folder), LocalStore(folder / RERUN_FOLDER)
     settings = {f"pipeline.stage3.{key}": each for key, each in made_before["settings"].items()}
     settings |= {f"privacy.{key}": each for key, each in made_before["privacy"].items()}
     settings |= {f"pipeline.stage3.{key}": each for key, each in given.items()}

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from odins_ravne_assets.cameras.selection import S3
-from odins_ravne_assets.cli.job import Choice
+from odins_ravne_assets.cli.job import ProfileChoice
 from odins_ravne_assets.cli.stages import batch
 from odins_ravne_assets.cli.terminal import run_app
 
@@ -27,7 +27,7 @@ def run_offline_camera_batch(context: typer.Context, profile: str | None, **opti
     """Run `munin batch` with its options and the profile that fits INPUT and OUTPUT."""
     places = (options[name] for name in ("input", "output", "input_option", "output_option"))
     on_s3 = any(place and place.startswith(S3) for place in places)
-    context.obj = Choice(profile or ("cloud" if on_s3 else "local"))
+    context.obj = ProfileChoice(profile or ("cloud" if on_s3 else "local"))
     batch(context, **options)
 
 

@@ -28,9 +28,9 @@ app = typer.Typer(help="AWS on this machine: jobs run, spot is interrupted.", no
 
 # The port that profile `sandbox` names.
 DEFAULT_PORT = 4599
-DOWN_SECONDS = 30.0
+SHUTDOWN_TIMEOUT_SECONDS = 30.0
 # Jobs and machines that `status` shows, the newest first.
-SHOWN = 15
+MAX_ROWS_SHOWN = 15
 
 Facts = dict[str, Any]
 
@@ -70,9 +70,9 @@ def down() -> None:
     if running is None:
         out.print("The sandbox is not up.")
         return
-    _ask(running, "/shutdown", {})
-    given_up_at = time.monotonic() + DOWN_SECONDS
-    while not _is_gone(running["pid"]):
+    _request(running, "/shutdown", {})
+    given_up_at = time.monotonic() + SHUTDOWN_TIMEOUT_SECONDS
+    while not _has_exited(running["pid"]):
         if time.monotonic() > given_up_at:
             raise LaunchError(f"sandbox: process {running['pid']} does not end; kill -9 it")
         time.sleep(0.05)
@@ -85,14 +85,14 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show the sandbox's clock, machines, jobs and true bill."""
-    running = _needed()
-    jobs, machines = _ask(running, "/jobs"), _ask(running, "/instances")
+    running = _require_running()
+    jobs, machines = _request(running, "/jobs"), _request(running, "/instances")
     now = clock_at(running["clock_url"]).now()
     if as_json:
         facts = {"now": now, "jobs": jobs, "instances": machines, **running}
         out.print_json(json.dumps(facts))
         return
-    scale = _ask(running, "/clock")["scale"]
+    scale = _request(running, "/clock")["scale"]
     out.print(f"{running['endpoint_url']}   {_time(now)} UTC, {scale:g} seconds a second")
     if jobs:
         _print_jobs(jobs)
@@ -113,11 +113,11 @@ def interrupt(
     ] = False,
 ) -> None:
     """Let EC2 take a spot machine back, as it does when others pay more."""
-    running = _needed()
-    ids = [job["jobId"] for job in _ask(running, "/jobs") if job["jobName"] == job_or_machine]
+    running = _require_running()
+    ids = [job["jobId"] for job in _request(running, "/jobs") if job["jobName"] == job_or_machine]
     known = {"job_id": ids[-1] if ids else job_or_machine, "instance_id": job_or_machine}
     try:
-        taken = _ask(running, "/interrupt", {**known, "notice": not without_notice})["result"]
+        taken = _request(running, "/interrupt", {**known, "notice": not without_notice})["result"]
     except urllib.error.HTTPError:
         raise UsageError(
             f"{job_or_machine}: no job that runs on spot, and no spot machine; "
@@ -135,7 +135,7 @@ def capacity(
     ] = None,
 ) -> None:
     """Let EC2 have no more than so many machines to give; those that run stay."""
-    _ask(_needed(), "/capacity", {"lifecycle": market, "machines": machines})
+    _request(_require_running(), "/capacity", {"lifecycle": market, "machines": machines})
     limit = "as many as wanted" if machines is None else f"{machines} at most"
     out.print(f"Machines that EC2 has to give, {market}: {limit}.")
 
@@ -146,7 +146,7 @@ def _print_jobs(jobs: list[Facts]) -> None:
     table = _table(f"Jobs: {told}")
     for heading in ("job", "queue", "status", "attempts", "reason"):
         table.add_column(heading, overflow="fold")
-    for job in reversed(jobs[-SHOWN:]):
+    for job in reversed(jobs[-MAX_ROWS_SHOWN:]):
         table.add_row(
             job["jobName"],
             job["jobQueue"].rpartition("/")[2],
@@ -165,7 +165,7 @@ def _print_machines(machines: list[Facts]) -> None:
         table.add_column(heading, overflow="fold")
     for heading in ("minutes", "USD"):
         table.add_column(heading, justify="right")
-    for machine in reversed(machines[-SHOWN:]):
+    for machine in reversed(machines[-MAX_ROWS_SHOWN:]):
         table.add_row(
             machine["instance_id"],
             machine["instance_type"],
@@ -243,7 +243,7 @@ def _running() -> Facts | None:
     return facts if _answers(facts) else None
 
 
-def _needed() -> Facts:
+def _require_running() -> Facts:
     """The sandbox, which must be up.
 
     Raises:
@@ -257,12 +257,12 @@ def _needed() -> Facts:
 
 def _answers(facts: Facts) -> bool:
     try:
-        return bool(_ask(facts, "/process")["pid"] == facts["pid"])
+        return bool(_request(facts, "/process")["pid"] == facts["pid"])
     except OSError:
         return False
 
 
-def _is_gone(pid: int) -> bool:
+def _has_exited(pid: int) -> bool:
     """Whether a process has ended; one that nobody has waited for yet has."""
     try:
         os.kill(pid, 0)
@@ -272,7 +272,7 @@ def _is_gone(pid: int) -> bool:
         return True
 
 
-def _ask(facts: Facts, path: str, arguments: Facts | None = None) -> Any:
+def _request(facts: Facts, path: str, arguments: Facts | None = None) -> Any:
     """GET a control URL, or POST arguments to it."""
     data = None if arguments is None else json.dumps(arguments).encode()
     with urllib.request.urlopen(facts["control_url"] + path, data, timeout=10) as answer:

@@ -14,27 +14,27 @@ from odins_ravne_assets.cli.cost_report import print_costs
 from odins_ravne_assets.cli.download import (
     RemoteResults,
     download_cameras,
-    show_home,
-    show_page_of_all,
+    print_downloaded,
+    write_combined_report,
 )
-from odins_ravne_assets.cli.job import prepare
+from odins_ravne_assets.cli.job import prepare_job
 from odins_ravne_assets.cli.options import (
     CameraOption,
     CamerasFlag,
-    ConfThreshold,
-    Input,
+    ConfThresholdOption,
+    InputArgument,
     InputOption,
-    MinConfidence,
-    MinDuration,
+    MinConfidenceOption,
+    MinDurationOption,
     ModelOption,
-    NoGpu,
-    Output,
+    NoGpuFlag,
+    OutputArgument,
     OutputOption,
-    Results,
-    Window,
+    ResultsArgument,
+    WindowOption,
 )
-from odins_ravne_assets.cli.temporary_compute import change_machines, compute_around
-from odins_ravne_assets.cli.terminal import say
+from odins_ravne_assets.cli.temporary_compute import update_compute_limits, temporary_compute
+from odins_ravne_assets.cli.terminal import print_log
 from odins_ravne_assets.instance_home import catalog_folder
 from odins_ravne_assets.munin.tables.journal import withdraw_all_failures
 from odins_ravne_assets.results.download import camera_folders
@@ -97,7 +97,7 @@ def batch(
 
     Media that were looked at before, under whatever name, are not looked at again.
     """
-    overrides = _looking(model, conf_threshold, no_gpu) | _visiting(
+    overrides = _detection_settings(model, conf_threshold, no_gpu) | _visit_settings(
         compression_window, min_confidence, min_duration
     )
     cloud_only = {
@@ -107,21 +107,21 @@ def batch(
         "--region": ("cloud.aws.region", region),
         "--with-compute": (None, with_compute or None),
     }
-    job = prepare(context, "camera", overrides, cloud_only)
-    footage = _one_of("INPUT", input, input_option)
-    results = _one_of("OUTPUT", output, output_option, needed=False)
+    job = prepare_job(context, "camera", overrides, cloud_only)
+    footage = _argument_or_option("INPUT", input, input_option)
+    results = _argument_or_option("OUTPUT", output, output_option, needed=False)
     chosen = select_cameras(footage or "", results, camera, cameras, job.profile)
     if retry_failed:
-        look_again_at_failed(chosen, job.profile, say)
+        reset_failed_media(chosen, job.profile, print_log)
     began_at = clock_at(job.profile.aws.clock_url).now()
     with ExitStack() as stack:
         if with_compute and job.profile.cloud:
-            stack.enter_context(compute_around(job.profile.cloud.aws, len(chosen)))
+            stack.enter_context(temporary_compute(job.profile.cloud.aws, len(chosen)))
         elif job.profile.cloud and (spot_bid_percentage or max_vcpus):
-            change_machines(job.profile.cloud.aws, max_vcpus, say)
+            update_compute_limits(job.profile.cloud.aws, max_vcpus, print_log)
         ended = job.run(chosen, {PRIORITY_TAG: priority} if priority else {})
     if not ended.interrupted:
-        show_page_of_all(chosen)
+        write_combined_report(chosen)
     if download_stage3 or local_output:
         root = local_path(local_output or "results")
         _download(chosen, ended.succeeded, root, job.profile)
@@ -143,16 +143,16 @@ def stage1(
     no_gpu: NoGpu = False,
 ) -> None:
     """Read footage, detect and crop; no labels, no visits."""
-    job = prepare(context, "stage1", _looking(model, conf_threshold, no_gpu), {})
-    footage = _one_of("INPUT", input, input_option)
-    results = _one_of("OUTPUT", output, output_option, needed=False)
+    job = prepare_job(context, "stage1", _detection_settings(model, conf_threshold, no_gpu), {})
+    footage = _argument_or_option("INPUT", input, input_option)
+    results = _argument_or_option("OUTPUT", output, output_option, needed=False)
     chosen = select_cameras(footage or "", results, camera, cameras, job.profile)
     job.run(chosen).exit_if_any_failed()
 
 
 def stage2(
     context: typer.Context,
-    output: Results,
+    output: ResultsArgument,
     model: Annotated[
         str | None, typer.Option("--model", help="Classifier: a shipped name, or a manifest.")
     ] = None,
@@ -163,26 +163,26 @@ def stage2(
         "models.classifier": model,
         "pipeline.stage1.engine": "onnxruntime" if no_gpu else None,
     }
-    job = prepare(context, "stage2", overrides, {})
+    job = prepare_job(context, "stage2", overrides, {})
     chosen = camera_of_results(output, CameraCatalog(catalog_folder()))
     job.run([chosen]).exit_if_any_failed()
 
 
 def stage3(
     context: typer.Context,
-    output: Results,
+    output: ResultsArgument,
     compression_window: Window = None,
     min_confidence: MinConfidence = None,
     min_duration: MinDuration = None,
 ) -> None:
     """Make the visits again, with another window or threshold; takes seconds."""
-    overrides = _visiting(compression_window, min_confidence, min_duration)
-    job = prepare(context, "stage3", overrides, {})
+    overrides = _visit_settings(compression_window, min_confidence, min_duration)
+    job = prepare_job(context, "stage3", overrides, {})
     chosen = camera_of_results(output, CameraCatalog(catalog_folder()))
     job.run([chosen]).exit_if_any_failed()
 
 
-def _looking(model: str | None, conf_threshold: float | None, no_gpu: bool) -> dict[str, Any]:
+def _detection_settings(model: str | None, conf_threshold: float | None, no_gpu: bool) -> dict[str, Any]:
     """What options change of Stage 1's settings; None changes nothing."""
     return {
         "models.detector": model,
@@ -191,7 +191,7 @@ def _looking(model: str | None, conf_threshold: float | None, no_gpu: bool) -> d
     }
 
 
-def _visiting(
+def _visit_settings(
     compression_window: float | None, min_confidence: float | None, min_duration: float | None
 ) -> dict[str, Any]:
     """What options change of Stage 3's settings; None changes nothing."""
@@ -202,7 +202,7 @@ def _visiting(
     }
 
 
-def _one_of(name: str, argument: str | None, option: str | None, needed: bool = True) -> str | None:
+def _argument_or_option(name: str, argument: str | None, option: str | None, needed: bool = True) -> str | None:
     if argument and option:
         raise UsageError(f"{name} is given twice, as {argument} and as {option}; give it once")
     if needed and not (argument or option):
@@ -224,11 +224,11 @@ def _download(chosen: list[Camera], done: list[Camera], root: Path, profile: Pro
         if each.output_url != folders[each.camera_id].as_uri()
     ]
     download_cameras(remote, profile.aws)
-    show_home([folders[each.camera_id] for each in done], root)
+    print_downloaded([folders[each.camera_id] for each in done], root)
 
 
-def look_again_at_failed(
-    cameras: Sequence[Camera], profile: Profile, say: Callable[[str], None]
+def reset_failed_media(
+    cameras: Sequence[Camera], profile: Profile, print_log: Callable[[str], None]
 ) -> None:
     """Withdraw the failures of the cameras' earlier runs, before the next ones.
 
@@ -238,4 +238,4 @@ def look_again_at_failed(
     for camera in cameras:
         count = withdraw_all_failures(store_of(camera.output_url, profile))
         media = "medium that failed is" if count == 1 else "media that failed are"
-        say(f"{camera.camera_id}: {count or 'no'} {media} looked at again")
+        print_log(f"{camera.camera_id}: {count or 'no'} {media} looked at again")

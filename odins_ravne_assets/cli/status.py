@@ -12,11 +12,11 @@ from odins_ravne_assets.runs.liveness import close_dead_runs
 from resources.errors import StoreError
 from resources.settings.profile import Profile
 from resources.storage.layout import REPORT_JSON
-from resources.storage.open_store import shown_url
+from resources.storage.open_store import display_url
 
 Row = tuple[str, str, str, str, str, str]
 Counts = tuple[str, str, str]
-PAGE = 500  # runs
+PAGE_SIZE = 500  # runs
 
 
 def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row], list[str]]:
@@ -37,7 +37,7 @@ def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row
             except StoreError as error:
                 remarks.append(f"{camera.camera_id}: {error}")
             last = last_runs.get(camera.camera_id, "none")
-            rows.append((camera.camera_id, last, *counts, shown_url(camera.output_url)))
+            rows.append((camera.camera_id, last, *counts, display_url(camera.output_url)))
     return rows, remarks
 
 
@@ -47,7 +47,7 @@ def _last_runs(instance: dg.DagsterInstance, cameras: set[str]) -> dict[str, str
     last: dict[str, str] = {}
     cursor = None
     while len(last) < len(cameras):
-        page = instance.get_run_records(limit=PAGE, cursor=cursor)
+        page = instance.get_run_records(limit=PAGE_SIZE, cursor=cursor)
         for record in page:
             run = record.dagster_run
             camera = run.tags.get("dagster/partition", "")
@@ -55,7 +55,7 @@ def _last_runs(instance: dg.DagsterInstance, cameras: set[str]) -> dict[str, str
                 when = record.create_timestamp.astimezone().strftime("%Y-%m-%d %H:%M")
                 last[camera] = f"{run.status.value} {when}"
             cursor = run.run_id
-        if len(page) < PAGE:
+        if len(page) < PAGE_SIZE:
             break
     return last
 

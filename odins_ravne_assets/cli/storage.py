@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from odins_ravne_assets.cli.cloud_profile import cloud_named
-from odins_ravne_assets.cli.terminal import out, say
+from odins_ravne_assets.cli.cloud_profile import load_cloud_profile
+from odins_ravne_assets.cli.terminal import out, print_log
 from resources.aws.clients import AwsClients
 from resources.errors import UsageError
 from resources.pricing.sources import shipped_prices
-from resources.retention.archive import HOURS, StoredClass, Tier, restore_usd
+from resources.retention.archive import RESTORE_HOURS, ObjectStorageClass, Tier, restore_usd
 
 app = typer.Typer()
 
@@ -29,12 +29,12 @@ def lifecycle(
 
     Results and models never move. Rules that others made stay as they are.
     """
-    cloud = cloud_named(context.obj.name, "cost lifecycle")
+    cloud = load_cloud_profile(context.obj.name, "cost lifecycle")
     from resources.retention.bucket_policy import StorageLifecycle
 
     policy = StorageLifecycle(cloud.aws, cloud.profile.storage.lifecycle)
     if apply:
-        policy.apply(say)
+        policy.apply(print_log)
     found = policy.status()
     if as_json:
         print(json.dumps(found.as_json(), indent=2))
@@ -69,34 +69,34 @@ def restore(
     ),
 ) -> None:
     """Have archived footage back: what it costs, and how far it is; with --start, ask for it."""
-    cloud = cloud_named(context.obj.name, f"cost restore {url}")
-    from resources.retention.archive import ask_for, stored_classes
+    cloud = load_cloud_profile(context.obj.name, f"cost restore {url}")
+    from resources.retention.archive import request_restore, list_storage_classes
 
     if not url.startswith("s3://"):
         raise UsageError(f"{url}: lies on this machine, where nothing is archived; name s3://…")
     clients = AwsClients(cloud.aws)
-    found = list(stored_classes(clients, url))
+    found = list(list_storage_classes(clients, url))
     wanted = [each for each in found if each.is_archived and not each.restoring]
-    _say_where_they_are(url, found)
+    _print_availability(url, found)
     if not wanted:
         return
     usd = restore_usd(shipped_prices(cloud.aws.region), wanted, days, tier)
-    hours = HOURS[wanted[0].storage_class][tier]
-    price = f"{_objects(len(wanted))} for {days} days: about ${usd:.2f}, in {hours} hours"
+    hours = RESTORE_HOURS[wanted[0].storage_class][tier]
+    price = f"{_count_objects(len(wanted))} for {days} days: about ${usd:.2f}, in {hours} hours"
     if not start:
         out.print(f"{price} ({tier}). With --start they are asked for.", soft_wrap=True)
         return
-    asked = ask_for(clients, url, wanted, days, tier)
-    out.print(f"Asked for {_objects(asked)}; {price}.", soft_wrap=True)
+    asked = request_restore(clients, url, wanted, days, tier)
+    out.print(f"Asked for {_count_objects(asked)}; {price}.", soft_wrap=True)
     out.print("The same command tells how far it is; then run the camera again.")
 
 
-def _say_where_they_are(url: str, found: Sequence[StoredClass]) -> None:
+def _print_availability(url: str, found: Sequence[ObjectStorageClass]) -> None:
     """How many there are, and how many of them cannot be read."""
     archived = [each for each in found if each.is_archived]
     restoring = sum(each.restoring for each in archived)
     until = min((each.readable_until for each in found if each.readable_until), default=None)
-    told = [f"{url}: {_objects(len(found))}"]
+    told = [f"{url}: {_count_objects(len(found))}"]
     if archived:
         size = sum(each.size for each in archived) / 1e9
         told.append(f"{len(archived)} archived ({size:.2f} GB), of which {restoring} asked for")
@@ -107,5 +107,5 @@ def _say_where_they_are(url: str, found: Sequence[StoredClass]) -> None:
     out.print(", ".join(told), soft_wrap=True, markup=False)
 
 
-def _objects(number: int) -> str:
+def _count_objects(number: int) -> str:
     return f"{number} object{'s' * (number != 1)}"

@@ -1,49 +1,45 @@
-"""Machines and queues for one call of the command: set up before it, torn down after it."""
+"""Temporary compute: machines and queues for one command, set up before it and torn down after it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from odins_ravne_assets.cli.terminal import err
+from odins_ravne_assets.cli.terminal import print_log
 from resources.compute.environment import ComputeEnvironment
 from resources.settings.profile import Aws
 
-# Of the smallest GPU machines, on each of which one job runs.
-VCPUS_OF_A_JOB = 4
+# Those of the smallest GPU machines, which run one job each.
+VCPUS_PER_JOB = 4
 
 
 @contextmanager
-def compute_around(aws: Aws, cameras: int) -> Iterator[None]:
-    """Compute for so many cameras at once, taken away however the work within ends.
+def temporary_compute(aws: Aws, cameras: int) -> Iterator[None]:
+    """Set up compute for a number of parallel cameras, and tear it down however the block ends.
 
-    Jobs that are still there then are terminated: nobody would be left to watch them.
+    Jobs that are left then are terminated, since no process would monitor them.
     """
     compute = ComputeEnvironment(aws)
     try:
-        compute.setup(cameras, on_step=_say)
+        compute.setup(cameras, on_step=print_log)
         yield
     finally:
-        err.print("Taking the machines and queues away.")
-        compute.teardown(force=True, on_step=_say)
+        print_log("Tearing down machines and queues.")
+        compute.teardown(force=True, on_step=print_log)
 
 
-def _say(step: str) -> None:
-    err.print(step, soft_wrap=True, markup=False)
+def update_compute_limits(aws: Aws, max_vcpus: int | None, on_step: Callable[[str], None]) -> None:
+    """Apply the profile's bid, and a vCPU limit, to the compute environments that exist.
 
-
-def change_machines(aws: Aws, max_vcpus: int | None, on_step: Callable[[str], None]) -> None:
-    """Change what is set up to a profile's bid, and to other limits if they are given.
-
-    Nothing is set up that is not there: the launch says how to.
+    Nothing is created: without environments, the launch fails with the command that does.
 
     Args:
-        max_vcpus: None leaves the environments as large as they are.
+        max_vcpus: None keeps the size of the environments.
 
     Raises:
         RavneError: AWS refuses.
-        UsageError: not one machine is as small as `max_vcpus`.
+        UsageError: even the smallest machine has more than `max_vcpus` vCPUs.
     """
     compute = ComputeEnvironment(aws)
     found = [environment.max_vcpus for environment in compute.status().environments]
     if found:
         most = max(found) if max_vcpus is None else max_vcpus
-        compute.setup(max(1, most // VCPUS_OF_A_JOB), on_step=on_step)
+        compute.setup(max(1, most // VCPUS_PER_JOB), on_step=on_step)

@@ -1,4 +1,4 @@
-"""What the command line shows: progress, the table of visits, errors."""
+"""Terminal output of the commands: progress bars, the table of visits, log lines, errors."""
 
 import json
 import sys
@@ -42,8 +42,8 @@ STAGE_TITLES = {
     "observations": "finding visits",
     "exports": "writing exports",
 }
-# Visits that the table at the end shows; all of them are in the files it names.
-SHOWN = 20
+# Rows of the table of visits; the files that are printed below it have all visits.
+MAX_VISITS_SHOWN = 20
 VISIT_COLUMNS = [
     "camera_id",
     "species",
@@ -54,16 +54,16 @@ VISIT_COLUMNS = [
     "max_confidence",
     "needs_review",
 ]
-DAY, CLOCK = "%Y-%m-%d", "%H:%M:%S"
-# Columns of a terminal below which the names would have no room beside the times.
-NARROWEST = 72
+DATE_FORMAT, TIME_FORMAT = "%Y-%m-%d", "%H:%M:%S"
+# Columns of a terminal below which names do not fit next to times.
+MIN_TABLE_WIDTH = 72
 
 
 class _Bars(Progress):
-    """Bars that leave room at the edge.
+    """Bars that leave room for ^C at the right edge.
 
-    A terminal writes ^C where the cursor stands. At the edge that would go to the next line, and
-    what is drawn now would stay for good.
+    A terminal echoes ^C at the cursor. At the edge it would wrap to the next line, and the bars
+    that are drawn now would not be erased.
     """
 
     def get_renderable(self) -> RenderableType:
@@ -91,7 +91,7 @@ class ProgressBars:
         self._tasks: dict[str, TaskID] = {}
         self._stages: dict[str, str] = {}
         self._costs: dict[str, str] = {}
-        self._warned: set[tuple[str, str]] = set()  # camera, and of what
+        self._warned: set[tuple[str, str]] = set()  # camera, text
         self._stopping = False
 
     def __enter__(self) -> "ProgressBars":
@@ -106,8 +106,8 @@ class ProgressBars:
         if err.is_terminal:
             self._bars.stop()
 
-    def progress(self, camera_id: str, progress: Mapping[str, Any]) -> None:
-        """See camera_runs.Watcher."""
+    def on_progress(self, camera_id: str, progress: Mapping[str, Any]) -> None:
+        """See RunListener."""
         if self._starting is not None:
             self._bars.remove_task(self._starting)
             self._starting = None
@@ -135,26 +135,26 @@ class ProgressBars:
             left="left" if total else "",
         )
 
-    def decided(self, camera_id: str, text: str) -> None:
-        """See camera_runs.Watcher."""
+    def on_decision(self, camera_id: str, text: str) -> None:
+        """See RunListener."""
         err.print(f"{escape(camera_id)}: {escape(text)}", style="dim", soft_wrap=True)
 
-    def warned(self, camera_id: str, text: str) -> None:
-        """See camera_runs.Watcher. Each stage has a worker of its own, which may say the same."""
+    def on_warning(self, camera_id: str, text: str) -> None:
+        """See RunListener. The workers of several stages may send the same warning."""
         if (camera_id, text) not in self._warned:
             self._warned.add((camera_id, text))
             err.print(f"warning: {escape(camera_id)}: {escape(text)}", soft_wrap=True)
 
-    def cost(self, camera_id: str, told: Mapping[str, str]) -> None:
-        """See camera_runs.Watcher."""
-        self._costs[camera_id] = told["short"]
+    def on_cost(self, camera_id: str, cost: Mapping[str, str]) -> None:
+        """See RunListener."""
+        self._costs[camera_id] = cost["short"]
         if camera_id in self._tasks:
             self._bars.update(self._tasks[camera_id], cost=self._costs[camera_id])
         if not err.is_terminal:
-            err.print(f"{escape(camera_id)}: {told['line']}", style="dim", soft_wrap=True)
+            err.print(f"{escape(camera_id)}: {cost['line']}", style="dim", soft_wrap=True)
 
-    def ended(self, run: CameraRun) -> None:
-        """See camera_runs.Watcher."""
+    def on_end(self, run: CameraRun) -> None:
+        """See RunListener."""
         task = self._tasks.pop(run.camera.camera_id, None)
         if task is not None:
             self._bars.remove_task(task)
@@ -162,20 +162,20 @@ class ProgressBars:
             print_error(f"camera {run.camera.camera_id}: {run.error}")
         elif not run.succeeded:
             err.print(
-                f"{escape(run.camera.camera_id)}: stopped; run the same command again to go on"
+                f"{escape(run.camera.camera_id)}: stopped; run the same command again to continue"
             )
 
-    def stopping(self) -> None:
-        """See camera_runs.Watcher."""
+    def on_interrupt(self) -> None:
+        """See RunListener."""
         if self._stopping:
-            err.print("Ending at once. What is finished is kept.")
+            err.print("Ending now. Finished work is saved.")
         else:
-            err.print("Stopping: media in hand are finished first. Ctrl-C again ends it at once.")
+            err.print("Stopping after the media in progress. Press Ctrl-C again to end now.")
         self._stopping = True
 
 
 class TransferBar:
-    """A bar for files on their way to this machine; in a terminal alone."""
+    """A progress bar of a download; shown only in a terminal."""
 
     def __init__(self) -> None:
         self._bar = _Bars(
@@ -187,7 +187,7 @@ class TransferBar:
             transient=True,
             disable=not err.is_terminal,
         )
-        self._task = self._bar.add_task("taking results home", total=None)
+        self._task = self._bar.add_task("downloading results", total=None)
 
     def __enter__(self) -> "TransferBar":
         self._bar.start()
@@ -196,15 +196,15 @@ class TransferBar:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def told(self, brought: TransferProgress) -> None:
-        """See bringing.OnProgress."""
-        self._bar.update(self._task, completed=brought.bytes, total=brought.total_bytes)
+    def on_progress(self, progress: TransferProgress) -> None:
+        """See OnProgress of `transfer.download`."""
+        self._bar.update(self._task, completed=progress.bytes, total=progress.total_bytes)
 
 
 def run_app(app: typer.Typer) -> None:
-    """Run a command. An expected error is one line, and its `exit_code` that of the process."""
+    """Run a command; print an expected error as one line and exit with its `exit_code`."""
     if isinstance(sys.stdout, TextIOWrapper):
-        # Not every terminal has every letter, and file names need not be valid text.
+        # Some terminals lack letters, and file names need not be valid text.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
@@ -213,33 +213,33 @@ def run_app(app: typer.Typer) -> None:
         sys.exit(error.exit_code)
 
 
-def say(step: str) -> None:
-    """One line on what is being done."""
-    err.print(step, soft_wrap=True, markup=False)
+def print_log(text: str) -> None:
+    """Print a log line to standard error."""
+    err.print(text, soft_wrap=True, markup=False)
 
 
 def print_error(message: str) -> None:
-    """One line for the user."""
+    """Print an error, in one line."""
     err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
 
 
 def print_unused_media(camera_id: str, stage3: Path) -> None:
-    """How many media of a camera could not be used, if any, and where the reasons are.
+    """Print the number of a camera's media that could not be used, if any.
 
     Args:
-        stage3: the camera's folder of that name.
+        stage3: the folder `stage3` of the camera's results.
     """
     totals = json.loads((stage3 / "report.json").read_text(encoding="utf-8"))["totals"]
     if totals["failed"]:
         err.print(
             f"{escape(camera_id)}: {totals['failed']} of {totals['media']} media could not be "
-            "used; failed_by_reason in stage3/report.json says why",
+            "used; the reasons are in stage3/report.json, failed_by_reason",
             soft_wrap=True,
         )
 
 
 def print_visits(stage3_folders: Sequence[Path]) -> None:
-    """A short table of the visits of some cameras, in the cameras' own time."""
+    """Print a short table of the visits of cameras, in each camera's own time."""
     import polars as pl  # takes half a second, for which `munin --help` need not wait
 
     tables = [pl.scan_parquet(folder / "observations.parquet") for folder in stage3_folders]
@@ -247,16 +247,16 @@ def print_visits(stage3_folders: Sequence[Path]) -> None:
     total = visits.select(pl.len()).collect().item()
     out.print(f"{total} visit{'s' * (total != 1)}")
     if total:
-        # A table that a line cannot hold goes on in the next; a time that is cut off is no time.
-        out.print(_visits_table(visits.head(SHOWN).collect().iter_rows(named=True)), crop=False)
-    if total > SHOWN:
-        out.print(f"… and {total - SHOWN} more, in the files below")
+        # A row that is too wide wraps: a truncated time would be useless.
+        out.print(_visits_table(visits.head(MAX_VISITS_SHOWN).collect().iter_rows(named=True)), crop=False)
+    if total > MAX_VISITS_SHOWN:
+        out.print(f"… and {total - MAX_VISITS_SHOWN} more, in the files below")
 
 
 def _visits_table(visits: Iterable[Mapping[str, Any]]) -> Table:
-    """Fits a terminal of 80 columns: where it is narrow, the names are folded."""
+    """Return a table that fits 80 columns; in a narrow terminal, names are folded."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
-    table.width = None if out.width >= NARROWEST else NARROWEST
+    table.width = None if out.width >= MIN_TABLE_WIDTH else MIN_TABLE_WIDTH
     table.add_column("camera", overflow="fold")
     table.add_column("species", overflow="fold")
     table.add_column("when", no_wrap=True)
@@ -276,7 +276,7 @@ def _visits_table(visits: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def _species(visit: Mapping[str, Any]) -> Text:
-    """The common name, and the scientific one below it."""
+    """Return the common name, with the scientific one below it."""
     name = Text(visit["species"])
     if visit["scientific_name"]:
         name.append(f"\n{visit['scientific_name']}", style="italic dim")
@@ -284,12 +284,12 @@ def _species(visit: Mapping[str, Any]) -> Text:
 
 
 def _when(start: datetime | None, end: datetime | None) -> str:
-    """From when to when; the date and the time once where they are the same."""
+    """Return start and end, without repeating an equal date or time."""
     if start is None or end is None:
         return "unknown"
-    first, last = f"{start:{DAY} {CLOCK}}", f"{end:{DAY} {CLOCK}}"
+    first, last = f"{start:{DATE_FORMAT} {TIME_FORMAT}}", f"{end:{DATE_FORMAT} {TIME_FORMAT}}"
     if first == last:
         return first
     if start.date() == end.date():
-        return f"{first} – {end:{CLOCK}}"
+        return f"{first} – {end:{TIME_FORMAT}}"
     return f"{first} –\n{last}"

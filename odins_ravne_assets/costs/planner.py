@@ -37,7 +37,7 @@ from resources.pricing.spot_history import SPOT_LOOKBACK_SECONDS, spot_price_sta
 from resources.settings.profile import Cloud, Profile
 from resources.spot.policy import Priority, Rules, Submit, UnitState, choose_queue
 from resources.storage.layout import PLANS_FOLDER
-from resources.storage.open_store import shown_url
+from resources.storage.open_store import display_url
 
 GIGABYTE = 2**30
 STORAGE_RATE, PUT_RATE = "s3-standard", "s3-put"
@@ -75,7 +75,7 @@ def make_plan(
     """
     counts = _counts(cameras, profile, on_count)
     if not sum(count.media for count in counts.values()):
-        raise UsageError(f"INPUT {shown_url(cameras[0].footage_url)}: holds no pictures or videos")
+        raise UsageError(f"INPUT {display_url(cameras[0].footage_url)}: holds no pictures or videos")
     return _Planning(cameras, counts, profile, priority).plan()
 
 

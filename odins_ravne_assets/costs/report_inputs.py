@@ -30,7 +30,7 @@ from resources.ledger.table import read_ledger
 from resources.planning.predictions import Prediction, load_predictions
 from resources.pricing.sources import shipped_prices
 from resources.retention.inventory import Area
-from resources.retention.rules import LEAST_BILLED, least_sizes
+from resources.retention.rules import LEAST_BILLED, minimum_sizes
 from resources.settings.profile import Aws, Profile
 from resources.storage.layout import FOOTAGE_FOLDER, LEDGER_FOLDER, REPORT_JSON
 from resources.storage.layout import IDLE_MACHINES_FOLDER as WAITING
@@ -203,12 +203,12 @@ def _stored(
     if prices is None:
         remarks.append(f"no storage prices of {aws.region} are known; storage is in no sum")
         return None, None
-    from resources.retention.usage import stored_in  # boto3 is needed for S3 alone
+    from resources.retention.usage import list_stored_days  # boto3 is needed for S3 alone
 
-    ageing = LifecycleRules(lifecycle, least_sizes(lifecycle, book))
+    ageing = LifecycleRules(lifecycle, minimum_sizes(lifecycle, book))
     sizes = (int(LEAST_BILLED), ageing.least.to_ia, ageing.least.to_glacier)
     try:
-        stored = stored_in(AwsClients(aws), _areas(cameras), sizes)
+        stored = list_stored_days(AwsClients(aws), _areas(cameras), sizes)
     except StoreError as error:
         remarks.append(f"storage is in no sum: {error}")
         return None, None
@@ -217,7 +217,7 @@ def _stored(
 
 def _areas(cameras: Iterable[Camera]) -> dict[str, Area]:
     """What of the cameras can lie on S3; footage of this machine was copied up for its jobs."""
-    from resources.storage.transfer.footage_upload import copied_to
+    from resources.storage.transfer.footage_upload import uploaded_footage_url
 
     areas: dict[str, Area] = {}
     for camera in cameras:
@@ -226,7 +226,7 @@ def _areas(cameras: Iterable[Camera]) -> dict[str, Area]:
             ours = key.startswith(FOOTAGE_FOLDER)
             areas[camera.footage_url] = "footage" if ours else "footage elsewhere"
         elif camera.output_url.startswith(S3):
-            areas[copied_to(camera.camera_id, camera.output_url)] = "footage"
+            areas[uploaded_footage_url(camera.camera_id, camera.output_url)] = "footage"
         if camera.output_url.startswith(S3):
             areas[camera.output_url] = "results"
     return areas

@@ -1,4 +1,4 @@
-"""Sensors: footage that arrives starts its camera's run by itself; a run that was killed ends."""
+"""Sensors: new footage starts its camera's run; a run whose process was killed is closed."""
 
 from collections.abc import Iterable
 
@@ -39,15 +39,15 @@ QUARANTINE_COLUMNS = dg.TableSchema([dg.TableColumn("file or folder"), dg.TableC
 quarantine = dg.AssetSpec(
     "quarantine",
     group_name="arrivals",
-    description="Files that have arrived and belong to no camera, and why. Each observation holds "
-    "what is in quarantine by then; rename or move the files, and they are taken.",
+    description="Uploaded files that belong to no camera, and the reason. Each observation lists "
+    "the whole quarantine at that time; rename or move the files to have them processed.",
 )
 
 
 @dg.sensor(
     job_name="camera",
     minimum_interval_seconds=SENSOR_INTERVAL_SECONDS,
-    description="Runs each camera whose footage has arrived below uploads.url and is complete.",
+    description="Runs each camera whose upload below uploads.url is complete.",
 )
 def new_footage(
     context: dg.SensorEvaluationContext,
@@ -56,46 +56,47 @@ def new_footage(
 ) -> dg.SensorResult | dg.SkipReason:
     profile = settings.load()
     if not profile.uploads.url:
-        return dg.SkipReason("the profile names no place where footage arrives (uploads.url)")
-    memory = SensorState.read(context.cursor)
-    in_quarantine = dict(memory.refused)
+        return dg.SkipReason("the profile sets no uploads.url: there is nothing to watch")
+    state = SensorState.read(context.cursor)
+    in_quarantine = dict(state.quarantined)
     clients = AwsClients(profile.cloud.aws) if profile.cloud else None
     now = clients.clock.now() if clients else system_clock().now()
-    look = _place(profile, clients, context.instance, catalog).look(memory, now)
+    scan = _upload_source(profile, clients, context.instance, catalog).scan(state, now)
     requests: list[dg.RunRequest] = []
     new_cameras: list[str] = []
-    refused = list(look.refused)
-    for turn in look.turns:
+    quarantined = list(scan.quarantined)
+    for request in scan.run_requests:
         try:
-            camera = camera_for_upload(turn.camera_id, turn.footage, profile, catalog)
+            camera = camera_for_upload(request.camera_id, request.footage, profile, catalog)
         except UsageError as error:
-            refused.append(told := QuarantinedUpload(turn.footage, str(error)))
-            memory.refuse(told)
+            upload = QuarantinedUpload(request.footage, str(error))
+            quarantined.append(upload)
+            state.quarantine(upload)
         else:
             catalog.put(camera)
             new_cameras.append(camera.camera_id)
-            requests.append(_request(turn))
-    _tell(context, look, refused)
+            requests.append(_run_request(request))
+    _log_scan(context, scan, quarantined)
     return dg.SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=[CAMERAS.build_add_request(new_cameras)],
-        cursor=memory.text(),
-        asset_events=[_quarantined(memory)] if memory.refused != in_quarantine else [],
+        cursor=state.text(),
+        asset_events=[_quarantined(state)] if state.quarantined != in_quarantine else [],
     )
 
 
 @dg.sensor(
     minimum_interval_seconds=SENSOR_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Ends runs whose process was killed: their cameras would wait for ever. What they "
-    "had finished is kept; they are run again, twice at most.",
+    description="Marks runs whose process was killed as failed, so that their cameras are not "
+    "blocked. Finished work is kept; such a run is retried, at most twice.",
 )
 def killed_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     close_dead_runs(context.instance)
-    return dg.SkipReason("runs that were killed are ended, and tried again")
+    return dg.SkipReason("runs whose process was killed are marked as failed and retried")
 
 
-def _place(
+def _upload_source(
     profile: Profile,
     clients: AwsClients | None,
     instance: dg.DagsterInstance,
@@ -115,29 +116,32 @@ def _place(
     if not url.startswith("s3://"):
         return FolderUploadSource(profile.uploads, known, is_running)
     if clients is None:
-        raise UsageError(f"uploads.url {url}: lies on S3, which needs a cloud profile; name one")
+        raise UsageError(
+            f"uploads.url {url}: is on S3, which needs a cloud profile; name one with --profile"
+        )
     return S3UploadSource(profile.uploads, clients, known, is_running)
 
 
-def _request(turn: CameraRunRequest) -> dg.RunRequest:
-    tags = {"munin/started-by": "new footage", "munin/new-files": str(turn.files)}
-    return dg.RunRequest(run_key=turn.run_key, partition_key=turn.camera_id, tags=tags)
+def _run_request(request: CameraRunRequest) -> dg.RunRequest:
+    tags = {"munin/started-by": "new footage", "munin/new-files": str(request.files)}
+    return dg.RunRequest(run_key=request.run_key, partition_key=request.camera_id, tags=tags)
 
 
-def _tell(
-    context: dg.SensorEvaluationContext, look: ScanResult, refused: Iterable[QuarantinedUpload]
+def _log_scan(
+    context: dg.SensorEvaluationContext, scan: ScanResult, quarantined: Iterable[QuarantinedUpload]
 ) -> None:
     context.log.info(
-        f"heard of {look.heard} new files; {look.waiting} cameras are still being copied, "
-        f"{len(look.turns)} are complete"
+        f"{scan.new_files} new files; {scan.pending} cameras are still being uploaded, "
+        f"{len(scan.run_requests)} are complete"
     )
-    for each in refused:
-        context.log.warning(f"quarantine: {each.of}: {each.reason}")
+    for each in quarantined:
+        context.log.warning(f"quarantine: {each.path}: {each.reason}")
 
 
-def _quarantined(memory: SensorState) -> dg.AssetObservation:
+def _quarantined(state: SensorState) -> dg.AssetObservation:
     records = [
-        dg.TableRecord({"file or folder": of, "why": why}) for of, why in memory.refused.items()
+        dg.TableRecord({"file or folder": path, "why": why})
+        for path, why in state.quarantined.items()
     ]
     table = dg.MetadataValue.table(records, QUARANTINE_COLUMNS)
     return dg.AssetObservation(

@@ -13,7 +13,7 @@ from itertools import pairwise
 from odins_ravne_assets.odin.storage_prices import STORAGE_CLASS_RATES, StoragePrices
 from resources.pricing.prices import Quote
 from resources.retention.inventory import StoredDay
-from resources.retention.rules import LeastSizes
+from resources.retention.rules import MinimumSizes
 from resources.settings.profile import Lifecycle
 
 DAYS_OF_YEAR, MONTHS = Decimal("365.25"), 12
@@ -28,7 +28,7 @@ class LifecycleRules:
     """How footage ages: what the profile wants, and from how many bytes on each move pays."""
 
     lifecycle: Lifecycle
-    least: LeastSizes
+    least: MinimumSizes
 
     def days(self, day: StoredDay) -> dict[str, date]:
         """When some objects come into each class that they have been in, or will be.

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from resources.errors import StoreError
-from resources.settings.camera_ids import camera_id
+from resources.settings.camera_ids import parse_camera_id
 from resources.settings.profile import Privacy
 from resources.storage.layout import LEDGER_FOLDER, STAGE3_FOLDER, TABLES_FOLDER
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
-from resources.storage.transfer.download import OnProgress, TransferProgress, Wanted, download_all
+from resources.storage.transfer.download import OnProgress, TransferProgress, DownloadItem, download_all
 
 REPORT_JSON, REPORT_PAGE = f"{STAGE3_FOLDER}/report.json", f"{STAGE3_FOLDER}/report.html"
 PROJECT_REPORT_PAGE = "report.html"
@@ -51,7 +51,7 @@ def find_results(store: ObjectStore) -> list[ResultsLocation]:
 
 def _results(store: ObjectStore, prefix: str) -> ResultsLocation:
     (name,) = {camera["camera_id"] for camera in _report(store, prefix + REPORT_JSON)["cameras"]}
-    return ResultsLocation(camera_id(name), prefix)
+    return ResultsLocation(parse_camera_id(name), prefix)
 
 
 def _report(store: ObjectStore, key: str) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def download_results(
         StoreError: see `download_all`.
     """
     wanted = [
-        Wanted(found, found.key.removeprefix(results.prefix))
+        DownloadItem(found, found.key.removeprefix(results.prefix))
         for name in (TABLES_FOLDER, STAGE3_FOLDER, LEDGER_FOLDER)
         for found in store.list(results.prefix + name)
         if found.key != f"{results.prefix}{REPORT_PAGE}"

@@ -21,7 +21,7 @@ from resources.settings.project import Deployment
 from resources.storage import layout
 from resources.storage.layout import REPORT_PAGE, STAGE3_FOLDER
 from resources.storage.object_store import ObjectStore
-from resources.storage.open_store import shown_url
+from resources.storage.open_store import display_url
 
 # Rows of a Markdown table; the Parquet tables hold all.
 MAX_ROWS = 20
@@ -188,7 +188,7 @@ def _reasons(failed: pl.LazyFrame) -> Metadata:
 
 def _shown(url: str) -> str:
     """Return a URL as users write it, with `?` for bytes that are not text."""
-    return shown_url(url).encode(errors="replace").decode()
+    return display_url(url).encode(errors="replace").decode()
 
 
 def cell(text: str) -> str:

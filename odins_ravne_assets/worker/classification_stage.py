@@ -40,7 +40,7 @@ def run_classifications(context: StepContext) -> StageResult:
     labelled, timing_metadata = 0, Metadata()
     if parts := list(unlabelled_parts(stage1, stage2)):
         labelled, timing = label_parts(context, stage1, stage2, parts)
-        timing_metadata = timing.facts()
+        timing_metadata = timing.metadata()
         release_memory()
     context.raise_if_stopped()
     build.write_stage2_table(output, stage1, stage2, context.models.classifier_version())

@@ -48,7 +48,7 @@ def run_detections(context: StepContext) -> StageResult:
     metadata = detection_metadata(context.output, journal) | {
         "media/newly_looked_at": progress.media,
         "compute/seconds": round(seconds, 3),
-        **timing.facts(),
+        **timing.metadata(),
     }
     check_results = [checks.nothing_lost(context.output), checks.detections_sane(context.output)]
     return StageResult(metadata, check_results, context.data_version(layout.DETECTIONS_TABLE))
@@ -86,7 +86,7 @@ def _detect(
     def on_finished() -> None:
         if crash_guard and crash_guard.active:
             journal.flush()
-            crash_guard.settled()
+            crash_guard.medium_finished()
 
     batch_size = context.profile.pipeline.stage1.batch_size
     stage = Stage1(detector, journal, batch_size, on_progress, on_finished, timing)
@@ -98,7 +98,7 @@ def _detect(
     report_progress(0)
     stage.run(decoder, context.stop, GRACE_SECONDS)
     context.reporter.info(str(timing))
-    for path, reason in stage.unreadable:
+    for path, reason in stage.unavailable:
         context.reporter.warning(f"{path}: skipped in this run: {reason}")
     return stage.progress, timing
 
@@ -117,7 +117,7 @@ def _decoding_settings(context: StepContext, detector: Detector) -> DecodeSettin
         network_side=detector.input_side,
         timeout=settings.decode_timeout,
         processes=settings.decode_workers,
-        slots=min(settings.batch_size * (WAITING_BATCHES + detector.looks_ahead), MAX_SLOTS),
+        slots=min(settings.batch_size * (WAITING_BATCHES + detector.max_pending), MAX_SLOTS),
         device=context.models.device if settings.video_decoder == "gpu" else None,
     )
 

@@ -136,7 +136,7 @@ class StepModels:
         engine = self.open_engine(
             manifest, self.engine, settings.threads, cache, batches, shared_by
         )
-        return LoadedModel(manifest, TimedEngine(engine, timing), timing.fitted)
+        return LoadedModel(manifest, TimedEngine(engine, timing), timing.fitting)
 
     def _log(self, model: LoadedModel) -> None:
         self.reporter.info(f"{model.manifest.name} on {model.engine.description}")

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 
 from resources.errors import RavneError
 
-NOT_ALLOWED = {
+ACCESS_DENIED_CODES = {
     "AccessDenied",
     "AccessDeniedException",
     "UnauthorizedOperation",
     "AuthorizationError",
 }
-NOT_KNOWN = {
+CREDENTIAL_ERROR_CODES = {
     "ExpiredToken",
     "ExpiredTokenException",
     "RequestExpired",
@@ -29,12 +29,12 @@ def error_code(error: Exception) -> str:
     return str(response.get("Error", {}).get("Code", ""))
 
 
-def exists_already(error: Exception) -> bool:
+def is_already_exists_error(error: Exception) -> bool:
     """Whether AWS refused to make something because it is there (Batch and EC2 say it so)."""
     return error_code(error).endswith("AlreadyExistsException") or "already exists" in str(error)
 
 
-def was_refused(error: BaseException) -> bool:
+def was_rejected(error: BaseException) -> bool:
     """Whether AWS heard a call and did nothing; of other errors that is not known."""
     response = getattr(error, "response", {})
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -75,9 +75,9 @@ def translate_aws_errors(doing: str, remedy: str) -> Iterator[None]:
 def _refusal(error: Exception, remedy: str) -> str:
     operation = getattr(error, "operation_name", "the call")
     code = error_code(error)
-    if code in NOT_ALLOWED:
+    if code in ACCESS_DENIED_CODES:
         return f"your credentials may not call {operation}; {remedy}"
-    if code in NOT_KNOWN:
+    if code in CREDENTIAL_ERROR_CODES:
         return f"AWS does not accept your credentials ({code}); log in again"
     message = getattr(error, "response", {}).get("Error", {}).get("Message", "")
     return f"AWS refused {operation}: {one_line(str(message))} ({code})"

@@ -135,30 +135,44 @@ class Poller:
             self._clock.sleep(pause)
             pause = min(longest, pause * 1.5)
 
+    def wait_until_stable(self, name: str, get: Callable[[], Any]) -> None:
+        """Poll while AWS changes a part: it refuses a second change meanwhile.
+
+        Args:
+            get: returns the part as AWS describes it, or None if there is none.
+        """
+
+        def check() -> str | None:
+            part = get()
+            is_changing = part is not None and part["status"] in CHANGING_STATUSES
+            return describe_status(part) if is_changing else None
+
+        self.wait(f"{name} to become stable", check)
+
 
 def describe_status(part: Any) -> str:
-    """A part's state with AWS's reason for it, as one phrase."""
+    """Return a part's status with AWS's reason for it, in one line."""
     reason = " ".join(str(part.get("statusReason", "")).split())
     return f"{part['status']}: {reason}" if reason else str(part["status"])
 
 
-def differences(wanted: Any, there: Any) -> dict[str, Any]:
-    """The keys of `wanted` whose values differ from what is there.
+def differences(wanted: Any, existing: Any) -> dict[str, Any]:
+    """Return the items of `wanted` that `existing` lacks or has with another value.
 
-    AWS adds keys of its own, which are not compared, and gives lists of names in any order.
+    Keys that AWS adds are not compared, and neither is the order of lists.
     """
-    return {key: value for key, value in wanted.items() if not _same(value, there.get(key))}
+    return {key: value for key, value in wanted.items() if not _same(value, existing.get(key))}
 
 
-def _same(wanted: Any, there: Any) -> bool:
+def _same(wanted: Any, existing: Any) -> bool:
     if isinstance(wanted, dict):
-        return isinstance(there, dict) and not differences(wanted, there)
+        return isinstance(existing, dict) and not differences(wanted, existing)
     if isinstance(wanted, list):
-        return isinstance(there, list) and _same_items(wanted, there)
-    return bool(wanted == there)
+        return isinstance(existing, list) and _same_items(wanted, existing)
+    return bool(wanted == existing)
 
 
-def _same_items(wanted: list[Any], there: list[Any]) -> bool:
-    if len(wanted) != len(there):
+def _same_items(wanted: list[Any], existing: list[Any]) -> bool:
+    if len(wanted) != len(existing):
         return False
-    return all(any(_same(one, other) for other in there) for one in wanted)
+    return all(any(_same(one, other) for other in existing) for one in wanted)

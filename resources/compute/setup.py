@@ -1,11 +1,12 @@
-"""Setting up: makes what a plan holds, changes in place what differs, touches nothing else."""
+"""Setup of a plan: creates missing parts, and updates in place the parts that differ."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from resources.aws.batch_states import ResourceStatus
 from resources.aws.clients import AwsClients
-from resources.aws.errors import exists_already
+from resources.aws.errors import is_already_exists_error
 from resources.batch.names import Names
 from resources.compute.parts import ComputeParts, OnStep, Poller, describe_status, differences
 from resources.compute.plan import Plan, fingerprint
@@ -18,25 +19,28 @@ if TYPE_CHECKING:
         CreateJobQueueRequestTypeDef,
     )
 
-# Changes that AWS makes by replacing machines: those at work may finish their jobs first.
+# When an update replaces machines, those with jobs may finish them first.
 UPDATE_TIMEOUT_MINUTES = 6 * 60
-# Batch itself moves this number with its jobs: it is given once, at the beginning.
+# Batch itself changes this number with its jobs, so it is set at creation only.
 INITIAL_KEY = "desiredvCpus"
 
 
 class Setup:
-    """Brings what is there to what is planned. Every change is told."""
+    """Applies a plan, and reports every change to `on_step`."""
 
     def __init__(self, clients: AwsClients, name: str, on_step: OnStep) -> None:
         self._batch, self._ec2 = clients.of("batch"), clients.of("ec2")
         self._parts = ComputeParts(clients, Names(name))
         self._clock = clients.clock
-        self._waiting = Poller(clients.clock, on_step)
+        self._poller = Poller(clients.clock, on_step)
         self._on_step = on_step
         self._changes = 0
 
-    def bring_about(self, plan: Plan) -> int:
-        """Make it so, in the order in which one part needs another; gives the number of changes.
+    def apply(self, plan: Plan) -> int:
+        """Create or update all parts, in the order of their dependencies.
+
+        Returns:
+            The number of changes.
 
         Raises:
             RavneError: AWS finds an environment or a queue INVALID.
@@ -44,106 +48,110 @@ class Setup:
         version = self._launch_template(plan)
         for environment in plan.environments:
             self._environment(_with_version(environment, version))
-        self._environments_are_valid()
+        for name in self._parts.environments():
+            self._require_valid(f"environment {name}", name, self._parts.environments)
         for queue in plan.queues:
             self._queue(queue)
-        self._queues_are_valid()
+        for name in self._parts.queues():
+            self._require_valid(f"queue {name}", name, self._parts.queues)
         self._job_definition(plan)
         return self._changes
 
-    def _changed(self, what: str) -> None:
+    def _report(self, change: str) -> None:
         self._changes += 1
-        self._on_step(what)
+        self._on_step(change)
 
     def _create(self, call: Callable[..., Any], parameters: Mapping[str, Any]) -> bool:
-        """Tells whether it was made now.
+        """Make the call; True if it created the part.
 
-        It was made before if the answer to a first try was lost, and by a set-up of the same
-        profile beside this one; both made it as it is wanted.
+        The part exists already if the response to an earlier attempt was lost, or if another setup
+        of the same profile runs in parallel. Both create it as planned.
         """
         from botocore.exceptions import ClientError
 
         try:
             call(**parameters)
         except ClientError as error:
-            if not exists_already(error):
+            if not is_already_exists_error(error):
                 raise
             return False
         return True
 
     def _launch_template(self, plan: Plan) -> str:
-        """The number of the version that is wanted: `$Latest` would be read only at times."""
-        name, mark = self._parts.names.worker, fingerprint(plan.launch_template)
-        there = self._parts.launch_template()
-        if there is not None and there.get("VersionDescription") == mark:
-            return str(there["VersionNumber"])
+        """Return the number of the planned version: Batch does not always re-read `$Latest`."""
+        name, checksum = self._parts.names.worker, fingerprint(plan.launch_template)
+        existing = self._parts.launch_template()
+        if existing is not None and existing.get("VersionDescription") == checksum:
+            return str(existing["VersionNumber"])
         wanted: dict[str, Any] = {
             "LaunchTemplateName": name,
-            "VersionDescription": mark,
+            "VersionDescription": checksum,
             "LaunchTemplateData": plan.launch_template,
         }
-        if there is None:
+        if existing is None:
             tags = [{"Key": "Project", "Value": self._parts.names.name}]
             tagged = {"TagSpecifications": [{"ResourceType": "launch-template", "Tags": tags}]}
             if self._create(self._ec2.create_launch_template, {**wanted, **tagged}):
-                self._changed(f"launch template {name}: created")
+                self._report(f"launch template {name}: created")
             return "1"
-        made = self._ec2.create_launch_template_version(**wanted)
-        number = str(made["LaunchTemplateVersion"]["VersionNumber"])
-        self._changed(f"launch template {name}: version {number}")
+        created = self._ec2.create_launch_template_version(**wanted)
+        number = str(created["LaunchTemplateVersion"]["VersionNumber"])
+        self._report(f"launch template {name}: version {number}")
         return number
 
     def _environment(self, wanted: "CreateComputeEnvironmentRequestTypeDef") -> None:
         name = wanted["computeEnvironmentName"]
-        self._settled(f"environment {name}", lambda: self._parts.environments().get(name))
-        there = self._parts.environments().get(name)
-        if there is None:
+        self._poller.wait_until_stable(
+            f"environment {name}", lambda: self._parts.environments().get(name)
+        )
+        existing = self._parts.environments().get(name)
+        if existing is None:
             tags = {**wanted["tags"], "SetUpAt": _iso(self._clock.now())}
             resources = wanted["computeResources"]
             if self._create(self._batch.create_compute_environment, {**wanted, "tags": tags}):
                 least, most = resources["minvCpus"], resources["maxvCpus"]
-                self._changed(f"environment {name}: created, {least} to {most} vCPUs")
+                self._report(f"environment {name}: created, {least} to {most} vCPUs")
             return
-        self._update_environment(wanted, there)
+        self._update_environment(wanted, existing)
 
     def _update_environment(
         self,
         wanted: "CreateComputeEnvironmentRequestTypeDef",
-        there: "ComputeEnvironmentDetailTypeDef",
+        existing: "ComputeEnvironmentDetailTypeDef",
     ) -> None:
         name = wanted["computeEnvironmentName"]
         resources = {
             key: value
             for key, value in differences(
-                wanted["computeResources"], there["computeResources"]
+                wanted["computeResources"], existing["computeResources"]
             ).items()
             if key != INITIAL_KEY
         }
-        if there["status"] == "INVALID" and not resources:
-            # AWS looks again at what was wrong only when it is told something.
+        if existing["status"] == ResourceStatus.INVALID and not resources:
+            # AWS validates an environment again only when it is updated.
             resources = {"maxvCpus": wanted["computeResources"]["maxvCpus"]}
         changes: dict[str, Any] = {"computeResources": resources} if resources else {}
-        if there["state"] != wanted["state"]:
+        if existing["state"] != wanted["state"]:
             changes["state"] = wanted["state"]
         if not changes:
             return
-        # Only what differs is sent: a change of size alone replaces no machines.
+        # Only differences are sent: an update of the size alone replaces no machines.
         if set(resources) - {"minvCpus", "maxvCpus"}:
             changes["updatePolicy"] = {
                 "terminateJobsOnUpdate": False,
                 "jobExecutionTimeoutMinutes": UPDATE_TIMEOUT_MINUTES,
             }
         self._batch.update_compute_environment(computeEnvironment=name, **changes)
-        what = ", ".join(sorted([*resources, *(changes.keys() & {"state"})]))
-        self._changed(f"environment {name}: changed {what}")
+        keys = ", ".join(sorted([*resources, *(changes.keys() & {"state"})]))
+        self._report(f"environment {name}: changed {keys}")
 
     def _queue(self, wanted: "CreateJobQueueRequestTypeDef") -> None:
         name = wanted["jobQueueName"]
-        self._settled(f"queue {name}", lambda: self._parts.queues().get(name))
-        there = self._parts.queues().get(name)
-        if there is None:
+        self._poller.wait_until_stable(f"queue {name}", lambda: self._parts.queues().get(name))
+        existing = self._parts.queues().get(name)
+        if existing is None:
             if self._create(self._batch.create_job_queue, wanted):
-                self._changed(f"queue {name}: created, priority {wanted['priority']}")
+                self._report(f"queue {name}: created, priority {wanted['priority']}")
             return
         arns = {
             each["computeEnvironmentName"]: each["computeEnvironmentArn"]
@@ -156,49 +164,31 @@ class Setup:
         ]
         compared = {**wanted, "computeEnvironmentOrder": order}
         del compared["tags"]
-        changes = differences(compared, there)
+        changes = differences(compared, existing)
         if changes:
             self._batch.update_job_queue(jobQueue=name, **changes)
-            self._changed(f"queue {name}: changed {', '.join(sorted(changes))}")
+            self._report(f"queue {name}: changed {', '.join(sorted(changes))}")
 
     def _job_definition(self, plan: Plan) -> None:
         wanted = plan.job_definition
-        there = self._parts.job_definitions()
-        mark = wanted["tags"]["Fingerprint"]
-        if there and there[0].get("tags", {}).get("Fingerprint") == mark:
+        existing = self._parts.job_definitions()
+        checksum = wanted["tags"]["Fingerprint"]
+        if existing and existing[0].get("tags", {}).get("Fingerprint") == checksum:
             return
-        made = self._batch.register_job_definition(**wanted)
-        self._changed(f"job definition {self._parts.names.worker}: revision {made['revision']}")
+        created = self._batch.register_job_definition(**wanted)
+        self._report(f"job definition {self._parts.names.worker}: revision {created['revision']}")
 
-    def _settled(self, what: str, look: Any) -> None:
-        """Wait while AWS is changing a part: it takes one change at a time."""
-        changing = {"CREATING", "UPDATING", "DELETING"}
-
-        def in_the_way() -> str | None:
-            part = look()
-            return (
-                describe_status(part) if part is not None and part["status"] in changing else None
-            )
-
-        self._waiting.until(f"{what} to settle", in_the_way)
-
-    def _environments_are_valid(self) -> None:
-        for name in self._parts.environments():
-            self._valid(f"environment {name}", name, self._parts.environments)
-
-    def _queues_are_valid(self) -> None:
-        for name in self._parts.queues():
-            self._valid(f"queue {name}", name, self._parts.queues)
-
-    def _valid(self, what: str, name: str, look: Any) -> None:
-        self._settled(what, lambda: look().get(name))
-        part = look().get(name)
-        if part is None:
-            raise RavneError(f"{what} is gone: somebody is tearing down; run setup again")
-        if part["status"] != "VALID":
+    def _require_valid(
+        self, part: str, name: str, parts: Callable[[], Mapping[str, Mapping[str, Any]]]
+    ) -> None:
+        self._poller.wait_until_stable(part, lambda: parts().get(name))
+        found = parts().get(name)
+        if found is None:
+            raise RavneError(f"{part} is deleted: a teardown runs in parallel; run setup again")
+        if found["status"] != ResourceStatus.VALID:
             raise RavneError(
-                f"{what} is {describe_status(part)}; put right what it names and run setup again, or start "
-                "anew with `munin cost teardown`"
+                f"{part} is {describe_status(found)}; correct what it names and run setup again, "
+                "or start over with `munin cost teardown`"
             )
 
 

@@ -60,24 +60,27 @@ class AttemptEnd:
         """Return True if an earlier run asked the job to stop: its end counts for nothing."""
         return bool(attempt.stopping) and self.outcome in STOPPED_OUTCOMES
 
-    def next_step(
-        self,
-        unit: UnitRecord,
-        state: UnitState,
-        attempt: Attempt,
-        offers: Sequence[Offer],
-        rules: Rules,
-        now: float,
-    ) -> NextStep:
-        """Count a failed attempt in its unit's record, and decide what follows.
-
-        Args:
-            state: of the unit before this attempt ended.
-            offers: see `choose_queue`.
-        """
+    def count(self, unit: UnitRecord, attempt: Attempt, state: UnitState) -> UnitState:
+        """Count a failed attempt in its unit's record, and return the unit's new state."""
         after = state.after(self.outcome, attempt.queue, attempt.finished_media > 0)
         unit.interruptions = after.interruptions
         unit.fruitless_deaths = after.crashes_without_progress
         unit.failed_starts = after.failed_starts
+        return after
+
+    def next_step(
+        self,
+        attempt: Attempt,
+        state: UnitState,
+        offers: Sequence[Offer],
+        rules: Rules,
+        now: float,
+    ) -> NextStep:
+        """Decide what follows a failed attempt.
+
+        Args:
+            state: of the unit, with this attempt counted.
+            offers: see `choose_queue`.
+        """
         job = FailedJob(attempt.queue, self.outcome, self.reason, attempt.moving)
-        return next_after_failure(after, job, offers, rules, now)
+        return next_after_failure(state, job, offers, rules, now)

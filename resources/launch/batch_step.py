@@ -49,7 +49,7 @@ from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
 
 if TYPE_CHECKING:
-    from resources.storage.transfer.footage_upload import Staged
+    from resources.storage.transfer.footage_upload import UploadProgress
 
 # Expected work of a job whose media are not counted: reading headers, labelling, tables.
 DEFAULT_JOB_SECONDS = 600.0
@@ -217,15 +217,15 @@ class BatchStep:
     def _staged(self) -> StepRequest:
         """The request with footage that jobs can reach: what lies here is copied up first."""
         from resources.storage.s3.store import S3Store  # boto3 is needed for the cloud alone
-        from resources.storage.transfer.footage_upload import copied_to, stage_up
+        from resources.storage.transfer.footage_upload import uploaded_footage_url, upload_footage
 
         request = self._request
         needs_media = {"footage", "detections"} & set(request.stages)
         if urlsplit(request.footage_url).scheme != "file" or not needs_media:
             return request
-        url = copied_to(request.camera_id, request.output_url)
+        url = uploaded_footage_url(request.camera_id, request.output_url)
         self._say(f"copying the footage to {url}; what is there already is skipped")
-        staged = stage_up(
+        staged = upload_footage(
             open_store(request.footage_url),
             S3Store(url, self._clients, clock=self._clock),
             self._tell_staged,
@@ -240,7 +240,7 @@ class BatchStep:
         )
         return replace(request, footage_url=url)
 
-    def _tell_staged(self, staged: "Staged") -> None:
+    def _tell_staged(self, staged: "UploadProgress") -> None:
         done = staged.uploaded + staged.present
         told = {"stage": "staging", "done": done, "total": staged.total_files, "unit": "files"}
         self._hooks.on_progress(told)

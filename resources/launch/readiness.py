@@ -83,9 +83,9 @@ def check_archived(
         UsageError: all of it is archived, and was never looked at.
         StoreError: S3 refuses, or cannot be reached.
     """
-    from resources.retention.archive import stored_classes
+    from resources.retention.archive import list_storage_classes
 
-    found = [each for each in stored_classes(clients, footage_url) if is_media(each.key)]
+    found = [each for each in list_storage_classes(clients, footage_url) if is_media(each.key)]
     archived = sum(each.is_archived for each in found)
     if not archived:
         return

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from resources.aws.clients import AwsClients
-from resources.aws.errors import was_refused
+from resources.aws.errors import was_rejected
 from resources.batch.jobs import find_job, submit_parameters
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
 from resources.batch.names import Names, Queue
@@ -58,7 +58,7 @@ class JobSubmitter:
             attempt.job_id = self._submit_job(monitor)
         except BaseException as error:
             monitor.close()
-            if was_refused(error):
+            if was_rejected(error):
                 unit.attempts.remove(attempt)
                 self.record.save(self.store)
             raise
@@ -106,4 +106,4 @@ class JobSubmitter:
             {**monitor.pipes.get_bootstrap_env_vars(), "AWS_DEFAULT_REGION": self.aws.region},
             monitor.pipes.default_remote_invocation_info,
         )
-        return str(self.clients.asking_once("batch").submit_job(**params)["jobId"])
+        return str(self.clients.without_retries("batch").submit_job(**params)["jobId"])

@@ -15,24 +15,24 @@ from resources.aws.clients import AwsClients
 from resources.aws.errors import error_code
 from resources.errors import RavneError
 from resources.pricing.prices import GIB, PriceBook
-from resources.retention.rules import ARCHIVES, DAYS_PER_MONTH
+from resources.retention.rules import ARCHIVE_CLASSES, DAYS_PER_MONTH
 from resources.storage.s3.errors import translate_s3_errors
-from resources.storage.s3.location import S3Place, s3_place
+from resources.storage.s3.location import S3Location, s3_location
 
 Tier = Literal["bulk", "standard"]
 
 # How long it takes, in hours ("Archive retrieval options", S3 user guide). The third tier,
 # Expedited, costs two hundred times as much for each object, and is not offered.
-HOURS: dict[str, dict[Tier, str]] = {
+RESTORE_HOURS: dict[str, dict[Tier, str]] = {
     "GLACIER": {"bulk": "5 to 12", "standard": "3 to 5"},
     "DEEP_ARCHIVE": {"bulk": "up to 48", "standard": "up to 12"},
 }
 
-AT_ONCE = 16
+PARALLEL_REQUESTS = 16
 
 
 @dataclass(frozen=True)
-class StoredClass:
+class ObjectStorageClass:
     """An object and its class.
 
     Args:
@@ -51,10 +51,10 @@ class StoredClass:
     @property
     def is_archived(self) -> bool:
         """Whether it cannot be read now."""
-        return self.storage_class in ARCHIVES and self.readable_until is None
+        return self.storage_class in ARCHIVE_CLASSES and self.readable_until is None
 
 
-def restore_usd(book: PriceBook, objects: Sequence[StoredClass], days: int, tier: Tier) -> Decimal:
+def restore_usd(book: PriceBook, objects: Sequence[ObjectStorageClass], days: int, tier: Tier) -> Decimal:
     """What having archived objects back for some days costs, in USD.
 
     Bulk retrievals are free; standard ones cost by GB and by object. The copy that can be read is
@@ -77,14 +77,14 @@ def restore_usd(book: PriceBook, objects: Sequence[StoredClass], days: int, tier
     return usd
 
 
-def stored_classes(clients: AwsClients, url: str) -> Iterator[StoredClass]:
+def list_storage_classes(clients: AwsClients, url: str) -> Iterator[ObjectStorageClass]:
     """The objects at a URL and below it, with their classes, by a listing.
 
     Raises:
         StoreError: S3 refuses, or cannot be reached.
         UsageError: the URL names no bucket.
     """
-    place = s3_place(url, clients.of("s3"))
+    place = s3_location(url, clients.of("s3"))
     prefix = place.prefix.rstrip("/")
     pages = place.client.get_paginator("list_objects_v2").paginate(
         Bucket=place.bucket, Prefix=prefix, OptionalObjectAttributes=["RestoreStatus"]
@@ -95,7 +95,7 @@ def stored_classes(clients: AwsClients, url: str) -> Iterator[StoredClass]:
                 below = found["Key"].removeprefix(prefix)
                 if not prefix or below == "" or below.startswith("/"):
                     status = found.get("RestoreStatus", {})
-                    yield StoredClass(
+                    yield ObjectStorageClass(
                         below.removeprefix("/"),
                         found["Size"],
                         found.get("StorageClass", "STANDARD"),
@@ -104,8 +104,8 @@ def stored_classes(clients: AwsClients, url: str) -> Iterator[StoredClass]:
                     )
 
 
-def ask_for(
-    clients: AwsClients, url: str, objects: Iterable[StoredClass], days: int, tier: Tier
+def request_restore(
+    clients: AwsClients, url: str, objects: Iterable[ObjectStorageClass], days: int, tier: Tier
 ) -> int:
     """Ask for archived objects at or below a URL; those that have been asked for are passed over.
 
@@ -115,13 +115,13 @@ def ask_for(
     Raises:
         StoreError: S3 refuses, or cannot be reached. What was asked for until then stays so.
     """
-    place = s3_place(url, clients.of("s3"))
+    place = s3_location(url, clients.of("s3"))
     wanted = [each for each in objects if each.is_archived and not each.restoring]
-    with translate_s3_errors(url), ThreadPoolExecutor(AT_ONCE) as pool:
+    with translate_s3_errors(url), ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
         return sum(pool.map(lambda each: _ask(place, each.key, days, tier), wanted))
 
 
-def _ask(place: S3Place, key: str, days: int, tier: Tier) -> bool:
+def _ask(place: S3Location, key: str, days: int, tier: Tier) -> bool:
     from botocore.exceptions import ClientError
 
     try:

@@ -15,23 +15,23 @@ from resources.errors import RavneError
 from resources.pricing.prices import PriceBook
 from resources.pricing.sources import shipped_prices
 from resources.retention.rules import (
-    OURS,
+    MANAGED_ID_PREFIX,
     Rule,
-    danger,
-    deviations,
-    in_new_form,
-    is_ours,
-    least_sizes,
-    wanted_rules,
+    rule_risk,
+    rule_differences,
+    with_filter,
+    is_managed,
+    minimum_sizes,
+    lifecycle_rules,
 )
 from resources.settings.profile import Aws, Lifecycle
 
 # Whose prices stand in for those of a region that none ship for.
 OTHER_REGION = "us-east-1"
 
-CLASSES = {"STANDARD_IA": "infrequent access", "GLACIER": "Glacier"}
+CLASS_NAMES = {"STANDARD_IA": "infrequent access", "GLACIER": "Glacier"}
 
-State = Literal["as wanted", "missing", "differs", "not wanted"]
+RuleState = Literal["as wanted", "missing", "differs", "not wanted"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class RuleStatus:
     """
 
     name: str
-    state: State
+    state: RuleState
     what: str
     detail: str = ""
 
@@ -93,7 +93,7 @@ class StorageLifecycle:
         self._aws = aws
         self._clients = clients or AwsClients(aws)
         book, self._remarks = _prices(aws.region)
-        self._wanted = wanted_rules(lifecycle, least_sizes(lifecycle, book))
+        self._wanted = lifecycle_rules(lifecycle, minimum_sizes(lifecycle, book))
         self._remedy = f"ask an administrator to attach the policy {aws.name}-operator"
 
     def status(self) -> LifecycleStatus:
@@ -145,7 +145,7 @@ class StorageLifecycle:
         return answer
 
     def _put(self, bucket: str, account: str, told: dict[str, Any]) -> None:
-        kept = [in_new_form(rule) for rule in told.get("Rules", []) if not is_ours(rule)]
+        kept = [with_filter(rule) for rule in told.get("Rules", []) if not is_managed(rule)]
         # Left out, it would be set to S3's default for others' rules as well.
         least = "TransitionDefaultMinimumObjectSize"
         self._clients.of("s3").put_bucket_lifecycle_configuration(
@@ -156,8 +156,8 @@ class StorageLifecycle:
         )
 
     def _status(self, bucket: str, rules: list[Rule]) -> LifecycleStatus:
-        ours = {rule["ID"]: rule for rule in rules if is_ours(rule)}
-        others = [rule for rule in rules if not is_ours(rule)]
+        ours = {rule["ID"]: rule for rule in rules if is_managed(rule)}
+        others = [rule for rule in rules if not is_managed(rule)]
         wanted = {rule["ID"]: rule for rule in self._wanted}
         states = [_state(rule, ours.get(key)) for key, rule in wanted.items()]
         states += [_not_wanted(rule) for key, rule in ours.items() if key not in wanted]
@@ -165,7 +165,7 @@ class StorageLifecycle:
             bucket,
             tuple(states),
             tuple(str(rule.get("ID", "(no id)")) for rule in others),
-            tuple(text for text in map(danger, others) if text),
+            tuple(text for text in map(rule_risk, others) if text),
             self._remarks,
         )
 
@@ -179,26 +179,26 @@ def _prices(region: str) -> tuple[PriceBook, tuple[str, ...]]:
 
 
 def _state(wanted: Rule, there: Rule | None) -> RuleStatus:
-    name, what = wanted["ID"].removeprefix(OURS), describe(wanted)
+    name, what = wanted["ID"].removeprefix(MANAGED_ID_PREFIX), describe_rule(wanted)
     if there is None:
         return RuleStatus(name, "missing", what)
-    differs = deviations(wanted, there)
+    differs = rule_differences(wanted, there)
     if not differs:
         return RuleStatus(name, "as wanted", what)
     return RuleStatus(name, "differs", what, "; ".join(differs))
 
 
 def _not_wanted(there: Rule) -> RuleStatus:
-    return RuleStatus(there["ID"].removeprefix(OURS), "not wanted", describe(there))
+    return RuleStatus(there["ID"].removeprefix(MANAGED_ID_PREFIX), "not wanted", describe_rule(there))
 
 
-def describe(rule: Rule) -> str:
+def describe_rule(rule: Rule) -> str:
     """What one of our rules does."""
     told = []
     for move in rule.get("Transitions", []):
         size = rule.get("Filter", {}).get("And", {}).get("ObjectSizeGreaterThan")
         least = f" of {(size + 1) // 1024} KiB and more" if size is not None else ""
-        place = CLASSES.get(move["StorageClass"], move["StorageClass"])
+        place = CLASS_NAMES.get(move["StorageClass"], move["StorageClass"])
         told.append(f"footage{least} to {place} after {move.get('Days')} days")
     if days := rule.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays"):
         told.append(f"overwritten and deleted versions go after {days} days")

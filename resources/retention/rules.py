@@ -25,7 +25,7 @@ from resources.settings.profile import Lifecycle
 from resources.storage.layout import FOOTAGE_FOLDER
 
 # Begins the ids of our rules. All others are somebody else's, and stay as they are.
-OURS = "odins-ravne/"
+MANAGED_ID_PREFIX = "odins-ravne/"
 INCOMPLETE_DAYS = 7  # a copy that was broken off is gone on with in this time
 DAYS_PER_MONTH = Decimal(30)
 MONTHS_IN_GLACIER = Decimal(12)
@@ -34,20 +34,20 @@ STEP = Decimal(64 * 1024)
 # Parts of an archived object's index, in bytes.
 INDEX_IN_GLACIER, INDEX_IN_STANDARD = Decimal(32 * 1024), Decimal(8 * 1024)
 # Classes that must be asked for an object before it can be read.
-ARCHIVES = {"GLACIER", "DEEP_ARCHIVE"}
+ARCHIVE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
 
 Rule = dict[str, Any]  # as S3 takes and tells it
 
 
 @dataclass(frozen=True)
-class LeastSizes:
+class MinimumSizes:
     """From how many bytes on moving an object pays."""
 
     to_ia: int
     to_glacier: int
 
 
-def least_sizes(lifecycle: Lifecycle, book: PriceBook) -> LeastSizes:
+def minimum_sizes(lifecycle: Lifecycle, book: PriceBook) -> MinimumSizes:
     """The break-even of both moves; see above.
 
     Raises:
@@ -64,7 +64,7 @@ def least_sizes(lifecycle: Lifecycle, book: PriceBook) -> LeastSizes:
         # Most of it comes from infrequent access, where there is less to save.
         (ia - glacier) * MONTHS_IN_GLACIER,
     )
-    return LeastSizes(to_ia, to_glacier)
+    return MinimumSizes(to_ia, to_glacier)
 
 
 def _move(book: PriceBook, item: str) -> Decimal:
@@ -76,7 +76,7 @@ def _break_even(usd_per_object: Decimal, usd_per_gib: Decimal) -> int:
     return int((size / STEP).to_integral_value(ROUND_CEILING) * STEP)
 
 
-def wanted_rules(lifecycle: Lifecycle, least: LeastSizes) -> list[Rule]:
+def lifecycle_rules(lifecycle: Lifecycle, least: MinimumSizes) -> list[Rule]:
     """The rules of a profile, as PutBucketLifecycleConfiguration takes them."""
     return [
         _moves("footage-to-ia", lifecycle.transition_to_ia, "STANDARD_IA", least.to_ia),
@@ -102,15 +102,15 @@ def _moves(name: str, days: int, storage_class: str, least_bytes: int) -> Rule:
 
 
 def _rule(name: str, **actions: Any) -> Rule:
-    return {"ID": OURS + name, "Status": "Enabled", "Filter": {"Prefix": ""}, **actions}
+    return {"ID": MANAGED_ID_PREFIX + name, "Status": "Enabled", "Filter": {"Prefix": ""}, **actions}
 
 
-def is_ours(rule: Rule) -> bool:
+def is_managed(rule: Rule) -> bool:
     """Whether this house made a rule."""
-    return str(rule.get("ID", "")).startswith(OURS)
+    return str(rule.get("ID", "")).startswith(MANAGED_ID_PREFIX)
 
 
-def in_new_form(rule: Rule) -> Rule:
+def with_filter(rule: Rule) -> Rule:
     """The same rule without the old key Prefix, which S3 takes only where no rule has a filter."""
     if "Prefix" not in rule:
         return rule
@@ -118,16 +118,16 @@ def in_new_form(rule: Rule) -> Rule:
     return {**rest, "Filter": {"Prefix": rule["Prefix"]}}
 
 
-def danger(rule: Rule) -> str | None:
+def rule_risk(rule: Rule) -> str | None:
     """What somebody else's rule would do to what is in use; None if nothing.
 
     In use is all but footage. A rule for some tags or sizes alone counts as one for all.
     """
-    if rule.get("Status") != "Enabled" or prefix_of(rule).startswith(FOOTAGE_FOLDER):
+    if rule.get("Status") != "Enabled" or rule_prefix(rule).startswith(FOOTAGE_FOLDER):
         return None
-    moves = {move.get("StorageClass") for move in rule.get("Transitions", [])} & ARCHIVES
+    moves = {move.get("StorageClass") for move in rule.get("Transitions", [])} & ARCHIVE_CLASSES
     expires = rule.get("Expiration", {}).keys() & {"Days", "Date"}
-    where = prefix_of(rule) or "the whole bucket"
+    where = rule_prefix(rule) or "the whole bucket"
     if moves:
         return f"rule {rule.get('ID', '?')} archives results and models ({where}), which runs read"
     if expires:
@@ -135,15 +135,15 @@ def danger(rule: Rule) -> str | None:
     return None
 
 
-def prefix_of(rule: Rule) -> str:
+def rule_prefix(rule: Rule) -> str:
     """Where a rule holds; empty: in the whole bucket."""
-    chosen = in_new_form(rule).get("Filter") or {}
+    chosen = with_filter(rule).get("Filter") or {}
     return str(chosen.get("Prefix") or chosen.get("And", {}).get("Prefix") or "")
 
 
-def deviations(wanted: Rule, there: Rule) -> list[str]:
+def rule_differences(wanted: Rule, there: Rule) -> list[str]:
     """What of a rule is not as wanted, in words, as `Days 60 instead of 30`."""
-    expected, found = _leaves(wanted), _leaves(in_new_form(there))
+    expected, found = _leaves(wanted), _leaves(with_filter(there))
     return [
         f"{name.rpartition('.')[2]} {found.get(name, 'missing')} instead of "
         f"{expected.get(name, 'nothing')}"

@@ -11,13 +11,13 @@ from resources.aws.clients import AwsClients
 from resources.retention.inventory import Area, StoredDay
 from resources.storage.object_store import S3_SCHEME
 from resources.storage.s3.errors import translate_s3_error
-from resources.storage.s3.location import S3Place, s3_place
+from resources.storage.s3.location import S3Location, s3_location
 
 # Of some objects: where, class, whether old, day, at least so large.
 _Group = tuple[Area, str, bool, date, int]
 
 
-def stored_in(
+def list_stored_days(
     clients: AwsClients, areas: Mapping[str, Area], sizes: Collection[int] = ()
 ) -> list[StoredDay]:
     """What lies in some places, in order; nothing is counted twice.
@@ -29,7 +29,7 @@ def stored_in(
     Raises:
         StoreError: S3 refuses to list one; the credentials need s3:ListBucketVersions.
     """
-    places = [(s3_place(url, clients.of("s3")), area) for url, area in sorted(areas.items())]
+    places = [(s3_location(url, clients.of("s3")), area) for url, area in sorted(areas.items())]
     sums: dict[_Group, tuple[int, int]] = defaultdict(lambda: (0, 0))
     for place, area in places:
         inner = [other.prefix for other, _ in places if _is_within(other, place)]
@@ -41,7 +41,7 @@ def stored_in(
     return sorted(StoredDay(*key, *counted) for key, counted in sums.items())
 
 
-def _is_within(place: S3Place, other: S3Place) -> bool:
+def _is_within(place: S3Location, other: S3Location) -> bool:
     """Whether a place lies in another, and is not that one itself."""
     return (
         place.bucket == other.bucket
@@ -56,7 +56,7 @@ def _group(area: Area, found: dict[str, Any], sizes: Collection[int]) -> _Group:
     return area, found.get("StorageClass", "STANDARD"), not found["IsLatest"], day, at_least
 
 
-def _versions(place: S3Place) -> Iterator[dict[str, Any]]:
+def _versions(place: S3Location) -> Iterator[dict[str, Any]]:
     """Every object, and every version of it that is still there."""
     pages = place.client.get_paginator("list_object_versions")
     try:

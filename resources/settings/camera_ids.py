@@ -5,7 +5,7 @@ import unicodedata
 
 from resources.errors import UsageError
 
-CAMERA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+CAMERA_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 ALLOWED = "a letter or digit, then letters, digits, - and _, 63 characters at most"
 
 # Letters of the Latin alphabet that are no accented form of another (NFKD leaves them whole).
@@ -15,20 +15,20 @@ LETTERS = str.maketrans(
 )
 
 
-def camera_id(text: str) -> str:
+def parse_camera_id(text: str) -> str:
     """The text, when it is a camera id.
 
     Raises:
         UsageError: it is not; names what is allowed, and an id that is close.
     """
-    if CAMERA_ID.fullmatch(text):
+    if CAMERA_ID_PATTERN.fullmatch(text):
         return text
-    repaired = nearest_camera_id(text)
+    repaired = suggest_camera_id(text)
     hint = f"; {repaired} would do" if repaired else ""
     raise UsageError(f"camera id {text!r} is not allowed: {ALLOWED}{hint}")
 
 
-def nearest_camera_id(text: str) -> str:
+def suggest_camera_id(text: str) -> str:
     """The id that is nearest to a name: accents are dropped, and what an id may not hold becomes a
     hyphen. Empty when nothing is left of it."""
     plain = unicodedata.normalize("NFKD", text.translate(LETTERS))

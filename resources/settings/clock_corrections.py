@@ -23,11 +23,11 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from resources.errors import UsageError
-from resources.settings.camera_ids import camera_id
+from resources.settings.camera_ids import parse_camera_id
 
 Found = TypeVar("Found")
 
-COLUMNS = ("camera_id", "from", "until", "shift", "utc_offset")
+CLOCK_CORRECTION_COLUMNS = ("camera_id", "from", "until", "shift", "utc_offset")
 # A clock that was reset to its factory year is off by decades; more is a slip of the pen.
 MAX_SHIFT = timedelta(days=36_525)
 MAX_UTC_OFFSET_MINUTES = 14 * 60
@@ -37,7 +37,7 @@ _CLOCK = re.compile(r"([+-]?)(?:(\d{1,5})\.)?([01]?\d|2[0-3]):([0-5]\d)(?::([0-5
 _UTC_OFFSET = re.compile(r"([+-])(0\d|1[0-4]):([0-5]\d)")
 
 
-class Correction(BaseModel):
+class ClockCorrection(BaseModel):
     """What is wrong with one camera's clock during one period.
 
     Attributes:
@@ -59,7 +59,7 @@ class Correction(BaseModel):
         return self.start <= recorded_at < self.until
 
 
-def read_corrections(path: str | Path) -> tuple[Correction, ...]:
+def read_clock_corrections(path: str | Path) -> tuple[ClockCorrection, ...]:
     """Read the CSV of clock corrections; those of a camera in order of time.
 
     Raises:
@@ -83,15 +83,15 @@ def _rows(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return read_corrections(Path(value).expanduser())
+        return read_clock_corrections(Path(value).expanduser())
     except UsageError as error:
         raise ValueError(str(error)) from None
 
 
-ClockCorrections = Annotated[tuple[Correction, ...], BeforeValidator(_rows)]
+ClockCorrections = Annotated[tuple[ClockCorrection, ...], BeforeValidator(_rows)]
 
 
-def _read(path: Path) -> Iterator[Correction]:
+def _read(path: Path) -> Iterator[ClockCorrection]:
     try:
         # utf-8-sig: spreadsheets put a byte order mark in front.
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -107,13 +107,13 @@ def _read(path: Path) -> Iterator[Correction]:
 
 
 def _check_header(path: Path, header: list[str]) -> None:
-    if sorted(header) == sorted(COLUMNS):
+    if sorted(header) == sorted(CLOCK_CORRECTION_COLUMNS):
         return
-    missing = [name for name in COLUMNS if name not in header]
-    surplus = [name for name in header if name not in COLUMNS] or header
+    missing = [name for name in CLOCK_CORRECTION_COLUMNS if name not in header]
+    surplus = [name for name in header if name not in CLOCK_CORRECTION_COLUMNS] or header
     said = f"column {missing[0]} is missing" if missing else f"column {surplus[0]!r} is surplus"
     raise UsageError(
-        f"clock corrections {path}, line 1: {said}; the first line must be {','.join(COLUMNS)}"
+        f"clock corrections {path}, line 1: {said}; the first line must be {','.join(CLOCK_CORRECTION_COLUMNS)}"
     )
 
 
@@ -130,10 +130,10 @@ class _Line:
             )
         self._cells = dict(zip(header, (cell.strip() for cell in cells), strict=True))
 
-    def read(self) -> Correction:
+    def read(self) -> ClockCorrection:
         """Its correction."""
         try:
-            identifier = camera_id(self._cells["camera_id"])
+            identifier = parse_camera_id(self._cells["camera_id"])
         except UsageError as error:
             raise UsageError(f"{self._where}: {error}") from None
         start, until = self._time("from", datetime.min), self._time("until", datetime.max)
@@ -141,7 +141,7 @@ class _Line:
             self._refuse("until", "it must be later than from")
         if not self._cells["shift"] and not self._cells["utc_offset"]:
             self._refuse("shift", "shift and utc_offset cannot both be empty")
-        return Correction(
+        return ClockCorrection(
             camera_id=identifier,
             start=start,
             until=until,

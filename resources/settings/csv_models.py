@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def csv_of(model: type[BaseModel]) -> BeforeValidator:
+def csv_validator(model: type[BaseModel]) -> BeforeValidator:
     """The rows of the CSV file that a profile names, each one valid; what is rows already stays."""
 
     def read(value: Any) -> Any:
@@ -23,12 +23,12 @@ def csv_of(model: type[BaseModel]) -> BeforeValidator:
             data = path.read_bytes()
         except OSError as error:
             raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
-        return rows_of_csv(model, data, str(path))
+        return parse_csv(model, data, str(path))
 
     return BeforeValidator(read)
 
 
-def rows_of_csv(model: type[Model], data: bytes, shown: str) -> list[Model]:
+def parse_csv(model: type[Model], data: bytes, shown: str) -> list[Model]:
     """The rows of a CSV file's content; empty cells are left out.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from resources.settings.clock_corrections import parse_shift, parse_utc_offset
-from resources.settings.csv_models import csv_of
+from resources.settings.csv_models import csv_validator
 
 # All columns of Camtrap DP 1.0.2's deployments, in the standard's order.
 DEPLOYMENT_COLUMNS = (
@@ -157,8 +157,8 @@ def _wall_clock(text: str | None, when_only_a_day: time) -> datetime | None:
     return datetime.combine(moment, when_only_a_day) if len(text) == len("2026-05-01") else moment
 
 
-SpeciesList = Annotated[tuple[ListedSpecies, ...], csv_of(ListedSpecies)]
-Deployments = Annotated[tuple[Deployment, ...], csv_of(Deployment)]
+SpeciesList = Annotated[tuple[ListedSpecies, ...], csv_validator(ListedSpecies)]
+Deployments = Annotated[tuple[Deployment, ...], csv_validator(Deployment)]
 
 
 class Project(_Part):

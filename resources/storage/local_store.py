@@ -15,18 +15,18 @@ from urllib.parse import unquote, urlsplit
 from resources.errors import StoreError, UsageError
 from resources.storage.object_store import (
     LOCK_FILE,
-    NO_SPACE,
+    NO_SPACE_ERRNOS,
     PARTIAL_PREFIX,
     OnListError,
     StoredObject,
     checked_key,
-    is_stores_own,
+    is_internal_file,
 )
 
 UMASK = os.umask(0o022)
 os.umask(UMASK)
 # How often a store that another one holds is asked for, in seconds.
-LOOK_SECONDS = 0.5
+LOCK_POLL_SECONDS = 0.5
 
 
 def local_path(url: str) -> Path:
@@ -85,7 +85,7 @@ class LocalStore:
                 continue
             if is_folder:
                 yield from self._walk(Path(entry.path), on_error, (*above, identity))
-            elif not is_stores_own(entry.name):
+            elif not is_internal_file(entry.name):
                 yield StoredObject(self._key(Path(entry.path)), found.st_size, found.st_mtime_ns)
 
     def _key(self, path: Path) -> str:
@@ -179,7 +179,7 @@ class LocalStore:
         try:
             while not _locked(handle):
                 on_wait()
-                time.sleep(LOOK_SECONDS)
+                time.sleep(LOCK_POLL_SECONDS)
             self._remove_partial_writes()
             yield
         finally:
@@ -202,7 +202,7 @@ class LocalStore:
         return self.root / checked_key(key, self.url)
 
     def _explain(self, what: str, key: str, error: OSError) -> StoreError:
-        if error.errno in NO_SPACE:
+        if error.errno in NO_SPACE_ERRNOS:
             return StoreError(
                 f"{self.root}: no space left to {what} {key}; make room and run again: what is "
                 "finished is kept"

@@ -16,9 +16,9 @@ from resources.errors import StoreError
 PARTIAL_PREFIX = ".partial-"
 LOCK_FILE = ".lock"
 # What was copied into a store, and when: see staging.
-STAGED_FILE = ".staged"
+UPLOAD_MANIFEST = ".staged"
 S3_SCHEME = "s3://"
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_SPACE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 # How much of an object's beginning and end `reading_edges` reads: the headers of videos lie there.
 EDGE_BYTES = 256 * 1024
@@ -115,6 +115,6 @@ def checked_key(key: str, url: str) -> str:
     return key
 
 
-def is_stores_own(name: str) -> bool:
+def is_internal_file(name: str) -> bool:
     """Whether a file of this name is the store's, not its user's."""
-    return name in {LOCK_FILE, STAGED_FILE} or name.startswith(PARTIAL_PREFIX)
+    return name in {LOCK_FILE, UPLOAD_MANIFEST} or name.startswith(PARTIAL_PREFIX)

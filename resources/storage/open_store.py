@@ -30,6 +30,6 @@ def open_store(url: str, clients: "AwsClients | None" = None) -> ObjectStore:
     return S3Store(url, clients, clock=clients.clock)
 
 
-def shown_url(url: str) -> str:
+def display_url(url: str) -> str:
     """A URL as a person writes it: what lies on this machine is a path."""
     return url if url.startswith(S3_SCHEME) else str(local_path(url))

@@ -309,7 +309,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> int:
     size = 2**16
     for module in (download, upload, footage_upload):
         monkeypatch.setattr(module, "PART_BYTES", size)
-    monkeypatch.setattr(footage_upload, "RESUMED_BYTES", 8 * size)
+    monkeypatch.setattr(footage_upload, "RESUMABLE_BYTES", 8 * size)
     monkeypatch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 0)
     return size
 

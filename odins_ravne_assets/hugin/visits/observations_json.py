@@ -1,14 +1,13 @@
-"""`compressed_observations.json`: a JSON list of the visits, one visit per line.
+"""`compressed_observations.json`: a JSON list of observations, one per line.
 
-Each visit has, in this order: observation_id, camera_id, category, species, scientific_name,
+Each observation has, in this order: observation_id, camera_id, category, species, scientific_name,
 taxon_rank, class, order, family, genus, count, start_time, end_time, duration_seconds,
 max_confidence, avg_confidence, frame_count, detection_count, media_count, source_video,
 detection_timeline (a list of time, path, frame_number, box_number, time_offset_seconds,
 confidence), vote_share, relabelled, label_source, machine_species, reviewed_by, reviewed_on, flags
-and needs_review. `tables.OBSERVATIONS` says what each means; a line of a timeline without
-frame_number and box_number is what a reviewer saw where the machine found nothing. Every time of a
-visit has the offset of the visit's first row; shares and confidences have four digits; text is
-UTF-8.
+and needs_review. `tables.OBSERVATIONS` defines the columns; an entry of a timeline without
+frame_number and box_number is a missed detection of a reviewer. All times of an observation have
+the offset of its first row; shares and confidences have four digits; text is UTF-8.
 """
 
 import io
@@ -20,16 +19,16 @@ from odins_ravne_assets.hugin.formats import iso_time, iter_batches, seconds
 
 
 def write_observations_json(observations: pl.DataFrame, path: Path) -> None:
-    """Write rows of `tables.OBSERVATIONS`; memory holds the text of one part of them at a time."""
+    """Write rows of `tables.OBSERVATIONS`; memory holds the text of one batch at a time."""
     with path.open("wb") as file:
         file.write(b"[")
-        before = b"\n"
-        for part in iter_batches(observations):
+        separator = b"\n"
+        for batch in iter_batches(observations):
             lines = io.BytesIO()
-            _json_columns(part).write_ndjson(lines)
-            # Within a JSON value a line break is always escaped: these end the visits.
-            file.write(before + lines.getvalue().rstrip(b"\n").replace(b"\n", b",\n"))
-            before = b",\n"
+            _json_columns(batch).write_ndjson(lines)
+            # JSON escapes line breaks within values, so these end the observations.
+            file.write(separator + lines.getvalue().rstrip(b"\n").replace(b"\n", b",\n"))
+            separator = b",\n"
         file.write(b"\n]\n")
 
 
@@ -70,10 +69,10 @@ def _json_columns(observations: pl.DataFrame) -> pl.DataFrame:
 def _timelines(observations: pl.DataFrame) -> pl.Series:
     return (
         observations.select("utc_offset_minutes", "detection_timeline")
-        .with_row_index("visit")
+        .with_row_index("observation")
         .explode("detection_timeline")
         .unnest("detection_timeline")
-        .group_by("visit", maintain_order=True)
+        .group_by("observation", maintain_order=True)
         .agg(
             detection_timeline=pl.struct(
                 iso_time("captured_at", "utc_offset_minutes").alias("time"),

@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Stage3Tables:
-    """The tables of a camera that Stage 3 reads; `munin.tables` has their schemas."""
+    """The tables of a camera that Stage 3 reads, with the schemas of `munin.tables.schemas`."""
 
     media: pl.LazyFrame
     processed: pl.LazyFrame
@@ -73,7 +73,7 @@ def build_report(
 
 
 def encode_json(content: Json) -> bytes:
-    """JSON for people too: indented, UTF-8, keys in the order they were put in."""
+    """Encode indented JSON as UTF-8, keys in insertion order."""
     return json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False).encode() + b"\n"
 
 
@@ -98,16 +98,16 @@ def _totals(tables: Stage3Tables, compressed: CompressionResult) -> Json:
         "observations": observations.height,
         "needs_review": int(observations["needs_review"].sum()),
         "observations_without_time": observations["start_at"].null_count(),
-        "visits_too_short": compressed.visits_too_short,
+        "visits_too_short": compressed.observations_too_short,
     }
 
 
 def _media_by_kind_and_status(processed: pl.LazyFrame) -> dict[str, dict[str, int]]:
-    fates = {kind: dict.fromkeys(PROCESSING_STATUSES, 0) for kind in MEDIA_KINDS}
-    for kind, fate, count in _counts(processed, "kind", "status"):
-        # A folder that could not be listed is a row too, of no kind.
-        fates.setdefault(kind or "folder", dict.fromkeys(PROCESSING_STATUSES, 0))[fate] = count
-    return fates
+    counts = {kind: dict.fromkeys(PROCESSING_STATUSES, 0) for kind in MEDIA_KINDS}
+    for kind, status, count in _counts(processed, "kind", "status"):
+        # A folder that could not be listed is a row without a kind.
+        counts.setdefault(kind or "folder", dict.fromkeys(PROCESSING_STATUSES, 0))[status] = count
+    return counts
 
 
 def _failed(processed: pl.LazyFrame) -> pl.LazyFrame:
@@ -115,22 +115,22 @@ def _failed(processed: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _left_out(tables: Stage3Tables, compressed: CompressionResult, settings: Stage3) -> list[Json]:
-    """What did not become part of an observation, in the order of the stages."""
-    fates = dict(_counts(tables.processed, "status"))
+    """Media and detections that are in no observation, by stage and reason."""
+    counts = dict(_counts(tables.processed, "status"))
     unreadable = _row_count(tables.media.filter(pl.col("status") == "failed"))
     unlabelled = tables.detections.join(tables.classifications, on="detection_id", how="anti")
-    losses = [
+    exclusions = [
         (0, "media", unreadable, "could not be read (see failed_by_reason)"),
-        (0, "media", fates.get("duplicate", 0), "have the content of another medium"),
+        (0, "media", counts.get("duplicate", 0), "duplicates of another medium"),
         (
             1,
             "media",
-            fates.get("failed", 0) - unreadable,
+            counts.get("failed", 0) - unreadable,
             "could not be decoded (see failed_by_reason)",
         ),
-        (1, "media", fates.get("pending", 0), "not looked at yet: run Stage 1 again"),
+        (1, "media", counts.get("pending", 0), "not processed yet: run Stage 1 again"),
         (2, "detections", _row_count(unlabelled), "not classified yet: run Stage 2 again"),
-        (3, "detections", compressed.rows_rejected, "a reviewer saw nothing there"),
+        (3, "detections", compressed.rows_rejected, "labelled as empty by a reviewer"),
         (
             3,
             "detections",
@@ -144,12 +144,12 @@ def _left_out(tables: Stage3Tables, compressed: CompressionResult, settings: Sta
             f"visits on video alone, shorter than min_duration, {settings.min_duration:g} s",
         ),
     ]
-    return [dict(zip(("stage", "what", "count", "why"), loss, strict=True)) for loss in losses]
+    return [dict(zip(("stage", "what", "count", "why"), each, strict=True)) for each in exclusions]
 
 
 def _cameras(tables: Stage3Tables, observations: pl.DataFrame) -> pl.DataFrame:
     """One row per camera, with the first and last time of its media."""
-    tallies = [
+    counts = [
         tables.frames.group_by("camera_id").len("frames_looked_at"),
         tables.detections.group_by("camera_id").len("detections"),
         observations.lazy()
@@ -162,8 +162,8 @@ def _cameras(tables: Stage3Tables, observations: pl.DataFrame) -> pl.DataFrame:
     cameras = tables.media.group_by("camera_id").agg(
         pl.len().alias("media"), *first_and_last("captured_at", "captured_at")
     )
-    for tally in tallies:
-        cameras = cameras.join(tally, on="camera_id", how="left")
+    for table in counts:
+        cameras = cameras.join(table, on="camera_id", how="left")
     numbers = ("media", "frames_looked_at", "detections", "observations", "animal_species")
     return (
         cameras.sort("camera_id")
@@ -177,7 +177,7 @@ def _by_category(rows: pl.LazyFrame) -> dict[str, int]:
 
 
 def _counts(rows: pl.LazyFrame, *keys: str) -> list[tuple[Any, ...]]:
-    """Each combination of values of the keys and its number of rows, sorted."""
+    """Each combination of values of the keys, and its number of rows; sorted."""
     return rows.group_by(keys).len().sort(keys).collect(engine="streaming").rows()
 
 

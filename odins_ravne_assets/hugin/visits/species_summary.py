@@ -1,4 +1,4 @@
-"""What was seen, species by species: for the report, and as a table for people."""
+"""Summary of observations by species: for `report.json`, and as a Markdown table."""
 
 import re
 
@@ -9,8 +9,8 @@ from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIM
 from odins_ravne_assets.hugin.identification.taxonomy import SPECIES_RANKS
 
 SPECIES_KEY = ["category", "species"]
-# A row of `tables.OBSERVATIONS` that names a species of animal, not a family; a name that the
-# taxonomy does not know is taken for one.
+# True for rows of `tables.OBSERVATIONS` that name an animal species, not a family; names that the
+# taxonomy does not know count as species.
 IS_ANIMAL_SPECIES = (
     (pl.col("category") == "animal")
     & (pl.col("species") != UNKNOWN_ANIMAL)
@@ -19,12 +19,12 @@ IS_ANIMAL_SPECIES = (
 
 
 def species_summary(observations: pl.DataFrame) -> pl.DataFrame:
-    """One row per species, the one with most observations first.
+    """Return one row per species, ordered by number of observations, descending.
 
     Columns: species, scientific_name, category, observations, detections, max_in_one_frame,
-    max_confidence (four digits), needs_review (a number of observations), first_time, last_time
-    (ISO 8601). `max_in_one_frame` is the most boxes of the species in one frame: the least number
-    of individuals there can have been (MaxN).
+    max_confidence (four digits), needs_review (number of observations), first_time, last_time
+    (ISO 8601). `max_in_one_frame` is the largest number of boxes of the species in one frame, the
+    minimum number of individuals (MaxN).
     """
     return (
         _aggregate_species(observations)
@@ -45,7 +45,7 @@ def species_summary(observations: pl.DataFrame) -> pl.DataFrame:
 
 
 def species_table(observations: pl.DataFrame) -> str:
-    """The species of `tables.OBSERVATIONS` as Markdown, the one with most visits first.
+    """Return the species of `tables.OBSERVATIONS` as a Markdown table, most frequent first.
 
     Times are those of the camera's clock.
     """
@@ -53,10 +53,10 @@ def species_table(observations: pl.DataFrame) -> str:
         "| Species | Scientific name | Visits | First | Last | Best confidence | To review |",
         "|---|---|--:|---|---|--:|--:|",
     ]
-    tally = _aggregate_species(observations).sort(
+    totals = _aggregate_species(observations).sort(
         "observations", *SPECIES_KEY, descending=[True, False, False]
     )
-    for row in tally.iter_rows(named=True):
+    for row in totals.iter_rows(named=True):
         latin = row["scientific_name"]
         cells = (
             _escape_markdown(row["species"]),
@@ -83,5 +83,5 @@ def _aggregate_species(observations: pl.DataFrame) -> pl.DataFrame:
 
 
 def _escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, within a table's cell."""
+    """Escape text for a cell of a Markdown table."""
     return re.sub(r"([\\`*_\[\]<>|~&$#!])", r"\\\1", " ".join(text.split()))

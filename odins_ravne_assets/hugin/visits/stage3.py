@@ -34,7 +34,7 @@ from resources.storage import layout
 from resources.storage.layout import OBSERVATIONS_JSON, OBSERVATIONS_TABLE, REPORT_JSON
 from resources.storage.object_store import ObjectStore
 
-# Of each table: its key, its schema, and what writes it.
+# Key, schema and writing stage of each table.
 TABLE_SOURCES = {
     "media": (layout.MEDIA_TABLE, schemas.MEDIA, "Stage 0 (footage)"),
     "processed": (layout.PROCESSED_TABLE, schemas.PROCESSED, "Stage 1 (detections)"),
@@ -50,7 +50,7 @@ TABLE_SOURCES = {
 
 @dataclass(frozen=True)
 class Stage3Result:
-    """The numbers of a run of Stage 3, as `CompressionResult` has them, and the species as Markdown."""
+    """The counts of `CompressionResult`, and the species as a Markdown table."""
 
     observations: int
     needs_review: int
@@ -60,8 +60,8 @@ class Stage3Result:
     rows_below_confidence: int
     rows_without_time: int
     rows_too_short: int
-    rows_in_visits: int
-    visits_too_short: int
+    rows_in_observations: int
+    observations_too_short: int
 
 
 def run_stage3(
@@ -74,18 +74,18 @@ def run_stage3(
 ) -> Stage3Result:
     """Compress a camera's classifications into observations and write the results.
 
-    Runs on the CPU alone. The same tables and settings give the same bytes.
+    Runs on the CPU. The same tables and settings give the same bytes.
 
     Args:
         store: the camera's output, with `tables/`.
-        settings: the rule's settings.
-        models: the role of each model and its name and version, for the report.
-        privacy: what is kept back in what is made of the results, for the report.
-        species: the project's list; empty: anything may be there.
-        results: where `stage3/` is written; beside the tables when not given.
+        settings: the settings of Stage 3.
+        models: the name and version of each model by role, for the report.
+        privacy: the privacy settings, for the report.
+        species: the project's list of species; empty: all species are allowed.
+        results: the store in which `stage3/` is written; default: `store`.
 
     Raises:
-        StoreError: a table is missing, damaged or of another version; or the store refuses.
+        StoreError: a table is missing, damaged or of another version; or the store refuses access.
         UsageError: the taxonomy does not know a listed species.
     """
     target = results or store
@@ -119,7 +119,7 @@ def run_stage3(
 
 
 def read_model_taxa(store: ObjectStore, stack: ExitStack) -> dict[str, Taxon]:
-    """What the labels of Stage 2 tell of their ranks; most classifiers' tell nothing."""
+    """Read the taxa of the classifier's labels; empty if its labels have no ranks."""
     if not store.exists(layout.TAXA_TABLE):
         return {}
     source = (layout.TAXA_TABLE, schemas.TAXA, "Stage 2 (classifications)")
@@ -129,10 +129,10 @@ def read_model_taxa(store: ObjectStore, stack: ExitStack) -> dict[str, Taxon]:
 def read_table(
     store: ObjectStore, stack: ExitStack, key: str, schema: pl.Schema, stage: str
 ) -> pl.LazyFrame:
-    """A table to scan for as long as `stack` lasts, once it is known to be what it should be.
+    """Return a scan of a table after checking its schema; valid until `stack` closes.
 
     Raises:
-        StoreError: it is missing, damaged or of another version; names the stage to run.
+        StoreError: the table is missing, damaged or of another version; names the stage to run.
     """
     if not store.exists(key):
         raise StoreError(f"{store.url}: {key} is missing; run {stage} first")
@@ -140,8 +140,8 @@ def read_table(
     try:
         found = table.collect_schema()
     except pl.exceptions.PolarsError as error:
-        said = str(error).partition("\n")[0]
-        raise StoreError(f"{store.url}: {key} is damaged ({said}); run {stage} again") from None
+        reason = str(error).partition("\n")[0]
+        raise StoreError(f"{store.url}: {key} is damaged ({reason}); run {stage} again") from None
     if dict(found) != dict(schema):
         raise StoreError(f"{store.url}: {key} is of another version; run {stage} again")
     return table
@@ -157,6 +157,6 @@ def _result(compressed: CompressionResult) -> Stage3Result:
         rows_below_confidence=compressed.rows_below_confidence,
         rows_without_time=compressed.rows_without_time,
         rows_too_short=compressed.rows_too_short,
-        rows_in_visits=int(compressed.observations["detection_count"].cast(pl.Int64).sum()),
-        visits_too_short=compressed.visits_too_short,
+        rows_in_observations=int(compressed.observations["detection_count"].cast(pl.Int64).sum()),
+        observations_too_short=compressed.observations_too_short,
     )

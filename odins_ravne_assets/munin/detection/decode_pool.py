@@ -114,12 +114,12 @@ class DecodeSettings:
 
 
 class DecodePool:
-    """Decodes media in child processes and hands out the frames.
+    """Decodes media in child processes and yields the frames.
 
     Args:
-        footage: the store that the media's paths are keys of.
-        media: what to decode; drawn from lazily, by several threads in turn. A medium that is not
-            to be tried comes as Failed, and is handed on.
+        footage: the store with the media, by path.
+        media: the media to decode, an iterator that several threads advance in turn. A
+            `MediumFailed` is passed on as an event.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""The decoding process: turns media files into pictures, one after the other.
+"""The decoding process: decodes media files into pictures, one after the other.
 
-Run by `decoding.Decoder` as a child, because decoders crash and hang on damaged files. It is told
-`open` (a medium) and `slot` (a place in the shared arena that is free), and tells `begin`,
-`frame`, `end` and `failed`. Pictures travel through the arena, everything else through the line.
+`decode_pool.DecodePool` runs it as a child process, because decoders crash and hang on damaged
+files. It receives requests (a medium) and free slots of the shared arena, and sends `begin`,
+`frame`, `end` and `failed`. Pictures go through the arena, messages through a socket.
 
 Pictures are upright, uint8, BGR, [height, width, 3].
 """

@@ -1,7 +1,7 @@
-"""The detector of Stage 1: pictures in, boxes with a category out.
+"""The detector of Stage 1: takes pictures, returns boxes with a category.
 
-A second model may tell the categories. On a GPU it looks at the boxes of one batch while the
-detector has the next one.
+A second model may refine the categories. On a GPU it processes the boxes of one batch while the
+detector processes the next one.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,15 +19,15 @@ from gpu_kernels.preprocessing.letterbox import Pixels
 from odins_ravne_assets.munin.inference.run_model import DetectorRunner, LoadedModel, whole_picture
 from odins_ravne_assets.munin.tables.journal import Row
 
-# Of the host, uint8 BGR [h, w, 3], upright; or of the GPU.
+# On the host, uint8 BGR [h, w, 3], upright; or on the GPU.
 Picture = npt.NDArray[np.uint8] | DeviceFrame
-# Waits for models, and gives the boxes of each picture of a batch, by falling confidence.
+# Waits for the models; returns the boxes of each picture of a batch, by falling confidence.
 PendingBoxes = Callable[[], "list[list[Box]]"]
 
 
 @dataclass(frozen=True)
 class Box:
-    """x, y, w, h as fractions of the upright picture."""
+    """A box; x, y, w, h are fractions of the upright picture."""
 
     xywh: tuple[float, float, float, float]
     category: Category
@@ -48,31 +48,31 @@ class Box:
 
 
 class CategoryDetector:
-    """A second detector, which tells the categories of the first one's boxes."""
+    """A second detector, which refines the categories of the first one's boxes."""
 
     def __init__(self, model: LoadedModel) -> None:
-        self._finder = DetectorRunner(model, least_score(model.manifest))
+        self._runner = DetectorRunner(model, least_score(model.manifest))
         self._manifest = model.manifest
 
     def start(self, pictures: Sequence[Picture], boxes: list[list[Box]]) -> PendingBoxes:
-        """Start looking at all boxes of a batch, to have its word on their categories."""
+        """Start inference on all boxes of a batch."""
         regions: list[tuple[Picture, Pixels]] = []
-        looks = []
+        views = []
         for picture, of_picture in zip(pictures, boxes, strict=True):
             for box in of_picture:
                 height, width = picture.shape[:2]
-                looks.append(look_at(height, width, box.xywh, self._manifest))
-                regions.append((picture, looks[-1].region))
-        if not looks:
+                views.append(look_at(height, width, box.xywh, self._manifest))
+                regions.append((picture, views[-1].region))
+        if not views:
             return lambda: boxes
-        seen = self._finder.start(regions)
+        found = self._runner.start(regions)
 
         def finish() -> list[list[Box]]:
-            told = iter(categories_of(seen(), self._manifest, looks))
+            categories = iter(categories_of(found(), self._manifest, views))
             return [
                 [
-                    replace(box, category=word.category, category_confidence=word.confidence)
-                    for box, word in zip(of_picture, told)  # noqa: B905 (told goes on)
+                    replace(box, category=each.category, category_confidence=each.confidence)
+                    for box, each in zip(of_picture, categories)  # noqa: B905 (consumed in parts)
                 ]
                 for of_picture in boxes
             ]
@@ -81,7 +81,7 @@ class CategoryDetector:
 
 
 class Detector:
-    """A detector and, if it cannot tell people and vehicles itself, a model that can."""
+    """A detector and, if it does not recognise people and vehicles, a second model that does."""
 
     def __init__(
         self, detector: LoadedModel, categories: LoadedModel | None, threshold: float | None
@@ -90,38 +90,40 @@ class Detector:
         threshold: least confidence of a box; the detector's own when None.
         """
         own = detector.manifest.detector_output.threshold
-        self._finder = DetectorRunner(detector, own if threshold is None else threshold)
-        self._teller = CategoryDetector(categories) if categories else None
+        self._runner = DetectorRunner(detector, own if threshold is None else threshold)
+        self._category_detector = CategoryDetector(categories) if categories else None
         self._classes = detector.manifest.detector_output.classes
-        # Waits for the detector's boxes of the last batch, and has the teller start on them.
+        # Waits for the boxes of the last batch, and starts the category detector on them.
         self._last: Callable[[], PendingBoxes] | None = None
-        # Longer side of the picture that the detector sees, in pixels.
+        # Longer side of the detector's input, in pixels.
         self.input_side = max(detector.manifest.input.height, detector.manifest.input.width)
-        # Batches that may be started before an answer is waited for: each model has one.
-        self.looks_ahead = (1 if categories is None else 2) if detector.looks_ahead else 0
+        # Batches that may be started before the answer of an earlier one is read: one per model.
+        self.max_pending = detector.max_pending * (1 if categories is None else 2)
 
-    def find(self, pictures: Sequence[Picture]) -> list[list[Box]]:
-        """The boxes of each picture, by falling confidence."""
+    def detect(self, pictures: Sequence[Picture]) -> list[list[Box]]:
+        """Return the boxes of each picture, by falling confidence."""
         return self.start(pictures)()
 
     def start(self, pictures: Sequence[Picture]) -> PendingBoxes:
-        """Start looking at pictures, which must not change until the answer was asked for."""
-        found = self._finder.start([whole_picture(each) for each in pictures])
+        """Start inference on pictures, which must not change until the answer is read."""
+        found = self._runner.start([whole_picture(each) for each in pictures])
         if self._last:
-            self._last()  # the detector has work again; now the teller
+            self._last()  # the detector is busy again; now the category detector
 
-        @cache  # who comes first, the next batch or the answer, has the teller start
-        def told() -> PendingBoxes:
+        @cache  # called by the next batch or for the answer, whichever is first
+        def refine() -> PendingBoxes:
             boxes = [self._boxes(each) for each in found()]
-            return self._teller.start(pictures, boxes) if self._teller else lambda: boxes
+            if self._category_detector is None:
+                return lambda: boxes
+            return self._category_detector.start(pictures, boxes)
 
         def finish() -> list[list[Box]]:
-            answer = told()()
-            if self._last is told:
-                self._last = None  # it would keep the pictures
+            answer = refine()()
+            if self._last is refine:
+                self._last = None  # release the pictures
             return answer
 
-        self._last = told
+        self._last = refine
         return finish
 
     def _boxes(self, found: Boxes) -> list[Box]:
@@ -131,7 +133,7 @@ class Detector:
         ):
             category = self._classes[int(index)].category
             if category is None:
-                continue  # a class that the manifest says is of no interest
+                continue  # a class that the manifest ignores
             x, y, w, h = (float(value) for value in xywh)
             result.append(Box((x, y, w, h), category, float(confidence), None))
         return result

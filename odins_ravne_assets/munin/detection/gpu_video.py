@@ -1,12 +1,12 @@
-"""Videos decoded by the GPU, whose frames stay there: the other form of `decoder.decode_video`.
+"""Decoding of videos on the GPU, where the frames stay; see `decode_process.decode_video`.
 
-The worker has a buffer on the device with a slot for each frame that may wait, as the arena of
-shared memory has for frames of the host. The decoding process opens the same memory (CUDA IPC) and
-copies frames into slots as NV12: luma, rows one after the other, then chroma of half the height.
-What the GPU cannot decode, or what fits no slot, is decoded by the CPU as ever.
+The worker has a buffer on the device with as many slots as the arena of shared memory has. The
+decoding process opens the same memory (CUDA IPC) and copies frames to slots as NV12: the rows of
+luma, then chroma of half the height. Videos that the GPU cannot decode, or whose frames exceed a
+slot, are decoded by the CPU.
 
-The device `cpu` stands for a GPU in tests: its frames are decoded by the CPU, turned into NV12,
-and take the same way from there.
+The device `cpu` stands for a GPU in tests: frames are decoded by the CPU, converted to NV12, and
+then treated the same.
 """
 
 import math
@@ -33,41 +33,41 @@ WEIGHTS = {BT709: (0.2126, 0.0722)}
 BT601_WEIGHTS = (0.299, 0.114)
 NV12 = "nv12"
 
-
-# At the end of the buffer, so that who opens it knows that it is this one.
+# A random token at the end of the buffer identifies it.
 TOKEN_BYTES = 16
-
-
-# FFmpeg is to take the CUDA context that is current, Warp's. Asked for the GPU's primary context,
-# which that is, it refuses: Warp began it with other flags than FFmpeg's own.
+# FFmpeg uses the current CUDA context, which is Warp's. It refuses the GPU's primary context,
+# although that is the same one: Warp created it with other flags than FFmpeg's.
 CURRENT_CONTEXT: dict[str, object] = {"primary_ctx": "0", "current_ctx": "1"}
 
 
 class NotSharedError(Exception):
-    """The worker's buffer cannot be opened by another process."""
+    """Another process cannot open the worker's buffer."""
 
 
 class NotOnDeviceError(Exception):
-    """The GPU does not decode this video; the CPU is to."""
+    """The GPU cannot decode this video; decode it on the CPU."""
 
 
 class DecodedDeviceFrame(NamedTuple):
     """A frame on the GPU."""
 
-    frame: Any  # of PyAV, on the device
+    frame: Any  # PyAV's, on the device
     number: int  # 0-based, in order of presentation
     time_ms: int  # since the first frame
 
 
 def allocate_buffer(device: str, size: int, host: Any) -> tuple[Any, str]:
-    """The worker's buffer, and what another process opens it by.
+    """Allocate the worker's buffer.
 
     Args:
         size: bytes; TOKEN_BYTES more are allocated.
         host: the arena of shared memory, of as many bytes, which the device `cpu` uses.
 
+    Returns:
+        The buffer, and the handle by which another process opens it.
+
     Raises:
-        EngineError: the GPU's memory cannot be shared between processes here.
+        EngineError: the GPU's memory cannot be shared between processes on this machine.
     """
     ready(device)
     if device == "cpu":
@@ -79,27 +79,27 @@ def allocate_buffer(device: str, size: int, host: Any) -> tuple[Any, str]:
             handle = buffer.ipc_handle()
         except RuntimeError as error:
             raise sharing_error(str(error)) from None
-    mark = token_bytes(TOKEN_BYTES)
-    buffer[size:].assign(np.frombuffer(mark, np.uint8))
+    token = token_bytes(TOKEN_BYTES)
+    buffer[size:].assign(np.frombuffer(token, np.uint8))
     wp.synchronize_device(device)
-    return buffer, f"{handle.hex()} {mark.hex()}"
+    return buffer, f"{handle.hex()} {token.hex()}"
 
 
 def open_buffer(device: str, size: int, handle: str, host: Any) -> Any:
-    """The worker's buffer, in the decoding process.
+    """Open the worker's buffer in the decoding process.
 
     Raises:
-        NotSharedError: it is not what the worker has. Warp does not raise it: it allocates
-            memory of this process when it cannot open the worker's.
+        NotSharedError: it is another buffer. Warp raises no error if it cannot open the
+            worker's memory, but allocates memory of this process.
     """
     ready(device)
-    ipc_handle, mark = map(bytes.fromhex, handle.split(" "))
+    ipc_handle, token = map(bytes.fromhex, handle.split(" "))
     if device == "cpu":
         buffer = _of_host(host)
     else:
         shape = (size + TOKEN_BYTES,)
         buffer = wp.from_ipc_handle(ipc_handle, wp.uint8, shape, device=device)
-    if buffer[size:].numpy().tobytes() != mark:
+    if buffer[size:].numpy().tobytes() != token:
         raise NotSharedError("CUDA does not open it in another process")
     return buffer
 
@@ -108,17 +108,17 @@ def _of_host(host: Any) -> Any:
     return wp.array(np.frombuffer(host, np.uint8), dtype=wp.uint8, device="cpu", copy=False)
 
 
-def sharing_error(why: str) -> EngineError:
-    """What the user is told."""
+def sharing_error(reason: str) -> EngineError:
+    """Return the error for a GPU whose memory cannot be shared."""
     return EngineError(
-        f"the GPU's memory cannot be shared with the processes that decode videos: {why}; set "
+        f"the GPU's memory cannot be shared with the processes that decode videos: {reason}; set "
         "pipeline.stage1.video_decoder: cpu"
     )
 
 
 @contextmanager
 def _open(path: Path, device: str) -> Iterator[Any]:
-    """A container whose frames stay on the device, in the context that Warp uses too."""
+    """Open a container whose frames stay on the device, in Warp's context."""
     try:
         accelerated = (
             None
@@ -137,13 +137,13 @@ def _open(path: Path, device: str) -> Iterator[Any]:
 def decode_on_device(
     path: Path, plan: SamplingPlan, max_pixels: float, slot_bytes: int, device: str
 ) -> Iterator[DecodedDeviceFrame]:
-    """The sampled frames of a video.
+    """Yield the sampled frames of a video.
 
     Raises:
-        NotOnDeviceError: before the first frame: the CPU must decode it.
-        MediaError: it breaks off, or its frames are refused.
+        NotOnDeviceError: the CPU must decode it; raised before the first frame.
+        MediaError: it is truncated, or its frames are refused.
     """
-    begun = False
+    started = False
     try:
         with _open(path, device) as container:
             if not container.streams.video:
@@ -157,14 +157,14 @@ def decode_on_device(
             if plan.sampling == "keyframes":
                 stream.codec_context.skip_frame = "NONKEY"
             rate = float(stream.average_rate or stream.guessed_rate or 0) or 1.0
-            seen = FrameCounter(container.decode(stream))
-            for number, time_ms, frame in plan.choose(seen, rate):
+            frames = FrameCounter(container.decode(stream))
+            for number, time_ms, frame in plan.select(frames, rate):
                 yield DecodedDeviceFrame(_as_nv12(frame, device), number, time_ms)
-                begun = True
+                started = True
             if plan.sampling != "keyframes":
-                seen.complain_if_short(stream.frames)
+                frames.raise_if_truncated(stream.frames)
     except (av.error.FFmpegError, NotImplementedError, ValueError, OverflowError) as error:
-        if not begun:
+        if not started:
             raise NotOnDeviceError(str(error)) from None
         raise MediaError(f"the video cannot be decoded: {error}") from None
 
@@ -178,10 +178,10 @@ def _as_nv12(frame: Any, device: str) -> Any:
 
 
 def copy_to_slot(buffer: Any, start: int, frame: Any) -> DevicePicture:
-    """Copy a frame into a slot that begins at `start`, and wait until it is there."""
+    """Copy a frame to the slot at offset `start`, and wait for the copy."""
     height, width = frame.height, frame.width
-    # Told no stream, which PyAV refuses and Warp itself would name: FFmpeg writes frames on CUDA's
-    # default stream, and Warp's wait for that one.
+    # Without a stream, because PyAV refuses one: FFmpeg writes frames on CUDA's default stream, and
+    # Warp's streams wait for that one.
     luma, chroma = (wp.from_dlpack(plane.__dlpack__()) for plane in frame.planes[:2])
     middle, end = start + height * width, start + height * width * 3 // 2
     wp.copy(buffer[start:middle].reshape((height, width)), luma)
@@ -195,40 +195,39 @@ def copy_to_slot(buffer: Any, start: int, frame: Any) -> DevicePicture:
 
 
 def picture_message(picture: DevicePicture) -> dict[str, Any]:
-    """A picture as a message; all but where its slot begins, which the worker knows."""
+    """Return a picture as a message, without the offset of its slot, which the worker knows."""
     colour = [getattr(picture.colour, name) for name in Colour.__dataclass_fields__]
     return {"turns": picture.turns, "colour": colour}
 
 
 def parse_picture(message: dict[str, Any], height: int, width: int, start: int) -> DevicePicture:
-    """The picture of a message. The process that sent it is not trusted: whatever it says lies
-    within the slot.
+    """Return the picture of a message, within its slot: the sender is not trusted.
 
     Raises:
-        ValueError: it speaks nonsense.
+        ValueError: the message is invalid.
     """
     turns, colour = int(message["turns"]), [float(each) for each in message["colour"]]
     if turns not in range(4) or height < 1 or width < 1:
-        raise ValueError("no such picture")
+        raise ValueError("invalid picture")
     if len(colour) != len(Colour.__dataclass_fields__) or not all(map(math.isfinite, colour)):
-        raise ValueError("no such colours")
+        raise ValueError("invalid colours")
     stored = height if turns % 2 else width
     chroma = start + height * width
     return DevicePicture(height, width, start, stored, turns, chroma, stored, Colour(*colour))
 
 
 class DeviceMotionDetector:
-    """`motion.Motion` on the device: whether a picture differs from the last one that did."""
+    """`motion_gate.MotionDetector` on the device."""
 
     def __init__(self, threshold: float) -> None:
         """Args:
-        threshold: share of tiles, 0 to 1, above which a picture counts as moved.
+        threshold: share of changed tiles, 0 to 1, above which a picture has motion.
         """
         self._threshold = threshold
         self._reference: Any = None
 
     def moved(self, frame: DeviceFrame) -> bool:
-        """Whether this picture differs; the first one does."""
+        """Return True if this picture has motion; the first one has."""
         height, width, _ = frame.shape
         small = max(TILE, round(COMPARED_WIDTH * height / width))
         grey = small_grey(frame.buffer, frame.picture, small, COMPARED_WIDTH)
@@ -237,7 +236,7 @@ class DeviceMotionDetector:
             return True
         tiles = max(1, small // TILE), max(1, COMPARED_WIDTH // TILE)
         energy = motion_energy(grey, self._reference, *tiles)
-        differs = bool((energy > TILE_CHANGE).mean() > self._threshold)
-        if differs:
+        moved = bool((energy > TILE_CHANGE).mean() > self._threshold)
+        if moved:
             self._reference = grey
-        return differs
+        return moved

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from resources.errors import UsageError
-from resources.settings.clock_corrections import Correction
+from resources.settings.clock_corrections import ClockCorrection
 from resources.settings.project import Deployment
 
 
@@ -18,9 +18,9 @@ from resources.settings.project import Deployment
 class CameraClock:
     """The corrections of one camera, in order of time; no two hold at once."""
 
-    corrections: tuple[Correction, ...] = ()
+    corrections: tuple[ClockCorrection, ...] = ()
 
-    def correction_at(self, recorded_at: datetime) -> Correction | None:
+    def correction_at(self, recorded_at: datetime) -> ClockCorrection | None:
         """The correction that holds for what the camera wrote then."""
         return next((one for one in self.corrections if one.holds_at(recorded_at)), None)
 
@@ -53,7 +53,7 @@ class CameraClocks:
         return self.clocks.get(identifier, CameraClock())
 
 
-def camera_clocks(rows: Iterable[Correction], deployments: Iterable[Deployment]) -> CameraClocks:
+def camera_clocks(rows: Iterable[ClockCorrection], deployments: Iterable[Deployment]) -> CameraClocks:
     """What is known of all cameras' clocks.
 
     Args:
@@ -80,14 +80,14 @@ def camera_clocks(rows: Iterable[Correction], deployments: Iterable[Deployment])
     return CameraClocks(clocks)
 
 
-def _one_after_another(stays: Iterable[Deployment]) -> Iterator[Correction]:
+def _one_after_another(stays: Iterable[Deployment]) -> Iterator[ClockCorrection]:
     """A correction for what was taken in each stay; one ends at the latest where the next begins.
 
     Deployments are told in true time, corrections hold for what the camera wrote.
     """
     second = timedelta(seconds=1)  # a stay holds its last second
     found = [
-        Correction(
+        ClockCorrection(
             camera_id=stay.cameraID,
             start=stay.starts - stay.shift if stay.starts else datetime.min,
             until=stay.ends + second - stay.shift if stay.ends else datetime.max,

@@ -17,24 +17,24 @@ from botocore.exceptions import (
 
 from resources.clock import Clock
 from resources.errors import StoreError
-from resources.storage.object_store import EDGE_BYTES, NO_SPACE, PARTIAL_PREFIX
-from resources.storage.s3.errors import AGAIN, CONFLICT, code_of, translate_s3_errors
-from resources.storage.s3.location import S3Place
+from resources.storage.object_store import EDGE_BYTES, NO_SPACE_ERRNOS, PARTIAL_PREFIX
+from resources.storage.s3.errors import RUN_AGAIN, PRECONDITION_FAILED, code_of, translate_s3_errors
+from resources.storage.s3.location import S3Location
 
 PART_BYTES = 8 * 2**20  # what AWS advises for ranged requests: 8 to 16 MB
 CHUNK_BYTES = 2**20
 # An object's SHA-256 in hexadecimal, as metadata that its writer gave it. S3's own checksum of a
 # large object is one of its parts' checksums, which tells nothing without the parts' sizes.
-SHA256 = "sha256"
+SHA256_METADATA = "sha256"
 # Seconds to wait before the second and further tries. botocore tries again until a response has
 # begun; a body that breaks off is ours.
-WAITS = (0.2, 1.0, 4.0, 10.0)
+RETRY_WAITS = (0.2, 1.0, 4.0, 10.0)
 # Left free on the disk: others write there too.
 RESERVE_BYTES = 64 * 2**20
 
 NO_ROOM = (
     "no room for copies of what lies on S3; make room or point TMPDIR to a larger disk, and "
-    f"{AGAIN}"
+    f"{RUN_AGAIN}"
 )
 DAMAGED = "does not match its SHA-256: it is damaged; delete it, so that it is made anew"
 
@@ -57,7 +57,7 @@ class S3Download:
         clock: of the waits between tries.
     """
 
-    def __init__(self, place: S3Place, parts: Executor, clock: Clock) -> None:
+    def __init__(self, place: S3Location, parts: Executor, clock: Clock) -> None:
         self._place = place
         self._parts = parts
         self._clock = clock
@@ -103,13 +103,13 @@ class S3Download:
         try:
             for _ in range(2):  # what an earlier call left may be spoiled: then once more from zero
                 self._persist(key, lambda: self._append(key, partial, head))
-                if head["Metadata"].get(SHA256, arrived := sha256_of(partial)) == arrived:
+                if head["Metadata"].get(SHA256_METADATA, arrived := sha256_of_file(partial)) == arrived:
                     partial.replace(path)
                     return
                 partial.unlink()
         except ObjectChangedError:
             raise StoreError(
-                f"{self._place.url_of(key)}: is being replaced by another one; {AGAIN}"
+                f"{self._place.url_of(key)}: is being replaced by another one; {RUN_AGAIN}"
             ) from None
         except OSError as error:
             raise _unwritten(path, self._place.url_of(key), error) from None
@@ -136,7 +136,7 @@ class S3Download:
             self._persist(key, lambda: self._fill_edges(key, path))
         except ObjectChangedError:
             raise StoreError(
-                f"{self._place.url_of(key)}: is being replaced while it is read; {AGAIN}"
+                f"{self._place.url_of(key)}: is being replaced while it is read; {RUN_AGAIN}"
             ) from None
 
     def _fill_edges(self, key: str, path: Path) -> None:
@@ -163,8 +163,8 @@ class S3Download:
         else:
             with path.open("wb") as file:
                 file.writelines(_pieces(answer))
-        if SHA256 in answer["Metadata"]:
-            _check(answer, sha256_of(path))
+        if SHA256_METADATA in answer["Metadata"]:
+            _check(answer, sha256_of_file(path))
 
     def _fill_in_parts(self, key: str, path: Path, size: int, etag: str) -> None:
         with path.open("wb") as file:
@@ -200,13 +200,13 @@ class S3Download:
                     **self._place.name_of(key), **options
                 )
             except ClientError as error:
-                if code_of(error) in CONFLICT:
+                if code_of(error) in PRECONDITION_FAILED:
                     raise ObjectChangedError from None
                 raise
         return answer
 
     def _persist(self, key: str, attempt: Callable[[], Result]) -> Result:
-        for seconds in WAITS:
+        for seconds in RETRY_WAITS:
             try:
                 return attempt()
             except CorruptDownloadError:
@@ -234,7 +234,7 @@ def _partial(path: Path, etag: str) -> Path:
 
 
 def _unwritten(path: Path, url: str, error: OSError) -> StoreError:
-    if error.errno in NO_SPACE:
+    if error.errno in NO_SPACE_ERRNOS:
         return StoreError(f"{path.parent}: {NO_ROOM}")
     return StoreError(
         f"{path}: cannot be written: {error.strerror or error}; it is a copy of {url}"
@@ -250,16 +250,16 @@ def _pieces(answer: dict[str, Any]) -> Iterator[bytes]:
             raise CorruptDownloadError(DAMAGED) from None
         except (IncompleteReadError, HTTPClientError):
             raise CorruptDownloadError(
-                f"breaks off again and again; check the network and {AGAIN}"
+                f"breaks off again and again; check the network and {RUN_AGAIN}"
             ) from None
 
 
 def _check(answer: dict[str, Any], sha256: str) -> None:
-    if answer["Metadata"].get(SHA256, sha256) != sha256:
+    if answer["Metadata"].get(SHA256_METADATA, sha256) != sha256:
         raise CorruptDownloadError(DAMAGED)
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of_file(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,24 +20,24 @@ PERMISSIONS = {
     "ListObjectVersions": "s3:ListBucketVersions",
     "ListParts": "s3:ListMultipartUploadParts",
 }
-DENIED = {"AccessDenied", "AllAccessDisabled", "Forbidden", "403"}
-MISSING = {"NoSuchKey", "NotFound", "404"}
+ACCESS_DENIED = {"AccessDenied", "AllAccessDisabled", "Forbidden", "403"}
+NOT_FOUND = {"NoSuchKey", "NotFound", "404"}
 # A condition of a write did not hold, or another write was under way.
-CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+PRECONDITION_FAILED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 THROTTLED = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "503", "429"}
 # What arrived was not what was sent: the checksum, the length, or the time it took.
-SPOILED = {"BadDigest", "XAmzContentChecksumMismatch", "IncompleteBody", "RequestTimeout"}
+CORRUPTED = {"BadDigest", "XAmzContentChecksumMismatch", "IncompleteBody", "RequestTimeout"}
 
-AGAIN = "run again: what is finished is kept"
-LOGIN = f"log in again (as `aws sso login`) and {AGAIN}"
+RUN_AGAIN = "run again: what is finished is kept"
+LOG_IN_AGAIN = f"log in again (as `aws sso login`) and {RUN_AGAIN}"
 BY_CODE = {
     "NoSuchBucket": "there is no such bucket; check its name, or make it with "
     "`munin cost foundation`",
-    "ExpiredToken": f"the credentials have expired; {LOGIN}",
-    "ExpiredTokenException": f"the credentials have expired; {LOGIN}",
-    "TokenRefreshRequired": f"the credentials have expired; {LOGIN}",
-    "InvalidToken": f"the session token is not valid; {LOGIN}",
-    "InvalidAccessKeyId": f"AWS does not know the access key; {LOGIN}",
+    "ExpiredToken": f"the credentials have expired; {LOG_IN_AGAIN}",
+    "ExpiredTokenException": f"the credentials have expired; {LOG_IN_AGAIN}",
+    "TokenRefreshRequired": f"the credentials have expired; {LOG_IN_AGAIN}",
+    "InvalidToken": f"the session token is not valid; {LOG_IN_AGAIN}",
+    "InvalidAccessKeyId": f"AWS does not know the access key; {LOG_IN_AGAIN}",
     "SignatureDoesNotMatch": "AWS does not accept the secret key; check AWS_SECRET_ACCESS_KEY or "
     "~/.aws/credentials",
     "RequestTimeTooSkewed": "this machine's clock is more than 15 minutes wrong; set it",
@@ -56,15 +56,15 @@ BY_KIND: tuple[tuple[tuple[type[BotoCoreError], ...], str], ...] = (
             botocore.LoginError,
             botocore.CredentialRetrievalError,
         ),
-        f"the credentials cannot be renewed; {LOGIN}",
+        f"the credentials cannot be renewed; {LOG_IN_AGAIN}",
     ),
     (
         (botocore.EndpointConnectionError, botocore.ConnectTimeoutError),
-        f"S3 cannot be reached; check the network and cloud.aws.endpoint_url, and {AGAIN}",
+        f"S3 cannot be reached; check the network and cloud.aws.endpoint_url, and {RUN_AGAIN}",
     ),
     (
         (botocore.HTTPClientError, botocore.ConnectionError, botocore.IncompleteReadError),
-        f"the connection broke again and again; check the network and {AGAIN}",
+        f"the connection broke again and again; check the network and {RUN_AGAIN}",
     ),
 )
 
@@ -93,7 +93,7 @@ def translate_s3_errors(where: str) -> Iterator[None]:
 
 def translate_s3_error(error: ClientError | BotoCoreError, where: str) -> StoreError:
     """The error as one line for users; `where` as for `translate_s3_errors`."""
-    if code_of(error) in MISSING:
+    if code_of(error) in NOT_FOUND:
         return NoSuchObjectError(f"{where}: there is no such object")
     if isinstance(error, ClientError) and code_of(error) == "InvalidObjectState":
         return StoreError(f"{where}: {_archived(error, where)}")
@@ -110,7 +110,7 @@ def _archived(error: ClientError, where: str) -> str:
     )
 
 
-def denied(operation: str) -> str:
+def permission_denied(operation: str) -> str:
     """What a refused operation lacks."""
     permission = PERMISSIONS.get(operation, f"s3:{operation}")
     # Who may not list is told the same of what is not there.
@@ -123,18 +123,18 @@ def _said_by_s3(error: ClientError) -> str:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in BY_CODE:
         return BY_CODE[code]
-    if code in DENIED:
-        return denied(error.operation_name) + (
+    if code in ACCESS_DENIED:
+        return permission_denied(error.operation_name) + (
             " (and on its key, kms)" if "kms:" in message else ""
         )
     if code in {"PermanentRedirect", "AuthorizationHeaderMalformed", "301"}:
         return "the bucket lies in another region; set cloud.aws.region to it"
     if code in THROTTLED:
-        return f"S3 keeps asking to slow down; wait a while and {AGAIN}"
-    if code in SPOILED:
-        return f"what arrives is not what was sent; check the network and {AGAIN}"
+        return f"S3 keeps asking to slow down; wait a while and {RUN_AGAIN}"
+    if code in CORRUPTED:
+        return f"what arrives is not what was sent; check the network and {RUN_AGAIN}"
     if status >= 500:
-        return f"S3 keeps failing ({code}); wait a while and {AGAIN}"
+        return f"S3 keeps failing ({code}); wait a while and {RUN_AGAIN}"
     return f"S3 refused {error.operation_name}: {code}: {' '.join(message.split())}"
 
 

@@ -21,15 +21,15 @@ from typing import NamedTuple
 from resources.clock import Clock
 from resources.errors import StoreError
 from resources.storage.s3.download import S3Download
-from resources.storage.s3.errors import AGAIN, NoSuchObjectError
-from resources.storage.s3.location import S3Place
+from resources.storage.s3.errors import RUN_AGAIN, NoSuchObjectError
+from resources.storage.s3.location import S3Location
 from resources.storage.s3.upload import PreconditionFailedError, S3Upload
 
 RENEW_SECONDS = 20.0
 EXPIRY_SECONDS = 90.0
 # A holder gives up so much earlier: a write that it has begun may end in this time.
 MARGIN_SECONDS = 15.0
-LOOK_SECONDS = 5.0
+POLL_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Lease:
     """
 
     def __init__(
-        self, place: S3Place, key: str, download: S3Download, upload: S3Upload, clock: Clock
+        self, place: S3Location, key: str, download: S3Download, upload: S3Upload, clock: Clock
     ) -> None:
         self._place = place
         self._key = key
@@ -108,7 +108,7 @@ class Lease:
         if self._taken:
             raise StoreError(
                 f"{self._place.url}: another run has taken over, because this one was asleep or "
-                f"cut off from S3 for too long; {AGAIN}"
+                f"cut off from S3 for too long; {RUN_AGAIN}"
             )
 
     def _acquire(self, on_wait: Callable[[], None]) -> None:
@@ -128,7 +128,7 @@ class Lease:
                 if not told:
                     on_wait()
                     told = True
-                self._clock.sleep(LOOK_SECONDS)
+                self._clock.sleep(POLL_SECONDS)
 
     def _keep_renewing(self) -> None:
         while not self._taken and not self._clock.sleep(RENEW_SECONDS, self._ended):

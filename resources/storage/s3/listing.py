@@ -3,7 +3,7 @@
 S3 lists by the bytes of whole keys, in which `a-1` comes before `a/x`: the hyphen is less than the
 slash. A folder's names sort the other way, `a` before `a-1`. The two differ only where a name goes
 on, after another one's end, with a character below the slash (space ! " # $ % & ' ( ) * + , - .):
-`open_folders` holds the argument.
+`possible_folders` holds the argument.
 """
 
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from resources.errors import StoreError
-from resources.storage.object_store import S3_SCHEME, OnListError, StoredObject, is_stores_own
+from resources.storage.object_store import S3_SCHEME, OnListError, StoredObject, is_internal_file
 from resources.storage.s3.errors import (
-    DENIED,
+    ACCESS_DENIED,
     code_of,
-    denied,
+    permission_denied,
     translate_s3_error,
     translate_s3_errors,
 )
-from resources.storage.s3.location import S3Place
+from resources.storage.s3.location import S3Location
 
-PAGE = 1000  # the most that S3 gives at once
-ODD = "S3 holds objects under an empty name, . or .. here, which no file can have; rename them"
+PAGE_SIZE = 1000  # the most that S3 gives at once
+INVALID_NAME = "S3 holds objects under an empty name, . or .. here, which no file can have; rename them"
 
 
 class S3Object(NamedTuple):
@@ -53,7 +53,7 @@ class _Entry(NamedTuple):
 class S3Listing:
     """Lists one place. Holds a page for each level of folders, however many objects there are."""
 
-    def __init__(self, place: S3Place, page: int = PAGE) -> None:
+    def __init__(self, place: S3Location, page: int = PAGE_SIZE) -> None:
         self._place = place
         self._page = page
 
@@ -73,7 +73,7 @@ class S3Listing:
                 entry = next(entries, None)
             except ClientError as error:
                 levels.pop()
-                self._tell(folder.rstrip("/") or ".", denied(error.operation_name), on_error)
+                self._tell(folder.rstrip("/") or ".", permission_denied(error.operation_name), on_error)
                 continue
             if entry is None:
                 levels.pop()
@@ -81,11 +81,11 @@ class S3Listing:
                 # A folder made in the console is an empty object that is named as the folder.
                 key = f"{folder}{entry.name}/"
                 if key != odd and (entry.name or entry.object is None or entry.object.size):
-                    self._tell(odd := key, ODD, on_error)
+                    self._tell(odd := key, INVALID_NAME, on_error)
             elif entry.object is None:
                 inner = f"{folder}{entry.name}/"
                 levels.append((inner, self._entries(inner)))
-            elif not is_stores_own(entry.name):
+            elif not is_internal_file(entry.name):
                 yield entry.object
 
     def folders(self, folder: str) -> Iterator[str]:
@@ -132,7 +132,7 @@ class S3Listing:
         early: dict[str, bool] = {}  # folders that could still come, and whether they were given
         for page, last in self._pages(folder):
             names = [entry for entry in page if entry.object or not early.get(entry.name)]
-            possible = open_folders(last) if last else []
+            possible = possible_folders(last) if last else []
             early = {name: early[name] for name in possible if name in early}
             for name in possible:
                 if name not in early:
@@ -169,7 +169,7 @@ class S3Listing:
                 Bucket=place.bucket, Prefix=prefix, **options
             )
         except (ClientError, BotoCoreError) as error:
-            if code_of(error) in DENIED:
+            if code_of(error) in ACCESS_DENIED:
                 raise
             raise translate_s3_error(error, f"{S3_SCHEME}{place.bucket}/{prefix}") from None
         return answer
@@ -187,7 +187,7 @@ class S3Listing:
         on_error(key, reason)
 
 
-def open_folders(last: str) -> list[str]:
+def possible_folders(last: str) -> list[str]:
     """Folders that S3 may still list after the name `last`, though they sort before it.
 
     Such a folder p has p < last and last < p/ in S3's order, so `last` begins with p and goes on

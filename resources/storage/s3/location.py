@@ -8,11 +8,11 @@ from resources.errors import StoreError, UsageError
 from resources.storage.object_store import S3_SCHEME
 
 # Rules for names of general purpose buckets, in the S3 User Guide.
-BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 @dataclass(frozen=True)
-class S3Place:
+class S3Location:
     """Where a store lies."""
 
     client: Any  # boto3's of S3; it may be shared by threads
@@ -49,18 +49,18 @@ def printable(key: str) -> str:
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in key)
 
 
-def s3_place(url: str, client: Any) -> S3Place:
+def s3_location(url: str, client: Any) -> S3Location:
     """The place that an `s3://bucket/prefix` URL names; nothing in it is percent-encoded.
 
     Raises:
         UsageError: the bucket's name is none, or the prefix has empty or dot names in it.
     """
     bucket, _, prefix = url.removeprefix(S3_SCHEME).partition("/")
-    if not BUCKET.fullmatch(bucket):
+    if not BUCKET_NAME.fullmatch(bucket):
         raise UsageError(
             f"{url}: {bucket!r} is no bucket's name: 3 to 63 lower case letters, digits, - and ."
         )
     prefix = prefix.removesuffix("/")
     if prefix and any(name in {"", ".", ".."} for name in prefix.split("/")):
         raise UsageError(f"{url}: write the prefix without //, /./ and /../")
-    return S3Place(client, bucket, f"{prefix}/" if prefix else "")
+    return S3Location(client, bucket, f"{prefix}/" if prefix else "")

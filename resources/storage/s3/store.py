@@ -13,16 +13,16 @@ from resources.clock import Clock, system_clock
 from resources.errors import StoreError
 from resources.storage.object_store import (
     LOCK_FILE,
-    NO_SPACE,
+    NO_SPACE_ERRNOS,
     OnListError,
     StoredObject,
     checked_key,
 )
-from resources.storage.s3.download import NO_ROOM, SHA256, S3Download, sha256_of
+from resources.storage.s3.download import NO_ROOM, SHA256_METADATA, S3Download, sha256_of_file
 from resources.storage.s3.errors import translate_s3_errors
 from resources.storage.s3.lease import Lease
 from resources.storage.s3.listing import S3Listing
-from resources.storage.s3.location import s3_place
+from resources.storage.s3.location import s3_location
 from resources.storage.s3.upload import FileChangedError, S3Upload
 
 # Parts of large objects that are on their way at once; each is in memory.
@@ -54,7 +54,7 @@ class S3Store:
         staging_folder: Path | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.place = s3_place(url, clients.of("s3"))
+        self.place = s3_location(url, clients.of("s3"))
         self.url = self.place.url
         self._staging_folder = staging_folder
         self.clock = clock or system_clock()
@@ -89,10 +89,10 @@ class S3Store:
     def bring(self, key: str, path: Path) -> bool:
         """See ObjectStore."""
         head = self.head(key)
-        sha256 = head["Metadata"].get(SHA256)
+        sha256 = head["Metadata"].get(SHA256_METADATA)
         try:
             same_size = path.is_file() and path.stat().st_size == head["ContentLength"]
-            if same_size and sha256_of(path) == sha256:
+            if same_size and sha256_of_file(path) == sha256:
                 return False
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -192,7 +192,7 @@ class S3Store:
 
 
 def _no_copy(folder: Path, error: OSError) -> StoreError:
-    if error.errno in NO_SPACE:
+    if error.errno in NO_SPACE_ERRNOS:
         return StoreError(f"{folder}: {NO_ROOM}")
     return StoreError(
         f"{folder}: cannot hold copies of what lies on S3: {error.strerror or error}; point TMPDIR "

@@ -15,19 +15,19 @@ from botocore.exceptions import ClientError
 
 from resources.clock import Clock
 from resources.errors import StoreError
-from resources.storage.s3.download import PART_BYTES, SHA256, WAITS
+from resources.storage.s3.download import PART_BYTES, SHA256_METADATA, RETRY_WAITS
 from resources.storage.s3.errors import (
-    AGAIN,
-    CONFLICT,
-    MISSING,
-    SPOILED,
+    RUN_AGAIN,
+    PRECONDITION_FAILED,
+    NOT_FOUND,
+    CORRUPTED,
     code_of,
     translate_s3_errors,
 )
-from resources.storage.s3.location import S3Place
+from resources.storage.s3.location import S3Location
 
 # Amazon S3 multipart upload limits.
-MOST_PARTS = 10_000
+MAX_PARTS = 10_000
 GONE = {"NoSuchUpload", "InvalidPart"}
 NONE_STORED: Mapping[int, str] = MappingProxyType({})
 
@@ -40,7 +40,7 @@ class UploadStopped(Exception):  # noqa: N818 - a signal of control, no error
     """The upload was told to stop; its parts are kept."""
 
 
-class UploadGoneError(Exception):
+class NoSuchUploadError(Exception):
     """S3 does not know the upload, or has other parts than were sent."""
 
 
@@ -49,7 +49,7 @@ class PreconditionFailedError(Exception):
 
 
 @dataclass(frozen=True)
-class Content:
+class FileDigest:
     """What a file holds, part for part: S3 compares it with what arrives."""
 
     size: int
@@ -71,7 +71,7 @@ class Content:
         return data
 
 
-def content_of(path: Path, stopped: Callable[[], bool] = lambda: False) -> Content:
+def digest_file(path: Path, stopped: Callable[[], bool] = lambda: False) -> FileDigest:
     """Read a file once through.
 
     Args:
@@ -83,7 +83,7 @@ def content_of(path: Path, stopped: Callable[[], bool] = lambda: False) -> Conte
         OSError: it cannot be read.
     """
     expected = path.stat().st_size
-    part_bytes = part_bytes_of(expected)
+    part_bytes = part_size(expected)
     whole, parts, size = hashlib.sha256(), [], 0
     with path.open("rb") as file:
         while data := file.read(part_bytes):
@@ -94,12 +94,12 @@ def content_of(path: Path, stopped: Callable[[], bool] = lambda: False) -> Conte
             size += len(data)
     if size != expected:
         raise FileChangedError
-    return Content(size, part_bytes, whole.hexdigest(), tuple(parts))
+    return FileDigest(size, part_bytes, whole.hexdigest(), tuple(parts))
 
 
-def part_bytes_of(size: int) -> int:
+def part_size(size: int) -> int:
     """Bytes in a part, so that there are not too many: a multiple of PART_BYTES."""
-    return PART_BYTES * max(1, -(-size // (PART_BYTES * MOST_PARTS)))
+    return PART_BYTES * max(1, -(-size // (PART_BYTES * MAX_PARTS)))
 
 
 def _base64_sha256(data: bytes) -> str:
@@ -114,7 +114,7 @@ class S3Upload:
         clock: of the waits between tries.
     """
 
-    def __init__(self, place: S3Place, parts: Executor, clock: Clock) -> None:
+    def __init__(self, place: S3Location, parts: Executor, clock: Clock) -> None:
         self._place = place
         self._parts = parts
         self._clock = clock
@@ -134,7 +134,7 @@ class S3Upload:
             key,
             Body=data,
             ChecksumSHA256=_base64_sha256(data),
-            Metadata={SHA256: hashlib.sha256(data).hexdigest()},
+            Metadata={SHA256_METADATA: hashlib.sha256(data).hexdigest()},
             **conditions,
         )
         return str(answer["ETag"])
@@ -149,14 +149,14 @@ class S3Upload:
         """
         if path.stat().st_size <= PART_BYTES:
             return self.put(key, path.read_bytes())
-        content = content_of(path)
+        content = digest_file(path)
         upload_id = self.begin(key, content)
         try:
             return self.finish(key, path, content, upload_id)
-        except UploadGoneError:
+        except NoSuchUploadError:
             raise StoreError(
                 f"{self._place.url_of(key)}: somebody removed its parts while it was uploaded; "
-                f"{AGAIN}"
+                f"{RUN_AGAIN}"
             ) from None
         except BaseException:
             # Why it failed says more than why it cannot be tidied up; the bucket's lifecycle
@@ -165,7 +165,7 @@ class S3Upload:
                 self.abort(key, upload_id)
             raise
 
-    def begin(self, key: str, content: Content) -> str:
+    def begin(self, key: str, content: FileDigest) -> str:
         """Begin to put a large object in place; gives the id of the upload.
 
         Raises:
@@ -175,7 +175,7 @@ class S3Upload:
             "create_multipart_upload",
             key,
             ChecksumAlgorithm="SHA256",
-            Metadata={SHA256: content.sha256},
+            Metadata={SHA256_METADATA: content.sha256},
         )
         return str(answer["UploadId"])
 
@@ -183,7 +183,7 @@ class S3Upload:
         self,
         key: str,
         path: Path,
-        content: Content,
+        content: FileDigest,
         upload_id: str,
         stored: Mapping[int, str] = NONE_STORED,
         stopped: Callable[[], bool] = lambda: False,
@@ -199,7 +199,7 @@ class S3Upload:
         Raises:
             Stopped: `stopped` said so.
             FileChangedError: the file is no longer `content`.
-            UploadGoneError: S3 does not know the upload, or its parts are not those of `content`.
+            NoSuchUploadError: S3 does not know the upload, or its parts are not those of `content`.
             StoreError: S3 refuses it.
             OSError: the file cannot be read.
         """
@@ -233,7 +233,7 @@ class S3Upload:
         """The ETags of an upload's parts that have arrived, by their numbers.
 
         Raises:
-            UploadGoneError: S3 does not know the upload.
+            NoSuchUploadError: S3 does not know the upload.
             StoreError: S3 refuses to tell.
         """
         etags: dict[int, str] = {}
@@ -252,7 +252,7 @@ class S3Upload:
         Raises:
             StoreError: S3 refuses it.
         """
-        with suppress(UploadGoneError):
+        with suppress(NoSuchUploadError):
             self._ask("abort_multipart_upload", key, UploadId=upload_id)
 
     def _all(self, send: Callable[[int], str], numbers: list[int]) -> list[str]:
@@ -270,17 +270,17 @@ class S3Upload:
             getattr(self._place.client, operation), **self._place.name_of(key), **parameters
         )
         with translate_s3_errors(self._place.url_of(key)):
-            for seconds in WAITS:
+            for seconds in RETRY_WAITS:
                 try:
                     answer: dict[str, Any] = request()
                     return answer
                 except ClientError as error:
                     code = code_of(error)
-                    if code in CONFLICT or (code in MISSING and "IfMatch" in parameters):
+                    if code in PRECONDITION_FAILED or (code in NOT_FOUND and "IfMatch" in parameters):
                         raise PreconditionFailedError from None
                     if code in GONE:
-                        raise UploadGoneError from None
-                    if code not in SPOILED:
+                        raise NoSuchUploadError from None
+                    if code not in CORRUPTED:
                         raise
                     self._clock.sleep(seconds)
             last: dict[str, Any] = request()

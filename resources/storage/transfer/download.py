@@ -13,10 +13,10 @@ from typing import NamedTuple
 from resources.storage.object_store import ObjectStore, StoredObject, checked_key
 
 PARALLEL_FILES = 8
-TELL_SECONDS = 0.5
+PROGRESS_SECONDS = 0.5
 
 
-class Wanted(NamedTuple):
+class DownloadItem(NamedTuple):
     """An object to bring, and where it goes, relative to the folder."""
 
     found: StoredObject
@@ -38,7 +38,7 @@ OnProgress = Callable[[TransferProgress], None]
 
 
 def download_all(
-    source: ObjectStore, wanted: Sequence[Wanted], folder: Path, on_progress: OnProgress
+    source: ObjectStore, wanted: Sequence[DownloadItem], folder: Path, on_progress: OnProgress
 ) -> TransferProgress:
     """Copy objects into a folder of this machine.
 
@@ -60,7 +60,7 @@ def download_all(
             for each in wanted
         }
         while left:
-            done, _ = wait(left, TELL_SECONDS, FIRST_COMPLETED)
+            done, _ = wait(left, PROGRESS_SECONDS, FIRST_COMPLETED)
             for future in done:
                 _note(brought, left.pop(future), future)
             on_progress(brought)
@@ -69,7 +69,7 @@ def download_all(
     return brought
 
 
-def _note(brought: TransferProgress, wanted: Wanted, future: Future[bool]) -> None:
+def _note(brought: TransferProgress, wanted: DownloadItem, future: Future[bool]) -> None:
     brought.present += not future.result()
     brought.files += 1
     brought.bytes += wanted.found.size

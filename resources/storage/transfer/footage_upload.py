@@ -20,32 +20,32 @@ from urllib.parse import urlsplit
 from resources.errors import StoreError
 from resources.storage.layout import FOOTAGE_FOLDER
 from resources.storage.object_store import S3_SCHEME, ObjectStore, StoredObject, key_order
-from resources.storage.s3.download import PART_BYTES, SHA256
+from resources.storage.s3.download import PART_BYTES, SHA256_METADATA
 from resources.storage.s3.listing import S3Object
 from resources.storage.s3.location import is_unicode, printable
 from resources.storage.s3.store import S3Store
 from resources.storage.s3.upload import (
-    Content,
+    FileDigest,
     FileChangedError,
-    UploadGoneError,
+    NoSuchUploadError,
     UploadStopped,
-    content_of,
+    digest_file,
 )
-from resources.storage.transfer.upload_manifest import Copied, Manifest, Upload
+from resources.storage.transfer.upload_manifest import UploadedFile, UploadManifest, MultipartUpload
 
 PARALLEL_FILES = 16
 # Files that wait for a thread; more would only take memory.
 QUEUED_FILES = 4 * PARALLEL_FILES
 # From this size on, the manifest is saved before the first part goes up.
-RESUMED_BYTES = 8 * PART_BYTES
+RESUMABLE_BYTES = 8 * PART_BYTES
 SAVE_SECONDS = 60.0
-TELL_SECONDS = 0.5
+PROGRESS_SECONDS = 0.5
 # Times that a file is sent which changes meanwhile.
-TRIES = 3
-LONGEST_NAME = 1024  # bytes, of a full key in S3
+MAX_ATTEMPTS = 3
+MAX_KEY_BYTES = 1024  # bytes, of a full key in S3
 
 
-class NotStaged(NamedTuple):
+class UploadFailure(NamedTuple):
     """A file, or a folder with a slash at its end, and why it was not copied."""
 
     key: str
@@ -53,7 +53,7 @@ class NotStaged(NamedTuple):
 
 
 @dataclass
-class Staged:
+class UploadProgress:
     """How far a copy has come."""
 
     total_files: int = 0  # at the source
@@ -63,24 +63,24 @@ class Staged:
     present: int = 0  # files that were there already
     present_bytes: int = 0
     partial_bytes: int = 0  # of large files that are on their way
-    failures: list[NotStaged] = field(default_factory=list)
+    failures: list[UploadFailure] = field(default_factory=list)
     only_in_target: int = 0  # objects that the source does not have (any more)
     stopped: bool = False  # before the end
 
 
-OnProgress = Callable[[Staged], None]
+OnProgress = Callable[[UploadProgress], None]
 
 
 class _Sent(NamedTuple):
     """What came of one file."""
 
     found: StoredObject
-    copied: Copied | None = None
+    copied: UploadedFile | None = None
     uploaded: bool = False
     reason: str = ""  # why not
 
 
-def copied_to(camera_id: str, output_url: str) -> str:
+def uploaded_footage_url(camera_id: str, output_url: str) -> str:
     """Where footage that lies here is copied to: in the bucket of the camera's results."""
     return f"{S3_SCHEME}{urlsplit(output_url).netloc}/{FOOTAGE_FOLDER}{camera_id}"
 
@@ -90,13 +90,13 @@ def everything(key: str) -> bool:
     return True
 
 
-def stage_up(
+def upload_footage(
     source: ObjectStore,
     target: S3Store,
     on_progress: OnProgress,
     stop: Event,
     wanted: Callable[[str], bool] = everything,
-) -> Staged:
+) -> UploadProgress:
     """Copy a folder of this machine to S3. Keys stay, relative to the two URLs.
 
     Args:
@@ -109,7 +109,7 @@ def stage_up(
         StoreError: the target refuses, or the source as a whole cannot be listed. What has been
             copied until then is not copied again.
     """
-    manifest = Manifest(target)
+    manifest = UploadManifest(target)
     copy = _Copy(source, target, manifest, stop)
     staged = copy.run(on_progress, wanted)
     manifest.save()
@@ -120,19 +120,19 @@ class _Copy:
     """One pass over the source."""
 
     def __init__(
-        self, source: ObjectStore, target: S3Store, manifest: Manifest, stop: Event
+        self, source: ObjectStore, target: S3Store, manifest: UploadManifest, stop: Event
     ) -> None:
         self._source = source
         self._target = target
         self._manifest = manifest
         self._stop = stop
         self._failed = Event()
-        self._staged = Staged()
+        self._staged = UploadProgress()
         self._partial: Counter[str] = Counter()  # bytes of large files that have arrived
         self._counting = Lock()
         self._saved = target.clock.now()
 
-    def run(self, on_progress: OnProgress, wanted: Callable[[str], bool]) -> Staged:
+    def run(self, on_progress: OnProgress, wanted: Callable[[str], bool]) -> UploadProgress:
         staged = self._staged
         for found in self._source.list("", on_error=lambda key, reason: None):  # told below
             if wanted(found.key):
@@ -162,11 +162,11 @@ class _Copy:
             if found is None:
                 self._staged.only_in_target += 1
             elif reason := self._not_a_key(found.key):
-                self._staged.failures.append(NotStaged(printable(found.key), reason))
+                self._staged.failures.append(UploadFailure(printable(found.key), reason))
             elif there and self._manifest.holds(
-                found.key, Copied(found.size, found.modified_ns, there.etag)
+                found.key, UploadedFile(found.size, found.modified_ns, there.etag)
             ):
-                self._note(_Sent(found, Copied(found.size, found.modified_ns, there.etag)))
+                self._note(_Sent(found, UploadedFile(found.size, found.modified_ns, there.etag)))
             else:
                 waiting.add(threads.submit(self._send, found, there))
             while len(waiting) >= QUEUED_FILES:
@@ -182,7 +182,7 @@ class _Copy:
         def unlisted(key: str, reason: str) -> None:
             if key == ".":
                 raise StoreError(f"{self._source.url}: cannot be listed: {reason}")
-            self._staged.failures.append(NotStaged(f"{printable(key)}/", reason))
+            self._staged.failures.append(UploadFailure(f"{printable(key)}/", reason))
 
         theirs = self._target.listing.objects("", None)
         there = next(theirs, None)
@@ -205,12 +205,12 @@ class _Copy:
         """Why a name of this machine cannot be one on S3."""
         if not is_unicode(key):
             return "its name is not valid UTF-8: rename it"
-        if len((self._target.place.prefix + key).encode()) > LONGEST_NAME:
-            return f"its name is longer than S3 allows, {LONGEST_NAME} bytes: shorten it"
+        if len((self._target.place.prefix + key).encode()) > MAX_KEY_BYTES:
+            return f"its name is longer than S3 allows, {MAX_KEY_BYTES} bytes: shorten it"
         return None
 
     def _collect(self, waiting: set[Future[_Sent]], on_progress: OnProgress) -> set[Future[_Sent]]:
-        done, rest = wait(waiting, TELL_SECONDS, FIRST_COMPLETED)
+        done, rest = wait(waiting, PROGRESS_SECONDS, FIRST_COMPLETED)
         for future in done:
             try:
                 self._note(future.result())
@@ -229,7 +229,7 @@ class _Copy:
         with self._counting:
             del self._partial[sent.found.key]
         if sent.copied is None:
-            staged.failures.append(NotStaged(printable(sent.found.key), sent.reason))
+            staged.failures.append(UploadFailure(printable(sent.found.key), sent.reason))
             return
         self._manifest.add(sent.found.key, sent.copied)
         if sent.uploaded:
@@ -241,12 +241,12 @@ class _Copy:
 
     def _send(self, found: StoredObject, there: S3Object | None) -> _Sent:
         """Copy one file; in a thread of its own."""
-        for _ in range(TRIES):
+        for _ in range(MAX_ATTEMPTS):
             if self._stopped():
                 raise UploadStopped
             try:
                 return self._try(found, there)
-            except (FileChangedError, UploadGoneError):
+            except (FileChangedError, NoSuchUploadError):
                 there = None
                 self._arrived(found.key, -self._partial[found.key])
         return _Sent(found, reason="keeps changing: run again when it is complete")
@@ -270,11 +270,11 @@ class _Copy:
             # Not half of a file that is being written.
             _unchanged(path, before)
             etag = self._same(there, size, hashlib.sha256(data).hexdigest())
-            copied = Copied(size, modified_ns, etag or self._target.uploading.put(found.key, data))
+            copied = UploadedFile(size, modified_ns, etag or self._target.uploading.put(found.key, data))
         else:
-            content = content_of(path, self._stopped)
+            content = digest_file(path, self._stopped)
             etag = self._same(there, size, content.sha256)
-            copied = Copied(size, modified_ns, etag or self._in_parts(found.key, path, content))
+            copied = UploadedFile(size, modified_ns, etag or self._in_parts(found.key, path, content))
         _unchanged(path, before)
         return _Sent(found, copied, uploaded=etag is None)
 
@@ -283,9 +283,9 @@ class _Copy:
         if there is None or there.size != size:
             return None
         head = self._target.head(there.key)
-        return str(head["ETag"]) if head["Metadata"].get(SHA256) == sha256 else None
+        return str(head["ETag"]) if head["Metadata"].get(SHA256_METADATA) == sha256 else None
 
-    def _in_parts(self, key: str, path: Path, content: Content) -> str:
+    def _in_parts(self, key: str, path: Path, content: FileDigest) -> str:
         uploading = self._target.uploading
         try:
             upload_id, stored = self._resumed(key, content)
@@ -293,11 +293,11 @@ class _Copy:
             return uploading.finish(
                 key, path, content, upload_id, stored, self._stopped, partial(self._arrived, key)
             )
-        except (FileChangedError, UploadGoneError):
+        except (FileChangedError, NoSuchUploadError):
             self._discard(key)
             raise
 
-    def _resumed(self, key: str, content: Content) -> tuple[str, dict[int, str]]:
+    def _resumed(self, key: str, content: FileDigest) -> tuple[str, dict[int, str]]:
         """An upload of a large file, and the ETags of the parts of it that S3 has."""
         begun = self._manifest.upload(key)
         if begun and begun.sha256 == content.sha256:
@@ -305,8 +305,8 @@ class _Copy:
         if begun:
             self._discard(key)
         upload_id = self._target.uploading.begin(key, content)
-        self._manifest.begin(key, Upload(upload_id, content.sha256))
-        if content.size >= RESUMED_BYTES:
+        self._manifest.begin(key, MultipartUpload(upload_id, content.sha256))
+        if content.size >= RESUMABLE_BYTES:
             self._manifest.save()
         return upload_id, {}
 

@@ -15,13 +15,13 @@ from threading import Lock
 from typing import NamedTuple
 
 from resources.errors import StoreError
-from resources.storage.object_store import STAGED_FILE
+from resources.storage.object_store import UPLOAD_MANIFEST
 from resources.storage.s3.store import S3Store
 
 VERSION = ["odins-ravne-staged", 1]
 
 
-class Copied(NamedTuple):
+class UploadedFile(NamedTuple):
     """A file, and the object that it became."""
 
     size: int
@@ -29,14 +29,14 @@ class Copied(NamedTuple):
     etag: str
 
 
-class Upload(NamedTuple):
+class MultipartUpload(NamedTuple):
     """A large file that is under way."""
 
     upload_id: str
     sha256: str  # of the whole file, in hexadecimal
 
 
-class Manifest:
+class UploadManifest:
     """The manifest of one target; its methods may be called from any thread.
 
     Raises:
@@ -45,39 +45,39 @@ class Manifest:
 
     def __init__(self, target: S3Store) -> None:
         self._target = target
-        self._earlier: dict[str, Copied] = {}
-        self._current: dict[str, Copied] = {}
-        self._uploads: dict[str, Upload] = {}
+        self._earlier: dict[str, UploadedFile] = {}
+        self._current: dict[str, UploadedFile] = {}
+        self._uploads: dict[str, MultipartUpload] = {}
         self._changing = Lock()
         self._saving = Lock()
-        if not target.exists(STAGED_FILE):
+        if not target.exists(UPLOAD_MANIFEST):
             return
         try:
-            with target.reading(STAGED_FILE) as path:
+            with target.reading(UPLOAD_MANIFEST) as path:
                 self._read(path)
         except (OSError, EOFError, ValueError, TypeError):
             raise StoreError(
-                f"{target.url}/{STAGED_FILE}: is damaged; delete it, then all files are compared"
+                f"{target.url}/{UPLOAD_MANIFEST}: is damaged; delete it, then all files are compared"
             ) from None
 
-    def holds(self, key: str, copied: Copied) -> bool:
+    def holds(self, key: str, copied: UploadedFile) -> bool:
         """Whether a file was copied as it is, to the object that is there."""
         with self._changing:
             return self._current.get(key) == copied or self._earlier.get(key) == copied
 
-    def add(self, key: str, copied: Copied) -> None:
+    def add(self, key: str, copied: UploadedFile) -> None:
         """A file has been copied, or found to be there."""
         with self._changing:
             self._earlier.pop(key, None)
             self._uploads.pop(key, None)
             self._current[key] = copied
 
-    def upload(self, key: str) -> Upload | None:
+    def upload(self, key: str) -> MultipartUpload | None:
         """The upload of a file that is under way, if there is one."""
         with self._changing:
             return self._uploads.get(key)
 
-    def begin(self, key: str, upload: Upload) -> None:
+    def begin(self, key: str, upload: MultipartUpload) -> None:
         """A large file is under way from now on."""
         with self._changing:
             self._uploads[key] = upload
@@ -98,7 +98,7 @@ class Manifest:
         Raises:
             StoreError: the target refuses it.
         """
-        with self._saving, self._target.writing(STAGED_FILE) as path:
+        with self._saving, self._target.writing(UPLOAD_MANIFEST) as path:
             with self._changing:
                 files = {**self._earlier, **self._current}
                 uploads = dict(self._uploads)
@@ -116,6 +116,6 @@ class Manifest:
             for line in lines:
                 kind, key, *values = json.loads(line)
                 if kind == "file":
-                    self._earlier[key] = Copied(*values)
+                    self._earlier[key] = UploadedFile(*values)
                 else:
-                    self._uploads[key] = Upload(*values)
+                    self._uploads[key] = MultipartUpload(*values)

@@ -61,7 +61,7 @@ class Bucket:
         for key in keys:
             self.clients.of("s3").put_object(Bucket=self.name, Key=f"footage/{key}", Body=b"x")
 
-    def looker(self, with_queue: bool = True) -> S3UploadSource:
+    def source(self, with_queue: bool = True) -> S3UploadSource:
         uploads = Uploads(
             url=f"s3://{self.name}/footage", queue_url=self.queue_url if with_queue else None
         )
@@ -101,10 +101,10 @@ def bucket(endpoint: str, request: pytest.FixtureRequest) -> Bucket:
     return Bucket(name, clients, queue_url)
 
 
-def looked(looker: S3UploadSource, cursor: str, now: float) -> tuple[ScanResult, str]:
-    memory = SensorState.read(cursor)
-    look = looker.look(memory, now)
-    return look, memory.text()
+def scan_once(source: S3UploadSource, cursor: str, now: float) -> tuple[ScanResult, str]:
+    state = SensorState.read(cursor)
+    scan = source.scan(state, now)
+    return scan, state.text()
 
 
 def already_listed(now: float) -> str:
@@ -123,14 +123,14 @@ def in_queue(bucket: Bucket) -> int:
 def test_a_card_of_many_files_is_one_run_when_no_more_come(bucket: Bucket) -> None:
     now = time.time()
     bucket.put(*(f"north-1/DCIM/IMG_{n:04}.JPG" for n in range(25)))
-    look, cursor = looked(bucket.looker(), already_listed(now), now)
-    assert (look.turns, look.heard, look.waiting) == ((), 25, 1)
-    look, cursor = looked(bucket.looker(), cursor, now + 500)
-    assert not look.turns
-    look, cursor = looked(bucket.looker(), cursor, now + 601)
-    assert [(turn.camera_id, turn.files) for turn in look.turns] == [("north-1", 25)]
-    look, cursor = looked(bucket.looker(), cursor, now + 631)
-    assert not look.turns
+    scan, cursor = scan_once(bucket.source(), already_listed(now), now)
+    assert (scan.run_requests, scan.new_files, scan.pending) == ((), 25, 1)
+    scan, cursor = scan_once(bucket.source(), cursor, now + 500)
+    assert not scan.run_requests
+    scan, cursor = scan_once(bucket.source(), cursor, now + 601)
+    assert [(turn.camera_id, turn.files) for turn in scan.run_requests] == [("north-1", 25)]
+    scan, cursor = scan_once(bucket.source(), cursor, now + 631)
+    assert not scan.run_requests
     assert in_queue(bucket) == 0
 
 
@@ -138,30 +138,30 @@ def test_messages_are_deleted_only_when_what_they_said_is_kept(bucket: Bucket) -
     now = time.time()
     bucket.put("a/1.jpg", "a/2.jpg")
     before = already_listed(now)
-    _, cursor = looked(bucket.looker(), before, now)
+    _, cursor = scan_once(bucket.source(), before, now)
     assert in_queue(bucket) == 2  # this cursor may be lost
-    looked(bucket.looker(), cursor, now + 30)
+    scan_once(bucket.source(), cursor, now + 30)
     assert in_queue(bucket) == 0
 
 
 def test_what_a_listing_does_not_find_any_more_leaves_the_quarantine(bucket: Bucket) -> None:
     now = time.time()
     bucket.put("a...b/1.jpg", "loose.jpg")
-    _, cursor = looked(bucket.looker(), already_listed(now), now)
-    assert SensorState.read(cursor).refused.keys() == {"a...b", "loose.jpg"}
+    _, cursor = scan_once(bucket.source(), already_listed(now), now)
+    assert SensorState.read(cursor).quarantined.keys() == {"a...b", "loose.jpg"}
     bucket.clients.of("s3").delete_object(Bucket=bucket.name, Key="footage/loose.jpg")
-    _, cursor = looked(bucket.looker(), cursor, now + DAY)
-    assert SensorState.read(cursor).refused.keys() == {"a...b"}
+    _, cursor = scan_once(bucket.source(), cursor, now + DAY)
+    assert SensorState.read(cursor).quarantined.keys() == {"a...b"}
 
 
 def test_a_key_of_no_camera_is_in_quarantine_and_starts_nothing(bucket: Bucket) -> None:
     now = time.time()
     bucket.put("a...b/1.jpg", "a...b/2.jpg", "loose.jpg", "a/readme.txt")
-    look, cursor = looked(bucket.looker(), already_listed(now), now)
-    assert sorted(each.of for each in look.refused) == ["a...b", "loose.jpg"]
-    assert look.waiting == 0
-    look, _ = looked(bucket.looker(), cursor, now + DAY + 1)  # the listing finds them too
-    assert not look.refused, "what is known to be in quarantine is told once"
+    scan, cursor = scan_once(bucket.source(), already_listed(now), now)
+    assert sorted(each.path for each in scan.quarantined) == ["a...b", "loose.jpg"]
+    assert scan.pending == 0
+    scan, _ = scan_once(bucket.source(), cursor, now + DAY + 1)  # the listing finds them too
+    assert not scan.quarantined, "what is known to be in quarantine is told once"
 
 
 def test_a_look_that_takes_too_long_leaves_the_rest_in_the_queue(
@@ -170,17 +170,17 @@ def test_a_look_that_takes_too_long_leaves_the_rest_in_the_queue(
     monkeypatch.setattr("odins_ravne_assets.arrivals.s3_source.SCAN_TIMEOUT_SECONDS", -1.0)
     now = time.time()
     bucket.put(*(f"a/{n}.jpg" for n in range(15)))
-    first, cursor = looked(bucket.looker(), already_listed(now), now)
-    second, _ = looked(bucket.looker(), cursor, now + 30)
-    assert (first.heard, second.heard) == (10, 5)
+    first, cursor = scan_once(bucket.source(), already_listed(now), now)
+    second, _ = scan_once(bucket.source(), cursor, now + 30)
+    assert (first.new_files, second.new_files) == (10, 5)
 
 
 def test_a_message_of_somebody_else_is_left_in_the_queue(bucket: Bucket) -> None:
     now = time.time()
     bucket.clients.of("sqs").send_message(QueueUrl=bucket.queue_url, MessageBody="hello")
-    look, cursor = looked(bucket.looker(), already_listed(now), now)
-    assert [each.of for each in look.refused] == ["hello"]
-    looked(bucket.looker(), cursor, now + 30)
+    scan, cursor = scan_once(bucket.source(), already_listed(now), now)
+    assert [each.path for each in scan.quarantined] == ["hello"]
+    scan_once(bucket.source(), cursor, now + 30)
     assert in_queue(bucket) == 1
 
 
@@ -188,26 +188,26 @@ def test_the_listing_finds_what_no_event_told(bucket: Bucket) -> None:
     bucket.put("a/1.jpg", "b/1.jpg")
     bucket.clients.of("sqs").purge_queue(QueueUrl=bucket.queue_url)
     now = time.time()
-    look, cursor = looked(bucket.looker(), already_listed(now - DAY), now)
-    assert (look.heard, look.waiting) == (2, 2)
-    look, cursor = looked(bucket.looker(), cursor, now + 601)
-    assert {turn.camera_id for turn in look.turns} == {"a", "b"}
+    scan, cursor = scan_once(bucket.source(), already_listed(now - DAY), now)
+    assert (scan.new_files, scan.pending) == (2, 2)
+    scan, cursor = scan_once(bucket.source(), cursor, now + 601)
+    assert {turn.camera_id for turn in scan.run_requests} == {"a", "b"}
 
 
 def test_a_bucket_without_a_queue_works_by_listing_alone(bucket: Bucket) -> None:
     bucket.put("a/1.jpg")
     now = time.time()
-    looker = bucket.looker(with_queue=False)
-    _, cursor = looked(looker, "", now)
-    look, cursor = looked(looker, cursor, now + 601)
-    assert [turn.camera_id for turn in look.turns] == ["a"]
+    source = bucket.source(with_queue=False)
+    _, cursor = scan_once(source, "", now)
+    scan, cursor = scan_once(source, cursor, now + 601)
+    assert [turn.camera_id for turn in scan.run_requests] == ["a"]
     bucket.run("a")
-    look, cursor = looked(looker, cursor, now + HOUR)
-    assert look.waiting == 0
+    scan, cursor = scan_once(source, cursor, now + HOUR)
+    assert scan.pending == 0
     bucket.put("a/2.jpg")  # in the same second as others were, perhaps: dates do not count
-    _, cursor = looked(looker, cursor, now + 2 * HOUR)
-    look, cursor = looked(looker, cursor, now + 2 * HOUR + 601)
-    assert [turn.camera_id for turn in look.turns] == ["a"]
+    _, cursor = scan_once(source, cursor, now + 2 * HOUR)
+    scan, cursor = scan_once(source, cursor, now + 2 * HOUR + 601)
+    assert [turn.camera_id for turn in scan.run_requests] == ["a"]
 
 
 def test_a_listing_survives_that_the_key_it_stopped_at_is_deleted(
@@ -217,14 +217,14 @@ def test_a_listing_survives_that_the_key_it_stopped_at_is_deleted(
     monkeypatch.setattr("odins_ravne_assets.arrivals.listing.list_pages.__defaults__", (1,))
     bucket.put("a/1.jpg", "a/2.jpg", "b/1.jpg", "c/1.jpg")
     now = time.time()
-    looker = bucket.looker(with_queue=False)
-    _, cursor = looked(looker, "", now)
+    source = bucket.source(with_queue=False)
+    _, cursor = scan_once(source, "", now)
     assert SensorState.read(cursor).sweep.after == "a/2.jpg"
     bucket.clients.of("s3").delete_object(Bucket=bucket.name, Key="footage/a/2.jpg")
     for tick in range(1, 4):
-        _, cursor = looked(looker, cursor, now + 30 * tick)
+        _, cursor = scan_once(source, cursor, now + 30 * tick)
     assert SensorState.read(cursor).sweep.began == 0
-    assert set(SensorState.read(cursor).cameras.waiting) == {"a", "b", "c"}
+    assert set(SensorState.read(cursor).cameras.pending) == {"a", "b", "c"}
 
 
 def test_a_slow_listing_goes_on_in_the_next_look(
@@ -234,17 +234,17 @@ def test_a_slow_listing_goes_on_in_the_next_look(
     bucket.put("a/1.jpg", "b/1.jpg", "c/1.jpg")
     now, cursor, reached = time.time(), "", []
     for tick in range(4):
-        _, cursor = looked(bucket.looker(with_queue=False), cursor, now + 30 * tick)
+        _, cursor = scan_once(bucket.source(with_queue=False), cursor, now + 30 * tick)
         reached.append(SensorState.read(cursor).sweep.after)
     assert reached == ["a/1.jpg", "b/1.jpg", "c/1.jpg", ""]
-    assert set(SensorState.read(cursor).cameras.waiting) == {"a", "b", "c"}
+    assert set(SensorState.read(cursor).cameras.pending) == {"a", "b", "c"}
 
 
 def test_a_look_asks_for_fifty_runs_and_the_next_one_for_the_others() -> None:
-    memory = SensorState()
+    state = SensorState()
     for number in range(70):
-        memory.cameras.hear(f"cam-{number}", f"cam-{number}", 1.0, 1.0)
-    first, second = (list(request_due_runs(memory.cameras, 700.0, 600.0, HOUR)) for _ in range(2))
+        state.cameras.add_event(f"cam-{number}", f"cam-{number}", 1.0, 1.0)
+    first, second = (list(request_due_runs(state.cameras, 700.0, 600.0, HOUR)) for _ in range(2))
     assert (len(first), len(second)) == (50, 20)
     assert len({turn.camera_id for turn in first + second}) == 70
 
@@ -252,24 +252,24 @@ def test_a_look_asks_for_fifty_runs_and_the_next_one_for_the_others() -> None:
 def test_a_run_that_failed_is_asked_for_again_by_the_next_listing(bucket: Bucket) -> None:
     bucket.put("a/1.jpg")
     now = time.time()
-    _, cursor = looked(bucket.looker(), "", now)
-    first, cursor = looked(bucket.looker(), cursor, now + 601)  # and it fails: no table
-    _, cursor = looked(bucket.looker(), cursor, now + DAY)
-    second, cursor = looked(bucket.looker(), cursor, now + DAY + 601)
-    assert [t.camera_id for t in (*first.turns, *second.turns)] == ["a", "a"]
-    assert first.turns[0].run_key != second.turns[0].run_key
+    _, cursor = scan_once(bucket.source(), "", now)
+    first, cursor = scan_once(bucket.source(), cursor, now + 601)  # and it fails: no table
+    _, cursor = scan_once(bucket.source(), cursor, now + DAY)
+    second, cursor = scan_once(bucket.source(), cursor, now + DAY + 601)
+    assert [t.camera_id for t in (*first.run_requests, *second.run_requests)] == ["a", "a"]
+    assert first.run_requests[0].run_key != second.run_requests[0].run_key
     bucket.run("a")
     for day in (2, 3):
-        look, cursor = looked(bucket.looker(), cursor, now + day * DAY)
-        assert look.waiting == 0
+        scan, cursor = scan_once(bucket.source(), cursor, now + day * DAY)
+        assert scan.pending == 0
 
 
 def test_a_camera_whose_run_is_under_way_is_left_to_it(bucket: Bucket) -> None:
     bucket.put("a/1.jpg")
     bucket.clients.of("sqs").purge_queue(QueueUrl=bucket.queue_url)
     bucket.running.add("a")
-    look, _ = looked(bucket.looker(), "", time.time())
-    assert look.waiting == 0
+    scan, _ = scan_once(bucket.source(), "", time.time())
+    assert scan.pending == 0
 
 
 def test_a_table_is_read_again_only_when_the_bucket_has_changed(bucket: Bucket) -> None:
@@ -277,10 +277,10 @@ def test_a_table_is_read_again_only_when_the_bucket_has_changed(bucket: Bucket) 
     bucket.run("a")
     bucket.clients.of("sqs").purge_queue(QueueUrl=bucket.queue_url)
     now = time.time()
-    _, cursor = looked(bucket.looker(), "", now)
+    _, cursor = scan_once(bucket.source(), "", now)
     del bucket.tables["a"]  # would be missed, if it were asked for
-    look, _ = looked(bucket.looker(), cursor, now + DAY)
-    assert look.waiting == 0
+    scan, _ = scan_once(bucket.source(), cursor, now + DAY)
+    assert scan.pending == 0
 
 
 # A folder of this machine
@@ -298,11 +298,11 @@ class Folder:
         if date:
             os.utime(path, (date, date))
 
-    def looked(self, cursor: str, now: float) -> tuple[ScanResult, str]:
+    def scan_once(self, cursor: str, now: float) -> tuple[ScanResult, str]:
         uploads = Uploads(url=str(self.root))
         place = FolderUploadSource(uploads, lambda c: self.tables.get(c, set()), lambda _: False)
-        memory = SensorState.read(cursor)
-        return place.look(memory, now), memory.text()
+        state = SensorState.read(cursor)
+        return place.scan(state, now), state.text()
 
 
 @pytest.fixture
@@ -312,48 +312,48 @@ def folder(tmp_path: Path) -> Folder:
 
 def test_a_folder_is_taken_when_it_has_not_changed_for_a_while(folder: Folder) -> None:
     folder.put("a/DCIM/1.jpg")
-    look, cursor = folder.looked("", 0)
-    assert (look.turns, look.waiting) == ((), 1)
+    scan, cursor = folder.scan_once("", 0)
+    assert (scan.run_requests, scan.pending) == ((), 1)
     folder.put("a/DCIM/2.jpg")
-    look, cursor = folder.looked(cursor, 600)
-    assert not look.turns
-    look, cursor = folder.looked(cursor, 1200)
-    assert [(turn.camera_id, turn.files) for turn in look.turns] == [("a", 2)]
-    look, cursor = folder.looked(cursor, 1800)
-    assert not look.turns
+    scan, cursor = folder.scan_once(cursor, 600)
+    assert not scan.run_requests
+    scan, cursor = folder.scan_once(cursor, 1200)
+    assert [(turn.camera_id, turn.files) for turn in scan.run_requests] == [("a", 2)]
+    scan, cursor = folder.scan_once(cursor, 1800)
+    assert not scan.run_requests
 
 
 def test_a_half_copied_file_is_not_taken_though_its_date_is_the_originals(folder: Folder) -> None:
     folder.put("a/1.mp4", b"x" * 100, date=1_700_000_000)
-    _, cursor = folder.looked("", 0)
+    _, cursor = folder.scan_once("", 0)
     folder.put("a/1.mp4", b"y" * 100, date=1_700_000_000)  # same size and date: it was set before
-    look, cursor = folder.looked(cursor, 600)
-    assert not look.turns
-    look, _ = folder.looked(cursor, 1200)
-    assert [turn.camera_id for turn in look.turns] == ["a"]
+    scan, cursor = folder.scan_once(cursor, 600)
+    assert not scan.run_requests
+    scan, _ = folder.scan_once(cursor, 1200)
+    assert [turn.camera_id for turn in scan.run_requests] == ["a"]
 
 
 def test_a_folder_whose_media_are_all_in_the_tables_starts_nothing(folder: Folder) -> None:
     folder.put("a/1.jpg", b"x", date=1_700_000_000)
     folder.tables["a"] = {("1.jpg", 1, 1_700_000_000 * 10**9)}
-    _, cursor = folder.looked("", 0)
-    look, _ = folder.looked(cursor, 600)
-    assert not look.turns
+    _, cursor = folder.scan_once("", 0)
+    scan, _ = folder.scan_once(cursor, 600)
+    assert not scan.run_requests
 
 
 def test_a_card_that_is_taken_out_and_put_back_starts_nothing_new(folder: Folder) -> None:
     folder.put("a/1.jpg", b"x", date=1_700_000_000)
-    _, cursor = folder.looked("", 0)
-    look, cursor = folder.looked(cursor, 600)
-    assert len(look.turns) == 1
+    _, cursor = folder.scan_once("", 0)
+    scan, cursor = folder.scan_once(cursor, 600)
+    assert len(scan.run_requests) == 1
     folder.tables["a"] = {("1.jpg", 1, 1_700_000_000 * 10**9)}
     shutil.move(folder.root / "a", folder.root.parent / "out")
-    look, cursor = folder.looked(cursor, 700)
-    assert not look.turns
+    scan, cursor = folder.scan_once(cursor, 700)
+    assert not scan.run_requests
     shutil.move(folder.root.parent / "out", folder.root / "a")
-    _, cursor = folder.looked(cursor, 800)
-    look, _ = folder.looked(cursor, 1500)
-    assert not look.turns
+    _, cursor = folder.scan_once(cursor, 800)
+    scan, _ = folder.scan_once(cursor, 1500)
+    assert not scan.run_requests
 
 
 # The sensor in Dagster

@@ -18,7 +18,9 @@ QUIET, LONGEST = 600.0, 43_200.0
 
 
 def test_the_first_folder_of_a_key_is_the_camera() -> None:
-    assert camera_of_key("north-1/DCIM/100RECNX/IMG_1.JPG", PATTERN) == CameraMedium("north-1", "north-1")
+    assert camera_of_key("north-1/DCIM/100RECNX/IMG_1.JPG", PATTERN) == CameraMedium(
+        "north-1", "north-1"
+    )
 
 
 def test_a_pattern_finds_the_camera_deeper() -> None:
@@ -35,7 +37,7 @@ def test_what_is_no_medium_is_nobodys_business(key: str) -> None:
 def test_an_unsafe_camera_id_is_refused_with_the_reason(folder: str) -> None:
     refused = camera_of_key(f"{folder}/IMG_1.JPG", PATTERN)
     assert isinstance(refused, QuarantinedUpload)
-    assert refused.of == folder
+    assert refused.path == folder
     assert "camera id" in refused.reason
 
 
@@ -50,11 +52,11 @@ def test_a_pattern_without_a_camera_is_refused_with_the_profile() -> None:
 
 
 def test_quarantine_does_not_grow_for_ever() -> None:
-    memory = SensorState()
+    state = SensorState()
     for number in range(3 * MAX_QUARANTINED):
-        assert memory.refuse(QuarantinedUpload(f"bad {number}", "why"))
-    assert len(memory.refused) == MAX_QUARANTINED
-    assert not memory.refuse(QuarantinedUpload(f"bad {3 * MAX_QUARANTINED - 1}", "why"))
+        assert state.quarantine(QuarantinedUpload(f"bad {number}", "why"))
+    assert len(state.quarantined) == MAX_QUARANTINED
+    assert not state.quarantine(QuarantinedUpload(f"bad {3 * MAX_QUARANTINED - 1}", "why"))
 
 
 def test_a_notification_tells_the_key_as_it_is() -> None:
@@ -77,38 +79,38 @@ def test_what_is_no_notification_is_known_to_be_none(body: str) -> None:
 def test_a_card_of_many_files_is_one_run_when_it_has_been_quiet() -> None:
     cameras = PendingCameras({}, {})
     for second in range(5000):
-        assert cameras.hear("a", "a", at=second, now=second + 3)
+        assert cameras.add_event("a", "a", at=second, now=second + 3)
         assert not list(request_due_runs(cameras, second + 3, QUIET, LONGEST))
     assert not list(request_due_runs(cameras, 4999 + 3 + QUIET - 1, QUIET, LONGEST))
     (turn,) = request_due_runs(cameras, 4999 + 3 + QUIET, QUIET, LONGEST)
     assert (turn.camera_id, turn.files) == ("a", 5000)
-    assert not cameras.waiting
+    assert not cameras.pending
 
 
 def test_a_camera_that_never_is_quiet_gets_its_run_all_the_same() -> None:
     cameras = PendingCameras({}, {})
     asked = []
     for minute in range(0, 60 * 25):
-        cameras.hear("a", "a", at=60.0 * minute, now=60.0 * minute)
+        cameras.add_event("a", "a", at=60.0 * minute, now=60.0 * minute)
         asked += [minute for _ in request_due_runs(cameras, 60.0 * minute, QUIET, LONGEST)]
     assert asked == [12 * 60, 12 * 60 + 12 * 60 + 1]
 
 
 def test_an_upload_told_again_after_its_run_is_no_news() -> None:
     cameras = PendingCameras({}, {})
-    cameras.hear("a", "a", at=100.2, now=110)
+    cameras.add_event("a", "a", at=100.2, now=110)
     assert [turn.camera_id for turn in request_due_runs(cameras, 800, QUIET, LONGEST)] == ["a"]
-    assert not cameras.hear("a", "a", at=100.9, now=900)
-    assert cameras.hear("a", "a", at=101, now=900)
+    assert not cameras.add_event("a", "a", at=100.9, now=900)
+    assert cameras.add_event("a", "a", at=101, now=900)
 
 
 def test_memory_survives_being_a_cursor() -> None:
-    memory = SensorState()
-    memory.cameras.hear("a", "x/a", at=100, now=110)
-    memory.cameras.missed("b", "b", at=90, now=120, listed=119)
-    memory.receipts, memory.listed_at = ["r"], 5.0
-    memory.sweep.agreed["c"] = "ff"
-    assert SensorState.read(memory.text()) == memory
+    state = SensorState()
+    state.cameras.add_event("a", "x/a", at=100, now=110)
+    state.cameras.add_listed("b", "b", at=90, now=120, listed=119)
+    state.receipts, state.listed_at = ["r"], 5.0
+    state.sweep.agreed["c"] = "ff"
+    assert SensorState.read(state.text()) == state
     assert SensorState.read(None) == SensorState()
 
 
@@ -133,19 +135,19 @@ def test_whatever_tick_dies_each_upload_is_in_a_run_and_no_run_is_asked_for_twic
     runs: dict[str, tuple[str, float]] = {}  # run key -> camera and when it was asked for
     for tick in range(260):
         now = 30.0 * tick
-        memory = SensorState.read(cursor)
-        for message in memory.receipts:
+        state = SensorState.read(cursor)
+        for message in state.receipts:
             if not (told_twice >> int(message)) & 1:  # else: a deletion that SQS did not keep
                 queue.pop(int(message), None)
-        memory.receipts = []
+        state.receipts = []
         for number, (from_, at, camera) in queue.items():
             if from_ <= now:
-                memory.receipts.append(str(number))
-                memory.cameras.hear(camera, camera, at, now)
-        for turn in request_due_runs(memory.cameras, now, QUIET, LONGEST):
+                state.receipts.append(str(number))
+                state.cameras.add_event(camera, camera, at, now)
+        for turn in request_due_runs(state.cameras, now, QUIET, LONGEST):
             runs.setdefault(turn.run_key, (turn.camera_id, now))  # Dagster starts a key once
         if tick not in dies:
-            cursor = memory.text()
+            cursor = state.text()
     asked = defaultdict(list)
     for camera, when in runs.values():
         asked[camera].append(when)

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog, camera_id_for_folder
 from resources.errors import UsageError
-from resources.settings.camera_ids import CAMERA_ID, camera_id
+from resources.settings.camera_ids import CAMERA_ID_PATTERN, parse_camera_id
 
 # Ids
 
 
 @pytest.mark.parametrize("text", ["a", "7", "ridge-7", "Ridge_7", "A" * 63])
 def test_an_id_is_taken_as_it_is(text: str) -> None:
-    assert camera_id(text) == text
+    assert parse_camera_id(text) == text
 
 
 @pytest.mark.parametrize(
@@ -35,15 +35,15 @@ def test_an_id_is_taken_as_it_is(text: str) -> None:
 )
 def test_what_is_no_id_is_refused_with_one_that_would_do(text: str, suggestion: str) -> None:
     with pytest.raises(UsageError, match="is not allowed: a letter or digit") as caught:
-        camera_id(text)
+        parse_camera_id(text)
     assert str(caught.value).endswith(f"; {suggestion} would do")
-    assert camera_id(suggestion) == suggestion
+    assert parse_camera_id(suggestion) == suggestion
 
 
 @pytest.mark.parametrize("text", ["", "---", "相机"])
 def test_where_nothing_would_do_nothing_is_suggested(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        camera_id(text)
+        parse_camera_id(text)
     assert "would do" not in str(caught.value)
 
 
@@ -83,7 +83,7 @@ def test_whatever_a_folder_is_called_its_id_is_allowed(name: str) -> None:
         found = camera_id_for_folder(Path("/data/camera1") / name)
     except UsageError:
         return
-    assert CAMERA_ID.fullmatch(found)
+    assert CAMERA_ID_PATTERN.fullmatch(found)
     assert camera_id_for_folder(Path("/data") / found) in {found, "data"}
 
 

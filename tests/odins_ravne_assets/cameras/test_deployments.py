@@ -14,7 +14,7 @@ from odins_ravne_assets.defs.silent_cameras import silent_cameras
 from odins_ravne_assets.munin.media.camera_clock import CameraClock, camera_clocks
 from odins_ravne_assets.worker.asset_metadata import deployment_metadata
 from resources.errors import UsageError
-from resources.settings.clock_corrections import Correction
+from resources.settings.clock_corrections import ClockCorrection
 from resources.settings.loader import load_profile
 from resources.settings.profile import Profile
 from resources.settings.project import Deployment
@@ -220,7 +220,7 @@ def test_where_two_deployments_meet_the_later_one_tells_the_clock() -> None:
 
 
 def test_a_clock_is_corrected_in_one_place_only() -> None:
-    row = Correction(camera_id="ridge", shift=HOUR)
+    row = ClockCorrection(camera_id="ridge", shift=HOUR)
     with pytest.raises(UsageError, match=r"^camera ridge: its clock is corrected in .* and in "):
         camera_clocks([row], [stay(clockShift="+00:10")])
     assert camera_clocks([row], [stay()]).of("ridge").corrections == (row,)

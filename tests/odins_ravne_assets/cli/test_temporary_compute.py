@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from compute_rig import aws_settings, remaining_parts, running_sandbox, submit
 
-from odins_ravne_assets.cli.temporary_compute import compute_around
+from odins_ravne_assets.cli.temporary_compute import temporary_compute
 from resources.aws.clients import AwsClients
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import SandboxConfig
@@ -22,13 +22,13 @@ def aws() -> Iterator[Aws]:
 
 def test_compute_is_there_for_the_work_and_gone_after_it(aws: Aws) -> None:
     assert not remaining_parts(aws)
-    with compute_around(aws, 2):
+    with temporary_compute(aws, 2):
         assert remaining_parts(aws)
     assert not remaining_parts(aws)
 
 
 def test_compute_is_gone_also_when_the_work_fails_with_jobs_left(aws: Aws) -> None:
-    with pytest.raises(KeyboardInterrupt), compute_around(aws, 2):
+    with pytest.raises(KeyboardInterrupt), temporary_compute(aws, 2):
         submit(aws, seconds=100_000)
         raise KeyboardInterrupt
     assert not remaining_parts(aws)

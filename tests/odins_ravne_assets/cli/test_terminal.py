@@ -89,7 +89,7 @@ def test_names_are_shown_as_they_are(show: Show) -> None:
 def test_the_table_is_short_and_says_what_it_leaves_out(show: Show) -> None:
     lines = show(*[{}] * 23)
     assert lines[0] == "23 visits"
-    assert sum("21:40:12" in line for line in lines) == terminal.SHOWN
+    assert sum("21:40:12" in line for line in lines) == terminal.MAX_VISITS_SHOWN
     assert lines[-1] == "… and 3 more, in the files below"
 
 

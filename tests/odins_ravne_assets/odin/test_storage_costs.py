@@ -10,7 +10,7 @@ from odins_ravne_assets.odin.storage_costs import LifecycleRules, StorageCosts, 
 from odins_ravne_assets.odin.storage_prices import find_storage_prices
 from resources.pricing.sources import shipped_prices
 from resources.retention.inventory import StoredDay
-from resources.retention.rules import LEAST_BILLED, LeastSizes
+from resources.retention.rules import LEAST_BILLED, MinimumSizes
 from resources.settings.profile import Lifecycle
 
 TODAY = date(2026, 11, 20)
@@ -18,7 +18,7 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
 GB = 2**30
 AGEING = LifecycleRules(
     Lifecycle(transition_to_ia=30, transition_to_glacier=90, delete_old_versions=30),
-    LeastSizes(to_ia=2**19, to_glacier=2**18),
+    MinimumSizes(to_ia=2**19, to_glacier=2**18),
 )
 YEAR = Decimal("365.25")
 

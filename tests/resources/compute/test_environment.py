@@ -27,7 +27,7 @@ from compute_rig import (
 from typer.testing import CliRunner
 
 from odins_ravne_assets.cli.cost import app as cost_app
-from odins_ravne_assets.cli.job import Choice
+from odins_ravne_assets.cli.job import ProfileChoice
 from resources.batch.names import Names, markets
 from resources.compute.dagster_resource import ComputeEnvironmentResource
 from resources.compute.environment import ComputeEnvironment
@@ -454,7 +454,7 @@ def cost(sandbox: Sandbox, folder: Path, *arguments: str) -> Any:
     profile.write_text(
         json.dumps({"cloud": {"aws": aws_settings(sandbox).model_dump(mode="json")}})
     )
-    return CliRunner().invoke(cost_app, arguments, obj=Choice(str(profile)))
+    return CliRunner().invoke(cost_app, arguments, obj=ProfileChoice(str(profile)))
 
 
 def test_the_commands_set_up_show_and_tear_down(account: Sandbox, tmp_path: Path) -> None:
@@ -476,6 +476,6 @@ def test_the_commands_set_up_show_and_tear_down(account: Sandbox, tmp_path: Path
 
 
 def test_a_profile_of_this_machine_has_no_cost_commands() -> None:
-    done = CliRunner().invoke(cost_app, ["status"], obj=Choice("local"))
+    done = CliRunner().invoke(cost_app, ["status"], obj=ProfileChoice("local"))
     assert isinstance(done.exception, UsageError)
     assert "munin --profile cloud cost status" in str(done.exception)

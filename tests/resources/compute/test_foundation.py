@@ -17,7 +17,7 @@ from paths import ROOT
 from typer.testing import CliRunner
 
 from odins_ravne_assets.cli.cost import app as cost_app
-from odins_ravne_assets.cli.job import Choice
+from odins_ravne_assets.cli.job import ProfileChoice
 from resources.clock import ScaledClock
 from resources.compute.environment import ComputeEnvironment
 from resources.compute.foundation import find_foundation
@@ -399,7 +399,7 @@ def test_of_a_stack_that_could_not_be_made_the_first_failure_is_told() -> None:
 
 
 def cost(*arguments: str, profile: str = "cloud") -> Any:
-    return CliRunner().invoke(cost_app, arguments, obj=Choice(profile))
+    return CliRunner().invoke(cost_app, arguments, obj=ProfileChoice(profile))
 
 
 @pytest.mark.parametrize("name", ["foundation", "budget"])

@@ -14,7 +14,7 @@ from odins_ravne_assets.cli.main import app
 from resources.aws.clients import AwsClients
 from resources.errors import RavneError, StoreError
 from resources.pricing.sources import shipped_prices
-from resources.retention.archive import StoredClass, ask_for, restore_usd, stored_classes
+from resources.retention.archive import ObjectStorageClass, request_restore, restore_usd, list_storage_classes
 from resources.sandbox.model.config import SandboxConfig
 from resources.settings.profile import Aws
 from resources.storage.open_store import open_store
@@ -57,8 +57,8 @@ def munin(*words: str) -> str:
     return done.stdout
 
 
-def glacier(number: int, size: int) -> list[StoredClass]:
-    return [StoredClass(str(each), size, "GLACIER") for each in range(number)]
+def glacier(number: int, size: int) -> list[ObjectStorageClass]:
+    return [ObjectStorageClass(str(each), size, "GLACIER") for each in range(number)]
 
 
 def test_reading_an_archived_object_names_its_class_and_the_command_that_brings_it_back(
@@ -76,9 +76,9 @@ def test_reading_an_archived_object_names_its_class_and_the_command_that_brings_
 def test_a_listing_tells_which_objects_of_a_folder_or_which_one_is_archived(
     clients: AwsClients,
 ) -> None:
-    found = {each.key: each.storage_class for each in stored_classes(clients, URL)}
+    found = {each.key: each.storage_class for each in list_storage_classes(clients, URL)}
     assert found == {"DCIM/1.jpg": "GLACIER", "DCIM/2.jpg": "GLACIER", "3.jpg": "STANDARD_IA"}
-    [one] = stored_classes(clients, f"{URL}/3.jpg")
+    [one] = list_storage_classes(clients, f"{URL}/3.jpg")
     assert (one.key, one.is_archived) == ("", False)
 
 
@@ -92,7 +92,7 @@ def test_bulk_costs_the_copys_storage_alone_and_standard_its_retrieval_too() -> 
 
 def test_a_class_whose_price_is_not_known_is_not_asked_for_blindly() -> None:
     with pytest.raises(RavneError, match="1 objects from DEEP_ARCHIVE is not known here"):
-        restore_usd(BOOK, [StoredClass("a", 1, "DEEP_ARCHIVE")], 7, "bulk")
+        restore_usd(BOOK, [ObjectStorageClass("a", 1, "DEEP_ARCHIVE")], 7, "bulk")
 
 
 def test_the_command_names_the_price_first_then_asks_and_then_tells_how_far_it_is(
@@ -101,20 +101,20 @@ def test_the_command_names_the_price_first_then_asks_and_then_tells_how_far_it_i
     told = munin(URL)
     assert "3 objects, 2 archived (0.00 GB), of which 0 asked for" in told
     assert "2 objects for 7 days: about $0.00, in 5 to 12 hours (bulk). With --start" in told
-    assert not any(each.restoring for each in stored_classes(clients, URL))
+    assert not any(each.restoring for each in list_storage_classes(clients, URL))
     assert "Asked for 2 objects" in munin(URL, "--start")
-    found = list(stored_classes(clients, URL))
-    assert ask_for(clients, URL, found, 7, "bulk") == 0  # they have been asked for
-    eventually(lambda: not any(each.is_archived for each in stored_classes(clients, URL)))
+    found = list(list_storage_classes(clients, URL))
+    assert request_restore(clients, URL, found, 7, "bulk") == 0  # they have been asked for
+    eventually(lambda: not any(each.is_archived for each in list_storage_classes(clients, URL)))
     assert "3 objects, all can be read, restored ones until" in munin(URL)
     assert open_store(URL, clients).read_bytes("DCIM/1.jpg") == b"picture"
-    assert [each.is_archived for each in stored_classes(clients, f"{URL}2")] == [True]
+    assert [each.is_archived for each in list_storage_classes(clients, f"{URL}2")] == [True]
 
 
 def test_two_who_ask_for_the_same_object_ask_once(clients: AwsClients) -> None:
-    [one] = stored_classes(clients, f"{URL}2")
-    assert ask_for(clients, f"{URL}2", [one], 1, "standard") == 1
-    assert ask_for(clients, f"{URL}2", [one], 1, "standard") == 0
+    [one] = list_storage_classes(clients, f"{URL}2")
+    assert request_restore(clients, f"{URL}2", [one], 1, "standard") == 1
+    assert request_restore(clients, f"{URL}2", [one], 1, "standard") == 0
 
 
 def test_the_sandbox_restores_only_what_is_archived(clients: AwsClients) -> None:

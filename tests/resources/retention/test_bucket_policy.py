@@ -23,11 +23,11 @@ from resources.retention.dagster_resource import StorageLifecyclePolicyResource
 from resources.retention.rules import (
     INDEX_IN_GLACIER,
     INDEX_IN_STANDARD,
-    OURS,
-    danger,
-    least_sizes,
-    prefix_of,
-    wanted_rules,
+    MANAGED_ID_PREFIX,
+    rule_risk,
+    minimum_sizes,
+    rule_prefix,
+    lifecycle_rules,
 )
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import SandboxConfig, data_bucket
@@ -81,7 +81,7 @@ def put(s3: Any, *rules: dict[str, Any], **more: Any) -> None:
 
 
 def test_with_the_prices_that_ship_moving_pays_from_half_a_mebibyte_on() -> None:
-    least = least_sizes(Lifecycle(), BOOK)
+    least = minimum_sizes(Lifecycle(), BOOK)
     assert (least.to_ia, least.to_glacier) == (512 * 1024, 384 * 1024)
 
 
@@ -89,7 +89,7 @@ def test_with_the_prices_that_ship_moving_pays_from_half_a_mebibyte_on() -> None
 @settings(max_examples=60, deadline=None)
 def test_an_object_just_large_enough_costs_less_moved_than_left(ia: int, later: int) -> None:
     lifecycle = Lifecycle(transition_to_ia=ia, transition_to_glacier=ia + later)
-    least = least_sizes(lifecycle, BOOK)
+    least = minimum_sizes(lifecycle, BOOK)
     price = {item: BOOK.rate(item).usd for item in ("s3-standard", "s3-standard-ia", "s3-glacier")}
     gib, months = Decimal(least.to_ia) / 2**30, Decimal(later) / 30
     left = gib * price["s3-standard"] * months
@@ -103,11 +103,11 @@ def test_an_object_just_large_enough_costs_less_moved_than_left(ia: int, later: 
 
 
 def test_only_footage_ever_moves_and_no_rule_of_ours_deletes_what_is_current() -> None:
-    for rule in wanted_rules(Lifecycle(), least_sizes(Lifecycle(), BOOK)):
+    for rule in lifecycle_rules(Lifecycle(), minimum_sizes(Lifecycle(), BOOK)):
         if "Transitions" in rule:
-            assert prefix_of(rule) == FOOTAGE_FOLDER
+            assert rule_prefix(rule) == FOOTAGE_FOLDER
         assert not rule.get("Expiration", {}).keys() & {"Days", "Date"}
-        assert danger(rule) is None
+        assert rule_risk(rule) is None
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_only_footage_ever_moves_and_no_rule_of_ours_deletes_what_is_current() -
 def test_a_rule_of_others_that_takes_away_what_runs_read_is_told(
     rule: dict[str, Any], told: str
 ) -> None:
-    said = danger({"ID": "theirs", "Status": "Enabled", **rule})
+    said = rule_risk({"ID": "theirs", "Status": "Enabled", **rule})
     assert said is not None and "theirs" in said and told in said
-    assert danger({"ID": "theirs", "Status": "Disabled", **rule}) is None
+    assert rule_risk({"ID": "theirs", "Status": "Disabled", **rule}) is None
 
 
 # The bucket
@@ -138,13 +138,13 @@ def test_applying_makes_the_rules_of_the_profile_and_again_changes_nothing(
     assert len(steps) == 4
     assert policy.status().drift == ()
     rules = rules_of(s3)
-    assert rules[f"{OURS}footage-to-glacier"]["Transitions"] == [
+    assert rules[f"{MANAGED_ID_PREFIX}footage-to-glacier"]["Transitions"] == [
         {"Days": 90, "StorageClass": "GLACIER"}
     ]
-    assert rules[f"{OURS}footage-to-ia"]["Filter"] == {
+    assert rules[f"{MANAGED_ID_PREFIX}footage-to-ia"]["Filter"] == {
         "And": {"Prefix": "footage/", "ObjectSizeGreaterThan": 512 * 1024 - 1}
     }
-    assert rules[f"{OURS}old-versions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    assert rules[f"{MANAGED_ID_PREFIX}old-versions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
     assert policy.apply(steps.append).drift == () and len(steps) == 4
 
 
@@ -166,8 +166,8 @@ def test_a_changed_profile_a_changed_rule_and_one_too_many_are_drift_and_put_rig
 ) -> None:
     StorageLifecycle(aws, Lifecycle()).apply(lambda _: None)
     rules = rules_of(s3)
-    rules[f"{OURS}incomplete-uploads"]["Status"] = "Disabled"
-    put(s3, *rules.values(), {**THEIRS, "ID": f"{OURS}of-an-earlier-version"})
+    rules[f"{MANAGED_ID_PREFIX}incomplete-uploads"]["Status"] = "Disabled"
+    put(s3, *rules.values(), {**THEIRS, "ID": f"{MANAGED_ID_PREFIX}of-an-earlier-version"})
     policy, steps = StorageLifecycle(aws, Lifecycle(transition_to_glacier=180)), list[str]()
     drift = {rule.name: (rule.state, rule.detail) for rule in policy.status().drift}
     assert drift["footage-to-glacier"] == ("differs", "Days 90 instead of 180")
@@ -196,7 +196,7 @@ def test_without_a_bucket_it_is_said_who_makes_it(aws: Aws) -> None:
 def test_the_sandbox_refuses_what_s3_refuses(s3: Any) -> None:
     def moving(days: int, storage_class: str, name: str) -> dict[str, Any]:
         move = {"Days": days, "StorageClass": storage_class}
-        return {**wanted_rules(Lifecycle(), least_sizes(Lifecycle(), BOOK))[0],
+        return {**lifecycle_rules(Lifecycle(), minimum_sizes(Lifecycle(), BOOK))[0],
                 "ID": name, "Transitions": [move]}  # fmt: skip
 
     for rules in (
@@ -251,5 +251,5 @@ def test_the_asset_applies_the_policy_of_the_resource_that_its_run_is_given(
     assert policy.aws() == aws and policy.lifecycle() == lifecycle
     dg.materialize([storage_lifecycle], resources={"storage_policy": policy})
     stored = rules_of(s3)
-    assert stored[f"{OURS}footage-to-ia"]["Transitions"][0]["Days"] == 45
-    assert stored[f"{OURS}footage-to-glacier"]["Transitions"][0]["Days"] == 180
+    assert stored[f"{MANAGED_ID_PREFIX}footage-to-ia"]["Transitions"][0]["Days"] == 45
+    assert stored[f"{MANAGED_ID_PREFIX}footage-to-glacier"]["Transitions"][0]["Days"] == 180

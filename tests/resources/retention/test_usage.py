@@ -5,7 +5,7 @@ from s3_rig import S3Rig, s3, s3_server
 
 from resources.errors import StoreError
 from resources.retention.inventory import StoredDay
-from resources.retention.usage import stored_in
+from resources.retention.usage import list_stored_days
 
 # Fixtures.
 __all__ = ["s3", "s3_server"]
@@ -28,7 +28,7 @@ def test_objects_are_counted_by_place_class_and_size(s3: S3Rig) -> None:
     put(Bucket=bucket, Key="footage/hillside/no.jpg", Body=b"1")
     put(Bucket=bucket, Key="results/hill/report.json", Body=b"{}")
     areas = {f"s3://{bucket}/footage/hill": "footage", f"s3://{bucket}/results/hill": "results"}
-    assert sums(stored_in(clients, areas, (10,))) == {  # type: ignore[arg-type]
+    assert sums(list_stored_days(clients, areas, (10,))) == {  # type: ignore[arg-type]
         ("footage", "STANDARD", False, 0): (1, 5),
         ("footage", "STANDARD", False, 10): (1, 10),
         ("footage", "GLACIER", False, 0): (1, 3),
@@ -42,7 +42,7 @@ def test_results_within_footage_are_counted_once(s3: S3Rig) -> None:
     put = clients.of("s3").put_object
     put(Bucket=bucket, Key="hill/a.jpg", Body=b"12345")
     put(Bucket=bucket, Key="hill/out/report.json", Body=b"{}")
-    found = stored_in(
+    found = list_stored_days(
         clients, {f"s3://{bucket}/hill": "footage", f"s3://{bucket}/hill/out": "results"}
     )
     assert {(day.area, day.bytes) for day in found} == {("footage", 5), ("results", 2)}
@@ -55,11 +55,11 @@ def test_versions_that_were_overwritten_are_paid_and_counted_apart(s3: S3Rig) ->
     client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     client.put_object(Bucket=bucket, Key="hill/report.json", Body=b"12345")
     client.put_object(Bucket=bucket, Key="hill/report.json", Body=b"12")
-    found = stored_in(clients, {f"s3://{bucket}/hill": "results"})
+    found = list_stored_days(clients, {f"s3://{bucket}/hill": "results"})
     assert {(day.old, day.bytes) for day in found} == {(True, 5), (False, 2)}
 
 
 def test_a_bucket_that_is_not_there_is_told_in_words(s3: S3Rig) -> None:
     clients = s3.clients()
     with pytest.raises(StoreError, match="no such bucket"):
-        stored_in(clients, {"s3://nobodys-bucket/x": "results"})
+        list_stored_days(clients, {"s3://nobodys-bucket/x": "results"})

@@ -25,7 +25,7 @@ from resources.storage.object_store import (
     EDGE_BYTES,
     LOCK_FILE,
     PARTIAL_PREFIX,
-    STAGED_FILE,
+    UPLOAD_MANIFEST,
     ObjectStore,
     key_order,
 )
@@ -170,7 +170,7 @@ def test_a_missing_object_is_named(any_store: ObjectStore) -> None:
 
 
 def test_the_stores_own_files_are_not_listed(any_store: ObjectStore) -> None:
-    for key in (LOCK_FILE, f"a/{STAGED_FILE}", f"a/{PARTIAL_PREFIX}x", "a/b"):
+    for key in (LOCK_FILE, f"a/{UPLOAD_MANIFEST}", f"a/{PARTIAL_PREFIX}x", "a/b"):
         any_store.write_bytes(key, b"")
     assert keys(any_store) == ["a/b"]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from odins_ravne_assets.munin.media.camera_clock import CameraClock, CameraClocks, camera_clocks
 from resources.errors import UsageError
-from resources.settings.clock_corrections import Correction, read_corrections
+from resources.settings.clock_corrections import ClockCorrection, read_clock_corrections
 from resources.settings.loader import load_profile
 from resources.settings.profile import Profile
 
@@ -21,7 +21,7 @@ NOON = datetime(2021, 5, 28, 12)
 def load(tmp_path: Path, text: str) -> CameraClocks:
     path = tmp_path / "clocks.csv"
     path.write_text(text, encoding="utf-8")
-    return camera_clocks(read_corrections(path), ())
+    return camera_clocks(read_clock_corrections(path), ())
 
 
 def complaint(tmp_path: Path, text: str) -> str:
@@ -130,10 +130,10 @@ def test_a_mistake_is_told_with_its_line_and_what_is_allowed(
 
 def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone\.csv: cannot be read: No such file"):
-        read_corrections(str(tmp_path / "gone.csv"))
+        read_clock_corrections(str(tmp_path / "gone.csv"))
     (tmp_path / "clocks.csv").write_bytes(b"\xff\xfe\0c")
     with pytest.raises(UsageError, match=r"clocks\.csv: cannot be read"):
-        read_corrections(tmp_path / "clocks.csv")
+        read_clock_corrections(tmp_path / "clocks.csv")
 
 
 def test_what_is_launched_elsewhere_has_the_corrections_with_it(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_what_is_launched_elsewhere_has_the_corrections_with_it(tmp_path: Path) 
     named = {"pipeline.stage0.clock_corrections": str(tmp_path / "clocks.csv")}
     profile = load_profile("local", named)
     there = Profile.model_validate(profile.model_dump(mode="json"))
-    assert there.pipeline.stage0.clock_corrections == read_corrections(tmp_path / "clocks.csv")
+    assert there.pipeline.stage0.clock_corrections == read_clock_corrections(tmp_path / "clocks.csv")
 
 
 def test_a_profile_that_names_bad_corrections_is_refused_with_their_line(tmp_path: Path) -> None:
@@ -160,12 +160,12 @@ OFFSETS = st.none() | st.integers(-14 * 60, 14 * 60)
 
 
 @st.composite
-def clocks(draw: st.DrawFn) -> list[Correction]:
+def clocks(draw: st.DrawFn) -> list[ClockCorrection]:
     """Corrections of one camera that touch at most, the outer ends open."""
     edges = sorted(draw(st.lists(TIMES.map(lambda t: t.replace(microsecond=0)), unique=True)))
     ends = [datetime.min, *edges, datetime.max]
     return [
-        Correction(
+        ClockCorrection(
             camera_id="a",
             start=start,
             until=until,
@@ -178,7 +178,7 @@ def clocks(draw: st.DrawFn) -> list[Correction]:
     ]
 
 
-def as_line(one: Correction) -> str:
+def as_line(one: ClockCorrection) -> str:
     start = "" if one.start == datetime.min else one.start.isoformat()
     until = "" if one.until == datetime.max else one.until.isoformat(" ")
     offset = ""
@@ -198,7 +198,7 @@ def test_whatever_the_periods_the_one_that_holds_is_applied_and_no_other(
     path.write_text(HEADER + "\n".join(lines), encoding="utf-8")
     holding = [one for one in corrections if one.start <= time < one.until]
     assert len(holding) <= 1
-    captured, stated = camera_clocks(read_corrections(path), ()).of("a").corrected(time, offset)
+    captured, stated = camera_clocks(read_clock_corrections(path), ()).of("a").corrected(time, offset)
     if not holding:
         assert (captured, stated) == (time, offset)
         return
@@ -209,6 +209,6 @@ def test_whatever_the_periods_the_one_that_holds_is_applied_and_no_other(
 
 @given(clocks(), OFFSETS)
 def test_whatever_the_corrections_a_missing_time_stays_missing(
-    corrections: list[Correction], offset: int | None
+    corrections: list[ClockCorrection], offset: int | None
 ) -> None:
     assert CameraClock(tuple(corrections)).corrected(None, offset) == (None, offset)

@@ -23,7 +23,7 @@ from odins_ravne_assets.munin.media.probe import Probe
 from odins_ravne_assets.munin.media.probe_process import probe_media
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from resources.errors import StoreError
-from resources.settings.clock_corrections import read_corrections
+from resources.settings.clock_corrections import read_clock_corrections
 from resources.settings.profile import Stage0
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import StoredObject, key_order
@@ -81,7 +81,7 @@ class Card:
         path = self.results.root / "clocks.csv"
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"camera_id,from,until,shift,utc_offset\n{line}\n", encoding="utf-8")
-        return camera_clocks(read_corrections(path), ())
+        return camera_clocks(read_clock_corrections(path), ())
 
 
 def first_pass(

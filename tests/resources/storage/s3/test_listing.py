@@ -20,7 +20,7 @@ from resources.errors import StoreError
 from resources.settings.profile import Aws
 from resources.storage.object_store import key_order
 from resources.storage.s3.listing import S3Listing
-from resources.storage.s3.location import S3Place
+from resources.storage.s3.location import S3Location
 from resources.storage.s3.store import S3Store
 
 __all__ = ["make_store", "s3", "s3_server", "store"]  # pytest finds fixtures by their names
@@ -157,7 +157,7 @@ def test_any_keys_are_listed_once_and_in_order_whatever_the_page(
     @given(KEYS, st.integers(1, 5))
     def check(keys: list[str], page: int) -> None:
         handler.keys = sorted(set(keys))
-        listing = S3Listing(S3Place(client, "bucket", ""), page)
+        listing = S3Listing(S3Location(client, "bucket", ""), page)
         found = [stored.key for stored in listing.objects("", None)]
         assert found == sorted(handler.keys, key=key_order)
 
@@ -167,7 +167,7 @@ def test_any_keys_are_listed_once_and_in_order_whatever_the_page(
 def test_a_hundred_thousand_objects_are_a_stream(keys_server: tuple[type[_Keys], Any]) -> None:
     handler, client = keys_server
     handler.keys = sorted(f"DCIM/{n // 9999}EK/cam-1 2024-05-{n:06d}.JPG" for n in range(100_000))
-    objects = S3Listing(S3Place(client, "bucket", "DCIM/")).objects("", None)
+    objects = S3Listing(S3Location(client, "bucket", "DCIM/")).objects("", None)
     next(objects)
     # The folders, a page of the first, and whether a folder "cam" or "cam-1 2024" sorts before.
     assert handler.pages <= 8
@@ -182,5 +182,5 @@ def test_a_hundred_thousand_objects_are_a_stream(keys_server: tuple[type[_Keys],
 def test_a_key_of_five_hundred_folders_is_listed(keys_server: tuple[type[_Keys], Any]) -> None:
     handler, client = keys_server
     handler.keys = ["a/" * 511 + "b"]
-    listing = S3Listing(S3Place(client, "bucket", ""))
+    listing = S3Listing(S3Location(client, "bucket", ""))
     assert [stored.key for stored in listing.objects("", None)] == handler.keys

@@ -28,11 +28,11 @@ from resources.aws import clients as aws_clients
 from resources.clock import ScaledClock
 from resources.errors import StoreError
 from resources.storage.local_store import LocalStore
-from resources.storage.object_store import STAGED_FILE
+from resources.storage.object_store import UPLOAD_MANIFEST
 from resources.storage.s3.store import S3Store
-from resources.storage.s3.upload import UploadStopped, content_of
-from resources.storage.transfer.footage_upload import PARALLEL_FILES, NotStaged, Staged, stage_up
-from resources.storage.transfer.upload_manifest import Manifest
+from resources.storage.s3.upload import UploadStopped, digest_file
+from resources.storage.transfer.footage_upload import PARALLEL_FILES, UploadFailure, UploadProgress, upload_footage
+from resources.storage.transfer.upload_manifest import UploadManifest
 
 # Fixtures, and the parts that they make files of.
 __all__ = ["s3", "s3_server", "small_parts"]
@@ -67,8 +67,8 @@ def large(card: LocalStore, key: str, parts: int) -> Path:
     return put(card, key, os.urandom((parts - 1) * PART + 5))
 
 
-def staged(card: LocalStore, target: S3Store) -> Staged:
-    return stage_up(card, target, lambda so_far: None, Event())
+def staged(card: LocalStore, target: S3Store) -> UploadProgress:
+    return upload_footage(card, target, lambda so_far: None, Event())
 
 
 def copies(target: S3Store) -> dict[str, bytes]:
@@ -104,7 +104,7 @@ def test_nothing_goes_up_twice_and_nothing_is_asked_file_by_file(
     assert (result.uploaded, result.present, result.present_bytes) == (0, 50, 350)
     asked = [request.operation for request in s3.requests]
     assert asked.count("ListObjectsV2") == 5 and len(asked) == 7
-    assert s3.asked("PutObject") == [f"footage/cam 1/{STAGED_FILE}"]
+    assert s3.asked("PutObject") == [f"footage/cam 1/{UPLOAD_MANIFEST}"]
 
 
 def test_without_a_manifest_contents_are_compared(
@@ -116,7 +116,7 @@ def test_without_a_manifest_contents_are_compared(
     put(card, "other", b"content")
     large(card, "large", 2)
     staged(card, target)
-    target.delete(STAGED_FILE)
+    target.delete(UPLOAD_MANIFEST)
     put(card, "other", b"as long")
     s3.reset()
     result = staged(card, target)
@@ -163,7 +163,7 @@ def test_a_target_that_hides_what_is_missing_will_do(
 def test_only_what_is_wanted_goes_up(card: LocalStore, target: S3Store) -> None:
     put(card, "a.jpg")
     put(card, "backup.zip")
-    result = stage_up(card, target, lambda so_far: None, Event(), lambda key: ".jpg" in key)
+    result = upload_footage(card, target, lambda so_far: None, Event(), lambda key: ".jpg" in key)
     assert list(copies(target)) == ["a.jpg"]
     assert (result.total_files, result.uploaded) == (1, 1)
 
@@ -190,7 +190,7 @@ def test_a_disk_that_cannot_be_read_is_said(
     put(card, "fine")
     result = staged(card, target)
     assert set(copies(target)) == {"fine"}
-    assert result.failures == [NotStaged("broken", "cannot be read: Input/output error")]
+    assert result.failures == [UploadFailure("broken", "cannot be read: Input/output error")]
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_a_folder_that_cannot_be_listed_is_said(tmp_path: Path, target: S3Store)
     put(card, "closed/b")
     result = staged(card, target)
     assert set(copies(target)) == {"open/a"}
-    assert result.failures == [NotStaged("closed/", "Permission denied")]
+    assert result.failures == [UploadFailure("closed/", "Permission denied")]
 
 
 class _Locked(LocalStore):
@@ -322,7 +322,7 @@ def test_an_upload_that_s3_forgot_begins_anew(
     s3.fail("UploadPart", refuse(403, "AccessDenied"), times=1000, after=4)
     with pytest.raises(StoreError):
         staged(card, target)
-    begun = Manifest(target).upload("large")
+    begun = UploadManifest(target).upload("large")
     assert begun
     target.uploading.abort("large", begun.upload_id)
     s3.reset()
@@ -357,12 +357,12 @@ def test_a_stop_ends_soon_and_the_next_copy_goes_on(
     large(card, "large", 20)
     stop, told = Event(), []
 
-    def tell(so_far: Staged) -> None:
+    def tell(so_far: UploadProgress) -> None:
         told.append(so_far.uploaded)
         if so_far.uploaded >= 20:
             stop.set()
 
-    result = stage_up(card, target, tell, stop)
+    result = upload_footage(card, target, tell, stop)
     assert result.stopped and 20 <= result.uploaded < 200
     s3.reset()
     second = staged(card, target)
@@ -385,7 +385,7 @@ def test_a_stop_in_a_large_file_keeps_its_parts(
         return forward(request)
 
     s3.fail("UploadPart", stopping, after=3)
-    result = stage_up(card, target, lambda so_far: None, stop)
+    result = upload_footage(card, target, lambda so_far: None, stop)
     assert result.stopped and result.uploaded == 0
     sent = len(s3.asked("UploadPart"))
     assert 4 <= sent < 24
@@ -404,12 +404,12 @@ from resources.aws.clients import AwsClients
 from resources.storage.local_store import LocalStore
 from resources.settings.profile import Aws
 from resources.storage.s3.store import S3Store
-from resources.storage.transfer.footage_upload import stage_up
+from resources.storage.transfer.footage_upload import upload_footage
 for module in (download, upload, footage_upload):
     module.PART_BYTES = 2**16
-footage_upload.RESUMED_BYTES = 8 * 2**16
+footage_upload.RESUMABLE_BYTES = 8 * 2**16
 target = S3Store(sys.argv[2], AwsClients(Aws(endpoint_url=sys.argv[3])))
-stage_up(LocalStore(Path(sys.argv[1])), target, lambda so_far: None, Event())
+upload_footage(LocalStore(Path(sys.argv[1])), target, lambda so_far: None, Event())
 """
 
 
@@ -473,11 +473,11 @@ def test_whatever_goes_wrong_the_next_copy_makes_it_good(
 def test_a_stop_ends_the_reading_of_a_large_file_too(card: LocalStore, target: S3Store) -> None:
     path = large(card, "large", 2)
     with pytest.raises(UploadStopped):
-        content_of(path, lambda: True)
+        digest_file(path, lambda: True)
 
 
 def test_a_damaged_manifest_is_said(card: LocalStore, target: S3Store) -> None:
-    target.write_bytes(STAGED_FILE, b"nonsense")
+    target.write_bytes(UPLOAD_MANIFEST, b"nonsense")
     with pytest.raises(StoreError, match=r"\.staged: is damaged; delete it"):
         staged(card, target)
 
@@ -495,7 +495,7 @@ def test_progress_is_told_while_a_large_file_goes_up(
 
     s3.fail("UploadPart", slow, after=3)
     told = []
-    stage_up(
+    upload_footage(
         card,
         target,
         lambda so_far: told.append((so_far.partial_bytes, so_far.uploaded_bytes)),
