@@ -147,10 +147,10 @@ def with_queue(keys: int, clients: Clients) -> None:
     source = S3UploadSource(uploads, clients, lambda camera: known(keys, camera), lambda _: False)
     now = time.time()
     cursor = SensorState(listed_at=now).text()
-    cursor = look("with a queue, nothing new", source, clients, cursor, now)
+    cursor = scan("with a queue, nothing new", source, clients, cursor, now)
     for new in (10, 1000):
         Answers.queue += [EVENT.format(number % CAMERAS, number) for number in range(new)]
-        cursor = look(f"with a queue, {new:,} new files", source, clients, cursor, now + new)
+        cursor = scan(f"with a queue, {new:,} new files", source, clients, cursor, now + new)
 
 
 def without_queue(keys: int, clients: Clients) -> None:

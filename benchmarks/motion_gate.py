@@ -1,7 +1,7 @@
-"""What the motion gate saves and what it loses: `python benchmarks/motion_gate.py`.
+"""The frames that the motion gate saves and loses: `python benchmarks/motion_gate.py`.
 
-Looks at every sampled frame of every clip, and then asks the gate which of them it would have
-looked at. Lost are frames that hold a box and would not have been looked at.
+Runs the detector on every sampled frame of every clip, and the gate on the same frames. Lost frames
+have a box, but the gate skips them.
 """
 
 import argparse
@@ -20,19 +20,19 @@ CLIPS = {".mp4", ".mov", ".avi", ".mkv", ".asf", ".wmv", ".mpg", ".mpeg", ".3gp"
 
 
 def judge(path: Path, plan: SamplingPlan, detector: Detector) -> tuple[int, int, int, int]:
-    """Sampled frames, frames the gate looks at, frames with a box, and of these the lost ones."""
+    """Count sampled frames, frames that the gate lets through, frames with a box, lost frames."""
     gate = MotionGate()
-    frames = looked_at = with_box = lost = 0
+    frames = processed = with_box = lost = 0
     for frame in decode_video(path, plan, 2e8):
-        boxes = len(detector.find([frame.picture])[0])
-        look = gate.look(frame.moved)
-        if look:
-            gate.seen(boxes)
+        boxes = len(detector.detect([frame.picture])[0])
+        opens = gate.opens(frame.moved)
+        if opens:
+            gate.record(boxes)
         frames += 1
-        looked_at += look
+        processed += opens
         with_box += boxes > 0
-        lost += boxes > 0 and not look
-    return frames, looked_at, with_box, lost
+        lost += boxes > 0 and not opens
+    return frames, processed, with_box, lost
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
     plan = SamplingPlan("fps", arguments.frames_per_second, 1, True, threshold)
     detector = load_detector()
     total = [0, 0, 0, 0]
-    print(f"{'frames':>7} {'looked at':>10} {'with a box':>11} {'lost':>5}  clip")
+    print(f"{'frames':>7} {'processed':>10} {'with a box':>11} {'lost':>5}  clip")
     for path in sorted(arguments.footage.rglob("*")):
         if path.suffix.lower() not in CLIPS:
             continue

@@ -1,9 +1,9 @@
-"""What the pipeline costs over a bare loop: `python benchmarks/pipeline_overhead.py`.
+"""The overhead of the pipeline over a bare loop: `python benchmarks/pipeline_overhead.py`.
 
 The bare loop decodes a medium and runs the detectors on it, one after the other, in one process:
 no journal, no crops, no child processes, no tables. The pipeline is Stage 1 as a worker runs it,
 model loading and tables included, on the same media with the same models and threads. Both run in
-turn, several times; the least time of each counts, and their ratio is the result.
+turn, several times; the result is the ratio of the shortest times.
 """
 
 import argparse
@@ -29,7 +29,7 @@ STILLS, CLIPS = {".jpg", ".jpeg"}, {".mp4"}
 
 
 def copies(source: Path, suffixes: set[str], count: int, target: Path) -> Path:
-    """Media of some kinds, copied in turn until there are `count`, no two with the same content."""
+    """Copy media of some kinds in turn until there are `count`, each with a different content."""
     files = [
         path
         for path in sorted(source.rglob("*"))
@@ -57,14 +57,14 @@ def load_detector() -> Detector:
 
 
 def bare_loop(detector: Detector, media: pl.DataFrame, footage: Path) -> tuple[float, int]:
-    """Seconds, and frames looked at."""
+    """Return the seconds and the number of frames processed."""
     stage1 = load_profile("local", environ={}).pipeline.stage1
     plan = SamplingPlan("fps", stage1.frames_per_second, 1, False, stage1.motion_threshold)
     frames = 0
     started = time.perf_counter()
     for path, kind, width, height in media.iter_rows():
         for picture in pictures(footage / path, kind, width, height, detector.input_side, plan):
-            detector.find([picture])
+            detector.detect([picture])
             frames += 1
     return time.perf_counter() - started, frames
 
@@ -79,7 +79,7 @@ def pictures(
 
 
 def pipeline(footage: Path, output: Path) -> float:
-    """Seconds of Stage 1; Stage 0 was before."""
+    """Return the seconds of Stage 1; Stage 0 ran before."""
     started = time.perf_counter()
     run_stages(footage, output, ["detections"], {"pipeline.stage1.motion_gate": False})
     return time.perf_counter() - started
@@ -90,16 +90,16 @@ def compare(name: str, footage: Path, work: Path, repeats: int) -> None:
     media = pl.read_parquet(work / "tables" / "media.parquet").filter(pl.col("status") == "ok")
     media = media.select("path", "kind", "width", "height")
     detector = load_detector()
-    bare, piped, frames = [], [], 0
+    bare, pipelined, frames = [], [], 0
     for _ in range(repeats):
         seconds, frames = bare_loop(detector, media, footage)
         bare.append(seconds)
         shutil.rmtree(work / "journal", ignore_errors=True)
-        piped.append(pipeline(footage, work))
-    ratio = min(piped) / min(bare)
+        pipelined.append(pipeline(footage, work))
+    ratio = min(pipelined) / min(bare)
     print(
         f"{name:7} {len(media):5} media {frames:6} frames   bare loop {min(bare):7.2f} s   "
-        f"pipeline {min(piped):7.2f} s   ratio {ratio:.2f}"
+        f"pipeline {min(pipelined):7.2f} s   ratio {ratio:.2f}"
     )
 
 

@@ -1,15 +1,15 @@
-"""How fast Stage 3 compresses, and in how much memory.
+"""Measure the throughput and peak memory of Stage 3.
 
     python benchmarks/stage3_compression.py --rows 10000000
 
-Makes classifications of many cameras (bursts of photos and clips of 12 species, from a seed), then
-measures in fresh processes, several times, and prints the least time (of the clock, and of all
-cores' work) and the most memory:
+Generates classifications of many cameras from a seed (sequences of photos and clips of 12 species),
+measures each case several times in fresh processes, and prints the minimum wall-clock and CPU time
+and the maximum memory:
 
-- voting and compressing: rows in memory to observations in memory, in the order in which Stage 2
-  writes its table, and shuffled, which is the worst case;
-- the stage as it runs: from the Parquet file to observations, then writing both files;
-- the peak of resident memory of the latter, interpreter and libraries included.
+- vote and compress: rows in memory to observations in memory, in the order in which Stage 2 writes
+  its table, and shuffled, which is the worst case;
+- the whole stage: from the Parquet file to observations, then writing both files;
+- the peak resident memory of the whole stage, with interpreter and libraries.
 """
 
 import argparse
@@ -57,26 +57,26 @@ T = TypeVar("T")
 
 
 class Seconds(NamedTuple):
-    """Since some moment: of the clock, and of all cores' work."""
+    """Wall-clock seconds, and CPU seconds of all cores."""
 
-    clock: float
-    work: float
+    wall: float
+    cpu: float
 
 
 class Stopwatch:
-    """Runs from when it is made."""
+    """The time since its construction."""
 
     def __init__(self) -> None:
-        self._began = Seconds(perf_counter(), process_time())
+        self._start = Seconds(perf_counter(), process_time())
 
     def seconds(self) -> Seconds:
-        return Seconds(perf_counter() - self._began.clock, process_time() - self._began.work)
+        return Seconds(perf_counter() - self._start.wall, process_time() - self._start.cpu)
 
 
-class StageFigures(NamedTuple):
+class StageMeasurement(NamedTuple):
     compressing: Seconds  # reading included
     writing: Seconds
-    visits: int
+    observations: int
     too_short: int
     parquet_bytes: int
     json_bytes: int
@@ -84,11 +84,11 @@ class StageFigures(NamedTuple):
 
 
 def make_camera(number: int, rows: int, seed: int) -> pl.DataFrame:
-    """Classifications of one camera, exactly so many rows, in the order of its table.
+    """Return classifications of one camera, in the order of its table.
 
-    An encounter is a burst of 1 to 9 photos a second apart, or a clip of 1 to 20 looked-at frames;
-    one in five shows two animals. Common species come often; 15 % of labels are not sure and come
-    with five guesses.
+    An encounter is a sequence of 1 to 9 photos a second apart, or a clip of 1 to 20 processed
+    frames; one in five shows two animals. Species have a skewed distribution; 15 % of labels are
+    uncertain and have five guesses.
     """
     rng = np.random.default_rng([seed, number])
     of_clip = rng.random(rows) < 0.5
@@ -120,7 +120,7 @@ def make_camera(number: int, rows: int, seed: int) -> pl.DataFrame:
 
 
 def _as_table(columns: pl.DataFrame, number: int) -> pl.DataFrame:
-    """The columns of `tables.CLASSIFICATIONS` from the numbers that were drawn."""
+    """The columns of `tables.CLASSIFICATIONS` for the random numbers of a camera."""
     labels = pl.DataFrame(SPECIES, schema=["label", "scientific_name"], orient="row")
     labels = labels.with_columns(species=pl.int_range(pl.len(), dtype=pl.Int64))
     name = pl.col("medium").cast(pl.String).str.zfill(6)
@@ -145,7 +145,7 @@ def _as_table(columns: pl.DataFrame, number: int) -> pl.DataFrame:
 
 
 def _guesses(labels: pl.DataFrame) -> pl.Expr:
-    """Five guesses: the species, and the four after it in SPECIES, each half as sure."""
+    """Five guesses: the species and the four after it in SPECIES, each with half the confidence."""
 
     def of_place(place: int, column: str) -> pl.Expr:
         number = (pl.col("species") + place) % len(SPECIES)
@@ -162,7 +162,7 @@ def _guesses(labels: pl.DataFrame) -> pl.Expr:
 
 
 def make_table(path: Path, rows: int, seed: int) -> None:
-    """Write one Parquet file with so many rows, camera after camera."""
+    """Write one Parquet file with the given number of rows, camera after camera."""
     cameras = -(-rows // ROWS_PER_CAMERA)
     sizes = [rows // cameras + (number < rows % cameras) for number in range(cameras)]
     pl.concat(make_camera(number, size, seed) for number, size in enumerate(sizes)).write_parquet(
@@ -170,35 +170,39 @@ def make_table(path: Path, rows: int, seed: int) -> None:
     )
 
 
-def measure_alone(path: Path, shuffled: bool) -> Seconds:
-    """From rows in memory to observations in memory."""
-    seen = identify(pl.scan_parquet(path), TAXONOMY, Stage3().roll_up)
+def measure_compression(path: Path, shuffled: bool) -> Seconds:
+    """Measure vote and compression, from rows in memory to observations in memory."""
+    identified = identify(pl.scan_parquet(path), TAXONOMY, Stage3().roll_up)
     if shuffled:
-        seen = replace(seen, rows=seen.rows.sample(fraction=1, shuffle=True, seed=1))
+        identified = replace(
+            identified, rows=identified.rows.sample(fraction=1, shuffle=True, seed=1)
+        )
     watch = Stopwatch()
-    compress(without_corrections(vote_by_sequence(seen, TAXONOMY, Stage3())), TAXONOMY, Stage3())
+    compress(
+        without_corrections(vote_by_sequence(identified, TAXONOMY, Stage3())), TAXONOMY, Stage3()
+    )
     return watch.seconds()
 
 
-def measure_stage(path: Path) -> StageFigures:
-    """From the Parquet file to both files of results."""
+def measure_stage(path: Path) -> StageMeasurement:
+    """Measure the whole stage, from the Parquet file to both files of results."""
     parquet = path.with_name("observations.parquet")
     json = path.with_name("compressed_observations.json")
     watch = Stopwatch()
-    seen = identify(pl.scan_parquet(path), TAXONOMY, Stage3().roll_up)
+    identified = identify(pl.scan_parquet(path), TAXONOMY, Stage3().roll_up)
     compressed = compress(
-        without_corrections(vote_by_sequence(seen, TAXONOMY, Stage3())), TAXONOMY, Stage3()
+        without_corrections(vote_by_sequence(identified, TAXONOMY, Stage3())), TAXONOMY, Stage3()
     )
-    del seen
+    del identified
     compressing = watch.seconds()
     watch = Stopwatch()
     compressed.observations.write_parquet(parquet)
     write_observations_json(compressed.observations, json)
-    return StageFigures(
+    return StageMeasurement(
         compressing=compressing,
         writing=watch.seconds(),
-        visits=compressed.observations.height,
-        too_short=compressed.visits_too_short,
+        observations=compressed.observations.height,
+        too_short=compressed.observations_too_short,
         parquet_bytes=parquet.stat().st_size,
         json_bytes=json.stat().st_size,
         # Linux counts in KiB.
@@ -207,24 +211,24 @@ def measure_stage(path: Path) -> StageFigures:
 
 
 def in_fresh_process(function: Callable[..., T], *arguments: object) -> T:
-    """Call the function in a new process, whose peak of memory is therefore its own."""
+    """Call a function in a new process, so that its peak memory is measured alone."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure Stage 3 on rows made from a seed.")
+    parser = argparse.ArgumentParser(description="Measure Stage 3 on generated rows.")
     parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--repeat", type=int, default=3, help="measure each so many times")
+    parser.add_argument("--repeat", type=int, default=3, help="number of measurements of each case")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "classifications.parquet"
         in_fresh_process(make_table, path, options.rows, options.seed)
         times = range(options.repeat)
-        ordered = [in_fresh_process(measure_alone, path, False) for _ in times]
-        shuffled = [in_fresh_process(measure_alone, path, True) for _ in times]
+        ordered = [in_fresh_process(measure_compression, path, False) for _ in times]
+        shuffled = [in_fresh_process(measure_compression, path, True) for _ in times]
         stage = [in_fresh_process(measure_stage, path) for _ in times]
     for name, seconds in [
         ("vote and compress", min(ordered)),
@@ -232,11 +236,11 @@ def main() -> None:
         ("read and compress", min(run.compressing for run in stage)),
         ("write Parquet and JSON", min(run.writing for run in stage)),
     ]:
-        rate = options.rows / seconds.clock
-        print(
-            f"{name:<23}{seconds.clock:>7.2f} s {seconds.work:>7.2f} s of CPU {rate:>12,.0f} rows/s"
-        )
-    print(f"{options.rows:,} rows, {stage[0].visits:,} visits, {stage[0].too_short:,} too short")
+        rate = options.rows / seconds.wall
+        print(f"{name:<23}{seconds.wall:>7.2f} s {seconds.cpu:>7.2f} s CPU {rate:>12,.0f} rows/s")
+    print(
+        f"{options.rows:,} rows, {stage[0].observations:,} observations, {stage[0].too_short:,} too short"
+    )
     print(
         f"{stage[0].parquet_bytes / 1e6:,.0f} MB Parquet, {stage[0].json_bytes / 1e6:,.0f} MB JSON"
     )

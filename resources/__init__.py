@@ -1,1 +1,1 @@
-"""What Dagster hands to assets: profiles, stores, step launchers."""
+"""Resources of the Dagster assets: settings, object stores, step launchers, costs."""

@@ -1,4 +1,4 @@
-"""The time of day, handed in from outside, so that code which waits can be tested and simulated."""
+"""Clocks, passed in from outside, so that code that waits can be tested and simulated."""
 
 import json
 import time
@@ -10,20 +10,21 @@ from resources.errors import StoreError
 
 
 class Clock(Protocol):
-    """What tells the time of day, and waits by it."""
+    """Tells the time and sleeps."""
 
     def now(self) -> float:
-        """Seconds since 1970 UTC."""
+        """Return seconds since 1970 UTC."""
 
     def sleep(self, seconds: float, wake: Event | None = None) -> bool:
-        """Wait, or until `wake` is set; tells whether it was."""
+        """Sleep until the time is up or `wake` is set; return True if it was set."""
 
 
 class ScaledClock:
-    """A clock that runs `scale` times as fast as this machine's, from a given moment on.
+    """A clock that runs `scale` times as fast as the system clock.
 
     Args:
-        started: what it showed, in seconds since 1970 UTC, when this machine showed `started_here`.
+        started: its time at the start, in seconds since 1970 UTC.
+        started_here: the system clock's time at that moment.
     """
 
     def __init__(self, scale: float = 1.0, started: float = 0.0, started_here: float = 0.0) -> None:
@@ -41,23 +42,26 @@ class ScaledClock:
 
 
 def system_clock() -> ScaledClock:
-    """This machine's clock."""
+    """Return the clock of this machine."""
     return ScaledClock()
 
 
 def clock_at(url: str | None) -> ScaledClock:
-    """The clock that a URL tells of as JSON (scale, started, started_here); without one, our own.
+    """Return the clock that a URL describes as JSON (scale, started, started_here).
+
+    Args:
+        url: the setting `cloud.aws.clock_url`; None returns the system clock.
 
     Raises:
-        StoreError: nobody answers there.
+        StoreError: the URL cannot be read.
     """
     if url is None:
         return system_clock()
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
-            told = json.load(answer)
+            clock = json.load(answer)
     except (OSError, ValueError) as error:
         raise StoreError(
             f"cloud.aws.clock_url {url}: cannot be read ({error}); is it running?"
         ) from None
-    return ScaledClock(told["scale"], told["started"], told["started_here"])
+    return ScaledClock(clock["scale"], clock["started"], clock["started_here"])

@@ -1,36 +1,37 @@
-"""The errors a user may meet. Each says in one line what went wrong, where, and what to do.
+"""Expected errors. Each message is one line: what went wrong, in which file or setting, what to do.
 
-The command line prints `error: <message>` and exits with `exit_code`; nothing else is a
-user's mistake, so everything else keeps its traceback.
+`RavneError` marks an error as expected: the command line prints `error: <message>` and exits with
+`exit_code`, and a run fails with the message alone. Any other exception is a bug and keeps its
+traceback.
 """
 
 
 class RavneError(Exception):
-    """Work that was asked for rightly could not be done (exit code 1)."""
+    """A valid request failed (exit code 1). The base of every error that a user may see."""
 
     exit_code = 1
 
 
 class UsageError(RavneError):
-    """The request itself is wrong: an option, a path, a camera id (exit code 2)."""
+    """The request itself is invalid: an option, a path, a camera id (exit code 2)."""
 
     exit_code = 2
 
 
 class ProfileError(UsageError):
-    """A profile, or a setting that overrides it, is wrong."""
+    """A profile, or a setting that overrides it, is invalid."""
 
 
 class ModelError(RavneError):
-    """A model or its manifest is missing, damaged, or not what the manifest says."""
+    """A model or its manifest is missing, damaged, or does not match the manifest."""
 
 
 class StoreError(RavneError):
-    """An object store refused to read or write: permission, space, a missing object."""
+    """An object store failed to read or write: permission, disk space, a missing object."""
 
 
 class MediaError(RavneError):
-    """One media file cannot be used. It becomes a row with this reason, not the end of a run."""
+    """One media file cannot be used. It becomes a row with this reason; the run continues."""
 
 
 class LaunchError(RavneError):
@@ -42,8 +43,8 @@ class WorkerCrashError(LaunchError):
 
 
 class BudgetReachedError(LaunchError):
-    """Another job might pass a budget of the profile; what is finished is kept."""
+    """Another job might exceed a budget of the profile; finished work is saved."""
 
 
 class EngineError(RavneError):
-    """The GPU cannot be used: no GPU, an old driver, too little memory, a network it refuses."""
+    """The GPU cannot be used: none found, an old driver, too little memory, an unsupported model."""

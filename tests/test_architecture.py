@@ -98,6 +98,8 @@ MAY_IMPORT = {
         "defs": f"{DATA} {MUNIN} gpu_kernels/engines runs results costs launch retention {CLOUD}",
         "cli": f"{DATA} {HUGIN} {MUNIN} {MODELS} gpu_kernels/ahead_of_time.py runs results costs "
         f"retention sandbox/model {CLOUD}",
+        "rerun.py": f"{DATA} {HUGIN} cli results {BASE}",
+        "run_stage3_local.py": "rerun.py",
         "definitions.py": f"{DATA} defs runs launch {BASE}",
         "run_camera.py": f"{DATA} definitions.py defs runs launch {BASE}",
     },

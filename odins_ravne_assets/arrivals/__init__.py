@@ -1,1 +1,1 @@
-"""New footage: detect uploads, assign each to its camera, and request a run once a card is complete."""
+"""New footage: detect uploads, find the camera of each, request a run when a card is complete."""

@@ -9,7 +9,8 @@ one twice: the run key is derived from the uploads, and Dagster starts no two ru
 An upload that a listing finds and the camera's media table does not hold is always new: see
 `listing.py`.
 
-Times are seconds since 1970 UTC: `at` by the clock of S3 in whole seconds, `heard` by this machine's.
+Times are seconds since 1970 UTC: `at` by the clock of S3 in whole seconds, `heard` by the clock of
+this machine.
 """
 
 from collections.abc import Iterator

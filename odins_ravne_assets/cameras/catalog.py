@@ -1,4 +1,4 @@
-"""Cameras: their ids, and where the footage and the results of each live."""
+"""The catalog of cameras: the id of each, and the URLs of its footage and its results."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 from resources.errors import UsageError
 from resources.settings.camera_ids import parse_camera_id, suggest_camera_id
 from resources.storage.local_store import LocalStore
-from resources.storage.object_store import is_s3
+from resources.storage.object_store import S3_SCHEME
 
 # Folders that a camera makes on its card, a new one for every 999 or 10,000 pictures: "DCIM", and
 # below it three digits from 100 and five free characters (DCF 2.0, 3.2.2), as 100RECNX, 101_BTCF.
@@ -17,7 +17,7 @@ CARD_FOLDER = re.compile(r"DCIM|[1-9]\d\d[A-Z0-9_]{5}", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera. Its results are kept apart from those of every other."""
+    """One camera, with an output of its own."""
 
     camera_id: str
     footage_url: str
@@ -25,13 +25,13 @@ class Camera:
 
 
 def camera_id_for_folder(path: Path) -> str:
-    """A camera id from a folder's name: of the camera's folder, not of one on its card.
+    """Derive a camera id from the name of the camera's folder, not of a folder on its card.
 
-    Accents are dropped, and what an id may not hold becomes a hyphen: `Taï cam192/DCIM/100RECNX`
+    Accents are dropped, and characters that an id cannot contain become hyphens: `Taï cam192/DCIM/100RECNX`
     is `Tai-cam192`.
 
     Raises:
-        UsageError: nothing of the name can be part of an id.
+        UsageError: no character of the name can be part of an id.
     """
     folder = path.absolute()
     while CARD_FOLDER.fullmatch(folder.name):
@@ -39,19 +39,19 @@ def camera_id_for_folder(path: Path) -> str:
     repaired = suggest_camera_id(folder.name)
     if not repaired:
         raise UsageError(
-            f"{path}: no camera id can be made of the name {folder.name!r}; name one with --camera"
+            f"{path}: no camera id can be derived from the folder name {folder.name!r}; set one with --camera"
         )
     return repaired
 
 
 class CameraCatalog:
-    """The cameras that are known: one JSON file each, in one folder."""
+    """The cameras that this machine knows: a folder with one JSON file for each."""
 
     def __init__(self, folder: Path) -> None:
         self._store = LocalStore(folder)
 
     def put(self, camera: Camera) -> None:
-        """Add a camera, or replace what is known of it.
+        """Add a camera, or replace its entry.
 
         Raises:
             UsageError: its id is not allowed.
@@ -61,24 +61,24 @@ class CameraCatalog:
         self._store.write_bytes(key, json.dumps(asdict(camera), indent=2).encode() + b"\n")
 
     def get(self, identifier: str) -> Camera:
-        """The camera of an id.
+        """Return the camera of an id.
 
         Raises:
-            UsageError: it is not known, or its file is damaged.
+            UsageError: the catalog has no such camera, or its file is damaged.
         """
         key = f"{parse_camera_id(identifier)}.json"
         if not self._store.exists(key):
             raise UsageError(
-                f"camera {identifier}: not known; add it with "
+                f"camera {identifier}: not in the catalog; add it with "
                 f"`munin batch INPUT OUTPUT --camera {identifier}`"
             )
         return self._read(key)
 
     def list(self) -> tuple[Camera, ...]:
-        """All cameras, by id.
+        """Return all cameras, in the order of their ids.
 
         Raises:
-            UsageError: the file of one is damaged.
+            UsageError: the file of a camera is damaged.
         """
         keys = [found.key for found in self._store.list() if found.key.endswith(".json")]
         return tuple(sorted((self._read(key) for key in keys), key=lambda one: one.camera_id))
@@ -88,7 +88,9 @@ class CameraCatalog:
         try:
             camera = Camera(**json.loads(self._store.read_bytes(key)))
         except (TypeError, ValueError):
-            raise UsageError(f"{path}: is no camera's file; delete it and add it anew") from None
+            raise UsageError(
+                f"{path}: is not a camera's file; delete it and add the camera again"
+            ) from None
         if path.stem != camera.camera_id:
             raise UsageError(f"{path}: is the file of camera {camera.camera_id}; rename it")
         return camera
@@ -97,7 +99,9 @@ class CameraCatalog:
         """Return the id and the output URL of each camera whose results are on S3.
 
         Raises:
-            UsageError: the catalog's file of one is damaged.
+            UsageError: the file of a camera is damaged.
         """
         known = self.list()
-        return tuple((one.camera_id, one.output_url) for one in known if is_s3(one.output_url))
+        return tuple(
+            (one.camera_id, one.output_url) for one in known if one.output_url.startswith(S3_SCHEME)
+        )

@@ -1,7 +1,7 @@
-"""Where cameras stand: the deployments that the profile names, or those beside the footage.
+"""Deployments of cameras: those of the profile, or of a table next to the footage.
 
-Beside the footage is `deployments.csv` in `uploads.url`, for cameras whose footage arrives there;
-for others it is in the folder that holds the camera's.
+The table is `deployments.csv`: in `uploads.url` for cameras whose footage is uploaded there, for
+others in the folder above the camera's.
 """
 
 from collections.abc import Iterable
@@ -22,12 +22,12 @@ DEPLOYMENTS_FILE = "deployments.csv"
 
 
 def profile_for_camera(profile: Profile, camera: Camera) -> Profile:
-    """The profile with what it, or the table beside the footage, knows of this camera alone.
+    """Return the profile with the deployments and clock corrections of this camera alone.
 
-    So a change of another camera's row changes nothing of this camera's launch.
+    A change of another camera's row then does not change this camera's launch.
 
     Raises:
-        UsageError: the table beside the footage cannot be read; names the line.
+        UsageError: the table next to the footage cannot be read; names the line.
         StoreError: the store refuses.
     """
     rows = _rows([_folder_of(camera, profile)], profile)
@@ -44,7 +44,7 @@ def profile_for_camera(profile: Profile, camera: Camera) -> Profile:
 
 
 def with_deployments(profile: Profile, cameras: Iterable[Camera]) -> Profile:
-    """The profile with all rows of the tables that go for these cameras, or for uploads.
+    """Return the profile with the rows of all tables that apply to these cameras, or to uploads.
 
     Raises: see `profile_for_camera`.
     """
@@ -54,7 +54,7 @@ def with_deployments(profile: Profile, cameras: Iterable[Camera]) -> Profile:
 
 
 def _rows(folders: Iterable[str | None], profile: Profile) -> tuple[Deployment, ...]:
-    """By the nearest camera ids: tables name cameras as people do, with spaces and accents."""
+    """Return the rows with valid camera ids: tables name cameras with spaces and accents."""
     rows: Iterable[Deployment] = profile.project.deployments
     if not rows:
         named = dict.fromkeys(folder for folder in folders if folder)
@@ -75,8 +75,8 @@ def _uploads(profile: Profile) -> str | None:
 
 
 def _folder_of(camera: Camera, profile: Profile) -> str | None:
-    """URL of the folder in which a table for this camera may lie; None: there is none, or this
-    profile cannot reach it."""
+    """Return the URL of the folder that may hold a table for this camera; None if there is no
+    such folder, or this profile cannot reach it."""
     footage, uploads = camera.footage_url.rstrip("/"), _uploads(profile)
     if uploads and f"{footage}/".startswith(f"{uploads}/"):
         return uploads
@@ -91,6 +91,10 @@ def _read(folder: str, profile: Profile) -> list[Deployment]:
     if not store.exists(DEPLOYMENTS_FILE):
         return []
     try:
-        return parse_csv(Deployment, store.read_bytes(DEPLOYMENTS_FILE), f"{display_url(folder)}/{DEPLOYMENTS_FILE}")
+        return parse_csv(
+            Deployment,
+            store.read_bytes(DEPLOYMENTS_FILE),
+            f"{display_url(folder)}/{DEPLOYMENTS_FILE}",
+        )
     except ValueError as error:
         raise UsageError(str(error)) from None

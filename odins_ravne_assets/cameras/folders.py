@@ -1,4 +1,4 @@
-"""The cameras in a folder of camera folders, on this machine or on S3."""
+"""Find the cameras in a folder of camera folders, local or on S3."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ class _Root:
     """The folder of camera folders.
 
     Args:
-        shown: its name for people.
-        folders, files: what lies in it, by name.
-        url_of: of one of its folders.
-        store_of: what lies in one of its folders.
+        shown: its name in messages.
+        folders, files: the names in it.
+        url_of: returns the URL of one of its folders.
+        store_of: opens one of its folders.
     """
 
     shown: str
@@ -42,14 +42,14 @@ class _Root:
 
 
 def cameras_in_folder(root: Path) -> list[CameraFolder]:
-    """The cameras in a folder of this machine: each direct sub-folder with media below it.
+    """Return the cameras of a local folder: each direct sub-folder with media below it.
 
     Returns:
-        Cameras in the order of their folders' names.
+        Cameras, sorted by folder name.
 
     Raises:
-        UsageError: there is none, media lie outside of camera folders, or two folders would be
-            the same camera.
+        UsageError: there are none, media are outside of camera folders, or two folders have the
+            same camera id.
     """
     try:
         entries = sorted(root.iterdir())
@@ -71,14 +71,14 @@ def cameras_in_folder(root: Path) -> list[CameraFolder]:
 def cameras_in_bucket(
     store: "S3Store", open_store: Callable[[str], ObjectStore]
 ) -> list[CameraFolder]:
-    """The cameras in a folder on S3: each first-level prefix with media below it.
+    """Return the cameras of a prefix on S3: each first-level prefix with media below it.
 
     Args:
         open_store: opens the store of an s3:// URL.
 
     Raises:
         UsageError: as `cameras_in_folder`.
-        StoreError: S3 cannot be asked.
+        StoreError: S3 cannot be listed.
     """
     folders, files = list(store.folders()), list(store.files())
 
@@ -90,15 +90,15 @@ def cameras_in_bucket(
 
 
 def _cameras(root: _Root) -> list[CameraFolder]:
-    found: dict[str, tuple[str, CameraFolder]] = {}  # by id, whatever its case
+    found: dict[str, tuple[str, CameraFolder]] = {}  # by id, case-folded
     for folder in _camera_folders(root):
         shown = f"{root.shown}/{folder}"
         camera = CameraFolder(camera_id_for_folder(Path("/", folder)), root.url_of(folder))
-        # File systems and results on them may not tell case apart.
+        # File systems may be case-insensitive.
         other, _ = found.setdefault(camera.camera_id.casefold(), (shown, camera))
         if other != shown:
             raise UsageError(
-                f"{other} and {shown} would both be camera {camera.camera_id}; rename one of them"
+                f"{other} and {shown} have the same camera id {camera.camera_id}; rename one of them"
             )
     if not found:
         raise UsageError(f"{root.shown}: no folder in it holds pictures or videos")
@@ -109,7 +109,7 @@ def _camera_folders(root: _Root) -> Iterator[str]:
     loose = [name for name in root.files if kind_by_name(name) and not is_hidden(name)]
     if loose:
         raise UsageError(
-            f"{root.shown}: {len(loose)} media files (as {loose[0]}) lie outside of camera "
+            f"{root.shown}: {len(loose)} media files (such as {loose[0]}) are outside of camera "
             f"folders; move them into one, or run {root.shown} as one camera"
         )
     for folder in root.folders:
@@ -117,8 +117,8 @@ def _camera_folders(root: _Root) -> Iterator[str]:
             continue
         if CARD_FOLDER.fullmatch(folder):
             raise UsageError(
-                f"{root.shown}/{folder}: is a folder of a camera's card, so {root.shown} is one "
-                "camera, not a folder of cameras; run it as one"
+                f"{root.shown}/{folder}: is a folder of a memory card, so {root.shown} is one "
+                "camera, not a folder of cameras; run it without --cameras"
             )
         yield folder
 

@@ -1,4 +1,4 @@
-"""Stage 3's results as files of this machine, wherever the camera's output lies."""
+"""Open the results of cameras, local or on S3."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,22 +20,22 @@ DISPLAYED_FILES = ("observations.parquet", "report.json")
 
 
 def store_opener(profile: Profile) -> OpenStore:
-    """What opens stores of the profile's by their URLs, here or on S3.
+    """Return a function that opens stores by URL, local or on S3.
 
-    They share AWS's clients, each of which takes a quarter of a second to make.
+    The stores share AWS clients: each takes a quarter of a second to create.
     """
     clients = AwsClients(profile.cloud.aws) if profile.cloud else None
     return lambda url: open_store(url, clients)
 
 
 def store_of(url: str, profile: Profile) -> ObjectStore:
-    """One store of the profile's."""
+    """Open the store of a URL with the credentials of a profile."""
     return store_opener(profile)(url)
 
 
 @contextmanager
 def stage3_folder(camera: Camera, profile: Profile) -> Iterator[Path]:
-    """A folder with what the terminal shows of Stage 3, for as long as the context lasts."""
+    """Provide a local folder with the files of Stage 3 that the terminal shows."""
     if not camera.output_url.startswith("s3://"):
         yield local_path(camera.output_url) / STAGE3_FOLDER
         return

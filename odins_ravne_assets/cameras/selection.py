@@ -1,4 +1,4 @@
-"""From INPUT, OUTPUT and their options to cameras: what is named, and whether it can be meant."""
+"""Select cameras from INPUT, OUTPUT and their options, and validate them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ S3 = "s3://"
 
 @dataclass(frozen=True)
 class CameraFootage:
-    """A camera's footage, before anything is said of where its results go."""
+    """A camera's footage, before an output is chosen."""
 
     camera_id: str
     url: str
@@ -29,13 +29,13 @@ class CameraFootage:
 def select_footage(
     input: str, camera: str | None, many: bool, profile: Profile
 ) -> list[CameraFootage]:
-    """The footage of the cameras that INPUT holds.
+    """Return the footage of the cameras in INPUT.
 
     Raises:
-        UsageError: what is named cannot be meant.
+        UsageError: INPUT, OUTPUT or an option is not valid.
     """
     if many and camera is not None:
-        raise UsageError("--camera names one camera, --cameras takes many; use one of them")
+        raise UsageError("--camera names one camera, --cameras selects many; use one of them")
     if many:
         found = _camera_folders(_footage(input, profile), profile)
         return [CameraFootage(each.camera_id, each.footage_url) for each in found]
@@ -47,10 +47,10 @@ def select_footage(
 def select_cameras(
     input: str, output: str | None, camera: str | None, many: bool, profile: Profile
 ) -> list[Camera]:
-    """The cameras that INPUT holds, and where their results go.
+    """Return the cameras in INPUT with the URLs of their results.
 
     Raises:
-        UsageError: what is named cannot be meant.
+        UsageError: INPUT, OUTPUT or an option is not valid.
     """
     named = select_footage(input, camera, many, profile)
 
@@ -61,25 +61,25 @@ def select_cameras(
 
 
 def camera_of_results(output: str, catalog: CameraCatalog) -> Camera:
-    """The camera whose results lie at OUTPUT.
+    """Return the camera whose results are at OUTPUT.
 
     Raises:
-        UsageError: this machine knows none.
+        UsageError: the catalog has none.
     """
     url = output.rstrip("/") if output.startswith(S3) else local_path(output).as_uri()
     for camera in catalog.list():
         if camera.output_url.rstrip("/") == url:
             return camera
     raise UsageError(
-        f"OUTPUT {output}: no camera's results that this machine knows; `munin status` lists them"
+        f"OUTPUT {output}: is not the results folder of a known camera; `munin status` lists them"
     )
 
 
 def check_output_collisions(cameras: list[Camera], catalog: CameraCatalog) -> None:
-    """One OUTPUT holds one camera's results: another's would take their place.
+    """Refuse an OUTPUT that holds the results of another camera.
 
     Raises:
-        UsageError: OUTPUT is another camera's.
+        UsageError: names both cameras.
     """
     for known in catalog.list():
         for camera in cameras:
@@ -87,7 +87,7 @@ def check_output_collisions(cameras: list[Camera], catalog: CameraCatalog) -> No
             if same_place and known.camera_id != camera.camera_id:
                 raise UsageError(
                     f"OUTPUT {camera.output_url}: holds the results of camera {known.camera_id}; "
-                    f"name another for {camera.camera_id}"
+                    f"choose another for {camera.camera_id}"
                 )
 
 
@@ -95,7 +95,9 @@ def _footage(input: str, profile: Profile) -> str:
     if not input.startswith(S3):
         return _folder(input).as_uri()
     if profile.cloud is None:
-        raise UsageError(f"INPUT {input}: lies on S3, which needs a cloud profile; name one")
+        raise UsageError(
+            f"INPUT {input}: is on S3, which needs a cloud profile; name one with --profile"
+        )
     return input.rstrip("/")
 
 
@@ -121,33 +123,35 @@ def _folder(input: str) -> Path:
 def _url(output: str, profile: Profile) -> str:
     if output.startswith(S3):
         if profile.cloud is None:
-            raise UsageError(f"OUTPUT {output}: lies on S3, which needs a cloud profile; name one")
+            raise UsageError(
+                f"OUTPUT {output}: is on S3, which needs a cloud profile; name one with --profile"
+            )
         return output.rstrip("/")
     if profile.cloud is not None:
         raise UsageError(
             f"OUTPUT {output}: jobs on AWS cannot reach it; name an s3:// URL, and --local-output "
-            "for a copy of the results here"
+            "for a local copy of the results"
         )
     path = local_path(output)
     try:
         str(path).encode()
     except UnicodeEncodeError:
         raise UsageError(
-            f"OUTPUT {path}: has a name that is not valid UTF-8, which tables cannot be written "
-            "to; name another"
+            f"OUTPUT {path}: has a name that is not valid UTF-8, so tables cannot be written "
+            "there; choose another"
         ) from None
     return path.as_uri()
 
 
 def camera_for_upload(name: str, footage: str, profile: Profile, catalog: CameraCatalog) -> Camera:
-    """A camera whose footage has arrived below `uploads.url`, and where its results go.
+    """Return the camera of an upload below `uploads.url`, with the URL of its results.
 
     Args:
         footage: the key of its footage's folder, below `uploads.url`.
 
     Raises:
-        UsageError: a camera of this id is known whose footage lies elsewhere, or its results would
-            lie where another's do.
+        UsageError: a camera of this id is known with other footage, or its results would be in
+            another camera's place.
     """
     uploads = profile.uploads
     root = (uploads.url or "").rstrip("/")
@@ -174,8 +178,8 @@ def _camera(name: str, footage: str, target: str) -> Camera:
     inside = f"{target}/".startswith(f"{footage}/") or f"{footage}/".startswith(f"{target}/")
     if inside:
         raise UsageError(
-            f"OUTPUT {display_url(target)} and INPUT {display_url(footage)} lie in each other; results "
-            "are not footage, name another OUTPUT"
+            f"OUTPUT {display_url(target)} and INPUT {display_url(footage)} contain one another; "
+            "choose an OUTPUT outside of the footage"
         )
     return Camera(name, footage, target)
 

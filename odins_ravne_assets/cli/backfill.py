@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
-from odins_ravne_assets.cli.job import ProfileChoice, Job, prepare_job
+from odins_ravne_assets.cli.job import Job, ProfileChoice, prepare_job
 from odins_ravne_assets.cli.terminal import out, print_log
 from odins_ravne_assets.instance_home import catalog_folder, home
 from resources.errors import UsageError
@@ -82,7 +82,9 @@ def _run(job: Job, asked: Backfill, cameras: list[Camera]) -> None:
     ended.exit_if_any_failed()
 
 
-def _new_backfill(profile: str, patterns: list[str], stages: str, priority: Priority | None) -> Backfill:
+def _new_backfill(
+    profile: str, patterns: list[str], stages: str, priority: Priority | None
+) -> Backfill:
     if stages not in JOB_OF_STAGES:
         raise UsageError(f"--stages {stages}: is not one of {', '.join(JOB_OF_STAGES)}")
     known = [camera.camera_id for camera in CameraCatalog(catalog_folder()).list()]

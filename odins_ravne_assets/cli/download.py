@@ -1,9 +1,11 @@
-"""`munin cost download-stage3`: results come home from the cloud."""
+"""`munin cost download-stage3`: download results from the cloud."""
 
+import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +17,6 @@ from rich.table import Table
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
-from odins_ravne_assets.cli.rerun import write_runner
 from odins_ravne_assets.cli.terminal import TransferBar, out, print_log
 from odins_ravne_assets.results.download import (
     REPORT_JSON,
@@ -24,8 +25,8 @@ from odins_ravne_assets.results.download import (
     download_results,
     find_results,
     read_reports,
-    write_report_pages,
     write_project_report_page,
+    write_report_pages,
 )
 from resources.aws.clients import AwsClients
 from resources.errors import StoreError
@@ -33,12 +34,13 @@ from resources.ledger.orchestrator_traffic import OrchestratorTraffic
 from resources.settings.loader import load_profile
 from resources.settings.profile import Aws
 from resources.storage.layout import LEDGER_FOLDER
-from resources.storage.local_store import local_path
+from resources.storage.local_store import LocalStore, local_path
 from resources.storage.open_store import open_store
 from resources.storage.transfer.download import OnProgress, TransferProgress
 
 app = typer.Typer()
 
+RUNNER = "run_stage3_local.py"
 LEDGER_NAME_FORMAT = "taken-home-%Y-%m-%dT%H-%M-%SZ"
 
 Report = dict[str, Any]
@@ -49,7 +51,8 @@ MINUTE_LENGTH = len("2026-05-01T02:14")
 def download_stage3(
     context: typer.Context,
     cloud_path: Annotated[
-        str, typer.Option(help="What OUTPUT was: s3://BUCKET/PREFIX of one camera or of several.")
+        str,
+        typer.Option(help="The OUTPUT of the run: s3://BUCKET/PREFIX of one camera or of several."),
     ],
     local_path_: Annotated[
         str,
@@ -60,23 +63,24 @@ def download_stage3(
         ),
     ] = "stage3_results",
     summary: Annotated[
-        bool, typer.Option("--summary", help="Say what was seen: visits, species, cameras, time.")
+        bool,
+        typer.Option("--summary", help="Print a summary: visits, species, cameras, time range."),
     ] = False,
     create_runner: Annotated[
         bool,
         typer.Option(
             "--create-runner",
-            help="Write run_stage3_local.py, which makes the visits anew with other windows.",
+            help="Write run_stage3_local.py, which recomputes the visits with other windows.",
         ),
     ] = False,
 ) -> None:
-    """Take Stage 3's results home, and the tables that re-running it needs.
+    """Download the results of Stage 3 and the tables that recomputing them needs.
 
-    Files that are here and equal are left alone; what was interrupted goes on where it was.
+    Skips files that have not changed, and resumes an interrupted download.
     """
     profile = load_profile(context.obj.name)
     require_sandbox(profile)
-    # Reading results needs no more of a profile than where AWS is.
+    # Reading results needs only the profile's AWS settings.
     aws = profile.aws
     root, url = local_path(local_path_), cloud_path.rstrip("/")
     results = find_results(open_store(url, AwsClients(aws)))
@@ -85,10 +89,10 @@ def download_stage3(
         RemoteResults(each.camera_id, f"{url}/{each.prefix}".rstrip("/"), folder)
         for each, folder in zip(results, folders, strict=True)
     ]
-    brought = download_cameras(sources, aws)
+    progress = download_cameras(sources, aws)
     print_log(
-        f"{brought.files - brought.present} files copied, {brought.present} were here already; "
-        f"{brought.total_bytes / 1e6:.1f} MB in all"
+        f"{progress.files - progress.present} files downloaded, {progress.present} up to date; "
+        f"{progress.total_bytes / 1e6:.1f} MB in total"
     )
     if summary:
         print_summary(read_reports(folders))
@@ -96,11 +100,12 @@ def download_stage3(
 
 
 def print_downloaded(folders: Sequence[Path], root: Path, runners: bool = True) -> None:
-    """Put beside the results of some cameras what they lack here, and say where all is.
+    """Write the reports of downloaded results, and print where they are.
 
     Args:
-        folders: of the cameras, in `root`.
-        runners: whether to write the scripts that make the visits anew.
+        folders: folders of the cameras.
+        root: the folder of the report of several cameras.
+        runners: also write the scripts that recompute the visits.
     """
     for folder in folders:
         out.print(f"Stage 3 of {folder.name}: {folder}/stage3", soft_wrap=True)
@@ -111,12 +116,26 @@ def print_downloaded(folders: Sequence[Path], root: Path, runners: bool = True) 
 
 
 def write_combined_report(cameras: Sequence[Camera]) -> None:
-    """Put one report of several cameras beside their results, if these are on this machine."""
+    """Write one report of several cameras next to their results, if these are local."""
     urls = [each.output_url for each in cameras if not each.output_url.startswith("s3://")]
     folders = [folder for folder in map(local_path, urls) if (folder / REPORT_JSON).exists()]
     if len(folders) > 1:
         page = write_project_report_page(folders, folders[0].parent)
         out.print(f"report of {len(folders)} cameras: {page}", soft_wrap=True)
+
+
+def write_runner(folder: Path) -> Path:
+    """Write the script that recomputes the visits into a camera's folder.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    with (
+        as_file(files("odins_ravne_assets") / RUNNER) as script,
+        LocalStore(folder).writing(RUNNER) as path,
+    ):
+        shutil.copyfile(script, path)
+    return folder / RUNNER
 
 
 @dataclass(frozen=True)
@@ -143,12 +162,12 @@ def download_cameras(sources: Sequence[RemoteResults], aws: Aws) -> TransferProg
     together = TransferProgress(0, 0)
     for source in sources:
         with TransferBar() as bar:
-            brought = _download(source, aws, bar.told)
-        together.total_files += brought.total_files
-        together.total_bytes += brought.total_bytes
-        together.files += brought.files
-        together.bytes += brought.bytes
-        together.present += brought.present
+            progress = _download(source, aws, bar.on_progress)
+        together.total_files += progress.total_files
+        together.total_bytes += progress.total_bytes
+        together.files += progress.files
+        together.bytes += progress.bytes
+        together.present += progress.present
     return together
 
 
@@ -163,15 +182,17 @@ def _download(source: RemoteResults, aws: Aws, on_progress: OnProgress) -> Trans
     try:
         return download_results(open_store(url, clients), results, source.folder, on_progress)
     finally:  # requests before an interrupt are billed, too
-        name = f"{datetime.fromtimestamp(own.began, UTC):{LEDGER_NAME_FORMAT}}-{uuid.uuid4().hex[:8]}"
+        name = (
+            f"{datetime.fromtimestamp(own.began, UTC):{LEDGER_NAME_FORMAT}}-{uuid.uuid4().hex[:8]}"
+        )
         try:
             own.write(open_store(f"{url}/{LEDGER_FOLDER}", clients), name)
         except StoreError as error:
-            print_log(f"what this cost is in no ledger: {error}")
+            print_log(f"the cost of this download is missing in the ledger: {error}")
 
 
 def print_summary(reports: Sequence[Report]) -> None:
-    """Counts, time range, cameras and species.
+    """Print counts, time range, cameras and species.
 
     Args:
         reports: the content of each camera's `stage3/report.json`.
@@ -203,7 +224,7 @@ def print_summary(reports: Sequence[Report]) -> None:
 
 
 def summary_lines(reports: Sequence[Report]) -> Iterator[str]:
-    """The counts in words."""
+    """Yield the counts and the time range as sentences."""
     totals = [report["totals"] for report in reports]
 
     def total(key: str) -> int:
@@ -221,11 +242,11 @@ def summary_lines(reports: Sequence[Report]) -> Iterator[str]:
         last = max(each["last_time"] for each in known)
         yield f"from {_minute(first)} to {_minute(last)}, by the cameras' clocks"
     if total("failed"):
-        yield f"{total('failed')} media could not be used; the report says why"
+        yield f"{total('failed')} media could not be used; the report has the reasons"
 
 
 def species_counts(reports: Sequence[Report]) -> list[tuple[str, tuple[int, int]]]:
-    """Each species and its visits, in all and to review; the one with most first."""
+    """Return each species with its number of visits, in total and to review; most visits first."""
     counts: dict[str, tuple[int, int]] = {}
     for report in reports:
         for row in report["species"]:
@@ -235,4 +256,4 @@ def species_counts(reports: Sequence[Report]) -> list[tuple[str, tuple[int, int]
 
 
 def _minute(time: str | None) -> str:
-    return time[:MINUTE_LENGTH].replace("T", " ") if time else "not known"
+    return time[:MINUTE_LENGTH].replace("T", " ") if time else "unknown"

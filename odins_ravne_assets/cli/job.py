@@ -126,4 +126,6 @@ def _print_results(cameras: list[Camera], profile: Profile, visits: bool) -> Non
     for camera in cameras:
         out.print(f"results: {display_url(camera.output_url)}", soft_wrap=True)
         if visits:
-            out.print(f"report: {display_url(camera.output_url)}/stage3/report.html", soft_wrap=True)
+            out.print(
+                f"report: {display_url(camera.output_url)}/stage3/report.html", soft_wrap=True
+            )

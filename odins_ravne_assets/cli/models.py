@@ -76,7 +76,9 @@ def build_engines(
     shared_by = profile.models.engines_shared_by
     archs = architectures(fleet(shared_by) if arch is None else arch, find_tensorrt())
     batches = Batches.around(profile.pipeline.stage1.batch_size)
-    build_ahead(names or _profile_models(profile.models), archs, batches, store_of(kept, profile), print_log)
+    build_ahead(
+        names or _profile_models(profile.models), archs, batches, store_of(kept, profile), print_log
+    )
 
 
 def _profile_models(models: Models) -> list[str]:

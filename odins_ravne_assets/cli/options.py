@@ -7,7 +7,10 @@ import typer
 FOOTAGE_ARGUMENT = typer.Argument(help="A camera's footage: a folder or an s3:// URL.")
 InputArgument = Annotated[str | None, FOOTAGE_ARGUMENT]
 OutputArgument = Annotated[
-    str | None, typer.Argument(help="Destination of the results: a folder or an s3:// URL. Default: results/CAMERA.")
+    str | None,
+    typer.Argument(
+        help="Destination of the results: a folder or an s3:// URL. Default: results/CAMERA."
+    ),
 ]
 InputOption = Annotated[str | None, typer.Option("--input", help="INPUT, as an option.")]
 OutputOption = Annotated[str | None, typer.Option("--output", help="OUTPUT, as an option.")]
@@ -18,19 +21,24 @@ CamerasFlag = Annotated[
     bool, typer.Option("--cameras", help="INPUT is a folder of camera folders.")
 ]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Detector: the name of a shipped model, or a manifest.")
+    str | None,
+    typer.Option("--model", help="Detector: the name of a shipped model, or a manifest."),
 ]
 ConfThresholdOption = Annotated[
     float | None, typer.Option("--conf-threshold", help="Minimum confidence of a box, 0 to 1.")
 ]
 WindowOption = Annotated[
-    float | None, typer.Option("--compression-window", help="Maximum length of a visit, in minutes.")
+    float | None,
+    typer.Option("--compression-window", help="Maximum length of a visit, in minutes."),
 ]
 MinConfidenceOption = Annotated[
     float | None, typer.Option("--min-confidence", help="Minimum confidence of a row in a visit.")
 ]
 MinDurationOption = Annotated[
-    float | None, typer.Option("--min-duration", help="Minimum length of a visit on video, in seconds.")
+    float | None,
+    typer.Option("--min-duration", help="Minimum length of a visit on video, in seconds."),
 ]
 NoGpuFlag = Annotated[bool, typer.Option("--no-gpu", help="Run the models on the CPU.")]
-ResultsArgument = Annotated[str, typer.Argument(help="A camera's results: the OUTPUT of its first run.")]
+ResultsArgument = Annotated[
+    str, typer.Argument(help="A camera's results: the OUTPUT of its first run.")
+]

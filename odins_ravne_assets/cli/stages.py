@@ -1,6 +1,6 @@
-"""`munin batch`, `stage1`, `stage2`, `stage3`: the commands that run stages of the pipeline."""
+"""`munin batch`, `stage1`, `stage2`, `stage3`: commands that run stages of the pipeline."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,7 +33,7 @@ from odins_ravne_assets.cli.options import (
     ResultsArgument,
     WindowOption,
 )
-from odins_ravne_assets.cli.temporary_compute import update_compute_limits, temporary_compute
+from odins_ravne_assets.cli.temporary_compute import temporary_compute, update_compute_limits
 from odins_ravne_assets.cli.terminal import print_log
 from odins_ravne_assets.instance_home import catalog_folder
 from odins_ravne_assets.munin.tables.journal import withdraw_all_failures
@@ -47,17 +47,17 @@ from resources.storage.local_store import local_path
 
 def batch(
     context: typer.Context,
-    input: Input = None,
-    output: Output = None,
+    input: InputArgument = None,
+    output: OutputArgument = None,
     input_option: InputOption = None,
     output_option: OutputOption = None,
     camera: CameraOption = None,
     cameras: CamerasFlag = False,
     model: ModelOption = None,
-    conf_threshold: ConfThreshold = None,
-    compression_window: Window = None,
-    min_confidence: MinConfidence = None,
-    min_duration: MinDuration = None,
+    conf_threshold: ConfThresholdOption = None,
+    compression_window: WindowOption = None,
+    min_confidence: MinConfidenceOption = None,
+    min_duration: MinDurationOption = None,
     local_output: Annotated[
         str | None,
         typer.Option(
@@ -68,34 +68,35 @@ def batch(
         bool, typer.Option("--download-stage3", help="The same; FOLDER is ./results by default.")
     ] = False,
     cost_report: Annotated[
-        bool, typer.Option("--cost-report", help="Say at the end what it cost.")
+        bool, typer.Option("--cost-report", help="Print the cost at the end.")
     ] = False,
     priority: Annotated[
         Priority | None,
-        typer.Option(help="Cloud: high waits the least, low for ever."),
+        typer.Option(help="Cloud: high waits least for spot machines, low without limit."),
     ] = None,
     spot_bid_percentage: Annotated[
-        int | None, typer.Option(help="Cloud: cap on the spot price, in percent of on-demand.")
+        int | None,
+        typer.Option(help="Cloud: maximum spot price, in percent of the on-demand price."),
     ] = None,
-    max_vcpus: Annotated[int | None, typer.Option(help="Cloud: most vCPUs at once.")] = None,
+    max_vcpus: Annotated[int | None, typer.Option(help="Cloud: maximum number of vCPUs.")] = None,
     region: Annotated[str | None, typer.Option(help="Cloud: AWS region.")] = None,
     with_compute: Annotated[
         bool,
         typer.Option(
             "--with-compute",
-            help="Cloud: set machines and queues up before, and tear them down after, also when "
-            "it fails or is stopped.",
+            help="Cloud: set up machines and queues before the run, and tear them down after it, "
+            "also when it fails or is stopped.",
         ),
     ] = False,
-    no_gpu: NoGpu = False,
+    no_gpu: NoGpuFlag = False,
     retry_failed: Annotated[
         bool,
-        typer.Option("--retry-failed", help="Look again at media that failed in earlier runs."),
+        typer.Option("--retry-failed", help="Process media again that failed in earlier runs."),
     ] = False,
 ) -> None:
-    """From footage to observations: all stages, for one camera or a folder of cameras.
+    """Run all stages, from footage to observations, for one camera or a folder of cameras.
 
-    Media that were looked at before, under whatever name, are not looked at again.
+    Media that an earlier run has processed, under any name, are skipped.
     """
     overrides = _detection_settings(model, conf_threshold, no_gpu) | _visit_settings(
         compression_window, min_confidence, min_duration
@@ -109,43 +110,43 @@ def batch(
     }
     job = prepare_job(context, "camera", overrides, cloud_only)
     footage = _argument_or_option("INPUT", input, input_option)
-    results = _argument_or_option("OUTPUT", output, output_option, needed=False)
+    results = _argument_or_option("OUTPUT", output, output_option, required=False)
     chosen = select_cameras(footage or "", results, camera, cameras, job.profile)
     if retry_failed:
-        reset_failed_media(chosen, job.profile, print_log)
+        reset_failed_media(chosen, job.profile)
     began_at = clock_at(job.profile.aws.clock_url).now()
     with ExitStack() as stack:
         if with_compute and job.profile.cloud:
             stack.enter_context(temporary_compute(job.profile.cloud.aws, len(chosen)))
         elif job.profile.cloud and (spot_bid_percentage or max_vcpus):
             update_compute_limits(job.profile.cloud.aws, max_vcpus, print_log)
-        ended = job.run(chosen, {PRIORITY_TAG: priority} if priority else {})
-    if not ended.interrupted:
+        result = job.run(chosen, {PRIORITY_TAG: priority} if priority else {})
+    if not result.interrupted:
         write_combined_report(chosen)
     if download_stage3 or local_output:
         root = local_path(local_output or "results")
-        _download(chosen, ended.succeeded, root, job.profile)
+        _download(chosen, result.succeeded, root, job.profile)
     if cost_report:
         print_costs(chosen, job.profile, began_at)
-    ended.exit_if_any_failed()
+    result.exit_if_any_failed()
 
 
 def stage1(
     context: typer.Context,
-    input: Input = None,
-    output: Output = None,
+    input: InputArgument = None,
+    output: OutputArgument = None,
     input_option: InputOption = None,
     output_option: OutputOption = None,
     camera: CameraOption = None,
     cameras: CamerasFlag = False,
     model: ModelOption = None,
-    conf_threshold: ConfThreshold = None,
-    no_gpu: NoGpu = False,
+    conf_threshold: ConfThresholdOption = None,
+    no_gpu: NoGpuFlag = False,
 ) -> None:
-    """Read footage, detect and crop; no labels, no visits."""
+    """Read footage, detect and crop; without labels and visits."""
     job = prepare_job(context, "stage1", _detection_settings(model, conf_threshold, no_gpu), {})
     footage = _argument_or_option("INPUT", input, input_option)
-    results = _argument_or_option("OUTPUT", output, output_option, needed=False)
+    results = _argument_or_option("OUTPUT", output, output_option, required=False)
     chosen = select_cameras(footage or "", results, camera, cameras, job.profile)
     job.run(chosen).exit_if_any_failed()
 
@@ -154,11 +155,12 @@ def stage2(
     context: typer.Context,
     output: ResultsArgument,
     model: Annotated[
-        str | None, typer.Option("--model", help="Classifier: a shipped name, or a manifest.")
+        str | None,
+        typer.Option("--model", help="Classifier: the name of a shipped model, or a manifest."),
     ] = None,
-    no_gpu: NoGpu = False,
+    no_gpu: NoGpuFlag = False,
 ) -> None:
-    """Classify the stored crops again; the footage is not needed."""
+    """Classify the stored crops again; needs no footage."""
     overrides = {
         "models.classifier": model,
         "pipeline.stage1.engine": "onnxruntime" if no_gpu else None,
@@ -171,19 +173,21 @@ def stage2(
 def stage3(
     context: typer.Context,
     output: ResultsArgument,
-    compression_window: Window = None,
-    min_confidence: MinConfidence = None,
-    min_duration: MinDuration = None,
+    compression_window: WindowOption = None,
+    min_confidence: MinConfidenceOption = None,
+    min_duration: MinDurationOption = None,
 ) -> None:
-    """Make the visits again, with another window or threshold; takes seconds."""
+    """Recompute the visits with another window or threshold; takes seconds."""
     overrides = _visit_settings(compression_window, min_confidence, min_duration)
     job = prepare_job(context, "stage3", overrides, {})
     chosen = camera_of_results(output, CameraCatalog(catalog_folder()))
     job.run([chosen]).exit_if_any_failed()
 
 
-def _detection_settings(model: str | None, conf_threshold: float | None, no_gpu: bool) -> dict[str, Any]:
-    """What options change of Stage 1's settings; None changes nothing."""
+def _detection_settings(
+    model: str | None, conf_threshold: float | None, no_gpu: bool
+) -> dict[str, Any]:
+    """Return the settings of Stage 1 that options change; None changes nothing."""
     return {
         "models.detector": model,
         "pipeline.stage1.conf_threshold": conf_threshold,
@@ -194,7 +198,7 @@ def _detection_settings(model: str | None, conf_threshold: float | None, no_gpu:
 def _visit_settings(
     compression_window: float | None, min_confidence: float | None, min_duration: float | None
 ) -> dict[str, Any]:
-    """What options change of Stage 3's settings; None changes nothing."""
+    """Return the settings of Stage 3 that options change; None changes nothing."""
     return {
         "pipeline.stage3.compression_window": compression_window,
         "pipeline.stage3.min_confidence": min_confidence,
@@ -202,10 +206,12 @@ def _visit_settings(
     }
 
 
-def _argument_or_option(name: str, argument: str | None, option: str | None, needed: bool = True) -> str | None:
+def _argument_or_option(
+    name: str, argument: str | None, option: str | None, required: bool = True
+) -> str | None:
     if argument and option:
-        raise UsageError(f"{name} is given twice, as {argument} and as {option}; give it once")
-    if needed and not (argument or option):
+        raise UsageError(f"{name} is given twice, as {argument} and {option}; give it once")
+    if required and not (argument or option):
         raise UsageError(f"{name} is missing; see munin batch --help")
     return argument or option
 
@@ -227,15 +233,13 @@ def _download(chosen: list[Camera], done: list[Camera], root: Path, profile: Pro
     print_downloaded([folders[each.camera_id] for each in done], root)
 
 
-def reset_failed_media(
-    cameras: Sequence[Camera], profile: Profile, print_log: Callable[[str], None]
-) -> None:
-    """Withdraw the failures of the cameras' earlier runs, before the next ones.
+def reset_failed_media(cameras: Sequence[Camera], profile: Profile) -> None:
+    """Delete the failures in the cameras' journals, so that the next run retries these media.
 
     Raises:
         StoreError: the results cannot be reached.
     """
     for camera in cameras:
         count = withdraw_all_failures(store_of(camera.output_url, profile))
-        media = "medium that failed is" if count == 1 else "media that failed are"
-        print_log(f"{camera.camera_id}: {count or 'no'} {media} looked at again")
+        media = "medium" if count == 1 else "media"
+        print_log(f"{camera.camera_id}: retrying {count or 'no'} failed {media}")

@@ -70,7 +70,7 @@ def restore(
 ) -> None:
     """Have archived footage back: what it costs, and how far it is; with --start, ask for it."""
     cloud = load_cloud_profile(context.obj.name, f"cost restore {url}")
-    from resources.retention.archive import request_restore, list_storage_classes
+    from resources.retention.archive import list_storage_classes, request_restore
 
     if not url.startswith("s3://"):
         raise UsageError(f"{url}: lies on this machine, where nothing is archived; name s3://…")

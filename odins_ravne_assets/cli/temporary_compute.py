@@ -1,4 +1,4 @@
-"""Temporary compute: machines and queues for one command, set up before it and torn down after it."""
+"""Temporary compute: machines and queues that exist for one command only."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

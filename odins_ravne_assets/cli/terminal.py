@@ -248,7 +248,9 @@ def print_visits(stage3_folders: Sequence[Path]) -> None:
     out.print(f"{total} visit{'s' * (total != 1)}")
     if total:
         # A row that is too wide wraps: a truncated time would be useless.
-        out.print(_visits_table(visits.head(MAX_VISITS_SHOWN).collect().iter_rows(named=True)), crop=False)
+        out.print(
+            _visits_table(visits.head(MAX_VISITS_SHOWN).collect().iter_rows(named=True)), crop=False
+        )
     if total > MAX_VISITS_SHOWN:
         out.print(f"… and {total - MAX_VISITS_SHOWN} more, in the files below")
 

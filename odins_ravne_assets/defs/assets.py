@@ -25,20 +25,20 @@ from resources.settings.dagster_resource import RunSettings
 from resources.settings.loader import OVERRIDES_VARIABLE, load_profile
 from resources.settings.profile import Profile
 
-# The profile of the code location, and what a command lays over it.
+# The profile of the code location, and the overrides of a command.
 PROFILE = os.environ.get("MUNIN_PROFILE", "local")
 OVERRIDES: dict[str, Any] = json.loads(os.environ.get(OVERRIDES_VARIABLE, "{}"))
 VERSIONS = code_versions(load_profile(PROFILE, OVERRIDES))
 
 CAMERAS = dg.DynamicPartitionsDefinition(name="camera")
 
-# Stages 1 to 3 in order: one step launch runs as many of them as are selected, so a machine
-# boots once and crops never travel between machines.
+# Stages 1 to 3 in order: one step launch runs all that are selected, so that a machine boots once
+# and crops are not copied between machines.
 LAUNCHED_TOGETHER = ("detections", "classifications", "observations", "exports")
 
 StepResult = dg.MaterializeResult[Any] | dg.AssetCheckResult
 
-# What asks for the classifier: units of Stage 1 label what they find.
+# Assets that need the classifier: work units of Stage 1 label the boxes that they find.
 LABELLING_ASSETS = {"detections", "classifications"}
 
 
@@ -48,8 +48,8 @@ LABELLING_ASSETS = {"detections", "classifications"}
     check_specs=check_specs(CAMERAS, "footage"),
     kinds={"parquet"},
     code_version=VERSIONS["footage"],
-    description="Stage 0. One row per media file of the camera: what it is, when and where it was "
-    "taken, and what is wrong with it.",
+    description="Stage 0. One row per media file of the camera: identity, capture time, position, and "
+    "the reason if it cannot be used.",
 )
 def footage(
     context: dg.AssetExecutionContext,
@@ -73,8 +73,8 @@ def footage(
             group_name="munin",
             kinds={"onnx", "parquet"},
             code_version=VERSIONS["detections"],
-            description="Stage 1. One row per box: an animal, a person or a vehicle, with its crop "
-            "kept; and one row per frame that was looked at.",
+            description="Stage 1. One row per box: an animal, a person or a vehicle, with its crop; "
+            "and one row per analysed frame.",
         ),
         dg.AssetSpec(
             "classifications",
@@ -84,7 +84,7 @@ def footage(
             code_version=VERSIONS["classifications"],
             automation_condition=UPDATE_LABELS,
             description="Stage 2. One row per box: label, scientific name, confidence, the five "
-            "best guesses, and whether it is sure enough to use unseen.",
+            "best guesses, and whether it is confident enough to use without review.",
         ),
         dg.AssetSpec(
             "observations",
@@ -94,7 +94,7 @@ def footage(
             code_version=VERSIONS["observations"],
             automation_condition=UPDATE_VISITS,
             description="Stage 3. One row per visit of a species: start, end, confidence, frames, "
-            "timeline, and whether a person should look.",
+            "timeline, and whether it needs review.",
         ),
         dg.AssetSpec(
             "exports",
@@ -147,7 +147,7 @@ def _launch(
 
 @contextmanager
 def log_step_failure(log: dg.DagsterLogManager) -> Iterator[None]:
-    """Say why a step fails, or that it was stopped; then let it."""
+    """Log why a step fails, or that it was stopped; then re-raise."""
     try:
         yield
     except WorkerCrashError as error:
@@ -161,12 +161,14 @@ def log_step_failure(log: dg.DagsterLogManager) -> Iterator[None]:
         log.error(failure.description or "the step failed")
         raise
     except dg.DagsterExecutionInterruptedError:
-        log.warning("stopped; what is finished is kept: run it again to go on from there")
+        log.warning("stopped; finished work is kept: run it again to continue")
         raise
 
 
 def store_predictions(profile: Profile, camera: Camera, stages: Collection[str]) -> Profile:
-    """The profile as a worker can use it, wherever it runs.
+    """Copy SpeciesNet predictions into the results, and return the profile that names the copy.
+
+    A worker on any machine can then read them.
 
     Raises:
         ModelError: `models.classifier` names predictions that cannot be read.

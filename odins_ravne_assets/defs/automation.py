@@ -1,9 +1,9 @@
-"""Observations that follow by themselves, when somebody has switched that on.
+"""Automation conditions: observations that update themselves, once the sensor is switched on.
 
-What a run of all stages makes together is left alone: nothing is run twice. What is made of the
-rows of one stage alone, or by other settings of Stage 3, is followed by all that depends on it, in
-one launch per camera. Labels do not follow another classifier by themselves, since a GPU for all
-cameras costs money: for that there is `munin backfill --stages 2-3`.
+A run of all stages triggers nothing further: no work is done twice. A run of one stage alone, or a
+change of Stage 3's settings, triggers all downstream assets in one launch per camera. A new
+classifier alone does not trigger labelling, since a GPU for all cameras costs money: use
+`munin backfill --stages 2-3`.
 """
 
 from typing import Any
@@ -13,29 +13,29 @@ import dagster as dg
 _Condition = dg.AutomationCondition[Any]
 
 
-def _follow(news: _Condition, label: str) -> _Condition:
-    """Once for each news, as soon as nothing that it depends on is missing or being made."""
+def _update_on(trigger: _Condition, label: str) -> _Condition:
+    """Update once per trigger, as soon as no dependency is missing or in progress."""
     condition = dg.AutomationCondition
     done = condition.newly_requested() | condition.newly_updated()
     return (
-        news.since(done)
+        trigger.since(done)
         & ~condition.any_deps_missing()
         & ~condition.any_deps_in_progress()
         & ~condition.in_progress()
     ).with_label(label)
 
 
-UPDATE_LABELS = _follow(
-    dg.AutomationCondition.any_deps_updated(), "labels follow the boxes of their camera"
+UPDATE_LABELS = _update_on(
+    dg.AutomationCondition.any_deps_updated(), "labels update with the boxes of their camera"
 )
-UPDATE_VISITS = _follow(
+UPDATE_VISITS = _update_on(
     dg.AutomationCondition.any_deps_updated() | dg.AutomationCondition.code_version_changed(),
-    "visits follow the labels of their camera, and the settings",
+    "visits update with the labels of their camera, and with the settings",
 )
 
 observations_follow = dg.AutomationConditionSensorDefinition(
     "observations_follow",
     target=dg.AssetSelection.assets("classifications", "observations", "exports"),
-    description="Makes observations and exports anew when a camera's boxes or labels are new, and "
-    "for all cameras when Stage 3's settings are others.",
+    description="Recomputes observations and exports when a camera's boxes or labels have changed, and "
+    "for all cameras when Stage 3's settings have changed.",
 )

@@ -1,9 +1,9 @@
-"""The code version of each asset: it changes when the settings or models come to give other rows.
+"""The code version of each asset: it changes when settings or models would give other rows.
 
-Dagster shows a camera's asset as stale when it was made with another one; so after a change of
-Stage 3's settings, `observations` and what follows are stale, and nothing before them. What is said
-of single cameras, their clocks and their places, makes nothing stale: code versions are those of
-all cameras.
+Dagster shows a camera's asset as stale when it was made with another code version; so after a
+change of Stage 3's settings, `observations` and its downstream assets are stale, and nothing
+upstream. Facts of single cameras, their clocks and deployments, make nothing stale: code versions
+apply to all cameras.
 """
 
 import hashlib
@@ -16,14 +16,17 @@ from odins_ravne_assets.munin.detection.journal_key import stage1_key
 from resources.errors import ModelError
 from resources.settings.profile import Profile
 
-# Changes when the code of a stage comes to give other rows; Stages 1 and 2 have their own.
+# Increased when the code of a stage gives other rows; Stages 1 and 2 have versions of their own.
 FOOTAGE, OBSERVATIONS, EXPORTS = 1, 1, 1
-# Machines differ in engines, which agree within a tolerance: that makes nothing stale.
+# Engines agree within a tolerance: another engine makes nothing stale.
 ANY_ENGINE: EngineKind = "onnxruntime"
 
 
 def code_versions(profile: Profile) -> dict[str, str]:
-    """By asset. A model that cannot be found is told when a run wants it, not here."""
+    """Return the code version of each asset.
+
+    A model that cannot be found is reported by the run that needs it, not here.
+    """
     pipeline = profile.pipeline
     try:
         stage1 = stage1_key(profile, ANY_ENGINE)

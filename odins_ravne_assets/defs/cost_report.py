@@ -26,7 +26,7 @@ PERCENT = 100
     deps=["observations"],
     kinds={"json", "csv"},
     code_version="1",
-    description="What all cameras' work has cost, from the cost ledger: spot against on-demand, "
+    description="The costs of all cameras, from the cost ledger: spot against on-demand, "
     "per job, image, video hour and observation, storage, and what was wasted.",
 )
 def cost_report_asset(
@@ -47,12 +47,12 @@ def cost_report_asset(
 
 
 def _part(report: CostReport, name: str) -> Decimal:
-    """USD of a part of the money, which may not be there."""
+    """Return the USD of a part of the report; 0 if it is absent."""
     return sum((part.usd for part in report.parts if part.name == name), Decimal(0))
 
 
 def _numbers(report: CostReport) -> dict[str, float | int]:
-    """Flat, so that Dagster plots them; what is not known is left out."""
+    """Return flat metadata that Dagster can plot; unknown values are omitted."""
     savings, units, storage = report.savings, report.units, report.storage
     known = {
         "cost/usd_total": total_usd(report),

@@ -14,7 +14,7 @@ from resources.settings.profile import Unused
 
 IDLE_CHECK_SECONDS = 300
 # After a pause this long between two checks, the machine of the sensor was asleep.
-OVERSLEPT_SECONDS = 1800.0
+ASLEEP_SECONDS = 1800.0
 NOT_FINISHED = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -78,23 +78,23 @@ def unused_compute(
     except RavneError as error:
         return dg.SkipReason(str(error))  # a laptop without a network is no failure
     state = IdleState.model_validate_json(context.cursor) if context.cursor else IdleState()
-    state, verdict = decide_cleanup(state, usage, rules, _overslept(context))
-    if not (verdict.tear_down or verdict.end_jobs):
+    state, decision = decide_cleanup(state, usage, rules, _was_asleep(context))
+    if not (decision.tear_down or decision.end_jobs):
         return dg.SensorResult(
-            skip_reason=dg.SkipReason(verdict.says), cursor=state.model_dump_json()
+            skip_reason=dg.SkipReason(decision.summary), cursor=state.model_dump_json()
         )
     config = CleanupConfig(
-        tear_down=verdict.tear_down,
-        end_jobs=dict(verdict.end_jobs),
-        expired_leases=dict(verdict.dead),
+        tear_down=decision.tear_down,
+        end_jobs=dict(decision.end_jobs),
+        expired_leases=dict(decision.expired_leases),
     )
     request = dg.RunRequest(run_config=dg.RunConfig(ops={clean_up.name: config}))
     return dg.SensorResult(run_requests=[request], cursor=state.model_dump_json())
 
 
-def _overslept(context: dg.SensorEvaluationContext) -> bool:
+def _was_asleep(context: dg.SensorEvaluationContext) -> bool:
     last = context.last_tick_completion_time
-    return last is not None and system_clock().now() - last > OVERSLEPT_SECONDS
+    return last is not None and system_clock().now() - last > ASLEEP_SECONDS
 
 
 def _rules(settings: RunSettings) -> Unused:

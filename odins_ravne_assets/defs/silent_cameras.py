@@ -1,6 +1,6 @@
-"""Which cameras have sent nothing for long: a check on `footage`, over all cameras at once.
+"""The check for silent cameras, without new footage for days: on `footage`, over all cameras.
 
-Dagster's freshness policies are per asset: one living camera would keep all others fresh.
+Dagster's freshness policies are per asset: one active camera would keep all others fresh.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from resources.settings.dagster_resource import RunSettings
 from resources.settings.profile import Profile
 from resources.settings.project import Deployment
 
-# What `footage` says of the newest medium, see worker/asset_metadata.py.
+# The metadata key of the newest capture time, see worker/asset_metadata.py.
 NEWEST_TIME_KEY = "time/last"
 SILENT_CAMERA_COLUMNS = dg.TableSchema([dg.TableColumn("camera"), dg.TableColumn("newest picture")])
 
@@ -23,7 +23,7 @@ SILENT_CAMERA_COLUMNS = dg.TableSchema([dg.TableColumn("camera"), dg.TableColumn
 @dg.asset_check(
     asset="footage",
     name="no_camera_is_silent",
-    description="Every camera that stands somewhere has taken a picture within "
+    description="Every deployed camera has taken a picture within "
     "uploads.silent_days, and every deployment has footage. A camera whose deployment has ended "
     "is retired, not silent.",
 )
@@ -52,19 +52,20 @@ def no_camera_is_silent(
 def silent_cameras(
     newest: Mapping[str, datetime | None], profile: Profile, now: datetime
 ) -> list[tuple[str, str]]:
-    """The cameras that are silent, and since when, the longest silent first.
+    """Return the silent cameras and since when, the longest silent first.
 
-    A camera that only the table of deployments knows is silent since it was put up, also when it
-    was taken down meanwhile: its card is missing.
+    A camera that is only in the table of deployments is silent since its deployment began, also
+    after the deployment has ended: its card is missing.
 
     Args:
-        newest: by known camera, when its newest picture was taken, by its own clock; None: not
-            known.
+        newest: by known camera, the time of its newest picture by its own clock; None: unknown.
     """
     since = now - timedelta(days=profile.uploads.silent_days)
-    stays = _stays(profile)
+    deployments = _deployments(profile)
     retired = {
-        camera for camera, some in stays.items() if all(_is_over(stay, now) for stay in some)
+        camera
+        for camera, some in deployments.items()
+        if all(_is_over(deployment, now) for deployment in some)
     }
     found = [
         (when or datetime.min, name)
@@ -75,30 +76,32 @@ def silent_cameras(
         (when, name, "the beginning" if when == datetime.min else f"{when:%Y-%m-%d %H:%M}")
         for when, name in found
     ]
-    for name in stays.keys() - newest.keys():
-        put_up = min(stay.starts or datetime.min for stay in stays[name])
-        if datetime.min < put_up < since:
-            silent.append((put_up, name, f"it was put up on {put_up:%Y-%m-%d}: no footage yet"))
-    return [(name, told) for _, name, told in sorted(silent)]
+    for name in deployments.keys() - newest.keys():
+        began = min(deployment.starts or datetime.min for deployment in deployments[name])
+        if datetime.min < began < since:
+            silent.append(
+                (began, name, f"its deployment began on {began:%Y-%m-%d}: no footage yet")
+            )
+    return [(name, text) for _, name, text in sorted(silent)]
 
 
-def _stays(profile: Profile) -> dict[str, list[Deployment]]:
-    stays: dict[str, list[Deployment]] = {}
+def _deployments(profile: Profile) -> dict[str, list[Deployment]]:
+    deployments: dict[str, list[Deployment]] = {}
     for row in profile.project.deployments:
-        stays.setdefault(row.cameraID, []).append(row)
-    return stays
+        deployments.setdefault(row.cameraID, []).append(row)
+    return deployments
 
 
-def _is_over(stay: Deployment, now: datetime) -> bool:
-    return stay.ends is not None and stay.ends <= now
+def _is_over(deployment: Deployment, now: datetime) -> bool:
+    return deployment.ends is not None and deployment.ends <= now
 
 
 def _newest(instance: dg.DagsterInstance, camera_id: str) -> datetime | None:
     records = dg.AssetRecordsFilter(asset_key=dg.AssetKey("footage"), asset_partitions=[camera_id])
     found = instance.fetch_materializations(records, limit=1).records
     event = found[0].asset_materialization if found else None
-    told: Any = event.metadata.get(NEWEST_TIME_KEY) if event else None
+    value: Any = event.metadata.get(NEWEST_TIME_KEY) if event else None
     try:
-        return datetime.fromisoformat(str(told.value)) if told else None
+        return datetime.fromisoformat(str(value.value)) if value else None
     except ValueError:
         return None  # no picture of it has a time

@@ -1,19 +1,20 @@
-"""How results are written: times and durations, first and last of a group, long tables in parts."""
+"""Formats of results: times as ISO 8601, durations in seconds, and batches of long tables."""
 
 from collections.abc import Iterator
 
 import polars as pl
 
-# Rows of timelines that are unfolded at once: about 50 MB.
+# Rows of timelines that are exploded at once: about 50 MB.
 ROWS_PER_BATCH = 100_000
 
 
 def iso_time(time: str, utc_offset: str, fraction: str = "%.3f") -> pl.Expr:
-    """A column of times as ISO 8601 text; null where there is no time.
+    """Return a column of local times as ISO 8601 text; null if there is no time.
 
-    The clock is the camera's own, as everywhere. The offset (a column of minutes) is written when
-    it is known ("2026-05-01T02:14:00.000+02:00"); without it the text has no zone. `fraction` is
-    the format of parts of a second: three digits, or "" for none, which cuts them off.
+    Args:
+        time: a column of times of the camera's clock.
+        utc_offset: a column of offsets in minutes; if null, the text has no offset.
+        fraction: the format of fractions of a second; "" truncates to whole seconds.
     """
     minutes = pl.col(utc_offset).cast(pl.Int32)
     sign = pl.when(minutes < 0).then(pl.lit("-")).otherwise(pl.lit("+"))
@@ -23,15 +24,15 @@ def iso_time(time: str, utc_offset: str, fraction: str = "%.3f") -> pl.Expr:
 
 
 def seconds(milliseconds: str) -> pl.Expr:
-    """A column of whole milliseconds in seconds.
+    """Return a column of whole milliseconds in seconds.
 
-    Rounded, because polars divides by multiplying: 295001 / 1000 is 295.00100000000003 to it.
+    Rounded, because polars multiplies by the reciprocal: 295001 / 1000 is 295.00100000000003.
     """
     return (pl.col(milliseconds) / 1000).round(3)
 
 
 def first_and_last(start: str, end: str) -> list[pl.Expr]:
-    """Aggregations of a group: its earliest start and latest end, each with its own row's offset.
+    """Return aggregations of a group: its earliest start and latest end, with their UTC offsets.
 
     `FIRST_TIME` and `LAST_TIME` are their ISO 8601 text.
     """
@@ -50,9 +51,9 @@ LAST_TIME = iso_time("last_at", "last_offset").alias("last_time")
 
 
 def iter_batches(observations: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Slices of `tables.OBSERVATIONS` with about ROWS_PER_BATCH rows of timelines each.
+    """Yield slices of `tables.OBSERVATIONS` with about ROWS_PER_BATCH rows of timelines each.
 
-    Observations stay whole: one with a longer timeline is a part of its own size.
+    Observations are not split: one with a longer timeline makes a larger batch.
     """
     rows_before = observations["detection_count"].cast(pl.Int64).cum_sum().shift(1, fill_value=0)
     for run in (rows_before // ROWS_PER_BATCH).rle().struct.unnest().iter_rows():

@@ -1,4 +1,4 @@
-"""Odin pays: what a season's work cost, from the cost ledger, and what it will.
+"""Cost reports and plans as data and text, from tables and prices.
 
-Knows neither Dagster nor boto3: it is handed tables and prices, and hands back sums and pages.
+Imports neither Dagster nor boto3; `costs` provides its inputs.
 """

@@ -1,29 +1,32 @@
-"""Money, times and sizes as people write them."""
+"""Money, durations and sizes as text."""
 
 from decimal import Decimal
 
+from resources.pricing.prices import CostKind, Market
+
 HOUR_SECONDS, MINUTE_SECONDS = 3600, 60
-# What a kind of row of the ledger is, and what a market is.
-KIND_LABELS = {
-    "attempt": "processing",
-    "overhead": "boot and idle time",
-    "disk": "disks",
-    "address": "public addresses",
-    "requests": "requests to S3",
-    "transfer": "transfer out of AWS",
-    "logs": "logs in CloudWatch",
-    "waited": "machines that waited for work",
+# The part of a report for idle machines, next to the parts by kind of cost; stored in its JSON.
+IDLE_PART = "waited"
+KIND_LABELS: dict[str, str] = {
+    CostKind.ATTEMPT: "processing",
+    CostKind.OVERHEAD: "boot and idle time",
+    CostKind.DISK: "disks",
+    CostKind.ADDRESS: "public addresses",
+    CostKind.REQUESTS: "requests to S3",
+    CostKind.TRANSFER: "transfer out of AWS",
+    CostKind.LOGS: "logs in CloudWatch",
+    IDLE_PART: "idle machines without a job",
 }
-MARKET_LABELS = {"ondemand": "on-demand", "local": "this machine"}
+MARKET_LABELS: dict[str, str] = {Market.ON_DEMAND: "on-demand", Market.LOCAL: "this machine"}
 STORAGE_CLASS_LABELS = {
     "STANDARD": "Standard",
-    "STANDARD_IA": "infrequent access",
+    "STANDARD_IA": "Infrequent Access",
     "GLACIER": "Glacier",
 }
 
 
-def format_usd(amount: Decimal | None) -> str:
-    """USD: cents, and small amounts in four digits after the point, as prices of a job need."""
+def format_usd(amount: Decimal | float | None) -> str:
+    """Format USD with two decimals, amounts below a dollar with four; "-" for None."""
     if amount is None:
         return "-"
     if amount and abs(amount) < 1:
@@ -31,13 +34,13 @@ def format_usd(amount: Decimal | None) -> str:
     return f"${amount:,.2f}"
 
 
-def format_share(part: float | None) -> str:
-    """A share of 1 in percent."""
-    return "-" if part is None else f"{part:.1%}"
+def format_share(share: float | None) -> str:
+    """Format a share of 1 in percent; "-" for None."""
+    return "-" if share is None else f"{share:.1%}"
 
 
 def format_duration(seconds: float) -> str:
-    """A duration, as 2 h 05 min, 9.5 min or 40 s."""
+    """Format a duration, as 2 h 05 min, 9.5 min or 40 s."""
     if seconds >= HOUR_SECONDS:
         minutes = round(seconds / MINUTE_SECONDS)
         return f"{minutes // 60} h {minutes % 60:02d} min"
@@ -46,9 +49,9 @@ def format_duration(seconds: float) -> str:
     )
 
 
-def format_size(number: int) -> str:
-    """Bytes, by powers of 1024 as S3 counts them."""
-    amount = float(number)
+def format_size(size: int) -> str:
+    """Format bytes in binary units, as S3 counts them."""
+    amount = float(size)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
@@ -56,6 +59,6 @@ def format_size(number: int) -> str:
     return f"{amount:.1f} TiB"
 
 
-def format_count(number: int, thing: str) -> str:
-    """A number of things, as 1 job or 2 jobs."""
-    return f"{number:,} {thing}{'s' * (number != 1)}"
+def format_count(count: int, noun: str) -> str:
+    """Format a count with its noun, as 1 job or 2 jobs."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"

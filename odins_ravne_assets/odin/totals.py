@@ -1,6 +1,6 @@
-"""Sums over rows of the cost ledger: jobs, and where the money went.
+"""Sums over rows of the cost ledger: jobs, and parts of the cost.
 
-Rows are a frame of `cost_ledger.SCHEMA`. Money is decimal, in USD; times are seconds.
+Rows have the columns of LEDGER_SCHEMA. Money is decimal, in USD; times are seconds.
 """
 
 from collections.abc import Sequence
@@ -9,35 +9,38 @@ from decimal import Decimal
 
 import polars as pl
 
+from resources.batch.outcome import AttemptOutcome
+from resources.pricing.prices import CostKind, Market
+
 ZERO_USD = Decimal(0)
-# Kinds that are time of machines, in which spot and on-demand differ.
-MACHINE_TIME_KINDS = ("attempt", "overhead")
+# Kinds that are machine time, for which spot and on-demand prices differ.
+MACHINE_TIME_KINDS = (CostKind.ATTEMPT, CostKind.OVERHEAD)
 JOB_KEY = ["camera_id", "launch", "unit"]
-IS_ATTEMPT = pl.col("kind") == "attempt"
+IS_ATTEMPT = pl.col("kind") == CostKind.ATTEMPT
 HAS_STARTED = pl.col("started_at").is_not_null()
 
 
 def sum_usd(rows: pl.DataFrame, column: str = "usd") -> Decimal:
-    """The sum of a column of money."""
+    """Return the sum of a column of money."""
     return Decimal(rows[column].sum())
 
 
 def exclude_local(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of what AWS is paid for: without those of machines of one's own."""
-    return rows.filter(pl.col("market").is_null() | (pl.col("market") != "local"))
+    """Return the rows that AWS bills, without those of this machine."""
+    return rows.filter(pl.col("market").is_null() | (pl.col("market") != Market.LOCAL))
 
 
 @dataclass(frozen=True)
 class JobTotals:
-    """Work units: each is one job, however many attempts it took.
+    """Totals over work units; each is one job, with any number of attempts.
 
     Args:
-        open: they wait or run.
-        attempts: submitted, whether they ran or not.
-        interruptions: attempts whose spot machine EC2 took.
+        open: queued or running.
+        attempts: submitted, including those that never ran.
+        interruptions: attempts whose spot machine EC2 interrupted.
         moved: jobs that were tried on spot and ended on demand.
-        processing_seconds: of all attempts, together.
-        queue_seconds: from submission to start, of all attempts that started, together.
+        processing_seconds: sum over all attempts.
+        queue_seconds: from submission to start, sum over all attempts that started.
     """
 
     total: int
@@ -52,19 +55,19 @@ class JobTotals:
 
     @property
     def success_rate(self) -> float | None:
-        """Share of the jobs that ended which are done; None: none has ended."""
+        """Share of ended jobs that are done; None if no job has ended."""
         ended = self.done + self.failed
         return self.done / ended if ended else None
 
 
 @dataclass(frozen=True)
 class CostShare:
-    """A part of the money.
+    """A part of the cost.
 
     Args:
         name: of the camera, market, machine type, kind of cost or reason.
-        usd_on_demand: the same seconds on demand; what has no spot price counts as it is.
-        machine_hours: billed hours of machines that are in it.
+        usd_on_demand: the same seconds on demand; costs without a spot price are unchanged.
+        machine_hours: billed hours of machines.
     """
 
     name: str
@@ -79,26 +82,27 @@ class CostShare:
 
 
 def count_jobs(rows: pl.DataFrame) -> JobTotals:
-    """Count the jobs, and how they went."""
+    """Count jobs by their outcome."""
     attempts = rows.filter(IS_ATTEMPT)
-    units = attempts.group_by(JOB_KEY).agg(
-        done=(pl.col("end") == "done").any(),
+    market = pl.col("market")
+    jobs = attempts.group_by(JOB_KEY).agg(
+        done=(pl.col("end") == AttemptOutcome.DONE).any(),
         open=(pl.col("end").is_null()).any(),
-        moved=(pl.col("market") == "spot").any()
-        & (pl.col("market").sort_by("intended_at").last() == "ondemand"),
+        moved=(market == Market.SPOT).any()
+        & (market.sort_by("intended_at").last() == Market.ON_DEMAND),
     )
-    done, open_ = _count(units, "done"), _count(units.filter(~pl.col("done")), "open")
-    ran = attempts.filter(HAS_STARTED)
+    done, open_ = _count(jobs, "done"), _count(jobs.filter(~pl.col("done")), "open")
+    started = attempts.filter(HAS_STARTED)
     return JobTotals(
-        total=units.height,
+        total=jobs.height,
         done=done,
-        failed=units.height - done - open_,
+        failed=jobs.height - done - open_,
         open=open_,
         attempts=attempts.height,
-        interruptions=attempts.filter(pl.col("end") == "interrupted").height,
-        moved=_count(units, "moved"),
-        processing_seconds=_seconds(ran, "started_at", "ended_at"),
-        queue_seconds=_seconds(ran, "intended_at", "started_at"),
+        interruptions=attempts.filter(pl.col("end") == AttemptOutcome.INTERRUPTED).height,
+        moved=_count(jobs, "moved"),
+        processing_seconds=_seconds(started, "started_at", "ended_at"),
+        queue_seconds=_seconds(started, "intended_at", "started_at"),
     )
 
 
@@ -111,7 +115,7 @@ def _seconds(frame: pl.DataFrame, since: str, until: str) -> float:
 
 
 def cost_shares(rows: pl.DataFrame, by: str) -> list[CostShare]:
-    """The money by a column's values, the dearest first; rows without one are left out."""
+    """Return the cost by a column's values, the most expensive first; null is left out."""
     return [
         CostShare(name, *sums)
         for name, *sums in rows.drop_nulls(by)
@@ -123,18 +127,17 @@ def cost_shares(rows: pl.DataFrame, by: str) -> list[CostShare]:
 
 
 def total_cost(rows: pl.DataFrame, name: str) -> CostShare:
-    """All of the money, as one part."""
+    """Return the total cost as one part."""
     return CostShare(name, *rows.select(*_sums()).row(0))
 
 
 def _sums() -> Sequence[pl.Expr]:
+    is_machine_time = pl.col("kind").is_in(MACHINE_TIME_KINDS)
     return (
         pl.col("usd").sum(),
         pl.col("usd_on_demand").sum(),
         pl.col("usd_wasted").sum(),
-        (
-            pl.col("billed_seconds").filter(pl.col("kind").is_in(MACHINE_TIME_KINDS)).sum() / 3600
-        ).alias("hours"),
+        (pl.col("billed_seconds").filter(is_machine_time).sum() / 3600).alias("hours"),
         IS_ATTEMPT.sum().alias("attempts"),
         pl.col("images").sum(),
         pl.col("video_seconds").sum(),

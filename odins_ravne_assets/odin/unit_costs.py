@@ -1,24 +1,23 @@
-"""What a job, a thousand pictures, an hour of video, a camera and a visit cost.
+"""Cost per job, per 1,000 images, per hour of video, per camera and per observation.
 
-Computing alone: what storage costs depends on how long it is kept. Pictures and video share the
-money by the frames that were looked at, of which a picture is one.
+Compute only: the cost of storage depends on how long data is stored. Images and videos share the
+cost by their processed frames; an image is one frame.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from odins_ravne_assets.odin.formatting import HOUR_SECONDS
 from odins_ravne_assets.odin.totals import CostShare
-
-HOUR_SECONDS = 3600
 
 
 @dataclass(frozen=True)
 class SpeciesVisits:
-    """Visits of a species to all cameras, as they are in the tables now.
+    """Visits of a species at all cameras, as currently in the tables.
 
     Args:
-        known: it is an animal whose species was told; not a person, a vehicle, or an unknown one.
+        known: it is an identified animal; not a person, a vehicle or an unknown animal.
     """
 
     species: str
@@ -29,7 +28,7 @@ class SpeciesVisits:
 
 @dataclass(frozen=True)
 class UnitCosts:
-    """USD; None where there is nothing to divide by."""
+    """USD; None if there is nothing to divide by."""
 
     per_job: Decimal | None
     per_1000_images: Decimal | None
@@ -40,26 +39,22 @@ class UnitCosts:
 
 
 def unit_costs(
-    spent: CostShare, jobs_done: int, cameras: int, species: Sequence[SpeciesVisits]
+    compute: CostShare, jobs_done: int, cameras: int, species: Sequence[SpeciesVisits]
 ) -> UnitCosts:
-    """Divide what was spent.
-
-    Args:
-        spent: for computing, on everything that is counted here.
-    """
-    images = spent.usd * spent.images / spent.frames if spent.frames else None
-    hours = Decimal(spent.video_seconds) / HOUR_SECONDS
+    """Divide the total cost of compute by jobs, images, hours, frames, cameras and observations."""
+    images = compute.usd * compute.images / compute.frames if compute.frames else None
+    hours = Decimal(compute.video_seconds) / HOUR_SECONDS
     return UnitCosts(
-        per_job=_each(spent.usd, jobs_done),
-        per_1000_images=_each(images, Decimal(spent.images) / 1000),
-        per_video_hour=_each(None if images is None else spent.usd - images, hours),
-        per_1000_frames=_each(spent.usd, Decimal(spent.frames) / 1000),
-        per_camera=_each(spent.usd, cameras),
-        per_species_observation=_each(
-            spent.usd, sum(each.visits for each in species if each.known)
+        per_job=_per(compute.usd, jobs_done),
+        per_1000_images=_per(images, Decimal(compute.images) / 1000),
+        per_video_hour=_per(None if images is None else compute.usd - images, hours),
+        per_1000_frames=_per(compute.usd, Decimal(compute.frames) / 1000),
+        per_camera=_per(compute.usd, cameras),
+        per_species_observation=_per(
+            compute.usd, sum(each.visits for each in species if each.known)
         ),
     )
 
 
-def _each(usd: Decimal | None, number: int | Decimal) -> Decimal | None:
-    return usd / number if usd is not None and number else None
+def _per(usd: Decimal | None, count: int | Decimal) -> Decimal | None:
+    return usd / count if usd is not None and count else None

@@ -18,7 +18,12 @@ from resources.settings.profile import Privacy
 from resources.storage.layout import LEDGER_FOLDER, STAGE3_FOLDER, TABLES_FOLDER
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
-from resources.storage.transfer.download import OnProgress, TransferProgress, DownloadItem, download_all
+from resources.storage.transfer.download import (
+    DownloadItem,
+    OnProgress,
+    TransferProgress,
+    download_all,
+)
 
 REPORT_JSON, REPORT_PAGE = f"{STAGE3_FOLDER}/report.json", f"{STAGE3_FOLDER}/report.html"
 PROJECT_REPORT_PAGE = "report.html"

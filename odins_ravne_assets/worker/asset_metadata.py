@@ -143,7 +143,7 @@ def observation_metadata(result: Stage3Result, output_url: str) -> Metadata:
         "visits/total": result.observations,
         "path:report": f"{_shown(output_url)}/{REPORT_PAGE}",
         "visits/needs_review": result.needs_review,
-        "visits/dropped_as_too_short": result.visits_too_short,
+        "visits/dropped_as_too_short": result.observations_too_short,
         "rows/below_min_confidence": result.rows_below_confidence,
         "rows/without_time": result.rows_without_time,
     }

@@ -27,7 +27,7 @@ def run_observations(context: StepContext) -> StageResult:
             result.rows_rejected,
             result.rows_below_confidence,
             result.rows_too_short,
-            result.rows_in_visits,
+            result.rows_in_observations,
         )
     ]
     metadata = observation_metadata(result, output.url)

@@ -1,4 +1,4 @@
-"""What AWS refuses, in the user's words: one line that says what was wanted and what to do."""
+"""Translate AWS errors into one line for users: what was refused, and what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,30 +24,30 @@ CREDENTIAL_ERROR_CODES = {
 
 
 def error_code(error: Exception) -> str:
-    """AWS's name of what went wrong in a botocore ClientError, as `AccessDenied`."""
+    """Return AWS's code of a botocore ClientError, as `AccessDenied`; empty for other errors."""
     response = getattr(error, "response", {})
     return str(response.get("Error", {}).get("Code", ""))
 
 
 def is_already_exists_error(error: Exception) -> bool:
-    """Whether AWS refused to make something because it is there (Batch and EC2 say it so)."""
+    """Return True if AWS did not create something because it exists (as Batch and EC2 say it)."""
     return error_code(error).endswith("AlreadyExistsException") or "already exists" in str(error)
 
 
 def was_rejected(error: BaseException) -> bool:
-    """Whether AWS heard a call and did nothing; of other errors that is not known."""
+    """Return True if AWS rejected a call (4xx), so that it had no effect; else that is unknown."""
     response = getattr(error, "response", {})
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return 400 <= int(status) < 500
 
 
 @contextmanager
-def translate_aws_errors(doing: str, remedy: str) -> Iterator[None]:
-    """Turn what botocore raises within into an error that a user can act on.
+def translate_aws_errors(action: str, remedy: str) -> Iterator[None]:
+    """Translate botocore errors raised in the context into a RavneError.
 
     Args:
-        doing: what was wanted, as `cost setup`: the message begins with it.
-        remedy: what to do when the caller has no right to it.
+        action: the attempted action, as `cost setup`: the message begins with it.
+        remedy: what to do if the credentials lack a permission.
 
     Raises:
         RavneError: AWS refused, or could not be reached.
@@ -58,18 +58,18 @@ def translate_aws_errors(doing: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise RavneError(f"{doing}: {_refusal(error, remedy)}") from error
+        raise RavneError(f"{action}: {_refusal(error, remedy)}") from error
     except NoCredentialsError as error:
         raise RavneError(
-            f"{doing}: there are no AWS credentials; run `aws configure`, or set AWS_PROFILE"
+            f"{action}: there are no AWS credentials; run `aws configure`, or set AWS_PROFILE"
         ) from error
     except ResponseParserError as error:
         raise RavneError(
-            f"{doing}: something answers that is not AWS; check the network, a proxy, and "
+            f"{action}: the response is not from AWS; check the network, a proxy, and "
             "cloud.aws.endpoint_url"
         ) from error
     except BotoCoreError as error:
-        raise RavneError(f"{doing}: AWS cannot be reached: {one_line(str(error))}") from error
+        raise RavneError(f"{action}: AWS cannot be reached: {one_line(str(error))}") from error
 
 
 def _refusal(error: Exception, remedy: str) -> str:
@@ -84,5 +84,5 @@ def _refusal(error: Exception, remedy: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text of AWS's, which may have several lines, as one."""
+    """Return a text of several lines as one line."""
     return " ".join(text.split())

@@ -1,7 +1,7 @@
-"""Short-lived compute on AWS Batch: set up before the work, torn down after it.
+"""Temporary compute on AWS Batch: set up before the work, torn down after it.
 
-All of it is made with calls that need no right to create roles; the long-lived part, which does,
-is `foundation.py`'s.
+None of its calls needs the permission to create roles. The permanent part, which does, is in
+`foundation.py`.
 """
 
 from resources.aws.clients import AwsClients
@@ -18,17 +18,17 @@ from resources.settings.profile import Aws
 
 
 def _ignore_step(_: str) -> None:
-    """Nobody asked to be told."""
+    """Ignore a step."""
 
 
 class ComputeEnvironment:
-    """The machines of a profile: environments, queues, a job definition, a launch template.
+    """The compute of a profile: environments, queues, a job definition, a launch template.
 
-    Each method may be called at any time and any number of times.
+    Every method is idempotent and may be called at any time.
 
     Args:
         aws: region, names, limits.
-        clients: made from `aws` unless given.
+        clients: created from `aws` if not given.
     """
 
     def __init__(self, aws: Aws, clients: AwsClients | None = None) -> None:
@@ -36,54 +36,54 @@ class ComputeEnvironment:
         self._clients = clients or AwsClients(aws)
         self._remedy = (
             f"ask an administrator to attach the policy {aws.name}-operator, which `munin cost "
-            "foundation --deploy` makes"
+            "foundation --deploy` creates"
         )
 
     def setup(
         self, job_count: int, gpu_required: bool = False, on_step: OnStep = _ignore_step
     ) -> int:
-        """Make what is missing and change what differs, for `job_count` jobs at once.
+        """Create missing parts and update those that differ, for `job_count` parallel jobs.
 
         Args:
             gpu_required: refuse machines without a GPU.
-            on_step: is told each change, and each remark on what was found.
+            on_step: is called with each change, and with each remark of the survey.
 
         Returns:
-            The number of changes: 0 when everything was as wanted.
+            The number of changes: 0 if everything is as planned.
 
         Raises:
-            RavneError: something that is needed first is missing, or AWS refuses.
+            RavneError: a part of the foundation is missing, or AWS refuses.
             UsageError: the profile's machines cannot run the jobs.
         """
         with translate_aws_errors("cost setup", self._remedy):
             found = survey(self._clients, self._aws)
             if found.missing:
-                what = "; ".join(str(missing) for missing in found.missing)
-                raise RavneError(f"cost setup: missing: {what}")
+                names = "; ".join(str(missing) for missing in found.missing)
+                raise RavneError(f"cost setup: missing: {names}")
             for remark in found.remarks:
                 on_step(remark)
             wanted = plan(self._aws, found, job_count, gpu_required)
-            self._take_away_unwanted(
+            self._delete_unplanned(
                 {each["jobQueueName"] for each in wanted.queues},
                 {each["computeEnvironmentName"] for each in wanted.environments},
                 on_step,
             )
             setup = Setup(self._clients, self._aws.name, on_step)
-            return setup.bring_about(wanted)
+            return setup.apply(wanted)
 
-    def _take_away_unwanted(
+    def _delete_unplanned(
         self, queues: set[str], environments: set[str], on_step: OnStep
     ) -> None:
-        """A profile that gave up a market must not keep paying for its warm machines."""
+        """Delete parts of a market that the profile no longer uses: warm machines cost money."""
         parts = ComputeParts(self._clients, Names(self._aws.name))
-        self._teardown(on_step).take_away(
+        self._teardown(on_step).delete(
             sorted(parts.queues().keys() - queues),
             sorted(parts.environments().keys() - environments),
             force=False,
         )
 
     def status(self) -> ComputeStatus:
-        """What is there now.
+        """Return the present state of all parts.
 
         Raises:
             RavneError: AWS refuses or cannot be reached.
@@ -92,7 +92,7 @@ class ComputeEnvironment:
             return compute_status(self._clients, self._aws)
 
     def teardown(self, force: bool = False, on_step: OnStep = _ignore_step) -> None:
-        """Take everything that `setup` made away, and wait until it is gone.
+        """Delete everything that `setup` created, and wait until it is deleted.
 
         Args:
             force: terminate jobs that have not ended, instead of refusing.
@@ -101,7 +101,7 @@ class ComputeEnvironment:
             RavneError: there are such jobs, or AWS refuses.
         """
         with translate_aws_errors("cost teardown", self._remedy):
-            self._teardown(on_step).everything(force)
+            self._teardown(on_step).run(force)
 
     def _teardown(self, on_step: OnStep) -> Teardown:
         return Teardown(self._clients, self._aws.name, on_step)

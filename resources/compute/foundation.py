@@ -1,10 +1,11 @@
-"""The long-lived part of the cloud: where it is found, and how it is made.
+"""The foundation, the permanent part of the cloud: bucket, roles, network, log group, images.
 
-An administrator makes it once from `aws/foundation.yaml`. Setting up compute then needs its names
-only: they are read from the stack's outputs, or, where the parts were made by other means, found
-by the names that this file gives them.
+An administrator deploys it once from `templates/foundation.yaml`. The setup of compute needs only
+its names. They are read from the stack's outputs, or, if the parts were created by other means,
+derived from the profile's name.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -15,12 +16,12 @@ from resources.aws.errors import error_code
 from resources.settings.profile import Aws
 
 TEMPLATES = Path(__file__).parent / "templates"
-DEPLOY_HINT = "an administrator makes it: munin cost foundation --deploy"
+DEPLOY_HINT = "an administrator creates it: munin cost foundation --deploy"
 
 
 @dataclass(frozen=True)
 class Foundation:
-    """What is there before any compute is set up.
+    """The names of the foundation's parts.
 
     Roles and the instance profile are ARNs, subnets and the security group are ids.
     """
@@ -37,19 +38,19 @@ class Foundation:
 
     @property
     def image(self) -> str:
-        """The worker's image of this very version: orchestrator and worker speak one language."""
+        """The worker's image of this version: orchestrator and worker must have the same one."""
         return f"{self.repository}:{metadata.version('odins-ravne')}"
 
 
 @dataclass(frozen=True)
 class MissingPart:
-    """Something that setting up needs and that is not there."""
+    """A part that the setup needs and that does not exist."""
 
-    what: str
-    how: str  # to get it
+    name: str
+    remedy: str
 
     def __str__(self) -> str:
-        return f"{self.what} ({self.how})"
+        return f"{self.name} ({self.remedy})"
 
 
 def stack_name(aws: Aws) -> str:
@@ -61,7 +62,7 @@ def log_group_name(aws: Aws) -> str:
 
 
 def find_foundation(clients: AwsClients, aws: Aws) -> tuple[Foundation, list[MissingPart]]:
-    """The foundation of this account and region, and what of it is not there."""
+    """Return the foundation of this account and region, and its missing parts."""
     account = str(clients.of("sts").get_caller_identity()["Account"])
     outputs = stack_outputs(describe_stack(clients, stack_name(aws)))
     found = _from_outputs(account, outputs) if outputs else _by_convention(clients, aws, account)
@@ -69,13 +70,13 @@ def find_foundation(clients: AwsClients, aws: Aws) -> tuple[Foundation, list[Mis
 
 
 def describe_stack(clients: AwsClients, name_or_id: str) -> dict[str, Any] | None:
-    """A CloudFormation stack as it is now; None when there is none."""
+    """Return a CloudFormation stack as it is now; None if it does not exist."""
     from botocore.exceptions import ClientError
 
     try:
         found = clients.of("cloudformation").describe_stacks(StackName=name_or_id)
     except ClientError as error:
-        # CloudFormation's way to say that there is none.
+        # CloudFormation reports this code for a stack that does not exist.
         if error_code(error) == "ValidationError":
             return None
         raise
@@ -83,7 +84,7 @@ def describe_stack(clients: AwsClients, name_or_id: str) -> dict[str, Any] | Non
 
 
 def stack_outputs(stack: dict[str, Any] | None) -> dict[str, str]:
-    """The outputs of a stack; empty before it is made."""
+    """Return the outputs of a stack; empty if it does not exist."""
     found = (stack or {}).get("Outputs", [])
     return {output["OutputKey"]: output["OutputValue"] for output in found}
 
@@ -125,7 +126,7 @@ def _partition(region: str) -> str:
 
 
 def _network(clients: AwsClients, name: str) -> tuple[str, tuple[str, ...]]:
-    """The security group of that name, and the subnets of its VPC; empty where there is none."""
+    """Return the security group of that name and the subnets of its VPC; empty if none exist."""
     ec2 = clients.of("ec2")
     groups = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [name]}])[
         "SecurityGroups"
@@ -138,12 +139,12 @@ def _network(clients: AwsClients, name: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _missing_parts(clients: AwsClients, found: Foundation) -> list[MissingPart]:
-    """Looks at each part: a stack may have been changed by hand."""
+    """Check each part: a stack may have been changed by hand."""
     iam, logs = clients.of("iam"), clients.of("logs")
     checks: list[tuple[str, Any]] = [
         (
             f"bucket {found.bucket}",
-            # Names of buckets are the whole world's: another account's must not get the results.
+            # Bucket names are global: another account's bucket must not get the results.
             lambda: clients.of("s3").head_bucket(
                 Bucket=found.bucket, ExpectedBucketOwner=found.account
             ),
@@ -159,7 +160,7 @@ def _missing_parts(clients: AwsClients, found: Foundation) -> list[MissingPart]:
             lambda: iam.get_instance_profile(InstanceProfileName=profile),
         )
     )
-    missing = [MissingPart(what, DEPLOY_HINT) for what, look in checks if not _exists(look)]
+    missing = [MissingPart(name, DEPLOY_HINT) for name, call in checks if not _exists(call)]
     if not found.subnets:
         missing.append(MissingPart("security group and subnets", DEPLOY_HINT))
     groups = logs.describe_log_groups(logGroupNamePrefix=found.log_group)["logGroups"]
@@ -168,13 +169,13 @@ def _missing_parts(clients: AwsClients, found: Foundation) -> list[MissingPart]:
     return missing
 
 
-def _exists(look: Any) -> bool:
+def _exists(call: Callable[[], Any]) -> bool:
     from botocore.exceptions import ClientError
 
     try:
-        look()
+        call()
     except ClientError as error:
-        # S3 answers a HEAD with a bare status: 403 is a bucket of somebody else's.
+        # S3 answers a HEAD with a status only; 403 is another account's bucket.
         if error_code(error) in {"NoSuchEntity", "NoSuchBucket", "404", "403"}:
             return False
         raise

@@ -1,7 +1,7 @@
-"""The short-lived part of the cloud as it should be: pure, in the words of AWS's own API.
+"""The plan of the temporary compute, as parameters of AWS's API: pure functions.
 
-Everything here scales to zero and costs nothing while no job runs, unless the profile keeps
-vCPUs warm (`min_vcpus`).
+Everything in it scales to zero and costs nothing while no job runs, unless the profile sets
+`min_vcpus`.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from email.mime.text import MIMEText
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resources.aws.batch_states import JobStatus, ResourceState
 from resources.batch.names import QUEUE_PRIORITIES, ROOT_VOLUME_GB, Names, Queue, markets
 from resources.compute.survey import MachineType, Survey
 from resources.errors import UsageError
@@ -31,17 +32,17 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import RequestLaunchTemplateDataTypeDef
 
 BOOT_SCRIPT = Path(__file__).parent / "templates" / "instance_boot.sh"
-SCRATCH = "/scratch"  # instance storage, on the machine and in the container alike
+SCRATCH = "/scratch"  # instance storage, under the same path on the machine and in the container
 
-# Of a machine's memory, the system and the ECS agent keep an eighth: 14336 of 16384 MiB are ours.
+# The system and the ECS agent use an eighth of a machine's memory: 14336 of 16384 MiB are usable.
 USABLE_MEMORY = (7, 8)
-# A job that runs longer than this hangs: work units are cut to about an hour.
+# A job that runs longer than this hangs: work units take about an hour.
 ATTEMPT_SECONDS = 6 * 3600
 
 
 @dataclass(frozen=True)
 class JobShape:
-    """What one job asks of a machine."""
+    """The resources that one job requests of a machine."""
 
     vcpus: int
     memory_mib: int
@@ -50,7 +51,7 @@ class JobShape:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that setting up makes, as parameters of the calls that make it."""
+    """Everything that a setup creates, as parameters of the calls that create it."""
 
     launch_template: "RequestLaunchTemplateDataTypeDef"
     environments: tuple["CreateComputeEnvironmentRequestTypeDef", ...]
@@ -59,7 +60,7 @@ class Plan:
 
 
 def plan(aws: Aws, found: Survey, job_count: int, gpu_required: bool) -> Plan:
-    """What is to be there, so that `job_count` jobs can run at once if the limits allow.
+    """Return the plan for `job_count` parallel jobs, within the limits of profile and quota.
 
     Args:
         gpu_required: refuse machines without a GPU.
@@ -83,7 +84,7 @@ def plan(aws: Aws, found: Survey, job_count: int, gpu_required: bool) -> Plan:
 
 
 def job_shape(machines: Sequence[MachineType], gpu_required: bool) -> JobShape:
-    """The most that every one of the machines can give to each of as many jobs as it has GPUs.
+    """Return the largest share that each of the machines can give to one job per GPU.
 
     Raises:
         UsageError: some machines have a GPU and some have none.
@@ -92,39 +93,39 @@ def job_shape(machines: Sequence[MachineType], gpu_required: bool) -> JobShape:
     if without and (gpu_required or len(without) < len(machines)):
         why = "--gpu-required" if gpu_required else "others have one, and all jobs are alike"
         raise UsageError(
-            f"cloud.aws.compute.instance_types: no GPU in {', '.join(without)}, but {why}; take "
-            f"{'it' if len(without) == 1 else 'them'} out"
+            f"cloud.aws.compute.instance_types: no GPU in {', '.join(without)}, but {why}; remove "
+            f"{'it' if len(without) == 1 else 'them'}"
         )
-    ours, of = USABLE_MEMORY
+    usable, of = USABLE_MEMORY
     return JobShape(
         vcpus=min(machine.vcpus // max(1, machine.gpus) for machine in machines),
         memory_mib=min(
-            machine.memory_mib // max(1, machine.gpus) * ours // of for machine in machines
+            machine.memory_mib // max(1, machine.gpus) * usable // of for machine in machines
         ),
         gpus=0 if without else 1,
     )
 
 
 def _parallel_jobs(machine: MachineType, job: JobShape) -> int:
-    ours, of = USABLE_MEMORY
-    fits = [machine.vcpus // job.vcpus, machine.memory_mib * ours // of // job.memory_mib]
-    return min(fits + ([machine.gpus // job.gpus] if job.gpus else []))
+    usable, of = USABLE_MEMORY
+    limits = [machine.vcpus // job.vcpus, machine.memory_mib * usable // of // job.memory_mib]
+    return min(limits + ([machine.gpus // job.gpus] if job.gpus else []))
 
 
 def vcpu_limit(
     aws: Aws, machines: Sequence[MachineType], quota: int | None, job: JobShape, job_count: int
 ) -> int:
-    """vCPUs that an environment may grow to: what the jobs need, within profile and quota.
+    """Return the vCPUs to which an environment may grow: the jobs' need within profile and quota.
 
-    An environment that may grow beyond the quota would look as if spot capacity starved.
+    With a limit above the quota, jobs that wait for the quota would seem to wait for spot capacity.
 
     Raises:
-        UsageError: that is less than one machine has.
+        UsageError: the limit is below the vCPUs of one machine.
     """
-    wanted = max(
+    needed = max(
         machine.vcpus * -(-job_count // _parallel_jobs(machine, job)) for machine in machines
     )
-    limits = [aws.compute.max_vcpus, wanted] + ([quota] if quota is not None else [])
+    limits = [aws.compute.max_vcpus, needed] + ([quota] if quota is not None else [])
     smallest = min(machine.vcpus for machine in machines)
     if min(limits) < smallest:
         raise UsageError(
@@ -138,36 +139,36 @@ def _environment(
     aws: Aws, found: Survey, market: Market, job: JobShape, job_count: int, warm: bool
 ) -> "CreateComputeEnvironmentRequestTypeDef":
     names, compute = Names(aws.name), aws.compute
-    most = vcpu_limit(aws, found.machines, found.quotas[market], job, job_count)
-    least = min(compute.min_vcpus, most) if warm else 0
+    maximum = vcpu_limit(aws, found.machines, found.quotas[market], job, job_count)
+    minimum = min(compute.min_vcpus, maximum) if warm else 0
     resources: ComputeResourceTypeDef = {
         "type": "SPOT" if market == "spot" else "EC2",
-        "minvCpus": least,
-        "maxvCpus": most,
-        "desiredvCpus": max(least, min(compute.desired_vcpus, most) if warm else 0),
+        "minvCpus": minimum,
+        "maxvCpus": maximum,
+        "desiredvCpus": max(minimum, min(compute.desired_vcpus, maximum) if warm else 0),
         "instanceTypes": [machine.name for machine in found.machines],
         "subnets": list(found.foundation.subnets),
         "securityGroupIds": [found.foundation.security_group],
         "instanceRole": found.foundation.instance_profile,
         "launchTemplate": {"launchTemplateName": names.worker},
-        # These tags go to the machines; those of the environment itself do not.
+        # The tags of the machines, which do not inherit those of the environment.
         "tags": {"Project": aws.name, "Name": names.environment(market)},
     }
     if job.gpus:
         resources["ec2Configuration"] = [{"imageType": "ECS_AL2023_NVIDIA"}]
     if market == "spot":
-        # Of the strategies the one that weighs price against being interrupted. With it, as with
-        # on-demand's below, an environment can be updated in place; with the default it cannot.
+        # This strategy weighs the price against the risk of interruption. With it, as with that of
+        # on-demand below, an environment can be updated in place; with the default it cannot.
         resources["allocationStrategy"] = "SPOT_PRICE_CAPACITY_OPTIMIZED"
         resources["bidPercentage"] = compute.bid_percentage
     else:
         resources["allocationStrategy"] = "BEST_FIT_PROGRESSIVE"
-    # No service role: the account's service-linked one cannot be deleted under an environment,
-    # which would leave it undeletable.
+    # No service role: an environment whose role is deleted cannot be deleted itself, and the
+    # account's service-linked role, the default, cannot be deleted while an environment uses it.
     return {
         "computeEnvironmentName": names.environment(market),
         "type": "MANAGED",
-        "state": "ENABLED",
+        "state": ResourceState.ENABLED.value,
         "computeResources": resources,
         "tags": {"Project": aws.name},
     }
@@ -183,7 +184,7 @@ def _queues(aws: Aws) -> list["CreateJobQueueRequestTypeDef"]:
     return [
         {
             "jobQueueName": names.queue(lane),
-            "state": "ENABLED",
+            "state": ResourceState.ENABLED.value,
             "priority": QUEUE_PRIORITIES[lane],
             "computeEnvironmentOrder": [
                 {"order": 1, "computeEnvironment": names.environment(market)}
@@ -197,11 +198,11 @@ def _queues(aws: Aws) -> list["CreateJobQueueRequestTypeDef"]:
 
 
 def _time_limits() -> list["JobStateTimeLimitActionTypeDef"]:
-    """What ends a waiting job when nobody watches it any more.
+    """Return the time limits after which Batch cancels a waiting job.
 
-    AWS allows 600 to 86400 seconds. A job that can never start is ended soon. Waiting for capacity
-    costs nothing, and how long to wait is the platform's decision: AWS only ends the job that its
-    platform has forgotten, before it starts and costs money.
+    AWS allows 600 to 86400 seconds. A job that can never start is cancelled soon. A wait for
+    capacity costs nothing, and its length is the orchestrator's decision; the limit is only for
+    jobs that no orchestrator monitors, before they start and cost money.
     """
     misconfigured = (
         "COMPUTE_ENVIRONMENT_MAX_RESOURCE",
@@ -211,7 +212,12 @@ def _time_limits() -> list["JobStateTimeLimitActionTypeDef"]:
     limits = {f"MISCONFIGURATION:{reason}": 600 for reason in misconfigured}
     limits["CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"] = 86400
     return [
-        {"reason": reason, "state": "RUNNABLE", "maxTimeSeconds": seconds, "action": "CANCEL"}
+        {
+            "reason": reason,
+            "state": JobStatus.RUNNABLE.value,
+            "maxTimeSeconds": seconds,
+            "action": "CANCEL",
+        }
         for reason, seconds in limits.items()
     ]
 
@@ -219,15 +225,15 @@ def _time_limits() -> list["JobStateTimeLimitActionTypeDef"]:
 def _job_definition(
     aws: Aws, found: Survey, job: JobShape
 ) -> "RegisterJobDefinitionRequestTypeDef":
-    asked = [("VCPU", job.vcpus), ("MEMORY", job.memory_mib), ("GPU", job.gpus)]
+    requested = [("VCPU", job.vcpus), ("MEMORY", job.memory_mib), ("GPU", job.gpus)]
     definition: Any = {
         "jobDefinitionName": Names(aws.name).worker,
         "type": "container",
         "platformCapabilities": ["EC2"],
         "propagateTags": True,
-        # One attempt, whatever happens: Batch would try again without a word, on the same market
-        # and at our cost. The platform decides what an end means, and every attempt is a row. The
-        # rule is said outright because Batch retries what no rule matches.
+        # No retries by Batch: they are silent, on the same market, and missing in the ledger. The
+        # orchestrator decides on retries, and each attempt is a job of its own. The rule is
+        # explicit because Batch retries a failure that no rule matches.
         "retryStrategy": {
             "attempts": 1,
             "evaluateOnExit": [{"onReason": "*", "action": "EXIT"}],
@@ -239,9 +245,9 @@ def _job_definition(
             "jobRoleArn": found.foundation.job_role,
             "executionRoleArn": found.foundation.execution_role,
             "resourceRequirements": [
-                {"type": kind, "value": str(amount)} for kind, amount in asked if amount
+                {"type": kind, "value": str(amount)} for kind, amount in requested if amount
             ],
-            # An init process hands SIGTERM on to Python; decoding processes share frames.
+            # An init process forwards SIGTERM to Python; decoding processes share frames.
             "linuxParameters": {"initProcessEnabled": True, "sharedMemorySize": 2048},
             "volumes": [{"name": "scratch", "host": {"sourcePath": SCRATCH}}],
             "mountPoints": [
@@ -262,8 +268,8 @@ def _job_definition(
 
 def _launch_template(name: str) -> "RequestLaunchTemplateDataTypeDef":
     return {
-        # Version 2 of the metadata service only, and one hop more than by default: containers are
-        # one hop away, and the worker watches there for its machine being taken away.
+        # Version 2 of the metadata service only. Containers are one hop away, so the worker, which
+        # polls the service for interruption notices, needs one hop more than the default.
         "MetadataOptions": {
             "HttpTokens": "required",
             "HttpPutResponseHopLimit": 2,
@@ -289,8 +295,8 @@ def _launch_template(name: str) -> "RequestLaunchTemplateDataTypeDef":
 
 
 def _user_data() -> str:
-    """The boot script in the only form that Batch merges with its own: MIME, then base64."""
-    # A random boundary would make every set-up differ from the last.
+    """Return the boot script as MIME in base64, the only form that Batch merges with its own."""
+    # With a random boundary, every plan would differ from the last.
     message = MIMEMultipart(boundary="==ravne==")
     script = BOOT_SCRIPT.read_text(encoding="ascii")
     message.attach(MIMEText(script, "x-shellscript", "us-ascii"))
@@ -298,10 +304,10 @@ def _user_data() -> str:
 
 
 def fingerprint(parameters: Any) -> str:
-    """Tells whether something that can only be replaced is what is wanted.
+    """Return a checksum of parameters, for parts that can only be replaced.
 
-    AWS gives revisions and versions back with values of its own added; what was asked for can be
-    compared only by something that was noted down with it.
+    AWS adds values of its own to revisions and versions, so the requested parameters cannot be
+    compared with the description; the checksum is stored with the part instead.
     """
     text = json.dumps(parameters, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

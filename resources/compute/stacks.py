@@ -1,4 +1,4 @@
-"""Making and changing the long-lived part: CloudFormation stacks, deployed and waited for."""
+"""CloudFormation stacks of the foundation and of the budget alert: deployment and polling."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,21 +10,23 @@ from resources.compute.parts import OnStep, Poller
 from resources.errors import RavneError
 from resources.settings.profile import Aws
 
-# Budgets are one region's resource, for the costs of all.
+# AWS Budgets has a single region; its budgets count the costs of all regions.
 BUDGET_REGION = "us-east-1"
-REMEDY = "this is done once, by somebody who may make roles in the account"
+DEPLOYED_STATUSES = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+DELETED_STATUS = "DELETE_COMPLETE"
+REMEDY = "an administrator who may create roles in the account has to run this once"
 
 
 def template(name: str) -> str:
-    """The text of a template, `foundation` or `budget`."""
+    """Return the text of a template, `foundation` or `budget`."""
     return (TEMPLATES / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def deploy_foundation(aws: Aws, on_step: OnStep) -> bool:
-    """Make or change the foundation of a profile; tells whether anything changed.
+    """Create or update the foundation of a profile; return True if anything changed.
 
     Raises:
-        RavneError: CloudFormation could not do it, with the first thing that failed.
+        RavneError: the deployment failed; the message names the first failure.
     """
     with translate_aws_errors("cost foundation", REMEDY):
         stack = Stack(AwsClients(aws), stack_name(aws), on_step)
@@ -32,10 +34,10 @@ def deploy_foundation(aws: Aws, on_step: OnStep) -> bool:
 
 
 def deploy_budget(aws: Aws, monthly_usd: float, email: str, on_step: OnStep) -> bool:
-    """Make or change the budget alert of a profile; tells whether anything changed.
+    """Create or update the budget alert of a profile; return True if anything changed.
 
     Raises:
-        RavneError: CloudFormation could not do it, with the first thing that failed.
+        RavneError: the deployment failed; the message names the first failure.
     """
     with translate_aws_errors("cost budget", REMEDY):
         clients = AwsClients(aws.model_copy(update={"region": BUDGET_REGION}))
@@ -45,31 +47,31 @@ def deploy_budget(aws: Aws, monthly_usd: float, email: str, on_step: OnStep) -> 
 
 
 class Stack:
-    """One stack of CloudFormation, which may be there or not."""
+    """One CloudFormation stack, which need not exist yet."""
 
     def __init__(self, clients: AwsClients, name: str, on_step: OnStep) -> None:
         self._clients = clients
         self._client = clients.of("cloudformation")
-        self._waiting = Poller(clients.clock, on_step)
+        self._poller = Poller(clients.clock, on_step)
         self._name = name
         self._on_step = on_step
 
     def deploy(self, body: str, parameters: Mapping[str, str], project: str) -> bool:
-        """Make it so, and wait for the end; tells whether anything changed.
+        """Create or update the stack and wait for the end; return True if anything changed.
 
         Args:
             body: the template.
-            parameters: those that are given; others stay as they are, or are the template's.
-            project: the tag Project of all of it.
+            parameters: new values; others keep their present value, or the template's default.
+            project: value of the tag Project of all resources.
 
         Raises:
-            RavneError: it could not be done, with the first thing that failed.
+            RavneError: the deployment failed; the message names the first failure.
         """
-        there = describe_stack(self._clients, self._name)
-        if there is not None and there["StackStatus"].endswith("_IN_PROGRESS"):
-            self._finished(there["StackId"])
-            there = describe_stack(self._clients, self._name)
-        asked: dict[str, Any] = {
+        existing = describe_stack(self._clients, self._name)
+        if existing is not None and existing["StackStatus"].endswith("_IN_PROGRESS"):
+            self._wait_for_end(existing["StackId"])
+            existing = describe_stack(self._clients, self._name)
+        request: dict[str, Any] = {
             "StackName": self._name,
             "TemplateBody": body,
             "Parameters": [
@@ -78,48 +80,49 @@ class Stack:
             "Capabilities": ["CAPABILITY_NAMED_IAM"],
             "Tags": [{"Key": "Project", "Value": project}],
         }
-        if there is None:
-            # A failed first try would otherwise leave a stack that can only be deleted.
-            stack_id = self._client.create_stack(**asked, OnFailure="DELETE")["StackId"]
+        if existing is None:
+            # Otherwise a failed creation would leave a stack that can only be deleted.
+            stack_id = self._client.create_stack(**request, OnFailure="DELETE")["StackId"]
         else:
-            asked["Parameters"] += _previous_parameters(there, parameters)
-            if not self._update(asked):
+            request["Parameters"] += _previous_parameters(existing, parameters)
+            if not self._update(request):
                 self._on_step(f"stack {self._name}: nothing to change")
                 return False
-            stack_id = there["StackId"]
-        self._on_step(f"stack {self._name}: {'being made' if there is None else 'changing'}")
-        self._succeeded(stack_id)
+            stack_id = existing["StackId"]
+        self._on_step(f"stack {self._name}: {'creating' if existing is None else 'updating'}")
+        self._require_success(stack_id)
         return True
 
-    def _update(self, asked: dict[str, Any]) -> bool:
+    def _update(self, request: dict[str, Any]) -> bool:
         from botocore.exceptions import ClientError
 
         try:
-            self._client.update_stack(**asked)
+            self._client.update_stack(**request)
         except ClientError as error:
             if "No updates are to be performed" in str(error):
                 return False
             raise
         return True
 
-    def _finished(self, stack_id: str) -> str:
-        """Wait for the end of what is going on; the status then."""
-        last = [""]
+    def _wait_for_end(self, stack_id: str) -> str:
+        """Wait for the end of a change, and return the final status."""
+        status = ""
 
-        def in_the_way() -> str | None:
+        def check() -> str | None:
+            nonlocal status
             stack = describe_stack(self._clients, stack_id)
-            last[0] = "DELETE_COMPLETE" if stack is None else stack["StackStatus"]
-            return last[0] if last[0].endswith("_IN_PROGRESS") else None
+            status = DELETED_STATUS if stack is None else stack["StackStatus"]
+            return status if status.endswith("_IN_PROGRESS") else None
 
-        self._waiting.until(f"stack {self._name}", in_the_way)
-        return last[0]
+        self._poller.wait(f"stack {self._name}", check)
+        return status
 
-    def _succeeded(self, stack_id: str) -> None:
-        status = self._finished(stack_id)
-        if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+    def _require_success(self, stack_id: str) -> None:
+        status = self._wait_for_end(stack_id)
+        if status not in DEPLOYED_STATUSES:
             raise RavneError(
-                f"stack {self._name} is {status}: {self._first_failure(stack_id)}; put it right "
-                "and deploy again"
+                f"stack {self._name} is {status}: {self._first_failure(stack_id)}; correct it and "
+                "deploy again"
             )
         self._on_step(f"stack {self._name}: done")
 
@@ -130,13 +133,15 @@ class Stack:
             reason = event.get("ResourceStatusReason", "")
             if event["ResourceStatus"].endswith("_FAILED"):
                 return one_line(f"{event['LogicalResourceId']}: {reason}")
-        return "its events do not say why"
+        return "its events give no reason"
 
 
-def _previous_parameters(there: dict[str, Any], given: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Parameters that an administrator set by other means stay as they are."""
+def _previous_parameters(
+    existing: dict[str, Any], given: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Return the parameters that are not given: an administrator may have set them by hand."""
     return [
         {"ParameterKey": each["ParameterKey"], "UsePreviousValue": True}
-        for each in there.get("Parameters", [])
+        for each in existing.get("Parameters", [])
         if each["ParameterKey"] not in given
     ]

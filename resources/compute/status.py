@@ -1,4 +1,4 @@
-"""What is set up now, what it is doing, and what its machines would cost."""
+"""The status of compute: environments, queues, jobs, running machines, spot prices."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from resources.aws.batch_states import ENDED_STATUSES, LIVE_STATUSES, ResourceStatus
 from resources.aws.clients import AwsClients, as_instance_types
 from resources.batch.names import Names
-from resources.compute.parts import ENDED, LIVE, ComputeParts
+from resources.compute.parts import ComputeParts
 from resources.pricing.prices import Market
 from resources.settings.profile import Aws
 
@@ -17,7 +18,7 @@ INSTANCE_STATES = ["pending", "running", "stopping", "shutting-down"]
 
 @dataclass(frozen=True)
 class EnvironmentStatus:
-    """A compute environment. vCPUs: the least, those wanted now, the most."""
+    """A compute environment, with its minimum, desired and maximum vCPUs."""
 
     name: str
     market: Market
@@ -28,12 +29,12 @@ class EnvironmentStatus:
     desired_vcpus: int
     max_vcpus: int
     instance_types: tuple[str, ...]
-    age_seconds: float | None  # None: it was not made by a set-up
+    age_seconds: float | None  # None: it was not created by a setup
 
 
 @dataclass(frozen=True)
 class QueueStatus:
-    """A job queue, and its jobs by state; AWS forgets jobs a week after they ended."""
+    """A job queue with the number of its jobs by status; AWS drops jobs a week after their end."""
 
     name: str
     priority: int
@@ -45,7 +46,7 @@ class QueueStatus:
 
 @dataclass(frozen=True)
 class InstanceStatus:
-    """A machine that runs, or is about to, or is about to end."""
+    """A machine that is starting, running or shutting down."""
 
     instance_id: str
     market: Market
@@ -57,7 +58,7 @@ class InstanceStatus:
 
 @dataclass(frozen=True)
 class SpotPrice:
-    """What a spot machine costs now, in USD per hour."""
+    """The present price of a spot machine, in USD per hour."""
 
     instance_type: str
     zone: str
@@ -66,27 +67,27 @@ class SpotPrice:
 
 @dataclass(frozen=True)
 class ComputeStatus:
-    """All of it at one moment."""
+    """The status at one moment."""
 
     name: str
     region: str
     environments: tuple[EnvironmentStatus, ...]
     queues: tuple[QueueStatus, ...]
     instances: tuple[InstanceStatus, ...]
-    spot_prices: tuple[SpotPrice, ...]  # the cheapest first
+    spot_prices: tuple[SpotPrice, ...]  # cheapest first
 
     @property
     def age_seconds(self) -> float | None:
-        """Since the oldest environment was set up; None when there is none."""
+        """Age of the oldest environment; None if there is none."""
         return max((e.age_seconds for e in self.environments if e.age_seconds), default=None)
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain data."""
+        """Return the status as plain data."""
         return {**asdict(self), "age_seconds": self.age_seconds}
 
 
 def compute_status(clients: AwsClients, aws: Aws) -> ComputeStatus:
-    """Look at everything a set-up makes; changes nothing."""
+    """Return the status of everything that a setup creates."""
     now, parts = clients.clock.now(), ComputeParts(clients, Names(aws.name))
     return ComputeStatus(
         name=aws.name,
@@ -100,15 +101,15 @@ def compute_status(clients: AwsClients, aws: Aws) -> ComputeStatus:
     )
 
 
-def _environment(there: Any, now: float) -> EnvironmentStatus:
-    resources = there["computeResources"]
-    set_up_at = there.get("tags", {}).get("SetUpAt")
+def _environment(described: Any, now: float) -> EnvironmentStatus:
+    resources = described["computeResources"]
+    set_up_at = described.get("tags", {}).get("SetUpAt")
     return EnvironmentStatus(
-        name=there["computeEnvironmentName"],
+        name=described["computeEnvironmentName"],
         market=Market.SPOT if resources["type"] == "SPOT" else Market.ON_DEMAND,
-        state=there["state"],
-        status=there["status"],
-        reason=" ".join(there.get("statusReason", "").split()),
+        state=described["state"],
+        status=described["status"],
+        reason=" ".join(described.get("statusReason", "").split()),
         min_vcpus=resources["minvCpus"],
         desired_vcpus=resources.get("desiredvCpus", 0),
         max_vcpus=resources["maxvCpus"],
@@ -117,19 +118,19 @@ def _environment(there: Any, now: float) -> EnvironmentStatus:
     )
 
 
-def _queue(parts: ComputeParts, there: Any) -> QueueStatus:
-    name = there["jobQueueName"]
-    # A queue that is on its way out vanishes under whoever asks for its jobs.
-    asked = [] if there["status"] == "DELETING" else [name]
-    states = (*LIVE, *ENDED)
-    jobs = Counter(parts.jobs(asked, states).values())
+def _queue(parts: ComputeParts, described: Any) -> QueueStatus:
+    name = described["jobQueueName"]
+    # A queue that is being deleted may vanish while its jobs are listed.
+    listed = [] if described["status"] == ResourceStatus.DELETING else [name]
+    statuses = (*LIVE_STATUSES, *ENDED_STATUSES)
+    jobs = Counter(parts.jobs(listed, statuses).values())
     return QueueStatus(
         name=name,
-        priority=there["priority"],
-        state=there["state"],
-        status=there["status"],
-        reason=" ".join(there.get("statusReason", "").split()),
-        jobs={state: jobs[state] for state in states},
+        priority=described["priority"],
+        state=described["state"],
+        status=described["status"],
+        reason=" ".join(described.get("statusReason", "").split()),
+        jobs={status.value: jobs[status] for status in statuses},
     )
 
 
@@ -147,7 +148,7 @@ def _instances(clients: AwsClients, name: str, now: float) -> list[InstanceStatu
     found = [
         InstanceStatus(
             instance_id=each["InstanceId"],
-            # EC2 says nothing of an instance that is not spot.
+            # EC2 sets InstanceLifecycle for spot instances only.
             market=Market.SPOT if each.get("InstanceLifecycle") == "spot" else Market.ON_DEMAND,
             instance_type=each["InstanceType"],
             zone=each["Placement"]["AvailabilityZone"],
@@ -168,7 +169,7 @@ def _spot_prices(clients: AwsClients, types: Sequence[str], now: float) -> list[
         .paginate(
             InstanceTypes=as_instance_types(types),
             ProductDescriptions=["Linux/UNIX"],
-            # From now on: the prices in force.
+            # A history from now on holds the prices in force.
             StartTime=datetime.fromtimestamp(now, UTC),
         )
     )

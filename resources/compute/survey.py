@@ -1,4 +1,4 @@
-"""What an account and a region offer, looked at before anything is set up in them."""
+"""The survey before a setup: foundation, machine types, quotas and image of an account."""
 
 import re
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import InstanceTypeInfoTypeDef
 
-# The quotas of running vCPUs count these families of machines together, and spot apart from
-# on-demand. Codes: the Service Quotas console, service EC2. Those of other families are not
-# looked at.
+# Instance families that share a quota of running vCPUs, one for spot and one for on-demand. The
+# codes are those of the Service Quotas console, service EC2. Quotas of other families are not
+# checked.
 FAMILIES = {"g", "gr", "vt"}
 QUOTAS: dict[Market, str] = {
     Market.SPOT: "L-3819A6DF",
@@ -31,31 +31,38 @@ ARCHITECTURE = "x86_64"  # of the worker's image
 
 @dataclass(frozen=True)
 class MachineType:
-    """An EC2 instance type, and the zones of our subnets that offer it."""
+    """An EC2 instance type, and the zones of the foundation's subnets that offer it."""
 
     name: str
     vcpus: int
     memory_mib: int
-    gpus: int  # that CUDA can use
+    gpus: int  # of NVIDIA
     zones: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What there is to build on."""
+    """The result of a survey.
+
+    Args:
+        machines: in the profile's order, without those that no zone offers.
+        quotas: vCPUs that may run at once; None if not known.
+        missing: parts that a setup requires.
+        remarks: restrictions that do not prevent a setup.
+    """
 
     foundation: Foundation
-    machines: tuple[MachineType, ...]  # in the profile's order, those that no zone offers left out
-    quotas: dict[Market, int | None]  # vCPUs that may run at once; None: not known
-    missing: tuple[MissingPart, ...]  # nothing can be set up before these are there
-    remarks: tuple[str, ...]  # what a user would want to know, and can do without
+    machines: tuple[MachineType, ...]
+    quotas: dict[Market, int | None]
+    missing: tuple[MissingPart, ...]
+    remarks: tuple[str, ...]
 
 
 def survey(clients: AwsClients, aws: Aws) -> Survey:
-    """Look at roles, bucket, network, machines and quotas; changes nothing.
+    """Check roles, bucket, network, machines and quotas; change nothing.
 
     Raises:
-        UsageError: a machine type of the profile is not known, or cannot run the worker.
+        UsageError: a machine type of the profile does not exist, or cannot run the worker.
     """
     foundation, missing = find_foundation(clients, aws)
     machines = _machines(clients, aws, foundation.subnets)
@@ -78,14 +85,14 @@ def survey(clients: AwsClients, aws: Aws) -> Survey:
         quotas[market], lacking = _quota(clients, aws, offered, market)
         missing += lacking
     remarks += [
-        f"the quota for {machine.name} is not checked: its family's is not known here"
+        f"the quota for {machine.name} is not checked: the quota code of its family is not known"
         for machine in offered
         if not _has_known_quota(machine)
     ]
     if not _image_exists(clients, foundation):
         remarks.append(
-            f"the image {foundation.image} is not there yet: jobs fail until it is pushed "
-            "(docs/troubleshooting.md says how)"
+            f"the image {foundation.image} does not exist yet: jobs fail until it is pushed "
+            "(see docs/troubleshooting.md)"
         )
     return Survey(foundation, offered, quotas, tuple(missing), tuple(remarks))
 
@@ -117,7 +124,7 @@ def _machine(described: "InstanceTypeInfoTypeDef", zones: Sequence[str]) -> Mach
     if ARCHITECTURE not in described["ProcessorInfo"]["SupportedArchitectures"]:
         raise UsageError(
             f"cloud.aws.compute.instance_types: {name} is not an {ARCHITECTURE} machine, which "
-            "the worker's image needs; take it out"
+            "the worker's image needs; remove it"
         )
     gpus = described.get("GpuInfo", {}).get("Gpus", [])
     return MachineType(
@@ -132,31 +139,31 @@ def _machine(described: "InstanceTypeInfoTypeDef", zones: Sequence[str]) -> Mach
 def _offered_zones(
     ec2: "EC2Client", names: list[str], subnets: Sequence[str]
 ) -> dict[str, list[str]]:
-    """For each type the zones, of those the subnets lie in, that offer it."""
+    """Return for each type the zones that offer it, among those of the subnets."""
     zones: dict[str, list[str]] = {name: [] for name in names}
     if not subnets:
         return zones
-    ours = ec2.describe_subnets(SubnetIds=list(subnets))["Subnets"]
-    near = {subnet["AvailabilityZone"] for subnet in ours}
+    described = ec2.describe_subnets(SubnetIds=list(subnets))["Subnets"]
+    reachable = {subnet["AvailabilityZone"] for subnet in described}
     pages = ec2.get_paginator("describe_instance_type_offerings").paginate(
         LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": names}]
     )
     for page in pages:
         for offer in page["InstanceTypeOfferings"]:
-            if offer["Location"] in near:
+            if offer["Location"] in reachable:
                 zones[offer["InstanceType"]].append(offer["Location"])
     return {name: sorted(found) for name, found in zones.items()}
 
 
 def _has_known_quota(machine: MachineType) -> bool:
-    """Whether the quotas are those of its family: the letters that its name begins with."""
+    """True if the quotas count its family: the letters at the start of its name."""
     return re.split(r"[^a-z]", machine.name, maxsplit=1)[0] in FAMILIES
 
 
 def _quota(
     clients: AwsClients, aws: Aws, machines: Sequence[MachineType], market: Market
 ) -> tuple[int | None, list[MissingPart]]:
-    """vCPUs that may run at once; None when that is not known for all of the machines."""
+    """Return the vCPUs that may run at once; None if not known for all of the machines."""
     if not machines or not all(map(_has_known_quota, machines)):
         return None, []
     value = _quota_value(clients, QUOTAS[market])
@@ -164,8 +171,8 @@ def _quota(
     if value >= smallest:
         return value, []
     label = MARKET_LABELS[market]
-    what = f"quota of {label} vCPUs of GPU machines: {value}, one machine has {smallest}"
-    return value, [MissingPart(what, _how_to_raise(aws, market))]
+    name = f"quota of {label} vCPUs of GPU machines: {value}, one machine has {smallest}"
+    return value, [MissingPart(name, _quota_remedy(aws, market))]
 
 
 def _quota_value(clients: AwsClients, code: str) -> int:
@@ -175,22 +182,22 @@ def _quota_value(clients: AwsClients, code: str) -> int:
     try:
         found = quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code)
     except ClientError as error:
-        # An account that never asked for another value has only AWS's own.
+        # An account that never requested an increase has only AWS's default.
         if error_code(error) != "NoSuchResourceException":
             raise
         found = quotas.get_aws_default_service_quota(ServiceCode="ec2", QuotaCode=code)
     return int(found["Quota"]["Value"])
 
 
-def _how_to_raise(aws: Aws, market: Market) -> str:
-    ask = (
+def _quota_remedy(aws: Aws, market: Market) -> str:
+    remedy = (
         "aws service-quotas request-service-quota-increase --service-code ec2 --quota-code "
         f"{QUOTAS[market]} --desired-value {aws.compute.max_vcpus} --region {aws.region}; AWS "
         "answers within hours or days"
     )
     if market == "ondemand" and aws.compute.spot_instances:
-        return f"{ask}; or do without: cloud.aws.compute.fallback_to_ondemand: false"
-    return ask
+        return f"{remedy}; or set cloud.aws.compute.fallback_to_ondemand: false"
+    return remedy
 
 
 def _image_exists(clients: AwsClients, foundation: Foundation) -> bool:

@@ -1,14 +1,11 @@
-"""The end of an attempt: its outcome, its counts in the record, and what follows. No I/O."""
+"""The end of an attempt: its outcome and reason, written and counted in the record. No I/O."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resources.batch.jobs import Job, to_seconds
 from resources.batch.launch_record import Attempt, UnitRecord
 from resources.batch.outcome import AttemptOutcome, attempt_facts, classify_attempt
-from resources.pricing.economics import Offer
-from resources.spot.policy import Rules, UnitState
-from resources.spot.retry import FailedJob, NextStep, next_after_failure
+from resources.spot.policy import UnitState
 
 # Outcomes of a job that was asked to stop.
 STOPPED_OUTCOMES = (AttemptOutcome.CANCELLED, AttemptOutcome.INTERRUPTED)
@@ -67,20 +64,3 @@ class AttemptEnd:
         unit.fruitless_deaths = after.crashes_without_progress
         unit.failed_starts = after.failed_starts
         return after
-
-    def next_step(
-        self,
-        attempt: Attempt,
-        state: UnitState,
-        offers: Sequence[Offer],
-        rules: Rules,
-        now: float,
-    ) -> NextStep:
-        """Decide what follows a failed attempt.
-
-        Args:
-            state: of the unit, with this attempt counted.
-            offers: see `choose_queue`.
-        """
-        job = FailedJob(attempt.queue, self.outcome, self.reason, attempt.moving)
-        return next_after_failure(state, job, offers, rules, now)

@@ -1,4 +1,4 @@
-"""The attempts of a launch as Dagster shows them: flat numbers, and a table to read."""
+"""The attempts of a launch as Dagster metadata: numbers, and a table."""
 
 from typing import Any
 
@@ -19,9 +19,9 @@ ATTEMPT_COLUMNS = {
 
 
 def launch_metadata(record: LaunchRecord, region: str, clock: Clock) -> dict[str, Any]:
-    """What the attempts of a launch have to show: flat numbers, and a table."""
+    """Return the metadata of a launch's attempts."""
     attempts = list(record.attempts)
-    waited = sum(
+    queued = sum(
         (each.started_at or each.ended_at or clock.now()) - each.intended_at for each in attempts
     )
     worked = sum(
@@ -32,7 +32,7 @@ def launch_metadata(record: LaunchRecord, region: str, clock: Clock) -> dict[str
     metadata: dict[str, Any] = {
         "compute/attempts": len(attempts),
         "compute/interruptions": sum(unit.interruptions for unit in record.units),
-        "compute/queue_seconds": round(waited, 1),
+        "compute/queue_seconds": round(queued, 1),
         "compute/gpu_seconds": round(worked, 1),
         "compute/units": len(record.units),
         "launch/attempts": _table(rows),
@@ -56,4 +56,5 @@ def _attempt_row(number: int, attempt: Attempt) -> list[Any]:
         if attempt.started_at and attempt.ended_at
         else None
     )
-    return [number, attempt.queue, machine, minutes, attempt.end or "", attempt.reason]
+    outcome = attempt.end.value if attempt.end else ""
+    return [number, attempt.queue.value, machine, minutes, outcome, attempt.reason]

@@ -6,48 +6,35 @@ in the worker's journal; so any process may die at any moment, and the next laun
 resumes its running jobs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import dagster as dg
 from dagster import PipesExecutionResult
 
-from resources.aws.clients import AwsClients
 from resources.aws.errors import ACCESS_DENIED_CODES, CREDENTIAL_ERROR_CODES, error_code, one_line
 from resources.batch.jobs import TERMINAL_STATES, Job, describe_jobs, to_seconds
-from resources.batch.launch_record import LaunchRecord, Refusal, UnitOutcome, UnitRecord
+from resources.batch.launch_record import Refusal, UnitOutcome, UnitRecord
 from resources.batch.names import SPOT_QUEUES, Queue
 from resources.batch.outcome import AttemptOutcome
-from resources.batch.work_units import JOB_VCPUS
-from resources.clock import Clock
 from resources.errors import BudgetReachedError, LaunchError, StoreError
 from resources.launch.attempt_end import CRASH_OUTCOMES, OUTCOMES_WITHOUT_MESSAGES, AttemptEnd
-from resources.launch.base import StepRequest
-from resources.launch.hooks import LaunchHooks
+from resources.launch.decisions import UnitDecisions
 from resources.launch.job_monitor import JobMonitor
 from resources.launch.pipes import without_message_warnings
 from resources.launch.recovery import UNKNOWN_JOB_SECONDS
 from resources.launch.slots import LaunchSlots
-from resources.launch.submission import JobSubmitter
-from resources.pricing.economics import Offer
-from resources.settings.profile import Aws
-from resources.spot.market import SpotEnvironment
+from resources.launch.spot_queue import SpotQueue
+from resources.launch.submission import LaunchJobs
 from resources.spot.policy import (
-    MoveToOnDemand,
-    Priority,
     Resume,
-    Rules,
     SetAside,
     Submit,
-    UnitState,
     Wait,
-    choose_queue,
-    decide_while_queued,
 )
-from resources.spot.queue_state import QueueState, StarvationTimer
+from resources.spot.queue_state import StarvationTimer
 from resources.spot.retry import NextStep
-from resources.storage.object_store import ObjectStore
 
 # Seconds between polls; a poll is one call for each hundred jobs.
 POLL_SECONDS = 15.0
@@ -64,34 +51,20 @@ class Launch:
     """One launch, from its first job to its last.
 
     Args:
-        store: the folder `launches` of the camera's output, locked for this launch.
-        offers: return the current prices.
         refusal: check the budgets: return the reason why a unit's next job must not be submitted
             to a queue, or None.
         submission_lock: the lock from that check until the job is submitted.
         slots: limit of concurrent jobs, over all launches.
-        request: the request to each worker, without its unit.
-        hooks: called with progress of all units, warnings and lines of the log.
         on_poll: called after each poll.
     """
 
-    context: dg.AssetExecutionContext
-    record: LaunchRecord
-    store: ObjectStore
-    clients: AwsClients
-    aws: Aws
-    rules: Rules
-    priority: Priority
+    jobs: LaunchJobs
+    decisions: UnitDecisions
     slots: LaunchSlots
-    deadline: float | None
-    offers: Callable[[], Sequence[Offer]]
     refusal: Callable[[UnitRecord, Queue], str | None]
     submission_lock: Callable[[], AbstractContextManager[None]]
-    request: StepRequest
-    hooks: LaunchHooks
     on_poll: Callable[[], None] = lambda: None
     results: list[PipesExecutionResult] = field(default_factory=list)
-    _jobs: JobSubmitter = field(init=False)
     _monitors: dict[str, JobMonitor] = field(default_factory=dict)  # by name of the job
     _not_before: dict[int, float] = field(default_factory=dict)  # by number of the unit
     _after_crash: set[int] = field(default_factory=set)
@@ -101,19 +74,9 @@ class Launch:
     _logged_no_slot: bool = False
 
     def __post_init__(self) -> None:
-        self._jobs = JobSubmitter(
-            self.context,
-            self.record,
-            self.store,
-            self.clients,
-            self.aws,
-            self.request,
-            self.hooks,
-        )
-
-    @property
-    def clock(self) -> Clock:
-        return self.clients.clock
+        self._units = self.jobs.record.units
+        self._clock = self.jobs.clients.clock
+        self._run_log = self.jobs.context.log
 
     def run(self) -> None:
         """Run until every unit is done or set aside.
@@ -129,22 +92,22 @@ class Launch:
                 self._stop_if_refused()
                 self.on_poll()
                 if self._is_open():
-                    self.clock.sleep(self._pause())
+                    self._clock.sleep(self._pause())
         except AwsUnreachableError:
             raise
         except BaseException:
             self._terminate_all("the run that launched it was stopped")
             raise
         finally:
-            with without_message_warnings(self.context.log):
+            with without_message_warnings(self._run_log):
                 for monitor in self._monitors.values():
                     monitor.close()
 
     def _is_open(self) -> bool:
-        return any(unit.outcome is UnitOutcome.OPEN for unit in self.record.units)
+        return any(unit.outcome is UnitOutcome.OPEN for unit in self._units)
 
     def _stop_if_refused(self) -> None:
-        if self._refused and not any(unit.active for unit in self.record.units):
+        if self._refused and not any(unit.active for unit in self._units):
             reason = next(iter(self._refused.values()))
             raise BudgetReachedError(
                 f"{reason}; finished work is saved: raise "
@@ -152,7 +115,7 @@ class Launch:
             )
 
     def _poll_or_retry(self) -> None:
-        """Poll; bear a temporary outage of AWS, which does not affect the jobs."""
+        """Poll, and tolerate a temporary outage of AWS, which does not affect the jobs."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -160,10 +123,10 @@ class Launch:
             self._poll()
             self._outage_since = None
         except (ClientError, BotoCoreError, StoreError) as error:
-            now = self.clock.now()
+            now = self._clock.now()
             if self._outage_since is None:
                 self._outage_since = now
-            self.context.log.warning(f"AWS request failed, retrying: {one_line(str(error))}")
+            self._run_log.warning(f"AWS request failed, retrying: {one_line(str(error))}")
             permanent = error_code(error) in ACCESS_DENIED_CODES | CREDENTIAL_ERROR_CODES
             if permanent or now - self._outage_since > MAX_OUTAGE_SECONDS:
                 raise AwsUnreachableError(
@@ -173,19 +136,18 @@ class Launch:
 
     def _resume_jobs(self) -> None:
         """Monitor jobs that an earlier process submitted or intended."""
-        for unit in self.record.units:
+        for unit in self._units:
             attempt = unit.active
             if attempt is None or attempt.name in self._monitors:
                 continue
-            monitor = self._jobs.resume(unit, attempt, unit.number in self._after_crash)
+            monitor = self.jobs.resume(unit, attempt, unit.number in self._after_crash)
             if monitor is not None:
                 self._monitors[attempt.name] = monitor
-                self._log(unit, f"resuming job {attempt.name} ({attempt.job_id})")
 
     def _poll(self) -> None:
         monitors = list(self._monitors.values())
         ids = [each.attempt.job_id for each in monitors if each.attempt.job_id]
-        jobs = describe_jobs(self.clients.of("batch"), ids)
+        jobs = describe_jobs(self.jobs.clients.of("batch"), ids)
         queued: list[tuple[JobMonitor, Job]] = []
         for monitor in monitors:
             monitor.read_new()
@@ -198,52 +160,20 @@ class Launch:
             attempt.started_at = to_seconds(job.get("startedAt")) or attempt.started_at
             if job["status"] in TERMINAL_STATES:
                 monitor.read_new()
-                self._end(monitor, AttemptEnd.of_job(job, monitor.error, self.clock.now()))
+                self._end(monitor, AttemptEnd.of_job(job, monitor.error, self._clock.now()))
             elif job["status"] == "RUNNABLE" and attempt.queue in SPOT_QUEUES:
                 queued.append((monitor, job))
             else:
                 monitor.starvation = StarvationTimer()
-        self._check_queued(queued)
+        SpotQueue(self.jobs, self.decisions).check(queued)
         self._update_slots()
         self._submit_ready()
 
     def _end_if_unknown(self, monitor: JobMonitor) -> None:
         """End an attempt whose job Batch does not return, unless it is new."""
-        age = self.clock.now() - monitor.attempt.intended_at
+        age = self._clock.now() - monitor.attempt.intended_at
         if monitor.is_known or age > UNKNOWN_JOB_SECONDS:
-            self._end(monitor, AttemptEnd.of_unknown_job(self.clock.now()))
-
-    def _check_queued(self, queued: list[tuple[JobMonitor, Job]]) -> None:
-        """Decide on the jobs that wait for a spot machine."""
-        if not queued:
-            return
-        environment = SpotEnvironment(self.clients, self.aws, JOB_VCPUS)
-        states = environment.queue_states(str(job["jobId"]) for _, job in queued)
-        now = self.clock.now()
-        for monitor, job in queued:
-            state = states[str(job["jobId"])]
-            monitor.starvation = monitor.starvation.update(now, state is QueueState.STARVING)
-            if monitor.attempt.moving is not None:
-                continue  # cancelled already; soon FAILED
-            choice = decide_while_queued(
-                self._state(monitor.unit),
-                state,
-                monitor.starvation,
-                self.rules,
-                now,
-                job.get("statusReason", ""),
-            )
-            if isinstance(choice, MoveToOnDemand):
-                self._move(monitor, choice.reason)
-            elif state is not QueueState.MACHINE_COMING:
-                self._log_once(monitor, choice.reason.partition(";")[0])
-
-    def _move(self, monitor: JobMonitor, reason: str) -> None:
-        """Cancel a job to move it: a job cannot change queues, it is submitted again once FAILED."""
-        self._log(monitor.unit, f"moving to on-demand: {reason}")
-        monitor.attempt.moving = reason
-        self.record.save(self.store)
-        self._terminate(monitor, reason)
+            self._end(monitor, AttemptEnd.of_unknown_job(self._clock.now()))
 
     def _end(self, monitor: JobMonitor, end: AttemptEnd) -> None:
         """Record the end of an attempt, and do what follows."""
@@ -252,28 +182,26 @@ class Launch:
         del self._monitors[attempt.name]
         self._refused.clear()  # it may have cost less than expected
         is_explained = end.outcome in OUTCOMES_WITHOUT_MESSAGES
-        with without_message_warnings(self.context.log) if is_explained else nullcontext():
+        with without_message_warnings(self._run_log) if is_explained else nullcontext():
             monitor.close()
         if end.outcome is AttemptOutcome.DONE:
             self._complete(monitor)
         elif end.was_requested(attempt):
-            self.record.save(self.store)
+            self.jobs.save()
         else:
-            state = end.count(unit, attempt, self._state(unit))
             if end.outcome in CRASH_OUTCOMES:
                 self._after_crash.add(unit.number)
-            now, offers = self.clock.now(), self.offers()
-            self._apply(unit, end.next_step(attempt, state, offers, self.rules, now))
+            self._apply(unit, self.decisions.after_failure(unit, attempt, end))
 
     def _complete(self, monitor: JobMonitor) -> None:
         unit = monitor.unit
         unit.outcome = UnitOutcome.DONE
         self.results += monitor.pipes.get_results(implicit_materializations=False)
-        self._log(unit, f"job {monitor.attempt.name} is done")
+        self.jobs.log(unit, f"job {monitor.attempt.name} is done")
         # The results of the whole camera's job are only in this process. Until Dagster has them,
         # the record says that the job is running, so that the next process reads them again.
         if unit.start is not None:
-            self.record.save(self.store)
+            self.jobs.save()
 
     def _apply(self, unit: UnitRecord, choice: NextStep) -> None:
         """Apply a decision on a unit that is in no queue."""
@@ -284,43 +212,42 @@ class Launch:
                 else:
                     self._submit(unit, choice.queue, choice.reason)
         elif isinstance(choice, Wait):
-            self._not_before[unit.number] = self.clock.now() + choice.recheck_seconds
-            self._log(unit, f"waiting: {choice.reason}")
-            self.record.save(self.store)
+            self._not_before[unit.number] = self._clock.now() + choice.recheck_seconds
+            self.jobs.log(unit, f"waiting: {choice.reason}")
+            self.jobs.save()
         elif isinstance(choice, SetAside) and unit.start is not None:
             unit.outcome, unit.why = UnitOutcome.SET_ASIDE, choice.reason
-            self._log(unit, f"set aside: {choice.reason}")
-            self.record.save(self.store)
+            self.jobs.log(unit, f"set aside: {choice.reason}")
+            self.jobs.save()
         else:
             # The user has fixed the cause before the next run.
             unit.fruitless_deaths = unit.failed_starts = 0
-            self.record.save(self.store)
+            self.jobs.save()
             raise dg.Failure(choice.reason, allow_retries=False)
 
     def _refuse(self, unit: UnitRecord, queue: Queue, reason: str) -> None:
         """Leave a unit until a running job has ended, or for a later run."""
         self._refused[unit.number] = reason
-        unit.refusals.append(Refusal(self.clock.now(), queue, reason))
-        self.record.save(self.store)
-        self._log(unit, f"not submitted to {queue}: {reason}")
+        unit.refusals.append(Refusal(self._clock.now(), queue, reason))
+        self.jobs.save()
+        self.jobs.log(unit, f"not submitted to {queue}: {reason}")
 
     def _submit(self, unit: UnitRecord, queue: Queue, reason: str) -> None:
-        monitor = self._jobs.submit(unit, queue, reason, unit.number in self._after_crash)
+        monitor = self.jobs.submit(unit, queue, reason, unit.number in self._after_crash)
         self._monitors[monitor.attempt.name] = monitor
         self._not_before.pop(unit.number, None)
-        self._log(unit, f"submitted {monitor.attempt.name} to {queue}: {reason}")
 
     def _submit_ready(self) -> None:
         """Submit units that are in no queue, within the limit of concurrent jobs."""
-        now = self.clock.now()
+        now = self._clock.now()
         self._waiting_slot = None
-        for unit in self.record.units:
+        for unit in self._units:
             if not self._is_ready(unit, now):
                 continue
             if not self.slots.take(unit.slot):
                 self._wait_for_slot(unit)
                 return
-            self._apply(unit, choose_queue(self._state(unit), self.offers(), self.rules, now))
+            self._apply(unit, self.decisions.queue_for(unit))
 
     def _is_ready(self, unit: UnitRecord, now: float) -> bool:
         """Return True if a unit is to be submitted. The whole camera comes last, for its tables."""
@@ -328,14 +255,14 @@ class Launch:
             return False
         if now < self._not_before.get(unit.number, 0.0):
             return False
-        others = (other for other in self.record.units if other is not unit)
+        others = (other for other in self._units if other is not unit)
         return unit.start is not None or all(
             other.outcome is not UnitOutcome.OPEN for other in others
         )
 
     def _update_slots(self) -> None:
         """Release all slots but those of live jobs and of the unit that waits for one."""
-        live = {unit.slot for unit in self.record.units if unit.active}
+        live = {unit.slot for unit in self._units if unit.active}
         self.slots.retain(live | {self._waiting_slot or ""})
         for job in live:
             self.slots.take_running(job)  # a resumed job runs, with or without a slot
@@ -344,25 +271,14 @@ class Launch:
         self._waiting_slot = unit.slot
         if not self._monitors and not self._logged_no_slot:
             self._logged_no_slot = True
-            self._log(unit, self.slots.waiting_message)
-
-    def _state(self, unit: UnitRecord) -> UnitState:
-        return UnitState(
-            work_seconds=unit.seconds,
-            ready_since=self.record.began_at,
-            priority=self.priority,
-            deadline=self.deadline,
-            interruptions=unit.interruptions,
-            crashes_without_progress=unit.fruitless_deaths,
-            failed_starts=unit.failed_starts,
-        )
+            self.jobs.log(unit, self.slots.waiting_message)
 
     def _pause(self) -> float:
         """Return the seconds until the next poll."""
         if self._monitors or self._waiting_slot:
             return POLL_SECONDS
-        soonest = min(self._not_before.values(), default=self.clock.now())
-        return max(1.0, soonest - self.clock.now())
+        soonest = min(self._not_before.values(), default=self._clock.now())
+        return max(1.0, soonest - self._clock.now())
 
     def _terminate_all(self, reason: str) -> None:
         """Terminate all jobs; an error for one does not affect the others."""
@@ -374,25 +290,11 @@ class Launch:
             name = monitor.attempt.name
             monitor.attempt.stopping = reason
             try:
-                self._terminate(monitor, reason)
-                self._log(monitor.unit, f"terminated {name}: {reason}")
+                self.jobs.terminate(monitor.attempt, reason)
+                self.jobs.log(monitor.unit, f"terminated {name}: {reason}")
             except (ClientError, BotoCoreError) as error:
-                self.context.log.error(
+                self._run_log.error(
                     f"{name} could not be terminated: {one_line(str(error))}; terminate it with "
                     "munin cost teardown --force"
                 )
-        self.record.save(self.store)
-
-    def _terminate(self, monitor: JobMonitor, reason: str) -> None:
-        job = monitor.attempt.job_id or ""
-        self.clients.of("batch").terminate_job(jobId=job, reason=reason[:256])
-
-    def _log(self, unit: UnitRecord, text: str) -> None:
-        line = f"unit {unit.number}: {text}" if len(self.record.units) > 1 else text
-        self.context.log.info(line)
-        self.hooks.on_log(line)
-
-    def _log_once(self, monitor: JobMonitor, text: str) -> None:
-        if monitor.last_message != text:
-            monitor.last_message = text
-            self._log(monitor.unit, text)
+        self.jobs.save()

@@ -16,8 +16,8 @@ from resources.aws.errors import one_line, translate_aws_errors
 from resources.batch.launch_record import (
     LaunchRecord,
     UnitRecord,
-    load_records,
     identity_hash,
+    load_records,
     records_of_run,
 )
 from resources.batch.work_units import WorkUnit, cut_work_units
@@ -217,7 +217,7 @@ class BatchStep:
     def _staged(self) -> StepRequest:
         """The request with footage that jobs can reach: what lies here is copied up first."""
         from resources.storage.s3.store import S3Store  # boto3 is needed for the cloud alone
-        from resources.storage.transfer.footage_upload import uploaded_footage_url, upload_footage
+        from resources.storage.transfer.footage_upload import upload_footage, uploaded_footage_url
 
         request = self._request
         needs_media = {"footage", "detections"} & set(request.stages)

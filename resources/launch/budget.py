@@ -150,7 +150,9 @@ def refusal(
     if budget is None or spending.spent + spending.committed + next_usd <= budget:
         return None
     running = (
-        f", jobs that run may cost {format_usd(spending.committed)} more" if spending.committed else ""
+        f", jobs that run may cost {format_usd(spending.committed)} more"
+        if spending.committed
+        else ""
     )
     return (
         f"{BUDGET_SETTINGS[period]} is {format_usd(budget)}: {PERIOD_LABELS[period]} cost {format_usd(spending.spent)}"

@@ -124,7 +124,7 @@ class _Attempt:
     ) -> None:
         self._context = context
         self._books = books
-        self._entry = books.began("the worker before died" if after_crash else "asked for")
+        self._entry = books.start_attempt("the worker before died" if after_crash else "asked for")
         self._hooks = hooks
         self._logged = monotonic()
         self.exit_code: int = EXIT_FAILED
@@ -144,7 +144,7 @@ class _Attempt:
                     self.exit_code = _run_to_end(module, session.get_bootstrap_env_vars())
                 end = OUTCOME_BY_EXIT_CODE.get(self.exit_code, AttemptOutcome.CRASHED)
             finally:  # only now has every message been read
-                self._books.ended(self._entry, end, self.error)
+                self._books.end_attempt(self._entry, end, self.error)
                 self._write_books()
         return session.get_results(implicit_materializations=False)
 

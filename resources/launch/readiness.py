@@ -1,54 +1,63 @@
-"""What has to be there before a job is launched: open queues, and footage that can be read."""
+"""Preconditions of a launch: open job queues, readable footage, footage on S3."""
 
 import shlex
 from collections.abc import Callable, Sequence
+from threading import Event
+from typing import TYPE_CHECKING
+
+import dagster as dg
 
 from resources.aws.clients import AwsClients
 from resources.aws.errors import translate_aws_errors
-from resources.batch.names import SPOT_QUEUES
+from resources.batch.names import SPOT_QUEUES, Names, Queue
 from resources.errors import UsageError
+from resources.launch.base import StepRequest
+from resources.launch.hooks import LaunchHooks, OnLog
 from resources.settings.profile import Aws
+from resources.storage.open_store import open_store
 
-# A queue that takes jobs; states of one that will not; how long another is waited for.
+if TYPE_CHECKING:
+    from resources.storage.transfer.footage_upload import Staged
+
+# The state and status of a queue that accepts jobs; statuses of deleted queues.
 OPEN_STATE = ("ENABLED", "VALID")
 DELETED_STATUSES = {"DELETING", "DELETED"}
+# Seconds to wait for a queue to open, and between two requests.
 MAX_OPENING_SECONDS, QUEUE_STATE_POLL_SECONDS = 300.0, 10.0
 
-Say = Callable[[str], None]
 
-
-def required_queues(aws: Aws) -> tuple[str, ...]:
-    """The queues that a profile's launches may use, as `munin cost setup` makes them."""
+def required_queues(aws: Aws) -> tuple[Queue, ...]:
+    """Return the queues that a profile's launches may use; `munin cost setup` creates the same."""
     compute = aws.compute
     spot = SPOT_QUEUES if compute.spot_instances else ()
-    return (*spot, "ondemand") if compute.fallback_to_ondemand or not spot else spot
+    return (*spot, Queue.ON_DEMAND) if compute.fallback_to_ondemand or not spot else spot
 
 
-def wait_for_queues(clients: AwsClients, aws: Aws, remedy: str, say: Say) -> None:
-    """Jobs need queues that are set up and open.
+def wait_for_queues(clients: AwsClients, aws: Aws, remedy: str, on_log: OnLog) -> None:
+    """Wait until all queues are open.
 
-    A disabled one is waited for: who wants to take it away sees that it is held, and opens it
-    again (`compute/cleanup.py`).
+    A queue may be disabled for a moment: the cleanup of unused compute disables the queues, finds
+    the lease of this run, and opens them again (`compute/cleanup.py`).
 
     Args:
-        remedy: what to do when the caller has no right to look.
+        remedy: what to do if access is denied.
 
     Raises:
-        UsageError: one is not set up, or does not open.
-        RavneError: AWS refuses, or cannot be reached.
+        UsageError: a queue is not set up, or does not open.
+        RavneError: AWS denies access, or does not answer.
     """
-    names = [f"{aws.name}-{queue}" for queue in required_queues(aws)]
+    names = [Names(aws.name).queue(queue) for queue in required_queues(aws)]
     until = clients.clock.now() + MAX_OPENING_SECONDS
-    told = False
+    logged = False
     while closed := _closed(clients, names, remedy):
         if clients.clock.now() >= until:
             raise UsageError(
                 f"the queues {', '.join(closed)} are disabled or being changed; open them with "
                 "munin cost setup --job-count N"
             )
-        if not told:
-            told = True
-            say(f"the queues {', '.join(closed)} are not open; waiting for them")
+        if not logged:
+            logged = True
+            on_log(f"the queues {', '.join(closed)} are not open; waiting for them")
         clients.clock.sleep(QUEUE_STATE_POLL_SECONDS)
 
 
@@ -56,7 +65,9 @@ def _closed(clients: AwsClients, names: Sequence[str], remedy: str) -> list[str]
     with translate_aws_errors("launching on AWS Batch", remedy):
         found = clients.of("batch").describe_job_queues(jobQueues=names)["jobQueues"]
     states = {
-        q["jobQueueName"]: (q["state"], q["status"]) for q in found if q["status"] not in DELETED_STATUSES
+        queue["jobQueueName"]: (queue["state"], queue["status"])
+        for queue in found
+        if queue["status"] not in DELETED_STATUSES
     }
     if missing := [name for name in names if name not in states]:
         raise UsageError(
@@ -70,28 +81,65 @@ def check_archived(
     clients: AwsClients,
     footage_url: str,
     is_media: Callable[[str], bool],
-    looked_at_before: Callable[[], bool],
-    say: Say,
+    was_analysed: Callable[[], bool],
+    on_log: OnLog,
 ) -> None:
-    """Say which of the footage cannot be read; no machine is paid for to find that none can.
+    """Log how many media are archived; refuse to launch if none can be read.
 
     Args:
-        is_media: whether a key is a medium's.
-        looked_at_before: whether an earlier run has read the camera's footage.
+        is_media: return True if a key is an image or a video.
+        was_analysed: return True if an earlier run has read the camera's footage.
 
     Raises:
-        UsageError: all of it is archived, and was never looked at.
-        StoreError: S3 refuses, or cannot be reached.
+        UsageError: all media are archived, and no run has read them.
+        StoreError: S3 denies access, or does not answer.
     """
-    from resources.retention.archive import list_storage_classes
+    from resources.retention.archive import stored_classes
 
-    found = [each for each in list_storage_classes(clients, footage_url) if is_media(each.key)]
+    found = [each for each in stored_classes(clients, footage_url) if is_media(each.key)]
     archived = sum(each.is_archived for each in found)
     if not archived:
         return
-    told = f"{footage_url}: {archived} of {len(found)} media are archived and cannot be read now"
+    line = f"{footage_url}: {archived} of {len(found)} media are archived and cannot be read now"
     command = f"munin cost restore {shlex.quote(footage_url)}"
-    remedy = f"`{command}` tells what having them back costs, and asks for them"
-    if archived == len(found) and not looked_at_before():
-        raise UsageError(f"{told}; {remedy}")
-    say(f"{told}; those that were looked at before are not needed; for others, {remedy}")
+    remedy = f"`{command}` shows the cost of restoring them and requests it"
+    if archived == len(found) and not was_analysed():
+        raise UsageError(f"{line}; {remedy}")
+    on_log(f"{line}; media that are already analysed are not needed; for others, {remedy}")
+
+
+def upload_footage(
+    context: dg.AssetExecutionContext,
+    request: StepRequest,
+    clients: AwsClients,
+    hooks: LaunchHooks,
+    on_log: OnLog,
+) -> str:
+    """Copy local footage to S3, where jobs can read it. Files that are there already are skipped.
+
+    Returns:
+        The URL of the copy.
+    """
+    from resources.storage.s3.store import S3Store  # boto3 is needed for the cloud alone
+    from resources.storage.transfer.footage_upload import copied_to, stage_up
+
+    def report(staged: "Staged") -> None:
+        done, total = staged.uploaded + staged.present, staged.total_files
+        hooks.on_progress({"stage": "staging", "done": done, "total": total, "unit": "files"})
+
+    url = copied_to(request.camera_id, request.output_url)
+    on_log(f"copying the footage to {url}; files that are there already are skipped")
+    staged = stage_up(
+        open_store(request.footage_url),
+        S3Store(url, clients, clock=clients.clock),
+        report,
+        Event(),  # never set: an interrupt is raised in this thread and ends the copy
+        hooks.footage.is_media,
+    )
+    for failure in staged.failures:
+        context.log.warning(f"{failure.key}: not copied: {failure.reason}")
+    context.log.info(
+        f"copied {staged.uploaded} files ({staged.uploaded_bytes / 1e6:.1f} MB), "
+        f"{staged.present} were there already"
+    )
+    return url

@@ -1,90 +1,90 @@
-"""What earlier launches of a camera have left running when a new one begins.
+"""Jobs that earlier launches of a camera have left running, after their orchestrator died."""
 
-Their orchestrator was killed or cut off; their jobs know nothing of that and go on.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resources.aws.clients import AwsClients
 from resources.batch.jobs import TERMINAL_STATES, describe_jobs, find_job
 from resources.batch.launch_record import Attempt, LaunchRecord, load_records
+from resources.batch.names import Names
 from resources.clock import Clock
+from resources.launch.hooks import OnLog
 from resources.storage.object_store import ObjectStore
 
 RECOVERY_POLL_SECONDS = 15.0
-# A job just submitted may be unknown to DescribeJobs and ListJobs for a while.
+# DescribeJobs and ListJobs may not return a job for this long after its submission.
 UNKNOWN_JOB_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
 class EarlierLaunches:
-    """Those of one camera that are not finished.
+    """The unfinished launches of one camera.
 
     Args:
-        store: the folder `launches` of the camera's output, held for the new launch alone.
-        name: of the account's parts, see `Aws`.
-        say: is told what is waited for.
+        store: the folder `launches` of the camera's output, locked for the new launch.
+        name: the prefix of the account's resources, see `Aws`.
+        on_log: called with a line while jobs are waited for.
     """
 
     store: ObjectStore
     clients: AwsClients
     clock: Clock
     name: str
-    say: Callable[[str], None]
+    on_log: OnLog
 
-    def end(self, records: Sequence[LaunchRecord], why: str) -> None:
-        """Terminate their jobs, see them ended, and close the records."""
-        asked: set[str] = set()
-        while living := self._living(records):
-            for job in self._ids(living) - asked:
-                self._terminate(job, why)
-                asked.add(job)
+    def end(self, records: Sequence[LaunchRecord], reason: str) -> None:
+        """Terminate the jobs of launches, wait for their end, and mark the launches finished."""
+        terminated: set[str] = set()
+        while live := self._live_attempts(records):
+            for job in self._ids(live) - terminated:
+                self._terminate(job, reason)
+                terminated.add(job)
             self.clock.sleep(RECOVERY_POLL_SECONDS)
         for record in records:
             record.finished = True
             record.save(self.store)
 
     def wait_for(self, records: Sequence[LaunchRecord]) -> None:
-        """Wait until none of their jobs lives; whoever interrupts the waiting ends them."""
-        living = self._living(records)
-        if living:
-            names = ", ".join(attempt.name for attempt in living)
-            self.say(f"waiting for the end of what an earlier run has left running: {names}")
+        """Wait for the end of the jobs of launches; an interrupt terminates the jobs."""
+        live = self._live_attempts(records)
+        if live:
+            names = ", ".join(attempt.name for attempt in live)
+            self.on_log(f"waiting for jobs that an earlier run has left running: {names}")
         try:
-            while living:
+            while live:
                 self.clock.sleep(RECOVERY_POLL_SECONDS)
-                living = self._living(records)
+                live = self._live_attempts(records)
         except BaseException:
-            for job in self._ids(living):
+            for job in self._ids(live):
                 self._terminate(job, "the run that waited for it was stopped")
             raise
 
     def slots_of(self, run_id: str) -> set[str]:
-        """The slots of a run whose jobs still live."""
+        """Return the slots of a run whose jobs are still running."""
         records = [each for each in load_records(self.store) if run_id in each.runs]
-        living = self._living([each for each in records if not each.finished])
-        return {unit.slot for each in records for unit in each.units if unit.active in living}
+        live = self._live_attempts([each for each in records if not each.finished])
+        return {unit.slot for each in records for unit in each.units if unit.active in live}
 
-    def _living(self, records: Sequence[LaunchRecord]) -> list[Attempt]:
-        """Their attempts whose jobs have not ended, or may yet turn out to exist."""
+    def _live_attempts(self, records: Sequence[LaunchRecord]) -> list[Attempt]:
+        """Return the attempts whose jobs have not ended, or may exist without being listed yet."""
         batch = self.clients.of("batch")
         active = [each for record in records for each in record.attempts if each.active]
         for attempt in active:
             if attempt.job_id is None:
-                attempt.job_id = find_job(batch, f"{self.name}-{attempt.queue}", attempt.name)
+                queue = Names(self.name).queue(attempt.queue)
+                attempt.job_id = find_job(batch, queue, attempt.name)
         jobs = describe_jobs(batch, sorted(self._ids(active)))
         now = self.clock.now()
-        living = []
+        live = []
         for attempt in active:
             job = jobs.get(attempt.job_id or "")
             is_new = now - attempt.intended_at <= UNKNOWN_JOB_SECONDS
             if job["status"] not in TERMINAL_STATES if job else is_new:
-                living.append(attempt)
-        return living
+                live.append(attempt)
+        return live
 
     def _ids(self, attempts: Sequence[Attempt]) -> set[str]:
         return {attempt.job_id for attempt in attempts if attempt.job_id is not None}
 
-    def _terminate(self, job: str, why: str) -> None:
-        self.clients.of("batch").terminate_job(jobId=job, reason=why)
+    def _terminate(self, job: str, reason: str) -> None:
+        self.clients.of("batch").terminate_job(jobId=job, reason=reason)

@@ -1,9 +1,9 @@
-"""How many jobs run at once over all of an instance: slots of one of Dagster's concurrency pools.
+"""The limit of concurrent jobs over all runs of an instance: slots of a Dagster concurrency pool.
 
-A launch takes a slot for each job before it submits it and gives it back when the job has ended;
-so runs that were started by hand, by a backfill and by a sensor hold `max_parallel_jobs` together,
-and the UI shows who holds the slots (Deployment, Concurrency). A job that is already running when a
-run takes it up keeps running, slot or not; the run that was killed keeps its slot until then.
+A launch claims a slot for each job before it submits the job, and releases it when the job has
+ended. So runs started by a user, a backfill or a sensor share `max_parallel_jobs`, and the UI shows
+the owners of the slots (Deployment, Concurrency). A running job that a run resumes continues with
+or without a slot; until then the killed run retains its slot.
 """
 
 import fcntl
@@ -21,35 +21,36 @@ from resources.spot.policy import PRIORITY_TAG, Priority
 
 SLOT_PRIORITIES: dict[Priority, int] = {"low": -1, "normal": 0, "high": 1}
 RUNNING_PRIORITY = 2
-# Of the instance's folder.
+# A file in the instance's folder.
 SLOTS_LOCK = ".slots"
-# The slots of a run that has ended whose jobs still run.
+# Return the slots of a run that has ended whose jobs are still running.
 RunningSlots = Callable[[dg.DagsterRun], Set[str]]
 FINAL_STATUSES = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 
 
 def priority_of(run: dg.DagsterRun) -> Priority:
-    """What a run's tag asks for.
+    """Return the priority in a run's tag.
 
     Raises:
-        UsageError: it asks for something else.
+        UsageError: the tag has another value.
     """
-    asked = run.tags.get(PRIORITY_TAG, "normal")
+    value = run.tags.get(PRIORITY_TAG, "normal")
     for priority in SLOT_PRIORITIES:
-        if asked == priority:
+        if value == priority:
             return priority
-    raise UsageError(f"priority {asked}: is not low, normal or high")
+    raise UsageError(f"{PRIORITY_TAG} {value}: is not low, normal or high; set one of these")
 
 
 class LaunchSlots:
     """The slots of one run.
 
     Args:
-        pool: whose slots: of this machine, or of an account.
-        limit: how many the pool has.
-        priority: who waits goes before those of a lower one.
-        close_dead_runs: ends runs whose process was killed: they hold slots for ever.
-        left_running: tells which slots of a run that has ended still have a job.
+        pool: the name of the pool, of this machine or of an account.
+        limit: the number of slots in the pool.
+        priority: waiting jobs of a higher priority claim slots first.
+        close_dead_runs: mark runs as failed whose process was killed, since they never release
+            their slots.
+        running_slots: return the slots of a run that has ended whose jobs are still running.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class LaunchSlots:
         limit: int,
         priority: Priority = "normal",
         close_dead_runs: CloseDeadRuns = ignore,
-        left_running: LeftRunning = lambda run: frozenset(),
+        running_slots: RunningSlots = lambda run: frozenset(),
     ) -> None:
         self._instance = instance
         self._storage = instance.event_log_storage
@@ -69,62 +70,62 @@ class LaunchSlots:
         self.limit = limit
         self._priority = SLOT_PRIORITIES[priority]
         self._close_dead_runs = close_dead_runs
-        self._left_running = left_running
+        self._running_slots = running_slots
         self._held: set[str] = set()
-        self._asked: set[str] = set()  # these, and those that wait for one
-        # An instance in memory is one process's own.
-        self._counted = self._storage.supports_global_concurrency_limits
+        self._claims: set[str] = set()  # of jobs that hold a slot or wait for one
+        # An instance in memory belongs to one process.
+        self._is_shared = self._storage.supports_global_concurrency_limits
 
     def take(self, job: str) -> bool:
-        """Take a slot for a job, or the slot that it has; whether there is one."""
+        """Claim a slot for a job. Return True if the job has one, now or from before."""
         if job in self._held:
             return True
-        self._asked.add(job)
-        if not self._counted:
+        self._claims.add(job)
+        if not self._is_shared:
             if len(self._held) < self.limit:
                 self._held.add(job)
             return job in self._held
         if not self._claim(job, self._priority):
-            self._free_those_of_ended_runs()
+            self._free_slots_of_ended_runs()
             if not self._claim(job, self._priority):
                 return False
         self._held.add(job)
         return True
 
-    def hold(self, job: str) -> None:
-        """Take a slot for a job that runs already, before all that wait, once there is one."""
-        self._asked.add(job)
+    def take_running(self, job: str) -> None:
+        """Claim a slot for a job that is already running, before all waiting jobs."""
+        self._claims.add(job)
         if job in self._held:
             return
-        if self._counted and not self._claim(job, RUNNING_PRIORITY):
+        if self._is_shared and not self._claim(job, RUNNING_PRIORITY):
             return
         self._held.add(job)
 
-    def keep(self, jobs: Set[str]) -> None:
-        """Give back the slots of all other jobs, and their places in the queue for one."""
-        for job in self._asked - jobs:
-            self._asked.remove(job)
+    def retain(self, jobs: Set[str]) -> None:
+        """Release the slots and pending claims of all other jobs."""
+        for job in self._claims - jobs:
+            self._claims.remove(job)
             self._held.discard(job)
-            if self._counted:
+            if self._is_shared:
                 self._storage.free_concurrency_slot_for_step(self._run_id, job)
 
     @contextmanager
-    def given_back(self) -> Iterator[None]:
-        """Gives all slots back in the end, whatever becomes of the launch."""
+    def released(self) -> Iterator[None]:
+        """Release all slots on exit."""
         try:
             yield
         finally:
             self._held.clear()
-            self._asked.clear()
-            if self._counted:
+            self._claims.clear()
+            if self._is_shared:
                 self._storage.free_concurrency_slots_for_run(self._run_id)
 
     @property
-    def why_waiting(self) -> str:
-        """What a run is told that waits."""
+    def waiting_message(self) -> str:
+        """The log line of a run that waits for a slot."""
         return (
-            f"waiting: {self.limit} jobs run already, as many as "
-            "pipeline.cost_optimization.max_parallel_jobs allows for all runs together"
+            f"waiting: {self.limit} jobs are running, the limit of "
+            "pipeline.cost_optimization.max_parallel_jobs for all runs together"
         )
 
     def _set_limit(self) -> None:
@@ -133,24 +134,27 @@ class LaunchSlots:
         try:
             self._storage.set_concurrency_slots(self.pool, self.limit)
         except IntegrityError:
-            # On Postgres another machine may have made the pool since Dagster looked for it.
+            # On Postgres another machine may have created the pool since Dagster's query.
             self._storage.set_concurrency_slots(self.pool, self.limit)
 
     def _claim(self, job: str, priority: int) -> bool:
-        with self._alone():
+        with self._lock():
             self._set_limit()
             claim = self._storage.claim_concurrency_slot(self.pool, self._run_id, job, priority)
         return bool(claim.is_claimed)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Dagster looks for slots and then writes. On Postgres it locks what it has seen; on SQLite
-        another process could see the same, and both make the pool, or take its last slot."""
+    def _lock(self) -> Iterator[None]:
+        """Hold a lock over all processes of this machine.
+
+        Dagster reads the slots and then writes. On Postgres it locks the rows; on SQLite two
+        processes could both create the pool, or claim its last slot.
+        """
         with (Path(self._instance.root_directory) / SLOTS_LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _free_those_of_ended_runs(self) -> None:
+    def _free_slots_of_ended_runs(self) -> None:
         self._close_dead_runs(self._instance)
         info = self._storage.get_concurrency_info(self.pool)
         slots = {(slot.run_id, slot.step_key) for slot in info.claimed_slots}
@@ -158,6 +162,6 @@ class LaunchSlots:
         for run_id in {run_id for run_id, _ in slots} - {self._run_id}:
             run = self._instance.get_run_by_id(run_id)
             if run is None or run.status in FINAL_STATUSES:
-                left = self._left_running(run) if run else frozenset[str]()
-                for job in {job for holder, job in slots if holder == run_id} - left:
+                running = self._running_slots(run) if run else frozenset[str]()
+                for job in {job for owner, job in slots if owner == run_id} - running:
                     self._storage.free_concurrency_slot_for_step(run_id, job)

@@ -1,4 +1,4 @@
-"""Submits the attempts of a launch: record the intent, open the Pipes session, submit the job."""
+"""Submit the attempts of a launch: record the intent, open the Pipes session, submit the job."""
 
 from dataclasses import dataclass
 
@@ -16,15 +16,18 @@ from resources.launch.recovery import UNKNOWN_JOB_SECONDS
 from resources.settings.profile import Aws
 from resources.storage.object_store import ObjectStore
 
+# The most characters of a reason that AWS Batch stores.
+REASON_LENGTH = 256
+
 
 @dataclass(frozen=True)
-class JobSubmitter:
-    """Submits the jobs of one launch, and finds those that an earlier process submitted.
+class LaunchJobs:
+    """The jobs of one launch: submits, resumes and terminates them, and records and logs it.
 
     Args:
-        store: the folder `launches` of the camera's output.
+        store: the folder `launches` of the camera's output, locked for this launch.
         request: the request to each worker, without its unit.
-        hooks: called with the progress and warnings of workers.
+        hooks: called with progress of all units, warnings and lines of the log.
     """
 
     context: dg.AssetExecutionContext
@@ -52,7 +55,7 @@ class JobSubmitter:
             f"{name}-u{unit.number}-a{number}", queue, reason, self.clients.clock.now()
         )
         unit.attempts.append(attempt)
-        self.record.save(self.store)  # the intent, before the job
+        self.save()  # the intent, before the job
         monitor = self._open_session(unit, attempt, after_crash)
         try:
             attempt.job_id = self._submit_job(monitor)
@@ -60,9 +63,10 @@ class JobSubmitter:
             monitor.close()
             if was_rejected(error):
                 unit.attempts.remove(attempt)
-                self.record.save(self.store)
+                self.save()
             raise
-        self.record.save(self.store)
+        self.save()
+        self.log(unit, f"submitted {attempt.name} to {queue}: {reason}")
         return monitor
 
     def resume(self, unit: UnitRecord, attempt: Attempt, after_crash: bool) -> JobMonitor | None:
@@ -79,11 +83,31 @@ class JobSubmitter:
         if attempt.job_id is None:
             if clients.clock.now() - attempt.intended_at > UNKNOWN_JOB_SECONDS:
                 unit.attempts.remove(attempt)
-                self.record.save(self.store)
+                self.save()
             return None
         monitor = self._open_session(unit, attempt, after_crash)
-        self.record.save(self.store)
+        self.save()
+        self.log(unit, f"resuming job {attempt.name} ({attempt.job_id})")
         return monitor
+
+    def terminate(self, attempt: Attempt, reason: str) -> None:
+        """Ask AWS Batch to terminate the job of an attempt.
+
+        Raises:
+            botocore.exceptions.ClientError, BotoCoreError: AWS refused, or did not answer.
+        """
+        batch = self.clients.of("batch")
+        batch.terminate_job(jobId=attempt.job_id or "", reason=reason[:REASON_LENGTH])
+
+    def save(self) -> None:
+        """Write the launch record."""
+        self.record.save(self.store)
+
+    def log(self, unit: UnitRecord, text: str) -> None:
+        """Log a line about a unit, to the run's log and to `on_log`."""
+        line = f"unit {unit.number}: {text}" if len(self.record.units) > 1 else text
+        self.context.log.info(line)
+        self.hooks.on_log(line)
 
     def _open_session(self, unit: UnitRecord, attempt: Attempt, after_crash: bool) -> JobMonitor:
         extras = self.request.extras(after_crash)

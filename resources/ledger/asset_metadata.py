@@ -1,8 +1,8 @@
-"""What a launch cost as metadata of its assets: flat numbers, which Dagster plots.
+"""The cost of a launch as metadata of its assets: flat numbers, which Dagster plots.
 
-A launch makes several assets at once, on the same machines. Each asset gets its part of the cost:
-that of the seconds which workers spent in its stage, boot, idle and lost time in proportion; so
-the assets of a launch add up to what was paid for it.
+A launch materializes several assets on the same machines. Each asset gets a share of the cost, in
+proportion to the seconds that workers spent in its stage; boot, idle and lost time are shared in
+the same proportion. So the assets of a launch add up to its cost.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,79 +18,80 @@ Metadata = dict[str, Any]
 
 
 def stage_of(result: dg.MaterializeResult[Any]) -> str:
-    """The stage that a result is of."""
+    """Return the stage of a result's asset."""
     return result.asset_key.to_user_string() if result.asset_key else ""
 
 
 def stage_cost_metadata(ledger: pl.DataFrame, launch: str) -> Callable[[str], Metadata]:
-    """What tells the metadata of each of a launch's assets.
+    """Return a function from stage to the metadata of a launch's asset.
 
     Args:
-        ledger: the camera's, of all launches.
+        ledger: the camera's rows, of all launches.
         launch: its identity.
     """
     rows = ledger.filter(pl.col("launch") == launch)
-    shares, ever = stage_shares(rows), _ever(ledger)
-    # A camera that was never run where money is spent has one line that says so.
+    shares, totals = stage_shares(rows), _total_by_stage(ledger)
+    # A camera without any costs has one line that says so.
     is_free = not _sum(ledger, "usd") and not _sum(ledger, "usd_on_demand")
 
     def metadata(stage: str) -> Metadata:
-        speed = _speed(rows) if stage == "detections" else {}
+        throughput = _throughput(rows) if stage == "detections" else {}
         if is_free:
-            return {"cost/usd_total": 0.0, **speed}
+            return {"cost/usd_total": 0.0, **throughput}
         return {
-            **_money(rows, shares.get(stage, Decimal(0))),
-            "cost/usd_total_ever": _usd(ever.get(stage, Decimal(0))),
-            **speed,
+            **_cost(rows, shares.get(stage, Decimal(0))),
+            "cost/usd_total_ever": _usd(totals.get(stage, Decimal(0))),
+            **throughput,
         }
 
     return metadata
 
 
 def stage_shares(rows: pl.DataFrame) -> dict[str, Decimal]:
-    """The part of a launch's cost that falls to each of its stages; they add up to 1.
+    """Return each stage's share of a launch's cost; the shares add up to 1.
 
-    Where no worker told its seconds, nothing is known but that it ran: all falls to detections,
-    for which machines are rented.
+    If no worker reported its seconds, all of it goes to detections, for which machines are rented.
     """
-    spent = {stage: Decimal(rows[f"{stage}_seconds"].sum() or 0.0) for stage in BILLED_STAGES}
-    total = sum(spent.values(), Decimal(0))
+    seconds = {stage: Decimal(rows[f"{stage}_seconds"].sum() or 0.0) for stage in BILLED_STAGES}
+    total = sum(seconds.values(), Decimal(0))
     if not total:
         return {"detections": Decimal(1)}
-    return {stage: seconds / total for stage, seconds in spent.items()}
+    return {stage: spent / total for stage, spent in seconds.items()}
 
 
-def _ever(ledger: pl.DataFrame) -> Mapping[str, Decimal]:
-    """What each stage of the camera has cost, over all launches; what belongs to none is results
-    that were taken home, which are Stage 3's."""
-    sums = dict.fromkeys(BILLED_STAGES, Decimal(0))
-    sums["observations"] = _sum(ledger.filter(pl.col("launch").is_null()), "usd")
+def _total_by_stage(ledger: pl.DataFrame) -> Mapping[str, Decimal]:
+    """The cost of each stage of the camera over all launches.
+
+    Rows without a launch are downloads of results, which belong to Stage 3.
+    """
+    totals = dict.fromkeys(BILLED_STAGES, Decimal(0))
+    totals["observations"] = _sum(ledger.filter(pl.col("launch").is_null()), "usd")
     for rows in ledger.filter(pl.col("launch").is_not_null()).partition_by("launch"):
-        total = _sum(rows, "usd")
+        usd = _sum(rows, "usd")
         for stage, share in stage_shares(rows).items():
-            sums[stage] += total * share
-    return sums
+            totals[stage] += usd * share
+    return totals
 
 
-def _money(rows: pl.DataFrame, share: Decimal) -> Metadata:
-    total, instead = _sum(rows, "usd"), _sum(rows, "usd_on_demand")
+def _cost(rows: pl.DataFrame, share: Decimal) -> Metadata:
+    usd, on_demand = _sum(rows, "usd"), _sum(rows, "usd_on_demand")
     images = int(rows["images"].sum() or 0)
-    facts: Metadata = {
-        "cost/usd_total": _usd(total * share),
-        "cost/usd_on_demand": _usd(instead * share),
+    metadata: Metadata = {
+        "cost/usd_total": _usd(usd * share),
+        "cost/usd_on_demand": _usd(on_demand * share),
         "cost/usd_wasted": _usd(_sum(rows, "usd_wasted") * share),
-        "cost/usd_of_launch": _usd(total),
+        "cost/usd_of_launch": _usd(usd),
         "cost/estimated": int(bool(rows["estimated"].any())),
     }
-    if instead:
-        facts["cost/savings_pct"] = round(float(100 * (1 - total / instead)), 2)
+    if on_demand:
+        metadata["cost/savings_pct"] = round(float(100 * (1 - usd / on_demand)), 2)
     if images:
-        facts["cost/usd_per_1000_images"] = _usd(total * share * 1000 / images)
-    return facts
+        metadata["cost/usd_per_1000_images"] = _usd(usd * share * 1000 / images)
+    return metadata
 
 
-def _speed(rows: pl.DataFrame) -> Metadata:
-    """Frames a second of the launch's workers, while they looked at frames."""
+def _throughput(rows: pl.DataFrame) -> Metadata:
+    """Frames per second of the launch's workers in Stage 1."""
     frames = float(rows["frames"].sum() or 0)
     seconds = float(rows["detections_seconds"].sum() or 0)
     return {"throughput/frames_per_second": round(frames / seconds, 3)} if frames else {}
@@ -101,5 +102,5 @@ def _sum(rows: pl.DataFrame, column: str) -> Decimal:
 
 
 def _usd(usd: Decimal) -> float:
-    """Dagster's numbers are floats; these are for plots, the ledger has the sums."""
+    """USD as a float for plots; the ledger has the exact sums."""
     return round(float(usd), 8)

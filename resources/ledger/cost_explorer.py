@@ -36,9 +36,9 @@ def current_month_bill(clients: AwsClients, name: str, cache_folder: Path) -> Aw
     first = today.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     store, key = LocalStore(cache_folder), f"cost-explorer-{name}.json"
     cached = _load_cache(store, key)
-    if cached and cached.since == first.timestamp():
-        if 0 <= now - cached.asked_at < BILL_CACHE_SECONDS:
-            return cached
+    is_fresh = cached is not None and 0 <= now - cached.asked_at < BILL_CACHE_SECONDS
+    if cached and is_fresh and cached.since == first.timestamp():
+        return cached
     services = _request(clients, name, first, today + timedelta(days=1))
     bill = AwsBill(tag=f"Project={name}", since=first.timestamp(), asked_at=now, services=services)
     store.write_bytes(key, bill.model_dump_json(indent=1).encode())
@@ -54,9 +54,7 @@ def _load_cache(store: LocalStore, key: str) -> AwsBill | None:
         return None  # another version's, or damaged: request the bill again
 
 
-def _request(
-    clients: AwsClients, name: str, start: datetime, end: datetime
-) -> dict[str, Decimal]:
+def _request(clients: AwsClients, name: str, start: datetime, end: datetime) -> dict[str, Decimal]:
     """USD by service; the day of `end` is excluded."""
     sums: dict[str, Decimal] = defaultdict(Decimal)
     token: dict[str, str] = {}

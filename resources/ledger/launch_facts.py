@@ -129,9 +129,7 @@ def update_facts(
     }
     queued = {job.job_id for name in idle for job in facts.jobs_queued_at_launch(known[name])}
     relevant = {
-        name: job
-        for name, job in jobs.items()
-        if name in own | queued or job.instance_id in used
+        name: job for name, job in jobs.items() if name in own | queued or job.instance_id in used
     }
     running = any(known[name].ended is None for name in used | idle)
     return LaunchFacts(

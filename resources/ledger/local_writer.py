@@ -1,4 +1,4 @@
-"""The ledger of work on this machine: measured like rented work, costed at the profile's rate."""
+"""The ledger of work on this machine: measured like rented machines, priced by the profile."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,11 +10,11 @@ import polars as pl
 from resources.batch.outcome import AttemptOutcome
 from resources.clock import Clock, system_clock
 from resources.ledger.launch_rows import WORK_COLUMNS
-from resources.ledger.money_columns import to_timestamp
-from resources.ledger.table import LEDGER_SCHEMA, MONEY_DECIMALS, write_ledger
+from resources.ledger.money_columns import round_usd, to_timestamp
+from resources.ledger.table import LEDGER_SCHEMA, write_ledger
+from resources.pricing.prices import HOUR_SECONDS, CostKind, Market
 from resources.storage.object_store import ObjectStore
 
-HOUR_SECONDS = Decimal(3600)
 LOCAL_PRICE_SOURCE = "the profile's pipeline.local_usd_per_hour"
 
 
@@ -25,8 +25,8 @@ class LocalAttempt:
     started: float
     reason: str
     ended: float | None = None
-    end: AttemptOutcome | None = None
-    said: str | None = None
+    outcome: AttemptOutcome | None = None
+    message: str | None = None
     work: dict[str, float] = field(default_factory=dict)
 
 
@@ -36,8 +36,8 @@ class LocalLedgerWriter:
 
     Args:
         store: the camera's ledger.
-        launch: its identity; no other launch of the camera has it.
-        usd_per_hour: what an hour of this machine costs.
+        launch: its identity, unique among the camera's launches.
+        usd_per_hour: cost of an hour of this machine.
     """
 
     store: ObjectStore
@@ -47,15 +47,17 @@ class LocalLedgerWriter:
     clock: Clock = field(default_factory=system_clock)
     attempts: list[LocalAttempt] = field(default_factory=list)
 
-    def began(self, reason: str) -> LocalAttempt:
-        """A worker is about to be started."""
+    def start_attempt(self, reason: str) -> LocalAttempt:
+        """Record the start of a worker."""
         attempt = LocalAttempt(self.clock.now(), reason)
         self.attempts.append(attempt)
         return attempt
 
-    def ended(self, attempt: LocalAttempt, end: AttemptOutcome, said: str | None) -> None:
-        """A worker has ended."""
-        attempt.ended, attempt.end, attempt.said = self.clock.now(), end, said
+    def end_attempt(
+        self, attempt: LocalAttempt, outcome: AttemptOutcome, message: str | None
+    ) -> None:
+        """Record the end of a worker."""
+        attempt.ended, attempt.outcome, attempt.message = self.clock.now(), outcome, message
 
     def write(self) -> None:
         """Write the rows as of now.
@@ -68,22 +70,22 @@ class LocalLedgerWriter:
 
     def _row(self, number: int, attempt: LocalAttempt) -> dict[str, Any]:
         seconds = Decimal((attempt.ended or self.clock.now()) - attempt.started)
-        usd = round(self.usd_per_hour * seconds / HOUR_SECONDS, MONEY_DECIMALS)
-        lost = self._lost(attempt, seconds)
+        usd = round_usd(self.usd_per_hour * seconds / HOUR_SECONDS)
+        lost = self._lost_share(attempt, seconds)
         return {
             **dict.fromkeys(LEDGER_SCHEMA),
             "camera_id": self.camera_id,
             "launch": self.launch,
             "unit": 0,
             "attempt": f"{self.launch}-a{number}",
-            "kind": "attempt",
-            "market": "local",
+            "kind": CostKind.ATTEMPT,
+            "market": Market.LOCAL,
             "intended_at": to_timestamp(attempt.started),
             "started_at": to_timestamp(attempt.started),
             "ended_at": to_timestamp(attempt.ended),
-            "end": attempt.end.value if attempt.end else None,
+            "end": attempt.outcome,
             "reason": attempt.reason,
-            "said": attempt.said,
+            "said": attempt.message,
             **{name: attempt.work[name] for name in WORK_COLUMNS if name in attempt.work},
             "billed_seconds": round(float(seconds), 3),
             "useful_seconds": round(float(seconds * (1 - lost)), 3),
@@ -93,14 +95,14 @@ class LocalLedgerWriter:
             "price_verified": True,
             "usd": usd,
             "usd_on_demand": usd,
-            "usd_wasted": round(usd * lost, MONEY_DECIMALS),
-            "wasted_why": f"the worker's end: {attempt.end}" if lost and usd else None,
+            "usd_wasted": round_usd(usd * lost),
+            "wasted_why": f"attempt ended: {attempt.outcome}" if lost and usd else None,
             "estimated": attempt.ended is None,
         }
 
-    def _lost(self, attempt: LocalAttempt, seconds: Decimal) -> Decimal:
-        """The part of an attempt's time after the last thing that it finished."""
-        if attempt.end in (None, AttemptOutcome.DONE) or not seconds:
+    def _lost_share(self, attempt: LocalAttempt, seconds: Decimal) -> Decimal:
+        """The share of an attempt's time after the last work that it finished."""
+        if attempt.outcome in (None, AttemptOutcome.DONE) or not seconds:
             return Decimal(0)
         useful = Decimal(attempt.work.get("useful_seconds", 0.0))
         return 1 - min(Decimal(1), useful / seconds)

@@ -56,7 +56,7 @@ class MachineBill:
 
     @property
     def may_be_free(self) -> bool:
-        """True if EC2 may still interrupt the machine within its free time, or did so unreported."""
+        """True if the machine may turn out to be free: its end is not known, or has not come."""
         age = Decimal(self.until - self.machine.launched)
         is_spot = self.machine.market == Market.SPOT
         return self.estimated and is_spot and age < FREE_INTERRUPTION_SECONDS

@@ -1,8 +1,8 @@
-"""What this machine itself asks of S3 and takes out of AWS, in a camera's ledger.
+"""The S3 requests and downloads of this machine itself, as rows of a camera's ledger.
 
-Workers tell what they ask; the machine that launches them and takes their results home asks, too:
-it copies footage up, reads messages, renews leases. Its requests cost what workers' cost, and what
-it reads leaves AWS.
+Workers report their own requests. The machine that launches them also uploads footage, reads
+messages, renews leases and downloads results. Its requests cost the same as a worker's, and the
+bytes it reads are transferred out of AWS.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from resources.ledger.money_columns import (
     transfer_cost_columns,
 )
 from resources.ledger.table import LEDGER_SCHEMA, write_ledger
-from resources.pricing.prices import PriceBook
+from resources.pricing.prices import CostKind, PriceBook
 from resources.pricing.sources import shipped_prices
 from resources.storage.object_store import ObjectStore
 from resources.storage.s3.request_counter import Traffic
@@ -25,29 +25,29 @@ from resources.storage.s3.request_counter import Traffic
 
 @dataclass
 class OrchestratorTraffic:
-    """The traffic of one undertaking.
+    """The traffic of one operation.
 
     Args:
-        what: it was for, as a sentence's part.
-        launch: identity of the launch that it belongs to; None: to none.
+        purpose: of the operation, a phrase; the ledger's column `reason`.
+        launch: identity of the launch that it belongs to, if any.
     """
 
     camera_id: str
     region: str
-    what: str
+    purpose: str
     clock: Clock
     launch: str | None = None
     traffic: Traffic = field(default_factory=Traffic)
-    began: float = field(init=False)
+    start: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.began = self.clock.now()
+        self.start = self.clock.now()
 
     def write(self, ledger: ObjectStore, name: str) -> None:
-        """Write down what was counted until now, if anything was.
+        """Write the traffic counted until now, if there is any.
 
         Args:
-            name: of the ledger's file; no other undertaking has it.
+            name: of the ledger's file, unique to this operation.
 
         Raises:
             StoreError: the ledger cannot be written.
@@ -56,30 +56,30 @@ class OrchestratorTraffic:
             write_ledger(ledger, name, self.rows(shipped_prices(self.region)))
 
     def rows(self, book: PriceBook) -> pl.DataFrame:
-        """A row for the requests, and one for what was read."""
-        about: Row = {
+        """Return a row for the requests, and a row for the transfer if there is one."""
+        common: Row = {
             **dict.fromkeys(LEDGER_SCHEMA),
             "camera_id": self.camera_id,
             "launch": self.launch,
             "region": self.region,
-            "intended_at": to_timestamp(self.began),
-            "started_at": to_timestamp(self.began),
+            "intended_at": to_timestamp(self.start),
+            "started_at": to_timestamp(self.start),
             "ended_at": to_timestamp(self.clock.now()),
-            "reason": self.what,
+            "reason": self.purpose,
             "estimated": False,
         }
-        seen = self.traffic
-        put, get = seen.put + 1, seen.get  # and the one that writes this down
+        put, get = self.traffic.put + 1, self.traffic.get  # including the write of these rows
         rows = [
             {
-                **about,
-                "kind": "requests",
+                **common,
+                "kind": CostKind.REQUESTS,
                 "requests_put": put,
                 "requests_get": get,
                 **request_cost_columns(book, put, get),
             }
         ]
-        if seen.read:
-            money = transfer_cost_columns(book, seen.read)
-            rows.append({**about, "kind": "transfer", "bytes_read": seen.read, **money})
+        size = self.traffic.read
+        if size:
+            cost = transfer_cost_columns(book, size)
+            rows.append({**common, "kind": CostKind.TRANSFER, "bytes_read": size, **cost})
         return pl.DataFrame(rows, schema=LEDGER_SCHEMA)

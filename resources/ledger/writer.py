@@ -1,9 +1,8 @@
-"""Keeps the ledgers of cameras whose jobs run on AWS: looks, writes down, and looks again.
+"""Writes and reconciles the ledgers of cameras whose jobs run on AWS.
 
-A launch writes its ledger while it runs and when it ends; then its machines may still be up, or
-EC2 may yet take one. So whoever wants to know later reconciles: every launch of which something
-may still be learned is looked up anew and its rows are rewritten. What was learned is kept beside
-them (`launch_facts.py`).
+A launch writes its ledger while it runs and when it ends. Afterwards its machines may still run,
+or EC2 may interrupt one. Reconciling queries AWS again for every launch that is not settled and
+rewrites its rows. The facts from AWS are stored next to the rows (`launch_facts.py`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,13 +31,13 @@ from resources.storage import layout
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
 
-# Jobs that were created so long before a launch may be on the same machines.
+# Jobs that were created this long before a launch may be on the same machines.
 JOB_LOOKBACK_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True)
 class CameraLedger:
-    """Where one camera's launches and ledger lie."""
+    """The stores of one camera's launch records and ledger."""
 
     camera_id: str
     launches: ObjectStore
@@ -46,7 +45,7 @@ class CameraLedger:
 
 
 def open_camera_ledger(camera_id: str, output_url: str, clients: AwsClients) -> CameraLedger:
-    """The books of a camera, by where its results go."""
+    """Open the ledger of a camera below its output URL."""
     root = output_url.rstrip("/")
     return CameraLedger(
         camera_id,
@@ -60,25 +59,25 @@ class ReconciledLaunch:
     """A launch whose rows were written.
 
     Args:
-        changed: its cost is another than before.
+        changed: True if its cost differs from the rows before.
     """
 
-    books: CameraLedger
+    camera: CameraLedger
     launch: str
     rows: pl.DataFrame
     changed: bool
 
 
 @dataclass(frozen=True)
-class _Open:
-    """A launch of which something may still be learned."""
+class _OpenLaunch:
+    """A launch that is not settled, with the facts known so far."""
 
-    books: CameraLedger
+    camera: CameraLedger
     record: LaunchRecord
     before: LaunchFacts | None
 
     @property
-    def places(self) -> Mapping[str, str]:
+    def instance_ids(self) -> Mapping[str, str]:
         return self.before.places if self.before else {}
 
 
@@ -90,36 +89,38 @@ class LedgerWriter:
     aws: Aws
     prices: PriceSource
 
-    def write(self, books: CameraLedger, record: LaunchRecord) -> pl.DataFrame:
+    def write(self, camera: CameraLedger, record: LaunchRecord) -> pl.DataFrame:
         """Write one launch's rows as of now, also while it runs.
 
         Raises:
-            botocore.exceptions.ClientError, BotoCoreError: AWS refused, or did not answer.
+            botocore.exceptions.ClientError, BotoCoreError: AWS denies the request or does not
+                answer.
             StoreError: the ledger cannot be written.
         """
-        before = load_facts(books.ledger, record.identity)
-        [written] = self._look([_Open(books, record, before)])
+        before = load_facts(camera.ledger, record.identity)
+        [written] = self._update([_OpenLaunch(camera, record, before)])
         return written.rows
 
     def reconcile(self, cameras: Iterable[CameraLedger]) -> list[ReconciledLaunch]:
-        """Look up every launch of which something may still be learned, and write its rows.
+        """Query AWS for every launch that is not settled, and rewrite its rows.
 
         Raises:
-            botocore.exceptions.ClientError, BotoCoreError: AWS refused, or did not answer.
+            botocore.exceptions.ClientError, BotoCoreError: AWS denies the request or does not
+                answer.
             StoreError: a ledger cannot be read or written.
         """
-        return self._look([each for books in cameras for each in _open_launches(books)])
+        return self._update([each for camera in cameras for each in _open_launches(camera)])
 
-    def _look(self, launches: Sequence[_Open]) -> list[ReconciledLaunch]:
+    def _update(self, launches: Sequence[_OpenLaunch]) -> list[ReconciledLaunch]:
         if not launches:
             return []
         now = self.clients.clock.now()
         since = min(each.record.began_at for each in launches) - JOB_LOOKBACK_SECONDS
-        # Machines first: a job is never told to run on one that was already told to be gone.
+        # Machines first: so no job is reported to run on a machine that has ended already.
         machines = list(list_machines(self.clients, self.aws.name, now))
-        places = {arn: name for each in launches for arn, name in each.places.items()}
-        jobs = list_jobs(self.clients, self.aws.name, since, _known_jobs(launches), places)
-        for each in launches:  # what one launch's workers told helps the others
+        instance_ids = {arn: name for each in launches for arn, name in each.instance_ids.items()}
+        jobs = list_jobs(self.clients, self.aws.name, since, _known_jobs(launches), instance_ids)
+        for each in launches:  # instance ids from one launch's workers apply to the others
             jobs = with_instance_ids(each.record, jobs)
         types = {machine.instance_type for machine in machines} | set(self.prices.instance_types)
         prices = replace(self.prices, instance_types=tuple(sorted(types)))
@@ -129,27 +130,27 @@ class LedgerWriter:
             for each in launches
         ]
 
-    def _write(self, launch: _Open, facts: LaunchFacts, book: PriceBook) -> ReconciledLaunch:
-        books, record = launch.books, launch.record
+    def _write(self, launch: _OpenLaunch, facts: LaunchFacts, book: PriceBook) -> ReconciledLaunch:
+        camera, record = launch.camera, launch.record
         facts = _with_prices(facts, launch.before, book)
-        kept = PriceBook(book.region, facts.quotes, facts.remarks)
-        rows = LaunchRows(books.camera_id, self.aws.region, record, facts, kept).frame()
-        before = _total(books.ledger, record.identity)
-        write_ledger(books.ledger, record.identity, rows)
-        save_facts(books.ledger, record.identity, facts)
+        stored_book = PriceBook(book.region, facts.quotes, facts.remarks)
+        rows = LaunchRows(camera.camera_id, self.aws.region, record, facts, stored_book).frame()
+        before = _total_usd(camera.ledger, record.identity)
+        write_ledger(camera.ledger, record.identity, rows)
+        save_facts(camera.ledger, record.identity, facts)
         changed = before != rows["usd"].sum()
-        return ReconciledLaunch(books, record.identity, rows, changed)
+        return ReconciledLaunch(camera, record.identity, rows, changed)
 
 
-def _open_launches(books: CameraLedger) -> Iterator[_Open]:
-    for record in load_records(books.launches):
-        before = load_facts(books.ledger, record.identity)
+def _open_launches(camera: CameraLedger) -> Iterator[_OpenLaunch]:
+    for record in load_records(camera.launches):
+        before = load_facts(camera.ledger, record.identity)
         if not is_settled(record, before):
-            yield _Open(books, record, before)
+            yield _OpenLaunch(camera, record, before)
 
 
-def _known_jobs(launches: Sequence[_Open]) -> dict[str, BatchJob]:
-    """What Batch said before, and the launches' own jobs of which it has said nothing yet."""
+def _known_jobs(launches: Sequence[_OpenLaunch]) -> dict[str, BatchJob]:
+    """Jobs of earlier answers, and the launches' own jobs that Batch has not reported yet."""
     known = {
         attempt.job_id: BatchJob(
             job_id=attempt.job_id,
@@ -167,7 +168,7 @@ def _known_jobs(launches: Sequence[_Open]) -> dict[str, BatchJob]:
 
 
 def _with_prices(facts: LaunchFacts, before: LaunchFacts | None, book: PriceBook) -> LaunchFacts:
-    """The facts with the prices that their rows need; what AWS does not tell any more is kept."""
+    """The facts with the prices that their rows need; earlier prices fill in missing ones."""
     types = {machine.instance_type for machine in facts.machines.values()}
     needed = [quote for quote in book.quotes if quote.item in types or quote.market is None]
     quotes = fill_missing_quotes(needed, before.quotes if before else ())
@@ -175,8 +176,8 @@ def _with_prices(facts: LaunchFacts, before: LaunchFacts | None, book: PriceBook
     return facts.model_copy(update={"quotes": quotes, "remarks": book.remarks, "settled": settled})
 
 
-def _total(ledger: ObjectStore, launch: str) -> Decimal | None:
-    """What a launch's rows came to when they were last written; None: they never were."""
+def _total_usd(ledger: ObjectStore, launch: str) -> Decimal | None:
+    """The sum of a launch's stored rows; None if it has none."""
     key = f"{launch}.parquet"
     if not ledger.exists(key):
         return None

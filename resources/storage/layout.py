@@ -1,8 +1,15 @@
-"""Every folder and key of stored data, once: below OUTPUT, below the bucket, on this machine.
+"""Folders and keys of stored data: below OUTPUT, below the bucket, on this machine.
 
-Keys are relative to their store, with forward slashes. Stored data has these names: a change here
-is a change of the format.
+The only place for keys. They are relative to their store, with forward slashes. A change here
+changes the format of stored data.
 """
+
+# In any folder that is a store.
+
+LOCK_FILE = ".lock"
+# Temporary files of unfinished writes; the next holder of the lock removes them.
+PARTIAL_PREFIX = ".partial-"
+UPLOAD_MANIFEST = ".staged"
 
 # Below OUTPUT, a camera's results.
 
@@ -17,9 +24,9 @@ CORRECTIONS_FOLDER = f"{TABLES_FOLDER}/corrections"
 
 JOURNAL_STAGE1 = "journal/stage1"
 JOURNAL_STAGE2 = "journal/stage2"
-# Media whose entries in the journal no longer count.
+# Media whose journal entries are invalid.
 WITHDRAWN_FOLDER = "journal/withdrawn"
-# The media that a worker is decoding: what is found there after a crash may be its cause.
+# Media that a worker is decoding: after a crash, one of them may be its cause.
 MEDIA_IN_PROGRESS = "journal/in-hand.json"
 
 STAGE3_FOLDER = "stage3"
@@ -32,7 +39,7 @@ THUMBNAILS_TABLE = f"{STAGE3_FOLDER}/thumbnails.parquet"
 # Records of launches, and the messages between jobs and orchestrator.
 LAUNCHES_FOLDER = "launches"
 LEDGER_FOLDER = "ledger"
-# One JSON file for each prediction, named by its time.
+# One JSON file per prediction, named by its time.
 PLANS_FOLDER = "plans"
 
 # Below the bucket of OUTPUT.

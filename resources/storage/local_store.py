@@ -1,4 +1,4 @@
-"""The object store on this machine: a folder."""
+"""The object store in a folder of this machine."""
 
 import errno
 import fcntl
@@ -13,27 +13,20 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from resources.errors import StoreError, UsageError
-from resources.storage.object_store import (
-    LOCK_FILE,
-    NO_SPACE_ERRNOS,
-    PARTIAL_PREFIX,
-    OnListError,
-    StoredObject,
-    checked_key,
-    is_internal_file,
-)
+from resources.storage.object_store import NO_SPACE_ERRNOS, OnListError, StoredObject, checked_key, is_internal_file
+from resources.storage.layout import LOCK_FILE, PARTIAL_PREFIX
 
 UMASK = os.umask(0o022)
 os.umask(UMASK)
-# How often a store that another one holds is asked for, in seconds.
+# Seconds between two attempts to take a lock that another process holds.
 LOCK_POLL_SECONDS = 0.5
 
 
 def local_path(url: str) -> Path:
-    """The absolute path that a `file://` URL or a plain path names.
+    """Return the absolute path of a `file://` URL or a plain path.
 
     Raises:
-        UsageError: the URL is of another kind, or names another machine.
+        UsageError: the URL has another scheme, or names another machine.
     """
     if "://" not in url:
         return Path(os.path.abspath(Path(url).expanduser()))  # noqa: PTH100 (keeps symlinks)
@@ -42,24 +35,24 @@ def local_path(url: str) -> Path:
         raise UsageError(f"{url}: cannot be opened; use a path or a file:// URL")
     if parts.netloc not in {"", "localhost"}:
         raise UsageError(f"{url}: names the machine {parts.netloc}; write file:///{parts.netloc}…")
-    # File systems allow names that are no text; `as_uri` writes their bytes.
+    # File names may be invalid UTF-8; `as_uri` percent-encodes their bytes.
     path = unquote(parts.path, errors="surrogateescape")
     return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 class LocalStore:
-    """A folder of this machine."""
+    """An object store in a folder of this machine."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.abspath(root))  # noqa: PTH100 (keeps symlinks)
         self.url = self.root.as_uri()
 
     def list(self, prefix: str = "", on_error: OnListError | None = None) -> Iterator[StoredObject]:
-        """See ObjectStore. Links are followed, but never back into a folder they lie in."""
+        """See ObjectStore. Symbolic links are followed, but not into a parent folder (a cycle)."""
         yield from self._walk(self._path(prefix) if prefix else self.root, on_error, ())
 
     def _walk(
-        self, folder: Path, on_error: OnListError | None, above: tuple[tuple[int, int], ...]
+        self, folder: Path, on_error: OnListError | None, parents: tuple[tuple[int, int], ...]
     ) -> Iterator[StoredObject]:
         try:
             stat = folder.stat()
@@ -68,23 +61,23 @@ class LocalStore:
             return
         except OSError as error:
             if on_error is None:
-                raise self._explain("list", str(folder), error) from None
+                raise self._store_error("list", str(folder), error) from None
             on_error(self._key(folder), error.strerror or str(error))
             return
         identity = (stat.st_dev, stat.st_ino)
-        if identity in above:
+        if identity in parents:
             return
         for entry in entries:
             try:
                 is_folder, found = entry.is_dir(), entry.stat()
             except OSError as error:
-                # Removed since it was listed, a link to nothing or to itself: there is no object.
-                # What lies behind a closed door is told.
+                # Deleted since it was listed, or a broken link: there is no object. Only a lack
+                # of permission is reported.
                 if on_error is not None and error.errno in {errno.EACCES, errno.EPERM}:
                     on_error(self._key(Path(entry.path)), error.strerror or str(error))
                 continue
             if is_folder:
-                yield from self._walk(Path(entry.path), on_error, (*above, identity))
+                yield from self._walk(Path(entry.path), on_error, (*parents, identity))
             elif not is_internal_file(entry.name):
                 yield StoredObject(self._key(Path(entry.path)), found.st_size, found.st_mtime_ns)
 
@@ -99,9 +92,9 @@ class LocalStore:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise self._explain("list", str(folder), error) from None
+            raise self._store_error("list", str(folder), error) from None
 
-    def bring(self, key: str, path: Path) -> bool:
+    def download_to(self, key: str, path: Path) -> bool:
         """See ObjectStore."""
         with self.reading(key) as source:
             if path.is_file() and filecmp.cmp(source, path, shallow=False):
@@ -119,7 +112,7 @@ class LocalStore:
         try:
             return self._path(key).read_bytes()
         except OSError as error:
-            raise self._explain("read", key, error) from None
+            raise self._store_error("read", key, error) from None
 
     def write_bytes(self, key: str, data: bytes) -> None:
         """See ObjectStore."""
@@ -131,7 +124,7 @@ class LocalStore:
         try:
             self._path(key).unlink(missing_ok=True)
         except OSError as error:
-            raise self._explain("delete", key, error) from None
+            raise self._store_error("delete", key, error) from None
 
     @contextmanager
     def reading(self, key: str) -> Iterator[Path]:
@@ -142,12 +135,12 @@ class LocalStore:
         yield path
 
     def reading_edges(self, key: str) -> AbstractContextManager[Path]:
-        """See ObjectStore. It is the file itself."""
+        """See ObjectStore. Provides the file itself."""
         return self.reading(key)
 
     @contextmanager
     def writing(self, key: str) -> Iterator[Path]:
-        """See ObjectStore. The file is on disk before its name is: a power cut loses no part."""
+        """See ObjectStore. Data is flushed before the rename, so that a power cut loses no part."""
         target = self._path(key)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +149,7 @@ class LocalStore:
             )
             os.close(handle)
         except OSError as error:
-            raise self._explain("write", key, error) from None
+            raise self._store_error("write", key, error) from None
         partial = Path(name)
         try:
             yield partial
@@ -164,20 +157,20 @@ class LocalStore:
             partial.chmod(0o666 & ~UMASK)
             partial.replace(target)
         except OSError as error:
-            raise self._explain("write", key, error) from None
+            raise self._store_error("write", key, error) from None
         finally:
             partial.unlink(missing_ok=True)
 
     @contextmanager
     def exclusive(self, on_wait: Callable[[], None]) -> Iterator[None]:
-        """See ObjectStore. The lock ends with the process that holds it, however that ends."""
+        """See ObjectStore. The operating system releases the lock when its process ends."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.root / LOCK_FILE, os.O_CREAT | os.O_RDWR, 0o666)
         except OSError as error:
-            raise self._explain("write", LOCK_FILE, error) from None
+            raise self._store_error("write", LOCK_FILE, error) from None
         try:
-            while not _locked(handle):
+            while not _try_lock(handle):
                 on_wait()
                 time.sleep(LOCK_POLL_SECONDS)
             self._remove_partial_writes()
@@ -186,13 +179,13 @@ class LocalStore:
             os.close(handle)
 
     def _remove_partial_writes(self) -> None:
-        """Remove what writers that were killed left; nobody else is writing now.
+        """Delete the files that killed writers left; called while the store is locked.
 
-        But in a folder below, which is another store when it has a lock of its own.
+        Folders below that have their own lock are other stores, and are skipped.
         """
-        for folder, below, files in os.walk(self.root):
+        for folder, subfolders, files in os.walk(self.root):
             if LOCK_FILE in files and Path(folder) != self.root:
-                below.clear()
+                subfolders.clear()
                 continue
             for name in files:
                 if name.startswith(PARTIAL_PREFIX):
@@ -201,17 +194,17 @@ class LocalStore:
     def _path(self, key: str) -> Path:
         return self.root / checked_key(key, self.url)
 
-    def _explain(self, what: str, key: str, error: OSError) -> StoreError:
+    def _store_error(self, action: str, key: str, error: OSError) -> StoreError:
         if error.errno in NO_SPACE_ERRNOS:
             return StoreError(
-                f"{self.root}: no space left to {what} {key}; make room and run again: what is "
-                "finished is kept"
+                f"{self.root}: no space left to {action} {key}; free some space and run again: "
+                "finished work is saved"
             )
-        return StoreError(f"{self.root}: cannot {what} {key}: {error.strerror or error}")
+        return StoreError(f"{self.root}: cannot {action} {key}: {error.strerror or error}")
 
 
-def _locked(handle: int) -> bool:
-    """Take the lock of an open file, if nobody has it."""
+def _try_lock(handle: int) -> bool:
+    """Lock an open file; return False if another process holds the lock."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Open the object store of a URL."""
+"""Open the object store of a URL, in a local folder or on S3."""
 
 from typing import TYPE_CHECKING
 
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
 
 
 def open_store(url: str, clients: "AwsClients | None" = None) -> ObjectStore:
-    """The store of an `s3://` URL, a `file://` URL or a plain path.
+    """Open the store of an `s3://` URL, a `file://` URL or a plain path.
 
     Args:
-        clients: of AWS; what lies on this machine needs none.
+        clients: needed for S3 only.
 
     Raises:
-        UsageError: a URL of a kind that is not known, or one on S3 without `clients`.
+        UsageError: the URL has an unknown scheme, or is on S3 and there are no `clients`.
     """
     if not url.startswith(S3_SCHEME):
         return LocalStore(local_path(url))
     if clients is None:
         raise UsageError(
-            f"{url}: lies on AWS, and the profile has no cloud section; use --profile cloud"
+            f"{url}: is on S3, and the profile has no cloud section; use --profile cloud"
         )
-    from resources.storage.s3.store import S3Store  # boto3 is needed for S3 alone
+    from resources.storage.s3.store import S3Store  # boto3 is needed for S3 only
 
     return S3Store(url, clients, clock=clients.clock)
 
 
 def display_url(url: str) -> str:
-    """A URL as a person writes it: what lies on this machine is a path."""
+    """Return a URL as a person writes it: a local one as a path."""
     return url if url.startswith(S3_SCHEME) else str(local_path(url))

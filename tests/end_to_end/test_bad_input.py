@@ -219,10 +219,10 @@ WRONG_USE = {
     "batch": "INPUT is missing; see munin batch --help",
     "batch {card} {out} --input {card}": "INPUT is given twice, as {card} and as {card}; give it "
     "once",
-    "batch {card} {card}/results": "OUTPUT {card}/results and INPUT {card} lie in each other; "
-    "results are not footage, name another OUTPUT",
-    "batch {card} {root}": "OUTPUT {root} and INPUT {card} lie in each other; results are not "
-    "footage, name another OUTPUT",
+    "batch {card} {card}/results": "OUTPUT {card}/results and INPUT {card} contain one another; "
+    "choose an OUTPUT outside of the footage",
+    "batch {card} {root}": "OUTPUT {root} and INPUT {card} contain one another; choose an "
+    "OUTPUT outside of the footage",
     "batch {card} {out} --camera a/b": "camera id 'a/b' is not allowed: a letter or digit, then "
     "letters, digits, - and _, 63 characters at most; a-b would do",
     "batch {card} {out} --camera ...": "camera id '...' is not allowed: a letter or digit, then "
@@ -231,16 +231,16 @@ WRONG_USE = {
     "digit, then letters, digits, - and _, 63 characters at most; bell would do",
     "batch {card} {out} --camera=": "camera id '' is not allowed: a letter or digit, then letters, "
     "digits, - and _, 63 characters at most",
-    "batch {root}/... {out}": "{root}/...: no camera id can be made of the name '...'; name one "
-    "with --camera",
-    "batch {card} {out} --cameras": "{card}: 1 media files (as IMG_0001.JPG) lie outside of camera "
+    "batch {root}/... {out}": "{root}/...: no camera id can be derived from the folder name "
+    "'...'; set one with --camera",
+    "batch {card} {out} --cameras": "{card}: 1 media files (such as IMG_0001.JPG) are outside of camera "
     "folders; move them into one, or run {card} as one camera",
     "batch https://cards/1 {out}": "https://cards/1: cannot be opened; use a path or a file:// URL",
     "batch {card} {out} --conf-threshold 2": "command line: pipeline.stage1.conf_threshold: 2.0 is "
     "not allowed: input should be less than or equal to 1",
-    "stage2 {out}": "OUTPUT {out}: no camera's results that this machine knows; `munin status` "
+    "stage2 {out}": "OUTPUT {out}: is not the results folder of a known camera; `munin status` "
     "lists them",
-    "stage3 {out}": "OUTPUT {out}: no camera's results that this machine knows; `munin status` "
+    "stage3 {out}": "OUTPUT {out}: is not the results folder of a known camera; `munin status` "
     "lists them",
 }
 
@@ -469,7 +469,7 @@ def test_a_full_disk_is_told_and_with_more_room_the_run_goes_on_from_there(
     assert ended.code == 1
     (error,) = ended.errors
     assert error.startswith(f"error: camera card: {output}: no space left to write ")
-    assert error.endswith("; make room and run again: what is finished is kept")
+    assert error.endswith("; free some space and run again: finished work is saved")
     finished = journalled(output)
     resize(small_disk, "8m")
     again = munin("batch", demo.card, output)

@@ -15,7 +15,7 @@ from cloud_rig import Cloud, Ran
 from command_line import Munin, make_demo_footage, results
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
-from odins_ravne_assets.cli.rerun import RUNNER, write_runner
+from odins_ravne_assets.cli.download import RUNNER, write_runner
 from odins_ravne_assets.results.download import download_results, find_results
 from tests.resources.launch.test_batch_launcher import ALL_STAGES, account  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""The gallery of the report: what `gallery_data.js` reads.
+"""The gallery of the report: what `gallery.js` reads.
 
 The pictures are text in the page, `PICTURES_PER_CHUNK` to a piece, in the order in which the page first shows
 them. The browser makes pictures of those that are near its window, and of no others.

@@ -220,7 +220,9 @@ def _numbered_in_frames(ordered: pl.DataFrame) -> pl.DataFrame:
     return ordered.with_columns(nth_in_frame=pl.Series(number - first + 1, dtype=pl.Int32))
 
 
-def _observations_table(aggregated: pl.DataFrame, taxonomy: Taxonomy, settings: Stage3) -> pl.DataFrame:
+def _observations_table(
+    aggregated: pl.DataFrame, taxonomy: Taxonomy, settings: Stage3
+) -> pl.DataFrame:
     machine = pl.col("review").is_null()
     uncertain = pl.col("max_confidence") < settings.review_below
     ranks = taxonomy.table().drop("common_name").rename({"rank": "taxon_rank"})

@@ -1,6 +1,6 @@
-"""`build_report.json`: what was looked at, what was seen, and what was left out on the way and why.
+"""`report.json`: counts of processed media, detections and observations, and exclusions.
 
-Nothing in it says when it was written: the same tables and settings give the same bytes.
+It has no time of writing: the same tables and settings give the same bytes.
 """
 
 import json
@@ -42,14 +42,14 @@ def build_report(
     models: Mapping[str, str],
     privacy: Privacy,
 ) -> Json:
-    """The content of `build_report.json`, keys in a fixed order.
+    """Return the content of `report.json`, keys in a fixed order.
 
     Args:
-        tables: what the observations were made of.
-        compressed: what `compress` made of them.
-        settings: the settings it used.
-        models: the role of each model ("detector") and its name and version.
-        privacy: what is kept back in what is made of the results.
+        tables: the input of Stage 3.
+        compressed: the result of `compress`.
+        settings: the settings of Stage 3.
+        models: the name and version of each model by role ("detector").
+        privacy: the privacy settings of reports and exports.
     """
     observations = compressed.observations
     return {
@@ -66,7 +66,7 @@ def build_report(
         "failed_by_reason": dict(_counts(_failed(tables.processed), "reason")),
         "detections_by_category": _by_category(tables.detections),
         "observations_by_category": _by_category(observations.lazy()),
-        "left_out": _left_out(tables, compressed, settings),
+        "left_out": _exclusions(tables, compressed, settings),
         "species": species_summary(observations).to_dicts(),
         "cameras": _cameras(tables, observations).to_dicts(),
     }
@@ -114,7 +114,9 @@ def _failed(processed: pl.LazyFrame) -> pl.LazyFrame:
     return processed.filter(pl.col("status") == "failed")
 
 
-def _left_out(tables: Stage3Tables, compressed: CompressionResult, settings: Stage3) -> list[Json]:
+def _exclusions(
+    tables: Stage3Tables, compressed: CompressionResult, settings: Stage3
+) -> list[Json]:
     """Media and detections that are in no observation, by stage and reason."""
     counts = dict(_counts(tables.processed, "status"))
     unreadable = _row_count(tables.media.filter(pl.col("status") == "failed"))

@@ -1,8 +1,8 @@
-"""Stage 3 of one camera: reads the tables of the stages before it, writes the files of results.
+"""Stage 3 of one camera: read the tables of Stages 0 to 2, write observations and their report.
 
 stage3/observations.parquet           `tables.OBSERVATIONS`
-stage3/compressed_observations.json   the same, for programs without Parquet (`visits_json`)
-stage3/report.json                    what was seen and what was left out (`build_report`)
+stage3/compressed_observations.json   the same as JSON (`observations_json`)
+stage3/report.json                    counts, settings and exclusions (`report_json`)
 """
 
 from collections.abc import Mapping, Sequence
@@ -94,27 +94,27 @@ def run_stage3(
             **{name: read_table(store, stack, *source) for name, source in TABLE_SOURCES.items()}
         )
         taxonomy = project_taxonomy(species, read_model_taxa(store, stack))
-        counted = identify(read.classifications, taxonomy, settings.roll_up)
-        marked = mark_repeat_detections(counted, read.detections, settings)
-        del counted
-        seen = vote_by_sequence(marked, taxonomy, settings)
+        identified = identify(read.classifications, taxonomy, settings.roll_up)
+        marked = mark_repeat_detections(identified, read.detections, settings)
+        del identified
+        voted = vote_by_sequence(marked, taxonomy, settings)
         del marked
-        words = read_corrections(store, stack)
+        corrections = read_corrections(store, stack)
         reviewed = apply_corrections(
-            seen, words, read.detections, empty_media(read.media, read.processed)
+            voted, corrections, read.detections, empty_media(read.media, read.processed)
         )
         compressed = compress(reviewed, taxonomy, settings)
         agreement = reviewed.agreement
-        del seen, reviewed
+        del voted, reviewed
         with writing_table(target, OBSERVATIONS_TABLE) as path:
             compressed.observations.write_parquet(path)
         with target.writing(OBSERVATIONS_JSON) as path:
             write_observations_json(compressed.observations, path)
-        told = build_report(read, compressed, settings, models, privacy) | {
+        report = build_report(read, compressed, settings, models, privacy) | {
             "review": agreement,
             "species_list": [row.model_dump(exclude_none=True) for row in species],
         }
-        target.write_bytes(REPORT_JSON, encode_json(told))
+        target.write_bytes(REPORT_JSON, encode_json(report))
     return _result(compressed)
 
 

@@ -1,4 +1,4 @@
-"""What Stage 2 says of a box, whoever labels it: a row of `tables.LABELLED_BOXES`."""
+"""Labelled boxes: rows of `schemas.LABELLED_BOXES`, from a classifier or from predictions."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,13 +17,13 @@ def labelled_box(
     auto_ok: bool,
     top5: Sequence[Row] | None,
 ) -> Row:
-    """The row.
+    """Return a row of `schemas.LABELLED_BOXES`.
 
     Args:
-        box: of `tables.FOUND_BOXES`.
+        box: a row of `schemas.FOUND_BOXES`.
         confidence: of the label, 0 to 1.
-        auto_ok: it is sure enough to be used without a person's look.
-        top5: see `ranked_label`, the best first; None: the box was not classified.
+        auto_ok: True if the label needs no review.
+        top5: see `ranked_label`, best first; None: the box was not classified.
     """
     return {
         "content_hash": box["content_hash"],
@@ -38,14 +38,14 @@ def labelled_box(
 
 
 def ranked_label(label: str, scientific_name: str | None, confidence: float) -> Row:
-    """One of the labels that a box may have."""
+    """Return an entry of `top5`."""
     return {"label": label, "scientific_name": scientific_name, "confidence": confidence}
 
 
 def label_by_category(boxes: pl.DataFrame, auto_ok_threshold: float) -> Iterator[Row]:
-    """People and vehicles are not classified: their category is their label."""
+    """Yield the rows of people and vehicles, whose category is their label."""
     for row in boxes.iter_rows(named=True):
         confidence = max(row["confidence"], row["category_confidence"] or 0.0)
         name = PERSON_NAME if row["category"] == "person" else None
-        sure = confidence >= auto_ok_threshold
-        yield labelled_box(row, row["category"], name, confidence, sure, None)
+        auto_ok = confidence >= auto_ok_threshold
+        yield labelled_box(row, row["category"], name, confidence, auto_ok, None)

@@ -1,17 +1,16 @@
-"""Stage 2 from SpeciesNet's predictions: a file that was made elsewhere labels the boxes.
+"""Stage 2 from a file of SpeciesNet predictions, in place of a classifier.
 
-Both layouts are read: that of format "20261015" (speciesnet 5.0.6 on), in which each detection has
-its classification, and the older one, which has one for each picture. Source: README, "Output
-format from run_model", of speciesnet 5.0.6 and of the releases before it.
+Reads both formats: "20261015" (speciesnet 5.0.6 on), with a classification for each detection, and
+the older one, with a classification for each picture. Source: README, "Output format from
+run_model", of speciesnet 5.0.6 and of the releases before it.
 
-- A picture is known by its path: a prediction's `filepath` ends with the medium's path in the
-  footage.
-- A box has the label of the detection that overlaps with it most, with an intersection over union
-  of MIN_IOU or more; in the older layout all animals of a picture have the picture's label.
-- A box that no prediction is about has no label: it becomes an unknown animal.
+- A prediction belongs to the medium whose path in the footage is the end of its `filepath`.
+- A box has the label of the detection with the largest overlap, if their intersection over union
+  (IoU) is at least MIN_IOU; in the older format all animals of a picture have the picture's label.
+- A box without a prediction becomes an unknown animal.
 
-Whoever starts a run keeps the file in the camera's output, under its SHA-256, and tells the worker
-that name: a worker elsewhere cannot read files of this machine.
+The run saves the file in the camera's output, under its SHA-256, because a remote worker cannot
+read files of this machine.
 """
 
 import hashlib
@@ -35,11 +34,11 @@ from odins_ravne_assets.munin.tables.journal import Row, Stage1Journal, Stage2Jo
 from resources.errors import ModelError
 from resources.storage.object_store import ObjectStore
 
-# Least intersection over union at which two detectors mean the same animal.
+# Least intersection over union of two detectors' boxes of the same animal.
 MIN_IOU = 0.5
 MAX_LABELS = 5
 NO_PREDICTION = "no prediction"
-# Where a camera's output keeps predictions; in place of the file's path in `models.classifier`.
+# The key of saved predictions; replaces the path of the file in `models.classifier`.
 STORED_KEY = re.compile(r"predictions/(?P<hash>[0-9a-f]{64})\.json")
 WHOLE_PICTURE = "0"
 
@@ -48,26 +47,29 @@ Box = tuple[float, float, float, float]  # x, y, w, h as fractions of the uprigh
 
 
 def is_predictions(name: str) -> bool:
-    """Whether `models.classifier` names a file of predictions, not a model."""
+    """Return True if `models.classifier` names a file of predictions, not a model."""
     return name.lower().endswith(".json")
 
 
 def predictions_hash(name: str) -> str:
-    """The SHA-256 of predictions, kept ones or a file of this machine.
+    """Return the SHA-256 of saved predictions, or of a local file.
 
     Raises:
         ModelError: see `Predictions`.
     """
-    kept = STORED_KEY.fullmatch(name)
-    return kept["hash"] if kept else Predictions(name).hash
+    stored = STORED_KEY.fullmatch(name)
+    return stored["hash"] if stored else Predictions(name).hash
 
 
 def save_predictions(name: str, output: ObjectStore) -> str:
-    """Keep a file of predictions in a camera's output; what `models.classifier` is to say then.
+    """Save a file of predictions in a camera's output.
+
+    Returns:
+        The key, the new value of `models.classifier`.
 
     Raises:
         ModelError: see `Predictions`.
-        StoreError: the store refuses.
+        StoreError: the store cannot be written.
     """
     if STORED_KEY.fullmatch(name):
         return name
@@ -79,28 +81,28 @@ def save_predictions(name: str, output: ObjectStore) -> str:
 
 
 def load_predictions(name: str, output: ObjectStore) -> "Predictions":
-    """Predictions that `save_predictions` has kept.
+    """Load predictions that `save_predictions` has saved.
 
     Raises:
-        ModelError: they are not there, or not what they were.
-        StoreError: the store refuses.
+        ModelError: they are missing or damaged.
+        StoreError: the store cannot be read.
     """
-    kept = STORED_KEY.fullmatch(name)
-    if kept is None or not output.exists(name):
-        raise ModelError(f"{output.url}: keeps no predictions {name}; run Stage 2 again")
+    stored = STORED_KEY.fullmatch(name)
+    if stored is None or not output.exists(name):
+        raise ModelError(f"{output.url}: {name} is missing; run Stage 2 again")
     with output.reading(name) as path:
         predictions = Predictions(path)
-    if predictions.hash != kept["hash"]:
+    if predictions.hash != stored["hash"]:
         raise ModelError(f"{output.url}: {name} is damaged; delete it and run Stage 2 again")
     return predictions
 
 
 class Predictions:
-    """A file of SpeciesNet's predictions."""
+    """A file of SpeciesNet predictions."""
 
     def __init__(self, path: str | Path) -> None:
         """Raises:
-        ModelError: the file cannot be read, or is none of SpeciesNet's.
+        ModelError: the file cannot be read, or is not one of SpeciesNet's.
         """
         self._path = Path(path).expanduser()
         try:
@@ -117,25 +119,25 @@ class Predictions:
             ) from None
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ModelError(
-                f"predictions {self._path}: are not SpeciesNet's: a list `predictions`, each with "
-                "a `filepath`, is needed"
+                f"predictions {self._path}: are not SpeciesNet's: a list `predictions` with a "
+                "`filepath` in each entry is needed"
             ) from None
         self.hash = hashlib.sha256(self.data).hexdigest()
         versions = sorted({str(each.get("model_version") or "?") for each in predictions})
         self.name = f"SpeciesNet {', '.join(versions)} {self.hash[:12]}"
 
-    def of(self, path: str) -> Json | None:
-        """The prediction of a medium, by its path in the footage; the longest match wins."""
+    def find(self, path: str) -> Json | None:
+        """Return the prediction of a medium, by its path in the footage; None if not exactly one."""
         candidates = self._by_name.get(path.rsplit("/", 1)[-1], [])
-        fitting = [
+        matching = [
             each
             for each in candidates
             if f"/{each['filepath']}".replace("\\", "/").endswith(f"/{path}")
         ]
-        return fitting[0] if len(fitting) == 1 else None
+        return matching[0] if len(matching) == 1 else None
 
     def labels(self) -> Iterator[SpeciesNetLabel]:
-        """Every label in the file, once."""
+        """Yield each label of the file once."""
         texts = {
             text
             for name in self._by_name.values()
@@ -151,22 +153,22 @@ def _texts(prediction: Json) -> Iterator[str]:
 
 
 def _rankings(prediction: Json) -> Iterator[list[tuple[str, float]]]:
-    yield _of_picture(prediction)
+    yield _picture_labels(prediction)
     for detection in prediction.get("detections") or []:
-        yield _of_detection(detection)
+        yield _detection_labels(detection)
 
 
-def _of_picture(prediction: Json) -> list[tuple[str, float]]:
-    """The labels of the older layout, best first."""
+def _picture_labels(prediction: Json) -> list[tuple[str, float]]:
+    """Return the labels in the older format, best first."""
     ranked = _classes(prediction.get("classifications"))
     return _with_first(prediction.get("prediction"), prediction.get("prediction_score"), ranked)
 
 
-def _of_detection(detection: Json) -> list[tuple[str, float]]:
-    """The labels of the newer layout, best first."""
-    done = detection.get("processed_classification") or {}
+def _detection_labels(detection: Json) -> list[tuple[str, float]]:
+    """Return the labels in the newer format, best first."""
+    final = detection.get("processed_classification") or {}
     ranked = _classes(detection.get("raw_classifications"))
-    return _with_first(done.get("class"), done.get("score"), ranked)
+    return _with_first(final.get("class"), final.get("score"), ranked)
 
 
 def _classes(found: Json | None) -> list[tuple[str, float]]:
@@ -178,7 +180,7 @@ def _classes(found: Json | None) -> list[tuple[str, float]]:
 def _with_first(
     text: str | None, score: float | None, ranked: list[tuple[str, float]]
 ) -> list[tuple[str, float]]:
-    """SpeciesNet's own conclusion, then what else it thought of."""
+    """Return SpeciesNet's final label, then the others by score."""
     if not text or score is None:
         return ranked[:MAX_LABELS]
     rest = [pair for pair in ranked if pair[0] != text]
@@ -186,7 +188,7 @@ def _with_first(
 
 
 class PredictionLabeller:
-    """One pass over the parts of Stage 1's journal that are not labelled yet."""
+    """One pass over parts of Stage 1's journal; the counterpart of `Stage2`."""
 
     def __init__(
         self,
@@ -196,8 +198,8 @@ class PredictionLabeller:
         on_progress: Callable[[int], None],
     ) -> None:
         """Args:
-        paths: of each medium's content hash, its path in the footage.
-        on_progress: told the number of animals labelled so far.
+        paths: the path of each medium in the footage, by its content hash.
+        on_progress: called with the number of animals labelled so far.
         """
         self._predictions, self._paths = predictions, paths
         self._threshold = auto_ok_threshold
@@ -207,7 +209,7 @@ class PredictionLabeller:
     def run(
         self, stage1: Stage1Journal, stage2: Stage2Journal, parts: list[str], stop: Event
     ) -> None:
-        """Label these parts; a part is labelled whole or not at all."""
+        """Label these parts; after `stop` a part is left out, never incomplete."""
         for part in parts:
             if stop.is_set():
                 return
@@ -221,34 +223,34 @@ class PredictionLabeller:
             self._on_progress(self.labelled)
 
     def _label(self, box: Row) -> Row:
-        prediction = self._predictions.of(self._paths.get(box["content_hash"], ""))
+        prediction = self._predictions.find(self._paths.get(box["content_hash"], ""))
         ranked = self._ranked(box, prediction) if prediction else []
         named = [(label, score) for text, score in ranked if (label := parse_label(text))]
         if not named:
             return labelled_box(box, NO_PREDICTION, None, 0.0, False, [])
         best, score = named[0]
-        sure = best.is_animal and score >= self._threshold
+        auto_ok = best.is_animal and score >= self._threshold
         top5 = [ranked_label(label.common_name, label.scientific_name, each) for label, each in named]
         name = best.scientific_name
-        return labelled_box(box, best.common_name, name, score, sure, top5)
+        return labelled_box(box, best.common_name, name, score, auto_ok, top5)
 
     def _ranked(self, box: Row, prediction: Json) -> list[tuple[str, float]]:
-        labelled = [each for each in prediction.get("detections") or [] if _of_detection(each)]
+        labelled = [each for each in prediction.get("detections") or [] if _detection_labels(each)]
         if not labelled:
-            return _of_picture(prediction)
+            return _picture_labels(prediction)
         for each in labelled:
             if each.get("category") == WHOLE_PICTURE:
-                return _of_detection(each)
-        ours = (box["x"], box["y"], box["w"], box["h"])
-        rated = [(_overlap(ours, each["bbox"]), each) for each in labelled]
-        overlap, best = max(rated, key=lambda pair: pair[0])
-        return _of_detection(best) if overlap >= MIN_IOU else []
+                return _detection_labels(each)
+        xywh = (box["x"], box["y"], box["w"], box["h"])
+        by_iou = [(_iou(xywh, each["bbox"]), each) for each in labelled]
+        iou, best = max(by_iou, key=lambda pair: pair[0])
+        return _detection_labels(best) if iou >= MIN_IOU else []
 
 
-def _overlap(one: Box, other: Box) -> float:
-    """Intersection over union of two boxes x, y, w, h."""
-    wide = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    high = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
-    shared = max(wide, 0.0) * max(high, 0.0)
-    total = one[2] * one[3] + other[2] * other[3] - shared
-    return shared / total if total > 0 else 0.0
+def _iou(one: Box, other: Box) -> float:
+    """Return the intersection over union of two boxes x, y, w, h."""
+    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    intersection = max(width, 0.0) * max(height, 0.0)
+    union = one[2] * one[3] + other[2] * other[3] - intersection
+    return intersection / union if union > 0 else 0.0

@@ -17,7 +17,8 @@ from botocore.exceptions import (
 
 from resources.clock import Clock
 from resources.errors import StoreError
-from resources.storage.object_store import EDGE_BYTES, NO_SPACE_ERRNOS, PARTIAL_PREFIX
+from resources.storage.object_store import EDGE_BYTES, NO_SPACE_ERRNOS
+from resources.storage.layout import PARTIAL_PREFIX
 from resources.storage.s3.errors import RUN_AGAIN, PRECONDITION_FAILED, code_of, translate_s3_errors
 from resources.storage.s3.location import S3Location
 

@@ -11,13 +11,8 @@ from typing import Any
 from resources.aws.clients import AwsClients
 from resources.clock import Clock, system_clock
 from resources.errors import StoreError
-from resources.storage.object_store import (
-    LOCK_FILE,
-    NO_SPACE_ERRNOS,
-    OnListError,
-    StoredObject,
-    checked_key,
-)
+from resources.storage.object_store import NO_SPACE_ERRNOS, OnListError, StoredObject, checked_key
+from resources.storage.layout import LOCK_FILE
 from resources.storage.s3.download import NO_ROOM, SHA256_METADATA, S3Download, sha256_of_file
 from resources.storage.s3.errors import translate_s3_errors
 from resources.storage.s3.lease import Lease

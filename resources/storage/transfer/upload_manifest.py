@@ -15,7 +15,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from resources.errors import StoreError
-from resources.storage.object_store import UPLOAD_MANIFEST
+from resources.storage.layout import UPLOAD_MANIFEST
 from resources.storage.s3.store import S3Store
 
 VERSION = ["odins-ravne-staged", 1]

@@ -132,9 +132,9 @@ def test_a_damaged_file_is_an_error_that_names_it(content: str, tmp_path: Path) 
     catalog = CameraCatalog(tmp_path)
     catalog.put(CAMERA)
     (tmp_path / "ridge-7.json").write_text(content)
-    with pytest.raises(UsageError, match=r"ridge-7\.json: is no camera's file"):
+    with pytest.raises(UsageError, match=r"ridge-7\.json: is not a camera's file"):
         catalog.get("ridge-7")
-    with pytest.raises(UsageError, match=r"ridge-7\.json: is no camera's file"):
+    with pytest.raises(UsageError, match=r"ridge-7\.json: is not a camera's file"):
         catalog.list()
 
 

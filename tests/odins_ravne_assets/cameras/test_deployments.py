@@ -9,7 +9,7 @@ from media_files import write_picture
 from s3_rig import S3Rig, s3, s3_server
 
 from odins_ravne_assets.cameras.catalog import Camera
-from odins_ravne_assets.cameras.deployments import with_deployments, profile_for_camera
+from odins_ravne_assets.cameras.deployments import profile_for_camera, with_deployments
 from odins_ravne_assets.defs.silent_cameras import silent_cameras
 from odins_ravne_assets.munin.media.camera_clock import CameraClock, camera_clocks
 from odins_ravne_assets.worker.asset_metadata import deployment_metadata
@@ -99,7 +99,9 @@ def test_another_cameras_row_changes_nothing_of_a_cameras_launch(tmp_path: Path)
             "pipeline.stage0.clock_corrections": [clock],
         },
     )
-    assert profile_for_camera(before, camera(tmp_path)) == profile_for_camera(after, camera(tmp_path))
+    assert profile_for_camera(before, camera(tmp_path)) == profile_for_camera(
+        after, camera(tmp_path)
+    )
 
 
 def test_several_cameras_have_all_rows_that_are_theirs(tmp_path: Path) -> None:
@@ -176,7 +178,7 @@ def test_a_camera_that_only_the_table_knows_is_told_to_miss_its_footage(tmp_path
     profile = load_profile("local", {"uploads.url": str(tmp_path)})
     known = with_deployments(profile, [])
     assert silent_cameras({}, known, NOW) == [
-        ("ridge", "it was put up on 2026-03-01: no footage yet")
+        ("ridge", "its deployment began on 2026-03-01: no footage yet")
     ]
     assert silent_cameras({}, known, datetime(2026, 3, 20)) == []
     assert silent_cameras({"ridge": datetime(2026, 3, 2)}, known, NOW) == []  # retired

@@ -109,10 +109,10 @@ def watched(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> str:
     console = Console(file=shown, force_terminal=is_terminal, width=120, highlight=False)
     monkeypatch.setattr(terminal, "err", console)
     with terminal.ProgressBars() as bars:
-        bars.progress("cam", {"stage": "detections", "done": 3, "total": 9, "unit": "media"})
+        bars.on_progress("cam", {"stage": "detections", "done": 3, "total": 9, "unit": "media"})
         for text in (WARNING, WARNING, "2014: not read this time"):
-            bars.warned("cam", text)
-        bars.cost("cam", COST)
+            bars.on_warning("cam", text)
+        bars.on_cost("cam", COST)
     return shown.getvalue()
 
 

@@ -35,10 +35,10 @@ def launch(tmp_path: Path) -> ReconciledLaunch:
     """A launch that spent three quarters of its time on detections."""
     store = LocalStore(tmp_path)
     books = LocalLedgerWriter(store, "cam", "work-1", Decimal("3600"))
-    attempt = books.began("the test")
+    attempt = books.start_attempt("the test")
     attempt.work = {"detections_seconds": 3.0, "classifications_seconds": 1.0}
     attempt.started -= 4
-    books.ended(attempt, AttemptOutcome.DONE, None)
+    books.end_attempt(attempt, AttemptOutcome.DONE, None)
     books.write()
     rows = read_ledger([store])
     return ReconciledLaunch(CameraLedger("cam", store, store), "work-1", rows, changed=True)

@@ -78,10 +78,10 @@ class ReplacedEnvironment(ComputeEnvironmentResource):
     def cleanup(self, outputs: Iterable[tuple[str, str]]) -> Any:
         return self
 
-    def look(self) -> Any:
+    def check(self) -> Any:
         raise RavneError("answer of the replaced resource")
 
-    def tear_down(self, dead: Any, on_step: Callable[[str], None]) -> str:
+    def tear_down(self, expired: Any, on_step: Callable[[str], None]) -> str:
         raise RavneError("answer of the replaced resource")
 
 

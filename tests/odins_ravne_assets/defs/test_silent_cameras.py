@@ -6,7 +6,11 @@ from pathlib import Path
 import dagster as dg
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
-from odins_ravne_assets.defs.silent_cameras import NEWEST_TIME_KEY, no_camera_is_silent, silent_cameras
+from odins_ravne_assets.defs.silent_cameras import (
+    NEWEST_TIME_KEY,
+    no_camera_is_silent,
+    silent_cameras,
+)
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.loader import load_profile
 from resources.settings.profile import Profile

@@ -15,8 +15,7 @@ from command_line import Munin
 from report_rig import MODELS, Shoot, stage3
 from s3_rig import CREDENTIALS, S3Rig, refuse, s3, s3_server, spoil_answer, truncate
 
-from odins_ravne_assets.cli.download import species_counts, summary_lines
-from odins_ravne_assets.cli.rerun import RUNNER, write_runner
+from odins_ravne_assets.cli.download import RUNNER, species_counts, summary_lines, write_runner
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
 from odins_ravne_assets.results.download import (
     camera_folders,
@@ -264,7 +263,7 @@ def test_the_command_takes_all_cameras_home_and_sums_up(two_cameras: Path, tmp_p
     lines = ended.out.splitlines()
     assert lines[0] == "5 visits (1 to review) at 2 cameras, of 8 pictures and 0 videos"
     assert lines[1] == "from 2026-05-01 02:14 to 2026-05-07 08:14, by the cameras' clocks"
-    assert lines[2] == "1 media could not be used; the report says why"
+    assert lines[2] == "1 media could not be used; the report has the reasons"
     assert f"other windows: python {tmp_path}/here/lake/{RUNNER}" in lines
     assert lines[-1] == f"report: {tmp_path}/here/report.html"
     assert "2 cameras" in (tmp_path / "here/report.html").read_text("utf-8")

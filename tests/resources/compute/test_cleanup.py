@@ -1,4 +1,4 @@
-"""Compute that nobody uses is taken away, jobs without a run are ended, and no run is harmed."""
+"""Idle compute is torn down, orphaned jobs are terminated, and no run is harmed."""
 
 import json
 from collections.abc import Iterator
@@ -31,113 +31,113 @@ from resources.storage.layout import USAGE_LEASES_FOLDER
 from resources.storage.object_store import ObjectStore
 
 RULES = Unused(tear_down_after_minutes=60, end_jobs_after_minutes=120)
-UNUSED = ComputeUsage(0.0, set_up=True, live_jobs={}, holds={}, launches={})
+UNUSED = ComputeUsage(0.0, set_up=True, live_jobs={}, leases={}, launched_jobs={})
 MINUTE = 60.0
 
 
-def after(looks: list[ComputeUsage], rules: Unused = RULES) -> CleanupDecision:
-    """What is to be done after some looks, the last one's."""
-    memory = IdleState()
-    for look in looks:
-        memory, verdict = decide_cleanup(memory, look, rules)
-        memory = IdleState.model_validate_json(memory.model_dump_json())  # as the sensor keeps it
-    return verdict
+def decision_after(checks: list[ComputeUsage], rules: Unused = RULES) -> CleanupDecision:
+    """The decision of the last of some checks."""
+    state = IdleState()
+    for usage in checks:
+        state, decision = decide_cleanup(state, usage, rules)
+        state = IdleState.model_validate_json(state.model_dump_json())  # the sensor's cursor
+    return decision
 
 
-def every(minutes: float, look: ComputeUsage, until: float) -> list[ComputeUsage]:
-    """The same look again and again, from its own time on, to some minutes after it."""
+def every(minutes: float, usage: ComputeUsage, until: float) -> list[ComputeUsage]:
+    """Repeated checks with the same usage, from its time on, to some minutes after it."""
     count = int(until / minutes) + 1
-    return [replace(look, at=look.at + number * minutes * MINUTE) for number in range(count)]
+    return [replace(usage, at=usage.at + number * minutes * MINUTE) for number in range(count)]
 
 
 # The rules
 
 
-def test_unused_compute_is_taken_away_after_its_time_and_not_before() -> None:
-    assert not after(every(5, UNUSED, until=55)).tear_down
-    assert after(every(5, UNUSED, until=60)).tear_down
-    assert after(every(5, UNUSED, until=55)).says == "unused for 55 minutes"
+def test_idle_compute_is_torn_down_after_its_time_and_not_before() -> None:
+    assert not decision_after(every(5, UNUSED, until=55)).tear_down
+    assert decision_after(every(5, UNUSED, until=60)).tear_down
+    assert decision_after(every(5, UNUSED, until=55)).summary == "unused for 55 minutes"
 
 
 @pytest.mark.parametrize(
-    "use", [{"live_jobs": {"id": "job"}}, {"holds": {"place/run": 7}}, {"set_up": False}]
+    "use", [{"live_jobs": {"id": "job"}}, {"leases": {"camera/run": 7}}, {"set_up": False}]
 )
-def test_any_use_begins_the_time_anew(use: dict[str, object]) -> None:
+def test_any_use_restarts_the_idle_time(use: dict[str, object]) -> None:
     used = replace(UNUSED, at=50 * MINUTE, **use)  # type: ignore[arg-type]
     later = replace(UNUSED, at=55 * MINUTE)
-    looks = [*every(5, UNUSED, until=45), used]
-    assert not after([*looks, *every(5, later, until=55)]).tear_down
-    assert after([*looks, *every(5, later, until=60)]).tear_down
+    checks = [*every(5, UNUSED, until=45), used]
+    assert not decision_after([*checks, *every(5, later, until=55)]).tear_down
+    assert decision_after([*checks, *every(5, later, until=60)]).tear_down
 
 
-def test_looks_that_are_far_apart_say_nothing_of_the_time_between_them() -> None:
-    memory, _ = decide_cleanup(IdleState(), UNUSED, RULES)
+def test_checks_before_and_after_a_sleep_say_nothing_of_the_time_between_them() -> None:
+    state, _ = decide_cleanup(IdleState(), UNUSED, RULES)
     morning = replace(UNUSED, at=10 * 60 * MINUTE)
-    memory, verdict = decide_cleanup(memory, morning, RULES, overslept=True)
-    assert not verdict.tear_down
-    assert decide_cleanup(memory, replace(morning, at=11 * 60 * MINUTE), RULES)[1].tear_down
+    state, decision = decide_cleanup(state, morning, RULES, after_sleep=True)
+    assert not decision.tear_down
+    assert decide_cleanup(state, replace(morning, at=11 * 60 * MINUTE), RULES)[1].tear_down
 
 
-def test_without_a_time_nothing_is_ever_taken_away() -> None:
+def test_without_a_time_limit_nothing_is_torn_down_or_terminated() -> None:
     never = Unused(tear_down_after_minutes=None, end_jobs_after_minutes=None)
-    jobs = {"live_jobs": {"id": "job"}, "launches": {"place": frozenset({"id"})}}
-    assert not after(every(5, UNUSED, until=600), never).tear_down
-    assert not after(every(5, replace(UNUSED, **jobs), until=600), never).end_jobs  # type: ignore[arg-type]
+    jobs = {"live_jobs": {"id": "job"}, "launched_jobs": {"camera": frozenset({"id"})}}
+    assert not decision_after(every(5, UNUSED, until=600), never).tear_down
+    assert not decision_after(every(5, replace(UNUSED, **jobs), until=600), never).end_jobs  # type: ignore[arg-type]
 
 
-def test_a_hold_that_is_not_renewed_is_that_of_a_run_which_is_gone() -> None:
-    held = replace(UNUSED, holds={"place/run": 7})
-    assert not after(every(5, held, until=EXPIRY_SECONDS / MINUTE + 55)).tear_down
-    done = after(every(5, held, until=EXPIRY_SECONDS / MINUTE + 60))
-    assert done.tear_down and done.dead == {"place/run": 7}
+def test_a_lease_that_is_not_renewed_expires() -> None:
+    leased = replace(UNUSED, leases={"camera/run": 7})
+    assert not decision_after(every(5, leased, until=EXPIRY_SECONDS / MINUTE + 55)).tear_down
+    decision = decision_after(every(5, leased, until=EXPIRY_SECONDS / MINUTE + 60))
+    assert decision.tear_down and decision.expired_leases == {"camera/run": 7}
 
 
-def test_a_job_that_no_run_watches_is_ended_after_its_time_and_others_jobs_never() -> None:
+def test_an_orphaned_job_is_terminated_after_its_time_and_jobs_of_others_never() -> None:
     orphaned = replace(
         UNUSED,
         live_jobs={"ours": "ravne-cam-u0-a1", "theirs": "ravne-far-u0-a1"},
-        launches={"place": frozenset({"ours"})},
+        launched_jobs={"camera": frozenset({"ours"})},
     )
-    before = after(every(10, orphaned, until=110))
+    before = decision_after(every(10, orphaned, until=110))
     assert not before.end_jobs
-    assert "no run has watched ravne-cam-u0-a1 for 110 minutes" in before.says
-    assert "of no camera known here, so left alone: ravne-far-u0-a1" in before.says
-    assert after(every(10, orphaned, until=120)).end_jobs == {"ours": "ravne-cam-u0-a1"}
+    assert "no run has monitored ravne-cam-u0-a1 for 110 minutes" in before.summary
+    assert "not known on this machine: ravne-far-u0-a1" in before.summary
+    assert decision_after(every(10, orphaned, until=120)).end_jobs == {"ours": "ravne-cam-u0-a1"}
     renewed = [
-        replace(look, holds={"place/run": number})
-        for number, look in enumerate(every(10, orphaned, until=300))
+        replace(usage, leases={"camera/run": number})
+        for number, usage in enumerate(every(10, orphaned, until=300))
     ]
-    assert not after(renewed).end_jobs
+    assert not decision_after(renewed).end_jobs
 
 
 @given(
     st.lists(
         st.tuples(
-            st.floats(1, 1500),  # seconds since the look before
+            st.floats(1, 1500),  # seconds since the check before
             st.dictionaries(st.sampled_from(["a/1", "b/1"]), st.integers(0, 3), max_size=2),
             st.booleans(),  # a job of camera a lives
         ),
         max_size=40,
     )
 )
-def test_what_a_run_that_renews_its_hold_uses_is_never_taken_away(
-    looks: list[tuple[float, dict[str, int], bool]],
+def test_what_a_run_that_renews_its_lease_uses_is_never_removed(
+    checks: list[tuple[float, dict[str, int], bool]],
 ) -> None:
-    memory, at = IdleState(), 0.0
+    state, at = IdleState(), 0.0
     changed: dict[str, tuple[int, float]] = {}
-    for seconds, holds, job in looks:
+    for seconds, leases, job in checks:
         at += seconds
-        for key, renewed in holds.items():
+        for key, renewed in leases.items():
             if changed.get(key, (None, 0.0))[0] != renewed:
                 changed[key] = (renewed, at)
-        changed = {key: changed[key] for key in holds}
-        living = {key for key, (_, when) in changed.items() if at - when < EXPIRY_SECONDS}
+        changed = {key: changed[key] for key in leases}
+        live = {key for key, (_, when) in changed.items() if at - when < EXPIRY_SECONDS}
         jobs = {"id": "job"} if job else {}
-        look = ComputeUsage(at, True, jobs, holds, {"a": frozenset(jobs)})
-        memory, verdict = decide_cleanup(memory, look, Unused(tear_down_after_minutes=0.1))
-        assert not (verdict.tear_down and (living or job))
-        assert not (verdict.end_jobs and "a/1" in living)
-        assert not living & verdict.dead.keys()
+        usage = ComputeUsage(at, True, jobs, leases, {"a": frozenset(jobs)})
+        state, decision = decide_cleanup(state, usage, Unused(tear_down_after_minutes=0.1))
+        assert not (decision.tear_down and (live or job))
+        assert not (decision.end_jobs and "a/1" in live)
+        assert not live & decision.expired_leases.keys()
 
 
 # The account
@@ -151,7 +151,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 @pytest.fixture
-def holds(cloud: Cloud) -> ObjectStore:
+def leases(cloud: Cloud) -> ObjectStore:
     return cloud.store(f"s3://{data_bucket('ravne')}/{USAGE_LEASES_FOLDER}")
 
 
@@ -160,32 +160,32 @@ def queue_states(cloud: Cloud) -> set[str]:
     return {queue["state"] for queue in found}
 
 
-def test_a_run_that_begins_while_it_is_decided_keeps_its_compute_and_is_done(
-    cloud: Cloud, holds: ObjectStore, tmp_path: Path
+def test_a_run_that_begins_during_a_cleanup_keeps_its_compute_and_finishes(
+    cloud: Cloud, leases: ObjectStore, tmp_path: Path
 ) -> None:
     write_picture(tmp_path / "card" / "0.jpg", (320, 240))
     camera = cloud.camera(tmp_path / "card")
     ran: list[Ran] = []
     run = Thread(target=lambda: ran.append(cloud.run(camera, ("footage",))))
-    said: list[str] = []
+    steps: list[str] = []
 
     def on_step(step: str) -> None:
-        said.append(step)
-        if step.endswith("-ondemand: disabled"):  # nothing was seen until now
+        steps.append(step)
+        if step.endswith("-ondemand: disabled"):  # no run has begun until now
             run.start()
-            eventually(lambda: list_leases(holds))
+            eventually(lambda: list_leases(leases))
 
-    tidy = ComputeCleanup(cloud.clients, cloud.aws, ())
-    assert tidy.tear_down({}, on_step) == "1 runs use the queues"
+    cleanup = ComputeCleanup(cloud.clients, cloud.aws, ())
+    assert cleanup.tear_down({}, on_step) == "1 runs use the queues"
     assert queue_states(cloud) == {"ENABLED"}
-    assert "queue ravne-spot: enabled again" in said
+    assert "queue ravne-spot: enabled again" in steps
     run.join()
     assert ran[0].success, ran[0].error
-    assert not list_leases(holds)
+    assert not list_leases(leases)
 
 
-def test_a_job_without_a_run_is_ended_and_its_launch_left_to_be_gone_on_with(
-    cloud: Cloud, holds: ObjectStore
+def test_an_orphaned_job_is_terminated_and_its_launch_can_be_resumed(
+    cloud: Cloud, leases: ObjectStore
 ) -> None:
     camera = cloud.new_output("s3://ravne-data/footage/none")
     job = submit(cloud.aws, 600, queue="ravne-ondemand")
@@ -193,39 +193,39 @@ def test_a_job_without_a_run_is_ended_and_its_launch_left_to_be_gone_on_with(
     unit = UnitRecord(0, None, None, 60.0, attempts=[attempt])
     launches = cloud.store(f"{camera.output_url}/launches")
     LaunchRecord("work", "settings", 1, 0.0, [unit]).save(launches)
-    tidy = ComputeCleanup(cloud.clients, cloud.aws, ((camera.camera_id, camera.output_url),))
-    look = tidy.look()
-    assert look.live_jobs == {job: "sleeper"}
-    assert look.launches == {lease_folder(camera.output_url): frozenset({job})}
+    cleanup = ComputeCleanup(cloud.clients, cloud.aws, ((camera.camera_id, camera.output_url),))
+    usage = cleanup.check()
+    assert usage.live_jobs == {job: "sleeper"}
+    assert usage.launched_jobs == {lease_folder(camera.output_url): frozenset({job})}
     ignore: list[str] = []
 
     clock = cloud.clients.clock
-    with lease_compute(holds, camera.output_url, "new-run", clock):
-        assert tidy.end_jobs({job: "sleeper"}, look.holds, ignore.append) == 0
-    with launches.exclusive(lambda: None):  # a run of an earlier version, which holds no compute
-        assert tidy.end_jobs({job: "sleeper"}, {}, ignore.append) == 0
-    assert tidy.end_jobs({job: "sleeper"}, {}, ignore.append) == 1
+    with lease_compute(leases, camera.output_url, "new-run", clock):
+        assert cleanup.end_jobs({job: "sleeper"}, usage.leases, ignore.append) == 0
+    with launches.exclusive(lambda: None):  # a run of an earlier version, without a usage lease
+        assert cleanup.end_jobs({job: "sleeper"}, {}, ignore.append) == 0
+    assert cleanup.end_jobs({job: "sleeper"}, {}, ignore.append) == 1
     eventually(lambda: not cloud.live_jobs())
     [record] = load_records(launches)
     assert not record.finished
     assert [each.stopping for each in record.attempts] == [ORPHANED_REASON]
 
 
-def test_what_a_dead_run_has_left_does_not_keep_compute_up_but_a_renewed_mark_does(
-    cloud: Cloud, holds: ObjectStore
+def test_an_expired_lease_does_not_prevent_a_teardown_but_a_renewed_one_does(
+    cloud: Cloud, leases: ObjectStore
 ) -> None:
     with ExitStack() as left:
-        left.enter_context(lease_compute(holds, "s3://b/out", "dead", cloud.clients.clock))
-        told = list_leases(holds)
-        tidy = ComputeCleanup(cloud.clients, cloud.aws, ())
-        older = {key: renewed - 1 for key, renewed in told.items()}
-        assert tidy.tear_down(older, lambda _: None) == "1 runs use the queues"
-        assert tidy.tear_down(told, lambda _: None) is None
+        left.enter_context(lease_compute(leases, "s3://b/out", "dead", cloud.clients.clock))
+        expired = list_leases(leases)
+        cleanup = ComputeCleanup(cloud.clients, cloud.aws, ())
+        older = {key: renewed - 1 for key, renewed in expired.items()}
+        assert cleanup.tear_down(older, lambda _: None) == "1 runs use the queues"
+        assert cleanup.tear_down(expired, lambda _: None) is None
     assert remaining_parts(cloud.aws) == []
     ComputeEnvironment(cloud.aws, cloud.clients).setup(4)
 
 
-def test_the_sensor_says_what_it_sees_and_has_unused_compute_taken_away(cloud: Cloud) -> None:
+def test_the_sensor_reports_the_usage_and_starts_the_job_that_tears_idle_compute_down(cloud: Cloud) -> None:
     catalog_folder().mkdir(parents=True)
     CameraCatalog(catalog_folder()).put(cloud.new_output("s3://ravne-data/footage/none"))
     changed = {"cloud.unused.tear_down_after_minutes": 0.5}

@@ -406,7 +406,7 @@ def test_an_answer_that_is_not_awss_is_told_as_such() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), LoginPage) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         aws = Aws(endpoint_url=f"http://127.0.0.1:{server.server_port}")
-        with pytest.raises(RavneError, match="something answers that is not AWS"):
+        with pytest.raises(RavneError, match="the response is not from AWS"):
             ComputeEnvironment(aws, NoRetries(aws)).setup(1)
         server.shutdown()
 

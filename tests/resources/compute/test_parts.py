@@ -1,4 +1,4 @@
-"""Waiting for AWS, and comparing what it says with what is wanted."""
+"""Polling AWS, and comparing its descriptions with a plan."""
 
 from typing import Any
 
@@ -9,34 +9,34 @@ from resources.compute.parts import Poller, describe_status, differences
 from resources.errors import RavneError
 
 
-def test_waiting_ends_when_nothing_is_in_the_way_and_tells_now_and_then() -> None:
+def test_the_poller_waits_until_the_change_is_complete_and_logs_at_intervals() -> None:
     clock = ScaledClock(scale=10_000)
-    told: list[str] = []
+    steps: list[str] = []
     until = clock.now() + 300
 
-    def look() -> str | None:
+    def check() -> str | None:
         return "DELETING" if clock.now() < until else None
 
-    Poller(clock, told.append).until("queue ravne-spot to be deleted", look)
+    Poller(clock, steps.append).wait("queue ravne-spot to be deleted", check)
     assert clock.now() >= until
-    assert set(told) == {"waiting for queue ravne-spot to be deleted: DELETING"}
-    assert 1 <= len(told) <= 10  # at most each half minute
+    assert set(steps) == {"waiting for queue ravne-spot to be deleted: DELETING"}
+    assert 1 <= len(steps) <= 10  # at most each half minute
 
 
-def test_what_needs_no_waiting_is_not_told() -> None:
-    told: list[str] = []
-    Poller(ScaledClock(), told.append).until("anything", lambda: None)
-    assert told == []
+def test_a_change_that_is_complete_is_not_logged() -> None:
+    steps: list[str] = []
+    Poller(ScaledClock(), steps.append).wait("anything", lambda: None)
+    assert steps == []
 
 
-def test_waiting_does_not_go_on_for_ever() -> None:
-    waiting = Poller(ScaledClock(scale=100_000), lambda _: None)
+def test_waiting_ends_with_an_error_after_a_timeout() -> None:
+    poller = Poller(ScaledClock(scale=100_000), lambda _: None)
     with pytest.raises(RavneError, match=r"waited 30 minutes for it: CREATING: .*run the same"):
-        waiting.until("it", lambda: "CREATING: no reason yet")
+        poller.wait("it", lambda: "CREATING: no reason yet")
 
 
 @pytest.mark.parametrize(
-    ("wanted", "there", "differing"),
+    ("wanted", "existing", "differing"),
     [
         ({"a": 1}, {"a": 1, "added": 2}, {}),
         ({"a": 1}, {"a": 2}, {"a": 1}),
@@ -54,25 +54,25 @@ def test_waiting_does_not_go_on_for_ever() -> None:
         ({"images": [{"type": "A"}]}, {"images": [{"type": "B"}]}, {"images": [{"type": "A"}]}),
     ],
     ids=[
-        "what AWS adds does not matter",
+        "keys that AWS adds do not matter",
         "another value",
         "no value",
-        "lists in another order are the same",
-        "a list with more in it is another",
-        "a list with something else in it is another",
-        "what AWS adds further in does not matter",
-        "another value further in",
-        "what AWS adds to the items of a list does not matter",
+        "the order of lists does not matter",
+        "a longer list differs",
+        "a list with another item differs",
+        "nested keys that AWS adds do not matter",
+        "another nested value",
+        "keys that AWS adds to the items of a list do not matter",
         "another item",
     ],
 )
-def test_only_what_was_asked_for_is_compared(
-    wanted: dict[str, Any], there: dict[str, Any], differing: dict[str, Any]
+def test_only_the_planned_keys_are_compared(
+    wanted: dict[str, Any], existing: dict[str, Any], differing: dict[str, Any]
 ) -> None:
-    assert differences(wanted, there) == differing
+    assert differences(wanted, existing) == differing
 
 
-def test_a_state_is_told_with_awss_reason_in_one_line() -> None:
+def test_a_status_is_described_with_its_reason_in_one_line() -> None:
     assert describe_status({"status": "CREATING"}) == "CREATING"
     assert describe_status({"status": "INVALID", "statusReason": "CLIENT_ERROR -\n no role"}) == (
         "INVALID: CLIENT_ERROR - no role"

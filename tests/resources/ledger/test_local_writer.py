@@ -46,10 +46,10 @@ def rows(books: LocalLedgerWriter) -> list[dict[str, Any]]:
 def test_an_attempt_costs_its_time_at_the_profiles_rate(
     books: LocalLedgerWriter, clock: HandClock
 ) -> None:
-    attempt = books.began("asked for")
+    attempt = books.start_attempt("asked for")
     attempt.work = {"frames": 100, "media": 9, "detections_seconds": 90.0}
     clock.sleep(100)
-    books.ended(attempt, AttemptOutcome.DONE, None)
+    books.end_attempt(attempt, AttemptOutcome.DONE, None)
 
     [row] = rows(books)
     assert (row["usd"], row["usd_on_demand"], row["usd_wasted"]) == (
@@ -64,14 +64,14 @@ def test_an_attempt_costs_its_time_at_the_profiles_rate(
 def test_what_a_worker_that_died_had_not_finished_is_wasted(
     books: LocalLedgerWriter, clock: HandClock
 ) -> None:
-    attempt = books.began("asked for")
+    attempt = books.start_attempt("asked for")
     attempt.work = {"useful_seconds": 75.0}
     clock.sleep(100)
-    books.ended(attempt, AttemptOutcome.CRASHED, None)
+    books.end_attempt(attempt, AttemptOutcome.CRASHED, None)
     clock.sleep(10)
-    again = books.began("the worker before died")
+    again = books.start_attempt("the worker before died")
     clock.sleep(10)
-    books.ended(again, AttemptOutcome.DONE, None)
+    books.end_attempt(again, AttemptOutcome.DONE, None)
 
     first, second = rows(books)
     assert first["usd_wasted"] == Decimal("0.0025")
@@ -79,7 +79,7 @@ def test_what_a_worker_that_died_had_not_finished_is_wasted(
 
 
 def test_a_worker_that_runs_costs_until_now(books: LocalLedgerWriter, clock: HandClock) -> None:
-    books.began("asked for")
+    books.start_attempt("asked for")
     clock.sleep(50)
     [row] = rows(books)
     assert (row["usd"], row["ended_at"], row["estimated"]) == (Decimal("0.005"), None, True)
@@ -89,7 +89,7 @@ def test_the_assets_of_a_launch_add_up_to_its_cost(
     books: LocalLedgerWriter, clock: HandClock
 ) -> None:
     """By the seconds of their stages; start-up and what was lost in proportion."""
-    attempt = books.began("asked for")
+    attempt = books.start_attempt("asked for")
     attempt.work = {
         "detections_seconds": 60.0,
         "classifications_seconds": 20.0,
@@ -97,7 +97,7 @@ def test_the_assets_of_a_launch_add_up_to_its_cost(
         "frames": 30,
     }
     clock.sleep(100)
-    books.ended(attempt, AttemptOutcome.DONE, None)
+    books.end_attempt(attempt, AttemptOutcome.DONE, None)
     books.write()
     costs = stage_cost_metadata(read_ledger([books.store]), "local-1")
 
@@ -115,16 +115,16 @@ def test_an_asset_shows_its_last_cost_and_that_of_all_launches(
 ) -> None:
     for launch in ("local-1", "local-2"):
         books.launch, books.attempts = launch, []
-        attempt = books.began("asked for")
+        attempt = books.start_attempt("asked for")
         attempt.work = {"observations_seconds": 1.0}
         clock.sleep(100)
-        books.ended(attempt, AttemptOutcome.DONE, None)
+        books.end_attempt(attempt, AttemptOutcome.DONE, None)
         books.write()
     shown = stage_cost_metadata(read_ledger([books.store]), "local-2")("observations")
     assert (shown["cost/usd_total"], shown["cost/usd_total_ever"]) == (0.01, 0.02)
 
 
 def test_where_no_worker_told_its_seconds_all_falls_to_detections(books: LocalLedgerWriter) -> None:
-    books.began("asked for")
+    books.start_attempt("asked for")
     books.write()
     assert stage_shares(read_ledger([books.store])) == {"detections": 1}

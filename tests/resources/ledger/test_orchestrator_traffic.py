@@ -111,7 +111,7 @@ def test_whoever_may_read_only_gets_the_results_and_is_told(
     s3.fail("PutObject", refuse(403, "AccessDenied"), times=9)
     download_cameras([RemoteResults("cam", camera.url, tmp_path / "cam")], aws)
     assert (tmp_path / "cam/tables/media.parquet").stat().st_size == 100_000
-    assert "what this cost is in no ledger: " in capsys.readouterr().err
+    assert "the cost of this download is missing in the ledger: " in capsys.readouterr().err
     s3.reset()
     assert ledger_of(camera, s3).is_empty()
 

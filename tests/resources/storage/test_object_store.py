@@ -21,14 +21,8 @@ from resources.aws.clients import AwsClients
 from resources.clock import ScaledClock
 from resources.errors import StoreError, UsageError
 from resources.storage.local_store import LocalStore, local_path
-from resources.storage.object_store import (
-    EDGE_BYTES,
-    LOCK_FILE,
-    PARTIAL_PREFIX,
-    UPLOAD_MANIFEST,
-    ObjectStore,
-    key_order,
-)
+from resources.storage.object_store import EDGE_BYTES, ObjectStore, key_order
+from resources.storage.layout import LOCK_FILE, PARTIAL_PREFIX, UPLOAD_MANIFEST
 from resources.storage.open_store import open_store
 from resources.storage.s3.listing import S3Listing
 from resources.storage.s3.store import S3Store
@@ -324,7 +318,7 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path) -> None:
     try:
         store = LocalStore(disk)
         store.write_bytes("small", b"kept")
-        with pytest.raises(StoreError, match="no space left to write big; make room and run again"):
+        with pytest.raises(StoreError, match="no space left to write big; free some space and run again"):
             store.write_bytes("big", b"x" * 200_000)
         assert store.read_bytes("small") == b"kept"
         assert not store.exists("big")

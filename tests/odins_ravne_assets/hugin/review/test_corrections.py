@@ -119,7 +119,7 @@ def test_rejected_detections_are_left_out_and_counted(store: LocalStore) -> None
         result.rows_rejected
         + result.rows_below_confidence
         + result.rows_too_short
-        + result.rows_in_visits
+        + result.rows_in_observations
     )
     assert "DCIM/3.jpg" not in {observation["source_video"] for observation in observations(store)}
 

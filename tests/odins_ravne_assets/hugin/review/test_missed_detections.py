@@ -138,7 +138,7 @@ def test_stage_3_is_repeatable_and_its_rows_add_up(store: LocalStore) -> None:
     before = store.read_bytes("stage3/observations.parquet")
     result = run(store)
     assert store.read_bytes("stage3/observations.parquet") == before
-    assert (result.rows_in, result.rows_in_visits, result.observations) == (1, 1, 2)
+    assert (result.rows_in, result.rows_in_observations, result.observations) == (1, 1, 2)
 
 
 def test_the_report_counts_missed_detections_and_corrections_without_effect(

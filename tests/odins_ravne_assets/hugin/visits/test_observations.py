@@ -1,4 +1,4 @@
-"""Stage 3's rule: which rows of the classifications become which visit."""
+"""The compression of Stage 3: which detections become which observation."""
 
 from collections import Counter, defaultdict
 from datetime import datetime, timedelta
@@ -28,16 +28,16 @@ NOON = datetime(2026, 5, 1, 12)
 MS = timedelta(milliseconds=1)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
-# Votes have tests of their own.
+# Votes are tested separately.
 DEFAULT = Stage3(burst_gap=0)
 GAP = Stage3(mode="gap", burst_gap=0)
 TAXONOMY = Taxonomy(shipped_taxa())
-# On a busy machine an example may take long without anything being wrong.
-UNHURRIED = hypothesis_settings(deadline=None)
+# On a busy machine an example may take long.
+NO_DEADLINE = hypothesis_settings(deadline=None)
 
 
 def box(at: datetime | None = NOON, **columns: Any) -> Row:
-    """A row of the classifications: a red fox on a still, unless said otherwise."""
+    """A row of the classifications; by default a red fox on a still."""
     row: Row = {
         "camera_id": "camera7",
         "path": f"IMG_{at:%d%H%M%S%f}.JPG" if at else "IMG_0000.JPG",
@@ -62,7 +62,7 @@ def box(at: datetime | None = NOON, **columns: Any) -> Row:
 
 
 def clip(at: datetime | None, seconds: float, path: str, **columns: Any) -> list[Row]:
-    """Rows of a video: a box each second for so long, from its first frame on."""
+    """Rows of a video: a box each second, from its first frame on."""
     offsets = [min(second, seconds) for second in range(int(np.ceil(seconds)) + 1)]
     return [
         box(
@@ -81,32 +81,37 @@ def table(rows: list[Row]) -> pl.LazyFrame:
     return pl.LazyFrame(rows, schema=schemas.CLASSIFICATIONS)
 
 
-def counted(rows: pl.LazyFrame) -> Row:
-    """What the first row counts as."""
-    seen = identify(rows, TAXONOMY, 0.65)
-    return seen.rows.join(seen.names.table(), on="name").row(0, named=True)
+def identified(rows: pl.LazyFrame) -> Row:
+    """The identification of the first row."""
+    found = identify(rows, TAXONOMY, 0.65)
+    return found.rows.join(found.names.table(), on="name").row(0, named=True)
 
 
 def compressed(rows: list[Row], settings: Stage3 = DEFAULT) -> CompressionResult:
-    counted = identify(table(rows), TAXONOMY, settings.roll_up)
+    identified_rows = identify(table(rows), TAXONOMY, settings.roll_up)
     return compress(
-        without_corrections(vote_by_sequence(counted, TAXONOMY, settings)), TAXONOMY, settings
+        without_corrections(vote_by_sequence(identified_rows, TAXONOMY, settings)),
+        TAXONOMY,
+        settings,
     )
 
 
-def visits(rows: list[Row], settings: Stage3 = DEFAULT) -> list[Row]:
+def observations(rows: list[Row], settings: Stage3 = DEFAULT) -> list[Row]:
     return compressed(rows, settings).observations.to_dicts()
 
 
 def spans(rows: list[Row], settings: Stage3 = DEFAULT) -> list[tuple[datetime, datetime]]:
-    return [(visit["start_at"], visit["end_at"]) for visit in visits(rows, settings)]
+    return [
+        (observation["start_at"], observation["end_at"])
+        for observation in observations(rows, settings)
+    ]
 
 
-# What a row counts as
+# Identification
 
 
-def test_an_animal_of_a_sure_label_counts_as_that_label() -> None:
-    row = counted(table([box(confidence=0.75, detection_confidence=0.5)]))
+def test_an_animal_with_a_confident_label_gets_that_label() -> None:
+    row = identified(table([box(confidence=0.75, detection_confidence=0.5)]))
     assert (row["species"], row["scientific_name"], row["confidence"]) == (
         "red fox",
         "Vulpes vulpes",
@@ -114,9 +119,11 @@ def test_an_animal_of_a_sure_label_counts_as_that_label() -> None:
     )
 
 
-def test_an_animal_of_an_unsure_label_is_unknown_and_as_sure_as_its_detection() -> None:
+def test_an_animal_with_an_uncertain_label_is_unknown_with_the_confidence_of_its_detection() -> (
+    None
+):
     rows = table([box(auto_ok=False, confidence=0.25, detection_confidence=0.5)])
-    row = counted(rows)
+    row = identified(rows)
     assert (row["species"], row["scientific_name"], row["confidence"]) == (
         "unknown animal",
         None,
@@ -127,14 +134,14 @@ def test_an_animal_of_an_unsure_label_is_unknown_and_as_sure_as_its_detection() 
 @pytest.mark.parametrize(("category", "latin"), [("person", "Homo sapiens"), ("vehicle", None)])
 def test_people_and_vehicles_are_their_own_species(category: str, latin: str | None) -> None:
     rows = table([box(category=category, label=category, scientific_name=None, confidence=0.75)])
-    row = counted(rows)
+    row = identified(rows)
     assert (row["species"], row["scientific_name"], row["confidence"]) == (category, latin, 0.75)
 
 
 # Windows and gaps
 
 
-def test_a_window_takes_the_row_at_its_edge_and_not_the_one_a_millisecond_later() -> None:
+def test_a_window_includes_its_edge_and_not_a_millisecond_more() -> None:
     edge = NOON + 10 * MINUTE
     assert spans([box(), box(edge)]) == [(NOON, edge)]
     assert spans([box(), box(edge + MS)]) == [(NOON, NOON), (edge + MS, edge + MS)]
@@ -150,13 +157,13 @@ def test_a_gap_is_measured_from_the_last_row() -> None:
     assert spans([box(at) for at in times], GAP) == [(times[0], times[3])]
 
 
-def test_a_gap_ends_at_its_edge() -> None:
+def test_a_gap_excludes_its_edge() -> None:
     edge = NOON + 10 * MINUTE
     assert spans([box(), box(edge - MS)], GAP) == [(NOON, edge - MS)]
     assert spans([box(), box(edge)], GAP) == [(NOON, NOON), (edge, edge)]
 
 
-def test_gap_mode_keeps_the_records_that_camtrapr_keeps() -> None:
+def test_gap_mode_finds_the_independent_records_of_camtrapr() -> None:
     # camtrapR, minDeltaTime = 60, deltaTimeComparedTo = "lastRecord": a record is independent
     # when it is *at least* 60 minutes after the last record of its species at its station.
     fox = [NOON + minutes * MINUTE for minutes in (0, 40, 80, 139, 199, 200, 260)]
@@ -171,12 +178,12 @@ def test_gap_mode_keeps_the_records_that_camtrapr_keeps() -> None:
 
 
 @pytest.mark.parametrize("minutes", [0.27, 1.09, 2.01])
-def test_an_edge_in_fractions_of_a_minute_is_exact(minutes: float) -> None:
+def test_a_window_in_fractions_of_a_minute_is_exact(minutes: float) -> None:
     edge = NOON + timedelta(milliseconds=round(minutes * 60_000))
-    assert len(visits([box(), box(edge)], Stage3(compression_window=minutes))) == 1
+    assert len(observations([box(), box(edge)], Stage3(compression_window=minutes))) == 1
     gap = Stage3(compression_window=minutes, mode="gap")
-    assert len(visits([box(), box(edge)], gap)) == 2
-    assert len(visits([box(), box(edge - MS)], gap)) == 1
+    assert len(observations([box(), box(edge)], gap)) == 2
+    assert len(observations([box(), box(edge - MS)], gap)) == 1
 
 
 @pytest.mark.parametrize("mode", ["window", "gap"])
@@ -184,17 +191,19 @@ def test_an_edge_in_fractions_of_a_minute_is_exact(minutes: float) -> None:
 def test_no_window_is_too_short_or_too_long(mode: Any, minutes: float, expected: int) -> None:
     settings = Stage3(compression_window=minutes, mode=mode)
     far = [box(datetime(1, 1, 1)), box(datetime(9999, 12, 31)), box(datetime(1, 1, 1), path="2")]
-    assert len(visits(far, settings)) == expected
+    assert len(observations(far, settings)) == expected
 
 
-def test_species_and_cameras_are_apart() -> None:
+def test_species_and_cameras_have_separate_observations() -> None:
     rows = [
         box(),
         box(camera_id="camera8"),
         box(label="brown hare", scientific_name="Lepus europaeus"),
         box(category="person", label="person", confidence=0.9),
     ]
-    assert [(visit["camera_id"], visit["species"]) for visit in visits(rows)] == [
+    assert [
+        (observation["camera_id"], observation["species"]) for observation in observations(rows)
+    ] == [
         ("camera7", "brown hare"),
         ("camera7", "person"),
         ("camera7", "red fox"),
@@ -204,20 +213,27 @@ def test_species_and_cameras_are_apart() -> None:
 
 def test_an_animal_that_a_classifier_calls_a_vehicle_is_not_merged_with_vehicles() -> None:
     rows = [box(label="vehicle"), box(category="vehicle", label="vehicle")]
-    assert [visit["category"] for visit in visits(rows)] == ["animal", "vehicle"]
+    assert [observation["category"] for observation in observations(rows)] == ["animal", "vehicle"]
 
 
-def test_a_burst_of_ten_photos_is_one_visit() -> None:
-    burst = [box(NOON + number // 3 * SECOND, path=f"IMG_{number:04}.JPG") for number in range(10)]
-    (visit,) = visits(burst)
-    assert visit["media_count"] == visit["frame_count"] == visit["detection_count"] == 10
-    assert visit["duration_seconds"] == 3.0
+def test_a_sequence_of_ten_photos_is_one_observation() -> None:
+    sequence = [
+        box(NOON + number // 3 * SECOND, path=f"IMG_{number:04}.JPG") for number in range(10)
+    ]
+    (observation,) = observations(sequence)
+    assert (
+        observation["media_count"]
+        == observation["frame_count"]
+        == observation["detection_count"]
+        == 10
+    )
+    assert observation["duration_seconds"] == 3.0
 
 
 # Confidence
 
 
-def test_a_row_at_the_least_confidence_is_used_and_one_below_is_counted() -> None:
+def test_a_row_at_min_confidence_is_used_and_one_below_is_counted() -> None:
     # 0.7 as Float32, as the table has it, is less than 0.7 as Python has it.
     rows = [box(confidence=0.7), box(NOON + MINUTE, confidence=0.699)]
     result = compressed(rows, Stage3(min_confidence=0.7))
@@ -226,51 +242,57 @@ def test_a_row_at_the_least_confidence_is_used_and_one_below_is_counted() -> Non
 
 
 @pytest.mark.parametrize("confidence", [None, float("nan")])
-def test_a_row_without_a_confidence_is_below_every_confidence(confidence: float | None) -> None:
+def test_a_row_without_a_confidence_is_left_out(confidence: float | None) -> None:
     result = compressed([box(confidence=confidence)], Stage3(min_confidence=0))
     assert (result.observations.height, result.rows_below_confidence) == (0, 1)
 
 
-def test_a_visit_is_reviewed_when_its_best_confidence_is_below_the_setting() -> None:
+def test_an_observation_needs_review_if_its_best_confidence_is_below_the_setting() -> None:
     unsure = [box(confidence=0.6), box(NOON + SECOND, confidence=0.79)]
-    assert [visit["needs_review"] for visit in visits(unsure)] == [True]
-    assert [visit["needs_review"] for visit in visits([*unsure, box(confidence=0.8)])] == [False]
+    assert [observation["needs_review"] for observation in observations(unsure)] == [True]
+    assert [
+        observation["needs_review"] for observation in observations([*unsure, box(confidence=0.8)])
+    ] == [False]
 
 
-def test_an_unknown_animal_is_always_reviewed() -> None:
-    (visit,) = visits([box(auto_ok=False, detection_confidence=1.0)])
-    assert visit["species"] == "unknown animal"
-    assert visit["needs_review"]
+def test_an_unknown_animal_always_needs_review() -> None:
+    (observation,) = observations([box(auto_ok=False, detection_confidence=1.0)])
+    assert observation["species"] == "unknown animal"
+    assert observation["needs_review"]
 
 
 # Duration
 
 
-def test_a_single_still_is_a_visit() -> None:
-    (visit,) = visits([box()])
-    assert (visit["start_at"], visit["end_at"], visit["duration_seconds"]) == (NOON, NOON, 0.0)
+def test_a_single_still_is_an_observation() -> None:
+    (observation,) = observations([box()])
+    assert (observation["start_at"], observation["end_at"], observation["duration_seconds"]) == (
+        NOON,
+        NOON,
+        0.0,
+    )
 
 
-def test_a_video_shorter_than_the_least_duration_is_dropped_and_counted() -> None:
+def test_a_video_shorter_than_min_duration_is_dropped_and_counted() -> None:
     result = compressed([*clip(NOON, 4.999, "short.mp4"), *clip(NOON + 60 * MINUTE, 5, "long.mp4")])
     assert result.observations["source_video"].to_list() == ["long.mp4"]
-    assert (result.visits_too_short, result.rows_too_short) == (1, 6)
+    assert (result.observations_too_short, result.rows_too_short) == (1, 6)
 
 
-def test_a_short_visit_with_a_still_in_it_is_kept() -> None:
-    (visit,) = visits([*clip(NOON, 2, "a.mp4"), box(NOON + SECOND, path="b.jpg")])
-    assert (visit["duration_seconds"], visit["media_count"]) == (2.0, 2)
+def test_a_short_observation_with_a_still_is_retained() -> None:
+    (observation,) = observations([*clip(NOON, 2, "a.mp4"), box(NOON + SECOND, path="b.jpg")])
+    assert (observation["duration_seconds"], observation["media_count"]) == (2.0, 2)
 
 
-def test_two_short_videos_of_one_visit_are_kept_when_the_visit_is_long_enough() -> None:
-    (visit,) = visits([*clip(NOON, 1, "a.mp4"), *clip(NOON + MINUTE, 1, "b.mp4")])
-    assert visit["duration_seconds"] == 61.0
+def test_two_short_videos_of_one_long_observation_are_retained() -> None:
+    (observation,) = observations([*clip(NOON, 1, "a.mp4"), *clip(NOON + MINUTE, 1, "b.mp4")])
+    assert observation["duration_seconds"] == 61.0
 
 
-# Times that are missing or doubtful
+# Missing and unusual times
 
 
-def test_media_without_a_time_are_one_observation_each_and_get_no_time() -> None:
+def test_each_medium_without_a_time_is_an_observation_without_a_time() -> None:
     rows = [
         box(None, path="a.jpg"),
         box(None, path="a.jpg", box_number=1),
@@ -290,22 +312,24 @@ def test_media_without_a_time_are_one_observation_each_and_get_no_time() -> None
     ]
 
 
-def test_a_video_without_a_time_is_held_to_the_least_duration() -> None:
+def test_min_duration_applies_to_a_video_without_a_time() -> None:
     result = compressed(clip(None, 3, "c.mp4"))
-    assert (result.observations.height, result.visits_too_short) == (0, 1)
+    assert (result.observations.height, result.observations_too_short) == (0, 1)
 
 
-def test_a_clock_that_was_reset_to_1970_has_times_all_the_same() -> None:
+def test_times_in_1970_are_times() -> None:
     epoch = datetime(1970, 1, 1)
     rows = [box(epoch, path="a.jpg"), box(None, path="b.jpg"), box(epoch, path="c.jpg")]
-    assert [(visit["start_at"], visit["media_count"]) for visit in visits(rows)] == [
+    assert [
+        (observation["start_at"], observation["media_count"]) for observation in observations(rows)
+    ] == [
         (epoch, 2),
         (None, 1),
     ]
 
 
-def test_where_the_clock_changes_visits_go_by_the_wall_clock_and_carry_their_first_offset() -> None:
-    # Summer time ends: an hour after 02:55 +02:00 it is 02:55 +01:00, and the camera knows.
+def test_observations_use_the_camera_s_clock_and_their_first_offset() -> None:
+    # Daylight saving time ends: an hour after 02:55 +02:00 it is 02:55 +01:00.
     before = datetime(2026, 10, 25, 2, 55)
     rows = [
         box(before, path="1.jpg", utc_offset_minutes=120),
@@ -313,39 +337,44 @@ def test_where_the_clock_changes_visits_go_by_the_wall_clock_and_carry_their_fir
         box(before + 20 * MINUTE, path="3.jpg", utc_offset_minutes=60),
     ]
     assert [
-        (visit["start_at"], visit["end_at"], visit["utc_offset_minutes"], visit["duration_seconds"])
-        for visit in visits(rows)
+        (
+            observation["start_at"],
+            observation["end_at"],
+            observation["utc_offset_minutes"],
+            observation["duration_seconds"],
+        )
+        for observation in observations(rows)
     ] == [
         (before, before + 2 * MINUTE, 120, 120.0),
         (before + 20 * MINUTE, before + 20 * MINUTE, 60, 0.0),
     ]
 
 
-# What an observation says
+# Columns
 
 
-def test_an_observation_has_the_schema_of_the_table_even_when_there_is_none() -> None:
+def test_the_result_has_the_schema_of_observations_even_if_empty() -> None:
     assert compressed([box()]).observations.schema == schemas.OBSERVATIONS
     nothing = compressed([])
     assert nothing.observations.schema == schemas.OBSERVATIONS
     assert (nothing.observations.height, nothing.rows_in) == (0, 0)
 
 
-def test_the_timeline_has_every_row_in_order_of_time_path_frame_and_box() -> None:
+def test_the_timeline_is_ordered_by_time_path_frame_and_box() -> None:
     rows = [
         box(NOON + SECOND, path="a.jpg"),
         box(path="b.jpg", box_number=1),
         box(path="b.jpg", confidence=0.6),
         box(path="a.mp4", kind="video", frame_number=2),
     ]
-    (visit,) = visits(rows)
-    assert [(s["path"], s["frame_number"]) for s in visit["detection_timeline"]] == [
+    (observation,) = observations(rows)
+    assert [(s["path"], s["frame_number"]) for s in observation["detection_timeline"]] == [
         ("a.mp4", 2),
         ("b.jpg", 0),
         ("b.jpg", 0),
         ("a.jpg", 0),
     ]
-    assert visit["detection_timeline"][1] == {
+    assert observation["detection_timeline"][1] == {
         "path": "b.jpg",
         "frame_number": 0,
         "box_number": 0,
@@ -353,44 +382,48 @@ def test_the_timeline_has_every_row_in_order_of_time_path_frame_and_box() -> Non
         "time_offset_ms": 0,
         "confidence": pytest.approx(0.6),
     }
-    assert visit["source_video"] == "a.mp4"
-    assert (visit["detection_count"], visit["frame_count"], visit["media_count"]) == (4, 3, 3)
+    assert observation["source_video"] == "a.mp4"
+    assert (
+        observation["detection_count"],
+        observation["frame_count"],
+        observation["media_count"],
+    ) == (4, 3, 3)
 
 
-def test_names_in_any_script_are_kept() -> None:
+def test_names_in_any_script_are_unchanged() -> None:
     place = {"camera_id": "Ödemark 木 🦊", "path": "стена/ёж.jpg"}
     rows = [box(**place, label="räv", scientific_name=None)]
-    (visit,) = visits(rows)
-    assert (visit["camera_id"], visit["species"], visit["source_video"]) == (
+    (observation,) = observations(rows)
+    assert (observation["camera_id"], observation["species"], observation["source_video"]) == (
         "Ödemark 木 🦊",
         "räv",
         "стена/ёж.jpg",
     )
 
 
-def test_an_id_is_the_same_after_files_are_renamed_and_another_for_another_camera() -> None:
-    (visit,) = visits([box(content_hash="c" * 64)])
-    (renamed,) = visits([box(content_hash="c" * 64, path="renamed.jpg")])
-    (elsewhere,) = visits([box(content_hash="c" * 64, camera_id="camera8")])
-    assert visit["observation_id"] == renamed["observation_id"] != elsewhere["observation_id"]
+def test_an_id_depends_on_the_camera_and_not_on_file_names() -> None:
+    (observation,) = observations([box(content_hash="c" * 64)])
+    (renamed,) = observations([box(content_hash="c" * 64, path="renamed.jpg")])
+    (elsewhere,) = observations([box(content_hash="c" * 64, camera_id="camera8")])
+    assert observation["observation_id"] == renamed["observation_id"] != elsewhere["observation_id"]
 
 
-def test_an_id_does_not_change_between_versions() -> None:
-    (visit,) = visits([box(content_hash="c" * 64)])
-    assert visit["observation_id"] == "a27a419306c9c1fe"
+def test_an_id_is_stable_between_versions() -> None:
+    (observation,) = observations([box(content_hash="c" * 64)])
+    assert observation["observation_id"] == "a27a419306c9c1fe"
 
 
-# The rule against its plainest form
+# The rule against a reference implementation
 
 NAMED = {"label": "red fox", "scientific_name": "Vulpes vulpes", "auto_ok": True}
-KINDS_OF_BOXES: list[Row] = [
+BOX_KINDS: list[Row] = [
     {"category": "animal", **NAMED},
     {"category": "animal", **NAMED, "auto_ok": False},
     {"category": "animal", **NAMED, "label": "brown hare", "scientific_name": "Lepus europaeus"},
     {"category": "person", "label": "person", "scientific_name": None, "auto_ok": True},
 ]
 RANKS = ("taxon_rank", "class", "order", "family", "genus")
-RANKS_BY_HAND: dict[str | None, Row] = {
+REFERENCE_RANKS: dict[str | None, Row] = {
     name: dict(zip(RANKS, ranks, strict=True))
     for name, ranks in {
         "Vulpes vulpes": ("species", "Mammalia", "Carnivora", "Canidae", "Vulpes"),
@@ -433,7 +466,7 @@ def footage_rows(draw: st.DrawFn) -> list[Row]:
                         time_offset_ms=offset,
                         confidence=draw(CONFIDENCES),
                         detection_confidence=draw(CONFIDENCES),
-                        **draw(st.sampled_from(KINDS_OF_BOXES)),
+                        **draw(st.sampled_from(BOX_KINDS)),
                     )
                 )
     return rows
@@ -449,43 +482,43 @@ SETTINGS = st.builds(
 )
 
 
-def visits_by_hand(rows: list[Row], settings: Stage3) -> tuple[list[Row], int]:
-    """The rule, row by row; visits and the number of those that were too short."""
-    lanes: dict[Any, list[Row]] = defaultdict(list)
+def reference_observations(rows: list[Row], settings: Stage3) -> tuple[list[Row], int]:
+    """The rule, row by row: observations, and the number of those that were too short."""
+    groups: dict[Any, list[Row]] = defaultdict(list)
     for row in rows:
-        sighting = dict(row)
+        identified_row = dict(row)
         if row["category"] == "person":
-            sighting |= {"species": "person", "scientific_name": "Homo sapiens"}
+            identified_row |= {"species": "person", "scientific_name": "Homo sapiens"}
         elif row["auto_ok"]:
-            sighting |= {"species": row["label"]}
+            identified_row |= {"species": row["label"]}
         else:
-            sighting |= {"species": "unknown animal", "scientific_name": None}
-            sighting |= {"confidence": row["detection_confidence"]}
-        if sighting["confidence"] >= settings.min_confidence:
+            identified_row |= {"species": "unknown animal", "scientific_name": None}
+            identified_row |= {"confidence": row["detection_confidence"]}
+        if identified_row["confidence"] >= settings.min_confidence:
             undated = row["path"] if row["captured_at"] is None else None
-            key = (row["camera_id"], row["category"], sighting["species"], undated)
-            lanes[key].append(sighting)
-    cut = [visit for lane in lanes.values() for visit in cut_by_hand(lane, settings)]
-    found = [observation_by_hand(visit, settings) for visit in cut]
-    kept = [
+            key = (row["camera_id"], row["category"], identified_row["species"], undated)
+            groups[key].append(identified_row)
+    split = [part for group in groups.values() for part in reference_split(group, settings)]
+    found = [reference_observation(part, settings) for part in split]
+    retained = [
         observation
-        for observation, visit in zip(found, cut, strict=True)
+        for observation, part in zip(found, split, strict=True)
         if observation["duration_seconds"] >= settings.min_duration
-        or any(row["kind"] == "image" for row in visit)
+        or any(row["kind"] == "image" for row in part)
     ]
-    kept.sort(
-        key=lambda visit: (
-            visit["camera_id"],
-            visit["start_at"] or datetime.max,
-            visit["species"],
-            visit["source_video"],
+    retained.sort(
+        key=lambda observation: (
+            observation["camera_id"],
+            observation["start_at"] or datetime.max,
+            observation["species"],
+            observation["source_video"],
         )
     )
-    return kept, len(found) - len(kept)
+    return retained, len(found) - len(retained)
 
 
-def cut_by_hand(lane: list[Row], settings: Stage3) -> list[list[Row]]:
-    lane.sort(
+def reference_split(group: list[Row], settings: Stage3) -> list[list[Row]]:
+    group.sort(
         key=lambda row: (
             row["captured_at"] or NOON,
             row["path"],
@@ -494,34 +527,34 @@ def cut_by_hand(lane: list[Row], settings: Stage3) -> list[list[Row]]:
         )
     )
     window = settings.compression_window * MINUTE
-    cut: list[list[Row]] = []
-    for row in lane:
+    parts: list[list[Row]] = []
+    for row in group:
         at = row["captured_at"]
-        if cut and at is None:
+        if parts and at is None:
             joins = True
-        elif cut and settings.mode == "window":
-            joins = at - cut[-1][0]["captured_at"] <= window
-        elif cut:
-            joins = at - cut[-1][-1]["captured_at"] < window
+        elif parts and settings.mode == "window":
+            joins = at - parts[-1][0]["captured_at"] <= window
+        elif parts:
+            joins = at - parts[-1][-1]["captured_at"] < window
         else:
             joins = False
         if joins:
-            cut[-1].append(row)
+            parts[-1].append(row)
         else:
-            cut.append([row])
-    return cut
+            parts.append([row])
+    return parts
 
 
-def observation_by_hand(visit: list[Row], settings: Stage3) -> Row:
-    first, last = visit[0], visit[-1]
-    confidences = [row["confidence"] for row in visit]
+def reference_observation(rows: list[Row], settings: Stage3) -> Row:
+    first, last = rows[0], rows[-1]
+    confidences = [row["confidence"] for row in rows]
     if first["captured_at"] is None:
-        offsets = [row["time_offset_ms"] for row in visit]
+        offsets = [row["time_offset_ms"] for row in rows]
         duration = (max(offsets) - min(offsets)) / 1000
     else:
         duration = (last["captured_at"] - first["captured_at"]).total_seconds()
     timeline = ("path", "frame_number", "box_number", "captured_at", "time_offset_ms")
-    frames = Counter((row["path"], row["frame_number"]) for row in visit)
+    frames = Counter((row["path"], row["frame_number"]) for row in rows)
     return {
         "camera_id": first["camera_id"],
         "category": first["category"],
@@ -533,42 +566,42 @@ def observation_by_hand(visit: list[Row], settings: Stage3) -> Row:
         "duration_seconds": duration,
         "max_confidence": pytest.approx(max(confidences)),
         "avg_confidence": pytest.approx(sum(confidences) / len(confidences)),
-        "detection_count": len(visit),
+        "detection_count": len(rows),
         "frame_count": len(frames),
         "count": max(frames.values()),
-        **RANKS_BY_HAND[first["scientific_name"]],
+        **REFERENCE_RANKS[first["scientific_name"]],
         "vote_share": None,
         "relabelled": 0,
         "label_source": "machine",
         **dict.fromkeys(("machine_species", "reviewed_by", "reviewed_on")),
         "flags": [],
-        "media_count": len({row["path"] for row in visit}),
+        "media_count": len({row["path"] for row in rows}),
         "source_video": first["path"],
         "detection_timeline": [
             {
                 **{name: row[name] for name in timeline},
                 "confidence": pytest.approx(row["confidence"]),
             }
-            for row in visit
+            for row in rows
         ],
         "needs_review": max(confidences) < settings.review_below
         or first["species"] == "unknown animal",
     }
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(footage_rows(), SETTINGS)
-def test_visits_are_those_of_the_rule_applied_row_by_row(rows: list[Row], settings: Stage3) -> None:
+def test_observations_equal_the_reference(rows: list[Row], settings: Stage3) -> None:
     result = compressed(rows, settings)
     found = result.observations.drop("observation_id").to_dicts()
-    expected, too_short = visits_by_hand(rows, settings)
+    expected, too_short = reference_observations(rows, settings)
     assert found == expected
-    assert result.visits_too_short == too_short
+    assert result.observations_too_short == too_short
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(footage_rows(), SETTINGS)
-def test_every_row_is_accounted_for(rows: list[Row], settings: Stage3) -> None:
+def test_all_rows_are_accounted_for(rows: list[Row], settings: Stage3) -> None:
     result = compressed(rows, settings)
     in_observations = result.observations["detection_count"].sum()
     assert result.rows_in == len(rows)
@@ -577,14 +610,14 @@ def test_every_row_is_accounted_for(rows: list[Row], settings: Stage3) -> None:
     )
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(footage_rows(), SETTINGS)
 def test_no_two_observations_have_the_same_id(rows: list[Row], settings: Stage3) -> None:
     ids = compressed(rows, settings).observations["observation_id"]
     assert ids.n_unique() == len(ids)
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(footage_rows(), SETTINGS, st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_does_not_matter(
     rows: list[Row], settings: Stage3, random: Any
@@ -595,46 +628,46 @@ def test_the_order_of_the_rows_does_not_matter(
     )
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(footage_rows(), SETTINGS, TIMES)
-def test_later_rows_do_not_change_visits_that_have_closed(
+def test_later_rows_do_not_change_observations_that_have_ended(
     rows: list[Row], settings: Stage3, now: datetime
 ) -> None:
     so_far = [row for row in rows if row["captured_at"] is None or row["captured_at"] <= now]
     window = settings.compression_window * MINUTE
     opened = "start_at" if settings.mode == "window" else "end_at"
-    after = visits(rows, settings)
-    for visit in visits(so_far, settings):
-        if visit["start_at"] and visit[opened] + window < now:
-            assert visit in after
+    after = observations(rows, settings)
+    for observation in observations(so_far, settings):
+        if observation["start_at"] and observation[opened] + window < now:
+            assert observation in after
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 10**6)), max_size=40),
     st.integers(1, 10**6),
     st.sampled_from(["window", "gap"]),
 )
-def test_marks_on_arrays_are_those_of_the_rule(
+def test_starts_on_arrays_equal_the_reference(
     steps: list[tuple[bool, int]], window: int, mode: Any
 ) -> None:
-    lanes = np.array([lane for lane, _ in steps], dtype=np.bool_)
+    group_starts = np.array([starts for starts, _ in steps], dtype=np.bool_)
     times = np.zeros(len(steps), dtype=np.int64)
     expected: list[bool] = []
     start = 0
-    for row, (new_lane, step) in enumerate(steps):
-        times[row] = step if new_lane or row == 0 else times[row - 1] + step
+    for row, (new_group, step) in enumerate(steps):
+        times[row] = step if new_group or row == 0 else times[row - 1] + step
         since = times[row] - times[start if mode == "window" else row - 1]
         near = since <= window if mode == "window" else since < window
-        expected.append(row == 0 or new_lane or not near)
+        expected.append(row == 0 or new_group or not near)
         start = row if expected[-1] else start
-    assert observation_starts(lanes, times, window, mode).tolist() == expected
+    assert observation_starts(group_starts, times, window, mode).tolist() == expected
 
 
-def test_the_longest_window_keeps_any_number_of_lanes_apart() -> None:
-    lanes = np.ones(20_000, dtype=np.bool_)
+def test_the_longest_window_separates_any_number_of_groups() -> None:
+    group_starts = np.ones(20_000, dtype=np.bool_)
     times = np.zeros(20_000, dtype=np.int64)
-    assert observation_starts(lanes, times, window_ms(1e300), "window").all()
+    assert observation_starts(group_starts, times, window_ms(1e300), "window").all()
 
 
 def test_windows_are_whole_milliseconds() -> None:

@@ -1,4 +1,4 @@
-"""Stage 3's files: what a camera's `stage3/` holds, byte for byte the same when run again."""
+"""The files of Stage 3: their content, and that a second run writes the same bytes."""
 
 import json
 from dataclasses import asdict
@@ -46,7 +46,7 @@ def read(store: LocalStore, name: str) -> Any:
 # Files
 
 
-def test_stage_3_writes_three_files_and_returns_their_numbers(store: LocalStore) -> None:
+def test_stage_3_writes_three_files_and_returns_their_counts(store: LocalStore) -> None:
     result = asdict(run(store))
     assert sorted(found.key for found in store.list("stage3")) == sorted(
         f"stage3/{name}" for name in FILES
@@ -60,12 +60,12 @@ def test_stage_3_writes_three_files_and_returns_their_numbers(store: LocalStore)
         "rows_below_confidence": 1,
         "rows_without_time": 1,
         "rows_too_short": 1,
-        "rows_in_visits": 7,
-        "visits_too_short": 1,
+        "rows_in_observations": 7,
+        "observations_too_short": 1,
     }
 
 
-def test_the_parquet_file_is_the_table_of_observations(store: LocalStore) -> None:
+def test_the_parquet_file_has_the_schema_of_observations(store: LocalStore) -> None:
     run(store)
     with store.reading("stage3/observations.parquet") as path:
         found = pl.read_parquet(path)
@@ -73,7 +73,7 @@ def test_the_parquet_file_is_the_table_of_observations(store: LocalStore) -> Non
     assert found["species"].to_list() == ["red fox", "red fox", "person", "unknown animal"]
 
 
-def test_a_visit_in_json_has_the_camera_s_times_and_four_digits(store: LocalStore) -> None:
+def test_an_observation_in_json_has_the_camera_s_times_and_four_digits(store: LocalStore) -> None:
     run(store)
     fox, *_ = read(store, "compressed_observations.json")
     timeline = fox.pop("detection_timeline")
@@ -118,7 +118,7 @@ def test_a_visit_in_json_has_the_camera_s_times_and_four_digits(store: LocalStor
     ]
 
 
-def test_a_visit_without_a_time_has_null_for_it(store: LocalStore) -> None:
+def test_an_observation_without_a_time_has_null_times(store: LocalStore) -> None:
     run(store)
     unknown = read(store, "compressed_observations.json")[-1]
     assert (unknown["start_time"], unknown["end_time"]) == (None, None)
@@ -136,15 +136,15 @@ def test_a_visit_without_a_time_has_null_for_it(store: LocalStore) -> None:
         (-210, "2026-05-01T02:14:00.250-03:30"),
     ],
 )
-def test_times_carry_the_offset_that_is_known(
+def test_times_have_the_offset_if_it_is_known(
     offset: int | None, text: str, tmp_path: Path
 ) -> None:
     camera = Camera()
     camera.medium("1.jpg", NIGHT + SECOND / 4, [{}], offset=offset)
     store = camera.store(tmp_path)
     run(store)
-    (visit,) = read(store, "compressed_observations.json")
-    assert visit["start_time"] == text
+    (observation,) = read(store, "compressed_observations.json")
+    assert observation["start_time"] == text
     if offset is not None:
         assert datetime.fromisoformat(text).utcoffset() == timedelta(minutes=offset)
 
@@ -156,15 +156,15 @@ def test_names_with_quotes_line_breaks_and_any_script_survive(tmp_path: Path) ->
     camera.medium("2.jpg", NIGHT + 3600 * SECOND, [{}])
     store = camera.store(tmp_path)
     run(store)
-    visit, _ = read(store, "compressed_observations.json")
-    assert (visit["source_video"], visit["species"]) == (name, 'räv "röd"\n')
+    observation, _ = read(store, "compressed_observations.json")
+    assert (observation["source_video"], observation["species"]) == (name, 'räv "röd"\n')
     written = store.read_bytes("stage3/compressed_observations.json").decode()
     assert "räv" in written
     assert len(written.splitlines()) == 4
     assert read(store, "report.json")["cameras"][0]["camera_id"] == "kamera ö"
 
 
-def test_long_timelines_are_written_in_parts_that_join_up(
+def test_batches_of_long_timelines_make_the_same_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     camera = Camera()
@@ -179,9 +179,9 @@ def test_long_timelines_are_written_in_parts_that_join_up(
         schema=schemas.CLASSIFICATIONS,
     )
     taxonomy = Taxonomy(shipped_taxa())
-    counted = identify(rows.lazy(), taxonomy, 0.65)
+    identified = identify(rows.lazy(), taxonomy, 0.65)
     observations = compress(
-        without_corrections(vote_by_sequence(counted, taxonomy, Stage3())), taxonomy, Stage3()
+        without_corrections(vote_by_sequence(identified, taxonomy, Stage3())), taxonomy, Stage3()
     ).observations
     write_observations_json(observations, tmp_path / "whole.json")
     monkeypatch.setattr(formats, "ROWS_PER_BATCH", 17)
@@ -191,7 +191,7 @@ def test_long_timelines_are_written_in_parts_that_join_up(
     assert (tmp_path / "parts.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
 
 
-# Again
+# Repeated runs
 
 
 def test_a_second_run_gives_the_same_bytes(store: LocalStore) -> None:
@@ -212,7 +212,7 @@ def test_tables_in_another_order_give_the_same_bytes(store: LocalStore, tmp_path
         assert reversed_store.read_bytes(f"stage3/{name}") == store.read_bytes(f"stage3/{name}")
 
 
-def test_a_wider_window_is_a_matter_of_stage_3_alone(store: LocalStore) -> None:
+def test_a_wider_window_needs_stage_3_alone(store: LocalStore) -> None:
     before = run(store).observations
     settings = Stage3(compression_window=120)
     assert run(store, settings).observations == before - 1
@@ -222,7 +222,7 @@ def test_a_wider_window_is_a_matter_of_stage_3_alone(store: LocalStore) -> None:
 # The report
 
 
-def test_the_report_counts_what_was_looked_at_and_what_was_seen(store: LocalStore) -> None:
+def test_the_report_counts_media_detections_and_observations(store: LocalStore) -> None:
     run(store)
     report = read(store, "report.json")
     assert report["totals"] == {
@@ -269,21 +269,26 @@ def test_the_report_has_the_first_and_last_time_of_media_and_of_observations(
     }
 
 
-def test_the_report_says_what_was_lost_where_and_why(store: LocalStore) -> None:
+def test_the_report_counts_exclusions_by_stage_and_reason(store: LocalStore) -> None:
     run(store)
     report = read(store, "report.json")
-    assert [(loss["stage"], loss["count"], loss["why"]) for loss in report["left_out"]] == [
+    assert [
+        (exclusion["stage"], exclusion["count"], exclusion["why"])
+        for exclusion in report["left_out"]
+    ] == [
         (0, 1, "could not be read (see failed_by_reason)"),
-        (0, 0, "have the content of another medium"),
+        (0, 0, "duplicates of another medium"),
         (1, 1, "could not be decoded (see failed_by_reason)"),
-        (1, 1, "not looked at yet: run Stage 1 again"),
+        (1, 1, "not processed yet: run Stage 1 again"),
         (2, 0, "not classified yet: run Stage 2 again"),
-        (3, 0, "a reviewer saw nothing there"),
+        (3, 0, "labelled as empty by a reviewer"),
         (3, 1, "confidence below min_confidence, 0.5"),
         (3, 1, "visits on video alone, shorter than min_duration, 5 s"),
     ]
-    lost = sum(loss["count"] for loss in report["left_out"] if loss["stage"] == 3)
-    assert report["totals"]["classified"] == report["totals"]["in_observations"] + lost
+    excluded = sum(
+        exclusion["count"] for exclusion in report["left_out"] if exclusion["stage"] == 3
+    )
+    assert report["totals"]["classified"] == report["totals"]["in_observations"] + excluded
 
 
 def test_the_report_has_a_row_for_each_species(store: LocalStore) -> None:
@@ -330,7 +335,7 @@ def test_the_report_has_a_row_for_each_camera(store: LocalStore) -> None:
     ]
 
 
-def test_the_report_names_the_settings_the_models_and_what_made_it(store: LocalStore) -> None:
+def test_the_report_names_settings_models_and_generator(store: LocalStore) -> None:
     run(store)
     report = read(store, "report.json")
     assert report["settings"] == Stage3().model_dump()
@@ -339,19 +344,21 @@ def test_the_report_names_the_settings_the_models_and_what_made_it(store: LocalS
     assert report["generated_by"]["version"]
 
 
-def test_detections_that_stage_2_has_not_come_to_are_told(tmp_path: Path) -> None:
+def test_detections_that_are_not_classified_yet_are_counted(tmp_path: Path) -> None:
     camera = a_night()
     camera.rows["classifications"].pop()
     store = camera.store(tmp_path)
     run(store)
-    (loss,) = (loss for loss in read(store, "report.json")["left_out"] if loss["stage"] == 2)
-    assert loss["count"] == 1
+    (exclusion,) = (
+        exclusion for exclusion in read(store, "report.json")["left_out"] if exclusion["stage"] == 2
+    )
+    assert exclusion["count"] == 1
 
 
-# Nothing, and what is wrong
+# Empty and invalid tables
 
 
-def test_a_camera_that_saw_nothing_has_empty_results(tmp_path: Path) -> None:
+def test_a_camera_without_detections_has_empty_results(tmp_path: Path) -> None:
     store = Camera().store(tmp_path)
     assert run(store).observations == 0
     assert read(store, "compressed_observations.json") == []
@@ -373,7 +380,7 @@ def test_a_camera_that_saw_nothing_has_empty_results(tmp_path: Path) -> None:
         ("classifications", "Stage 2"),
     ],
 )
-def test_a_table_that_is_not_there_names_the_stage_to_run(
+def test_a_missing_table_is_an_error_that_names_the_stage(
     store: LocalStore, table: str, stage: str
 ) -> None:
     store.delete(f"tables/{table}.parquet")
@@ -384,23 +391,23 @@ def test_a_table_that_is_not_there_names_the_stage_to_run(
     assert not store.exists("stage3/report.json")
 
 
-def test_a_damaged_table_names_the_stage_to_run(store: LocalStore) -> None:
+def test_a_damaged_table_is_an_error_that_names_the_stage(store: LocalStore) -> None:
     store.write_bytes("tables/frames.parquet", b"PAR1 and nothing after it")
     with pytest.raises(StoreError, match=r"tables/frames\.parquet is damaged .* run Stage 1"):
         run(store)
 
 
-def test_a_table_of_another_version_names_the_stage_to_run(store: LocalStore) -> None:
+def test_a_table_of_another_version_is_an_error_that_names_the_stage(store: LocalStore) -> None:
     with store.writing("tables/classifications.parquet") as path:
         pl.DataFrame({"detection_id": ["a"]}).write_parquet(path)
     with pytest.raises(StoreError, match="another version; run Stage 2"):
         run(store)
 
 
-# The table of species
+# The species table
 
 
-def test_the_species_table_is_markdown_with_the_most_seen_first(store: LocalStore) -> None:
+def test_the_species_table_is_markdown_ordered_by_frequency(store: LocalStore) -> None:
     assert run(store).species_table.splitlines() == [
         "| Species | Scientific name | Visits | First | Last | Best confidence | To review |",
         "|---|---|--:|---|---|--:|--:|",

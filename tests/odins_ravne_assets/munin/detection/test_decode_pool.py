@@ -1,4 +1,4 @@
-"""Decoding: which frames come out, when they were, and what a bad file may cost."""
+"""Decoding: sampled frames, their times, and the cost of a bad file."""
 
 import os
 import threading
@@ -84,7 +84,7 @@ def test_sampling_by_frames_per_second_takes_the_first_frame_of_each_period(tmp_
     assert numbers(tmp_path / "clip.mp4", plan)[:4] == [(0, 0), (4, 400), (8, 800), (12, 1200)]
 
 
-def test_more_frames_per_second_than_there_are_takes_all(tmp_path: Path) -> None:
+def test_a_sampling_rate_above_the_frame_rate_takes_all_frames(tmp_path: Path) -> None:
     write_clip(tmp_path / "clip.mp4", [100] * 7)
     plan = EVERYTHING._replace(sampling="fps", frames_per_second=1000.0)
     assert len(numbers(tmp_path / "clip.mp4", plan)) == 7
@@ -115,7 +115,7 @@ def test_no_picture_is_larger_than_the_arena_allows(tmp_path: Path) -> None:
     assert picture.shape[0] * picture.shape[1] <= MAX_PIXELS
 
 
-def test_a_cut_jpeg_gives_what_is_left(tmp_path: Path) -> None:
+def test_a_truncated_jpeg_is_decoded_as_far_as_it_goes(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "whole.jpg"), noise)
     data = (tmp_path / "whole.jpg").read_bytes()
@@ -125,7 +125,7 @@ def test_a_cut_jpeg_gives_what_is_left(tmp_path: Path) -> None:
     assert np.ptp(picture[:100]) > 100 > np.ptp(picture[-50:])
 
 
-def test_a_video_that_breaks_off_gives_the_frames_before_the_break(tmp_path: Path) -> None:
+def test_a_truncated_video_gives_the_frames_before_its_end(tmp_path: Path) -> None:
     write_clip(tmp_path / "clip.avi", [100] * 50, size=(320, 240))
     data = (tmp_path / "clip.avi").read_bytes()
     (tmp_path / "cut.avi").write_bytes(data[: len(data) * 6 // 10])
@@ -135,7 +135,7 @@ def test_a_video_that_breaks_off_gives_the_frames_before_the_break(tmp_path: Pat
     assert isinstance(found[-1], MediumEnded)
 
 
-def test_frames_come_in_order_and_media_of_several_processes_are_all_seen(tmp_path: Path) -> None:
+def test_frames_are_in_order_and_media_of_all_processes_arrive(tmp_path: Path) -> None:
     names = [f"clip{n}.mp4" for n in range(6)] + [f"still{n}.jpg" for n in range(6)]
     for name in names:
         if name.endswith(".mp4"):
@@ -151,7 +151,7 @@ def test_frames_come_in_order_and_media_of_several_processes_are_all_seen(tmp_pa
         assert isinstance(events[0], MediumStarted) and isinstance(events[-1], MediumEnded)
 
 
-def test_the_decoder_runs_ahead_no_further_than_there_are_slots(tmp_path: Path) -> None:
+def test_the_decoder_stops_when_all_slots_are_in_use(tmp_path: Path) -> None:
     write_clip(tmp_path / "clip.mp4", list(range(100, 140)))
     decoder = DecodePool(LocalStore(tmp_path), iter([medium("clip.mp4")]), settings(slots=3))
     stream = decoder.events()
@@ -159,7 +159,7 @@ def test_the_decoder_runs_ahead_no_further_than_there_are_slots(tmp_path: Path) 
     held = [event for event in first if isinstance(event, Frame)]
     assert [round(float(frame.picture.mean()), -1) for frame in held] == [100, 100, 100]
     time.sleep(0.3)
-    assert decoder.nothing_waiting()
+    assert decoder.no_event_ready()
     held[0].release()
     following = next(stream)
     assert isinstance(following, Frame) and following.number == 3
@@ -168,7 +168,7 @@ def test_the_decoder_runs_ahead_no_further_than_there_are_slots(tmp_path: Path) 
 
 
 def hang(path: Path) -> None:
-    """A file that never says anything: a pipe that nobody writes to."""
+    """Make a file that hangs its reader: a pipe without a writer."""
     os.mkfifo(path)
 
 
@@ -186,7 +186,7 @@ def test_a_file_that_hangs_the_decoder_costs_that_file_alone(tmp_path: Path) -> 
 
 
 class LocalStoreOfAnything(LocalStore):
-    """Gives pipes too, which stand for files that hang a decoder."""
+    """A store that opens pipes too, which stand for files that hang a decoder."""
 
     def reading(self, key: str) -> "ReadingAnything":  # type: ignore[override]
         return ReadingAnything(self.root / key)
@@ -206,19 +206,19 @@ class ReadingAnything:
 def is_decoder(process: psutil.Process) -> bool:
     try:
         return "odins_ravne_assets.munin.detection.decode_process" in process.cmdline()
-    except psutil.Error:  # it has just ended
+    except psutil.Error:  # it has just exited
         return False
 
 
 def kill_decoders_of_this_process(times: int) -> None:
-    """Kill the decoding child as often as asked, each time once it has had time to begin."""
+    """Kill the decoding child this many times, each time after it has had time to start."""
     killed: set[int] = set()
     deadline = time.monotonic() + 30
     while len(killed) < times and time.monotonic() < deadline:
         for child in psutil.Process().children():
             if child.pid not in killed and is_decoder(child):
                 time.sleep(0.5)
-                with suppress(psutil.NoSuchProcess):  # one of an earlier test, which ended itself
+                with suppress(psutil.NoSuchProcess):  # of an earlier test, ended by itself
                     child.kill()
                     killed.add(child.pid)
         time.sleep(0.05)
@@ -240,13 +240,13 @@ def test_a_file_that_kills_the_decoder_twice_costs_that_file_alone(tmp_path: Pat
     assert isinstance(found["b.jpg"][-1], MediumEnded)
 
 
-def test_a_file_that_went_missing_is_not_called_bad(tmp_path: Path) -> None:
+def test_a_deleted_file_does_not_count_as_failed(tmp_path: Path) -> None:
     decoder = DecodePool(LocalStore(tmp_path), iter([medium("gone.jpg")]), settings())
     assert isinstance(events_by_medium(decoder)["gone.jpg"][-1], MediumUnavailable)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\xff\xd8\xff\xe0 no picture"])
-def test_what_is_no_picture_fails_with_a_reason(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_picture_fails_with_a_reason(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.jpg").write_bytes(content)
     (tmp_path / "bad.mp4").write_bytes(content)
     media = map(medium, ["bad.jpg", "bad.mp4"])
@@ -276,14 +276,14 @@ def test_motion_is_a_difference_from_the_last_picture_that_moved() -> None:
     assert motion.moved(scene(None))
 
 
-def test_what_creeps_in_is_noticed_though_each_step_is_too_small() -> None:
+def test_slow_motion_is_noticed_although_each_step_is_below_the_threshold() -> None:
     motion = MotionDetector(0.002)
     motion.moved(scene(None))
     steps = [np.asarray(scene(None) + level, np.uint8) for level in range(1, 30)]
     assert any(motion.moved(step) for step in steps)
 
 
-def test_sensor_noise_is_no_motion() -> None:
+def test_sensor_noise_is_not_motion() -> None:
     random = np.random.default_rng(0)
 
     def noisy() -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
@@ -297,15 +297,15 @@ def test_sensor_noise_is_no_motion() -> None:
     assert not any(motion.moved(next(pictures)) for _ in range(20))
 
 
-def test_a_box_is_looked_at_again_until_it_is_gone() -> None:
+def test_frames_after_a_box_are_processed_until_it_is_gone() -> None:
     gate = MotionGate()
-    assert gate.look(moved=False)  # the first frame, always
-    gate.seen(boxes=0)
-    assert not gate.look(moved=False)
-    assert gate.look(moved=True)
-    gate.seen(boxes=1)
-    assert gate.look(moved=False)
-    gate.seen(boxes=0)
-    assert gate.look(moved=False)  # the detector may have missed it
-    gate.seen(boxes=0)
-    assert not gate.look(moved=False)
+    assert gate.opens(moved=False)  # the first frame, always
+    gate.record(boxes=0)
+    assert not gate.opens(moved=False)
+    assert gate.opens(moved=True)
+    gate.record(boxes=1)
+    assert gate.opens(moved=False)
+    gate.record(boxes=0)
+    assert gate.opens(moved=False)  # the detector may have missed it
+    gate.record(boxes=0)
+    assert not gate.opens(moved=False)

@@ -1,7 +1,7 @@
-"""Frames that stay on the device: decoded into its slots, fitted, looked at and cut there.
+"""Frames that stay on the device: decoded into its slots, fitted, detected and cut there.
 
-The device is the CPU here. What only a GPU can show, that NVDEC decodes and that CUDA shares memory
-between processes, is in `benchmarks/gpu_checks.py`; everything else of the way is the same code.
+The device is the CPU here. Decoding by NVDEC and memory that CUDA shares between processes are
+checked by `benchmarks/gpu_checks.py`; the rest of the code is the same.
 """
 
 from contextlib import ExitStack
@@ -51,12 +51,12 @@ PLAN = SamplingPlan("every", 1.0, 2, True, 0.002)
 
 
 def on_device(name: str, most: int = 3) -> OnnxOnDevice:
-    """A model whose input is filled by the kernels, and whose outputs are read by them."""
+    """Load a model whose input and outputs are accessed by kernels."""
     return OnnxOnDevice(load_manifest(name), "cpu", most, pytest.fail, 2)
 
 
 def decoded(path: Path, size: tuple[int, int], device: str | None) -> list[Frame]:
-    """The frames of a clip; they keep their slots, so the clip must have fewer than there are."""
+    """Decode a clip; frames hold their slots, so it must have fewer than there are slots."""
     medium = Medium("hash", path.name, "video", *size)
     settings = DecodeSettings(PLAN, 2e8, 640, 60.0, 1, 8, device)
     decoder = DecodePool(LocalStore(path.parent), iter([medium]), settings)
@@ -71,10 +71,10 @@ def decoded(path: Path, size: tuple[int, int], device: str | None) -> list[Frame
 def picture_of(frame: Frame) -> NDArray[np.uint8]:
     if isinstance(frame.picture, DeviceFrame):
         shown = frame.picture.picture
-        (whole_picture,) = cut_out(
+        (picture,) = cut_out(
             frame.picture.buffer, [(shown, shown.whole)], [(shown.height, shown.width)]
         )
-        return whole_picture
+        return picture
     return frame.picture
 
 
@@ -90,12 +90,12 @@ def test_frames_on_the_device_are_those_of_the_cpu(
         assert (one.number, one.time_ms) == (other.number, other.time_ms)
         assert one.picture.shape == other.picture.shape
         differ = np.abs(picture_of(one).astype(int) - picture_of(other).astype(int))
-        # The two make colours of chroma differently: at its edges by more than elsewhere.
+        # The two convert chroma differently, most of all at edges.
         assert np.median(differ) <= 2
         assert np.percentile(differ, 95) <= 16
 
 
-def test_a_clip_that_the_device_cannot_take_is_decoded_by_the_cpu(
+def test_a_clip_that_the_device_cannot_decode_is_decoded_by_the_cpu(
     tmp_path: Path, make_video: Any
 ) -> None:
     path = make_video(tmp_path / "odd.avi", frames=4, size=(65, 49))
@@ -104,16 +104,16 @@ def test_a_clip_that_the_device_cannot_take_is_decoded_by_the_cpu(
     assert all(isinstance(frame.picture, np.ndarray) for frame in frames)
 
 
-def test_a_clip_that_breaks_off_keeps_what_came_before(tmp_path: Path, make_video: Any) -> None:
-    whole_picture = make_video(tmp_path / "whole.mpg", frames=14, size=(96, 64))
-    (tmp_path / "cut.mpg").write_bytes(whole_picture.read_bytes()[: whole_picture.stat().st_size // 2])
+def test_a_truncated_clip_gives_the_frames_before_its_end(tmp_path: Path, make_video: Any) -> None:
+    whole = make_video(tmp_path / "whole.mpg", frames=14, size=(96, 64))
+    (tmp_path / "cut.mpg").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     on_host, on_device = (decoded(tmp_path / "cut.mpg", (96, 64), d) for d in (None, "cpu"))
     assert 0 < len(on_device) < 7
     assert len(on_host) == len(on_device)
 
 
 class CudaPlane:
-    """A plane as PyAV gives it of a frame on a GPU: it does not wait for streams of others."""
+    """A plane of a frame on a GPU as PyAV has it: it refuses a stream to wait for."""
 
     def __init__(self, plane: Any) -> None:
         self._plane = plane
@@ -127,52 +127,52 @@ class CudaPlane:
         return self._plane.__dlpack__()
 
 
-def test_planes_of_a_gpu_are_taken_as_pyav_gives_them() -> None:
-    """They lie on the CPU here; where they lie is not asked for."""
+def test_planes_on_a_gpu_are_copied_without_a_stream() -> None:
+    """The planes are on the CPU here; the code does not ask for their device."""
     luma = np.random.default_rng(1).integers(0, 256, (6, 4), dtype=np.uint8)
     decoded = av.VideoFrame.from_ndarray(luma, format="nv12")
 
-    class Shown:
+    class DecodedFrame:
         height, width, rotation, colorspace, color_range = 4, 4, 0, 2, 1
         planes = tuple(map(CudaPlane, decoded.planes))
 
     buffer = wp.zeros(64, dtype=wp.uint8, device="cpu")
-    picture = copy_to_slot(buffer, 8, Shown)
+    picture = copy_to_slot(buffer, 8, DecodedFrame)
     assert (picture.start, picture.chroma, picture.pitch) == (8, 24, 4)
     np.testing.assert_array_equal(buffer.numpy()[8:32].reshape(6, 4), luma)
 
 
-def test_memory_that_the_decoder_cannot_open_is_told_and_never_read(
+def test_memory_that_the_decoder_cannot_open_is_an_error_and_never_read(
     tmp_path: Path, make_video: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Warp gives a process memory of its own when CUDA opens no other's."""
+    """Warp allocates memory of the process itself if CUDA cannot open that of another."""
 
-    def of_another(*arguments: Any) -> tuple[Any, str]:
+    def allocate_with_another_token(*arguments: Any) -> tuple[Any, str]:
         buffer, _ = allocate_buffer(*arguments)
         return buffer, f" {'00' * TOKEN_BYTES}"
 
-    monkeypatch.setattr(gpu_video, "allocate", of_another)
+    monkeypatch.setattr(gpu_video, "allocate_buffer", allocate_with_another_token)
     path = make_video(tmp_path / "clip.mp4", frames=2, size=(96, 64))
     with pytest.raises(EngineError, match=r"set pipeline\.stage1\.video_decoder: cpu$"):
         decoded(path, (96, 64), "cpu")
 
 
-def on_a_detector(buffer: Any) -> Any:
-    """What a thread asks of the device when it shows a picture to a detector."""
+def fit_on_device(buffer: Any) -> Any:
+    """Fit a picture into the input of a detector."""
     manifest = load_manifest("ssd-mobilenet-v2-cam16")
     picture = DevicePicture(4, 4, 0, 12)
     images = wp.zeros((1, 3, 300, 300), dtype=wp.float32, device="cpu")
     return fit_into(images, buffer, [(picture, picture.whole)], manifest.input)
 
 
-def on_crops(buffer: Any) -> Any:
-    """What a thread asks of the device when it cuts a crop."""
+def cut_on_device(buffer: Any) -> Any:
+    """Cut a crop."""
     picture = DevicePicture(4, 4, 0, 12)
     return cut_out(buffer, [(picture, picture.whole)], [(4, 4)])
 
 
-@pytest.mark.parametrize("work", [on_a_detector, on_crops])
-def test_threads_ask_the_device_in_turn_since_warp_has_one_current_stream(work: Any) -> None:
+@pytest.mark.parametrize("work", [fit_on_device, cut_on_device])
+def test_threads_use_the_device_in_turn_because_warp_has_one_current_stream(work: Any) -> None:
     buffer = wp.zeros(48, dtype=wp.uint8, device="cpu")
     work(buffer)  # compiled, so that it is quick
     asking = Thread(target=work, args=(buffer,))
@@ -194,7 +194,7 @@ def test_threads_ask_the_device_in_turn_since_warp_has_one_current_stream(work: 
         ({"turns": "x", "colour": [0.0] * 6}, 4),
     ],
 )
-def test_a_decoding_process_that_speaks_nonsense_is_not_believed(
+def test_invalid_messages_of_a_decoding_process_are_refused(
     message: dict[str, Any], height: int
 ) -> None:
     with pytest.raises(ValueError):
@@ -202,7 +202,7 @@ def test_a_decoding_process_that_speaks_nonsense_is_not_believed(
 
 
 def crops(count: int) -> list[NDArray[np.uint8]]:
-    """Pictures of different sizes."""
+    """Make pictures of different sizes."""
     random = np.random.default_rng(1)
     return [
         np.asarray(
@@ -224,12 +224,12 @@ def test_labels_of_crops_are_the_same_on_the_device_in_several_batches() -> None
     np.testing.assert_allclose(found, expected, atol=SCORE)
 
 
-def test_a_look_that_was_started_ahead_answers_as_one_that_was_waited_for() -> None:
+def test_pending_batches_give_the_same_boxes_as_batches_in_turn() -> None:
     manifest = load_manifest("ssd-mobilenet-v2-cam16")
-    finder = DetectorRunner(LoadedModel(manifest, on_device(manifest.name, 4)), 0.01)
+    runner = DetectorRunner(LoadedModel(manifest, on_device(manifest.name, 4)), 0.01)
     batches = [[whole_picture(each)] * 2 for each in crops(3)]
-    in_turn = [finder.start(batch)() for batch in batches]
-    pending = [finder.start(batch) for batch in batches]
+    in_turn = [runner.start(batch)() for batch in batches]
+    pending = [runner.start(batch) for batch in batches]
     ahead = [finish() for finish in reversed(pending)][::-1]
     for some, others in zip(in_turn, ahead, strict=True):
         for one, other in zip(some, others, strict=True):
@@ -237,58 +237,60 @@ def test_a_look_that_was_started_ahead_answers_as_one_that_was_waited_for() -> N
     assert sum(len(boxes) for batch in in_turn for boxes in batch) > 0
 
 
-class Counted(OnnxOnDevice):
-    """Counts the calls that were started and not waited for."""
+class CountingEngine(OnnxOnDevice):
+    """Counts pending batches."""
 
-    under_way = most_under_way = 0
+    pending = most_pending = 0
 
     def start(self, count: int, fill: Any, read: Any) -> Any:
         answers = super().start(count, fill, read)
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
+        self.pending += 1
+        self.most_pending = max(self.most_pending, self.pending)
 
         def finish() -> Any:
-            self.under_way -= 1
+            self.pending -= 1
             return answers()
 
         return finish
 
 
-class Heard(OnnxOnDevice):
-    """Tells when it is given pictures."""
+class LoggingEngine(OnnxOnDevice):
+    """Logs its name when a batch is started."""
 
-    def __init__(self, name: str, parse_picture: list[str]) -> None:
+    def __init__(self, name: str, log: list[str]) -> None:
         manifest = load_manifest("ssd-mobilenet-v2-cam16")
         super().__init__(manifest, "cpu", 8, pytest.fail, 2)
         self.model = LoadedModel(manifest, self)
-        self._name, self._heard = name, parse_picture
+        self._name, self._log = name, log
 
     def start(self, count: int, fill: Any, read: Any) -> Any:
-        self._heard.append(self._name)
+        self._log.append(self._name)
         return super().start(count, fill, read)
 
 
-def test_the_category_model_looks_at_a_batch_while_the_detector_has_the_next_one() -> None:
-    parse_picture: list[str] = []
-    detector = Detector(Heard("detector", parse_picture).model, Heard("teller", parse_picture).model, 0.05)
+def test_the_category_detector_processes_a_batch_while_the_detector_has_the_next_one() -> None:
+    log: list[str] = []
+    detector = Detector(
+        LoggingEngine("detector", log).model, LoggingEngine("categories", log).model, 0.05
+    )
     batches = [[each] * 2 for each in crops(4)]
-    in_turn = [detector.find(batch) for batch in batches]
-    assert parse_picture == ["detector", "teller"] * 4
-    parse_picture.clear()
+    in_turn = [detector.detect(batch) for batch in batches]
+    assert log == ["detector", "categories"] * 4
+    log.clear()
     pending: list[Any] = []
     ahead = []
     for batch in batches:
         pending.append(detector.start(batch))
-        if len(pending) > detector.looks_ahead:
+        if len(pending) > detector.max_pending:
             ahead.append(pending.pop(0)())
     ahead += [finish() for finish in pending]
-    assert parse_picture == ["detector", *["detector", "teller"] * 3, "teller"]
+    assert log == ["detector", *["detector", "categories"] * 3, "categories"]
     assert ahead == in_turn
     assert all(of_picture for batch in in_turn for of_picture in batch)
 
 
 def journal_of(pictures: list[NDArray[np.uint8]], store: LocalStore) -> Stage1Journal:
-    """A journal with an animal in the middle of each picture."""
+    """Write a journal with an animal in the middle of each picture."""
     journal = Stage1Journal(store, "key")
     box = Box((0.2, 0.2, 0.6, 0.6), "animal", 0.9, None)
     for number, (cut,) in enumerate(cut_crops([(each, [box]) for each in pictures])):
@@ -307,31 +309,31 @@ def journal_of(pictures: list[NDArray[np.uint8]], store: LocalStore) -> Stage1Jo
 
 
 @pytest.mark.parametrize("crops_in_all", [1, 2, 7])
-def test_crops_are_labelled_the_same_while_the_next_ones_are_made_ready(
+def test_labels_are_the_same_with_pending_batches(
     tmp_path: Path, crops_in_all: int
 ) -> None:
     manifest = load_manifest("efficientnet-lite3")
     engine = open_engine(manifest, "onnxruntime", 2)
     store = LocalStore(tmp_path)
     stage1 = journal_of(crops(crops_in_all), store)
-    told: dict[str, list[int]] = {"host": [], "device": []}
+    progress: dict[str, list[int]] = {"host": [], "device": []}
     rows = {}
-    counted = Counted(manifest, "cpu", 3, pytest.fail)
-    for name, runs in (("host", engine), ("device", counted)):
+    counting = CountingEngine(manifest, "cpu", 3, pytest.fail)
+    for name, runs in (("host", engine), ("device", counting)):
         stage2 = Stage2Journal(store, name)
         stage = Stage2(
-            LoadedModel(manifest, runs), 0.5, 2, told[name].append, StageTiming(STAGE2_STEPS)
+            LoadedModel(manifest, runs), 0.5, 2, progress[name].append, StageTiming(STAGE2_STEPS)
         )
         stage.run(stage1, stage2, stage1.parts(), Event())
         with ExitStack() as stack:
             rows[name] = stage2.scan(stage1.parts(), stack).collect()
     same = ["content_hash", "frame_number", "box_number"]
-    assert counted.most_under_way == (1 if crops_in_all <= 2 else 2)
+    assert counting.most_pending == (1 if crops_in_all <= 2 else 2)
     assert rows["host"].height == crops_in_all
     assert rows["device"].select(same).equals(rows["host"].select(same))
     differ = (rows["device"]["confidence"] - rows["host"]["confidence"]).abs()
     assert differ.max() <= SCORE  # type: ignore[operator]
-    assert told["device"] == told["host"] == [*range(2, crops_in_all, 2), crops_in_all]
+    assert progress["device"] == progress["host"] == [*range(2, crops_in_all, 2), crops_in_all]
 
 
 @pytest.fixture(scope="module")
@@ -370,10 +372,10 @@ def test_a_real_clip_has_the_same_boxes_and_crops_on_the_device(
     on_host, on_device = clip
     assert all(isinstance(frame.picture, DeviceFrame) for frame in on_device)
     detector = a_detector()
-    some = detector.find([frame.picture for frame in on_host])
+    some = detector.detect([frame.picture for frame in on_host])
     # Pictures of both kinds may be in one batch: stills are decoded by the CPU.
     mixed = [on_host[0].picture, *(frame.picture for frame in on_device[1:])]
-    others = detector.find(mixed)
+    others = detector.detect(mixed)
     total = Agreement()
     for one, other in zip(some, others, strict=True):
         total += compare_boxes(as_boxes(one), as_boxes(other), 0.25)

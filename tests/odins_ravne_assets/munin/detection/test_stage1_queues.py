@@ -1,7 +1,7 @@
-"""Stage 1's queues: whatever is started ahead, rows are whole, and every frame is given back once.
+"""Stage 1's queues: rows are complete however many batches are pending, each frame released once.
 
-What a decoder tells is played here, since the moment at which one dies cannot be chosen; the
-journal, the thread that cuts crops and the JPEGs are real.
+The decoder is a fake, because the moment of a real crash cannot be chosen; the journal, the thread
+that cuts crops and the JPEGs are real.
 """
 
 from collections import Counter
@@ -27,7 +27,7 @@ BOX = Box((0.25, 0.25, 0.5, 0.5), "animal", 0.9, None)
 
 
 class Slots:
-    """Counts how often a frame was given back."""
+    """Counts how often each frame was released."""
 
     def __init__(self) -> None:
         self.released: Counter[int] = Counter()
@@ -36,10 +36,10 @@ class Slots:
         self.released[slot] += 1
 
 
-class Played:
-    """A decoder's events; a pause (None) is a moment in which it has nothing new."""
+class FakeDecoder:
+    """Replays events of a decoder; at a pause (None) no event is ready."""
 
-    room = 99
+    capacity = 99
     seconds = 0.0
 
     def __init__(self, events: Sequence[decode_pool.DecodeEvent | None]) -> None:
@@ -50,10 +50,10 @@ class Played:
             if (event := self._events.pop(0)) is not None:
                 yield event
 
-    def nothing_waiting(self) -> bool:
+    def no_event_ready(self) -> bool:
         return not self._events or self._events[0] is None
 
-    def frames_in_hand(self) -> int:
+    def frames_in_use(self) -> int:
         return 1
 
     def stop(self) -> None:
@@ -63,26 +63,26 @@ class Played:
         pass
 
 
-class Finds:
-    """Finds a box in every frame whose first byte is odd, and tells when it was asked for it."""
+class FakeDetector:
+    """Finds a box in every frame whose first byte is odd, and counts pending batches."""
 
-    def __init__(self, looks_ahead: bool) -> None:
-        self.looks_ahead = looks_ahead
-        self.under_way = self.most_under_way = 0
+    def __init__(self, max_pending: int) -> None:
+        self.max_pending = max_pending
+        self.pending = self.most_pending = 0
 
     def start(self, pictures: Sequence[Any]) -> Callable[[], list[list[Box]]]:
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
+        self.pending += 1
+        self.most_pending = max(self.most_pending, self.pending)
 
         def finish() -> list[list[Box]]:
-            self.under_way -= 1
+            self.pending -= 1
             return [[BOX] * int(picture.flat[0] % 2) for picture in pictures]
 
         return finish
 
 
-class Card:
-    """Stage 1 over what a decoder tells."""
+class Camera:
+    """Stage 1 over the events of a fake decoder."""
 
     def __init__(self, folder: Path) -> None:
         self.journal = Stage1Journal(LocalStore(folder), "key")
@@ -95,13 +95,13 @@ class Card:
             picture = np.full((48, 64, 3), number, np.uint8)
             yield Frame(medium, picture, number, number * 40, moved, self._slot, self.slots)  # type: ignore[arg-type]
 
-    def run(self, events: Sequence[decode_pool.DecodeEvent | None], ahead: bool, batch: int = 2) -> Finds:
-        detector = Finds(ahead)
+    def run(self, events: Sequence[decode_pool.DecodeEvent | None], max_pending: int, batch: int = 2) -> FakeDetector:
+        detector = FakeDetector(max_pending)
         stage = Stage1(
             detector,  # type: ignore[arg-type]
             self.journal, batch, lambda _: None, lambda: None, StageTiming(STAGE1_STEPS),
         )  # fmt: skip
-        stage.run(Played(events), Event(), 5.0)  # type: ignore[arg-type]
+        stage.run(FakeDecoder(events), Event(), 5.0)  # type: ignore[arg-type]
         assert self.slots.released == Counter(range(1, self._slot + 1))
         return detector
 
@@ -113,67 +113,67 @@ class Card:
         return found
 
 
-@pytest.mark.parametrize("ahead", [False, True])
-def test_media_are_whole_however_far_ahead_their_frames_are_looked_at(
-    tmp_path: Path, ahead: bool
+@pytest.mark.parametrize("max_pending", [0, 1])
+def test_media_are_complete_for_any_number_of_pending_batches(
+    tmp_path: Path, max_pending: int
 ) -> None:
-    card = Card(tmp_path)
-    events = [MediumStarted(ONE), *card.frames(ONE, range(7)), MediumEnded(ONE, None),
-              MediumStarted(TWO), *card.frames(TWO, range(3)), MediumEnded(TWO, None)]  # fmt: skip
-    detector = card.run(events, ahead)
-    assert detector.most_under_way == (2 if ahead else 1)
-    looked_at = [(m.content_hash, n) for m, count in ((ONE, 7), (TWO, 3)) for n in range(count)]
-    assert sorted(card.rows("frames")) == looked_at
-    found = [(content, number) for content, number in looked_at if number % 2]
-    assert sorted(card.rows("boxes")) == sorted(card.rows("crops")) == found
+    camera = Camera(tmp_path)
+    events = [MediumStarted(ONE), *camera.frames(ONE, range(7)), MediumEnded(ONE, None),
+              MediumStarted(TWO), *camera.frames(TWO, range(3)), MediumEnded(TWO, None)]  # fmt: skip
+    detector = camera.run(events, max_pending)
+    assert detector.most_pending == max_pending + 1
+    processed = [(m.content_hash, n) for m, count in ((ONE, 7), (TWO, 3)) for n in range(count)]
+    assert sorted(camera.rows("frames")) == processed
+    found = [(content, number) for content, number in processed if number % 2]
+    assert sorted(camera.rows("boxes")) == sorted(camera.rows("crops")) == found
 
 
-def test_what_a_decoder_told_before_it_died_is_void_also_if_it_is_being_looked_at(
+def test_frames_from_before_a_crash_of_the_decoder_are_discarded_even_if_in_progress(
     tmp_path: Path,
 ) -> None:
-    """Two batches are under way, with crops, when the medium begins anew with fewer frames."""
-    card = Card(tmp_path)
-    first = list(card.frames(ONE, range(5)))
-    again = list(card.frames(ONE, range(2)))
-    card.run([MediumStarted(ONE), *first, MediumStarted(ONE), *again, MediumEnded(ONE, None)], ahead=True)
-    assert card.rows("frames") == [(ONE.content_hash, 0), (ONE.content_hash, 1)]
-    assert card.rows("crops") == [(ONE.content_hash, 1)]
+    """Two batches are pending, with crops, when the medium starts again with fewer frames."""
+    camera = Camera(tmp_path)
+    first = list(camera.frames(ONE, range(5)))
+    again = list(camera.frames(ONE, range(2)))
+    camera.run([MediumStarted(ONE), *first, MediumStarted(ONE), *again, MediumEnded(ONE, None)], max_pending=1)
+    assert camera.rows("frames") == [(ONE.content_hash, 0), (ONE.content_hash, 1)]
+    assert camera.rows("crops") == [(ONE.content_hash, 1)]
 
 
-def test_a_medium_that_fails_while_it_is_looked_at_leaves_no_rows(tmp_path: Path) -> None:
-    card = Card(tmp_path)
-    card.run([MediumStarted(ONE), *card.frames(ONE, range(5)), MediumFailed(ONE, "died")], ahead=True)
-    assert card.rows("frames") == card.rows("crops") == []
+def test_a_medium_that_fails_in_progress_leaves_no_rows(tmp_path: Path) -> None:
+    camera = Camera(tmp_path)
+    camera.run([MediumStarted(ONE), *camera.frames(ONE, range(5)), MediumFailed(ONE, "died")], max_pending=1)
+    assert camera.rows("frames") == camera.rows("crops") == []
 
 
-def test_nothing_is_left_in_hand_while_the_decoder_has_nothing_new(tmp_path: Path) -> None:
-    """Frames that wait for an answer hold the slots that the decoder waits for."""
-    card = Card(tmp_path)
-    seen: list[int] = []
+def test_no_frame_is_pending_while_no_event_is_ready(tmp_path: Path) -> None:
+    """Pending frames hold the slots that the decoder waits for."""
+    camera = Camera(tmp_path)
+    released: list[int] = []
 
-    class Waits(Played):
+    class PausingDecoder(FakeDecoder):
         def events(self) -> Iterator[decode_pool.DecodeEvent]:
             for event in super().events():
                 if self._events and self._events[0] is None:
                     yield event
-                    seen.append(sum(card.slots.released.values()))
+                    released.append(sum(camera.slots.released.values()))
                 else:
                     yield event
 
-    events = [MediumStarted(ONE), *card.frames(ONE, range(3)), None, *card.frames(ONE, range(3, 5)),
+    events = [MediumStarted(ONE), *camera.frames(ONE, range(3)), None, *camera.frames(ONE, range(3, 5)),
               MediumEnded(ONE, None)]  # fmt: skip
     stage = Stage1(
-        Finds(True),  # type: ignore[arg-type]
-        card.journal, 2, lambda _: None, lambda: None, StageTiming(STAGE1_STEPS),
+        FakeDetector(1),  # type: ignore[arg-type]
+        camera.journal, 2, lambda _: None, lambda: None, StageTiming(STAGE1_STEPS),
     )  # fmt: skip
-    stage.run(Waits(events), Event(), 5.0)  # type: ignore[arg-type]
-    assert seen == [3]
+    stage.run(PausingDecoder(events), Event(), 5.0)  # type: ignore[arg-type]
+    assert released == [3]
 
 
-def test_the_motion_gate_knows_all_answers_before_it_skips_a_frame(tmp_path: Path) -> None:
-    """Still frames are looked at until two looks in a row found nothing."""
-    card = Card(tmp_path)
-    moving = card.frames(ONE, range(1, 2))
-    still = card.frames(ONE, range(2, 16, 2), moved=False)
-    card.run([MediumStarted(ONE), *moving, *still, MediumEnded(ONE, None)], ahead=True, batch=4)
-    assert [number for _, number in card.rows("frames")] == [1, 2, 4]
+def test_the_motion_gate_knows_the_boxes_of_all_earlier_frames_before_it_skips_one(tmp_path: Path) -> None:
+    """Frames without motion are processed until two in a row have no box."""
+    camera = Camera(tmp_path)
+    moving = camera.frames(ONE, range(1, 2))
+    still = camera.frames(ONE, range(2, 16, 2), moved=False)
+    camera.run([MediumStarted(ONE), *moving, *still, MediumEnded(ONE, None)], max_pending=1, batch=4)
+    assert [number for _, number in camera.rows("frames")] == [1, 2, 4]

@@ -1,4 +1,4 @@
-"""The queues of Stages 1 and 2: bounded, in order, and nothing lost when memory is short."""
+"""The queues of Stages 1 and 2: bounded, in order, complete when memory is short."""
 
 from collections.abc import Callable
 from threading import Event
@@ -97,43 +97,43 @@ def test_memory_for_not_even_one_is_an_error_with_the_way_out() -> None:
         start(lanes, [1])
 
 
-def test_work_beside_keeps_its_order_and_its_bound() -> None:
-    side = ThreadTiming()
-    under_way: list[int] = []
+def test_background_work_is_bounded_and_in_order() -> None:
+    timing = ThreadTiming()
+    started: list[int] = []
 
     def work(number: int) -> int:
         sleep(0.002 * (number % 2))
         return number * number
 
-    def pieces() -> Any:
+    def items() -> Any:
         for number in range(9):
-            under_way.append(number)
+            started.append(number)
             yield number
 
-    with BackgroundWorker(work, 2, side) as beside:
-        taken = []
-        for done in beside.through(pieces()):
-            taken.append(done)
-            # One is being given when the first of two is taken.
-            assert len(under_way) - len(taken) <= 2
-    assert taken == [n * n for n in range(9)]
-    assert side.depth.most == 2 and side.depth.room == 2
-    assert side.seconds > 0
+    with BackgroundWorker(work, 2, timing) as worker:
+        results = []
+        for result in worker.map(items()):
+            results.append(result)
+            # The first of two is taken before the third is submitted.
+            assert len(started) - len(results) <= 2
+    assert results == [n * n for n in range(9)]
+    assert timing.depth.maximum == 2 and timing.depth.capacity == 2
+    assert timing.seconds > 0
 
 
-def test_what_goes_wrong_beside_is_raised_where_it_is_taken() -> None:
-    with BackgroundWorker(int, 2, ThreadTiming()) as beside:
-        beside.give("7")
-        beside.give("seven")
-        assert beside.take() == 7
+def test_an_error_of_background_work_is_raised_where_the_result_is_taken() -> None:
+    with BackgroundWorker(int, 2, ThreadTiming()) as worker:
+        worker.submit("7")
+        worker.submit("seven")
+        assert worker.take() == 7
         with pytest.raises(ValueError, match="seven"):
-            beside.take()
+            worker.take()
 
 
-def test_only_what_is_done_is_taken_without_waiting() -> None:
+def test_only_finished_results_are_taken_without_waiting() -> None:
     go = Event()
-    with BackgroundWorker(lambda number: go.wait() and number, 2, ThreadTiming()) as beside:
-        beside.give(5)
-        assert list(beside.done()) == []
+    with BackgroundWorker(lambda number: go.wait() and number, 2, ThreadTiming()) as worker:
+        worker.submit(5)
+        assert list(worker.take_finished()) == []
         go.set()
-        assert list(beside.rest()) == [5]
+        assert list(worker.take_all()) == [5]

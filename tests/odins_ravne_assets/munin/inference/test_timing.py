@@ -1,4 +1,4 @@
-"""Where Stage 1's time goes, and what becomes of a run whose GPU cannot be used."""
+"""The timing of Stages 1 and 2, and runs whose GPU cannot be used."""
 
 from pathlib import Path
 from threading import Event
@@ -27,8 +27,8 @@ from resources.errors import EngineError
 from resources.settings.loader import load_profile
 
 
-class Heard:
-    """Keeps what a step says."""
+class RecordingReporter:
+    """Records the log of a step."""
 
     def __init__(self) -> None:
         self.infos: list[str] = []
@@ -54,85 +54,85 @@ def footage_folder(
     return folder
 
 
-def run(footage: Path, output: Path, heard: Heard, **stage1: Any) -> StageResult:
+def run(footage: Path, output: Path, reporter: RecordingReporter, **stage1: Any) -> StageResult:
     overrides = {f"pipeline.stage1.{key}": value for key, value in stage1.items()}
     context = StepContext(
         Camera("a", footage.as_uri(), output.as_uri()),
         load_profile("local", overrides, environ={}),
-        heard,
+        reporter,
         Event(),
     )
     return dict(run_step(context, ["footage", "detections"]))["detections"]
 
 
-def test_a_stage_tells_where_its_time_went_and_how_many_frames_waited(
+def test_a_stage_reports_seconds_by_step_and_queue_depths(
     footage_folder: Path, tmp_path: Path
 ) -> None:
-    heard = Heard()
-    facts = run(footage_folder, tmp_path, heard, batch_size=4).metadata
-    seconds = {key: facts[key] for key in facts if key.startswith("pipeline/seconds_")}
+    reporter = RecordingReporter()
+    metadata = run(footage_folder, tmp_path, reporter, batch_size=4).metadata
+    seconds = {key: metadata[key] for key in metadata if key.startswith("pipeline/seconds_")}
     assert len(seconds) == 8
-    assert facts["pipeline/seconds_fitting_pictures"] > 0  # type: ignore[operator]
-    assert 1 <= facts["pipeline/fitted_pictures_waiting_most"] <= 2  # type: ignore[operator]
-    assert facts["pipeline/seconds_decoding"] > 0
+    assert metadata["pipeline/seconds_fitting_pictures"] > 0  # type: ignore[operator]
+    assert 1 <= metadata["pipeline/fitted_pictures_waiting_most"] <= 2  # type: ignore[operator]
+    assert metadata["pipeline/seconds_decoding"] > 0
     assert all(isinstance(value, float) and value >= 0 for value in seconds.values())
-    assert facts["pipeline/seconds_in_engines"] > 0  # type: ignore[operator]
-    assert 0 < facts["pipeline/engine_busy_share"] <= 1  # type: ignore[operator]
-    assert facts["pipeline/frames_that_may_wait"] == 8
-    assert 1 <= facts["pipeline/frames_waiting_most"] <= 8  # type: ignore[operator]
-    (line,) = [line for line in heard.infos if line.startswith("where the time went: ")]
+    assert metadata["pipeline/seconds_in_engines"] > 0  # type: ignore[operator]
+    assert 0 < metadata["pipeline/engine_busy_share"] <= 1  # type: ignore[operator]
+    assert metadata["pipeline/frames_that_may_wait"] == 8
+    assert 1 <= metadata["pipeline/frames_waiting_most"] <= 8  # type: ignore[operator]
+    (line,) = [line for line in reporter.infos if line.startswith("time by step: ")]
     assert "% waiting for engines" in line and "% waiting for frames" in line
     assert "% fitting pictures" in line and line.endswith("% cutting crops")
-    assert heard.warnings == []
+    assert reporter.warnings == []
 
 
-def test_labelling_tells_its_time_and_how_many_batches_of_crops_were_read_ahead() -> None:
-    pace = StageTiming(STAGE2_STEPS)
-    with BackgroundWorker(str.upper, 2, pace.crops) as reading:
-        assert list(reading.through("abc")) == ["A", "B", "C"]
-    pace.add(ENGINE_BUSY, 1.0)
-    pace.add(ENGINE_WAIT, 1.0)
-    facts = pace.facts()
-    assert facts["pipeline/crop_batches_that_may_wait"] == 2
-    assert 1 < facts["pipeline/crop_batches_waiting_mean"] <= 2
-    assert facts["pipeline/seconds_reading_crops"] >= 0
-    assert facts["pipeline/engine_busy_share"] == 1.0
-    assert not any(key.startswith("pipeline/frames") for key in facts)
-    # A GPU fits pictures itself: there is no such queue.
-    assert not any("fit" in key for key in facts)
+def test_stage_2_reports_its_seconds_and_the_depth_of_its_queue_of_crops() -> None:
+    timing = StageTiming(STAGE2_STEPS)
+    with BackgroundWorker(str.upper, 2, timing.crops) as reader:
+        assert list(reader.map("abc")) == ["A", "B", "C"]
+    timing.add(ENGINE_BUSY, 1.0)
+    timing.add(ENGINE_WAIT, 1.0)
+    metadata = timing.metadata()
+    assert metadata["pipeline/crop_batches_that_may_wait"] == 2
+    assert 1 < metadata["pipeline/crop_batches_waiting_mean"] <= 2
+    assert metadata["pipeline/seconds_reading_crops"] >= 0
+    assert metadata["pipeline/engine_busy_share"] == 1.0
+    assert not any(key.startswith("pipeline/frames") for key in metadata)
+    # A GPU fits pictures itself, without a queue.
+    assert not any("fit" in key for key in metadata)
 
 
-def test_a_stage_with_nothing_new_to_look_at_tells_no_times(
+def test_a_stage_without_new_media_reports_no_times(
     footage_folder: Path, tmp_path: Path
 ) -> None:
-    run(footage_folder, tmp_path, Heard())
-    again = run(footage_folder, tmp_path, Heard()).metadata
+    run(footage_folder, tmp_path, RecordingReporter())
+    again = run(footage_folder, tmp_path, RecordingReporter()).metadata
     assert not [key for key in again if key.startswith("pipeline/")]
 
 
-def test_preparing_is_what_looking_takes_beside_the_engines() -> None:
-    pace = StageTiming(STAGE1_STEPS)
-    pace.frames.seen(3)
-    pace.frames.seen(8)
+def test_preparing_is_the_time_of_inference_without_the_engines() -> None:
+    timing = StageTiming(STAGE1_STEPS)
+    timing.frames.record(3)
+    timing.frames.record(8)
     for step, seconds in ((INFERENCE, 5.0), (ENGINE_WAIT, 3.0), (INPUT_WAIT, 2.0), (SAVING, 3.0)):
-        pace.add(step, seconds)
-    pace.add(ENGINE_BUSY, 4.0)  # a GPU went on while something else was done
-    facts = pace.facts()
-    assert facts["pipeline/seconds_preparing_pictures"] == 2.0
-    assert facts["pipeline/seconds_waiting_for_engines"] == 3.0
-    assert facts["pipeline/engine_busy_share"] == 0.4
-    assert facts["pipeline/frames_waiting_mean"] == 5.5
-    assert facts["pipeline/frames_waiting_most"] == 8
-    assert str(pace).startswith("where the time went: 20% waiting for frames, 30% waiting for eng")
+        timing.add(step, seconds)
+    timing.add(ENGINE_BUSY, 4.0)  # a GPU computes in parallel
+    metadata = timing.metadata()
+    assert metadata["pipeline/seconds_preparing_pictures"] == 2.0
+    assert metadata["pipeline/seconds_waiting_for_engines"] == 3.0
+    assert metadata["pipeline/engine_busy_share"] == 0.4
+    assert metadata["pipeline/frames_waiting_mean"] == 5.5
+    assert metadata["pipeline/frames_waiting_most"] == 8
+    assert str(timing).startswith("time by step: 20% waiting for frames, 30% waiting for eng")
 
 
-def test_what_happens_inside_a_step_is_timed() -> None:
-    pace = StageTiming(STAGE2_STEPS)
-    with pace.timed(INPUT_WAIT):
+def test_the_time_of_a_context_is_added_to_its_step() -> None:
+    timing = StageTiming(STAGE2_STEPS)
+    with timing.timed(INPUT_WAIT):
         sleep(0.02)
-    with pace.crops.timed():
+    with timing.crops.timed():
         sleep(0.02)
-    assert pace.seconds[INPUT_WAIT] >= 0.02 and pace.crops.seconds >= 0.02
+    assert timing.seconds[INPUT_WAIT] >= 0.02 and timing.crops.seconds >= 0.02
 
 
 def test_a_gpu_that_cannot_be_used_fails_the_run_with_the_way_out(
@@ -141,19 +141,19 @@ def test_a_gpu_that_cannot_be_used_fails_the_run_with_the_way_out(
     if find_gpu() is not None:
         pytest.skip("this machine has a GPU")
     with pytest.raises(EngineError, match=r"no GPU: .*engine: onnxruntime"):
-        run(footage_folder, tmp_path, Heard(), engine="tensorrt")
+        run(footage_folder, tmp_path, RecordingReporter(), engine="tensorrt")
 
 
-def test_with_engine_fallback_the_cpu_goes_on_and_it_is_said(
+def test_with_engine_fallback_the_run_continues_on_the_cpu_with_a_warning(
     footage_folder: Path, tmp_path: Path
 ) -> None:
     if find_gpu() is not None:
         pytest.skip("this machine has a GPU")
-    heard = Heard()
-    result = run(footage_folder, tmp_path, heard, engine="tensorrt", engine_fallback=True)
+    reporter = RecordingReporter()
+    result = run(footage_folder, tmp_path, reporter, engine="tensorrt", engine_fallback=True)
     assert result.metadata["media/done"] == 2
-    (warning,) = heard.warnings
+    (warning,) = reporter.warnings
     assert warning.startswith("no GPU: ") and "falling back to onnxruntime" in warning
-    # Its answers are those of the CPU, in their journal: asked for the CPU, nothing is left to do.
-    again = run(footage_folder, tmp_path, Heard(), engine="onnxruntime")
+    # The results are in the CPU's journal: a run on the CPU has nothing left to do.
+    again = run(footage_folder, tmp_path, RecordingReporter(), engine="onnxruntime")
     assert again.metadata["media/newly_looked_at"] == 0

@@ -14,7 +14,7 @@ from s3_store_rig import FOREVER, SCALE, complaint, make_store, store, write
 
 from resources.clock import ScaledClock
 from resources.errors import StoreError
-from resources.storage.object_store import LOCK_FILE
+from resources.storage.layout import LOCK_FILE
 from resources.storage.s3.lease import EXPIRY_SECONDS
 from resources.storage.s3.store import S3Store
 

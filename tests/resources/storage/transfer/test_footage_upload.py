@@ -28,7 +28,7 @@ from resources.aws import clients as aws_clients
 from resources.clock import ScaledClock
 from resources.errors import StoreError
 from resources.storage.local_store import LocalStore
-from resources.storage.object_store import UPLOAD_MANIFEST
+from resources.storage.layout import UPLOAD_MANIFEST
 from resources.storage.s3.store import S3Store
 from resources.storage.s3.upload import UploadStopped, digest_file
 from resources.storage.transfer.footage_upload import PARALLEL_FILES, UploadFailure, UploadProgress, upload_footage

@@ -13,7 +13,7 @@ from pathlib import Path
 
 def main() -> int:
     try:
-        from odins_ravne_assets.cli.rerun import rerun
+        from odins_ravne_assets.rerun import rerun
     except ModuleNotFoundError as missing:
         print(
             f"error: Odins Ravne is not installed in this Python ({sys.executable} lacks "
