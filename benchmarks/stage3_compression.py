@@ -239,7 +239,8 @@ def main() -> None:
         rate = options.rows / seconds.wall
         print(f"{name:<23}{seconds.wall:>7.2f} s {seconds.cpu:>7.2f} s CPU {rate:>12,.0f} rows/s")
     print(
-        f"{options.rows:,} rows, {stage[0].observations:,} observations, {stage[0].too_short:,} too short"
+        f"{options.rows:,} rows, {stage[0].observations:,} observations, "
+        f"{stage[0].too_short:,} too short"
     )
     print(
         f"{stage[0].parquet_bytes / 1e6:,.0f} MB Parquet, {stage[0].json_bytes / 1e6:,.0f} MB JSON"

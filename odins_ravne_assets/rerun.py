@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from odins_ravne_assets.cli.options import MinConfidenceOption, MinDurationOption, WindowOption
-from odins_ravne_assets.cli.options import WindowOption, MinConfidenceOption, MinDurationOption
 from odins_ravne_assets.cli.terminal import out, print_error, print_visits
 from odins_ravne_assets.results.download import read_reports
 from resources.errors import RavneError
@@ -87,7 +86,7 @@ def _recompute(folder: Path, changed: dict[str, float], profile_name: str) -> Pa
     print_visits([target.root / STAGE3_FOLDER])
     page = target.root / REPORT_PAGE
     out.print(f"results: {target.root}", soft_wrap=True)
-    if exported.why_no_camtrap_dp:
-        out.print(f"no Camtrap DP: {exported.why_no_camtrap_dp}", soft_wrap=True, markup=False)
+    if exported.camtrap_dp_error:
+        out.print(f"no Camtrap DP: {exported.camtrap_dp_error}", soft_wrap=True, markup=False)
     out.print(f"report: {page}", soft_wrap=True)
     return page

@@ -27,8 +27,8 @@ class Camera:
 def camera_id_for_folder(path: Path) -> str:
     """Derive a camera id from the name of the camera's folder, not of a folder on its card.
 
-    Accents are dropped, and characters that an id cannot contain become hyphens: `Taï cam192/DCIM/100RECNX`
-    is `Tai-cam192`.
+    Accents are dropped, and characters that an id cannot contain become hyphens: `Taï
+    cam192/DCIM/100RECNX` is `Tai-cam192`.
 
     Raises:
         UsageError: no character of the name can be part of an id.
@@ -39,7 +39,8 @@ def camera_id_for_folder(path: Path) -> str:
     repaired = suggest_camera_id(folder.name)
     if not repaired:
         raise UsageError(
-            f"{path}: no camera id can be derived from the folder name {folder.name!r}; set one with --camera"
+            f"{path}: no camera id can be derived from the folder name {folder.name!r}; set one "
+            "with --camera"
         )
     return repaired
 

@@ -98,7 +98,8 @@ def _cameras(root: _Root) -> list[CameraFolder]:
         other, _ = found.setdefault(camera.camera_id.casefold(), (shown, camera))
         if other != shown:
             raise UsageError(
-                f"{other} and {shown} have the same camera id {camera.camera_id}; rename one of them"
+                f"{other} and {shown} have the same camera id {camera.camera_id}; rename one of "
+                "them"
             )
     if not found:
         raise UsageError(f"{root.shown}: no folder in it holds pictures or videos")

@@ -1,4 +1,4 @@
-"""`munin backfill`: a stage, or all of them, again for many cameras; can be stopped and resumed."""
+"""`munin backfill`: run stages again for many cameras; can be stopped and resumed."""
 
 import fnmatch
 import json
@@ -16,13 +16,13 @@ from resources.spot.policy import PRIORITY_TAG, Priority
 from resources.storage.local_store import LocalStore
 
 BACKFILL_TAG = "munin/backfill"
-# What --stages names, and the job that makes it.
+# Values of --stages, and the job of each.
 JOB_OF_STAGES = {"1-3": "camera", "1": "stage1", "2": "stage2", "2-3": "stages2and3", "3": "stage3"}
 
 
 @dataclass(frozen=True)
 class Backfill:
-    """A backfill as it was asked for; what has come of it is in the instance's runs.
+    """The request of a backfill; its progress is in the runs of the instance.
 
     Args:
         number: the backfill's name, and the value of its runs' tag.
@@ -41,52 +41,53 @@ def backfill(
     context: typer.Context,
     cameras: Annotated[
         list[str] | None,
-        typer.Option("--cameras", help="Ids, or patterns as 'north-*'. Default: all cameras."),
+        typer.Option("--cameras", help="Ids or patterns such as 'north-*'. Default: all cameras."),
     ] = None,
     stages: Annotated[str, typer.Option(help="1, 2, 3, 2-3 or 1-3.")] = "1-3",
     priority: Annotated[
-        Priority | None, typer.Option(help="high goes before other runs, low after them.")
+        Priority | None, typer.Option(help="high runs before other runs, low after them.")
     ] = None,
     resume: Annotated[
         str | None, typer.Option(help="The number of a backfill that was stopped.")
     ] = None,
 ) -> None:
-    """Run stages again for the cameras this machine knows, as many at once as the profile allows.
+    """Run stages again for known cameras, in parallel as far as the profile allows.
 
-    A camera that fails leaves the others alone. Ctrl-C stops it; --resume goes on.
+    A camera that fails does not affect the others. Ctrl-C stops it; --resume continues.
     """
     if resume:
-        asked = _read(resume)
-        context.obj = ProfileChoice(asked.profile)
+        request = _read(resume)
+        context.obj = ProfileChoice(request.profile)
     else:
-        asked = _new_backfill(context.obj.name, cameras or ["*"], stages, priority)
-    job = prepare_job(context, asked.job, dict(asked.overrides), {})
+        request = _new_backfill(context.obj.name, cameras or ["*"], stages, priority)
+    job = prepare_job(context, request.job, dict(request.overrides), {})
     catalog = CameraCatalog(catalog_folder())
-    _store().write_bytes(f"{asked.number}.json", json.dumps(asdict(asked), indent=1).encode())
-    done = cameras_done(asked.number)
-    left = [catalog.get(name) for name in asked.cameras if name not in done]
+    _store().write_bytes(f"{request.number}.json", json.dumps(asdict(request), indent=1).encode())
+    done = cameras_done(request.number)
+    remaining = [catalog.get(name) for name in request.cameras if name not in done]
     out.print(
-        f"backfill {asked.number}: {asked.job} for {len(left)} of {len(asked.cameras)} cameras",
+        f"backfill {request.number}: {request.job} for {len(remaining)} of "
+        f"{len(request.cameras)} cameras",
         markup=False,
     )
-    _run(job, asked, left)
+    _run(job, request, remaining)
 
 
-def _run(job: Job, asked: Backfill, cameras: list[Camera]) -> None:
-    tags = {BACKFILL_TAG: asked.number}
-    if asked.priority:
-        tags[PRIORITY_TAG] = asked.priority
-    ended = job.run(cameras, tags)
-    if len(ended.succeeded) < len(cameras):
-        print_log(f"go on with: munin backfill --resume {asked.number}")
-    ended.exit_if_any_failed()
+def _run(job: Job, request: Backfill, cameras: list[Camera]) -> None:
+    tags = {BACKFILL_TAG: request.number}
+    if request.priority:
+        tags[PRIORITY_TAG] = request.priority
+    result = job.run(cameras, tags)
+    if len(result.succeeded) < len(cameras):
+        print_log(f"to continue: munin backfill --resume {request.number}")
+    result.exit_if_any_failed()
 
 
 def _new_backfill(
     profile: str, patterns: list[str], stages: str, priority: Priority | None
 ) -> Backfill:
     if stages not in JOB_OF_STAGES:
-        raise UsageError(f"--stages {stages}: is not one of {', '.join(JOB_OF_STAGES)}")
+        raise UsageError(f"--stages {stages}: must be one of {', '.join(JOB_OF_STAGES)}")
     known = [camera.camera_id for camera in CameraCatalog(catalog_folder()).list()]
     chosen = dict.fromkeys(
         name for pattern in patterns for name in known if fnmatch.fnmatchcase(name, pattern)
@@ -94,8 +95,8 @@ def _new_backfill(
     for pattern in patterns:
         if not fnmatch.filter(known, pattern):
             raise UsageError(
-                f"--cameras {pattern}: no camera that this machine knows; `munin status` lists "
-                f"its {len(known)}"
+                f"--cameras {pattern}: matches no known camera; munin status lists the "
+                f"{len(known)} known ones"
             )
     numbers = [int(found.key.removesuffix(".json")) for found in _store().list()]
     return Backfill(
@@ -112,20 +113,20 @@ def _read(number: str) -> Backfill:
     store, key = _store(), f"{number}.json"
     if not number.isdigit() or not store.exists(key):
         known = ", ".join(sorted(found.key.removesuffix(".json") for found in store.list()))
-        raise UsageError(f"--resume {number}: no such backfill; there are: {known or 'none'}")
+        raise UsageError(f"--resume {number}: no such backfill; known: {known or 'none'}")
     tree = json.loads(store.read_bytes(key))
     return Backfill(**{**tree, "cameras": tuple(tree["cameras"])})
 
 
 def cameras_done(number: str) -> set[str]:
-    """The cameras that a run of the backfill has succeeded for."""
+    """Return the cameras with a successful run of the backfill."""
     import dagster as dg
 
     from odins_ravne_assets.runs.liveness import close_dead_runs
 
     filters = dg.RunsFilter(tags={BACKFILL_TAG: number}, statuses=[dg.DagsterRunStatus.SUCCESS])
     with dg.DagsterInstance.get() as instance:
-        close_dead_runs(instance)  # one that was killed may have told all
+        close_dead_runs(instance)  # a killed run may have reported everything
         runs = instance.get_runs(filters)
     return {run.tags["dagster/partition"] for run in runs}
 

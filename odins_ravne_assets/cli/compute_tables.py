@@ -1,4 +1,4 @@
-"""The status of a cloud's compute, as tables for a terminal."""
+"""The status of compute in AWS, as tables for the terminal."""
 
 from collections.abc import Iterator
 
@@ -12,9 +12,9 @@ HOUR_SECONDS, DAY_SECONDS = 3600, 86400
 
 
 def compute_tables(found: ComputeStatus) -> Iterator[Table | str]:
-    """What there is to show, in order; nothing but a sentence when nothing is set up."""
+    """Yield the tables of the status in order; only a sentence if nothing is set up."""
     if not found.environments and not found.queues:
-        yield f"Nothing of {found.name} is set up in {found.region}; `munin cost setup` does it."
+        yield f"{found.name} has no compute in {found.region}; create it: munin cost setup"
         return
     age = f", set up {format_age(found.age_seconds)} ago" if found.age_seconds else ""
     yield f"{found.name} in {found.region}{age}"
@@ -30,7 +30,7 @@ def compute_tables(found: ComputeStatus) -> Iterator[Table | str]:
 
 
 def format_age(seconds: float) -> str:
-    """A duration in the largest unit that fits, as `3 h`."""
+    """Return a duration in the largest unit that fits, for example `3 h`."""
     for unit, name in ((DAY_SECONDS, "d"), (HOUR_SECONDS, "h"), (60, "min")):
         if seconds >= unit:
             return f"{seconds / unit:.0f} {name}"

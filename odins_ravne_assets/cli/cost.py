@@ -1,4 +1,4 @@
-"""`munin cost`: the compute of a cloud profile, from its foundation to its teardown."""
+"""`munin cost`: the compute of a cloud profile, from the foundation to the teardown."""
 
 import json
 from typing import Annotated
@@ -14,12 +14,14 @@ from resources.errors import UsageError
 from resources.settings.profile import Aws
 
 app = typer.Typer(
-    help="What a cloud profile needs, does and costs in your AWS account.", no_args_is_help=True
+    help="Compute, storage and costs of a cloud profile in your AWS account.", no_args_is_help=True
 )
 app.add_typer(storage_app)
 app.add_typer(costs_app)
 
-JobCount = Annotated[int, typer.Option("--job-count", min=1, help="Jobs that may run at once.")]
+JobCount = Annotated[
+    int, typer.Option("--job-count", min=1, help="Maximum number of parallel jobs.")
+]
 
 
 @app.command()
@@ -27,31 +29,31 @@ def setup(
     context: typer.Context,
     job_count: JobCount,
     gpu_required: Annotated[
-        bool, typer.Option("--gpu-required", help="Refuse machines without a GPU.")
+        bool, typer.Option("--gpu-required", help="Use only machines with a GPU.")
     ] = False,
 ) -> None:
-    """Set up machines, queues and how stored footage ages, or change them to what the profile says.
+    """Set up machines, queues and the lifecycle of stored footage, or update them to the profile.
 
-    Costs nothing until jobs run, unless the profile keeps vCPUs warm.
+    Costs nothing until jobs run, unless the profile's min_vcpus is above 0.
     """
     cloud = load_cloud_profile(context.obj.name, "cost setup")
     from resources.compute.environment import ComputeEnvironment
     from resources.retention.bucket_policy import StorageLifecycle
 
     changes = ComputeEnvironment(cloud.aws).setup(job_count, gpu_required, print_log)
-    aged = StorageLifecycle(cloud.aws, cloud.profile.storage.lifecycle).apply(print_log)
-    for remark in (*aged.dangers, *aged.remarks):
+    lifecycle = StorageLifecycle(cloud.aws, cloud.profile.storage.lifecycle).apply(print_log)
+    for remark in (*lifecycle.dangers, *lifecycle.remarks):
         print_log(remark)
-    changes += len(aged.drift)
+    changes += len(lifecycle.drift)
     out.print("Ready for jobs." if changes else "Ready for jobs; nothing had to be changed.")
 
 
 @app.command()
 def status(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """What is set up, its jobs and machines, and what spot machines cost now."""
+    """Show what is set up, its jobs and machines, and the current spot prices."""
     aws = _cloud(context, "status")
     from resources.compute.environment import ComputeEnvironment
 
@@ -72,27 +74,27 @@ def teardown(
         bool, typer.Option("--force", help="Terminate jobs that have not ended.")
     ] = False,
 ) -> None:
-    """Take away what setup made. Footage, results, roles and logs stay.
+    """Delete what setup created. Footage, results, roles and logs stay.
 
-    Can be run again after it failed or was stopped: it goes on where it was.
+    Run it again if it failed or was stopped: it continues where it stopped.
     """
     aws = _cloud(context, "teardown")
     from resources.compute.environment import ComputeEnvironment
 
     ComputeEnvironment(aws).teardown(force, print_log)
-    out.print(f"Nothing of {aws.name} runs or waits any more; data and roles are as they were.")
+    out.print(f"Compute of {aws.name} is deleted; data and roles are unchanged.")
 
 
 Deploy = Annotated[
-    bool, typer.Option("--deploy", help="Make or change it, instead of printing its template.")
+    bool, typer.Option("--deploy", help="Create or update it, instead of printing its template.")
 ]
 
 
 @app.command()
 def foundation(context: typer.Context, deploy: Deploy = False) -> None:
-    """The long-lived part (bucket, network, roles): its template, or deploy it, once.
+    """Print the template of the long-lived part (bucket, network, roles), or deploy it, once.
 
-    Needs somebody who may make roles. Setting up and running then needs no such rights.
+    Deploying needs the right to create roles; setup and runs do not.
     """
     aws = _cloud(context, "foundation")
     from resources.compute.stacks import deploy_foundation, template
@@ -102,7 +104,7 @@ def foundation(context: typer.Context, deploy: Deploy = False) -> None:
         return
     deploy_foundation(aws, print_log)
     out.print(
-        "Costs are told apart by the tag Project; activate it, a day after the first job, with\n"
+        "The tag Project separates costs; activate it, a day after the first job, with\n"
         "aws ce update-cost-allocation-tags-status --cost-allocation-tags-status "
         "TagKey=Project,Status=Active",
         soft_wrap=True,
@@ -116,12 +118,12 @@ def budget(
     monthly_usd: Annotated[
         float | None,
         typer.Option(
-            min=1, help="USD that a month may cost. Default: the profile's budget_usd_per_month."
+            min=1, help="Limit per month, in USD. Default: the profile's budget_usd_per_month."
         ),
     ] = None,
-    email: Annotated[str | None, typer.Option(help="Who is told when it goes over.")] = None,
+    email: Annotated[str | None, typer.Option(help="Recipient of the alert.")] = None,
 ) -> None:
-    """The budget alert: its template, or deploy it. It warns by mail, it stops nothing."""
+    """Print the template of the budget alert, or deploy it. It sends mail and stops nothing."""
     cloud = load_cloud_profile(context.obj.name, "cost budget")
     from resources.compute.stacks import deploy_budget, template
 

@@ -1,4 +1,4 @@
-"""`munin cost costs`: what all work has cost."""
+"""`munin cost costs`: the cost report in the terminal."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +16,6 @@ from rich.text import Text
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.terminal import out, print_log
-from odins_ravne_assets.costs.report_inputs import collect_inputs, refresh_ledgers
 from odins_ravne_assets.instance_home import catalog_folder, prepare_home
 from odins_ravne_assets.odin.report import CostReport
 from odins_ravne_assets.odin.report_text import (
@@ -33,10 +32,10 @@ from resources.settings.profile import Profile
 
 app = typer.Typer()
 
-# By the profile's clock. Batch and EC2 are asked each time, which is free.
+# By the profile's clock. Each refresh calls Batch and EC2, which is free.
 WATCH_INTERVAL_SECONDS = 30.0
 
-# A camera's name is folded where it is longer than this.
+# Longer names of cameras are folded.
 FIRST_COLUMN_MAX_WIDTH = 36
 
 
@@ -44,31 +43,30 @@ FIRST_COLUMN_MAX_WIDTH = 36
 def costs(
     context: typer.Context,
     camera: Annotated[
-        list[str] | None, typer.Option("--camera", help="Only this camera; may be repeated.")
+        list[str] | None, typer.Option("--camera", help="Only this camera; can be repeated.")
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Go on showing it until no job is left; Ctrl-C ends it.")
+        bool,
+        typer.Option("--watch", help="Update the report until no job is left; Ctrl-C ends it."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option(help="A folder for the report as a page, as JSON and as FOCUS 1.2 (CSV)."),
+        typer.Option(help="Folder for the report as HTML, JSON and FOCUS 1.2 (CSV)."),
     ] = None,
 ) -> None:
-    """What all work has cost: machines, storage, requests; what spot has saved, what was wasted.
+    """Show all costs: machines, storage, requests, savings by spot, wasted work.
 
-    Of every camera that this machine knows, whatever became of its runs. How each figure is
-    counted: docs/costs.md.
+    It covers every known camera, whatever the outcome of its runs. docs/costs.md defines each
+    figure.
     """
     if watch and (as_json or output):
-        raise UsageError("--watch shows a table that changes; leave out --json and --output")
+        raise UsageError("--watch cannot be combined with --json and --output; leave these out")
     profile = load_profile(context.obj.name)
     require_sandbox(profile)
     prepare_home()
     cameras = _select_cameras(CameraCatalog(catalog_folder()).list(), camera or [])
     if watch:
-        pass
-
         watch_costs(cameras, profile)
         return
     _print_report(cameras, profile, not camera, as_json, output)
@@ -77,7 +75,6 @@ def costs(
 def _print_report(
     cameras: Sequence[Camera], profile: Profile, whole: bool, as_json: bool, output: Path | None
 ) -> None:
-    pass
     from odins_ravne_assets.costs.report_inputs import (
         collect_inputs,
         refresh_ledgers,
@@ -104,7 +101,7 @@ def _select_cameras(known: Sequence[Camera], names: Sequence[str]) -> Sequence[C
 
 
 def watch_costs(cameras: Sequence[Camera], profile: Profile) -> None:
-    """Show the costs until no job runs or waits, or Ctrl-C."""
+    """Show the costs until no job is running or queued, or Ctrl-C."""
     clock = clock_at(profile.aws.clock_url)
     try:
         with Live(console=out, auto_refresh=False) as live:
@@ -115,21 +112,22 @@ def watch_costs(cameras: Sequence[Camera], profile: Profile) -> None:
                     break
                 clock.sleep(WATCH_INTERVAL_SECONDS)
     except KeyboardInterrupt:
-        out.print("Jobs go on; nothing was stopped.")
+        out.print("Jobs continue; nothing was stopped.")
 
 
 def _current_report(cameras: Sequence[Camera], profile: Profile) -> CostReport:
+    from odins_ravne_assets.costs.report_inputs import collect_inputs, refresh_ledgers
+
     remarks = refresh_ledgers(cameras, profile)
     return collect_inputs(cameras, profile, ask_aws=False, remarks=remarks).report()
 
 
 def print_costs(cameras: Sequence[Camera], profile: Profile, since: float) -> None:
-    """Print this call's costs, and write the files of the report on all times of these cameras.
+    """Print the costs of this command, and write the report on all runs of the cameras.
 
     Args:
-        since: what had ended by then belongs to earlier calls; by the profile's clock.
+        since: start of the command, by the profile's clock; earlier jobs are left out.
     """
-    pass
     from odins_ravne_assets.costs.report_inputs import (
         collect_inputs,
         costs_folder,
@@ -140,42 +138,41 @@ def print_costs(cameras: Sequence[Camera], profile: Profile, since: float) -> No
     from odins_ravne_assets.odin.job_tables import attempt_tables
 
     remarks = refresh_ledgers(cameras, profile)
-    ever = collect_inputs(cameras, profile, ask_aws=False, remarks=remarks)
-    report = ever.report(since)
+    inputs = collect_inputs(cameras, profile, ask_aws=False, remarks=remarks)
+    report = inputs.report(since)
     if not report.computing.usd and profile.cloud is None:
         out.print(
-            f"cost: $0.00 for {format_count(len(cameras), 'camera')}; everything ran on this machine, "
-            "nothing was rented or transferred"
+            f"cost: $0.00 for {format_count(len(cameras), 'camera')}; everything ran on this "
+            "machine, nothing was rented or transferred"
         )
         return
     if not report.jobs.attempts:
         out.print("cost: $0.00; no job ran on AWS")
         return
-    for part in short_tables(report, attempt_tables(ever.rows, since, report.scope.now)):
+    for part in short_tables(report, attempt_tables(inputs.rows, since, report.scope.now)):
         out.print(part)
-    page, *_ = write_cost_report(ever, costs_folder())
+    page, *_ = write_cost_report(inputs, costs_folder())
     out.print(f"cost report: {page}", soft_wrap=True, markup=False)
 
 
 def cost_tables(report: CostReport) -> Iterator[RenderableType]:
-    """All that there is to show, in order: the tables, then what they come to."""
+    """Yield all tables of the report, then its summary."""
     return _render(report, report_tables(report))
 
 
 def short_tables(
     report: CostReport, attempts: Iterable[TextTable] = ()
 ) -> Iterator[RenderableType]:
-    """Where the money went, what one costs and what it comes to: of a run that has just ended, or
-    still goes on.
+    """Yield the cost breakdown, the unit costs and the summary, for a run that ends or goes on.
 
     Args:
-        attempts: tables that come before.
+        attempts: tables that come first.
     """
     return _render(report, [*attempts, cost_breakdown_table(report), unit_cost_table(report)])
 
 
-def _render(report: CostReport, found: Iterable[TextTable]) -> Iterator[RenderableType]:
-    for table in found:
+def _render(report: CostReport, tables: Iterable[TextTable]) -> Iterator[RenderableType]:
+    for table in tables:
         if not table.rows:
             continue
         yield Text(table.heading, style="bold")
@@ -190,7 +187,7 @@ def _render(report: CostReport, found: Iterable[TextTable]) -> Iterator[Renderab
 
 
 def _table(table: TextTable) -> Table:
-    """Fits a terminal of 80 columns."""
+    """Return a table that fits a terminal of 80 columns."""
     shown = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     for place, (name, number) in enumerate(table.columns):
         shown.add_column(

@@ -177,13 +177,13 @@ def _download(source: RemoteResults, aws: Aws, on_progress: OnProgress) -> Trans
     if not url.startswith(S3):
         return download_results(open_store(url), results, source.folder, on_progress)
     clients = AwsClients(aws)
-    own = OrchestratorTraffic(camera_id, aws.region, "taking results home", clients.clock)
+    own = OrchestratorTraffic(camera_id, aws.region, "downloading results", clients.clock)
     own.traffic.attach(clients.of("s3"))
     try:
         return download_results(open_store(url, clients), results, source.folder, on_progress)
     finally:  # requests before an interrupt are billed, too
         name = (
-            f"{datetime.fromtimestamp(own.began, UTC):{LEDGER_NAME_FORMAT}}-{uuid.uuid4().hex[:8]}"
+            f"{datetime.fromtimestamp(own.start, UTC):{LEDGER_NAME_FORMAT}}-{uuid.uuid4().hex[:8]}"
         )
         try:
             own.write(open_store(f"{url}/{LEDGER_FOLDER}", clients), name)

@@ -40,7 +40,7 @@ app.add_typer(models_app, name="models")
 cost_app.add_typer(results_app)
 app.add_typer(cost_app, name="cost")
 app.add_typer(sandbox_app, name="sandbox")
-# Help lists commands in this order, and those of this file after them.
+# Help lists commands in this order, then those of this file.
 for command in (plan, backfill, batch, stage1, stage2, stage3):
     app.command()(command)
 
@@ -78,15 +78,16 @@ def correct(
     file: Annotated[
         str, typer.Argument(help="A filled observations.csv, or a Timelapse export or .ddb file.")
     ],
-    by: Annotated[str, typer.Option("--by", help="Who says so.")],
+    by: Annotated[str, typer.Option("--by", help="Name of the reviewer.")],
     on: Annotated[
-        datetime | None, typer.Option("--on", formats=["%Y-%m-%d"], help="When. Default: today.")
+        datetime | None,
+        typer.Option("--on", formats=["%Y-%m-%d"], help="Date of the review. Default: today."),
     ] = None,
     column: Annotated[
-        str | None, typer.Option("--column", help="The column with the labels.")
+        str | None, typer.Option("--column", help="Name of the column with the labels.")
     ] = None,
 ) -> None:
-    """Take a reviewer's labels, which win over the machine's, and make the visits again."""
+    """Import a reviewer's labels, which override the model's, and recompute the visits."""
     from odins_ravne_assets.results.corrections import import_corrections
 
     job = prepare_job(context, "stage3", {}, {})
@@ -94,20 +95,23 @@ def correct(
     chosen = camera_of_results(output, catalog)
     others = frozenset(each.camera_id for each in catalog.list()) - {chosen.camera_id}
     day = on.date() if on else date.fromtimestamp(clock_at(job.profile.aws.clock_url).now())
-    taken = import_corrections(chosen, others, job.profile, local_path(file), by, day, column)
-    out.print(f"{chosen.camera_id}: {taken} boxes or media labelled by {by}", markup=False)
+    imported = import_corrections(chosen, others, job.profile, local_path(file), by, day, column)
+    out.print(f"{chosen.camera_id}: {imported} boxes or media labelled by {by}", markup=False)
     job.run([chosen]).exit_if_any_failed()
 
 
 @app.command()
 def export(
     context: typer.Context,
-    folder: Annotated[str, typer.Argument(help="Where the files go: a folder of this machine.")],
+    folder: Annotated[str, typer.Argument(help="A local folder for the files.")],
     cameras: Annotated[
-        list[str] | None, typer.Option("--camera", help="Only these. Default: all that are known.")
+        list[str] | None,
+        typer.Option(
+            "--camera", help="Only this camera; can be repeated. Default: all known cameras."
+        ),
     ] = None,
 ) -> None:
-    """The visits of several cameras as one: MegaDetector JSON, Camtrap DP, CSV, Parquet."""
+    """Export the visits of cameras together: MegaDetector JSON, Camtrap DP, CSV, Parquet."""
     from odins_ravne_assets.results.export import export_cameras
 
     profile = load_profile(context.obj.name)
@@ -121,9 +125,9 @@ def export(
 
 @app.command()
 def status(context: typer.Context) -> None:
-    """The cameras this machine knows, their last run, and where their results are.
+    """List the known cameras, their last run, and where their results are.
 
-    Results on S3 are looked into with a cloud profile alone.
+    Counts of results on S3 need a cloud profile.
     """
     profile = load_profile(context.obj.name)
     require_sandbox(profile)
@@ -139,14 +143,14 @@ def status(context: typer.Context) -> None:
     if known:
         out.print(table)
     else:
-        out.print("No camera yet. `munin batch INPUT OUTPUT` makes the first.")
+        out.print("No camera yet. To run the first: munin batch INPUT OUTPUT")
     for remark in remarks:
         out.print(remark, soft_wrap=True, markup=False)
 
 
 @app.command()
 def settings(context: typer.Context) -> None:
-    """Every key of the profile: its value now, and what it means."""
+    """List every key of the profile with its value and meaning."""
     for line in load_profile(context.obj.name).explained():
         out.print(line, soft_wrap=True, markup=False)
 
@@ -160,12 +164,12 @@ def ui(
     load_profile(context.obj.name)
     prepare_home()
     os.environ["MUNIN_PROFILE"] = str(find_profile(context.obj.name).absolute())
-    # Dagster would have `dg dev` used, a tool for developers that is not installed here.
+    # Dagster recommends `dg dev`, a development tool that is not a dependency.
     quiet = ["-W", "ignore:Function `dev_command` is superseded"]
     command = [*quiet, "-m", "dagster", "dev", "-m", "odins_ravne_assets.definitions"]
     out.print(f"The Dagster UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
-    # Shells start background jobs with SIGINT ignored, and Dagster does to SIGTERM what is done
-    # to SIGINT: neither could such a UI be ended, nor a run that it launched.
+    # Shells start background jobs with SIGINT ignored, and Dagster treats SIGTERM like SIGINT:
+    # neither the UI nor its runs could be stopped.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(sys.executable, [sys.executable, *command, "-h", "127.0.0.1", "-p", str(port)])
 

@@ -1,4 +1,4 @@
-"""`munin models`: the models that look at footage."""
+"""`munin models`: detectors and classifiers, and their GPU engines."""
 
 from typing import Annotated
 
@@ -11,12 +11,12 @@ from resources.errors import UsageError
 from resources.settings.loader import load_profile
 from resources.settings.profile import Models
 
-app = typer.Typer(help="The models that look at footage.", no_args_is_help=True)
+app = typer.Typer(help="Detectors and classifiers, and their GPU engines.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_models() -> None:
-    """The models that ship, and what each is good for."""
+    """List the shipped models and their uses."""
     from gpu_kernels.models.manifest import load_manifest, shipped_models
 
     table = Table()
@@ -35,13 +35,13 @@ def verify_models(
         list[str] | None, typer.Argument(help="Models or manifests. Default: the profile's.")
     ] = None,
 ) -> None:
-    """Check that models are whole: every file against the sha256 in its manifest."""
+    """Check every file of models against the SHA-256 in its manifest."""
     from gpu_kernels.models.manifest import load_manifest, verify
 
     for name in names or _profile_models(load_profile(context.obj.name).models):
         manifest = load_manifest(name)
         verify(manifest)
-        out.print(f"{manifest.name}: whole")
+        out.print(f"{manifest.name}: complete")
 
 
 @app.command("engines")
@@ -51,7 +51,7 @@ def build_engines(
         str | None,
         typer.Option(
             help="GPUs: sm_75 is g4dn, sm_86 is g5, sm_89 is g6; sm_86+sm_89 is one engine for "
-            "both. Default: these three, as models.engines_shared_by joins them."
+            "both. Default: these three, grouped as in models.engines_shared_by."
         ),
     ] = None,
     to: Annotated[
@@ -62,26 +62,33 @@ def build_engines(
         list[str] | None, typer.Argument(help="Models or manifests. Default: the profile's.")
     ] = None,
 ) -> None:
-    """Build the GPU engines of models ahead of time; no GPU is needed for it.
+    """Build the GPU engines of models ahead of time; needs no GPU.
 
-    What is there already is not built again.
+    Engines that exist are skipped.
     """
     from gpu_kernels.ahead_of_time import architectures, build_ahead, fleet
     from gpu_kernels.engines.tensorrt_api import find_tensorrt
     from gpu_kernels.engines.tensorrt_build import Batches
 
     profile = load_profile(context.obj.name)
-    if not (kept := to or profile.models.engines):
-        raise UsageError("where to? name a place: --to s3://bucket/engines, or set models.engines")
+    if not (target := to or profile.models.engines):
+        raise UsageError(
+            "--to is missing: name a folder or URL, as --to s3://bucket/engines, or set "
+            "models.engines in the profile"
+        )
     shared_by = profile.models.engines_shared_by
     archs = architectures(fleet(shared_by) if arch is None else arch, find_tensorrt())
     batches = Batches.around(profile.pipeline.stage1.batch_size)
     build_ahead(
-        names or _profile_models(profile.models), archs, batches, store_of(kept, profile), print_log
+        names or _profile_models(profile.models),
+        archs,
+        batches,
+        store_of(target, profile),
+        print_log,
     )
 
 
 def _profile_models(models: Models) -> list[str]:
-    """The models that a profile names."""
+    """Return the models of a profile."""
     named = [models.detector, models.category_detector, models.classifier]
     return [name for name in named if name]

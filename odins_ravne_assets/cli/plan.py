@@ -1,4 +1,4 @@
-"""`munin plan`: what a run is going to cost, before it is begun."""
+"""`munin plan`: the estimated cost and duration of a run, before it starts."""
 
 import json
 from collections.abc import Iterator
@@ -35,26 +35,26 @@ def plan(
     output: Annotated[
         str | None,
         typer.Argument(
-            help="Where the results will go: what was looked at there is left out, and the plan is "
-            "kept there, to be compared with the cost."
+            help="OUTPUT of the run: media processed there are left out, and the plan is saved "
+            "there, to be compared with the actual cost."
         ),
     ] = None,
     camera: CameraOption = None,
     cameras: CamerasFlag = False,
     priority: Annotated[
-        Priority | None, typer.Option(help="Cloud: as you would run it, low, normal or high.")
+        Priority | None, typer.Option(help="Cloud: the priority of the run.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """What a run is going to cost, and how long it takes: nothing is run, nothing is spent.
+    """Estimate the cost and duration of a run, for each machine type, on spot and on demand.
 
-    Counts the media, and tells cost and time for each machine type, on spot and on demand.
+    It counts the media; it starts nothing and costs nothing.
     """
     profile = load_profile(context.obj.name)
     if priority and profile.cloud is None:
         raise UsageError(
-            f"--priority has no meaning with profile {context.obj.name}, which runs on this "
-            "machine; leave it out, or name a cloud profile"
+            f"--priority needs a cloud profile, and profile {context.obj.name} runs locally; leave "
+            "it out, or name a cloud profile"
         )
     require_sandbox(profile)
     prepare_home()
@@ -62,40 +62,38 @@ def plan(
 
     planned = [
         PlannedCamera(camera_id, footage, target)
-        for camera_id, footage, target in _planned_places(input, output, camera, cameras, profile)
+        for camera_id, footage, target in _select(input, output, camera, cameras, profile)
     ]
     with err.status("counting") as status:
-        made = make_plan(
+        run_plan = make_plan(
             planned, profile, priority or "normal", lambda name: status.update(f"counting {name}")
         )
     if output:
-        save_plan(made, planned, profile)
+        save_plan(run_plan, planned, profile)
     if as_json:
-        print(json.dumps(made.as_json(), indent=2))
+        print(json.dumps(run_plan.as_json(), indent=2))
         return
-    pass
-
-    print_plan(made)
+    print_plan(run_plan)
     if output:
-        out.print("The plan is kept; munin cost costs will compare it with what the run cost.")
+        out.print("The plan is saved; munin cost costs will compare it with the actual cost.")
     else:
-        out.print("With an OUTPUT, the plan is kept there and compared with what the run costs.")
+        out.print("With an OUTPUT, the plan is saved there and compared with the actual cost.")
 
 
-def _planned_places(
+def _select(
     input: str, output: str | None, camera: str | None, several: bool, profile: Profile
 ) -> list[tuple[str, str, str | None]]:
-    """Cameras: id, footage, and where their results go, if that is said."""
+    """Return the id, the footage and, with an OUTPUT, the results of each camera."""
     if output:
-        named = select_cameras(input, output, camera, several, profile)
-        return [(each.camera_id, each.footage_url, each.output_url) for each in named]
+        selected = select_cameras(input, output, camera, several, profile)
+        return [(each.camera_id, each.footage_url, each.output_url) for each in selected]
     return [
         (each.camera_id, each.url, None) for each in select_footage(input, camera, several, profile)
     ]
 
 
 def print_plan(plan: RunPlan) -> None:
-    """What there is to look at, a table of what it costs where, and what follows."""
+    """Print the amount of footage, a table of estimates, and recommendations."""
     for line in _footage_lines(plan):
         out.print(line, soft_wrap=True)
     out.print()
@@ -113,21 +111,23 @@ def _footage_lines(plan: RunPlan) -> Iterator[str]:
     total = _sum(counts)
     cameras = f"{format_count(len(counts), 'camera')}, " if len(counts) > 1 else ""
     videos = f"{format_count(total.videos, 'video')} ({format_duration(total.video_seconds)})"
+    pictures = format_count(total.images, "picture")
     yield (
-        f"{cameras}{format_count(total.images, 'picture')} and {videos}, {format_size(total.bytes)}: "
-        f"at most {format_count(total.frames, 'frame')} to look at."
+        f"{cameras}{pictures} and {videos}, {format_size(total.bytes)}: "
+        f"at most {format_count(total.frames, 'frame')} to process."
     )
     if total.videos_read < total.videos:
         yield (
-            f"The length of {total.videos_read:,} videos was read, that of the others is estimated "
+            f"The length of {total.videos_read:,} videos was read; for the others it is estimated "
             "from their size."
         )
     if total.videos_unreadable:
-        yield f"{format_count(total.videos_unreadable, 'video')} cannot be read and will cost nothing."
+        videos = format_count(total.videos_unreadable, "video")
+        yield f"{videos} cannot be read and will cost nothing."
     if total.media_finished:
         yield (
-            f"{total.media_finished:,} of {total.media:,} media were looked at before and cost "
-            f"nothing again: {format_count(total.frames_left, 'frame')} left."
+            f"{total.media_finished:,} of {total.media:,} media are already processed and cost "
+            f"nothing: {format_count(total.frames_left, 'frame')} left."
         )
 
 
@@ -137,7 +137,7 @@ def _sum(counts: list[FootageCount]) -> FootageCount:
 
 
 def _table(plan: RunPlan) -> Table:
-    """Fits a terminal of 80 columns."""
+    """Return a table that fits a terminal of 80 columns."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("machine", no_wrap=True)
     table.add_column("market", no_wrap=True)
@@ -163,7 +163,7 @@ def _cells(estimate: Estimate) -> tuple[str, ...]:
 
 
 def _footnotes(plan: RunPlan) -> Iterator[str]:
-    """What the marks in the table mean."""
+    """Yield the meaning of the marks in the table."""
     used = {each.instance_type for each in plan.estimates}
     sources = {pace.source for kind, pace in plan.paces.items() if kind in used}
     assumed = sorted(source for source in sources if source.startswith("assumed"))

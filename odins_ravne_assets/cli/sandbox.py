@@ -1,4 +1,4 @@
-"""`munin sandbox`: AWS on this machine, as a process in the background."""
+"""`munin sandbox`: an AWS account on this machine, as a background process."""
 
 import importlib.util
 import json
@@ -24,12 +24,14 @@ from resources.clock import clock_at
 from resources.errors import LaunchError, UsageError
 from resources.sandbox.model.config import data_bucket
 
-app = typer.Typer(help="AWS on this machine: jobs run, spot is interrupted.", no_args_is_help=True)
+app = typer.Typer(
+    help="An AWS account on this machine, with jobs and spot interruptions.", no_args_is_help=True
+)
 
 # The port that profile `sandbox` names.
 DEFAULT_PORT = 4599
 SHUTDOWN_TIMEOUT_SECONDS = 30.0
-# Jobs and machines that `status` shows, the newest first.
+# Rows of jobs and of machines in `status`, the newest first.
 MAX_ROWS_SHOWN = 15
 
 Facts = dict[str, Any]
@@ -38,26 +40,26 @@ Facts = dict[str, Any]
 @app.command()
 def up(
     port: Annotated[
-        int, typer.Option(help="Where it listens on 127.0.0.1; 0 takes a free port.")
+        int, typer.Option(help="Port on 127.0.0.1; 0 picks a free one.")
     ] = DEFAULT_PORT,
     scale: Annotated[
-        float, typer.Option(min=1.0, help="Seconds of its time in one of ours.")
+        float, typer.Option(min=1.0, help="Speed of its clock: sandbox seconds per real second.")
     ] = 60.0,
-    seed: Annotated[int, typer.Option(help="Of the interruptions that come by rate.")] = 0,
-    name: Annotated[str, typer.Option(help="cloud.aws.name of the profile.")] = "ravne",
+    seed: Annotated[int, typer.Option(help="Seed of the random interruptions.")] = 0,
+    name: Annotated[str, typer.Option(help="The profile's cloud.aws.name.")] = "ravne",
 ) -> None:
     """Start the sandbox, with the bucket, roles and network that `cost setup` needs."""
     running = _running()
     if running is None:
         running = _start(port, scale, seed, name)
     out.print(
-        f"The sandbox is up: {running['endpoint_url']}; its bucket: "
+        f"The sandbox is running: {running['endpoint_url']}; its bucket: "
         f"s3://{data_bucket(running['name'])}"
     )
-    out.print("Any credentials will do:", soft_wrap=True)
+    out.print("It needs credentials, of any value:", soft_wrap=True)
     out.print("  export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox", soft_wrap=True)
     if not running["endpoint_url"].endswith(f":{DEFAULT_PORT}"):
-        out.print("Profile sandbox has to be told where it is:")
+        out.print("Profile sandbox needs its address:")
         for key in ("endpoint_url", "clock_url"):
             line = f"  export MUNIN_CLOUD__AWS__{key.upper()}={running[key]}"
             out.print(line, soft_wrap=True)
@@ -65,26 +67,26 @@ def up(
 
 @app.command()
 def down() -> None:
-    """Stop the sandbox and every job in it. What it held is gone."""
+    """Stop the sandbox and all of its jobs, and delete its data."""
     running = _running()
     if running is None:
-        out.print("The sandbox is not up.")
+        out.print("The sandbox is not running.")
         return
     _request(running, "/shutdown", {})
-    given_up_at = time.monotonic() + SHUTDOWN_TIMEOUT_SECONDS
+    deadline = time.monotonic() + SHUTDOWN_TIMEOUT_SECONDS
     while not _has_exited(running["pid"]):
-        if time.monotonic() > given_up_at:
-            raise LaunchError(f"sandbox: process {running['pid']} does not end; kill -9 it")
+        if time.monotonic() > deadline:
+            raise LaunchError(f"sandbox: process {running['pid']} does not stop; kill -9 it")
         time.sleep(0.05)
     _state_file().unlink(missing_ok=True)
-    out.print("The sandbox is down.")
+    out.print("The sandbox is stopped.")
 
 
 @app.command()
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the sandbox's clock, machines, jobs and true bill."""
+    """Show the sandbox's clock, machines, jobs and bill."""
     running = _require_running()
     jobs, machines = _request(running, "/jobs"), _request(running, "/instances")
     now = clock_at(running["clock_url"]).now()
@@ -93,7 +95,7 @@ def status(
         out.print_json(json.dumps(facts))
         return
     scale = _request(running, "/clock")["scale"]
-    out.print(f"{running['endpoint_url']}   {_time(now)} UTC, {scale:g} seconds a second")
+    out.print(f"{running['endpoint_url']}   {_time(now)} UTC, {scale:g} seconds per second")
     if jobs:
         _print_jobs(jobs)
     if machines:
@@ -106,44 +108,44 @@ def status(
 @app.command()
 def interrupt(
     job_or_machine: Annotated[
-        str, typer.Argument(help="Name or id of a job that runs, or id of a spot machine.")
+        str, typer.Argument(help="Name or id of a running job, or id of a spot machine.")
     ],
     without_notice: Annotated[
-        bool, typer.Option("--without-notice", help="Take it at once, without the two minutes.")
+        bool, typer.Option("--without-notice", help="Interrupt at once, without the two minutes.")
     ] = False,
 ) -> None:
-    """Let EC2 take a spot machine back, as it does when others pay more."""
+    """Interrupt a spot machine, as EC2 does when it needs the capacity."""
     running = _require_running()
     ids = [job["jobId"] for job in _request(running, "/jobs") if job["jobName"] == job_or_machine]
     known = {"job_id": ids[-1] if ids else job_or_machine, "instance_id": job_or_machine}
     try:
-        taken = _request(running, "/interrupt", {**known, "notice": not without_notice})["result"]
+        machine = _request(running, "/interrupt", {**known, "notice": not without_notice})["result"]
     except urllib.error.HTTPError:
         raise UsageError(
-            f"{job_or_machine}: no job that runs on spot, and no spot machine; "
+            f"{job_or_machine}: no running job on spot, and no spot machine; "
             "munin sandbox status lists them"
         ) from None
-    when = "is gone" if without_notice else "has two minutes' notice"
-    out.print(f"{taken} {when}.")
+    effect = "is terminated" if without_notice else "has two minutes' notice"
+    out.print(f"{machine} {effect}.")
 
 
 @app.command()
 def capacity(
-    market: Annotated[Literal["spot", "on-demand"], typer.Argument(help="Which machines.")],
+    market: Annotated[Literal["spot", "on-demand"], typer.Argument(help="The market.")],
     machines: Annotated[
-        int | None, typer.Argument(min=0, help="At most so many at once. Default: no limit.")
+        int | None, typer.Argument(min=0, help="Maximum number of machines. Default: no limit.")
     ] = None,
 ) -> None:
-    """Let EC2 have no more than so many machines to give; those that run stay."""
+    """Limit the number of machines that EC2 has; running machines stay."""
     _request(_require_running(), "/capacity", {"lifecycle": market, "machines": machines})
-    limit = "as many as wanted" if machines is None else f"{machines} at most"
-    out.print(f"Machines that EC2 has to give, {market}: {limit}.")
+    limit = "no limit" if machines is None else f"at most {machines}"
+    out.print(f"EC2 capacity, {market}: {limit}.")
 
 
 def _print_jobs(jobs: list[Facts]) -> None:
     counts = Counter(job["status"] for job in jobs)
-    told = ", ".join(f"{count} {state}" for state, count in counts.items())
-    table = _table(f"Jobs: {told}")
+    states = ", ".join(f"{count} {state}" for state, count in counts.items())
+    table = _table(f"Jobs: {states}")
     for heading in ("job", "queue", "status", "attempts", "reason"):
         table.add_column(heading, overflow="fold")
     for job in reversed(jobs[-MAX_ROWS_SHOWN:]):
@@ -159,8 +161,8 @@ def _print_jobs(jobs: list[Facts]) -> None:
 
 def _print_machines(machines: list[Facts]) -> None:
     counts = Counter(machine["state"] for machine in machines)
-    told = ", ".join(f"{count} {state}" for state, count in counts.items())
-    table = _table(f"Machines: {told}")
+    states = ", ".join(f"{count} {state}" for state, count in counts.items())
+    table = _table(f"Machines: {states}")
     for heading in ("machine", "type", "zone", "market", "state"):
         table.add_column(heading, overflow="fold")
     for heading in ("minutes", "USD"):
@@ -198,14 +200,14 @@ def _log_file() -> Path:
 
 
 def _start(port: int, scale: float, seed: int, name: str) -> Facts:
-    """Start the process, wait until it answers, and write down where."""
+    """Start the process, wait until it responds, and save its address."""
     _refuse_without_moto()
     prepare_home()
     options = {"port": port, "scale": scale, "seed": seed, "name": name}
-    words = [f"--{option}={value}" for option, value in options.items()]
+    arguments = [f"--{option}={value}" for option, value in options.items()]
     with _log_file().open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "resources.sandbox", *words],
+            [sys.executable, "-m", "resources.sandbox", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -219,7 +221,7 @@ def _start(port: int, scale: float, seed: int, name: str) -> Facts:
             facts: Facts = {**json.loads(line), "name": name}
             _state_file().write_text(json.dumps(facts), encoding="utf-8")
             return facts
-    except BaseException:  # nobody would know of it
+    except BaseException:  # no command could stop it later
         process.terminate()
         raise
     process.wait()
@@ -235,27 +237,27 @@ def _refuse_without_moto() -> None:
 
 
 def _running() -> Facts | None:
-    """The sandbox that was started here, if it still answers."""
+    """Return the sandbox that an earlier command started, if it still responds."""
     try:
         facts: Facts = json.loads(_state_file().read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return facts if _answers(facts) else None
+    return facts if _responds(facts) else None
 
 
 def _require_running() -> Facts:
-    """The sandbox, which must be up.
+    """Return the running sandbox.
 
     Raises:
-        UsageError: it is not.
+        UsageError: there is none.
     """
     running = _running()
     if running is None:
-        raise UsageError("the sandbox is not up; start it with munin sandbox up")
+        raise UsageError("the sandbox is not running; start it: munin sandbox up")
     return running
 
 
-def _answers(facts: Facts) -> bool:
+def _responds(facts: Facts) -> bool:
     try:
         return bool(_request(facts, "/process")["pid"] == facts["pid"])
     except OSError:
@@ -263,7 +265,7 @@ def _answers(facts: Facts) -> bool:
 
 
 def _has_exited(pid: int) -> bool:
-    """Whether a process has ended; one that nobody has waited for yet has."""
+    """Return True if a process has ended; a zombie has."""
     try:
         os.kill(pid, 0)
         stat = Path(f"/proc/{pid}/stat")

@@ -1,4 +1,4 @@
-"""What `munin status` tells of each camera."""
+"""`munin status`: the last run and the results of each camera."""
 
 import json
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ PAGE_SIZE = 500  # runs
 
 
 def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row], list[str]]:
-    """A row for each camera, and what could not be looked into.
+    """Return a row for each camera, and remarks on results that cannot be read.
 
     Returns:
-        Rows: id, last run, media, failed, visits, where the results are; and remarks.
+        Rows of id, last run, media, failed, visits, and the location of the results; remarks.
     """
     rows, remarks = [], []
     store_of = store_opener(profile)
@@ -42,8 +42,10 @@ def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row
 
 
 def _last_runs(instance: dg.DagsterInstance, cameras: set[str]) -> dict[str, str]:
-    """State and date of each camera's last run. Reads runs by pages: a question for each of a
-    thousand cameras takes a minute."""
+    """Return status and date of each camera's last run.
+
+    It reads runs by pages: a query for each of a thousand cameras takes a minute.
+    """
     last: dict[str, str] = {}
     cursor = None
     while len(last) < len(cameras):
@@ -61,13 +63,13 @@ def _last_runs(instance: dg.DagsterInstance, cameras: set[str]) -> dict[str, str
 
 
 def _counts(camera: Camera, profile: Profile, store_of: OpenStore) -> Counts:
-    """Media, failed media and visits of the last report.
+    """Return the numbers of media, failed media and visits of the last report.
 
     Raises:
         StoreError: the results cannot be reached.
     """
     if camera.output_url.startswith(S3) and profile.cloud is None:
-        raise StoreError("its results lie on S3; name a cloud profile to have them counted")
+        raise StoreError("its results are on S3; name a cloud profile to count them")
     store = store_of(camera.output_url)
     if not store.exists(REPORT_JSON):
         return "", "", ""

@@ -1,4 +1,4 @@
-"""`munin cost lifecycle` and `restore`: how stored footage ages, and having it back."""
+"""`munin cost lifecycle` and `restore`: storage classes of footage, and its restore."""
 
 import json
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ app = typer.Typer()
 def lifecycle(
     context: typer.Context,
     apply: Annotated[
-        bool, typer.Option("--apply", help="Make the rules what the profile says.")
+        bool, typer.Option("--apply", help="Apply the profile's rules to the bucket.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """When stored footage moves to cheaper classes, and whether the bucket's rules say so.
+    """Show when footage moves to cheaper storage classes, by the profile and in the bucket.
 
-    Results and models never move. Rules that others made stay as they are.
+    Results and models never move. Rules that were created elsewhere are not changed.
     """
     cloud = load_cloud_profile(context.obj.name, "cost lifecycle")
     from resources.retention.bucket_policy import StorageLifecycle
@@ -48,32 +48,34 @@ def lifecycle(
     out.print(f"bucket {found.bucket}", soft_wrap=True)
     out.print(table)
     if found.others:
-        out.print(f"Rules of others, left as they are: {', '.join(found.others)}", soft_wrap=True)
+        out.print(f"Other rules, unchanged: {', '.join(found.others)}", soft_wrap=True)
     for remark in (*found.dangers, *found.remarks):
         out.print(remark, soft_wrap=True, markup=False)
     if found.drift:
         command = f"munin --profile {context.obj.name} cost lifecycle --apply"
-        out.print(f"`{command}` makes them what the profile says.", soft_wrap=True)
+        out.print(f"To apply the profile's rules: {command}", soft_wrap=True)
 
 
 @app.command()
 def restore(
     context: typer.Context,
-    url: Annotated[str, typer.Argument(help="s3://… of archived footage: a folder or a file.")],
-    days: Annotated[int, typer.Option(min=1, help="Days for which it can be read.")] = 7,
+    url: Annotated[str, typer.Argument(help="s3:// URL of archived footage: a folder or a file.")],
+    days: Annotated[
+        int, typer.Option(min=1, help="Days for which the restored copy is readable.")
+    ] = 7,
     tier: Annotated[
         Tier, typer.Option(help="bulk takes 5 to 12 hours, standard 3 to 5 and costs more.")
     ] = "bulk",
-    start: Annotated[bool, typer.Option("--start", help="Ask for it, not only for its price.")] = (
-        False
-    ),
+    start: Annotated[
+        bool, typer.Option("--start", help="Request the restore, not only its price.")
+    ] = (False),
 ) -> None:
-    """Have archived footage back: what it costs, and how far it is; with --start, ask for it."""
+    """Show the price and the progress of restoring archived footage; with --start, request it."""
     cloud = load_cloud_profile(context.obj.name, f"cost restore {url}")
     from resources.retention.archive import list_storage_classes, request_restore
 
     if not url.startswith("s3://"):
-        raise UsageError(f"{url}: lies on this machine, where nothing is archived; name s3://…")
+        raise UsageError(f"{url}: is a local path, where nothing is archived; name an s3:// URL")
     clients = AwsClients(cloud.aws)
     found = list(list_storage_classes(clients, url))
     wanted = [each for each in found if each.is_archived and not each.restoring]
@@ -84,27 +86,27 @@ def restore(
     hours = RESTORE_HOURS[wanted[0].storage_class][tier]
     price = f"{_count_objects(len(wanted))} for {days} days: about ${usd:.2f}, in {hours} hours"
     if not start:
-        out.print(f"{price} ({tier}). With --start they are asked for.", soft_wrap=True)
+        out.print(f"{price} ({tier}). With --start, they are requested.", soft_wrap=True)
         return
-    asked = request_restore(clients, url, wanted, days, tier)
-    out.print(f"Asked for {_count_objects(asked)}; {price}.", soft_wrap=True)
-    out.print("The same command tells how far it is; then run the camera again.")
+    requested = request_restore(clients, url, wanted, days, tier)
+    out.print(f"Requested {_count_objects(requested)}; {price}.", soft_wrap=True)
+    out.print("The same command shows the progress; then run the camera again.")
 
 
 def _print_availability(url: str, found: Sequence[ObjectStorageClass]) -> None:
-    """How many there are, and how many of them cannot be read."""
+    """Print the number of objects, and of those that cannot be read."""
     archived = [each for each in found if each.is_archived]
     restoring = sum(each.restoring for each in archived)
     until = min((each.readable_until for each in found if each.readable_until), default=None)
-    told = [f"{url}: {_count_objects(len(found))}"]
+    parts = [f"{url}: {_count_objects(len(found))}"]
     if archived:
         size = sum(each.size for each in archived) / 1e9
-        told.append(f"{len(archived)} archived ({size:.2f} GB), of which {restoring} asked for")
+        parts.append(f"{len(archived)} archived ({size:.2f} GB), of which {restoring} requested")
     else:
-        told.append("all can be read")
+        parts.append("all readable")
     if until:
-        told.append(f"restored ones until {until:%Y-%m-%d %H:%M} UTC at least")
-    out.print(", ".join(told), soft_wrap=True, markup=False)
+        parts.append(f"restored ones readable until at least {until:%Y-%m-%d %H:%M} UTC")
+    out.print(", ".join(parts), soft_wrap=True, markup=False)
 
 
 def _count_objects(number: int) -> str:

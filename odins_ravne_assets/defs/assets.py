@@ -48,8 +48,8 @@ LABELLING_ASSETS = {"detections", "classifications"}
     check_specs=check_specs(CAMERAS, "footage"),
     kinds={"parquet"},
     code_version=VERSIONS["footage"],
-    description="Stage 0. One row per media file of the camera: identity, capture time, position, and "
-    "the reason if it cannot be used.",
+    description="Stage 0. One row per media file of the camera: identity, capture time, position, "
+    "and the reason if it cannot be used.",
 )
 def footage(
     context: dg.AssetExecutionContext,
@@ -73,7 +73,8 @@ def footage(
             group_name="munin",
             kinds={"onnx", "parquet"},
             code_version=VERSIONS["detections"],
-            description="Stage 1. One row per box: an animal, a person or a vehicle, with its crop; "
+            description="Stage 1. One row per box: an animal, a person or a vehicle, with its "
+            "crop; "
             "and one row per analysed frame.",
         ),
         dg.AssetSpec(

@@ -36,6 +36,6 @@ UPDATE_VISITS = _update_on(
 observations_follow = dg.AutomationConditionSensorDefinition(
     "observations_follow",
     target=dg.AssetSelection.assets("classifications", "observations", "exports"),
-    description="Recomputes observations and exports when a camera's boxes or labels have changed, and "
-    "for all cameras when Stage 3's settings have changed.",
+    description="Recomputes observations and exports when a camera's boxes or labels have "
+    "changed, and for all cameras when Stage 3's settings have changed.",
 )

@@ -74,7 +74,7 @@ def unused_compute(
     if context.instance.get_runs(RunsFilter(job_name=tidy_compute.name, statuses=NOT_FINISHED)):
         return dg.SkipReason("a cleanup run is in progress")
     try:
-        usage = compute_environment.cleanup(CameraCatalog(catalog_folder()).on_s3()).look()
+        usage = compute_environment.cleanup(CameraCatalog(catalog_folder()).on_s3()).check()
     except RavneError as error:
         return dg.SkipReason(str(error))  # a laptop without a network is no failure
     state = IdleState.model_validate_json(context.cursor) if context.cursor else IdleState()

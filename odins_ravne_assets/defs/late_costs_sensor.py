@@ -25,8 +25,8 @@ PARTITION_TAG = "dagster/partition"
 @dg.sensor(
     minimum_interval_seconds=LATE_COSTS_CHECK_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="After runs on AWS: reconciles the costs of their last machines, which are known only "
-    "after these have terminated, and reports them to the assets.",
+    description="After runs on AWS: reconciles the costs of their last machines, which are known "
+    "only after these have terminated, and reports them to the assets.",
 )
 def late_costs(context: dg.SensorEvaluationContext, settings: RunSettings) -> dg.SkipReason:
     cloud = settings.load().cloud

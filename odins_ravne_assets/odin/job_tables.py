@@ -1,4 +1,4 @@
-"""Attempts of jobs as tables of text: how each ended, what it cost, and why it was made."""
+"""Tables of job attempts: their outcome, cost and reason."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,9 @@ import polars as pl
 from odins_ravne_assets.odin.formatting import MARKET_LABELS, format_usd
 from odins_ravne_assets.odin.report_text import TextTable
 from odins_ravne_assets.odin.row_times import rows_since, with_row_times
-from odins_ravne_assets.odin.totals import exclude_local
+from odins_ravne_assets.odin.totals import IS_ATTEMPT, exclude_local
+from resources.batch.names import Queue
+from resources.batch.outcome import AttemptOutcome
 
 JOB_COLUMNS = (
     ("camera", False),
@@ -22,28 +24,28 @@ JOB_COLUMNS = (
 
 
 def attempt_tables(rows: pl.DataFrame, since: float, now: float) -> list[TextTable]:
-    """The attempts that ended after a time, or go on, numbered within their camera; and their
-    reasons.
+    """Return tables of the attempts that ended after a time or still run, and of their reasons.
+
+    Attempts are numbered within their camera.
 
     Args:
-        rows: of `cost_ledger.SCHEMA`; those of this machine are no jobs, and left out.
-        since: seconds since 1970 UTC, as `now` is.
+        rows: of LEDGER_SCHEMA; those of this machine are no jobs, and left out.
+        since: seconds since 1970 UTC, as `now`.
     """
-    chosen = exclude_local(rows_since(with_row_times(rows, now), since)).filter(
-        pl.col("kind") == "attempt"
-    )
-    numbered = list(_numbered(chosen))
-    cells = tuple((*named, *_cells(row)) for named, row in numbered)
+    billed = exclude_local(rows_since(with_row_times(rows, now), since))
+    numbered = list(_numbered(billed.filter(IS_ATTEMPT)))
+    cells = tuple((*name, *_cells(row)) for name, row in numbered)
     reasons = tuple(
         (camera, f"{number}:", row["reason"] or "") for (camera, number), row in numbered
     )
     return [
         TextTable("Jobs", JOB_COLUMNS, cells),
-        TextTable("Why they were submitted", (*JOB_COLUMNS[:2], ("", False)), reasons),
+        TextTable("Reasons of submission", (*JOB_COLUMNS[:2], ("", False)), reasons),
     ]
 
 
 def _numbered(attempts: pl.DataFrame) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+    """Each attempt with its camera, in the first row only, and its number."""
     camera, number = "", 0
     in_order = attempts.sort("camera_id", "intended_at", "attempt").with_columns(
         next_queue=pl.col("queue").shift(-1).over("camera_id", "launch", "unit")
@@ -61,11 +63,15 @@ def _cells(row: dict[str, Any]) -> tuple[str, str, str, str, str]:
         minutes = f"{(row['ended_at'] - row['started_at']).total_seconds() / 60:.1f}"
     machine = f"{row['instance_type'] or ''} {row['zone'] or ''}".strip() or "none"
     market = row["queue"] or row["market"]
-    moved = row["end"] == "cancelled" and row["next_queue"] == "ondemand" != row["queue"]
+    moved = (
+        row["end"] == AttemptOutcome.CANCELLED
+        and row["queue"] != Queue.ON_DEMAND
+        and row["next_queue"] == Queue.ON_DEMAND
+    )
     return (
         MARKET_LABELS.get(market, market),
         machine,
         minutes,
-        "moved" if moved else row["end"] or "not yet",
+        "moved" if moved else row["end"] or "not ended",
         format_usd(row["usd"]) if row["started_at"] else "",
     )

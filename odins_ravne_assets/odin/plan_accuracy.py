@@ -1,4 +1,4 @@
-"""What plans have foretold, beside what was then paid."""
+"""Planned costs next to actual costs."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from resources.planning.predictions import Comparison, Prediction, compare_predi
 
 @dataclass(frozen=True)
 class PlannedCost:
-    """A camera's plan, and the runs that followed it until the next one.
+    """A camera's plan, and the actual cost of the runs until the next plan.
 
     Args:
-        low, high: 9 of 10 runs were expected to cost between these.
+        low, high: the range for 90 % of runs.
         planned_seconds, seconds: from the first attempt's start to the last one's end.
-        difference: of what was paid, as a share of what was planned; 0.1: a tenth dearer.
-        why: what was otherwise than planned, a sentence's part each.
-        estimated: what was paid is not certain yet.
+        difference: deviation from the planned cost, as a share of it; 0.1: 10 % more expensive.
+        why: deviations from the plan, each a phrase.
+        estimated: the actual cost is not final.
     """
 
     camera_id: str
@@ -38,31 +38,31 @@ class PlannedCost:
 
 
 def planned_costs(predictions: Iterable[Prediction], rows: pl.DataFrame) -> Iterator[PlannedCost]:
-    """Each plan that something was run after, camera by camera, in order of time.
+    """Yield the plans that were followed by runs, by camera and time.
 
     Args:
-        rows: of `cost_ledger.SCHEMA`.
+        rows: of LEDGER_SCHEMA.
     """
     ordered = sorted(predictions, key=lambda each: (each.camera_id, each.made_at))
     for _, own in groupby(ordered, key=lambda each: each.camera_id):
-        yield from map(_planned, compare_predictions(list(own), rows))
+        yield from map(_planned_cost, compare_predictions(list(own), rows))
 
 
-def _planned(found: Comparison) -> PlannedCost:
-    prediction = found.prediction
+def _planned_cost(comparison: Comparison) -> PlannedCost:
+    prediction = comparison.prediction
     return PlannedCost(
-        prediction.camera_id,
-        datetime.fromtimestamp(round(prediction.made_at), UTC),
-        _usd(prediction.usd),
-        _usd(prediction.usd_low),
-        _usd(prediction.usd_high),
-        found.usd,
-        prediction.seconds,
-        found.seconds,
-        found.difference,
-        found.within_range,
-        tuple(found.reasons()),
-        found.estimated,
+        camera_id=prediction.camera_id,
+        made_at=datetime.fromtimestamp(round(prediction.made_at), UTC),
+        planned_usd=_usd(prediction.usd),
+        low=_usd(prediction.usd_low),
+        high=_usd(prediction.usd_high),
+        usd=comparison.usd,
+        planned_seconds=prediction.seconds,
+        seconds=comparison.seconds,
+        difference=comparison.difference,
+        within_range=comparison.within_range,
+        why=tuple(comparison.reasons()),
+        estimated=comparison.estimated,
     )
 
 

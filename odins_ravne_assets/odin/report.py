@@ -1,6 +1,6 @@
-"""The cost report: all that is told of the costs of some cameras, as data.
+"""The cost report of some cameras, as data.
 
-How it looks is the matter of `report_json`, `report_tables`, `report_markdown` and `report_page`.
+`report_json`, `report_text`, `report_markdown` and `report_page` render it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,6 +11,7 @@ from decimal import Decimal
 import polars as pl
 
 from odins_ravne_assets.odin.bill_reconciliation import BillDifference, compare_bill
+from odins_ravne_assets.odin.formatting import IDLE_PART
 from odins_ravne_assets.odin.month_forecast import Month, month_to_date
 from odins_ravne_assets.odin.plan_accuracy import PlannedCost, planned_costs
 from odins_ravne_assets.odin.row_times import ROW_TIME, rows_since, with_row_times
@@ -32,21 +33,19 @@ from resources.planning.predictions import Prediction
 from resources.pricing.prices import STALE_PRICE_SECONDS
 
 DAY_FORMAT = "%Y-%m-%d"
-# The part of machines that no camera's job was for.
-IDLE_PART = "waited"
 
 
 @dataclass(frozen=True)
 class ReportScope:
-    """What a report is about.
+    """The scope of a report.
 
     Args:
-        name: of what is set up in the account, or of the profile.
-        region: empty: everything ran on this machine.
-        cameras: ids of all that were asked for, also those that cost nothing.
-        since: seconds since 1970 UTC; None: ever.
+        name: value of the account's tag Project, or "this machine".
+        region: of AWS; empty if everything ran on this machine.
+        cameras: ids of the requested cameras, including those without costs.
+        since: seconds since 1970 UTC; None: all times.
         now: when the report was made.
-        least_saving: that the profile wants of spot, a share of 1 (`cost_threshold`).
+        least_saving: minimum saving of spot, a share of 1 (`cost_threshold` of the profile).
     """
 
     name: str
@@ -68,27 +67,33 @@ class DayCost:
 
 @dataclass(frozen=True)
 class PriceUsed:
-    """A source of prices that are in the sums."""
+    """A source of prices used in the sums.
+
+    Args:
+        as_of: date of its newest price.
+        verified: False if some of its prices are not verified.
+        old: its newest price is much older than the time that it was used for.
+    """
 
     source: str
-    as_of: datetime  # of the newest price from it
-    verified: bool  # false: nobody checked one of its prices
-    old: bool  # even the newest was told long before the time that it was used for
+    as_of: datetime
+    verified: bool
+    old: bool
 
 
 @dataclass(frozen=True)
 class CostReport:
-    """Costs, money in USD.
+    """The cost report; money in USD.
 
     Args:
-        computing: all rows of the ledger, together.
-        parts: by kind of cost, and machines that waited for work and got none; `markets`,
-            `machines`, `by_camera`: the same money, cut otherwise.
-        wasted: what bought nothing, by its reason.
-        estimated_usd: the part of `computing` that is not certain yet.
-        storage: None: nothing lies on S3, or it was not looked at.
-        plans: what was planned, beside what was paid.
-        aws: None: there is no account, or it was not asked.
+        computing: total of all rows of the ledger.
+        parts: the total by kind of cost, and of idle machines; `markets`, `machines`, `by_camera`:
+            the same total by other keys.
+        wasted: costs without benefit, by reason.
+        estimated_usd: the part of `computing` that is not final.
+        storage: None: nothing is stored on S3, or it was not listed.
+        plans: planned and actual costs.
+        aws: comparison with AWS's bill; None: no account, or not requested.
     """
 
     scope: ReportScope
@@ -122,19 +127,19 @@ def cost_report(
     remarks: Iterable[str] = (),
     predictions: Iterable[Prediction] = (),
 ) -> CostReport:
-    """Make the report of rows of `cost_ledger.SCHEMA`.
+    """Make the report.
 
     Args:
-        rows: of all cameras, of all times; the month is counted from them.
-        species: that all of this work has found.
-        remarks: what else a reader should know, sentences.
-        predictions: that plans have made for the cameras.
+        rows: of LEDGER_SCHEMA, of all cameras and all times; the month needs them all.
+        species: found by all of this work.
+        remarks: more caveats for the reader, sentences.
+        predictions: of plans for the cameras.
     """
     rows = with_row_times(rows, scope.now)
     chosen = rows_since(rows, scope.since)
     if chosen.height < rows.height:
-        species = ()  # earlier work has its part in them
-    # Reading footage here, before its jobs are submitted, is measured and no job of the cloud's.
+        species = ()  # also found by earlier work
+    # Reading headers locally, before jobs are submitted, is measured, but is not a job on AWS.
     jobs = count_jobs(exclude_local(chosen) if scope.region else chosen)
     computing = total_cost(chosen, "computing")
     cameras = chosen["camera_id"].drop_nulls().n_unique()
@@ -165,10 +170,10 @@ def cost_report(
 
 
 def _parts(rows: pl.DataFrame) -> list[CostShare]:
-    """By kind, the dearest first; machines that no camera's job was for are one part."""
-    nobodys = pl.col("camera_id").is_null()
+    """By kind, the most expensive first; idle machines are one part."""
+    is_idle = pl.col("camera_id").is_null()
     return cost_shares(
-        rows.with_columns(part=pl.when(nobodys).then(pl.lit(IDLE_PART)).otherwise("kind")), "part"
+        rows.with_columns(part=pl.when(is_idle).then(pl.lit(IDLE_PART)).otherwise("kind")), "part"
     )
 
 
@@ -182,7 +187,7 @@ def _days(rows: pl.DataFrame) -> Iterator[DayCost]:
 
 
 def _prices(rows: pl.DataFrame, storage: StorageCosts | None, now: float) -> Iterator[PriceUsed]:
-    """Each source once, by name."""
+    """Each source once, sorted by name."""
     known = rows.drop_nulls("price_source").with_columns(pl.col("price_source").str.split("; "))
     old = ROW_TIME.max() - pl.col("price_as_of").max() > pl.duration(seconds=STALE_PRICE_SECONDS)
     used = (
@@ -194,22 +199,22 @@ def _prices(rows: pl.DataFrame, storage: StorageCosts | None, now: float) -> Ite
             old=old,
         )
     )
-    found = {row[0]: PriceUsed(*row) for row in used.iter_rows()}
+    sources = {row[0]: PriceUsed(*row) for row in used.iter_rows()}
     for quote in storage.quotes if storage else ():
         is_old = now - quote.as_of.timestamp() > STALE_PRICE_SECONDS
-        before = found.get(quote.source)
-        found[quote.source] = PriceUsed(
+        same = sources.get(quote.source)
+        sources[quote.source] = PriceUsed(
             quote.source,
-            max(before.as_of, quote.as_of) if before else quote.as_of,
-            quote.verified and (before is None or before.verified),
-            is_old or (before is not None and before.old),
+            max(same.as_of, quote.as_of) if same else quote.as_of,
+            quote.verified and (same is None or same.verified),
+            is_old or (same is not None and same.old),
         )
-    return (found[source] for source in sorted(found))
+    return (sources[name] for name in sorted(sources))
 
 
 def _remarks(prices: Iterable[PriceUsed]) -> Iterator[str]:
     for price in prices:
         if price.old or not price.verified:
             when = f" of {price.as_of:{DAY_FORMAT}}" if price.old else ""
-            unchecked = "" if price.verified else " that nobody checked (verified: false)"
-            yield f"prices{when}{unchecked} are in use: {price.source}"
+            kind = "prices" if price.verified else "unverified prices (verified: false)"
+            yield f"{kind}{when} are in use: {price.source}"

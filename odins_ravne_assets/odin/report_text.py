@@ -1,7 +1,4 @@
-"""The cost report as tables of text: what the terminal, the Dagster UI and the page show.
-
-One table is a heading, its columns, and rows of cells; the same for all three.
-"""
+"""The cost report as text tables and sentences, for the terminal, the Dagster UI and the page."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,15 +17,17 @@ from odins_ravne_assets.odin.formatting import (
 from odins_ravne_assets.odin.report import CostReport
 from odins_ravne_assets.odin.totals import CostShare
 
-# Cameras and species that a table shows; cost_report.json has them all.
+# Limit for cameras and species; cost_report.json has all.
 MAX_TABLE_ROWS = 20
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """Args:
-    columns: heading, and whether the column holds numbers.
-    note: what a reader should know of it; empty: nothing.
+    """A table of text.
+
+    Args:
+        columns: heading, and True if the column has numbers.
+        note: an explanation for the reader, or empty.
     """
 
     heading: str
@@ -38,7 +37,7 @@ class TextTable:
 
 
 def report_tables(report: CostReport) -> Iterator[TextTable]:
-    """All that have rows, in order."""
+    """Yield all tables that have rows, in order."""
     for table in (
         cost_breakdown_table(report),
         unit_cost_table(report),
@@ -57,103 +56,105 @@ def report_tables(report: CostReport) -> Iterator[TextTable]:
 
 
 def total_usd(report: CostReport) -> Decimal:
-    """USD for computing, and for what lay on S3 until now if all times are asked for."""
+    """Return the USD for compute, and for storage to date if the report has all times."""
     stored = report.storage.usd_so_far if report.storage and report.scope.since is None else None
     return report.computing.usd + (stored or Decimal(0))
 
 
 def summary_sentences(report: CostReport) -> Iterator[str]:
-    """What it comes to, in sentences."""
+    """Yield the results in sentences."""
     jobs = report.jobs
     yield (
         f"{format_usd(total_usd(report))} for {format_count(jobs.total, 'job')} of "
         f"{format_count(len(report.by_camera) or len(report.scope.cameras), 'camera')}"
-        f"{_ended(report)}, {format_duration(jobs.processing_seconds)} of processing."
+        f"{_job_states(report)}, {format_duration(jobs.processing_seconds)} of processing."
     )
-    yield from _saved(report)
+    yield from _savings(report)
     wasted = report.computing.usd_wasted
     if wasted:
-        yield f"{format_usd(wasted)} of it bought nothing."
+        yield f"{format_usd(wasted)} of it were wasted on lost work and idle machines."
     if report.estimated_usd:
-        yield f"{format_usd(report.estimated_usd)} of it are estimated; a later report knows them exactly."
+        yield f"{format_usd(report.estimated_usd)} of it are estimated; a later report has final costs."
     month = report.month
     if month.usd:
-        ahead = month.forecast_usd
-        coming = "" if ahead is None else f"; {format_usd(ahead)} by its end, if it goes on so"
-        yield f"This month ({month.name}) so far: {format_usd(month.usd)}{coming}."
+        usd = month.forecast_usd
+        forecast = "" if usd is None else f"; forecast for its end: {format_usd(usd)}"
+        yield f"This month ({month.name}) to date: {format_usd(month.usd)}{forecast}."
 
 
-def _ended(report: CostReport) -> str:
+def _job_states(report: CostReport) -> str:
     jobs = report.jobs
-    told = [f"{jobs.failed} failed"] if jobs.failed else []
-    told += [f"{jobs.open} not ended"] if jobs.open else []
-    told += [format_count(jobs.interruptions, "interruption")] if jobs.interruptions else []
-    return f" ({', '.join(told)})" if told else ""
+    states = [f"{jobs.failed} failed"] if jobs.failed else []
+    states += [f"{jobs.open} not ended"] if jobs.open else []
+    states += [format_count(jobs.interruptions, "interruption")] if jobs.interruptions else []
+    return f" ({', '.join(states)})" if states else ""
 
 
-def _saved(report: CostReport) -> Iterator[str]:
+def _savings(report: CostReport) -> Iterator[str]:
     savings = report.savings
     if savings.rate is not None:
         yield (
             f"Rate savings {format_share(savings.rate)}: the same machine hours cost "
-            f"{format_usd(savings.machine_usd_on_demand)} on demand; {format_usd(savings.machine_usd)} were paid."
+            f"{format_usd(savings.machine_usd_on_demand)} on demand; paid: "
+            f"{format_usd(savings.machine_usd)}."
         )
     if savings.effective is not None:
-        wanted = report.scope.least_saving
-        met = "met" if savings.effective >= wanted else "missed"
+        target = report.scope.least_saving
+        met = "met" if savings.effective >= target else "missed"
         yield (
-            f"Effective savings {format_share(savings.effective)}: the same work, undisturbed on demand, "
-            f"costs {format_usd(savings.undisturbed_usd)}; the profile's {wanted:.0%} are {met}."
+            f"Effective savings {format_share(savings.effective)}: the same work on demand, without "
+            f"interruptions, costs {format_usd(savings.undisturbed_usd)}; the profile's target of "
+            f"{target:.0%} is {met}."
         )
 
 
 def cost_breakdown_table(report: CostReport) -> TextTable:
-    """The parts of the money."""
-    everything = total_usd(report)
+    """Return the table of costs by kind."""
+    usd = total_usd(report)
     parts = [(KIND_LABELS[part.name], part.usd) for part in report.parts]
     if report.storage and report.scope.since is None:
         parts.append(("storage on S3 (estimated)", report.storage.usd_so_far))
-    rows = [(name, format_usd(cost), _of(cost, everything)) for name, cost in parts]
+    rows = [(name, format_usd(cost), _share_of(cost, usd)) for name, cost in parts]
     if rows:
-        rows.append(("total", format_usd(everything), ""))
+        rows.append(("total", format_usd(usd), ""))
     columns = (("", False), ("USD", True), ("share", True))
-    return TextTable("Where the money went", columns, tuple(rows), _moved(report))
+    return TextTable("Costs by kind", columns, tuple(rows), _traffic_note(report))
 
 
-def _moved(report: CostReport) -> str:
-    moved = report.traffic
-    requests = moved.requests_put + moved.requests_get
+def _traffic_note(report: CostReport) -> str:
+    traffic = report.traffic
+    requests = traffic.requests_put + traffic.requests_get
     if not requests:
         return ""
     within = (
-        f"Workers read {format_size(moved.bytes_read)} from S3 and wrote {format_size(moved.bytes_written)}, "
-        f"which is free within the region. All together asked S3 {format_count(requests, 'time')}."
+        f"Workers read {format_size(traffic.bytes_read)} from S3 and wrote {format_size(traffic.bytes_written)}, "
+        f"which is free within the region. Requests to S3: {requests:,}."
     )
-    if not moved.bytes_home:
+    if not traffic.bytes_home:
         return within
     return (
-        f"{within} This machine took {format_size(moved.bytes_home)} out of AWS, which costs what is told "
-        "here at most: the first 100 GB of an account's month are free."
+        f"{within} This machine downloaded {format_size(traffic.bytes_home)} from AWS; its cost here "
+        "is an upper bound, as the first 100 GB of an account's month are free."
     )
 
 
-def _of(part: Decimal, whole: Decimal) -> str:
-    return format_share(float(part / whole)) if whole else "-"
+def _share_of(part: Decimal, total: Decimal) -> str:
+    return format_share(float(part / total)) if total else "-"
 
 
 def unit_cost_table(report: CostReport) -> TextTable:
-    """The money divided by what it bought."""
+    """Return the table of costs per job, image, hour of video, camera and observation."""
     units = report.units
     rows = (
-        ("a job", units.per_job),
+        ("job", units.per_job),
         ("1,000 images", units.per_1000_images),
-        ("an hour of video", units.per_video_hour),
+        ("hour of video", units.per_video_hour),
         ("1,000 frames", units.per_1000_frames),
-        ("a camera", units.per_camera),
-        ("an observation of a known species", units.per_species_observation),
+        ("camera", units.per_camera),
+        ("observation of a known species", units.per_species_observation),
     )
     found = tuple((name, format_usd(cost)) for name, cost in rows if cost is not None)
-    return TextTable("What one costs", (("", False), ("USD", True)), found, "Without storage.")
+    return TextTable("Costs per unit", (("", False), ("USD", True)), found, "Without storage.")
 
 
 def _markets(report: CostReport) -> TextTable:
@@ -162,21 +163,21 @@ def _markets(report: CostReport) -> TextTable:
         ("machine hours", True),
         ("USD", True),
         ("on demand", True),
-        ("less", True),
+        ("saving", True),
     )
     rows = tuple(
-        (MARKET_LABELS.get(each.name, each.name), *_compared(each)) for each in report.markets
+        (MARKET_LABELS.get(each.name, each.name), *_market_cells(each)) for each in report.markets
     )
-    return TextTable("Spot against on-demand", columns, rows)
+    return TextTable("Spot and on-demand", columns, rows)
 
 
-def _compared(each: CostShare) -> tuple[str, ...]:
-    less = float(1 - each.usd / each.usd_on_demand) if each.usd_on_demand else None
+def _market_cells(each: CostShare) -> tuple[str, ...]:
+    saving = float(1 - each.usd / each.usd_on_demand) if each.usd_on_demand else None
     return (
         f"{each.machine_hours:.2f}",
         format_usd(each.usd),
         format_usd(each.usd_on_demand),
-        format_share(less),
+        format_share(saving),
     )
 
 
@@ -186,7 +187,7 @@ def _machines(report: CostReport) -> TextTable:
         ("hours", True),
         ("frames", True),
         ("USD", True),
-        ("USD for 1,000 frames", True),
+        ("USD per 1,000 frames", True),
     )
     rows = tuple(
         (
@@ -198,15 +199,15 @@ def _machines(report: CostReport) -> TextTable:
         )
         for each in report.machines
     )
-    return TextTable("By type of machine", columns, rows)
+    return TextTable("By machine type", columns, rows)
 
 
 def _wasted(report: CostReport) -> TextTable:
     rows = tuple(
         (each.name, format_usd(each.usd_wasted)) for each in report.wasted if each.usd_wasted
     )
-    columns = (("why", False), ("USD", True))
-    return TextTable("What bought nothing", columns, rows, "It is part of the sums above.")
+    columns = (("reason", False), ("USD", True))
+    return TextTable("Wasted costs", columns, rows, "They are part of the sums above.")
 
 
 def _cameras(report: CostReport) -> TextTable:
@@ -248,14 +249,14 @@ def _species(report: CostReport) -> TextTable:
         ("species", False),
         ("scientific name", False),
         ("observations", True),
-        ("USD each, if it alone paid for all", True),
+        ("USD each, if all costs were for it", True),
     )
     return TextTable("By species", columns, rows, _more(report.species, "species"))
 
 
 def _storage(report: CostReport) -> TextTable:
     columns = (
-        ("what", False),
+        ("data", False),
         ("class", False),
         ("objects", True),
         ("size", True),
@@ -268,25 +269,25 @@ def _storage(report: CostReport) -> TextTable:
             STORAGE_CLASS_LABELS.get(each.storage_class, each.storage_class),
             f"{each.objects:,}",
             format_size(each.bytes),
-            "no price known" if each.usd_per_month is None else format_usd(each.usd_per_month),
+            "price not known" if each.usd_per_month is None else format_usd(each.usd_per_month),
         )
         for each in found
     )
-    return TextTable("On S3 now", columns, rows, _ahead(report))
+    return TextTable("Storage on S3", columns, rows, _forecast_note(report))
 
 
-def _ahead(report: CostReport) -> str:
+def _forecast_note(report: CostReport) -> str:
     if not report.storage or not report.storage.ahead:
         return ""
     last = report.storage.ahead[-1]
     year = sum((month.usd_with_policy for month in report.storage.ahead), Decimal(0))
     alone = sum((month.usd_left_alone for month in report.storage.ahead), Decimal(0))
-    home = report.storage.usd_to_take_home
+    download = report.storage.usd_to_take_home
     return (
         f"If nothing is added, the next twelve months cost {format_usd(year)} with the lifecycle policy "
-        f"({format_usd(last.usd_with_policy)} in the last), and {format_usd(alone)} if all stays where it is. "
-        f"Taking all results out of AWS costs {format_usd(home)} each time; the first 100 GB of an "
-        "account's month are free."
+        f"({format_usd(last.usd_with_policy)} in the last), and {format_usd(alone)} without it. "
+        f"Downloading all results from AWS costs {format_usd(download)} each time; the first 100 GB "
+        "of an account's month are free."
     )
 
 
@@ -296,10 +297,10 @@ def _plans(report: CostReport) -> TextTable:
         ("planned", True),
         ("5 to 95 %", True),
         ("paid", True),
-        ("off", True),
+        ("difference", True),
+        ("planned time", True),
         ("time", True),
-        ("took", True),
-        ("what was otherwise", False),
+        ("deviations", False),
     )
     rows = tuple(
         (
@@ -314,22 +315,22 @@ def _plans(report: CostReport) -> TextTable:
         )
         for each in report.plans[-MAX_TABLE_ROWS:]
     )
-    note = "What munin plan expected of computing, and what the runs after it have cost."
+    note = "Compute costs by munin plan, and those of the runs after it."
     return TextTable("Compared with the plan", columns, rows, note)
 
 
 def _bill(report: CostReport) -> TextTable:
-    columns = (("part", False), ("ledger", True), ("AWS", True), ("why they differ", False))
+    columns = (("part", False), ("ledger", True), ("AWS", True), ("difference", False))
     rows = tuple(
         (each.part, format_usd(each.ours), format_usd(each.aws), each.explanation)
         for each in report.aws or ()
     )
-    note = "This month, as Cost Explorer has it."
+    note = "This month, by Cost Explorer."
     return TextTable("Compared with AWS's bill", columns, rows, note)
 
 
 def _prices(report: CostReport) -> TextTable:
-    columns = (("source", False), ("as of", False), ("checked", False))
+    columns = (("source", False), ("as of", False), ("verified", False))
     rows = tuple(
         (
             each.source,

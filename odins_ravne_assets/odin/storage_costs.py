@@ -1,7 +1,7 @@
-"""What stored footage and results cost: a month of it, until now, and in the months to come.
+"""Costs of stored footage and results: per month, to date, and forecast.
 
-S3 charges GB-months. When an object changed its class is not told: it is taken to have been on the
-day that the lifecycle policy says.
+S3 bills GB-months. S3 does not report when an object changed its storage class: each transition is
+assumed on the day that the lifecycle policy sets.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,52 +9,62 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from typing import NamedTuple
 
 from odins_ravne_assets.odin.storage_prices import STORAGE_CLASS_RATES, StoragePrices
+from odins_ravne_assets.odin.totals import ZERO_USD
 from resources.pricing.prices import Quote
 from resources.retention.inventory import StoredDay
 from resources.retention.rules import MinimumSizes
 from resources.settings.profile import Lifecycle
 
-DAYS_OF_YEAR, MONTHS = Decimal("365.25"), 12
-ZERO_USD = Decimal(0)
+DAYS_PER_YEAR, MONTHS_PER_YEAR = Decimal("365.25"), 12
 
-# A storage class, and the first day and the day after the last that objects are in it.
-StoragePeriod = tuple[str, date, date]
+
+class StoragePeriod(NamedTuple):
+    """The days that objects are in a storage class; `end` is the day after the last."""
+
+    storage_class: str
+    start: date
+    end: date
 
 
 @dataclass(frozen=True)
 class LifecycleRules:
-    """How footage ages: what the profile wants, and from how many bytes on each move pays."""
+    """The lifecycle policy of footage.
+
+    Args:
+        min_sizes: the bytes from which on each transition saves money.
+    """
 
     lifecycle: Lifecycle
-    least: MinimumSizes
+    min_sizes: MinimumSizes
 
-    def days(self, day: StoredDay) -> dict[str, date]:
-        """When some objects come into each class that they have been in, or will be.
+    def start_days(self, day: StoredDay) -> dict[str, date]:
+        """Return the first day in each storage class that objects were in, or will be in.
 
-        Objects too small to gain by a move stay where they are, and so do results.
+        Results, and objects too small to save money, stay in their class.
         """
-        ages = {
+        rules = {
             "STANDARD": (0, 0),
-            "STANDARD_IA": (self.lifecycle.transition_to_ia, self.least.to_ia),
-            "GLACIER": (self.lifecycle.transition_to_glacier, self.least.to_glacier),
+            "STANDARD_IA": (self.lifecycle.transition_to_ia, self.min_sizes.to_ia),
+            "GLACIER": (self.lifecycle.transition_to_glacier, self.min_sizes.to_glacier),
         }
-        here = list(STORAGE_CLASS_RATES).index(day.storage_class)
+        current = list(STORAGE_CLASS_RATES).index(day.storage_class)
         return {
             storage_class: day.day + timedelta(days=age)
-            for place, (storage_class, (age, least)) in enumerate(ages.items())
-            if place <= here or (day.area == "footage" and day.at_least >= least)
+            for index, (storage_class, (age, min_size)) in enumerate(rules.items())
+            if index <= current or (day.area == "footage" and day.at_least >= min_size)
         }
 
 
 @dataclass(frozen=True)
 class StoredLine:
-    """What lies in one class."""
+    """The stored objects of an area and storage class."""
 
     area: str  # an Area
     storage_class: str
-    old: bool  # versions that were overwritten or deleted
+    old: bool  # noncurrent versions: overwritten or deleted
     objects: int
     bytes: int
     usd_per_month: Decimal | None  # None: no price of this class is known
@@ -63,10 +73,10 @@ class StoredLine:
 
 @dataclass(frozen=True)
 class StorageForecast:
-    """USD of a month from now, if nothing is added or taken away."""
+    """USD of a future month, if nothing is added or deleted."""
 
     month: int  # from 1
-    usd_with_policy: Decimal  # what moving costs included
+    usd_with_policy: Decimal  # including transitions
     usd_left_alone: Decimal
 
 
@@ -75,10 +85,10 @@ class StorageCosts:
     """Money in USD, all of it estimated.
 
     Args:
-        usd_so_far: since each object was put there.
-        usd_this_month: of that, since the first of the calendar month, UTC.
+        usd_so_far: since each object was stored.
+        usd_this_month: part of it since the first of the calendar month, UTC.
         usd_rest_of_month: from now to the month's end.
-        usd_to_take_home: for copying all results out of AWS once.
+        usd_to_take_home: for downloading all results from AWS once.
     """
 
     lines: tuple[StoredLine, ...]
@@ -92,9 +102,9 @@ class StorageCosts:
 
 
 def storage_costs(
-    stored: Sequence[StoredDay], prices: StoragePrices, ageing: LifecycleRules, now: float
+    stored: Sequence[StoredDay], prices: StoragePrices, rules: LifecycleRules, now: float
 ) -> StorageCosts:
-    """The costs of what is stored.
+    """Calculate the costs of stored objects.
 
     Args:
         now: seconds since 1970 UTC.
@@ -104,19 +114,19 @@ def storage_costs(
     next_first = (first + timedelta(days=32)).replace(day=1)
     results = sum(day.bytes for day in stored if day.area == "results" and not day.old)
     return StorageCosts(
-        lines=tuple(_lines(stored, prices, ageing, today)),
+        lines=tuple(_lines(stored, prices, rules, today)),
         usd_per_month=sum((prices.usd_per_month(d, d.storage_class) for d in stored), ZERO_USD),
-        usd_so_far=_spent(stored, prices, ageing, date.min, today),
-        usd_this_month=_spent(stored, prices, ageing, first, today),
-        usd_rest_of_month=_coming(stored, prices, ageing, today, today, next_first),
-        usd_to_take_home=prices.usd_to_take_out(results),
-        ahead=tuple(_ahead(stored, prices, ageing, today)),
+        usd_so_far=_past_usd(stored, prices, rules, date.min, today),
+        usd_this_month=_past_usd(stored, prices, rules, first, today),
+        usd_rest_of_month=_future_usd(stored, prices, rules, today, today, next_first),
+        usd_to_take_home=prices.transfer_out_usd(results),
+        ahead=tuple(_forecast(stored, prices, rules, today)),
         quotes=prices.quotes if stored else (),
     )
 
 
 def _lines(
-    stored: Iterable[StoredDay], prices: StoragePrices, ageing: LifecycleRules, today: date
+    stored: Iterable[StoredDay], prices: StoragePrices, rules: LifecycleRules, today: date
 ) -> Iterator[StoredLine]:
     groups: dict[tuple[str, str, bool], list[StoredDay]] = {}
     for day in stored:
@@ -129,95 +139,100 @@ def _lines(
             old=old,
             objects=sum(day.objects for day in days),
             bytes=sum(day.bytes for day in days),
-            usd_per_month=usd if storage_class in prices.month else None,
-            usd_this_month=_spent(days, prices, ageing, today.replace(day=1), today),
+            usd_per_month=usd if storage_class in prices.monthly else None,
+            usd_this_month=_past_usd(days, prices, rules, today.replace(day=1), today),
         )
 
 
-def _spent(
+def _past_usd(
     stored: Iterable[StoredDay],
     prices: StoragePrices,
-    ageing: LifecycleRules,
+    rules: LifecycleRules,
     since: date,
     until: date,
 ) -> Decimal:
-    """USD from one day to another, but for the days before an object was there."""
+    """USD between two days, from the day on which each object was stored."""
     return sum(
         (
-            _for_days(prices, day, stay, since, until)
+            _period_usd(prices, day, period, since, until)
             for day in stored
-            for stay in _stays_until(day, ageing, until)
+            for period in _past_periods(day, rules, until)
         ),
         ZERO_USD,
     )
 
 
-def _coming(
+def _future_usd(
     stored: Iterable[StoredDay],
     prices: StoragePrices,
-    ageing: LifecycleRules,
+    rules: LifecycleRules,
     today: date,
     since: date,
     until: date,
 ) -> Decimal:
-    """USD from one day to another in the future, under the policy, with what moving costs."""
+    """USD between two days in the future under the policy, including transitions."""
     usd = ZERO_USD
     for day in stored:
-        for stay in _stays_from(day, ageing, today):
-            usd += _for_days(prices, day, stay, since, until)
-            if stay[0] != day.storage_class and since <= stay[1] < until:
-                usd += prices.usd_to_move(day, stay[0])
+        for period in _future_periods(day, rules, today):
+            usd += _period_usd(prices, day, period, since, until)
+            if period.storage_class != day.storage_class and since <= period.start < until:
+                usd += prices.transition_usd(day, period.storage_class)
     return usd
 
 
-def _for_days(
-    prices: StoragePrices, day: StoredDay, stay: StoragePeriod, since: date, until: date
+def _period_usd(
+    prices: StoragePrices, day: StoredDay, period: StoragePeriod, since: date, until: date
 ) -> Decimal:
-    storage_class, begin, end = stay
-    days = (min(end, until) - max(begin, since)).days
-    return max(0, days) * MONTHS / DAYS_OF_YEAR * prices.usd_per_month(day, storage_class)
+    days = (min(period.end, until) - max(period.start, since)).days
+    monthly = prices.usd_per_month(day, period.storage_class)
+    return max(0, days) * MONTHS_PER_YEAR / DAYS_PER_YEAR * monthly
 
 
-def _stays_until(day: StoredDay, ageing: LifecycleRules, until: date) -> Iterator[StoragePeriod]:
-    """The classes that led to the class of today."""
+def _past_periods(day: StoredDay, rules: LifecycleRules, until: date) -> Iterator[StoragePeriod]:
+    """The storage classes up to the current one."""
     if day.storage_class not in STORAGE_CLASS_RATES:
-        yield day.storage_class, day.day, until
+        yield StoragePeriod(day.storage_class, day.day, until)
         return
-    passed = []
-    for storage_class, begin in ageing.days(day).items():
-        passed.append((storage_class, begin))
+    starts = []
+    for storage_class, start in rules.start_days(day).items():
+        starts.append((storage_class, start))
         if storage_class == day.storage_class:
             break
-    yield from _stays(passed, until)
+    yield from _periods(starts, until)
 
 
-def _stays_from(day: StoredDay, ageing: LifecycleRules, today: date) -> Iterator[StoragePeriod]:
-    """The classes of today and of the future; what is overdue moves today."""
+def _future_periods(day: StoredDay, rules: LifecycleRules, today: date) -> Iterator[StoragePeriod]:
+    """The current storage class and the next ones; an overdue transition happens today."""
     if day.old:
-        # Since when they are old is not told: on average, half of their time is over.
-        days = ageing.lifecycle.delete_old_versions // 2
-        yield day.storage_class, today, today + timedelta(days=days)
+        # S3 does not report since when a version is noncurrent: half of its time on average.
+        days = rules.lifecycle.delete_old_versions // 2
+        yield StoragePeriod(day.storage_class, today, today + timedelta(days=days))
         return
-    begins = ageing.days(day) if day.storage_class in STORAGE_CLASS_RATES else {}
-    later = list(begins)[list(begins).index(day.storage_class) + 1 :] if begins else []
-    moves = [(day.storage_class, today), *((each, max(begins[each], today)) for each in later)]
-    yield from _stays(moves, date.max)
+    starts = rules.start_days(day) if day.storage_class in STORAGE_CLASS_RATES else {}
+    later = list(starts)[list(starts).index(day.storage_class) + 1 :] if starts else []
+    transitions = [(each, max(starts[each], today)) for each in later]
+    yield from _periods([(day.storage_class, today), *transitions], date.max)
 
 
-def _stays(moves: Sequence[tuple[str, date]], end: date) -> Iterator[StoragePeriod]:
-    """From when each class begins, to stays; those of no day are left out."""
-    ends = [*(begin for _, begin in moves[1:]), end]
-    for (storage_class, begin), until in zip(moves, ends, strict=True):
-        if begin < until:
-            yield storage_class, begin, until
+def _periods(starts: Sequence[tuple[str, date]], end: date) -> Iterator[StoragePeriod]:
+    """The periods that begin at these days; empty periods are left out."""
+    ends = [*(start for _, start in starts[1:]), end]
+    for (storage_class, start), until in zip(starts, ends, strict=True):
+        if start < until:
+            yield StoragePeriod(storage_class, start, until)
 
 
-def _ahead(
-    stored: Sequence[StoredDay], prices: StoragePrices, ageing: LifecycleRules, today: date
+def _forecast(
+    stored: Sequence[StoredDay], prices: StoragePrices, rules: LifecycleRules, today: date
 ) -> Iterator[StorageForecast]:
-    days = [today + timedelta(days=round(n * DAYS_OF_YEAR / MONTHS)) for n in range(MONTHS + 1)]
-    stays = [(day, (day.storage_class, today, date.max)) for day in stored]
-    for month, (begin, end) in enumerate(pairwise(days), start=1):
-        usd = _coming(stored, prices, ageing, today, begin, end)
-        alone = sum((_for_days(prices, day, stay, begin, end) for day, stay in stays), ZERO_USD)
+    bounds = [
+        today + timedelta(days=round(month * DAYS_PER_YEAR / MONTHS_PER_YEAR))
+        for month in range(MONTHS_PER_YEAR + 1)
+    ]
+    unchanged = [(day, StoragePeriod(day.storage_class, today, date.max)) for day in stored]
+    for month, (start, end) in enumerate(pairwise(bounds), start=1):
+        usd = _future_usd(stored, prices, rules, today, start, end)
+        alone = sum(
+            (_period_usd(prices, day, period, start, end) for day, period in unchanged), ZERO_USD
+        )
         yield StorageForecast(month, usd, alone)

@@ -6,7 +6,7 @@ from decimal import Decimal
 from resources.errors import RavneError
 from resources.pricing.prices import GIB, PriceBook, Quote
 from resources.retention.inventory import StoredDay
-RETENTION_IMPORT
+from resources.retention.rules import INDEX_IN_GLACIER, INDEX_IN_STANDARD, LEAST_BILLED
 
 # Storage class -> its rate in price_table.yaml; in the order in which objects age.
 STORAGE_CLASS_RATES = {

@@ -31,7 +31,9 @@ def execute_in_location(
 ) -> dg.JobExecutionResult:
     """Execute a job as `dagster.execute_job` does, as a run of the code location."""
     definition = job.get_definition()
-    location = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name=LOCATION_MODULE))
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(
+        LoadableTargetOrigin(module_name=LOCATION_MODULE)
+    )
     repository = RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME)
     run = instance.create_run_for_job(
         definition,

@@ -94,10 +94,14 @@ def _end(instance: dg.DagsterInstance, run_id: str) -> None:
     if run is None or run.status not in UNFINISHED_STATUSES:
         return
     if has_reported_all(instance, run):
-        done = DagsterEvent(DagsterEventType.RUN_SUCCESS.value, run.job_name, message=KILLED_WHEN_DONE)
+        done = DagsterEvent(
+            DagsterEventType.RUN_SUCCESS.value, run.job_name, message=KILLED_WHEN_DONE
+        )
         instance.report_dagster_event(done, run.run_id)
     elif run.status == DagsterRunStatus.CANCELING:
-        instance.report_run_canceled(run, "The run's process was killed while the run was being canceled.")
+        instance.report_run_canceled(
+            run, "The run's process was killed while the run was being canceled."
+        )
     else:
         if has_reported_any(instance, run):
             # Dagster's default retries whole steps, and Stages 1 to 3 are one step.

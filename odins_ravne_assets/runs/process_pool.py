@@ -170,7 +170,11 @@ class CameraRunPool:
             run.status = "CANCELED"
         elif run.status == "NOT STARTED":
             run.status = "FAILURE"
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+            how = (
+                f"was killed by {signal.Signals(-code).name}"
+                if code < 0
+                else f"exited with code {code}"
+            )
             run.error = f"the run {how}; run again to continue"
         if run.log and (run.expected or run.status != "FAILURE"):
             run.log.unlink(missing_ok=True)

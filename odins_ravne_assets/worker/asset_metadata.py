@@ -156,14 +156,14 @@ def export_metadata(exported: ExportResult, output_url: str) -> Metadata:
         output_url: the camera's output, with the exports.
     """
     metadata: Metadata = {
-        "exports/visits": exported.visits,
+        "exports/visits": exported.observations,
         "path:exports/folder": f"{_shown(output_url)}/{STAGE3_FOLDER}",
     }
     if exported.camtrap_dp is None:
-        return {"exports/no_camtrap_dp_because": exported.why_no_camtrap_dp or "", **metadata}
+        return {"exports/no_camtrap_dp_because": exported.camtrap_dp_error or "", **metadata}
     return metadata | {
         "exports/media_left_out_of_camtrap_dp": exported.camtrap_dp.media,
-        "exports/visits_left_out_of_camtrap_dp": exported.camtrap_dp.visits,
+        "exports/visits_left_out_of_camtrap_dp": exported.camtrap_dp.observations,
     }
 
 

@@ -11,7 +11,7 @@ from odins_ravne_assets.munin.detection.decode_pool import DecodePool, DecodeSet
 from odins_ravne_assets.munin.detection.decode_process import SLOT_BYTES
 from odins_ravne_assets.munin.detection.detector import Detector
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
-from odins_ravne_assets.munin.detection.stage1 import Stage1Progress, Stage1, skip_finished
+from odins_ravne_assets.munin.detection.stage1 import Stage1, Stage1Progress, skip_finished
 from odins_ravne_assets.munin.inference.timing import STAGE1_STEPS, StageTiming
 from odins_ravne_assets.munin.tables import build, checks
 from odins_ravne_assets.munin.tables.journal import HashSet, Stage1Journal

@@ -13,8 +13,8 @@ from gpu_kernels.models.manifest import load_manifest, model_hash, verify
 from gpu_kernels.models.speciesnet_labels import SpeciesNetLabel
 from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     Predictions,
-    load_predictions,
     is_predictions,
+    load_predictions,
 )
 from odins_ravne_assets.munin.detection.detector import Detector
 from odins_ravne_assets.munin.inference.run_model import LoadedModel

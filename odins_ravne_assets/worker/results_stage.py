@@ -43,7 +43,7 @@ def run_exports(context: StepContext) -> StageResult:
         context.profile.project,
         context.profile.privacy,
     )
-    if exported.why_no_camtrap_dp:
-        context.reporter.info(f"no Camtrap DP: {exported.why_no_camtrap_dp}")
+    if exported.camtrap_dp_error:
+        context.reporter.info(f"no Camtrap DP: {exported.camtrap_dp_error}")
     metadata = export_metadata(exported, context.output.url)
     return StageResult(metadata, [], context.data_version(MEGADETECTOR_JSON))

@@ -14,7 +14,7 @@ from resources.aws.batch_states import LIVE_STATUSES
 from resources.aws.clients import AwsClients
 from resources.aws.errors import translate_aws_errors
 from resources.batch.jobs import describe_jobs
-from resources.batch.launch_record import LaunchRecord, all_records
+from resources.batch.launch_record import LaunchRecord, load_records
 from resources.batch.names import Names
 from resources.compute.foundation import find_foundation
 from resources.compute.idle_rules import ComputeUsage
@@ -98,9 +98,7 @@ class ComputeCleanup:
                 teardown.run(force=False)
         return users
 
-    def end_jobs(
-        self, jobs: Mapping[str, str], expired: Mapping[str, int], on_step: OnStep
-    ) -> int:
+    def end_jobs(self, jobs: Mapping[str, str], expired: Mapping[str, int], on_step: OnStep) -> int:
         """Terminate orphaned jobs, unless a run monitors them by now.
 
         Args:
@@ -184,7 +182,7 @@ class ComputeCleanup:
 
 
 def _unfinished(store: ObjectStore) -> list[LaunchRecord]:
-    return [record for record in all_records(store) if not record.finished]
+    return [record for record in load_records(store) if not record.finished]
 
 
 def _has_active_attempt(record: LaunchRecord, names: Iterable[str]) -> bool:

@@ -71,9 +71,7 @@ class ComputeEnvironment:
             setup = Setup(self._clients, self._aws.name, on_step)
             return setup.apply(wanted)
 
-    def _delete_unplanned(
-        self, queues: set[str], environments: set[str], on_step: OnStep
-    ) -> None:
+    def _delete_unplanned(self, queues: set[str], environments: set[str], on_step: OnStep) -> None:
         """Delete parts of a market that the profile no longer uses: warm machines cost money."""
         parts = ComputeParts(self._clients, Names(self._aws.name))
         self._teardown(on_step).delete(

@@ -97,7 +97,9 @@ def decide_cleanup(
     """
     if after_sleep:
         state = IdleState(leases=state.leases)
-    leases = {key: _renewal(state.leases.get(key), ns, usage.at) for key, ns in usage.leases.items()}
+    leases = {
+        key: _renewal(state.leases.get(key), ns, usage.at) for key, ns in usage.leases.items()
+    }
     live = {key for key, each in leases.items() if usage.at - each.seen_at < EXPIRY_SECONDS}
     watched = {key.partition("/")[0] for key in live}
     idle = usage.set_up and not usage.live_jobs and not live

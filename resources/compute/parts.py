@@ -1,7 +1,7 @@
 """The parts of a compute environment as AWS describes them, and a poller for their changes."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from resources.aws.batch_states import CHANGING_STATUSES, JobStatus, ResourceStatus
 from resources.aws.clients import AwsClients
@@ -11,7 +11,6 @@ from resources.clock import Clock
 from resources.errors import RavneError
 
 if TYPE_CHECKING:
-    from mypy_boto3_batch.literals import JobStatusType
     from mypy_boto3_batch.type_defs import (
         ComputeEnvironmentDetailTypeDef,
         JobDefinitionTypeDef,
@@ -82,9 +81,7 @@ class ComputeParts:
         version: LaunchTemplateVersionTypeDef = found["LaunchTemplateVersions"][0]
         return version
 
-    def jobs(
-        self, queues: Iterable[str], statuses: Iterable[JobStatus]
-    ) -> dict[str, JobStatus]:
+    def jobs(self, queues: Iterable[str], statuses: Iterable[JobStatus]) -> dict[str, JobStatus]:
         """Return the jobs of some queues that have one of the statuses: status by job id.
 
         Args:
@@ -95,8 +92,7 @@ class ComputeParts:
         found: dict[str, JobStatus] = {}
         for queue in queues:
             for status in statuses:
-                wanted = cast("JobStatusType", status.value)
-                for page in listing.paginate(jobQueue=queue, jobStatus=wanted):
+                for page in listing.paginate(jobQueue=queue, jobStatus=status.value):
                     found |= {job["jobId"]: status for job in page["jobSummaryList"]}
         return found
 

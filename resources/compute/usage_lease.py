@@ -41,9 +41,7 @@ def list_leases(store: ObjectStore) -> Mapping[str, int]:
 
 
 @contextmanager
-def lease_compute(
-    store: ObjectStore, output_url: str, run_id: str, clock: Clock
-) -> Iterator[None]:
+def lease_compute(store: ObjectStore, output_url: str, run_id: str, clock: Clock) -> Iterator[None]:
     """Lease the machines and queues for a run.
 
     Args:

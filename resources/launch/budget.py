@@ -1,7 +1,7 @@
-"""What a launch asks before each submission: do the budgets of the profile allow another job?
+"""The budgets of the profile: checked before each submission of a job.
 
-What was spent is read from the cost ledger: the launch's own rows are brought up to date first.
-A month is one of UTC, and holds the cameras that this machine knows.
+Spending is read from the cost ledger, after an update of the launch's own rows. A month is one of
+UTC, and contains the cameras that this machine knows.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +14,7 @@ from typing import Literal
 import polars as pl
 
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord, load_records
+from resources.batch.names import Queue
 from resources.ledger.table import read_ledger
 from resources.ledger.writer import CameraLedger, LedgerWriter
 from resources.pricing.economics import Offer, Overheads, on_demand_usd, spot_usd
@@ -27,10 +28,10 @@ PERIOD_LABELS: dict[Period, str] = {"run": "this run has", "month": "this month'
 
 @dataclass(frozen=True)
 class Spending:
-    """What a run, or a month, has cost.
+    """The cost of a run or a month, in USD.
 
     Args:
-        committed: what its running and waiting jobs are expected to cost yet.
+        committed: the expected remaining cost of its running and queued jobs.
     """
 
     spent: Decimal = Decimal(0)
@@ -42,44 +43,45 @@ class Spending:
 
 @dataclass(frozen=True)
 class LaunchBudget:
-    """The budgets, as one launch asks them.
+    """The budgets of one launch.
 
     Args:
-        record: of the launch.
+        camera: the ledger of the launch's camera.
         same_run: identities of the finished launches of the same run.
-        others: the books of all cameras whose money is the same month's; this one's may be there.
-        turns: a folder of this machine, whose lock is held by whoever submits.
-        offers: asks for the prices of now.
+        known_cameras: return the ledgers of all cameras of the month's budget.
+        lock_store: a folder of this machine, locked while a job is submitted.
+        offers: return the current prices.
     """
 
     cost: CostOptimization
-    keeper: LedgerWriter
-    books: CameraLedger
+    writer: LedgerWriter
+    camera: CameraLedger
     record: LaunchRecord
     same_run: frozenset[str]
-    others: Callable[[], Iterable[CameraLedger]]
-    turns: LocalStore
+    known_cameras: Callable[[], Iterable[CameraLedger]]
+    lock_store: LocalStore
     offers: Callable[[], Sequence[Offer]]
     _periods: tuple[Period, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         periods: tuple[Period, ...] = ("run", "month")
-        chosen = tuple(each for each in periods if budget_of(self.cost, each) is not None)
-        object.__setattr__(self, "_periods", chosen)
+        limited = tuple(each for each in periods if budget_of(self.cost, each) is not None)
+        object.__setattr__(self, "_periods", limited)
 
-    def turn(self) -> AbstractContextManager[None]:
-        """To be held from asking until the job is written down: the month's budget is that of all
-        cameras of this machine, and the next to ask must see the job.
+    def submission_lock(self) -> AbstractContextManager[None]:
+        """Return the lock from the check of the budgets until the job is in the launch record.
+
+        All cameras of this machine share the month's budget: the next check must count the job.
 
         Raises:
             StoreError: the folder cannot be written.
         """
         if "month" not in self._periods:
             return nullcontext()
-        return self.turns.exclusive(lambda: None)  # a submission takes seconds
+        return self.lock_store.exclusive(lambda: None)  # a submission takes seconds
 
-    def refusal(self, unit: UnitRecord, queue: str) -> str | None:
-        """Why the next job of a unit is not submitted to a queue; None: it may be.
+    def refusal(self, unit: UnitRecord, queue: Queue) -> str | None:
+        """Return the reason why a budget does not allow the next job of a unit, or None.
 
         Raises:
             botocore.exceptions.ClientError, BotoCoreError: AWS refused, or did not answer.
@@ -87,28 +89,28 @@ class LaunchBudget:
         """
         if not self._periods:
             return None
-        self.keeper.write(self.books, self.record)
+        self.writer.write(self.camera, self.record)
         next_usd = expected_usd(unit.seconds, queue, self.offers())
         for period in self._periods:
-            spending = self._of_run() if period == "run" else self._of_month()
+            spending = self._run_spending() if period == "run" else self._month_spending()
             budget = budget_of(self.cost, period)
             if refused := refusal(budget, period, spending, next_usd):
                 return refused
         return None
 
-    def _of_run(self) -> Spending:
-        rows = read_ledger([self.books.ledger])
+    def _run_spending(self) -> Spending:
+        rows = read_ledger([self.camera.ledger])
         ours = rows.filter(pl.col("launch").is_in([*self.same_run, self.record.identity]))
         return Spending(_usd(ours), self._committed([self.record]))
 
-    def _of_month(self) -> Spending:
-        books = {each.ledger.url: each for each in self.others()}
-        books.pop(self.books.ledger.url, None)
-        rows = read_ledger([self.books.ledger, *(each.ledger for each in books.values())])
-        records = [record for each in books.values() for record in load_records(each.launches)]
+    def _month_spending(self) -> Spending:
+        others = {each.ledger.url: each for each in self.known_cameras()}
+        others.pop(self.camera.ledger.url, None)
+        rows = read_ledger([self.camera.ledger, *(each.ledger for each in others.values())])
+        records = [record for each in others.values() for record in load_records(each.launches)]
         unfinished = [record for record in records if not record.finished]
         return Spending(
-            _usd(rows.filter(_when() >= month_start(self._now()))),
+            _usd(rows.filter(_cost_time() >= month_start(self._now()))),
             self._committed([self.record, *unfinished]),
         )
 
@@ -118,17 +120,18 @@ class LaunchBudget:
         return sum((committed_usd(unit, offers, now) for unit in units), Decimal(0))
 
     def _now(self) -> float:
-        return self.keeper.clients.clock.now()
+        return self.writer.clients.clock.now()
 
 
 def month_start(now: float) -> datetime:
-    """When the month of a moment began, in UTC."""
-    moment = datetime.fromtimestamp(now, UTC)
-    return moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    """Return the start of the month of a time, in UTC."""
+    return datetime.fromtimestamp(now, UTC).replace(
+        day=1, hour=0, minute=0, second=0, microsecond=0
+    )
 
 
-def _when() -> pl.Expr:
-    """The moment whose month a row's money belongs to."""
+def _cost_time() -> pl.Expr:
+    """Return the time that decides which month a row's cost belongs to."""
     return pl.coalesce("started_at", "machine_launched_at", "intended_at")
 
 
@@ -138,7 +141,7 @@ def _usd(rows: pl.DataFrame) -> Decimal:
 
 
 def budget_of(cost: CostOptimization, period: Period) -> Decimal | None:
-    """The profile's budget; None: there is none."""
+    """Return the profile's budget, or None if there is none."""
     usd: float | None = getattr(cost, BUDGET_SETTINGS[period])
     return None if usd is None else Decimal(str(usd))
 
@@ -146,37 +149,41 @@ def budget_of(cost: CostOptimization, period: Period) -> Decimal | None:
 def refusal(
     budget: Decimal | None, period: Period, spending: Spending, next_usd: Decimal
 ) -> str | None:
-    """Why the next job is not launched; None: it may be. A budget may be spent to the last cent."""
+    """Return the reason why a budget does not allow the next job, or None.
+
+    A budget may be spent to the last cent.
+    """
     if budget is None or spending.spent + spending.committed + next_usd <= budget:
         return None
-    running = (
-        f", jobs that run may cost {format_usd(spending.committed)} more"
+    limit, spent = format_usd(budget), format_usd(spending.spent)
+    committed = (
+        f", running jobs may cost {format_usd(spending.committed)} more"
         if spending.committed
         else ""
     )
     return (
-        f"{BUDGET_SETTINGS[period]} is {format_usd(budget)}: {PERIOD_LABELS[period]} cost {format_usd(spending.spent)}"
-        f"{running}, the next job about {format_usd(next_usd)}"
+        f"{BUDGET_SETTINGS[period]} is {limit}: {PERIOD_LABELS[period]} cost {spent}{committed}, "
+        f"the next job about {format_usd(next_usd)}"
     )
 
 
 def format_usd(usd: Decimal) -> str:
-    """An amount for people: cents, or what is less than a cent."""
+    """Format an amount in cents, or with more digits below a dollar."""
     return f"${usd:.2f}" if not usd or usd >= 1 else f"${usd:.4f}"
 
 
 def expected_usd(
-    work_seconds: float, queue: str, offers: Sequence[Offer], machine: str | None = None
+    work_seconds: float, queue: Queue, offers: Sequence[Offer], machine: str | None = None
 ) -> Decimal:
-    """What a job is expected to cost, its machine's boot and idle time included.
+    """Return the expected cost of a job, including its machine's boot and idle time.
 
     Args:
-        machine: the type that it runs on; None: not known yet, the cheapest of the offers is taken.
+        machine: its instance type; None if not known yet, for the cheapest offer.
 
     Returns:
-        0 when there is no price to go by.
+        0 if no price is known.
     """
-    usd = on_demand_usd if queue == "ondemand" else spot_usd
+    usd = on_demand_usd if queue == Queue.ON_DEMAND else spot_usd
     known = [offer for offer in offers if offer.instance_type == machine] or offers
     overheads = Overheads()
     costs = (usd(offer, work_seconds, overheads) for offer in known)
@@ -184,16 +191,16 @@ def expected_usd(
 
 
 def committed_usd(unit: UnitRecord, offers: Sequence[Offer], now: float) -> Decimal:
-    """What the living attempt of a unit is expected to cost yet; 0 when there is none."""
+    """Return the expected remaining cost of a unit's active attempt; 0 if there is none."""
     attempt = unit.active
     if attempt is None:
         return Decimal(0)
-    whole = expected_usd(unit.seconds, attempt.queue, offers, attempt.host.get("instance_type"))
-    return whole * Decimal(1 - _done(unit, attempt, now))
+    total = expected_usd(unit.seconds, attempt.queue, offers, attempt.host.get("instance_type"))
+    return total * Decimal(1 - _elapsed_share(unit, attempt, now))
 
 
-def _done(unit: UnitRecord, attempt: Attempt, now: float) -> float:
-    """The share of its expected time that an attempt has had."""
+def _elapsed_share(unit: UnitRecord, attempt: Attempt, now: float) -> float:
+    """Return the elapsed share of an attempt's expected time."""
     if attempt.started_at is None:
         return 0.0
     expected = unit.seconds + Overheads().seconds

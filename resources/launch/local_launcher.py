@@ -1,4 +1,4 @@
-"""The local form of the step launcher: a subprocess of this machine."""
+"""The step launcher for this machine: each step is a subprocess."""
 
 import os
 import signal
@@ -30,17 +30,17 @@ from resources.spot.retry import MAX_CRASHES_WITHOUT_PROGRESS
 from resources.storage.layout import LEDGER_FOLDER
 from resources.storage.open_store import open_store
 
-# After a request to stop, a worker finishes what is in hand; then it is ended.
+# A worker that is asked to stop finishes its current work; after this time it is killed.
 STOP_SECONDS = 30.0
-# What a worker's exit code says of its end; by any other, it crashed.
+# Any other exit code is a crash.
 OUTCOME_BY_EXIT_CODE = {
     EXIT_DONE: AttemptOutcome.DONE,
     EXIT_FAILED: AttemptOutcome.FAILED,
     EXIT_STOPPED: AttemptOutcome.CANCELLED,
 }
-# How often progress goes to the run's log, in seconds.
+# Seconds between two lines of progress in the run's log.
 PROGRESS_LOG_SECONDS = 30.0
-# The pool of jobs that run here, and how often one that waits asks for a slot, in seconds.
+# The concurrency pool of jobs on this machine, and seconds between two claims of a slot.
 LOCAL_POOL = "jobs-on-this-machine"
 SLOT_POLL_SECONDS = 1.0
 
@@ -48,8 +48,12 @@ SLOT_POLL_SECONDS = 1.0
 class LocalStepLauncher(StepLauncher):
     """Runs steps as subprocesses of this machine.
 
-    A worker that dies is started again: what it had finished is in its journal. It ends by itself
-    when this process does, however that happens: it reads an end of file on its standard input.
+    A worker that crashes is restarted, since its finished work is in its journal. A worker ends
+    when this process ends, even by SIGKILL: it reads an end of file on its standard input.
+
+    Args:
+        worker_module: the module to run as the worker.
+        hooks: callbacks and queries; by default, none.
     """
 
     def __init__(self, worker_module: str, hooks: LaunchHooks | None = None) -> None:
@@ -68,23 +72,23 @@ class LocalStepLauncher(StepLauncher):
             priority_of(context.run),
             self._hooks.close_dead_runs,
         )
-        with slots.given_back():
+        with slots.released():
             _wait_for_slot(context, slots)
             yield from self._run_workers(context, request)
 
     def _run_workers(
         self, context: dg.AssetExecutionContext, request: StepRequest
     ) -> Iterator[PipesExecutionResult]:
-        fruitless = 0
+        crashes = 0  # in a row, without progress
         after_crash = False
         stages = ", ".join(request.stages)
-        context.log.info(f"camera {request.camera_id}: a worker on this machine makes {stages}")
-        books = _books_of(context, request)
+        context.log.info(f"camera {request.camera_id}: a worker on this machine runs {stages}")
+        ledger = _open_ledger(context, request)
         while True:
-            attempt = _Attempt(context, self._hooks, books, after_crash)
+            attempt = _Attempt(context, self._hooks, ledger, after_crash)
             results = attempt.run(self._worker_module, request.extras(after_crash))
             if attempt.exit_code == EXIT_DONE:
-                yield from _with_costs(results, books)
+                yield from _with_costs(results, ledger)
                 return
             if attempt.exit_code == EXIT_FAILED and attempt.error:
                 raise dg.Failure(attempt.error, allow_retries=False)

@@ -17,7 +17,7 @@ from resources.settings.profile import Aws
 from resources.storage.open_store import open_store
 
 if TYPE_CHECKING:
-    from resources.storage.transfer.footage_upload import Staged
+    from resources.storage.transfer.footage_upload import UploadProgress
 
 # The state and status of a queue that accepts jobs; statuses of deleted queues.
 OPEN_STATE = ("ENABLED", "VALID")
@@ -94,9 +94,9 @@ def check_archived(
         UsageError: all media are archived, and no run has read them.
         StoreError: S3 denies access, or does not answer.
     """
-    from resources.retention.archive import stored_classes
+    from resources.retention.archive import list_storage_classes
 
-    found = [each for each in stored_classes(clients, footage_url) if is_media(each.key)]
+    found = [each for each in list_storage_classes(clients, footage_url) if is_media(each.key)]
     archived = sum(each.is_archived for each in found)
     if not archived:
         return
@@ -108,7 +108,7 @@ def check_archived(
     on_log(f"{line}; media that are already analysed are not needed; for others, {remedy}")
 
 
-def upload_footage(
+def upload_local_footage(
     context: dg.AssetExecutionContext,
     request: StepRequest,
     clients: AwsClients,
@@ -121,25 +121,25 @@ def upload_footage(
         The URL of the copy.
     """
     from resources.storage.s3.store import S3Store  # boto3 is needed for the cloud alone
-    from resources.storage.transfer.footage_upload import copied_to, stage_up
+    from resources.storage.transfer.footage_upload import upload_footage, uploaded_footage_url
 
-    def report(staged: "Staged") -> None:
-        done, total = staged.uploaded + staged.present, staged.total_files
+    def report(progress: "UploadProgress") -> None:
+        done, total = progress.uploaded + progress.present, progress.total_files
         hooks.on_progress({"stage": "staging", "done": done, "total": total, "unit": "files"})
 
-    url = copied_to(request.camera_id, request.output_url)
+    url = uploaded_footage_url(request.camera_id, request.output_url)
     on_log(f"copying the footage to {url}; files that are there already are skipped")
-    staged = stage_up(
+    upload = upload_footage(
         open_store(request.footage_url),
         S3Store(url, clients, clock=clients.clock),
         report,
         Event(),  # never set: an interrupt is raised in this thread and ends the copy
         hooks.footage.is_media,
     )
-    for failure in staged.failures:
+    for failure in upload.failures:
         context.log.warning(f"{failure.key}: not copied: {failure.reason}")
     context.log.info(
-        f"copied {staged.uploaded} files ({staged.uploaded_bytes / 1e6:.1f} MB), "
-        f"{staged.present} were there already"
+        f"copied {upload.uploaded} files ({upload.uploaded_bytes / 1e6:.1f} MB), "
+        f"{upload.present} were there already"
     )
     return url

@@ -32,7 +32,24 @@ class EarlierLaunches:
     name: str
     on_log: OnLog
 
-    def end(self, records: Sequence[LaunchRecord], reason: str) -> None:
+    def take_over(self, records: Sequence[LaunchRecord], settings: str) -> None:
+        """Make sure that no job of these launches is running.
+
+        Jobs with other settings are terminated. Jobs with the same settings may end: if a run was
+        killed during Stages 1 to 3, the next run begins with Stage 0, and uses the results of the
+        jobs left running as soon as it comes to their stages.
+
+        Args:
+            settings: of the new launch, see `LaunchRecord`.
+        """
+        same = [each for each in records if each.settings == settings]
+        self._end(
+            [each for each in records if each not in same],
+            "another launch of this camera, with other settings, took over",
+        )
+        self._wait_for(same)
+
+    def _end(self, records: Sequence[LaunchRecord], reason: str) -> None:
         """Terminate the jobs of launches, wait for their end, and mark the launches finished."""
         terminated: set[str] = set()
         while live := self._live_attempts(records):
@@ -44,7 +61,7 @@ class EarlierLaunches:
             record.finished = True
             record.save(self.store)
 
-    def wait_for(self, records: Sequence[LaunchRecord]) -> None:
+    def _wait_for(self, records: Sequence[LaunchRecord]) -> None:
         """Wait for the end of the jobs of launches; an interrupt terminates the jobs."""
         live = self._live_attempts(records)
         if live:

@@ -1,4 +1,4 @@
-"""What a launch that goes on has cost so far, and what it is going to: told when it matters."""
+"""The cost of a running launch so far, and the expected rest, reported when it has changed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,51 +7,51 @@ from decimal import Decimal
 import dagster as dg
 import polars as pl
 
-from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
+from resources.batch.launch_record import Attempt, LaunchRecord, UnitOutcome, UnitRecord
+from resources.batch.names import Queue
 from resources.clock import Clock
 from resources.launch.hooks import OnCost
 from resources.pricing.economics import HOUR_SECONDS, Offer, Overheads, on_demand_usd, spot_usd
 
-# A sum is told again once it differs by this share of the whole from what was told last.
+# A cost is reported again once it has changed by this share of the total.
 REPORT_CHANGE_SHARE = Decimal("0.1")
-# One whose work has only begun says little of how long it takes.
+# Below this share of finished work, a worker's speed is not known.
 MIN_SHARE_DONE = 0.02
-# One that takes longer than was expected takes at least this share of its time yet.
+# A job that exceeds its expected time is expected to take this share of its time in addition.
 OVERDUE_SHARE = 0.2
-# A job that runs has been booted and started.
+# A running job has been booted and started.
 RUNNING_OVERHEADS = Overheads(boot_seconds=0, start_seconds=0)
-
-# Seconds between two lines, while jobs run.
+# Seconds between two reports, while jobs run.
 MIN_REPORT_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
 class RunningCost:
-    """A launch's cost at a moment.
+    """The cost of a launch at some time.
 
     Args:
-        usd: what the ledger says so far.
-        usd_left: what is expected yet.
-        seconds_left: until the last job's end, if machines are to be had.
+        usd: the cost so far.
+        usd_left: the expected rest.
+        seconds_left: until the end of the last job, if machines are available.
     """
 
     usd: Decimal
     usd_left: Decimal
     seconds_left: float
 
-    def differs_from(self, told: "RunningCost | None") -> bool:
-        """Whether it is worth being told, after what was told last."""
-        if told is None:
+    def differs_from(self, reported: "RunningCost | None") -> bool:
+        """Return True if it has changed enough since the last report."""
+        if reported is None:
             return self.usd > 0
-        if told.usd_left and not self.usd_left:
+        if reported.usd_left and not self.usd_left:
             return True  # it is done
-        whole = self.usd + self.usd_left
-        changes = (abs(self.usd - told.usd), abs(self.usd_left - told.usd_left))
-        return max(changes) >= REPORT_CHANGE_SHARE * whole > 0
+        total = self.usd + self.usd_left
+        changes = (abs(self.usd - reported.usd), abs(self.usd_left - reported.usd_left))
+        return max(changes) >= REPORT_CHANGE_SHARE * total > 0
 
     @property
-    def spoken(self) -> str:
-        """For the log and the terminal."""
+    def log_line(self) -> str:
+        """A line for the log and the terminal."""
         so_far = f"cost so far ${self.usd:.4f}"
         if not self.usd_left:
             return so_far
@@ -62,14 +62,14 @@ class RunningCost:
 
     @property
     def as_event(self) -> dict[str, str]:
-        """For the terminal: a line, and what fits beside a bar."""
-        whole = self.usd + self.usd_left
-        short = f"${self.usd:.4f}" + (f" of ${whole:.4f}" if self.usd_left else "")
-        return {"line": self.spoken, "short": short}
+        """For the terminal: a line, and a short form for a progress bar."""
+        total = self.usd + self.usd_left
+        short = f"${self.usd:.4f}" + (f" of ${total:.4f}" if self.usd_left else "")
+        return {"line": self.log_line, "short": short}
 
     @property
     def tags(self) -> dict[str, str]:
-        """Of the Dagster run."""
+        """Tags for the Dagster run."""
         return {
             "munin/cost_so_far_usd": f"{self.usd:.6f}",
             "munin/cost_left_usd": f"{self.usd_left:.6f}",
@@ -77,7 +77,7 @@ class RunningCost:
 
 
 def cost_since(record: LaunchRecord, offers: Sequence[Offer], since: float, now: float) -> Decimal:
-    """What jobs have cost since the ledger was written."""
+    """Return the cost of jobs since the last update of the ledger."""
     usd = 0.0
     for attempt in record.attempts:
         if attempt.started_at is not None:
@@ -88,64 +88,63 @@ def cost_since(record: LaunchRecord, offers: Sequence[Offer], since: float, now:
 
 
 def _usd_per_hour(attempt: Attempt, offers: Sequence[Offer]) -> float:
-    own = [each for each in offers if each.instance_type == attempt.host.get("instance_type")]
-    prices = [
-        each.on_demand if attempt.queue == "ondemand" else each.spot for each in own or offers
-    ]
+    same = [each for each in offers if each.instance_type == attempt.host.get("instance_type")]
+    on_demand = attempt.queue == Queue.ON_DEMAND
+    prices = [each.on_demand if on_demand else each.spot for each in same or offers]
     return float(min(prices, default=Decimal(0)))
 
 
 def running_cost(
-    usd: Decimal, record: LaunchRecord, offers: Sequence[Offer], at_once: int, now: float
+    usd: Decimal, record: LaunchRecord, offers: Sequence[Offer], parallel_jobs: int, now: float
 ) -> RunningCost:
-    """What a launch has cost and will.
+    """Return the cost of a launch so far and the expected rest.
 
     Args:
         usd: the sum of its rows in the ledger.
-        offers: every type and zone that may be used, at its prices now.
-        at_once: jobs that may run at the same time.
+        offers: every allowed type and zone, at its current prices.
+        parallel_jobs: the limit of concurrent jobs.
     """
-    left = [unit for unit in record.units if unit.outcome == "open"]
+    left = [unit for unit in record.units if unit.outcome is UnitOutcome.OPEN]
     seconds = [seconds_left(unit, now) for unit in left]
-    money = sum(
+    usd_left = sum(
         (_usd_left(unit, each, offers) for unit, each in zip(left, seconds, strict=True)),
         Decimal(0),
     )
     longest = max(seconds, default=0.0)
-    return RunningCost(usd, money, max(longest, sum(seconds) / max(1, at_once)))
+    return RunningCost(usd, usd_left, max(longest, sum(seconds) / max(1, parallel_jobs)))
 
 
 def seconds_left(unit: UnitRecord, now: float) -> float:
-    """Expected seconds of work, by how fast its worker has been; else by what was expected."""
+    """Return the expected seconds of work left, by its worker's speed if that is known."""
     attempt = unit.active
     if attempt is None or attempt.started_at is None:
         return unit.seconds
     share = attempt.looked_at / attempt.to_look_at if attempt.to_look_at else 0.0
     if share < MIN_SHARE_DONE or attempt.looking_since is None:
-        passed = max(0.0, now - attempt.started_at)
-        return max(unit.seconds - passed, passed * OVERDUE_SHARE)
+        elapsed = max(0.0, now - attempt.started_at)
+        return max(unit.seconds - elapsed, elapsed * OVERDUE_SHARE)
     return max(0.0, now - attempt.looking_since) * (1 - share) / share
 
 
 def _usd_left(unit: UnitRecord, seconds: float, offers: Sequence[Offer]) -> Decimal:
-    """On its machine, or the cheapest where it has none; 0 where no price is known."""
+    """Return the expected cost on its machine or on the cheapest offer; 0 if no price is known."""
     attempt = unit.active
-    queue = attempt.queue if attempt else "spot"
-    kind = attempt.host.get("instance_type") if attempt else None
-    runs = attempt is not None and attempt.started_at is not None
-    overheads = RUNNING_OVERHEADS if runs else Overheads()
-    usd = on_demand_usd if queue == "ondemand" else spot_usd
-    known = [offer for offer in offers if offer.instance_type == kind] or offers
+    queue = attempt.queue if attempt else Queue.SPOT
+    instance_type = attempt.host.get("instance_type") if attempt else None
+    is_running = attempt is not None and attempt.started_at is not None
+    overheads = RUNNING_OVERHEADS if is_running else Overheads()
+    usd = on_demand_usd if queue == Queue.ON_DEMAND else spot_usd
+    known = [offer for offer in offers if offer.instance_type == instance_type] or offers
     costs = (usd(offer, seconds, overheads) for offer in known)
     return round(Decimal(min(costs, default=0.0)), 6)
 
 
 class CostReporter:
-    """One launch's. Called at every sweep, it tells when the sums have changed enough.
+    """Reports the cost of one launch to the run's log, its tags and `on_cost`.
 
     Args:
-        offers: asks for the prices of now.
-        at_once: jobs that may run at the same time.
+        offers: return the current prices.
+        parallel_jobs: the limit of concurrent jobs.
     """
 
     def __init__(
@@ -153,42 +152,41 @@ class CostReporter:
         context: dg.AssetExecutionContext,
         clock: Clock,
         offers: Callable[[], Sequence[Offer]],
-        at_once: int,
+        parallel_jobs: int,
         on_cost: OnCost,
     ) -> None:
         self._context = context
         self._clock = clock
         self._offers = offers
-        self._at_once = at_once
+        self._parallel_jobs = parallel_jobs
         self._on_cost = on_cost
-        self._usd: Decimal | None = None  # what the ledger said; None: it was not asked yet
-        self._said_at = clock.now()
-        self._told: RunningCost | None = None
-        self._told_at = float("-inf")
+        self._usd: Decimal | None = None  # the sum of the ledger; None if not known yet
+        self._updated_at = clock.now()
+        self._reported: RunningCost | None = None
+        self._reported_at = float("-inf")
 
-    def begin(self, record: LaunchRecord) -> None:
-        """A launch begins. What one that is taken up has cost, only its ledger knows."""
+    def start(self, record: LaunchRecord) -> None:
+        """Start a launch. The cost of a resumed launch is not known until `update`."""
         if not any(True for _ in record.attempts):
             self._usd = Decimal(0)
 
-    def written(self, rows: pl.DataFrame) -> None:
-        """The launch's rows of the ledger were written anew."""
+    def update(self, rows: pl.DataFrame) -> None:
+        """Take the cost so far from the launch's rows of the ledger."""
         self._usd = rows.select(pl.col("usd").sum()).item() or Decimal(0)
-        self._said_at = self._clock.now()
+        self._updated_at = self._clock.now()
 
-    def sweep(self, record: LaunchRecord) -> None:
-        """The launch has looked at its jobs."""
+    def report(self, record: LaunchRecord) -> None:
+        """Report the cost if it has changed enough since the last report."""
         if self._usd is None:
             return
         now, offers = self._clock.now(), self._offers()
-        usd = self._usd + cost_since(record, offers, self._said_at, now)
-        cost = running_cost(usd, record, offers, self._at_once, now)
-        lately = now - self._told_at < MIN_REPORT_SECONDS and any(
-            each.active for each in record.attempts
-        )
-        if lately or not cost.differs_from(self._told):
+        usd = self._usd + cost_since(record, offers, self._updated_at, now)
+        cost = running_cost(usd, record, offers, self._parallel_jobs, now)
+        is_running = any(each.active for each in record.attempts)
+        is_early = now - self._reported_at < MIN_REPORT_SECONDS and is_running
+        if is_early or not cost.differs_from(self._reported):
             return
-        self._told, self._told_at = cost, now
-        self._context.log.info(cost.spoken)
+        self._reported, self._reported_at = cost, now
+        self._context.log.info(cost.log_line)
         self._context.instance.add_run_tags(self._context.run.run_id, cost.tags)
         self._on_cost(cost.as_event)

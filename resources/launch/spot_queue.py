@@ -45,7 +45,7 @@ class SpotQueue:
                 self._log_once(monitor, choice.reason.partition(";")[0])
 
     def move(self, monitor: JobMonitor, reason: str) -> None:
-        """Move a job: cancel it, since a job cannot change queues; it is resubmitted once FAILED."""
+        """Cancel a job to move it, as a job cannot change queues; it is resubmitted once FAILED."""
         self.jobs.log(monitor.unit, f"moving to on-demand: {reason}")
         monitor.attempt.moving = reason
         self.jobs.save()

@@ -158,7 +158,7 @@ def test_every_file_is_in_the_tables_with_what_is_wrong_with_it(run: Run) -> Non
         "DCIM/text.jpg": ("failed", "is text, not a picture or a video"),
         "DCIM/truncated.jpg": (
             "done",
-            "file is cut short: what is left of the picture is used",
+            "file is truncated: the part that is left is used",
         ),
         "DCIM/truncated.mp4": (
             "failed",
@@ -169,7 +169,7 @@ def test_every_file_is_in_the_tables_with_what_is_wrong_with_it(run: Run) -> Non
         "DCIM/zero.jpg": ("failed", "file is empty"),
         "DCIM/zeros.jpg": (
             "failed",
-            "is nothing but zeros, as a failing card writes, not a picture or a video",
+            "is all zeros, as a failing card writes, not a picture or a video",
         ),
         "DCIM/Ærfugl i snø.jpg": ("done", None),
         "DCIM/新しい.jpg": ("done", None),
@@ -339,8 +339,8 @@ def test_results_of_another_camera_are_not_replaced_even_by_another_machine(
     ended = Munin(tmp_path / "other machine")("batch", tmp_path / "south", demo.output)
     assert ended.code == 1
     assert ended.errors == [
-        f"error: camera south: {demo.output.as_uri()}: holds the results of camera card, which "
-        "those of south would replace; name another OUTPUT"
+        f"error: camera south: {demo.output.as_uri()}: holds the results of camera card, not "
+        "of south; name another OUTPUT"
     ]
     assert results(demo.output) == before
 

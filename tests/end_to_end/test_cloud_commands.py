@@ -68,7 +68,7 @@ def test_a_sandbox_that_is_not_up_is_told_before_anything_is_begun(tmp_path: Pat
         ended = munin(*words)
         assert ended.code == 2
         assert ended.errors == [
-            "error: the sandbox is not up at http://127.0.0.1:9; start it with munin sandbox up"
+            "error: the sandbox is not running at http://127.0.0.1:9; start it: munin sandbox up"
         ]
 
 
@@ -160,7 +160,7 @@ def test_status_counts_results_on_s3_with_a_cloud_profile_and_says_so_without(
     assert re.search(rf"hill +│ SUCCESS \S+ \S+ │ 1 +│ 0 +│ 0 +│ {OUTPUT}", told)
     local = replace(place.munin, profile="local")("status")
     assert local.code == 0 and OUTPUT in local.out
-    assert "hill: its results lie on S3; name a cloud profile to have them counted" in local.out
+    assert "hill: its results are on S3; name a cloud profile to count them" in local.out
 
 
 def test_visits_are_made_anew_from_results_on_s3(place: Place, first: Ended) -> None:
@@ -185,7 +185,7 @@ def test_limits_that_are_named_change_the_machines_that_are_set_up(
 def test_what_cannot_be_interrupted_is_said_to_be_no_job_on_spot(place: Place) -> None:
     ended = place.munin("sandbox", "interrupt", "hill")
     assert ended.code == 2
-    assert ended.errors[0].startswith("error: hill: no job that runs on spot, and no spot machine")
+    assert ended.errors[0].startswith("error: hill: no running job on spot, and no spot machine")
 
 
 @pytest.mark.parametrize(
@@ -213,5 +213,5 @@ def test_a_second_teardown_finds_nothing_and_a_run_after_it_says_what_to_do(
 ) -> None:
     for _ in range(2):
         ended = place.munin("cost", "teardown")
-        assert ended.code == 0 and "Nothing of ravne runs or waits any more" in ended.out
-    assert "`munin cost setup` does it" in place.munin("cost", "status").out
+        assert ended.code == 0 and "Compute of ravne is deleted" in ended.out
+    assert "create it: munin cost setup" in place.munin("cost", "status").out

@@ -105,8 +105,8 @@ def test_every_file_is_accounted_for(footage: Path, results: Path) -> None:
         assert status[path] == expected, path
     reasons = dict(processed.select("path", "reason").iter_rows())
     assert reasons["animl/Southwest/error_img.JPG"] == "file is empty"
-    assert "cut short" in reasons["speciesnet_testdata/african_elephants_truncated_file.jpg"]
-    assert "breaks off" in reasons["made_from_real_frames/heron_burst_mjpeg_truncated.avi"]
+    assert "truncated" in reasons["speciesnet_testdata/african_elephants_truncated_file.jpg"]
+    assert "truncated" in reasons["made_from_real_frames/heron_burst_mjpeg_truncated.avi"]
 
 
 def manifest_videos(footage: Path) -> Iterator[dict[str, str]]:

@@ -225,7 +225,7 @@ def test_after_ctrl_c_the_next_run_goes_on(
     def check(ended: Ended) -> None:
         assert ended.code == 130
         assert not ended.errors
-        assert "card: stopped; run the same command again to go on" in ended.err
+        assert "card: stopped; run the same command again to continue" in ended.err
 
     strike_ten_times(munin, card, uninterrupted, press_ctrl_c, check)
 

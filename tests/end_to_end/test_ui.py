@@ -272,7 +272,7 @@ def test_a_run_of_the_command_line_can_be_terminated_too(
     wait_for("the run's end", lambda: canceled(ui, run["runId"]), STOPS_WITHIN)
     ended = munin.end(command)
     assert (ended.code, ended.errors) == (1, [])
-    assert "terminated: stopped; run the same command again to go on" in ended.err
+    assert "terminated: stopped; run the same command again to continue" in ended.err
 
 
 def test_a_run_of_the_command_line_can_be_executed_again(ui: DagsterUI, browser: Browser) -> None:

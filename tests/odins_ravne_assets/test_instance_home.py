@@ -16,7 +16,9 @@ OPEN = (
 )
 
 
-def test_commands_that_start_at_the_same_time_create_one_instance_that_all_can_use(tmp_path: Path) -> None:
+def test_commands_that_start_at_the_same_time_create_one_instance_that_all_can_use(
+    tmp_path: Path,
+) -> None:
     environment = {**os.environ, "DAGSTER_HOME": str(tmp_path / "home")}
     commands = [
         subprocess.Popen([sys.executable, "-c", OPEN], env=environment, stderr=subprocess.PIPE)
@@ -26,7 +28,9 @@ def test_commands_that_start_at_the_same_time_create_one_instance_that_all_can_u
     assert [command.returncode for command in commands] == [0] * 4, errors
 
 
-def test_a_user_s_own_dagster_yaml_is_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_s_own_dagster_yaml_is_not_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     own = DAGSTER_YAML.replace("max_concurrent_runs: 10", "max_concurrent_runs: 7")
     (tmp_path / "dagster.yaml").write_text(own)

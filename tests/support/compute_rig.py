@@ -1,4 +1,4 @@
-"""A sandbox's account to set compute up in, clients that are watched, and what is left there."""
+"""A sandbox account for tests of compute: recording clients, jobs, and the remaining parts."""
 
 import re
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from resources.sandbox.model.config import CREDENTIALS, SandboxConfig
 from resources.sandbox.sandbox import Sandbox
 from resources.settings.profile import Aws, Compute
 
-# Every session reads the descriptions of all services anew, which takes most of a test's time.
+# Shared, since each session reads the service models again, which takes most of a test's time.
 SESSION = boto3.Session(aws_access_key_id="sandbox", aws_secret_access_key="sandbox")
 
 
 @contextmanager
 def running_sandbox(config: SandboxConfig, **environment: str) -> Iterator[Sandbox]:
-    """A sandbox, with its credentials and other variables in the environment of this process."""
+    """Run a sandbox, with its credentials and other variables in this process's environment."""
     with pytest.MonkeyPatch.context() as patch, Sandbox(config) as sandbox:
         for name, value in {**CREDENTIALS, **environment}.items():
             patch.setenv(name, value)
@@ -30,13 +30,13 @@ def running_sandbox(config: SandboxConfig, **environment: str) -> Iterator[Sandb
 
 
 class SharedClients(AwsClients):
-    """Clients of one session."""
+    """Clients of one shared session."""
 
     _session = SESSION
 
 
 class Changes(list[str]):
-    """Is told steps, and keeps those that are changes."""
+    """An `on_step` callback that records the steps that are changes."""
 
     def __call__(self, step: str) -> None:
         if not step.startswith(("waiting for ", "the image ")):
@@ -44,11 +44,11 @@ class Changes(list[str]):
 
 
 class KilledError(BaseException):
-    """The process ends here: nothing catches this."""
+    """Stands for the end of the process: no code catches it."""
 
 
 class RecordingClients(SharedClients):
-    """Clients whose calls that change something are noted; the process can be killed after one."""
+    """Clients that record calls that change something, and can fail after one as if killed."""
 
     def __init__(self, aws: Aws) -> None:
         super().__init__(aws)
@@ -57,10 +57,10 @@ class RecordingClients(SharedClients):
 
     def _create(self, service: str, options: Any = None) -> Any:
         client = super()._create(service, options)
-        client.meta.events.register("after-call", self._note)
+        client.meta.events.register("after-call", self._record)
         return client
 
-    def _note(self, model: Any, **_: Any) -> None:
+    def _record(self, model: Any, **_: Any) -> None:
         if re.match("Describe|List|Get|Head", model.name):
             return
         self.changes.append(model.name)
@@ -87,7 +87,7 @@ def recorded_environment(
 
 
 def remaining_parts(where: Sandbox | Aws) -> list[str]:
-    """What of a set-up is still there."""
+    """Return the names of a setup's parts that still exist."""
     parts = ComputeParts(SharedClients(aws_settings(where)), Names("ravne"))
     template = parts.launch_template()
     return [
@@ -99,7 +99,7 @@ def remaining_parts(where: Sandbox | Aws) -> list[str]:
 
 
 def submit(where: Sandbox | Aws, seconds: float, queue: str = "ravne-spot") -> str:
-    """A job that sleeps for real seconds."""
+    """Submit a job that sleeps for real seconds, and return its id."""
     batch = SharedClients(aws_settings(where)).of("batch")
     job = batch.submit_job(
         jobName="sleeper",
@@ -116,7 +116,7 @@ def wait_for_state(sandbox: Sandbox, job: str, *states: str) -> None:
         if batch.describe_jobs(jobs=[job])["jobs"][0]["status"] in states:
             return
         sandbox.clock.sleep(20)
-    raise AssertionError(f"the job is never {states}")
+    raise AssertionError(f"the job did not become {states}")
 
 
 def wait_until(sandbox: Sandbox, condition: Any) -> None:
@@ -124,4 +124,4 @@ def wait_until(sandbox: Sandbox, condition: Any) -> None:
         if condition():
             return
         sandbox.clock.sleep(20)
-    raise AssertionError("it never happens")
+    raise AssertionError("the condition did not become true")

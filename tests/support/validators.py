@@ -1,4 +1,4 @@
-"""Whether exports are what their formats ask for, by the formats' own validators and their prose.
+"""Validate exports with the validators of their formats, and with rules the formats state in prose.
 
 `camtrap_dp/` holds the profile and table schemas of Camtrap DP 1.0.2, under their MIT licence.
 """
@@ -15,17 +15,17 @@ from PIL import ImageFile
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT4
 
-# MegaDetector's package makes Pillow take cut-off pictures, in the whole process, when imported.
-_takes_truncated = ImageFile.LOAD_TRUNCATED_IMAGES
+# Importing MegaDetector's package makes Pillow load truncated images in the whole process.
+_load_truncated = ImageFile.LOAD_TRUNCATED_IMAGES
 from megadetector.postprocessing.validate_batch_results import (  # noqa: E402
     ValidateBatchResultsOptions,
     validate_batch_results,
 )
 
-ImageFile.LOAD_TRUNCATED_IMAGES = _takes_truncated
+ImageFile.LOAD_TRUNCATED_IMAGES = _load_truncated
 
 SCHEMAS = Path(__file__).parent / "camtrap_dp"
-# What the profile refers to on the network, as far as a package of ours can break it.
+# Remote schemas that the profile refers to, reduced to the rules that these exports could violate.
 DATA_PACKAGE = {
     "type": "object",
     "required": ["resources"],
@@ -55,7 +55,7 @@ TABLES = ("deployments", "media", "observations")
 
 
 def camtrap_dp_errors(folder: Path) -> list[str]:
-    """What is wrong with a package; nothing, if it is a Camtrap DP 1.0.2."""
+    """Return the errors of a package; empty if it is a valid Camtrap DP 1.0.2."""
     descriptor = json.loads((folder / "datapackage.json").read_text(encoding="utf-8"))
     return [
         *_profile_errors(descriptor),
@@ -96,7 +96,7 @@ def _table_errors(descriptor: Any, folder: Path) -> list[str]:
 
 
 def _prose_errors(descriptor: Any, folder: Path) -> list[str]:
-    """Rules that the standard states and its schemas do not check."""
+    """Violations of rules that the standard states in prose and its schemas do not check."""
     deployments, media, observations = (
         pl.read_csv(folder / f"{name}.csv", infer_schema=False) for name in TABLES
     )
@@ -104,23 +104,26 @@ def _prose_errors(descriptor: Any, folder: Path) -> list[str]:
     sides = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
     boxed = [pl.col(side).is_not_null() for side in sides]
     x, y, w, h = (pl.col(side).cast(pl.Float64) for side in sides)
-    start, end = _moment("eventStart"), _moment("eventEnd")
+    start, end = _time("eventStart"), _time("eventEnd")
     of_media = observations.join(
-        media.select("mediaID", medium_at="deploymentID"), on="mediaID", how="left"
+        media.select("mediaID", medium_deployment="deploymentID"), on="mediaID", how="left"
     )
     rules = {
-        "event rows name no medium": (level == "event") & pl.col("mediaID").is_not_null(),
-        "event rows have an eventID": (level == "event") & pl.col("eventID").is_null(),
-        "media rows name a medium": (level == "media") & pl.col("mediaID").is_null(),
-        "a medium's rows are at its deployment": pl.col("medium_at") != pl.col("deploymentID"),
-        "events begin before they end": start > end,
-        "a box is whole or not there": pl.any_horizontal(boxed) & ~pl.all_horizontal(boxed),
-        "event rows have no box": (level == "event") & pl.any_horizontal(boxed),
-        "boxes lie in their pictures": (x + w > 1.0001) | (y + h > 1.0001),
-        "what is no animal has no name": kind.is_in(["blank", "vehicle", "unclassified"])
+        "an event row names a medium": (level == "event") & pl.col("mediaID").is_not_null(),
+        "an event row has no eventID": (level == "event") & pl.col("eventID").is_null(),
+        "a media row names no medium": (level == "media") & pl.col("mediaID").is_null(),
+        "a row has another deployment than its medium": pl.col("medium_deployment")
+        != pl.col("deploymentID"),
+        "an event ends before it starts": start > end,
+        "a box is incomplete": pl.any_horizontal(boxed) & ~pl.all_horizontal(boxed),
+        "an event row has a box": (level == "event") & pl.any_horizontal(boxed),
+        "a box exceeds its picture": (x + w > 1.0001) | (y + h > 1.0001),
+        "a row without an animal has a scientificName": kind.is_in(
+            ["blank", "vehicle", "unclassified"]
+        )
         & pl.col("scientificName").is_not_null(),
-        "what is blank has no count": (kind == "blank") & pl.col("count").is_not_null(),
-        "all taxa are listed": ~pl.col("scientificName").is_in(
+        "a blank row has a count": (kind == "blank") & pl.col("count").is_not_null(),
+        "a taxon is not in the metadata": ~pl.col("scientificName").is_in(
             [taxon["scientificName"] for taxon in descriptor["taxonomic"]]
         ),
     }
@@ -128,29 +131,29 @@ def _prose_errors(descriptor: Any, folder: Path) -> list[str]:
         rule.fill_null(False).sum().alias(name) for name, rule in rules.items()
     ).row(0, named=True)
     found = [f"{name}: {count} rows" for name, count in broken.items() if count]
-    spread = observations.group_by("eventID").agg(pl.col("deploymentID").n_unique())
-    if not spread.filter(pl.col("eventID").is_not_null() & (pl.col("deploymentID") > 1)).is_empty():
-        found.append("an event is at two deployments")
-    if not _within(media, deployments).is_empty():
-        found.append("media lie outside of their deployments' times")
+    event_deployments = observations.group_by("eventID").agg(pl.col("deploymentID").n_unique())
+    if not event_deployments.filter(
+        pl.col("eventID").is_not_null() & (pl.col("deploymentID") > 1)
+    ).is_empty():
+        found.append("an event has two deployments")
+    if not _outside_of_deployments(media, deployments).is_empty():
+        found.append("media are outside of the periods of their deployments")
     return found
 
 
-def _within(media: pl.DataFrame, deployments: pl.DataFrame) -> pl.DataFrame:
-    """Media outside of their deployments' times."""
+def _outside_of_deployments(media: pl.DataFrame, deployments: pl.DataFrame) -> pl.DataFrame:
+    """Media outside of the periods of their deployments."""
     timed = media.join(deployments, on="deploymentID")
-    moment, start, end = (
-        _moment(name) for name in ("timestamp", "deploymentStart", "deploymentEnd")
-    )
-    return timed.filter((moment < start) | (moment > end))
+    time, start, end = (_time(name) for name in ("timestamp", "deploymentStart", "deploymentEnd"))
+    return timed.filter((time < start) | (time > end))
 
 
-def _moment(column: str) -> pl.Expr:
+def _time(column: str) -> pl.Expr:
     return pl.col(column).str.to_datetime("%Y-%m-%dT%H:%M:%S%z", strict=False)
 
 
 def megadetector_errors(path: Path) -> list[str]:
-    """What is wrong with a file; nothing, if it is MegaDetector's JSON 1.6."""
+    """Return the errors of a file; empty if it is a valid MegaDetector JSON 1.6."""
     found = validate_batch_results(str(path), ValidateBatchResultsOptions())["validation_results"]
     content = json.loads(path.read_text(encoding="utf-8"))
     errors = list(found["errors"])
@@ -158,32 +161,32 @@ def megadetector_errors(path: Path) -> list[str]:
         errors.append("not version 1.6")
     files = [image["file"] for image in content["images"]]
     if len(set(files)) < len(files):
-        errors.append("a file is there twice")
+        errors.append("a file is listed twice")
     for image in content["images"]:
-        errors += [f"{image['file']}: {said}" for said in _image_errors(image)]
+        errors += [f"{image['file']}: {error}" for error in _image_errors(image)]
     return errors
 
 
 def _image_errors(image: dict[str, Any]) -> list[str]:
-    """What the official validator does not look at."""
+    """Errors that the official validator does not check."""
     detections = image["detections"]
     if image.get("failure") is not None:
-        return ["failed, and has detections"] if detections is not None else []
+        return ["a failed file has detections"] if detections is not None else []
     errors = []
     confidences = [detection["conf"] for detection in detections]
     if confidences != sorted(confidences, reverse=True):
-        errors.append("detections are not by falling confidence")
+        errors.append("detections are not ordered by confidence")
     for detection in detections:
         x, y, w, h = detection["bbox"]
         if not all(map(math.isfinite, (x, y, w, h, detection["conf"]))):
             errors.append("a number is not finite")
         if not 0 <= detection["conf"] <= 1:
-            errors.append("a confidence is not 0 to 1")
+            errors.append("a confidence is not between 0 and 1")
         if min(x, y) < 0 or min(w, h) <= 0 or x + w > 1.001 or y + h > 1.001:
-            errors.append(f"box {x}, {y}, {w}, {h} is none, or leaves the picture")
+            errors.append(f"box {x}, {y}, {w}, {h} is empty or exceeds the picture")
         if (
             "frames_processed" in image
             and detection["frame_number"] not in image["frames_processed"]
         ):
-            errors.append("a box in a frame that was not looked at")
+            errors.append("a box in a frame that was not processed")
     return errors

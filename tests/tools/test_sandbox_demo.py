@@ -146,5 +146,5 @@ def test_ctrl_c_while_jobs_run_ends_them_and_all_that_was_started(tmp_path: Path
     demo = end(process, tmp_path, heard)
     assert demo.code != 0
     assert "terminated ravne-camera-" in demo.out
-    assert "cost teardown --force" in demo.out and "The sandbox is down." in demo.out
+    assert "cost teardown --force" in demo.out and "The sandbox is stopped." in demo.out
     assert demo.left_behind == []

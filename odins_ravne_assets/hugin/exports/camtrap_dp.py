@@ -2,14 +2,16 @@
 
 Source of the format: https://camtrap-dp.tdwg.org (data, metadata, and the table schemas of 1.0.2).
 
-- A visit is an event: one row of level `event` with the count of individuals (MaxN) and no medium.
-- Every box is a row of level `media`, and belongs to the event of its visit. A box in no visit is
-  `unknown`, and so is a repeat detection. A medium without a box is one row `blank`, or one for
-  each species that a reviewer saw there; one that Stage 1 could not look at is `unclassified`.
-- Times are the camera's, in whole seconds, with its offset from UTC or the project's. What has no
-  time cannot be in a package; it is left out and counted.
-- Places are those of the project's deployments, or the median of the positions in the media.
-- File paths are those in the footage, after the camera's id; the files themselves are not public.
+- An observation is an event: one row of level `event` with the count of individuals (MaxN) and no
+  medium.
+- Every detection is a row of level `media` and belongs to the event of its observation. A detection
+  in no observation is `unknown`, and so is a repeat detection. A medium without detections is one
+  row `blank`, or one for each species that a reviewer added; a medium that Stage 1 could not
+  process is `unclassified`.
+- Times are the camera's, in whole seconds, with its UTC offset or the project's. Media and
+  observations without a time are left out and counted, because the format requires times.
+- Coordinates are those of the project's deployments, or the median of the positions in the media.
+- File paths are those of the footage, below the camera's id; the files are not public.
 """
 
 from collections.abc import Iterable, Iterator
@@ -33,7 +35,7 @@ from odins_ravne_assets.munin.media.capture_time import parse_offset
 from resources.settings.profile import Privacy
 from resources.settings.project import DEPLOYMENT_COLUMNS, DEPLOYMENT_REMARKS, Project
 
-# Of the standard's table schemas: all columns, in their order.
+# All columns of the standard's table schemas, in order.
 MEDIA_COLUMNS = (
     "mediaID",
     "deploymentID",
@@ -83,7 +85,7 @@ CAMTRAP_DP_TABLES = {
     "observations": OBSERVATION_COLUMNS,
 }
 OBSERVATION_TYPES = {"animal": "animal", "person": "human", "vehicle": "vehicle"}
-# Of formats whose IANA media type is not the name of the format.
+# Formats whose IANA media type differs from the name of the format.
 MEDIA_TYPES = {
     "mov": "video/quicktime",
     "avi": "video/x-msvideo",
@@ -96,36 +98,36 @@ BBOX_COLUMNS = {"bboxX": "x", "bboxY": "y", "bboxWidth": "w", "bboxHeight": "h"}
 
 
 class ExcludedCounts(NamedTuple):
-    """What a package could not hold, for it has no time, or lies outside of all deployments."""
+    """Numbers of media and observations left out: without a time, or outside of all deployments."""
 
     media: int
-    visits: int
+    observations: int
 
 
 @dataclass(frozen=True)
 class _Camera:
-    """One camera's part of the package."""
+    """The part of one camera in a package."""
 
-    results: ExportTables
-    stays: list[DeploymentPeriod]
-    media: pl.DataFrame  # MEDIA's columns, and path, content_hash, at, ends_at, offset
-    visits: pl.DataFrame  # of tables.OBSERVATIONS, with deploymentID and offset
+    tables: ExportTables
+    periods: list[DeploymentPeriod]
+    media: pl.DataFrame  # MEDIA_COLUMNS, and path, content_hash, captured_at, ends_at, offset
+    observations: pl.DataFrame  # rows of tables.OBSERVATIONS, with deploymentID and offset
 
 
 def write_camtrap_dp(
     cameras: Iterable[ExportTables], folder: Path, project: Project, privacy: Privacy
 ) -> ExcludedCounts:
-    """Write a package of some cameras into a folder.
+    """Write a package of one or more cameras into a folder.
 
     Raises:
-        NotExportableError: a camera has no coordinates, or no offset from UTC, or none has times.
+        NotExportableError: a camera has no coordinates or no UTC offset, or none has times.
     """
-    every = [_camera(results, project, privacy) for results in cameras]
-    parts = [part for part in every if not part.media.is_empty()]
+    all_parts = [_camera(tables, project, privacy) for tables in cameras]
+    parts = [part for part in all_parts if not part.media.is_empty()]
     if not parts:
         raise NotExportableError(
-            f"camera {every[0].results.camera_id}: no media with a time within its deployments; "
-            "see the times in tables/media.parquet, and project.deployments"
+            f"camera {all_parts[0].tables.camera_id}: no media with a time within its deployments; "
+            "check the times in tables/media.parquet and project.deployments"
         )
     deployments = pl.concat(_deployments(part) for part in parts)
     _check_unique_ids(deployments)
@@ -134,21 +136,21 @@ def write_camtrap_dp(
     _write_parts(media, folder / "media.csv")
     rows = (rows for part in parts for rows in _observations(part))
     _write_parts(rows, folder / "observations.csv")
-    package = datapackage(deployments, [part.visits for part in parts], project)
-    package["created"] = f"{max(part.results.labelled_at for part in parts):%Y-%m-%dT%H:%M:%SZ}"
+    package = datapackage(deployments, [part.observations for part in parts], project)
+    package["created"] = f"{max(part.tables.labelled_at for part in parts):%Y-%m-%dT%H:%M:%SZ}"
     (folder / "datapackage.json").write_bytes(encode_json(package))
     return ExcludedCounts(
-        sum(_readable_media(part.results).height - part.media.height for part in every),
-        sum(part.results.observations.height - part.visits.height for part in every),
+        sum(_readable_media(part.tables).height - part.media.height for part in all_parts),
+        sum(part.tables.observations.height - part.observations.height for part in all_parts),
     )
 
 
 def _with_all_columns(rows: pl.LazyFrame, columns: tuple[str, ...]) -> pl.DataFrame:
-    """The columns of a table; those that the rows lack are empty."""
-    have = rows.collect_schema().names()
-    none = pl.lit(None, pl.String)
+    """Select all columns of a table; columns that the rows lack are empty."""
+    present = rows.collect_schema().names()
+    empty = pl.lit(None, pl.String)
     return rows.select(
-        pl.col(name) if name in have else none.alias(name) for name in columns
+        pl.col(name) if name in present else empty.alias(name) for name in columns
     ).collect(engine="streaming")
 
 
@@ -158,41 +160,41 @@ def _write_parts(parts: Iterable[pl.DataFrame], path: Path) -> None:
             part.write_csv(file, include_header=number == 0)
 
 
-def _readable_media(results: ExportTables) -> pl.DataFrame:
-    return results.media.filter(pl.col("status") == "ok").select("path").collect()
+def _readable_media(tables: ExportTables) -> pl.DataFrame:
+    return tables.media.filter(pl.col("status") == "ok").select("path").collect()
 
 
-def _camera(results: ExportTables, project: Project, privacy: Privacy) -> _Camera:
-    stays = deployment_periods(results, project, privacy)
-    media = _media(results, stays, project)
-    timed = results.observations.lazy().filter(pl.col("start_at").is_not_null())
-    visits = assign_deployments(timed, "start_at", stays).filter(
+def _camera(tables: ExportTables, project: Project, privacy: Privacy) -> _Camera:
+    periods = deployment_periods(tables, project, privacy)
+    media = _media(tables, periods, project)
+    timed = tables.observations.lazy().filter(pl.col("start_at").is_not_null())
+    observations = assign_deployments(timed, "start_at", periods).filter(
         pl.col("deploymentID").is_not_null()
     )
-    offset = _offset(results, project)
-    return _Camera(results, stays, media, visits.with_columns(offset=offset).collect())
+    offset = _offset(tables, project)
+    return _Camera(tables, periods, media, observations.with_columns(offset=offset).collect())
 
 
-def _offset(results: ExportTables, project: Project) -> pl.Expr:
-    """Minutes from UTC: what the medium says, or all others of the camera that do, or the project.
+def _offset(tables: ExportTables, project: Project) -> pl.Expr:
+    """The UTC offset in minutes: of the medium, else of the camera's other media, else the project.
 
-    Cameras often write it into stills and not into videos.
+    Cameras often write the offset into stills and not into videos.
     """
-    others = results.media.select(pl.col("utc_offset_minutes").drop_nulls().unique()).collect()
+    others = tables.media.select(pl.col("utc_offset_minutes").drop_nulls().unique()).collect()
     if others.height == 1:
-        stated = others.item()
+        default = others.item()
     else:
-        stated = parse_offset(project.utc_offset) if project.utc_offset else None
-    return pl.coalesce("utc_offset_minutes", pl.lit(stated, pl.Int16))
+        default = parse_offset(project.utc_offset) if project.utc_offset else None
+    return pl.coalesce("utc_offset_minutes", pl.lit(default, pl.Int16))
 
 
-def _media(results: ExportTables, stays: list[DeploymentPeriod], project: Project) -> pl.DataFrame:
-    timed = results.media.filter((pl.col("status") == "ok") & pl.col("captured_at").is_not_null())
-    lasts = pl.duration(milliseconds=(pl.col("duration_seconds").fill_null(0) * 1000).round())
+def _media(tables: ExportTables, periods: list[DeploymentPeriod], project: Project) -> pl.DataFrame:
+    timed = tables.media.filter((pl.col("status") == "ok") & pl.col("captured_at").is_not_null())
+    duration = pl.duration(milliseconds=(pl.col("duration_seconds").fill_null(0) * 1000).round())
     media = (
-        assign_deployments(timed, "captured_at", stays)
+        assign_deployments(timed, "captured_at", periods)
         .filter(pl.col("deploymentID").is_not_null())
-        .with_columns(offset=_offset(results, project), ends_at=pl.col("captured_at") + lasts)
+        .with_columns(offset=_offset(tables, project), ends_at=pl.col("captured_at") + duration)
         .with_columns(
             mediaID=pl.format("{}-{}", "camera_id", pl.col("content_hash").str.slice(0, 16)),
             timestamp=iso_time("captured_at", "offset", ""),
@@ -206,39 +208,39 @@ def _media(results: ExportTables, stays: list[DeploymentPeriod], project: Projec
         .sort("captured_at", "path")
         .collect()
     )
-    if unzoned := media["offset"].null_count():
+    if without_offset := media["offset"].null_count():
         raise NotExportableError(
-            f"camera {results.camera_id}: {unzoned} media do not say which zone their time is in; "
-            "set project.utc_offset, as +01:00"
+            f"camera {tables.camera_id}: the times of {without_offset} media have no UTC offset; "
+            'set project.utc_offset, for example "+01:00"'
         )
     return media
 
 
 def _file_path() -> pl.Expr:
-    """Below the camera's id; what the standard's pattern does not allow is percent-encoded."""
+    """The path below the camera's id; text that the standard forbids is percent-encoded."""
     path = pl.col("path")
-    for forbidden, written in PATH_ESCAPES.items():
-        path = path.str.replace_all(forbidden, written, literal=True)
+    for forbidden, escaped in PATH_ESCAPES.items():
+        path = path.str.replace_all(forbidden, escaped, literal=True)
     return pl.format("{}/{}", "camera_id", path)
 
 
 def _deployments(part: _Camera) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
-    for stay in part.stays:
-        here = part.media.filter(pl.col("deploymentID") == stay.deployment_id)
-        if here.is_empty():
-            continue  # of another season: nothing of it is in the package
+    for period in part.periods:
+        media = part.media.filter(pl.col("deploymentID") == period.deployment_id)
+        if media.is_empty():
+            continue  # the package has no media of this period
         rows.append(
             {
-                "deploymentID": stay.deployment_id,
-                "latitude": stay.latitude,
-                "longitude": stay.longitude,
-                "coordinateUncertainty": stay.uncertainty,
-                "start": stay.start or here["captured_at"].min(),
-                "end": stay.end or here["ends_at"].max(),
-                "offset": here["offset"][0],
-                "cameraID": part.results.camera_id,
-                **{name: stay.remarks.get(name) for name in DEPLOYMENT_REMARKS},
+                "deploymentID": period.deployment_id,
+                "latitude": period.latitude,
+                "longitude": period.longitude,
+                "coordinateUncertainty": period.uncertainty,
+                "start": period.start or media["captured_at"].min(),
+                "end": period.end or media["ends_at"].max(),
+                "offset": media["offset"][0],
+                "cameraID": part.tables.camera_id,
+                **{name: period.remarks.get(name) for name in DEPLOYMENT_REMARKS},
             }
         )
     texts = ("deploymentID", "cameraID", *DEPLOYMENT_REMARKS)
@@ -255,11 +257,11 @@ def _deployments(part: _Camera) -> pl.DataFrame:
 
 
 def _check_unique_ids(deployments: pl.DataFrame) -> None:
-    twins = deployments.filter(pl.col("deploymentID").is_duplicated())
-    if not twins.is_empty():
+    duplicates = deployments.filter(pl.col("deploymentID").is_duplicated())
+    if not duplicates.is_empty():
         raise NotExportableError(
-            f"project.deployments: deploymentID {twins['deploymentID'][0]} is there twice; each "
-            "stay of a camera needs its own"
+            f"project.deployments: deploymentID {duplicates['deploymentID'][0]} occurs twice; give "
+            "each period of a camera a different one"
         )
 
 
@@ -274,7 +276,7 @@ def _events(part: _Camera) -> pl.DataFrame:
     flags = pl.col("flags").list.join("|")
     return _observation_rows(
         part,
-        part.visits.lazy().with_columns(
+        part.observations.lazy().with_columns(
             observationID="observation_id",
             eventID="observation_id",
             eventStart=iso_time("start_at", "offset", ""),
@@ -291,10 +293,10 @@ def _events(part: _Camera) -> pl.DataFrame:
 
 def _boxes(part: _Camera) -> pl.DataFrame:
     media = part.media.lazy().select("path", "mediaID", "deploymentID", "offset")
-    in_visit = pl.col("observation_id").is_not_null()
+    in_observation = pl.col("observation_id").is_not_null()
     return _observation_rows(
         part,
-        part.results.boxes()
+        part.tables.boxes()
         .join(media, on="path", how="inner")
         .pipe(_with_events, part)
         .sort("captured_at", "path", "frame_number", "box_number")
@@ -303,11 +305,13 @@ def _boxes(part: _Camera) -> pl.DataFrame:
             eventStart=iso_time("captured_at", "offset", ""),
             eventEnd=iso_time("captured_at", "offset", ""),
             observationLevel=pl.lit("media"),
-            observationType=pl.when(in_visit)
-            .then(_observation_type("visit_category"))
+            observationType=pl.when(in_observation)
+            .then(_observation_type("observation_category"))
             .otherwise(pl.lit("unknown")),
             scientificName=_scientific_name(),
-            probability=pl.when(in_visit).then("visit_confidence").otherwise("confidence"),
+            probability=pl.when(in_observation)
+            .then("observation_confidence")
+            .otherwise("confidence"),
             observationComments="species",
             **{name: _fraction(side) for name, side in BBOX_COLUMNS.items()},
         ),
@@ -315,20 +319,20 @@ def _boxes(part: _Camera) -> pl.DataFrame:
 
 
 def _with_events(rows: pl.LazyFrame, part: _Camera) -> pl.LazyFrame:
-    """Rows with the eventID of their visit, if it is in the package and at the same place."""
-    events = part.visits.lazy().select("observation_id", event_at="deploymentID")
-    same_place = pl.col("event_at") == pl.col("deploymentID")
+    """Add the eventID of the observation if it is in the package and has the same deployment."""
+    events = part.observations.lazy().select("observation_id", event_deployment="deploymentID")
+    same_deployment = pl.col("event_deployment") == pl.col("deploymentID")
     return rows.join(events, on="observation_id", how="left").with_columns(
-        eventID=pl.when(same_place).then("observation_id")
+        eventID=pl.when(same_deployment).then("observation_id")
     )
 
 
 def _missed_detections(part: _Camera) -> pl.DataFrame:
-    """What reviewers saw in media in which nothing was found."""
+    """Rows for the labels of reviewers in media without detections."""
     media = part.media.lazy().select("path", "mediaID", "deploymentID", "timestamp")
     return _observation_rows(
         part,
-        part.results.missed()
+        part.tables.missed_detections()
         .join(media, on="path", how="inner")
         .pipe(_with_events, part)
         .sort("timestamp", "path", "observation_id")
@@ -337,16 +341,16 @@ def _missed_detections(part: _Camera) -> pl.DataFrame:
             eventStart="timestamp",
             eventEnd="timestamp",
             observationLevel=pl.lit("media"),
-            observationType=_observation_type("visit_category"),
+            observationType=_observation_type("observation_category"),
             scientificName=_scientific_name(),
-            probability="visit_confidence",
+            probability="observation_confidence",
             observationComments="species",
         ),
     )
 
 
 def _observation_type(category: str) -> pl.Expr:
-    """Of a visit: a repeat is what nobody can say it is."""
+    """The type of an observation; `unknown` for a repeat detection."""
     known = pl.col(category).replace_strict(OBSERVATION_TYPES, default=None)
     return pl.when(_IS_REPEAT).then(pl.lit("unknown")).otherwise(known)
 
@@ -363,14 +367,14 @@ def _fraction(side: str) -> pl.Expr:
 
 
 def _media_without_boxes(part: _Camera) -> pl.DataFrame:
-    """Media in which nothing was found, and those that were not looked at."""
+    """Rows for media without detections, and for media that were not processed."""
     empty = (pl.col("status") == "done") & (pl.col("boxes") == 0)
     media = part.media.lazy().select("path", "mediaID", "deploymentID", "timestamp")
     return _observation_rows(
         part,
-        part.results.processed.filter(empty | pl.col("status").is_in(["failed", "pending"]))
+        part.tables.processed.filter(empty | pl.col("status").is_in(["failed", "pending"]))
         .join(media, on="path", how="inner")
-        .join(part.results.missed(), on="content_hash", how="anti")
+        .join(part.tables.missed_detections(), on="content_hash", how="anti")
         .sort("timestamp", "path")
         .with_columns(
             observationID=pl.format("{}-whole", "mediaID"),
@@ -384,31 +388,33 @@ def _media_without_boxes(part: _Camera) -> pl.DataFrame:
 
 
 def _observation_rows(part: _Camera, rows: pl.LazyFrame) -> pl.DataFrame:
-    """Rows of OBSERVATIONS; a column that they lack is empty."""
-    models = part.results.models
-    looked = pl.col("observationType") != "unclassified"
-    at = f"{part.results.labelled_at:%Y-%m-%dT%H:%M:%SZ}"
-    by = pl.when(pl.col("observationType").is_in(["animal", "unknown"])).then(
+    """Rows with OBSERVATION_COLUMNS and the author of each classification."""
+    models = part.tables.models
+    processed = pl.col("observationType") != "unclassified"
+    labelled_at = f"{part.tables.labelled_at:%Y-%m-%dT%H:%M:%SZ}"
+    classifier = pl.when(pl.col("observationType").is_in(["animal", "unknown"])).then(
         pl.lit(models.get("classifier"))
     )
     detector = pl.lit(models.get("detector"))
     if "probability" not in rows.collect_schema().names():
-        nobody = {"label_source": "machine", "reviewed_by": None, "reviewed_on": None}
+        machine = {"label_source": "machine", "reviewed_by": None, "reviewed_on": None}
         rows = rows.with_columns(
             probability=pl.lit(None, pl.Float64),
-            **{k: pl.lit(v, pl.String) for k, v in nobody.items()},
+            **{name: pl.lit(value, pl.String) for name, value in machine.items()},
         )
     human = pl.col("label_source") == "reviewer"
     day = pl.col("reviewed_on").cast(pl.String) + "T00:00:00Z"
     method = pl.when(human).then(pl.lit("human")).otherwise(pl.lit("machine"))
-    made = {
+    columns = {
         "classificationMethod": method,
-        "classifiedBy": pl.when(human).then("reviewed_by").otherwise(pl.coalesce(by, detector)),
-        "classificationTimestamp": pl.when(human).then(day).otherwise(pl.lit(at)),
-        # A person's word has no probability.
+        "classifiedBy": pl.when(human)
+        .then("reviewed_by")
+        .otherwise(pl.coalesce(classifier, detector)),
+        "classificationTimestamp": pl.when(human).then(day).otherwise(pl.lit(labelled_at)),
+        # A reviewer's label has no probability.
         "classificationProbability": pl.when(~human.fill_null(False)).then(
             pl.col("probability").cast(pl.Float64).round(4)
         ),
     }
-    made = {name: pl.when(looked).then(value) for name, value in made.items()}
-    return _with_all_columns(rows.with_columns(**made), OBSERVATION_COLUMNS)
+    columns = {name: pl.when(processed).then(value) for name, value in columns.items()}
+    return _with_all_columns(rows.with_columns(**columns), OBSERVATION_COLUMNS)

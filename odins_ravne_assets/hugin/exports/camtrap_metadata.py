@@ -1,4 +1,4 @@
-"""`datapackage.json` of Camtrap DP 1.0.2: what a package says of itself."""
+"""`datapackage.json` of Camtrap DP 1.0.2: the metadata of a package."""
 
 import re
 from importlib.metadata import version
@@ -6,12 +6,13 @@ from typing import Any
 
 import polars as pl
 
+from odins_ravne_assets.hugin.identification.taxonomy import HIGHER_RANKS
 from resources.settings.project import Project
 
 CAMTRAP_DP_VERSION = "1.0.2"
 SCHEMA_URL = f"https://raw.githubusercontent.com/tdwg/camtrap-dp/{CAMTRAP_DP_VERSION}"
 GENERATOR = "odins-ravne"
-# The standard's ranks; names of ranks between them go without one.
+# The standard's ranks; a taxon of another rank has no `taxonRank`.
 CAMTRAP_DP_RANKS = (
     "kingdom",
     "phylum",
@@ -22,17 +23,18 @@ CAMTRAP_DP_RANKS = (
     "species",
     "subspecies",
 )
-RANKS_ABOVE_SPECIES = ("class", "order", "family", "genus")
 
 Json = dict[str, Any]
 
 
-def datapackage(deployments: pl.DataFrame, visits: list[pl.DataFrame], project: Project) -> Json:
-    """The package's metadata, but for `created`.
+def datapackage(
+    deployments: pl.DataFrame, observations: list[pl.DataFrame], project: Project
+) -> Json:
+    """Return the metadata of a package, except `created`.
 
     Args:
-        deployments: the package's, with the columns of Camtrap DP.
-        visits: of each camera, those that are in the package.
+        deployments: the deployments of the package, with the columns of Camtrap DP.
+        observations: the observations in the package, of each camera.
     """
     package: Json = {
         "name": _slug(project.title),
@@ -55,7 +57,7 @@ def datapackage(deployments: pl.DataFrame, visits: list[pl.DataFrame], project: 
             "start": deployments["deploymentStart"].str.slice(0, 10).min(),
             "end": deployments["deploymentEnd"].str.slice(0, 10).max(),
         },
-        "taxonomic": _taxonomic(visits),
+        "taxonomic": _taxonomic(observations),
         "resources": [_resource(name) for name in ("deployments", "media", "observations")],
     }
     return package
@@ -78,17 +80,17 @@ def _resource(name: str) -> Json:
 
 
 def _spatial(deployments: pl.DataFrame) -> Json:
-    """GeoJSON of the places, each once; longitude first, as there."""
+    """The distinct places as GeoJSON, longitude first."""
     places = deployments.select("longitude", "latitude").unique().sort("longitude", "latitude")
     return {"type": "MultiPoint", "coordinates": [list(place) for place in places.iter_rows()]}
 
 
-def _taxonomic(visits: list[pl.DataFrame]) -> list[Json]:
-    seen = pl.concat(
-        each.select("scientific_name", "species", "taxon_rank", *RANKS_ABOVE_SPECIES)
-        for each in visits
+def _taxonomic(observations: list[pl.DataFrame]) -> list[Json]:
+    names = pl.concat(
+        each.select("scientific_name", "species", "taxon_rank", *HIGHER_RANKS)
+        for each in observations
     )
-    taxa = seen.filter(pl.col("scientific_name").is_not_null()).sort("scientific_name", "species")
+    taxa = names.filter(pl.col("scientific_name").is_not_null()).sort("scientific_name", "species")
     return [
         _taxon(row)
         for row in taxa.unique("scientific_name", keep="first", maintain_order=True).iter_rows(
@@ -101,8 +103,8 @@ def _taxon(row: Json) -> Json:
     taxon: Json = {"scientificName": row["scientific_name"]}
     if row["taxon_rank"] in CAMTRAP_DP_RANKS:
         taxon["taxonRank"] = row["taxon_rank"]
-    if any(row[rank] for rank in RANKS_ABOVE_SPECIES):
+    if any(row[rank] for rank in HIGHER_RANKS):
         taxon["kingdom"] = "Animalia"
-    taxon |= {rank: row[rank] for rank in RANKS_ABOVE_SPECIES if row[rank]}
+    taxon |= {rank: row[rank] for rank in HIGHER_RANKS if row[rank]}
     taxon["vernacularNames"] = {"eng": row["species"]}
     return taxon

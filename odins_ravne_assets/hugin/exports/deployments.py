@@ -1,4 +1,4 @@
-"""Where a camera stood, and when."""
+"""Deployments: the place of a camera during a period, with coordinates rounded for privacy."""
 
 import math
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ from resources.errors import RavneError
 from resources.settings.profile import Privacy
 from resources.settings.project import Deployment, Project
 
-# Metres of a degree of latitude and of longitude at the equator, where it is longest.
+# Metres per degree of latitude, and of longitude at the equator, its maximum.
 METRES_PER_DEGREE = (110_574, 111_320)
-# What would tell a place whose coordinates are rounded.
+# Columns that could reveal a place whose coordinates are rounded.
 LOCATION_COLUMNS = ("locationID", "locationName", "deploymentComments")
 
 
 class NotExportableError(RavneError):
-    """A format asks for a fact that is not known. Nothing is made up in its place."""
+    """A format requires information that is missing, and that must not be invented."""
 
 
 @dataclass(frozen=True)
 class DeploymentPeriod:
-    """A camera at one place.
+    """A period in which a camera was at one place.
 
     Attributes:
         deployment_id: unique in the project.
         latitude, longitude: degrees, WGS 84.
-        uncertainty: metres; None: not known.
-        start, end: the camera's clock; None: open.
+        uncertainty: metres; None: unknown.
+        start, end: times of the camera's clock; None: open.
         remarks: further columns of Camtrap DP's deployments.
     """
 
@@ -46,21 +46,21 @@ class DeploymentPeriod:
 def deployment_periods(
     camera: ExportTables, project: Project, privacy: Privacy
 ) -> list[DeploymentPeriod]:
-    """A camera's stays: those of the project's deployments, or one where its media say.
+    """Return a camera's deployments: those of the project, or one at the position in its media.
 
-    Coordinates are rounded, and what else tells the place is left out, where one of
-    `privacy.sensitive_species` was seen. The uncertainty of rounded coordinates is that of Chapman
-    and Wieczorek 2020, Georeferencing Best Practices: the diagonal of one unit of both.
+    Where one of `privacy.sensitive_species` was observed, coordinates are rounded and
+    LOCATION_COLUMNS are left out. The uncertainty of rounded coordinates follows Chapman and
+    Wieczorek 2020, Georeferencing Best Practices: the diagonal of one unit of both.
 
     Raises:
-        NotExportableError: nothing says where the camera stood.
+        NotExportableError: the camera has no coordinates.
     """
     rows = [row for row in project.deployments if row.cameraID == camera.camera_id]
-    stays = [_listed_period(row, number, len(rows)) for number, row in enumerate(rows, start=1)]
-    stays = stays or [_period_from_media(camera)]
+    periods = [_listed_period(row, number, len(rows)) for number, row in enumerate(rows, start=1)]
+    periods = periods or [_period_from_media(camera)]
     if not _has_sensitive_species(camera, privacy.sensitive_species):
-        return stays
-    return [_rounded(stay, privacy.sensitive_decimals) for stay in stays]
+        return periods
+    return [_rounded(period, privacy.sensitive_decimals) for period in periods]
 
 
 def _listed_period(row: Deployment, number: int, of: int) -> DeploymentPeriod:
@@ -78,17 +78,17 @@ def _listed_period(row: Deployment, number: int, of: int) -> DeploymentPeriod:
 
 def _period_from_media(camera: ExportTables) -> DeploymentPeriod:
     known = pl.col("latitude").is_not_null() & pl.col("longitude").is_not_null()
-    nowhere = (pl.col("latitude") == 0) & (pl.col("longitude") == 0)
+    null_island = (pl.col("latitude") == 0) & (pl.col("longitude") == 0)
     latitude, longitude = (
-        camera.media.filter((pl.col("status") == "ok") & known & ~nowhere)
+        camera.media.filter((pl.col("status") == "ok") & known & ~null_island)
         .select(pl.col("latitude").median(), pl.col("longitude").median())
         .collect()
         .row(0)
     )
     if latitude is None:
         raise NotExportableError(
-            f"camera {camera.camera_id}: no coordinates, in its media or in a table of "
-            "deployments; put deployments.csv, with cameraID, latitude and longitude, beside the "
+            f"camera {camera.camera_id}: no coordinates in its media or in a table of "
+            "deployments; put deployments.csv with cameraID, latitude and longitude next to the "
             "camera's folder"
         )
     return DeploymentPeriod(
@@ -96,8 +96,8 @@ def _period_from_media(camera: ExportTables) -> DeploymentPeriod:
     )
 
 
-def _has_sensitive_species(camera: ExportTables, coarse: tuple[str, ...]) -> bool:
-    names: list[Any] = list(coarse)
+def _has_sensitive_species(camera: ExportTables, sensitive: tuple[str, ...]) -> bool:
+    names: list[Any] = list(sensitive)
     any_rank = (
         pl.col(rank).is_in(names)
         for rank in ("scientific_name", "genus", "family", "order", "class")
@@ -105,27 +105,29 @@ def _has_sensitive_species(camera: ExportTables, coarse: tuple[str, ...]) -> boo
     return bool(camera.observations.select(pl.any_horizontal(*any_rank).any()).item())
 
 
-def _rounded(stay: DeploymentPeriod, decimals: int) -> DeploymentPeriod:
+def _rounded(period: DeploymentPeriod, decimals: int) -> DeploymentPeriod:
     diagonal = math.hypot(*METRES_PER_DEGREE) / 10**decimals
     return DeploymentPeriod(
-        stay.deployment_id,
-        round(stay.latitude, decimals),
-        round(stay.longitude, decimals),
-        max(stay.uncertainty or 1, math.ceil(diagonal)),
-        stay.start,
-        stay.end,
-        {name: text for name, text in stay.remarks.items() if name not in LOCATION_COLUMNS},
+        period.deployment_id,
+        round(period.latitude, decimals),
+        round(period.longitude, decimals),
+        max(period.uncertainty or 1, math.ceil(diagonal)),
+        period.start,
+        period.end,
+        {name: text for name, text in period.remarks.items() if name not in LOCATION_COLUMNS},
     )
 
 
 def assign_deployments(
-    rows: pl.LazyFrame, column: str, stays: list[DeploymentPeriod]
+    rows: pl.LazyFrame, column: str, periods: list[DeploymentPeriod]
 ) -> pl.LazyFrame:
-    """Rows with `deploymentID`, by the time in a column; null where no stay holds."""
-    held = pl.lit(None, pl.String)
-    for stay in reversed(stays):
-        begun = pl.lit(True) if stay.start is None else pl.col(column) >= stay.start
-        not_over = pl.lit(True) if stay.end is None else pl.col(column) <= stay.end
-        here = begun & not_over & pl.col(column).is_not_null()
-        held = pl.when(here).then(pl.lit(stay.deployment_id)).otherwise(held)
-    return rows.with_columns(deploymentID=held)
+    """Add `deploymentID` by the time in a column; null if no period contains it."""
+    deployment_id = pl.lit(None, pl.String)
+    for period in reversed(periods):
+        started = pl.lit(True) if period.start is None else pl.col(column) >= period.start
+        not_ended = pl.lit(True) if period.end is None else pl.col(column) <= period.end
+        contains = started & not_ended & pl.col(column).is_not_null()
+        deployment_id = (
+            pl.when(contains).then(pl.lit(period.deployment_id)).otherwise(deployment_id)
+        )
+    return rows.with_columns(deploymentID=deployment_id)

@@ -1,10 +1,10 @@
-"""The exports of a camera, and of a project of several.
+"""Export the observations of a camera, or of a project with several cameras.
 
     megadetector.json    MegaDetector JSON 1.6
     camtrap-dp/          Camtrap DP 1.0.2
-    observations.csv     the visits, for a spreadsheet
+    observations.csv     a spreadsheet of observations
 
-A camera's lie in `stage3/` of its output. Parquet is `stage3/observations.parquet`.
+The exports of a camera are in `stage3/` of its output, next to `observations.parquet`.
 """
 
 import shutil
@@ -43,17 +43,17 @@ CAMTRAP_DP_FILES = tuple(
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was written.
+    """The result of an export.
 
     Attributes:
-        visits: rows of observations.csv.
-        camtrap_dp: what the package could not hold; None: there is no package.
-        why_no_camtrap_dp: the fact that is missing for one.
+        observations: rows of observations.csv.
+        camtrap_dp: numbers of rows that the package leaves out; None: there is no package.
+        camtrap_dp_error: the reason why there is no package.
     """
 
-    visits: int
+    observations: int
     camtrap_dp: ExcludedCounts | None
-    why_no_camtrap_dp: str | None
+    camtrap_dp_error: str | None
 
 
 def export_camera(
@@ -61,52 +61,55 @@ def export_camera(
     camera_id: str,
     project: Project,
     privacy: Privacy,
-    made: ObjectStore | None = None,
+    results: ObjectStore | None = None,
 ) -> ExportResult:
     """Write a camera's exports into `stage3/` of its output.
 
     Args:
         store: the camera's output, with `tables/`.
-        project, privacy: what is told of the project, and what is kept back.
-        made: where Stage 3 put its results, and exports go; the same when not given.
+        project: metadata, deployments and species of the project.
+        privacy: the privacy settings.
+        results: the store with `stage3/`, to which exports are written; default: `store`.
 
     Raises:
-        StoreError: a table is missing, damaged or of another version; or the store refuses.
+        StoreError: a table is missing, damaged or of another version; or the store refuses access.
     """
-    target = made or store
+    target = results or store
     with ExitStack() as stack:
-        results = stack.enter_context(open_export_tables(store, target, camera_id))
+        tables = stack.enter_context(open_export_tables(store, target, camera_id))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="munin-exports-")))
-        exported = _write_exports([results], folder, project, privacy, folders=False)
+        exported = _write_exports([tables], folder, project, privacy, folders=False)
         for name in (MEGADETECTOR_FILE, OBSERVATIONS_CSV, *CAMTRAP_DP_FILES):
             key, file = f"{STAGE3_FOLDER}/{name}", folder / name
             if file.exists():
                 with target.writing(key) as path:
                     shutil.copyfile(file, path)
             else:
-                target.delete(key)  # of a run that knew more
+                target.delete(key)  # of an earlier run with more information
     return exported
 
 
 def export_project(
     cameras: Iterable[tuple[str, ObjectStore]], folder: Path, project: Project, privacy: Privacy
 ) -> ExportResult:
-    """Write the exports of some cameras, as one, into a folder of this machine.
+    """Write the exports of several cameras as one project into a local folder.
 
     Args:
-        cameras: camera id and output of each.
+        cameras: id and output of each camera.
+        folder: created if missing.
+        project, privacy: see `export_camera`.
 
     Raises:
         StoreError: see `export_camera`.
     """
     with ExitStack() as stack:
-        results = [
+        tables = [
             stack.enter_context(open_export_tables(store, store, name)) for name, store in cameras
         ]
         folder.mkdir(parents=True, exist_ok=True)
-        exported = _write_exports(results, folder, project, privacy, folders=True)
-        visits = pl.concat(each.observations for each in _apply_privacy(results, privacy))
-        visits.write_parquet(folder / OBSERVATIONS_PARQUET)
+        exported = _write_exports(tables, folder, project, privacy, folders=True)
+        observations = pl.concat(each.observations for each in _apply_privacy(tables, privacy))
+        observations.write_parquet(folder / OBSERVATIONS_PARQUET)
         return exported
 
 
@@ -117,14 +120,14 @@ def _apply_privacy(cameras: list[ExportTables], privacy: Privacy) -> list[Export
 def _write_exports(
     cameras: list[ExportTables], folder: Path, project: Project, privacy: Privacy, folders: bool
 ) -> ExportResult:
-    told = _apply_privacy(cameras, privacy)
-    write_megadetector_json(told, folder / MEGADETECTOR_FILE, folders)
-    visits = pl.concat(camera.observations for camera in told)
-    write_observations_csv(visits, folder / OBSERVATIONS_CSV)
+    cameras = _apply_privacy(cameras, privacy)
+    write_megadetector_json(cameras, folder / MEGADETECTOR_FILE, folders)
+    observations = pl.concat(camera.observations for camera in cameras)
+    write_observations_csv(observations, folder / OBSERVATIONS_CSV)
     (folder / CAMTRAP_DP_FOLDER).mkdir(exist_ok=True)
     try:
-        left_out = write_camtrap_dp(told, folder / CAMTRAP_DP_FOLDER, project, privacy)
+        excluded = write_camtrap_dp(cameras, folder / CAMTRAP_DP_FOLDER, project, privacy)
     except NotExportableError as error:
         shutil.rmtree(folder / CAMTRAP_DP_FOLDER)
-        return ExportResult(visits.height, None, str(error))
-    return ExportResult(visits.height, left_out, None)
+        return ExportResult(observations.height, None, str(error))
+    return ExportResult(observations.height, excluded, None)

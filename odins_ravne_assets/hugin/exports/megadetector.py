@@ -3,12 +3,12 @@
 Source of the format: https://lila.science/megadetector-output-format and the validator in
 `megadetector.postprocessing.validate_batch_results`.
 
-- One entry per media file. One that has the content of another has the other's boxes; one that
-  Stage 1 has not come to yet is left out.
-- Every box of Stage 1 is there, by falling confidence, which is the detector's; its box is x, y,
-  w, h, top left corner and size, as fractions of the upright picture. A box in a visit of a named
-  animal has that name as its one classification.
-- The categories of boxes are MegaDetector's: 1 animal, 2 person, 3 vehicle.
+- One entry per media file. A duplicate has the detections of its original; media that Stage 1 has
+  not processed yet are left out.
+- An entry has all detections of Stage 1, ordered by the detector's confidence, descending. A box is
+  x, y, w, h: top left corner and size, as fractions of the upright picture. A detection in an
+  observation of a named animal has that name as its only classification.
+- The categories of detections are MegaDetector's: 1 animal, 2 person, 3 vehicle.
 """
 
 import json
@@ -24,29 +24,29 @@ from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIM
 FORMAT_VERSION = "1.6"
 CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle"}
 CATEGORY_IDS = {name: number for number, name in CATEGORIES.items()}
-# The format's own words.
+# Failure messages that the format defines.
 IMAGE_FAILURE = "image access failure"
 VIDEO_FAILURE = "Failure processing video: "
-# By these endings its readers take a file for a video, whatever is in it.
+# Readers of the format treat files with these extensions as videos, whatever their content.
 VIDEO_EXTENSIONS = (".mp4", ".avi", ".mpeg", ".mpg", ".mov", ".mkv", ".flv")
-MIN_BOX_SIDE = 0.0001  # of a box, as it is written
+MIN_BOX_SIDE = 0.0001  # of a box, after rounding
 MEDIA_PER_BATCH = 5_000
 
 Json = dict[str, Any]
 
 
 def write_megadetector_json(cameras: Iterable[ExportTables], path: Path, folders: bool) -> None:
-    """Write one file for some cameras; memory holds a part of one camera's media at a time.
+    """Write one file for one or more cameras; memory holds one batch of media at a time.
 
     Args:
-        cameras: at least one; their models are told by the first.
+        cameras: at least one; `info` has the models of the first.
         path: the file.
-        folders: put each camera's media in a folder of its id, as a project of many needs.
+        folders: prefix each path with the camera's id.
     """
     cameras = list(cameras)
     species = _species_descriptions(cameras)
     ids = {name: str(number) for number, name in enumerate(species)}
-    head = {
+    header = {
         "info": _info(cameras[0]),
         "detection_categories": CATEGORIES,
         "classification_categories": {number: name for name, number in ids.items()},
@@ -55,14 +55,14 @@ def write_megadetector_json(cameras: Iterable[ExportTables], path: Path, folders
         },
     }
     with path.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(head, ensure_ascii=False, indent=1).removesuffix("\n}"))
+        file.write(json.dumps(header, ensure_ascii=False, indent=1).removesuffix("\n}"))
         file.write(',\n "images": [')
-        before = "\n"
+        separator = "\n"
         for camera in cameras:
             prefix = f"{camera.camera_id}/" if folders else ""
             for image in _images(camera, prefix, ids):
-                file.write(before + json.dumps(image, ensure_ascii=False, allow_nan=False))
-                before = ",\n"
+                file.write(separator + json.dumps(image, ensure_ascii=False, allow_nan=False))
+                separator = ",\n"
         file.write("\n ]\n}\n")
 
 
@@ -77,7 +77,7 @@ def _info(camera: ExportTables) -> Json:
 
 
 def _species_descriptions(cameras: list[ExportTables]) -> dict[str, str]:
-    """Each animal that was named, and its ranks as SpeciesNet writes them, without its uuid."""
+    """The ranks of each named animal, in SpeciesNet's format without its UUID."""
     named = pl.concat(
         camera.observations.filter(
             (pl.col("category") == "animal") & (pl.col("species") != UNKNOWN_ANIMAL)
@@ -89,8 +89,12 @@ def _species_descriptions(cameras: list[ExportTables]) -> dict[str, str]:
 
 
 def _description(row: Json) -> str:
-    latin = row["scientific_name"] or ""
-    epithet = " ".join(latin.split()[1:]) if row["taxon_rank"] in ("species", "subspecies") else ""
+    scientific_name = row["scientific_name"] or ""
+    epithet = (
+        " ".join(scientific_name.split()[1:])
+        if row["taxon_rank"] in ("species", "subspecies")
+        else ""
+    )
     ranks = [row["class"], row["order"], row["family"], row["genus"], epithet]
     fields = ["", *((rank or "").lower() for rank in ranks), row["species"]]
     return ";".join(field.replace(";", ",") for field in fields)
@@ -104,31 +108,33 @@ def _images(camera: ExportTables, prefix: str, ids: dict[str, str]) -> Iterator[
         .sort("path")
         .collect(engine="streaming")
     )
-    # A duplicate has the fate of the medium whose content it has.
-    # Two files that cannot be read may have one content too: none.
-    fates = (
+    # A duplicate has the status of its original.
+    # Two unreadable files may have the same content too: none.
+    originals = (
         camera.processed.filter(pl.col("status") != "duplicate")
-        .select("content_hash", other_fate="status", other_why="reason")
+        .select("content_hash", original_status="status", original_reason="reason")
         .unique("content_hash", keep="any")
         .collect()
     )
     duplicate = pl.col("status") == "duplicate"
-    media = media.join(fates, on="content_hash", how="left", maintain_order="left").with_columns(
-        fate=pl.when(duplicate).then("other_fate").otherwise("status"),
-        why=pl.when(duplicate).then("other_why").otherwise("reason"),
+    media = media.join(
+        originals, on="content_hash", how="left", maintain_order="left"
+    ).with_columns(
+        final_status=pl.when(duplicate).then("original_status").otherwise("status"),
+        final_reason=pl.when(duplicate).then("original_reason").otherwise("reason"),
     )
-    for part in media.iter_slices(MEDIA_PER_BATCH):
-        frames, boxes = _frames_and_boxes(camera, part, ids)
-        for row in part.iter_rows(named=True):
+    for batch in media.iter_slices(MEDIA_PER_BATCH):
+        frames, boxes = _frames_and_boxes(camera, batch, ids)
+        for row in batch.iter_rows(named=True):
             content = row["content_hash"]
             yield _image(row, prefix, frames.get(content, []), boxes.get(content, []))
 
 
 def _frames_and_boxes(
-    camera: ExportTables, part: pl.DataFrame, ids: dict[str, str]
+    camera: ExportTables, batch: pl.DataFrame, ids: dict[str, str]
 ) -> tuple[dict[str, list[Json]], dict[str, list[Json]]]:
-    """Frames and boxes of some media, by content."""
-    wanted = part.lazy().select("content_hash").unique()
+    """The frames and detections of a batch of media, by content hash."""
+    wanted = batch.lazy().select("content_hash").unique()
     frames = (
         camera.frames.join(wanted, on="content_hash", how="semi")
         .sort("frame_number")
@@ -136,10 +142,10 @@ def _frames_and_boxes(
         .collect()
     )
     repeat = pl.col("flags").list.contains("repeat_detection")
-    animal = (pl.col("visit_category") == "animal") & ~repeat
+    animal = (pl.col("observation_category") == "animal") & ~repeat
     named = pl.col("species").replace_strict(ids, default=None, return_dtype=pl.String)
     found = camera.boxes().join(wanted, on="content_hash", how="semi")
-    missed = camera.missed().join(wanted, on="content_hash", how="semi")
+    missed = camera.missed_detections().join(wanted, on="content_hash", how="semi")
     boxes = (
         pl.concat([found, _missed_as_boxes(missed, frames)], how="diagonal")
         .sort("confidence", "frame_number", "box_number", descending=[True, False, False])
@@ -150,7 +156,7 @@ def _frames_and_boxes(
 
 
 def _missed_as_boxes(missed: pl.LazyFrame, frames: pl.DataFrame) -> pl.LazyFrame:
-    """What reviewers saw where nothing was found, as boxes of the medium's whole first frame."""
+    """Missed detections as boxes of the whole first frame, because the format requires boxes."""
     first = frames.lazy().group_by("content_hash").agg(pl.col("frame_number").min())
     whole = {"x": 0, "y": 0, "w": 1, "h": 1, "confidence": 1}
     sides = {name: pl.lit(side, pl.Float32) for name, side in whole.items()}
@@ -171,10 +177,10 @@ def _image(row: Json, prefix: str, frames: list[Json], boxes: list[Json]) -> Jso
     if video:
         image["frame_rate"] = _frame_rate(row["fps"], frames)
         image["frames_processed"] = [frame["frame_number"] for frame in frames]
-    if row["fate"] != "done":
-        why = row["why"] or "unknown"
+    if row["final_status"] != "done":
+        reason = row["final_reason"] or "unknown"
         return image | {
-            "failure": VIDEO_FAILURE + why if video else IMAGE_FAILURE,
+            "failure": VIDEO_FAILURE + reason if video else IMAGE_FAILURE,
             "detections": None,
         }
     image["detections"] = [_detection(box, video) for box in boxes]
@@ -182,7 +188,7 @@ def _image(row: Json, prefix: str, frames: list[Json], boxes: list[Json]) -> Jso
 
 
 def _frame_rate(fps: float | None, frames: list[Json]) -> float:
-    """Frames per second: what the container says, or the frames' own times; 1 if neither does."""
+    """Frames per second of the container, else from the times of the frames, else 1."""
     if fps and fps > 0:
         return round(float(fps), 3)
     last = frames[-1] if frames else None
@@ -194,13 +200,13 @@ def _frame_rate(fps: float | None, frames: list[Json]) -> float:
 def _detection(box: Json, video: bool) -> Json:
     x, y, w, h = (round(float(box[side]), 4) for side in "xywh")
     detection: Json = {
-        "category": CATEGORY_IDS[box["visit_category"] or box["category"]],
+        "category": CATEGORY_IDS[box["observation_category"] or box["category"]],
         "conf": round(float(box["confidence"]), 3),
         "bbox": [x, y, max(w, MIN_BOX_SIDE), max(h, MIN_BOX_SIDE)],
     }
     if video:
         detection["frame_number"] = box["frame_number"]
     if box["species_id"] is not None:
-        confidence = round(float(box["visit_confidence"]), 3)
+        confidence = round(float(box["observation_confidence"]), 3)
         detection["classifications"] = [[box["species_id"], confidence]]
     return detection

@@ -1,8 +1,8 @@
-"""`observations.csv`: the visits for a spreadsheet, which may come back as corrections.
+"""`observations.csv`: the observations as a spreadsheet that can be imported as corrections.
 
-One row per visit, the columns of `tables.OBSERVATIONS` without the timeline; times are ISO 8601
-with the camera's offset, flags are separated by a bar. The last columns are empty, for a reviewer
-to fill: see `hugin.corrections`.
+One row per observation, with the columns of `tables.OBSERVATIONS` except the timeline. Times are
+ISO 8601 with the camera's offset, flags are separated by a bar. The last columns are empty, for the
+labels of a reviewer (`review.review_files`).
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ import polars as pl
 from odins_ravne_assets.hugin.formats import iso_time
 
 REVIEWER_COLUMNS = ("confirmed_species", "comment")
-# By these a spreadsheet takes a cell for a formula, which a file's name must not become.
+# Spreadsheets run a cell that begins with one of these as a formula (CSV injection).
 FORMULA_PREFIX = r"^[=+\-@\t\r]"
 
 
@@ -45,6 +45,6 @@ def write_observations_csv(observations: pl.DataFrame, path: Path) -> None:
 
 
 def _text(column: str) -> pl.Expr:
-    """A text that no spreadsheet runs: what begins like a formula gets a quotation mark first."""
+    """A text column in which a formula is escaped with a leading apostrophe."""
     text = pl.col(column)
     return pl.when(text.str.contains(FORMULA_PREFIX)).then("'" + text).otherwise(text).alias(column)

@@ -26,9 +26,9 @@ import polars as pl
 
 from gpu_kernels.models.speciesnet_labels import SpeciesNetLabel, parse_label
 from odins_ravne_assets.munin.classification.labelled_boxes import (
-    ranked_label,
     label_by_category,
     labelled_box,
+    ranked_label,
 )
 from odins_ravne_assets.munin.tables.journal import Row, Stage1Journal, Stage2Journal
 from resources.errors import ModelError
@@ -216,7 +216,9 @@ class PredictionLabeller:
             with ExitStack() as stack:
                 boxes = pl.read_parquet(stack.enter_context(stage1.reading(part, "boxes")))
             animals = boxes.filter(pl.col("category") == "animal")
-            others = label_by_category(boxes.filter(pl.col("category") != "animal"), self._threshold)
+            others = label_by_category(
+                boxes.filter(pl.col("category") != "animal"), self._threshold
+            )
             labels = [self._label(row) for row in animals.iter_rows(named=True)]
             stage2.write(part, [*others, *labels])
             self.labelled += animals.height
@@ -230,7 +232,9 @@ class PredictionLabeller:
             return labelled_box(box, NO_PREDICTION, None, 0.0, False, [])
         best, score = named[0]
         auto_ok = best.is_animal and score >= self._threshold
-        top5 = [ranked_label(label.common_name, label.scientific_name, each) for label, each in named]
+        top5 = [
+            ranked_label(label.common_name, label.scientific_name, each) for label, each in named
+        ]
         name = best.scientific_name
         return labelled_box(box, best.common_name, name, score, auto_ok, top5)
 

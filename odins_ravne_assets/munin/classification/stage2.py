@@ -19,13 +19,17 @@ import polars as pl
 from gpu_kernels.heads.decode import rank
 from gpu_kernels.preprocessing.letterbox import Picture, cut, cut_region
 from odins_ravne_assets.munin.classification.labelled_boxes import (
-    ranked_label,
     label_by_category,
     labelled_box,
+    ranked_label,
 )
 from odins_ravne_assets.munin.inference.background_worker import BackgroundWorker
-from odins_ravne_assets.munin.inference.run_model import LoadedModel, start_classification, whole_picture
-from odins_ravne_assets.munin.inference.timing import SAVING, INFERENCE, INPUT_WAIT, StageTiming
+from odins_ravne_assets.munin.inference.run_model import (
+    LoadedModel,
+    start_classification,
+    whole_picture,
+)
+from odins_ravne_assets.munin.inference.timing import INFERENCE, INPUT_WAIT, SAVING, StageTiming
 from odins_ravne_assets.munin.tables.journal import (
     Row,
     Stage1Journal,
@@ -56,7 +60,9 @@ class Stage2:
         """
         self._classifier = classifier
         if classifier.manifest.crop is None:
-            raise ModelError(f"model {classifier.manifest.name}: is not a classifier; set models.classifier")
+            raise ModelError(
+                f"model {classifier.manifest.name}: is not a classifier; set models.classifier"
+            )
         self._crop_rule = classifier.manifest.crop
         self._threshold = auto_ok_threshold
         self._batch_size = batch_size
@@ -111,7 +117,9 @@ class Stage2:
 
     def _start(self, pictures: list[Picture]) -> Callable[[], Scores]:
         with self._timing.timed(INFERENCE):
-            return start_classification(self._classifier, [whole_picture(each) for each in pictures])
+            return start_classification(
+                self._classifier, [whole_picture(each) for each in pictures]
+            )
 
     def _label(self, crops: pl.DataFrame, answer: Callable[[], Scores]) -> Iterator[Row]:
         with self._timing.timed(INFERENCE):
@@ -121,8 +129,12 @@ class Stage2:
             best = labels[0]
             # Classifiers have labels that are not animals.
             auto_ok = best.is_animal and best.confidence >= self._threshold
-            top5 = [ranked_label(each.label, each.scientific_name, each.confidence) for each in labels]
-            yield labelled_box(row, best.label, best.scientific_name, best.confidence, auto_ok, top5)
+            top5 = [
+                ranked_label(each.label, each.scientific_name, each.confidence) for each in labels
+            ]
+            yield labelled_box(
+                row, best.label, best.scientific_name, best.confidence, auto_ok, top5
+            )
         self.labelled += crops.height
         self._on_progress(self.labelled)
 

@@ -23,9 +23,9 @@ from gpu_kernels.preprocessing.device_picture import DeviceFrame
 from odins_ravne_assets.munin.detection.decode_process import SLOT_BYTES
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
 from odins_ravne_assets.munin.media.child_process import (
-    ChildProcess,
     ChildDiedError,
     ChildHungError,
+    ChildProcess,
     Message,
 )
 from resources.errors import StoreError
@@ -131,7 +131,8 @@ class DecodePool:
         # Bounded by the slots of the threads.
         self._events: SimpleQueue[DecodeEvent | BaseException | None] = SimpleQueue()
         self._threads = [
-            _DecoderThread(self._take, footage, settings, self._events) for _ in range(settings.processes)
+            _DecoderThread(self._take, footage, settings, self._events)
+            for _ in range(settings.processes)
         ]
 
     def events(self) -> Iterator[DecodeEvent]:

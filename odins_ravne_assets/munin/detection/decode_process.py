@@ -181,7 +181,9 @@ class DecodeProcess:
         """Yield a message for each frame of the medium, after it was copied to a slot."""
         path, plan = Path(request["path"]), SamplingPlan(**request["plan"])
         if request["kind"] == "image":
-            picture = decode_still(path, request["width"], request["height"], request["network_side"])
+            picture = decode_still(
+                path, request["width"], request["height"], request["network_side"]
+            )
             yield self._copy_to_slot(DecodedFrame(picture, 0, 0, True))
             return
         if self._device:

@@ -1,7 +1,7 @@
-"""Camera clocks: what they wrote, and when it was.
+"""Camera clocks: corrections of the times that cameras recorded.
 
-What is wrong with a clock is told in a CSV of its own (`resources/settings/clock_corrections.py`),
-or in the rows of the camera's deployments, for the media of each.
+Corrections are in a CSV of their own (`resources/settings/clock_corrections.py`), or in the rows of
+the camera's deployments, for the media of each.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,26 +16,23 @@ from resources.settings.project import Deployment
 
 @dataclass(frozen=True)
 class CameraClock:
-    """The corrections of one camera, in order of time; no two hold at once."""
+    """The corrections of one camera, in order of time, without overlap."""
 
     corrections: tuple[ClockCorrection, ...] = ()
 
     def correction_at(self, recorded_at: datetime) -> ClockCorrection | None:
-        """The correction that holds for what the camera wrote then."""
+        """Return the correction that applies to a recorded time."""
         return next((one for one in self.corrections if one.holds_at(recorded_at)), None)
 
     def corrected(
         self, recorded_at: datetime | None, utc_offset_minutes: int | None
     ) -> tuple[datetime | None, int | None]:
-        """The time of capture and its offset. A time that is missing stays missing."""
+        """Return the capture time and its UTC offset in minutes. A missing time stays missing."""
         correction = self.correction_at(recorded_at) if recorded_at else None
         if recorded_at is None or correction is None:
             return recorded_at, utc_offset_minutes
-        stated = correction.utc_offset_minutes
-        return (
-            recorded_at + correction.shift,
-            utc_offset_minutes if stated is None else stated,
-        )
+        offset = correction.utc_offset_minutes
+        return recorded_at + correction.shift, utc_offset_minutes if offset is None else offset
 
 
 @dataclass(frozen=True)
@@ -49,53 +46,55 @@ class CameraClocks:
         return cls({})
 
     def of(self, identifier: str) -> CameraClock:
-        """A camera's clock, which is right when nothing is known of it."""
+        """Return a camera's clock; one without corrections if none is known."""
         return self.clocks.get(identifier, CameraClock())
 
 
-def camera_clocks(rows: Iterable[ClockCorrection], deployments: Iterable[Deployment]) -> CameraClocks:
-    """What is known of all cameras' clocks.
+def camera_clocks(
+    rows: Iterable[ClockCorrection], deployments: Iterable[Deployment]
+) -> CameraClocks:
+    """Collect the clocks of all cameras.
 
     Args:
-        rows: of the CSV of corrections, those of a camera in order of time.
+        rows: of the CSV of corrections; those of one camera in order of time.
 
     Raises:
-        UsageError: a camera's clock is corrected in both.
+        UsageError: a camera's clock is corrected in both places.
     """
     clocks = {
         camera: CameraClock(tuple(some))
         for camera, some in groupby(rows, lambda one: one.camera_id)
     }
-    told = sorted(
+    corrected = sorted(
         (row for row in deployments if row.clockShift or row.utcOffset),
         key=lambda row: (row.cameraID, row.starts or datetime.min),
     )
-    for camera, stays in groupby(told, key=lambda row: row.cameraID):
+    for camera, of_camera in groupby(corrected, key=lambda row: row.cameraID):
         if camera in clocks:
             raise UsageError(
                 f"camera {camera}: its clock is corrected in pipeline.stage0.clock_corrections and "
-                "in its deployments; keep one of them"
+                "in its deployments; remove one of the two"
             )
-        clocks[camera] = CameraClock(tuple(_one_after_another(stays)))
+        clocks[camera] = CameraClock(tuple(_without_overlap(of_camera)))
     return CameraClocks(clocks)
 
 
-def _one_after_another(stays: Iterable[Deployment]) -> Iterator[ClockCorrection]:
-    """A correction for what was taken in each stay; one ends at the latest where the next begins.
+def _without_overlap(deployments: Iterable[Deployment]) -> Iterator[ClockCorrection]:
+    """Yield a correction per deployment, which ends at the latest where the next one begins.
 
-    Deployments are told in true time, corrections hold for what the camera wrote.
+    Deployments are in true time, corrections apply to recorded times.
     """
-    second = timedelta(seconds=1)  # a stay holds its last second
+    second = timedelta(seconds=1)  # the end of a deployment is inclusive
     found = [
         ClockCorrection(
-            camera_id=stay.cameraID,
-            start=stay.starts - stay.shift if stay.starts else datetime.min,
-            until=stay.ends + second - stay.shift if stay.ends else datetime.max,
-            shift=stay.shift,
-            utc_offset_minutes=stay.utc_offset_minutes,
+            camera_id=each.cameraID,
+            start=each.starts - each.shift if each.starts else datetime.min,
+            until=each.ends + second - each.shift if each.ends else datetime.max,
+            shift=each.shift,
+            utc_offset_minutes=each.utc_offset_minutes,
         )
-        for stay in stays
+        for each in deployments
     ]
-    for one, after in zip(found, [*found[1:], None], strict=True):
-        until = min(one.until, after.start) if after else one.until
+    for one, following in zip(found, [*found[1:], None], strict=True):
+        until = min(one.until, following.start) if following else one.until
         yield one.model_copy(update={"until": until})

@@ -1,13 +1,13 @@
-"""When a medium was recorded, as far as the camera said.
+"""The capture time of a medium, from its metadata or its name.
 
-Sources, the first that tells a time wins:
+Sources; the first one with a time wins:
 1. `exif`: DateTimeOriginal, then DateTimeDigitized, then DateTime.
 2. `container`: the creation time of a video.
 3. `filename`: a date and a time, to the minute at least, in the file's own name (never a
    folder's). See FILE_NAME_PATTERNS.
-4. `file_date`: the file's date in UTC, only when the settings allow it; copying changes it.
+4. `file_date`: the file's date in UTC, only if the settings allow it; copying changes it.
 
-A time stays the wall clock that was written, and a missing one stays missing.
+Times stay as the camera's wall clock, and missing times stay missing.
 """
 
 import re
@@ -16,15 +16,13 @@ from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
-TimeSource = Literal["exif", "container", "filename", "file_date"]
-
-# No digital camera trap is older. What clocks start from when nobody sets them is: 1970 (Unix),
-# 1904 (QuickTime), 1980 (FAT).
+# No digital camera trap is older, but the epochs of unset clocks are: 1970 (Unix), 1904
+# (QuickTime), 1980 (FAT).
 FIRST_YEAR, LAST_YEAR = 1990, 2099
-# Pictures older than any of these have lost what their names could tell.
+# Names of older files have no reliable times.
 FIRST_YEAR_IN_NAMES = 2000
 CLOCK_UNSET = "clock looks unset"
-# A camera cannot have recorded after its file was written; time zones explain a day.
+# A recorded time cannot be later than the file's date; time zones may account for a day.
 MAX_FUTURE = timedelta(days=2)
 
 EPOCH = datetime(1970, 1, 1)
@@ -36,7 +34,7 @@ _TIME = re.compile(
 _OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})")
 MAX_OFFSET_MINUTES = 14 * 60
 
-# Time, sub-second and offset tag of EXIF 2.32, in the order in which they are believed.
+# Time, sub-second and offset tag of EXIF 2.32, in order of preference.
 _EXIF_TIMES = (
     (0x9003, 0x9291, 0x9011),  # DateTimeOriginal
     (0x9004, 0x9292, 0x9012),  # DateTimeDigitized
@@ -45,8 +43,8 @@ _EXIF_TIMES = (
 
 _YEAR_FIRST = r"(?<!\d)(\d{4})"
 _SEPARATOR = r"[ _T.-]{1,2}"
-# Day-first dates are left out because day and month cannot be told apart, and four digits after a
-# date because they are a counter more often than a time.
+# Dates with the day first are left out because day and month are ambiguous, and four digits after
+# a date because they are a counter more often than a time.
 FILE_NAME_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "20210528093011 (Reolink, Hikvision, renamed Reconyx), with milliseconds or without",
@@ -78,7 +76,7 @@ FILE_NAME_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
 
 
 class RecordedTime(NamedTuple):
-    """A time as it was written (`at`, no zone), or none, and what is odd about it."""
+    """A recorded time without a zone (`at`), or none, with remarks on implausible values."""
 
     at: datetime | None
     utc_offset_minutes: int | None = None
@@ -89,14 +87,14 @@ NO_TIME = RecordedTime(None)
 
 
 def time_from_exif(tags: Mapping[int, object]) -> RecordedTime:
-    """The first usable time of an EXIF block's tags (those of IFD0 and of the Exif IFD in one)."""
+    """Return the first usable time of EXIF tags (of IFD0 and of the Exif IFD together)."""
     remarks: tuple[str, ...] = ()
     for time_tag, subsecond_tag, offset_tag in _EXIF_TIMES:
         text = _text(tags.get(time_tag))
         if not text:
             continue
         digits = _text(tags.get(subsecond_tag))
-        found = _judged(f"{text}.{digits}" if digits.isdigit() else text, "EXIF")
+        found = _parse_time(f"{text}.{digits}" if digits.isdigit() else text, "EXIF")
         remarks += found.remarks
         if found.at:
             return RecordedTime(found.at, parse_offset(_text(tags.get(offset_tag))), remarks)
@@ -104,20 +102,20 @@ def time_from_exif(tags: Mapping[int, object]) -> RecordedTime:
 
 
 def time_from_container(text: str, zone: Literal["stated", "camera", "utc"]) -> RecordedTime:
-    """The time of a video's metadata.
+    """Return the time of a video's metadata.
 
     Args:
-        zone: what a bare time, or one marked as UTC, means. `stated`: what it says; `camera`: the
-            mark is the format's, the digits are the camera's wall clock; `utc`: it is UTC.
+        zone: the meaning of a time without a zone, or marked as UTC. `stated`: as marked;
+            `camera`: the camera's wall clock, because the format always marks UTC; `utc`: UTC.
     """
-    found = _judged(text, "container")
+    found = _parse_time(text, "container")
     if found.at is None or zone == "stated":
         return found
     return found._replace(utc_offset_minutes=0 if zone == "utc" else None)
 
 
 def time_from_file_name(key: str) -> RecordedTime:
-    """The date and time in a file's name; the first counts when there are several."""
+    """Return the first date and time in a file's name."""
     stem = PurePosixPath(key).stem
     for _, pattern in FILE_NAME_PATTERNS:
         for match in pattern.finditer(stem):
@@ -128,13 +126,13 @@ def time_from_file_name(key: str) -> RecordedTime:
 
 
 def time_from_file_date(modified_ns: int) -> RecordedTime:
-    """The file's date in UTC, to the millisecond."""
+    """Return the file's date in UTC, to the millisecond."""
     at = EPOCH + timedelta(milliseconds=modified_ns // 1_000_000)
     return RecordedTime(at, 0) if FIRST_YEAR <= at.year <= LAST_YEAR else NO_TIME
 
 
 def future_time_remark(recorded_at: datetime, modified_ns: int) -> str | None:
-    """A remark when a file is older than what it shows."""
+    """Return a remark if the recorded time is later than the file's date."""
     modified = EPOCH + timedelta(milliseconds=modified_ns // 1_000_000)
     if recorded_at <= modified + MAX_FUTURE:
         return None
@@ -142,7 +140,7 @@ def future_time_remark(recorded_at: datetime, modified_ns: int) -> str | None:
 
 
 def parse_offset(text: str) -> int | None:
-    """Minutes of `+02:00`, `-0330` or `Z`; None when it says nothing, or nothing possible."""
+    """Return the minutes of `+02:00`, `-0330` or `Z`; None if it is not a valid offset."""
     if text in {"Z", "UTC"}:
         return 0
     match = _OFFSET.fullmatch(text)
@@ -154,31 +152,31 @@ def parse_offset(text: str) -> int | None:
     return -minutes if match[1] == "-" else minutes
 
 
-def _judged(text: str, source: str) -> RecordedTime:
-    """A time in text, unless it is junk; the remark then says what it was."""
+def _parse_time(text: str, source: str) -> RecordedTime:
+    """Parse a time; an invalid one becomes a remark."""
     text = text.strip("\0 \t\r\n")
     match = _TIME.fullmatch(text)
     if not match:
-        shown = "blank or zeros" if set(text) <= set("0: -/.T") else f"not a time: {text[:40]!r}"
-        return RecordedTime(None, None, (f"{source} time is {shown}",))
+        problem = "blank or zeros" if set(text) <= set("0: -/.T") else f"not a time: {text[:40]!r}"
+        return RecordedTime(None, None, (f"{source} time is {problem}",))
     numbers = [int(group) for group in match.groups()[:6]]
     at = _plausible(numbers, FIRST_YEAR)
     if at is None:
-        shown = "blank or zeros" if not any(numbers) else f"that of no set clock: {text[:40]!r}"
-        return RecordedTime(None, None, (f"{source} time is {shown}",))
+        problem = "blank or zeros" if not any(numbers) else f"not plausible: {text[:40]!r}"
+        return RecordedTime(None, None, (f"{source} time is {problem}",))
     at += timedelta(milliseconds=int((match[7] or "0")[:3].ljust(3, "0")))
     remarks = (CLOCK_UNSET,) if _is_factory_time(at) else ()
     return RecordedTime(at, parse_offset(match["offset"] or ""), remarks)
 
 
 def _is_factory_time(at: datetime) -> bool:
-    """Where clocks start after their batteries were out: 1 January, at midnight or in 2000."""
+    """Return True for the start of reset clocks: 1 January, at midnight or in 2000."""
     midnight = (at.hour, at.minute, at.second) == (0, 0, 0)
     return (at.month, at.day) == (1, 1) and (midnight or at.year == 2000)
 
 
 def _plausible(numbers: Sequence[int], first_year: int) -> datetime | None:
-    """A time of five or six numbers, year first; None when there is no such time."""
+    """Return the time of five or six numbers, year first; None if it is invalid."""
     if not first_year <= numbers[0] <= LAST_YEAR:
         return None
     year, month, day, hour, minute, second = [*numbers, 0][:6]

@@ -1,8 +1,7 @@
-"""Child processes that open hostile files, so that a crash or a hang costs one file.
+"""Child processes that open untrusted files, so that a crash or a hang costs one file.
 
-The child is a module run as `python -m MODULE FD…`; the two sides speak JSON over a socket. JSON,
-not pickle: a child whose decoder was taken over by a crafted file must not be able to make its
-parent run anything.
+The child is a module run as `python -m MODULE FD…`; both sides exchange JSON over a socket. JSON,
+not pickle: a crafted file that takes over the child's decoder must not execute code in the parent.
 """
 
 import ctypes
@@ -20,12 +19,12 @@ from resources.errors import RavneError
 
 Message = dict[str, Any]
 
-# Linux: the kernel kills the child when its parent dies, however it dies.
+# Linux: the kernel kills the child when its parent exits or crashes.
 PR_SET_PDEATHSIG = 1
 
 
 class ChildDiedError(RavneError):
-    """The child ended before it answered; the text says how."""
+    """The child exited before it answered; the text says how."""
 
 
 class ChildHungError(RavneError):
@@ -33,87 +32,87 @@ class ChildHungError(RavneError):
 
 
 class ChildProcess:
-    """One child process and the line to it. Not shared between threads, but for `send`."""
+    """A child process and the connection to it. Only `send` is thread-safe."""
 
     def __init__(self, module: str, pass_fds: Sequence[int] = ()) -> None:
-        ours, theirs = socket.socketpair()
-        descriptors = (theirs.fileno(), *pass_fds)
+        parent_end, child_end = socket.socketpair()
+        descriptors = (child_end.fileno(), *pass_fds)
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *map(str, descriptors)],
             pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
         )
-        theirs.close()
-        self._line: Connection[Any, Any] = Connection(ours.detach())
+        child_end.close()
+        self._connection: Connection[Any, Any] = Connection(parent_end.detach())
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
     def send(self, message: Message) -> None:
-        """Tell the child something.
+        """Send a message to the child.
 
         Raises:
-            ChildDiedError: it is gone.
+            ChildDiedError: it has exited.
         """
         try:
-            self._line.send_bytes(json.dumps(message).encode())
+            self._connection.send_bytes(json.dumps(message).encode())
         except OSError:
-            raise ChildDiedError(self._how_it_ended()) from None
+            raise ChildDiedError(self._exit_reason()) from None
 
     def receive(self, timeout: float) -> Message:
-        """The child's next message.
+        """Wait for the child's next message.
 
         Args:
-            timeout: seconds to wait for it.
+            timeout: in seconds.
 
         Raises:
-            ChildDiedError: it is gone.
-            ChildHungError: nothing came in time.
+            ChildDiedError: it has exited.
+            ChildHungError: no message arrived in time.
         """
         try:
-            if not self._line.poll(timeout):
+            if not self._connection.poll(timeout):
                 raise ChildHungError(f"no answer for {timeout:g} s")
-            message: Message = json.loads(self._line.recv_bytes())
+            message: Message = json.loads(self._connection.recv_bytes())
         except (OSError, EOFError, ValueError):
-            raise ChildDiedError(self._how_it_ended()) from None
+            raise ChildDiedError(self._exit_reason()) from None
         return message
 
     def stop(self) -> None:
-        """End the child at once; it holds nothing that needs saving."""
+        """Kill the child; it has nothing to save."""
         self._process.kill()
         self._process.wait()
-        self._line.close()
+        self._connection.close()
 
-    def _how_it_ended(self) -> str:
+    def _exit_reason(self) -> str:
         try:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            return "closed its line"
+            return "closed its connection"
         if code < 0:
-            return f"died of {signal.Signals(-code).name}"
-        return f"ended with exit code {code}"
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"exited with code {code}"
 
 
 class ParentConnection:
-    """The child's end of the line."""
+    """The child's end of the connection."""
 
     def __init__(self, descriptor: int) -> None:
-        self._line: Connection[Any, Any] = Connection(descriptor)
+        self._connection: Connection[Any, Any] = Connection(descriptor)
 
     def send(self, message: Message) -> None:
-        self._line.send_bytes(json.dumps(message).encode())
+        self._connection.send_bytes(json.dumps(message).encode())
 
-    def waiting(self) -> bool:
-        """Whether a message can be received at once."""
-        return self._line.poll(0)
+    def has_message(self) -> bool:
+        """Return True if a message can be received at once."""
+        return self._connection.poll(0)
 
     def receive(self) -> Message:
-        message: Message = json.loads(self._line.recv_bytes())
+        message: Message = json.loads(self._connection.recv_bytes())
         return message
 
     def messages(self) -> Iterator[Message]:
-        """What the parent says, until it closes the line or dies."""
+        """Yield the parent's messages until it closes the connection or exits."""
         while True:
             try:
                 yield self.receive()
@@ -122,10 +121,10 @@ class ParentConnection:
 
 
 def exit_with_parent() -> None:
-    """For a child's start: leave Ctrl-C to the parent, and never outlive it."""
+    """Ignore Ctrl-C, which the parent handles, and exit when the parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == 1:  # it died before we asked
+        if os.getppid() == 1:  # it has exited already
             sys.exit(1)

@@ -1,7 +1,7 @@
-"""Stage 0: from the files of one camera to the rows of the MEDIA table.
+"""Stage 0: read the files of one camera into the rows of the media table.
 
-Every file with a medium's name becomes a row, and so does every folder that cannot be listed:
-nothing is left out in silence. What an earlier pass has read is not read again.
+Every file with the extension of a medium becomes a row, and so does every folder that cannot be
+listed: nothing is skipped silently. Unchanged files are not read again.
 """
 
 import hashlib
@@ -22,8 +22,8 @@ from odins_ravne_assets.munin.media.capture_time import (
 )
 from odins_ravne_assets.munin.media.media_files import extension_of, is_hidden, kind_by_name
 from odins_ravne_assets.munin.media.media_table import (
-    StoredMedia,
     Row,
+    StoredMedia,
     open_media_table,
     write_media_table,
 )
@@ -34,8 +34,8 @@ from resources.settings.profile import Stage0
 from resources.storage.object_store import ObjectStore, OnListError, StoredObject, key_order
 
 CHUNK_BYTES = 2**20
-# Of SHA-256, 16 bytes are kept to find duplicates: two different files in a billion would agree
-# on them with a chance of 1 in 10^20.
+# Bytes of SHA-256 that are compared to find duplicates: two different files in a billion agree
+# with a chance of 1 in 10^20.
 DIGEST_BYTES = 16
 
 ProbeFile = Callable[[Path], Probe]
@@ -43,27 +43,19 @@ ProbeFile = Callable[[Path], Probe]
 
 @dataclass
 class FootageCounts:
-    """What a pass has come across so far."""
+    """Counts of a pass so far.
 
-    media: int = 0  # rows, of which:
-    ok: int = 0
-    failed: int = 0
-    duplicate: int = 0
-    reused: int = 0  # rows of an earlier pass, not read again
-    bytes: int = 0  # of all media
-    hidden: int = 0  # files that operating systems left
-    ignored: Counter[str] = field(default_factory=Counter)  # files that are no media, by extension
+    Attributes:
+        media: rows of the table.
+        ignored: files that are not media, by extension.
+    """
 
-    def add(self, status: str) -> None:
-        """Count one row."""
-        self.media += 1
-        self.ok += status == "ok"
-        self.failed += status == "failed"
-        self.duplicate += status == "duplicate"
+    media: int = 0
+    ignored: Counter[str] = field(default_factory=Counter)
 
 
 class ReadResult(NamedTuple):
-    """What came of reading a file: its header, or why it cannot be used."""
+    """The result of reading a file: its header, or the reason why it cannot be used."""
 
     content_hash: str | None
     probe: Probe | None
@@ -71,18 +63,20 @@ class ReadResult(NamedTuple):
 
 
 class FootageStore(Protocol):
-    """What a pass asks of the store that the footage lies in; see ObjectStore."""
+    """The methods of the footage's store that a pass uses; see ObjectStore."""
 
     url: str
 
     def list(self, prefix: str = "", on_error: OnListError | None = None) -> Iterator[StoredObject]:
-        """Its objects, in `key_order`."""
+        """Yield its objects, in `key_order`."""
 
     def reading(self, key: str) -> AbstractContextManager[Path]:
-        """A local file with an object's content."""
+        """Open a local file with an object's content."""
 
 
 class UnlistedFolder(NamedTuple):
+    """A folder that cannot be listed."""
+
     key: str
     reason: str
 
@@ -94,27 +88,25 @@ def refresh_media_table(
     key: str,
     settings: Stage0,
     probe: ProbeFile,
-    corrections: CameraClocks,
+    clocks: CameraClocks,
     on_progress: Callable[[FootageCounts], None] = lambda counts: None,
 ) -> FootageCounts:
-    """Bring the media table under `key` up to date with a camera's footage.
+    """Update the media table under `key` from a camera's footage.
 
     Args: see `read_footage`.
 
     Raises:
-        StoreError: the table is another camera's; or see `read_footage`.
+        StoreError: the table belongs to another camera; or see `read_footage`.
     """
     counts = FootageCounts()
-    rules = offset_rules(settings, corrections.of(camera_id))
+    rules = offset_rules(settings, clocks.of(camera_id))
     with open_media_table(results, key) as known:
         if known.camera_id not in {None, camera_id}:
             raise StoreError(
-                f"{results.url}: holds the results of camera {known.camera_id}, which those of "
-                f"{camera_id} would replace; name another OUTPUT"
+                f"{results.url}: holds the results of camera {known.camera_id}, not of {camera_id}; "
+                "name another OUTPUT"
             )
-        rows = read_footage(
-            camera_id, footage, settings, probe, known, corrections, counts, on_progress
-        )
+        rows = read_footage(camera_id, footage, settings, probe, known, clocks, counts, on_progress)
         write_media_table(rows, results, key, rules)
     return counts
 
@@ -125,39 +117,39 @@ def read_footage(
     settings: Stage0,
     probe: ProbeFile,
     known: StoredMedia,
-    corrections: CameraClocks,
+    clocks: CameraClocks,
     counts: FootageCounts,
     on_progress: Callable[[FootageCounts], None] = lambda counts: None,
 ) -> Iterator[Row]:
-    """The rows of a camera's media, in `key_order`, one at a time.
+    """Yield the rows of a camera's media, in `key_order`.
 
     Args:
         probe: reads one header; raises MediaError for a file that cannot be used.
-        known: the rows of an earlier pass. A file of the same path, size and date is not read
-            again, unless it failed then.
-        counts: is kept up to date; complete when the last row was taken.
-        on_progress: called with `counts` before each row is given out.
+        known: the rows of the previous pass. A file with the same path, size and date is not read
+            again, unless it failed.
+        counts: updated with each row.
+        on_progress: called with `counts` before each row is yielded.
 
     Raises:
         StoreError: the footage as a whole cannot be listed.
     """
-    before: list[str] = []
-    with closing(_Reader(camera_id, store, settings, probe, known, corrections, counts)) as reader:
+    previous: list[str] = []
+    with closing(_RowBuilder(camera_id, store, settings, probe, known, clocks, counts)) as builder:
         for found in _listed(store, counts):
-            row = reader.row(found)
+            row = builder.row(found)
             order = key_order(found.key)
-            if order <= before:
+            if order <= previous:
                 raise StoreError(f"{store.url}: {found.key} is not listed in order")
-            before = order
+            previous = order
             on_progress(counts)
             yield row
 
 
 def offset_rules(settings: Stage0, clock: CameraClock) -> str:
-    """All that decides on UTC offsets beside the files themselves, as text to compare.
+    """Return the settings that determine UTC offsets, next to the files themselves, as text.
 
-    The table holds the offset that resulted, not the one that the camera wrote, so it takes the
-    rules of then to tell whether a row's offset still holds.
+    The table holds the resulting offset, not the recorded one, so a row's offset is valid only
+    under the rules that it was made with.
     """
     offsets = [
         (one.start.isoformat(), one.until.isoformat(), one.utc_offset_minutes)
@@ -168,31 +160,29 @@ def offset_rules(settings: Stage0, clock: CameraClock) -> str:
 
 
 def _listed(store: FootageStore, counts: FootageCounts) -> Iterator[StoredObject | UnlistedFolder]:
-    """The media of a store, and the folders that hide some, in order."""
+    """Yield the media of a store, and the folders that cannot be listed, in order."""
     unlisted: list[UnlistedFolder] = []
 
-    def note(key: str, reason: str) -> None:
+    def on_error(key: str, reason: str) -> None:
         if key in {"", "."}:
             raise StoreError(f"{store.url}: cannot be listed: {reason}")
-        if is_hidden(key):
-            counts.hidden += 1
-        else:
+        if not is_hidden(key):
             unlisted.append(UnlistedFolder(f"{key}/", reason))
 
-    for found in store.list("", on_error=note):
+    for found in store.list("", on_error=on_error):
         yield from unlisted
         unlisted.clear()
         if is_hidden(found.key):
-            counts.hidden += 1
-        elif kind_by_name(found.key) is None:
+            continue
+        if kind_by_name(found.key) is None:
             counts.ignored[extension_of(found.key)] += 1
         else:
             yield found
     yield from unlisted
 
 
-class _Reader:
-    """Makes rows; holds what rows have to do with each other and with those of an earlier pass."""
+class _RowBuilder:
+    """Builds rows; finds duplicates, and reuses the rows of the previous pass."""
 
     def __init__(
         self,
@@ -201,24 +191,24 @@ class _Reader:
         settings: Stage0,
         probe: ProbeFile,
         known: StoredMedia,
-        corrections: CameraClocks,
+        clocks: CameraClocks,
         counts: FootageCounts,
     ) -> None:
         self._camera_id = camera_id
         self._store = store
         self._settings = settings
         self._probe = probe
-        self._clock = corrections.of(camera_id)
+        self._clock = clocks.of(camera_id)
         self._counts = counts
-        self._known = _KnownRows(known.rows)
+        self._previous = _PreviousRows(known.rows)
         self._same_offsets = known.offset_rules == offset_rules(settings, self._clock)
-        self._seen = _SeenContent()
+        self._contents = _ContentIndex()
 
     def close(self) -> None:
-        self._seen.close()
+        self._contents.close()
 
     def row(self, found: StoredObject | UnlistedFolder) -> Row:
-        """The row of a file, or of a folder that cannot be listed."""
+        """Build the row of a file, or of a folder that cannot be listed."""
         row: Row = dict.fromkeys(MEDIA.names())
         row |= {"camera_id": self._camera_id, "path": _printable(found.key)}
         if isinstance(found, UnlistedFolder):
@@ -229,33 +219,31 @@ class _Reader:
                 "modified_ns": found.modified_ns,
                 "kind": kind_by_name(found.key),
             }
-            row |= self._outcome(found, self._reading_of(found))
-            self._counts.bytes += found.size
-        self._counts.add(row["status"])
+            row |= self._content_columns(found, self._read_or_reuse(found))
+        self._counts.media += 1
         return row
 
-    def _reading_of(self, found: StoredObject) -> ReadResult:
+    def _read_or_reuse(self, found: StoredObject) -> ReadResult:
         if not _is_unicode(found.key):
             return ReadResult(None, None, "its name is not valid UTF-8: rename it")
-        old = self._known.find(found.key)
-        if old is not None and self._still_holds(old, found):
-            self._counts.reused += 1
-            return _reading_from(old)
+        old = self._previous.find(found.key)
+        if old is not None and self._is_valid(old, found):
+            return _result_from_row(old)
         return self._read(found)
 
-    def _still_holds(self, old: Row, found: StoredObject) -> bool:
-        """Whether reading the file again would give what an earlier row says."""
+    def _is_valid(self, old: Row, found: StoredObject) -> bool:
+        """Return True if reading the file again would give the values of the old row."""
         if (old["bytes"], old["modified_ns"]) != (found.size, found.modified_ns):
             return False
-        if old["status"] == "duplicate" and not self._seen.has(old["content_hash"]):
-            return False  # the original is gone, and the row never told what is odd about this one
+        if old["status"] == "duplicate" and not self._contents.has(old["content_hash"]):
+            return False  # the original was deleted, and the row has no remarks on this file
         if old["width"] * old["height"] > self._settings.max_megapixels * 1e6:
             return False
         if self._same_offsets or old["time_source"] not in {"exif", "container"}:
             return True
         correction = self._clock.correction_at(old["recorded_at"])
         if correction and correction.utc_offset_minutes is not None:
-            return True  # it stands over whatever the camera says
+            return True  # it overrides the camera's offset
         return old["time_source"] == "exif" and old["utc_offset_minutes"] is None
 
     def _read(self, found: StoredObject) -> ReadResult:
@@ -264,23 +252,25 @@ class _Reader:
             with self._store.reading(found.key) as path:
                 content_hash, size = _sha256(path)
                 if size != found.size:
-                    raise MediaError("changed while it was read: run again when copying has ended")
+                    raise MediaError(
+                        "changed while it was read: run again after copying has finished"
+                    )
                 probe = self._probe(path)
         except (MediaError, StoreError) as error:
             return ReadResult(content_hash, None, str(error))
         except OSError as error:
             return ReadResult(content_hash, None, f"cannot be read: {error.strerror or error}")
         if probe.recorded_at:
-            odd = future_time_remark(probe.recorded_at, found.modified_ns)
-            probe = probe.model_copy(update={"remark": join_remarks([probe.remark, odd])})
+            remark = future_time_remark(probe.recorded_at, found.modified_ns)
+            probe = probe.model_copy(update={"remark": join_remarks([probe.remark, remark])})
         return ReadResult(content_hash, probe, None)
 
-    def _outcome(self, found: StoredObject, reading: ReadResult) -> Row:
-        """The columns that depend on the file's content."""
-        content_hash, probe, failure = reading
+    def _content_columns(self, found: StoredObject, result: ReadResult) -> Row:
+        """Return the columns that depend on the file's content."""
+        content_hash, probe, failure = result
         if probe is None or content_hash is None:
             return {"content_hash": content_hash, "status": "failed", "reason": failure}
-        first = self._seen.first_path(content_hash, found.key)
+        first = self._contents.first_path(content_hash, found.key)
         return {
             "content_hash": content_hash,
             **probe.model_dump(exclude={"remark"}),
@@ -307,81 +297,81 @@ class _Reader:
         }
 
 
-class _KnownRows:
-    """The usable rows of an earlier pass, taken in step with the listing: both are in order."""
+class _PreviousRows:
+    """The usable rows of the previous pass, read in step with the listing: both are in order."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self._rows = (row for row in rows if row["status"] != "failed")
         self._next = next(self._rows, None)
 
     def find(self, key: str) -> Row | None:
-        """The row of a path. Asked for in `key_order`."""
+        """Return the row of a path, or None. Call it in `key_order`."""
         order = key_order(key)
         while self._next is not None and key_order(self._next["path"]) < order:
             self._next = next(self._rows, None)
         return self._next if self._next is not None and self._next["path"] == key else None
 
 
-class _SeenContent:
-    """Under which path each content was first seen. On disk, so that a million files fit."""
+class _ContentIndex:
+    """The first path of each content, on disk, so that memory does not grow with the files."""
 
     def __init__(self) -> None:
-        # An empty name is SQLite's for a temporary file that nobody else sees.
-        self._base = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        # The empty name stands for a private temporary file.
+        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         for statement in (
             "PRAGMA journal_mode=OFF",
             "PRAGMA synchronous=OFF",
             "CREATE TABLE seen (digest BLOB PRIMARY KEY, path TEXT) WITHOUT ROWID",
             "BEGIN",
         ):
-            self._base.execute(statement)
+            self._database.execute(statement)
 
     def has(self, content_hash: str) -> bool:
         return self._path_of(_digest(content_hash)) is not None
 
     def first_path(self, content_hash: str, path: str) -> str:
-        """The first path of this content, which is `path` when it was not seen before."""
+        """Return the first path of this content; `path` if it is new."""
         digest = _digest(content_hash)
         first = self._path_of(digest)
         if first is None:
-            self._base.execute("INSERT INTO seen VALUES (?, ?)", (digest, path))
+            self._database.execute("INSERT INTO seen VALUES (?, ?)", (digest, path))
         return first or path
 
     def _path_of(self, digest: bytes) -> str | None:
         query = "SELECT path FROM seen WHERE digest = ?"
-        found = self._base.execute(query, (digest,)).fetchone()
+        found = self._database.execute(query, (digest,)).fetchone()
         return str(found[0]) if found else None
 
     def close(self) -> None:
-        self._base.close()
+        self._database.close()
 
 
 def _digest(content_hash: str) -> bytes:
     return bytes.fromhex(content_hash)[:DIGEST_BYTES]
 
 
-def _reading_from(row: Row) -> ReadResult:
-    """What an earlier row says of the file itself; its time only where the file told it."""
-    facts = {name: row[name] for name in Probe.model_fields if name != "remark"}
+def _result_from_row(row: Row) -> ReadResult:
+    """Return the header from an earlier row; its time only if it came from the file."""
+    values = {name: row[name] for name in Probe.model_fields if name != "remark"}
     if row["time_source"] not in {"exif", "container"}:
-        facts |= {"recorded_at": None, "utc_offset_minutes": None, "time_source": None}
-    return ReadResult(row["content_hash"], Probe(**facts, remark=row["reason"]), None)
+        values |= {"recorded_at": None, "utc_offset_minutes": None, "time_source": None}
+    return ReadResult(row["content_hash"], Probe(**values, remark=row["reason"]), None)
 
 
 def _sha256(path: Path) -> tuple[str, int]:
-    """SHA-256 in hexadecimal, and how many bytes it was of."""
+    """Return the SHA-256 in hexadecimal, and the number of bytes."""
     digest = hashlib.sha256()
-    piece = memoryview(bytearray(CHUNK_BYTES))
+    chunk = memoryview(bytearray(CHUNK_BYTES))
     total = 0
     with path.open("rb", buffering=0) as file:
-        while size := file.readinto(piece):
-            digest.update(piece[:size])
+        while size := file.readinto(chunk):
+            digest.update(chunk[:size])
             total += size
     return digest.hexdigest(), total
 
 
 def _is_unicode(key: str) -> bool:
-    """Whether a name can be written down: file systems allow bytes that no text stands for."""
+    """Return True if a name is valid text: file systems allow other bytes too."""
     return _printable(key) == key
 
 

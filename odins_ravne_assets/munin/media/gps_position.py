@@ -1,7 +1,7 @@
-"""Where a medium was recorded, and telling junk from a position.
+"""GPS positions from metadata, with a check for invalid ones.
 
-Many camera traps write the tags of a position without having one: zeros, no hemisphere, fractions
-over zero. A wrong position is worse than none, so all of these count as missing, with a remark.
+Many camera traps write GPS tags without a position: zeros, no hemisphere, a denominator of zero. A
+wrong position is worse than none, so such a position counts as missing, with a remark.
 """
 
 import math
@@ -16,7 +16,7 @@ _ISO_6709 = re.compile(r"([+-])(\d{2,6})(\.\d+)?([+-])(\d{3,7})(\.\d+)?(?:[+-].*
 
 
 class Position(NamedTuple):
-    """Degrees, north and east positive; None, None when there is no position."""
+    """Degrees, north and east positive; None, None if there is no position."""
 
     latitude: float | None = None
     longitude: float | None = None
@@ -27,52 +27,52 @@ NO_POSITION = Position()
 
 
 def position_from_exif(gps: Mapping[int, object]) -> Position:
-    """The position in the tags of an EXIF GPS IFD."""
+    """Return the position in the tags of an EXIF GPS IFD."""
     if _LATITUDE not in gps and _LONGITUDE not in gps:
         return NO_POSITION
     north = _hemisphere(gps.get(_LATITUDE_REF), {"N": 1, "S": -1})
     east = _hemisphere(gps.get(_LONGITUDE_REF), {"E": 1, "W": -1})
     if not north or not east:
-        return _junk("it names no hemisphere")
+        return _invalid("no hemisphere")
     latitude, longitude = _degrees(gps.get(_LATITUDE)), _degrees(gps.get(_LONGITUDE))
     if latitude is None or longitude is None:
-        return _junk("it is not in degrees, minutes and seconds")
-    return _judged(north * latitude, east * longitude)
+        return _invalid("not in degrees, minutes and seconds")
+    return _checked(north * latitude, east * longitude)
 
 
 def position_from_iso_6709(text: str) -> Position:
-    """The position of a QuickTime location, as `+59.9139+010.7522/`."""
+    """Return the position of a QuickTime location, as `+59.9139+010.7522/`."""
     match = _ISO_6709.fullmatch(text.strip("\0 "))
     if not match:
-        return _junk(f"it is not of ISO 6709: {text[:40]!r}")
+        return _invalid(f"not ISO 6709: {text[:40]!r}")
     latitude = _sexagesimal(match[2], match[3] or "", 2)
     longitude = _sexagesimal(match[5], match[6] or "", 3)
     if latitude is None or longitude is None:
-        return _junk(f"it is not of ISO 6709: {text[:40]!r}")
-    return _judged(float(match[1] + "1") * latitude, float(match[4] + "1") * longitude)
+        return _invalid(f"not ISO 6709: {text[:40]!r}")
+    return _checked(float(match[1] + "1") * latitude, float(match[4] + "1") * longitude)
 
 
-def _judged(latitude: float, longitude: float) -> Position:
+def _checked(latitude: float, longitude: float) -> Position:
     if not (abs(latitude) <= 90 and abs(longitude) <= 180):  # false for NaN too
-        return _junk("it is not on Earth")
+        return _invalid("not on Earth")
     if latitude == 0 and longitude == 0:
-        return _junk("it is 0, 0")
+        return _invalid("0, 0")
     return Position(latitude, longitude)
 
 
-def _junk(why: str) -> Position:
-    return Position(remark=f"GPS position is left out: {why}")
+def _invalid(reason: str) -> Position:
+    return Position(remark=f"GPS position ignored: {reason}")
 
 
 def _hemisphere(value: object, signs: Mapping[str, int]) -> int:
-    """1 or -1; 0 when the tag says neither."""
+    """Return 1 or -1; 0 if the tag has neither."""
     if isinstance(value, bytes):
         value = value.decode("latin-1")
     return signs.get(value.strip("\0 ").upper(), 0) if isinstance(value, str) else 0
 
 
 def _degrees(value: object) -> float | None:
-    """Degrees of an EXIF triple of degrees, minutes, seconds; NaN where a fraction is over zero."""
+    """Convert an EXIF triple of degrees, minutes, seconds; NaN if a denominator is zero."""
     if not isinstance(value, tuple) or not 1 <= len(value) <= 3:
         return None
     try:
@@ -81,11 +81,11 @@ def _degrees(value: object) -> float | None:
         return None
     if any(part < 0 for part in parts) or any(part > 60 for part in parts[1:]):
         return None
-    return _in_degrees(parts)
+    return _to_degrees(parts)
 
 
 def _sexagesimal(digits: str, fraction: str, degree_digits: int) -> float | None:
-    """DD, DDMM or DDMMSS (a third degree digit for longitudes), the last with a fraction."""
+    """Convert DD, DDMM or DDMMSS (longitudes have three degree digits), the last with a fraction."""
     if len(digits) - degree_digits not in {0, 2, 4}:
         return None
     degrees, rest = digits[:degree_digits], digits[degree_digits:]
@@ -94,9 +94,9 @@ def _sexagesimal(digits: str, fraction: str, degree_digits: int) -> float | None
     numbers = [float(part) for part in parts]
     if any(number >= 60 for number in numbers[1:]):
         return None
-    return _in_degrees(numbers)
+    return _to_degrees(numbers)
 
 
-def _in_degrees(parts: Sequence[float]) -> float:
-    """Degrees, minutes and seconds, as far as given, in one number."""
+def _to_degrees(parts: Sequence[float]) -> float:
+    """Return degrees, minutes and seconds, as far as given, in degrees."""
     return math.fsum(part / (1, 60, 3600)[power] for power, part in enumerate(parts))

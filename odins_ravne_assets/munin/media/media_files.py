@@ -1,6 +1,6 @@
-"""Which files are media: by name when a folder is listed, by content when a file is opened.
+"""Recognise media files: by name in a listing, by content (magic numbers) when opened.
 
-Imports nothing heavy: listing cameras must not load a decoder.
+Imports no decoder, because listing cameras must be fast.
 """
 
 from pathlib import PurePosixPath
@@ -9,8 +9,8 @@ from typing import Literal
 Kind = Literal["image", "video"]
 Format = Literal["jpeg", "png", "tiff", "webp", "mp4", "mov", "avi", "mkv", "mpeg", "asf", "3gp"]
 
-# The formats that a file of this name may well hold; any other is worth a remark. MP4, MOV and 3GP
-# are one family (ISO 14496-12), and cameras name them as they please.
+# The formats expected of each extension; any other gets a remark. MP4, MOV and 3GP are one family
+# (ISO 14496-12), and cameras mix their extensions.
 ISO_MEDIA: tuple[Format, ...] = ("mp4", "mov", "3gp")
 EXPECTED_FORMATS: dict[str, tuple[Format, ...]] = {
     ".jpg": ("jpeg",),
@@ -34,7 +34,7 @@ EXPECTED_FORMATS: dict[str, tuple[Format, ...]] = {
 }
 IMAGE_FORMATS: frozenset[Format] = frozenset({"jpeg", "png", "tiff", "webp"})
 
-# Folders and files that operating systems, network disks and recycle bins leave on cards.
+# Folders and files that operating systems, network disks and recycle bins leave on memory cards.
 SYSTEM_NAMES = frozenset(
     {
         "$recycle.bin",
@@ -48,7 +48,7 @@ SYSTEM_NAMES = frozenset(
     }
 )
 
-# How much of a file `sniff` wants to see: enough for three packets of an MPEG transport stream.
+# Bytes that `sniff` needs: three packets of an MPEG transport stream.
 HEAD_BYTES = 1024
 MPEG_PACK, MPEG_SEQUENCE = b"\0\0\1\xba", b"\0\0\1\xb3"
 TS_PACKET, M2TS_PACKET = 188, 192
@@ -56,7 +56,7 @@ TS_PACKET, M2TS_PACKET = 188, 192
 QUICKTIME_BOXES = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 PICTURE_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif"})
-# What else gets onto cards under a medium's name.
+# Other formats found on cards under the name of a medium, by magic number.
 FOREIGN_FORMATS = {
     b"GIF8": "a GIF",
     b"BM": "a BMP picture",
@@ -72,30 +72,30 @@ def kind_of_format(media_format: Format) -> Kind:
 
 
 def extension_of(key: str) -> str:
-    """Lower case, with its dot; empty when there is none."""
+    """Return the extension in lower case with its dot; empty if there is none."""
     return PurePosixPath(key).suffix.lower()
 
 
 def kind_by_name(key: str) -> Kind | None:
-    """What a file is by its extension; None: it is no medium."""
+    """Return the kind of a file by its extension; None if it is not a medium."""
     formats = EXPECTED_FORMATS.get(extension_of(key))
     return kind_of_format(formats[0]) if formats else None
 
 
 def is_hidden(key: str) -> bool:
-    """Whether a key names, or lies in, what an operating system keeps out of sight."""
+    """Return True if a key, or a folder above it, is hidden or a system file."""
     return any(
         part.startswith(".") or part.lower() in SYSTEM_NAMES for part in PurePosixPath(key).parts
     )
 
 
 def is_medium(key: str) -> bool:
-    """Whether a key names a medium that is looked at."""
+    """Return True if a key names a medium to process."""
     return kind_by_name(key) is not None and not is_hidden(key)
 
 
 def sniff(head: bytes) -> Format | None:
-    """The format that the first HEAD_BYTES of a file speak of; None: none that is read here."""
+    """Return the format by the first HEAD_BYTES of a file; None if it is not supported."""
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -128,7 +128,7 @@ def _sniff_mpeg(head: bytes) -> Format | None:
 
 
 def is_transport_stream(head: bytes) -> bool:
-    """Whether an MPEG file is of the packets that camcorders write (.mts)."""
+    """Return True if an MPEG file is a transport stream, as camcorders write (.mts)."""
     return any(
         len(head) > start + 2 * packet and set(head[start::packet][:3]) == {0x47}
         for packet, start in ((TS_PACKET, 0), (M2TS_PACKET, 4))
@@ -136,9 +136,9 @@ def is_transport_stream(head: bytes) -> bool:
 
 
 def describe_foreign(head: bytes) -> str | None:
-    """What a file is that is no medium, in words ("a GIF"); None: nothing is known of it."""
+    """Describe a file that is not a medium ("a GIF"); None if it is not recognised."""
     if not head.strip(b"\0"):
-        return "nothing but zeros, as a failing card writes"
+        return "all zeros, as a failing card writes"
     if head[4:8] == b"ftyp" and head[8:12] in PICTURE_BRANDS:
         return "a HEIC or AVIF picture"
     for magic, name in FOREIGN_FORMATS.items():

@@ -1,6 +1,6 @@
-"""The MEDIA table as a stream of rows: written and read again in bounded memory.
+"""The media table, written and read as a stream of rows, in bounded memory.
 
-Its rows are in the order of `key_order`, one table per camera.
+One table per camera; its rows are in `key_order`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,35 +18,35 @@ from odins_ravne_assets.munin.tables.schemas import MEDIA
 from resources.batch.work_units import ExpectedMedium, expected_frames
 from resources.errors import StoreError
 from resources.settings.profile import Profile
-from resources.storage.layout import MEDIA_TABLE as MEDIA_TABLE
+from resources.storage.layout import MEDIA_TABLE
 from resources.storage.object_store import ObjectStore
 
-# One row, with the columns of tables.MEDIA.
+# One row, with the columns of schemas.MEDIA.
 Row = dict[str, Any]
 
 # Rows in memory at a time, and in a row group of the file.
 CHUNK_ROWS = 10_000
 
-# Part of the table's own metadata. A table of another reader version is not built upon: raise it
-# when files come to be read differently.
+# Stored in the table's metadata. Rows of another reader version are not reused: raise it when a
+# change of the code changes what is read from files.
 READER_VERSION = "1"
 _READER_KEY, _OFFSETS_KEY = "munin.reader", "munin.offset_rules"
 
 
 @dataclass(frozen=True)
 class StoredMedia:
-    """The rows of an earlier pass over a camera's footage."""
+    """The rows of the previous pass over a camera's footage."""
 
     rows: Iterable[Row] = ()
-    offset_rules: str | None = None  # those that the rows were made with
-    camera_id: str | None = None  # None: there are no rows
+    offset_rules: str | None = None  # the rules that the rows were made with
+    camera_id: str | None = None  # None if there are no rows
 
 
 def write_media_table(rows: Iterable[Row], store: ObjectStore, key: str, offset_rules: str) -> None:
-    """Write rows, in their order, as the table under `key`; whole or not at all.
+    """Write rows, in their order, as the table under `key` (atomic write).
 
     Args:
-        offset_rules: see footage.offset_rules; kept with the table.
+        offset_rules: see footage.offset_rules; stored with the table.
 
     Raises:
         StoreError: the store cannot be written.
@@ -54,12 +54,12 @@ def write_media_table(rows: Iterable[Row], store: ObjectStore, key: str, offset_
     metadata = {_READER_KEY: READER_VERSION, _OFFSETS_KEY: offset_rules}
     with TemporaryDirectory(prefix="media-") as folder, writing_table(store, key) as target:
         parts = list(_write_parts(iter(rows), Path(folder)))
-        # Parts first: the streaming sink takes files, and cannot be fed row by row.
+        # Write parts first: the streaming sink takes files, not rows.
         pl.scan_parquet(parts).sink_parquet(target, row_group_size=CHUNK_ROWS, metadata=metadata)
 
 
 def _write_parts(rows: Iterator[Row], folder: Path) -> Iterator[Path]:
-    """Parquet files of CHUNK rows; at least one, so that an empty table has its columns."""
+    """Write Parquet files of CHUNK_ROWS rows; at least one, so that an empty table has columns."""
     chunk = list(islice(rows, CHUNK_ROWS))
     for number in count():
         path = folder / f"{number:09d}.parquet"
@@ -72,9 +72,9 @@ def _write_parts(rows: Iterator[Row], folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def open_media_table(store: ObjectStore, key: str) -> Iterator[StoredMedia]:
-    """The table under `key`, for as long as the context lasts; empty when there is none.
+    """Open the table under `key` for the context; empty if there is none.
 
-    A table that another version of the reader wrote counts as none.
+    A table of another reader version counts as empty.
 
     Raises:
         StoreError: it is damaged.
@@ -88,7 +88,7 @@ def open_media_table(store: ObjectStore, key: str) -> Iterator[StoredMedia]:
             schema = pl.read_parquet_schema(path)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise StoreError(
-                f"{store.url}/{key}: cannot be read: {error}; delete it to read the footage anew"
+                f"{store.url}/{key}: cannot be read: {error}; delete it to read the footage again"
             ) from None
         if schema != MEDIA or metadata.get(_READER_KEY) != READER_VERSION:
             yield StoredMedia()
@@ -99,7 +99,7 @@ def open_media_table(store: ObjectStore, key: str) -> Iterator[StoredMedia]:
 
 
 def _stream(path: Path) -> Iterator[Row]:
-    """The rows, a row group at a time."""
+    """Yield the rows, reading a row group at a time."""
     table = pl.scan_parquet(path)
     start = 0
     while not (chunk := table.slice(start, CHUNK_ROWS).collect()).is_empty():
@@ -108,21 +108,20 @@ def _stream(path: Path) -> Iterator[Row]:
 
 
 def expected_media(store: ObjectStore, profile: Profile) -> Iterator[ExpectedMedium]:
-    """Media in the order in which Stage 1 takes them, read in slices."""
+    """Yield the usable media with their expected frames, in the order in which Stage 1 takes them."""
     with store.reading(MEDIA_TABLE) as path:
         rows = pl.scan_parquet(path).filter(pl.col("status") == "ok")
         rows = rows.select("path", "kind", "duration_seconds", "fps")
         start = 0
-        while (slice_ := rows.slice(start, CHUNK_ROWS).collect()).height:
-            for name, kind, duration, fps in slice_.iter_rows():
+        while (chunk := rows.slice(start, CHUNK_ROWS).collect()).height:
+            for name, kind, duration, fps in chunk.iter_rows():
                 frames = expected_frames(kind, duration, fps, profile.pipeline.stage1)
                 yield ExpectedMedium(name, frames)
-            start += slice_.height
+            start += chunk.height
 
 
 def known_files(store: ObjectStore) -> set[tuple[str, int, int]]:
-    """Path below the camera's footage, bytes, and date in nanoseconds since 1970 UTC, of each
-    medium; none where there is no table yet."""
+    """Return path, size in bytes and date (ns since 1970 UTC) of each medium of the table."""
     if not store.exists(MEDIA_TABLE):
         return set()
     with store.reading(MEDIA_TABLE) as path:

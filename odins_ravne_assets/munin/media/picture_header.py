@@ -1,4 +1,4 @@
-"""The header of a picture: JPEG, PNG, TIFF, WebP. Pixels are never decoded here."""
+"""Read the header of a picture (JPEG, PNG, TIFF, WebP), without decoding pixels."""
 
 import io
 import struct
@@ -20,20 +20,20 @@ from odins_ravne_assets.munin.media.media_files import Format
 from odins_ravne_assets.munin.media.probe import Probe, check_size, clean_name, join_remarks
 from resources.errors import MediaError
 
-# Opened by class, not by Image.open: that would try every format it knows, and takes the second
-# picture in a camera's JPEG (MPO) for a frame.
+# Opened by class, not by Image.open, which tries every format, and treats the second picture of
+# a camera's JPEG (MPO) as a frame.
 _READERS: dict[Format, type[ImageFile.ImageFile]] = {
     "jpeg": JpegImageFile,
     "png": PngImageFile,
     "tiff": TiffImageFile,
     "webp": WebPImageFile,
 }
-# Pillow's own limit applies to some formats and not to others; ours is checked for all of them.
+# Pillow's own limit applies to some formats only; `check_size` applies to all.
 Image.MAX_IMAGE_PIXELS = None
-# It warns of what becomes a remark here.
+# Its warnings become remarks.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# What Pillow's readers raise on malformed headers.
+# Exceptions of Pillow's readers on malformed headers.
 _MALFORMED = (
     ArithmeticError,
     AssertionError,
@@ -49,32 +49,32 @@ _MALFORMED = (
     zlib.error,
 )
 
-# No camera's header comes near; a crafted one would keep the reader busy for hours.
+# Far above any camera's header; a crafted one would keep the reader busy for hours.
 _MAX_HEADER_BYTES = 64 * 2**20
 _MAX_HEADER_READS = 500_000
-# Orientations that turn the picture by a quarter (EXIF 2.32, 4.6.5.1.5).
-_TURNED = {5, 6, 7, 8}
+# Orientations that rotate the picture by 90° (EXIF 2.32, 4.6.5.1.5).
+_ROTATED = {5, 6, 7, 8}
 _MAKE, _MODEL, _ORIENTATION = 0x010F, 0x0110, 0x0112
 _BODY_SERIAL_NUMBER, _CAMERA_SERIAL_NUMBER = 0xA431, 0xC62F
 
 _END_OF_JPEG = b"\xff\xd9"
-_PIECE = 2**20
+_CHUNK_BYTES = 2**20
 _LAST_PNG_CHUNK = b"\0\0\0\0IEND\xaeB`\x82"
-_CUT_SHORT = "file is cut short"
+_TRUNCATED = "file is truncated"
 
 
 def read_picture_header(path: Path, media_format: Format, max_megapixels: float) -> Probe:
-    """Size, EXIF and soundness of a picture.
+    """Read size, EXIF and truncation of a picture.
 
     Raises:
-        MediaError: there is no header that can be read, or the picture is too large.
+        MediaError: the header cannot be read, or the picture is too large.
     """
     try:
         with path.open("rb") as file:
             return _read(file, media_format, max_megapixels)
     except MemoryError:
         raise MediaError(
-            f"damaged {media_format.upper()}: its header asks for all memory"
+            f"damaged {media_format.upper()}: its header needs too much memory"
         ) from None
     except _MALFORMED as error:
         reason = str(error) or type(error).__name__
@@ -85,10 +85,10 @@ def _read(file: IO[bytes], media_format: Format, max_megapixels: float) -> Probe
     picture = _READERS[media_format](cast(IO[bytes], _Bounded(file)))
     width, height = picture.size
     check_size(width, height, max_megapixels)
-    cut_short = _cut_short(file, media_format)
-    tags, gps, unreadable = _exif_of(picture)
-    # Pillow turns the size of a TIFF itself.
-    if tags.get(_ORIENTATION) in _TURNED and media_format != "tiff":
+    truncation = _truncation_remark(file, media_format)
+    tags, gps, unreadable = _read_exif(picture)
+    # Pillow rotates the size of a TIFF itself.
+    if tags.get(_ORIENTATION) in _ROTATED and media_format != "tiff":
         width, height = height, width
     recorded, position = time_from_exif(tags), position_from_exif(gps)
     return Probe(
@@ -104,49 +104,49 @@ def _read(file: IO[bytes], media_format: Format, max_megapixels: float) -> Probe
         camera_make=clean_name(tags.get(_MAKE)),
         camera_model=clean_name(tags.get(_MODEL)),
         camera_serial=clean_name(tags.get(_BODY_SERIAL_NUMBER) or tags.get(_CAMERA_SERIAL_NUMBER)),
-        remark=join_remarks([cut_short, unreadable, *recorded.remarks, position.remark]),
+        remark=join_remarks([truncation, unreadable, *recorded.remarks, position.remark]),
     )
 
 
-def _exif_of(
+def _read_exif(
     picture: ImageFile.ImageFile,
 ) -> tuple[Mapping[int, object], Mapping[int, object], str | None]:
-    """The tags of IFD0 and the Exif IFD in one, those of the GPS IFD, and a remark."""
+    """Return the tags of IFD0 and the Exif IFD together, those of the GPS IFD, and a remark."""
     try:
         if isinstance(picture, TiffImageFile):
             exif = picture.getexif()
         else:
-            # Not getexif(): for a PNG it decodes the pixels to see what comes after them.
+            # Not getexif(): for a PNG it decodes the pixels to read the chunks after them.
             exif = Image.Exif()
             exif.load(picture.info.get("exif") or b"")
         tags = {**exif.get_ifd(ExifTags.IFD.Exif), **exif}
         return tags, dict(exif.get_ifd(ExifTags.IFD.GPSInfo)), None
     except _MALFORMED:
-        return {}, {}, "EXIF is damaged and left out"
+        return {}, {}, "EXIF is damaged and ignored"
 
 
-def _cut_short(file: IO[bytes], media_format: Format) -> str | None:
-    """A remark when the end of the file is missing; the reader has just read the header."""
+def _truncation_remark(file: IO[bytes], media_format: Format) -> str | None:
+    """Return a remark if the end of the file is missing; the position is after the header."""
     if media_format == "jpeg":
         if _ends_after(file, file.tell()):
             return None
-        return f"{_CUT_SHORT}: what is left of the picture is used"
+        return f"{_TRUNCATED}: the part that is left is used"
     if media_format == "png":
-        # Cameras and editors append things of their own behind the end.
-        file.seek(max(0, file.seek(0, io.SEEK_END) - _PIECE))
-        return None if _LAST_PNG_CHUNK in file.read(_PIECE) else _CUT_SHORT
+        # Cameras and editors append data after the end.
+        file.seek(max(0, file.seek(0, io.SEEK_END) - _CHUNK_BYTES))
+        return None if _LAST_PNG_CHUNK in file.read(_CHUNK_BYTES) else _TRUNCATED
     return None
 
 
 def _ends_after(file: IO[bytes], scan: int) -> bool:
-    """Whether an end marker comes behind the start of a JPEG's scan.
+    """Return True if there is an end marker after the start of a JPEG's scan.
 
-    Searched from the end: cameras append notes and second pictures, and the thumbnail in the
-    header has an end marker of its own. Within a scan the two bytes cannot occur.
+    The search is from the end: cameras append data and second pictures, and the thumbnail in the
+    header has its own end marker. The two bytes cannot occur within a scan.
     """
     end = file.seek(0, io.SEEK_END)
     while end > scan:
-        start = max(scan, end - _PIECE)
+        start = max(scan, end - _CHUNK_BYTES)
         file.seek(start)
         if _END_OF_JPEG in file.read(end - start + 1):
             return True
@@ -155,7 +155,7 @@ def _ends_after(file: IO[bytes], scan: int) -> bool:
 
 
 class _Bounded(io.RawIOBase):
-    """A file that gives up when a header turns out to have no end."""
+    """A file that raises an error if a header has no end."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -168,7 +168,7 @@ class _Bounded(io.RawIOBase):
         self._bytes += len(data)
         self._reads += 1
         if self._bytes >= _MAX_HEADER_BYTES or self._reads > _MAX_HEADER_READS:
-            raise MediaError("its header has no end: it is damaged, or made to do harm")
+            raise MediaError("its header has no end: it is damaged or malicious")
         return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

@@ -1,7 +1,7 @@
-"""What one media file says of itself: kind, size, time, place, camera.
+"""The header of a media file: kind, size, time, position, camera.
 
-The libraries that read headers crash and hang on crafted files, so `probe_media` is made to run
-in a child process: it takes and returns plain data and touches nothing but the file.
+`probe_process` reads it in a child process, because the libraries for it crash and hang on crafted
+files. This module imports no decoder.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ MAX_NAME_LENGTH = 64
 
 
 class Probe(BaseModel):
-    """The header of a medium. What it does not say is None."""
+    """The header of a medium; missing values are None."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,7 +28,7 @@ class Probe(BaseModel):
     format: Format
     width: int  # of the upright picture, in pixels
     height: int
-    recorded_at: datetime | None = None  # the wall clock the camera wrote, no zone
+    recorded_at: datetime | None = None  # the camera's wall clock, no zone
     utc_offset_minutes: int | None = None
     time_source: Literal["exif", "container"] | None = None
     latitude: float | None = None  # degrees, north and east positive
@@ -36,27 +36,27 @@ class Probe(BaseModel):
     camera_make: str | None = None
     camera_model: str | None = None
     camera_serial: str | None = None
-    duration_seconds: float | None = None  # of a video, as its container says
+    duration_seconds: float | None = None  # of a video, by its container
     fps: float | None = None
-    remark: str | None = None  # what is odd about it, for the owner
+    remark: str | None = None  # anything unusual, for the user
 
     def as_message(self) -> dict[str, Any]:
-        """As JSON knows it."""
+        """Return the header as JSON types."""
         return self.model_dump(mode="json")
 
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> Self:
-        """The probe that `as_message` came from; ValidationError when it never did."""
+        """Return the header of a message of `as_message`; ValidationError if it is not one."""
         return cls.model_validate(message)
 
 
 def join_remarks(remarks: Iterable[str | None]) -> str | None:
-    """Several remarks as one text."""
+    """Join remarks to one text; None if there are none."""
     return "; ".join(remark for remark in remarks if remark) or None
 
 
 def clean_name(value: object) -> str | None:
-    """A make, model or serial number without the padding that cameras write."""
+    """Return a make, model or serial number without padding; None if it is not text."""
     if isinstance(value, bytes):
         value = value.decode("latin-1")
     if not isinstance(value, str):
@@ -66,7 +66,7 @@ def clean_name(value: object) -> str | None:
 
 
 def check_size(width: int, height: int, max_megapixels: float) -> None:
-    """Refuse decompression bombs by what the header says.
+    """Refuse decompression bombs by the size in the header.
 
     Raises:
         MediaError: the picture is larger than the settings allow, or has no size.

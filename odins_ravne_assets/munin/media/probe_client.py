@@ -1,4 +1,4 @@
-"""The worker's side of probing: asks a child process for what a media file's header says."""
+"""The client of the probe process, which reads the headers of media files."""
 
 from pathlib import Path
 from types import TracebackType
@@ -6,27 +6,31 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from odins_ravne_assets.munin.media.child_process import ChildProcess, ChildDiedError, ChildHungError
+from odins_ravne_assets.munin.media.child_process import (
+    ChildDiedError,
+    ChildHungError,
+    ChildProcess,
+)
 from odins_ravne_assets.munin.media.probe import Probe
 from resources.errors import MediaError
 from resources.settings.profile import Stage0
 
-# A header is read in milliseconds; a file on a slow card may take seconds.
+# Seconds. A header takes milliseconds, a file on a slow card may take seconds.
 PROBE_TIMEOUT = 30.0
 
 
 class ProbeClient:
-    """Call it with a path. A file that kills or hangs the reader raises MediaError like others."""
+    """Call it with a path. A file that crashes or hangs the reader raises MediaError like others."""
 
     def __init__(self, settings: Stage0) -> None:
         self._settings = settings
         self._child: ChildProcess | None = None
 
     def __call__(self, path: Path) -> Probe:
-        """What the header says.
+        """Read the header of a file.
 
         Raises:
-            MediaError: the file cannot be used, and why.
+            MediaError: the file cannot be used, with the reason.
         """
         try:
             child = self._ready_child()
@@ -43,8 +47,8 @@ class ProbeClient:
         try:
             return Probe.from_message(answer["probe"])
         except ValidationError:
-            self.close()  # taken over, perhaps, by what it read
-            raise MediaError("its header makes the reader talk nonsense") from None
+            self.close()  # the file may have taken it over
+            raise MediaError("its header makes the reader send an invalid answer") from None
 
     def _ready_child(self) -> ChildProcess:
         if self._child is None:
@@ -53,7 +57,7 @@ class ProbeClient:
         return self._child
 
     def close(self) -> None:
-        """End the child."""
+        """Terminate the child process."""
         if self._child:
             self._child.stop()
             self._child = None

@@ -1,4 +1,4 @@
-"""The header of a video: MP4, MOV, 3GP, AVI, MKV, MPEG, ASF."""
+"""Read the header of a video (MP4, MOV, 3GP, AVI, MKV, MPEG, ASF)."""
 
 import math
 import struct
@@ -30,8 +30,7 @@ from odins_ravne_assets.munin.media.probe import Probe, check_size, clean_name, 
 from resources.errors import MediaError
 from resources.settings.profile import Stage0
 
-# The demuxer is named, never guessed: FFmpeg would take a playlist for a video and open what it
-# lists.
+# The demuxer is named, never guessed: FFmpeg would open the files in a playlist.
 _DEMUXERS: dict[Format, str] = {
     "mp4": "mov",
     "mov": "mov",
@@ -42,8 +41,8 @@ _DEMUXERS: dict[Format, str] = {
     "asf": "asf",
 }
 _MALFORMED = (av.error.FFmpegError, ArithmeticError, LookupError, OSError, ValueError)
-# Formats that can say that the picture is to be shown turned.
-_MAY_BE_TURNED = {*ISO_MEDIA, "mkv"}
+# Formats that can store a rotation.
+_MAY_BE_ROTATED = {*ISO_MEDIA, "mkv"}
 
 # The File Properties Object of an ASF header and, behind its identity, size, and the file's
 # identity and size, the creation date: 100 ns since 1601 UTC (ASF specification, 3.2).
@@ -56,10 +55,10 @@ Zone = Literal["stated", "camera", "utc"]
 
 
 def read_video_header(path: Path, media_format: Format, settings: Stage0) -> Probe:
-    """Size, duration, rate and metadata of a video.
+    """Read size, duration, frame rate and metadata of a video.
 
     Raises:
-        MediaError: there is no header that can be read, or no video in it.
+        MediaError: the header cannot be read, or there is no video in it.
     """
     try:
         with av.open(
@@ -71,7 +70,7 @@ def read_video_header(path: Path, media_format: Format, settings: Stage0) -> Pro
             return _read(container, path, media_format, settings)
     except MemoryError:
         raise MediaError(
-            f"damaged {media_format.upper()}: its header asks for all memory"
+            f"damaged {media_format.upper()}: its header needs too much memory"
         ) from None
     except _MALFORMED as error:
         raise MediaError(
@@ -80,16 +79,16 @@ def read_video_header(path: Path, media_format: Format, settings: Stage0) -> Pro
 
 
 def _read(container: InputContainer, path: Path, media_format: Format, settings: Stage0) -> Probe:
-    stream = _video_of(container)
+    stream = _video_stream(container)
     width, height = stream.codec_context.width, stream.codec_context.height
     check_size(width, height, settings.max_megapixels)
-    turned, undecodable = _is_turned(container, stream, media_format)
-    if turned:
+    rotated, undecodable = _is_rotated(container, stream, media_format)
+    if rotated:
         width, height = height, width
     metadata = {key.lower(): text for key, text in container.metadata.items()}
-    recorded = _time_of(metadata, stream.metadata, path, media_format, settings)
-    position = _position_of(metadata)
-    cut_short = "file is cut short" if media_format == "avi" and _riff_is_cut(path) else None
+    recorded = _read_time(metadata, stream.metadata, path, media_format, settings)
+    position = _read_position(metadata)
+    truncated = "file is truncated" if media_format == "avi" and _riff_is_truncated(path) else None
     return Probe(
         kind="video",
         format=media_format,
@@ -102,9 +101,9 @@ def _read(container: InputContainer, path: Path, media_format: Format, settings:
         longitude=position.longitude,
         camera_make=_first(metadata, "com.apple.quicktime.make", "make"),
         camera_model=_first(metadata, "com.apple.quicktime.model", "model"),
-        duration_seconds=_duration_of(container, stream),
+        duration_seconds=_duration(container, stream),
         fps=_positive(stream.average_rate),
-        remark=join_remarks([cut_short, undecodable, *recorded.remarks, position.remark]),
+        remark=join_remarks([truncated, undecodable, *recorded.remarks, position.remark]),
     )
 
 
@@ -118,7 +117,7 @@ def _demuxer(path: Path, media_format: Format) -> str:
     return _DEMUXERS[media_format]
 
 
-def _video_of(container: InputContainer) -> VideoStream:
+def _video_stream(container: InputContainer) -> VideoStream:
     videos = [
         stream
         for stream in container.streams.video
@@ -126,21 +125,21 @@ def _video_of(container: InputContainer) -> VideoStream:
     ]
     if not videos:
         raise MediaError("holds no video" + (", only sound" if container.streams.audio else ""))
-    # The library has no context for a codec it does not know, whatever its types say.
+    # PyAV has no context for an unknown codec, contrary to its types.
     known = [stream for stream in videos if getattr(stream, "codec_context", None)]
     if not known:
-        raise MediaError("holds a video in a codec that is not known: convert it to H.264")
+        raise MediaError("holds a video with an unknown codec: convert it to H.264")
     return known[0]
 
 
-def _is_turned(
+def _is_rotated(
     container: InputContainer, stream: VideoStream, media_format: Format
 ) -> tuple[bool, str | None]:
-    """Whether the picture is to be shown turned by a quarter, and a remark.
+    """Return True if the picture is rotated by 90°, and a remark.
 
-    The library tells it of frames only, so the first one is decoded.
+    PyAV reports the rotation of frames only, so the first one is decoded.
     """
-    if media_format not in _MAY_BE_TURNED:
+    if media_format not in _MAY_BE_ROTATED:
         return False, None
     try:
         frame = next(container.decode(stream), None)
@@ -151,26 +150,26 @@ def _is_turned(
     return round(frame.rotation / 90) % 2 == 1, None
 
 
-def _time_of(
+def _read_time(
     metadata: Mapping[str, str],
     of_stream: Mapping[str, str],
     path: Path,
     media_format: Format,
     settings: Stage0,
 ) -> RecordedTime:
-    """The first usable time, with the remarks on those before it."""
+    """Return the first usable time, with the remarks on those before it."""
     candidates: list[tuple[str | None, Zone]] = [
         (metadata.get("com.apple.quicktime.creationdate"), "stated")
     ]
     for text in (metadata.get("creation_time"), of_stream.get("creation_time")):
-        # QuickTime and Matroska call every time UTC, whatever the camera wrote. That of an AVI
-        # (IDIT) has no zone by its nature.
+        # QuickTime and Matroska mark every time as UTC, whatever the camera wrote. Times of an AVI
+        # (IDIT) have no zone.
         marked = text is not None and text.endswith("Z")
         candidates.append((text, settings.container_time if marked else "camera"))
     if media_format == "asf":
         candidates.append((_asf_creation_time(path), settings.container_time))
     date = metadata.get("date")
-    if date and ":" in date:  # ICRD and the like; a date alone is no capture time
+    if date and ":" in date:  # ICRD and similar; a date alone is not a capture time
         candidates.append((date, "stated"))
     remarks: dict[str, None] = {}
     for text, zone in candidates:
@@ -191,12 +190,12 @@ def _asf_creation_time(path: Path) -> str | None:
     return (_ASF_EPOCH + timedelta(microseconds=microseconds)).isoformat(" ", "milliseconds")
 
 
-def _position_of(metadata: Mapping[str, str]) -> Position:
+def _read_position(metadata: Mapping[str, str]) -> Position:
     text = metadata.get("com.apple.quicktime.location.iso6709") or metadata.get("location")
     return position_from_iso_6709(text) if text else NO_POSITION
 
 
-def _duration_of(container: InputContainer, stream: VideoStream) -> float | None:
+def _duration(container: InputContainer, stream: VideoStream) -> float | None:
     if container.duration:
         return _positive(Fraction(container.duration, av.time_base))
     if stream.duration and stream.time_base:
@@ -213,9 +212,9 @@ def _first(metadata: Mapping[str, str], *keys: str) -> str | None:
     return next((name for key in keys if (name := clean_name(metadata.get(key)))), None)
 
 
-def _riff_is_cut(path: Path) -> bool:
-    promised: int = struct.unpack("<I", _head(path, 8)[4:])[0] + 8
-    return path.stat().st_size < promised
+def _riff_is_truncated(path: Path) -> bool:
+    expected: int = struct.unpack("<I", _head(path, 8)[4:])[0] + 8
+    return path.stat().st_size < expected
 
 
 def _head(path: Path, size: int) -> bytes:

@@ -78,7 +78,9 @@ def count_footage(
         for found in footage.list()
         if kind_by_name(found.key) and not is_hidden(found.key)
     ]
-    media = _with_what_is_known(pl.DataFrame(listed, schema=LISTED_SCHEMA, orient="row"), output, profile)
+    media = _with_what_is_known(
+        pl.DataFrame(listed, schema=LISTED_SCHEMA, orient="row"), output, profile
+    )
     return _counted(_with_lengths(media, footage, probe), profile)
 
 

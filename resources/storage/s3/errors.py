@@ -1,4 +1,4 @@
-"""What S3 and the way to it refuse, in the words of a user: what, where, what to do."""
+"""Translate S3 errors into one line for users: what failed, which object, what to do."""
 
 import shlex
 from collections.abc import Iterator
@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from botocore import exceptions as botocore
 from botocore.exceptions import BotoCoreError, ClientError
 
+from resources.aws.errors import error_code, one_line
 from resources.errors import StoreError
 
-# The permission that an operation needs (Service Authorization Reference, "Actions defined by
-# Amazon S3"). HeadObject needs the right to read, and the parts of an upload the right to write.
+# The permission that an operation needs, where it has another name (Service Authorization
+# Reference, "Actions defined by Amazon S3").
 PERMISSIONS = {
     "HeadObject": "s3:GetObject",
     "ListObjectsV2": "s3:ListBucket",
@@ -22,16 +23,16 @@ PERMISSIONS = {
 }
 ACCESS_DENIED = {"AccessDenied", "AllAccessDisabled", "Forbidden", "403"}
 NOT_FOUND = {"NoSuchKey", "NotFound", "404"}
-# A condition of a write did not hold, or another write was under way.
+# A condition of a write does not hold, or a concurrent write was in progress.
 PRECONDITION_FAILED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 THROTTLED = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "503", "429"}
-# What arrived was not what was sent: the checksum, the length, or the time it took.
+# Corrupted or incomplete in transit: the checksum, the length, or the time it took.
 CORRUPTED = {"BadDigest", "XAmzContentChecksumMismatch", "IncompleteBody", "RequestTimeout"}
 
-RUN_AGAIN = "run again: what is finished is kept"
+RUN_AGAIN = "run again: finished work is saved"
 LOG_IN_AGAIN = f"log in again (as `aws sso login`) and {RUN_AGAIN}"
 BY_CODE = {
-    "NoSuchBucket": "there is no such bucket; check its name, or make it with "
+    "NoSuchBucket": "there is no such bucket; check its name, or create it with "
     "`munin cost foundation`",
     "ExpiredToken": f"the credentials have expired; {LOG_IN_AGAIN}",
     "ExpiredTokenException": f"the credentials have expired; {LOG_IN_AGAIN}",
@@ -64,82 +65,76 @@ BY_KIND: tuple[tuple[tuple[type[BotoCoreError], ...], str], ...] = (
     ),
     (
         (botocore.HTTPClientError, botocore.ConnectionError, botocore.IncompleteReadError),
-        f"the connection broke again and again; check the network and {RUN_AGAIN}",
+        f"the connection broke in every attempt; check the network and {RUN_AGAIN}",
     ),
 )
 
 
 class NoSuchObjectError(StoreError):
-    """The key holds no object."""
-
-
-def code_of(error: Exception) -> str:
-    """S3's code of a refusal; empty for an error of another kind."""
-    return str(error.response["Error"].get("Code")) if isinstance(error, ClientError) else ""
+    """There is no object with this key."""
 
 
 @contextmanager
-def translate_s3_errors(where: str) -> Iterator[None]:
-    """Turn what botocore raises inside into a StoreError.
+def translate_s3_errors(url: str) -> Iterator[None]:
+    """Translate botocore errors raised in the context into a StoreError.
 
     Args:
-        where: the URL of the object or folder that is asked for.
+        url: of the requested object or folder, for the message.
     """
     try:
         yield
     except (ClientError, BotoCoreError) as error:
-        raise translate_s3_error(error, where) from None
+        raise translate_s3_error(error, url) from None
 
 
-def translate_s3_error(error: ClientError | BotoCoreError, where: str) -> StoreError:
-    """The error as one line for users; `where` as for `translate_s3_errors`."""
-    if code_of(error) in NOT_FOUND:
-        return NoSuchObjectError(f"{where}: there is no such object")
-    if isinstance(error, ClientError) and code_of(error) == "InvalidObjectState":
-        return StoreError(f"{where}: {_archived(error, where)}")
-    said = _said_by_s3(error) if isinstance(error, ClientError) else _said_on_the_way(error)
-    return StoreError(f"{where}: {said}")
+def translate_s3_error(error: ClientError | BotoCoreError, url: str) -> StoreError:
+    """Return the error as one line for users; `url` as for `translate_s3_errors`."""
+    if error_code(error) in NOT_FOUND:
+        return NoSuchObjectError(f"{url}: there is no such object")
+    if isinstance(error, ClientError) and error_code(error) == "InvalidObjectState":
+        return StoreError(f"{url}: {_archived(error, url)}")
+    reason = _refusal(error) if isinstance(error, ClientError) else _connection_failure(error)
+    return StoreError(f"{url}: {reason}")
 
 
-def _archived(error: ClientError, where: str) -> str:
+def _archived(error: ClientError, url: str) -> str:
     storage_class = error.response["Error"].get("StorageClass") or "an archive class"
-    folder = shlex.quote(where.rpartition("/")[0])
+    folder = shlex.quote(url.rpartition("/")[0])
     return (
         f"is archived ({storage_class}) and cannot be read now; `munin cost restore {folder}` "
-        "tells what having it back costs, and asks for it"
+        "shows the cost of restoring it, and requests it"
     )
 
 
 def permission_denied(operation: str) -> str:
-    """What a refused operation lacks."""
+    """Describe the permission that a refused operation needs."""
     permission = PERMISSIONS.get(operation, f"s3:{operation}")
-    # Who may not list is told the same of what is not there.
+    # Without the permission to list, S3 answers the same for a missing object.
     missing = ", or there is no such object" if permission == "s3:GetObject" else ""
     return f"permission denied{missing}: the credentials need {permission} here"
 
 
-def _said_by_s3(error: ClientError) -> str:
-    code, message = code_of(error), str(error.response["Error"].get("Message", ""))
+def _refusal(error: ClientError) -> str:
+    code, message = error_code(error), str(error.response["Error"].get("Message", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in BY_CODE:
         return BY_CODE[code]
     if code in ACCESS_DENIED:
-        return permission_denied(error.operation_name) + (
-            " (and on its key, kms)" if "kms:" in message else ""
-        )
+        kms = " (and on its key, kms)" if "kms:" in message else ""
+        return permission_denied(error.operation_name) + kms
     if code in {"PermanentRedirect", "AuthorizationHeaderMalformed", "301"}:
-        return "the bucket lies in another region; set cloud.aws.region to it"
+        return "the bucket is in another region; set cloud.aws.region to it"
     if code in THROTTLED:
-        return f"S3 keeps asking to slow down; wait a while and {RUN_AGAIN}"
+        return f"S3 throttles requests; wait a while and {RUN_AGAIN}"
     if code in CORRUPTED:
-        return f"what arrives is not what was sent; check the network and {RUN_AGAIN}"
+        return f"the data was corrupted in transit; check the network and {RUN_AGAIN}"
     if status >= 500:
-        return f"S3 keeps failing ({code}); wait a while and {RUN_AGAIN}"
-    return f"S3 refused {error.operation_name}: {code}: {' '.join(message.split())}"
+        return f"S3 fails in every attempt ({code}); wait a while and {RUN_AGAIN}"
+    return f"S3 refused {error.operation_name}: {code}: {one_line(message)}"
 
 
-def _said_on_the_way(error: BotoCoreError) -> str:
-    for kinds, words in BY_KIND:
+def _connection_failure(error: BotoCoreError) -> str:
+    for kinds, reason in BY_KIND:
         if isinstance(error, kinds):
-            return words
-    return " ".join(str(error).split())
+            return reason
+    return one_line(str(error))

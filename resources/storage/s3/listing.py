@@ -54,7 +54,7 @@ class S3Listing:
     """Lists one place. Holds a page for each level of folders, however many objects there are."""
 
     def __init__(self, place: S3Location, page: int = PAGE_SIZE) -> None:
-        self._place = place
+        self._location = place
         self._page = page
 
     def objects(self, folder: str, on_error: OnListError | None) -> Iterator[S3Object]:
@@ -97,14 +97,14 @@ class S3Listing:
         Raises:
             StoreError: it cannot be listed.
         """
-        with translate_s3_errors(self._place.url_of(folder)):
+        with translate_s3_errors(self._location.url_of(folder)):
             for entry in self._entries(folder):
                 if entry.object is None and entry.name not in {"", ".", ".."}:
                     yield entry.name
 
     def files(self, folder: str) -> Iterator[str]:
         """The names of the objects directly in a folder, in order; see `folders`."""
-        with translate_s3_errors(self._place.url_of(folder)):
+        with translate_s3_errors(self._location.url_of(folder)):
             for entry in self._entries(folder):
                 if entry.object and entry.name not in {"", ".", ".."}:
                     yield entry.name
@@ -118,8 +118,8 @@ class S3Listing:
         Raises:
             StoreError: S3 cannot be asked.
         """
-        full_key = self._place.name_of(key)["Key"]
-        with translate_s3_errors(self._place.url_of(key)):
+        full_key = self._location.name_of(key)["Key"]
+        with translate_s3_errors(self._location.url_of(key)):
             first = self._ask(full_key, MaxKeys=1).get("Contents", ())
         return any(found["Key"] == full_key for found in first)
 
@@ -143,7 +143,7 @@ class S3Listing:
 
     def _pages(self, folder: str) -> Iterator[tuple[list[_Entry], str]]:
         """Pages in S3's order, each with the last name in it; with "" when nothing follows."""
-        prefix = self._place.prefix + folder
+        prefix = self._location.prefix + folder
         token: dict[str, str] = {}
         last = ""
         while True:
@@ -159,11 +159,11 @@ class S3Listing:
             token = {"ContinuationToken": answer["NextContinuationToken"]}
 
     def _is_folder(self, folder: str) -> bool:
-        answer = self._ask(self._place.prefix + folder, MaxKeys=1)
+        answer = self._ask(self._location.prefix + folder, MaxKeys=1)
         return bool(answer.get("Contents"))
 
     def _ask(self, prefix: str, **options: str | int) -> dict[str, Any]:
-        place = self._place
+        place = self._location
         try:
             answer: dict[str, Any] = place.client.list_objects_v2(
                 Bucket=place.bucket, Prefix=prefix, **options
@@ -178,12 +178,12 @@ class S3Listing:
         name = found["Key"]
         # Whole seconds, as S3 keeps them: of a float, nanoseconds would be noise.
         modified_ns = int(found["LastModified"].timestamp()) * 10**9
-        key = name[len(self._place.prefix) :]
+        key = name[len(self._location.prefix) :]
         return _Entry(name[len(prefix) :], S3Object(key, found["Size"], modified_ns, found["ETag"]))
 
     def _tell(self, key: str, reason: str, on_error: OnListError | None) -> None:
         if on_error is None:
-            raise StoreError(f"{self._place.url_of(key)}: cannot be listed: {reason}")
+            raise StoreError(f"{self._location.url_of(key)}: cannot be listed: {reason}")
         on_error(key, reason)
 
 

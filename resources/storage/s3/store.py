@@ -13,12 +13,12 @@ from resources.clock import Clock, system_clock
 from resources.errors import StoreError
 from resources.storage.object_store import NO_SPACE_ERRNOS, OnListError, StoredObject, checked_key
 from resources.storage.layout import LOCK_FILE
-from resources.storage.s3.download import NO_ROOM, SHA256_METADATA, S3Download, sha256_of_file
+from resources.storage.s3.download import NO_ROOM, SHA256_METADATA, S3Downloader, sha256_of_file
 from resources.storage.s3.errors import translate_s3_errors
 from resources.storage.s3.lease import Lease
 from resources.storage.s3.listing import S3Listing
 from resources.storage.s3.location import s3_location
-from resources.storage.s3.upload import FileChangedError, S3Upload
+from resources.storage.s3.upload import FileChangedError, S3Uploader
 
 # Parts of large objects that are on their way at once; each is in memory.
 PARALLEL_PARTS = 8
@@ -49,14 +49,14 @@ class S3Store:
         staging_folder: Path | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.place = s3_location(url, clients.of("s3"))
-        self.url = self.place.url
+        self.location = s3_location(url, clients.of("s3"))
+        self.url = self.location.url
         self._staging_folder = staging_folder
         self.clock = clock or system_clock()
         parts = ThreadPoolExecutor(PARALLEL_PARTS, thread_name_prefix="s3-part")
-        self.uploading = S3Upload(self.place, parts, self.clock)
-        self.listing = S3Listing(self.place)
-        self._downloading = S3Download(self.place, parts, self.clock)
+        self.uploading = S3Uploader(self.location, parts, self.clock)
+        self.listing = S3Listing(self.location)
+        self._downloading = S3Downloader(self.location, parts, self.clock)
         self._lease: Lease | None = None
 
     def list(self, prefix: str = "", on_error: OnListError | None = None) -> Iterator[StoredObject]:
@@ -105,9 +105,9 @@ class S3Store:
         Raises:
             StoreError: S3 refuses to tell.
         """
-        name = self.place.name_of(checked_key(key, self.url))
-        with translate_s3_errors(self.place.url_of(key)):
-            answer: dict[str, Any] = self.place.client.head_object(**name)
+        name = self.location.name_of(checked_key(key, self.url))
+        with translate_s3_errors(self.location.url_of(key)):
+            answer: dict[str, Any] = self.location.client.head_object(**name)
         return answer
 
     def read_bytes(self, key: str) -> bytes:
@@ -122,9 +122,9 @@ class S3Store:
     def delete(self, key: str) -> None:
         """See ObjectStore."""
         self._check_lease()
-        name = self.place.name_of(checked_key(key, self.url))
-        with translate_s3_errors(self.place.url_of(key)):
-            self.place.client.delete_object(**name)
+        name = self.location.name_of(checked_key(key, self.url))
+        with translate_s3_errors(self.location.url_of(key)):
+            self.location.client.delete_object(**name)
 
     @contextmanager
     def reading(self, key: str) -> Iterator[Path]:
@@ -156,7 +156,7 @@ class S3Store:
     @contextmanager
     def exclusive(self, on_wait: Callable[[], None]) -> Iterator[None]:
         """See ObjectStore. When the lease is lost, the next write raises StoreError."""
-        lease = Lease(self.place, LOCK_FILE, self._downloading, self.uploading, self.clock)
+        lease = Lease(self.location, LOCK_FILE, self._downloading, self.uploading, self.clock)
         with lease.held(on_wait):
             self._lease = lease
             try:

@@ -205,7 +205,7 @@ class _Copy:
         """Why a name of this machine cannot be one on S3."""
         if not is_unicode(key):
             return "its name is not valid UTF-8: rename it"
-        if len((self._target.place.prefix + key).encode()) > MAX_KEY_BYTES:
+        if len((self._target.location.prefix + key).encode()) > MAX_KEY_BYTES:
             return f"its name is longer than S3 allows, {MAX_KEY_BYTES} bytes: shorten it"
         return None
 

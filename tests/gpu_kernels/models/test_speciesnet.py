@@ -17,8 +17,8 @@ from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     PredictionLabeller,
     Predictions,
     load_predictions,
-    save_predictions,
     predictions_hash,
+    save_predictions,
 )
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.build import write_taxa

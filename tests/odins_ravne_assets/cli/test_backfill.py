@@ -12,7 +12,7 @@ from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 
 @pytest.fixture(scope="module")
 def munin(tmp_path_factory: pytest.TempPathFactory) -> Munin:
-    """Three cameras that are known; only the first was run, so Stage 3 of the others fails."""
+    """Three known cameras; only the first has been run, so Stage 3 of the others fails."""
     command = Munin(tmp_path_factory.mktemp("munin"))
     cards, results = command.folder / "cards", command.folder / "results"
     write_picture(cards / "north-1" / "IMG_1.JPG", (64, 48))
@@ -30,13 +30,13 @@ def stage3_runs(munin: Munin, camera: str) -> list[str]:
         return [run.status.value for run in instance.get_runs(filters)]
 
 
-def test_a_camera_that_fails_leaves_the_others_alone_and_the_rest_can_be_resumed(
+def test_a_camera_that_fails_does_not_affect_the_others_and_can_be_resumed(
     munin: Munin,
 ) -> None:
     ended = munin("backfill", "--cameras", "north-*", "--stages", "3")
     assert ended.code == 1
     assert "backfill 1: stage3 for 2 of 2 cameras" in ended.out
-    assert "go on with: munin backfill --resume 1" in ended.err
+    assert "to continue: munin backfill --resume 1" in ended.err
     assert stage3_runs(munin, "north-1") == ["SUCCESS"]
     assert stage3_runs(munin, "north-2") == ["FAILURE"]
     assert stage3_runs(munin, "south-1") == []
@@ -49,12 +49,12 @@ def test_a_camera_that_fails_leaves_the_others_alone_and_the_rest_can_be_resumed
     assert stage3_runs(munin, "north-2") == ["SUCCESS", "FAILURE"]
 
 
-def test_what_matches_no_camera_is_refused(munin: Munin) -> None:
+def test_a_pattern_that_matches_no_camera_is_refused(munin: Munin) -> None:
     ended = munin("backfill", "--cameras", "west-*")
     assert ended.code == 2
-    assert "--cameras west-*: no camera that this machine knows" in ended.err
+    assert "--cameras west-*: matches no known camera" in ended.err
 
 
-def test_stages_and_numbers_that_are_none_are_refused(munin: Munin) -> None:
-    assert "--stages 4: is not one of 1-3, 1, 2, 2-3, 3" in munin("backfill", "--stages", "4").err
+def test_unknown_stages_and_numbers_are_refused(munin: Munin) -> None:
+    assert "--stages 4: must be one of 1-3, 1, 2, 2-3, 3" in munin("backfill", "--stages", "4").err
     assert "no such backfill" in munin("backfill", "--resume", "99").err

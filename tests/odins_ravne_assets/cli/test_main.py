@@ -1,4 +1,4 @@
-"""The `munin` command as a whole: what it takes, what it prints, and the Dagster runs it leaves."""
+"""The `munin` command as a whole: its options, its output, and its Dagster runs."""
 
 import dataclasses
 import json
@@ -32,21 +32,21 @@ def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, .
 
 
 @pytest.mark.parametrize("words", list(commands(typer.main.get_command(app))), ids=" ".join)
-def test_help_tells_every_option_with_a_text(words: tuple[str, ...]) -> None:
+def test_help_describes_every_option(words: tuple[str, ...]) -> None:
     command: Any = typer.main.get_command(app)
     for word in words:
         command = command.commands[word]
-    told = CliRunner().invoke(app, [*words, "--help"], env={"TERMINAL_WIDTH": "200"})
-    assert told.exit_code == 0
+    result = CliRunner().invoke(app, [*words, "--help"], env={"TERMINAL_WIDTH": "200"})
+    assert result.exit_code == 0
     assert command.help
     for parameter in command.params:
-        assert parameter.opts[0] in told.output
-        assert parameter.help and parameter.help.split()[-1] in told.output
+        assert parameter.opts[0] in result.output
+        assert parameter.help and parameter.help.split()[-1] in result.output
 
 
 @dataclass(frozen=True)
 class Cameras:
-    """Three cameras that were run at once: one with animals, one empty, one whose card is dead."""
+    """Three cameras that ran in parallel: one with animals, one empty, one with a damaged card."""
 
     munin: Munin
     root: Path
@@ -66,14 +66,14 @@ def cameras(tmp_path_factory: pytest.TempPathFactory) -> Cameras:
     for name, content in {"IMG_0001.JPG": b"", "IMG_0002.JPG": bytes(9000)}.items():
         (footage / "south").mkdir(exist_ok=True)
         (footage / "south" / name).write_bytes(content)
-    at_once = {"MUNIN_PIPELINE__COST_OPTIMIZATION__MAX_PARALLEL_JOBS": "3"}
-    munin = Munin(root / "munin", environment=at_once)
-    whither = ("--local-output", root / "copies", "--download-stage3", "--cost-report")
+    parallel = {"MUNIN_PIPELINE__COST_OPTIMIZATION__MAX_PARALLEL_JOBS": "3"}
+    munin = Munin(root / "munin", environment=parallel)
+    options = ("--local-output", root / "copies", "--download-stage3", "--cost-report")
     urls = (footage.as_uri(), (root / "all results").as_uri())
-    return Cameras(munin, root, munin("batch", *urls, "--cameras", *whither))
+    return Cameras(munin, root, munin("batch", *urls, "--cameras", *options))
 
 
-def test_cameras_are_run_at_once_each_into_its_own_output(cameras: Cameras) -> None:
+def test_parallel_cameras_have_their_own_output(cameras: Cameras) -> None:
     assert cameras.ended.code == 0
     folders = sorted(path.name for path in cameras.output.iterdir() if path.is_dir())
     assert folders == ["east", "north", "south"]
@@ -81,12 +81,12 @@ def test_cameras_are_run_at_once_each_into_its_own_output(cameras: Cameras) -> N
     assert processed(cameras.output / "east") == {"IMG_0001.JPG": ("done", None)}
 
 
-def test_a_camera_whose_media_are_all_damaged_harms_no_other(cameras: Cameras) -> None:
+def test_a_camera_with_damaged_media_does_not_affect_the_others(cameras: Cameras) -> None:
     assert processed(cameras.output / "south") == {
         "IMG_0001.JPG": ("failed", "file is empty"),
         "IMG_0002.JPG": (
             "failed",
-            "is nothing but zeros, as a failing card writes, not a picture or a video",
+            "is all zeros, as a failing card writes, not a picture or a video",
         ),
     }
     assert "south: 2 of 2 media could not be used; " in cameras.ended.err
@@ -100,14 +100,14 @@ def test_the_terminal_shows_the_visits_and_where_the_results_are(cameras: Camera
         assert f"results: {cameras.output}/{name}" in cameras.ended.out.splitlines()
 
 
-def test_one_report_of_all_cameras_lies_beside_their_results(cameras: Cameras) -> None:
+def test_a_report_of_all_cameras_is_next_to_their_results(cameras: Cameras) -> None:
     page = cameras.output / "report.html"
     assert f"report of 3 cameras: {page}" in cameras.ended.out.splitlines()
     text = page.read_text(encoding="utf-8")
     assert all(name in text for name in ("east", "north", "south", "domestic cat"))
 
 
-def test_copies_of_the_results_are_made_where_asked(cameras: Cameras) -> None:
+def test_local_output_gets_a_copy_of_each_camera_s_results(cameras: Cameras) -> None:
     for name in ("east", "north", "south"):
         copy, made = cameras.root / "copies" / name, cameras.output / name
         copied = {path.name: path.read_bytes() for path in (copy / "stage3").iterdir()}
@@ -115,7 +115,7 @@ def test_copies_of_the_results_are_made_where_asked(cameras: Cameras) -> None:
         assert f"Stage 3 of {name}: {copy}/stage3" in cameras.ended.out.splitlines()
 
 
-def test_the_cost_report_says_that_this_machine_cost_nothing(cameras: Cameras) -> None:
+def test_the_cost_report_of_a_local_run_is_zero(cameras: Cameras) -> None:
     assert cameras.ended.out.endswith(
         "cost: $0.00 for 3 cameras; everything ran on this machine, nothing was rented or "
         "transferred\n"
@@ -142,7 +142,7 @@ def test_a_run_is_an_ordinary_dagster_run_with_the_camera_as_its_partition(
     assert {each.partition for each in made} == {camera}
 
 
-def test_materializations_carry_what_was_found(cameras: Cameras) -> None:
+def test_materializations_have_the_results_as_metadata(cameras: Cameras) -> None:
     (run,) = runs_of(cameras.munin, "north")
     with cameras.munin.instance() as instance:
         facts = {
@@ -183,7 +183,7 @@ def test_status_lists_the_cameras_with_their_last_run(cameras: Cameras) -> None:
     ]
 
 
-def test_stages_run_one_by_one_come_to_the_same_end(cameras: Cameras) -> None:
+def test_stages_that_run_one_by_one_have_the_same_results(cameras: Cameras) -> None:
     footage, output = cameras.root / "foot age" / "north", cameras.root / "by stages"
     for words in (("stage1", footage, output), ("stage2", output), ("stage3", output)):
         munin = dataclasses.replace(cameras.munin, folder=cameras.root / "munin by stages")
@@ -209,27 +209,27 @@ def test_stages_run_one_by_one_come_to_the_same_end(cameras: Cameras) -> None:
     ],
     ids=lambda option: option[0],
 )
-def test_an_option_without_meaning_in_the_profile_is_refused(
+def test_a_cloud_option_is_refused_with_a_local_profile(
     cameras: Cameras, option: tuple[str, str]
 ) -> None:
     ended = cameras.munin("batch", cameras.root / "foot age" / "east", *option)
     assert ended.code == 2
     assert ended.errors == [
-        f"error: {option[0]} has no meaning with profile local, which runs on this machine; leave "
-        "it out, or name a cloud profile"
+        f"error: {option[0]} needs a cloud profile, and profile local runs locally; leave it out, "
+        "or name a cloud profile"
     ]
 
 
 @pytest.mark.parametrize(
     "words", ["", "bogus", "batch --bogus", "batch in out --conf-threshold high", "stage2"]
 )
-def test_what_the_command_does_not_take_is_wrong_use(cameras: Cameras, words: str) -> None:
+def test_unknown_commands_and_options_are_wrong_use(cameras: Cameras, words: str) -> None:
     ended = cameras.munin(*words.split())
     assert ended.code == 2
     assert "Usage: munin" in ended.out + ended.err
 
 
-def test_settings_tells_every_key_with_its_meaning(cameras: Cameras) -> None:
+def test_settings_lists_every_key_with_its_meaning(cameras: Cameras) -> None:
     ended = cameras.munin("settings")
     assert ended.code == 0
     assert "    max_parallel_jobs: 3  # Cameras and work units that run at once." in ended.out
@@ -237,29 +237,29 @@ def test_settings_tells_every_key_with_its_meaning(cameras: Cameras) -> None:
         assert ":" in line and "  # " in line
 
 
-def test_models_list_tells_what_each_is_good_for(cameras: Cameras) -> None:
+def test_models_list_has_every_shipped_model(cameras: Cameras) -> None:
     ended = cameras.munin("models", "list")
     assert ended.code == 0
     for name in shipped_models():
         assert name in ended.out and load_manifest(name).licence in ended.out
 
 
-def test_models_verify_looks_at_those_of_the_profile(cameras: Cameras) -> None:
+def test_models_verify_checks_the_models_of_the_profile(cameras: Cameras) -> None:
     ended = cameras.munin("models", "verify")
     assert ended.code == 0
-    assert ended.out == "".join(f"{name}: whole\n" for name in MODELS)
+    assert ended.out == "".join(f"{name}: complete\n" for name in MODELS)
 
 
-def test_models_verify_fails_for_one_that_is_missing(cameras: Cameras) -> None:
+def test_models_verify_fails_for_a_missing_model(cameras: Cameras) -> None:
     ended = cameras.munin("models", "verify", "megadetector-lite", "none.toml")
     assert ended.code == 1
-    assert ended.out == "megadetector-lite: whole\n"
+    assert ended.out == "megadetector-lite: complete\n"
     assert ended.errors == [
         "error: model manifest none.toml: no such file; check the path in the profile"
     ]
 
 
-def test_results_lie_below_the_profiles_root_when_no_output_is_named(
+def test_without_an_output_results_are_below_the_profile_s_root(
     cameras: Cameras, tmp_path: Path
 ) -> None:
     munin = Munin(tmp_path / "munin")

@@ -1,4 +1,4 @@
-"""`munin plan` as its users run it: without an account, before anything was measured."""
+"""`munin plan` without an account and without measurements."""
 
 import json
 from pathlib import Path
@@ -27,23 +27,23 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_demo_footage(tmp_path_factory.mktemp("demo"))
 
 
-def test_a_laptop_is_told_how_long_it_takes_and_what_aws_would_cost(
+def test_a_local_plan_has_the_local_duration_and_the_cost_on_aws(
     card: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "results"
     ended = Munin(tmp_path / "munin")("plan", card, output, "--camera", "cam", "--json")
     assert ended.code == 0, ended.err
-    told = json.loads(ended.out)
-    assert told["likely"]["market"] == "local"
-    assert told["likely"]["usd"] == 0
-    assert {each["market"] for each in told["estimates"]} == {"local", "spot", "ondemand"}
-    assert not any(each["measured"] for each in told["estimates"])
-    assert told["cameras"]["cam"]["images"] == 5
-    [kept] = load_predictions(LocalStore(output / "plans"))
-    assert (kept.camera_id, kept.frames) == ("cam", told["frames"])
+    plan = json.loads(ended.out)
+    assert plan["likely"]["market"] == "local"
+    assert plan["likely"]["usd"] == 0
+    assert {each["market"] for each in plan["estimates"]} == {"local", "spot", "ondemand"}
+    assert not any(each["measured"] for each in plan["estimates"])
+    assert plan["cameras"]["cam"]["images"] == 5
+    [saved] = load_predictions(LocalStore(output / "plans"))
+    assert (saved.camera_id, saved.frames) == ("cam", plan["frames"])
 
 
-def test_a_cloud_profile_without_an_account_plans_with_the_prices_that_ship(
+def test_a_cloud_profile_without_an_account_plans_with_the_shipped_prices(
     card: Path, tmp_path: Path
 ) -> None:
     ended = Munin(tmp_path / "munin", "cloud", ALONE)("plan", card)
@@ -62,7 +62,7 @@ def test_a_folder_without_media_is_wrong_use(tmp_path: Path) -> None:
         make_plan([camera], Profile(), "normal", lambda name: None)
 
 
-def test_a_ledger_that_cannot_be_read_is_told_and_left_out(
+def test_a_ledger_that_cannot_be_read_is_reported_and_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))

@@ -20,7 +20,7 @@ from resources.settings.loader import load_profile
 
 
 def run(*words: str) -> Any:
-    """A command's result; errors of the house come through."""
+    """The result of a command; exceptions are raised."""
     return CliRunner().invoke(app, words, catch_exceptions=False)
 
 
@@ -31,30 +31,30 @@ def dagster_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     run("down")
 
 
-def test_up_makes_an_account_ready_status_shows_it_and_down_ends_it(dagster_home: Path) -> None:
-    said = run("up", "--port", "0", "--scale", "100").output
-    told = json.loads((dagster_home / "sandbox.json").read_text())
-    assert told["endpoint_url"] in said
-    assert f"export MUNIN_CLOUD__AWS__ENDPOINT_URL={told['endpoint_url']}" in said
+def test_up_starts_an_account_status_shows_it_and_down_stops_it(dagster_home: Path) -> None:
+    output = run("up", "--port", "0", "--scale", "100").output
+    state = json.loads((dagster_home / "sandbox.json").read_text())
+    assert state["endpoint_url"] in output
+    assert f"export MUNIN_CLOUD__AWS__ENDPOINT_URL={state['endpoint_url']}" in output
     for name, value in CREDENTIALS.items():
-        assert f"{name}={value}" in said
+        assert f"{name}={value}" in output
     s3 = boto3.client(
         "s3",
         region_name="eu-north-1",
-        endpoint_url=told["endpoint_url"],
+        endpoint_url=state["endpoint_url"],
         aws_access_key_id="sandbox",
         aws_secret_access_key="sandbox",
     )
     assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == [
         "ravne-data-123456789012"
     ]
-    assert run("up", "--port", "0").output == said, "it is up already"
-    assert "100 seconds a second" in run("status").output
+    assert run("up", "--port", "0").output == output, "it is running already"
+    assert "100 seconds per second" in run("status").output
     facts = json.loads(run("status", "--json").output)
-    assert facts["pid"] == told["pid"] and facts["jobs"] == [] and facts["instances"] == []
-    assert "down" in run("down").output
-    eventually(lambda: not _runs(told["pid"]))
-    assert "not up" in run("down").output
+    assert facts["pid"] == state["pid"] and facts["jobs"] == [] and facts["instances"] == []
+    assert "stopped" in run("down").output
+    eventually(lambda: not _runs(state["pid"]))
+    assert "not running" in run("down").output
     with pytest.raises(UsageError, match="munin sandbox up"):
         run("status")
 
@@ -66,7 +66,7 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_a_taken_port_is_told(dagster_home: Path) -> None:
+def test_a_port_that_is_in_use_is_a_clear_error(dagster_home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         with pytest.raises(LaunchError, match=f"did not start on port {port}.*in use"):
@@ -74,7 +74,7 @@ def test_a_taken_port_is_told(dagster_home: Path) -> None:
     assert not (dagster_home / "sandbox.json").exists()
 
 
-def test_the_profile_names_the_port_that_up_takes() -> None:
+def test_the_profile_has_the_default_port_of_up() -> None:
     cloud = load_profile("sandbox", environ={}).cloud
     assert cloud is not None
     assert up_command.__defaults__ is not None

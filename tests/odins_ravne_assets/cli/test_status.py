@@ -1,4 +1,4 @@
-"""What `munin status` tells of cameras."""
+"""The rows of `munin status`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,10 +28,10 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
         yield instance
 
 
-def test_the_last_run_of_each_of_many_cameras_is_told(
+def test_each_camera_has_the_status_of_its_last_run(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(camera_status, "PAGE", 2)
+    monkeypatch.setattr(camera_status, "PAGE_SIZE", 2)
     for camera, status in (
         ("north", DagsterRunStatus.FAILURE),
         ("south", DagsterRunStatus.SUCCESS),
@@ -53,16 +53,16 @@ def test_the_last_run_of_each_of_many_cameras_is_told(
     assert not remarks
 
 
-def test_many_cameras_on_s3_are_looked_into_with_one_client(
+def test_many_cameras_on_s3_share_one_client(
     instance: dg.DagsterInstance, s3: S3Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[str] = []
-    make = AwsClients._create
+    created: list[str] = []
+    create = AwsClients._create
     bucket = s3.bucket(s3.clients())
 
-    def noting(self: AwsClients, service: str, options: Any = None) -> Any:
-        made.append(service)
-        return make(self, service, options)
+    def record(self: AwsClients, service: str, options: Any = None) -> Any:
+        created.append(service)
+        return create(self, service, options)
 
     cameras = [
         Camera(f"cam-{number}", f"s3://{bucket}/f/{number}", f"s3://{bucket}/r/{number}")
@@ -71,8 +71,8 @@ def test_many_cameras_on_s3_are_looked_into_with_one_client(
     report = b'{"totals": {"media": 7, "failed": 1, "observations": 2}}'
     open_store(cameras[3].output_url, s3.clients()).write_bytes("stage3/report.json", report)
     profile = load_profile("cloud", {"cloud.aws.endpoint_url": s3.url})
-    monkeypatch.setattr(AwsClients, "_create", noting)
+    monkeypatch.setattr(AwsClients, "_create", record)
     rows, remarks = status_of(cameras, profile)
     assert [row[2:5] for row in rows if any(row[2:5])] == [("7", "1", "2")]
     assert not remarks
-    assert made == ["s3"]
+    assert created == ["s3"]

@@ -1,4 +1,4 @@
-"""`munin batch --with-compute`: compute exists for the call and not a moment longer."""
+"""`munin batch --with-compute`: compute that exists for one command only."""
 
 from collections.abc import Iterator
 
@@ -20,14 +20,14 @@ def aws() -> Iterator[Aws]:
         yield aws
 
 
-def test_compute_is_there_for_the_work_and_gone_after_it(aws: Aws) -> None:
+def test_compute_exists_during_the_block_and_is_deleted_after_it(aws: Aws) -> None:
     assert not remaining_parts(aws)
     with temporary_compute(aws, 2):
         assert remaining_parts(aws)
     assert not remaining_parts(aws)
 
 
-def test_compute_is_gone_also_when_the_work_fails_with_jobs_left(aws: Aws) -> None:
+def test_compute_is_deleted_when_the_block_fails_with_jobs_left(aws: Aws) -> None:
     with pytest.raises(KeyboardInterrupt), temporary_compute(aws, 2):
         submit(aws, seconds=100_000)
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""What the command line shows at its end."""
+"""Terminal output: the table of visits, progress bars, warnings."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -29,7 +29,7 @@ Show = Callable[..., list[str]]
 
 @pytest.fixture
 def show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Show:
-    """Visits, each told by what is different in it, as lines on a terminal of a width."""
+    """Print visits, each given by its differences to VISIT; return the lines."""
 
     def show(*differences: dict[str, Any], width: int = 80) -> list[str]:
         rows = [VISIT | difference for difference in differences]
@@ -52,13 +52,13 @@ def test_a_visit_is_a_line_with_the_scientific_name_below(show: Show) -> None:
     ]
 
 
-def test_a_moment_is_told_once(show: Show) -> None:
+def test_a_visit_without_duration_has_one_time(show: Show) -> None:
     line = show({"end_at": VISIT["start_at"]})[3]
     assert " 2026-05-14 21:40:12   " in line
     assert "–" not in line
 
 
-def test_a_visit_past_midnight_is_told_with_both_dates(show: Show) -> None:
+def test_a_visit_past_midnight_has_both_dates(show: Show) -> None:
     _, _, _, first, second = show({"end_at": datetime(2026, 5, 15, 0, 1, 10)})
     assert "2026-05-14 21:40:12 –" in first
     assert "2026-05-15 00:01:10" in second
@@ -68,7 +68,7 @@ def test_a_visit_without_a_time_says_so(show: Show) -> None:
     assert " unknown " in show({"start_at": None, "end_at": None})[3]
 
 
-def test_what_a_person_should_look_at_is_marked(show: Show) -> None:
+def test_visits_to_review_are_marked(show: Show) -> None:
     assert show({"needs_review": True})[3].endswith(" yes")
 
 
@@ -82,11 +82,11 @@ def test_long_names_fold_and_times_stay_whole(show: Show, width: int) -> None:
     assert "…" not in "".join(lines)
 
 
-def test_names_are_shown_as_they_are(show: Show) -> None:
+def test_markup_in_names_is_escaped(show: Show) -> None:
     assert "[red]cat[/red]" in "\n".join(show({"species": "[red]cat[/red]"}, width=120))
 
 
-def test_the_table_is_short_and_says_what_it_leaves_out(show: Show) -> None:
+def test_the_table_is_short_and_counts_the_rows_that_it_leaves_out(show: Show) -> None:
     lines = show(*[{}] * 23)
     assert lines[0] == "23 visits"
     assert sum("21:40:12" in line for line in lines) == terminal.MAX_VISITS_SHOWN
@@ -103,8 +103,8 @@ COST = {"line": "cost so far $0.1200, about $0.3000 and 5 min to go", "short": "
 WARNING = "the GPU is not used: its driver knows CUDA 12.4, [13.0] is needed"
 
 
-def watched(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> str:
-    """What is shown of a camera that detects, while its launch costs."""
+def bars_of_a_camera(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> str:
+    """The output for a camera in Stage 1, with warnings and a cost."""
     shown = StringIO()
     console = Console(file=shown, force_terminal=is_terminal, width=120, highlight=False)
     monkeypatch.setattr(terminal, "err", console)
@@ -116,14 +116,14 @@ def watched(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> str:
     return shown.getvalue()
 
 
-def test_what_a_launch_costs_stands_beside_its_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = watched(monkeypatch, is_terminal=True)
-    assert "3/9 media" in told
-    assert "$0.1200 of $0.4200" in told
+def test_the_cost_is_next_to_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = bars_of_a_camera(monkeypatch, is_terminal=True)
+    assert "3/9 media" in output
+    assert "$0.1200 of $0.4200" in output
 
 
-def test_where_there_are_no_bars_it_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert watched(monkeypatch, is_terminal=False).splitlines() == [
+def test_without_a_terminal_the_cost_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bars_of_a_camera(monkeypatch, is_terminal=False).splitlines() == [
         "cam: detecting",
         f"warning: cam: {WARNING}",
         "warning: cam: 2014: not read this time",

@@ -54,7 +54,9 @@ def test_the_check_reads_what_footage_says_of_its_newest_picture(tmp_path: Path)
     with dg.DagsterInstance.ephemeral() as instance:
         for camera, when in (("old", "2020-01-01 00:00:00"), ("new", "2999-01-01 00:00:00")):
             instance.report_runless_asset_event(
-                dg.AssetMaterialization("footage", partition=camera, metadata={NEWEST_TIME_KEY: when})
+                dg.AssetMaterialization(
+                    "footage", partition=camera, metadata={NEWEST_TIME_KEY: when}
+                )
             )
         context = dg.build_asset_check_context(instance=instance)
         result = no_camera_is_silent(context, RunSettings(), catalog)

@@ -94,9 +94,7 @@ def stored_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRu
     return found
 
 
-def test_a_run_whose_process_was_killed_fails(
-    home: Path, instance: dg.DagsterInstance
-) -> None:
+def test_a_run_whose_process_was_killed_fails(home: Path, instance: dg.DagsterInstance) -> None:
     killed, alive = add_run(instance), add_run(instance)
     subprocess.run([sys.executable, "-c", TAG_RUN, str(home), killed.run_id], check=True)
     tag_process(instance, alive)
@@ -117,7 +115,9 @@ def test_a_run_whose_process_was_killed_fails(
 
 def killed_run(instance: dg.DagsterInstance, home: Path, reported: int) -> dg.DagsterRun:
     """A run that was killed after it had reported some of three results, and then closed."""
-    ended = subprocess.run([sys.executable, "-W", "ignore", "-c", KILLED_RUN, str(home), str(reported)])
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", KILLED_RUN, str(home), str(reported)]
+    )
     assert ended.returncode == -signal.SIGKILL
     close_dead_runs(instance)
     (run,) = instance.get_runs()
@@ -131,7 +131,10 @@ def test_a_run_that_was_killed_after_it_had_reported_everything_succeeds_and_is_
     assert run.status == DagsterRunStatus.SUCCESS
     assert not should_retry(run, instance)
     log = [entry.message for entry in instance.all_logs(run.run_id)]
-    assert any("killed after it had reported all of its assets and checks: the run has succeeded" in m for m in log)
+    assert any(
+        "killed after it had reported all of its assets and checks: the run has succeeded" in m
+        for m in log
+    )
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     assert cameras_done("1") == {"north"}
 

@@ -225,7 +225,9 @@ def test_an_expired_lease_does_not_prevent_a_teardown_but_a_renewed_one_does(
     ComputeEnvironment(cloud.aws, cloud.clients).setup(4)
 
 
-def test_the_sensor_reports_the_usage_and_starts_the_job_that_tears_idle_compute_down(cloud: Cloud) -> None:
+def test_the_sensor_reports_the_usage_and_starts_the_job_that_tears_idle_compute_down(
+    cloud: Cloud,
+) -> None:
     catalog_folder().mkdir(parents=True)
     CameraCatalog(catalog_folder()).put(cloud.new_output("s3://ravne-data/footage/none"))
     changed = {"cloud.unused.tear_down_after_minutes": 0.5}

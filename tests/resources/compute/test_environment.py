@@ -1,4 +1,4 @@
-"""Compute on AWS Batch: set up, looked at and torn down in a sandbox's account."""
+"""Compute on AWS Batch: setup, status and teardown in a sandbox account."""
 
 import json
 import re
@@ -28,10 +28,11 @@ from typer.testing import CliRunner
 
 from odins_ravne_assets.cli.cost import app as cost_app
 from odins_ravne_assets.cli.job import ProfileChoice
+from resources.aws.batch_states import LIVE_STATUSES
 from resources.batch.names import Names, markets
 from resources.compute.dagster_resource import ComputeEnvironmentResource
 from resources.compute.environment import ComputeEnvironment
-from resources.compute.parts import LIVE, ComputeParts
+from resources.compute.parts import ComputeParts
 from resources.compute.survey import survey
 from resources.errors import RavneError, UsageError
 from resources.sandbox.foundation import prepare_foundation
@@ -49,7 +50,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def account(sandbox: Sandbox) -> Iterator[Sandbox]:
-    """The account with the foundation in it and nothing set up."""
+    """The account with the foundation and no compute."""
     prepare_foundation(SharedClients(aws_settings(sandbox)), "ravne", "eu-north-1")
     yield sandbox
     sandbox.clear_faults()
@@ -57,11 +58,11 @@ def account(sandbox: Sandbox) -> Iterator[Sandbox]:
 
 
 def revision_of(clients: SharedClients) -> int:
-    """The number of the active job definition; AWS counts on over teardowns."""
+    """The number of the active job definition; AWS continues the count over teardowns."""
     return ComputeParts(clients, Names("ravne")).job_definitions()[0]["revision"]
 
 
-def test_setting_up_tells_each_change_and_again_changes_nothing(account: Sandbox) -> None:
+def test_a_setup_reports_each_change_and_a_second_one_changes_nothing(account: Sandbox) -> None:
     compute, clients = recorded_environment(account)
     steps = Changes()
     assert compute.setup(10, True, steps) == 7
@@ -79,7 +80,7 @@ def test_setting_up_tells_each_change_and_again_changes_nothing(account: Sandbox
     assert clients.changes == []
 
 
-def test_what_the_profile_changes_is_changed_in_place_and_nothing_else(account: Sandbox) -> None:
+def test_changes_of_the_profile_are_made_in_place_and_no_others(account: Sandbox) -> None:
     recorded_environment(account)[0].setup(10)
     compute, clients = recorded_environment(
         account, bid_percentage=90, instance_types=["g5.xlarge"]
@@ -108,7 +109,7 @@ def test_a_changed_size_alone_replaces_no_machines(account: Sandbox) -> None:
     assert all("updatePolicy" not in each for each in sent)
 
 
-def test_what_somebody_changed_by_hand_is_put_back(account: Sandbox) -> None:
+def test_changes_by_hand_are_reverted(account: Sandbox) -> None:
     compute, clients = recorded_environment(account)
     compute.setup(10)
     batch = clients.of("batch")
@@ -128,7 +129,7 @@ def test_what_somebody_changed_by_hand_is_put_back(account: Sandbox) -> None:
     assert compute.setup(10) == 0
 
 
-def test_a_market_that_the_profile_gave_up_is_taken_away(account: Sandbox) -> None:
+def test_a_market_that_the_profile_no_longer_uses_is_deleted(account: Sandbox) -> None:
     recorded_environment(account)[0].setup(10)
     compute, _ = recorded_environment(account, fallback_to_ondemand=False)
     compute.setup(10)
@@ -138,20 +139,20 @@ def test_a_market_that_the_profile_gave_up_is_taken_away(account: Sandbox) -> No
     assert compute.setup(10) == 0
 
 
-def test_a_set_up_killed_after_any_call_is_finished_by_the_next(account: Sandbox) -> None:
+def test_a_setup_killed_after_any_call_is_completed_by_the_next(account: Sandbox) -> None:
     compute, clients = recorded_environment(account)
     compute.setup(10)
     for call in range(len(clients.changes)):
         compute.teardown()
-        mortal, doomed = recorded_environment(account)
-        doomed.kill_after = call
+        killed, clients_of_killed = recorded_environment(account)
+        clients_of_killed.kill_after = call
         with pytest.raises(KilledError):
-            mortal.setup(10)
+            killed.setup(10)
         compute.setup(10)
         assert compute.setup(10) == 0
 
 
-def test_a_teardown_killed_after_any_call_is_finished_by_the_next(account: Sandbox) -> None:
+def test_a_teardown_killed_after_any_call_is_completed_by_the_next(account: Sandbox) -> None:
     compute, clients = recorded_environment(account)
     compute.setup(10)
     clients.changes.clear()
@@ -160,15 +161,15 @@ def test_a_teardown_killed_after_any_call_is_finished_by_the_next(account: Sandb
     assert calls >= 12
     for call in range(calls):
         compute.setup(10)
-        mortal, doomed = recorded_environment(account)
-        doomed.kill_after = call
+        killed, clients_of_killed = recorded_environment(account)
+        clients_of_killed.kill_after = call
         with pytest.raises(KilledError):
-            mortal.teardown()
+            killed.teardown()
         compute.teardown()
         assert remaining_parts(account) == []
 
 
-def test_tearing_down_leaves_data_roles_and_logs_alone(account: Sandbox) -> None:
+def test_a_teardown_keeps_data_roles_and_logs(account: Sandbox) -> None:
     compute, clients = recorded_environment(account)
     clients.of("s3").put_object(Bucket="ravne-data-123456789012", Key="results/a", Body=b"a")
     compute.setup(10)
@@ -186,14 +187,14 @@ def test_tearing_down_leaves_data_roles_and_logs_alone(account: Sandbox) -> None
     assert len(groups["logGroups"]) == 1
 
 
-def test_tearing_down_nothing_is_no_error(account: Sandbox) -> None:
+def test_a_teardown_without_compute_is_no_error(account: Sandbox) -> None:
     compute, clients = recorded_environment(account)
     steps = Changes()
     compute.teardown(on_step=steps)
     assert steps == [] and clients.changes == []
 
 
-def test_jobs_that_have_not_ended_are_a_reason_to_refuse_until_forced(account: Sandbox) -> None:
+def test_a_teardown_with_live_jobs_is_refused_unless_forced(account: Sandbox) -> None:
     compute, clients = recorded_environment(account)
     compute.setup(10)
     job = submit(account, seconds=60)
@@ -204,10 +205,10 @@ def test_jobs_that_have_not_ended_are_a_reason_to_refuse_until_forced(account: S
     assert clients.changes == []
     compute.teardown(force=True)
     assert remaining_parts(account) == []
-    assert not [each for each in account.jobs() if each["status"] in LIVE]
+    assert not [each for each in account.jobs() if each["status"] in LIVE_STATUSES]
 
 
-def test_a_job_that_was_submitted_meanwhile_is_not_lost(account: Sandbox) -> None:
+def test_a_job_submitted_during_a_teardown_is_not_lost(account: Sandbox) -> None:
     compute, clients = recorded_environment(account)
     compute.setup(10)
     submitted: list[str] = []
@@ -216,12 +217,12 @@ def test_a_job_that_was_submitted_meanwhile_is_not_lost(account: Sandbox) -> Non
         if not submitted:
             submitted.append(submit(account, seconds=60))
 
-    # Between the first count and the disabling of the queue, somebody submits.
+    # Submitted between the first count and the disabling of the queue.
     clients.of("batch").meta.events.register("before-call.batch.UpdateJobQueue", submit_one)
     with pytest.raises(RavneError, match="1 job has not ended"):
         compute.teardown()
     (job,) = clients.of("batch").describe_jobs(jobs=submitted)["jobs"]
-    assert job["status"] in LIVE
+    assert job["status"] in LIVE_STATUSES
     compute.setup(10)
     assert {each.state for each in compute.status().queues} == {"ENABLED"}
 
@@ -245,7 +246,7 @@ def test_status_shows_jobs_machines_prices_and_age(account: Sandbox) -> None:
     compute.teardown(force=True)
 
 
-def test_trouble_on_awss_side_is_waited_out(account: Sandbox) -> None:
+def test_errors_of_aws_are_retried(account: Sandbox) -> None:
     compute, _ = recorded_environment(account)
     account.inject("server_error", "batch", times=2)
     account.inject("throttle", "ec2", "CreateLaunchTemplate")
@@ -259,14 +260,16 @@ def test_trouble_on_awss_side_is_waited_out(account: Sandbox) -> None:
 @pytest.mark.parametrize(
     "operation", ["CreateComputeEnvironment", "CreateJobQueue", "CreateLaunchTemplate"]
 )
-def test_a_call_whose_answer_was_lost_is_not_made_twice(operation: str, account: Sandbox) -> None:
+def test_a_call_whose_response_is_lost_creates_nothing_twice(
+    operation: str, account: Sandbox
+) -> None:
     compute, _ = recorded_environment(account)
     account.inject("lost_answer", "*", operation)
     compute.setup(10)
     assert compute.setup(10) == 0
 
 
-def test_two_set_ups_at_once_agree(account: Sandbox) -> None:
+def test_two_parallel_setups_agree(account: Sandbox) -> None:
     both = [recorded_environment(account)[0] for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         changes = list(pool.map(lambda compute: compute.setup(10), both))
@@ -274,7 +277,7 @@ def test_two_set_ups_at_once_agree(account: Sandbox) -> None:
     assert both[0].setup(10) == 0
 
 
-def test_an_invalid_environment_is_explained_in_awss_words(account: Sandbox) -> None:
+def test_an_invalid_environment_is_reported_with_the_reason_of_aws(account: Sandbox) -> None:
     compute, clients = recorded_environment(account)
     compute.setup(10)
     iam, profile = clients.of("iam"), "ravne-instance"
@@ -295,14 +298,14 @@ def test_an_invalid_environment_is_explained_in_awss_words(account: Sandbox) -> 
     assert {each.status for each in compute.status().environments} == {"VALID"}
 
 
-def test_an_environment_whose_role_is_gone_is_deleted_when_the_role_is_back(
+def test_an_environment_whose_role_is_deleted_is_deleted_when_the_role_exists_again(
     account: Sandbox,
 ) -> None:
     compute, clients = recorded_environment(account)
     compute.setup(1)
     batch, iam = clients.of("batch"), clients.of("iam")
-    there = batch.describe_compute_environments(computeEnvironments=["ravne-spot"])
-    resources = there["computeEnvironments"][0]["computeResources"]
+    described = batch.describe_compute_environments(computeEnvironments=["ravne-spot"])
+    resources = described["computeEnvironments"][0]["computeResources"]
     compute.teardown()
     role = {"RoleName": "by-hand", "AssumeRolePolicyDocument": "{}"}
     arn = iam.create_role(**role)["Role"]["Arn"]
@@ -323,21 +326,21 @@ def test_an_environment_whose_role_is_gone_is_deleted_when_the_role_is_back(
 
 
 @pytest.mark.parametrize(
-    ("types", "said"),
+    ("types", "message"),
     [
         (["g4dn.nano"], "EC2 in eu-north-1 does not know all of them"),
         (["g5g.xlarge"], "g5g.xlarge is not an x86_64 machine"),
         (["p4de.24xlarge"], "eu-north-1 offers none of p4de.24xlarge"),
     ],
 )
-def test_machines_that_cannot_be_used_are_named(
-    types: list[str], said: str, account: Sandbox
+def test_machine_types_that_cannot_be_used_are_named(
+    types: list[str], message: str, account: Sandbox
 ) -> None:
-    with pytest.raises(RavneError, match=re.escape(said)):
+    with pytest.raises(RavneError, match=re.escape(message)):
         recorded_environment(account, instance_types=types)[0].setup(1)
 
 
-def test_a_quota_that_is_not_known_here_is_remarked_on(account: Sandbox) -> None:
+def test_a_quota_with_an_unknown_code_is_a_remark(account: Sandbox) -> None:
     aws = aws_settings(account, instance_types=["c5.xlarge"])
     found = survey(SharedClients(aws), aws)
     assert found.quotas == {"spot": None, "ondemand": None}
@@ -345,14 +348,14 @@ def test_a_quota_that_is_not_known_here_is_remarked_on(account: Sandbox) -> None
     assert found.missing == ()
 
 
-def test_a_missing_right_names_the_call_and_the_policy(account: Sandbox) -> None:
+def test_a_missing_permission_names_the_call_and_the_policy(account: Sandbox) -> None:
     compute, _ = recorded_environment(account)
     account.inject("denied", "batch", "CreateComputeEnvironment")
     with pytest.raises(RavneError, match=r"may not call CreateComputeEnvironment.*ravne-operator"):
         compute.setup(10)
 
 
-def test_expired_credentials_are_told_as_such(account: Sandbox) -> None:
+def test_expired_credentials_are_reported(account: Sandbox) -> None:
     compute, _ = recorded_environment(account)
     account.inject("expired_token", "batch", times=20)
     with pytest.raises(RavneError, match="does not accept your credentials"):
@@ -360,7 +363,7 @@ def test_expired_credentials_are_told_as_such(account: Sandbox) -> None:
     account.clear_faults()
 
 
-def test_no_credentials_are_told_as_such(
+def test_missing_credentials_are_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, account: Sandbox
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -373,7 +376,7 @@ def test_no_credentials_are_told_as_such(
 
 
 class NoRetries(SharedClients):
-    """Clients that give up at once, so that the test need not wait."""
+    """Clients without retries, to keep the test short."""
 
     def _create(self, service: str, options: Any = None) -> Any:
         return self._session.client(
@@ -384,14 +387,14 @@ class NoRetries(SharedClients):
         )
 
 
-def test_an_account_that_nobody_answers_for_is_told_as_such() -> None:
+def test_an_endpoint_that_does_not_respond_is_reported() -> None:
     aws = Aws(endpoint_url="http://127.0.0.1:9")
     with pytest.raises(RavneError, match="AWS cannot be reached"):
         ComputeEnvironment(aws, NoRetries(aws)).status()
 
 
 class LoginPage(BaseHTTPRequestHandler):
-    """What many a network answers with before one has logged in to it."""
+    """The response of a network with a captive portal."""
 
     def do_POST(self) -> None:
         self.send_response(200)
@@ -402,7 +405,7 @@ class LoginPage(BaseHTTPRequestHandler):
         pass
 
 
-def test_an_answer_that_is_not_awss_is_told_as_such() -> None:
+def test_a_response_that_is_not_from_aws_is_reported() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), LoginPage) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         aws = Aws(endpoint_url=f"http://127.0.0.1:{server.server_port}")
@@ -411,22 +414,22 @@ def test_an_answer_that_is_not_awss_is_told_as_such() -> None:
         server.shutdown()
 
 
-# --- as a resource, and as a command
+# --- the resource and the commands
 
 
-def test_the_resource_offers_every_setting_of_the_profile_and_scales_to_zero() -> None:
+def test_the_resource_has_every_setting_of_the_profile_and_scales_to_zero() -> None:
     fields = set(ComputeEnvironmentResource.model_fields)
     assert fields == (set(Aws.model_fields) - {"compute"}) | set(Compute.model_fields)
     assert ComputeEnvironmentResource().aws() == Aws()
     assert ComputeEnvironmentResource().min_vcpus == 0
 
 
-def test_the_resource_is_configured_as_a_profile_is() -> None:
-    made = ComputeEnvironmentResource(name="own", max_vcpus=8, instance_types=["g6.xlarge"])
-    assert made.aws() == Aws(
+def test_the_resource_is_configured_like_a_profile() -> None:
+    resource = ComputeEnvironmentResource(name="own", max_vcpus=8, instance_types=["g6.xlarge"])
+    assert resource.aws() == Aws(
         name="own", compute=Compute(max_vcpus=8, instance_types=("g6.xlarge",))
     )
-    assert markets(made.aws()) == ("spot", "ondemand")
+    assert markets(resource.aws()) == ("spot", "ondemand")
 
 
 @dg.op
@@ -439,7 +442,7 @@ def prepare_compute() -> None:
     prepare()
 
 
-def test_the_resource_sets_compute_up_from_within_a_run(account: Sandbox) -> None:
+def test_the_resource_sets_compute_up_in_a_run(account: Sandbox) -> None:
     compute = ComputeEnvironmentResource(
         endpoint_url=account.endpoint_url, clock_url=account.clock_url
     )
@@ -457,7 +460,7 @@ def cost(sandbox: Sandbox, folder: Path, *arguments: str) -> Any:
     return CliRunner().invoke(cost_app, arguments, obj=ProfileChoice(str(profile)))
 
 
-def test_the_commands_set_up_show_and_tear_down(account: Sandbox, tmp_path: Path) -> None:
+def test_the_commands_set_up_report_and_tear_down(account: Sandbox, tmp_path: Path) -> None:
     made = cost(account, tmp_path, "setup", "--job-count", "2", "--gpu-required")
     assert made.exit_code == 0, made.exception
     assert "queue ravne-spot: created" in made.stderr and "Ready for jobs." in made.stdout
@@ -472,10 +475,10 @@ def test_the_commands_set_up_show_and_tear_down(account: Sandbox, tmp_path: Path
         "ravne-spot-high",
     ]
     assert cost(account, tmp_path, "teardown").exit_code == 0
-    assert "Nothing of ravne is set up" in cost(account, tmp_path, "status").stdout
+    assert "ravne has no compute" in cost(account, tmp_path, "status").stdout
 
 
-def test_a_profile_of_this_machine_has_no_cost_commands() -> None:
+def test_a_profile_without_a_cloud_has_no_cost_commands() -> None:
     done = CliRunner().invoke(cost_app, ["status"], obj=ProfileChoice("local"))
     assert isinstance(done.exception, UsageError)
     assert "munin --profile cloud cost status" in str(done.exception)

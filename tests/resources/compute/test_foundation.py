@@ -1,4 +1,4 @@
-"""The long-lived part of the cloud: its templates, who may do what, and how it is deployed."""
+"""The foundation: its templates, permissions and deployment."""
 
 import fnmatch
 import json
@@ -31,7 +31,7 @@ TEMPLATES = ROOT / "resources" / "compute" / "templates"
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[Aws]:
-    """An account in which the foundation was deployed."""
+    """The settings of an account with a deployed foundation."""
     with running_sandbox(SandboxConfig(scale=1000)) as sandbox:
         aws = Aws(endpoint_url=sandbox.endpoint_url, clock_url=sandbox.clock_url)
         assert deploy_foundation(aws, lambda _: None)
@@ -40,13 +40,13 @@ def aws() -> Iterator[Aws]:
 
 @pytest.fixture(scope="module")
 def resources() -> dict[str, Any]:
-    """The resources of the template, by their names in it."""
+    """The resources of the template, by their logical names."""
     return dict(load(str(TEMPLATES / "foundation.yaml"))["Resources"])
 
 
 @pytest.fixture(scope="module")
 def policies(aws: Aws) -> dict[str, list[dict[str, Any]]]:
-    """Statements of every policy that the foundation makes, as they are in the account."""
+    """The statements of every policy of the foundation, as deployed."""
     iam = SharedClients(aws).of("iam")
     found = {}
     for policy in iam.list_policies(Scope="Local")["Policies"]:
@@ -74,14 +74,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")
 @pytest.mark.parametrize(
     ("name", "region"), [("foundation", "eu-north-1"), ("budget", "us-east-1")]
 )
-def test_cfn_lint_finds_nothing_in_the_template(name: str, region: str) -> None:
+def test_cfn_lint_reports_nothing_for_the_template(name: str, region: str) -> None:
     lint = str(Path(sys.executable).parent / "cfn-lint")
     command = [lint, "-r", region, "-t", str(TEMPLATES / f"{name}.yaml")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("", 0)
 
 
-def test_the_bucket_is_versioned_encrypted_closed_and_kept(resources: dict[str, Any]) -> None:
+def test_the_bucket_is_versioned_encrypted_private_and_retained(resources: dict[str, Any]) -> None:
     bucket = resources["Bucket"]
     properties = bucket["Properties"]
     assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
@@ -89,18 +89,18 @@ def test_the_bucket_is_versioned_encrypted_closed_and_kept(resources: dict[str, 
     assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
     rules = properties["LifecycleConfiguration"]["Rules"]
     assert any("AbortIncompleteMultipartUpload" in rule for rule in rules)
-    # Kept when the stack is deleted, but not when it could not be made in the first place.
+    # Retained when the stack is deleted, but not when its creation failed.
     assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
 
 
-def test_nothing_of_it_costs_by_the_hour(resources: dict[str, Any]) -> None:
+def test_no_resource_costs_by_the_hour(resources: dict[str, Any]) -> None:
     kinds = {each["Type"] for each in resources.values()}
     assert not kinds & {"AWS::EC2::NatGateway", "AWS::EC2::EIP", "AWS::EC2::Instance"}
     endpoint = resources["S3Endpoint"]["Properties"]
     assert endpoint["VpcEndpointType"] == "Gateway"
 
 
-def test_nothing_comes_in_and_only_https_goes_out(resources: dict[str, Any]) -> None:
+def test_the_security_group_allows_only_outgoing_https(resources: dict[str, Any]) -> None:
     group = resources["SecurityGroup"]["Properties"]
     assert "SecurityGroupIngress" not in group
     assert [(out["FromPort"], out["ToPort"]) for out in group["SecurityGroupEgress"]] == [
@@ -108,14 +108,16 @@ def test_nothing_comes_in_and_only_https_goes_out(resources: dict[str, Any]) -> 
     ]
 
 
-def test_machines_may_start_in_three_zones(aws: Aws) -> None:
+def test_machines_can_start_in_three_zones(aws: Aws) -> None:
     found, missing = find_foundation(SharedClients(aws), aws)
     assert missing == []
     subnets = SharedClients(aws).of("ec2").describe_subnets(SubnetIds=list(found.subnets))
     assert len({each["AvailabilityZone"] for each in subnets["Subnets"]}) == 3
 
 
-def test_all_that_can_carry_the_tag_of_the_project_does(resources: dict[str, Any]) -> None:
+def test_every_resource_that_can_have_tags_has_the_tag_of_the_project(
+    resources: dict[str, Any],
+) -> None:
     cannot = {
         "AWS::EC2::Route",
         "AWS::EC2::SubnetRouteTableAssociation",
@@ -133,10 +135,10 @@ def test_all_that_can_carry_the_tag_of_the_project_does(resources: dict[str, Any
             )
 
 
-# --- who may do what
+# --- permissions
 
 
-def test_no_policy_allows_a_whole_service_or_a_family_of_actions(
+def test_no_policy_has_a_wildcard_in_an_action(
     policies: dict[str, list[dict[str, Any]]],
 ) -> None:
     assert set(policies) == {
@@ -151,21 +153,21 @@ def test_no_policy_allows_a_whole_service_or_a_family_of_actions(
         assert not [action for action in actions_of(statements) if "*" in action], name
 
 
-def test_every_role_is_held_by_the_boundary(resources: dict[str, Any]) -> None:
+def test_every_role_has_the_permissions_boundary(resources: dict[str, Any]) -> None:
     roles = [each for each in resources.values() if each["Type"] == "AWS::IAM::Role"]
     assert len(roles) == 3
     assert all(each["Properties"]["PermissionsBoundary"] == {"Ref": "Boundary"} for each in roles)
 
 
-def test_the_boundary_leaves_the_roles_what_their_own_policies_give(
+def test_the_boundary_includes_the_policies_of_the_roles(
     policies: dict[str, list[dict[str, Any]]],
 ) -> None:
-    held = actions_of(policies["ravne-boundary"])
-    assert actions_of(policies["ravne-job"]) <= held
-    assert actions_of(policies["ravne-execution"]) <= held
+    bounds = actions_of(policies["ravne-boundary"])
+    assert actions_of(policies["ravne-job"]) <= bounds
+    assert actions_of(policies["ravne-execution"]) <= bounds
 
 
-def test_the_boundary_leaves_machines_what_awss_own_policy_for_them_gives(
+def test_the_boundary_includes_the_policy_of_aws_for_machines(
     aws: Aws, policies: dict[str, list[dict[str, Any]]]
 ) -> None:
     iam = SharedClients(aws).of("iam")
@@ -173,12 +175,12 @@ def test_the_boundary_leaves_machines_what_awss_own_policy_for_them_gives(
     arn = attached["PolicyArn"]
     version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
     found = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
-    held = actions_of(policies["ravne-boundary"])
+    bounds = actions_of(policies["ravne-boundary"])
     for action in actions_of(found["Document"]["Statement"]):
-        assert fnmatch.filter(held, action), action
+        assert fnmatch.filter(bounds, action), action
 
 
-def test_a_job_reads_footage_and_models_and_writes_results_only(
+def test_a_job_may_read_footage_and_models_and_write_results_only(
     policies: dict[str, list[dict[str, Any]]],
 ) -> None:
     writes = {"s3:PutObject", "s3:DeleteObject"}
@@ -193,7 +195,7 @@ def test_a_job_reads_footage_and_models_and_writes_results_only(
     assert readable == {f"{bucket}/results/*", f"{bucket}/footage/*", f"{bucket}/models/*"}
 
 
-def test_submitting_names_both_queues_and_definition(
+def test_the_permission_to_submit_names_queues_and_definition(
     policies: dict[str, list[dict[str, Any]]],
 ) -> None:
     (submit,) = [s for s in policies["ravne-runner"] if "batch:SubmitJob" in as_list(s["Action"])]
@@ -202,7 +204,7 @@ def test_submitting_names_both_queues_and_definition(
     assert all("/ravne-" in resource for resource in submit["Resource"])
 
 
-def test_jobs_of_others_can_be_neither_ended_nor_tagged(
+def test_jobs_of_other_projects_can_be_neither_terminated_nor_tagged(
     policies: dict[str, list[dict[str, Any]]],
 ) -> None:
     for name in ("ravne-runner", "ravne-operator"):
@@ -215,12 +217,12 @@ def test_jobs_of_others_can_be_neither_ended_nor_tagged(
                 }
 
 
-def test_an_operator_hands_on_three_roles_and_can_make_or_change_none(
+def test_an_operator_may_pass_three_roles_and_create_or_change_none(
     policies: dict[str, list[dict[str, Any]]],
 ) -> None:
     statements = policies["ravne-operator"]
-    (hand_on,) = [each for each in statements if each["Action"] == "iam:PassRole"]
-    assert {arn.rpartition("/")[2] for arn in hand_on["Resource"]} == {
+    (pass_role,) = [each for each in statements if each["Action"] == "iam:PassRole"]
+    assert {arn.rpartition("/")[2] for arn in pass_role["Resource"]} == {
         "ravne-job",
         "ravne-execution",
         "ravne-instance",
@@ -230,27 +232,27 @@ def test_an_operator_hands_on_three_roles_and_can_make_or_change_none(
         "iam:PassRole",
         "iam:GetRole",
         "iam:GetInstanceProfile",
-        "iam:CreateServiceLinkedRole",  # Batch's, which is AWS's own
+        "iam:CreateServiceLinkedRole",  # of Batch
     }
 
 
-def test_the_policies_stay_within_awss_limit_even_with_the_longest_names(
+def test_the_policies_are_within_the_size_limit_even_with_the_longest_names(
     policies: dict[str, list[dict[str, Any]]],
 ) -> None:
     for name in ("ravne-boundary", "ravne-runner", "ravne-operator"):
         text = json.dumps(policies[name], separators=(",", ":"))
         longest = text.replace("ravne", "n" * 31).replace("eu-north-1", "ap-southeast-1")
-        # 6144 characters, white space not counted (IAM quotas); the frame takes 40.
+        # 6144 characters without white space (IAM quotas), 40 of them around the statements.
         assert len(longest.replace(" ", "")) + 40 <= 6144, name
 
 
-# How AWS calls the right to an operation, where it is not the operation's own name.
-RIGHTS = {
+# Permissions whose name is not that of the operation.
+PERMISSIONS = {
     "s3:HeadBucket": "s3:ListBucket",
     "service-quotas:GetServiceQuota": "servicequotas:GetServiceQuota",
-    "sts:GetCallerIdentity": None,  # needs none
+    "sts:GetCallerIdentity": None,  # needs no permission
 }
-# Rights that other calls need on the way, or that are for the ageing of the bucket.
+# Permissions that other calls require, or that are for the bucket's lifecycle rules.
 IMPLIED = {
     "batch:TagResource",
     "ec2:CreateTags",
@@ -260,16 +262,16 @@ IMPLIED = {
     "s3:GetLifecycleConfiguration",
     "s3:PutLifecycleConfiguration",
 }
-# The container's job is described by whoever looks after it, and by people.
+# Permissions for an operator's own checks.
 FOR_PEOPLE = {"batch:DescribeJobs", "ec2:DescribeSecurityGroups"}
 
 
-def test_an_operator_may_do_what_setup_status_and_teardown_call_and_nothing_else(
+def test_an_operator_has_the_permissions_for_setup_status_and_teardown_and_no_others(
     aws: Aws, policies: dict[str, list[dict[str, Any]]]
 ) -> None:
     called: set[str] = set()
 
-    class Noting(RecordingClients):
+    class CallRecorder(RecordingClients):
         def _create(self, service: str, options: Any = None) -> Any:
             client = super()._create(service, options)
             client.meta.events.register(
@@ -277,9 +279,9 @@ def test_an_operator_may_do_what_setup_status_and_teardown_call_and_nothing_else
             )
             return client
 
-    compute = ComputeEnvironment(aws, Noting(aws))
+    compute = ComputeEnvironment(aws, CallRecorder(aws))
     compute.setup(4)
-    # Changed by others: all of it is put back, with every call that can change a part.
+    # Changes by hand, which the next setup reverts, so that every call of an update is made.
     batch, ec2 = SharedClients(aws).of("batch"), SharedClients(aws).of("ec2")
     batch.update_job_queue(jobQueue="ravne-spot", priority=1)
     ec2.create_launch_template_version(
@@ -289,16 +291,16 @@ def test_an_operator_may_do_what_setup_status_and_teardown_call_and_nothing_else
     submit(aws, seconds=60)
     compute.status()
     compute.teardown(force=True)
-    needed = {right for call in called if (right := RIGHTS.get(call, call))}
+    needed = {each for call in called if (each := PERMISSIONS.get(call, call))}
     allowed = actions_of(policies["ravne-operator"])
     assert needed <= allowed
     assert allowed - needed <= IMPLIED | FOR_PEOPLE
 
 
-# --- deploying
+# --- deployment
 
 
-def test_setting_up_builds_on_what_the_stack_made(aws: Aws) -> None:
+def test_a_setup_uses_the_resources_of_the_stack(aws: Aws) -> None:
     found, missing = find_foundation(SharedClients(aws), aws)
     assert missing == []
     assert found.bucket == "ravne-data-123456789012"
@@ -312,7 +314,9 @@ def test_setting_up_builds_on_what_the_stack_made(aws: Aws) -> None:
     assert remaining_parts(aws) == []
 
 
-def test_deploying_again_changes_nothing_and_keeps_what_an_administrator_chose(aws: Aws) -> None:
+def test_a_second_deployment_changes_nothing_and_keeps_the_parameters_of_an_administrator(
+    aws: Aws,
+) -> None:
     steps: list[str] = []
     assert not deploy_foundation(aws, steps.append)
     assert steps == ["stack ravne-foundation: nothing to change"]
@@ -328,19 +332,19 @@ def test_deploying_again_changes_nothing_and_keeps_what_an_administrator_chose(a
     )
     deploy_foundation(aws, steps.append)
     (stack,) = cloudformation.describe_stacks(StackName="ravne-foundation")["Stacks"]
-    chosen = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
-    assert chosen["Trail"] == "no"
+    parameters = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+    assert parameters["Trail"] == "no"
 
 
-def test_the_budget_is_deployed_where_budgets_live(aws: Aws) -> None:
+def test_the_budget_is_deployed_in_the_region_of_aws_budgets(aws: Aws) -> None:
     assert deploy_budget(aws, 50, "owner@example.org", lambda _: None)
-    there = SharedClients(aws.model_copy(update={"region": "us-east-1"})).of("cloudformation")
-    (stack,) = there.describe_stacks(StackName="ravne-budget")["Stacks"]
-    chosen = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
-    assert chosen == {"Name": "ravne", "MonthlyUsd": "50", "Email": "owner@example.org"}
+    budgets = SharedClients(aws.model_copy(update={"region": "us-east-1"})).of("cloudformation")
+    (stack,) = budgets.describe_stacks(StackName="ravne-budget")["Stacks"]
+    parameters = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+    assert parameters == {"Name": "ravne", "MonthlyUsd": "50", "Email": "owner@example.org"}
 
 
-def test_what_cloudformation_refuses_is_told_in_one_line(aws: Aws) -> None:
+def test_a_refusal_of_cloudformation_is_reported_in_one_line(aws: Aws) -> None:
     iam = SharedClients(aws).of("iam")
     iam.create_role(RoleName="other-job", AssumeRolePolicyDocument="{}")
     with pytest.raises(RavneError, match=r"cost foundation: .*other-job already exists") as refused:
@@ -348,8 +352,8 @@ def test_what_cloudformation_refuses_is_told_in_one_line(aws: Aws) -> None:
     assert "\n" not in str(refused.value)
 
 
-class Told(SharedClients):
-    """A CloudFormation that finds out only later what is wrong, as AWS's does and moto's not."""
+class StubbedClients(SharedClients):
+    """A CloudFormation that fails only during the deployment, as that of AWS and unlike moto's."""
 
     def _create(self, service: str, options: Any = None) -> Any:
         client = super()._create(service, options)
@@ -370,8 +374,8 @@ def event(minute: int, name: str, status: str, reason: str = "") -> dict[str, An
     }
 
 
-def test_of_a_stack_that_could_not_be_made_the_first_failure_is_told() -> None:
-    clients = Told(Aws())
+def test_the_first_failure_of_a_deployment_is_reported() -> None:
+    clients = StubbedClients(Aws())
     clients.clock = ScaledClock(scale=10_000)
     clients.of("cloudformation")
     stack = {"StackName": "ravne-foundation", "StackId": "id", "CreationTime": datetime.now(UTC)}
@@ -379,7 +383,7 @@ def test_of_a_stack_that_could_not_be_made_the_first_failure_is_told() -> None:
     clients.stub.add_response("create_stack", {"StackId": "id"})
     for status in ("CREATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "DELETE_COMPLETE"):
         clients.stub.add_response("describe_stacks", {"Stacks": [{**stack, "StackStatus": status}]})
-    events = [  # the newest first
+    events = [  # newest first
         event(4, "ravne-foundation", "DELETE_COMPLETE"),
         event(3, "JobRole", "CREATE_FAILED", "Resource creation cancelled"),
         event(2, "Bucket", "CREATE_FAILED", "ravne-data-1 already\nexists"),
@@ -390,12 +394,12 @@ def test_of_a_stack_that_could_not_be_made_the_first_failure_is_told() -> None:
     with pytest.raises(RavneError) as failed:
         stack_of.deploy(template("foundation"), {"Name": "ravne"}, "ravne")
     assert str(failed.value) == (
-        "stack ravne-foundation is DELETE_COMPLETE: Bucket: ravne-data-1 already exists; put it "
-        "right and deploy again"
+        "stack ravne-foundation is DELETE_COMPLETE: Bucket: ravne-data-1 already exists; "
+        "correct it and deploy again"
     )
 
 
-# --- as commands
+# --- commands
 
 
 def cost(*arguments: str, profile: str = "cloud") -> Any:
@@ -403,7 +407,7 @@ def cost(*arguments: str, profile: str = "cloud") -> Any:
 
 
 @pytest.mark.parametrize("name", ["foundation", "budget"])
-def test_the_command_prints_the_template_as_it_is(name: str) -> None:
+def test_the_command_prints_the_template(name: str) -> None:
     done = cost(name)
     assert (done.exit_code, done.stdout) == (0, template(name))
 
@@ -414,20 +418,22 @@ def test_a_budget_needs_an_amount_and_an_address() -> None:
     assert "--email" in str(done.exception)
 
 
-def test_the_alert_is_for_the_profiles_own_budget_of_a_month(aws: Aws, tmp_path: Path) -> None:
+def test_the_alert_is_for_the_monthly_budget_of_the_profile(aws: Aws, tmp_path: Path) -> None:
     profile = tmp_path / "cloud.yaml"
     budget = {"cost_optimization": {"budget_usd_per_month": 30}}
     tree = {"cloud": {"aws": aws.model_dump(mode="json")}, "pipeline": budget}
     profile.write_text(json.dumps(tree))
     done = cost("budget", "--deploy", "--email", "owner@example.org", profile=str(profile))
     assert done.exit_code == 0, done.exception
-    there = SharedClients(aws.model_copy(update={"region": "us-east-1"})).of("cloudformation")
-    (stack,) = there.describe_stacks(StackName="ravne-budget")["Stacks"]
-    chosen = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
-    assert chosen["MonthlyUsd"] == "30"
+    budgets = SharedClients(aws.model_copy(update={"region": "us-east-1"})).of("cloudformation")
+    (stack,) = budgets.describe_stacks(StackName="ravne-budget")["Stacks"]
+    parameters = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+    assert parameters["MonthlyUsd"] == "30"
 
 
-def test_the_command_deploys_and_says_how_costs_are_told_apart(aws: Aws, tmp_path: Path) -> None:
+def test_the_command_deploys_and_prints_how_to_activate_the_cost_allocation_tag(
+    aws: Aws, tmp_path: Path
+) -> None:
     profile = tmp_path / "cloud.yaml"
     profile.write_text(json.dumps({"cloud": {"aws": aws.model_dump(mode="json")}}))
     done = cost("foundation", "--deploy", profile=str(profile))

@@ -1,4 +1,4 @@
-"""The plan of compute on AWS Batch: what a profile asks for, in the words of AWS's API."""
+"""The plan of compute on AWS Batch, as parameters of AWS's API."""
 
 import email
 import os
@@ -41,7 +41,7 @@ def planned(job_count: int = 10, gpu_required: bool = False, **compute: Any) -> 
     return plan(Aws(compute=Compute(**compute)), FOUND, job_count, gpu_required)
 
 
-def test_every_planned_call_is_one_that_the_api_takes() -> None:
+def test_every_planned_call_is_valid_for_the_api() -> None:
     batch = botocore.session.get_session().get_service_model("batch")
     ec2 = botocore.session.get_session().get_service_model("ec2")
     wanted = planned()
@@ -56,29 +56,29 @@ def test_every_planned_call_is_one_that_the_api_takes() -> None:
     validate_parameters(data, ec2.operation_model("CreateLaunchTemplate").input_shape)
 
 
-def test_the_spot_environment_has_a_bid_and_weighs_price_the_on_demand_one_has_no_bid() -> None:
+def test_only_the_spot_environment_has_a_bid_and_its_strategy_weighs_the_price() -> None:
     spot, ondemand = (each["computeResources"] for each in planned(bid_percentage=55).environments)
     assert (spot["type"], spot["bidPercentage"]) == ("SPOT", 55)
     assert spot["allocationStrategy"] == "SPOT_PRICE_CAPACITY_OPTIMIZED"
     assert ondemand["type"] == "EC2" and "bidPercentage" not in ondemand
-    # The default strategy would make environments that can never be changed in place.
+    # Environments with the default strategy cannot be updated in place.
     assert ondemand["allocationStrategy"] == "BEST_FIT_PROGRESSIVE"
 
 
-def test_by_default_nothing_runs_while_there_is_nothing_to_do() -> None:
+def test_compute_scales_to_zero_by_default() -> None:
     for environment in planned().environments:
         resources = environment["computeResources"]
         assert (resources["minvCpus"], resources["desiredvCpus"]) == (0, 0)
 
 
-def test_warm_machines_are_kept_in_the_preferred_market_only() -> None:
+def test_min_vcpus_apply_to_the_preferred_market_only() -> None:
     spot, ondemand = (each["computeResources"] for each in planned(min_vcpus=8).environments)
     assert (spot["minvCpus"], ondemand["minvCpus"]) == (8, 0)
     (alone,) = planned(min_vcpus=8, spot_instances=False).environments
     assert alone["computeResources"]["minvCpus"] == 8
 
 
-def test_the_high_queue_goes_first_on_the_same_machines() -> None:
+def test_the_queue_of_high_priority_shares_the_environment() -> None:
     queues = {each["jobQueueName"]: each for each in planned().queues}
     assert list(queues) == ["ravne-spot-high", "ravne-spot", "ravne-ondemand"]
     assert queues["ravne-spot-high"]["priority"] > queues["ravne-spot"]["priority"]
@@ -86,7 +86,7 @@ def test_the_high_queue_goes_first_on_the_same_machines() -> None:
     assert order[0] == order[1] == [{"order": 1, "computeEnvironment": "ravne-spot"}]
 
 
-def test_a_profile_without_a_market_plans_nothing_for_it() -> None:
+def test_markets_that_the_profile_does_not_use_are_not_planned() -> None:
     no_fallback = planned(fallback_to_ondemand=False)
     assert [q["jobQueueName"] for q in no_fallback.queues] == ["ravne-spot-high", "ravne-spot"]
     assert len(no_fallback.environments) == 1
@@ -94,7 +94,7 @@ def test_a_profile_without_a_market_plans_nothing_for_it() -> None:
     assert [q["jobQueueName"] for q in no_spot.queues] == ["ravne-ondemand"]
 
 
-def test_time_limits_are_what_aws_allows_and_leave_waiting_for_capacity_to_the_platform() -> None:
+def test_time_limits_are_within_the_limits_of_aws_and_longest_for_lacking_capacity() -> None:
     for queue in planned().queues:
         limits = {
             each["reason"]: each["maxTimeSeconds"] for each in queue["jobStateTimeLimitActions"]
@@ -104,14 +104,14 @@ def test_time_limits_are_what_aws_allows_and_leave_waiting_for_capacity_to_the_p
         assert limits["MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"] == 600
 
 
-def test_a_job_takes_one_gpu_and_leaves_an_eighth_of_the_memory_to_the_system() -> None:
+def test_a_job_requests_one_gpu_and_seven_eighths_of_the_memory() -> None:
     container = planned().job_definition["containerProperties"]
-    asked = {each["type"]: each["value"] for each in container["resourceRequirements"]}
-    assert asked == {"VCPU": "4", "MEMORY": "14336", "GPU": "1"}
+    requested = {each["type"]: each["value"] for each in container["resourceRequirements"]}
+    assert requested == {"VCPU": "4", "MEMORY": "14336", "GPU": "1"}
     assert container["linuxParameters"]["initProcessEnabled"] is True
 
 
-def test_batch_itself_never_tries_a_job_again() -> None:
+def test_batch_itself_never_retries_a_job() -> None:
     retries = planned().job_definition["retryStrategy"]
     assert retries == {"attempts": 1, "evaluateOnExit": [{"onReason": "*", "action": "EXIT"}]}
 
@@ -131,17 +131,17 @@ def test_machines_without_a_gpu_are_refused_only_when_one_is_required() -> None:
         job_shape([G4DN, C7I], gpu_required=False)
 
 
-def test_jobs_without_a_gpu_get_an_ordinary_machine_image() -> None:
+def test_jobs_without_a_gpu_use_the_default_machine_image() -> None:
     bare = plan(Aws(), replace(FOUND, machines=(C7I,)), 1, False)
     assert all("ec2Configuration" not in e["computeResources"] for e in bare.environments)
-    asked = bare.job_definition["containerProperties"]["resourceRequirements"]
-    assert "GPU" not in {each["type"] for each in asked}
+    requested = bare.job_definition["containerProperties"]["resourceRequirements"]
+    assert "GPU" not in {each["type"] for each in requested}
 
 
 @given(
     jobs=st.integers(1, 10_000), most=st.integers(4, 5000), quota=st.none() | st.integers(4, 5000)
 )
-def test_an_environment_never_outgrows_profile_quota_or_need(
+def test_the_limit_of_an_environment_is_the_least_of_profile_quota_and_need(
     jobs: int, most: int, quota: int | None
 ) -> None:
     job = job_shape([G4DN], True)
@@ -149,7 +149,7 @@ def test_an_environment_never_outgrows_profile_quota_or_need(
     assert vcpus == min([most, 4 * jobs] + ([quota] if quota is not None else []))
 
 
-def test_a_limit_below_one_machine_is_refused() -> None:
+def test_a_limit_below_the_size_of_one_machine_is_refused() -> None:
     with pytest.raises(UsageError, match="max_vcpus: 3 is less than one machine has"):
         planned(max_vcpus=3)
 
@@ -166,7 +166,7 @@ def test_the_same_profile_gives_the_same_plan() -> None:
     assert other.job_definition["tags"]["Fingerprint"] != changed
 
 
-def test_machines_demand_the_safe_metadata_service_that_containers_can_reach() -> None:
+def test_machines_require_metadata_service_version_2_and_containers_can_reach_it() -> None:
     template = planned().launch_template
     assert template["MetadataOptions"]["HttpTokens"] == "required"
     assert template["MetadataOptions"]["HttpPutResponseHopLimit"] == 2
@@ -184,16 +184,18 @@ def test_user_data_is_the_boot_script_in_a_mime_part_that_batch_can_merge() -> N
 
 
 LISTINGS = {
-    "with a disk of its own": (
+    "with instance storage": (
         "/dev/nvme0n1 Amazon Elastic Block Store\n/dev/nvme1n1 Amazon EC2 NVMe Instance Storage\n",
         ["mkfs.xfs -f /dev/nvme1n1", "mount -o noatime /dev/nvme1n1"],
     ),
-    "without one": ("/dev/nvme0n1 Amazon Elastic Block Store\n", []),
+    "without instance storage": ("/dev/nvme0n1 Amazon Elastic Block Store\n", []),
 }
 
 
 @pytest.mark.parametrize("machine", LISTINGS)
-def test_the_boot_script_makes_scratch_writable_on_a_machine(machine: str, tmp_path: Path) -> None:
+def test_the_boot_script_prepares_the_scratch_folder_of_a_machine(
+    machine: str, tmp_path: Path
+) -> None:
     listing, expected = LISTINGS[machine]
     (tmp_path / "etc/ecs").mkdir(parents=True)
     (tmp_path / "bin").mkdir()

@@ -69,7 +69,7 @@ def test_reading_an_archived_object_names_its_class_and_the_command_that_brings_
         pass
     assert str(told.value) == (
         f"{URL}/DCIM/1.jpg: is archived (GLACIER) and cannot be read now; `munin cost restore "
-        f"{URL}/DCIM` tells what having it back costs, and asks for it"
+        f"{URL}/DCIM` shows the cost of restoring it, and requests it"
     )
 
 
@@ -99,14 +99,14 @@ def test_the_command_names_the_price_first_then_asks_and_then_tells_how_far_it_i
     clients: AwsClients,
 ) -> None:
     told = munin(URL)
-    assert "3 objects, 2 archived (0.00 GB), of which 0 asked for" in told
+    assert "3 objects, 2 archived (0.00 GB), of which 0 requested" in told
     assert "2 objects for 7 days: about $0.00, in 5 to 12 hours (bulk). With --start" in told
     assert not any(each.restoring for each in list_storage_classes(clients, URL))
     assert "Asked for 2 objects" in munin(URL, "--start")
     found = list(list_storage_classes(clients, URL))
     assert request_restore(clients, URL, found, 7, "bulk") == 0  # they have been asked for
     eventually(lambda: not any(each.is_archived for each in list_storage_classes(clients, URL)))
-    assert "3 objects, all can be read, restored ones until" in munin(URL)
+    assert "3 objects, all readable, restored ones readable until" in munin(URL)
     assert open_store(URL, clients).read_bytes("DCIM/1.jpg") == b"picture"
     assert [each.is_archived for each in list_storage_classes(clients, f"{URL}2")] == [True]
 

@@ -206,7 +206,7 @@ def test_stores_list_in_the_order_of_names_folder_by_folder(
 ) -> None:
     store = make_store()
     if isinstance(store, S3Store):
-        store.listing = S3Listing(store.place, page=2)
+        store.listing = S3Listing(store.location, page=2)
     wanted = without_folders_that_are_files(found)
     for key in wanted:
         store.write_bytes(key, b"")

@@ -1,4 +1,4 @@
-"""Exports: the visits as other tools read them, valid by the formats' own validators."""
+"""Exports: the observations in the formats of other tools, checked by the formats' validators."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ from resources.storage.local_store import LocalStore
 
 Row = dict[str, Any]
 
-HERE = Project(
+PROJECT = Project(
     title="Night study",
     contributors=("Anna", "Bo"),
     utc_offset="+01:00",
@@ -29,7 +29,7 @@ PERSON: Row = {"category": "person", "label": "person", "scientific_name": "Homo
 
 
 def exported(
-    camera: Camera, folder: Path, project: Project = HERE, privacy: Privacy | None = None
+    camera: Camera, folder: Path, project: Project = PROJECT, privacy: Privacy | None = None
 ) -> tuple[LocalStore, ExportResult]:
     store = camera.store(folder)
     run_stage3(store, Stage3(), {}, Privacy())
@@ -48,7 +48,7 @@ def images(folder: Path) -> dict[str, Row]:
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A night with all that can go wrong, exported."""
+    """The exports of a night with failed, pending and duplicate media."""
     folder = tmp_path_factory.mktemp("exports") / "camera7"
     camera = a_night()
     camera.medium("DCIM/12.jpg", NIGHT + 5 * SECOND, [], "duplicate", reason="is DCIM/1.jpg")
@@ -59,15 +59,15 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# Valid
+# Validity
 
 
-def test_a_night_with_all_that_can_go_wrong_is_valid_in_both_formats(night: Path) -> None:
+def test_a_night_with_failures_is_valid_in_both_formats(night: Path) -> None:
     assert megadetector_errors(night / "stage3" / "megadetector.json") == []
     assert camtrap_dp_errors(night / "stage3" / "camtrap-dp") == []
 
 
-def test_a_camera_that_saw_nothing_is_valid_in_both_formats(tmp_path: Path) -> None:
+def test_a_camera_without_detections_is_valid_in_both_formats(tmp_path: Path) -> None:
     camera = Camera()
     camera.medium("1.jpg", NIGHT, [])
     exported(camera, tmp_path)
@@ -75,7 +75,7 @@ def test_a_camera_that_saw_nothing_is_valid_in_both_formats(tmp_path: Path) -> N
     assert camtrap_dp_errors(tmp_path / "stage3" / "camtrap-dp") == []
 
 
-def test_odd_names_and_boxes_at_the_edge_are_valid_in_both_formats(tmp_path: Path) -> None:
+def test_unusual_names_and_boxes_at_the_edge_are_valid_in_both_formats(tmp_path: Path) -> None:
     camera = Camera()
     for name in ('ä "木",\n🦊.jpg', "a..b/~c.jpg", "=1+1.jpg", "looks like.MP4"):
         edges = {"box": (0.99999, 0.0, 0.00001, 1.0)}
@@ -101,11 +101,11 @@ def test_two_empty_files_are_two_failures(tmp_path: Path) -> None:
     ]
 
 
-def test_validators_find_what_is_wrong(night: Path, tmp_path: Path) -> None:
+def test_validators_find_errors(night: Path, tmp_path: Path) -> None:
     package = tmp_path / "package"
     package.mkdir()
-    for made in (night / "stage3" / "camtrap-dp").iterdir():
-        (package / made.name).write_bytes(made.read_bytes())
+    for file in (night / "stage3" / "camtrap-dp").iterdir():
+        (package / file.name).write_bytes(file.read_bytes())
     table = package / "observations.csv"
     table.write_text(table.read_text().replace("+02:00", "", 1).replace(",event,", ",visit,", 1))
     assert len(camtrap_dp_errors(package)) >= 2
@@ -118,7 +118,7 @@ def test_validators_find_what_is_wrong(night: Path, tmp_path: Path) -> None:
 # MegaDetector JSON
 
 
-def test_a_box_in_a_visit_has_the_visit_s_species_and_the_detector_s_confidence(
+def test_a_box_has_the_species_of_its_observation_and_the_detector_s_confidence(
     night: Path,
 ) -> None:
     content = json.loads((night / "stage3" / "megadetector.json").read_text())
@@ -138,27 +138,27 @@ def test_people_and_unknown_animals_have_no_classification(night: Path) -> None:
     assert "classifications" not in person | unknown
 
 
-def test_a_video_tells_its_frames_and_the_frame_of_each_box(night: Path) -> None:
+def test_a_video_has_its_frames_and_the_frame_of_each_box(night: Path) -> None:
     video = images(night)["DCIM/2.mp4"]
     assert video["frames_processed"] == [0, 1, 2]
     assert [box["frame_number"] for box in video["detections"]] == [1, 2]
     assert video["frame_rate"] > 0
 
 
-def test_failures_have_the_format_s_words_and_a_duplicate_has_the_boxes_of_its_like(
+def test_failures_have_the_format_s_messages_and_a_duplicate_the_boxes_of_its_original(
     night: Path,
 ) -> None:
     found = images(night)
     assert found["DCIM/9.jpg"]["failure"] == "image access failure"
     assert found["DCIM/10.mp4"]["failure"] == "Failure processing video: decoder crashed"
     assert found["DCIM/12.jpg"]["detections"] == found["DCIM/1.jpg"]["detections"]
-    assert "DCIM/11.jpg" not in found  # Stage 1 has not come to it
+    assert "DCIM/11.jpg" not in found  # pending in Stage 1
 
 
 # Camtrap DP
 
 
-def test_a_visit_is_an_event_with_a_count_and_its_boxes_are_media_rows_of_it(night: Path) -> None:
+def test_an_observation_is_an_event_with_a_count_and_its_boxes_are_media_rows(night: Path) -> None:
     observations = rows(night, "observations")
     fox = next(row for row in observations if row["observationLevel"] == "event")
     assert {name: fox[name] for name in ("observationType", "scientificName", "count")} == {
@@ -175,14 +175,14 @@ def test_a_visit_is_an_event_with_a_count_and_its_boxes_are_media_rows_of_it(nig
     assert boxes[0]["bboxX"] == "0.1"
 
 
-def test_what_is_in_no_visit_is_unknown_blank_or_unclassified(night: Path) -> None:
+def test_rows_without_an_observation_are_unknown_blank_or_unclassified(night: Path) -> None:
     media = {row["mediaID"]: row["fileName"] for row in rows(night, "media")}
-    loose = {
+    without_event = {
         media[row["mediaID"]]: row["observationType"]
         for row in rows(night, "observations")
         if row["mediaID"] and not row["eventID"]
     }
-    assert loose == {
+    assert without_event == {
         "6.jpg": "unknown",
         "7.mp4": "unknown",
         "8.jpg": "blank",
@@ -191,13 +191,13 @@ def test_what_is_in_no_visit_is_unknown_blank_or_unclassified(night: Path) -> No
     }
 
 
-def test_what_has_no_time_is_left_out_and_counted(tmp_path: Path) -> None:
-    _, made = exported(a_night(), tmp_path)
-    assert made.camtrap_dp is not None
-    assert (made.camtrap_dp.media, made.camtrap_dp.visits) == (1, 1)
+def test_media_and_observations_without_a_time_are_left_out_and_counted(tmp_path: Path) -> None:
+    _, result = exported(a_night(), tmp_path)
+    assert result.camtrap_dp is not None
+    assert (result.camtrap_dp.media, result.camtrap_dp.observations) == (1, 1)
 
 
-def test_an_offset_that_a_medium_lacks_is_that_of_its_camera_or_of_the_project(
+def test_a_missing_offset_is_that_of_the_camera_or_of_the_project(
     tmp_path: Path,
 ) -> None:
     camera = Camera()
@@ -214,49 +214,49 @@ def test_an_offset_that_a_medium_lacks_is_that_of_its_camera_or_of_the_project(
 @pytest.mark.parametrize(
     ("project", "reason"),
     [
-        (HERE.model_copy(update={"deployments": ()}), "camera camera7: no coordinates"),
-        (HERE.model_copy(update={"utc_offset": None}), "project.utc_offset"),
+        (PROJECT.model_copy(update={"deployments": ()}), "camera camera7: no coordinates"),
+        (PROJECT.model_copy(update={"utc_offset": None}), "project.utc_offset"),
     ],
 )
-def test_without_a_place_or_a_zone_there_is_no_package_and_nothing_is_made_up(
+def test_there_is_no_package_without_coordinates_or_utc_offset(
     project: Project, reason: str, tmp_path: Path
 ) -> None:
     camera = Camera()
     camera.medium("1.jpg", NIGHT, [{}])
-    store, made = exported(camera, tmp_path)
-    assert made.camtrap_dp is not None
+    store, result = exported(camera, tmp_path)
+    assert result.camtrap_dp is not None
     again = export_camera(store, "camera7", project, Privacy())
     assert again.camtrap_dp is None
-    assert reason in (again.why_no_camtrap_dp or "")
+    assert reason in (again.camtrap_dp_error or "")
     assert not store.exists("stage3/camtrap-dp/datapackage.json")
     assert store.exists("stage3/megadetector.json")
 
 
-def test_a_camera_that_was_moved_has_a_deployment_for_each_place(tmp_path: Path) -> None:
+def test_a_moved_camera_has_a_deployment_for_each_place(tmp_path: Path) -> None:
     camera = Camera()
     for number, day in enumerate((0, 1, 5, 30)):
         camera.medium(f"{number}.jpg", NIGHT + day * 86_400 * SECOND, [{}])
     place = {"cameraID": "camera7", "latitude": 59, "longitude": 17}
-    stays = (
+    deployments = (
         {**place, "deploymentID": "ridge", "deploymentEnd": "2026-05-02"},
         {**place, "deploymentID": "lake", "deploymentStart": "2026-05-06T00:00:00+01:00",
          "deploymentEnd": "2026-05-07", "habitat": "shore"},
     )  # fmt: skip
-    project = Project(**HERE.model_dump() | {"deployments": stays})
-    _, made = exported(camera, tmp_path, project)
-    assert made.camtrap_dp is not None
-    assert made.camtrap_dp.media == 1
+    project = Project(**PROJECT.model_dump() | {"deployments": deployments})
+    _, result = exported(camera, tmp_path, project)
+    assert result.camtrap_dp is not None
+    assert result.camtrap_dp.media == 1
     assert camtrap_dp_errors(tmp_path / "stage3" / "camtrap-dp") == []
     assert [row["deploymentID"] for row in rows(tmp_path, "media")] == ["ridge", "ridge", "lake"]
     assert rows(tmp_path, "deployments")[1]["habitat"] == "shore"
 
 
-def test_media_tell_where_a_camera_stood_if_nobody_else_does(tmp_path: Path) -> None:
+def test_coordinates_default_to_those_of_the_media(tmp_path: Path) -> None:
     camera = Camera()
     for number, place in enumerate([(59.0, 17.0), (59.2, 17.2), (59.1, 17.1), (0.0, 0.0)]):
         there = {"latitude": place[0], "longitude": place[1]}
         camera.medium(f"{number}.jpg", NIGHT + number * SECOND, [], **there)
-    exported(camera, tmp_path, HERE.model_copy(update={"deployments": ()}))
+    exported(camera, tmp_path, PROJECT.model_copy(update={"deployments": ()}))
     (deployment,) = rows(tmp_path, "deployments")
     assert (deployment["latitude"], deployment["longitude"]) == ("59.1", "17.1")
 
@@ -264,7 +264,7 @@ def test_media_tell_where_a_camera_stood_if_nobody_else_does(tmp_path: Path) -> 
 # Privacy
 
 
-def test_people_can_be_left_out_with_every_medium_that_shows_one(tmp_path: Path) -> None:
+def test_people_can_be_left_out_with_all_media_that_show_one(tmp_path: Path) -> None:
     camera = a_night()
     camera.medium("DCIM/13.jpg", NIGHT + 30 * SECOND, [{}, {**PERSON, "confidence": 0.2}])
     exported(camera, tmp_path, privacy=Privacy(leave_out_people=True))
@@ -278,10 +278,10 @@ def test_people_can_be_left_out_with_every_medium_that_shows_one(tmp_path: Path)
     assert camtrap_dp_errors(tmp_path / "stage3" / "camtrap-dp") == []
 
 
-def test_coordinates_are_rounded_where_a_chosen_species_was_seen(tmp_path: Path) -> None:
+def test_coordinates_are_rounded_where_a_sensitive_species_was_observed(tmp_path: Path) -> None:
     place = {"cameraID": "camera7", "latitude": 59.123456, "longitude": 17.654321}
     named = {**place, "locationName": "Eagle rock", "habitat": "forest"}
-    project = Project(**HERE.model_dump() | {"deployments": [named]})
+    project = Project(**PROJECT.model_dump() | {"deployments": [named]})
     for chosen, latitude, uncertainty, location in (
         ("Vulpes vulpes", "59.1", "15691", ""),
         ("Canidae", "59.1", "15691", ""),
@@ -298,10 +298,10 @@ def test_coordinates_are_rounded_where_a_chosen_species_was_seen(tmp_path: Path)
         assert ("17.654321" in package) == (chosen == "Lynx lynx")
 
 
-# A spreadsheet
+# The spreadsheet
 
 
-def test_the_spreadsheet_has_a_row_per_visit_and_columns_to_fill(night: Path) -> None:
+def test_the_spreadsheet_has_a_row_per_observation_and_columns_for_reviewers(night: Path) -> None:
     with (night / "stage3" / "observations.csv").open(encoding="utf-8") as file:
         fox, *others = csv.DictReader(file)
     assert len(others) == 3
@@ -313,7 +313,7 @@ def test_the_spreadsheet_has_a_row_per_visit_and_columns_to_fill(night: Path) ->
     assert (fox["confirmed_species"], fox["comment"]) == ("", "")
 
 
-def test_no_name_of_a_file_or_species_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
+def test_formulas_in_names_are_escaped_in_the_spreadsheet(tmp_path: Path) -> None:
     camera = Camera()
     camera.medium("=cmd|1.jpg", NIGHT, [{"label": "@fox", "scientific_name": None}])
     exported(camera, tmp_path)
@@ -322,10 +322,10 @@ def test_no_name_of_a_file_or_species_is_a_formula_in_a_spreadsheet(tmp_path: Pa
     assert (row["species"], row["first_medium"]) == ("'@fox", "'=cmd|1.jpg")
 
 
-# A project
+# Projects
 
 
-def test_a_project_of_cameras_is_one_valid_file_and_one_valid_package(tmp_path: Path) -> None:
+def test_a_project_is_one_valid_file_and_one_valid_package(tmp_path: Path) -> None:
     stores = []
     for number in (7, 8):
         camera = a_night()
@@ -337,16 +337,16 @@ def test_a_project_of_cameras_is_one_valid_file_and_one_valid_package(tmp_path: 
         run_stage3(store, Stage3(), {}, Privacy())
         stores.append((camera.camera_id, store))
     places = [{"cameraID": name, "latitude": 59, "longitude": 17} for name, _ in stores]
-    project = Project(**HERE.model_dump() | {"deployments": places})
-    made = export_project(stores, tmp_path / "project", project, Privacy())
-    assert made.visits == 8
+    project = Project(**PROJECT.model_dump() | {"deployments": places})
+    result = export_project(stores, tmp_path / "project", project, Privacy())
+    assert result.observations == 8
     assert megadetector_errors(tmp_path / "project" / "megadetector.json") == []
     assert camtrap_dp_errors(tmp_path / "project" / "camtrap-dp") == []
     content = json.loads((tmp_path / "project" / "megadetector.json").read_text())
     assert {image["file"].split("/")[0] for image in content["images"]} == {"camera7", "camera8"}
 
 
-def test_a_camera_without_times_does_not_keep_a_project_from_its_package(tmp_path: Path) -> None:
+def test_a_camera_without_times_does_not_prevent_the_package_of_a_project(tmp_path: Path) -> None:
     stores = []
     for name, at in (("camera7", NIGHT), ("camera8", None)):
         camera = Camera(name)
@@ -355,24 +355,24 @@ def test_a_camera_without_times_does_not_keep_a_project_from_its_package(tmp_pat
         run_stage3(store, Stage3(), {}, Privacy())
         stores.append((name, store))
     places = [{"cameraID": name, "latitude": 59, "longitude": 17} for name, _ in stores]
-    project = Project(**HERE.model_dump() | {"deployments": places})
-    made = export_project(stores, tmp_path / "project", project, Privacy())
-    assert made.camtrap_dp == (1, 1)
+    project = Project(**PROJECT.model_dump() | {"deployments": places})
+    result = export_project(stores, tmp_path / "project", project, Privacy())
+    assert result.camtrap_dp == (1, 1)
     assert camtrap_dp_errors(tmp_path / "project" / "camtrap-dp") == []
     assert pl.read_parquet(tmp_path / "project" / "observations.parquet").height == 2
 
 
-def test_exports_made_again_are_the_same(night: Path) -> None:
+def test_a_second_export_writes_the_same_bytes(night: Path) -> None:
     store = LocalStore(night)
     before = {found.key: store.read_bytes(found.key) for found in store.list("stage3")}
-    export_camera(store, "camera7", HERE, Privacy())
+    export_camera(store, "camera7", PROJECT, Privacy())
     assert {found.key: store.read_bytes(found.key) for found in store.list("stage3")} == before
 
 
-# The study's own files
+# CSV files of the project
 
 
-def test_species_and_deployments_are_csv_files_that_the_profile_names(tmp_path: Path) -> None:
+def test_species_and_deployments_are_read_from_the_csv_files_of_the_profile(tmp_path: Path) -> None:
     (tmp_path / "species.csv").write_text("scientific_name,common_name\nVulpes vulpes,räv\n")
     (tmp_path / "places.csv").write_text("cameraID,latitude,longitude,habitat\nc7,59,17,bog\n")
     profile = tmp_path / "mine.yaml"
@@ -384,12 +384,12 @@ def test_species_and_deployments_are_csv_files_that_the_profile_names(tmp_path: 
         "räv",
         {"habitat": "bog"},
     )
-    # What is launched elsewhere is told all of it.
+    # Jobs on AWS get the project as JSON.
     assert Project.model_validate_json(project.model_dump_json()) == project
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("cameraID,latitude\nc7,59\n", "places.csv, line 2: longitude is missing"),
         ("cameraID,latitude,longitude\nc7,north,1\n", "line 2: latitude 'north' is not allowed"),
@@ -401,13 +401,13 @@ def test_species_and_deployments_are_csv_files_that_the_profile_names(tmp_path: 
         ("cameraID,latitude,longitude\n", "has no row"),
     ],
 )
-def test_what_is_wrong_in_such_a_file_is_told_with_its_line(
-    text: str, said: str, tmp_path: Path
+def test_an_invalid_row_of_such_a_file_is_an_error_with_its_line(
+    text: str, message: str, tmp_path: Path
 ) -> None:
     from resources.errors import ProfileError
 
     (tmp_path / "places.csv").write_text(text)
     profile = tmp_path / "mine.yaml"
     profile.write_text(f"project: {{deployments: {tmp_path}/places.csv}}")
-    with pytest.raises(ProfileError, match=said):
+    with pytest.raises(ProfileError, match=message):
         load_profile(str(profile))

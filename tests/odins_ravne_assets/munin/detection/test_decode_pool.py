@@ -16,19 +16,19 @@ import psutil
 import pytest
 
 from odins_ravne_assets.munin.detection.decode_pool import (
-    MediumStarted,
+    DecodeEvent,
     DecodePool,
     DecodeSettings,
-    DecodeEvent,
-    MediumFailed,
     Frame,
     Medium,
     MediumEnded,
+    MediumFailed,
+    MediumStarted,
     MediumUnavailable,
 )
 from odins_ravne_assets.munin.detection.decode_process import MAX_PIXELS, decode_still, decode_video
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
-from odins_ravne_assets.munin.detection.motion_gate import MotionGate, MotionDetector
+from odins_ravne_assets.munin.detection.motion_gate import MotionDetector, MotionGate
 from resources.errors import MediaError
 from resources.storage.local_store import LocalStore
 
@@ -177,7 +177,9 @@ def test_a_file_that_hangs_the_decoder_costs_that_file_alone(tmp_path: Path) -> 
     hang(tmp_path / "b.jpg")
     write_still(tmp_path / "c.jpg")
     media = map(medium, ["a.jpg", "b.jpg", "c.jpg"])
-    found = events_by_medium(DecodePool(LocalStoreOfAnything(tmp_path), media, settings(timeout=1.0)))
+    found = events_by_medium(
+        DecodePool(LocalStoreOfAnything(tmp_path), media, settings(timeout=1.0))
+    )
     failure = found["b.jpg"][-1]
     assert isinstance(failure, MediumFailed) and "hung" in failure.reason
     assert isinstance(found["a.jpg"][-1], MediumEnded) and isinstance(
@@ -235,7 +237,7 @@ def test_a_file_that_kills_the_decoder_twice_costs_that_file_alone(tmp_path: Pat
     killer.join()
     failure = found["a.jpg"][-1]
     assert isinstance(failure, MediumFailed)
-    assert failure.reason == "the decoder died of SIGKILL twice in this file"
+    assert failure.reason == "the decoder was killed by SIGKILL twice in this file"
     assert sum(isinstance(event, MediumStarted) for event in found["a.jpg"]) == 2
     assert isinstance(found["b.jpg"][-1], MediumEnded)
 

@@ -35,7 +35,12 @@ from odins_ravne_assets.munin.detection.decode_pool import (
 )
 from odins_ravne_assets.munin.detection.detector import Box, Detector
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
-from odins_ravne_assets.munin.detection.gpu_video import TOKEN_BYTES, allocate_buffer, parse_picture, copy_to_slot
+from odins_ravne_assets.munin.detection.gpu_video import (
+    TOKEN_BYTES,
+    allocate_buffer,
+    copy_to_slot,
+    parse_picture,
+)
 from odins_ravne_assets.munin.inference.run_model import (
     DetectorRunner,
     LoadedModel,
@@ -309,9 +314,7 @@ def journal_of(pictures: list[NDArray[np.uint8]], store: LocalStore) -> Stage1Jo
 
 
 @pytest.mark.parametrize("crops_in_all", [1, 2, 7])
-def test_labels_are_the_same_with_pending_batches(
-    tmp_path: Path, crops_in_all: int
-) -> None:
+def test_labels_are_the_same_with_pending_batches(tmp_path: Path, crops_in_all: int) -> None:
     manifest = load_manifest("efficientnet-lite3")
     engine = open_engine(manifest, "onnxruntime", 2)
     store = LocalStore(tmp_path)

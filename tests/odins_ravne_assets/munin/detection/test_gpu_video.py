@@ -1,7 +1,7 @@
-"""What FFmpeg asks of the NVIDIA driver, as far as it goes without a GPU: until it decodes.
+"""FFmpeg's calls of the NVIDIA driver before it decodes, without a GPU.
 
-FFmpeg is the real one, of PyAV. The driver is a stub with every function that FFmpeg looks for;
-its GPU has a context already, as that of a process has in which Warp works.
+FFmpeg is the real one, of PyAV. The driver is a stub with every function that FFmpeg looks up; its
+GPU already has a context, as in a process that uses Warp.
 """
 
 import os
@@ -44,7 +44,7 @@ except av.error.FFmpegError as error:
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a driver's library."""
+    """Return the folder of a stub driver."""
     gcc = shutil.which("gcc")
     libraries = list((Path(av.__file__).parent.parent / "av.libs").glob("libavutil*"))
     if gcc is None or not libraries:
@@ -60,27 +60,27 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def opened(driver: Path, clip: Path, options: dict[str, Any]) -> str:
+def open_clip(driver: Path, clip: Path, options: dict[str, Any]) -> str:
     command = [sys.executable, "-c", OPENS, str(clip), *(f"{k}={v}" for k, v in options.items())]
     environment = os.environ | {"LD_LIBRARY_PATH": str(driver)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
-def test_ffmpeg_takes_the_context_in_which_warp_works(
+def test_ffmpeg_uses_the_current_context_of_warp(
     driver: Path, tmp_path: Path, make_video: Any
 ) -> None:
     clip = make_video(tmp_path / "clip.mp4")
-    assert opened(driver, clip, CURRENT_CONTEXT) == "hardware"
-    # PyAV's own choice, for a process that has no context yet.
-    refused = opened(driver, clip, {"primary_ctx": "1"})
+    assert open_clip(driver, clip, CURRENT_CONTEXT) == "hardware"
+    # PyAV's default, for a process without a context.
+    refused = open_clip(driver, clip, {"primary_ctx": "1"})
     assert "Primary context already active with incompatible flags" in refused
 
 
-def test_without_a_driver_it_is_an_error_and_no_decoding_by_the_cpu(
+def test_without_a_driver_opening_fails_and_does_not_fall_back_to_the_cpu(
     tmp_path: Path, make_video: Any
 ) -> None:
     if find_gpu() is not None:
         pytest.skip("this machine has a driver")
     clip = make_video(tmp_path / "clip.mp4")
-    assert "Could not dynamically load CUDA" in opened(tmp_path, clip, CURRENT_CONTEXT)
+    assert "Could not dynamically load CUDA" in open_clip(tmp_path, clip, CURRENT_CONTEXT)

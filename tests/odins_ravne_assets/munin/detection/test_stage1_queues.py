@@ -15,7 +15,13 @@ import polars as pl
 import pytest
 
 from odins_ravne_assets.munin.detection import decode_pool
-from odins_ravne_assets.munin.detection.decode_pool import MediumStarted, MediumFailed, Frame, Medium, MediumEnded
+from odins_ravne_assets.munin.detection.decode_pool import (
+    Frame,
+    Medium,
+    MediumEnded,
+    MediumFailed,
+    MediumStarted,
+)
 from odins_ravne_assets.munin.detection.detector import Box
 from odins_ravne_assets.munin.detection.stage1 import Stage1
 from odins_ravne_assets.munin.inference.timing import STAGE1_STEPS, StageTiming
@@ -95,7 +101,9 @@ class Camera:
             picture = np.full((48, 64, 3), number, np.uint8)
             yield Frame(medium, picture, number, number * 40, moved, self._slot, self.slots)  # type: ignore[arg-type]
 
-    def run(self, events: Sequence[decode_pool.DecodeEvent | None], max_pending: int, batch: int = 2) -> FakeDetector:
+    def run(
+        self, events: Sequence[decode_pool.DecodeEvent | None], max_pending: int, batch: int = 2
+    ) -> FakeDetector:
         detector = FakeDetector(max_pending)
         stage = Stage1(
             detector,  # type: ignore[arg-type]
@@ -135,14 +143,20 @@ def test_frames_from_before_a_crash_of_the_decoder_are_discarded_even_if_in_prog
     camera = Camera(tmp_path)
     first = list(camera.frames(ONE, range(5)))
     again = list(camera.frames(ONE, range(2)))
-    camera.run([MediumStarted(ONE), *first, MediumStarted(ONE), *again, MediumEnded(ONE, None)], max_pending=1)
+    camera.run(
+        [MediumStarted(ONE), *first, MediumStarted(ONE), *again, MediumEnded(ONE, None)],
+        max_pending=1,
+    )
     assert camera.rows("frames") == [(ONE.content_hash, 0), (ONE.content_hash, 1)]
     assert camera.rows("crops") == [(ONE.content_hash, 1)]
 
 
 def test_a_medium_that_fails_in_progress_leaves_no_rows(tmp_path: Path) -> None:
     camera = Camera(tmp_path)
-    camera.run([MediumStarted(ONE), *camera.frames(ONE, range(5)), MediumFailed(ONE, "died")], max_pending=1)
+    camera.run(
+        [MediumStarted(ONE), *camera.frames(ONE, range(5)), MediumFailed(ONE, "died")],
+        max_pending=1,
+    )
     assert camera.rows("frames") == camera.rows("crops") == []
 
 
@@ -170,10 +184,14 @@ def test_no_frame_is_pending_while_no_event_is_ready(tmp_path: Path) -> None:
     assert released == [3]
 
 
-def test_the_motion_gate_knows_the_boxes_of_all_earlier_frames_before_it_skips_one(tmp_path: Path) -> None:
+def test_the_motion_gate_knows_the_boxes_of_all_earlier_frames_before_it_skips_one(
+    tmp_path: Path,
+) -> None:
     """Frames without motion are processed until two in a row have no box."""
     camera = Camera(tmp_path)
     moving = camera.frames(ONE, range(1, 2))
     still = camera.frames(ONE, range(2, 16, 2), moved=False)
-    camera.run([MediumStarted(ONE), *moving, *still, MediumEnded(ONE, None)], max_pending=1, batch=4)
+    camera.run(
+        [MediumStarted(ONE), *moving, *still, MediumEnded(ONE, None)], max_pending=1, batch=4
+    )
     assert [number for _, number in camera.rows("frames")] == [1, 2, 4]

@@ -11,13 +11,13 @@ from gpu_kernels.device.gpu import find_gpu
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.munin.inference.background_worker import BackgroundWorker
 from odins_ravne_assets.munin.inference.timing import (
-    ENGINE_WAIT,
     ENGINE_BUSY,
-    SAVING,
-    STAGE2_STEPS,
+    ENGINE_WAIT,
     INFERENCE,
-    STAGE1_STEPS,
     INPUT_WAIT,
+    SAVING,
+    STAGE1_STEPS,
+    STAGE2_STEPS,
     StageTiming,
 )
 from odins_ravne_assets.munin.progress import StageProgress
@@ -102,9 +102,7 @@ def test_stage_2_reports_its_seconds_and_the_depth_of_its_queue_of_crops() -> No
     assert not any("fit" in key for key in metadata)
 
 
-def test_a_stage_without_new_media_reports_no_times(
-    footage_folder: Path, tmp_path: Path
-) -> None:
+def test_a_stage_without_new_media_reports_no_times(footage_folder: Path, tmp_path: Path) -> None:
     run(footage_folder, tmp_path, RecordingReporter())
     again = run(footage_folder, tmp_path, RecordingReporter()).metadata
     assert not [key for key in again if key.startswith("pipeline/")]

@@ -141,7 +141,9 @@ def test_what_is_launched_elsewhere_has_the_corrections_with_it(tmp_path: Path) 
     named = {"pipeline.stage0.clock_corrections": str(tmp_path / "clocks.csv")}
     profile = load_profile("local", named)
     there = Profile.model_validate(profile.model_dump(mode="json"))
-    assert there.pipeline.stage0.clock_corrections == read_clock_corrections(tmp_path / "clocks.csv")
+    assert there.pipeline.stage0.clock_corrections == read_clock_corrections(
+        tmp_path / "clocks.csv"
+    )
 
 
 def test_a_profile_that_names_bad_corrections_is_refused_with_their_line(tmp_path: Path) -> None:
@@ -198,7 +200,9 @@ def test_whatever_the_periods_the_one_that_holds_is_applied_and_no_other(
     path.write_text(HEADER + "\n".join(lines), encoding="utf-8")
     holding = [one for one in corrections if one.start <= time < one.until]
     assert len(holding) <= 1
-    captured, stated = camera_clocks(read_clock_corrections(path), ()).of("a").corrected(time, offset)
+    captured, stated = (
+        camera_clocks(read_clock_corrections(path), ()).of("a").corrected(time, offset)
+    )
     if not holding:
         assert (captured, stated) == (time, offset)
         return

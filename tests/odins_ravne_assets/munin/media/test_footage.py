@@ -18,7 +18,11 @@ import pytest
 
 from odins_ravne_assets.munin.media.camera_clock import CameraClocks, camera_clocks
 from odins_ravne_assets.munin.media.footage import FootageCounts, read_footage, refresh_media_table
-from odins_ravne_assets.munin.media.media_table import StoredMedia, open_media_table, write_media_table
+from odins_ravne_assets.munin.media.media_table import (
+    StoredMedia,
+    open_media_table,
+    write_media_table,
+)
 from odins_ravne_assets.munin.media.probe import Probe
 from odins_ravne_assets.munin.media.probe_process import probe_media
 from odins_ravne_assets.munin.tables.schemas import MEDIA

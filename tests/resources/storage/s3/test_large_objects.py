@@ -66,7 +66,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_read_anew(
     write(store, "large", old)
 
     def replace(request: Request, forward: Forward) -> Answer:
-        store.place.client.put_object(**store.place.name_of("large"), Body=new)
+        store.location.client.put_object(**store.location.name_of("large"), Body=new)
         return forward(request)
 
     s3.fail("GetObject", replace, after=3)
@@ -81,8 +81,8 @@ def test_an_object_that_is_replaced_all_the_time_is_said(
 
     def replace(request: Request, forward: Forward) -> Answer:
         if "range" in request.headers:
-            store.place.client.put_object(
-                **store.place.name_of("large"), Body=os.urandom(3 * small_parts)
+            store.location.client.put_object(
+                **store.location.name_of("large"), Body=os.urandom(3 * small_parts)
             )
         return forward(request)
 
@@ -98,8 +98,8 @@ def test_a_large_object_that_cannot_go_up_leaves_nothing(
     s3.fail("UploadPart", refuse(400, "ExpiredToken"), FOREVER, after=3)
     assert "expired" in complaint(lambda: write(store, "large", os.urandom(9 * small_parts)))
     assert store.read_bytes("large") == b"old"
-    bucket = store.place.bucket
-    assert "Uploads" not in store.place.client.list_multipart_uploads(Bucket=bucket)
+    bucket = store.location.bucket
+    assert "Uploads" not in store.location.client.list_multipart_uploads(Bucket=bucket)
     assert staged_copies(store) == []
 
 
@@ -117,7 +117,7 @@ def test_a_lost_answer_is_no_lost_object(
 
 def test_an_object_of_another_program_is_read_too(store: S3Store, small_parts: int) -> None:
     data = os.urandom(3 * small_parts)
-    store.place.client.put_object(**store.place.name_of("video.mp4"), Body=data)
+    store.location.client.put_object(**store.location.name_of("video.mp4"), Body=data)
     with store.reading("video.mp4") as path:
         assert path.read_bytes() == data
     assert store.read_bytes("video.mp4") == data

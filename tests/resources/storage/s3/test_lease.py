@@ -82,7 +82,7 @@ def test_a_holder_that_lives_is_waited_for_as_long_as_it_takes(store: S3Store, s
 
 def test_a_lease_that_is_old_by_s3s_clock_is_taken_at_once(store: S3Store, s3: S3Rig) -> None:
     old = json.dumps({"holder": "gone", "renewed": 3}).encode()
-    store.place.client.put_object(**store.place.name_of(LOCK_FILE), Body=old)
+    store.location.client.put_object(**store.location.name_of(LOCK_FILE), Body=old)
 
     def later(request: Request, forward: Forward) -> Answer:
         answer = forward(request)
@@ -147,7 +147,7 @@ def test_who_was_robbed_of_the_lease_notices(make_store: Callable[[], S3Store], 
     robbed = make_store()
     other = json.dumps({"holder": "another", "renewed": 0}).encode()
     with robbed.exclusive(lambda: None):
-        robbed.place.client.put_object(**robbed.place.name_of(LOCK_FILE), Body=other)
+        robbed.location.client.put_object(**robbed.location.name_of(LOCK_FILE), Body=other)
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             try:

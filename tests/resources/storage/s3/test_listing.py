@@ -51,7 +51,7 @@ def test_a_place_that_may_not_be_listed_is_told_as_a_whole(store: S3Store, s3: S
 def test_an_outage_is_no_closed_folder(store: S3Store, s3: S3Rig) -> None:
     s3.fail("ListObjectsV2", refuse(500, "InternalError"), FOREVER)
     told: list[str] = []
-    with pytest.raises(StoreError, match="S3 keeps failing"):
+    with pytest.raises(StoreError, match="S3 fails in every attempt"):
         list(store.list("", on_error=lambda key, reason: told.append(key)))
     assert told == []
 
@@ -61,7 +61,7 @@ def test_objects_that_no_file_can_be_are_told_once_for_each_folder(store: S3Stor
     odd = ["/leading", "a//b", "a//c/d", "a/../e", "./f", "content under a slash/"]
     for key in [*folder_objects, *odd, "a/fine"]:
         body = b"content" if key == "content under a slash/" else b""
-        store.place.client.put_object(**store.place.name_of(key), Body=body)
+        store.location.client.put_object(**store.location.name_of(key), Body=body)
     told: list[str] = []
     found = list(store.list("", on_error=lambda key, reason: told.append(key)))
     assert [stored.key for stored in found] == ["a/fine"]

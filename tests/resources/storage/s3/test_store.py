@@ -55,10 +55,10 @@ __all__ = [
         (403, "InvalidAccessKeyId", "AWS does not know the access key"),
         (403, "SignatureDoesNotMatch", "AWS does not accept the secret key"),
         (403, "RequestTimeTooSkewed", "this machine's clock is more than 15 minutes wrong"),
-        (403, "InvalidObjectState", r"is archived .*; `munin cost restore 's3://.+/a'` tells"),
-        (503, "SlowDown", "S3 keeps asking to slow down; wait a while and run again"),
-        (500, "InternalError", r"S3 keeps failing \(InternalError\)"),
-        (301, "PermanentRedirect", "the bucket lies in another region; set cloud.aws.region"),
+        (403, "InvalidObjectState", r"is archived .*; `munin cost restore 's3://.+/a'` shows"),
+        (503, "SlowDown", "S3 throttles requests; wait a while and run again"),
+        (500, "InternalError", r"S3 fails in every attempt \(InternalError\)"),
+        (301, "PermanentRedirect", "the bucket is in another region; set cloud.aws.region"),
         (418, "Teapot", "S3 refused GetObject: Teapot: short and stout"),
     ],
 )
@@ -163,7 +163,7 @@ def test_a_body_that_arrives_broken_is_read_again(store: S3Store, s3: S3Rig, fau
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"), [(truncate, "breaks off again and again"), (spoil_answer, "is damaged")]
+    ("fault", "words"), [(truncate, "connection broke in every attempt"), (spoil_answer, "is damaged")]
 )
 def test_a_body_that_never_arrives_whole_is_said(
     store: S3Store, s3: S3Rig, fault: Any, words: str
@@ -179,14 +179,14 @@ def test_a_body_that_is_spoiled_on_its_way_up_is_sent_again(store: S3Store, s3: 
     assert store.read_bytes("key") == b"data"
     s3.fail("PutObject", spoil_request, FOREVER)
     said = complaint(lambda: store.write_bytes("key", b"new"))
-    assert "what arrives is not what was sent" in said
+    assert "the data was corrupted in transit" in said
     assert store.read_bytes("key") == b"data"
 
 
 def test_damage_in_the_store_is_found_by_the_objects_own_checksum(store: S3Store) -> None:
     wrong = hashlib.sha256(b"what it was").hexdigest()
-    store.place.client.put_object(
-        **store.place.name_of("key"), Body=b"what it is", Metadata={"sha256": wrong}
+    store.location.client.put_object(
+        **store.location.name_of("key"), Body=b"what it is", Metadata={"sha256": wrong}
     )
     assert "does not match its SHA-256" in complaint(lambda: store.read_bytes("key"))
     with pytest.raises(StoreError, match="does not match its SHA-256"), store.reading("key"):

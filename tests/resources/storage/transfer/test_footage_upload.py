@@ -324,7 +324,7 @@ def test_an_upload_that_s3_forgot_begins_anew(
         staged(card, target)
     begun = UploadManifest(target).upload("large")
     assert begun
-    target.uploading.abort("large", begun.upload_id)
+    target.uploader.abort("large", begun.upload_id)
     s3.reset()
     assert staged(card, target).uploaded == 1
     assert target.read_bytes("large") == path.read_bytes()
@@ -343,8 +343,8 @@ def test_parts_of_what_a_file_was_are_not_mixed_with_what_it_is(
     s3.reset()
     assert staged(card, target).uploaded == 1
     assert target.read_bytes("large") == path.read_bytes()
-    bucket = target.place.bucket
-    assert "Uploads" not in target.place.client.list_multipart_uploads(Bucket=bucket)
+    bucket = target.location.bucket
+    assert "Uploads" not in target.location.client.list_multipart_uploads(Bucket=bucket)
 
 
 def test_a_stop_ends_soon_and_the_next_copy_goes_on(
