@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import warp as wp
 from made_media import Picture, a_still, write_clip
-from onnx_on_device import OnnxOnDevice
+from onnxruntime_device_engine import OnnxOnDevice
 
 from gpu_kernels.device.gpu import Gpu
 from gpu_kernels.engines.engine import DeviceEngine, Engine, EngineKind, open_engine

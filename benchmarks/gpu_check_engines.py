@@ -10,12 +10,12 @@ import warp as wp
 from gpu_bench import GIB, Bench, CheckFailedError, CheckSkippedError, Told
 from numpy.typing import NDArray
 
-from gpu_kernels.device.gpu_preprocess import Staging
+from gpu_kernels.device.gpu_preprocessing import Staging
 from gpu_kernels.engines.engine import Engine, open_engine
 from gpu_kernels.engines.tensorrt_build import joined
-from gpu_kernels.heads.agreement import Agreement, compare_boxes, compare_labels
-from gpu_kernels.heads.decode import Boxes, decode, rank
-from gpu_kernels.heads.gpu_decode import ROOM, HeadsOnDevice
+from gpu_kernels.heads.engine_agreement import Agreement, compare_boxes, compare_labels
+from gpu_kernels.heads.box_decoding import Boxes, decode, rank
+from gpu_kernels.heads.gpu_box_decoding import ROOM, HeadsOnDevice
 from gpu_kernels.models.manifest import ModelManifest, load_manifest, shipped_models
 from gpu_kernels.preprocessing.letterbox import fit, to_input
 from odins_ravne_assets.munin.inference.run_model import DetectorRunner, LoadedModel, whole_picture

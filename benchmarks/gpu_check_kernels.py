@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gpu_kernels.device import picture_kernels
 from gpu_kernels.device.cubins import compile_cubins, load_cubins
-from gpu_kernels.device.gpu_preprocess import fit_into, fit_items, launch_fit
+from gpu_kernels.device.gpu_preprocessing import fit_into, fit_items, launch_fit
 from gpu_kernels.models.manifest import ModelManifest, load_manifest, shipped_models
 from gpu_kernels.preprocessing.device_picture import DevicePicture
 from gpu_kernels.preprocessing.letterbox import fit, to_input

@@ -12,7 +12,7 @@ from gpu_bench import Bench, CheckFailedError, Told
 from made_media import Picture
 from running import run_stages
 
-from gpu_kernels.device.gpu_preprocess import cut_out
+from gpu_kernels.device.gpu_preprocessing import cut_out
 from gpu_kernels.preprocessing.device_picture import DeviceFrame
 from odins_ravne_assets.munin.detection.decode_pool import (
     DecodePool,

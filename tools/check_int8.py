@@ -22,7 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
-from check_half import pictures
+from check_fp16 import pictures
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -33,8 +33,8 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from gpu_kernels.engines.engine import Engine, open_engine
-from gpu_kernels.heads.agreement import PLACE, SCORE, Agreement, compare_boxes, compare_labels
-from gpu_kernels.heads.decode import decode, rank
+from gpu_kernels.heads.engine_agreement import PLACE, SCORE, Agreement, compare_boxes, compare_labels
+from gpu_kernels.heads.box_decoding import decode, rank
 from gpu_kernels.models.manifest import SHIPPED, ModelManifest, load_manifest
 from gpu_kernels.preprocessing.letterbox import Picture, fit, to_input
 

@@ -1,8 +1,8 @@
 """Kernels of a detector's outputs, in Warp: from raw rows to the boxes that are kept.
 
-One source for CUDA and the CPU. Formulas and rules are those of `gpu_kernels.heads.decode`, which
+One source for CUDA and the CPU. Formulas and rules are those of `gpu_kernels.heads.box_decoding`, which
 does the same with numpy and is what the tests compare with; who launches them is
-`gpu_kernels.heads.gpu_decode`. In turn: candidates that reach the threshold are gathered, put in
+`gpu_kernels.heads.gpu_box_decoding`. In turn: candidates that reach the threshold are gathered, put in
 order, and each one that a stronger one of its class overlaps too much is left out.
 """
 

@@ -1,6 +1,6 @@
 """Kernels of pictures, in Warp: one source that runs on CUDA, and on the CPU, where it is tested.
 
-What the kernels are given is made in `gpu_kernels.device.gpu_preprocess`; the CPU's own path is
+What the kernels are given is made in `gpu_kernels.device.gpu_preprocessing`; the CPU's own path is
 `preprocess` and `motion` with OpenCV and numpy, and these are what the tests compare with. Those of
 a network's outputs are in `gpu_kernels.device.head_kernels`.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gpu_kernels.device.gpu import find_gpu, usable_gpu
 from gpu_kernels.engines.engine_cache import EngineCache
-from gpu_kernels.engines.lanes import Fill, Read
+from gpu_kernels.engines.batch_queue import Fill, Read
 from gpu_kernels.engines.tensorrt_api import find_tensorrt
 from gpu_kernels.engines.tensorrt_build import Batches
 from gpu_kernels.models.manifest import ModelManifest, verify

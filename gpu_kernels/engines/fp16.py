@@ -11,7 +11,7 @@ float16. `half_graph` rewrites a float32 graph so:
 
 Weights that the file stores in a smaller type and widens when it is loaded (float16, or int8 times
 a scale) are computed first. A manifest says `half = true` when its model was seen to hold its
-accuracy so; `tools/check_half.py` measures it.
+accuracy so; `tools/check_fp16.py` measures it.
 """
 
 from collections.abc import Callable, Iterable

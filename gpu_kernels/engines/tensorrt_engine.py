@@ -1,7 +1,7 @@
 """Runs a TensorRT engine on the GPU: an `Engine` that also takes pictures that are there already.
 
-Two lanes (`gpu_kernels.engines.tensorrt_lane`) take the batches in turn
-(`gpu_kernels.engines.lanes`), so that one copies while the other computes. Not run without a GPU:
+Two lanes (`gpu_kernels.engines.tensorrt_slot`) take the batches in turn
+(`gpu_kernels.engines.batch_queue`), so that one copies while the other computes. Not run without a GPU:
 `benchmarks/gpu_checks.py` is its test.
 """
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from gpu_kernels.device.gpu import Gpu, usable_gpu
 from gpu_kernels.engines.engine_cache import EngineCache
-from gpu_kernels.engines.lanes import Fill, LaneEngine, Read
+from gpu_kernels.engines.batch_queue import Fill, LaneEngine, Read
 from gpu_kernels.engines.runtime_cache import CompiledKernels
 from gpu_kernels.engines.tensorrt_api import TensorRt, find_tensorrt
 from gpu_kernels.engines.tensorrt_build import (
@@ -20,7 +20,7 @@ from gpu_kernels.engines.tensorrt_build import (
     build_engine,
     engine_key,
 )
-from gpu_kernels.engines.tensorrt_lane import DEVICE, CudaLane, GpuClock, Loaded
+from gpu_kernels.engines.tensorrt_slot import DEVICE, CudaLane, GpuClock, Loaded
 from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import EngineError
 
@@ -84,7 +84,7 @@ class TensorRtEngine(LaneEngine):
         """
         import warp as wp
 
-        from gpu_kernels.device.gpu_preprocess import ready
+        from gpu_kernels.device.gpu_preprocessing import ready
 
         self._log, self._trt, self._cache, self._key = trt.log(), trt, cache, key
         ready(DEVICE)

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_kernels.heads.decode import Boxes
+from gpu_kernels.heads.box_decoding import Boxes
 from gpu_kernels.models.manifest import Category, CategoryRefinement, ModelManifest
 from gpu_kernels.preprocessing.letterbox import Pixels, Region, cut_region, pixels
 from resources.errors import ModelError

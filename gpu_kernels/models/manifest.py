@@ -73,7 +73,7 @@ class _DetectorOutput(_Part):
 
 
 class YoloOutput(_DetectorOutput):
-    """YOLO heads; see `gpu_kernels.heads.decode`. `nms_iou`: overlap above which the weaker box
+    """YOLO heads; see `gpu_kernels.heads.box_decoding`. `nms_iou`: overlap above which the weaker box
     goes."""
 
     decoding: Literal["yolo-objectness", "yolo-anchor-free"]
@@ -136,7 +136,7 @@ class ModelManifest(_Part):
     source: str
     home: str
     citation: str = ""
-    # GPUs may compute it in float16: it was seen to hold its accuracy so (tools/check_half.py).
+    # GPUs may compute it in float16: it was seen to hold its accuracy so (tools/check_fp16.py).
     half: bool = False
     input: InputSpec
     output: Annotated[DetectorOutput | ClassifierOutput, Field(discriminator="decoding")]

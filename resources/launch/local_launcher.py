@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +21,7 @@ from resources.batch.outcome import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, Attemp
 from resources.errors import StoreError, WorkerCrashError
 from resources.launch.base import StepLauncher, StepRequest
 from resources.launch.hooks import LaunchHooks
+from resources.launch.pipes import OnMessage
 from resources.launch.slots import LaunchSlots, priority_of
 from resources.ledger.asset_metadata import stage_cost_metadata, stage_of
 from resources.ledger.local_writer import LocalLedgerWriter
@@ -94,25 +95,25 @@ class LocalStepLauncher(StepLauncher):
                 raise dg.Failure(attempt.error, allow_retries=False)
             if attempt.exit_code == EXIT_FAILED:
                 raise WorkerCrashError("the worker crashed; its log has the traceback")
-            fruitless = 0 if attempt.finished_anything else fruitless + 1
-            how = _how_it_ended(attempt.exit_code)
-            if fruitless >= MAX_CRASHES_WITHOUT_PROGRESS:
+            crashes = 0 if attempt.made_progress else crashes + 1
+            end = _describe_end(attempt.exit_code)
+            if crashes >= MAX_CRASHES_WITHOUT_PROGRESS:
                 raise WorkerCrashError(
-                    f"camera {request.camera_id}: the worker {how} {fruitless} times without "
-                    "finishing anything; its log is in this run's stderr"
+                    f"camera {request.camera_id}: the worker {end} {crashes} times without "
+                    "progress; its log is in this run's stderr"
                 )
             context.log.warning(
-                f"The worker {how}. Starting another one; what is finished is in the journal."
+                f"The worker {end}. Restarting it; its finished work is in the journal."
             )
             after_crash = True
 
 
 def _wait_for_slot(context: dg.AssetExecutionContext, slots: LaunchSlots) -> None:
-    told = False
+    logged = False
     while not slots.take("step"):
-        if not told:
-            told = True
-            context.log.info(slots.why_waiting)
+        if not logged:
+            logged = True
+            context.log.info(slots.waiting_message)
         sleep(SLOT_POLL_SECONDS)
 
 
@@ -123,22 +124,23 @@ class _Attempt:
         self,
         context: dg.AssetExecutionContext,
         hooks: LaunchHooks,
-        books: LocalLedgerWriter,
+        ledger: LocalLedgerWriter,
         after_crash: bool,
     ) -> None:
+        reason = "the previous worker crashed" if after_crash else "requested"
         self._context = context
-        self._books = books
-        self._entry = books.start_attempt("the worker before died" if after_crash else "asked for")
+        self._ledger = ledger
+        self._entry = ledger.start_attempt(reason)
         self._hooks = hooks
-        self._logged = monotonic()
+        self._logged_at = monotonic()
         self.exit_code: int = EXIT_FAILED
         self.error: str | None = None
-        self.finished_anything = False
+        self.made_progress = False
 
     def run(self, module: str, extras: Mapping[str, Any]) -> Sequence[PipesExecutionResult]:
         """Run a worker and wait for its end; an interrupt stops it first."""
         with tempfile.TemporaryDirectory(prefix="munin-step-") as folder:
-            reader = _Reader(str(Path(folder) / "messages"), self._hear)
+            reader = _Reader(str(Path(folder) / "messages"), self._on_message)
             injector = dg.PipesFileContextInjector(str(Path(folder) / "context"))
             end = AttemptOutcome.CANCELLED
             try:
@@ -147,20 +149,20 @@ class _Attempt:
                 ) as session:
                     self.exit_code = _run_to_end(module, session.get_bootstrap_env_vars())
                 end = OUTCOME_BY_EXIT_CODE.get(self.exit_code, AttemptOutcome.CRASHED)
-            finally:  # only now has every message been read
-                self._books.end_attempt(self._entry, end, self.error)
-                self._write_books()
+            finally:  # all messages are read once the session is closed
+                self._ledger.end_attempt(self._entry, end, self.error)
+                self._write_ledger()
         return session.get_results(implicit_materializations=False)
 
-    def _write_books(self) -> None:
-        """Write the ledger. Work goes on where it cannot be written: it is written again."""
+    def _write_ledger(self) -> None:
+        """Write the ledger. An error is logged only: the next call writes all rows again."""
         try:
-            self._books.write()
+            self._ledger.write()
         except StoreError as error:
             self._context.log.warning(f"the cost ledger is not up to date: {error}")
 
-    def _hear(self, payload: Mapping[str, Any]) -> None:
-        """A custom message: `error` (a line for the user), `warning`, `work` or `progress`."""
+    def _on_message(self, payload: Mapping[str, Any]) -> None:
+        """Handle a custom message: error (a line for the user), warning, work or progress."""
         if "error" in payload:
             self.error = payload["error"]
         if "warning" in payload:
@@ -169,18 +171,18 @@ class _Attempt:
             self._entry.work = payload["work"]
         if "progress" in payload:
             progress = payload["progress"]
-            self.finished_anything = self.finished_anything or progress["done"] > 0
+            self.made_progress = self.made_progress or progress["done"] > 0
             self._hooks.on_progress(progress)
-            if monotonic() - self._logged >= PROGRESS_LOG_SECONDS:
-                self._logged = monotonic()
-                self._write_books()  # of a process that is killed, at least this is known
+            if monotonic() - self._logged_at >= PROGRESS_LOG_SECONDS:
+                self._logged_at = monotonic()
+                self._write_ledger()  # in case this process is killed
                 of = f" of {progress['total']}" if progress["total"] is not None else ""
                 self._context.log.info(
                     f"{progress['stage']}: {progress['done']}{of} {progress['unit']}"
                 )
 
 
-def _books_of(context: dg.AssetExecutionContext, request: StepRequest) -> LocalLedgerWriter:
+def _open_ledger(context: dg.AssetExecutionContext, request: StepRequest) -> LocalLedgerWriter:
     profile = Profile.model_validate(request.profile)
     clients = AwsClients(profile.cloud.aws) if profile.cloud else None
     store = open_store(f"{request.output_url.rstrip('/')}/{LEDGER_FOLDER}", clients)
@@ -190,9 +192,9 @@ def _books_of(context: dg.AssetExecutionContext, request: StepRequest) -> LocalL
 
 
 def _with_costs(
-    results: Sequence[PipesExecutionResult], books: LocalLedgerWriter
+    results: Sequence[PipesExecutionResult], ledger: LocalLedgerWriter
 ) -> Iterator[PipesExecutionResult]:
-    costs = stage_cost_metadata(read_ledger([books.store]), books.launch)
+    costs = stage_cost_metadata(read_ledger([ledger.store]), ledger.launch)
     for result in results:
         if isinstance(result, dg.MaterializeResult):
             yield result._replace(metadata={**(result.metadata or {}), **costs(stage_of(result))})
@@ -201,7 +203,7 @@ def _with_costs(
 
 
 def _run_to_end(module: str, environment: Mapping[str, str]) -> int:
-    """Start a worker and wait for it; what interrupts the wait stops the worker first.
+    """Start a worker and wait for its end; an interrupt stops the worker.
 
     Returns:
         Its exit code, negative for a signal.
@@ -210,7 +212,7 @@ def _run_to_end(module: str, environment: Mapping[str, str]) -> int:
         [sys.executable, "-m", module],
         env={**os.environ, **environment},
         stdin=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C reaches it through us, once
+        start_new_session=True,  # Ctrl-C reaches it only through this process
     )
     try:
         return worker.wait()
@@ -224,46 +226,44 @@ def _run_to_end(module: str, environment: Mapping[str, str]) -> int:
         raise
 
 
-def _how_it_ended(exit_code: int) -> str:
+def _describe_end(exit_code: int) -> str:
     if exit_code < 0:
-        return f"died of {signal.Signals(-exit_code).name}"
+        return f"was killed by {signal.Signals(-exit_code).name}"
     if exit_code == EXIT_STOPPED:
         return "was stopped"
     return f"ended with exit code {exit_code}"
 
 
 class _Reader(dg.PipesFileMessageReader):
-    """Dagster's reader of message files, with the worker's own messages turned aside.
+    """Dagster's reader of message files, with a callback for custom messages.
 
-    Dagster keeps custom messages until the session's end; progress is wanted at once, and a long
-    step tells more of it than should be kept.
+    Dagster retains custom messages until the session ends. Progress is needed immediately, and a
+    long step sends more of it than should stay in memory.
     """
 
-    def __init__(self, path: str, hear: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, path: str, on_message: OnMessage) -> None:
         super().__init__(path)
-        self._hear = hear
+        self._on_message = on_message
 
     @contextmanager
     def read_messages(self, handler: PipesMessageHandler) -> Iterator[PipesParams]:
         """See PipesMessageReader."""
-        aside = cast("PipesMessageHandler", _TurnAside(handler, self._hear))
-        with super().read_messages(aside) as params:
+        filtered = cast("PipesMessageHandler", _MessageFilter(handler, self._on_message))
+        with super().read_messages(filtered) as params:
             yield params
 
 
-class _TurnAside:
-    """Stands before a message handler and takes the custom messages out."""
+class _MessageFilter:
+    """A message handler that passes custom messages to a callback, and others on."""
 
-    def __init__(
-        self, handler: PipesMessageHandler, hear: Callable[[Mapping[str, Any]], None]
-    ) -> None:
+    def __init__(self, handler: PipesMessageHandler, on_message: OnMessage) -> None:
         self._handler = handler
-        self._hear = hear
+        self._on_message = on_message
 
     def handle_message(self, message: PipesMessage) -> None:
         params = message["params"]
         if message["method"] == "report_custom_message" and params is not None:
-            self._hear(params["payload"])
+            self._on_message(params["payload"])
         else:
             self._handler.handle_message(message)
 

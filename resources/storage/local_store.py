@@ -13,7 +13,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from resources.errors import StoreError, UsageError
-from resources.storage.object_store import NO_SPACE_ERRNOS, OnListError, StoredObject, checked_key, is_internal_file
+from resources.storage.object_store import (
+    NO_SPACE_ERRNOS,
+    OnListError,
+    StoredObject,
+    checked_key,
+    is_internal_file,
+)
 from resources.storage.layout import LOCK_FILE, PARTIAL_PREFIX
 
 UMASK = os.umask(0o022)

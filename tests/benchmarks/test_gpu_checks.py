@@ -17,12 +17,12 @@ import warp as wp
 from gpu_bench import Bench, CheckFailedError, CheckSkippedError, Told
 from gpu_checks import run_check
 from made_media import a_still
-from onnx_on_device import OnnxOnDevice
+from onnxruntime_device_engine import OnnxOnDevice
 from paths import ROOT
 
 from gpu_kernels.device.gpu import Gpu, find_gpu
 from gpu_kernels.engines.engine import Engine
-from gpu_kernels.heads.gpu_decode import HeadsOnDevice
+from gpu_kernels.heads.gpu_box_decoding import HeadsOnDevice
 from gpu_kernels.models.manifest import ModelManifest, load_manifest
 from gpu_kernels.preprocessing.device_picture import DevicePicture
 

@@ -18,7 +18,7 @@ from gpu_kernels.heads.category_refinement import (
     least_score,
     look_at,
 )
-from gpu_kernels.heads.decode import Boxes, decode, rank
+from gpu_kernels.heads.box_decoding import Boxes, decode, rank
 from gpu_kernels.models.manifest import InputSpec, ModelManifest, load_manifest
 from gpu_kernels.preprocessing.letterbox import cut, cut_region, fit, pixels, placement, to_input
 from resources.errors import ModelError

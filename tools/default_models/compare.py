@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from agreement import at_most, largest, pictures, planes, run_onnx
+from numeric_checks import at_most, largest, pictures, planes, run_onnx
 
 # File, side of its input, multiply and add of its values.
 NETWORKS = [

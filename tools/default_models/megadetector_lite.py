@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from agreement import at_most, largest, pictures, planes, run_onnx
+from numeric_checks import at_most, largest, pictures, planes, run_onnx
 
 SIDE = 640
 STRIDES = (8, 16, 32)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import tensorflow as tf
 import tf2onnx
-from agreement import at_most, largest, pictures, planes, run_onnx
+from numeric_checks import at_most, largest, pictures, planes, run_onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from gpu_kernels.heads.decode import rank
+from gpu_kernels.heads.box_decoding import rank
 from gpu_kernels.preprocessing.letterbox import Picture, cut, cut_region
 from odins_ravne_assets.munin.classification.labelled_boxes import (
     label_by_category,

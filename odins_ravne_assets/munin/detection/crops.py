@@ -69,7 +69,7 @@ def _cut_on_device(
                 by_buffer.setdefault(id(frame.buffer), []).append((key, frame, area))
     found: dict[tuple[int, int], Any] = {}
     for of_buffer in by_buffer.values():
-        from gpu_kernels.device.gpu_preprocess import cut_out
+        from gpu_kernels.device.gpu_preprocessing import cut_out
 
         areas = [(frame.picture, area) for _, frame, area in of_buffer]
         sizes = [(bottom - top, right - left) for _, (left, top, right, bottom) in areas]

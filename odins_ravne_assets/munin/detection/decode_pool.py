@@ -136,7 +136,7 @@ class DecodePool:
         ]
 
     def events(self) -> Iterator[DecodeEvent]:
-        """Yield frames, ends and failures: in order per medium, media of several processes mixed."""
+        """Yield events, in order per medium; events of several processes are mixed."""
         for thread in self._threads:
             thread.start()
         running = len(self._threads)
@@ -307,7 +307,7 @@ class _DecoderThread(threading.Thread):
             self.seconds += seconds
 
     def _next_message(self, child: ChildProcess) -> Message:
-        """Return the child's next message; only time with a free slot counts towards the timeout."""
+        """Return the child's next message; the timeout counts only time with a free slot."""
         idle, poll = 0.0, min(POLL_SECONDS, self._settings.timeout)
         while True:
             try:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpu_kernels.heads.category_refinement import categories_of, least_score, look_at
-from gpu_kernels.heads.decode import Boxes
+from gpu_kernels.heads.box_decoding import Boxes
 from gpu_kernels.models.manifest import Category
 from gpu_kernels.preprocessing.device_picture import DeviceFrame
 from gpu_kernels.preprocessing.letterbox import Pixels

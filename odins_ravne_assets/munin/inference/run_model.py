@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpu_kernels.engines.engine import DeviceEngine, Engine
-from gpu_kernels.engines.lanes import Fill, Lane, to_host
-from gpu_kernels.heads.decode import Boxes, decode
+from gpu_kernels.engines.batch_queue import Fill, Lane, to_host
+from gpu_kernels.heads.box_decoding import Boxes, decode
 from gpu_kernels.models.manifest import ModelManifest
 from gpu_kernels.preprocessing.device_picture import DeviceFrame, DevicePicture
 from gpu_kernels.preprocessing.letterbox import Pixels, fit, shown, to_input
@@ -70,7 +70,7 @@ class DetectorRunner:
         self._threshold = threshold
         self._heads: Any = None  # on a device
         if model.engine.device is not None:
-            from gpu_kernels.heads.gpu_decode import HeadsOnDevice
+            from gpu_kernels.heads.gpu_box_decoding import HeadsOnDevice
 
             self._heads = HeadsOnDevice(model.manifest, threshold)
 
@@ -128,7 +128,7 @@ def _run_on_host(model: LoadedModel, regions: Sequence[PictureRegion]) -> list[n
 
 def _filler(model: LoadedModel, regions: Sequence[PictureRegion]) -> Fill:
     """Return the function that fits a range of the regions into a lane's input."""
-    from gpu_kernels.device.gpu_preprocess import fit_into, upload
+    from gpu_kernels.device.gpu_preprocessing import fit_into, upload
 
     def fill(lane: Lane, start: int, stop: int) -> None:
         batch = regions[start:stop]

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpu_kernels.engines.engine import DeviceEngine, Engine
-from gpu_kernels.engines.lanes import Fill, Read
+from gpu_kernels.engines.batch_queue import Fill, Read
 from odins_ravne_assets.munin.progress import Metadata
 
 T = TypeVar("T")

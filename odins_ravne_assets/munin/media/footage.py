@@ -103,8 +103,8 @@ def refresh_media_table(
     with open_media_table(results, key) as known:
         if known.camera_id not in {None, camera_id}:
             raise StoreError(
-                f"{results.url}: holds the results of camera {known.camera_id}, not of {camera_id}; "
-                "name another OUTPUT"
+                f"{results.url}: holds the results of camera {known.camera_id}, not of "
+                f"{camera_id}; name another OUTPUT"
             )
         rows = read_footage(camera_id, footage, settings, probe, known, clocks, counts, on_progress)
         write_media_table(rows, results, key, rules)

@@ -85,7 +85,7 @@ def _degrees(value: object) -> float | None:
 
 
 def _sexagesimal(digits: str, fraction: str, degree_digits: int) -> float | None:
-    """Convert DD, DDMM or DDMMSS (longitudes have three degree digits), the last with a fraction."""
+    """Convert DD, DDMM or DDMMSS with a fraction; longitudes have three digits of degrees."""
     if len(digits) - degree_digits not in {0, 2, 4}:
         return None
     degrees, rest = digits[:degree_digits], digits[degree_digits:]

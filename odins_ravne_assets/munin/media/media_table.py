@@ -108,7 +108,7 @@ def _stream(path: Path) -> Iterator[Row]:
 
 
 def expected_media(store: ObjectStore, profile: Profile) -> Iterator[ExpectedMedium]:
-    """Yield the usable media with their expected frames, in the order in which Stage 1 takes them."""
+    """Yield the usable media with their expected frames, in Stage 1's order."""
     with store.reading(MEDIA_TABLE) as path:
         rows = pl.scan_parquet(path).filter(pl.col("status") == "ok")
         rows = rows.select("path", "kind", "duration_seconds", "fps")

@@ -20,7 +20,7 @@ PROBE_TIMEOUT = 30.0
 
 
 class ProbeClient:
-    """Call it with a path. A file that crashes or hangs the reader raises MediaError like others."""
+    """Reads headers when called with a path; files that crash or hang the reader raise MediaError."""
 
     def __init__(self, settings: Stage0) -> None:
         self._settings = settings

@@ -1,17 +1,16 @@
-"""Makes a camera's tables from its media and its journal.
+"""Build a camera's tables from its media table and its journal.
 
     tables/media.parquet            Stage 0
-    tables/processed.parquet        what became of each media file
-    tables/frames.parquet           Stage 1, one row per frame that was looked at
+    tables/processed.parquet        Stage 1, one row per media file, with its status
+    tables/frames.parquet           Stage 1, one row per processed frame
     tables/detections.parquet       Stage 1, one row per box
     tables/classifications.parquet  Stage 2, one row per box
-    tables/taxa.parquet             the ranks of its labels, if they carry them, as SpeciesNet's do
+    tables/taxa.parquet             the taxonomic ranks of its labels, if they have some
 
-The tables are the same whichever way the journal came to hold what it holds: however often the
-work was interrupted, and in whatever order media were finished.
+The tables do not depend on interruptions, or on the order in which media were finished.
 
-Those of Stages 1 and 2 say in their own metadata what they were made from, since a later stage may
-run alone, under other settings.
+The metadata of Stage 1's and 2's tables contains the journal key and the models, because a later
+stage may run alone, with other settings.
 """
 
 import json
@@ -42,17 +41,17 @@ _ORIGIN_KEY = "munin.origin"
 
 @dataclass(frozen=True)
 class Origin:
-    """What a stage's table was made from."""
+    """The journal and the models that a table was built from."""
 
     journal_key: str
     models: Mapping[str, str]  # role, and name with hash
 
 
 def read_origin(store: ObjectStore, key: str) -> Origin:
-    """What the table under `key`, of Stage 1 or 2, was made from.
+    """Read the origin of a table of Stage 1 or 2.
 
     Raises:
-        StoreError: it is damaged, or of a version that did not say.
+        StoreError: the table is damaged, or of a version without an origin.
     """
     with store.reading(key) as path:
         try:
@@ -121,7 +120,7 @@ def write_stage2_table(
 
 
 def write_taxa(store: ObjectStore, labels: Iterable[SpeciesNetLabel]) -> None:
-    """Write the taxa that Stage 2's labels tell; without any there is no such table."""
+    """Write the taxa of Stage 2's labels; delete the table if there are none."""
     rows = {
         label.scientific_name: (
             label.scientific_name,
@@ -144,9 +143,9 @@ def write_taxa(store: ObjectStore, labels: Iterable[SpeciesNetLabel]) -> None:
 
 
 def _processed(media: pl.LazyFrame, finished: pl.LazyFrame) -> pl.LazyFrame:
-    """One row per media file, with its fate."""
-    looked_at = pl.col("frames_decoded") - pl.col("frames_skipped")
-    fate = (
+    """Return one row per media file, with its status."""
+    processed_frames = pl.col("frames_decoded") - pl.col("frames_skipped")
+    status = (
         pl.when(pl.col("status") != "ok")
         .then("status")
         .otherwise(pl.col("status_stage1").fill_null("pending"))
@@ -159,15 +158,15 @@ def _processed(media: pl.LazyFrame, finished: pl.LazyFrame) -> pl.LazyFrame:
             reason=pl.when(pl.col("status") == "ok")
             .then(pl.when(remarks != "").then(remarks))
             .otherwise("reason"),
-            status=fate,
-            frames_looked_at=looked_at,
+            status=status,
+            frames_looked_at=processed_frames,
         )
         .sort("path")
     )
 
 
 def _of_media(rows: pl.LazyFrame, media: pl.LazyFrame) -> pl.LazyFrame:
-    """Journal rows of the camera's media, with the paths they have now and the frames' times."""
+    """Return the journal rows of the camera's media, with current paths and times of frames."""
     columns = ["camera_id", "path", "content_hash", "kind", "captured_at", "utc_offset_minutes"]
     return rows.join(media.select(columns), on="content_hash", how="inner").with_columns(
         captured_at=(pl.col("captured_at") + pl.duration(milliseconds="time_offset_ms")).cast(

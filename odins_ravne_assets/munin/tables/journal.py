@@ -1,17 +1,17 @@
-"""The journal: what has been finished, in parts that are written once and never changed.
+"""The journal: results of finished media, in parts that are written once and never changed.
 
-    journal/stage1/KEY/PART.media.parquet     one row per finished medium: the part's commit
-    journal/stage1/KEY/PART.frames.parquet    its frames that were looked at
-    journal/stage1/KEY/PART.boxes.parquet     the boxes found
-    journal/stage1/KEY/PART.crops.parquet     the boxes' crops, packed
+    journal/stage1/KEY/PART.media.parquet     one row per finished medium: commits the part
+    journal/stage1/KEY/PART.frames.parquet    processed frames
+    journal/stage1/KEY/PART.boxes.parquet     boxes
+    journal/stage1/KEY/PART.crops.parquet     crops of the boxes, as JPEG
     journal/stage2/KEY/PART.labels.parquet    labels of the boxes of Stage 1's part of that name
-    journal/withdrawn/KEY/NAME.parquet        failures in Stage 1's parts that no longer count
+    journal/withdrawn/KEY/NAME.parquet        failures of Stage 1 that are to be retried
 
-KEY is a hash of the models and settings that the answers depend on; media are known by the hash
-of their content. So a renamed file costs nothing, a new setting starts afresh beside the old
-answers, and going back to an old setting costs nothing either. A part without its commit never
-happened. A worker that is killed loses the part it was filling, which is at most
-`PART_SECONDS` of work and what was in hand.
+KEY is a hash of the models and settings that the results depend on; media are identified by the
+hash of their content. So a renamed file is not processed again, other settings have their own
+journal, and a return to earlier settings finds its results. A part without its commit is ignored.
+A worker that is killed loses the part that it was filling: at most `PART_SECONDS` of work, and the
+media in progress.
 """
 
 import hashlib
@@ -33,8 +33,7 @@ from resources.storage.object_store import ObjectStore
 
 Row = dict[str, Any]
 
-# Of SHA-256, this much tells media apart: two of a billion agree on it with a chance below 1 in
-# 10^20.
+# Bytes of SHA-256 that identify a medium: two of a billion agree with a chance below 1 in 10^20.
 HASH_BYTES = 16
 
 PART_MEDIA = 256
@@ -43,7 +42,7 @@ PART_CROP_BYTES = 64 * 1024 * 1024
 
 COMMIT_SUFFIX = ".media.parquet"
 LABELS_SUFFIX = ".labels.parquet"
-# The commit is last: what is listed before it exists when it does.
+# The commit is written last: the other tables exist if it does.
 STAGE1_TABLES = {
     "crops": schemas.CROPS,
     "boxes": schemas.FOUND_BOXES,
@@ -52,14 +51,14 @@ STAGE1_TABLES = {
 }
 
 
-def journal_key(answers_depend_on: Mapping[str, Any]) -> str:
-    """The name of a folder of the journal: a hash of everything that changes answers."""
-    text = json.dumps(answers_depend_on, sort_keys=True, ensure_ascii=True)
+def journal_key(dependencies: Mapping[str, Any]) -> str:
+    """Return the key of a journal: a hash of all that its results depend on."""
+    text = json.dumps(dependencies, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Stage1Journal:
-    """Stage 1's finished media under one key."""
+    """Stage 1's journal under one key."""
 
     def __init__(self, store: ObjectStore, key: str) -> None:
         self.key = key
@@ -67,12 +66,12 @@ class Stage1Journal:
         self._folder = f"{JOURNAL_STAGE1}/{key}"
         self._withdrawals = Withdrawals(store, key)
         self._rows: dict[str, list[Row]] = {name: [] for name in STAGE1_TABLES}
-        self._opened = time.monotonic()
+        self._part_started = time.monotonic()
         self._crop_bytes = 0
         self.written: list[str] = []  # parts that were committed through this object
 
     def parts(self) -> list[str]:
-        """Names of the committed parts, in order of name."""
+        """Return the names of the committed parts, sorted."""
         return sorted(
             stored.key.rsplit("/", 1)[1].removesuffix(COMMIT_SUFFIX)
             for stored in self._store.list(self._folder)
@@ -80,9 +79,9 @@ class Stage1Journal:
         )
 
     def remove_uncommitted(self) -> None:
-        """Delete what workers left that were killed while they wrote a part.
+        """Delete uncommitted parts, which killed workers left.
 
-        Only for a worker that has the journal to itself.
+        Only for a worker with exclusive access to the journal.
         """
         committed = set(self.parts())
         for stored in list(self._store.list(self._folder)):
@@ -90,24 +89,24 @@ class Stage1Journal:
                 self._store.delete(stored.key)
 
     def reading(self, part: str, table: str) -> AbstractContextManager[Path]:
-        """A local file with one table of a part: media, frames, boxes or crops."""
+        """Open a local file with a table of a part: media, frames, boxes or crops."""
         return self._store.reading(self._object_key(part, table))
 
     def _object_key(self, part: str, table: str) -> str:
         return f"{self._folder}/{part}.{table}.parquet"
 
     def finished(self) -> "HashSet":
-        """The content hashes of all finished media."""
+        """Return the content hashes of all finished media."""
         return HashSet(self._hashes_of(part) for part in self.parts())
 
     def animals(self, part: str) -> int:
-        """How many boxes of a part hold animals."""
+        """Return the number of a part's boxes that hold animals."""
         with self.reading(part, "boxes") as path:
             boxes = pl.scan_parquet(path).select((pl.col("category") == "animal").sum())
             return int(boxes.collect().item())
 
     def withdraw_failures(self) -> int:
-        """Let media that failed be looked at again, by whoever comes next; how many they are."""
+        """Let the next run retry the media that failed; return their number."""
         rows = [(part, each) for part in self.parts() for each in self._failed_in(part)]
         return self._withdrawals.add(rows)
 
@@ -122,9 +121,9 @@ class Stage1Journal:
             return failed.select("content_hash").collect()["content_hash"].to_list()
 
     def append(self, media: Row, frames: list[Row], boxes: list[Row], crops: list[Row]) -> None:
-        """Add one finished medium; it is safe once `flush` returned."""
+        """Add a finished medium; it is saved when `flush` has returned."""
         if not self._rows["media"]:
-            self._opened = time.monotonic()
+            self._part_started = time.monotonic()
         self._rows["media"].append(media)
         self._rows["frames"] += frames
         self._rows["boxes"] += boxes
@@ -132,11 +131,11 @@ class Stage1Journal:
         self._crop_bytes += sum(len(crop["jpeg"]) for crop in crops)
 
     def due(self) -> bool:
-        """Whether the part being filled is full, or old enough to be made safe."""
+        """Return True if the part being filled is full, or older than PART_SECONDS."""
         return bool(self._rows["media"]) and (
             len(self._rows["media"]) >= PART_MEDIA
             or self._crop_bytes >= PART_CROP_BYTES
-            or time.monotonic() - self._opened >= PART_SECONDS
+            or time.monotonic() - self._part_started >= PART_SECONDS
         )
 
     def flush(self) -> None:
@@ -154,23 +153,23 @@ class Stage1Journal:
         self._crop_bytes = 0
 
     def _name_of(self, hashes: list[str]) -> str:
-        """Named by its content: a part that is written again is the same part.
+        """Return the name of a part, a hash of its media: a part written twice is the same part.
 
-        But not the part whose failures were withdrawn, when the same media fail again.
+        Withdrawn failures change the name, because the same media may fail again.
         """
         withdrawn = self._withdrawals.count(hashes)
-        named = "".join(hashes) + (f"+{withdrawn}" if withdrawn else "")
-        return hashlib.sha256(named.encode()).hexdigest()[:24]
+        text = "".join(hashes) + (f"+{withdrawn}" if withdrawn else "")
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
 
     def scan(self, table: str, stack: ExitStack) -> pl.LazyFrame:
-        """All committed rows of one table that count; readable until `stack` is closed."""
+        """Scan all valid rows of one table; readable until `stack` is closed."""
         withdrawn = self._withdrawals.parts() if table == "media" else set()
         parts = self.parts()
-        whole = [part for part in parts if part not in withdrawn]
-        rows = [self._scan(whole, table, stack)]
+        unchanged = [part for part in parts if part not in withdrawn]
+        rows = [self._scan(unchanged, table, stack)]
         for part in withdrawn.intersection(parts):
-            counts = ~pl.col("content_hash").is_in(self._withdrawals.of(part))
-            rows.append(self._scan([part], table, stack).filter(counts))
+            valid = ~pl.col("content_hash").is_in(self._withdrawals.of(part))
+            rows.append(self._scan([part], table, stack).filter(valid))
         return pl.concat(rows)
 
     def _scan(self, parts: list[str], table: str, stack: ExitStack) -> pl.LazyFrame:
@@ -179,14 +178,14 @@ class Stage1Journal:
 
 
 class Withdrawals:
-    """Failures in Stage 1's parts under one key that no longer count."""
+    """Failures in Stage 1's parts under one key that are to be retried."""
 
     def __init__(self, store: ObjectStore, key: str) -> None:
         self._store = store
         self._folder = f"{WITHDRAWN_FOLDER}/{key}"
 
     def add(self, rows: list[tuple[str, str]]) -> int:
-        """Withdraw failures, as (part, content hash); how many were not withdrawn before."""
+        """Withdraw failures, as (part, content hash); return the number of new ones."""
         known = set(self._rows.iter_rows())
         new = sorted(row for row in rows if row not in known)
         if new:
@@ -198,15 +197,15 @@ class Withdrawals:
         return len(new)
 
     def parts(self) -> set[str]:
-        """Names of the parts that have some."""
+        """Return the names of the parts with withdrawn failures."""
         return set(self._rows["part"])
 
     def of(self, part: str) -> list[str]:
-        """Content hashes of those in a part."""
+        """Return the content hashes of the withdrawn failures of a part."""
         return self._rows.filter(pl.col("part") == part)["content_hash"].to_list()
 
     def count(self, hashes: list[str]) -> int:
-        """How often these media were withdrawn."""
+        """Return how often these media were withdrawn."""
         return self._rows.filter(pl.col("content_hash").is_in(hashes)).height
 
     @cached_property
@@ -217,17 +216,17 @@ class Withdrawals:
 
 
 def withdraw_all_failures(store: ObjectStore) -> int:
-    """Let all media of a camera's results that failed be looked at again, under whatever settings.
+    """Let the next run retry all media of a camera that failed, under any settings.
 
     Returns:
-        How many failures were withdrawn.
+        The number of withdrawn failures.
     """
     found = {stored.key.split("/")[2] for stored in store.list(JOURNAL_STAGE1)}
     return sum(Stage1Journal(store, key).withdraw_failures() for key in sorted(found))
 
 
 class Stage2Journal:
-    """Stage 2's labels, a part for each of Stage 1's parts."""
+    """Stage 2's journal: labels, one part for each of Stage 1's parts."""
 
     def __init__(self, store: ObjectStore, key: str) -> None:
         self.key = key
@@ -235,7 +234,7 @@ class Stage2Journal:
         self._folder = f"{JOURNAL_STAGE2}/{key}"
 
     def parts(self) -> set[str]:
-        """Names of the parts that are labelled."""
+        """Return the names of the labelled parts."""
         return {
             stored.key.rsplit("/", 1)[1].removesuffix(LABELS_SUFFIX)
             for stored in self._store.list(self._folder)
@@ -248,7 +247,7 @@ class Stage2Journal:
             frame.write_parquet(path)
 
     def scan(self, parts: list[str], stack: ExitStack) -> pl.LazyFrame:
-        """The labels of these parts; readable until `stack` is closed."""
+        """Scan the labels of these parts; readable until `stack` is closed."""
         keys = [f"{self._folder}/{part}{LABELS_SUFFIX}" for part in parts]
         return scan_tables(self._store, keys, schemas.LABELLED_BOXES, stack)
 
@@ -256,7 +255,7 @@ class Stage2Journal:
 def scan_tables(
     store: ObjectStore, keys: list[str], schema: pl.Schema, stack: ExitStack
 ) -> pl.LazyFrame:
-    """Several Parquet objects of one schema as one lazy table."""
+    """Scan several Parquet objects of one schema as one lazy table."""
     if not keys:
         return pl.LazyFrame(schema=schema)
     paths = [stack.enter_context(store.reading(key)) for key in keys]
@@ -264,13 +263,13 @@ def scan_tables(
 
 
 class HashSet:
-    """SHA-256 hashes in 16 bytes each, for cameras with millions of media."""
+    """A set of SHA-256 hashes in 16 bytes each, for cameras with millions of media."""
 
     def __init__(self, batches: Iterable[pl.Series]) -> None:
         """Args:
         batches: series of hashes in hexadecimal.
         """
-        packed = b"".join(_short(text) for batch in batches for text in batch)
+        packed = b"".join(_truncate(text) for batch in batches for text in batch)
         self._sorted = np.unique(np.frombuffer(packed, f"S{HASH_BYTES}"))
 
     def __len__(self) -> int:
@@ -279,19 +278,19 @@ class HashSet:
     def __contains__(self, content_hash: object) -> bool:
         if not isinstance(content_hash, str):
             return False
-        wanted = _short(content_hash)
-        place = int(np.searchsorted(self._sorted, np.bytes_(wanted)))
-        # numpy gives byte strings back without the zeros at their end.
+        target = _truncate(content_hash)
+        place = int(np.searchsorted(self._sorted, np.bytes_(target)))
+        # numpy strips trailing zeros of byte strings.
         return place < len(self._sorted) and (
-            self._sorted[place].ljust(HASH_BYTES, b"\0") == wanted
+            self._sorted[place].ljust(HASH_BYTES, b"\0") == target
         )
 
 
-def _short(content_hash: str) -> bytes:
+def _truncate(content_hash: str) -> bytes:
     return bytes.fromhex(content_hash)[:HASH_BYTES]
 
 
 def unlabelled_parts(stage1: Stage1Journal, stage2: Stage2Journal) -> Iterator[str]:
-    """Stage 1's parts that Stage 2 has yet to label, in order of name."""
+    """Yield Stage 1's parts that Stage 2 has not labelled, sorted."""
     labelled = stage2.parts()
     yield from (part for part in stage1.parts() if part not in labelled)

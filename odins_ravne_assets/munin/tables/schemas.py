@@ -1,11 +1,11 @@
 """The schema of every table, in one place. Tables are Parquet files written by polars.
 
 Conventions
-- A time is the wall clock the camera wrote (`Datetime("ms")`, no zone), corrected if the owner
-  says so, beside `utc_offset_minutes`, which is null when the camera did not say. No time is
-  ever converted to another zone, and a missing time is null.
+- A time is the camera's wall clock (`Datetime("ms")`, no zone) with the user's clock corrections.
+  Its zone is in `utc_offset_minutes`, which is null if unknown. No time is ever converted to
+  another zone, and a missing time is null.
 - A box is x, y, w, h: top left corner and size, as fractions of the upright picture.
-- `content_hash` is the SHA-256 of the file's bytes, in hexadecimal. It is the identity of a
+- `content_hash` is the SHA-256 of the file's bytes, in hexadecimal. It identifies a
   medium: a renamed file is the same medium.
 """
 
@@ -23,15 +23,15 @@ MEDIA = _schema(
     {
         "camera_id": pl.String,
         "path": pl.String,  # relative to the camera's footage, forward slashes
-        "content_hash": pl.String,  # null when the file could not be read
+        "content_hash": pl.String,  # null if the file could not be read
         "bytes": pl.Int64,
         "modified_ns": pl.Int64,  # the file's date, nanoseconds since 1970 UTC: a cache key
         "kind": pl.String,  # image | video
         "format": pl.String,  # jpeg, png, tiff, webp, mp4, mov, avi, mkv, mpeg, asf, 3gp
         "width": pl.Int32,  # of the upright picture
         "height": pl.Int32,
-        "recorded_at": TIME,  # what the camera wrote
-        "captured_at": TIME,  # recorded_at with the owner's clock correction
+        "recorded_at": TIME,  # the camera's wall clock
+        "captured_at": TIME,  # recorded_at with the user's clock correction
         "utc_offset_minutes": pl.Int16,
         "time_source": pl.String,  # exif | container | filename | file_date; null: no time
         "latitude": pl.Float64,
@@ -39,25 +39,25 @@ MEDIA = _schema(
         "camera_make": pl.String,
         "camera_model": pl.String,
         "camera_serial": pl.String,
-        "duration_seconds": pl.Float64,  # of a video, as its container says
+        "duration_seconds": pl.Float64,  # of a video, by its container
         "fps": pl.Float64,
         "status": pl.String,  # ok | failed | duplicate
-        "reason": pl.String,  # why failed, what it duplicates; a remark when ok
+        "reason": pl.String,  # of failed and duplicate media; a remark if ok
     }
 )
 
-# What Stage 1 keeps of one medium in the journal. No paths and no cameras: the content alone.
+# Journal of Stage 1: media, by their content alone, without paths and cameras.
 FINISHED_MEDIA = _schema(
     {
         "content_hash": pl.String,
         "status": pl.String,  # done | failed
         "reason": pl.String,
         "frames_decoded": pl.Int32,
-        "frames_skipped": pl.Int32,  # sampled, but the motion gate saw no need to look
+        "frames_skipped": pl.Int32,  # sampled frames that the motion gate skipped
         "boxes": pl.Int32,
     }
 )
-# Failures that were taken back: their media are looked at again.
+# Failures whose media are to be retried.
 WITHDRAWN = _schema({"part": pl.String, "content_hash": pl.String})
 FOUND_FRAMES = _schema(
     {
@@ -75,7 +75,7 @@ FOUND_BOXES = _schema(
         "time_offset_ms": pl.Int64,
         "category": pl.String,  # animal | person | vehicle
         "confidence": pl.Float32,  # of the detector
-        "category_confidence": pl.Float32,  # of the model that told the category; null: none did
+        "category_confidence": pl.Float32,  # of the category detector; null: there was none
         "x": pl.Float32,
         "y": pl.Float32,
         "w": pl.Float32,
@@ -87,7 +87,7 @@ CROPS = _schema(
         "content_hash": pl.String,
         "frame_number": pl.Int32,
         "box_number": pl.Int32,
-        "crop_x": pl.Float32,  # the region that was cut out, as fractions of the picture
+        "crop_x": pl.Float32,  # the region, as fractions of the picture
         "crop_y": pl.Float32,
         "crop_w": pl.Float32,
         "crop_h": pl.Float32,
@@ -130,15 +130,15 @@ DETECTIONS = _schema(
     }
 )
 
-# What became of each media file, after Stages 0 and 1: none is ever missing here.
+# The status of every media file after Stages 0 and 1.
 PROCESSED = _schema(
     {
         "camera_id": pl.String,
         "path": pl.String,
         "content_hash": pl.String,
         "kind": pl.String,
-        "status": pl.String,  # done | failed | duplicate | pending (Stage 1 has not come to it)
-        "reason": pl.String,  # why failed, what it duplicates; a remark when done
+        "status": pl.String,  # done | failed | duplicate | pending (not processed by Stage 1)
+        "reason": pl.String,  # of failed and duplicate media; a remark if done
         "frames_decoded": pl.Int32,
         "frames_looked_at": pl.Int32,
         "frames_skipped": pl.Int32,  # by the motion gate
@@ -149,16 +149,16 @@ PROCESSED = _schema(
 RANKED_LABEL = pl.Struct(
     {"label": pl.String, "scientific_name": pl.String, "confidence": pl.Float32}
 )
-# What Stage 2 keeps of one medium's boxes in the journal.
+# Journal of Stage 2: labels of boxes.
 LABELLED_BOXES = _schema(
     {
         "content_hash": pl.String,
         "frame_number": pl.Int32,
         "box_number": pl.Int32,
         "label": pl.String,
-        "scientific_name": pl.String,  # null where none is known
+        "scientific_name": pl.String,  # null if unknown
         "confidence": pl.Float32,
-        "auto_ok": pl.Boolean,  # sure enough to be used without a person's look
+        "auto_ok": pl.Boolean,  # needs no review
         "top5": pl.List(RANKED_LABEL),  # null for people and vehicles, which are not classified
     }
 )
@@ -184,12 +184,12 @@ CLASSIFICATIONS = _schema(
     }
 )
 
-# What is known of the animals that labels name: one row per taxon.
+# The taxa of labels: one row per taxon.
 TAXA = _schema(
     {
         "scientific_name": pl.String,
         "common_name": pl.String,
-        "rank": pl.String,  # class, order, family, genus, species, or one between them
+        "rank": pl.String,  # class, order, family, genus, species, or between them
         "class": pl.String,  # the taxon's own name at its own rank; null above it
         "order": pl.String,
         "family": pl.String,
@@ -197,20 +197,20 @@ TAXA = _schema(
     }
 )
 
-# What a reviewer says of a medium, or of one box of it; the latest word wins.
+# Corrections of a reviewer to a medium, or to one of its boxes; the latest one wins.
 CORRECTIONS = _schema(
     {
         "content_hash": pl.String,
         "frame_number": pl.Int32,  # null: the whole medium
-        "x": pl.Float32,  # of the box that was meant; null: all of them
+        "x": pl.Float32,  # of the corrected box; null: all boxes
         "y": pl.Float32,
         "w": pl.Float32,
         "h": pl.Float32,
-        "category": pl.String,  # animal | person | vehicle; null: there is nothing
+        "category": pl.String,  # animal | person | vehicle; null: nothing there
         "species": pl.String,
         "scientific_name": pl.String,
-        "count": pl.Int32,  # how many of it the medium shows; null: not counted
-        # In a medium without a box: the species whose place it takes; null: of all said before.
+        "count": pl.Int32,  # individuals in the medium; null: not counted
+        # In a medium without a box: the species that it replaces; null: all earlier ones.
         "instead_of": pl.String,
         "comment": pl.String,
         "reviewed_by": pl.String,
@@ -222,8 +222,8 @@ SIGHTING = pl.Struct(
     {
         "path": pl.String,
         "frame_number": pl.Int32,
-        # With path and frame: the row of classifications. Both are null where a reviewer saw what
-        # the machine did not find.
+        # With path and frame: the row of classifications. Both are null for what a reviewer added
+        # and the detector missed.
         "box_number": pl.Int32,
         "captured_at": TIME,
         "time_offset_ms": pl.Int64,
@@ -237,13 +237,13 @@ OBSERVATIONS = _schema(
         "category": pl.String,
         "species": pl.String,
         "scientific_name": pl.String,
-        "taxon_rank": pl.String,  # as in TAXA; null where the taxonomy does not know the name
+        "taxon_rank": pl.String,  # as in TAXA; null if the taxonomy lacks the name
         "class": pl.String,
         "order": pl.String,
         "family": pl.String,
         "genus": pl.String,
-        # Most of its boxes in one frame (MaxN), or of what reviewers counted in a medium: the least
-        # number there was.
+        # Largest number of boxes in one frame (MaxN), or of individuals that reviewers counted in a
+        # medium: the least number of individuals.
         "count": pl.Int32,
         "start_at": TIME,
         "end_at": TIME,
@@ -254,12 +254,12 @@ OBSERVATIONS = _schema(
         "detection_count": pl.Int32,
         "frame_count": pl.Int32,
         "media_count": pl.Int32,
-        "source_video": pl.String,  # path of the first medium, a still or a clip
+        "source_video": pl.String,  # path of the first medium, a still or a video
         "detection_timeline": pl.List(SIGHTING),
         "vote_share": pl.Float32,  # least share of its bursts' votes; null: no box disagreed
         "relabelled": pl.Int32,  # boxes that had another label, or none, before the vote
         "label_source": pl.String,  # machine | reviewer
-        # What the machine said, where a reviewer decided; null: it had found nothing.
+        # The model's label, if a reviewer corrected it; null: the model found nothing.
         "machine_species": pl.String,
         "reviewed_by": pl.String,
         "reviewed_on": pl.Date,
@@ -268,7 +268,7 @@ OBSERVATIONS = _schema(
     }
 )
 
-# A small picture of a detection, made to be shared.
+# A thumbnail of a detection, for reports that are shared.
 THUMBNAILS = _schema(
     {
         "detection_id": pl.String,

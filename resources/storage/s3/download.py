@@ -222,9 +222,7 @@ class S3Downloader:
     ) -> "GetObjectOutputTypeDef":
         with translate_s3_errors(self._location.url_of(key)):
             try:
-                return self._location.client.get_object(
-                    **(request or self._location.name_of(key))
-                )
+                return self._location.client.get_object(**(request or self._location.name_of(key)))
             except ClientError as error:
                 if error_code(error) in PRECONDITION_FAILED:
                     raise ObjectChangedError from None

@@ -127,9 +127,7 @@ class Lease:
             now = self._clock.now()
             if current is None:
                 acquired = self._write(self._holder, 0, if_absent=True)
-            elif current.is_free() or (
-                current.etag == watched and now - since >= EXPIRY_SECONDS
-            ):
+            elif current.is_free() or (current.etag == watched and now - since >= EXPIRY_SECONDS):
                 acquired = self._write(self._holder, 0, if_match=current.etag)
             else:
                 if current.etag != watched:

@@ -257,9 +257,7 @@ class S3Uploader:
         etags: dict[int, str] = {}
         marker: int | None = 0
         while marker is not None:
-            response = self._retry(
-                key, partial(self._list_parts_page, key, upload_id, marker)
-            )
+            response = self._retry(key, partial(self._list_parts_page, key, upload_id, marker))
             etags |= {part["PartNumber"]: part["ETag"] for part in response.get("Parts", ())}
             marker = response["NextPartNumberMarker"] if response["IsTruncated"] else None
         return etags
@@ -283,9 +281,7 @@ class S3Uploader:
             **self._location.name_of(key), UploadId=upload_id, PartNumberMarker=marker
         )
 
-    def _send_part(
-        self, key: str, upload_id: str, number: int, data: bytes, checksum: str
-    ) -> str:
+    def _send_part(self, key: str, upload_id: str, number: int, data: bytes, checksum: str) -> str:
         response = self._retry(
             key,
             lambda: self._location.client.upload_part(

@@ -270,11 +270,15 @@ class _Copy:
             # Not half of a file that is being written.
             _unchanged(path, before)
             etag = self._same(there, size, hashlib.sha256(data).hexdigest())
-            copied = UploadedFile(size, modified_ns, etag or self._target.uploading.put(found.key, data))
+            copied = UploadedFile(
+                size, modified_ns, etag or self._target.uploading.put(found.key, data)
+            )
         else:
             content = digest_file(path, self._stopped)
             etag = self._same(there, size, content.sha256)
-            copied = UploadedFile(size, modified_ns, etag or self._in_parts(found.key, path, content))
+            copied = UploadedFile(
+                size, modified_ns, etag or self._in_parts(found.key, path, content)
+            )
         _unchanged(path, before)
         return _Sent(found, copied, uploaded=etag is None)
 

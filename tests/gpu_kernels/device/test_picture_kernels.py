@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gpu_kernels.device import gpu_preprocess
 from gpu_kernels.device.cubins import compile_cubins, load_cubins
-from gpu_kernels.device.gpu_preprocess import (
+from gpu_kernels.device.gpu_preprocessing import (
     Staging,
     cut_out,
     fit_into,

@@ -13,7 +13,7 @@ import pytest
 
 from gpu_kernels.engines.engine import Engine, open_engine
 from gpu_kernels.heads.category_refinement import categories_of, least_score, look_at
-from gpu_kernels.heads.decode import Boxes, decode, rank
+from gpu_kernels.heads.box_decoding import Boxes, decode, rank
 from gpu_kernels.models.labels import Label, load_labels
 from gpu_kernels.models.manifest import (
     SHIPPED,

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import warp as wp
 from numpy.typing import NDArray
-from onnx_on_device import OnnxOnDevice
+from onnxruntime_device_engine import OnnxOnDevice
 
-from gpu_kernels.device.gpu_preprocess import cut_out, fit_into, on_stream
+from gpu_kernels.device.gpu_preprocessing import cut_out, fit_into, on_stream
 from gpu_kernels.engines.engine import open_engine
-from gpu_kernels.heads.agreement import SCORE, Agreement, compare_boxes
-from gpu_kernels.heads.decode import Boxes
+from gpu_kernels.heads.engine_agreement import SCORE, Agreement, compare_boxes
+from gpu_kernels.heads.box_decoding import Boxes
 from gpu_kernels.models.manifest import load_manifest
 from gpu_kernels.preprocessing.device_picture import DeviceFrame, DevicePicture
 from odins_ravne_assets.munin.classification.stage2 import Stage2, read_crop

@@ -126,8 +126,10 @@ def test_media_are_complete_for_any_number_of_pending_batches(
     tmp_path: Path, max_pending: int
 ) -> None:
     camera = Camera(tmp_path)
-    events = [MediumStarted(ONE), *camera.frames(ONE, range(7)), MediumEnded(ONE, None),
-              MediumStarted(TWO), *camera.frames(TWO, range(3)), MediumEnded(TWO, None)]  # fmt: skip
+    events = [
+        *(MediumStarted(ONE), *camera.frames(ONE, range(7)), MediumEnded(ONE, None)),
+        *(MediumStarted(TWO), *camera.frames(TWO, range(3)), MediumEnded(TWO, None)),
+    ]
     detector = camera.run(events, max_pending)
     assert detector.most_pending == max_pending + 1
     processed = [(m.content_hash, n) for m, count in ((ONE, 7), (TWO, 3)) for n in range(count)]
@@ -174,8 +176,8 @@ def test_no_frame_is_pending_while_no_event_is_ready(tmp_path: Path) -> None:
                 else:
                     yield event
 
-    events = [MediumStarted(ONE), *camera.frames(ONE, range(3)), None, *camera.frames(ONE, range(3, 5)),
-              MediumEnded(ONE, None)]  # fmt: skip
+    first, then = camera.frames(ONE, range(3)), camera.frames(ONE, range(3, 5))
+    events = [MediumStarted(ONE), *first, None, *then, MediumEnded(ONE, None)]
     stage = Stage1(
         FakeDetector(1),  # type: ignore[arg-type]
         camera.journal, 2, lambda _: None, lambda: None, StageTiming(STAGE1_STEPS),

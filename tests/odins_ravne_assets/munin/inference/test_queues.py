@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gpu_kernels.engines.lanes import Lane, Lanes
+from gpu_kernels.engines.batch_queue import Lane, Lanes
 from odins_ravne_assets.munin.inference.background_worker import BackgroundWorker
 from odins_ravne_assets.munin.inference.timing import ThreadTiming
 from resources.errors import EngineError

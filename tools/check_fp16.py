@@ -1,6 +1,6 @@
 """Whether a model holds its accuracy in half precision: what GPUs would answer against the CPU.
 
-    python tools/check_half.py megadetector-lite --pictures FOLDER [--write half.onnx]
+    python tools/check_fp16.py megadetector-lite --pictures FOLDER [--write half.onnx]
 
 The half precision graph that GPUs compute (`gpu_kernels.engines.fp16`) runs here on the CPU beside
 the original, on real pictures. Agreement is of what the pipeline uses: boxes after suppression, and
@@ -18,8 +18,8 @@ import numpy as np
 
 from gpu_kernels.engines.engine import open_engine
 from gpu_kernels.engines.fp16 import HalfOnCpu, half_graph
-from gpu_kernels.heads.agreement import PLACE, SCORE, Agreement, compare_boxes, compare_labels
-from gpu_kernels.heads.decode import decode, rank
+from gpu_kernels.heads.engine_agreement import PLACE, SCORE, Agreement, compare_boxes, compare_labels
+from gpu_kernels.heads.box_decoding import decode, rank
 from gpu_kernels.models.manifest import load_manifest
 from gpu_kernels.preprocessing.letterbox import Picture, fit, to_input
 

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gpu_kernels.device.gpu_preprocess import Staging
+from gpu_kernels.device.gpu_preprocessing import Staging
 from gpu_kernels.engines.engine import open_engine
-from gpu_kernels.heads.decode import MOST_CANDIDATES, Boxes, decode
-from gpu_kernels.heads.gpu_decode import ROOM, HeadsOnDevice
+from gpu_kernels.heads.box_decoding import MOST_CANDIDATES, Boxes, decode
+from gpu_kernels.heads.gpu_box_decoding import ROOM, HeadsOnDevice
 from gpu_kernels.models.manifest import ModelManifest, load_manifest
 from gpu_kernels.preprocessing.letterbox import fit, to_input
 from resources.errors import ModelError

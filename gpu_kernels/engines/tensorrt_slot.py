@@ -62,7 +62,7 @@ class CudaLane:
         """
         import warp as wp
 
-        from gpu_kernels.device.gpu_preprocess import Staging
+        from gpu_kernels.device.gpu_preprocessing import Staging
 
         api, engine, jit, self._log, self._clock = loaded
         self.stream = wp.Stream(DEVICE)
@@ -127,7 +127,7 @@ class CudaLane:
         launch."""
         import warp as wp
 
-        from gpu_kernels.device.gpu_preprocess import on_stream
+        from gpu_kernels.device.gpu_preprocessing import on_stream
 
         self._began, self._ended = (wp.Event(DEVICE, enable_timing=True) for _ in range(2))
         with on_stream(self.stream):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpu_kernels.heads.decode import Boxes, RankedLabel, overlap
+from gpu_kernels.heads.box_decoding import Boxes, RankedLabel, overlap
 
 # The stated tolerance: what engines may differ by.
 SCORE = 0.05  # confidences and probabilities, of 1

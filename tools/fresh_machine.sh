@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Run commands of this checkout on a minimal Debian, as on a new server: no compiler, no libraries of
+# a desktop, no packages of this machine.
+#
+#   tools/fresh_machine.sh                       # make demo
+#   tools/fresh_machine.sh 'make demo' 'make test'
+#   tools/fresh_machine.sh --suite trixie        # Debian 13, which has Python 3.13
+#   tools/fresh_machine.sh --browser …           # with chromium, for the tests of pages
+#
+# Needs root and debootstrap. Packages come from this machine's own mirror, Python's with its pip
+# settings; pip's downloads are cached between calls. The committed state is what is tested. The
+# exit code is that of the first command that fails, 3 where no such machine can be made.
+set -euo pipefail
+
+suite=bookworm
+include=python3,python3-venv,make,git,ca-certificates
+cache=${FRESH_MACHINE_CACHE:-/var/cache/odins-ravne-fresh-machine}
+while [ $# -gt 0 ]; do
+    case $1 in
+        --suite) suite=$2; shift 2 ;;
+        --browser) include+=,chromium,chromium-driver,fonts-dejavu-core; shift ;;
+        --*) echo "error: $1: unknown option; see the head of $0" >&2; exit 2 ;;
+        *) break ;;
+    esac
+done
+[ $# -gt 0 ] || set -- 'make demo'
+checkout=$(git -C "$(dirname "$0")" rev-parse --show-toplevel)
+
+if [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/null; then
+    echo "error: a fresh machine needs root and the package debootstrap" >&2
+    exit 3
+fi
+mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
+    sed -nE 's/^(URIs:|deb( \[[^]]*\])?) +([^ ]+).*/\3/p' | head -n 1)
+
+# The base system is made once for each list of packages; each call works on a copy of it.
+mkdir -p "$cache/pip"
+base=$cache/$suite-$(printf %s "$include" | cksum | cut -d ' ' -f 1).tar
+if [ ! -e "$base" ]; then
+    echo "fresh machine: bootstrapping Debian $suite, once" >&2
+    new=$(mktemp --directory)
+    debootstrap --variant=minbase --include="$include" "$suite" "$new" "$mirror" >"$cache/debootstrap.log" ||
+        { tail -n 5 "$cache/debootstrap.log" >&2; echo "error: debootstrap failed" >&2; exit 3; }
+    tar --create --file "$base.part" --directory "$new" .
+    mv "$base.part" "$base"
+    rm -rf "$new"
+fi
+
+root=$(mktemp --directory)
+# In a namespace of its own, all mounts below the root end with the last process.
+if [ "${FRESH_MACHINE_INNER:-}" = "" ]; then
+    trap 'rm -rf --one-file-system "$root"' EXIT
+fi
+tar --extract --file "$base" --directory "$root"
+git clone --quiet "$checkout" "$root/root/project"
+
+# This machine's settings of pip and its certificates, and local folders that they name.
+copy() { if [ -e "$1" ]; then mkdir -p "$root$(dirname "$1")"; cp --recursive --dereference "$1" "$root$1"; fi; }
+for each in /etc/pip.conf /etc/xdg/pip /etc/ssl/certs /etc/resolv.conf /etc/hosts \
+    "$HOME/.config/pip" "$HOME/.pip"; do copy "$each"; done
+mapfile -t folders < <(
+    { env | grep '^PIP_'; cat /etc/pip.conf /etc/xdg/pip/pip.conf "$HOME/.config/pip/pip.conf" 2>/dev/null; } |
+        grep -oE '(file://)?/[^ ,]+' | sed 's|^file://||' | sort -u
+)
+settings=()
+while IFS= read -r each; do settings+=("$each"); done < <(env | grep -E '^(PIP_|SSL_CERT_|REQUESTS_CA_BUNDLE|CI=)' || true)
+
+export root cache
+export folders_text="${folders[*]:-}"
+unshare --mount --propagation private bash -euc '
+    mount --bind "$cache/pip" "$(mkdir -p "$root/root/.cache/pip" && echo "$root/root/.cache/pip")"
+    for each in $folders_text; do
+        [ -d "$each" ] && [ ! -e "$root$each" ] && mkdir -p "$root$each" && mount --bind --options ro "$each" "$root$each"
+    done
+    mount --types proc proc "$root/proc"
+    mount --rbind /dev "$root/dev"
+    mount --types tmpfs tmpfs "$root/tmp"
+    exec "$@"
+' bash env --ignore-environment "${settings[@]}" HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" \
+    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    chroot "$root" bash -euc 'cd /root/project; for each in "$@"; do echo "fresh machine: $each"; eval "$each"; done' bash "$@"
