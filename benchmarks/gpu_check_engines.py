@@ -14,7 +14,8 @@ from gpu_kernels.device.gpu_preprocessing import Staging
 from gpu_kernels.engines.engine import Engine, open_engine
 from gpu_kernels.engines.tensorrt_build import joined
 from gpu_kernels.heads.engine_agreement import Agreement, compare_boxes, compare_labels
-from gpu_kernels.heads.box_decoding import Boxes, decode, rank
+from gpu_kernels.heads.box_decoding import Boxes, decode
+from gpu_kernels.heads.label_ranking import rank
 from gpu_kernels.heads.gpu_box_decoding import ROOM, HeadsOnDevice
 from gpu_kernels.models.manifest import ModelManifest, load_manifest, shipped_models
 from gpu_kernels.preprocessing.letterbox import fit, to_input

@@ -25,7 +25,7 @@ import gpu_check_pipeline
 from gpu_bench import Bench, CheckFailedError, CheckSkippedError, Told
 
 from gpu_kernels.device.gpu import Gpu, usable_gpu
-from gpu_kernels.device.gpu_preprocessing import ready
+from gpu_kernels.device.streams import ready
 from gpu_kernels.engines.tensorrt_api import find_tensorrt
 from gpu_kernels.engines.tensorrt_build import check_archs
 from resources.errors import EngineError, RavneError

@@ -13,7 +13,8 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from gpu_kernels.device.gpu_preprocessing import Staging, on_host, ready
+from gpu_kernels.device.gpu_preprocessing import Staging
+from gpu_kernels.device.streams import on_host, ready
 from gpu_kernels.engines.engine import Engine, open_engine
 from gpu_kernels.engines.fp16 import HalfOnCpu
 from gpu_kernels.engines.batch_queue import LaneEngine

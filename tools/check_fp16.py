@@ -19,7 +19,8 @@ import numpy as np
 from gpu_kernels.engines.engine import open_engine
 from gpu_kernels.engines.fp16 import HalfOnCpu, half_graph
 from gpu_kernels.heads.engine_agreement import PLACE, SCORE, Agreement, compare_boxes, compare_labels
-from gpu_kernels.heads.box_decoding import decode, rank
+from gpu_kernels.heads.box_decoding import decode
+from gpu_kernels.heads.label_ranking import rank
 from gpu_kernels.models.manifest import load_manifest
 from gpu_kernels.preprocessing.letterbox import Picture, fit, to_input
 

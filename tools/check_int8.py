@@ -34,7 +34,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from gpu_kernels.engines.engine import Engine, open_engine
 from gpu_kernels.heads.engine_agreement import PLACE, SCORE, Agreement, compare_boxes, compare_labels
-from gpu_kernels.heads.box_decoding import decode, rank
+from gpu_kernels.heads.box_decoding import decode
+from gpu_kernels.heads.label_ranking import rank
 from gpu_kernels.models.manifest import SHIPPED, ModelManifest, load_manifest
 from gpu_kernels.preprocessing.letterbox import Picture, fit, to_input
 

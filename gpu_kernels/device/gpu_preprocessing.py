@@ -5,6 +5,8 @@ buffer, as the decoder left them: NV12 of the video decoder, BGR of stills. They
 upright in memory; the kernels do that as they read.
 """
 
+from gpu_kernels.device.streams import ready, on_stream, on_host
+
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +21,8 @@ from gpu_kernels.device import picture_kernels
 from gpu_kernels.device.cubins import load_cubins
 from gpu_kernels.models.manifest import InputSpec
 from gpu_kernels.preprocessing.device_picture import DeviceFrame, DevicePicture
-from gpu_kernels.preprocessing.letterbox import Pixels, placement
+from gpu_kernels.preprocessing.letterbox import placement
+from gpu_kernels.preprocessing.crop_regions import Pixels
 
 # Warp's arrays have less than 2 GiB.
 MOST_BYTES = 2**31 - 1
@@ -27,47 +30,12 @@ MOST_BYTES = 2**31 - 1
 MOST_CUT = 2**26
 
 
-@cache
-def ready(device: str) -> None:
-    """Have the kernels at hand: those compiled ahead of time, else compiled now and cached."""
-    wp.config.log_level = wp.LOG_WARNING
-    wp.init()
-    load_cubins(wp.get_device(device))
 
 
-# Of all threads of a process: see `on_stream`.
-_TURN = threading.RLock()
 
 
-@contextmanager
-def on_stream(stream: Any) -> Iterator[None]:
-    """What is asked of the device inside goes to `stream`, and waits for nothing of other streams.
-
-    One thread at a time: Warp has one current stream for all of them, so a thread that crops frames
-    would have another one's kernels go to its own stream, where nothing waits for them; and while a
-    stream is captured as a graph no other thread may allocate.
-
-    Args:
-        stream: of Warp; None: the device's own, as on the CPU.
-    """
-    with _TURN, wp.ScopedStream(stream):
-        yield
 
 
-def on_host(array: Any, stream: Any) -> NDArray[Any]:
-    """An array's values on the host, when `stream` has done what it was asked before. On the CPU
-    they are the array's own, not a copy.
-
-    Warp's `numpy` would wait for all streams: for the batch that is under way in the next lane too.
-    A copy into memory that is not pinned returns when it is done.
-    """
-    if stream is None:
-        values: NDArray[Any] = array.numpy()
-        return values
-    here = wp.empty(array.shape, dtype=array.dtype, device="cpu")
-    wp.copy(here, array, stream=stream)
-    values = here.numpy()
-    return values
 
 
 @cache

@@ -61,7 +61,7 @@ def to_host(lane: Lane, start: int, stop: int) -> Callable[[], list[NDArray[Any]
     """A `Read` that brings all outputs to the host, in the network's order."""
 
     def read() -> list[NDArray[Any]]:
-        from gpu_kernels.device.gpu_preprocessing import on_host  # loads Warp
+        from gpu_kernels.device.streams import on_host
 
         return [on_host(output[: stop - start], lane.stream).copy() for output in lane.outputs]
 

@@ -84,7 +84,7 @@ class TensorRtEngine(LaneEngine):
         """
         import warp as wp
 
-        from gpu_kernels.device.gpu_preprocessing import ready
+        from gpu_kernels.device.streams import ready
 
         self._log, self._trt, self._cache, self._key = trt.log(), trt, cache, key
         ready(DEVICE)

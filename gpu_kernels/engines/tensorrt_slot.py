@@ -127,7 +127,7 @@ class CudaLane:
         launch."""
         import warp as wp
 
-        from gpu_kernels.device.gpu_preprocessing import on_stream
+        from gpu_kernels.device.streams import on_stream
 
         self._began, self._ended = (wp.Event(DEVICE, enable_timing=True) for _ in range(2))
         with on_stream(self.stream):

@@ -13,6 +13,8 @@ Formulas
 All scores but those of ssd are probabilities already.
 """
 
+from gpu_kernels.heads.nms import _strongest
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -46,13 +48,6 @@ class Boxes:
         return len(self.confidence)
 
 
-class RankedLabel(NamedTuple):
-    """One answer of a classifier."""
-
-    label: str
-    scientific_name: str | None
-    confidence: float
-    is_animal: bool
 
 
 class Candidates(NamedTuple):
@@ -239,61 +234,9 @@ def boxes_from(found: Candidates, manifest: ModelManifest, height: int, width: i
     )
 
 
-def _strongest(corners: Floats, class_index: NDArray[np.int64], limit: float) -> NDArray[np.int64]:
-    """Positions that survive suppression within each class; `corners` by falling confidence."""
-    alive = np.ones(len(corners), dtype=bool)
-    for position in range(len(corners)):
-        if alive[position]:
-            later = position + 1 + np.flatnonzero(alive[position + 1 :])
-            later = later[class_index[later] == class_index[position]]
-            alive[later[overlap(corners[position], corners[later]) > limit]] = False
-    return np.flatnonzero(alive)
 
 
-def overlap(one: Floats, many: Floats) -> Floats:
-    """Intersection over union of a box [4] with boxes [K, 4], all x0, y0, x1, y1."""
-    sides = np.minimum(one[2:], many[:, 2:]) - np.maximum(one[:2], many[:, :2])
-    shared = np.clip(sides, 0, None).prod(axis=1)
-    total = (one[2:] - one[:2]).prod() + (many[:, 2:] - many[:, :2]).prod(axis=1) - shared
-    share: Floats = shared / np.maximum(total, np.finfo(np.float32).tiny)
-    return share
 
 
-def rank(scores: NDArray[Any], manifest: ModelManifest, count: int = 5) -> list[list[RankedLabel]]:
-    """The best labels of each crop, best first.
-
-    Args:
-        scores: [N, classes], the output of a classifier.
-        manifest: the classifier; scores of decoding `logits` go through a softmax here.
-        count: how many labels.
-
-    Raises:
-        ModelError: there are not as many scores as labels.
-    """
-    labels = load_labels(manifest)
-    if scores.ndim != 2 or scores.shape[1] != len(labels):
-        raise ModelError(
-            f"model {manifest.name}: gives {tuple(scores.shape)}, but "
-            f"{manifest.classifier_output.labels} has {len(labels)} labels; one score per label "
-            "and picture is needed"
-        )
-    probabilities = scores.astype(np.float32)
-    if manifest.classifier_output.decoding == "logits":
-        probabilities = _softmax(probabilities)
-    # A stable sort: of equal labels the one listed first wins.
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
-    return [
-        [
-            RankedLabel(
-                labels[k].label, labels[k].scientific_name, float(row[k]), labels[k].is_animal
-            )
-            for k in order
-        ]
-        for row, order in zip(probabilities, best.tolist(), strict=True)
-    ]
 
 
-def _softmax(logits: Floats) -> Floats:
-    grown = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: Floats = grown / grown.sum(axis=1, keepdims=True)
-    return shares

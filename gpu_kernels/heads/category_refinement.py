@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from gpu_kernels.heads.box_decoding import Boxes
 from gpu_kernels.models.manifest import Category, CategoryRefinement, ModelManifest
-from gpu_kernels.preprocessing.letterbox import Pixels, Region, cut_region, pixels
+from gpu_kernels.preprocessing.crop_regions import Pixels, Region, cut_region, pixels
 from resources.errors import ModelError
 
 

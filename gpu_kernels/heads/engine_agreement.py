@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpu_kernels.heads.box_decoding import Boxes, RankedLabel, overlap
+from gpu_kernels.heads.box_decoding import Boxes
+from gpu_kernels.heads.label_ranking import RankedLabel
+from gpu_kernels.heads.nms import overlap
 
 # The stated tolerance: what engines may differ by.
 SCORE = 0.05  # confidences and probabilities, of 1

@@ -14,7 +14,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from gpu_kernels.device import head_kernels
-from gpu_kernels.device.gpu_preprocessing import on_host, on_stream, ready
+from gpu_kernels.device.streams import on_host, on_stream, ready
 from gpu_kernels.engines.batch_queue import Lane
 from gpu_kernels.heads.box_decoding import MOST_CANDIDATES, Boxes, anchors_of, check_shapes, decode
 from gpu_kernels.models.manifest import ModelManifest, SsdOutput, YoloOutput

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gpu_kernels.preprocessing.letterbox import Pixels
+from gpu_kernels.preprocessing.crop_regions import Pixels
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from gpu_kernels.models.manifest import InputSpec, ModelManifest
 
 Picture = NDArray[np.uint8]
-Region = tuple[float, float, float, float]
-Pixels = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -101,57 +99,11 @@ def to_picture(
     return np.concatenate([clipped[:, :2], clipped[:, 2:] - clipped[:, :2]], axis=1)
 
 
-def cut_region(
-    box: Region, shape: Literal["square", "box"], margin: float, width: int, height: int
-) -> Region:
-    """The region to cut out around a box, inside the picture.
-
-    Args:
-        box: x, y, w, h as fractions of the picture.
-        shape: `box` keeps the box's proportions; `square` is a square in pixels around its
-            centre, moved to stay inside the picture; a side longer than the picture's is cut off
-            at the edges instead, as `box` always is.
-        margin: added on each side, in parts of the box (of its longest side for `square`).
-        width, height: of the picture, in pixels.
-
-    Returns:
-        x, y, w, h as fractions of the picture.
-    """
-    x, y, w, h = box
-    wide, high = w * width, h * height
-    if shape == "square":
-        wide = high = max(wide, high)
-    wide, high = wide * (1 + 2 * margin), high * (1 + 2 * margin)
-    left, span_x = _inside((x + w / 2) * width, wide, width, shift=shape == "square")
-    top, span_y = _inside((y + h / 2) * height, high, height, shift=shape == "square")
-    return left / width, top / height, span_x / width, span_y / height
 
 
-def _inside(centre: float, size: float, limit: int, shift: bool) -> tuple[float, float]:
-    """Start and length of a span around a centre, within 0..limit."""
-    start, end = centre - size / 2, centre + size / 2
-    if shift and size <= limit:
-        start = min(max(start, 0.0), limit - size)
-        return start, size
-    start, end = max(start, 0.0), min(end, float(limit))
-    return start, max(end - start, 0.0)
 
 
-def pixels(region: Region, width: int, height: int) -> Pixels:
-    """left, top, right, bottom of a region (x, y, w, h as fractions) in pixels, at least one."""
-    x, y, w, h = region
-    left, top = min(round(x * width), width - 1), min(round(y * height), height - 1)
-    right = min(max(left + 1, round((x + w) * width)), width)
-    bottom = min(max(top + 1, round((y + h) * height)), height)
-    return left, top, right, bottom
 
 
-def cut(picture: Picture, region: Region) -> Picture:
-    """The pixels of a region (x, y, w, h as fractions), at least one; a view, not a copy."""
-    return shown(picture, pixels(region, picture.shape[1], picture.shape[0]))
 
 
-def shown(picture: Picture, region: Pixels) -> Picture:
-    """The pixels of a region; a view, not a copy."""
-    left, top, right, bottom = region
-    return picture[top:bottom, left:right]

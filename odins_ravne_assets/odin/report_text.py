@@ -74,7 +74,8 @@ def summary_sentences(report: CostReport) -> Iterator[str]:
     if wasted:
         yield f"{format_usd(wasted)} of it were wasted on lost work and idle machines."
     if report.estimated_usd:
-        yield f"{format_usd(report.estimated_usd)} of it are estimated; a later report has final costs."
+        estimated = format_usd(report.estimated_usd)
+        yield f"{estimated} of it are estimated; a later report has the final costs."
     month = report.month
     if month.usd:
         usd = month.forecast_usd
@@ -102,8 +103,8 @@ def _savings(report: CostReport) -> Iterator[str]:
         target = report.scope.least_saving
         met = "met" if savings.effective >= target else "missed"
         yield (
-            f"Effective savings {format_share(savings.effective)}: the same work on demand, without "
-            f"interruptions, costs {format_usd(savings.undisturbed_usd)}; the profile's target of "
+            f"Effective savings {format_share(savings.effective)}: the same work on demand without "
+            f"interruptions costs {format_usd(savings.undisturbed_usd)}; the profile's target of "
             f"{target:.0%} is {met}."
         )
 
@@ -127,14 +128,14 @@ def _traffic_note(report: CostReport) -> str:
     if not requests:
         return ""
     within = (
-        f"Workers read {format_size(traffic.bytes_read)} from S3 and wrote {format_size(traffic.bytes_written)}, "
-        f"which is free within the region. Requests to S3: {requests:,}."
+        f"Workers read {format_size(traffic.bytes_read)} from S3 and wrote "
+        f"{format_size(traffic.bytes_written)}, which is free within the region. Requests to S3: {requests:,}."
     )
     if not traffic.bytes_home:
         return within
     return (
-        f"{within} This machine downloaded {format_size(traffic.bytes_home)} from AWS; its cost here "
-        "is an upper bound, as the first 100 GB of an account's month are free."
+        f"{within} This machine downloaded {format_size(traffic.bytes_home)} from AWS; its cost "
+        "here is an upper bound, as the first 100 GB of an account's month are free."
     )
 
 
@@ -284,10 +285,10 @@ def _forecast_note(report: CostReport) -> str:
     alone = sum((month.usd_left_alone for month in report.storage.ahead), Decimal(0))
     download = report.storage.usd_to_take_home
     return (
-        f"If nothing is added, the next twelve months cost {format_usd(year)} with the lifecycle policy "
-        f"({format_usd(last.usd_with_policy)} in the last), and {format_usd(alone)} without it. "
-        f"Downloading all results from AWS costs {format_usd(download)} each time; the first 100 GB "
-        "of an account's month are free."
+        f"If nothing is added, the next twelve months cost {format_usd(year)} with the lifecycle "
+        f"policy ({format_usd(last.usd_with_policy)} in the last), and {format_usd(alone)} without "
+        f"it. Downloading all results from AWS costs {format_usd(download)} each time; the first "
+        "100 GB of an account's month are free."
     )
 
 
@@ -297,7 +298,7 @@ def _plans(report: CostReport) -> TextTable:
         ("planned", True),
         ("5 to 95 %", True),
         ("paid", True),
-        ("difference", True),
+        ("diff", True),
         ("planned time", True),
         ("time", True),
         ("deviations", False),
@@ -320,7 +321,7 @@ def _plans(report: CostReport) -> TextTable:
 
 
 def _bill(report: CostReport) -> TextTable:
-    columns = (("part", False), ("ledger", True), ("AWS", True), ("difference", False))
+    columns = (("part", False), ("ledger", True), ("AWS", True), ("explanation", False))
     rows = tuple(
         (each.part, format_usd(each.ours), format_usd(each.aws), each.explanation)
         for each in report.aws or ()

@@ -1,8 +1,7 @@
-"""A plan of a run: what is to be looked at, what that costs on each machine, and what follows."""
+"""The plan of a run: its frames, the estimates per machine type, and recommendations."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from typing import Any
 
 from odins_ravne_assets.munin.workload.footage_estimate import FootageCount
@@ -10,19 +9,20 @@ from odins_ravne_assets.odin.formatting import format_count, format_duration, fo
 from resources.planning.estimate import Estimate, PlannedWork, camera_shares, estimate_json
 from resources.planning.predictions import PredictedOffer, Prediction
 from resources.planning.throughput import Throughput
+from resources.pricing.prices import Market
 
-# Waiting, or another cut, is told of where it saves this share of the cost, and a cent.
+# An alternative is recommended if it saves at least this share of the cost, and a cent.
 MIN_SAVING_SHARE = 0.05
 MIN_SAVING_USD = 0.01
 
 
 @dataclass(frozen=True)
 class FootageStorageCost:
-    """What it costs to have the footage on S3.
+    """The cost of footage on S3.
 
     Args:
-        upload_usd: to copy up what lies here; 0 if it is there.
-        usd_per_month: to keep it.
+        upload_usd: for the upload of local footage; 0 if it is on S3.
+        usd_per_month: for its storage.
     """
 
     upload_usd: float
@@ -31,18 +31,18 @@ class FootageStorageCost:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A plan.
+    """The plan of a run.
 
     Args:
         made_at: seconds since 1970 UTC.
-        counts: what each camera's footage holds.
-        estimates: for each type and market, the cheapest first.
-        likely: of these, what a run would use with the profile as it is.
-        other_way: the same type and market, cut for speed if `likely` is cut for cost, and the
-            other way round.
-        begins: what the spot policy would decide now, in words.
-        paces: by machine type.
-        remarks: on prices, for the reader, each a sentence.
+        counts: of each camera's footage.
+        estimates: for each machine type and market, the cheapest first.
+        likely: the estimate for the type and market that a run with this profile would use.
+        alternative: the same type and market, cut for speed if `likely` is cut for cost, and vice
+            versa.
+        decision: the reason of the spot policy's decision now.
+        throughputs: by machine type.
+        remarks: caveats about prices, each a sentence.
     """
 
     made_at: float
@@ -50,20 +50,21 @@ class RunPlan:
     work: PlannedWork
     estimates: tuple[Estimate, ...]
     likely: Estimate
-    other_way: Estimate
-    begins: str
-    paces: Mapping[str, Throughput]
-    keeping: FootageStorageCost | None
+    alternative: Estimate
+    decision: str
+    throughputs: Mapping[str, Throughput]
+    storage: FootageStorageCost | None
     remarks: tuple[str, ...]
 
     @property
     def frames(self) -> int:
+        """The number of frames to process."""
         return self.work.frames
 
     def predictions(self) -> Iterator[Prediction]:
-        """Each camera's share of what is likely."""
+        """Yield each camera's share of the likely estimate."""
         likely = self.likely
-        share_of = camera_shares(self.work, self.paces[likely.instance_type])
+        share_of = camera_shares(self.work, self.throughputs[likely.instance_type])
         for camera in self.work.cameras:
             share = share_of[camera.camera_id]
             yield Prediction(
@@ -82,17 +83,17 @@ class RunPlan:
             )
 
     def as_json(self) -> dict[str, Any]:
-        """For programs: flat, units in the names, times in seconds since 1970 UTC."""
+        """Return the plan as JSON: flat, units in the names, times in seconds since 1970 UTC."""
         return {
             "made_at": self.made_at,
             "cameras": {name: asdict(count) for name, count in self.counts.items()},
             "frames": self.frames,
             "likely": estimate_json(self.likely),
-            "other_way": estimate_json(self.other_way),
+            "other_way": estimate_json(self.alternative),
             "estimates": [estimate_json(each) for each in self.estimates],
-            "begins": self.begins,
-            "paces": {kind: pace.source for kind, pace in self.paces.items()},
-            "keeping": asdict(self.keeping) if self.keeping else None,
+            "begins": self.decision,
+            "paces": {kind: each.source for kind, each in self.throughputs.items()},
+            "keeping": asdict(self.storage) if self.storage else None,
             "remarks": list(self.remarks),
         }
 
@@ -108,85 +109,81 @@ def _offer(estimate: Estimate, share: float) -> PredictedOffer:
 
 
 def recommendations(plan: RunPlan) -> Iterator[str]:
-    """What follows for somebody who has footage and little money, a sentence or two each."""
+    """Yield recommendations to save cost, one or two sentences each."""
     likely = plan.likely
     yield _expected(plan)
     cheapest = plan.estimates[0]
-    if cheapest is not likely and _worth(likely.usd.expected, cheapest.usd.expected):
+    if cheapest is not likely and _is_worthwhile(likely.usd.expected, cheapest.usd.expected):
         yield (
-            f"Cheapest would be {_named(cheapest)}, at {money(cheapest.usd.expected)}: AWS chooses "
-            "by price per hour and by what is free, so name it alone in "
+            f"The cheapest is {_label(cheapest)}, at {format_usd(cheapest.usd.expected)}: AWS selects "
+            "by price per hour and available capacity, so make it the only one in "
             "cloud.aws.compute.instance_types if you can wait for it."
         )
-    yield from _cut(plan)
+    yield from _work_unit_size(plan)
     yield from _waiting(plan)
-    if plan.keeping:
-        upload = plan.keeping.upload_usd
-        copying = f"Copying the footage up costs {money(upload)}, and " if upload else ""
-        keeping = f"keeping it on S3 costs {money(plan.keeping.usd_per_month)} a month at first."
-        yield copying + (keeping if copying else f"K{keeping[1:]}")
+    if plan.storage:
+        upload = plan.storage.upload_usd
+        if upload:
+            yield f"Uploading the footage costs {format_usd(upload)}."
+        monthly = format_usd(plan.storage.usd_per_month)
+        yield f"Storing the footage on S3 costs {monthly} a month at first."
 
 
 def _expected(plan: RunPlan) -> str:
     likely = plan.likely
-    took = (
+    duration = (
         f"in about {format_duration(likely.seconds.expected)} "
         f"({format_duration(likely.seconds.low)} to {format_duration(likely.seconds.high)})"
     )
-    if likely.market == "local":
-        price = f"{money(likely.usd.expected)}, " if likely.usd.expected else ""
-        return f"Expected: {price}{took} on this machine."
-    low, high = money(likely.usd.low), money(likely.usd.high)
+    if likely.market == Market.LOCAL:
+        price = f"{format_usd(likely.usd.expected)}, " if likely.usd.expected else ""
+        return f"Expected: {price}{duration} on this machine."
+    low, high = format_usd(likely.usd.low), format_usd(likely.usd.high)
     return (
-        f"Expected: {money(likely.usd.expected)} ({low} to {high}), {took}, on "
-        f"{format_count(likely.spread.machines, 'machine')}; {_named(likely)}."
+        f"Expected: {format_usd(likely.usd.expected)} ({low} to {high}), {duration}, on "
+        f"{format_count(likely.layout.machines, 'machine')}; {_label(likely)}."
     )
 
 
-def _cut(plan: RunPlan) -> Iterator[str]:
-    """Which size of work units is best."""
-    now, other = plan.likely, plan.other_way
-    if now.market == "local":
+def _work_unit_size(plan: RunPlan) -> Iterator[str]:
+    """The best size of work units."""
+    likely, alternative = plan.likely, plan.alternative
+    if likely.market == Market.LOCAL:
         return
     is_cheap = plan.work.limits.cost.offline_camera_optimized
-    cheap, fast = (now, other) if is_cheap else (other, now)
-    size = format_duration(cheap.unit_seconds)
-    best = f"{format_count(cheap.spread.units, 'work unit')} of about {size} of work"
-    if cheap.spread.units == fast.spread.units:
-        yield f"Best cut: {best}; more of them would save neither money nor time."
+    cheap, fast = (likely, alternative) if is_cheap else (alternative, likely)
+    duration = format_duration(cheap.unit_seconds)
+    best = f"{format_count(cheap.layout.units, 'work unit')} of about {duration} of work"
+    if cheap.layout.units == fast.layout.units:
+        yield f"Best split: {best}; more units would save neither cost nor time."
         return
     more = fast.usd.expected - cheap.usd.expected
     yield (
-        f"Best cut for cost: {best}; cut into {fast.spread.units} it is done in "
-        f"{format_duration(fast.seconds.expected)} for {money(max(0.0, more))} more "
+        f"Cheapest split: {best}; with {fast.layout.units} units the run takes "
+        f"{format_duration(fast.seconds.expected)} for {format_usd(max(0.0, more))} more "
         f"(offline_camera_optimized: {'false' if is_cheap else 'true makes it the cheapest'})."
     )
 
 
 def _waiting(plan: RunPlan) -> Iterator[str]:
-    """What waiting for a lower spot price would save."""
+    """The saving of waiting for a lower spot price."""
     likely = plan.likely
-    if likely.market != "spot" or likely.usd_if_waited is None:
+    if likely.market != Market.SPOT or likely.usd_at_low_price is None:
         return
-    if _worth(likely.usd.expected, likely.usd_if_waited):
-        saved = likely.usd.expected - likely.usd_if_waited
+    if _is_worthwhile(likely.usd.expected, likely.usd_at_low_price):
+        saving = likely.usd.expected - likely.usd_at_low_price
         yield (
-            f"Waiting may save {money(saved)}: {likely.instance_type} was so much cheaper for a "
+            f"Waiting may save {format_usd(saving)}: {likely.instance_type} was that much cheaper for a "
             "tenth of the last weeks."
         )
     else:
-        yield "Waiting for a lower spot price would save next to nothing."
+        yield "Waiting for a lower spot price would save almost nothing."
 
 
-def money(amount: float) -> str:
-    """USD, of what was estimated."""
-    return format_usd(Decimal(amount))
+def _is_worthwhile(now: float, alternative: float) -> bool:
+    return now - alternative > max(MIN_SAVING_USD, MIN_SAVING_SHARE * now)
 
 
-def _worth(now: float, instead: float) -> bool:
-    return now - instead > max(MIN_SAVING_USD, MIN_SAVING_SHARE * now)
-
-
-def _named(estimate: Estimate) -> str:
-    market = {"spot": "spot", "ondemand": "on demand", "local": ""}[estimate.market]
+def _label(estimate: Estimate) -> str:
+    market = {Market.SPOT: "spot", Market.ON_DEMAND: "on demand", Market.LOCAL: ""}[estimate.market]
     return f"{estimate.instance_type} {market}".strip()

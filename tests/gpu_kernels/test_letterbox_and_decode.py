@@ -18,9 +18,11 @@ from gpu_kernels.heads.category_refinement import (
     least_score,
     look_at,
 )
-from gpu_kernels.heads.box_decoding import Boxes, decode, rank
+from gpu_kernels.heads.box_decoding import Boxes, decode
+from gpu_kernels.heads.label_ranking import rank
 from gpu_kernels.models.manifest import InputSpec, ModelManifest, load_manifest
-from gpu_kernels.preprocessing.letterbox import cut, cut_region, fit, pixels, placement, to_input
+from gpu_kernels.preprocessing.letterbox import fit, placement, to_input
+from gpu_kernels.preprocessing.crop_regions import cut, cut_region, pixels
 from resources.errors import ModelError
 
 ANCHORS = np.array([[0.0, 0.0, 0.5, 0.5], [0.25, 0.25, 0.75, 0.75]], dtype=np.float32)

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from gpu_kernels.heads.box_decoding import rank
-from gpu_kernels.preprocessing.letterbox import Picture, cut, cut_region
+from gpu_kernels.heads.label_ranking import rank
+from gpu_kernels.preprocessing.letterbox import Picture
+from gpu_kernels.preprocessing.crop_regions import cut, cut_region
 from odins_ravne_assets.munin.classification.labelled_boxes import (
     label_by_category,
     labelled_box,

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from gpu_kernels.preprocessing.device_picture import DeviceFrame
-from gpu_kernels.preprocessing.letterbox import Picture, Pixels, Region, cut, cut_region, pixels
+from gpu_kernels.preprocessing.letterbox import Picture
+from gpu_kernels.preprocessing.crop_regions import Pixels, Region, cut, cut_region, pixels
 from odins_ravne_assets.munin.detection.detector import Box
 from odins_ravne_assets.munin.tables.journal import Row
 

@@ -15,7 +15,7 @@ from gpu_kernels.heads.category_refinement import categories_of, least_score, lo
 from gpu_kernels.heads.box_decoding import Boxes
 from gpu_kernels.models.manifest import Category
 from gpu_kernels.preprocessing.device_picture import DeviceFrame
-from gpu_kernels.preprocessing.letterbox import Pixels
+from gpu_kernels.preprocessing.crop_regions import Pixels
 from odins_ravne_assets.munin.inference.run_model import DetectorRunner, LoadedModel, whole_picture
 from odins_ravne_assets.munin.tables.journal import Row
 

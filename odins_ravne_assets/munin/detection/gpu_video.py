@@ -21,7 +21,8 @@ import numpy as np
 import warp as wp
 from av.codec.hwaccel import HWAccel
 
-from gpu_kernels.device.gpu_preprocessing import motion_energy, ready, small_grey
+from gpu_kernels.device.gpu_preprocessing import motion_energy, small_grey
+from gpu_kernels.device.streams import ready
 from gpu_kernels.preprocessing.device_picture import Colour, DeviceFrame, DevicePicture
 from odins_ravne_assets.munin.detection.frame_sampling import FrameCounter, SamplingPlan
 from odins_ravne_assets.munin.detection.motion_gate import COMPARED_WIDTH, TILE, TILE_CHANGE

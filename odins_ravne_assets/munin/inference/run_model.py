@@ -22,7 +22,8 @@ from gpu_kernels.engines.batch_queue import Fill, Lane, to_host
 from gpu_kernels.heads.box_decoding import Boxes, decode
 from gpu_kernels.models.manifest import ModelManifest
 from gpu_kernels.preprocessing.device_picture import DeviceFrame, DevicePicture
-from gpu_kernels.preprocessing.letterbox import Pixels, fit, shown, to_input
+from gpu_kernels.preprocessing.letterbox import fit, to_input
+from gpu_kernels.preprocessing.crop_regions import Pixels, shown
 from odins_ravne_assets.munin.inference.background_worker import BackgroundWorker
 from odins_ravne_assets.munin.inference.timing import ThreadTiming
 

@@ -16,19 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gpu_kernels.device import gpu_preprocess
+from gpu_kernels.device import gpu_preprocessing
 from gpu_kernels.device.cubins import compile_cubins, load_cubins
-from gpu_kernels.device.gpu_preprocessing import (
-    Staging,
-    cut_out,
-    fit_into,
-    motion_energy,
-    ready,
-    small_grey,
-)
+from gpu_kernels.device.gpu_preprocessing import Staging, cut_out, fit_into, motion_energy, small_grey
+from gpu_kernels.device.streams import ready
 from gpu_kernels.models.manifest import InputSpec, load_manifest
 from gpu_kernels.preprocessing.device_picture import BT601, Colour, DevicePicture
-from gpu_kernels.preprocessing.letterbox import fit, pixels, to_input
+from gpu_kernels.preprocessing.letterbox import fit, to_input
+from gpu_kernels.preprocessing.crop_regions import pixels
 
 Picture = NDArray[np.uint8]
 SHARE = 0.15  # of values, that may differ by a grey level
@@ -257,15 +252,15 @@ def test_crops_of_many_bytes_are_cut_in_several_launches(
     pictures = [noise(40 + 8 * n, 50, n) for n in range(5)]
     buffer, shown = packed(pictures)
     sizes = [(each.shape[0], each.shape[1]) for each in pictures]
-    monkeypatch.setattr(gpu_preprocess, "MOST_CUT", most)
+    monkeypatch.setattr(gpu_preprocessing, "MOST_CUT", most)
     launches: list[int] = []
-    at_once = gpu_preprocess._cut_at_once
+    at_once = gpu_preprocessing._cut_at_once
 
     def counted(buffer: Any, regions: Any, sizes: Any) -> Any:
         launches.append(len(sizes))
         return at_once(buffer, regions, sizes)
 
-    monkeypatch.setattr(gpu_preprocess, "_cut_at_once", counted)
+    monkeypatch.setattr(gpu_preprocessing, "_cut_at_once", counted)
     found = cut_out(buffer, [(each, each.whole) for each in shown], sizes)
     assert launches == expected
     for one, other in zip(found, pictures, strict=True):

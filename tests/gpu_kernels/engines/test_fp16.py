@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from gpu_kernels.engines.engine import open_engine
 from gpu_kernels.engines.fp16 import HalfOnCpu, half_graph
 from gpu_kernels.heads.engine_agreement import PLACE, SCORE, Agreement, compare_boxes, compare_labels
-from gpu_kernels.heads.box_decoding import Boxes, RankedLabel, decode, rank
+from gpu_kernels.heads.box_decoding import Boxes, decode
+from gpu_kernels.heads.label_ranking import RankedLabel, rank
 from gpu_kernels.models.manifest import ModelManifest, load_manifest, model_hash
 from gpu_kernels.preprocessing.letterbox import fit, to_input
 from resources.errors import ModelError

@@ -43,7 +43,7 @@ OURS = [
     "tensorrt_api",
     "tensorrt_build",
     "tensorrt_engine",
-    "tensorrt_lane",
+    "tensorrt_slot",
 ]
 LIBRARIES = ["libnvinfer", "libnvinfer_plugin", "libnvonnxparser"]
 # Where `make test` puts TensorRT's bindings; both kinds have the same module name.

@@ -13,7 +13,8 @@ import pytest
 
 from gpu_kernels.engines.engine import Engine, open_engine
 from gpu_kernels.heads.category_refinement import categories_of, least_score, look_at
-from gpu_kernels.heads.box_decoding import Boxes, decode, rank
+from gpu_kernels.heads.box_decoding import Boxes, decode
+from gpu_kernels.heads.label_ranking import rank
 from gpu_kernels.models.labels import Label, load_labels
 from gpu_kernels.models.manifest import (
     SHIPPED,
@@ -23,7 +24,8 @@ from gpu_kernels.models.manifest import (
     shipped_models,
     verify,
 )
-from gpu_kernels.preprocessing.letterbox import Picture, fit, shown, to_input
+from gpu_kernels.preprocessing.letterbox import Picture, fit, to_input
+from gpu_kernels.preprocessing.crop_regions import shown
 from resources.errors import ModelError
 
 DETECTOR = "megadetector-lite"

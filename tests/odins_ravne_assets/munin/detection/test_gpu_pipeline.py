@@ -17,7 +17,8 @@ import warp as wp
 from numpy.typing import NDArray
 from onnxruntime_device_engine import OnnxOnDevice
 
-from gpu_kernels.device.gpu_preprocessing import cut_out, fit_into, on_stream
+from gpu_kernels.device.gpu_preprocessing import cut_out, fit_into
+from gpu_kernels.device.streams import on_stream
 from gpu_kernels.engines.engine import open_engine
 from gpu_kernels.heads.engine_agreement import SCORE, Agreement, compare_boxes
 from gpu_kernels.heads.box_decoding import Boxes

@@ -1,0 +1,59 @@
+"""TODO-DOC of gpu_kernels/heads/label_ranking.py."""
+
+from typing import Any
+from gpu_kernels.heads.box_decoding import Floats
+from resources.errors import ModelError
+from gpu_kernels.models.manifest import ModelManifest
+from numpy.typing import NDArray
+from typing import NamedTuple
+from gpu_kernels.models.labels import load_labels
+import numpy as np
+
+
+class RankedLabel(NamedTuple):
+    """One answer of a classifier."""
+
+    label: str
+    scientific_name: str | None
+    confidence: float
+    is_animal: bool
+
+
+def rank(scores: NDArray[Any], manifest: ModelManifest, count: int = 5) -> list[list[RankedLabel]]:
+    """The best labels of each crop, best first.
+
+    Args:
+        scores: [N, classes], the output of a classifier.
+        manifest: the classifier; scores of decoding `logits` go through a softmax here.
+        count: how many labels.
+
+    Raises:
+        ModelError: there are not as many scores as labels.
+    """
+    labels = load_labels(manifest)
+    if scores.ndim != 2 or scores.shape[1] != len(labels):
+        raise ModelError(
+            f"model {manifest.name}: gives {tuple(scores.shape)}, but "
+            f"{manifest.classifier_output.labels} has {len(labels)} labels; one score per label "
+            "and picture is needed"
+        )
+    probabilities = scores.astype(np.float32)
+    if manifest.classifier_output.decoding == "logits":
+        probabilities = _softmax(probabilities)
+    # A stable sort: of equal labels the one listed first wins.
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
+    return [
+        [
+            RankedLabel(
+                labels[k].label, labels[k].scientific_name, float(row[k]), labels[k].is_animal
+            )
+            for k in order
+        ]
+        for row, order in zip(probabilities, best.tolist(), strict=True)
+    ]
+
+
+def _softmax(logits: Floats) -> Floats:
+    grown = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Floats = grown / grown.sum(axis=1, keepdims=True)
+    return shares
