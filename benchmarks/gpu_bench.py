@@ -15,17 +15,17 @@ import cv2
 import numpy as np
 import warp as wp
 from made_media import Picture, a_still, write_clip
-from onnxruntime_device_engine import OnnxOnDevice
+from onnxruntime_device_engine import OnnxRuntimeDeviceEngine
 
 from gpu_kernels.device.gpu import Gpu
 from gpu_kernels.engines.engine import DeviceEngine, Engine, EngineKind, open_engine
 from gpu_kernels.engines.engine_cache import EngineCache
-from gpu_kernels.engines.tensorrt_build import Batches
+from gpu_kernels.engines.tensorrt_build import BatchSizes
 from gpu_kernels.engines.tensorrt_engine import TensorRtEngine, open_tensorrt_engine
 from gpu_kernels.models.manifest import ModelManifest
 from resources.storage.local_store import LocalStore
 
-Told = dict[str, Any]
+CheckResult = dict[str, Any]
 GIB = 2**30
 
 
@@ -53,8 +53,8 @@ class Sizes:
     clip: tuple[int, int]  # frames of the clip that is made here, and its shorter side
 
 
-ON_A_GPU = Sizes(16, 720, 20, GIB, 64, (1, 8, 32), 6, (1, 8, 64), 16, (150, 720))
-REHEARSED = Sizes(4, 240, 2, 2**22, 2, (1, 3), 2, (1, 2), 1, (40, 240))
+GPU_SIZES = Sizes(16, 720, 20, GIB, 64, (1, 8, 32), 6, (1, 8, 64), 16, (150, 720))
+REHEARSAL_SIZES = Sizes(4, 240, 2, 2**22, 2, (1, 3), 2, (1, 2), 1, (40, 240))
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Bench:
 
     @property
     def sizes(self) -> Sizes:
-        return ON_A_GPU if self.gpu else REHEARSED
+        return GPU_SIZES if self.gpu else REHEARSAL_SIZES
 
     def a_gpu(self) -> Gpu:
         """Raises:
@@ -90,14 +90,16 @@ class Bench:
         self.a_gpu()
         if self.no_tensorrt:
             raise CheckSkippedError(self.no_tensorrt)
-        return open_tensorrt_engine(manifest, self.cache(), Batches(), shared_by)
+        return open_tensorrt_engine(manifest, self.cache(), BatchSizes(), shared_by)
 
     def engine(self, manifest: ModelManifest) -> DeviceEngine:
         """TensorRT; where it cannot run, onnxruntime behind the same form."""
         try:
             return self.tensorrt(manifest)
         except CheckSkippedError:
-            return OnnxOnDevice(manifest, self.device, max(self.sizes.batches), self.notes.append)
+            return OnnxRuntimeDeviceEngine(
+                manifest, self.device, max(self.sizes.batches), self.notes.append
+            )
 
     def open_engine(
         self,
@@ -105,19 +107,23 @@ class Bench:
         kind: EngineKind,
         threads: int | None,
         engines: EngineCache | None,
-        batches: Batches,
+        batches: BatchSizes,
         shared_by: Collection[str],
     ) -> Engine:
         """As `gpu_kernels.engines.engine.open_engine`, for the pipeline; in place of a TensorRT
         that cannot run, onnxruntime behind the same form."""
         if kind == "tensorrt" and not (self.gpu and self.no_tensorrt is None):
-            return OnnxOnDevice(manifest, self.device, batches.usual, self.notes.append, threads)
+            return OnnxRuntimeDeviceEngine(
+                manifest, self.device, batches.usual, self.notes.append, threads
+            )
         return open_engine(manifest, kind, threads, engines, batches, shared_by)
 
     def cache(self) -> EngineCache:
         return EngineCache([LocalStore(self.work / "engines")], self.notes.append)
 
-    def judged(self, told: Told, good: bool, aim: str, of_tensorrt: bool = False) -> Told:
+    def judged(
+        self, told: CheckResult, good: bool, aim: str, of_tensorrt: bool = False
+    ) -> CheckResult:
         """Figures of speed: judged on a GPU, told elsewhere.
 
         Args:

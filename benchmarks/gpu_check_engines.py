@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 import warp as wp
-from gpu_bench import GIB, Bench, CheckFailedError, CheckSkippedError, Told
+from gpu_bench import GIB, Bench, CheckFailedError, CheckResult, CheckSkippedError
 from numpy.typing import NDArray
 
-from gpu_kernels.device.gpu_preprocessing import Staging
+from gpu_kernels.device.gpu_preprocessing import StagingBuffer
 from gpu_kernels.engines.engine import Engine, open_engine
-from gpu_kernels.engines.tensorrt_build import joined
+from gpu_kernels.engines.tensorrt_build import join_archs
+from gpu_kernels.heads.box_decoding import Boxes, decode_boxes
 from gpu_kernels.heads.engine_agreement import Agreement, compare_boxes, compare_labels
-from gpu_kernels.heads.box_decoding import Boxes, decode
-from gpu_kernels.heads.label_ranking import rank
-from gpu_kernels.heads.gpu_box_decoding import ROOM, HeadsOnDevice
+from gpu_kernels.heads.gpu_box_decoding import CANDIDATE_CAPACITY, GpuBoxDecoder
+from gpu_kernels.heads.label_ranking import rank_labels
 from gpu_kernels.models.manifest import ModelManifest, load_manifest, shipped_models
 from gpu_kernels.preprocessing.letterbox import fit, to_input
 from odins_ravne_assets.munin.inference.run_model import DetectorRunner, LoadedModel, whole_picture
@@ -37,7 +37,7 @@ class DoneLane:
         self.outputs = [wp.array(each, dtype=wp.float32, device=device) for each in outputs]
         self.stream = wp.Stream(device) if wp.get_device(device).is_cuda else None
         self.held: list[Any] = []
-        self.staging = Staging()
+        self.staging = StagingBuffer()
 
     def fill_from_host(self, images: NDArray[np.float32]) -> None:
         raise AssertionError("it has computed")
@@ -61,17 +61,17 @@ def images_of(bench: Bench, manifest: ModelManifest) -> tuple[NDArray[np.float32
     return images, [(each.shape[0], each.shape[1]) for each in pictures]
 
 
-def heads_are_decoded_as_on_the_cpu(bench: Bench) -> Told:
+def heads_are_decoded_as_on_the_cpu(bench: Bench) -> CheckResult:
     """Boxes of each detector's real outputs, at two thresholds, and the time of it on either side;
     and of noise with more candidates than there is room for."""
-    told: Told = {}
+    told: CheckResult = {}
     for manifest in map(load_manifest, shipped_models()):
         if manifest.task == "detector":
             images, sizes = images_of(bench, manifest)
             outputs = open_engine(manifest, "onnxruntime").run(images)
             told[manifest.name] = heads_compared(bench, manifest, outputs, sizes)
     crowd = crowded()
-    if (crowd[:, :, 4] * crowd[:, :, 5] >= 0.25).sum(axis=1).min() <= ROOM:
+    if (crowd[:, :, 4] * crowd[:, :, 5] >= 0.25).sum(axis=1).min() <= CANDIDATE_CAPACITY:
         raise CheckFailedError("the crowd is none")
     told["crowded"] = heads_compared(bench, load_manifest(DETECTOR), [crowd], [(720, 1280)] * 2)
     if not all(found["boxes"] for heads in told.values() for found in heads.values()):
@@ -88,25 +88,25 @@ def crowded() -> NDArray[np.float32]:
 
 def heads_compared(
     bench: Bench, manifest: ModelManifest, outputs: Outputs, sizes: list[Size]
-) -> Told:
-    told: Told = {}
+) -> CheckResult:
+    told: CheckResult = {}
     lane = DoneLane(outputs, bench.device)
     own = manifest.detector_output.threshold
     for threshold in (own, own / 3):
-        heads = HeadsOnDevice(manifest, threshold)
+        heads = GpuBoxDecoder(manifest, threshold)
 
-        def read(heads: HeadsOnDevice = heads) -> list[Boxes]:
+        def read(heads: GpuBoxDecoder = heads) -> list[Boxes]:
             finish = heads.read(lane, sizes)
             lane.wait()
             return finish()
 
-        expected = decode(outputs, manifest, sizes, threshold)
+        expected = decode_boxes(outputs, manifest, sizes, threshold)
         total = boxes_compared(read(), expected, threshold)
         if total.unmatched or total.score > 1e-5:
             raise CheckFailedError(f"{manifest.name} at {threshold}: {total}")
         on_device = bench.seconds_of(read, bench.sizes.times)
         started = time.perf_counter()
-        decode(outputs, manifest, sizes, threshold)
+        decode_boxes(outputs, manifest, sizes, threshold)
         told[f"at {threshold:.3f}"] = {
             "boxes": sum(map(len, expected)),
             "device_ms": round(on_device * 1e3, 3),
@@ -125,17 +125,17 @@ def agreement(
 ) -> Agreement:
     """Of the outputs of two engines for the same pictures."""
     if manifest.task == "classifier":
-        pairs = zip(rank(one[0], manifest), rank(other[0], manifest), strict=True)
+        pairs = zip(rank_labels(one[0], manifest), rank_labels(other[0], manifest), strict=True)
         return sum((compare_labels(*pair) for pair in pairs), Agreement())
     threshold = manifest.detector_output.threshold
-    some, others = (decode(each, manifest, sizes, threshold) for each in (one, other))
+    some, others = (decode_boxes(each, manifest, sizes, threshold) for each in (one, other))
     return boxes_compared(some, others, threshold)
 
 
-def engines_answer_as_the_cpu_does(bench: Bench) -> Told:
+def engines_answer_as_the_cpu_does(bench: Bench) -> CheckResult:
     """In half precision and batches of several sizes, against onnxruntime in float32; and the
     speed."""
-    told: Told = {}
+    told: CheckResult = {}
     for manifest in map(load_manifest, shipped_models()):
         started = time.perf_counter()
         engine = bench.engine(manifest)
@@ -190,7 +190,7 @@ def speed(bench: Bench, engine: Engine, images: NDArray[np.float32]) -> float:
     return round(len(images) / seconds, 1)
 
 
-def looking_ahead_is_faster_than_looking_in_turn(bench: Bench) -> Told:
+def looking_ahead_is_faster_than_looking_in_turn(bench: Bench) -> CheckResult:
     """Pictures of the host to boxes: each batch waited for before the next one, and each started
     before the last one is waited for. And how long the device was busy."""
     manifest = load_manifest(DETECTOR)
@@ -200,7 +200,7 @@ def looking_ahead_is_faster_than_looking_in_turn(bench: Bench) -> Told:
     half = len(pictures) // 2
     shown = [pictures[:half], pictures[half:]] * bench.sizes.looks
     found: dict[str, list[Boxes]] = {}
-    told: Told = {}
+    told: CheckResult = {}
     for name, ahead in (("warm", 0), ("in_turn", 0), ("ahead", 1)):
         before, started = engine.busy_seconds, time.perf_counter()
         pending: deque[Callable[[], list[Boxes]]] = deque()
@@ -223,7 +223,7 @@ def looking_ahead_is_faster_than_looking_in_turn(bench: Bench) -> Told:
     return bench.judged(told, ahead > in_turn, "ahead is faster", of_tensorrt=True)
 
 
-def an_engine_for_several_gpus_answers_as_its_own(bench: Bench) -> Told:
+def an_engine_for_several_gpus_answers_as_its_own(bench: Bench) -> CheckResult:
     """One engine for this GPU and its neighbours: its boxes, and what it costs in speed."""
     manifest, arch = load_manifest(DETECTOR), bench.a_gpu().arch
     own = bench.tensorrt(manifest)
@@ -238,13 +238,13 @@ def an_engine_for_several_gpus_answers_as_its_own(bench: Bench) -> Told:
     given = some_of(images, 8)
     return {
         "agreement": str(total),
-        "shared_by": joined(shared_by),
+        "shared_by": join_archs(shared_by),
         "pictures_per_second": {"own": speed(bench, own, given),
                                 "shared": speed(bench, shared, given)},
     }  # fmt: skip
 
 
-def a_damaged_engine_is_built_anew(bench: Bench) -> Told:
+def a_damaged_engine_is_built_anew(bench: Bench) -> CheckResult:
     """One byte is cut off of every engine that is kept."""
     manifest = load_manifest(SMALL_DETECTOR)
     bench.tensorrt(manifest)
@@ -257,7 +257,7 @@ def a_damaged_engine_is_built_anew(bench: Bench) -> Told:
     return {"said": bench.notes[0]}
 
 
-def too_little_memory_halves_the_batch(bench: Bench) -> Told:
+def too_little_memory_halves_the_batch(bench: Bench) -> CheckResult:
     """With all but half a GiB of the GPU's memory taken."""
     manifest = load_manifest(DETECTOR)
     bench.tensorrt(manifest)  # so that it is in the cache, and no build needs memory

@@ -5,12 +5,12 @@ import time
 import numpy as np
 import warp as wp
 from fitted_bytes import Fit, bytes_moved
-from gpu_bench import Bench, CheckFailedError, Told
+from gpu_bench import Bench, CheckFailedError, CheckResult
 from numpy.typing import NDArray
 
 from gpu_kernels.device import picture_kernels
 from gpu_kernels.device.cubins import compile_cubins, load_cubins
-from gpu_kernels.device.gpu_preprocessing import fit_into, fit_items, launch_fit
+from gpu_kernels.device.gpu_preprocessing import fit_descriptors, fit_into, launch_fit
 from gpu_kernels.models.manifest import ModelManifest, load_manifest, shipped_models
 from gpu_kernels.preprocessing.device_picture import DevicePicture
 from gpu_kernels.preprocessing.letterbox import fit, to_input
@@ -19,7 +19,7 @@ AIM = 0.7  # of a large copy's bandwidth, for the fitting kernel
 HEIGHT, WIDTH = 1080, 1920  # of a camera's video
 
 
-def cubins_are_loaded(bench: Bench) -> Told:
+def cubins_are_loaded(bench: Bench) -> CheckResult:
     """Kernels that were compiled ahead of time are used, and no compiler is waited for."""
     compile_cubins(bench.a_gpu().arch, bench.work / "cubins")
     started = time.perf_counter()
@@ -28,7 +28,7 @@ def cubins_are_loaded(bench: Bench) -> Told:
     return {"seconds": round(time.perf_counter() - started, 3)}
 
 
-def kernels_fit_as_opencv_does(bench: Bench) -> Told:
+def kernels_fit_as_opencv_does(bench: Bench) -> CheckResult:
     """The oracle of tests/gpu_kernels/device/test_picture_kernels.py, on the device."""
     pictures = bench.pictures
     starts = np.cumsum([0, *(each.size for each in pictures)])
@@ -49,7 +49,7 @@ def fitted_alike(
     pictures: list[NDArray[np.uint8]],
     buffer: wp.array,
     shown: list[DevicePicture],
-) -> Told:
+) -> CheckResult:
     """Pictures that a kernel fits from `buffer`, where they are `shown`, against OpenCV's."""
     spec = manifest.input
     shape = (len(shown), 3, spec.height, spec.width)
@@ -63,7 +63,7 @@ def fitted_alike(
     return told
 
 
-def fitting_uses_the_memorys_bandwidth(bench: Bench) -> Told:
+def fitting_uses_the_memorys_bandwidth(bench: Bench) -> CheckResult:
     """Bytes that must be moved in a second, against those of a large copy.
 
     Rows that no sample needs are not counted. What is written is float16.
@@ -98,7 +98,7 @@ def fitting(bench: Bench) -> wp.Launch:
     with wp.ScopedDevice(bench.device):
         buffer = wp.zeros(frame * 3 // 2 * count, dtype=wp.uint8)
         images = wp.empty((count, 3, spec.height, spec.width), dtype=wp.float16)
-        rows = fit_items([(each, each.whole) for each in shown], spec)
+        rows = fit_descriptors([(each, each.whole) for each in shown], spec)
         items = wp.array(rows, dtype=picture_kernels.Item)
     return launch_fit(images, buffer, items, count, spec, record=True)
 

@@ -8,11 +8,11 @@ from typing import Any
 import av
 import numpy as np
 import polars as pl
-from gpu_bench import Bench, CheckFailedError, Told
+from gpu_bench import Bench, CheckFailedError, CheckResult
 from made_media import Picture
 from running import run_stages
 
-from gpu_kernels.device.gpu_preprocessing import cut_out
+from gpu_kernels.device.gpu_preprocessing import crop_to_host
 from gpu_kernels.preprocessing.device_picture import DeviceFrame
 from odins_ravne_assets.munin.detection.decode_pool import (
     DecodePool,
@@ -43,10 +43,10 @@ def frames_of(clip: Path, device: str | None) -> Iterator[Frame]:
             raise CheckFailedError(f"{clip.name}: {event.remark}")
 
 
-def frames_stay_on_the_device_and_are_those_of_the_cpu(bench: Bench) -> Told:
+def frames_stay_on_the_device_and_are_those_of_the_cpu(bench: Bench) -> CheckResult:
     """Frames of a clip, on a GPU by NVDEC and through its memory that processes share, against
     those of the CPU."""
-    told: Told = {}
+    told: CheckResult = {}
     pictures: dict[str, list[Picture]] = {}
     for name, device in (("host", None), ("device", bench.device)):
         started, kept, count = time.perf_counter(), [], 0
@@ -77,7 +77,7 @@ def host_picture(frame: Frame, clip: Path, device: str | None) -> Picture:
     if isinstance(frame.picture, DeviceFrame):
         shown = frame.picture.picture
         whole = [(shown, shown.whole)]
-        return cut_out(frame.picture.buffer, whole, [(shown.height, shown.width)])[0]
+        return crop_to_host(frame.picture.buffer, whole, [(shown.height, shown.width)])[0]
     if device:
         raise CheckFailedError(f"the CPU decoded the clip, not the device: {why_not(clip, device)}")
     return np.array(frame.picture)
@@ -93,12 +93,12 @@ def why_not(clip: Path, device: str) -> str:
     return "this process has it decoded there"
 
 
-def the_pipeline_finds_the_same(bench: Bench) -> Told:
+def the_pipeline_finds_the_same(bench: Bench) -> CheckResult:
     """Frames of the CPU, looked at, labelled and cropped with the device."""
     return pipeline_compared(bench, "cpu")
 
 
-def the_pipeline_finds_the_same_in_frames_of_the_device(bench: Bench) -> Told:
+def the_pipeline_finds_the_same_in_frames_of_the_device(bench: Bench) -> CheckResult:
     """Frames that are decoded on the device and stay there."""
     told = pipeline_compared(bench, "gpu")
     if not told["device"]["pipeline/frames_decoded_by_gpu"]:
@@ -106,9 +106,9 @@ def the_pipeline_finds_the_same_in_frames_of_the_device(bench: Bench) -> Told:
     return told
 
 
-def pipeline_compared(bench: Bench, decoder: str) -> Told:
+def pipeline_compared(bench: Bench, decoder: str) -> CheckResult:
     """Stages 1 and 2 of a folder of clips with the device, against all on the CPU."""
-    told: Told = {}
+    told: CheckResult = {}
     found: dict[str, list[int]] = {}
     for name, output, settings in (
         ("cpu", "pipeline-cpu", {"engine": "onnxruntime"}),
@@ -122,7 +122,9 @@ def pipeline_compared(bench: Bench, decoder: str) -> Told:
     return told | {"clear_boxes_and_labels": found}
 
 
-def looked_at(bench: Bench, output: Path, settings: dict[str, str]) -> tuple[Told, list[int]]:
+def looked_at(
+    bench: Bench, output: Path, settings: dict[str, str]
+) -> tuple[CheckResult, list[int]]:
     """Metadata of Stage 1, and how many clear boxes and labels the tables have."""
     overrides: dict[str, Any] = {f"pipeline.stage1.{k}": value for k, value in settings.items()}
     stages = ["footage", "detections", "classifications"]

@@ -22,17 +22,17 @@ from pathlib import Path
 import gpu_check_engines
 import gpu_check_kernels
 import gpu_check_pipeline
-from gpu_bench import Bench, CheckFailedError, CheckSkippedError, Told
+from gpu_bench import Bench, CheckFailedError, CheckResult, CheckSkippedError
 
 from gpu_kernels.device.gpu import Gpu, usable_gpu
-from gpu_kernels.device.streams import ready
+from gpu_kernels.device.streams import load_kernels
 from gpu_kernels.engines.tensorrt_api import find_tensorrt
 from gpu_kernels.engines.tensorrt_build import check_archs
 from resources.errors import EngineError, RavneError
 
 RESULTS = Path(__file__).parent / "results"
 DEFAULT_FOOTAGE = Path(__file__).parent.parent.parent / "shared" / "footage"
-Check = Callable[[Bench], Told]
+Check = Callable[[Bench], CheckResult]
 CHECKS: list[Check] = [
     *gpu_check_kernels.CHECKS,
     *gpu_check_engines.CHECKS,
@@ -40,7 +40,7 @@ CHECKS: list[Check] = [
 ]
 
 
-def run_check(check: Check, bench: Bench) -> Told:
+def run_check(check: Check, bench: Bench) -> CheckResult:
     """What a check told, or why it failed; whatever goes wrong, the others are run too."""
     try:
         return {"result": "passed", **check(bench)}
@@ -52,10 +52,10 @@ def run_check(check: Check, bench: Bench) -> Told:
         return {"result": "FAILED", "why": f"{type(error).__name__}: {error}"}
 
 
-def run_all(bench: Bench) -> dict[str, Told]:
+def run_all(bench: Bench) -> dict[str, CheckResult]:
     """What each check told, by its name. It is printed and, on a GPU, kept as each ends: CUDA can
     take the process with it."""
-    told: dict[str, Told] = {}
+    told: dict[str, CheckResult] = {}
     for check in CHECKS:
         name, started = check.__name__.replace("_", " "), time.perf_counter()
         told[name] = run_check(check, bench)
@@ -80,7 +80,7 @@ def kept_of(gpu: Gpu) -> Path:
     return RESULTS / f"gpu-{gpu.name.replace(' ', '-').lower()}.json"
 
 
-def keep(gpu: Gpu, told: dict[str, Told]) -> None:
+def keep(gpu: Gpu, told: dict[str, CheckResult]) -> None:
     """Write the results of a GPU."""
     RESULTS.mkdir(exist_ok=True)
     about = {"gpu": gpu.name, "arch": gpu.arch, "driver_cuda": gpu.cuda_shown, "checks": told}
@@ -99,7 +99,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         footage = arguments.footage if arguments.footage.is_dir() else None
         bench = Bench(gpu, Path(folder), footage, why_no_tensorrt(gpu) if gpu else None)
-        ready(bench.device)
+        load_kernels(bench.device)
         told = run_all(bench)
     if gpu:
         print(f"kept in {kept_of(gpu)}")

@@ -13,17 +13,17 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from gpu_kernels.device.gpu_preprocessing import Staging
-from gpu_kernels.device.streams import on_host, ready
+from gpu_kernels.device.gpu_preprocessing import StagingBuffer
+from gpu_kernels.device.streams import load_kernels, to_numpy
+from gpu_kernels.engines.batch_queue import QueuedEngine
 from gpu_kernels.engines.engine import Engine, open_engine
-from gpu_kernels.engines.fp16 import HalfOnCpu
-from gpu_kernels.engines.batch_queue import LaneEngine
+from gpu_kernels.engines.fp16 import Fp16CpuEngine
 from gpu_kernels.models.manifest import ModelManifest
 
-LANES = 2
+SLOT_COUNT = 2
 
 
-class OnnxLane:
+class OnnxRuntimeSlot:
     """A `Lane` whose network is computed by the CPU."""
 
     def __init__(self, engine: Engine, shape: tuple[int, ...], dtype: Any, device: Any) -> None:
@@ -41,7 +41,7 @@ class OnnxLane:
             for each in one
         ]  # fmt: skip
         self.held: list[Any] = []
-        self.staging = Staging()
+        self.staging = StagingBuffer()
         self._span = (0.0, 0.0)
         wp.synchronize_device(device)  # the zeros are of another stream
 
@@ -53,7 +53,7 @@ class OnnxLane:
 
     def launch(self, count: int) -> None:
         """See Lane. Waits for the input, and computes at once."""
-        images = on_host(self.input[:count], self.stream)
+        images = to_numpy(self.input[:count], self.stream)
         started = perf_counter()
         answers = self._engine.run(images)
         for output, answer in zip(self.outputs, answers, strict=True):
@@ -72,7 +72,7 @@ class OnnxLane:
         return self._span
 
 
-class OnnxOnDevice(LaneEngine):
+class OnnxRuntimeDeviceEngine(QueuedEngine):
     """A `DeviceEngine`. A model in half precision is computed in it, as a GPU would."""
 
     def __init__(
@@ -92,13 +92,15 @@ class OnnxOnDevice(LaneEngine):
         Raises:
             ModelError: see `open_engine`.
         """
-        ready(device)
+        load_kernels(device)
         engine = open_engine(manifest, "onnxruntime", threads)
         dtype = wp.float32
         if manifest.half:
-            engine, dtype = HalfOnCpu(manifest), wp.float16
+            engine, dtype = Fp16CpuEngine(manifest), wp.float16
         shape = (most, 3, manifest.input.height, manifest.input.width)
-        lanes = [OnnxLane(engine, shape, dtype, wp.get_device(device)) for _ in range(LANES)]
+        lanes = [
+            OnnxRuntimeSlot(engine, shape, dtype, wp.get_device(device)) for _ in range(SLOT_COUNT)
+        ]
         super().__init__(lanes, most, on_note)
         self.device: str | None = device
         self.description = f"{engine.description}, behind {device}"

@@ -5,7 +5,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from gpu_kernels.engines.engine import OpenEngine, open_engine
+from gpu_kernels.engines.engine import EngineFactory, open_engine
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.munin.progress import StageProgress
 from odins_ravne_assets.worker.context import StageResult, StepContext
@@ -37,7 +37,7 @@ def run_stages(
     stages: list[str],
     overrides: dict[str, Any] | None = None,
     quiet: bool = True,
-    open_engine: OpenEngine = open_engine,
+    open_engine: EngineFactory = open_engine,
 ) -> dict[str, StageResult]:
     """Run stages with the local profile; environment variables do not count here.
 

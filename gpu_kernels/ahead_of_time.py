@@ -11,14 +11,14 @@ from collections.abc import Callable, Collection, Sequence
 from itertools import chain
 
 from gpu_kernels.engines.engine_cache import SHIPPED_ENGINES, EngineCache
-from gpu_kernels.engines.tensorrt_api import ARCH, TensorRt, find_tensorrt
+from gpu_kernels.engines.tensorrt_api import ARCH_PATTERN, TensorRt, find_tensorrt
 from gpu_kernels.engines.tensorrt_build import (
-    JOINED,
-    Batches,
+    ARCH_SEPARATOR,
+    BatchSizes,
     build_engine,
     check_archs,
     engine_key,
-    joined,
+    join_archs,
 )
 from gpu_kernels.models.manifest import load_manifest, shipped_models, verify
 from resources.errors import EngineError, RavneError, UsageError
@@ -26,10 +26,10 @@ from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
 
 # The GPUs of g4dn, g5 and g6.
-FLEET = ("sm_75", "sm_86", "sm_89")
+FLEET_ARCHS = ("sm_75", "sm_86", "sm_89")
 
 
-def architectures(text: str, trt: TensorRt) -> list[str]:
+def parse_archs(text: str, trt: TensorRt) -> list[str]:
     """The architectures of an option, as sm_75,sm_86; sm_86+sm_89 is one engine for both.
 
     Raises:
@@ -37,8 +37,8 @@ def architectures(text: str, trt: TensorRt) -> list[str]:
         EngineError: one is not known to TensorRT, or this kind of TensorRT cannot build for it.
     """
     archs = [each.strip() for each in text.split(",")]
-    for each in chain.from_iterable(arch.split(JOINED) for arch in archs):
-        if not ARCH.fullmatch(each):
+    for each in chain.from_iterable(arch.split(ARCH_SEPARATOR) for arch in archs):
+        if not ARCH_PATTERN.fullmatch(each):
             raise UsageError(f"--arch {text}: {each!r} is no GPU; name them as sm_75,sm_86+sm_89")
     if not trt.rtx:
         raise EngineError(
@@ -47,19 +47,19 @@ def architectures(text: str, trt: TensorRt) -> list[str]:
         )
     for arch in archs:
         check_archs(trt, arch)
-    return [joined(arch.split(JOINED)) for arch in archs]
+    return [join_archs(arch.split(ARCH_SEPARATOR)) for arch in archs]
 
 
-def fleet(shared_by: Collection[str]) -> str:
+def default_archs(shared_by: Collection[str]) -> str:
     """The option for a fleet of g4dn, g5 and g6 in which some GPUs share an engine."""
-    own = [arch for arch in FLEET if arch not in shared_by]
-    return ",".join([*own, *([joined(shared_by)] if shared_by else [])])
+    own = [arch for arch in FLEET_ARCHS if arch not in shared_by]
+    return ",".join([*own, *([join_archs(shared_by)] if shared_by else [])])
 
 
-def build_ahead(
+def build_missing_engines(
     models: Sequence[str],
     archs: Sequence[str],
-    batches: Batches,
+    batches: BatchSizes,
     store: ObjectStore,
     on_step: Callable[[str], None],
 ) -> None:
@@ -90,13 +90,15 @@ def build_ahead(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arch", default=",".join(FLEET), help="GPUs, as sm_75,sm_86")
+    parser.add_argument("--arch", default=",".join(FLEET_ARCHS), help="GPUs, as sm_75,sm_86")
     arguments = parser.parse_args()
     from gpu_kernels.device.cubins import compile_cubins  # loads Warp, which engines do not need
 
     try:
-        archs = architectures(arguments.arch, find_tensorrt())
-        build_ahead(shipped_models(), archs, Batches(), LocalStore(SHIPPED_ENGINES), print)
+        archs = parse_archs(arguments.arch, find_tensorrt())
+        build_missing_engines(
+            shipped_models(), archs, BatchSizes(), LocalStore(SHIPPED_ENGINES), print
+        )
         for arch in archs:
             for cubin in compile_cubins(arch):
                 print(f"kernels for {arch}: {cubin.name}")

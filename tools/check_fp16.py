@@ -17,10 +17,16 @@ import cv2
 import numpy as np
 
 from gpu_kernels.engines.engine import open_engine
-from gpu_kernels.engines.fp16 import HalfOnCpu, half_graph
-from gpu_kernels.heads.engine_agreement import PLACE, SCORE, Agreement, compare_boxes, compare_labels
-from gpu_kernels.heads.box_decoding import decode
-from gpu_kernels.heads.label_ranking import rank
+from gpu_kernels.engines.fp16 import Fp16CpuEngine, fp16_graph
+from gpu_kernels.heads.box_decoding import decode_boxes
+from gpu_kernels.heads.engine_agreement import (
+    EDGE_TOLERANCE,
+    SCORE_TOLERANCE,
+    Agreement,
+    compare_boxes,
+    compare_labels,
+)
+from gpu_kernels.heads.label_ranking import rank_labels
 from gpu_kernels.models.manifest import load_manifest
 from gpu_kernels.preprocessing.letterbox import Picture, fit, to_input
 
@@ -43,22 +49,24 @@ def main() -> None:
     arguments = parser.parse_args()
     manifest = load_manifest(arguments.model)
     if arguments.write:
-        arguments.write.write_bytes(half_graph(manifest))
-    full, half = open_engine(manifest, "onnxruntime"), HalfOnCpu(manifest)
+        arguments.write.write_bytes(fp16_graph(manifest))
+    full, half = open_engine(manifest, "onnxruntime"), Fp16CpuEngine(manifest)
     total = Agreement()
     for picture in pictures(arguments.pictures):
         images = to_input([fit(picture, manifest)], manifest)
         answers = [full.run(images), half.run(images)]
         if manifest.task == "classifier":
-            one, other = (rank(outputs[0], manifest)[0] for outputs in answers)
+            one, other = (rank_labels(outputs[0], manifest)[0] for outputs in answers)
             total += compare_labels(one, other)
         else:
             size = [picture.shape[:2]]
             threshold = manifest.detector_output.threshold
-            one, other = (decode(o, manifest, size, threshold)[0] for o in answers)
+            one, other = (decode_boxes(o, manifest, size, threshold)[0] for o in answers)
             total += compare_boxes(one, other, threshold)
     print(f"{manifest.name} in half precision: {total}")
-    print(f"allowed: every clear one has a partner, confidences {SCORE}, edges {PLACE}")
+    print(
+        f"allowed: every clear one has a partner, confidences {SCORE_TOLERANCE}, edges {EDGE_TOLERANCE}"
+    )
     sys.exit(0 if total.holds else 1)
 
 

@@ -33,10 +33,16 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from gpu_kernels.engines.engine import Engine, open_engine
-from gpu_kernels.heads.engine_agreement import PLACE, SCORE, Agreement, compare_boxes, compare_labels
-from gpu_kernels.heads.box_decoding import decode
-from gpu_kernels.heads.label_ranking import rank
-from gpu_kernels.models.manifest import SHIPPED, ModelManifest, load_manifest
+from gpu_kernels.heads.box_decoding import decode_boxes
+from gpu_kernels.heads.engine_agreement import (
+    EDGE_TOLERANCE,
+    SCORE_TOLERANCE,
+    Agreement,
+    compare_boxes,
+    compare_labels,
+)
+from gpu_kernels.heads.label_ranking import rank_labels
+from gpu_kernels.models.manifest import SHIPPED_MODELS, ModelManifest, load_manifest
 from gpu_kernels.preprocessing.letterbox import Picture, fit, to_input
 
 WEIGHTED = ["Conv", "Gemm", "MatMul"]
@@ -119,7 +125,7 @@ def keep_model(name_or_path: str, network: Path, folder: Path) -> Path:
     its name and file alone. Returns the manifest."""
     manifest = load_manifest(name_or_path)
     own = Path(name_or_path)
-    described = own if own.suffix == ".toml" else SHIPPED / f"{name_or_path}.toml"
+    described = own if own.suffix == ".toml" else SHIPPED_MODELS / f"{name_or_path}.toml"
     folder.mkdir(parents=True, exist_ok=True)
     for path in manifest.files:
         if path != manifest.path:
@@ -146,13 +152,13 @@ def compared(
         images = to_input([fit(picture, manifest)], manifest)
         answers = [engine.run(images) for engine in engines]
         if manifest.task == "classifier":
-            one, other = (rank(outputs[0], manifest)[0] for outputs in answers)
+            one, other = (rank_labels(outputs[0], manifest)[0] for outputs in answers)
             total += compare_labels(one, other)
             alike += one[0].label == other[0].label
         else:
             threshold = manifest.detector_output.threshold
             size = [(picture.shape[0], picture.shape[1])]
-            some, others = (decode(each, manifest, size, threshold)[0] for each in answers)
+            some, others = (decode_boxes(each, manifest, size, threshold)[0] for each in answers)
             total += compare_boxes(some, others, threshold)
             same = [same[0] + bool(len(some)), same[1] + bool(len(others))]
     if manifest.task == "classifier":
@@ -181,7 +187,9 @@ def main() -> None:
         total, meaning = compared(manifest, engines, shown[1::2])
     print(f"{manifest.name} in int8, ranges by {arguments.method}: {total}")
     print(meaning)
-    print(f"allowed: every clear one has a partner, confidences {SCORE}, edges {PLACE}")
+    print(
+        f"allowed: every clear one has a partner, confidences {SCORE_TOLERANCE}, edges {EDGE_TOLERANCE}"
+    )
     sys.exit(0 if total.holds else 1)
 
 

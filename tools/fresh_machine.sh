@@ -30,8 +30,8 @@ if [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/null; then
     echo "error: a fresh machine needs root and the package debootstrap" >&2
     exit 3
 fi
-mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-    sed -nE 's/^(URIs:|deb( \[[^]]*\])?) +([^ ]+).*/\3/p' | head -n 1)
+mirror=$({ cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true; } |
+    sed -nE 's/^(URIs:|deb( \[[^]]*\])?) +([^ ]+).*/\3/p' | sed -n 1p)
 
 # The base system is made once for each list of packages; each call works on a copy of it.
 mkdir -p "$cache/pip"
@@ -47,20 +47,19 @@ if [ ! -e "$base" ]; then
 fi
 
 root=$(mktemp --directory)
-# In a namespace of its own, all mounts below the root end with the last process.
-if [ "${FRESH_MACHINE_INNER:-}" = "" ]; then
-    trap 'rm -rf --one-file-system "$root"' EXIT
-fi
+# Mounts are made in a namespace of their own, which ends with the last process in it.
+trap 'rm -rf --one-file-system "$root"' EXIT
 tar --extract --file "$base" --directory "$root"
 git clone --quiet "$checkout" "$root/root/project"
 
-# This machine's settings of pip and its certificates, and local folders that they name.
-copy() { if [ -e "$1" ]; then mkdir -p "$root$(dirname "$1")"; cp --recursive --dereference "$1" "$root$1"; fi; }
+# This machine's settings of pip and its certificates, and the local folders that they name (of an
+# index, the folder above it, which holds the files).
+copy() { if [ -e "$1" ]; then mkdir -p "$root$(dirname "$1")"; rm -rf "$root$1"; cp --recursive --dereference "$1" "$root$(dirname "$1")"; fi; }
 for each in /etc/pip.conf /etc/xdg/pip /etc/ssl/certs /etc/resolv.conf /etc/hosts \
     "$HOME/.config/pip" "$HOME/.pip"; do copy "$each"; done
 mapfile -t folders < <(
-    { env | grep '^PIP_'; cat /etc/pip.conf /etc/xdg/pip/pip.conf "$HOME/.config/pip/pip.conf" 2>/dev/null; } |
-        grep -oE '(file://)?/[^ ,]+' | sed 's|^file://||' | sort -u
+    { env | grep '^PIP_' || true; cat /etc/pip.conf /etc/xdg/pip/pip.conf "$HOME/.config/pip/pip.conf" 2>/dev/null || true; } |
+        grep -oE '(file://)?/[^ ,]+' | sed -E 's|^file://||; s|/simple/?$||' | sort -u
 )
 settings=()
 while IFS= read -r each; do settings+=("$each"); done < <(env | grep -E '^(PIP_|SSL_CERT_|REQUESTS_CA_BUNDLE|CI=)' || true)

@@ -16,7 +16,7 @@ from gpu_kernels.device import head_kernels, picture_kernels
 CUBINS_FOLDER = Path(__file__).parent / "cubins"
 
 
-MODULES = (picture_kernels, head_kernels)
+KERNEL_MODULES = (picture_kernels, head_kernels)
 
 
 def compile_cubins(arch: str, folder: Path = CUBINS_FOLDER) -> list[Path]:
@@ -25,7 +25,7 @@ def compile_cubins(arch: str, folder: Path = CUBINS_FOLDER) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     number = int(arch.removeprefix("sm_"))
     files: list[Path] = []
-    for module in MODULES:
+    for module in KERNEL_MODULES:
         files += wp.compile_aot_module(
             module, device=None, arch=number, module_dir=folder, use_ptx=False, strip_hash=False
         )
@@ -37,7 +37,7 @@ def load_cubins(device: Any, folder: Path = CUBINS_FOLDER) -> bool:
     if not device.is_cuda or not any(folder.glob(f"*sm{device.arch}.cubin")):
         return False
     try:
-        for module in MODULES:
+        for module in KERNEL_MODULES:
             wp.load_aot_module(
                 module, device=device, arch=device.arch, module_dir=folder, use_ptx=False,
                 strip_hash=False,

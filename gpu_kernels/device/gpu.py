@@ -10,12 +10,12 @@ from importlib import import_module
 
 from resources.errors import EngineError
 
-DRIVER = "libcuda.so.1"
+DRIVER_LIBRARY = "libcuda.so.1"
 # What the installed TensorRT and kernels are made for (CUDA 13), as the driver counts: 13.0.
-LEAST_CUDA = 13000
-LEAST_DRIVER = "580"  # the first driver that knows CUDA 13
+MIN_CUDA = 13000
+MIN_DRIVER = "580"  # the first driver that knows CUDA 13
 # cuDeviceGetAttribute
-MAJOR, MINOR = 75, 76
+CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
 NAME_BYTES = 256
 
 
@@ -33,7 +33,7 @@ class Gpu:
         return f"{self.cuda // 1000}.{self.cuda % 1000 // 10}"
 
 
-def find_gpu(driver: str = DRIVER) -> Gpu | None:
+def find_gpu(driver: str = DRIVER_LIBRARY) -> Gpu | None:
     """The first GPU; None when there is no driver, or no GPU that it may use.
 
     Args:
@@ -54,7 +54,7 @@ def find_gpu(driver: str = DRIVER) -> Gpu | None:
     cuda.cuDeviceGetName(name, NAME_BYTES, device)
     cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
     cuda.cuDriverGetVersion(ctypes.byref(version))
-    major, minor = (_attribute(cuda, each, device) for each in (MAJOR, MINOR))
+    major, minor = (_attribute(cuda, each, device) for each in (CAPABILITY_MAJOR, CAPABILITY_MINOR))
     shown = name.value.decode("utf-8", "replace")
     return Gpu(shown, f"sm_{major}{minor}", memory.value, version.value)
 
@@ -65,7 +65,7 @@ def _attribute(cuda: ctypes.CDLL, attribute: int, device: ctypes.c_int) -> int:
     return value.value
 
 
-def usable_gpu(driver: str = DRIVER) -> Gpu:
+def usable_gpu(driver: str = DRIVER_LIBRARY) -> Gpu:
     """The first GPU.
 
     Raises:
@@ -77,10 +77,10 @@ def usable_gpu(driver: str = DRIVER) -> Gpu:
             "no GPU: the NVIDIA driver finds none here (nvidia-smi must list it, and a container "
             "must be given it); set pipeline.stage1.engine: onnxruntime to run on the CPU"
         )
-    if gpu.cuda < LEAST_CUDA:
+    if gpu.cuda < MIN_CUDA:
         raise EngineError(
-            f"{gpu.name}: its driver knows CUDA {gpu.cuda_shown}, {LEAST_CUDA // 1000}.0 is "
-            f"needed; install driver {LEAST_DRIVER} or newer, or set pipeline.stage1.engine: "
+            f"{gpu.name}: its driver knows CUDA {gpu.cuda_shown}, {MIN_CUDA // 1000}.0 is "
+            f"needed; install driver {MIN_DRIVER} or newer, or set pipeline.stage1.engine: "
             "onnxruntime to run on the CPU"
         )
     try:

@@ -5,11 +5,7 @@ buffer, as the decoder left them: NV12 of the video decoder, BGR of stills. They
 upright in memory; the kernels do that as they read.
 """
 
-from gpu_kernels.device.streams import ready, on_stream, on_host
-
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -18,33 +14,27 @@ import warp as wp
 from numpy.typing import NDArray
 
 from gpu_kernels.device import picture_kernels
-from gpu_kernels.device.cubins import load_cubins
+from gpu_kernels.device.streams import load_kernels, to_numpy, use_stream
 from gpu_kernels.models.manifest import InputSpec
+from gpu_kernels.preprocessing.crop_regions import PixelRegion
 from gpu_kernels.preprocessing.device_picture import DeviceFrame, DevicePicture
 from gpu_kernels.preprocessing.letterbox import placement
-from gpu_kernels.preprocessing.crop_regions import Pixels
 
 # Warp's arrays have less than 2 GiB.
-MOST_BYTES = 2**31 - 1
+MAX_ARRAY_BYTES = 2**31 - 1
 # Bytes of crops that are cut in one launch, if they are several.
-MOST_CUT = 2**26
-
-
-
-
-
-
-
-
+MAX_CROP_BYTES = 2**26
 
 
 @cache
-def _crops_stream(device: str) -> Any:
+def _crop_stream(device: str) -> Any:
     """Of what cuts crops, so that it waits for no network; None on the CPU."""
     return wp.Stream(device) if wp.get_device(device).is_cuda else None
 
 
-def _axis(size: int, turned: bool, region: tuple[int, int], to: tuple[int, int]) -> dict[str, Any]:
+def _axis_fields(
+    size: int, turned: bool, region: tuple[int, int], to: tuple[int, int]
+) -> dict[str, Any]:
     """Args:
     size: of the upright picture in this direction, pixels.
     turned: it is stored the other way round.
@@ -62,8 +52,9 @@ def _axis(size: int, turned: bool, region: tuple[int, int], to: tuple[int, int])
     }
 
 
-def _items(
-    regions: Sequence[tuple[DevicePicture, Pixels]], places: Sequence[tuple[int, int, int, int]]
+def _region_descriptors(
+    regions: Sequence[tuple[DevicePicture, PixelRegion]],
+    places: Sequence[tuple[int, int, int, int]],
 ) -> NDArray[Any]:
     """Rows for `kernels.Item`; places are top, left, height and width in what is made."""
     row: Any = picture_kernels.Item
@@ -74,8 +65,8 @@ def _items(
         item["form"] = picture_kernels.BGR if picture.chroma is None else picture_kernels.NV12
         for name in ("zero", "scale", "red_cr", "green_cb", "green_cr", "blue_cb"):
             item[name] = getattr(picture.colour, name)
-        down = _axis(picture.height, picture.turns in (1, 2), (top, bottom), place[::2])
-        across = _axis(picture.width, picture.turns in (2, 3), (left, right), place[1::2])
+        down = _axis_fields(picture.height, picture.turns in (1, 2), (top, bottom), place[::2])
+        across = _axis_fields(picture.width, picture.turns in (2, 3), (left, right), place[1::2])
         rows = {"step": picture.pitch, "chroma_step": picture.chroma_pitch}
         columns = (
             {"step": 3, "chroma_step": 0}
@@ -92,7 +83,7 @@ def _items(
 
 
 @cache
-def _kept(device: str, stream: Any, dtype: Any) -> list[Any]:
+def _scratch_arrays(device: str, stream: Any, dtype: Any) -> list[Any]:
     """Of one array on the device: what the launch reads or writes that a stream has under way.
 
     Kept, because Warp frees memory on CUDA's default stream, which waits for all others and has
@@ -101,29 +92,31 @@ def _kept(device: str, stream: Any, dtype: Any) -> list[Any]:
     return []
 
 
-def _room(count: int, dtype: Any, device: Any, stream: Any) -> Any:
+def _scratch_array(count: int, dtype: Any, device: Any, stream: Any) -> Any:
     """An array of at least `count`, until the next one is asked for on this stream."""
-    kept = _kept(str(device), stream, dtype)
+    kept = _scratch_arrays(str(device), stream, dtype)
     if not kept or kept[0].size < count:
         kept[:] = [wp.empty(2 * count, dtype=dtype, device=device)]
     return kept[0]
 
 
-def _on_device(values: NDArray[Any], dtype: Any, device: Any, stream: Any) -> Any:
+def _copy_to_device(values: NDArray[Any], dtype: Any, device: Any, stream: Any) -> Any:
     """Values of the host on the device, until the next ones are asked for on this stream."""
-    there = _room(len(values), dtype, device, stream)
+    there = _scratch_array(len(values), dtype, device, stream)
     here = wp.array(values, dtype=dtype, device="cpu")
     wp.copy(there, here, count=len(values), stream=stream)
     return there
 
 
-def fit_items(regions: Sequence[tuple[DevicePicture, Pixels]], spec: InputSpec) -> NDArray[Any]:
+def fit_descriptors(
+    regions: Sequence[tuple[DevicePicture, PixelRegion]], spec: InputSpec
+) -> NDArray[Any]:
     """What `launch_fit` reads, on the host: a row of `kernels.Item` for each region."""
     places = []
     for _, (left, top, right, bottom) in regions:
         place = placement(bottom - top, right - left, spec)
         places.append((place.y, place.x, place.height, place.width))
-    return _items(regions, places)
+    return _region_descriptors(regions, places)
 
 
 def launch_fit(
@@ -149,7 +142,7 @@ def launch_fit(
 def fit_into(
     images: Any,
     buffer: Any,
-    regions: Sequence[tuple[DevicePicture, Pixels]],
+    regions: Sequence[tuple[DevicePicture, PixelRegion]],
     spec: InputSpec,
     stream: Any = None,
 ) -> Any:
@@ -166,14 +159,16 @@ def fit_into(
     Returns:
         What the launch reads, to be kept until it has ended.
     """
-    ready(str(images.device))
-    with on_stream(stream):
-        items = _on_device(fit_items(regions, spec), picture_kernels.Item, images.device, stream)
+    load_kernels(str(images.device))
+    with use_stream(stream):
+        items = _copy_to_device(
+            fit_descriptors(regions, spec), picture_kernels.Item, images.device, stream
+        )
         launch_fit(images, buffer, items, len(regions), spec)
     return items
 
 
-class Staging:
+class StagingBuffer:
     """Memory for pictures of the host on their way to a device: pinned here, and there.
 
     To pin memory takes longer than to fill it, so it is kept, and grows when it must. It is one
@@ -190,7 +185,7 @@ class Staging:
         Raises:
             MemoryError: they would be larger than an array can be.
         """
-        if size > MOST_BYTES:
+        if size > MAX_ARRAY_BYTES:
             raise MemoryError(f"a batch of pictures has {size / 2**30:.1f} GiB, 2 are the most")
         if self._here is None or self._here.size < size:
             self._here = self._there = None  # before there is more
@@ -201,7 +196,7 @@ class Staging:
 
 
 def upload(
-    pictures: Sequence[NDArray[np.uint8]], device: str, staging: Staging, stream: Any = None
+    pictures: Sequence[NDArray[np.uint8]], device: str, staging: StagingBuffer, stream: Any = None
 ) -> list[DeviceFrame]:
     """Pictures of the host (uint8 BGR [h, w, 3]) to a device, in one copy, from pinned memory.
 
@@ -209,10 +204,10 @@ def upload(
     """
     if not pictures:
         return []
-    ready(device)
+    load_kernels(device)
     starts = np.cumsum([0, *(picture.size for picture in pictures)])
     size = int(starts[-1])
-    with on_stream(stream):
+    with use_stream(stream):
         here, there = staging.room(size, device)
     packed = here.numpy()
     for picture, start in zip(pictures, starts[:-1], strict=True):
@@ -229,67 +224,69 @@ def _packed_at(start: int, picture: NDArray[np.uint8]) -> DevicePicture:
     return DevicePicture(height, width, start, width * 3)
 
 
-def cut_out(
+def crop_to_host(
     buffer: Any,
-    regions: Sequence[tuple[DevicePicture, Pixels]],
+    regions: Sequence[tuple[DevicePicture, PixelRegion]],
     sizes: Sequence[tuple[int, int]],
 ) -> list[NDArray[np.uint8]]:
     """Regions as pictures on the host: uint8 BGR [height, width, 3] of the sizes asked for."""
-    ready(str(buffer.device))
+    load_kernels(str(buffer.device))
     return [
         crop
-        for some in _launches(sizes)
-        for crop in _cut_at_once(buffer, regions[some], sizes[some])
+        for some in _crop_batches(sizes)
+        for crop in _crop_batch(buffer, regions[some], sizes[some])
     ]
 
 
-def _launches(sizes: Sequence[tuple[int, int]]) -> Iterator[slice]:
+def _crop_batches(sizes: Sequence[tuple[int, int]]) -> Iterator[slice]:
     """Which crops are cut in one launch: as many in a row as MOST_CUT allows, at least one."""
     begin, taken = 0, 0
     for number, (height, width) in enumerate(sizes):
         taken += height * width * 3
-        if taken > MOST_CUT and number > begin:
+        if taken > MAX_CROP_BYTES and number > begin:
             yield slice(begin, number)
             begin, taken = number, height * width * 3
     if sizes:
         yield slice(begin, len(sizes))
 
 
-def _cut_at_once(
+def _crop_batch(
     buffer: Any,
-    regions: Sequence[tuple[DevicePicture, Pixels]],
+    regions: Sequence[tuple[DevicePicture, PixelRegion]],
     sizes: Sequence[tuple[int, int]],
 ) -> list[NDArray[np.uint8]]:
     device = buffer.device
-    stream = _crops_stream(str(device))
+    stream = _crop_stream(str(device))
     places = [(0, 0, height, width) for height, width in sizes]
     ends = np.cumsum([height * width * 3 for height, width in sizes])
     starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
-    with on_stream(stream):
-        items = _on_device(_items(regions, places), picture_kernels.Item, device, stream)
-        crops = _room(int(ends[-1]), wp.uint8, device, stream)
+    with use_stream(stream):
+        items = _copy_to_device(
+            _region_descriptors(regions, places), picture_kernels.Item, device, stream
+        )
+        crops = _scratch_array(int(ends[-1]), wp.uint8, device, stream)
         wp.launch(
             picture_kernels.cut_regions,
             dim=(len(regions), max(h for h, _ in sizes), max(w for _, w in sizes)),
-            inputs=[buffer, items, _on_device(starts, wp.int64, device, stream)],
+            inputs=[buffer, items, _copy_to_device(starts, wp.int64, device, stream)],
             outputs=[crops],
             device=device,
         )
         # A copy, before it is another thread's turn: the next regions are written where these are.
-        packed = on_host(crops[: int(ends[-1])], stream).copy()
+        packed = to_numpy(crops[: int(ends[-1])], stream).copy()
     return [
         packed[start : start + height * width * 3].reshape(height, width, 3)
         for start, (height, width) in zip(starts, sizes, strict=True)
     ]
 
 
-def small_grey(buffer: Any, picture: DevicePicture, height: int, width: int) -> Any:
+def downscale_to_grey(buffer: Any, picture: DevicePicture, height: int, width: int) -> Any:
     """A picture as a small grey one, a Warp array uint8 [height, width], for the motion gate."""
     device = buffer.device
-    ready(str(device))
-    row = _items([(picture, picture.whole)], [(0, 0, height, width)])
-    with on_stream(None):
-        items = _on_device(row, picture_kernels.Item, device, None)
+    load_kernels(str(device))
+    row = _region_descriptors([(picture, picture.whole)], [(0, 0, height, width)])
+    with use_stream(None):
+        items = _copy_to_device(row, picture_kernels.Item, device, None)
         grey = wp.empty((height, width), dtype=wp.uint8, device=device)
         wp.launch(
             picture_kernels.shrink_to_grey, dim=(height, width), inputs=[buffer, items],

@@ -1,20 +1,22 @@
 """TODO-DOC of gpu_kernels/device/streams.py."""
 
-from typing import Any
-from collections.abc import Iterator
-from numpy.typing import NDArray
-from functools import cache
-from contextlib import contextmanager
-from gpu_kernels.device.cubins import load_cubins
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
 import warp as wp
+from numpy.typing import NDArray
+
+from gpu_kernels.device.cubins import load_cubins
 
 # Of all threads of a process: see `on_stream`.
-_TURN = threading.RLock()
+_STREAM_LOCK = threading.RLock()
 
 
 @cache
-def ready(device: str) -> None:
+def load_kernels(device: str) -> None:
     """Have the kernels at hand: those compiled ahead of time, else compiled now and cached."""
     wp.config.log_level = wp.LOG_WARNING
     wp.init()
@@ -22,7 +24,7 @@ def ready(device: str) -> None:
 
 
 @contextmanager
-def on_stream(stream: Any) -> Iterator[None]:
+def use_stream(stream: Any) -> Iterator[None]:
     """What is asked of the device inside goes to `stream`, and waits for nothing of other streams.
 
     One thread at a time: Warp has one current stream for all of them, so a thread that crops frames
@@ -32,11 +34,11 @@ def on_stream(stream: Any) -> Iterator[None]:
     Args:
         stream: of Warp; None: the device's own, as on the CPU.
     """
-    with _TURN, wp.ScopedStream(stream):
+    with _STREAM_LOCK, wp.ScopedStream(stream):
         yield
 
 
-def on_host(array: Any, stream: Any) -> NDArray[Any]:
+def to_numpy(array: Any, stream: Any) -> NDArray[Any]:
     """An array's values on the host, when `stream` has done what it was asked before. On the CPU
     they are the array's own, not a copy.
 

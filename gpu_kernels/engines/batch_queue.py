@@ -16,7 +16,7 @@ from resources.errors import EngineError
 T = TypeVar("T")
 
 
-class Lane(Protocol):
+class BatchSlot(Protocol):
     """A place for a batch."""
 
     input: Any  # Warp array [most, 3, H, W]
@@ -51,24 +51,24 @@ class Lane(Protocol):
 
 
 # Writes pictures start..stop of a batch into the lane's input, on its stream.
-Fill = Callable[[Lane, int, int], None]
+FillSlot = Callable[[BatchSlot, int, int], None]
 # Starts reading the outputs of pictures start..stop, on the lane's stream; what it returns is
 # called when the lane is done, and gives what was read.
-Read = Callable[[Lane, int, int], Callable[[], T]]
+ReadSlot = Callable[[BatchSlot, int, int], Callable[[], T]]
 
 
-def to_host(lane: Lane, start: int, stop: int) -> Callable[[], list[NDArray[Any]]]:
+def read_outputs(lane: BatchSlot, start: int, stop: int) -> Callable[[], list[NDArray[Any]]]:
     """A `Read` that brings all outputs to the host, in the network's order."""
 
     def read() -> list[NDArray[Any]]:
-        from gpu_kernels.device.streams import on_host
+        from gpu_kernels.device.streams import to_numpy
 
-        return [on_host(output[: stop - start], lane.stream).copy() for output in lane.outputs]
+        return [to_numpy(output[: stop - start], lane.stream).copy() for output in lane.outputs]
 
     return read
 
 
-class _Part(Generic[T]):
+class _PendingBatch(Generic[T]):
     """A batch in a lane."""
 
     def __init__(self, finish: Callable[[], T]) -> None:
@@ -79,10 +79,12 @@ class _Part(Generic[T]):
         self.answer = self._finish()
 
 
-class Lanes:
+class BatchQueue:
     """Lanes that take batches in turn, from one thread."""
 
-    def __init__(self, lanes: Sequence[Lane], most: int, on_note: Callable[[str], None]) -> None:
+    def __init__(
+        self, lanes: Sequence[BatchSlot], most: int, on_note: Callable[[str], None]
+    ) -> None:
         """Args:
         most: pictures that fit into a lane.
         on_note: told that batches are halved.
@@ -91,12 +93,12 @@ class Lanes:
         self.most = most
         self._on_note = on_note
         self._taken = 0
-        self._busy: dict[int, _Part[Any]] = {}  # by place of the lane
+        self._busy: dict[int, _PendingBatch[Any]] = {}  # by place of the lane
         self._ended = 0.0
         # In which at least one lane computed.
         self.busy_seconds = 0.0
 
-    def start(self, count: int, fill: Fill, read: Read[T]) -> Callable[[], list[T]]:
+    def start(self, count: int, fill: FillSlot, read: ReadSlot[T]) -> Callable[[], list[T]]:
         """Start batches of `count` pictures, each as large as a lane takes.
 
         Out of memory, it goes on with batches of half the size.
@@ -107,7 +109,7 @@ class Lanes:
         Raises:
             EngineError: the device refuses, or has no memory for a single picture.
         """
-        parts: list[tuple[int, _Part[T]]] = []
+        parts: list[tuple[int, _PendingBatch[T]]] = []
         begun = 0
         while begun < count:
             end = min(count, begun + self.most)
@@ -117,7 +119,7 @@ class Lanes:
             try:
                 fill(lane, begun, end)
                 lane.launch(end - begun)
-                part = _Part(read(lane, begun, end))
+                part = _PendingBatch(read(lane, begun, end))
             except (MemoryError, RuntimeError) as error:
                 self._halve(lane, error)
                 continue
@@ -147,7 +149,7 @@ class Lanes:
             part.settle()
             lane.held.clear()
 
-    def _halve(self, lane: Lane, error: Exception) -> None:
+    def _halve(self, lane: BatchSlot, error: Exception) -> None:
         lane.wait()
         lane.held.clear()
         for place in list(self._busy):
@@ -163,12 +165,14 @@ class Lanes:
         )
 
 
-class LaneEngine:
+class QueuedEngine:
     """What engines with lanes have in common: see `DeviceEngine`."""
 
-    def __init__(self, lanes: Sequence[Lane], most: int, on_note: Callable[[str], None]) -> None:
+    def __init__(
+        self, lanes: Sequence[BatchSlot], most: int, on_note: Callable[[str], None]
+    ) -> None:
         """Args: see `Lanes`."""
-        self._lanes = Lanes(lanes, most, on_note)
+        self._lanes = BatchQueue(lanes, most, on_note)
 
     @property
     def most(self) -> int:
@@ -180,15 +184,15 @@ class LaneEngine:
         """In which the network was computed."""
         return self._lanes.busy_seconds
 
-    def start(self, count: int, fill: Fill, read: Read[T]) -> Callable[[], list[T]]:
+    def start(self, count: int, fill: FillSlot, read: ReadSlot[T]) -> Callable[[], list[T]]:
         """See DeviceEngine."""
         return self._lanes.start(count, fill, read)
 
     def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
         """See Engine: pictures of the host in, outputs on the host."""
 
-        def fill(lane: Lane, begin: int, end: int) -> None:
+        def fill(lane: BatchSlot, begin: int, end: int) -> None:
             lane.fill_from_host(images[begin:end])
 
-        parts = self.start(len(images), fill, to_host)()
+        parts = self.start(len(images), fill, read_outputs)()
         return [np.concatenate(each) for each in zip(*parts, strict=True)]

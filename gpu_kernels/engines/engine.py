@@ -1,22 +1,20 @@
 """Engines run a model: a batch of prepared pictures in, the network's raw outputs out."""
 
-from gpu_kernels.engines.onnxruntime_engine import OnnxEngine
-
 import os
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpu_kernels.device.gpu import find_gpu, usable_gpu
+from gpu_kernels.engines.batch_queue import FillSlot, ReadSlot
 from gpu_kernels.engines.engine_cache import EngineCache
-from gpu_kernels.engines.batch_queue import Fill, Read
+from gpu_kernels.engines.onnxruntime_engine import OnnxRuntimeEngine
 from gpu_kernels.engines.tensorrt_api import find_tensorrt
-from gpu_kernels.engines.tensorrt_build import Batches
+from gpu_kernels.engines.tensorrt_build import BatchSizes
 from gpu_kernels.models.manifest import ModelManifest, verify
-from resources.errors import EngineError, ModelError
+from resources.errors import EngineError
 
 EngineKind = Literal["onnxruntime", "tensorrt"]
 T = TypeVar("T")
@@ -42,7 +40,7 @@ class DeviceEngine(Engine, Protocol):
     def busy_seconds(self) -> float:
         """In which the device computed the network."""
 
-    def start(self, count: int, fill: Fill, read: Read[T]) -> Callable[[], list[T]]:
+    def start(self, count: int, fill: FillSlot, read: ReadSlot[T]) -> Callable[[], list[T]]:
         """Start computing `count` pictures, in one batch or several.
 
         Args:
@@ -58,7 +56,7 @@ class DeviceEngine(Engine, Protocol):
         """
 
 
-class OpenEngine(Protocol):
+class EngineFactory(Protocol):
     """What `open_engine` is, and what may stand in its place where TensorRT cannot run."""
 
     def __call__(
@@ -67,12 +65,14 @@ class OpenEngine(Protocol):
         kind: EngineKind,
         threads: int | None,
         engines: EngineCache | None,
-        batches: Batches,
+        batches: BatchSizes,
         shared_by: Collection[str],
     ) -> Engine: ...
 
 
-def engine_for(asked: Literal["auto"] | EngineKind, on_note: Callable[[str], None]) -> EngineKind:
+def resolve_engine(
+    asked: Literal["auto"] | EngineKind, on_note: Callable[[str], None]
+) -> EngineKind:
     """The engine that is meant: `auto` is tensorrt where it can run, onnxruntime elsewhere.
 
     Args:
@@ -97,7 +97,7 @@ def open_engine(
     kind: EngineKind,
     threads: int | None = None,
     engines: EngineCache | None = None,
-    batches: Batches = Batches(),  # noqa: B008 (a tuple)
+    batches: BatchSizes = BatchSizes(),  # noqa: B008 (a tuple)
     shared_by: Collection[str] = (),
 ) -> Engine:
     """Verify a model's files and load it.
@@ -121,17 +121,11 @@ def open_engine(
 
         assert engines is not None
         return open_tensorrt_engine(manifest, engines, batches, shared_by)
-    return OnnxEngine(manifest, threads or _cores())
+    return OnnxRuntimeEngine(manifest, threads or _available_cores())
 
 
-def _cores() -> int:
+def _available_cores() -> int:
     """Cores this process may use, which in a container can be fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-
-
-
-

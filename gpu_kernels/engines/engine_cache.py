@@ -19,9 +19,9 @@ from resources.errors import StoreError
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
 
-OnNote = Callable[[str], None]
+OnWarning = Callable[[str], None]
 # timing: measured by TensorRT's builds. kernels: compiled by TensorRT-RTX when it first runs.
-Aid = Literal["timing", "kernels"]
+ArtifactKind = Literal["timing", "kernels"]
 
 # Engines that were built ahead of time and came with the package; the worker's image has some.
 SHIPPED_ENGINES = Path(__file__).parent / "built"
@@ -35,7 +35,7 @@ def engine_stores(kept: ObjectStore) -> list[ObjectStore]:
 class EngineCache:
     """Engines in stores: the first one that has a whole engine gives it, the last one keeps."""
 
-    def __init__(self, stores: Sequence[ObjectStore], on_note: OnNote) -> None:
+    def __init__(self, stores: Sequence[ObjectStore], on_note: OnWarning) -> None:
         """Args:
         stores: where to look, in turn; new engines go into the last one.
         on_note: told what a user should know, as a damaged engine.
@@ -51,42 +51,42 @@ class EngineCache:
         """Keep an engine. That it cannot be kept is told, and no reason to stop."""
         self._keep(key.name, key._asdict(), plan)
 
-    def aid(self, key: EngineKey, kind: Aid, arch: str = "") -> bytes:
+    def aid(self, key: EngineKey, kind: ArtifactKind, arch: str = "") -> bytes:
         """What makes a build or a start faster; empty when there is none.
 
         Args:
             arch: the GPU that it is for, if not each of the engine's.
         """
-        return self._whole(_beside(key, kind, arch), {"aid": kind}) or b""
+        return self._whole(_artifact_name(key, kind, arch), {"aid": kind}) or b""
 
-    def put_aid(self, key: EngineKey, kind: Aid, content: bytes, arch: str = "") -> None:
+    def put_aid(self, key: EngineKey, kind: ArtifactKind, content: bytes, arch: str = "") -> None:
         """Keep it for the next one."""
         if content:
-            self._keep(_beside(key, kind, arch), {"aid": kind}, content)
+            self._keep(_artifact_name(key, kind, arch), {"aid": kind}, content)
 
     def _whole(self, name: str, of: dict[str, Any]) -> bytes | None:
         for store in self._stores:
             if store.exists(name):
                 content = store.read_bytes(name)
                 kept = content.partition(b"\n")[2]
-                if content == _head(of, kept) + kept:
+                if content == _header(of, kept) + kept:
                     return kept
                 self.note(f"{store.url}/{name}: is damaged, and made anew")
         return None
 
     def _keep(self, name: str, of: dict[str, Any], content: bytes) -> None:
         try:
-            self._stores[-1].write_bytes(name, _head(of, content) + content)
+            self._stores[-1].write_bytes(name, _header(of, content) + content)
         except StoreError as error:
             self.note(f"a built engine is not kept, the next machine builds it again: {error}")
 
 
-def _beside(key: EngineKey, kind: Aid, arch: str) -> str:
+def _artifact_name(key: EngineKey, kind: ArtifactKind, arch: str) -> str:
     # Timings of one network's layers are of use to all networks.
     of = key._replace(model="", precision="") if kind == "timing" else key
     return of.name.removesuffix("engine") + (f"{arch}.{kind}" if arch else kind)
 
 
-def _head(of: dict[str, Any], content: bytes) -> bytes:
+def _header(of: dict[str, Any], content: bytes) -> bytes:
     told = {**of, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     return json.dumps(told, sort_keys=True).encode() + b"\n"

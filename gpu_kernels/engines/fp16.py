@@ -25,13 +25,13 @@ from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import ModelError
 
 # Raised when the rewriting changes, so that engines of the older graphs are not used.
-HALF_VERSION = 1
+FP16_GRAPH_VERSION = 1
 
-WEIGHTED = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
-LARGEST = float(np.finfo(np.float16).max)
+WEIGHTED_OPS = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
+FP16_MAX = float(np.finfo(np.float16).max)
 
 
-def half_graph(manifest: ModelManifest) -> bytes:
+def fp16_graph(manifest: ModelManifest) -> bytes:
     """The model's network in half precision, as the bytes of an ONNX file.
 
     Raises:
@@ -42,14 +42,14 @@ def half_graph(manifest: ModelManifest) -> bytes:
     model = _read(manifest.path)
     graph = model.graph
     if any(a.type == onnx.AttributeProto.GRAPH for node in graph.node for a in node.attribute):
-        raise _refused(manifest.path, "it branches or loops")
-    constants = _computed_constants(graph)
-    _Halving(manifest.path, graph, constants).run()
+        raise _conversion_error(manifest.path, "it branches or loops")
+    constants = _fold_constants(graph)
+    _Fp16Conversion(manifest.path, graph, constants).run()
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
 
 
-class HalfOnCpu:
+class Fp16CpuEngine:
     """An `Engine` that computes the half precision graph on the CPU, slowly.
 
     What GPUs would answer, but for the order of their sums.
@@ -63,7 +63,7 @@ class HalfOnCpu:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
-            half_graph(manifest), options, providers=["CPUExecutionProvider"]
+            fp16_graph(manifest), options, providers=["CPUExecutionProvider"]
         )
         self._input = self._session.get_inputs()[0].name
         self.description = f"onnxruntime {onnxruntime.__version__}, float16 on the CPU"
@@ -87,13 +87,13 @@ def _read(path: Path) -> Any:
         raise ModelError(f"model {path}: cannot be read as ONNX: {reason}") from None
 
 
-def _refused(path: Path, why: str) -> ModelError:
+def _conversion_error(path: Path, why: str) -> ModelError:
     return ModelError(
         f"model {path}: cannot be made half precision: {why}; set half = false in its manifest"
     )
 
 
-def _computed_constants(graph: Any) -> dict[str, NDArray[Any]]:
+def _fold_constants(graph: Any) -> dict[str, NDArray[Any]]:
     """Initializers, constants, and what is made of them alone; all are taken out of the graph."""
     from onnx import helper, numpy_helper
 
@@ -118,7 +118,7 @@ def _computed_constants(graph: Any) -> dict[str, NDArray[Any]]:
     return constants
 
 
-class _Halving:
+class _Fp16Conversion:
     """Rewrites one graph."""
 
     def __init__(self, path: Path, graph: Any, constants: dict[str, NDArray[Any]]) -> None:
@@ -135,7 +135,7 @@ class _Halving:
         self._early = self._leading_to_weights()
         self._halves = self._early | {each.name for each in graph.input}
         for node in graph.node:
-            if node.op_type in WEIGHTED:
+            if node.op_type in WEIGHTED_OPS:
                 self._halves.update(node.output)
         self._added: list[Any] = []  # nodes, in order
         self._widened: set[str] = set()
@@ -144,7 +144,7 @@ class _Halving:
         """Names of the values from which a layer with weights is reached."""
         early: set[str] = set()
         for node in reversed(self._graph.node):  # ONNX lists nodes in the order of computing
-            if node.op_type in WEIGHTED or early.intersection(node.output):
+            if node.op_type in WEIGHTED_OPS or early.intersection(node.output):
                 early.update(node.input)
         return early
 
@@ -153,7 +153,7 @@ class _Halving:
             if given.name in self._floats:
                 given.type.tensor_type.elem_type = self._half
         for node in self._graph.node:
-            early = node.op_type in WEIGHTED or bool(self._early.intersection(node.output))
+            early = node.op_type in WEIGHTED_OPS or bool(self._early.intersection(node.output))
             for place, name in enumerate(node.input):
                 if name in self._constants:
                     narrow = early and not (node.op_type == "Resize" and place)
@@ -176,8 +176,8 @@ class _Halving:
         narrow = narrow and value.dtype == np.float32
         new = f"{name}.half" if narrow else name
         if new not in {each.name for each in self._graph.initializer}:
-            if narrow and value.size and np.abs(value).max() > LARGEST:
-                raise _refused(self._path, f"{name} holds more than {LARGEST:g}")
+            if narrow and value.size and np.abs(value).max() > FP16_MAX:
+                raise _conversion_error(self._path, f"{name} holds more than {FP16_MAX:g}")
             kept = value.astype(np.float16) if narrow else value
             self._graph.initializer.append(numpy_helper.from_array(kept, new))
         return new

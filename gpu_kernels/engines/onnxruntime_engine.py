@@ -1,15 +1,16 @@
 """TODO-DOC of gpu_kernels/engines/onnxruntime_engine.py."""
 
-from typing import Any
-from gpu_kernels.engines.engine import Engine
-from resources.errors import ModelError
-from gpu_kernels.models.manifest import ModelManifest
-from numpy.typing import NDArray
 from pathlib import Path
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
+
+from gpu_kernels.models.manifest import ModelManifest
+from resources.errors import ModelError
 
 
-class OnnxEngine:
+class OnnxRuntimeEngine:
     """onnxruntime on the CPU.
 
     Pictures go through the network one at a time. On a CPU a batch gains nothing (MegadetectorLite

@@ -11,10 +11,10 @@ from gpu_kernels.engines.engine_cache import EngineCache
 from gpu_kernels.engines.tensorrt_build import EngineKey
 
 # Batches: the first one has the kernels for any shape, the last one those of the usual shapes.
-KEPT_AFTER = (1, 100)
+SAVE_AFTER_BATCHES = (1, 100)
 
 
-class CompiledKernels:
+class PersistentRuntimeCache:
     """The kernels of one engine on one kind of GPU."""
 
     def __init__(self, cache: EngineCache, key: EngineKey, arch: str, compiled: Any) -> None:
@@ -33,7 +33,7 @@ class CompiledKernels:
     def batch_ended(self) -> None:
         """Keep them, now and then, if they have become more."""
         self._batches += 1
-        if self._batches in KEPT_AFTER:
+        if self._batches in SAVE_AFTER_BATCHES:
             content = bytes(self.compiled.serialize())
             if len(content) > self._kept:
                 self._kept = len(content)

@@ -12,13 +12,13 @@ from typing import Any
 from resources.errors import EngineError
 
 # By preference. The last is TensorRT-RTX as its wheels for Python bring it.
-MODULES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
-OLDEST = (10, 12)
+TENSORRT_MODULES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
+MIN_VERSION = (10, 12)
 # What went wrong last is told to the user; so many lines are kept.
-KEPT_LINES = 20
+MAX_LOG_LINES = 20
 
 # A GPU architecture: its compute capability.
-ARCH = re.compile(r"sm_(\d{2,3})")
+ARCH_PATTERN = re.compile(r"sm_(\d{2,3})")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TensorRt:
 
     def log(self) -> Any:
         """A logger that prints nothing and keeps the last errors, as `lines`."""
-        return _log_class(self.api)()
+        return _logger_class(self.api)()
 
     def compute_capability(self, arch: str) -> Any:
         """TensorRT-RTX's name of an architecture such as sm_75.
@@ -44,7 +44,7 @@ class TensorRt:
             EngineError: it has none.
         """
         known = self.api.ComputeCapability.__members__
-        number = ARCH.fullmatch(arch)
+        number = ARCH_PATTERN.fullmatch(arch)
         name = f"SM{number[1]}" if number else ""
         if name not in known:
             names = ", ".join(f"sm_{each[2:]}" for each in known if each.startswith("SM"))
@@ -52,7 +52,7 @@ class TensorRt:
         return known[name]
 
 
-def _log_class(api: Any) -> type:
+def _logger_class(api: Any) -> type:
     class Log(api.ILogger):  # type: ignore[misc]
         """Keeps what TensorRT says went wrong."""
 
@@ -62,7 +62,7 @@ def _log_class(api: Any) -> type:
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (api.ILogger.ERROR, api.ILogger.INTERNAL_ERROR):
-                self.lines = [*self.lines, " ".join(message.split())][-KEPT_LINES:]
+                self.lines = [*self.lines, " ".join(message.split())][-MAX_LOG_LINES:]
 
     return Log
 
@@ -73,16 +73,16 @@ def find_tensorrt() -> TensorRt:
     Raises:
         EngineError: none is installed, or it is too old.
     """
-    for name in MODULES:
+    for name in TENSORRT_MODULES:
         try:
             api = importlib.import_module(name)
         except ImportError:
             continue
         found = TensorRt(api, rtx=hasattr(api, "ComputeCapability"))
         number = tuple(int(part) for part in api.__version__.split(".")[:2])
-        if not found.rtx and number < OLDEST:
+        if not found.rtx and number < MIN_VERSION:
             raise EngineError(
-                f"{found.version} is too old; install TensorRT {OLDEST[0]}.{OLDEST[1]} or newer"
+                f"{found.version} is too old; install TensorRT {MIN_VERSION[0]}.{MIN_VERSION[1]} or newer"
             )
         return found
     raise EngineError(

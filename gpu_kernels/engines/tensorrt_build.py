@@ -14,19 +14,19 @@ import hashlib
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from gpu_kernels.engines.fp16 import HALF_VERSION, half_graph
+from gpu_kernels.engines.fp16 import FP16_GRAPH_VERSION, fp16_graph
 from gpu_kernels.engines.tensorrt_api import TensorRt
 from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import EngineError, ModelError
 
-JOINED = "+"  # between the GPUs of one engine
+ARCH_SEPARATOR = "+"  # between the GPUs of one engine
 # TensorRT's compatible engines begin at Ampere.
-FIRST_COMPATIBLE = 80
+MIN_COMPATIBLE_ARCH = 80
 # The memory of an engine grows with the most pictures that it may get at once.
-MOST_OF_USUAL = 8
+MAX_TO_OPTIMAL_RATIO = 8
 
 
-class Batches(NamedTuple):
+class BatchSizes(NamedTuple):
     """Pictures at once: the least, what the engine is made best for, the most."""
 
     least: int = 1
@@ -34,9 +34,9 @@ class Batches(NamedTuple):
     most: int = 64
 
     @classmethod
-    def around(cls, usual: int) -> "Batches":
+    def around(cls, usual: int) -> "BatchSizes":
         """For pictures in batches of `usual`, and crops of them, of which there may be more."""
-        return cls(1, usual, MOST_OF_USUAL * usual)
+        return cls(1, usual, MAX_TO_OPTIMAL_RATIO * usual)
 
 
 class EngineKey(NamedTuple):
@@ -46,43 +46,43 @@ class EngineKey(NamedTuple):
     precision: str
     tensorrt: str  # kind and version
     arch: str  # as sm_75, or several as sm_86+sm_89
-    batches: Batches
+    batches: BatchSizes
 
     @property
     def name(self) -> str:
         """The key as a file's name, without what only people want to read."""
         text = "|".join([*self[:-1], "-".join(map(str, self.batches))])
         digest = hashlib.sha256(text.encode()).hexdigest()[:32]
-        return f"{self.arch.replace(JOINED, '-')}-{digest}.engine"
+        return f"{self.arch.replace(ARCH_SEPARATOR, '-')}-{digest}.engine"
 
 
-class Built(NamedTuple):
+class BuiltEngine(NamedTuple):
     plan: bytes
     timing_cache: bytes  # what the next build of this TensorRT need not measure again
 
 
-def arch_for(gpu: str, shared_by: Collection[str]) -> str:
+def engine_arch(gpu: str, shared_by: Collection[str]) -> str:
     """What an engine for a GPU is built for.
 
     Args:
         gpu: as sm_86.
         shared_by: GPUs that share one engine; one that is not among them has its own.
     """
-    return joined(shared_by) if gpu in shared_by else gpu
+    return join_archs(shared_by) if gpu in shared_by else gpu
 
 
-def joined(archs: Collection[str]) -> str:
+def join_archs(archs: Collection[str]) -> str:
     """Several GPUs as one, in an order of its own."""
-    return JOINED.join(sorted(set(archs), key=_number))
+    return ARCH_SEPARATOR.join(sorted(set(archs), key=_arch_number))
 
 
-def _number(arch: str) -> int:
+def _arch_number(arch: str) -> int:
     return int(arch.removeprefix("sm_"))
 
 
-def engine_key(manifest: ModelManifest, trt: TensorRt, arch: str, batches: Batches) -> EngineKey:
+def engine_key(manifest: ModelManifest, trt: TensorRt, arch: str, batches: BatchSizes) -> EngineKey:
     """The key of the engine that `build_engine` makes of the same."""
-    precision = f"half {HALF_VERSION}" if manifest.half else "as exported"
+    precision = f"half {FP16_GRAPH_VERSION}" if manifest.half else "as exported"
     return EngineKey(manifest.sha256, precision, trt.version, arch, batches)
 
 
@@ -90,9 +90,9 @@ def build_engine(
     manifest: ModelManifest,
     trt: TensorRt,
     arch: str,
-    batches: Batches,
+    batches: BatchSizes,
     timing_cache: bytes = b"",
-) -> Built:
+) -> BuiltEngine:
     """The engine of a model, as a plan that the same TensorRT can load.
 
     Args:
@@ -114,22 +114,22 @@ def build_engine(
     try:
         builder = api.Builder(log)
     except TypeError:  # the factory gave nothing: it could not reach a GPU
-        raise _failed(manifest, trt, "it finds no GPU, or not its driver", log) from None
+        raise _build_error(manifest, trt, "it finds no GPU, or not its driver", log) from None
     network = builder.create_network(1 << int(api.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    graph = half_graph(manifest) if manifest.half else manifest.path.read_bytes()
+    graph = fp16_graph(manifest) if manifest.half else manifest.path.read_bytes()
     parser = api.OnnxParser(network, log)
     if not parser.parse(graph):
         said = parser.get_error(0).desc() if parser.num_errors else "the graph cannot be parsed"
-        raise _failed(manifest, trt, said, log)
+        raise _build_error(manifest, trt, said, log)
     config = builder.create_builder_config()
     profile = builder.create_optimization_profile()
     profile.set_shape(_input_name(manifest, network), *_shapes(manifest, batches))
     config.add_optimization_profile(profile)
-    cache = _prepare(config, trt, arch.split(JOINED), timing_cache)
+    cache = _configure(config, trt, arch.split(ARCH_SEPARATOR), timing_cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise _failed(manifest, trt, "the build failed", log)
-    return Built(bytes(plan), bytes(cache.serialize()) if cache else b"")
+        raise _build_error(manifest, trt, "the build failed", log)
+    return BuiltEngine(bytes(plan), bytes(cache.serialize()) if cache else b"")
 
 
 def check_archs(trt: TensorRt, arch: str) -> None:
@@ -138,19 +138,19 @@ def check_archs(trt: TensorRt, arch: str) -> None:
     Raises:
         EngineError: it cannot.
     """
-    archs = arch.split(JOINED)
+    archs = arch.split(ARCH_SEPARATOR)
     if trt.rtx:
         for each in archs:
             trt.compute_capability(each)
-    elif len(archs) > 1 and (early := [a for a in archs if _number(a) < FIRST_COMPATIBLE]):
+    elif len(archs) > 1 and (early := [a for a in archs if _arch_number(a) < MIN_COMPATIBLE_ARCH]):
         raise EngineError(
             f"{trt.version} cannot build one engine for {arch}: those that GPUs share begin at "
-            f"sm_{FIRST_COMPATIBLE}; leave {', '.join(early)} out of models.engines_shared_by, and "
+            f"sm_{MIN_COMPATIBLE_ARCH}; leave {', '.join(early)} out of models.engines_shared_by, and "
             "it has its own"
         )
 
 
-def _prepare(config: Any, trt: TensorRt, archs: Sequence[str], timing_cache: bytes) -> Any:
+def _configure(config: Any, trt: TensorRt, archs: Sequence[str], timing_cache: bytes) -> Any:
     """What differs between the two kinds. Returns the timing cache, if it has one.
 
     The workspace is left at what the device has: an explicit limit makes TensorRT-RTX fail on a
@@ -184,11 +184,11 @@ def _input_name(manifest: ModelManifest, network: Any) -> str:
     return str(given.name)
 
 
-def _shapes(manifest: ModelManifest, batches: Batches) -> list[tuple[int, ...]]:
+def _shapes(manifest: ModelManifest, batches: BatchSizes) -> list[tuple[int, ...]]:
     return [(count, 3, manifest.input.height, manifest.input.width) for count in batches]
 
 
-def _failed(manifest: ModelManifest, trt: TensorRt, why: str, log: Any) -> EngineError:
+def _build_error(manifest: ModelManifest, trt: TensorRt, why: str, log: Any) -> EngineError:
     said = f": {log.lines[-1]}" if log.lines else ""
     return EngineError(
         f"model {manifest.name}: {trt.version} cannot build its engine: {why}{said}; set "

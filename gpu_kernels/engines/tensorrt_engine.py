@@ -9,29 +9,29 @@ from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from gpu_kernels.device.gpu import Gpu, usable_gpu
+from gpu_kernels.engines.batch_queue import FillSlot, QueuedEngine, ReadSlot
 from gpu_kernels.engines.engine_cache import EngineCache
-from gpu_kernels.engines.batch_queue import Fill, LaneEngine, Read
-from gpu_kernels.engines.runtime_cache import CompiledKernels
+from gpu_kernels.engines.runtime_cache import PersistentRuntimeCache
 from gpu_kernels.engines.tensorrt_api import TensorRt, find_tensorrt
 from gpu_kernels.engines.tensorrt_build import (
-    Batches,
+    BatchSizes,
     EngineKey,
-    arch_for,
     build_engine,
+    engine_arch,
     engine_key,
 )
-from gpu_kernels.engines.tensorrt_slot import DEVICE, CudaLane, GpuClock, Loaded
+from gpu_kernels.engines.tensorrt_slot import DEVICE, GpuClock, LoadedEngine, TensorRtSlot
 from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import EngineError
 
-LANES = 2
+SLOT_COUNT = 2
 T = TypeVar("T")
 
 
 def open_tensorrt_engine(
     manifest: ModelManifest,
     cache: EngineCache,
-    batches: Batches,
+    batches: BatchSizes,
     shared_by: Collection[str] = (),
 ) -> "TensorRtEngine":
     """The engine of a model for the GPU of this machine: from the cache, or built and kept.
@@ -45,7 +45,7 @@ def open_tensorrt_engine(
         ModelError: the model is not what its manifest says.
     """
     gpu, trt = usable_gpu(), find_tensorrt()
-    arch = arch_for(gpu.arch, shared_by)
+    arch = engine_arch(gpu.arch, shared_by)
     key = engine_key(manifest, trt, arch, batches)
     plan = cache.get(key)
     if plan is not None:
@@ -63,7 +63,7 @@ class _EngineRefusedError(EngineError):
     """This runtime does not load this plan."""
 
 
-class TensorRtEngine(LaneEngine):
+class TensorRtEngine(QueuedEngine):
     """A loaded engine. One thread at a time may use it."""
 
     device: str | None = DEVICE
@@ -84,10 +84,10 @@ class TensorRtEngine(LaneEngine):
         """
         import warp as wp
 
-        from gpu_kernels.device.streams import ready
+        from gpu_kernels.device.streams import load_kernels
 
         self._log, self._trt, self._cache, self._key = trt.log(), trt, cache, key
-        ready(DEVICE)
+        load_kernels(DEVICE)
         with wp.ScopedDevice(DEVICE):
             self._engine = self._deserialized(manifest, plan)
             self._compiled, self._jit = self._compiling(gpu)
@@ -112,23 +112,27 @@ class TensorRtEngine(LaneEngine):
             )
         return engine
 
-    def _compiling(self, gpu: Gpu) -> tuple[CompiledKernels | None, Any]:
+    def _compiling(self, gpu: Gpu) -> tuple[PersistentRuntimeCache | None, Any]:
         """TensorRT-RTX compiles kernels when it runs: these, and how it is to. Nothing of a full
         TensorRT."""
         if not self._trt.rtx:
             return None, None
         config = self._engine.create_runtime_config()
-        kernels = CompiledKernels(self._cache, self._key, gpu.arch, config.create_runtime_cache())
+        kernels = PersistentRuntimeCache(
+            self._cache, self._key, gpu.arch, config.create_runtime_cache()
+        )
         config.set_runtime_cache(kernels.compiled)
         config.cuda_graph_strategy = self._trt.api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         return kernels, config
 
-    def _as_many_as_fit(self, name: str, most: int) -> tuple[list["CudaLane"], int]:
+    def _as_many_as_fit(self, name: str, most: int) -> tuple[list[TensorRtSlot], int]:
         """The lanes, and how many pictures each takes; out of memory, half as many."""
-        loaded = Loaded(self._trt.api, self._engine, self._jit, self._log, GpuClock())
+        loaded = LoadedEngine(self._trt.api, self._engine, self._jit, self._log, GpuClock())
         while True:
             try:
-                return [CudaLane(loaded, most, self._cache.note) for _ in range(LANES)], most
+                return [
+                    TensorRtSlot(loaded, most, self._cache.note) for _ in range(SLOT_COUNT)
+                ], most
             except (MemoryError, RuntimeError) as error:
                 if most == 1:
                     raise EngineError(
@@ -141,7 +145,7 @@ class TensorRtEngine(LaneEngine):
                 )
                 most //= 2
 
-    def start(self, count: int, fill: Fill, read: Read[T]) -> Callable[[], list[T]]:
+    def start(self, count: int, fill: FillSlot, read: ReadSlot[T]) -> Callable[[], list[T]]:
         """See DeviceEngine."""
         answers = super().start(count, fill, read)
 

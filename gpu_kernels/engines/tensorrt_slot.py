@@ -40,7 +40,7 @@ class GpuClock:
         return self._since
 
 
-class Loaded(NamedTuple):
+class LoadedEngine(NamedTuple):
     """What lanes have in common."""
 
     api: Any
@@ -50,10 +50,10 @@ class Loaded(NamedTuple):
     clock: GpuClock
 
 
-class CudaLane:
+class TensorRtSlot:
     """A `Lane`: a stream with an execution context and its buffers."""
 
-    def __init__(self, loaded: Loaded, most: int, on_note: Callable[[str], None]) -> None:
+    def __init__(self, loaded: LoadedEngine, most: int, on_note: Callable[[str], None]) -> None:
         """Args:
             on_note: told that batches cannot be captured as graphs.
 
@@ -62,7 +62,7 @@ class CudaLane:
         """
         import warp as wp
 
-        from gpu_kernels.device.gpu_preprocessing import Staging
+        from gpu_kernels.device.gpu_preprocessing import StagingBuffer
 
         api, engine, jit, self._log, self._clock = loaded
         self.stream = wp.Stream(DEVICE)
@@ -70,7 +70,7 @@ class CudaLane:
         if self._context is None:
             raise MemoryError("no execution context")
         self.held: list[Any] = []
-        self.staging = Staging()
+        self.staging = StagingBuffer()
         self._graphs: dict[int, Any] = {}
         self._captures, self._on_note = jit is None, on_note
         self._count = 0
@@ -127,10 +127,10 @@ class CudaLane:
         launch."""
         import warp as wp
 
-        from gpu_kernels.device.streams import on_stream
+        from gpu_kernels.device.streams import use_stream
 
         self._began, self._ended = (wp.Event(DEVICE, enable_timing=True) for _ in range(2))
-        with on_stream(self.stream):
+        with use_stream(self.stream):
             self.stream.record_event(self._began)
             if graph := self._graphs.get(count):
                 wp.capture_launch(graph, stream=self.stream)

@@ -13,8 +13,6 @@ Formulas
 All scores but those of ssd are probabilities already.
 """
 
-from gpu_kernels.heads.nms import _strongest
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,16 +22,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_kernels.models.labels import load_labels
+from gpu_kernels.heads.nms import non_maximum_suppression
 from gpu_kernels.models.manifest import ModelManifest, SsdOutput, YoloOutput
-from gpu_kernels.preprocessing.letterbox import to_picture
+from gpu_kernels.preprocessing.letterbox import scale_boxes
 from resources.errors import ModelError
 
 Floats = NDArray[np.float32]
 SSD_CENTRE_SCALE = 10.0
 SSD_SIZE_SCALE = 5.0
 # Suppression compares boxes with boxes; a threshold near 0 must not turn a picture into minutes.
-MOST_CANDIDATES = 2000
+MAX_CANDIDATES = 2000
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,6 @@ class Boxes:
         return len(self.confidence)
 
 
-
-
 class Candidates(NamedTuple):
     """What reached the threshold in one picture, in the order of the network's rows."""
 
@@ -58,7 +54,7 @@ class Candidates(NamedTuple):
     class_index: NDArray[np.int64]
 
 
-def decode(
+def decode_boxes(
     outputs: Sequence[NDArray[Any]],
     manifest: ModelManifest,
     sizes: Sequence[tuple[int, int]],
@@ -77,16 +73,18 @@ def decode(
     """
     if not sizes:
         return []
-    check_shapes([tuple(output.shape) for output in outputs], manifest, len(sizes))
-    candidates_of = _DECODINGS[manifest.detector_output.decoding]
+    check_output_shapes([tuple(output.shape) for output in outputs], manifest, len(sizes))
+    candidates_of = _DECODERS[manifest.detector_output.decoding]
     boxes = []
     for number, (height, width) in enumerate(sizes):
         found = candidates_of([output[number] for output in outputs], manifest, threshold)
-        boxes.append(boxes_from(found, manifest, height, width))
+        boxes.append(select_boxes(found, manifest, height, width))
     return boxes
 
 
-def check_shapes(shapes: Sequence[tuple[int, ...]], manifest: ModelManifest, count: int) -> None:
+def check_output_shapes(
+    shapes: Sequence[tuple[int, ...]], manifest: ModelManifest, count: int
+) -> None:
     """Args:
         shapes: of a detector's outputs for `count` pictures.
 
@@ -103,7 +101,7 @@ def check_shapes(shapes: Sequence[tuple[int, ...]], manifest: ModelManifest, cou
     }
     expected = wanted[head.decoding]
     if isinstance(head, SsdOutput):
-        anchors = len(anchors_of(manifest))
+        anchors = len(load_anchors(manifest))
         expected = [tuple(anchors if size == "A" else size for size in s) for s in expected]
     if len(shapes) < len(expected) or not all(
         len(have) == len(want)
@@ -122,19 +120,19 @@ def _yolo_objectness(
     rows = outputs[0]
     # No class's product can exceed the objectness, which most rows fail at once.
     rows = rows[rows[:, 4] >= threshold].astype(np.float32)
-    return _best_class(rows[:, :4], rows[:, 4:5] * rows[:, 5:], threshold)
+    return _best_class_candidates(rows[:, :4], rows[:, 4:5] * rows[:, 5:], threshold)
 
 
 def _yolo_anchor_free(
     outputs: Sequence[NDArray[Any]], manifest: ModelManifest, threshold: float
 ) -> Candidates:
     rows = outputs[0].T.astype(np.float32)
-    return _best_class(rows[:, :4], rows[:, 4:], threshold)
+    return _best_class_candidates(rows[:, :4], rows[:, 4:], threshold)
 
 
-def _best_class(centres: Floats, scores: Floats, threshold: float) -> Candidates:
+def _best_class_candidates(centres: Floats, scores: Floats, threshold: float) -> Candidates:
     if not len(scores):
-        return _none()
+        return _no_candidates()
     best = np.nan_to_num(scores, nan=-1.0).argmax(axis=1)
     confidence = scores[np.arange(len(scores)), best]
     keep = confidence >= threshold
@@ -154,7 +152,7 @@ def _ssd(outputs: Sequence[NDArray[Any]], manifest: ModelManifest, threshold: fl
     offsets, logits = (output.astype(np.float32) for output in outputs[:2])
     scores = _sigmoid(logits)
     anchor, class_index = np.nonzero(scores >= threshold)
-    y0, x0, y1, x1 = anchors_of(manifest)[anchor].T
+    y0, x0, y1, x1 = load_anchors(manifest)[anchor].T
     ty, tx, th, tw = offsets[anchor].T
     high, wide = y1 - y0, x1 - x0
     centres = np.stack(
@@ -175,7 +173,7 @@ def _sigmoid(logits: Floats) -> Floats:
     return np.asarray(0.5 + 0.5 * np.tanh(logits / 2), dtype=np.float32)
 
 
-_DECODINGS: dict[str, Callable[[Sequence[NDArray[Any]], ModelManifest, float], Candidates]] = {
+_DECODERS: dict[str, Callable[[Sequence[NDArray[Any]], ModelManifest, float], Candidates]] = {
     "yolo-objectness": _yolo_objectness,
     "yolo-anchor-free": _yolo_anchor_free,
     "rtdetr": _rtdetr,
@@ -183,7 +181,7 @@ _DECODINGS: dict[str, Callable[[Sequence[NDArray[Any]], ModelManifest, float], C
 }
 
 
-def anchors_of(manifest: ModelManifest) -> Floats:
+def load_anchors(manifest: ModelManifest) -> Floats:
     """The anchors of a detector of decoding ssd, [A, 4] y0, x0, y1, x1 normalised.
 
     Raises:
@@ -191,11 +189,11 @@ def anchors_of(manifest: ModelManifest) -> Floats:
     """
     head = manifest.detector_output
     assert isinstance(head, SsdOutput)
-    return _anchors(manifest.beside(head.anchors))
+    return _read_anchors(manifest.beside(head.anchors))
 
 
 @lru_cache(maxsize=8)
-def _anchors(path: Path) -> Floats:
+def _read_anchors(path: Path) -> Floats:
     try:
         anchors = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
@@ -205,7 +203,7 @@ def _anchors(path: Path) -> Floats:
     return np.asarray(anchors, dtype=np.float32)
 
 
-def _none() -> Candidates:
+def _no_candidates() -> Candidates:
     return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
 
 
@@ -215,28 +213,22 @@ def _corners(centres: Floats) -> Floats:
     return np.concatenate([centres[:, :2] - half, centres[:, :2] + half], axis=1)
 
 
-def boxes_from(found: Candidates, manifest: ModelManifest, height: int, width: int) -> Boxes:
+def select_boxes(found: Candidates, manifest: ModelManifest, height: int, width: int) -> Boxes:
     """The boxes of a picture of `height` x `width` pixels: without those that have no area, the
     strongest of those that overlap, and no more than can be compared in time."""
     head = manifest.detector_output
-    xywh = to_picture(found.corners, height, width, manifest.input)
+    xywh = scale_boxes(found.corners, height, width, manifest.input)
     finite = np.isfinite(found.corners).all(axis=1) & np.isfinite(found.confidence)
     seen = np.flatnonzero(finite & (xywh[:, 2] > 0) & (xywh[:, 3] > 0))
     # lexsort is stable: equal confidence and class stay in the order of the network's rows.
     order = seen[np.lexsort((found.class_index[seen], -found.confidence[seen]))]
-    order = order[:MOST_CANDIDATES]
+    order = order[:MAX_CANDIDATES]
     if isinstance(head, YoloOutput | SsdOutput):
-        order = order[_strongest(found.corners[order], found.class_index[order], head.nms_iou)]
+        order = order[
+            non_maximum_suppression(found.corners[order], found.class_index[order], head.nms_iou)
+        ]
     return Boxes(
         np.ascontiguousarray(xywh[order], dtype=np.float32),
         found.confidence[order].astype(np.float32),
         found.class_index[order].astype(np.int64),
     )
-
-
-
-
-
-
-
-

@@ -30,14 +30,14 @@ from numpy.typing import NDArray
 
 from gpu_kernels.heads.box_decoding import Boxes
 from gpu_kernels.models.manifest import Category, CategoryRefinement, ModelManifest
-from gpu_kernels.preprocessing.crop_regions import Pixels, Region, cut_region, pixels
+from gpu_kernels.preprocessing.crop_regions import PixelRegion, Region, crop_region, to_pixels
 from resources.errors import ModelError
 
 
-class SecondLook(NamedTuple):
+class RefinementCrop(NamedTuple):
     """What the second detector is shown of one box."""
 
-    region: Pixels  # of the picture
+    region: PixelRegion  # of the picture
     box: Region  # x, y, w, h of the first detector's box as fractions of the region
 
     @property
@@ -54,7 +54,9 @@ class RefinedCategory(NamedTuple):
     confidence: float | None  # of the second detector; None: it saw nothing, hence an animal
 
 
-def look_at(height: int, width: int, box: Region, manifest: ModelManifest) -> SecondLook:
+def refinement_crop(
+    height: int, width: int, box: Region, manifest: ModelManifest
+) -> RefinementCrop:
     """The crop around a box that the second detector is to be shown.
 
     Args:
@@ -65,10 +67,10 @@ def look_at(height: int, width: int, box: Region, manifest: ModelManifest) -> Se
     Raises:
         ModelError: the manifest lacks these sections.
     """
-    _telling(manifest)
+    _refinement_rule(manifest)
     assert manifest.crop is not None  # no manifest has [telling] without it
-    region = cut_region(box, manifest.crop.shape, manifest.crop.margin, width, height)
-    left, top, right, bottom = pixels(region, width, height)
+    region = crop_region(box, manifest.crop.shape, manifest.crop.margin, width, height)
+    left, top, right, bottom = to_pixels(region, width, height)
     x, y, w, h = box
     wide, high = right - left, bottom - top
     within = (
@@ -77,21 +79,21 @@ def look_at(height: int, width: int, box: Region, manifest: ModelManifest) -> Se
         w * width / wide,
         h * height / high,
     )
-    return SecondLook((left, top, right, bottom), within)
+    return RefinementCrop((left, top, right, bottom), within)
 
 
-def least_score(manifest: ModelManifest) -> float:
+def min_score(manifest: ModelManifest) -> float:
     """Least confidence of the second detector's boxes that are of use.
 
     Raises:
         ModelError: the manifest has no [telling] section.
     """
-    rule = _telling(manifest)
+    rule = _refinement_rule(manifest)
     return min(rule.person, rule.vehicle)
 
 
-def categories_of(
-    seen: Sequence[Boxes], manifest: ModelManifest, looks: Sequence[SecondLook]
+def refine_categories(
+    seen: Sequence[Boxes], manifest: ModelManifest, looks: Sequence[RefinementCrop]
 ) -> list[RefinedCategory]:
     """The category of each box.
 
@@ -104,11 +106,13 @@ def categories_of(
     Raises:
         ModelError: the manifest has no [telling] section.
     """
-    rule = _telling(manifest)
-    return [_tell(boxes, look.box, manifest, rule) for boxes, look in zip(seen, looks, strict=True)]
+    rule = _refinement_rule(manifest)
+    return [
+        _refine(boxes, look.box, manifest, rule) for boxes, look in zip(seen, looks, strict=True)
+    ]
 
 
-def _telling(manifest: ModelManifest) -> CategoryRefinement:
+def _refinement_rule(manifest: ModelManifest) -> CategoryRefinement:
     if manifest.telling is None:
         raise ModelError(
             f"model {manifest.name}: cannot tell people and vehicles from animals; its manifest "
@@ -117,10 +121,10 @@ def _telling(manifest: ModelManifest) -> CategoryRefinement:
     return manifest.telling
 
 
-def _tell(
+def _refine(
     boxes: Boxes, box: Region, manifest: ModelManifest, rule: CategoryRefinement
 ) -> RefinedCategory:
-    there = _shared(np.asarray(box, dtype=np.float32), boxes.xywh) >= rule.overlap
+    there = _overlap_of_smaller(np.asarray(box, dtype=np.float32), boxes.xywh) >= rule.overlap
     best: dict[Category, float] = {}
     for index, score in zip(boxes.class_index[there], boxes.confidence[there], strict=True):
         category = manifest.detector_output.classes[index].category
@@ -138,7 +142,7 @@ def _tell(
     return max(told, key=lambda each: each.confidence or 0.0)
 
 
-def _shared(one: NDArray[np.float32], many: NDArray[np.float32]) -> NDArray[np.float32]:
+def _overlap_of_smaller(one: NDArray[np.float32], many: NDArray[np.float32]) -> NDArray[np.float32]:
     """Area shared by a box [4] and boxes [K, 4], x, y, w, h, in parts of the smaller of the two."""
     low = np.maximum(one[:2], many[:, :2])
     high = np.minimum(one[:2] + one[2:], many[:, :2] + many[:, 2:])

@@ -15,13 +15,13 @@ import numpy as np
 
 from gpu_kernels.heads.box_decoding import Boxes
 from gpu_kernels.heads.label_ranking import RankedLabel
-from gpu_kernels.heads.nms import overlap
+from gpu_kernels.heads.nms import iou
 
 # The stated tolerance: what engines may differ by.
-SCORE = 0.05  # confidences and probabilities, of 1
-PLACE = 0.02  # edges of boxes, of the picture's side
+SCORE_TOLERANCE = 0.05  # confidences and probabilities, of 1
+EDGE_TOLERANCE = 0.02  # edges of boxes, of the picture's side
 # Boxes that overlap by this much, of one class, are one and the same.
-PARTNERS = 0.5
+MATCH_IOU = 0.5
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Agreement:
     @property
     def holds(self) -> bool:
         """Whether all of it is within the stated tolerance."""
-        return not self.unmatched and self.score <= SCORE and self.place <= PLACE
+        return not self.unmatched and self.score <= SCORE_TOLERANCE and self.place <= EDGE_TOLERANCE
 
 
 def compare_boxes(one: Boxes, other: Boxes, threshold: float) -> Agreement:
@@ -58,16 +58,16 @@ def compare_boxes(one: Boxes, other: Boxes, threshold: float) -> Agreement:
     total = Agreement()
     for some, others in ((one, other), (other, one)):
         for place in range(len(some)):
-            total += _against(some, place, others, threshold)
+            total += _match_box(some, place, others, threshold)
     return total
 
 
-def _against(some: Boxes, place: int, others: Boxes, threshold: float) -> Agreement:
+def _match_box(some: Boxes, place: int, others: Boxes, threshold: float) -> Agreement:
     confidence = float(some.confidence[place])
     same_class = others.class_index == some.class_index[place]
-    shared = np.where(same_class, overlap(_corners(some)[place], _corners(others)), 0.0)
-    if not len(shared) or shared.max() < PARTNERS:
-        return Agreement(1, int(confidence >= threshold + SCORE))
+    shared = np.where(same_class, iou(_corners(some)[place], _corners(others)), 0.0)
+    if not len(shared) or shared.max() < MATCH_IOU:
+        return Agreement(1, int(confidence >= threshold + SCORE_TOLERANCE))
     best = int(shared.argmax())
     edges = np.abs(_corners(some)[place] - _corners(others)[best]).max()
     score = abs(confidence - float(others.confidence[best]))
@@ -81,6 +81,6 @@ def _corners(boxes: Boxes) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 def compare_labels(one: Sequence[RankedLabel], other: Sequence[RankedLabel]) -> Agreement:
     """The ranked labels of one crop by two engines; at least two of each."""
     by_name = {each.label: each.confidence for each in other}
-    clear = one[0].confidence - one[1].confidence > SCORE
+    clear = one[0].confidence - one[1].confidence > SCORE_TOLERANCE
     differ = [abs(each.confidence - by_name[each.label]) for each in one if each.label in by_name]
     return Agreement(1, int(clear and one[0].label != other[0].label), max(differ, default=0.0))

@@ -14,17 +14,23 @@ import warp as wp
 from numpy.typing import NDArray
 
 from gpu_kernels.device import head_kernels
-from gpu_kernels.device.streams import on_host, on_stream, ready
-from gpu_kernels.engines.batch_queue import Lane
-from gpu_kernels.heads.box_decoding import MOST_CANDIDATES, Boxes, anchors_of, check_shapes, decode
+from gpu_kernels.device.streams import load_kernels, to_numpy, use_stream
+from gpu_kernels.engines.batch_queue import BatchSlot
+from gpu_kernels.heads.box_decoding import (
+    MAX_CANDIDATES,
+    Boxes,
+    check_output_shapes,
+    decode_boxes,
+    load_anchors,
+)
 from gpu_kernels.models.manifest import ModelManifest, SsdOutput, YoloOutput
 from gpu_kernels.preprocessing.letterbox import placement
 
 # Decodings that the kernels know.
-DECODINGS = {"yolo-objectness", "ssd"}
+GPU_DECODINGS = {"yolo-objectness", "ssd"}
 # Candidates of a picture that there is room for. `heads` compares the strongest so many, so as
 # long as they fit nothing is left out, here or there.
-ROOM = MOST_CANDIDATES
+CANDIDATE_CAPACITY = MAX_CANDIDATES
 
 
 class _Buffers(NamedTuple):
@@ -45,15 +51,15 @@ class _Buffers(NamedTuple):
             return cls(
                 wp.empty(most, dtype=wp.vec4),
                 wp.empty((2, most), dtype=wp.int32),
-                wp.empty((most, ROOM, columns), dtype=wp.float32),
-                wp.empty((most, ROOM, columns), dtype=wp.float32),
-                wp.empty((most, ROOM), dtype=wp.int32),
-                wp.empty((ROOM, most, head_kernels.KEPT_COLUMNS), dtype=wp.float32),
+                wp.empty((most, CANDIDATE_CAPACITY, columns), dtype=wp.float32),
+                wp.empty((most, CANDIDATE_CAPACITY, columns), dtype=wp.float32),
+                wp.empty((most, CANDIDATE_CAPACITY), dtype=wp.int32),
+                wp.empty((CANDIDATE_CAPACITY, most, head_kernels.KEPT_COLUMNS), dtype=wp.float32),
                 wp.empty((2, most), dtype=wp.int32, device="cpu", pinned=device.is_cuda),
             )
 
 
-class HeadsOnDevice:
+class GpuBoxDecoder:
     """Reads the outputs of one detector, lane by lane."""
 
     def __init__(self, manifest: ModelManifest, threshold: float) -> None:
@@ -63,10 +69,10 @@ class HeadsOnDevice:
         """
         self._manifest = manifest
         self._threshold = threshold
-        self._buffers: dict[int, tuple[Lane, _Buffers]] = {}
+        self._buffers: dict[int, tuple[BatchSlot, _Buffers]] = {}
         self._anchors: Any = None
 
-    def read(self, lane: Lane, sizes: Sequence[tuple[int, int]]) -> Callable[[], list[Boxes]]:
+    def read(self, lane: BatchSlot, sizes: Sequence[tuple[int, int]]) -> Callable[[], list[Boxes]]:
         """Start reading what a lane computes.
 
         Args:
@@ -80,26 +86,26 @@ class HeadsOnDevice:
         """
         count = len(sizes)
         shapes = [(count, *output.shape[1:]) for output in lane.outputs]
-        check_shapes(shapes, self._manifest, count)
-        if self._manifest.detector_output.decoding not in DECODINGS:
+        check_output_shapes(shapes, self._manifest, count)
+        if self._manifest.detector_output.decoding not in GPU_DECODINGS:
             return lambda: self._on_host(lane, slice(0, count), sizes)
-        with on_stream(lane.stream):
+        with use_stream(lane.stream):
             buffers = self._buffers_of(lane)
             self._launch(lane, buffers, sizes)
             wp.copy(buffers.told, buffers.totals, stream=lane.stream)
         return lambda: self._answers(lane, buffers, sizes)
 
-    def _buffers_of(self, lane: Lane) -> _Buffers:
+    def _buffers_of(self, lane: BatchSlot) -> _Buffers:
         """Kept from batch to batch; with the lane, so that no other can come to have its id."""
         known = self._buffers.get(id(lane))
         if known is None:
             device = lane.outputs[0].device
-            ready(str(device))
+            load_kernels(str(device))
             known = lane, _Buffers.on(device, lane.outputs[0].shape[0])
             self._buffers[id(lane)] = known
         return known[1]
 
-    def _launch(self, lane: Lane, to: _Buffers, sizes: Sequence[tuple[int, int]]) -> None:
+    def _launch(self, lane: BatchSlot, to: _Buffers, sizes: Sequence[tuple[int, int]]) -> None:
         head, device, count = self._manifest.detector_output, lane.outputs[0].device, len(sizes)
         assert isinstance(head, YoloOutput | SsdOutput)
         places = wp.array(self._places(sizes), dtype=wp.vec4, device="cpu")
@@ -115,7 +121,7 @@ class HeadsOnDevice:
             inputs = [lane.outputs[0], *gathered]
             wp.launch(head_kernels.candidates_of_yolo, each_row, inputs, device=device)
         inputs = [to.totals, to.found, to.ordered]
-        wp.launch(head_kernels.put_in_order, (count, ROOM), inputs, device=device)
+        wp.launch(head_kernels.put_in_order, (count, CANDIDATE_CAPACITY), inputs, device=device)
         inputs = [to.ordered, to.fitted, head.nms_iou, to.totals, to.chosen, to.kept]
         wp.launch(head_kernels.keep_strongest, count, inputs, device=device)
 
@@ -126,20 +132,20 @@ class HeadsOnDevice:
 
     def _anchors_on(self, device: Any) -> Any:
         if self._anchors is None:
-            anchors = anchors_of(self._manifest)
+            anchors = load_anchors(self._manifest)
             self._anchors = wp.array(anchors, dtype=wp.float32, device=device)
             wp.synchronize_device(device)  # all lanes read them, and only this one's stream waits
         return self._anchors
 
     def _answers(
-        self, lane: Lane, buffers: _Buffers, sizes: Sequence[tuple[int, int]]
+        self, lane: BatchSlot, buffers: _Buffers, sizes: Sequence[tuple[int, int]]
     ) -> list[Boxes]:
         found, kept = buffers.told.numpy()[:, : len(sizes)].copy()
-        fits = found <= ROOM
+        fits = found <= CANDIDATE_CAPACITY
         most = int(kept[fits].max(initial=0))
         rows = np.empty((0, len(sizes), 6), np.float32)
         if most:
-            rows = on_host(buffers.kept[:most], lane.stream)
+            rows = to_numpy(buffers.kept[:most], lane.stream)
         return [
             _boxes(rows[: kept[number], number])
             if fits[number]
@@ -148,10 +154,10 @@ class HeadsOnDevice:
         ]
 
     def _on_host(
-        self, lane: Lane, pictures: slice, sizes: Sequence[tuple[int, int]]
+        self, lane: BatchSlot, pictures: slice, sizes: Sequence[tuple[int, int]]
     ) -> list[Boxes]:
-        outputs = [on_host(output[pictures], lane.stream) for output in lane.outputs]
-        return decode(outputs, self._manifest, sizes, self._threshold)
+        outputs = [to_numpy(output[pictures], lane.stream) for output in lane.outputs]
+        return decode_boxes(outputs, self._manifest, sizes, self._threshold)
 
 
 def _boxes(rows: NDArray[np.float32]) -> Boxes:

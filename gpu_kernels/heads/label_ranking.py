@@ -1,13 +1,14 @@
 """TODO-DOC of gpu_kernels/heads/label_ranking.py."""
 
-from typing import Any
-from gpu_kernels.heads.box_decoding import Floats
-from resources.errors import ModelError
-from gpu_kernels.models.manifest import ModelManifest
-from numpy.typing import NDArray
-from typing import NamedTuple
-from gpu_kernels.models.labels import load_labels
+from typing import Any, NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
+
+from gpu_kernels.heads.box_decoding import Floats
+from gpu_kernels.models.labels import load_labels
+from gpu_kernels.models.manifest import ModelManifest
+from resources.errors import ModelError
 
 
 class RankedLabel(NamedTuple):
@@ -19,7 +20,9 @@ class RankedLabel(NamedTuple):
     is_animal: bool
 
 
-def rank(scores: NDArray[Any], manifest: ModelManifest, count: int = 5) -> list[list[RankedLabel]]:
+def rank_labels(
+    scores: NDArray[Any], manifest: ModelManifest, count: int = 5
+) -> list[list[RankedLabel]]:
     """The best labels of each crop, best first.
 
     Args:

@@ -1,22 +1,25 @@
 """TODO-DOC of gpu_kernels/heads/nms.py."""
 
-from gpu_kernels.heads.box_decoding import Floats
-from numpy.typing import NDArray
 import numpy as np
+from numpy.typing import NDArray
+
+from gpu_kernels.heads.box_decoding import Floats
 
 
-def _strongest(corners: Floats, class_index: NDArray[np.int64], limit: float) -> NDArray[np.int64]:
+def non_maximum_suppression(
+    corners: Floats, class_index: NDArray[np.int64], limit: float
+) -> NDArray[np.int64]:
     """Positions that survive suppression within each class; `corners` by falling confidence."""
     alive = np.ones(len(corners), dtype=bool)
     for position in range(len(corners)):
         if alive[position]:
             later = position + 1 + np.flatnonzero(alive[position + 1 :])
             later = later[class_index[later] == class_index[position]]
-            alive[later[overlap(corners[position], corners[later]) > limit]] = False
+            alive[later[iou(corners[position], corners[later]) > limit]] = False
     return np.flatnonzero(alive)
 
 
-def overlap(one: Floats, many: Floats) -> Floats:
+def iou(one: Floats, many: Floats) -> Floats:
     """Intersection over union of a box [4] with boxes [K, 4], all x0, y0, x1, y1."""
     sides = np.minimum(one[2:], many[:, 2:]) - np.maximum(one[:2], many[:, :2])
     shared = np.clip(sides, 0, None).prod(axis=1)

@@ -21,23 +21,23 @@ from pydantic import (
 
 from resources.errors import ModelError
 
-SHIPPED = Path(__file__).parent / "shipped"
+SHIPPED_MODELS = Path(__file__).parent / "shipped"
 
 # Raised when code in this package changes what the same model answers about the same picture,
 # so that work recorded under the old answers is done again.
-ANSWERS_VERSION = 1
+RESULTS_VERSION = 1
 
 Category = Literal["animal", "person", "vehicle"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Triple = tuple[float, float, float]
+ChannelTriple = tuple[float, float, float]
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class InputSpec(_Part):
+class InputSpec(_Section):
     """The pictures a model takes: float32, `value * multiply + add`.
 
     Of layout nchw they are [N, 3, height, width], of nhwc [N, height, width, 3].
@@ -47,8 +47,8 @@ class InputSpec(_Part):
     width: Annotated[int, Field(ge=1, le=8192)]
     layout: Literal["nchw", "nhwc"]
     colour: Literal["rgb"]
-    multiply: Triple  # per channel, in the order of `colour`, of values 0 to 255
-    add: Triple
+    multiply: ChannelTriple  # per channel, in the order of `colour`, of values 0 to 255
+    add: ChannelTriple
     fit: Literal["letterbox-topleft", "letterbox-centre", "stretch"]
     pad: Annotated[int, Field(ge=0, le=255)] | None = None  # grey around a letterboxed picture
 
@@ -60,14 +60,14 @@ class InputSpec(_Part):
         return self
 
 
-class ModelClass(_Part):
+class ModelClass(_Section):
     """One class of a detector. Boxes of a class without a category are not of interest."""
 
     name: Annotated[str, Field(min_length=1)]
     category: Category | None = None
 
 
-class _DetectorOutput(_Part):
+class _DetectorOutput(_Section):
     threshold: Fraction  # typical least confidence of a box
     classes: Annotated[tuple[ModelClass, ...], Field(min_length=1)]
 
@@ -95,7 +95,7 @@ class SsdOutput(_DetectorOutput):
     anchors_sha256: Sha256
 
 
-class ClassifierOutput(_Part):
+class ClassifierOutput(_Section):
     """Scores [N, classes]. `labels`: see `gpu_kernels.models.labels`."""
 
     decoding: Literal["probabilities", "logits"]
@@ -106,14 +106,14 @@ class ClassifierOutput(_Part):
 DetectorOutput = YoloOutput | RtDetrOutput | SsdOutput
 
 
-class Crop(_Part):
+class Crop(_Section):
     """How a box is cut out of its picture for this model: see `preprocess.cut_region`."""
 
     shape: Literal["square", "box"]
     margin: Annotated[float, Field(ge=0.0, le=10.0)]  # on each side, in parts of the box
 
 
-class CategoryRefinement(_Part):
+class CategoryRefinement(_Section):
     """When a detector tells a person or a vehicle from an animal.
 
     See `gpu_kernels.heads.category_refinement`.
@@ -124,7 +124,7 @@ class CategoryRefinement(_Part):
     overlap: Fraction  # least share of the smaller of two boxes that they have in common
 
 
-class ModelManifest(_Part):
+class ModelManifest(_Section):
     """A model: its file, what goes in, what comes out, and where it is from."""
 
     name: Annotated[str, Field(min_length=1)]
@@ -143,7 +143,7 @@ class ModelManifest(_Part):
     crop: Crop | None = None
     telling: CategoryRefinement | None = None
 
-    _folder: Path = PrivateAttr(default=SHIPPED)
+    _folder: Path = PrivateAttr(default=SHIPPED_MODELS)
 
     @model_validator(mode="after")
     def _parts_fit_the_task(self) -> Self:
@@ -203,7 +203,7 @@ _MANIFEST: TypeAdapter[ModelManifest] = TypeAdapter(ModelManifest)
 
 def shipped_models() -> list[str]:
     """Names of the models that come with the package."""
-    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+    return sorted(path.stem for path in SHIPPED_MODELS.glob("*.toml"))
 
 
 def load_manifest(name_or_path: str) -> ModelManifest:
@@ -225,7 +225,7 @@ def _find(name_or_path: str) -> Path:
             return path.absolute()
         raise ModelError(f"model manifest {path}: no such file; check the path in the profile")
     if name_or_path in shipped_models():
-        return SHIPPED / f"{name_or_path}.toml"
+        return SHIPPED_MODELS / f"{name_or_path}.toml"
     raise ModelError(
         f"model {name_or_path}: not known; name one of {', '.join(shipped_models())}, "
         "or the path of a .toml manifest"
@@ -242,10 +242,10 @@ def _parse(path: Path) -> ModelManifest:
     try:
         return _MANIFEST.validate_python(tree)
     except ValidationError as error:
-        raise ModelError(f"model manifest {path}: {_explain(error)}") from None
+        raise ModelError(f"model manifest {path}: {_describe_error(error)}") from None
 
 
-def _explain(error: ValidationError) -> str:
+def _describe_error(error: ValidationError) -> str:
     """The first of pydantic's findings in one line; the rest are counted."""
     findings = error.errors(include_url=False)
     first = findings[0]
@@ -302,7 +302,7 @@ def model_hash(manifest: ModelManifest) -> str:
     are kept apart from the others already, and `half` is for models of which it changes nothing.
     """
     matters: dict[str, Any] = {
-        "answers": ANSWERS_VERSION,
+        "answers": RESULTS_VERSION,
         "task": manifest.task,
         "sha256": manifest.sha256,
         "input": manifest.input.model_dump(mode="json"),

@@ -5,10 +5,10 @@ Source: speciesnet 5.0.6, `speciesnet/constants.py` and `speciesnet/taxonomy_uti
 
 from typing import NamedTuple
 
-FIELDS = 7
+FIELD_COUNT = 7
 RANKS = ("class", "order", "family", "genus")
 # Labels of things that are no animals, by their common names.
-NO_ANIMAL = {"blank", "human", "vehicle", "no cv result"}
+NON_ANIMAL_LABELS = {"blank", "human", "vehicle", "no cv result"}
 
 
 class SpeciesNetLabel(NamedTuple):
@@ -34,7 +34,7 @@ class SpeciesNetLabel(NamedTuple):
 def parse_label(text: str) -> SpeciesNetLabel | None:
     """The label that a text is; None when it is none of SpeciesNet's."""
     fields = [field.strip() for field in text.strip().split(";")]
-    if len(fields) != FIELDS:
+    if len(fields) != FIELD_COUNT:
         return None
     *ranks, species, common = fields[1:]
     class_, order, family, genus = (rank.capitalize() or None for rank in ranks)
@@ -43,7 +43,7 @@ def parse_label(text: str) -> SpeciesNetLabel | None:
     if genus and species:
         named.append((f"{genus} {species}", "species"))
     scientific_name, rank = named[-1] if named else (None, None)
-    is_thing = common.casefold() in NO_ANIMAL or scientific_name == "Homo sapiens"
+    is_thing = common.casefold() in NON_ANIMAL_LABELS or scientific_name == "Homo sapiens"
     return SpeciesNetLabel(
         common or scientific_name or "animal",
         scientific_name,

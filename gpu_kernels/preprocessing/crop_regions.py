@@ -1,13 +1,14 @@
 """TODO-DOC of gpu_kernels/preprocessing/crop_regions.py."""
 
 from typing import Literal
+
 from gpu_kernels.preprocessing.letterbox import Picture
 
 Region = tuple[float, float, float, float]
-Pixels = tuple[int, int, int, int]  # left, top, right, bottom
+PixelRegion = tuple[int, int, int, int]  # left, top, right, bottom
 
 
-def cut_region(
+def crop_region(
     box: Region, shape: Literal["square", "box"], margin: float, width: int, height: int
 ) -> Region:
     """The region to cut out around a box, inside the picture.
@@ -28,12 +29,12 @@ def cut_region(
     if shape == "square":
         wide = high = max(wide, high)
     wide, high = wide * (1 + 2 * margin), high * (1 + 2 * margin)
-    left, span_x = _inside((x + w / 2) * width, wide, width, shift=shape == "square")
-    top, span_y = _inside((y + h / 2) * height, high, height, shift=shape == "square")
+    left, span_x = _clamp_span((x + w / 2) * width, wide, width, shift=shape == "square")
+    top, span_y = _clamp_span((y + h / 2) * height, high, height, shift=shape == "square")
     return left / width, top / height, span_x / width, span_y / height
 
 
-def _inside(centre: float, size: float, limit: int, shift: bool) -> tuple[float, float]:
+def _clamp_span(centre: float, size: float, limit: int, shift: bool) -> tuple[float, float]:
     """Start and length of a span around a centre, within 0..limit."""
     start, end = centre - size / 2, centre + size / 2
     if shift and size <= limit:
@@ -43,7 +44,7 @@ def _inside(centre: float, size: float, limit: int, shift: bool) -> tuple[float,
     return start, max(end - start, 0.0)
 
 
-def pixels(region: Region, width: int, height: int) -> Pixels:
+def to_pixels(region: Region, width: int, height: int) -> PixelRegion:
     """left, top, right, bottom of a region (x, y, w, h as fractions) in pixels, at least one."""
     x, y, w, h = region
     left, top = min(round(x * width), width - 1), min(round(y * height), height - 1)
@@ -52,12 +53,12 @@ def pixels(region: Region, width: int, height: int) -> Pixels:
     return left, top, right, bottom
 
 
-def cut(picture: Picture, region: Region) -> Picture:
+def crop_picture(picture: Picture, region: Region) -> Picture:
     """The pixels of a region (x, y, w, h as fractions), at least one; a view, not a copy."""
-    return shown(picture, pixels(region, picture.shape[1], picture.shape[0]))
+    return crop_pixels(picture, to_pixels(region, picture.shape[1], picture.shape[0]))
 
 
-def shown(picture: Picture, region: Pixels) -> Picture:
+def crop_pixels(picture: Picture, region: PixelRegion) -> Picture:
     """The pixels of a region; a view, not a copy."""
     left, top, right, bottom = region
     return picture[top:bottom, left:right]

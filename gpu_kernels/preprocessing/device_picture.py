@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gpu_kernels.preprocessing.crop_regions import Pixels
+from gpu_kernels.preprocessing.crop_regions import PixelRegion
 
 
 @dataclass(frozen=True)
-class Colour:
+class ColourMatrix:
     """How YCbCr becomes RGB: luma's zero and scale, and the weights of the differences."""
 
     zero: float
@@ -18,7 +18,7 @@ class Colour:
     blue_cb: float
 
     @classmethod
-    def of(cls, red: float, blue: float, full_range: bool) -> "Colour":
+    def of(cls, red: float, blue: float, full_range: bool) -> "ColourMatrix":
         """Args:
         red, blue: weights in luma, Kr and Kb of ITU-R BT.601 (0.299, 0.114) or BT.709
             (0.2126, 0.0722).
@@ -31,7 +31,7 @@ class Colour:
         return cls(zero, luma, cr, -cb * blue / green, -cr * red / green, cb)
 
 
-BT601 = Colour.of(0.299, 0.114, full_range=False)
+BT601 = ColourMatrix.of(0.299, 0.114, full_range=False)
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class DevicePicture:
     turns: int = 0  # quarter turns, counterclockwise, that make it upright
     chroma: int | None = None  # where the chroma of NV12 begins; None: BGR
     chroma_pitch: int = 0
-    colour: Colour = BT601
+    colour: ColourMatrix = BT601
 
     @property
-    def whole(self) -> Pixels:
+    def whole(self) -> PixelRegion:
         return 0, 0, self.width, self.height
 
 

@@ -7,7 +7,6 @@ upright picture.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -79,7 +78,7 @@ def to_input(fitted: Sequence[Picture], manifest: ModelManifest) -> NDArray[np.f
     return images if spec.layout == "nchw" else np.ascontiguousarray(images.transpose(0, 2, 3, 1))
 
 
-def to_picture(
+def scale_boxes(
     corners: NDArray[np.float32], height: int, width: int, spec: InputSpec
 ) -> NDArray[np.float32]:
     """Boxes of the input as boxes of the picture.
@@ -97,13 +96,3 @@ def to_picture(
     size = np.array([place.width, place.height] * 2, dtype=np.float32)
     clipped = np.clip((corners - offset) / size, 0.0, 1.0)
     return np.concatenate([clipped[:, :2], clipped[:, 2:] - clipped[:, :2]], axis=1)
-
-
-
-
-
-
-
-
-
-

@@ -82,7 +82,9 @@ def _print_report(
     )
     from odins_ravne_assets.odin.report_json import report_json
 
-    found = collect_inputs(cameras, profile, remarks=refresh_ledgers(cameras, profile), whole=whole)
+    found = collect_inputs(
+        cameras, profile, remarks=refresh_ledgers(cameras, profile), all_cameras=whole
+    )
     if as_json:
         sys.stdout.write(report_json(found.report()))
     else:
@@ -119,7 +121,7 @@ def _current_report(cameras: Sequence[Camera], profile: Profile) -> CostReport:
     from odins_ravne_assets.costs.report_inputs import collect_inputs, refresh_ledgers
 
     remarks = refresh_ledgers(cameras, profile)
-    return collect_inputs(cameras, profile, ask_aws=False, remarks=remarks).report()
+    return collect_inputs(cameras, profile, with_bill=False, remarks=remarks).report()
 
 
 def print_costs(cameras: Sequence[Camera], profile: Profile, since: float) -> None:
@@ -138,7 +140,7 @@ def print_costs(cameras: Sequence[Camera], profile: Profile, since: float) -> No
     from odins_ravne_assets.odin.job_tables import attempt_tables
 
     remarks = refresh_ledgers(cameras, profile)
-    inputs = collect_inputs(cameras, profile, ask_aws=False, remarks=remarks)
+    inputs = collect_inputs(cameras, profile, with_bill=False, remarks=remarks)
     report = inputs.report(since)
     if not report.computing.usd and profile.cloud is None:
         out.print(

@@ -66,9 +66,9 @@ def build_engines(
 
     Engines that exist are skipped.
     """
-    from gpu_kernels.ahead_of_time import architectures, build_ahead, fleet
+    from gpu_kernels.ahead_of_time import build_missing_engines, default_archs, parse_archs
     from gpu_kernels.engines.tensorrt_api import find_tensorrt
-    from gpu_kernels.engines.tensorrt_build import Batches
+    from gpu_kernels.engines.tensorrt_build import BatchSizes
 
     profile = load_profile(context.obj.name)
     if not (target := to or profile.models.engines):
@@ -77,9 +77,9 @@ def build_engines(
             "models.engines in the profile"
         )
     shared_by = profile.models.engines_shared_by
-    archs = architectures(fleet(shared_by) if arch is None else arch, find_tensorrt())
-    batches = Batches.around(profile.pipeline.stage1.batch_size)
-    build_ahead(
+    archs = parse_archs(default_archs(shared_by) if arch is None else arch, find_tensorrt())
+    batches = BatchSizes.around(profile.pipeline.stage1.batch_size)
+    build_missing_engines(
         names or _profile_models(profile.models),
         archs,
         batches,

@@ -20,8 +20,9 @@ from odins_ravne_assets.odin.formatting import (
     format_count,
     format_duration,
     format_size,
+    format_usd,
 )
-from odins_ravne_assets.odin.run_plan import RunPlan, money, recommendations
+from odins_ravne_assets.odin.run_plan import RunPlan, recommendations
 from resources.errors import UsageError
 from resources.planning.estimate import Estimate
 from resources.settings.loader import load_profile
@@ -103,7 +104,7 @@ def print_plan(plan: RunPlan) -> None:
     out.print()
     for line in recommendations(plan):
         out.print(escape(line), soft_wrap=True)
-    out.print(escape(f"Now: {plan.begins}."), soft_wrap=True)
+    out.print(escape(f"Now: {plan.decision}."), soft_wrap=True)
 
 
 def _footage_lines(plan: RunPlan) -> Iterator[str]:
@@ -156,8 +157,8 @@ def _cells(estimate: Estimate) -> tuple[str, ...]:
         estimate.instance_type,
         MARKET_LABELS.get(estimate.market, estimate.market) if estimate.market != "local" else "",
         f"{estimate.frames_per_second:.1f}{'' if estimate.measured else '?'}",
-        money(estimate.usd.expected) + ("" if estimate.within_bid else "!"),
-        f"{money(estimate.usd.low)} – {money(estimate.usd.high)}",
+        format_usd(estimate.usd.expected) + ("" if estimate.within_bid else "!"),
+        f"{format_usd(estimate.usd.low)} – {format_usd(estimate.usd.high)}",
         format_duration(estimate.seconds.expected),
     )
 
@@ -165,7 +166,7 @@ def _cells(estimate: Estimate) -> tuple[str, ...]:
 def _footnotes(plan: RunPlan) -> Iterator[str]:
     """Yield the meaning of the marks in the table."""
     used = {each.instance_type for each in plan.estimates}
-    sources = {pace.source for kind, pace in plan.paces.items() if kind in used}
+    sources = {each.source for kind, each in plan.throughputs.items() if kind in used}
     assumed = sorted(source for source in sources if source.startswith("assumed"))
     for source in assumed:
         yield f"? {source}. A first run measures it."

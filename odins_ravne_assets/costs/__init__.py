@@ -1,1 +1,1 @@
-"""Inputs of cost reports and plans: read from ledgers and AWS, handed to odin."""
+"""Cost reports and plans with their I/O: reads ledgers and AWS, and calls odin."""

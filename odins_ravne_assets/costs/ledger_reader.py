@@ -1,4 +1,4 @@
-"""The cost ledgers that this machine knows of: of all its cameras whose results it reaches."""
+"""The cost ledgers of all cameras in this machine's catalog."""
 
 from collections.abc import Iterable
 
@@ -17,13 +17,13 @@ from resources.storage.layout import LEDGER_FOLDER
 def read_known_ledgers(
     profile: Profile, outputs: Iterable[str] = ()
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """The rows of all ledgers; those on S3 with a cloud profile alone.
+    """Read the rows of all known ledgers; those on S3 only with a cloud profile.
 
     Args:
-        outputs: of cameras that may not be known yet.
+        outputs: output URLs of cameras that may not be in the catalog.
 
     Returns:
-        The rows, and a sentence for each ledger that cannot be read.
+        The rows, and a remark for each ledger that cannot be read.
     """
     known = {camera.output_url.rstrip("/") for camera in CameraCatalog(catalog_folder()).list()}
     tables, remarks = [read_ledger([])], []
@@ -34,5 +34,5 @@ def read_known_ledgers(
         try:
             tables.append(read_ledger([store_of(f"{url}/{LEDGER_FOLDER}")]))
         except StoreError as error:
-            remarks.append(f"what was measured there is left out: {error}")
+            remarks.append(f"measurements left out: {error}")
     return pl.concat(tables), tuple(remarks)

@@ -1,4 +1,4 @@
-"""Reconcile costs: bring ledgers up to date with AWS, and report late costs to Dagster."""
+"""Reconciliation of ledgers with AWS, and late costs as observations of Dagster assets."""
 
 from collections.abc import Iterable
 
@@ -20,39 +20,39 @@ from resources.storage.local_store import LocalStore
 def reconcile_ledgers(
     instance: dg.DagsterInstance, aws: Aws, cameras: Iterable[tuple[str, str]]
 ) -> int:
-    """Ask AWS for what the ledgers do not know yet, write it down, and tell the assets.
+    """Query AWS for costs that are not final, update the ledgers, and observe the assets.
 
     Args:
-        cameras: id and output URL of each, on S3.
+        cameras: id and output URL of each camera, on S3.
 
     Returns:
         The number of launches whose cost has changed.
 
     Raises:
-        RavneError: AWS refused, or did not answer; a ledger cannot be read or written.
+        RavneError: AWS denies a request or does not answer; a ledger cannot be read or written.
     """
     clients = AwsClients(aws)
-    keeper = LedgerWriter(clients, aws, price_source(clients, aws, home()))
-    with translate_aws_errors("asking AWS for costs", f"ask for the policy {aws.name}-runner"):
-        reconciled = keeper.reconcile(open_camera_ledger(*camera, clients) for camera in cameras)
-        poll_idle_machines(keeper, LocalStore(home() / IDLE_MACHINES_FOLDER))
+    writer = LedgerWriter(clients, aws, price_source(clients, aws, home()))
+    with translate_aws_errors("reconcile costs", f"attach the policy {aws.name}-runner"):
+        reconciled = writer.reconcile(open_camera_ledger(*camera, clients) for camera in cameras)
+        poll_idle_machines(writer, LocalStore(home() / IDLE_MACHINES_FOLDER))
     report_late_costs(instance, reconciled)
     return sum(each.changed for each in reconciled)
 
 
 def report_late_costs(instance: dg.DagsterInstance, reconciled: Iterable[ReconciledLaunch]) -> None:
-    """Observe the assets of every launch whose cost has changed."""
+    """Report an observation of each asset of the launches whose cost has changed."""
     for launch in reconciled:
         if not launch.changed:
             continue
-        costs = stage_cost_metadata(read_ledger([launch.books.ledger]), launch.launch)
+        costs = stage_cost_metadata(read_ledger([launch.camera.ledger]), launch.launch)
         shares = stage_shares(launch.rows)
         for stage in BILLED_STAGES:
             if shares.get(stage):
                 observation = dg.AssetObservation(
                     stage,
-                    description=f"what launch {launch.launch} has cost, as AWS told after its run",
-                    partition=launch.books.camera_id,
+                    description=f"cost of launch {launch.launch}, updated after its run",
+                    partition=launch.camera.camera_id,
                     metadata={**costs(stage), "launch/name": launch.launch},
                 )
                 instance.report_runless_asset_event(observation)

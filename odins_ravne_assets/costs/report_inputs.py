@@ -1,4 +1,4 @@
-"""The cost report of some cameras: the ledger, S3, AWS's bill and the species, brought together."""
+"""Inputs of the cost report of some cameras: ledgers, S3, AWS's bill, species; and its files."""
 
 import json
 from collections import Counter
@@ -13,7 +13,7 @@ from odins_ravne_assets.cameras.results_store import store_opener
 from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
 from odins_ravne_assets.instance_home import home, prepare_home
-from odins_ravne_assets.odin.focus import BillingAccount, focus_csv
+from odins_ravne_assets.odin.focus import OWN_MACHINE, BillingAccount, focus_csv
 from odins_ravne_assets.odin.report import CostReport, ReportScope, cost_report
 from odins_ravne_assets.odin.report_json import report_json
 from odins_ravne_assets.odin.report_page import write_cost_page
@@ -32,24 +32,26 @@ from resources.pricing.sources import shipped_prices
 from resources.retention.inventory import Area
 from resources.retention.rules import LEAST_BILLED, minimum_sizes
 from resources.settings.profile import Aws, Profile
-from resources.storage.layout import FOOTAGE_FOLDER, LEDGER_FOLDER, REPORT_JSON
-from resources.storage.layout import IDLE_MACHINES_FOLDER as WAITING
-from resources.storage.layout import PLANS_FOLDER as PLANS
+from resources.storage.layout import (
+    FOOTAGE_FOLDER,
+    IDLE_MACHINES_FOLDER,
+    LEDGER_FOLDER,
+    PLANS_FOLDER,
+    REPORT_JSON,
+)
 from resources.storage.local_store import LocalStore
 
-COST_REPORT_JSON, COST_REPORT_PAGE, COST_FOCUS_CSV = (
-    "cost_report.json",
-    "cost_report.html",
-    "cost_focus.csv",
-)
+COST_REPORT_JSON = "cost_report.json"
+COST_REPORT_PAGE = "cost_report.html"
+COST_FOCUS_CSV = "cost_focus.csv"
 
 
 @dataclass(frozen=True)
 class CostReportInputs:
-    """What a report is made of.
+    """The inputs of a cost report.
 
     Args:
-        remarks: what a reader should know, sentences.
+        remarks: caveats for the reader, sentences.
     """
 
     rows: pl.DataFrame
@@ -63,10 +65,11 @@ class CostReportInputs:
     profile: Profile
 
     def report(self, since: float | None = None) -> CostReport:
-        """The report.
+        """Make the report.
 
         Args:
-            since: seconds since 1970 UTC, by the profile's clock: of computing, what ended after.
+            since: seconds since 1970 UTC, by the profile's clock; compute that ended before is left
+                out.
         """
         scope = replace(self.scope, since=since)
         return cost_report(
@@ -83,56 +86,54 @@ class CostReportInputs:
 def collect_inputs(
     cameras: Sequence[Camera],
     profile: Profile,
-    ask_aws: bool = True,
+    with_bill: bool = True,
     remarks: Iterable[str] = (),
-    whole: bool = False,
+    all_cameras: bool = False,
 ) -> CostReportInputs:
-    """Bring it together. What cannot be looked at is remarked, not the end of it.
+    """Collect the inputs. Storage and bills that cannot be read add a remark.
 
     Args:
-        ask_aws: compare with Cost Explorer, which costs a cent a few times a day.
-        remarks: what else a reader should know, sentences.
-        whole: the cameras are all that are known; then machines that waited for work are in it.
+        with_bill: include Cost Explorer's bill, which costs a cent a few times a day.
+        remarks: more caveats for the reader, sentences.
+        all_cameras: the cameras are all known ones; then idle machines are included.
 
     Raises:
         StoreError: a ledger or a plan cannot be read.
     """
     aws = profile.cloud.aws if profile.cloud else None
-    told = list(remarks)
-    seen = [each for each in cameras if aws or not each.output_url.startswith(S3)]
-    if len(seen) < len(cameras):
-        told.append(
-            f"{len(cameras) - len(seen)} cameras' results lie on S3; name a cloud profile for them"
-        )
+    notes = list(remarks)
+    readable = [each for each in cameras if aws or not each.output_url.startswith(S3)]
+    if len(readable) < len(cameras):
+        skipped = len(cameras) - len(readable)
+        notes.append(f"{skipped} cameras with results on S3 left out; use a cloud profile for them")
     now = clock_at(profile.aws.clock_url).now()
-    storage, prices = _stored(seen, profile, now, told) if aws else (None, None)
+    storage, prices = _storage(readable, profile, now, notes) if aws else (None, None)
     return CostReportInputs(
-        rows=_rows(seen, profile, whole),
+        rows=_rows(readable, profile, all_cameras),
         scope=_scope(cameras, profile, now),
-        species=_species(seen, profile),
+        species=_species(readable, profile),
         storage=storage,
         storage_prices=prices,
-        bill=_bill(aws, told) if aws and ask_aws else None,
-        predictions=tuple(_predictions(seen, profile)),
-        remarks=tuple(told),
+        bill=_bill(aws, notes) if aws and with_bill else None,
+        predictions=tuple(_predictions(readable, profile)),
+        remarks=tuple(notes),
         profile=profile,
     )
 
 
-def _rows(cameras: Iterable[Camera], profile: Profile, whole: bool) -> pl.DataFrame:
+def _rows(cameras: Iterable[Camera], profile: Profile, all_cameras: bool) -> pl.DataFrame:
     store_of = store_opener(profile)
     rows = read_ledger(store_of(f"{each.output_url}/{LEDGER_FOLDER}") for each in cameras)
-    if profile.cloud is None or not whole:
+    if profile.cloud is None or not all_cameras:
         return rows
-    waiting = read_idle_machine_rows(LocalStore(home() / WAITING), profile.cloud.aws)
-    return pl.concat([rows, exclude_billed_machines(waiting, rows)])
+    idle = read_idle_machine_rows(LocalStore(home() / IDLE_MACHINES_FOLDER), profile.cloud.aws)
+    return pl.concat([rows, exclude_billed_machines(idle, rows)])
 
 
 def _predictions(cameras: Iterable[Camera], profile: Profile) -> Iterator[Prediction]:
-    """What plans have foretold, as it is kept beside the cameras' results."""
     store_of = store_opener(profile)
     for camera in cameras:
-        yield from load_predictions(store_of(f"{camera.output_url}/{PLANS}"))
+        yield from load_predictions(store_of(f"{camera.output_url}/{PLANS_FOLDER}"))
 
 
 def _scope(cameras: Iterable[Camera], profile: Profile, now: float) -> ReportScope:
@@ -148,14 +149,14 @@ def _scope(cameras: Iterable[Camera], profile: Profile, now: float) -> ReportSco
 
 
 def refresh_ledgers(cameras: Iterable[Camera], profile: Profile) -> list[str]:
-    """Ask AWS for what the ledgers do not know yet, write it down, and tell the assets.
+    """Reconcile the ledgers with AWS, see `reconcile_ledgers`.
 
     Returns:
-        What went wrong, as remarks: the ledgers then say what they said before.
+        Errors as remarks; the ledgers are then unchanged.
     """
     if profile.cloud is None:
         return []
-    import dagster as dg  # takes a second, which costs of this machine alone need not
+    import dagster as dg  # loads slowly, and local costs do not need it
 
     from odins_ravne_assets.costs.reconciliation import reconcile_ledgers
 
@@ -167,21 +168,21 @@ def refresh_ledgers(cameras: Iterable[Camera], profile: Profile) -> list[str]:
         with dg.DagsterInstance.get() as instance:
             reconcile_ledgers(instance, profile.cloud.aws, on_s3)
     except RavneError as error:
-        return [f"the ledger is as it was before: {error}"]
+        return [f"the ledgers could not be updated: {error}"]
     return []
 
 
-def write_cost_report(found: CostReportInputs, folder: Path) -> list[Path]:
-    """cost_report.json, the page and the FOCUS file, each put in place whole.
+def write_cost_report(inputs: CostReportInputs, folder: Path) -> list[Path]:
+    """Write cost_report.json, the page and the FOCUS file, each atomically.
 
     Raises:
         StoreError: the folder cannot be written.
-        RavneError: AWS does not tell whose account it is.
+        RavneError: AWS does not return the account's id.
     """
-    store, report = LocalStore(folder), found.report()
+    store, report = LocalStore(folder), inputs.report()
     store.write_bytes(COST_REPORT_JSON, report_json(report).encode())
-    payer, now = _payer(found), found.scope.now
-    focus = focus_csv(found.rows, found.storage, found.storage_prices, payer, now)
+    account, now = _billing_account(inputs), inputs.scope.now
+    focus = focus_csv(inputs.rows, inputs.storage, inputs.storage_prices, account, now)
     store.write_bytes(COST_FOCUS_CSV, focus.encode())
     with store.writing(COST_REPORT_PAGE) as path:
         write_cost_page(report, path)
@@ -189,11 +190,11 @@ def write_cost_report(found: CostReportInputs, folder: Path) -> list[Path]:
 
 
 def costs_folder() -> Path:
-    """Where the files of the cost report go, if nothing else is said."""
+    """Return the default folder for the files of the cost report."""
     return home() / "costs"
 
 
-def _stored(
+def _storage(
     cameras: Iterable[Camera], profile: Profile, now: float, remarks: list[str]
 ) -> tuple[StorageCosts | None, StoragePrices | None]:
     assert profile.cloud is not None
@@ -201,30 +202,30 @@ def _stored(
     book = shipped_prices(aws.region)
     prices = find_storage_prices(book)
     if prices is None:
-        remarks.append(f"no storage prices of {aws.region} are known; storage is in no sum")
+        remarks.append(f"no storage prices of {aws.region} are known; sums do not include storage")
         return None, None
-    from resources.retention.usage import list_stored_days  # boto3 is needed for S3 alone
+    from resources.retention.usage import list_stored_days  # needs boto3, which is optional
 
-    ageing = LifecycleRules(lifecycle, minimum_sizes(lifecycle, book))
-    sizes = (int(LEAST_BILLED), ageing.least.to_ia, ageing.least.to_glacier)
+    rules = LifecycleRules(lifecycle, minimum_sizes(lifecycle, book))
+    sizes = (int(LEAST_BILLED), rules.min_sizes.to_ia, rules.min_sizes.to_glacier)
     try:
         stored = list_stored_days(AwsClients(aws), _areas(cameras), sizes)
     except StoreError as error:
-        remarks.append(f"storage is in no sum: {error}")
+        remarks.append(f"sums do not include storage: {error}")
         return None, None
-    return storage_costs(stored, prices, ageing, now), prices
+    return storage_costs(stored, prices, rules, now), prices
 
 
 def _areas(cameras: Iterable[Camera]) -> dict[str, Area]:
-    """What of the cameras can lie on S3; footage of this machine was copied up for its jobs."""
+    """The cameras' locations on S3; local footage was uploaded for its jobs."""
     from resources.storage.transfer.footage_upload import uploaded_footage_url
 
     areas: dict[str, Area] = {}
     for camera in cameras:
         if camera.footage_url.startswith(S3):
             key = camera.footage_url.removeprefix(S3).partition("/")[2]
-            ours = key.startswith(FOOTAGE_FOLDER)
-            areas[camera.footage_url] = "footage" if ours else "footage elsewhere"
+            in_bucket = key.startswith(FOOTAGE_FOLDER)
+            areas[camera.footage_url] = "footage" if in_bucket else "footage elsewhere"
         elif camera.output_url.startswith(S3):
             areas[uploaded_footage_url(camera.camera_id, camera.output_url)] = "footage"
         if camera.output_url.startswith(S3):
@@ -243,7 +244,7 @@ def _bill(aws: Aws, remarks: list[str]) -> AwsBill | None:
 
 
 def _species(cameras: Iterable[Camera], profile: Profile) -> tuple[SpeciesVisits, ...]:
-    """The visits that all cameras' tables hold now, the species with most of them first."""
+    """The current visits of all cameras by species, in descending order."""
     counts: Counter[tuple[str, str, bool]] = Counter()
     store_of = store_opener(profile)
     for camera in cameras:
@@ -260,10 +261,10 @@ def _species(cameras: Iterable[Camera], profile: Profile) -> tuple[SpeciesVisits
     return tuple(sorted(found, key=lambda each: (-each.visits, each.species)))
 
 
-def _payer(found: CostReportInputs) -> BillingAccount:
-    cloud = found.profile.cloud
+def _billing_account(inputs: CostReportInputs) -> BillingAccount:
+    cloud = inputs.profile.cloud
     if cloud is None:
-        return BillingAccount("own machine", found.scope.name)
+        return BillingAccount(OWN_MACHINE, inputs.scope.name)
     with translate_aws_errors("cost costs", "allow sts:GetCallerIdentity"):
         identity = AwsClients(cloud.aws).of("sts").get_caller_identity()
     return BillingAccount(str(identity["Account"]), cloud.aws.name)

@@ -12,9 +12,11 @@ from odins_ravne_assets.costs.report_inputs import (
     refresh_ledgers,
     write_cost_report,
 )
-from odins_ravne_assets.odin.report import IDLE_PART, CostReport
+from odins_ravne_assets.odin.formatting import IDLE_PART
+from odins_ravne_assets.odin.report import CostReport
 from odins_ravne_assets.odin.report_markdown import report_markdown
 from odins_ravne_assets.odin.report_text import total_usd
+from resources.pricing.prices import CostKind
 from resources.settings.dagster_resource import RunSettings
 
 PERCENT = 100
@@ -33,7 +35,9 @@ def cost_report_asset(
     settings: RunSettings, catalog: dg.ResourceParam[CameraCatalog]
 ) -> dg.MaterializeResult[Any]:
     profile, cameras = settings.load(), catalog.list()
-    found = collect_inputs(cameras, profile, remarks=refresh_ledgers(cameras, profile), whole=True)
+    found = collect_inputs(
+        cameras, profile, remarks=refresh_ledgers(cameras, profile), all_cameras=True
+    )
     page, *others = write_cost_report(found, costs_folder())
     report = found.report()
     return dg.MaterializeResult(
@@ -59,7 +63,7 @@ def _numbers(report: CostReport) -> dict[str, float | int]:
         "cost/usd_computing": report.computing.usd,
         "cost/usd_on_demand": report.computing.usd_on_demand,
         "cost/usd_wasted": report.computing.usd_wasted,
-        "cost/usd_transfer": _part(report, "transfer"),
+        "cost/usd_transfer": _part(report, CostKind.TRANSFER),
         "cost/usd_machines_that_waited": _part(report, IDLE_PART),
         "cost/usd_this_month": report.month.usd,
         "cost/usd_month_forecast": report.month.forecast_usd,

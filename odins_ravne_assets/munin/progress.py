@@ -1,29 +1,29 @@
-"""How a worker tells what it is doing, without knowing who listens."""
+"""Progress reports and log lines of a worker, independent of their receiver."""
 
 from typing import Any, NamedTuple, Protocol
 
 
 class StageProgress(NamedTuple):
-    """How far a stage is."""
+    """The progress of a stage."""
 
     stage: str  # the asset: footage | detections | classifications | observations | exports
     done: int  # of `unit`
-    total: int | None  # None while it is not known
+    total: int | None  # None if unknown
     unit: str  # media | crops | visits
 
 
 class Reporter(Protocol):
-    """Who is told."""
+    """Receives the log lines and the progress of a worker."""
 
     def info(self, message: str) -> None:
-        """A line for the run's log."""
+        """Log a line."""
 
     def warning(self, message: str) -> None:
-        """A line for the run's log that a person should read."""
+        """Log a line that needs the user's attention."""
 
     def progress(self, progress: StageProgress) -> None:
-        """May be called as often as one likes."""
+        """Report progress; may be called at any rate."""
 
 
-# What a stage has to say of its result: flat, numeric where a number, `md:` values as Markdown.
+# The metadata of a stage's asset: flat; keys with the prefix `md:` hold Markdown.
 Metadata = dict[str, Any]

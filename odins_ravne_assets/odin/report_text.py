@@ -129,7 +129,8 @@ def _traffic_note(report: CostReport) -> str:
         return ""
     within = (
         f"Workers read {format_size(traffic.bytes_read)} from S3 and wrote "
-        f"{format_size(traffic.bytes_written)}, which is free within the region. Requests to S3: {requests:,}."
+        f"{format_size(traffic.bytes_written)}, which is free within the region. "
+        f"Requests to S3: {requests:,}."
     )
     if not traffic.bytes_home:
         return within

@@ -115,8 +115,8 @@ def recommendations(plan: RunPlan) -> Iterator[str]:
     cheapest = plan.estimates[0]
     if cheapest is not likely and _is_worthwhile(likely.usd.expected, cheapest.usd.expected):
         yield (
-            f"The cheapest is {_label(cheapest)}, at {format_usd(cheapest.usd.expected)}: AWS selects "
-            "by price per hour and available capacity, so make it the only one in "
+            f"The cheapest is {_label(cheapest)}, at {format_usd(cheapest.usd.expected)}: AWS "
+            "selects by price per hour and available capacity, so make it the only one in "
             "cloud.aws.compute.instance_types if you can wait for it."
         )
     yield from _work_unit_size(plan)
@@ -173,8 +173,8 @@ def _waiting(plan: RunPlan) -> Iterator[str]:
     if _is_worthwhile(likely.usd.expected, likely.usd_at_low_price):
         saving = likely.usd.expected - likely.usd_at_low_price
         yield (
-            f"Waiting may save {format_usd(saving)}: {likely.instance_type} was that much cheaper for a "
-            "tenth of the last weeks."
+            f"Waiting may save {format_usd(saving)}: {likely.instance_type} was that much cheaper "
+            "for a tenth of the last weeks."
         )
     else:
         yield "Waiting for a lower spot price would save almost nothing."

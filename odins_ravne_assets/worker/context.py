@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event
 
-from gpu_kernels.engines.engine import OpenEngine, open_engine
+from gpu_kernels.engines.engine import EngineFactory, open_engine
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.munin.classification.journal_key import stage2_key
 from odins_ravne_assets.munin.detection.journal_key import stage1_key
@@ -60,7 +60,7 @@ class StepContext:
     counters: WorkCounters = field(default_factory=WorkCounters)
     unit: Unit | None = None
     open_store: OpenStore = open_store
-    open_engine: OpenEngine = open_engine
+    open_engine: EngineFactory = open_engine
     footage: ObjectStore = field(init=False)
     output: ObjectStore = field(init=False)
     models: StepModels = field(init=False)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
-from gpu_kernels.engines.engine import EngineKind, OpenEngine, engine_for, open_engine
+from gpu_kernels.engines.engine import EngineFactory, EngineKind, open_engine, resolve_engine
 from gpu_kernels.engines.engine_cache import EngineCache, engine_stores
-from gpu_kernels.engines.tensorrt_build import Batches
+from gpu_kernels.engines.tensorrt_build import BatchSizes
 from gpu_kernels.models.labels import load_labels
 from gpu_kernels.models.manifest import load_manifest, model_hash, verify
 from gpu_kernels.models.speciesnet_labels import SpeciesNetLabel
@@ -46,13 +46,13 @@ class StepModels:
     output_url: str
     open_store: OpenStore
     reporter: Reporter
-    open_engine: OpenEngine = open_engine
+    open_engine: EngineFactory = open_engine
     engine: EngineKind = field(init=False)
     # The device of the detector's input, once it is loaded; see `Engine`.
     device: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self.engine = engine_for(self.profile.pipeline.stage1.engine, self.reporter.warning)
+        self.engine = resolve_engine(self.profile.pipeline.stage1.engine, self.reporter.warning)
 
     def with_fallback(self, work: Callable[[], T]) -> T:
         """Do work with the chosen engine; if the GPU fails and the profile allows it, on the CPU.
@@ -131,7 +131,7 @@ class StepModels:
             self.profile.models.engines or f"{self.output_url.rstrip('/')}/{ENGINES_FOLDER}"
         )
         cache = EngineCache(engine_stores(self.open_store(engines_url)), self.reporter.warning)
-        batches = Batches.around(settings.batch_size)
+        batches = BatchSizes.around(settings.batch_size)
         shared_by = self.profile.models.engines_shared_by
         engine = self.open_engine(
             manifest, self.engine, settings.threads, cache, batches, shared_by

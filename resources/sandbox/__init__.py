@@ -1,5 +1,5 @@
-"""AWS on one machine, to try and to test the cloud without an account.
+"""An emulation of AWS on one machine, to try and test the cloud without an account.
 
-`sandbox.py` holds the class to start with. Nothing outside this folder knows that it exists: the
-rest of the house only has its endpoint, its clock and its credentials from the outside.
+The entry point is the class in `sandbox.py`. The rest of the project does not import this package;
+it gets only an endpoint, a clock and credentials.
 """

@@ -1,8 +1,8 @@
-"""The sandbox as a process of its own: `python -m resources.sandbox --port 4599 --scale 60`.
+"""The sandbox as a separate process: `python -m resources.sandbox --port 4599 --scale 60`.
 
-Once it answers and its foundation is laid, it writes one line of JSON (pid, endpoint_url,
-control_url, clock_url) to its standard output and closes it. It ends at SIGTERM, at Ctrl-C, or
-at a POST to /shutdown of its control.
+When it serves requests and its foundation exists, it writes one line of JSON (pid, endpoint_url,
+control_url, clock_url) to standard output and closes it. It ends on SIGTERM, Ctrl-C, or a POST to
+/shutdown of its control API.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from resources.settings.profile import Aws
 
 
 def main() -> None:
-    """Run until told to end."""
+    """Run until a signal or a POST to /shutdown."""
     config = SandboxConfig(**vars(_arguments()))
     with Sandbox(config) as sandbox:
         for stop in (signal.SIGTERM, signal.SIGINT):
@@ -50,8 +50,8 @@ def _print_ready(sandbox: Sandbox) -> None:
         "clock_url": sandbox.clock_url,
     }
     print(json.dumps(facts), flush=True)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
 
 
 if __name__ == "__main__":

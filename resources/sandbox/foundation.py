@@ -1,8 +1,8 @@
-"""What an administrator deploys once, so that `cost setup` finds it: here made by plain calls.
+"""The foundation that `cost setup` needs, created by plain calls instead of CloudFormation.
 
-A bucket, roles, a security group, a log group, with the names that the house expects; and the name
-of a worker's image, since jobs run in this machine's own Python. The network is the account's
-default one.
+A bucket, roles, a security group and a log group with the names that `cost setup` expects, and the
+tag of a worker image without layers, since jobs run in this machine's Python. The network is the
+account's default one.
 """
 
 import json
@@ -28,10 +28,10 @@ TASK_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePo
 
 
 def prepare_foundation(clients: AwsClients, name: str, region: str) -> None:
-    """Make what is missing; what is there stays as it is.
+    """Create missing parts, and leave existing ones as they are.
 
     Args:
-        name: begins the names of all of it, and is their tag Project.
+        name: prefix of all names, and value of the tag Project.
     """
     _prepare_bucket(clients.of("s3"), data_bucket(name), region)
     _prepare_uploads(clients, name, region)
@@ -54,7 +54,7 @@ def _prepare_bucket(s3: "S3Client", bucket: str, region: str) -> None:
 
 
 def _prepare_uploads(clients: AwsClients, name: str, region: str) -> None:
-    """The queue that S3 tells of what is put below footage/uploads."""
+    """Create the queue to which S3 reports new objects below footage/uploads."""
     queue, sqs = f"{name}-uploads", clients.of("sqs")
     if sqs.list_queues(QueueNamePrefix=queue).get("QueueUrls"):
         return

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from resources.errors import StoreError, UsageError
+from resources.storage.layout import LOCK_FILE, PARTIAL_PREFIX
 from resources.storage.object_store import (
     NO_SPACE_ERRNOS,
     OnListError,
@@ -20,7 +21,6 @@ from resources.storage.object_store import (
     checked_key,
     is_internal_file,
 )
-from resources.storage.layout import LOCK_FILE, PARTIAL_PREFIX
 
 UMASK = os.umask(0o022)
 os.umask(UMASK)

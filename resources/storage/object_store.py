@@ -16,7 +16,7 @@ from resources.storage.layout import LOCK_FILE, PARTIAL_PREFIX, UPLOAD_MANIFEST
 S3_SCHEME = "s3://"
 NO_SPACE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
-# Bytes at an object's beginning and end that `reading_edges` reads: videos have their headers there.
+# Bytes at an object's beginning and end that `reading_edges` reads: where videos have headers.
 EDGE_BYTES = 256 * 1024
 
 # Called with the key of a folder that cannot be listed, and the reason.
@@ -107,5 +107,5 @@ def checked_key(key: str, url: str) -> str:
 
 
 def is_internal_file(name: str) -> bool:
-    """Return True if a file of this name is the store's own: a lock, a manifest, a partial write."""
+    """Return True for a file of the store itself: a lock, a manifest, a partial write."""
     return name in {LOCK_FILE, UPLOAD_MANIFEST} or name.startswith(PARTIAL_PREFIX)

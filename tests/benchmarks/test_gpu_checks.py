@@ -14,15 +14,15 @@ import gpu_checks
 import numpy as np
 import pytest
 import warp as wp
-from gpu_bench import Bench, CheckFailedError, CheckSkippedError, Told
+from gpu_bench import Bench, CheckFailedError, CheckResult, CheckSkippedError
 from gpu_checks import run_check
 from made_media import a_still
-from onnxruntime_device_engine import OnnxOnDevice
+from onnxruntime_device_engine import OnnxRuntimeDeviceEngine
 from paths import ROOT
 
 from gpu_kernels.device.gpu import Gpu, find_gpu
 from gpu_kernels.engines.engine import Engine
-from gpu_kernels.heads.gpu_box_decoding import HeadsOnDevice
+from gpu_kernels.heads.gpu_box_decoding import GpuBoxDecoder
 from gpu_kernels.models.manifest import ModelManifest, load_manifest
 from gpu_kernels.preprocessing.device_picture import DevicePicture
 
@@ -57,7 +57,7 @@ def test_every_check_passes_its_rehearsal_or_is_named_as_one_that_needs_a_gpu(
     before = sorted(results.glob("*")) if results.is_dir() else []
     ended = checks_run("--rehearse", "--footage", str(tmp_path / "none"))
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    told: dict[str, Told] = {}
+    told: dict[str, CheckResult] = {}
     for line in ended.stdout.splitlines():
         name, _, content = line[8:].partition(": ")
         told[name.strip()] = json.loads(content)
@@ -79,7 +79,7 @@ def test_without_a_gpu_and_without_a_rehearsal_one_line_says_so() -> None:
 
 
 def test_whatever_goes_wrong_in_a_check_is_told_as_its_failure() -> None:
-    def breaks(bench: Bench) -> Told:
+    def breaks(bench: Bench) -> CheckResult:
         raise ZeroDivisionError("of its own")
 
     told = run_check(breaks, Bench(None, Path(), None))
@@ -92,10 +92,10 @@ def test_what_a_gpu_found_is_kept_as_each_check_ends(
     """A later one may take the process with it."""
     kept = tmp_path / "gpu-nvidia-t4.json"
 
-    def first(bench: Bench) -> Told:
+    def first(bench: Bench) -> CheckResult:
         return {"figure": 1}
 
-    def second(bench: Bench) -> Told:
+    def second(bench: Bench) -> CheckResult:
         return {"told_before": json.loads(kept.read_text("utf-8"))["checks"]["first"]["figure"]}
 
     monkeypatch.setattr(gpu_checks, "RESULTS", tmp_path)
@@ -132,8 +132,8 @@ def test_boxes_that_are_read_at_another_threshold_fail(
     manifest = load_manifest(DETECTOR)
     rows = [gpu_check_engines.crowded()[:, :300]]
 
-    def stricter(manifest: ModelManifest, threshold: float) -> HeadsOnDevice:
-        return HeadsOnDevice(manifest, threshold * 1.5)
+    def stricter(manifest: ModelManifest, threshold: float) -> GpuBoxDecoder:
+        return GpuBoxDecoder(manifest, threshold * 1.5)
 
     gpu_check_engines.heads_compared(bench, manifest, rows, [(720, 1280)] * 2)
     monkeypatch.setattr(gpu_check_engines, "HeadsOnDevice", stricter)
@@ -141,14 +141,14 @@ def test_boxes_that_are_read_at_another_threshold_fail(
         gpu_check_engines.heads_compared(bench, manifest, rows, [(720, 1280)] * 2)
 
 
-class OfTheNextPicture(OnnxOnDevice):
+class OfTheNextPicture(OnnxRuntimeDeviceEngine):
     """Gives each picture the answer of its neighbour."""
 
     def run(self, images: Any) -> list[Any]:
         return [np.roll(each, 1, axis=0) for each in super().run(images)]
 
 
-class OfTheNextBatch(OnnxOnDevice):
+class OfTheNextBatch(OnnxRuntimeDeviceEngine):
     """Gives a batch that was not waited for what came after it, as if lanes shared a buffer."""
 
     def start(self, count: int, fill: Any, read: Any) -> Callable[[], list[Any]]:
@@ -156,7 +156,7 @@ class OfTheNextBatch(OnnxOnDevice):
         return lambda: self._latest()
 
 
-class Blind(OnnxOnDevice):
+class Blind(OnnxRuntimeDeviceEngine):
     """Is given no pictures."""
 
     def start(self, count: int, fill: Any, read: Any) -> Callable[[], list[Any]]:
@@ -166,7 +166,7 @@ class Blind(OnnxOnDevice):
 class BenchOf(Bench):
     """With engines of another kind."""
 
-    kind: type[OnnxOnDevice]
+    kind: type[OnnxRuntimeDeviceEngine]
 
     def engine(self, manifest: ModelManifest) -> Any:
         return self.kind(manifest, "cpu", 3, self.notes.append)
@@ -177,7 +177,7 @@ class BenchOf(Bench):
         return super().open_engine(manifest, kind, *rest)
 
 
-def bench_of(kind: type[OnnxOnDevice], folder: Path) -> Bench:
+def bench_of(kind: type[OnnxRuntimeDeviceEngine], folder: Path) -> Bench:
     bench = BenchOf(None, folder, None)
     bench.kind = kind
     return bench

@@ -20,7 +20,7 @@ from command_line import Ended, Munin, journalled, make_demo_footage, processed,
 from media_files import write_picture, write_video
 from PIL import Image
 
-from gpu_kernels.models.manifest import SHIPPED
+from gpu_kernels.models.manifest import SHIPPED_MODELS
 
 PNG = b"\x89PNG\r\n\x1a\n"
 # Linux: prctl's option, and the capabilities by which root is above permissions.
@@ -363,7 +363,7 @@ def test_footage_may_lie_in_a_folder_whose_name_is_no_text_results_may_not(
 def own_model(folder: Path, name: str) -> Path:
     """A copy of a shipped model, to be spoilt."""
     folder.mkdir()
-    for file in SHIPPED.iterdir():
+    for file in SHIPPED_MODELS.iterdir():
         shutil.copy(file, folder)
     return folder / f"{name}.toml"
 

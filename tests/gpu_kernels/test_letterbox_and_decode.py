@@ -11,18 +11,18 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from gpu_kernels.heads.box_decoding import Boxes, decode_boxes
 from gpu_kernels.heads.category_refinement import (
     RefinedCategory,
-    SecondLook,
-    categories_of,
-    least_score,
-    look_at,
+    RefinementCrop,
+    min_score,
+    refine_categories,
+    refinement_crop,
 )
-from gpu_kernels.heads.box_decoding import Boxes, decode
-from gpu_kernels.heads.label_ranking import rank
+from gpu_kernels.heads.label_ranking import rank_labels
 from gpu_kernels.models.manifest import InputSpec, ModelManifest, load_manifest
+from gpu_kernels.preprocessing.crop_regions import crop_picture, crop_region, to_pixels
 from gpu_kernels.preprocessing.letterbox import fit, placement, to_input
-from gpu_kernels.preprocessing.crop_regions import cut, cut_region, pixels
 from resources.errors import ModelError
 
 ANCHORS = np.array([[0.0, 0.0, 0.5, 0.5], [0.25, 0.25, 0.75, 0.75]], dtype=np.float32)
@@ -83,21 +83,21 @@ def assert_boxes(
 
 def test_yolo_objectness_multiplies_objectness_and_the_best_class(tmp_path: Path) -> None:
     output = rows([32, 32, 16, 32, 0.8, 0.25, 0.5], [10, 10, 4, 4, 0.9, 0.1, 0.2])
-    (found,) = decode([output], a_detector(tmp_path), [(100, 200)], 0.25)
+    (found,) = decode_boxes([output], a_detector(tmp_path), [(100, 200)], 0.25)
     assert_boxes(found, [[0.375, 0.25, 0.25, 0.5]], [0.4], [1])
 
 
 def test_yolo_anchor_free_reads_columns(tmp_path: Path) -> None:
     output = rows([32, 32, 16, 32, 0.1, 0.6], [10, 10, 4, 4, 0.2, 0.1]).transpose(0, 2, 1)
     manifest = a_detector(tmp_path, "yolo-anchor-free")
-    (found,) = decode([output], manifest, [(100, 200)], 0.25)
+    (found,) = decode_boxes([output], manifest, [(100, 200)], 0.25)
     assert_boxes(found, [[0.375, 0.25, 0.25, 0.5]], [0.6], [1])
 
 
 def test_rtdetr_reads_fractions_and_suppresses_nothing(tmp_path: Path) -> None:
     centres = rows([0.5, 0.5, 0.25, 0.5], [0.5, 0.5, 0.25, 0.5])
     scores = rows([0.3, 0.1], [0.9, 0.7])
-    (found,) = decode([centres, scores], a_detector(tmp_path, "rtdetr"), [(9, 9)], 0.25)
+    (found,) = decode_boxes([centres, scores], a_detector(tmp_path, "rtdetr"), [(9, 9)], 0.25)
     assert_boxes(found, [[0.375, 0.25, 0.25, 0.5]] * 3, [0.9, 0.7, 0.3], [0, 1, 0])
 
 
@@ -105,7 +105,7 @@ def test_ssd_offsets_move_and_scale_anchors(tmp_path: Path) -> None:
     # ty, tx in tenths of the anchor's size; th, tw in fifths of a natural logarithm.
     offsets = rows([2.0, 4.0, 5 * np.log(0.5), 5 * np.log(2.0)], [0.0, 0.0, 0.0, 0.0])
     logits = rows([np.log(3.0), -9.0], [-9.0, 0.0])  # sigmoids 0.75 and 0.5
-    (found,) = decode([offsets, logits], a_detector(tmp_path, "ssd"), [(9, 9)], 0.25)
+    (found,) = decode_boxes([offsets, logits], a_detector(tmp_path, "ssd"), [(9, 9)], 0.25)
     # Anchor 0 has its centre at 0.25, 0.25 and size 0.5: centre y 0.35, x 0.45, h 0.25, w 1.0.
     assert_boxes(found, [[0.0, 0.225, 0.95, 0.25], [0.25, 0.25, 0.5, 0.5]], [0.75, 0.5], [0, 1])
 
@@ -117,7 +117,7 @@ def test_the_weaker_of_two_overlapping_boxes_goes_within_its_class_only(tmp_path
         [33, 32, 20, 20, 1.0, 0.0, 0.5],
         [60, 60, 4, 4, 1.0, 0.3, 0.0],
     )
-    (found,) = decode([output], a_detector(tmp_path), [(64, 64)], 0.25)
+    (found,) = decode_boxes([output], a_detector(tmp_path), [(64, 64)], 0.25)
     assert found.confidence.tolist() == pytest.approx([0.9, 0.5, 0.3])
     assert found.class_index.tolist() == [0, 1, 0]
 
@@ -125,7 +125,7 @@ def test_the_weaker_of_two_overlapping_boxes_goes_within_its_class_only(tmp_path
 def test_a_suppressed_box_suppresses_nothing(tmp_path: Path) -> None:
     # Each overlaps the next by 0.6; the first and the third by 1/3 only.
     output = rows(*([20 + 5 * k, 32, 20, 20, 1.0, 0.9 - 0.1 * k, 0.0] for k in range(3)))
-    (found,) = decode([output], a_detector(tmp_path), [(64, 64)], 0.25)
+    (found,) = decode_boxes([output], a_detector(tmp_path), [(64, 64)], 0.25)
     assert found.confidence.tolist() == pytest.approx([0.9, 0.7])
 
 
@@ -133,14 +133,14 @@ def test_boxes_of_equal_confidence_keep_one_order(tmp_path: Path) -> None:
     output = rows(
         [50, 10, 4, 4, 1.0, 0.0, 0.5], [10, 10, 4, 4, 1.0, 0.5, 0.0], [30, 10, 4, 4, 1.0, 0.5, 0.0]
     )
-    (found,) = decode([output], a_detector(tmp_path), [(64, 64)], 0.25)
+    (found,) = decode_boxes([output], a_detector(tmp_path), [(64, 64)], 0.25)
     assert found.class_index.tolist() == [0, 0, 1]
     assert found.xywh[:, 0].tolist() == pytest.approx([8 / 64, 28 / 64, 48 / 64])
 
 
 def test_the_threshold_itself_is_enough(tmp_path: Path) -> None:
     output = rows([32, 32, 8, 8, 1.0, 0.25, 0.0], [8, 8, 8, 8, 1.0, 0.2499, 0.0])
-    (found,) = decode([output], a_detector(tmp_path), [(64, 64)], 0.25)
+    (found,) = decode_boxes([output], a_detector(tmp_path), [(64, 64)], 0.25)
     assert found.confidence.tolist() == [0.25]
 
 
@@ -159,12 +159,12 @@ def test_the_threshold_itself_is_enough(tmp_path: Path) -> None:
 )
 def test_boxes_without_area_or_number_are_dropped(tmp_path: Path, row: list[float]) -> None:
     good = [32, 32, 8, 8, 1.0, 0.0, 0.5]
-    (found,) = decode([rows(row, good)], a_detector(tmp_path), [(64, 64)], 0.25)
+    (found,) = decode_boxes([rows(row, good)], a_detector(tmp_path), [(64, 64)], 0.25)
     assert found.class_index.tolist() == [1]
 
 
 def test_a_class_that_is_no_number_does_not_hide_another(tmp_path: Path) -> None:
-    (found,) = decode(
+    (found,) = decode_boxes(
         [rows([32, 32, 8, 8, 1.0, np.nan, 0.5])], a_detector(tmp_path), [(64, 64)], 0.25
     )
     assert found.class_index.tolist() == [1]
@@ -173,7 +173,7 @@ def test_a_class_that_is_no_number_does_not_hide_another(tmp_path: Path) -> None
 def test_a_box_in_the_padding_of_a_letterbox_is_dropped(tmp_path: Path) -> None:
     manifest = a_detector(tmp_path, fit_rule="letterbox-topleft")
     output = rows([32, 60, 8, 8, 1.0, 0.9, 0.0], [32, 16, 8, 8, 1.0, 0.0, 0.5])
-    (found,) = decode([output], manifest, [(50, 100)], 0.25)
+    (found,) = decode_boxes([output], manifest, [(50, 100)], 0.25)
     assert_boxes(found, [[28 / 64, 12 / 32, 8 / 64, 8 / 32]], [0.5], [1])
 
 
@@ -183,7 +183,7 @@ def test_a_threshold_of_nothing_keeps_the_strongest_boxes_and_ends_soon(tmp_path
     output[:, :, 2:4] = 0.01  # nothing overlaps, the worst case
     output[:, :, 4:] = random.uniform(0, 1, (1, 30_000, 3))
     began = time.perf_counter()
-    (found,) = decode([output], a_detector(tmp_path), [(64, 64)], 0.0)
+    (found,) = decode_boxes([output], a_detector(tmp_path), [(64, 64)], 0.0)
     assert time.perf_counter() - began < 5
     assert len(found) > 1900
     best = (output[0, :, 4] * output[0, :, 5:].max(axis=1)).max()
@@ -197,7 +197,7 @@ def test_no_boxes_are_empty_arrays(tmp_path: Path) -> None:
         "rtdetr": [np.zeros((1, 3, 4), np.float32), np.zeros((1, 3, 2), np.float32)],
         "ssd": [np.zeros((1, 2, 4), np.float32), np.full((1, 2, 2), -9.0, np.float32)],
     }.items():
-        (found,) = decode(outputs, a_detector(tmp_path, decoding), [(9, 9)], 0.25)
+        (found,) = decode_boxes(outputs, a_detector(tmp_path, decoding), [(9, 9)], 0.25)
         assert found.xywh.shape == (0, 4)
         assert len(found) == len(found.confidence) == len(found.class_index) == 0
 
@@ -206,7 +206,7 @@ def test_each_picture_of_a_batch_gets_its_own_boxes(tmp_path: Path) -> None:
     output = np.concatenate(
         [rows([32, 32, 8, 8, 1.0, 0.5, 0.0]), rows([32, 32, 8, 8, 1.0, 0.0, 0.0])]
     )
-    first, second = decode([output], a_detector(tmp_path), [(64, 64), (64, 64)], 0.25)
+    first, second = decode_boxes([output], a_detector(tmp_path), [(64, 64), (64, 64)], 0.25)
     assert (len(first), len(second)) == (1, 0)
 
 
@@ -214,7 +214,7 @@ def test_each_picture_of_a_batch_gets_its_own_boxes(tmp_path: Path) -> None:
 def test_outputs_that_do_not_fit_the_manifest_are_refused(tmp_path: Path, decoding: str) -> None:
     manifest = a_detector(tmp_path, decoding)
     with pytest.raises(ModelError, match=rf"but {decoding} with 2 class\(es\) reads .*correct"):
-        decode([np.zeros((1, 84, 8400), np.float32)], manifest, [(9, 9)], 0.25)
+        decode_boxes([np.zeros((1, 84, 8400), np.float32)], manifest, [(9, 9)], 0.25)
 
 
 # Ranking
@@ -224,7 +224,7 @@ def test_labels_are_ranked_and_equal_ones_keep_their_order() -> None:
     scores = np.zeros((2, 1000), np.float32)
     scores[0, [281, 277]] = 0.4
     scores[1, 386] = 0.9
-    first, second = rank(scores, load_manifest("efficientnet-lite3"))
+    first, second = rank_labels(scores, load_manifest("efficientnet-lite3"))
     assert [label.label for label in first[:2]] == ["red fox", "tabby cat"]
     assert second[0][:2] == ("African elephant", "Loxodonta africana")
     assert second[0].confidence == pytest.approx(0.9)
@@ -240,7 +240,7 @@ def test_logits_become_probabilities(tmp_path: Path) -> None:
     scores = np.full((1, 1000), -1000.0, np.float32)
     scores[0, 277] = 1000.0
     scores[0, 281] = 1000.0 + np.log(3.0)
-    ((best, second, *_),) = rank(scores, load_manifest(str(tmp_path / "own.toml")))
+    ((best, second, *_),) = rank_labels(scores, load_manifest(str(tmp_path / "own.toml")))
     assert (best.label, second.label) == ("tabby cat", "red fox")
     assert best.confidence == pytest.approx(0.75, abs=1e-4)
     assert second.confidence == pytest.approx(0.25, abs=1e-4)
@@ -248,7 +248,7 @@ def test_logits_become_probabilities(tmp_path: Path) -> None:
 
 def test_another_number_of_scores_than_labels_is_refused() -> None:
     with pytest.raises(ModelError, match=r"gives \(1, 1001\).* has 1000 labels"):
-        rank(np.zeros((1, 1001), np.float32), load_manifest("efficientnet-lite3"))
+        rank_labels(np.zeros((1, 1001), np.float32), load_manifest("efficientnet-lite3"))
 
 
 # Pictures into inputs
@@ -322,7 +322,7 @@ def test_a_box_survives_fit_and_decode_within_one_input_pixel(
     ys, xs = np.nonzero((fitted[:, :, 0] > 127) & region)
     x0, y0, x1, y1 = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
     output = rows([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0, 1.0, 1.0, 0.0])
-    (found,) = decode([output], manifest, [(height, width)], 0.25)
+    (found,) = decode_boxes([output], manifest, [(height, width)], 0.25)
     x, y, w, h = (float(value) for value in found.xywh[0])
     for got, drawn, scale in [
         (x * width, left, across),
@@ -359,27 +359,27 @@ def test_every_picture_has_at_least_a_pixel_inside_the_input(
 
 
 def test_a_square_region_is_square_in_pixels_around_the_box() -> None:
-    region = cut_region((0.4, 0.4, 0.1, 0.2), "square", 0.25, width=1000, height=500)
+    region = crop_region((0.4, 0.4, 0.1, 0.2), "square", 0.25, width=1000, height=500)
     # 100 x 100 pixels, a quarter more on each side: 150 pixels around (450, 250).
     assert region == pytest.approx((0.375, 0.35, 0.15, 0.3))
 
 
 def test_a_square_region_moves_to_stay_inside_the_picture() -> None:
-    region = cut_region((0.0, 0.9, 0.1, 0.1), "square", 0.5, width=1000, height=1000)
+    region = crop_region((0.0, 0.9, 0.1, 0.1), "square", 0.5, width=1000, height=1000)
     assert region == pytest.approx((0.0, 0.8, 0.2, 0.2))
 
 
 def test_a_square_region_larger_than_the_picture_is_cut_off_at_its_edges() -> None:
-    region = cut_region((0.2, 0.0, 0.6, 1.0), "square", 0.0, width=1000, height=500)
+    region = crop_region((0.2, 0.0, 0.6, 1.0), "square", 0.0, width=1000, height=500)
     assert region == pytest.approx((0.2, 0.0, 0.6, 1.0))
-    region = cut_region((0.0, 0.4, 1.0, 0.2), "square", 0.0, width=1000, height=500)
+    region = crop_region((0.0, 0.4, 1.0, 0.2), "square", 0.0, width=1000, height=500)
     assert region == pytest.approx((0.0, 0.0, 1.0, 1.0))
 
 
 def test_a_box_region_keeps_its_proportions_and_is_clamped() -> None:
-    region = cut_region((0.4, 0.4, 0.2, 0.1), "box", 0.5, width=10, height=10)
+    region = crop_region((0.4, 0.4, 0.2, 0.1), "box", 0.5, width=10, height=10)
     assert region == pytest.approx((0.3, 0.35, 0.4, 0.2))
-    region = cut_region((0.0, 0.4, 0.2, 0.1), "box", 0.5, width=10, height=10)
+    region = crop_region((0.0, 0.4, 0.2, 0.1), "box", 0.5, width=10, height=10)
     assert region == pytest.approx((0.0, 0.35, 0.3, 0.2))
 
 
@@ -403,7 +403,7 @@ def test_a_region_stays_in_the_picture_and_holds_its_box(
     width: int,
     height: int,
 ) -> None:
-    x, y, w, h = cut_region(box, shape, margin, width, height)
+    x, y, w, h = crop_region(box, shape, margin, width, height)
     slack = 1e-9
     for start, size, box_start, box_size in ((x, w, box[0], box[2]), (y, h, box[1], box[3])):
         assert 0 <= start <= box_start + slack
@@ -412,13 +412,13 @@ def test_a_region_stays_in_the_picture_and_holds_its_box(
     if shape == "square" and side <= min(width, height):
         assert w * width == pytest.approx(side)
         assert h * height == pytest.approx(side)
-    crop = cut(np.zeros((height, width, 3), np.uint8), (x, y, w, h))
-    assert crop.shape[0] >= 1
-    assert crop.shape[1] >= 1
+    cropped = crop_picture(np.zeros((height, width, 3), np.uint8), (x, y, w, h))
+    assert cropped.shape[0] >= 1
+    assert cropped.shape[1] >= 1
 
 
 def test_a_region_of_no_size_at_the_edge_still_has_a_pixel() -> None:
-    assert pixels((1.0, 1.0, 0.0, 0.0), width=10, height=4) == (9, 3, 10, 4)
+    assert to_pixels((1.0, 1.0, 0.0, 0.0), width=10, height=4) == (9, 3, 10, 4)
 
 
 # Categories
@@ -459,25 +459,27 @@ def seen_by_ssd(*scores: tuple[str, float, int]) -> list[NDArray[np.float32]]:
 def test_a_box_is_an_animal_unless_a_person_or_vehicle_there_scores_more(
     scores: list[tuple[str, float, int]], told: RefinedCategory
 ) -> None:
-    look = SecondLook((0, 0, 90, 90), (0.33, 0.33, 0.34, 0.34))
-    seen = decode(seen_by_ssd(*scores), TELLER, [look.size], least_score(TELLER))
-    (found,) = categories_of(seen, TELLER, [look])
+    look = RefinementCrop((0, 0, 90, 90), (0.33, 0.33, 0.34, 0.34))
+    seen = decode_boxes(seen_by_ssd(*scores), TELLER, [look.size], min_score(TELLER))
+    (found,) = refine_categories(seen, TELLER, [look])
     assert found.category == told.category
     assert found.confidence == (told.confidence and pytest.approx(told.confidence, abs=1e-5))
 
 
 def test_a_look_is_a_generous_square_crop_and_the_box_in_it() -> None:
     picture = np.arange(200 * 400 * 3, dtype=np.uint32).astype(np.uint8).reshape(200, 400, 3)
-    look = look_at(*picture.shape[:2], (0.5, 0.5, 0.1, 0.1), TELLER)  # 40 x 20 pixels at (200, 100)
+    look = refinement_crop(
+        *picture.shape[:2], (0.5, 0.5, 0.1, 0.1), TELLER
+    )  # 40 x 20 pixels at (200, 100)
     assert look.region == (160, 50, 280, 170)
     assert look.box == pytest.approx((40 / 120, 50 / 120, 40 / 120, 20 / 120))
 
 
 def test_no_boxes_have_no_categories() -> None:
-    assert categories_of([], TELLER, []) == []
+    assert refine_categories([], TELLER, []) == []
 
 
 def test_a_model_without_a_telling_section_is_refused() -> None:
     detector = load_manifest("megadetector-lite")
     with pytest.raises(ModelError, match=r"needs a \[telling\] section"):
-        look_at(9, 9, (0, 0, 1, 1), detector)
+        refinement_crop(9, 9, (0, 0, 1, 1), detector)

@@ -1,4 +1,4 @@
-"""An account in a sandbox with compute set up, and cameras that run in it as they do anywhere."""
+"""An AWS account in the sandbox with compute set up, and cameras that run in it."""
 
 import json
 import os
@@ -40,22 +40,22 @@ from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
 
 DEMO = ROOT / "tools" / "demo_footage.py"
-DYING_RUN = Path(__file__).parent / "dying_run.py"
+KILLED_RUN = Path(__file__).parent / "killed_run.py"
 BUCKET = "s3://ravne-data-123456789012"
 CAMERA = "cam"
 STAGES_1_TO_3 = ("detections", "classifications", "observations")
-# Machines that are there soon, and stay for the next test; twenty of the account's seconds a
-# second, so that the leases of 90 s bear a busy machine. The notice leaves six real seconds.
+# Machines boot quickly and stay for the next test. Twenty seconds of the account pass per second, so
+# that the leases of 90 s tolerate a busy machine. The notice leaves six real seconds.
 CONFIG = SandboxConfig(
     scale=20, boot_seconds=20, pull_seconds=5, idle_seconds=3600, stop_grace_seconds=200
 )
-# Real seconds. A run of the demo's footage takes ten; on a busy machine, many more.
-PATIENCE = 90.0
+# Real seconds. A run of the demo footage takes ten; on a busy machine, many more.
+TIMEOUT_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
-class Ran:
-    """A run that has ended, as its people see it."""
+class RunResult:
+    """A run that has ended: its log, error, metadata and tags."""
 
     success: bool
     log: list[str]
@@ -63,17 +63,17 @@ class Ran:
     metadata: dict[str, Any] = field(default_factory=dict)  # of the first asset
     tags: dict[str, str] = field(default_factory=dict)  # of the run
 
-    def said(self, text: str) -> bool:
+    def logged(self, text: str) -> bool:
         return any(text in line for line in self.log)
 
     @property
-    def attempts_told(self) -> list[dict[str, Any]]:
-        """The table of attempts in the metadata."""
+    def attempts(self) -> list[dict[str, Any]]:
+        """The rows of the attempts table."""
         return [record.data for record in self.metadata["launch/attempts"].records]
 
 
 class Cloud:
-    """The account. One at a time in a process."""
+    """The account; one at a time in a process."""
 
     def __init__(self, sandbox: Sandbox, folder: Path) -> None:
         self.sandbox = sandbox
@@ -95,21 +95,21 @@ class Cloud:
         assert cloud is not None
         return cloud.aws
 
-    # cameras
+    # Cameras
 
     def store(self, url: str) -> ObjectStore:
         return open_store(url, self.clients)
 
     def camera(self, card: Path, tables: Path | None = None) -> Camera:
-        """A camera whose footage lies on S3, with results of its own.
+        """Return a camera with footage on S3 and its own results.
 
         Args:
-            tables: of a local run, whose Stage 0 is taken over.
+            tables: results of a local run, whose Stage 0 is copied.
         """
         camera = self.new_output(f"{BUCKET}/footage/{card.name}")
-        there = self.store(camera.footage_url)
-        if not list(there.list()):
-            copy(LocalStore(card), there)
+        footage = self.store(camera.footage_url)
+        if not list(footage.list()):
+            copy(LocalStore(card), footage)
         if tables is not None:
             media = (tables / "tables" / "media.parquet").read_bytes()
             self.store(camera.output_url).write_bytes("tables/media.parquet", media)
@@ -119,7 +119,7 @@ class Cloud:
         return Camera(CAMERA, footage_url, f"{BUCKET}/results/{next(self._numbers)}")
 
     def results(self, camera: Camera) -> Path:
-        """A copy of what a camera's runs have left."""
+        """Return a local copy of a camera's results."""
         folder = self.folder / camera.output_url.rpartition("/")[2]
         copy(self.store(camera.output_url), LocalStore(folder))
         return folder
@@ -129,14 +129,14 @@ class Cloud:
         return sorted(found, key=lambda record: record.began_at)
 
     def unit(self, camera: Camera) -> UnitRecord:
-        """The one unit of the camera's latest launch."""
+        """Return the only unit of the camera's latest launch."""
         [unit] = self.records(camera)[-1].units
         return unit
 
-    # runs
+    # Runs
 
-    def run(self, camera: Camera, stages: tuple[str, ...] = STAGES_1_TO_3, **overrides: Any) -> Ran:
-        """A run in this process, to its end.
+    def run(self, camera: Camera, stages: tuple[str, ...] = STAGES_1_TO_3, **overrides: Any) -> RunResult:
+        """Run a camera in this process, to the end.
 
         Args:
             overrides: dotted keys of the profile, with two underscores for each dot.
@@ -154,11 +154,12 @@ class Cloud:
         settings = RunSettings(profile="sandbox", overrides=self.overrides | changed)
         return run_here(camera, self.folder / "catalog", launcher, settings, stages)
 
-    def start(self, camera: Camera, *dying: str, **overrides: Any) -> "Process":
-        """A run as a process of its own, of all stages.
+    def start(self, camera: Camera, *kill_at: str, **overrides: Any) -> "Process":
+        """Start a run of all stages in a separate process.
 
         Args:
-            dying: it kills itself `before` or `after` its Nth call of an operation of Batch.
+            kill_at: it kills itself `before` or `after` its Nth call of an operation of Batch, see
+                `killed_run`.
         """
         changed = {key.replace("__", "."): value for key, value in overrides.items()}
         home = self.folder / "dagster"
@@ -172,31 +173,31 @@ class Cloud:
             "overrides": self.overrides | changed,
             "tags": {},
         }
-        program = [str(DYING_RUN), *dying] if dying else ["-m", "odins_ravne_assets.run_camera"]
+        program = [str(KILLED_RUN), *kill_at] if kill_at else ["-m", "odins_ravne_assets.run_camera"]
         log = self.folder / f"run-{next(self._numbers)}.log"
-        with log.open("wb") as told:
+        with log.open("wb") as output:
             popen = subprocess.Popen(
                 [sys.executable, *program, json.dumps(request)],
                 env={**os.environ, "DAGSTER_HOME": str(home)},
                 stdin=subprocess.PIPE,
-                stdout=told,
-                stderr=told,
+                stdout=output,
+                stderr=output,
             )
         return Process(popen, log)
 
-    # what goes on
+    # State
 
     def live_jobs(self) -> list[dict[str, Any]]:
         return [j for j in self.sandbox.jobs() if j["status"] not in ("SUCCEEDED", "FAILED")]
 
     def submitted(self, camera: Camera) -> list[str]:
-        """Names of the jobs that were submitted for a camera's output, as often as they were."""
+        """Return the name of each job submitted for a camera's output, once per submission."""
         works = [f"-{record.work}-" for record in self.records(camera)]
         names = [each["name"] for each in self.sandbox.events() if each["type"] == "submit"]
         return [name for name in names if any(work in name for work in works)]
 
     def wait_for_job(self, *states: str) -> dict[str, Any]:
-        """The one living job, once it is in one of these states."""
+        """Wait until the only live job is in one of these states, and return it."""
 
         def job() -> dict[str, Any] | None:
             return next((each for each in self.live_jobs() if each["status"] in states), None)
@@ -205,34 +206,34 @@ class Cloud:
 
     @contextmanager
     def when(self, method: str, key: str, do: Callable[[], Any], after: int = 1) -> Iterator[None]:
-        """Do something, once, as S3 is asked for the first (or later) object of such a key.
+        """Call `do` once, at a request to S3 for a key.
 
         Args:
             method: GET or PUT.
             key: a part of the object's key.
-            after: how many such requests there must have been.
+            after: the number of the request, from 1.
         """
-        seen = count(1)
+        requests = count(1)
 
-        def look(request: AwsRequest) -> None:
-            fits = request.service == "s3" and request.method == method and key in request.path
-            if fits and next(seen) == after:
+        def check(request: AwsRequest) -> None:
+            matches = request.service == "s3" and request.method == method and key in request.path
+            if matches and next(requests) == after:
                 do()
 
-        self.sandbox.on_request = look
+        self.sandbox.on_request = check
         try:
             yield
         finally:
             self.sandbox.on_request = lambda request: None
-        assert next(seen) > after, f"there was no {method} of {key}"
+        assert next(requests) > after, f"there was no {method} of {key}"
 
     def lose_machine(self, notice: bool) -> None:
-        """Let EC2 take the machine of the one living job."""
+        """Let EC2 reclaim the machine of the only live job."""
         [job] = self.live_jobs()
         self.sandbox.interrupt(job_id=job["jobId"], notice=notice)
 
     def end_machines(self) -> None:
-        """Let there be no machine; new ones come if the capacity is there."""
+        """Terminate all spot machines; new ones start if there is capacity."""
         for instance in self.sandbox.instances():
             if instance["state"] != "terminated" and instance["lifecycle"] == "spot":
                 self.sandbox.interrupt(instance_id=instance["instance_id"], notice=False)
@@ -245,8 +246,8 @@ class Cloud:
             )
         )
 
-    def calm(self) -> None:
-        """No trouble, no limits, no jobs, for the next test."""
+    def reset(self) -> None:
+        """Remove all faults, limits and jobs."""
         self.sandbox.clear_faults()
         self.sandbox.set_describe_lag(0)
         for lifecycle in ("spot", "ondemand"):
@@ -258,21 +259,21 @@ class Cloud:
 
 @contextmanager
 def running_cloud(folder: Path, **environment: str) -> Iterator[Cloud]:
-    """The account, with its credentials and other variables in the environment of this process."""
+    """Run the account, with its credentials and other variables in this process's environment."""
     with running_sandbox(CONFIG, AWS_EC2_METADATA_DISABLED="true", **environment) as sandbox:
         yield Cloud(sandbox, folder)
 
 
 @dataclass
 class Process:
-    """A run that is a process."""
+    """A run in a separate process."""
 
     popen: "subprocess.Popen[bytes]"
     log: Path
 
     def end(self) -> int:
-        """Wait for its end; its exit code."""
-        code = self.popen.wait(PATIENCE)
+        """Wait for its end and return its exit code."""
+        code = self.popen.wait(TIMEOUT_SECONDS)
         assert self.popen.stdin is not None
         self.popen.stdin.close()
         return code
@@ -288,7 +289,7 @@ class Process:
         self.popen.kill()
         self.end()
 
-    def said(self, text: str) -> bool:
+    def logged(self, text: str) -> bool:
         return text in self.log.read_text()
 
 
@@ -298,8 +299,8 @@ def run_here(
     launcher: LocalStepLauncher | BatchStepLauncher,
     settings: RunSettings,
     stages: tuple[str, ...],
-) -> Ran:
-    """A camera's run in this process, by whatever launcher."""
+) -> RunResult:
+    """Run a camera in this process, with any launcher."""
     catalog = CameraCatalog(catalog_folder)
     catalog.put(camera)
     with dg.DagsterInstance.ephemeral() as instance:
@@ -316,14 +317,14 @@ def run_here(
         run = instance.get_run_by_id(result.run_id)
         tags = dict(run.tags) if run else {}
     error, _ = error_of(result)
-    return Ran(result.success, log, error or "", _metadata(result), tags)
+    return RunResult(result.success, log, error or "", _metadata(result), tags)
 
 
 def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     for event in result.all_events:
         if event.is_step_materialization:
-            told = event.step_materialization_data.materialization.metadata
-            return {key: value.value for key, value in told.items()}
+            metadata = event.step_materialization_data.materialization.metadata
+            return {key: value.value for key, value in metadata.items()}
     return {}
 
 
@@ -334,16 +335,16 @@ def copy(source: ObjectStore, target: ObjectStore) -> None:
 
 
 def eventually(condition: Callable[[], Any]) -> Any:
-    """What the condition gives, once it gives something."""
-    given_up_at = time.monotonic() + PATIENCE
-    while time.monotonic() < given_up_at:
+    """Wait until a condition returns a true value, and return it."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
         if found := condition():
             return found
         time.sleep(0.05)
-    raise AssertionError("it never happened")
+    raise AssertionError("timeout")
 
 
 def tables_of(output: Path) -> dict[str, pl.DataFrame]:
-    """The tables of a camera's results by name, without what belongs to the place they lie in."""
+    """Return the tables of a camera's results by name, without the files' modification times."""
     read = {path.name: pl.read_parquet(path) for path in (output / "tables").glob("*.parquet")}
     return {name: table.drop("modified_ns", strict=False) for name, table in read.items()}

@@ -11,7 +11,7 @@ from paths import ROOT
 
 from gpu_kernels.engines.engine import open_engine
 from gpu_kernels.engines.tensorrt_api import find_tensorrt
-from gpu_kernels.engines.tensorrt_build import Batches, build_engine
+from gpu_kernels.engines.tensorrt_build import BatchSizes, build_engine
 from gpu_kernels.models.manifest import load_manifest
 from gpu_kernels.preprocessing.letterbox import fit, to_input
 from tests.gpu_kernels.engines.test_tensorrt import own_model
@@ -63,7 +63,7 @@ def test_layers_become_int8_around_0_and_heads_stay_if_asked(
     assert zeros and all(zero.dtype == np.int8 and not zero.any() for zero in zeros)
     int8_weights = [w for w in graph.initializer if w.name.endswith("_quantized")]
     assert len(int8_weights) == (1 if keep_heads else 2)
-    assert build_engine(quantised, find_tensorrt(), "sm_75", Batches()).plan
+    assert build_engine(quantised, find_tensorrt(), "sm_75", BatchSizes()).plan
     # It runs as any model does, and is near to what it was.
     images = to_input([fit(each, manifest) for each in shown], manifest)
     (one,), (other,) = (open_engine(m, "onnxruntime", 1).run(images) for m in (manifest, quantised))

@@ -127,7 +127,7 @@ class Predictions:
         self.name = f"SpeciesNet {', '.join(versions)} {self.hash[:12]}"
 
     def find(self, path: str) -> Json | None:
-        """Return the prediction of a medium, by its path in the footage; None unless there is one."""
+        """Return the prediction of a medium, by its path; None if not exactly one matches."""
         candidates = self._by_name.get(path.rsplit("/", 1)[-1], [])
         matching = [
             each

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from gpu_kernels.heads.label_ranking import rank
+from gpu_kernels.heads.label_ranking import rank_labels
+from gpu_kernels.preprocessing.crop_regions import crop_picture, crop_region
 from gpu_kernels.preprocessing.letterbox import Picture
-from gpu_kernels.preprocessing.crop_regions import cut, cut_region
 from odins_ravne_assets.munin.classification.labelled_boxes import (
     label_by_category,
     labelled_box,
@@ -125,7 +125,7 @@ class Stage2:
     def _label(self, crops: pl.DataFrame, answer: Callable[[], Scores]) -> Iterator[Row]:
         with self._timing.timed(INFERENCE):
             scores = answer()
-        ranked = rank(scores, self._classifier.manifest)
+        ranked = rank_labels(scores, self._classifier.manifest)
         for row, labels in zip(crops.iter_rows(named=True), ranked, strict=True):
             best = labels[0]
             # Classifiers have labels that are not animals.
@@ -147,14 +147,14 @@ class Stage2:
         width = stored.shape[1] / row["crop_w"]
         height = stored.shape[0] / row["crop_h"]
         box = (row["x"], row["y"], row["w"], row["h"])
-        x, y, w, h = cut_region(box, rule.shape, rule.margin, round(width), round(height))
+        x, y, w, h = crop_region(box, rule.shape, rule.margin, round(width), round(height))
         left, top = (
             _clamp((x - row["crop_x"]) / row["crop_w"]),
             _clamp((y - row["crop_y"]) / row["crop_h"]),
         )
         right = _clamp((x + w - row["crop_x"]) / row["crop_w"])
         bottom = _clamp((y + h - row["crop_y"]) / row["crop_h"])
-        return cut(stored, (left, top, right - left, bottom - top))
+        return crop_picture(stored, (left, top, right - left, bottom - top))
 
 
 def read_crop(jpeg: bytes) -> Picture:

@@ -6,9 +6,15 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from gpu_kernels.preprocessing.crop_regions import (
+    PixelRegion,
+    Region,
+    crop_picture,
+    crop_region,
+    to_pixels,
+)
 from gpu_kernels.preprocessing.device_picture import DeviceFrame
 from gpu_kernels.preprocessing.letterbox import Picture
-from gpu_kernels.preprocessing.crop_regions import Pixels, Region, cut, cut_region, pixels
 from odins_ravne_assets.munin.detection.detector import Box
 from odins_ravne_assets.munin.tables.journal import Row
 
@@ -43,7 +49,7 @@ def cut_crops(
                 region,
                 on_device[frame_index, box_index]
                 if isinstance(picture, DeviceFrame)
-                else cut(picture, region),
+                else crop_picture(picture, region),
             )
             for box_index, region in enumerate(of_frame)
         ]
@@ -53,7 +59,7 @@ def cut_crops(
 
 def _around(picture: Picture | DeviceFrame, box: Box) -> Region:
     height, width = picture.shape[:2]
-    return cut_region(box.xywh, "square", CROP_MARGIN, width, height)
+    return crop_region(box.xywh, "square", CROP_MARGIN, width, height)
 
 
 def _cut_on_device(
@@ -61,20 +67,20 @@ def _cut_on_device(
     regions: Sequence[Sequence[Region]],
 ) -> dict[tuple[int, int], Picture]:
     """Return the regions of frames on the GPU, by the index of their frame and of their box."""
-    by_buffer: dict[int, list[tuple[tuple[int, int], DeviceFrame, Pixels]]] = {}
+    by_buffer: dict[int, list[tuple[tuple[int, int], DeviceFrame, PixelRegion]]] = {}
     for frame_index, ((frame, _), of_frame) in enumerate(zip(frames, regions, strict=True)):
         if isinstance(frame, DeviceFrame):
             for box_index, region in enumerate(of_frame):
-                area = pixels(region, frame.picture.width, frame.picture.height)
+                area = to_pixels(region, frame.picture.width, frame.picture.height)
                 key = (frame_index, box_index)
                 by_buffer.setdefault(id(frame.buffer), []).append((key, frame, area))
     found: dict[tuple[int, int], Any] = {}
     for of_buffer in by_buffer.values():
-        from gpu_kernels.device.gpu_preprocessing import cut_out
+        from gpu_kernels.device.gpu_preprocessing import crop_to_host
 
         areas = [(frame.picture, area) for _, frame, area in of_buffer]
         sizes = [(bottom - top, right - left) for _, (left, top, right, bottom) in areas]
-        pictures = cut_out(of_buffer[0][1].buffer, areas, sizes)
+        pictures = crop_to_host(of_buffer[0][1].buffer, areas, sizes)
         found.update(zip((key for key, _, _ in of_buffer), pictures, strict=True))
     return found
 

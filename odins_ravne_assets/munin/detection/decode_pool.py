@@ -230,8 +230,10 @@ class _DecoderThread(threading.Thread):
     def run(self) -> None:
         try:
             while medium := self._take():
-                failed = isinstance(medium, MediumFailed)
-                self._events.put(medium if failed else self._decode(medium))
+                if isinstance(medium, MediumFailed):
+                    self._events.put(medium)
+                else:
+                    self._events.put(self._decode(medium))
         except BaseException as error:  # noqa: BLE001 (raised in the thread that reads events)
             self._events.put(error)
         else:

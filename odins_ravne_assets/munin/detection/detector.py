@@ -11,11 +11,11 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from gpu_kernels.heads.category_refinement import categories_of, least_score, look_at
 from gpu_kernels.heads.box_decoding import Boxes
+from gpu_kernels.heads.category_refinement import min_score, refine_categories, refinement_crop
 from gpu_kernels.models.manifest import Category
+from gpu_kernels.preprocessing.crop_regions import PixelRegion
 from gpu_kernels.preprocessing.device_picture import DeviceFrame
-from gpu_kernels.preprocessing.crop_regions import Pixels
 from odins_ravne_assets.munin.inference.run_model import DetectorRunner, LoadedModel, whole_picture
 from odins_ravne_assets.munin.tables.journal import Row
 
@@ -51,24 +51,24 @@ class CategoryDetector:
     """A second detector, which refines the categories of the first one's boxes."""
 
     def __init__(self, model: LoadedModel) -> None:
-        self._runner = DetectorRunner(model, least_score(model.manifest))
+        self._runner = DetectorRunner(model, min_score(model.manifest))
         self._manifest = model.manifest
 
     def start(self, pictures: Sequence[Picture], boxes: list[list[Box]]) -> PendingBoxes:
         """Start inference on all boxes of a batch."""
-        regions: list[tuple[Picture, Pixels]] = []
+        regions: list[tuple[Picture, PixelRegion]] = []
         views = []
         for picture, of_picture in zip(pictures, boxes, strict=True):
             for box in of_picture:
                 height, width = picture.shape[:2]
-                views.append(look_at(height, width, box.xywh, self._manifest))
+                views.append(refinement_crop(height, width, box.xywh, self._manifest))
                 regions.append((picture, views[-1].region))
         if not views:
             return lambda: boxes
         found = self._runner.start(regions)
 
         def finish() -> list[list[Box]]:
-            categories = iter(categories_of(found(), self._manifest, views))
+            categories = iter(refine_categories(found(), self._manifest, views))
             return [
                 [
                     replace(box, category=each.category, category_confidence=each.confidence)

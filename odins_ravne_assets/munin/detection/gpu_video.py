@@ -21,9 +21,9 @@ import numpy as np
 import warp as wp
 from av.codec.hwaccel import HWAccel
 
-from gpu_kernels.device.gpu_preprocessing import motion_energy, small_grey
-from gpu_kernels.device.streams import ready
-from gpu_kernels.preprocessing.device_picture import Colour, DeviceFrame, DevicePicture
+from gpu_kernels.device.gpu_preprocessing import downscale_to_grey, motion_energy
+from gpu_kernels.device.streams import load_kernels
+from gpu_kernels.preprocessing.device_picture import ColourMatrix, DeviceFrame, DevicePicture
 from odins_ravne_assets.munin.detection.frame_sampling import FrameCounter, SamplingPlan
 from odins_ravne_assets.munin.detection.motion_gate import COMPARED_WIDTH, TILE, TILE_CHANGE
 from resources.errors import EngineError, MediaError
@@ -70,7 +70,7 @@ def allocate_buffer(device: str, size: int, host: Any) -> tuple[Any, str]:
     Raises:
         EngineError: the GPU's memory cannot be shared between processes on this machine.
     """
-    ready(device)
+    load_kernels(device)
     if device == "cpu":
         buffer, handle = _of_host(host), b""
     else:
@@ -93,7 +93,7 @@ def open_buffer(device: str, size: int, handle: str, host: Any) -> Any:
         NotSharedError: it is another buffer. Warp raises no error if it cannot open the
             worker's memory, but allocates memory of this process.
     """
-    ready(device)
+    load_kernels(device)
     ipc_handle, token = map(bytes.fromhex, handle.split(" "))
     if device == "cpu":
         buffer = _of_host(host)
@@ -191,13 +191,13 @@ def copy_to_slot(buffer: Any, start: int, frame: Any) -> DevicePicture:
     turns = round((frame.rotation or 0) / 90) % 4
     upright = (width, height) if turns % 2 else (height, width)
     weights = WEIGHTS.get(frame.colorspace, BT601_WEIGHTS)
-    colour = Colour.of(*weights, full_range=frame.color_range == FULL_RANGE)
+    colour = ColourMatrix.of(*weights, full_range=frame.color_range == FULL_RANGE)
     return DevicePicture(*upright, start, width, turns, middle, width, colour)
 
 
 def picture_message(picture: DevicePicture) -> dict[str, Any]:
     """Return a picture as a message, without the offset of its slot, which the worker knows."""
-    colour = [getattr(picture.colour, name) for name in Colour.__dataclass_fields__]
+    colour = [getattr(picture.colour, name) for name in ColourMatrix.__dataclass_fields__]
     return {"turns": picture.turns, "colour": colour}
 
 
@@ -210,11 +210,11 @@ def parse_picture(message: dict[str, Any], height: int, width: int, start: int) 
     turns, colour = int(message["turns"]), [float(each) for each in message["colour"]]
     if turns not in range(4) or height < 1 or width < 1:
         raise ValueError("invalid picture")
-    if len(colour) != len(Colour.__dataclass_fields__) or not all(map(math.isfinite, colour)):
+    if len(colour) != len(ColourMatrix.__dataclass_fields__) or not all(map(math.isfinite, colour)):
         raise ValueError("invalid colours")
     stored = height if turns % 2 else width
     chroma = start + height * width
-    return DevicePicture(height, width, start, stored, turns, chroma, stored, Colour(*colour))
+    return DevicePicture(height, width, start, stored, turns, chroma, stored, ColourMatrix(*colour))
 
 
 class DeviceMotionDetector:
@@ -231,7 +231,7 @@ class DeviceMotionDetector:
         """Return True if this picture has motion; the first one has."""
         height, width, _ = frame.shape
         small = max(TILE, round(COMPARED_WIDTH * height / width))
-        grey = small_grey(frame.buffer, frame.picture, small, COMPARED_WIDTH)
+        grey = downscale_to_grey(frame.buffer, frame.picture, small, COMPARED_WIDTH)
         if self._reference is None or self._reference.shape != grey.shape:
             self._reference = grey
             return True

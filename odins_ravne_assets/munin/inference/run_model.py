@@ -17,18 +17,18 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from gpu_kernels.engines.batch_queue import BatchSlot, FillSlot, read_outputs
 from gpu_kernels.engines.engine import DeviceEngine, Engine
-from gpu_kernels.engines.batch_queue import Fill, Lane, to_host
-from gpu_kernels.heads.box_decoding import Boxes, decode
+from gpu_kernels.heads.box_decoding import Boxes, decode_boxes
 from gpu_kernels.models.manifest import ModelManifest
+from gpu_kernels.preprocessing.crop_regions import PixelRegion, crop_pixels
 from gpu_kernels.preprocessing.device_picture import DeviceFrame, DevicePicture
 from gpu_kernels.preprocessing.letterbox import fit, to_input
-from gpu_kernels.preprocessing.crop_regions import Pixels, shown
 from odins_ravne_assets.munin.inference.background_worker import BackgroundWorker
 from odins_ravne_assets.munin.inference.timing import ThreadTiming
 
 HostPicture = npt.NDArray[np.uint8]
-PictureRegion = tuple[HostPicture | DeviceFrame, Pixels]
+PictureRegion = tuple[HostPicture | DeviceFrame, PixelRegion]
 # Fitted pictures that may wait for an engine on the CPU.
 MAX_FITTED_AHEAD = 2
 
@@ -71,9 +71,9 @@ class DetectorRunner:
         self._threshold = threshold
         self._heads: Any = None  # on a device
         if model.engine.device is not None:
-            from gpu_kernels.heads.gpu_box_decoding import HeadsOnDevice
+            from gpu_kernels.heads.gpu_box_decoding import GpuBoxDecoder
 
-            self._heads = HeadsOnDevice(model.manifest, threshold)
+            self._heads = GpuBoxDecoder(model.manifest, threshold)
 
     def start(self, regions: Sequence[PictureRegion]) -> Callable[[], list[Boxes]]:
         """Start inference on a batch.
@@ -88,10 +88,10 @@ class DetectorRunner:
         sizes = [(bottom - top, right - left) for _, (left, top, right, bottom) in regions]
         if self._heads is None:
             outputs = _run_on_host(self._model, regions)
-            found = decode(outputs, self._model.manifest, sizes, self._threshold)
+            found = decode_boxes(outputs, self._model.manifest, sizes, self._threshold)
             return lambda: found
 
-        def read(lane: Lane, start: int, stop: int) -> Callable[[], list[Boxes]]:
+        def read(lane: BatchSlot, start: int, stop: int) -> Callable[[], list[Boxes]]:
             boxes: Callable[[], list[Boxes]] = self._heads.read(lane, sizes[start:stop])
             return boxes
 
@@ -112,7 +112,7 @@ def start_classification(
         scores = _run_on_host(model, regions)[0]
         return lambda: scores
     engine = cast(DeviceEngine, model.engine)
-    answers = engine.start(len(regions), _filler(model, regions), to_host)
+    answers = engine.start(len(regions), _filler(model, regions), read_outputs)
     return lambda: np.concatenate([outputs[0] for outputs in answers()])
 
 
@@ -120,22 +120,22 @@ def _run_on_host(model: LoadedModel, regions: Sequence[PictureRegion]) -> list[n
     def fit_region(region: PictureRegion) -> npt.NDArray[np.float32]:
         picture, pixels = region
         assert not isinstance(picture, DeviceFrame)  # only for an engine on the GPU
-        return to_input([fit(shown(picture, pixels), model.manifest)], model.manifest)
+        return to_input([fit(crop_pixels(picture, pixels), model.manifest)], model.manifest)
 
     with BackgroundWorker(fit_region, MAX_FITTED_AHEAD, model.fitting) as fitting:
         outputs = [model.engine.run(image) for image in fitting.map(regions)]
     return [np.concatenate(each) for each in zip(*outputs, strict=True)]
 
 
-def _filler(model: LoadedModel, regions: Sequence[PictureRegion]) -> Fill:
+def _filler(model: LoadedModel, regions: Sequence[PictureRegion]) -> FillSlot:
     """Return the function that fits a range of the regions into a lane's input."""
     from gpu_kernels.device.gpu_preprocessing import fit_into, upload
 
-    def fill(lane: Lane, start: int, stop: int) -> None:
+    def fill(lane: BatchSlot, start: int, stop: int) -> None:
         batch = regions[start:stop]
-        cuts = [shown(p, region) for p, region in batch if not isinstance(p, DeviceFrame)]
+        cuts = [crop_pixels(p, region) for p, region in batch if not isinstance(p, DeviceFrame)]
         uploaded = iter(upload(cuts, str(model.engine.device), lane.staging, lane.stream))
-        on_device: list[tuple[Any, DevicePicture, Pixels]] = []
+        on_device: list[tuple[Any, DevicePicture, PixelRegion]] = []
         for picture, region in batch:
             if isinstance(picture, DeviceFrame):
                 on_device.append((picture.buffer, picture.picture, region))

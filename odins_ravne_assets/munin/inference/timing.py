@@ -18,8 +18,8 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from gpu_kernels.engines.batch_queue import FillSlot, ReadSlot
 from gpu_kernels.engines.engine import DeviceEngine, Engine
-from gpu_kernels.engines.batch_queue import Fill, Read
 from odins_ravne_assets.munin.progress import Metadata
 
 T = TypeVar("T")
@@ -205,7 +205,7 @@ class TimedEngine:
         """See DeviceEngine."""
         return cast(DeviceEngine, self._engine).busy_seconds
 
-    def start(self, count: int, fill: Fill, read: Read[T]) -> Callable[[], list[T]]:
+    def start(self, count: int, fill: FillSlot, read: ReadSlot[T]) -> Callable[[], list[T]]:
         """See DeviceEngine."""
         before = self.busy_seconds
         answers = cast(DeviceEngine, self._engine).start(count, fill, read)

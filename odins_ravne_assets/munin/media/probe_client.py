@@ -20,7 +20,7 @@ PROBE_TIMEOUT = 30.0
 
 
 class ProbeClient:
-    """Reads headers when called with a path; files that crash or hang the reader raise MediaError."""
+    """Reads headers when called with a path; a file that crashes or hangs it raises MediaError."""
 
     def __init__(self, settings: Stage0) -> None:
         self._settings = settings

@@ -256,14 +256,14 @@ OBSERVATIONS = _schema(
         "media_count": pl.Int32,
         "source_video": pl.String,  # path of the first medium, a still or a video
         "detection_timeline": pl.List(SIGHTING),
-        "vote_share": pl.Float32,  # least share of its bursts' votes; null: no box disagreed
-        "relabelled": pl.Int32,  # boxes that had another label, or none, before the vote
+        "vote_share": pl.Float32,  # least share of votes in its sequences; null: no box disagreed
+        "relabelled": pl.Int32,  # boxes with another label, or none, before the vote
         "label_source": pl.String,  # machine | reviewer
         # The model's label, if a reviewer corrected it; null: the model found nothing.
         "machine_species": pl.String,
         "reviewed_by": pl.String,
         "reviewed_on": pl.Date,
-        "flags": pl.List(pl.String),  # votes_disagree, repeat_detection: see hugin.votes, repeats
+        "flags": pl.List(pl.String),  # votes_disagree, repeat_detection: see hugin/identification
         "needs_review": pl.Boolean,
     }
 )
@@ -273,7 +273,7 @@ THUMBNAILS = _schema(
     {
         "detection_id": pl.String,
         "person": pl.Boolean,  # the detection is a person
-        "blurred": pl.String,  # a hash of which people on it are blurred; empty: blur is off
+        "blurred": pl.String,  # a hash of the blurred people; empty: blur is off
         "x": pl.Float32,  # the box, as fractions of this picture
         "y": pl.Float32,
         "w": pl.Float32,

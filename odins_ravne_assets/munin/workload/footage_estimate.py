@@ -1,7 +1,7 @@
-"""How much there is to look at, before anything is looked at: quick, by names and headers.
+"""Estimate the media and frames of a camera before a run, from names and headers.
 
-No file is read whole. Of very many videos some are read, evenly spread, and stand for the others
-by their size; what a media table of an earlier run knows is not read again.
+Reads no file in full. Of very many videos it reads a sample, evenly spread, and scales by size.
+Values in the media table of an earlier run are not read again.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from resources.settings.profile import Profile
 from resources.storage import layout
 from resources.storage.object_store import ObjectStore
 
-# Headers read at most: of files that lie here, and elsewhere, where each is a trip.
+# Most headers read, of local files and of remote files, where each takes a request.
 MAX_LOCAL_HEADERS = 400
 MAX_REMOTE_HEADERS = 40
 
@@ -31,14 +31,14 @@ KNOWN_COLUMNS = ("path", "bytes", "duration_seconds", "fps", "status", "content_
 
 @dataclass(frozen=True)
 class FootageCount:
-    """What a camera's footage holds.
+    """Counts of a camera's footage.
 
     Args:
-        videos_read: of how many videos the length is known; the others' are estimated.
-        videos_unreadable: of these, how many have no header that can be read.
+        videos_read: videos of known length; the length of the others is estimated.
+        videos_unreadable: those of them without a readable header.
         video_seconds: length of all videos together.
-        frames: of all media, that Stage 1 looks at if the motion gate lets all pass.
-        media_finished: media that an earlier run has looked at, with the same models and settings.
+        frames: of all media, that Stage 1 processes if the motion gate skips none.
+        media_finished: media that an earlier run processed with the same models and settings.
         frames_left: `frames` without those of finished media.
     """
 
@@ -66,8 +66,8 @@ def count_footage(
     """Count a camera's media and the frames in them.
 
     Args:
-        output: the camera's results, where an earlier run has left a media table and a journal;
-            None: there are none.
+        output: the camera's results, with the media table and the journal of an earlier run;
+            None if there are none.
         probe: reads one header; raises MediaError for a file that cannot be used.
 
     Raises:
@@ -78,20 +78,20 @@ def count_footage(
         for found in footage.list()
         if kind_by_name(found.key) and not is_hidden(found.key)
     ]
-    media = _with_what_is_known(
+    media = _with_known_columns(
         pl.DataFrame(listed, schema=LISTED_SCHEMA, orient="row"), output, profile
     )
-    return _counted(_with_lengths(media, footage, probe), profile)
+    return _count(_with_lengths(media, footage, probe), profile)
 
 
-def _with_what_is_known(
+def _with_known_columns(
     listed: pl.DataFrame, output: ObjectStore | None, profile: Profile
 ) -> pl.DataFrame:
-    """The columns of KNOWN, null where no earlier run read the file; and whether it is finished."""
+    """Add KNOWN_COLUMNS, null for files that no earlier run read, and `finished`."""
     if output is None or not output.exists(layout.MEDIA_TABLE):
-        blank = [pl.lit(None, pl.Float64).alias(name) for name in ("duration_seconds", "fps")]
-        nothing = pl.lit(None, pl.String).alias("status")
-        return listed.with_columns(*blank, nothing, finished=pl.lit(False))
+        lengths = [pl.lit(None, pl.Float64).alias(name) for name in ("duration_seconds", "fps")]
+        status = pl.lit(None, pl.String).alias("status")
+        return listed.with_columns(*lengths, status, finished=pl.lit(False))
     with output.reading(layout.MEDIA_TABLE) as path:
         known = pl.read_parquet(path, columns=list(KNOWN_COLUMNS))
     finished = _finished(output, profile)
@@ -102,9 +102,10 @@ def _with_what_is_known(
 
 
 def _finished(output: ObjectStore, profile: Profile) -> HashSet:
-    """The media that were looked at, by whichever engine `auto` was on the machine that did."""
-    asked = profile.pipeline.stage1.engine
-    engines: tuple[EngineKind, ...] = ("onnxruntime", "tensorrt") if asked == "auto" else (asked,)
+    """Return the finished media, of either engine if the setting is `auto`."""
+    setting = profile.pipeline.stage1.engine
+    both: tuple[EngineKind, ...] = ("onnxruntime", "tensorrt")
+    engines = both if setting == "auto" else (setting,)
     journals = (Stage1Journal(output, stage1_key(profile, engine)) for engine in engines)
     return max((journal.finished() for journal in journals), key=len)
 
@@ -112,13 +113,13 @@ def _finished(output: ObjectStore, profile: Profile) -> HashSet:
 def _with_lengths(
     media: pl.DataFrame, footage: ObjectStore, probe: Callable[[Path], Probe]
 ) -> pl.DataFrame:
-    """With lengths of videos that are read now: all that are not known, or some of very many."""
+    """Add the lengths of unknown videos, read from all of them or from a sample."""
     unknown = (pl.col("kind") == "video") & pl.col("status").is_null()
     paths = media.filter(unknown)["path"]
-    most = MAX_LOCAL_HEADERS if footage.url.startswith("file:") else MAX_REMOTE_HEADERS
-    step = max(1.0, len(paths) / most)
-    chosen = [paths[int(number * step)] for number in range(min(len(paths), most))]
-    read = [(path, *_length(footage, path, probe)) for path in chosen]
+    limit = MAX_LOCAL_HEADERS if footage.url.startswith("file:") else MAX_REMOTE_HEADERS
+    step = max(1.0, len(paths) / limit)
+    sample = [paths[int(number * step)] for number in range(min(len(paths), limit))]
+    read = [(path, *_length(footage, path, probe)) for path in sample]
     schema = {"path": pl.String, "seconds": pl.Float64, "rate": pl.Float64, "found": pl.String}
     lengths = pl.DataFrame(read, schema=schema, orient="row")
     return media.join(lengths, on="path", how="left", maintain_order="left").select(
@@ -134,9 +135,9 @@ def _with_lengths(
 def _length(
     footage: ObjectStore, path: str, probe: Callable[[Path], Probe]
 ) -> tuple[float | None, float | None, str]:
-    """Seconds and frames per second that a video's header tells, and whether it has one.
+    """Return the seconds, the frame rate and the status by a video's header.
 
-    One that cannot be had now, as it is archived, is taken for a usual clip.
+    An archived video, which cannot be read now, counts as one of unknown length.
     """
     try:
         with footage.reading_edges(path) as file:
@@ -148,21 +149,21 @@ def _length(
     return found.duration_seconds, found.fps, "ok"
 
 
-def _counted(media: pl.DataFrame, profile: Profile) -> FootageCount:
+def _count(media: pl.DataFrame, profile: Profile) -> FootageCount:
     media = media.with_columns(frames=_frames(media, profile))
     videos = media.filter(pl.col("kind") == "video")
     read = videos.filter(pl.col("status").is_not_null())
     finished = media.filter("finished")
-    # What stands for a byte of the videos that were not read.
-    of_all = _total(videos, "bytes") / max(1.0, _total(read, "bytes"))
-    frames = _total(media, "frames") + _total(read, "frames") * (of_all - 1)
+    # The videos that were read stand for the others, by size.
+    scale = _total(videos, "bytes") / max(1.0, _total(read, "bytes"))
+    frames = _total(media, "frames") + _total(read, "frames") * (scale - 1)
     return FootageCount(
         images=media.height - videos.height,
         videos=videos.height,
         bytes=round(_total(media, "bytes")),
         videos_read=read.height,
         videos_unreadable=read.filter(pl.col("status") == "failed").height,
-        video_seconds=_total(read, "duration_seconds") * of_all,
+        video_seconds=_total(read, "duration_seconds") * scale,
         frames=round(frames),
         media_finished=finished.height,
         frames_left=round(frames - _total(finished, "frames")),
@@ -170,7 +171,7 @@ def _counted(media: pl.DataFrame, profile: Profile) -> FootageCount:
 
 
 def _frames(media: pl.DataFrame, profile: Profile) -> pl.Series:
-    """Frames of each medium that Stage 1 looks at; null: a video that was not read."""
+    """Return the frames of each medium that Stage 1 processes; null for a video not read."""
     stage1 = profile.pipeline.stage1
     found: list[int | None] = []
     rows = media.select("kind", "status", "duration_seconds", "fps").iter_rows()

@@ -1,7 +1,7 @@
-"""What a step has left to do, asked of listings, tables and journals: no medium is opened.
+"""Determine whether a step has work for a machine, from listings, tables and journals.
 
-What only has to write tables anew is done where the question was asked: no machine is started to
-say that there is nothing to do.
+Opens no medium. A step that only has to write tables runs locally, so that no machine is started
+without work for it.
 """
 
 from collections.abc import Collection, Iterator
@@ -24,7 +24,7 @@ from resources.settings.profile import Profile
 from resources.storage import layout
 from resources.storage.object_store import ObjectStore, OnListError, StoredObject
 
-# Files that could not be read are read again in each run; so many bytes of them, here.
+# Files that could not be read are retried in each run; up to this many bytes are retried locally.
 MAX_RETRY_BYTES = 32 * 2**20
 
 
@@ -35,27 +35,27 @@ def engine_with_results(
     output: ObjectStore,
     profile: Profile,
 ) -> EngineKind | None:
-    """The engine whose answers are all there, so that a step only has to write tables.
+    """Return the engine whose results are complete, so that a step only has to write tables.
 
     Args:
         stages: names of assets.
 
     Returns:
-        None: there is footage to read, or there are media to look at or crops to label.
+        None if there is footage to read, media to process or crops to label.
     """
     stage1 = profile.pipeline.stage1
     engines: list[EngineKind] = ["tensorrt"] if stage1.engine != "onnxruntime" else []
     if stage1.engine != "tensorrt" or stage1.engine_fallback:
         engines.append("onnxruntime")
     if "detections" not in stages:
-        engines = engines[:1]  # they differ in Stage 1's answers alone
+        engines = engines[:1]  # they differ in Stage 1's results only
     for engine in engines:
-        if not _takes_machine(camera_id, stages, footage, output, profile, engine):
+        if not _needs_machine(camera_id, stages, footage, output, profile, engine):
             return engine
     return None
 
 
-def _takes_machine(
+def _needs_machine(
     camera_id: str,
     stages: Collection[str],
     footage: ObjectStore,
@@ -78,7 +78,7 @@ def _takes_machine(
         labels = Stage2Journal(output, stage2_key(profile, journal.key))
         return "classifications" in stages and any(unlabelled_parts(journal, labels))
     except RavneError:
-        return True  # the worker says what is missing or damaged, in its own words
+        return True  # the worker reports what is missing or damaged
 
 
 def _any_unfinished(output: ObjectStore, journal: Stage1Journal) -> bool:
@@ -100,38 +100,38 @@ def _footage_to_read(
             for row in known.rows
             if row["status"] == "failed"
         }
-    unread = _Unread(footage, failed)
+    listing = _ListingStore(footage, failed)
     with open_media_table(output, layout.MEDIA_TABLE) as known:
         rows = read_footage(
             camera_id,
-            unread,
+            listing,
             profile.pipeline.stage0,
             _never,
             known,
             camera_clocks(profile.pipeline.stage0.clock_corrections, profile.project.deployments),
             FootageCounts(),
         )
-        return any(unread.is_much for _ in rows)
+        return any(listing.has_work for _ in rows)
 
 
-class _Unread:
-    """A store's listing. What somebody wants to read of it is counted instead.
+class _ListingStore:
+    """A store that lists its objects, and counts reads instead of reading.
 
     Args:
-        failed: sizes and dates of files that could not be read, by path.
+        failed: size and date of each file that could not be read before, by path.
     """
 
     def __init__(self, store: ObjectStore, failed: dict[str, tuple[int, int]]) -> None:
         self._store = store
         self._failed = failed
         self._listed: StoredObject | None = None
-        self._again = 0
-        self._new = False
+        self._retry_bytes = 0
+        self._has_new = False
         self.url = store.url
 
     @property
-    def is_much(self) -> bool:
-        return self._new or self._again > MAX_RETRY_BYTES
+    def has_work(self) -> bool:
+        return self._has_new or self._retry_bytes > MAX_RETRY_BYTES
 
     def list(self, prefix: str = "", on_error: OnListError | None = None) -> Iterator[StoredObject]:
         """See ObjectStore."""
@@ -140,15 +140,15 @@ class _Unread:
             yield found
 
     def reading(self, key: str) -> AbstractContextManager[Path]:
-        """Count the object, which was listed last."""
+        """Count the object, which must be the last one listed."""
         found = self._listed
         assert found is not None
         assert found.key == key
         if self._failed.get(key) == (found.size, found.modified_ns):
-            self._again += found.size
+            self._retry_bytes += found.size
         else:
-            self._new = True
-        raise StoreError(f"{key}: is not read here")
+            self._has_new = True
+        raise StoreError(f"{key}: not read")
 
 
 def _never(path: Path) -> NoReturn:

@@ -147,7 +147,7 @@ class Fleet:
                 self._tempt_fate(instance, passed)
             if instance.dies_at is not None and now >= instance.dies_at:
                 lost.append(instance)
-        kept = self._config.remembered_seconds
+        retention = self._config.terminated_retention_seconds
         while self._remembered and now - (self._remembered[0].ended or now) > kept:
             self._services.forget(self._remembered.popleft().id)
         return lost

@@ -1,45 +1,45 @@
-"""How the sandbox behaves. All durations are seconds of the account's own, scaled time."""
+"""The configuration of the sandbox. All durations are seconds of the account's scaled time."""
 
 from dataclasses import dataclass
 
-# What moto takes for the account of every access key that it does not know.
+# The account that moto assumes for an access key that it does not know.
 ACCOUNT = "123456789012"
-# Any key works until policies are enforced; then these stand for an administrator.
+# Any key works until policies are enforced; from then on, these are an administrator's.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox"}
 
 
 def data_bucket(name: str) -> str:
-    """The bucket of a foundation, named as its CloudFormation template names it."""
+    """Return the name of a foundation's bucket, as in its CloudFormation template."""
     return f"{name}-data-{ACCOUNT}"
 
 
 @dataclass(frozen=True)
 class SandboxConfig:
-    """Where the sandbox listens, how fast its time goes and how long its machines take.
+    """Port, speed of time, durations and limits of a sandbox.
 
     Args:
-        scale: seconds of the account that pass in one real second; 0: time stands still, but
-            for who sleeps on the sandbox's clock (`stepped_clock.py`).
-        seed: of the interruptions that come by rate.
-        port: where it listens on 127.0.0.1; 0 takes a free one.
-        name: begins the names of what `prepare_foundation` makes; see
+        scale: seconds of the account per real second. With 0, time advances only while a thread
+            sleeps on the sandbox's clock (`stepped_clock.py`).
+        seed: of the interruptions by rate.
+        port: port on 127.0.0.1; 0 takes a free one.
+        name: prefix of the names that `prepare_foundation` creates; see
             `resources.settings.profile.Aws`.
-        boot_seconds: from the launch of a machine until it takes jobs.
-        pull_seconds: STARTING: pulling the image and starting the container.
-        idle_seconds: how long a machine without jobs is kept.
-        notice_seconds: from the notice of an interruption until the machine is gone.
-        stop_latency_seconds: until a request to cancel or terminate is acted on.
+        boot_seconds: from the launch of a machine until it accepts jobs.
+        pull_seconds: duration of STARTING: the pull of the image and the start of the container.
+        idle_seconds: from a machine's last job until its termination.
+        notice_seconds: from an interruption notice until the termination.
+        stop_latency_seconds: from a request to cancel or terminate a job until SIGTERM.
         stop_grace_seconds: from SIGTERM to SIGKILL.
-        blocked_seconds: until Batch says why the head of a queue does not start.
-        change_seconds: CREATING and UPDATING of environments and queues.
-        delete_seconds: DELETING of environments and queues.
-        describe_lag_seconds: how long a submitted job stays unknown to DescribeJobs and ListJobs.
+        blocked_seconds: until Batch reports why the head of a queue does not start.
+        change_seconds: duration of CREATING and UPDATING of environments and queues.
+        delete_seconds: duration of DELETING of environments and queues.
+        describe_lag_seconds: time in which DescribeJobs and ListJobs omit a new job.
         interruption_rate: interruptions of a spot machine per hour.
-        spot_quota: vCPUs of GPU machines that the account may run on spot.
-        ondemand_quota: the same on demand.
-        remembered_seconds: how long EC2 tells of a machine that has ended.
-        billing_lag_seconds: how late Cost Explorer knows of costs.
-        tick_seconds: real seconds between two looks of the scheduler.
+        spot_quota: the account's quota of spot vCPUs of GPU machines.
+        ondemand_quota: its quota of on-demand vCPUs of GPU machines.
+        terminated_retention_seconds: time in which EC2 describes a terminated machine.
+        billing_lag_seconds: delay of costs in Cost Explorer.
+        tick_seconds: real seconds between two ticks of the scheduler.
     """
 
     scale: float = 60.0
@@ -60,6 +60,6 @@ class SandboxConfig:
     interruption_rate: float = 0.0
     spot_quota: int = 256
     ondemand_quota: int = 256
-    remembered_seconds: float = 3600.0
+    terminated_retention_seconds: float = 3600.0
     billing_lag_seconds: float = 86400.0
     tick_seconds: float = 0.02

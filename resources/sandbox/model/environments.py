@@ -1,49 +1,55 @@
-"""Compute environments, job queues and job definitions, as Batch keeps them."""
+"""Compute environments, job queues and job definitions of AWS Batch."""
 
 import re
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from resources.aws.batch_states import ResourceState, ResourceStatus
 from resources.sandbox.model.config import ACCOUNT
 
 Request = dict[str, Any]
 
-# Its parts: the kind, as `job-queue`, and the name.
+# Groups: the kind, as `job-queue`, and the name.
 ARN_OF_BATCH = re.compile(r"arn:aws:batch:[^:]+:[^:]+:([^/]+)/(.+)")
 HEALTHY = "ComputeEnvironment Healthy"
 
 
 def arn(region: str, kind: str, name: str) -> str:
-    """The ARN of something of Batch, as `job-queue` and its name."""
+    """Return the ARN of a resource of Batch, of a kind such as `job-queue`."""
     return f"arn:aws:batch:{region}:{ACCOUNT}:{kind}/{name}"
 
 
 @dataclass(eq=False)
 class BatchResource:
-    """What Batch makes, changes and deletes in its own time.
+    """A resource that Batch creates, updates and deletes asynchronously.
 
-    `status` is CREATING, UPDATING or DELETING until `change_ends`, and then `next_status`, of
-    which DELETED means gone.
+    `status` is CREATING, UPDATING or DELETING until `change_ends`, and then `next_status`.
     """
 
     name: str
     arn: str
-    state: str
+    state: ResourceState
     tags: dict[str, str]
-    status: str = field(default="CREATING", init=False)
+    status: ResourceStatus = field(default=ResourceStatus.CREATING, init=False)
     status_reason: str = field(default="", init=False)
-    next_status: str = field(default="VALID", init=False)
+    next_status: ResourceStatus = field(default=ResourceStatus.VALID, init=False)
     next_reason: str = field(default=HEALTHY, init=False)
     change_ends: float | None = field(default=None, init=False)
 
-    def change(self, status: str, ends: float, then: str, reason: str = HEALTHY) -> None:
-        """Begin a change that ends at a time."""
+    def begin_change(
+        self,
+        status: ResourceStatus,
+        ends: float,
+        next_status: ResourceStatus,
+        reason: str = HEALTHY,
+    ) -> None:
+        """Begin a change that ends at a given time."""
         self.status, self.change_ends = status, ends
-        self.next_status, self.next_reason = then, reason
+        self.next_status, self.next_reason = next_status, reason
 
-    def settle(self, now: float) -> None:
-        """End the change if its time has come."""
+    def update_status(self, now: float) -> None:
+        """End the change if it is due."""
         if self.change_ends is not None and now >= self.change_ends:
             self.status, self.status_reason = self.next_status, self.next_reason
             self.change_ends = None
@@ -57,15 +63,15 @@ class BatchResource:
 class SandboxEnvironment(BatchResource):
     """`resources` is the request's computeResources, with Batch's defaults.
 
-    `unmet_vcpus` is what queued jobs wait for and could not be launched; `asked_vcpus` what a
-    request named as desiredvCpus and is yet to be launched.
+    `pending_vcpus` are vCPUs for queued jobs that could not be launched; `requested_vcpus` is the
+    desiredvCpus of a request until they are launched.
     """
 
     resources: Request
     service_role: str
     cluster_arn: str
-    unmet_vcpus: int = field(default=0, init=False)
-    asked_vcpus: int = field(default=0, init=False)
+    pending_vcpus: int = field(default=0, init=False)
+    requested_vcpus: int = field(default=0, init=False)
     uuid: str = field(default_factory=lambda: str(uuid4()), init=False)
 
     @property
@@ -74,20 +80,20 @@ class SandboxEnvironment(BatchResource):
 
     @property
     def can_run_jobs(self) -> bool:
-        return self.state == "ENABLED" and self.status == "VALID"
+        return self.state == ResourceState.ENABLED and self.status == ResourceStatus.VALID
 
     @property
     def cluster(self) -> str:
-        """The name of its ECS cluster."""
+        """The name of the ECS cluster."""
         return self.cluster_arn.partition("/")[2]
 
     def describe(self, running_vcpus: int) -> Request:
-        """DescribeComputeEnvironments' form.
+        """Return the entry of DescribeComputeEnvironments.
 
         Args:
-            running_vcpus: of its machines. Batch wishes for these and for what jobs wait for.
+            running_vcpus: of its machines; desiredvCpus are these and those that jobs wait for.
         """
-        desired = running_vcpus + self.unmet_vcpus
+        desired = running_vcpus + self.pending_vcpus
         return {
             "computeEnvironmentName": self.name,
             "computeEnvironmentArn": self.arn,
@@ -109,20 +115,20 @@ class SandboxEnvironment(BatchResource):
 
 @dataclass(eq=False)
 class JobQueue(BatchResource):
-    """`environments` in the order in which they are tried."""
+    """A job queue, with its environments in the order in which they are tried."""
 
     priority: int
     environments: list[SandboxEnvironment]
     time_limits: list[Request]
 
     def describe(self) -> Request:
-        """DescribeJobQueues' form."""
+        """Return the entry of DescribeJobQueues."""
         return {
             "jobQueueName": self.name,
             "jobQueueArn": self.arn,
             "state": self.state,
             "status": self.status,
-            "statusReason": "JobQueue Healthy" if self.status == "VALID" else "",
+            "statusReason": "JobQueue Healthy" if self.status == ResourceStatus.VALID else "",
             "priority": self.priority,
             "computeEnvironmentOrder": [
                 {"order": order, "computeEnvironment": environment.arn}
@@ -136,7 +142,7 @@ class JobQueue(BatchResource):
 
 @dataclass(eq=False)
 class JobDefinition:
-    """One revision; `request` is what RegisterJobDefinition was given."""
+    """One revision of a job definition; `request` is that of RegisterJobDefinition."""
 
     name: str
     revision: int
@@ -151,11 +157,11 @@ class JobDefinition:
         return container
 
     def describe(self) -> Request:
-        """DescribeJobDefinitions' form."""
-        kept = ("type", "parameters", "retryStrategy", "timeout", "propagateTags",
+        """Return the entry of DescribeJobDefinitions."""
+        copied = ("type", "parameters", "retryStrategy", "timeout", "propagateTags",
                 "platformCapabilities")  # fmt: skip
         return {
-            **{key: self.request[key] for key in kept if key in self.request},
+            **{key: self.request[key] for key in copied if key in self.request},
             "jobDefinitionName": self.name,
             "jobDefinitionArn": self.arn,
             "revision": self.revision,

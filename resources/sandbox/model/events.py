@@ -1,4 +1,4 @@
-"""What happened, in order: for tests, drills and people; no product code reads it."""
+"""The log of events, for tests, drills and users; no product code reads it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ Event = dict[str, Any]
 
 
 class Events:
-    """A growing list of events: `time` (seconds since 1970 UTC), `type`, and what belongs to it.
+    """The events in order: `time` (seconds since 1970 UTC), `type`, and details by type.
 
     Args:
         now: the account's time.
@@ -21,5 +21,5 @@ class Events:
         self._events.append({"time": self._now(), "type": event, **details})
 
     def since(self, index: int = 0) -> list[Event]:
-        """All events but the first `index`."""
+        """Return all events but the first `index`."""
         return self._events[index:]

@@ -1,6 +1,7 @@
-"""What moto's CloudFormation gets wrong and the house's templates need. Takes a second to load.
+"""Corrections of moto's CloudFormation that the foundation's template needs.
 
-Still not there: bucket policies, trails, and of buckets all but their name, tags and encryption.
+The import takes a second. Still missing: bucket policies, trails, and the properties of buckets
+except name, tags and encryption.
 """
 
 from functools import cache
@@ -13,7 +14,7 @@ from resources.sandbox.model.config import ACCOUNT
 
 
 def correct_cloudformation(region: str) -> None:
-    """Let `!GetAZs ""` mean this region's zones, and give roles their ManagedPolicyArns."""
+    """Make `!GetAZs ""` return this region's zones, and attach the ManagedPolicyArns of roles."""
     parsing.DEFAULT_REGION = region
     _attach_managed_policies()
 

@@ -1,8 +1,8 @@
 """The services that moto emulates (S3, SQS, EC2, ECS, IAM, STS, Logs, CloudWatch, Budgets, …).
 
-This file and moto_cloudformation.py alone know moto's inside: what Batch would do to other
-services is done to moto's models directly. None of it is a public interface, hence the pinned
-version; `INTERNALS` names what is relied on, and a test holds it against the installed moto.
+Only this file and moto_cloudformation.py use moto's internals: the effects of Batch on other
+services are made on moto's models directly. They are no public interface, hence the pinned version;
+`INTERNALS` names them, and a test compares it with the installed moto.
 """
 
 import json
@@ -50,10 +50,9 @@ INTERNALS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 SERVICE_ROLE = "AWSServiceRoleForBatch"
 SERVICE_ROLE_PATH = "/aws-service-role/batch.amazonaws.com/"
-# The group that ECS makes by itself; all others must be there before a job starts.
+# The log group that ECS creates itself; any other must exist before a job starts.
 DEFAULT_LOG_GROUP = "/aws/batch/job"
-# EC2's codes for why a machine is gone.
-# ... and how DescribeInstances words the transition, before its time.
+# EC2's code and message for a termination, and the reason of the transition in DescribeInstances.
 INTERRUPTION_REASON = ("Server.SpotInstanceTermination", "Server.SpotInstanceTermination: Spot instance "
                "termination", "Server.SpotInstanceTermination")  # fmt: skip
 SCALE_IN_REASON = ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated "
@@ -63,7 +62,7 @@ RequestHandler = MotoRequestHandler
 
 
 class RoleCredentials(NamedTuple):
-    """Temporary credentials, until `expiration` by this machine's clock."""
+    """Temporary credentials, valid until `expiration` by this machine's clock."""
 
     access_key_id: str
     secret_access_key: str
@@ -72,7 +71,7 @@ class RoleCredentials(NamedTuple):
 
 
 class Principal(NamedTuple):
-    """Who made a request: identity policies and boundary as JSON, and until when it is known."""
+    """The signer of a request: identity policies and boundary as JSON, and expiry of the key."""
 
     arn: str
     documents: list[str]
@@ -81,11 +80,11 @@ class Principal(NamedTuple):
 
 
 class MotoServices:
-    """The state of all services but Batch, in one region. There is one in a process."""
+    """The state of all services but Batch in one region; at most one per process."""
 
     def __init__(self, region: str) -> None:
         self.region = region
-        # Roles may be given AWS's own policies.
+        # So that roles can have policies managed by AWS.
         default_user_config["iam"]["load_aws_managed_policies"] = True
         BackendDict.reset()
         self._application = DomainDispatcherApplication(create_backend_app)
@@ -100,22 +99,22 @@ class MotoServices:
     def application(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         """The WSGI application of all of moto's services."""
         if "/cloudformation/" in environ.get("HTTP_AUTHORIZATION", ""):
-            # Here, since it takes a second to load.
+            # A local import, since it takes a second.
             from resources.sandbox.model.moto_cloudformation import correct_cloudformation
 
             correct_cloudformation(self.region)
         answer: Iterable[bytes] = self._application(environ, start)
         return answer
 
-    def asked(self, environ: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
-        """What moto answers to a request: status, headers and body."""
-        told: list[tuple[int, dict[str, str]]] = []
+    def respond(self, environ: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        """Return moto's response to a request: status, headers and body."""
+        heads: list[tuple[int, dict[str, str]]] = []
 
         def start(status: str, headers: list[tuple[str, str]], *_: Any) -> None:
-            told.append((int(status.split()[0]), dict(headers)))
+            heads.append((int(status.split()[0]), dict(headers)))
 
         body = b"".join(self._application(environ, start))
-        return (*told[-1], body)
+        return (*heads[-1], body)
 
     # S3
 
@@ -123,25 +122,25 @@ class MotoServices:
         return bucket in self._s3.buckets
 
     def storage_class(self, bucket: str, key: str) -> str | None:
-        """The class of an object; None if there is none."""
+        """Return the storage class of an object; None if it does not exist."""
         found = self._s3.get_object(bucket, key)
         return str(found.storage_class) if found is not None else None
 
     def restore(self, bucket: str, key: str, until: float) -> None:
-        """Let an archived object be readable."""
+        """Make an archived object readable until a given time."""
         found = self._s3.get_object(bucket, key)
         if found is not None:
             found.set_expiry(datetime.fromtimestamp(until, UTC))
 
     def restored_until(self, bucket: str, key: str) -> datetime | None:
-        """Until when an archived object can be read; None: it cannot."""
+        """Return the time until which an archived object is readable; None if it is not."""
         found = self._s3.get_object(bucket, key)
         return found._expiry if found is not None else None
 
     # EC2
 
     def zone_of(self, subnet: str) -> str | None:
-        """A subnet's zone, or None if there is no such subnet."""
+        """Return a subnet's zone, or None if the subnet does not exist."""
         found = [by_id[subnet] for by_id in list(self._ec2.subnets.values()) if subnet in by_id]
         return str(found[0].availability_zone) if found else None
 
@@ -149,7 +148,7 @@ class MotoServices:
         return self._ec2.get_security_group_from_id(group) is not None
 
     def launch_template_id(self, name_or_id: str) -> str | None:
-        """The id of a launch template, or None if there is no such template."""
+        """Return the id of a launch template, or None if it does not exist."""
         found = [
             str(known.id)
             for known in self._ec2.describe_launch_templates()
@@ -160,7 +159,7 @@ class MotoServices:
     def ec2_tags(self, resource_id: str) -> dict[str, str]:
         return dict(self._ec2.tags.get(resource_id, {}))
 
-    def launch(
+    def run_instance(
         self,
         kind: str,
         lifecycle: InstanceLifecycle,
@@ -169,7 +168,7 @@ class MotoServices:
         tags: Mapping[str, str],
         at: float,
     ) -> str:
-        """Make an EC2 instance, running from `at` on. Returns its id."""
+        """Create an EC2 instance that runs from `at` on, and return its id."""
         spot = {"instance_market_options": {"MarketType": "spot"}} if lifecycle == SPOT else {}
         reservation = self._ec2.run_instances(
             image_id=self._image,
@@ -195,8 +194,8 @@ class MotoServices:
         instance.state_reason = StateReason(message, code)
         instance._reason = f"{transition} ({when})"
 
-    def forget(self, instance_id: str) -> None:
-        """Take a terminated instance off EC2's lists, as happens after about an hour."""
+    def remove_instance(self, instance_id: str) -> None:
+        """Remove a terminated instance from EC2's lists, as happens after about an hour."""
         for reservation in list(self._ec2.reservations.values()):
             reservation.instances = [i for i in reservation.instances if i.id != instance_id]
             if not reservation.instances:
@@ -205,18 +204,18 @@ class MotoServices:
     # ECS
 
     def create_cluster(self, name: str) -> str:
-        """Returns the cluster's ARN."""
+        """Create a cluster and return its ARN."""
         return str(self._ecs.create_cluster(name).arn)
 
     def delete_cluster(self, name: str) -> None:
         self._ecs.delete_cluster(name)
 
-    def register(self, cluster: str, instance_id: str) -> str:
-        """Let an instance join a cluster. Returns the ARN of the container instance."""
+    def register_container_instance(self, cluster: str, instance_id: str) -> str:
+        """Add an instance to a cluster, and return the ARN of the container instance."""
         joined = self._ecs.register_container_instance(cluster, instance_id)
         return str(joined.container_instance_arn)
 
-    def deregister(self, cluster: str, container_instance: str) -> None:
+    def deregister_container_instance(self, cluster: str, container_instance: str) -> None:
         self._ecs.deregister_container_instance(cluster, container_instance, force=True)
 
     # IAM and STS
@@ -239,7 +238,7 @@ class MotoServices:
         return True
 
     def roles_of_profile(self, name_or_arn: str) -> list[str]:
-        """The ARNs of an instance profile's roles; none if there is no such profile."""
+        """Return the ARNs of an instance profile's roles; none if it does not exist."""
         return [
             role.arn
             for profile in self._iam.get_instance_profiles()
@@ -248,7 +247,7 @@ class MotoServices:
         ]
 
     def principal(self, access_key: str) -> Principal | None:
-        """Whose key it is: a user's or a role's; None if it is not known."""
+        """Return the user or role that owns a key; None if the key is not known."""
         for session in self._sts.assumed_roles:
             if session.access_key_id == access_key:
                 role = self._iam.get_role_by_arn(session.role_arn)
@@ -268,7 +267,7 @@ class MotoServices:
         )
 
     def service_role(self) -> str:
-        """The ARN of Batch's own service-linked role, which is made on first use."""
+        """Return the ARN of Batch's service-linked role, which is created on first use."""
         if not self.has_role(SERVICE_ROLE):
             trust = {
                 "Effect": "Allow",
@@ -288,8 +287,8 @@ class MotoServices:
             )
         return str(self._iam.get_role(SERVICE_ROLE).arn)
 
-    def assume(self, role_arn: str, session: str, seconds: int) -> RoleCredentials:
-        """Credentials of a role for a while."""
+    def assume_role(self, role_arn: str, session: str, seconds: int) -> RoleCredentials:
+        """Return temporary credentials of a role."""
         role = self._sts.assume_role(self.region, session, role_arn, "", seconds, "")
         return RoleCredentials(
             role.access_key_id,
@@ -306,13 +305,13 @@ class MotoServices:
         return group in self._logs.groups
 
     def write_log(self, group: str, stream: str, at: float, lines: Sequence[str]) -> None:
-        """Append lines to a stream, which is made on first use."""
+        """Append lines to a stream, which is created on first use."""
         self._logs.ensure_log_stream(group, stream)
         events = [{"timestamp": int(at * 1000), "message": line} for line in lines]
-        # Past the backend, which refuses times that are hours ahead of this machine's clock.
+        # Bypasses the backend, which refuses times that are hours ahead of this machine's clock.
         self._logs.groups[group].put_log_events(stream, events)
 
 
 def _document(managed: Any) -> str:
-    """A managed policy's default version."""
+    """Return the default version of a managed policy."""
     return next(str(version.document) for version in managed.versions if version.is_default)

@@ -1,23 +1,30 @@
-"""What machines there are, in which zones, and what they cost.
+"""Instance types, their zones and prices, and the spot market.
 
-On-demand prices, spot prices by zone and sizes are those of Linux machines in eu-north-1 as
-SkyPilot's public catalog had them (skypilot-org/skypilot-catalog, catalogs/v9/aws/vms.csv at
+On-demand prices, spot prices by zone and sizes are those of Linux machines in eu-north-1
+in SkyPilot's public catalog (skypilot-org/skypilot-catalog, catalogs/v9/aws/vms.csv at
 commit 2c3d7ea7, late 2026), in USD per hour.
 """
 
 from collections.abc import Callable, Iterable
+from enum import StrEnum
 from math import floor
-from typing import Literal, NamedTuple
-
-InstanceLifecycle = Literal["spot", "on-demand"]
-SPOT: InstanceLifecycle = "spot"
-ON_DEMAND: InstanceLifecycle = "on-demand"
+from typing import NamedTuple
 
 ANY = "*"
 
 
+class InstanceLifecycle(StrEnum):
+    """The purchase option of a machine, as EC2 names it."""
+
+    SPOT = "spot"
+    ON_DEMAND = "on-demand"
+
+
+SPOT, ON_DEMAND = InstanceLifecycle.SPOT, InstanceLifecycle.ON_DEMAND
+
+
 class InstanceType(NamedTuple):
-    """A kind of machine. `spot` holds its price in each zone, by the zone's letter."""
+    """An instance type. `spot` holds its spot prices, by the letter of the zone."""
 
     name: str
     vcpus: int
@@ -39,7 +46,7 @@ TYPES = {
 
 
 class PricePoint(NamedTuple):
-    """From `time` on, the spot price of `kind` in `zone` was `price` USD per hour."""
+    """The spot price of `kind` in `zone` from `time` on, in USD per hour."""
 
     time: float
     kind: str
@@ -48,7 +55,7 @@ class PricePoint(NamedTuple):
 
 
 class SpotMarket:
-    """The spot market: prices that surge when told to, and their history.
+    """The spot market: prices, which a surge multiplies, and their history.
 
     Args:
         now: the account's time, in seconds since 1970 UTC.
@@ -62,11 +69,11 @@ class SpotMarket:
         self._record(TYPES)
 
     def offers(self, kind: str, zone: str) -> bool:
-        """Whether a type can be had in a zone at all."""
+        """True if a zone offers the type."""
         return zone.removeprefix(self._region) in TYPES[kind].spot
 
     def price(self, kind: str, zone: str, lifecycle: InstanceLifecycle) -> float:
-        """USD per hour now; spot never costs more than on-demand."""
+        """Return the present price in USD per hour; spot never costs more than on-demand."""
         offered = TYPES[kind]
         if lifecycle == ON_DEMAND:
             return offered.on_demand
@@ -75,7 +82,7 @@ class SpotMarket:
         return round(min(offered.spot[letter] * factor, offered.on_demand), 6)
 
     def surge(self, kind: str, factor: float, zone: str = ANY) -> None:
-        """Multiply the spot price of a type, in one zone or all, from now on; 1 ends it."""
+        """Multiply the spot price of a type, in one zone or all; a factor of 1 ends the surge."""
         if zone == ANY:
             self._factors = {key: at for key, at in self._factors.items() if key[0] != kind}
         self._factors[kind, zone] = factor
@@ -90,5 +97,5 @@ class SpotMarket:
 
 
 def floor_seconds(moment: float) -> float:
-    """EC2 knows no parts of seconds: in launches, ends and prices, and so on the bill."""
+    """Round down to whole seconds, as EC2 does for launches, terminations and prices."""
     return float(floor(moment))

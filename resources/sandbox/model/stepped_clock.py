@@ -1,14 +1,14 @@
-"""A clock whose time passes only when somebody sleeps: hours of an account in a second of ours."""
+"""A clock that advances only during a sleep: hours of an account pass in a real second."""
 
 from collections.abc import Callable
 from threading import Event
 
-# Seconds of the account between two looks of the scheduler.
+# Seconds of the account between two ticks of the scheduler.
 STEP_SECONDS = 10.0
 
 
 class SteppedClock:
-    """Sleeping moves it on, step by step; otherwise it stands. See resources.clock.Clock.
+    """A clock that a sleep advances in steps. See resources.clock.Clock.
 
     Args:
         on_step: called after each step.
@@ -23,7 +23,7 @@ class SteppedClock:
         return self._now
 
     def sleep(self, seconds: float, wake: Event | None = None) -> bool:
-        """See Clock. For one thread alone."""
+        """See Clock. Only one thread may sleep."""
         until = self._now + seconds
         while self._now < until and not (wake and wake.is_set()):
             self._now = min(until, self._now + STEP_SECONDS)

@@ -208,9 +208,10 @@ class S3Downloader:
         self, key: str, start: int, end: int | None, etag: str | None = None
     ) -> "GetObjectOutputTypeDef":
         """Read the bytes from `start` to before `end`, if the object still has this ETag."""
-        last = "" if end is None else end - 1
+        name, last = self._location.name_of(key), "" if end is None else end - 1
         request: GetObjectRequestTypeDef = {
-            **self._location.name_of(key),
+            "Bucket": name["Bucket"],
+            "Key": name["Key"],
             "Range": f"bytes={start}-{last}",
         }
         if etag:

@@ -130,7 +130,7 @@ class S3Listing:
         """
         full_key = self._location.name_of(key)["Key"]
         with translate_s3_errors(self._location.url_of(key)):
-            first = self._request(full_key, {"MaxKeys": 1}).get("Contents", ())
+            first = self._request(full_key, page=1).get("Contents", ())
         return any(found["Key"] == full_key for found in first)
 
     def _entries(self, folder: str) -> Iterator[_Entry]:
@@ -154,10 +154,9 @@ class S3Listing:
     def _pages(self, folder: str) -> Iterator[tuple[list[_Entry], str]]:
         """Yield pages in S3's order, each with the last name in it; "" for the last page."""
         prefix = self._location.prefix + folder
-        options: ListObjectsV2RequestTypeDef = {"Delimiter": "/", "MaxKeys": self._page}
-        last = ""
+        token, last = "", ""
         while True:
-            response = self._request(prefix, options)
+            response = self._request(prefix, delimiter="/", page=self._page, token=token)
             page = [self._file(found, prefix) for found in response.get("Contents", ())]
             for found in response.get("CommonPrefixes", ()):
                 page.append(_Entry(found["Prefix"][len(prefix) : -1], None))
@@ -166,20 +165,27 @@ class S3Listing:
             yield page, last if more else ""
             if not more:
                 return
-            options["ContinuationToken"] = response["NextContinuationToken"]
+            token = response["NextContinuationToken"]
 
     def _folder_exists(self, folder: str) -> bool:
-        response = self._request(self._location.prefix + folder, {"MaxKeys": 1})
+        response = self._request(self._location.prefix + folder, page=1)
         return bool(response.get("Contents"))
 
     def _request(
-        self, prefix: str, options: "ListObjectsV2RequestTypeDef"
+        self, prefix: str, *, page: int, delimiter: str = "", token: str = ""
     ) -> "ListObjectsV2OutputTypeDef":
         location = self._location
+        request: ListObjectsV2RequestTypeDef = {
+            "Bucket": location.bucket,
+            "Prefix": prefix,
+            "MaxKeys": page,
+        }
+        if delimiter:
+            request["Delimiter"] = delimiter
+        if token:
+            request["ContinuationToken"] = token
         try:
-            return location.client.list_objects_v2(
-                **{**options, "Bucket": location.bucket, "Prefix": prefix}
-            )
+            return location.client.list_objects_v2(**request)
         except (ClientError, BotoCoreError) as error:
             if error_code(error) in ACCESS_DENIED:
                 raise

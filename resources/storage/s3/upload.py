@@ -141,8 +141,10 @@ class S3Uploader:
             PreconditionFailedError: the condition does not hold.
             StoreError: S3 refuses it.
         """
+        name = self._location.name_of(key)
         request: PutObjectRequestTypeDef = {
-            **self._location.name_of(key),
+            "Bucket": name["Bucket"],
+            "Key": name["Key"],
             "Body": data,
             "ChecksumSHA256": _base64_sha256(data),
             "Metadata": {SHA256_METADATA: hashlib.sha256(data).hexdigest()},
@@ -207,14 +209,12 @@ class S3Uploader:
         upload_id: str,
         stored: Mapping[int, str] = NO_PARTS,
         is_stopped: Callable[[], bool] = lambda: False,
-        on_sent: Callable[[int], None] = lambda count: None,
     ) -> str:
         """Send the missing parts, complete the upload and return the object's ETag.
 
         Args:
             stored: ETags of the parts that S3 has, see `list_parts`.
             is_stopped: called before each part; parts in progress are finished.
-            on_sent: called with the bytes of each part that was sent.
 
         Raises:
             UploadStopped: `is_stopped` returned True.
@@ -228,9 +228,7 @@ class S3Uploader:
             if is_stopped():
                 raise UploadStopped
             data = digest.read_part(number, path)
-            etag = self._send_part(key, upload_id, number, data, digest.parts[number - 1])
-            on_sent(len(data))
-            return etag
+            return self._send_part(key, upload_id, number, data, digest.parts[number - 1])
 
         missing = [n for n in range(1, len(digest.parts) + 1) if n not in stored]
         etags = dict(stored) | dict(zip(missing, self._send_all(send, missing), strict=True))

@@ -1,19 +1,17 @@
-"""Footage goes up: from this machine's disk or card to S3, as often as it takes.
+"""Upload footage from a local disk or memory card to S3; resumable and idempotent.
 
-What is there already with the same content is left alone; what an interrupted copy had sent is not
-sent again, part for part in large files. A file that cannot be read is reported and the rest goes
-on. Nothing is ever deleted: what is gone from the card stays where it was copied to.
+Objects with the same content are skipped, and an interrupted upload is resumed, large files part by
+part. A file that cannot be read is reported and the others continue. Nothing is ever deleted: files
+that were deleted from the card stay on S3.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from threading import Event, Lock
+from threading import Event
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -25,28 +23,32 @@ from resources.storage.s3.listing import S3Object
 from resources.storage.s3.location import is_unicode, printable
 from resources.storage.s3.store import S3Store
 from resources.storage.s3.upload import (
-    FileDigest,
     FileChangedError,
+    FileDigest,
     NoSuchUploadError,
     UploadStopped,
     digest_file,
 )
-from resources.storage.transfer.upload_manifest import UploadedFile, UploadManifest, MultipartUpload
+from resources.storage.transfer.upload_manifest import (
+    MultipartUpload,
+    UploadedFile,
+    UploadManifest,
+)
 
 PARALLEL_FILES = 16
 # Files that wait for a thread; more would only take memory.
 QUEUED_FILES = 4 * PARALLEL_FILES
-# From this size on, the manifest is saved before the first part goes up.
+# From this size on, the manifest is saved before the first part is sent.
 RESUMABLE_BYTES = 8 * PART_BYTES
 SAVE_SECONDS = 60.0
 PROGRESS_SECONDS = 0.5
-# Times that a file is sent which changes meanwhile.
+# Attempts to upload a file that changes meanwhile.
 MAX_ATTEMPTS = 3
-MAX_KEY_BYTES = 1024  # bytes, of a full key in S3
+MAX_KEY_BYTES = 1024  # of a full key in S3
 
 
 class UploadFailure(NamedTuple):
-    """A file, or a folder with a slash at its end, and why it was not copied."""
+    """A file that was not uploaded, or a folder (with a slash at its end) that was not listed."""
 
     key: str
     reason: str
@@ -54,40 +56,32 @@ class UploadFailure(NamedTuple):
 
 @dataclass
 class UploadProgress:
-    """How far a copy has come."""
+    """The progress of an upload."""
 
-    total_files: int = 0  # at the source
+    total_files: int = 0
     total_bytes: int = 0
     uploaded: int = 0  # files
     uploaded_bytes: int = 0
-    present: int = 0  # files that were there already
-    present_bytes: int = 0
-    partial_bytes: int = 0  # of large files that are on their way
+    present: int = 0  # files that were on S3 before
     failures: list[UploadFailure] = field(default_factory=list)
-    only_in_target: int = 0  # objects that the source does not have (any more)
     stopped: bool = False  # before the end
 
 
 OnProgress = Callable[[UploadProgress], None]
 
 
-class _Sent(NamedTuple):
-    """What came of one file."""
+class _FileResult(NamedTuple):
+    """The outcome of one file."""
 
     found: StoredObject
-    copied: UploadedFile | None = None
+    file: UploadedFile | None = None
     uploaded: bool = False
-    reason: str = ""  # why not
+    reason: str = ""  # if it failed
 
 
 def uploaded_footage_url(camera_id: str, output_url: str) -> str:
-    """Where footage that lies here is copied to: in the bucket of the camera's results."""
+    """Return where local footage is uploaded to: in the bucket of the camera's results."""
     return f"{S3_SCHEME}{urlsplit(output_url).netloc}/{FOOTAGE_FOLDER}{camera_id}"
-
-
-def everything(key: str) -> bool:
-    """All files are wanted."""
-    return True
 
 
 def upload_footage(
@@ -95,28 +89,28 @@ def upload_footage(
     target: S3Store,
     on_progress: OnProgress,
     stop: Event,
-    wanted: Callable[[str], bool] = everything,
+    is_included: Callable[[str], bool] = lambda key: True,
 ) -> UploadProgress:
-    """Copy a folder of this machine to S3. Keys stay, relative to the two URLs.
+    """Upload a local folder to S3. Keys stay the same, relative to the two URLs.
 
     Args:
-        on_progress: called in this thread, at least twice a second while files are on their way.
-        stop: once set, no further file is begun, and large ones end after the parts in flight;
-            the next copy goes on from there.
-        wanted: whether a key is to be copied.
+        on_progress: called in this thread, at least twice a second during the upload.
+        stop: once set, no further file is begun, and large files end after the parts in progress;
+            the next upload resumes them.
+        is_included: returns True for the keys to upload.
 
     Raises:
-        StoreError: the target refuses, or the source as a whole cannot be listed. What has been
-            copied until then is not copied again.
+        StoreError: the target refuses, or the source cannot be listed at all. Files that were
+            uploaded before are not uploaded again.
     """
     manifest = UploadManifest(target)
-    copy = _Copy(source, target, manifest, stop)
-    staged = copy.run(on_progress, wanted)
+    upload = _FootageUpload(source, target, manifest, stop)
+    progress = upload.run(on_progress, is_included)
     manifest.save()
-    return staged
+    return progress
 
 
-class _Copy:
+class _FootageUpload:
     """One pass over the source."""
 
     def __init__(
@@ -127,205 +121,181 @@ class _Copy:
         self._manifest = manifest
         self._stop = stop
         self._failed = Event()
-        self._staged = UploadProgress()
-        self._partial: Counter[str] = Counter()  # bytes of large files that have arrived
-        self._counting = Lock()
-        self._saved = target.clock.now()
+        self._progress = UploadProgress()
+        self._saved_at = target.clock.now()
 
-    def run(self, on_progress: OnProgress, wanted: Callable[[str], bool]) -> UploadProgress:
-        staged = self._staged
-        for found in self._source.list("", on_error=lambda key, reason: None):  # told below
-            if wanted(found.key):
-                staged.total_files += 1
-                staged.total_bytes += found.size
-        on_progress(staged)
-        with ThreadPoolExecutor(PARALLEL_FILES, thread_name_prefix="stage-up") as threads:
+    def run(self, on_progress: OnProgress, is_included: Callable[[str], bool]) -> UploadProgress:
+        progress = self._progress
+        for found in self._source.list("", on_error=lambda key, reason: None):  # see `_pairs`
+            if is_included(found.key):
+                progress.total_files += 1
+                progress.total_bytes += found.size
+        on_progress(progress)
+        with ThreadPoolExecutor(PARALLEL_FILES, thread_name_prefix="footage-upload") as threads:
             try:
-                self._feed(threads, on_progress, wanted)
+                self._submit_all(threads, on_progress, is_included)
             except BaseException:
                 self._failed.set()
                 raise
-        if not staged.stopped:
-            self._manifest.forget_earlier()
-        staged.failures.sort()
-        on_progress(staged)
-        return staged
+        if not progress.stopped:
+            self._manifest.drop_unseen()
+        progress.failures.sort()
+        on_progress(progress)
+        return progress
 
-    def _feed(
-        self, threads: Executor, on_progress: OnProgress, wanted: Callable[[str], bool]
+    def _submit_all(
+        self, threads: Executor, on_progress: OnProgress, is_included: Callable[[str], bool]
     ) -> None:
-        waiting: set[Future[_Sent]] = set()
-        for found, there in self._pairs(wanted):
+        pending: set[Future[_FileResult]] = set()
+        for found, present in self._pairs(is_included):
             if self._stop.is_set():
-                self._staged.stopped = True
+                self._progress.stopped = True
                 break
-            if found is None:
-                self._staged.only_in_target += 1
-            elif reason := self._not_a_key(found.key):
-                self._staged.failures.append(UploadFailure(printable(found.key), reason))
-            elif there and self._manifest.holds(
-                found.key, UploadedFile(found.size, found.modified_ns, there.etag)
+            if reason := self._invalid_key_reason(found.key):
+                self._progress.failures.append(UploadFailure(printable(found.key), reason))
+            elif present and self._manifest.contains(
+                found.key, file := UploadedFile(found.size, found.modified_ns, present.etag)
             ):
-                self._note(_Sent(found, UploadedFile(found.size, found.modified_ns, there.etag)))
+                self._record(_FileResult(found, file))
             else:
-                waiting.add(threads.submit(self._send, found, there))
-            while len(waiting) >= QUEUED_FILES:
-                waiting = self._collect(waiting, on_progress)
-        while waiting:
-            waiting = self._collect(waiting, on_progress)
+                pending.add(threads.submit(self._upload_file, found, present))
+            while len(pending) >= QUEUED_FILES:
+                pending = self._collect(pending, on_progress)
+        while pending:
+            pending = self._collect(pending, on_progress)
 
     def _pairs(
-        self, wanted: Callable[[str], bool]
-    ) -> Iterator[tuple[StoredObject | None, S3Object | None]]:
-        """Each file with the object of its key, each without the other too; in order."""
+        self, is_included: Callable[[str], bool]
+    ) -> Iterator[tuple[StoredObject, S3Object | None]]:
+        """Yield each file with the object that has its key on S3: a merge of sorted listings."""
 
-        def unlisted(key: str, reason: str) -> None:
+        def on_error(key: str, reason: str) -> None:
             if key == ".":
                 raise StoreError(f"{self._source.url}: cannot be listed: {reason}")
-            self._staged.failures.append(UploadFailure(f"{printable(key)}/", reason))
+            self._progress.failures.append(UploadFailure(f"{printable(key)}/", reason))
 
-        theirs = self._target.listing.objects("", None)
-        there = next(theirs, None)
-        for found in self._source.list("", on_error=unlisted):
-            if not wanted(found.key):
+        objects = self._target.listing.objects("", None)
+        present = next(objects, None)
+        for found in self._source.list("", on_error=on_error):
+            if not is_included(found.key):
                 continue
-            while there and key_order(there.key) < key_order(found.key):
-                yield None, there
-                there = next(theirs, None)
-            if there and there.key == found.key:
-                yield found, there
-                there = next(theirs, None)
-            else:
-                yield found, None
-        while there:
-            yield None, there
-            there = next(theirs, None)
+            while present and key_order(present.key) < key_order(found.key):
+                present = next(objects, None)
+            yield found, present if present and present.key == found.key else None
 
-    def _not_a_key(self, key: str) -> str | None:
-        """Why a name of this machine cannot be one on S3."""
+    def _invalid_key_reason(self, key: str) -> str | None:
+        """Return why a local name cannot be a key on S3, or None."""
         if not is_unicode(key):
             return "its name is not valid UTF-8: rename it"
         if len((self._target.location.prefix + key).encode()) > MAX_KEY_BYTES:
             return f"its name is longer than S3 allows, {MAX_KEY_BYTES} bytes: shorten it"
         return None
 
-    def _collect(self, waiting: set[Future[_Sent]], on_progress: OnProgress) -> set[Future[_Sent]]:
-        done, rest = wait(waiting, PROGRESS_SECONDS, FIRST_COMPLETED)
+    def _collect(
+        self, pending: set[Future[_FileResult]], on_progress: OnProgress
+    ) -> set[Future[_FileResult]]:
+        done, rest = wait(pending, PROGRESS_SECONDS, FIRST_COMPLETED)
         for future in done:
             try:
-                self._note(future.result())
+                self._record(future.result())
             except UploadStopped:
-                self._staged.stopped = True
-        with self._counting:
-            self._staged.partial_bytes = self._partial.total()
-        on_progress(self._staged)
-        if self._target.clock.now() - self._saved >= SAVE_SECONDS:
+                self._progress.stopped = True
+        on_progress(self._progress)
+        if self._target.clock.now() - self._saved_at >= SAVE_SECONDS:
             self._manifest.save()
-            self._saved = self._target.clock.now()
+            self._saved_at = self._target.clock.now()
         return rest
 
-    def _note(self, sent: _Sent) -> None:
-        staged = self._staged
-        with self._counting:
-            del self._partial[sent.found.key]
-        if sent.copied is None:
-            staged.failures.append(UploadFailure(printable(sent.found.key), sent.reason))
+    def _record(self, result: _FileResult) -> None:
+        progress = self._progress
+        if result.file is None:
+            progress.failures.append(UploadFailure(printable(result.found.key), result.reason))
             return
-        self._manifest.add(sent.found.key, sent.copied)
-        if sent.uploaded:
-            staged.uploaded += 1
-            staged.uploaded_bytes += sent.copied.size
+        self._manifest.add(result.found.key, result.file)
+        if result.uploaded:
+            progress.uploaded += 1
+            progress.uploaded_bytes += result.file.size
         else:
-            staged.present += 1
-            staged.present_bytes += sent.copied.size
+            progress.present += 1
 
-    def _send(self, found: StoredObject, there: S3Object | None) -> _Sent:
-        """Copy one file; in a thread of its own."""
+    def _upload_file(self, found: StoredObject, present: S3Object | None) -> _FileResult:
+        """Upload one file; runs in a worker thread."""
         for _ in range(MAX_ATTEMPTS):
-            if self._stopped():
+            if self._is_stopped():
                 raise UploadStopped
             try:
-                return self._try(found, there)
+                return self._attempt(found, present)
             except (FileChangedError, NoSuchUploadError):
-                there = None
-                self._arrived(found.key, -self._partial[found.key])
-        return _Sent(found, reason="keeps changing: run again when it is complete")
+                present = None
+        return _FileResult(found, reason="keeps changing: run again when it is complete")
 
-    def _try(self, found: StoredObject, there: S3Object | None) -> _Sent:
+    def _attempt(self, found: StoredObject, present: S3Object | None) -> _FileResult:
         with ExitStack() as stack:
             try:
                 path = stack.enter_context(self._source.reading(found.key))
             except StoreError as error:
-                return _Sent(found, reason=str(error))
+                return _FileResult(found, reason=str(error))
             try:
-                return self._copy(found, path, there)
+                return self._copy(found, path, present)
             except OSError as error:
-                return _Sent(found, reason=f"cannot be read: {error.strerror or error}")
+                return _FileResult(found, reason=f"cannot be read: {error.strerror or error}")
 
-    def _copy(self, found: StoredObject, path: Path, there: S3Object | None) -> _Sent:
+    def _copy(self, found: StoredObject, path: Path, present: S3Object | None) -> _FileResult:
         before = _state(path)
         size, modified_ns = before
         if size <= PART_BYTES:
             data = path.read_bytes()
-            # Not half of a file that is being written.
-            _unchanged(path, before)
-            etag = self._same(there, size, hashlib.sha256(data).hexdigest())
-            copied = UploadedFile(
-                size, modified_ns, etag or self._target.uploading.put(found.key, data)
-            )
+            # The file may be in the middle of being written.
+            _check_unchanged(path, before)
+            present_etag = self._matching_etag(present, size, hashlib.sha256(data).hexdigest())
+            etag = present_etag or self._target.uploader.put(found.key, data)
         else:
-            content = digest_file(path, self._stopped)
-            etag = self._same(there, size, content.sha256)
-            copied = UploadedFile(
-                size, modified_ns, etag or self._in_parts(found.key, path, content)
-            )
-        _unchanged(path, before)
-        return _Sent(found, copied, uploaded=etag is None)
+            digest = digest_file(path, self._is_stopped)
+            present_etag = self._matching_etag(present, size, digest.sha256)
+            etag = present_etag or self._upload_in_parts(found.key, path, digest)
+        _check_unchanged(path, before)
+        return _FileResult(
+            found, UploadedFile(size, modified_ns, etag), uploaded=present_etag is None
+        )
 
-    def _same(self, there: S3Object | None, size: int, sha256: str) -> str | None:
-        """The ETag of the object that is there, when it has the file's content."""
-        if there is None or there.size != size:
+    def _matching_etag(self, present: S3Object | None, size: int, sha256: str) -> str | None:
+        """Return the ETag of the present object if it has the file's content."""
+        if present is None or present.size != size:
             return None
-        head = self._target.head(there.key)
-        return str(head["ETag"]) if head["Metadata"].get(SHA256_METADATA) == sha256 else None
+        head = self._target.head(present.key)
+        return head["ETag"] if head["Metadata"].get(SHA256_METADATA) == sha256 else None
 
-    def _in_parts(self, key: str, path: Path, content: FileDigest) -> str:
-        uploading = self._target.uploading
+    def _upload_in_parts(self, key: str, path: Path, digest: FileDigest) -> str:
         try:
-            upload_id, stored = self._resumed(key, content)
-            self._arrived(key, min(len(stored) * content.part_bytes, content.size))
-            return uploading.finish(
-                key, path, content, upload_id, stored, self._stopped, partial(self._arrived, key)
+            upload_id, stored = self._resume_or_create(key, digest)
+            return self._target.uploader.complete_upload(
+                key, path, digest, upload_id, stored, self._is_stopped
             )
         except (FileChangedError, NoSuchUploadError):
-            self._discard(key)
+            self._abort_pending(key)
             raise
 
-    def _resumed(self, key: str, content: FileDigest) -> tuple[str, dict[int, str]]:
-        """An upload of a large file, and the ETags of the parts of it that S3 has."""
-        begun = self._manifest.upload(key)
-        if begun and begun.sha256 == content.sha256:
-            return begun.upload_id, self._target.uploading.stored_parts(key, begun.upload_id)
-        if begun:
-            self._discard(key)
-        upload_id = self._target.uploading.begin(key, content)
-        self._manifest.begin(key, MultipartUpload(upload_id, content.sha256))
-        if content.size >= RESUMABLE_BYTES:
+    def _resume_or_create(self, key: str, digest: FileDigest) -> tuple[str, dict[int, str]]:
+        """Return the upload id of a large file, and the ETags of the parts that S3 has."""
+        pending = self._manifest.pending_upload(key)
+        if pending and pending.sha256 == digest.sha256:
+            return pending.upload_id, self._target.uploader.list_parts(key, pending.upload_id)
+        if pending:
+            self._abort_pending(key)
+        upload_id = self._target.uploader.create_upload(key, digest)
+        self._manifest.add_pending(key, MultipartUpload(upload_id, digest.sha256))
+        if digest.size >= RESUMABLE_BYTES:
             self._manifest.save()
         return upload_id, {}
 
-    def _discard(self, key: str) -> None:
-        """Forget the parts of what the file no longer is."""
-        begun = self._manifest.upload(key)
-        if begun:
-            self._target.uploading.abort(key, begun.upload_id)
-            self._manifest.forget_upload(key)
+    def _abort_pending(self, key: str) -> None:
+        """Delete the parts of an earlier version of the file."""
+        pending = self._manifest.pending_upload(key)
+        if pending:
+            self._target.uploader.abort_upload(key, pending.upload_id)
+            self._manifest.remove_pending(key)
 
-    def _arrived(self, key: str, count: int) -> None:
-        with self._counting:
-            self._partial[key] += count
-
-    def _stopped(self) -> bool:
+    def _is_stopped(self) -> bool:
         return self._stop.is_set() or self._failed.is_set()
 
 
@@ -334,6 +304,6 @@ def _state(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _unchanged(path: Path, before: tuple[int, int]) -> None:
+def _check_unchanged(path: Path, before: tuple[int, int]) -> None:
     if _state(path) != before:
         raise FileChangedError

@@ -1,11 +1,11 @@
-"""What was copied into a store, so that the next copy need not compare again.
+"""The manifest of an upload target: which files were uploaded, so that they need no comparison.
 
-An object of the target, gzipped JSON lines: first the version, then one line per file,
+An object in the target, gzipped JSON lines: first the version, then one line per file,
 
-    ["file", key, bytes, modified_ns, etag]      as the file was, and as S3 has it since
-    ["upload", key, upload_id, sha256]           a large file that is under way
+    ["file", key, bytes, modified_ns, etag]      the file's state, and the object's ETag since
+    ["upload", key, upload_id, sha256]           a large file whose upload is pending
 
-It only saves work: what it does not know is compared by checksum.
+It is a cache: files that it lacks are compared by checksum.
 """
 
 import gzip
@@ -22,7 +22,7 @@ VERSION = ["odins-ravne-staged", 1]
 
 
 class UploadedFile(NamedTuple):
-    """A file, and the object that it became."""
+    """The state of a file, and the ETag of its object."""
 
     size: int
     modified_ns: int
@@ -30,14 +30,14 @@ class UploadedFile(NamedTuple):
 
 
 class MultipartUpload(NamedTuple):
-    """A large file that is under way."""
+    """A pending upload of a large file."""
 
     upload_id: str
     sha256: str  # of the whole file, in hexadecimal
 
 
 class UploadManifest:
-    """The manifest of one target; its methods may be called from any thread.
+    """The manifest of one target. Thread-safe.
 
     Raises:
         StoreError: it cannot be read.
@@ -47,9 +47,9 @@ class UploadManifest:
         self._target = target
         self._earlier: dict[str, UploadedFile] = {}
         self._current: dict[str, UploadedFile] = {}
-        self._uploads: dict[str, MultipartUpload] = {}
-        self._changing = Lock()
-        self._saving = Lock()
+        self._pending: dict[str, MultipartUpload] = {}
+        self._lock = Lock()
+        self._save_lock = Lock()
         if not target.exists(UPLOAD_MANIFEST):
             return
         try:
@@ -57,56 +57,56 @@ class UploadManifest:
                 self._read(path)
         except (OSError, EOFError, ValueError, TypeError):
             raise StoreError(
-                f"{target.url}/{UPLOAD_MANIFEST}: is damaged; delete it, then all files are compared"
+                f"{target.url}/{UPLOAD_MANIFEST}: is damaged; delete it, and all files are compared"
             ) from None
 
-    def holds(self, key: str, copied: UploadedFile) -> bool:
-        """Whether a file was copied as it is, to the object that is there."""
-        with self._changing:
-            return self._current.get(key) == copied or self._earlier.get(key) == copied
+    def contains(self, key: str, file: UploadedFile) -> bool:
+        """Return True if a file in this state was uploaded to the object with this ETag."""
+        with self._lock:
+            return self._current.get(key) == file or self._earlier.get(key) == file
 
-    def add(self, key: str, copied: UploadedFile) -> None:
-        """A file has been copied, or found to be there."""
-        with self._changing:
+    def add(self, key: str, file: UploadedFile) -> None:
+        """Add a file that was uploaded, or was present."""
+        with self._lock:
             self._earlier.pop(key, None)
-            self._uploads.pop(key, None)
-            self._current[key] = copied
+            self._pending.pop(key, None)
+            self._current[key] = file
 
-    def upload(self, key: str) -> MultipartUpload | None:
-        """The upload of a file that is under way, if there is one."""
-        with self._changing:
-            return self._uploads.get(key)
+    def pending_upload(self, key: str) -> MultipartUpload | None:
+        """Return the pending upload of a file, if there is one."""
+        with self._lock:
+            return self._pending.get(key)
 
-    def begin(self, key: str, upload: MultipartUpload) -> None:
-        """A large file is under way from now on."""
-        with self._changing:
-            self._uploads[key] = upload
+    def add_pending(self, key: str, upload: MultipartUpload) -> None:
+        """Add the pending upload of a large file."""
+        with self._lock:
+            self._pending[key] = upload
 
-    def forget_upload(self, key: str) -> None:
-        """A file is under way no longer."""
-        with self._changing:
-            self._uploads.pop(key, None)
+    def remove_pending(self, key: str) -> None:
+        """Remove the pending upload of a file."""
+        with self._lock:
+            self._pending.pop(key, None)
 
-    def forget_earlier(self) -> None:
-        """All files have been seen: those of earlier copies that were not are gone."""
-        with self._changing:
+    def drop_unseen(self) -> None:
+        """Drop files of earlier uploads that were not added again: they were deleted."""
+        with self._lock:
             self._earlier.clear()
 
     def save(self) -> None:
-        """Put the manifest in place as it is now.
+        """Save the manifest to the target.
 
         Raises:
             StoreError: the target refuses it.
         """
-        with self._saving, self._target.writing(UPLOAD_MANIFEST) as path:
-            with self._changing:
+        with self._save_lock, self._target.writing(UPLOAD_MANIFEST) as path:
+            with self._lock:
                 files = {**self._earlier, **self._current}
-                uploads = dict(self._uploads)
+                pending = dict(self._pending)
             with gzip.open(path, "wt", encoding="utf-8", compresslevel=5) as lines:
                 lines.write(json.dumps(VERSION) + "\n")
-                for key, copied in files.items():
-                    lines.write(json.dumps(["file", key, *copied]) + "\n")
-                for key, upload in uploads.items():
+                for key, file in files.items():
+                    lines.write(json.dumps(["file", key, *file]) + "\n")
+                for key, upload in pending.items():
                     lines.write(json.dumps(["upload", key, *upload]) + "\n")
 
     def _read(self, path: Path) -> None:
@@ -118,4 +118,4 @@ class UploadManifest:
                 if kind == "file":
                     self._earlier[key] = UploadedFile(*values)
                 else:
-                    self._uploads[key] = MultipartUpload(*values)
+                    self._pending[key] = MultipartUpload(*values)

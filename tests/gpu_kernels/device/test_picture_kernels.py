@@ -18,12 +18,18 @@ from numpy.typing import NDArray
 
 from gpu_kernels.device import gpu_preprocessing
 from gpu_kernels.device.cubins import compile_cubins, load_cubins
-from gpu_kernels.device.gpu_preprocessing import Staging, cut_out, fit_into, motion_energy, small_grey
-from gpu_kernels.device.streams import ready
+from gpu_kernels.device.gpu_preprocessing import (
+    StagingBuffer,
+    crop_to_host,
+    downscale_to_grey,
+    fit_into,
+    motion_energy,
+)
+from gpu_kernels.device.streams import load_kernels
 from gpu_kernels.models.manifest import InputSpec, load_manifest
-from gpu_kernels.preprocessing.device_picture import BT601, Colour, DevicePicture
+from gpu_kernels.preprocessing.crop_regions import to_pixels
+from gpu_kernels.preprocessing.device_picture import BT601, ColourMatrix, DevicePicture
 from gpu_kernels.preprocessing.letterbox import fit, to_input
-from gpu_kernels.preprocessing.crop_regions import pixels
 
 Picture = NDArray[np.uint8]
 SHARE = 0.15  # of values, that may differ by a grey level
@@ -32,7 +38,7 @@ MODELS = ["megadetector-lite", "ssd-mobilenet-v2-cam16", "efficientnet-lite3"]
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
-    ready("cpu")
+    load_kernels("cpu")
 
 
 def noise(height: int, width: int, seed: int = 0) -> Picture:
@@ -110,7 +116,7 @@ def test_a_region_is_fitted_as_the_picture_cut_to_it() -> None:
     """Nothing of what lies beyond a crop's edge gets into it."""
     manifest = load_manifest("efficientnet-lite3")
     picture = noise(400, 600)
-    region = pixels((0.3, 0.2, 0.25, 0.5), 600, 400)
+    region = to_pixels((0.3, 0.2, 0.25, 0.5), 600, 400)
     left, top, right, bottom = region
     buffer, (on_device,) = packed([picture])
     found = fitted(buffer, [(on_device, region)], manifest.input)
@@ -141,7 +147,7 @@ def test_any_size_turned_any_way_cut_anywhere_is_fitted_as_opencv_does(
     )  # fmt: skip
     picture = noise(height, width, height * 1000 + width)
     (x0, x1), (y0, y1) = sorted(cut[:2]), sorted(cut[2:])
-    region = pixels((x0, y0, x1 - x0, y1 - y0), width, height)
+    region = to_pixels((x0, y0, x1 - x0, y1 - y0), width, height)
     left, top, right, bottom = region
     buffer, (on_device,) = packed([picture], turns)
     found = fitted(buffer, [(on_device, region)], spec)
@@ -181,7 +187,7 @@ def padded(luma: Picture, chroma: Picture, pitch: int) -> tuple[Any, DevicePictu
 def test_nv12_becomes_the_colours_that_opencv_makes_of_it() -> None:
     luma, chroma, expected = nv12(noise(240, 320))
     buffer, picture = padded(luma, chroma, 512)
-    (found,) = cut_out(buffer, [(picture, picture.whole)], [(240, 320)])
+    (found,) = crop_to_host(buffer, [(picture, picture.whole)], [(240, 320)])
     differ = np.abs(found.astype(int) - expected.astype(int))
     assert differ.max() <= 1
     assert (differ > 0).mean() <= SHARE
@@ -205,7 +211,7 @@ def test_nv12_is_turned_upright(turns: int) -> None:
     height, width = upright.shape[:2]
     turned = DevicePicture(height, width, flat.start, flat.pitch, turns, flat.chroma,
                            flat.chroma_pitch)  # fmt: skip
-    (found,) = cut_out(buffer, [(turned, turned.whole)], [(height, width)])
+    (found,) = crop_to_host(buffer, [(turned, turned.whole)], [(height, width)])
     assert np.abs(found.astype(int) - upright.astype(int)).max() <= 1
 
 
@@ -213,17 +219,17 @@ def test_nv12_is_turned_upright(turns: int) -> None:
     ("colour", "grey", "white"),
     [
         (BT601, 126, 235),
-        (Colour.of(0.2126, 0.0722, full_range=False), 126, 235),
-        (Colour.of(0.299, 0.114, full_range=True), 128, 255),
+        (ColourMatrix.of(0.2126, 0.0722, full_range=False), 126, 235),
+        (ColourMatrix.of(0.299, 0.114, full_range=True), 128, 255),
     ],
 )
 def test_without_chroma_black_grey_and_white_are_what_they_are(
-    colour: Colour, grey: int, white: int
+    colour: ColourMatrix, grey: int, white: int
 ) -> None:
     luma = np.array([[white, grey], [round(colour.zero), grey]], np.uint8)
     buffer, flat = padded(luma, np.full((1, 2), 128, np.uint8), 2)
     picture = DevicePicture(2, 2, flat.start, 2, chroma=flat.chroma, chroma_pitch=2, colour=colour)
-    (found,) = cut_out(buffer, [(picture, picture.whole)], [(2, 2)])
+    (found,) = crop_to_host(buffer, [(picture, picture.whole)], [(2, 2)])
     assert found[0, 0].tolist() == [255, 255, 255]
     assert found[1, 0].tolist() == [0, 0, 0]
     assert np.abs(found[0, 1].astype(int) - 128).max() <= 1
@@ -236,7 +242,7 @@ def test_crops_of_several_pictures_come_back_in_their_sizes() -> None:
     pictures = [noise(100, 150, 1), noise(60, 40, 2)]
     buffer, (one, other) = packed(pictures)
     regions = [(one, (10, 20, 110, 80)), (other, other.whole)]
-    first, second = cut_out(buffer, regions, [(60, 100), (30, 20)])
+    first, second = crop_to_host(buffer, regions, [(60, 100), (30, 20)])
     np.testing.assert_array_equal(first, pictures[0][20:80, 10:110])
     expected = cv2.resize(pictures[1], (20, 30), interpolation=cv2.INTER_LINEAR)
     assert np.abs(second.astype(int) - expected.astype(int)).max() <= 1
@@ -254,14 +260,14 @@ def test_crops_of_many_bytes_are_cut_in_several_launches(
     sizes = [(each.shape[0], each.shape[1]) for each in pictures]
     monkeypatch.setattr(gpu_preprocessing, "MOST_CUT", most)
     launches: list[int] = []
-    at_once = gpu_preprocessing._cut_at_once
+    at_once = gpu_preprocessing._crop_batch
 
     def counted(buffer: Any, regions: Any, sizes: Any) -> Any:
         launches.append(len(sizes))
         return at_once(buffer, regions, sizes)
 
     monkeypatch.setattr(gpu_preprocessing, "_cut_at_once", counted)
-    found = cut_out(buffer, [(each, each.whole) for each in shown], sizes)
+    found = crop_to_host(buffer, [(each, each.whole) for each in shown], sizes)
     assert launches == expected
     for one, other in zip(found, pictures, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -270,12 +276,12 @@ def test_crops_of_many_bytes_are_cut_in_several_launches(
 def test_a_batch_of_pictures_that_no_array_can_hold_is_halved() -> None:
     """`Lanes` halves what has not enough memory."""
     with pytest.raises(MemoryError, match=r"has 2\.3 GiB, 2 are the most"):
-        Staging().room(2_469_632_000, "cpu")
+        StagingBuffer().room(2_469_632_000, "cpu")
 
 
 def test_no_crops_are_no_launch() -> None:
     buffer, _ = packed([noise(4, 4)])
-    assert cut_out(buffer, [], []) == []
+    assert crop_to_host(buffer, [], []) == []
 
 
 @pytest.mark.parametrize(("height", "width"), [(720, 1280), (333, 517)])
@@ -283,7 +289,7 @@ def test_a_small_grey_picture_is_opencvs(height: int, width: int) -> None:
     picture = noise(height, width)
     buffer, (on_device,) = packed([picture])
     small = (320, round(320 * height / width))
-    found = small_grey(buffer, on_device, small[1], small[0]).numpy().astype(int)
+    found = downscale_to_grey(buffer, on_device, small[1], small[0]).numpy().astype(int)
     shrunk = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
     expected = cv2.cvtColor(shrunk, cv2.COLOR_BGR2GRAY).astype(int)
     assert np.abs(found - expected).max() <= 1

@@ -12,10 +12,16 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from gpu_kernels.engines.engine import open_engine
-from gpu_kernels.engines.fp16 import HalfOnCpu, half_graph
-from gpu_kernels.heads.engine_agreement import PLACE, SCORE, Agreement, compare_boxes, compare_labels
-from gpu_kernels.heads.box_decoding import Boxes, decode
-from gpu_kernels.heads.label_ranking import RankedLabel, rank
+from gpu_kernels.engines.fp16 import Fp16CpuEngine, fp16_graph
+from gpu_kernels.heads.box_decoding import Boxes, decode_boxes
+from gpu_kernels.heads.engine_agreement import (
+    EDGE_TOLERANCE,
+    SCORE_TOLERANCE,
+    Agreement,
+    compare_boxes,
+    compare_labels,
+)
+from gpu_kernels.heads.label_ranking import RankedLabel, rank_labels
 from gpu_kernels.models.manifest import ModelManifest, load_manifest, model_hash
 from gpu_kernels.preprocessing.letterbox import fit, to_input
 from resources.errors import ModelError
@@ -39,7 +45,7 @@ def a_network(
 
 def halved(manifest: ModelManifest) -> tuple[Any, Any]:
     """The rewritten graph, and a session that runs it."""
-    graph = half_graph(manifest)
+    graph = fp16_graph(manifest)
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     return onnx.load_from_string(graph).graph, session
 
@@ -121,7 +127,7 @@ def test_weights_that_a_half_cannot_hold_are_refused(tmp_path: Path) -> None:
     nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
     manifest = a_network(tmp_path, nodes, {"w": ONES * 70_000}, ("y",))
     with pytest.raises(ModelError, match=r"w holds more than 65504; set half = false"):
-        half_graph(manifest)
+        fp16_graph(manifest)
 
 
 def test_a_network_that_branches_is_refused(tmp_path: Path) -> None:
@@ -130,7 +136,7 @@ def test_a_network_that_branches_is_refused(tmp_path: Path) -> None:
     nodes = [helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch)]
     manifest = a_network(tmp_path, nodes, {"yes": np.array(True)}, ("y",))
     with pytest.raises(ModelError, match=r"it branches or loops; set half = false"):
-        half_graph(manifest)
+        fp16_graph(manifest)
 
 
 def test_half_does_not_change_the_model_hash(tmp_path: Path) -> None:
@@ -160,17 +166,17 @@ def test_a_clear_box_without_a_partner_is_no_agreement() -> None:
 
 
 def test_a_box_at_the_threshold_may_fall_either_way() -> None:
-    near = (*FOX[:4], 0.25 + SCORE / 2, 0)
+    near = (*FOX[:4], 0.25 + SCORE_TOLERANCE / 2, 0)
     assert compare_boxes(boxes(near), boxes(), 0.25).holds
 
 
 @pytest.mark.parametrize(
     ("other", "holds"),
     [
-        ((0.2 + PLACE / 2, 0.2, 0.4, 0.4, 0.8, 0), True),
-        ((0.2 + PLACE * 2, 0.2, 0.4, 0.4, 0.8, 0), False),
-        ((0.2, 0.2, 0.4, 0.4, 0.8 + SCORE / 2, 0), True),
-        ((0.2, 0.2, 0.4, 0.4, 0.8 + SCORE * 2, 0), False),
+        ((0.2 + EDGE_TOLERANCE / 2, 0.2, 0.4, 0.4, 0.8, 0), True),
+        ((0.2 + EDGE_TOLERANCE * 2, 0.2, 0.4, 0.4, 0.8, 0), False),
+        ((0.2, 0.2, 0.4, 0.4, 0.8 + SCORE_TOLERANCE / 2, 0), True),
+        ((0.2, 0.2, 0.4, 0.4, 0.8 + SCORE_TOLERANCE * 2, 0), False),
     ],
 )
 def test_partners_may_differ_by_the_stated_tolerance(
@@ -206,11 +212,13 @@ def stills(footage: Path) -> list[NDArray[np.uint8]]:
 def agreement(manifest: ModelManifest, one: Any, other: Any, sizes: Any) -> Agreement:
     total = Agreement()
     if manifest.task == "classifier":
-        for some, others in zip(rank(one[0], manifest), rank(other[0], manifest), strict=True):
+        for some, others in zip(
+            rank_labels(one[0], manifest), rank_labels(other[0], manifest), strict=True
+        ):
             total += compare_labels(some, others)
         return total
     threshold = manifest.detector_output.threshold
-    found = [decode(outputs, manifest, sizes, threshold) for outputs in (one, other)]
+    found = [decode_boxes(outputs, manifest, sizes, threshold) for outputs in (one, other)]
     for some_boxes, other_boxes in zip(*found, strict=True):
         total += compare_boxes(some_boxes, other_boxes, threshold)
     return total
@@ -227,7 +235,7 @@ def test_half_precision_gives_the_same_answers_alone_and_in_batches(
     manifest = load_manifest(name)
     images = to_input([fit(picture, manifest) for picture in stills], manifest)
     sizes = [(picture.shape[0], picture.shape[1]) for picture in stills]
-    full, half = open_engine(manifest, "onnxruntime", 2), HalfOnCpu(manifest)
+    full, half = open_engine(manifest, "onnxruntime", 2), Fp16CpuEngine(manifest)
     plain = full.run(images)
     for batch in (32, 8, 1):
         times = max(1, batch // len(images))

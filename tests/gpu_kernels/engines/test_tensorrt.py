@@ -19,19 +19,19 @@ from paths import ROOT
 from stub_libraries import gcc, make_stub
 
 from gpu_kernels.device.gpu import Gpu, find_gpu, usable_gpu
-from gpu_kernels.engines.engine import engine_for, open_engine
+from gpu_kernels.engines.engine import open_engine, resolve_engine
 from gpu_kernels.engines.engine_cache import EngineCache
-from gpu_kernels.engines.runtime_cache import CompiledKernels
-from gpu_kernels.engines.tensorrt_api import MODULES, TensorRt, find_tensorrt
+from gpu_kernels.engines.runtime_cache import PersistentRuntimeCache
+from gpu_kernels.engines.tensorrt_api import TENSORRT_MODULES, TensorRt, find_tensorrt
 from gpu_kernels.engines.tensorrt_build import (
-    JOINED,
-    Batches,
+    ARCH_SEPARATOR,
+    BatchSizes,
     EngineKey,
-    arch_for,
     build_engine,
     check_archs,
+    engine_arch,
     engine_key,
-    joined,
+    join_archs,
 )
 from gpu_kernels.models.manifest import ModelManifest, load_manifest, shipped_models
 from resources.errors import EngineError, ModelError
@@ -136,7 +136,7 @@ def test_a_builder_without_a_gpu_is_the_error_that_is_caught(bindings: dict[str,
 @pytest.fixture(scope="module")
 def rtx() -> TensorRt:
     found = find_tensorrt()
-    assert found.rtx and found.api.__name__ in MODULES
+    assert found.rtx and found.api.__name__ in TENSORRT_MODULES
     return found
 
 
@@ -180,7 +180,7 @@ def test_no_name_of_tensorrt_is_used_that_is_not_looked_up(rtx: TensorRt) -> Non
 def test_every_shipped_model_builds_for_every_gpu_of_the_fleet(
     rtx: TensorRt, name: str, arch: str
 ) -> None:
-    built = build_engine(load_manifest(name), rtx, arch, Batches())
+    built = build_engine(load_manifest(name), rtx, arch, BatchSizes())
     assert len(built.plan) > 10_000_000
     assert not built.timing_cache
 
@@ -189,7 +189,7 @@ def test_one_engine_serves_a_fleet_of_several_gpus(rtx: TensorRt) -> None:
     """All three of g4dn, g5 and g6; and of the last two, one that is no larger than for one."""
     manifest = load_manifest("ssd-mobilenet-v2-cam16")
     sizes = {
-        arch: len(build_engine(manifest, rtx, arch, Batches()).plan)
+        arch: len(build_engine(manifest, rtx, arch, BatchSizes()).plan)
         for arch in ("sm_86", "sm_86+sm_89", "sm_75+sm_86+sm_89")
     }
     assert sizes["sm_86+sm_89"] < 1.1 * sizes["sm_86"]
@@ -198,10 +198,10 @@ def test_one_engine_serves_a_fleet_of_several_gpus(rtx: TensorRt) -> None:
 
 def test_a_gpu_that_shares_an_engine_asks_for_that_one_and_others_for_their_own() -> None:
     shared_by = ("sm_89", "sm_86")
-    assert arch_for("sm_86", shared_by) == arch_for("sm_89", shared_by) == "sm_86+sm_89"
-    assert arch_for("sm_75", shared_by) == "sm_75"
-    assert arch_for("sm_75", ()) == "sm_75"
-    assert joined(["sm_120", "sm_89", "sm_120"]) == "sm_89+sm_120"
+    assert engine_arch("sm_86", shared_by) == engine_arch("sm_89", shared_by) == "sm_86+sm_89"
+    assert engine_arch("sm_75", shared_by) == "sm_75"
+    assert engine_arch("sm_75", ()) == "sm_75"
+    assert join_archs(["sm_120", "sm_89", "sm_120"]) == "sm_89+sm_120"
 
 
 def test_a_full_tensorrt_shares_engines_from_ampere_on_and_says_so() -> None:
@@ -236,7 +236,7 @@ def test_a_model_of_another_size_than_its_manifest_says_is_refused(
 ) -> None:
     manifest = load_manifest(str(own_model(tmp_path, ("height = 300", "height = 320"))))
     with pytest.raises(ModelError, match=r"takes \[-1, 3, 300, 300\], .* \[N, 3, 320, 300\]"):
-        build_engine(manifest, rtx, "sm_75", Batches())
+        build_engine(manifest, rtx, "sm_75", BatchSizes())
 
 
 @pytest.mark.parametrize("half", ["true", "false"])
@@ -244,7 +244,7 @@ def test_a_file_that_is_no_network_is_refused(rtx: TensorRt, tmp_path: Path, hal
     path = own_model(tmp_path, ("half = true", f"half = {half}"), b"no network")
     said = {"true": "cannot be read as ONNX", "false": "cannot build its engine"}[half]
     with pytest.raises((ModelError, EngineError), match=said) as caught:
-        build_engine(load_manifest(str(path)), rtx, "sm_75", Batches())
+        build_engine(load_manifest(str(path)), rtx, "sm_75", BatchSizes())
     assert "\n" not in str(caught.value)
 
 
@@ -259,7 +259,7 @@ def test_a_network_that_a_gpu_cannot_run_says_which_and_the_way_out(
     (tmp_path / "own.toml").write_text(text.replace("half = true", "half = false"))
     manifest = load_manifest(str(tmp_path / "own.toml"))
     with pytest.raises(EngineError, match=r"efficientnet-lite3: tensorrt-rtx .* on the CPU$"):
-        build_engine(manifest, rtx, "sm_75", Batches())
+        build_engine(manifest, rtx, "sm_75", BatchSizes())
 
 
 def test_a_gpu_that_tensorrt_does_not_know_is_refused_with_those_it_knows(rtx: TensorRt) -> None:
@@ -279,7 +279,7 @@ def manifest() -> ModelManifest:
 
 @pytest.fixture
 def key(manifest: ModelManifest, rtx: TensorRt) -> EngineKey:
-    return engine_key(manifest, rtx, "sm_75", Batches())
+    return engine_key(manifest, rtx, "sm_75", BatchSizes())
 
 
 def test_whatever_changes_an_engine_changes_its_name(key: EngineKey, rtx: TensorRt) -> None:
@@ -289,11 +289,11 @@ def test_whatever_changes_an_engine_changes_its_name(key: EngineKey, rtx: Tensor
         key._replace(tensorrt="tensorrt 11.4.0.106"),
         key._replace(arch="sm_86"),
         key._replace(arch="sm_75+sm_86"),
-        key._replace(batches=Batches(1, 4, 32)),
+        key._replace(batches=BatchSizes(1, 4, 32)),
     ]
     names = {each.name for each in [key, *others]}
     assert len(names) == 7
-    assert not any(JOINED in name for name in names)
+    assert not any(ARCH_SEPARATOR in name for name in names)
     assert key.name.startswith("sm_75-")
 
 
@@ -377,7 +377,7 @@ def test_kernels_are_kept_when_they_were_compiled_and_taken_up_by_the_next_machi
     """The first batch runs with kernels for any shape; those of its own come while it works."""
     cache, _ = a_cache(tmp_path)
     first = Compiled()
-    kernels = CompiledKernels(cache, key, "sm_75", first)
+    kernels = PersistentRuntimeCache(cache, key, "sm_75", first)
     first.kernels = b"for any shape"
     kernels.batch_ended()
     assert cache.aid(key, "kernels", "sm_75") == b"for any shape"
@@ -386,7 +386,7 @@ def test_kernels_are_kept_when_they_were_compiled_and_taken_up_by_the_next_machi
         kernels.batch_ended()
     assert cache.aid(key, "kernels", "sm_75") == first.kernels
     second = Compiled()
-    CompiledKernels(cache, key, "sm_75", second)
+    PersistentRuntimeCache(cache, key, "sm_75", second)
     assert second.kernels == first.kernels
 
 
@@ -397,10 +397,10 @@ def test_kernels_that_are_known_are_not_written_again_and_those_not_taken_are(
     cache.put_aid(key, "kernels", b"compiled before", "sm_75")
     (path,) = tmp_path.iterdir()
     written = path.stat().st_mtime_ns
-    CompiledKernels(cache, key, "sm_75", Compiled()).batch_ended()
+    PersistentRuntimeCache(cache, key, "sm_75", Compiled()).batch_ended()
     assert path.stat().st_mtime_ns == written
     newer = Compiled(takes=False)
-    kernels = CompiledKernels(cache, key, "sm_75", newer)
+    kernels = PersistentRuntimeCache(cache, key, "sm_75", newer)
     newer.kernels = b"newer"
     kernels.batch_ended()
     assert cache.aid(key, "kernels", "sm_75") == b"newer"
@@ -410,7 +410,7 @@ def test_gpus_that_share_an_engine_do_not_share_its_kernels(tmp_path: Path, key:
     cache, _ = a_cache(tmp_path)
     cache.put_aid(key, "kernels", b"of a T4", "sm_75")
     other = Compiled()
-    CompiledKernels(cache, key, "sm_89", other)
+    PersistentRuntimeCache(cache, key, "sm_89", other)
     assert other.kernels == b""
 
 
@@ -457,8 +457,8 @@ def test_auto_takes_the_cpu_where_there_is_no_gpu_and_has_nothing_to_say() -> No
     if find_gpu() is not None:
         pytest.skip("this machine has a GPU")
     notes: list[str] = []
-    assert engine_for("auto", notes.append) == "onnxruntime"
-    assert engine_for("tensorrt", notes.append) == "tensorrt"
+    assert resolve_engine("auto", notes.append) == "onnxruntime"
+    assert resolve_engine("tensorrt", notes.append) == "tensorrt"
     assert notes == []
 
 

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gpu_kernels.device.gpu_preprocessing import Staging
+from gpu_kernels.device.gpu_preprocessing import StagingBuffer
 from gpu_kernels.engines.engine import open_engine
-from gpu_kernels.heads.box_decoding import MOST_CANDIDATES, Boxes, decode
-from gpu_kernels.heads.gpu_box_decoding import ROOM, HeadsOnDevice
+from gpu_kernels.heads.box_decoding import MAX_CANDIDATES, Boxes, decode_boxes
+from gpu_kernels.heads.gpu_box_decoding import CANDIDATE_CAPACITY, GpuBoxDecoder
 from gpu_kernels.models.manifest import ModelManifest, load_manifest
 from gpu_kernels.preprocessing.letterbox import fit, to_input
 from resources.errors import ModelError
@@ -37,7 +37,7 @@ class DoneLane:
         dtypes = {np.dtype(np.float16): wp.float16, np.dtype(np.float32): wp.float32}
         self.outputs = [wp.array(each, dtype=dtypes[each.dtype], device="cpu") for each in outputs]
         self.held: list[Any] = []
-        self.staging = Staging()
+        self.staging = StagingBuffer()
 
     def launch(self, count: int) -> None:
         raise AssertionError("it has computed")
@@ -52,7 +52,7 @@ class DoneLane:
 def read(
     outputs: Outputs, manifest: ModelManifest, sizes: list[tuple[int, int]], threshold: float
 ) -> list[Boxes]:
-    return HeadsOnDevice(manifest, threshold).read(DoneLane(outputs), sizes)()
+    return GpuBoxDecoder(manifest, threshold).read(DoneLane(outputs), sizes)()
 
 
 def assert_same(found: list[Boxes], expected: list[Boxes]) -> None:
@@ -92,7 +92,7 @@ def test_any_rows_of_a_yolox_head_give_the_boxes_that_numpy_gives(
 ) -> None:
     manifest, rows = load_manifest(YOLOX), yolox_rows(count, seed)
     found = read([rows], manifest, [size], threshold)
-    assert_same(found, decode([rows], manifest, [size], threshold))
+    assert_same(found, decode_boxes([rows], manifest, [size], threshold))
 
 
 @pytest.mark.parametrize("quiet", [5.0, 7.0, 30.0])
@@ -102,7 +102,7 @@ def test_ssd_heads_give_the_boxes_that_numpy_gives(quiet: float, seed: int) -> N
     sizes = [(480, 640), (700, 333)]
     threshold = manifest.detector_output.threshold
     found = read(outputs, manifest, sizes, threshold)
-    assert_same(found, decode(outputs, manifest, sizes, threshold))
+    assert_same(found, decode_boxes(outputs, manifest, sizes, threshold))
     assert all(len(boxes) == 0 for boxes in found) == (quiet == 30.0)
 
 
@@ -110,7 +110,7 @@ def test_heads_in_half_precision_are_read_as_numpy_reads_them() -> None:
     manifest, outputs = load_manifest(SSD), [each.astype(np.float16) for each in ssd_heads(7.0, 3)]
     sizes = [(300, 300), (640, 480)]
     found = read(outputs, manifest, sizes, 0.3)
-    assert_same(found, decode(outputs, manifest, sizes, 0.3))
+    assert_same(found, decode_boxes(outputs, manifest, sizes, 0.3))
     assert len(found[0]) > 10
 
 
@@ -122,7 +122,7 @@ def test_of_equal_boxes_the_first_row_of_the_network_is_kept() -> None:
         rows[0, 8399 - number] = (60 * (number % 25) % 600, 40 * (number % 25), 50, 30 + number,
                                   0.8, 0.9)  # fmt: skip
     (found,) = read([rows], manifest, [(1280, 1280)], 0.25)
-    (expected,) = decode([rows], manifest, [(1280, 1280)], 0.25)
+    (expected,) = decode_boxes([rows], manifest, [(1280, 1280)], 0.25)
     np.testing.assert_array_equal(found.xywh, expected.xywh)
     assert len(set(found.confidence.tolist())) == 1
     assert 0 < len(found) < 50
@@ -132,24 +132,27 @@ def test_without_overlap_every_box_up_to_the_room_is_kept() -> None:
     """A grid of boxes that do not touch, as many as there is room for."""
     manifest = load_manifest(YOLOX)
     rows = np.zeros((1, ROWS, 6), np.float32)
-    place = np.arange(ROOM)
-    rows[0, :ROOM, 0], rows[0, :ROOM, 1] = place % 50 * 12 + 6, place // 50 * 12 + 6
-    rows[0, :ROOM, 2:4], rows[0, :ROOM, 4:] = 8.0, 0.9
+    place = np.arange(CANDIDATE_CAPACITY)
+    rows[0, :CANDIDATE_CAPACITY, 0], rows[0, :CANDIDATE_CAPACITY, 1] = (
+        place % 50 * 12 + 6,
+        place // 50 * 12 + 6,
+    )
+    rows[0, :CANDIDATE_CAPACITY, 2:4], rows[0, :CANDIDATE_CAPACITY, 4:] = 8.0, 0.9
     (found,) = read([rows], manifest, [(640, 640)], 0.25)
-    assert len(found) == ROOM == MOST_CANDIDATES
-    assert_same([found], decode([rows], manifest, [(640, 640)], 0.25))
+    assert len(found) == CANDIDATE_CAPACITY == MAX_CANDIDATES
+    assert_same([found], decode_boxes([rows], manifest, [(640, 640)], 0.25))
 
 
 @pytest.mark.parametrize("over", [0, 1, 5000])
 def test_more_candidates_than_there_is_room_for_lose_no_box(over: int) -> None:
     """Only the picture that has too many goes to the host; its neighbours do not."""
     manifest = load_manifest(YOLOX)
-    crowded, few = yolox_rows(ROOM + over + 200, 1, 0.1), yolox_rows(9, 2, 0.1)
+    crowded, few = yolox_rows(CANDIDATE_CAPACITY + over + 200, 1, 0.1), yolox_rows(9, 2, 0.1)
     sizes = [(640, 640)] * 3
     outputs = [np.concatenate([few, crowded, few])]
     lane = DoneLane(outputs)
-    found = HeadsOnDevice(manifest, 0.25).read(lane, sizes)()
-    assert_same(found, decode(outputs, manifest, sizes, 0.25))
+    found = GpuBoxDecoder(manifest, 0.25).read(lane, sizes)()
+    assert_same(found, decode_boxes(outputs, manifest, sizes, 0.25))
     assert len(found[1]) > len(found[0]) > 0
 
 
@@ -163,13 +166,13 @@ def test_rows_that_are_no_numbers_or_have_no_area_are_no_boxes_and_hide_none() -
     rows[0, 103] = (300, 900, 80, 80, 1.0, 1.0)  # beyond the picture
     rows[0, 104] = (300, 200, 80, 80, np.inf, 1.0)
     (found,) = read([rows], manifest, [(480, 640)], 0.25)
-    assert_same([found], decode([rows], manifest, [(480, 640)], 0.25))
+    assert_same([found], decode_boxes([rows], manifest, [(480, 640)], 0.25))
     assert len(found) == 1
 
 
 def test_a_lane_is_read_again_without_what_was_in_it_before() -> None:
     manifest = load_manifest(YOLOX)
-    heads, lane = HeadsOnDevice(manifest, 0.25), DoneLane([yolox_rows(300, 1)])
+    heads, lane = GpuBoxDecoder(manifest, 0.25), DoneLane([yolox_rows(300, 1)])
     (many,) = heads.read(lane, [(640, 640)])()
     lane.outputs[0].assign(yolox_rows(2, 2, 0.1))
     (few,) = heads.read(lane, [(640, 640)])()
@@ -187,7 +190,7 @@ def test_a_decoding_that_no_kernel_knows_is_decoded_by_the_host() -> None:
     manifest = shipped.model_copy(update={"output": head})
     outputs = [np.random.default_rng(1).uniform(0, 1, (1, 5, 300)).astype(np.float32)]
     found = read(outputs, manifest, [(640, 640)], 0.9)
-    assert_same(found, decode(outputs, manifest, [(640, 640)], 0.9))
+    assert_same(found, decode_boxes(outputs, manifest, [(640, 640)], 0.9))
     assert len(found[0]) > 0
 
 
@@ -207,5 +210,5 @@ def test_real_outputs_on_real_pictures_give_the_boxes_that_numpy_gives(
     own = manifest.detector_output.threshold
     for threshold in (own, own / 3):
         found = read(outputs, manifest, sizes, threshold)
-        assert_same(found, decode(outputs, manifest, sizes, threshold))
+        assert_same(found, decode_boxes(outputs, manifest, sizes, threshold))
         assert sum(map(len, found)) > 4

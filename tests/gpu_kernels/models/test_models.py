@@ -12,20 +12,20 @@ import psutil
 import pytest
 
 from gpu_kernels.engines.engine import Engine, open_engine
-from gpu_kernels.heads.category_refinement import categories_of, least_score, look_at
-from gpu_kernels.heads.box_decoding import Boxes, decode
-from gpu_kernels.heads.label_ranking import rank
+from gpu_kernels.heads.box_decoding import Boxes, decode_boxes
+from gpu_kernels.heads.category_refinement import min_score, refine_categories, refinement_crop
+from gpu_kernels.heads.label_ranking import rank_labels
 from gpu_kernels.models.labels import Label, load_labels
 from gpu_kernels.models.manifest import (
-    SHIPPED,
+    SHIPPED_MODELS,
     ModelManifest,
     load_manifest,
     model_hash,
     shipped_models,
     verify,
 )
+from gpu_kernels.preprocessing.crop_regions import crop_pixels
 from gpu_kernels.preprocessing.letterbox import Picture, fit, to_input
-from gpu_kernels.preprocessing.crop_regions import shown
 from resources.errors import ModelError
 
 DETECTOR = "megadetector-lite"
@@ -49,7 +49,7 @@ def find(model: tuple[ModelManifest, Engine], pictures: list[Picture]) -> list[B
     manifest, engine = model
     outputs = engine.run(to_input([fit(picture, manifest) for picture in pictures], manifest))
     sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
-    return decode(outputs, manifest, sizes, manifest.detector_output.threshold)
+    return decode_boxes(outputs, manifest, sizes, manifest.detector_output.threshold)
 
 
 def read(path: Path) -> Picture:
@@ -102,7 +102,7 @@ def own(folder: Path, name: str = DETECTOR, change: tuple[str, str] = ("", "")) 
     manifest = load_manifest(name)
     for path in manifest.files:
         (folder / path.name).write_bytes(path.read_bytes())
-    text = (SHIPPED / f"{name}.toml").read_text(encoding="utf-8")
+    text = (SHIPPED_MODELS / f"{name}.toml").read_text(encoding="utf-8")
     assert change[0] in text
     (folder / "own.toml").write_text(text.replace(*change), encoding="utf-8")
     return folder / "own.toml"
@@ -426,13 +426,14 @@ def test_people_and_vehicles_are_told_from_animals(
     picture = read(footage / name)
     boxes = find(detector, [picture])[0]
     looks = [
-        look_at(*picture.shape[:2], (x, y, w, h), manifest) for x, y, w, h in boxes.xywh.tolist()
+        refinement_crop(*picture.shape[:2], (x, y, w, h), manifest)
+        for x, y, w, h in boxes.xywh.tolist()
     ]
     outputs = engine.run(
-        to_input([fit(shown(picture, look.region), manifest) for look in looks], manifest)
+        to_input([fit(crop_pixels(picture, look.region), manifest) for look in looks], manifest)
     )
-    seen = decode(outputs, manifest, [look.size for look in looks], least_score(manifest))
-    assert {told.category for told in categories_of(seen, manifest, looks)} == {category}
+    seen = decode_boxes(outputs, manifest, [look.size for look in looks], min_score(manifest))
+    assert {told.category for told in refine_categories(seen, manifest, looks)} == {category}
 
 
 @pytest.mark.footage
@@ -443,7 +444,7 @@ def test_the_classifier_knows_an_elephant_and_says_so_with_its_scientific_name(
     picture = read(footage / "speciesnet_testdata/african_elephants.jpg")
     images = to_input([fit(picture, manifest)], manifest)
     (probabilities,) = open_engine(manifest, "onnxruntime", 2).run(images)
-    (labels,) = rank(probabilities, manifest)
+    (labels,) = rank_labels(probabilities, manifest)
     assert len(labels) == 5
     names = [label.label for label in labels]
     assert "African elephant" in names

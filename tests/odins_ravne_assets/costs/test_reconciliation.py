@@ -93,7 +93,7 @@ class Ended:
 @pytest.fixture
 def ended(tmp_path: Path) -> Iterator[Ended]:
     config = SandboxConfig(
-        scale=600, boot_seconds=20, pull_seconds=5, idle_seconds=1200, remembered_seconds=10**6
+        scale=600, boot_seconds=20, pull_seconds=5, idle_seconds=1200, terminated_retention_seconds=10**6
     )
     with running_sandbox(config, DAGSTER_HOME=str(tmp_path)) as sandbox:
         aws = aws_settings(sandbox)

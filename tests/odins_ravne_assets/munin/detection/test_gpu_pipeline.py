@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import warp as wp
 from numpy.typing import NDArray
-from onnxruntime_device_engine import OnnxOnDevice
+from onnxruntime_device_engine import OnnxRuntimeDeviceEngine
 
-from gpu_kernels.device.gpu_preprocessing import cut_out, fit_into
-from gpu_kernels.device.streams import on_stream
+from gpu_kernels.device.gpu_preprocessing import crop_to_host, fit_into
+from gpu_kernels.device.streams import use_stream
 from gpu_kernels.engines.engine import open_engine
-from gpu_kernels.heads.engine_agreement import SCORE, Agreement, compare_boxes
 from gpu_kernels.heads.box_decoding import Boxes
+from gpu_kernels.heads.engine_agreement import SCORE_TOLERANCE, Agreement, compare_boxes
 from gpu_kernels.models.manifest import load_manifest
 from gpu_kernels.preprocessing.device_picture import DeviceFrame, DevicePicture
 from odins_ravne_assets.munin.classification.stage2 import Stage2, read_crop
@@ -56,9 +56,9 @@ from resources.storage.local_store import LocalStore
 PLAN = SamplingPlan("every", 1.0, 2, True, 0.002)
 
 
-def on_device(name: str, most: int = 3) -> OnnxOnDevice:
+def on_device(name: str, most: int = 3) -> OnnxRuntimeDeviceEngine:
     """Load a model whose input and outputs are accessed by kernels."""
-    return OnnxOnDevice(load_manifest(name), "cpu", most, pytest.fail, 2)
+    return OnnxRuntimeDeviceEngine(load_manifest(name), "cpu", most, pytest.fail, 2)
 
 
 def decoded(path: Path, size: tuple[int, int], device: str | None) -> list[Frame]:
@@ -77,7 +77,7 @@ def decoded(path: Path, size: tuple[int, int], device: str | None) -> list[Frame
 def picture_of(frame: Frame) -> NDArray[np.uint8]:
     if isinstance(frame.picture, DeviceFrame):
         shown = frame.picture.picture
-        (picture,) = cut_out(
+        (picture,) = crop_to_host(
             frame.picture.buffer, [(shown, shown.whole)], [(shown.height, shown.width)]
         )
         return picture
@@ -174,7 +174,7 @@ def fit_on_device(buffer: Any) -> Any:
 def cut_on_device(buffer: Any) -> Any:
     """Cut a crop."""
     picture = DevicePicture(4, 4, 0, 12)
-    return cut_out(buffer, [(picture, picture.whole)], [(4, 4)])
+    return crop_to_host(buffer, [(picture, picture.whole)], [(4, 4)])
 
 
 @pytest.mark.parametrize("work", [fit_on_device, cut_on_device])
@@ -182,7 +182,7 @@ def test_threads_use_the_device_in_turn_because_warp_has_one_current_stream(work
     buffer = wp.zeros(48, dtype=wp.uint8, device="cpu")
     work(buffer)  # compiled, so that it is quick
     asking = Thread(target=work, args=(buffer,))
-    with on_stream(None):
+    with use_stream(None):
         asking.start()
         asking.join(0.3)
         assert asking.is_alive()
@@ -227,7 +227,7 @@ def test_labels_of_crops_are_the_same_on_the_device_in_several_batches() -> None
     found = start_classification(LoadedModel(manifest, on_device(manifest.name, 2)), shown)()
     assert found.shape == expected.shape == (5, expected.shape[1])
     # Fitted pictures differ by a grey level here and there, and one is in half precision.
-    np.testing.assert_allclose(found, expected, atol=SCORE)
+    np.testing.assert_allclose(found, expected, atol=SCORE_TOLERANCE)
 
 
 def test_pending_batches_give_the_same_boxes_as_batches_in_turn() -> None:
@@ -243,7 +243,7 @@ def test_pending_batches_give_the_same_boxes_as_batches_in_turn() -> None:
     assert sum(len(boxes) for batch in in_turn for boxes in batch) > 0
 
 
-class CountingEngine(OnnxOnDevice):
+class CountingEngine(OnnxRuntimeDeviceEngine):
     """Counts pending batches."""
 
     pending = most_pending = 0
@@ -260,7 +260,7 @@ class CountingEngine(OnnxOnDevice):
         return finish
 
 
-class LoggingEngine(OnnxOnDevice):
+class LoggingEngine(OnnxRuntimeDeviceEngine):
     """Logs its name when a batch is started."""
 
     def __init__(self, name: str, log: list[str]) -> None:
@@ -336,7 +336,7 @@ def test_labels_are_the_same_with_pending_batches(tmp_path: Path, crops_in_all: 
     assert rows["host"].height == crops_in_all
     assert rows["device"].select(same).equals(rows["host"].select(same))
     differ = (rows["device"]["confidence"] - rows["host"]["confidence"]).abs()
-    assert differ.max() <= SCORE  # type: ignore[operator]
+    assert differ.max() <= SCORE_TOLERANCE  # type: ignore[operator]
     assert progress["device"] == progress["host"] == [*range(2, crops_in_all, 2), crops_in_all]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gpu_kernels.engines.batch_queue import Lane, Lanes
+from gpu_kernels.engines.batch_queue import BatchQueue, BatchSlot
 from odins_ravne_assets.munin.inference.background_worker import BackgroundWorker
 from odins_ravne_assets.munin.inference.timing import ThreadTiming
 from resources.errors import EngineError
@@ -39,12 +39,12 @@ class Squares:
         return start, start + 1.5
 
 
-def start(lanes: Lanes, numbers: list[int]) -> Callable[[], list[int]]:
-    def fill(lane: Lane, begin: int, end: int) -> None:
+def start(lanes: BatchQueue, numbers: list[int]) -> Callable[[], list[int]]:
+    def fill(lane: BatchSlot, begin: int, end: int) -> None:
         lane.input = numbers[begin:end]
         lane.held.append("what was read")
 
-    def read(lane: Lane, begin: int, end: int) -> Callable[[], list[Any]]:
+    def read(lane: BatchSlot, begin: int, end: int) -> Callable[[], list[Any]]:
         return lambda: list(lane.outputs)
 
     answers = lanes.start(len(numbers), fill, read)
@@ -54,7 +54,7 @@ def start(lanes: Lanes, numbers: list[int]) -> Callable[[], list[int]]:
 def test_a_lane_is_filled_again_only_when_its_answer_was_read() -> None:
     log: list[str] = []
     both = [Squares(log, "one"), Squares(log, "two")]
-    lanes = Lanes(both, 2, pytest.fail)
+    lanes = BatchQueue(both, 2, pytest.fail)
     answers = start(lanes, [1, 2, 3, 4, 5])
     assert log == ["one launched", "two launched", "one waited for", "one launched"]
     assert answers() == [1, 4, 9, 16, 25]
@@ -63,7 +63,7 @@ def test_a_lane_is_filled_again_only_when_its_answer_was_read() -> None:
 
 def test_the_next_batch_is_started_before_the_last_one_is_waited_for() -> None:
     log: list[str] = []
-    lanes = Lanes([Squares(log, "one"), Squares(log, "two")], 4, pytest.fail)
+    lanes = BatchQueue([Squares(log, "one"), Squares(log, "two")], 4, pytest.fail)
     first = start(lanes, [1, 2])
     second = start(lanes, [3])
     assert log == ["one launched", "two launched"]
@@ -77,7 +77,7 @@ def test_time_in_which_two_lanes_compute_counts_once() -> None:
     both = [Squares([], "one"), Squares([], "two")]
     for lane in both:
         lane.span = lambda: next(spans)  # type: ignore[method-assign]
-    lanes = Lanes(both, 1, pytest.fail)
+    lanes = BatchQueue(both, 1, pytest.fail)
     assert start(lanes, [1, 2, 3])() == [1, 4, 9]
     assert lanes.busy_seconds == 4.0
 
@@ -85,14 +85,14 @@ def test_time_in_which_two_lanes_compute_counts_once() -> None:
 def test_out_of_memory_batches_are_halved_and_no_answer_is_lost() -> None:
     notes: list[str] = []
     log: list[str] = []
-    lanes = Lanes([Squares(log, "one", 2), Squares(log, "two", 2)], 8, notes.append)
+    lanes = BatchQueue([Squares(log, "one", 2), Squares(log, "two", 2)], 8, notes.append)
     assert start(lanes, list(range(7)))() == [n * n for n in range(7)]
     assert lanes.most == 2
     assert [note.split()[-1] for note in notes] == ["4", "2"]
 
 
 def test_memory_for_not_even_one_is_an_error_with_the_way_out() -> None:
-    lanes = Lanes([Squares([], "one", 0)], 2, [].append)
+    lanes = BatchQueue([Squares([], "one", 0)], 2, [].append)
     with pytest.raises(EngineError, match=r"not even one picture fits .*engine: onnxruntime$"):
         start(lanes, [1])
 

@@ -1,4 +1,4 @@
-"""The owner's corrections of camera clocks."""
+"""Corrections of camera clocks."""
 
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -24,7 +24,7 @@ def load(tmp_path: Path, text: str) -> CameraClocks:
     return camera_clocks(read_clock_corrections(path), ())
 
 
-def complaint(tmp_path: Path, text: str) -> str:
+def error_of(tmp_path: Path, text: str) -> str:
     with pytest.raises(UsageError) as caught:
         load(tmp_path, text)
     message = str(caught.value)
@@ -32,18 +32,18 @@ def complaint(tmp_path: Path, text: str) -> str:
     return message
 
 
-def test_a_camera_without_corrections_is_right(tmp_path: Path) -> None:
+def test_a_camera_without_corrections_keeps_its_times(tmp_path: Path) -> None:
     corrections = load(tmp_path, HEADER + "other,,,+60,\n")
     assert corrections.of("ridge-7").corrected(NOON, 120) == (NOON, 120)
     assert CameraClocks.none().of("ridge-7").corrected(NOON, None) == (NOON, None)
 
 
-def test_a_shift_is_added_to_what_the_camera_wrote(tmp_path: Path) -> None:
+def test_a_shift_is_added_to_the_recorded_time(tmp_path: Path) -> None:
     clock = load(tmp_path, HEADER + "ridge-7,,,-00:04:30,\n").of("ridge-7")
     assert clock.corrected(NOON, 60) == (datetime(2021, 5, 28, 11, 55, 30), 60)
 
 
-def test_an_offset_stands_over_the_cameras_own_and_moves_no_time(tmp_path: Path) -> None:
+def test_an_offset_replaces_the_cameras_own_and_shifts_no_time(tmp_path: Path) -> None:
     clock = load(tmp_path, HEADER + "ridge-7,,,,+02:00\n").of("ridge-7")
     assert clock.corrected(NOON, 60) == clock.corrected(NOON, None) == (NOON, 120)
 
@@ -84,18 +84,18 @@ def test_the_change_to_summer_time_is_two_periods(tmp_path: Path) -> None:
         ("0", timedelta()),
     ],
 )
-def test_the_ways_to_write_a_shift(text: str, shift: timedelta, tmp_path: Path) -> None:
+def test_formats_of_a_shift(text: str, shift: timedelta, tmp_path: Path) -> None:
     clock = load(tmp_path, f"{HEADER}a,,,{text},\n").of("a")
     assert clock.corrected(NOON, None)[0] == NOON + shift
 
 
-def test_spreadsheets_may_have_written_the_file(tmp_path: Path) -> None:
+def test_files_saved_by_spreadsheets_are_read(tmp_path: Path) -> None:
     text = "\ufeffshift, camera_id ,from,until,utc_offset\r\n+60, a ,,,\r\n,,,,\r\n\r\n"
     assert load(tmp_path, text).of("a").corrected(NOON, None)[0] == NOON + timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "parts"),
     [
         ("", ["line 1", "column camera_id is missing", "camera_id,from,until,shift,utc_offset"]),
         ("camera_id,from,until,shift\n", ["line 1", "column utc_offset is missing"]),
@@ -121,14 +121,14 @@ def test_spreadsheets_may_have_written_the_file(tmp_path: Path) -> None:
         (HEADER + 'a,"2021\n', ["cannot be read"]),
     ],
 )
-def test_a_mistake_is_told_with_its_line_and_what_is_allowed(
-    text: str, said: list[str], tmp_path: Path
+def test_an_error_names_the_line_and_the_allowed_values(
+    text: str, parts: list[str], tmp_path: Path
 ) -> None:
-    message = complaint(tmp_path, text)
-    assert all(part in message for part in said), message
+    message = error_of(tmp_path, text)
+    assert all(part in message for part in parts), message
 
 
-def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
+def test_a_missing_or_binary_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone\.csv: cannot be read: No such file"):
         read_clock_corrections(str(tmp_path / "gone.csv"))
     (tmp_path / "clocks.csv").write_bytes(b"\xff\xfe\0c")
@@ -136,12 +136,12 @@ def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
         read_clock_corrections(tmp_path / "clocks.csv")
 
 
-def test_what_is_launched_elsewhere_has_the_corrections_with_it(tmp_path: Path) -> None:
+def test_a_remote_worker_receives_the_corrections_in_its_profile(tmp_path: Path) -> None:
     (tmp_path / "clocks.csv").write_text(f"{HEADER}a,,2021-05-28,-1.00:00,\nb,,,,-03:30\n")
     named = {"pipeline.stage0.clock_corrections": str(tmp_path / "clocks.csv")}
     profile = load_profile("local", named)
-    there = Profile.model_validate(profile.model_dump(mode="json"))
-    assert there.pipeline.stage0.clock_corrections == read_clock_corrections(
+    remote = Profile.model_validate(profile.model_dump(mode="json"))
+    assert remote.pipeline.stage0.clock_corrections == read_clock_corrections(
         tmp_path / "clocks.csv"
     )
 
@@ -151,9 +151,9 @@ def test_a_profile_that_names_bad_corrections_is_refused_with_their_line(tmp_pat
     named = {"pipeline.stage0.clock_corrections": str(tmp_path / "clocks.csv")}
     with pytest.raises(
         UsageError, match=r"clock_corrections: .*clocks\.csv, line 2: shift"
-    ) as told:
+    ) as caught:
         load_profile("local", named)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2099, 12, 31))
@@ -191,7 +191,7 @@ def as_line(one: ClockCorrection) -> str:
 
 
 @given(clocks(), TIMES, OFFSETS, st.randoms(use_true_random=False))
-def test_whatever_the_periods_the_one_that_holds_is_applied_and_no_other(
+def test_only_the_correction_of_the_period_is_applied(
     tmp_path_factory: pytest.TempPathFactory, corrections: list, time: datetime, offset, random
 ) -> None:
     lines = [as_line(one) for one in corrections]
@@ -212,7 +212,7 @@ def test_whatever_the_periods_the_one_that_holds_is_applied_and_no_other(
 
 
 @given(clocks(), OFFSETS)
-def test_whatever_the_corrections_a_missing_time_stays_missing(
+def test_a_missing_time_stays_missing_with_any_corrections(
     corrections: list[ClockCorrection], offset: int | None
 ) -> None:
     assert CameraClock(tuple(corrections)).corrected(None, offset) == (None, offset)

@@ -1,4 +1,4 @@
-"""Which of the times around a file is its capture time."""
+"""The capture time of a file, among several recorded times."""
 
 from datetime import datetime
 
@@ -41,7 +41,7 @@ def test_the_original_time_comes_before_the_digitized_and_the_changed_one() -> N
     assert time_from_exif(tags).at == datetime(2021, 5, 30, 0, 0, 1)
 
 
-def test_junk_in_one_tag_lets_the_next_one_speak_and_is_remarked() -> None:
+def test_an_invalid_time_is_a_remark_and_the_next_tag_is_used() -> None:
     found = time_from_exif({ORIGINAL: "0000:00:00 00:00:00", CHANGED: "2021:05:28 09:30:11"})
     assert (found.at, found.remarks) == (TAKEN, ("EXIF time is blank or zeros",))
 
@@ -58,7 +58,7 @@ def test_junk_in_one_tag_lets_the_next_one_speak_and_is_remarked() -> None:
         b"2021:05:28 09:30:11\0",
     ],
 )
-def test_the_ways_that_cameras_write_a_time(text: str | bytes) -> None:
+def test_formats_of_a_recorded_time(text: str | bytes) -> None:
     found = time_from_exif({ORIGINAL: text})
     assert (found.at, found.remarks) == (TAKEN, ())
 
@@ -66,12 +66,12 @@ def test_the_ways_that_cameras_write_a_time(text: str | bytes) -> None:
 @pytest.mark.parametrize(
     ("digits", "milliseconds"), [("5", 500), ("25", 250), ("1234", 123), ("\0\0\0", 0), ("-1", 0)]
 )
-def test_sub_seconds_are_kept_to_the_millisecond(digits: str, milliseconds: int) -> None:
+def test_sub_seconds_are_read_to_the_millisecond(digits: str, milliseconds: int) -> None:
     found = time_from_exif({ORIGINAL: "2021:05:28 09:30:11", SUBSECOND: digits})
     assert found.at == TAKEN.replace(microsecond=milliseconds * 1000)
 
 
-def test_an_offset_is_kept_beside_the_time_and_changes_nothing() -> None:
+def test_an_offset_is_stored_next_to_the_time_and_does_not_change_it() -> None:
     found = time_from_exif({ORIGINAL: "2021:05:28 09:30:11", OFFSET: "-03:30"})
     assert (found.at, found.utc_offset_minutes) == (TAKEN, -210)
     other = time_from_exif({ORIGINAL: "2021:05:28 09:30:11", OFFSET_DIGITIZED: "-03:30"})
@@ -93,12 +93,12 @@ def test_an_offset_is_kept_beside_the_time_and_changes_nothing() -> None:
         ("9999:12:31 23:59:59", "EXIF time is not plausible: '9999:12:31 23:59:59'"),
     ],
 )
-def test_a_junk_time_is_missing_with_a_remark(text: str, remark: str) -> None:
+def test_an_invalid_time_is_missing_with_a_remark(text: str, remark: str) -> None:
     assert time_from_exif({ORIGINAL: text}) == (None, None, (remark,))
 
 
 @pytest.mark.parametrize("tags", [{}, {ORIGINAL: ""}, {ORIGINAL: "\0\0\0"}, {ORIGINAL: 5}])
-def test_no_time_is_no_remark(tags: dict[int, object]) -> None:
+def test_a_missing_time_is_not_a_remark(tags: dict[int, object]) -> None:
     assert time_from_exif(tags) == (None, None, ())
 
 
@@ -113,7 +113,7 @@ def test_no_time_is_no_remark(tags: dict[int, object]) -> None:
         ("2021:05:28 00:00:00", False),
     ],
 )
-def test_a_time_that_clocks_start_from_stays_a_time_with_a_remark(text: str, unset: bool) -> None:
+def test_the_start_time_of_a_reset_clock_is_used_with_a_remark(text: str, unset: bool) -> None:
     found = time_from_exif({ORIGINAL: text})
     assert found.at == datetime.strptime(text, "%Y:%m:%d %H:%M:%S")
     assert found.remarks == ((CLOCK_UNSET,) if unset else ())
@@ -122,7 +122,7 @@ def test_a_time_that_clocks_start_from_stays_a_time_with_a_remark(text: str, uns
 # Containers
 
 
-def test_what_zone_a_containers_time_is_in_is_for_the_caller_to_say() -> None:
+def test_the_caller_sets_the_zone_of_a_containers_time() -> None:
     text = "2021-05-28T09:30:11.000000Z"
     assert time_from_container(text, "camera") == (TAKEN, None, ())
     assert time_from_container(text, "utc") == (TAKEN, 0, ())
@@ -131,7 +131,7 @@ def test_what_zone_a_containers_time_is_in_is_for_the_caller_to_say() -> None:
     assert time_from_container("2021-05-28 09:30:11", "stated") == (TAKEN, None, ())
 
 
-def test_the_epoch_of_quicktime_is_no_time() -> None:
+def test_the_epoch_of_quicktime_is_not_a_time() -> None:
     found = time_from_container("1904-01-01T00:00:00.000000Z", "utc")
     assert (found.at, found.utc_offset_minutes) == (None, None)
     assert "container time is not plausible" in found.remarks[0]
@@ -215,7 +215,7 @@ def test_a_time_to_the_minute_is_enough() -> None:
         "Trans_322__Date_24-11-2017/01110103.AVI",
     ],
 )
-def test_other_digits_are_no_capture_time(name: str) -> None:
+def test_other_digits_are_not_a_capture_time(name: str) -> None:
     assert time_from_file_name(name) == (None, None, ())
 
 
@@ -226,13 +226,13 @@ def test_every_documented_example_of_a_pattern_is_read() -> None:
 
 
 @given(TIMES, st.sampled_from(["%Y%m%d%H%M%S", "%Y%m%d_%H%M%S", "%Y-%m-%d %H-%M-%S"]))
-def test_whatever_the_time_its_name_tells_it(time: datetime, style: str) -> None:
+def test_any_time_in_a_name_is_read(time: datetime, style: str) -> None:
     found = time_from_file_name(f"card/IMG_{time.strftime(style)}_1.JPG")
     assert found.at == time.replace(microsecond=0)
 
 
 @given(st.text(max_size=40))
-def test_no_name_is_too_odd(name: str) -> None:
+def test_any_name_is_handled(name: str) -> None:
     at = time_from_file_name(name).at
     assert at is None or at.year >= 2000
 
@@ -240,7 +240,7 @@ def test_no_name_is_too_odd(name: str) -> None:
 # File dates
 
 
-def test_a_file_date_is_utc_and_says_so() -> None:
+def test_a_file_date_is_in_utc() -> None:
     assert time_from_file_date(1_622_194_211_123_456_789) == (
         TAKEN.replace(microsecond=123_000),
         0,
@@ -249,11 +249,11 @@ def test_a_file_date_is_utc_and_says_so() -> None:
 
 
 @pytest.mark.parametrize("nanoseconds", [0, -1, 315_532_800 * 10**9, 2**63 - 1])
-def test_the_date_of_a_clock_that_was_never_set_is_none(nanoseconds: int) -> None:
+def test_the_file_date_of_an_unset_clock_is_ignored(nanoseconds: int) -> None:
     assert time_from_file_date(nanoseconds).at is None
 
 
-def test_a_file_older_than_what_it_shows_is_remarked() -> None:
+def test_a_time_later_than_the_files_date_has_a_remark() -> None:
     written = 1_622_194_211 * 10**9
     assert future_time_remark(datetime(2021, 5, 30, 9, 30, 11), written) is None
     remark = future_time_remark(datetime(2021, 5, 30, 9, 30, 12), written)

@@ -1,4 +1,4 @@
-"""What Stage 0 reads in the header of one file."""
+"""The header of one file, as Stage 0 reads it."""
 
 import csv
 import math
@@ -49,7 +49,7 @@ def reason_of(path: Path, settings: Stage0 = SETTINGS) -> str:
 
 
 @pytest.mark.parametrize(("name", "media_format"), PICTURES.items())
-def test_a_picture_of_each_format_tells_size_time_place_and_camera(
+def test_size_time_position_and_camera_are_read_from_each_format(
     name: str, media_format: str, tmp_path: Path, make_picture: Any
 ) -> None:
     exif = {
@@ -93,7 +93,7 @@ def test_width_and_height_are_of_the_upright_picture(
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
-def test_grey_and_cmyk_pictures_are_fine(mode: str, tmp_path: Path, make_picture: Any) -> None:
+def test_grey_and_cmyk_pictures_are_read(mode: str, tmp_path: Path, make_picture: Any) -> None:
     probe = probe_media(make_picture(tmp_path / "a.jpg", mode=mode), SETTINGS)
     assert (probe.width, probe.height, probe.remark) == (64, 48, None)
 
@@ -117,7 +117,7 @@ def test_the_serial_number_may_be_in_the_older_tag(tmp_path: Path, make_picture:
         ("a.png", "file is truncated"),
     ],
 )
-def test_a_picture_cut_short_is_used_with_a_remark(
+def test_a_truncated_picture_is_used_with_a_remark(
     name: str, remark: str, tmp_path: Path, make_picture: Any
 ) -> None:
     path = make_picture(tmp_path / name, size=(400, 300), exif={"DateTimeOriginal": EXIF_TIME})
@@ -127,7 +127,7 @@ def test_a_picture_cut_short_is_used_with_a_remark(
     assert (probe.remark, probe.recorded_at) == (remark, TAKEN)
 
 
-def test_a_cut_picture_is_seen_although_its_thumbnail_is_whole(
+def test_a_truncated_picture_is_recognised_although_its_thumbnail_is_complete(
     tmp_path: Path, make_picture: Any
 ) -> None:
     thumbnail = make_picture(tmp_path / "thumbnail.jpg").read_bytes()
@@ -140,9 +140,9 @@ def test_a_cut_picture_is_seen_although_its_thumbnail_is_whole(
     assert probe_media(path, SETTINGS).remark is None
 
 
-def test_what_cameras_append_behind_a_picture_is_no_damage(sample_picture: Path) -> None:
+def test_data_after_the_end_of_a_picture_is_not_damage(sample_picture: Path) -> None:
     whole = sample_picture.read_bytes()
-    # The last length has the end marker lie across two of the pieces that are searched.
+    # With the last length the end marker spans two of the chunks that are searched.
     for length in (7, 100_000, 3_000_000, 2**20 - 1):
         notes = (b"\xcc\xbb camera's notes\r\n" * 200_000)[:length]
         sample_picture.write_bytes(whole + notes)
@@ -151,7 +151,7 @@ def test_what_cameras_append_behind_a_picture_is_no_damage(sample_picture: Path)
         assert "truncated" in (probe_media(sample_picture, SETTINGS).remark or "")
 
 
-def test_damaged_exif_costs_only_the_exif(sample_picture: Path) -> None:
+def test_damaged_exif_is_ignored_with_a_remark(sample_picture: Path) -> None:
     data = bytearray(sample_picture.read_bytes())
     at = data.index(b"Exif\0\0") + 6
     data[at : at + 8] = b"JUNKJUNK"
@@ -180,13 +180,15 @@ def test_damaged_exif_costs_only_the_exif(sample_picture: Path) -> None:
         ({1: "N", 2: (59.0, 30.0, 36.0)}, "no hemisphere"),
     ],
 )
-def test_a_junk_position_is_missing_with_a_remark(gps: dict[int, object], why: str) -> None:
+def test_an_invalid_position_is_missing_with_a_remark(gps: dict[int, object], why: str) -> None:
     position = position_from_exif(gps)
     assert (position.latitude, position.longitude) == (None, None)
     assert position.remark is not None and why in position.remark
 
 
-def test_a_position_over_zero_denominators_is_missing(tmp_path: Path, make_picture: Any) -> None:
+def test_a_position_with_a_denominator_of_zero_is_missing(
+    tmp_path: Path, make_picture: Any
+) -> None:
     gps = {"GPSLatitudeRef": "N", "GPSLatitude": (59.0, 30.0, 36.0)}
     gps |= {"GPSLongitudeRef": "E", "GPSLongitude": (10.0, 45.0, 0.0)}
     path = make_picture(tmp_path / "a.jpg", gps=gps)
@@ -200,7 +202,7 @@ def test_a_position_over_zero_denominators_is_missing(tmp_path: Path, make_pictu
     assert "GPS position ignored" in (probe.remark or "")
 
 
-def test_no_gps_tags_are_no_remark() -> None:
+def test_missing_gps_tags_are_not_a_remark() -> None:
     assert position_from_exif({}) == position_from_exif({0: b"\2\0\0\0", 29: "2021:05:28"})
     assert position_from_exif({}).remark is None
 
@@ -221,7 +223,7 @@ def test_iso_6709_positions_are_read(text: str, position: tuple[float, float]) -
 
 
 @pytest.mark.parametrize("text", ["", "59.9 10.7", "+99.0+010.0/", "+00+000/", "+5999+01000/"])
-def test_junk_in_place_of_iso_6709_is_missing_with_a_remark(text: str) -> None:
+def test_an_invalid_iso_6709_position_is_missing_with_a_remark(text: str) -> None:
     found = position_from_iso_6709(text)
     assert found.latitude is None and found.remark
 
@@ -230,7 +232,7 @@ def test_junk_in_place_of_iso_6709_is_missing_with_a_remark(text: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "media_format"), VIDEOS.items())
-def test_a_video_of_each_format_tells_size_rate_and_duration(
+def test_size_frame_rate_and_duration_are_read_from_each_format(
     name: str, media_format: str, tmp_path: Path, make_video: Any
 ) -> None:
     path = make_video(tmp_path / name, size=(320, 240), frames=50)
@@ -243,7 +245,7 @@ def test_a_video_of_each_format_tells_size_rate_and_duration(
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.3gp", "a.mkv"])
 @pytest.mark.parametrize(("rotation", "size"), [(90, (48, 64)), (-90, (48, 64)), (180, (64, 48))])
-def test_the_size_of_a_turned_video_is_upright(
+def test_the_size_of_a_rotated_video_is_upright(
     name: str, rotation: int, size: tuple[int, int], tmp_path: Path, make_video: Any
 ) -> None:
     probe = probe_media(make_video(tmp_path / name, rotation=rotation), SETTINGS)
@@ -262,7 +264,9 @@ def test_a_container_time_is_the_cameras_wall_clock_unless_the_settings_say_utc(
     assert camera.time_source == utc.time_source == "container"
 
 
-def test_a_quicktime_creation_date_with_its_offset_wins(tmp_path: Path, make_video: Any) -> None:
+def test_a_quicktime_creation_date_with_an_offset_takes_precedence(
+    tmp_path: Path, make_video: Any
+) -> None:
     metadata = {
         "creation_time": "2021-05-28T07:30:11Z",
         "com.apple.quicktime.creationdate": "2021-05-28T09:30:11+0200",
@@ -309,20 +313,20 @@ def test_the_icrd_date_of_an_avi_counts_only_with_a_time(tmp_path: Path, make_vi
     assert (dated.recorded_at, dated.remark) == (None, None)
 
 
-def test_an_avi_cut_short_has_a_remark(tmp_path: Path, make_video: Any) -> None:
+def test_a_truncated_avi_has_a_remark(tmp_path: Path, make_video: Any) -> None:
     path = make_video(tmp_path / "a.avi", size=(320, 240), frames=20)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 6 // 10])
     assert probe_media(path, SETTINGS).remark == "file is truncated"
 
 
-def test_an_mp4_without_its_index_fails_and_says_why(sample_video: Path) -> None:
+def test_an_mp4_without_an_index_fails_with_the_reason(sample_video: Path) -> None:
     data = sample_video.read_bytes()
     sample_video.write_bytes(data[: data.index(b"moov") - 4])
     assert "index is missing" in reason_of(sample_video)
 
 
-def test_sound_with_a_cover_picture_is_no_video(tmp_path: Path) -> None:
+def test_sound_with_a_cover_picture_is_not_a_video(tmp_path: Path) -> None:
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as container:
         sound = container.add_stream("aac", rate=16_000)
@@ -339,7 +343,7 @@ def test_sound_with_a_cover_picture_is_no_video(tmp_path: Path) -> None:
     assert reason_of(path) == "holds no video, only sound"
 
 
-def test_an_unknown_codec_fails_with_what_to_do(sample_video: Path) -> None:
+def test_an_unknown_codec_fails_with_a_remedy(sample_video: Path) -> None:
     data = sample_video.read_bytes()
     sample_video.write_bytes(
         data.replace(b"avc1", b"zzzz").replace(b"isomiso2zzzz", b"isomiso2avc1")
@@ -347,7 +351,7 @@ def test_an_unknown_codec_fails_with_what_to_do(sample_video: Path) -> None:
     assert "convert it" in reason_of(sample_video)
 
 
-def test_a_playlist_in_a_videos_clothes_is_not_followed(tmp_path: Path, sample_video: Path) -> None:
+def test_a_playlist_named_as_a_video_is_not_followed(tmp_path: Path, sample_video: Path) -> None:
     path = tmp_path / "list.mp4"
     path.write_text(f"#EXTM3U\n#EXTINF:10,\n{sample_video}\n#EXT-X-ENDLIST\n")
     assert reason_of(path) == "is text, not a picture or a video"
@@ -356,7 +360,7 @@ def test_a_playlist_in_a_videos_clothes_is_not_followed(tmp_path: Path, sample_v
 # Names and contents
 
 
-def test_content_decides_and_a_name_that_says_otherwise_is_a_remark(
+def test_content_decides_on_the_format_and_a_mismatched_name_is_a_remark(
     tmp_path: Path, sample_picture: Path, sample_video: Path
 ) -> None:
     as_png = tmp_path / "a.png"
@@ -369,13 +373,15 @@ def test_content_decides_and_a_name_that_says_otherwise_is_a_remark(
     assert (probe.kind, probe.remark) == ("video", "named .jpg, is MP4")
 
 
-def test_the_iso_family_goes_by_any_of_its_names(tmp_path: Path, make_video: Any) -> None:
+def test_formats_of_the_iso_family_have_any_of_its_extensions(
+    tmp_path: Path, make_video: Any
+) -> None:
     path = make_video(tmp_path / "a.mov")
     probe = probe_media(path.rename(tmp_path / "a.mp4"), SETTINGS)
     assert (probe.format, probe.remark) == ("mov", None)
 
 
-def test_a_name_decides_where_the_content_says_nothing(tmp_path: Path, make_video: Any) -> None:
+def test_the_name_decides_if_the_content_is_inconclusive(tmp_path: Path, make_video: Any) -> None:
     path = make_video(tmp_path / "a.mpg", size=(320, 240), frames=50)
     path.write_bytes(b"\x01junk\x02\x00\x03" + path.read_bytes())
     assert probe_media(path, SETTINGS).format == "mpeg"
@@ -400,7 +406,7 @@ def test_a_name_decides_where_the_content_says_nothing(tmp_path: Path, make_vide
         (bytes(range(1, 99)), "damaged JPEG"),
     ],
 )
-def test_what_is_no_picture_fails_with_a_reason(
+def test_a_file_that_is_not_a_picture_fails_with_a_reason(
     content: bytes, reason: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "IMG_0001.JPG"
@@ -408,11 +414,11 @@ def test_what_is_no_picture_fails_with_a_reason(
     assert reason_of(path).startswith(reason)
 
 
-def test_a_file_that_is_gone_fails(tmp_path: Path) -> None:
+def test_a_deleted_file_fails(tmp_path: Path) -> None:
     assert reason_of(tmp_path / "gone.jpg") == "cannot be opened: No such file or directory"
 
 
-# Hostile files
+# Malicious files
 
 
 def png_chunk(name: bytes, data: bytes) -> bytes:
@@ -434,7 +440,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
     assert probe_media(path, Stage0(max_megapixels=3600)).width == 60_000
 
 
-def test_a_bomb_of_any_format_is_refused_for_the_same_reason(tmp_path: Path) -> None:
+def test_a_decompression_bomb_of_any_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.webp"
     Image.new("RGB", (64, 48)).save(path)
     data = bytearray(path.read_bytes())
@@ -444,12 +450,12 @@ def test_a_bomb_of_any_format_is_refused_for_the_same_reason(tmp_path: Path) -> 
     assert "16383x16383 pixels, more than pipeline.stage0.max_megapixels" in reason_of(path)
 
 
-def test_the_limit_of_megapixels_holds_for_videos_too(sample_video: Path) -> None:
+def test_the_limit_of_megapixels_applies_to_videos(sample_video: Path) -> None:
     assert "64x48 pixels" in reason_of(sample_video, Stage0(max_megapixels=0.003))
 
 
 def tiff_with_a_tag_of(count: int) -> bytes:
-    """A TIFF whose only tag says that it holds `count` fractions."""
+    """Return a TIFF whose only tag claims `count` fractions."""
     return b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHII", 700, 5, count, 8) + bytes(4)
 
 
@@ -476,7 +482,7 @@ def tiff_with_a_tag_of(count: int) -> bytes:
         ("tag.tif", tiff_with_a_tag_of(2**29), "Missing dimensions"),
     ],
 )
-def test_a_header_made_to_do_harm_is_given_up_soon(
+def test_a_malicious_header_fails_quickly(
     name: str, content: bytes, reason: str, tmp_path: Path
 ) -> None:
     path = tmp_path / name
@@ -486,7 +492,7 @@ def test_a_header_made_to_do_harm_is_given_up_soon(
     assert time.monotonic() - start < 10
 
 
-def test_a_probe_travels_as_json(sample_picture: Path) -> None:
+def test_a_probe_survives_json(sample_picture: Path) -> None:
     probe = probe_media(sample_picture, SETTINGS)
     assert Probe.from_message(probe.as_message()) == probe
     with pytest.raises(ValueError, match="Extra inputs"):
@@ -497,7 +503,7 @@ def test_a_probe_travels_as_json(sample_picture: Path) -> None:
 
 
 @pytest.mark.footage
-def test_every_file_of_the_manifest_is_read_as_it_says(footage: Path) -> None:
+def test_headers_match_the_manifest(footage: Path) -> None:
     with (footage / "MANIFEST.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if Path(row["path"]).suffix]
     assert len(rows) == 74
@@ -515,7 +521,7 @@ def test_every_file_of_the_manifest_is_read_as_it_says(footage: Path) -> None:
         taken = row["exif_datetime"] and datetime.strptime(row["exif_datetime"], "%Y:%m:%d %X")
         assert probe.recorded_at == (taken or None), path
         assert (probe.camera_make or "") == row["exif_make"], path
-        # Every position in the set is junk.
+        # Every position in the set is invalid.
         assert probe.latitude is None
         assert ("GPS position ignored" in (probe.remark or "")) == bool(row["exif_gps"]), path
 
@@ -539,17 +545,15 @@ def test_every_file_of_the_manifest_is_read_as_it_says(footage: Path) -> None:
             "GPS position ignored: 0, 0",
         ),
         ("speciesnet_testdata/african_elephants_cmyk.jpg", None),
-        ("animl/Southwest/IMAG0004_cougar.JPG", None),  # the camera's notes behind the picture
+        ("animl/Southwest/IMAG0004_cougar.JPG", None),  # the camera appends data
     ],
 )
-def test_what_is_odd_about_real_files_is_remarked(
-    path: str, remark: str | None, footage: Path
-) -> None:
+def test_remarks_on_real_files(path: str, remark: str | None, footage: Path) -> None:
     assert probe_media(footage / path, SETTINGS).remark == remark
 
 
 @pytest.mark.footage
-def test_real_videos_tell_their_duration_and_time(footage: Path) -> None:
+def test_duration_and_time_of_real_videos(footage: Path) -> None:
     cars = probe_media(footage / "intel_sample_videos/car-detection.mp4", SETTINGS)
     assert cars.duration_seconds == pytest.approx(377 / 12.5)
     assert cars.recorded_at == datetime(2018, 4, 19, 22, 46)

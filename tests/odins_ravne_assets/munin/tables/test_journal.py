@@ -1,4 +1,4 @@
-"""The journal: parts that are written once, and keys that say what answers depend on."""
+"""The journal: parts that are written once, and keys of all that results depend on."""
 
 import hashlib
 from contextlib import ExitStack
@@ -64,7 +64,7 @@ def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path)
 
 
-def test_what_was_flushed_is_finished_for_the_next_worker(store: LocalStore) -> None:
+def test_flushed_media_are_finished_for_the_next_worker(store: LocalStore) -> None:
     first = Stage1Journal(store, "key")
     finish(first, 1)
     finish(first, 2, boxes=3)
@@ -77,7 +77,7 @@ def test_what_was_flushed_is_finished_for_the_next_worker(store: LocalStore) -> 
         assert first.scan("crops", stack).collect()["jpeg"].to_list() == [b"jpeg"] * 4
 
 
-def test_a_part_without_its_commit_never_happened(store: LocalStore) -> None:
+def test_a_part_without_its_commit_is_ignored(store: LocalStore) -> None:
     journal = Stage1Journal(store, "key")
     finish(journal, 1)
     journal.flush()
@@ -91,7 +91,7 @@ def test_a_part_without_its_commit_never_happened(store: LocalStore) -> None:
     assert list(store.list()) == []
 
 
-def test_removing_what_was_not_committed_leaves_what_was(store: LocalStore) -> None:
+def test_removing_uncommitted_parts_leaves_committed_ones(store: LocalStore) -> None:
     journal = Stage1Journal(store, "key")
     finish(journal, 1)
     journal.flush()
@@ -121,7 +121,7 @@ def reasons(journal: Stage1Journal) -> list[str | None]:
         return journal.scan("media", stack).collect().sort("content_hash")["reason"].to_list()
 
 
-def test_a_withdrawn_failure_is_as_if_it_never_was(store: LocalStore) -> None:
+def test_a_withdrawn_failure_is_not_finished(store: LocalStore) -> None:
     journal = Stage1Journal(store, "key")
     finish(journal, 1)
     fail(journal, 2, "hung")
@@ -148,7 +148,7 @@ def test_an_empty_flush_writes_nothing(store: LocalStore) -> None:
     assert list(store.list()) == []
 
 
-def test_a_part_is_due_when_it_is_full_or_old(
+def test_a_part_is_due_if_it_is_full_or_old(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Stage1Journal(store, "key")
@@ -162,7 +162,7 @@ def test_a_part_is_due_when_it_is_full_or_old(
     assert journal.due()
 
 
-def test_journals_of_different_keys_do_not_meet(store: LocalStore) -> None:
+def test_journals_of_different_keys_are_separate(store: LocalStore) -> None:
     one, other = Stage1Journal(store, "one"), Stage1Journal(store, "other")
     finish(one, 1)
     one.flush()
@@ -181,7 +181,7 @@ def test_stage_2_labels_part_by_part(store: LocalStore) -> None:
         assert stage2.scan([first], stack).collect().is_empty()
 
 
-def test_a_key_changes_with_everything_that_answers_depend_on() -> None:
+def test_a_key_depends_on_all_its_settings() -> None:
     settings = {"model": "a", "threshold": 0.25, "sampling": "fps"}
     keys = {journal_key(settings)}
     keys |= {journal_key({**settings, name: "other"}) for name in settings}
@@ -190,12 +190,12 @@ def test_a_key_changes_with_everything_that_answers_depend_on() -> None:
 
 
 @given(st.sets(st.integers(0, 1000)), st.integers(0, 1000))
-def test_a_hash_set_holds_what_was_put_in(numbers: set[int], other: int) -> None:
+def test_a_hash_set_contains_its_hashes_only(numbers: set[int], other: int) -> None:
     hashes = HashSet(pl.Series([content(number)]) for number in numbers)
     assert len(hashes) == len(numbers)
     assert (content(other) in hashes) == (other in numbers)
 
 
-def test_hashes_that_end_in_zeros_are_told_apart() -> None:
+def test_hashes_that_end_in_zeros_are_distinct() -> None:
     one, other = "ab" + "00" * 31, "ab01" + "00" * 30
     assert one in HashSet([pl.Series([one])]) and other not in HashSet([pl.Series([one])])

@@ -1,4 +1,4 @@
-"""Counting footage before a run: names and headers, no more."""
+"""Estimates of footage before a run, from names and headers only."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -23,8 +23,8 @@ from resources.storage.local_store import LocalStore
 PROFILE = Profile()  # one frame for each second of video
 
 
-class Counting(LocalStore):
-    """Counts the files that are opened."""
+class CountingStore(LocalStore):
+    """A store that counts the files that are opened."""
 
     opened = 0
 
@@ -45,7 +45,7 @@ def count(footage: LocalStore, output: LocalStore | None = None) -> FootageCount
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two stills, two clips of 4 and 2 seconds, and what is no medium."""
+    """Two stills, two clips of 4 and 2 seconds, and other files."""
     folder = tmp_path_factory.mktemp("card")
     write_picture(folder / "DCIM" / "1.jpg")
     write_picture(folder / "DCIM" / "2.jpg", shift=1)
@@ -57,8 +57,8 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_stills_are_a_frame_each_and_videos_what_their_sampling_takes(card: Path) -> None:
-    store = Counting(card)
+def test_stills_count_as_one_frame_and_videos_by_their_sampling(card: Path) -> None:
+    store = CountingStore(card)
     found = count(store)
     assert (found.images, found.videos, found.videos_read) == (2, 2, 2)
     assert found.video_seconds == pytest.approx(6, abs=0.01)
@@ -71,13 +71,13 @@ def test_an_empty_folder_holds_nothing(tmp_path: Path) -> None:
     assert count(LocalStore(tmp_path)) == FootageCount(0, 0, 0, 0, 0, 0.0, 0, 0, 0)
 
 
-def test_a_video_without_a_header_is_counted_and_costs_nothing(card: Path, tmp_path: Path) -> None:
+def test_a_video_without_a_header_is_counted_without_frames(card: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"\0" * 1000)
     found = count(LocalStore(tmp_path))
     assert (found.videos, found.videos_unreadable, found.frames) == (1, 1, 0)
 
 
-def test_a_video_that_cannot_be_had_now_is_taken_for_a_usual_clip(tmp_path: Path) -> None:
+def test_an_archived_video_counts_as_one_of_unknown_length(tmp_path: Path) -> None:
     class Archived(LocalStore):
         def reading_edges(self, key: str) -> AbstractContextManager[Path]:
             raise StoreError(f"{key}: is archived")
@@ -87,30 +87,30 @@ def test_a_video_that_cannot_be_had_now_is_taken_for_a_usual_clip(tmp_path: Path
     assert (found.videos_unreadable, found.frames) == (0, DEFAULT_VIDEO_SECONDS)
 
 
-def test_of_very_many_videos_some_stand_for_all(
+def test_of_very_many_videos_a_sample_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(footage_estimate, "MOST_READ_HERE", 5)
     clip = write_video(tmp_path / "000.mp4", frames=30, fps=10).read_bytes()
     for number in range(1, 40):
         (tmp_path / f"{number:03}.mp4").write_bytes(clip)
-    store = Counting(tmp_path)
+    store = CountingStore(tmp_path)
     found = count(store)
     assert (found.videos, found.videos_read, store.opened) == (40, 5, 5)
     assert found.video_seconds == pytest.approx(40 * 3, rel=0.01)
     assert found.frames == 40 * 3
 
 
-def test_what_an_earlier_run_has_read_is_not_read_again(card: Path, tmp_path: Path) -> None:
+def test_headers_read_by_an_earlier_run_are_not_read_again(card: Path, tmp_path: Path) -> None:
     output = earlier_run(card, tmp_path)
-    store = Counting(card)
+    store = CountingStore(card)
     found = count(store, output)
     assert store.opened == 0
-    assert found.frames == 2 + 9 + 2  # the table's word for the length of 3.mp4, not the file's
+    assert found.frames == 2 + 9 + 2  # the length of 3.mp4 in the table, not in the file
     assert found.media_finished == 0
 
 
-def test_what_an_earlier_run_has_looked_at_is_not_left_to_do(card: Path, tmp_path: Path) -> None:
+def test_media_processed_by_an_earlier_run_are_not_left(card: Path, tmp_path: Path) -> None:
     output = earlier_run(card, tmp_path)
     journal = Stage1Journal(output, stage1_key(PROFILE, "onnxruntime"))
     finished = dict.fromkeys(("status", "reason", "frames_decoded", "frames_skipped", "boxes"))
@@ -124,9 +124,9 @@ def test_what_an_earlier_run_has_looked_at_is_not_left_to_do(card: Path, tmp_pat
     assert count_footage(LocalStore(card), output, other, probe).media_finished == 0
 
 
-def test_a_file_that_changed_since_is_new(card: Path, tmp_path: Path) -> None:
+def test_a_changed_file_is_read_again(card: Path, tmp_path: Path) -> None:
     output = earlier_run(card, tmp_path, bytes_off=1)
-    store = Counting(card)
+    store = CountingStore(card)
     assert count(store, output).frames == 8
     assert store.opened == 2
 
@@ -136,7 +136,7 @@ def hash_of(name: str) -> str:
 
 
 def earlier_run(card: Path, output: Path, bytes_off: int = 0) -> LocalStore:
-    """The media table of one, in which 3.mp4 lasts nine seconds."""
+    """Write a media table in which 3.mp4 lasts nine seconds."""
     lengths = {"3.mp4": 9.0, "4.mp4": 2.0}
     rows = [
         dict.fromkeys(MEDIA)
