@@ -1,4 +1,4 @@
-"""From a network's raw outputs to boxes and ranked labels.
+"""Decode the raw outputs of a detector into boxes.
 
 Formulas
 - yolo-objectness: one output [N, A, 5 + C]: cx, cy, w, h in input pixels, objectness, a score per
@@ -10,7 +10,7 @@ Formulas
   size, yc = ty / 10 * ha + yca, h = exp(th / 5) * ha, likewise x; each class's score is the
   sigmoid of its logit (box coder and score converter of the TensorFlow Object Detection API).
 
-All scores but those of ssd are probabilities already.
+All scores except those of ssd are already probabilities.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,15 +22,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_kernels.heads.nms import non_maximum_suppression
+from gpu_kernels.heads.nms import Floats, non_maximum_suppression
 from gpu_kernels.models.manifest import ModelManifest, SsdOutput, YoloOutput
 from gpu_kernels.preprocessing.letterbox import scale_boxes
 from resources.errors import ModelError
 
-Floats = NDArray[np.float32]
 SSD_CENTRE_SCALE = 10.0
 SSD_SIZE_SCALE = 5.0
-# Suppression compares boxes with boxes; a threshold near 0 must not turn a picture into minutes.
+# NMS compares boxes pairwise; a threshold near 0 must not make a picture take minutes.
 MAX_CANDIDATES = 2000
 
 
@@ -47,7 +46,7 @@ class Boxes:
 
 
 class Candidates(NamedTuple):
-    """What reached the threshold in one picture, in the order of the network's rows."""
+    """Boxes of one picture that reach the threshold, before NMS, in the order of the output."""
 
     corners: Floats  # [K, 4] x0, y0, x1, y1 in input pixels
     confidence: Floats
@@ -60,46 +59,45 @@ def decode_boxes(
     sizes: Sequence[tuple[int, int]],
     threshold: float,
 ) -> list[Boxes]:
-    """Boxes of each picture of a batch; none for no pictures.
+    """Return the boxes of each picture of a batch.
 
     Args:
-        outputs: what `Engine.run` gave.
+        outputs: the outputs of `Engine.run`.
         manifest: the detector.
         sizes: (height, width) in pixels of each picture before `fit`.
-        threshold: least confidence, edge included.
+        threshold: minimum confidence, inclusive.
 
     Raises:
-        ModelError: the outputs are not of the shape that the manifest's decoding reads.
+        ModelError: the shapes of the outputs do not match the manifest's decoding.
     """
     if not sizes:
         return []
     check_output_shapes([tuple(output.shape) for output in outputs], manifest, len(sizes))
-    candidates_of = _DECODERS[manifest.detector_output.decoding]
+    find_candidates = _DECODERS[manifest.detector_output.decoding]
     boxes = []
     for number, (height, width) in enumerate(sizes):
-        found = candidates_of([output[number] for output in outputs], manifest, threshold)
-        boxes.append(select_boxes(found, manifest, height, width))
+        candidates = find_candidates([output[number] for output in outputs], manifest, threshold)
+        boxes.append(select_boxes(candidates, manifest, height, width))
     return boxes
 
 
 def check_output_shapes(
     shapes: Sequence[tuple[int, ...]], manifest: ModelManifest, count: int
 ) -> None:
-    """Args:
-        shapes: of a detector's outputs for `count` pictures.
+    """Check the shapes of a detector's outputs for `count` pictures.
 
     Raises:
-        ModelError: they are not what the manifest's decoding reads.
+        ModelError: they do not match the manifest's decoding.
     """
     head = manifest.detector_output
     classes = len(head.classes)
-    wanted: dict[str, list[tuple[str | int, ...]]] = {
+    by_decoding: dict[str, list[tuple[str | int, ...]]] = {
         "yolo-objectness": [(count, "A", 5 + classes)],
         "yolo-anchor-free": [(count, 4 + classes, "A")],
         "rtdetr": [(count, "Q", 4), (count, "Q", classes)],
         "ssd": [(count, "A", 4), (count, "A", classes)],
     }
-    expected = wanted[head.decoding]
+    expected = by_decoding[head.decoding]
     if isinstance(head, SsdOutput):
         anchors = len(load_anchors(manifest))
         expected = [tuple(anchors if size == "A" else size for size in s) for s in expected]
@@ -109,8 +107,8 @@ def check_output_shapes(
         for have, want in zip(shapes, expected, strict=False)
     ):
         raise ModelError(
-            f"model {manifest.name}: gives {shapes}, but {head.decoding} with {classes} class(es) "
-            f"reads {expected}; correct output.decoding or output.classes of the manifest"
+            f"model {manifest.name}: outputs {shapes}, but {head.decoding} with {classes} "
+            f"class(es) needs {expected}; correct output.decoding or output.classes of the manifest"
         )
 
 
@@ -118,7 +116,7 @@ def _yolo_objectness(
     outputs: Sequence[NDArray[Any]], manifest: ModelManifest, threshold: float
 ) -> Candidates:
     rows = outputs[0]
-    # No class's product can exceed the objectness, which most rows fail at once.
+    # The confidence cannot exceed the objectness, so most rows are dropped early.
     rows = rows[rows[:, 4] >= threshold].astype(np.float32)
     return _best_class_candidates(rows[:, :4], rows[:, 4:5] * rows[:, 5:], threshold)
 
@@ -154,13 +152,13 @@ def _ssd(outputs: Sequence[NDArray[Any]], manifest: ModelManifest, threshold: fl
     anchor, class_index = np.nonzero(scores >= threshold)
     y0, x0, y1, x1 = load_anchors(manifest)[anchor].T
     ty, tx, th, tw = offsets[anchor].T
-    high, wide = y1 - y0, x1 - x0
+    height, width = y1 - y0, x1 - x0
     centres = np.stack(
         [
-            tx / SSD_CENTRE_SCALE * wide + (x0 + x1) / 2,
-            ty / SSD_CENTRE_SCALE * high + (y0 + y1) / 2,
-            np.exp(tw / SSD_SIZE_SCALE) * wide,
-            np.exp(th / SSD_SIZE_SCALE) * high,
+            tx / SSD_CENTRE_SCALE * width + (x0 + x1) / 2,
+            ty / SSD_CENTRE_SCALE * height + (y0 + y1) / 2,
+            np.exp(tw / SSD_SIZE_SCALE) * width,
+            np.exp(th / SSD_SIZE_SCALE) * height,
         ],
         axis=1,
     )
@@ -182,14 +180,14 @@ _DECODERS: dict[str, Callable[[Sequence[NDArray[Any]], ModelManifest, float], Ca
 
 
 def load_anchors(manifest: ModelManifest) -> Floats:
-    """The anchors of a detector of decoding ssd, [A, 4] y0, x0, y1, x1 normalised.
+    """Return the anchors of a detector of decoding ssd, [A, 4] y0, x0, y1, x1 normalised.
 
     Raises:
         ModelError: they cannot be read.
     """
     head = manifest.detector_output
     assert isinstance(head, SsdOutput)
-    return _read_anchors(manifest.beside(head.anchors))
+    return _read_anchors(manifest.resolve(head.anchors))
 
 
 @lru_cache(maxsize=8)
@@ -199,7 +197,9 @@ def _read_anchors(path: Path) -> Floats:
     except (OSError, ValueError) as error:
         raise ModelError(f"anchors {path}: cannot be read as .npy: {error}") from None
     if anchors.ndim != 2 or anchors.shape[1] != 4:
-        raise ModelError(f"anchors {path}: are {anchors.shape}; [A, 4] y0, x0, y1, x1 are needed")
+        raise ModelError(
+            f"anchors {path}: have shape {anchors.shape}; [A, 4] y0, x0, y1, x1 is needed"
+        )
     return np.asarray(anchors, dtype=np.float32)
 
 
@@ -208,27 +208,28 @@ def _no_candidates() -> Candidates:
 
 
 def _corners(centres: Floats) -> Floats:
-    """cx, cy, w, h to x0, y0, x1, y1."""
+    """Convert cx, cy, w, h to x0, y0, x1, y1."""
     half = centres[:, 2:] / 2
     return np.concatenate([centres[:, :2] - half, centres[:, :2] + half], axis=1)
 
 
-def select_boxes(found: Candidates, manifest: ModelManifest, height: int, width: int) -> Boxes:
-    """The boxes of a picture of `height` x `width` pixels: without those that have no area, the
-    strongest of those that overlap, and no more than can be compared in time."""
+def select_boxes(candidates: Candidates, manifest: ModelManifest, height: int, width: int) -> Boxes:
+    """Return the boxes of a picture of `height` x `width` pixels.
+
+    Drops candidates without an area, limits their number to MAX_CANDIDATES and applies NMS.
+    """
     head = manifest.detector_output
-    xywh = scale_boxes(found.corners, height, width, manifest.input)
-    finite = np.isfinite(found.corners).all(axis=1) & np.isfinite(found.confidence)
-    seen = np.flatnonzero(finite & (xywh[:, 2] > 0) & (xywh[:, 3] > 0))
-    # lexsort is stable: equal confidence and class stay in the order of the network's rows.
-    order = seen[np.lexsort((found.class_index[seen], -found.confidence[seen]))]
+    xywh = scale_boxes(candidates.corners, height, width, manifest.input)
+    finite = np.isfinite(candidates.corners).all(axis=1) & np.isfinite(candidates.confidence)
+    valid = np.flatnonzero(finite & (xywh[:, 2] > 0) & (xywh[:, 3] > 0))
+    # lexsort is stable: equal confidence and class stay in the order of the output.
+    order = valid[np.lexsort((candidates.class_index[valid], -candidates.confidence[valid]))]
     order = order[:MAX_CANDIDATES]
     if isinstance(head, YoloOutput | SsdOutput):
-        order = order[
-            non_maximum_suppression(found.corners[order], found.class_index[order], head.nms_iou)
-        ]
+        corners, class_index = candidates.corners[order], candidates.class_index[order]
+        order = order[non_maximum_suppression(corners, class_index, head.nms_iou)]
     return Boxes(
         np.ascontiguousarray(xywh[order], dtype=np.float32),
-        found.confidence[order].astype(np.float32),
-        found.class_index[order].astype(np.int64),
+        candidates.confidence[order].astype(np.float32),
+        candidates.class_index[order].astype(np.int64),
     )

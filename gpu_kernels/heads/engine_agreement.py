@@ -1,11 +1,10 @@
-"""Whether two engines, or two forms of a model, give the same answers for a picture.
+"""Compare the results of two engines, or of two forms of a model, within a tolerance.
 
-Not the networks' numbers are compared but what the pipeline takes from them: boxes after
-suppression, and ranked labels. Two answers agree when every clear box of the one has a partner in
-the other, of the same class, at the same place, with nearly the same confidence, and when the best
-label is the same wherever it is clear. Clear: further from the threshold, or from the next label,
-than `SCORE`; what is on the edge may fall either way by rounding, and so may which of two boxes
-suppresses the other where their confidences are as near as that.
+Compares what the pipeline uses: boxes after NMS, and ranked labels. Two results agree if every
+clear box of either has a match in the other, of the same class, position and confidence within
+the tolerance, and if the best label is the same wherever it is clear. Clear: further than
+SCORE_TOLERANCE from the threshold, or from the next label. Rounding may decide the others either
+way, and also which of two boxes of nearly equal confidence suppresses the other.
 """
 
 from collections.abc import Sequence
@@ -15,72 +14,80 @@ import numpy as np
 
 from gpu_kernels.heads.box_decoding import Boxes
 from gpu_kernels.heads.label_ranking import RankedLabel
-from gpu_kernels.heads.nms import iou
+from gpu_kernels.heads.nms import Floats, iou
 
-# The stated tolerance: what engines may differ by.
+# The stated tolerance between engines.
 SCORE_TOLERANCE = 0.05  # confidences and probabilities, of 1
 EDGE_TOLERANCE = 0.02  # edges of boxes, of the picture's side
-# Boxes that overlap by this much, of one class, are one and the same.
+# Boxes of one class with at least this IoU match.
 MATCH_IOU = 0.5
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Answers compared, and the largest differences."""
+    """The number of compared results, and the largest differences."""
 
     compared: int = 0  # boxes and labels
-    unmatched: int = 0  # clear ones without a partner
-    score: float = 0.0
-    place: float = 0.0
+    unmatched: int = 0  # clear ones without a match
+    score_difference: float = 0.0
+    edge_difference: float = 0.0
 
     def __add__(self, other: "Agreement") -> "Agreement":
         return Agreement(
             self.compared + other.compared,
             self.unmatched + other.unmatched,
-            max(self.score, other.score),
-            max(self.place, other.place),
+            max(self.score_difference, other.score_difference),
+            max(self.edge_difference, other.edge_difference),
         )
 
     def __str__(self) -> str:
         return (
-            f"{self.compared} answers compared, {self.unmatched} of them without a partner; "
-            f"confidences differ by at most {self.score:.4f}, edges by {self.place:.4f}"
+            f"{self.compared} results compared, {self.unmatched} of them without a match; "
+            f"confidences differ by at most {self.score_difference:.4f}, edges by "
+            f"{self.edge_difference:.4f}"
         )
 
     @property
-    def holds(self) -> bool:
-        """Whether all of it is within the stated tolerance."""
-        return not self.unmatched and self.score <= SCORE_TOLERANCE and self.place <= EDGE_TOLERANCE
+    def within_tolerance(self) -> bool:
+        """True if all results match within the stated tolerance."""
+        return (
+            not self.unmatched
+            and self.score_difference <= SCORE_TOLERANCE
+            and self.edge_difference <= EDGE_TOLERANCE
+        )
 
 
-def compare_boxes(one: Boxes, other: Boxes, threshold: float) -> Agreement:
-    """The boxes of one picture by two engines, both with least confidence `threshold`."""
+def compare_boxes(boxes: Boxes, others: Boxes, threshold: float) -> Agreement:
+    """Compare the boxes of one picture by two engines, both of minimum confidence `threshold`."""
     total = Agreement()
-    for some, others in ((one, other), (other, one)):
-        for place in range(len(some)):
-            total += _match_box(some, place, others, threshold)
+    for some, candidates in ((boxes, others), (others, boxes)):
+        for index in range(len(some)):
+            total += _match_box(some, index, candidates, threshold)
     return total
 
 
-def _match_box(some: Boxes, place: int, others: Boxes, threshold: float) -> Agreement:
-    confidence = float(some.confidence[place])
-    same_class = others.class_index == some.class_index[place]
-    shared = np.where(same_class, iou(_corners(some)[place], _corners(others)), 0.0)
-    if not len(shared) or shared.max() < MATCH_IOU:
+def _match_box(boxes: Boxes, index: int, candidates: Boxes, threshold: float) -> Agreement:
+    confidence = float(boxes.confidence[index])
+    same_class = candidates.class_index == boxes.class_index[index]
+    overlaps = np.where(same_class, iou(_corners(boxes)[index], _corners(candidates)), 0.0)
+    if not len(overlaps) or overlaps.max() < MATCH_IOU:
         return Agreement(1, int(confidence >= threshold + SCORE_TOLERANCE))
-    best = int(shared.argmax())
-    edges = np.abs(_corners(some)[place] - _corners(others)[best]).max()
-    score = abs(confidence - float(others.confidence[best]))
-    return Agreement(1, 0, score, float(edges))
+    best = int(overlaps.argmax())
+    edge_difference = np.abs(_corners(boxes)[index] - _corners(candidates)[best]).max()
+    score_difference = abs(confidence - float(candidates.confidence[best]))
+    return Agreement(1, 0, score_difference, float(edge_difference))
 
 
-def _corners(boxes: Boxes) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _corners(boxes: Boxes) -> Floats:
     return np.concatenate([boxes.xywh[:, :2], boxes.xywh[:, :2] + boxes.xywh[:, 2:]], axis=1)
 
 
-def compare_labels(one: Sequence[RankedLabel], other: Sequence[RankedLabel]) -> Agreement:
-    """The ranked labels of one crop by two engines; at least two of each."""
-    by_name = {each.label: each.confidence for each in other}
-    clear = one[0].confidence - one[1].confidence > SCORE_TOLERANCE
-    differ = [abs(each.confidence - by_name[each.label]) for each in one if each.label in by_name]
-    return Agreement(1, int(clear and one[0].label != other[0].label), max(differ, default=0.0))
+def compare_labels(labels: Sequence[RankedLabel], others: Sequence[RankedLabel]) -> Agreement:
+    """Compare the ranked labels of one crop by two engines, at least two of each."""
+    by_name = {each.label: each.confidence for each in others}
+    clear = labels[0].confidence - labels[1].confidence > SCORE_TOLERANCE
+    differences = [
+        abs(each.confidence - by_name[each.label]) for each in labels if each.label in by_name
+    ]
+    unmatched = int(clear and labels[0].label != others[0].label)
+    return Agreement(1, unmatched, max(differences, default=0.0))

@@ -1,18 +1,17 @@
-"""TODO-DOC of gpu_kernels/heads/label_ranking.py."""
+"""Rank the labels of a classifier by its scores (top-k)."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_kernels.heads.box_decoding import Floats
 from gpu_kernels.models.labels import load_labels
 from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import ModelError
 
 
 class RankedLabel(NamedTuple):
-    """One answer of a classifier."""
+    """A label with its probability."""
 
     label: str
     scientific_name: str | None
@@ -23,20 +22,20 @@ class RankedLabel(NamedTuple):
 def rank_labels(
     scores: NDArray[Any], manifest: ModelManifest, count: int = 5
 ) -> list[list[RankedLabel]]:
-    """The best labels of each crop, best first.
+    """Return the most probable labels of each crop, best first.
 
     Args:
         scores: [N, classes], the output of a classifier.
-        manifest: the classifier; scores of decoding `logits` go through a softmax here.
-        count: how many labels.
+        manifest: the classifier; a softmax is applied to scores of decoding `logits`.
+        count: the number of labels.
 
     Raises:
-        ModelError: there are not as many scores as labels.
+        ModelError: the numbers of scores and labels differ.
     """
     labels = load_labels(manifest)
     if scores.ndim != 2 or scores.shape[1] != len(labels):
         raise ModelError(
-            f"model {manifest.name}: gives {tuple(scores.shape)}, but "
+            f"model {manifest.name}: outputs {tuple(scores.shape)}, but "
             f"{manifest.classifier_output.labels} has {len(labels)} labels; one score per label "
             "and picture is needed"
         )
@@ -56,7 +55,7 @@ def rank_labels(
     ]
 
 
-def _softmax(logits: Floats) -> Floats:
-    grown = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: Floats = grown / grown.sum(axis=1, keepdims=True)
-    return shares
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities

@@ -29,7 +29,7 @@ def format_usd(amount: Decimal | float | None) -> str:
     """Format USD with two decimals, amounts below a dollar with four; "-" for None."""
     if amount is None:
         return "-"
-    if amount and abs(amount) < 1:
+    if amount and -1 < amount < 1:
         return f"${amount:.4f}"
     return f"${amount:,.2f}"
 

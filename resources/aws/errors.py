@@ -1,7 +1,8 @@
 """Translate AWS errors into one line for users: what was refused, and what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from resources.errors import RavneError
 
@@ -25,8 +26,7 @@ CREDENTIAL_ERROR_CODES = {
 
 def error_code(error: Exception) -> str:
     """Return AWS's code of a botocore ClientError, as `AccessDenied`; empty for other errors."""
-    response = getattr(error, "response", {})
-    return str(response.get("Error", {}).get("Code", ""))
+    return str(_response(error).get("Error", {}).get("Code", ""))
 
 
 def is_already_exists_error(error: Exception) -> bool:
@@ -36,8 +36,7 @@ def is_already_exists_error(error: Exception) -> bool:
 
 def was_rejected(error: BaseException) -> bool:
     """Return True if AWS rejected a call (4xx), so that it had no effect; else that is unknown."""
-    response = getattr(error, "response", {})
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    status = _response(error).get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return 400 <= int(status) < 500
 
 
@@ -79,8 +78,13 @@ def _refusal(error: Exception, remedy: str) -> str:
         return f"your credentials may not call {operation}; {remedy}"
     if code in CREDENTIAL_ERROR_CODES:
         return f"AWS does not accept your credentials ({code}); log in again"
-    message = getattr(error, "response", {}).get("Error", {}).get("Message", "")
+    message = _response(error).get("Error", {}).get("Message", "")
     return f"AWS refused {operation}: {one_line(str(message))} ({code})"
+
+
+def _response(error: BaseException) -> Mapping[str, Any]:
+    # Errors of botocore's HTTP client have a response of None.
+    return getattr(error, "response", None) or {}
 
 
 def one_line(text: str) -> str:

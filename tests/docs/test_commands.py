@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from command_line import Ended, Munin
+from command_line import CompletedCommand, Munin
 from media_files import write_picture
 from paths import ROOT
 
@@ -42,15 +42,15 @@ class Shell:
 
     folder: Path
     environment: dict[str, str]
-    ended: list[Ended] = field(default_factory=list)
+    ended: list[CompletedCommand] = field(default_factory=list)
 
-    def run(self, number: int) -> Ended:
+    def run(self, number: int) -> CompletedCommand:
         """The end of the script of this number; those before it are run first."""
         while len(self.ended) <= number:
             self.ended.append(self._run(SCRIPTS[len(self.ended)]))
         return self.ended[number]
 
-    def _run(self, script: str) -> Ended:
+    def _run(self, script: str) -> CompletedCommand:
         bucket = f"s3://{data_bucket('ravne')}/results"
         script = script.replace("/data", f"{self.folder}/data").replace("s3://bucket", bucket)
         done = subprocess.run(
@@ -62,7 +62,7 @@ class Shell:
             text=True,
             timeout=TIMEOUT,
         )
-        return Ended(done.returncode, done.stdout, done.stderr)
+        return CompletedCommand(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="module")

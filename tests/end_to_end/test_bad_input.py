@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from command_line import Ended, Munin, journalled, make_demo_footage, processed, results
+from command_line import CompletedCommand, Munin, journal_hashes, make_demo_footage, processed, results
 from media_files import write_picture, write_video
 from PIL import Image
 
@@ -103,7 +103,7 @@ class Run:
     """A run that has ended, whose output lies beside its card."""
 
     card: Path
-    ended: Ended
+    ended: CompletedCommand
 
     @property
     def output(self) -> Path:
@@ -470,11 +470,11 @@ def test_a_full_disk_is_told_and_with_more_room_the_run_goes_on_from_there(
     (error,) = ended.errors
     assert error.startswith(f"error: camera card: {output}: no space left to write ")
     assert error.endswith("; free some space and run again: finished work is saved")
-    finished = journalled(output)
+    finished = journal_hashes(output)
     resize(small_disk, "8m")
     again = munin("batch", demo.card, output)
     assert again.code == 0
     assert results(output) == results(demo.output)
-    assert set(finished) <= set(journalled(output))
-    assert len(journalled(output)) == len(set(journalled(output)))
+    assert set(finished) <= set(journal_hashes(output))
+    assert len(journal_hashes(output)) == len(set(journal_hashes(output)))
     assert ("detecting" in again.err) == (not finished)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from command_line import Ended, Munin
+from command_line import CompletedCommand, Munin
 from media_files import write_picture
 
 from resources.sandbox.model.config import CREDENTIALS
@@ -49,12 +49,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 @pytest.fixture(scope="module")
-def setup(place: Place) -> Ended:
+def setup(place: Place) -> CompletedCommand:
     return place.munin("cost", "setup", "--job-count", "4")
 
 
 @pytest.fixture(scope="module")
-def first(place: Place, setup: Ended) -> Ended:
+def first(place: Place, setup: CompletedCommand) -> CompletedCommand:
     """The camera's first run."""
     assert setup.code == 0, setup.err
     words = ["--cost-report", "--local-output", "copied"]
@@ -88,7 +88,7 @@ def test_a_run_before_the_set_up_says_what_to_set_up(place: Place) -> None:
 
 
 def test_the_set_up_has_nothing_to_remark_on_and_a_second_one_nothing_to_do(
-    place: Place, setup: Ended
+    place: Place, setup: CompletedCommand
 ) -> None:
     assert setup.code == 0 and "image" not in setup.err
     again = place.munin("cost", "setup", "--job-count", "4")
@@ -96,21 +96,21 @@ def test_the_set_up_has_nothing_to_remark_on_and_a_second_one_nothing_to_do(
 
 
 def test_footage_from_here_ends_as_results_on_s3_and_as_a_copy_here(
-    place: Place, first: Ended
+    place: Place, first: CompletedCommand
 ) -> None:
     assert first.code == 0, first.err
     assert f"results: {OUTPUT}" in first.out
     assert (place.munin.folder / "copied" / "hill" / "stage3" / "report.json").is_file()
 
 
-def test_what_the_launch_decides_is_told_while_it_runs(first: Ended) -> None:
+def test_what_the_launch_decides_is_told_while_it_runs(first: CompletedCommand) -> None:
     assert re.search(
         r"^hill: copying the footage to s3://ravne-data-123456789012/footage/hill", first.err, re.M
     )
     assert re.search(r"^hill: submitted ravne-hill-\S+ to spot: .* saves \d+", first.err, re.M)
 
 
-def test_the_cost_report_is_a_row_for_each_job_with_the_reason_below(first: Ended) -> None:
+def test_the_cost_report_is_a_row_for_each_job_with_the_reason_below(first: CompletedCommand) -> None:
     row = re.search(
         r"^hill +1 +spot +\S+ eu-north-1\w +[\d.]+ +done +\$([\d.]+) *$", first.out, re.M
     )
@@ -119,7 +119,7 @@ def test_the_cost_report_is_a_row_for_each_job_with_the_reason_below(first: Ende
     assert re.search(rf"^processing +\${row[1]}", first.out, re.M)
 
 
-def test_the_cost_report_has_boot_and_idle_time_the_total_and_the_savings(first: Ended) -> None:
+def test_the_cost_report_has_boot_and_idle_time_the_total_and_the_savings(first: CompletedCommand) -> None:
     for part in ("boot and idle time", "disks", "public addresses", "total"):
         assert re.search(rf"^{part} +\$[\d.]+", first.out, re.M)
     assert re.search(
@@ -128,7 +128,7 @@ def test_the_cost_report_has_boot_and_idle_time_the_total_and_the_savings(first:
     assert "Rate savings 66" in first.out and "Effective savings" in first.out
 
 
-def test_all_costs_can_be_had_as_json_as_a_page_and_as_focus(place: Place, first: Ended) -> None:
+def test_all_costs_can_be_had_as_json_as_a_page_and_as_focus(place: Place, first: CompletedCommand) -> None:
     ended = place.munin("cost", "costs", "--json", "--output", "costs")
     assert ended.code == 0, ended.err
     told = json.loads(ended.out)
@@ -141,20 +141,20 @@ def test_all_costs_can_be_had_as_json_as_a_page_and_as_focus(place: Place, first
     assert "123456789012" in (folder / "cost_focus.csv").read_text()
 
 
-def test_costs_of_a_camera_that_is_not_known_are_refused(place: Place, first: Ended) -> None:
+def test_costs_of_a_camera_that_is_not_known_are_refused(place: Place, first: CompletedCommand) -> None:
     ended = place.munin("cost", "costs", "--camera", "dale")
     assert (ended.code, len(ended.errors)) == (2, 1)
     assert "--camera dale: no such camera" in ended.errors[0]
 
 
-def test_watching_costs_ends_when_no_job_is_left(place: Place, first: Ended) -> None:
+def test_watching_costs_ends_when_no_job_is_left(place: Place, first: CompletedCommand) -> None:
     ended = place.munin("cost", "costs", "--watch")
     assert ended.code == 0, ended.err
     assert re.search(r"^total +\$[\d.]+", ended.out, re.M)
 
 
 def test_status_counts_results_on_s3_with_a_cloud_profile_and_says_so_without(
-    place: Place, first: Ended
+    place: Place, first: CompletedCommand
 ) -> None:
     told = place.munin("status").out
     assert re.search(rf"hill +│ SUCCESS \S+ \S+ │ 1 +│ 0 +│ 0 +│ {OUTPUT}", told)
@@ -163,14 +163,14 @@ def test_status_counts_results_on_s3_with_a_cloud_profile_and_says_so_without(
     assert "hill: its results are on S3; name a cloud profile to count them" in local.out
 
 
-def test_visits_are_made_anew_from_results_on_s3(place: Place, first: Ended) -> None:
+def test_visits_are_made_anew_from_results_on_s3(place: Place, first: CompletedCommand) -> None:
     ended = place.munin("stage3", OUTPUT, "--compression-window", "30")
     assert ended.code == 0, ended.err
     assert f"results: {OUTPUT}" in ended.out
 
 
 def test_limits_that_are_named_change_the_machines_that_are_set_up(
-    place: Place, setup: Ended
+    place: Place, setup: CompletedCommand
 ) -> None:
     nothing = place.footage.parent / "nowhere"
     write_picture(nothing / "IMG_0001.JPG")
@@ -209,7 +209,7 @@ def test_the_command_starts_without_dagster_and_boto3() -> None:
 
 
 def test_a_second_teardown_finds_nothing_and_a_run_after_it_says_what_to_do(
-    place: Place, first: Ended
+    place: Place, first: CompletedCommand
 ) -> None:
     for _ in range(2):
         ended = place.munin("cost", "teardown")

@@ -146,7 +146,7 @@ def test_a_damaged_file_alone_takes_no_machine_unless_it_is_large(
     assert card.takes_machine("footage")
     card.run("footage")
     assert not card.takes_machine("footage")
-    monkeypatch.setattr(remaining_work, "LITTLE_BYTES", 5)
+    monkeypatch.setattr(remaining_work, "MAX_RETRY_BYTES", 5)
     assert card.takes_machine("footage")
 
 

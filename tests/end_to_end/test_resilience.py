@@ -20,7 +20,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
-from command_line import Ended, Munin, journalled, make_demo_footage, processed, results
+from command_line import CompletedCommand, Munin, journal_hashes, make_demo_footage, processed, results
 from dagster import DagsterRunStatus, RunsFilter
 from media_files import write_picture, write_video
 from PIL import Image
@@ -92,11 +92,11 @@ def munin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Munin]:
 def uninterrupted(card: Path, munin: Munin) -> Uninterrupted:
     output = munin.folder / "uninterrupted"
     assert munin("batch", card, output, "--camera", "card").code == 0
-    made = results(output), set(journalled(output))
+    made = results(output), set(journal_hashes(output))
     command = munin.start("batch", card, output, "--camera", "card")
     run_of(command)
     started = time.monotonic()
-    assert munin.end(command).code == 0
+    assert munin.wait(command).code == 0
     return Uninterrupted(*made, time.monotonic() - started)
 
 
@@ -118,7 +118,7 @@ def moment_of(seed: int) -> float:
 
 def strike(
     munin: Munin, card: Path, output: Path, moment: float, blow: Callable[[int, int], None]
-) -> Ended | None:
+) -> CompletedCommand | None:
     """Run the command and strike it at a moment, in seconds since its run's process is there.
 
     Args:
@@ -133,7 +133,7 @@ def strike(
     in_time = run.is_running() and run.status() != psutil.STATUS_ZOMBIE
     if in_time:
         blow(command.pid, run.pid)
-    ended = munin.end(command)
+    ended = munin.wait(command)
     return ended if in_time and ended.code else None
 
 
@@ -142,7 +142,7 @@ def strike_ten_times(
     card: Path,
     uninterrupted: Uninterrupted,
     blow: Callable[[int, int], None],
-    check: Callable[[Ended], None],
+    check: Callable[[CompletedCommand], None],
 ) -> None:
     """Strike runs at the moments of all seeds, each run going on from the one before: the first
     as they begin, the middle ones as they look at media, the last as they write results.
@@ -172,7 +172,7 @@ def assert_nothing_lost_or_done_twice(
 ) -> None:
     """The results of a run that went on from an interrupted one."""
     assert results(output) == uninterrupted.files
-    hashes = journalled(output)
+    hashes = journal_hashes(output)
     assert len(hashes) == len(set(hashes))
     assert set(hashes) == uninterrupted.hashes
     assert not list(output.rglob(".partial-*"))
@@ -200,7 +200,7 @@ def press_ctrl_c(command: int, run: int) -> None:
 def test_after_kill_9_of_the_run_the_next_one_goes_on(
     munin: Munin, card: Path, uninterrupted: Uninterrupted
 ) -> None:
-    def check(ended: Ended) -> None:
+    def check(ended: CompletedCommand) -> None:
         assert ended.code == 1
         assert len(ended.errors) == 1
         assert "camera card: the run was killed by SIGKILL; run again to continue" in ended.errors[0]
@@ -212,7 +212,7 @@ def test_after_kill_9_of_the_run_the_next_one_goes_on(
 def test_after_kill_9_of_the_command_the_next_one_goes_on(
     munin: Munin, card: Path, uninterrupted: Uninterrupted
 ) -> None:
-    def check(ended: Ended) -> None:
+    def check(ended: CompletedCommand) -> None:
         assert ended.code == -signal.SIGKILL
 
     strike_ten_times(munin, card, uninterrupted, kill_the_command, check)
@@ -222,7 +222,7 @@ def test_after_kill_9_of_the_command_the_next_one_goes_on(
 def test_after_ctrl_c_the_next_run_goes_on(
     munin: Munin, card: Path, uninterrupted: Uninterrupted
 ) -> None:
-    def check(ended: Ended) -> None:
+    def check(ended: CompletedCommand) -> None:
         assert ended.code == 130
         assert not ended.errors
         assert "card: stopped; run the same command again to continue" in ended.err
@@ -358,7 +358,7 @@ def test_media_that_kill_every_worker_are_set_aside_and_the_rest_goes_on(tmp_pat
         "IMAG0003.AVI": ("failed", "set aside: its worker died 2 times while looking at it"),
         "IMAG0004.JPG": ("done", None),
     }
-    assert sorted(journalled(output)) == sorted(set(journalled(output)))
+    assert sorted(journal_hashes(output)) == sorted(set(journal_hashes(output)))
     assert not (output / "journal" / "in-hand.json").exists()
 
 
@@ -381,7 +381,7 @@ def test_two_runs_of_a_camera_at_once_do_its_work_once(
 ) -> None:
     output = munin.folder / "two-at-once"
     commands = [munin.start("batch", card, output, "--camera", "card") for _ in range(2)]
-    assert [munin.end(command).code for command in commands] == [0, 0]
+    assert [munin.wait(command).code for command in commands] == [0, 0]
     assert_nothing_lost_or_done_twice(munin, output, uninterrupted)
 
 
@@ -394,7 +394,7 @@ def test_a_run_waits_for_another_one_of_its_camera_and_can_be_stopped_meanwhile(
         wait_until(lambda: any("waiting for its end" in line for line in log(munin, "waiting")))
         started = time.monotonic()
         command.send_signal(signal.SIGINT)
-        assert munin.end(command).code == 130
+        assert munin.wait(command).code == 130
         assert time.monotonic() - started < 10
     assert_no_process_is_left(munin)
 
@@ -408,7 +408,7 @@ def test_a_second_ctrl_c_ends_the_command_at_once(munin: Munin, card: Path) -> N
     time.sleep(0.1)
     command.send_signal(signal.SIGINT)
     started = time.monotonic()
-    assert munin.end(command).code == 130
+    assert munin.wait(command).code == 130
     assert time.monotonic() - started < 5
     assert_no_process_is_left(munin)
 
@@ -423,7 +423,7 @@ def test_a_run_ends_with_its_command_also_where_a_shell_has_it_ignore_interrupts
     command = in_background.start("batch", card, munin.folder / "behind", "--camera", "behind")
     wait_until(lambda: any(line.startswith("Started execution") for line in log(munin, "behind")))
     command.kill()
-    munin.end(command)
+    munin.wait(command)
     assert_no_process_is_left(munin)
 
 
@@ -434,7 +434,7 @@ def test_a_run_whose_process_was_killed_is_marked_as_failed_by_the_next_look(
     run = run_of(command)
     wait_until(lambda: any(line.startswith("Started execution") for line in log(munin, "dead")))
     run.kill()
-    munin.end(command)
+    munin.wait(command)
     with munin.instance() as instance:
         (left,) = instance.get_runs(RunsFilter(tags={"dagster/partition": "dead"}))
         assert not left.is_finished

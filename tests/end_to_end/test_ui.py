@@ -178,7 +178,7 @@ def test_a_runs_log_tells_what_each_stage_made(munin: Munin, ui: DagsterUI) -> N
     said = log(munin, run["runId"]).splitlines()
     report = munin.folder / "results" / "north" / "stage3" / "report.html"
     story = [
-        "camera north: a worker on this machine makes footage",
+        "camera north: a worker on this machine runs footage",
         "footage: 5 pictures, 1 video, 0 unusable; 2026-05-14 21:40:12 to 2026-05-15 05:40:12",
         f"observations: 3 visits, 1 to review; report: {report}",
     ]
@@ -270,7 +270,7 @@ def test_a_run_of_the_command_line_can_be_terminated_too(
     wait_for("detections", lambda: started(ui, run["runId"], "stages_1_to_3"), RUNS_WITHIN)
     terminate(browser, run["runId"])
     wait_for("the run's end", lambda: canceled(ui, run["runId"]), STOPS_WITHIN)
-    ended = munin.end(command)
+    ended = munin.wait(command)
     assert (ended.code, ended.errors) == (1, [])
     assert "terminated: stopped; run the same command again to continue" in ended.err
 

@@ -44,8 +44,8 @@ KILLED_RUN = Path(__file__).parent / "killed_run.py"
 BUCKET = "s3://ravne-data-123456789012"
 CAMERA = "cam"
 STAGES_1_TO_3 = ("detections", "classifications", "observations")
-# Machines boot quickly and stay for the next test. Twenty seconds of the account pass per second, so
-# that the leases of 90 s tolerate a busy machine. The notice leaves six real seconds.
+# Machines boot quickly and stay for the next test. At a clock 20 times as fast, leases of 90 s
+# tolerate a busy machine. The notice leaves six real seconds.
 CONFIG = SandboxConfig(
     scale=20, boot_seconds=20, pull_seconds=5, idle_seconds=3600, stop_grace_seconds=200
 )
@@ -135,7 +135,9 @@ class Cloud:
 
     # Runs
 
-    def run(self, camera: Camera, stages: tuple[str, ...] = STAGES_1_TO_3, **overrides: Any) -> RunResult:
+    def run(
+        self, camera: Camera, stages: tuple[str, ...] = STAGES_1_TO_3, **overrides: Any
+    ) -> RunResult:
         """Run a camera in this process, to the end.
 
         Args:
@@ -173,7 +175,9 @@ class Cloud:
             "overrides": self.overrides | changed,
             "tags": {},
         }
-        program = [str(KILLED_RUN), *kill_at] if kill_at else ["-m", "odins_ravne_assets.run_camera"]
+        program = (
+            [str(KILLED_RUN), *kill_at] if kill_at else ["-m", "odins_ravne_assets.run_camera"]
+        )
         log = self.folder / f"run-{next(self._numbers)}.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(

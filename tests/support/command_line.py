@@ -1,4 +1,4 @@
-"""The `munin` command as its users run it: a process, with a Dagster instance of its own."""
+"""The `munin` command as a process with its own Dagster instance."""
 
 import os
 import subprocess
@@ -16,13 +16,13 @@ from interruption_drill import without_run_facts
 from paths import ROOT
 
 DEMO = ROOT / "tools" / "demo_footage.py"
-# A run of the few media of a test takes seconds; on a busy machine, many.
+# Seconds; a run of a test's few media takes some, and many on a busy machine.
 TIMEOUT = 120
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A command that has ended."""
+class CompletedCommand:
+    """A command that has exited."""
 
     code: int
     out: str
@@ -30,7 +30,7 @@ class Ended:
 
     @property
     def errors(self) -> list[str]:
-        """The lines that tell an error."""
+        """The error lines of standard error."""
         return [line for line in self.err.splitlines() if line.startswith("error: ")]
 
 
@@ -39,10 +39,10 @@ class Munin:
     """Runs the command.
 
     Args:
-        folder: is made; holds the instance, temporary files, and is where the command is run.
-        profile: `--profile` of every call.
-        environment: variables on top of those of this process.
-        before_start: is called in the process before it becomes the command.
+        folder: is created; holds the instance and temporary files, and is the working directory.
+        profile: `--profile` of every command.
+        environment: variables in addition to those of this process.
+        before_start: is called in the child process before it executes the command.
     """
 
     folder: Path
@@ -62,12 +62,12 @@ class Munin:
     def temporary(self) -> Path:
         return self.folder / "tmp"
 
-    def __call__(self, *words: str | Path, timeout: float = TIMEOUT) -> Ended:
-        """Run the command to its end. A traceback is never the right answer."""
-        return self.end(self.start(*words), timeout)
+    def __call__(self, *words: str | Path, timeout: float = TIMEOUT) -> CompletedCommand:
+        """Run the command and wait for it; fail on a traceback."""
+        return self.wait(self.start(*words), timeout)
 
     def start(self, *words: str | Path) -> subprocess.Popen[str]:
-        """Start the command; `end` waits for it."""
+        """Start the command; `wait` waits for it."""
         own = {name: text for name, text in os.environ.items() if not name.startswith("MUNIN_")}
         own |= {"DAGSTER_HOME": str(self.home), "TMPDIR": str(self.temporary), "COLUMNS": "200"}
         munin = Path(sys.executable).parent / "munin"
@@ -82,58 +82,57 @@ class Munin:
             encoding="utf-8",
         )
 
-    def end(self, process: subprocess.Popen[str], timeout: float = TIMEOUT) -> Ended:
-        """Wait for the end of a command."""
+    def wait(self, process: subprocess.Popen[str], timeout: float = TIMEOUT) -> CompletedCommand:
+        """Wait for a command; fail on a traceback."""
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
         assert "Traceback" not in out + err, out + err
-        return Ended(process.returncode, out, err)
+        return CompletedCommand(process.returncode, out, err)
 
     @contextmanager
     def instance(self) -> Iterator[dg.DagsterInstance]:
-        """The Dagster instance that the command's runs are in."""
+        """Open the Dagster instance of the command."""
         with dg.DagsterInstance.from_config(str(self.home)) as instance:
             yield instance
 
     def processes(self, module: str = "odins_ravne_assets.") -> list[psutil.Process]:
-        """The living processes of runs that this command started and whose module begins so."""
+        """Return the running processes of this command whose module has a prefix."""
         found = []
         for process in psutil.process_iter():
             try:
                 words = process.cmdline()
                 ours = process.environ().get("DAGSTER_HOME") == str(self.home)
             except psutil.Error:
-                continue  # it ended meanwhile, or is not ours to look at
+                continue  # it has exited, or belongs to another user
             if ours and any(word.startswith(module) for word in words):
                 found.append(process)
         return found
 
 
 def make_demo_footage(folder: Path) -> Path:
-    """The footage of `make demo`: five stills and a clip, with a cat and a person in them."""
+    """Create the footage of `make demo`: five stills and a clip, with a cat and a person."""
     subprocess.run([sys.executable, str(DEMO), str(folder)], check=True, timeout=TIMEOUT)
     return folder
 
 
 def results(output: Path) -> dict[str, Any]:
-    """What a camera's run has made, by name: tables and Stage 3's files, without what belongs to
-    one run: when it was, and what it cost."""
+    """Return the tables and the files of Stage 3 by name, without the time and cost of the run."""
     files = [path for folder in ("tables", "stage3") for path in (output / folder).rglob("*")]
     named = {path.relative_to(output).as_posix(): path for path in sorted(files) if path.is_file()}
     return {name: without_run_facts(name, path.read_bytes()) for name, path in named.items()}
 
 
 def processed(output: Path) -> dict[str, tuple[str, str | None]]:
-    """What became of each media file: its path, and status with reason."""
+    """Return the status and the reason of each media file, by path."""
     table = pl.read_parquet(output / "tables" / "processed.parquet")
     rows = table.select("path", "status", "reason").rows()
     return {path: (status, why) for path, status, why in rows}
 
 
-def journalled(output: Path) -> list[str]:
-    """The content hashes of Stage 1's journal, as often as they are in it."""
+def journal_hashes(output: Path) -> list[str]:
+    """Return the content hashes in the journal of Stage 1, with duplicates."""
     parts = sorted((output / "journal" / "stage1").rglob("*.media.parquet"))
     return [content for part in parts for content in pl.read_parquet(part)["content_hash"]]

@@ -1,4 +1,4 @@
-"""`munin ui` (webserver and daemon) as a process, and what its pages ask it, for tests, tools and
+"""`munin ui` (webserver and daemon) as a process, and its GraphQL API, for tests, tools and
 benchmarks."""
 
 import json
@@ -18,13 +18,13 @@ from typing import Any, Self, TypeVar
 
 import psutil
 
-# Where the code location of `munin ui` keeps its jobs and assets.
+# The selector of the code location of `munin ui`.
 LOCATION = {
     "repositoryName": "__repository__",
     "repositoryLocationName": "odins_ravne_assets.definitions",
 }
-# Seconds that a busy machine may take to start the UI, and to end it.
-STARTS_WITHIN, ENDS_WITHIN = 120.0, 30.0
+# On a busy machine.
+START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS = 120.0, 30.0
 LOADED = "{workspaceOrError {... on Workspace {locationEntries {loadStatus}}}}"
 RUNS = """query ($filter: RunsFilter) {
   runsOrError(filter: $filter) {
@@ -38,30 +38,30 @@ TICKS = """query ($sensor: InstigationSelector!) {
     }
   }
 }"""
-OVER = {"SUCCESS", "FAILURE", "CANCELED"}
+FINISHED_STATUSES = {"SUCCESS", "FAILURE", "CANCELED"}
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-def wait_for(what: str, found: Callable[[], Found | None], seconds: float) -> Found:
-    """Ask again and again until there is an answer that is true."""
+def wait_for(what: str, poll: Callable[[], Result | None], seconds: float) -> Result:
+    """Poll until the result is true; return it."""
     deadline = time.monotonic() + seconds
-    while not (answer := found()):
+    while not (result := poll()):
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
         time.sleep(0.2)
-    return answer
+    return result
 
 
 class DagsterUI:
-    """`munin ui` on an instance, started as a shell starts what it puts into the background.
+    """`munin ui` on an instance, started like a shell's background job.
 
-    As a context, it is ready within, and ended after it.
+    As a context manager, it waits until the UI is ready, and stops it at the end.
 
     Args:
         home: DAGSTER_HOME.
-        log: where what it prints is written to.
+        log: the file of its output.
         profile: the name or the path of a profile.
-        environment: variables on top of those of this process.
+        environment: variables in addition to those of this process.
     """
 
     def __init__(
@@ -107,8 +107,8 @@ class DagsterUI:
             self.stop()
 
     def wait_until_ready(self) -> None:
-        """Wait for the server and for the assets that it shows."""
-        wait_for("the UI with its code location", self._is_loaded, STARTS_WITHIN)
+        """Wait for the server and its code location."""
+        wait_for("the UI with its code location", self._is_loaded, START_TIMEOUT_SECONDS)
 
     def _is_loaded(self) -> bool:
         assert self._process.poll() is None, self._log.read_text()
@@ -120,7 +120,7 @@ class DagsterUI:
         return [entry["loadStatus"] for entry in entries] == ["LOADED"]
 
     def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
-        """Ask what the pages ask, where they ask it; the data of the answer."""
+        """Send a GraphQL query; return the data of the response."""
         request = urllib.request.Request(
             f"{self.url}/graphql",
             json.dumps({"query": query, "variables": variables}).encode(),
@@ -133,27 +133,27 @@ class DagsterUI:
         return data
 
     def stop(self) -> None:
-        """Ask it to end, as `kill` does, and see that it and all that it started are gone."""
-        started = psutil.Process(self._process.pid).children(recursive=True)
+        """Terminate it, and check that it and all of its child processes have exited."""
+        children = psutil.Process(self._process.pid).children(recursive=True)
         self._process.terminate()
         try:
-            self._process.wait(ENDS_WITHIN)
-            _, alive = psutil.wait_procs(started, timeout=ENDS_WITHIN)
+            self._process.wait(STOP_TIMEOUT_SECONDS)
+            _, alive = psutil.wait_procs(children, timeout=STOP_TIMEOUT_SECONDS)
             assert not alive, f"left behind: {[process.cmdline() for process in alive]}"
         finally:
-            for process in started:
+            for process in children:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
             if self._process.poll() is None:
                 self._process.kill()
 
     def kill(self) -> None:
-        """Kill webserver, daemon and code server at once, and the runs that the daemon started."""
+        """Kill webserver, daemon, code server and the daemon's runs."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def switch_on(self, sensor: str) -> None:
-        """As its switch on the page Automation does."""
+        """Start a sensor, as its switch on the page Automation does."""
         self.graphql(
             "mutation ($sensor: SensorSelector!) {startSensor(sensorSelector: $sensor) "
             "{... on PythonError {message}}}",
@@ -161,18 +161,18 @@ class DagsterUI:
         )
 
     def ticks(self, sensor: str) -> list[dict[str, Any]]:
-        """The sensor's ticks, the latest first; times are seconds since 1970 UTC."""
+        """Return the sensor's ticks, the latest first; times are seconds since 1970 UTC."""
         answer = self.graphql(TICKS, sensor={**LOCATION, "name": sensor})
         found: list[dict[str, Any]] = answer["instigationStateOrError"]["ticks"]
         return found
 
     def runs(self, **filters: Any) -> list[dict[str, Any]]:
-        """Runs, the latest first."""
+        """Return runs, the latest first."""
         answer = self.graphql(RUNS, filter=filters)
         found: list[dict[str, Any]] = answer["runsOrError"]["results"]
         return found
 
     def ended_runs(self, **filters: Any) -> list[dict[str, Any]]:
-        """Runs, once there are any and all have ended."""
+        """Return runs, or nothing until all have ended."""
         found = self.runs(**filters)
-        return found if all(run["status"] in OVER for run in found) else []
+        return found if all(run["status"] in FINISHED_STATUSES for run in found) else []

@@ -24,8 +24,8 @@ CALLS = count(1)
 
 
 class KillingClients(AwsClients):
-    def _new(self, service: str, options: Mapping[str, Any]) -> Any:
-        client = super()._new(service, options)
+    def _create(self, service: str, options: Mapping[str, Any] | None = None) -> Any:
+        client = super()._create(service, options)
         if service == "batch":
             client.meta.events.register(f"{MOMENT}-call.batch.{OPERATION}", kill_at_call)
         return client

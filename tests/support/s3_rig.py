@@ -1,7 +1,7 @@
-"""S3 for tests: moto's server, and in front of it a proxy that fails as S3 and networks do.
+"""S3 for tests: moto's server behind a proxy that injects faults of S3 and of networks.
 
-Everything goes over real HTTP. The proxy adds what moto leaves out: it compares a body with its
-SHA-256 as S3 does, and lets conditional writes happen one after the other.
+All requests use real HTTP. The proxy adds what moto lacks: it verifies a body's SHA-256 as S3
+does, and serializes conditional writes.
 """
 
 import base64
@@ -31,13 +31,13 @@ CREDENTIALS = {
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-# What concerns one connection only.
+# Headers of one connection, which a proxy does not forward.
 HOP_HEADERS = {"connection", "transfer-encoding", "expect", "host"}
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked for."""
+    """A client's request."""
 
     method: str
     path: str
@@ -57,7 +57,7 @@ class Request:
 
     @property
     def operation(self) -> str:
-        """S3's name of what is asked."""
+        """S3's name of the operation."""
         if "list-type" in self.query:
             return "ListObjectsV2"
         if "uploads" in self.query:
@@ -76,47 +76,47 @@ class Answer:
 
 
 Forward = Callable[[Request], Answer]
-# What the network or S3 does to a request; None: the connection breaks without an answer.
+# A fault of the network or of S3; returns None if the connection breaks without a response.
 Act = Callable[[Request, Forward], Answer | None]
 
 
 def refuse(status: int, code: str, message: str = "") -> Act:
-    """S3 answers with an error."""
+    """Return a fault: S3 responds with an error."""
     body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
     return lambda request, forward: Answer(status, [("Content-Type", "application/xml")], body)
 
 
 def drop(request: Request, forward: Forward) -> None:
-    """The request is lost."""
+    """Lose the request."""
 
 
-def lose_answer(request: Request, forward: Forward) -> None:
-    """The request arrives, its answer does not."""
+def lose_response(request: Request, forward: Forward) -> None:
+    """Forward the request and lose its response."""
     forward(request)
 
 
 def truncate(request: Request, forward: Forward) -> Answer:
-    """The connection breaks in the middle of the body."""
+    """Break the connection in the middle of the body."""
     answer = forward(request)
     headers = [(n, v) for n, v in answer.headers if n.lower() != "content-length"]
     headers.append(("Content-Length", str(len(answer.body))))
     return Answer(answer.status, headers, answer.body[: len(answer.body) // 2])
 
 
-def spoil_answer(request: Request, forward: Forward) -> Answer:
-    """A byte of the body comes back wrong."""
+def corrupt_response(request: Request, forward: Forward) -> Answer:
+    """Corrupt a byte of the response's body."""
     answer = forward(request)
     return Answer(answer.status, answer.headers, bytes([answer.body[0] ^ 1]) + answer.body[1:])
 
 
-def spoil_request(request: Request, forward: Forward) -> Answer:
-    """A byte of the body arrives wrong."""
+def corrupt_request(request: Request, forward: Forward) -> Answer:
+    """Corrupt a byte of the request's body."""
     body = bytes([request.body[0] ^ 1]) + request.body[1:]
     return forward(Request(request.method, request.path, request.headers, body))
 
 
 def hide_missing(request: Request, forward: Forward) -> Answer:
-    """What is not there is forbidden, as S3 says to who may not list the whole bucket."""
+    """Respond 403 for a missing object, as S3 does without the permission to list the bucket."""
     answer = forward(request)
     if answer.status != 404:
         return answer
@@ -136,7 +136,7 @@ class _Fault:
 
 @dataclass
 class S3Rig:
-    """The server, what was asked of it, and what it will do wrong."""
+    """The server, the requests it received, and its injected faults."""
 
     url: str = ""
     moto_port: int = 0
@@ -147,38 +147,38 @@ class S3Rig:
     def fail(
         self, operation: str, act: Act, times: int = 1, key: str | None = None, after: int = 0
     ) -> None:
-        """Let the next `times` requests of an operation (of one full key) go wrong.
+        """Inject a fault into the next `times` requests of an operation (and of one full key).
 
         Args:
-            after: so many requests succeed before.
+            after: requests that succeed before.
         """
         with self._lock:
             self._faults.append(_Fault(operation, act, times, key, after))
 
     def reset(self) -> None:
-        """No faults, nothing asked yet."""
+        """Forget all faults and requests."""
         with self._lock:
             self._faults.clear()
             self.requests.clear()
 
     def asked(self, operation: str) -> list[str]:
-        """The keys of requests of one operation, in their order."""
+        """Return the keys of the requests of one operation, in order."""
         with self._lock:
             return [request.key for request in self.requests if request.operation == operation]
 
     def clients(self) -> AwsClients:
-        """Fresh clients of this S3."""
+        """Return new clients of this S3."""
         return AwsClients(Aws(endpoint_url=self.url))
 
     def bucket(self, clients: AwsClients) -> str:
-        """A new, empty bucket's name."""
+        """Create an empty bucket and return its name."""
         name = f"bucket-{uuid.uuid4()}"  # all of moto's servers in a process share one memory
         location = {"LocationConstraint": "eu-north-1"}
         clients.of("s3").create_bucket(Bucket=name, CreateBucketConfiguration=location)
         return name
 
     def act(self, request: Request, forward: Forward) -> Answer | None:
-        """What comes of a request."""
+        """Respond to a request."""
         with self._lock:
             self.requests.append(request)
             act = self._fault(request)
@@ -201,8 +201,8 @@ class S3Rig:
             if expected and base64.b64encode(hashlib.sha256(request.body).digest()) != (
                 expected.encode()
             ):
-                spoiled = refuse(400, "BadDigest", "The SHA256 you specified did not match")
-                answer = spoiled(request, forward)
+                mismatch = refuse(400, "BadDigest", "The SHA256 you specified did not match")
+                answer = mismatch(request, forward)
                 assert answer
                 return answer
             if {"if-match", "if-none-match"} & request.headers.keys():
@@ -227,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _serve(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -264,12 +264,12 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no news."""
+        """Ignore clients that disconnect."""
 
 
 @contextmanager
 def running_s3() -> Iterator[S3Rig]:
-    """The rig, for as long as the context lasts."""
+    """Run the server while the context lasts."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
@@ -296,7 +296,7 @@ def s3_server() -> Iterator[S3Rig]:
 
 @pytest.fixture
 def s3(s3_server: S3Rig, monkeypatch: pytest.MonkeyPatch) -> S3Rig:
-    """S3 without faults, and credentials in the environment."""
+    """S3 without faults, with credentials in the environment."""
     s3_server.reset()
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
@@ -305,7 +305,7 @@ def s3(s3_server: S3Rig, monkeypatch: pytest.MonkeyPatch) -> S3Rig:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Parts of 64 KiB, so that a large object is a small one; S3 itself asks for 5 MiB."""
+    """Parts of 64 KiB, so that large objects can be small; S3's minimum is 5 MiB."""
     size = 2**16
     for module in (download, upload, footage_upload):
         monkeypatch.setattr(module, "PART_BYTES", size)
@@ -316,7 +316,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> int:
 
 @pytest.fixture(scope="module")
 def s3_clients(s3_server: S3Rig) -> AwsClients:
-    """Clients for tests in which S3 does nothing wrong: who was throttled once stays slow."""
+    """Clients for tests without faults: adaptive retries stay slow after throttling."""
     clients = s3_server.clients()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in CREDENTIALS.items():

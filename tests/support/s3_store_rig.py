@@ -1,4 +1,4 @@
-"""Stores of one place on S3, for the tests of what is S3's own."""
+"""Stores of one location on S3."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ SCALE = 50
 
 @pytest.fixture
 def make_store(s3: S3Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], S3Store]:
-    """Makes stores of one place; botocore gives up after the second try."""
+    """A factory of stores of one location; botocore gives up after two attempts."""
     retries = {"mode": "standard", "total_max_attempts": 2}
     monkeypatch.setitem(aws_clients.CLIENT_OPTIONS, "retries", retries)
     clients = s3.clients()
@@ -31,7 +31,7 @@ def store(make_store: Callable[[], S3Store]) -> S3Store:
     return make_store()
 
 
-def complaint(work: Callable[[], object]) -> str:
+def error_message(work: Callable[[], object]) -> str:
     with pytest.raises(StoreError) as caught:
         work()
     assert "\n" not in str(caught.value)

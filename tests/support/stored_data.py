@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from command_line import Ended
+from command_line import CompletedCommand
 from paths import ROOT
 
 STORED = ROOT / "tests" / "old_results"
@@ -28,7 +28,7 @@ def unpack(archive: Path, folder: Path) -> None:
         packed.extractall(folder, filter="data")
 
 
-def done(ended: Ended) -> str:
+def done(ended: CompletedCommand) -> str:
     assert ended.code == 0, ended.out + ended.err
     return ended.out
 

@@ -1,4 +1,4 @@
-"""Headless chromium, in which tests and tools look at pages."""
+"""Headless Chromium for tests and tools."""
 
 import shutil
 import tempfile
@@ -26,49 +26,49 @@ FLAGS = [
     "--disable-sync",
     "--hide-scrollbars",
 ]
-# Seconds that a busy machine may take to show a page.
-SHOWS_WITHIN = 30.0
+# On a busy machine.
+PAGE_TIMEOUT_SECONDS = 30.0
 
 
 def missing_browser() -> str | None:
-    """Why there is no browser to look through; None when there is one."""
+    """Return the reason why there is no browser, or None."""
     missing = [name for name in (CHROMIUM, CHROMEDRIVER) if shutil.which(name) is None]
     return f"{' and '.join(missing)} not installed" if missing else None
 
 
 class Browser:
-    """Headless chromium on one UI."""
+    """Headless Chromium on one UI."""
 
     def __init__(self, driver: webdriver.Chrome, url: str) -> None:
         self.driver = driver
         self._url = url
 
     def open(self, path: str) -> None:
-        """Go to a page of the UI, by its path."""
+        """Open a page of the UI, by its path."""
         self.driver.get(self._url + path)
 
     def see(self, xpath: str) -> WebElement:
-        """Wait until an element can be seen."""
+        """Wait until an element is visible."""
 
         def visible(driver: webdriver.Chrome) -> WebElement | Literal[False]:
             found = driver.find_elements(By.XPATH, xpath)
             return next((element for element in found if element.is_displayed()), False)
 
-        message = f"not to be seen on {self.driver.current_url}: {xpath}"
+        message = f"not visible on {self.driver.current_url}: {xpath}"
         wait = WebDriverWait(
-            self.driver, SHOWS_WITHIN, ignored_exceptions=[StaleElementReferenceException]
+            self.driver, PAGE_TIMEOUT_SECONDS, ignored_exceptions=[StaleElementReferenceException]
         )
         return wait.until(visible, message)
 
     def read(self, *texts: str) -> str:
-        """Wait until the page says all of these; all that it says."""
+        """Wait until the page contains all of these texts; return its text."""
 
-        def says(driver: webdriver.Chrome) -> str | Literal[False]:
+        def contains(driver: webdriver.Chrome) -> str | Literal[False]:
             page = driver.find_element(By.TAG_NAME, "body").text
             return page if all(text in page for text in texts) else False
 
-        message = f"not said on {self.driver.current_url}: {texts}"
-        return WebDriverWait(self.driver, SHOWS_WITHIN).until(says, message)
+        message = f"missing on {self.driver.current_url}: {texts}"
+        return WebDriverWait(self.driver, PAGE_TIMEOUT_SECONDS).until(contains, message)
 
     def click(self, xpath: str) -> None:
         """Wait for an element and click it."""
@@ -76,13 +76,13 @@ class Browser:
 
 
 def button(text: str) -> str:
-    """The XPath of a button that says this."""
+    """Return the XPath of a button with a text."""
     return f"//button[contains(., {text!r})]"
 
 
 @contextmanager
 def open_browser(url: str, width: int, height: int) -> Iterator[Browser]:
-    """A browser with nothing remembered, its window of a size in pixels."""
+    """Open a browser with an empty profile and a window size in pixels."""
     with tempfile.TemporaryDirectory(prefix="munin-browser-") as folder:
         options = Options()
         options.binary_location = str(shutil.which(CHROMIUM))

@@ -48,7 +48,9 @@ class CameraResults:
     people_left_out: int
 
 
-def load_camera_results(source: ObjectStore, results: ObjectStore, privacy: Privacy) -> CameraResults:
+def load_camera_results(
+    source: ObjectStore, results: ObjectStore, privacy: Privacy
+) -> CameraResults:
     """Read the results of a camera, and make missing thumbnails of its observations.
 
     Args:
@@ -117,7 +119,10 @@ def _with_best_detection(observations: pl.LazyFrame, detections: pl.LazyFrame) -
         observations.with_columns(by_confidence.list.first().struct.field(*BOX_KEY))
         .drop("detection_timeline")
         .join(
-            detections.select(*BOX_KEY, "detection_id"), on=BOX_KEY, how="left", maintain_order="left"
+            detections.select(*BOX_KEY, "detection_id"),
+            on=BOX_KEY,
+            how="left",
+            maintain_order="left",
         )
         .drop(BOX_KEY)
         .collect()

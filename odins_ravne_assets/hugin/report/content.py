@@ -126,8 +126,8 @@ def warnings(
     for row in _implausible(effort).iter_rows(named=True):
         yield (
             f"{row['camera_id']}: the files are from {row['first_day']} to {row['last_day']}, but "
-            f"only {row['days_with_media']:,} of these days have files. The camera's clock may have "
-            "been wrong; do not rely on counts by day until its times are corrected."
+            f"only {row['days_with_media']:,} of these days have files. The camera's clock may "
+            "have been wrong; do not rely on counts by day until its times are corrected."
         )
 
 
@@ -162,9 +162,9 @@ def camera_positions(
 ) -> list[CameraPosition]:
     """Return the coordinates of cameras, rounded where a sensitive species was observed."""
     sensitive = {name.casefold() for name in privacy.sensitive_species}
-    sensitive_cameras = visits.filter(pl.col("scientific_name").str.to_lowercase().is_in(list(sensitive)))[
-        "camera_id"
-    ].to_list()
+    sensitive_cameras = visits.filter(
+        pl.col("scientific_name").str.to_lowercase().is_in(list(sensitive))
+    )["camera_id"].to_list()
     counts = dict(visits["camera_id"].value_counts().iter_rows())
     found = []
     for row in effort.drop_nulls(["latitude", "longitude"]).iter_rows(named=True):
@@ -191,7 +191,9 @@ def camera_rows(visits: pl.DataFrame, effort: pl.DataFrame, privacy: Privacy) ->
         .agg(pl.col("species").n_unique())
         .rows()
     )
-    positions = {position.camera_id: position for position in camera_positions(visits, effort, privacy)}
+    positions = {
+        position.camera_id: position for position in camera_positions(visits, effort, privacy)
+    }
     return [
         row
         | {
@@ -315,7 +317,7 @@ def provenance(cameras: Sequence[CameraResults]) -> list[Row]:
 
 def _settings_rows(report: Row) -> Iterator[Row]:
     for role, name in report["models"].items():
-        yield {"name": role.replace("_", " "), "value": name, "description": "model name, version and hash"}
+        yield {"name": role.replace("_", " "), "value": name, "description": "model and hash"}
     for key, value in report["settings"].items():
         description = Stage3.model_fields[key].description or ""
         text = f"{value:g}" if isinstance(value, float) else value

@@ -1,6 +1,6 @@
 "use strict";
-// The gallery: as many cards as have been scrolled to, and pictures for those near the window
-// alone. Ten thousand of both would make a browser slow; their text in the page does not.
+// The gallery: cards are added while scrolling, and pictures are decoded only near the viewport,
+// because ten thousand cards with pictures would make the browser slow.
 {
   const STEP = 60;
   const byId = (id) => document.getElementById(id);
@@ -11,8 +11,8 @@
   const more = byId("more");
   const [SPECIES, CAMERA, START, END, CONFIDENCE, FRAMES, MEDIA, REVIEW, PATH, PICTURE, BOX, NOTE] =
     data.columns.keys();
-  let chosen = [];
-  let shown = 0;
+  let selected = [];
+  let cardCount = 0;
 
   const pictures = new Map();
   const picture = (number) => {
@@ -30,8 +30,8 @@
     }
   }, { rootMargin: "800px" });
 
-  const when = (start, end) => {
-    if (!start) return "time not known";
+  const formatTime = (start, end) => {
+    if (!start) return "unknown time";
     if (!end || end === start) return start;
     return start + " – " + (end.slice(0, 10) === start.slice(0, 10) ? end.slice(11) : end);
   };
@@ -39,14 +39,14 @@
     const field = element.querySelector("." + name);
     if (text) field.textContent = text; else field.remove();
   };
-  const cardOf = (row) => {
+  const createCard = (row) => {
     const element = card.cloneNode(true);
     const [name, latin] = data.species[row[SPECIES]];
     fill(element, "name", name);
     fill(element, "latin", latin);
     fill(element, "review", row[REVIEW] ? "to review" : "");
     fill(element, "where", data.cameras.length > 1 ? data.cameras[row[CAMERA]] : "");
-    fill(element, "when", when(row[START], row[END]));
+    fill(element, "when", formatTime(row[START], row[END]));
     const files = row[MEDIA] > 1 ? `, ${row[MEDIA]} files` : "";
     const frames = row[FRAMES] > 1 ? `, ${row[FRAMES]} frames` : "";
     fill(element, "numbers", `confidence ${row[CONFIDENCE].toFixed(2)}${frames}${files}`);
@@ -54,7 +54,7 @@
     fill(element, "path", row[PATH]);
     const frame = element.querySelector(".picture");
     if (row[PICTURE] === null) {
-      frame.replaceChildren("no picture here");
+      frame.replaceChildren("no picture");
       return element;
     }
     const img = frame.querySelector("img");
@@ -69,46 +69,46 @@
   };
 
   const show = () => {
-    const next = chosen.slice(shown, shown + STEP);
-    gallery.append(...next.map((row) => cardOf(row)));
-    shown += next.length;
-    more.hidden = shown >= chosen.length;
-    more.textContent = `show more (${chosen.length - shown} left)`;
-    // Watched anew: it tells again if it is still near.
+    const rows = selected.slice(cardCount, cardCount + STEP);
+    gallery.append(...rows.map((row) => createCard(row)));
+    cardCount += rows.length;
+    more.hidden = cardCount >= selected.length;
+    more.textContent = `show more (${selected.length - cardCount} left)`;
+    // Observing again fires the callback if the end is still near.
     ends.unobserve(end);
     ends.observe(end);
   };
   const end = byId("end-of-gallery");
   const ends = new IntersectionObserver((entries) => {
-    if (entries.some((entry) => entry.isIntersecting) && shown < chosen.length) show();
+    if (entries.some((entry) => entry.isIntersecting) && cardCount < selected.length) show();
   }, { rootMargin: "1200px" });
   const ORDERS = {
-    review: (a, b) => b[REVIEW] - a[REVIEW] || later(a, b),
-    first: (a, b) => later(a, b),
-    last: (a, b) => later(b, a),
-    sure: (a, b) => b[CONFIDENCE] - a[CONFIDENCE],
+    review: (a, b) => b[REVIEW] - a[REVIEW] || byTime(a, b),
+    first: (a, b) => byTime(a, b),
+    last: (a, b) => byTime(b, a),
+    confidence: (a, b) => b[CONFIDENCE] - a[CONFIDENCE],
   };
-  // Without a time comes last.
-  const later = (a, b) => {
+  // Visits without a time are last.
+  const byTime = (a, b) => {
     const [first, second] = [a[START] ?? "~", b[START] ?? "~"];
     return first < second ? -1 : first > second ? 1 : 0;
   };
-  const choose = () => {
+  const applyFilters = () => {
     const { species, camera, review, order } = filters.elements;
-    chosen = data.visits.filter((row) =>
+    selected = data.visits.filter((row) =>
       (species.value === "" || row[SPECIES] === +species.value) &&
       (camera.value === "" || row[CAMERA] === +camera.value) &&
       (!review.checked || row[REVIEW]));
-    chosen.sort(ORDERS[order.value]);
+    selected.sort(ORDERS[order.value]);
     near.disconnect();
     gallery.replaceChildren();
-    shown = 0;
+    cardCount = 0;
     byId("found").textContent =
-      `${chosen.length.toLocaleString("en")} visit${chosen.length === 1 ? "" : "s"}`;
+      `${selected.length.toLocaleString("en")} visit${selected.length === 1 ? "" : "s"}`;
     show();
   };
 
-  filters.addEventListener("input", choose);
+  filters.addEventListener("input", applyFilters);
   filters.addEventListener("submit", (event) => event.preventDefault());
   byId("boxes").addEventListener("input", (event) =>
     gallery.classList.toggle("without-boxes", !event.target.checked));
@@ -119,7 +119,7 @@
       if (link.dataset.species) filters.elements.species.value = link.dataset.species;
       if (link.dataset.camera) filters.elements.camera.value = link.dataset.camera;
       filters.elements.review.checked = "review" in link.dataset;
-      choose();
+      applyFilters();
     });
   }
   addEventListener("beforeprint", () => {
@@ -127,5 +127,5 @@
     for (const img of gallery.querySelectorAll("img")) load(img);
   });
   filters.hidden = false;
-  choose();
+  applyFilters();
 }

@@ -1,7 +1,7 @@
-"""The gallery of the report: what `gallery.js` reads.
+"""The gallery of the report: the data that `gallery.js` reads.
 
-The pictures are text in the page, `PICTURES_PER_CHUNK` to a piece, in the order in which the page first shows
-them. The browser makes pictures of those that are near its window, and of no others.
+Pictures are base64 text in the page, in chunks of `PICTURES_PER_CHUNK`, in the initial order of the
+page. The browser decodes only those near its viewport.
 """
 
 import base64
@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 
-PICTURES_PER_CHUNK = 100  # pictures
+PICTURES_PER_CHUNK = 100
 SECOND_FORMAT = "%Y-%m-%d %H:%M:%S"
-# What the script reads of a visit. `species` and `camera` are places in lists, `picture` is the
-# number of a picture, `box` is [x, y, w, h] as fractions of it.
+# Fields of a visit. `species` and `camera` are indices of lists, `picture` is the number of a
+# picture, `box` is [x, y, w, h] as fractions of it.
 GALLERY_COLUMNS = (
     "species",
     "camera",
@@ -30,8 +30,8 @@ GALLERY_COLUMNS = (
 )
 
 FLAG_DESCRIPTIONS = {
-    "votes_disagree": "its pictures disagree on the species",
-    "repeat_detection": "the same box again and again: likely no animal",
+    "votes_disagree": "classifications disagree on the species",
+    "repeat_detection": "repeat detection: probably not an animal",
 }
 REVIEWER = "reviewer"
 
@@ -41,26 +41,26 @@ Json = dict[str, Any]
 def gallery_data(
     visits: pl.DataFrame, species: Sequence[Json], cameras: Sequence[str]
 ) -> Json | None:
-    """The visits as the script reads them; None when there are none.
+    """Return the data of the gallery; None if there are no visits.
 
     Args:
-        visits: rows of `tables.OBSERVATIONS` beside their `tables.THUMBNAILS`.
-        species: what `report_values.species` returns.
+        visits: rows of `tables.OBSERVATIONS` joined with `tables.THUMBNAILS`.
+        species: the result of `species_rows`.
         cameras: camera ids.
     """
     if visits.is_empty():
         return None
-    numbers = {(row["category"], row["species"]): row["number"] for row in species}
-    places = {camera: number for number, camera in enumerate(cameras)}
+    species_numbers = {(row["category"], row["species"]): row["number"] for row in species}
+    camera_numbers = {camera: number for number, camera in enumerate(cameras)}
     picture = -1
     rows = []
     for visit in visits.select(*_OBSERVATION_FIELDS).iter_rows(named=True):
-        shown = visit["box"] is not None
-        picture += shown
+        has_picture = visit["box"] is not None
+        picture += has_picture
         rows.append(
             (
-                numbers[visit["category"], visit["species"]],
-                places[visit["camera_id"]],
+                species_numbers[visit["category"], visit["species"]],
+                camera_numbers[visit["camera_id"]],
                 visit["start"],
                 visit["end"],
                 round(visit["max_confidence"], 3),
@@ -68,8 +68,8 @@ def gallery_data(
                 visit["media_count"],
                 visit["needs_review"],
                 visit["source_video"],
-                picture if shown else None,
-                [round(number, 3) for number in visit["box"]] if shown else None,
+                picture if has_picture else None,
+                [round(number, 3) for number in visit["box"]] if has_picture else None,
                 _note(visit),
             )
         )
@@ -83,21 +83,21 @@ def gallery_data(
 
 
 def _note(visit: Json) -> str:
-    """What is to be known of a visit besides: who named it, or why its name is in doubt."""
-    notes = [words for flag, words in FLAG_DESCRIPTIONS.items() if flag in visit["flags"]]
+    """The author of a reviewed label, and descriptions of the flags."""
+    notes = [text for flag, text in FLAG_DESCRIPTIONS.items() if flag in visit["flags"]]
     if visit["label_source"] == REVIEWER:
         machine = visit["machine_species"]
-        said = f"the machine: {machine}" if machine != visit["species"] else "as the machine"
-        said = said if machine else "the machine found nothing"
-        by = f"{visit['reviewed_by']}, {visit['reviewed_on']}"
-        notes.insert(0, f"named by {by} ({said})")
+        label = f"machine: {machine}" if machine != visit["species"] else "machine agrees"
+        label = label if machine else "missed by the machine"
+        author = f"{visit['reviewed_by']}, {visit['reviewed_on']}"
+        notes.insert(0, f"labelled by {author} ({label})")
     return "; ".join(notes)
 
 
 def picture_chunks(visits: pl.DataFrame) -> Iterator[str]:
-    """The pictures in the order of the visits, as base64, `PICTURES_PER_CHUNK` lines at a time."""
-    for part in visits.select("webp").drop_nulls().iter_slices(PICTURES_PER_CHUNK):
-        yield "\n".join(base64.b64encode(webp).decode() for webp in part["webp"])
+    """Yield chunks of pictures as base64 lines, in the order of the visits."""
+    for chunk in visits.select("webp").drop_nulls().iter_slices(PICTURES_PER_CHUNK):
+        yield "\n".join(base64.b64encode(webp).decode() for webp in chunk["webp"])
 
 
 _OBSERVATION_FIELDS = (

@@ -1,4 +1,4 @@
-"""`report.html`: what was seen, for people. One file that opens anywhere, of one camera or many."""
+"""`report.html`: the report of one or more cameras as a self-contained HTML page."""
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
-from odins_ravne_assets.hugin.report import content as values
+from odins_ravne_assets.hugin.report import content
 from odins_ravne_assets.hugin.report.camera_results import CameraResults, load_camera_results
 from odins_ravne_assets.hugin.report.gallery import gallery_data, picture_chunks
 from odins_ravne_assets.hugin.report.sampling_effort import (
@@ -28,33 +28,33 @@ from resources.storage.object_store import ObjectStore
 
 REPORT_TEMPLATE = Path(__file__).parent / "page.html"
 
-# Species that have a clock of their own, and the visits that make one worth drawing.
+# Maximum number of species with a separate clock, and minimum number of visits for one.
 MAX_CLOCKS, MIN_CLOCK_VISITS = 6, 5
-MAX_COLOURED_SPECIES = 5  # species that have a colour of their own; the others share one
-OTHER_SPECIES = "others"
+MAX_COLOURED_SPECIES = 5  # the other species share one colour
+OTHER_SPECIES = "other species"
 
 
-def make_report_page(source: ObjectStore, made: ObjectStore, privacy: Privacy) -> None:
+def make_report_page(source: ObjectStore, results: ObjectStore, privacy: Privacy) -> None:
     """Write `stage3/report.html` of one camera.
 
     Args:
-        source, made, privacy: see `load_camera_results`.
+        source, results, privacy: see `load_camera_results`.
 
     Raises:
-        StoreError: the store refuses, or a crop is damaged.
+        StoreError: the store refuses access, or a crop is damaged.
     """
-    results = load_camera_results(source, made, privacy)
-    with made.writing(REPORT_PAGE) as path:
-        write_report_page(path, [results], privacy)
+    camera = load_camera_results(source, results, privacy)
+    with results.writing(REPORT_PAGE) as path:
+        write_report_page(path, [camera], privacy)
 
 
 def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Privacy) -> None:
-    """Write the page of some cameras, one or more, to a file."""
+    """Write the page of one or more cameras to a file."""
     thumbnails = pl.concat(camera.thumbnails for camera in cameras).unique("detection_id")
     visits = (
         pl.concat(camera.observations for camera in cameras)
         .join(thumbnails, on="detection_id", how="left")
-        # What the page first shows; a null sorts last.
+        # The initial order of the gallery.
         .sort(
             pl.col("needs_review").not_(),
             "start_at",
@@ -63,86 +63,88 @@ def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Pri
             nulls_last=True,
         )
     )
-    out = pl.concat(camera.effort for camera in cameras).sort("camera_id")
-    rates = values.visit_rate(out)
-    species = values.species_rows(visits, rates)
-    filled: dict[str, Any] = {
-        "title": values.title(out),
-        "period": values.period(out),
-        "tiles": values.summary_tiles(visits, out, cameras),
-        "remarks": list(values.warnings(out, cameras, privacy)),
+    effort = pl.concat(camera.effort for camera in cameras).sort("camera_id")
+    rate = content.visit_rate(effort)
+    species = content.species_rows(visits, rate)
+    values: dict[str, Any] = {
+        "title": content.title(effort),
+        "period": content.period(effort),
+        "tiles": content.summary_tiles(visits, effort, cameras),
+        "warnings": list(content.warnings(effort, cameras, privacy)),
         "species": species,
-        "window": values.window_description(cameras),
-        "plots": _plots(visits, out, values.camera_positions(visits, out, privacy)),
+        "window": content.window_description(cameras),
+        "plots": _plots(visits, effort, content.camera_positions(visits, effort, privacy)),
         "undated": animals(visits)["start_at"].null_count(),
-        "rates": rates,
-        "cameras": values.camera_rows(visits, out, privacy),
-        "places_known": bool(values.camera_positions(visits, out, privacy)),
-        "visits": gallery_data(visits, species, out["camera_id"].to_list()),
+        "rate": rate,
+        "cameras": content.camera_rows(visits, effort, privacy),
+        "has_positions": bool(content.camera_positions(visits, effort, privacy)),
+        "visits": gallery_data(visits, species, effort["camera_id"].to_list()),
         "pictures": picture_chunks(visits),
         "without_picture": visits["webp"].null_count(),
         "people_blurred": privacy.blur_people,
-        "reviewed": values.review_summary(cameras),
-        "left_out": values.exclusions(cameras),
-        "failures": values.failure_rows(cameras),
-        "cost": values.cost_description(cameras),
-        "ways": values.provenance(cameras),
+        "reviewed": content.review_summary(cameras),
+        "exclusions": content.exclusions(cameras),
+        "failures": content.failure_rows(cameras),
+        "cost": content.cost_description(cameras),
+        "methods": content.provenance(cameras),
         "version": version(GENERATOR),
     }
-    write_page(path, REPORT_TEMPLATE, filled)
+    write_page(path, REPORT_TEMPLATE, values)
 
 
 def animals(visits: pl.DataFrame) -> pl.DataFrame:
-    """The visits of animals."""
+    """Return the visits of animals."""
     return visits.filter(pl.col("category") == "animal")
 
 
-def _plots(visits: pl.DataFrame, out: pl.DataFrame, places: list[CameraPosition]) -> dict[str, Any]:
+def _plots(
+    visits: pl.DataFrame, effort: pl.DataFrame, positions: list[CameraPosition]
+) -> dict[str, Any]:
     from odins_ravne_assets.hugin.report import plots
     from odins_ravne_assets.page.plots import legend
 
-    seen = animals(visits).drop_nulls("start_at")
-    by_species = _by_species(seen)
+    dated = animals(visits).drop_nulls("start_at")
+    by_species = _by_species(dated)
     clocks = {
         name: visits_per_hour(rows)
         for name, rows in by_species.items()
         if rows.height >= MIN_CLOCK_VISITS and name != UNKNOWN_ANIMAL
     }
-    over_time, colours = [], None
-    if days := first_and_last_day(out):
-        parts = make_calendar(*days)
-        coloured, cameras = _series(by_species, parts), cameras_per_period(out, parts)
+    over_time, series_legend = [], None
+    if days := first_and_last_day(effort):
+        calendar = make_calendar(*days)
+        series, cameras = _series(by_species, calendar), cameras_per_period(effort, calendar)
         over_time = [
-            (sheet.name, plots.over_time(parts, coloured, cameras, sheet))
-            for sheet in plots.PLOT_SIZES
+            (size.name, plots.over_time(calendar, series, cameras, size))
+            for size in plots.PLOT_SIZES
         ]
-        colours = legend(list(coloured))
+        series_legend = legend(list(series))
     return {
-        "clock": plots.clock(visits_per_hour(seen)) if seen.height else None,
+        "clock": plots.clock(visits_per_hour(dated)) if dated.height else None,
         "clocks": [
             (name, sum(counts), plots.small_clock(number, name, counts))
             for number, (name, counts) in enumerate(list(clocks.items())[:MAX_CLOCKS])
         ],
         "over_time": over_time,
-        "legend": colours,
+        "legend": series_legend,
         "map": [
-            (sheet.name, plots.camera_map(places, sheet))
-            for sheet in plots.PLOT_SIZES
-            if len(places) > 1
+            (size.name, plots.camera_map(positions, size))
+            for size in plots.PLOT_SIZES
+            if len(positions) > 1
         ],
     }
 
 
 def _by_species(visits: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The visits of each species, the one with most first."""
-    parts = visits.partition_by("species", as_dict=True)
-    ordered = sorted(parts.items(), key=lambda item: (-item[1].height, item[0]))
+    """The visits of each species, the most frequent first."""
+    by_name = visits.partition_by("species", as_dict=True)
+    ordered = sorted(by_name.items(), key=lambda item: (-item[1].height, item[0]))
     return {str(name): rows for (name,), rows in ordered}
 
 
-def _series(by_species: Mapping[str, pl.DataFrame], parts: Calendar) -> dict[str, list[int]]:
-    """Visits over time of the species seen most, and of all others together."""
-    counts = {name: visits_per_period(rows, parts) for name, rows in by_species.items()}
+def _series(by_species: Mapping[str, pl.DataFrame], calendar: Calendar) -> dict[str, list[int]]:
+    """Visits per period of the most frequent species, and of all others together."""
+    counts = {name: visits_per_period(rows, calendar) for name, rows in by_species.items()}
     if len(counts) <= MAX_COLOURED_SPECIES + 1:
         return counts
     names = list(counts)

@@ -1,4 +1,4 @@
-"""The drawings of the report. Imported when it is written: Matplotlib takes its time."""
+"""The plots of the report. Import this module only to write a report: Matplotlib loads slowly."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil, cos, log10, pi, radians
@@ -28,7 +28,7 @@ MAX_MAP_LABELS = 40  # on a map
 
 
 class PlotSize(NamedTuple):
-    """What a drawing is made for: its name on the page, pixels, and how many dates fit below."""
+    """The size of a plot: its CSS class, width and height in pixels, and number of date labels."""
 
     name: str
     width: int
@@ -36,39 +36,39 @@ class PlotSize(NamedTuple):
     dates: int
 
 
-# A page has both, and shows one: text of a drawing that is made smaller cannot be read.
+# The page has both and shows one, because the text of a scaled-down plot is unreadable.
 PLOT_SIZES = (PlotSize("wide", 900, 300, 8), PlotSize("narrow", 360, 300, 4))
 
 
 def clock(counts: Sequence[int]) -> Markup:
-    """Visits by the hour they began in, as a clock with midnight above.
+    """Draw the visits by hour of the day as a 24-hour clock, with midnight at the top.
 
     Args:
-        counts: of the 24 hours, from midnight.
+        counts: visits of the 24 hours, from midnight.
     """
     figure = new_figure(CLOCK_WIDTH, 330)
     axes = clock_axes(figure)
     _draw_hours(axes, counts, ACCENT)
     axes.set_rlabel_position(45)
     busiest = max(range(HOURS), key=lambda hour: counts[hour])
-    says = f"Visits by hour of the day: most, {counts[busiest]}, began from {busiest}:00 on."
-    return inline_svg(figure, "clock", says)
+    text = f"Visits by hour of the day. Maximum: {counts[busiest]}, from {busiest}:00."
+    return inline_svg(figure, "clock", text)
 
 
 def small_clock(number: int, species: str, counts: Sequence[int]) -> Markup:
-    """The clock of one species, one of several on the page.
+    """Draw the clock of one species.
 
     Args:
-        number: among them.
-        counts: as for `clock`.
+        number: index among the clocks of the page, which selects the colour.
+        counts: see `clock`.
     """
     figure = new_figure(SMALL_CLOCK_WIDTH, SMALL_CLOCK_WIDTH)
     axes = clock_axes(figure)
     _draw_hours(axes, counts, SERIES[number % len(SERIES)])
     axes.set_rticks([])
     busiest = max(range(HOURS), key=lambda hour: counts[hour])
-    says = f"{species} by hour of the day: most visits, {counts[busiest]}, from {busiest}:00 on."
-    return inline_svg(figure, f"clock-{number}", says)
+    text = f"{species} by hour of the day. Maximum: {counts[busiest]} visits, from {busiest}:00."
+    return inline_svg(figure, f"clock-{number}", text)
 
 
 def _draw_hours(axes: PolarAxes, counts: Sequence[int], colour: str) -> None:
@@ -80,44 +80,49 @@ def _draw_hours(axes: PolarAxes, counts: Sequence[int], colour: str) -> None:
 
 
 def over_time(
-    parts: Calendar, species: Mapping[str, Sequence[int]], out: Sequence[float], sheet: PlotSize
+    calendar: Calendar,
+    species: Mapping[str, Sequence[int]],
+    camera_counts: Sequence[float],
+    size: PlotSize,
 ) -> Markup:
-    """Visits over time, and below them how many cameras were out.
+    """Draw the visits per period as stacked bars, and below them the number of active cameras.
 
     Args:
-        species: names, and their visits in each part of the calendar, the lowest bar first.
-        out: cameras on average, in each part.
+        calendar: the periods.
+        species: visits per period of each species, the lowest bar first.
+        camera_counts: average number of active cameras per period.
+        size: the size of the plot.
     """
-    figure = new_figure(sheet.width, sheet.height)
+    figure = new_figure(size.width, size.height)
     grid = figure.add_gridspec(2, 1, height_ratios=[4, 1])
     above, below = plain_axes(figure, grid[0]), plain_axes(figure, grid[1])
-    places = range(parts.parts)
-    bottom = [0] * parts.parts
+    positions = range(calendar.periods)
+    bottom = [0] * calendar.periods
     for number, counts in enumerate(species.values()):
         colour = SERIES[number % len(SERIES)]
-        above.bar(places, counts, bottom=bottom, width=0.85, color=colour)
+        above.bar(positions, counts, bottom=bottom, width=0.85, color=colour)
         bottom = [low + count for low, count in zip(bottom, counts, strict=True)]
-    above.set_ylabel(f"visits by {parts.name}")
+    above.set_ylabel(f"visits per {calendar.period_name}")
     above.set_xticks([])
-    below.bar(places, out, width=1, color=QUIET)
+    below.bar(positions, camera_counts, width=1, color=QUIET)
     below.set_ylabel("cameras")
-    step = ceil(parts.parts / sheet.dates)
-    below.set_xticks(list(places)[::step], list(map(parts.written, parts.starts[:-1:step])))
+    step = ceil(calendar.periods / size.dates)
+    below.set_xticks(list(positions)[::step], list(map(calendar.label, calendar.starts[:-1:step])))
     for axes in (above, below):
-        axes.set_xlim(-0.6, parts.parts - 0.4)
+        axes.set_xlim(-0.6, calendar.periods - 0.4)
         axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     figure.align_ylabels()
-    most = max(range(parts.parts), key=lambda part: bottom[part])
-    says = (
-        f"Visits by {parts.name} from {parts.starts[0]} on, and how many cameras were out. Most "
-        f"visits, {bottom[most]}, began in the {parts.name} from {parts.starts[most]} on."
+    most = max(range(calendar.periods), key=lambda part: bottom[part])
+    text = (
+        f"Visits per {calendar.period_name} from {calendar.starts[0]}, and number of active "
+        f"cameras. Maximum: {bottom[most]} visits, from {calendar.starts[most]}."
     )
-    return inline_svg(figure, f"over-time-{sheet.name}", says)
+    return inline_svg(figure, f"over-time-{size.name}", text)
 
 
-def camera_map(cameras: Sequence[CameraPosition], sheet: PlotSize) -> Markup:
-    """Cameras where they stand, north above, a dot as large as what they saw."""
-    figure = new_figure(sheet.width, min(480, sheet.width))
+def camera_map(cameras: Sequence[CameraPosition], size: PlotSize) -> Markup:
+    """Draw a map of the cameras, north up; the area of a dot is the number of visits."""
+    figure = new_figure(size.width, min(480, size.width))
     axes = plain_axes(figure)
     north = [camera.latitude for camera in cameras]
     east = [camera.longitude for camera in cameras]
@@ -136,16 +141,16 @@ def camera_map(cameras: Sequence[CameraPosition], sheet: PlotSize) -> Markup:
     axes.set_aspect(1 / max(cos(radians(middle)), 0.01), adjustable="datalim")
     axes.margins(0.15)
     axes.grid(True, axis="both", color=LINE, linewidth=0.8)
-    axes.xaxis.set_major_locator(MaxNLocator(sheet.dates))
+    axes.xaxis.set_major_locator(MaxNLocator(size.dates))
     axes.ticklabel_format(useOffset=False)
     axes.set_xlabel("longitude")
     axes.set_ylabel("latitude")
     _draw_scale_bar(axes, middle)
-    return inline_svg(figure, f"map-{sheet.name}", f"Map of {len(cameras)} cameras.")
+    return inline_svg(figure, f"map-{size.name}", f"Map of {len(cameras)} cameras.")
 
 
 def _draw_scale_bar(axes: Axes, latitude: float) -> None:
-    """A line of a round number of kilometres, at most a quarter of the map's width."""
+    """Draw a scale bar with a round length of at most a quarter of the map's width."""
     axes.apply_aspect()
     west, east = axes.get_xlim()
     south, north = axes.get_ylim()

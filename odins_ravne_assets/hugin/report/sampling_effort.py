@@ -1,8 +1,7 @@
-"""When cameras were out, and when they saw something.
+"""Sampling effort: the days on which cameras were active, and visits per period.
 
-A camera is taken to have been out from the day of its first file to the day of its last, both
-included, also on days without a file: a quiet day is a day of effort. Days are those of the
-camera's own clock.
+A camera counts as active from the day of its first file to the day of its last, both included, also
+on days without files. Days are those of the camera's clock.
 """
 
 from dataclasses import dataclass
@@ -12,46 +11,47 @@ from typing import NamedTuple
 import polars as pl
 
 HOURS = 24
-# The longest time that is shown by day, by week, by month; longer ones by year.
+# Maximum number of days shown by day, by week, by month; longer times are shown by year.
 MAX_DAYS = (("1d", 62), ("1w", 430), ("1mo", 3700))
 PERIOD_NAMES = {"1d": "day", "1w": "week", "1mo": "month", "1y": "year"}
 
 
 @dataclass(frozen=True)
 class Calendar:
-    """A stretch of time in equal parts.
+    """A time range split into days, weeks, months or years.
 
     Attributes:
-        name: of a part: day, week, month or year.
-        starts: the first day of each part, and last the first day after all of them.
+        period_name: day, week, month or year.
+        starts: the first day of each period, and the first day after the last.
     """
 
-    name: str
+    period_name: str
     starts: list[date]
 
     @property
-    def parts(self) -> int:
+    def periods(self) -> int:
+        """The number of periods."""
         return len(self.starts) - 1
 
-    def written(self, start: date) -> str:
-        """A part by its first day, as short as can be told apart."""
-        if self.name == "year":
+    def label(self, start: date) -> str:
+        """Return a short label of the period that begins on a day."""
+        if self.period_name == "year":
             return f"{start:%Y}"
-        return f"{start:%b %Y}" if self.name == "month" else f"{start.day} {start:%b %y}"
+        return f"{start:%b %Y}" if self.period_name == "month" else f"{start.day} {start:%b %y}"
 
 
 class CameraPosition(NamedTuple):
-    """Where a camera stands; latitude and longitude in degrees."""
+    """The position of a camera; latitude and longitude in degrees."""
 
     camera_id: str
     latitude: float
     longitude: float
     visits: int
-    rounded: bool  # for a species that is not to be found by it
+    rounded: bool  # to protect a sensitive species
 
 
 def sampling_effort(media: pl.LazyFrame) -> pl.DataFrame:
-    """A row per camera, by camera_id.
+    """Return a row per camera, ordered by camera_id.
 
     Columns: camera_id, media (files), first_day and last_day (null where no file has a time),
     camera_days, days_with_media, latitude and longitude (degrees, the median of its files).
@@ -80,7 +80,7 @@ def sampling_effort(media: pl.LazyFrame) -> pl.DataFrame:
 
 
 def first_and_last_day(cameras: pl.DataFrame) -> tuple[date, date] | None:
-    """Of all cameras that `sampling_effort` tells of; None when no file has a time."""
+    """Return the first and last day of all cameras; None if no file has a time."""
     spans: list[tuple[date, date]] = (
         cameras.drop_nulls("first_day").select("first_day", "last_day").rows()
     )
@@ -88,44 +88,47 @@ def first_and_last_day(cameras: pl.DataFrame) -> tuple[date, date] | None:
 
 
 def make_calendar(first: date, last: date) -> Calendar:
-    """Days, weeks (from Monday), months or years that hold both days, as few as can be read."""
+    """Return the days, weeks (from Monday), months or years from one day to another.
+
+    The period is chosen so that the number of periods is readable in a plot (MAX_DAYS).
+    """
     days = (last - first).days + 1
-    every = next((every for every, longest in MAX_DAYS if days <= longest), "1y")
+    every = next((every for every, max_days in MAX_DAYS if days <= max_days), "1y")
     start = pl.Series([first]).dt.truncate(every).item()
     starts = pl.date_range(start, last, every, eager=True)
     end = pl.Series([starts[-1]]).dt.offset_by(every).item()
     return Calendar(PERIOD_NAMES[every], [*starts.to_list(), end])
 
 
-def visits_per_period(observations: pl.DataFrame, parts: Calendar) -> list[int]:
-    """How many observations began in each part of a calendar."""
+def visits_per_period(observations: pl.DataFrame, calendar: Calendar) -> list[int]:
+    """Return the number of observations that start in each period."""
     days = observations["start_at"].drop_nulls().dt.date()
-    return _histogram(days, parts.starts)
+    return _histogram(days, calendar.starts)
 
 
-def cameras_per_period(cameras: pl.DataFrame, parts: Calendar) -> list[float]:
-    """Camera days of each part of a calendar, per day: how many cameras were out on average.
+def cameras_per_period(cameras: pl.DataFrame, calendar: Calendar) -> list[float]:
+    """Return the average number of active cameras in each period (camera days / days).
 
     Args:
-        cameras: what `sampling_effort` returns.
+        cameras: the result of `sampling_effort`.
     """
     spans = cameras.drop_nulls("first_day").select("first_day", "last_day").rows()
-    out = []
-    for start, end in zip(parts.starts, parts.starts[1:], strict=False):
+    averages = []
+    for start, end in zip(calendar.starts, calendar.starts[1:], strict=False):
         last = end - timedelta(days=1)
         days = sum(max(0, (min(b, last) - max(a, start)).days + 1) for a, b in spans)
-        out.append(days / (end - start).days)
-    return out
+        averages.append(days / (end - start).days)
+    return averages
 
 
 def visits_per_hour(observations: pl.DataFrame) -> list[int]:
-    """How many observations began in each hour of the cameras' day, from midnight."""
+    """Return the number of observations that start in each hour of the day, from midnight."""
     hours = observations["start_at"].drop_nulls().dt.hour()
     counts = dict(hours.value_counts().iter_rows())
     return [counts.get(hour, 0) for hour in range(HOURS)]
 
 
 def _histogram(days: pl.Series, starts: list[date]) -> list[int]:
-    place = pl.Series(starts).search_sorted(days, side="right") - 1
-    counts = dict(place.value_counts().iter_rows())
+    index = pl.Series(starts).search_sorted(days, side="right") - 1
+    counts = dict(index.value_counts().iter_rows())
     return [counts.get(number, 0) for number in range(len(starts) - 1)]

@@ -1,12 +1,12 @@
-"""Small pictures of detections, cut from the crops of the journal, made to be shared.
+"""Thumbnails of detections, made from the crops of the journal, with people blurred.
 
-`stage3/thumbnails.parquet` has the rows of `tables.THUMBNAILS` that the observations of the same
-folder ask for. What is there already is taken as it is: other windows over the same detections
-cost no decoding, and need no journal.
+`stage3/thumbnails.parquet` has a row of `tables.THUMBNAILS` for each observation in the same
+folder. Existing thumbnails are reused, so a re-run with other settings decodes nothing and needs no
+journal.
 
-People are blurred by averaging: a body becomes `BLUR_BLOCKS` blocks along its longer side, in grey.
-What is averaged is gone; there is nothing in the file to have it back from. That holds for the
-people that a model found, in whatever detection's picture they are; not for those that none did.
+People are blurred by averaging: a body becomes `BLUR_BLOCKS` grey blocks along its longer side, and
+the file has no data to restore it from. This applies to the people that a model detected, also in
+thumbnails of other detections; a person that no model detected is not blurred.
 """
 
 import hashlib
@@ -28,12 +28,11 @@ from resources.storage import layout
 from resources.storage.layout import THUMBNAILS_TABLE
 from resources.storage.object_store import ObjectStore
 
-# Pixels of the longer side, and quality of WebP: 3.6 kB on average, so that a page of ten thousand
-# has 50 MB.
+# Pixels of the longer side, and WebP quality: 3.6 kB on average, 50 MB for a page of ten thousand.
 THUMBNAIL_SIDE, WEBP_QUALITY = 192, 45
-# Of a person's body along its longer side. At this a face is less than one block.
+# Blocks along the longer side of a person's body; a face is smaller than one block.
 BLUR_BLOCKS = 6
-# Around a person's box, as a share of its longer side: boxes cut hands and feet off.
+# Blurred margin around a person's box, as a fraction of its longer side, for hands and feet.
 PERSON_MARGIN = 0.1
 
 Region = tuple[float, float, float, float]
@@ -44,41 +43,41 @@ People = dict[tuple[str, int], list[Region]]
 def update_thumbnails(
     source: ObjectStore,
     target: ObjectStore,
-    wanted: pl.DataFrame,
+    requested: pl.DataFrame,
     people: pl.DataFrame,
     blur_people: bool,
 ) -> pl.DataFrame:
-    """Make the thumbnails that are wanted and not there, write the table, and return it.
+    """Make the requested thumbnails that do not exist yet, write the table, and return it.
 
     Args:
-        source: a camera's output: its tables, its journal, and thumbnails made before.
-        target: where the table goes; often the same.
-        wanted: a row per thumbnail: detection_id, and whether it is a person.
-        people: detection_id of all that are people by a label or a reviewer, wanted or not, beside
-            those that the detector takes for people.
+        source: a camera's output: tables, journal, and existing thumbnails.
+        target: the store to which the table is written; often `source`.
+        requested: one row per thumbnail: detection_id, and person, True for a person.
+        people: detection_id of all detections that are people by a label or a reviewer, in addition
+            to those that the detector labelled as people.
         blur_people: see `profile.Privacy`.
 
     Returns:
-        Rows of `tables.THUMBNAILS`, by detection_id. Detections whose crop is nowhere to be found
-        (the journal was deleted, or is not on this machine) are left out.
+        Rows of `tables.THUMBNAILS`, ordered by detection_id. Detections without a crop (the journal
+        was deleted, or is not on this machine) are left out.
 
     Raises:
-        StoreError: the store refuses, or a crop is damaged.
+        StoreError: the store refuses access, or a crop is damaged.
     """
     with source.reading(layout.DETECTIONS_TABLE) as path:
         detections = pl.scan_parquet(path)
-        asked = wanted.unique("detection_id").lazy()
-        boxes = detections.join(asked, on="detection_id").collect(engine="streaming")
-        beside = _people_in_frames(detections, boxes, people)
-    boxes = boxes.with_columns(blurred=_blur_keys(boxes, beside if blur_people else None))
-    before = _existing_thumbnails(source)
-    there = before.join(boxes, on=["detection_id", "person", "blurred"], how="semi")
-    missing = boxes.join(there, on="detection_id", how="anti")
-    made = pl.DataFrame(
-        _new_thumbnails(source, missing, beside), schema=schemas.THUMBNAILS, orient="row"
+        unique_requests = requested.unique("detection_id").lazy()
+        boxes = detections.join(unique_requests, on="detection_id").collect(engine="streaming")
+        people_boxes = _people_in_frames(detections, boxes, people)
+    boxes = boxes.with_columns(blurred=_blur_keys(boxes, people_boxes if blur_people else None))
+    existing = _existing_thumbnails(source)
+    reused = existing.join(boxes, on=["detection_id", "person", "blurred"], how="semi")
+    missing = boxes.join(reused, on="detection_id", how="anti")
+    created = pl.DataFrame(
+        _new_thumbnails(source, missing, people_boxes), schema=schemas.THUMBNAILS, orient="row"
     )
-    thumbnails = pl.concat([there, made]).sort("detection_id")
-    if source is target and target.exists(THUMBNAILS_TABLE) and thumbnails.equals(before):
+    thumbnails = pl.concat([reused, created]).sort("detection_id")
+    if source is target and target.exists(THUMBNAILS_TABLE) and thumbnails.equals(existing):
         return thumbnails
     with writing_table(target, THUMBNAILS_TABLE) as path:
         thumbnails.write_parquet(path)
@@ -86,16 +85,16 @@ def update_thumbnails(
 
 
 def _blur_keys(boxes: pl.DataFrame, people: People | None) -> pl.Series:
-    """What is blurred on each thumbnail, as a hash; empty when nothing is to be."""
+    """A hash of the people that are blurred on each thumbnail; empty if blur is off."""
 
-    def named(person: bool, content_hash: str, frame_number: int) -> str:
+    def blur_key(person: bool, content_hash: str, frame_number: int) -> str:
         if people is None:
             return ""
-        blur_person = (person, people.get((content_hash, frame_number), []))
-        return hashlib.sha256(repr(blur_person).encode()).hexdigest()[:16]
+        blurred = (person, people.get((content_hash, frame_number), []))
+        return hashlib.sha256(repr(blurred).encode()).hexdigest()[:16]
 
     rows = boxes.select("person", *BOX_KEYS[:2]).iter_rows()
-    return pl.Series((named(*row) for row in rows), dtype=pl.String)
+    return pl.Series((blur_key(*row) for row in rows), dtype=pl.String)
 
 
 def _existing_thumbnails(store: ObjectStore) -> pl.DataFrame:
@@ -114,45 +113,45 @@ def _new_thumbnails(store: ObjectStore, boxes: pl.DataFrame, people: People) -> 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for part in journal.parts():
             crops = _crops(journal, part, boxes)
-            beside = (people.get(tuple(row), []) for row in crops.select(BOX_KEYS[:2]).iter_rows())
-            yield from threads.map(_thumbnail, crops.iter_rows(named=True), beside)
+            regions = (people.get(tuple(row), []) for row in crops.select(BOX_KEYS[:2]).iter_rows())
+            yield from threads.map(_thumbnail, crops.iter_rows(named=True), regions)
 
 
 def _people_in_frames(
     detections: pl.LazyFrame, boxes: pl.DataFrame, people: pl.DataFrame
 ) -> People:
-    """The boxes of all people in the frames of some boxes."""
+    """The boxes of all people in the frames of the given boxes."""
     frame = BOX_KEYS[:2]
-    taken_for_one = pl.col("category") == "person"
-    told = pl.col("detection_id").is_in(people["detection_id"].implode())
+    detected = pl.col("category") == "person"
+    labelled = pl.col("detection_id").is_in(people["detection_id"].implode())
     found = (
-        detections.filter(taken_for_one | told)
+        detections.filter(detected | labelled)
         .join(boxes.lazy().select(frame).unique(), on=frame, how="semi")
         .select(*frame, "x", "y", "w", "h")
         .unique()
         .sort(*frame, "x", "y", "w", "h")
         .collect(engine="streaming")
     )
-    beside: People = {}
+    regions: People = {}
     for content_hash, number, *box in found.iter_rows():
-        beside.setdefault((content_hash, number), []).append((box[0], box[1], box[2], box[3]))
-    return beside
+        regions.setdefault((content_hash, number), []).append((box[0], box[1], box[2], box[3]))
+    return regions
 
 
 def _crops(journal: Stage1Journal, part: str, boxes: pl.DataFrame) -> pl.DataFrame:
-    """The crops of some boxes that a part of the journal has, each beside its box."""
+    """The crops of the given boxes in a part of the journal, joined with their boxes."""
     with journal.reading(part, "media") as path:
-        here = pl.read_parquet(path, columns=["content_hash"])
-    asked = boxes.join(here, on="content_hash", how="semi")
-    if asked.is_empty():
-        return asked
+        contents = pl.read_parquet(path, columns=["content_hash"])
+    matching = boxes.join(contents, on="content_hash", how="semi")
+    if matching.is_empty():
+        return matching
     with journal.reading(part, "crops") as path:
-        crops = pl.scan_parquet(path).join(asked.lazy(), on=BOX_KEYS, how="inner")
+        crops = pl.scan_parquet(path).join(matching.lazy(), on=BOX_KEYS, how="inner")
         return crops.sort("detection_id").collect(engine="streaming")
 
 
 def _thumbnail(row: Row, people: list[Region]) -> Row:
-    """A row of `tables.THUMBNAILS`, of a crop beside its box."""
+    """A row of `tables.THUMBNAILS` for a crop joined with its box."""
     crop = _resize(read_crop(row["jpeg"]))
     region = (row["crop_x"], row["crop_y"], row["crop_w"], row["crop_h"])
     if row["blurred"] and row["person"]:
@@ -162,7 +161,7 @@ def _thumbnail(row: Row, people: list[Region]) -> Row:
             crop = blur_person(crop, _relative_box(region, person), PERSON_MARGIN)
     encoded, webp = cv2.imencode(".webp", crop, [cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY])
     if not encoded:
-        raise AssertionError("a picture of pixels can always be encoded")
+        raise AssertionError("encoding a thumbnail as WebP failed")
     box = _relative_box(region, (row["x"], row["y"], row["w"], row["h"]))
     return {
         **{name: row[name] for name in ("detection_id", "person", "blurred")},
@@ -172,12 +171,12 @@ def _thumbnail(row: Row, people: list[Region]) -> Row:
 
 
 def blur_person(picture: Picture, person: Region, margin: float) -> Picture:
-    """The picture with a person on it averaged away.
+    """Return the picture with a person blurred by averaging.
 
     Args:
         picture: uint8 BGR [h, w, 3].
-        person: the box as fractions of the picture; it may reach over its edges.
-        margin: of the blur around the box, as a share of the box's longer side.
+        person: the box as fractions of the picture; it may exceed the picture.
+        margin: blurred margin around the box, as a fraction of its longer side.
     """
     height, width = picture.shape[:2]
     longer = max(person[2] * width, person[3] * height)
@@ -207,6 +206,6 @@ def _resize(crop: Picture) -> Picture:
 
 
 def _relative_box(region: Region, box: Region) -> Region:
-    """A box as fractions of a region, both given as fractions of the same picture."""
+    """A box as fractions of a region; both arguments are fractions of the same picture."""
     x, y, w, h = region
     return ((box[0] - x) / w, (box[1] - y) / h, box[2] / w, box[3] / h)

@@ -1,7 +1,7 @@
-"""What the machines really cost: the truth that the product's own report is held against.
+"""The bill of the machines: the true costs, with which tests compare the product's cost report.
 
-EC2's rules: per second, 60 s at least, at the spot price in force; a Linux spot machine that EC2
-itself takes away in its first hour is free (EC2 guide, "Billing for interrupted Spot Instances").
+EC2 bills by the second, with a minimum of 60 s, at the spot price in force. A Linux spot machine
+that EC2 interrupts in its first hour is free (EC2 guide, "Billing for interrupted Spot Instances").
 """
 
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from resources.sandbox.model.prices import SPOT, TYPES, InstanceLifecycle
 
 MINIMUM_SECONDS = 60.0
 FREE_SECONDS = 3600.0
-# How eu-north-1 begins the usage types of the bill.
+# Prefix of the usage types of eu-north-1.
 REGION_PREFIX = "EUN1"
 
 
 class BillLine(NamedTuple):
     """One machine's charge. Times in seconds since 1970 UTC, money in USD.
 
-    `on_demand_cost` is what the same seconds would have cost on demand; `busy_seconds` is the
-    time in which it held at least one job, the rest being boot and idle; `tags` are the machine's.
+    `on_demand_cost` is the cost of the same seconds on demand; `busy_seconds` is the time with at
+    least one job, as opposed to boot and idle time; `tags` are the machine's.
     """
 
     instance_id: str
@@ -40,14 +40,14 @@ class BillLine(NamedTuple):
 
 
 class Price(NamedTuple):
-    """From `since` on, an hour cost `per_hour` USD."""
+    """The price from `since` on, in USD per hour."""
 
     since: float
     per_hour: float
 
 
 class AttemptInterval(NamedTuple):
-    """An attempt's time on a machine, from RUNNING to its end."""
+    """The time of an attempt on a machine, from RUNNING to its end."""
 
     job_id: str
     start: float
@@ -55,7 +55,7 @@ class AttemptInterval(NamedTuple):
 
 
 class AttemptLine(NamedTuple):
-    """An attempt's part of its machine's charge, in USD: not on the bill, but true."""
+    """An attempt's share of its machine's charge, in USD, which AWS's bill does not show."""
 
     job_id: str
     instance_id: str
@@ -63,39 +63,43 @@ class AttemptLine(NamedTuple):
 
 
 def cost_of_attempt(
-    prices: Sequence[Price], ran: AttemptInterval, others: Sequence[AttemptInterval], ended: float
+    prices: Sequence[Price],
+    attempt: AttemptInterval,
+    attempts: Sequence[AttemptInterval],
+    ended: float,
 ) -> float:
-    """USD for an attempt's seconds on a machine that is charged; jobs that run at once share.
+    """Return the USD for an attempt on a machine that is charged; parallel attempts share.
 
     Args:
         prices: in order of time.
-        others: all attempts on the machine, this one too.
-        ended: of the machine; what came after is not charged.
+        attempts: all attempts on the machine, including this one.
+        ended: end of the machine; time after it is not charged.
     """
-    moments = {time for each in others for time in (each.start, each.end)}
+    moments = {time for each in attempts for time in (each.start, each.end)}
     moments |= {price.since for price in prices}
-    inside = {moment for moment in moments if ran.start < moment < min(ran.end, ended)}
-    times = sorted({ran.start, *inside, min(ran.end, ended)})
+    last = min(attempt.end, ended)
+    inside = {moment for moment in moments if attempt.start < moment < last}
+    times = sorted({attempt.start, *inside, last})
     total = 0.0
     for start, end in pairwise(times):
         middle = (start + end) / 2
         price = [each for each in prices if each.since <= start][-1]
-        sharing = sum(each.start <= middle < each.end for each in others)
+        sharing = sum(each.start <= middle < each.end for each in attempts)
         total += (end - start) / 3600 * price.per_hour / sharing
     return total
 
 
 def is_free(launched: float, ended: float, interrupted: bool) -> bool:
-    """EC2 took it in its first hour."""
+    """True if EC2 interrupted the machine in its first hour."""
     return interrupted and ended - launched < FREE_SECONDS
 
 
 def charge(prices: Sequence[Price], launched: float, ended: float, interrupted: bool) -> float:
-    """USD for one machine that ran from `launched` to `ended`.
+    """Return the USD for one machine that ran from `launched` to `ended`.
 
     Args:
         prices: in order of time, the first from `launched` on.
-        interrupted: EC2 took it away.
+        interrupted: EC2 interrupted it.
     """
     if is_free(launched, ended, interrupted):
         return 0.0
@@ -108,10 +112,10 @@ def charge(prices: Sequence[Price], launched: float, ended: float, interrupted: 
 
 
 def on_demand_charge(kind: str, seconds: float) -> float:
-    """USD for the same time on demand."""
+    """Return the USD for the same time on demand."""
     return max(seconds, MINIMUM_SECONDS) / 3600 * TYPES[kind].on_demand
 
 
 def usage_type(kind: str, lifecycle: InstanceLifecycle) -> str:
-    """How Cost Explorer names these hours."""
+    """Return Cost Explorer's usage type of a machine's hours."""
     return f"{REGION_PREFIX}-{'SpotUsage' if lifecycle == SPOT else 'BoxUsage'}:{kind}"

@@ -1,4 +1,4 @@
-"""How many machines can be had: limits set from outside, and the account's quotas."""
+"""The capacity for machines: limits set by the user of the sandbox, and the account's quotas."""
 
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
@@ -7,7 +7,7 @@ from resources.sandbox.model.prices import ANY, InstanceLifecycle
 
 
 class LimitedMachine(Protocol):
-    """What counts against a limit."""
+    """A machine that counts against a limit."""
 
     lifecycle: InstanceLifecycle
     kind: str
@@ -16,7 +16,7 @@ class LimitedMachine(Protocol):
 
 
 class Limit(NamedTuple):
-    """Where a limit holds; `*` stands for every type or zone."""
+    """The machines that a limit counts; `*` stands for every type or zone."""
 
     lifecycle: InstanceLifecycle
     kind: str
@@ -27,10 +27,10 @@ class Limit(NamedTuple):
 
 
 class Capacity:
-    """The cloud's room for machines.
+    """The machines that EC2 can launch.
 
     Args:
-        quotas: vCPUs that the account may run at once, by life-cycle.
+        quotas: maximum vCPUs of the account, by lifecycle.
     """
 
     def __init__(self, quotas: dict[InstanceLifecycle, int]) -> None:
@@ -40,7 +40,7 @@ class Capacity:
     def set(
         self, lifecycle: InstanceLifecycle, machines: int | None, kind: str = ANY, zone: str = ANY
     ) -> None:
-        """At most so many machines at once; None lifts the limit. Running ones stay."""
+        """Set the maximum of machines; None removes the limit. Running machines continue."""
         limit = Limit(lifecycle, kind, zone)
         if machines is None:
             self._limits.pop(limit, None)
@@ -55,12 +55,12 @@ class Capacity:
         vcpus: int,
         running: Iterable[LimitedMachine],
     ) -> bool:
-        """Whether one more machine can be had beside those that run."""
-        rivals = [machine for machine in running if machine.lifecycle == lifecycle]
-        if sum(machine.vcpus for machine in rivals) + vcpus > self.quotas[lifecycle]:
+        """True if one more machine can be launched in addition to those that run."""
+        counted = [machine for machine in running if machine.lifecycle == lifecycle]
+        if sum(machine.vcpus for machine in counted) + vcpus > self.quotas[lifecycle]:
             return False
         return all(
-            sum(limit.covers(lifecycle, m.kind, m.zone) for m in rivals) < most
-            for limit, most in self._limits.items()
+            sum(limit.covers(lifecycle, m.kind, m.zone) for m in counted) < maximum
+            for limit, maximum in self._limits.items()
             if limit.covers(lifecycle, kind, zone)
         )

@@ -1,4 +1,4 @@
-"""All machines: launched for jobs, taken away by EC2, ended when idle."""
+"""The fleet of machines: launched for jobs, interrupted by EC2, terminated when idle."""
 
 import random
 from collections import deque
@@ -7,7 +7,13 @@ from typing import NamedTuple
 
 from resources.clock import Clock
 from resources.sandbox.fleet.capacity import Capacity
-from resources.sandbox.fleet.instances import Instance, ResourceNeeds, capacity_of, fits
+from resources.sandbox.fleet.instances import (
+    Instance,
+    InstanceState,
+    ResourceNeeds,
+    capacity_of,
+    fits,
+)
 from resources.sandbox.model.config import SandboxConfig
 from resources.sandbox.model.environments import SandboxEnvironment
 from resources.sandbox.model.events import Events
@@ -21,12 +27,12 @@ from resources.sandbox.model.prices import (
     floor_seconds,
 )
 
-# Strategies that go by the order of the list; the others take the lowest price that can be had.
+# Strategies that follow the order of the list; the others choose the lowest available price.
 ORDERED_STRATEGIES = {"BEST_FIT_PROGRESSIVE_ORDERED", "SPOT_CAPACITY_OPTIMIZED_PRIORITIZED"}
 
 
 class _CapacityPool(NamedTuple):
-    """Machines of one type in one zone. Pools sort by `rank`, then by price."""
+    """A capacity pool: one type in one zone. Pools sort by `rank`, then by price."""
 
     rank: int
     price: float
@@ -39,7 +45,7 @@ class Fleet:
     """The machines of all compute environments.
 
     Args:
-        services: where EC2 and ECS hear of them.
+        services: EC2 and ECS, in which the machines are registered.
     """
 
     def __init__(
@@ -58,14 +64,14 @@ class Fleet:
         self._services = services
         self._events = events
         self._random = random.Random(config.seed)
-        self._looked_at = clock.now()
+        self._ticked_at = clock.now()
         self.rate = config.interruption_rate
         self.instances: list[Instance] = []
         self._alive: list[Instance] = []
-        self._remembered: deque[Instance] = deque()
+        self._terminated: deque[Instance] = deque()
 
     def alive(self, environment: SandboxEnvironment | None = None) -> Iterator[Instance]:
-        """Machines that are not gone, of one environment or all."""
+        """Yield machines that are not terminated, of one environment or all."""
         for instance in self._alive:
             if environment in (None, instance.environment):
                 yield instance
@@ -73,21 +79,21 @@ class Fleet:
     def vcpus(self, environment: SandboxEnvironment) -> int:
         return sum(instance.vcpus for instance in self.alive(environment))
 
-    # growing
+    # launch
 
     def kinds_for(self, environment: SandboxEnvironment, needs: ResourceNeeds) -> list[str]:
-        """The environment's types that have room for such a job, in its order."""
+        """Return the environment's types that fit such a job, in its order."""
         return [kind for kind in _kinds(environment) if fits(needs, capacity_of(TYPES[kind]))]
 
     def launch(self, environment: SandboxEnvironment, kinds: Sequence[str]) -> Instance | None:
-        """One more machine of one of these types, or None if none can be had now."""
+        """Launch a machine of one of these types; return None if none is available."""
         lifecycle = SPOT if environment.is_spot else ON_DEMAND
         pools = sorted(self._pools(environment, kinds, lifecycle))
         if not pools:
             return None
         pool, now = pools[0], floor_seconds(self._clock.now())
         resources = environment.resources
-        instance_id = self._services.launch(
+        instance_id = self._services.run_instance(
             pool.kind,
             lifecycle,
             pool.subnet,
@@ -104,7 +110,7 @@ class Fleet:
             launched=now,
             ready_at=now + self._config.boot_seconds,
             price=pool.price,
-            patience=self._random.expovariate(1.0),
+            interruption_threshold=self._random.expovariate(1.0),
         )
         self.instances.append(instance)
         self._alive.append(instance)
@@ -132,29 +138,32 @@ class Fleet:
                 ):
                     yield _CapacityPool(rank if ordered else 0, price, kind, zone, subnet)
 
-    # living
+    # time
 
-    def look(self) -> list[Instance]:
-        """Let time pass. Returns the machines that EC2 took away just now."""
+    def tick(self) -> list[Instance]:
+        """Advance to the present time, and return the machines that EC2 terminates now."""
         now = self._clock.now()
-        passed, self._looked_at = now - self._looked_at, now
+        passed, self._ticked_at = now - self._ticked_at, now
         lost = []
         for instance in list(self.alive()):
-            if instance.state == "booting" and now >= instance.ready_at:
+            if instance.state == InstanceState.BOOTING and now >= instance.ready_at:
                 cluster = instance.environment.cluster
-                instance.boot(self._services.register(cluster, instance.id))
-            if instance.lifecycle == SPOT and instance.dies_at is None:
-                self._tempt_fate(instance, passed)
-            if instance.dies_at is not None and now >= instance.dies_at:
+                container_instance = self._services.register_container_instance(
+                    cluster, instance.id
+                )
+                instance.set_ready(container_instance)
+            if instance.lifecycle == SPOT and instance.terminates_at is None:
+                self._maybe_interrupt(instance, passed)
+            if instance.terminates_at is not None and now >= instance.terminates_at:
                 lost.append(instance)
         retention = self._config.terminated_retention_seconds
-        while self._remembered and now - (self._remembered[0].ended or now) > kept:
-            self._services.forget(self._remembered.popleft().id)
+        while self._terminated and now - (self._terminated[0].ended or now) > retention:
+            self._services.remove_instance(self._terminated.popleft().id)
         return lost
 
-    def _tempt_fate(self, instance: Instance, passed: float) -> None:
-        instance.patience -= self.rate * passed / 3600
-        if instance.patience <= 0:
+    def _maybe_interrupt(self, instance: Instance, passed: float) -> None:
+        instance.interruption_threshold -= self.rate * passed / 3600
+        if instance.interruption_threshold <= 0:
             self.interrupt(instance, "rate")
         elif self._market.price(instance.kind, instance.zone, SPOT) > _bid(
             instance.environment, instance.kind
@@ -162,54 +171,56 @@ class Fleet:
             self.interrupt(instance, "price")
 
     def interrupt(self, instance: Instance, cause: str, notice: bool = True) -> None:
-        """EC2 wants a machine back: after its notice, or at once."""
-        instance.notified = notice
-        instance.dies_at = self._clock.now() + (self._config.notice_seconds if notice else 0.0)
+        """Interrupt a spot machine: after a notice, or at once."""
+        instance.has_notice = notice
+        instance.terminates_at = self._clock.now() + (self._config.notice_seconds if notice else 0.0)
         self._events.add("interruption", instance=instance.id, cause=cause, notice=notice)
 
     def reprice(self, kind: str) -> None:
-        """Let the machines of a type pay the market's price from now on."""
+        """Charge the machines of a type the market's present price from now on."""
         now = floor_seconds(self._clock.now())
         for instance in self.alive():
             if instance.lifecycle == SPOT and instance.kind == kind:
                 instance.reprice(now, self._market.price(kind, instance.zone, SPOT))
 
-    # shrinking
+    # termination
 
-    def end(self, instance: Instance, interrupted: bool = False) -> None:
+    def terminate(self, instance: Instance, interrupted: bool = False) -> None:
         """Terminate a machine."""
         now = floor_seconds(self._clock.now())
-        instance.end(now, interrupted)
+        instance.terminate(now, interrupted)
         if instance.container_instance is not None:
-            self._services.deregister(instance.environment.cluster, instance.container_instance)
+            self._services.deregister_container_instance(
+                instance.environment.cluster, instance.container_instance
+            )
         self._services.terminate(instance.id, interrupted, now)
         self._alive.remove(instance)
-        self._remembered.append(instance)
+        self._terminated.append(instance)
         self._events.add("terminate", instance=instance.id, interrupted=interrupted)
 
     def replace_all(self, environment: SandboxEnvironment) -> None:
-        """An infrastructure update: no machine gets new jobs; each goes when its jobs are done."""
+        """Replace machines after an infrastructure update: each ends after its present jobs."""
         for instance in self.alive(environment):
-            instance.outdated = True
+            instance.is_outdated = True
 
     def scale_in(self) -> None:
-        """End what has been idle for long, down to each environment's minimum."""
+        """Terminate idle machines, down to each environment's minimum."""
         now = self._clock.now()
         for instance in list(self._alive):
-            if instance.jobs or instance.dies_at is not None:
+            if instance.jobs or instance.terminates_at is not None:
                 continue
             environment = instance.environment
             is_spare = (
-                instance.state == "ready"
+                instance.state == InstanceState.READY
                 and now - instance.idle_since >= self._config.idle_seconds
                 and self.vcpus(environment) - instance.vcpus >= environment.resources["minvCpus"]
             )
-            if is_spare or instance.outdated:
-                self.end(instance)
+            if is_spare or instance.is_outdated:
+                self.terminate(instance)
 
 
 def _kinds(environment: SandboxEnvironment) -> list[str]:
-    """Types by name; a family, as `g5`, stands for all its types."""
+    """Return the types by name; a family, as `g5`, stands for all its types."""
     return [
         kind
         for wanted in environment.resources["instanceTypes"]
@@ -219,6 +230,6 @@ def _kinds(environment: SandboxEnvironment) -> list[str]:
 
 
 def _bid(environment: SandboxEnvironment, kind: str) -> float:
-    """The most that an hour may cost."""
+    """Return the maximum price in USD per hour."""
     percent: int = environment.resources.get("bidPercentage", 100)
     return TYPES[kind].on_demand * percent / 100

@@ -1,8 +1,8 @@
-"""One machine of a compute environment: its room, its life, what it costs."""
+"""A machine of a compute environment: its capacity, state and cost."""
 
 import json
 from datetime import UTC, datetime
-from typing import Literal
+from enum import StrEnum
 
 from resources.sandbox.fleet.bill import (
     AttemptInterval,
@@ -20,28 +20,36 @@ from resources.sandbox.model.config import ACCOUNT
 from resources.sandbox.model.environments import SandboxEnvironment
 from resources.sandbox.model.prices import SPOT, TYPES, InstanceLifecycle, InstanceType
 
-# What a job asks for: VCPU, MEMORY (MiB) and GPU.
+# The resources that a job requests: VCPU, MEMORY (MiB) and GPU.
 ResourceNeeds = dict[str, float]
-# MiB that the operating system and the ECS agent keep for themselves.
+# MiB for the operating system and the ECS agent.
 RESERVED_MIB = 1024
 
 
 def capacity_of(kind: InstanceType) -> ResourceNeeds:
-    """What jobs may use of a machine of this type."""
+    """Return the resources of a machine that jobs can use."""
     return {"VCPU": kind.vcpus, "MEMORY": kind.memory_mib - RESERVED_MIB, "GPU": kind.gpus}
 
 
-def fits(needs: ResourceNeeds, room: ResourceNeeds) -> bool:
-    return all(room[key] >= amount for key, amount in needs.items())
+def fits(needs: ResourceNeeds, free: ResourceNeeds) -> bool:
+    return all(free[key] >= amount for key, amount in needs.items())
+
+
+class InstanceState(StrEnum):
+    """The state of a machine; it accepts jobs while it is READY."""
+
+    BOOTING = "booting"
+    READY = "ready"
+    TERMINATED = "terminated"
 
 
 class Instance:
-    """A machine. `state` is booting, ready or terminated. Times in seconds since 1970 UTC.
+    """A machine. Times in seconds since 1970 UTC.
 
     Args:
         price: USD per hour at its launch.
-        patience: interruptions per hour, times hours, that it bears: the exponential draw of a
-            Poisson process.
+        interruption_threshold: cumulative interruption rate (per hour, times hours) at which it is
+            interrupted: the exponential draw of a Poisson process.
     """
 
     def __init__(
@@ -54,7 +62,7 @@ class Instance:
         launched: float,
         ready_at: float,
         price: float,
-        patience: float,
+        interruption_threshold: float,
     ) -> None:
         self.id = instance_id
         self.environment = environment
@@ -63,17 +71,17 @@ class Instance:
         self.lifecycle = lifecycle
         self.launched = launched
         self.ready_at = ready_at
-        self.patience = patience
-        self.state: Literal["booting", "ready", "terminated"] = "booting"
+        self.interruption_threshold = interruption_threshold
+        self.state = InstanceState.BOOTING
         self.vcpus = TYPES[kind].vcpus
         self.free = capacity_of(TYPES[kind])
         self.jobs: dict[str, ResourceNeeds] = {}
         self.idle_since = ready_at
         self.ended: float | None = None
-        self.dies_at: float | None = None
-        self.notified = False
+        self.terminates_at: float | None = None
+        self.has_notice = False
         self.interrupted = False
-        self.outdated = False
+        self.is_outdated = False
         self.container_instance: str | None = None
         self.metadata_service: MetadataService | None = None
         self.attempts: list[AttemptInterval] = []
@@ -81,26 +89,27 @@ class Instance:
         self._busy_seconds = 0.0
         self._busy_since: float | None = None
 
-    def boot(self, container_instance: str) -> None:
-        """Take jobs from now on."""
-        self.state = "ready"
+    def set_ready(self, container_instance: str) -> None:
+        """Accept jobs from now on."""
+        self.state = InstanceState.READY
         self.container_instance = container_instance
         self.metadata_service = MetadataService(self)
 
-    def end(self, now: float, interrupted: bool) -> None:
-        """Be gone."""
+    def terminate(self, now: float, interrupted: bool) -> None:
+        """Set the state and end the bill."""
         self._stop_busy(now)
-        self.state, self.ended, self.interrupted = "terminated", now, interrupted
+        self.state, self.ended, self.interrupted = InstanceState.TERMINATED, now, interrupted
         if self.metadata_service is not None:
             self.metadata_service.close()
 
     @property
     def accepts_jobs(self) -> bool:
-        """ECS draining: a machine that is about to go gets nothing new."""
-        return self.state == "ready" and self.dies_at is None and not self.outdated
+        """False for a machine that is being drained: it gets no new jobs."""
+        is_draining = self.terminates_at is not None or self.is_outdated
+        return self.state == InstanceState.READY and not is_draining
 
-    def take(self, job_id: str, needs: ResourceNeeds, now: float) -> None:
-        """Give a job its room."""
+    def reserve(self, job_id: str, needs: ResourceNeeds, now: float) -> None:
+        """Reserve the resources of a job."""
         self.jobs[job_id] = needs
         for key, amount in needs.items():
             self.free[key] -= amount
@@ -108,7 +117,7 @@ class Instance:
             self._busy_since = now
 
     def release(self, job_id: str, now: float) -> None:
-        """Take the room back."""
+        """Release the resources of a job."""
         for key, amount in self.jobs.pop(job_id).items():
             self.free[key] += amount
         if not self.jobs:
@@ -121,11 +130,11 @@ class Instance:
             self._busy_since = None
 
     def reprice(self, now: float, per_hour: float) -> None:
-        """The market's price changed."""
+        """Charge another price from now on."""
         self._prices.append(Price(now, per_hour))
 
     def bill(self, now: float) -> BillLine:
-        """What it has cost so far."""
+        """Return the cost until now."""
         until = self.ended if self.ended is not None else now
         seconds = until - self.launched
         busy = self._busy_seconds
@@ -149,16 +158,16 @@ class Instance:
         )
 
     def attempt_bills(self, now: float) -> list[AttemptLine]:
-        """What each attempt that has ended on it has cost, of a machine that has ended or not."""
+        """Return the cost of each attempt that has ended on the machine."""
         until = self.ended if self.ended is not None else now
         free = is_free(self.launched, until, self.interrupted)
         return [
             AttemptLine(
-                ran.job_id,
+                attempt.job_id,
                 self.id,
-                0.0 if free else cost_of_attempt(self._prices, ran, self.attempts, until),
+                0.0 if free else cost_of_attempt(self._prices, attempt, self.attempts, until),
             )
-            for ran in self.attempts
+            for attempt in self.attempts
         ]
 
     def metadata(self) -> dict[str, str]:
@@ -166,12 +175,12 @@ class Instance:
         items = {
             "instance-id": self.id,
             "instance-type": self.kind,
-            "instance-life-cycle": "spot" if self.lifecycle == SPOT else "on-demand",
+            "instance-life-cycle": self.lifecycle.value,
             "placement/availability-zone": self.zone,
             "placement/region": self._region,
         }
-        if self.notified and self.dies_at is not None:
-            when = datetime.fromtimestamp(self.dies_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        if self.has_notice and self.terminates_at is not None:
+            when = datetime.fromtimestamp(self.terminates_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             items["spot/instance-action"] = json.dumps({"action": "terminate", "time": when})
             items["spot/termination-time"] = when
         return items

@@ -1,4 +1,4 @@
-"""Each machine's own instance metadata service, version 2 (EC2 guide, "Instance metadata")."""
+"""The instance metadata service of a machine, version 2 (EC2 guide, "Instance metadata")."""
 
 import json
 from contextlib import suppress
@@ -15,17 +15,17 @@ IDENTITY_PATH = "/latest/dynamic/instance-identity/document"
 
 
 class DescribedInstance(Protocol):
-    """The machine that a service tells of."""
+    """The machine that a service describes."""
 
     def metadata(self) -> dict[str, str]:
-        """The items under /latest/meta-data/ now, by their path."""
+        """Return the present items under /latest/meta-data/, by path."""
 
     def identity(self) -> dict[str, str]:
-        """The instance identity document."""
+        """Return the instance identity document."""
 
 
 class MetadataService:
-    """An HTTP server on a free port of 127.0.0.1, until `close`. Without a token it answers 401."""
+    """An HTTP server on a free port of 127.0.0.1. It responds 401 to requests without a token."""
 
     def __init__(self, machine: DescribedInstance) -> None:
         self._server = _Server(machine)
@@ -33,8 +33,8 @@ class MetadataService:
         Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
-        """Stop answering."""
-        # Its own thread: shutdown waits for the serving loop's next look.
+        """Stop serving."""
+        # In a thread, since `shutdown` waits for the next iteration of the serving loop.
         Thread(target=self._shut_down, daemon=True).start()
 
     def _shut_down(self) -> None:
@@ -56,19 +56,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         if self.path == TOKEN_PATH and self.headers.get(TOKEN_TTL_HEADER):
-            self._answer(200, self.server.token)
+            self._respond(200, self.server.token)
         else:
-            self._answer(400)
+            self._respond(400)
 
     def do_GET(self) -> None:
         if self.headers.get(TOKEN_HEADER) != self.server.token:
-            self._answer(401)
+            self._respond(401)
             return
         item = self._item()
         if item is None:
-            self._answer(404)
+            self._respond(404)
         else:
-            self._answer(200, item)
+            self._respond(200, item)
 
     def _item(self) -> str | None:
         if self.path == IDENTITY_PATH:
@@ -77,14 +77,14 @@ class _Handler(BaseHTTPRequestHandler):
             return self.server.machine.metadata().get(self.path.removeprefix(META_DATA))
         return None
 
-    def _answer(self, status: int, text: str = "") -> None:
+    def _respond(self, status: int, text: str = "") -> None:
         body = text.encode()
         self.send_response(status)
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(body)))
-        with suppress(BrokenPipeError, ConnectionResetError):  # who asked died meanwhile
+        with suppress(BrokenPipeError, ConnectionResetError):  # the client has died
             self.end_headers()
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing for each request."""
+        """Log no requests."""

@@ -1,7 +1,7 @@
-"""How a job's attempt begins, goes on and ends: a process of this machine instead of a container.
+"""Attempts of jobs: start, progress and end of a local process instead of a container.
 
-Unlike in a container there is no image, no limit of memory, and no view of files of its own: paths
-under a job's mount points, in its command and its variables, are changed to its scratch folder.
+Unlike a container, a process has no image, no memory limit and no mount namespace: paths below a
+job's mount points, in its command and variables, are replaced by paths in its scratch folder.
 """
 
 import os
@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from resources.aws.batch_states import JobStatus
 from resources.clock import Clock
 from resources.sandbox.fleet.bill import AttemptInterval
 from resources.sandbox.fleet.instances import Instance
-from resources.sandbox.jobs.jobs import FAILED, ON_MACHINE, SUCCEEDED, SandboxJob
+from resources.sandbox.jobs.jobs import PLACED_STATUSES, SandboxJob
 from resources.sandbox.jobs.processes import KILLED, JobProcess, Reaper
 from resources.sandbox.model.config import SandboxConfig
 from resources.sandbox.model.events import Events
@@ -32,23 +33,23 @@ NO_LOG_GROUP = (
     "failed to create Cloudwatch log stream: ResourceNotFoundException: The specified log group "
     "does not exist."
 )
-# Real seconds between two looks at what jobs wrote.
+# Real seconds between two reads of a job's log.
 LOG_SECONDS = 0.5
 
 
 class CredentialSource(Protocol):
-    """Who hands out the job roles' credentials."""
+    """The source of the job roles' credentials."""
 
     def url_for(self, role_arn: str, session: str) -> str:
-        """Where a container fetches them, see AWS_CONTAINER_CREDENTIALS_FULL_URI."""
+        """Return the URL of a container's credentials: AWS_CONTAINER_CREDENTIALS_FULL_URI."""
 
 
 class Attempts:
-    """Moves jobs that are on a machine.
+    """Advances jobs that have not ended.
 
     Args:
-        endpoint: the URL of all services, for jobs.
-        folder: where jobs get their scratch folders.
+        endpoint: URL of all services, for jobs.
+        folder: parent of the jobs' scratch folders.
     """
 
     def __init__(
@@ -72,30 +73,30 @@ class Attempts:
         self._folder = folder
 
     def begin(self, job: SandboxJob, instance: Instance) -> None:
-        """Put a job on a machine."""
+        """Begin an attempt of a job on a machine."""
         now = self._clock.now()
-        instance.take(job.id, job.needs, now)
+        instance.reserve(job.id, job.needs, now)
         job.assign(instance, now + self._config.pull_seconds)
 
-    def look(self, job: SandboxJob) -> None:
-        """Let time pass for one job that has not ended."""
+    def tick(self, job: SandboxJob) -> None:
+        """Advance a job that has not ended to the present time."""
         now = self._clock.now()
         if job.stop is not None and now >= job.stop.due:
             self._stop(job, now)
-        elif job.status == "SUBMITTED":
-            job.status = "RUNNABLE"
-        elif job.status == "STARTING" and now >= job.starts_at:
+        elif job.status == JobStatus.SUBMITTED:
+            job.status = JobStatus.RUNNABLE
+        elif job.status == JobStatus.STARTING and now >= job.starts_at:
             self._start(job, now)
-        elif job.status == "RUNNING":
-            self._watch(job, now)
+        elif job.status == JobStatus.RUNNING:
+            self._monitor(job, now)
 
-    def lose(self, job: SandboxJob, instance: Instance) -> None:
-        """A job's machine is gone: no warning, no exit code."""
+    def lose_host(self, job: SandboxJob, instance: Instance) -> None:
+        """End an attempt whose machine is terminated: without a signal or an exit code."""
         if job.process is not None:
             job.process.kill()
         self._end_attempt(job, f"Host EC2 (instance {instance.id}) terminated.", None, None)
 
-    # beginning
+    # start
 
     def _start(self, job: SandboxJob, now: float) -> None:
         role = job.definition.container.get("jobRoleArn")
@@ -108,23 +109,23 @@ class Attempts:
 
     def _run(self, job: SandboxJob, now: float) -> None:
         folder = self._folder / f"{job.id}-{len(job.attempts) + 1}"
-        moved = _path_mapper(job, folder)
-        for path in [folder, *map(Path, map(moved, _mount_points(job)))]:
+        map_path = _path_mapper(job, folder)
+        for path in [folder, *map(Path, map(map_path, _mount_points(job)))]:
             path.mkdir(parents=True)
-        environment = {name: moved(value) for name, value in job.environment.items()}
+        environment = {name: map_path(value) for name, value in job.environment.items()}
         environment |= self._environment(job, folder)
         try:
             job.process = JobProcess(
-                [moved(word) for word in job.command], environment, folder, self._reaper
+                [map_path(word) for word in job.command], environment, folder, self._reaper
             )
         except OSError as error:
             reason = f"CannotStartContainerError: Error response from daemon: {error}"
             self._end_attempt(job, NOT_STARTED, None, reason)
             return
-        job.status, job.started_ms = "RUNNING", int(now * 1000)
+        job.status, job.started_ms = JobStatus.RUNNING, int(now * 1000)
 
     def _environment(self, job: SandboxJob, folder: Path) -> Mapping[str, str]:
-        """What Batch, ECS and the machine add to a container's variables."""
+        """Return the variables that Batch, ECS and the machine add to a container's own."""
         instance = job.instance
         assert instance is not None and instance.metadata_service is not None
         variables = {
@@ -147,9 +148,9 @@ class Attempts:
             )
         return variables
 
-    # going on
+    # progress
 
-    def _watch(self, job: SandboxJob, now: float) -> None:
+    def _monitor(self, job: SandboxJob, now: float) -> None:
         assert job.process is not None and job.started_ms is not None
         code = job.process.poll()
         timeout = job.timeout
@@ -158,7 +159,7 @@ class Attempts:
         elif timeout and now - job.started_ms / 1000 > timeout["attemptDurationSeconds"]:
             job.process.kill()
             self._close(job, TIMED_OUT, KILLED, None)
-            self.finish(job, FAILED, TIMED_OUT)
+            self.finish(job, JobStatus.FAILED, TIMED_OUT)
         elif now - job.logged_at >= LOG_SECONDS * self._config.scale:
             self._write_log(job, final=False)
 
@@ -170,41 +171,41 @@ class Attempts:
             stream = job.container["logStreamName"]
             self._services.write_log(job.log_group, stream, job.logged_at, lines)
 
-    # ending
+    # end
 
     def _stop(self, job: SandboxJob, now: float) -> None:
         stop = job.stop
         assert stop is not None
-        if job.status in ON_MACHINE and not stop.terminate:  # a cancel that came too late
+        if job.status in PLACED_STATUSES and not stop.terminate:  # a cancel that is too late
             job.stop, job.is_cancelled = None, False
             return
         if job.process is None:
             if job.instance is not None:
                 self._close(job, stop.reason, None, None)
-            self.finish(job, FAILED, stop.reason)
+            self.finish(job, JobStatus.FAILED, stop.reason)
             return
         if stop.force_due is None:
             stop.force_due = now + self._config.stop_grace_seconds
-            job.process.ask_to_end()
+            job.process.terminate()
         code = job.process.poll()
         if code is None and now >= stop.force_due:
             job.process.kill()
             code = KILLED
         if code is not None:
             self._close(job, stop.reason, code, None)
-            self.finish(job, FAILED, stop.reason)
+            self.finish(job, JobStatus.FAILED, stop.reason)
 
     def _end_attempt(
         self, job: SandboxJob, reason: str, exit_code: int | None, container_reason: str | None
     ) -> None:
-        """An attempt ended by itself or with its machine: done, once more, or failed."""
+        """End an attempt; the job has succeeded, is retried, or has failed."""
         self._close(job, reason, exit_code, container_reason)
         if exit_code == 0:
-            self.finish(job, SUCCEEDED, reason)
-        elif job.stop is None and job.wants_retry():
-            job.status, job.reason = "RUNNABLE", reason
+            self.finish(job, JobStatus.SUCCEEDED, reason)
+        elif job.stop is None and job.should_retry():
+            job.status, job.reason = JobStatus.RUNNABLE, reason
         else:
-            self.finish(job, FAILED, reason)
+            self.finish(job, JobStatus.FAILED, reason)
 
     def _close(
         self, job: SandboxJob, reason: str, exit_code: int | None, container_reason: str | None
@@ -226,24 +227,24 @@ class Attempts:
             exit_code=exit_code, instance=instance.id,
         )  # fmt: skip
 
-    def finish(self, job: SandboxJob, status: str, reason: str) -> None:
-        """A job is over."""
+    def finish(self, job: SandboxJob, status: JobStatus, reason: str) -> None:
+        """Set the final status of a job."""
         job.status, job.reason = status, reason
         job.stopped_ms = int(self._clock.now() * 1000)
         self._events.add("job", job=job.id, name=job.name, status=status, reason=reason)
 
 
 def _path_mapper(job: SandboxJob, folder: Path) -> Callable[[str], str]:
-    """What a path of the container is on this machine; other text stays as it is."""
+    """Return a function from container paths to local paths; other text it returns unchanged."""
     mounts = _mount_points(job)
 
-    def moved(text: str) -> str:
+    def map_path(text: str) -> str:
         for mount in mounts:
             if PurePosixPath(text).is_relative_to(mount):
                 return str(folder / "mounts" / text.lstrip("/"))
         return text
 
-    return moved
+    return map_path
 
 
 def _mount_points(job: SandboxJob) -> list[str]:

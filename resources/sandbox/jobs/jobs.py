@@ -1,24 +1,24 @@
-"""A job: what was submitted, how far it is, and its attempts, in Batch's own words."""
+"""A job of AWS Batch: request, status, attempts, and its descriptions in the API."""
 
 import re
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from resources.aws.batch_states import ENDED_STATUSES, JobStatus
 from resources.sandbox.fleet.instances import Instance, ResourceNeeds
 from resources.sandbox.jobs.processes import JobProcess
 from resources.sandbox.model.config import ACCOUNT
 from resources.sandbox.model.environments import JobDefinition, JobQueue, Request, arn
 
-SUCCEEDED, FAILED = "SUCCEEDED", "FAILED"
-ENDED = {SUCCEEDED, FAILED}
-ON_MACHINE = {"STARTING", "RUNNING"}
+# A job that has one of these is on a machine.
+PLACED_STATUSES = {JobStatus.STARTING, JobStatus.RUNNING}
 REFERENCE = re.compile(r"Ref::([A-Za-z0-9_-]+)")
 
 
 @dataclass
 class StopRequest:
-    """A CancelJob or TerminateJob that is acted on at `due`, and by force at `force_due`."""
+    """A CancelJob or TerminateJob, carried out at `due`, and by SIGKILL at `force_due`."""
 
     reason: str
     due: float
@@ -27,10 +27,10 @@ class StopRequest:
 
 
 class SandboxJob:
-    """One job. Times are milliseconds since 1970 UTC where Batch shows them.
+    """One job. Fields in `_ms` are milliseconds since 1970 UTC, as in the API.
 
     Args:
-        request: SubmitJob's.
+        request: that of SubmitJob.
         now: seconds since 1970 UTC.
     """
 
@@ -45,7 +45,7 @@ class SandboxJob:
         self.queue = queue
         self.definition = definition
         self.submitted = now
-        self.status = "SUBMITTED"
+        self.status = JobStatus.SUBMITTED
         self.reason: str | None = None
         self.started_ms: int | None = None
         self.stopped_ms: int | None = None
@@ -76,17 +76,17 @@ class SandboxJob:
 
     @property
     def ended(self) -> bool:
-        return self.status in ENDED
+        return self.status in ENDED_STATUSES
 
     @property
     def command(self) -> list[str]:
-        """With its `Ref::` parameters filled in; unknown ones stay as they are."""
+        """The command with the values of its `Ref::` parameters; unknown ones stay."""
         raw = self.overrides.get("command") or self.definition.container.get("command", [])
         return [REFERENCE.sub(lambda m: self.parameters.get(m[1], m[0]), word) for word in raw]
 
     @property
     def environment(self) -> dict[str, str]:
-        """The definition's variables, under those of the request."""
+        """The definition's variables, overridden by those of the request."""
         pairs = [
             *self.definition.container.get("environment", []),
             *self.overrides.get("environment", []),
@@ -95,7 +95,7 @@ class SandboxJob:
 
     @property
     def requirements(self) -> dict[str, str]:
-        """resourceRequirements by type."""
+        """The resourceRequirements by type."""
         pairs = [
             *self.definition.container.get("resourceRequirements", []),
             *self.overrides.get("resourceRequirements", []),
@@ -126,7 +126,7 @@ class SandboxJob:
     def assign(self, instance: Instance, starts_at: float) -> None:
         """Begin an attempt on a machine: STARTING until `starts_at`."""
         self.instance, self.starts_at = instance, starts_at
-        self.status, self.reason, self.blocked_since = "STARTING", None, None
+        self.status, self.reason, self.blocked_since = JobStatus.STARTING, None, None
         task = uuid4().hex
         cluster = instance.environment.cluster
         prefix = self.definition.container.get("logConfiguration", {}).get("options", {})
@@ -143,7 +143,7 @@ class SandboxJob:
     def close_attempt(
         self, now: float, reason: str, exit_code: int | None, container_reason: str | None
     ) -> None:
-        """Note how an attempt ended. Without an exit code the machine or the start failed."""
+        """Add an attempt that has ended; without an exit code, its machine or start failed."""
         container = dict(self.container)
         if exit_code is not None:
             container["exitCode"] = exit_code
@@ -155,11 +155,11 @@ class SandboxJob:
         self.attempts.append(attempt)
         self.exit_code, self.container_reason = exit_code, container_reason
 
-    def wants_retry(self) -> bool:
-        """Whether the last attempt's end, by the retry strategy, calls for another.
+    def should_retry(self) -> bool:
+        """True if the retry strategy asks for another attempt.
 
-        AWS Batch user guide, "Automated job retries": the first rule whose conditions all hold
-        decides; when rules are given and none holds, the job is retried.
+        AWS Batch user guide, "Automated job retries": the first rule whose conditions all match
+        decides; if none of the rules matches, the job is retried.
         """
         if len(self.attempts) >= self.retry["attempts"]:
             return False
@@ -176,9 +176,9 @@ class SandboxJob:
         return True
 
     def summary(self) -> Request:
-        """ListJobs' form."""
-        ended_so = {"exitCode": self.exit_code, "reason": self.container_reason}
-        container = {key: value for key, value in ended_so.items() if value is not None}
+        """Return the entry of ListJobs."""
+        end = {"exitCode": self.exit_code, "reason": self.container_reason}
+        container = {key: value for key, value in end.items() if value is not None}
         facts: dict[str, Any] = {
             "jobId": self.id,
             "jobArn": self.arn,
@@ -194,7 +194,7 @@ class SandboxJob:
         return {key: value for key, value in facts.items() if value is not None}
 
     def describe(self) -> Request:
-        """DescribeJobs' form."""
+        """Return the entry of DescribeJobs."""
         container = {
             **self.definition.container,
             "command": self.command,
@@ -224,7 +224,7 @@ class SandboxJob:
 
 
 def _matches(pattern: str, fact: str) -> bool:
-    """Batch's globs: an asterisk at the end, or the very same text, in any case of letters."""
+    """Match a glob of Batch: the same text, or a prefix and an asterisk; case is ignored."""
     pattern, fact = pattern.lower(), fact.lower()
     if pattern.endswith("*"):
         return fact.startswith(pattern[:-1])

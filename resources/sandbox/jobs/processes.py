@@ -1,4 +1,4 @@
-"""The processes that stand for a job's container."""
+"""The processes that replace the containers of jobs."""
 
 import contextlib
 import os
@@ -16,10 +16,10 @@ KILLED = 128 + signal.SIGKILL
 
 
 class Reaper:
-    """Sees to it that nothing outlives the sandbox, not even one that is killed itself.
+    """The process that ends all job processes with the sandbox, even if the sandbox is killed.
 
     Args:
-        folder: removed at the end.
+        folder: deleted at the end.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,33 +32,33 @@ class Reaper:
         )
         self._writing = Lock()
 
-    def watch(self, group: int) -> None:
-        """A process group began."""
-        self._tell(f"+{group}\n")
+    def add(self, group: int) -> None:
+        """Register a process group."""
+        self._send(f"+{group}\n")
 
-    def forget(self, group: int) -> None:
-        """It ended."""
-        self._tell(f"-{group}\n")
+    def remove(self, group: int) -> None:
+        """Unregister a process group that has ended."""
+        self._send(f"-{group}\n")
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         assert self._process.stdin is not None
         with self._writing:
             self._process.stdin.write(line)
 
     def close(self) -> None:
-        """Clear away what is left, and end."""
+        """Kill the remaining groups, delete the folder, and end."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
 
 
 class JobProcess:
-    """One attempt's process, with a process group and a scratch folder of its own.
+    """The process of an attempt, with its own process group and scratch folder.
 
     Args:
         command: `python` as its first word means this interpreter.
-        environment: all of it; nothing is inherited.
-        folder: made for it; what it writes to stdout and stderr lies beside it.
+        environment: all variables; none is inherited.
+        folder: the scratch folder; the log of stdout and stderr is a file next to it.
 
     Raises:
         OSError: the command cannot be started.
@@ -82,30 +82,30 @@ class JobProcess:
                 start_new_session=True,
             )
         self.pid = self._process.pid
-        reaper.watch(self.pid)
+        reaper.add(self.pid)
         self._log = self._log_path.open("rb")
         self._unfinished_line = b""
 
     def poll(self) -> int | None:
-        """Its exit code, 128 + N after signal N, or None while it runs."""
+        """Return the exit code, 128 + N after signal N, or None while it runs."""
         code = self._process.poll()
         if code is None:
             return None
         return 128 - code if code < 0 else code
 
-    def ask_to_end(self) -> None:
-        """SIGTERM, to the container's first process only, as Docker does."""
+    def terminate(self) -> None:
+        """Send SIGTERM to the container's first process only, as Docker does."""
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
 
     def kill(self) -> None:
-        """SIGKILL for it and all its children: the container or its host is gone."""
+        """Send SIGKILL to the process and its children, as the end of a container or host does."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
 
     def new_lines(self, final: bool = False) -> list[str]:
-        """What it wrote since the last call, in whole lines unless this is the `final` call."""
+        """Return the lines written since the last call; the `final` call includes a partial line."""
         *lines, rest = (self._unfinished_line + self._log.read()).split(b"\n")
         if final and rest:
             lines.append(rest)
@@ -114,9 +114,9 @@ class JobProcess:
         return [line.decode("utf-8", "replace") for line in lines]
 
     def close(self) -> None:
-        """Kill what it left behind and clean up."""
+        """Kill remaining children, and delete log and scratch folder."""
         self.kill()
-        self._reaper.forget(self.pid)
+        self._reaper.remove(self.pid)
         self._log.close()
         self._log_path.unlink()
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,8 +1,7 @@
-"""Ends the sandbox's jobs when the sandbox is gone, however it went.
+"""A process that kills the sandbox's jobs when the sandbox ends, even if it was killed.
 
-A process of its own, which reads process groups from its parent: `+ID` for one that began, `-ID`
-for one that ended. When the line closes, whatever has not ended is killed, and the folder that
-its argument names is removed.
+It reads process groups from its parent: `+ID` for one that begins, `-ID` for one that has ended.
+When the pipe closes, it kills the remaining groups and deletes the folder that its argument names.
 """
 
 import contextlib
@@ -13,7 +12,7 @@ import sys
 
 
 def main() -> None:
-    """Read until the parent is gone, then clear away what is left."""
+    """Read until the parent ends, then kill the remaining groups and delete the folder."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     groups: set[int] = set()

@@ -1,12 +1,13 @@
-"""Batch's scheduler: which job gets which machine, when machines are launched, why jobs wait."""
+"""The scheduler of AWS Batch: placement of jobs, launch of machines, reasons of waiting jobs."""
 
 from collections import defaultdict
 
+from resources.aws.batch_states import JobStatus, ResourceStatus
 from resources.clock import Clock
 from resources.sandbox.fleet.fleet import Fleet
-from resources.sandbox.fleet.instances import Instance, ResourceNeeds, fits
+from resources.sandbox.fleet.instances import Instance, InstanceState, ResourceNeeds, fits
 from resources.sandbox.jobs.attempts import Attempts
-from resources.sandbox.jobs.jobs import FAILED, SandboxJob
+from resources.sandbox.jobs.jobs import SandboxJob
 from resources.sandbox.jobs.state import BatchState
 from resources.sandbox.model.config import SandboxConfig
 from resources.sandbox.model.environments import JobQueue, SandboxEnvironment
@@ -32,24 +33,24 @@ QUEUE_DELETED = "Job Queue deleted"
 
 
 class _PlacementRound:
-    """What one round of placing has given away: room on machines that still boot."""
+    """The reservations on booting machines, and the pending vCPUs, of one placement round."""
 
     def __init__(self) -> None:
         self.booting: dict[str, ResourceNeeds] = {}
-        self.unmet: dict[SandboxEnvironment, int] = defaultdict(int)
+        self.pending_vcpus: dict[SandboxEnvironment, int] = defaultdict(int)
 
     def reserve(self, instance: Instance, needs: ResourceNeeds) -> bool:
-        """Keep room on a booting machine for a job, if there is."""
-        room = self.booting.setdefault(instance.id, dict(instance.free))
-        if not fits(needs, room):
+        """Reserve resources of a booting machine for a job; return False if it does not fit."""
+        free = self.booting.setdefault(instance.id, dict(instance.free))
+        if not fits(needs, free):
             return False
         for key, amount in needs.items():
-            room[key] -= amount
+            free[key] -= amount
         return True
 
 
 class Scheduler:
-    """Moves everything on, a look at a time. The caller holds the state's lock."""
+    """Advances jobs, machines and resources in ticks. The caller holds the state's lock."""
 
     def __init__(
         self,
@@ -69,42 +70,42 @@ class Scheduler:
         self._services = services
         self._events = events
 
-    def look(self) -> None:
-        """Let time pass for everything."""
-        self._settle()
-        for instance in self._fleet.look():
+    def tick(self) -> None:
+        """Advance everything to the present time."""
+        self._update_resources()
+        for instance in self._fleet.tick():
             for job_id in list(instance.jobs):
-                self._attempts.lose(self._state.jobs[job_id], instance)
-            self._fleet.end(instance, interrupted=True)
+                self._attempts.lose_host(self._state.jobs[job_id], instance)
+            self._fleet.terminate(instance, interrupted=True)
         for job in self._state.live_jobs():
-            self._attempts.look(job)
+            self._attempts.tick(job)
         self._place()
-        self._keep_minimum()
+        self._launch_minimum()
         self._fleet.scale_in()
 
-    def _settle(self) -> None:
-        for gone in self._state.settle(self._clock.now()):
-            if isinstance(gone, SandboxEnvironment):
-                for instance in list(self._fleet.alive(gone)):
-                    self._fleet.end(instance)
-                self._services.delete_cluster(gone.cluster)
+    def _update_resources(self) -> None:
+        for deleted in self._state.update_statuses(self._clock.now()):
+            if isinstance(deleted, SandboxEnvironment):
+                for instance in list(self._fleet.alive(deleted)):
+                    self._fleet.terminate(instance)
+                self._services.delete_cluster(deleted.cluster)
             for job in self._state.live_jobs():
-                if job.queue is gone and job.instance is None:
-                    self._attempts.finish(job, FAILED, QUEUE_DELETED)
+                if job.queue is deleted and job.instance is None:
+                    self._attempts.finish(job, JobStatus.FAILED, QUEUE_DELETED)
 
-    # placing
+    # placement
 
     def _place(self) -> None:
-        """Queues by priority, each in order; a job that cannot start blocks those behind it."""
+        """Place queues by priority, and each in order: a job that cannot start blocks the rest."""
         round_ = _PlacementRound()
         waiting: dict[JobQueue, list[SandboxJob]] = defaultdict(list)
         for job in self._state.live_jobs():
-            if job.status == "RUNNABLE" and job.stop is None:
+            if job.status == JobStatus.RUNNABLE and job.stop is None:
                 waiting[job.queue].append(job)
         for queue in sorted(waiting, key=lambda queue: -queue.priority):
             self._place_queue(waiting[queue], round_)
         for environment in self._state.environments.values():
-            environment.unmet_vcpus = round_.unmet[environment]
+            environment.pending_vcpus = round_.pending_vcpus[environment]
 
     def _place_queue(self, jobs: list[SandboxJob], round_: _PlacementRound) -> None:
         for position, job in enumerate(jobs):
@@ -112,13 +113,13 @@ class Scheduler:
             if blocked is None:
                 job.blocked_since = None
                 continue
-            self._note_blocked(job, blocked)
-            for behind in jobs[position:]:
-                self._note_unmet(behind, round_)
+            self._mark_blocked(job, blocked)
+            for waiting in jobs[position:]:
+                self._count_pending(waiting, round_)
             return
 
     def _place_job(self, job: SandboxJob, round_: _PlacementRound) -> str | None:
-        """Start a job or let it wait for a machine that boots; else say what is in its way."""
+        """Start a job, or reserve a booting machine; return the reason if neither is possible."""
         obstacle, waits = None, False
         for environment in job.queue.environments:
             if not environment.can_run_jobs:
@@ -131,7 +132,7 @@ class Scheduler:
             elif job.needs["VCPU"] > environment.resources["maxvCpus"]:
                 obstacle = obstacle or TOO_SMALL_MAXIMUM
             elif not self._may_grow(environment, kinds):
-                waits = True  # for a machine's end, as long as no other environment takes it
+                waits = True  # for a running machine, unless another environment takes the job
             elif instance := self._fleet.launch(environment, kinds):
                 round_.reserve(instance, job.needs)
                 return None
@@ -150,21 +151,21 @@ class Scheduler:
         self, job: SandboxJob, environment: SandboxEnvironment, round_: _PlacementRound
     ) -> bool:
         return any(
-            instance.state == "booting"
-            and instance.dies_at is None
+            instance.state == InstanceState.BOOTING
+            and instance.terminates_at is None
             and round_.reserve(instance, job.needs)
             for instance in self._fleet.alive(environment)
         )
 
     def _may_grow(self, environment: SandboxEnvironment, kinds: list[str]) -> bool:
-        least = min(TYPES[kind].vcpus for kind in kinds)
-        most: int = environment.resources["maxvCpus"]
-        return self._fleet.vcpus(environment) + least <= most
+        smallest = min(TYPES[kind].vcpus for kind in kinds)
+        maximum: int = environment.resources["maxvCpus"]
+        return self._fleet.vcpus(environment) + smallest <= maximum
 
-    # waiting
+    # waiting jobs
 
-    def _note_blocked(self, job: SandboxJob, reason: str) -> None:
-        """The head of a queue cannot start: Batch says why after a while, and acts on it."""
+    def _mark_blocked(self, job: SandboxJob, reason: str) -> None:
+        """Set the reason of a queue's head after a while, and apply the queue's time limits."""
         now = self._clock.now()
         if job.blocked_since is None:
             job.blocked_since = now
@@ -176,24 +177,24 @@ class Scheduler:
                 "maxTimeSeconds"
             ]:
                 job.is_cancelled = True
-                self._attempts.finish(job, FAILED, TIME_LIMIT.format(reason=limit["reason"]))
+                self._attempts.finish(job, JobStatus.FAILED, TIME_LIMIT.format(reason=limit["reason"]))
                 return
 
-    def _note_unmet(self, job: SandboxJob, round_: _PlacementRound) -> None:
-        """Batch goes on wishing for machines: what waits counts to desiredvCpus."""
+    def _count_pending(self, job: SandboxJob, round_: _PlacementRound) -> None:
+        """Count the vCPUs of a waiting job, which are part of desiredvCpus."""
         for environment in job.queue.environments:
             kinds = self._fleet.kinds_for(environment, job.needs)
             if environment.can_run_jobs and kinds:
-                round_.unmet[environment] += min(TYPES[kind].vcpus for kind in kinds)
+                round_.pending_vcpus[environment] += min(TYPES[kind].vcpus for kind in kinds)
                 return
 
-    def _keep_minimum(self) -> None:
-        """minvCpus are kept even by a disabled environment; desiredvCpus are launched once."""
+    def _launch_minimum(self) -> None:
+        """Launch minvCpus, even of a disabled environment, and once the desiredvCpus."""
         for environment in self._state.environments.values():
-            if environment.status != "VALID":
+            if environment.status != ResourceStatus.VALID:
                 continue
-            wanted = max(environment.asked_vcpus, environment.resources["minvCpus"])
-            environment.asked_vcpus = 0
+            wanted = max(environment.requested_vcpus, environment.resources["minvCpus"])
+            environment.requested_vcpus = 0
             kinds = self._fleet.kinds_for(environment, {})
             while self._fleet.vcpus(environment) < wanted and self._may_grow(environment, kinds):
                 if self._fleet.launch(environment, kinds) is None:

@@ -1,9 +1,10 @@
-"""All that Batch knows, under one lock."""
+"""The state of AWS Batch, under one lock."""
 
 from collections.abc import Callable
 from threading import RLock
 from typing import TypeVar
 
+from resources.aws.batch_states import ResourceStatus
 from resources.sandbox.jobs.jobs import SandboxJob
 from resources.sandbox.model.environments import (
     ARN_OF_BATCH,
@@ -20,7 +21,7 @@ NamedResource = TypeVar("NamedResource", bound=BatchResource)
 class BatchState:
     """Environments and queues by name, definitions in order of registration, jobs by id.
 
-    Whoever reads or changes any of it holds `lock`.
+    Hold `lock` to read or change it.
     """
 
     def __init__(self) -> None:
@@ -29,7 +30,7 @@ class BatchState:
         self.queues: dict[str, JobQueue] = {}
         self.definitions: list[JobDefinition] = []
         self.jobs: dict[str, SandboxJob] = {}
-        self.waiting: dict[str, SandboxJob] = {}
+        self._live: dict[str, SandboxJob] = {}
 
     def environment(self, name_or_arn: str) -> SandboxEnvironment | None:
         return _find(self.environments, name_or_arn)
@@ -38,7 +39,7 @@ class BatchState:
         return _find(self.queues, name_or_arn)
 
     def definition(self, name_or_arn: str) -> JobDefinition | None:
-        """By ARN, by NAME:REVISION, or the newest active one of a name."""
+        """Return a definition by ARN or NAME:REVISION, or the newest active one of a name."""
         for known in reversed(self.definitions):
             if name_or_arn in (known.arn, f"{known.name}:{known.revision}"):
                 return known
@@ -47,35 +48,37 @@ class BatchState:
         return None
 
     def by_arn(self, arn: str) -> Tagged | None:
-        """Whatever has this ARN."""
+        """Return the resource or job with this ARN."""
         found = ARN_OF_BATCH.fullmatch(arn)
-        kept: dict[str, Callable[[str], Tagged | None]] = {
+        lookups: dict[str, Callable[[str], Tagged | None]] = {
             "compute-environment": self.environments.get,
             "job-queue": self.queues.get,
             "job-definition": self.definition,
             "job": self.jobs.get,
         }
-        return kept[found[1]](found[2]) if found is not None and found[1] in kept else None
+        if found is None or found[1] not in lookups:
+            return None
+        return lookups[found[1]](found[2])
 
     def add_job(self, job: SandboxJob) -> None:
-        self.jobs[job.id] = self.waiting[job.id] = job
+        self.jobs[job.id] = self._live[job.id] = job
 
     def live_jobs(self) -> list[SandboxJob]:
-        """Jobs that have not ended, in order of submission."""
-        self.waiting = {job.id: job for job in self.waiting.values() if not job.ended}
-        return list(self.waiting.values())
+        """Return the jobs that have not ended, in order of submission."""
+        self._live = {job.id: job for job in self._live.values() if not job.ended}
+        return list(self._live.values())
 
-    def settle(self, now: float) -> list[BatchResource]:
-        """End the changes whose time has come. Returns what was deleted."""
-        gone: list[BatchResource] = []
-        for kept in (self.environments, self.queues):
-            for entry in list(kept.values()):
-                entry.settle(now)
-                if entry.status == "DELETED":
-                    del kept[entry.name]
-                    gone.append(entry)
-        return gone
+    def update_statuses(self, now: float) -> list[BatchResource]:
+        """End the changes that are due, and return the deleted resources."""
+        deleted: list[BatchResource] = []
+        for resources in (self.environments, self.queues):
+            for resource in list(resources.values()):
+                resource.update_status(now)
+                if resource.status == ResourceStatus.DELETED:
+                    del resources[resource.name]
+                    deleted.append(resource)
+        return deleted
 
 
-def _find(kept: dict[str, NamedResource], name_or_arn: str) -> NamedResource | None:
-    return kept.get(name_or_arn.rpartition("/")[2])
+def _find(resources: dict[str, NamedResource], name_or_arn: str) -> NamedResource | None:
+    return resources.get(name_or_arn.rpartition("/")[2])

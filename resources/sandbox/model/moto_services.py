@@ -52,13 +52,27 @@ SERVICE_ROLE = "AWSServiceRoleForBatch"
 SERVICE_ROLE_PATH = "/aws-service-role/batch.amazonaws.com/"
 # The log group that ECS creates itself; any other must exist before a job starts.
 DEFAULT_LOG_GROUP = "/aws/batch/job"
-# EC2's code and message for a termination, and the reason of the transition in DescribeInstances.
-INTERRUPTION_REASON = ("Server.SpotInstanceTermination", "Server.SpotInstanceTermination: Spot instance "
-               "termination", "Server.SpotInstanceTermination")  # fmt: skip
-SCALE_IN_REASON = ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated "
-             "shutdown", "User initiated")  # fmt: skip
-
 RequestHandler = MotoRequestHandler
+
+
+class TerminationReason(NamedTuple):
+    """EC2's reason for a termination; `transition` is its short form in DescribeInstances."""
+
+    code: str
+    message: str
+    transition: str
+
+
+INTERRUPTION_REASON = TerminationReason(
+    "Server.SpotInstanceTermination",
+    "Server.SpotInstanceTermination: Spot instance termination",
+    "Server.SpotInstanceTermination",
+)
+SCALE_IN_REASON = TerminationReason(
+    "Client.UserInitiatedShutdown",
+    "Client.UserInitiatedShutdown: User initiated shutdown",
+    "User initiated",
+)
 
 
 class RoleCredentials(NamedTuple):
@@ -189,10 +203,10 @@ class MotoServices:
 
     def terminate(self, instance_id: str, interrupted: bool, at: float) -> None:
         [(instance, _)] = self._ec2.terminate_instances([instance_id])
-        code, message, transition = INTERRUPTION_REASON if interrupted else SCALE_IN_REASON
+        reason = INTERRUPTION_REASON if interrupted else SCALE_IN_REASON
         when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S GMT")
-        instance.state_reason = StateReason(message, code)
-        instance._reason = f"{transition} ({when})"
+        instance.state_reason = StateReason(reason.message, reason.code)
+        instance._reason = f"{reason.transition} ({when})"
 
     def remove_instance(self, instance_id: str) -> None:
         """Remove a terminated instance from EC2's lists, as happens after about an hour."""

@@ -79,7 +79,7 @@ class S3Downloader:
             StoreError: it cannot be read, or fails its checksum in every attempt.
         """
 
-        def attempt() -> tuple[bytes, GetObjectOutputTypeDef]:
+        def attempt() -> "tuple[bytes, GetObjectOutputTypeDef]":
             response = self._get(key)
             data = b"".join(_chunks(response))
             _verify(response, hashlib.sha256(data).hexdigest())

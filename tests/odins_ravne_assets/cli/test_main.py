@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import typer
-from command_line import Ended, Munin, make_demo_footage, processed, results
+from command_line import CompletedCommand, Munin, make_demo_footage, processed, results
 from dagster import DagsterRun, DagsterRunStatus, RunsFilter
 from media_files import write_picture
 from typer.core import TyperGroup
@@ -50,7 +50,7 @@ class Cameras:
 
     munin: Munin
     root: Path
-    ended: Ended
+    ended: CompletedCommand
 
     @property
     def output(self) -> Path:

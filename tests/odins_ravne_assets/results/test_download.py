@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from command_line import Munin
 from report_rig import MODELS, Shoot, stage3
-from s3_rig import CREDENTIALS, S3Rig, refuse, s3, s3_server, spoil_answer, truncate
+from s3_rig import CREDENTIALS, S3Rig, refuse, s3, s3_server, corrupt_response, truncate
 
 from odins_ravne_assets.cli.download import RUNNER, species_counts, summary_lines, write_runner
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
@@ -135,10 +135,10 @@ def test_a_copy_that_failed_goes_on_when_it_is_run_again(
 def test_what_arrives_spoiled_is_fetched_again_and_never_kept(
     cloud: S3Store, s3: S3Rig, made: LocalStore, tmp_path: Path
 ) -> None:
-    s3.fail("GetObject", spoil_answer, key=f"output/week/{LARGE}")
+    s3.fail("GetObject", corrupt_response, key=f"output/week/{LARGE}")
     home(cloud, tmp_path)
     assert content(tmp_path / "camera7")[LARGE] == made.read_bytes(LARGE)
-    s3.fail("GetObject", spoil_answer, times=99, key=f"output/week/{LARGE}")
+    s3.fail("GetObject", corrupt_response, times=99, key=f"output/week/{LARGE}")
     (tmp_path / "camera7" / LARGE).unlink()
     with pytest.raises(StoreError, match="does not match its SHA-256"):
         home(cloud, tmp_path)

@@ -1,4 +1,4 @@
-"""Launches on AWS Batch, in the sandbox: whatever happens, the work is done, once, and is told."""
+"""Launches on AWS Batch, in the sandbox: after any fault, all work is done exactly once."""
 
 import json
 import os
@@ -18,14 +18,14 @@ from cloud_rig import (
     DEMO,
     STAGES_1_TO_3,
     Cloud,
-    Ran,
+    RunResult,
     copy,
     eventually,
     run_here,
     running_cloud,
     tables_of,
 )
-from command_line import journalled, results
+from command_line import journal_hashes, results
 from media_files import write_picture
 
 from gpu_kernels.device.gpu import find_gpu
@@ -50,7 +50,7 @@ from resources.storage.local_store import LocalStore
 
 ALL_STAGES = ("footage", *STAGES_1_TO_3, "exports")
 FOX = "id;mammalia;carnivora;canidae;vulpes;vulpes;red fox"
-# What SpeciesNet says of a picture of the demo's footage.
+# SpeciesNet's prediction for an image of the demo footage.
 A_FOX = {
     "filepath": "DCIM/100MEDIA/IMAG0001.JPG",
     "detections": [],
@@ -69,14 +69,14 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture
 def cloud(account: Cloud) -> Iterator[Cloud]:
-    """The account at rest: nothing runs, nothing is in the way."""
+    """The account, reset after the test."""
     yield account
-    account.calm()
+    account.reset()
 
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cat, an astronaut, lawns, a clip, and stills in which nothing is."""
+    """A cat, an astronaut, lawns, a video, and blank images."""
     folder = tmp_path_factory.mktemp("footage") / "card"
     subprocess.run([sys.executable, str(DEMO), str(folder)], check=True, timeout=60)
     for number in range(3):
@@ -86,7 +86,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def local(card: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of the same footage on this machine."""
+    """Results of the same footage, run on this machine."""
     folder = tmp_path_factory.mktemp("local")
     camera = Camera(CAMERA, card.as_uri(), (folder / "results").as_uri())
     launcher = LocalStepLauncher("odins_ravne_assets.worker")
@@ -96,55 +96,55 @@ def local(card: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def new_card(folder: Path) -> Path:
-    """Footage of one still, unlike that of other tests."""
+    """Create footage of one image, different from that of other tests."""
     write_picture(folder / folder.name / "0.jpg", (320, 240))
     return folder / folder.name
 
 
 def assert_same_results(cloud: Cloud, camera: Camera, local: Path) -> None:
-    """As on this machine, and nothing was done twice."""
+    """Check that results equal local ones, and that no work was done twice."""
     output = cloud.results(camera)
-    there, here = tables_of(output), tables_of(local)
-    assert there.keys() == here.keys()
-    for name in here:
-        assert there[name].equals(here[name]), name
-    stage3_there, stage3_here = (
+    actual, expected = tables_of(output), tables_of(local)
+    assert actual.keys() == expected.keys()
+    for name in expected:
+        assert actual[name].equals(expected[name]), name
+    stage3_actual, stage3_expected = (
         {name: data for name, data in results(folder).items() if name.startswith("stage3/")}
         for folder in (output, local)
     )
-    # Exports are an asset of their own, which not every run asks for.
-    assert "stage3/observations.parquet" in stage3_there
-    assert stage3_there == {name: stage3_here.get(name) for name in stage3_there}
-    hashes = journalled(output)
+    # Exports are a separate asset, which not every run requests.
+    assert "stage3/observations.parquet" in stage3_actual
+    assert stage3_actual == {name: stage3_expected.get(name) for name in stage3_actual}
+    hashes = journal_hashes(output)
     assert len(hashes) == len(set(hashes))
     assert not cloud.live_jobs()
 
 
 def assert_same_media(cloud: Cloud, camera: Camera, local: Path) -> None:
-    """Stage 0's table is as on this machine."""
-    there, here = tables_of(cloud.results(camera)), tables_of(local)
-    assert there["media.parquet"].equals(here["media.parquet"])
+    """Check that the table of Stage 0 equals the local one."""
+    actual, expected = tables_of(cloud.results(camera)), tables_of(local)
+    assert actual["media.parquet"].equals(expected["media.parquet"])
     assert not cloud.live_jobs()
 
 
 @pytest.fixture(scope="module")
-def done(account: Cloud, card: Path) -> tuple[Camera, Ran]:
-    """A camera whose footage lies on S3, and its run of all stages."""
+def done(account: Cloud, card: Path) -> tuple[Camera, RunResult]:
+    """A camera with footage on S3, and its run of all stages."""
     camera = account.camera(card)
     ran = account.run(camera, ALL_STAGES)
     assert ran.success, ran.error
     return camera, ran
 
 
-def test_a_camera_on_s3_ends_with_the_tables_of_the_same_footage_run_on_this_machine(
-    cloud: Cloud, done: tuple[Camera, Ran], local: Path
+def test_a_camera_on_s3_has_the_same_tables_as_a_local_run(
+    cloud: Cloud, done: tuple[Camera, RunResult], local: Path
 ) -> None:
     camera, ran = done
     assert_same_results(cloud, camera, local)
     assert ran.metadata["compute/attempts"] == 1
-    (attempt,) = ran.attempts_told
+    (attempt,) = ran.attempts
     assert attempt["queue"] == "spot" and attempt["machine"].startswith("g4dn.xlarge ")
-    assert ran.said("cost so far $0.0"), "while it ran, and at its end"
+    assert ran.logged("cost so far $0.0")
     assert float(ran.tags["munin/cost_so_far_usd"]) > 0
     assert float(ran.tags["munin/cost_left_usd"]) == 0
     footage, stages = ledger_of(cloud, camera, "attempt").iter_rows(named=True)
@@ -153,7 +153,7 @@ def test_a_camera_on_s3_ends_with_the_tables_of_the_same_footage_run_on_this_mac
     assert stages["crops"] > 0 and stages["visits"] > 0 and stages["bytes_written"] > 0
     requests = ledger_of(cloud, camera, "requests")
     assert requests["usd"].min() > 0
-    own = requests.filter(reason="launching")  # this machine's; the others are the jobs'
+    own = requests.filter(reason="launching")  # of this machine; the others are of the jobs
     assert set(own["launch"]) == set(requests["launch"]) == {footage["launch"], stages["launch"]}
     assert (own.height, requests.height) == (2, 4)
     assert 0 < ran.metadata["cost/usd_total"] < ran.metadata["cost/usd_on_demand"]
@@ -161,13 +161,13 @@ def test_a_camera_on_s3_ends_with_the_tables_of_the_same_footage_run_on_this_mac
 
 
 def ledger_of(cloud: Cloud, camera: Camera, kind: str) -> pl.DataFrame:
-    """The rows of a kind in a camera's ledger, in order of time."""
+    """Return the rows of a kind in a camera's ledger, in order of time."""
     rows = read_ledger([cloud.store(f"{camera.output_url}/ledger")])
     return rows.filter(pl.col("kind") == kind)
 
 
 @pytest.mark.parametrize("notice", [True, False])
-def test_work_whose_spot_machine_is_taken_goes_on_on_spot_and_nothing_is_done_twice(
+def test_interrupted_work_continues_on_spot_and_is_not_repeated(
     cloud: Cloud, card: Path, local: Path, notice: bool
 ) -> None:
     camera = cloud.camera(card, local)
@@ -179,25 +179,25 @@ def test_work_whose_spot_machine_is_taken_goes_on_on_spot_and_nothing_is_done_tw
     assert (first.end, second.end) == ("interrupted", "done")
     assert (first.queue, second.queue) == ("spot", "spot")
     assert second.reason.startswith(SPOT_LOST)
-    assert [told["queue"] for told in ran.attempts_told] == ["spot", "spot"]
-    assert ran.attempts_told[1]["why it was submitted"].startswith(SPOT_LOST)
+    assert [each["queue"] for each in ran.attempts] == ["spot", "spot"]
+    assert ran.attempts[1]["why it was submitted"].startswith(SPOT_LOST)
     assert ran.metadata["compute/interruptions"] == 1
-    assert ran.said(SPOT_LOST)
-    taken, went_on = ledger_of(cloud, camera, "attempt").iter_rows(named=True)
-    assert (taken["usd"], taken["remark"]) == (0, FREE_REMARK)
-    assert taken["machine_taken_at"] is not None
-    assert went_on["usd"] > 0 and went_on["end"] == "done" and went_on["estimated"]
-    cloud.end_machines()  # and EC2 takes the second machine too, after the run
+    assert ran.logged(SPOT_LOST)
+    interrupted, resumed = ledger_of(cloud, camera, "attempt").iter_rows(named=True)
+    assert (interrupted["usd"], interrupted["remark"]) == (0, FREE_REMARK)
+    assert interrupted["machine_taken_at"] is not None
+    assert resumed["usd"] > 0 and resumed["end"] == "done" and resumed["estimated"]
+    cloud.end_machines()  # EC2 reclaims the second machine, after the run
     prices = price_source(cloud.clients, cloud.aws, cloud.folder)
-    keeper = LedgerWriter(cloud.clients, cloud.aws, prices)
-    books = open_camera_ledger(camera.camera_id, camera.output_url, cloud.clients)
-    [late] = keeper.reconcile([books])
+    writer = LedgerWriter(cloud.clients, cloud.aws, prices)
+    ledger = open_camera_ledger(camera.camera_id, camera.output_url, cloud.clients)
+    [late] = writer.reconcile([ledger])
     assert late.changed
     assert late.rows.filter(pl.col("kind") == "attempt")["usd"].to_list() == [0, 0]
-    assert not keeper.reconcile([books]), "nothing is left to be learned"
+    assert not writer.reconcile([ledger]), "all launches are settled"
 
 
-def test_without_spot_capacity_a_job_goes_on_demand_after_the_timeout_and_not_before(
+def test_without_spot_capacity_a_job_moves_to_on_demand_after_the_timeout(
     cloud: Cloud, card: Path, local: Path
 ) -> None:
     camera = cloud.camera(card, local)
@@ -212,11 +212,11 @@ def test_without_spot_capacity_a_job_goes_on_demand_after_the_timeout_and_not_be
     assert first.ended_at - first.intended_at >= 90
     assert "starving for" in second.reason
     assert "(fallback_timeout)" in second.reason
-    assert ran.said("moving to on-demand: the environment could grow and does not")
-    assert not ran.said("[pipes] did not receive")
+    assert ran.logged("moving to on-demand: the environment could grow and does not")
+    assert not ran.logged("[pipes] did not receive")
 
 
-def test_where_on_demand_is_not_allowed_a_job_waits_for_spot(cloud: Cloud, tmp_path: Path) -> None:
+def test_without_fallback_a_job_waits_for_spot(cloud: Cloud, tmp_path: Path) -> None:
     camera = cloud.camera(new_card(tmp_path))
     cloud.sandbox.set_capacity("spot", 0)
     cloud.end_machines()
@@ -226,10 +226,10 @@ def test_where_on_demand_is_not_allowed_a_job_waits_for_spot(cloud: Cloud, tmp_p
         cloud__aws__compute__fallback_to_ondemand=False,
     )
     job = cloud.wait_for_job("RUNNABLE")
-    eventually(lambda: process.said("the environment could grow and does not"))
-    waits_from = cloud.sandbox.clock.now()
+    eventually(lambda: process.logged("the environment could grow and does not"))
+    started_waiting = cloud.sandbox.clock.now()
     cloud.sandbox.clock.sleep(60)
-    assert cloud.sandbox.clock.now() - waits_from >= 60
+    assert cloud.sandbox.clock.now() - started_waiting >= 60
     assert [each["jobId"] for each in cloud.live_jobs()] == [job["jobId"]]
     cloud.sandbox.set_capacity("spot", None)
     assert process.end() == 0
@@ -237,7 +237,7 @@ def test_where_on_demand_is_not_allowed_a_job_waits_for_spot(cloud: Cloud, tmp_p
     assert [(each.queue, each.end) for each in attempts] == [("spot", "done")] * 2
 
 
-def test_after_kill_9_of_the_orchestrator_the_next_run_takes_its_job_up(
+def test_after_sigkill_of_the_orchestrator_the_next_run_resumes_its_job(
     cloud: Cloud, card: Path, local: Path
 ) -> None:
     camera = cloud.camera(card)
@@ -246,21 +246,21 @@ def test_after_kill_9_of_the_orchestrator_the_next_run_takes_its_job_up(
     process.kill()
     ran = cloud.run(camera, ("footage",))
     assert ran.success, ran.error
-    assert ran.said("taking up a launch that was left unfinished")
+    assert ran.logged("resuming an unfinished launch")
     assert_same_media(cloud, camera, local)
     assert len(cloud.submitted(camera)) == 1
 
 
-def test_a_job_that_a_killed_run_has_left_counts_for_max_parallel_jobs(
+def test_a_job_left_running_by_a_killed_run_counts_for_max_parallel_jobs(
     cloud: Cloud, card: Path
 ) -> None:
     limit = {"pipeline__cost_optimization__max_parallel_jobs": 1}
     killed = cloud.start(cloud.camera(card), **limit)
     left = cloud.wait_for_job("RUNNING")
-    os.kill(left["pid"], signal.SIGSTOP)  # it goes on for as long as we like
+    os.kill(left["pid"], signal.SIGSTOP)  # it runs until the test continues it
     killed.kill()
     other = cloud.start(replace(cloud.camera(card), camera_id="other"), **limit)
-    eventually(lambda: other.said("1 jobs run already"))
+    eventually(lambda: other.logged("1 jobs are running"))
     cloud.sandbox.clock.sleep(60)
     assert [job["jobId"] for job in cloud.live_jobs()] == [left["jobId"]]
     os.kill(left["pid"], signal.SIGCONT)
@@ -269,7 +269,7 @@ def test_a_job_that_a_killed_run_has_left_counts_for_max_parallel_jobs(
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_an_orchestrator_that_dies_around_submit_job_leaves_no_job_twice(
+def test_an_orchestrator_killed_around_submit_job_submits_one_job(
     cloud: Cloud, card: Path, local: Path, moment: str
 ) -> None:
     camera = cloud.camera(card)
@@ -280,7 +280,7 @@ def test_an_orchestrator_that_dies_around_submit_job_leaves_no_job_twice(
     assert len(cloud.submitted(camera)) == 1
 
 
-def test_a_run_that_begins_anew_lets_the_later_stages_of_a_killed_one_end_and_uses_them(
+def test_a_new_run_waits_for_the_later_stages_of_a_killed_one_and_uses_their_results(
     cloud: Cloud, card: Path, local: Path
 ) -> None:
     camera = cloud.camera(card)
@@ -288,14 +288,12 @@ def test_a_run_that_begins_anew_lets_the_later_stages_of_a_killed_one_end_and_us
     [left] = cloud.live_jobs()
     ran = cloud.run(camera, ALL_STAGES)
     assert ran.success, ran.error
-    assert ran.said(
-        f"waiting for the end of what an earlier run has left running: {left['jobName']}"
-    )
+    assert ran.logged(f"waiting for jobs that an earlier run has left running: {left['jobName']}")
     assert_same_results(cloud, camera, local)
     assert len(cloud.submitted(camera)) == 3  # Stage 0 twice, the others once
 
 
-def test_a_launch_that_dies_before_its_job_is_not_taken_for_an_earlier_one_of_the_same_work(
+def test_a_launch_killed_before_its_job_is_not_confused_with_an_earlier_one_of_the_same_work(
     cloud: Cloud, card: Path, tmp_path: Path
 ) -> None:
     camera = cloud.camera(new_card(tmp_path))
@@ -308,7 +306,7 @@ def test_a_launch_that_dies_before_its_job_is_not_taken_for_an_earlier_one_of_th
     assert "late.jpg" in tables_of(cloud.results(camera))["media.parquet"]["path"]
 
 
-def test_an_orchestrator_that_dies_with_the_results_in_hand_gets_them_again(
+def test_results_are_read_again_after_the_orchestrator_is_killed_with_them(
     cloud: Cloud, tmp_path: Path
 ) -> None:
     camera = cloud.camera(new_card(tmp_path))
@@ -319,14 +317,14 @@ def test_an_orchestrator_that_dies_with_the_results_in_hand_gets_them_again(
     assert len(cloud.submitted(camera)) == 1
 
 
-def test_terminating_a_run_in_the_ui_terminates_its_jobs_within_a_sweep_and_the_next_one_goes_on(
+def test_terminating_a_run_in_the_ui_terminates_its_jobs_and_the_next_run_continues(
     cloud: Cloud, card: Path, local: Path
 ) -> None:
     camera = cloud.camera(card)
     process = cloud.start(camera)
     job = cloud.wait_for_job("RUNNING")
     process.terminate()
-    assert process.said("the run that launched it was stopped")
+    assert process.logged("the run that launched it was stopped")
     [ended] = [each for each in cloud.sandbox.jobs() if each["jobId"] == job["jobId"]]
     assert ended["isTerminated"]
     eventually(lambda: not cloud.live_jobs())
@@ -335,21 +333,21 @@ def test_terminating_a_run_in_the_ui_terminates_its_jobs_within_a_sweep_and_the_
     assert_same_media(cloud, camera, local)
 
 
-def test_a_submission_whose_answer_is_lost_is_found_again_and_not_repeated(
+def test_a_submission_whose_response_is_lost_is_found_and_not_repeated(
     cloud: Cloud, tmp_path: Path
 ) -> None:
     camera = cloud.camera(new_card(tmp_path))
     cloud.sandbox.inject("lost_answer", "batch", "SubmitJob")
     ran = cloud.run(camera, ("footage",))
     assert ran.success, ran.error
-    assert ran.said("AWS is in trouble, trying again")
+    assert ran.logged("AWS request failed, retrying")
     assert len(cloud.submitted(camera)) == 1
 
 
-def test_aws_in_trouble_is_borne_and_the_log_says_so(
+def test_temporary_errors_of_aws_are_tolerated_and_logged(
     cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # boto3 itself bears ten refusals in a row, over minutes; the eleventh is the launch's.
+    # boto3 itself retries nine times, over minutes; without its retries the launch sees each error.
     monkeypatch.setitem(clients.CLIENT_OPTIONS, "retries", clients.NO_RETRY_OPTIONS["retries"])
     camera = cloud.camera(new_card(tmp_path))
     cloud.sandbox.inject("throttle", "batch", "SubmitJob")
@@ -358,12 +356,14 @@ def test_aws_in_trouble_is_borne_and_the_log_says_so(
         cloud.sandbox.inject("throttle", "batch", operation, times=2)
     ran = cloud.run(camera, ("footage",))
     assert ran.success, ran.error
-    for told in ("(TooManyRequestsException)", "(ServerException)"):
-        assert ran.said(f"AWS is in trouble, trying again: An error occurred {told}")
+    for code in ("(TooManyRequestsException)", "(ServerException)"):
+        assert ran.logged(f"AWS request failed, retrying: An error occurred {code}")
     assert len(cloud.submitted(camera)) == 1
 
 
-def test_a_job_that_batch_does_not_know_yet_is_waited_for(cloud: Cloud, tmp_path: Path) -> None:
+def test_a_launch_waits_for_a_job_that_batch_does_not_return_yet(
+    cloud: Cloud, tmp_path: Path
+) -> None:
     camera = cloud.camera(new_card(tmp_path))
     cloud.sandbox.set_describe_lag(60)
     ran = cloud.run(camera, ("footage",))
@@ -371,7 +371,7 @@ def test_a_job_that_batch_does_not_know_yet_is_waited_for(cloud: Cloud, tmp_path
     assert len(cloud.submitted(camera)) == 1
 
 
-def test_an_s3_that_asks_to_slow_down_is_obeyed(cloud: Cloud, tmp_path: Path) -> None:
+def test_throttling_by_s3_is_tolerated(cloud: Cloud, tmp_path: Path) -> None:
     camera = cloud.camera(new_card(tmp_path))
     for operation in ("PutObject", "GetObject", "ListObjectsV2"):
         cloud.sandbox.inject("throttle", "s3", operation, times=2)
@@ -380,7 +380,7 @@ def test_an_s3_that_asks_to_slow_down_is_obeyed(cloud: Cloud, tmp_path: Path) ->
     assert len(cloud.submitted(camera)) == 1
 
 
-def test_an_expired_token_ends_the_launch_and_leaves_its_job_to_be_taken_up(
+def test_an_expired_token_ends_the_launch_and_the_next_run_resumes_its_job(
     cloud: Cloud, card: Path, local: Path
 ) -> None:
     camera = cloud.camera(card, local)
@@ -392,7 +392,7 @@ def test_an_expired_token_ends_the_launch_and_leaves_its_job_to_be_taken_up(
         ran = cloud.run(camera)
     assert not ran.success
     assert "ExpiredTokenException" in ran.error
-    assert ran.error.endswith("jobs that run go on by themselves, run again to take them up")
+    assert ran.error.endswith("running jobs continue, run again to resume them")
     assert "\n" not in ran.error
     cloud.sandbox.clear_faults()
     again = cloud.run(camera)
@@ -401,7 +401,7 @@ def test_an_expired_token_ends_the_launch_and_leaves_its_job_to_be_taken_up(
     assert len(cloud.submitted(camera)) == 1
 
 
-def test_units_run_side_by_side_and_the_whole_camera_last(
+def test_units_run_in_parallel_and_the_whole_camera_last(
     cloud: Cloud, card: Path, local: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(work_units, "MAX_UNIT_SECONDS", 0.7)  # frames assumed at 8/s
@@ -418,32 +418,34 @@ def test_units_run_side_by_side_and_the_whole_camera_last(
     assert ran.metadata["compute/attempts"] == 4
 
 
-def test_footage_of_this_machine_is_copied_up_once(cloud: Cloud, card: Path, local: Path) -> None:
+def test_local_footage_is_uploaded_once(cloud: Cloud, card: Path, local: Path) -> None:
     camera = cloud.new_output(card.as_uri())
     ran = cloud.run(camera, ALL_STAGES)
     assert ran.success, ran.error
-    assert ran.said(f"copying the footage to s3://ravne-data-123456789012/footage/{CAMERA}")
-    assert ran.said("copied 9 files")
+    assert ran.logged(f"copying the footage to s3://ravne-data-123456789012/footage/{CAMERA}")
+    assert ran.logged("copied 9 files")
     assert_same_results(cloud, camera, local)
     again = cloud.run(camera, models__classifier="no-such-model")
-    assert again.said("copied 0 files (0.0 MB), 9 were there")
+    assert again.logged("copied 0 files (0.0 MB), 9 were there already")
 
 
-def test_a_camera_with_nothing_new_starts_no_machine_and_has_the_same_results(
-    cloud: Cloud, done: tuple[Camera, Ran], local: Path
+def test_a_camera_without_new_media_starts_no_machine_and_has_the_same_results(
+    cloud: Cloud, done: tuple[Camera, RunResult], local: Path
 ) -> None:
     camera, _ = done
     submitted = cloud.submitted(camera)
     again = cloud.run(camera, ALL_STAGES)
     assert again.success, again.error
-    assert again.said("nothing new to look at: no job is submitted, this machine does the rest")
+    assert again.logged(
+        "no new media to analyse: no job is submitted, the step runs on this machine"
+    )
     assert_same_results(cloud, camera, local)
     longer = cloud.run(camera, ("observations",), pipeline__stage3__compression_window=30)
     assert longer.success, longer.error
     assert cloud.submitted(camera) == submitted
 
 
-def test_a_file_of_predictions_and_a_reviewer_s_file_of_this_machine_reach_the_workers(
+def test_local_files_of_predictions_and_corrections_reach_the_workers(
     cloud: Cloud, card: Path, local: Path, tmp_path: Path
 ) -> None:
     camera = cloud.camera(card, local)
@@ -451,7 +453,7 @@ def test_a_file_of_predictions_and_a_reviewer_s_file_of_this_machine_reach_the_w
     predictions.write_text(json.dumps({"predictions": [A_FOX]}))
     ran = cloud.run(camera, models__classifier=str(predictions))
     assert ran.success, ran.error
-    assert len(cloud.submitted(camera)) == 1, "a job on AWS labelled the boxes"
+    assert len(cloud.submitted(camera)) == 1, "a job on AWS classified the boxes"
     assert species_of(cloud, camera) == {"red fox", "person"}
     file = tmp_path / "seen.csv"
     file.write_text(f"path,species\n{A_FOX['filepath']},roe deer\n")
@@ -466,7 +468,7 @@ def species_of(cloud: Cloud, camera: Camera) -> set[str]:
         return set(pl.read_parquet(path)["species"])
 
 
-def test_a_worker_that_says_why_it_cannot_go_on_fails_the_run_and_buys_nothing(
+def test_an_error_of_the_worker_fails_the_run_without_on_demand(
     cloud: Cloud, card: Path, local: Path
 ) -> None:
     camera = cloud.camera(card, local)
@@ -479,7 +481,7 @@ def test_a_worker_that_says_why_it_cannot_go_on_fails_the_run_and_buys_nothing(
     assert attempt.said == ran.error
 
 
-def test_a_job_that_goes_on_without_a_gpu_is_told_where_the_run_was_begun(
+def test_a_warning_that_a_job_has_no_gpu_reaches_the_orchestrator(
     cloud: Cloud, card: Path, local: Path
 ) -> None:
     if find_gpu() is not None:
@@ -493,10 +495,10 @@ def test_a_job_that_goes_on_without_a_gpu_is_told_where_the_run_was_begun(
     assert cloud.warnings
     for warning in cloud.warnings:
         assert warning.startswith("no GPU: ") and "falling back to onnxruntime" in warning
-        assert ran.said(warning)  # the run's log has it too
+        assert ran.logged(warning)  # in the run's log too
 
 
-def test_a_worker_that_is_killed_is_started_again(cloud: Cloud, card: Path, local: Path) -> None:
+def test_a_killed_worker_is_restarted(cloud: Cloud, card: Path, local: Path) -> None:
     camera = cloud.camera(card, local)
 
     def kill() -> None:
@@ -509,10 +511,10 @@ def test_a_worker_that_is_killed_is_started_again(cloud: Cloud, card: Path, loca
     assert_same_results(cloud, camera, local)
     first, second = cloud.unit(camera).attempts
     assert (first.end, first.queue, second.queue) == ("out of memory", "spot", "spot")
-    assert ran.said("the worker ended: out of memory")
+    assert ran.logged("the worker ended: out of memory")
 
 
-def test_a_worker_that_always_dies_fails_the_run_in_the_end_and_buys_nothing(
+def test_a_worker_that_always_crashes_fails_the_run_without_on_demand(
     cloud: Cloud, card: Path, local: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retry, "MAX_CRASHES_WITHOUT_PROGRESS", 2)
@@ -527,31 +529,31 @@ def test_a_worker_that_always_dies_fails_the_run_in_the_end_and_buys_nothing(
     monkeypatch.setattr(cloud.sandbox, "on_request", kill)
     ran = cloud.run(camera)
     assert not ran.success
-    assert "the worker ended 2 times without finishing anything" in ran.error
+    assert "the worker crashed 2 times without progress" in ran.error
     attempts = cloud.unit(camera).attempts
     assert [(each.queue, each.end) for each in attempts] == [("spot", "out of memory")] * 2
 
 
 def store_as(cloud: Cloud, url: str, storage_class: str) -> None:
-    """Put an object once more, in another class."""
+    """Write an object again, in another storage class."""
     bucket, _, key = url.removeprefix("s3://").partition("/")
     s3 = cloud.clients.of("s3")
     data = cloud.store(url.rpartition("/")[0]).read_bytes(url.rpartition("/")[2])
     s3.put_object(Bucket=bucket, Key=key, Body=data, StorageClass=storage_class)
 
 
-def test_no_job_is_paid_for_where_all_footage_is_archived(cloud: Cloud, tmp_path: Path) -> None:
+def test_no_job_is_submitted_if_all_footage_is_archived(cloud: Cloud, tmp_path: Path) -> None:
     camera = cloud.camera(new_card(tmp_path))
     store_as(cloud, f"{camera.footage_url}/0.jpg", "GLACIER")
     ran = cloud.run(camera, ("footage",))
     assert ran.error == (
         f"{camera.footage_url}: 1 of 1 media are archived and cannot be read now; `munin cost "
-        f"restore {camera.footage_url}` tells what having them back costs, and asks for them"
+        f"restore {camera.footage_url}` shows the cost of restoring them and requests it"
     )
     assert cloud.submitted(camera) == []
 
 
-def test_an_archived_medium_fails_with_that_reason_and_is_read_when_it_is_back(
+def test_an_archived_medium_fails_with_that_reason_and_is_read_once_it_is_restored(
     cloud: Cloud, tmp_path: Path
 ) -> None:
     card = new_card(tmp_path)
@@ -562,7 +564,7 @@ def test_an_archived_medium_fails_with_that_reason_and_is_read_when_it_is_back(
     store_as(cloud, archived, "GLACIER")
     ran = cloud.run(camera, ("footage",))
     assert ran.success, ran.error
-    assert ran.said("1 of 2 media are archived and cannot be read now; those that were looked at")
+    assert ran.logged("1 of 2 media are archived and cannot be read now; media that are already")
     media = tables_of(cloud.results(camera))["media.parquet"]
     assert media["status"].to_list() == ["ok", "failed"]
     assert "is archived (GLACIER) and cannot be read now" in media["reason"][1]
@@ -572,7 +574,7 @@ def test_an_archived_medium_fails_with_that_reason_and_is_read_when_it_is_back(
     assert media["status"].to_list() == ["ok", "ok"]
 
 
-def test_without_queues_the_run_says_what_to_do(cloud: Cloud, card: Path) -> None:
+def test_without_queues_the_error_names_the_command(cloud: Cloud, card: Path) -> None:
     ran = cloud.run(cloud.new_output(f"{BUCKET}/footage/card"), cloud__aws__name="other")
     assert not ran.success
     assert ran.error == (
@@ -585,9 +587,10 @@ def test_without_queues_the_run_says_what_to_do(cloud: Cloud, card: Path) -> Non
 def guarded(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Cloud, str, dict[str, str]]]:
-    """The shipped foundation with its policies enforced, and a person who may run cameras.
+    """The shipped foundation with its policies enforced, and a user who may run cameras.
 
-    Gives the account, the bucket's URL and what the profile says of it.
+    Returns:
+        The account, the bucket's URL and overrides of the profile.
     """
     named = {"cloud__aws__name": "shipped"}
     aws = cloud.aws_of({"cloud.aws.name": "shipped"})
@@ -605,7 +608,7 @@ def guarded(
     cloud.sandbox.enforce_policies(False)
 
 
-def test_the_shipped_policies_are_enough_for_a_whole_run_and_for_no_other_place(
+def test_the_shipped_policies_allow_a_whole_run_and_no_other_location(
     guarded: tuple[Cloud, str, dict[str, str]], card: Path, local: Path
 ) -> None:
     cloud, bucket, named = guarded
@@ -614,7 +617,7 @@ def test_the_shipped_policies_are_enough_for_a_whole_run_and_for_no_other_place(
     ran = cloud.run(camera, ALL_STAGES, **named)
     assert ran.success, ran.error
     assert_same_results(cloud, camera, local)
-    assert not ran.said("the cost ledger is not up to date")
+    assert not ran.logged("the cost ledger is not up to date")
     elsewhere = Camera(CAMERA, camera.footage_url, f"{bucket}/elsewhere/card")
     refused = cloud.run(elsewhere, ALL_STAGES, **named)
     assert not refused.success

@@ -1,4 +1,4 @@
-"""max_parallel_jobs holds over all runs of an instance."""
+"""max_parallel_jobs limits the jobs of all runs of an instance together."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +14,8 @@ from resources.launch.slots import LaunchSlots
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as made:
-        yield made
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        yield instance
 
 
 def a_run(instance: dg.DagsterInstance, status: DagsterRunStatus) -> str:
@@ -34,15 +34,17 @@ def test_two_runs_share_the_slots_of_an_account(instance: dg.DagsterInstance) ->
     assert one.take("unit 0")
     assert other.take("unit 0")
     assert not one.take("unit 1")
-    other.keep(set())
+    other.retain(set())
     assert one.take("unit 1")
     assert not other.take("unit 0")
 
 
-def test_runs_that_begin_at_once_have_no_more_slots_than_there_are(tmp_path: Path) -> None:
-    """Each has the instance open for itself, as a process has."""
-    together, pools, limit = 5, 6, 3
-    barrier = Barrier(together)
+def test_runs_that_start_at_the_same_time_claim_no_more_slots_than_there_are(
+    tmp_path: Path,
+) -> None:
+    """Each opens the instance separately, as a process does."""
+    parallel, pools, limit = 5, 6, 3
+    barrier = Barrier(parallel)
 
     def taken(_: int) -> list[bool]:
         with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
@@ -50,19 +52,19 @@ def test_runs_that_begin_at_once_have_no_more_slots_than_there_are(tmp_path: Pat
             runs = [LaunchSlots(instance, run_id, f"pool {p}", limit) for p in range(pools)]
             return [(barrier.wait(), run.take("job"))[1] for run in runs]
 
-    dg.DagsterInstance.local_temp(str(tmp_path)).dispose()  # its databases are there before
-    with ThreadPoolExecutor(together) as threads:
-        found = list(threads.map(taken, range(together)))
+    dg.DagsterInstance.local_temp(str(tmp_path)).dispose()  # creates its databases
+    with ThreadPoolExecutor(parallel) as threads:
+        found = list(threads.map(taken, range(parallel)))
     assert [sum(of_pool) for of_pool in zip(*found, strict=True)] == [limit] * pools
 
 
-def test_a_job_that_has_a_slot_keeps_it(instance: dg.DagsterInstance) -> None:
+def test_a_job_retains_its_slot(instance: dg.DagsterInstance) -> None:
     one = slots(instance, limit=1)
     assert one.take("unit 0")
     assert one.take("unit 0")
 
 
-def test_who_waited_first_is_first_unless_another_matters_more(
+def test_slots_are_claimed_by_priority_then_in_order_of_waiting(
     instance: dg.DagsterInstance,
 ) -> None:
     holder = slots(instance, limit=1)
@@ -70,73 +72,73 @@ def test_who_waited_first_is_first_unless_another_matters_more(
     low, urgent = slots(instance, limit=1), slots(instance, limit=1, priority="high")
     assert not low.take("b")
     assert not urgent.take("c")
-    holder.keep(set())
+    holder.retain(set())
     assert not low.take("b")
     assert urgent.take("c")
 
 
-def test_another_limit_in_the_profile_holds_from_the_next_job_on(
+def test_a_changed_limit_applies_from_the_next_job(
     instance: dg.DagsterInstance,
 ) -> None:
     assert slots(instance, limit=1).take("a")
     assert slots(instance, limit=2).take("b")
 
 
-def test_a_launch_keeps_the_slots_of_its_living_jobs_alone(instance: dg.DagsterInstance) -> None:
+def test_a_launch_retains_only_the_slots_of_its_live_jobs(instance: dg.DagsterInstance) -> None:
     one, other = slots(instance), slots(instance)
     assert one.take("unit 0")
     assert one.take("unit 1")
-    one.keep({"unit 1"})
+    one.retain({"unit 1"})
     assert other.take("unit 0")
     assert not other.take("unit 2")
 
 
-def test_a_job_that_nobody_waits_for_any_more_leaves_the_queue(
+def test_a_released_claim_leaves_the_queue(
     instance: dg.DagsterInstance,
 ) -> None:
     holder, other = slots(instance, limit=1), slots(instance, limit=1)
     assert holder.take("a")
     assert not other.take("b")
-    other.keep(set())
-    holder.keep(set())
+    other.retain(set())
+    holder.retain(set())
     assert slots(instance, limit=1).take("c")
 
 
-def test_a_run_that_has_ended_holds_no_slot(instance: dg.DagsterInstance) -> None:
+def test_a_run_that_has_ended_has_no_slots(instance: dg.DagsterInstance) -> None:
     ended = LaunchSlots(instance, a_run(instance, DagsterRunStatus.FAILURE), "account", 1)
     assert ended.take("a")
     assert slots(instance, limit=1).take("b")
 
 
-def test_a_run_that_was_killed_keeps_the_slots_of_jobs_that_still_run(
+def test_a_killed_run_retains_the_slots_of_its_running_jobs(
     instance: dg.DagsterInstance,
 ) -> None:
     killed = LaunchSlots(instance, a_run(instance, DagsterRunStatus.FAILURE), "account", 2)
     assert killed.take("unit 0")
     assert killed.take("unit 1")
-    living = {"unit 1"}
+    live = {"unit 1"}
     run_id = a_run(instance, DagsterRunStatus.STARTED)
-    other = LaunchSlots(instance, run_id, "account", 2, left_running=lambda run: living)
+    other = LaunchSlots(instance, run_id, "account", 2, running_slots=lambda run: live)
     assert other.take("a")
     assert not other.take("b")
-    living.clear()
+    live.clear()
     assert other.take("b")
 
 
-def test_a_job_that_runs_already_comes_before_all_that_wait(instance: dg.DagsterInstance) -> None:
+def test_a_running_job_claims_a_slot_before_all_waiting_jobs(instance: dg.DagsterInstance) -> None:
     holder = slots(instance, limit=1)
     assert holder.take("a")
-    urgent, taken_up = slots(instance, limit=1, priority="high"), slots(instance, limit=1)
+    urgent, resumed = slots(instance, limit=1, priority="high"), slots(instance, limit=1)
     assert not urgent.take("b")
-    taken_up.hold("c")
-    holder.keep(set())
+    resumed.take_running("c")
+    holder.retain(set())
     assert not urgent.take("b")
-    taken_up.hold("c")
-    taken_up.keep(set())
+    resumed.take_running("c")
+    resumed.retain(set())
     assert urgent.take("b")
 
 
-def test_runs_whose_process_was_killed_are_looked_for_when_no_slot_is_free(
+def test_dead_runs_are_closed_when_no_slot_is_free(
     instance: dg.DagsterInstance,
 ) -> None:
     killed = slots(instance, limit=1)
@@ -152,10 +154,10 @@ def test_runs_whose_process_was_killed_are_looked_for_when_no_slot_is_free(
     assert other.take("b")
 
 
-def test_an_instance_in_memory_counts_its_own_jobs() -> None:
+def test_an_instance_in_memory_limits_its_own_jobs() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         one = slots(instance, limit=1)
         assert one.take("a")
         assert not one.take("b")
-        one.keep(set())
+        one.retain(set())
         assert one.take("b")

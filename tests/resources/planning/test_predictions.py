@@ -1,4 +1,4 @@
-"""A plan's prediction beside what the run then cost."""
+"""Predictions of plans, and their comparison with actual costs."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -21,8 +21,8 @@ from resources.storage.local_store import LocalStore
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
-def prediction(hours: float = 0, **other: Any) -> Prediction:
-    usual = {
+def prediction(hours: float = 0, **changes: Any) -> Prediction:
+    defaults = {
         "camera_id": "north",
         "made_at": NOON.timestamp() + hours * 3600,
         "frames": 1000,
@@ -36,11 +36,11 @@ def prediction(hours: float = 0, **other: Any) -> Prediction:
         "measured": True,
         "offers": (),
     }
-    return Prediction(**{**usual, **other})
+    return Prediction(**{**defaults, **changes})
 
 
-def attempt(hours: float, usd: str, **facts: Any) -> dict[str, Any]:
-    usual = {
+def attempt(hours: float, usd: str, **columns: Any) -> dict[str, Any]:
+    defaults = {
         "camera_id": "north",
         "launch": f"launch-{hours}",
         "kind": "attempt",
@@ -53,14 +53,14 @@ def attempt(hours: float, usd: str, **facts: Any) -> dict[str, Any]:
         "estimated": False,
         "end": "done",
     }
-    return {**dict.fromkeys(LEDGER_SCHEMA), **usual, **facts}
+    return {**dict.fromkeys(LEDGER_SCHEMA), **defaults, **columns}
 
 
 def ledger(*rows: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=LEDGER_SCHEMA)
 
 
-def test_predictions_are_kept_in_order_of_time(tmp_path: Path) -> None:
+def test_predictions_are_loaded_in_order_of_time(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     for hours in (5, 0):
         save_prediction(store, prediction(hours))
@@ -68,13 +68,13 @@ def test_predictions_are_kept_in_order_of_time(tmp_path: Path) -> None:
     assert (tmp_path / "2026-11-01T12-00-00Z.json").is_file()
 
 
-def test_a_file_that_is_no_prediction_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_prediction_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(StoreError, match=r"x\.json: is no plan"):
+    with pytest.raises(StoreError, match=r"x\.json: not a plan"):
         load_predictions(LocalStore(tmp_path))
 
 
-def test_what_was_run_since_is_compared_overheads_included() -> None:
+def test_the_cost_of_later_runs_is_compared_with_overheads() -> None:
     overhead = attempt(-1, "0.1", kind="overhead", launch="launch-1", frames=None)
     [found] = compare_predictions([prediction()], ledger(attempt(1, "0.85"), overhead))
     assert found.usd == Decimal("0.95")
@@ -89,13 +89,13 @@ def test_a_run_belongs_to_the_last_prediction_before_it() -> None:
     assert [each.usd for each in found] == [Decimal(1), Decimal(2)]
 
 
-def test_a_prediction_that_nothing_followed_is_not_compared() -> None:
+def test_a_prediction_without_later_runs_is_not_compared() -> None:
     assert compare_predictions([], ledger(attempt(1, "9"))) == []
     assert compare_predictions([prediction()], ledger(attempt(-2, "9"))) == []
     assert compare_predictions([prediction()], ledger(attempt(1, "9", camera_id="south"))) == []
 
 
-def test_what_was_otherwise_is_told() -> None:
+def test_deviations_are_listed() -> None:
     rows = ledger(
         attempt(1, "0.5", launch="a", end="interrupted", frames=400, detections_seconds=50.0),
         attempt(1, "2", launch="a", market="ondemand", frames=400, detections_seconds=50.0),
@@ -104,14 +104,14 @@ def test_what_was_otherwise_is_told() -> None:
     assert not found.within_range
     assert found.difference == pytest.approx(1.5)
     assert found.reasons() == [
-        "800 frames were looked at, not 1000",
+        "800 frames were processed, not 1000",
         "8.0 frames/s, not the 10.0 measured before",
-        "g4dn.xlarge ondemand beside or instead of g4dn.xlarge spot",
-        "EC2 took the machine 1 time",
+        "g4dn.xlarge ondemand used, not only g4dn.xlarge spot",
+        "EC2 interrupted the machine 1 time",
     ]
 
 
-def test_the_time_is_that_from_the_first_start_to_the_last_end() -> None:
+def test_the_duration_is_from_the_first_start_to_the_last_end() -> None:
     def ran(start: float, end: float) -> dict[str, Any]:
         times = {
             "started_at": NOON + timedelta(hours=start),
@@ -121,10 +121,10 @@ def test_the_time_is_that_from_the_first_start_to_the_last_end() -> None:
 
     [found] = compare_predictions([prediction()], ledger(ran(2, 3), ran(2.5, 4)))
     assert found.seconds == 7200
-    [goes_on] = compare_predictions([prediction()], ledger(attempt(1, "1")))
-    assert goes_on.seconds is None
+    [running] = compare_predictions([prediction()], ledger(attempt(1, "1")))
+    assert running.seconds is None
 
 
-def test_a_cost_that_is_not_settled_says_so() -> None:
+def test_a_cost_that_is_not_final_is_marked_as_estimated() -> None:
     [found] = compare_predictions([prediction()], ledger(attempt(1, "1", estimated=True)))
     assert found.estimated

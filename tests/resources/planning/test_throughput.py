@@ -1,4 +1,4 @@
-"""How fast machines work: as the ledger has measured it, else as is assumed."""
+"""Throughput of machine types, measured from the ledger or assumed."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,8 +27,8 @@ def at(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def row(**facts: Any) -> dict[str, Any]:
-    usual = {
+def row(**columns: Any) -> dict[str, Any]:
+    defaults = {
         "camera_id": "north",
         "kind": "attempt",
         "market": "spot",
@@ -36,19 +36,19 @@ def row(**facts: Any) -> dict[str, Any]:
         "instance_type": "g4dn.xlarge",
         "end": "done",
     }
-    return {**dict.fromkeys(LEDGER_SCHEMA), **usual, **facts}
+    return {**dict.fromkeys(LEDGER_SCHEMA), **defaults, **columns}
 
 
 def ledger(*rows: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=LEDGER_SCHEMA)
 
 
-def worked(camera: str, frames: int, seconds: float, **facts: Any) -> dict[str, Any]:
-    return row(camera_id=camera, frames=frames, detections_seconds=seconds, **facts)
+def worked(camera: str, frames: int, seconds: float, **columns: Any) -> dict[str, Any]:
+    return row(camera_id=camera, frames=frames, detections_seconds=seconds, **columns)
 
 
-def lived(number: str, first: float, last: float, end: float, **facts: Any) -> dict[str, Any]:
-    """A machine launched at 0 with one job, of which all but five seconds were work."""
+def lived(number: str, first: float, last: float, end: float, **columns: Any) -> dict[str, Any]:
+    """A machine launched at 0 with one job, which worked for all but five seconds."""
     return row(
         instance_id=number,
         machine_launched_at=at(0),
@@ -56,31 +56,31 @@ def lived(number: str, first: float, last: float, end: float, **facts: Any) -> d
         ended_at=at(last),
         machine_ended_at=at(end),
         detections_seconds=last - first - 5,
-        **facts,
+        **columns,
     )
 
 
-def test_what_nothing_is_known_of_is_assumed_and_says_so() -> None:
-    pace = measured_throughputs(ledger(), ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"]
-    assert pace == assumed_throughput("g4dn.xlarge", "onnxruntime")
-    assert not pace.measured
-    assert pace.source.startswith("assumed: ")
+def test_a_type_without_measurements_has_an_assumed_throughput() -> None:
+    throughput = measured_throughputs(ledger(), ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"]
+    assert throughput == assumed_throughput("g4dn.xlarge", "onnxruntime")
+    assert not throughput.measured
+    assert throughput.source.startswith("assumed: ")
 
 
-def test_an_unknown_type_is_taken_for_a_usual_one() -> None:
+def test_an_unknown_type_has_the_default_throughput() -> None:
     assert assumed_throughput("g7.xlarge", "tensorrt").frames_per_second > 0
 
 
-def test_frames_of_all_cameras_over_the_seconds_of_all_stages() -> None:
+def test_throughput_is_frames_of_all_cameras_per_seconds_of_all_stages() -> None:
     table = ledger(
         worked("north", 1000, 80, classifications_seconds=20.0),
         worked("south", 1000, 80, footage_seconds=10.0, observations_seconds=10.0),
     )
-    pace = measured_throughputs(table, ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"]
-    assert pace.measured
-    assert pace.frames_per_second == pytest.approx(10)
-    assert pace.source == "measured: 2000 frames of 2 cameras"
-    assert pace.spread == MIN_LOG_STD
+    throughput = measured_throughputs(table, ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"]
+    assert throughput.measured
+    assert throughput.frames_per_second == pytest.approx(10)
+    assert throughput.source == "measured: 2000 frames of 2 cameras"
+    assert throughput.log_std == MIN_LOG_STD
 
 
 def test_too_few_frames_are_no_measurement() -> None:
@@ -88,37 +88,39 @@ def test_too_few_frames_are_no_measurement() -> None:
     assert not measured_throughputs(table, ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"].measured
 
 
-def test_types_are_measured_apart() -> None:
+def test_each_type_is_measured_separately() -> None:
     table = ledger(worked("north", 1000, 100), worked("north", 900, 30, instance_type="g5.xlarge"))
     found = measured_throughputs(table, ["g4dn.xlarge", "g5.xlarge"], "onnxruntime")
     speeds = [found[kind].frames_per_second for kind in ("g4dn.xlarge", "g5.xlarge")]
     assert speeds == pytest.approx([10, 30])
 
 
-def test_cameras_that_differ_make_a_plan_less_sure() -> None:
+def test_differences_between_cameras_increase_the_deviation() -> None:
     alike = ledger(worked("north", 1000, 100), worked("south", 1000, 101))
     apart = ledger(worked("north", 1000, 100), worked("south", 1000, 400))
     alone = ledger(worked("north", 1000, 100))
     spreads = [
-        measured_throughputs(table, ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"].spread
+        measured_throughputs(table, ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"].log_std
         for table in (alike, alone, apart)
     ]
     assert spreads == pytest.approx([MIN_LOG_STD, SINGLE_CAMERA_LOG_STD, 0.98], abs=0.01)
 
 
-def test_machines_that_were_taken_raise_the_rate_and_long_lives_lower_it() -> None:
+def test_interruptions_raise_the_rate_and_long_lifetimes_lower_it() -> None:
     assumed = assumed_throughput("g4dn.xlarge", "onnxruntime").interruptions_per_hour
-    long_lives = ledger(lived("i-1", 200, 36000, 36100), lived("i-2", 200, 36000, 36100))
-    taken = ledger(lived("i-1", 200, 1000, 1120, machine_taken_at=at(1120)))
+    long_lifetimes = ledger(lived("i-1", 200, 36000, 36100), lived("i-2", 200, 36000, 36100))
+    interrupted = ledger(lived("i-1", 200, 1000, 1120, machine_taken_at=at(1120)))
     on_demand = ledger(lived("i-1", 200, 360000, 360100, market="ondemand"))
     rates = [
-        measured_throughputs(table, ["g4dn.xlarge"], "onnxruntime")["g4dn.xlarge"].interruptions_per_hour
-        for table in (long_lives, on_demand, taken)
+        measured_throughputs(table, ["g4dn.xlarge"], "onnxruntime")[
+            "g4dn.xlarge"
+        ].interruptions_per_hour
+        for table in (long_lifetimes, on_demand, interrupted)
     ]
     assert rates[0] < rates[1] == assumed < rates[2]
 
 
-def test_boot_start_and_idle_times_are_those_of_machines_that_ended_by_themselves() -> None:
+def test_overheads_are_measured_on_machines_without_interruption() -> None:
     table = ledger(
         lived("i-1", 200, 1000, 1120),
         lived("i-2", 220, 1000, 1130),
@@ -130,7 +132,7 @@ def test_boot_start_and_idle_times_are_those_of_machines_that_ended_by_themselve
     assert measured.idle_seconds == pytest.approx(125)
 
 
-def test_what_lies_between_two_jobs_belongs_to_the_later_ones_start() -> None:
+def test_the_gap_between_two_jobs_is_part_of_the_later_jobs_start() -> None:
     first, second = lived("i-1", 200, 1000, 2000), lived("i-1", 1040, 1900, 2000)
     other = lived("i-2", 200, 1000, 1100)
     measured = measured_overheads(ledger(first, second, other))
@@ -139,11 +141,11 @@ def test_what_lies_between_two_jobs_belongs_to_the_later_ones_start() -> None:
     assert measured.idle_seconds == pytest.approx(100)
 
 
-def test_one_machine_is_not_enough_to_know_its_like() -> None:
+def test_one_machine_is_not_enough_to_measure_overheads() -> None:
     assert measured_overheads(ledger(lived("i-1", 200, 1000, 1120))) == Overheads()
 
 
-def test_a_launch_is_cut_by_what_is_assumed_of_its_engine() -> None:
+def test_a_launch_is_cut_by_the_assumed_throughput_of_its_engine() -> None:
     on_gpu = load_profile("cloud", environ={})
     on_cpu = load_profile("cloud", {"pipeline.stage1.engine": "onnxruntime"}, environ={})
     for profile, engine in ((on_gpu, "tensorrt"), (on_cpu, "onnxruntime")):

@@ -1,4 +1,4 @@
-"""Where prices come from: the table that ships, AWS, and what is kept of its words."""
+"""Sources of prices: the price table of the package, AWS, and the cache of its answers."""
 
 import json
 from collections.abc import Iterator
@@ -31,10 +31,10 @@ NOW = NINE.timestamp()
 HOUR = 3600.0
 
 
-# The table that ships
+# The price table
 
 
-def test_the_shipped_table_prices_the_machines_of_the_profile_in_its_region() -> None:
+def test_the_price_table_has_all_machine_types_of_the_default_profile() -> None:
     book = shipped_prices(REGION)
     offers = book.offers(Aws().compute.instance_types, NOW)
     assert {(one.instance_type, str(one.spot), str(one.on_demand)) for one in offers} == {
@@ -62,26 +62,28 @@ def test_every_shipped_machine_is_cheaper_on_spot(region: str) -> None:
     assert all(offer.spot < offer.on_demand for offer in offers)
 
 
-def test_what_nobody_checked_is_marked() -> None:
+def test_unverified_prices_are_marked() -> None:
     book = shipped_prices(REGION)
     assert book.rate("s3-standard").verified
     assert not book.rate("ebs-gp3").verified and not book.rate("transfer-out").verified
     remarks = price_remarks(book.quotes, NOW)
-    assert any("nobody checked" in remark for remark in remarks)
+    assert any("unverified" in remark for remark in remarks)
 
 
-def test_a_region_without_a_table_says_which_there_are() -> None:
+def test_a_region_without_prices_has_a_remark_that_names_the_known_regions() -> None:
     book = shipped_prices("ap-south-1")
     assert book.quotes == ()
-    assert book.remarks == ("no prices of ap-south-1 ship, only of eu-north-1, us-east-1",)
+    assert book.remarks == (
+        "the price table has no prices of ap-south-1, only of eu-north-1, us-east-1",
+    )
 
 
-# What AWS says
+# Answers of AWS
 
 
 @pytest.fixture(scope="module")
 def clients() -> Iterator[AwsClients]:
-    """Made once: reading EC2's service model takes a second."""
+    """Created once: loading EC2's service model takes a second."""
     with pytest.MonkeyPatch.context() as environment:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             environment.setenv(name, "nobody")
@@ -102,7 +104,7 @@ def pricing(clients: AwsClients) -> Iterator[Stubber]:
 
 
 def change(usd: str, at: datetime, zone: str = ZONE) -> dict[str, Any]:
-    """A change of price as DescribeSpotPriceHistory tells it."""
+    """A price change in the form of DescribeSpotPriceHistory."""
     return {
         "AvailabilityZone": zone,
         "InstanceType": "g4dn.xlarge",
@@ -113,7 +115,7 @@ def change(usd: str, at: datetime, zone: str = ZONE) -> dict[str, Any]:
 
 
 def product(usd: str) -> str:
-    """A product as GetProducts tells it, shortened."""
+    """A product in the form of GetProducts, shortened."""
     sku = "2S4RUEPYJWPYRV2W"
     term = f"{sku}.JRTCKXETXF"
     dimension = {
@@ -139,23 +141,21 @@ def product(usd: str) -> str:
 def expect_history(ec2: Stubber, *pages: list[dict[str, Any]]) -> None:
     for number, page in enumerate(pages):
         last = number == len(pages) - 1
-        asked = {
+        request = {
             "InstanceTypes": ["g4dn.xlarge"],
             "ProductDescriptions": ["Linux/UNIX"],
             "StartTime": ANY,
             "EndTime": ANY,
         } | ({"NextToken": f"page {number}"} if number else {})
         answer = {"SpotPriceHistory": page, "NextToken": "" if last else f"page {number + 1}"}
-        ec2.add_response("describe_spot_price_history", answer, asked)
+        ec2.add_response("describe_spot_price_history", answer, request)
 
 
 def expect_product(pricing: Stubber, *products: str) -> None:
     pricing.add_response("get_products", {"FormatVersion": "aws_v1", "PriceList": list(products)})
 
 
-def test_spot_prices_come_with_their_changes_from_every_page(
-    clients: AwsClients, ec2: Stubber
-) -> None:
+def test_spot_price_changes_are_read_from_every_page(clients: AwsClients, ec2: Stubber) -> None:
     expect_history(
         ec2,
         [change("0.193100", NINE + timedelta(minutes=5))],
@@ -169,7 +169,7 @@ def test_spot_prices_come_with_their_changes_from_every_page(
 
 
 @mock_aws
-def test_spot_prices_are_understood_as_an_ec2_server_sends_them(clients: AwsClients) -> None:
+def test_spot_prices_of_an_ec2_server_are_parsed(clients: AwsClients) -> None:
     found = fetch_spot_prices(clients, ["g4dn.xlarge"], NOW, NOW + HOUR)
     assert {one.zone for one in found} == {f"{REGION}{letter}" for letter in "abc"}
     assert all(one.usd > 0 and one.as_of.tzinfo for one in found)
@@ -178,7 +178,7 @@ def test_spot_prices_are_understood_as_an_ec2_server_sends_them(clients: AwsClie
 def test_on_demand_prices_are_those_of_plain_linux_machines(
     clients: AwsClients, pricing: Stubber
 ) -> None:
-    wanted = {
+    fields = {
         "operatingSystem": "Linux",
         "tenancy": "Shared",
         "preInstalledSw": "NA",
@@ -186,7 +186,7 @@ def test_on_demand_prices_are_those_of_plain_linux_machines(
         "instanceType": "g4dn.xlarge",
         "regionCode": REGION,
     }
-    filters = [{"Type": "TERM_MATCH", "Field": key, "Value": wanted[key]} for key in wanted]
+    filters = [{"Type": "TERM_MATCH", "Field": key, "Value": fields[key]} for key in fields]
     pricing.add_response(
         "get_products",
         {"PriceList": [product("0.5580000000")]},
@@ -196,20 +196,22 @@ def test_on_demand_prices_are_those_of_plain_linux_machines(
     assert found.usd == Decimal("0.558") and found.as_of == NINE and found.verified
 
 
-def test_a_type_that_a_region_does_not_sell_has_no_price(
+def test_a_type_that_a_region_does_not_offer_has_no_price(
     clients: AwsClients, pricing: Stubber
 ) -> None:
     expect_product(pricing)
     assert fetch_on_demand_prices(clients, REGION, ["g4dn.xlarge"], NOW) == []
 
 
-def test_of_several_products_the_dearest_counts(clients: AwsClients, pricing: Stubber) -> None:
+def test_the_most_expensive_of_several_products_counts(
+    clients: AwsClients, pricing: Stubber
+) -> None:
     expect_product(pricing, product("0.6"), product("0.7"), product("0.5"))
     (found,) = fetch_on_demand_prices(clients, REGION, ["g4dn.xlarge"], NOW)
     assert found.usd == Decimal("0.7")
 
 
-# What is kept of it
+# The cache
 
 
 @pytest.fixture
@@ -217,7 +219,7 @@ def source(clients: AwsClients, tmp_path: Path) -> PriceSource:
     return PriceSource(clients, REGION, ("g4dn.xlarge",), tmp_path / "prices.json")
 
 
-def test_what_aws_says_stands_above_what_ships(
+def test_answers_of_aws_take_precedence_over_the_price_table(
     source: PriceSource, ec2: Stubber, pricing: Stubber
 ) -> None:
     expect_history(ec2, [change("0.21", NINE)])
@@ -230,7 +232,7 @@ def test_what_aws_says_stands_above_what_ships(
     assert book.on_demand("g5.xlarge").usd == Decimal("1.067")
 
 
-def test_prices_are_asked_for_once_in_a_while(
+def test_prices_are_cached_for_some_minutes(
     source: PriceSource, ec2: Stubber, pricing: Stubber
 ) -> None:
     expect_history(ec2, [change("0.21", NINE)])
@@ -244,7 +246,7 @@ def test_prices_are_asked_for_once_in_a_while(
     ec2.assert_no_pending_responses()
 
 
-def test_what_is_kept_answers_no_question_that_was_not_asked(
+def test_the_cache_is_not_used_for_an_earlier_time(
     source: PriceSource, ec2: Stubber, pricing: Stubber
 ) -> None:
     expect_history(ec2, [change("0.21", NINE)])
@@ -256,7 +258,7 @@ def test_what_is_kept_answers_no_question_that_was_not_asked(
     assert earlier.spot("g4dn.xlarge", ZONE, NOW - HOUR).usd == Decimal("0.19")
 
 
-def test_when_aws_does_not_answer_its_last_words_hold_and_it_is_said(
+def test_cached_prices_are_used_with_a_remark_when_aws_denies_access(
     source: PriceSource, ec2: Stubber, pricing: Stubber
 ) -> None:
     expect_history(ec2, [change("0.21", NINE)])
@@ -272,7 +274,7 @@ def test_when_aws_does_not_answer_its_last_words_hold_and_it_is_said(
     assert "AccessDeniedException" in on_demand and "allow pricing:GetProducts" in on_demand
 
 
-def test_when_aws_never_answered_the_table_holds(
+def test_the_price_table_is_used_when_aws_never_answered(
     source: PriceSource, ec2: Stubber, pricing: Stubber
 ) -> None:
     ec2.add_client_error("describe_spot_price_history", "UnauthorizedOperation", "no", 403)
@@ -283,19 +285,15 @@ def test_when_aws_never_answered_the_table_holds(
     assert len(book.remarks) == 1
 
 
-def test_a_damaged_file_is_asked_for_anew(
-    source: PriceSource, ec2: Stubber, pricing: Stubber
-) -> None:
-    source.kept_at.write_text('{"region": "eu-no', encoding="utf-8")
+def test_a_damaged_cache_is_replaced(source: PriceSource, ec2: Stubber, pricing: Stubber) -> None:
+    source.cache_path.write_text('{"region": "eu-no', encoding="utf-8")
     expect_history(ec2, [change("0.21", NINE)])
     expect_product(pricing, product("0.6"))
     assert source.book(NOW, NOW).spot("g4dn.xlarge", ZONE, NOW).usd == Decimal("0.21")
-    json.loads(source.kept_at.read_text(encoding="utf-8"))
+    json.loads(source.cache_path.read_text(encoding="utf-8"))
 
 
-def test_surging_prices_of_the_sandbox_are_seen_and_remembered(
-    tmp_path: Path,
-) -> None:
+def test_price_changes_of_the_sandbox_are_read_with_their_history(tmp_path: Path) -> None:
     with running_sandbox(SandboxConfig(scale=3600, seed=1)) as sandbox:
         clients = AwsClients(Aws(endpoint_url=sandbox.endpoint_url))
         source = PriceSource(clients, REGION, ("g4dn.xlarge", "g5.xlarge"), tmp_path / "p.json")

@@ -1,6 +1,4 @@
-"""Object stores: keys, atomic writes, one writer at a time. One rig: every test of what all
-stores promise runs on each of them.
-"""
+"""Object stores: keys, atomic writes, locks. Tests of the protocol run on every implementation."""
 
 import os
 import string
@@ -20,9 +18,9 @@ from s3_rig import S3Rig, s3_clients, s3_server  # noqa: F401 (fixtures)
 from resources.aws.clients import AwsClients
 from resources.clock import ScaledClock
 from resources.errors import StoreError, UsageError
+from resources.storage.layout import LOCK_FILE, PARTIAL_PREFIX, UPLOAD_MANIFEST
 from resources.storage.local_store import LocalStore, local_path
 from resources.storage.object_store import EDGE_BYTES, ObjectStore, key_order
-from resources.storage.layout import LOCK_FILE, PARTIAL_PREFIX, UPLOAD_MANIFEST
 from resources.storage.open_store import open_store
 from resources.storage.s3.listing import S3Listing
 from resources.storage.s3.store import S3Store
@@ -32,14 +30,14 @@ MakeStore = Callable[[], ObjectStore]
 
 @pytest.fixture(params=["local", "s3"])
 def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
-    """Makes stores of one kind, each empty."""
+    """A factory of empty stores of one kind."""
     numbers = count()
     if request.param == "local":
         return lambda: LocalStore(tmp_path / "stores" / str(next(numbers)))
     server: S3Rig = request.getfixturevalue("s3_server")
     clients: AwsClients = request.getfixturevalue("s3_clients")
     bucket = server.bucket(clients)
-    clock = ScaledClock(10)  # the lease is looked at every few seconds
+    clock = ScaledClock(10)  # the lease is polled every few seconds
     return lambda: S3Store(
         f"s3://{bucket}/stores/{next(numbers)}", clients, tmp_path / "staging", clock
     )
@@ -60,9 +58,7 @@ def keys(store: ObjectStore, prefix: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize("size", [1, EDGE_BYTES, EDGE_BYTES + 5, 2 * EDGE_BYTES + 1, 10**6])
-def test_the_edges_of_an_object_are_right_and_it_has_its_size(
-    any_store: ObjectStore, size: int
-) -> None:
+def test_edges_are_read_with_the_object_s_size(any_store: ObjectStore, size: int) -> None:
     data = bytes(number % 251 + 1 for number in range(size))
     any_store.write_bytes("clip.mp4", data)
     with any_store.reading_edges("clip.mp4") as path:
@@ -73,7 +69,7 @@ def test_the_edges_of_an_object_are_right_and_it_has_its_size(
     assert not any_store.url.startswith("s3") or path.suffix == ".mp4"
 
 
-def test_what_is_written_is_read_and_listed(any_store: ObjectStore) -> None:
+def test_written_objects_are_read_and_listed(any_store: ObjectStore) -> None:
     any_store.write_bytes("b/two", b"22")
     any_store.write_bytes("a", b"1")
     assert any_store.read_bytes("b/two") == b"22"
@@ -89,7 +85,7 @@ def test_an_empty_store_lists_nothing(any_store: ObjectStore) -> None:
     assert keys(any_store) == keys(any_store, "folder") == []
 
 
-def test_files_are_written_and_read_whole(any_store: ObjectStore) -> None:
+def test_files_are_written_atomically(any_store: ObjectStore) -> None:
     with any_store.writing("tables/a.parquet") as path:
         path.write_bytes(b"rows")
         assert path.suffix == ".parquet"
@@ -107,7 +103,7 @@ def test_an_object_can_be_empty(any_store: ObjectStore) -> None:
     assert [(stored.key, stored.size) for stored in any_store.list()] == [("empty", 0)]
 
 
-def test_a_write_replaces_and_says_when(any_store: ObjectStore) -> None:
+def test_a_write_replaces_the_object_and_its_time(any_store: ObjectStore) -> None:
     any_store.write_bytes("key", b"old")
     any_store.write_bytes("key", b"newer")
     assert any_store.read_bytes("key") == b"newer"
@@ -119,18 +115,18 @@ def test_a_write_replaces_and_says_when(any_store: ObjectStore) -> None:
 def test_a_write_that_fails_leaves_the_old_object(any_store: ObjectStore) -> None:
     any_store.write_bytes("key", b"old")
     with pytest.raises(ZeroDivisionError), any_store.writing("key") as path:
-        path.write_bytes(b"half of the n")
+        path.write_bytes(b"part of the n")
         _ = 1 / 0
     assert any_store.read_bytes("key") == b"old"
     assert keys(any_store) == ["key"]
     assert not path.exists()
 
 
-ODD_KEYS = ["../outside", "/etc/passwd", "a/../../b", "", "a//b", "a/", "a/./b", ".", "a\0b"]
+INVALID_KEYS = ["../outside", "/etc/passwd", "a/../../b", "", "a//b", "a/", "a/./b", ".", "a\0b"]
 
 
-@pytest.mark.parametrize("key", ODD_KEYS)
-def test_keys_stay_inside_and_have_one_spelling(any_store: ObjectStore, key: str) -> None:
+@pytest.mark.parametrize("key", INVALID_KEYS)
+def test_keys_outside_the_store_and_aliases_are_refused(any_store: ObjectStore, key: str) -> None:
     for use in (
         lambda: any_store.write_bytes(key, b""),
         lambda: any_store.read_bytes(key),
@@ -146,7 +142,7 @@ def test_keys_stay_inside_and_have_one_spelling(any_store: ObjectStore, key: str
 @pytest.mark.parametrize(
     "key", ["a b", "50%", "a%2Fb", "#1?x=y&z", "a+b", "é", "e\u0301", "日本/🦊.jpg", "'\"<>|:*\\"]
 )
-def test_any_name_of_a_file_is_a_key(any_store: ObjectStore, key: str) -> None:
+def test_any_file_name_is_a_key(any_store: ObjectStore, key: str) -> None:
     any_store.write_bytes(key, key.encode())
     assert keys(any_store) == [key]
     assert any_store.read_bytes(key) == key.encode()
@@ -156,20 +152,20 @@ def test_any_name_of_a_file_is_a_key(any_store: ObjectStore, key: str) -> None:
     assert keys(any_store) == []
 
 
-def test_a_missing_object_is_named(any_store: ObjectStore) -> None:
+def test_the_error_names_the_missing_object(any_store: ObjectStore) -> None:
     with pytest.raises(StoreError, match="nothing-here"):
         any_store.read_bytes("nothing-here")
     with pytest.raises(StoreError, match="nothing-here"), any_store.reading("nothing-here"):
         pass
 
 
-def test_the_stores_own_files_are_not_listed(any_store: ObjectStore) -> None:
+def test_internal_files_are_not_listed(any_store: ObjectStore) -> None:
     for key in (LOCK_FILE, f"a/{UPLOAD_MANIFEST}", f"a/{PARTIAL_PREFIX}x", "a/b"):
         any_store.write_bytes(key, b"")
     assert keys(any_store) == ["a/b"]
 
 
-def test_writers_of_one_store_take_turns(any_store: ObjectStore) -> None:
+def test_a_second_writer_waits_for_the_first(any_store: ObjectStore) -> None:
     order, waiting = [], threading.Event()
 
     def second() -> None:
@@ -192,7 +188,7 @@ NAMES = st.text(st.sampled_from("ab-./! \ufffd🦊é" + string.digits[:2]), min_
 KEYS = st.lists(NAMES.filter(lambda name: not set(name.split("/")) & {"", ".", ".."}), max_size=14)
 
 
-def without_folders_that_are_files(found: list[str]) -> list[str]:
+def without_folders_named_like_files(found: list[str]) -> list[str]:
     folders = {key[:end] for key in found for end, letter in enumerate(key) if letter == "/"}
     return sorted(set(found) - folders)
 
@@ -201,19 +197,19 @@ def without_folders_that_are_files(found: list[str]) -> list[str]:
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(KEYS)
-def test_stores_list_in_the_order_of_names_folder_by_folder(
+def test_listings_are_sorted_by_name_folder_by_folder(
     make_store: MakeStore, found: list[str]
 ) -> None:
     store = make_store()
     if isinstance(store, S3Store):
         store.listing = S3Listing(store.location, page=2)
-    wanted = without_folders_that_are_files(found)
+    wanted = without_folders_named_like_files(found)
     for key in wanted:
         store.write_bytes(key, b"")
     assert keys(store) == sorted(wanted, key=key_order)
 
 
-def test_links_are_followed_but_loops_are_not(store: LocalStore, tmp_path: Path) -> None:
+def test_links_are_followed_but_cycles_are_not(store: LocalStore, tmp_path: Path) -> None:
     store.write_bytes("real/file", b"1")
     (store.root / "real" / "up").symlink_to(store.root)
     (store.root / "linked").symlink_to(store.root / "real")
@@ -229,17 +225,17 @@ def test_urls_and_paths_name_the_same_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://host/x", "file://other-host/x"])
-def test_what_cannot_be_opened_is_refused(url: str) -> None:
+def test_unknown_schemes_and_other_hosts_are_refused(url: str) -> None:
     with pytest.raises(UsageError, match="://"):
         open_store(url)
 
 
-def test_a_store_on_aws_needs_a_profile_with_a_cloud() -> None:
+def test_a_store_on_s3_needs_a_cloud_profile() -> None:
     with pytest.raises(UsageError, match=r"s3://bucket/x: .* use --profile cloud"):
         open_store("s3://bucket/x")
 
 
-def test_what_lies_here_is_opened_without_boto3(tmp_path: Path) -> None:
+def test_a_local_store_needs_no_boto3(tmp_path: Path) -> None:
     code = (
         "import sys; from resources.storage.open_store import open_store\n"
         "open_store(sys.argv[1]).write_bytes('key', b'')\n"
@@ -248,7 +244,7 @@ def test_what_lies_here_is_opened_without_boto3(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
 
 
-def test_a_url_on_s3_opens_a_store_there(s3_clients: AwsClients) -> None:  # noqa: F811
+def test_an_s3_url_opens_an_s3_store(s3_clients: AwsClients) -> None:  # noqa: F811
     assert open_store("s3://bucket/a b%20c/", s3_clients).url == "s3://bucket/a b%20c"
 
 
@@ -262,7 +258,7 @@ with LocalStore(Path(sys.argv[1])).exclusive(lambda: print("waiting", flush=True
 """
 
 
-def test_a_second_writer_waits_and_a_killed_one_lets_go(store: LocalStore) -> None:
+def test_a_killed_writer_releases_the_lock(store: LocalStore) -> None:
     def hold(seconds: float) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             [sys.executable, "-c", HOLD, str(store.root), str(seconds)],
@@ -278,7 +274,7 @@ def test_a_second_writer_waits_and_a_killed_one_lets_go(store: LocalStore) -> No
             assert "held\n" in second.stdout
 
 
-def test_what_a_killed_writer_left_is_removed_by_the_next(store: LocalStore) -> None:
+def test_partial_files_of_a_killed_writer_are_deleted(store: LocalStore) -> None:
     store.write_bytes("tables/a", b"1")
     left = store.root / "tables" / f"{PARTIAL_PREFIX}left"
     left.write_bytes(b"half")
@@ -287,7 +283,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(store: LocalStore) -> 
         assert not left.exists()
 
 
-def test_what_is_being_written_in_a_store_below_is_left_alone(store: LocalStore) -> None:
+def test_partial_files_of_a_nested_store_are_not_deleted(store: LocalStore) -> None:
     below = LocalStore(store.root / "below")
     with below.exclusive(lambda: None), below.writing("key") as path:
         path.write_bytes(b"1")
@@ -296,7 +292,7 @@ def test_what_is_being_written_in_a_store_below_is_left_alone(store: LocalStore)
     assert below.read_bytes("key") == b"1"
 
 
-def test_what_is_raised_while_waiting_ends_the_waiting(store: LocalStore) -> None:
+def test_an_exception_in_on_wait_ends_the_wait(store: LocalStore) -> None:
     def give_up() -> None:
         raise TimeoutError
 
@@ -309,7 +305,7 @@ def test_what_is_raised_while_waiting_ends_the_waiting(store: LocalStore) -> Non
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounting a small disk needs Linux")
-def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_loses_nothing(tmp_path: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("mounting a small disk needs root")
     disk = tmp_path / "disk"
@@ -317,10 +313,11 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True)
     try:
         store = LocalStore(disk)
-        store.write_bytes("small", b"kept")
-        with pytest.raises(StoreError, match="no space left to write big; free some space and run again"):
+        store.write_bytes("small", b"saved")
+        full = "no space left to write big; free some space and run again"
+        with pytest.raises(StoreError, match=full):
             store.write_bytes("big", b"x" * 200_000)
-        assert store.read_bytes("small") == b"kept"
+        assert store.read_bytes("small") == b"saved"
         assert not store.exists("big")
     finally:
         subprocess.run(["umount", disk], check=True)

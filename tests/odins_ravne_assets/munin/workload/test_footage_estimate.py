@@ -90,7 +90,7 @@ def test_an_archived_video_counts_as_one_of_unknown_length(tmp_path: Path) -> No
 def test_of_very_many_videos_a_sample_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(footage_estimate, "MOST_READ_HERE", 5)
+    monkeypatch.setattr(footage_estimate, "MAX_LOCAL_HEADERS", 5)
     clip = write_video(tmp_path / "000.mp4", frames=30, fps=10).read_bytes()
     for number in range(1, 40):
         (tmp_path / f"{number:03}.mp4").write_bytes(clip)

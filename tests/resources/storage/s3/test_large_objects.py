@@ -1,4 +1,4 @@
-"""Large objects on S3: in parts, up and down, and on the disk in between."""
+"""Large objects on S3: multipart uploads, ranged downloads, temporary files."""
 
 import os
 import subprocess
@@ -12,14 +12,14 @@ from s3_rig import (
     Forward,
     Request,
     S3Rig,
-    lose_answer,
+    lose_response,
     refuse,
     s3,
     s3_server,
     small_parts,
     truncate,
 )
-from s3_store_rig import FOREVER, complaint, make_store, staged_copies, store, write
+from s3_store_rig import FOREVER, error_message, make_store, staged_copies, store, write
 
 from resources.errors import StoreError
 from resources.storage.s3.store import S3Store
@@ -33,7 +33,7 @@ __all__ = [
 ]  # pytest finds fixtures by their names
 
 
-def test_a_large_object_goes_up_and_comes_down_in_parts(
+def test_a_large_object_is_uploaded_and_downloaded_in_parts(
     store: S3Store, s3: S3Rig, small_parts: int
 ) -> None:
     data = os.urandom(10 * small_parts + 1)
@@ -47,7 +47,7 @@ def test_a_large_object_goes_up_and_comes_down_in_parts(
     assert staged_copies(store) == []
 
 
-def test_a_part_that_breaks_off_alone_is_read_again(
+def test_only_an_interrupted_part_is_downloaded_again(
     store: S3Store, s3: S3Rig, small_parts: int
 ) -> None:
     data = os.urandom(6 * small_parts)
@@ -59,7 +59,7 @@ def test_a_part_that_breaks_off_alone_is_read_again(
     assert len(s3.asked("GetObject")) == 1 + 6 + 2
 
 
-def test_an_object_that_is_replaced_while_it_is_read_is_read_anew(
+def test_an_object_that_is_replaced_during_a_download_is_downloaded_again(
     store: S3Store, s3: S3Rig, small_parts: int
 ) -> None:
     old, new = os.urandom(6 * small_parts), os.urandom(7 * small_parts)
@@ -74,7 +74,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_read_anew(
         assert path.read_bytes() == new
 
 
-def test_an_object_that_is_replaced_all_the_time_is_said(
+def test_an_object_that_keeps_being_replaced_is_reported(
     store: S3Store, s3: S3Rig, small_parts: int
 ) -> None:
     write(store, "large", os.urandom(3 * small_parts))
@@ -91,12 +91,12 @@ def test_an_object_that_is_replaced_all_the_time_is_said(
         pass
 
 
-def test_a_large_object_that_cannot_go_up_leaves_nothing(
+def test_a_failed_multipart_upload_leaves_nothing(
     store: S3Store, s3: S3Rig, small_parts: int
 ) -> None:
     store.write_bytes("large", b"old")
     s3.fail("UploadPart", refuse(400, "ExpiredToken"), FOREVER, after=3)
-    assert "expired" in complaint(lambda: write(store, "large", os.urandom(9 * small_parts)))
+    assert "expired" in error_message(lambda: write(store, "large", os.urandom(9 * small_parts)))
     assert store.read_bytes("large") == b"old"
     bucket = store.location.bucket
     assert "Uploads" not in store.location.client.list_multipart_uploads(Bucket=bucket)
@@ -104,18 +104,18 @@ def test_a_large_object_that_cannot_go_up_leaves_nothing(
 
 
 @pytest.mark.parametrize("operation", ["UploadPart", "CompleteMultipartUpload", "PutObject"])
-def test_a_lost_answer_is_no_lost_object(
+def test_a_lost_response_loses_no_object(
     store: S3Store, s3: S3Rig, small_parts: int, operation: str
 ) -> None:
     data = os.urandom(3 * small_parts)
-    s3.fail(operation, lose_answer)
+    s3.fail(operation, lose_response)
     write(store, "large", data)
     store.write_bytes("small", b"1")
     assert store.read_bytes("large") == data
     assert store.read_bytes("small") == b"1"
 
 
-def test_an_object_of_another_program_is_read_too(store: S3Store, small_parts: int) -> None:
+def test_objects_without_our_metadata_are_read(store: S3Store, small_parts: int) -> None:
     data = os.urandom(3 * small_parts)
     store.location.client.put_object(**store.location.name_of("video.mp4"), Body=data)
     with store.reading("video.mp4") as path:
@@ -124,7 +124,7 @@ def test_an_object_of_another_program_is_read_too(store: S3Store, small_parts: i
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounting a small disk needs Linux")
-def test_a_staging_disk_that_is_too_small_is_said_before_it_is_full(
+def test_too_small_a_staging_disk_is_reported_before_it_is_full(
     store: S3Store, tmp_path: Path, s3: S3Rig
 ) -> None:
     if os.getuid() != 0:
@@ -135,8 +135,8 @@ def test_a_staging_disk_that_is_too_small_is_said_before_it_is_full(
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=True)
     try:
         small = S3Store(store.url, s3.clients(), disk)
-        said = r"disk: no room for copies .*film\.mp4, 0\.0 GiB"
-        with pytest.raises(StoreError, match=said), small.reading("film.mp4"):
+        message = r"disk: no room for copies .*film\.mp4, 0\.0 GiB"
+        with pytest.raises(StoreError, match=message), small.reading("film.mp4"):
             pass
         with pytest.raises(StoreError, match="no room"), small.writing("film.mp4") as path:
             path.write_bytes(b"x" * 2_000_000)
@@ -145,7 +145,7 @@ def test_a_staging_disk_that_is_too_small_is_said_before_it_is_full(
         subprocess.run(["umount", disk], check=True)
 
 
-def test_copies_of_many_readers_are_kept_apart_and_removed(store: S3Store) -> None:
+def test_temporary_copies_are_separate_and_deleted(store: S3Store) -> None:
     for number in range(5):
         store.write_bytes(f"{number}.parquet", str(number).encode())
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""One writer of a place on S3: the lease."""
+"""The lease of a store on S3: one writer at a time."""
 
 import json
 import subprocess
@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from s3_rig import Answer, Forward, Request, S3Rig, drop, lose_answer, s3, s3_server
-from s3_store_rig import FOREVER, SCALE, complaint, make_store, store, write
+from s3_rig import Answer, Forward, Request, S3Rig, drop, lose_response, s3, s3_server
+from s3_store_rig import FOREVER, SCALE, error_message, make_store, store, write
 
 from resources.clock import ScaledClock
 from resources.errors import StoreError
@@ -36,7 +36,7 @@ with store.exclusive(lambda: print("waiting", flush=True)):
 
 @contextmanager
 def holding(store: S3Store, s3: S3Rig) -> Iterator["subprocess.Popen[str]"]:
-    """Another process that holds the store, until it is killed."""
+    """Run another process that holds the lease until it is killed."""
     arguments = [store.url, s3.url, str(SCALE)]
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, *arguments], stdout=subprocess.PIPE, text=True
@@ -48,9 +48,7 @@ def holding(store: S3Store, s3: S3Rig) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
-def test_a_holder_that_was_killed_is_followed_after_the_lease_expired(
-    store: S3Store, s3: S3Rig
-) -> None:
+def test_the_lease_of_a_killed_holder_expires(store: S3Store, s3: S3Rig) -> None:
     waited = threading.Event()
     with holding(store, s3) as process:
 
@@ -64,8 +62,8 @@ def test_a_holder_that_was_killed_is_followed_after_the_lease_expired(
     assert process.returncode
 
 
-def test_a_holder_that_lives_is_waited_for_as_long_as_it_takes(store: S3Store, s3: S3Rig) -> None:
-    """Much longer than a lease lasts: the holder renews it."""
+def test_a_living_holder_renews_its_lease(store: S3Store, s3: S3Rig) -> None:
+    """The wait is much longer than a lease without renewals."""
     taken = threading.Event()
 
     def wait() -> None:
@@ -80,7 +78,9 @@ def test_a_holder_that_lives_is_waited_for_as_long_as_it_takes(store: S3Store, s
     thread.join(60)
 
 
-def test_a_lease_that_is_old_by_s3s_clock_is_taken_at_once(store: S3Store, s3: S3Rig) -> None:
+def test_a_lease_that_is_expired_by_s3s_clock_is_taken_over_at_once(
+    store: S3Store, s3: S3Rig
+) -> None:
     old = json.dumps({"holder": "gone", "renewed": 3}).encode()
     store.location.client.put_object(**store.location.name_of(LOCK_FILE), Body=old)
 
@@ -91,83 +91,85 @@ def test_a_lease_that_is_old_by_s3s_clock_is_taken_at_once(store: S3Store, s3: S
         return Answer(answer.status, headers, answer.body)
 
     s3.fail("GetObject", later, times=2)
-    with store.exclusive(lambda: pytest.fail("waits for a holder that is gone")):
+    with store.exclusive(lambda: pytest.fail("waits for a holder that died")):
         pass
 
 
-class _Asleep(ScaledClock):
-    """Time goes by, but who sleeps is only woken by others, as in a laptop that was closed."""
+class _SuspendedClock(ScaledClock):
+    """Time passes, but sleep never ends by itself, as on a suspended laptop."""
 
     def sleep(self, seconds: float, wake: threading.Event | None = None) -> bool:
         return (wake or threading.Event()).wait(60)
 
 
-def sleeper_of(store: S3Store, s3: S3Rig) -> S3Store:
-    return S3Store(store.url, s3.clients(), None, _Asleep(SCALE))
+def suspended_store(store: S3Store, s3: S3Rig) -> S3Store:
+    return S3Store(store.url, s3.clients(), None, _SuspendedClock(SCALE))
 
 
-def test_who_slept_past_the_lease_may_not_write_when_another_took_over(
-    store: S3Store, s3: S3Rig
-) -> None:
-    sleeper = sleeper_of(store, s3)
-    with sleeper.exclusive(lambda: None), store.exclusive(lambda: None):
+def test_a_suspended_holder_cannot_write_after_another_took_over(store: S3Store, s3: S3Rig) -> None:
+    suspended = suspended_store(store, s3)
+    with suspended.exclusive(lambda: None), store.exclusive(lambda: None):
         for work in (
-            lambda: sleeper.write_bytes("key", b"late"),
-            lambda: write(sleeper, "key", b"late"),
-            lambda: sleeper.delete("key"),
+            lambda: suspended.write_bytes("key", b"late"),
+            lambda: write(suspended, "key", b"late"),
+            lambda: suspended.delete("key"),
         ):
-            assert "another run has taken over" in complaint(work)
+            assert "another run has taken over" in error_message(work)
         assert not store.exists("key")
         store.write_bytes("key", b"1")
-    with store.exclusive(lambda: pytest.fail("the sleeper has it")):
+    with store.exclusive(lambda: pytest.fail("the suspended holder has it")):
         assert store.read_bytes("key") == b"1"
 
 
-def test_who_slept_past_the_lease_goes_on_when_nobody_took_over(store: S3Store, s3: S3Rig) -> None:
-    sleeper = sleeper_of(store, s3)
-    with sleeper.exclusive(lambda: None):
+def test_a_suspended_holder_renews_an_expired_lease_that_is_still_its_own(
+    store: S3Store, s3: S3Rig
+) -> None:
+    suspended = suspended_store(store, s3)
+    with suspended.exclusive(lambda: None):
         time.sleep(1.2 * EXPIRY_SECONDS / SCALE)
-        before = sleeper.read_bytes(LOCK_FILE)
-        sleeper.write_bytes("key", b"1")
-        assert sleeper.read_bytes(LOCK_FILE) != before
+        before = suspended.read_bytes(LOCK_FILE)
+        suspended.write_bytes("key", b"1")
+        assert suspended.read_bytes(LOCK_FILE) != before
     assert store.read_bytes("key") == b"1"
 
 
-def test_who_is_cut_off_past_the_lease_may_not_write(store: S3Store, s3: S3Rig) -> None:
-    sleeper = sleeper_of(store, s3)
-    with sleeper.exclusive(lambda: None):
+def test_a_disconnected_holder_cannot_write_after_expiry(store: S3Store, s3: S3Rig) -> None:
+    suspended = suspended_store(store, s3)
+    with suspended.exclusive(lambda: None):
         time.sleep(1.2 * EXPIRY_SECONDS / SCALE)
         s3.fail("PutObject", drop, FOREVER, key="out put/.lock")
-        assert "check the network" in complaint(lambda: sleeper.write_bytes("key", b"1"))
+        assert "check the network" in error_message(lambda: suspended.write_bytes("key", b"1"))
         assert s3.asked("PutObject")[-1] == "out put/.lock"
         s3.reset()
 
 
-def test_who_was_robbed_of_the_lease_notices(make_store: Callable[[], S3Store], s3: S3Rig) -> None:
-    robbed = make_store()
+def test_a_holder_notices_that_its_lease_was_overwritten(
+    make_store: Callable[[], S3Store], s3: S3Rig
+) -> None:
+    former = make_store()
     other = json.dumps({"holder": "another", "renewed": 0}).encode()
-    with robbed.exclusive(lambda: None):
-        robbed.location.client.put_object(**robbed.location.name_of(LOCK_FILE), Body=other)
+    with former.exclusive(lambda: None):
+        former.location.client.put_object(**former.location.name_of(LOCK_FILE), Body=other)
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             try:
-                robbed.write_bytes("key", b"")
+                former.write_bytes("key", b"")
             except StoreError:
                 break
-        assert "another run has taken over" in complaint(lambda: robbed.write_bytes("key", b""))
-    assert robbed.read_bytes(LOCK_FILE) == other
+        assert "another run has taken over" in error_message(lambda: former.write_bytes("key", b""))
+    assert former.read_bytes(LOCK_FILE) == other
 
 
-def test_a_lost_answer_does_not_lose_the_lease(store: S3Store, s3: S3Rig) -> None:
-    s3.fail("PutObject", lose_answer)
+def test_a_lost_response_does_not_lose_the_lease(store: S3Store, s3: S3Rig) -> None:
+    s3.fail("PutObject", lose_response)
     with store.exclusive(lambda: pytest.fail("waits for itself")):
-        s3.fail("PutObject", lose_answer)
+        s3.fail("PutObject", lose_response)
         time.sleep(1.5 * EXPIRY_SECONDS / SCALE)
         store.write_bytes("key", b"1")
     assert store.read_bytes("key") == b"1"
 
 
-def test_of_many_who_want_the_lease_one_has_it(make_store: Callable[[], S3Store]) -> None:
+def test_of_many_writers_one_at_a_time_holds_the_lease(make_store: Callable[[], S3Store]) -> None:
     inside: list[int] = []
     most: list[int] = []
 

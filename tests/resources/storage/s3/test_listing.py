@@ -1,4 +1,4 @@
-"""Listings of S3, of any size."""
+"""Listings of S3: order, errors, memory."""
 
 import bisect
 import threading
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from s3_rig import S3Rig, refuse, s3, s3_server
-from s3_store_rig import FOREVER, complaint, make_store, store
+from s3_store_rig import FOREVER, error_message, make_store, store
 
 from resources.aws.clients import AwsClients
 from resources.errors import StoreError
@@ -26,57 +26,57 @@ from resources.storage.s3.store import S3Store
 __all__ = ["make_store", "s3", "s3_server", "store"]  # pytest finds fixtures by their names
 
 
-def test_a_folder_that_may_not_be_listed_is_told_and_the_rest_goes_on(
-    store: S3Store, s3: S3Rig
-) -> None:
+def test_a_folder_without_permission_is_reported_and_skipped(store: S3Store, s3: S3Rig) -> None:
     for key in ("a/1", "closed/2", "closed/deep/3", "d/4"):
         store.write_bytes(key, b"")
-    told: list[tuple[str, str]] = []
+    reported: list[tuple[str, str]] = []
     s3.fail("ListObjectsV2", refuse(403, "AccessDenied"), FOREVER, key="out put/closed/")
-    found = store.list("", on_error=lambda key, reason: told.append((key, reason)))
+    found = store.list("", on_error=lambda key, reason: reported.append((key, reason)))
     assert [stored.key for stored in found] == ["a/1", "d/4"]
-    assert told == [
+    assert reported == [
         ("closed", "permission denied: the credentials need s3:ListBucket here"),
     ]
-    assert "closed: cannot be listed: permission denied" in complaint(lambda: list(store.list()))
+    assert "closed: cannot be listed: permission denied" in error_message(
+        lambda: list(store.list())
+    )
 
 
-def test_a_place_that_may_not_be_listed_is_told_as_a_whole(store: S3Store, s3: S3Rig) -> None:
-    told: list[str] = []
+def test_a_store_without_permission_is_reported_as_a_whole(store: S3Store, s3: S3Rig) -> None:
+    reported: list[str] = []
     s3.fail("ListObjectsV2", refuse(403, "AccessDenied"), FOREVER)
-    assert list(store.list("", on_error=lambda key, reason: told.append(key))) == []
-    assert told == ["."]
+    assert list(store.list("", on_error=lambda key, reason: reported.append(key))) == []
+    assert reported == ["."]
 
 
-def test_an_outage_is_no_closed_folder(store: S3Store, s3: S3Rig) -> None:
+def test_an_outage_is_an_error_not_a_skipped_folder(store: S3Store, s3: S3Rig) -> None:
     s3.fail("ListObjectsV2", refuse(500, "InternalError"), FOREVER)
-    told: list[str] = []
+    reported: list[str] = []
     with pytest.raises(StoreError, match="S3 fails in every attempt"):
-        list(store.list("", on_error=lambda key, reason: told.append(key)))
-    assert told == []
+        list(store.list("", on_error=lambda key, reason: reported.append(key)))
+    assert reported == []
 
 
-def test_objects_that_no_file_can_be_are_told_once_for_each_folder(store: S3Store) -> None:
-    folder_objects = ["", "made in the console/"]
-    odd = ["/leading", "a//b", "a//c/d", "a/../e", "./f", "content under a slash/"]
-    for key in [*folder_objects, *odd, "a/fine"]:
+def test_names_that_no_file_can_have_are_reported_once_per_folder(store: S3Store) -> None:
+    folder_objects = ["", "created in the console/"]
+    invalid = ["/leading", "a//b", "a//c/d", "a/../e", "./f", "content under a slash/"]
+    for key in [*folder_objects, *invalid, "a/fine"]:
         body = b"content" if key == "content under a slash/" else b""
         store.location.client.put_object(**store.location.name_of(key), Body=body)
-    told: list[str] = []
-    found = list(store.list("", on_error=lambda key, reason: told.append(key)))
+    reported: list[str] = []
+    found = list(store.list("", on_error=lambda key, reason: reported.append(key)))
     assert [stored.key for stored in found] == ["a/fine"]
-    assert told == ["/", "./", "a//", "a/../", "content under a slash//"]
-    assert "no file can have; rename them" in complaint(lambda: list(store.list()))
+    assert reported == ["/", "./", "a//", "a/../", "content under a slash//"]
+    assert "no file can have; rename them" in error_message(lambda: list(store.list()))
 
 
-def test_an_object_may_have_the_name_of_a_folder(store: S3Store) -> None:
+def test_an_object_can_have_the_name_of_a_folder(store: S3Store) -> None:
     for key in ("a", "a/b", "a-1"):
         store.write_bytes(key, b"")
     assert [stored.key for stored in store.list()] == ["a", "a/b", "a-1"]
 
 
 class _Keys(BaseHTTPRequestHandler):
-    """ListObjectsV2 of any number of keys (moto looks at all of them for each page)."""
+    """ListObjectsV2 of any number of keys (moto scans all of them for each page)."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -84,7 +84,7 @@ class _Keys(BaseHTTPRequestHandler):
     pages: int
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         type(self).pages += 1
@@ -132,7 +132,7 @@ class _Keys(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def keys_server(s3: S3Rig) -> Iterator[tuple[type[_Keys], Any]]:
-    """A bucket whose keys can be set, and a client of it."""
+    """A bucket with settable keys, and its client."""
     handler = type("Handler", (_Keys,), {"keys": [], "pages": 0})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -148,7 +148,7 @@ NAME = st.text("ab-./!~", min_size=1, max_size=6)
 KEYS = st.lists(NAME.filter(lambda key: not set(key.split("/")) & {"", ".", ".."}), max_size=40)
 
 
-def test_any_keys_are_listed_once_and_in_order_whatever_the_page(
+def test_any_keys_are_listed_once_and_in_order_for_any_page_size(
     keys_server: tuple[type[_Keys], Any],
 ) -> None:
     handler, client = keys_server
@@ -164,7 +164,7 @@ def test_any_keys_are_listed_once_and_in_order_whatever_the_page(
     check()
 
 
-def test_a_hundred_thousand_objects_are_a_stream(keys_server: tuple[type[_Keys], Any]) -> None:
+def test_a_hundred_thousand_objects_are_streamed(keys_server: tuple[type[_Keys], Any]) -> None:
     handler, client = keys_server
     handler.keys = sorted(f"DCIM/{n // 9999}EK/cam-1 2024-05-{n:06d}.JPG" for n in range(100_000))
     objects = S3Listing(S3Location(client, "bucket", "DCIM/")).objects("", None)
@@ -179,7 +179,7 @@ def test_a_hundred_thousand_objects_are_a_stream(keys_server: tuple[type[_Keys],
     assert peak < 4 * 2**20
 
 
-def test_a_key_of_five_hundred_folders_is_listed(keys_server: tuple[type[_Keys], Any]) -> None:
+def test_a_key_in_five_hundred_folders_is_listed(keys_server: tuple[type[_Keys], Any]) -> None:
     handler, client = keys_server
     handler.keys = ["a/" * 511 + "b"]
     listing = S3Listing(S3Location(client, "bucket", ""))

@@ -1,4 +1,4 @@
-"""What is asked of S3 is counted as S3 bills it."""
+"""Requests are counted as S3 bills them."""
 
 import pytest
 from s3_rig import S3Rig, refuse, s3, s3_server
@@ -13,7 +13,7 @@ __all__ = ["s3", "s3_server"]
 
 @pytest.fixture
 def traffic(s3: S3Rig) -> tuple[Traffic, S3Store]:
-    """A store with a count of its own."""
+    """A store with its own counter."""
     clients: AwsClients = s3.clients()
     bucket = s3.bucket(clients)
     counted = Traffic()
@@ -21,14 +21,14 @@ def traffic(s3: S3Rig) -> tuple[Traffic, S3Store]:
     return counted, S3Store(f"s3://{bucket}/traffic", clients)
 
 
-def test_writing_reading_and_listing_are_counted_by_their_price(
+def test_writes_reads_and_listings_are_counted_by_their_price(
     traffic: tuple[Traffic, S3Store],
 ) -> None:
     counted, store = traffic
     store.write_bytes("a", bytes(1000))
     wrote = counted.as_work()
     assert wrote["requests_put"] == 1
-    assert 1000 <= wrote["bytes_written"] < 2000  # checksums travel with it
+    assert 1000 <= wrote["bytes_written"] < 2000  # with checksums
 
     store.read_bytes("a")
     assert counted.read == 1000
@@ -39,7 +39,7 @@ def test_writing_reading_and_listing_are_counted_by_their_price(
     assert counted.put == before + 1  # a list costs what a PUT does
 
 
-def test_a_request_that_is_tried_again_counts_twice_and_deleting_nothing(
+def test_a_retried_request_counts_twice_and_a_delete_is_free(
     traffic: tuple[Traffic, S3Store], s3: S3Rig
 ) -> None:
     counted, store = traffic

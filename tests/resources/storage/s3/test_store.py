@@ -1,4 +1,4 @@
-"""What is S3's own: refusals in words, faults that pass, broken bodies."""
+"""The store on S3: refusals, transient faults, corrupted bodies."""
 
 import hashlib
 import random
@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from s3_rig import (
     S3Rig,
+    corrupt_request,
+    corrupt_response,
     drop,
     hide_missing,
-    lose_answer,
+    lose_response,
     refuse,
     s3,
     s3_server,
     small_parts,
-    spoil_answer,
-    spoil_request,
     truncate,
 )
-from s3_store_rig import FOREVER, complaint, make_store, staged_copies, store, write
+from s3_store_rig import FOREVER, error_message, make_store, staged_copies, store, write
 
 from resources.aws.clients import AwsClients
 from resources.errors import StoreError, UsageError
@@ -67,8 +67,8 @@ def test_a_refusal_is_one_line_that_says_what_to_do(
 ) -> None:
     store.write_bytes("a/key", b"1")
     s3.fail("GetObject", refuse(status, code, "short\nand stout"), FOREVER)
-    said = complaint(lambda: store.read_bytes("a/key"))
-    assert said.startswith(f"{store.url}/a/key: ")
+    message = error_message(lambda: store.read_bytes("a/key"))
+    assert message.startswith(f"{store.url}/a/key: ")
     with pytest.raises(StoreError, match=words), store.reading("a/key"):
         pass
     assert staged_copies(store) == []
@@ -95,26 +95,26 @@ def test_a_missing_permission_is_named(
     work: Callable[[S3Store], object],
 ) -> None:
     s3.fail(operation, refuse(403, "AccessDenied"), FOREVER)
-    assert f"the credentials need {permission} here" in complaint(lambda: work(store))
+    assert f"the credentials need {permission} here" in error_message(lambda: work(store))
 
 
-def test_a_bucket_that_is_not_there_is_said(s3: S3Rig) -> None:
+def test_a_missing_bucket_is_reported(s3: S3Rig) -> None:
     store = S3Store("s3://no-such-bucket/x", s3.clients())
     for work in (lambda: list(store.list()), lambda: store.write_bytes("k", b"")):
-        assert "there is no such bucket" in complaint(work)
+        assert "there is no such bucket" in error_message(work)
 
 
-def test_what_is_missing_may_be_forbidden_to_look_at(store: S3Store, s3: S3Rig) -> None:
+def test_a_missing_object_may_be_answered_with_403(store: S3Store, s3: S3Rig) -> None:
     for operation in ("GetObject", "HeadObject"):
         s3.fail(operation, hide_missing, FOREVER)
     assert not store.exists("key")
-    with store.exclusive(lambda: pytest.fail("nobody has it")):
+    with store.exclusive(lambda: pytest.fail("no other writer has it")):
         store.write_bytes("keys", b"1")
         assert not store.exists("key")
         assert store.exists("keys")
 
 
-def test_missing_credentials_are_said(
+def test_missing_credentials_are_reported(
     s3: S3Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
@@ -122,26 +122,26 @@ def test_missing_credentials_are_said(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     store = S3Store("s3://bucket/x", s3.clients())
-    assert "there are no AWS credentials; log in" in complaint(lambda: store.read_bytes("k"))
+    assert "there are no AWS credentials; log in" in error_message(lambda: store.read_bytes("k"))
 
 
-def test_an_s3_that_is_not_there_is_said(s3: S3Rig, make_store: Callable[[], S3Store]) -> None:
+def test_an_unreachable_s3_is_reported(s3: S3Rig, make_store: Callable[[], S3Store]) -> None:
     clients = AwsClients(Aws(endpoint_url="http://127.0.0.1:9"))
     store = S3Store("s3://bucket/x", clients)
-    assert "S3 cannot be reached; check the network" in complaint(lambda: store.read_bytes("k"))
+    assert "S3 cannot be reached; check the network" in error_message(lambda: store.read_bytes("k"))
 
 
 @pytest.mark.parametrize("url", ["s3://", "s3:///x", "s3://Bucket/x", "s3://bucket//x", "s3://b/x"])
-def test_a_url_that_names_no_place_is_refused(s3: S3Rig, url: str) -> None:
+def test_an_invalid_s3_url_is_refused(s3: S3Rig, url: str) -> None:
     with pytest.raises(UsageError, match="s3://"):
         S3Store(url, s3.clients())
 
 
-# Faults that pass
+# Transient faults
 
 
 @pytest.mark.parametrize("fault", [refuse(503, "SlowDown"), refuse(500, "InternalError"), drop])
-def test_a_fault_that_passes_is_not_noticed(store: S3Store, s3: S3Rig, fault: Any) -> None:
+def test_a_transient_fault_is_retried(store: S3Store, s3: S3Rig, fault: Any) -> None:
     for operation in ("PutObject", "GetObject", "ListObjectsV2", "DeleteObject"):
         s3.fail(operation, fault)
     store.write_bytes("key", b"data")
@@ -152,8 +152,10 @@ def test_a_fault_that_passes_is_not_noticed(store: S3Store, s3: S3Rig, fault: An
     assert not store.exists("key")
 
 
-@pytest.mark.parametrize("fault", [truncate, spoil_answer])
-def test_a_body_that_arrives_broken_is_read_again(store: S3Store, s3: S3Rig, fault: Any) -> None:
+@pytest.mark.parametrize("fault", [truncate, corrupt_response])
+def test_a_truncated_or_corrupted_body_is_downloaded_again(
+    store: S3Store, s3: S3Rig, fault: Any
+) -> None:
     store.write_bytes("key", b"data" * 1000)
     s3.fail("GetObject", fault, times=3)
     assert store.read_bytes("key") == b"data" * 1000
@@ -163,43 +165,51 @@ def test_a_body_that_arrives_broken_is_read_again(store: S3Store, s3: S3Rig, fau
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"), [(truncate, "connection broke in every attempt"), (spoil_answer, "is damaged")]
+    ("fault", "words"),
+    [(truncate, "connection broke in every attempt"), (corrupt_response, "is damaged")],
 )
-def test_a_body_that_never_arrives_whole_is_said(
+def test_a_body_that_fails_in_every_attempt_is_reported(
     store: S3Store, s3: S3Rig, fault: Any, words: str
 ) -> None:
     store.write_bytes("key", b"data" * 1000)
     s3.fail("GetObject", fault, FOREVER)
-    assert words in complaint(lambda: store.read_bytes("key"))
+    assert words in error_message(lambda: store.read_bytes("key"))
 
 
-def test_a_body_that_is_spoiled_on_its_way_up_is_sent_again(store: S3Store, s3: S3Rig) -> None:
-    s3.fail("PutObject", spoil_request, times=2)
+def test_a_body_that_is_corrupted_in_transit_is_sent_again(store: S3Store, s3: S3Rig) -> None:
+    s3.fail("PutObject", corrupt_request, times=2)
     store.write_bytes("key", b"data")
     assert store.read_bytes("key") == b"data"
-    s3.fail("PutObject", spoil_request, FOREVER)
-    said = complaint(lambda: store.write_bytes("key", b"new"))
-    assert "the data was corrupted in transit" in said
+    s3.fail("PutObject", corrupt_request, FOREVER)
+    message = error_message(lambda: store.write_bytes("key", b"new"))
+    assert "the data was corrupted in transit" in message
     assert store.read_bytes("key") == b"data"
 
 
-def test_damage_in_the_store_is_found_by_the_objects_own_checksum(store: S3Store) -> None:
+def test_a_damaged_object_is_found_by_its_checksum(store: S3Store) -> None:
     wrong = hashlib.sha256(b"what it was").hexdigest()
     store.location.client.put_object(
         **store.location.name_of("key"), Body=b"what it is", Metadata={"sha256": wrong}
     )
-    assert "does not match its SHA-256" in complaint(lambda: store.read_bytes("key"))
+    assert "does not match its SHA-256" in error_message(lambda: store.read_bytes("key"))
     with pytest.raises(StoreError, match="does not match its SHA-256"), store.reading("key"):
         pass
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_whatever_goes_wrong_what_is_read_was_written(
+def test_under_any_faults_a_read_returns_written_data(
     store: S3Store, s3: S3Rig, small_parts: int, seed: int
 ) -> None:
-    """A write that is refused leaves the old object or the new one, never a mixture."""
+    """A failed write leaves the old object or the new one, never a mixture."""
     chance = random.Random(seed)
-    faults = [drop, lose_answer, truncate, spoil_answer, spoil_request, refuse(503, "SlowDown")]
+    faults = [
+        drop,
+        lose_response,
+        truncate,
+        corrupt_response,
+        corrupt_request,
+        refuse(503, "SlowDown"),
+    ]
     operations = ["PutObject", "GetObject", "UploadPart", "CompleteMultipartUpload"]
     possible: dict[str, set[bytes]] = {}
     for _ in range(40):
@@ -222,6 +232,6 @@ def test_whatever_goes_wrong_what_is_read_was_written(
     assert len(possible) == 3
 
 
-def test_a_name_that_s3_cannot_have_is_said(store: S3Store) -> None:
-    said = complaint(lambda: store.write_bytes("a\udce9\nb", b""))
-    assert said.endswith("/a\ufffd\ufffdb: the name is not valid UTF-8: rename it")
+def test_a_name_that_s3_cannot_have_is_reported(store: S3Store) -> None:
+    message = error_message(lambda: store.write_bytes("a\udce9\nb", b""))
+    assert message.endswith("/a\ufffd\ufffdb: the name is not valid UTF-8: rename it")

@@ -1,4 +1,4 @@
-"""Footage goes up to S3: nothing twice, nothing lost, and on from where it was."""
+"""Footage uploads: idempotent, complete, resumable."""
 
 import os
 import random
@@ -14,24 +14,29 @@ from s3_rig import (
     Forward,
     Request,
     S3Rig,
+    corrupt_request,
     drop,
     hide_missing,
-    lose_answer,
+    lose_response,
     refuse,
     s3,
     s3_server,
     small_parts,
-    spoil_request,
 )
 
 from resources.aws import clients as aws_clients
 from resources.clock import ScaledClock
 from resources.errors import StoreError
-from resources.storage.local_store import LocalStore
 from resources.storage.layout import UPLOAD_MANIFEST
+from resources.storage.local_store import LocalStore
 from resources.storage.s3.store import S3Store
 from resources.storage.s3.upload import UploadStopped, digest_file
-from resources.storage.transfer.footage_upload import PARALLEL_FILES, UploadFailure, UploadProgress, upload_footage
+from resources.storage.transfer.footage_upload import (
+    PARALLEL_FILES,
+    UploadFailure,
+    UploadProgress,
+    upload_footage,
+)
 from resources.storage.transfer.upload_manifest import UploadManifest
 
 # Fixtures, and the parts that they make files of.
@@ -63,11 +68,11 @@ def put(card: LocalStore, key: str, data: bytes = b"picture") -> Path:
 
 
 def large(card: LocalStore, key: str, parts: int) -> Path:
-    """A file of random bytes, a little longer than so many whole parts less one."""
+    """Write a random file that is uploaded in this many parts."""
     return put(card, key, os.urandom((parts - 1) * PART + 5))
 
 
-def staged(card: LocalStore, target: S3Store) -> UploadProgress:
+def upload(card: LocalStore, target: S3Store) -> UploadProgress:
     return upload_footage(card, target, lambda so_far: None, Event())
 
 
@@ -75,7 +80,7 @@ def copies(target: S3Store) -> dict[str, bytes]:
     return {found.key: target.read_bytes(found.key) for found in target.list()}
 
 
-def test_a_card_goes_up_with_its_names(card: LocalStore, target: S3Store) -> None:
+def test_a_card_is_uploaded_with_its_names(card: LocalStore, target: S3Store) -> None:
     wanted = {
         "DCIM/100EK113/IMG_0001.JPG": b"1",
         "a b": b"2",
@@ -85,23 +90,23 @@ def test_a_card_goes_up_with_its_names(card: LocalStore, target: S3Store) -> Non
     }
     for key, data in wanted.items():
         put(card, key, data)
-    result = staged(card, target)
+    result = upload(card, target)
     assert copies(target) == wanted
     assert (result.total_files, result.uploaded, result.uploaded_bytes) == (5, 5, 4)
     assert (result.failures, result.stopped, result.present) == ([], False, 0)
 
 
-def test_nothing_goes_up_twice_and_nothing_is_asked_file_by_file(
+def test_a_second_upload_sends_nothing_and_makes_no_request_per_file(
     card: LocalStore,
     target: S3Store,
     s3: S3Rig,
 ) -> None:
     for number in range(50):
         put(card, f"{number % 3}/{number}.jpg")
-    staged(card, target)
+    upload(card, target)
     s3.reset()
-    result = staged(card, target)
-    assert (result.uploaded, result.present, result.present_bytes) == (0, 50, 350)
+    result = upload(card, target)
+    assert (result.uploaded, result.present) == (0, 50)
     asked = [request.operation for request in s3.requests]
     assert asked.count("ListObjectsV2") == 5 and len(asked) == 7
     assert s3.asked("PutObject") == [f"footage/cam 1/{UPLOAD_MANIFEST}"]
@@ -115,11 +120,11 @@ def test_without_a_manifest_contents_are_compared(
     put(card, "same")
     put(card, "other", b"content")
     large(card, "large", 2)
-    staged(card, target)
+    upload(card, target)
     target.delete(UPLOAD_MANIFEST)
     put(card, "other", b"as long")
     s3.reset()
-    result = staged(card, target)
+    result = upload(card, target)
     assert (result.uploaded, result.present) == (1, 2)
     assert sorted(s3.asked("HeadObject")) == [
         f"footage/cam 1/{key}" for key in ("large", "other", "same")
@@ -127,40 +132,42 @@ def test_without_a_manifest_contents_are_compared(
     assert target.read_bytes("other") == b"as long"
 
 
-def test_what_changed_on_either_side_goes_up_again(card: LocalStore, target: S3Store) -> None:
-    for key in ("kept", "changed here", "changed there", "removed there"):
+def test_files_that_changed_on_either_side_are_uploaded_again(
+    card: LocalStore, target: S3Store
+) -> None:
+    for key in ("same", "changed locally", "changed on S3", "deleted on S3"):
         put(card, key)
-    staged(card, target)
-    put(card, "changed here", b"new")
-    target.write_bytes("changed there", b"broken!")
-    target.delete("removed there")
-    result = staged(card, target)
+    upload(card, target)
+    put(card, "changed locally", b"new")
+    target.write_bytes("changed on S3", b"broken!")
+    target.delete("deleted on S3")
+    result = upload(card, target)
     assert (result.uploaded, result.present) == (3, 1)
-    expected = dict.fromkeys(("kept", "changed there", "removed there"), b"picture")
-    assert copies(target) == expected | {"changed here": b"new"}
+    expected = dict.fromkeys(("same", "changed on S3", "deleted on S3"), b"picture")
+    assert copies(target) == expected | {"changed locally": b"new"}
 
 
-def test_what_is_gone_from_the_card_stays(card: LocalStore, target: S3Store) -> None:
+def test_files_deleted_from_the_card_stay_on_s3(card: LocalStore, target: S3Store) -> None:
     put(card, "stays")
     put(card, "z/goes").chmod(0o600)
-    staged(card, target)
+    upload(card, target)
     card.delete("z/goes")
-    result = staged(card, target)
-    assert (result.present, result.only_in_target) == (1, 1)
+    result = upload(card, target)
+    assert result.present == 1
     assert set(copies(target)) == {"stays", "z/goes"}
 
 
-def test_a_target_that_hides_what_is_missing_will_do(
+def test_a_target_that_answers_403_for_missing_objects_works(
     card: LocalStore, target: S3Store, s3: S3Rig
 ) -> None:
     for operation in ("GetObject", "HeadObject"):
         s3.fail(operation, hide_missing, times=1000)
     put(card, "a.jpg")
-    assert staged(card, target).uploaded == 1
-    assert staged(card, target).present == 1
+    assert upload(card, target).uploaded == 1
+    assert upload(card, target).present == 1
 
 
-def test_only_what_is_wanted_goes_up(card: LocalStore, target: S3Store) -> None:
+def test_only_included_files_are_uploaded(card: LocalStore, target: S3Store) -> None:
     put(card, "a.jpg")
     put(card, "backup.zip")
     result = upload_footage(card, target, lambda so_far: None, Event(), lambda key: ".jpg" in key)
@@ -168,27 +175,27 @@ def test_only_what_is_wanted_goes_up(card: LocalStore, target: S3Store) -> None:
     assert (result.total_files, result.uploaded) == (1, 1)
 
 
-def test_what_cannot_be_copied_is_said_and_the_rest_goes_on(
+def test_files_that_cannot_be_uploaded_are_reported_and_the_rest_continues(
     card: LocalStore, target: S3Store
 ) -> None:
     put(card, "fine")
     Path(os.fsencode(card.root).decode("utf-8", "surrogateescape"), "b\udce9d").write_bytes(b"1")
     put(card, "/".join(["long" * 50] * 6))
     os.mkfifo(card.root / "pipe")
-    result = staged(card, target)
+    result = upload(card, target)
     assert set(copies(target)) == {"fine"}
     assert [failure.key[:4] for failure in result.failures] == ["b\ufffdd", "long", "pipe"]
     reasons = [failure.reason for failure in result.failures]
     assert "UTF-8" in reasons[0] and "1024 bytes" in reasons[1] and "no such file" in reasons[2]
 
 
-def test_a_disk_that_cannot_be_read_is_said(
+def test_an_unreadable_file_is_reported(
     card: LocalStore,
     target: S3Store,
     unreadable: Path,
 ) -> None:
     put(card, "fine")
-    result = staged(card, target)
+    result = upload(card, target)
     assert set(copies(target)) == {"fine"}
     assert result.failures == [UploadFailure("broken", "cannot be read: Input/output error")]
 
@@ -201,30 +208,30 @@ def unreadable(card: LocalStore) -> Path:
     return card.root / "broken"
 
 
-def test_a_folder_that_cannot_be_listed_is_said(tmp_path: Path, target: S3Store) -> None:
+def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path, target: S3Store) -> None:
     card = _Locked(tmp_path / "card", "closed")
     put(card, "open/a")
     put(card, "closed/b")
-    result = staged(card, target)
+    result = upload(card, target)
     assert set(copies(target)) == {"open/a"}
     assert result.failures == [UploadFailure("closed/", "Permission denied")]
 
 
 class _Locked(LocalStore):
-    """A store with a folder whose door is closed to us, which it is not to root."""
+    """A store with a folder without read permission, also for root."""
 
     def __init__(self, root: Path, locked: str) -> None:
         super().__init__(root)
         self._locked = root / locked
 
-    def _walk(self, folder, on_error, above):  # type: ignore[no-untyped-def]
+    def _walk(self, folder, on_error, parents):  # type: ignore[no-untyped-def]
         if folder == self._locked:
             on_error(self._key(folder), "Permission denied")
         else:
-            yield from super()._walk(folder, on_error, above)
+            yield from super()._walk(folder, on_error, parents)
 
 
-def test_a_file_that_grows_while_it_goes_up_is_complete_in_the_end(
+def test_a_file_that_grows_during_its_upload_is_complete_in_the_end(
     card: LocalStore,
     target: S3Store,
     s3: S3Rig,
@@ -239,14 +246,14 @@ def test_a_file_that_grows_while_it_goes_up_is_complete_in_the_end(
             return forward(request)
 
         s3.fail("UploadPart" if key == "large" else "PutObject", grow, key=f"footage/cam 1/{key}")
-    result = staged(card, target)
+    result = upload(card, target)
     assert (result.uploaded, result.failures) == (2, [])
     for key in ("small", "large"):
         assert target.read_bytes(key) == (card.root / key).read_bytes()
         assert target.read_bytes(key).endswith(b"more")
 
 
-def test_a_file_that_never_rests_is_said(
+def test_a_file_that_keeps_changing_is_reported(
     card: LocalStore,
     target: S3Store,
     s3: S3Rig,
@@ -259,28 +266,28 @@ def test_a_file_that_never_rests_is_said(
         return forward(request)
 
     s3.fail("PutObject", grow, times=3, key="footage/cam 1/growing")
-    result = staged(card, target)
+    result = upload(card, target)
     assert result.uploaded == 0
     assert result.failures[0].reason == "keeps changing: run again when it is complete"
-    assert staged(card, target).uploaded == 1
+    assert upload(card, target).uploaded == 1
 
 
-def test_spoiled_bytes_and_lost_answers_cost_nothing(
+def test_corrupted_requests_and_lost_responses_are_retried(
     card: LocalStore,
     target: S3Store,
     s3: S3Rig,
 ) -> None:
     put(card, "small")
     path = large(card, "large", 3)
-    s3.fail("PutObject", spoil_request, times=2)
-    s3.fail("UploadPart", spoil_request)
+    s3.fail("PutObject", corrupt_request, times=2)
+    s3.fail("UploadPart", corrupt_request)
     s3.fail("UploadPart", refuse(503, "SlowDown"))
-    s3.fail("CompleteMultipartUpload", lose_answer)
-    assert staged(card, target).failures == []
+    s3.fail("CompleteMultipartUpload", lose_response)
+    assert upload(card, target).failures == []
     assert copies(target) == {"small": b"picture", "large": path.read_bytes()}
 
 
-def test_a_target_that_refuses_ends_the_copy_in_words(
+def test_a_target_that_refuses_ends_the_upload_with_an_error(
     card: LocalStore,
     target: S3Store,
     s3: S3Rig,
@@ -289,15 +296,15 @@ def test_a_target_that_refuses_ends_the_copy_in_words(
         put(card, f"{number}.jpg")
     s3.fail("PutObject", refuse(400, "ExpiredToken"), times=1000, after=50)
     with pytest.raises(StoreError, match=r"s3://.*\.jpg: the credentials have expired; log in"):
-        staged(card, target)
+        upload(card, target)
     assert len(s3.asked("PutObject")) < 50 + 4 * PARALLEL_FILES
     s3.reset()
-    result = staged(card, target)
+    result = upload(card, target)
     assert result.uploaded + result.present == 300
     assert result.present >= 48
 
 
-def test_a_large_file_goes_on_with_the_parts_that_are_missing(
+def test_an_interrupted_large_file_sends_only_missing_parts(
     card: LocalStore,
     target: S3Store,
     s3: S3Rig,
@@ -305,15 +312,15 @@ def test_a_large_file_goes_on_with_the_parts_that_are_missing(
     path = large(card, "large", 10)
     s3.fail("UploadPart", refuse(403, "AccessDenied"), times=1000, after=4)
     with pytest.raises(StoreError, match="s3:PutObject"):
-        staged(card, target)
+        upload(card, target)
     s3.reset()
-    assert staged(card, target).uploaded == 1
+    assert upload(card, target).uploaded == 1
     assert len(s3.asked("UploadPart")) == 6
     assert s3.asked("CreateMultipartUpload") == []
     assert target.read_bytes("large") == path.read_bytes()
 
 
-def test_an_upload_that_s3_forgot_begins_anew(
+def test_an_upload_that_s3_deleted_starts_again(
     card: LocalStore,
     target: S3Store,
     s3: S3Rig,
@@ -321,16 +328,16 @@ def test_an_upload_that_s3_forgot_begins_anew(
     path = large(card, "large", 10)
     s3.fail("UploadPart", refuse(403, "AccessDenied"), times=1000, after=4)
     with pytest.raises(StoreError):
-        staged(card, target)
-    begun = UploadManifest(target).upload("large")
+        upload(card, target)
+    begun = UploadManifest(target).pending_upload("large")
     assert begun
-    target.uploader.abort("large", begun.upload_id)
+    target.uploader.abort_upload("large", begun.upload_id)
     s3.reset()
-    assert staged(card, target).uploaded == 1
+    assert upload(card, target).uploaded == 1
     assert target.read_bytes("large") == path.read_bytes()
 
 
-def test_parts_of_what_a_file_was_are_not_mixed_with_what_it_is(
+def test_parts_of_an_earlier_version_are_not_reused(
     card: LocalStore,
     target: S3Store,
     s3: S3Rig,
@@ -338,16 +345,16 @@ def test_parts_of_what_a_file_was_are_not_mixed_with_what_it_is(
     large(card, "large", 9)
     s3.fail("UploadPart", refuse(403, "AccessDenied"), times=1000, after=4)
     with pytest.raises(StoreError):
-        staged(card, target)
+        upload(card, target)
     path = large(card, "large", 9)
     s3.reset()
-    assert staged(card, target).uploaded == 1
+    assert upload(card, target).uploaded == 1
     assert target.read_bytes("large") == path.read_bytes()
     bucket = target.location.bucket
     assert "Uploads" not in target.location.client.list_multipart_uploads(Bucket=bucket)
 
 
-def test_a_stop_ends_soon_and_the_next_copy_goes_on(
+def test_a_stop_ends_soon_and_the_next_upload_resumes(
     card: LocalStore,
     target: S3Store,
     s3: S3Rig,
@@ -355,24 +362,23 @@ def test_a_stop_ends_soon_and_the_next_copy_goes_on(
     for number in range(300):
         put(card, f"{number:03d}.jpg")
     large(card, "large", 20)
-    stop, told = Event(), []
+    stop = Event()
 
-    def tell(so_far: UploadProgress) -> None:
-        told.append(so_far.uploaded)
+    def on_progress(so_far: UploadProgress) -> None:
         if so_far.uploaded >= 20:
             stop.set()
 
-    result = upload_footage(card, target, tell, stop)
+    result = upload_footage(card, target, on_progress, stop)
     assert result.stopped and 20 <= result.uploaded < 200
     s3.reset()
-    second = staged(card, target)
+    second = upload(card, target)
     assert not second.stopped
     assert second.uploaded + second.present == 301
     assert second.uploaded == 301 - result.uploaded
     assert s3.asked("HeadObject") == []
 
 
-def test_a_stop_in_a_large_file_keeps_its_parts(
+def test_a_stop_in_a_large_file_saves_its_parts(
     card: LocalStore,
     target: S3Store,
     s3: S3Rig,
@@ -390,7 +396,7 @@ def test_a_stop_in_a_large_file_keeps_its_parts(
     sent = len(s3.asked("UploadPart"))
     assert 4 <= sent < 24
     s3.reset()
-    assert staged(card, target).uploaded == 1
+    assert upload(card, target).uploaded == 1
     assert len(s3.asked("UploadPart")) == 24 - sent
 
 
@@ -413,14 +419,14 @@ upload_footage(LocalStore(Path(sys.argv[1])), target, lambda so_far: None, Event
 """
 
 
-def test_a_copy_that_is_killed_goes_on_where_it_was(
+def test_a_killed_upload_is_resumed(
     card: LocalStore,
     target: S3Store,
     s3: S3Rig,
 ) -> None:
     for number in range(20):
         put(card, f"{number:02d}.jpg", os.urandom(1000))
-    staged(card, target)
+    upload(card, target)
     path = large(card, "large", 12)
 
     def forever(request: Request, forward: Forward) -> None:
@@ -434,19 +440,19 @@ def test_a_copy_that_is_killed_goes_on_where_it_was(
             time.sleep(0.05)
         copying.kill()
     s3.reset()
-    result = staged(card, target)
+    result = upload(card, target)
     assert (result.uploaded, result.present, result.failures) == (1, 20, [])
     assert len(s3.asked("UploadPart")) <= 12 - 4
     assert target.read_bytes("large") == path.read_bytes()
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_whatever_goes_wrong_the_next_copy_makes_it_good(
+def test_after_any_faults_the_next_upload_completes(
     card: LocalStore, target: S3Store, s3: S3Rig, seed: int
 ) -> None:
     chance = random.Random(seed)
     slow_down = refuse(503, "SlowDown")
-    faults = [drop, lose_answer, spoil_request, slow_down, refuse(400, "ExpiredToken")]
+    faults = [drop, lose_response, corrupt_request, slow_down, refuse(400, "ExpiredToken")]
     operations = ["PutObject", "UploadPart", "CreateMultipartUpload", "CompleteMultipartUpload"]
     refused = 0
     for _ in range(5):
@@ -458,49 +464,25 @@ def test_whatever_goes_wrong_the_next_copy_makes_it_good(
             operation = chance.choice([*operations, "ListObjectsV2", "HeadObject", "ListParts"])
             s3.fail(operation, chance.choice(faults), times, after=after)
         try:
-            assert staged(card, target).failures == []
+            assert upload(card, target).failures == []
         except StoreError:
             refused += 1
         s3.reset()
-    result = staged(card, target)
+    result = upload(card, target)
     assert result.uploaded + result.present == result.total_files
     assert copies(target) == {found.key: card.read_bytes(found.key) for found in card.list()}
     assert refused < 5
-    again = staged(card, target)
+    again = upload(card, target)
     assert again.present == again.total_files
 
 
-def test_a_stop_ends_the_reading_of_a_large_file_too(card: LocalStore, target: S3Store) -> None:
+def test_a_stop_ends_the_checksum_of_a_large_file(card: LocalStore, target: S3Store) -> None:
     path = large(card, "large", 2)
     with pytest.raises(UploadStopped):
         digest_file(path, lambda: True)
 
 
-def test_a_damaged_manifest_is_said(card: LocalStore, target: S3Store) -> None:
+def test_a_damaged_manifest_is_reported(card: LocalStore, target: S3Store) -> None:
     target.write_bytes(UPLOAD_MANIFEST, b"nonsense")
     with pytest.raises(StoreError, match=r"\.staged: is damaged; delete it"):
-        staged(card, target)
-
-
-def test_progress_is_told_while_a_large_file_goes_up(
-    card: LocalStore,
-    target: S3Store,
-    s3: S3Rig,
-) -> None:
-    path = large(card, "large", 4)
-
-    def slow(request: Request, forward: Forward) -> Answer:
-        time.sleep(1.2)
-        return forward(request)
-
-    s3.fail("UploadPart", slow, after=3)
-    told = []
-    upload_footage(
-        card,
-        target,
-        lambda so_far: told.append((so_far.partial_bytes, so_far.uploaded_bytes)),
-        Event(),
-    )
-    size = path.stat().st_size
-    assert any(0 < partial < size and done == 0 for partial, done in told)
-    assert told[-1] == (0, size)
+        upload(card, target)
