@@ -1,17 +1,16 @@
-"""Tells people and vehicles from animals in the boxes of a detector that does not.
+"""Refine the category of boxes: distinguish people and vehicles from animals.
 
-A second detector looks at a generous crop around each box: `look_at` says which, and
-`categories_of` reads the boxes that it found there. A box of the second detector counts if it
-shares enough area with the first one's, and a person or a vehicle must score more than every animal
-there and than the manifest's threshold: where in doubt it is an animal, because an animal taken for
-a person is never seen again.
+For detectors of one class. A second detector, the category detector, processes a generous crop
+around each box: `refinement_crop` computes the crop, and `refine_categories` evaluates the boxes
+found in it. A box of the category detector counts if it overlaps enough with the original box. A
+person or a vehicle must score higher than every animal there and than the manifest's threshold.
+In doubt the category is animal, because an animal labelled as a person is hidden from all results.
 
-The rule was chosen on MegadetectorLite's boxes of confidence 0.25 and more, looked at by SSD
+The rule was chosen on MegadetectorLite's boxes of confidence 0.25 and higher, processed by SSD
 MobileNet V2: 189 on animals (42 on stills, 147 on frames of one clip), 4 on people (2 of them not
-from camera traps), 33 on vehicles (32 of them cars from straight above, in one clip). Called
-were:
+from camera traps), 33 on vehicles (32 of them cars from straight above, in one clip). Results:
 
-| looked at              | animal > person/vehicle | person > animal | vehicle > animal / person |
+| input                  | animal > person/vehicle | person > animal | vehicle > animal / person |
 |------------------------|-------------------------|-----------------|---------------------------|
 | the whole picture      | 1                       | 2               | 25 / 0                    |
 | a crop, margin 0.25    | 6                       | 0               | 23 / 0                    |
@@ -19,7 +18,7 @@ were:
 | a crop, margin 1       | 1                       | 0               | 24 / 1                    |
 | a crop, margin 2       | 1                       | 1               | 26 / 0                    |
 
-Few people and few kinds of vehicles: these figures choose between rules, they promise no rates.
+With few people and few kinds of vehicles, these figures compare rules; they are not error rates.
 """
 
 from collections.abc import Sequence
@@ -35,10 +34,10 @@ from resources.errors import ModelError
 
 
 class RefinementCrop(NamedTuple):
-    """What the second detector is shown of one box."""
+    """The input of the category detector for one box."""
 
     region: PixelRegion  # of the picture
-    box: Region  # x, y, w, h of the first detector's box as fractions of the region
+    box: Region  # x, y, w, h of the original box as fractions of the region
 
     @property
     def size(self) -> tuple[int, int]:
@@ -48,105 +47,109 @@ class RefinementCrop(NamedTuple):
 
 
 class RefinedCategory(NamedTuple):
-    """What a box holds."""
+    """The category of a box."""
 
     category: Category
-    confidence: float | None  # of the second detector; None: it saw nothing, hence an animal
+    confidence: float | None  # of the category detector; None: it found nothing, hence animal
 
 
 def refinement_crop(
     height: int, width: int, box: Region, manifest: ModelManifest
 ) -> RefinementCrop:
-    """The crop around a box that the second detector is to be shown.
+    """Return the crop around a box for the category detector.
 
     Args:
         height, width: of the upright picture, in pixels.
         box: x, y, w, h as fractions of the picture.
-        manifest: the second detector, with sections [crop] and [telling].
+        manifest: the category detector, with sections [crop] and [category_refinement].
 
     Raises:
         ModelError: the manifest lacks these sections.
     """
     _refinement_rule(manifest)
-    assert manifest.crop is not None  # no manifest has [telling] without it
+    assert manifest.crop is not None  # required by [category_refinement]
     region = crop_region(box, manifest.crop.shape, manifest.crop.margin, width, height)
     left, top, right, bottom = to_pixels(region, width, height)
     x, y, w, h = box
-    wide, high = right - left, bottom - top
-    within = (
-        (x * width - left) / wide,
-        (y * height - top) / high,
-        w * width / wide,
-        h * height / high,
+    crop_width, crop_height = right - left, bottom - top
+    box_in_crop = (
+        (x * width - left) / crop_width,
+        (y * height - top) / crop_height,
+        w * width / crop_width,
+        h * height / crop_height,
     )
-    return RefinementCrop((left, top, right, bottom), within)
+    return RefinementCrop((left, top, right, bottom), box_in_crop)
 
 
 def min_score(manifest: ModelManifest) -> float:
-    """Least confidence of the second detector's boxes that are of use.
+    """Return the minimum confidence of boxes that `refine_categories` uses.
 
     Raises:
-        ModelError: the manifest has no [telling] section.
+        ModelError: the manifest has no [category_refinement] section.
     """
     rule = _refinement_rule(manifest)
     return min(rule.person, rule.vehicle)
 
 
 def refine_categories(
-    seen: Sequence[Boxes], manifest: ModelManifest, looks: Sequence[RefinementCrop]
+    found: Sequence[Boxes], manifest: ModelManifest, crops: Sequence[RefinementCrop]
 ) -> list[RefinedCategory]:
-    """The category of each box.
+    """Return the category of each box.
 
     Args:
-        seen: the second detector's boxes of `least_score` and more in the looks' regions, in their
-            order.
-        manifest: the second detector.
-        looks: what `look_at` gave.
+        found: the category detector's boxes of confidence `min_score` and higher in each crop.
+        manifest: the category detector.
+        crops: from `refinement_crop`, in the same order.
 
     Raises:
-        ModelError: the manifest has no [telling] section.
+        ModelError: the manifest has no [category_refinement] section.
     """
     rule = _refinement_rule(manifest)
     return [
-        _refine(boxes, look.box, manifest, rule) for boxes, look in zip(seen, looks, strict=True)
+        _refine(boxes, crop.box, manifest, rule) for boxes, crop in zip(found, crops, strict=True)
     ]
 
 
 def _refinement_rule(manifest: ModelManifest) -> CategoryRefinement:
-    if manifest.telling is None:
+    if manifest.category_refinement is None:
         raise ModelError(
-            f"model {manifest.name}: cannot tell people and vehicles from animals; its manifest "
-            "needs a [telling] section, or models.category_detector another model"
+            f"model {manifest.name}: cannot distinguish people and vehicles from animals; add a "
+            "[category_refinement] section to its manifest, or set models.category_detector to "
+            "another model"
         )
-    return manifest.telling
+    return manifest.category_refinement
 
 
 def _refine(
     boxes: Boxes, box: Region, manifest: ModelManifest, rule: CategoryRefinement
 ) -> RefinedCategory:
-    there = _overlap_of_smaller(np.asarray(box, dtype=np.float32), boxes.xywh) >= rule.overlap
+    matches = _overlap_of_smaller(np.asarray(box, dtype=np.float32), boxes.xywh) >= rule.overlap
     best: dict[Category, float] = {}
-    for index, score in zip(boxes.class_index[there], boxes.confidence[there], strict=True):
+    for index, score in zip(boxes.class_index[matches], boxes.confidence[matches], strict=True):
         category = manifest.detector_output.classes[index].category
         if category is not None:
             best[category] = max(best.get(category, 0.0), float(score))
     animal = best.get("animal", 0.0)
-    least: tuple[tuple[Category, float], ...] = (("person", rule.person), ("vehicle", rule.vehicle))
-    told = [
+    thresholds: tuple[tuple[Category, float], ...] = (
+        ("person", rule.person),
+        ("vehicle", rule.vehicle),
+    )
+    stronger = [
         RefinedCategory(category, best[category])
-        for category, threshold in least
+        for category, threshold in thresholds
         if category in best and best[category] >= threshold and best[category] > animal
     ]
-    if not told:
+    if not stronger:
         return RefinedCategory("animal", best.get("animal"))
-    return max(told, key=lambda each: each.confidence or 0.0)
+    return max(stronger, key=lambda each: each.confidence or 0.0)
 
 
-def _overlap_of_smaller(one: NDArray[np.float32], many: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Area shared by a box [4] and boxes [K, 4], x, y, w, h, in parts of the smaller of the two."""
-    low = np.maximum(one[:2], many[:, :2])
-    high = np.minimum(one[:2] + one[2:], many[:, :2] + many[:, 2:])
-    area = np.clip(high - low, 0, None).prod(axis=1)
-    smaller = np.minimum(one[2:].prod(), many[:, 2:].prod(axis=1))
-    shared: NDArray[np.float32] = area / np.maximum(smaller, np.finfo(np.float32).tiny)
-    return shared
+def _overlap_of_smaller(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the intersection of a box [4] with boxes [K, 4], x, y, w, h, as a share of the
+    smaller of the two."""
+    low = np.maximum(box[:2], boxes[:, :2])
+    high = np.minimum(box[:2] + box[2:], boxes[:, :2] + boxes[:, 2:])
+    intersection = np.clip(high - low, 0, None).prod(axis=1)
+    smaller = np.minimum(box[2:].prod(), boxes[:, 2:].prod(axis=1))
+    share: NDArray[np.float32] = intersection / np.maximum(smaller, np.finfo(np.float32).tiny)
+    return share

@@ -1,9 +1,9 @@
-"""Boxes from a detector's outputs that lie on a device: the GPU's form of `heads.decode`.
+"""Decode the raw outputs of a detector into boxes on a device: `heads.box_decoding` for a GPU.
 
-The raw outputs stay there; what comes to the host is how many boxes each picture has, and then, if
-there are any, these boxes. A picture with more candidates than there is room for loses none: its
-outputs are brought to the host and decoded there, as those of decodings that the kernels do not
-know are. The device is a GPU; or `cpu`, on which the same code is tested.
+The raw outputs stay on the device; only the number of boxes of each picture, and then the boxes,
+are copied to the host. For a picture with more candidates than CANDIDATE_CAPACITY, and for
+decodings without a kernel, the outputs are copied to the host and decoded there, so no box is
+lost. The device is a GPU, or `cpu`, on which the same code is tested.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,107 +26,114 @@ from gpu_kernels.heads.box_decoding import (
 from gpu_kernels.models.manifest import ModelManifest, SsdOutput, YoloOutput
 from gpu_kernels.preprocessing.letterbox import placement
 
-# Decodings that the kernels know.
+# Decodings that have kernels.
 GPU_DECODINGS = {"yolo-objectness", "ssd"}
-# Candidates of a picture that there is room for. `heads` compares the strongest so many, so as
-# long as they fit nothing is left out, here or there.
+# Candidates of a picture. The host compares that many at most, too, so below it both give the
+# same boxes.
 CANDIDATE_CAPACITY = MAX_CANDIDATES
 
 
 class _Buffers(NamedTuple):
-    """What the kernels write for the pictures of a lane."""
+    """Arrays of the kernels for the pictures of a batch slot."""
 
-    fitted: Any  # vec4 [most]: where each picture lies in the input: x, y, width, height
-    totals: Any  # int32 [2, most]: candidates, and boxes that are kept
-    found: Any  # float32 [most, ROOM, COLUMNS]
-    ordered: Any
-    chosen: Any  # int32 [most, ROOM]
-    kept: Any  # float32 [ROOM, most, KEPT_COLUMNS]
-    told: Any  # `totals` on the host, pinned
+    placements: Any  # vec4 [max_batch]: each picture in the input: x, y, width, height
+    counts: Any  # int32 [2, max_batch]: candidates, and boxes
+    candidates: Any  # float32 [max_batch, CANDIDATE_CAPACITY, CANDIDATE_COLUMNS]
+    sorted: Any
+    selected: Any  # int32 [max_batch, CANDIDATE_CAPACITY]
+    boxes: Any  # float32 [CANDIDATE_CAPACITY, max_batch, BOX_COLUMNS]
+    host_counts: Any  # `counts` on the host, pinned
 
     @classmethod
-    def on(cls, device: Any, most: int) -> "_Buffers":
+    def allocate(cls, device: Any, max_batch: int) -> "_Buffers":
         columns = head_kernels.CANDIDATE_COLUMNS
+        capacity = CANDIDATE_CAPACITY
         with wp.ScopedDevice(device):
             return cls(
-                wp.empty(most, dtype=wp.vec4),
-                wp.empty((2, most), dtype=wp.int32),
-                wp.empty((most, CANDIDATE_CAPACITY, columns), dtype=wp.float32),
-                wp.empty((most, CANDIDATE_CAPACITY, columns), dtype=wp.float32),
-                wp.empty((most, CANDIDATE_CAPACITY), dtype=wp.int32),
-                wp.empty((CANDIDATE_CAPACITY, most, head_kernels.KEPT_COLUMNS), dtype=wp.float32),
-                wp.empty((2, most), dtype=wp.int32, device="cpu", pinned=device.is_cuda),
+                wp.empty(max_batch, dtype=wp.vec4),
+                wp.empty((2, max_batch), dtype=wp.int32),
+                wp.empty((max_batch, capacity, columns), dtype=wp.float32),
+                wp.empty((max_batch, capacity, columns), dtype=wp.float32),
+                wp.empty((max_batch, capacity), dtype=wp.int32),
+                wp.empty((capacity, max_batch, head_kernels.BOX_COLUMNS), dtype=wp.float32),
+                wp.empty((2, max_batch), dtype=wp.int32, device="cpu", pinned=device.is_cuda),
             )
 
 
 class GpuBoxDecoder:
-    """Reads the outputs of one detector, lane by lane."""
+    """Decodes the outputs of one detector, one batch slot at a time."""
 
     def __init__(self, manifest: ModelManifest, threshold: float) -> None:
         """Args:
         manifest: a detector of any decoding.
-        threshold: least confidence, edge included.
+        threshold: minimum confidence, inclusive.
         """
         self._manifest = manifest
         self._threshold = threshold
         self._buffers: dict[int, tuple[BatchSlot, _Buffers]] = {}
         self._anchors: Any = None
 
-    def read(self, lane: BatchSlot, sizes: Sequence[tuple[int, int]]) -> Callable[[], list[Boxes]]:
-        """Start reading what a lane computes.
+    def start(self, slot: BatchSlot, sizes: Sequence[tuple[int, int]]) -> Callable[[], list[Boxes]]:
+        """Start decoding the outputs of a batch slot, on its stream.
 
         Args:
-            sizes: (height, width) in pixels of each picture before it was fitted.
+            sizes: (height, width) in pixels of each picture before `fit`.
 
         Returns:
-            To be called when the lane is done: gives the boxes of each picture.
+            A function that returns the boxes of each picture, to be called after the slot has
+            finished.
 
         Raises:
-            ModelError: the outputs are not of the shape that the manifest's decoding reads.
+            ModelError: the shapes of the outputs do not match the manifest's decoding.
         """
         count = len(sizes)
-        shapes = [(count, *output.shape[1:]) for output in lane.outputs]
+        shapes = [(count, *output.shape[1:]) for output in slot.outputs]
         check_output_shapes(shapes, self._manifest, count)
         if self._manifest.detector_output.decoding not in GPU_DECODINGS:
-            return lambda: self._on_host(lane, slice(0, count), sizes)
-        with use_stream(lane.stream):
-            buffers = self._buffers_of(lane)
-            self._launch(lane, buffers, sizes)
-            wp.copy(buffers.told, buffers.totals, stream=lane.stream)
-        return lambda: self._answers(lane, buffers, sizes)
+            return lambda: self._decode_on_host(slot, slice(0, count), sizes)
+        with use_stream(slot.stream):
+            buffers = self._buffers_of(slot)
+            self._launch(slot, buffers, sizes)
+            wp.copy(buffers.host_counts, buffers.counts, stream=slot.stream)
+        return lambda: self._read_boxes(slot, buffers, sizes)
 
-    def _buffers_of(self, lane: BatchSlot) -> _Buffers:
-        """Kept from batch to batch; with the lane, so that no other can come to have its id."""
-        known = self._buffers.get(id(lane))
+    def _buffers_of(self, slot: BatchSlot) -> _Buffers:
+        """Return the buffers of a slot, which are reused by all its batches.
+
+        Stored with the slot, so that no other slot can get the same id.
+        """
+        known = self._buffers.get(id(slot))
         if known is None:
-            device = lane.outputs[0].device
+            device = slot.outputs[0].device
             load_kernels(str(device))
-            known = lane, _Buffers.on(device, lane.outputs[0].shape[0])
-            self._buffers[id(lane)] = known
+            known = slot, _Buffers.allocate(device, slot.outputs[0].shape[0])
+            self._buffers[id(slot)] = known
         return known[1]
 
-    def _launch(self, lane: BatchSlot, to: _Buffers, sizes: Sequence[tuple[int, int]]) -> None:
-        head, device, count = self._manifest.detector_output, lane.outputs[0].device, len(sizes)
+    def _launch(self, slot: BatchSlot, to: _Buffers, sizes: Sequence[tuple[int, int]]) -> None:
+        head, device, count = self._manifest.detector_output, slot.outputs[0].device, len(sizes)
         assert isinstance(head, YoloOutput | SsdOutput)
-        places = wp.array(self._places(sizes), dtype=wp.vec4, device="cpu")
-        wp.copy(to.fitted, places, count=count)
-        to.totals.zero_()
-        each_row = (count, lane.outputs[0].shape[1])
-        gathered = [to.fitted, self._threshold, to.totals, to.found]
+        placements = wp.array(self._placements(sizes), dtype=wp.vec4, device="cpu")
+        wp.copy(to.placements, placements, count=count)
+        to.counts.zero_()
+        dim = (count, slot.outputs[0].shape[1])
+        common = [to.placements, self._threshold, to.counts, to.candidates]
         if isinstance(head, SsdOutput):
             size = wp.vec2(float(self._manifest.input.width), float(self._manifest.input.height))
-            inputs = [*lane.outputs[:2], self._anchors_on(device), size, *gathered]
-            wp.launch(head_kernels.candidates_of_ssd, each_row, inputs, device=device)
+            inputs = [*slot.outputs[:2], self._anchors_on(device), size, *common]
+            wp.launch(head_kernels.ssd_candidates, dim, inputs, device=device)
         else:
-            inputs = [lane.outputs[0], *gathered]
-            wp.launch(head_kernels.candidates_of_yolo, each_row, inputs, device=device)
-        inputs = [to.totals, to.found, to.ordered]
-        wp.launch(head_kernels.put_in_order, (count, CANDIDATE_CAPACITY), inputs, device=device)
-        inputs = [to.ordered, to.fitted, head.nms_iou, to.totals, to.chosen, to.kept]
-        wp.launch(head_kernels.keep_strongest, count, inputs, device=device)
+            inputs = [slot.outputs[0], *common]
+            wp.launch(head_kernels.yolo_candidates, dim, inputs, device=device)
+        inputs = [to.counts, to.candidates, to.sorted]
+        wp.launch(
+            head_kernels.sort_candidates, (count, CANDIDATE_CAPACITY), inputs, device=device
+        )
+        inputs = [to.sorted, to.placements, head.nms_iou, to.counts, to.selected, to.boxes]
+        wp.launch(head_kernels.non_maximum_suppression, count, inputs, device=device)
 
-    def _places(self, sizes: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
-        """Where each picture lies in the input: x, y, width, height."""
+    def _placements(self, sizes: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+        """Return each picture's placement in the input: x, y, width, height."""
         places = [placement(height, width, self._manifest.input) for height, width in sizes]
         return np.array([(p.x, p.y, p.width, p.height) for p in places], np.float32)
 
@@ -134,29 +141,31 @@ class GpuBoxDecoder:
         if self._anchors is None:
             anchors = load_anchors(self._manifest)
             self._anchors = wp.array(anchors, dtype=wp.float32, device=device)
-            wp.synchronize_device(device)  # all lanes read them, and only this one's stream waits
+            wp.synchronize_device(device)  # the streams of all slots read them
         return self._anchors
 
-    def _answers(
-        self, lane: BatchSlot, buffers: _Buffers, sizes: Sequence[tuple[int, int]]
+    def _read_boxes(
+        self, slot: BatchSlot, buffers: _Buffers, sizes: Sequence[tuple[int, int]]
     ) -> list[Boxes]:
-        found, kept = buffers.told.numpy()[:, : len(sizes)].copy()
-        fits = found <= CANDIDATE_CAPACITY
-        most = int(kept[fits].max(initial=0))
-        rows = np.empty((0, len(sizes), 6), np.float32)
-        if most:
-            rows = to_numpy(buffers.kept[:most], lane.stream)
+        candidate_counts, box_counts = buffers.host_counts.numpy()[:, : len(sizes)].copy()
+        fits = candidate_counts <= CANDIDATE_CAPACITY
+        max_boxes = int(box_counts[fits].max(initial=0))
+        rows = np.empty((0, len(sizes), head_kernels.BOX_COLUMNS), np.float32)
+        if max_boxes:
+            rows = to_numpy(buffers.boxes[:max_boxes], slot.stream)
         return [
-            _boxes(rows[: kept[number], number])
+            _boxes(rows[: box_counts[number], number])
             if fits[number]
-            else self._on_host(lane, slice(number, number + 1), sizes[number : number + 1])[0]
+            else self._decode_on_host(
+                slot, slice(number, number + 1), sizes[number : number + 1]
+            )[0]
             for number in range(len(sizes))
         ]
 
-    def _on_host(
-        self, lane: BatchSlot, pictures: slice, sizes: Sequence[tuple[int, int]]
+    def _decode_on_host(
+        self, slot: BatchSlot, pictures: slice, sizes: Sequence[tuple[int, int]]
     ) -> list[Boxes]:
-        outputs = [to_numpy(output[pictures], lane.stream) for output in lane.outputs]
+        outputs = [to_numpy(output[pictures], slot.stream) for output in slot.outputs]
         return decode_boxes(outputs, self._manifest, sizes, self._threshold)
 
 

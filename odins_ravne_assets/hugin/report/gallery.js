@@ -41,16 +41,16 @@
   };
   const createCard = (row) => {
     const element = card.cloneNode(true);
-    const [name, latin] = data.species[row[SPECIES]];
+    const [name, scientificName] = data.species[row[SPECIES]];
     fill(element, "name", name);
-    fill(element, "latin", latin);
+    fill(element, "scientific-name", scientificName);
     fill(element, "review", row[REVIEW] ? "to review" : "");
-    fill(element, "where", data.cameras.length > 1 ? data.cameras[row[CAMERA]] : "");
-    fill(element, "when", formatTime(row[START], row[END]));
+    fill(element, "camera", data.cameras.length > 1 ? data.cameras[row[CAMERA]] : "");
+    fill(element, "time", formatTime(row[START], row[END]));
     const files = row[MEDIA] > 1 ? `, ${row[MEDIA]} files` : "";
     const frames = row[FRAMES] > 1 ? `, ${row[FRAMES]} frames` : "";
-    fill(element, "numbers", `confidence ${row[CONFIDENCE].toFixed(2)}${frames}${files}`);
-    fill(element, "note-of-visit", row[NOTE]);
+    fill(element, "confidence", `confidence ${row[CONFIDENCE].toFixed(2)}${frames}${files}`);
+    fill(element, "visit-note", row[NOTE]);
     fill(element, "path", row[PATH]);
     const frame = element.querySelector(".picture");
     if (row[PICTURE] === null) {
@@ -88,7 +88,7 @@
     last: (a, b) => byTime(b, a),
     confidence: (a, b) => b[CONFIDENCE] - a[CONFIDENCE],
   };
-  // Visits without a time are last.
+  // Ascending; visits without a time are last.
   const byTime = (a, b) => {
     const [first, second] = [a[START] ?? "~", b[START] ?? "~"];
     return first < second ? -1 : first > second ? 1 : 0;
