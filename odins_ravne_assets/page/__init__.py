@@ -1,8 +1,8 @@
-"""What all pages share that people look at: one look, one way to write, one way to draw.
+"""The base of all HTML pages: layout, rendering and plots.
 
-base.html    the frame of every page: its look on a screen, at night, on paper and on a phone
-pages.py     fills a template that extends it
-plots.py     drawings inside a page, in the page's own colours
+base.html    the base template: styles for screen, dark mode, print and phone
+pages.py     renders a template that extends the base template
+plots.py     inline SVG plots in the colours of the page
 
-Templates, and what fills them, lie in the rooms whose pages they are.
+The templates of pages are in the packages that render them.
 """

@@ -1,8 +1,8 @@
-"""Pages: one file each, which asks for nothing from anywhere and opens from a memory stick.
+"""Render self-contained HTML pages: one file each, without network access.
 
-A template is a file that begins with `{% extends "base.html" %}` and fills its blocks: `title`,
-`content`, and where needed `style` (CSS) and `script` (one script, which runs at the end). The
-frame forbids the browser everything else: no network, no other script. Values are escaped.
+A template begins with `{% extends "base.html" %}` and fills the blocks `title` and `content`, and
+optionally `style` (CSS) and `script` (one script, run at the end). The Content-Security-Policy of
+the base template forbids network access and other scripts. Values are escaped.
 """
 
 import base64
@@ -16,21 +16,20 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 BASE_TEMPLATE_FOLDER = Path(__file__).parent
-# Characters that could end a script element, or are no JavaScript, within JSON: all of them are
-# only ever parts of its strings.
+# Characters that could end a script element or are invalid in JavaScript. In JSON they occur only
+# in strings.
 JSON_ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
 def write_page(path: Path, template: Path, values: Mapping[str, Any]) -> None:
-    """Fill a template and write the page, piece by piece: generators in `values` stay lazy.
+    """Render a template to a file, in pieces: generators in `values` are consumed lazily.
 
-    Templates have these filters on top of Jinja's: `format_count` (12,345), `json` (for a script element
-    of type application/json).
+    Additional filters: `count` (12,345) and `json` (for a script element of type application/json).
 
     Args:
         path: the file to write.
-        template: a file beside which others that it includes may lie.
-        values: by the names that the template has for them; a name without a value is an error.
+        template: the template file; it may include files of its folder.
+        values: the variables of the template; a missing variable is an error.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -41,18 +40,18 @@ def write_page(path: Path, template: Path, values: Mapping[str, Any]) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    jinja.filters |= {"count": format_count, "json": script_json, "sha256": _sha256}
+    jinja.filters |= {"count": format_number, "json": script_json, "sha256": _sha256}
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(jinja.get_template(template.name).generate(values))
 
 
-def format_count(number: int) -> str:
-    """A number of things, as 12,345."""
+def format_number(number: int) -> str:
+    """Format a number with thousands separators: 12,345."""
     return f"{number:,}"
 
 
 def script_json(value: object) -> "Markup":
-    """JSON that can stand in a script element."""
+    """Encode JSON for a script element."""
     from markupsafe import Markup
 
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -62,5 +61,5 @@ def script_json(value: object) -> "Markup":
 
 
 def _sha256(script: str) -> str:
-    """As a Content-Security-Policy names a script (W3C, "hash-source")."""
+    """The hash of a script in a Content-Security-Policy (W3C, "hash-source")."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

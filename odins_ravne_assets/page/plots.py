@@ -1,13 +1,13 @@
-"""Drawings inside a page: Matplotlib's SVG, in the page's colours and letters.
+"""Inline SVG plots by Matplotlib, in the colours and font of the page.
 
     figure = new_figure(440, 240)
     axes = plain_axes(figure)
     axes.bar(hours, visits, color=SERIES[0])
-    page_values["by_hour"] = inline_svg(figure, "by-hour", "Visits by hour: most at 2 in the night")
+    page_values["by_hour"] = inline_svg(figure, "by-hour", "Visits by hour. Maximum: 2:00.")
 
-Colours are names of the page's own (`base.html`), so a drawing is right by day, at night and on
-paper. Matplotlib only knows fixed colours; so each name has a stand-in, which is replaced in the
-SVG. Import this file only where something is drawn: Matplotlib takes half a second to load.
+Colours are CSS variables of the page (`base.html`), so that plots follow dark mode and print.
+Matplotlib only supports fixed colours: each variable has a placeholder colour, which is replaced in
+the SVG. Import this module only to draw: Matplotlib takes half a second to load.
 """
 
 import io
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.projections.polar import PolarAxes
     from matplotlib.typing import RcKeyType
 
-# Stand-ins, as no drawing has them by chance.
+# Placeholder colours that plots do not use otherwise.
 INK, QUIET, LINE, CARD, ACCENT, WARN, BAD = (f"#0ddba{number}" for number in range(7))
 SERIES = tuple(f"#0ddbb{number}" for number in range(1, 7))
 PAGE_COLOURS = {
@@ -37,13 +37,13 @@ PAGE_COLOURS = {
     ACCENT: "--accent",
     WARN: "--warn",
     BAD: "--bad",
-} | {stand_in: f"--series-{number}" for number, stand_in in enumerate(SERIES, 1)}
+} | {placeholder: f"--series-{number}" for number, placeholder in enumerate(SERIES, 1)}
 
-DOTS_PER_INCH = 72  # SVG's user units: a size in pixels is one in the page's
+DOTS_PER_INCH = 72  # one SVG user unit is one CSS pixel
 TEXT_SIZE = 11  # pixels
 
 STYLE: "dict[RcKeyType, Any]" = {
-    "svg.fonttype": "none",  # text stays text, in the page's letters
+    "svg.fonttype": "none",  # text stays text, in the font of the page
     "font.size": TEXT_SIZE,
     "text.color": INK,
     "axes.edgecolor": LINE,
@@ -150,8 +150,8 @@ def inline_svg(figure: Figure, name: str, says: str) -> Markup:
     svg = re.sub(r"(<svg [^>]*?)width=\"[^\"]*\" height=\"[^\"]*\"", r"\1", svg, count=1)
     # Names within a drawing are its own; those of two drawings must not meet on a page.
     svg = re.sub(r"(\bid=\"|url\(#|href=\"#)", rf"\1{name}-", svg)
-    for stand_in, variable in PAGE_COLOURS.items():
-        svg = svg.replace(stand_in, f"var({variable})")
+    for placeholder, variable in PAGE_COLOURS.items():
+        svg = svg.replace(placeholder, f"var({variable})")
     width = round(figure.get_figwidth() * DOTS_PER_INCH)
     style = f"stroke-linejoin: round; max-width: {width}px"
     attributes = f'role="img" aria-label="{escape(says)}" style="{style}"'

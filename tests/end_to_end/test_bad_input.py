@@ -1,4 +1,4 @@
-"""Bad input costs what is bad about it, and is told in one line: what, where, and what to do."""
+"""Bad input: only the bad part is lost, and one line says what is wrong, where, and what to do."""
 
 import ctypes
 import dataclasses
@@ -16,7 +16,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from command_line import CompletedCommand, Munin, journal_hashes, make_demo_footage, processed, results
+from command_line import (
+    CompletedCommand,
+    Munin,
+    journal_hashes,
+    make_demo_footage,
+    processed,
+    results,
+)
 from media_files import write_picture, write_video
 from PIL import Image
 
@@ -28,7 +35,7 @@ PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
 
 
 def obey_permissions() -> None:
-    """For a process about to become a command: root is stopped by permissions like anybody."""
+    """Make permissions apply to root, in a process that is about to execute a command."""
     if os.geteuid() == 0:
         for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
             if ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
@@ -37,7 +44,7 @@ def obey_permissions() -> None:
 
 @pytest.fixture(scope="module")
 def munin(tmp_path_factory: pytest.TempPathFactory) -> Munin:
-    """The command on one instance: making one takes a second."""
+    """The command with one instance, since creating one takes a second."""
     return Munin(tmp_path_factory.mktemp("munin"), before_start=obey_permissions)
 
 
@@ -46,28 +53,28 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png_of(width: int, height: int) -> bytes:
-    """A whole PNG whose header says that it is so large, in a hundred bytes."""
+    """A complete PNG of a hundred bytes whose header has this size."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     pixels = png_chunk(b"IDAT", zlib.compress(bytes(1000)))
     return PNG + header + pixels + png_chunk(b"IEND", b"")
 
 
 def make_variants(cat: Path, folder: Path) -> None:
-    """One picture in the ways that cameras and people write pictures."""
+    """Write one picture in the formats that cameras and people use."""
     picture = Image.open(cat)
     whole = cat.read_bytes()
     shutil.copy(cat, folder / "cat.jpg")
     picture.convert("CMYK").save(folder / "cmyk.jpg")
     picture.convert("L").save(folder / "grey.jpg")
-    turned = Image.Exif()
-    turned[0x0112] = 6  # to be shown turned by 90 degrees clockwise
-    picture.transpose(Image.Transpose.ROTATE_90).save(folder / "rotated.jpg", exif=turned)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: rotate by 90 degrees clockwise
+    picture.transpose(Image.Transpose.ROTATE_90).save(folder / "rotated.jpg", exif=exif)
     (folder / "jpeg.png").write_bytes(whole + b"another hash")
     (folder / "truncated.jpg").write_bytes(whole[: len(whole) * 8 // 10])
 
 
 def make_damaged(folder: Path) -> None:
-    """What cards hold that are full, failing or edited by hand."""
+    """Write files as on cards that are full, failing or edited by hand."""
     (folder / "zero.jpg").write_bytes(b"")
     (folder / "zeros.jpg").write_bytes(bytes(5000))
     (folder / "text.jpg").write_text("no picture\n" * 50)
@@ -77,7 +84,7 @@ def make_damaged(folder: Path) -> None:
     (folder / "truncated.mp4").write_bytes(clip[: len(clip) * 6 // 10])
 
 
-def make_odd_names(folder: Path) -> None:
+def make_unusual_names(folder: Path) -> None:
     names = ["Ærfugl i snø.jpg", "a #1 & 100%20.jpg", "新しい.jpg", "two\nlines\x07.jpg"]
     for number, name in enumerate(names):
         write_picture(folder / name, shift=number)
@@ -85,7 +92,7 @@ def make_odd_names(folder: Path) -> None:
     Path(os.fsdecode(not_text)).write_bytes((folder / "cat.jpg").read_bytes() + b"a third")
 
 
-def make_closed_doors(folder: Path) -> None:
+def make_unreadable_paths(folder: Path) -> None:
     write_picture(folder / "closed.jpg", shift=10).chmod(0)
     for name, mode in {"no-listing": 0o300, "no-entry": 0o600, "nothing": 0}.items():
         write_picture(folder / name / "behind.jpg", shift=11).parent.chmod(mode)
@@ -100,7 +107,7 @@ def make_loops(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has ended, whose output lies beside its card."""
+    """A finished run, whose output is next to its card."""
 
     card: Path
     ended: CompletedCommand
@@ -111,29 +118,29 @@ class Run:
 
 
 def run_on(munin: Munin, card: Path) -> Run:
-    """Run the command over a card."""
+    """Run the command on a card."""
     return Run(card, munin("batch", card, card.parent / "output"))
 
 
 @pytest.fixture(scope="module")
 def run(munin: Munin, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run over a card on which everything is that can be wrong with a card."""
+    """A run on a card with every kind of damage."""
     root = tmp_path_factory.mktemp("bad")
     folder = root / "card" / "DCIM"
     folder.mkdir(parents=True)
     make_variants(make_demo_footage(root / "demo") / "DCIM" / "100MEDIA" / "IMAG0001.JPG", folder)
-    for make in (make_damaged, make_odd_names, make_closed_doors, make_loops):
+    for make in (make_damaged, make_unusual_names, make_unreadable_paths, make_loops):
         make(folder)
     return run_on(munin, root / "card")
 
 
 @pytest.fixture(scope="module")
 def demo(munin: Munin, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run over the demo's footage, in which nothing is wrong."""
+    """A run on the demo's footage, which has no damage."""
     return run_on(munin, make_demo_footage(tmp_path_factory.mktemp("demo") / "card"))
 
 
-def test_every_file_is_in_the_tables_with_what_is_wrong_with_it(run: Run) -> None:
+def test_every_file_is_in_the_tables_with_its_reason(run: Run) -> None:
     closed = "folder cannot be listed: Permission denied"
     assert run.ended.code == 0
     assert processed(run.output) == {
@@ -176,15 +183,15 @@ def test_every_file_is_in_the_tables_with_what_is_wrong_with_it(run: Run) -> Non
     }
 
 
-def test_the_command_says_how_many_media_could_not_be_used(run: Run) -> None:
+def test_the_command_prints_how_many_media_could_not_be_used(run: Run) -> None:
     assert (
-        "card: 10 of 22 media could not be used; failed_by_reason in stage3/report.json says why"
-        in run.ended.err.splitlines()
+        "card: 10 of 22 media could not be used; the reasons are in stage3/report.json, "
+        "failed_by_reason" in run.ended.err.splitlines()
     )
     assert not run.ended.errors
 
 
-def test_an_animal_is_found_in_cmyk_in_grey_turned_and_cut_short(run: Run) -> None:
+def test_an_animal_is_found_in_cmyk_greyscale_rotated_and_truncated_pictures(run: Run) -> None:
     boxes = pl.read_parquet(run.output / "tables" / "detections.parquet")
     found = {path: box for path, *box in boxes.select("path", "x", "y", "w", "h").rows()}
     cat = found["DCIM/cat.jpg"]
@@ -200,7 +207,7 @@ def test_unlisted_folders_are_counted_in_the_report(run: Run) -> None:
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What the words of commands below stand for."""
+    """The values of the placeholders in the commands below."""
     root = tmp_path_factory.mktemp("places")
     still = write_picture(root / "card" / "IMG_0001.JPG")
     write_picture(root / "..." / "IMG_0001.JPG")
@@ -209,7 +216,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> Munin:
-    """A command that is never let to do anything."""
+    """A command whose every call is refused."""
     return Munin(tmp_path_factory.mktemp("refused"))
 
 
@@ -217,8 +224,7 @@ WRONG_USE = {
     "batch {still} {out}": "INPUT {still}: is a file; name a folder of footage",
     "batch {root}/nowhere {out}": "INPUT {root}/nowhere: does not exist; name a folder of footage",
     "batch": "INPUT is missing; see munin batch --help",
-    "batch {card} {out} --input {card}": "INPUT is given twice, as {card} and as {card}; give it "
-    "once",
+    "batch {card} {out} --input {card}": "INPUT is given twice, as {card} and {card}; give it once",
     "batch {card} {card}/results": "OUTPUT {card}/results and INPUT {card} contain one another; "
     "choose an OUTPUT outside of the footage",
     "batch {card} {root}": "OUTPUT {root} and INPUT {card} contain one another; choose an "
@@ -233,8 +239,8 @@ WRONG_USE = {
     "digits, - and _, 63 characters at most",
     "batch {root}/... {out}": "{root}/...: no camera id can be derived from the folder name "
     "'...'; set one with --camera",
-    "batch {card} {out} --cameras": "{card}: 1 media files (such as IMG_0001.JPG) are outside of camera "
-    "folders; move them into one, or run {card} as one camera",
+    "batch {card} {out} --cameras": "{card}: 1 media files (such as IMG_0001.JPG) are outside of "
+    "camera folders; move them into one, or run {card} as one camera",
     "batch https://cards/1 {out}": "https://cards/1: cannot be opened; use a path or a file:// URL",
     "batch {card} {out} --conf-threshold 2": "command line: pipeline.stage1.conf_threshold: 2.0 is "
     "not allowed: input should be less than or equal to 1",
@@ -246,7 +252,7 @@ WRONG_USE = {
 
 
 @pytest.mark.parametrize("words", WRONG_USE)
-def test_wrong_use_is_told_before_anything_is_done(
+def test_wrong_use_is_an_error_before_any_work(
     refused: Munin, places: dict[str, Path], words: str
 ) -> None:
     ended = refused(*(word.format(**places) for word in words.split(" ")))
@@ -267,7 +273,7 @@ PROFILES = {
 
 
 @pytest.mark.parametrize("text", PROFILES)
-def test_a_mistake_in_a_profile_is_told_with_its_file_and_key(
+def test_a_mistake_in_a_profile_is_an_error_with_its_file_and_key(
     tmp_path: Path, places: dict[str, Path], text: str
 ) -> None:
     profile = tmp_path / "mine.yaml"
@@ -277,7 +283,7 @@ def test_a_mistake_in_a_profile_is_told_with_its_file_and_key(
     assert ended.errors == [f"error: profile {profile}: {PROFILES[text]}"]
 
 
-def test_a_profile_that_is_not_there_is_told_with_those_that_are(
+def test_an_unknown_profile_is_an_error_with_the_known_ones(
     tmp_path: Path, places: dict[str, Path]
 ) -> None:
     ended = Munin(tmp_path, "locale")("batch", places["card"], places["out"])
@@ -285,7 +291,9 @@ def test_a_profile_that_is_not_there_is_told_with_those_that_are(
     assert ended.errors[0].startswith("error: profile locale: not known; name one of cloud, ")
 
 
-def test_an_unknown_key_in_the_environment_is_told(tmp_path: Path, places: dict[str, Path]) -> None:
+def test_an_unknown_key_in_the_environment_is_an_error(
+    tmp_path: Path, places: dict[str, Path]
+) -> None:
     munin = Munin(tmp_path, environment={"MUNIN_PIPELINE__STAGE9__X": "1"})
     ended = munin("batch", places["card"], places["out"])
     assert ended.code == 2
@@ -294,7 +302,7 @@ def test_an_unknown_key_in_the_environment_is_told(tmp_path: Path, places: dict[
     )
 
 
-def test_a_dagster_home_that_cannot_be_made_is_told(
+def test_a_dagster_home_that_cannot_be_created_is_an_error(
     tmp_path: Path, places: dict[str, Path]
 ) -> None:
     (tmp_path / "file").touch()
@@ -302,14 +310,14 @@ def test_a_dagster_home_that_cannot_be_made_is_told(
     ended = munin("batch", places["card"], places["out"])
     assert ended.code == 2
     assert ended.errors == [
-        f"error: DAGSTER_HOME {tmp_path}/file/home: cannot be created (Not a directory); set it to a "
-        "folder that can be written"
+        f"error: DAGSTER_HOME {tmp_path}/file/home: cannot be created (Not a directory); set it to "
+        "a writable folder"
     ]
 
 
 @contextmanager
-def taken_out(card: Path) -> Iterator[None]:
-    """While its mount point is an empty folder."""
+def unmounted(card: Path) -> Iterator[None]:
+    """Replace the card by an empty folder, as an empty mount point is."""
     away = card.rename(card.parent / "away")
     card.mkdir()
     yield
@@ -321,7 +329,7 @@ def test_a_folder_without_media_is_refused_and_earlier_results_stay(
     munin: Munin, demo: Run
 ) -> None:
     before = results(demo.output)
-    with taken_out(demo.card):
+    with unmounted(demo.card):
         ended = munin("batch", demo.card, demo.output)
     assert ended.code == 1
     assert ended.errors == [
@@ -345,14 +353,14 @@ def test_results_of_another_camera_are_not_replaced_even_by_another_machine(
     assert results(demo.output) == before
 
 
-def test_footage_may_lie_in_a_folder_whose_name_is_no_text_results_may_not(
+def test_the_name_of_a_footage_folder_need_not_be_utf_8_but_that_of_results_must(
     munin: Munin, tmp_path: Path
 ) -> None:
-    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
-    write_picture(odd / "IMG_0001.JPG")
-    assert munin("batch", odd, tmp_path / "out").code == 0
+    not_utf_8 = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    write_picture(not_utf_8 / "IMG_0001.JPG")
+    assert munin("batch", not_utf_8, tmp_path / "out").code == 0
     assert processed(tmp_path / "out") == {"IMG_0001.JPG": ("done", None)}
-    ended = munin("batch", tmp_path / "out", odd)
+    ended = munin("batch", tmp_path / "out", not_utf_8)
     assert ended.code == 2
     assert ended.errors == [
         f"error: OUTPUT {tmp_path}/caf\\udce9: has a name that is not valid UTF-8, which tables "
@@ -361,14 +369,14 @@ def test_footage_may_lie_in_a_folder_whose_name_is_no_text_results_may_not(
 
 
 def own_model(folder: Path, name: str) -> Path:
-    """A copy of a shipped model, to be spoilt."""
+    """Copy a shipped model, to be damaged."""
     folder.mkdir()
     for file in SHIPPED_MODELS.iterdir():
         shutil.copy(file, folder)
     return folder / f"{name}.toml"
 
 
-def test_a_model_that_is_not_known_is_told_with_those_that_are(
+def test_an_unknown_model_is_an_error_with_the_known_ones(
     munin: Munin, places: dict[str, Path]
 ) -> None:
     ended = munin("batch", places["card"], places["out"], "--model", "megadetektor")
@@ -379,7 +387,7 @@ def test_a_model_that_is_not_known_is_told_with_those_that_are(
     ]
 
 
-def test_a_damaged_model_is_told_before_any_work_even_that_of_a_later_stage(
+def test_a_damaged_model_is_an_error_before_any_work_even_if_of_a_later_stage(
     munin: Munin, tmp_path: Path, places: dict[str, Path]
 ) -> None:
     manifest = own_model(tmp_path / "models", "efficientnet-lite3")
@@ -402,7 +410,7 @@ def test_a_damaged_model_is_told_before_any_work_even_that_of_a_later_stage(
     assert not (output / "journal").exists()
 
 
-def test_a_model_without_its_file_is_told(
+def test_a_model_without_its_file_is_an_error(
     munin: Munin, tmp_path: Path, places: dict[str, Path]
 ) -> None:
     manifest = own_model(tmp_path / "models", "ssd-mobilenet-v2-cam16")
@@ -416,7 +424,7 @@ def test_a_model_without_its_file_is_told(
     ]
 
 
-def test_an_output_that_cannot_be_written_is_told(
+def test_an_output_that_cannot_be_written_is_an_error(
     munin: Munin, tmp_path: Path, places: dict[str, Path]
 ) -> None:
     closed = tmp_path / "closed"
@@ -428,15 +436,15 @@ def test_an_output_that_cannot_be_written_is_told(
     ]
 
 
-def test_a_copy_of_the_results_that_cannot_be_made_is_told_and_the_results_are_there(
+def test_results_are_complete_when_their_download_fails(
     munin: Munin, demo: Run, tmp_path: Path
 ) -> None:
-    taken = tmp_path / "taken"
-    taken.touch()
-    ended = munin("batch", demo.card, demo.output, "--local-output", taken)
+    target = tmp_path / "target"
+    target.touch()
+    ended = munin("batch", demo.card, demo.output, "--local-output", target)
     assert ended.code == 1
     (error,) = ended.errors
-    assert error.startswith(f"error: {taken}/card/")
+    assert error.startswith(f"error: {target}/card/")
     assert ": cannot write " in error
     assert error.endswith(": Not a directory")
     assert (demo.output / "stage3" / "report.json").exists()
@@ -444,7 +452,7 @@ def test_a_copy_of_the_results_that_cannot_be_made_is_told_and_the_results_are_t
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 4 KB; `resize` changes that."""
+    """A disk of 4 KB, until `resize`."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("mounting a small disk needs root on Linux")
     disk = tmp_path / "disk"
@@ -460,7 +468,7 @@ def resize(disk: Path, size: str) -> None:
 
 # The disk is full at the media table, at the journal's crops, and at the tables after the journal.
 @pytest.mark.parametrize("size", ["4k", "300k", "640k"])
-def test_a_full_disk_is_told_and_with_more_room_the_run_goes_on_from_there(
+def test_a_full_disk_is_an_error_and_the_run_continues_with_more_space(
     small_disk: Path, demo: Run, munin: Munin, size: str
 ) -> None:
     output = small_disk / "out"

@@ -1,4 +1,4 @@
-"""`munin` with profile `sandbox`, as somebody new to it types it: in order, and not."""
+"""`munin` with profile `sandbox`: the commands of a new user, in order and out of order."""
 
 import json
 import re
@@ -16,21 +16,21 @@ from resources.sandbox.model.config import CREDENTIALS
 
 BUCKET = "s3://ravne-data-123456789012"
 OUTPUT = f"{BUCKET}/results/hill"
-NOBODY = dict.fromkeys(CREDENTIALS, "") | {"AWS_EC2_METADATA_DISABLED": "true"}
+NO_CREDENTIALS = dict.fromkeys(CREDENTIALS, "") | {"AWS_EC2_METADATA_DISABLED": "true"}
 
 
 @dataclass(frozen=True)
 class Place:
-    """A sandbox that is up, with compute set up, and one camera's footage."""
+    """A running sandbox and one camera's footage."""
 
     munin: Munin
     footage: Path
 
 
-def where(told: Mapping[str, str]) -> dict[str, str]:
+def address(state: Mapping[str, str]) -> dict[str, str]:
     return {
-        "MUNIN_CLOUD__AWS__ENDPOINT_URL": told["endpoint_url"],
-        "MUNIN_CLOUD__AWS__CLOCK_URL": told["clock_url"],
+        "MUNIN_CLOUD__AWS__ENDPOINT_URL": state["endpoint_url"],
+        "MUNIN_CLOUD__AWS__CLOCK_URL": state["clock_url"],
     }
 
 
@@ -41,9 +41,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     write_picture(folder / "hill" / "IMG_0001.JPG", (320, 240))
     up = munin("sandbox", "up", "--port", "0", "--scale", "120")
     assert up.code == 0, up.err
-    told = json.loads((munin.home / "sandbox.json").read_text())
+    state = json.loads((munin.home / "sandbox.json").read_text())
     try:
-        yield Place(replace(munin, environment=CREDENTIALS | where(told)), folder / "hill")
+        yield Place(replace(munin, environment=CREDENTIALS | address(state)), folder / "hill")
     finally:
         munin("sandbox", "down")
 
@@ -61,9 +61,9 @@ def first(place: Place, setup: CompletedCommand) -> CompletedCommand:
     return place.munin("batch", place.footage, OUTPUT, *words)
 
 
-def test_a_sandbox_that_is_not_up_is_told_before_anything_is_begun(tmp_path: Path) -> None:
+def test_a_sandbox_that_is_not_running_is_an_error_before_any_work(tmp_path: Path) -> None:
     nowhere = {"endpoint_url": "http://127.0.0.1:9", "clock_url": "http://127.0.0.1:9/clock"}
-    munin = Munin(tmp_path, "sandbox", CREDENTIALS | where(nowhere))
+    munin = Munin(tmp_path, "sandbox", CREDENTIALS | address(nowhere))
     for words in (["cost", "status"], ["batch", tmp_path, OUTPUT], ["status"]):
         ended = munin(*words)
         assert ended.code == 2
@@ -72,13 +72,13 @@ def test_a_sandbox_that_is_not_up_is_told_before_anything_is_begun(tmp_path: Pat
         ]
 
 
-def test_missing_credentials_for_the_sandbox_are_named_with_the_remedy(place: Place) -> None:
-    munin = replace(place.munin, environment=place.munin.environment | NOBODY)
-    (told,) = munin("cost", "status").errors
-    assert "export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox" in told
+def test_missing_credentials_for_the_sandbox_are_an_error_with_the_remedy(place: Place) -> None:
+    munin = replace(place.munin, environment=place.munin.environment | NO_CREDENTIALS)
+    (error,) = munin("cost", "status").errors
+    assert "export AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox" in error
 
 
-def test_a_run_before_the_set_up_says_what_to_set_up(place: Place) -> None:
+def test_a_run_before_setup_is_an_error_with_the_command_to_run(place: Place) -> None:
     folder = place.footage.parent / "early"
     write_picture(folder / "IMG_0001.JPG")
     ended = place.munin("batch", folder, f"{BUCKET}/results/early", "--cost-report")
@@ -87,7 +87,7 @@ def test_a_run_before_the_set_up_says_what_to_set_up(place: Place) -> None:
     assert "cost: $0.00; no job ran on AWS" in ended.out, "also when it fails"
 
 
-def test_the_set_up_has_nothing_to_remark_on_and_a_second_one_nothing_to_do(
+def test_setup_has_no_remarks_and_a_second_one_changes_nothing(
     place: Place, setup: CompletedCommand
 ) -> None:
     assert setup.code == 0 and "image" not in setup.err
@@ -95,7 +95,7 @@ def test_the_set_up_has_nothing_to_remark_on_and_a_second_one_nothing_to_do(
     assert "nothing had to be changed" in again.out
 
 
-def test_footage_from_here_ends_as_results_on_s3_and_as_a_copy_here(
+def test_local_footage_becomes_results_on_s3_and_a_local_copy(
     place: Place, first: CompletedCommand
 ) -> None:
     assert first.code == 0, first.err
@@ -103,14 +103,16 @@ def test_footage_from_here_ends_as_results_on_s3_and_as_a_copy_here(
     assert (place.munin.folder / "copied" / "hill" / "stage3" / "report.json").is_file()
 
 
-def test_what_the_launch_decides_is_told_while_it_runs(first: CompletedCommand) -> None:
+def test_decisions_of_the_launch_are_printed_while_it_runs(first: CompletedCommand) -> None:
     assert re.search(
         r"^hill: copying the footage to s3://ravne-data-123456789012/footage/hill", first.err, re.M
     )
     assert re.search(r"^hill: submitted ravne-hill-\S+ to spot: .* saves \d+", first.err, re.M)
 
 
-def test_the_cost_report_is_a_row_for_each_job_with_the_reason_below(first: CompletedCommand) -> None:
+def test_the_cost_report_is_a_row_for_each_job_with_the_reason_below(
+    first: CompletedCommand,
+) -> None:
     row = re.search(
         r"^hill +1 +spot +\S+ eu-north-1\w +[\d.]+ +done +\$([\d.]+) *$", first.out, re.M
     )
@@ -119,7 +121,9 @@ def test_the_cost_report_is_a_row_for_each_job_with_the_reason_below(first: Comp
     assert re.search(rf"^processing +\${row[1]}", first.out, re.M)
 
 
-def test_the_cost_report_has_boot_and_idle_time_the_total_and_the_savings(first: CompletedCommand) -> None:
+def test_the_cost_report_has_boot_and_idle_time_the_total_and_the_savings(
+    first: CompletedCommand,
+) -> None:
     for part in ("boot and idle time", "disks", "public addresses", "total"):
         assert re.search(rf"^{part} +\$[\d.]+", first.out, re.M)
     assert re.search(
@@ -128,20 +132,22 @@ def test_the_cost_report_has_boot_and_idle_time_the_total_and_the_savings(first:
     assert "Rate savings 66" in first.out and "Effective savings" in first.out
 
 
-def test_all_costs_can_be_had_as_json_as_a_page_and_as_focus(place: Place, first: CompletedCommand) -> None:
+def test_costs_are_available_as_json_as_html_and_as_focus(
+    place: Place, first: CompletedCommand
+) -> None:
     ended = place.munin("cost", "costs", "--json", "--output", "costs")
     assert ended.code == 0, ended.err
-    told = json.loads(ended.out)
-    assert told["jobs"]["done"] == 1 and told["computing"]["usd"] > 0
-    assert {line["area"] for line in told["storage"]["lines"]} == {"footage", "results"}
-    assert [each["part"] for each in told["aws"]][:1] == ["machines"]
+    report = json.loads(ended.out)
+    assert report["jobs"]["done"] == 1 and report["computing"]["usd"] > 0
+    assert {line["area"] for line in report["storage"]["lines"]} == {"footage", "results"}
+    assert [each["part"] for each in report["aws"]][:1] == ["machines"]
     folder = place.munin.folder / "costs"
-    assert json.loads((folder / "cost_report.json").read_text()) == told
+    assert json.loads((folder / "cost_report.json").read_text()) == report
     assert "<svg" in (folder / "cost_report.html").read_text()
     assert "123456789012" in (folder / "cost_focus.csv").read_text()
 
 
-def test_costs_of_a_camera_that_is_not_known_are_refused(place: Place, first: CompletedCommand) -> None:
+def test_costs_of_an_unknown_camera_are_refused(place: Place, first: CompletedCommand) -> None:
     ended = place.munin("cost", "costs", "--camera", "dale")
     assert (ended.code, len(ended.errors)) == (2, 1)
     assert "--camera dale: no such camera" in ended.errors[0]
@@ -153,23 +159,23 @@ def test_watching_costs_ends_when_no_job_is_left(place: Place, first: CompletedC
     assert re.search(r"^total +\$[\d.]+", ended.out, re.M)
 
 
-def test_status_counts_results_on_s3_with_a_cloud_profile_and_says_so_without(
+def test_status_counts_results_on_s3_only_with_a_cloud_profile(
     place: Place, first: CompletedCommand
 ) -> None:
-    told = place.munin("status").out
-    assert re.search(rf"hill +│ SUCCESS \S+ \S+ │ 1 +│ 0 +│ 0 +│ {OUTPUT}", told)
+    output = place.munin("status").out
+    assert re.search(rf"hill +│ SUCCESS \S+ \S+ │ 1 +│ 0 +│ 0 +│ {OUTPUT}", output)
     local = replace(place.munin, profile="local")("status")
     assert local.code == 0 and OUTPUT in local.out
     assert "hill: its results are on S3; name a cloud profile to count them" in local.out
 
 
-def test_visits_are_made_anew_from_results_on_s3(place: Place, first: CompletedCommand) -> None:
+def test_visits_are_recomputed_from_results_on_s3(place: Place, first: CompletedCommand) -> None:
     ended = place.munin("stage3", OUTPUT, "--compression-window", "30")
     assert ended.code == 0, ended.err
     assert f"results: {OUTPUT}" in ended.out
 
 
-def test_limits_that_are_named_change_the_machines_that_are_set_up(
+def test_limits_in_options_change_the_compute_environments(
     place: Place, setup: CompletedCommand
 ) -> None:
     nothing = place.footage.parent / "nowhere"
@@ -182,24 +188,26 @@ def test_limits_that_are_named_change_the_machines_that_are_set_up(
     assert {each["max_vcpus"] for each in found["environments"]} == {8}
 
 
-def test_what_cannot_be_interrupted_is_said_to_be_no_job_on_spot(place: Place) -> None:
+def test_only_running_jobs_on_spot_can_be_interrupted(place: Place) -> None:
     ended = place.munin("sandbox", "interrupt", "hill")
     assert ended.code == 2
     assert ended.errors[0].startswith("error: hill: no running job on spot, and no spot machine")
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["teardown"], "No such command 'teardown'"),
         (["batch", "--nonsense"], "No such option: --nonsense"),
         (["batch", ".", OUTPUT, "--priority", "urgent"], "'low', 'normal', 'high'"),
     ],
 )
-def test_wrong_use_is_told_without_a_traceback(place: Place, words: list[str], told: str) -> None:
+def test_wrong_use_is_an_error_without_a_traceback(
+    place: Place, words: list[str], message: str
+) -> None:
     ended = place.munin(*words)
     assert ended.code == 2
-    assert told in ended.err
+    assert message in ended.err
 
 
 def test_the_command_starts_without_dagster_and_boto3() -> None:
@@ -208,7 +216,7 @@ def test_the_command_starts_without_dagster_and_boto3() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_a_second_teardown_finds_nothing_and_a_run_after_it_says_what_to_do(
+def test_a_second_teardown_changes_nothing_and_status_names_the_command_to_run(
     place: Place, first: CompletedCommand
 ) -> None:
     for _ in range(2):

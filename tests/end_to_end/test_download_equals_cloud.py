@@ -1,4 +1,4 @@
-"""What is made anew at home of the cloud's results is what the cloud would have made of them."""
+"""Results that are recomputed locally equal those that the cloud computes."""
 
 # ruff: noqa: F811 (fixtures)
 
@@ -44,7 +44,7 @@ def first_run(account: Cloud, card: Path) -> tuple[Camera, Ran]:
 def munin(
     account: Cloud, first_run: tuple[Camera, Ran], tmp_path_factory: pytest.TempPathFactory
 ) -> Munin:
-    """The command on the machine that ran the camera."""
+    """The command on the machine that launched the camera."""
     camera, ran = first_run
     assert ran.success, ran.error
     where = {
@@ -56,8 +56,8 @@ def munin(
     return munin
 
 
-def taken_home(account: Cloud, camera: Camera, root: Path) -> Path:
-    """The camera's folder here, with the script that makes its results anew."""
+def downloaded(account: Cloud, camera: Camera, root: Path) -> Path:
+    """Download a camera's results, with the script that recomputes them; return the folder."""
     store = account.store(camera.output_url)
     (found,) = find_results(store)
     download_results(store, found, root / camera.camera_id, lambda progress: None)
@@ -69,23 +69,23 @@ def taken_home(account: Cloud, camera: Camera, root: Path) -> Path:
 def home(
     account: Cloud, first_run: tuple[Camera, Ran], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The results of the first run, here."""
-    return taken_home(account, first_run[0], tmp_path_factory.mktemp("taken"))
+    """The downloaded results of the first run."""
+    return downloaded(account, first_run[0], tmp_path_factory.mktemp("downloaded"))
 
 
-def made_anew(folder: Path, *words: str) -> dict[str, Any]:
-    """What the script makes of a folder, by name."""
+def recomputed(folder: Path, *words: str) -> dict[str, Any]:
+    """Run the script of a folder; return its results by name."""
     command = [sys.executable, str(folder / RUNNER), "--no-browser", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return results(folder / "rerun")
 
 
-def visits(made: Path) -> pl.DataFrame:
-    return pl.read_parquet(made / "stage3" / "observations.parquet")
+def visits(folder: Path) -> pl.DataFrame:
+    return pl.read_parquet(folder / "stage3" / "observations.parquet")
 
 
-def test_with_the_same_settings_every_file_is_the_cloud_s_number_for_number(
+def test_with_the_same_settings_every_file_equals_the_cloud_s(
     account: Cloud, first_run: tuple[Camera, Ran], home: Path
 ) -> None:
     there = {
@@ -94,15 +94,15 @@ def test_with_the_same_settings_every_file_is_the_cloud_s_number_for_number(
         if name.startswith("stage3/") and not name.endswith((".html", "thumbnails.parquet"))
     }
     assert {"stage3/observations.parquet", "stage3/megadetector.json"} <= there.keys()
-    here = made_anew(home)
+    here = recomputed(home)
     assert {name: here.get(name) for name in there} == there
 
 
-def test_with_other_windows_they_are_as_munin_stage3_makes_them_there(
+def test_with_other_windows_visits_equal_those_of_munin_stage3_on_s3(
     account: Cloud, munin: Munin, first_run: tuple[Camera, Ran], home: Path
 ) -> None:
     camera = first_run[0]
-    made_anew(home, *OTHER_WINDOWS)
+    recomputed(home, *OTHER_WINDOWS)
     ended = munin("stage3", camera.output_url, *OTHER_WINDOWS)
     assert ended.code == 0, ended.err
     there = visits(account.results(camera))
@@ -110,7 +110,7 @@ def test_with_other_windows_they_are_as_munin_stage3_makes_them_there(
     assert there.height < visits(home).height, "other windows than before"
 
 
-def test_a_reviewer_s_words_on_results_on_s3_hold_there_and_at_home(
+def test_a_reviewer_s_labels_on_s3_apply_there_and_in_downloads(
     account: Cloud, munin: Munin, first_run: tuple[Camera, Ran]
 ) -> None:
     camera = first_run[0]
@@ -128,8 +128,8 @@ def test_a_reviewer_s_words_on_results_on_s3_hold_there_and_at_home(
     there = visits(account.results(camera))
     named = there.filter(pl.col("category") == "animal").select("reviewed_by", "machine_species")
     assert set(named.rows()) == {("Anna Ek", "domestic cat")}
-    after = taken_home(account, camera, munin.folder / "after")
-    made_anew(after)
+    after = downloaded(account, camera, munin.folder / "after")
+    recomputed(after)
     assert visits(after / "rerun").equals(there)
     exported = (after / "stage3" / "observations.csv").read_text("utf-8")
-    assert "Anna Ek" in exported, "exports are made anew with the words, too"
+    assert "Anna Ek" in exported, "exports have the labels"

@@ -1,4 +1,4 @@
-"""What `make demo` installs is enough: the tests' environment has more, which is hidden here."""
+"""The dependencies of a plain install are enough; the extras of the tests are hidden here."""
 
 import dataclasses
 import re
@@ -17,7 +17,7 @@ from stub_libraries import gcc, make_stub
 __all__ = ["gcc"]  # pytest finds fixtures by their names
 
 PYPROJECT = ROOT / "pyproject.toml"
-# Python runs this in every process that is started, before anything else.
+# Python runs this first in every process.
 HIDE = """
 import sys
 
@@ -35,12 +35,12 @@ sys.meta_path.insert(0, Absent())
 
 
 def normal(name: str) -> str:
-    """A distribution's name as PEP 503 compares it."""
+    """Return a distribution's name as PEP 503 normalizes it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def needed_by(wanted: Requirement, seen: set[tuple[str, str]]) -> Iterator[str]:
-    """The distributions that come with one, itself among them."""
+def dependencies_of(wanted: Requirement, seen: set[tuple[str, str]]) -> Iterator[str]:
+    """Yield a distribution and all of its dependencies."""
     yield normal(wanted.name)
     try:
         lines = requires(wanted.name) or []
@@ -52,16 +52,16 @@ def needed_by(wanted: Requirement, seen: set[tuple[str, str]]) -> Iterator[str]:
         seen.add((normal(wanted.name), extra))
         for needed in map(Requirement, lines):
             if needed.marker is None or needed.marker.evaluate({"extra": extra}):
-                yield from needed_by(needed, seen)
+                yield from dependencies_of(needed, seen)
 
 
 def not_in_a_plain_install() -> set[str]:
-    """Modules and packages of this environment that the project's own dependencies do not bring."""
+    """Return modules of this environment that the project's dependencies do not include."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     seen: set[tuple[str, str]] = set()
     plain = {normal(project["name"]), "pip", "setuptools"}
     for line in project["dependencies"]:
-        plain.update(needed_by(Requirement(line), seen))
+        plain.update(dependencies_of(Requirement(line), seen))
     return {
         module
         for module, makers in packages_distributions().items()
@@ -101,23 +101,23 @@ def test_a_command_on_this_machine_needs_no_extra(munin: Munin, words: list[str]
     assert (ended.code, ended.errors) == (0, [])
 
 
-def test_what_needs_an_extra_names_it(munin: Munin) -> None:
-    """It also shows that extras are hidden here."""
-    abroad = dataclasses.replace(munin, profile="cloud")
-    ended = abroad("batch", "s3://a-bucket/footage", "s3://a-bucket/results")
+def test_a_command_that_needs_an_extra_names_it(munin: Munin) -> None:
+    """Shows also that extras are hidden here."""
+    cloud = dataclasses.replace(munin, profile="cloud")
+    ended = cloud("batch", "s3://a-bucket/footage", "s3://a-bucket/results")
     assert ended.code == 1
     assert len(ended.errors) == 1
     assert "odins-ravne[cloud]" in ended.errors[0]
 
 
-def test_engines_for_a_gpu_need_an_extra_which_is_named(munin: Munin, tmp_path: Path) -> None:
+def test_engines_for_a_gpu_need_an_extra_that_the_error_names(munin: Munin, tmp_path: Path) -> None:
     ended = munin("models", "engines", "--arch", "sm_75", "--to", tmp_path)
     (error,) = ended.errors
     assert ended.code == 1
     assert "TensorRT is not installed; pip install 'odins-ravne[gpu]'" in error
 
 
-def test_a_gpu_without_the_extra_is_told_and_the_cpu_does_the_work(
+def test_a_gpu_without_the_extra_is_a_warning_and_the_cpu_is_used(
     munin: Munin, gcc: str, tmp_path: Path
 ) -> None:
     make_stub(gcc, "cuda_driver.c", tmp_path / "libcuda.so.1", "-DGPUS=1", "-DCUDA=13000")

@@ -1,4 +1,4 @@
-"""A server's dagster.yaml and services, on a real Postgres and an S3 that is moto's."""
+"""A server's dagster.yaml and services, with a real Postgres and moto's S3."""
 
 import json
 import os
@@ -31,12 +31,12 @@ from resources.launch.slots import LaunchSlots
 DEPLOY = ROOT / "deploy"
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 BUCKET, PASSWORD = "ravne-data", "a secret"
-# Made for a test: nothing has to outlive a power cut.
+# A test needs no durability.
 UNSAFE = "-c fsync=off -c listen_addresses=127.0.0.1"
 SERVICES = ("ravne-code", "ravne-daemon", "ravne-webserver")
 BIN = "/opt/ravne/bin"
-# What a busy machine may take until all three know each other, and until one has ended.
-READY_WITHIN, ENDS_WITHIN = 90.0, 30.0
+# On a busy machine.
+READY_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS = 90.0, 30.0
 STATE = """{
   workspaceOrError {... on Workspace {locationEntries {name loadStatus}}}
   instance {daemonHealth {allDaemonStatuses {daemonType required healthy}}}
@@ -48,16 +48,16 @@ def postgres() -> Iterator[int]:
     """The port of a Postgres with the user and the database of docs/production.md."""
     if not BINARIES:
         pytest.skip("no Postgres is installed (apt-get install postgresql)")
-    # Not below pytest's folder, which each new pytest closes to other users, as Postgres's.
+    # Not below pytest's folder, to which other users, such as Postgres's, have no access.
     with tempfile.TemporaryDirectory(prefix="munin-postgres-") as folder:
-        made = Path(folder)
-        data, secret = made / "data", made / "secret"
+        root = Path(folder)
+        data, secret = root / "data", root / "secret"
         data.mkdir()
         secret.write_text(PASSWORD)
         user = None
         if os.geteuid() == 0:  # Postgres does not run as root
             user = "postgres"
-            for path in (made, data, secret):
+            for path in (root, data, secret):
                 shutil.chown(path, user)
         port = free_port()
 
@@ -67,7 +67,7 @@ def postgres() -> Iterator[int]:
 
         login = ["-U", "ravne", f"--pwfile={secret}", "-A", "scram-sha-256"]
         run("initdb", "-D", str(data), *login, "-N")
-        options = f"{UNSAFE} -p {port} -k {made}"
+        options = f"{UNSAFE} -p {port} -k {root}"
         run("pg_ctl", "-D", str(data), "-w", "-l", str(data / "log"), "-o", options, "start")
         try:
             yield port
@@ -104,7 +104,7 @@ def home(postgres: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     server.stop()
 
 
-def test_runs_are_kept_in_postgres_and_what_they_print_in_the_bucket(home: Path) -> None:
+def test_runs_are_stored_in_postgres_and_their_output_in_the_bucket(home: Path) -> None:
     @dg.asset
     def visits() -> None:
         print("a fox at 02:14", flush=True)
@@ -141,24 +141,24 @@ def test_the_slots_of_an_account_are_shared_through_postgres(home: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("changed", "why"),
+    ("changed", "reason"),
     [
         ({"RAVNE_POSTGRES_PASSWORD": None}, "RAVNE_POSTGRES_PASSWORD is not set"),
         ({"RAVNE_POSTGRES_PORT": "1"}, "too many retries for DB connection"),
     ],
 )
-def test_a_server_that_cannot_be_reached_is_told_in_words(
-    changed: dict[str, str | None], why: str, home: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_server_that_cannot_be_reached_is_a_clear_error(
+    changed: dict[str, str | None], reason: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dagster_postgres.utils.time.sleep", lambda seconds: None)
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     for name, text in changed.items():
         monkeypatch.setenv(name, text) if text else monkeypatch.delenv(name)
-    with pytest.raises(UsageError, match=rf"dagster.yaml: cannot be used \({why}\)"):
+    with pytest.raises(UsageError, match=rf"dagster.yaml: cannot be used \({reason}\)"):
         prepare_home()
 
 
-def test_the_rules_for_runs_are_those_of_a_laptop_but_for_their_number() -> None:
+def test_the_rules_for_runs_equal_those_of_a_laptop_except_their_number() -> None:
     server = yaml.safe_load((DEPLOY / "dagster.yaml").read_text())
     laptop = yaml.safe_load(DAGSTER_YAML)
     rules = "tag_concurrency_limits"
@@ -166,29 +166,29 @@ def test_the_rules_for_runs_are_those_of_a_laptop_but_for_their_number() -> None
     assert server["run_retries"] == laptop["run_retries"]
 
 
-def test_the_services_environment_names_all_that_the_dagster_yaml_asks_for() -> None:
-    asked = set(names_of_env(yaml.safe_load((DEPLOY / "dagster.yaml").read_text())))
+def test_the_services_environment_has_every_variable_of_the_dagster_yaml() -> None:
+    required = set(names_of_env(yaml.safe_load((DEPLOY / "dagster.yaml").read_text())))
     lines = (DEPLOY / "environment").read_text().splitlines()
-    told = {line.partition("=")[0] for line in lines if not line.startswith("#")}
-    assert asked and asked <= told
+    defined = {line.partition("=")[0] for line in lines if not line.startswith("#")}
+    assert required and required <= defined
 
 
 # The services
 
 
 def installed(text: str) -> str:
-    """A service's file, of an installation in this environment."""
+    """Return a service's file with the paths of this environment."""
     return text.replace(BIN, str(Path(sys.executable).parent))
 
 
 def command_of(service: str) -> list[str]:
-    """What a service starts."""
+    """Return the command of a service."""
     lines = installed((DEPLOY / f"{service}.service").read_text()).splitlines()
     (command,) = (line.partition("=")[2] for line in lines if line.startswith("ExecStart="))
     return shlex.split(command)
 
 
-def test_systemd_finds_no_fault_in_the_services(tmp_path: Path) -> None:
+def test_systemd_accepts_the_services(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed (apt-get install systemd)")
     files = [tmp_path / f"{service}.service" for service in SERVICES]
@@ -203,9 +203,7 @@ def test_systemd_finds_no_fault_in_the_services(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_services_find_each_other_and_end_when_they_are_told_to(
-    home: Path, tmp_path: Path
-) -> None:
+def test_the_services_connect_and_stop_when_terminated(home: Path, tmp_path: Path) -> None:
     moved = {"4266": str(free_port()), "3000": str(free_port())}
     workspace = tmp_path / "workspace.yaml"
     workspace.write_text((DEPLOY / "workspace.yaml").read_text().replace("4266", moved["4266"]))
@@ -214,11 +212,11 @@ def test_the_services_find_each_other_and_end_when_they_are_told_to(
         for service in SERVICES:
             command = [moved.get(word, word) for word in command_of(service)]
             stack.enter_context(running(command, environment(home), tmp_path / f"{service}.log"))
-        wait_for("all three", lambda: is_whole(moved["3000"]), READY_WITHIN)
+        wait_for("all three", lambda: is_ready(moved["3000"]), READY_TIMEOUT_SECONDS)
 
 
 def environment(home: Path) -> dict[str, str]:
-    """What systemd gives a service: the file of its environment, and little else."""
+    """Return the environment that systemd gives a service: its file, and little else."""
     lines = (DEPLOY / "environment").read_text().splitlines()
     named = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
     here = {name: os.environ[name] for name in named if name in os.environ}
@@ -235,7 +233,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
-    """A service, ended as systemd does: all its processes are asked to end, and must."""
+    """Run a service; stop it as systemd does, by terminating all of its processes."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -250,14 +248,14 @@ def running(command: list[str], environment: dict[str, str], log: Path) -> Itera
         yield
         assert process.poll() is None, log.read_text()
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(ENDS_WITHIN)
+        process.wait(STOP_TIMEOUT_SECONDS)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def is_whole(port: str) -> bool:
-    """Whether the UI has the code location, and the daemon does all that is asked of it."""
+def is_ready(port: str) -> bool:
+    """Return True if the UI has loaded the code location and all daemons are healthy."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/graphql",
         json.dumps({"query": STATE}).encode(),
@@ -276,7 +274,7 @@ def is_whole(port: str) -> bool:
 
 
 def names_of_env(tree: object) -> Iterator[str]:
-    """The environment variables that a configuration names."""
+    """Yield the environment variables that a configuration names."""
     if isinstance(tree, dict):
         for key, inner in tree.items():
             if key == "env":

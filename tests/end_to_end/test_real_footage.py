@@ -1,4 +1,4 @@
-"""The pipeline on real, labelled footage: what it finds, and what odd files do to it."""
+"""The pipeline on real, labelled footage, with damaged and unusual files."""
 
 import csv
 from collections.abc import Iterator
@@ -24,14 +24,14 @@ pytestmark = pytest.mark.footage
 EVERYTHING = SamplingPlan("every", 1.0, 1, False, 0.002)
 
 
-# What Camtrap DP asks for and memory cards do not hold.
+# Camtrap DP requires it, but memory cards do not have it.
 STUDY = {
     "project.utc_offset": "+01:00",
     "project.deployments": [{"cameraID": "all", "latitude": 59.5, "longitude": 17.5}],
 }
 
 
-class Silent:
+class SilentReporter:
     def info(self, message: str) -> None: ...
     def warning(self, message: str) -> None: ...
     def progress(self, progress: StageProgress) -> None: ...
@@ -39,12 +39,12 @@ class Silent:
 
 @pytest.fixture(scope="module")
 def results(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All stages over all of the footage, as one camera, with the default settings."""
+    """Run all stages over all of the footage, as one camera, with the default settings."""
     output = tmp_path_factory.mktemp("results")
     context = StepContext(
         Camera("all", footage.as_uri(), output.as_uri()),
         load_profile("local", STUDY, {}),
-        Silent(),
+        SilentReporter(),
         Event(),
     )
     for stage, result in run_step(context, list(STAGES)):
@@ -75,14 +75,14 @@ def test_labelled_animals_are_found_by_day_and_by_night(footage: Path, results: 
     )
     by_light: dict[str, list[bool]] = {}
     for path, light in stills.select("path", "light").iter_rows():
-        key = "burst" if "RCNX" in path and "camtrapdp" in path else (light or "unknown")
+        key = "sequence" if "RCNX" in path and "camtrapdp" in path else (light or "unknown")
         by_light.setdefault(key.split()[0], []).append("animal" in found.get(path, set()))
     assert sum(by_light["day"]) >= 11 and len(by_light["day"]) == 13
     assert sum(by_light["night"]) >= 12 and len(by_light["night"]) == 13
-    assert sum(by_light["burst"]) >= 1
+    assert sum(by_light["sequence"]) >= 1
 
 
-def test_people_and_the_truck_are_told_from_animals(footage: Path, results: Path) -> None:
+def test_people_and_vehicles_are_not_labelled_as_animals(footage: Path, results: Path) -> None:
     found = with_boxes(results)
     assert "person" in found["speciesnet_testdata/human.jpg"]
     assert "person" in found["animl/Southwest/B012_2021-05-27_human.jpg"]
@@ -116,12 +116,12 @@ def manifest_videos(footage: Path) -> Iterator[dict[str, str]]:
                 yield row
 
 
-def test_every_frame_that_can_be_decoded_is_and_has_its_time(footage: Path) -> None:
+def test_every_frame_is_decoded_with_its_time(footage: Path) -> None:
     rows = list(manifest_videos(footage))
     assert len(rows) == 24
     for row in rows:
         frames = []
-        with suppress(MediaError):  # said of the cut clip, after its frames
+        with suppress(MediaError):  # of the truncated clip, after its frames
             for frame in decode_video(footage / row["path"], EVERYTHING, 2e8):
                 frames.append((frame.number, frame.time_ms))
         expected = int(row["frames_decoded"])
@@ -136,7 +136,7 @@ def test_times_of_a_steady_clip_are_exact(footage: Path) -> None:
         assert frame.time_ms == round(frame.number * 1000 / 12.5)
 
 
-def test_a_chroma_change_after_the_first_frame_is_decoded_through(
+def test_decoding_continues_after_a_change_of_chroma(
     footage: Path, results: Path
 ) -> None:
     frames = pl.read_parquet(results / "tables" / "frames.parquet")
@@ -144,21 +144,21 @@ def test_a_chroma_change_after_the_first_frame_is_decoded_through(
     assert frames.filter(pl.col("path") == path).height >= 2
 
 
-def test_visits_of_the_footage_are_kept_apart_by_species(results: Path) -> None:
+def test_visits_of_the_footage_are_separated_by_species(results: Path) -> None:
     visits = pl.read_parquet(results / "stage3" / "observations.parquet")
     assert visits.height > 20
     assert {"person", "vehicle", "unknown animal"} <= set(visits["species"])
     assert visits.filter(pl.col("start_at") > pl.col("end_at")).is_empty()
 
 
-def test_the_motion_gate_loses_no_box_but_those_it_says(footage: Path, results: Path) -> None:
-    """With the gate off, no medium shows a category that it did not show with it on."""
+def test_the_motion_gate_loses_no_box(footage: Path, results: Path) -> None:
+    """The number of boxes is the same with the gate on and off."""
     clip = footage / "zamba_videos" / "densepose_tests"
     output = results.parent / "without-gate"
     context = StepContext(
         Camera("chimp", clip.as_uri(), output.as_uri()),
         load_profile("local", {"pipeline.stage1.motion_gate": False}, environ={}),
-        Silent(),
+        SilentReporter(),
         Event(),
     )
     dict(run_step(context, ["footage", "detections"]))

@@ -1,4 +1,4 @@
-"""However a run ends, the next one goes on from there: nothing is lost, nothing is done twice."""
+"""However a run ends, the next one resumes it: nothing is lost, nothing is done twice."""
 
 import dataclasses
 import hashlib
@@ -20,7 +20,14 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
-from command_line import CompletedCommand, Munin, journal_hashes, make_demo_footage, processed, results
+from command_line import (
+    CompletedCommand,
+    Munin,
+    journal_hashes,
+    make_demo_footage,
+    processed,
+    results,
+)
 from dagster import DagsterRunStatus, RunsFilter
 from media_files import write_picture, write_video
 from PIL import Image
@@ -33,15 +40,15 @@ from resources.settings.dagster_resource import RunSettings
 from resources.storage.local_store import LocalStore
 
 WORKER = "odins_ravne_assets.worker"
-# More than a part of the journal holds, so that interrupted runs leave some parts behind.
+# More than one part of the journal has, so that interrupted runs leave several parts.
 BROKEN = 280
 SEEDS = range(10)
-# A process ends itself when its parent is gone; until then it finishes what is in hand.
-ENDS_WITHIN = 30.0
+# A process whose parent has died finishes the medium in progress and exits.
+EXIT_TIMEOUT_SECONDS = 30.0
 
 
 def write_broken_png(path: Path, number: int) -> None:
-    """A PNG whose header is whole and whose pixels are not: it takes Stage 1 to find out."""
+    """Write a PNG with a valid header and damaged pixels, which only Stage 1 finds."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -56,7 +63,7 @@ def write_broken_png(path: Path, number: int) -> None:
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A camera's footage: animals, a person, empties, clips, and a folder that went bad."""
+    """A camera's footage: animals, a person, empty stills, clips, and a damaged folder."""
     folder = make_demo_footage(tmp_path_factory.mktemp("footage") / "card")
     for number in range(BROKEN):
         write_broken_png(folder / "DCIM" / "101BROKE" / f"IMAG{number:04d}.PNG", number)
@@ -72,11 +79,11 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Uninterrupted:
-    """A run that nothing came across."""
+    """A run without an interruption."""
 
     files: dict[str, bytes]
     hashes: set[str]
-    # From the start of the process to its end, of one that goes on from there: what any run takes.
+    # Duration of the process of a run that has nothing left to do.
     seconds: float
 
 
@@ -92,19 +99,19 @@ def munin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Munin]:
 def uninterrupted(card: Path, munin: Munin) -> Uninterrupted:
     output = munin.folder / "uninterrupted"
     assert munin("batch", card, output, "--camera", "card").code == 0
-    made = results(output), set(journal_hashes(output))
+    expected = results(output), set(journal_hashes(output))
     command = munin.start("batch", card, output, "--camera", "card")
     run_of(command)
     started = time.monotonic()
     assert munin.wait(command).code == 0
-    return Uninterrupted(*made, time.monotonic() - started)
+    return Uninterrupted(*expected, time.monotonic() - started)
 
 
 def run_of(command: subprocess.Popen[str]) -> psutil.Process:
-    """The process of a command's one run, as soon as there is one."""
+    """Wait for the process of a command's one run."""
     while command.poll() is None:
         for child in psutil.Process(command.pid).children():
-            with suppress(psutil.Error):  # one that has ended has no command any more
+            with suppress(psutil.Error):  # it has exited
                 if "odins_ravne_assets.run_camera" in child.cmdline():
                     return child
         time.sleep(0.01)
@@ -112,56 +119,56 @@ def run_of(command: subprocess.Popen[str]) -> psutil.Process:
 
 
 def moment_of(seed: int) -> float:
-    """When to strike, as a share of a run's time: the seeds are spread over it."""
+    """Return the moment of an interruption, as a share of a run; the seeds cover all of it."""
     return (seed + random.Random(seed).random()) / len(SEEDS)
 
 
-def strike(
-    munin: Munin, card: Path, output: Path, moment: float, blow: Callable[[int, int], None]
+def run_and_interrupt(
+    munin: Munin, card: Path, output: Path, moment: float, interrupt: Callable[[int, int], None]
 ) -> CompletedCommand | None:
-    """Run the command and strike it at a moment, in seconds since its run's process is there.
+    """Run the command and interrupt it, some seconds after the start of its run's process.
 
     Args:
-        blow: is told the process ids of the command and of its run.
+        interrupt: is called with the process ids of the command and of its run.
 
     Returns:
-        How the command ended; None when it had done all its work before.
+        The command; None if it had finished its work before.
     """
     command = munin.start("batch", card, output, "--camera", "card")
     run = run_of(command)
     time.sleep(moment)
     in_time = run.is_running() and run.status() != psutil.STATUS_ZOMBIE
     if in_time:
-        blow(command.pid, run.pid)
+        interrupt(command.pid, run.pid)
     ended = munin.wait(command)
     return ended if in_time and ended.code else None
 
 
-def strike_ten_times(
+def interrupt_ten_times(
     munin: Munin,
     card: Path,
     uninterrupted: Uninterrupted,
-    blow: Callable[[int, int], None],
+    interrupt: Callable[[int, int], None],
     check: Callable[[CompletedCommand], None],
 ) -> None:
-    """Strike runs at the moments of all seeds, each run going on from the one before: the first
-    as they begin, the middle ones as they look at media, the last as they write results.
+    """Interrupt runs at the moments of all seeds, each run resuming the one before: the first runs
+    while they start, the next ones while they process media, the last while they write results.
 
-    Where the work is done before its moment comes, the next run begins with an output of its own;
-    and earlier, if even a run that has everything to do is faster than the one that was measured.
+    If a run finishes before its moment, the next one has a new output, and an earlier moment if
+    the run that finished had everything to do.
     """
     chains = 0
-    output = munin.folder / f"{blow.__name__}-{chains}"
+    output = munin.folder / f"{interrupt.__name__}-{chains}"
     for seed in SEEDS:
         moment = moment_of(seed) * uninterrupted.seconds
         while True:
             fresh = not output.exists()
-            if ended := strike(munin, card, output, moment, blow):
+            if ended := run_and_interrupt(munin, card, output, moment, interrupt):
                 check(ended)
                 break
             assert_nothing_lost_or_done_twice(munin, output, uninterrupted)
             chains += 1
-            output = munin.folder / f"{blow.__name__}-{chains}"
+            output = munin.folder / f"{interrupt.__name__}-{chains}"
             moment *= 0.8 if fresh else 1.0
     assert munin("batch", card, output, "--camera", "card").code == 0
     assert_nothing_lost_or_done_twice(munin, output, uninterrupted)
@@ -170,7 +177,7 @@ def strike_ten_times(
 def assert_nothing_lost_or_done_twice(
     munin: Munin, output: Path, uninterrupted: Uninterrupted
 ) -> None:
-    """The results of a run that went on from an interrupted one."""
+    """Check the results of a run that resumed an interrupted one."""
     assert results(output) == uninterrupted.files
     hashes = journal_hashes(output)
     assert len(hashes) == len(set(hashes))
@@ -180,7 +187,7 @@ def assert_nothing_lost_or_done_twice(
 
 
 def assert_no_process_is_left(munin: Munin) -> None:
-    _gone, alive = psutil.wait_procs(munin.processes(), timeout=ENDS_WITHIN)
+    _, alive = psutil.wait_procs(munin.processes(), timeout=EXIT_TIMEOUT_SECONDS)
     assert not alive
 
 
@@ -197,29 +204,31 @@ def press_ctrl_c(command: int, run: int) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_after_kill_9_of_the_run_the_next_one_goes_on(
+def test_after_kill_9_of_the_run_the_next_one_resumes(
     munin: Munin, card: Path, uninterrupted: Uninterrupted
 ) -> None:
     def check(ended: CompletedCommand) -> None:
         assert ended.code == 1
         assert len(ended.errors) == 1
-        assert "camera card: the run was killed by SIGKILL; run again to continue" in ended.errors[0]
+        assert (
+            "camera card: the run was killed by SIGKILL; run again to continue" in ended.errors[0]
+        )
 
-    strike_ten_times(munin, card, uninterrupted, kill_the_run, check)
+    interrupt_ten_times(munin, card, uninterrupted, kill_the_run, check)
 
 
 @pytest.mark.timeout(900)
-def test_after_kill_9_of_the_command_the_next_one_goes_on(
+def test_after_kill_9_of_the_command_the_next_one_resumes(
     munin: Munin, card: Path, uninterrupted: Uninterrupted
 ) -> None:
     def check(ended: CompletedCommand) -> None:
         assert ended.code == -signal.SIGKILL
 
-    strike_ten_times(munin, card, uninterrupted, kill_the_command, check)
+    interrupt_ten_times(munin, card, uninterrupted, kill_the_command, check)
 
 
 @pytest.mark.timeout(900)
-def test_after_ctrl_c_the_next_run_goes_on(
+def test_after_ctrl_c_the_next_run_resumes(
     munin: Munin, card: Path, uninterrupted: Uninterrupted
 ) -> None:
     def check(ended: CompletedCommand) -> None:
@@ -227,13 +236,13 @@ def test_after_ctrl_c_the_next_run_goes_on(
         assert not ended.errors
         assert "card: stopped; run the same command again to continue" in ended.err
 
-    strike_ten_times(munin, card, uninterrupted, press_ctrl_c, check)
+    interrupt_ten_times(munin, card, uninterrupted, press_ctrl_c, check)
 
 
 def launch(
     card: Path, output: Path, launcher: LocalStepLauncher, instance: dg.DagsterInstance
 ) -> dg.ExecuteInProcessResult:
-    """A camera's run in this process: the workers are real, the command is left out."""
+    """Run a camera in this process, with real workers and without the command."""
     catalog = CameraCatalog(output.parent / f"{output.name}-catalog")
     catalog.put(Camera("card", card.as_uri(), output.as_uri()))
     instance.add_dynamic_partitions("camera", ["card"])
@@ -246,88 +255,90 @@ def launch(
 
 
 def workers() -> list[psutil.Process]:
-    """The workers that this process has started and that live."""
+    """Return the running workers of this process."""
     found = []
     for child in psutil.Process().children():
-        with suppress(psutil.Error):  # it ended meanwhile
+        with suppress(psutil.Error):  # it has exited
             if WORKER in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
                 found.append(child)
     return found
 
 
 @contextmanager
-def watching(look: Callable[[], None]) -> Iterator[None]:
-    """Look again and again, in a thread, for as long as the context lasts."""
-    over = threading.Event()
+def polling(poll: Callable[[], None]) -> Iterator[None]:
+    """Call a function repeatedly in a thread, during the block."""
+    stop = threading.Event()
 
-    def again() -> None:
-        while not over.wait(0.01):
-            look()
+    def loop() -> None:
+        while not stop.wait(0.01):
+            poll()
 
-    thread = threading.Thread(target=again)
+    thread = threading.Thread(target=loop)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        stop.set()
         thread.join()
 
 
 class Killer:
-    """Kills a worker each time that workers have lived for some seconds in all."""
+    """Kills a worker at moments of the workers' total lifetime, in seconds."""
 
     def __init__(self, *moments: float) -> None:
-        self.lived = 0.0
+        self.lifetime = 0.0
         self.killed = 0
         self._moments = sorted(moments)
-        self._looked = time.monotonic()
+        self._polled_at = time.monotonic()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         now, alive = time.monotonic(), workers()
-        self.lived += (now - self._looked) * bool(alive)
-        self._looked = now
-        if alive and self._moments and self.lived >= self._moments[0]:
+        self.lifetime += (now - self._polled_at) * bool(alive)
+        self._polled_at = now
+        if alive and self._moments and self.lifetime >= self._moments[0]:
             alive[0].kill()
             del self._moments[0]
             self.killed += 1
 
 
 @pytest.fixture(scope="module")
-def life_of_workers(card: Path, munin: Munin) -> float:
-    """For how many seconds there are workers in a run that nothing comes across."""
+def worker_lifetime(card: Path, munin: Munin) -> float:
+    """The total lifetime of the workers of an uninterrupted run, in seconds."""
     patient = Killer()
-    with dg.DagsterInstance.ephemeral() as instance, watching(patient.look):
+    with dg.DagsterInstance.ephemeral() as instance, polling(patient.poll):
         launcher = LocalStepLauncher(WORKER)
         assert launch(card, munin.folder / "patient", launcher, instance).success
-    return patient.lived
+    return patient.lifetime
 
 
 @pytest.mark.parametrize("seed", range(len(SEEDS) // 2))
-def test_after_kill_9_of_a_worker_another_one_goes_on(
-    munin: Munin, card: Path, uninterrupted: Uninterrupted, life_of_workers: float, seed: int
+def test_after_kill_9_of_a_worker_another_one_resumes(
+    munin: Munin, card: Path, uninterrupted: Uninterrupted, worker_lifetime: float, seed: int
 ) -> None:
-    """Two workers of a run, in each half of its work one: ten kills in all."""
+    """Kill one worker in each half of a run: ten in all."""
     killer = Killer()
-    for haste in (1, 3, 9):  # a machine that has become quicker meanwhile is struck earlier
-        shares = [moment_of(each) / haste for each in (seed, seed + len(SEEDS) // 2)]
-        moments = [share * life_of_workers for share in shares]
-        output = munin.folder / f"kill-a-worker-{seed}-{haste}"
+    for speed in (1, 3, 9):  # for a machine that has become faster since the measurement
+        shares = [moment_of(each) / speed for each in (seed, seed + len(SEEDS) // 2)]
+        moments = [share * worker_lifetime for share in shares]
+        output = munin.folder / f"kill-a-worker-{seed}-{speed}"
         killer = Killer(*moments)
-        with dg.DagsterInstance.ephemeral() as instance, watching(killer.look):
+        with dg.DagsterInstance.ephemeral() as instance, polling(killer.poll):
             assert launch(card, output, LocalStepLauncher(WORKER), instance).success
-        assert killer.killed == sum(moment <= killer.lived for moment in moments)
+        assert killer.killed == sum(moment <= killer.lifetime for moment in moments)
         assert_nothing_lost_or_done_twice(munin, output, uninterrupted)
         if killer.killed:
             break
     assert killer.killed
 
 
-def test_media_that_kill_every_worker_are_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_media_that_kill_every_worker_are_set_aside_and_the_others_are_processed(
+    tmp_path: Path,
+) -> None:
     card, output = tmp_path / "card", tmp_path / "output"
     for number in (1, 4):
         write_picture(card / f"IMAG000{number}.JPG", (320, 240), shift=number)
-    # Neighbours, so that the second is met by the worker that has just set the first aside; clips,
-    # so that each is in hand for a while.
+    # Neighbours, so that the worker that has set the first aside meets the second; clips, so that
+    # each takes a while.
     poison = ["IMAG0002.AVI", "IMAG0003.AVI"]
     for number, name in enumerate(poison):
         write_video(card / name, (320 + 16 * number, 240), frames=60, fps=2)
@@ -340,15 +351,15 @@ def test_media_that_kill_every_worker_are_set_aside_and_the_rest_goes_on(tmp_pat
             killed_unmarked.extend(workers())
             killed_unmarked[0].kill()
 
-    def kill_who_takes_poison() -> None:
-        with suppress(FileNotFoundError):  # nothing is marked now
+    def kill_at_poison() -> None:
+        with suppress(FileNotFoundError):  # no medium is marked
             marked = json.loads((output / "journal" / "in-hand.json").read_text())
             mark = (marked["content_hash"], marked["deaths"])
             if mark[0] in hashes and mark not in marks:
                 marks.append(mark)
                 workers()[0].kill()
 
-    with dg.DagsterInstance.ephemeral() as instance, watching(kill_who_takes_poison):
+    with dg.DagsterInstance.ephemeral() as instance, polling(kill_at_poison):
         launcher = LocalStepLauncher(WORKER, LaunchHooks(on_progress=kill_the_first))
         assert launch(card, output, launcher, instance).success
     assert marks == [(content, deaths) for content in hashes for deaths in (0, 1)]
@@ -363,20 +374,20 @@ def test_media_that_kill_every_worker_are_set_aside_and_the_rest_goes_on(tmp_pat
 
 
 def log(munin: Munin, camera: str = "card") -> Iterator[str]:
-    """What the latest run of a camera has logged."""
+    """Yield the log of the latest run of a camera."""
     with munin.instance() as instance:
         for run in instance.get_runs(RunsFilter(tags={"dagster/partition": camera}), limit=1):
             yield from (entry.message for entry in instance.all_logs(run.run_id))
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + ENDS_WITHIN
-    while not holds():
-        assert time.monotonic() < give_up
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + EXIT_TIMEOUT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
-def test_two_runs_of_a_camera_at_once_do_its_work_once(
+def test_two_parallel_runs_of_a_camera_do_its_work_once(
     munin: Munin, card: Path, uninterrupted: Uninterrupted
 ) -> None:
     output = munin.folder / "two-at-once"
@@ -385,7 +396,7 @@ def test_two_runs_of_a_camera_at_once_do_its_work_once(
     assert_nothing_lost_or_done_twice(munin, output, uninterrupted)
 
 
-def test_a_run_waits_for_another_one_of_its_camera_and_can_be_stopped_meanwhile(
+def test_a_run_that_waits_for_another_one_of_its_camera_can_be_stopped(
     munin: Munin, card: Path
 ) -> None:
     output = munin.folder / "in-use"
@@ -399,7 +410,7 @@ def test_a_run_waits_for_another_one_of_its_camera_and_can_be_stopped_meanwhile(
     assert_no_process_is_left(munin)
 
 
-def test_a_second_ctrl_c_ends_the_command_at_once(munin: Munin, card: Path) -> None:
+def test_a_second_ctrl_c_ends_the_command_immediately(munin: Munin, card: Path) -> None:
     command = munin.start("batch", card, munin.folder / "impatient", "--camera", "impatient")
     wait_until(
         lambda: any(line.startswith("Started execution") for line in log(munin, "impatient"))
@@ -413,7 +424,7 @@ def test_a_second_ctrl_c_ends_the_command_at_once(munin: Munin, card: Path) -> N
     assert_no_process_is_left(munin)
 
 
-def test_a_run_ends_with_its_command_also_where_a_shell_has_it_ignore_interrupts(
+def test_a_run_ends_with_its_command_even_if_the_shell_ignores_interrupts(
     munin: Munin, card: Path
 ) -> None:
     def ignore_interrupts() -> None:
@@ -427,7 +438,7 @@ def test_a_run_ends_with_its_command_also_where_a_shell_has_it_ignore_interrupts
     assert_no_process_is_left(munin)
 
 
-def test_a_run_whose_process_was_killed_is_marked_as_failed_by_the_next_look(
+def test_a_run_whose_process_was_killed_is_failed_by_the_next_command(
     munin: Munin, card: Path
 ) -> None:
     command = munin.start("batch", card, munin.folder / "dead", "--camera", "dead")
@@ -444,7 +455,7 @@ def test_a_run_whose_process_was_killed_is_marked_as_failed_by_the_next_look(
 
 
 def test_no_run_is_left_unfinished_in_the_instance(munin: Munin, uninterrupted: object) -> None:
-    """Of all the runs above that were killed or stopped."""
+    """Covers all runs above that were killed or stopped."""
     with munin.instance() as instance:
         statuses = Counter(run.status for run in instance.get_runs())
     assert statuses.keys() <= {

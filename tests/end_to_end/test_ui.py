@@ -1,4 +1,4 @@
-"""The Dagster UI as a place to work: what it shows of cameras, and what can be done there."""
+"""The Dagster UI: the pages of cameras, and the actions on them."""
 
 import shutil
 import subprocess
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.browser
 
 DEMO = ROOT / "tools" / "demo_footage.py"
 ASSETS = ["footage", "detections", "classifications", "observations", "exports"]
-# A run of the demo's footage on a busy machine, and its wait in the queue.
-RUNS_WITHIN = 90.0
-# Media in hand are finished; the rest is not begun.
-STOPS_WITHIN = 15.0
-# Pictures that keep a run busy for longer than a test takes to stop it.
-MANY = 200
+# A run of the demo's footage on a busy machine, with its time in the queue.
+RUN_TIMEOUT_SECONDS = 90.0
+# Only the media in progress are finished.
+STOP_TIMEOUT_SECONDS = 15.0
+# Enough that a test can stop the run before its end.
+BUSY_PICTURES = 200
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def munin(tmp_path_factory: pytest.TempPathFactory) -> Munin:
 
 @pytest.fixture(scope="module")
 def ui(munin: Munin) -> Iterator[DagsterUI]:
-    """The UI on an instance in which the command line has run the cameras north and south."""
+    """The UI of an instance with runs of the cameras north and south, by the command line."""
     if missing := missing_browser():
         pytest.skip(missing)
     cameras = munin.folder / "cameras"
@@ -62,10 +62,10 @@ def browser(ui: DagsterUI) -> Iterator[Browser]:
 
 @pytest.fixture
 def busy_camera(munin: Munin, ui: DagsterUI) -> Camera:
-    """A camera that is known, with more footage than a test would wait for."""
+    """A known camera with more footage than a test can wait for."""
     folder = munin.folder / "busy"
     if not folder.exists():
-        for number in range(MANY):
+        for number in range(BUSY_PICTURES):
             write_picture(folder / f"IMAG{number:04d}.JPG", (640, 480), shift=number)
     results = munin.folder / "results" / "busy"
     camera = Camera("busy", folder.as_uri(), results.as_uri())
@@ -73,8 +73,8 @@ def busy_camera(munin: Munin, ui: DagsterUI) -> Camera:
     return camera
 
 
-def ended_well(ui: DagsterUI, run_ids: list[str]) -> bool:
-    """Whether all of these runs have succeeded; none may end in another way."""
+def have_succeeded(ui: DagsterUI, run_ids: list[str]) -> bool:
+    """Return True if all runs have succeeded; fail if one has not."""
     statuses = [run["status"] for run in ui.runs(runIds=run_ids)]
     assert not {"FAILURE", "CANCELED"} & set(statuses)
     return statuses == ["SUCCESS"] * len(run_ids)
@@ -98,7 +98,7 @@ def test_the_graph_shows_the_assets_in_their_groups_from_footage_to_observations
     assert places["classifications"]["x"] < places["hugin"]["x"] <= places["observations"]["x"]
 
 
-def test_each_asset_follows_from_the_one_before_it(ui: DagsterUI) -> None:
+def test_each_asset_depends_on_the_one_before_it(ui: DagsterUI) -> None:
     nodes = ui.graphql(
         "{assetNodes {assetKey {path} groupName isPartitioned dependencyKeys {path}}}"
     )["assetNodes"]
@@ -122,15 +122,15 @@ def test_each_asset_follows_from_the_one_before_it(ui: DagsterUI) -> None:
 
 
 def metadata(browser: Browser, asset: str, camera: str) -> dict[str, str]:
-    """What a camera's page of an asset shows, by key, in the order of the page."""
+    """Return the metadata on a camera's page of an asset, in the order of the page."""
     browser.open(f"/assets/{asset}?view=partitions&partition={camera}")
-    table = browser.see("//table[tbody/tr/td[2]]")  # until it is there, one of one column is
+    table = browser.see("//table[tbody/tr/td[2]]")  # a table of one column is a placeholder
     rows = table.find_elements(By.XPATH, "./tbody/tr")
     cells = [row.find_elements(By.XPATH, "./td") for row in rows]
     return {key.text: value.text for key, value, *_ in cells}
 
 
-def test_a_cameras_footage_is_counted(browser: Browser) -> None:
+def test_a_camera_s_footage_is_counted(browser: Browser) -> None:
     shown = metadata(browser, "footage", "north")
     assert shown["media/files"] == "6"
     assert shown["media/videos"] == "1"
@@ -139,7 +139,7 @@ def test_a_cameras_footage_is_counted(browser: Browser) -> None:
     assert shown["footage"].endswith("/cameras/north")
 
 
-def test_a_cameras_detections_are_counted_with_the_speed_they_were_found_at(
+def test_a_camera_s_detections_have_counts_and_throughput(
     browser: Browser,
 ) -> None:
     shown = metadata(browser, "detections", "north")
@@ -157,7 +157,7 @@ def test_the_best_crops_are_a_picture(browser: Browser) -> None:
     wait_for("it drawn", lambda: min(browser.driver.execute_script(size, picture)) > 100, 10)
 
 
-def test_a_cameras_species_are_a_table(browser: Browser) -> None:
+def test_a_camera_s_species_are_a_table(browser: Browser) -> None:
     shown = metadata(browser, "observations", "north")
     assert next(iter(shown)) == "species"
     row = browser.see("//table//table//tr[contains(., 'domestic cat')]")
@@ -168,21 +168,21 @@ def test_a_cameras_species_are_a_table(browser: Browser) -> None:
     assert Path(shown["report"]).is_file()
 
 
-def test_work_that_cost_nothing_shows_no_list_of_costs(browser: Browser) -> None:
+def test_work_without_costs_has_one_cost_entry(browser: Browser) -> None:
     shown = metadata(browser, "classifications", "north")
     assert [key for key in shown if key.startswith("cost/")] == ["cost/usd_total"]
 
 
-def test_a_runs_log_tells_what_each_stage_made(munin: Munin, ui: DagsterUI) -> None:
+def test_a_run_s_log_has_the_result_of_each_stage(munin: Munin, ui: DagsterUI) -> None:
     (run,) = ui.runs(tags=[{"key": "dagster/partition", "value": "north"}])
-    said = log(munin, run["runId"]).splitlines()
+    lines = log(munin, run["runId"]).splitlines()
     report = munin.folder / "results" / "north" / "stage3" / "report.html"
-    story = [
+    expected = [
         "camera north: a worker on this machine runs footage",
         "footage: 5 pictures, 1 video, 0 unusable; 2026-05-14 21:40:12 to 2026-05-15 05:40:12",
         f"observations: 3 visits, 1 to review; report: {report}",
     ]
-    assert [line for line in said if line in story] == story
+    assert [line for line in lines if line in expected] == expected
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_the_checks_have_passed_for_each_camera(
         browser.read("Passed (2)", "Failed (0)", "north", "south")
 
 
-def test_the_command_lines_runs_are_among_the_runs(browser: Browser, ui: DagsterUI) -> None:
+def test_runs_of_the_command_line_are_listed(browser: Browser, ui: DagsterUI) -> None:
     browser.open("/runs")
     page = browser.read("partition: north", "partition: south")
     assert page.count("Success") == 2
@@ -220,10 +220,10 @@ def test_a_camera_can_be_materialized(browser: Browser, ui: DagsterUI) -> None:
     wait_for("a new run", lambda: len(ui.runs()) > len(before), 30)
     (run,) = (run for run in ui.runs() if run["runId"] not in before)
     assert tags(run)["dagster/partition"] == "north"
-    wait_for("its success", lambda: ended_well(ui, [run["runId"]]), RUNS_WITHIN)
+    wait_for("its success", lambda: have_succeeded(ui, [run["runId"]]), RUN_TIMEOUT_SECONDS)
 
 
-def test_chosen_cameras_can_be_backfilled(ui: DagsterUI) -> None:
+def test_selected_cameras_can_be_backfilled(ui: DagsterUI) -> None:
     launched = ui.graphql(
         """mutation ($backfill: LaunchBackfillParams!) {
           launchPartitionBackfill(backfillParams: $backfill) {
@@ -237,45 +237,47 @@ def test_chosen_cameras_can_be_backfilled(ui: DagsterUI) -> None:
         },
     )["launchPartitionBackfill"]
     of_backfill = [{"key": "dagster/backfill", "value": launched["backfillId"]}]
-    wait_for("a run for each camera", lambda: len(ui.runs(tags=of_backfill)) == 2, RUNS_WITHIN)
+    wait_for(
+        "a run for each camera", lambda: len(ui.runs(tags=of_backfill)) == 2, RUN_TIMEOUT_SECONDS
+    )
     started = ui.runs(tags=of_backfill)
     assert {tags(run)["dagster/partition"] for run in started} == {"north", "south"}
     run_ids = [run["runId"] for run in started]
-    wait_for("their success", lambda: ended_well(ui, run_ids), RUNS_WITHIN)
+    wait_for("their success", lambda: have_succeeded(ui, run_ids), RUN_TIMEOUT_SECONDS)
 
 
-def test_a_run_can_be_terminated_and_takes_its_worker_along(
+def test_terminating_a_run_ends_its_worker(
     munin: Munin, ui: DagsterUI, browser: Browser, busy_camera: Camera
 ) -> None:
     run_id = launch(ui, "camera", busy_camera.camera_id)
     worker = "odins_ravne_assets.worker"
-    wait_for("detections", lambda: started(ui, run_id, "stages_1_to_3"), RUNS_WITHIN)
+    wait_for("detections", lambda: started(ui, run_id, "stages_1_to_3"), RUN_TIMEOUT_SECONDS)
     wait_for("its worker", lambda: munin.processes(worker), 10)
     terminate(browser, run_id)
     wait_for(
         "a line that says so", lambda: "stopped; what is finished is kept" in log(munin, run_id), 30
     )
-    wait_for("the worker's end", lambda: not munin.processes(worker), STOPS_WITHIN)
-    wait_for("the run's end", lambda: canceled(ui, run_id), STOPS_WITHIN)
+    wait_for("the worker's end", lambda: not munin.processes(worker), STOP_TIMEOUT_SECONDS)
+    wait_for("the run's end", lambda: canceled(ui, run_id), STOP_TIMEOUT_SECONDS)
 
 
-def test_a_run_of_the_command_line_can_be_terminated_too(
+def test_a_run_of_the_command_line_can_be_terminated(
     munin: Munin, ui: DagsterUI, browser: Browser, busy_camera: Camera
 ) -> None:
     footage, results = munin.folder / "busy", munin.folder / "results" / "terminated"
     command = munin.start("batch", footage, results, "--camera", "terminated")
     of_camera = [{"key": "dagster/partition", "value": "terminated"}]
-    wait_for("its run", lambda: ui.runs(tags=of_camera), RUNS_WITHIN)
+    wait_for("its run", lambda: ui.runs(tags=of_camera), RUN_TIMEOUT_SECONDS)
     (run,) = ui.runs(tags=of_camera)
-    wait_for("detections", lambda: started(ui, run["runId"], "stages_1_to_3"), RUNS_WITHIN)
+    wait_for("detections", lambda: started(ui, run["runId"], "stages_1_to_3"), RUN_TIMEOUT_SECONDS)
     terminate(browser, run["runId"])
-    wait_for("the run's end", lambda: canceled(ui, run["runId"]), STOPS_WITHIN)
+    wait_for("the run's end", lambda: canceled(ui, run["runId"]), STOP_TIMEOUT_SECONDS)
     ended = munin.wait(command)
     assert (ended.code, ended.errors) == (1, [])
     assert "terminated: stopped; run the same command again to continue" in ended.err
 
 
-def test_a_run_of_the_command_line_can_be_executed_again(ui: DagsterUI, browser: Browser) -> None:
+def test_a_run_of_the_command_line_can_be_re_executed(ui: DagsterUI, browser: Browser) -> None:
     *_, first = ui.runs()
     assert first["jobName"] == "camera"
     browser.open(f"/runs/{first['runId']}")
@@ -283,11 +285,11 @@ def test_a_run_of_the_command_line_can_be_executed_again(ui: DagsterUI, browser:
     again = [{"key": "dagster/parent_run_id", "value": first["runId"]}]
     wait_for("its re-execution", lambda: ui.runs(tags=again), 30)
     (run,) = ui.runs(tags=again)
-    wait_for("its success", lambda: ended_well(ui, [run["runId"]]), RUNS_WITHIN)
+    wait_for("its success", lambda: have_succeeded(ui, [run["runId"]]), RUN_TIMEOUT_SECONDS)
 
 
 def launch(ui: DagsterUI, job: str, camera: str) -> str:
-    """Launch a job for a camera as its launch pad does; the run's id."""
+    """Launch a job for a camera as the launchpad does; return the run's id."""
     ui.graphql(
         """mutation ($repository: RepositorySelector!, $camera: String!) {
           addDynamicPartition(
@@ -313,7 +315,7 @@ def launch(ui: DagsterUI, job: str, camera: str) -> str:
 
 
 def started(ui: DagsterUI, run_id: str, step: str) -> bool:
-    """Whether a step of a run has begun."""
+    """Return True if a step of a run has started."""
     query = """query ($run: ID!) {runOrError(runId: $run) {... on Run {stepStats {stepKey}}}}"""
     return step in {
         each["stepKey"] for each in ui.graphql(query, run=run_id)["runOrError"]["stepStats"]
@@ -328,7 +330,7 @@ def terminate(browser: Browser, run_id: str) -> None:
 
 
 def log(munin: Munin, run_id: str) -> str:
-    """What a run has told so far."""
+    """Return the log of a run."""
     with munin.instance() as instance:
         return "\n".join(entry.user_message for entry in instance.all_logs(run_id))
 

@@ -1,4 +1,4 @@
-"""The worker's image: what its Dockerfile installs, and what it starts."""
+"""The worker's image: the packages that its Dockerfile installs, and its command."""
 
 import ast
 import json
@@ -21,32 +21,32 @@ ROOTS = (
     "odins_ravne_assets/munin",
     "odins_ravne_assets/hugin",
 )
-# Come with boto3, pydantic and onnx.
-BROUGHT = {"botocore", "pydantic_core", "protobuf"}
+# Dependencies of boto3, pydantic and onnx.
+TRANSITIVE = {"botocore", "pydantic_core", "protobuf"}
 # The same module without windows, for machines without a display.
 WITHOUT_DISPLAY = {"opencv-python": "opencv-python-headless"}
 
 
 def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile's instructions, continued lines joined."""
+    """Return the Dockerfile's instructions, with continued lines joined."""
     text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text("utf-8"), flags=re.M)
     lines = re.sub(r"\\\n\s*", "", text).splitlines()
     return [(name, rest) for name, _, rest in (line.partition(" ") for line in lines if line)]
 
 
 def argument_of(instruction: str) -> str:
-    """The last one of a kind: it is the one that counts."""
+    """Return the argument of the last instruction of a kind, which is the effective one."""
     return [rest for name, rest in instructions() if name == instruction][-1]
 
 
 def installed() -> dict[str, str]:
-    """Distributions that the image installs, with their versions."""
+    """Return the distributions that the image installs, with their versions."""
     commands = [rest for name, rest in instructions() if name == "RUN" and "pip install" in rest]
     return dict(re.findall(r"([a-z0-9-]+)==([0-9.]+)", " ".join(commands)))
 
 
 def pinned() -> dict[str, str]:
-    """What the package itself pins."""
+    """Return the distributions that the package pins, with their versions."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     lists = [project["dependencies"], *project["optional-dependencies"].values()]
     return dict(entry.split("==") for each in lists for entry in each if "==" in entry)
@@ -63,7 +63,7 @@ def path_of(module: str) -> Path | None:
 
 
 def imports_of(path: Path) -> Iterator[str]:
-    """Full names that a file imports anywhere, but for those that only type checkers see."""
+    """Yield the full names that a file imports anywhere, except under TYPE_CHECKING."""
     tree = ast.parse(path.read_text("utf-8"))
     typing_only = {
         id(node)
@@ -102,11 +102,11 @@ def closure() -> tuple[set[str], set[str]]:
     return {name.removesuffix(".__init__") for name in ours}, others - set(sys.stdlib_module_names)
 
 
-def test_the_image_installs_what_a_worker_imports_and_nothing_else() -> None:
+def test_the_image_installs_exactly_the_packages_that_a_worker_imports() -> None:
     _, others = closure()
     distributions = {packages_distributions()[name][0].lower() for name in others}
-    # TensorRT is looked for by its names when it is used.
-    needed = {WITHOUT_DISPLAY.get(name, name) for name in distributions} - BROUGHT | gpu_extra()
+    # TensorRT is imported by name on first use.
+    needed = {WITHOUT_DISPLAY.get(name, name) for name in distributions} - TRANSITIVE | gpu_extra()
     assert set(installed()) == needed
 
 
@@ -116,7 +116,7 @@ def test_the_image_has_the_versions_that_the_package_pins() -> None:
     assert {name: wanted[with_display.get(name, name)] for name in installed()} == installed()
 
 
-def test_there_is_no_dagster_in_it_but_pipes() -> None:
+def test_the_image_has_no_dagster_but_pipes() -> None:
     ours, others = closure()
     assert {name for name in others if name.startswith("dagster")} == {"dagster_pipes"}
     code = (
@@ -132,7 +132,7 @@ def test_the_base_is_cudas_runtime_pinned_by_its_tag() -> None:
     assert re.fullmatch(r"nvidia/cuda:\d+\.\d+\.\d+-runtime-\w+", argument_of("FROM"))
 
 
-def test_it_starts_what_the_job_definition_says_and_no_shell() -> None:
+def test_the_image_starts_the_command_of_the_job_definition_without_a_shell() -> None:
     container = planned().job_definition["containerProperties"]
     assert json.loads(argument_of("CMD")) == container["command"]
     assert json.loads(argument_of("ENTRYPOINT")) == []

@@ -24,7 +24,7 @@ SCHEMAS = {
 }
 
 
-# What made the tables, as `assembly.origin_of` reads it.
+# The origin of the tables, as `build.read_origin` reads it.
 ORIGINS = {
     name: {"munin.origin": json.dumps({"journal_key": "0", "models": {role: model}})}
     for name, role, model in (
@@ -50,8 +50,8 @@ class Camera:
         offset: int | None = None,
         **columns: Any,
     ) -> None:
-        """One medium; boxes are classifications with `second` for their place in a video."""
-        whose = {
+        """Add a medium; boxes are classifications, with `second` for their time in a video."""
+        common = {
             "camera_id": self.camera_id,
             "path": path,
             "content_hash": sha256(path.encode()).hexdigest(),
@@ -59,15 +59,15 @@ class Camera:
         }
         columns = {"format": "mp4" if path.endswith(".mp4") else "jpeg", **columns}
         dated = {"captured_at": at, "utc_offset_minutes": offset}
-        found = "failed" if columns.pop("unreadable", False) else "ok"
-        self.rows["media"].append({**whose, **dated, "status": found, **columns})
-        looked_at = sorted({box.get("second", 0) for box in boxes} | {0})
+        media_status = "failed" if columns.pop("unreadable", False) else "ok"
+        self.rows["media"].append({**common, **dated, "status": media_status, **columns})
+        seconds = sorted({box.get("second", 0) for box in boxes} | {0})
         counts: Row = {"frames_skipped": 2, "boxes": len(boxes)} if status == "done" else {}
-        self.rows["processed"].append({**whose, **columns, "status": status, **counts})
-        for number, second in enumerate(looked_at if status == "done" else []):
+        self.rows["processed"].append({**common, **columns, "status": status, **counts})
+        for number, second in enumerate(seconds if status == "done" else []):
             of_frame = [box for box in boxes if box.get("second", 0) == second]
             frame = {
-                **whose,
+                **common,
                 "frame_number": number,
                 "time_offset_ms": second * 1000,
                 "captured_at": at + second * SECOND if at else None,
@@ -103,16 +103,17 @@ class Camera:
         )
 
     def store(self, folder: Path) -> LocalStore:
+        """Write the tables to a folder."""
         (folder / "tables").mkdir(parents=True)
         for name, schema in SCHEMAS.items():
-            whole = [{column: row.get(column) for column in schema} for row in self.rows[name]]
-            frame = pl.DataFrame(whole, schema=schema)
+            complete = [{column: row.get(column) for column in schema} for row in self.rows[name]]
+            frame = pl.DataFrame(complete, schema=schema)
             frame.write_parquet(folder / f"tables/{name}.parquet", metadata=ORIGINS.get(name))
         return LocalStore(folder)
 
 
 def a_night() -> Camera:
-    """Foxes at night, twice; a person; a hare that is not sure; what goes wrong with footage."""
+    """Two visits of foxes, a person, a hare with low confidence, and failed media."""
     camera = Camera()
     camera.medium("DCIM/1.jpg", NIGHT, [{}, {"confidence": 0.7}], offset=120)
     camera.medium("DCIM/2.mp4", NIGHT + 5 * SECOND, [{"second": 1}, {"second": 7}], offset=120)

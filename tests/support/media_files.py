@@ -1,4 +1,4 @@
-"""Small real pictures and videos, made for tests."""
+"""Write small pictures and videos for tests."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,12 +20,12 @@ VIDEO_CODECS = {
     ".asf": "msmpeg4",
     ".wmv": "wmv2",
 }
-# Where the name of a container is not what the extension says.
+# Containers whose name differs from the extension.
 MUXERS = {".mts": "mpegts", ".mpg": "mpeg", ".asf": "asf", ".wmv": "asf"}
 
 
 def gradient(width: int, height: int, shift: int = 0) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """An RGB picture in which no two places look alike."""
+    """Return an RGB picture in which no two places are alike."""
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     return np.stack([x * 3 + shift, y * 5, x + y], axis=-1).astype(np.uint8)
 
@@ -38,25 +38,25 @@ def write_picture(
     gps: Mapping[str, Any] | None = None,
     shift: int = 0,
 ) -> Path:
-    """A picture in the format of its name.
+    """Write a picture in the format of its name.
 
     Args:
-        size: width and height in pixels, before EXIF turns it.
+        size: width and height in pixels, before the EXIF orientation.
         exif: tags by their names in PIL.ExifTags.Base, as {"DateTimeOriginal": "…"}.
         gps: tags by their names in PIL.ExifTags.GPS.
-        shift: makes the content of one picture differ from that of another.
+        shift: changes the content.
     """
     block = Image.Exif()
     for name, value in (exif or {}).items():
         tag = ExifTags.Base[name]
-        # The tags of IFD0 are those of TIFF itself; all others live in the Exif IFD.
+        # Tags of TIFF itself are in IFD0, all others in the Exif IFD.
         in_ifd0 = tag < 0x8000 or tag == ExifTags.Base.CameraSerialNumber
         (block if in_ifd0 else block.get_ifd(ExifTags.IFD.Exif))[tag] = value
     for name, value in (gps or {}).items():
         block.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS[name]] = value
     for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
         if block.get_ifd(ifd):
-            block[ifd] = 0  # a TIFF is only given the IFDs that are named in IFD0
+            block[ifd] = 0  # a TIFF contains only the IFDs that IFD0 names
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(gradient(*size, shift)).convert(mode).save(path, exif=block)
     return path
@@ -70,16 +70,16 @@ def write_video(
     rotation: int | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
-    """A video in the format of its name.
+    """Write a video in the format of its name.
 
     Args:
-        size: width and height in pixels, before it is turned.
-        rotation: degrees that it is to be shown turned by.
+        size: width and height in pixels, before the rotation.
+        rotation: display rotation in degrees.
         metadata: of the container, by FFmpeg's names.
     """
     extension = path.suffix.lower()
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Without this, MP4 holds only the metadata that FFmpeg has names of its own for.
+    # Without this, MP4 holds only metadata with FFmpeg's own names.
     options = {"movflags": "use_metadata_tags"} if extension == ".mp4" else {}
     with av.open(str(path), "w", format=MUXERS.get(extension), options=options) as container:
         stream = container.add_stream(VIDEO_CODECS[extension], rate=fps)

@@ -1,7 +1,7 @@
 """Pipes over a store: a session resumes, and no message is lost."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,20 +51,22 @@ class UnreliableStore(LocalStore):
         return super().read_bytes(key)
 
 
-@dg.asset
-def footage() -> None:
-    pass
+Session = tuple[dg.PipesSession, StoreMessageReader, list[int]]
 
 
-@pytest.fixture
-def context() -> dg.AssetExecutionContext:
-    return dg.build_asset_context()
+def in_asset(body: Callable[[dg.AssetExecutionContext], None]) -> None:
+    """Run a function with the context of an asset, which a session needs."""
+
+    @dg.asset
+    def footage(context: dg.AssetExecutionContext) -> None:
+        body(context)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert dg.materialize([footage], instance=instance).success
 
 
 @contextmanager
-def session(
-    context: dg.AssetExecutionContext, store: LocalStore
-) -> Iterator[tuple[dg.PipesSession, StoreMessageReader, list[int]]]:
+def session(context: dg.AssetExecutionContext, store: LocalStore) -> Iterator[Session]:
     """Open a session of the job; the last value is the progress that was read."""
     progress: list[int] = []
 
@@ -77,51 +79,55 @@ def session(
         yield opened, reader, progress
 
 
-def test_custom_messages_are_read_at_each_poll_in_order(
-    context: dg.AssetExecutionContext, tmp_path: Path
-) -> None:
-    writer = Writer(LocalStore(tmp_path))
-    with session(context, LocalStore(tmp_path)) as (_, reader, progress):
-        reader.read_new()
-        assert progress == []
-        writer.progress(1)
-        writer.progress(2)
-        reader.read_new()
-        assert progress == [1, 2]
-        writer.progress(3)
-    assert progress == [1, 2, 3]
-
-
-def test_a_later_session_reads_all_messages_again(
-    context: dg.AssetExecutionContext, tmp_path: Path
-) -> None:
-    writer = Writer(LocalStore(tmp_path))
-    with session(context, LocalStore(tmp_path)):
-        for done in range(100):
-            writer.progress(done)
-        writer.materialize()
-    with session(context, LocalStore(tmp_path)) as (opened, _, progress):
-        pass
-    assert progress == list(range(100))
-    assert len(opened.get_results(implicit_materializations=False)) == 1
-
-
-def test_no_message_is_lost_if_the_store_fails(
-    context: dg.AssetExecutionContext, tmp_path: Path
-) -> None:
-    writer = Writer(LocalStore(tmp_path))
-    with session(context, UnreliableStore(tmp_path)) as (_, reader, progress):
-        writer.progress(1)
-        with pytest.raises(StoreError):
+def test_custom_messages_are_read_at_each_poll_in_order(tmp_path: Path) -> None:
+    def poll(context: dg.AssetExecutionContext) -> None:
+        writer = Writer(LocalStore(tmp_path))
+        with session(context, LocalStore(tmp_path)) as (_, reader, progress):
             reader.read_new()
-        reader.read_new()
-    assert progress == [1]
+            assert progress == []
+            writer.progress(1)
+            writer.progress(2)
+            reader.read_new()
+            assert progress == [1, 2]
+            writer.progress(3)
+        assert progress == [1, 2, 3]
+
+    in_asset(poll)
 
 
-def test_the_context_remains_for_a_retried_job(
-    context: dg.AssetExecutionContext, tmp_path: Path
-) -> None:
-    with session(context, LocalStore(tmp_path)):
-        pass
+def test_a_later_session_reads_all_messages_again(tmp_path: Path) -> None:
+    def resume(context: dg.AssetExecutionContext) -> None:
+        writer = Writer(LocalStore(tmp_path))
+        with session(context, LocalStore(tmp_path)):
+            for done in range(100):
+                writer.progress(done)
+            writer.materialize()
+        with session(context, LocalStore(tmp_path)) as (opened, _, progress):
+            pass
+        assert progress == list(range(100))
+        assert len(opened.get_results(implicit_materializations=False)) == 1
+
+    in_asset(resume)
+
+
+def test_no_message_is_lost_if_the_store_fails(tmp_path: Path) -> None:
+    def retry(context: dg.AssetExecutionContext) -> None:
+        writer = Writer(LocalStore(tmp_path))
+        with session(context, UnreliableStore(tmp_path)) as (_, reader, progress):
+            writer.progress(1)
+            with pytest.raises(StoreError):
+                reader.read_new()
+            reader.read_new()
+        assert progress == [1]
+
+    in_asset(retry)
+
+
+def test_the_context_remains_for_a_retried_job(tmp_path: Path) -> None:
+    def open_and_close(context: dg.AssetExecutionContext) -> None:
+        with session(context, LocalStore(tmp_path)):
+            pass
+
+    in_asset(open_and_close)
     tree = json.loads((tmp_path / "job" / "context.json").read_text())
     assert tree["extras"] == {"camera_id": "cam"}
