@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import warp as wp
-from made_media import Picture, a_still, write_clip
+from synthetic_media import Picture, synthetic_still, write_clip
 from onnxruntime_device_engine import OnnxRuntimeDeviceEngine
 
 from gpu_kernels.device.gpu import Gpu
@@ -153,7 +153,7 @@ class Bench:
         """Stills, real where there is footage."""
         wanted, side = self.sizes.pictures, self.sizes.side
         real = [each for each in self._real() if each is not None][::2]
-        made = (a_still(side + 8 * n, side * 16 // 9, n) for n in range(wanted))
+        made = (synthetic_still(side + 8 * n, side * 16 // 9, n) for n in range(wanted))
         return real[:wanted] if len(real) >= wanted else list(made)
 
     def _real(self) -> Iterator[Picture | None]:

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import warp as wp
-from fitted_bytes import Fit, bytes_moved
+from memory_traffic import Fit, bytes_moved
 from gpu_bench import Bench, CheckFailedError, CheckResult
 from numpy.typing import NDArray
 

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from disassembly import Way, blocks_of, disassembled, length, loop_of, nvdisasm, ways_of
-from fitted_bytes import Fit, bytes_moved, rows_of
+from memory_traffic import Fit, bytes_moved, source_rows
 
 from gpu_kernels.device import picture_kernels
 from gpu_kernels.models.manifest import InputSpec, load_manifest
@@ -102,7 +102,7 @@ FITS = {
 def clocks(fit: Fit, spec: InputSpec, ways: Counts, arch: str) -> dict[str, float]:
     """Clocks of one multiprocessor for a picture, by what limits it, were each the only limit."""
     place = placement(fit.height, fit.width, spec)
-    _, both = rows_of(fit, spec)
+    _, both = source_rows(fit, spec)
     between = int(both.sum()) * place.width
     pixels = {
         f"{fit.form}, between rows": between,

@@ -1,12 +1,12 @@
-"""Does memory grow with the number of files? `python benchmarks/memory.py --media 1000 100000`.
+"""Memory by the number of files: `python benchmarks/memory.py --media 1000 100000`.
 
 Runs all stages, in two workers as the assets do, on that many different stills (small real
-pictures, told apart by bytes after their end; one in eight holds an animal), each count in fresh
-processes, and prints the peak of the memory of the workers and of their decoding process, and
-their ratio between the counts.
+pictures with different bytes after their end; one in eight has an animal), each count in new
+processes. Prints the peak memory of the workers and of their decoding process, and the ratio
+between the counts.
 
-The default detector takes 40 ms a picture, which makes 100,000 an affair of hours on two cores;
-`--model` names a quicker one. Memory that grew with the number of files would not depend on it.
+The default detector takes 40 ms a picture, so 100,000 take hours on two cores; `--model` names a
+faster one. The growth of memory does not depend on the model.
 """
 
 import argparse
@@ -21,19 +21,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import psutil
-from running import run_stages
+from stage_runner import run_stages
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 from demo_footage import read
 
-PICTURES = 16  # different pictures that the copies are made of
+PICTURES = 16  # different pictures, which are copied
 SIZE = (320, 240)
 EMPTY_OF_EIGHT = 7
 STEPS = [["footage"], ["detections", "classifications", "observations"]]
 
 
 def make_footage(folder: Path, count: int) -> None:
-    """Small stills of a lawn and now and then a cat, in folders of 5,000 as cameras make them."""
+    """Write small stills of a lawn, some with a cat, in folders of 5,000 as cameras do."""
     cat, lawn = (
         cv2.resize(read(name, (1280, 960)), SIZE, interpolation=cv2.INTER_AREA)
         for name in ("chelsea.png", "grass.png")
@@ -52,8 +52,8 @@ def make_footage(folder: Path, count: int) -> None:
         (below / f"{name}.jpg").write_bytes(data)
 
 
-class PeakOfTree(threading.Thread):
-    """Watches the resident memory of this process and of its children."""
+class PeakMemory(threading.Thread):
+    """Samples the resident memory of this process and of its children."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -67,27 +67,27 @@ class PeakOfTree(threading.Thread):
             try:
                 children = sum(child.memory_info().rss for child in this.children(recursive=True))
             except psutil.NoSuchProcess:
-                continue  # ended while it was counted
+                continue  # it exited meanwhile
             self.children = max(self.children, children)
             time.sleep(0.05)
 
 
 def measure(footage: Path, output: Path, stages: list[str], model: str | None) -> None:
-    """In a fresh process: run some stages, print the peaks as JSON."""
-    peaks = PeakOfTree()
+    """Run some stages in this process, and print the peaks as JSON."""
+    peaks = PeakMemory()
     peaks.start()
     overrides = {"models.detector": model, "models.category_detector": None} if model else {}
     results = run_stages(footage, output, stages, overrides)
-    told = {"worker": peaks.worker, "decoding": peaks.children}
+    result = {"worker": peaks.worker, "decoding": peaks.children}
     if "detections" in results:
-        facts = results["detections"].metadata
-        told["done"] = facts["media/done"]
-        told["boxes"] = sum(facts[f"boxes/{name}"] for name in ("animal", "person", "vehicle"))
-    print(json.dumps(told))
+        metadata = results["detections"].metadata
+        result["done"] = metadata["media/done"]
+        result["boxes"] = sum(metadata[f"boxes/{name}"] for name in ("animal", "person", "vehicle"))
+    print(json.dumps(result))
 
 
 def measure_all(count: int, model: str | None) -> dict[str, float]:
-    """The peaks over all steps with so many media."""
+    """Return the peaks over all steps with this many media."""
     peaks: dict[str, float] = {"worker": 0, "decoding": 0}
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as output:
@@ -96,10 +96,10 @@ def measure_all(count: int, model: str | None) -> dict[str, float]:
             command = [sys.executable, __file__, "--measure", folder, output, *stages]
             command += ["--model", model] if model else []
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            told = json.loads(done.stdout)
+            result = json.loads(done.stdout)
             for name in ("worker", "decoding"):
-                told[name] = max(peaks[name], told[name])
-            peaks |= told
+                result[name] = max(peaks[name], result[name])
+            peaks |= result
     assert peaks["done"] == count, peaks
     return peaks | {"seconds": time.monotonic() - started}
 
@@ -116,12 +116,12 @@ def main() -> None:
         return
     peaks = []
     for count in arguments.media:
-        told = measure_all(count, arguments.model)
-        peaks.append(told["worker"] + told["decoding"])
+        result = measure_all(count, arguments.model)
+        peaks.append(result["worker"] + result["decoding"])
         print(
-            f"{count:8} media  worker {told['worker'] / 2**20:6.0f} MiB  "
-            f"decoding {told['decoding'] / 2**20:6.0f} MiB  {told['boxes']:.0f} boxes  "
-            f"{told['seconds']:.0f} s",
+            f"{count:8} media  worker {result['worker'] / 2**20:6.0f} MiB  "
+            f"decoding {result['decoding'] / 2**20:6.0f} MiB  {result['boxes']:.0f} boxes  "
+            f"{result['seconds']:.0f} s",
             flush=True,
         )
     print(f"peak at the last count is {peaks[-1] / peaks[0]:.2f} times that at the first")

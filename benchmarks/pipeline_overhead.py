@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
-from running import run_stages
+from stage_runner import run_stages
 
 from gpu_kernels.engines.engine import open_engine
 from gpu_kernels.models.manifest import load_manifest

@@ -1,4 +1,4 @@
-"""How many of the labelled media Stage 1 finds: `python benchmarks/stage1_recall.py`.
+"""The recall of Stage 1 on labelled media: `python benchmarks/stage1_recall.py`.
 
 Runs Stages 0 and 1 with the default models, or another detector, over a folder with `labels.csv`
 (path, category, scientificName, light, ...) and prints, by light, how many media with an animal, a
@@ -11,13 +11,13 @@ import tempfile
 from pathlib import Path
 
 import polars as pl
-from running import run_stages
+from stage_runner import run_stages
 
 DEFAULT_FOOTAGE = Path(__file__).parent.parent.parent / "shared" / "footage"
 
 
 def light_of(text: str | None) -> str:
-    """Day, night IR, night flash; what the labels say beyond that is left out."""
+    """Return day, night IR or night flash, without further details of the label."""
     if not text:
         return "unknown"
     return "day" if text.startswith("day") else text
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, default=None, help="least confidence")
     parser.add_argument("--detector", help="a model's name or manifest; default: the profile's")
     parser.add_argument("--motion-gate", choices=["on", "off"], default="on")
-    parser.add_argument("--missed", action="store_true", help="name the media that were missed")
+    parser.add_argument("--missed", action="store_true", help="list the media that were missed")
     arguments = parser.parse_args()
     if not (arguments.footage / "labels.csv").is_file():
         parser.error(f"{arguments.footage}/labels.csv: no such file; name one with --footage")

@@ -69,21 +69,21 @@ STYLE: "dict[RcKeyType, Any]" = {
 
 
 def new_figure(width: int, height: int) -> Figure:
-    """An empty drawing.
+    """Return an empty figure.
 
     Args:
-        width: in pixels of a page; 440 fits a phone, 900 the page.
-        height: in pixels.
+        width: in CSS pixels; 440 fits a phone, 900 the page.
+        height: in CSS pixels.
     """
     size = (width / DOTS_PER_INCH, height / DOTS_PER_INCH)
     return Figure(figsize=size, dpi=DOTS_PER_INCH, facecolor="none", layout="constrained")
 
 
 def plain_axes(figure: Figure, place: SubplotSpec | None = None) -> Axes:
-    """Axes with quiet lines: x and y, nothing around them.
+    """Add axes without a frame and ticks.
 
     Args:
-        place: of a figure with several axes (`figure.add_gridspec`).
+        place: the position in a figure with several axes (`figure.add_gridspec`).
     """
     with mpl.rc_context(STYLE):
         axes = figure.add_subplot() if place is None else figure.add_subplot(place)
@@ -92,14 +92,14 @@ def plain_axes(figure: Figure, place: SubplotSpec | None = None) -> Axes:
 
 
 def clock_axes(figure: Figure, place: SubplotSpec | None = None) -> "PolarAxes":
-    """Axes round as a clock of 24 hours, in radians: midnight above, then clockwise.
+    """Add polar axes as a 24-hour clock, in radians: midnight at the top, clockwise.
 
     Args:
         place: see `plain_axes`.
     """
     with mpl.rc_context(STYLE):
-        where = figure.add_gridspec(1, 1)[0] if place is None else place
-        axes = cast("PolarAxes", figure.add_subplot(where, projection="polar"))
+        position = figure.add_gridspec(1, 1)[0] if place is None else place
+        axes = cast("PolarAxes", figure.add_subplot(position, projection="polar"))
         axes.set_theta_zero_location("N")
         axes.set_theta_direction(-1)
         axes.set_thetagrids([0, 90, 180, 270], ["0 h", "6 h", "12 h", "18 h"])
@@ -110,15 +110,16 @@ def clock_axes(figure: Figure, place: SubplotSpec | None = None) -> "PolarAxes":
 
 
 def add_legend(axes: Axes) -> None:
-    """What the labels of the axes' series stand for, in a row above them: two or three short ones.
-    Names that come from footage need `legend`."""
+    """Add a legend in one row above the axes, for two or three short labels.
+
+    Use `legend` for names that come from footage.
+    """
     with mpl.rc_context(STYLE):
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(SERIES), borderaxespad=0.3)
 
 
 def legend(names: Sequence[str]) -> Markup:
-    """What the colours of SERIES stand for, in their order: a list that breaks where it must, as
-    a drawing's own text cannot."""
+    """Return an HTML legend of SERIES, in their order; unlike text in a plot, it wraps."""
     items = (
         Markup('<li><i style="background: var(--series-{})"></i>{}</li>').format(
             number % len(SERIES) + 1, name
@@ -128,31 +129,31 @@ def legend(names: Sequence[str]) -> Markup:
     return Markup('<ul class="legend">{}</ul>').format(Markup("").join(items))
 
 
-def inline_svg(figure: Figure, name: str, says: str) -> Markup:
-    """The drawing as an SVG element for a page; the same drawing gives the same text.
+def inline_svg(figure: Figure, name: str, description: str) -> Markup:
+    """Return a figure as an SVG element; equal figures give equal text.
 
     Args:
-        name: no other drawing of the page has it.
-        says: what it shows, in words, for who cannot see it.
+        name: a name that is unique on the page.
+        description: alternative text for screen readers.
     """
     FigureCanvasSVG(figure)
-    written = io.StringIO()
+    buffer = io.StringIO()
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         figure.savefig(
-            written, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+            buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
         )
-    svg = written.getvalue()
+    svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].strip()
-    # Its style sheet would be the whole page's.
+    # A style element would apply to the whole page.
     svg = re.sub(r"<style .*?</style>", "", svg, flags=re.S)
-    # The page's letters; and narrower where it has no room for the drawing.
+    # Use the page's font, and let the SVG shrink with the page.
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     svg = re.sub(r"(<svg [^>]*?)width=\"[^\"]*\" height=\"[^\"]*\"", r"\1", svg, count=1)
-    # Names within a drawing are its own; those of two drawings must not meet on a page.
+    # Make ids unique on the page.
     svg = re.sub(r"(\bid=\"|url\(#|href=\"#)", rf"\1{name}-", svg)
     for placeholder, variable in PAGE_COLOURS.items():
         svg = svg.replace(placeholder, f"var({variable})")
     width = round(figure.get_figwidth() * DOTS_PER_INCH)
     style = f"stroke-linejoin: round; max-width: {width}px"
-    attributes = f'role="img" aria-label="{escape(says)}" style="{style}"'
+    attributes = f'role="img" aria-label="{escape(description)}" style="{style}"'
     return Markup(svg.replace("<svg ", f"<svg {attributes} ", 1))

@@ -1,4 +1,4 @@
-"""Results as files of this machine: all of Stage 3, and the tables that re-running it needs.
+"""Download results to this machine: Stage 3, and the tables that a re-run needs.
 
 FOLDER/CAMERA/stage3/                  what Stage 3 made
 FOLDER/CAMERA/tables/                  what it made it of
@@ -15,7 +15,13 @@ from typing import Any
 from resources.errors import StoreError
 from resources.settings.camera_ids import parse_camera_id
 from resources.settings.profile import Privacy
-from resources.storage.layout import LEDGER_FOLDER, STAGE3_FOLDER, TABLES_FOLDER
+from resources.storage.layout import (
+    LEDGER_FOLDER,
+    REPORT_JSON,
+    REPORT_PAGE,
+    STAGE3_FOLDER,
+    TABLES_FOLDER,
+)
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
 from resources.storage.transfer.download import (
@@ -25,31 +31,35 @@ from resources.storage.transfer.download import (
     download_all,
 )
 
-REPORT_JSON, REPORT_PAGE = f"{STAGE3_FOLDER}/report.json", f"{STAGE3_FOLDER}/report.html"
 PROJECT_REPORT_PAGE = "report.html"
 
 
 @dataclass(frozen=True)
 class ResultsLocation:
-    """A camera's results in a store: everything below `prefix`, which is empty for all of it."""
+    """The results of a camera in a store.
+
+    Attributes:
+        camera_id: the camera.
+        prefix: the prefix of their keys; empty if the store is the camera's output.
+    """
 
     camera_id: str
     prefix: str
 
 
 def find_results(store: ObjectStore) -> list[ResultsLocation]:
-    """The cameras whose results lie in a store: it is one camera's OUTPUT, or a folder of several.
+    """Find the results in a store that is the OUTPUT of one camera or a folder of several.
 
     Raises:
-        StoreError: there are none, a report is damaged, or the store refuses.
+        StoreError: there are no results, a report is damaged, or the store refuses access.
     """
     if store.exists(REPORT_JSON):
         return [_results(store, "")]
     found = [name for name in store.folders() if store.exists(f"{name}/{REPORT_JSON}")]
     if not found:
         raise StoreError(
-            f"{store.url}: holds no results of Stage 3, nor do the folders in it; name what OUTPUT "
-            "was, of one camera or of a batch of cameras"
+            f"{store.url}: no results of Stage 3 here or in a folder below; pass the OUTPUT of "
+            "one camera or of a batch of cameras"
         )
     return [_results(store, f"{name}/") for name in found]
 
@@ -63,7 +73,7 @@ def _report(store: ObjectStore, key: str) -> dict[str, Any]:
     try:
         report: dict[str, Any] = json.loads(store.read_bytes(key))
     except ValueError:
-        raise StoreError(f"{store.url}/{key}: is damaged; run Stage 3 again") from None
+        raise StoreError(f"{store.url}/{key} is damaged; run Stage 3 again") from None
     return report
 
 
@@ -81,43 +91,43 @@ def camera_folders(root: Path, camera_ids: Sequence[str]) -> list[Path]:
 def download_results(
     store: ObjectStore, results: ResultsLocation, folder: Path, on_progress: OnProgress
 ) -> TransferProgress:
-    """Copy a camera's results into its folder on this machine.
+    """Download the results of a camera into its local folder.
 
-    What is there and equal is left alone, and so is what re-runs have made.
+    Existing equal files are skipped, and the results of re-runs do not change.
 
     Raises:
         StoreError: see `download_all`.
     """
-    wanted = [
+    items = [
         DownloadItem(found, found.key.removeprefix(results.prefix))
         for name in (TABLES_FOLDER, STAGE3_FOLDER, LEDGER_FOLDER)
         for found in store.list(results.prefix + name)
         if found.key != f"{results.prefix}{REPORT_PAGE}"
     ]
-    return download_all(store, wanted, folder, on_progress)
+    return download_all(store, items, folder, on_progress)
 
 
 def write_report_pages(folders: Sequence[Path], root: Path) -> list[Path]:
-    """Write the report of each camera whose results are here, and one of all of them.
+    """Write the report page of each camera, and one of all cameras if there are several.
 
-    What is kept back in a page is what its results were made with.
+    The privacy settings of a page are those of its results.
 
     Args:
-        folders: of the cameras.
-        root: where the report of several cameras goes.
+        folders: the cameras' local results.
+        root: the folder of the page of all cameras.
 
     Returns:
-        The pages; that of several cameras is the last.
+        The pages; the page of all cameras is the last.
 
     Raises:
-        StoreError: something of the results is missing, or a page cannot be written.
+        StoreError: a result is missing, or a page cannot be written.
     """
     from odins_ravne_assets.hugin.report.camera_results import load_camera_results
     from odins_ravne_assets.hugin.report.page import write_report_page
 
-    kept = [Privacy.model_validate(report["privacy"]) for report in read_reports(folders)]
+    settings = [Privacy.model_validate(report["privacy"]) for report in read_reports(folders)]
     pages = []
-    for folder, privacy in zip(folders, kept, strict=True):
+    for folder, privacy in zip(folders, settings, strict=True):
         store = LocalStore(folder)
         with store.writing(REPORT_PAGE) as path:
             write_report_page(path, [load_camera_results(store, store, privacy)], privacy)
@@ -128,41 +138,39 @@ def write_report_pages(folders: Sequence[Path], root: Path) -> list[Path]:
 
 
 def write_project_report_page(folders: Sequence[Path], root: Path) -> Path:
-    """Write one report of several cameras whose results are here.
-
-    What is kept back is what any of their results was made to keep back.
+    """Write one report page of several cameras, with the strictest of their privacy settings.
 
     Args:
-        folders: of the cameras.
-        root: where the report goes.
+        folders: the cameras' local results.
+        root: the folder of the page.
 
     Returns:
         The page.
 
     Raises:
-        StoreError: something of the results is missing, or the page cannot be written.
+        StoreError: a result is missing, or the page cannot be written.
     """
     from odins_ravne_assets.hugin.report.camera_results import load_camera_results
     from odins_ravne_assets.hugin.report.page import write_report_page
 
-    kept = [Privacy.model_validate(report["privacy"]) for report in read_reports(folders)]
-    privacy = strictest_privacy(kept)
+    settings = [Privacy.model_validate(report["privacy"]) for report in read_reports(folders)]
+    privacy = strictest_privacy(settings)
     results = [load_camera_results(store, store, privacy) for store in map(LocalStore, folders)]
     with LocalStore(root).writing(PROJECT_REPORT_PAGE) as path:
         write_report_page(path, results, privacy)
     return root / PROJECT_REPORT_PAGE
 
 
-def strictest_privacy(kept: Sequence[Privacy]) -> Privacy:
-    """What keeps back all that any of these does."""
+def strictest_privacy(settings: Sequence[Privacy]) -> Privacy:
+    """Return settings that protect everything that any of the given settings protects."""
     return Privacy(
-        blur_people=any(each.blur_people for each in kept),
-        leave_out_people=any(each.leave_out_people for each in kept),
-        sensitive_species=tuple(sorted({name for each in kept for name in each.sensitive_species})),
-        sensitive_decimals=min(each.sensitive_decimals for each in kept),
+        blur_people=any(each.blur_people for each in settings),
+        leave_out_people=any(each.leave_out_people for each in settings),
+        sensitive_species=tuple(sorted({name for each in settings for name in each.sensitive_species})),
+        sensitive_decimals=min(each.sensitive_decimals for each in settings),
     )
 
 
 def read_reports(folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """The content of `stage3/report.json` of cameras whose results are here."""
+    """Read `stage3/report.json` of each camera's local results."""
     return [_report(LocalStore(folder), REPORT_JSON) for folder in folders]

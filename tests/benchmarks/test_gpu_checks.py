@@ -16,7 +16,7 @@ import pytest
 import warp as wp
 from gpu_bench import Bench, CheckFailedError, CheckResult, CheckSkippedError
 from gpu_checks import run_check
-from made_media import a_still
+from synthetic_media import synthetic_still
 from onnxruntime_device_engine import OnnxRuntimeDeviceEngine
 from paths import ROOT
 
@@ -118,7 +118,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def test_a_picture_that_is_fitted_otherwise_than_opencv_does_fails() -> None:
-    manifest, picture = load_manifest(SMALL), a_still(120, 160, 0)
+    manifest, picture = load_manifest(SMALL), synthetic_still(120, 160, 0)
     darker = picture - np.minimum(picture, 2)
     buffer = wp.array(darker.ravel(), dtype=wp.uint8, device="cpu")
     shown = [DevicePicture(120, 160, 0, 160 * 3)]

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from disassembly import disassembled, nvdisasm
-from fitted_bytes import Fit, bytes_moved, rows_of
+from memory_traffic import Fit, bytes_moved, source_rows
 from kernel_cost import CARDS, FITS, UNITS, Counts, about, counts_of, share_allowed
 from paths import ROOT
 
@@ -56,7 +56,7 @@ def test_bytes_of_rows_that_no_sample_needs_are_not_counted() -> None:
     # All rows; all of them in BGR.
     assert bytes_moved(Fit(720, 1280, "NV12"), SPEC) == 720 * 1280 * 3 // 2 + written
     assert bytes_moved(Fit(720, 1280, "BGR"), SPEC) == 720 * 1280 * 3 + written
-    upper, both = rows_of(Fit(1080, 1920, "NV12"), SPEC)
+    upper, both = source_rows(Fit(1080, 1920, "NV12"), SPEC)
     assert upper[:3].tolist() == [1, 4, 7] and not both.any()
 
 

@@ -112,7 +112,7 @@ class Camera:
         return LocalStore(folder)
 
 
-def a_night() -> Camera:
+def example_night() -> Camera:
     """Two visits of foxes, a person, a hare with low confidence, and failed media."""
     camera = Camera()
     camera.medium("DCIM/1.jpg", NIGHT, [{}, {"confidence": 0.7}], offset=120)

@@ -1,4 +1,4 @@
-"""A camera's output with pictures in it, made by the real journal and tables; no model runs."""
+"""A camera's output with pictures, written with the real journal and tables, without models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ MODELS = {"detector": "megadetector-lite 1"}
 
 
 @dataclass(frozen=True)
-class Seen:
+class LabelledBox:
     """A box and its label."""
 
     label: str = "red fox"
@@ -37,21 +37,21 @@ class Seen:
     category: Any = "animal"
     confidence: float = 0.9
     xywh: tuple[float, float, float, float] = (0.3, 0.3, 0.4, 0.4)
-    sure: bool = True
+    auto_ok: bool = True
 
 
-PERSON = Seen("person", "Homo sapiens", "person")
+PERSON = LabelledBox("person", "Homo sapiens", "person")
 
 
 def grass(shift: int = 0) -> Picture:
-    """A picture to put things on, uint8 BGR."""
+    """Return a background picture, uint8 BGR."""
     rows, columns = np.mgrid[0 : SIZE[1], 0 : SIZE[0]]
     channels = (columns // 5 + shift, 90 + rows // 6, (rows + columns) // 9)
     return np.stack(channels, axis=-1).astype(np.uint8)
 
 
 def with_pattern(picture: Picture, xywh: Sequence[float], pattern: Picture) -> Picture:
-    """The picture with a small pattern repeated all over a box."""
+    """Return the picture with a box filled by a repeated pattern."""
     height, width = picture.shape[:2]
     left, top = round(xywh[0] * width), round(xywh[1] * height)
     right, bottom = left + round(xywh[2] * width), top + round(xywh[3] * height)
@@ -62,8 +62,8 @@ def with_pattern(picture: Picture, xywh: Sequence[float], pattern: Picture) -> P
 
 
 @dataclass
-class Shoot:
-    """One camera, medium by medium."""
+class CameraOutput:
+    """The output of one camera, to which media are added."""
 
     folder: Path
     camera_id: str = "camera7"
@@ -78,15 +78,15 @@ class Shoot:
         self,
         path: str,
         at: datetime | None,
-        *seen: Seen,
+        *boxes: LabelledBox,
         picture: Picture | None = None,
         reason: str | None = None,
-        place: tuple[float, float] | None = None,
-    ) -> "Shoot":
-        """Add a still; with a `reason`, one that could not be used.
+        position: tuple[float, float] | None = None,
+    ) -> "CameraOutput":
+        """Add a still; with a `reason`, one that failed.
 
         Args:
-            place: latitude and longitude.
+            position: latitude and longitude.
         """
         content = sha256(path.encode()).hexdigest()
         self.media.append(
@@ -96,28 +96,30 @@ class Shoot:
                 "content_hash": content,
                 "kind": "image",
                 "captured_at": at,
-                "latitude": place[0] if place else None,
-                "longitude": place[1] if place else None,
+                "latitude": position[0] if position else None,
+                "longitude": position[1] if position else None,
                 "status": "failed" if reason else "ok",
                 "reason": reason,
             }
         )
         if not reason:
-            self._look_at(content, seen, grass() if picture is None else picture)
+            self._add_boxes(content, boxes, grass() if picture is None else picture)
         return self
 
-    def _look_at(self, content: str, seen: Sequence[Seen], picture: Picture) -> None:
-        """Into the journal: what Stages 1 and 2 find on a still."""
+    def _add_boxes(
+        self, content: str, labelled: Sequence[LabelledBox], picture: Picture
+    ) -> None:
+        """Add the boxes of a still to the journal."""
         frame = {"content_hash": content, "frame_number": 0}
         boxes, crops = [], []
-        for number, each in enumerate(seen):
+        for number, each in enumerate(labelled):
             box = Box(each.xywh, each.category, 0.95, None)
             numbered = {**frame, "box_number": number}
             boxes.append({**numbered, "time_offset_ms": 0, **box.as_row()})
             ((cut,),) = cut_crops([(picture, [box])])
             crops.append({**numbered, **encode_crop(cut)})
-            said = (each.label, each.scientific_name, each.confidence, each.sure)
-            self._labels.append(labelled_box(numbered, *said, None))
+            label = (each.label, each.scientific_name, each.confidence, each.auto_ok)
+            self._labels.append(labelled_box(numbered, *label, None))
         finished = {
             "content_hash": content,
             "status": "done",
@@ -129,8 +131,8 @@ class Shoot:
         frames = [{**frame, "time_offset_ms": 0, "boxes": len(boxes)}]
         self._stage1.append(finished, frames, boxes, crops)
 
-    def done(self) -> LocalStore:
-        """The output after Stages 0 to 2."""
+    def write(self) -> LocalStore:
+        """Write the output of Stages 0 to 2."""
         rows = [{name: medium.get(name) for name in schemas.MEDIA} for medium in self.media]
         with writing_table(self.store, layout.MEDIA_TABLE) as path:
             pl.DataFrame(rows, schema=schemas.MEDIA).sort("path").write_parquet(path)
@@ -146,7 +148,7 @@ class Shoot:
 def stage3(
     store: LocalStore, privacy: Privacy | None = None, settings: Stage3 | None = None
 ) -> str:
-    """Run Stage 3 and its report; the page."""
+    """Run Stage 3, and return the report page."""
     privacy = privacy or Privacy()
     run_stage3(store, settings or Stage3(), MODELS, privacy)
     make_report_page(store, store, privacy)

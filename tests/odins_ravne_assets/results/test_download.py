@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 from command_line import Munin
-from report_rig import MODELS, Shoot, stage3
+from report_rig import MODELS, CameraOutput, stage3
 from s3_rig import CREDENTIALS, S3Rig, refuse, s3, s3_server, corrupt_response, truncate
 
 from odins_ravne_assets.cli.download import RUNNER, species_counts, summary_lines, write_runner
@@ -251,7 +251,7 @@ def test_the_runner_refuses_a_threshold_that_is_none(taken: Path) -> None:
 def two_cameras(made: LocalStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("two")
     home(made, root)
-    stage3(Shoot(root / "lake", "lake").still("1.jpg", NIGHT).done())
+    stage3(CameraOutput(root / "lake", "lake").still("1.jpg", NIGHT).done())
     yield root
 
 

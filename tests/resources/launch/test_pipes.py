@@ -58,8 +58,9 @@ def in_asset(body: Callable[[dg.AssetExecutionContext], None]) -> None:
     """Run a function with the context of an asset, which a session needs."""
 
     @dg.asset
-    def footage(context: dg.AssetExecutionContext) -> None:
+    def footage(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         body(context)
+        return dg.MaterializeResult()
 
     with dg.DagsterInstance.ephemeral() as instance:
         assert dg.materialize([footage], instance=instance).success

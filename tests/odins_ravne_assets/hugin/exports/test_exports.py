@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from camera_tables import NIGHT, SECOND, Camera, a_night
+from camera_tables import NIGHT, SECOND, Camera, example_night
 from validators import camtrap_dp_errors, megadetector_errors
 
 from odins_ravne_assets.hugin.exports.export import ExportResult, export_camera, export_project
@@ -50,7 +50,7 @@ def images(folder: Path) -> dict[str, Row]:
 def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The exports of a night with failed, pending and duplicate media."""
     folder = tmp_path_factory.mktemp("exports") / "camera7"
-    camera = a_night()
+    camera = example_night()
     camera.medium("DCIM/12.jpg", NIGHT + 5 * SECOND, [], "duplicate", reason="is DCIM/1.jpg")
     for table in ("media", "processed"):
         camera.rows[table][-1]["content_hash"] = camera.rows[table][0]["content_hash"]
@@ -192,7 +192,7 @@ def test_rows_without_an_observation_are_unknown_blank_or_unclassified(night: Pa
 
 
 def test_media_and_observations_without_a_time_are_left_out_and_counted(tmp_path: Path) -> None:
-    _, result = exported(a_night(), tmp_path)
+    _, result = exported(example_night(), tmp_path)
     assert result.camtrap_dp is not None
     assert (result.camtrap_dp.media, result.camtrap_dp.observations) == (1, 1)
 
@@ -265,7 +265,7 @@ def test_coordinates_default_to_those_of_the_media(tmp_path: Path) -> None:
 
 
 def test_people_can_be_left_out_with_all_media_that_show_one(tmp_path: Path) -> None:
-    camera = a_night()
+    camera = example_night()
     camera.medium("DCIM/13.jpg", NIGHT + 30 * SECOND, [{}, {**PERSON, "confidence": 0.2}])
     exported(camera, tmp_path, privacy=Privacy(leave_out_people=True))
     shown = {"DCIM/4.jpg", "DCIM/13.jpg"}
@@ -288,7 +288,7 @@ def test_coordinates_are_rounded_where_a_sensitive_species_was_observed(tmp_path
         ("Lynx lynx", "59.123456", "", "Eagle rock"),
     ):
         folder = tmp_path / chosen
-        exported(a_night(), folder, project, Privacy(sensitive_species=(chosen,)))
+        exported(example_night(), folder, project, Privacy(sensitive_species=(chosen,)))
         (deployment,) = rows(folder, "deployments")
         assert deployment["latitude"] == latitude
         assert deployment["coordinateUncertainty"] == uncertainty
@@ -328,7 +328,7 @@ def test_formulas_in_names_are_escaped_in_the_spreadsheet(tmp_path: Path) -> Non
 def test_a_project_is_one_valid_file_and_one_valid_package(tmp_path: Path) -> None:
     stores = []
     for number in (7, 8):
-        camera = a_night()
+        camera = example_night()
         camera.camera_id = f"camera{number}"
         for table in camera.rows.values():
             for row in table:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import polars as pl
 import pytest
-from report_rig import PERSON, Seen, Shoot, grass, stage3, with_pattern
+from report_rig import PERSON, LabelledBox, CameraOutput, grass, stage3, with_pattern
 from ui_browser import Browser, missing_browser, open_browser
 
 from gpu_kernels.preprocessing.letterbox import Picture
@@ -42,17 +42,17 @@ from resources.storage.local_store import LocalStore
 TABLES = [f"tables/{name}.parquet" for name in ("media", "processed", "detections")]
 NIGHT = datetime(2026, 5, 1, 2, 14)
 HOUR = timedelta(hours=1)
-OWL = Seen("tawny owl", "Strix aluco", confidence=0.6)
+OWL = LabelledBox("tawny owl", "Strix aluco", confidence=0.6)
 
 
-def a_week(folder: Path) -> Shoot:
+def a_week(folder: Path) -> CameraOutput:
     """Foxes, an owl that is to be reviewed, a person, and what goes wrong with footage."""
-    shoot = Shoot(folder)
-    shoot.still("1.jpg", NIGHT, Seen())
-    shoot.still("2.jpg", NIGHT + 20 * HOUR, Seen(), Seen(xywh=(0.1, 0.1, 0.2, 0.2)))
+    shoot = CameraOutput(folder)
+    shoot.still("1.jpg", NIGHT, LabelledBox())
+    shoot.still("2.jpg", NIGHT + 20 * HOUR, LabelledBox(), LabelledBox(xywh=(0.1, 0.1, 0.2, 0.2)))
     shoot.still("3.jpg", NIGHT + 50 * HOUR, OWL)
     shoot.still("4.jpg", NIGHT + 150 * HOUR, PERSON)
-    shoot.still("5.jpg", None, Seen())
+    shoot.still("5.jpg", None, LabelledBox())
     shoot.still("6.jpg", NIGHT, reason="file is empty")
     shoot.still("7.jpg", NIGHT + 10 * HOUR)
     return shoot
@@ -60,7 +60,7 @@ def a_week(folder: Path) -> Shoot:
 
 @pytest.fixture(scope="module")
 def week(tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
-    return a_week(tmp_path_factory.mktemp("week")).done()
+    return a_week(tmp_path_factory.mktemp("week")).write()
 
 
 @pytest.fixture(scope="module")
@@ -145,9 +145,9 @@ def test_no_rate_is_told_by_a_clock_that_was_wrong() -> None:
 
 
 def test_a_family_is_no_species_in_the_count_of_species(tmp_path: Path) -> None:
-    dogs = Seen("dog family", "Canidae")
-    shoot = Shoot(tmp_path).still("1.jpg", NIGHT, Seen()).still("2.jpg", NIGHT + HOUR, dogs)
-    assert "2 visits 0 to review 1 animal species" in words(stage3(shoot.done()))
+    dogs = LabelledBox("dog family", "Canidae")
+    shoot = CameraOutput(tmp_path).still("1.jpg", NIGHT, LabelledBox()).still("2.jpg", NIGHT + HOUR, dogs)
+    assert "2 visits 0 to review 1 animal species" in words(stage3(shoot.write()))
 
 
 def test_what_was_left_out_is_told_with_its_reason_and_its_files(page: str) -> None:
@@ -239,22 +239,22 @@ def test_a_picture_shows_the_box_where_it_was_found(page: str) -> None:
 
 
 def test_a_camera_that_saw_nothing_has_a_page_too(tmp_path: Path) -> None:
-    page = stage3(Shoot(tmp_path).still("1.jpg", NIGHT).done())
+    page = stage3(CameraOutput(tmp_path).still("1.jpg", NIGHT).write())
     assert "No visits were found." in words(page)
     assert "pictures-0" not in page
 
 
 def test_names_of_species_and_files_stay_text(tmp_path: Path) -> None:
     name = '<img src=x onerror="alert(1)">'
-    page = stage3(Shoot(tmp_path).still(f"{name[:9]}.jpg", NIGHT, Seen(name, name)).done())
+    page = stage3(CameraOutput(tmp_path).still(f"{name[:9]}.jpg", NIGHT, LabelledBox(name, name)).write())
     assert "<img src" not in page
     (visit,) = visits(page)
     assert visit["species"] == name
 
 
 def test_a_clock_that_was_wrong_is_told_before_anything_is_counted_by_it(tmp_path: Path) -> None:
-    shoot = Shoot(tmp_path).still("1.jpg", datetime(1970, 1, 1), Seen())
-    page = stage3(shoot.still("2.jpg", NIGHT, Seen()).done())
+    shoot = CameraOutput(tmp_path).still("1.jpg", datetime(1970, 1, 1), LabelledBox())
+    page = stage3(shoot.still("2.jpg", NIGHT, LabelledBox()).write())
     assert "its clock may have been wrong" in words(page)
 
 
@@ -263,7 +263,7 @@ def test_the_same_results_give_the_same_page(week: LocalStore, page: str) -> Non
 
 
 def test_what_lies_beside_the_ledgers_tables_is_no_table(tmp_path: Path) -> None:
-    store = a_week(tmp_path).done()
+    store = a_week(tmp_path).write()
     stage3(store)
     store.write_bytes("ledger/launch-1.json", b"{}")
     assert load_camera_results(store, store, Privacy()).cost.is_empty()
@@ -272,7 +272,7 @@ def test_what_lies_beside_the_ledgers_tables_is_no_table(tmp_path: Path) -> None
 def test_several_cameras_have_one_page_with_a_map(tmp_path: Path) -> None:
     places = {"hill": (59.123456, 11.2), "lake": (59.2, 11.3)}
     stores = [
-        Shoot(tmp_path / name, name).still("1.jpg", NIGHT, Seen(), place=place).done()
+        CameraOutput(tmp_path / name, name).still("1.jpg", NIGHT, LabelledBox(), position=place).write()
         for name, place in places.items()
     ]
     for store in stores:
@@ -293,11 +293,11 @@ def test_several_cameras_have_one_page_with_a_map(tmp_path: Path) -> None:
 CHECKS = np.kron([[0, 200], [200, 0]], np.ones((2, 2)))[:, :, None].repeat(3, 2).astype(np.uint8)
 
 
-def person_in(pattern: Picture, *seen: Seen, folder: Path, privacy: Privacy | None = None) -> str:
+def person_in(pattern: Picture, *seen: LabelledBox, folder: Path, privacy: Privacy | None = None) -> str:
     """The page of a picture on which a person wears a pattern."""
     picture = with_pattern(grass(), PERSON.xywh, pattern)
-    shoot = Shoot(folder).still("1.jpg", NIGHT, *seen, picture=picture)
-    return stage3(shoot.done(), privacy)
+    shoot = CameraOutput(folder).still("1.jpg", NIGHT, *seen, picture=picture)
+    return stage3(shoot.write(), privacy)
 
 
 def test_a_person_is_blurred_unless_asked_otherwise(tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_a_person_s_clothes_have_no_colour_left(tmp_path: Path) -> None:
 
 
 def test_a_person_beside_an_animal_is_blurred_in_the_animal_s_picture(tmp_path: Path) -> None:
-    beside = Seen("domestic dog", "Canis familiaris", xywh=(0.6, 0.4, 0.3, 0.3))
+    beside = LabelledBox("domestic dog", "Canis familiaris", xywh=(0.6, 0.4, 0.3, 0.3))
     page = person_in(CHECKS, beside, PERSON, folder=tmp_path)
     dog = next(row for row in visits(page) if "dog" in row["species"])
     picture = pictures(page)[dog["picture"]]
@@ -332,14 +332,14 @@ def test_a_person_beside_an_animal_is_blurred_in_the_animal_s_picture(tmp_path: 
 
 
 def test_what_a_label_calls_a_person_is_one(tmp_path: Path) -> None:
-    called = Seen("human", "Homo sapiens")
+    called = LabelledBox("human", "Homo sapiens")
     (shown,) = pictures(person_in(CHECKS, called, folder=tmp_path))
     assert detail(shown) < 2
 
 
 def test_who_is_a_person_by_a_label_alone_is_blurred_beside_an_animal_too(tmp_path: Path) -> None:
-    called = Seen("human", "Homo sapiens")
-    beside = Seen("domestic dog", "Canis familiaris", xywh=(0.6, 0.4, 0.3, 0.3))
+    called = LabelledBox("human", "Homo sapiens")
+    beside = LabelledBox("domestic dog", "Canis familiaris", xywh=(0.6, 0.4, 0.3, 0.3))
     page = person_in(CHECKS, beside, called, folder=tmp_path)
     dog = next(row for row in visits(page) if "dog" in row["species"])
     assert detail(pictures(page)[dog["picture"]][50:140, :60]) < 2
@@ -377,10 +377,10 @@ def test_a_blurred_body_is_a_few_blocks_however_large() -> None:
 
 
 def test_the_best_crops_in_the_ui_are_of_frames_without_people(tmp_path: Path) -> None:
-    beside = Seen("domestic dog", "Canis familiaris", xywh=(0.6, 0.4, 0.3, 0.3))
-    store = Shoot(tmp_path / "a").still("1.jpg", NIGHT, beside, PERSON).done()
+    beside = LabelledBox("domestic dog", "Canis familiaris", xywh=(0.6, 0.4, 0.3, 0.3))
+    store = CameraOutput(tmp_path / "a").still("1.jpg", NIGHT, beside, PERSON).write()
     assert contact_sheet(store, Stage1Journal(store, "one")) is None
-    store = Shoot(tmp_path / "b").still("1.jpg", NIGHT, beside).done()
+    store = CameraOutput(tmp_path / "b").still("1.jpg", NIGHT, beside).write()
     assert contact_sheet(store, Stage1Journal(store, "one"))
 
 
@@ -395,8 +395,8 @@ def test_people_can_be_left_out_altogether(week: LocalStore, tmp_path: Path) -> 
 
 
 def test_where_a_sensitive_species_was_seen_the_place_is_rounded(tmp_path: Path) -> None:
-    shoot = Shoot(tmp_path).still("1.jpg", NIGHT, OWL, place=(59.123456, 11.987654))
-    store = shoot.done()
+    shoot = CameraOutput(tmp_path).still("1.jpg", NIGHT, OWL, place=(59.123456, 11.987654))
+    store = shoot.write()
     privacy = Privacy(sensitive_species=("strix aluco",))
     assert "59.1, 12.0 (rounded)" in words(stage3(store, privacy))
     assert "59.123" not in stage3(store, privacy)
@@ -406,7 +406,7 @@ def test_where_a_sensitive_species_was_seen_the_place_is_rounded(tmp_path: Path)
 # What reviewers say
 
 
-def reviewed(shoot: Shoot, path: str, name: str, scientific_name: str, category: str) -> LocalStore:
+def reviewed(shoot: CameraOutput, path: str, name: str, scientific_name: str, category: str) -> LocalStore:
     """The camera's output after a reviewer named what a medium shows."""
     (medium,) = (each for each in shoot.media if each["path"] == path)
     word = {
@@ -418,14 +418,14 @@ def reviewed(shoot: Shoot, path: str, name: str, scientific_name: str, category:
         "reviewed_on": date(2026, 6, 1),
     }
     whole = {column: word.get(column) for column in schemas.CORRECTIONS}
-    store = shoot.done()
+    store = shoot.write()
     with store.writing("tables/corrections/one.parquet") as file:
         pl.DataFrame([whole], schema=schemas.CORRECTIONS).write_parquet(file)
     return store
 
 
 def test_a_reviewer_s_word_is_shown_with_who_said_it_and_the_agreement(tmp_path: Path) -> None:
-    shoot = Shoot(tmp_path).still("1.jpg", NIGHT, Seen())
+    shoot = CameraOutput(tmp_path).still("1.jpg", NIGHT, LabelledBox())
     page = stage3(reviewed(shoot, "1.jpg", "Arctic fox", "Vulpes lagopus", "animal"))
     (visit,) = visits(page)
     assert visit["species"] == "Arctic fox"
@@ -436,7 +436,7 @@ def test_a_reviewer_s_word_is_shown_with_who_said_it_and_the_agreement(tmp_path:
 
 
 def test_what_the_machine_missed_is_shown_without_a_picture_and_told(tmp_path: Path) -> None:
-    shoot = Shoot(tmp_path).still("1.jpg", NIGHT, Seen()).still("2.jpg", NIGHT + 2 * HOUR)
+    shoot = CameraOutput(tmp_path).still("1.jpg", NIGHT, LabelledBox()).still("2.jpg", NIGHT + 2 * HOUR)
     page = stage3(reviewed(shoot, "2.jpg", "Arctic fox", "Vulpes lagopus", "animal"))
     _, visit = visits(page)
     assert visit["note"] == "named by Astrid, 2026-06-01 (the machine found nothing)"
@@ -447,16 +447,16 @@ def test_what_the_machine_missed_is_shown_without_a_picture_and_told(tmp_path: P
 
 
 def test_a_visit_that_a_reviewer_added_to_keeps_the_picture_of_its_box(tmp_path: Path) -> None:
-    shoot = Shoot(tmp_path).still("1.jpg", NIGHT, Seen()).still("2.jpg", NIGHT)
+    shoot = CameraOutput(tmp_path).still("1.jpg", NIGHT, LabelledBox()).still("2.jpg", NIGHT)
     page = stage3(reviewed(shoot, "2.jpg", "red fox", "Vulpes vulpes", "animal"))
     (visit,) = visits(page)
     assert visit["picture"] is not None
 
 
 def test_whom_a_reviewer_calls_a_person_is_blurred(tmp_path: Path) -> None:
-    picture = with_pattern(grass(), Seen().xywh, CHECKS)
-    shoot = Shoot(tmp_path).still("1.jpg", NIGHT, Seen(), picture=picture)
-    assert detail(pictures(stage3(shoot.done()))[0]) > 20
+    picture = with_pattern(grass(), LabelledBox().xywh, CHECKS)
+    shoot = CameraOutput(tmp_path).still("1.jpg", NIGHT, LabelledBox(), picture=picture)
+    assert detail(pictures(stage3(shoot.write()))[0]) > 20
     store = reviewed(shoot, "1.jpg", "person", "Homo sapiens", "person")
     assert detail(pictures(stage3(store))[0]) < 2
 

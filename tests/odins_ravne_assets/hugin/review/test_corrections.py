@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from camera_tables import NIGHT, Camera, a_night
+from camera_tables import NIGHT, Camera, example_night
 from validators import camtrap_dp_errors
 
 from odins_ravne_assets.cameras.catalog import Camera as KnownCamera
@@ -28,7 +28,7 @@ JUNE = date(2026, 6, 1)
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
-    store = a_night().store(tmp_path / "camera7")
+    store = example_night().store(tmp_path / "camera7")
     run(store)
     export_camera(store, "camera7", Project(), Privacy())
     return store

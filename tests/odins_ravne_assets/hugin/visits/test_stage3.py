@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from camera_tables import NIGHT, SECOND, Camera, a_night
+from camera_tables import NIGHT, SECOND, Camera, example_night
 
 from odins_ravne_assets.hugin import formats
 from odins_ravne_assets.hugin.identification.identifications import identify
@@ -32,7 +32,7 @@ FILES = ("observations.parquet", "compressed_observations.json", "report.json")
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
-    return a_night().store(tmp_path / "camera7")
+    return example_night().store(tmp_path / "camera7")
 
 
 def run(store: LocalStore, settings: Stage3 | None = None) -> Stage3Result:
@@ -203,7 +203,7 @@ def test_a_second_run_gives_the_same_bytes(store: LocalStore) -> None:
 
 def test_tables_in_another_order_give_the_same_bytes(store: LocalStore, tmp_path: Path) -> None:
     run(store)
-    camera = a_night()
+    camera = example_night()
     for rows in camera.rows.values():
         rows.reverse()
     reversed_store = camera.store(tmp_path / "reversed")
@@ -345,7 +345,7 @@ def test_the_report_names_settings_models_and_generator(store: LocalStore) -> No
 
 
 def test_detections_that_are_not_classified_yet_are_counted(tmp_path: Path) -> None:
-    camera = a_night()
+    camera = example_night()
     camera.rows["classifications"].pop()
     store = camera.store(tmp_path)
     run(store)

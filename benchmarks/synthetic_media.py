@@ -1,4 +1,4 @@
-"""Pictures and clips for benchmarks, where there is no footage."""
+"""Synthetic pictures and videos for benchmarks without footage."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 Picture = NDArray[np.uint8]  # BGR [height, width, 3]
 
 
-def a_still(height: int, width: int, seed: int) -> Picture:
-    """A lawn, and on it what detectors take for an animal, at another place for each seed."""
+def synthetic_still(height: int, width: int, seed: int) -> Picture:
+    """Draw a lawn with a shape that detectors take for an animal; its place depends on the seed."""
     lawn = _grass(height, width, seed)
     size = height * (0.28, 0.42)[seed % 2]
     x, y = width * (0.3 + 0.4 * ((seed * 0.37) % 1)), height * 0.5
@@ -58,7 +58,7 @@ def _silhouette(height: int, width: int, x: float, y: float, size: float) -> Pic
 
 
 def write_clip(path: Path, frames: int, side: int) -> None:
-    """A clip of such stills, H.264, five of each so that the motion gate has still ones too."""
+    """Write a video of such stills, H.264; each is repeated five times for the motion gate."""
     path.parent.mkdir(parents=True)
     width = side * 16 // 9 // 2 * 2
     with av.open(str(path), "w") as container:
@@ -66,6 +66,6 @@ def write_clip(path: Path, frames: int, side: int) -> None:
         stream.width, stream.height, stream.pix_fmt = width, side, "yuv420p"
         for number in range(frames):
             if number % 5 == 0:
-                still = a_still(side, width, number // 5)
+                still = synthetic_still(side, width, number // 5)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(still, format="bgr24")))
         container.mux(stream.encode(None))

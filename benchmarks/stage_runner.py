@@ -1,4 +1,4 @@
-"""Runs stages of a camera in this process, for the benchmarks: no Dagster, no worker."""
+"""Run stages of a camera in this process, for benchmarks, without Dagster and a worker."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ from resources.settings.loader import load_profile
 
 
 class Printer:
-    """Shows progress on standard error."""
+    """A reporter that prints to standard error."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -39,10 +39,10 @@ def run_stages(
     quiet: bool = True,
     open_engine: EngineFactory = open_engine,
 ) -> dict[str, StageResult]:
-    """Run stages with the local profile; environment variables do not count here.
+    """Run stages with the local profile, without environment variables.
 
     Args:
-        open_engine: what opens the models, where it is not the product's own.
+        open_engine: opens the models.
     """
     context = StepContext(
         camera=Camera("benchmark", footage.absolute().as_uri(), output.absolute().as_uri()),

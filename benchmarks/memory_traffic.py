@@ -1,4 +1,4 @@
-"""What the memory must move to fit a picture into a model's input."""
+"""Bytes of memory traffic for fitting a picture into a model's input."""
 
 from typing import NamedTuple
 
@@ -17,9 +17,11 @@ class Fit(NamedTuple):
     form: str  # NV12, or BGR
 
 
-def rows_of(fit: Fit, spec: InputSpec) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """For each row that is made: the upper row that it is made of, and whether the one below it is
-    needed too. As `kernels.between`."""
+def source_rows(fit: Fit, spec: InputSpec) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the upper source row of each output row, and True if the row below is needed too.
+
+    The same as `kernels.between`.
+    """
     high = placement(fit.height, fit.width, spec).height
     scale = np.float32(fit.height) / np.float32(high)
     at = (np.arange(high, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
@@ -27,9 +29,8 @@ def rows_of(fit: Fit, spec: InputSpec) -> tuple[NDArray[np.int64], NDArray[np.bo
 
 
 def bytes_moved(fit: Fit, spec: InputSpec) -> int:
-    """That must be moved to fit a picture: whole rows, since columns are too near each other to be
-    left out, and what is written, in float16."""
-    upper, both = rows_of(fit, spec)
+    """Return the bytes read and written to fit a picture: complete rows, and float16 output."""
+    upper, both = source_rows(fit, spec)
     rows = np.unique(np.concatenate([upper, (upper + 1)[both]]).clip(0, fit.height - 1))
     each = len(rows) * fit.width
     read = each * 3 if fit.form == "BGR" else each + len(np.unique(rows // 2)) * fit.width
