@@ -1,4 +1,4 @@
-"""An account in the sandbox with cameras of one small picture each, and what its records say."""
+"""An account in the sandbox with cameras of one small image each, and checks of its records."""
 
 import io
 import os
@@ -25,7 +25,7 @@ from resources.settings.loader import find_profile
 from resources.settings.profile import Aws
 from resources.storage.open_store import open_store
 
-# Jobs and runs share two cores, so its time goes slowly: a lease of 90 s bears 18 of ours.
+# Jobs and runs share two cores, so the clock is slow: a lease of 90 s is 18 real seconds.
 CONFIG = SandboxConfig(
     scale=5, boot_seconds=20, pull_seconds=5, idle_seconds=120, stop_grace_seconds=60
 )
@@ -36,7 +36,7 @@ Job = dict[str, Any]
 
 @dataclass(frozen=True)
 class Account:
-    """The account; its bucket as an s3:// URL, and the path of a profile that names it."""
+    """The account, its bucket as an s3:// URL, and the path of its profile."""
 
     sandbox: Sandbox
     clients: AwsClients
@@ -47,7 +47,7 @@ class Account:
         return Camera(name, f"{self.bucket}/footage/{name}", f"{self.bucket}/results/{name}")
 
     def put_footage(self, names: Iterable[str]) -> None:
-        """One small picture for each camera."""
+        """Write one small image for each camera."""
         data = io.BytesIO()
         Image.new("RGB", (64, 48), "green").save(data, "JPEG")
         for name in names:
@@ -60,19 +60,20 @@ class Account:
     def write(self, name: str, key: str, data: bytes) -> None:
         open_store(self.camera(name).output_url, self.clients).write_bytes(key, data)
 
-    def tell(self, names: Sequence[str]) -> list[str]:
-        """Print what became of some cameras' jobs, by the sandbox's own records.
+    def report(self, names: Sequence[str]) -> list[str]:
+        """Print a summary of some cameras' jobs, from the sandbox's own records.
 
         Returns:
-            What must not be.
+            The faults found.
         """
         jobs = [job for job in self.sandbox.jobs() if job["tags"]["Camera"] in names]
         succeeded = Counter(job["tags"]["Camera"] for job in jobs if job["status"] == "SUCCEEDED")
         ledger = read_ledger(
-            open_camera_ledger(name, self.camera(name).output_url, self.clients).ledger for name in names
+            open_camera_ledger(name, self.camera(name).output_url, self.clients).ledger
+            for name in names
         )
         attempts = ledger.filter(pl.col("kind") == "attempt")
-        told = {*attempts["job_id"]} - {None}
+        in_ledger = {*attempts["job_id"]} - {None}
         bill = self.sandbox.bill()
         left = [job for job in jobs if job["status"] not in ENDED]
         twice = [name for name, count in succeeded.items() if count > 1]
@@ -82,18 +83,18 @@ class Account:
             "done by more than one job": len(twice),
             "left running": len(left),
             "most jobs at once": f"{most} of {limit} allowed",
-            "jobs in the ledger": f"{len(told & {job['jobId'] for job in jobs})}, attempts' cost "
+            "jobs in the ledger": f"{len(in_ledger & {job['jobId'] for job in jobs})}, attempts' cost "
             f"${attempts['usd'].sum():.4f}",
-            "bill": f"${sum(line.cost for line in bill):.4f} for {len(bill)} machines, boot and "
-            "idle time among the rest",
+            "bill": f"${sum(line.cost for line in bill):.4f} for {len(bill)} machines, with boot "
+            "and idle time",
         }
-        for what, said in facts.items():
-            print(f"{what:<28}{said}", flush=True)
+        for name, value in facts.items():
+            print(f"{name:<28}{value}", flush=True)
         faults = {
             "cameras were done by more than one job": twice,
             "jobs were left running": left,
             "more jobs at once than max_parallel_jobs": most > limit,
-            "jobs are in no ledger": {job["jobId"] for job in jobs} - told,
+            "jobs are in no ledger": {job["jobId"] for job in jobs} - in_ledger,
         }
         return [fault for fault, found in faults.items() if found]
 
@@ -104,11 +105,11 @@ class Account:
 
 
 @contextmanager
-def account(root: Path, at_once: int) -> Iterator[Account]:
-    """The account, for as long as the context lasts.
+def account(root: Path, parallel_jobs: int) -> Iterator[Account]:
+    """Run the account.
 
     Args:
-        at_once: `max_parallel_jobs`.
+        parallel_jobs: `max_parallel_jobs`.
     """
     os.environ.update(CREDENTIALS)
     with Sandbox(CONFIG) as sandbox:
@@ -117,22 +118,22 @@ def account(root: Path, at_once: int) -> Iterator[Account]:
             "endpoint_url": sandbox.endpoint_url,
             "clock_url": sandbox.clock_url,
         }
-        tree["pipeline"]["cost_optimization"]["max_parallel_jobs"] = at_once
+        tree["pipeline"]["cost_optimization"]["max_parallel_jobs"] = parallel_jobs
         profile = root / "profile.yaml"
         profile.write_text(yaml.safe_dump(tree))
         aws = Aws.model_validate(tree["cloud"]["aws"])
         clients = AwsClients(aws)
         prepare_foundation(clients, aws.name, aws.region)
-        ComputeEnvironment(aws, clients).setup(at_once)
+        ComputeEnvironment(aws, clients).setup(parallel_jobs)
         yield Account(sandbox, clients, f"s3://{data_bucket(aws.name)}", profile)
 
 
 def most_at_once(jobs: Iterable[Job]) -> int:
-    """How many jobs there were at most between their submission and their end."""
-    turns = [(job["createdAt"], 1) for job in jobs]
-    turns += [(job["stoppedAt"], -1) for job in jobs if "stoppedAt" in job]
-    there = most = 0
-    for _, change in sorted(turns):
-        there += change
-        most = max(most, there)
+    """Return the maximum number of jobs that were submitted and not ended."""
+    changes = [(job["createdAt"], 1) for job in jobs]
+    changes += [(job["stoppedAt"], -1) for job in jobs if "stoppedAt" in job]
+    count = most = 0
+    for _, change in sorted(changes):
+        count += change
+        most = max(most, count)
     return most

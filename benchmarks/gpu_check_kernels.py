@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 import warp as wp
-from memory_traffic import Fit, bytes_moved
 from gpu_bench import Bench, CheckFailedError, CheckResult
+from memory_traffic import Fit, bytes_moved
 from numpy.typing import NDArray
 
 from gpu_kernels.device import picture_kernels

@@ -9,8 +9,8 @@ import av
 import numpy as np
 import polars as pl
 from gpu_bench import Bench, CheckFailedError, CheckResult
-from synthetic_media import Picture
 from stage_runner import run_stages
+from synthetic_media import Picture
 
 from gpu_kernels.device.gpu_preprocessing import crop_to_host
 from gpu_kernels.preprocessing.device_picture import DeviceFrame

@@ -1,23 +1,23 @@
-"""What a timer on starvation saves over a timer on waiting, with the product's own launcher.
+"""The savings of a timer on starvation over a timer on queueing, measured with the launcher.
 
     python benchmarks/starvation.py
 
-One camera of 200 work units is launched in a sandbox of AWS, twice: each unit is a job of five
-minutes (of the sandbox's time), spot has 25 machines, and EC2 takes one back every five machine
-hours. Jobs are really submitted, described, cancelled and submitted anew by the launcher; what they
-do is sleep. Two rules decide when a job that waits on spot is moved to on-demand:
+One camera of 200 work units is launched in the sandbox, twice: each unit is a job of five minutes
+(of the sandbox's clock), spot has 25 machines, and EC2 reclaims one per five machine hours. The
+launcher submits, describes, cancels and resubmits real jobs, which only sleep. Two rules decide
+when a job in the spot queue moves to on-demand:
 
-- naive: it has been waiting for `fallback_timeout`; a rule of this file,
-- ours:  the launcher as it ships: the environment could grow and does not, for `fallback_timeout`.
+- naive: it has been RUNNABLE for `fallback_timeout` (a rule of this file),
+- ours:  the environment could grow and does not, for `fallback_timeout` (the shipped launcher).
 
-Money is that of the sandbox's true bill: all machines, with boot and idle time.
+Costs are from the sandbox's bill: all machines, with boot and idle time.
 """
 
 import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,15 +28,17 @@ import dagster as dg
 from resources.aws.clients import AwsClients
 from resources.batch.jobs import Job
 from resources.batch.launch_record import load_records
+from resources.batch.names import Queue
+from resources.batch.outcome import AttemptOutcome
 from resources.batch.work_units import JOB_VCPUS, ExpectedMedium
 from resources.compute.environment import ComputeEnvironment
-from resources.launch import batch_step
+from resources.launch import batch_run
 from resources.launch.base import StepRequest
 from resources.launch.batch_launcher import BatchStepLauncher
-from resources.launch.batch_run import Launch
 from resources.launch.hooks import FootageQueries, LaunchHooks
 from resources.launch.job_monitor import JobMonitor
 from resources.launch.local_launcher import LocalStepLauncher
+from resources.launch.spot_queue import SpotQueue
 from resources.planning.throughput import assumed_seconds_per_frame
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import CREDENTIALS, SandboxConfig, data_bucket
@@ -50,23 +52,24 @@ from resources.storage.open_store import open_store
 STAGES = ("detections", "classifications", "observations")
 
 
-class NaiveLaunch(Launch):
-    """A launch with the timer on the state RUNNABLE."""
+class NaiveSpotQueue(SpotQueue):
+    """A spot queue with the timer on the state RUNNABLE."""
 
-    def _consider_waiting(self, waiting: list[tuple[JobMonitor, Job]]) -> None:
-        now = self.clock.now()
-        for watch, job in waiting:
-            waited = now - job["createdAt"] / 1000
-            if watch.attempt.moving is None and waited >= self.rules.cost.fallback_timeout:
-                self._move(watch, "RUNNABLE for too long")
+    def check(self, queued: Sequence[tuple[JobMonitor, Job]]) -> None:
+        """See SpotQueue."""
+        now, timeout = self.decisions.clock.now(), self.decisions.rules.cost.fallback_timeout
+        for monitor, job in queued:
+            queued_seconds = now - job["createdAt"] / 1000
+            if monitor.attempt.moving is None and queued_seconds >= timeout:
+                self.move(monitor, "RUNNABLE for too long")
 
 
-RULES: dict[str, type[Launch]] = {"naive": NaiveLaunch, "ours": Launch}
+RULES: dict[str, type[SpotQueue]] = {"naive": NaiveSpotQueue, "ours": SpotQueue}
 
 
 @dataclass(frozen=True)
 class Options:
-    """Of the command."""
+    """The options of the command."""
 
     jobs: int
     minutes: float
@@ -78,7 +81,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one launch. Seconds of the sandbox's time, money in USD."""
+    """The outcome of one launch. Seconds of the sandbox's clock, costs in USD."""
 
     jobs: int
     on_demand: int
@@ -87,11 +90,11 @@ class Outcome:
     seconds: float
 
 
-def launched(rule: str, options: Options) -> Outcome:
-    """Launch all units under a rule, in a sandbox of its own."""
+def measure(rule: str, options: Options) -> Outcome:
+    """Launch all units under a rule, in a new sandbox."""
     config = SandboxConfig(scale=options.scale, seed=options.seed)
     with tempfile.TemporaryDirectory() as folder, Sandbox(config) as sandbox:
-        changed = {
+        overrides = {
             "cloud.aws.endpoint_url": sandbox.endpoint_url,
             "cloud.aws.clock_url": sandbox.clock_url,
             "cloud.aws.compute.max_vcpus": 25 * JOB_VCPUS,
@@ -99,7 +102,7 @@ def launched(rule: str, options: Options) -> Outcome:
             "pipeline.cost_optimization.max_parallel_jobs": options.jobs,
             "pipeline.cost_optimization.offline_camera_optimized": False,
         }
-        profile = load_profile("sandbox", changed)
+        profile = load_profile("sandbox", overrides)
         assert profile.cloud is not None
         aws = profile.cloud.aws
         clients = AwsClients(aws)
@@ -108,23 +111,23 @@ def launched(rule: str, options: Options) -> Outcome:
         sandbox.set_interruption_rate(options.losses)
         output = f"s3://{data_bucket(aws.name)}/results/{rule}"
         began_at = sandbox.clock.now()
-        with _ruled_by(rule):
+        with _rule(rule):
             _launch(profile, output, options, Path(folder))
         seconds = sandbox.clock.now() - began_at
-        sandbox.clock.sleep(config.idle_seconds * 2)  # the last machines are idle, then gone
+        sandbox.clock.sleep(config.idle_seconds * 2)  # until the last idle machines are terminated
         [record] = load_records(open_store(f"{output}/{LAUNCHES_FOLDER}", clients))
         attempts = list(record.attempts)
         return Outcome(
             jobs=len(record.units),
-            on_demand=sum(each.queue == "ondemand" for each in attempts),
-            interrupted=sum(each.end == "interrupted" for each in attempts),
+            on_demand=sum(each.queue is Queue.ON_DEMAND for each in attempts),
+            interrupted=sum(each.end is AttemptOutcome.INTERRUPTED for each in attempts),
             usd=sum(line.cost for line in sandbox.bill()),
             seconds=seconds,
         )
 
 
 def _set_up(aws: Aws, clients: AwsClients, options: Options) -> None:
-    """What `cost setup` makes, but that the jobs only sleep."""
+    """Set up compute as `cost setup` does, with jobs that only sleep."""
     prepare_foundation(clients, aws.name, aws.region)
     ComputeEnvironment(aws, clients).setup(options.jobs)
     batch = clients.of("batch")
@@ -144,12 +147,12 @@ def _set_up(aws: Aws, clients: AwsClients, options: Options) -> None:
 
 
 @contextmanager
-def _ruled_by(rule: str) -> Iterator[None]:
-    batch_step.Launch = RULES[rule]  # type: ignore[misc]
+def _rule(rule: str) -> Iterator[None]:
+    batch_run.SpotQueue = RULES[rule]  # type: ignore[misc]
     try:
         yield
     finally:
-        batch_step.Launch = Launch  # type: ignore[misc]
+        batch_run.SpotQueue = SpotQueue  # type: ignore[misc]
 
 
 def _launch(profile: Profile, output: str, options: Options, folder: Path) -> None:
@@ -170,7 +173,7 @@ def _launch(profile: Profile, output: str, options: Options, folder: Path) -> No
 
     @dg.asset
     def sleepers(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
-        assert not list(launcher.launch(context, request))  # who sleeps reports nothing
+        assert not list(launcher.launch(context, request))  # sleeping jobs report nothing
         yield dg.MaterializeResult()
 
     loggers: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
@@ -181,8 +184,8 @@ def _launch(profile: Profile, output: str, options: Options, folder: Path) -> No
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare rules for moving jobs to on-demand.")
     parser.add_argument("--jobs", type=int, default=200)
-    parser.add_argument("--minutes", type=float, default=5.0, help="that each job takes")
-    parser.add_argument("--spot-machines", type=int, default=25, help="that EC2 has to give")
+    parser.add_argument("--minutes", type=float, default=5.0, help="of each job")
+    parser.add_argument("--spot-machines", type=int, default=25, help="available from EC2")
     parser.add_argument("--losses", type=float, default=0.2, help="interruptions per machine hour")
     parser.add_argument("--scale", type=float, default=15.0, help="sandbox seconds in a second")
     parser.add_argument("--seed", type=int, default=1)
@@ -191,8 +194,8 @@ def main() -> None:
     print(f"{options.jobs} jobs of {options.minutes:g} min, {options.spot_machines} spot machines")
     print(f"{'rule':<8}{'on demand':>10}{'lost':>6}{'cost':>9}{'done after':>13}")
     for rule in RULES:
-        print(f"{rule}: launching, some minutes", file=sys.stderr)
-        done = launched(rule, options)
+        print(f"{rule}: launching, takes minutes", file=sys.stderr)
+        done = measure(rule, options)
         usd, after = f"${done.usd:.2f}", f"{done.seconds / 60:.0f} min"
         print(f"{rule:<8}{done.on_demand:>10}{done.interrupted:>6}{usd:>9}{after:>13}", flush=True)
 

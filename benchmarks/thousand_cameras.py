@@ -106,7 +106,7 @@ def sandbox(root: Path, names: Sequence[str], backfill: int) -> Iterator[Place]:
         for name in names[:backfill]:
             there.write(name, MEDIA_TABLE, b"poison" if name == POISONED else media)
         know([there.camera(name) for name in names])
-        yield Place(there.profile, STAGES_1_TO_3, there.tell)
+        yield Place(there.profile, STAGES_1_TO_3, there.report)
 
 
 def know(cameras: Sequence[Camera]) -> None:

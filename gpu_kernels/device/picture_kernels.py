@@ -1,55 +1,55 @@
-"""Kernels of pictures, in Warp: one source that runs on CUDA, and on the CPU, where it is tested.
+"""Warp kernels for pictures: resize into a model's input, crop, downscale, compare.
 
-What the kernels are given is made in `gpu_kernels.device.gpu_preprocessing`; the CPU's own path is
-`preprocess` and `motion` with OpenCV and numpy, and these are what the tests compare with. Those of
-a network's outputs are in `gpu_kernels.device.head_kernels`.
+One source for CUDA and the CPU, where it is tested. `gpu_kernels.device.gpu_preprocessing` builds
+the arguments. The reference of the tests is the CPU path with OpenCV and numpy. The kernels for a
+detector's outputs are in `gpu_kernels.device.head_kernels`.
 
-Sampling is that of cv2.resize with INTER_LINEAR: the centre of an output pixel maps to
-(d + 0.5) * source / output - 0.5, the four pixels around it are weighed, edges repeat, and the
-value is rounded to a whole number of 0 to 255, as it is in the uint8 picture of the CPU's path.
+Sampling is bilinear, as cv2.resize with INTER_LINEAR: the centre of an output pixel maps to
+(d + 0.5) * source / output - 0.5, the four pixels around it are weighted, edges repeat, and the
+value is rounded to an integer of 0 to 255, as in the uint8 picture of the CPU path.
 """
 
 from typing import Any
 
 import warp as wp
 
-# Forms of pictures
+# Pixel formats
 BGR = 0
-NV12 = 1  # a plane of luma, and one of half size with Cb and Cr in turn
+NV12 = 1  # a plane of luma, then one of half size with interleaved Cb and Cr
 
 
-# Output rows of a thread of `fit_regions`: what belongs to a column is worked out once for them.
+# Output rows per thread of `fit_regions`, which share the computations for a column.
 ROWS = 16
 
 
 @wp.struct
 class Axis:
-    """The rows, or the columns, of a region: where they lie in memory, and where they go.
+    """The rows, or the columns, of a region: their position in memory and in the output.
 
-    Upright pixel i is row (or column) `first + turn * i` as it is stored. A pixel's place in the
-    buffer is the sum of what its row and its column say. Made by `device`.
+    Upright pixel i is stored as row (or column) `first + direction * i`. The offset of a pixel in
+    the buffer is the sum of the offsets of its row and of its column.
     """
 
     size: wp.int32  # pixels of the region
     first: wp.int32
-    turn: wp.int32  # 1, or -1 where the picture is stored the other way round
-    start: wp.int32  # bytes; where the picture, or its luma, begins is said by its columns alone
-    step: wp.int32  # bytes from one to the next
+    direction: wp.int32  # 1, or -1 if the picture is stored flipped
+    start: wp.int32  # bytes; the start of the picture, or of its luma, is in the columns only
+    stride: wp.int32  # bytes
     chroma_start: wp.int32
-    chroma_step: wp.int32  # bytes from one pair of them to the next
-    to: wp.int32  # the first pixel in what is made
-    to_size: wp.int32
-    scale: wp.float32  # size / to_size
+    chroma_stride: wp.int32  # bytes from one chroma sample to the next
+    target: wp.int32  # the first pixel in the output
+    target_size: wp.int32
+    scale: wp.float32  # size / target_size
 
 
 @wp.struct
-class Item:
-    """A region of a picture, and how its colours become RGB."""
+class RegionDescriptor:
+    """A region of a picture, and its conversion to RGB."""
 
-    form: wp.int32
-    down: Axis
-    across: Axis
-    # Luma's zero and scale, and what Cr adds to red, Cb and Cr to green, Cb to blue.
+    format: wp.int32
+    rows: Axis
+    columns: Axis
+    # Luma's zero and scale, and the weights of Cr in red, Cb and Cr in green, Cb in blue.
     zero: wp.float32
     scale: wp.float32
     red_cr: wp.float32
@@ -59,79 +59,79 @@ class Item:
 
 
 @wp.struct
-class Between:
-    """The two rows, or columns, that a sample lies between; places in bytes."""
+class Neighbours:
+    """The two rows, or columns, between which a sample is interpolated; offsets in bytes."""
 
-    one: wp.uint32
-    other: wp.uint32
-    chroma_one: wp.uint32
-    chroma_other: wp.uint32
-    share: wp.float32  # of the other one
-
-
-# Warp's own indexing looks whether an index counts from the end, and multiplies by a step that it
-# knows only when it runs: eight instructions for each byte. These places are never negative, and
-# the arrays have no gaps.
+    low: wp.uint32
+    high: wp.uint32
+    chroma_low: wp.uint32
+    chroma_high: wp.uint32
+    weight: wp.float32  # of `high`
 
 
-@wp.func_native("return (buffer.data + column + row)[further];")
-def byte_of(
-    buffer: wp.array(dtype=wp.uint8), column: wp.uint32, row: wp.uint32, further: wp.uint32
+# Warp's own indexing supports negative indices and strides known only at run time: eight
+# instructions per byte. These offsets are never negative, and the arrays are contiguous.
+
+
+@wp.func_native("return (buffer.data + column + row)[extra];")
+def load_byte(
+    buffer: wp.array(dtype=wp.uint8), column: wp.uint32, row: wp.uint32, extra: wp.uint32
 ) -> wp.uint8: ...
 
 
-@wp.func_native("images.data[place] = value;")
-def put(images: wp.array4d(dtype=Any), place: wp.uint32, value: Any): ...
+@wp.func_native("images.data[offset] = value;")
+def store_value(images: wp.array4d(dtype=Any), offset: wp.uint32, value: Any): ...
 
 
 @wp.func
 def byte_at(
-    buffer: wp.array(dtype=wp.uint8), column: wp.uint32, row: wp.uint32, further: int
+    buffer: wp.array(dtype=wp.uint8), column: wp.uint32, row: wp.uint32, extra: int
 ) -> wp.float32:
-    return wp.float32(byte_of(buffer, column, row, wp.uint32(further)))
+    return wp.float32(load_byte(buffer, column, row, wp.uint32(extra)))
 
 
 @wp.func
-def whole(value: wp.float32) -> wp.float32:
-    """The nearest whole number of one that is not negative."""
+def round_half_up(value: wp.float32) -> wp.float32:
+    """Return the nearest integer of a value that is not negative."""
     return wp.floor(value + 0.5)
 
 
 @wp.func
-def rounded(value: wp.float32) -> wp.float32:
-    return whole(wp.clamp(value, 0.0, 255.0))
+def round_to_byte(value: wp.float32) -> wp.float32:
+    return round_half_up(wp.clamp(value, 0.0, 255.0))
 
 
 @wp.func
-def place_of(axis: Axis, index: int) -> wp.uint32:
-    return wp.uint32(axis.start + (axis.first + axis.turn * index) * axis.step)
+def offset_of(axis: Axis, index: int) -> wp.uint32:
+    return wp.uint32(axis.start + (axis.first + axis.direction * index) * axis.stride)
 
 
 @wp.func
-def chroma_place_of(axis: Axis, index: int) -> wp.uint32:
-    return wp.uint32(axis.chroma_start + ((axis.first + axis.turn * index) >> 1) * axis.chroma_step)
+def chroma_offset_of(axis: Axis, index: int) -> wp.uint32:
+    return wp.uint32(
+        axis.chroma_start + ((axis.first + axis.direction * index) >> 1) * axis.chroma_stride
+    )
 
 
 @wp.func
-def between(axis: Axis, index: int) -> Between:
-    """Where a row, or column, of what is made lies in the region; one outside of it repeats the
-    edge."""
-    at = (wp.float32(index) + 0.5) * axis.scale - 0.5
-    before = wp.floor(at)
-    one = wp.clamp(int(before), 0, axis.size - 1)
-    other = wp.clamp(int(before) + 1, 0, axis.size - 1)
-    found = Between()
-    found.one = place_of(axis, one)
-    found.other = place_of(axis, other)
-    found.chroma_one = chroma_place_of(axis, one)
-    found.chroma_other = chroma_place_of(axis, other)
-    found.share = at - before
+def neighbours_of(axis: Axis, index: int) -> Neighbours:
+    """Return the neighbours of an output row, or column, in the region; edges repeat."""
+    position = (wp.float32(index) + 0.5) * axis.scale - 0.5
+    before = wp.floor(position)
+    low = wp.clamp(int(before), 0, axis.size - 1)
+    high = wp.clamp(int(before) + 1, 0, axis.size - 1)
+    found = Neighbours()
+    found.low = offset_of(axis, low)
+    found.high = offset_of(axis, high)
+    found.chroma_low = chroma_offset_of(axis, low)
+    found.chroma_high = chroma_offset_of(axis, high)
+    found.weight = position - before
     return found
 
 
 @wp.func
 def bgr_at(buffer: wp.array(dtype=wp.uint8), column: wp.uint32, row: wp.uint32) -> wp.vec3:
-    """A pixel as red, green, blue."""
+    """Return a pixel as red, green, blue."""
     return wp.vec3(
         byte_at(buffer, column, row, 2),
         byte_at(buffer, column, row, 1),
@@ -142,180 +142,192 @@ def bgr_at(buffer: wp.array(dtype=wp.uint8), column: wp.uint32, row: wp.uint32) 
 @wp.func
 def nv12_at(
     buffer: wp.array(dtype=wp.uint8),
-    item: Item,
+    region: RegionDescriptor,
     column: wp.uint32,
     row: wp.uint32,
     chroma_column: wp.uint32,
     chroma_row: wp.uint32,
 ) -> wp.vec3:
-    grey = (byte_at(buffer, column, row, 0) - item.zero) * item.scale
+    grey = (byte_at(buffer, column, row, 0) - region.zero) * region.scale
     cb = byte_at(buffer, chroma_column, chroma_row, 0) - 128.0
     cr = byte_at(buffer, chroma_column, chroma_row, 1) - 128.0
     return wp.vec3(
-        rounded(grey + item.red_cr * cr),
-        rounded(grey + item.green_cb * cb + item.green_cr * cr),
-        rounded(grey + item.blue_cb * cb),
+        round_to_byte(grey + region.red_cr * cr),
+        round_to_byte(grey + region.green_cb * cb + region.green_cr * cr),
+        round_to_byte(grey + region.blue_cb * cb),
     )
 
 
 @wp.func
-def mixed(one: wp.vec3, other: wp.vec3, share: wp.float32) -> wp.vec3:
-    return one * (1.0 - share) + other * share
+def interpolate(low: wp.vec3, high: wp.vec3, weight: wp.float32) -> wp.vec3:
+    return low * (1.0 - weight) + high * weight
 
 
 @wp.func
-def in_row(
+def sample_row(
     buffer: wp.array(dtype=wp.uint8),
-    item: Item,
-    columns: Between,
+    region: RegionDescriptor,
+    columns: Neighbours,
     row: wp.uint32,
     chroma_row: wp.uint32,
 ) -> wp.vec3:
-    """A sample between two pixels of a row."""
-    if item.form == BGR:
-        one = bgr_at(buffer, columns.one, row)
-        other = bgr_at(buffer, columns.other, row)
-        return mixed(one, other, columns.share)
-    return mixed(
-        nv12_at(buffer, item, columns.one, row, columns.chroma_one, chroma_row),
-        nv12_at(buffer, item, columns.other, row, columns.chroma_other, chroma_row),
-        columns.share,
+    """Interpolate between two pixels of a row."""
+    if region.format == BGR:
+        low = bgr_at(buffer, columns.low, row)
+        high = bgr_at(buffer, columns.high, row)
+        return interpolate(low, high, columns.weight)
+    return interpolate(
+        nv12_at(buffer, region, columns.low, row, columns.chroma_low, chroma_row),
+        nv12_at(buffer, region, columns.high, row, columns.chroma_high, chroma_row),
+        columns.weight,
     )
 
 
 @wp.func
-def sampled(
-    buffer: wp.array(dtype=wp.uint8), item: Item, rows: Between, columns: Between
+def sample(
+    buffer: wp.array(dtype=wp.uint8),
+    region: RegionDescriptor,
+    rows: Neighbours,
+    columns: Neighbours,
 ) -> wp.vec3:
-    """A pixel of what is made, as red, green, blue."""
-    value = in_row(buffer, item, columns, rows.one, rows.chroma_one)
-    # Right on a row the other one counts for nothing: so it is when 1080 rows become 360.
-    if rows.share > 0.0:
-        lower = in_row(buffer, item, columns, rows.other, rows.chroma_other)
-        value = mixed(value, lower, rows.share)
-    return wp.vec3(whole(value[0]), whole(value[1]), whole(value[2]))
+    """Return an output pixel as red, green, blue."""
+    value = sample_row(buffer, region, columns, rows.low, rows.chroma_low)
+    # Exactly on a row the other one has no weight: always so when 1080 rows become 360.
+    if rows.weight > 0.0:
+        below = sample_row(buffer, region, columns, rows.high, rows.chroma_high)
+        value = interpolate(value, below, rows.weight)
+    return wp.vec3(round_half_up(value[0]), round_half_up(value[1]), round_half_up(value[2]))
 
 
 @wp.kernel(enable_backward=False, grid_stride=False)
 def fit_regions(
     buffer: wp.array(dtype=wp.uint8),
-    items: wp.array(dtype=Item),
+    regions: wp.array(dtype=RegionDescriptor),
     multiply: wp.vec3,
     add: wp.vec3,
     pad: wp.float32,
     images: wp.array4d(dtype=Any),
 ) -> None:
-    """Regions into a model's input, RGB [N, 3, H, W], `value * multiply + add`. One thread a
-    column of ROWS rows; those beside each other read and write beside each other."""
+    """Resize regions into a model's input, RGB [N, 3, H, W], `value * multiply + add`.
+
+    One thread per column of ROWS rows; adjacent threads read and write adjacent memory.
+    """
     thread = wp.uint32(wp.tid())
-    high = images.shape[2]
-    wide = images.shape[3]
-    strips = wp.uint32((high + ROWS - 1) / ROWS)
-    strip = thread / wp.uint32(wide)
+    height = images.shape[2]
+    width = images.shape[3]
+    strips = wp.uint32((height + ROWS - 1) / ROWS)
+    strip = thread / wp.uint32(width)
     number = strip / strips
     first = int(strip - number * strips) * ROWS
-    x = int(thread - strip * wp.uint32(wide))
-    item = items[int(number)]
-    column = x - item.across.to
-    within = column >= 0 and column < item.across.to_size
-    columns = between(item.across, column)
-    plane = wp.uint32(high * wide)
-    place = number * wp.uint32(3) * plane + wp.uint32(first * wide + x)
-    for y in range(first, wp.min(first + ROWS, high)):
-        row = y - item.down.to
+    x = int(thread - strip * wp.uint32(width))
+    region = regions[int(number)]
+    column = x - region.columns.target
+    within = column >= 0 and column < region.columns.target_size
+    columns = neighbours_of(region.columns, column)
+    plane = wp.uint32(height * width)
+    offset = number * wp.uint32(3) * plane + wp.uint32(first * width + x)
+    for y in range(first, wp.min(first + ROWS, height)):
+        row = y - region.rows.target
         value = wp.vec3(pad, pad, pad)
-        if within and row >= 0 and row < item.down.to_size:
-            value = sampled(buffer, item, between(item.down, row), columns)
+        if within and row >= 0 and row < region.rows.target_size:
+            value = sample(buffer, region, neighbours_of(region.rows, row), columns)
         for channel in range(3):
-            put(
+            store_value(
                 images,
-                place + wp.uint32(channel) * plane,
+                offset + wp.uint32(channel) * plane,
                 images.dtype(value[channel] * multiply[channel] + add[channel]),
             )
-        place += wp.uint32(wide)
+        offset += wp.uint32(width)
 
 
 def fit_threads(count: int, height: int, width: int) -> int:
-    """Threads of `fit_regions` for images [count, 3, height, width]."""
+    """Return the threads of `fit_regions` for images [count, 3, height, width]."""
     return count * -(-height // ROWS) * width
 
 
 @wp.kernel(enable_backward=False)
-def cut_regions(
+def crop_regions(
     buffer: wp.array(dtype=wp.uint8),
-    items: wp.array(dtype=Item),
+    regions: wp.array(dtype=RegionDescriptor),
     offsets: wp.array(dtype=wp.int64),
     crops: wp.array(dtype=wp.uint8),
 ) -> None:
-    """Regions as pictures, BGR, packed one after the other: those that go back to be kept. One
-    thread a pixel of [N, highest, widest]."""
+    """Write regions as BGR pictures, packed one after the other.
+
+    One thread per pixel of [N, maximum height, maximum width].
+    """
     number, y, x = wp.tid()
-    item = items[number]
-    if y < item.down.to_size and x < item.across.to_size:
-        value = sampled(buffer, item, between(item.down, y), between(item.across, x))
-        at = offsets[number] + wp.int64((y * item.across.to_size + x) * 3)
+    region = regions[number]
+    if y < region.rows.target_size and x < region.columns.target_size:
+        value = sample(
+            buffer, region, neighbours_of(region.rows, y), neighbours_of(region.columns, x)
+        )
+        start = offsets[number] + wp.int64((y * region.columns.target_size + x) * 3)
         for channel in range(3):
-            crops[at + wp.int64(2 - channel)] = wp.uint8(value[channel])
+            crops[start + wp.int64(2 - channel)] = wp.uint8(value[channel])
 
 
 @wp.func
-def grey_at(buffer: wp.array(dtype=wp.uint8), item: Item, y: int, x: int) -> wp.float32:
-    """Luma, as OpenCV weighs red, green and blue."""
-    row = place_of(item.down, y)
-    column = place_of(item.across, x)
-    if item.form == NV12:
+def grey_at(
+    buffer: wp.array(dtype=wp.uint8), region: RegionDescriptor, y: int, x: int
+) -> wp.float32:
+    """Return the luma, with OpenCV's weights of red, green and blue."""
+    row = offset_of(region.rows, y)
+    column = offset_of(region.columns, x)
+    if region.format == NV12:
         luma = byte_at(buffer, column, row, 0)
-        return wp.clamp((luma - item.zero) * item.scale, 0.0, 255.0)
+        return wp.clamp((luma - region.zero) * region.scale, 0.0, 255.0)
     value = bgr_at(buffer, column, row)
     return 0.299 * value[0] + 0.587 * value[1] + 0.114 * value[2]
 
 
 @wp.func
-def covered(index: int, low: wp.float32, high: wp.float32) -> wp.float32:
-    """How much of pixel `index` lies between two places."""
+def coverage(index: int, low: wp.float32, high: wp.float32) -> wp.float32:
+    """Return the share of pixel `index` between two positions."""
     return wp.min(wp.float32(index) + 1.0, high) - wp.max(wp.float32(index), low)
 
 
 @wp.kernel(enable_backward=False)
-def shrink_to_grey(
-    buffer: wp.array(dtype=wp.uint8), items: wp.array(dtype=Item), grey: wp.array2d(dtype=wp.uint8)
+def downscale_to_grey(
+    buffer: wp.array(dtype=wp.uint8),
+    regions: wp.array(dtype=RegionDescriptor),
+    grey: wp.array2d(dtype=wp.uint8),
 ) -> None:
-    """A picture, the only item, as a small grey one: the mean over the area that a pixel covers, as
-    INTER_AREA."""
+    """Downscale a picture, the only region, to grey: the mean over each area, as INTER_AREA."""
     row, column = wp.tid()
-    item = items[0]
-    tall = wp.float32(item.down.size) / wp.float32(grey.shape[0])
-    broad = wp.float32(item.across.size) / wp.float32(grey.shape[1])
-    top = wp.float32(row) * tall
-    left = wp.float32(column) * broad
+    region = regions[0]
+    height = wp.float32(region.rows.size) / wp.float32(grey.shape[0])
+    width = wp.float32(region.columns.size) / wp.float32(grey.shape[1])
+    top = wp.float32(row) * height
+    left = wp.float32(column) * width
     total = wp.float32(0.0)
-    for y in range(int(top), wp.min(int(wp.ceil(top + tall)), item.down.size)):
-        for x in range(int(left), wp.min(int(wp.ceil(left + broad)), item.across.size)):
-            share = covered(y, top, top + tall) * covered(x, left, left + broad)
-            total += share * grey_at(buffer, item, y, x)
-    grey[row, column] = wp.uint8(rounded(total / (tall * broad)))
+    for y in range(int(top), wp.min(int(wp.ceil(top + height)), region.rows.size)):
+        for x in range(int(left), wp.min(int(wp.ceil(left + width)), region.columns.size)):
+            weight = coverage(y, top, top + height) * coverage(x, left, left + width)
+            total += weight * grey_at(buffer, region, y, x)
+    grey[row, column] = wp.uint8(round_to_byte(total / (height * width)))
 
 
 @wp.kernel(enable_backward=False)
-def tile_change(
+def tile_differences(
     one: wp.array2d(dtype=wp.uint8),
     other: wp.array2d(dtype=wp.uint8),
-    change: wp.array2d(dtype=wp.float32),
+    differences: wp.array2d(dtype=wp.float32),
 ) -> None:
-    """Motion energy: the mean difference of two grey pictures over each tile, grey levels."""
+    """Compute the motion energy: the mean difference of two grey pictures in each tile."""
     row, column = wp.tid()
-    tall = wp.float32(one.shape[0]) / wp.float32(change.shape[0])
-    broad = wp.float32(one.shape[1]) / wp.float32(change.shape[1])
-    top = wp.float32(row) * tall
-    left = wp.float32(column) * broad
+    height = wp.float32(one.shape[0]) / wp.float32(differences.shape[0])
+    width = wp.float32(one.shape[1]) / wp.float32(differences.shape[1])
+    top = wp.float32(row) * height
+    left = wp.float32(column) * width
     total = wp.float32(0.0)
-    for y in range(int(top), wp.min(int(wp.ceil(top + tall)), one.shape[0])):
-        for x in range(int(left), wp.min(int(wp.ceil(left + broad)), one.shape[1])):
-            share = covered(y, top, top + tall) * covered(x, left, left + broad)
-            total += share * wp.abs(wp.float32(one[y, x]) - wp.float32(other[y, x]))
-    change[row, column] = total / (tall * broad)
+    for y in range(int(top), wp.min(int(wp.ceil(top + height)), one.shape[0])):
+        for x in range(int(left), wp.min(int(wp.ceil(left + width)), one.shape[1])):
+            weight = coverage(y, top, top + height) * coverage(x, left, left + width)
+            total += weight * wp.abs(wp.float32(one[y, x]) - wp.float32(other[y, x]))
+    differences[row, column] = total / (height * width)
 
 
-# What an engine may take; named here so that the cubins hold both.
+# The input types of engines; instantiated here so that the cubins contain both.
 for _dtype in (wp.float16, wp.float32):
     wp.overload(fit_regions, {"images": wp.array4d(dtype=_dtype)})

@@ -1,4 +1,4 @@
-"""TODO-DOC of gpu_kernels/device/streams.py."""
+"""Streams of a device: launch on a chosen stream, and copy its results to the host."""
 
 import threading
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from gpu_kernels.device.cubins import load_cubins
 
-# Of all threads of a process: see `on_stream`.
+# One for all threads of the process: see `use_stream`.
 _STREAM_LOCK = threading.RLock()
 
 
 @cache
 def load_kernels(device: str) -> None:
-    """Have the kernels at hand: those compiled ahead of time, else compiled now and cached."""
+    """Load the kernels compiled ahead of time; without them Warp compiles and caches on use."""
     wp.config.log_level = wp.LOG_WARNING
     wp.init()
     load_cubins(wp.get_device(device))
@@ -25,30 +25,29 @@ def load_kernels(device: str) -> None:
 
 @contextmanager
 def use_stream(stream: Any) -> Iterator[None]:
-    """What is asked of the device inside goes to `stream`, and waits for nothing of other streams.
+    """Make `stream` the current stream, on which work inside the context is launched.
 
-    One thread at a time: Warp has one current stream for all of them, so a thread that crops frames
-    would have another one's kernels go to its own stream, where nothing waits for them; and while a
-    stream is captured as a graph no other thread may allocate.
+    One thread at a time: Warp's current stream is shared by all threads, so a thread that crops
+    frames would redirect the kernels of another thread to its own stream, without
+    synchronization. Also, while a stream is captured as a graph no other thread may allocate.
 
     Args:
-        stream: of Warp; None: the device's own, as on the CPU.
+        stream: a Warp stream; None for the device's default, as on the CPU.
     """
     with _STREAM_LOCK, wp.ScopedStream(stream):
         yield
 
 
 def to_numpy(array: Any, stream: Any) -> NDArray[Any]:
-    """An array's values on the host, when `stream` has done what it was asked before. On the CPU
-    they are the array's own, not a copy.
+    """Return an array's values on the host, after the earlier work of `stream`.
 
-    Warp's `numpy` would wait for all streams: for the batch that is under way in the next lane too.
-    A copy into memory that is not pinned returns when it is done.
+    On the CPU they share the array's memory. Warp's `numpy` would synchronize all streams, also
+    those of other batches. A copy into memory that is not pinned is complete on return.
     """
     if stream is None:
         values: NDArray[Any] = array.numpy()
         return values
-    here = wp.empty(array.shape, dtype=array.dtype, device="cpu")
-    wp.copy(here, array, stream=stream)
-    values = here.numpy()
+    host = wp.empty(array.shape, dtype=array.dtype, device="cpu")
+    wp.copy(host, array, stream=stream)
+    values = host.numpy()
     return values

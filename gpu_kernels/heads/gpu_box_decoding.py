@@ -39,7 +39,7 @@ class _Buffers(NamedTuple):
     placements: Any  # vec4 [max_batch]: each picture in the input: x, y, width, height
     counts: Any  # int32 [2, max_batch]: candidates, and boxes
     candidates: Any  # float32 [max_batch, CANDIDATE_CAPACITY, CANDIDATE_COLUMNS]
-    sorted: Any
+    ranked: Any  # the same, by falling confidence
     selected: Any  # int32 [max_batch, CANDIDATE_CAPACITY]
     boxes: Any  # float32 [CANDIDATE_CAPACITY, max_batch, BOX_COLUMNS]
     host_counts: Any  # `counts` on the host, pinned
@@ -125,11 +125,11 @@ class GpuBoxDecoder:
         else:
             inputs = [slot.outputs[0], *common]
             wp.launch(head_kernels.yolo_candidates, dim, inputs, device=device)
-        inputs = [to.counts, to.candidates, to.sorted]
+        inputs = [to.counts, to.candidates, to.ranked]
         wp.launch(
             head_kernels.sort_candidates, (count, CANDIDATE_CAPACITY), inputs, device=device
         )
-        inputs = [to.sorted, to.placements, head.nms_iou, to.counts, to.selected, to.boxes]
+        inputs = [to.ranked, to.placements, head.nms_iou, to.counts, to.selected, to.boxes]
         wp.launch(head_kernels.non_maximum_suppression, count, inputs, device=device)
 
     def _placements(self, sizes: Sequence[tuple[int, int]]) -> NDArray[np.float32]:

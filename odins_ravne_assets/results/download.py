@@ -1,9 +1,9 @@
 """Download results to this machine: Stage 3, and the tables that a re-run needs.
 
-FOLDER/CAMERA/stage3/                  what Stage 3 made
-FOLDER/CAMERA/tables/                  what it made it of
-FOLDER/CAMERA/run_stage3_local.py      makes it anew, with other windows and thresholds
-FOLDER/report.html                     several cameras on one page
+FOLDER/CAMERA/stage3/                  results of Stage 3
+FOLDER/CAMERA/tables/                  input of Stage 3
+FOLDER/CAMERA/run_stage3_local.py      re-runs Stage 3 with other windows and thresholds
+FOLDER/report.html                     report page of several cameras
 """
 
 import json
@@ -166,7 +166,9 @@ def strictest_privacy(settings: Sequence[Privacy]) -> Privacy:
     return Privacy(
         blur_people=any(each.blur_people for each in settings),
         leave_out_people=any(each.leave_out_people for each in settings),
-        sensitive_species=tuple(sorted({name for each in settings for name in each.sensitive_species})),
+        sensitive_species=tuple(
+            sorted({name for each in settings for name in each.sensitive_species})
+        ),
         sensitive_decimals=min(each.sensitive_decimals for each in settings),
     )
 

@@ -16,9 +16,9 @@ import pytest
 import warp as wp
 from gpu_bench import Bench, CheckFailedError, CheckResult, CheckSkippedError
 from gpu_checks import run_check
-from synthetic_media import synthetic_still
 from onnxruntime_device_engine import OnnxRuntimeDeviceEngine
 from paths import ROOT
+from synthetic_media import synthetic_still
 
 from gpu_kernels.device.gpu import Gpu, find_gpu
 from gpu_kernels.engines.engine import Engine

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 from disassembly import disassembled, nvdisasm
-from memory_traffic import Fit, bytes_moved, source_rows
 from kernel_cost import CARDS, FITS, UNITS, Counts, about, counts_of, share_allowed
+from memory_traffic import Fit, bytes_moved, source_rows
 from paths import ROOT
 
 from gpu_kernels.device import picture_kernels

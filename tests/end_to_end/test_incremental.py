@@ -221,7 +221,9 @@ def test_a_failed_medium_is_retried_on_request(tmp_path: Path) -> None:
     assert withdraw_all_failures(LocalStore(card.output)) == 0
 
 
-def test_another_threshold_processes_all_media_and_the_old_one_finds_its_results(card: Card) -> None:
+def test_another_threshold_processes_all_media_and_the_old_one_finds_its_results(
+    card: Card,
+) -> None:
     before = results(card.output)
     keys = {path.name for path in (card.output / "journal" / "stage1").iterdir()}
     assert card.run(stage1__conf_threshold=0.9).newly_processed == 6

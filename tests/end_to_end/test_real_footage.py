@@ -136,9 +136,7 @@ def test_times_of_a_steady_clip_are_exact(footage: Path) -> None:
         assert frame.time_ms == round(frame.number * 1000 / 12.5)
 
 
-def test_decoding_continues_after_a_change_of_chroma(
-    footage: Path, results: Path
-) -> None:
+def test_decoding_continues_after_a_change_of_chroma(footage: Path, results: Path) -> None:
     frames = pl.read_parquet(results / "tables" / "frames.parquet")
     path = "made_from_real_frames/heron_burst_mjpeg_subsampling_change.avi"
     assert frames.filter(pl.col("path") == path).height >= 2

@@ -106,9 +106,7 @@ class CameraOutput:
             self._add_boxes(content, boxes, grass() if picture is None else picture)
         return self
 
-    def _add_boxes(
-        self, content: str, labelled: Sequence[LabelledBox], picture: Picture
-    ) -> None:
+    def _add_boxes(self, content: str, labelled: Sequence[LabelledBox], picture: Picture) -> None:
         """Add the boxes of a still to the journal."""
         frame = {"content_hash": content, "frame_number": 0}
         boxes, crops = [], []

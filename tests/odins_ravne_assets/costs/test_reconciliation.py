@@ -1,4 +1,4 @@
-"""Costs that are known only after a run reach the assets in Dagster."""
+"""Costs that are final only after a run are reported to the assets in Dagster."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,7 +8,14 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
-from compute_rig import SharedClients, aws_settings, running_sandbox, submit, wait_for_state, wait_until
+from compute_rig import (
+    SharedClients,
+    aws_settings,
+    running_sandbox,
+    submit,
+    wait_for_state,
+    wait_until,
+)
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.costs.reconciliation import report_late_costs
@@ -34,43 +41,43 @@ OUTPUT = f"s3://{data_bucket('ravne')}/results/cam"
 def launch(tmp_path: Path) -> ReconciledLaunch:
     """A launch that spent three quarters of its time on detections."""
     store = LocalStore(tmp_path)
-    books = LocalLedgerWriter(store, "cam", "work-1", Decimal("3600"))
-    attempt = books.start_attempt("the test")
+    writer = LocalLedgerWriter(store, "cam", "work-1", Decimal("3600"))
+    attempt = writer.start_attempt("the test")
     attempt.work = {"detections_seconds": 3.0, "classifications_seconds": 1.0}
     attempt.started -= 4
-    books.end_attempt(attempt, AttemptOutcome.DONE, None)
-    books.write()
+    writer.end_attempt(attempt, AttemptOutcome.DONE, None)
+    writer.write()
     rows = read_ledger([store])
     return ReconciledLaunch(CameraLedger("cam", store, store), "work-1", rows, changed=True)
 
 
-def seen(instance: dg.DagsterInstance, stage: str) -> list[dg.AssetObservation]:
+def observations(instance: dg.DagsterInstance, stage: str) -> list[dg.AssetObservation]:
     records = instance.fetch_observations(dg.AssetKey(stage), limit=10).records
     return [record.asset_observation for record in records if record.asset_observation]
 
 
-def test_a_changed_cost_is_observed_on_the_assets_it_was_for(launch: ReconciledLaunch) -> None:
+def test_a_changed_cost_is_observed_on_the_assets_of_its_stages(launch: ReconciledLaunch) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         report_late_costs(instance, [launch])
-        [detections] = seen(instance, "detections")
-        [classifications] = seen(instance, "classifications")
-        assert not seen(instance, "observations")
+        [detections] = observations(instance, "detections")
+        [classifications] = observations(instance, "classifications")
+        assert not observations(instance, "observations")
     assert detections.partition == "cam"
-    told = {key: value.value for key, value in detections.metadata.items()}
+    metadata = {key: value.value for key, value in detections.metadata.items()}
     other = {key: value.value for key, value in classifications.metadata.items()}
-    assert told["cost/usd_total"] == pytest.approx(3, rel=0.02)
-    assert told["cost/usd_total"] == pytest.approx(3 * other["cost/usd_total"])
-    assert told["launch/name"] == "work-1"
+    assert metadata["cost/usd_total"] == pytest.approx(3, rel=0.02)
+    assert metadata["cost/usd_total"] == pytest.approx(3 * other["cost/usd_total"])
+    assert metadata["launch/name"] == "work-1"
 
 
-def test_a_cost_that_stays_is_not_told_again(launch: ReconciledLaunch) -> None:
+def test_an_unchanged_cost_is_not_observed(launch: ReconciledLaunch) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         report_late_costs(instance, [replace(launch, changed=False)])
-        assert not seen(instance, "detections")
+        assert not observations(instance, "detections")
 
 
-def test_where_no_camera_has_run_lately_nobody_is_asked() -> None:
-    """Not even AWS: the profile's would answer nowhere."""
+def test_without_recent_runs_on_aws_the_sensor_skips() -> None:
+    """It sends no requests to AWS: the profile has no credentials."""
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance=instance)
         answer = late_costs(context, settings=RunSettings(profile="cloud"))
@@ -82,18 +89,22 @@ def test_where_no_camera_has_run_lately_nobody_is_asked() -> None:
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedLaunch:
     """A camera whose launch has ended, and whose machine has ended after it."""
 
     sandbox: Sandbox
-    books: CameraLedger
-    at_its_end: pl.DataFrame  # the ledger, as the launch wrote it last
+    ledger: CameraLedger
+    last_rows: pl.DataFrame  # as the launch wrote them
 
 
 @pytest.fixture
-def ended(tmp_path: Path) -> Iterator[Ended]:
+def ended(tmp_path: Path) -> Iterator[EndedLaunch]:
     config = SandboxConfig(
-        scale=600, boot_seconds=20, pull_seconds=5, idle_seconds=1200, terminated_retention_seconds=10**6
+        scale=600,
+        boot_seconds=20,
+        pull_seconds=5,
+        idle_seconds=1200,
+        terminated_retention_seconds=10**6,
     )
     with running_sandbox(config, DAGSTER_HOME=str(tmp_path)) as sandbox:
         aws = aws_settings(sandbox)
@@ -109,15 +120,17 @@ def ended(tmp_path: Path) -> Iterator[Ended]:
         attempt.end = AttemptOutcome.DONE.value
         unit = UnitRecord(0, None, None, 600.0, attempts=[attempt], outcome="done")
         record = LaunchRecord("work", "settings", 1, began, [unit], finished=True)
-        books = open_camera_ledger("cam", OUTPUT, clients)
-        record.save(books.launches)
-        rows = LedgerWriter(clients, aws, price_source(clients, aws, tmp_path)).write(books, record)
+        ledger = open_camera_ledger("cam", OUTPUT, clients)
+        record.save(ledger.launches)
+        rows = LedgerWriter(clients, aws, price_source(clients, aws, tmp_path)).write(
+            ledger, record
+        )
         wait_until(sandbox, lambda: all(m["state"] == "terminated" for m in sandbox.instances()))
-        yield Ended(sandbox, books, rows)
+        yield EndedLaunch(sandbox, ledger, rows)
 
 
-def test_what_the_last_machine_cost_after_a_run_is_asked_and_observed_by_itself(
-    ended: Ended,
+def test_the_final_cost_of_the_last_machine_is_reconciled_and_observed(
+    ended: EndedLaunch,
 ) -> None:
     where = {"endpoint_url": ended.sandbox.endpoint_url, "clock_url": ended.sandbox.clock_url}
     overrides = {f"cloud.aws.{key}": url for key, url in where.items()}
@@ -126,20 +139,20 @@ def test_what_the_last_machine_cost_after_a_run_is_asked_and_observed_by_itself(
         ran_lately(instance, "cam")
         answer = late_costs(dg.build_sensor_context(instance=instance), settings=settings)
         again = late_costs(dg.build_sensor_context(instance=instance), settings=settings)
-        [detections] = seen(instance, "detections")
-        [classifications] = seen(instance, "classifications")
+        [detections] = observations(instance, "detections")
+        [classifications] = observations(instance, "classifications")
     assert "known better: 1" in str(getattr(answer, "skip_message", ""))
     assert "known better: 0" in str(getattr(again, "skip_message", ""))
 
-    assert ended.at_its_end["estimated"].any()
-    rows = read_ledger([ended.books.ledger])
+    assert ended.last_rows["estimated"].any()
+    rows = read_ledger([ended.ledger.ledger])
     machines = rows.filter(pl.col("kind").is_in(["attempt", "overhead"]))
     [line] = ended.sandbox.bill()
     assert float(machines["usd"].sum()) == pytest.approx(line.cost, rel=0.001)
-    told = {key: each.value for key, each in detections.metadata.items()}
-    assert told["cost/estimated"] == 0
-    assert told["cost/usd_of_launch"] == pytest.approx(float(rows["usd"].sum()))
-    assert told["cost/usd_total"] == pytest.approx(0.75 * told["cost/usd_of_launch"])
+    metadata = {key: each.value for key, each in detections.metadata.items()}
+    assert metadata["cost/estimated"] == 0
+    assert metadata["cost/usd_of_launch"] == pytest.approx(float(rows["usd"].sum()))
+    assert metadata["cost/usd_total"] == pytest.approx(0.75 * metadata["cost/usd_of_launch"])
     assert classifications.partition == "cam"
 
 

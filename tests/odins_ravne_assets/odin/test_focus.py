@@ -1,4 +1,4 @@
-"""The FOCUS file, against the rules of the specification (FOCUS 1.2, columns and attributes)."""
+"""The FOCUS file follows the rules of the specification (FOCUS 1.2, columns and attributes)."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from odins_ravne_assets.odin.focus import FOCUS_COLUMNS, BillingAccount, focus_c
 from odins_ravne_assets.odin.storage_costs import storage_costs
 from odins_ravne_assets.odin.storage_prices import find_storage_prices
 from resources.pricing.sources import shipped_prices
-from tests.odins_ravne_assets.odin.test_storage_costs import AGEING, lies
+from tests.odins_ravne_assets.odin.test_storage_costs import RULES, stored
 
 # Mandatory columns of 1.2, and those that may be null.
 MANDATORY = {
@@ -41,7 +41,7 @@ MANDATORY = {
     "ServiceName",
 }
 NULLABLE = {"ChargeClass"}
-# The values that the specification allows, of those columns that have a list of them.
+# Allowed values by the specification.
 ALLOWED = {
     "BillingCurrency": {"USD"},
     "ChargeCategory": {"Usage", "Purchase", "Tax", "Credit", "Adjustment"},
@@ -74,32 +74,32 @@ Charge = dict[str, str]
 
 @pytest.fixture(scope="module")
 def charges() -> list[Charge]:
-    """The example's, one of a machine of one's own, an attempt that never ran, and storage."""
+    """The example, work on the own machine, an attempt that never ran, and storage."""
     own = row(**SECOND | {"market": "local", "usd": "0.02", "billed_seconds": 720.0})
     never = row(unit=4, attempt="never", end="cancelled", intended_at=NOON)
     prices = find_storage_prices(shipped_prices("eu-north-1"))
     assert prices is not None
     now = NOON.timestamp()
-    storage = storage_costs([lies(15)], prices, AGEING, now)
+    storage = storage_costs([stored(15)], prices, RULES, now)
     rows = ledger(*EXAMPLE, own, never)
     text = focus_csv(rows, storage, prices, BillingAccount("123456789012", "ravne"), now)
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_mandatory_columns_are_there_and_hold_something(charges: list[Charge]) -> None:
+def test_mandatory_columns_exist_and_have_values(charges: list[Charge]) -> None:
     assert set(FOCUS_COLUMNS) >= MANDATORY
     for charge in charges:
         empty = {name for name in MANDATORY - NULLABLE if not charge[name]}
         assert not empty
 
 
-def test_other_columns_are_focus_own_or_begin_with_x() -> None:
+def test_additional_columns_begin_with_x() -> None:
     assert all(re.fullmatch(r"x_[A-Z][A-Za-z]+|[A-Z][A-Za-z]+", name) for name in FOCUS_COLUMNS)
     assert len(set(FOCUS_COLUMNS)) == len(FOCUS_COLUMNS)
 
 
 @pytest.mark.parametrize("column", ALLOWED)
-def test_values_are_among_those_that_are_allowed(charges: list[Charge], column: str) -> None:
+def test_values_are_allowed_by_the_specification(charges: list[Charge], column: str) -> None:
     assert {charge[column] for charge in charges} <= ALLOWED[column]
 
 
@@ -109,7 +109,7 @@ def test_numbers_are_plain_decimals(charges: list[Charge]) -> None:
             assert re.fullmatch(r"-?\d+(\.\d+)?", charge[name]), name
 
 
-def test_times_are_utc_and_charges_lie_in_their_billing_period(charges: list[Charge]) -> None:
+def test_times_are_utc_and_charges_are_within_their_billing_period(charges: list[Charge]) -> None:
     for charge in charges:
         times = {name: datetime.strptime(charge[name], "%Y-%m-%dT%H:%M:%SZ") for name in TIMES}
         assert times["ChargePeriodStart"] < times["ChargePeriodEnd"]
@@ -135,7 +135,7 @@ def test_tags_are_a_json_object_and_empty_is_null(charges: list[Charge]) -> None
     assert not any(value in ("None", "null", "NULL") for each in charges for value in each.values())
 
 
-def test_what_cost_nothing_and_would_have_is_no_charge(charges: list[Charge]) -> None:
+def test_rows_without_any_cost_are_no_charges(charges: list[Charge]) -> None:
     assert "never" not in {charge["x_Attempt"] for charge in charges}
 
 
@@ -146,16 +146,16 @@ def test_the_sum_of_effective_costs_is_the_ledgers_total_with_storage(
         kind: sum(Decimal(each["EffectiveCost"]) for each in charges if each["x_Kind"] == kind)
         for kind in {each["x_Kind"] for each in charges}
     }
-    stored = Decimal(by_kind.pop("storage"))
+    storage = Decimal(by_kind.pop("storage"))
     assert sum(by_kind.values()) == Decimal("0.19741") + Decimal("0.02")
-    assert stored == pytest.approx(15 * 12 / Decimal("365.25") * Decimal("2.30"))
+    assert storage == pytest.approx(15 * 12 / Decimal("365.25") * Decimal("2.30"))
 
 
-def test_rate_savings_fall_out_of_effective_and_list_cost(charges: list[Charge]) -> None:
+def test_rate_savings_follow_from_effective_and_list_cost(charges: list[Charge]) -> None:
     spot = [each for each in charges if each["PricingCategory"] == "Dynamic"]
     paid = sum(Decimal(each["EffectiveCost"]) for each in spot)
-    instead = sum(Decimal(each["ListCost"]) for each in spot)
-    assert 1 - paid / instead == pytest.approx(Decimal("0.7983"), abs=Decimal("1e-4"))
+    on_demand = sum(Decimal(each["ListCost"]) for each in spot)
+    assert 1 - paid / on_demand == pytest.approx(Decimal("0.7983"), abs=Decimal("1e-4"))
 
 
 def test_a_free_machine_has_its_list_cost(charges: list[Charge]) -> None:
@@ -164,7 +164,7 @@ def test_a_free_machine_has_its_list_cost(charges: list[Charge]) -> None:
     assert Decimal(free["ListUnitPrice"]) == Decimal("0.558")
 
 
-def test_ones_own_machine_is_not_billed_by_aws(charges: list[Charge]) -> None:
+def test_the_own_machine_is_not_billed_by_aws(charges: list[Charge]) -> None:
     [own] = [each for each in charges if each["ProviderName"] == "own machine"]
     assert own["BillingAccountId"] == "own machine"
     assert Decimal(own["EffectiveCost"]) == Decimal("0.02")

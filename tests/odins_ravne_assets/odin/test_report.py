@@ -1,4 +1,4 @@
-"""The cost report, from rows of the ledger as literals. docs/costs.md works the example out."""
+"""The cost report of literal ledger rows. docs/costs.md explains the example."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -21,7 +21,7 @@ TOTAL = Decimal("0.19741")
 
 
 def scope(**changed: object) -> ReportScope:
-    facts = {
+    defaults = {
         "name": "ravne",
         "region": "eu-north-1",
         "cameras": ("hill",),
@@ -29,7 +29,7 @@ def scope(**changed: object) -> ReportScope:
         "now": NOON.timestamp(),
         "least_saving": 0.5,
     }
-    return ReportScope(**{**facts, **changed})  # type: ignore[arg-type]
+    return ReportScope(**{**defaults, **changed})  # type: ignore[arg-type]
 
 
 def report(*rows: dict[str, object], **changed: object) -> CostReport:
@@ -41,7 +41,7 @@ def example() -> CostReport:
     return cost_report(ledger(*EXAMPLE), scope(), SPECIES)
 
 
-# What was spent
+# Total and parts
 
 
 def test_every_row_is_in_the_total_once_and_in_one_part(example: CostReport) -> None:
@@ -56,7 +56,7 @@ def test_every_row_is_in_the_total_once_and_in_one_part(example: CostReport) -> 
     assert sum(part.usd for part in example.by_camera) == TOTAL
 
 
-def test_the_money_is_told_by_day_by_market_and_by_machine() -> None:
+def test_the_cost_is_reported_by_day_by_market_and_by_machine() -> None:
     yesterday = at("09:00").replace(day=19)
     earlier = {"ended_at": yesterday, "usd": "0.1", "usd_on_demand": "0.1", "attempt": "x"}
     made = report(*EXAMPLE, row(**{**SECOND, **B, **earlier, "market": "ondemand"}))
@@ -72,7 +72,7 @@ def test_the_money_is_told_by_day_by_market_and_by_machine() -> None:
     assert machine.name == "g4dn.xlarge" and machine.machine_hours == pytest.approx(94 / 60)
 
 
-def test_what_moved_within_the_region_is_counted() -> None:
+def test_traffic_within_the_region_is_counted() -> None:
     traffic = report(*EXAMPLE, row(**SECOND | {"bytes_read": 5, "bytes_written": 2})).traffic
     assert (traffic.bytes_read, traffic.bytes_written) == (5, 2)
     assert (traffic.requests_put, traffic.requests_get) == (308, 2400)
@@ -81,7 +81,7 @@ def test_what_moved_within_the_region_is_counted() -> None:
 # Jobs
 
 
-def test_an_interrupted_job_that_was_done_by_a_second_attempt_is_one_job_and_a_success(
+def test_an_interrupted_job_with_a_second_attempt_is_one_successful_job(
     example: CostReport,
 ) -> None:
     jobs = example.jobs
@@ -92,7 +92,7 @@ def test_an_interrupted_job_that_was_done_by_a_second_attempt_is_one_job_and_a_s
     assert jobs.queue_seconds == (6 + 5) * 60
 
 
-def test_a_job_that_failed_lowers_the_success_rate_and_one_that_runs_does_not() -> None:
+def test_a_failed_job_lowers_the_success_rate_and_a_running_job_does_not() -> None:
     failed = row(**{**SECOND, "unit": 1, "attempt": "f", "end": "failed"})
     runs = row(**{**SECOND, "unit": 2, "attempt": "r", "end": None, "ended_at": None})
     jobs = report(*EXAMPLE, failed, runs).jobs
@@ -100,12 +100,12 @@ def test_a_job_that_failed_lowers_the_success_rate_and_one_that_runs_does_not() 
     assert jobs.success_rate == 0.5
 
 
-def test_a_job_that_went_from_spot_to_on_demand_counts_as_moved() -> None:
+def test_a_job_that_changed_from_spot_to_on_demand_counts_as_moved() -> None:
     jobs = report(row(**FIRST), row(**SECOND | {"market": "ondemand"})).jobs
     assert (jobs.moved, jobs.done) == (1, 1)
 
 
-def test_of_nothing_there_is_no_success_rate_and_no_unit_cost() -> None:
+def test_an_empty_report_has_no_success_rate_and_no_unit_costs() -> None:
     made = report()
     assert made.jobs.success_rate is None
     assert made.computing.usd == 0
@@ -113,21 +113,21 @@ def test_of_nothing_there_is_no_success_rate_and_no_unit_cost() -> None:
     assert made.savings.rate is None and made.savings.effective is None
 
 
-def test_what_was_done_here_before_a_job_is_no_job_of_the_clouds() -> None:
-    here = row(**SECOND | {"market": "local", "attempt": "here", "unit": None})
-    assert report(*EXAMPLE, here).jobs.total == 1
-    assert report(here, region="").jobs.total == 1
+def test_local_work_before_a_job_is_not_counted_as_a_job() -> None:
+    local = row(**SECOND | {"market": "local", "attempt": "local", "unit": None})
+    assert report(*EXAMPLE, local).jobs.total == 1
+    assert report(local, region="").jobs.total == 1
 
 
 # Unit costs
 
 
-def test_pictures_and_video_share_the_money_by_the_frames_looked_at(example: CostReport) -> None:
+def test_images_and_videos_share_the_cost_by_their_frames(example: CostReport) -> None:
     assert example.units.per_1000_images == pytest.approx(Decimal("0.065803"), abs=Decimal("1e-6"))
     assert example.units.per_video_hour == pytest.approx(Decimal("0.236892"), abs=Decimal("1e-6"))
 
 
-def test_a_job_a_camera_and_a_visit_of_a_known_species_have_their_price(
+def test_jobs_cameras_and_observations_of_known_species_have_unit_costs(
     example: CostReport,
 ) -> None:
     assert example.units.per_job == TOTAL
@@ -145,12 +145,14 @@ def test_rate_savings_compare_the_same_machine_hours(example: CostReport) -> Non
     assert savings.rate == pytest.approx(0.7983, abs=1e-4)
 
 
-def test_effective_savings_compare_with_the_same_work_undisturbed(example: CostReport) -> None:
+def test_effective_savings_compare_with_the_same_work_without_interruptions(
+    example: CostReport,
+) -> None:
     assert example.savings.undisturbed_usd == pytest.approx(Decimal("0.84781"), abs=Decimal("1e-5"))
     assert example.savings.effective == pytest.approx(0.7672, abs=1e-4)
 
 
-def test_work_that_was_done_twice_lowers_the_effective_savings_alone() -> None:
+def test_repeated_work_lowers_only_the_effective_savings() -> None:
     wasted: dict[str, object] = {
         "usd": "0.1",
         "usd_on_demand": "0.3",
@@ -159,22 +161,22 @@ def test_work_that_was_done_twice_lowers_the_effective_savings_alone() -> None:
         "useful_seconds": 0.0,
         "wasted_why": "crashed",
     }
-    again = row(**{**SECOND, **B, "attempt": "w", "end": "crashed"} | wasted)
-    before, after = report(*EXAMPLE).savings, report(*EXAMPLE, again).savings
+    repeated = row(**{**SECOND, **B, "attempt": "w", "end": "crashed"} | wasted)
+    before, after = report(*EXAMPLE).savings, report(*EXAMPLE, repeated).savings
     assert after.machine_usd == before.machine_usd + Decimal("0.1")
     assert after.effective is not None and before.effective is not None
     assert after.undisturbed_usd < before.undisturbed_usd + Decimal("0.001")
     assert after.effective < before.effective
 
 
-def test_what_a_free_machine_lost_is_no_useful_work() -> None:
+def test_lost_work_on_a_free_machine_is_not_useful() -> None:
     lost = EXAMPLE[0] | {"useful_seconds": 0.0}
-    kept, without = report(*EXAMPLE).savings, report(lost, *EXAMPLE[1:]).savings
-    assert kept.machine_usd == without.machine_usd
-    assert without.undisturbed_usd < kept.undisturbed_usd - Decimal("0.3348")
+    useful, without = report(*EXAMPLE).savings, report(lost, *EXAMPLE[1:]).savings
+    assert useful.machine_usd == without.machine_usd
+    assert without.undisturbed_usd < useful.undisturbed_usd - Decimal("0.3348")
 
 
-def test_work_on_ones_own_machine_saves_nothing_and_is_in_the_total() -> None:
+def test_local_work_is_in_the_total_without_savings() -> None:
     local = row(**{**SECOND, "market": "local", "usd": "0.02", "instance_type": None})
     made = report(local)
     assert made.computing.usd == Decimal("0.02")
@@ -184,7 +186,7 @@ def test_work_on_ones_own_machine_saves_nothing_and_is_in_the_total() -> None:
 # Waste
 
 
-def test_wasted_money_is_told_by_its_reason_the_dearest_first() -> None:
+def test_wasted_cost_is_reported_by_reason_in_descending_order() -> None:
     made = report(
         row(**FIRST | {"usd": "0.02", "usd_wasted": "0.01", "wasted_why": "out of memory"}),
         row(**SECOND | {"usd": "0.3", "usd_wasted": "0.3", "wasted_why": "crashed"}),
@@ -195,10 +197,10 @@ def test_wasted_money_is_told_by_its_reason_the_dearest_first() -> None:
     ]
 
 
-# Since when
+# Reports since a time
 
 
-def test_a_report_since_a_time_leaves_out_what_had_ended_and_keeps_what_goes_on() -> None:
+def test_a_report_since_a_time_leaves_out_ended_jobs_and_includes_running_ones() -> None:
     runs = row(**{**SECOND, "unit": 2, "attempt": "r", "end": None, "ended_at": None, "usd": "1"})
     made = report(*EXAMPLE, runs, since=at("11:00").timestamp())
     assert made.jobs.attempts == 2
@@ -208,14 +210,14 @@ def test_a_report_since_a_time_leaves_out_what_had_ended_and_keeps_what_goes_on(
 # The month
 
 
-def test_the_month_goes_on_as_it_began() -> None:
+def test_the_forecast_of_the_month_is_linear() -> None:
     made = report(*EXAMPLE)
     assert made.month.name == "2026-11"
     assert made.month.usd == TOTAL
     assert made.month.forecast_usd == pytest.approx(made.month.usd * 30 / Decimal("19.5"))
 
 
-def test_in_the_first_days_of_a_month_nothing_is_forecast() -> None:
+def test_the_first_days_of_a_month_have_no_forecast() -> None:
     early = datetime(2026, 11, 2, tzinfo=UTC).timestamp()
     assert report(*EXAMPLE, now=early).month.forecast_usd is None
 
@@ -223,7 +225,7 @@ def test_in_the_first_days_of_a_month_nothing_is_forecast() -> None:
 # Prices
 
 
-def test_a_price_that_nobody_checked_or_that_is_old_is_told() -> None:
+def test_unverified_and_stale_prices_have_a_remark() -> None:
     old = row(**SECOND | {"price_source": "a table", "price_verified": False,
                           "price_as_of": at("09:00").replace(month=9)})  # fmt: skip
     made = report(*EXAMPLE, old)
@@ -232,11 +234,11 @@ def test_a_price_that_nobody_checked_or_that_is_old_is_told() -> None:
         ("a table", False),
     ]
     assert made.remarks == (
-        "prices of 2026-09-20 that nobody checked (verified: false) are in use: a table",
+        "unverified prices (verified: false) of 2026-09-20 are in use: a table",
     )
 
 
-def test_a_price_of_its_time_is_not_old_however_late_it_is_read() -> None:
+def test_a_price_is_not_stale_for_costs_of_its_time() -> None:
     spring = datetime(2027, 4, 1, tzinfo=UTC).timestamp()
     assert report(*EXAMPLE, now=spring).remarks == ()
 
@@ -251,7 +253,7 @@ def bill(machines: str, **others: str) -> AwsBill:
     return AwsBill(tag="Project=ravne", since=first, asked_at=NOON.timestamp(), services=services)
 
 
-def test_a_bill_that_has_everything_is_the_same() -> None:
+def test_a_bill_with_all_costs_is_the_same() -> None:
     rows = ledger(*(each for each in EXAMPLE if each["kind"] in ("attempt", "overhead")))
     made = cost_report(rows, scope(), bill=bill("0.17631"))
     assert made.aws is not None
@@ -260,32 +262,32 @@ def test_a_bill_that_has_everything_is_the_same() -> None:
     ]
 
 
-def test_what_aws_does_not_know_yet_is_told_to_be_late() -> None:
+def test_recent_costs_explain_a_difference_to_cost_explorer() -> None:
     rows = ledger(row(**SECOND | {"usd": "0.50"}))
     [machines] = cost_report(rows, scope(), bill=bill("0.10")).aws or ()
     assert machines.late == Decimal("0.50")
-    assert "$0.5000 of the last 24 hours, which AWS tells later" in machines.explanation
+    assert "$0.5000 of the last 24 hours, not yet in Cost Explorer" in machines.explanation
 
 
-def test_what_nothing_explains_is_told_to_be_unexplained() -> None:
+def test_other_differences_are_not_explained() -> None:
     early = {"ended_at": at("09:00").replace(day=10), "usd": "0.50"}
     rows = ledger(row(**SECOND | early))
     [machines, others] = cost_report(rows, scope(), bill=bill("2.50", Amazon_Polly="1")).aws or ()
-    assert machines.explanation == "$2.00 more in AWS's are not explained"
-    assert "carries the tag, and is not in the ledger: Amazon Polly" in others.explanation
+    assert machines.explanation == "$2.00 more in AWS's bill, not explained"
+    assert "tagged, but not in the ledger: Amazon Polly" in others.explanation
 
 
-def test_a_bill_without_the_tag_asks_whether_it_was_activated() -> None:
+def test_a_bill_without_the_tag_suggests_to_activate_it() -> None:
     early = {"ended_at": at("09:00").replace(day=10), "usd": "0.50"}
     made = cost_report(ledger(row(**SECOND | early)), scope(), bill=bill("0"))
     [machines] = made.aws or ()
-    assert "AWS knows of nothing with the tag Project=ravne" in machines.explanation
+    assert "AWS has no costs with the tag Project=ravne" in machines.explanation
 
 
-# What was planned
+# Plans
 
 
-def test_what_was_paid_stands_beside_what_was_planned() -> None:
+def test_actual_costs_are_compared_with_the_plan() -> None:
     planned = Prediction(
         camera_id="hill",
         made_at=at("09:00").timestamp(),
@@ -308,4 +310,4 @@ def test_what_was_paid_stands_beside_what_was_planned() -> None:
     [table] = [each for each in report_tables(made) if each.heading == "Compared with the plan"]
     assert table.rows[0][:5] == ("hill", "$0.2000", "$0.1500 – $0.2500", "$0.1974", "-1.3%")
     assert table.rows[0][5:7] == ("1 h 23 min", "1 h 29 min")
-    assert "EC2 took the machine 1 time" in table.rows[0][7]
+    assert "EC2 interrupted the machine 1 time" in table.rows[0][7]

@@ -1,4 +1,4 @@
-"""The frame of all pages, and the drawings in it."""
+"""The base of all pages, and inline plots."""
 
 import base64
 import hashlib
@@ -32,7 +32,7 @@ TEMPLATE = """{% extends "base.html" %}
 {% block script %}document.title = "x < y && {{ visits }}";{% endblock %}
 """
 
-WORDS = ("ink", "quiet", "accent", "warn", "bad")
+TEXT_COLOURS = ("ink", "quiet", "accent", "warn", "bad")
 
 
 def written(tmp_path: Path, template: str = TEMPLATE, **values: Any) -> str:
@@ -43,25 +43,25 @@ def written(tmp_path: Path, template: str = TEMPLATE, **values: Any) -> str:
     return (tmp_path / "out.html").read_text("utf-8")
 
 
-def bars(name: str = "bars", says: str = "Three bars") -> str:
+def bars(name: str = "bars", description: str = "Three bars") -> str:
     figure = new_figure(440, 240)
     axes = plain_axes(figure)
     axes.bar([0, 1, 2], [3, 2, 5], color=SERIES[0], label="visits")
     axes.set_xlabel("hour")
     add_legend(axes)
-    return inline_svg(figure, name, says)
+    return inline_svg(figure, name, description)
 
 
 # Pages
 
 
-def test_what_comes_from_footage_cannot_become_markup(tmp_path: Path) -> None:
+def test_values_are_escaped(tmp_path: Path) -> None:
     page = written(tmp_path, camera="<script>alert(1)</script>")
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert" not in page
 
 
-def test_data_for_the_script_cannot_end_it_and_arrives_as_it_was(tmp_path: Path) -> None:
+def test_script_data_cannot_end_the_script_element_and_is_unchanged(tmp_path: Path) -> None:
     data = ["</script><!--", "räv & 木", "\u2028", '"\\']
     page = written(tmp_path, data=data)
     found = re.search(r'id="data">(.*?)</script>', page)
@@ -70,7 +70,7 @@ def test_data_for_the_script_cannot_end_it_and_arrives_as_it_was(tmp_path: Path)
     assert "räv" in page
 
 
-def test_the_browser_may_run_the_page_s_own_script_and_load_nothing(tmp_path: Path) -> None:
+def test_the_content_security_policy_allows_only_the_page_s_script(tmp_path: Path) -> None:
     page = written(tmp_path)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
     script = re.search(r"<script>(.*?)</script>", page, re.S)
@@ -82,30 +82,30 @@ def test_the_browser_may_run_the_page_s_own_script_and_load_nothing(tmp_path: Pa
     assert rules["img-src"] == "data:"
 
 
-def test_a_page_names_nothing_that_lies_elsewhere(tmp_path: Path) -> None:
+def test_a_page_refers_to_no_other_resource(tmp_path: Path) -> None:
     assert not re.search(r"https?:|@import|src=|<link", written(tmp_path))
 
 
-def test_a_value_that_is_missing_is_an_error_and_no_gap(tmp_path: Path) -> None:
-    with pytest.raises(UndefinedError, match="nothing_of_the_name"):
-        written(tmp_path, TEMPLATE.replace("{{ camera }}", "{{ nothing_of_the_name }}"))
+def test_a_missing_variable_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UndefinedError, match="missing_variable"):
+        written(tmp_path, TEMPLATE.replace("{{ camera }}", "{{ missing_variable }}"))
 
 
-def test_long_values_are_written_piece_by_piece(tmp_path: Path) -> None:
-    taken: list[int] = []
+def test_generators_are_consumed_lazily(tmp_path: Path) -> None:
+    consumed: list[int] = []
 
     def pieces() -> Iterator[int]:
         for number in range(3):
             assert (tmp_path / "out.html").exists()
-            taken.append(number)
+            consumed.append(number)
             yield number
 
     loop = TEMPLATE.replace("<h1>", "{% for each in data %}<i>{{ each }}</i>{% endfor %}<h1>")
     loop = loop.replace("{{ data | json }}", "")
-    assert written(tmp_path, loop, data=pieces()).count("<i>") == len(taken) == 3
+    assert written(tmp_path, loop, data=pieces()).count("<i>") == len(consumed) == 3
 
 
-def test_paper_is_white_at_night(tmp_path: Path) -> None:
+def test_dark_mode_is_for_screens_only(tmp_path: Path) -> None:
     page = written(tmp_path)
     assert "@media screen and (prefers-color-scheme: dark)" in page
     assert "@media print" in page
@@ -125,40 +125,40 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-@pytest.mark.parametrize("look", ["by day", "at night"])
-def test_words_and_bars_stand_out_from_what_is_behind_them(tmp_path: Path, look: str) -> None:
-    """As WCAG 2.2 asks at level AA: 4.5 for words (1.4.3), 3 for drawings (1.4.11)."""
-    by_day, at_night = written(tmp_path).split("prefers-color-scheme: dark", 1)
-    page = by_day if look == "by day" else at_night
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_text_and_bars_have_enough_contrast(tmp_path: Path, mode: str) -> None:
+    """WCAG 2.2, level AA: 4.5 for text (1.4.3), 3 for graphics (1.4.11)."""
+    light, dark = written(tmp_path).split("prefers-color-scheme: dark", 1)
+    page = light if mode == "light" else dark
     colours = dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6})", page))
-    for behind in (colours["paper"], colours["card"]):
-        words = {name: contrast(colours[name], behind) for name in WORDS}
-        bars = {name: contrast(colours[name], behind) for name in colours if "series" in name}
-        assert min(words.values()) >= 4.5, words
+    for background in (colours["paper"], colours["card"]):
+        texts = {name: contrast(colours[name], background) for name in TEXT_COLOURS}
+        bars = {name: contrast(colours[name], background) for name in colours if "series" in name}
+        assert min(texts.values()) >= 4.5, texts
         assert len(bars) == 6 and min(bars.values()) >= 3, bars
 
 
-# Drawings
+# Plots
 
 
-def test_a_drawing_is_in_the_page_s_colours_alone() -> None:
+def test_a_plot_uses_only_the_colours_of_the_page() -> None:
     svg = bars()
     assert "var(--series-1)" in svg
     assert "var(--quiet)" in svg
     assert not re.search(r"#[0-9a-fA-F]{6}", svg)
-    frame = Path("odins_ravne_assets/page/base.html").read_text("utf-8")
-    assert all(f"{name}:" in frame for name in PAGE_COLOURS.values())
+    base = Path("odins_ravne_assets/page/base.html").read_text("utf-8")
+    assert all(f"{name}:" in base for name in PAGE_COLOURS.values())
 
 
-def test_a_drawing_is_xml_that_says_what_it_shows() -> None:
-    svg = ElementTree.fromstring(bars(says='Foxes < hares & "owls"'))
+def test_a_plot_is_xml_with_alternative_text() -> None:
+    svg = ElementTree.fromstring(bars(description='Foxes < hares & "owls"'))
     assert svg.attrib["role"] == "img"
     assert svg.attrib["aria-label"] == 'Foxes < hares & "owls"'
     assert "width" not in svg.attrib
     assert "hour" in {element.text for element in svg.iter() if element.tag.endswith("text")}
 
 
-def test_drawings_of_one_page_share_no_names() -> None:
+def test_plots_of_one_page_have_different_ids() -> None:
     first, second = (set(re.findall(r'\bid="([^"]+)"', bars(name))) for name in ("one", "two"))
     assert first
     assert not first & second
@@ -167,7 +167,7 @@ def test_drawings_of_one_page_share_no_names() -> None:
     assert set(used) <= first
 
 
-def test_a_legend_names_each_colour_in_its_order_as_text() -> None:
+def test_a_legend_names_each_colour_in_order_as_text() -> None:
     found = legend(["red fox", "<b>"])
     assert re.findall(r"--series-(\d)\)\"></i>([^<]*)<", found) == [
         ("1", "red fox"),
@@ -175,11 +175,11 @@ def test_a_legend_names_each_colour_in_its_order_as_text() -> None:
     ]
 
 
-def test_the_same_drawing_is_the_same_text() -> None:
+def test_equal_plots_give_equal_text() -> None:
     assert bars() == bars()
 
 
-def test_a_clock_has_midnight_above_and_goes_round_to_the_right() -> None:
+def test_a_clock_has_midnight_at_the_top_and_is_clockwise() -> None:
     figure = new_figure(300, 300)
     axes = clock_axes(figure)
     axes.bar([0.0], [1.0], width=0.1, color=ACCENT)

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from command_line import Munin
 from report_rig import MODELS, CameraOutput, stage3
-from s3_rig import CREDENTIALS, S3Rig, refuse, s3, s3_server, corrupt_response, truncate
+from s3_rig import CREDENTIALS, S3Rig, corrupt_response, refuse, s3, s3_server, truncate
 
 from odins_ravne_assets.cli.download import RUNNER, species_counts, summary_lines, write_runner
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3

@@ -1,4 +1,4 @@
-"""What EC2 says of a machine's end, in its several wordings."""
+"""Parsing of EC2's instances, with the different texts of their end."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -29,14 +29,14 @@ def test_a_running_machine_has_no_end() -> None:
     assert (machine.market, machine.ended, machine.seen_at) == ("spot", None, NOW)
 
 
-def test_without_a_life_cycle_it_is_on_demand() -> None:
+def test_without_a_life_cycle_the_market_is_on_demand() -> None:
     assert parse_machine(instance("running"), NOW).market == "ondemand"
 
 
 @pytest.mark.parametrize("zone", ["GMT", "UTC"])
-def test_a_machine_that_was_scaled_in_tells_when(zone: str) -> None:
-    words = f"User initiated (2026-11-01 10:00:00 {zone})"
-    machine = parse_machine(instance("terminated", words, "Client.UserInitiatedShutdown"), NOW)
+def test_a_machine_that_was_scaled_in_has_a_known_end(zone: str) -> None:
+    reason = f"User initiated (2026-11-01 10:00:00 {zone})"
+    machine = parse_machine(instance("terminated", reason, "Client.UserInitiatedShutdown"), NOW)
     assert (machine.ended, machine.end_known, machine.taken) == (
         LAUNCHED.timestamp() + 3600,
         True,
@@ -44,7 +44,7 @@ def test_a_machine_that_was_scaled_in_tells_when(zone: str) -> None:
     )
 
 
-def test_a_machine_that_ec2_took_says_so_with_or_without_a_time() -> None:
+def test_an_interruption_is_recognized_with_or_without_a_time() -> None:
     code = "Server.SpotInstanceTermination"
     timed = parse_machine(instance("terminated", f"{code} (2026-11-01 10:00:00 GMT)", code), NOW)
     assert timed.taken and timed.end_known

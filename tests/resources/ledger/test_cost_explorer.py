@@ -1,4 +1,4 @@
-"""Cost Explorer takes a cent for each answer: it is asked once in eight hours."""
+"""Cost Explorer charges a cent per request: its answer is cached for eight hours."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ HOUR = 3600.0
 
 
 @dataclass
-class HandClock:
+class ManualClock:
     time: float = NOON
 
     def now(self) -> float:
@@ -33,11 +33,11 @@ class HandClock:
 
 
 @dataclass
-class Asked:
-    """An account, whose Cost Explorer's questions are counted."""
+class Account:
+    """An account with recorded requests to Cost Explorer."""
 
     clients: SharedClients
-    clock: HandClock
+    clock: ManualClock
     folder: Path
     bodies: list[dict[str, object]] = field(default_factory=list)
 
@@ -52,65 +52,65 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def asked(sandbox: Sandbox, tmp_path: Path) -> Iterator[Asked]:
-    clients, clock = SharedClients(aws_settings(sandbox)), HandClock()
+def account(sandbox: Sandbox, tmp_path: Path) -> Iterator[Account]:
+    clients, clock = SharedClients(aws_settings(sandbox)), ManualClock()
     clients.clock = clock
-    found = Asked(clients, clock, tmp_path)
+    account = Account(clients, clock, tmp_path)
 
-    def note(request: AwsRequest) -> None:
+    def record(request: AwsRequest) -> None:
         if request.service == "ce":
-            found.bodies.append(request.json())
+            account.bodies.append(request.json())
 
-    sandbox.on_request = note
-    yield found
+    sandbox.on_request = record
+    yield account
     sandbox.on_request = lambda request: None
 
 
-def test_an_answer_is_kept_for_eight_hours_and_then_asked_anew(asked: Asked) -> None:
-    first = asked.bill()
-    asked.clock.sleep(BILL_CACHE_SECONDS - 1)
-    assert asked.bill() == first
-    assert len(asked.bodies) == 1
-    asked.clock.sleep(2)
-    assert asked.bill().asked_at == asked.clock.now()
-    assert len(asked.bodies) == 2
+def test_an_answer_is_cached_for_eight_hours(account: Account) -> None:
+    first = account.bill()
+    account.clock.sleep(BILL_CACHE_SECONDS - 1)
+    assert account.bill() == first
+    assert len(account.bodies) == 1
+    account.clock.sleep(2)
+    assert account.bill().asked_at == account.clock.now()
+    assert len(account.bodies) == 2
 
 
-def test_it_is_asked_for_the_month_so_far_today_among_it_and_by_the_tag(asked: Asked) -> None:
-    bill = asked.bill()
-    [body] = asked.bodies
+def test_the_request_covers_the_month_including_today_and_filters_by_the_tag(
+    account: Account,
+) -> None:
+    bill = account.bill()
+    [body] = account.bodies
     assert body["TimePeriod"] == {
         "Start": "2026-11-01",
         "End": "2026-11-30",
-    }  # the end is not in it
+    }  # exclusive
     assert body["Filter"] == {"Tags": {"Key": "Project", "Values": ["ravne"]}}
     assert bill.since == datetime(2026, 11, 1, tzinfo=UTC).timestamp()
 
 
-def test_a_new_month_is_asked_for_however_young_the_last_ones_answer_is(asked: Asked) -> None:
-    asked.clock.time = datetime(2026, 11, 30, 23, tzinfo=UTC).timestamp()
-    asked.bill()
-    asked.clock.sleep(2 * HOUR)
-    assert asked.bill().since == datetime(2026, 12, 1, tzinfo=UTC).timestamp()
-    assert len(asked.bodies) == 2
+def test_the_cache_is_not_used_in_a_new_month(account: Account) -> None:
+    account.clock.time = datetime(2026, 11, 30, 23, tzinfo=UTC).timestamp()
+    account.bill()
+    account.clock.sleep(2 * HOUR)
+    assert account.bill().since == datetime(2026, 12, 1, tzinfo=UTC).timestamp()
+    assert len(account.bodies) == 2
 
 
-def test_what_is_set_up_under_another_name_has_an_answer_of_its_own(asked: Asked) -> None:
-    assert asked.bill("ravne").tag == "Project=ravne"
-    assert asked.bill("crows").tag == "Project=crows"
-    assert len(asked.bodies) == 2
+def test_each_tag_has_a_separate_cache(account: Account) -> None:
+    assert account.bill("ravne").tag == "Project=ravne"
+    assert account.bill("crows").tag == "Project=crows"
+    assert len(account.bodies) == 2
 
 
-@pytest.mark.parametrize("kept", ["{", '{"tag": "of another version"}'])
-def test_a_kept_answer_that_cannot_be_read_is_asked_for_again(asked: Asked, kept: str) -> None:
-    (asked.folder / "cost-explorer-ravne.json").write_text(kept)
-    assert asked.bill().asked_at == NOON
-    assert asked.bill().asked_at == NOON and len(asked.bodies) == 1
+@pytest.mark.parametrize("cached", ["{", '{"tag": "of another version"}'])
+def test_a_cache_that_cannot_be_read_is_replaced(account: Account, cached: str) -> None:
+    (account.folder / "cost-explorer-ravne.json").write_text(cached)
+    assert account.bill().asked_at == NOON
+    assert account.bill().asked_at == NOON and len(account.bodies) == 1
 
 
-def test_an_account_that_does_not_allow_it_is_told_what_to_do(
-    asked: Asked, sandbox: Sandbox
-) -> None:
+def test_a_denied_request_raises_an_error_with_a_remedy(account: Account, sandbox: Sandbox) -> None:
     sandbox.inject("denied", "ce", "GetCostAndUsage")
     with pytest.raises(RavneError, match="allow ce:GetCostAndUsage, and open Cost Explorer once"):
-        asked.bill()
+        account.bill()

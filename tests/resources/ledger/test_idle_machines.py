@@ -1,4 +1,4 @@
-"""Machines that are kept warm and get no work are in the costs of all cameras, and of none."""
+"""Idle machines are in the costs of all cameras, but of no single camera."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -54,37 +54,43 @@ def job(created: float, started: float | None = None, on: str | None = None) -> 
     )
 
 
-def look(before: IdleMachineState, *machines: Machine, jobs: tuple[BatchJob, ...] = ()) -> list[str]:
-    found = update_idle_machines(before, machines, {each.job_id: each for each in jobs}, NOON + 3600)
-    return list(found.machines)
+def poll(
+    before: IdleMachineState, *machines: Machine, jobs: tuple[BatchJob, ...] = ()
+) -> list[str]:
+    state = update_idle_machines(
+        before, machines, {each.job_id: each for each in jobs}, NOON + 3600
+    )
+    return list(state.machines)
 
 
-def test_a_machine_waits_until_a_job_runs_on_it() -> None:
-    nothing = IdleMachineState()
-    assert look(nothing, machine()) == ["i-1"]
-    assert look(nothing, machine(), jobs=(job(500, 600, "i-1"),)) == []
-    assert look(nothing, machine(), jobs=(job(500, 600, "i-2"),)) == ["i-1"]
+def test_a_machine_is_idle_until_a_job_runs_on_it() -> None:
+    empty = IdleMachineState()
+    assert poll(empty, machine()) == ["i-1"]
+    assert poll(empty, machine(), jobs=(job(500, 600, "i-1"),)) == []
+    assert poll(empty, machine(), jobs=(job(500, 600, "i-2"),)) == ["i-1"]
 
 
-def test_a_machine_that_was_launched_for_a_job_is_that_jobs_whatever_came_of_it() -> None:
-    assert look(IdleMachineState(), machine(), jobs=(job(-60),)) == []
+def test_a_machine_that_was_launched_for_a_job_is_not_idle() -> None:
+    assert poll(IdleMachineState(), machine(), jobs=(job(-60),)) == []
 
 
-def test_what_was_once_a_jobs_stays_so_when_batch_has_forgotten_the_job() -> None:
+def test_a_claimed_machine_stays_claimed_when_batch_has_forgotten_the_job() -> None:
     first = update_idle_machines(IdleMachineState(), [machine()], {"job": job(-60)}, NOON + 60)
-    assert look(first, machine()) == []
+    assert poll(first, machine()) == []
 
 
-def test_a_machine_that_ec2_has_forgotten_is_kept_and_counts_until_it_was_seen_last() -> None:
+def test_a_machine_that_ec2_has_forgotten_counts_until_it_was_last_seen() -> None:
     first = update_idle_machines(IdleMachineState(), [machine(seen=3600)], {}, NOON + 3600)
     again = update_idle_machines(first, [], {}, NOON + 90_000)
     [row] = (
-        idle_machine_rows(again.machines.values(), BOOK).filter(kind="overhead").iter_rows(named=True)
+        idle_machine_rows(again.machines.values(), BOOK)
+        .filter(kind="overhead")
+        .iter_rows(named=True)
     )
     assert (row["billed_seconds"], row["estimated"]) == (3600.0, True)
 
 
-def test_it_costs_its_whole_life_its_disk_and_its_address_and_bought_nothing() -> None:
+def test_it_costs_its_whole_lifetime_disk_and_address_and_all_is_wasted() -> None:
     rows = idle_machine_rows([machine(ended=7200.0)], BOOK)
     time, disk, address = rows.iter_rows(named=True)
     assert (time["usd"], time["usd_wasted"], time["wasted_why"]) == (
@@ -97,17 +103,19 @@ def test_it_costs_its_whole_life_its_disk_and_its_address_and_bought_nothing() -
     assert not rows["estimated"].any()
 
 
-def test_what_is_in_a_cameras_ledger_after_all_is_not_counted_twice() -> None:
+def test_a_machine_in_a_cameras_ledger_is_not_counted_twice() -> None:
     rows = idle_machine_rows([machine("i-a"), machine("i-z")], BOOK)
     assert set(exclude_billed_machines(rows, ledger(*EXAMPLE))["instance_id"]) == {"i-z"}
     assert exclude_billed_machines(rows, pl.DataFrame(schema=LEDGER_SCHEMA)).height == rows.height
 
 
-def test_the_report_shows_them_as_a_part_of_their_own() -> None:
+def test_the_report_shows_them_as_a_separate_part() -> None:
     rows = pl.concat([ledger(*EXAMPLE), idle_machine_rows([machine("i-z", ended=7200.0)], BOOK)])
-    report = cost_report(rows, ReportScope("ravne", "eu-north-1", ("hill",), None, NOON + 9000, 0.5))
+    report = cost_report(
+        rows, ReportScope("ravne", "eu-north-1", ("hill",), None, NOON + 9000, 0.5)
+    )
     parts = {name: usd for name, usd, _ in cost_breakdown_table(report).rows}
-    assert parts["machines that waited for work"].startswith("$1.1")
+    assert parts["idle machines without a job"].startswith("$1.1")
     assert parts["boot and idle time"] == "$0.0196"
     assert sum(part.usd for part in report.parts) == report.computing.usd
     assert [each.name for each in report.by_camera] == ["hill"]
@@ -117,7 +125,7 @@ def test_the_report_shows_them_as_a_part_of_their_own() -> None:
     )
 
 
-def test_each_account_and_each_sandbox_has_a_ledger_of_its_own(tmp_path: Path) -> None:
+def test_each_account_and_each_sandbox_has_a_separate_ledger(tmp_path: Path) -> None:
     store, account, sandbox = LocalStore(tmp_path), Aws(), Aws(endpoint_url="http://127.0.0.1:1")
     write_ledger(store, ledger_name(sandbox), idle_machine_rows([machine()], BOOK))
     assert read_idle_machine_rows(store, sandbox).height == 3

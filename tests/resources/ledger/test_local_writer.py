@@ -1,4 +1,4 @@
-"""Work on this machine is measured like rented work, and costs what the profile says."""
+"""Work on this machine is measured like rented work, and costs the profile's rate."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -14,8 +14,8 @@ from resources.ledger.table import read_ledger
 from resources.storage.local_store import LocalStore
 
 
-class HandClock:
-    """Shows what it is set to."""
+class ManualClock:
+    """A clock that advances only by sleeping."""
 
     def __init__(self) -> None:
         self.time = 1_795_000_000.0
@@ -29,29 +29,29 @@ class HandClock:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def books(tmp_path: Path, clock: HandClock) -> LocalLedgerWriter:
+def writer(tmp_path: Path, clock: ManualClock) -> LocalLedgerWriter:
     return LocalLedgerWriter(LocalStore(tmp_path), "cam", "local-1", Decimal("0.36"), clock)
 
 
-def rows(books: LocalLedgerWriter) -> list[dict[str, Any]]:
-    books.write()
-    return list(read_ledger([books.store]).iter_rows(named=True))
+def rows(writer: LocalLedgerWriter) -> list[dict[str, Any]]:
+    writer.write()
+    return list(read_ledger([writer.store]).iter_rows(named=True))
 
 
 def test_an_attempt_costs_its_time_at_the_profiles_rate(
-    books: LocalLedgerWriter, clock: HandClock
+    writer: LocalLedgerWriter, clock: ManualClock
 ) -> None:
-    attempt = books.start_attempt("asked for")
+    attempt = writer.start_attempt("asked for")
     attempt.work = {"frames": 100, "media": 9, "detections_seconds": 90.0}
     clock.sleep(100)
-    books.end_attempt(attempt, AttemptOutcome.DONE, None)
+    writer.end_attempt(attempt, AttemptOutcome.DONE, None)
 
-    [row] = rows(books)
+    [row] = rows(writer)
     assert (row["usd"], row["usd_on_demand"], row["usd_wasted"]) == (
         Decimal("0.01"),
         Decimal("0.01"),
@@ -61,35 +61,35 @@ def test_an_attempt_costs_its_time_at_the_profiles_rate(
     assert (row["frames"], row["billed_seconds"], row["estimated"]) == (100, 100.0, False)
 
 
-def test_what_a_worker_that_died_had_not_finished_is_wasted(
-    books: LocalLedgerWriter, clock: HandClock
+def test_unfinished_work_of_a_crashed_worker_is_wasted(
+    writer: LocalLedgerWriter, clock: ManualClock
 ) -> None:
-    attempt = books.start_attempt("asked for")
+    attempt = writer.start_attempt("asked for")
     attempt.work = {"useful_seconds": 75.0}
     clock.sleep(100)
-    books.end_attempt(attempt, AttemptOutcome.CRASHED, None)
+    writer.end_attempt(attempt, AttemptOutcome.CRASHED, None)
     clock.sleep(10)
-    again = books.start_attempt("the worker before died")
+    retry = writer.start_attempt("the worker before died")
     clock.sleep(10)
-    books.end_attempt(again, AttemptOutcome.DONE, None)
+    writer.end_attempt(retry, AttemptOutcome.DONE, None)
 
-    first, second = rows(books)
+    first, second = rows(writer)
     assert first["usd_wasted"] == Decimal("0.0025")
     assert (second["attempt"], second["usd_wasted"]) == ("local-1-a2", 0)
 
 
-def test_a_worker_that_runs_costs_until_now(books: LocalLedgerWriter, clock: HandClock) -> None:
-    books.start_attempt("asked for")
+def test_a_running_worker_costs_until_now(writer: LocalLedgerWriter, clock: ManualClock) -> None:
+    writer.start_attempt("asked for")
     clock.sleep(50)
-    [row] = rows(books)
+    [row] = rows(writer)
     assert (row["usd"], row["ended_at"], row["estimated"]) == (Decimal("0.005"), None, True)
 
 
 def test_the_assets_of_a_launch_add_up_to_its_cost(
-    books: LocalLedgerWriter, clock: HandClock
+    writer: LocalLedgerWriter, clock: ManualClock
 ) -> None:
-    """By the seconds of their stages; start-up and what was lost in proportion."""
-    attempt = books.start_attempt("asked for")
+    """By the seconds of their stages; startup and lost time in proportion."""
+    attempt = writer.start_attempt("asked for")
     attempt.work = {
         "detections_seconds": 60.0,
         "classifications_seconds": 20.0,
@@ -97,9 +97,9 @@ def test_the_assets_of_a_launch_add_up_to_its_cost(
         "frames": 30,
     }
     clock.sleep(100)
-    books.end_attempt(attempt, AttemptOutcome.DONE, None)
-    books.write()
-    costs = stage_cost_metadata(read_ledger([books.store]), "local-1")
+    writer.end_attempt(attempt, AttemptOutcome.DONE, None)
+    writer.write()
+    costs = stage_cost_metadata(read_ledger([writer.store]), "local-1")
 
     detections, classifications = costs("detections"), costs("classifications")
     assert detections["cost/usd_total"] == pytest.approx(0.0075)
@@ -110,21 +110,21 @@ def test_the_assets_of_a_launch_add_up_to_its_cost(
     assert costs("observations")["cost/usd_total"] == 0
 
 
-def test_an_asset_shows_its_last_cost_and_that_of_all_launches(
-    books: LocalLedgerWriter, clock: HandClock
+def test_an_asset_has_the_cost_of_its_launch_and_of_all_launches(
+    writer: LocalLedgerWriter, clock: ManualClock
 ) -> None:
     for launch in ("local-1", "local-2"):
-        books.launch, books.attempts = launch, []
-        attempt = books.start_attempt("asked for")
+        writer.launch, writer.attempts = launch, []
+        attempt = writer.start_attempt("asked for")
         attempt.work = {"observations_seconds": 1.0}
         clock.sleep(100)
-        books.end_attempt(attempt, AttemptOutcome.DONE, None)
-        books.write()
-    shown = stage_cost_metadata(read_ledger([books.store]), "local-2")("observations")
-    assert (shown["cost/usd_total"], shown["cost/usd_total_ever"]) == (0.01, 0.02)
+        writer.end_attempt(attempt, AttemptOutcome.DONE, None)
+        writer.write()
+    metadata = stage_cost_metadata(read_ledger([writer.store]), "local-2")("observations")
+    assert (metadata["cost/usd_total"], metadata["cost/usd_total_ever"]) == (0.01, 0.02)
 
 
-def test_where_no_worker_told_its_seconds_all_falls_to_detections(books: LocalLedgerWriter) -> None:
-    books.start_attempt("asked for")
-    books.write()
-    assert stage_shares(read_ledger([books.store])) == {"detections": 1}
+def test_without_reported_seconds_all_cost_goes_to_detections(writer: LocalLedgerWriter) -> None:
+    writer.start_attempt("asked for")
+    writer.write()
+    assert stage_shares(read_ledger([writer.store])) == {"detections": 1}

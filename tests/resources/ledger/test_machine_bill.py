@@ -1,4 +1,4 @@
-"""Who pays for which second of a machine."""
+"""Allocation of a machine's seconds to jobs and overhead."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -24,15 +24,15 @@ def quote(usd: str, market: Market, at: float = 0.0) -> Quote:
         source="the test",
         verified=True,
         market=market,
-        zone=ZONE if market == "spot" else None,
+        zone=ZONE if market == Market.SPOT else None,
     )
 
 
 # A cent for 100 s on spot, four cents on demand.
-BOOK = PriceBook("eu-north-1", (quote("0.36", "spot"), quote("1.44", "ondemand")))
+BOOK = PriceBook("eu-north-1", (quote("0.36", Market.SPOT), quote("1.44", Market.ON_DEMAND)))
 
 
-def machine(lived: float | None, market: Market = "spot", **more: Any) -> Machine:
+def machine(lived: float | None, market: Market = Market.SPOT, **more: Any) -> Machine:
     ended = None if lived is None else LAUNCHED + lived
     seen = LAUNCHED + (1000 if lived is None else lived)
     known = {"ended": ended, "end_known": ended is not None, "seen_at": seen}
@@ -46,80 +46,85 @@ def machine(lived: float | None, market: Market = "spot", **more: Any) -> Machin
     )
 
 
-def stay(job: str, start: float, end: float | None) -> JobInterval:
+def interval(job: str, start: float, end: float | None) -> JobInterval:
     return JobInterval(job, LAUNCHED + start, None if end is None else LAUNCHED + end)
 
 
-def test_a_jobs_seconds_are_its_own_and_boot_and_idle_are_overhead() -> None:
-    bill = machine_bill(machine(1000), [stay("a", 200, 900)], BOOK)
+def test_a_job_pays_its_seconds_and_boot_and_idle_time_are_overhead() -> None:
+    bill = machine_bill(machine(1000), [interval("a", 200, 900)], BOOK)
     assert bill.jobs["a"].usd == Decimal("0.07")
     assert bill.overhead.usd == Decimal("0.03")
     assert bill.overhead.usd_on_demand == Decimal("0.12")
     assert not bill.estimated
 
 
-def test_jobs_that_follow_each_other_share_the_overhead_by_their_seconds() -> None:
-    bill = machine_bill(machine(1000), [stay("a", 200, 800), stay("b", 800, 1000)], BOOK)
+def test_consecutive_jobs_share_the_overhead_by_their_seconds() -> None:
+    bill = machine_bill(machine(1000), [interval("a", 200, 800), interval("b", 800, 1000)], BOOK)
     assert (bill.share(["a"]), bill.share(["b"])) == (Decimal("0.75"), Decimal("0.25"))
     assert bill.share(["a", "b"]) == 1
-    assert bill.share(["somebody else's"]) == 0
+    assert bill.share(["another"]) == 0
 
 
-def test_jobs_at_the_same_time_share_the_seconds() -> None:
+def test_parallel_jobs_share_the_seconds() -> None:
     """From 200 to 400 s there are two: half each."""
-    bill = machine_bill(machine(1000), [stay("a", 100, 400), stay("b", 200, 600)], BOOK)
+    bill = machine_bill(machine(1000), [interval("a", 100, 400), interval("b", 200, 600)], BOOK)
     assert (bill.jobs["a"].usd, bill.jobs["b"].usd) == (Decimal("0.02"), Decimal("0.03"))
     assert bill.overhead.usd == Decimal("0.05")
 
 
-def test_a_price_that_changes_within_a_job_is_paid_from_then_on() -> None:
-    book = PriceBook("eu-north-1", (*BOOK.quotes, quote("0.72", "spot", at=500)))
-    bill = machine_bill(machine(1000), [stay("a", 400, 600)], book)
+def test_a_price_change_within_a_job_applies_from_its_time() -> None:
+    book = PriceBook("eu-north-1", (*BOOK.quotes, quote("0.72", Market.SPOT, at=500)))
+    bill = machine_bill(machine(1000), [interval("a", 400, 600)], book)
     assert bill.jobs["a"].usd == Decimal("0.03")
     assert bill.overhead.usd == Decimal("0.04") + Decimal("0.08")
 
 
-def test_a_machine_that_ec2_takes_in_its_first_hour_is_free_for_all_its_jobs() -> None:
-    bill = machine_bill(machine(HOUR - 1, taken=True), [stay("a", 200, HOUR - 1)], BOOK)
+def test_a_machine_interrupted_in_its_first_hour_is_free_for_all_its_jobs() -> None:
+    bill = machine_bill(machine(HOUR - 1, taken=True), [interval("a", 200, HOUR - 1)], BOOK)
     assert bill.jobs["a"].usd == bill.overhead.usd == 0
     assert bill.jobs["a"].remark == bill.overhead.remark == FREE_REMARK
     assert bill.jobs["a"].usd_on_demand > 0
 
 
-def test_a_machine_that_ec2_takes_later_is_paid_for() -> None:
-    bill = machine_bill(machine(HOUR, taken=True), [stay("a", 0, HOUR)], BOOK)
+def test_a_machine_interrupted_later_is_billed() -> None:
+    bill = machine_bill(machine(HOUR, taken=True), [interval("a", 0, HOUR)], BOOK)
     assert bill.jobs["a"].usd == Decimal("0.36")
 
 
-def test_a_short_life_costs_a_minute_and_the_rest_is_overhead() -> None:
-    bill = machine_bill(machine(30), [stay("a", 20, 30)], BOOK)
+def test_a_short_lifetime_costs_a_minute_and_the_rest_is_overhead() -> None:
+    bill = machine_bill(machine(30), [interval("a", 20, 30)], BOOK)
     assert (bill.jobs["a"].usd, bill.overhead.usd) == (Decimal("0.001"), Decimal("0.005"))
 
 
-def test_what_batch_tells_after_the_machines_end_is_not_billed() -> None:
-    bill = machine_bill(machine(1000), [stay("a", 900, 1000.7)], BOOK)
+def test_job_time_after_the_machines_end_is_not_billed() -> None:
+    bill = machine_bill(machine(1000), [interval("a", 900, 1000.7)], BOOK)
     assert bill.jobs["a"].seconds == 100
 
 
 @pytest.mark.parametrize(
-    ("known", "stays", "until"),
+    ("known", "intervals", "until"),
     [
-        pytest.param({}, [stay("a", 100, None)], 1000, id="a job runs: until now"),
-        pytest.param({}, [stay("a", 100, 990)], 1110, id="idle: two minutes after its last job"),
-        pytest.param({}, [stay("a", 100, 200)], 1000, id="idle for longer: until now"),
+        pytest.param({}, [interval("a", 100, None)], 1000, id="running job: until now"),
         pytest.param(
-            {"ended": LAUNCHED + 1500}, [stay("a", 100, 200)], 1500, id="gone, nobody knows when"
+            {}, [interval("a", 100, 990)], 1110, id="idle: two minutes after its last job"
+        ),
+        pytest.param({}, [interval("a", 100, 200)], 1000, id="idle for longer: until now"),
+        pytest.param(
+            {"ended": LAUNCHED + 1500},
+            [interval("a", 100, 200)],
+            1500,
+            id="ended at an unknown time",
         ),
         pytest.param(
             {"ended": LAUNCHED + 1500, "taken": True},
-            [stay("a", 100, 700)],
+            [interval("a", 100, 700)],
             700,
-            id="taken, nobody knows when: with its last job",
+            id="interrupted at an unknown time: end of its last job",
         ),
     ],
 )
-def test_an_end_that_is_not_known_is_estimated(
-    known: dict[str, Any], stays: list[JobInterval], until: float
+def test_an_unknown_end_is_estimated(
+    known: dict[str, Any], intervals: list[JobInterval], until: float
 ) -> None:
-    bill = machine_bill(machine(None, **known), stays, BOOK)
+    bill = machine_bill(machine(None, **known), intervals, BOOK)
     assert (bill.until - LAUNCHED, bill.estimated) == (until, True)

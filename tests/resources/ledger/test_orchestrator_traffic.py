@@ -1,4 +1,4 @@
-"""What this machine asks of S3 and takes out of AWS is in the ledger, at its price."""
+"""Requests and downloads of this machine are in the ledger, with their cost."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -28,10 +28,10 @@ __all__ = ["s3", "s3_server"]
 BOOK = shipped_prices("eu-north-1")
 
 
-def counted(put: int = 0, get: int = 0, read: int = 0) -> OrchestratorTraffic:
-    own = OrchestratorTraffic("cam", "eu-north-1", "taking results home", system_clock())
-    own.traffic.put, own.traffic.get, own.traffic.read = put, get, read
-    return own
+def traffic(put: int = 0, get: int = 0, read: int = 0) -> OrchestratorTraffic:
+    counted = OrchestratorTraffic("cam", "eu-north-1", "downloading results", system_clock())
+    counted.traffic.put, counted.traffic.get, counted.traffic.read = put, get, read
+    return counted
 
 
 @pytest.fixture
@@ -53,22 +53,22 @@ def ledger_of(camera: S3Store, s3: S3Rig) -> pl.DataFrame:
     return read_ledger([S3Store(f"{camera.url}/{LEDGER_FOLDER}", s3.clients())])
 
 
-def test_what_leaves_aws_costs_by_the_gb_and_requests_by_the_thousand() -> None:
-    requests, transfer = counted(1999, 5000, 10 * 2**30).rows(BOOK).iter_rows(named=True)
-    # The request that writes it down is the two thousandth.
+def test_transfer_costs_by_the_gb_and_requests_by_the_thousand() -> None:
+    requests, transfer = traffic(1999, 5000, 10 * 2**30).rows(BOOK).iter_rows(named=True)
+    # Writing the rows is the two thousandth request.
     assert (requests["kind"], requests["usd"]) == ("requests", Decimal("0.012"))
     assert (transfer["kind"], transfer["usd"]) == ("transfer", Decimal("0.9"))
     assert transfer["remark"] == FREE_TRANSFER_REMARK
     assert {requests["launch"], transfer["launch"], requests["market"]} == {None}
 
 
-def test_without_a_price_nothing_is_invented() -> None:
-    rows = counted(1, 1, 1).rows(PriceBook("moon-1", ()))
+def test_without_prices_rows_have_no_cost_and_a_remark() -> None:
+    rows = traffic(1, 1, 1).rows(PriceBook("moon-1", ()))
     assert rows["usd"].to_list() == [0, 0] and rows["estimated"].all()
     assert all("moon-1 is known" in remark for remark in rows["remark"])
 
 
-def test_results_that_are_taken_home_are_rows_of_their_cameras_ledger(
+def test_a_download_of_results_adds_rows_to_the_cameras_ledger(
     camera: S3Store, s3: S3Rig, aws: Aws, tmp_path: Path
 ) -> None:
     download_cameras([RemoteResults("cam", camera.url, tmp_path / "cam")], aws)
@@ -78,30 +78,28 @@ def test_results_that_are_taken_home_are_rows_of_their_cameras_ledger(
     assert sum_traffic(rows).bytes_home == 101_000
     # A HEAD and a GET for each of two files.
     assert rows.filter(kind="requests")["requests_get"].to_list() == [4]
-    assert with_row_times(rows, 0)["moment"].to_list() == rows["ended_at"].to_list()
+    assert with_row_times(rows, 0)["row_time"].to_list() == rows["ended_at"].to_list()
 
 
-def test_what_is_here_already_is_not_paid_for_again(
+def test_downloaded_files_are_not_transferred_again(
     camera: S3Store, s3: S3Rig, aws: Aws, tmp_path: Path
 ) -> None:
     download_cameras([RemoteResults("cam", camera.url, tmp_path / "cam")], aws)
     before = ledger_of(camera, s3).filter(kind="transfer")["bytes_read"].sum()
     download_cameras([RemoteResults("cam", camera.url, tmp_path / "cam")], aws)
-    # But the first copy's row, which comes home with the second.
+    # Only the rows of the first download, which the second one includes.
     again = ledger_of(camera, s3).filter(kind="transfer")["bytes_read"].sum() - before
     assert 0 < again < 50_000
 
 
-def test_a_copy_that_breaks_off_has_its_row(
-    camera: S3Store, s3: S3Rig, aws: Aws, tmp_path: Path
-) -> None:
+def test_a_failed_download_has_a_row(camera: S3Store, s3: S3Rig, aws: Aws, tmp_path: Path) -> None:
     s3.fail("GetObject", refuse(403, "AccessDenied"), key="results/cam/stage3/report.json")
     with pytest.raises(StoreError, match="permission denied"):
         download_cameras([RemoteResults("cam", camera.url, tmp_path / "cam")], aws)
     assert ledger_of(camera, s3).filter(kind="requests").height == 1
 
 
-def test_whoever_may_read_only_gets_the_results_and_is_told(
+def test_without_write_permission_results_are_downloaded_with_a_warning(
     camera: S3Store,
     s3: S3Rig,
     aws: Aws,
@@ -116,11 +114,11 @@ def test_whoever_may_read_only_gets_the_results_and_is_told(
     assert ledger_of(camera, s3).is_empty()
 
 
-def test_results_taken_home_count_to_what_the_visits_have_cost_ever(
+def test_downloads_count_in_the_total_cost_of_observations(
     camera: S3Store, s3: S3Rig, aws: Aws, tmp_path: Path
 ) -> None:
     download_cameras([RemoteResults("cam", camera.url, tmp_path / "cam")], aws)
     rows = ledger_of(camera, s3)
-    told = stage_cost_metadata(rows, "none")
-    assert told("observations")["cost/usd_total_ever"] == float(round(rows["usd"].sum(), 8))
-    assert told("detections")["cost/usd_total_ever"] == 0
+    metadata = stage_cost_metadata(rows, "none")
+    assert metadata("observations")["cost/usd_total_ever"] == float(round(rows["usd"].sum(), 8))
+    assert metadata("detections")["cost/usd_total_ever"] == 0

@@ -1,4 +1,4 @@
-"""The ledger as a table: written whole, read for many cameras at once."""
+"""Reading and writing of ledger tables."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,16 +12,16 @@ from resources.ledger.table import LEDGER_SCHEMA, read_ledger, write_ledger
 from resources.storage.local_store import LocalStore
 
 
-def rows(*facts: dict[str, Any]) -> pl.DataFrame:
+def rows(*columns: dict[str, Any]) -> pl.DataFrame:
     empty = dict.fromkeys(LEDGER_SCHEMA)
-    return pl.DataFrame([{**empty, **each} for each in facts], schema=LEDGER_SCHEMA)
+    return pl.DataFrame([{**empty, **each} for each in columns], schema=LEDGER_SCHEMA)
 
 
 def at(hour: int) -> datetime:
     return datetime(2026, 11, 1, hour, tzinfo=UTC)
 
 
-def test_ledgers_of_many_cameras_are_one_frame_in_order_of_time(tmp_path: Path) -> None:
+def test_ledgers_of_several_cameras_are_one_frame_sorted_by_time(tmp_path: Path) -> None:
     north, south = LocalStore(tmp_path / "north"), LocalStore(tmp_path / "south")
     late = {"camera_id": "north", "intended_at": at(9), "usd": Decimal("0.0000000001")}
     write_ledger(north, "a-1", rows(late))
@@ -36,7 +36,7 @@ def test_ledgers_of_many_cameras_are_one_frame_in_order_of_time(tmp_path: Path) 
     assert read.schema == LEDGER_SCHEMA
 
 
-def test_a_launch_that_is_written_again_replaces_its_rows(tmp_path: Path) -> None:
+def test_writing_a_launch_again_replaces_its_rows(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     write_ledger(store, "a-1", rows({"usd": Decimal(1)}, {"usd": Decimal(1)}))
     write_ledger(store, "a-1", rows({"usd": Decimal(3)}))
@@ -44,11 +44,11 @@ def test_a_launch_that_is_written_again_replaces_its_rows(tmp_path: Path) -> Non
     assert read_ledger([store])["usd"].to_list() == [Decimal(3)]
 
 
-def test_no_ledger_is_an_empty_frame_with_the_same_columns(tmp_path: Path) -> None:
+def test_without_a_ledger_the_frame_is_empty_with_the_same_columns(tmp_path: Path) -> None:
     assert read_ledger([LocalStore(tmp_path)]).schema == LEDGER_SCHEMA
 
 
-def test_what_is_no_ledgers_row_is_refused(tmp_path: Path) -> None:
+def test_rows_with_another_schema_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(pl.exceptions.SchemaError):
         write_ledger(LocalStore(tmp_path), "a-1", pl.DataFrame({"usd": [0.1]}))
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The report for people: what it says, whom it protects, and how it behaves in a browser."""
+"""The report page: its content, the privacy of people, and its behaviour in a browser."""
 
 import base64
 import html
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import polars as pl
 import pytest
-from report_rig import PERSON, LabelledBox, CameraOutput, grass, stage3, with_pattern
+from report_rig import PERSON, CameraOutput, LabelledBox, grass, stage3, with_pattern
 from ui_browser import Browser, missing_browser, open_browser
 
 from gpu_kernels.preprocessing.letterbox import Picture
@@ -46,7 +46,7 @@ OWL = LabelledBox("tawny owl", "Strix aluco", confidence=0.6)
 
 
 def a_week(folder: Path) -> CameraOutput:
-    """Foxes, an owl that is to be reviewed, a person, and what goes wrong with footage."""
+    """Foxes, an owl to review, a person, a failed file and a file without a time."""
     shoot = CameraOutput(folder)
     shoot.still("1.jpg", NIGHT, LabelledBox())
     shoot.still("2.jpg", NIGHT + 20 * HOUR, LabelledBox(), LabelledBox(xywh=(0.1, 0.1, 0.2, 0.2)))
@@ -68,8 +68,8 @@ def page(week: LocalStore) -> str:
     return stage3(week)
 
 
-def words(page: str) -> str:
-    """What a reader sees, without scripts and drawings, in one line."""
+def visible_text(page: str) -> str:
+    """The visible text of a page, without scripts and plots, in one line."""
     for element in ("script", "style", "svg", "template"):
         page = re.sub(f"<{element}.*?</{element}>", " ", page, flags=re.S)
     return html.unescape(" ".join(re.sub(r"<[^>]+>", " ", page).split()))
@@ -78,15 +78,15 @@ def words(page: str) -> str:
 def data(page: str) -> dict[str, Any]:
     found = re.search(r'id="visits">(.*?)</script>', page)
     assert found
-    told: dict[str, Any] = json.loads(found[1])
-    return told
+    content: dict[str, Any] = json.loads(found[1])
+    return content
 
 
 def visits(page: str) -> list[dict[str, Any]]:
     """The gallery's visits, with the names of their species."""
-    told = data(page)
-    rows = [dict(zip(GALLERY_COLUMNS, visit, strict=True)) for visit in told["visits"]]
-    return [row | {"species": told["species"][row["species"]][0]} for row in rows]
+    content = data(page)
+    rows = [dict(zip(GALLERY_COLUMNS, visit, strict=True)) for visit in content["visits"]]
+    return [row | {"species": content["species"][row["species"]][0]} for row in rows]
 
 
 def pictures(page: str) -> list[Picture]:
@@ -98,90 +98,97 @@ def pictures(page: str) -> list[Picture]:
 
 
 def detail(picture: Picture) -> float:
-    """How much neighbouring pixels differ, in grey levels."""
+    """The mean difference of neighbouring pixels, in grey levels."""
     return float(np.abs(np.diff(picture.astype(float), axis=1)).mean())
 
 
-# What it says
+# Content
 
 
-def test_the_page_begins_with_the_numbers_that_are_asked_for_first(page: str) -> None:
-    said = words(page)
-    assert said.startswith(
-        "camera7: what was seen camera7 2026-05-01 to 2026-05-07, by the camera's clock "
+def test_the_page_begins_with_the_totals(page: str) -> None:
+    text = visible_text(page)
+    assert text.startswith(
+        "camera7: camera trap report camera7 2026-05-01 to 2026-05-07 by the camera's clock "
     )
     assert (
-        "5 visits 1 to review 2 animal species 7 camera days 7 pictures 0 videos 1 file not used"
-    ) in said
+        "5 visits 1 to review 2 animal species 7 camera days 7 pictures 0 videos 1 failed file"
+    ) in text
 
 
-def test_each_species_has_its_visits_their_rate_and_the_most_at_once(page: str) -> None:
-    said = words(page)
-    assert "red fox Vulpes vulpes 3 42.9 2 0 2026-05-01 02:14 2026-05-01 22:14" in said
-    assert "tawny owl Strix aluco 1 14.3 1 1 2026-05-03 04:14 2026-05-03 04:14" in said
+def test_each_species_has_visits_rate_and_maximum_count(page: str) -> None:
+    text = visible_text(page)
+    assert "red fox Vulpes vulpes 3 42.9 2 0 2026-05-01 02:14 2026-05-01 22:14" in text
+    assert "tawny owl Strix aluco 1 14.3 1 1 2026-05-03 04:14 2026-05-03 04:14" in text
 
 
 @pytest.mark.parametrize(
-    ("days", "visits", "rate", "said"),
+    ("days", "visits", "rate", "explanation"),
     [
-        (7, 3, "42.9", "divided by the 7 days that cameras were out, times 100; so few days"),
-        (1, 3, "300.0", "divided by the 1 day that"),
-        (4000, 1, "0.025", "divided by the 4,000 days that cameras were out, times 100."),
-        (0, 1, "", "are not told: no file says when it was."),
+        (7, 3, "42.9", "visits / 7 camera days × 100; it is not reliable for so few days."),
+        (1, 3, "300.0", "visits / 1 camera day ×"),
+        (4000, 1, "0.025", "visits / 4,000 camera days × 100."),
+        (0, 1, "", "cannot be computed because no file has a time."),
     ],
 )
-def test_a_rate_is_told_with_the_days_that_it_is_counted_by(
-    days: int, visits: int, rate: str, said: str
+def test_a_rate_has_the_camera_days_it_is_computed_with(
+    days: int, visits: int, rate: str, explanation: str
 ) -> None:
-    counted = visit_rate(pl.DataFrame({"camera_days": [days // 4] * 4 if days > 1000 else [days]}))
-    assert counted.of(visits) == rate
-    assert said in counted.says
+    computed = visit_rate(pl.DataFrame({"camera_days": [days // 4] * 4 if days > 1000 else [days]}))
+    assert computed.of(visits) == rate
+    assert explanation in computed.explanation
 
 
-def test_no_rate_is_told_by_a_clock_that_was_wrong() -> None:
-    counted = visit_rate(pl.DataFrame({"camera_days": [20 * 365, 30]}))
-    assert counted.of(5) == ""
-    assert "a clock may have been wrong" in counted.says
+def test_there_is_no_rate_if_a_clock_may_have_been_wrong() -> None:
+    computed = visit_rate(pl.DataFrame({"camera_days": [20 * 365, 30]}))
+    assert computed.of(5) == ""
+    assert "the clock of a camera may have been wrong" in computed.explanation
 
 
-def test_a_family_is_no_species_in_the_count_of_species(tmp_path: Path) -> None:
+def test_a_family_does_not_count_as_a_species(tmp_path: Path) -> None:
     dogs = LabelledBox("dog family", "Canidae")
-    shoot = CameraOutput(tmp_path).still("1.jpg", NIGHT, LabelledBox()).still("2.jpg", NIGHT + HOUR, dogs)
-    assert "2 visits 0 to review 1 animal species" in words(stage3(shoot.write()))
+    shoot = (
+        CameraOutput(tmp_path)
+        .still("1.jpg", NIGHT, LabelledBox())
+        .still("2.jpg", NIGHT + HOUR, dogs)
+    )
+    assert "2 visits 0 to review 1 animal species" in visible_text(stage3(shoot.write()))
 
 
-def test_what_was_left_out_is_told_with_its_reason_and_its_files(page: str) -> None:
-    said = words(page)
-    assert "1 file could not be read reading files" in said
-    assert "1 file: file is empty 6.jpg" in said
-    assert "1 visit without a time is not in it" in said
+def test_exclusions_have_reasons_and_files(page: str) -> None:
+    text = visible_text(page)
+    assert "1 file could not be read reading" in text
+    assert "1 file: file is empty 6.jpg" in text
+    assert "1 visit without a time is not included" in text
 
 
-def test_settings_are_told_with_their_meaning_and_models_with_their_names(page: str) -> None:
-    said = words(page)
-    assert "min_confidence 0.5 Rows below this are left out." in said
-    assert "detector megadetector-lite 1" in said
+def test_settings_have_descriptions_and_models_have_names(page: str) -> None:
+    text = visible_text(page)
+    assert "min_confidence 0.5 Rows below this are left out." in text
+    assert "detector megadetector-lite 1" in text
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
-        ([], "Nothing was rented: all of it ran on a machine of your own."),
-        ([("local", "0", "0", "0")], "Nothing was rented: all of it ran on a machine of your own."),
+        ([], "There are no cloud costs: everything ran on a local machine."),
+        (
+            [("local", "0", "0", "0")],
+            "There are no cloud costs: everything ran on a local machine.",
+        ),
         (
             [("spot", "0.0300", "0.1000", "0.0100"), (None, "0.0100", "0.0100", "0")],
-            "$0.0400 for computing; on demand it would have been $0.1100, of which 64% were saved. "
-            "$0.0100 of it bought nothing: work that was interrupted or failed. "
-            "Storage and transfer are not in it.",
+            "$0.0400 for computing, 64% less than the on-demand price of $0.1100. "
+            "$0.0100 of it was spent on interrupted or failed work. "
+            "Storage and data transfer are not included.",
         ),
     ],
 )
-def test_what_it_cost_is_told_from_the_ledger(
+def test_costs_are_those_of_the_ledger(
     week: LocalStore,
     page: str,
     tmp_path: Path,
     rows: list[tuple[str | None, str, str, str]],
-    said: str,
+    message: str,
 ) -> None:
     source = LocalStore(tmp_path)
     for key in ("stage3/observations.parquet", "stage3/report.json", *TABLES):
@@ -195,21 +202,21 @@ def test_what_it_cost_is_told_from_the_ledger(
     whole = [{name: row.get(name) for name in cost_ledger.LEDGER_SCHEMA} for row in ledger]
     frame = pl.DataFrame(whole, schema=cost_ledger.LEDGER_SCHEMA)
     cost_ledger.write_ledger(LocalStore(tmp_path / cost_ledger.LEDGER_FOLDER), "one", frame)
-    assert cost_description([load_camera_results(source, source, Privacy())]) == said
+    assert cost_description([load_camera_results(source, source, Privacy())]) == message
 
 
-def test_a_ledger_that_cannot_be_read_is_named(week: LocalStore, page: str, tmp_path: Path) -> None:
+def test_a_damaged_ledger_is_an_error(week: LocalStore, page: str, tmp_path: Path) -> None:
     source = LocalStore(tmp_path)
     for key in ("stage3/observations.parquet", "stage3/report.json", *TABLES):
         source.write_bytes(key, week.read_bytes(key))
-    source.write_bytes("ledger/one.json", b"what is known of a launch")
+    source.write_bytes("ledger/one.json", b"a launch record")
     load_camera_results(source, source, Privacy())
     source.write_bytes("ledger/one.parquet", b"PAR1 and no more")
     with pytest.raises(StoreError, match=r"ledger/one\.parquet is damaged or of another"):
         load_camera_results(source, source, Privacy())
 
 
-def test_the_gallery_begins_with_what_is_to_be_reviewed_then_goes_by_time(page: str) -> None:
+def test_the_gallery_begins_with_visits_to_review_then_is_ordered_by_time(page: str) -> None:
     shown = visits(page)
     assert [row["species"] for row in shown] == [
         "tawny owl",
@@ -238,31 +245,33 @@ def test_a_picture_shows_the_box_where_it_was_found(page: str) -> None:
     assert pictures(page)[1].shape == (THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3)
 
 
-def test_a_camera_that_saw_nothing_has_a_page_too(tmp_path: Path) -> None:
+def test_a_camera_without_visits_has_a_page(tmp_path: Path) -> None:
     page = stage3(CameraOutput(tmp_path).still("1.jpg", NIGHT).write())
-    assert "No visits were found." in words(page)
+    assert "There are no visits." in visible_text(page)
     assert "pictures-0" not in page
 
 
-def test_names_of_species_and_files_stay_text(tmp_path: Path) -> None:
+def test_names_of_species_and_files_are_escaped(tmp_path: Path) -> None:
     name = '<img src=x onerror="alert(1)">'
-    page = stage3(CameraOutput(tmp_path).still(f"{name[:9]}.jpg", NIGHT, LabelledBox(name, name)).write())
+    page = stage3(
+        CameraOutput(tmp_path).still(f"{name[:9]}.jpg", NIGHT, LabelledBox(name, name)).write()
+    )
     assert "<img src" not in page
     (visit,) = visits(page)
     assert visit["species"] == name
 
 
-def test_a_clock_that_was_wrong_is_told_before_anything_is_counted_by_it(tmp_path: Path) -> None:
+def test_a_clock_that_may_have_been_wrong_is_a_warning(tmp_path: Path) -> None:
     shoot = CameraOutput(tmp_path).still("1.jpg", datetime(1970, 1, 1), LabelledBox())
     page = stage3(shoot.still("2.jpg", NIGHT, LabelledBox()).write())
-    assert "its clock may have been wrong" in words(page)
+    assert "The camera's clock may have been wrong" in visible_text(page)
 
 
-def test_the_same_results_give_the_same_page(week: LocalStore, page: str) -> None:
+def test_equal_results_give_the_same_page(week: LocalStore, page: str) -> None:
     assert stage3(week) == page
 
 
-def test_what_lies_beside_the_ledgers_tables_is_no_table(tmp_path: Path) -> None:
+def test_launch_records_next_to_the_ledger_are_ignored(tmp_path: Path) -> None:
     store = a_week(tmp_path).write()
     stage3(store)
     store.write_bytes("ledger/launch-1.json", b"{}")
@@ -272,7 +281,9 @@ def test_what_lies_beside_the_ledgers_tables_is_no_table(tmp_path: Path) -> None
 def test_several_cameras_have_one_page_with_a_map(tmp_path: Path) -> None:
     places = {"hill": (59.123456, 11.2), "lake": (59.2, 11.3)}
     stores = [
-        CameraOutput(tmp_path / name, name).still("1.jpg", NIGHT, LabelledBox(), position=place).write()
+        CameraOutput(tmp_path / name, name)
+        .still("1.jpg", NIGHT, LabelledBox(), position=place)
+        .write()
         for name, place in places.items()
     ]
     for store in stores:
@@ -280,32 +291,34 @@ def test_several_cameras_have_one_page_with_a_map(tmp_path: Path) -> None:
     results = [load_camera_results(store, store, Privacy()) for store in stores]
     write_report_page(tmp_path / "all.html", results, Privacy())
     page = (tmp_path / "all.html").read_text("utf-8")
-    said = words(page)
-    assert said.startswith("2 cameras: what was seen")
+    text = visible_text(page)
+    assert text.startswith("2 cameras: camera trap report")
     assert "Map of 2 cameras." in page
-    assert "red fox Vulpes vulpes 2 100.0" in said
+    assert "red fox Vulpes vulpes 2 100.0" in text
     assert [data(page)["cameras"][row["camera"]] for row in visits(page)] == ["hill", "lake"]
 
 
-# Whom it protects
+# Privacy
 
 
 CHECKS = np.kron([[0, 200], [200, 0]], np.ones((2, 2)))[:, :, None].repeat(3, 2).astype(np.uint8)
 
 
-def person_in(pattern: Picture, *seen: LabelledBox, folder: Path, privacy: Privacy | None = None) -> str:
-    """The page of a picture on which a person wears a pattern."""
+def person_in(
+    pattern: Picture, *boxes: LabelledBox, folder: Path, privacy: Privacy | None = None
+) -> str:
+    """The page of a picture with a patterned person."""
     picture = with_pattern(grass(), PERSON.xywh, pattern)
-    shoot = CameraOutput(folder).still("1.jpg", NIGHT, *seen, picture=picture)
+    shoot = CameraOutput(folder).still("1.jpg", NIGHT, *boxes, picture=picture)
     return stage3(shoot.write(), privacy)
 
 
-def test_a_person_is_blurred_unless_asked_otherwise(tmp_path: Path) -> None:
+def test_people_are_blurred_by_default(tmp_path: Path) -> None:
     (shown,) = pictures(person_in(CHECKS, PERSON, folder=tmp_path / "a"))
     clear = Privacy(blur_people=False)
     page = person_in(CHECKS, PERSON, folder=tmp_path / "b", privacy=clear)
     assert detail(shown) < 2 < 20 < detail(pictures(page)[0])
-    assert "not blurred: think before you pass this file on" in words(page)
+    assert "not blurred. Consider this before you share this file." in visible_text(page)
 
 
 def test_people_who_differ_in_detail_alone_give_the_same_picture(tmp_path: Path) -> None:
@@ -316,13 +329,13 @@ def test_people_who_differ_in_detail_alone_give_the_same_picture(tmp_path: Path)
         assert np.abs(one.astype(int) - each.astype(int)).max() <= 6
 
 
-def test_a_person_s_clothes_have_no_colour_left(tmp_path: Path) -> None:
+def test_a_blurred_person_has_no_colour(tmp_path: Path) -> None:
     red = np.full((1, 1, 3), (0, 0, 200), np.uint8)
     (shown,) = pictures(person_in(red, PERSON, folder=tmp_path))
     assert np.ptp(shown.astype(int), axis=2).max() <= 3
 
 
-def test_a_person_beside_an_animal_is_blurred_in_the_animal_s_picture(tmp_path: Path) -> None:
+def test_a_person_next_to_an_animal_is_blurred_in_the_animal_s_picture(tmp_path: Path) -> None:
     beside = LabelledBox("domestic dog", "Canis familiaris", xywh=(0.6, 0.4, 0.3, 0.3))
     page = person_in(CHECKS, beside, PERSON, folder=tmp_path)
     dog = next(row for row in visits(page) if "dog" in row["species"])
@@ -331,13 +344,13 @@ def test_a_person_beside_an_animal_is_blurred_in_the_animal_s_picture(tmp_path: 
     assert detail(picture[50:140, :60]) < 2
 
 
-def test_what_a_label_calls_a_person_is_one(tmp_path: Path) -> None:
+def test_a_detection_labelled_as_a_person_is_blurred(tmp_path: Path) -> None:
     called = LabelledBox("human", "Homo sapiens")
     (shown,) = pictures(person_in(CHECKS, called, folder=tmp_path))
     assert detail(shown) < 2
 
 
-def test_who_is_a_person_by_a_label_alone_is_blurred_beside_an_animal_too(tmp_path: Path) -> None:
+def test_a_detection_labelled_as_a_person_is_blurred_in_other_pictures_too(tmp_path: Path) -> None:
     called = LabelledBox("human", "Homo sapiens")
     beside = LabelledBox("domestic dog", "Canis familiaris", xywh=(0.6, 0.4, 0.3, 0.3))
     page = person_in(CHECKS, beside, called, folder=tmp_path)
@@ -345,7 +358,7 @@ def test_who_is_a_person_by_a_label_alone_is_blurred_beside_an_animal_too(tmp_pa
     assert detail(pictures(page)[dog["picture"]][50:140, :60]) < 2
 
 
-def test_nothing_of_a_person_is_in_the_thumbnails_table_either(tmp_path: Path) -> None:
+def test_people_are_blurred_in_the_thumbnails_table(tmp_path: Path) -> None:
     person_in(CHECKS, PERSON, folder=tmp_path)
     table = pl.read_parquet(tmp_path / "stage3/thumbnails.parquet")
     assert table.schema == schemas.THUMBNAILS
@@ -354,13 +367,13 @@ def test_nothing_of_a_person_is_in_the_thumbnails_table_either(tmp_path: Path) -
     assert detail(np.asarray(picture, np.uint8)) < 2
 
 
-def test_blur_that_was_switched_on_later_is_made_anew_from_the_journal(tmp_path: Path) -> None:
+def test_thumbnails_are_made_again_when_blur_is_switched_on(tmp_path: Path) -> None:
     person_in(CHECKS, PERSON, folder=tmp_path, privacy=Privacy(blur_people=False))
     (shown,) = pictures(stage3(LocalStore(tmp_path)))
     assert detail(shown) < 2
 
 
-def test_blur_that_was_switched_on_later_shows_nothing_where_the_journal_is_gone(
+def test_without_a_journal_there_are_no_pictures_when_blur_is_switched_on(
     tmp_path: Path,
 ) -> None:
     person_in(CHECKS, PERSON, folder=tmp_path, privacy=Privacy(blur_people=False))
@@ -384,32 +397,34 @@ def test_the_best_crops_in_the_ui_are_of_frames_without_people(tmp_path: Path) -
     assert contact_sheet(store, Stage1Journal(store, "one"))
 
 
-def test_people_can_be_left_out_altogether(week: LocalStore, tmp_path: Path) -> None:
+def test_people_can_be_left_out(week: LocalStore, tmp_path: Path) -> None:
     shutil.copytree(week.root, tmp_path / "copy")
     store = LocalStore(tmp_path / "copy")
     page = stage3(store, Privacy(leave_out_people=True))
     assert "person" not in {row["species"] for row in visits(page)}
-    assert "People are left out, as the settings ask: 1 visit." in words(page)
+    assert "People are left out (1 visit) by the privacy settings." in visible_text(page)
     with store.reading("stage3/thumbnails.parquet") as path:
         assert not pl.read_parquet(path)["person"].any()
 
 
-def test_where_a_sensitive_species_was_seen_the_place_is_rounded(tmp_path: Path) -> None:
-    shoot = CameraOutput(tmp_path).still("1.jpg", NIGHT, OWL, place=(59.123456, 11.987654))
+def test_coordinates_are_rounded_where_a_sensitive_species_was_observed(tmp_path: Path) -> None:
+    shoot = CameraOutput(tmp_path).still("1.jpg", NIGHT, OWL, position=(59.123456, 11.987654))
     store = shoot.write()
     privacy = Privacy(sensitive_species=("strix aluco",))
-    assert "59.1, 12.0 (rounded)" in words(stage3(store, privacy))
+    assert "59.1, 12.0 (rounded)" in visible_text(stage3(store, privacy))
     assert "59.123" not in stage3(store, privacy)
-    assert "59.12346, 11.98765" in words(stage3(store))
+    assert "59.12346, 11.98765" in visible_text(stage3(store))
 
 
-# What reviewers say
+# Reviews
 
 
-def reviewed(shoot: CameraOutput, path: str, name: str, scientific_name: str, category: str) -> LocalStore:
-    """The camera's output after a reviewer named what a medium shows."""
+def reviewed(
+    shoot: CameraOutput, path: str, name: str, scientific_name: str, category: str
+) -> LocalStore:
+    """The camera's output after a reviewer labelled a medium."""
     (medium,) = (each for each in shoot.media if each["path"] == path)
-    word = {
+    correction = {
         "content_hash": medium["content_hash"],
         "category": category,
         "species": name,
@@ -417,43 +432,45 @@ def reviewed(shoot: CameraOutput, path: str, name: str, scientific_name: str, ca
         "reviewed_by": "Astrid",
         "reviewed_on": date(2026, 6, 1),
     }
-    whole = {column: word.get(column) for column in schemas.CORRECTIONS}
+    whole = {column: correction.get(column) for column in schemas.CORRECTIONS}
     store = shoot.write()
     with store.writing("tables/corrections/one.parquet") as file:
         pl.DataFrame([whole], schema=schemas.CORRECTIONS).write_parquet(file)
     return store
 
 
-def test_a_reviewer_s_word_is_shown_with_who_said_it_and_the_agreement(tmp_path: Path) -> None:
+def test_a_correction_is_shown_with_its_author_and_the_agreement(tmp_path: Path) -> None:
     shoot = CameraOutput(tmp_path).still("1.jpg", NIGHT, LabelledBox())
     page = stage3(reviewed(shoot, "1.jpg", "Arctic fox", "Vulpes lagopus", "animal"))
     (visit,) = visits(page)
     assert visit["species"] == "Arctic fox"
-    assert visit["note"] == "named by Astrid, 2026-06-01 (the machine: red fox)"
-    said = words(page)
-    assert "Reviewers named 1 box; the machine had said the same of 0 of them, 0%." in said
-    assert "red fox Arctic fox 1" in said
+    assert visit["note"] == "labelled by Astrid, 2026-06-01 (machine: red fox)"
+    text = visible_text(page)
+    assert "Reviewers labelled 1 box. They agreed with the machine on 0 (0%)." in text
+    assert "red fox Arctic fox 1" in text
 
 
-def test_what_the_machine_missed_is_shown_without_a_picture_and_told(tmp_path: Path) -> None:
-    shoot = CameraOutput(tmp_path).still("1.jpg", NIGHT, LabelledBox()).still("2.jpg", NIGHT + 2 * HOUR)
+def test_a_missed_detection_is_shown_without_a_picture(tmp_path: Path) -> None:
+    shoot = (
+        CameraOutput(tmp_path).still("1.jpg", NIGHT, LabelledBox()).still("2.jpg", NIGHT + 2 * HOUR)
+    )
     page = stage3(reviewed(shoot, "2.jpg", "Arctic fox", "Vulpes lagopus", "animal"))
     _, visit = visits(page)
-    assert visit["note"] == "named by Astrid, 2026-06-01 (the machine found nothing)"
+    assert visit["note"] == "labelled by Astrid, 2026-06-01 (missed by the machine)"
     assert visit["picture"] is None
-    said = words(page)
-    assert "Reviewers looked at 1 file in which the machine had found nothing." in said
-    assert "It had missed, by files: Arctic fox 1." in said
+    text = visible_text(page)
+    assert "Reviewers labelled 1 file without detections." in text
+    assert "Missed by the machine (number of files): Arctic fox 1." in text
 
 
-def test_a_visit_that_a_reviewer_added_to_keeps_the_picture_of_its_box(tmp_path: Path) -> None:
+def test_a_visit_with_a_missed_detection_has_the_picture_of_its_box(tmp_path: Path) -> None:
     shoot = CameraOutput(tmp_path).still("1.jpg", NIGHT, LabelledBox()).still("2.jpg", NIGHT)
     page = stage3(reviewed(shoot, "2.jpg", "red fox", "Vulpes vulpes", "animal"))
     (visit,) = visits(page)
     assert visit["picture"] is not None
 
 
-def test_whom_a_reviewer_calls_a_person_is_blurred(tmp_path: Path) -> None:
+def test_a_detection_that_a_reviewer_labelled_as_a_person_is_blurred(tmp_path: Path) -> None:
     picture = with_pattern(grass(), LabelledBox().xywh, CHECKS)
     shoot = CameraOutput(tmp_path).still("1.jpg", NIGHT, LabelledBox(), picture=picture)
     assert detail(pictures(stage3(shoot.write()))[0]) > 20
@@ -461,10 +478,10 @@ def test_whom_a_reviewer_calls_a_person_is_blurred(tmp_path: Path) -> None:
     assert detail(pictures(stage3(store))[0]) < 2
 
 
-# Made again
+# Re-runs
 
 
-def test_other_windows_take_the_pictures_that_are_there_and_need_no_journal(
+def test_other_windows_reuse_thumbnails_without_the_journal(
     week: LocalStore, tmp_path: Path
 ) -> None:
     shutil.copytree(week.root, tmp_path / "copy", ignore=shutil.ignore_patterns("journal"))
@@ -474,20 +491,20 @@ def test_other_windows_take_the_pictures_that_are_there_and_need_no_journal(
     assert all(row["picture"] is not None for row in visits(page))
 
 
-def test_visits_whose_picture_is_not_at_hand_are_shown_without(
+def test_visits_without_a_thumbnail_are_shown_without_a_picture(
     week: LocalStore, tmp_path: Path
 ) -> None:
     away = shutil.ignore_patterns("journal", "thumbnails.parquet")
     shutil.copytree(week.root, tmp_path / "copy", ignore=away)
     page = stage3(LocalStore(tmp_path / "copy"))
     assert [row["picture"] for row in visits(page)] == [None] * 5
-    assert "5 visits have no picture here." in words(page)
+    assert "5 visits have no picture." in visible_text(page)
 
 
-# Effort
+# Sampling effort
 
 
-def test_a_quiet_day_is_a_day_of_effort() -> None:
+def test_a_day_without_files_is_a_camera_day() -> None:
     days = [datetime(2026, 5, 1, 23), datetime(2026, 5, 4, 1), None]
     media = pl.LazyFrame(
         [
@@ -501,7 +518,7 @@ def test_a_quiet_day_is_a_day_of_effort() -> None:
 
 
 @pytest.mark.parametrize(
-    ("last", "name", "parts"),
+    ("last", "name", "periods"),
     [
         (date(2026, 5, 1), "day", 1),
         (date(2026, 7, 1), "day", 62),
@@ -510,14 +527,14 @@ def test_a_quiet_day_is_a_day_of_effort() -> None:
         (date(2046, 5, 1), "year", 21),
     ],
 )
-def test_time_is_cut_into_as_few_parts_as_can_be_read(last: date, name: str, parts: int) -> None:
-    cut = make_calendar(date(2026, 5, 1), last)
-    assert (cut.name, cut.parts) == (name, parts)
-    assert cut.starts[0] <= date(2026, 5, 1)
-    assert cut.starts[-2] <= last < cut.starts[-1]
+def test_a_calendar_has_a_readable_number_of_periods(last: date, name: str, periods: int) -> None:
+    calendar = make_calendar(date(2026, 5, 1), last)
+    assert (calendar.period_name, calendar.periods) == (name, periods)
+    assert calendar.starts[0] <= date(2026, 5, 1)
+    assert calendar.starts[-2] <= last < calendar.starts[-1]
 
 
-def test_visits_are_counted_by_part_and_by_hour_and_one_without_a_time_by_neither() -> None:
+def test_visits_with_a_time_are_counted_per_period_and_per_hour() -> None:
     times = [datetime(2026, 5, 1, 0), datetime(2026, 5, 1, 23, 59), datetime(2026, 5, 3), None]
     observations = pl.DataFrame({"start_at": times}, schema={"start_at": schemas.TIME})
     assert visits_per_period(observations, make_calendar(date(2026, 5, 1), date(2026, 5, 3))) == [
@@ -528,13 +545,13 @@ def test_visits_are_counted_by_part_and_by_hour_and_one_without_a_time_by_neithe
     assert visits_per_hour(observations) == [2, *[0] * 22, 1]
 
 
-def test_cameras_count_on_the_days_they_were_out() -> None:
+def test_active_cameras_are_averaged_per_period() -> None:
     spans = {
         "first_day": [date(2026, 5, 1), date(2026, 5, 2), None],
         "last_day": [date(2026, 5, 2), date(2026, 5, 2), None],
     }
-    cut = make_calendar(date(2026, 5, 1), date(2026, 5, 3))
-    assert cameras_per_period(pl.DataFrame(spans), cut) == [1, 2, 0]
+    calendar = make_calendar(date(2026, 5, 1), date(2026, 5, 3))
+    assert cameras_per_period(pl.DataFrame(spans), calendar) == [1, 2, 0]
 
 
 # In a browser
@@ -555,24 +572,24 @@ def shown(browser: Browser, name: str) -> list[str]:
 
 
 @pytest.mark.browser
-def test_on_a_phone_nothing_is_wider_than_the_window(browser: Browser) -> None:
+def test_on_a_phone_nothing_is_wider_than_the_viewport(browser: Browser) -> None:
     script = "return [document.documentElement.scrollWidth, innerWidth]"
     width, window = browser.driver.execute_script(script)
     assert width <= window
 
 
 @pytest.mark.browser
-def test_on_a_phone_no_cell_of_a_table_is_cut_and_each_says_what_it_is(browser: Browser) -> None:
-    cut = """return [...document.querySelectorAll('td, .plot svg, .legend')].filter(
+def test_on_a_phone_table_cells_are_visible_and_labelled(browser: Browser) -> None:
+    calendar = """return [...document.querySelectorAll('td, .plot svg, .legend')].filter(
         (each) => each.getBoundingClientRect().right > innerWidth).length"""
-    assert browser.driver.execute_script(cut) == 0
+    assert browser.driver.execute_script(calendar) == 0
     label = """return getComputedStyle(document.querySelector('.cards td.number'), '::before')
         .content"""
     assert "visits" in browser.driver.execute_script(label)
 
 
 @pytest.mark.browser
-def test_every_picture_and_field_has_a_name_for_who_cannot_see_it(browser: Browser) -> None:
+def test_all_pictures_and_controls_have_accessible_names(browser: Browser) -> None:
     nameless = """
         const name = (each) => each.alt || each.ariaLabel || each.getAttribute('aria-labelledby')
             || (each.labels && each.labels.length) || each.textContent.trim();
@@ -582,22 +599,22 @@ def test_every_picture_and_field_has_a_name_for_who_cannot_see_it(browser: Brows
 
 
 @pytest.mark.browser
-def test_the_filters_choose_and_order_the_visits(browser: Browser) -> None:
+def test_the_filters_select_and_order_the_visits(browser: Browser) -> None:
     browser.read("5 visits")
     browser.click("//label[contains(., 'to review only')]/input")
     browser.read("1 visit")
     assert shown(browser, "name") == ["tawny owl"]
     browser.click("//a[text()='red fox']")
     browser.read("3 visits")
-    assert shown(browser, "when") == [
+    assert shown(browser, "time") == [
         "2026-05-01 02:14:00",
         "2026-05-01 22:14:00",
-        "time not known",
+        "unknown time",
     ]
 
 
 @pytest.mark.browser
-def test_pictures_are_made_when_they_come_near_the_window(browser: Browser) -> None:
+def test_pictures_are_decoded_near_the_viewport(browser: Browser) -> None:
     browser.driver.execute_script("document.getElementById('gallery').scrollIntoView()")
     loaded = "//article//img[starts-with(@src, 'data:image/webp;base64,')]"
     browser.see(loaded)
