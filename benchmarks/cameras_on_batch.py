@@ -23,6 +23,7 @@ from resources.sandbox.model.config import CREDENTIALS, SandboxConfig, data_buck
 from resources.sandbox.sandbox import Sandbox
 from resources.settings.loader import find_profile
 from resources.settings.profile import Aws
+from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
 
 # Jobs and runs share two cores, so the clock is slow: a lease of 90 s is 18 real seconds.
@@ -30,7 +31,6 @@ CONFIG = SandboxConfig(
     scale=5, boot_seconds=20, pull_seconds=5, idle_seconds=120, stop_grace_seconds=60
 )
 ENDED = ("SUCCEEDED", "FAILED")
-MEDIA_TABLE = "tables/media.parquet"
 Job = dict[str, Any]
 
 
@@ -83,8 +83,8 @@ class Account:
             "done by more than one job": len(twice),
             "left running": len(left),
             "most jobs at once": f"{most} of {limit} allowed",
-            "jobs in the ledger": f"{len(in_ledger & {job['jobId'] for job in jobs})}, attempts' cost "
-            f"${attempts['usd'].sum():.4f}",
+            "jobs in the ledger": f"{len(in_ledger & {job['jobId'] for job in jobs})}, cost of "
+            f"attempts ${attempts['usd'].sum():.4f}",
             "bill": f"${sum(line.cost for line in bill):.4f} for {len(bill)} machines, with boot "
             "and idle time",
         }
@@ -97,6 +97,9 @@ class Account:
             "jobs are in no ledger": {job["jobId"] for job in jobs} - in_ledger,
         }
         return [fault for fault, found in faults.items() if found]
+
+    def _ledger(self, name: str) -> ObjectStore:
+        return open_camera_ledger(name, self.camera(name).output_url, self.clients).ledger
 
     @property
     def limit(self) -> int:

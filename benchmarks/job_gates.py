@@ -1,4 +1,4 @@
-"""Jobs of a sandbox that do nothing until they are told to end: for hours that pass in a second."""
+"""Sandbox jobs that wait until they are told to end, so that simulated hours pass in a second."""
 
 import errno
 import os
@@ -6,42 +6,42 @@ import time
 from pathlib import Path
 from typing import Any
 
-GATE_TIMEOUT_SECONDS = 20.0  # real seconds
+GATE_TIMEOUT_SECONDS = 20.0  # real time
 
 
 class JobGates:
-    """Each job reads from a pipe of its own, and ends when somebody writes to it.
+    """Named pipes, one per job; each job reads its pipe and ends after the first line.
 
     Args:
-        folder: of the pipes.
+        folder: for the pipes.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def command(self, name: str) -> list[str]:
-        """Of the job of a name."""
+        """Return the command of the job with this name."""
         gate = self._folder / name
         if not gate.exists():
             os.mkfifo(gate)
         return ["sh", "-c", f"read line < {gate}"]
 
     def end(self, job: dict[str, Any]) -> None:
-        """Let a running job end, and wait until it has; it may only just have been started.
+        """End a running job, and wait for its exit. The job may have started just now.
 
         Args:
-            job: as `Sandbox.jobs` tells it.
+            job: as returned by `Sandbox.jobs`.
 
         Raises:
-            TimeoutError: it does not read.
+            TimeoutError: the job does not read its pipe.
         """
         gate = self._folder / job["jobName"]
-        given_up_at = time.monotonic() + GATE_TIMEOUT_SECONDS
-        while time.monotonic() < given_up_at:
+        deadline = time.monotonic() + GATE_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
             try:
                 handle = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
             except OSError as error:
-                if error.errno != errno.ENXIO:  # nobody reads yet
+                if error.errno != errno.ENXIO:  # no reader yet
                     raise
                 time.sleep(0.002)
                 continue
@@ -49,4 +49,4 @@ class JobGates:
             os.close(handle)
             os.waitid(os.P_PID, job["pid"], os.WEXITED | os.WNOWAIT)
             return
-        raise TimeoutError(f"{gate}: its job does not read")
+        raise TimeoutError(f"{gate}: its job does not read the pipe")

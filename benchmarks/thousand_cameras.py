@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
-from cameras_on_batch import MEDIA_TABLE, account
+from cameras_on_batch import account
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

@@ -61,7 +61,7 @@ LONGEST = (
     "benchmarks/test_interruption_drill.py",
     "tools/test_sandbox_demo.py",
     "resources/compute/test_cleanup.py",
-    "benchmarks/test_ledger_truth.py",
+    "benchmarks/test_ledger_accuracy.py",
     "odins_ravne_assets/cli/test_main.py",
     "resources/compute/test_environment.py",
     "end_to_end/test_incremental.py",

@@ -54,7 +54,7 @@ class LifecycleRules:
         return {
             storage_class: day.day + timedelta(days=age)
             for index, (storage_class, (age, min_size)) in enumerate(rules.items())
-            if index <= current or (day.area == "footage" and day.at_least >= min_size)
+            if index <= current or (day.area == "footage" and day.min_size >= min_size)
         }
 
 

@@ -44,7 +44,7 @@ class StoragePrices:
         if storage_class not in self.monthly:
             return Decimal(0)
         usd = self.monthly[storage_class].usd
-        if storage_class == "STANDARD_IA" and day.at_least < LEAST_BILLED:
+        if storage_class == "STANDARD_IA" and day.min_size < LEAST_BILLED:
             return _gb(day.objects * LEAST_BILLED) * usd
         if storage_class == "GLACIER":
             index = _gb(day.objects * INDEX_IN_STANDARD) * self.monthly["STANDARD"].usd

@@ -1,1 +1,1 @@
-"""How stored footage ages: lifecycle rules, archive, usage."""
+"""Storage lifecycle: rules for stored footage, archive restores, what is stored."""

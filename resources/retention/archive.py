@@ -1,7 +1,7 @@
-"""Objects that S3 keeps in an archive, and what having them back costs.
+"""Archived objects on S3, their restore, and its price.
 
-An archived object cannot be read. Asked for, it can after some hours and for some days, as a copy
-that is billed as well; the object itself stays where it is.
+An archived object cannot be read. A restore provides a temporary copy after some hours, for some
+days, which is billed as well; the object itself stays archived.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,8 +21,8 @@ from resources.storage.s3.location import S3Location, s3_location
 
 Tier = Literal["bulk", "standard"]
 
-# How long it takes, in hours ("Archive retrieval options", S3 user guide). The third tier,
-# Expedited, costs two hundred times as much for each object, and is not offered.
+# Hours until a restored object is readable ("Archive retrieval options", S3 user guide). The third
+# tier, Expedited, costs two hundred times as much per object, and is not offered.
 RESTORE_HOURS: dict[str, dict[Tier, str]] = {
     "GLACIER": {"bulk": "5 to 12", "standard": "3 to 5"},
     "DEEP_ARCHIVE": {"bulk": "up to 48", "standard": "up to 12"},
@@ -33,13 +33,13 @@ PARALLEL_REQUESTS = 16
 
 @dataclass(frozen=True)
 class ObjectStorageClass:
-    """An object and its class.
+    """An object and its storage class.
 
     Args:
-        key: below the URL that was asked for; empty if that is the object's own.
-        storage_class: S3's name of it, as STANDARD or GLACIER.
-        restoring: it has been asked for, and cannot be read yet.
-        readable_until: it has been asked for, and can be read until then.
+        key: below the requested URL; empty if that is the object's own URL.
+        storage_class: S3's name, as STANDARD or GLACIER.
+        restoring: a restore was requested; the object cannot be read yet.
+        readable_until: the end of a finished restore.
     """
 
     key: str
@@ -50,23 +50,23 @@ class ObjectStorageClass:
 
     @property
     def is_archived(self) -> bool:
-        """Whether it cannot be read now."""
+        """True if it cannot be read now."""
         return self.storage_class in ARCHIVE_CLASSES and self.readable_until is None
 
 
 def restore_usd(book: PriceBook, objects: Sequence[ObjectStorageClass], days: int, tier: Tier) -> Decimal:
-    """What having archived objects back for some days costs, in USD.
+    """Return the price of restoring archived objects for some days, in USD.
 
-    Bulk retrievals are free; standard ones cost by GB and by object. The copy that can be read is
-    billed at the price of S3 Standard.
+    Bulk retrievals are free; standard ones cost per GB and per object. The readable copy is billed
+    at the price of S3 Standard.
 
     Raises:
-        RavneError: a price is not known, as that of retrieving from DEEP_ARCHIVE.
+        RavneError: a price is unknown, as that of retrieving from DEEP_ARCHIVE.
     """
     if deep := [each for each in objects if each.storage_class != "GLACIER"]:
         raise RavneError(
             f"the price of retrieving {len(deep)} objects from {deep[0].storage_class} is not "
-            "known here; see https://aws.amazon.com/s3/pricing/, and ask with aws s3api "
+            "known; see https://aws.amazon.com/s3/pricing/, and request it with aws s3api "
             "restore-object"
         )
     gib = Decimal(sum(each.size for each in objects)) / GIB
@@ -78,16 +78,16 @@ def restore_usd(book: PriceBook, objects: Sequence[ObjectStorageClass], days: in
 
 
 def list_storage_classes(clients: AwsClients, url: str) -> Iterator[ObjectStorageClass]:
-    """The objects at a URL and below it, with their classes, by a listing.
+    """List the objects at a URL and below it, with their storage classes.
 
     Raises:
         StoreError: S3 refuses, or cannot be reached.
         UsageError: the URL names no bucket.
     """
-    place = s3_location(url, clients.of("s3"))
-    prefix = place.prefix.rstrip("/")
-    pages = place.client.get_paginator("list_objects_v2").paginate(
-        Bucket=place.bucket, Prefix=prefix, OptionalObjectAttributes=["RestoreStatus"]
+    location = s3_location(url, clients.of("s3"))
+    prefix = location.prefix.rstrip("/")
+    pages = location.client.get_paginator("list_objects_v2").paginate(
+        Bucket=location.bucket, Prefix=prefix, OptionalObjectAttributes=["RestoreStatus"]
     )
     with translate_s3_errors(url):
         for page in pages:
@@ -107,27 +107,27 @@ def list_storage_classes(clients: AwsClients, url: str) -> Iterator[ObjectStorag
 def request_restore(
     clients: AwsClients, url: str, objects: Iterable[ObjectStorageClass], days: int, tier: Tier
 ) -> int:
-    """Ask for archived objects at or below a URL; those that have been asked for are passed over.
+    """Request the restore of archived objects at or below a URL; pending ones are skipped.
 
     Returns:
-        How many have been asked for now.
+        The number of requested objects.
 
     Raises:
-        StoreError: S3 refuses, or cannot be reached. What was asked for until then stays so.
+        StoreError: S3 refuses, or cannot be reached. Earlier requests stay in effect.
     """
-    place = s3_location(url, clients.of("s3"))
+    location = s3_location(url, clients.of("s3"))
     wanted = [each for each in objects if each.is_archived and not each.restoring]
     with translate_s3_errors(url), ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
-        return sum(pool.map(lambda each: _ask(place, each.key, days, tier), wanted))
+        return sum(pool.map(lambda each: _request_restore(location, each.key, days, tier), wanted))
 
 
-def _ask(place: S3Location, key: str, days: int, tier: Tier) -> bool:
+def _request_restore(location: S3Location, key: str, days: int, tier: Tier) -> bool:
     from botocore.exceptions import ClientError
 
     try:
-        place.client.restore_object(
-            Bucket=place.bucket,
-            Key=place.prefix + key if key else place.prefix.rstrip("/"),
+        location.client.restore_object(
+            Bucket=location.bucket,
+            Key=location.prefix + key if key else location.prefix.rstrip("/"),
             RestoreRequest={"Days": days, "GlacierJobParameters": {"Tier": tier.capitalize()}},
         )
     except ClientError as error:

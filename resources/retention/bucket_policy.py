@@ -1,7 +1,7 @@
-"""The lifecycle rules of the foundation's bucket: what is there, and making it what is wanted.
+"""Compare the bucket's lifecycle rules with the profile, and apply the profile's rules.
 
-Whoever sets up compute may do this (the policy NAME-operator). Rules whose ids do not begin as ours
-do are somebody else's: they are never changed, and told when they would take away what runs read.
+Needs the same permissions as the setup of compute (the policy NAME-operator). Rules that are not
+managed are never changed, but are reported if they archive or delete objects that runs read.
 """
 
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ from resources.retention.rules import (
 )
 from resources.settings.profile import Aws, Lifecycle
 
-# Whose prices stand in for those of a region that none ship for.
+# Its prices are used for a region without shipped prices.
 OTHER_REGION = "us-east-1"
 
 CLASS_NAMES = {"STANDARD_IA": "infrequent access", "GLACIER": "Glacier"}
@@ -36,10 +36,10 @@ RuleState = Literal["as wanted", "missing", "differs", "not wanted"]
 
 @dataclass(frozen=True)
 class RuleStatus:
-    """One of our rules.
+    """The status of a managed rule.
 
     Args:
-        what: it does, in words; empty for one that is not wanted.
+        what: description; empty for a rule that the profile does not have.
         detail: how it differs.
     """
 
@@ -51,12 +51,12 @@ class RuleStatus:
 
 @dataclass(frozen=True)
 class LifecycleStatus:
-    """A bucket's rules at one moment.
+    """The status of a bucket's rules.
 
     Args:
-        others: ids of rules that are somebody else's.
-        dangers: what those do to what runs read.
-        remarks: what a user would want to know of the prices behind the sizes.
+        others: ids of unmanaged rules.
+        dangers: how those harm objects that runs read.
+        remarks: on the prices from which the sizes were computed.
     """
 
     bucket: str
@@ -67,21 +67,19 @@ class LifecycleStatus:
 
     @property
     def drift(self) -> tuple[RuleStatus, ...]:
-        """Those of our rules that are not as the profile wants them."""
+        """The managed rules that differ from the profile."""
         return tuple(rule for rule in self.rules if rule.state != "as wanted")
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain data."""
+        """Return the status as JSON data."""
         return {**asdict(self), "as_wanted": not self.drift}
 
 
 class StorageLifecycle:
-    """The lifecycle policy of a profile, on its bucket.
-
-    Each method may be called at any time and any number of times.
+    """The lifecycle policy of a profile, on its bucket. All methods are idempotent.
 
     Args:
-        clients: made from `aws` unless given.
+        clients: created from `aws` by default.
 
     Example:
         ```python
@@ -97,7 +95,7 @@ class StorageLifecycle:
         self._remedy = f"ask an administrator to attach the policy {aws.name}-operator"
 
     def status(self) -> LifecycleStatus:
-        """What is there now, compared with the profile.
+        """Compare the bucket's rules with the profile.
 
         Raises:
             RavneError: there is no bucket, AWS refuses, or cannot be reached.
@@ -108,13 +106,13 @@ class StorageLifecycle:
         return self._status(found.bucket, rules)
 
     def apply(self, on_step: OnStep) -> LifecycleStatus:
-        """Make our rules what the profile wants; others' stay.
+        """Set the managed rules to those of the profile; other rules stay.
 
         Args:
-            on_step: is told each change.
+            on_step: called with each change.
 
         Returns:
-            What was there before: its `drift` is what has been changed.
+            The status before: its `drift` is what was changed.
 
         Raises:
             RavneError: see `status`.
@@ -126,7 +124,7 @@ class StorageLifecycle:
             if before.drift:
                 self._put(found.bucket, found.account, told)
         for rule in before.drift:
-            on_step(f"lifecycle rule {rule.name}: {_done(rule)}")
+            on_step(f"lifecycle rule {rule.name}: {_change(rule)}")
         return before
 
     def _there(self, bucket: str, account: str) -> dict[str, Any]:
@@ -174,7 +172,7 @@ def _prices(region: str) -> tuple[PriceBook, tuple[str, ...]]:
     book = shipped_prices(region)
     if book.quotes:
         return book, ()
-    remark = f"no storage prices of {region} ship; sizes that pay are those of {OTHER_REGION}"
+    remark = f"no shipped storage prices of {region}; minimum sizes are those of {OTHER_REGION}"
     return shipped_prices(OTHER_REGION), (remark,)
 
 
@@ -193,20 +191,24 @@ def _not_wanted(there: Rule) -> RuleStatus:
 
 
 def describe_rule(rule: Rule) -> str:
-    """What one of our rules does."""
-    told = []
+    """Describe what a managed rule does."""
+    parts = []
     for move in rule.get("Transitions", []):
         size = rule.get("Filter", {}).get("And", {}).get("ObjectSizeGreaterThan")
         least = f" of {(size + 1) // 1024} KiB and more" if size is not None else ""
         place = CLASS_NAMES.get(move["StorageClass"], move["StorageClass"])
-        told.append(f"footage{least} to {place} after {move.get('Days')} days")
+        parts.append(f"footage{least} to {place} after {move.get('Days')} days")
     if days := rule.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays"):
-        told.append(f"overwritten and deleted versions go after {days} days")
+        parts.append(f"overwritten and deleted versions are deleted after {days} days")
     if days := rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation"):
-        told.append(f"uploads that nobody finished go after {days} days")
-    return "; ".join(told)
+        parts.append(f"unfinished uploads are deleted after {days} days")
+    return "; ".join(parts)
 
 
-def _done(rule: RuleStatus) -> str:
-    done = {"missing": "made", "differs": f"put right ({rule.detail})", "not wanted": "taken away"}
-    return done[rule.state]
+def _change(rule: RuleStatus) -> str:
+    changes = {
+        "missing": "created",
+        "differs": f"corrected ({rule.detail})",
+        "not wanted": "deleted",
+    }
+    return changes[rule.state]

@@ -1,16 +1,15 @@
-"""Which objects of the bucket move to a cheaper class, and when: rules made from the profile.
+"""Lifecycle rules from the profile: which objects move to a cheaper storage class, and when.
 
-Footage alone moves: it is large, and looked at once. Results, tables, journals, launches and models
-stay where they can be read at once, since every later run reads them.
+Only footage moves: it is large, and read once. Results, tables, journals, launches and models stay
+immediately readable, since every later run reads them.
 
 An object moves only if it is large enough for the move to pay. With t the price of moving one
-object, o what S3 bills for an archived object's own index (in USD per month), p the prices of a
-GB-month before and after, and m the months that it then lies there, moving pays from
+object, o the price of an archived object's index (in USD per month), p the prices of a GB-month
+before and after, and m the months that it is then stored, moving pays from
 
     bytes = (t + o m) / ((p_before - p_after) m) * 2**30
 
-on. To infrequent access m is the time until Glacier; in Glacier footage is taken to lie for a year.
-With the prices that ship for eu-north-1 and moves after 30 and 90 days that is 499 KiB and 328 KiB,
+on. For infrequent access m is the time until Glacier; for Glacier it is assumed to be a year. With the prices that ship for eu-north-1 and moves after 30 and 90 days that is 499 KiB and 328 KiB,
 rounded up to the next 64 KiB. Sources: the price table; the index of 32 KiB at Glacier's price
 and 8 KiB at Standard's, and the 128 KiB that infrequent access bills at least ("Understanding
 and managing Amazon S3 storage classes", S3 user guide).
@@ -24,31 +23,31 @@ from resources.pricing.prices import GIB, PriceBook
 from resources.settings.profile import Lifecycle
 from resources.storage.layout import FOOTAGE_FOLDER
 
-# Begins the ids of our rules. All others are somebody else's, and stay as they are.
+# Prefix of the ids of managed rules. All others were created elsewhere, and are not changed.
 MANAGED_ID_PREFIX = "odins-ravne/"
-INCOMPLETE_DAYS = 7  # a copy that was broken off is gone on with in this time
+INCOMPLETE_DAYS = 7  # within this time an interrupted upload is resumed
 DAYS_PER_MONTH = Decimal(30)
 MONTHS_IN_GLACIER = Decimal(12)
 LEAST_BILLED = Decimal(128 * 1024)
 STEP = Decimal(64 * 1024)
 # Parts of an archived object's index, in bytes.
 INDEX_IN_GLACIER, INDEX_IN_STANDARD = Decimal(32 * 1024), Decimal(8 * 1024)
-# Classes that must be asked for an object before it can be read.
+# Classes whose objects must be restored before they can be read.
 ARCHIVE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
 
-Rule = dict[str, Any]  # as S3 takes and tells it
+Rule = dict[str, Any]  # as in the S3 API
 
 
 @dataclass(frozen=True)
 class MinimumSizes:
-    """From how many bytes on moving an object pays."""
+    """The smallest objects, in bytes, for which a move pays."""
 
     to_ia: int
     to_glacier: int
 
 
 def minimum_sizes(lifecycle: Lifecycle, book: PriceBook) -> MinimumSizes:
-    """The break-even of both moves; see above.
+    """Compute the break-even sizes of both moves; see above.
 
     Raises:
         RavneError: the book lacks a price.
@@ -61,7 +60,7 @@ def minimum_sizes(lifecycle: Lifecycle, book: PriceBook) -> MinimumSizes:
     to_ia = _break_even(_move(book, "s3-transition-to-ia"), (standard - ia) * months)
     to_glacier = _break_even(
         _move(book, "s3-transition-to-glacier") + index * MONTHS_IN_GLACIER,
-        # Most of it comes from infrequent access, where there is less to save.
+        # Most objects come from infrequent access, where there is less to save.
         (ia - glacier) * MONTHS_IN_GLACIER,
     )
     return MinimumSizes(to_ia, to_glacier)
@@ -76,15 +75,17 @@ def _break_even(usd_per_object: Decimal, usd_per_gib: Decimal) -> int:
     return int((size / STEP).to_integral_value(ROUND_CEILING) * STEP)
 
 
-def lifecycle_rules(lifecycle: Lifecycle, least: MinimumSizes) -> list[Rule]:
-    """The rules of a profile, as PutBucketLifecycleConfiguration takes them."""
+def lifecycle_rules(lifecycle: Lifecycle, sizes: MinimumSizes) -> list[Rule]:
+    """Return the rules of a profile, as PutBucketLifecycleConfiguration takes them."""
     return [
-        _moves("footage-to-ia", lifecycle.transition_to_ia, "STANDARD_IA", least.to_ia),
-        _moves("footage-to-glacier", lifecycle.transition_to_glacier, "GLACIER", least.to_glacier),
+        _transition("footage-to-ia", lifecycle.transition_to_ia, "STANDARD_IA", sizes.to_ia),
+        _transition(
+            "footage-to-glacier", lifecycle.transition_to_glacier, "GLACIER", sizes.to_glacier
+        ),
         _rule(
             "old-versions",
             NoncurrentVersionExpiration={"NoncurrentDays": lifecycle.delete_old_versions},
-            # A deleted object leaves a marker, which nothing else takes away.
+            # A deleted object leaves a marker, which no other rule deletes.
             Expiration={"ExpiredObjectDeleteMarker": True},
         ),
         _rule(
@@ -94,10 +95,10 @@ def lifecycle_rules(lifecycle: Lifecycle, least: MinimumSizes) -> list[Rule]:
     ]
 
 
-def _moves(name: str, days: int, storage_class: str, least_bytes: int) -> Rule:
+def _transition(name: str, days: int, storage_class: str, min_size: int) -> Rule:
     rule = _rule(name, Transitions=[{"Days": days, "StorageClass": storage_class}])
     # S3 compares with "greater than".
-    rule["Filter"] = {"And": {"Prefix": FOOTAGE_FOLDER, "ObjectSizeGreaterThan": least_bytes - 1}}
+    rule["Filter"] = {"And": {"Prefix": FOOTAGE_FOLDER, "ObjectSizeGreaterThan": min_size - 1}}
     return rule
 
 
@@ -106,12 +107,12 @@ def _rule(name: str, **actions: Any) -> Rule:
 
 
 def is_managed(rule: Rule) -> bool:
-    """Whether this house made a rule."""
+    """Return True for a rule that this policy manages."""
     return str(rule.get("ID", "")).startswith(MANAGED_ID_PREFIX)
 
 
 def with_filter(rule: Rule) -> Rule:
-    """The same rule without the old key Prefix, which S3 takes only where no rule has a filter."""
+    """Convert the deprecated key Prefix to a Filter; S3 accepts only one of them in a bucket."""
     if "Prefix" not in rule:
         return rule
     rest = {key: value for key, value in rule.items() if key != "Prefix"}
@@ -119,9 +120,9 @@ def with_filter(rule: Rule) -> Rule:
 
 
 def rule_risk(rule: Rule) -> str | None:
-    """What somebody else's rule would do to what is in use; None if nothing.
+    """Return how an unmanaged rule harms objects that runs read, or None.
 
-    In use is all but footage. A rule for some tags or sizes alone counts as one for all.
+    Runs read everything but footage. A rule for some tags or sizes counts as one for all objects.
     """
     if rule.get("Status") != "Enabled" or rule_prefix(rule).startswith(FOOTAGE_FOLDER):
         return None
@@ -131,24 +132,24 @@ def rule_risk(rule: Rule) -> str | None:
     if moves:
         return f"rule {rule.get('ID', '?')} archives results and models ({where}), which runs read"
     if expires:
-        return f"rule {rule.get('ID', '?')} deletes results and models ({where}) in time"
+        return f"rule {rule.get('ID', '?')} deletes results and models ({where})"
     return None
 
 
 def rule_prefix(rule: Rule) -> str:
-    """Where a rule holds; empty: in the whole bucket."""
-    chosen = with_filter(rule).get("Filter") or {}
-    return str(chosen.get("Prefix") or chosen.get("And", {}).get("Prefix") or "")
+    """Return the prefix to which a rule applies; empty for the whole bucket."""
+    rule_filter = with_filter(rule).get("Filter") or {}
+    return str(rule_filter.get("Prefix") or rule_filter.get("And", {}).get("Prefix") or "")
 
 
-def rule_differences(wanted: Rule, there: Rule) -> list[str]:
-    """What of a rule is not as wanted, in words, as `Days 60 instead of 30`."""
-    expected, found = _leaves(wanted), _leaves(with_filter(there))
+def rule_differences(expected_rule: Rule, actual_rule: Rule) -> list[str]:
+    """Describe how a rule differs from the expected one, as `Days 60 instead of 30`."""
+    expected, actual = _leaves(expected_rule), _leaves(with_filter(actual_rule))
     return [
-        f"{name.rpartition('.')[2]} {found.get(name, 'missing')} instead of "
+        f"{name.rpartition('.')[2]} {actual.get(name, 'missing')} instead of "
         f"{expected.get(name, 'nothing')}"
-        for name in sorted(expected.keys() | found.keys())
-        if expected.get(name) != found.get(name)
+        for name in sorted(expected.keys() | actual.keys())
+        if expected.get(name) != actual.get(name)
     ]
 
 

@@ -30,7 +30,7 @@ def stored(days: int = 0, **changed: Any) -> StoredDay:
         "storage_class": "STANDARD",
         "old": False,
         "day": TODAY - timedelta(days=days),
-        "at_least": 2**19,
+        "min_size": 2**19,
         "objects": 1000,
         "bytes": 100 * GB,
     }
@@ -58,7 +58,7 @@ def test_a_month_of_a_hundred_gb_in_each_class() -> None:
 
 
 def test_infrequent_access_bills_at_least_128_kib_per_object() -> None:
-    small = {"storage_class": "STANDARD_IA", "at_least": 0, "objects": 8192, "bytes": 8192}
+    small = {"storage_class": "STANDARD_IA", "min_size": 0, "objects": 8192, "bytes": 8192}
     [line] = costs(stored(40, **small)).lines
     assert 8192 * LEAST_BILLED == GB
     assert line.usd_per_month == Decimal("0.0125")
@@ -105,7 +105,7 @@ def test_overdue_footage_changes_its_class_at_once_and_only_to_the_last() -> Non
     assert first.usd_with_policy == in_glacier.usd_with_policy + Decimal("0.03")
 
 
-@pytest.mark.parametrize("changed", [{"area": "results"}, {"at_least": 0, "bytes": GB}])
+@pytest.mark.parametrize("changed", [{"area": "results"}, {"min_size": 0, "bytes": GB}])
 def test_results_and_small_objects_stay_in_their_class(changed: dict[str, Any]) -> None:
     made = costs(stored(200, **changed))
     assert all(month.usd_with_policy == month.usd_left_alone for month in made.ahead)
@@ -119,7 +119,7 @@ def test_old_versions_are_deleted_after_their_days() -> None:
 
 
 def test_objects_too_small_for_infrequent_access_may_still_go_to_glacier() -> None:
-    made = costs(stored(at_least=2**18))
+    made = costs(stored(min_size=2**18))
     before = [float(month.usd_with_policy) for month in made.ahead[:2]]
     assert before == pytest.approx([2.30] * 2, rel=0.03)
     assert made.ahead[4].usd_with_policy < Decimal("0.37")

@@ -13,7 +13,7 @@ __all__ = ["s3", "s3_server"]
 
 def sums(found: list[StoredDay]) -> dict[tuple[str, str, bool, int], tuple[int, int]]:
     return {
-        (day.area, day.storage_class, day.old, day.at_least): (day.objects, day.bytes)
+        (day.area, day.storage_class, day.old, day.min_size): (day.objects, day.bytes)
         for day in found
     }
 

@@ -37,6 +37,7 @@ from odins_ravne_assets.worker.contact_sheet import contact_sheet
 from resources.errors import StoreError
 from resources.ledger import table as cost_ledger
 from resources.settings.profile import Privacy, Stage3
+from resources.storage.layout import LEDGER_FOLDER
 from resources.storage.local_store import LocalStore
 
 TABLES = [f"tables/{name}.parquet" for name in ("media", "processed", "detections")]
@@ -201,7 +202,7 @@ def test_costs_are_those_of_the_ledger(
     ]
     whole = [{name: row.get(name) for name in cost_ledger.LEDGER_SCHEMA} for row in ledger]
     frame = pl.DataFrame(whole, schema=cost_ledger.LEDGER_SCHEMA)
-    cost_ledger.write_ledger(LocalStore(tmp_path / cost_ledger.LEDGER_FOLDER), "one", frame)
+    cost_ledger.write_ledger(LocalStore(tmp_path / LEDGER_FOLDER), "one", frame)
     assert cost_description([load_camera_results(source, source, Privacy())]) == message
 
 
@@ -275,7 +276,7 @@ def test_launch_records_next_to_the_ledger_are_ignored(tmp_path: Path) -> None:
     store = a_week(tmp_path).write()
     stage3(store)
     store.write_bytes("ledger/launch-1.json", b"{}")
-    assert load_camera_results(store, store, Privacy()).cost.is_empty()
+    assert load_camera_results(store, store, Privacy()).costs.is_empty()
 
 
 def test_several_cameras_have_one_page_with_a_map(tmp_path: Path) -> None:
@@ -580,9 +581,9 @@ def test_on_a_phone_nothing_is_wider_than_the_viewport(browser: Browser) -> None
 
 @pytest.mark.browser
 def test_on_a_phone_table_cells_are_visible_and_labelled(browser: Browser) -> None:
-    calendar = """return [...document.querySelectorAll('td, .plot svg, .legend')].filter(
+    overflowing = """return [...document.querySelectorAll('td, .plot svg, .legend')].filter(
         (each) => each.getBoundingClientRect().right > innerWidth).length"""
-    assert browser.driver.execute_script(calendar) == 0
+    assert browser.driver.execute_script(overflowing) == 0
     label = """return getComputedStyle(document.querySelector('.cards td.number'), '::before')
         .content"""
     assert "visits" in browser.driver.execute_script(label)

@@ -1,6 +1,6 @@
 """The cost ledger against the truth: random days in the sandbox, its bill beside the ledger's sum.
 
-    python benchmarks/ledger_truth.py [--scenarios 50]
+    python benchmarks/ledger_accuracy.py [--scenarios 50]
 
 Prints a line for each day and ends with exit code 1 if a total or an attempt is off by more than
 0.1 %.
@@ -30,7 +30,7 @@ def main() -> int:
     attempts = 0
     print("seed  machines taken attempts   bill USD  ledger USD     off  worst attempt")
     for seed in range(asked.first, asked.first + asked.scenarios):
-        with tempfile.TemporaryDirectory(prefix="ledger-truth-") as folder:
+        with tempfile.TemporaryDirectory(prefix="ledger-accuracy-") as folder:
             held = run_scenario(seed, Path(folder), AwsClients)
         attempts += len(held.attempts)
         worst_total = max(worst_total, held.off)

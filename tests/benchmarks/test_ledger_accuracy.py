@@ -16,7 +16,7 @@ from odins_ravne_assets.odin.row_times import with_row_times
 from resources.ledger.idle_machines import IDLE_REASON
 from resources.sandbox.model.config import CREDENTIALS
 
-# benchmarks/ledger_truth.py lives through fifty days; these have what can go wrong: the first is
+# benchmarks/ledger_accuracy.py lives through fifty days; these have what can go wrong: the first is
 # quiet, with mute workers; in the others machines are taken, prices surge, jobs are cancelled; the
 # last keeps machines warm.
 SEEDS = (0, 2, 3)

@@ -1,6 +1,6 @@
 """Plans against the truth: random seasons in the sandbox, what was expected beside the bill.
 
-    python benchmarks/plan_truth.py [--scenarios 20] [--losses 0.5]
+    python benchmarks/plan_accuracy.py [--scenarios 20] [--losses 0.5]
 
 In each season one camera is run and measured, others are planned by that, and run. Prints a line
 for each. Without losses every plan has to be within 10 % of the bill, else the exit code is 1. With
@@ -32,7 +32,7 @@ def main() -> int:
     within = 0
     print("seed  machine      market    jobs  taken  plan USD  bill USD     off  in range")
     for seed in range(asked.first, asked.first + asked.scenarios):
-        with tempfile.TemporaryDirectory(prefix="plan-truth-") as folder:
+        with tempfile.TemporaryDirectory(prefix="plan-accuracy-") as folder:
             found = plan_and_run(seed, Path(folder), AwsClients, asked.losses)
         plan = found.plan
         in_range = plan.usd.low <= found.truth <= plan.usd.high

@@ -1,4 +1,4 @@
-"""Plans against the sandbox's bill: `benchmarks/plan_truth.py`, on a small scale."""
+"""Plans against the sandbox's bill: `benchmarks/plan_accuracy.py`, on a small scale."""
 
 from pathlib import Path
 
