@@ -1,9 +1,8 @@
-"""The cost ledger against the truth: random days in the sandbox, its bill beside the ledger's sum.
+"""The accuracy of the cost ledger: random days in the sandbox, compared with its bill.
 
     python benchmarks/ledger_accuracy.py [--scenarios 50]
 
-Prints a line for each day and ends with exit code 1 if a total or an attempt is off by more than
-0.1 %.
+Prints a line per day. The exit code is 1 if the error of a total or an attempt is above 0.1 %.
 """
 
 import argparse
@@ -17,31 +16,33 @@ from ledger_scenario import run_scenario
 from resources.aws.clients import AwsClients
 from resources.sandbox.model.config import CREDENTIALS
 
-ALLOWED = 0.001
+MAX_ERROR = 0.001
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="The cost ledger against the sandbox's bill.")
+    parser = argparse.ArgumentParser(description="Compare the cost ledger with the sandbox's bill.")
     parser.add_argument("--scenarios", type=int, default=50)
-    parser.add_argument("--first", type=int, default=0, help="Seed of the first.")
-    asked = parser.parse_args()
+    parser.add_argument("--first", type=int, default=0, help="Seed of the first scenario.")
+    arguments = parser.parse_args()
     os.environ |= CREDENTIALS
-    worst_total = worst_attempt = 0.0
+    max_total_error = max_attempt_error = 0.0
     attempts = 0
-    print("seed  machines taken attempts   bill USD  ledger USD     off  worst attempt")
-    for seed in range(asked.first, asked.first + asked.scenarios):
+    print("seed  machines interrupted attempts   bill USD  ledger USD   error  max attempt error")
+    for seed in range(arguments.first, arguments.first + arguments.scenarios):
         with tempfile.TemporaryDirectory(prefix="ledger-accuracy-") as folder:
-            held = run_scenario(seed, Path(folder), AwsClients)
-        attempts += len(held.attempts)
-        worst_total = max(worst_total, held.off)
-        worst_attempt = max(worst_attempt, held.worst_attempt)
+            result = run_scenario(seed, Path(folder), AwsClients)
+        attempts += len(result.attempts)
+        max_total_error = max(max_total_error, result.error)
+        max_attempt_error = max(max_attempt_error, result.max_attempt_error)
         print(
-            f"{seed:4}  {held.machines:8} {held.taken:5} {len(held.attempts):8} "
-            f"{held.bill:10.4f} {held.ledger:11.4f} {held.off:7.3%} {held.worst_attempt:14.3%}",
+            f"{seed:4}  {result.machines:8} {result.interrupted:11} {len(result.attempts):8} "
+            f"{result.bill:10.4f} {result.ledger:11.4f} {result.error:7.3%} {result.max_attempt_error:18.3%}",
             flush=True,
         )
-    print(f"{attempts} attempts; worst total {worst_total:.4%}, worst attempt {worst_attempt:.4%}")
-    return 1 if max(worst_total, worst_attempt) > ALLOWED else 0
+    print(
+        f"{attempts} attempts; max total error {max_total_error:.4%}, max attempt error {max_attempt_error:.4%}"
+    )
+    return 1 if max(max_total_error, max_attempt_error) > MAX_ERROR else 0
 
 
 if __name__ == "__main__":

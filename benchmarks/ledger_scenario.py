@@ -1,8 +1,8 @@
-"""A random day in an account, with a ledger kept as launches keep it, held against the true bill.
+"""A random day in a sandbox account: the ledger, as launches write it, against the sandbox's bill.
 
-Jobs of two cameras, half a machine or a whole one, on both markets, come and go over an hour and
-a half; machines are taken, prices surge, capacity is short, jobs are cancelled. The jobs only
-sleep: what is tried is who pays for which second.
+For an hour and a half, jobs of two cameras run on both markets, each on half a machine or a whole
+one. Machines are interrupted, prices surge, capacity is short, jobs are cancelled. The jobs only
+sleep: the scenario tests the allocation of seconds to jobs.
 """
 
 import random
@@ -15,8 +15,11 @@ from typing import Any
 import polars as pl
 from job_gates import JobGates
 
+from odins_ravne_assets.odin.totals import MACHINE_TIME_KINDS
 from resources.aws.clients import AwsClients
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
+from resources.batch.names import Queue
+from resources.batch.names import Queue
 from resources.compute.environment import ComputeEnvironment
 from resources.ledger.aws_bill import AwsBill
 from resources.ledger.cost_explorer import current_month_bill
@@ -27,6 +30,7 @@ from resources.ledger.idle_machines import (
 )
 from resources.ledger.table import read_ledger
 from resources.ledger.writer import CameraLedger, LedgerWriter
+from resources.pricing.prices import CostKind
 from resources.pricing.sources import price_source
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import SandboxConfig
@@ -37,12 +41,13 @@ from resources.storage.local_store import LocalStore
 
 TYPES = ("g4dn.xlarge", "g5.xlarge", "g6.xlarge")
 CAMERAS = ("north", "south")
-QUEUES = ("spot", "spot", "spot-high", "ondemand")
-SPAN = 5400.0  # jobs and troubles come within these seconds
+QUEUES = (Queue.SPOT, Queue.SPOT, Queue.SPOT_HIGH, Queue.ON_DEMAND)
+DAY_SECONDS = 5400.0  # jobs and troubles come within these seconds
 LOOK_EVERY = 300.0
 # Every fifth account keeps so much warm, whether there is work or not.
 WARM_VCPUS, WARM_EVERY = 8, 5
 HALF = [{"type": "VCPU", "value": "2"}, {"type": "MEMORY", "value": "6000"}]
+ENDED = ("SUCCEEDED", "FAILED")
 WHOLE = [{"type": "VCPU", "value": "4"}, {"type": "MEMORY", "value": "14336"}]
 
 MakeClients = Callable[[Aws], AwsClients]
@@ -50,15 +55,15 @@ MakeClients = Callable[[Aws], AwsClients]
 
 @dataclass(frozen=True)
 class LedgerResult:
-    """The ledger beside the truth, in USD.
+    """The ledger and the sandbox's bill, in USD.
 
     Args:
-        attempts: of each attempt, by its job: ledger and truth.
+        attempts: cost of each attempt by its job: ledger and bill.
         rows: the whole ledger.
-        taken: machines that EC2 took.
-        kept_warm: machines are kept whether there is work or not.
-        told: what Cost Explorer tells in the end, of the month that it ends in.
-        began: the day did, seconds since 1970 UTC.
+        interrupted: machines that EC2 interrupted.
+        has_warm_machines: the account keeps machines warm.
+        cost_explorer: its bill of the last month of the scenario.
+        start: of the day, seconds since 1970 UTC.
     """
 
     ledger: float
@@ -68,27 +73,27 @@ class LedgerResult:
     attempts: dict[str, tuple[float, float]]
     rows: pl.DataFrame
     machines: int
-    taken: int
-    kept_warm: bool
-    told: AwsBill
-    began: float
+    interrupted: int
+    has_warm_machines: bool
+    cost_explorer: AwsBill
+    start: float
 
     @property
-    def off(self) -> float:
-        """How far the total is from the truth, as a share of it."""
+    def error(self) -> float:
+        """The relative error of the total."""
         return abs(self.ledger - self.bill) / self.bill if self.bill else abs(self.ledger)
 
     @property
-    def worst_attempt(self) -> float:
-        """The same of the attempt that is worst."""
+    def max_attempt_error(self) -> float:
+        """The largest relative error of an attempt."""
         return max(abs(a - b) / b if b else abs(a) for a, b in self.attempts.values())
 
 
 def run_scenario(seed: int, folder: Path, clients_of: MakeClients) -> LedgerResult:
-    """Live through a random day, in a few real seconds.
+    """Simulate a random day, in a few real seconds.
 
     Args:
-        folder: for the ledgers and what tells jobs to end.
+        folder: for the ledgers and the pipes of jobs.
     """
     dice = random.Random(seed)
     config = SandboxConfig(
@@ -100,12 +105,12 @@ def run_scenario(seed: int, folder: Path, clients_of: MakeClients) -> LedgerResu
         notice_seconds=dice.choice([0.0, 120.0]),
         stop_grace_seconds=30,
         interruption_rate=dice.choice([0.0, 0.3, 1.5]),
-        billing_lag_seconds=0,  # Cost Explorer is asked at the day's end
+        billing_lag_seconds=0,  # Cost Explorer is queried at the end of the day
     )
     with Sandbox(config) as sandbox:
         compute = Compute(
             max_vcpus=dice.choice([8, 16, 64]),
-            instance_types=_some(dice, TYPES),
+            instance_types=_sample(dice, TYPES),
             min_vcpus=WARM_VCPUS if seed % WARM_EVERY == 3 else 0,
         )
         aws = Aws(endpoint_url=sandbox.endpoint_url, clock_url=sandbox.clock_url, compute=compute)
@@ -123,65 +128,67 @@ class _Day:
     aws: Aws
     clients: AwsClients
     folder: Path
-    quiet: bool  # no machine is taken
+    quiet: bool  # no machine is interrupted
     records: dict[str, LaunchRecord] = field(default_factory=dict)
-    asked: dict[str, float] = field(default_factory=dict)  # job -> seconds that it works
+    work_seconds: dict[str, float] = field(default_factory=dict)  # by job
 
     @cached_property
     def gates(self) -> JobGates:
         return JobGates(self.folder)
 
     def run(self) -> LedgerResult:
-        began = self.sandbox.clock.now()
+        start = self.sandbox.clock.now()
         self.records = {
-            camera: LaunchRecord(f"work-{camera}", "settings", 1, began, []) for camera in CAMERAS
+            camera: LaunchRecord(f"work-{camera}", "settings", 1, start, []) for camera in CAMERAS
         }
-        plan = sorted(self._plan(began), key=lambda step: step[0])
-        looked_at = began
-        while plan or self._goes_on():
+        plan = sorted(self._plan(start), key=lambda step: step[0])
+        written_at = start
+        while plan or self._has_active_jobs():
             now = self.sandbox.clock.now()
             while plan and plan[0][0] <= now:
                 plan.pop(0)[1]()
-            self._tell_hosts()
+            self._report_hosts()
             self._end_jobs(now)
-            if now - looked_at > LOOK_EVERY:
-                looked_at = now
-                self._look()
+            if now - written_at > WRITE_INTERVAL_SECONDS:
+                written_at = now
+                self._write()
             self.sandbox.clock.sleep(STEP_SECONDS)
-        self._look()  # as launches end; their machines are still up
+        self._write()  # as launches do at their end, while their machines still run
         if self.aws.compute.min_vcpus:
-            self.sandbox.clock.sleep(self.dice.uniform(0, SPAN))
+            self.sandbox.clock.sleep(self.dice.uniform(0, DAY_SECONDS))
             ComputeEnvironment(self.aws, self.clients).teardown()
         while any(each["state"] != "terminated" for each in self.sandbox.instances()):
             self.sandbox.clock.sleep(STEP_SECONDS)
-        self.keeper.reconcile(self.books.values())
-        poll_idle_machines(self.keeper, self.waiting)
-        return self._held()
+        self.writer.reconcile(self.ledgers.values())
+        poll_idle_machines(self.writer, self.idle_store)
+        return self._result()
 
-    # what happens
+    # Events
 
-    def _plan(self, began: float) -> list[tuple[float, Callable[[], Any]]]:
+    def _plan(self, start: float) -> list[tuple[float, Callable[[], Any]]]:
         dice = self.dice
         kind = dice.choice(self.aws.compute.instance_types)
 
         def at() -> float:
-            return began + dice.uniform(0, SPAN)
+            return start + dice.uniform(0, DAY_SECONDS)
 
         jobs = [(at(), self._submit) for _ in range(dice.randint(3, 9))]
         cancels = [(at(), self._cancel) for _ in range(dice.randint(0, 2))]
-        taken = [(at(), self._take) for _ in range(0 if self.quiet else dice.randint(0, 2))]
-        surged = at()
+        interruptions = [
+            (at(), self._interrupt) for _ in range(0 if self.quiet else dice.randint(0, 2))
+        ]
+        surge_start = at()
         factors = [0.6, 1.3, *([] if self.quiet else [1.6, 5.0])]
         surge = [
-            (surged, lambda: self.sandbox.surge(kind, dice.choice(factors))),
-            (surged + dice.uniform(300, 1800), lambda: self.sandbox.surge(kind, 1.0)),
+            (surge_start, lambda: self.sandbox.surge(kind, dice.choice(factors))),
+            (surge_start + dice.uniform(300, 1800), lambda: self.sandbox.surge(kind, 1.0)),
         ]
-        short = at()
+        shortage_start = at()
         capacity = [
-            (short, lambda: self.sandbox.set_capacity("spot", dice.randint(0, 1))),
-            (short + 900, lambda: self.sandbox.set_capacity("spot", None)),
+            (shortage_start, lambda: self.sandbox.set_capacity("spot", dice.randint(0, 1))),
+            (shortage_start + 900, lambda: self.sandbox.set_capacity("spot", None)),
         ]
-        return [*jobs, *cancels, *taken, *surge, *(capacity if dice.random() < 0.3 else [])]
+        return [*jobs, *cancels, *interruptions, *surge, *(capacity if dice.random() < 0.3 else [])]
 
     def _submit(self) -> None:
         camera, queue = self.dice.choice(CAMERAS), self.dice.choice(QUEUES)
@@ -189,9 +196,9 @@ class _Day:
         unit = UnitRecord(len(record.units), None, None, 600.0)
         name = f"{self.aws.name}-{camera}-u{unit.number}-a1"
         now = self.sandbox.clock.now()
-        attempt = Attempt(name, queue, "the scenario says so", intended_at=now)
+        attempt = Attempt(name, queue, "the scenario", intended_at=now)
         seconds = self.dice.choice([20.0, 300.0, 900.0, 2400.0, 4800.0]) * self.dice.random()
-        asked = self.clients.of("batch").submit_job(
+        answer = self.clients.of("batch").submit_job(
             jobName=name,
             jobQueue=f"{self.aws.name}-{queue}",
             jobDefinition=f"{self.aws.name}-worker",
@@ -200,14 +207,16 @@ class _Day:
                 "resourceRequirements": self.dice.choice([HALF, WHOLE]),
             },
         )
-        attempt.job_id = asked["jobId"]
-        self.asked[attempt.job_id] = seconds
+        attempt.job_id = answer["jobId"]
+        self.work_seconds[attempt.job_id] = seconds
         unit.attempts.append(attempt)
         record.units.append(unit)
 
-    def _tell_hosts(self) -> None:
-        """Workers say on which machine they are as soon as they run. In a quiet account a third of
-        them are mute, and ECS has to be asked."""
+    def _report_hosts(self) -> None:
+        """Record the machine of each job, as workers report it when they start.
+
+        In a quiet account a third of them report nothing, so that ECS is queried.
+        """
         attempts = {each.job_id: each for r in self.records.values() for each in r.attempts}
         for machine in self.sandbox.instances():
             for number, job in enumerate(attempts):
@@ -215,20 +224,20 @@ class _Day:
                     attempts[job].host = {"instance_id": machine["instance_id"]}
 
     def _end_jobs(self, now: float) -> None:
-        """Let the jobs end that have worked as long as they were asked to."""
+        """End the jobs whose working time is over."""
         for job in self.sandbox.jobs():
             if job["status"] != "RUNNING":
                 continue
-            if now >= job["startedAt"] / 1000 + self.asked[job["jobId"]]:
+            if now >= job["startedAt"] / 1000 + self.work_seconds[job["jobId"]]:
                 self.gates.end(job)
 
     def _cancel(self) -> None:
-        living = [each for each in self.sandbox.jobs() if each["status"] not in _ENDED]
-        if living:
-            job = self.dice.choice(living)["jobId"]
-            self.clients.of("batch").terminate_job(jobId=job, reason="a person asked for it")
+        active = [each for each in self.sandbox.jobs() if each["status"] not in ENDED]
+        if active:
+            job = self.dice.choice(active)["jobId"]
+            self.clients.of("batch").terminate_job(jobId=job, reason="cancelled by a user")
 
-    def _take(self) -> None:
+    def _interrupt(self) -> None:
         spot = [
             each["instance_id"]
             for each in self.sandbox.instances()
@@ -237,13 +246,13 @@ class _Day:
         if spot:
             self.sandbox.interrupt(instance_id=self.dice.choice(spot), notice=False)
 
-    def _goes_on(self) -> bool:
-        return any(job["status"] not in _ENDED for job in self.sandbox.jobs())
+    def _has_active_jobs(self) -> bool:
+        return any(job["status"] not in ENDED for job in self.sandbox.jobs())
 
-    # what is kept
+    # Ledgers
 
     @property
-    def books(self) -> dict[str, CameraLedger]:
+    def ledgers(self) -> dict[str, CameraLedger]:
         return {
             camera: CameraLedger(
                 camera,
@@ -254,56 +263,49 @@ class _Day:
         }
 
     @property
-    def waiting(self) -> LocalStore:
-        return LocalStore(self.folder / "waiting")
+    def idle_store(self) -> LocalStore:
+        return LocalStore(self.folder / "idle")
 
     @property
-    def keeper(self) -> LedgerWriter:
+    def writer(self) -> LedgerWriter:
         return LedgerWriter(
             self.clients, self.aws, price_source(self.clients, self.aws, self.folder)
         )
 
-    def _look(self) -> None:
-        """What launches do while they run: write the record, and the ledger."""
+    def _write(self) -> None:
+        """Write the records and ledgers, as launches do while they run."""
         for camera, record in self.records.items():
-            record.save(self.books[camera].launches)
-            self.keeper.write(self.books[camera], record)
-        poll_idle_machines(self.keeper, self.waiting)
+            record.save(self.ledgers[camera].launches)
+            self.writer.write(self.ledgers[camera], record)
+        poll_idle_machines(self.writer, self.idle_store)
 
-    def _held(self) -> LedgerResult:
-        cameras = read_ledger([books.ledger for books in self.books.values()])
-        rows = pl.concat(
-            [
-                cameras,
-                exclude_billed_machines(read_idle_machine_rows(self.waiting, self.aws), cameras),
-            ]
-        )
-        machines = rows.filter(pl.col("kind").is_in(["attempt", "overhead"]))
-        own = {
+    def _result(self) -> LedgerResult:
+        cameras = read_ledger([each.ledger for each in self.ledgers.values()])
+        idle = read_idle_machine_rows(self.idle_store, self.aws)
+        rows = pl.concat([cameras, exclude_billed_machines(idle, cameras)])
+        machines = rows.filter(pl.col("kind").is_in(MACHINE_TIME_KINDS))
+        attempts = {
             job: float(usd)
-            for job, usd in rows.filter(pl.col("kind") == "attempt")
+            for job, usd in rows.filter(pl.col("kind") == CostKind.ATTEMPT)
             .select("job_id", "usd")
             .iter_rows()
         }
-        truth = {line.job_id: line.cost for line in self.sandbox.attempt_bill()}
+        billed = {line.job_id: line.cost for line in self.sandbox.attempt_bill()}
         bill = self.sandbox.bill()
         return LedgerResult(
             ledger=float(machines["usd"].sum()),
             bill=sum(line.cost for line in bill),
             ledger_on_demand=float(machines["usd_on_demand"].sum()),
             bill_on_demand=sum(line.on_demand_cost for line in bill),
-            attempts={job: (own[job], truth.get(job, 0.0)) for job in own},
+            attempts={job: (usd, billed.get(job, 0.0)) for job, usd in attempts.items()},
             rows=rows,
             machines=len(bill),
-            taken=sum(line.interrupted for line in bill),
-            kept_warm=self.aws.compute.min_vcpus > 0,
-            told=current_month_bill(self.clients, self.aws.name, self.folder),
-            began=min(record.began_at for record in self.records.values()),
+            interrupted=sum(line.interrupted for line in bill),
+            has_warm_machines=self.aws.compute.min_vcpus > 0,
+            cost_explorer=current_month_bill(self.clients, self.aws.name, self.folder),
+            start=min(record.began_at for record in self.records.values()),
         )
 
 
-_ENDED = ("SUCCEEDED", "FAILED")
-
-
-def _some(dice: random.Random, types: tuple[str, ...]) -> tuple[str, ...]:
+def _sample(dice: random.Random, types: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dice.sample(types, dice.randint(1, len(types))))

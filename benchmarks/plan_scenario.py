@@ -12,7 +12,9 @@ from pathlib import Path
 from job_gates import JobGates
 
 from resources.aws.clients import AwsClients
-from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
+from resources.batch.launch_record import Attempt, LaunchRecord, UnitOutcome, UnitRecord
+from resources.batch.names import Queue
+from resources.batch.outcome import AttemptOutcome
 from resources.batch.work_units import unit_count
 from resources.compute.environment import ComputeEnvironment
 from resources.ledger.table import read_ledger
@@ -204,7 +206,7 @@ class _Season:
         for stretch in (first, then):
             units = [_Unit(UnitRecord(n, None, None, 1.0), each) for n, each in enumerate(stretch)]
             record.units += [unit.record for unit in units]
-            while open_units := [unit for unit in units if unit.record.outcome == "open"]:
+            while open_units := [unit for unit in units if unit.record.outcome is UnitOutcome.OPEN]:
                 for unit in open_units[:AT_ONCE]:
                     if not unit.record.attempts:
                         self._submit(f"{name}-{len(stretch)}-{unit.record.number}", unit)
@@ -218,7 +220,7 @@ class _Season:
     def _submit(self, name: str, unit: _Unit) -> None:
         attempt = Attempt(
             f"{name}-a{len(unit.record.attempts)}",
-            self.market,
+            Queue(self.market),
             "the scenario says so",
             intended_at=self.sandbox.clock.now(),
         )
@@ -249,9 +251,9 @@ class _Season:
             seconds = now - (attempt.started_at or now) - self.start
             attempt.work = {"frames": round(unit.frames), "detections_seconds": seconds}
         elif job["status"] == "SUCCEEDED":
-            attempt.end, unit.record.outcome = "done", "done"
+            attempt.end, unit.record.outcome = AttemptOutcome.DONE, UnitOutcome.DONE
         elif job["status"] == "FAILED":
-            attempt.end = "interrupted"
+            attempt.end = AttemptOutcome.INTERRUPTED
             worked = now - (attempt.started_at or now) - self.start
             unit.done += max(0.0, worked) * self.speed
             self._submit(attempt.name, unit)

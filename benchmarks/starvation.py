@@ -161,7 +161,7 @@ def _launch(profile: Profile, output: str, options: Options, folder: Path) -> No
         return (ExpectedMedium(f"{number:05}.mp4", frames) for number in range(options.jobs))
 
     local = LocalStepLauncher("odins_ravne_assets.worker")
-    hooks = LaunchHooks(footage=FootageQueries(count_media=media))
+    hooks = LaunchHooks(footage=FootageQueries(expected_media=media))
     launcher = BatchStepLauncher(local, folder, hooks)
     request = StepRequest(
         camera_id="starved",

@@ -28,6 +28,8 @@ import dagster as dg
 from cameras_on_batch import account
 from PIL import Image
 
+from resources.storage.layout import MEDIA_TABLE
+
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from dagster_ui import DagsterUI, wait_for

@@ -8,14 +8,11 @@ from odins_ravne_assets.defs.automation import observations_follow
 from odins_ravne_assets.defs.cloud import cloud_definitions
 from odins_ravne_assets.defs.cost_report import cost_report_asset
 from odins_ravne_assets.defs.jobs import COSTS, DAILY_CHECK, JOBS, SCHEDULES
-from odins_ravne_assets.defs.launch_hooks import FOOTAGE_QUERIES
+from odins_ravne_assets.defs.launch_hooks import launch_hooks
 from odins_ravne_assets.defs.sensors import killed_runs, new_footage, quarantine
 from odins_ravne_assets.defs.silent_cameras import no_camera_is_silent
 from odins_ravne_assets.instance_home import catalog_folder, home
-from odins_ravne_assets.runs.events import emit_cost, emit_decision, emit_progress, emit_warning
-from odins_ravne_assets.runs.liveness import close_dead_runs
 from resources.launch.batch_launcher import BatchStepLauncher
-from resources.launch.hooks import LaunchHooks
 from resources.launch.local_launcher import LocalStepLauncher
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.loader import load_profile
@@ -23,15 +20,7 @@ from resources.settings.profile import Profile
 
 
 def _launcher() -> BatchStepLauncher:
-    hooks = LaunchHooks(
-        footage=FOOTAGE_QUERIES,
-        known_outputs=CameraCatalog(catalog_folder()).on_s3,
-        close_dead_runs=close_dead_runs,
-        on_progress=emit_progress,
-        on_log=emit_decision,
-        on_warning=emit_warning,
-        on_cost=emit_cost,
-    )
+    hooks = launch_hooks()
     local = LocalStepLauncher("odins_ravne_assets.worker", hooks)
     return BatchStepLauncher(local, home(), hooks)
 

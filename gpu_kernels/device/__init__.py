@@ -1,1 +1,1 @@
-"""The GPU: its driver, its kernels (Warp), and preprocessing on it."""
+"""The GPU: its driver, the Warp kernels, streams, and preprocessing on it."""

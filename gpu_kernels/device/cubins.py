@@ -1,9 +1,9 @@
-"""Kernels compiled ahead of time, so that a GPU's first batch does not wait for a compiler.
+"""Compile kernels ahead of time (cubins), so that a GPU's first batch does not wait for it.
 
-A cubin is for one architecture. They are made without a GPU (`gpu_kernels.ahead_of_time`) and lie
-in the package, `gpu_kernels/device/cubins/`; the worker's image has them, a checkout has none.
-Their names hold a hash of the kernels' source: those of an older source are not found, and the
-kernels are compiled when they are first used, and cached by Warp.
+A cubin is for one architecture. Cubins are built without a GPU (`gpu_kernels.ahead_of_time`) and
+stored in the package, in `gpu_kernels/device/cubins/`; the worker's image contains them, a checkout
+does not. Their names contain a hash of the kernels' source: cubins of another source are ignored,
+and Warp compiles the kernels on first use and caches them.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ KERNEL_MODULES = (picture_kernels, head_kernels)
 
 
 def compile_cubins(arch: str, folder: Path = CUBINS_FOLDER) -> list[Path]:
-    """Compile the kernels for an architecture, as sm_75. Returns the files."""
+    """Compile the kernels for an architecture such as sm_75, and return the files."""
     wp.config.log_level = wp.LOG_WARNING
     folder.mkdir(parents=True, exist_ok=True)
     number = int(arch.removeprefix("sm_"))
@@ -33,7 +33,7 @@ def compile_cubins(arch: str, folder: Path = CUBINS_FOLDER) -> list[Path]:
 
 
 def load_cubins(device: Any, folder: Path = CUBINS_FOLDER) -> bool:
-    """Use the cubins for a GPU, if there are any of these very kernels."""
+    """Load the cubins for a GPU. Return False if there are none of this source."""
     if not device.is_cuda or not any(folder.glob(f"*sm{device.arch}.cubin")):
         return False
     try:
@@ -42,6 +42,6 @@ def load_cubins(device: Any, folder: Path = CUBINS_FOLDER) -> bool:
                 module, device=device, arch=device.arch, module_dir=folder, use_ptx=False,
                 strip_hash=False,
             )  # fmt: skip
-    except FileNotFoundError:  # of an older source
+    except FileNotFoundError:  # cubins of another source
         return False
     return True

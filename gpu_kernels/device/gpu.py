@@ -1,6 +1,6 @@
-"""The GPU of this machine, as its driver describes it, and whether our kernels can run on it.
+"""Find the GPU of this machine and check that the kernels can run on it.
 
-Asked through the CUDA driver API, libcuda.so.1, which comes with the driver:
+Queries the CUDA driver API, libcuda.so.1, which is part of the driver:
 https://docs.nvidia.com/cuda/cuda-driver-api/
 """
 
@@ -11,9 +11,9 @@ from importlib import import_module
 from resources.errors import EngineError
 
 DRIVER_LIBRARY = "libcuda.so.1"
-# What the installed TensorRT and kernels are made for (CUDA 13), as the driver counts: 13.0.
+# The CUDA version of the installed TensorRT and kernels (13), in the driver's notation: 13.0.
 MIN_CUDA = 13000
-MIN_DRIVER = "580"  # the first driver that knows CUDA 13
+MIN_DRIVER = "580"  # the first driver that supports CUDA 13
 # cuDeviceGetAttribute
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
 NAME_BYTES = 256
@@ -26,15 +26,15 @@ class Gpu:
     name: str
     arch: str  # compute capability, as sm_75
     memory: int  # bytes
-    cuda: int  # newest CUDA that the driver knows: 1000 * major + 10 * minor
+    cuda: int  # newest CUDA that the driver supports: 1000 * major + 10 * minor
 
     @property
-    def cuda_shown(self) -> str:
+    def cuda_version(self) -> str:
         return f"{self.cuda // 1000}.{self.cuda % 1000 // 10}"
 
 
 def find_gpu(driver: str = DRIVER_LIBRARY) -> Gpu | None:
-    """The first GPU; None when there is no driver, or no GPU that it may use.
+    """Return the first GPU; None without a driver, or without a GPU visible to this process.
 
     Args:
         driver: the driver's library.
@@ -55,8 +55,8 @@ def find_gpu(driver: str = DRIVER_LIBRARY) -> Gpu | None:
     cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
     cuda.cuDriverGetVersion(ctypes.byref(version))
     major, minor = (_attribute(cuda, each, device) for each in (CAPABILITY_MAJOR, CAPABILITY_MINOR))
-    shown = name.value.decode("utf-8", "replace")
-    return Gpu(shown, f"sm_{major}{minor}", memory.value, version.value)
+    decoded = name.value.decode("utf-8", "replace")
+    return Gpu(decoded, f"sm_{major}{minor}", memory.value, version.value)
 
 
 def _attribute(cuda: ctypes.CDLL, attribute: int, device: ctypes.c_int) -> int:
@@ -66,7 +66,7 @@ def _attribute(cuda: ctypes.CDLL, attribute: int, device: ctypes.c_int) -> int:
 
 
 def usable_gpu(driver: str = DRIVER_LIBRARY) -> Gpu:
-    """The first GPU.
+    """Return the first GPU.
 
     Raises:
         EngineError: there is none, its driver is too old, or Warp is not installed.
@@ -74,12 +74,12 @@ def usable_gpu(driver: str = DRIVER_LIBRARY) -> Gpu:
     gpu = find_gpu(driver)
     if gpu is None:
         raise EngineError(
-            "no GPU: the NVIDIA driver finds none here (nvidia-smi must list it, and a container "
-            "must be given it); set pipeline.stage1.engine: onnxruntime to run on the CPU"
+            "no GPU: the NVIDIA driver finds none (nvidia-smi must list it, and a container needs "
+            "access to it); set pipeline.stage1.engine: onnxruntime to run on the CPU"
         )
     if gpu.cuda < MIN_CUDA:
         raise EngineError(
-            f"{gpu.name}: its driver knows CUDA {gpu.cuda_shown}, {MIN_CUDA // 1000}.0 is "
+            f"{gpu.name}: its driver supports CUDA {gpu.cuda_version}, {MIN_CUDA // 1000}.0 is "
             f"needed; install driver {MIN_DRIVER} or newer, or set pipeline.stage1.engine: "
             "onnxruntime to run on the CPU"
         )

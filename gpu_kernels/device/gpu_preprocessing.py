@@ -171,4 +171,152 @@ def fit_into(
     Returns:
         The arguments of the launch, to be referenced until it has finished.
     """
-XXREST
+
+
+    load_kernels(str(images.device))
+    with use_stream(stream):
+        descriptors = _copy_to_device(
+            fit_descriptors(regions, spec), picture_kernels.RegionDescriptor, images.device, stream
+        )
+        launch_fit(images, buffer, descriptors, len(regions), spec)
+    return descriptors
+
+
+class StagingBuffer:
+    """Memory for uploading pictures: pinned on the host, and of the same size on the device.
+
+    Pinning memory takes longer than filling it, so the buffer is reused and grows as needed. It
+    belongs to one batch slot.
+    """
+
+    def __init__(self) -> None:
+        self._host: Any = None
+        self._device: Any = None
+
+    def reserve(self, size: int, device: str) -> tuple[Any, Any]:
+        """Return Warp arrays of at least `size` bytes on the host and on the device.
+
+        Raises:
+            MemoryError: they would exceed the limit of an array.
+        """
+        if size > MAX_ARRAY_BYTES:
+            raise MemoryError(f"a batch of pictures has {size / 2**30:.1f} GiB, the limit is 2")
+        if self._host is None or self._host.size < size:
+            self._host = self._device = None  # free the old ones first
+            pinned = wp.get_device(device).is_cuda
+            self._host = wp.empty(size, dtype=wp.uint8, device="cpu", pinned=pinned)
+            self._device = wp.empty(size, dtype=wp.uint8, device=device)
+        return self._host, self._device
+
+
+def upload(
+    pictures: Sequence[NDArray[np.uint8]],
+    device: str,
+    staging: StagingBuffer,
+    stream: Any = None,
+) -> list[DeviceFrame]:
+    """Copy pictures of the host (uint8 BGR [h, w, 3]) to a device at once, from pinned memory.
+
+    They are valid until `staging` is used again.
+    """
+    if not pictures:
+        return []
+    load_kernels(device)
+    starts = np.cumsum([0, *(picture.size for picture in pictures)])
+    size = int(starts[-1])
+    with use_stream(stream):
+        on_host, on_device = staging.reserve(size, device)
+    packed = on_host.numpy()
+    for picture, start in zip(pictures, starts[:-1], strict=True):
+        packed[start : start + picture.size].reshape(picture.shape)[:] = picture
+    wp.copy(on_device, on_host, count=size, stream=stream)
+    return [
+        DeviceFrame(on_device, _packed_picture(int(start), picture))
+        for picture, start in zip(pictures, starts[:-1], strict=True)
+    ]
+
+
+def _packed_picture(start: int, picture: NDArray[np.uint8]) -> DevicePicture:
+    height, width = picture.shape[:2]
+    return DevicePicture(height, width, start, width * 3)
+
+
+def crop_to_host(
+    buffer: Any,
+    regions: Sequence[tuple[DevicePicture, PixelRegion]],
+    sizes: Sequence[tuple[int, int]],
+) -> list[NDArray[np.uint8]]:
+    """Return regions as pictures on the host: uint8 BGR [height, width, 3] of the given sizes."""
+    load_kernels(str(buffer.device))
+    return [
+        crop
+        for batch in _crop_batches(sizes)
+        for crop in _crop_batch(buffer, regions[batch], sizes[batch])
+    ]
+
+
+def _crop_batches(sizes: Sequence[tuple[int, int]]) -> Iterator[slice]:
+    """Yield the crops of each launch: as many in sequence as MAX_CROP_BYTES allows, at least one."""
+    begin, total = 0, 0
+    for number, (height, width) in enumerate(sizes):
+        total += height * width * 3
+        if total > MAX_CROP_BYTES and number > begin:
+            yield slice(begin, number)
+            begin, total = number, height * width * 3
+    if sizes:
+        yield slice(begin, len(sizes))
+
+
+def _crop_batch(
+    buffer: Any,
+    regions: Sequence[tuple[DevicePicture, PixelRegion]],
+    sizes: Sequence[tuple[int, int]],
+) -> list[NDArray[np.uint8]]:
+    device = buffer.device
+    stream = _crop_stream(str(device))
+    targets = [(0, 0, height, width) for height, width in sizes]
+    ends = np.cumsum([height * width * 3 for height, width in sizes])
+    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+    rows = _region_descriptors(regions, targets)
+    with use_stream(stream):
+        descriptors = _copy_to_device(rows, picture_kernels.RegionDescriptor, device, stream)
+        crops = _scratch_array(int(ends[-1]), wp.uint8, device, stream)
+        wp.launch(
+            picture_kernels.crop_regions,
+            dim=(len(regions), max(h for h, _ in sizes), max(w for _, w in sizes)),
+            inputs=[buffer, descriptors, _copy_to_device(starts, wp.int64, device, stream)],
+            outputs=[crops],
+            device=device,
+        )
+        # Copied inside the lock: the crops of the next call reuse this array.
+        packed = to_numpy(crops[: int(ends[-1])], stream).copy()
+    return [
+        packed[start : start + height * width * 3].reshape(height, width, 3)
+        for start, (height, width) in zip(starts, sizes, strict=True)
+    ]
+
+
+def downscale_to_grey(buffer: Any, picture: DevicePicture, height: int, width: int) -> Any:
+    """Return a picture downscaled to grey, for the motion gate: Warp array uint8 [height, width]."""
+    device = buffer.device
+    load_kernels(str(device))
+    row = _region_descriptors([(picture, picture.whole)], [(0, 0, height, width)])
+    with use_stream(None):
+        descriptors = _copy_to_device(row, picture_kernels.RegionDescriptor, device, None)
+        grey = wp.empty((height, width), dtype=wp.uint8, device=device)
+        wp.launch(
+            picture_kernels.downscale_to_grey, dim=(height, width), inputs=[buffer, descriptors],
+            outputs=[grey], device=device,
+        )  # fmt: skip
+    return grey
+
+
+def motion_energy(one: Any, other: Any, rows: int, columns: int) -> NDArray[np.float32]:
+    """Return the mean difference of two grey pictures in each tile, [rows, columns], grey levels."""
+    differences = wp.empty((rows, columns), dtype=wp.float32, device=one.device)
+    wp.launch(
+        picture_kernels.tile_differences, dim=(rows, columns), inputs=[one, other],
+        outputs=[differences], device=one.device,
+    )  # fmt: skip
+    energy: NDArray[np.float32] = differences.numpy()
+    return energy

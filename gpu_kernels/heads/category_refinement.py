@@ -144,7 +144,9 @@ def _refine(
     return max(stronger, key=lambda each: each.confidence or 0.0)
 
 
-def _overlap_of_smaller(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+def _overlap_of_smaller(
+    box: NDArray[np.float32], boxes: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Return the intersection of a box [4] with boxes [K, 4], x, y, w, h, as a share of the
     smaller of the two."""
     low = np.maximum(box[:2], boxes[:, :2])

@@ -126,9 +126,7 @@ class GpuBoxDecoder:
             inputs = [slot.outputs[0], *common]
             wp.launch(head_kernels.yolo_candidates, dim, inputs, device=device)
         inputs = [to.counts, to.candidates, to.ranked]
-        wp.launch(
-            head_kernels.sort_candidates, (count, CANDIDATE_CAPACITY), inputs, device=device
-        )
+        wp.launch(head_kernels.sort_candidates, (count, CANDIDATE_CAPACITY), inputs, device=device)
         inputs = [to.ranked, to.placements, head.nms_iou, to.counts, to.selected, to.boxes]
         wp.launch(head_kernels.non_maximum_suppression, count, inputs, device=device)
 
@@ -156,9 +154,9 @@ class GpuBoxDecoder:
         return [
             _boxes(rows[: box_counts[number], number])
             if fits[number]
-            else self._decode_on_host(
-                slot, slice(number, number + 1), sizes[number : number + 1]
-            )[0]
+            else self._decode_on_host(slot, slice(number, number + 1), sizes[number : number + 1])[
+                0
+            ]
             for number in range(len(sizes))
         ]
 

@@ -30,7 +30,7 @@ from resources.ledger.table import read_ledger
 from resources.planning.predictions import Prediction, load_predictions
 from resources.pricing.sources import shipped_prices
 from resources.retention.inventory import Area
-from resources.retention.rules import LEAST_BILLED, minimum_sizes
+from resources.retention.rules import MIN_BILLED_BYTES, minimum_sizes
 from resources.settings.profile import Aws, Profile
 from resources.storage.layout import (
     FOOTAGE_FOLDER,
@@ -207,7 +207,7 @@ def _storage(
     from resources.retention.usage import list_stored_days  # needs boto3, which is optional
 
     rules = LifecycleRules(lifecycle, minimum_sizes(lifecycle, book))
-    sizes = (int(LEAST_BILLED), rules.min_sizes.to_ia, rules.min_sizes.to_glacier)
+    sizes = (int(MIN_BILLED_BYTES), rules.min_sizes.to_ia, rules.min_sizes.to_glacier)
     try:
         stored = list_stored_days(AwsClients(aws), _areas(cameras), sizes)
     except StoreError as error:

@@ -1,11 +1,18 @@
-"""What a launcher may ask of the stages, without loading a decoder or an engine."""
+"""The hooks of the launchers: queries about footage, and events for the command line.
+
+Importing this loads no decoder and no inference engine.
+"""
 
 from dataclasses import replace
 
+from odins_ravne_assets.cameras.catalog import CameraCatalog
+from odins_ravne_assets.instance_home import catalog_folder
 from odins_ravne_assets.munin.media.media_files import kind_by_name
 from odins_ravne_assets.munin.media.media_table import expected_media
+from odins_ravne_assets.runs.events import emit_cost, emit_decision, emit_progress, emit_warning
+from odins_ravne_assets.runs.liveness import close_dead_runs
 from resources.launch.base import StepRequest
-from resources.launch.hooks import FootageQueries
+from resources.launch.hooks import FootageQueries, LaunchHooks
 from resources.settings.profile import Profile
 from resources.storage.object_store import ObjectStore
 
@@ -22,11 +29,26 @@ def _without_machine(
     engine = engine_with_results(request.camera_id, request.stages, footage, output, profile)
     if engine is None:
         return None
-    # By name: here, `auto` may mean another one than there.
+    # The engine's name, since `auto` may select another engine on this machine.
     stage1 = profile.pipeline.stage1.model_copy(update={"engine": engine})
     pipeline = profile.pipeline.model_copy(update={"stage1": stage1})
-    easy = profile.model_copy(update={"pipeline": pipeline})
-    return replace(request, profile=easy.model_dump(mode="json"))
+    changed = profile.model_copy(update={"pipeline": pipeline})
+    return replace(request, profile=changed.model_dump(mode="json"))
 
 
-FOOTAGE_QUERIES = FootageQueries(expected_media, _is_media, _without_machine)
+FOOTAGE_QUERIES = FootageQueries(
+    expected_media=expected_media, is_media=_is_media, without_machine=_without_machine
+)
+
+
+def launch_hooks() -> LaunchHooks:
+    """Return the hooks of the code location's launchers."""
+    return LaunchHooks(
+        footage=FOOTAGE_QUERIES,
+        known_outputs=CameraCatalog(catalog_folder()).on_s3,
+        close_dead_runs=close_dead_runs,
+        on_progress=emit_progress,
+        on_log=emit_decision,
+        on_warning=emit_warning,
+        on_cost=emit_cost,
+    )

@@ -6,7 +6,7 @@ from decimal import Decimal
 from resources.errors import RavneError
 from resources.pricing.prices import GIB, PriceBook, Quote
 from resources.retention.inventory import StoredDay
-from resources.retention.rules import INDEX_IN_GLACIER, INDEX_IN_STANDARD, LEAST_BILLED
+from resources.retention.rules import INDEX_IN_GLACIER, INDEX_IN_STANDARD, MIN_BILLED_BYTES
 
 # Storage class -> its rate in price_table.yaml; in the order in which objects age.
 STORAGE_CLASS_RATES = {
@@ -44,8 +44,8 @@ class StoragePrices:
         if storage_class not in self.monthly:
             return Decimal(0)
         usd = self.monthly[storage_class].usd
-        if storage_class == "STANDARD_IA" and day.min_size < LEAST_BILLED:
-            return _gb(day.objects * LEAST_BILLED) * usd
+        if storage_class == "STANDARD_IA" and day.min_size < MIN_BILLED_BYTES:
+            return _gb(day.objects * MIN_BILLED_BYTES) * usd
         if storage_class == "GLACIER":
             index = _gb(day.objects * INDEX_IN_STANDARD) * self.monthly["STANDARD"].usd
             return _gb(day.bytes + day.objects * INDEX_IN_GLACIER) * usd + index

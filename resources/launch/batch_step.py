@@ -317,7 +317,7 @@ def _work_units(
     if "detections" not in stages:
         return []
     return cut_work_units(
-        lambda: footage.count_media(output, profile),
+        lambda: footage.expected_media(output, profile),
         assumed_seconds_per_frame(profile),
         Overheads(),
         profile.pipeline.cost_optimization,

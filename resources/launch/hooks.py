@@ -30,14 +30,14 @@ class FootageQueries:
     """Queries about a camera's footage, which the stages answer. By default, nothing is known.
 
     Args:
-        count_media: return the usable media of a camera's media table, in order.
+        expected_media: return the usable media of a camera's media table, in order.
         is_media: return True if a key of the footage is an image or a video.
         without_machine: return the step as any machine can run it, if it only writes tables into
             the results (the second store), or None if it has to read footage (the first store),
             to analyse media or to classify crops.
     """
 
-    count_media: Callable[[ObjectStore, Profile], Iterable[ExpectedMedium]] = lambda *_: ()
+    expected_media: Callable[[ObjectStore, Profile], Iterable[ExpectedMedium]] = lambda *_: ()
     is_media: Callable[[str], bool] = lambda _: True
     without_machine: Callable[
         [StepRequest, ObjectStore, ObjectStore, Profile], StepRequest | None

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from resources.aws.clients import AwsClients
 from resources.aws.errors import error_code
@@ -18,6 +18,9 @@ from resources.pricing.prices import GIB, PriceBook
 from resources.retention.rules import ARCHIVE_CLASSES, DAYS_PER_MONTH
 from resources.storage.s3.errors import translate_s3_errors
 from resources.storage.s3.location import S3Location, s3_location
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.literals import TierType
 
 Tier = Literal["bulk", "standard"]
 
@@ -28,6 +31,7 @@ RESTORE_HOURS: dict[str, dict[Tier, str]] = {
     "DEEP_ARCHIVE": {"bulk": "up to 48", "standard": "up to 12"},
 }
 
+API_TIERS: "dict[Tier, TierType]" = {"bulk": "Bulk", "standard": "Standard"}
 PARALLEL_REQUESTS = 16
 
 
@@ -54,7 +58,9 @@ class ObjectStorageClass:
         return self.storage_class in ARCHIVE_CLASSES and self.readable_until is None
 
 
-def restore_usd(book: PriceBook, objects: Sequence[ObjectStorageClass], days: int, tier: Tier) -> Decimal:
+def restore_usd(
+    book: PriceBook, objects: Sequence[ObjectStorageClass], days: int, tier: Tier
+) -> Decimal:
     """Return the price of restoring archived objects for some days, in USD.
 
     Bulk retrievals are free; standard ones cost per GB and per object. The readable copy is billed
@@ -128,7 +134,7 @@ def _request_restore(location: S3Location, key: str, days: int, tier: Tier) -> b
         location.client.restore_object(
             Bucket=location.bucket,
             Key=location.prefix + key if key else location.prefix.rstrip("/"),
-            RestoreRequest={"Days": days, "GlacierJobParameters": {"Tier": tier.capitalize()}},
+            RestoreRequest={"Days": days, "GlacierJobParameters": {"Tier": API_TIERS[tier]}},
         )
     except ClientError as error:
         if error_code(error) == "RestoreAlreadyInProgress":

@@ -5,32 +5,39 @@ managed are never changed, but are reported if they archive or delete objects th
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from resources.aws.clients import AwsClients
 from resources.aws.errors import error_code, translate_aws_errors
-from resources.compute.parts import OnStep
 from resources.compute.foundation import DEPLOY_HINT, find_foundation
+from resources.compute.parts import OnStep
 from resources.errors import RavneError
 from resources.pricing.prices import PriceBook
 from resources.pricing.sources import shipped_prices
 from resources.retention.rules import (
     MANAGED_ID_PREFIX,
     Rule,
-    rule_risk,
-    rule_differences,
-    with_filter,
     is_managed,
-    minimum_sizes,
     lifecycle_rules,
+    minimum_sizes,
+    rule_differences,
+    rule_risk,
+    with_filter,
 )
 from resources.settings.profile import Aws, Lifecycle
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import (
+        LifecycleRuleTypeDef,
+        PutBucketLifecycleConfigurationRequestTypeDef,
+    )
 
 # Its prices are used for a region without shipped prices.
 OTHER_REGION = "us-east-1"
 
 CLASS_NAMES = {"STANDARD_IA": "infrequent access", "GLACIER": "Glacier"}
 
+Configuration = dict[str, Any]  # as GetBucketLifecycleConfiguration returns it
 RuleState = Literal["as wanted", "missing", "differs", "not wanted"]
 
 
@@ -39,7 +46,7 @@ class RuleStatus:
     """The status of a managed rule.
 
     Args:
-        what: description; empty for a rule that the profile does not have.
+        what: description of its actions.
         detail: how it differs.
     """
 
@@ -91,7 +98,7 @@ class StorageLifecycle:
         self._aws = aws
         self._clients = clients or AwsClients(aws)
         book, self._remarks = _prices(aws.region)
-        self._wanted = lifecycle_rules(lifecycle, minimum_sizes(lifecycle, book))
+        self._expected = lifecycle_rules(lifecycle, minimum_sizes(lifecycle, book))
         self._remedy = f"ask an administrator to attach the policy {aws.name}-operator"
 
     def status(self) -> LifecycleStatus:
@@ -102,8 +109,8 @@ class StorageLifecycle:
         """
         with translate_aws_errors("cost lifecycle", self._remedy):
             found, _ = find_foundation(self._clients, self._aws)
-            rules = self._there(found.bucket, found.account).get("Rules", [])
-        return self._status(found.bucket, rules)
+            current = self._read(found.bucket, found.account)
+        return self._status(found.bucket, current)
 
     def apply(self, on_step: OnStep) -> LifecycleStatus:
         """Set the managed rules to those of the profile; other rules stay.
@@ -119,49 +126,53 @@ class StorageLifecycle:
         """
         with translate_aws_errors("cost lifecycle", self._remedy):
             found, _ = find_foundation(self._clients, self._aws)
-            told = self._there(found.bucket, found.account)
-            before = self._status(found.bucket, told.get("Rules", []))
+            current = self._read(found.bucket, found.account)
+            before = self._status(found.bucket, current)
             if before.drift:
-                self._put(found.bucket, found.account, told)
+                self._write(found.bucket, found.account, current)
         for rule in before.drift:
             on_step(f"lifecycle rule {rule.name}: {_change(rule)}")
         return before
 
-    def _there(self, bucket: str, account: str) -> dict[str, Any]:
+    def _read(self, bucket: str, account: str) -> Configuration:
         from botocore.exceptions import ClientError
 
         try:
-            answer: dict[str, Any] = self._clients.of("s3").get_bucket_lifecycle_configuration(
-                Bucket=bucket, ExpectedBucketOwner=account
+            return dict(
+                self._clients.of("s3").get_bucket_lifecycle_configuration(
+                    Bucket=bucket, ExpectedBucketOwner=account
+                )
             )
         except ClientError as error:
             if error_code(error) == "NoSuchLifecycleConfiguration":
                 return {}
             if error_code(error) == "NoSuchBucket":
-                raise RavneError(f"bucket {bucket} is not there: {DEPLOY_HINT}") from None
+                raise RavneError(f"bucket {bucket} does not exist: {DEPLOY_HINT}") from None
             raise
-        return answer
 
-    def _put(self, bucket: str, account: str, told: dict[str, Any]) -> None:
-        kept = [with_filter(rule) for rule in told.get("Rules", []) if not is_managed(rule)]
-        # Left out, it would be set to S3's default for others' rules as well.
-        least = "TransitionDefaultMinimumObjectSize"
-        self._clients.of("s3").put_bucket_lifecycle_configuration(
-            Bucket=bucket,
-            ExpectedBucketOwner=account,
-            LifecycleConfiguration={"Rules": [*kept, *self._wanted]},
-            **({least: told[least]} if told.get(least) else {}),
-        )
+    def _write(self, bucket: str, account: str, current: Configuration) -> None:
+        others = [with_filter(rule) for rule in current.get("Rules", []) if not is_managed(rule)]
+        rules = cast("list[LifecycleRuleTypeDef]", [*others, *self._expected])
+        request: PutBucketLifecycleConfigurationRequestTypeDef = {
+            "Bucket": bucket,
+            "ExpectedBucketOwner": account,
+            "LifecycleConfiguration": {"Rules": rules},
+        }
+        # Without it, S3 would reset it to its default, for unmanaged rules too.
+        if minimum := current.get("TransitionDefaultMinimumObjectSize"):
+            request["TransitionDefaultMinimumObjectSize"] = minimum
+        self._clients.of("s3").put_bucket_lifecycle_configuration(**request)
 
-    def _status(self, bucket: str, rules: list[Rule]) -> LifecycleStatus:
-        ours = {rule["ID"]: rule for rule in rules if is_managed(rule)}
+    def _status(self, bucket: str, current: Configuration) -> LifecycleStatus:
+        rules: list[Rule] = current.get("Rules", [])
+        managed = {rule["ID"]: rule for rule in rules if is_managed(rule)}
         others = [rule for rule in rules if not is_managed(rule)]
-        wanted = {rule["ID"]: rule for rule in self._wanted}
-        states = [_state(rule, ours.get(key)) for key, rule in wanted.items()]
-        states += [_not_wanted(rule) for key, rule in ours.items() if key not in wanted]
+        expected = {rule["ID"]: rule for rule in self._expected}
+        statuses = [_rule_status(rule, managed.get(key)) for key, rule in expected.items()]
+        statuses += [_not_wanted(rule) for key, rule in managed.items() if key not in expected]
         return LifecycleStatus(
             bucket,
-            tuple(states),
+            tuple(statuses),
             tuple(str(rule.get("ID", "(no id)")) for rule in others),
             tuple(text for text in map(rule_risk, others) if text),
             self._remarks,
@@ -176,18 +187,18 @@ def _prices(region: str) -> tuple[PriceBook, tuple[str, ...]]:
     return shipped_prices(OTHER_REGION), (remark,)
 
 
-def _state(wanted: Rule, there: Rule | None) -> RuleStatus:
-    name, what = wanted["ID"].removeprefix(MANAGED_ID_PREFIX), describe_rule(wanted)
-    if there is None:
+def _rule_status(expected: Rule, actual: Rule | None) -> RuleStatus:
+    name, what = expected["ID"].removeprefix(MANAGED_ID_PREFIX), describe_rule(expected)
+    if actual is None:
         return RuleStatus(name, "missing", what)
-    differs = rule_differences(wanted, there)
-    if not differs:
+    differences = rule_differences(expected, actual)
+    if not differences:
         return RuleStatus(name, "as wanted", what)
-    return RuleStatus(name, "differs", what, "; ".join(differs))
+    return RuleStatus(name, "differs", what, "; ".join(differences))
 
 
-def _not_wanted(there: Rule) -> RuleStatus:
-    return RuleStatus(there["ID"].removeprefix(MANAGED_ID_PREFIX), "not wanted", describe_rule(there))
+def _not_wanted(rule: Rule) -> RuleStatus:
+    return RuleStatus(rule["ID"].removeprefix(MANAGED_ID_PREFIX), "not wanted", describe_rule(rule))
 
 
 def describe_rule(rule: Rule) -> str:
@@ -195,9 +206,9 @@ def describe_rule(rule: Rule) -> str:
     parts = []
     for move in rule.get("Transitions", []):
         size = rule.get("Filter", {}).get("And", {}).get("ObjectSizeGreaterThan")
-        least = f" of {(size + 1) // 1024} KiB and more" if size is not None else ""
-        place = CLASS_NAMES.get(move["StorageClass"], move["StorageClass"])
-        parts.append(f"footage{least} to {place} after {move.get('Days')} days")
+        minimum = f" of {(size + 1) // 1024} KiB and more" if size is not None else ""
+        name = CLASS_NAMES.get(move["StorageClass"], move["StorageClass"])
+        parts.append(f"footage{minimum} to {name} after {move.get('Days')} days")
     if days := rule.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays"):
         parts.append(f"overwritten and deleted versions are deleted after {days} days")
     if days := rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation"):

@@ -9,10 +9,11 @@ before and after, and m the months that it is then stored, moving pays from
 
     bytes = (t + o m) / ((p_before - p_after) m) * 2**30
 
-on. For infrequent access m is the time until Glacier; for Glacier it is assumed to be a year. With the prices that ship for eu-north-1 and moves after 30 and 90 days that is 499 KiB and 328 KiB,
-rounded up to the next 64 KiB. Sources: the price table; the index of 32 KiB at Glacier's price
-and 8 KiB at Standard's, and the 128 KiB that infrequent access bills at least ("Understanding
-and managing Amazon S3 storage classes", S3 user guide).
+on. For infrequent access m is the time until Glacier; for Glacier it is assumed to be a year. With
+the shipped prices of eu-north-1 and moves after 30 and 90 days that is 499 KiB and 328 KiB, rounded
+up to the next 64 KiB. Sources: the price table; the index of 32 KiB at Glacier's price and 8 KiB at
+Standard's, and the minimum of 128 KiB that infrequent access bills ("Understanding and managing
+Amazon S3 storage classes", S3 user guide).
 """
 
 from dataclasses import dataclass
@@ -28,8 +29,8 @@ MANAGED_ID_PREFIX = "odins-ravne/"
 INCOMPLETE_DAYS = 7  # within this time an interrupted upload is resumed
 DAYS_PER_MONTH = Decimal(30)
 MONTHS_IN_GLACIER = Decimal(12)
-LEAST_BILLED = Decimal(128 * 1024)
-STEP = Decimal(64 * 1024)
+MIN_BILLED_BYTES = Decimal(128 * 1024)
+SIZE_STEP = Decimal(64 * 1024)
 # Parts of an archived object's index, in bytes.
 INDEX_IN_GLACIER, INDEX_IN_STANDARD = Decimal(32 * 1024), Decimal(8 * 1024)
 # Classes whose objects must be restored before they can be read.
@@ -71,8 +72,8 @@ def _move(book: PriceBook, item: str) -> Decimal:
 
 
 def _break_even(usd_per_object: Decimal, usd_per_gib: Decimal) -> int:
-    size = max(LEAST_BILLED, usd_per_object / usd_per_gib * GIB)
-    return int((size / STEP).to_integral_value(ROUND_CEILING) * STEP)
+    size = max(MIN_BILLED_BYTES, usd_per_object / usd_per_gib * GIB)
+    return int((size / SIZE_STEP).to_integral_value(ROUND_CEILING) * SIZE_STEP)
 
 
 def lifecycle_rules(lifecycle: Lifecycle, sizes: MinimumSizes) -> list[Rule]:
@@ -103,7 +104,12 @@ def _transition(name: str, days: int, storage_class: str, min_size: int) -> Rule
 
 
 def _rule(name: str, **actions: Any) -> Rule:
-    return {"ID": MANAGED_ID_PREFIX + name, "Status": "Enabled", "Filter": {"Prefix": ""}, **actions}
+    return {
+        "ID": MANAGED_ID_PREFIX + name,
+        "Status": "Enabled",
+        "Filter": {"Prefix": ""},
+        **actions,
+    }
 
 
 def is_managed(rule: Rule) -> bool:

@@ -1,12 +1,12 @@
-"""The sandbox itself: an AWS account in this process, in which jobs really run.
+"""The sandbox: an emulated AWS account in this process, in which jobs really run.
 
     with Sandbox(SandboxConfig(scale=60, seed=1)) as sandbox:
         aws = Aws(endpoint_url=sandbox.endpoint_url, clock_url=sandbox.clock_url)
-        ...                                 # the unchanged cloud code
+        ...                                 # the same cloud code as with AWS
         sandbox.interrupt(job_id=job_id)
         print(sandbox.bill())
 
-There is one at a time in a process. Requests need credentials; any will do, see CREDENTIALS.
+A process can have one at a time. Requests need credentials; any are valid, see CREDENTIALS.
 """
 
 import os
@@ -46,20 +46,20 @@ from resources.sandbox.model.prices import (
     SpotMarket,
 )
 from resources.sandbox.model.stepped_clock import SteppedClock
-from resources.sandbox.wire.faults import KINDS, Fault, FaultKind, Faults
+from resources.sandbox.wire.faults import Fault, FaultKind, Faults
 from resources.sandbox.wire.protocol import AwsRequest
 
 
 class Sandbox:
-    """AWS on 127.0.0.1, from `with` to its end.
+    """An AWS account on 127.0.0.1, as a context manager.
 
     Attributes:
         endpoint_url: of all services.
-        control_url: see control.py.
+        control_url: of the control API, see control.py.
         clock_url: see resources.clock.clock_at.
         clock: the account's time.
-        on_request: told of every signed request before it is answered, in the thread that answers.
-        stop_requested: set by a POST to /shutdown; whoever runs the sandbox then stops it.
+        on_request: is called with every signed request before it is handled, in the same thread.
+        stop_requested: set by a POST to /shutdown, on which the process has to stop the sandbox.
 
     Raises:
         OSError: the port is taken.
@@ -72,7 +72,7 @@ class Sandbox:
         self.clock: Clock = (
             ScaledClock(config.scale, started=now, started_here=now)
             if config.scale
-            else SteppedClock(now, self._look)
+            else SteppedClock(now, self._tick)
         )
         self._server = Server(config.port)
         self._folder = Path(tempfile.mkdtemp(prefix="sandbox-"))
@@ -106,7 +106,7 @@ class Sandbox:
         self._thread = Thread(target=self._run, name="sandbox-scheduler", daemon=True)
         self._failure: str | None = None
 
-    # life
+    # start and stop
 
     def __enter__(self) -> "Sandbox":
         self.start()
@@ -116,24 +116,24 @@ class Sandbox:
         self.stop()
 
     def start(self) -> None:
-        """Open the door and let time pass."""
+        """Begin to serve requests and to advance time."""
         batch = BatchApi(
             self.config, self.clock, self._state, self._fleet, self._services, self._job_api
         )
         market = MarketApi(self.config.region, self.clock, self._market, self._capacity)
         costs = CostExplorer(self.clock, self.bill, self.config.billing_lag_seconds)
         storage = StorageApi(self.clock, self._services)
-        front = Router(
+        router = Router(
             self._control(), batch, [market, costs, storage], self._faults, self._policies,
             self._services.application, self._state.lock,
             lambda request: self.on_request(request),
         )  # fmt: skip
-        self._server.start(front)
+        self._server.start(router)
         if self.config.scale:
             self._thread.start()
 
     def _control(self) -> Control:
-        """The sandbox's own URLs: what can be read of it, and what can be done to it."""
+        """Return the control API: methods that read the sandbox, and methods that change it."""
         return Control(
             readers={
                 "/clock": self.clock_facts,
@@ -158,10 +158,10 @@ class Sandbox:
         )
 
     def stop(self) -> None:
-        """End every job and machine, and close the door.
+        """End every job and machine, and stop serving.
 
         Raises:
-            RuntimeError: the scheduler had failed; the text holds its traceback.
+            RuntimeError: the scheduler has failed; the message contains its traceback.
         """
         self._stopping.set()
         if self.config.scale:
@@ -171,7 +171,7 @@ class Sandbox:
                 if job.process is not None:
                     job.process.close()
             for instance in list(self._fleet.alive()):
-                self._fleet.end(instance)
+                self._fleet.terminate(instance)
         self._reaper.close()
         self._server.close()
         if self._failure is not None:
@@ -180,20 +180,20 @@ class Sandbox:
     def _run(self) -> None:
         try:
             while not self._stopping.wait(self.config.tick_seconds):
-                self._look()
+                self._tick()
         except BaseException:
             self._failure = traceback.format_exc()
             self._events.add("failure", traceback=self._failure)
             raise
 
-    def _look(self) -> None:
+    def _tick(self) -> None:
         with self._state.lock:
-            self._scheduler.look()
+            self._scheduler.tick()
 
-    # what is
+    # readers
 
     def clock_facts(self) -> dict[str, float]:
-        """See resources.clock.clock_at."""
+        """Return the facts of the clock, see resources.clock.clock_at."""
         return {
             "scale": self.config.scale,
             "started": self._started,
@@ -201,26 +201,26 @@ class Sandbox:
         }
 
     def bill(self) -> list[BillLine]:
-        """What every machine has really cost so far."""
+        """Return the true cost of every machine until now."""
         with self._state.lock:
             now = self.clock.now()
             return [instance.bill(now) for instance in self._fleet.instances]
 
     def attempt_bill(self) -> list[AttemptLine]:
-        """What every attempt that has ended has really cost."""
+        """Return the true cost of every attempt that has ended."""
         with self._state.lock:
             now = self.clock.now()
             return [line for each in self._fleet.instances for line in each.attempt_bills(now)]
 
     def events(self, since: int = 0) -> list[dict[str, Any]]:
-        """What happened, but for the first `since` events.
+        """Return the events from index `since` on.
 
         Types: submit, launch, interruption, terminate, attempt, job, failure.
         """
         return self._events.since(since)
 
     def jobs(self) -> list[dict[str, Any]]:
-        """Every job, as DescribeJobs tells it, with `pid` of its process while it runs."""
+        """Return every job as in DescribeJobs, with the `pid` of its process while it runs."""
         with self._state.lock:
             return [
                 {**job.describe(), "pid": job.process.pid if job.process is not None else None}
@@ -228,7 +228,7 @@ class Sandbox:
             ]
 
     def instances(self) -> list[dict[str, Any]]:
-        """Every machine there was: its bill, its state and the ids of its jobs."""
+        """Return every machine, also terminated ones: bill, state and ids of its jobs."""
         with self._state.lock:
             now = self.clock.now()
             return [
@@ -236,15 +236,15 @@ class Sandbox:
                 for i in self._fleet.instances
             ]
 
-    # what happens
+    # writers
 
     def interrupt(
         self, job_id: str | None = None, instance_id: str | None = None, notice: bool = True
     ) -> str:
-        """Let EC2 take a spot machine back: the one of a job, or by its id.
+        """Interrupt a spot machine, given by its id or by a job on it.
 
         Args:
-            notice: tell the machine beforehand; otherwise it is gone at once.
+            notice: terminate it two minutes after a notice; otherwise at once.
 
         Returns:
             The machine's id.
@@ -262,59 +262,59 @@ class Sandbox:
         raise LookupError(f"no spot machine {instance_id or ''} with job {job_id or ''}")
 
     def set_capacity(
-        self, lifecycle: InstanceLifecycle, machines: int | None, kind: str = ANY, zone: str = ANY
+        self, lifecycle: str, machines: int | None, kind: str = ANY, zone: str = ANY
     ) -> None:
-        """At most so many machines at once; None lifts the limit. Running ones stay."""
+        """Set the maximum of machines; None removes the limit. Running machines continue."""
         with self._state.lock:
-            self._capacity.set(lifecycle, machines, kind, zone)
+            self._capacity.set(InstanceLifecycle(lifecycle), machines, kind, zone)
 
     def surge(self, kind: str, factor: float, zone: str = ANY) -> None:
-        """Multiply a type's spot price; above an environment's bid its machines are taken.
+        """Multiply a type's spot price; machines are interrupted where it exceeds the bid.
 
         Raises:
-            LookupError: there is no such type.
+            LookupError: the type does not exist.
         """
         if kind not in TYPES:
-            raise LookupError(f"no machine type {kind}; there are {', '.join(TYPES)}")
+            raise LookupError(f"no machine type {kind}; known: {', '.join(TYPES)}")
         with self._state.lock:
             self._market.surge(kind, factor, zone)
             self._fleet.reprice(kind)
 
     def set_interruption_rate(self, per_hour: float) -> None:
-        """How often each spot machine is interrupted, with notice, from now on."""
+        """Set the rate at which each spot machine is interrupted, with notice."""
         with self._state.lock:
             self._fleet.rate = per_hour
 
     def set_describe_lag(self, seconds: float) -> None:
-        """How long a submitted job stays unknown to DescribeJobs and ListJobs."""
+        """Set the time in which DescribeJobs and ListJobs omit a new job."""
         with self._state.lock:
             self._job_api.describe_lag_seconds = seconds
 
     def inject(
         self,
-        kind: FaultKind,
+        kind: str,
         service: str,
         operation: str = ANY,
         times: int = 1,
         key_contains: str = "",
     ) -> None:
-        """Trouble for the next requests that fit; see faults.Fault.
+        """Inject a fault into the next requests that match; see faults.Fault.
 
         Raises:
-            ValueError: there is no such kind.
+            ValueError: the kind does not exist.
         """
-        if kind not in KINDS:
-            raise ValueError(f"no fault {kind}; there are {', '.join(KINDS)}")
-        self._faults.add(Fault(kind, service, operation, times, key_contains))
+        if kind not in set(FaultKind):
+            raise ValueError(f"no fault {kind}; known: {', '.join(FaultKind)}")
+        self._faults.add(Fault(FaultKind(kind), service, operation, times, key_contains))
 
     def clear_faults(self) -> None:
-        """No more trouble."""
+        """Remove all pending faults."""
         self._faults.clear()
 
     def enforce_policies(self, enforce: bool) -> None:
-        """Hold requests against IAM's policies from now on, or let everything pass again."""
+        """Enable or disable the enforcement of IAM policies."""
         self._policies.enforced = enforce
 
 
 def _ignore_request(request: AwsRequest) -> None:
-    """Nobody listens."""
+    """Ignore a request."""

@@ -51,7 +51,8 @@ def test_the_reports_savings_are_the_true_ones(held: LedgerResult) -> None:
     now = held.rows["ended_at"].max()
     assert isinstance(now, datetime)
     report = cost_report(
-        held.rows, ReportScope("ravne", "eu-north-1", ("north", "south"), None, now.timestamp(), 0.5)
+        held.rows,
+        ReportScope("ravne", "eu-north-1", ("north", "south"), None, now.timestamp(), 0.5),
     )
     savings = report.savings
     assert savings.rate == pytest.approx(1 - held.bill / held.bill_on_demand, abs=ALLOWED)
@@ -74,7 +75,9 @@ def test_every_attempt_has_one_row_also_one_that_never_ran(held: LedgerResult) -
     assert (never["usd"] == 0).all()
 
 
-def test_cost_explorer_tells_the_same_and_no_difference_is_left_to_explain(held: LedgerResult) -> None:
+def test_cost_explorer_tells_the_same_and_no_difference_is_left_to_explain(
+    held: LedgerResult,
+) -> None:
     if held.told.since > held.began:
         pytest.skip("a month ended within this day, and Cost Explorer was asked for the new one")
     assert float(sum(held.told.services.values())) == pytest.approx(held.bill, rel=ALLOWED)
@@ -92,7 +95,9 @@ def test_what_the_ledger_does_not_know_is_told_as_not_explained(held: LedgerResu
     assert machines.explanation.endswith("more in AWS's are not explained")
 
 
-def test_machines_that_waited_and_got_no_work_are_nobodys_and_bought_nothing(held: LedgerResult) -> None:
+def test_machines_that_waited_and_got_no_work_are_nobodys_and_bought_nothing(
+    held: LedgerResult,
+) -> None:
     nobodys = held.rows.filter(pl.col("camera_id").is_null())
     assert nobodys.is_empty() != held.kept_warm
     times = nobodys.filter(kind="overhead")

@@ -365,8 +365,8 @@ def test_media_that_kill_every_worker_are_set_aside_and_the_others_are_processed
     assert marks == [(content, deaths) for content in hashes for deaths in (0, 1)]
     assert processed(output) == {
         "IMAG0001.JPG": ("done", None),
-        "IMAG0002.AVI": ("failed", "set aside: its worker died 2 times while looking at it"),
-        "IMAG0003.AVI": ("failed", "set aside: its worker died 2 times while looking at it"),
+        "IMAG0002.AVI": ("failed", "skipped: the worker crashed 2 times on this file"),
+        "IMAG0003.AVI": ("failed", "skipped: the worker crashed 2 times on this file"),
         "IMAG0004.JPG": ("done", None),
     }
     assert sorted(journal_hashes(output)) == sorted(set(journal_hashes(output)))

@@ -41,7 +41,7 @@ class CrashGuard:
             count = crashes + 1 if medium.content_hash == suspect else 0
             self._finished.clear()
             if count > MAX_CRASHES:
-                reason = f"skipped: the worker crashed {count} times while it processed this file"
+                reason = f"skipped: the worker crashed {count} times on this file"
                 yield MediumFailed(medium, reason)
             else:
                 marker = {"content_hash": medium.content_hash, "deaths": count}

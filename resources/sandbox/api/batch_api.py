@@ -1,8 +1,9 @@
-"""The requests of AWS Batch (API version 2016-08-10): environments, queues, definitions, tags."""
+"""The API of AWS Batch (version 2016-08-10): environments, queues, job definitions, tags."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from resources.aws.batch_states import ResourceState, ResourceStatus
 from resources.clock import Clock
 from resources.sandbox.api import validation
 from resources.sandbox.api.job_api import JobApi
@@ -26,16 +27,12 @@ Operation = Callable[[Request], Content]
 NamedResource = TypeVar("NamedResource", bound=BatchResource)
 
 DEFAULT_RESOURCES = {"allocationStrategy": "BEST_FIT", "minvCpus": 0}
-# What an UpdateComputeEnvironment changes without new machines.
+# Keys that UpdateComputeEnvironment changes without replacing machines.
 SCALING_KEYS = {"minvCpus", "maxvCpus", "desiredvCpus", "securityGroupIds", "subnets"}
 
 
 class BatchApi:
-    """Answers Batch's requests. Every method holds the state's lock.
-
-    Raises:
-        AwsError: from every operation, as Batch refuses.
-    """
+    """Handles the requests of Batch, each under the state's lock."""
 
     def __init__(
         self,
@@ -69,11 +66,15 @@ class BatchApi:
             **jobs.operations,
         }
 
-    def call(self, operation: str, request: Request) -> Content:
-        """Answer one request."""
+    def handle(self, operation: str, request: Request) -> Content:
+        """Return the content of the response.
+
+        Raises:
+            AwsError: Batch refuses the request.
+        """
         handler = self._operations.get(operation)
         if handler is None:
-            raise BatchClientError(f"the sandbox has no {operation}")
+            raise BatchClientError(f"the sandbox does not support {operation}")
         with self._state.lock:
             return handler(request)
 
@@ -83,34 +84,34 @@ class BatchApi:
         name = request["computeEnvironmentName"]
         validation.check_name(name, "computeEnvironmentName")
         validation.reject_if(name in self._state.environments, "Object already exists")
-        validation.reject_if(request["type"] != "MANAGED", "the sandbox has no unmanaged ones")
+        validation.reject_if(request["type"] != "MANAGED", "the sandbox supports managed ones only")
         resources = {**DEFAULT_RESOURCES, **request.get("computeResources", {})}
         validation.check_environment(resources)
         environment = SandboxEnvironment(
             name=name,
             arn=arn(self._config.region, "compute-environment", name),
-            state=request.get("state", "ENABLED"),
+            state=ResourceState(request.get("state", ResourceState.ENABLED)),
             tags=request.get("tags", {}),
             resources=resources,
             service_role=request.get("serviceRole") or self._services.service_role(),
             cluster_arn=self._services.create_cluster(f"AWSBatch-{name}"),
         )
-        environment.asked_vcpus = resources.pop("desiredvCpus", 0)
-        self._begin_change(environment, "CREATING")
+        environment.requested_vcpus = resources.pop("desiredvCpus", 0)
+        self._begin_change(environment, ResourceStatus.CREATING)
         self._state.environments[name] = environment
         return _named_environment(environment)
 
-    def _begin_change(self, environment: SandboxEnvironment, status: str) -> None:
+    def _begin_change(self, environment: SandboxEnvironment, status: ResourceStatus) -> None:
         reason = validation.invalid_reason(self._services, environment.resources)
         ends = self._clock.now() + self._config.change_seconds
         if reason is None:
-            environment.change(status, ends, "VALID")
+            environment.begin_change(status, ends, ResourceStatus.VALID)
         else:
-            environment.change(status, ends, "INVALID", reason)
+            environment.begin_change(status, ends, ResourceStatus.INVALID, reason)
 
     def _update_environment(self, request: Request) -> Content:
         environment = self._environment(request["computeEnvironment"])
-        validation.check_idle(environment)
+        validation.check_stable(environment)
         changed = dict(request.get("computeResources", {}))
         resources = {**environment.resources, **changed}
         validation.check_environment(resources)
@@ -121,11 +122,11 @@ class BatchApi:
             validation.reject_if(
                 desired < running, "Manually scaling down compute environment is not supported."
             )
-            environment.asked_vcpus = desired
+            environment.requested_vcpus = desired
         environment.resources = resources
-        environment.state = request.get("state", environment.state)
+        environment.state = ResourceState(request.get("state", environment.state))
         environment.service_role = request.get("serviceRole", environment.service_role)
-        self._begin_change(environment, "UPDATING")
+        self._begin_change(environment, ResourceStatus.UPDATING)
         if not differing <= SCALING_KEYS:
             self._fleet.replace_all(environment)
         return _named_environment(environment)
@@ -141,13 +142,13 @@ class BatchApi:
         )
         ends = self._clock.now() + self._config.delete_seconds
         if self._services.has_role(environment.service_role):
-            environment.change("DELETING", ends, "DELETED")
+            environment.begin_change(ResourceStatus.DELETING, ends, ResourceStatus.DELETED)
         else:
             reason = (
                 "CLIENT_ERROR - User: arn:aws:sts::batch.amazonaws.com is not authorized to "
                 f"perform: sts:AssumeRole on resource: {environment.service_role}"
             )
-            environment.change("DELETING", ends, "INVALID", reason)
+            environment.begin_change(ResourceStatus.DELETING, ends, ResourceStatus.INVALID, reason)
         return {}
 
     def _describe_environments(self, request: Request) -> Content:
@@ -167,19 +168,22 @@ class BatchApi:
         name = request["jobQueueName"]
         validation.check_name(name, "jobQueueName")
         validation.reject_if(name in self._state.queues, "Object already exists")
-        validation.reject_if("schedulingPolicyArn" in request, "the sandbox has FIFO queues only")
+        validation.reject_if(
+            "schedulingPolicyArn" in request, "the sandbox supports FIFO queues only"
+        )
         limits = request.get("jobStateTimeLimitActions", [])
         validation.check_time_limits(limits)
         queue = JobQueue(
             name=name,
             arn=arn(self._config.region, "job-queue", name),
-            state=request.get("state", "ENABLED"),
+            state=ResourceState(request.get("state", ResourceState.ENABLED)),
             tags=request.get("tags", {}),
             priority=request["priority"],
             environments=self._ordered_environments(request["computeEnvironmentOrder"]),
             time_limits=limits,
         )
-        queue.change("CREATING", self._clock.now() + self._config.change_seconds, "VALID")
+        ends = self._clock.now() + self._config.change_seconds
+        queue.begin_change(ResourceStatus.CREATING, ends, ResourceStatus.VALID)
         self._state.queues[name] = queue
         return {"jobQueueName": name, "jobQueueArn": queue.arn}
 
@@ -193,15 +197,16 @@ class BatchApi:
         queue = self._state.queue(request["jobQueue"])
         if queue is None:
             raise BatchClientError(f"{request['jobQueue']} does not exist")
-        validation.check_idle(queue)
+        validation.check_stable(queue)
         limits = request.get("jobStateTimeLimitActions", queue.time_limits)
         validation.check_time_limits(limits)
         if "computeEnvironmentOrder" in request:
             queue.environments = self._ordered_environments(request["computeEnvironmentOrder"])
         queue.time_limits = limits
-        queue.state = request.get("state", queue.state)
+        queue.state = ResourceState(request.get("state", queue.state))
         queue.priority = request.get("priority", queue.priority)
-        queue.change("UPDATING", self._clock.now() + self._config.change_seconds, "VALID")
+        ends = self._clock.now() + self._config.change_seconds
+        queue.begin_change(ResourceStatus.UPDATING, ends, ResourceStatus.VALID)
         return {"jobQueueName": queue.name, "jobQueueArn": queue.arn}
 
     def _delete_queue(self, request: Request) -> Content:
@@ -209,7 +214,8 @@ class BatchApi:
         if queue is None:
             return {}
         validation.check_deletable(queue)
-        queue.change("DELETING", self._clock.now() + self._config.delete_seconds, "DELETED")
+        ends = self._clock.now() + self._config.delete_seconds
+        queue.begin_change(ResourceStatus.DELETING, ends, ResourceStatus.DELETED)
         for job in self._state.live_jobs():
             if job.queue is queue:
                 JobApi.request_stop(job, "Job Queue deleted", self._clock.now(), terminate=True)
@@ -289,7 +295,7 @@ def _named_environment(environment: SandboxEnvironment) -> Content:
 def _select(
     entries: Iterable[NamedResource], names_or_arns: list[str] | None
 ) -> list[NamedResource]:
-    """Those named, or all when no names are given."""
+    """Return the named resources, or all if no names are given."""
     if not names_or_arns:
         return list(entries)
     return [entry for entry in entries if {entry.name, entry.arn} & set(names_or_arns)]

@@ -1,8 +1,8 @@
-"""The sandbox's own URLs, under CONTROL_PREFIX of its port: JSON in, JSON out.
+"""The control API of the sandbox, below CONTROL_PREFIX of its port: JSON requests and responses.
 
 GET /clock, /process, /bill, /events?since=N, /jobs, /instances, /credentials/SECRET;
-POST /interrupt, /capacity, /surge, /rate, /lag, /policies, /faults (arguments: those of the
-the method that `Sandbox.start` names for it, as a JSON object), /shutdown; DELETE /faults.
+POST /interrupt, /capacity, /surge, /rate, /lag, /policies, /faults, /shutdown; DELETE /faults.
+The arguments of a POST are those of the method in `Sandbox._control`, as a JSON object.
 """
 
 import json
@@ -16,13 +16,13 @@ from resources.sandbox.wire.protocol import Environ
 
 
 class Control:
-    """A WSGI application in front of a sandbox's methods.
+    """A WSGI application that calls methods of a sandbox.
 
     Args:
-        readers: what GET answers, by path.
-        events: the events since a number.
-        writers: what POST calls, by path, with the request's JSON object as arguments.
-        clear_faults: what DELETE /faults calls.
+        readers: methods for GET, by path.
+        events: returns the events from an index on.
+        writers: methods for POST, by path; the request's JSON object is their arguments.
+        clear_faults: method for DELETE /faults.
         credentials: of the jobs.
     """
 
@@ -45,7 +45,7 @@ class Control:
         length = int(environ.get("CONTENT_LENGTH") or 0)
         try:
             arguments = json.loads(environ["wsgi.input"].read(length) or b"{}")
-            status, content = self._answer(environ["REQUEST_METHOD"], path, arguments, environ)
+            status, content = self._handle(environ["REQUEST_METHOD"], path, arguments, environ)
         except (TypeError, ValueError, LookupError) as error:
             status, content = "400 Bad Request", {"error": str(error)}
         body = json.dumps(content).encode()
@@ -53,7 +53,7 @@ class Control:
         start(status, headers)
         return [body]
 
-    def _answer(
+    def _handle(
         self, method: str, path: str, arguments: dict[str, Any], environ: Environ
     ) -> tuple[str, Any]:
         if method == "GET" and path.startswith("/credentials/"):
@@ -69,4 +69,4 @@ class Control:
         if method == "DELETE" and path == "/faults":
             self._clear_faults()
             return "200 OK", {}
-        return "404 Not Found", {"error": f"there is no {method} {path}"}
+        return "404 Not Found", {"error": f"unknown request: {method} {path}"}

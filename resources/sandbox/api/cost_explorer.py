@@ -1,4 +1,4 @@
-"""Cost Explorer (API version 2017-10-25) over the true bill: GetCostAndUsage, a day late."""
+"""Cost Explorer (API version 2017-10-25): GetCostAndUsage of the true bill, with a delay."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from resources.sandbox.wire.errors import AwsError
 from resources.sandbox.wire.protocol import AwsRequest, Response, json_response
 
 SERVICE = "Amazon Elastic Compute Cloud - Compute"
-# What a line of the bill is, by Cost Explorer's dimensions.
+# The values of a line of the bill by dimension.
 DIMENSIONS: dict[str, Callable[[BillLine], str]] = {
     "SERVICE": lambda line: SERVICE,
     "USAGE_TYPE": lambda line: line.usage_type,
@@ -26,10 +26,10 @@ Keys = tuple[str, ...]
 
 
 class CostExplorer:
-    """Answers from the bill as it was `lag_seconds` ago.
+    """Serves the bill as it was `lag_seconds` ago.
 
     Args:
-        bill: what all machines cost until now.
+        bill: returns the present bill of all machines.
     """
 
     def __init__(
@@ -39,48 +39,48 @@ class CostExplorer:
         self._bill = bill
         self._lag_seconds = lag_seconds
 
-    def answer(self, request: AwsRequest) -> Response | None:
-        """The answer, or None if the request is another.
+    def handle(self, request: AwsRequest) -> Response | None:
+        """Return the response, or None if the request is for another API.
 
         Raises:
-            AwsError: it asks for what Cost Explorer, or this one, does not have.
+            AwsError: Cost Explorer refuses the request, or the sandbox does not support it.
         """
         if (request.service, request.operation) != ("ce", "GetCostAndUsage"):
             return None
-        asked = request.json()
-        _check(asked)
-        spans = _spans(asked["TimePeriod"], asked["Granularity"])
-        results = [self._result(asked, start, end) for start, end in spans]
-        answer: dict[str, Any] = {"ResultsByTime": results, "DimensionValueAttributes": []}
-        if asked.get("GroupBy"):
-            answer["GroupDefinitions"] = asked["GroupBy"]
-        return json_response(answer)
+        query = request.json()
+        _check(query)
+        spans = _spans(query["TimePeriod"], query["Granularity"])
+        results = [self._result(query, start, end) for start, end in spans]
+        content: dict[str, Any] = {"ResultsByTime": results, "DimensionValueAttributes": []}
+        if query.get("GroupBy"):
+            content["GroupDefinitions"] = query["GroupBy"]
+        return json_response(content)
 
-    def _result(self, asked: dict[str, Any], start: datetime, end: datetime) -> dict[str, Any]:
+    def _result(self, query: dict[str, Any], start: datetime, end: datetime) -> dict[str, Any]:
         sums: dict[Keys, list[float]] = defaultdict(lambda: [0.0, 0.0])
         for line in self._bill():
             share = self._share(line, start, end)
-            if share > 0 and _passes(asked.get("Filter"), line):
-                keys = tuple(_key(group, line) for group in asked.get("GroupBy", []))
+            if share > 0 and _matches(query.get("Filter"), line):
+                keys = tuple(_key(group, line) for group in query.get("GroupBy", []))
                 sums[keys][0] += line.cost * share
                 sums[keys][1] += line.seconds / 3600 * share
-        grouped = bool(asked.get("GroupBy"))
+        grouped = bool(query.get("GroupBy"))
         groups = [
-            {"Keys": list(keys), "Metrics": _metrics(asked["Metrics"], *both)}
+            {"Keys": list(keys), "Metrics": _metrics(query["Metrics"], *both)}
             for keys, both in sorted(sums.items())
         ]
         return {
             "TimePeriod": {
-                "Start": _format_time(start, asked["Granularity"]),
-                "End": _format_time(end, asked["Granularity"]),
+                "Start": _format_time(start, query["Granularity"]),
+                "End": _format_time(end, query["Granularity"]),
             },
-            "Total": {} if grouped else _metrics(asked["Metrics"], *sums[()]),
+            "Total": {} if grouped else _metrics(query["Metrics"], *sums[()]),
             "Groups": groups if grouped else [],
             "Estimated": True,
         }
 
     def _share(self, line: BillLine, start: datetime, end: datetime) -> float:
-        """How much of a machine's time lies in a span and is long enough ago."""
+        """Return the fraction of a machine's time that is in a span and before the delay."""
         known_until = self._clock.now() - self._lag_seconds
         ended = line.launched + line.seconds
         until = min(ended, end.timestamp(), known_until)
@@ -92,18 +92,18 @@ def _validation_error(message: str) -> AwsError:
     return AwsError("ValidationException", message)
 
 
-def _check(asked: dict[str, Any]) -> None:
-    if len(asked.get("GroupBy", [])) > MAXIMUM_GROUPS:
+def _check(query: dict[str, Any]) -> None:
+    if len(query.get("GroupBy", [])) > MAXIMUM_GROUPS:
         raise _validation_error(f"GroupBy: at most {MAXIMUM_GROUPS} groups.")
-    for metric in asked["Metrics"]:
+    for metric in query["Metrics"]:
         if metric not in COSTS | {QUANTITY}:
             raise _validation_error(f"Metrics: {metric} is not known.")
-    if asked["TimePeriod"]["Start"] >= asked["TimePeriod"]["End"]:
+    if query["TimePeriod"]["Start"] >= query["TimePeriod"]["End"]:
         raise _validation_error("Start date (and hour) should be before end date (and hour)")
 
 
 def _spans(period: dict[str, str], granularity: str) -> Iterator[tuple[datetime, datetime]]:
-    """The days, hours or months of a period, whose end is not part of it."""
+    """Yield the hours, days or months of a period; its end is exclusive."""
     start, end = (datetime.fromisoformat(period[key]) for key in ("Start", "End"))
     start, end = start.replace(tzinfo=UTC), end.replace(tzinfo=UTC)
     while start < end:
@@ -131,7 +131,7 @@ def _metrics(wanted: list[str], cost: float, hours: float) -> dict[str, dict[str
 def _dimension(name: str, line: BillLine) -> str:
     if name not in DIMENSIONS:
         raise _validation_error(
-            f"the sandbox has no dimension {name}; it has {', '.join(DIMENSIONS)}"
+            f"the sandbox does not support the dimension {name}; it has {', '.join(DIMENSIONS)}"
         )
     return DIMENSIONS[name](line)
 
@@ -142,17 +142,17 @@ def _key(group: dict[str, str], line: BillLine) -> str:
     return _dimension(group["Key"], line)
 
 
-def _passes(expression: dict[str, Any] | None, line: BillLine) -> bool:
-    """Whether a filter lets a line through."""
+def _matches(expression: dict[str, Any] | None, line: BillLine) -> bool:
+    """True if a line matches a filter."""
     if not expression:
         return True
     [(kind, inner)] = expression.items()
     if kind == "And":
-        return all(_passes(part, line) for part in inner)
+        return all(_matches(part, line) for part in inner)
     if kind == "Or":
-        return any(_passes(part, line) for part in inner)
+        return any(_matches(part, line) for part in inner)
     if kind == "Not":
-        return not _passes(inner, line)
+        return not _matches(inner, line)
     if kind == "Tags":
         return line.tags.get(inner["Key"], "") in inner["Values"]
     return _dimension(inner["Key"], line) in inner["Values"]

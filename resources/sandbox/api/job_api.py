@@ -1,11 +1,12 @@
-"""The requests of AWS Batch about jobs."""
+"""The API of AWS Batch for jobs."""
 
 from collections.abc import Callable
 from typing import Any
 
+from resources.aws.batch_states import JobStatus, ResourceState, ResourceStatus
 from resources.clock import Clock
 from resources.sandbox.api import validation
-from resources.sandbox.jobs.jobs import ON_MACHINE, SandboxJob, StopRequest
+from resources.sandbox.jobs.jobs import PLACED_STATUSES, SandboxJob, StopRequest
 from resources.sandbox.jobs.state import BatchState
 from resources.sandbox.model.config import SandboxConfig
 from resources.sandbox.model.environments import Request
@@ -15,12 +16,12 @@ from resources.sandbox.wire.paging import page
 
 Content = dict[str, Any]
 
-DESCRIBED_AT_ONCE = 100
+MAXIMUM_DESCRIBED = 100
 FRONT_OF_QUEUE = 100
 
 
 class JobApi:
-    """Answers requests about jobs; the caller holds the state's lock."""
+    """Handles the requests for jobs; the caller holds the state's lock."""
 
     def __init__(
         self, config: SandboxConfig, clock: Clock, state: BatchState, events: Events
@@ -45,27 +46,27 @@ class JobApi:
         if queue is None:
             raise BatchClientError(f"Job Queue {request['jobQueue']} does not exist.")
         validation.reject_if(
-            queue.state != "ENABLED" or queue.status == "DELETING",
+            queue.state != ResourceState.ENABLED or queue.status == ResourceStatus.DELETING,
             f"Job Queue {queue.name} is not enabled.",
         )
         definition = self._state.definition(request["jobDefinition"])
         if definition is None or definition.status != "ACTIVE":
             raise BatchClientError(f"JobDefinition {request['jobDefinition']} is not ACTIVE.")
         job = SandboxJob(self._config.region, request, queue, definition, self._clock.now())
-        validation.reject_if(not job.command, "a command is required here: there is no image")
+        validation.reject_if(not job.command, "a command is required: the sandbox has no image")
         self._state.add_job(job)
         self._events.add("submit", job=job.id, name=job.name, queue=queue.name)
         return {"jobId": job.id, "jobName": job.name, "jobArn": job.arn}
 
     def _is_visible(self, job: SandboxJob) -> bool:
-        """Batch is eventually consistent: what was just submitted may not be seen yet."""
+        """False for a new job within the lag: Batch is eventually consistent."""
         return self._clock.now() - job.submitted >= self.describe_lag_seconds
 
     def _describe(self, request: Request) -> Content:
         wanted = request["jobs"]
         validation.reject_if(
-            len(wanted) > DESCRIBED_AT_ONCE,
-            f"at most {DESCRIBED_AT_ONCE} jobs can be described at once.",
+            len(wanted) > MAXIMUM_DESCRIBED,
+            f"at most {MAXIMUM_DESCRIBED} jobs can be described at once.",
         )
         found = [self._state.jobs.get(name.rpartition("/")[2]) for name in wanted]
         return {"jobs": [job.describe() for job in found if job and self._is_visible(job)]}
@@ -81,9 +82,9 @@ class JobApi:
         ]
         filters = request.get("filters", [])
         if filters:
-            jobs = [job for job in jobs if _passes(job, filters)]
+            jobs = [job for job in jobs if _matches(job, filters)]
         else:
-            status = request.get("jobStatus", "RUNNING")
+            status = request.get("jobStatus", JobStatus.RUNNING)
             jobs = [job for job in jobs if job.status == status]
         return page(request, "jobSummaryList", [job.summary() for job in jobs])
 
@@ -104,8 +105,8 @@ class JobApi:
 
     @staticmethod
     def request_stop(job: SandboxJob, reason: str, due: float, terminate: bool) -> None:
-        """Note that a job is to end. A cancel of a job on a machine is taken and does nothing."""
-        if job.ended or (job.status in ON_MACHINE and not terminate):
+        """Request the end of a job. Canceling a job that is on a machine has no effect."""
+        if job.ended or (job.status in PLACED_STATUSES and not terminate):
             return
         if job.stop is not None and (job.stop.terminate or not terminate):
             return
@@ -123,20 +124,23 @@ class JobApi:
         front = [
             {"jobArn": job.arn, "earliestTimeAtPosition": int(job.submitted * 1000)}
             for job in self._state.live_jobs()
-            if job.queue is queue and job.status == "RUNNABLE"
+            if job.queue is queue and job.status == JobStatus.RUNNABLE
         ]
         return {"frontOfQueue": {"jobs": front[:FRONT_OF_QUEUE], "lastUpdatedAt": now_ms}}
 
 
-def _passes(job: SandboxJob, filters: list[Request]) -> bool:
-    """ListJobs' one filter: any of some names, in any case, a final asterisk for the rest; or
-    created after a time in milliseconds."""
+def _matches(job: SandboxJob, filters: list[Request]) -> bool:
+    """True if a job matches the one filter of ListJobs.
+
+    The filter is a list of names or prefixes with an asterisk, in any case, or the earliest time of
+    creation in milliseconds.
+    """
     validation.reject_if(len(filters) != 1, "only one filter can be used.")
     [chosen] = filters
     if chosen["name"] == "AFTER_CREATED_AT":
         return int(job.submitted * 1000) > int(chosen["values"][0])
     validation.reject_if(
-        chosen["name"] != "JOB_NAME", f"the sandbox has no filter {chosen['name']}"
+        chosen["name"] != "JOB_NAME", f"the sandbox does not support the filter {chosen['name']}"
     )
     name = job.name.lower()
     return any(

@@ -1,4 +1,4 @@
-"""What moto lacks of EC2's spot prices, the Pricing API and Service Quotas."""
+"""APIs that moto lacks: spot prices of EC2, the Pricing API, Service Quotas."""
 
 import json
 from datetime import UTC, datetime
@@ -24,13 +24,13 @@ QUOTAS: dict[str, tuple[str, InstanceLifecycle]] = {
     "L-3819A6DF": ("All G and VT Spot Instance Requests", SPOT),
     "L-DB2E81BA": ("Running On-Demand G and VT instances", ON_DEMAND),
 }
-# The term and rate codes that the public price list uses for on-demand hours.
+# Term and rate codes of on-demand hours in the public price list.
 ON_DEMAND_TERM = "JRTCKXETXF"
 HOURLY_RATE = "6YS6EN2CT7"
 
 
 class MarketApi:
-    """Answers DescribeSpotPriceHistory, GetProducts and the quota requests."""
+    """Handles DescribeSpotPriceHistory, GetProducts and the requests of quotas."""
 
     def __init__(self, region: str, clock: Clock, market: SpotMarket, capacity: Capacity) -> None:
         self._region = region
@@ -44,8 +44,8 @@ class MarketApi:
             ("service-quotas", "ListServiceQuotas"): self._quotas,
         }
 
-    def answer(self, request: AwsRequest) -> Response | None:
-        """The answer, or None if the request is not one of these."""
+    def handle(self, request: AwsRequest) -> Response | None:
+        """Return the response, or None if the request is for another API."""
         operation = self._operations.get((request.service, request.operation))
         return operation(request) if operation is not None else None
 
@@ -76,7 +76,7 @@ class MarketApi:
         return Response(200, {"Content-Type": "text/xml"}, body.encode())
 
     def _points_between(self, start: str | None, end: str | None) -> list[Any]:
-        """Prices in force at some time of the span, newest first: also the one it began with."""
+        """Return the prices in force in a span, newest first, including those at its start."""
         from_time = _seconds(start) if start else 0.0
         until = _seconds(end) if end else self._clock.now()
         points = [point for point in self._market.history if point.time <= until]
@@ -90,22 +90,22 @@ class MarketApi:
     # on-demand prices
 
     def _products(self, request: AwsRequest) -> Response:
-        asked = {f["Field"]: f["Value"] for f in request.json().get("Filters", [])}
+        wanted = {f["Field"]: f["Value"] for f in request.json().get("Filters", [])}
         products = [_product(kind, self._region) for kind in TYPES.values()]
         found = [
             json.dumps(product)
             for product in products
-            if all(product["product"]["attributes"].get(key) == v for key, v in asked.items())
+            if all(product["product"]["attributes"].get(key) == v for key, v in wanted.items())
         ]
         return json_response({"FormatVersion": "aws_v1", "PriceList": found})
 
     # quotas
 
     def _quota(self, request: AwsRequest) -> Response:
-        asked = request.json()
-        if asked["ServiceCode"] != "ec2" or asked["QuotaCode"] not in QUOTAS:
+        content = request.json()
+        if content["ServiceCode"] != "ec2" or content["QuotaCode"] not in QUOTAS:
             raise AwsError("NoSuchResourceException", "The request failed: no such quota.")
-        return json_response({"Quota": self._quota_of(asked["QuotaCode"])})
+        return json_response({"Quota": self._quota_of(content["QuotaCode"])})
 
     def _quotas(self, request: AwsRequest) -> Response:
         codes = QUOTAS if request.json()["ServiceCode"] == "ec2" else {}
@@ -126,7 +126,7 @@ class MarketApi:
 
 
 def _product(kind: InstanceType, region: str) -> dict[str, Any]:
-    """One product of the price list, with its on-demand term."""
+    """Return a product of the price list, with its on-demand term."""
     sku = uuid5(NAMESPACE_DNS, f"{kind.name}.{region}").hex[:16].upper()
     offer = f"{sku}.{ON_DEMAND_TERM}"
     rate = f"{offer}.{HOURLY_RATE}"
@@ -168,12 +168,12 @@ def _product(kind: InstanceType, region: str) -> dict[str, Any]:
 
 
 def _listed(form: dict[str, str], name: str) -> list[str]:
-    """Members of a list, as EC2's forms spell it: Name.1, Name.2, …"""
+    """Return the members of a list in an EC2 form: Name.1, Name.2, …"""
     return [value for key, value in form.items() if key.rpartition(".")[0] == name]
 
 
 def _filtered(form: dict[str, str], name: str) -> list[str]:
-    """Values of the filter of a name: Filter.N.Name, Filter.N.Value.M."""
+    """Return the values of a filter: Filter.N.Name, Filter.N.Value.M."""
     numbers = [
         key.split(".")[1]
         for key, value in form.items()

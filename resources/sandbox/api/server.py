@@ -1,4 +1,4 @@
-"""The one door: all services, and the control of the sandbox, on one port of 127.0.0.1."""
+"""The HTTP server: all services, and the control API, on one port of 127.0.0.1."""
 
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,40 +27,40 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 OnRequest = Callable[[AwsRequest], None]
 
 HOST = "127.0.0.1"
-# No bucket can have this name.
+# No bucket can have this name, so no path of S3 begins with it.
 CONTROL_PREFIX = "/_sandbox"
-# Services of moto that Batch's scheduler changes too; moto's models know no locks.
+# Services of moto that the scheduler changes too; moto's models have no locks.
 SHARED_WITH_SCHEDULER = {"ec2", "ecs", "iam", "logs", "sts"}
 
 
 class AccessCheck(Protocol):
-    """Who may do what."""
+    """A check of permissions."""
 
     def check(self, request: AwsRequest) -> None:
-        """Raises AwsError if the signer of a request may not make it."""
+        """Raise AwsError if the signer of a request may not make it."""
 
 
 class ServiceApi(Protocol):
-    """Prices, costs, or what moto leaves out of S3."""
+    """An API that moto lacks."""
 
-    def answer(self, request: AwsRequest) -> Response | None:
-        """The answer, or None if the request is not of this kind. Raises AwsError."""
+    def handle(self, request: AwsRequest) -> Response | None:
+        """Return the response, or None if the request is for another API. Raises AwsError."""
 
 
 class Router:
-    """The WSGI application: control, then faults and policies, then Batch, our own or moto.
+    """The WSGI application: the control API; or faults, policies, and the API of the service.
 
     Args:
-        own: what answers beside Batch and before moto.
-        lock: the scheduler's.
-        on_request: told of every signed request first.
+        apis: APIs that moto lacks, in addition to Batch.
+        lock: of the scheduler.
+        on_request: is called first with every signed request.
     """
 
     def __init__(
         self,
         control: Application,
         batch: BatchApi,
-        own: Sequence[ServiceApi],
+        apis: Sequence[ServiceApi],
         faults: Faults,
         policies: AccessCheck,
         moto: Application,
@@ -69,7 +69,7 @@ class Router:
     ) -> None:
         self._control = control
         self._batch = batch
-        self._own = own
+        self._apis = apis
         self._faults = faults
         self._policies = policies
         self._moto = moto
@@ -85,54 +85,54 @@ class Router:
         self._on_request(request)
         kind = self._faults.take(request)
         if kind is not None:
-            return self._troubled(kind, request, start)
-        return self._answer(request, start)
+            return self._respond_with_fault(kind, request, start)
+        return self._respond(request, start)
 
-    def _answer(self, request: AwsRequest, start: StartResponse) -> Iterable[bytes]:
+    def _respond(self, request: AwsRequest, start: StartResponse) -> Iterable[bytes]:
         try:
             self._policies.check(request)
-            answer = self._own_answer(request)
+            response = self._handle(request)
         except AwsError as error:
             return _send(error_response(request.service, error), request, start)
-        if answer is not None:
-            return _send(answer, request, start)
+        if response is not None:
+            return _send(response, request, start)
         if request.service in SHARED_WITH_SCHEDULER:
             with self._lock:
                 return self._moto(request.environ, start)
         return self._moto(request.environ, start)
 
-    def _own_answer(self, request: AwsRequest) -> Response | None:
-        """What is not moto's to answer."""
+    def _handle(self, request: AwsRequest) -> Response | None:
+        """Return the response, or None if moto handles the request."""
         if request.service == "batch":
-            return json_response(self._batch.call(request.operation, rest_request(request)))
-        answers = (api.answer(request) for api in self._own)
-        return next((answer for answer in answers if answer is not None), None)
+            return json_response(self._batch.handle(request.operation, rest_request(request)))
+        responses = (api.handle(request) for api in self._apis)
+        return next((each for each in responses if each is not None), None)
 
-    def _troubled(
+    def _respond_with_fault(
         self, kind: FaultKind, request: AwsRequest, start: StartResponse
     ) -> Iterable[bytes]:
-        if kind == "reset":
+        if kind == FaultKind.RESET:
             _reset_connection(request.environ)
             return _send(json_response({}), request, start)
-        if kind == "truncate":
-            return _truncate(self._answer(request, start), request.environ)
-        if kind == "lost_answer":
-            b"".join(self._answer(request, _discard_head))
-            kind = "server_error"
+        if kind == FaultKind.TRUNCATE:
+            return _truncate(self._respond(request, start), request.environ)
+        if kind == FaultKind.LOST_ANSWER:
+            b"".join(self._respond(request, _discard_head))
+            kind = FaultKind.SERVER_ERROR
         return _send(
             error_response(request.service, fault_error(kind, request.service)), request, start
         )
 
 
-def _send(answer: Response, request: AwsRequest, start: StartResponse) -> Iterable[bytes]:
-    request.body()  # a caller that still sends would see a broken connection instead
-    headers = {**answer.headers, "Content-Length": str(len(answer.body))}
-    start(f"{answer.status} -", list(headers.items()))
-    return [] if request.method == "HEAD" else [answer.body]
+def _send(response: Response, request: AwsRequest, start: StartResponse) -> Iterable[bytes]:
+    request.body()  # a client that is still sending would get a broken connection instead
+    headers = {**response.headers, "Content-Length": str(len(response.body))}
+    start(f"{response.status} -", list(headers.items()))
+    return [] if request.method == "HEAD" else [response.body]
 
 
 def _discard_head(*_: object) -> None:
-    """Where the head of an answer goes that nobody gets."""
+    """Discard the head of a lost response."""
 
 
 def _reset_connection(environ: Environ) -> None:
@@ -141,14 +141,14 @@ def _reset_connection(environ: Environ) -> None:
 
 
 def _truncate(body: Iterable[bytes], environ: Environ) -> Iterator[bytes]:
-    """The first half of a body, and then the connection breaks."""
+    """Yield the first half of a body, and break the connection."""
     whole = b"".join(body)
     yield whole[: len(whole) // 2]
     _reset_connection(environ)
 
 
 class Server:
-    """Answers until `close`.
+    """An HTTP server; it serves until `close`.
 
     Args:
         port: 0 takes a free one.
@@ -159,16 +159,16 @@ class Server:
 
     def __init__(self, port: int) -> None:
         self._application: Application | None = None
-        # Opened here, since werkzeug ends the whole process when a port is taken.
-        with socket.create_server((HOST, port)) as door:
+        # Opened here, since werkzeug exits the process if a port is taken.
+        with socket.create_server((HOST, port)) as listener:
             self._server = make_server(
                 HOST, port, self._serve, threaded=True, request_handler=_QuietHandler,
-                fd=door.fileno(),
+                fd=listener.fileno(),
             )  # fmt: skip
-            self.url = f"http://{HOST}:{door.getsockname()[1]}"
+            self.url = f"http://{HOST}:{listener.getsockname()[1]}"
 
     def start(self, application: Application) -> None:
-        """Begin to answer."""
+        """Begin to serve an application."""
         self._application = application
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05},
                daemon=True).start()  # fmt: skip
@@ -184,4 +184,4 @@ class Server:
 
 class _QuietHandler(RequestHandler):
     def log_request(self, *_: object) -> None:
-        """Say nothing for each request; errors are still told."""
+        """Log no requests; errors are still logged."""

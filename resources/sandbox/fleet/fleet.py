@@ -173,7 +173,9 @@ class Fleet:
     def interrupt(self, instance: Instance, cause: str, notice: bool = True) -> None:
         """Interrupt a spot machine: after a notice, or at once."""
         instance.has_notice = notice
-        instance.terminates_at = self._clock.now() + (self._config.notice_seconds if notice else 0.0)
+        instance.terminates_at = self._clock.now() + (
+            self._config.notice_seconds if notice else 0.0
+        )
         self._events.add("interruption", instance=instance.id, cause=cause, notice=notice)
 
     def reprice(self, kind: str) -> None:

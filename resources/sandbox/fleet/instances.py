@@ -18,7 +18,7 @@ from resources.sandbox.fleet.bill import (
 from resources.sandbox.fleet.metadata_service import MetadataService
 from resources.sandbox.model.config import ACCOUNT
 from resources.sandbox.model.environments import SandboxEnvironment
-from resources.sandbox.model.prices import SPOT, TYPES, InstanceLifecycle, InstanceType
+from resources.sandbox.model.prices import TYPES, InstanceLifecycle, InstanceType
 
 # The resources that a job requests: VCPU, MEMORY (MiB) and GPU.
 ResourceNeeds = dict[str, float]
@@ -171,7 +171,7 @@ class Instance:
         ]
 
     def metadata(self) -> dict[str, str]:
-        """See metadata_service.Described."""
+        """See metadata_service.DescribedInstance."""
         items = {
             "instance-id": self.id,
             "instance-type": self.kind,
@@ -186,7 +186,7 @@ class Instance:
         return items
 
     def identity(self) -> dict[str, str]:
-        """See metadata_service.Described."""
+        """See metadata_service.DescribedInstance."""
         return {
             "accountId": ACCOUNT,
             "availabilityZone": self.zone,

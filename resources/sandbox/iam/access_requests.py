@@ -1,7 +1,7 @@
-"""Which actions on which resources a request stands for (Service Authorization Reference).
+"""The actions and resources that IAM checks for a request (Service Authorization Reference).
 
-Resources are told for what the house calls; other requests count as on `*`, so that only a policy
-for all resources lets them pass.
+Resources are known for the requests that the project makes; others count as requests on `*`, which
+only a policy for all resources allows.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,7 +28,7 @@ S3_ACTIONS = {
     "CompleteMultipartUpload": "PutObject",
     "CopyObject": "PutObject",
     "DeleteObjects": "DeleteObject",
-    # Both by the old names, which come first among botocore's.
+    # botocore's routes find these operations by their old names.
     "GetBucketLifecycle": "GetLifecycleConfiguration",
     "PutBucketLifecycle": "PutLifecycleConfiguration",
     "DeleteBucketLifecycle": "PutLifecycleConfiguration",
@@ -38,29 +38,29 @@ S3_ACTIONS = {
     "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
 }
 VERSIONED = {"GetObject", "DeleteObject"}
-# Services whose actions begin with another name than boto3's.
+# Prefixes of actions that are not boto3's name of the service.
 PREFIXES = {"service-quotas": "servicequotas"}
 S3_NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 TASKS, MACHINES, BATCH = "ecs-tasks.amazonaws.com", "ec2.amazonaws.com", "batch.amazonaws.com"
 
 
 class AccountLookup(Protocol):
-    """What has to be known of the account to tell what a request is about."""
+    """Lookup of tags, roles and ids in the account."""
 
     def tags_of(self, arn: str) -> Mapping[str, str]:
-        """The tags of something of Batch or EC2; none if it is not known."""
+        """Return the tags of a resource of Batch or EC2; none if it is not known."""
 
     def roles_of_profile(self, name_or_arn: str) -> list[str]:
-        """The ARNs of an instance profile's roles."""
+        """Return the ARNs of an instance profile's roles."""
 
     def launch_template(self, name_or_id: str) -> str:
-        """The id of a launch template; what was given if it is not known."""
+        """Return the id of a launch template, or the argument if it is not known."""
 
 
 def access_requests(
     request: AwsRequest, region: str, lookups: AccountLookup
 ) -> list[AccessRequest]:
-    """All that has to be allowed for a request to pass."""
+    """Return all access requests that have to be allowed for a request."""
     return list(_AccessRequests(request, region, lookups).all())
 
 
@@ -85,7 +85,7 @@ class _AccessRequests:
         }
         yield from by_service.get(self._request.service, self._other)()
 
-    def _call(
+    def _access(
         self, resource: str = "*", action: str | None = None, context: Context | None = None
     ) -> AccessRequest:
         if action is None or ":" not in action:
@@ -96,7 +96,7 @@ class _AccessRequests:
         return AccessRequest(action, resource, {**shared, **facts, **(context or {})})
 
     def _other(self) -> Iterator[AccessRequest]:
-        yield self._call()
+        yield self._access()
 
     def _arn(self, resource: str, service: str | None = None) -> str:
         return f"arn:aws:{service or self._prefix}:{self._region}:{ACCOUNT}:{resource}"
@@ -111,7 +111,7 @@ class _AccessRequests:
             action += "Version"
         if request.operation == "DeleteObjects":
             for name in _keys_to_delete(request):
-                yield self._call(f"arn:aws:s3:::{bucket}/{name}", action)
+                yield self._access(f"arn:aws:s3:::{bucket}/{name}", action)
             return
         context = {
             f"s3:{name}": [request.parameters.get(name, "")]
@@ -119,28 +119,29 @@ class _AccessRequests:
             if action.startswith("List")
         }
         resource = f"{bucket}/{key}" if key else bucket
-        yield self._call(f"arn:aws:s3:::{resource}" if bucket else "*", action, context)
+        yield self._access(f"arn:aws:s3:::{resource}" if bucket else "*", action, context)
         source = request.environ.get("HTTP_X_AMZ_COPY_SOURCE")
         if source:
             path = source.lstrip("/").partition("?")[0]
-            yield self._call(f"arn:aws:s3:::{path}", "GetObject")
+            yield self._access(f"arn:aws:s3:::{path}", "GetObject")
 
     # Batch
 
     def _batch(self) -> Iterator[AccessRequest]:
-        operation, asked = self._request.operation, rest_request(self._request)
-        tags = {f"aws:RequestTag/{key}": [v] for key, v in asked.get("tags", {}).items()}
+        operation, content = self._request.operation, rest_request(self._request)
+        tags = {f"aws:RequestTag/{key}": [v] for key, v in content.get("tags", {}).items()}
         if tags:
-            tags["aws:TagKeys"] = list(asked["tags"])
-        resources = list(self._batch_resources(operation, asked))
+            tags["aws:TagKeys"] = list(content["tags"])
+        resources = list(self._batch_resources(operation, content))
         for resource in resources or ["*"]:
-            yield self._call(resource, context=tags)
+            yield self._access(resource, context=tags)
         if tags and operation != "TagResource":
-            made = "job/*" if operation == "SubmitJob" else None
-            yield self._call(self._arn(made) if made else resources[0], "TagResource", tags)
-        yield from self._passed_roles(operation, asked)
+            is_submission = operation == "SubmitJob"
+            resource = self._arn("job/*") if is_submission else resources[0]
+            yield self._access(resource, "TagResource", tags)
+        yield from self._passed_roles(operation, content)
 
-    def _batch_resources(self, operation: str, asked: dict[str, Any]) -> Iterator[str]:
+    def _batch_resources(self, operation: str, content: dict[str, Any]) -> Iterator[str]:
         if operation.startswith(("Describe", "List")):
             return
         kinds = {
@@ -153,32 +154,32 @@ class _AccessRequests:
             "jobId": "job",
         }
         for key, kind in kinds.items():
-            if key in asked:
-                yield self._batch_arn(kind, asked[key])
-        for entry in asked.get("computeEnvironmentOrder", []):
+            if key in content:
+                yield self._batch_arn(kind, content[key])
+        for entry in content.get("computeEnvironmentOrder", []):
             yield self._batch_arn("compute-environment", entry["computeEnvironment"])
-        if "resourceArn" in asked:
-            yield asked["resourceArn"]
+        if "resourceArn" in content:
+            yield content["resourceArn"]
 
     def _batch_arn(self, kind: str, name_or_arn: str) -> str:
         return name_or_arn if name_or_arn.startswith("arn:") else self._arn(f"{kind}/{name_or_arn}")
 
-    def _passed_roles(self, operation: str, asked: dict[str, Any]) -> Iterator[AccessRequest]:
+    def _passed_roles(self, operation: str, content: dict[str, Any]) -> Iterator[AccessRequest]:
         passed: list[tuple[str, str]] = []
         if operation in ("CreateComputeEnvironment", "UpdateComputeEnvironment"):
-            profile = asked.get("computeResources", {}).get("instanceRole")
+            profile = content.get("computeResources", {}).get("instanceRole")
             roles = self._lookups.roles_of_profile(profile) if profile else []
             passed += [(role, MACHINES) for role in roles]
-            if "serviceRole" in asked:
-                passed.append((asked["serviceRole"], BATCH))
+            if "serviceRole" in content:
+                passed.append((content["serviceRole"], BATCH))
         if operation == "RegisterJobDefinition":
-            container = asked.get("containerProperties", {})
+            container = content.get("containerProperties", {})
             named = [container.get(key) for key in ("jobRoleArn", "executionRoleArn")]
             passed += [(role, TASKS) for role in named if role]
         for role, service in passed:
-            yield self._call(role, "iam:PassRole", {"iam:PassedToService": [service]})
+            yield self._access(role, "iam:PassRole", {"iam:PassedToService": [service]})
 
-    # the others
+    # other services
 
     def _ec2(self) -> Iterator[AccessRequest]:
         operation = self._request.operation
@@ -186,64 +187,64 @@ class _AccessRequests:
         tags = _form_tags(form)
         if "LaunchTemplate" in operation and not operation.startswith("Describe"):
             named = form.get("LaunchTemplateId") or form.get("LaunchTemplateName", "*")
-            makes = operation == "CreateLaunchTemplate"
-            template = "*" if makes else self._lookups.launch_template(named)
+            creates = operation == "CreateLaunchTemplate"
+            template = "*" if creates else self._lookups.launch_template(named)
             resource = self._arn(f"launch-template/{template}")
-            yield self._call(resource, context=tags)
-            if makes and tags:
+            yield self._access(resource, context=tags)
+            if creates and tags:
                 tags = {**tags, "ec2:CreateAction": [operation]}
-                yield self._call(resource, "CreateTags", tags)
+                yield self._access(resource, "CreateTags", tags)
         else:
-            yield self._call(context=tags)
+            yield self._access(context=tags)
 
     def _ecs(self) -> Iterator[AccessRequest]:
-        asked = self._request.json()
+        content = self._request.json()
         kinds = {"containerInstances": "container-instance", "tasks": "task"}
         named = [
-            name if name.startswith("arn:") else self._arn(f"{kind}/{asked['cluster']}/{name}")
+            name if name.startswith("arn:") else self._arn(f"{kind}/{content['cluster']}/{name}")
             for key, kind in kinds.items()
-            for name in asked.get(key, [])
+            for name in content.get(key, [])
         ]
         for resource in named or ["*"]:
-            yield self._call(resource)
+            yield self._access(resource)
 
     def _iam(self) -> Iterator[AccessRequest]:
         form = {key: values[0] for key, values in self._request.form().items()}
         kinds = {"InstanceProfileName": "instance-profile", "RoleName": "role"}
         found = [f"{kind}/{form[key]}" for key, kind in kinds.items() if key in form]
-        yield self._call(f"arn:aws:iam::{ACCOUNT}:{found[0]}" if found else "*")
+        yield self._access(f"arn:aws:iam::{ACCOUNT}:{found[0]}" if found else "*")
 
     def _sts(self) -> Iterator[AccessRequest]:
-        if self._request.operation != "GetCallerIdentity":  # which nobody can be denied
-            yield self._call(self._request.form().get("RoleArn", ["*"])[0])
+        if self._request.operation != "GetCallerIdentity":  # which no policy can deny
+            yield self._access(self._request.form().get("RoleArn", ["*"])[0])
 
     def _logs(self) -> Iterator[AccessRequest]:
-        asked = self._request.json()
-        group, stream = asked.get("logGroupName"), asked.get("logStreamName", "")
+        content = self._request.json()
+        group, stream = content.get("logGroupName"), content.get("logStreamName", "")
         if group is None:
-            yield self._call()
+            yield self._access()
         else:
-            yield self._call(self._arn(f"log-group:{group}:log-stream:{stream}"))
+            yield self._access(self._arn(f"log-group:{group}:log-stream:{stream}"))
 
     def _ecr(self) -> Iterator[AccessRequest]:
         name = self._request.json().get("repositoryName")
-        yield self._call(self._arn(f"repository/{name}") if name else "*")
+        yield self._access(self._arn(f"repository/{name}") if name else "*")
 
     def _cloudformation(self) -> Iterator[AccessRequest]:
         name = self._request.form().get("StackName", ["*"])[0]
         named = name if name.startswith("arn:") else self._arn(f"stack/{name}/*")
-        yield self._call(named)
+        yield self._access(named)
 
 
 def _keys_to_delete(request: AwsRequest) -> list[str]:
-    """The keys in DeleteObjects' body."""
+    """Return the keys in the body of DeleteObjects."""
     root = ElementTree.fromstring(request.body())
     found = [*root.iter(f"{S3_NAMESPACE}Key"), *root.iter("Key")]
     return [element.text or "" for element in found]
 
 
 def _form_tags(form: Mapping[str, str]) -> dict[str, list[str]]:
-    """Condition keys of an EC2 form's tags: TagSpecification.N.Tag.M.Key and .Value."""
+    """Return the condition keys of a form's tags: TagSpecification.N.Tag.M.Key and .Value."""
     pairs = {
         value: form.get(key.removesuffix("Key") + "Value", "")
         for key, value in form.items()

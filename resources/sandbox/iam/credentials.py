@@ -1,7 +1,7 @@
-"""Hands out the job roles' credentials, as the ECS agent does on a machine.
+"""The credentials of job roles, as the ECS agent serves them on a machine.
 
-A container fetches them from the URL in AWS_CONTAINER_CREDENTIALS_FULL_URI and fetches new ones
-before they expire (ECS developer guide, "Task IAM role").
+A container fetches them from the URL in AWS_CONTAINER_CREDENTIALS_FULL_URI, and new ones before
+they expire (ECS developer guide, "Task IAM role").
 """
 
 from typing import Any
@@ -9,15 +9,15 @@ from uuid import uuid4
 
 from resources.sandbox.model.moto_services import MotoServices
 
-# Real seconds: clients hold the expiration against their machine's clock.
+# Real seconds: clients compare the expiration with their machine's clock.
 VALID_SECONDS = 3600
 
 
 class JobCredentials:
-    """Credentials by a secret path for each role and session.
+    """Serves credentials under a secret path for each role and session.
 
     Args:
-        base_url: what the paths are put behind.
+        base_url: prefix of the paths.
     """
 
     def __init__(self, services: MotoServices, base_url: str) -> None:
@@ -26,17 +26,17 @@ class JobCredentials:
         self._sessions: dict[str, tuple[str, str]] = {}
 
     def url_for(self, role_arn: str, session: str) -> str:
-        """See attempts.Credentials."""
+        """See attempts.CredentialSource."""
         secret = uuid4().hex
         self._sessions[secret] = (role_arn, session)
         return f"{self._base_url}/{secret}"
 
     def fetch(self, secret: str) -> dict[str, Any] | None:
-        """New credentials in the ECS agent's form, or None if the path is not known."""
+        """Return new credentials in the ECS agent's format, or None if the path is not known."""
         if secret not in self._sessions:
             return None
         role_arn, session = self._sessions[secret]
-        credentials = self._services.assume(role_arn, session, VALID_SECONDS)
+        credentials = self._services.assume_role(role_arn, session, VALID_SECONDS)
         return {
             "RoleArn": role_arn,
             "AccessKeyId": credentials.access_key_id,

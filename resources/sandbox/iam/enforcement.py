@@ -1,4 +1,4 @@
-"""Who may do what. Until it is switched on, every key may do everything."""
+"""Enforcement of IAM policies. Until it is enabled, every key may do everything."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from resources.sandbox.model.config import CREDENTIALS
 from resources.sandbox.model.environments import ARN_OF_BATCH
 from resources.sandbox.model.moto_services import MotoServices
 from resources.sandbox.wire.errors import AwsError
-from resources.sandbox.wire.faults import fault_error
+from resources.sandbox.wire.faults import FaultKind, fault_error
 from resources.sandbox.wire.protocol import AwsRequest
 
 # The key of CREDENTIALS is an administrator's.
@@ -31,7 +31,7 @@ INVALID_TOKEN = AwsError(
 
 
 class PolicyEnforcement:
-    """IAM's enforcement, off at first."""
+    """Checks requests against IAM policies; disabled at first."""
 
     def __init__(self, region: str, services: MotoServices, state: BatchState) -> None:
         self.enforced = False
@@ -40,10 +40,10 @@ class PolicyEnforcement:
         self._state = state
 
     def check(self, request: AwsRequest) -> None:
-        """Let a request pass.
+        """Check a request.
 
         Raises:
-            AwsError: its key is unknown or expired, or its policies do not allow it.
+            AwsError: the key is unknown or expired, or its policies do not allow the request.
         """
         if not self.enforced or request.access_key == ADMINISTRATOR:
             return
@@ -52,12 +52,14 @@ class PolicyEnforcement:
             if principal is None:
                 raise UNKNOWN_KEY_ERRORS.get(request.service, INVALID_TOKEN)
             if principal.expiration is not None and principal.expiration < datetime.now(UTC):
-                raise fault_error("expired_token", request.service)
-            for call in access_requests(request, self._region, self):
-                if not is_allowed(principal.documents, principal.boundary, call):
-                    words = f"User: {principal.arn} is not authorized to perform: {call.action}"
-                    denied = fault_error("denied", request.service)
-                    message = f"{words} on resource: {call.resource}"
+                raise fault_error(FaultKind.EXPIRED_TOKEN, request.service)
+            for access in access_requests(request, self._region, self):
+                if not is_allowed(principal.documents, principal.boundary, access):
+                    denied = fault_error(FaultKind.DENIED, request.service)
+                    message = (
+                        f"User: {principal.arn} is not authorized to perform: {access.action} on "
+                        f"resource: {access.resource}"
+                    )
                     raise AwsError(denied.code, message, denied.status)
 
     def tags_of(self, arn: str) -> Mapping[str, str]:

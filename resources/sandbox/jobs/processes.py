@@ -105,7 +105,7 @@ class JobProcess:
         self._process.wait()
 
     def new_lines(self, final: bool = False) -> list[str]:
-        """Return the lines written since the last call; the `final` call includes a partial line."""
+        """Return the lines since the last call; the `final` call includes a partial line."""
         *lines, rest = (self._unfinished_line + self._log.read()).split(b"\n")
         if final and rest:
             lines.append(rest)

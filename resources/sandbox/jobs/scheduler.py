@@ -177,7 +177,9 @@ class Scheduler:
                 "maxTimeSeconds"
             ]:
                 job.is_cancelled = True
-                self._attempts.finish(job, JobStatus.FAILED, TIME_LIMIT.format(reason=limit["reason"]))
+                self._attempts.finish(
+                    job, JobStatus.FAILED, TIME_LIMIT.format(reason=limit["reason"])
+                )
                 return
 
     def _count_pending(self, job: SandboxJob, round_: _PlacementRound) -> None:

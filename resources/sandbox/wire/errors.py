@@ -1,13 +1,13 @@
-"""What AWS answers when it refuses or fails; the server writes it in the service's own form."""
+"""Errors of AWS; the server writes them in the format of the service."""
 
 
 class AwsError(Exception):
-    """A refusal or a failure, as the service words it.
+    """An error response of a service.
 
     Args:
-        code: the service's name for it, as `BatchClientError`.
-        message: the service's words.
-        status: of HTTP.
+        code: the service's error code, as `ClientException`.
+        message: the service's text.
+        status: HTTP status.
     """
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
@@ -18,7 +18,7 @@ class AwsError(Exception):
 
 
 class BatchClientError(AwsError):
-    """Batch refuses a request."""
+    """A request that Batch refuses."""
 
     def __init__(self, message: str) -> None:
         super().__init__("BatchClientError", f"Error executing request, Exception : {message}")

@@ -1,19 +1,32 @@
-"""Trouble on AWS's side, made on purpose: throttling, errors, lost answers, broken bodies."""
+"""Fault injection: throttling, errors, lost responses, broken connections, truncated bodies."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from threading import Lock
-from typing import Literal, get_args
 
 from resources.sandbox.model.prices import ANY
 from resources.sandbox.wire.errors import AwsError
 from resources.sandbox.wire.protocol import AwsRequest
 
-FaultKind = Literal[
-    "throttle", "server_error", "denied", "expired_token", "lost_answer", "reset", "truncate"
-]
-KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 
-# How services word the same trouble; the others use the entry under "*".
+class FaultKind(StrEnum):
+    """The kinds of faults.
+
+    THROTTLE, SERVER_ERROR, DENIED and EXPIRED_TOKEN are error responses of the service. With
+    LOST_ANSWER the request is carried out, but the client gets a server error. With RESET the
+    connection breaks before the request is carried out, with TRUNCATE in the middle of the body.
+    """
+
+    THROTTLE = "throttle"
+    SERVER_ERROR = "server_error"
+    DENIED = "denied"
+    EXPIRED_TOKEN = "expired_token"
+    LOST_ANSWER = "lost_answer"
+    RESET = "reset"
+    TRUNCATE = "truncate"
+
+
+# Errors by service; the entry under "*" is that of all others.
 THROTTLE_ERRORS = {
     "s3": AwsError("SlowDown", "Please reduce your request rate.", 503),
     "ec2": AwsError("RequestLimitExceeded", "Request limit exceeded.", 503),
@@ -40,24 +53,21 @@ EXPIRED_TOKEN_ERRORS = {
     ),
 }
 ERRORS: dict[FaultKind, dict[str, AwsError]] = {
-    "throttle": THROTTLE_ERRORS,
-    "server_error": SERVER_ERRORS,
-    "denied": DENIED_ERRORS,
-    "expired_token": EXPIRED_TOKEN_ERRORS,
+    FaultKind.THROTTLE: THROTTLE_ERRORS,
+    FaultKind.SERVER_ERROR: SERVER_ERRORS,
+    FaultKind.DENIED: DENIED_ERRORS,
+    FaultKind.EXPIRED_TOKEN: EXPIRED_TOKEN_ERRORS,
 }
 
 
 @dataclass
 class Fault:
-    """Trouble for the next `times` requests that fit.
+    """A fault of the next `times` requests that match.
 
     Args:
-        kind: an error in the service's words (throttle, server_error, denied, expired_token);
-            `lost_answer`: it is done, but the caller gets a server error; `reset`: the connection
-            breaks before anything is done; `truncate`: the answer's body breaks off half way.
-        service: as boto3 names it, or `*`.
+        service: boto3's name of the service, or `*`.
         operation: as `SubmitJob`, or `*`.
-        key_contains: for S3, only objects with this in their key.
+        key_contains: for S3, a part of the object's key.
     """
 
     kind: FaultKind
@@ -66,7 +76,7 @@ class Fault:
     times: int = 1
     key_contains: str = ""
 
-    def fits(self, request: AwsRequest) -> bool:
+    def matches(self, request: AwsRequest) -> bool:
         return (
             self.times > 0
             and self.service in (ANY, request.service)
@@ -76,13 +86,13 @@ class Fault:
 
 
 def fault_error(kind: FaultKind, service: str) -> AwsError:
-    """The error that a kind of fault answers with."""
-    words = ERRORS[kind]
-    return words.get(service, words[ANY])
+    """Return the error response of a kind of fault."""
+    errors = ERRORS[kind]
+    return errors.get(service, errors[ANY])
 
 
 class Faults:
-    """The faults still to come. Threads may share it."""
+    """The pending faults. Thread-safe."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
@@ -97,10 +107,10 @@ class Faults:
             self._faults.clear()
 
     def take(self, request: AwsRequest) -> FaultKind | None:
-        """The kind of fault that this request meets, which is used up by it."""
+        """Return the kind of the fault of a request, and count it down; None if there is none."""
         with self._lock:
             for fault in self._faults:
-                if fault.fits(request):
+                if fault.matches(request):
                     fault.times -= 1
                     return fault.kind
         return None

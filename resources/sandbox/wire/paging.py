@@ -1,18 +1,20 @@
-"""Answers in pages, as AWS gives them."""
+"""Pagination of responses, as in AWS's APIs."""
 
 from typing import Any
 
 
-def page(request: dict[str, Any], key: str, entries: list[Any], most: int = 100) -> dict[str, Any]:
-    """One page of entries under `key`, and where the next one begins.
+def page(
+    request: dict[str, Any], key: str, entries: list[Any], page_size: int = 100
+) -> dict[str, Any]:
+    """Return a page of entries under `key`, with the token of the next page.
 
     Args:
-        request: its maxResults and nextToken.
-        most: entries of a page when maxResults does not ask for fewer.
+        request: with maxResults and nextToken.
+        page_size: maximum of entries, if maxResults is not smaller.
     """
     start = int(request.get("nextToken") or 0)
-    size = min(request.get("maxResults") or most, most)
-    answer: dict[str, Any] = {key: entries[start : start + size]}
+    size = min(request.get("maxResults") or page_size, page_size)
+    content: dict[str, Any] = {key: entries[start : start + size]}
     if start + size < len(entries):
-        answer["nextToken"] = str(start + size)
-    return answer
+        content["nextToken"] = str(start + size)
+    return content

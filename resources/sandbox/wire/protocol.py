@@ -1,7 +1,7 @@
-"""AWS's wire formats, as far as the sandbox itself reads and writes them.
+"""AWS's wire formats, as far as the sandbox itself parses and writes them.
 
-Which operation a request is, and how an error or an answer is written, is read off the service
-models that botocore carries.
+The operation of a request and the format of a response follow from the service models that botocore
+ships.
 """
 
 import json
@@ -21,17 +21,17 @@ from resources.sandbox.wire.errors import AwsError
 
 Environ = dict[str, Any]
 
-# Services whose signatures bear another name than botocore knows them by.
+# botocore's names of services that have another name in signatures.
 BOTOCORE_NAMES = {"monitoring": "cloudwatch", "servicequotas": "service-quotas"}
 SESSION = botocore.session.Session()
 
 
 @dataclass
 class AwsRequest:
-    """A signed request. `service` is named as boto3 names it; `access_key` is the signer's id.
+    """A signed request. `service` is boto3's name; `access_key` is the id of the signer's key.
 
-    `path` has its percent-encoding undone, as have its `parts`, whose own slashes do not divide
-    them. `parameters` are those of the query string, each with its first value.
+    `path` and its `parts` are percent-decoded; the path is split into parts before the decoding.
+    `parameters` are those of the query string, each with its first value.
     """
 
     environ: Environ = field(repr=False)
@@ -45,31 +45,31 @@ class AwsRequest:
     operation: str = ""
 
     def body(self) -> bytes:
-        """The body, which stays there for whoever reads it next."""
+        """Return the body, which can be read again."""
         length = int(self.environ.get("CONTENT_LENGTH") or 0)
         data: bytes = self.environ["wsgi.input"].read(length)
         self.environ["wsgi.input"] = BytesIO(data)
         return data
 
     def json(self) -> dict[str, Any]:
-        """The body's JSON object; an empty one when there is no body."""
+        """Return the JSON object of the body; an empty one if there is no body."""
         content: dict[str, Any] = json.loads(self.body() or b"{}")
         return content
 
     def form(self) -> dict[str, list[str]]:
-        """The fields of a form in the body."""
+        """Return the fields of a form in the body."""
         return parse_qs(self.body().decode("utf-8"))
 
     @property
     def bucket_and_key(self) -> tuple[str, str]:
-        """Of S3, whose path it is; the key may be empty."""
+        """Bucket and key of an S3 request; the key may be empty."""
         bucket, _, key = self.path.lstrip("/").partition("/")
         return bucket, key
 
 
 @dataclass
 class Response:
-    """What goes back."""
+    """A response."""
 
     status: int
     headers: dict[str, str]
@@ -77,7 +77,7 @@ class Response:
 
 
 def parse_request(environ: Environ) -> AwsRequest | None:
-    """The AWS request in a WSGI environment, or None if it bears no signature of version 4."""
+    """Return the AWS request of a WSGI environment, or None if it has no Signature Version 4."""
     query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
     scope = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].partition(",")[0]
     scope = scope or query.get("X-Amz-Credential", [""])[0]
@@ -102,14 +102,14 @@ def parse_request(environ: Environ) -> AwsRequest | None:
 
 @cache
 def service_model(service: str) -> ServiceModel | None:
-    """botocore's model of a service, if it has one."""
+    """Return botocore's model of a service, or None if it has none."""
     if service not in SESSION.get_available_services():
         return None
     return SESSION.get_service_model(service)
 
 
 def _operation(request: AwsRequest) -> str:
-    """The operation's name, as `DescribeJobs`; empty if it cannot be told."""
+    """Return the name of the operation, as `DescribeJobs`; empty if it is not known."""
     target: str = request.environ.get("HTTP_X_AMZ_TARGET", "")
     if target:
         return target.rpartition(".")[2]
@@ -124,18 +124,18 @@ def _operation(request: AwsRequest) -> str:
 
 
 def _rest_operation(model: ServiceModel, request: AwsRequest) -> str:
-    """The operation whose path matches and which asks for the most of query and headers."""
-    best, most = "", -1
+    """Return the most specific operation that matches path, query and headers."""
+    operation, specificity = "", -1
     for route in _routes(model.service_name):
-        fits = route.method == request.method and route.takes(request.parts)
-        if fits and route.demands > most and route.satisfied_by(request):
-            best, most = route.operation, route.demands
-    return best
+        is_better = route.specificity > specificity
+        if is_better and route.matches(request):
+            operation, specificity = route.operation, route.specificity
+    return operation
 
 
 @dataclass(frozen=True)
 class _Route:
-    """How an operation of a REST service is recognised."""
+    """The route of an operation of a REST service."""
 
     operation: str
     method: str
@@ -144,11 +144,18 @@ class _Route:
     headers: tuple[str, ...]
 
     @property
-    def demands(self) -> int:
+    def specificity(self) -> int:
         literal = sum(not part.startswith("{") for part in self.parts)
         return literal + len(self.query) + len(self.headers)
 
-    def takes(self, path: list[str]) -> bool:
+    def matches(self, request: AwsRequest) -> bool:
+        return (
+            self.method == request.method
+            and self._matches_path(request.parts)
+            and self._matches_query_and_headers(request)
+        )
+
+    def _matches_path(self, path: list[str]) -> bool:
         greedy = bool(self.parts) and self.parts[-1].endswith("+}")
         if len(path) < len(self.parts) or (len(path) > len(self.parts) and not greedy):
             return False
@@ -157,7 +164,7 @@ class _Route:
             for part, given in zip(self.parts, path, strict=False)
         )
 
-    def satisfied_by(self, request: AwsRequest) -> bool:
+    def _matches_query_and_headers(self, request: AwsRequest) -> bool:
         has_query = all(
             key in request.parameters and value in ("", request.parameters[key])
             for key, value in self.query
@@ -196,7 +203,7 @@ def _route(operation: OperationModel) -> _Route:
 
 
 def rest_request(request: AwsRequest) -> dict[str, Any]:
-    """A REST-JSON request as one object: its body, its query and what its path names."""
+    """Return a REST-JSON request as one object, with the values of body, query and path."""
     model = service_model(request.service)
     if model is None or not request.operation:
         raise AwsError("UnknownOperationException", f"no {request.method} {request.path}", 404)
@@ -217,20 +224,20 @@ def rest_request(request: AwsRequest) -> dict[str, Any]:
 
 
 def json_response(content: dict[str, Any], status: int = 200) -> Response:
-    """An answer of a JSON service."""
+    """Return the response of a JSON service."""
     return Response(status, {"Content-Type": "application/json"}, json.dumps(content).encode())
 
 
 def error_response(service: str, error: AwsError) -> Response:
-    """An error in the form of the service's protocol."""
+    """Return an error in the format of the service's protocol."""
     model = service_model(service)
     protocol = model.protocol if model is not None else "json"
     if protocol in ("query", "ec2", "rest-xml"):
         body = "".join(_error_xml(protocol, error)).encode()
         return Response(error.status, {"Content-Type": "text/xml"}, body)
-    answer = json_response({"__type": error.code, "message": error.message}, error.status)
-    answer.headers["x-amzn-ErrorType"] = error.code
-    return answer
+    response = json_response({"__type": error.code, "message": error.message}, error.status)
+    response.headers["x-amzn-ErrorType"] = error.code
+    return response
 
 
 def _error_xml(protocol: str, error: AwsError) -> Iterator[str]:

@@ -120,7 +120,9 @@ def test_each_first_level_prefix_with_media_below_it_is_a_camera(bucket: Bucket)
 
 def test_what_is_refused_here_is_refused_on_s3(bucket: Bucket) -> None:
     bucket.put("Ridge/1.jpg", "ridge/1.jpg")
-    with pytest.raises(UsageError, match=f"{bucket.url}/Ridge and {bucket.url}/ridge have the same"):
+    with pytest.raises(
+        UsageError, match=f"{bucket.url}/Ridge and {bucket.url}/ridge have the same"
+    ):
         bucket.cameras()
     bucket.put("loose.jpg")
     with pytest.raises(UsageError, match=r"1 media files .* are outside of camera folders"):

@@ -21,7 +21,8 @@ from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.costs.reconciliation import report_late_costs
 from odins_ravne_assets.defs.late_costs_sensor import late_costs
 from odins_ravne_assets.instance_home import catalog_folder
-from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
+from resources.batch.launch_record import Attempt, LaunchRecord, UnitOutcome, UnitRecord
+from resources.batch.names import Queue
 from resources.batch.outcome import AttemptOutcome
 from resources.compute.environment import ComputeEnvironment
 from resources.ledger.local_writer import LocalLedgerWriter
@@ -113,12 +114,12 @@ def ended(tmp_path: Path) -> Iterator[EndedLaunch]:
         ComputeEnvironment(aws, clients).setup(1)
         CameraCatalog(catalog_folder()).put(Camera("cam", "s3://footage/cam", OUTPUT))
         began = clients.clock.now()
-        attempt = Attempt("ravne-cam-1", "spot", "asked for", intended_at=began)
+        attempt = Attempt("ravne-cam-1", Queue.SPOT, "asked for", intended_at=began)
         attempt.job_id = submit(sandbox, 0.5)
         attempt.work = {"detections_seconds": 3.0, "classifications_seconds": 1.0}
         wait_for_state(sandbox, attempt.job_id, "SUCCEEDED")
         attempt.end = AttemptOutcome.DONE.value
-        unit = UnitRecord(0, None, None, 600.0, attempts=[attempt], outcome="done")
+        unit = UnitRecord(0, None, None, 600.0, attempts=[attempt], outcome=UnitOutcome.DONE)
         record = LaunchRecord("work", "settings", 1, began, [unit], finished=True)
         ledger = open_camera_ledger("cam", OUTPUT, clients)
         record.save(ledger.launches)

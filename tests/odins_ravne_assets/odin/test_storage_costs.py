@@ -10,7 +10,7 @@ from odins_ravne_assets.odin.storage_costs import LifecycleRules, StorageCosts, 
 from odins_ravne_assets.odin.storage_prices import find_storage_prices
 from resources.pricing.sources import shipped_prices
 from resources.retention.inventory import StoredDay
-from resources.retention.rules import LEAST_BILLED, MinimumSizes
+from resources.retention.rules import MIN_BILLED_BYTES, MinimumSizes
 from resources.settings.profile import Lifecycle
 
 TODAY = date(2026, 11, 20)
@@ -60,7 +60,7 @@ def test_a_month_of_a_hundred_gb_in_each_class() -> None:
 def test_infrequent_access_bills_at_least_128_kib_per_object() -> None:
     small = {"storage_class": "STANDARD_IA", "min_size": 0, "objects": 8192, "bytes": 8192}
     [line] = costs(stored(40, **small)).lines
-    assert 8192 * LEAST_BILLED == GB
+    assert 8192 * MIN_BILLED_BYTES == GB
     assert line.usd_per_month == Decimal("0.0125")
 
 

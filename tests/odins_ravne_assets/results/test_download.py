@@ -1,4 +1,4 @@
-"""Results come home from S3, as often as it takes, and are made anew there."""
+"""Download results from S3, resume interrupted downloads, and re-run Stage 3 on them."""
 
 # ruff: noqa: F401, F811 (fixtures)
 
@@ -35,27 +35,27 @@ LARGE = "tables/media.parquet"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
+def output(tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
     """A camera's output."""
-    store = a_week(tmp_path_factory.mktemp("made")).done()
+    store = a_week(tmp_path_factory.mktemp("output")).write()
     stage3(store)
     return store
 
 
 @pytest.fixture
-def cloud(s3: S3Rig, made: LocalStore) -> S3Store:
-    """Two cameras' outputs in a bucket, with more than is to come home."""
+def cloud(s3: S3Rig, output: LocalStore) -> S3Store:
+    """The output of a camera in a bucket, with its journal."""
     clients = s3.clients()
     store = S3Store(f"s3://{s3.bucket(clients)}/output", clients)
-    for found in made.list():
-        store.write_bytes(f"week/{found.key}", made.read_bytes(found.key))
+    for found in output.list():
+        store.write_bytes(f"week/{found.key}", output.read_bytes(found.key))
     s3.requests.clear()
     return store
 
 
-def home(store: ObjectStore, root: Path) -> TransferProgress:
+def download(store: ObjectStore, root: Path) -> TransferProgress:
     (found,) = find_results(store)
-    return download_results(store, found, root / found.camera_id, lambda brought: None)
+    return download_results(store, found, root / found.camera_id, lambda progress: None)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -66,44 +66,44 @@ def content(folder: Path) -> dict[str, bytes]:
 # From the cloud
 
 
-def test_stage_3_and_its_tables_come_home_and_the_journal_stays(
-    cloud: S3Store, made: LocalStore, tmp_path: Path
+def test_stage_3_and_its_tables_are_downloaded_without_the_journal(
+    cloud: S3Store, output: LocalStore, tmp_path: Path
 ) -> None:
-    brought = home(cloud, tmp_path)
-    wanted = {key: data for key, data in content(made.root).items() if key[:7] != "journal"}
-    del wanted["stage3/report.html"]  # is written here
-    assert content(tmp_path / "camera7") == wanted
-    assert (brought.files, brought.present) == (len(wanted), 0)
-    assert brought.bytes == brought.total_bytes == sum(map(len, wanted.values()))
+    progress = download(cloud, tmp_path)
+    expected = {key: data for key, data in content(output.root).items() if key[:7] != "journal"}
+    del expected["stage3/report.html"]  # is written locally
+    assert content(tmp_path / "camera7") == expected
+    assert (progress.files, progress.present) == (len(expected), 0)
+    assert progress.bytes == progress.total_bytes == sum(map(len, expected.values()))
 
 
-def test_what_is_here_and_equal_is_not_asked_for_again(
+def test_existing_equal_files_are_not_downloaded_again(
     cloud: S3Store, s3: S3Rig, tmp_path: Path
 ) -> None:
-    home(cloud, tmp_path)
+    download(cloud, tmp_path)
     (tmp_path / "camera7/stage3/compressed_observations.json").write_text("edited")
     s3.requests.clear()
-    brought = home(cloud, tmp_path)
-    assert brought.files - brought.present == 1
-    # The reports' first reading tells whose they are.
+    progress = download(cloud, tmp_path)
+    assert progress.files - progress.present == 1
+    # `find_results` reads the report for the camera id.
     fetched = [key for key in s3.asked("GetObject") if not key.endswith("report.json")]
     assert fetched == ["output/week/stage3/compressed_observations.json"]
 
 
-def test_the_results_of_one_camera_are_found_by_their_own_address(
+def test_the_output_of_one_camera_can_be_downloaded(
     cloud: S3Store, s3: S3Rig, tmp_path: Path
 ) -> None:
-    home(S3Store(f"{cloud.url}/week", s3.clients()), tmp_path)
+    download(S3Store(f"{cloud.url}/week", s3.clients()), tmp_path)
     assert (tmp_path / "camera7/stage3/observations.parquet").exists()
 
 
-def test_a_file_that_breaks_off_goes_on_where_it_was(
-    cloud: S3Store, s3: S3Rig, made: LocalStore, tmp_path: Path
+def test_an_interrupted_file_is_resumed(
+    cloud: S3Store, s3: S3Rig, output: LocalStore, tmp_path: Path
 ) -> None:
     large = f"output/week/{LARGE}"
     s3.fail("GetObject", truncate, key=large)
-    home(cloud, tmp_path)
-    assert (tmp_path / "camera7" / LARGE).read_bytes() == made.read_bytes(LARGE)
+    download(cloud, tmp_path)
+    assert (tmp_path / "camera7" / LARGE).read_bytes() == output.read_bytes(LARGE)
     asked = [
         request.headers["range"]
         for request in s3.requests
@@ -114,61 +114,61 @@ def test_a_file_that_breaks_off_goes_on_where_it_was(
     assert not list(tmp_path.rglob(".partial-*"))
 
 
-def test_a_copy_that_failed_goes_on_when_it_is_run_again(
-    cloud: S3Store, s3: S3Rig, made: LocalStore, tmp_path: Path
+def test_a_failed_download_is_resumed_by_the_next_one(
+    cloud: S3Store, s3: S3Rig, output: LocalStore, tmp_path: Path
 ) -> None:
     large = f"output/week/{LARGE}"
     s3.fail("GetObject", truncate, key=large)
     s3.fail("GetObject", refuse(403, "AccessDenied"), key=large)
     with pytest.raises(StoreError, match="permission denied"):
-        home(cloud, tmp_path)
+        download(cloud, tmp_path)
     assert not (tmp_path / "camera7" / LARGE).exists()
     s3.reset()
-    home(cloud, tmp_path)
+    download(cloud, tmp_path)
     (again,) = [
         request for request in s3.requests if request.key == large and "range" in request.headers
     ]
     assert again.headers["range"] != "bytes=0-"
-    assert (tmp_path / "camera7" / LARGE).read_bytes() == made.read_bytes(LARGE)
+    assert (tmp_path / "camera7" / LARGE).read_bytes() == output.read_bytes(LARGE)
 
 
-def test_what_arrives_spoiled_is_fetched_again_and_never_kept(
-    cloud: S3Store, s3: S3Rig, made: LocalStore, tmp_path: Path
+def test_a_corrupt_file_is_downloaded_again_and_never_stored(
+    cloud: S3Store, s3: S3Rig, output: LocalStore, tmp_path: Path
 ) -> None:
     s3.fail("GetObject", corrupt_response, key=f"output/week/{LARGE}")
-    home(cloud, tmp_path)
-    assert content(tmp_path / "camera7")[LARGE] == made.read_bytes(LARGE)
+    download(cloud, tmp_path)
+    assert content(tmp_path / "camera7")[LARGE] == output.read_bytes(LARGE)
     s3.fail("GetObject", corrupt_response, times=99, key=f"output/week/{LARGE}")
     (tmp_path / "camera7" / LARGE).unlink()
     with pytest.raises(StoreError, match="does not match its SHA-256"):
-        home(cloud, tmp_path)
+        download(cloud, tmp_path)
     assert not (tmp_path / "camera7" / LARGE).exists()
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "said"),
+    ("code", "status", "message"),
     [
         ("InvalidObjectState", 403, "is archived .*`munin cost restore "),
         ("AccessDenied", 403, "the credentials need s3:GetObject here"),
     ],
 )
-def test_what_s3_keeps_back_is_told_in_words(
-    cloud: S3Store, s3: S3Rig, tmp_path: Path, code: str, status: int, said: str
+def test_errors_of_s3_name_the_file_and_the_remedy(
+    cloud: S3Store, s3: S3Rig, tmp_path: Path, code: str, status: int, message: str
 ) -> None:
     s3.fail("GetObject", refuse(status, code), times=9, key=f"output/week/{LARGE}")
-    with pytest.raises(StoreError, match=said) as told:
-        home(cloud, tmp_path)
-    assert f"output/week/{LARGE}: " in str(told.value)
+    with pytest.raises(StoreError, match=message) as caught:
+        download(cloud, tmp_path)
+    assert f"output/week/{LARGE}: " in str(caught.value)
 
 
-def test_a_prefix_without_results_is_told_with_what_to_name(s3: S3Rig) -> None:
+def test_a_prefix_without_results_is_an_error(s3: S3Rig) -> None:
     clients = s3.clients()
     url = f"s3://{s3.bucket(clients)}/nothing"
-    with pytest.raises(StoreError, match=f"{url}: holds no results of Stage 3.*; name what OUTPUT"):
+    with pytest.raises(StoreError, match=f"{url}: no results of Stage 3 .*; pass the OUTPUT"):
         find_results(S3Store(url, clients))
 
 
-def test_a_camera_s_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
+def test_a_camera_id_cannot_escape_the_folder(tmp_path: Path) -> None:
     report = tmp_path / "stage3/report.json"
     report.parent.mkdir()
     report.write_text(json.dumps({"cameras": [{"camera_id": "../../elsewhere"}]}))
@@ -176,14 +176,14 @@ def test_a_camera_s_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
         find_results(LocalStore(tmp_path))
 
 
-def test_a_folder_named_after_the_only_camera_is_that_camera_s(tmp_path: Path) -> None:
+def test_a_folder_named_after_the_only_camera_is_its_folder(tmp_path: Path) -> None:
     root = tmp_path / "camera1"
     assert camera_folders(root, ["camera1"]) == [root]
     assert camera_folders(root, ["camera7"]) == [root / "camera7"]
     assert camera_folders(root, ["camera1", "camera2"]) == [root / "camera1", root / "camera2"]
 
 
-# Made anew
+# Re-runs
 
 
 def run_script(folder: Path, *words: str, python: tuple[str, ...] = ()) -> Any:
@@ -192,54 +192,57 @@ def run_script(folder: Path, *words: str, python: tuple[str, ...] = ()) -> Any:
 
 
 @pytest.fixture(scope="module")
-def taken(made: LocalStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The camera's folder after its results were taken home."""
-    root = tmp_path_factory.mktemp("taken")
-    home(made, root)
+def downloaded(output: LocalStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The camera's folder with downloaded results."""
+    root = tmp_path_factory.mktemp("downloaded")
+    download(output, root)
     write_runner(root / "camera7")
     return root / "camera7"
 
 
-def test_the_runner_makes_the_same_visits_and_the_same_report(
-    taken: Path, made: LocalStore
-) -> None:
-    done = run_script(taken, "--no-browser")
+def test_the_re_run_script_writes_equal_results(downloaded: Path, output: LocalStore) -> None:
+    done = run_script(downloaded, "--no-browser")
     assert done.returncode == 0, done.stderr
-    stage = content(taken / "rerun/stage3")
+    stage = content(downloaded / "rerun/stage3")
     exports = {name: stage.pop(name) for name in ("observations.csv", "megadetector.json")}
-    assert stage == content(made.root / "stage3")
+    assert stage == content(output.root / "stage3")
     assert exports["observations.csv"].count(b"\n") == 1 + 5
     assert "no Camtrap DP: " in done.stdout
-    assert "5 visits" in done.stdout and f"report: {taken}/rerun/stage3/report.html" in done.stdout
+    assert (
+        "5 visits" in done.stdout
+        and f"report: {downloaded}/rerun/stage3/report.html" in done.stdout
+    )
 
 
-def test_the_runner_s_other_windows_are_what_stage_3_makes_of_them(
-    taken: Path, made: LocalStore, tmp_path: Path
+def test_the_re_run_script_passes_its_options_to_stage_3(
+    downloaded: Path, output: LocalStore, tmp_path: Path
 ) -> None:
-    before = content(taken / "stage3")
+    before = content(downloaded / "stage3")
     done = run_script(
-        taken, "--compression-window", "1440", "--min-confidence", "0.7", "--no-browser"
+        downloaded, "--compression-window", "1440", "--min-confidence", "0.7", "--no-browser"
     )
     assert done.returncode == 0, done.stderr
-    there = LocalStore(tmp_path)
+    expected = LocalStore(tmp_path)
     settings = Stage3(compression_window=1440, min_confidence=0.7)
-    run_stage3(made, settings, MODELS, Privacy(), results=there)
-    made_there = pl.read_parquet(tmp_path / "stage3/observations.parquet")
-    assert pl.read_parquet(taken / "rerun/stage3/observations.parquet").equals(made_there)
-    assert made_there.height == 3
-    assert content(taken / "stage3") == before
+    run_stage3(output, settings, MODELS, Privacy(), results=expected)
+    expected_observations = pl.read_parquet(tmp_path / "stage3/observations.parquet")
+    assert pl.read_parquet(downloaded / "rerun/stage3/observations.parquet").equals(
+        expected_observations
+    )
+    assert expected_observations.height == 3
+    assert content(downloaded / "stage3") == before
 
 
-def test_the_runner_says_kindly_what_is_missing(taken: Path) -> None:
-    done = run_script(taken, python=("-S",))
+def test_the_re_run_script_without_the_package_is_an_error(downloaded: Path) -> None:
+    done = run_script(downloaded, python=("-S",))
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: Odins Ravne is not installed in this Python (")
     assert "Run this file with the Python that has it" in line
 
 
-def test_the_runner_refuses_a_threshold_that_is_none(taken: Path) -> None:
-    done = run_script(taken, "--min-confidence", "7")
+def test_the_re_run_script_rejects_an_invalid_threshold(downloaded: Path) -> None:
+    done = run_script(downloaded, "--min-confidence", "7")
     assert done.returncode == 2
     assert done.stderr.startswith("error: command line: pipeline.stage3.min_confidence: 7.0 is not")
 
@@ -248,14 +251,16 @@ def test_the_runner_refuses_a_threshold_that_is_none(taken: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def two_cameras(made: LocalStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def two_cameras(output: LocalStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("two")
-    home(made, root)
-    stage3(CameraOutput(root / "lake", "lake").still("1.jpg", NIGHT).done())
+    download(output, root)
+    stage3(CameraOutput(root / "lake", "lake").still("1.jpg", NIGHT).write())
     yield root
 
 
-def test_the_command_takes_all_cameras_home_and_sums_up(two_cameras: Path, tmp_path: Path) -> None:
+def test_the_command_downloads_all_cameras_and_prints_a_summary(
+    two_cameras: Path, tmp_path: Path
+) -> None:
     munin = Munin(tmp_path / "munin")
     words = ("--cloud-path", two_cameras.as_uri(), "--local-path", tmp_path / "here")
     ended = munin("cost", "download-stage3", *words, "--summary", "--create-runner")
@@ -282,10 +287,10 @@ def test_the_command_reads_s3_without_a_cloud_profile(
     assert (tmp_path / "here/camera7/stage3/report.html").exists()
 
 
-def test_results_that_were_archived_are_told_with_the_command_that_brings_them_back(
+def test_archived_results_are_an_error_with_the_restore_command(
     cloud: S3Store, s3: S3Rig, tmp_path: Path
 ) -> None:
-    """Our own rules leave results where they are; those of others may not."""
+    """The storage policy does not archive results, but rules of the user may."""
     [bucket, *_] = cloud.url.removeprefix("s3://").split("/")
     key = f"output/week/{LARGE}"
     s3.clients().of("s3").copy_object(
@@ -300,12 +305,12 @@ def test_results_that_were_archived_are_told_with_the_command_that_brings_them_b
     assert f"`munin cost restore {cloud.url}/week/tables`" in error
 
 
-def test_a_page_of_several_cameras_keeps_back_what_any_of_theirs_does() -> None:
+def test_a_page_of_several_cameras_has_the_strictest_privacy() -> None:
     owl = Privacy(blur_people=False, sensitive_species=("Strix aluco",), sensitive_decimals=0)
-    kept = strictest_privacy(
+    privacy = strictest_privacy(
         [owl, Privacy(leave_out_people=True, sensitive_species=("Lynx lynx",))]
     )
-    assert kept == Privacy(
+    assert privacy == Privacy(
         blur_people=True,
         leave_out_people=True,
         sensitive_species=("Lynx lynx", "Strix aluco"),
@@ -313,7 +318,7 @@ def test_a_page_of_several_cameras_keeps_back_what_any_of_theirs_does() -> None:
     )
 
 
-def test_species_are_summed_over_cameras_the_one_seen_most_first() -> None:
+def test_species_are_summed_over_cameras_and_ordered_by_frequency() -> None:
     one = [{"species": "fox", "observations": 1, "needs_review": 1}]
     two = [
         {"species": "owl", "observations": 3, "needs_review": 0},
@@ -325,7 +330,7 @@ def test_species_are_summed_over_cameras_the_one_seen_most_first() -> None:
     ]
 
 
-def test_a_summary_of_media_without_times_tells_none(made: LocalStore) -> None:
-    report = json.loads(made.read_bytes("stage3/report.json"))
+def test_a_summary_of_media_without_times_has_no_period(output: LocalStore) -> None:
+    report = json.loads(output.read_bytes("stage3/report.json"))
     report["time_range"]["media"] = {"first_time": None, "last_time": None}
     assert not any(line.startswith("from") for line in summary_lines([report]))

@@ -19,6 +19,7 @@ from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.defs.idle_compute import tidy_compute, unused_compute
 from odins_ravne_assets.instance_home import catalog_folder
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord, load_records
+from resources.batch.names import Queue
 from resources.compute.cleanup import ORPHANED_REASON, ComputeCleanup
 from resources.compute.dagster_resource import ComputeEnvironmentResource
 from resources.compute.environment import ComputeEnvironment
@@ -189,7 +190,7 @@ def test_an_orphaned_job_is_terminated_and_its_launch_can_be_resumed(
 ) -> None:
     camera = cloud.new_output("s3://ravne-data/footage/none")
     job = submit(cloud.aws, 600, queue="ravne-ondemand")
-    attempt = Attempt("sleeper", "ondemand", "", cloud.sandbox.clock.now(), job_id=job)
+    attempt = Attempt("sleeper", Queue.ON_DEMAND, "", cloud.sandbox.clock.now(), job_id=job)
     unit = UnitRecord(0, None, None, 60.0, attempts=[attempt])
     launches = cloud.store(f"{camera.output_url}/launches")
     LaunchRecord("work", "settings", 1, 0.0, [unit]).save(launches)

@@ -1,4 +1,4 @@
-"""Footage that has moved to Glacier: told in one line, and had back at a price told first."""
+"""Archived footage: errors, the price of a restore, its request and progress."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -14,7 +14,12 @@ from odins_ravne_assets.cli.main import app
 from resources.aws.clients import AwsClients
 from resources.errors import RavneError, StoreError
 from resources.pricing.sources import shipped_prices
-from resources.retention.archive import ObjectStorageClass, request_restore, restore_usd, list_storage_classes
+from resources.retention.archive import (
+    ObjectStorageClass,
+    list_storage_classes,
+    request_restore,
+    restore_usd,
+)
 from resources.sandbox.model.config import SandboxConfig
 from resources.settings.profile import Aws
 from resources.storage.open_store import open_store
@@ -26,7 +31,7 @@ GIB = 2**30
 
 @pytest.fixture(scope="module")
 def clients() -> Iterator[AwsClients]:
-    """An account whose bucket holds two archived media, one that is not, and a namesake's."""
+    """An account with two archived media, a readable one, and one of a camera with the same prefix."""
     # Twelve hours in two seconds.
     config = SandboxConfig(scale=20_000)
     with pytest.MonkeyPatch.context() as patch, running_sandbox(config) as sandbox:
@@ -61,19 +66,19 @@ def glacier(number: int, size: int) -> list[ObjectStorageClass]:
     return [ObjectStorageClass(str(each), size, "GLACIER") for each in range(number)]
 
 
-def test_reading_an_archived_object_names_its_class_and_the_command_that_brings_it_back(
+def test_reading_an_archived_object_names_its_class_and_the_restore_command(
     clients: AwsClients,
 ) -> None:
     store = open_store(URL, clients)
-    with pytest.raises(StoreError) as told, store.reading("DCIM/1.jpg"):
+    with pytest.raises(StoreError) as error, store.reading("DCIM/1.jpg"):
         pass
-    assert str(told.value) == (
+    assert str(error.value) == (
         f"{URL}/DCIM/1.jpg: is archived (GLACIER) and cannot be read now; `munin cost restore "
         f"{URL}/DCIM` shows the cost of restoring it, and requests it"
     )
 
 
-def test_a_listing_tells_which_objects_of_a_folder_or_which_one_is_archived(
+def test_a_listing_shows_the_archived_objects_of_a_folder_or_url(
     clients: AwsClients,
 ) -> None:
     found = {each.key: each.storage_class for each in list_storage_classes(clients, URL)}
@@ -82,7 +87,7 @@ def test_a_listing_tells_which_objects_of_a_folder_or_which_one_is_archived(
     assert (one.key, one.is_archived) == ("", False)
 
 
-def test_bulk_costs_the_copys_storage_alone_and_standard_its_retrieval_too() -> None:
+def test_bulk_costs_only_the_storage_of_the_copy_and_standard_also_the_retrieval() -> None:
     # 100 media of 0.5 GiB for 15 days: 50 GiB at $0.023 for half a month is $0.575.
     media = glacier(100, GIB // 2)
     assert restore_usd(BOOK, media, 15, "bulk") == Decimal("0.575")
@@ -90,34 +95,34 @@ def test_bulk_costs_the_copys_storage_alone_and_standard_its_retrieval_too() -> 
     assert restore_usd(BOOK, media, 15, "standard") == Decimal("0.575") + Decimal("0.505")
 
 
-def test_a_class_whose_price_is_not_known_is_not_asked_for_blindly() -> None:
-    with pytest.raises(RavneError, match="1 objects from DEEP_ARCHIVE is not known here"):
+def test_a_class_of_unknown_price_is_not_restored() -> None:
+    with pytest.raises(RavneError, match="1 objects from DEEP_ARCHIVE is not known"):
         restore_usd(BOOK, [ObjectStorageClass("a", 1, "DEEP_ARCHIVE")], 7, "bulk")
 
 
-def test_the_command_names_the_price_first_then_asks_and_then_tells_how_far_it_is(
+def test_the_command_shows_the_price_then_requests_then_shows_progress(
     clients: AwsClients,
 ) -> None:
-    told = munin(URL)
-    assert "3 objects, 2 archived (0.00 GB), of which 0 requested" in told
-    assert "2 objects for 7 days: about $0.00, in 5 to 12 hours (bulk). With --start" in told
+    output = munin(URL)
+    assert "3 objects, 2 archived (0.00 GB), of which 0 requested" in output
+    assert "2 objects for 7 days: about $0.00, in 5 to 12 hours (bulk). With --start" in output
     assert not any(each.restoring for each in list_storage_classes(clients, URL))
-    assert "Asked for 2 objects" in munin(URL, "--start")
+    assert "Requested 2 objects" in munin(URL, "--start")
     found = list(list_storage_classes(clients, URL))
-    assert request_restore(clients, URL, found, 7, "bulk") == 0  # they have been asked for
+    assert request_restore(clients, URL, found, 7, "bulk") == 0  # they were requested before
     eventually(lambda: not any(each.is_archived for each in list_storage_classes(clients, URL)))
     assert "3 objects, all readable, restored ones readable until" in munin(URL)
     assert open_store(URL, clients).read_bytes("DCIM/1.jpg") == b"picture"
     assert [each.is_archived for each in list_storage_classes(clients, f"{URL}2")] == [True]
 
 
-def test_two_who_ask_for_the_same_object_ask_once(clients: AwsClients) -> None:
+def test_a_second_request_of_the_same_object_has_no_effect(clients: AwsClients) -> None:
     [one] = list_storage_classes(clients, f"{URL}2")
     assert request_restore(clients, f"{URL}2", [one], 1, "standard") == 1
     assert request_restore(clients, f"{URL}2", [one], 1, "standard") == 0
 
 
-def test_the_sandbox_restores_only_what_is_archived(clients: AwsClients) -> None:
+def test_the_sandbox_restores_only_archived_objects(clients: AwsClients) -> None:
     request: dict[str, Any] = {"Days": 1, "GlacierJobParameters": {"Tier": "Bulk"}}
     with pytest.raises(ClientError, match="InvalidObjectState"):
         clients.of("s3").restore_object(

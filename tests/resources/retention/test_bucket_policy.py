@@ -1,4 +1,4 @@
-"""How stored footage ages: the rules, their drift, and what is never touched."""
+"""The lifecycle policy: its rules, their drift, and unmanaged rules."""
 
 import json
 from collections.abc import Iterator
@@ -24,10 +24,10 @@ from resources.retention.rules import (
     INDEX_IN_GLACIER,
     INDEX_IN_STANDARD,
     MANAGED_ID_PREFIX,
-    rule_risk,
+    lifecycle_rules,
     minimum_sizes,
     rule_prefix,
-    lifecycle_rules,
+    rule_risk,
 )
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import SandboxConfig, data_bucket
@@ -80,29 +80,29 @@ def put(s3: Any, *rules: dict[str, Any], **more: Any) -> None:
 # Which objects move
 
 
-def test_with_the_prices_that_ship_moving_pays_from_half_a_mebibyte_on() -> None:
-    least = minimum_sizes(Lifecycle(), BOOK)
-    assert (least.to_ia, least.to_glacier) == (512 * 1024, 384 * 1024)
+def test_with_the_shipped_prices_a_move_pays_from_half_a_mebibyte_on() -> None:
+    minimum = minimum_sizes(Lifecycle(), BOOK)
+    assert (minimum.to_ia, minimum.to_glacier) == (512 * 1024, 384 * 1024)
 
 
 @given(st.integers(30, 400), st.integers(30, 3000))
 @settings(max_examples=60, deadline=None)
-def test_an_object_just_large_enough_costs_less_moved_than_left(ia: int, later: int) -> None:
+def test_an_object_of_the_minimum_size_is_cheaper_after_the_move(ia: int, later: int) -> None:
     lifecycle = Lifecycle(transition_to_ia=ia, transition_to_glacier=ia + later)
-    least = minimum_sizes(lifecycle, BOOK)
+    minimum = minimum_sizes(lifecycle, BOOK)
     price = {item: BOOK.rate(item).usd for item in ("s3-standard", "s3-standard-ia", "s3-glacier")}
-    gib, months = Decimal(least.to_ia) / 2**30, Decimal(later) / 30
+    gib, months = Decimal(minimum.to_ia) / 2**30, Decimal(later) / 30
     left = gib * price["s3-standard"] * months
     moved = gib * price["s3-standard-ia"] * months + BOOK.rate("s3-transition-to-ia").usd / 1000
     assert moved <= left
-    gib, year = Decimal(least.to_glacier) / 2**30, Decimal(12)
+    gib, year = Decimal(minimum.to_glacier) / 2**30, Decimal(12)
     index = INDEX_IN_GLACIER * price["s3-glacier"] + INDEX_IN_STANDARD * price["s3-standard"]
     archived = (gib * price["s3-glacier"] + index / 2**30) * year
     archived += BOOK.rate("s3-transition-to-glacier").usd / 1000
     assert archived <= gib * price["s3-standard-ia"] * year
 
 
-def test_only_footage_ever_moves_and_no_rule_of_ours_deletes_what_is_current() -> None:
+def test_only_footage_moves_and_no_managed_rule_deletes_current_versions() -> None:
     for rule in lifecycle_rules(Lifecycle(), minimum_sizes(Lifecycle(), BOOK)):
         if "Transitions" in rule:
             assert rule_prefix(rule) == FOOTAGE_FOLDER
@@ -111,27 +111,25 @@ def test_only_footage_ever_moves_and_no_rule_of_ours_deletes_what_is_current() -
 
 
 @pytest.mark.parametrize(
-    ("rule", "told"),
+    ("rule", "action"),
     [
         ({"Filter": {"Prefix": ""}, "Transitions": [{"StorageClass": "GLACIER"}]}, "archives"),
         ({"Filter": {"Prefix": "results/"}, "Expiration": {"Days": 9}}, "deletes"),
         ({"Prefix": "models/", "Transitions": [{"StorageClass": "DEEP_ARCHIVE"}]}, "archives"),
     ],
 )
-def test_a_rule_of_others_that_takes_away_what_runs_read_is_told(
-    rule: dict[str, Any], told: str
+def test_an_unmanaged_rule_that_harms_results_is_reported(
+    rule: dict[str, Any], action: str
 ) -> None:
-    said = rule_risk({"ID": "theirs", "Status": "Enabled", **rule})
-    assert said is not None and "theirs" in said and told in said
+    risk = rule_risk({"ID": "theirs", "Status": "Enabled", **rule})
+    assert risk is not None and "theirs" in risk and action in risk
     assert rule_risk({"ID": "theirs", "Status": "Disabled", **rule}) is None
 
 
 # The bucket
 
 
-def test_applying_makes_the_rules_of_the_profile_and_again_changes_nothing(
-    aws: Aws, s3: Any
-) -> None:
+def test_apply_creates_the_rules_of_the_profile_and_is_idempotent(aws: Aws, s3: Any) -> None:
     policy, steps = StorageLifecycle(aws, Lifecycle()), list[str]()
     assert {rule.state for rule in policy.status().rules} == {"missing"}
     policy.apply(steps.append)
@@ -144,26 +142,26 @@ def test_applying_makes_the_rules_of_the_profile_and_again_changes_nothing(
     assert rules[f"{MANAGED_ID_PREFIX}footage-to-ia"]["Filter"] == {
         "And": {"Prefix": "footage/", "ObjectSizeGreaterThan": 512 * 1024 - 1}
     }
-    assert rules[f"{MANAGED_ID_PREFIX}old-versions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    assert rules[f"{MANAGED_ID_PREFIX}old-versions"]["NoncurrentVersionExpiration"] == {
+        "NoncurrentDays": 30
+    }
     assert policy.apply(steps.append).drift == () and len(steps) == 4
 
 
-def test_rules_of_others_and_their_setting_for_small_objects_stay(aws: Aws, s3: Any) -> None:
+def test_unmanaged_rules_and_the_minimum_object_size_stay(aws: Aws, s3: Any) -> None:
     old_form = {**THEIRS, "Prefix": "logs/"}
     del old_form["Filter"]
-    least = "varies_by_storage_class"
-    put(s3, old_form, TransitionDefaultMinimumObjectSize=least)
+    minimum = "varies_by_storage_class"
+    put(s3, old_form, TransitionDefaultMinimumObjectSize=minimum)
     policy = StorageLifecycle(aws, Lifecycle())
     policy.apply(lambda _: None)
     assert rules_of(s3)[THEIRS["ID"]] == THEIRS
     answer = s3.get_bucket_lifecycle_configuration(Bucket=BUCKET)
-    assert answer["TransitionDefaultMinimumObjectSize"] == least
+    assert answer["TransitionDefaultMinimumObjectSize"] == minimum
     assert policy.status().others == (THEIRS["ID"],)
 
 
-def test_a_changed_profile_a_changed_rule_and_one_too_many_are_drift_and_put_right(
-    aws: Aws, s3: Any
-) -> None:
+def test_changed_and_surplus_rules_are_drift_and_are_corrected(aws: Aws, s3: Any) -> None:
     StorageLifecycle(aws, Lifecycle()).apply(lambda _: None)
     rules = rules_of(s3)
     rules[f"{MANAGED_ID_PREFIX}incomplete-uploads"]["Status"] = "Disabled"
@@ -175,22 +173,22 @@ def test_a_changed_profile_a_changed_rule_and_one_too_many_are_drift_and_put_rig
     assert drift["of-an-earlier-version"][0] == "not wanted"
     policy.apply(steps.append)
     assert policy.status().drift == ()
-    assert "lifecycle rule footage-to-glacier: put right (Days 90 instead of 180)" in steps
+    assert "lifecycle rule footage-to-glacier: corrected (Days 90 instead of 180)" in steps
 
 
-def test_a_region_without_shipped_prices_takes_sizes_of_another_and_says_so(aws: Aws) -> None:
+def test_a_region_without_shipped_prices_uses_sizes_of_another_with_a_remark(aws: Aws) -> None:
     far = aws.model_copy(update={"region": "eu-west-2"})
     [remark] = StorageLifecycle(far, Lifecycle(), AwsClients(aws)).status().remarks
     assert "eu-west-2" in remark and "us-east-1" in remark
 
 
-def test_without_a_bucket_it_is_said_who_makes_it(aws: Aws) -> None:
+def test_the_error_for_a_missing_bucket_names_the_command_that_creates_it(aws: Aws) -> None:
     nobodys = aws.model_copy(update={"name": "nobodys"})
-    with pytest.raises(RavneError, match=r"bucket nobodys-data-\d+ is not there: .*foundation"):
+    with pytest.raises(RavneError, match=r"bucket nobodys-data-\d+ does not exist: .*foundation"):
         StorageLifecycle(nobodys, Lifecycle()).status()
 
 
-# S3's own rules, which the sandbox keeps
+# S3's validation, which the sandbox has too
 
 
 def test_the_sandbox_refuses_what_s3_refuses(s3: Any) -> None:
@@ -209,36 +207,36 @@ def test_the_sandbox_refuses_what_s3_refuses(s3: Any) -> None:
             put(s3, *rules)
 
 
-# What people see
+# The command and the UI
 
 
-def test_the_command_shows_drift_and_puts_it_right(
+def test_the_command_shows_drift_and_corrects_it(
     aws: Aws, s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MUNIN_CLOUD__AWS__ENDPOINT_URL", str(aws.endpoint_url))
     monkeypatch.setenv("MUNIN_CLOUD__AWS__CLOCK_URL", str(aws.clock_url))
     munin = CliRunner()
     words = ["--profile", "sandbox", "cost", "lifecycle"]
-    told = munin.invoke(app, words)
-    assert told.exit_code == 0 and "missing" in told.stdout
-    assert "munin --profile sandbox cost lifecycle --apply" in told.stdout
+    found = munin.invoke(app, words)
+    assert found.exit_code == 0 and "missing" in found.stdout
+    assert "munin --profile sandbox cost lifecycle --apply" in found.stdout
     done = munin.invoke(app, [*words, "--apply", "--json"])
     assert done.exit_code == 0
     found = json.loads(done.stdout)
     assert found["as_wanted"] and found["bucket"] == BUCKET
 
 
-def test_in_the_ui_the_check_tells_drift_and_the_asset_puts_it_right(aws: Aws, s3: Any) -> None:
+def test_the_check_reports_drift_and_the_asset_corrects_it(aws: Aws, s3: Any) -> None:
     resources = {"storage_policy": StorageLifecyclePolicyResource.from_profile(aws, Lifecycle())}
     before = dg.materialize(
         [rules_in_force, storage_lifecycle], selection=dg.AssetSelection.checks(rules_in_force),
         resources=resources,
     )  # fmt: skip
-    [told] = before.get_asset_check_evaluations()
-    assert not told.passed and "footage-to-glacier missing" in str(told.description)
+    [found] = before.get_asset_check_evaluations()
+    assert not found.passed and "footage-to-glacier missing" in str(found.description)
     after = dg.materialize([storage_lifecycle, rules_in_force], resources=resources)
-    [told] = after.get_asset_check_evaluations()
-    assert told.passed
+    [found] = after.get_asset_check_evaluations()
+    assert found.passed
     [made] = after.asset_materializations_for_node("storage_lifecycle")
     assert made.metadata["lifecycle/changes"].value == 4
 

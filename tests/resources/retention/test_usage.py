@@ -1,4 +1,4 @@
-"""What lies on S3, asked of a real server."""
+"""The inventory of stored objects, listed from a real server."""
 
 import pytest
 from s3_rig import S3Rig, s3, s3_server
@@ -18,7 +18,7 @@ def sums(found: list[StoredDay]) -> dict[tuple[str, str, bool, int], tuple[int, 
     }
 
 
-def test_objects_are_counted_by_place_class_and_size(s3: S3Rig) -> None:
+def test_objects_are_counted_by_area_class_and_size(s3: S3Rig) -> None:
     clients = s3.clients()
     bucket = s3.bucket(clients)
     put = clients.of("s3").put_object
@@ -48,7 +48,7 @@ def test_results_within_footage_are_counted_once(s3: S3Rig) -> None:
     assert {(day.area, day.bytes) for day in found} == {("footage", 5), ("results", 2)}
 
 
-def test_versions_that_were_overwritten_are_paid_and_counted_apart(s3: S3Rig) -> None:
+def test_overwritten_versions_are_counted_separately(s3: S3Rig) -> None:
     clients = s3.clients()
     bucket = s3.bucket(clients)
     client = clients.of("s3")
@@ -59,7 +59,7 @@ def test_versions_that_were_overwritten_are_paid_and_counted_apart(s3: S3Rig) ->
     assert {(day.old, day.bytes) for day in found} == {(True, 5), (False, 2)}
 
 
-def test_a_bucket_that_is_not_there_is_told_in_words(s3: S3Rig) -> None:
+def test_a_missing_bucket_is_an_error(s3: S3Rig) -> None:
     clients = s3.clients()
     with pytest.raises(StoreError, match="no such bucket"):
         list_stored_days(clients, {"s3://nobodys-bucket/x": "results"})
