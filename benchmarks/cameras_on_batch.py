@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 
 from odins_ravne_assets.cameras.catalog import Camera
+from resources.aws.batch_states import ENDED_STATUSES, JobStatus
 from resources.aws.clients import AwsClients
 from resources.compute.environment import ComputeEnvironment
 from resources.ledger.table import read_ledger
@@ -30,7 +31,6 @@ from resources.storage.open_store import open_store
 CONFIG = SandboxConfig(
     scale=5, boot_seconds=20, pull_seconds=5, idle_seconds=120, stop_grace_seconds=60
 )
-ENDED = ("SUCCEEDED", "FAILED")
 Job = dict[str, Any]
 
 
@@ -67,7 +67,9 @@ class Account:
             The faults found.
         """
         jobs = [job for job in self.sandbox.jobs() if job["tags"]["Camera"] in names]
-        succeeded = Counter(job["tags"]["Camera"] for job in jobs if job["status"] == "SUCCEEDED")
+        succeeded = Counter(
+            job["tags"]["Camera"] for job in jobs if job["status"] == JobStatus.SUCCEEDED
+        )
         ledger = read_ledger(
             open_camera_ledger(name, self.camera(name).output_url, self.clients).ledger
             for name in names
@@ -75,7 +77,7 @@ class Account:
         attempts = ledger.filter(pl.col("kind") == "attempt")
         in_ledger = {*attempts["job_id"]} - {None}
         bill = self.sandbox.bill()
-        left = [job for job in jobs if job["status"] not in ENDED]
+        left = [job for job in jobs if job["status"] not in ENDED_STATUSES]
         twice = [name for name, count in succeeded.items() if count > 1]
         most, limit = most_at_once(jobs), self.limit
         facts = {

@@ -36,11 +36,13 @@ def main() -> int:
         max_attempt_error = max(max_attempt_error, result.max_attempt_error)
         print(
             f"{seed:4}  {result.machines:8} {result.interrupted:11} {len(result.attempts):8} "
-            f"{result.bill:10.4f} {result.ledger:11.4f} {result.error:7.3%} {result.max_attempt_error:18.3%}",
+            f"{result.bill:10.4f} {result.ledger:11.4f} {result.error:7.3%} "
+            f"{result.max_attempt_error:18.3%}",
             flush=True,
         )
     print(
-        f"{attempts} attempts; max total error {max_total_error:.4%}, max attempt error {max_attempt_error:.4%}"
+        f"{attempts} attempts; max total error {max_total_error:.4%}, "
+        f"max attempt error {max_attempt_error:.4%}"
     )
     return 1 if max(max_total_error, max_attempt_error) > MAX_ERROR else 0
 

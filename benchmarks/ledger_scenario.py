@@ -19,7 +19,6 @@ from odins_ravne_assets.odin.totals import MACHINE_TIME_KINDS
 from resources.aws.clients import AwsClients
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitRecord
 from resources.batch.names import Queue
-from resources.batch.names import Queue
 from resources.compute.environment import ComputeEnvironment
 from resources.ledger.aws_bill import AwsBill
 from resources.ledger.cost_explorer import current_month_bill
@@ -42,13 +41,14 @@ from resources.storage.local_store import LocalStore
 TYPES = ("g4dn.xlarge", "g5.xlarge", "g6.xlarge")
 CAMERAS = ("north", "south")
 QUEUES = (Queue.SPOT, Queue.SPOT, Queue.SPOT_HIGH, Queue.ON_DEMAND)
-DAY_SECONDS = 5400.0  # jobs and troubles come within these seconds
-LOOK_EVERY = 300.0
-# Every fifth account keeps so much warm, whether there is work or not.
+DAY_SECONDS = 5400.0  # all jobs and events start in this time
+WRITE_INTERVAL_SECONDS = 300.0
+# Every fifth account keeps machines warm.
 WARM_VCPUS, WARM_EVERY = 8, 5
 HALF = [{"type": "VCPU", "value": "2"}, {"type": "MEMORY", "value": "6000"}]
-ENDED = ("SUCCEEDED", "FAILED")
 WHOLE = [{"type": "VCPU", "value": "4"}, {"type": "MEMORY", "value": "14336"}]
+
+ENDED = ("SUCCEEDED", "FAILED")
 
 MakeClients = Callable[[Aws], AwsClients]
 

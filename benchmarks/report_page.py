@@ -1,10 +1,10 @@
-"""How large a report of many visits is, and how it does in a browser.
+"""Measure the size of a report page with many visits, and its speed and memory in a browser.
 
     python benchmarks/report_page.py --visits 10000
 
-Pictures are windows of the demo's sample pictures (scikit-image: pip install -r
-requirements-demo.txt --no-deps), made as Stage 3 makes them. Without chromium and chromedriver, the
-size alone.
+Pictures are crops of the demo's sample pictures (scikit-image: pip install -r
+requirements-demo.txt --no-deps), encoded like thumbnails. Without chromium and chromedriver, only
+the size is measured.
 """
 
 import argparse
@@ -38,64 +38,64 @@ CAMERAS, SPECIES, PICTURES = 12, 20, 600
 START = datetime(2026, 3, 1)
 
 
-def pictures(chance: random.Random) -> list[bytes]:
-    """Windows of the samples, as WebP."""
+def pictures(rng: random.Random) -> list[bytes]:
+    """Return random crops of the sample pictures as WebP."""
     names = ("chelsea.png", "astronaut.png")
-    whole = [cv2.imread(str(samples() / name), cv2.IMREAD_COLOR) for name in names]
-    made = []
+    samples_bgr = [cv2.imread(str(samples() / name), cv2.IMREAD_COLOR) for name in names]
+    encoded = []
     for _ in range(PICTURES):
-        picture = chance.choice(whole)
-        side = chance.randrange(THUMBNAIL_SIDE // 2, min(picture.shape[:2]))
-        top, left = (chance.randrange(length - side + 1) for length in picture.shape[:2])
-        window = cv2.resize(
+        picture = rng.choice(samples_bgr)
+        side = rng.randrange(THUMBNAIL_SIDE // 2, min(picture.shape[:2]))
+        top, left = (rng.randrange(length - side + 1) for length in picture.shape[:2])
+        crop = cv2.resize(
             picture[top : top + side, left : left + side], (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
         )
-        made.append(
-            cv2.imencode(".webp", window, [cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY])[1].tobytes()
+        encoded.append(
+            cv2.imencode(".webp", crop, [cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY])[1].tobytes()
         )
-    return made
+    return encoded
 
 
-def visit(camera_id: str, number: int, at: datetime, chance: random.Random) -> dict[str, Any]:
-    """A row of the camera's observations, with the detection that its picture shows."""
+def visit(camera_id: str, number: int, at: datetime, rng: random.Random) -> dict[str, Any]:
+    """Return a row of the camera's observations, with the detection of its picture."""
     return {
         "observation_id": f"{camera_id}-{number}",
         "camera_id": camera_id,
         "category": "animal",
-        "species": f"species {chance.randrange(SPECIES)}",
+        "species": f"species {rng.randrange(SPECIES)}",
         "count": 1,
         "start_at": at,
-        "end_at": at + timedelta(seconds=chance.randrange(300)),
-        "max_confidence": chance.uniform(0.5, 1),
+        "end_at": at + timedelta(seconds=rng.randrange(300)),
+        "max_confidence": rng.uniform(0.5, 1),
         "frame_count": 3,
         "media_count": 1,
         "source_video": f"DCIM/{100 + number // 1000}RECNX/IMG_{number:05d}.JPG",
         "label_source": "machine",
         "flags": [],
-        "needs_review": chance.random() < 0.3,
+        "needs_review": rng.random() < 0.3,
         "detection_id": f"{camera_id}-{number}",
     }
 
 
-def camera(name: str, visits: int, choice: list[bytes], chance: random.Random) -> CameraResults:
-    """A camera with so many visits in 200 days."""
-    times = sorted(START + timedelta(seconds=chance.randrange(200 * 86400)) for _ in range(visits))
-    rows = [visit(name, number, at, chance) for number, at in enumerate(times)]
+def camera(name: str, visits: int, webps: list[bytes], rng: random.Random) -> CameraResults:
+    """Return the results of a camera with the given number of visits in 200 days."""
+    times = sorted(START + timedelta(seconds=rng.randrange(200 * 86400)) for _ in range(visits))
+    rows = [visit(name, number, at, rng) for number, at in enumerate(times)]
     schema = {n: t for n, t in schemas.OBSERVATIONS.items() if n != "detection_timeline"}
     table = [{column: row.get(column) for column in (*schema, "detection_id")} for row in rows]
     thumbnails = [
         {"detection_id": row["detection_id"], "person": False, "blurred": "", "x": 0.1, "y": 0.1}
-        | {"w": 0.8, "h": 0.8, "webp": chance.choice(choice)}
+        | {"w": 0.8, "h": 0.8, "webp": rng.choice(webps)}
         for row in rows
     ]
-    place = {"latitude": 59 + chance.random(), "longitude": 11 + chance.random()}
+    place = {"latitude": 59 + rng.random(), "longitude": 11 + rng.random()}
     media = pl.LazyFrame([{"camera_id": name, "captured_at": at, **place} for at in times])
     report = {
         "settings": Stage3().model_dump(),
         "models": {},
         "totals": {"stills": visits, "videos": 0, "failed": 0},
         "left_out": [],
-        "review": {"by_species": []},
+        "review": {"by_species": [], "empty_media": {"reviewed": 0, "missed": []}},
     }
     return CameraResults(
         report,
@@ -108,23 +108,25 @@ def camera(name: str, visits: int, choice: list[bytes], chance: random.Random) -
     )
 
 
-def look(browser: Browser, page: Path) -> None:
-    """Open the page, choose among the visits, and go through all of them."""
-    empty = _memory()
+def measure_browser(browser: Browser, page: Path) -> None:
+    """Open the page and filter the visits; print times and memory."""
+    baseline = _memory()
     browser.driver.get(page.as_uri())
     ready = "return performance.getEntriesByType('navigation')[0].domComplete"
     print(f"opened in {browser.driver.execute_script(ready) / 1000:.1f} s")
-    print(f"memory of the page: {_memory() - empty:.0f} MB")
-    choose = (
+    print(f"memory of the page: {_memory() - baseline:.0f} MB")
+    apply_filter = (
         "const done = arguments[0], start = performance.now();"
         "document.getElementById('filters').elements.review.click();"
         "requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - start)))"
     )
-    print(f"visits to review chosen in {browser.driver.execute_async_script(choose):.0f} ms")
+    print(
+        f"visits to review filtered in {browser.driver.execute_async_script(apply_filter):.0f} ms"
+    )
 
 
 def _memory() -> float:
-    """Of the browser's largest page, in MB."""
+    """The memory of the browser's largest renderer process, in MB."""
     found = [
         process.memory_info().rss
         for process in psutil.Process().children(recursive=True)
@@ -136,22 +138,24 @@ def _memory() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--visits", type=int, default=10_000)
-    asked = parser.parse_args()
-    chance = random.Random(1)
-    choice = pictures(chance)
-    each = asked.visits // CAMERAS
-    cameras = [camera(f"camera{n}", each, choice, chance) for n in range(CAMERAS)]
+    options = parser.parse_args()
+    rng = random.Random(1)
+    webps = pictures(rng)
+    visits_per_camera = options.visits // CAMERAS
+    cameras = [camera(f"camera{n}", visits_per_camera, webps, rng) for n in range(CAMERAS)]
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "report.html"
         start = time.process_time()
         write_report_page(page, cameras, Privacy())
-        print(f"{each * CAMERAS:,} visits: {page.stat().st_size / 1e6:.0f} MB", end=", ")
-        print(f"written in {time.process_time() - start:.1f} s of CPU")
+        print(
+            f"{visits_per_camera * CAMERAS:,} visits: {page.stat().st_size / 1e6:.0f} MB", end=", "
+        )
+        print(f"written in {time.process_time() - start:.1f} s CPU")
         if missing := missing_browser():
-            print(f"not looked at: {missing}")
+            print(f"not measured in a browser: {missing}")
             return
         with open_browser("", 1100, 1000) as browser:
-            look(browser, page)
+            measure_browser(browser, page)
 
 
 if __name__ == "__main__":

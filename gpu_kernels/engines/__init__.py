@@ -1,1 +1,1 @@
-"""Engines that run a model: ONNX Runtime, TensorRT, and their caches."""
+"""Inference engines: ONNX Runtime on the CPU, TensorRT on the GPU, and their caches."""

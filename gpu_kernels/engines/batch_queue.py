@@ -1,8 +1,8 @@
-"""Lanes of a device, in turn: while one computes a batch, the next one is filled.
+"""A bounded queue of batches on a device (double buffering): one computes, the next is filled.
 
-Knows no device itself. A lane is a place for one batch: its input, its outputs, and a queue of
-work (a stream) for them. `Lanes` is a bounded queue of batches: who starts one more than there are
-lanes waits until the oldest is done.
+Independent of the device. A batch slot has the memory and the stream for one batch: its input and
+its outputs. `BatchQueue` uses the slots in turn; starting one more batch than there are slots
+waits for the oldest batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,22 +17,22 @@ T = TypeVar("T")
 
 
 class BatchSlot(Protocol):
-    """A place for a batch."""
+    """Memory and a stream for one batch."""
 
-    input: Any  # Warp array [most, 3, H, W]
-    stream: Any  # of Warp; None: the device's own
-    held: list[Any]  # kept until the batch is done, since the device reads it later
-    staging: Any  # `device.Staging`: memory for pictures of the host on their way to the input
+    input: Any  # Warp array [max_batch, 3, H, W]
+    stream: Any  # of Warp; None: the device's default
+    references: list[Any]  # objects the device still reads; released when the batch is done
+    staging: Any  # `gpu_preprocessing.StagingBuffer`, to upload pictures of the host
 
     @property
     def outputs(self) -> Sequence[Any]:
-        """Warp arrays [most, ...], in the network's order."""
+        """Warp arrays [max_batch, ...], in the network's order."""
 
     def fill_from_host(self, images: NDArray[np.float32]) -> None:
         """Write fitted pictures of the host, float32 [N, 3, H, W], into the input, as its type."""
 
     def launch(self, count: int) -> None:
-        """Have the first `count` pictures of the input computed.
+        """Start inference on the first `count` pictures of the input.
 
         Raises:
             EngineError: the device refuses.
@@ -40,159 +40,160 @@ class BatchSlot(Protocol):
         """
 
     def wait(self) -> None:
-        """Until all that was asked of the lane is done.
+        """Wait for all work of the slot.
 
         Raises:
             EngineError: the device failed.
         """
 
-    def span(self) -> tuple[float, float]:
-        """When the last launch began and ended, in seconds, by the clock of all lanes."""
+    def launch_times(self) -> tuple[float, float]:
+        """Return start and end of the last launch, in seconds, by a clock shared by all slots."""
 
 
-# Writes pictures start..stop of a batch into the lane's input, on its stream.
+# Writes pictures start..stop of a batch into the slot's input, on its stream.
 FillSlot = Callable[[BatchSlot, int, int], None]
-# Starts reading the outputs of pictures start..stop, on the lane's stream; what it returns is
-# called when the lane is done, and gives what was read.
+# Starts reading the outputs of pictures start..stop, on the slot's stream. Returns a function that
+# is called when the slot is done, and returns the result.
 ReadSlot = Callable[[BatchSlot, int, int], Callable[[], T]]
 
 
-def read_outputs(lane: BatchSlot, start: int, stop: int) -> Callable[[], list[NDArray[Any]]]:
-    """A `Read` that brings all outputs to the host, in the network's order."""
+def read_outputs(slot: BatchSlot, start: int, stop: int) -> Callable[[], list[NDArray[Any]]]:
+    """Copy all outputs to the host, in the network's order; a `ReadSlot`."""
 
     def read() -> list[NDArray[Any]]:
-        from gpu_kernels.device.streams import to_numpy
+        from gpu_kernels.device.streams import to_numpy  # loads Warp
 
-        return [to_numpy(output[: stop - start], lane.stream).copy() for output in lane.outputs]
+        return [to_numpy(output[: stop - start], slot.stream).copy() for output in slot.outputs]
 
     return read
 
 
 class _PendingBatch(Generic[T]):
-    """A batch in a lane."""
+    """A batch in a slot."""
 
     def __init__(self, finish: Callable[[], T]) -> None:
         self._finish = finish
-        self.answer: T | None = None
+        self.result: T | None = None
 
-    def settle(self) -> None:
-        self.answer = self._finish()
+    def finish(self) -> None:
+        self.result = self._finish()
 
 
 class BatchQueue:
-    """Lanes that take batches in turn, from one thread."""
+    """Slots used in turn, from one thread."""
 
     def __init__(
-        self, lanes: Sequence[BatchSlot], most: int, on_note: Callable[[str], None]
+        self, slots: Sequence[BatchSlot], max_batch: int, on_warning: Callable[[str], None]
     ) -> None:
         """Args:
-        most: pictures that fit into a lane.
-        on_note: told that batches are halved.
+        max_batch: pictures per slot.
+        on_warning: called when batches are halved.
         """
-        self._lanes = lanes
-        self.most = most
-        self._on_note = on_note
-        self._taken = 0
-        self._busy: dict[int, _PendingBatch[Any]] = {}  # by place of the lane
-        self._ended = 0.0
-        # In which at least one lane computed.
+        self._slots = slots
+        self.max_batch = max_batch
+        self._on_warning = on_warning
+        self._started = 0
+        self._pending: dict[int, _PendingBatch[Any]] = {}  # by index of the slot
+        self._last_end = 0.0
+        # Time in which at least one slot computed.
         self.busy_seconds = 0.0
 
     def start(self, count: int, fill: FillSlot, read: ReadSlot[T]) -> Callable[[], list[T]]:
-        """Start batches of `count` pictures, each as large as a lane takes.
+        """Start batches of `count` pictures, each as large as a slot allows.
 
-        Out of memory, it goes on with batches of half the size.
+        If memory is insufficient, continue with batches of half the size.
 
         Returns:
-            What waits for them, and gives what `read` gave of each.
+            A function that waits, and returns the result of `read` for each batch.
 
         Raises:
-            EngineError: the device refuses, or has no memory for a single picture.
+            EngineError: the device refuses, or has not enough memory for a single picture.
         """
-        parts: list[tuple[int, _PendingBatch[T]]] = []
-        begun = 0
-        while begun < count:
-            end = min(count, begun + self.most)
-            place = self._taken % len(self._lanes)
-            self._settle(place)
-            lane = self._lanes[place]
+        batches: list[tuple[int, _PendingBatch[T]]] = []
+        begin = 0
+        while begin < count:
+            end = min(count, begin + self.max_batch)
+            index = self._started % len(self._slots)
+            self._finish(index)
+            slot = self._slots[index]
             try:
-                fill(lane, begun, end)
-                lane.launch(end - begun)
-                part = _PendingBatch(read(lane, begun, end))
+                fill(slot, begin, end)
+                slot.launch(end - begin)
+                batch = _PendingBatch(read(slot, begin, end))
             except (MemoryError, RuntimeError) as error:
-                self._halve(lane, error)
+                self._halve_batches(slot, error)
                 continue
-            self._taken += 1
-            self._busy[place] = part
-            parts.append((place, part))
-            begun = end
+            self._started += 1
+            self._pending[index] = batch
+            batches.append((index, batch))
+            begin = end
 
-        def answers() -> list[T]:
-            for place, part in parts:
-                if self._busy.get(place) is part:
-                    self._settle(place)
-            return [part.answer for _, part in parts]  # type: ignore[misc]
+        def results() -> list[T]:
+            for index, batch in batches:
+                if self._pending.get(index) is batch:
+                    self._finish(index)
+            return [batch.result for _, batch in batches]  # type: ignore[misc]
 
-        return answers
+        return results
 
-    def _settle(self, place: int) -> None:
-        """Wait for what the lane has in hand, and read its answer."""
-        part = self._busy.pop(place, None)
-        if part is not None:
-            lane = self._lanes[place]
-            lane.wait()
-            began, ended = lane.span()
-            # Lanes overlap; what both did at once is counted once.
-            self.busy_seconds += max(0.0, ended - max(began, self._ended))
-            self._ended = max(ended, self._ended)
-            part.settle()
-            lane.held.clear()
+    def _finish(self, index: int) -> None:
+        """Wait for the pending batch of a slot, and read its result."""
+        batch = self._pending.pop(index, None)
+        if batch is not None:
+            slot = self._slots[index]
+            slot.wait()
+            start, end = slot.launch_times()
+            # Slots overlap; count the common time once.
+            self.busy_seconds += max(0.0, end - max(start, self._last_end))
+            self._last_end = max(end, self._last_end)
+            batch.finish()
+            slot.references.clear()
 
-    def _halve(self, lane: BatchSlot, error: Exception) -> None:
-        lane.wait()
-        lane.held.clear()
-        for place in list(self._busy):
-            self._settle(place)
-        if self.most == 1:
+    def _halve_batches(self, slot: BatchSlot, error: Exception) -> None:
+        slot.wait()
+        slot.references.clear()
+        for index in list(self._pending):
+            self._finish(index)
+        if self.max_batch == 1:
             raise EngineError(
-                f"not even one picture fits into the GPU's memory: {error}; end what else uses it, "
-                "or set pipeline.stage1.engine: onnxruntime"
+                f"not even one picture fits into the GPU's memory: {error}; stop other programs "
+                "that use it, or set pipeline.stage1.engine: onnxruntime"
             ) from None
-        self.most //= 2
-        self._on_note(
-            f"a batch does not fit into the GPU's memory; going on with batches of {self.most}"
+        self.max_batch //= 2
+        self._on_warning(
+            "a batch does not fit into the GPU's memory; continuing with batches of "
+            f"{self.max_batch}"
         )
 
 
 class QueuedEngine:
-    """What engines with lanes have in common: see `DeviceEngine`."""
+    """The base of engines with a BatchQueue; see `DeviceEngine`."""
 
     def __init__(
-        self, lanes: Sequence[BatchSlot], most: int, on_note: Callable[[str], None]
+        self, slots: Sequence[BatchSlot], max_batch: int, on_warning: Callable[[str], None]
     ) -> None:
-        """Args: see `Lanes`."""
-        self._lanes = BatchQueue(lanes, most, on_note)
+        """Args: see `BatchQueue`."""
+        self._queue = BatchQueue(slots, max_batch, on_warning)
 
     @property
-    def most(self) -> int:
-        """Pictures in a batch; more are several batches."""
-        return self._lanes.most
+    def max_batch(self) -> int:
+        """Pictures per batch; more are split into several batches."""
+        return self._queue.max_batch
 
     @property
     def busy_seconds(self) -> float:
-        """In which the network was computed."""
-        return self._lanes.busy_seconds
+        """Time in which the network was computed."""
+        return self._queue.busy_seconds
 
     def start(self, count: int, fill: FillSlot, read: ReadSlot[T]) -> Callable[[], list[T]]:
         """See DeviceEngine."""
-        return self._lanes.start(count, fill, read)
+        return self._queue.start(count, fill, read)
 
     def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """See Engine: pictures of the host in, outputs on the host."""
+        """See Engine: copies pictures from the host, and outputs to the host."""
 
-        def fill(lane: BatchSlot, begin: int, end: int) -> None:
-            lane.fill_from_host(images[begin:end])
+        def fill(slot: BatchSlot, begin: int, end: int) -> None:
+            slot.fill_from_host(images[begin:end])
 
-        parts = self.start(len(images), fill, read_outputs)()
-        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+        batches = self.start(len(images), fill, read_outputs)()
+        return [np.concatenate(each) for each in zip(*batches, strict=True)]

@@ -1,4 +1,4 @@
-"""Engines run a model: a batch of prepared pictures in, the network's raw outputs out."""
+"""The interface of inference engines, and `open_engine`, which creates one for a model."""
 
 import os
 from collections.abc import Callable, Collection
@@ -24,32 +24,32 @@ class Engine(Protocol):
     """A loaded model."""
 
     description: str  # for logs, as "onnxruntime 1.32.0, 2 threads"
-    device: str | None  # where it takes pictures, as cuda:0: see DeviceEngine; None: the host
+    device: str | None  # of its input, as cuda:0, see DeviceEngine; None: the host
 
     def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """The network's outputs, in its own order, for images [N, 3, H, W] of `to_input`."""
+        """Return the network's outputs, in its own order, for images [N, 3, H, W] of `to_input`."""
 
 
 class DeviceEngine(Engine, Protocol):
-    """An engine of a GPU, which also takes pictures that are there, and leaves its outputs there.
+    """An engine of a GPU, whose inputs and outputs can stay on the device.
 
-    One thread at a time may use it.
+    Not thread-safe: one thread at a time may use it.
     """
 
     @property
     def busy_seconds(self) -> float:
-        """In which the device computed the network."""
+        """Time in which the device computed the network."""
 
     def start(self, count: int, fill: FillSlot, read: ReadSlot[T]) -> Callable[[], list[T]]:
-        """Start computing `count` pictures, in one batch or several.
+        """Start inference on `count` pictures, in one or more batches.
 
         Args:
-            fill: writes pictures into a lane's input.
-            read: starts reading a lane's outputs.
+            fill: writes pictures into a slot's input.
+            read: starts reading a slot's outputs.
 
         Returns:
-            What waits for them, and gives what `read` gave of each batch. Of a call before this
-            one it may be called later, too.
+            A function that waits, and returns the result of `read` for each batch. It may be
+            called after later calls of `start`.
 
         Raises:
             EngineError: the GPU failed.
@@ -57,7 +57,7 @@ class DeviceEngine(Engine, Protocol):
 
 
 class EngineFactory(Protocol):
-    """What `open_engine` is, and what may stand in its place where TensorRT cannot run."""
+    """The signature of `open_engine`, for replacements where TensorRT cannot run."""
 
     def __call__(
         self,
@@ -71,23 +71,23 @@ class EngineFactory(Protocol):
 
 
 def resolve_engine(
-    asked: Literal["auto"] | EngineKind, on_note: Callable[[str], None]
+    setting: Literal["auto"] | EngineKind, on_warning: Callable[[str], None]
 ) -> EngineKind:
-    """The engine that is meant: `auto` is tensorrt where it can run, onnxruntime elsewhere.
+    """Return the engine for a setting: `auto` is tensorrt if it can run, else onnxruntime.
 
     Args:
-        asked: as in the profile.
-        on_note: told why a GPU that is there is not used.
+        setting: the value in the profile.
+        on_warning: called with the reason if a GPU exists and is not used.
     """
-    if asked != "auto":
-        return asked
+    if setting != "auto":
+        return setting
     if find_gpu() is None:
         return "onnxruntime"
     try:
         usable_gpu()
         find_tensorrt()
     except EngineError as error:
-        on_note(f"the GPU is not used: {error}")
+        on_warning(f"the GPU is not used: {error}")
         return "onnxruntime"
     return "tensorrt"
 
@@ -104,16 +104,16 @@ def open_engine(
 
     Args:
         manifest: the model.
-        kind: what runs it.
-        threads: CPU threads of onnxruntime; one per core when not given.
-        engines: where tensorrt's built engines are kept; it needs one.
-        batches: for tensorrt: how many pictures it is to take at once.
-        shared_by: for tensorrt: GPUs that share one engine, as sm_86.
+        kind: the engine.
+        threads: CPU threads of onnxruntime; one per core if None.
+        engines: the cache of built engines, required by tensorrt.
+        batches: for tensorrt, the batch sizes.
+        shared_by: for tensorrt, GPUs that share one engine, as sm_86.
 
     Raises:
-        ModelError: a file is missing or not what the manifest says, the model cannot be loaded or
-            takes other pictures than the manifest says.
-        EngineError: tensorrt cannot run here.
+        ModelError: a file is missing or does not match the manifest, the model cannot be loaded,
+            or its input differs from the manifest.
+        EngineError: tensorrt cannot run on this machine.
     """
     verify(manifest)
     if kind == "tensorrt":
@@ -125,7 +125,7 @@ def open_engine(
 
 
 def _available_cores() -> int:
-    """Cores this process may use, which in a container can be fewer than the machine has."""
+    """Return the cores of this process, which in a container can be fewer than the machine's."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

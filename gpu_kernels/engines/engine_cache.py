@@ -1,11 +1,11 @@
-"""Built engines, kept in an object store so that no machine builds one twice.
+"""The cache of built engines, in object stores, so that no machine builds an engine twice.
 
-An object is a line of JSON (what the engine is of and for, its length, its SHA-256) and the plan.
-Beside it may lie what makes the next start faster: the build's timings, and the kernels that
-TensorRT-RTX compiled on the GPU's machine.
+An object is a header, a line of JSON (the engine's key, its length, its SHA-256), and the content.
+Next to an engine the cache stores artifacts that make builds and starts faster: the timing cache
+of TensorRT's builds, and the kernels that TensorRT-RTX compiled.
 
-A plan is code that runs on the GPU's machine: who may write to the store may run code there. Keep
-engines where only the pipeline writes.
+An engine is executable code: write access to the store allows code execution on the GPU's machine.
+Restrict it to the pipeline.
 """
 
 import hashlib
@@ -19,74 +19,75 @@ from resources.errors import StoreError
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
 
-OnWarning = Callable[[str], None]
-# timing: measured by TensorRT's builds. kernels: compiled by TensorRT-RTX when it first runs.
+# timing: measured by TensorRT's builds. kernels: compiled by TensorRT-RTX at run time.
 ArtifactKind = Literal["timing", "kernels"]
 
-# Engines that were built ahead of time and came with the package; the worker's image has some.
+# Engines built ahead of time and shipped in the package; the worker's image has some.
 SHIPPED_ENGINES = Path(__file__).parent / "built"
 
 
-def engine_stores(kept: ObjectStore) -> list[ObjectStore]:
-    """Where to look for engines: those that came with the package, then where new ones are kept."""
-    return [LocalStore(SHIPPED_ENGINES), kept]
+def engine_stores(store: ObjectStore) -> list[ObjectStore]:
+    """Return the stores of an EngineCache: the package's, then the one for new engines."""
+    return [LocalStore(SHIPPED_ENGINES), store]
 
 
 class EngineCache:
-    """Engines in stores: the first one that has a whole engine gives it, the last one keeps."""
+    """Engines in stores: reads from the first store that has an intact one, writes to the last."""
 
-    def __init__(self, stores: Sequence[ObjectStore], on_note: OnWarning) -> None:
+    def __init__(self, stores: Sequence[ObjectStore], on_warning: Callable[[str], None]) -> None:
         """Args:
-        stores: where to look, in turn; new engines go into the last one.
-        on_note: told what a user should know, as a damaged engine.
+        stores: in order of lookup; new engines are written to the last one.
+        on_warning: called with a message for the user, such as a damaged engine.
         """
         self._stores = stores
-        self.note = on_note
+        self.warn = on_warning
 
     def get(self, key: EngineKey) -> bytes | None:
-        """The plan of an engine, whole; None when no store has it."""
-        return self._whole(key.name, key._asdict())
+        """Return an engine; None if no store has an intact one."""
+        return self._read(key.name, key._asdict())
 
     def put(self, key: EngineKey, plan: bytes) -> None:
-        """Keep an engine. That it cannot be kept is told, and no reason to stop."""
-        self._keep(key.name, key._asdict(), plan)
+        """Store an engine. If that fails, warn and continue."""
+        self._write(key.name, key._asdict(), plan)
 
-    def aid(self, key: EngineKey, kind: ArtifactKind, arch: str = "") -> bytes:
-        """What makes a build or a start faster; empty when there is none.
+    def get_artifact(self, key: EngineKey, kind: ArtifactKind, arch: str = "") -> bytes:
+        """Return an artifact; empty if there is none.
 
         Args:
-            arch: the GPU that it is for, if not each of the engine's.
+            arch: the GPU that it is for; empty for all GPUs of the engine.
         """
-        return self._whole(_artifact_name(key, kind, arch), {"aid": kind}) or b""
+        return self._read(_artifact_name(key, kind, arch), {"aid": kind}) or b""
 
-    def put_aid(self, key: EngineKey, kind: ArtifactKind, content: bytes, arch: str = "") -> None:
-        """Keep it for the next one."""
+    def put_artifact(
+        self, key: EngineKey, kind: ArtifactKind, content: bytes, arch: str = ""
+    ) -> None:
+        """Store an artifact, unless it is empty."""
         if content:
-            self._keep(_artifact_name(key, kind, arch), {"aid": kind}, content)
+            self._write(_artifact_name(key, kind, arch), {"aid": kind}, content)
 
-    def _whole(self, name: str, of: dict[str, Any]) -> bytes | None:
+    def _read(self, name: str, key: dict[str, Any]) -> bytes | None:
         for store in self._stores:
             if store.exists(name):
-                content = store.read_bytes(name)
-                kept = content.partition(b"\n")[2]
-                if content == _header(of, kept) + kept:
-                    return kept
-                self.note(f"{store.url}/{name}: is damaged, and made anew")
+                stored = store.read_bytes(name)
+                content = stored.partition(b"\n")[2]
+                if stored == _header(key, content) + content:
+                    return content
+                self.warn(f"{store.url}/{name}: is damaged, building it again")
         return None
 
-    def _keep(self, name: str, of: dict[str, Any], content: bytes) -> None:
+    def _write(self, name: str, key: dict[str, Any], content: bytes) -> None:
         try:
-            self._stores[-1].write_bytes(name, _header(of, content) + content)
+            self._stores[-1].write_bytes(name, _header(key, content) + content)
         except StoreError as error:
-            self.note(f"a built engine is not kept, the next machine builds it again: {error}")
+            self.warn(f"cannot cache a built engine, the next machine builds it again: {error}")
 
 
 def _artifact_name(key: EngineKey, kind: ArtifactKind, arch: str) -> str:
-    # Timings of one network's layers are of use to all networks.
-    of = key._replace(model="", precision="") if kind == "timing" else key
-    return of.name.removesuffix("engine") + (f"{arch}.{kind}" if arch else kind)
+    # Timings of a layer are valid for all networks.
+    owner = key._replace(model="", precision="") if kind == "timing" else key
+    return owner.name.removesuffix("engine") + (f"{arch}.{kind}" if arch else kind)
 
 
-def _header(of: dict[str, Any], content: bytes) -> bytes:
-    told = {**of, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    return json.dumps(told, sort_keys=True).encode() + b"\n"
+def _header(key: dict[str, Any], content: bytes) -> bytes:
+    fields = {**key, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    return json.dumps(fields, sort_keys=True).encode() + b"\n"

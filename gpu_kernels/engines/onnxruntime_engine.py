@@ -1,4 +1,4 @@
-"""TODO-DOC of gpu_kernels/engines/onnxruntime_engine.py."""
+"""Run a model with ONNX Runtime on the CPU."""
 
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from resources.errors import ModelError
 
 
 class OnnxRuntimeEngine:
-    """onnxruntime on the CPU.
+    """An `Engine` that runs onnxruntime on the CPU.
 
-    Pictures go through the network one at a time. On a CPU a batch gains nothing (MegadetectorLite
-    on 2 threads: 44 ms a picture in batches of 8, 41 ms one at a time) and costs memory (770 MB
-    against 235 MB); and so a picture's answer does not depend on what else is in its batch, and a
-    model exported with a fixed batch of 1 works too.
+    Pictures are processed one at a time. On a CPU a batch is not faster (MegadetectorLite on 2
+    threads: 44 ms per picture in batches of 8, 41 ms one at a time) and needs more memory (770 MB
+    against 235 MB). Also, the result of a picture does not depend on the rest of its batch, and
+    models exported with a fixed batch of 1 work.
     """
 
     device: str | None = None
@@ -32,8 +32,8 @@ class OnnxRuntimeEngine:
 
     def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
         """See Engine."""
-        each = [self._session.run(None, {self._input: image[np.newaxis]}) for image in images]
-        return [np.concatenate(output) for output in zip(*each, strict=True)]
+        outputs = [self._session.run(None, {self._input: image[np.newaxis]}) for image in images]
+        return [np.concatenate(output) for output in zip(*outputs, strict=True)]
 
 
 def _open_session(path: Path, threads: int) -> Any:
@@ -44,8 +44,8 @@ def _open_session(path: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only; a warning per initializer is noise
-    # Threads that wait in a busy loop take the cores on which the next pictures are decoded: with
-    # a decoding process beside it, on 2 cores, 17.6 pictures a second instead of 9.8.
+    # Spinning threads take the cores that decode the next pictures: with a decoding process in
+    # parallel, on 2 cores, 17.6 pictures a second without spinning, 9.8 with it.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -64,26 +64,26 @@ def _open_session(path: Path, threads: int) -> Any:
 
 def _check_input(manifest: ModelManifest, inputs: list[Any]) -> None:
     size = (manifest.input.height, manifest.input.width)
-    wanted = (3, *size) if manifest.input.layout == "nchw" else (*size, 3)
+    expected = (3, *size) if manifest.input.layout == "nchw" else (*size, 3)
     shape = list(inputs[0].shape)
-    # A size that is a name, or None, is free.
-    fits = (
+    # A dynamic dimension is a name, or None.
+    matches = (
         len(inputs) == 1
         and inputs[0].type == "tensor(float)"
         and len(shape) == 4
         and all(
             not isinstance(have, int) or have == want
-            for have, want in zip(shape[1:], wanted, strict=True)
+            for have, want in zip(shape[1:], expected, strict=True)
         )
     )
-    if not fits:
+    if not matches:
         raise ModelError(
-            f"model {manifest.path}: takes {shape} of {inputs[0].type}, the manifest says one "
-            f"float32 input [N, {', '.join(map(str, wanted))}]; correct the manifest or export "
-            "the model anew"
+            f"model {manifest.path}: its input is {shape} of {inputs[0].type}, the manifest says "
+            f"one float32 input [N, {', '.join(map(str, expected))}]; correct the manifest or "
+            "export the model again"
         )
     if isinstance(shape[0], int) and shape[0] != 1:
         raise ModelError(
-            f"model {manifest.path}: takes exactly {shape[0]} pictures at a time; export it with a "
+            f"model {manifest.path}: has a fixed batch of {shape[0]} pictures; export it with a "
             "dynamic batch, or with a batch of 1"
         )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mypy_boto3_batch import BatchClient
 
-TERMINAL_STATES = frozenset({"SUCCEEDED", "FAILED"})
 # The most jobs in one DescribeJobs call.
 DESCRIBE_LIMIT = 100
 # Limits of AWS: at most 50 tags on a job, keys to 128 and values to 256 characters.

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from resources.aws.batch_states import JobStatus
+
 # Exit codes of a worker: done; failed with an error message; stopped on request, work saved.
 EXIT_DONE, EXIT_FAILED, EXIT_STOPPED = 0, 1, 143
 # SIGKILL by the kernel: on a healthy host, the container ran out of memory.
@@ -77,8 +79,9 @@ def attempt_facts(job: Mapping[str, Any]) -> AttemptFacts:
     attempts = job.get("attempts") or [{}]
     last = attempts[-1]
     container = last.get("container", {})
+    succeeded = job["status"] == JobStatus.SUCCEEDED
     return AttemptFacts(
-        exit_code=container.get("exitCode", EXIT_DONE if job["status"] == "SUCCEEDED" else None),
+        exit_code=container.get("exitCode", EXIT_DONE if succeeded else None),
         status_reason=last.get("statusReason", ""),
         container_reason=container.get("reason", ""),
         job_reason=job.get("statusReason", ""),

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import dagster as dg
 from dagster import PipesExecutionResult
 
+from resources.aws.batch_states import ENDED_STATUSES, JobStatus
 from resources.aws.errors import ACCESS_DENIED_CODES, CREDENTIAL_ERROR_CODES, error_code, one_line
-from resources.batch.jobs import TERMINAL_STATES, Job, describe_jobs, to_seconds
+from resources.batch.jobs import Job, describe_jobs, to_seconds
 from resources.batch.launch_record import Refusal, UnitOutcome, UnitRecord
 from resources.batch.names import SPOT_QUEUES, Queue
 from resources.batch.outcome import AttemptOutcome
@@ -158,10 +159,10 @@ class Launch:
                 continue
             monitor.is_known = True
             attempt.started_at = to_seconds(job.get("startedAt")) or attempt.started_at
-            if job["status"] in TERMINAL_STATES:
+            if job["status"] in ENDED_STATUSES:
                 monitor.read_new()
                 self._end(monitor, AttemptEnd.of_job(job, monitor.error, self._clock.now()))
-            elif job["status"] == "RUNNABLE" and attempt.queue in SPOT_QUEUES:
+            elif job["status"] == JobStatus.RUNNABLE and attempt.queue in SPOT_QUEUES:
                 queued.append((monitor, job))
             else:
                 monitor.starvation = StarvationTimer()

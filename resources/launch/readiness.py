@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from resources.aws.batch_states import ResourceState, ResourceStatus
 from resources.aws.clients import AwsClients
 from resources.aws.errors import translate_aws_errors
 from resources.batch.names import SPOT_QUEUES, Names, Queue
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from resources.storage.transfer.footage_upload import UploadProgress
 
 # The state and status of a queue that accepts jobs; statuses of deleted queues.
-OPEN_STATE = ("ENABLED", "VALID")
-DELETED_STATUSES = {"DELETING", "DELETED"}
+OPEN_STATE = (ResourceState.ENABLED, ResourceStatus.VALID)
+DELETED_STATUSES = {ResourceStatus.DELETING, ResourceStatus.DELETED}
 # Seconds to wait for a queue to open, and between two requests.
 MAX_OPENING_SECONDS, QUEUE_STATE_POLL_SECONDS = 300.0, 10.0
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from resources.aws.batch_states import ENDED_STATUSES
 from resources.aws.clients import AwsClients
-from resources.batch.jobs import TERMINAL_STATES, describe_jobs, find_job
+from resources.batch.jobs import describe_jobs, find_job
 from resources.batch.launch_record import Attempt, LaunchRecord, load_records
 from resources.batch.names import Names
 from resources.clock import Clock
@@ -96,7 +97,7 @@ class EarlierLaunches:
         for attempt in active:
             job = jobs.get(attempt.job_id or "")
             is_new = now - attempt.intended_at <= UNKNOWN_JOB_SECONDS
-            if job["status"] not in TERMINAL_STATES if job else is_new:
+            if job["status"] not in ENDED_STATUSES if job else is_new:
                 live.append(attempt)
         return live
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from resources.aws.batch_states import ENDED_STATUSES
 from resources.aws.clients import AwsClients
-from resources.batch.jobs import TERMINAL_STATES, Job, describe_jobs, to_seconds
+from resources.batch.jobs import Job, describe_jobs, to_seconds
 from resources.batch.names import Queue
 from resources.batch.outcome import AttemptOutcome, attempt_facts, classify_attempt
 from resources.pricing.prices import Market
@@ -188,7 +189,7 @@ def _parse_job(job: Job, queue: Queue) -> BatchJob:
     # The job's own end is a little later than its attempt's.
     attempt = job["attempts"][-1] if job.get("attempts") else job
     facts = attempt_facts(job)
-    ended = job["status"] in TERMINAL_STATES
+    ended = job["status"] in ENDED_STATUSES
     return BatchJob(
         job_id=job["jobId"],
         name=job["jobName"],

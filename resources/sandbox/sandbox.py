@@ -257,7 +257,7 @@ class Sandbox:
                 if instance.lifecycle == SPOT and (
                     instance.id == instance_id or job_id in instance.jobs
                 ):
-                    self._fleet.interrupt(instance, "asked for", notice)
+                    self._fleet.interrupt(instance, "request", notice)
                     return instance.id
         raise LookupError(f"no spot machine {instance_id or ''} with job {job_id or ''}")
 

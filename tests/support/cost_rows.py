@@ -1,4 +1,4 @@
-"""Rows of the cost ledger as literals, and the example that docs/costs.md works out by hand."""
+"""Literal rows of the cost ledger, and the example of docs/costs.md."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,14 +13,14 @@ DAY = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 def at(clock: str) -> datetime:
-    """A time on the day of the example, UTC, as 10:04."""
+    """A time on the day of the example, UTC, given as 10:04."""
     hours, minutes = clock.split(":")
     return DAY.replace(hour=int(hours), minute=int(minutes))
 
 
-def row(kind: str = "attempt", **facts: Any) -> dict[str, Any]:
-    """A row of a spot machine's, useful as a whole; money may be given as text."""
-    known = {
+def row(kind: str = "attempt", **columns: Any) -> dict[str, Any]:
+    """A row of a spot machine without waste; money may be given as text."""
+    defaults = {
         "camera_id": "hill",
         "launch": "one-1",
         "kind": kind,
@@ -33,9 +33,9 @@ def row(kind: str = "attempt", **facts: Any) -> dict[str, Any]:
         "price_verified": True,
         "estimated": False,
     }
-    same = {"usd_on_demand": facts.get("usd", "0")}
-    useful = {"useful_seconds": facts.get("billed_seconds")} if kind == "attempt" else {}
-    given = known | same | useful | facts
+    on_demand = {"usd_on_demand": columns.get("usd", "0")}
+    useful = {"useful_seconds": columns.get("billed_seconds")} if kind == "attempt" else {}
+    given = defaults | on_demand | useful | columns
     money = [name for name, kind in LEDGER_SCHEMA.items() if isinstance(kind, pl.Decimal)]
     decimals = {name: Decimal(given[name]) for name in money if name in given}
     return dict.fromkeys(LEDGER_SCHEMA) | given | decimals
@@ -45,8 +45,8 @@ def ledger(*rows: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=LEDGER_SCHEMA)
 
 
-# Machine A, in zone a at $0.1881 an hour: launched at 10:00, taken by EC2 at 10:40, so free.
-# Machine B, in zone b at $0.1959: launched at 10:41, given back at 11:35. On demand: $0.558.
+# Machine A, in zone a at $0.1881 an hour: launched at 10:00, interrupted by EC2 at 10:40, so free.
+# Machine B, in zone b at $0.1959: launched at 10:41, terminated at 11:35. On demand: $0.558.
 A: dict[str, Any] = {
     "instance_id": "i-a",
     "instance_type": "g4dn.xlarge",

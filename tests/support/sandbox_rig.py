@@ -1,4 +1,4 @@
-"""A sandbox's account with Batch set up on it by hand, as AWS's own users would."""
+"""A sandbox account in which Batch is set up by plain API calls."""
 
 import json
 import time
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from compute_rig import SharedClients, running_sandbox
 
+from resources.aws.batch_states import ENDED_STATUSES
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import SandboxConfig
 from resources.sandbox.sandbox import Sandbox
@@ -17,7 +18,6 @@ from resources.settings.profile import Aws
 REGION = "eu-north-1"
 TIMEOUT_SECONDS = 30.0
 ROLE = "arn:aws:iam::123456789012:role/ravne-job"
-ENDED = ("SUCCEEDED", "FAILED")
 SLEEP = ["sleep", "60"]
 CAPACITY_REASON = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"
 RETRY_RULES = {
@@ -57,17 +57,17 @@ CONTAINER = {
 
 
 def eventually(condition: Callable[[], Any]) -> Any:
-    """What the condition gives, once it gives something."""
-    given_up_at = time.monotonic() + TIMEOUT_SECONDS
-    while time.monotonic() < given_up_at:
+    """Poll a condition, and return its first true result."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
         if found := condition():
             return found
         time.sleep(0.02)
-    raise AssertionError("it never happened")
+    raise AssertionError("the condition did not become true")
 
 
-def check_answer(operation_model: Any, response_dict: Any, **_: Any) -> None:
-    """Every answer of Batch that any test gets holds only what AWS's own model knows."""
+def check_response(operation_model: Any, response_dict: Any, **_: Any) -> None:
+    """Check that a response of Batch has only members of AWS's service model."""
     if response_dict["status_code"] == 200:
         check_shape(json.loads(response_dict["body"]), operation_model.output_shape)
 
@@ -87,7 +87,7 @@ def check_shape(value: Any, shape: Any) -> None:
 
 
 class Account:
-    """A sandbox with a foundation, and Batch as it would be set up on it."""
+    """A sandbox with a foundation, environments, queues and a job definition."""
 
     sandbox: Sandbox
 
@@ -95,7 +95,7 @@ class Account:
         self.clients = SharedClients(Aws(region=REGION, endpoint_url=endpoint_url))
         prepare_foundation(self.clients, "ravne", REGION)
         self.batch = self.clients.of("batch")
-        self.batch.meta.events.register("before-parse.batch", check_answer)
+        self.batch.meta.events.register("before-parse.batch", check_response)
         ec2 = self.clients.of("ec2")
         [group] = ec2.describe_security_groups(GroupNames=["ravne"])["SecurityGroups"]
         self.network = {
@@ -110,22 +110,22 @@ class Account:
         self.definition("ravne-worker", retryStrategy=RETRY_RULES)
 
     def environment(self, name: str, resources: dict[str, Any]) -> dict[str, Any]:
-        """Make an environment. Returns what it is once it is made."""
+        """Create an environment, and return its description after the creation."""
         self.batch.create_compute_environment(
             computeEnvironmentName=name,
             type="MANAGED",
             computeResources={"minvCpus": 0, **self.network, **resources},
         )
-        return self.settled(name)
+        return self.stable_environment(name)
 
-    def settled(self, name: str) -> dict[str, Any]:
-        """An environment at rest."""
+    def stable_environment(self, name: str) -> dict[str, Any]:
+        """Wait until no change of an environment is in progress, and return its description."""
 
-        def at_rest() -> Any:
+        def is_stable() -> Any:
             found = self.described_environment(name)
             return found if found["status"] in ("VALID", "INVALID") else None
 
-        return eventually(at_rest)
+        return eventually(is_stable)
 
     def described_environment(self, name: str) -> dict[str, Any]:
         answer = self.batch.describe_compute_environments(computeEnvironments=[name])
@@ -138,9 +138,11 @@ class Account:
             computeEnvironmentOrder=[{"order": 1, "computeEnvironment": environment}],
             **extra,
         )
-        self.settled_queue(name)
+        self.wait_for_queue(name)
 
-    def settled_queue(self, name: str) -> None:
+    def wait_for_queue(self, name: str) -> None:
+        """Wait until no change of a queue is in progress."""
+
         def is_valid() -> bool:
             answer = self.batch.describe_job_queues(jobQueues=[name])
             return answer["jobQueues"][0]["status"] == "VALID"
@@ -175,19 +177,19 @@ class Account:
         return self.batch.describe_jobs(jobs=[job_id])["jobs"][0]
 
     def wait(self, job_id: str, *statuses: str) -> dict[str, Any]:
-        """A job once it has one of these states, or has ended when none are given."""
+        """Return a job when it has one of the statuses, or has ended if none are given."""
 
-        def arrived() -> Any:
+        def reached() -> Any:
             job = self.job(job_id)
-            return job if job["status"] in (statuses or ENDED) else None
+            return job if job["status"] in (statuses or ENDED_STATUSES) else None
 
-        return eventually(arrived)
+        return eventually(reached)
 
     def run(self, command: list[str], **extra: Any) -> dict[str, Any]:
         return self.wait(self.submit(command, **extra))
 
     def lines(self, job: dict[str, Any]) -> list[str]:
-        """What a job's last attempt wrote."""
+        """Return the log lines of a job's last attempt."""
         answer = self.clients.of("logs").get_log_events(
             logGroupName="/aws/batch/ravne",
             logStreamName=job["attempts"][-1]["container"]["logStreamName"],
@@ -196,7 +198,7 @@ class Account:
         return [event["message"] for event in answer["events"]]
 
     def machines(self, **facts: Any) -> list[dict[str, Any]]:
-        """Machines that are not gone, and of which these facts are true."""
+        """Return the machines with these facts that are not terminated."""
         return [
             machine
             for machine in self.sandbox.instances()
@@ -204,7 +206,7 @@ class Account:
         ]
 
     def end_everything(self) -> None:
-        """Lift all limits, end all jobs, and wait until no machine is left."""
+        """Remove all limits, terminate all jobs, and wait until no machine is left."""
         sandbox = self.sandbox
         sandbox.set_interruption_rate(0)
         for lifecycle in ("spot", "on-demand"):
@@ -214,15 +216,15 @@ class Account:
         sandbox.clear_faults()
         sandbox.set_describe_lag(0)
         for job in sandbox.jobs():
-            if job["status"] not in ENDED:
-                self.batch.terminate_job(jobId=job["jobId"], reason="the test is over")
+            if job["status"] not in ENDED_STATUSES:
+                self.batch.terminate_job(jobId=job["jobId"], reason="end of the test")
         eventually(lambda: not self.machines())
 
 
 @contextmanager
 def running_account(**config: Any) -> Iterator[Account]:
-    """A sandbox for tests: quick, and with credentials in the environment."""
-    quick = SandboxConfig(
+    """Run a fast sandbox, with credentials in the environment."""
+    fast = SandboxConfig(
         scale=200,
         boot_seconds=40,
         pull_seconds=10,
@@ -234,7 +236,7 @@ def running_account(**config: Any) -> Iterator[Account]:
         tick_seconds=0.01,
         **config,
     )
-    with running_sandbox(quick) as sandbox:
+    with running_sandbox(fast) as sandbox:
         account = Account(sandbox.endpoint_url)
         account.sandbox = sandbox
         yield account
@@ -248,7 +250,7 @@ def account() -> Iterator[Account]:
 
 @pytest.fixture
 def fresh(account: Account) -> Iterator[Account]:
-    """For tests that change what all share: machines, prices, capacity, faults."""
+    """The account for tests that change shared state: machines, prices, capacity, faults."""
     account.end_everything()
     yield account
     account.end_everything()

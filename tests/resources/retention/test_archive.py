@@ -31,7 +31,7 @@ GIB = 2**30
 
 @pytest.fixture(scope="module")
 def clients() -> Iterator[AwsClients]:
-    """An account with two archived media, a readable one, and one of a camera with the same prefix."""
+    """An account with two archived media, a readable one, and one of another camera, cam2."""
     # Twelve hours in two seconds.
     config = SandboxConfig(scale=20_000)
     with pytest.MonkeyPatch.context() as patch, running_sandbox(config) as sandbox:

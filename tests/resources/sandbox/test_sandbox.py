@@ -1,4 +1,4 @@
-"""The sandbox itself: its door, its control, trouble on its side, its end."""
+"""The sandbox: server, control API, fault injection, end of the process."""
 
 import json
 import re
@@ -41,18 +41,18 @@ from resources.sandbox.wire.faults import FaultKind
 
 __all__ = ["account", "fresh"]  # pytest finds fixtures by their names
 
-# What stands: clock, door, moto
+# Clock, server, moto
 
 
-def test_the_clock_goes_as_fast_as_its_url_tells(account: Account) -> None:
-    told = clock_at(account.sandbox.clock_url)
-    assert told.scale == 200
+def test_the_clock_has_the_speed_that_its_url_reports(account: Account) -> None:
+    clock = clock_at(account.sandbox.clock_url)
+    assert clock.scale == 200
     before = account.sandbox.clock.now()
-    now = told.now()
+    now = clock.now()
     assert before <= now <= account.sandbox.clock.now()
 
 
-def test_only_this_machine_can_reach_it(account: Account) -> None:
+def test_the_server_listens_on_the_loopback_address_only(account: Account) -> None:
     port = int(account.sandbox.endpoint_url.rpartition(":")[2])
     listening = [
         connection.laddr
@@ -68,18 +68,18 @@ def test_a_taken_port_is_an_error(account: Account) -> None:
         Sandbox(SandboxConfig(port=taken.getsockname()[1]))
 
 
-def test_moto_is_the_one_whose_inside_is_known(account: Account) -> None:
+def test_the_installed_moto_has_the_internals_that_are_used(account: Account) -> None:
     assert moto.__version__ == MOTO_VERSION
     for service, names in INTERNALS.items():
         region = "aws" if service in ("iam", "s3", "sts") else REGION
         backend = get_backend(service)[ACCOUNT][region]
         missing = [name for name in names if not hasattr(backend, name)]
-        assert not missing, f"moto's {service} has lost {missing}"
+        assert not missing, f"moto's {service} lacks {missing}"
     assert parsing.DEFAULT_REGION
     assert callable(Role.create_from_cloudformation_json)
 
 
-def test_nobody_else_knows_motos_inside() -> None:
+def test_only_two_files_import_moto() -> None:
     root = ROOT
     importers = {
         path
@@ -94,7 +94,7 @@ def test_nobody_else_knows_motos_inside() -> None:
     }
 
 
-def test_an_answer_with_a_field_that_aws_does_not_have_would_be_noticed() -> None:
+def test_a_response_with_a_member_that_aws_does_not_have_is_found() -> None:
     model = botocore.session.Session().get_service_model("batch")
     shape = model.operation_model("SubmitJob").output_shape
     check_shape({"jobId": "a", "jobName": "b"}, shape)
@@ -102,11 +102,11 @@ def test_an_answer_with_a_field_that_aws_does_not_have_would_be_noticed() -> Non
         check_shape({"jobColour": "red"}, shape)
 
 
-# Trouble on AWS's side
+# Faults
 
 
 def plain_client(account: Account, service: str) -> Any:
-    """A client that does not try again."""
+    """A client without retries."""
     return boto3.client(
         service,
         region_name=REGION,
@@ -129,7 +129,7 @@ def plain_client(account: Account, service: str) -> Any:
         ("expired_token", "batch", "ExpiredTokenException", 403),
     ],
 )
-def test_a_service_fails_as_told(
+def test_an_injected_fault_is_an_error_of_the_service(
     fresh: Account, kind: FaultKind, service: str, code: str, status: int
 ) -> None:
     calls = {
@@ -147,12 +147,12 @@ def test_a_service_fails_as_told(
     call()
 
 
-def test_the_houses_clients_try_again_when_throttled(fresh: Account) -> None:
+def test_the_projects_clients_retry_throttled_requests(fresh: Account) -> None:
     fresh.sandbox.inject("throttle", "s3", "ListBuckets", times=2)
     assert fresh.clients.of("s3").list_buckets()["Buckets"]
 
 
-def test_faults_can_be_meant_for_one_operation_and_one_key(fresh: Account) -> None:
+def test_a_fault_can_be_limited_to_an_operation_and_a_key(fresh: Account) -> None:
     s3 = plain_client(fresh, "s3")
     fresh.sandbox.inject("server_error", "s3", "GetObject", key_contains="footage/b")
     for key in ("footage/a", "footage/b"):
@@ -162,7 +162,7 @@ def test_faults_can_be_meant_for_one_operation_and_one_key(fresh: Account) -> No
         s3.get_object(Bucket="ravne-data-123456789012", Key="footage/b")
 
 
-def test_an_answer_can_be_lost_after_the_deed(fresh: Account) -> None:
+def test_a_response_can_be_lost_after_the_request_is_carried_out(fresh: Account) -> None:
     fresh.sandbox.inject("lost_answer", "batch", "SubmitJob")
     with pytest.raises(ClientError, match="ServerException"):
         plain_client(fresh, "batch").submit_job(
@@ -183,7 +183,7 @@ def test_a_connection_can_break(fresh: Account) -> None:
         plain_client(fresh, "s3").list_buckets()
 
 
-def test_a_body_can_break_off_half_way(fresh: Account) -> None:
+def test_a_body_can_be_truncated(fresh: Account) -> None:
     s3 = plain_client(fresh, "s3")
     s3.put_object(Bucket="ravne-data-123456789012", Key="long", Body=bytes(100_000))
     fresh.sandbox.inject("truncate", "s3", "GetObject")
@@ -201,18 +201,18 @@ def control(url: str, path: str, arguments: dict[str, Any] | None = None) -> Any
         return json.load(answer)
 
 
-def test_everything_can_be_controlled_over_http(fresh: Account) -> None:
+def test_every_method_can_be_called_over_http(fresh: Account) -> None:
     url = fresh.sandbox.control_url
     job_id = fresh.submit(SLEEP, queue="ravne-spot", retryStrategy=ONCE)
     fresh.wait(job_id, "RUNNING")
     assert control(url, "/clock")["scale"] == 200
     [job] = [job for job in control(url, "/jobs") if job["jobId"] == job_id]
     assert psutil.pid_exists(job["pid"])
-    taken = control(url, "/interrupt", {"job_id": job_id, "notice": False})["result"]
+    interrupted = control(url, "/interrupt", {"job_id": job_id, "notice": False})["result"]
     fresh.wait(job_id)
     eventually(lambda: not psutil.pid_exists(job["pid"]))
-    assert [line for line in control(url, "/bill") if line["instance_id"] == taken]
-    assert [i for i in control(url, "/instances") if i["instance_id"] == taken]
+    assert [line for line in control(url, "/bill") if line["instance_id"] == interrupted]
+    assert [i for i in control(url, "/instances") if i["instance_id"] == interrupted]
     events = control(url, "/events")
     assert control(url, f"/events?since={len(events) - 1}")[0] == events[-1]
     control(url, "/capacity", {"lifecycle": "spot", "machines": 0})
@@ -225,7 +225,7 @@ def test_everything_can_be_controlled_over_http(fresh: Account) -> None:
     assert "p9.huge" in json.load(refused.value)["error"]
 
 
-def test_jobs_and_their_children_die_with_a_sandbox_that_is_killed(
+def test_jobs_and_their_children_end_with_a_sandbox_that_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in CREDENTIALS.items():
@@ -238,9 +238,9 @@ def test_jobs_and_their_children_die_with_a_sandbox_that_is_killed(
     )
     assert process.stdout is not None
     with process.stdout as ready:
-        told = json.loads(ready.readline())
+        facts = json.loads(ready.readline())
     try:
-        account = Account(told["endpoint_url"])
+        account = Account(facts["endpoint_url"])
         children = tmp_path / "children"
         job_id = account.submit(["sh", "-c", f"sleep 60 & echo $! $$ > {children}; wait"])
         account.wait(job_id, "RUNNING")

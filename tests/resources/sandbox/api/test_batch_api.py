@@ -1,4 +1,4 @@
-"""The sandbox's Batch: what it refuses, and how its jobs run."""
+"""The sandbox's Batch: validation of requests, and the run of jobs."""
 
 import json
 import sys
@@ -11,7 +11,6 @@ from botocore.exceptions import ClientError
 from sandbox_rig import (
     CAPACITY_REASON,
     CONTAINER,
-    ENDED,
     RETRY_RULES,
     ROLE,
     SLEEP,
@@ -22,29 +21,30 @@ from sandbox_rig import (
     fresh,
 )
 
+from resources.aws.batch_states import ENDED_STATUSES
 from resources.sandbox.model.config import ACCOUNT
 
 __all__ = ["account", "fresh"]  # pytest finds fixtures by their names
 
-# What Batch refuses
+# Validation
 
 REFUSALS = {
-    "an environment that is enabled is not deleted": (
+    "an enabled environment cannot be deleted": (
         "delete_compute_environment",
         {"computeEnvironment": "ravne-spot"},
         "state should be set to DISABLED",
     ),
-    "a queue that is enabled is not deleted": (
+    "an enabled queue cannot be deleted": (
         "delete_job_queue",
         {"jobQueue": "ravne-spot"},
         "state should be set to DISABLED",
     ),
-    "a name is used once": (
+    "a name is unique": (
         "create_job_queue",
         {"jobQueueName": "ravne-spot", "priority": 1, "computeEnvironmentOrder": []},
         "Object already exists",
     ),
-    "a queue needs environments that are there": (
+    "a queue needs environments that exist": (
         "create_job_queue",
         {
             "jobQueueName": "new",
@@ -68,12 +68,12 @@ REFUSALS = {
         },
         "between 600 and 86400",
     ),
-    "a job needs a queue that is there": (
+    "a job needs a queue that exists": (
         "submit_job",
         {"jobName": "a", "jobQueue": "nowhere", "jobDefinition": "ravne-worker"},
         "Job Queue nowhere does not exist",
     ),
-    "a job needs a definition that is there": (
+    "a job needs a definition that exists": (
         "submit_job",
         {"jobName": "a", "jobQueue": "ravne-spot", "jobDefinition": "nothing"},
         "JobDefinition nothing is not ACTIVE",
@@ -83,7 +83,7 @@ REFUSALS = {
         {"jobName": "a b", "jobQueue": "ravne-spot", "jobDefinition": "ravne-worker"},
         "jobName a b",
     ),
-    "Batch's own variables are its own": (
+    "variables of Batch are reserved": (
         "submit_job",
         {
             "jobName": "a",
@@ -93,7 +93,7 @@ REFUSALS = {
         },
         "cannot start with AWS_BATCH",
     ),
-    "an attempt may last a minute at least": (
+    "a timeout below a minute": (
         "submit_job",
         {
             "jobName": "a",
@@ -103,7 +103,7 @@ REFUSALS = {
         },
         "at least 60",
     ),
-    "what is not emulated is told": (
+    "an unsupported key": (
         "submit_job",
         {
             "jobName": "a",
@@ -111,14 +111,14 @@ REFUSALS = {
             "jobDefinition": "ravne-worker",
             "arrayProperties": {"size": 2},
         },
-        "the sandbox has no arrayProperties",
+        "the sandbox does not support arrayProperties",
     ),
-    "a hundred jobs are described at once": (
+    "at most a hundred jobs are described at once": (
         "describe_jobs",
         {"jobs": ["x"] * 101},
         "at most 100 jobs",
     ),
-    "six rules of retrying": (
+    "six rules of a retry strategy": (
         "register_job_definition",
         {
             "jobDefinitionName": "new",
@@ -131,17 +131,17 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize(("operation", "request_", "words"), REFUSALS.values(), ids=list(REFUSALS))
+@pytest.mark.parametrize(("operation", "request_", "message"), REFUSALS.values(), ids=list(REFUSALS))
 def test_batch_refuses(
-    account: Account, operation: str, request_: dict[str, Any], words: str
+    account: Account, operation: str, request_: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ClientError, match=words) as refused:
+    with pytest.raises(ClientError, match=message) as refused:
         getattr(account.batch, operation)(**request_)
     assert refused.value.response["Error"]["Code"] == "ClientException"
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("changed", "message"),
     [
         ({"type": "EC2", "bidPercentage": 50}, "bidPercentage is only valid for SPOT"),
         ({"allocationStrategy": "BEST_FIT"}, "spotIamFleetRole is required"),
@@ -153,19 +153,19 @@ def test_batch_refuses(
     ],
 )
 def test_batch_refuses_an_environment_with(
-    account: Account, changed: dict[str, Any], words: str
+    account: Account, changed: dict[str, Any], message: str
 ) -> None:
     resources = {"minvCpus": 0, **SPOT, **account.network, **changed}
     if resources["type"] == "EC2":
         resources["allocationStrategy"] = "BEST_FIT_PROGRESSIVE"
-    with pytest.raises(ClientError, match=words):
+    with pytest.raises(ClientError, match=message):
         account.batch.create_compute_environment(
             computeEnvironmentName="new", type="MANAGED", computeResources=resources
         )
 
 
 @pytest.mark.parametrize(
-    ("part", "value", "words"),
+    ("part", "value", "reason"),
     [
         ("subnets", ["subnet-0"], "subnet-0"),
         ("securityGroupIds", ["sg-0"], "sg-0"),
@@ -173,26 +173,26 @@ def test_batch_refuses_an_environment_with(
         ("launchTemplate", {"launchTemplateName": "none"}, "launch template"),
     ],
 )
-def test_an_environment_with_something_missing_becomes_invalid(
-    account: Account, part: str, value: Any, words: str
+def test_an_environment_with_a_missing_part_becomes_invalid(
+    account: Account, part: str, value: Any, reason: str
 ) -> None:
-    made = account.environment(f"missing-{part}", {**SPOT, part: value})
-    assert made["status"] == "INVALID"
-    assert words in made["statusReason"]
+    created = account.environment(f"missing-{part}", {**SPOT, part: value})
+    assert created["status"] == "INVALID"
+    assert reason in created["statusReason"]
     with pytest.raises(ClientError, match="is not valid"):
-        account.queue("never", made["computeEnvironmentArn"])
+        account.queue("never", created["computeEnvironmentArn"])
 
 
-def test_an_environment_lives_through_its_states_in_awss_order(account: Account) -> None:
+def test_an_environment_passes_through_its_statuses_in_order(account: Account) -> None:
     batch, name = account.batch, "short-lived"
-    seen = []
+    statuses = []
 
     def status() -> Any:
         found = batch.describe_compute_environments(computeEnvironments=[name])
-        answer = [e["status"] for e in found["computeEnvironments"]]
-        if answer and answer[0] not in seen:
-            seen.extend(answer)
-        return answer
+        present = [e["status"] for e in found["computeEnvironments"]]
+        if present and present[0] not in statuses:
+            statuses.extend(present)
+        return present
 
     def change(**wanted: Any) -> None:
         batch.update_compute_environment(computeEnvironment=name, **wanted)
@@ -208,22 +208,22 @@ def test_an_environment_lives_through_its_states_in_awss_order(account: Account)
     account.queue("short-lived", name)
     change(computeResources={"bidPercentage": 90})
     status()
-    assert account.settled(name)["computeResources"]["bidPercentage"] == 90
+    assert account.stable_environment(name)["computeResources"]["bidPercentage"] == 90
     change(state="DISABLED")
-    account.settled(name)
+    account.stable_environment(name)
     with pytest.raises(ClientError, match="found existing JobQueue relationship"):
         batch.delete_compute_environment(computeEnvironment=name)
     batch.update_job_queue(jobQueue=name, state="DISABLED")
-    account.settled_queue(name)
+    account.wait_for_queue(name)
     batch.delete_job_queue(jobQueue=name)
     eventually(lambda: not batch.describe_job_queues(jobQueues=[name])["jobQueues"])
     batch.delete_compute_environment(computeEnvironment=name)
     status()
     eventually(lambda: status() == [])
-    assert seen == ["CREATING", "VALID", "UPDATING", "DELETING"]
+    assert statuses == ["CREATING", "VALID", "UPDATING", "DELETING"]
 
 
-def test_an_environment_whose_service_role_is_gone_cannot_be_deleted(account: Account) -> None:
+def test_an_environment_whose_service_role_is_deleted_cannot_be_deleted(account: Account) -> None:
     iam, name = account.clients.of("iam"), "roleless"
     role = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
     account.batch.create_compute_environment(
@@ -233,10 +233,10 @@ def test_an_environment_whose_service_role_is_gone_cannot_be_deleted(account: Ac
         serviceRole=role,
         computeResources={"minvCpus": 0, **SPOT, **account.network},
     )
-    account.settled(name)
+    account.stable_environment(name)
     iam.delete_role(RoleName=name)
     account.batch.delete_compute_environment(computeEnvironment=name)
-    stuck = account.settled(name)
+    stuck = account.stable_environment(name)
     assert stuck["status"] == "INVALID"
     assert "not authorized to perform: sts:AssumeRole" in stuck["statusReason"]
 
@@ -244,7 +244,7 @@ def test_an_environment_whose_service_role_is_gone_cannot_be_deleted(account: Ac
 # Jobs
 
 
-def test_a_job_is_a_process_with_batchs_variables_and_its_roles_credentials(
+def test_a_job_is_a_process_with_variables_of_batch_and_credentials_of_its_role(
     account: Account,
 ) -> None:
     code = (
@@ -266,11 +266,11 @@ def test_a_job_is_a_process_with_batchs_variables_and_its_roles_credentials(
     assert variables["AWS_BATCH_JQ_NAME"] == "ravne-ondemand"
     assert variables["AWS_BATCH_CE_NAME"] == "ravne-ondemand"
     assert variables["AWS_ENDPOINT_URL"] == account.sandbox.endpoint_url
-    assert "AWS_ACCESS_KEY_ID" not in variables, "nothing is inherited"
-    assert not Path(folder).exists(), "its scratch folder goes with it"
+    assert "AWS_ACCESS_KEY_ID" not in variables, "no variable is inherited"
+    assert not Path(folder).exists(), "the scratch folder is deleted"
 
 
-def test_parameters_fill_the_command_and_mounts_lie_in_the_scratch_folder(
+def test_parameters_are_substituted_and_mounts_are_in_the_scratch_folder(
     account: Account,
 ) -> None:
     account.definition(
@@ -293,25 +293,25 @@ def test_parameters_fill_the_command_and_mounts_lie_in_the_scratch_folder(
     assert account.lines(account.wait(answer["jobId"])) == ["camera7", "x"]
 
 
-def test_a_job_passes_through_its_states_in_order(account: Account) -> None:
+def test_a_job_passes_through_its_statuses_in_order(account: Account) -> None:
     job_id = account.submit(["sleep", "0.2"])
-    seen: list[str] = []
+    statuses: list[str] = []
 
     def ended() -> bool:
         status = account.job(job_id)["status"]
-        if status not in seen:
-            seen.append(status)
-        return status in ENDED
+        if status not in statuses:
+            statuses.append(status)
+        return status in ENDED_STATUSES
 
     eventually(ended)
     order = ["SUBMITTED", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED"]
-    assert seen == [status for status in order if status in seen]
-    assert seen[-1] == "SUCCEEDED" and "RUNNING" in seen
+    assert statuses == [status for status in order if status in statuses]
+    assert statuses[-1] == "SUCCEEDED" and "RUNNING" in statuses
     [attempt] = account.job(job_id)["attempts"]
     assert attempt["stoppedAt"] - attempt["startedAt"] >= 40_000, "0.2 s are 40 s here"
 
 
-def test_the_machine_of_a_job_that_runs_can_be_looked_up(account: Account) -> None:
+def test_the_machine_of_a_running_job_can_be_found(account: Account) -> None:
     job_id = account.submit(SLEEP)
     job = account.wait(job_id, "RUNNING")
     container_instance = job["container"]["containerInstanceArn"]
@@ -324,7 +324,7 @@ def test_the_machine_of_a_job_that_runs_can_be_looked_up(account: Account) -> No
     assert "InstanceLifecycle" not in machine, "on demand"
     assert {"Key": "Project", "Value": "ravne"} in machine["Tags"]
     assert machine["LaunchTime"].timestamp() <= job["startedAt"] / 1000
-    account.batch.terminate_job(jobId=job_id, reason="seen")
+    account.batch.terminate_job(jobId=job_id, reason="end of the test")
 
 
 @pytest.mark.parametrize(
@@ -348,12 +348,12 @@ def test_the_machine_of_a_job_that_runs_can_be_looked_up(account: Account) -> No
         (["sh", "-c", "kill -SEGV $$"], {"attempts": 1}, "FAILED", [139]),
     ],
     ids=[
-        "a rule says EXIT",
-        "a rule says RETRY until the attempts are used up",
+        "a rule with EXIT",
+        "a rule with RETRY, until the last attempt",
         "a retry can succeed",
-        "one attempt is one attempt",
-        "no rule that fits means RETRY",
-        "a signal is 128 and its number",
+        "a single attempt",
+        "a failure that no rule matches is retried",
+        "the exit code of a signal is 128 and its number",
     ],
 )
 def test_retries(
@@ -369,17 +369,17 @@ def test_retries(
     assert job["statusReason"] == "Essential container in task exited"
 
 
-def test_an_attempt_that_lasts_too_long_is_killed_and_not_retried(account: Account) -> None:
+def test_an_attempt_that_exceeds_its_timeout_is_killed_and_not_retried(account: Account) -> None:
     job = account.run(SLEEP, timeout={"attemptDurationSeconds": 60}, retryStrategy={"attempts": 3})
     assert job["status"] == "FAILED"
     assert job["statusReason"] == "Job attempt duration exceeded timeout"
     assert [a["container"]["exitCode"] for a in job["attempts"]] == [137]
 
 
-def test_terminate_asks_first_and_kills_after_the_grace(account: Account) -> None:
-    polite = ["sh", "-c", "trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done"]
-    deaf = ["sh", "-c", "trap '' TERM; while :; do sleep 0.01; done"]
-    jobs = {137: account.submit(deaf, queue="ravne-spot"), 7: account.submit(polite)}
+def test_terminate_sends_sigterm_and_after_the_grace_period_sigkill(account: Account) -> None:
+    trapping = ["sh", "-c", "trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done"]
+    ignoring = ["sh", "-c", "trap '' TERM; while :; do sleep 0.01; done"]
+    jobs = {137: account.submit(ignoring, queue="ravne-spot"), 7: account.submit(trapping)}
     for job_id in jobs.values():
         account.wait(job_id, "RUNNING")
     time.sleep(0.3)  # until the shells have set their traps
@@ -392,7 +392,7 @@ def test_terminate_asks_first_and_kills_after_the_grace(account: Account) -> Non
         assert [a["container"]["exitCode"] for a in job["attempts"]] == [exit_code]
 
 
-def test_cancel_ends_a_job_that_waits_and_leaves_one_that_runs(fresh: Account) -> None:
+def test_cancel_ends_a_waiting_job_and_not_a_running_one(fresh: Account) -> None:
     running = fresh.submit(["sleep", "1.5"])
     fresh.wait(running, "RUNNING")
     fresh.sandbox.set_capacity("spot", 0)
@@ -456,7 +456,7 @@ def test_jobs_are_listed_by_status_or_by_name_in_pages(account: Account) -> None
     assert found == [[ended[2], ended[1]], [ended[0]]]
 
 
-def test_tags_are_kept_and_those_of_the_definition_propagate(account: Account) -> None:
+def test_tags_are_stored_and_those_of_the_definition_propagate(account: Account) -> None:
     account.definition("tagged", tags={"Project": "ravne"}, propagateTags=True)
     job_id = account.submit(["true"], definition="tagged", tags={"camera": "camera7"})
     assert account.wait(job_id)["tags"] == {"Project": "ravne", "camera": "camera7"}
@@ -466,7 +466,7 @@ def test_tags_are_kept_and_those_of_the_definition_propagate(account: Account) -
     assert account.batch.list_tags_for_resource(resourceArn=arn)["tags"] == {"b": "2"}
 
 
-def test_a_new_revision_replaces_the_old_and_a_deregistered_one_is_not_used(
+def test_the_newest_active_revision_is_used(
     account: Account,
 ) -> None:
     for word in ("first", "second"):
@@ -486,7 +486,7 @@ def test_a_new_revision_replaces_the_old_and_a_deregistered_one_is_not_used(
     assert [d["revision"] for d in described["jobDefinitions"]] == [1]
 
 
-def test_a_submitted_job_may_be_unknown_for_a_while(fresh: Account) -> None:
+def test_a_new_job_is_not_described_within_the_lag(fresh: Account) -> None:
     fresh.sandbox.set_describe_lag(100)
     job_id = fresh.submit(["true"], name="lagging")
     name = [{"name": "JOB_NAME", "values": ["lagging"]}]
