@@ -91,8 +91,8 @@ class DetectorRunner:
             found = decode_boxes(outputs, self._model.manifest, sizes, self._threshold)
             return lambda: found
 
-        def read(lane: BatchSlot, start: int, stop: int) -> Callable[[], list[Boxes]]:
-            boxes: Callable[[], list[Boxes]] = self._heads.read(lane, sizes[start:stop])
+        def read(slot: BatchSlot, start: int, stop: int) -> Callable[[], list[Boxes]]:
+            boxes: Callable[[], list[Boxes]] = self._heads.read(slot, sizes[start:stop])
             return boxes
 
         engine = cast(DeviceEngine, self._model.engine)
@@ -128,13 +128,13 @@ def _run_on_host(model: LoadedModel, regions: Sequence[PictureRegion]) -> list[n
 
 
 def _filler(model: LoadedModel, regions: Sequence[PictureRegion]) -> FillSlot:
-    """Return the function that fits a range of the regions into a lane's input."""
+    """Return the function that fits a range of the regions into a slot's input."""
     from gpu_kernels.device.gpu_preprocessing import fit_into, upload
 
-    def fill(lane: BatchSlot, start: int, stop: int) -> None:
+    def fill(slot: BatchSlot, start: int, stop: int) -> None:
         batch = regions[start:stop]
         cuts = [crop_pixels(p, region) for p, region in batch if not isinstance(p, DeviceFrame)]
-        uploaded = iter(upload(cuts, str(model.engine.device), lane.staging, lane.stream))
+        uploaded = iter(upload(cuts, str(model.engine.device), slot.staging, slot.stream))
         on_device: list[tuple[Any, DevicePicture, PixelRegion]] = []
         for picture, region in batch:
             if isinstance(picture, DeviceFrame):
@@ -146,12 +146,12 @@ def _filler(model: LoadedModel, regions: Sequence[PictureRegion]) -> FillSlot:
         # A kernel launch reads one buffer; each decoding process has its own.
         for _, group in groupby(on_device, key=lambda each: id(each[0])):
             members = list(group)
-            target = lane.input[done : done + len(members)]
+            target = slot.input[done : done + len(members)]
             pictures = [(device_picture, region) for _, device_picture, region in members]
             buffer = members[0][0]
-            # Held until the lane has finished: the GPU reads them later.
-            lane.held.append((buffer, fit_into(target, buffer, pictures, model.manifest.input,
-                                               lane.stream)))  # fmt: skip
+            # Held until the slot has finished: the GPU reads them later.
+            slot.held.append((buffer, fit_into(target, buffer, pictures, model.manifest.input,
+                                               slot.stream)))  # fmt: skip
             done += len(members)
 
     return fill

@@ -4,7 +4,7 @@ A user sees from it whether faster decoding or a faster GPU would help. Each ste
 queue, so a step that is ahead waits. In Stage 1 processes decode frames, one thread takes the
 frames, runs the engines and journals the boxes, and another cuts crops. In Stage 2 one thread reads
 crops and another runs the engine. For an engine on the CPU a further thread fits pictures to the
-input; a GPU fits them itself, in its lanes. The thread that runs the engines spends its time in
+input; a GPU fits them itself. The thread that runs the engines spends its time in
 four ways: waiting for input (more CPUs, `decode_workers`, or decoding on the GPU help), waiting for
 the engines (a faster GPU helps), preparing pictures, and saving results.
 """
