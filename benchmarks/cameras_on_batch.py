@@ -67,9 +67,9 @@ class Account:
             The faults found.
         """
         jobs = [job for job in self.sandbox.jobs() if job["tags"]["Camera"] in names]
-        succeeded = Counter(
-            job["tags"]["Camera"] for job in jobs if job["status"] == JobStatus.SUCCEEDED
-        )
+        statuses = Counter(job["status"] for job in jobs)
+        done = [job for job in jobs if job["status"] == JobStatus.SUCCEEDED]
+        succeeded = Counter(job["tags"]["Camera"] for job in done)
         ledger = read_ledger(
             open_camera_ledger(name, self.camera(name).output_url, self.clients).ledger
             for name in names
@@ -81,7 +81,7 @@ class Account:
         twice = [name for name, count in succeeded.items() if count > 1]
         most, limit = most_at_once(jobs), self.limit
         facts = {
-            "jobs": f"{len(jobs)}: {dict(Counter(job['status'] for job in jobs))}",
+            "jobs": f"{len(jobs)}: {dict(statuses)}",
             "done by more than one job": len(twice),
             "left running": len(left),
             "most jobs at once": f"{most} of {limit} allowed",

@@ -170,9 +170,7 @@ class _Season:
         )
 
     def _work(self, frames: Sequence[int]) -> PlannedWork:
-        ledger = read_ledger(
-            self._ledger(f"{MEASURED_CAMERA}{n}").ledger for n in range(MEASURED_UNITS)
-        )
+        ledger = self._measured_ledger()
         # The sandbox bills machines only.
         overheads = replace(measured_overheads(ledger), usd_per_hour=0.0)
         cost = CostOptimization(max_parallel_jobs=PARALLEL_JOBS)
@@ -183,9 +181,7 @@ class _Season:
         now = self.sandbox.clock.now()
         [kind] = self.aws.compute.instance_types
         book = price_source(self.clients, self.aws, self.folder).book(now - 86400, now)
-        ledger = read_ledger(
-            self._ledger(f"{MEASURED_CAMERA}{n}").ledger for n in range(MEASURED_UNITS)
-        )
+        ledger = self._measured_ledger()
         throughput = measured_throughputs(ledger, [kind], "onnxruntime")[kind]
         assert throughput.measured
         if self.market is Market.ON_DEMAND:
@@ -257,12 +253,9 @@ class _Season:
             hosts = {line.job_id: line.instance_id for line in self.sandbox.attempt_bill()}
             if host := hosts.get(attempt.job_id or ""):
                 attempt.host = {"instance_id": host}
-        if (
-            job["status"] == "RUNNING"
-            and now >= (attempt.started_at or now) + self.start + remaining
-        ):
+        worked = now - (attempt.started_at or now) - self.start
+        if job["status"] == "RUNNING" and worked >= remaining:
             self.gates.end(job)
-            seconds = now - (attempt.started_at or now) - self.start
             attempt.work = {"frames": round(unit.frames), "detections_seconds": worked}
         elif job["status"] == "SUCCEEDED":
             attempt.end, unit.record.outcome = AttemptOutcome.DONE, UnitOutcome.DONE

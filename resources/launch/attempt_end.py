@@ -41,7 +41,9 @@ class AttemptEnd:
         """
         facts = attempt_facts(job)
         outcome = classify_attempt(facts)
-        reason = error if outcome is AttemptOutcome.FAILED and error else facts.reason
+        reason = facts.reason
+        if outcome is AttemptOutcome.FAILED:
+            reason = error or f"the worker crashed: {reason}; its log is in CloudWatch"
         return cls(outcome, reason, to_seconds(job.get("stoppedAt")) or now)
 
     @classmethod

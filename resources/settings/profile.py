@@ -191,43 +191,45 @@ class Stage2Settings(_Section):
 
 class Stage3(_Section):
     compression_window: Annotated[float, Field(gt=0)] = Field(
-        10.0, description="Minutes: one visit holds what follows its first row within this time."
+        10.0,
+        description="Minutes: maximum time between the first and the last detection of a visit.",
     )
-    min_confidence: Fraction = Field(0.5, description="Rows below this are left out.")
+    min_confidence: Fraction = Field(0.5, description="Detections below this are left out.")
     min_duration: Annotated[float, Field(ge=0)] = Field(
-        5.0, description="Seconds: shorter sightings on video alone are dropped; stills never."
+        5.0,
+        description="Seconds: shorter visits on video alone are dropped; visits with stills never.",
     )
     mode: Literal["window", "gap"] = Field(
         "window",
-        description="window: measured from a visit's first row, edge included. gap: from its "
-        "last row, edge excluded (camtrapR's rule).",
+        description="window: compression_window starts at the first detection of a visit, edge "
+        "included. gap: at the previous detection, edge excluded (camtrapR's rule).",
     )
     review_below: Fraction = Field(
         0.8, description="Visits whose best confidence is below this are marked for review."
     )
     roll_up: Fraction = Field(
         0.65,
-        description="An animal whose label is not sure is named by the lowest branch (genus, "
-        "family ...) on which its five best guesses add up to this.",
+        description="An animal with an uncertain label is named by the lowest taxon (genus, family "
+        "...) in which the confidences of its five best guesses reach this sum.",
     )
     burst_gap: Annotated[float, Field(ge=0)] = Field(
         60.0,
-        description="Seconds: boxes of a camera no further apart are one burst, which votes on "
-        "its species; 0: no vote.",
+        description="Seconds: detections of a camera with gaps up to this are one sequence, which "
+        "votes on its species; 0: no vote.",
     )
     vote_share: Fraction = Field(
-        0.65, description="Share of a burst's votes with which a species names all its animals."
+        0.65, description="Minimum share of the votes with which a species wins its sequence."
     )
     repeat_media: Annotated[int, Field(ge=0)] = Field(
         20,
-        description="Media with the same box of an animal from which on it is a branch, flagged "
-        "repeat_detection; 0: none is.",
+        description="Minimum number of media with the same box of an animal to flag it as "
+        "repeat_detection; 0: never.",
     )
     repeat_days: Annotated[float, Field(ge=0)] = Field(
-        7.0, description="Days that lie between the first and the last of these, at least."
+        7.0, description="Minimum number of days between the first and the last of these media."
     )
     repeat_overlap: Fraction = Field(
-        0.9, description="Least overlap (intersection over union) of the same box."
+        0.9, description="Minimum overlap (intersection over union) of the same box."
     )
 
 

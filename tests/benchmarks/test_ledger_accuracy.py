@@ -16,8 +16,8 @@ from odins_ravne_assets.odin.row_times import with_row_times
 from resources.ledger.idle_machines import IDLE_REASON
 from resources.sandbox.model.config import CREDENTIALS
 
-# Of the fifty days of benchmarks/ledger_accuracy.py: the first has no interruptions, and workers that
-# do not report their machine; in the others machines are interrupted, prices surge and jobs are
+# Of the days of benchmarks/ledger_accuracy.py: the first has no interruptions, and workers that do
+# not report their machine; in the others machines are interrupted, prices surge and jobs are
 # cancelled; the last one keeps machines warm.
 SEEDS = (0, 2, 3)
 MAX_ERROR = 0.001

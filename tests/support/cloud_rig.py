@@ -22,6 +22,7 @@ from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.defs.assets import footage, stages_1_to_3
 from odins_ravne_assets.defs.launch_hooks import FOOTAGE_QUERIES
 from odins_ravne_assets.run_camera import error_of
+from resources.aws.batch_states import ENDED_STATUSES
 from resources.aws.clients import AwsClients
 from resources.batch.launch_record import LaunchRecord, UnitRecord, load_records
 from resources.compute.environment import ComputeEnvironment
@@ -192,7 +193,7 @@ class Cloud:
     # State
 
     def live_jobs(self) -> list[dict[str, Any]]:
-        return [j for j in self.sandbox.jobs() if j["status"] not in ("SUCCEEDED", "FAILED")]
+        return [job for job in self.sandbox.jobs() if job["status"] not in ENDED_STATUSES]
 
     def submitted(self, camera: Camera) -> list[str]:
         """Return the name of each job submitted for a camera's output, once per submission."""

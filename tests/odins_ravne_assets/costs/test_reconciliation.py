@@ -23,6 +23,7 @@ from odins_ravne_assets.defs.late_costs_sensor import late_costs
 from odins_ravne_assets.instance_home import catalog_folder
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitOutcome, UnitRecord
 from resources.batch.names import Queue
+from resources.batch.names import Queue
 from resources.batch.outcome import AttemptOutcome
 from resources.compute.environment import ComputeEnvironment
 from resources.ledger.local_writer import LocalLedgerWriter
@@ -118,7 +119,7 @@ def ended(tmp_path: Path) -> Iterator[EndedLaunch]:
         attempt.job_id = submit(sandbox, 0.5)
         attempt.work = {"detections_seconds": 3.0, "classifications_seconds": 1.0}
         wait_for_state(sandbox, attempt.job_id, "SUCCEEDED")
-        attempt.end = AttemptOutcome.DONE.value
+        attempt.end = AttemptOutcome.DONE
         unit = UnitRecord(0, None, None, 600.0, attempts=[attempt], outcome=UnitOutcome.DONE)
         record = LaunchRecord("work", "settings", 1, began, [unit], finished=True)
         ledger = open_camera_ledger("cam", OUTPUT, clients)
@@ -142,8 +143,8 @@ def test_the_final_cost_of_the_last_machine_is_reconciled_and_observed(
         again = late_costs(dg.build_sensor_context(instance=instance), settings=settings)
         [detections] = observations(instance, "detections")
         [classifications] = observations(instance, "classifications")
-    assert "known better: 1" in str(getattr(answer, "skip_message", ""))
-    assert "known better: 0" in str(getattr(again, "skip_message", ""))
+    assert "updated costs: 1" in str(getattr(answer, "skip_message", ""))
+    assert "updated costs: 0" in str(getattr(again, "skip_message", ""))
 
     assert ended.last_rows["estimated"].any()
     rows = read_ledger([ended.ledger.ledger])

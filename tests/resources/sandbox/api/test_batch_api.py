@@ -131,7 +131,9 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize(("operation", "request_", "message"), REFUSALS.values(), ids=list(REFUSALS))
+@pytest.mark.parametrize(
+    ("operation", "request_", "message"), REFUSALS.values(), ids=list(REFUSALS)
+)
 def test_batch_refuses(
     account: Account, operation: str, request_: dict[str, Any], message: str
 ) -> None:
@@ -407,7 +409,7 @@ def test_cancel_ends_a_waiting_job_and_not_a_running_one(fresh: Account) -> None
 
 
 @pytest.mark.parametrize(
-    ("container", "words"),
+    ("container", "reason"),
     [
         ({"jobRoleArn": ROLE + "x"}, "unable to assume the role"),
         (
@@ -424,7 +426,7 @@ def test_cancel_ends_a_waiting_job_and_not_a_running_one(fresh: Account) -> None
     ids=["no role", "no log group", "no program"],
 )
 def test_a_job_that_cannot_start_has_no_exit_code(
-    account: Account, container: dict[str, Any], words: str
+    account: Account, container: dict[str, Any], reason: str
 ) -> None:
     account.definition("broken", container=container)
     answer = account.batch.submit_job(
@@ -434,7 +436,7 @@ def test_a_job_that_cannot_start_has_no_exit_code(
     assert job["status"] == "FAILED"
     [attempt] = job["attempts"]
     assert "exitCode" not in attempt["container"]
-    assert words in attempt["statusReason"] + attempt["container"].get("reason", "")
+    assert reason in attempt["statusReason"] + attempt["container"].get("reason", "")
 
 
 def test_jobs_are_listed_by_status_or_by_name_in_pages(account: Account) -> None:

@@ -1,4 +1,4 @@
-"""The sandbox's machines: how they come, go, are taken away and are charged."""
+"""The sandbox's machines: launch, termination, interruption, bill."""
 
 import json
 import time
@@ -20,13 +20,13 @@ from sandbox_rig import (
 
 from resources.sandbox.fleet.bill import Price, charge
 from resources.sandbox.fleet.capacity import Capacity
-from resources.sandbox.model.prices import InstanceLifecycle
+from resources.sandbox.model.prices import ON_DEMAND, SPOT, InstanceLifecycle
 
 __all__ = ["account", "fresh"]  # pytest finds fixtures by their names
 
 
 class Machine(NamedTuple):
-    """See capacity.Machine."""
+    """See capacity.LimitedMachine."""
 
     lifecycle: InstanceLifecycle
     kind: str
@@ -37,7 +37,7 @@ class Machine(NamedTuple):
 # Machines
 
 
-def test_machines_come_with_jobs_and_go_when_idle(fresh: Account) -> None:
+def test_machines_are_launched_for_jobs_and_terminated_when_idle(fresh: Account) -> None:
     def desired() -> int:
         environment = fresh.described_environment("ravne-spot")
         return environment["computeResources"]["desiredvCpus"]
@@ -57,7 +57,7 @@ def test_machines_come_with_jobs_and_go_when_idle(fresh: Account) -> None:
     assert states == {"terminated"}
 
 
-def test_the_queue_of_higher_priority_goes_first(fresh: Account) -> None:
+def test_jobs_of_the_queue_with_higher_priority_start_first(fresh: Account) -> None:
     fresh.sandbox.set_capacity("spot", 1)
     first = fresh.submit(SLEEP, queue="ravne-spot")
     fresh.wait(first, "RUNNING")
@@ -68,7 +68,7 @@ def test_the_queue_of_higher_priority_goes_first(fresh: Account) -> None:
     assert sorted(started, key=lambda job_id: started[job_id]) == high + low
 
 
-def test_without_capacity_the_head_of_the_queue_says_why_and_batch_keeps_wishing(
+def test_without_capacity_the_head_of_the_queue_has_a_reason_and_desired_vcpus_stay(
     fresh: Account,
 ) -> None:
     fresh.sandbox.set_capacity("spot", 0)
@@ -76,15 +76,15 @@ def test_without_capacity_the_head_of_the_queue_says_why_and_batch_keeps_wishing
     reason = eventually(lambda: fresh.job(head).get("statusReason"))
     assert reason.startswith(f"{CAPACITY_REASON} - ")
     assert "statusReason" not in fresh.job(behind)
-    wished = fresh.described_environment("ravne-spot")["computeResources"]["desiredvCpus"]
-    assert wished == 8, "desiredvCpus is what Batch wants, not what it has"
+    desired = fresh.described_environment("ravne-spot")["computeResources"]["desiredvCpus"]
+    assert desired == 8, "desiredvCpus include those of waiting jobs"
     assert not fresh.machines()
-    assert fresh.run(["true"])["status"] == "SUCCEEDED", "on demand there is room"
+    assert fresh.run(["true"])["status"] == "SUCCEEDED", "on demand there is capacity"
     fresh.sandbox.set_capacity("spot", None)
     assert fresh.wait(behind)["status"] == "SUCCEEDED"
 
 
-def test_capacity_can_lack_in_one_zone_or_of_one_type(fresh: Account) -> None:
+def test_capacity_can_be_limited_in_one_zone_or_of_one_type(fresh: Account) -> None:
     fresh.sandbox.set_capacity("spot", 0, zone="eu-north-1a")
     fresh.wait(fresh.submit(SLEEP, queue="ravne-spot"), "RUNNING")
     [machine] = fresh.machines()
@@ -96,18 +96,18 @@ def test_capacity_can_lack_in_one_zone_or_of_one_type(fresh: Account) -> None:
     fresh.sandbox.set_capacity("spot", None, kind="g4dn.xlarge")
 
 
-def test_an_account_can_run_no_more_than_its_quota_on_spot_and_on_demand_apart() -> None:
-    capacity = Capacity({"spot": 8, "on-demand": 4})
+def test_spot_and_on_demand_have_separate_quotas() -> None:
+    capacity = Capacity({SPOT: 8, ON_DEMAND: 4})
     running = [
-        Machine("spot", "g4dn.xlarge", "eu-north-1a", 4),
-        Machine("on-demand", "g4dn.xlarge", "eu-north-1a", 4),
+        Machine(SPOT, "g4dn.xlarge", "eu-north-1a", 4),
+        Machine(ON_DEMAND, "g4dn.xlarge", "eu-north-1a", 4),
     ]
-    assert capacity.has_room("spot", "g5.xlarge", "eu-north-1b", 4, running)
-    assert not capacity.has_room("spot", "g5.xlarge", "eu-north-1b", 8, running)
-    assert not capacity.has_room("on-demand", "g5.xlarge", "eu-north-1b", 4, running)
+    assert capacity.has_room(SPOT, "g5.xlarge", "eu-north-1b", 4, running)
+    assert not capacity.has_room(SPOT, "g5.xlarge", "eu-north-1b", 8, running)
+    assert not capacity.has_room(ON_DEMAND, "g5.xlarge", "eu-north-1b", 4, running)
 
 
-def test_a_second_environment_takes_what_the_first_cannot(fresh: Account) -> None:
+def test_the_second_environment_of_a_queue_takes_jobs_that_the_first_cannot(fresh: Account) -> None:
     fresh.batch.create_job_queue(
         jobQueueName="both",
         priority=1,
@@ -116,7 +116,7 @@ def test_a_second_environment_takes_what_the_first_cannot(fresh: Account) -> Non
             {"order": 2, "computeEnvironment": "ravne-ondemand"},
         ],
     )
-    fresh.settled_queue("both")
+    fresh.wait_for_queue("both")
     jobs = [fresh.submit(SLEEP, queue="both") for _ in range(3)]
     for job_id in jobs:
         fresh.wait(job_id, "RUNNING")
@@ -124,14 +124,14 @@ def test_a_second_environment_takes_what_the_first_cannot(fresh: Account) -> Non
     assert kinds == ["on-demand", "spot", "spot"], "two fill ravne-spot"
 
 
-def test_an_update_of_the_infrastructure_replaces_machines_when_their_jobs_are_done(
+def test_an_infrastructure_update_replaces_machines_after_their_jobs(
     fresh: Account,
 ) -> None:
     def update(**resources: Any) -> None:
         fresh.batch.update_compute_environment(
             computeEnvironment="ravne-ondemand", computeResources=resources
         )
-        fresh.settled("ravne-ondemand")
+        fresh.stable_environment("ravne-ondemand")
 
     running = fresh.submit(["sleep", "2"])
     fresh.wait(running, "RUNNING")
@@ -145,27 +145,27 @@ def test_an_update_of_the_infrastructure_replaces_machines_when_their_jobs_are_d
     update(instanceTypes=["g4dn.xlarge", "g5.xlarge"])
 
 
-def test_an_update_that_changes_nothing_leaves_the_machines(fresh: Account) -> None:
+def test_an_update_without_a_change_keeps_the_machines(fresh: Account) -> None:
     def update(**resources: Any) -> str:
-        """Returns the id of the one machine that is kept."""
+        """Update, and return the id of the one remaining machine."""
         fresh.batch.update_compute_environment(
             computeEnvironment="ravne-ondemand", computeResources=resources
         )
-        fresh.settled("ravne-ondemand")
+        fresh.stable_environment("ravne-ondemand")
         return eventually(lambda: len(fresh.machines()) == 1 and fresh.machines()[0])["instance_id"]
 
     both = ["g4dn.xlarge", "g5.xlarge"]
-    kept = update(minvCpus=4)
-    assert update(instanceTypes=both, minvCpus=4) == kept
-    assert update(instanceTypes=["g5.xlarge"]) != kept
+    machine = update(minvCpus=4)
+    assert update(instanceTypes=both, minvCpus=4) == machine
+    assert update(instanceTypes=["g5.xlarge"]) != machine
     update(instanceTypes=both)
     fresh.batch.update_compute_environment(
         computeEnvironment="ravne-ondemand", computeResources={"minvCpus": 0}
     )
-    fresh.settled("ravne-ondemand")
+    fresh.stable_environment("ravne-ondemand")
 
 
-def test_a_time_limit_cancels_a_job_that_starves(fresh: Account) -> None:
+def test_a_time_limit_cancels_a_job_without_capacity(fresh: Account) -> None:
     limit = {
         "reason": CAPACITY_REASON,
         "state": "RUNNABLE",
@@ -173,7 +173,7 @@ def test_a_time_limit_cancels_a_job_that_starves(fresh: Account) -> None:
         "action": "CANCEL",
     }
     fresh.batch.update_job_queue(jobQueue="ravne-spot", jobStateTimeLimitActions=[limit])
-    fresh.settled_queue("ravne-spot")
+    fresh.wait_for_queue("ravne-spot")
     fresh.sandbox.set_capacity("spot", 0)
     job = fresh.run(SLEEP, queue="ravne-spot")
     assert job["statusReason"] == (
@@ -182,7 +182,7 @@ def test_a_time_limit_cancels_a_job_that_starves(fresh: Account) -> None:
     assert job["stoppedAt"] - job["createdAt"] >= 600_000
     assert job["attempts"] == []
     fresh.batch.update_job_queue(jobQueue="ravne-spot", jobStateTimeLimitActions=[])
-    fresh.settled_queue("ravne-spot")
+    fresh.wait_for_queue("ravne-spot")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_time_limit_cancels_a_job_that_starves(fresh: Account) -> None:
     ],
     ids=["more GPUs than a machine has", "all of a machine's memory"],
 )
-def test_a_job_that_fits_no_machine_waits_for_ever(
+def test_a_job_that_fits_no_machine_stays_runnable_with_a_reason(
     fresh: Account, needs: dict[str, str], reason: str
 ) -> None:
     job_id = fresh.submit(["true"], overrides={"resourceRequirements": [needs]})
@@ -201,19 +201,19 @@ def test_a_job_that_fits_no_machine_waits_for_ever(
     assert fresh.job(job_id)["status"] == "RUNNABLE"
 
 
-def test_a_minimum_of_machines_is_kept_without_jobs(fresh: Account) -> None:
+def test_the_minimum_of_machines_runs_without_jobs(fresh: Account) -> None:
     batch = fresh.batch
-    for least, machines in ((4, 1), (0, 0)):
+    for minimum, machines in ((4, 1), (0, 0)):
         batch.update_compute_environment(
-            computeEnvironment="ravne-ondemand", computeResources={"minvCpus": least}
+            computeEnvironment="ravne-ondemand", computeResources={"minvCpus": minimum}
         )
-        fresh.settled("ravne-ondemand")
+        fresh.stable_environment("ravne-ondemand")
         eventually(lambda wanted=machines: len(fresh.machines()) == wanted)
 
 
 # Interruptions
 
-WATCHES_FOR_THE_NOTICE = """
+POLL_FOR_NOTICE = """
 import json, os, sys, time, urllib.error, urllib.request
 base = os.environ["AWS_EC2_METADATA_SERVICE_ENDPOINT"]
 def get(path, token):
@@ -229,7 +229,7 @@ put = urllib.request.Request(base + "/latest/api/token", method="PUT", headers=t
 token = urllib.request.urlopen(put).read().decode()
 for item in ("instance-life-cycle", "instance-type", "placement/availability-zone"):
     print(get("/latest/meta-data/" + item, token))
-print("watching", flush=True)
+print("polling", flush=True)
 while True:
     try:
         print(get("/latest/meta-data/spot/instance-action", token), flush=True)
@@ -240,10 +240,8 @@ while True:
 """
 
 
-def test_a_machine_is_told_two_minutes_before_it_is_taken(fresh: Account) -> None:
-    job_id = fresh.submit(
-        ["python", "-c", WATCHES_FOR_THE_NOTICE], queue="ravne-spot", retryStrategy=ONCE
-    )
+def test_a_machine_gets_its_notice_two_minutes_before_the_interruption(fresh: Account) -> None:
+    job_id = fresh.submit(["python", "-c", POLL_FOR_NOTICE], queue="ravne-spot", retryStrategy=ONCE)
     fresh.wait(job_id, "RUNNING")
     time.sleep(0.5)
     before = fresh.sandbox.clock.now()
@@ -251,20 +249,20 @@ def test_a_machine_is_told_two_minutes_before_it_is_taken(fresh: Account) -> Non
     after = fresh.sandbox.clock.now()
     job = fresh.wait(job_id)
     lines = fresh.lines(job)
-    assert lines[:5] == ["401", "spot", "g4dn.xlarge", "eu-north-1a", "watching"]
+    assert lines[:5] == ["401", "spot", "g4dn.xlarge", "eu-north-1a", "polling"]
     notice = json.loads(lines[5])
     assert notice["action"] == "terminate"
-    told = datetime.fromisoformat(notice["time"]).timestamp()
-    assert before + 119 <= told <= after + 120, "two minutes, in whole seconds"
+    noticed = datetime.fromisoformat(notice["time"]).timestamp()
+    assert before + 119 <= noticed <= after + 120, "two minutes, in whole seconds"
     [attempt] = job["attempts"]
-    assert attempt["container"]["exitCode"] == 143, "the job ended itself in time"
+    assert attempt["container"]["exitCode"] == 143, "the job ended before the machine"
     assert attempt["statusReason"] == "Essential container in task exited"
     [machine] = fresh.machines()
     assert machine["instance_id"] == instance_id
     eventually(lambda: not fresh.machines())
 
 
-def test_a_job_that_does_not_listen_dies_with_its_machine_and_is_tried_again(
+def test_a_job_that_ignores_the_notice_is_lost_with_its_machine_and_retried(
     fresh: Account,
 ) -> None:
     job_id = fresh.submit(
@@ -277,7 +275,7 @@ def test_a_job_that_does_not_listen_dies_with_its_machine_and_is_tried_again(
     lost, done = job["attempts"]
     assert lost["statusReason"] == f"Host EC2 (instance {instance_id}) terminated."
     assert "exitCode" not in lost["container"]
-    assert lost["stoppedAt"] - lost["startedAt"] >= 100_000, "it had its notice"
+    assert lost["stoppedAt"] - lost["startedAt"] >= 100_000, "it ran until the end of the notice"
     assert done["container"]["exitCode"] == 0
     found = fresh.clients.of("ec2").describe_instances(InstanceIds=[instance_id])
     [machine] = found["Reservations"][0]["Instances"]
@@ -285,26 +283,26 @@ def test_a_job_that_does_not_listen_dies_with_its_machine_and_is_tried_again(
     assert machine["StateReason"]["Code"] == "Server.SpotInstanceTermination"
 
 
-def test_a_machine_can_be_gone_without_notice(fresh: Account) -> None:
+def test_a_machine_can_be_interrupted_without_notice(fresh: Account) -> None:
     job_id = fresh.submit(SLEEP, queue="ravne-spot", retryStrategy=ONCE)
     fresh.wait(job_id, "RUNNING")
-    asked_at = fresh.sandbox.clock.now()
+    requested_at = fresh.sandbox.clock.now()
     fresh.sandbox.interrupt(job_id=job_id, notice=False)
     job = fresh.wait(job_id)
     assert job["statusReason"].startswith("Host EC2 (instance ")
-    assert job["stoppedAt"] / 1000 - asked_at < 60
+    assert job["stoppedAt"] / 1000 - requested_at < 60
 
 
-def test_a_machine_that_is_taken_while_it_boots_leaves_its_job_waiting(fresh: Account) -> None:
+def test_a_job_stays_runnable_if_its_machine_is_interrupted_during_the_boot(fresh: Account) -> None:
     job_id = fresh.submit(["true"], queue="ravne-spot")
     [booting] = eventually(lambda: fresh.machines(state="booting"))
     fresh.sandbox.interrupt(instance_id=booting["instance_id"], notice=False)
     job = fresh.wait(job_id)
     assert job["status"] == "SUCCEEDED"
-    assert len(job["attempts"]) == 1, "nothing had begun on the first machine"
+    assert len(job["attempts"]) == 1, "no attempt had begun on the first machine"
 
 
-def test_an_attempt_that_is_lost_while_it_starts_has_no_start(fresh: Account) -> None:
+def test_an_attempt_that_is_lost_while_it_starts_has_no_start_time(fresh: Account) -> None:
     job_id = fresh.submit(SLEEP, queue="ravne-spot", retryStrategy=ONCE)
     fresh.wait(job_id, "STARTING")
     fresh.sandbox.interrupt(job_id=job_id, notice=False)
@@ -320,7 +318,7 @@ def test_on_demand_machines_are_not_interrupted(fresh: Account) -> None:
         fresh.sandbox.interrupt(job_id=job_id)
 
 
-def test_a_price_above_the_bid_takes_machines_and_gives_none(fresh: Account) -> None:
+def test_a_price_above_the_bid_interrupts_machines_and_prevents_launches(fresh: Account) -> None:
     job_id = fresh.submit(SLEEP, queue="ravne-spot", retryStrategy=ONCE)
     fresh.wait(job_id, "RUNNING")
     fresh.sandbox.surge("g4dn.xlarge", 2.5)  # 0.1881 becomes 0.47, 84 % of 0.558
@@ -331,7 +329,7 @@ def test_a_price_above_the_bid_takes_machines_and_gives_none(fresh: Account) -> 
     assert machine["instance_type"] == "g5.xlarge", "the bid allows only these"
 
 
-def test_interruptions_come_by_rate(fresh: Account) -> None:
+def test_machines_are_interrupted_by_rate(fresh: Account) -> None:
     fresh.sandbox.set_interruption_rate(60)
     job = fresh.run(SLEEP, queue="ravne-spot", retryStrategy=ONCE)
     assert job["statusReason"].startswith("Host EC2")
@@ -339,7 +337,7 @@ def test_interruptions_come_by_rate(fresh: Account) -> None:
     assert causes[-1] == "rate"
 
 
-# Money
+# Bill
 
 
 @pytest.mark.parametrize(
@@ -353,12 +351,12 @@ def test_interruptions_come_by_rate(fresh: Account) -> None:
         ([Price(0, 1), Price(1700, 3), Price(1700, 2)], 1800, False, (1700 + 200) / 3600),
     ],
     ids=[
-        "by the second",
-        "a minute at least",
-        "free when EC2 takes it in its first hour",
-        "paid when EC2 takes it later",
+        "per second",
+        "with a minimum of a minute",
+        "free if interrupted in the first hour",
+        "charged if interrupted later",
         "at the price in force",
-        "at the last of two prices of one moment",
+        "at the last of two prices of the same moment",
     ],
 )
 def test_a_machine_is_charged(
@@ -367,7 +365,7 @@ def test_a_machine_is_charged(
     assert charge(prices, 0, seconds, interrupted) == pytest.approx(hours)
 
 
-def test_the_bill_holds_boot_and_idle_and_nothing_for_what_ec2_took(fresh: Account) -> None:
+def test_boot_and_idle_time_are_charged_and_an_early_interruption_is_free(fresh: Account) -> None:
     before = len(fresh.sandbox.bill())
     lost = fresh.submit(SLEEP, queue="ravne-spot", retryStrategy=ONCE)
     fresh.wait(lost, "RUNNING")
@@ -375,15 +373,15 @@ def test_the_bill_holds_boot_and_idle_and_nothing_for_what_ec2_took(fresh: Accou
     fresh.wait(lost)
     fresh.run(["sleep", "0.3"], queue="ravne-spot")
     eventually(lambda: not fresh.machines())
-    taken, kept = fresh.sandbox.bill()[before:]
-    assert (taken.interrupted, taken.cost) == (True, 0.0)
-    assert taken.on_demand_cost > 0
-    assert not kept.interrupted
-    assert kept.cost == pytest.approx(kept.seconds / 3600 * 0.1881)
-    assert kept.on_demand_cost == pytest.approx(kept.seconds / 3600 * 0.558)
-    assert kept.seconds - kept.busy_seconds >= 40 + 40, "boot and idle"
-    assert kept.busy_seconds >= 60
-    assert kept.usage_type == "EUN1-SpotUsage:g4dn.xlarge"
+    interrupted, idle = fresh.sandbox.bill()[before:]
+    assert (interrupted.interrupted, interrupted.cost) == (True, 0.0)
+    assert interrupted.on_demand_cost > 0
+    assert not idle.interrupted
+    assert idle.cost == pytest.approx(idle.seconds / 3600 * 0.1881)
+    assert idle.on_demand_cost == pytest.approx(idle.seconds / 3600 * 0.558)
+    assert idle.seconds - idle.busy_seconds >= 40 + 40, "boot and idle"
+    assert idle.busy_seconds >= 60
+    assert idle.usage_type == "EUN1-SpotUsage:g4dn.xlarge"
 
 
 def test_spot_prices_have_a_history(fresh: Account) -> None:
@@ -410,7 +408,7 @@ def test_spot_prices_have_a_history(fresh: Account) -> None:
 
 
 def test_on_demand_prices_are_in_the_price_list(account: Account) -> None:
-    asked = {
+    wanted = {
         "instanceType": "g4dn.xlarge",
         "regionCode": REGION,
         "operatingSystem": "Linux",
@@ -418,7 +416,7 @@ def test_on_demand_prices_are_in_the_price_list(account: Account) -> None:
         "preInstalledSw": "NA",
         "capacitystatus": "Used",
     }
-    filters = [{"Type": "TERM_MATCH", "Field": k, "Value": v} for k, v in asked.items()]
+    filters = [{"Type": "TERM_MATCH", "Field": k, "Value": v} for k, v in wanted.items()]
     [product] = account.clients.of("pricing").get_products(
         ServiceCode="AmazonEC2", Filters=filters
     )["PriceList"]
@@ -427,7 +425,7 @@ def test_on_demand_prices_are_in_the_price_list(account: Account) -> None:
     assert float(dimension["pricePerUnit"]["USD"]) == 0.558
 
 
-def test_quotas_are_told(account: Account) -> None:
+def test_quotas_can_be_queried(account: Account) -> None:
     quotas = account.clients.of("service-quotas")
     for code in ("L-3819A6DF", "L-DB2E81BA"):
         quota = quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]
@@ -436,7 +434,7 @@ def test_quotas_are_told(account: Account) -> None:
         quotas.get_service_quota(ServiceCode="ec2", QuotaCode="L-00000000")
 
 
-def test_cost_explorer_knows_the_bill_later_by_tag_and_kind(fresh: Account) -> None:
+def test_cost_explorer_returns_the_bill_by_tag_and_usage_type_after_a_delay(fresh: Account) -> None:
     fresh.run(["true"], queue="ravne-spot")
     fresh.run(["true"])
     eventually(lambda: not fresh.machines())
@@ -444,7 +442,7 @@ def test_cost_explorer_knows_the_bill_later_by_tag_and_kind(fresh: Account) -> N
     now = datetime.fromtimestamp(fresh.sandbox.clock.now(), UTC)
     days = [(now + timedelta(days=days)).strftime("%Y-%m-%d") for days in (-1, 1)]
 
-    def asked(**more: Any) -> list[dict[str, Any]]:
+    def query(**more: Any) -> list[dict[str, Any]]:
         answer = fresh.clients.of("ce").get_cost_and_usage(
             TimePeriod={"Start": days[0], "End": days[1]},
             Granularity="DAILY",
@@ -458,12 +456,12 @@ def test_cost_explorer_knows_the_bill_later_by_tag_and_kind(fresh: Account) -> N
 
     ravne, other = ({"Tags": {"Key": "Project", "Values": [name]}} for name in ("ravne", "x"))
     bill = fresh.sandbox.bill()
-    assert len(asked()) == 2
-    assert total(asked(Filter=ravne)) == pytest.approx(sum(line.cost for line in bill))
-    assert total(asked(Filter=other)) == 0
+    assert len(query()) == 2
+    assert total(query(Filter=ravne)) == pytest.approx(sum(line.cost for line in bill))
+    assert total(query(Filter=other)) == 0
     by_type = [{"Type": "DIMENSION", "Key": "USAGE_TYPE"}, {"Type": "TAG", "Key": "Project"}]
-    keys = {tuple(group["Keys"]) for result in asked(GroupBy=by_type) for group in result["Groups"]}
+    keys = {tuple(group["Keys"]) for result in query(GroupBy=by_type) for group in result["Groups"]}
     assert ("EUN1-BoxUsage:g4dn.xlarge", "Project$ravne") in keys
     assert ("EUN1-SpotUsage:g4dn.xlarge", "Project$ravne") in keys
     with pytest.raises(ClientError, match="at most 2 groups"):
-        asked(GroupBy=by_type + by_type)
+        query(GroupBy=by_type + by_type)

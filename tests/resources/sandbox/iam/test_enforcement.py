@@ -1,4 +1,4 @@
-"""The sandbox enforces IAM's policies: whose request passes, and whose does not."""
+"""Enforcement of IAM policies in the sandbox."""
 
 import json
 from collections.abc import Iterator
@@ -12,8 +12,9 @@ from botocore.exceptions import ClientError
 from compute_rig import SharedClients
 from dagster_aws.s3 import S3ComputeLogManager
 from paths import ROOT
-from sandbox_rig import ENDED, REGION, Account, eventually, running_account
+from sandbox_rig import REGION, Account, eventually, running_account
 
+from resources.aws.batch_states import ENDED_STATUSES
 from resources.aws.clients import AwsClients
 from resources.compute.environment import ComputeEnvironment
 from resources.compute.stacks import deploy_foundation
@@ -22,12 +23,12 @@ from resources.sandbox.model.config import ACCOUNT
 from resources.settings.profile import Aws
 
 DEPLOY = ROOT / "deploy"
-# A foundation of the shipped templates, beside the one that all sandboxes have.
+# A foundation of the shipped template, in addition to the one of `prepare_foundation`.
 NAME = "shipped"
 BUCKET = f"{NAME}-data-{ACCOUNT}"
 
-# What a job finds that it may and may not do in the bucket: one word for each call.
-TRIES = """
+# A job that prints whether each call is allowed.
+ACCESS_PROBE = """
 import boto3, sys
 from botocore.exceptions import ClientError
 s3 = boto3.client("s3", region_name="eu-north-1")
@@ -53,8 +54,8 @@ for call in calls:
 """
 
 
-class PersonsClients(AwsClients):
-    """Clients with the key of a user of its own, who has one policy."""
+class UserClients(AwsClients):
+    """Clients of a new user with one policy."""
 
     def __init__(self, aws: Aws, iam: Any, policy: str) -> None:
         super().__init__(aws)
@@ -66,7 +67,7 @@ class PersonsClients(AwsClients):
 
 
 class People:
-    """The shipped policies, each in the hands of somebody."""
+    """Users with the shipped policies."""
 
     def __init__(self, account: Account) -> None:
         sandbox = account.sandbox
@@ -77,8 +78,8 @@ class People:
         for key in ("footage/camera7/a", "elsewhere/c"):
             self.administrator.of("s3").put_object(Bucket=BUCKET, Key=key, Body=b"x")
         policies = f"arn:aws:iam::{ACCOUNT}:policy/{NAME}"
-        self.operator = PersonsClients(self.aws, iam, f"{policies}-operator")
-        self.runner = PersonsClients(self.aws, iam, f"{policies}-runner")
+        self.operator = UserClients(self.aws, iam, f"{policies}-operator")
+        self.runner = UserClients(self.aws, iam, f"{policies}-runner")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def account() -> Iterator[Account]:
 
 @pytest.fixture(scope="module")
 def people(account: Account) -> Iterator[People]:
-    """Everything is set up by the operator, under enforcement."""
+    """Users of an account in which the operator has set up compute, with policies enforced."""
     people = People(account)
     account.sandbox.enforce_policies(True)
     ComputeEnvironment(people.aws, people.operator).setup(job_count=2)
@@ -114,13 +115,13 @@ def submit(people: People, clients: AwsClients, command: list[str], **changed: A
     return clients.of("batch").submit_job(**request)["jobId"]
 
 
-def test_a_job_reaches_its_own_prefixes_and_nothing_else(account: Account, people: People) -> None:
-    job_id = submit(people, people.runner, ["python", "-c", TRIES, BUCKET])
+def test_a_job_has_access_to_its_prefixes_only(account: Account, people: People) -> None:
+    job_id = submit(people, people.runner, ["python", "-c", ACCESS_PROBE, BUCKET])
     batch = people.runner.of("batch")
 
     def ended() -> Any:
         [job] = batch.describe_jobs(jobs=[job_id])["jobs"]
-        return job if job["status"] in ENDED else None
+        return job if job["status"] in ENDED_STATUSES else None
 
     job = eventually(ended)
     answer = people.runner.of("logs").get_log_events(
@@ -128,8 +129,8 @@ def test_a_job_reaches_its_own_prefixes_and_nothing_else(account: Account, peopl
         logStreamName=job["container"]["logStreamName"],
         startFromHead=True,
     )
-    words = [event["message"] for event in answer["events"]]
-    assert words == [
+    results = [event["message"] for event in answer["events"]]
+    assert results == [
         "done",
         "done",
         "done",
@@ -143,7 +144,7 @@ def test_a_job_reaches_its_own_prefixes_and_nothing_else(account: Account, peopl
     ]
 
 
-def test_a_runner_submits_to_its_own_queues_with_its_tag(people: People) -> None:
+def test_a_runner_may_submit_to_its_own_queues_with_its_tag_only(people: People) -> None:
     with denied("AccessDeniedException.*job-queue/ravne-spot"):
         submit(people, people.runner, ["true"], jobQueue="ravne-spot")
     with denied("AccessDeniedException.*job-definition/ravne-worker"):
@@ -152,7 +153,7 @@ def test_a_runner_submits_to_its_own_queues_with_its_tag(people: People) -> None
         submit(people, people.runner, ["true"], tags={"Project": "ravne"})
 
 
-def test_a_server_keeps_what_its_runs_print_with_a_runners_rights(
+def test_a_server_can_store_the_logs_of_runs_with_the_policy_of_a_runner(
     people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree = yaml.safe_load((DEPLOY / "dagster.yaml").read_text())
@@ -160,22 +161,22 @@ def test_a_server_keeps_what_its_runs_print_with_a_runners_rights(
     key = people.runner._session.get_credentials()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key.secret_key)
-    # Dagster's client is of the process's one session, which keeps the keys it has begun with.
+    # Dagster uses boto3's default session, which caches its first keys.
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    place = {"endpoint_url": people.aws.endpoint_url, "region": people.aws.region}
-    here, there = (
-        S3ComputeLogManager(BUCKET, local_dir=str(tmp_path / name), prefix=prefix, **place)
-        for name in ("here", "there")
+    endpoint = {"endpoint_url": people.aws.endpoint_url, "region": people.aws.region}
+    writer, reader = (
+        S3ComputeLogManager(BUCKET, local_dir=str(tmp_path / name), prefix=prefix, **endpoint)
+        for name in ("writer", "reader")
     )
     log = ["a-run", "compute_logs", "a-step"]
-    with here.capture_logs(log):
+    with writer.capture_logs(log):
         print("a fox at 02:14", flush=True)
-    assert there.get_log_data(log).stdout == b"a fox at 02:14\n"
+    assert reader.get_log_data(log).stdout == b"a fox at 02:14\n"
     with denied("AccessDenied"):
         people.runner.of("s3").delete_object(Bucket=BUCKET, Key=f"{prefix}/a")
 
 
-def test_a_runner_ends_its_own_projects_jobs_only(account: Account, people: People) -> None:
+def test_a_runner_may_terminate_jobs_of_its_project_only(account: Account, people: People) -> None:
     batch = people.runner.of("batch")
     own = submit(people, people.runner, ["sleep", "60"])
     others = account.submit(["sleep", "60"])
@@ -185,7 +186,7 @@ def test_a_runner_ends_its_own_projects_jobs_only(account: Account, people: Peop
     account.batch.terminate_job(jobId=others, reason="enough")
 
 
-def test_a_runner_makes_no_compute_and_an_operator_no_roles(people: People) -> None:
+def test_a_runner_may_not_change_compute_nor_an_operator_roles(people: People) -> None:
     with denied("AccessDeniedException.*batch:UpdateComputeEnvironment"):
         people.runner.of("batch").update_compute_environment(
             computeEnvironment=f"{NAME}-spot", state="DISABLED"
@@ -196,7 +197,7 @@ def test_a_runner_makes_no_compute_and_an_operator_no_roles(people: People) -> N
         people.operator.of("ec2").run_instances(MinCount=1, MaxCount=1, ImageId="ami-1")
 
 
-def test_an_operator_hands_on_only_the_projects_roles(people: People) -> None:
+def test_an_operator_may_pass_only_roles_of_its_project(people: People) -> None:
     container = {
         "image": "x",
         "resourceRequirements": [
@@ -219,9 +220,7 @@ def test_an_operator_hands_on_only_the_projects_roles(people: People) -> None:
         ("batch", "describe_job_queues", "UnrecognizedClientException"),
     ],
 )
-def test_a_key_that_nobody_has_is_refused(
-    people: People, service: str, operation: str, code: str
-) -> None:
+def test_an_unknown_key_is_refused(people: People, service: str, operation: str, code: str) -> None:
     client = boto3.Session("AKIAUNKNOWN", "x").client(
         service, region_name=REGION, endpoint_url=people.aws.endpoint_url
     )
@@ -238,7 +237,7 @@ READ = AccessRequest("s3:GetObject", "arn:aws:s3:::b/a", {"s3:prefix": ["footage
 
 
 @pytest.mark.parametrize(
-    ("documents", "passes"),
+    ("documents", "expected"),
     [
         ([], False),
         ([statement()], True),
@@ -257,33 +256,33 @@ READ = AccessRequest("s3:GetObject", "arn:aws:s3:::b/a", {"s3:prefix": ["footage
         ([statement(Condition={"StringNotEquals": {"aws:other": "x"}})], True),
     ],
     ids=[
-        "nothing is allowed that no policy names",
-        "what a policy names is allowed",
-        "actions know wildcards and no case",
-        "another action is not allowed",
+        "a request that no policy names is denied",
+        "a request that a policy names is allowed",
+        "actions have wildcards and ignore case",
+        "another action is denied",
         "a question mark stands for one character",
-        "another resource is not allowed",
-        "a denial outweighs",
-        "a denial of something else does not matter",
-        "all actions but one",
-        "a condition holds for one of its values",
-        "StringEquals knows no wildcards",
+        "another resource is denied",
+        "an explicit denial takes precedence",
+        "a denial of another action does not matter",
+        "all actions except one",
+        "a condition matches one of its values",
+        "StringEquals has no wildcards",
         "a negated condition",
-        "a condition on something unknown does not hold",
-        "unless it says IfExists",
-        "or is negated",
+        "a condition on a missing key does not match",
+        "unless its operator ends in IfExists",
+        "or its operator is negated",
     ],
 )
-def test_policies_are_weighed(documents: list[str], passes: bool) -> None:
-    assert is_allowed(documents, None, READ) is passes
+def test_policies_are_evaluated(documents: list[str], expected: bool) -> None:
+    assert is_allowed(documents, None, READ) is expected
 
 
-def test_a_boundary_is_the_most_that_policies_can_give() -> None:
+def test_a_boundary_limits_the_policies() -> None:
     assert is_allowed([statement()], statement(Action="s3:*", Resource="*"), READ)
     assert not is_allowed([statement()], statement(Action="s3:PutObject"), READ)
     assert not is_allowed([], statement(), READ)
 
 
-def test_a_condition_that_is_not_known_here_is_not_passed_over() -> None:
+def test_an_unsupported_condition_operator_is_an_error() -> None:
     with pytest.raises(NotImplementedError, match="IpAddress"):
         is_allowed([statement(Condition={"IpAddress": {"s3:prefix": "1"}})], None, READ)
