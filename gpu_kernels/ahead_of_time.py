@@ -1,8 +1,8 @@
-"""Engines and kernels made before any GPU is there: `python -m gpu_kernels.ahead_of_time`.
+"""Build engines and kernels ahead of time, without a GPU: `python -m gpu_kernels.ahead_of_time`.
 
-Made into the package, where a worker looks for them first; the worker's image runs this when it is
-built. TensorRT-RTX builds for each architecture that is named, on any machine. Into another store
-`munin models engines` builds the same.
+Writes into the package, where a worker looks first; the build of the worker's image runs it.
+TensorRT-RTX builds for any supported architecture on any machine. `munin models engines` builds
+engines into another store.
 """
 
 import argparse
@@ -30,20 +30,20 @@ FLEET_ARCHS = ("sm_75", "sm_86", "sm_89")
 
 
 def parse_archs(text: str, trt: TensorRt) -> list[str]:
-    """The architectures of an option, as sm_75,sm_86; sm_86+sm_89 is one engine for both.
+    """Parse the architectures of an option, as sm_75,sm_86; sm_86+sm_89 is one engine for both.
 
     Raises:
-        UsageError: one is no architecture.
-        EngineError: one is not known to TensorRT, or this kind of TensorRT cannot build for it.
+        UsageError: one is not an architecture.
+        EngineError: TensorRT does not support one, or this kind of TensorRT cannot build for it.
     """
     archs = [each.strip() for each in text.split(",")]
     for each in chain.from_iterable(arch.split(ARCH_SEPARATOR) for arch in archs):
         if not ARCH_PATTERN.fullmatch(each):
-            raise UsageError(f"--arch {text}: {each!r} is no GPU; name them as sm_75,sm_86+sm_89")
+            raise UsageError(f"--arch {text}: {each!r} is not a GPU; use the form sm_75,sm_86+sm_89")
     if not trt.rtx:
         raise EngineError(
-            f"{trt.version} builds only for the GPU it runs on, when a run first needs it; "
-            "install TensorRT-RTX (pip install 'odins-ravne[gpu]') to build for others"
+            f"{trt.version} builds only for the GPU of this machine, on first use; install "
+            "TensorRT-RTX (pip install 'odins-ravne[gpu]') to build for others"
         )
     for arch in archs:
         check_archs(trt, arch)
@@ -51,7 +51,7 @@ def parse_archs(text: str, trt: TensorRt) -> list[str]:
 
 
 def default_archs(shared_by: Collection[str]) -> str:
-    """The option for a fleet of g4dn, g5 and g6 in which some GPUs share an engine."""
+    """Return the option for g4dn, g5 and g6, of which the GPUs `shared_by` share an engine."""
     own = [arch for arch in FLEET_ARCHS if arch not in shared_by]
     return ",".join([*own, *([join_archs(shared_by)] if shared_by else [])])
 
@@ -61,31 +61,31 @@ def build_missing_engines(
     archs: Sequence[str],
     batches: BatchSizes,
     store: ObjectStore,
-    on_step: Callable[[str], None],
+    on_log: Callable[[str], None],
 ) -> None:
-    """Build the engines that a store does not have yet.
+    """Build the engines that are not in a store.
 
     Args:
-        models: names of shipped ones, or manifests.
-        on_step: told each engine, and what became of it.
+        models: names of shipped models, or paths of manifests.
+        on_log: called with the result for each engine.
 
     Raises:
         EngineError, ModelError: one cannot be built.
         StoreError: the store cannot be read.
     """
     trt = find_tensorrt()
-    cache = EngineCache([store], on_step)
+    cache = EngineCache([store], on_log)
     for name in models:
         manifest = load_manifest(name)
         verify(manifest)
         for arch in archs:
             key = engine_key(manifest, trt, arch, batches)
             if cache.get(key) is not None:
-                on_step(f"{manifest.name} for {arch}: is there")
+                on_log(f"{manifest.name} for {arch}: exists")
                 continue
             plan = build_engine(manifest, trt, arch, batches).plan
             cache.put(key, plan)
-            on_step(f"{manifest.name} for {arch}: built, {len(plan) / 1e6:.1f} MB")
+            on_log(f"{manifest.name} for {arch}: built, {len(plan) / 1e6:.1f} MB")
 
 
 def main() -> None:
@@ -96,9 +96,8 @@ def main() -> None:
 
     try:
         archs = parse_archs(arguments.arch, find_tensorrt())
-        build_missing_engines(
-            shipped_models(), archs, BatchSizes(), LocalStore(SHIPPED_ENGINES), print
-        )
+        store = LocalStore(SHIPPED_ENGINES)
+        build_missing_engines(shipped_models(), archs, BatchSizes(), store, print)
         for arch in archs:
             for cubin in compile_cubins(arch):
                 print(f"kernels for {arch}: {cubin.name}")

@@ -1,17 +1,17 @@
-"""A network in half precision: the graph that runs on GPUs with tensor cores.
+"""Convert a network to float16 (half precision), for GPUs with tensor cores.
 
-TensorRT's networks are strongly typed: what is computed in float16 is what the ONNX graph says is
-float16. `half_graph` rewrites a float32 graph so:
+TensorRT's networks are strongly typed: the types in the ONNX graph decide what is computed in
+float16. `fp16_graph` converts a float32 graph (mixed precision):
 
-- weights, and all that leads to a layer with weights (convolution, matrix product), are float16,
-  the pictures that go in too;
-- what follows the last of these layers stays float32: decoding of boxes (a float16 near 640 knows
-  half pixels only), softmax, scores. It is cheap, and it is where rounding shows;
-- scales and sizes of Resize stay float32, as ONNX wants them.
+- weights, the inputs, and all values upstream of a layer with weights (convolution, matrix
+  product) become float16;
+- values downstream of the last such layer stay float32: decoding of boxes (a float16 near 640 has
+  a resolution of half a pixel), softmax, scores. They are cheap, and sensitive to rounding;
+- scales and sizes of Resize stay float32, as ONNX requires.
 
-Weights that the file stores in a smaller type and widens when it is loaded (float16, or int8 times
-a scale) are computed first. A manifest says `half = true` when its model was seen to hold its
-accuracy so; `tools/check_fp16.py` measures it.
+Weights that the file stores in a smaller type and casts when it is loaded (float16, or int8 times
+a scale) are folded first. A manifest says `fp16 = true` if `tools/check_fp16.py` has confirmed the
+model's accuracy.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import ModelError
 
-# Raised when the rewriting changes, so that engines of the older graphs are not used.
+# Increased when the conversion changes, so that engines of older graphs are not used.
 FP16_GRAPH_VERSION = 1
 
 WEIGHTED_OPS = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
@@ -32,17 +32,17 @@ FP16_MAX = float(np.finfo(np.float16).max)
 
 
 def fp16_graph(manifest: ModelManifest) -> bytes:
-    """The model's network in half precision, as the bytes of an ONNX file.
+    """Return the model's network in float16, as the bytes of an ONNX file.
 
     Raises:
-        ModelError: the file is no ONNX graph, or one that cannot be rewritten.
+        ModelError: the file is not an ONNX graph, or cannot be converted.
     """
     import onnx
 
     model = _read(manifest.path)
     graph = model.graph
     if any(a.type == onnx.AttributeProto.GRAPH for node in graph.node for a in node.attribute):
-        raise _conversion_error(manifest.path, "it branches or loops")
+        raise _conversion_error(manifest.path, "it has branches or loops")
     constants = _fold_constants(graph)
     _Fp16Conversion(manifest.path, graph, constants).run()
     onnx.checker.check_model(model)
@@ -50,9 +50,9 @@ def fp16_graph(manifest: ModelManifest) -> bytes:
 
 
 class Fp16CpuEngine:
-    """An `Engine` that computes the half precision graph on the CPU, slowly.
+    """An `Engine` that runs the float16 graph on the CPU, slowly.
 
-    What GPUs would answer, but for the order of their sums.
+    Its results equal a GPU's, except for the order of sums.
     """
 
     device: str | None = None
@@ -69,7 +69,7 @@ class Fp16CpuEngine:
         self.description = f"onnxruntime {onnxruntime.__version__}, float16 on the CPU"
 
     def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """See Engine; the batch is computed as one."""
+        """See Engine; the batch is computed at once."""
         outputs: list[NDArray[Any]] = self._session.run(
             None, {self._input: images.astype(np.float16)}
         )
@@ -87,39 +87,40 @@ def _read(path: Path) -> Any:
         raise ModelError(f"model {path}: cannot be read as ONNX: {reason}") from None
 
 
-def _conversion_error(path: Path, why: str) -> ModelError:
+def _conversion_error(path: Path, reason: str) -> ModelError:
     return ModelError(
-        f"model {path}: cannot be made half precision: {why}; set half = false in its manifest"
+        f"model {path}: cannot be converted to float16: {reason}; set fp16 = false in its manifest"
     )
 
 
 def _fold_constants(graph: Any) -> dict[str, NDArray[Any]]:
-    """Initializers, constants, and what is made of them alone; all are taken out of the graph."""
+    """Return initializers, constants and values computed from them only; remove them from the
+    graph."""
     from onnx import helper, numpy_helper
 
-    made_by: dict[str, Callable[..., NDArray[Any]]] = {
+    operations: dict[str, Callable[..., NDArray[Any]]] = {
         "Cast": lambda node, value: value.astype(
             helper.tensor_dtype_to_np_dtype(node.attribute[0].i)
         ),
         "Mul": lambda node, one, other: one * other,
     }
     constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
-    kept = []
+    remaining = []
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
             constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-        elif node.op_type in made_by and all(name in constants for name in node.input):
+        elif node.op_type in operations and all(name in constants for name in node.input):
             values = [constants[name] for name in node.input]
-            constants[node.output[0]] = made_by[node.op_type](node, *values)
+            constants[node.output[0]] = operations[node.op_type](node, *values)
         else:
-            kept.append(node)
+            remaining.append(node)
     del graph.node[:], graph.initializer[:]
-    graph.node.extend(kept)
+    graph.node.extend(remaining)
     return constants
 
 
 class _Fp16Conversion:
-    """Rewrites one graph."""
+    """The conversion of one graph."""
 
     def __init__(self, path: Path, graph: Any, constants: dict[str, NDArray[Any]]) -> None:
         import onnx
@@ -127,79 +128,83 @@ class _Fp16Conversion:
         self._path = path
         self._graph = graph
         self._constants = constants
-        self._float, self._half = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
+        self._float32, self._float16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
         known = [*graph.input, *graph.value_info, *graph.output]
         self._floats = {
-            each.name for each in known if each.type.tensor_type.elem_type == self._float
+            each.name for each in known if each.type.tensor_type.elem_type == self._float32
         }
-        self._early = self._leading_to_weights()
-        self._halves = self._early | {each.name for each in graph.input}
+        self._upstream = self._upstream_of_weights()
+        self._float16_values = self._upstream | {each.name for each in graph.input}
         for node in graph.node:
             if node.op_type in WEIGHTED_OPS:
-                self._halves.update(node.output)
-        self._added: list[Any] = []  # nodes, in order
-        self._widened: set[str] = set()
+                self._float16_values.update(node.output)
+        self._nodes: list[Any] = []  # of the converted graph, in order
+        self._cast_values: set[str] = set()
 
-    def _leading_to_weights(self) -> set[str]:
-        """Names of the values from which a layer with weights is reached."""
-        early: set[str] = set()
-        for node in reversed(self._graph.node):  # ONNX lists nodes in the order of computing
-            if node.op_type in WEIGHTED_OPS or early.intersection(node.output):
-                early.update(node.input)
-        return early
+    def _upstream_of_weights(self) -> set[str]:
+        """Return the names of the values from which a layer with weights is reached."""
+        upstream: set[str] = set()
+        for node in reversed(self._graph.node):  # ONNX lists nodes in topological order
+            if node.op_type in WEIGHTED_OPS or upstream.intersection(node.output):
+                upstream.update(node.input)
+        return upstream
 
     def run(self) -> None:
-        for given in self._graph.input:
-            if given.name in self._floats:
-                given.type.tensor_type.elem_type = self._half
+        """Convert the graph in place."""
+        for value in self._graph.input:
+            if value.name in self._floats:
+                value.type.tensor_type.elem_type = self._float16
         for node in self._graph.node:
-            early = node.op_type in WEIGHTED_OPS or bool(self._early.intersection(node.output))
-            for place, name in enumerate(node.input):
+            to_float16 = node.op_type in WEIGHTED_OPS or bool(
+                self._upstream.intersection(node.output)
+            )
+            for position, name in enumerate(node.input):
                 if name in self._constants:
-                    narrow = early and not (node.op_type == "Resize" and place)
-                    node.input[place] = self._constant(name, narrow)
-                elif not early and name in self._floats & self._halves:
-                    node.input[place] = self._wide(name)
-            if early:
-                self._narrow_attributes(node)
-            self._added.append(node)
-        for given in self._graph.output:
-            if given.name in self._floats & self._halves:
-                self._widen_output(given.name)
+                    keeps_float32 = node.op_type == "Resize" and position
+                    node.input[position] = self._constant(name, to_float16 and not keeps_float32)
+                elif not to_float16 and name in self._floats & self._float16_values:
+                    node.input[position] = self._as_float32(name)
+            if to_float16:
+                self._convert_attributes(node)
+            self._nodes.append(node)
+        for value in self._graph.output:
+            if value.name in self._floats & self._float16_values:
+                self._cast_output(value.name)
         del self._graph.node[:], self._graph.value_info[:]
-        self._graph.node.extend(self._added)
+        self._graph.node.extend(self._nodes)
 
-    def _constant(self, name: str, narrow: bool) -> str:
+    def _constant(self, name: str, to_float16: bool) -> str:
+        """Add a constant to the graph, and return its name there."""
         from onnx import numpy_helper
 
         value = self._constants[name]
-        narrow = narrow and value.dtype == np.float32
-        new = f"{name}.half" if narrow else name
-        if new not in {each.name for each in self._graph.initializer}:
-            if narrow and value.size and np.abs(value).max() > FP16_MAX:
-                raise _conversion_error(self._path, f"{name} holds more than {FP16_MAX:g}")
-            kept = value.astype(np.float16) if narrow else value
-            self._graph.initializer.append(numpy_helper.from_array(kept, new))
-        return new
+        to_float16 = to_float16 and value.dtype == np.float32
+        new_name = f"{name}.half" if to_float16 else name
+        if new_name not in {each.name for each in self._graph.initializer}:
+            if to_float16 and value.size and np.abs(value).max() > FP16_MAX:
+                raise _conversion_error(self._path, f"{name} contains values above {FP16_MAX:g}")
+            stored = value.astype(np.float16) if to_float16 else value
+            self._graph.initializer.append(numpy_helper.from_array(stored, new_name))
+        return new_name
 
-    def _wide(self, name: str) -> str:
-        """The name of a float16 value as float32."""
+    def _as_float32(self, name: str) -> str:
+        """Return the name of a float16 value cast to float32."""
         from onnx import helper
 
-        if name not in self._widened:
-            self._widened.add(name)
-            self._added.append(helper.make_node("Cast", [name], [f"{name}.wide"], to=self._float))
+        if name not in self._cast_values:
+            self._cast_values.add(name)
+            self._nodes.append(helper.make_node("Cast", [name], [f"{name}.wide"], to=self._float32))
         return f"{name}.wide"
 
-    def _widen_output(self, name: str) -> None:
-        """An output keeps its name and its type."""
+    def _cast_output(self, name: str) -> None:
+        """Cast an output to float32, under its own name."""
         from onnx import helper
 
-        for names in self._names_in(self._added):
-            for place, each in enumerate(names):
+        for names in self._names_in(self._nodes):
+            for position, each in enumerate(names):
                 if each == name:
-                    names[place] = f"{name}.half"
-        self._added.append(helper.make_node("Cast", [f"{name}.half"], [name], to=self._float))
+                    names[position] = f"{name}.half"
+        self._nodes.append(helper.make_node("Cast", [f"{name}.half"], [name], to=self._float32))
 
     @staticmethod
     def _names_in(nodes: Iterable[Any]) -> Iterable[Any]:
@@ -207,13 +212,13 @@ class _Fp16Conversion:
             yield node.input
             yield node.output
 
-    def _narrow_attributes(self, node: Any) -> None:
-        """What a node makes of itself, or casts to, in float32 becomes float16."""
+    def _convert_attributes(self, node: Any) -> None:
+        """Change float32 tensors and casts in a node's attributes to float16."""
         from onnx import numpy_helper
 
         for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == self._float:
-                attribute.i = self._half
-            elif attribute.HasField("t") and attribute.t.data_type == self._float:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == self._float32:
+                attribute.i = self._float16
+            elif attribute.HasField("t") and attribute.t.data_type == self._float32:
                 value = numpy_helper.to_array(attribute.t).astype(np.float16)
                 attribute.t.CopyFrom(numpy_helper.from_array(value))

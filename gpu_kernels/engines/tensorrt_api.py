@@ -1,7 +1,7 @@
-"""TensorRT 10.12 and newer, 11, and TensorRT-RTX: one API, with what little differs named here.
+"""Find the installed TensorRT (10.12 or newer, or 11) or TensorRT-RTX, which share one API.
 
-Networks are always strongly typed: the flag that asks for it is needed before 11 and ignored
-since. Nothing that 11 removed is used (precision flags, calibrators, `device_memory_size`).
+Networks are always strongly typed: the flag is required before 11 and ignored since. The code uses
+nothing that 11 removed (precision flags, calibrators, `device_memory_size`).
 """
 
 import importlib
@@ -11,10 +11,10 @@ from typing import Any
 
 from resources.errors import EngineError
 
-# By preference. The last is TensorRT-RTX as its wheels for Python bring it.
+# By preference. The last is the name of TensorRT-RTX in its Python wheels.
 TENSORRT_MODULES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
 MIN_VERSION = (10, 12)
-# What went wrong last is told to the user; so many lines are kept.
+# Error lines that the logger retains.
 MAX_LOG_LINES = 20
 
 # A GPU architecture: its compute capability.
@@ -26,35 +26,35 @@ class TensorRt:
     """An installed TensorRT."""
 
     api: Any  # its module
-    rtx: bool  # compiles for GPUs that are not there
+    rtx: bool  # TensorRT-RTX, which builds for GPUs of other machines
 
     @property
     def version(self) -> str:
-        """Kind and version, as "tensorrt-rtx 1.7.1.116"; engines of one are of no use to others."""
+        """Kind and version, as "tensorrt-rtx 1.7.1.116"; others cannot load its engines."""
         return f"tensorrt{'-rtx' if self.rtx else ''} {self.api.__version__}"
 
-    def log(self) -> Any:
-        """A logger that prints nothing and keeps the last errors, as `lines`."""
+    def logger(self) -> Any:
+        """Return a logger that prints nothing and retains the last errors, as `lines`."""
         return _logger_class(self.api)()
 
     def compute_capability(self, arch: str) -> Any:
-        """TensorRT-RTX's name of an architecture such as sm_75.
+        """Return TensorRT-RTX's enum member of an architecture such as sm_75.
 
         Raises:
-            EngineError: it has none.
+            EngineError: it does not support the architecture.
         """
         known = self.api.ComputeCapability.__members__
         number = ARCH_PATTERN.fullmatch(arch)
         name = f"SM{number[1]}" if number else ""
         if name not in known:
             names = ", ".join(f"sm_{each[2:]}" for each in known if each.startswith("SM"))
-            raise EngineError(f"GPUs {arch} are not known to {self.version}, which knows {names}")
+            raise EngineError(f"{self.version} does not support GPUs {arch}; it supports {names}")
         return known[name]
 
 
 def _logger_class(api: Any) -> type:
-    class Log(api.ILogger):  # type: ignore[misc]
-        """Keeps what TensorRT says went wrong."""
+    class ErrorLogger(api.ILogger):  # type: ignore[misc]
+        """Retains TensorRT's error messages."""
 
         def __init__(self) -> None:
             api.ILogger.__init__(self)
@@ -64,11 +64,11 @@ def _logger_class(api: Any) -> type:
             if severity in (api.ILogger.ERROR, api.ILogger.INTERNAL_ERROR):
                 self.lines = [*self.lines, " ".join(message.split())][-MAX_LOG_LINES:]
 
-    return Log
+    return ErrorLogger
 
 
 def find_tensorrt() -> TensorRt:
-    """The installed TensorRT; the full one before TensorRT-RTX.
+    """Return the installed TensorRT; the full one is preferred to TensorRT-RTX.
 
     Raises:
         EngineError: none is installed, or it is too old.
@@ -79,10 +79,11 @@ def find_tensorrt() -> TensorRt:
         except ImportError:
             continue
         found = TensorRt(api, rtx=hasattr(api, "ComputeCapability"))
-        number = tuple(int(part) for part in api.__version__.split(".")[:2])
-        if not found.rtx and number < MIN_VERSION:
+        version = tuple(int(part) for part in api.__version__.split(".")[:2])
+        if not found.rtx and version < MIN_VERSION:
+            required = ".".join(map(str, MIN_VERSION))
             raise EngineError(
-                f"{found.version} is too old; install TensorRT {MIN_VERSION[0]}.{MIN_VERSION[1]} or newer"
+                f"{found.version} is too old; install TensorRT {required} or newer"
             )
         return found
     raise EngineError(

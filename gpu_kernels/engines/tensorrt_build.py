@@ -1,12 +1,12 @@
-"""From a model to a TensorRT engine: parse its ONNX graph, build, give the plan.
+"""Build a TensorRT engine from a model: parse its ONNX graph, build, serialize.
 
-TensorRT builds for the GPU of this machine. TensorRT-RTX builds for the architectures that it is
-told, also where there is no GPU at all. One profile with a dynamic batch serves every batch size:
-a second profile would multiply the engine's size.
+TensorRT builds for the GPU of this machine. TensorRT-RTX builds for given architectures, also on
+machines without a GPU. One optimization profile with a dynamic batch serves every batch size: a
+second profile would multiply the engine's size.
 
 An engine is for one kind of GPU, or for several: `sm_86`, or `sm_86+sm_89`. For several,
 TensorRT-RTX compiles for each; TensorRT builds at hardware compatibility level AMPERE_PLUS, which
-runs on all GPUs from sm_80 on and knows fewer ways to compute a layer:
+runs on all GPUs from sm_80 on and has fewer implementations of a layer:
 https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/advanced.html
 """
 
@@ -20,27 +20,28 @@ from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import EngineError, ModelError
 
 ARCH_SEPARATOR = "+"  # between the GPUs of one engine
-# TensorRT's compatible engines begin at Ampere.
+# Hardware compatible engines of TensorRT require Ampere.
 MIN_COMPATIBLE_ARCH = 80
-# The memory of an engine grows with the most pictures that it may get at once.
+# The memory of an engine grows with its maximum batch.
 MAX_TO_OPTIMAL_RATIO = 8
 
 
 class BatchSizes(NamedTuple):
-    """Pictures at once: the least, what the engine is made best for, the most."""
+    """Pictures per batch, of an optimization profile; the engine is tuned for the optimum."""
 
-    least: int = 1
-    usual: int = 8
-    most: int = 64
+    minimum: int = 1
+    optimum: int = 8
+    maximum: int = 64
 
     @classmethod
-    def around(cls, usual: int) -> "BatchSizes":
-        """For pictures in batches of `usual`, and crops of them, of which there may be more."""
-        return cls(1, usual, MAX_TO_OPTIMAL_RATIO * usual)
+    def around(cls, optimum: int) -> "BatchSizes":
+        """Return the sizes for batches of `optimum` pictures, and of their crops, which can be
+        more."""
+        return cls(1, optimum, MAX_TO_OPTIMAL_RATIO * optimum)
 
 
 class EngineKey(NamedTuple):
-    """What an engine is of and for; another key is another engine."""
+    """The identity of an engine in the cache."""
 
     model: str  # SHA-256 of the ONNX file
     precision: str
@@ -50,29 +51,31 @@ class EngineKey(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The key as a file's name, without what only people want to read."""
+        """A file name with a hash of the key."""
         text = "|".join([*self[:-1], "-".join(map(str, self.batches))])
         digest = hashlib.sha256(text.encode()).hexdigest()[:32]
         return f"{self.arch.replace(ARCH_SEPARATOR, '-')}-{digest}.engine"
 
 
 class BuiltEngine(NamedTuple):
-    plan: bytes
-    timing_cache: bytes  # what the next build of this TensorRT need not measure again
+    """The result of a build."""
+
+    plan: bytes  # the serialized engine
+    timing_cache: bytes  # measurements that the next build of this TensorRT can reuse
 
 
 def engine_arch(gpu: str, shared_by: Collection[str]) -> str:
-    """What an engine for a GPU is built for.
+    """Return the architecture, or architectures, of an engine for a GPU.
 
     Args:
         gpu: as sm_86.
-        shared_by: GPUs that share one engine; one that is not among them has its own.
+        shared_by: GPUs that share one engine; other GPUs have their own.
     """
     return join_archs(shared_by) if gpu in shared_by else gpu
 
 
 def join_archs(archs: Collection[str]) -> str:
-    """Several GPUs as one, in an order of its own."""
+    """Return several architectures as one string, sorted."""
     return ARCH_SEPARATOR.join(sorted(set(archs), key=_arch_number))
 
 
@@ -80,9 +83,11 @@ def _arch_number(arch: str) -> int:
     return int(arch.removeprefix("sm_"))
 
 
-def engine_key(manifest: ModelManifest, trt: TensorRt, arch: str, batches: BatchSizes) -> EngineKey:
-    """The key of the engine that `build_engine` makes of the same."""
-    precision = f"half {FP16_GRAPH_VERSION}" if manifest.half else "as exported"
+def engine_key(
+    manifest: ModelManifest, trt: TensorRt, arch: str, batches: BatchSizes
+) -> EngineKey:
+    """Return the key of the engine that `build_engine` builds from the same arguments."""
+    precision = f"half {FP16_GRAPH_VERSION}" if manifest.fp16 else "as exported"
     return EngineKey(manifest.sha256, precision, trt.version, arch, batches)
 
 
@@ -93,34 +98,32 @@ def build_engine(
     batches: BatchSizes,
     timing_cache: bytes = b"",
 ) -> BuiltEngine:
-    """The engine of a model, as a plan that the same TensorRT can load.
+    """Build the engine of a model, which the same TensorRT can load.
 
     Args:
-        manifest: the model; in half precision if it says so.
-        trt: what builds.
-        arch: of the GPU that it is for, as sm_75, or of several, as sm_86+sm_89. TensorRT builds
-            for the GPU that it finds, so this must be among them; TensorRT-RTX builds for any that
-            it knows.
-        batches: how many pictures at once.
-        timing_cache: of earlier builds; empty when there is none.
+        manifest: the model; built in float16 if it says so.
+        arch: the target GPU, as sm_75, or several, as sm_86+sm_89. TensorRT builds for the GPU of
+            this machine, which must be among them; TensorRT-RTX builds for any that it supports.
+        timing_cache: of earlier builds; empty if there is none.
 
     Raises:
-        EngineError: TensorRT cannot build it here, or not for all of these GPUs.
-        ModelError: the graph cannot be read, or takes other pictures than the manifest says.
+        EngineError: TensorRT cannot build it on this machine, or not for all of these GPUs.
+        ModelError: the graph cannot be read, or its input differs from the manifest.
     """
-    log = trt.log()
+    logger = trt.logger()
     api = trt.api
     check_archs(trt, arch)
     try:
-        builder = api.Builder(log)
-    except TypeError:  # the factory gave nothing: it could not reach a GPU
-        raise _build_error(manifest, trt, "it finds no GPU, or not its driver", log) from None
+        builder = api.Builder(logger)
+    except TypeError:  # the factory returned nothing: it could not reach a GPU
+        reason = "it finds no GPU, or no driver for it"
+        raise _build_error(manifest, trt, reason, logger) from None
     network = builder.create_network(1 << int(api.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    graph = fp16_graph(manifest) if manifest.half else manifest.path.read_bytes()
-    parser = api.OnnxParser(network, log)
+    graph = fp16_graph(manifest) if manifest.fp16 else manifest.path.read_bytes()
+    parser = api.OnnxParser(network, logger)
     if not parser.parse(graph):
-        said = parser.get_error(0).desc() if parser.num_errors else "the graph cannot be parsed"
-        raise _build_error(manifest, trt, said, log)
+        reason = parser.get_error(0).desc() if parser.num_errors else "the graph cannot be parsed"
+        raise _build_error(manifest, trt, reason, logger)
     config = builder.create_builder_config()
     profile = builder.create_optimization_profile()
     profile.set_shape(_input_name(manifest, network), *_shapes(manifest, batches))
@@ -128,12 +131,12 @@ def build_engine(
     cache = _configure(config, trt, arch.split(ARCH_SEPARATOR), timing_cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise _build_error(manifest, trt, "the build failed", log)
+        raise _build_error(manifest, trt, "the build failed", logger)
     return BuiltEngine(bytes(plan), bytes(cache.serialize()) if cache else b"")
 
 
 def check_archs(trt: TensorRt, arch: str) -> None:
-    """Whether one engine of this TensorRT can be for a GPU, or for several.
+    """Check that this TensorRT can build an engine for a GPU, or one for several.
 
     Raises:
         EngineError: it cannot.
@@ -142,19 +145,19 @@ def check_archs(trt: TensorRt, arch: str) -> None:
     if trt.rtx:
         for each in archs:
             trt.compute_capability(each)
-    elif len(archs) > 1 and (early := [a for a in archs if _arch_number(a) < MIN_COMPATIBLE_ARCH]):
+    elif len(archs) > 1 and (old := [a for a in archs if _arch_number(a) < MIN_COMPATIBLE_ARCH]):
         raise EngineError(
-            f"{trt.version} cannot build one engine for {arch}: those that GPUs share begin at "
-            f"sm_{MIN_COMPATIBLE_ARCH}; leave {', '.join(early)} out of models.engines_shared_by, and "
-            "it has its own"
+            f"{trt.version} cannot build one engine for {arch}: shared engines need sm_"
+            f"{MIN_COMPATIBLE_ARCH} or newer; remove {', '.join(old)} from "
+            "models.engines_shared_by, so that it has its own"
         )
 
 
 def _configure(config: Any, trt: TensorRt, archs: Sequence[str], timing_cache: bytes) -> Any:
-    """What differs between the two kinds. Returns the timing cache, if it has one.
+    """Apply the settings that differ between the two kinds. Return the timing cache, if any.
 
-    The workspace is left at what the device has: an explicit limit makes TensorRT-RTX fail on a
-    machine without a GPU.
+    The workspace limit stays at its default, the device's memory: with an explicit limit
+    TensorRT-RTX fails on a machine without a GPU.
     """
     if trt.rtx:
         config.num_compute_capabilities = len(archs)
@@ -164,7 +167,7 @@ def _configure(config: Any, trt: TensorRt, archs: Sequence[str], timing_cache: b
     if len(archs) > 1:
         config.hardware_compatibility_level = trt.api.HardwareCompatibilityLevel.AMPERE_PLUS
     cache = config.create_timing_cache(timing_cache)
-    # A cache of another version or GPU is refused, and a fresh one taken.
+    # A cache of another version or GPU is refused; start with an empty one.
     if not config.set_timing_cache(cache, ignore_mismatch=False):
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, ignore_mismatch=False)
@@ -172,25 +175,25 @@ def _configure(config: Any, trt: TensorRt, archs: Sequence[str], timing_cache: b
 
 
 def _input_name(manifest: ModelManifest, network: Any) -> str:
-    given = network.get_input(0)
-    shape = tuple(given.shape)
-    wanted = (3, manifest.input.height, manifest.input.width)
-    if network.num_inputs != 1 or len(shape) != 4 or shape[0] != -1 or shape[1:] != wanted:
+    network_input = network.get_input(0)
+    shape = tuple(network_input.shape)
+    expected = (3, manifest.input.height, manifest.input.width)
+    if network.num_inputs != 1 or len(shape) != 4 or shape[0] != -1 or shape[1:] != expected:
         raise ModelError(
-            f"model {manifest.path}: takes {list(shape)}, the GPU engine needs one input "
-            f"[N, {', '.join(map(str, wanted))}] with a dynamic batch; correct the manifest, or "
+            f"model {manifest.path}: its input is {list(shape)}, the GPU engine needs one input "
+            f"[N, {', '.join(map(str, expected))}] with a dynamic batch; correct the manifest, or "
             "export the model with a dynamic batch"
         )
-    return str(given.name)
+    return str(network_input.name)
 
 
 def _shapes(manifest: ModelManifest, batches: BatchSizes) -> list[tuple[int, ...]]:
     return [(count, 3, manifest.input.height, manifest.input.width) for count in batches]
 
 
-def _build_error(manifest: ModelManifest, trt: TensorRt, why: str, log: Any) -> EngineError:
-    said = f": {log.lines[-1]}" if log.lines else ""
+def _build_error(manifest: ModelManifest, trt: TensorRt, reason: str, logger: Any) -> EngineError:
+    details = f": {logger.lines[-1]}" if logger.lines else ""
     return EngineError(
-        f"model {manifest.name}: {trt.version} cannot build its engine: {why}{said}; set "
+        f"model {manifest.name}: {trt.version} cannot build its engine: {reason}{details}; set "
         "pipeline.stage1.engine: onnxruntime to run on the CPU"
     )

@@ -1,8 +1,7 @@
-"""Runs a TensorRT engine on the GPU: an `Engine` that also takes pictures that are there already.
+"""Run a TensorRT engine on the GPU; inputs and outputs can stay there.
 
-Two lanes (`gpu_kernels.engines.tensorrt_slot`) take the batches in turn
-(`gpu_kernels.engines.batch_queue`), so that one copies while the other computes. Not run without a GPU:
-`benchmarks/gpu_checks.py` is its test.
+Two batch slots (`gpu_kernels.engines.tensorrt_slot`) take turns (`gpu_kernels.engines.batch_queue`),
+so that one copies while the other computes. Needs a GPU; tested by `benchmarks/gpu_checks.py`.
 """
 
 from collections.abc import Callable, Collection
@@ -34,7 +33,7 @@ def open_tensorrt_engine(
     batches: BatchSizes,
     shared_by: Collection[str] = (),
 ) -> "TensorRtEngine":
-    """The engine of a model for the GPU of this machine: from the cache, or built and kept.
+    """Load the engine of a model for the GPU of this machine from the cache, or build it.
 
     Args:
         shared_by: GPUs that share one engine, as sm_86; this machine's may be among them.
@@ -42,7 +41,7 @@ def open_tensorrt_engine(
     Raises:
         EngineError: no GPU, its driver is too old, TensorRT is missing, it cannot build or load
             the engine, or not even one picture fits into the GPU's memory.
-        ModelError: the model is not what its manifest says.
+        ModelError: the model does not match its manifest.
     """
     gpu, trt = usable_gpu(), find_tensorrt()
     arch = engine_arch(gpu.arch, shared_by)
@@ -51,20 +50,20 @@ def open_tensorrt_engine(
     if plan is not None:
         try:
             return TensorRtEngine(manifest, trt, gpu, key, plan, cache)
-        except _EngineRefusedError as refused:
-            cache.note(f"{refused}; the engine is built anew")
-    built = build_engine(manifest, trt, arch, batches, cache.aid(key, "timing"))
+        except _EngineRefusedError as error:
+            cache.warn(f"{error}; building the engine again")
+    built = build_engine(manifest, trt, arch, batches, cache.get_artifact(key, "timing"))
     cache.put(key, built.plan)
-    cache.put_aid(key, "timing", built.timing_cache)
+    cache.put_artifact(key, "timing", built.timing_cache)
     return TensorRtEngine(manifest, trt, gpu, key, built.plan, cache)
 
 
 class _EngineRefusedError(EngineError):
-    """This runtime does not load this plan."""
+    """The runtime cannot load this engine."""
 
 
 class TensorRtEngine(QueuedEngine):
-    """A loaded engine. One thread at a time may use it."""
+    """A loaded engine. Not thread-safe: one thread at a time may use it."""
 
     device: str | None = DEVICE
 
@@ -77,82 +76,88 @@ class TensorRtEngine(QueuedEngine):
         plan: bytes,
         cache: EngineCache,
     ) -> None:
-        """Load a plan.
+        """Load a serialized engine.
 
         Raises:
-            EngineError: the plan cannot be loaded, or the GPU has too little memory.
+            EngineError: it cannot be loaded, or the GPU has too little memory.
         """
         import warp as wp
 
         from gpu_kernels.device.streams import load_kernels
 
-        self._log, self._trt, self._cache, self._key = trt.log(), trt, cache, key
+        self._logger, self._trt, self._cache, self._key = trt.logger(), trt, cache, key
         load_kernels(DEVICE)
         with wp.ScopedDevice(DEVICE):
-            self._engine = self._deserialized(manifest, plan)
-            self._compiled, self._jit = self._compiling(gpu)
-            lanes, most = self._as_many_as_fit(manifest.name, key.batches.most)
-        super().__init__(lanes, most, cache.note)
+            self._engine = self._deserialize(manifest, plan)
+            self._runtime_cache, self._runtime_config = self._open_runtime_cache(gpu)
+            slots, max_batch = self._create_slots(manifest.name, key.batches.maximum)
+        super().__init__(slots, max_batch, cache.warn)
         self.rtx = trt.rtx
-        precision = "float16" if lanes[0].input.dtype is wp.float16 else "float32"
-        self.description = f"{trt.version}, {precision}, {gpu.name}, batches of up to {most}"
+        precision = "float16" if slots[0].input.dtype is wp.float16 else "float32"
+        self.description = f"{trt.version}, {precision}, {gpu.name}, batches of up to {max_batch}"
 
-    def _deserialized(self, manifest: ModelManifest, plan: bytes) -> Any:
+    def _deserialize(self, manifest: ModelManifest, plan: bytes) -> Any:
         try:
-            # Kept: an engine must not outlive its runtime.
-            self._runtime = self._trt.api.Runtime(self._log)
-        except TypeError:  # the factory gave nothing
+            # An attribute, because an engine must not outlive its runtime.
+            self._runtime = self._trt.api.Runtime(self._logger)
+        except TypeError:  # the factory returned nothing
             engine = None
         else:
             engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            said = self._log.lines[-1] if self._log.lines else "no reason given"
+            reason = self._logger.lines[-1] if self._logger.lines else "no reason given"
             raise _EngineRefusedError(
-                f"model {manifest.name}: {self._trt.version} does not load it: {said}"
+                f"model {manifest.name}: {self._trt.version} cannot load its engine: {reason}"
             )
         return engine
 
-    def _compiling(self, gpu: Gpu) -> tuple[PersistentRuntimeCache | None, Any]:
-        """TensorRT-RTX compiles kernels when it runs: these, and how it is to. Nothing of a full
-        TensorRT."""
+    def _open_runtime_cache(self, gpu: Gpu) -> tuple[PersistentRuntimeCache | None, Any]:
+        """Return the cache of TensorRT-RTX's kernels, and a runtime configuration that uses it.
+
+        A full TensorRT compiles nothing at run time and has neither.
+        """
         if not self._trt.rtx:
             return None, None
         config = self._engine.create_runtime_config()
-        kernels = PersistentRuntimeCache(
+        cache = PersistentRuntimeCache(
             self._cache, self._key, gpu.arch, config.create_runtime_cache()
         )
-        config.set_runtime_cache(kernels.compiled)
+        config.set_runtime_cache(cache.runtime_cache)
         config.cuda_graph_strategy = self._trt.api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-        return kernels, config
+        return cache, config
 
-    def _as_many_as_fit(self, name: str, most: int) -> tuple[list[TensorRtSlot], int]:
-        """The lanes, and how many pictures each takes; out of memory, half as many."""
-        loaded = LoadedEngine(self._trt.api, self._engine, self._jit, self._log, GpuClock())
+    def _create_slots(self, name: str, max_batch: int) -> tuple[list[TensorRtSlot], int]:
+        """Return the slots and their batch size, which is halved until they fit into memory."""
+        loaded = LoadedEngine(
+            self._trt.api, self._engine, self._runtime_config, self._logger, GpuClock()
+        )
         while True:
             try:
-                return [
-                    TensorRtSlot(loaded, most, self._cache.note) for _ in range(SLOT_COUNT)
-                ], most
+                slots = [
+                    TensorRtSlot(loaded, max_batch, self._cache.warn) for _ in range(SLOT_COUNT)
+                ]
+                return slots, max_batch
             except (MemoryError, RuntimeError) as error:
-                if most == 1:
+                if max_batch == 1:
                     raise EngineError(
                         f"model {name}: not even one picture fits into the GPU's memory: {error}; "
-                        "end what else uses it, or set pipeline.stage1.engine: onnxruntime"
+                        "stop other programs that use it, or set pipeline.stage1.engine: "
+                        "onnxruntime"
                     ) from None
-                self._cache.note(
-                    f"model {name}: batches of {most} do not fit into the GPU's memory; going on "
-                    f"with {most // 2}"
+                self._cache.warn(
+                    f"model {name}: batches of {max_batch} do not fit into the GPU's memory; "
+                    f"continuing with {max_batch // 2}"
                 )
-                most //= 2
+                max_batch //= 2
 
     def start(self, count: int, fill: FillSlot, read: ReadSlot[T]) -> Callable[[], list[T]]:
         """See DeviceEngine."""
-        answers = super().start(count, fill, read)
+        results = super().start(count, fill, read)
 
         def finish() -> list[T]:
-            answered = answers()
-            if self._compiled:
-                self._compiled.batch_ended()
-            return answered
+            finished = results()
+            if self._runtime_cache:
+                self._runtime_cache.on_batch_end()
+            return finished
 
         return finish

@@ -151,7 +151,7 @@ def status(context: typer.Context) -> None:
 @app.command()
 def settings(context: typer.Context) -> None:
     """List every key of the profile with its value and meaning."""
-    for line in load_profile(context.obj.name).explained():
+    for line in load_profile(context.obj.name).commented_yaml():
         out.print(line, soft_wrap=True, markup=False)
 
 

@@ -1,1 +1,1 @@
-"""Settings: the profile, its loader, and a study's own tables."""
+"""Settings: the profile, its loader, and tables of a study."""

@@ -1,4 +1,4 @@
-"""Camera ids: what may be one, and the nearest one to a name."""
+"""Camera ids: validation, and suggestions for names."""
 
 import re
 import unicodedata
@@ -8,7 +8,7 @@ from resources.errors import UsageError
 CAMERA_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 ALLOWED = "a letter or digit, then letters, digits, - and _, 63 characters at most"
 
-# Letters of the Latin alphabet that are no accented form of another (NFKD leaves them whole).
+# Latin letters that NFKD does not decompose.
 LETTERS = str.maketrans(
     {"ø": "o", "Ø": "O", "æ": "ae", "Æ": "Ae", "ß": "ss", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D"}
     | {"þ": "th", "Þ": "Th", "ł": "l", "Ł": "L", "œ": "oe", "Œ": "Oe", "ı": "i"}
@@ -16,21 +16,23 @@ LETTERS = str.maketrans(
 
 
 def parse_camera_id(text: str) -> str:
-    """The text, when it is a camera id.
+    """Return the text if it is a valid camera id.
 
     Raises:
-        UsageError: it is not; names what is allowed, and an id that is close.
+        UsageError: it is not; the message has the rule and a suggestion.
     """
     if CAMERA_ID_PATTERN.fullmatch(text):
         return text
-    repaired = suggest_camera_id(text)
-    hint = f"; {repaired} would do" if repaired else ""
+    suggestion = suggest_camera_id(text)
+    hint = f"; use {suggestion}" if suggestion else ""
     raise UsageError(f"camera id {text!r} is not allowed: {ALLOWED}{hint}")
 
 
 def suggest_camera_id(text: str) -> str:
-    """The id that is nearest to a name: accents are dropped, and what an id may not hold becomes a
-    hyphen. Empty when nothing is left of it."""
+    """Return the camera id nearest to a name: without accents, other characters as hyphens.
+
+    Empty if no valid character is left.
+    """
     plain = unicodedata.normalize("NFKD", text.translate(LETTERS))
     plain = "".join(character for character in plain if not unicodedata.combining(character))
     return re.sub(r"[^A-Za-z0-9_]+", "-", plain).strip("-_")[:63].rstrip("-_")

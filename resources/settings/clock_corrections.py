@@ -1,15 +1,14 @@
-"""The owner's corrections of camera clocks, read from one CSV file.
+"""Corrections of camera clocks, read from a CSV file.
 
     camera_id,from,until,shift,utc_offset
     ridge-7,,2021-03-28T02:00,-00:04:30,+01:00
     ridge-7,2021-03-28T02:00,,+00:55:30,+02:00
 
 `from` (inclusive) and `until` (exclusive) are times as the camera wrote them; an empty one is
-open. `shift` is added to what the camera wrote: ±seconds, or ±[D.]HH:MM[:SS]. `utc_offset`
-(±HH:MM) says what zone the corrected time is in, and stands over what the camera says. Either may
-be empty, not both.
+open. `shift` is added to the camera's time: ±seconds, or ±[D.]HH:MM[:SS]. `utc_offset` (±HH:MM) is
+the time zone of the corrected time, and overrides the camera's. Either may be empty, not both.
 
-They are read when the profile is, so that what runs elsewhere, on AWS, has them with it.
+The file is read with the profile, so that jobs on AWS have its content.
 """
 
 import csv
@@ -25,10 +24,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from resources.errors import UsageError
 from resources.settings.camera_ids import parse_camera_id
 
-Found = TypeVar("Found")
+Parsed = TypeVar("Parsed")
 
 CLOCK_CORRECTION_COLUMNS = ("camera_id", "from", "until", "shift", "utc_offset")
-# A clock that was reset to its factory year is off by decades; more is a slip of the pen.
+# A clock that was reset to its factory year is wrong by decades; more is a typo.
 MAX_SHIFT = timedelta(days=36_525)
 MAX_UTC_OFFSET_MINUTES = 14 * 60
 
@@ -38,12 +37,12 @@ _UTC_OFFSET = re.compile(r"([+-])(0\d|1[0-4]):([0-5]\d)")
 
 
 class ClockCorrection(BaseModel):
-    """What is wrong with one camera's clock during one period.
+    """The correction of a camera's clock during a period.
 
     Attributes:
-        start: as the camera wrote; datetime.min when open.
-        until: exclusive; datetime.max when open.
-        line: of the CSV; 0: it is of none.
+        start: as the camera wrote it; datetime.min if open.
+        until: exclusive; datetime.max if open.
+        line: of the CSV file; 0: of none.
     """
 
     camera_id: str
@@ -55,16 +54,17 @@ class ClockCorrection(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def holds_at(self, recorded_at: datetime) -> bool:
+    def applies_at(self, recorded_at: datetime) -> bool:
+        """Return True if the camera wrote this time during the period."""
         return self.start <= recorded_at < self.until
 
 
 def read_clock_corrections(path: str | Path) -> tuple[ClockCorrection, ...]:
-    """Read the CSV of clock corrections; those of a camera in order of time.
+    """Read the CSV file of clock corrections; those of a camera in order of time.
 
     Raises:
-        UsageError: it cannot be read, or something in it is not allowed; names the line, the
-            value and what is allowed.
+        UsageError: it cannot be read, or a value is invalid; names the line, the value and what
+            is allowed.
     """
     found = sorted(_read(Path(path)), key=lambda one: (one.camera_id, one.start, one.line))
     for identifier, corrections in groupby(found, key=lambda one: one.camera_id):
@@ -73,13 +73,13 @@ def read_clock_corrections(path: str | Path) -> tuple[ClockCorrection, ...]:
                 first, second = sorted((before.line, after.line))
                 raise UsageError(
                     f"{path}, lines {first} and {second}: two corrections of camera {identifier} "
-                    "hold at the same time; end one where the other begins"
+                    "apply at the same time; end one where the other begins"
                 )
     return tuple(found)
 
 
 def _rows(value: Any) -> Any:
-    """The rows of the CSV that a profile names; what is rows already stays."""
+    """Read the CSV file of a setting; parsed rows pass through."""
     if not isinstance(value, str):
         return value
     try:
@@ -111,14 +111,15 @@ def _check_header(path: Path, header: list[str]) -> None:
         return
     missing = [name for name in CLOCK_CORRECTION_COLUMNS if name not in header]
     surplus = [name for name in header if name not in CLOCK_CORRECTION_COLUMNS] or header
-    said = f"column {missing[0]} is missing" if missing else f"column {surplus[0]!r} is surplus"
+    problem = f"column {missing[0]} is missing" if missing else f"column {surplus[0]!r} is surplus"
     raise UsageError(
-        f"clock corrections {path}, line 1: {said}; the first line must be {','.join(CLOCK_CORRECTION_COLUMNS)}"
+        f"clock corrections {path}, line 1: {problem}; the first line must be "
+        f"{','.join(CLOCK_CORRECTION_COLUMNS)}"
     )
 
 
 class _Line:
-    """One line of the file, which knows how to complain."""
+    """One line of the file, with error messages that name it."""
 
     def __init__(self, path: Path, number: int, header: list[str], cells: list[str]) -> None:
         self._where = f"clock corrections {path}, line {number}"
@@ -131,7 +132,7 @@ class _Line:
         self._cells = dict(zip(header, (cell.strip() for cell in cells), strict=True))
 
     def read(self) -> ClockCorrection:
-        """Its correction."""
+        """Parse the correction."""
         try:
             identifier = parse_camera_id(self._cells["camera_id"])
         except UsageError as error:
@@ -145,8 +146,8 @@ class _Line:
             camera_id=identifier,
             start=start,
             until=until,
-            shift=self._told("shift", parse_shift) or timedelta(),
-            utc_offset_minutes=self._told("utc_offset", parse_utc_offset),
+            shift=self._optional("shift", parse_shift) or timedelta(),
+            utc_offset_minutes=self._optional("utc_offset", parse_utc_offset),
             line=self._number,
         )
 
@@ -162,22 +163,24 @@ class _Line:
             self._refuse(column, "it must be a time as the camera wrote it, without an offset")
         return time
 
-    def _told(self, column: str, parse: Callable[[str], Found]) -> Found | None:
+    def _optional(self, column: str, parse: Callable[[str], Parsed]) -> Parsed | None:
         text = self._cells[column]
         try:
             return parse(text) if text else None
         except ValueError as error:
             self._refuse(column, str(error))
 
-    def _refuse(self, column: str, why: str) -> NoReturn:
-        raise UsageError(f"{self._where}: {column} {self._cells[column]!r} is not allowed: {why}")
+    def _refuse(self, column: str, reason: str) -> NoReturn:
+        raise UsageError(
+            f"{self._where}: {column} {self._cells[column]!r} is not allowed: {reason}"
+        )
 
 
 def parse_shift(text: str) -> timedelta:
-    """What is to be added to a camera's time.
+    """Parse the time to add to a camera's time.
 
     Raises:
-        ValueError: it is none; says what is allowed.
+        ValueError: it is invalid; the message says what is allowed.
     """
     if match := _SECONDS.fullmatch(text):
         shift = timedelta(seconds=int(match[2]))
@@ -192,10 +195,10 @@ def parse_shift(text: str) -> timedelta:
 
 
 def parse_utc_offset(text: str) -> int:
-    """Minutes of an offset from UTC.
+    """Parse an offset from UTC into minutes.
 
     Raises:
-        ValueError: it is none; says what is allowed.
+        ValueError: it is invalid; the message says what is allowed.
     """
     match = _UTC_OFFSET.fullmatch(text)
     if match is None or (minutes := int(match[2]) * 60 + int(match[3])) > MAX_UTC_OFFSET_MINUTES:

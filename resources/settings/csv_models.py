@@ -1,4 +1,4 @@
-"""Spreadsheets of a study: CSV files, read row by row into models, with mistakes told by line."""
+"""Parse CSV files into pydantic models; errors name the file, line and column."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def csv_validator(model: type[BaseModel]) -> BeforeValidator:
-    """The rows of the CSV file that a profile names, each one valid; what is rows already stays."""
+    """Return a validator that reads the CSV file of a setting; parsed rows pass through."""
 
     def read(value: Any) -> Any:
         if not isinstance(value, str):
@@ -28,51 +28,50 @@ def csv_validator(model: type[BaseModel]) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def parse_csv(model: type[Model], data: bytes, shown: str) -> list[Model]:
-    """The rows of a CSV file's content; empty cells are left out.
+def parse_csv(model: type[Model], data: bytes, name: str) -> list[Model]:
+    """Parse the content of a CSV file; empty cells are left out.
 
     Args:
-        shown: the file's name for people.
+        name: of the file, for messages.
 
     Raises:
-        ValueError: it cannot be read, or a row is not allowed; names the file, the line and the
-            column.
+        ValueError: it cannot be read, or a row is invalid; names the file, line and column.
     """
-    return [_valid(model, row, shown, line) for line, row in _rows(data, shown)]
+    return [_valid(model, row, name, line) for line, row in _rows(data, name)]
 
 
-def _rows(data: bytes, shown: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(data: bytes, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         # utf-8-sig: spreadsheets put a byte order mark in front.
         text = io.StringIO(data.decode("utf-8-sig"), newline="")
         reader = csv.DictReader(text, strict=True)
         rows = [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{shown} cannot be read: {error}") from None
+        raise ValueError(f"{name} cannot be read: {error}") from None
     if not rows:
-        raise ValueError(f"{shown} has no row below its first line")
+        raise ValueError(f"{name} has no row below its first line")
     for line, row in rows:
         if None in row:
             raise ValueError(
-                f"{shown}, line {line}: has more values than the first line has columns"
+                f"{name}, line {line}: has more values than the first line has columns"
             )
-        yield line, {str(name).strip(): (value or "").strip() for name, value in row.items()}
+        yield line, {str(column).strip(): (value or "").strip() for column, value in row.items()}
 
 
-def _valid(model: type[Model], cells: dict[str, Any], shown: str, line: int) -> Model:
+def _valid(model: type[Model], cells: dict[str, Any], name: str, line: int) -> Model:
     try:
-        return model.model_validate({name: value for name, value in cells.items() if value})
+        return model.model_validate({column: value for column, value in cells.items() if value})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise ValueError(f"{shown}, line {line}: {_said(first)}") from None
+        raise ValueError(f"{name}, line {line}: {_describe(first)}") from None
 
 
-def _said(finding: ErrorDetails) -> str:
+def _describe(finding: ErrorDetails) -> str:
     column = ".".join(str(part) for part in finding["loc"])
     if finding["type"] == "missing":
         return f"{column} is missing"
     if finding["type"] == "extra_forbidden":
-        return f"{column} is no column of this table"
-    ours = finding["type"] == "value_error"
-    why = str(finding["ctx"]["error"]) if ours else finding["msg"].lower()
-    return f"{column} {finding['input']!r} is not allowed: {why}" if column else why
+        return f"{column} is not a column of this table"
+    is_own = finding["type"] == "value_error"
+    reason = str(finding["ctx"]["error"]) if is_own else finding["msg"].lower()
+    return f"{column} {finding['input']!r} is not allowed: {reason}" if column else reason

@@ -1,4 +1,4 @@
-"""The profile of a run, as Dagster hands it to assets."""
+"""The profile of a run as a Dagster resource."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from resources.settings.profile import Profile
 
 
 class RunSettings(dg.ConfigurableResource[Any]):
-    """Which profile a run uses, and what is different in this run.
+    """The profile of a run, and its overrides.
 
     Example:
-        Run configuration of a run with a wider window:
+        Run configuration with a wider window:
 
             resources:
               settings:
@@ -22,13 +22,13 @@ class RunSettings(dg.ConfigurableResource[Any]):
                   overrides: {"pipeline.stage3.compression_window": 15}
     """
 
-    profile: str = Field("local", description="A shipped profile's name, or a YAML file's path.")
+    profile: str = Field("local", description="Name of a shipped profile, or path of a YAML file.")
     overrides: dict[str, Any] = Field(
         default_factory=dict, description="Dotted keys of the profile and their values in this run."
     )
 
     def load(self) -> Profile:
-        """The settings in force.
+        """Load the effective settings.
 
         Raises:
             ProfileError: see `load_profile`.

@@ -1,9 +1,8 @@
-"""The file of a profile: found, read, and laid over with what wins over it.
+"""Load a profile from its YAML file, environment variables and command-line options.
 
-Later sources win: the YAML file, then environment variables (`MUNIN_` and the keys joined by two
-underscores, so `MUNIN_PIPELINE__STAGE3__MIN_CONFIDENCE=0.6`), then command-line options. A key
-that is not known and a value that is not allowed are refused with the source, the key, the value
-and what is allowed.
+Later sources override earlier ones: the YAML file, then environment variables (`MUNIN_` and the
+keys joined by two underscores, as `MUNIN_PIPELINE__STAGE3__MIN_CONFIDENCE=0.6`), then command-line
+options. Errors name the source, the key, the value and the allowed values.
 """
 
 import difflib
@@ -19,14 +18,14 @@ from resources.errors import ProfileError
 from resources.settings.profile import Profile
 
 ENV_PREFIX = "MUNIN_"
-# Variables of the same prefix that are no settings: which profile, and what a command lays over it
-# (JSON), for the code location of a run's process.
+# Variables of this prefix that are no settings: the profile, and the command's overrides as JSON,
+# for the code location in a run's process.
 OVERRIDES_VARIABLE = "MUNIN_OVERRIDES"
 ENV_RESERVED = {"MUNIN_PROFILE", OVERRIDES_VARIABLE}
 
 
 def find_profile(name_or_path: str) -> Path:
-    """The file of a profile: the name of a shipped one (`local`), or the path of one's own.
+    """Find the file of a profile by the name of a shipped one (`local`) or by its path.
 
     Raises:
         ProfileError: there is no such file.
@@ -56,12 +55,12 @@ def load_profile(
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Profile:
-    """Read a profile and lay the environment and then `overrides` over it.
+    """Load a profile; the environment overrides it, and `overrides` override both.
 
     Args:
         name_or_path: see `find_profile`.
         overrides: dotted keys, as `{"pipeline.stage3.min_confidence": 0.6}`: command-line options.
-        environ: environment variables; the process's own when not given.
+        environ: environment variables; default: those of this process.
 
     Raises:
         ProfileError: the file cannot be read, a key is unknown, or a value is not allowed.
@@ -69,13 +68,13 @@ def load_profile(
     path = find_profile(name_or_path)
     tree = _read_yaml(path)
     origin: dict[str, str] = {}
-    for key, text in _settings_in(os.environ if environ is None else environ).items():
+    for key, text in _environment_settings(os.environ if environ is None else environ).items():
         if key.startswith("cloud.") and "cloud" not in tree:
-            continue  # settings of a cloud make no cloud profile of a local one
-        _lay_over(tree, key, _value_of(text))
+            continue  # settings of the cloud do not make a local profile a cloud profile
+        _set_key(tree, key, _parse_value(text))
         origin[key] = "environment " + ENV_PREFIX + key.upper().replace(".", "__")
     for key, value in (overrides or {}).items():
-        _lay_over(tree, key, value)
+        _set_key(tree, key, value)
         origin[key] = "command line"
     try:
         return Profile.model_validate(tree)
@@ -100,8 +99,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _settings_in(environ: Mapping[str, str]) -> dict[str, str]:
-    """Dotted keys of the environment's overrides; DAGSTER_HOME and the like are not ours."""
+def _environment_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the dotted keys of the environment's settings, and their texts."""
     return {
         name.removeprefix(ENV_PREFIX).lower().replace("__", "."): text
         for name, text in environ.items()
@@ -109,15 +108,15 @@ def _settings_in(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _value_of(text: str) -> Any:
-    """An environment variable's text, read as the YAML value it would be in a file."""
+def _parse_value(text: str) -> Any:
+    """Parse an environment variable as a YAML value."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:
         return text
 
 
-def _lay_over(tree: dict[str, Any], dotted: str, value: Any) -> None:
+def _set_key(tree: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, last = dotted.split(".")
     node = tree
     for key in parents:
@@ -129,7 +128,7 @@ def _lay_over(tree: dict[str, Any], dotted: str, value: Any) -> None:
 
 
 def _explain(error: ValidationError, path: Path, origin: Mapping[str, str]) -> str:
-    """The first of pydantic's findings in one line of the user's words; the rest are counted."""
+    """Describe the first of pydantic's findings in one line; the rest are counted."""
     findings = error.errors(include_url=False)
     first = findings[0]
     key = ".".join(str(part) for part in first["loc"])
@@ -141,13 +140,13 @@ def _explain(error: ValidationError, path: Path, origin: Mapping[str, str]) -> s
         known = _known_keys(first["loc"][:-1])
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
-        said = f"unknown key; {hint}known here: {', '.join(known)}"
+        message = f"unknown key; {hint}known keys: {', '.join(known)}"
     elif first["type"] == "value_error":
-        said = str(first["ctx"]["error"])
+        message = str(first["ctx"]["error"])
     else:
-        said = f"{first['input']!r} is not allowed: {first['msg'][0].lower()}{first['msg'][1:]}"
+        message = f"{first['input']!r} is not allowed: {first['msg'][0].lower()}{first['msg'][1:]}"
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-    return f"{source}: {key}: {said}{more}"
+    return f"{source}: {key}: {message}{more}"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

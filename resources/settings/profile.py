@@ -1,4 +1,4 @@
-"""The profile: every setting of a run as a typed tree, with its meaning and what is allowed."""
+"""The profile: every setting of a run as a typed tree, with descriptions and allowed values."""
 
 import re
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ from pydantic_core import PydanticCustomError
 from resources.settings.clock_corrections import ClockCorrections
 from resources.settings.project import Project
 
-# Between two moves of an object, S3 demands so many days.
-LEAST_DAYS_IN_IA = 30
+# S3's minimum of days between two moves of an object.
+MIN_DAYS_IN_IA = 30
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -30,22 +30,25 @@ class _Section(BaseModel):
 
 
 class Compute(_Section):
-    spot_instances: bool = Field(True, description="Use spot machines, at a fraction of the price.")
+    spot_instances: bool = Field(
+        True, description="Use spot machines, at a fraction of the on-demand price."
+    )
     bid_percentage: Annotated[int, Field(ge=1, le=100)] = Field(
         70, description="Hard cap on the spot price, in percent of the on-demand price."
     )
     fallback_to_ondemand: bool = Field(
-        True, description="Go on-demand when spot capacity starves or keeps being taken away."
+        True,
+        description="Use on-demand machines if spot capacity is missing or interrupted repeatedly.",
     )
-    max_vcpus: PositiveInt = Field(100, description="Most vCPUs that may run at once.")
+    max_vcpus: PositiveInt = Field(100, description="Maximum vCPUs that run at a time.")
     min_vcpus: Annotated[int, Field(ge=0)] = Field(
-        0, description="vCPUs kept running with nothing to do; 0 scales to zero."
+        0, description="Minimum vCPUs, which run without work too; 0 scales to zero."
     )
-    desired_vcpus: Annotated[int, Field(ge=0)] = Field(0, description="vCPUs to start with.")
+    desired_vcpus: Annotated[int, Field(ge=0)] = Field(0, description="Initial vCPUs.")
     instance_types: tuple[str, ...] = Field(
         ("g4dn.xlarge", "g5.xlarge", "g6.xlarge"),
         min_length=1,
-        description="GPU machines that may be used, the preferred one first.",
+        description="GPU machine types that may be used, in order of preference.",
     )
 
 
@@ -56,135 +59,134 @@ class Aws(_Section):
     name: str = Field(
         "ravne",
         pattern=r"^[a-z][a-z0-9-]{1,30}$",
-        description="Begins the names of all that is set up in the account, and is their tag "
-        "Project.",
+        description="Prefix of the names of all AWS resources, and the value of their tag Project.",
     )
-    compute: Compute = Field(Compute(), description="The machines of AWS Batch.")
+    compute: Compute = Field(Compute(), description="Machines of AWS Batch.")
     endpoint_url: str | None = Field(
-        None, description="Where AWS's services answer, if not at their own addresses."
+        None, description="Endpoint of all AWS services; empty: AWS's own."
     )
     endpoint_urls: dict[str, str] = Field(
-        default_factory=dict, description="The same for single services, as {pricing: URL}."
+        default_factory=dict, description="Endpoints of single services, as {pricing: URL}."
     )
     clock_url: str | None = Field(
-        None, description="Where the time of day comes from, if not from this machine."
+        None, description="URL of a simulated clock; empty: the clock of this machine."
     )
 
 
 class Unused(_Section):
     tear_down_after_minutes: Annotated[float, Field(gt=0)] | None = Field(
         60.0,
-        description="Machines and queues that nothing has used for so long are taken away; "
+        description="Minutes without use after which machines and queues are deleted; "
         "empty: never.",
     )
     end_jobs_after_minutes: Annotated[float, Field(gt=0)] | None = Field(
         120.0,
-        description="Jobs that no run has watched for so long are terminated; what they finished "
-        "is kept; empty: never.",
+        description="Minutes without a run that watches them after which jobs are terminated; "
+        "finished work is saved; empty: never.",
     )
 
 
 class Cloud(_Section):
-    aws: Aws = Field(Aws(), description="Where and on what steps are launched.")
+    aws: Aws = Field(Aws(), description="Where steps are launched, and on which machines.")
     unused: Unused = Field(
-        Unused(), description="What becomes of compute that nobody uses, while `munin ui` runs."
+        Unused(), description="Cleanup of unused compute, while `munin ui` runs."
     )
 
 
 class CostOptimization(_Section):
-    enabled: bool = Field(True, description="Weigh price against waiting when launching.")
+    enabled: bool = Field(True, description="Weigh price against waiting time when launching.")
     spot_preferred: bool = Field(
         True, description="Try spot before on-demand; false needs fallback_to_ondemand."
     )
     fallback_timeout: Annotated[int, Field(ge=0)] = Field(
-        300, description="Seconds of starvation, not of queueing, before on-demand is used."
+        300, description="Seconds of spot starvation (not of queueing) before on-demand is used."
     )
     cost_threshold: Fraction = Field(
-        0.5, description="Least effective saving, as a fraction, at which spot is chosen."
+        0.5, description="Minimum effective saving, as a fraction, at which spot is chosen."
     )
     max_spot_interruptions: Annotated[int, Field(ge=0)] = Field(
-        5, description="Lost spot machines that a work unit bears before it goes on-demand."
+        5, description="Spot interruptions of a work unit before it moves to on-demand."
     )
     max_parallel_jobs: PositiveInt = Field(
-        10, description="Cameras and work units that run at once."
+        10, description="Cameras and work units that run in parallel."
     )
     offline_camera_optimized: bool = Field(
-        True, description="Choose the size of work units for lowest cost, not lowest latency."
+        True,
+        description="Choose the size of work units for lowest cost, not lowest latency.",
     )
     budget_usd_per_run: Budget = Field(
-        None, description="USD that a camera's run may cost; before it costs more, it stops."
+        None, description="Budget of a camera's run, in USD; the run stops before it is exceeded."
     )
     budget_usd_per_month: Budget = Field(
-        None, description="The same for all runs of a month (UTC) that this machine knows of."
+        None, description="Budget of all runs in a month (UTC) that this machine knows of, in USD."
     )
 
 
 class Stage0(_Section):
     container_time: Literal["camera", "utc"] = Field(
         "camera",
-        description="How a video's creation time is meant: the camera's wall clock (what trail "
-        "cameras write), or UTC (what the QuickTime standard asks for).",
+        description="Time zone of a video's creation time: the camera's wall clock (as trail "
+        "cameras write it), or UTC (as the QuickTime standard defines it).",
     )
     use_file_date: bool = Field(
         False,
-        description="Use a file's date when nothing else tells the time. Copying changes it.",
+        description="Use a file's modification time if there is no other time. Copying changes it.",
     )
     clock_corrections: ClockCorrections = Field(
         (),
         description="CSV of clock corrections: camera_id, from, until, shift, utc_offset.",
     )
     max_megapixels: Annotated[float, Field(gt=0)] = Field(
-        200.0, description="Pictures larger than this are refused: a decompression bomb."
+        200.0, description="Larger pictures are rejected as decompression bombs."
     )
 
 
 class Stage1Settings(_Section):
     conf_threshold: Fraction | None = Field(
-        None, description="Least confidence of a box; empty takes the detector's own threshold."
+        None, description="Minimum confidence of a box; empty: the detector's own threshold."
     )
     sampling: Literal["fps", "every", "keyframes"] = Field(
-        "fps", description="Which frames of a video are looked at."
+        "fps", description="How frames of a video are sampled: see the next two settings."
     )
     frames_per_second: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="For sampling fps: frames looked at per second of video."
+        1.0, description="For sampling fps: frames per second of video."
     )
-    every_nth_frame: PositiveInt = Field(
-        30, description="For sampling every: look at every Nth frame."
-    )
+    every_nth_frame: PositiveInt = Field(30, description="For sampling every: use every Nth frame.")
     motion_gate: bool = Field(
         True,
-        description="Skip sampled video frames in which nothing moved and nothing was last seen.",
+        description="Skip sampled video frames without motion after a frame without detections.",
     )
     motion_threshold: Fraction = Field(
-        0.002, description="Share of a frame's tiles that must change to count as motion."
+        0.002, description="Minimum share of a frame's tiles that change during motion."
     )
     batch_size: PositiveInt = Field(8, description="Frames per inference.")
     decode_workers: PositiveInt = Field(1, description="Processes that decode media.")
     decode_timeout: Annotated[float, Field(gt=0)] = Field(
-        60.0, description="Seconds without a frame after which a medium counts as hung."
+        60.0,
+        description="Seconds without a frame after which the decoding of a medium counts as hung.",
     )
     engine: Literal["auto", "onnxruntime", "tensorrt"] = Field(
         "auto",
-        description="What runs the models: onnxruntime on the CPU, tensorrt on a GPU, or auto: "
-        "tensorrt where it can run, onnxruntime elsewhere.",
+        description="Inference engine: onnxruntime on the CPU, tensorrt on a GPU, or auto: "
+        "tensorrt if it can run, else onnxruntime.",
     )
     video_decoder: Literal["cpu", "gpu"] = Field(
         "cpu",
-        description="What decodes videos: gpu keeps frames on the GPU that runs engine tensorrt; "
-        "what it cannot decode the CPU does.",
+        description="Video decoder: gpu keeps frames on the GPU of engine tensorrt, and uses the "
+        "CPU for videos that it cannot decode.",
     )
     engine_fallback: bool = Field(
         False,
-        description="When tensorrt fails, go on with onnxruntime and say so, instead of failing.",
+        description="If tensorrt fails, warn and continue with onnxruntime, instead of failing.",
     )
     threads: PositiveInt | None = Field(
-        None, description="CPU threads of the engine; empty takes one per core."
+        None, description="CPU threads of the engine; empty: one per core."
     )
 
 
 class Stage2Settings(_Section):
     auto_ok_threshold: Fraction = Field(
-        0.5, description="Least confidence at which a label is used without a person's look."
+        0.5, description="Minimum confidence at which a label needs no review."
     )
     batch_size: PositiveInt = Field(8, description="Crops per inference.")
 
@@ -205,7 +207,7 @@ class Stage3(_Section):
         "included. gap: at the previous detection, edge excluded (camtrapR's rule).",
     )
     review_below: Fraction = Field(
-        0.8, description="Visits whose best confidence is below this are marked for review."
+        0.8, description="Visits whose highest confidence is below this are marked for review."
     )
     roll_up: Fraction = Field(
         0.65,
@@ -235,10 +237,10 @@ class Stage3(_Section):
 
 class Pipeline(_Section):
     cost_optimization: CostOptimization = Field(
-        CostOptimization(), description="How launches weigh money against time."
+        CostOptimization(), description="How launches weigh cost against time."
     )
     local_usd_per_hour: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="What an hour of this machine costs, for work that runs on it."
+        0.0, description="Price of an hour of this machine, in USD, for work that runs on it."
     )
     stage0: Stage0 = Field(Stage0(), description="Reading footage.")
     stage1: Stage1Settings = Field(Stage1Settings(), description="Detecting and cropping.")
@@ -249,47 +251,47 @@ class Pipeline(_Section):
 class Models(_Section):
     detector: str = Field(
         "megadetector-lite",
-        description="Stage 1's model: the name of a shipped one, or the path of a manifest.",
+        description="Model of stage 1: the name of a shipped one, or the path of a manifest.",
     )
     category_detector: str | None = Field(
         "ssd-mobilenet-v2-cam16",
-        description="Tells people and vehicles from animals; empty if the detector does itself.",
+        description="Model that tells people and vehicles from animals; empty: the detector does.",
     )
     classifier: str = Field(
         "efficientnet-lite3",
-        description="Stage 2's model, named as the detector is; or a .json of SpeciesNet's "
+        description="Model of stage 2, named like the detector; or a .json file of SpeciesNet "
         "predictions.",
     )
     engines: str | None = Field(
         None,
-        description="Where engines built for GPUs are kept, a folder or s3:// URL that cameras "
-        "share; empty: in each camera's output.",
+        description="Cache of engines built for GPUs, a folder or s3:// URL that cameras share; "
+        "empty: in each camera's output.",
     )
     engines_shared_by: tuple[Annotated[str, Field(pattern=r"^sm_\d{2,3}$")], ...] = Field(
         (),
-        description="Kinds of GPU that share one engine, as [sm_86, sm_89], so that machines of a "
-        "mixed fleet build a model once; empty: each kind has its own.",
+        description="GPU architectures that share one engine, as [sm_86, sm_89], so that a mixed "
+        "fleet builds a model once; empty: one engine per architecture.",
     )
 
 
 class Output(_Section):
     root: str = Field(
-        "results", description="Where a camera's results go when no OUTPUT is named: ROOT/CAMERA."
+        "results", description="Folder of results if no OUTPUT is given: ROOT/CAMERA."
     )
 
 
 class Privacy(_Section):
-    """What is kept back in everything that is made to be shared: reports, thumbnails, exports."""
+    """What is removed from everything that is shared: reports, thumbnails, exports."""
 
     blur_people: bool = Field(
-        True, description="Blur people in every picture; what was blurred cannot be had back."
+        True, description="Blur people in every picture; this cannot be undone."
     )
     leave_out_people: bool = Field(
         False, description="Leave visits of people out of reports and exports."
     )
     sensitive_species: tuple[str, ...] = Field(
         (),
-        description="Scientific names; a camera that saw one of them has its coordinates rounded.",
+        description="Scientific names; the coordinates of cameras with one of them are rounded.",
     )
     sensitive_decimals: Annotated[int, Field(ge=0, le=4)] = Field(
         1, description="Decimals of rounded coordinates: 1 is about 11 km, 2 about 1 km."
@@ -299,34 +301,35 @@ class Privacy(_Section):
 class Uploads(_Section):
     url: str | None = Field(
         None,
-        description="Where new footage arrives: s3://BUCKET/PREFIX or a folder; empty: nobody "
-        "looks for it.",
+        description="Where new footage arrives: s3://BUCKET/PREFIX or a folder; empty: new "
+        "footage is not detected.",
     )
     camera_pattern: str = Field(
         "(?P<camera>[^/]+)/",
-        description="Regular expression that begins the path of a file below url; its group "
-        "camera is the camera's id, and the end of its footage's folder.",
+        description="Regular expression for the beginning of a file's path below url; its group "
+        "camera is the camera id, and ends the folder of its footage.",
     )
     queue_url: str | None = Field(
-        None, description="SQS queue that S3 tells of uploads; empty: they are found by listing."
+        None, description="SQS queue of S3's upload events; empty: uploads are found by listing."
     )
     quiet_minutes: Annotated[float, Field(gt=0)] = Field(
-        10.0, description="Minutes without new files after which a camera's card is complete."
+        10.0,
+        description="Minutes without new files after which a camera's card is complete (debounce).",
     )
     longest_wait_hours: Annotated[float, Field(gt=0)] = Field(
-        12.0, description="Hours after which a camera that never is quiet is run all the same."
+        12.0, description="Maximum hours to wait for that, from the first new file."
     )
     listing_minutes: Annotated[float, Field(gt=0)] = Field(
         60.0, description="Minutes between two listings of a bucket without queue_url."
     )
     listing_hours: Annotated[float, Field(gt=0)] = Field(
-        24.0, description="Hours between two looks for what no event told, or no run finished."
+        24.0, description="Hours between two checks for uploads without an event or a finished run."
     )
     output: str | None = Field(
-        None, description="Where results go: OUTPUT/CAMERA; empty takes output.root."
+        None, description="Folder of results: OUTPUT/CAMERA; empty: output.root."
     )
     silent_days: Annotated[float, Field(gt=0)] = Field(
-        30.0, description="Days without a new picture after which a camera is told to be silent."
+        30.0, description="Days without a new picture after which a camera is reported as silent."
     )
 
     @field_validator("camera_pattern")
@@ -335,75 +338,77 @@ class Uploads(_Section):
         try:
             groups = re.compile(pattern).groupindex
         except re.error as error:
-            raise ValueError(f"is no regular expression ({error})") from None
+            raise ValueError(f"is not a regular expression ({error})") from None
         if "camera" not in groups:
-            raise ValueError("holds no group (?P<camera>...)")
+            raise ValueError("has no group (?P<camera>...)")
         return pattern
 
 
 class Lifecycle(_Section):
     transition_to_ia: Annotated[int, Field(ge=30)] = Field(
-        30, description="Days until footage moves to infrequent access (S3 allows 30 or more)."
+        30, description="Days until footage moves to infrequent access (30 or more)."
     )
     transition_to_glacier: Annotated[int, Field(ge=60)] = Field(
-        90, description="Days until footage moves to Glacier; 30 or more after the move before."
+        90, description="Days until footage moves to Glacier; 30 or more after infrequent access."
     )
     delete_old_versions: PositiveInt = Field(
-        30, description="Days that overwritten and deleted versions are kept."
+        30, description="Days until overwritten and deleted versions are deleted permanently."
     )
 
     @model_validator(mode="after")
     def _in_order(self) -> "Lifecycle":
-        least = self.transition_to_ia + LEAST_DAYS_IN_IA
-        if self.transition_to_glacier < least:
+        minimum = self.transition_to_ia + MIN_DAYS_IN_IA
+        if self.transition_to_glacier < minimum:
             raise PydanticCustomError(
                 "order",
-                "transition_to_glacier must be {least} or more: S3 keeps objects in infrequent "
-                "access for 30 days at least",
-                {"least": least},
+                "transition_to_glacier must be {minimum} or more: objects stay in infrequent "
+                "access for at least 30 days",
+                {"minimum": minimum},
             )
         return self
 
 
 class Storage(_Section):
-    lifecycle: Lifecycle = Field(Lifecycle(), description="How stored footage ages.")
+    lifecycle: Lifecycle = Field(
+        Lifecycle(), description="When stored footage moves to cheaper storage classes."
+    )
 
 
 class Profile(_Section):
     """All settings of a run. A profile with a `cloud` section launches on AWS Batch."""
 
     cloud: Cloud | None = Field(
-        None, description="The cloud to launch on; without it everything runs on this machine."
+        None, description="The cloud; without this section everything runs on this machine."
     )
     pipeline: Pipeline = Field(Pipeline(), description="The stages.")
-    models: Models = Field(Models(), description="Which models look at the footage.")
-    output: Output = Field(Output(), description="Where results go.")
-    project: Project = Field(Project(), description="The study: its species, its places.")
-    privacy: Privacy = Field(Privacy(), description="What is kept back in what is shared.")
-    uploads: Uploads = Field(Uploads(), description="New footage that starts by itself.")
-    storage: Storage = Field(Storage(), description="How stored objects age.")
+    models: Models = Field(Models(), description="Models for the footage.")
+    output: Output = Field(Output(), description="Results of cameras.")
+    project: Project = Field(Project(), description="The study: its species and deployments.")
+    privacy: Privacy = Field(Privacy(), description="What is removed from shared files.")
+    uploads: Uploads = Field(Uploads(), description="Detection of new footage, which starts runs.")
+    storage: Storage = Field(Storage(), description="Storage classes of stored objects.")
 
     @property
     def aws(self) -> Aws:
-        """Where AWS is and how it is used; without a cloud, its services' own addresses."""
+        """The settings of AWS; without a cloud section, the defaults."""
         return self.cloud.aws if self.cloud else Aws()
 
-    def explained(self) -> Iterator[str]:
-        """Every key with its value now and its meaning, as lines of YAML."""
-        yield from _explained(self, 0)
+    def commented_yaml(self) -> Iterator[str]:
+        """Yield every key with its value and description, as lines of YAML."""
+        yield from _commented_yaml(self, 0)
 
 
-def _explained(section: BaseModel, depth: int) -> Iterator[str]:
+def _commented_yaml(section: BaseModel, depth: int) -> Iterator[str]:
     indent = "  " * depth
-    for key, about in type(section).model_fields.items():
+    for key, setting in type(section).model_fields.items():
         value = getattr(section, key)
         if isinstance(value, BaseModel):
-            yield f"{indent}{key}:  # {about.description}"
-            yield from _explained(value, depth + 1)
+            yield f"{indent}{key}:  # {setting.description}"
+            yield from _commented_yaml(value, depth + 1)
         elif isinstance(value, tuple) and any(isinstance(each, BaseModel) for each in value):
-            yield f"{indent}{key}: [{len(value)} rows]  # {about.description}"
+            yield f"{indent}{key}: [{len(value)} rows]  # {setting.description}"
         else:
             text = yaml.safe_dump(
                 list(value) if isinstance(value, tuple) else value, default_flow_style=True
             )
-            yield f"{indent}{key}: {text.splitlines()[0]}  # {about.description}"
+            yield f"{indent}{key}: {text.splitlines()[0]}  # {setting.description}"

@@ -1,7 +1,7 @@
-"""A study's own facts: what lives there, where its cameras stand, what may be told of it.
+"""Settings of a study: its species, its deployments, metadata of exports.
 
-Species and deployments are spreadsheets, CSV files that the profile names. They are read when the
-profile is, so that what runs elsewhere, on AWS, has them with it.
+Species and deployments are CSV files. They are read with the profile, so that jobs on AWS have
+their content.
 """
 
 from datetime import datetime, time, timedelta
@@ -39,8 +39,8 @@ DEPLOYMENT_COLUMNS = (
     "deploymentTags",
     "deploymentComments",
 )
-# Those that mean something here; the others are handed on as they are.
-UNDERSTOOD = {
+# Columns that are used; the others are passed on unchanged.
+USED_COLUMNS = {
     "deploymentID",
     "latitude",
     "longitude",
@@ -49,7 +49,7 @@ UNDERSTOOD = {
     "deploymentEnd",
     "cameraID",
 }
-DEPLOYMENT_REMARKS = tuple(name for name in DEPLOYMENT_COLUMNS if name not in UNDERSTOOD)
+DEPLOYMENT_REMARKS = tuple(name for name in DEPLOYMENT_COLUMNS if name not in USED_COLUMNS)
 
 
 class _Part(BaseModel):
@@ -57,7 +57,7 @@ class _Part(BaseModel):
 
 
 class ListedSpecies(_Part):
-    """A taxon that lives where the cameras stand; the ranks are for one the taxonomy lacks."""
+    """A taxon of the study area; the ranks are for one that the taxonomy lacks."""
 
     scientific_name: Annotated[str, Field(min_length=1)]
     common_name: str | None = None
@@ -70,10 +70,10 @@ class ListedSpecies(_Part):
 
 
 class Deployment(_Part):
-    """A camera at a place for a time: a row of Camtrap DP's deployments, by its column names.
+    """A camera at a location for a time: a row of Camtrap DP's deployments, by its column names.
 
-    Two columns are ours, for Camtrap DP has none: `clockShift` is added to what the camera wrote
-    in this deployment, `utcOffset` says what zone the result is in; see docs/footage.md.
+    Two columns extend Camtrap DP: `clockShift` is added to the camera's times in this deployment,
+    `utcOffset` is the time zone of the result; see docs/footage.md.
     """
 
     cameraID: Annotated[str, Field(min_length=1)]  # noqa: N815
@@ -89,22 +89,22 @@ class Deployment(_Part):
 
     @property
     def starts(self) -> datetime | None:
-        """By the clock of the place; None: open."""
+        """The start in local time; None: open."""
         return _wall_clock(self.deploymentStart, time.min)
 
     @property
     def ends(self) -> datetime | None:
-        """By the clock of the place; a day is over at its end. None: open."""
+        """The end in local time; of a day, its last second. None: open."""
         return _wall_clock(self.deploymentEnd, time(23, 59, 59))
 
     @property
     def shift(self) -> timedelta:
-        """What is to be added to what the camera wrote."""
+        """The time to add to the camera's times."""
         return parse_shift(self.clockShift) if self.clockShift else timedelta()
 
     @property
     def utc_offset_minutes(self) -> int | None:
-        """Of the corrected time; None: what the camera says, if anything."""
+        """The UTC offset of the corrected time; None: the camera's, if it has one."""
         return parse_utc_offset(self.utcOffset) if self.utcOffset else None
 
     @field_validator("deploymentStart", "deploymentEnd")
@@ -136,18 +136,18 @@ class Deployment(_Part):
     def _in_order(self) -> "Deployment":
         if self.starts and self.ends and self.ends < self.starts:
             raise ValueError(
-                f"deploymentEnd {self.deploymentEnd} lies before deploymentStart "
+                f"deploymentEnd {self.deploymentEnd} is before deploymentStart "
                 f"{self.deploymentStart}"
             )
         return self
 
     @model_validator(mode="before")
     @classmethod
-    def _remarks_apart(cls, row: Any) -> Any:
+    def _collect_remarks(cls, row: Any) -> Any:
         if not isinstance(row, dict) or "remarks" in row:
             return row
-        kept = {name: row[name] for name in DEPLOYMENT_REMARKS if row.get(name)}
-        return {k: v for k, v in row.items() if k not in DEPLOYMENT_REMARKS} | {"remarks": kept}
+        remarks = {name: row[name] for name in DEPLOYMENT_REMARKS if row.get(name)}
+        return {k: v for k, v in row.items() if k not in DEPLOYMENT_REMARKS} | {"remarks": remarks}
 
 
 def _wall_clock(text: str | None, when_only_a_day: time) -> datetime | None:
@@ -162,9 +162,9 @@ Deployments = Annotated[tuple[Deployment, ...], csv_validator(Deployment)]
 
 
 class Project(_Part):
-    title: str = Field("Camera traps", description="What the study is called.")
+    title: str = Field("Camera traps", description="Title of the study.")
     contributors: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        ("not named",), min_length=1, description="Who made it, the contact first."
+        ("not named",), min_length=1, description="Names of the contributors, the contact first."
     )
     sampling_design: Literal[
         "simpleRandom",
@@ -173,21 +173,21 @@ class Project(_Part):
         "experimental",
         "targeted",
         "opportunistic",
-    ] = Field("opportunistic", description="How places were chosen, in Camtrap DP's words.")
+    ] = Field("opportunistic", description="How locations were chosen, in Camtrap DP's terms.")
     capture_method: Literal["activityDetection", "timeLapse"] = Field(
-        "activityDetection", description="What makes the cameras take pictures."
+        "activityDetection", description="What triggers the cameras."
     )
     utc_offset: Annotated[str, Field(pattern=r"^[+-](0\d|1[0-4]):[0-5]\d$")] | None = Field(
         None,
-        description="Offset from UTC of the clocks of cameras that do not write theirs, as +01:00.",
+        description="UTC offset of cameras that do not record theirs, as +01:00.",
     )
     species: SpeciesList = Field(
         (),
-        description="CSV of what lives here: scientific_name, common_name, class, order, family, "
-        "genus. Without it, anything may.",
+        description="CSV of the species of the study area: scientific_name, common_name, class, "
+        "order, family, genus; empty: any species.",
     )
     deployments: Deployments = Field(
         (),
-        description="CSV of where cameras stand: Camtrap DP's deployments, of which cameraID, "
-        "latitude and longitude are needed. Without it, deployments.csv beside the footage.",
+        description="CSV of deployments in Camtrap DP's format, of which cameraID, latitude and "
+        "longitude are required; empty: deployments.csv next to the footage.",
     )

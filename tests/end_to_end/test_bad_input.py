@@ -230,11 +230,11 @@ WRONG_USE = {
     "batch {card} {root}": "OUTPUT {root} and INPUT {card} contain one another; choose an "
     "OUTPUT outside of the footage",
     "batch {card} {out} --camera a/b": "camera id 'a/b' is not allowed: a letter or digit, then "
-    "letters, digits, - and _, 63 characters at most; a-b would do",
+    "letters, digits, - and _, 63 characters at most; use a-b",
     "batch {card} {out} --camera ...": "camera id '...' is not allowed: a letter or digit, then "
     "letters, digits, - and _, 63 characters at most",
     "batch {card} {out} --camera bell\a": "camera id 'bell\\x07' is not allowed: a letter or "
-    "digit, then letters, digits, - and _, 63 characters at most; bell would do",
+    "digit, then letters, digits, - and _, 63 characters at most; use bell",
     "batch {card} {out} --camera=": "camera id '' is not allowed: a letter or digit, then letters, "
     "digits, - and _, 63 characters at most",
     "batch {root}/... {out}": "{root}/...: no camera id can be derived from the folder name "
@@ -264,7 +264,7 @@ def test_wrong_use_is_an_error_before_any_work(
 
 PROFILES = {
     "pipeline: {stage3: {min_confidnce: 0.6}}": "pipeline.stage3.min_confidnce: unknown key; did "
-    "you mean min_confidence? known here: burst_gap, compression_window, min_confidence, "
+    "you mean min_confidence? known keys: burst_gap, compression_window, min_confidence, "
     "min_duration, mode, repeat_days, repeat_media, repeat_overlap, review_below, roll_up, "
     "vote_share",
     "pipeline: {stage3: {min_confidence: high}}": "pipeline.stage3.min_confidence: 'high' is not "

@@ -22,7 +22,7 @@ class CameraClock:
 
     def correction_at(self, recorded_at: datetime) -> ClockCorrection | None:
         """Return the correction that applies to a recorded time."""
-        return next((one for one in self.corrections if one.holds_at(recorded_at)), None)
+        return next((one for one in self.corrections if one.applies_at(recorded_at)), None)
 
     def corrected(
         self, recorded_at: datetime | None, utc_offset_minutes: int | None

@@ -21,4 +21,4 @@ class BatchClientError(AwsError):
     """A request that Batch refuses."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("BatchClientError", f"Error executing request, Exception : {message}")
+        super().__init__("ClientException", f"Error executing request, Exception : {message}")

@@ -36,7 +36,7 @@ def test_an_id_is_taken_as_it_is(text: str) -> None:
 def test_what_is_no_id_is_refused_with_one_that_would_do(text: str, suggestion: str) -> None:
     with pytest.raises(UsageError, match="is not allowed: a letter or digit") as caught:
         parse_camera_id(text)
-    assert str(caught.value).endswith(f"; {suggestion} would do")
+    assert str(caught.value).endswith(f"; use {suggestion}")
     assert parse_camera_id(suggestion) == suggestion
 
 
@@ -44,7 +44,7 @@ def test_what_is_no_id_is_refused_with_one_that_would_do(text: str, suggestion: 
 def test_where_nothing_would_do_nothing_is_suggested(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_camera_id(text)
-    assert "would do" not in str(caught.value)
+    assert "; use" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

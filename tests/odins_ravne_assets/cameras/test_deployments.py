@@ -123,7 +123,7 @@ def test_several_cameras_have_all_rows_that_are_theirs(tmp_path: Path) -> None:
         ),
         ("ridge,1,1,,,,,2", r"line 2: utcOffset '2' is not allowed: allowed .*±HH:MM"),
         ("ridge,1,1,,May,,,", "line 2: deploymentStart 'May' is not allowed: allowed is a day"),
-        ("ridge,1,1,,2026-05-02,2026-05-01,,", "line 2: deploymentEnd 2026-05-01 lies before"),
+        ("ridge,1,1,,2026-05-02,2026-05-01,,", "line 2: deploymentEnd 2026-05-01 is before"),
     ],
 )
 def test_a_mistake_in_a_table_is_one_line_that_names_it(

@@ -52,7 +52,7 @@ def test_a_cloud_profile_without_an_account_plans_with_the_shipped_prices(
     assert "g4dn.xlarge  spot " in ended.out
     assert "Expected: $0.0" in ended.out
     assert "? assumed" in ended.out
-    assert "AWS did not tell its spot prices" in ended.out
+    assert "AWS did not return spot prices" in ended.out
     assert not list((tmp_path / "munin").glob("results*"))
 
 
@@ -73,5 +73,5 @@ def test_a_ledger_that_cannot_be_read_is_reported_and_left_out(
     rows, remarks = read_known_ledgers(Profile())
     assert rows.is_empty()
     [remark] = remarks
-    assert remark.startswith("what was measured there is left out: ")
+    assert remark.startswith("measurements left out: ")
     assert "ledger: cannot list" in remark

@@ -23,7 +23,6 @@ from odins_ravne_assets.defs.late_costs_sensor import late_costs
 from odins_ravne_assets.instance_home import catalog_folder
 from resources.batch.launch_record import Attempt, LaunchRecord, UnitOutcome, UnitRecord
 from resources.batch.names import Queue
-from resources.batch.names import Queue
 from resources.batch.outcome import AttemptOutcome
 from resources.compute.environment import ComputeEnvironment
 from resources.ledger.local_writer import LocalLedgerWriter

@@ -112,7 +112,7 @@ def test_a_run_that_fails_says_why_in_a_line_of_its_own(study: Study) -> None:
     ]
     assert [line for line in told if "Dependencies" not in line] == [
         'camera id "nobody\'s" is not allowed: a letter or digit, then letters, digits, - and _, '
-        "63 characters at most; nobody-s would do",
+        "63 characters at most; use nobody-s",
         "no space left",
     ]
 

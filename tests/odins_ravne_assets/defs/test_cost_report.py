@@ -59,7 +59,7 @@ def test_its_metadata_are_flat_numbers_over_all_cameras(made: Made) -> None:
 
 def test_the_report_stands_in_the_ui_as_markdown(made: Made) -> None:
     text = made.metadata["costs"]
-    assert "### Where the money went" in text
+    assert "### Costs by kind" in text
     assert "| processing | \\$0.3134 |" in text
 
 

@@ -1,4 +1,4 @@
-"""Profiles: what is read, what wins, and what is refused in which words."""
+"""Profiles: loading, precedence of sources, error messages."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def test_shipped_profiles_load(name: str) -> None:
     assert isinstance(load_profile(name, environ={}), Profile)
 
 
-def test_the_cost_optimized_profile_has_the_values_people_know() -> None:
+def test_the_cost_optimized_profile_has_its_documented_values() -> None:
     tree = yaml.safe_load(find_profile("cloud-cost-optimized").read_text(encoding="utf-8"))
     assert tree["cloud"]["aws"]["region"] == "eu-north-1"
     compute = tree["cloud"]["aws"]["compute"]
@@ -60,18 +60,18 @@ def test_the_cost_optimized_profile_has_the_values_people_know() -> None:
     }
 
 
-def test_only_profiles_with_a_cloud_launch_there() -> None:
+def test_only_profiles_with_a_cloud_section_launch_on_aws() -> None:
     assert load_profile("local", environ={}).cloud is None
     cloud = load_profile("cloud-cost-optimized", environ={}).cloud
     assert cloud is not None
     assert cloud.aws.compute.instance_types[0] == "g4dn.xlarge"
 
 
-def test_the_engine_is_what_the_machine_has_unless_it_is_named() -> None:
+def test_the_default_engine_is_auto() -> None:
     assert load_profile("cloud", environ={}).pipeline.stage1.engine == "auto"
 
 
-def test_environment_wins_over_file_and_command_line_over_both(tmp_path: Path) -> None:
+def test_the_environment_overrides_the_file_and_options_override_both(tmp_path: Path) -> None:
     text = "pipeline: {stage3: {min_confidence: 0.1, min_duration: 1, compression_window: 1}}"
     environ = {
         "MUNIN_PIPELINE__STAGE3__MIN_DURATION": "2",
@@ -82,7 +82,7 @@ def test_environment_wins_over_file_and_command_line_over_both(tmp_path: Path) -
     assert (stage3.min_confidence, stage3.min_duration, stage3.compression_window) == (0.1, 2, 3)
 
 
-def test_an_unknown_key_is_refused_with_what_is_known(tmp_path: Path) -> None:
+def test_the_error_for_an_unknown_key_lists_the_known_keys(tmp_path: Path) -> None:
     message = refusal("pipeline: {stage3: {min_confidnce: 0.5}}", tmp_path)
     assert str(tmp_path / "mine.yaml") in message
     assert "pipeline.stage3.min_confidnce" in message
@@ -103,7 +103,7 @@ def test_an_unknown_key_is_refused_with_what_is_known(tmp_path: Path) -> None:
         ("pipeline: 7", ["pipeline", "7"]),
     ],
 )
-def test_a_bad_value_is_refused_with_key_value_and_what_is_allowed(
+def test_the_error_for_an_invalid_value_names_key_value_and_allowed_values(
     text: str, parts: list[str], tmp_path: Path
 ) -> None:
     message = refusal(text, tmp_path)
@@ -118,30 +118,30 @@ def test_cloud_settings_in_the_environment_leave_a_local_profile_local() -> None
     assert cloud and cloud.aws.region == "eu-west-1"
 
 
-def test_a_bad_environment_variable_is_named(tmp_path: Path) -> None:
+def test_the_error_names_an_invalid_environment_variable(tmp_path: Path) -> None:
     message = refusal("", tmp_path, environ={"MUNIN_PIPELINE__STAGE1__SAMPLING": "often"})
     assert message.startswith("environment MUNIN_PIPELINE__STAGE1__SAMPLING")
     message = refusal("", tmp_path, environ={"MUNIN_PIPELIEN__STAGE1__SAMPLING": "fps"})
     assert "pipelien" in message and "did you mean pipeline?" in message
 
 
-def test_a_bad_option_is_named(tmp_path: Path) -> None:
+def test_the_error_names_an_invalid_option(tmp_path: Path) -> None:
     message = refusal("", tmp_path, overrides={"pipeline.stage3.min_confidence": 2})
     assert message.startswith("command line: pipeline.stage3.min_confidence")
 
 
 @pytest.mark.parametrize("text", ["pipeline: [", "- a\n- b", "\x00"])
-def test_what_is_no_profile_is_refused(text: str, tmp_path: Path) -> None:
+def test_files_that_are_no_profile_are_refused(text: str, tmp_path: Path) -> None:
     assert "mine.yaml" in refusal(text, tmp_path)
 
 
-def test_a_profile_that_is_not_there_is_refused_with_those_that_are() -> None:
+def test_the_error_for_a_missing_profile_lists_the_shipped_ones() -> None:
     with pytest.raises(ProfileError, match="local"):
         load_profile("lokal", environ={})
     with pytest.raises(ProfileError, match="no such file"):
         load_profile("somewhere/mine.yaml", environ={})
 
 
-def test_every_key_is_explained() -> None:
-    for line in load_profile("cloud", environ={}).explained():
+def test_every_key_has_a_description() -> None:
+    for line in load_profile("cloud", environ={}).commented_yaml():
         assert "  # " in line and not line.endswith("# None")

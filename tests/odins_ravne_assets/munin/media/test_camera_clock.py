@@ -103,7 +103,7 @@ def test_files_saved_by_spreadsheets_are_read(tmp_path: Path) -> None:
         (HEADER[:-1] + ",shift\n", ["line 1", "is surplus"]),
         (HEADER.replace(",", ";"), ["line 1", "column camera_id is missing"]),
         (HEADER + "a,,,+60\n", ["line 2", "4 values instead of 5"]),
-        (HEADER + "a,,,+60,\nridge 7,,,+60,\n", ["line 3", "'ridge 7'", "ridge-7 would do"]),
+        (HEADER + "a,,,+60,\nridge 7,,,+60,\n", ["line 3", "'ridge 7'", "use ridge-7"]),
         (HEADER + "a,28.5.2021,,+60,\n", ["line 2", "from '28.5.2021'", "2021-05-28T09:30:11"]),
         (HEADER + "a,,2021-05-28T12:00Z,+60,\n", ["line 2", "until '2021-05-28T12:00Z'", "offset"]),
         (HEADER + "a,2021-05-28,2021-05-28,+60,\n", ["line 2", "until", "later than from"]),
