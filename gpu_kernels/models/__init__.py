@@ -1,1 +1,1 @@
-"""Model files: manifests, labels, and the models that ship."""
+"""Model manifests, labels, and the shipped models."""

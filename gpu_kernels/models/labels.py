@@ -13,26 +13,26 @@ LABEL_COLUMNS = ["index", "label", "scientific_name", "is_animal"]
 
 
 class Label(NamedTuple):
-    """What one class means."""
+    """The label of one class."""
 
     label: str  # a common name
-    scientific_name: str | None  # species, or the genus, family ... that the class is; None: no one
-    is_animal: bool  # a living animal: not a thing, a plant, a person, nothing extinct
-    ranks: SpeciesNetLabel | None = None  # of a label that carries its ranks
+    scientific_name: str | None  # of the species, genus, family ...; None: not a single taxon
+    is_animal: bool  # a living animal: not a thing, a plant, a person or an extinct animal
+    ranks: SpeciesNetLabel | None = None  # for labels with taxonomic ranks
 
 
 def load_labels(manifest: ModelManifest) -> tuple[Label, ...]:
-    """The labels of a classifier.
+    """Read the labels of a classifier.
 
-    The file is UTF-8 text, columns separated by tabs, first row `index label scientific_name
+    The file is UTF-8 text, columns separated by tabs, with the header `index label scientific_name
     is_animal`; index counts from 0 without gaps, an unknown scientific name is empty, is_animal
     is 1 or 0. Or it is SpeciesNet's: one label per line, see
     `gpu_kernels.models.speciesnet_labels`.
 
     Raises:
-        ModelError: the manifest is a detector's, or the file cannot be read or has a mistake.
+        ModelError: the manifest is a detector's, or the file cannot be read or is invalid.
     """
-    return _read(manifest.beside(manifest.classifier_output.labels))
+    return _read(manifest.resolve(manifest.classifier_output.labels))
 
 
 @lru_cache(maxsize=8)
@@ -45,7 +45,9 @@ def _read(path: Path) -> tuple[Label, ...]:
     if rows and len(rows[0]) == 1 and parse_label(rows[0][0]):
         return tuple(_speciesnet_label(path, number, row) for number, row in enumerate(rows, 1))
     if not rows or rows[0] != LABEL_COLUMNS:
-        raise ModelError(f"labels {path}: first row must be {' '.join(LABEL_COLUMNS)}, by tabs")
+        raise ModelError(
+            f"labels {path}: first row must be {' '.join(LABEL_COLUMNS)}, separated by tabs"
+        )
     return tuple(_label(path, number, row) for number, row in enumerate(rows[1:]))
 
 
@@ -54,7 +56,7 @@ def _speciesnet_label(path: Path, line: int, row: list[str]) -> Label:
     if label is None:
         raise ModelError(
             f"labels {path}, line {line}: {row} is not allowed: must be seven names, separated by "
-            "semicolons, as SpeciesNet writes them"
+            "semicolons, as in SpeciesNet's labels"
         )
     return Label(label.common_name, label.scientific_name, label.is_animal, label)
 
@@ -68,6 +70,6 @@ def _label(path: Path, number: int, row: list[str]) -> Label:
     ):
         raise ModelError(
             f"labels {path}, line {number + 2}: {row} is not allowed: must be index {number}, a "
-            "label, a scientific name or nothing, and 1 or 0, by tabs"
+            "label, a scientific name or an empty field, and 1 or 0, separated by tabs"
         )
     return Label(row[1], row[2] or None, row[3] == "1")

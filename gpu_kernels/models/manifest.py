@@ -1,6 +1,6 @@
-"""Model manifests: what a model file expects and what its answers mean, read from TOML.
+"""Model manifests: the input and the output of a model file, read from TOML.
 
-A manifest stands beside its files: `file`, `anchors` and `labels` are paths relative to it.
+A manifest is in the folder of its files: `file`, `anchors` and `labels` are relative paths.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
@@ -23,8 +24,8 @@ from resources.errors import ModelError
 
 SHIPPED_MODELS = Path(__file__).parent / "shipped"
 
-# Raised when code in this package changes what the same model answers about the same picture,
-# so that work recorded under the old answers is done again.
+# Increased when code in this package changes the results of the same model on the same picture, so
+# that recorded results are recomputed.
 RESULTS_VERSION = 1
 
 Category = Literal["animal", "person", "vehicle"]
@@ -38,22 +39,22 @@ class _Section(BaseModel):
 
 
 class InputSpec(_Section):
-    """The pictures a model takes: float32, `value * multiply + add`.
+    """The input of a model: float32, `value * multiply + add`.
 
-    Of layout nchw they are [N, 3, height, width], of nhwc [N, height, width, 3].
+    The shape is [N, 3, height, width] in layout nchw, [N, height, width, 3] in nhwc.
     """
 
     height: Annotated[int, Field(ge=1, le=8192)]
     width: Annotated[int, Field(ge=1, le=8192)]
     layout: Literal["nchw", "nhwc"]
     colour: Literal["rgb"]
-    multiply: ChannelTriple  # per channel, in the order of `colour`, of values 0 to 255
+    multiply: ChannelTriple  # per channel, in the order of `colour`, for values 0 to 255
     add: ChannelTriple
     fit: Literal["letterbox-topleft", "letterbox-centre", "stretch"]
     pad: Annotated[int, Field(ge=0, le=255)] | None = None  # grey around a letterboxed picture
 
     @model_validator(mode="after")
-    def _pad_belongs_to_letterboxes(self) -> Self:
+    def _pad_matches_fit(self) -> Self:
         if (self.pad is None) != (self.fit == "stretch"):
             needs = "takes no pad" if self.fit == "stretch" else "needs a pad of 0 to 255"
             raise ValueError(f"fit {self.fit} {needs}")
@@ -61,27 +62,26 @@ class InputSpec(_Section):
 
 
 class ModelClass(_Section):
-    """One class of a detector. Boxes of a class without a category are not of interest."""
+    """One class of a detector. Boxes of a class without a category are ignored."""
 
     name: Annotated[str, Field(min_length=1)]
     category: Category | None = None
 
 
 class _DetectorOutput(_Section):
-    threshold: Fraction  # typical least confidence of a box
+    threshold: Fraction  # default minimum confidence of a box
     classes: Annotated[tuple[ModelClass, ...], Field(min_length=1)]
 
 
 class YoloOutput(_DetectorOutput):
-    """YOLO heads; see `gpu_kernels.heads.box_decoding`. `nms_iou`: overlap above which the weaker box
-    goes."""
+    """YOLO heads; see `gpu_kernels.heads.box_decoding`. `nms_iou`: maximum IoU of boxes in NMS."""
 
     decoding: Literal["yolo-objectness", "yolo-anchor-free"]
     nms_iou: Fraction
 
 
 class RtDetrOutput(_DetectorOutput):
-    """RT-DETR heads, which need no suppression of overlapping boxes."""
+    """RT-DETR heads, which need no non-maximum suppression."""
 
     decoding: Literal["rtdetr"]
 
@@ -107,53 +107,61 @@ DetectorOutput = YoloOutput | RtDetrOutput | SsdOutput
 
 
 class Crop(_Section):
-    """How a box is cut out of its picture for this model: see `preprocess.cut_region`."""
+    """The crop around a box for this model; see `crop_regions.crop_region`."""
 
     shape: Literal["square", "box"]
-    margin: Annotated[float, Field(ge=0.0, le=10.0)]  # on each side, in parts of the box
+    margin: Annotated[float, Field(ge=0.0, le=10.0)]  # on each side, as a share of the box
 
 
 class CategoryRefinement(_Section):
-    """When a detector tells a person or a vehicle from an animal.
+    """Thresholds by which a detector distinguishes people and vehicles from animals.
 
     See `gpu_kernels.heads.category_refinement`.
     """
 
-    person: Fraction  # least score
+    person: Fraction  # minimum score
     vehicle: Fraction
-    overlap: Fraction  # least share of the smaller of two boxes that they have in common
+    overlap: Fraction  # minimum intersection of two boxes, as a share of the smaller
 
 
 class ModelManifest(_Section):
-    """A model: its file, what goes in, what comes out, and where it is from."""
+    """A model: its files, its input, its output, and its origin.
+
+    The old names of three keys, `honest`, `half` and `telling`, are still read.
+    """
 
     name: Annotated[str, Field(min_length=1)]
     task: Literal["detector", "classifier"]
     file: str
     sha256: Sha256
-    honest: str  # what it is good for, in one line
+    # Purpose and limits, in one line.
+    description: str = Field(validation_alias=AliasChoices("description", "honest"))
     licence: str
     source: str
     home: str
     citation: str = ""
-    # GPUs may compute it in float16: it was seen to hold its accuracy so (tools/check_fp16.py).
-    half: bool = False
+    # GPUs may compute it in float16; tools/check_fp16.py has confirmed its accuracy.
+    fp16: bool = Field(default=False, validation_alias=AliasChoices("fp16", "half"))
     input: InputSpec
     output: Annotated[DetectorOutput | ClassifierOutput, Field(discriminator="decoding")]
     crop: Crop | None = None
-    telling: CategoryRefinement | None = None
+    category_refinement: CategoryRefinement | None = Field(
+        default=None, validation_alias=AliasChoices("category_refinement", "telling")
+    )
 
     _folder: Path = PrivateAttr(default=SHIPPED_MODELS)
 
     @model_validator(mode="after")
-    def _parts_fit_the_task(self) -> Self:
+    def _sections_match_task(self) -> Self:
         classifies = isinstance(self.output, ClassifierOutput)
         if classifies != (self.task == "classifier"):
             raise ValueError(f"decoding {self.output.decoding} is not one of a {self.task}")
         if classifies and self.crop is None:
             raise ValueError("a classifier needs a [crop] section")
-        if self.telling and (classifies or self.crop is None):
-            raise ValueError("a [telling] section is for a detector that has a [crop] section")
+        if self.category_refinement and (classifies or self.crop is None):
+            raise ValueError(
+                "a [category_refinement] section needs a detector with a [crop] section"
+            )
         return self
 
     @property
@@ -163,24 +171,24 @@ class ModelManifest(_Section):
 
     @property
     def detector_output(self) -> DetectorOutput:
-        """The output of a detector.
+        """The output section of a detector.
 
         Raises:
             ModelError: this is a classifier.
         """
         if isinstance(self.output, ClassifierOutput):
-            raise ModelError(f"model {self.name}: is a classifier; a detector is needed here")
+            raise ModelError(f"model {self.name}: is a classifier; a detector is needed")
         return self.output
 
     @property
     def classifier_output(self) -> ClassifierOutput:
-        """The output of a classifier.
+        """The output section of a classifier.
 
         Raises:
             ModelError: this is a detector.
         """
         if not isinstance(self.output, ClassifierOutput):
-            raise ModelError(f"model {self.name}: is a detector; a classifier is needed here")
+            raise ModelError(f"model {self.name}: is a detector; a classifier is needed")
         return self.output
 
     @property
@@ -193,8 +201,8 @@ class ModelManifest(_Section):
             files[self._folder / self.output.labels] = self.output.labels_sha256
         return files
 
-    def beside(self, relative: str) -> Path:
-        """The path of a file that the manifest names."""
+    def resolve(self, relative: str) -> Path:
+        """Return the path of a file that the manifest names."""
         return self._folder / relative
 
 
@@ -202,15 +210,15 @@ _MANIFEST: TypeAdapter[ModelManifest] = TypeAdapter(ModelManifest)
 
 
 def shipped_models() -> list[str]:
-    """Names of the models that come with the package."""
+    """Return the names of the models in the package."""
     return sorted(path.stem for path in SHIPPED_MODELS.glob("*.toml"))
 
 
 def load_manifest(name_or_path: str) -> ModelManifest:
-    """Read the manifest of a shipped model by its name, or one's own by the path of a .toml file.
+    """Read the manifest of a shipped model by name, or of any model by the path of a .toml file.
 
     Raises:
-        ModelError: there is no such manifest, or it has a mistake; `verify` looks at the files.
+        ModelError: there is no such manifest, or it is invalid; `verify` checks the files.
     """
     path = _find(name_or_path)
     manifest = _parse(path)
@@ -227,7 +235,7 @@ def _find(name_or_path: str) -> Path:
     if name_or_path in shipped_models():
         return SHIPPED_MODELS / f"{name_or_path}.toml"
     raise ModelError(
-        f"model {name_or_path}: not known; name one of {', '.join(shipped_models())}, "
+        f"model {name_or_path}: unknown; use one of {', '.join(shipped_models())}, "
         "or the path of a .toml manifest"
     )
 
@@ -246,33 +254,33 @@ def _parse(path: Path) -> ModelManifest:
 
 
 def _describe_error(error: ValidationError) -> str:
-    """The first of pydantic's findings in one line; the rest are counted."""
-    findings = error.errors(include_url=False)
-    first = findings[0]
+    """Return pydantic's first error in one line, and the number of further ones."""
+    errors = error.errors(include_url=False)
+    first = errors[0]
     location = [str(part) for part in first["loc"]]
     if location[:1] == ["output"] and len(location) > 1:
-        del location[1]  # the name of the decoding, which pydantic puts in between
+        del location[1]  # the name of the decoding, which pydantic inserts
     key = ".".join(location)
-    where = f"{key}: " if key else ""
+    prefix = f"{key}: " if key else ""
     if first["type"] == "missing":
-        said = "is missing; add it"
+        problem = "is missing; add it"
     elif first["type"] == "extra_forbidden":
-        said = "unknown key; remove it or correct its spelling"
+        problem = "unknown key; remove it or correct its spelling"
     elif first["type"] == "value_error":
-        said = str(first["ctx"]["error"])
+        problem = str(first["ctx"]["error"])
     elif first["type"].startswith("union_tag"):
-        where, said = "output.decoding: ", first["msg"]
+        prefix, problem = "output.decoding: ", first["msg"]
     else:
-        said = f"{first['input']!r} is not allowed: {first['msg'][0].lower()}{first['msg'][1:]}"
-    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-    return f"{where}{said}{more}".replace("\n", " ")
+        problem = f"{first['input']!r} is not allowed: {first['msg'][0].lower()}{first['msg'][1:]}"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{prefix}{problem}{more}".replace("\n", " ")
 
 
 def verify(manifest: ModelManifest) -> None:
-    """Compare the model's files with the manifest's SHA-256.
+    """Compare the checksums (SHA-256) of the model's files with the manifest.
 
     Raises:
-        ModelError: a file is missing, cannot be read, or is not the one the manifest names.
+        ModelError: a file is missing, cannot be read, or has another checksum.
     """
     for path, expected in manifest.files.items():
         try:
@@ -280,7 +288,7 @@ def verify(manifest: ModelManifest) -> None:
                 found = hashlib.file_digest(stream, "sha256").hexdigest()
         except FileNotFoundError:
             raise ModelError(
-                f"model {manifest.name}: {path}: no such file; put it there or correct the manifest"
+                f"model {manifest.name}: {path}: no such file; add it or correct the manifest"
             ) from None
         except OSError as error:
             raise ModelError(
@@ -288,27 +296,28 @@ def verify(manifest: ModelManifest) -> None:
             ) from None
         if found != expected:
             raise ModelError(
-                f"model {manifest.name}: {path}: is not the file of the manifest: sha256 expected "
-                f"{expected}, found {found}; fetch the file again, or set the new sha256 if you "
+                f"model {manifest.name}: {path}: does not match the manifest: sha256 expected "
+                f"{expected}, found {found}; download the file again, or set the new sha256 if you "
                 "changed it on purpose"
             )
 
 
 def model_hash(manifest: ModelManifest) -> str:
-    """Identity of everything that changes a model's answers, 64 hexadecimal digits.
+    """Return a hash of everything that affects a model's results, 64 hexadecimal digits.
 
-    The contents of its files (by their SHA-256), what goes in and what comes out; not its name,
-    where its files lie, licence, source or description. Nor `half`: journals of the GPU engine
-    are kept apart from the others already, and `half` is for models of which it changes nothing.
+    Covers the contents of its files (by their SHA-256), its input and its output, but not its name,
+    the location of its files, licence, source or description. Not `fp16` either: the GPU engine has
+    its own journals, and `fp16` is for models whose results it does not change.
     """
-    matters: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "answers": RESULTS_VERSION,
         "task": manifest.task,
         "sha256": manifest.sha256,
         "input": manifest.input.model_dump(mode="json"),
         "output": manifest.output.model_dump(mode="json", exclude={"anchors", "labels"}),
         "crop": manifest.crop and manifest.crop.model_dump(mode="json"),
-        "telling": manifest.telling and manifest.telling.model_dump(mode="json"),
+        "telling": manifest.category_refinement
+        and manifest.category_refinement.model_dump(mode="json"),
     }
-    canonical = json.dumps(matters, sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

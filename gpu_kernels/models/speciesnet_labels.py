@@ -1,4 +1,4 @@
-"""SpeciesNet's labels: `uuid;class;order;family;genus;species;common name`, in small letters.
+"""SpeciesNet's labels: `uuid;class;order;family;genus;species;common name`, in lower case.
 
 Source: speciesnet 5.0.6, `speciesnet/constants.py` and `speciesnet/taxonomy_utils.py`.
 """
@@ -7,18 +7,18 @@ from typing import NamedTuple
 
 FIELD_COUNT = 7
 RANKS = ("class", "order", "family", "genus")
-# Labels of things that are no animals, by their common names.
+# Common names of labels that are not animals.
 NON_ANIMAL_LABELS = {"blank", "human", "vehicle", "no cv result"}
 
 
 class SpeciesNetLabel(NamedTuple):
-    """A label with the names of its ranks; None where it has none.
+    """A label with the names of its taxonomic ranks; None for ranks it does not name.
 
     Attributes:
-        common_name: as the label has it, or the scientific name.
-        scientific_name: of the lowest rank that is named; None: a thing, or "animal".
+        common_name: the label's, or else the scientific name.
+        scientific_name: of the lowest named rank; None for things, and for "animal".
         rank: of that name: species, genus, family, order or class.
-        is_animal: whether it names a taxon of animals.
+        is_animal: True if it names a taxon of animals.
     """
 
     common_name: str
@@ -32,7 +32,7 @@ class SpeciesNetLabel(NamedTuple):
 
 
 def parse_label(text: str) -> SpeciesNetLabel | None:
-    """The label that a text is; None when it is none of SpeciesNet's."""
+    """Parse a label; None if it does not have SpeciesNet's format."""
     fields = [field.strip() for field in text.strip().split(";")]
     if len(fields) != FIELD_COUNT:
         return None

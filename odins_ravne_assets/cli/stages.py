@@ -10,7 +10,6 @@ import typer
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.results_store import store_of
 from odins_ravne_assets.cameras.selection import camera_of_results, select_cameras
-from odins_ravne_assets.cli.cost_report import print_costs
 from odins_ravne_assets.cli.download import (
     RemoteResults,
     download_cameras,
@@ -127,6 +126,8 @@ def batch(
         root = local_path(local_output or "results")
         _download(chosen, result.succeeded, root, job.profile)
     if cost_report:
+        from odins_ravne_assets.cli.cost_tables import print_costs
+
         print_costs(chosen, job.profile, began_at)
     result.exit_if_any_failed()
 

@@ -146,7 +146,8 @@ class Stage1Settings(_Section):
         None, description="Minimum confidence of a box; empty: the detector's own threshold."
     )
     sampling: Literal["fps", "every", "keyframes"] = Field(
-        "fps", description="How frames of a video are sampled: see the next two settings."
+        "fps",
+        description="How video frames are sampled: per second, every Nth frame, or keyframes.",
     )
     frames_per_second: Annotated[float, Field(gt=0)] = Field(
         1.0, description="For sampling fps: frames per second of video."
@@ -317,7 +318,7 @@ class Uploads(_Section):
         description="Minutes without new files after which a camera's card is complete (debounce).",
     )
     longest_wait_hours: Annotated[float, Field(gt=0)] = Field(
-        12.0, description="Maximum hours to wait for that, from the first new file."
+        12.0, description="Maximum hours to wait for a complete card, from its first new file."
     )
     listing_minutes: Annotated[float, Field(gt=0)] = Field(
         60.0, description="Minutes between two listings of a bucket without queue_url."
