@@ -40,24 +40,26 @@ FIRST_COLUMN_MAX_WIDTH = 36
 
 
 def print_report(
-    cameras: Sequence[Camera], profile: Profile, whole: bool, as_json: bool, output: Path | None
+    cameras: Sequence[Camera],
+    profile: Profile,
+    all_cameras: bool,
+    as_json: bool,
+    output: Path | None,
 ) -> None:
     """Print the report on cameras, and write its files.
 
     Args:
-        whole: the cameras are all that are known, so AWS's bill covers nothing else.
+        all_cameras: True if these are all known cameras; see `collect_inputs`.
         output: folder of the files; None writes none.
     """
-
-    found = collect_inputs(
-        cameras, profile, remarks=refresh_ledgers(cameras, profile), all_cameras=whole
-    )
+    remarks = refresh_ledgers(cameras, profile)
+    inputs = collect_inputs(cameras, profile, remarks=remarks, all_cameras=all_cameras)
     if as_json:
-        sys.stdout.write(report_json(found.report()))
+        sys.stdout.write(report_json(inputs.report()))
     else:
-        for part in cost_tables(found.report()):
+        for part in cost_tables(inputs.report()):
             out.print(part)
-    for path in write_cost_report(found, output) if output else ():
+    for path in write_cost_report(inputs, output) if output else ():
         print_log(f"written: {path}")
 
 
@@ -87,7 +89,6 @@ def print_costs(cameras: Sequence[Camera], profile: Profile, since: float) -> No
     Args:
         since: start of the command, by the profile's clock; earlier jobs are left out.
     """
-
     remarks = refresh_ledgers(cameras, profile)
     inputs = collect_inputs(cameras, profile, with_bill=False, remarks=remarks)
     report = inputs.report(since)

@@ -30,7 +30,6 @@ from odins_ravne_assets.results.download import (
 )
 from resources.aws.clients import AwsClients
 from resources.errors import StoreError
-from resources.ledger.orchestrator_traffic import OrchestratorTraffic
 from resources.settings.loader import load_profile
 from resources.settings.profile import Aws
 from resources.storage.layout import LEDGER_FOLDER
@@ -176,6 +175,8 @@ def _download(source: RemoteResults, aws: Aws, on_progress: OnProgress) -> Trans
     results = ResultsLocation(camera_id, "")
     if not url.startswith(S3):
         return download_results(open_store(url), results, source.folder, on_progress)
+    from resources.ledger.orchestrator_traffic import OrchestratorTraffic
+
     clients = AwsClients(aws)
     own = OrchestratorTraffic(camera_id, aws.region, "downloading results", clients.clock)
     own.traffic.attach(clients.of("s3"))

@@ -35,7 +35,6 @@ from odins_ravne_assets.cli.options import (
 from odins_ravne_assets.cli.temporary_compute import temporary_compute, update_compute_limits
 from odins_ravne_assets.cli.terminal import print_log
 from odins_ravne_assets.instance_home import catalog_folder
-from odins_ravne_assets.munin.tables.journal import withdraw_all_failures
 from odins_ravne_assets.results.download import camera_folders
 from resources.clock import clock_at
 from resources.errors import UsageError
@@ -240,6 +239,8 @@ def reset_failed_media(cameras: Sequence[Camera], profile: Profile) -> None:
     Raises:
         StoreError: the results cannot be reached.
     """
+    from odins_ravne_assets.munin.tables.journal import withdraw_all_failures
+
     for camera in cameras:
         count = withdraw_all_failures(store_of(camera.output_url, profile))
         media = "medium" if count == 1 else "media"

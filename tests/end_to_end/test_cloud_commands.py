@@ -210,8 +210,9 @@ def test_wrong_use_is_an_error_without_a_traceback(
     assert message in ended.err
 
 
-def test_the_command_starts_without_dagster_and_boto3() -> None:
-    code = "import sys, odins_ravne_assets.cli; print({'dagster', 'boto3'} & set(sys.modules))"
+def test_the_command_starts_without_dagster_boto3_and_polars() -> None:
+    slow = "{'dagster', 'boto3', 'polars', 'numpy'}"
+    code = f"import sys, odins_ravne_assets.cli.main; print({slow} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
