@@ -1,12 +1,12 @@
-"""What a look of the sensor costs beside a million files: seconds, requests to AWS, state.
+"""The cost of a sensor scan with a million stored files: seconds, requests to AWS, state.
 
     python benchmarks/million_keys.py [--keys 1000000]
 
-S3 and SQS are a small server of this file, which makes up the listing of 200 cameras as it is asked
-for it. It answers on this machine, so a request costs no journey. It is looked
+S3 and SQS are a small local server that generates the listing of 200 cameras on request, so that
+requests have no network latency. Scans are measured
 
-- with a queue, when 10 files are new and when 1,000 are,
-- without one: from the first key to the last, a stretch each look.
+- with a queue and 10 or 1,000 new files,
+- without a queue: from the first key to the last, some pages per scan.
 """
 
 import argparse
@@ -37,8 +37,8 @@ EVENT = """{{"Records": [{{"eventName": "ObjectCreated:Put", "eventTime": "2026-
 "s3": {{"bucket": {{"name": "bucket"}}, "object": {{"key": "cam-{:03}/new-{:07}.JPG"}}}}}}]}}"""
 
 
-class Answers(BaseHTTPRequestHandler):
-    """ListObjectsV2 of a bucket that holds `keys` keys, and a queue; nothing else."""
+class Responses(BaseHTTPRequestHandler):
+    """ListObjectsV2 of a bucket with `keys` keys, and a queue; nothing else."""
 
     protocol_version = "HTTP/1.1"
     keys = 0
@@ -53,26 +53,26 @@ class Answers(BaseHTTPRequestHandler):
         self._answer(json.dumps(answer).encode())
 
     def do_GET(self) -> None:
-        asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
         each = self.keys // CAMERAS
-        after = asked.get("continuation-token") or asked.get("start-after", "")
-        prefix = NUMBER.match(asked.get("prefix", "") + "0000000")
+        after = query.get("continuation-token") or query.get("start-after", "")
+        prefix = NUMBER.match(query.get("prefix", "") + "0000000")
         first, end = (int(prefix[1]) * each, (int(prefix[1]) + 1) * each) if prefix else (0, 1)
         if not prefix:
             end = self.keys
         if found := NUMBER.match(after):
             first = int(found[1]) * each + int(found[2]) + 1
-        stop = min(end, first + int(asked.get("max-keys", 1000)))
+        stop = min(end, first + int(query.get("max-keys", 1000)))
         keys = [f"cam-{n // each:03}/{n % each:07}.JPG" for n in range(first, stop)]
         token = f"<NextContinuationToken>{keys[-1]}</NextContinuationToken>" if stop < end else ""
-        told = "".join(
+        contents = "".join(
             f"<Contents><Key>{key}</Key><LastModified>{MODIFIED}</LastModified>"
             f"<Size>{BYTES}</Size></Contents>"
             for key in keys
         )
         body = (
             f"<ListBucketResult><IsTruncated>{str(stop < end).lower()}</IsTruncated>"
-            f"{token}{told}</ListBucketResult>"
+            f"{token}{contents}</ListBucketResult>"
         ).encode()
         self._answer(body)
 
@@ -83,27 +83,27 @@ class Answers(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing: a thousand lines would."""
+        """Log nothing."""
 
 
 def _message(body: str) -> dict[str, str]:
-    """With a receipt as long as SQS's are."""
+    """Return a message with a receipt of the length of SQS's."""
     digest = hashlib.md5(body.encode()).hexdigest()
     return {"MessageId": digest, "ReceiptHandle": digest * 12, "MD5OfBody": digest, "Body": body}
 
 
 @contextmanager
 def server(keys: int) -> Iterator[str]:
-    """Its endpoint."""
-    Answers.keys = keys
-    answers = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    """Run the server and provide its endpoint."""
+    Responses.keys = keys
+    answers = ThreadingHTTPServer(("127.0.0.1", 0), Responses)
     threading.Thread(target=answers.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{answers.server_port}"
     answers.shutdown()
 
 
 class Clients(AwsClients):
-    """Clients whose requests are counted."""
+    """Clients that count their requests."""
 
     def __init__(self, endpoint_url: str) -> None:
         super().__init__(Aws(endpoint_url=endpoint_url))
@@ -120,7 +120,7 @@ class Clients(AwsClients):
 
 
 def known(keys: int, camera: str) -> set[tuple[str, int, int]]:
-    """The media table of a camera that holds all that is listed."""
+    """Return the media table of a camera that has everything that is listed."""
     if not camera.startswith("cam-"):
         return set()
     return {(f"{n:07}.JPG", BYTES, MODIFIED_S * 10**9) for n in range(keys // CAMERAS)}
@@ -136,7 +136,7 @@ def scan(what: str, source: S3UploadSource, clients: Clients, cursor: str, now: 
     state = SensorState.read(cursor)
     source.scan(state, now)
     cursor = state.text()
-    took, asked = time.perf_counter() - began, clients.requests.total()
+    took, query = time.perf_counter() - began, clients.requests.total()
     print(f"{what:<44}{took:>8.2f} s{asked:>7} requests  cursor {len(cursor) / 1024:.0f} KiB")
     return cursor
 
@@ -149,7 +149,7 @@ def with_queue(keys: int, clients: Clients) -> None:
     cursor = SensorState(listed_at=now).text()
     cursor = scan("with a queue, nothing new", source, clients, cursor, now)
     for new in (10, 1000):
-        Answers.queue += [EVENT.format(number % CAMERAS, number) for number in range(new)]
+        Responses.queue += [EVENT.format(number % CAMERAS, number) for number in range(new)]
         cursor = scan(f"with a queue, {new:,} new files", source, clients, cursor, now + new)
 
 
@@ -158,25 +158,25 @@ def without_queue(keys: int, clients: Clients) -> None:
     source = S3UploadSource(uploads, clients, lambda camera: known(keys, camera), lambda _: False)
     now, cursor = time.time(), ""
     for what in ("first listing", "second listing, nothing changed"):
-        looks: list[float] = []
+        scans: list[float] = []
         clients.requests.clear()
         state = SensorState.read(cursor)
-        while not looks or state.sweep.began:
+        while not scans or state.sweep.began:
             began = time.perf_counter()
             state = SensorState.read(cursor)
             source.scan(state, now)
             cursor = state.text()
-            looks.append(time.perf_counter() - began)
+            scans.append(time.perf_counter() - began)
         requests = clients.requests.total()
-        each = f"{len(looks)} looks of {max(looks):.2f} s at most"
+        each = f"{len(scans)} scans of at most {max(scans):.2f} s"
         size = f"cursor {len(cursor) / 1024:.0f} KiB"
-        print(f"{'without a queue, ' + what:<44}{sum(looks):>8.2f} s{requests:>7} requests  {size}")
+        print(f"{'without a queue, ' + what:<44}{sum(scans):>8.2f} s{requests:>7} requests  {size}")
         print(f"{'':<44}{each}")
         now += 7200
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The cost of a look beside a million files.")
+    parser = argparse.ArgumentParser(description="The cost of a scan with a million files.")
     parser.add_argument("--keys", type=int, default=1_000_000)
     keys = parser.parse_args().keys
     os.environ.update(CREDENTIALS)
@@ -186,7 +186,7 @@ def main() -> None:
         before = peak_mib()
         with_queue(keys, clients)
         without_queue(keys, clients)
-    print(f"state at its peak: {peak_mib():.0f} MiB, {peak_mib() - before:.0f} of them for this")
+    print(f"peak memory: {peak_mib():.0f} MiB, {peak_mib() - before:.0f} of them for the scans")
 
 
 if __name__ == "__main__":

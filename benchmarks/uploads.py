@@ -1,10 +1,10 @@
-"""A card that arrives while the sensor runs: is it one run, and does that hold all files?
+"""A card that arrives while the sensor runs: it must become one run with all files.
 
     python benchmarks/uploads.py [--files 500] [folder | s3]
 
-`munin ui` is started on an instance of its own and the sensor `new_footage` switched on. Then a
-card of small pictures is copied, file by file: into a folder, or into the sandbox's bucket, whose
-queue is told by S3. It takes a minute, in which the sensor looks twice. One more file is nobody's.
+Starts `munin ui` on a separate instance with the sensor `new_footage`. Then copies a card of small
+pictures, file by file, into a folder, or into the sandbox's bucket, whose uploads S3 reports to a
+queue. That takes a minute, in which the sensor scans twice. One more file belongs to no camera.
 """
 
 import argparse
@@ -36,11 +36,11 @@ from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
 
 SENSOR, CAMERA = "new_footage", "north-1"
-# Ten minutes of quiet are half a minute of ours.
+# Ten minutes without new files are half a real minute.
 CONFIG = SandboxConfig(scale=20, boot_seconds=20, pull_seconds=5, stop_grace_seconds=200)
-COPIED_IN = 60.0  # seconds
-PATIENCE = 1200.0
-REFUSED = """{assetOrError(assetKey: {path: ["quarantine"]}) {
+COPY_SECONDS = 60.0
+TIMEOUT_SECONDS = 1200.0
+QUARANTINE = """{assetOrError(assetKey: {path: ["quarantine"]}) {
   ... on Asset {assetObservations(limit: 1) {metadataEntries {
     ... on IntMetadataEntry {intValue} ... on TableMetadataEntry {table {records}}
   }}}
@@ -51,7 +51,7 @@ Put = Callable[[str, bytes], None]
 
 @contextmanager
 def folder(root: Path) -> Iterator[tuple[Path, Put, ObjectStore]]:
-    """A folder in which cards are copied: the profile, how a file gets there, the results."""
+    """Provide a folder for cards: its profile, a function that adds a file, the results."""
     uploads = {"url": str(root / "cards"), "quiet_minutes": 0.5, "output": str(root / "results")}
     (root / "cards").mkdir()
 
@@ -65,7 +65,7 @@ def folder(root: Path) -> Iterator[tuple[Path, Put, ObjectStore]]:
 
 @contextmanager
 def s3(root: Path) -> Iterator[tuple[Path, Put, ObjectStore]]:
-    """The same in the sandbox, whose bucket tells its queue."""
+    """Provide the same in the sandbox, whose bucket sends events to a queue."""
     os.environ.update(CREDENTIALS)
     with Sandbox(CONFIG) as sandbox:
         aws = {"endpoint_url": sandbox.endpoint_url, "clock_url": sandbox.clock_url}
@@ -101,7 +101,7 @@ def _profile(
 
 
 def picture(number: int) -> bytes:
-    """A small picture unlike all others."""
+    """Return a small picture that differs from all others."""
     image = Image.new("RGB", (64, 48), (number % 256, number // 256, 99))
     data = io.BytesIO()
     image.save(data, "JPEG")
@@ -109,37 +109,37 @@ def picture(number: int) -> bytes:
 
 
 def upload(put: Put, files: int) -> None:
-    """Copy a card, as slowly as cards are."""
+    """Copy a card at the speed of real ones."""
     began = time.monotonic()
     put("loose.jpg", picture(0))
     for number in range(files):
         put(f"{CAMERA}/DCIM/100TRAIL/IMG_{number:04}.JPG", picture(number))
-        time.sleep(max(0.0, began + COPIED_IN * number / files - time.monotonic()))
+        time.sleep(max(0.0, began + COPY_SECONDS * number / files - time.monotonic()))
 
 
 def measure(ui: DagsterUI, put: Put, results: ObjectStore, files: int) -> None:
     ui.switch_on(SENSOR)
-    wait_for("a first look of the sensor", lambda: ui.ticks(SENSOR), 120)
+    wait_for("the first scan of the sensor", lambda: ui.ticks(SENSOR), 120)
     upload(put, files)
     complete = time.time()
-    runs = wait_for("the end of the camera's runs", ui.ended_runs, PATIENCE)
+    runs = wait_for("the end of the camera's runs", ui.ended_runs, TIMEOUT_SECONDS)
     two_more = len(ui.ticks(SENSOR)) + 2
-    wait_for("two more looks", lambda: len(ui.ticks(SENSOR)) >= two_more, 180)
+    wait_for("two more scans", lambda: len(ui.ticks(SENSOR)) >= two_more, 180)
     ticks = [tick for tick in ui.ticks(SENSOR) if tick["endTimestamp"]]
-    asked = min(tick["timestamp"] for tick in ticks if tick["runIds"])
+    requested = min(tick["timestamp"] for tick in ticks if tick["runIds"])
     longest = max(tick["endTimestamp"] - tick["timestamp"] for tick in ticks)
     runs = ui.runs()
-    (seen,) = ui.graphql(REFUSED)["assetOrError"]["assetObservations"]
-    values = [entry.get("intValue") for entry in seen["metadataEntries"]]
+    (observation,) = ui.graphql(QUARANTINE)["assetOrError"]["assetObservations"]
+    values = [entry.get("intValue") for entry in observation["metadataEntries"]]
     print(f"{'files copied':<34}{files}")
     print(f"{'runs':<34}{len(runs)}: {', '.join(run['status'] for run in runs)}")
     print(f"{'files in the media table':<34}{len(known_files(results))}")
     print(f"{'in quarantine':<34}{next(value for value in values if value is not None)}")
-    print(f"{'asked for after the last file':<34}{asked - complete:.0f} s")
-    print(f"{'run took':<34}{runs[-1]['endTime'] - runs[-1]['startTime']:.0f} s")
-    print(f"{'looks':<34}{len(ticks)}, the longest {longest:.1f} s")
+    print(f"{'requested after the last file':<34}{requested - complete:.0f} s")
+    print(f"{'duration of the run':<34}{runs[-1]['endTime'] - runs[-1]['startTime']:.0f} s")
+    print(f"{'scans':<34}{len(ticks)}, the longest {longest:.1f} s")
     if failed := [tick["error"] for tick in ticks if tick["error"]]:
-        raise SystemExit(f"looks that failed: {failed}")
+        raise SystemExit(f"failed scans: {failed}")
 
 
 PLACES = {"folder": folder, "s3": s3}

@@ -39,7 +39,9 @@ def parse_archs(text: str, trt: TensorRt) -> list[str]:
     archs = [each.strip() for each in text.split(",")]
     for each in chain.from_iterable(arch.split(ARCH_SEPARATOR) for arch in archs):
         if not ARCH_PATTERN.fullmatch(each):
-            raise UsageError(f"--arch {text}: {each!r} is not a GPU; use the form sm_75,sm_86+sm_89")
+            raise UsageError(
+                f"--arch {text}: {each!r} is not a GPU; use the form sm_75,sm_86+sm_89"
+            )
     if not trt.rtx:
         raise EngineError(
             f"{trt.version} builds only for the GPU of this machine, on first use; install "

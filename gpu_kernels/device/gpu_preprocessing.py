@@ -172,7 +172,6 @@ def fit_into(
         The arguments of the launch, to be referenced until it has finished.
     """
 
-
     load_kernels(str(images.device))
     with use_stream(stream):
         descriptors = _copy_to_device(
@@ -256,7 +255,7 @@ def crop_to_host(
 
 
 def _crop_batches(sizes: Sequence[tuple[int, int]]) -> Iterator[slice]:
-    """Yield the crops of each launch: as many in sequence as MAX_CROP_BYTES allows, at least one."""
+    """Yield the range of crops of each launch: as many as MAX_CROP_BYTES allows, at least one."""
     begin, total = 0, 0
     for number, (height, width) in enumerate(sizes):
         total += height * width * 3
@@ -297,7 +296,7 @@ def _crop_batch(
 
 
 def downscale_to_grey(buffer: Any, picture: DevicePicture, height: int, width: int) -> Any:
-    """Return a picture downscaled to grey, for the motion gate: Warp array uint8 [height, width]."""
+    """Downscale a picture to grey for the motion gate: Warp array uint8 [height, width]."""
     device = buffer.device
     load_kernels(str(device))
     row = _region_descriptors([(picture, picture.whole)], [(0, 0, height, width)])
@@ -312,7 +311,7 @@ def downscale_to_grey(buffer: Any, picture: DevicePicture, height: int, width: i
 
 
 def motion_energy(one: Any, other: Any, rows: int, columns: int) -> NDArray[np.float32]:
-    """Return the mean difference of two grey pictures in each tile, [rows, columns], grey levels."""
+    """Return the mean difference of two grey pictures in each tile, [rows, columns]."""
     differences = wp.empty((rows, columns), dtype=wp.float32, device=one.device)
     wp.launch(
         picture_kernels.tile_differences, dim=(rows, columns), inputs=[one, other],

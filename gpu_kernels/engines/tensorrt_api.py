@@ -82,9 +82,7 @@ def find_tensorrt() -> TensorRt:
         version = tuple(int(part) for part in api.__version__.split(".")[:2])
         if not found.rtx and version < MIN_VERSION:
             required = ".".join(map(str, MIN_VERSION))
-            raise EngineError(
-                f"{found.version} is too old; install TensorRT {required} or newer"
-            )
+            raise EngineError(f"{found.version} is too old; install TensorRT {required} or newer")
         return found
     raise EngineError(
         "TensorRT is not installed; pip install 'odins-ravne[gpu]', or set "

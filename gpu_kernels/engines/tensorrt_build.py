@@ -83,9 +83,7 @@ def _arch_number(arch: str) -> int:
     return int(arch.removeprefix("sm_"))
 
 
-def engine_key(
-    manifest: ModelManifest, trt: TensorRt, arch: str, batches: BatchSizes
-) -> EngineKey:
+def engine_key(manifest: ModelManifest, trt: TensorRt, arch: str, batches: BatchSizes) -> EngineKey:
     """Return the key of the engine that `build_engine` builds from the same arguments."""
     precision = f"half {FP16_GRAPH_VERSION}" if manifest.fp16 else "as exported"
     return EngineKey(manifest.sha256, precision, trt.version, arch, batches)

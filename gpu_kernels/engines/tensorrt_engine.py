@@ -1,7 +1,8 @@
 """Run a TensorRT engine on the GPU; inputs and outputs can stay there.
 
-Two batch slots (`gpu_kernels.engines.tensorrt_slot`) take turns (`gpu_kernels.engines.batch_queue`),
-so that one copies while the other computes. Needs a GPU; tested by `benchmarks/gpu_checks.py`.
+Two batch slots (`gpu_kernels.engines.tensorrt_slot`) are used in turn by a queue
+(`gpu_kernels.engines.batch_queue`), so that one copies while the other computes. Needs a GPU;
+tested by `benchmarks/gpu_checks.py`.
 """
 
 from collections.abc import Callable, Collection

@@ -1,1 +1,1 @@
-"""From decoded pictures to the input of a model."""
+"""Preprocessing: from decoded pictures to the input of a model."""

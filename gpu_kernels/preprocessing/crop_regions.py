@@ -1,41 +1,39 @@
-"""TODO-DOC of gpu_kernels/preprocessing/crop_regions.py."""
+"""Regions of pictures: the crop around a box, in fractions or in pixels."""
 
 from typing import Literal
 
 from gpu_kernels.preprocessing.letterbox import Picture
 
-Region = tuple[float, float, float, float]
+Region = tuple[float, float, float, float]  # x, y, w, h as fractions of the picture
 PixelRegion = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 def crop_region(
     box: Region, shape: Literal["square", "box"], margin: float, width: int, height: int
 ) -> Region:
-    """The region to cut out around a box, inside the picture.
+    """Return the region to crop around a box, inside the picture.
 
     Args:
         box: x, y, w, h as fractions of the picture.
-        shape: `box` keeps the box's proportions; `square` is a square in pixels around its
-            centre, moved to stay inside the picture; a side longer than the picture's is cut off
+        shape: `box` preserves the box's aspect ratio; `square` is a square in pixels around its
+            centre, moved to stay inside the picture. A side longer than the picture's is clipped
             at the edges instead, as `box` always is.
-        margin: added on each side, in parts of the box (of its longest side for `square`).
+        margin: added on each side, as a share of the box (of its longest side for `square`).
         width, height: of the picture, in pixels.
-
-    Returns:
-        x, y, w, h as fractions of the picture.
     """
     x, y, w, h = box
-    wide, high = w * width, h * height
+    box_width, box_height = w * width, h * height
     if shape == "square":
-        wide = high = max(wide, high)
-    wide, high = wide * (1 + 2 * margin), high * (1 + 2 * margin)
-    left, span_x = _clamp_span((x + w / 2) * width, wide, width, shift=shape == "square")
-    top, span_y = _clamp_span((y + h / 2) * height, high, height, shift=shape == "square")
+        box_width = box_height = max(box_width, box_height)
+    box_width, box_height = box_width * (1 + 2 * margin), box_height * (1 + 2 * margin)
+    shift = shape == "square"
+    left, span_x = _clamp_span((x + w / 2) * width, box_width, width, shift)
+    top, span_y = _clamp_span((y + h / 2) * height, box_height, height, shift)
     return left / width, top / height, span_x / width, span_y / height
 
 
 def _clamp_span(centre: float, size: float, limit: int, shift: bool) -> tuple[float, float]:
-    """Start and length of a span around a centre, within 0..limit."""
+    """Return start and length of a span around a centre, within 0..limit."""
     start, end = centre - size / 2, centre + size / 2
     if shift and size <= limit:
         start = min(max(start, 0.0), limit - size)
@@ -45,7 +43,7 @@ def _clamp_span(centre: float, size: float, limit: int, shift: bool) -> tuple[fl
 
 
 def to_pixels(region: Region, width: int, height: int) -> PixelRegion:
-    """left, top, right, bottom of a region (x, y, w, h as fractions) in pixels, at least one."""
+    """Convert a region to pixels: left, top, right, bottom; at least one pixel."""
     x, y, w, h = region
     left, top = min(round(x * width), width - 1), min(round(y * height), height - 1)
     right = min(max(left + 1, round((x + w) * width)), width)
@@ -54,11 +52,11 @@ def to_pixels(region: Region, width: int, height: int) -> PixelRegion:
 
 
 def crop_picture(picture: Picture, region: Region) -> Picture:
-    """The pixels of a region (x, y, w, h as fractions), at least one; a view, not a copy."""
+    """Return the pixels of a region, at least one; a view, not a copy."""
     return crop_pixels(picture, to_pixels(region, picture.shape[1], picture.shape[0]))
 
 
 def crop_pixels(picture: Picture, region: PixelRegion) -> Picture:
-    """The pixels of a region; a view, not a copy."""
+    """Return the pixels of a region; a view, not a copy."""
     left, top, right, bottom = region
     return picture[top:bottom, left:right]

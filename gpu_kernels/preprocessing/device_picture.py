@@ -1,4 +1,4 @@
-"""Pictures that lie on a device: where, and in which form. Knows no device itself."""
+"""Pictures in a buffer of a device: position, format and colours. Independent of the device."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from gpu_kernels.preprocessing.crop_regions import PixelRegion
 
 @dataclass(frozen=True)
 class ColourMatrix:
-    """How YCbCr becomes RGB: luma's zero and scale, and the weights of the differences."""
+    """The conversion of YCbCr to RGB: luma's zero and scale, and the weights of Cb and Cr."""
 
     zero: float
     scale: float
@@ -18,11 +18,13 @@ class ColourMatrix:
     blue_cb: float
 
     @classmethod
-    def of(cls, red: float, blue: float, full_range: bool) -> "ColourMatrix":
-        """Args:
-        red, blue: weights in luma, Kr and Kb of ITU-R BT.601 (0.299, 0.114) or BT.709
-            (0.2126, 0.0722).
-        full_range: luma of 0 to 255, not 16 to 235.
+    def from_weights(cls, red: float, blue: float, full_range: bool) -> "ColourMatrix":
+        """Compute the matrix of a standard.
+
+        Args:
+            red, blue: weights in luma, Kr and Kb of ITU-R BT.601 (0.299, 0.114) or BT.709
+                (0.2126, 0.0722).
+            full_range: True for luma of 0 to 255, False for 16 to 235.
         """
         green = 1 - red - blue
         luma, chroma = (1.0, 1.0) if full_range else (255 / 219, 255 / 224)
@@ -31,7 +33,7 @@ class ColourMatrix:
         return cls(zero, luma, cr, -cb * blue / green, -cr * red / green, cb)
 
 
-BT601 = ColourMatrix.of(0.299, 0.114, full_range=False)
+BT601 = ColourMatrix.from_weights(0.299, 0.114, full_range=False)
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,22 @@ class DevicePicture:
 
     height: int
     width: int
-    start: int  # bytes into the buffer: the picture, or its luma
-    pitch: int  # bytes from row to row
-    turns: int = 0  # quarter turns, counterclockwise, that make it upright
-    chroma: int | None = None  # where the chroma of NV12 begins; None: BGR
+    start: int  # offset of the picture, or of its luma, in bytes
+    pitch: int  # bytes per row
+    turns: int = 0  # counterclockwise quarter turns that make it upright
+    chroma: int | None = None  # offset of the chroma of NV12; None: BGR
     chroma_pitch: int = 0
     colour: ColourMatrix = BT601
 
     @property
     def whole(self) -> PixelRegion:
+        """The region that is all of the picture."""
         return 0, 0, self.width, self.height
 
 
 @dataclass(frozen=True)
 class DeviceFrame:
-    """A picture with the buffer that it lies in; stands where a picture of the host could."""
+    """A picture with its buffer; the device's counterpart of a picture array on the host."""
 
     buffer: Any  # Warp array of bytes
     picture: DevicePicture

@@ -1,8 +1,8 @@
-"""From upright pictures to a model's input, and the geometry to come back.
+"""Resize (letterbox or stretch) and normalise pictures for a model, and map its boxes back.
 
-Pictures are uint8 [h, w, 3] in the order BGR, as OpenCV decodes them; the model's input is in the
-order its manifest names. Boxes are x, y, w, h: top left corner and size, as fractions of the
-upright picture.
+Pictures are upright, uint8 [h, w, 3] in BGR order, as OpenCV decodes them; the order of the
+model's input is in its manifest. Boxes are x, y, w, h: top left corner and size, as fractions of
+the upright picture.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the picture lies in the model's input, in input pixels."""
+    """The position and size of a picture in the model's input, in input pixels."""
 
     x: int
     y: int
@@ -28,9 +28,9 @@ class Placement:
 
 
 def placement(height: int, width: int, spec: InputSpec) -> Placement:
-    """Where a picture of `height` x `width` pixels lies in the input of a model.
+    """Return the placement of a picture of `height` x `width` pixels in the input of a model.
 
-    A letterbox keeps the proportions, to the nearest pixel and never less than one.
+    A letterbox preserves the aspect ratio, to the nearest pixel; each side has at least one.
     """
     if spec.fit == "stretch":
         return Placement(0, 0, spec.width, spec.height)
@@ -45,12 +45,12 @@ def placement(height: int, width: int, spec: InputSpec) -> Placement:
 
 
 def fit(picture: Picture, manifest: ModelManifest) -> Picture:
-    """A picture of any size fitted into a model's input size, still uint8 BGR [H, W, 3]."""
+    """Resize a picture to a model's input size; the result is uint8 BGR [H, W, 3], too."""
     spec = manifest.input
     place = placement(picture.shape[0], picture.shape[1], spec)
-    # INTER_LINEAR against INTER_AREA on the labelled stills, pictures found: megadetector-lite at
-    # 0.25 finds 30 and 30 of 43, ssd-mobilenet-v2-cam16 at 0.3 finds 34 and 26. It is also the
-    # faster one, and the convention that a GPU kernel can follow exactly.
+    # Detections with INTER_LINEAR and INTER_AREA on the 43 labelled stills: megadetector-lite at
+    # 0.25 has 30 and 30, ssd-mobilenet-v2-cam16 at 0.3 has 34 and 26. INTER_LINEAR is also faster,
+    # and a GPU kernel can reproduce it exactly.
     resized = cv2.resize(picture, (place.width, place.height), interpolation=cv2.INTER_LINEAR)
     if (place.height, place.width) == (spec.height, spec.width):
         return np.asarray(resized, dtype=np.uint8)
@@ -60,14 +60,14 @@ def fit(picture: Picture, manifest: ModelManifest) -> Picture:
 
 
 def to_input(fitted: Sequence[Picture], manifest: ModelManifest) -> NDArray[np.float32]:
-    """Fitted pictures (uint8 BGR [H, W, 3]) as a model's input, float32 RGB.
+    """Convert fitted pictures (uint8 BGR [H, W, 3]) to a model's input, float32 RGB.
 
     Returns:
         [N, 3, H, W], or [N, H, W, 3] for a model of layout nhwc.
     """
     spec = manifest.input
     images = np.empty((len(fitted), 3, spec.height, spec.width), dtype=np.float32)
-    # An assignment that reverses and moves the channels is 8 times faster than blobFromImages.
+    # This assignment, which reverses and moves the channels, is 8 times faster than blobFromImages.
     for image, picture in zip(images, fitted, strict=True):
         image[:] = picture[:, :, ::-1].transpose(2, 0, 1)
     for channel, (multiply, add) in enumerate(zip(spec.multiply, spec.add, strict=True)):
@@ -81,7 +81,7 @@ def to_input(fitted: Sequence[Picture], manifest: ModelManifest) -> NDArray[np.f
 def scale_boxes(
     corners: NDArray[np.float32], height: int, width: int, spec: InputSpec
 ) -> NDArray[np.float32]:
-    """Boxes of the input as boxes of the picture.
+    """Convert boxes in input pixels to boxes of the picture.
 
     Args:
         corners: [K, 4] x0, y0, x1, y1 in input pixels.

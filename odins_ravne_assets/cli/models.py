@@ -24,7 +24,7 @@ def list_models() -> None:
         table.add_column(heading)
     for name in shipped_models():
         manifest = load_manifest(name)
-        table.add_row(manifest.name, manifest.task, manifest.licence, manifest.honest)
+        table.add_row(manifest.name, manifest.task, manifest.licence, manifest.description)
     out.print(table)
 
 

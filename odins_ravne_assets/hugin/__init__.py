@@ -1,1 +1,1 @@
-"""Hugin: from labelled detections to observations."""
+"""Hugin: species identification, observations, reports and exports."""

@@ -1,1 +1,1 @@
-"""What is handed to other tools: MegaDetector JSON, Camtrap DP, CSV."""
+"""Exports for other tools: MegaDetector JSON, Camtrap DP, CSV."""

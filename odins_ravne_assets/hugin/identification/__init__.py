@@ -1,1 +1,1 @@
-"""What a box counts as: taxonomy, roll-up, sequence votes, repeat detections."""
+"""Species identification: taxonomy, roll-up, sequence votes, repeat detections."""

@@ -1,1 +1,1 @@
-"""The HTML report of a camera."""
+"""The HTML report of one or more cameras."""

@@ -1,1 +1,1 @@
-"""Corrections by reviewers."""
+"""Corrections of reviewers: review files, corrections, missed detections."""

@@ -1,1 +1,1 @@
-"""Stage 3: observations (visits), and the JSON files that list them."""
+"""Stage 3: observations (visits in texts for users), and their JSON files."""

@@ -191,7 +191,7 @@ def copy_to_slot(buffer: Any, start: int, frame: Any) -> DevicePicture:
     turns = round((frame.rotation or 0) / 90) % 4
     upright = (width, height) if turns % 2 else (height, width)
     weights = WEIGHTS.get(frame.colorspace, BT601_WEIGHTS)
-    colour = ColourMatrix.of(*weights, full_range=frame.color_range == FULL_RANGE)
+    colour = ColourMatrix.from_weights(*weights, full_range=frame.color_range == FULL_RANGE)
     return DevicePicture(*upright, start, width, turns, middle, width, colour)
 
 

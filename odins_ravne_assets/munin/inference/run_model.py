@@ -69,11 +69,11 @@ class DetectorRunner:
         """
         self._model = model
         self._threshold = threshold
-        self._heads: Any = None  # on a device
+        self._gpu_decoder: Any = None  # on a device
         if model.engine.device is not None:
             from gpu_kernels.heads.gpu_box_decoding import GpuBoxDecoder
 
-            self._heads = GpuBoxDecoder(model.manifest, threshold)
+            self._gpu_decoder = GpuBoxDecoder(model.manifest, threshold)
 
     def start(self, regions: Sequence[PictureRegion]) -> Callable[[], list[Boxes]]:
         """Start inference on a batch.
@@ -86,13 +86,13 @@ class DetectorRunner:
             A function that waits, and returns the boxes of each region, as fractions of it.
         """
         sizes = [(bottom - top, right - left) for _, (left, top, right, bottom) in regions]
-        if self._heads is None:
+        if self._gpu_decoder is None:
             outputs = _run_on_host(self._model, regions)
             found = decode_boxes(outputs, self._model.manifest, sizes, self._threshold)
             return lambda: found
 
         def read(slot: BatchSlot, start: int, stop: int) -> Callable[[], list[Boxes]]:
-            boxes: Callable[[], list[Boxes]] = self._heads.read(slot, sizes[start:stop])
+            boxes: Callable[[], list[Boxes]] = self._gpu_decoder.start(slot, sizes[start:stop])
             return boxes
 
         engine = cast(DeviceEngine, self._model.engine)
@@ -150,7 +150,7 @@ def _filler(model: LoadedModel, regions: Sequence[PictureRegion]) -> FillSlot:
             pictures = [(device_picture, region) for _, device_picture, region in members]
             buffer = members[0][0]
             # Held until the slot has finished: the GPU reads them later.
-            slot.held.append((buffer, fit_into(target, buffer, pictures, model.manifest.input,
+            slot.references.append((buffer, fit_into(target, buffer, pictures, model.manifest.input,
                                                slot.stream)))  # fmt: skip
             done += len(members)
 

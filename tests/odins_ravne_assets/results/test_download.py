@@ -186,8 +186,8 @@ def test_a_folder_named_after_the_only_camera_is_its_folder(tmp_path: Path) -> N
 # Re-runs
 
 
-def run_script(folder: Path, *words: str, python: tuple[str, ...] = ()) -> Any:
-    command = [sys.executable, *python, str(folder / RUNNER), *words]
+def run_script(folder: Path, *arguments: str, python: tuple[str, ...] = ()) -> Any:
+    command = [sys.executable, *python, str(folder / RUNNER), *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=60)
 
 
@@ -262,8 +262,8 @@ def test_the_command_downloads_all_cameras_and_prints_a_summary(
     two_cameras: Path, tmp_path: Path
 ) -> None:
     munin = Munin(tmp_path / "munin")
-    words = ("--cloud-path", two_cameras.as_uri(), "--local-path", tmp_path / "here")
-    ended = munin("cost", "download-stage3", *words, "--summary", "--create-runner")
+    arguments = ("--cloud-path", two_cameras.as_uri(), "--local-path", tmp_path / "here")
+    ended = munin("cost", "download-stage3", *arguments, "--summary", "--create-runner")
     assert ended.code == 0, ended.err
     lines = ended.out.splitlines()
     assert lines[0] == "5 visits (1 to review) at 2 cameras, of 8 pictures and 0 videos"
@@ -280,8 +280,8 @@ def test_the_command_reads_s3_without_a_cloud_profile(
 ) -> None:
     environment = {**CREDENTIALS, "AWS_ENDPOINT_URL_S3": s3.url}
     munin = Munin(tmp_path / "munin", environment=environment)
-    words = ("--cloud-path", cloud.url, "--local-path", tmp_path / "here")
-    ended = munin("cost", "download-stage3", *words)
+    arguments = ("--cloud-path", cloud.url, "--local-path", tmp_path / "here")
+    ended = munin("cost", "download-stage3", *arguments)
     assert ended.code == 0, ended.err
     assert not (tmp_path / "here/camera7" / RUNNER).exists()
     assert (tmp_path / "here/camera7/stage3/report.html").exists()
@@ -297,8 +297,8 @@ def test_archived_results_are_an_error_with_the_restore_command(
         Bucket=bucket, Key=key, CopySource=f"{bucket}/{key}", StorageClass="GLACIER"
     )
     munin = Munin(tmp_path / "munin", environment={**CREDENTIALS, "AWS_ENDPOINT_URL_S3": s3.url})
-    words = ("--cloud-path", cloud.url, "--local-path", tmp_path / "here")
-    ended = munin("cost", "download-stage3", *words)
+    arguments = ("--cloud-path", cloud.url, "--local-path", tmp_path / "here")
+    ended = munin("cost", "download-stage3", *arguments)
     assert ended.code == 1
     [error] = ended.errors
     assert f"{cloud.url}/week/{LARGE}: is archived (GLACIER)" in error

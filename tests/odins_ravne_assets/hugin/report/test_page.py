@@ -337,8 +337,8 @@ def test_a_blurred_person_has_no_colour(tmp_path: Path) -> None:
 
 
 def test_a_person_next_to_an_animal_is_blurred_in_the_animal_s_picture(tmp_path: Path) -> None:
-    beside = LabelledBox("domestic dog", "Canis familiaris", xywh=(0.6, 0.4, 0.3, 0.3))
-    page = person_in(CHECKS, beside, PERSON, folder=tmp_path)
+    dog_box = LabelledBox("domestic dog", "Canis familiaris", xywh=(0.6, 0.4, 0.3, 0.3))
+    page = person_in(CHECKS, dog_box, PERSON, folder=tmp_path)
     dog = next(row for row in visits(page) if "dog" in row["species"])
     picture = pictures(page)[dog["picture"]]
     # The person ends a third into the dog's box; a margin around it is blurred too.
@@ -346,15 +346,15 @@ def test_a_person_next_to_an_animal_is_blurred_in_the_animal_s_picture(tmp_path:
 
 
 def test_a_detection_labelled_as_a_person_is_blurred(tmp_path: Path) -> None:
-    called = LabelledBox("human", "Homo sapiens")
-    (shown,) = pictures(person_in(CHECKS, called, folder=tmp_path))
+    labelled_person = LabelledBox("human", "Homo sapiens")
+    (shown,) = pictures(person_in(CHECKS, labelled_person, folder=tmp_path))
     assert detail(shown) < 2
 
 
 def test_a_detection_labelled_as_a_person_is_blurred_in_other_pictures_too(tmp_path: Path) -> None:
-    called = LabelledBox("human", "Homo sapiens")
-    beside = LabelledBox("domestic dog", "Canis familiaris", xywh=(0.6, 0.4, 0.3, 0.3))
-    page = person_in(CHECKS, beside, called, folder=tmp_path)
+    labelled_person = LabelledBox("human", "Homo sapiens")
+    dog_box = LabelledBox("domestic dog", "Canis familiaris", xywh=(0.6, 0.4, 0.3, 0.3))
+    page = person_in(CHECKS, dog_box, labelled_person, folder=tmp_path)
     dog = next(row for row in visits(page) if "dog" in row["species"])
     assert detail(pictures(page)[dog["picture"]][50:140, :60]) < 2
 
@@ -391,10 +391,10 @@ def test_a_blurred_body_is_a_few_blocks_however_large() -> None:
 
 
 def test_the_best_crops_in_the_ui_are_of_frames_without_people(tmp_path: Path) -> None:
-    beside = LabelledBox("domestic dog", "Canis familiaris", xywh=(0.6, 0.4, 0.3, 0.3))
-    store = CameraOutput(tmp_path / "a").still("1.jpg", NIGHT, beside, PERSON).write()
+    dog_box = LabelledBox("domestic dog", "Canis familiaris", xywh=(0.6, 0.4, 0.3, 0.3))
+    store = CameraOutput(tmp_path / "a").still("1.jpg", NIGHT, dog_box, PERSON).write()
     assert contact_sheet(store, Stage1Journal(store, "one")) is None
-    store = CameraOutput(tmp_path / "b").still("1.jpg", NIGHT, beside).write()
+    store = CameraOutput(tmp_path / "b").still("1.jpg", NIGHT, dog_box).write()
     assert contact_sheet(store, Stage1Journal(store, "one"))
 
 

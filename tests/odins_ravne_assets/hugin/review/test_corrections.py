@@ -207,8 +207,8 @@ def test_a_correction_of_a_box_survives_a_renamed_file_and_another_detector(tmp_
         for row in table:
             row["content_hash"] = camera.rows["media"][0]["content_hash"]
     again.store(tmp_path / "again")
-    for made in (tmp_path / "again" / "tables").iterdir():
-        made.replace(tmp_path / "camera7" / "tables" / made.name)
+    for file in (tmp_path / "again" / "tables").iterdir():
+        file.replace(tmp_path / "camera7" / "tables" / file.name)
     run(store)
     assert {
         (v["species"], v["detection_timeline"][0]["box_number"]) for v in observations(store)

@@ -454,8 +454,8 @@ def footage_rows(draw: st.DrawFn) -> list[Row]:
             "utc_offset_minutes": draw(st.sampled_from([None, 60, 120])),
         }
         offsets = st.sampled_from([0, 1, 2000, 4999, 5000, 600_000])
-        seen = draw(st.lists(offsets, min_size=1, max_size=3, unique=True).map(sorted))
-        for frame, offset in enumerate(seen if kind == "video" else [0]):
+        frame_offsets = draw(st.lists(offsets, min_size=1, max_size=3, unique=True).map(sorted))
+        for frame, offset in enumerate(frame_offsets if kind == "video" else [0]):
             for index in range(draw(st.integers(1, 3))):
                 rows.append(
                     box(
