@@ -1,12 +1,11 @@
-"""A drill: runs that lose machine after machine, and their orchestrators, and must not care.
+"""Interruption drill: runs whose spot machines are interrupted and whose orchestrators are killed.
 
-Runs of the same footage follow each other in a sandbox of the drill's own, each with an output of
-its own. After each of them, its results must be those of an undisturbed run on this machine, no
-medium may be in the journal twice, and no job may be left.
+Runs of the same footage follow each other in a sandbox, each with its own output. Each must have
+the results of an undisturbed local run, no medium twice in its journal, and no job left.
 
     python benchmarks/interruption_drill.py FOOTAGE --interruptions 200 --kills 20
 
-The exit code is 1 when anything is lost, done twice or left behind, 2 for wrong use.
+The exit code is 1 if anything is lost, done twice or left over, and 2 for a usage error.
 """
 
 import argparse
@@ -23,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from interruption_drill_injector import InterruptionInjector
+from interruption_drill_injector import InterruptionInjector, Moment
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.instance_home import DAGSTER_YAML
 from odins_ravne_assets.munin.media.media_files import kind_by_name
+from resources.aws.batch_states import ENDED_STATUSES
 from resources.aws.clients import AwsClients
 from resources.compute.environment import ComputeEnvironment
 from resources.errors import LaunchError, RavneError, UsageError
@@ -44,37 +44,46 @@ from resources.storage.open_store import open_store
 
 CAMERA = "drill"
 BUCKET = f"s3://{data_bucket(Aws().name)}"
-# Twenty of the account's seconds a second: its leases of 90 s bear a busy machine.
+# Twenty seconds of the account per second, so that leases of 90 s do not expire on a busy machine.
 CONFIG = SandboxConfig(
     scale=20, boot_seconds=20, pull_seconds=10, idle_seconds=60, stop_grace_seconds=200
 )
-# Work stays on spot, however often its machine is taken.
+# Work stays on spot, however often its machine is interrupted.
 MOST_INTERRUPTIONS = 100_000
 RUN_SECONDS = 900.0  # real; a run that takes longer hangs
 
-# Exports whose formats ask for the time at which they were made, and where they say it.
+# The keys of exports that hold the time of their creation.
 TIME_KEYS = {"megadetector.json": "info", "datapackage.json": "created"}
 
-Tell = Callable[[str], None]
+OnLog = Callable[[str], None]
 Contents = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class DrillResult:
-    """What a drill came to. Money in USD, of the sandbox's true bill."""
+    """The result of a drill. Money in USD, of the sandbox's true bill.
+
+    Args:
+        interrupted: interruptions by moment.
+        killed: killed orchestrators.
+        usd_undisturbed: cost of the same number of undisturbed runs.
+        lost_seconds: of interrupted machines, most of them free in their first hour.
+        usd_lost: charge for interrupted machines.
+        usd_lost_on_demand: cost of these on demand.
+    """
 
     runs: int
-    hit: Counter[str]  # interruptions by moment
+    interrupted: Counter[Moment]
     killed: int
-    usd_undisturbed: float  # of as many runs that nothing comes across
+    usd_undisturbed: float
     usd: float
-    lost_seconds: float  # of machines that EC2 took, most of them free in their first hour
-    usd_lost: float  # what EC2 charged for these all the same
-    usd_lost_on_demand: float  # what these would have cost on demand
+    lost_seconds: float
+    usd_lost: float
+    usd_lost_on_demand: float
 
 
 class Drill:
-    """Runs in a sandbox, and what they should have come to."""
+    """Runs in a sandbox, and their expected results."""
 
     def __init__(self, sandbox: Sandbox, card: Path, folder: Path) -> None:
         self._folder = folder
@@ -92,45 +101,45 @@ class Drill:
         (folder / "dagster").mkdir()
         (folder / "dagster" / "dagster.yaml").write_text(DAGSTER_YAML, encoding="utf-8")
         _copy(LocalStore(card), self._store(f"{BUCKET}/footage/{CAMERA}"))
-        here = Camera(CAMERA, card.as_uri(), (folder / "local").as_uri())
-        self._end(self._start(here, "local", {}))
+        local = Camera(CAMERA, card.as_uri(), (folder / "local").as_uri())
+        self._wait(self._start(local, "local", {}))
         self._expected = contents(LocalStore(folder / "local"))
 
     def undisturbed(self) -> float:
-        """What a run costs that nothing comes across, in USD."""
+        """Make an undisturbed run, and return its cost in USD."""
         self.run("undisturbed", None)
-        self._sandbox.clock.sleep(CONFIG.idle_seconds * 2)  # its machine is idle, then gone
+        self._sandbox.clock.sleep(CONFIG.idle_seconds * 2)  # until its idle machine is terminated
         return sum(line.cost for line in self._sandbox.bill())
 
-    def run(self, name: str, strikes: InterruptionInjector | None) -> None:
-        """One run to its end, started again whenever it is killed.
+    def run(self, name: str, injector: InterruptionInjector | None) -> None:
+        """Complete a run, restarting it whenever it is killed, and check it.
 
         Raises:
-            LaunchError: something is not as it must be.
+            LaunchError: results are missing or wrong, work is done twice, or a job is left.
         """
         camera = Camera(CAMERA, f"{BUCKET}/footage/{CAMERA}", f"{BUCKET}/results/{name}")
         code: int = -signal.SIGKILL
         while code == -signal.SIGKILL:
             process = self._start(camera, "sandbox", self._overrides)
-            if strikes is not None:
-                strikes.begin_orchestrator(process.kill)
-            code = self._end(process)
+            if injector is not None:
+                injector.begin_orchestrator(process.kill)
+            code = self._wait(process)
         self._check(name, self._store(camera.output_url))
 
     def _check(self, name: str, output: ObjectStore) -> None:
         found = contents(output)
         if found.keys() != self._expected.keys():
-            odd = sorted(found.keys() ^ self._expected.keys())
-            raise LaunchError(f"drill: run {name} has other results: {', '.join(odd)}")
+            differing = sorted(found.keys() ^ self._expected.keys())
+            raise LaunchError(f"drill: run {name} has other results: {', '.join(differing)}")
         for key, content in self._expected.items():
             if not _same(found[key], content):
-                raise LaunchError(f"drill: {key} of run {name} is not that of a local run")
+                raise LaunchError(f"drill: {key} of run {name} differs from that of a local run")
         twice = [content for content, times in journalled(output).items() if times > 1]
         if twice:
             raise LaunchError(f"drill: media twice in the journal of run {name}: {twice}")
-        alive = [j for j in self._sandbox.jobs() if j["status"] not in ("SUCCEEDED", "FAILED")]
-        if alive:
-            raise LaunchError(f"drill: run {name} left {len(alive)} jobs")
+        live = [j for j in self._sandbox.jobs() if j["status"] not in ENDED_STATUSES]
+        if live:
+            raise LaunchError(f"drill: run {name} left {len(live)} jobs")
 
     def _store(self, url: str) -> ObjectStore:
         return open_store(url, self._clients)
@@ -155,8 +164,8 @@ class Drill:
                 stderr=log,
             )
 
-    def _end(self, process: "subprocess.Popen[bytes]") -> int:
-        """Wait for a run's process; its exit code, which is 0 or that of SIGKILL."""
+    def _wait(self, process: "subprocess.Popen[bytes]") -> int:
+        """Wait for a run's process, and return its exit code: 0, or that of SIGKILL."""
         try:
             code = process.wait(RUN_SECONDS)
         except subprocess.TimeoutExpired:
@@ -165,54 +174,55 @@ class Drill:
         assert process.stdin is not None
         process.stdin.close()
         if code not in (0, -signal.SIGKILL):
-            last = (self._folder / "log").read_text("utf-8", "replace")[-3000:]
-            raise LaunchError(f"drill: a run ended with exit code {code}; its log ends so:\n{last}")
+            end = (self._folder / "log").read_text("utf-8", "replace")[-3000:]
+            raise LaunchError(f"drill: a run has exit code {code}; the end of its log:\n{end}")
         return code
 
 
 def drill(
-    card: Path, interruptions: int, kills: int, per_run: int, seed: int, tell: Tell
+    card: Path, interruptions: int, kills: int, per_run: int, seed: int, on_log: OnLog
 ) -> DrillResult:
-    """Run until so many interruptions and kills have struck.
+    """Run until that many interruptions and kills have happened.
 
     Args:
         card: a camera's footage; a few media are enough.
-        per_run: the most interruptions of one run.
-        tell: is told of each run.
+        per_run: maximum of interruptions of one run.
+        on_log: is called with a message after each run.
 
     Raises:
         UsageError: there are no media.
-        LaunchError: something was lost, done twice or left behind.
+        LaunchError: something is lost, done twice or left over.
     """
     if not any(kind_by_name(stored.key) for stored in LocalStore(card).list()):
-        raise UsageError(f"FOOTAGE {card}: holds no pictures or videos")
+        raise UsageError(f"FOOTAGE {card}: contains no pictures or videos")
     os.environ.update(CREDENTIALS)
     with tempfile.TemporaryDirectory(prefix="munin-drill-") as folder, Sandbox(CONFIG) as sandbox:
-        rig = Drill(sandbox, card, Path(folder))
-        one_run = rig.undisturbed()
-        tell(f"undisturbed: ${one_run:.4f}")
+        runner = Drill(sandbox, card, Path(folder))
+        one_run = runner.undisturbed()
+        on_log(f"undisturbed: ${one_run:.4f}")
         before = len(sandbox.bill())
         runs = 0
-        with InterruptionInjector(sandbox, interruptions, per_run, kills, seed) as strikes:
-            while not strikes.done:
+        with InterruptionInjector(sandbox, interruptions, per_run, kills, seed) as injector:
+            while not injector.done:
                 runs += 1
-                strikes.begin_run()
-                rig.run(str(runs), strikes)
-                tell(
-                    f"run {runs}: as an undisturbed one; {strikes.hit.total()} interruptions and "
-                    f"{strikes.killed} killed orchestrators so far"
+                injector.begin_run()
+                runner.run(str(runs), injector)
+                on_log(
+                    f"run {runs}: same results as undisturbed; so far "
+                    f"{injector.interrupted.total()} interruptions and {injector.killed} killed "
+                    "orchestrators"
                 )
-        return _drilled(runs, strikes, one_run, sandbox.bill()[before:])
+        return _result(runs, injector, one_run, sandbox.bill()[before:])
 
 
-def _drilled(
+def _result(
     runs: int, strikes: InterruptionInjector, one_run: float, bill: Sequence[BillLine]
 ) -> DrillResult:
     lost = [line for line in bill if line.interrupted]
     return DrillResult(
         runs=runs,
-        hit=strikes.hit,
-        killed=strikes.killed,
+        interrupted=injector.interrupted,
+        killed=injector.killed,
         usd_undisturbed=one_run * runs,
         usd=sum(line.cost for line in bill),
         lost_seconds=sum(line.seconds for line in lost),
@@ -222,7 +232,7 @@ def _drilled(
 
 
 def contents(output: ObjectStore) -> Contents:
-    """Tables and Stage 3's files of a camera, without what belongs to the place they lie in."""
+    """Return a camera's tables and Stage 3 files, without facts of their location."""
     found: Contents = {}
     for folder in ("tables", "stage3"):
         for stored in output.list(folder):
@@ -236,17 +246,17 @@ def contents(output: ObjectStore) -> Contents:
 
 
 def without_run_facts(key: str, data: bytes) -> Any:
-    """A file of Stage 3 without what belongs to one run: when it was made, and what it cost."""
+    """Return a file of Stage 3 without the time and the cost of its run; None for the report."""
     if key == REPORT_PAGE:
         return None
     name = key.rpartition("/")[2]
     if name not in TIME_KEYS:
         return data
-    return {item: said for item, said in json.loads(data).items() if item != TIME_KEYS[name]}
+    return {item: value for item, value in json.loads(data).items() if item != TIME_KEYS[name]}
 
 
 def journalled(output: ObjectStore) -> Counter[str]:
-    """How often each content is in Stage 1's journal."""
+    """Count the entries of each content in Stage 1's journal."""
     counts: Counter[str] = Counter()
     for stored in output.list("journal/stage1"):
         if stored.key.endswith(".media.parquet"):
@@ -269,28 +279,30 @@ def _copy(source: ObjectStore, target: ObjectStore) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("footage", type=Path, help="a camera's folder; a few media are enough")
-    parser.add_argument("--interruptions", type=int, default=200, help="spot machines to take away")
+    parser.add_argument("--interruptions", type=int, default=200, help="spot machines to interrupt")
     parser.add_argument("--kills", type=int, default=20, help="orchestrators to kill")
-    parser.add_argument("--per-run", type=int, default=10, help="most interruptions of one run")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument(
+        "--per-run", type=int, default=10, help="maximum of interruptions of one run"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     options = parser.parse_args(arguments)
     card = options.footage.resolve()
     try:
-        drilled = drill(
+        result = drill(
             card, options.interruptions, options.kills, options.per_run, options.seed, print
         )
     except RavneError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
-    for moment, times in sorted(drilled.hit.items()):
-        print(f"  {times:4d} machines taken {moment}")
+    for moment, times in sorted(result.interrupted.items()):
+        print(f"  {times:4d} machines interrupted {moment}")
     print(
-        f"{drilled.hit.total()} interruptions and {drilled.killed} killed orchestrators in "
-        f"{drilled.runs} runs: results as of undisturbed ones, nothing twice, no job left.\n"
-        f"Bill ${drilled.usd:.4f}; as many undisturbed runs ${drilled.usd_undisturbed:.4f}. Of the "
-        f"bill, wasted ${drilled.usd_lost:.4f} on {drilled.lost_seconds / 3600:.1f} machine-hours "
-        f"that EC2 took back (on demand ${drilled.usd_lost_on_demand:.4f}): it charges nothing for "
-        "first hours that it breaks off."
+        f"{result.interrupted.total()} interruptions and {result.killed} killed orchestrators in "
+        f"{result.runs} runs: same results as undisturbed runs, nothing twice, no job left.\n"
+        f"Bill ${result.usd:.4f}; the same number of undisturbed runs "
+        f"${result.usd_undisturbed:.4f}. Wasted ${result.usd_lost:.4f} on "
+        f"{result.lost_seconds / 3600:.1f} interrupted machine-hours (on demand "
+        f"${result.usd_lost_on_demand:.4f}): EC2 does not charge interrupted first hours."
     )
     return 0
 

@@ -1,60 +1,70 @@
-"""Trouble for runs in a sandbox, on time: when a drill takes machines away and kills orchestrators.
+"""Fault injection for the interruption drill: interrupts machines and kills orchestrators.
 
-What a worker is at is seen by what it asks S3 for. A strike for each moment is armed all the time.
+The requests of a worker to S3 show its stage. For each moment of `Moment`, one interruption is
+armed at all times.
 """
 
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from threading import Event, RLock, Thread, Timer
 from time import sleep
 
+from resources.aws.batch_states import JobStatus
+from resources.sandbox.fleet.instances import InstanceState
 from resources.sandbox.model.config import CREDENTIALS
+from resources.sandbox.model.prices import SPOT
 from resources.sandbox.sandbox import Sandbox
 from resources.sandbox.wire.protocol import AwsRequest
 
-# When a machine is taken, and how; without a notice but for the last two.
-MOMENTS = (
-    "while it boots",
-    "before the worker starts",
-    "in Stage 0",
-    "in Stage 1",
-    "in Stage 2",
-    "while writing",
-    "with a notice",
-    "within the notice",
-)
+
+class Moment(StrEnum):
+    """The moment of an interruption; all but the last two are without a notice."""
+
+    BOOT = "while it boots"
+    START = "before the worker starts"
+    STAGE_0 = "in Stage 0"
+    STAGE_1 = "in Stage 1"
+    STAGE_2 = "in Stage 2"
+    WRITE = "during a write"
+    NOTICE = "with a notice"
+    WITHIN_NOTICE = "within the notice"
+
+
+WITH_NOTICE = {Moment.NOTICE, Moment.WITHIN_NOTICE}
 FOOTAGE, MEDIA_TABLE, DETECTIONS = "/footage/", "/tables/media.parquet", "/tables/detections"
 WRITTEN = ("/journal/stage1/", "/journal/stage2/", "/tables/", "/stage3/", "/launches/")
-# An orchestrator dies at one of so many of its requests: about as many as a run takes that loses
+# An orchestrator is killed at one of its first requests: about as many as a run makes that loses
 # some machines.
 ORCHESTRATOR_REQUESTS = 150
 KILLS_PER_RUN = 2
-# Of a machine that boots, or a job that starts, each time it is looked at.
+# Probability of an interruption at each check of a booting machine or a starting job.
 CHANCE = 0.1
-# Real seconds: of Stage 2 in a run of a few media, of a look at machines, and how long a worker
-# is held in a write while its machine goes.
-STAGE2_SECONDS, LOOK_SECONDS, HELD_SECONDS = 1.0, 0.05, 0.15
+# Real seconds: Stage 2 of a run with a few media; the interval of checks of the machines; the delay
+# of a write while the machine is interrupted.
+STAGE2_SECONDS, CHECK_SECONDS, WRITE_DELAY_SECONDS = 1.0, 0.05, 0.15
 
 
 @dataclass
 class _Trigger:
-    """When the next strike of a moment is due."""
+    """The trigger of the next interruption at a moment."""
 
-    skip: int  # requests that fit are let pass first
-    written: str  # part of the keys that `while writing` means
+    skip: int  # matching requests to skip
+    written: str  # part of the key, for Moment.WRITE
     delay: float  # real seconds
 
 
 @dataclass
 class InterruptionInjector:
-    """Strikes until `wanted` have hit, each moment as often. Requests tell it the time, see
-    Sandbox.on_request.
+    """Interrupts machines until `wanted` are interrupted, at each moment equally often.
+
+    Requests are its clock, see Sandbox.on_request.
 
     Args:
-        wanted: machines to take away.
-        per_run: the most that one run has to bear.
+        wanted: machines to interrupt.
+        per_run: maximum of interruptions of one run.
         kills: orchestrators to kill, at one of their requests.
     """
 
@@ -63,62 +73,62 @@ class InterruptionInjector:
     per_run: int
     kills: int
     seed: int
-    hit: Counter[str] = field(default_factory=Counter)
+    interrupted: Counter[Moment] = field(default_factory=Counter)
     killed: int = 0
     _lock: RLock = field(default_factory=RLock)
-    _over: Event = field(default_factory=Event)
-    _in_run: Counter[str] = field(default_factory=Counter)
+    _ended: Event = field(default_factory=Event)
+    _in_run: Counter[Moment] = field(default_factory=Counter)
     _killed_in_run: int = 0
-    _struck: set[str] = field(default_factory=set)  # machines
-    _media_known: bool = False
+    _machines: set[str] = field(default_factory=set)  # that were interrupted
+    _has_media_table: bool = False
     _kill: Callable[[], None] | None = None
     _requests_left: int = 0
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
-        self._armed = {moment: self._arm() for moment in MOMENTS}
-        self._thread = Thread(target=self._look_at_machines, daemon=True)
+        self._triggers = {moment: self._arm() for moment in Moment}
+        self._thread = Thread(target=self._check_machines, daemon=True)
 
     @property
     def done(self) -> bool:
-        return self.hit.total() >= self.wanted and self.killed >= self.kills
+        return self.interrupted.total() >= self.wanted and self.killed >= self.kills
 
     def __enter__(self) -> "InterruptionInjector":
-        self.sandbox.on_request = self._asked
+        self.sandbox.on_request = self._on_request
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.sandbox.on_request = lambda request: None
-        self._over.set()
+        self._ended.set()
         self._thread.join()
 
     def begin_run(self) -> None:
-        """Another camera's run begins."""
+        """Reset the counts of a run."""
         with self._lock:
             self._in_run.clear()
-            self._killed_in_run, self._media_known = 0, False
+            self._killed_in_run, self._has_media_table = 0, False
 
     def begin_orchestrator(self, kill: Callable[[], None]) -> None:
-        """A process of a run begins; the first ones of each run may be killed."""
+        """Register a new process of the run; the first ones of each run may be killed."""
         with self._lock:
-            spared = self.killed >= self.kills or self._killed_in_run >= KILLS_PER_RUN
-            self._kill = None if spared else kill
+            is_enough = self.killed >= self.kills or self._killed_in_run >= KILLS_PER_RUN
+            self._kill = None if is_enough else kill
             self._requests_left = self._random.randint(1, ORCHESTRATOR_REQUESTS)
 
-    # when
+    # triggers
 
     def _arm(self) -> _Trigger:
         pick = self._random
         return _Trigger(pick.randint(0, 2), pick.choice(WRITTEN), pick.random())
 
-    def _asked(self, request: AwsRequest) -> None:
+    def _on_request(self, request: AwsRequest) -> None:
         if request.access_key == CREDENTIALS["AWS_ACCESS_KEY_ID"]:
-            self._orchestrator_asked()
+            self._on_orchestrator_request()
         elif request.service == "s3":
-            self._worker_asked(request)
+            self._on_worker_request(request)
 
-    def _orchestrator_asked(self) -> None:
+    def _on_orchestrator_request(self) -> None:
         with self._lock:
             self._requests_left -= 1
             if self._kill is not None and self._requests_left <= 0:
@@ -127,87 +137,90 @@ class InterruptionInjector:
                 self.killed += 1
                 self._killed_in_run += 1
 
-    def _worker_asked(self, request: AwsRequest) -> None:
+    def _on_worker_request(self, request: AwsRequest) -> None:
         with self._lock:
             written = request.path if request.method == "PUT" else ""
             read = request.path if request.method == "GET" else ""
-            self._media_known = self._media_known or MEDIA_TABLE in written
-            moment = self._struck_at([each for each in MOMENTS if self._fits(each, read, written)])
-        if moment == "while writing":
-            sleep(HELD_SECONDS)
+            self._has_media_table = self._has_media_table or MEDIA_TABLE in written
+            moments = [each for each in Moment if self._matches(each, read, written)]
+            moment = self._interrupt_at(moments)
+        if moment == Moment.WRITE:
+            sleep(WRITE_DELAY_SECONDS)
 
-    def _fits(self, moment: str, read: str, written: str) -> bool:
+    def _matches(self, moment: Moment, read: str, written: str) -> bool:
         match moment:
-            case "in Stage 0":
-                return FOOTAGE in read and not self._media_known
-            case "in Stage 1" | "with a notice" | "within the notice":
-                return FOOTAGE in read and self._media_known
-            case "in Stage 2":
+            case Moment.STAGE_0:
+                return FOOTAGE in read and not self._has_media_table
+            case Moment.STAGE_1 | Moment.NOTICE | Moment.WITHIN_NOTICE:
+                return FOOTAGE in read and self._has_media_table
+            case Moment.STAGE_2:
                 return DETECTIONS in written
-            case "while writing":
-                return self._armed[moment].written in written
+            case Moment.WRITE:
+                return self._triggers[moment].written in written
         return False
 
-    def _struck_at(self, moments: Sequence[str]) -> str | None:
-        """Strike at one of the moments that it is now, if its strike is due."""
-        for moment in sorted(moments, key=lambda each: self.hit[each]):
-            armed = self._armed[moment]
-            if armed.skip > 0 and moment != "in Stage 2":  # there is one such request in an attempt
-                armed.skip -= 1
-            elif self._is_wanted(moment) and self._strike(moment):
+    def _interrupt_at(self, moments: Sequence[Moment]) -> Moment | None:
+        """Interrupt the machine at one of the present moments, if its trigger is due."""
+        for moment in sorted(moments, key=lambda each: self.interrupted[each]):
+            trigger = self._triggers[moment]
+            # An attempt makes only one request that matches Stage 2.
+            if trigger.skip > 0 and moment != Moment.STAGE_2:
+                trigger.skip -= 1
+            elif self._is_wanted(moment) and self._interrupt(moment):
                 return moment
         return None
 
-    def _is_wanted(self, moment: str) -> bool:
-        """Whether there have been too few of them, in the drill and in this run."""
-        if self.hit.total() >= self.wanted or self._in_run.total() >= self.per_run:
+    def _is_wanted(self, moment: Moment) -> bool:
+        """True if there have been too few of them, in the drill and in this run."""
+        if self.interrupted.total() >= self.wanted or self._in_run.total() >= self.per_run:
             return False
-        of_each = [-(-most // len(MOMENTS)) for most in (self.wanted, self.per_run)]
-        return self.hit[moment] < of_each[0] and self._in_run[moment] < of_each[1]
+        in_drill, in_run = (-(-most // len(Moment)) for most in (self.wanted, self.per_run))
+        return self.interrupted[moment] < in_drill and self._in_run[moment] < in_run
 
-    def _look_at_machines(self) -> None:
-        while not self._over.wait(LOOK_SECONDS):
+    def _check_machines(self) -> None:
+        while not self._ended.wait(CHECK_SECONDS):
             with self._lock:
-                if any(each["state"] == "booting" for each in self.sandbox.instances()):
-                    self._maybe("while it boots")
-                if any(each["status"] == "STARTING" for each in self.sandbox.jobs()):
-                    self._maybe("before the worker starts")
+                machines, jobs = self.sandbox.instances(), self.sandbox.jobs()
+                if any(each["state"] == InstanceState.BOOTING for each in machines):
+                    self._maybe_interrupt(Moment.BOOT)
+                if any(each["status"] == JobStatus.STARTING for each in jobs):
+                    self._maybe_interrupt(Moment.START)
 
-    def _maybe(self, moment: str) -> None:
+    def _maybe_interrupt(self, moment: Moment) -> None:
         if self._random.random() < CHANCE and self._is_wanted(moment):
-            self._strike(moment)
+            self._interrupt(moment)
 
-    # how
+    # interruptions
 
-    def _strike(self, moment: str) -> bool:
-        """Take the machine of the run, if it has one that is not taken already."""
+    def _interrupt(self, moment: Moment) -> bool:
+        """Interrupt the run's machine; return False if it has none that is not interrupted yet."""
         machine = next(
             (
                 each["instance_id"]
                 for each in self.sandbox.instances()
-                if each["lifecycle"] == "spot"
-                and each["state"] != "terminated"
-                and each["instance_id"] not in self._struck
+                if each["lifecycle"] == SPOT
+                and each["state"] != InstanceState.TERMINATED
+                and each["instance_id"] not in self._machines
             ),
             None,
         )
         if machine is None:
             return False
-        armed, self._armed[moment] = self._armed[moment], self._arm()
-        self._struck.add(machine)
+        trigger, self._triggers[moment] = self._triggers[moment], self._arm()
+        self._machines.add(machine)
         self._in_run[moment] += 1
-        self.hit[moment] += 1
-        if moment == "in Stage 2":
-            Timer(armed.delay * STAGE2_SECONDS, self._take, [machine, False]).start()
+        self.interrupted[moment] += 1
+        if moment == Moment.STAGE_2:
+            Timer(trigger.delay * STAGE2_SECONDS, self._interrupt_machine, [machine, False]).start()
             return True
-        self._take(machine, notice="notice" in moment)
-        if moment == "within the notice":
+        self._interrupt_machine(machine, notice=moment in WITH_NOTICE)
+        if moment == Moment.WITHIN_NOTICE:
             notice = self.sandbox.config.notice_seconds / self.sandbox.config.scale
-            Timer(armed.delay * notice, self._take, [machine, False]).start()
+            Timer(trigger.delay * notice, self._interrupt_machine, [machine, False]).start()
         return True
 
-    def _take(self, machine: str, notice: bool) -> None:
+    def _interrupt_machine(self, machine: str, notice: bool) -> None:
         try:
             self.sandbox.interrupt(instance_id=machine, notice=notice)
         except LookupError:
-            return  # it ended by itself meanwhile
+            return  # it has ended in the meantime

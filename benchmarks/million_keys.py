@@ -136,8 +136,8 @@ def scan(what: str, source: S3UploadSource, clients: Clients, cursor: str, now: 
     state = SensorState.read(cursor)
     source.scan(state, now)
     cursor = state.text()
-    took, query = time.perf_counter() - began, clients.requests.total()
-    print(f"{what:<44}{took:>8.2f} s{asked:>7} requests  cursor {len(cursor) / 1024:.0f} KiB")
+    seconds, requests = time.perf_counter() - began, clients.requests.total()
+    print(f"{what:<44}{seconds:>8.2f} s{requests:>7} requests  cursor {len(cursor) / 1024:.0f} KiB")
     return cursor
 
 

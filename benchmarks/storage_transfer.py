@@ -1,10 +1,10 @@
 """The speed of uploads to S3 and downloads: `python benchmarks/storage_transfer.py`.
 
-Uploads many small files, uploads them again (nothing to do), uploads a large file, downloads it, and
-lists all; to moto's server in a separate process, or to another S3 with `--endpoint` (credentials
-from the environment). Prints a row for each, and the peak memory of this process. moto handles
-about 200 requests a second on one core and is the bottleneck: what counts is that requests are few
-and parallel.
+Uploads many small files, uploads them again (nothing to do), uploads a large file, downloads it,
+and lists all; to moto's server in a separate process, or to another S3 with `--endpoint`
+(credentials from the environment). Prints a row for each, and the peak memory of this process. moto
+handles about 200 requests a second on one core and is the bottleneck: what counts is that requests
+are few and parallel.
 """
 
 import argparse

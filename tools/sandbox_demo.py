@@ -1,9 +1,9 @@
 """AWS Batch on one machine, in a minute: `python tools/sandbox_demo.py FOLDER [PORT]`.
 
-Runs two cameras with profile `sandbox`, by the commands that a user would type, and prints each.
-EC2 has one spot machine to give. The camera that gets it loses it half way and goes on with the
-next one; the other finds no capacity and falls back to on-demand. FOLDER gets the footage, the
-Dagster instance and a copy of the results. No process is left behind, however it ends.
+Runs two cameras with profile `sandbox`, and prints each command as a user would type it. EC2 has
+capacity for one spot machine. The machine of one camera is interrupted, and the camera continues on
+the next one; the other camera finds no capacity and falls back to on-demand. FOLDER gets the
+footage, the Dagster instance and a copy of the results. No process is left, however the demo ends.
 """
 
 import os
@@ -23,19 +23,19 @@ from demo_footage import SIZE, START, read, write_still
 MUNIN = Path(sys.executable).parent / "munin"
 CAMERAS = ("camera-a", "camera-b")
 PICTURES = ("chelsea.png", "grass.png", "astronaut.png")
-STILLS = 30  # of each camera: some ten seconds of detecting
+STILLS = 30  # per camera: some ten seconds of detection
 BUCKET = "s3://ravne-data-123456789012"
-# What `munin sandbox up` listens on, and profile `sandbox` asks, if nothing else is said.
+# Default port of `munin sandbox up` and of profile `sandbox`.
 DEFAULT_PORT = "4599"
 INTERRUPTED = 130
-ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 SUBMITTED = re.compile(r"(?P<camera>\S+): submitted (?P<job>\S+) to (?P<queue>\S+): ")
 DETECTING = re.compile(r"(?P<camera>\S+): detecting")
 
 
 def make_footage(folder: Path) -> None:
-    """Stills of two cameras, no two of them the same."""
+    """Write the stills of two cameras, all of them different."""
     samples = [read(name, SIZE) for name in PICTURES]
     for which, camera in enumerate(CAMERAS):
         media = folder / camera / "DCIM" / "100MEDIA"
@@ -43,16 +43,16 @@ def make_footage(folder: Path) -> None:
         for number in range(STILLS):
             path = media / f"IMAG{number:04d}.JPG"
             if not path.exists():
-                moved = np.roll(samples[number % len(samples)], 8 * number + which, axis=1)
-                write_still(path, moved, START + timedelta(seconds=40 * number))
+                shifted = np.roll(samples[number % len(samples)], 8 * number + which, axis=1)
+                write_still(path, shifted, START + timedelta(seconds=40 * number))
 
 
 class Demo:
-    """The commands of the demo, and what they need.
+    """The commands of the demo, with their environment.
 
     Args:
-        folder: holds everything of the demo.
-        port: where the sandbox listens.
+        folder: for all files of the demo.
+        port: port of the sandbox.
     """
 
     def __init__(self, folder: Path, port: str) -> None:
@@ -64,13 +64,15 @@ class Demo:
             aws, url = "MUNIN_CLOUD__AWS__", f"http://127.0.0.1:{port}"
             self._variables[f"{aws}ENDPOINT_URL"] = url
             self._variables[f"{aws}CLOCK_URL"] = f"{url}/_sandbox/clock"
-        self._clean = True  # every job has ended
+        self._all_jobs_ended = True
         self._set_up = False
 
     def run(self) -> int:
-        """From the sandbox's start to both cameras' bill; the exit code of `munin batch`."""
-        say("export " + " ".join(f"{name}={text}" for name, text in self._variables.items()))
-        if self._sandbox_known():
+        """Run the demo, and return the exit code of `munin batch`."""
+        print_command(
+            "export " + " ".join(f"{name}={text}" for name, text in self._variables.items())
+        )
+        if self._has_sandbox():
             self.munin("sandbox down")  # of a demo that was killed
         self.munin(
             "sandbox up" if self._port == DEFAULT_PORT else f"sandbox up --port {self._port}"
@@ -80,13 +82,15 @@ class Demo:
         self.munin("sandbox capacity spot 1")
         code = self._run_batch()
         self._tear_down(check=True)
-        self.munin("--profile sandbox cost costs")  # all machines have ended: nothing is estimated
+        self.munin(
+            "--profile sandbox cost costs"
+        )  # all machines have ended, so no cost is an estimate
         self.munin("sandbox status")
         return code
 
     def clean_up(self) -> None:
-        """End what may still run: jobs, machines, the sandbox."""
-        if self._sandbox_known():
+        """End jobs, machines and the sandbox, if they still run."""
+        if self._has_sandbox():
             if self._set_up:
                 self._tear_down(check=False)
             self.munin("sandbox down", check=False)
@@ -94,56 +98,56 @@ class Demo:
     def _tear_down(self, check: bool) -> None:
         self._set_up = False
         teardown = "--profile sandbox cost teardown"
-        self.munin(teardown if self._clean else f"{teardown} --force", check=check)
+        self.munin(teardown if self._all_jobs_ended else f"{teardown} --force", check=check)
 
     def _run_batch(self) -> int:
         footage, copy = self._folder / "footage", self._folder / "results"
-        words = f"--profile sandbox batch {footage} {BUCKET}/results --cameras --cost-report"
-        self._clean = False
-        with self._started(f"{words} --local-output {copy}", subprocess.PIPE) as batch:
+        command = f"--profile sandbox batch {footage} {BUCKET}/results --cameras --cost-report"
+        self._all_jobs_ended = False
+        with self._run(f"{command} --local-output {copy}", subprocess.PIPE) as batch:
             assert batch.stderr is not None
             self._follow(line.rstrip("\n") for line in batch.stderr)
-        self._clean = batch.returncode == 0
+        self._all_jobs_ended = batch.returncode == 0
         return batch.returncode
 
     def _follow(self, lines: Iterator[str]) -> None:
-        """Show what the cameras tell, and take the spot machine of one while it works.
+        """Print the cameras' progress, and interrupt the spot machine of one during its detection.
 
-        The other has left the spot queue by then, so that the next machine is not given to it.
+        By then, the other camera has left the spot queue, so it does not get the next machine.
         """
         jobs: dict[str, tuple[str, str]] = {}  # camera -> job, queue
         detecting: set[str] = set()
-        waiting = True
+        can_interrupt = True
         for line in lines:
             print(line, file=sys.stderr, flush=True)
             if found := SUBMITTED.match(line):
                 jobs[found["camera"]] = found["job"], found["queue"]
             if found := DETECTING.match(line):
                 detecting.add(found["camera"])
-            if waiting and "ondemand" in [queue for _, queue in jobs.values()]:
+            if can_interrupt and "ondemand" in [queue for _, queue in jobs.values()]:
                 for camera in sorted(detecting):
                     job, queue = jobs[camera]
-                    if waiting and queue == "spot":
-                        waiting = False
+                    if can_interrupt and queue == "spot":
+                        can_interrupt = False
                         self.munin(f"sandbox interrupt {job}")
 
-    def munin(self, words: str, check: bool = True) -> None:
+    def munin(self, command: str, check: bool = True) -> None:
         """Print a command and run it.
 
         Raises:
             subprocess.CalledProcessError: it failed, and `check` is set.
         """
-        with self._started(words) as process:
+        with self._run(command) as process:
             process.wait()
         if check and process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, f"munin {words}")
+            raise subprocess.CalledProcessError(process.returncode, f"munin {command}")
 
     @contextmanager
-    def _started(self, words: str, stderr: int | None = None) -> Iterator[subprocess.Popen[str]]:
-        """A command that Ctrl-C does not reach but through us."""
-        say(f"munin {words}")
+    def _run(self, command: str, stderr: int | None = None) -> Iterator[subprocess.Popen[str]]:
+        """Run a command in its own session, to which this process forwards Ctrl-C."""
+        print_command(f"munin {command}")
         with subprocess.Popen(
-            [str(MUNIN), *shlex.split(words)],
+            [str(MUNIN), *shlex.split(command)],
             env={**os.environ, **self._home, **self._variables},
             stdin=subprocess.DEVNULL,
             stderr=stderr,
@@ -157,12 +161,12 @@ class Demo:
                 _wait_through_interrupts(process)
                 raise
 
-    def _sandbox_known(self) -> bool:
+    def _has_sandbox(self) -> bool:
         return (self._folder / "sandbox.json").exists()
 
 
 def _wait_through_interrupts(process: subprocess.Popen[str]) -> None:
-    """Show the last words of a command that was interrupted; each further Ctrl-C is its own too."""
+    """Print the output of an interrupted command until its end, and forward each Ctrl-C."""
     while process.poll() is None:
         try:
             for line in process.stderr or ():
@@ -172,8 +176,8 @@ def _wait_through_interrupts(process: subprocess.Popen[str]) -> None:
             process.send_signal(signal.SIGINT)
 
 
-def say(command: str) -> None:
-    """Show a command as it is typed."""
+def print_command(command: str) -> None:
+    """Print a command as a user would type it."""
     print(f"\n$ {command}", flush=True)
 
 
@@ -182,8 +186,8 @@ def main() -> None:
         print(__doc__, file=sys.stderr)
         sys.exit(2)
     demo = Demo(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) == 3 else DEFAULT_PORT)
-    for ending in ENDINGS:
-        signal.signal(ending, signal.default_int_handler)
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.default_int_handler)
     try:
         make_footage(Path(sys.argv[1]) / "footage")
         code = demo.run()
@@ -192,8 +196,8 @@ def main() -> None:
     except subprocess.CalledProcessError as error:
         code = error.returncode
     finally:
-        for ending in ENDINGS:
-            signal.signal(ending, signal.SIG_IGN)
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         demo.clean_up()
     sys.exit(code)
 

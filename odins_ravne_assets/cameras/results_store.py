@@ -42,5 +42,5 @@ def stage3_folder(camera: Camera, profile: Profile) -> Iterator[Path]:
     store = store_of(f"{camera.output_url}/{STAGE3_FOLDER}", profile)
     with tempfile.TemporaryDirectory(prefix="munin-results-") as folder:
         for name in DISPLAYED_FILES:
-            store.bring(name, Path(folder, name))
+            store.download_to(name, Path(folder, name))
         yield Path(folder)

@@ -19,7 +19,6 @@ from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.terminal import TransferBar, out, print_log
 from odins_ravne_assets.results.download import (
-    REPORT_JSON,
     ResultsLocation,
     camera_folders,
     download_results,
@@ -32,7 +31,7 @@ from resources.aws.clients import AwsClients
 from resources.errors import StoreError
 from resources.settings.loader import load_profile
 from resources.settings.profile import Aws
-from resources.storage.layout import LEDGER_FOLDER
+from resources.storage.layout import LEDGER_FOLDER, REPORT_JSON
 from resources.storage.local_store import LocalStore, local_path
 from resources.storage.open_store import open_store
 from resources.storage.transfer.download import OnProgress, TransferProgress

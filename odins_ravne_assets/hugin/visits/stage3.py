@@ -16,10 +16,15 @@ from odins_ravne_assets.hugin.identification.repeat_detections import mark_repea
 from odins_ravne_assets.hugin.identification.sequence_vote import vote_by_sequence
 from odins_ravne_assets.hugin.identification.taxonomy import (
     Taxon,
+    Taxonomy,
     project_taxonomy,
     taxa_from_table,
 )
-from odins_ravne_assets.hugin.review.corrections import apply_corrections, read_corrections
+from odins_ravne_assets.hugin.review.corrections import (
+    ReviewedIdentifications,
+    apply_corrections,
+    read_corrections,
+)
 from odins_ravne_assets.hugin.review.missed_detections import empty_media
 from odins_ravne_assets.hugin.visits.observations import CompressionResult, compress
 from odins_ravne_assets.hugin.visits.observations_json import write_observations_json
@@ -90,32 +95,35 @@ def run_stage3(
     """
     target = results or store
     with ExitStack() as stack:
-        read = Stage3Tables(
+        tables = Stage3Tables(
             **{name: read_table(store, stack, *source) for name, source in TABLE_SOURCES.items()}
         )
         taxonomy = project_taxonomy(species, read_model_taxa(store, stack))
-        identified = identify(read.classifications, taxonomy, settings.roll_up)
-        marked = mark_repeat_detections(identified, read.detections, settings)
-        del identified
-        voted = vote_by_sequence(marked, taxonomy, settings)
-        del marked
-        corrections = read_corrections(store, stack)
-        reviewed = apply_corrections(
-            voted, corrections, read.detections, empty_media(read.media, read.processed)
-        )
+        reviewed = _identify(tables, read_corrections(store, stack), taxonomy, settings)
         compressed = compress(reviewed, taxonomy, settings)
         agreement = reviewed.agreement
-        del voted, reviewed
+        del reviewed  # to free its memory
         with writing_table(target, OBSERVATIONS_TABLE) as path:
             compressed.observations.write_parquet(path)
         with target.writing(OBSERVATIONS_JSON) as path:
             write_observations_json(compressed.observations, path)
-        report = build_report(read, compressed, settings, models, privacy) | {
+        report = build_report(tables, compressed, settings, models, privacy) | {
             "review": agreement,
             "species_list": [row.model_dump(exclude_none=True) for row in species],
         }
         target.write_bytes(REPORT_JSON, encode_json(report))
     return _result(compressed)
+
+
+def _identify(
+    tables: Stage3Tables, corrections: pl.DataFrame, taxonomy: Taxonomy, settings: Stage3
+) -> ReviewedIdentifications:
+    """Identify detections, mark repeats, vote by sequence, and apply corrections."""
+    identified = identify(tables.classifications, taxonomy, settings.roll_up)
+    identified = mark_repeat_detections(identified, tables.detections, settings)
+    identified = vote_by_sequence(identified, taxonomy, settings)
+    empty = empty_media(tables.media, tables.processed)
+    return apply_corrections(identified, corrections, tables.detections, empty)
 
 
 def read_model_taxa(store: ObjectStore, stack: ExitStack) -> dict[str, Taxon]:

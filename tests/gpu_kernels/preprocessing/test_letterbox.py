@@ -1,0 +1,115 @@
+"""Pictures are resized into a model's input, and boxes are mapped back."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from model_files import CATEGORY_DETECTOR, SIDE, detector_manifest
+
+from gpu_kernels.heads.box_decoding import decode_boxes
+from gpu_kernels.models.manifest import InputSpec, load_manifest
+from gpu_kernels.preprocessing.letterbox import fit, placement, to_input
+
+FITS = ["letterbox-topleft", "letterbox-centre", "stretch"]
+
+@pytest.mark.parametrize("fit_rule", FITS)
+def test_a_fitted_picture_lies_where_placement_says_and_the_rest_is_padding(
+    tmp_path: Path, fit_rule: str
+) -> None:
+    manifest = detector_manifest(tmp_path, fit_rule=fit_rule)
+    fitted = fit(np.full((30, 60, 3), 200, np.uint8), manifest)
+    place = placement(30, 60, manifest.input)
+    assert (place.x, place.y, place.width, place.height) == {
+        "letterbox-topleft": (0, 0, 64, 32),
+        "letterbox-centre": (0, 16, 64, 32),
+        "stretch": (0, 0, 64, 64),
+    }[fit_rule]
+    inside = np.zeros((SIDE, SIDE), bool)
+    inside[place.y : place.y + place.height, place.x : place.x + place.width] = True
+    assert fitted.shape == (SIDE, SIDE, 3)
+    assert (fitted[inside] == 200).all()
+    assert (fitted[~inside] == 114).all()
+
+
+def test_input_is_rgb_planes_scaled_and_shifted() -> None:
+    manifest = load_manifest("ssd-mobilenet-v2-cam16")
+    blue, green, red = 0, 255, 51
+    fitted = np.full((300, 300, 3), (blue, green, red), np.uint8)
+    images = to_input([fitted, fitted], manifest)
+    assert images.shape == (2, 3, 300, 300)
+    assert images.dtype == np.float32
+    assert images.flags["C_CONTIGUOUS"]
+    np.testing.assert_allclose(images[1, :, 9, 9], [51 / 127.5 - 1, 1.0, -1.0], atol=1e-6)
+
+
+sizes = st.one_of(
+    st.integers(1, 3),
+    st.integers(1, 300),
+    st.sampled_from([1, 2, 63, 64, 65, 127, 1920, 2999]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    height=sizes,
+    width=sizes,
+    corners=st.lists(st.floats(0, 1), min_size=4, max_size=4),
+    fit_rule=st.sampled_from(FITS),
+)
+def test_a_box_survives_fit_and_decode_within_one_input_pixel(
+    tmp_path_factory: pytest.TempPathFactory,
+    height: int,
+    width: int,
+    corners: list[float],
+    fit_rule: str,
+) -> None:
+    """A white box is painted, the picture fitted, the box found in the fitted pixels, decoded."""
+    left, right = sorted(round(x * width) for x in corners[:2])
+    top, bottom = sorted(round(y * height) for y in corners[2:])
+    manifest = detector_manifest(tmp_path_factory.getbasetemp(), fit_rule=fit_rule)
+    place = placement(height, width, manifest.input)
+    across, down = place.width / width, place.height / height
+    # What is thinner than two input pixels can fall between the pixels that are looked at.
+    assume((right - left) * across >= min(2, place.width) and right > left)
+    assume((bottom - top) * down >= min(2, place.height) and bottom > top)
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[top:bottom, left:right] = 255
+    fitted = fit(picture, manifest)
+    region = np.zeros((SIDE, SIDE), bool)
+    region[place.y : place.y + place.height, place.x : place.x + place.width] = True
+    ys, xs = np.nonzero((fitted[:, :, 0] > 127) & region)
+    x0, y0, x1, y1 = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
+    output = rows([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0, 1.0, 1.0, 0.0])
+    (found,) = decode_boxes([output], manifest, [(height, width)], 0.25)
+    x, y, w, h = (float(value) for value in found.xywh[0])
+    for got, drawn, scale in [
+        (x * width, left, across),
+        ((x + w) * width, right, across),
+        (y * height, top, down),
+        ((y + h) * height, bottom, down),
+    ]:
+        assert abs(got - drawn) * scale <= 1.0 + 1e-3
+
+
+@given(height=sizes, width=sizes, fit_rule=st.sampled_from(FITS))
+def test_every_picture_has_at_least_a_pixel_inside_the_input(
+    height: int, width: int, fit_rule: str
+) -> None:
+    spec = InputSpec.model_validate(
+        {
+            "height": 48,
+            "width": 96,
+            "layout": "nchw",
+            "colour": "rgb",
+            "multiply": (1, 1, 1),
+            "add": (0, 0, 0),
+            "fit": fit_rule,
+            "pad": None if fit_rule == "stretch" else 0,
+        }
+    )
+    place = placement(height, width, spec)
+    assert place.width >= 1 and place.height >= 1
+    assert place.x >= 0 and place.x + place.width <= 96
+    assert place.y >= 0 and place.y + place.height <= 48

@@ -1,0 +1,72 @@
+"""Models for tests: changed copies of shipped models, and manifests without a network."""
+
+import shutil
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from gpu_kernels.models.manifest import SHIPPED_MODELS, ModelManifest, load_manifest
+
+DETECTOR = "megadetector-lite"
+CATEGORY_DETECTOR = "ssd-mobilenet-v2-cam16"
+CLASSIFIER = "efficientnet-lite3"
+ANCHORS = np.array([[0.0, 0.0, 0.5, 0.5], [0.25, 0.25, 0.75, 0.75]], dtype=np.float32)
+SIDE = 64  # of the square input of `detector_manifest`
+
+
+def copy_model(
+    folder: Path,
+    name: str = DETECTOR,
+    change: tuple[str, str] = ("", ""),
+    network: bytes = b"",
+) -> Path:
+    """Copy a shipped model into `folder`, and return the path of the manifest.
+
+    Args:
+        change: a text of the manifest and its replacement.
+        network: the content of the model file, if another one.
+    """
+    manifest = load_manifest(name)
+    folder.mkdir(exist_ok=True)
+    for path in manifest.files:
+        shutil.copy(path, folder)
+    text = (SHIPPED_MODELS / f"{name}.toml").read_text(encoding="utf-8")
+    assert change[0] in text
+    if network:
+        (folder / manifest.file).write_bytes(network)
+        text = text.replace(manifest.sha256, sha256(network).hexdigest())
+    path = folder / "own.toml"
+    path.write_text(text.replace(*change), encoding="utf-8")
+    return path
+
+
+def detector_manifest(
+    folder: Path,
+    decoding: str = "yolo-objectness",
+    fit_rule: str = "stretch",
+    classes: Sequence[str] = ("deer", "fox"),
+    nms_iou: float = 0.5,
+) -> ModelManifest:
+    """Return the manifest of a detector without a network; the tests construct its outputs."""
+    np.save(folder / "anchors.npy", ANCHORS)
+    lines = [
+        'name = "without-network"',
+        'task = "detector"',
+        'file = "none.onnx"',
+        f'sha256 = "{"0" * 64}"',
+        *(f'{key} = "-"' for key in ("description", "licence", "source", "home")),
+        "[input]",
+        f'height = {SIDE}\nwidth = {SIDE}\nlayout = "nchw"\ncolour = "rgb"',
+        f'multiply = [1.0, 1.0, 1.0]\nadd = [0.0, 0.0, 0.0]\nfit = "{fit_rule}"',
+        "" if fit_rule == "stretch" else "pad = 114",
+        "[output]",
+        f'decoding = "{decoding}"\nthreshold = 0.25',
+        "" if decoding == "rtdetr" else f"nms_iou = {nms_iou}",
+        f'anchors = "anchors.npy"\nanchors_sha256 = "{"0" * 64}"' if decoding == "ssd" else "",
+        "classes = [" + ", ".join(f'{{name = "{name}"}}' for name in classes) + "]",
+    ]
+    path = folder / f"{decoding}-{fit_rule}-{len(classes)}-{nms_iou}.toml"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return load_manifest(str(path))
