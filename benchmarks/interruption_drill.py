@@ -216,7 +216,7 @@ def drill(
 
 
 def _result(
-    runs: int, strikes: InterruptionInjector, one_run: float, bill: Sequence[BillLine]
+    runs: int, injector: InterruptionInjector, one_run: float, bill: Sequence[BillLine]
 ) -> DrillResult:
     lost = [line for line in bill if line.interrupted]
     return DrillResult(

@@ -130,7 +130,7 @@ def test_the_printed_commands_are_those_of_a_user(demo: Demo) -> None:
     ]
 
 
-def test_no_process_is_remaining_processes(demo: Demo) -> None:
+def test_no_process_is_left(demo: Demo) -> None:
     assert demo.remaining_processes == []
 
 

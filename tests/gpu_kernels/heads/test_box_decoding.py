@@ -14,7 +14,7 @@ from resources.errors import ModelError
 
 
 def rows(*values: Sequence[float]) -> NDArray[np.float32]:
-    """Rows of one picture's output, as a batch of one."""
+    """Return the rows of one picture's output, as a batch of one."""
     return np.array([values], dtype=np.float32)
 
 
@@ -47,7 +47,9 @@ def test_yolo_anchor_free_reads_columns(tmp_path: Path) -> None:
 def test_rtdetr_reads_fractions_and_suppresses_nothing(tmp_path: Path) -> None:
     centres = rows([0.5, 0.5, 0.25, 0.5], [0.5, 0.5, 0.25, 0.5])
     scores = rows([0.3, 0.1], [0.9, 0.7])
-    (found,) = decode_boxes([centres, scores], detector_manifest(tmp_path, "rtdetr"), [(9, 9)], 0.25)
+    (found,) = decode_boxes(
+        [centres, scores], detector_manifest(tmp_path, "rtdetr"), [(9, 9)], 0.25
+    )
     assert_boxes(found, [[0.375, 0.25, 0.25, 0.5]] * 3, [0.9, 0.7, 0.3], [0, 1, 0])
 
 
@@ -60,7 +62,7 @@ def test_ssd_offsets_move_and_scale_anchors(tmp_path: Path) -> None:
     assert_boxes(found, [[0.0, 0.225, 0.95, 0.25], [0.25, 0.25, 0.5, 0.5]], [0.75, 0.5], [0, 1])
 
 
-def test_the_weaker_of_two_overlapping_boxes_goes_within_its_class_only(tmp_path: Path) -> None:
+def test_the_weaker_of_two_overlapping_boxes_of_a_class_is_removed(tmp_path: Path) -> None:
     output = rows(
         [32, 32, 20, 20, 1.0, 0.6, 0.0],
         [33, 32, 20, 20, 1.0, 0.9, 0.0],
@@ -79,7 +81,7 @@ def test_a_suppressed_box_suppresses_nothing(tmp_path: Path) -> None:
     assert found.confidence.tolist() == pytest.approx([0.9, 0.7])
 
 
-def test_boxes_of_equal_confidence_keep_one_order(tmp_path: Path) -> None:
+def test_boxes_of_equal_confidence_have_a_stable_order(tmp_path: Path) -> None:
     output = rows(
         [50, 10, 4, 4, 1.0, 0.0, 0.5], [10, 10, 4, 4, 1.0, 0.5, 0.0], [30, 10, 4, 4, 1.0, 0.5, 0.0]
     )
@@ -88,7 +90,7 @@ def test_boxes_of_equal_confidence_keep_one_order(tmp_path: Path) -> None:
     assert found.xywh[:, 0].tolist() == pytest.approx([8 / 64, 28 / 64, 48 / 64])
 
 
-def test_the_threshold_itself_is_enough(tmp_path: Path) -> None:
+def test_the_threshold_is_inclusive(tmp_path: Path) -> None:
     output = rows([32, 32, 8, 8, 1.0, 0.25, 0.0], [8, 8, 8, 8, 1.0, 0.2499, 0.0])
     (found,) = decode_boxes([output], detector_manifest(tmp_path), [(64, 64)], 0.25)
     assert found.confidence.tolist() == [0.25]
@@ -107,13 +109,13 @@ def test_the_threshold_itself_is_enough(tmp_path: Path) -> None:
         [100, 32, 8, 8, 1.0, 0.9, 0.0],
     ],
 )
-def test_boxes_without_area_or_number_are_dropped(tmp_path: Path, row: list[float]) -> None:
+def test_boxes_without_an_area_or_with_nan_are_dropped(tmp_path: Path, row: list[float]) -> None:
     good = [32, 32, 8, 8, 1.0, 0.0, 0.5]
     (found,) = decode_boxes([rows(row, good)], detector_manifest(tmp_path), [(64, 64)], 0.25)
     assert found.class_index.tolist() == [1]
 
 
-def test_a_class_that_is_no_number_does_not_hide_another(tmp_path: Path) -> None:
+def test_a_nan_score_of_one_class_does_not_hide_another_class(tmp_path: Path) -> None:
     (found,) = decode_boxes(
         [rows([32, 32, 8, 8, 1.0, np.nan, 0.5])], detector_manifest(tmp_path), [(64, 64)], 0.25
     )
@@ -127,20 +129,20 @@ def test_a_box_in_the_padding_of_a_letterbox_is_dropped(tmp_path: Path) -> None:
     assert_boxes(found, [[28 / 64, 12 / 32, 8 / 64, 8 / 32]], [0.5], [1])
 
 
-def test_a_threshold_of_nothing_keeps_the_strongest_boxes_and_ends_soon(tmp_path: Path) -> None:
+def test_a_threshold_of_zero_selects_the_strongest_boxes_within_seconds(tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     output = random.uniform(0, SIDE, (1, 30_000, 7)).astype(np.float32)
-    output[:, :, 2:4] = 0.01  # nothing overlaps, the worst case
+    output[:, :, 2:4] = 0.01  # no overlap, the worst case
     output[:, :, 4:] = random.uniform(0, 1, (1, 30_000, 3))
-    began = time.perf_counter()
+    started = time.perf_counter()
     (found,) = decode_boxes([output], detector_manifest(tmp_path), [(64, 64)], 0.0)
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - started < 5
     assert len(found) > 1900
     best = (output[0, :, 4] * output[0, :, 5:].max(axis=1)).max()
     assert found.confidence[0] == pytest.approx(best)
 
 
-def test_no_boxes_are_empty_arrays(tmp_path: Path) -> None:
+def test_without_boxes_the_arrays_are_empty(tmp_path: Path) -> None:
     for decoding, outputs in {
         "yolo-objectness": [np.zeros((1, 3, 7), np.float32)],
         "yolo-anchor-free": [np.zeros((1, 6, 0), np.float32)],
@@ -152,7 +154,7 @@ def test_no_boxes_are_empty_arrays(tmp_path: Path) -> None:
         assert len(found) == len(found.confidence) == len(found.class_index) == 0
 
 
-def test_each_picture_of_a_batch_gets_its_own_boxes(tmp_path: Path) -> None:
+def test_each_picture_of_a_batch_has_its_own_boxes(tmp_path: Path) -> None:
     output = np.concatenate(
         [rows([32, 32, 8, 8, 1.0, 0.5, 0.0]), rows([32, 32, 8, 8, 1.0, 0.0, 0.0])]
     )
@@ -161,7 +163,7 @@ def test_each_picture_of_a_batch_gets_its_own_boxes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("decoding", ["yolo-objectness", "yolo-anchor-free", "rtdetr", "ssd"])
-def test_outputs_that_do_not_fit_the_manifest_are_refused(tmp_path: Path, decoding: str) -> None:
+def test_outputs_that_do_not_match_the_manifest_are_refused(tmp_path: Path, decoding: str) -> None:
     manifest = detector_manifest(tmp_path, decoding)
-    with pytest.raises(ModelError, match=rf"but {decoding} with 2 class\(es\) reads .*correct"):
+    with pytest.raises(ModelError, match=rf"but {decoding} with 2 class\(es\) needs .*correct"):
         decode_boxes([np.zeros((1, 84, 8400), np.float32)], manifest, [(9, 9)], 0.25)

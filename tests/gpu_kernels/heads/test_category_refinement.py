@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from model_files import CATEGORY_DETECTOR
+from model_files import CATEGORY_DETECTOR, DETECTOR
 from numpy.typing import NDArray
 
 from gpu_kernels.heads.box_decoding import decode_boxes
@@ -16,14 +16,14 @@ from gpu_kernels.heads.category_refinement import (
 from gpu_kernels.models.manifest import load_manifest
 from resources.errors import ModelError
 
-TELLER = load_manifest("ssd-mobilenet-v2-cam16")
-CLASSES = [c.name for c in TELLER.detector_output.classes]
+MANIFEST = load_manifest(CATEGORY_DETECTOR)
+CLASSES = [c.name for c in MANIFEST.detector_output.classes]
 LAST = 1916  # the anchor that covers almost the whole crop
 CORNER = 0  # a small anchor in the top left corner
 
 
-def seen_by_ssd(*scores: tuple[str, float, int]) -> list[NDArray[np.float32]]:
-    """Raw outputs of SSD for one crop, with a class's score at each of the named anchors."""
+def ssd_outputs(*scores: tuple[str, float, int]) -> list[NDArray[np.float32]]:
+    """Return raw outputs of SSD for one crop, with (class, score, anchor) as given."""
     logits = np.full((1, 1917, len(CLASSES)), -20.0, np.float32)
     for name, score, anchor in scores:
         logits[0, anchor, CLASSES.index(name)] = np.log(score / (1 - score))
@@ -31,7 +31,7 @@ def seen_by_ssd(*scores: tuple[str, float, int]) -> list[NDArray[np.float32]]:
 
 
 @pytest.mark.parametrize(
-    ("scores", "told"),
+    ("scores", "expected"),
     [
         ([], RefinedCategory("animal", None)),
         ([("person", 0.6, LAST)], RefinedCategory("person", 0.6)),
@@ -49,29 +49,28 @@ def seen_by_ssd(*scores: tuple[str, float, int]) -> list[NDArray[np.float32]]:
     ],
 )
 def test_a_box_is_an_animal_unless_a_person_or_vehicle_there_scores_more(
-    scores: list[tuple[str, float, int]], told: RefinedCategory
+    scores: list[tuple[str, float, int]], expected: RefinedCategory
 ) -> None:
-    look = RefinementCrop((0, 0, 90, 90), (0.33, 0.33, 0.34, 0.34))
-    seen = decode_boxes(seen_by_ssd(*scores), TELLER, [look.size], min_score(TELLER))
-    (found,) = refine_categories(seen, TELLER, [look])
-    assert found.category == told.category
-    assert found.confidence == (told.confidence and pytest.approx(told.confidence, abs=1e-5))
+    crop = RefinementCrop((0, 0, 90, 90), (0.33, 0.33, 0.34, 0.34))
+    boxes = decode_boxes(ssd_outputs(*scores), MANIFEST, [crop.size], min_score(MANIFEST))
+    (refined,) = refine_categories(boxes, MANIFEST, [crop])
+    assert refined.category == expected.category
+    confidence = expected.confidence and pytest.approx(expected.confidence, abs=1e-5)
+    assert refined.confidence == confidence
 
 
-def test_a_look_is_a_generous_square_crop_and_the_box_in_it() -> None:
-    picture = np.arange(200 * 400 * 3, dtype=np.uint32).astype(np.uint8).reshape(200, 400, 3)
-    look = refinement_crop(
-        *picture.shape[:2], (0.5, 0.5, 0.1, 0.1), TELLER
-    )  # 40 x 20 pixels at (200, 100)
-    assert look.region == (160, 50, 280, 170)
-    assert look.box == pytest.approx((40 / 120, 50 / 120, 40 / 120, 20 / 120))
+def test_the_refinement_crop_is_a_square_with_a_margin_and_contains_the_box() -> None:
+    # A box of 40 x 20 pixels at (200, 100).
+    crop = refinement_crop(200, 400, (0.5, 0.5, 0.1, 0.1), MANIFEST)
+    assert crop.region == (160, 50, 280, 170)
+    assert crop.box == pytest.approx((40 / 120, 50 / 120, 40 / 120, 20 / 120))
 
 
 def test_no_boxes_have_no_categories() -> None:
-    assert refine_categories([], TELLER, []) == []
+    assert refine_categories([], MANIFEST, []) == []
 
 
-def test_a_model_without_a_telling_section_is_refused() -> None:
-    detector = load_manifest("megadetector-lite")
-    with pytest.raises(ModelError, match=r"needs a \[telling\] section"):
+def test_a_model_without_a_category_refinement_section_is_refused() -> None:
+    detector = load_manifest(DETECTOR)
+    with pytest.raises(ModelError, match=r"add a \[category_refinement\] section"):
         refinement_crop(9, 9, (0, 0, 1, 1), detector)

@@ -11,11 +11,11 @@ from gpu_kernels.models.manifest import load_manifest
 from resources.errors import ModelError
 
 
-def test_labels_are_ranked_and_equal_ones_keep_their_order() -> None:
+def test_labels_are_ranked_and_ties_keep_their_order() -> None:
     scores = np.zeros((2, 1000), np.float32)
     scores[0, [281, 277]] = 0.4
     scores[1, 386] = 0.9
-    first, second = rank_labels(scores, load_manifest("efficientnet-lite3"))
+    first, second = rank_labels(scores, load_manifest(CLASSIFIER))
     assert [label.label for label in first[:2]] == ["red fox", "tabby cat"]
     assert second[0][:2] == ("African elephant", "Loxodonta africana")
     assert second[0].confidence == pytest.approx(0.9)
@@ -23,20 +23,16 @@ def test_labels_are_ranked_and_equal_ones_keep_their_order() -> None:
 
 
 def test_logits_become_probabilities(tmp_path: Path) -> None:
-    shipped = load_manifest("efficientnet-lite3")
-    text = (shipped.path.parent / "efficientnet-lite3.toml").read_text(encoding="utf-8")
-    (tmp_path / "own.toml").write_text(text.replace('"probabilities"', '"logits"'))
-    labels = shipped.beside(shipped.classifier_output.labels)
-    (tmp_path / labels.name).write_bytes(labels.read_bytes())
+    path = copy_model(tmp_path, CLASSIFIER, ('"probabilities"', '"logits"'))
     scores = np.full((1, 1000), -1000.0, np.float32)
     scores[0, 277] = 1000.0
     scores[0, 281] = 1000.0 + np.log(3.0)
-    ((best, second, *_),) = rank_labels(scores, load_manifest(str(tmp_path / "own.toml")))
+    ((best, second, *_),) = rank_labels(scores, load_manifest(str(path)))
     assert (best.label, second.label) == ("tabby cat", "red fox")
     assert best.confidence == pytest.approx(0.75, abs=1e-4)
     assert second.confidence == pytest.approx(0.25, abs=1e-4)
 
 
-def test_another_number_of_scores_than_labels_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"gives \(1, 1001\).* has 1000 labels"):
-        rank_labels(np.zeros((1, 1001), np.float32), load_manifest("efficientnet-lite3"))
+def test_different_numbers_of_scores_and_labels_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"outputs \(1, 1001\).* has 1000 labels"):
+        rank_labels(np.zeros((1, 1001), np.float32), load_manifest(CLASSIFIER))

@@ -27,14 +27,14 @@ def test_a_square_region_moves_to_stay_inside_the_picture() -> None:
     assert region == pytest.approx((0.0, 0.8, 0.2, 0.2))
 
 
-def test_a_square_region_larger_than_the_picture_is_cut_off_at_its_edges() -> None:
+def test_a_square_region_larger_than_the_picture_is_clipped_at_its_edges() -> None:
     region = crop_region((0.2, 0.0, 0.6, 1.0), "square", 0.0, width=1000, height=500)
     assert region == pytest.approx((0.2, 0.0, 0.6, 1.0))
     region = crop_region((0.0, 0.4, 1.0, 0.2), "square", 0.0, width=1000, height=500)
     assert region == pytest.approx((0.0, 0.0, 1.0, 1.0))
 
 
-def test_a_box_region_keeps_its_proportions_and_is_clamped() -> None:
+def test_a_box_region_preserves_its_aspect_ratio_and_is_clipped() -> None:
     region = crop_region((0.4, 0.4, 0.2, 0.1), "box", 0.5, width=10, height=10)
     assert region == pytest.approx((0.3, 0.35, 0.4, 0.2))
     region = crop_region((0.0, 0.4, 0.2, 0.1), "box", 0.5, width=10, height=10)
@@ -54,7 +54,7 @@ boxes_inside = st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.f
     width=sizes,
     height=sizes,
 )
-def test_a_region_stays_in_the_picture_and_holds_its_box(
+def test_a_region_is_in_the_picture_and_contains_its_box(
     box: tuple[float, float, float, float],
     shape: Literal["square", "box"],
     margin: float,

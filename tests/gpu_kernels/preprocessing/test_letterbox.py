@@ -14,8 +14,9 @@ from gpu_kernels.preprocessing.letterbox import fit, placement, to_input
 
 FITS = ["letterbox-topleft", "letterbox-centre", "stretch"]
 
+
 @pytest.mark.parametrize("fit_rule", FITS)
-def test_a_fitted_picture_lies_where_placement_says_and_the_rest_is_padding(
+def test_a_fitted_picture_is_at_its_placement_and_the_rest_is_padding(
     tmp_path: Path, fit_rule: str
 ) -> None:
     manifest = detector_manifest(tmp_path, fit_rule=fit_rule)
@@ -33,8 +34,8 @@ def test_a_fitted_picture_lies_where_placement_says_and_the_rest_is_padding(
     assert (fitted[~inside] == 114).all()
 
 
-def test_input_is_rgb_planes_scaled_and_shifted() -> None:
-    manifest = load_manifest("ssd-mobilenet-v2-cam16")
+def test_the_input_is_normalised_rgb_planes() -> None:
+    manifest = load_manifest(CATEGORY_DETECTOR)
     blue, green, red = 0, 255, 51
     fitted = np.full((300, 300, 3), (blue, green, red), np.uint8)
     images = to_input([fitted, fitted], manifest)
@@ -58,20 +59,20 @@ sizes = st.one_of(
     corners=st.lists(st.floats(0, 1), min_size=4, max_size=4),
     fit_rule=st.sampled_from(FITS),
 )
-def test_a_box_survives_fit_and_decode_within_one_input_pixel(
+def test_a_box_is_recovered_from_the_fitted_picture_within_one_input_pixel(
     tmp_path_factory: pytest.TempPathFactory,
     height: int,
     width: int,
     corners: list[float],
     fit_rule: str,
 ) -> None:
-    """A white box is painted, the picture fitted, the box found in the fitted pixels, decoded."""
+    """Draw a white box, fit the picture, find the box in the fitted pixels, and decode it."""
     left, right = sorted(round(x * width) for x in corners[:2])
     top, bottom = sorted(round(y * height) for y in corners[2:])
     manifest = detector_manifest(tmp_path_factory.getbasetemp(), fit_rule=fit_rule)
     place = placement(height, width, manifest.input)
     across, down = place.width / width, place.height / height
-    # What is thinner than two input pixels can fall between the pixels that are looked at.
+    # A box thinner than two input pixels can fall between the sampled pixels.
     assume((right - left) * across >= min(2, place.width) and right > left)
     assume((bottom - top) * down >= min(2, place.height) and bottom > top)
     picture = np.zeros((height, width, 3), np.uint8)
@@ -81,20 +82,21 @@ def test_a_box_survives_fit_and_decode_within_one_input_pixel(
     region[place.y : place.y + place.height, place.x : place.x + place.width] = True
     ys, xs = np.nonzero((fitted[:, :, 0] > 127) & region)
     x0, y0, x1, y1 = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
-    output = rows([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0, 1.0, 1.0, 0.0])
+    row = [(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0, 1.0, 1.0, 0.0]
+    output = np.array([[row]], dtype=np.float32)
     (found,) = decode_boxes([output], manifest, [(height, width)], 0.25)
     x, y, w, h = (float(value) for value in found.xywh[0])
-    for got, drawn, scale in [
+    for decoded, drawn, scale in [
         (x * width, left, across),
         ((x + w) * width, right, across),
         (y * height, top, down),
         ((y + h) * height, bottom, down),
     ]:
-        assert abs(got - drawn) * scale <= 1.0 + 1e-3
+        assert abs(decoded - drawn) * scale <= 1.0 + 1e-3
 
 
 @given(height=sizes, width=sizes, fit_rule=st.sampled_from(FITS))
-def test_every_picture_has_at_least_a_pixel_inside_the_input(
+def test_a_picture_has_at_least_one_pixel_in_the_input(
     height: int, width: int, fit_rule: str
 ) -> None:
     spec = InputSpec.model_validate(
