@@ -1,4 +1,4 @@
-"""Half precision: how graphs are rewritten, and that real pictures get the same answers."""
+"""Conversion of networks to float16, and the same results on real pictures."""
 
 from pathlib import Path
 from typing import Any
@@ -8,24 +8,19 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from model_files import CATEGORY_DETECTOR, CLASSIFIER, DETECTOR, copy_model
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from gpu_kernels.engines.engine import open_engine
 from gpu_kernels.engines.fp16 import Fp16CpuEngine, fp16_graph
-from gpu_kernels.heads.box_decoding import Boxes, decode_boxes
-from gpu_kernels.heads.engine_agreement import (
-    EDGE_TOLERANCE,
-    SCORE_TOLERANCE,
-    Agreement,
-    compare_boxes,
-    compare_labels,
-)
-from gpu_kernels.heads.label_ranking import RankedLabel, rank_labels
+from gpu_kernels.heads.box_decoding import decode_boxes
+from gpu_kernels.heads.engine_agreement import Agreement, compare_boxes, compare_labels
+from gpu_kernels.heads.label_ranking import rank_labels
 from gpu_kernels.models.manifest import ModelManifest, load_manifest, model_hash
 from gpu_kernels.preprocessing.letterbox import fit, to_input
 from resources.errors import ModelError
-from tests.gpu_kernels.engines.test_tensorrt import own_model
+
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
@@ -144,58 +139,6 @@ def test_half_does_not_change_the_model_hash(tmp_path: Path) -> None:
     whole = load_manifest(str(own_model(tmp_path, ("half = true", "half = false"))))
     assert shipped.half and not whole.half
     assert model_hash(whole) == model_hash(shipped)
-
-
-# What counts as the same answer
-
-
-def boxes(*rows: tuple[float, float, float, float, float, int]) -> Boxes:
-    """Rows of x, y, w, h, confidence, class."""
-    table = np.array(rows, np.float32).reshape(-1, 6)
-    return Boxes(table[:, :4], table[:, 4], table[:, 5].astype(np.int64))
-
-
-FOX = (0.2, 0.2, 0.4, 0.4, 0.8, 0)
-
-
-def test_a_clear_box_without_a_partner_is_no_agreement() -> None:
-    assert compare_boxes(boxes(FOX), boxes(FOX), 0.25) == Agreement(2, 0)
-    assert compare_boxes(boxes(FOX), boxes(), 0.25) == Agreement(1, 1)
-    assert compare_boxes(boxes(), boxes(FOX), 0.25) == Agreement(1, 1)
-    assert compare_boxes(boxes(FOX), boxes((*FOX[:5], 1)), 0.25) == Agreement(2, 2)
-
-
-def test_a_box_at_the_threshold_may_fall_either_way() -> None:
-    near = (*FOX[:4], 0.25 + SCORE_TOLERANCE / 2, 0)
-    assert compare_boxes(boxes(near), boxes(), 0.25).holds
-
-
-@pytest.mark.parametrize(
-    ("other", "holds"),
-    [
-        ((0.2 + EDGE_TOLERANCE / 2, 0.2, 0.4, 0.4, 0.8, 0), True),
-        ((0.2 + EDGE_TOLERANCE * 2, 0.2, 0.4, 0.4, 0.8, 0), False),
-        ((0.2, 0.2, 0.4, 0.4, 0.8 + SCORE_TOLERANCE / 2, 0), True),
-        ((0.2, 0.2, 0.4, 0.4, 0.8 + SCORE_TOLERANCE * 2, 0), False),
-    ],
-)
-def test_partners_may_differ_by_the_stated_tolerance(
-    other: tuple[float, float, float, float, float, int], holds: bool
-) -> None:
-    assert compare_boxes(boxes(FOX), boxes(other), 0.25).holds is holds
-
-
-def labels(**confidence: float) -> list[RankedLabel]:
-    ranked = sorted(confidence.items(), key=lambda item: -item[1])
-    return [RankedLabel(name, None, value, True) for name, value in ranked]
-
-
-def test_a_clear_best_label_must_be_the_same() -> None:
-    assert compare_labels(labels(fox=0.6, cat=0.58), labels(cat=0.59, fox=0.585)).holds
-    assert compare_labels(labels(fox=0.9, cat=0.1), labels(cat=0.9, fox=0.1)).unmatched == 1
-
-
-# Real pictures
 
 
 @pytest.fixture(scope="module")

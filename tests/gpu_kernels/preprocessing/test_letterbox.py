@@ -115,3 +115,12 @@ def test_a_picture_has_at_least_one_pixel_in_the_input(
     assert place.width >= 1 and place.height >= 1
     assert place.x >= 0 and place.x + place.width <= 96
     assert place.y >= 0 and place.y + place.height <= 48
+
+
+def test_a_model_of_layout_nhwc_is_given_the_same_picture_channels_last(tmp_path: Path) -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (480, 480, 3), dtype=np.uint8)
+    first = to_input([picture], manifest(tmp_path, "nchw"))
+    last = to_input([picture], manifest(tmp_path, "nhwc"))
+    assert last.shape == (1, 480, 480, 3)
+    assert np.array_equal(last.transpose(0, 3, 1, 2), first)
+    assert last[0, 0, 0] == pytest.approx(picture[0, 0, ::-1] / 255)

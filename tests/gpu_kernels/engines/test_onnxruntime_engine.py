@@ -1,0 +1,92 @@
+"""The ONNX Runtime engine: which networks it accepts."""
+
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+from model_files import CATEGORY_DETECTOR, DETECTOR, copy_model
+
+from gpu_kernels.engines.engine import open_engine
+from gpu_kernels.models.manifest import ModelManifest, load_manifest
+from resources.errors import ModelError
+
+
+FLOAT32, FLOAT16 = 1, 10
+
+
+def _field(number: int, value: bytes | int) -> bytes:
+    """One field of a protocol buffer message; every value here is below 128 or a message."""
+    if isinstance(value, int):
+        return bytes([number << 3, value])
+    return bytes([number << 3 | 2, len(value)]) + value
+
+
+def _identity_network(batch: int, side: int, kind: int) -> bytes:
+    """An ONNX file that gives back its input [batch, 3, side, side]; batch 0 is a free one."""
+
+    def tensor(name: bytes) -> bytes:
+        sizes = [_field(2, b"N") if batch == 0 else _field(1, batch)]
+        sizes += [_field(1, size) for size in (3, side, side)]
+        shape = b"".join(_field(1, size) for size in sizes)
+        return _field(1, name) + _field(2, _field(1, _field(1, kind) + _field(2, shape)))
+
+    node = _field(1, b"x") + _field(2, b"y") + _field(4, b"Identity")
+    graph = _field(1, node) + _field(2, b"g") + _field(11, tensor(b"x")) + _field(12, tensor(b"y"))
+    return _field(1, 8) + _field(7, graph) + _field(8, _field(2, 17))
+
+
+def _with_network(path: Path, network: bytes) -> ModelManifest:
+    """The manifest with another network behind it, of pictures of 8 x 8 pixels."""
+    old = load_manifest(str(path))
+    old.path.write_bytes(network)
+    text = path.read_text(encoding="utf-8").replace(old.sha256, sha256(network).hexdigest())
+    path.write_text(text.replace("= 640", "= 8"), encoding="utf-8")
+    return load_manifest(str(path))
+
+
+def test_an_engine_tells_what_it_is() -> None:
+    engine = open_engine(load_manifest(TELLER), "onnxruntime", 1)
+    assert engine.description.startswith("onnxruntime 1.")
+    assert engine.description.endswith(", 1 thread")
+
+
+def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
+    path = own(tmp_path)
+    manifest = _with_network(path, b"not a network")
+    with pytest.raises(ModelError, match="onnxruntime cannot load it") as caught:
+        open_engine(manifest, "onnxruntime", 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_that_takes_another_size_is_refused(tmp_path: Path) -> None:
+    path = own(tmp_path, change=("height = 640", "height = 320"))
+    with pytest.raises(ModelError, match=r"the manifest says one float32 input \[N, 3, 320, 640\]"):
+        open_engine(load_manifest(str(path)), "onnxruntime", 1)
+
+
+@pytest.mark.parametrize("batch", [0, 1])
+def test_an_export_with_a_free_batch_or_of_one_runs_any_number(tmp_path: Path, batch: int) -> None:
+    manifest = _with_network(own(tmp_path), _identity_network(batch, 8, FLOAT32))
+    images = np.arange(5 * 3 * 8 * 8, dtype=np.float32).reshape(5, 3, 8, 8)
+    (output,) = open_engine(manifest, "onnxruntime", 1).run(images)
+    assert np.array_equal(output, images)
+
+
+def test_an_export_with_a_larger_fixed_batch_is_refused(tmp_path: Path) -> None:
+    manifest = _with_network(own(tmp_path), _identity_network(4, 8, FLOAT32))
+    with pytest.raises(ModelError, match="takes exactly 4 pictures at a time"):
+        open_engine(manifest, "onnxruntime", 1)
+
+
+def test_an_export_that_takes_half_floats_is_refused(tmp_path: Path) -> None:
+    manifest = _with_network(own(tmp_path), _identity_network(0, 8, FLOAT16))
+    with pytest.raises(ModelError, match="one float32 input"):
+        open_engine(manifest, "onnxruntime", 1)
+
+
+def test_loading_the_engine_module_loads_no_inference_library() -> None:
+    code = "import gpu_kernels.engines.engine, sys; sys.exit('onnxruntime' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,166 @@
+"""The names of TensorRT's API that the code uses exist in TensorRT 10, 11 and TensorRT-RTX.
+
+The names are looked up in the real bindings of 10 and 11, with stubs for their libraries.
+"""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+from stub_libraries import gcc, make_stub
+
+from gpu_kernels.engines.tensorrt_api import TENSORRT_MODULES, TensorRt, find_tensorrt
+from resources.errors import EngineError
+
+__all__ = ["gcc"]  # pytest finds fixtures by their names
+
+
+OURS = [
+    "runtime_cache",
+    "tensorrt_api",
+    "tensorrt_build",
+    "tensorrt_engine",
+    "tensorrt_slot",
+]
+
+
+LIBRARIES = ["libnvinfer", "libnvinfer_plugin", "libnvonnxparser"]
+
+
+BINDINGS = {version: Path(sys.prefix) / f"tensorrt-{version}" for version in (10, 11)}
+
+
+API = {
+    "": ["Builder", "DataType", "HardwareCompatibilityLevel", "ILogger",
+         "NetworkDefinitionCreationFlag", "OnnxParser", "Runtime", "TensorIOMode", "__version__"],
+    "Builder": ["build_serialized_network", "create_builder_config", "create_network",
+                "create_optimization_profile"],
+    "DataType": ["FLOAT", "HALF", "INT32", "INT64"],
+    "HardwareCompatibilityLevel": ["AMPERE_PLUS"],
+    "IBuilderConfig": ["add_optimization_profile", "create_timing_cache",
+                       "hardware_compatibility_level", "set_timing_cache"],
+    "ICudaEngine": ["create_execution_context", "get_tensor_dtype", "get_tensor_mode",
+                    "get_tensor_name", "get_tensor_shape", "num_io_tensors"],
+    "IExecutionContext": ["execute_async_v3", "get_tensor_shape", "set_input_shape",
+                          "set_tensor_address"],
+    "ILogger": ["ERROR", "INTERNAL_ERROR", "log"],
+    "INetworkDefinition": ["get_input", "num_inputs"],
+    "IOptimizationProfile": ["set_shape"],
+    "ITensor": ["name", "shape"],
+    "ITimingCache": ["serialize"],
+    "NetworkDefinitionCreationFlag": ["STRONGLY_TYPED"],
+    "OnnxParser": ["get_error", "num_errors", "parse"],
+    "ParserError": ["desc"],
+    "Runtime": ["deserialize_cuda_engine"],
+    "TensorIOMode": ["INPUT"],
+}  # fmt: skip
+
+
+RTX_API = {
+    "": ["ComputeCapability", "CudaGraphStrategy"],
+    "ComputeCapability": ["SM75", "SM86", "SM89"],
+    "CudaGraphStrategy": ["WHOLE_GRAPH_CAPTURE"],
+    "IBuilderConfig": ["num_compute_capabilities", "set_compute_capability"],
+    "ICudaEngine": ["create_runtime_config"],
+    "IRuntimeCache": ["deserialize", "serialize"],
+    "IRuntimeConfig": ["create_runtime_cache", "cuda_graph_strategy", "set_runtime_cache"],
+}
+
+
+NAMES_OF_BINDINGS = """
+import ctypes, json, sys
+for library in sys.argv[1:]:
+    ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
+import tensorrt_bindings as api
+def names(of): return [name for name in dir(of)]
+found = {"": names(api)} | {name: names(getattr(api, name)) for name in dir(api)}
+try:
+    api.Builder(api.Logger())
+except TypeError:
+    found["without a GPU"] = ["TypeError"]
+print(json.dumps({"version": api.__version__, "names": found}))
+"""
+
+
+@pytest.fixture(scope="module", params=sorted(BINDINGS))
+def bindings(
+    request: pytest.FixtureRequest, gcc: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, set[str]]:
+    """Every name of real bindings, by class."""
+    version = request.param
+    if not BINDINGS[version].is_dir():
+        pytest.skip(f"TensorRT's bindings are not at {BINDINGS[version].name}; run make test")
+    folder = tmp_path_factory.mktemp("stubs")
+    stubs = []
+    for library in LIBRARIES:
+        name = f"{library}.so.{version}"
+        stubs.append(make_stub(gcc, "tensorrt.c", folder / name, f"-Wl,-soname,{name}"))
+    done = subprocess.run(
+        [sys.executable, "-c", NAMES_OF_BINDINGS, *map(str, stubs)],
+        env=os.environ | {"PYTHONPATH": str(BINDINGS[version])},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found["version"].startswith(f"{version}.")
+    return {name: set(names) for name, names in found["names"].items()}
+
+
+def test_tensorrt_10_and_11_have_every_name_that_is_used(bindings: dict[str, set[str]]) -> None:
+    missing = {cls: set(names) - bindings[cls] for cls, names in API.items()}
+    assert not {cls: names for cls, names in missing.items() if names}
+
+
+def test_a_builder_without_a_gpu_is_the_error_that_is_caught(bindings: dict[str, set[str]]) -> None:
+    assert bindings["without a GPU"] == {"TypeError"}
+
+
+@pytest.fixture(scope="module")
+def rtx() -> TensorRt:
+    found = find_tensorrt()
+    assert found.rtx and found.api.__name__ in TENSORRT_MODULES
+    return found
+
+
+def test_tensorrt_rtx_has_every_name_that_is_used(rtx: TensorRt) -> None:
+    for names_of in (API, RTX_API):
+        for cls, names in names_of.items():
+            owner = getattr(rtx.api, cls) if cls else rtx.api
+            # A timing cache is asked of the full TensorRT alone.
+            assert {name for name in names if not hasattr(owner, name)} == set(), cls
+
+
+def attributes_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "getattr":
+            yield str(getattr(node.args[1], "value", ""))
+
+
+def test_no_name_of_tensorrt_is_used_that_is_not_looked_up(rtx: TensorRt) -> None:
+    classes = [each for each in vars(rtx.api).values() if isinstance(each, type)]
+    of_tensorrt = {each.__name__ for each in classes} | {n for each in classes for n in dir(each)}
+    # Names that things of Warp, numpy, ONNX or Python have too.
+    others = {"clear", "append", "count", "extend", "get", "items", "name", "partition", "shape",
+              "dtype", "numpy", "size", "start"}  # fmt: skip
+    used = {
+        name
+        for ours in OURS
+        for name in attributes_of(ROOT / "gpu_kernels" / "engines" / f"{ours}.py")
+    }
+    looked_up = {name for table in (API, RTX_API) for names in table.values() for name in names}
+    of_other_things = others | {name for name in used if name.startswith("_")}
+    assert (used & of_tensorrt) - looked_up - of_other_things == set()
+
+
+def test_a_gpu_that_tensorrt_does_not_know_is_refused_with_those_it_knows(rtx: TensorRt) -> None:
+    with pytest.raises(EngineError, match=r"GPUs sm_60 are not known .* which knows sm_75"):
+        rtx.compute_capability("sm_60")
+    with pytest.raises(EngineError, match="CURRENT"):
+        rtx.compute_capability("CURRENT")
