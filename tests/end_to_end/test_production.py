@@ -136,7 +136,7 @@ def test_the_slots_of_an_account_are_shared_through_postgres(home: Path) -> None
         one, other = slots(here), slots(there)
         assert one.take("unit 0")
         assert not other.take("unit 0")
-        one.keep(set())
+        one.retain(set())
         assert other.take("unit 0")
 
 

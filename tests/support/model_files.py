@@ -13,6 +13,12 @@ DETECTOR = "megadetector-lite"
 CATEGORY_DETECTOR = "ssd-mobilenet-v2-cam16"
 CLASSIFIER = "efficientnet-lite3"
 ANCHORS = np.array([[0.0, 0.0, 0.5, 0.5], [0.25, 0.25, 0.75, 0.75]], dtype=np.float32)
+# SpeciesNet's labels.
+FOX = "u1;mammalia;carnivora;canidae;vulpes;vulpes;red fox"
+CANID = "u2;mammalia;carnivora;canidae;;;canine family"
+ANIMAL = "1f689929-883d-4dae-958c-3d57ab5b6c16;;;;;;animal"
+BLANK = "f1856211-cfb7-4a5b-9158-c0f72fd09ee6;;;;;;blank"
+HUMAN = "990ae9dd-7a59-4344-afcb-1b7b21368000;mammalia;primates;hominidae;homo;sapiens;human"
 SIDE = 64  # of the square input of `detector_manifest`
 
 
@@ -69,4 +75,38 @@ def detector_manifest(
     ]
     path = folder / f"{decoding}-{fit_rule}-{len(classes)}-{nms_iou}.toml"
     path.write_text("\n".join(lines), encoding="utf-8")
+    return load_manifest(str(path))
+
+
+def speciesnet_manifest(folder: Path, layout: str) -> ModelManifest:
+    """Return the manifest of docs/models.md, with a file of labels."""
+    (folder / "labels.txt").write_text(f"{BLANK}\n{FOX}\n{CANID}\n")
+    path = folder / "speciesnet-crop.toml"
+    path.write_text(
+        f"""
+        name = "speciesnet-crop"
+        task = "classifier"
+        file = "speciesnet.onnx"
+        sha256 = "{"0" * 64}"
+        description = "2498 labels of the world's camera-trap animals."
+        licence = "Apache-2.0"
+        source = "-"
+        home = "https://github.com/google/cameratrapai"
+        [input]
+        height = 480
+        width = 480
+        layout = "{layout}"
+        colour = "rgb"
+        multiply = [0.00392156862745098, 0.00392156862745098, 0.00392156862745098]
+        add = [0.0, 0.0, 0.0]
+        fit = "stretch"
+        [output]
+        decoding = "logits"
+        labels = "labels.txt"
+        labels_sha256 = "{"0" * 64}"
+        [crop]
+        shape = "box"
+        margin = 0.0
+        """
+    )
     return load_manifest(str(path))

@@ -12,22 +12,22 @@ __all__ = ["gcc"]  # pytest finds fixtures by their names
 
 
 def test_a_machine_without_a_driver_has_no_gpu() -> None:
-    assert find_gpu("libcuda-that-is-not-there.so.1") is None
+    assert find_gpu("libcuda-missing.so.1") is None
     with pytest.raises(EngineError, match=r"^no GPU: .*engine: onnxruntime to"):
-        usable_gpu("libcuda-that-is-not-there.so.1")
+        usable_gpu("libcuda-missing.so.1")
 
 
-def test_a_gpu_is_what_its_driver_says(gcc: str, tmp_path: Path) -> None:
+def test_a_gpu_has_the_properties_that_its_driver_reports(gcc: str, tmp_path: Path) -> None:
     driver = make_stub(gcc, "cuda_driver.c", tmp_path / "d.so", "-DGPUS=1", "-DCUDA=13000")
     assert usable_gpu(str(driver)) == Gpu("Tesla T4", "sm_75", 15 * 2**30, 13000)
 
 
-def test_a_driver_without_a_gpu_is_none(gcc: str, tmp_path: Path) -> None:
+def test_a_driver_without_a_gpu_gives_none(gcc: str, tmp_path: Path) -> None:
     driver = make_stub(gcc, "cuda_driver.c", tmp_path / "d.so", "-DGPUS=0", "-DCUDA=13000")
     assert find_gpu(str(driver)) is None
 
 
-def test_a_driver_that_is_too_old_is_told_with_the_one_that_is_needed(
+def test_the_error_for_an_old_driver_names_the_required_one(
     gcc: str, tmp_path: Path
 ) -> None:
     driver = make_stub(gcc, "cuda_driver.c", tmp_path / "d.so", "-DGPUS=1", "-DCUDA=12040")

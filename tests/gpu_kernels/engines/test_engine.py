@@ -13,20 +13,18 @@ from resources.errors import EngineError
 from resources.storage.local_store import LocalStore
 
 
-def test_auto_takes_the_cpu_where_there_is_no_gpu_and_has_nothing_to_say() -> None:
+def test_auto_is_the_cpu_without_a_gpu_and_without_a_warning() -> None:
     if find_gpu() is not None:
         pytest.skip("this machine has a GPU")
-    notes: list[str] = []
-    assert resolve_engine("auto", notes.append) == "onnxruntime"
-    assert resolve_engine("tensorrt", notes.append) == "tensorrt"
-    assert notes == []
+    warnings: list[str] = []
+    assert resolve_engine("auto", warnings.append) == "onnxruntime"
+    assert resolve_engine("tensorrt", warnings.append) == "tensorrt"
+    assert warnings == []
 
 
-def test_tensorrt_without_a_gpu_is_refused_with_the_way_out(
-    tmp_path: Path, manifest: ModelManifest
-) -> None:
+def test_tensorrt_without_a_gpu_is_refused_with_the_alternative(tmp_path: Path) -> None:
     if find_gpu() is not None:
         pytest.skip("this machine has a GPU")
-    cache, _ = a_cache(tmp_path)
+    cache = EngineCache([LocalStore(tmp_path)], pytest.fail)
     with pytest.raises(EngineError, match=r"pipeline\.stage1\.engine: onnxruntime"):
-        open_engine(manifest, "tensorrt", engines=cache)
+        open_engine(load_manifest(DETECTOR), "tensorrt", engines=cache)

@@ -18,14 +18,14 @@ FLOAT32, FLOAT16 = 1, 10
 
 
 def _field(number: int, value: bytes | int) -> bytes:
-    """One field of a protocol buffer message; every value here is below 128 or a message."""
+    """Encode a field of a protocol buffer message; the value is below 128 or a message."""
     if isinstance(value, int):
         return bytes([number << 3, value])
     return bytes([number << 3 | 2, len(value)]) + value
 
 
 def _identity_network(batch: int, side: int, kind: int) -> bytes:
-    """An ONNX file that gives back its input [batch, 3, side, side]; batch 0 is a free one."""
+    """Return an ONNX file that copies its input [batch, 3, side, side]; 0 is a dynamic batch."""
 
     def tensor(name: bytes) -> bytes:
         sizes = [_field(2, b"N") if batch == 0 else _field(1, batch)]
@@ -39,7 +39,7 @@ def _identity_network(batch: int, side: int, kind: int) -> bytes:
 
 
 def _with_network(path: Path, network: bytes) -> ModelManifest:
-    """The manifest with another network behind it, of pictures of 8 x 8 pixels."""
+    """Replace the network of a manifest by one with an input of 8 x 8 pixels."""
     old = load_manifest(str(path))
     old.path.write_bytes(network)
     text = path.read_text(encoding="utf-8").replace(old.sha256, sha256(network).hexdigest())
@@ -47,46 +47,46 @@ def _with_network(path: Path, network: bytes) -> ModelManifest:
     return load_manifest(str(path))
 
 
-def test_an_engine_tells_what_it_is() -> None:
-    engine = open_engine(load_manifest(TELLER), "onnxruntime", 1)
+def test_the_description_has_version_and_threads() -> None:
+    engine = open_engine(load_manifest(CATEGORY_DETECTOR), "onnxruntime", 1)
     assert engine.description.startswith("onnxruntime 1.")
     assert engine.description.endswith(", 1 thread")
 
 
-def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
-    path = own(tmp_path)
+def test_a_file_that_is_not_a_network_is_refused(tmp_path: Path) -> None:
+    path = copy_model(tmp_path)
     manifest = _with_network(path, b"not a network")
     with pytest.raises(ModelError, match="onnxruntime cannot load it") as caught:
         open_engine(manifest, "onnxruntime", 1)
     assert "\n" not in str(caught.value)
 
 
-def test_a_network_that_takes_another_size_is_refused(tmp_path: Path) -> None:
-    path = own(tmp_path, change=("height = 640", "height = 320"))
+def test_a_network_with_another_input_size_is_refused(tmp_path: Path) -> None:
+    path = copy_model(tmp_path, change=("height = 640", "height = 320"))
     with pytest.raises(ModelError, match=r"the manifest says one float32 input \[N, 3, 320, 640\]"):
         open_engine(load_manifest(str(path)), "onnxruntime", 1)
 
 
 @pytest.mark.parametrize("batch", [0, 1])
-def test_an_export_with_a_free_batch_or_of_one_runs_any_number(tmp_path: Path, batch: int) -> None:
-    manifest = _with_network(own(tmp_path), _identity_network(batch, 8, FLOAT32))
+def test_a_network_with_a_dynamic_batch_or_a_batch_of_1_runs_any_number(tmp_path: Path, batch: int) -> None:
+    manifest = _with_network(copy_model(tmp_path), _identity_network(batch, 8, FLOAT32))
     images = np.arange(5 * 3 * 8 * 8, dtype=np.float32).reshape(5, 3, 8, 8)
     (output,) = open_engine(manifest, "onnxruntime", 1).run(images)
     assert np.array_equal(output, images)
 
 
-def test_an_export_with_a_larger_fixed_batch_is_refused(tmp_path: Path) -> None:
-    manifest = _with_network(own(tmp_path), _identity_network(4, 8, FLOAT32))
-    with pytest.raises(ModelError, match="takes exactly 4 pictures at a time"):
+def test_a_network_with_a_larger_fixed_batch_is_refused(tmp_path: Path) -> None:
+    manifest = _with_network(copy_model(tmp_path), _identity_network(4, 8, FLOAT32))
+    with pytest.raises(ModelError, match="has a fixed batch of 4 pictures"):
         open_engine(manifest, "onnxruntime", 1)
 
 
-def test_an_export_that_takes_half_floats_is_refused(tmp_path: Path) -> None:
-    manifest = _with_network(own(tmp_path), _identity_network(0, 8, FLOAT16))
+def test_a_network_with_a_float16_input_is_refused(tmp_path: Path) -> None:
+    manifest = _with_network(copy_model(tmp_path), _identity_network(0, 8, FLOAT16))
     with pytest.raises(ModelError, match="one float32 input"):
         open_engine(manifest, "onnxruntime", 1)
 
 
-def test_loading_the_engine_module_loads_no_inference_library() -> None:
+def test_importing_the_engine_module_imports_no_inference_library() -> None:
     code = "import gpu_kernels.engines.engine, sys; sys.exit('onnxruntime' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

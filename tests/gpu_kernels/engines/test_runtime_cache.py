@@ -13,16 +13,16 @@ from gpu_kernels.models.manifest import load_manifest
 from resources.storage.local_store import LocalStore
 
 
-class Compiled:
-    """In place of TensorRT-RTX's IRuntimeCache, which there is on a GPU alone."""
+class RuntimeCacheStub:
+    """Replaces TensorRT-RTX's IRuntimeCache, which needs a GPU."""
 
-    def __init__(self, takes: bool = True) -> None:
+    def __init__(self, accepts: bool = True) -> None:
         self.kernels = b""
-        self._takes = takes
+        self._accepts = accepts
 
     def deserialize(self, kernels: bytes) -> bool:
-        self.kernels = kernels if self._takes else b""
-        return self._takes
+        self.kernels = kernels if self._accepts else b""
+        return self._accepts
 
     def serialize(self) -> bytes:
         return self.kernels
@@ -33,44 +33,44 @@ def key() -> EngineKey:
     return engine_key(load_manifest(DETECTOR), find_tensorrt(), "sm_75", BatchSizes())
 
 
-def test_kernels_are_kept_when_they_were_compiled_and_taken_up_by_the_next_machine(
+def test_compiled_kernels_are_saved_and_loaded_by_the_next_machine(
     tmp_path: Path, key: EngineKey
 ) -> None:
-    """The first batch runs with kernels for any shape; those of its own come while it works."""
-    cache, _ = a_cache(tmp_path)
-    first = Compiled()
+    """The first batch uses generic kernels; specialized ones are compiled meanwhile."""
+    cache = EngineCache([LocalStore(tmp_path)], pytest.fail)
+    first = RuntimeCacheStub()
     kernels = PersistentRuntimeCache(cache, key, "sm_75", first)
-    first.kernels = b"for any shape"
-    kernels.batch_ended()
-    assert cache.aid(key, "kernels", "sm_75") == b"for any shape"
-    first.kernels = b"for any shape, and for eight pictures"
+    first.kernels = b"generic"
+    kernels.on_batch_end()
+    assert cache.get_artifact(key, "kernels", "sm_75") == b"generic"
+    first.kernels = b"generic, and for eight pictures"
     for _ in range(99):
-        kernels.batch_ended()
-    assert cache.aid(key, "kernels", "sm_75") == first.kernels
-    second = Compiled()
+        kernels.on_batch_end()
+    assert cache.get_artifact(key, "kernels", "sm_75") == first.kernels
+    second = RuntimeCacheStub()
     PersistentRuntimeCache(cache, key, "sm_75", second)
     assert second.kernels == first.kernels
 
 
-def test_kernels_that_are_known_are_not_written_again_and_those_not_taken_are(
+def test_unchanged_kernels_are_not_written_again_and_refused_ones_are_replaced(
     tmp_path: Path, key: EngineKey
 ) -> None:
-    cache, _ = a_cache(tmp_path)
-    cache.put_aid(key, "kernels", b"compiled before", "sm_75")
+    cache = EngineCache([LocalStore(tmp_path)], pytest.fail)
+    cache.put_artifact(key, "kernels", b"compiled before", "sm_75")
     (path,) = tmp_path.iterdir()
     written = path.stat().st_mtime_ns
-    PersistentRuntimeCache(cache, key, "sm_75", Compiled()).batch_ended()
+    PersistentRuntimeCache(cache, key, "sm_75", RuntimeCacheStub()).on_batch_end()
     assert path.stat().st_mtime_ns == written
-    newer = Compiled(takes=False)
+    newer = RuntimeCacheStub(accepts=False)
     kernels = PersistentRuntimeCache(cache, key, "sm_75", newer)
     newer.kernels = b"newer"
-    kernels.batch_ended()
-    assert cache.aid(key, "kernels", "sm_75") == b"newer"
+    kernels.on_batch_end()
+    assert cache.get_artifact(key, "kernels", "sm_75") == b"newer"
 
 
 def test_gpus_that_share_an_engine_do_not_share_its_kernels(tmp_path: Path, key: EngineKey) -> None:
-    cache, _ = a_cache(tmp_path)
-    cache.put_aid(key, "kernels", b"of a T4", "sm_75")
-    other = Compiled()
+    cache = EngineCache([LocalStore(tmp_path)], pytest.fail)
+    cache.put_artifact(key, "kernels", b"of a T4", "sm_75")
+    other = RuntimeCacheStub()
     PersistentRuntimeCache(cache, key, "sm_89", other)
     assert other.kernels == b""

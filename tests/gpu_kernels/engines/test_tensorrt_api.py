@@ -21,7 +21,7 @@ from resources.errors import EngineError
 __all__ = ["gcc"]  # pytest finds fixtures by their names
 
 
-OURS = [
+MODULES = [
     "runtime_cache",
     "tensorrt_api",
     "tensorrt_build",
@@ -92,7 +92,7 @@ print(json.dumps({"version": api.__version__, "names": found}))
 def bindings(
     request: pytest.FixtureRequest, gcc: str, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, set[str]]:
-    """Every name of real bindings, by class."""
+    """Return every name of the real bindings, by class."""
     version = request.param
     if not BINDINGS[version].is_dir():
         pytest.skip(f"TensorRT's bindings are not at {BINDINGS[version].name}; run make test")
@@ -116,7 +116,7 @@ def test_tensorrt_10_and_11_have_every_name_that_is_used(bindings: dict[str, set
     assert not {cls: names for cls, names in missing.items() if names}
 
 
-def test_a_builder_without_a_gpu_is_the_error_that_is_caught(bindings: dict[str, set[str]]) -> None:
+def test_a_builder_without_a_gpu_raises_the_error_that_is_caught(bindings: dict[str, set[str]]) -> None:
     assert bindings["without a GPU"] == {"TypeError"}
 
 
@@ -131,7 +131,6 @@ def test_tensorrt_rtx_has_every_name_that_is_used(rtx: TensorRt) -> None:
     for names_of in (API, RTX_API):
         for cls, names in names_of.items():
             owner = getattr(rtx.api, cls) if cls else rtx.api
-            # A timing cache is asked of the full TensorRT alone.
             assert {name for name in names if not hasattr(owner, name)} == set(), cls
 
 
@@ -143,24 +142,24 @@ def attributes_of(path: Path) -> Iterator[str]:
             yield str(getattr(node.args[1], "value", ""))
 
 
-def test_no_name_of_tensorrt_is_used_that_is_not_looked_up(rtx: TensorRt) -> None:
+def test_the_tables_contain_every_name_of_tensorrt_that_is_used(rtx: TensorRt) -> None:
     classes = [each for each in vars(rtx.api).values() if isinstance(each, type)]
     of_tensorrt = {each.__name__ for each in classes} | {n for each in classes for n in dir(each)}
-    # Names that things of Warp, numpy, ONNX or Python have too.
+    # Names that Warp, numpy, ONNX or Python have, too.
     others = {"clear", "append", "count", "extend", "get", "items", "name", "partition", "shape",
               "dtype", "numpy", "size", "start"}  # fmt: skip
     used = {
         name
-        for ours in OURS
-        for name in attributes_of(ROOT / "gpu_kernels" / "engines" / f"{ours}.py")
+        for module in MODULES
+        for name in attributes_of(ROOT / "gpu_kernels" / "engines" / f"{module}.py")
     }
     looked_up = {name for table in (API, RTX_API) for names in table.values() for name in names}
     of_other_things = others | {name for name in used if name.startswith("_")}
     assert (used & of_tensorrt) - looked_up - of_other_things == set()
 
 
-def test_a_gpu_that_tensorrt_does_not_know_is_refused_with_those_it_knows(rtx: TensorRt) -> None:
-    with pytest.raises(EngineError, match=r"GPUs sm_60 are not known .* which knows sm_75"):
+def test_an_unsupported_gpu_is_refused_with_the_supported_ones(rtx: TensorRt) -> None:
+    with pytest.raises(EngineError, match=r"does not support GPUs sm_60; it supports sm_75"):
         rtx.compute_capability("sm_60")
     with pytest.raises(EngineError, match="CURRENT"):
         rtx.compute_capability("CURRENT")

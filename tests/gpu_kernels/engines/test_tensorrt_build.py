@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from model_files import CATEGORY_DETECTOR, CLASSIFIER, copy_model
+from model_files import CATEGORY_DETECTOR, CLASSIFIER, DETECTOR, copy_model
 
 from gpu_kernels.engines.tensorrt_api import TensorRt, find_tensorrt
 from gpu_kernels.engines.tensorrt_build import (
@@ -37,9 +37,9 @@ def test_every_shipped_model_builds_for_every_gpu_of_the_fleet(
     assert not built.timing_cache
 
 
-def test_one_engine_serves_a_fleet_of_several_gpus(rtx: TensorRt) -> None:
-    """All three of g4dn, g5 and g6; and of the last two, one that is no larger than for one."""
-    manifest = load_manifest("ssd-mobilenet-v2-cam16")
+def test_one_engine_can_be_built_for_several_gpus(rtx: TensorRt) -> None:
+    """For g4dn, g5 and g6; for the last two it is no larger than for one."""
+    manifest = load_manifest(CATEGORY_DETECTOR)
     sizes = {
         arch: len(build_engine(manifest, rtx, arch, BatchSizes()).plan)
         for arch in ("sm_86", "sm_86+sm_89", "sm_75+sm_86+sm_89")
@@ -48,7 +48,7 @@ def test_one_engine_serves_a_fleet_of_several_gpus(rtx: TensorRt) -> None:
     assert sizes["sm_75+sm_86+sm_89"] > sizes["sm_86"]
 
 
-def test_a_gpu_that_shares_an_engine_asks_for_that_one_and_others_for_their_own() -> None:
+def test_gpus_that_share_an_engine_use_it_and_others_have_their_own() -> None:
     shared_by = ("sm_89", "sm_86")
     assert engine_arch("sm_86", shared_by) == engine_arch("sm_89", shared_by) == "sm_86+sm_89"
     assert engine_arch("sm_75", shared_by) == "sm_75"
@@ -56,50 +56,53 @@ def test_a_gpu_that_shares_an_engine_asks_for_that_one_and_others_for_their_own(
     assert join_archs(["sm_120", "sm_89", "sm_120"]) == "sm_89+sm_120"
 
 
-def test_a_full_tensorrt_shares_engines_from_ampere_on_and_says_so() -> None:
+def test_a_full_tensorrt_shares_engines_from_ampere_on() -> None:
     class Api:
         __version__ = "11.4.0"
 
     full = TensorRt(Api, rtx=False)
     check_archs(full, "sm_75")
     check_archs(full, "sm_86+sm_89")
-    said = r"one engine for sm_75\+sm_86: .* leave sm_75 out of models\.engines_shared_by"
-    with pytest.raises(EngineError, match=said):
+    message = r"one engine for sm_75\+sm_86: .* remove sm_75 from models\.engines_shared_by"
+    with pytest.raises(EngineError, match=message):
         check_archs(full, "sm_75+sm_86")
 
 
-def test_a_model_of_another_size_than_its_manifest_says_is_refused(
+def test_a_model_with_another_input_than_its_manifest_is_refused(
     rtx: TensorRt, tmp_path: Path
 ) -> None:
-    manifest = load_manifest(str(own_model(tmp_path, ("height = 300", "height = 320"))))
-    with pytest.raises(ModelError, match=r"takes \[-1, 3, 300, 300\], .* \[N, 3, 320, 300\]"):
+    path = copy_model(tmp_path, CATEGORY_DETECTOR, ("height = 300", "height = 320"))
+    manifest = load_manifest(str(path))
+    with pytest.raises(ModelError, match=r"input is \[-1, 3, 300, 300\], .* \[N, 3, 320, 300\]"):
         build_engine(manifest, rtx, "sm_75", BatchSizes())
 
 
-@pytest.mark.parametrize("half", ["true", "false"])
-def test_a_file_that_is_no_network_is_refused(rtx: TensorRt, tmp_path: Path, half: str) -> None:
-    path = own_model(tmp_path, ("half = true", f"half = {half}"), b"no network")
-    said = {"true": "cannot be read as ONNX", "false": "cannot build its engine"}[half]
-    with pytest.raises((ModelError, EngineError), match=said) as caught:
+@pytest.mark.parametrize(
+    ("fp16", "message"),
+    [("true", "cannot be read as ONNX"), ("false", "cannot build its engine")],
+)
+def test_a_file_that_is_not_a_network_is_refused(
+    rtx: TensorRt, tmp_path: Path, fp16: str, message: str
+) -> None:
+    change = ("fp16 = true", f"fp16 = {fp16}")
+    path = copy_model(tmp_path, CATEGORY_DETECTOR, change, b"not a network")
+    with pytest.raises((ModelError, EngineError), match=message) as caught:
         build_engine(load_manifest(str(path)), rtx, "sm_75", BatchSizes())
     assert "\n" not in str(caught.value)
 
 
-def test_a_network_that_a_gpu_cannot_run_says_which_and_the_way_out(
+def test_the_error_for_a_network_that_a_gpu_cannot_run_names_it(
     rtx: TensorRt, tmp_path: Path
 ) -> None:
-    """Turing has no float32 matrix product in TensorRT-RTX; in half precision it has."""
-    shipped = load_manifest("efficientnet-lite3")
-    for path in shipped.files:
-        shutil.copy(path, tmp_path)
-    text = (shipped.path.parent / "efficientnet-lite3.toml").read_text("utf-8")
-    (tmp_path / "own.toml").write_text(text.replace("half = true", "half = false"))
-    manifest = load_manifest(str(tmp_path / "own.toml"))
+    """TensorRT-RTX has a float16 matrix product on Turing, but no float32 one."""
+    path = copy_model(tmp_path, CLASSIFIER, ("fp16 = true", "fp16 = false"))
+    manifest = load_manifest(str(path))
     with pytest.raises(EngineError, match=r"efficientnet-lite3: tensorrt-rtx .* on the CPU$"):
         build_engine(manifest, rtx, "sm_75", BatchSizes())
 
 
-def test_whatever_changes_an_engine_changes_its_name(key: EngineKey, rtx: TensorRt) -> None:
+def test_each_field_of_an_engine_key_changes_its_name(rtx: TensorRt) -> None:
+    key = engine_key(load_manifest(DETECTOR), rtx, "sm_75", BatchSizes())
     others = [
         key._replace(model="0" * 64),
         key._replace(precision="as exported"),

@@ -15,7 +15,7 @@ from gpu_kernels.heads.label_ranking import RankedLabel
 
 
 def boxes(*rows: tuple[float, float, float, float, float, int]) -> Boxes:
-    """Rows of x, y, w, h, confidence, class."""
+    """Return boxes of rows x, y, w, h, confidence, class."""
     table = np.array(rows, np.float32).reshape(-1, 6)
     return Boxes(table[:, :4], table[:, 4], table[:, 5].astype(np.int64))
 
@@ -23,20 +23,20 @@ def boxes(*rows: tuple[float, float, float, float, float, int]) -> Boxes:
 FOX = (0.2, 0.2, 0.4, 0.4, 0.8, 0)
 
 
-def test_a_clear_box_without_a_partner_is_no_agreement() -> None:
+def test_a_clear_box_without_a_match_is_counted() -> None:
     assert compare_boxes(boxes(FOX), boxes(FOX), 0.25) == Agreement(2, 0)
     assert compare_boxes(boxes(FOX), boxes(), 0.25) == Agreement(1, 1)
     assert compare_boxes(boxes(), boxes(FOX), 0.25) == Agreement(1, 1)
     assert compare_boxes(boxes(FOX), boxes((*FOX[:5], 1)), 0.25) == Agreement(2, 2)
 
 
-def test_a_box_at_the_threshold_may_fall_either_way() -> None:
+def test_a_box_near_the_threshold_may_be_missing() -> None:
     near = (*FOX[:4], 0.25 + SCORE_TOLERANCE / 2, 0)
-    assert compare_boxes(boxes(near), boxes(), 0.25).holds
+    assert compare_boxes(boxes(near), boxes(), 0.25).within_tolerance
 
 
 @pytest.mark.parametrize(
-    ("other", "holds"),
+    ("other", "expected"),
     [
         ((0.2 + EDGE_TOLERANCE / 2, 0.2, 0.4, 0.4, 0.8, 0), True),
         ((0.2 + EDGE_TOLERANCE * 2, 0.2, 0.4, 0.4, 0.8, 0), False),
@@ -44,10 +44,10 @@ def test_a_box_at_the_threshold_may_fall_either_way() -> None:
         ((0.2, 0.2, 0.4, 0.4, 0.8 + SCORE_TOLERANCE * 2, 0), False),
     ],
 )
-def test_partners_may_differ_by_the_stated_tolerance(
-    other: tuple[float, float, float, float, float, int], holds: bool
+def test_matches_may_differ_by_the_stated_tolerance(
+    other: tuple[float, float, float, float, float, int], expected: bool
 ) -> None:
-    assert compare_boxes(boxes(FOX), boxes(other), 0.25).holds is holds
+    assert compare_boxes(boxes(FOX), boxes(other), 0.25).within_tolerance is expected
 
 
 def labels(**confidence: float) -> list[RankedLabel]:
@@ -56,5 +56,6 @@ def labels(**confidence: float) -> list[RankedLabel]:
 
 
 def test_a_clear_best_label_must_be_the_same() -> None:
-    assert compare_labels(labels(fox=0.6, cat=0.58), labels(cat=0.59, fox=0.585)).holds
+    close = compare_labels(labels(fox=0.6, cat=0.58), labels(cat=0.59, fox=0.585))
+    assert close.within_tolerance
     assert compare_labels(labels(fox=0.9, cat=0.1), labels(cat=0.9, fox=0.1)).unmatched == 1

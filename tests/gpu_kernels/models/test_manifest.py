@@ -12,18 +12,18 @@ from resources.errors import ModelError
 
 
 def test_three_models_ship() -> None:
-    assert shipped_models() == [CLASSIFIER, DETECTOR, TELLER]
+    assert shipped_models() == [CLASSIFIER, DETECTOR, CATEGORY_DETECTOR]
 
 
 @pytest.mark.parametrize("name", shipped_models())
-def test_a_shipped_model_is_what_its_manifest_says(name: str) -> None:
+def test_a_shipped_model_matches_its_manifest(name: str) -> None:
     manifest = load_manifest(name)
     assert manifest.name == name
     verify(manifest)
 
 
-def test_shipped_classes_have_a_category_each() -> None:
-    classes = {c.name: c.category for c in load_manifest(TELLER).detector_output.classes}
+def test_each_class_of_a_shipped_detector_has_a_category() -> None:
+    classes = {c.name: c.category for c in load_manifest(CATEGORY_DETECTOR).detector_output.classes}
     assert [n for n, c in classes.items() if c == "person"] == ["person"]
     assert [n for n, c in classes.items() if c == "vehicle"] == (
         ["bicycle", "car", "motorcycle", "bus", "truck"]
@@ -31,39 +31,39 @@ def test_shipped_classes_have_a_category_each() -> None:
     assert len([n for n, c in classes.items() if c == "animal"]) == 10
 
 
-def test_a_users_manifest_names_files_beside_itself(tmp_path: Path) -> None:
-    manifest = load_manifest(str(own(tmp_path)))
+def test_the_files_of_a_manifest_are_in_its_folder(tmp_path: Path) -> None:
+    manifest = load_manifest(str(copy_model(tmp_path)))
     verify(manifest)
     assert manifest.path.parent == tmp_path
 
 
 @pytest.mark.parametrize("name", shipped_models())
-def test_a_flipped_byte_is_refused(tmp_path: Path, name: str) -> None:
-    manifest = load_manifest(str(own(tmp_path, name)))
+def test_a_file_with_another_checksum_is_refused(tmp_path: Path, name: str) -> None:
+    manifest = load_manifest(str(copy_model(tmp_path, name)))
     for path, expected in manifest.files.items():
-        good = path.read_bytes()
-        path.write_bytes(good[:1000] + bytes([good[1000] ^ 1]) + good[1001:])
+        intact = path.read_bytes()
+        path.write_bytes(intact[:1000] + bytes([intact[1000] ^ 1]) + intact[1001:])
         found = sha256(path.read_bytes()).hexdigest()
         with pytest.raises(ModelError) as caught:
             verify(manifest)
-        for said in (str(path), expected, found, "fetch the file again"):
-            assert said in str(caught.value)
-        path.write_bytes(good)
+        for part in (str(path), expected, found, "download the file again"):
+            assert part in str(caught.value)
+        path.write_bytes(intact)
 
 
 @pytest.mark.parametrize("name", shipped_models())
 def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
-    manifest = load_manifest(str(own(tmp_path, name)))
+    manifest = load_manifest(str(copy_model(tmp_path, name)))
     for path in manifest.files:
         content = path.read_bytes()
         path.unlink()
-        with pytest.raises(ModelError, match=f"{path}: no such file; put it there"):
+        with pytest.raises(ModelError, match=f"{path}: no such file; add it"):
             open_engine(manifest, "onnxruntime", 1)
         path.write_bytes(content)
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "said"),
+    ("name", "change", "expected"),
     [
         (DETECTOR, ("[input]", "[input"), "not valid TOML"),
         (DETECTOR, ("pad = 0", "pad = 0\npadd = 1"), "input.padd: unknown key"),
@@ -78,32 +78,32 @@ def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
         (DETECTOR, ('category = "animal"', 'category = "beast"'), "category: 'beast' is not"),
         (DETECTOR, ('task = "detector"', 'task = "classifier"'), "is not one of a classifier"),
         (DETECTOR, ('sha256 = "4', 'sha256 = "x'), "sha256: 'x29"),
-        (TELLER, ("anchors_sha256", "anchor_sha256"), "output.anchors_sha256: is missing"),
-        (TELLER, ("[crop]\nshape", "[input.crop]\nshape"), "unknown key"),
+        (CATEGORY_DETECTOR, ("anchors_sha256", "anchor_sha256"), "output.anchors_sha256: is missing"),
+        (CATEGORY_DETECTOR, ("[crop]\nshape", "[input.crop]\nshape"), "unknown key"),
         (CLASSIFIER, ('[crop]\nshape = "square"\nmargin = 0.1', ""), "needs a [crop] section"),
         (CLASSIFIER, ("margin = 0.1", "margin = nan"), "crop.margin: nan is not allowed"),
     ],
 )
-def test_a_mistake_in_a_manifest_is_told_in_one_line(
-    tmp_path: Path, name: str, change: tuple[str, str], said: str
+def test_an_invalid_manifest_is_reported_in_one_line(
+    tmp_path: Path, name: str, change: tuple[str, str], expected: str
 ) -> None:
-    path = own(tmp_path, name, change)
+    path = copy_model(tmp_path, name, change)
     with pytest.raises(ModelError) as caught:
         load_manifest(str(path))
     message = str(caught.value)
     assert message.startswith(f"model manifest {path}: ")
-    assert said in message
+    assert expected in message
     assert "\n" not in message
 
 
-def test_a_manifest_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_manifest_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"none\.toml: no such file"):
         load_manifest(str(tmp_path / "none.toml"))
-    with pytest.raises(ModelError, match="model megadetektor: not known; name one of efficientnet"):
+    with pytest.raises(ModelError, match="model megadetektor: unknown; use one of efficientnet"):
         load_manifest("megadetektor")
 
 
-def test_a_manifest_that_is_not_text_is_told(tmp_path: Path) -> None:
+def test_a_manifest_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ModelError, match="cannot be read"):
         load_manifest(str(tmp_path / "own.toml"))
@@ -112,13 +112,13 @@ def test_a_manifest_that_is_not_text_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        ('honest = "', 'honest = "Better words. '),
+        ('description = "', 'description = "Improved. '),
         ('licence = "', 'licence = "see '),
         ('name = "megadetector-lite"', 'name = "mine"'),
     ],
 )
-def test_words_do_not_change_the_model_hash(tmp_path: Path, change: tuple[str, str]) -> None:
-    assert model_hash(load_manifest(str(own(tmp_path, change=change)))) == (
+def test_descriptive_fields_do_not_change_the_model_hash(tmp_path: Path, change: tuple[str, str]) -> None:
+    assert model_hash(load_manifest(str(copy_model(tmp_path, change=change)))) == (
         model_hash(load_manifest(DETECTOR))
     )
 
@@ -131,13 +131,13 @@ def test_words_do_not_change_the_model_hash(tmp_path: Path, change: tuple[str, s
         (DETECTOR, ("add = [0.0, 0.0, 0.0]", "add = [0.0, 0.0, 1.0]")),
         (DETECTOR, ("pad = 0", "pad = 114")),
         (DETECTOR, ('sha256 = "4', 'sha256 = "5')),
-        (TELLER, ('anchors_sha256 = "b', 'anchors_sha256 = "c')),
-        (TELLER, ("person = 0.5", "person = 0.6")),
+        (CATEGORY_DETECTOR, ('anchors_sha256 = "b', 'anchors_sha256 = "c')),
+        (CATEGORY_DETECTOR, ("person = 0.5", "person = 0.6")),
         (CLASSIFIER, ("margin = 0.1", "margin = 0.2")),
     ],
 )
-def test_what_changes_answers_changes_the_model_hash(
+def test_fields_that_affect_results_change_the_model_hash(
     tmp_path: Path, name: str, change: tuple[str, str]
 ) -> None:
-    own_model = load_manifest(str(own(tmp_path, name, change)))
-    assert model_hash(own_model) != model_hash(load_manifest(name))
+    changed = load_manifest(str(copy_model(tmp_path, name, change)))
+    assert model_hash(changed) != model_hash(load_manifest(name))

@@ -25,12 +25,12 @@ def detector() -> tuple[ModelManifest, Engine]:
 
 
 @pytest.fixture(scope="module")
-def teller() -> tuple[ModelManifest, Engine]:
-    manifest = load_manifest(TELLER)
+def category_detector() -> tuple[ModelManifest, Engine]:
+    manifest = load_manifest(CATEGORY_DETECTOR)
     return manifest, open_engine(manifest, "onnxruntime", 2)
 
 
-def find(model: tuple[ModelManifest, Engine], pictures: list[Picture]) -> list[Boxes]:
+def detect(model: tuple[ModelManifest, Engine], pictures: list[Picture]) -> list[Boxes]:
     manifest, engine = model
     outputs = engine.run(to_input([fit(picture, manifest) for picture in pictures], manifest))
     sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
@@ -43,8 +43,8 @@ def read(path: Path) -> Picture:
     return np.asarray(picture, np.uint8)
 
 
-def _animal_like() -> list[Picture]:
-    """Eight pictures of different sizes with a textured blob each."""
+def _pictures_with_a_blob() -> list[Picture]:
+    """Return eight pictures of different sizes, each with a blob on noise."""
     random = np.random.default_rng(7)
     pictures = []
     for number in range(8):
@@ -56,7 +56,7 @@ def _animal_like() -> list[Picture]:
     return pictures
 
 
-def same(some: list[Boxes], other: list[Boxes]) -> bool:
+def are_equal(some: list[Boxes], other: list[Boxes]) -> bool:
     return all(
         np.array_equal(a.xywh, b.xywh)
         and np.array_equal(a.confidence, b.confidence)
@@ -65,19 +65,19 @@ def same(some: list[Boxes], other: list[Boxes]) -> bool:
     )
 
 
-def test_a_picture_gets_the_same_raw_output_alone_and_in_a_batch(
+def test_the_raw_output_of_a_picture_does_not_depend_on_its_batch(
     detector: tuple[ModelManifest, Engine],
 ) -> None:
     manifest, engine = detector
-    images = to_input([fit(picture, manifest) for picture in _animal_like()], manifest)
+    images = to_input([fit(picture, manifest) for picture in _pictures_with_a_blob()], manifest)
     (together,) = engine.run(images)
-    alone = np.concatenate([engine.run(images[k : k + 1])[0] for k in range(8)])
-    assert np.array_equal(together, alone)  # tolerance 0: nothing is shared between pictures
+    separate = np.concatenate([engine.run(images[k : k + 1])[0] for k in range(8)])
+    assert np.array_equal(together, separate)
 
 
 def test_memory_does_not_grow_with_the_batch(detector: tuple[ModelManifest, Engine]) -> None:
     manifest, engine = detector
-    images = to_input([fit(_animal_like()[0], manifest)] * 8, manifest)
+    images = to_input([fit(_pictures_with_a_blob()[0], manifest)] * 8, manifest)
     engine.run(images[:1])
     before = psutil.Process().memory_info().rss
     engine.run(images)
@@ -86,27 +86,27 @@ def test_memory_does_not_grow_with_the_batch(detector: tuple[ModelManifest, Engi
 
 
 @pytest.mark.footage
-def test_real_pictures_get_the_same_boxes_alone_and_in_a_batch(
+def test_the_boxes_of_real_pictures_do_not_depend_on_their_batch(
     footage: Path, detector: tuple[ModelManifest, Engine]
 ) -> None:
-    burst = sorted((footage / "camtrapdp_example/media").glob("*.JPG"))[:5]
+    sequence = sorted((footage / "camtrapdp_example/media").glob("*.JPG"))[:5]
     others = ["speciesnet_testdata/african_elephants.jpg", "microsoft_cameratraps/capybara.jpg"]
-    pictures = [read(path) for path in burst + [footage / name for name in others]]
-    together = find(detector, pictures)
+    pictures = [read(path) for path in sequence + [footage / name for name in others]]
+    together = detect(detector, pictures)
     assert sum(map(len, together)) >= 5
-    assert same(together, [find(detector, [picture])[0] for picture in pictures])
+    assert are_equal(together, [detect(detector, [picture])[0] for picture in pictures])
 
 
 @pytest.mark.footage
-def test_the_detector_finds_what_it_was_measured_to_find(
+def test_the_recall_of_the_detector_is_as_measured(
     footage: Path, detector: tuple[ModelManifest, Engine]
 ) -> None:
     """Measured: 30 of the 43 labelled stills with something on them, none of the 4 empty ones.
 
-    The floor leaves room for another processor's rounding. The truncated JPEG is left out: how
-    it is read is not the models' affair.
+    The lower limit allows for another processor's rounding. The truncated JPEG is skipped: its
+    decoding is not a matter of the models.
     """
-    seen = {"something": 0, "empty": 0}
+    found = {"something": 0, "empty": 0}
     total = {"something": 0, "empty": 0}
     with (footage / "labels.csv").open(encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
@@ -117,10 +117,10 @@ def test_the_detector_finds_what_it_was_measured_to_find(
             if still and row["category"] in {"animal", "person", "vehicle", "empty"}:
                 kind = "empty" if row["category"] == "empty" else "something"
                 total[kind] += 1
-                seen[kind] += len(find(detector, [read(path)])[0]) > 0
+                found[kind] += len(detect(detector, [read(path)])[0]) > 0
     assert total == {"something": 43, "empty": 4}
-    assert seen["something"] >= 28
-    assert seen["empty"] == 0
+    assert found["something"] >= 28
+    assert found["empty"] == 0
 
 
 @pytest.mark.footage
@@ -135,29 +135,29 @@ def test_the_detector_finds_what_it_was_measured_to_find(
         ("zamba_images/chimpanzee_bonobo.jpeg", "animal"),
     ],
 )
-def test_people_and_vehicles_are_told_from_animals(
+def test_people_and_vehicles_are_distinguished_from_animals(
     footage: Path,
     detector: tuple[ModelManifest, Engine],
-    teller: tuple[ModelManifest, Engine],
+    category_detector: tuple[ModelManifest, Engine],
     name: str,
     category: str,
 ) -> None:
-    manifest, engine = teller
+    manifest, engine = category_detector
     picture = read(footage / name)
-    boxes = find(detector, [picture])[0]
-    looks = [
+    boxes = detect(detector, [picture])[0]
+    crops = [
         refinement_crop(*picture.shape[:2], (x, y, w, h), manifest)
         for x, y, w, h in boxes.xywh.tolist()
     ]
     outputs = engine.run(
-        to_input([fit(crop_pixels(picture, look.region), manifest) for look in looks], manifest)
+        to_input([fit(crop_pixels(picture, crop.region), manifest) for crop in crops], manifest)
     )
-    seen = decode_boxes(outputs, manifest, [look.size for look in looks], min_score(manifest))
-    assert {told.category for told in refine_categories(seen, manifest, looks)} == {category}
+    found = decode_boxes(outputs, manifest, [crop.size for crop in crops], min_score(manifest))
+    assert {each.category for each in refine_categories(found, manifest, crops)} == {category}
 
 
 @pytest.mark.footage
-def test_the_classifier_knows_an_elephant_and_says_so_with_its_scientific_name(
+def test_the_classifier_recognises_an_elephant(
     footage: Path,
 ) -> None:
     manifest = load_manifest(CLASSIFIER)

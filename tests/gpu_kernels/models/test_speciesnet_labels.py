@@ -1,7 +1,7 @@
 """SpeciesNet's labels: the lowest taxon that each names."""
 
 import pytest
-from model_files import SPECIESNET_ANIMAL, SPECIESNET_BLANK, SPECIESNET_CANID, SPECIESNET_FOX, SPECIESNET_HUMAN
+from model_files import ANIMAL, BLANK, CANID, FOX, HUMAN
 
 from gpu_kernels.models.speciesnet_labels import parse_label
 
@@ -17,7 +17,7 @@ from gpu_kernels.models.speciesnet_labels import parse_label
         (HUMAN, "Homo sapiens", "species", False),
     ],
 )
-def test_a_label_tells_its_lowest_taxon(
+def test_a_label_has_the_name_of_its_lowest_taxon(
     text: str, name: str | None, rank: str | None, is_animal: bool
 ) -> None:
     label = parse_label(text)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from model_files import CATEGORY_DETECTOR, SIDE, detector_manifest
+from model_files import CATEGORY_DETECTOR, SIDE, detector_manifest, speciesnet_manifest
 
 from gpu_kernels.heads.box_decoding import decode_boxes
 from gpu_kernels.models.manifest import InputSpec, load_manifest
@@ -117,10 +117,10 @@ def test_a_picture_has_at_least_one_pixel_in_the_input(
     assert place.y >= 0 and place.y + place.height <= 48
 
 
-def test_a_model_of_layout_nhwc_is_given_the_same_picture_channels_last(tmp_path: Path) -> None:
+def test_the_input_of_a_model_of_layout_nhwc_has_the_channels_last(tmp_path: Path) -> None:
     picture = np.random.default_rng(1).integers(0, 256, (480, 480, 3), dtype=np.uint8)
-    first = to_input([picture], manifest(tmp_path, "nchw"))
-    last = to_input([picture], manifest(tmp_path, "nhwc"))
+    first = to_input([picture], speciesnet_manifest(tmp_path, "nchw"))
+    last = to_input([picture], speciesnet_manifest(tmp_path, "nhwc"))
     assert last.shape == (1, 480, 480, 3)
     assert np.array_equal(last.transpose(0, 3, 1, 2), first)
     assert last[0, 0, 0] == pytest.approx(picture[0, 0, ::-1] / 255)

@@ -5,9 +5,9 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
+from model_files import ANIMAL, BLANK, CANID, FOX, HUMAN
 
 from gpu_kernels.models.labels import load_labels
 from gpu_kernels.models.manifest import ModelManifest, load_manifest
@@ -29,11 +29,6 @@ from resources.storage.local_store import LocalStore
 
 Row = dict[str, Any]
 
-FOX = "u1;mammalia;carnivora;canidae;vulpes;vulpes;red fox"
-CANID = "u2;mammalia;carnivora;canidae;;;canine family"
-ANIMAL = "1f689929-883d-4dae-958c-3d57ab5b6c16;;;;;;animal"
-BLANK = "f1856211-cfb7-4a5b-9158-c0f72fd09ee6;;;;;;blank"
-HUMAN = "990ae9dd-7a59-4344-afcb-1b7b21368000;mammalia;primates;hominidae;homo;sapiens;human"
 LEFT, RIGHT = [0.1, 0.2, 0.2, 0.3], [0.6, 0.2, 0.2, 0.3]
 
 # Field by field as the README of speciesnet tells it ("Output format from run_model"), the old one
@@ -126,23 +121,6 @@ def labelled(folder: Path, prediction: Row, boxes: list[list[float]]) -> list[Ro
         return pl.read_parquet(path).sort("box_number").to_dicts()
 
 
-@pytest.mark.parametrize(
-    ("text", "name", "rank", "is_animal"),
-    [
-        (FOX, "Vulpes vulpes", "species", True),
-        (CANID, "Canidae", "family", True),
-        ("u;aves;;;;;bird", "Aves", "class", True),
-        (ANIMAL, None, None, False),
-        (BLANK, None, None, False),
-        (HUMAN, "Homo sapiens", "species", False),
-    ],
-)
-def test_a_label_tells_its_lowest_taxon(
-    text: str, name: str | None, rank: str | None, is_animal: bool
-) -> None:
-    label = parse_label(text)
-    assert label is not None
-    assert (label.scientific_name, label.rank, label.is_animal) == (name, rank, is_animal)
 
 
 def test_the_older_layout_labels_every_animal_of_the_picture(tmp_path: Path) -> None:
@@ -228,53 +206,7 @@ def test_a_file_of_something_else_is_refused(text: str, tmp_path: Path) -> None:
         Predictions(tmp_path / "none.json")
 
 
-def manifest(folder: Path, layout: str) -> ModelManifest:
-    """The manifest of docs/models.md, with labels beside it."""
-    (folder / "labels.txt").write_text(f"{BLANK}\n{FOX}\n{CANID}\n")
-    path = folder / "speciesnet-crop.toml"
-    path.write_text(
-        f"""
-        name = "speciesnet-crop"
-        task = "classifier"
-        file = "speciesnet.onnx"
-        sha256 = "{"0" * 64}"
-        honest = "2498 labels of the world's camera-trap animals."
-        licence = "Apache-2.0"
-        source = "here"
-        home = "https://github.com/google/cameratrapai"
-        [input]
-        height = 480
-        width = 480
-        layout = "{layout}"
-        colour = "rgb"
-        multiply = [0.00392156862745098, 0.00392156862745098, 0.00392156862745098]
-        add = [0.0, 0.0, 0.0]
-        fit = "stretch"
-        [output]
-        decoding = "logits"
-        labels = "labels.txt"
-        labels_sha256 = "{"0" * 64}"
-        [crop]
-        shape = "box"
-        margin = 0.0
-        """
-    )
-    return load_manifest(str(path))
 
 
-def test_a_classifier_of_speciesnet_s_kind_reads_its_labels_with_their_ranks(
-    tmp_path: Path,
-) -> None:
-    blank, fox, canid = load_labels(manifest(tmp_path, "nhwc"))
-    assert (blank.is_animal, fox.label, fox.scientific_name) == (False, "red fox", "Vulpes vulpes")
-    assert canid.ranks is not None
-    assert canid.ranks.family == "Canidae"
 
 
-def test_a_model_of_layout_nhwc_is_given_the_same_picture_channels_last(tmp_path: Path) -> None:
-    picture = np.random.default_rng(1).integers(0, 256, (480, 480, 3), dtype=np.uint8)
-    first = to_input([picture], manifest(tmp_path, "nchw"))
-    last = to_input([picture], manifest(tmp_path, "nhwc"))
-    assert last.shape == (1, 480, 480, 3)
-    assert np.array_equal(last.transpose(0, 3, 1, 2), first)
-    assert last[0, 0, 0] == pytest.approx(picture[0, 0, ::-1] / 255)
