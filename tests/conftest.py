@@ -67,7 +67,7 @@ LONGEST = (
     "end_to_end/test_incremental.py",
     "odins_ravne_assets/results/test_download.py",
     "resources/sandbox/fleet/test_fleet.py",
-    "gpu_kernels/engines/test_tensorrt.py",
+    "gpu_kernels/engines/test_tensorrt_build.py",
     "gpu_kernels/engines/test_fp16.py",
     "end_to_end/test_real_footage.py",
     "resources/sandbox/api/test_batch_api.py",

@@ -51,12 +51,13 @@ MAY_IMPORT = {
         "compute": BATCH,
         "retention": f"compute {BATCH}",
         "launch": f"retention {CLOUD}",
-        "sandbox/model": BASE,
-        "sandbox/wire": f"sandbox/model {BASE}",
-        "sandbox/fleet": f"sandbox/model sandbox/wire {BASE}",
-        "sandbox/jobs": f"sandbox/model sandbox/wire sandbox/fleet {BASE}",
-        "sandbox/iam": f"sandbox/model sandbox/wire sandbox/jobs {BASE}",
-        "sandbox/api": f"sandbox/model sandbox/wire sandbox/fleet sandbox/jobs sandbox/iam {BASE}",
+        "sandbox/model": f"aws {BASE}",
+        "sandbox/wire": f"sandbox/model aws {BASE}",
+        "sandbox/fleet": f"sandbox/model sandbox/wire aws {BASE}",
+        "sandbox/jobs": f"sandbox/model sandbox/wire sandbox/fleet aws {BASE}",
+        "sandbox/iam": f"sandbox/model sandbox/wire sandbox/jobs aws {BASE}",
+        "sandbox/api": "sandbox/model sandbox/wire sandbox/fleet sandbox/jobs sandbox/iam "
+        f"aws {BASE}",
         "sandbox": "sandbox/model sandbox/wire sandbox/fleet sandbox/jobs sandbox/iam sandbox/api "
         f"aws {BASE}",
     },
@@ -98,7 +99,7 @@ MAY_IMPORT = {
         "defs": f"{DATA} {MUNIN} gpu_kernels/engines runs results costs launch retention {CLOUD}",
         "cli": f"{DATA} {HUGIN} {MUNIN} {MODELS} gpu_kernels/ahead_of_time.py runs results costs "
         f"retention sandbox/model {CLOUD}",
-        "rerun.py": f"{DATA} {HUGIN} cli results {BASE}",
+        "rerun.py": f"{DATA} {HUGIN} cli results {STORE}",
         "run_stage3_local.py": "rerun.py",
         "definitions.py": f"{DATA} defs runs launch {BASE}",
         "run_camera.py": f"{DATA} definitions.py defs runs launch {BASE}",

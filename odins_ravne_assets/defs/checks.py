@@ -9,7 +9,7 @@ CHECKS = {
     "footage": {"times_present": "Every usable media file has a capture time."},
     "detections": {
         "nothing_lost": "Every media file is done, failed with a reason, or a duplicate.",
-        "detections_sane": "Confidences are 0 to 1, boxes are inside their pictures, none is duplicated.",
+        "detections_sane": "Confidences are 0 to 1, boxes lie within pictures, none is duplicated.",
     },
     "classifications": {
         "every_box_labelled": "Every box has one label, with a confidence of 0 to 1."

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from model_files import CATEGORY_DETECTOR, copy_model
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from paths import ROOT
@@ -14,7 +15,6 @@ from gpu_kernels.engines.tensorrt_api import find_tensorrt
 from gpu_kernels.engines.tensorrt_build import BatchSizes, build_engine
 from gpu_kernels.models.manifest import load_manifest
 from gpu_kernels.preprocessing.letterbox import fit, to_input
-from tests.gpu_kernels.engines.test_tensorrt import own_model
 
 TOOLS = ROOT / "tools"
 
@@ -52,7 +52,7 @@ def test_layers_become_int8_around_0_and_heads_stay_if_asked(
     monkeypatch.syspath_prepend(TOOLS)
     import check_int8
 
-    described = own_model(tmp_path / "model", network=two_layers())
+    described = copy_model(tmp_path / "model", CATEGORY_DETECTOR, network=two_layers())
     manifest = load_manifest(str(described))
     check_int8.quantise(manifest, shown, "minmax", keep_heads, tmp_path / "int8.onnx")
     kept = check_int8.keep_model(str(described), tmp_path / "int8.onnx", tmp_path / "kept")

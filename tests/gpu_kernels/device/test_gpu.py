@@ -27,9 +27,7 @@ def test_a_driver_without_a_gpu_gives_none(gcc: str, tmp_path: Path) -> None:
     assert find_gpu(str(driver)) is None
 
 
-def test_the_error_for_an_old_driver_names_the_required_one(
-    gcc: str, tmp_path: Path
-) -> None:
+def test_the_error_for_an_old_driver_names_the_required_one(gcc: str, tmp_path: Path) -> None:
     driver = make_stub(gcc, "cuda_driver.c", tmp_path / "d.so", "-DGPUS=1", "-DCUDA=12040")
     with pytest.raises(EngineError, match=r"Tesla T4: .* CUDA 12\.4, 13\.0 is needed; .* 580"):
         usable_gpu(str(driver))

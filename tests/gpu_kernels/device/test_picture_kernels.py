@@ -1,8 +1,8 @@
-"""The kernels, run on the CPU, against OpenCV and numpy: the path that the CPU itself takes.
+"""The kernels for pictures, run on the CPU and compared with OpenCV and numpy.
 
 Stated tolerance of a fitted picture: one grey level, in at most 15 % of the values (OpenCV
-computes with 11 bits of fraction, the kernel with 24), and one step of float16 where that is
-written.
+computes with 11 fractional bits, the kernel with 24), and one step of float16 if that is the
+output.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ from gpu_kernels.preprocessing.device_picture import BT601, ColourMatrix, Device
 from gpu_kernels.preprocessing.letterbox import fit, to_input
 
 Picture = NDArray[np.uint8]
-SHARE = 0.15  # of values, that may differ by a grey level
+SHARE = 0.15  # maximum share of values that difference by a grey level
 MODELS = ["megadetector-lite", "ssd-mobilenet-v2-cam16", "efficientnet-lite3"]
 
 
@@ -42,7 +42,7 @@ def compiled() -> None:
 
 
 def noise(height: int, width: int, seed: int = 0) -> Picture:
-    """A picture with structure of every size."""
+    """Return a picture with structure at every scale."""
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (max(1, height // 9), max(1, width // 9), 3), np.uint8)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -51,7 +51,7 @@ def noise(height: int, width: int, seed: int = 0) -> Picture:
 
 
 def packed(pictures: list[Picture], turns: int = 0) -> tuple[Any, list[DevicePicture]]:
-    """Upright BGR pictures in one buffer, turned in memory so that `turns` make them upright."""
+    """Store upright BGR pictures in one buffer, rotated so that `turns` make them upright."""
     stored = [np.ascontiguousarray(np.rot90(picture, -turns)) for picture in pictures]
     starts = np.cumsum([0, *(each.size for each in stored)])
     buffer = wp.array(np.concatenate([each.ravel() for each in stored]), dtype=wp.uint8,
@@ -71,19 +71,21 @@ def fitted(
 
 
 def assert_same(found: NDArray[Any], expected: NDArray[Any], level: float) -> None:
-    """Args:
-    level: a grey level, in the input's numbers.
+    """Compare within the tolerance.
+
+    Args:
+        level: one grey level, in units of the input.
     """
-    differ = np.abs(found - expected) / level
-    assert differ.max() <= 1.001
-    assert (differ > 0.5).mean() <= SHARE
+    difference = np.abs(found - expected) / level
+    assert difference.max() <= 1.001
+    assert (difference > 0.5).mean() <= SHARE
 
 
 # Fitting
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_pictures_of_different_sizes_are_fitted_in_one_launch_as_opencv_fits_them(
+def test_pictures_of_different_sizes_are_fitted_in_one_launch_as_by_opencv(
     name: str,
 ) -> None:
     manifest = load_manifest(name)
@@ -96,7 +98,7 @@ def test_pictures_of_different_sizes_are_fitted_in_one_launch_as_opencv_fits_the
         assert_same(one, other, manifest.input.multiply[0])
 
 
-def test_a_half_float_is_the_nearest_to_the_float() -> None:
+def test_a_float16_input_is_the_rounded_float32_input() -> None:
     manifest = load_manifest("ssd-mobilenet-v2-cam16")
     buffer, (picture,) = packed([noise(200, 300)])
     whole = fitted(buffer, [(picture, picture.whole)], manifest.input)
@@ -104,7 +106,7 @@ def test_a_half_float_is_the_nearest_to_the_float() -> None:
     np.testing.assert_array_equal(half, whole.astype(np.float16).astype(np.float32))
 
 
-def test_a_picture_at_a_whole_ratio_is_fitted_exactly() -> None:
+def test_a_picture_at_an_integer_ratio_is_fitted_exactly() -> None:
     manifest = load_manifest("megadetector-lite")
     picture = noise(1080, 1920)
     buffer, (on_device,) = packed([picture])
@@ -112,8 +114,8 @@ def test_a_picture_at_a_whole_ratio_is_fitted_exactly() -> None:
     np.testing.assert_array_equal(found, to_input([fit(picture, manifest)], manifest))
 
 
-def test_a_region_is_fitted_as_the_picture_cut_to_it() -> None:
-    """Nothing of what lies beyond a crop's edge gets into it."""
+def test_a_region_is_fitted_as_the_cropped_picture() -> None:
+    """Pixels outside the region have no influence."""
     manifest = load_manifest("efficientnet-lite3")
     picture = noise(400, 600)
     region = to_pixels((0.3, 0.2, 0.25, 0.5), 600, 400)
@@ -136,7 +138,7 @@ sides = st.one_of(st.integers(1, 4), st.integers(1, 130), st.sampled_from([255, 
     into=st.tuples(st.integers(1, 70), st.integers(1, 70)),
     cut=st.lists(st.floats(0, 1), min_size=4, max_size=4),
 )
-def test_any_size_turned_any_way_cut_anywhere_is_fitted_as_opencv_does(
+def test_any_size_rotation_and_region_is_fitted_as_by_opencv(
     height: int, width: int, turns: int, rule: str, into: tuple[int, int], cut: list[float]
 ) -> None:
     manifest = load_manifest("megadetector-lite")
@@ -152,16 +154,16 @@ def test_any_size_turned_any_way_cut_anywhere_is_fitted_as_opencv_does(
     buffer, (on_device,) = packed([picture], turns)
     found = fitted(buffer, [(on_device, region)], spec)
     cropped = np.ascontiguousarray(picture[top:bottom, left:right])
-    own = manifest.model_copy(update={"input": spec})
-    expected = to_input([fit(cropped, own)], own)
+    changed = manifest.model_copy(update={"input": spec})
+    expected = to_input([fit(cropped, changed)], changed)
     assert np.abs(found - expected).max() <= 1.001
 
 
-# NV12, as video decoders leave it
+# NV12, the output of video decoders
 
 
 def nv12(picture: Picture) -> tuple[Picture, Picture, Picture]:
-    """Luma [h, w], chroma [h/2, w], and the BGR picture that OpenCV makes of them again."""
+    """Return luma [h, w], chroma [h/2, w], and OpenCV's conversion of them to BGR."""
     height, width = picture.shape[:2]
     planes = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
     luma = np.ascontiguousarray(planes[:height])
@@ -172,7 +174,7 @@ def nv12(picture: Picture) -> tuple[Picture, Picture, Picture]:
 
 
 def padded(luma: Picture, chroma: Picture, pitch: int) -> tuple[Any, DevicePicture]:
-    """Planes with rows of `pitch` bytes, as decoders align them, after some other bytes."""
+    """Store planes with rows of `pitch` bytes, as decoders align them, at an offset."""
     height, width = luma.shape
     before = 128
     rows = np.full((height + height // 2, pitch), 200, np.uint8)
@@ -184,27 +186,27 @@ def padded(luma: Picture, chroma: Picture, pitch: int) -> tuple[Any, DevicePictu
     return wp.array(buffer, dtype=wp.uint8, device="cpu"), picture
 
 
-def test_nv12_becomes_the_colours_that_opencv_makes_of_it() -> None:
+def test_nv12_is_converted_as_by_opencv() -> None:
     luma, chroma, expected = nv12(noise(240, 320))
     buffer, picture = padded(luma, chroma, 512)
     (found,) = crop_to_host(buffer, [(picture, picture.whole)], [(240, 320)])
-    differ = np.abs(found.astype(int) - expected.astype(int))
-    assert differ.max() <= 1
-    assert (differ > 0).mean() <= SHARE
+    difference = np.abs(found.astype(int) - expected.astype(int))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() <= SHARE
 
 
-def test_nv12_is_fitted_as_the_picture_that_opencv_makes_of_it() -> None:
+def test_nv12_is_fitted_as_opencvs_conversion_of_it() -> None:
     manifest = load_manifest("megadetector-lite")
     luma, chroma, expected = nv12(noise(480, 854 - 854 % 2))
     buffer, picture = padded(luma, chroma, 1024)
     found = fitted(buffer, [(picture, picture.whole)], manifest.input)
-    differ = np.abs(found - to_input([fit(expected, manifest)], manifest))
-    assert differ.max() <= 2  # a level of the colours, and one of the fitting
-    assert (differ > 1).mean() <= 0.01
+    difference = np.abs(found - to_input([fit(expected, manifest)], manifest))
+    assert difference.max() <= 2  # a level of the colours, and one of the fitting
+    assert (difference > 1).mean() <= 0.01
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_nv12_is_turned_upright(turns: int) -> None:
+def test_nv12_is_rotated_upright(turns: int) -> None:
     luma, chroma, stored = nv12(noise(120, 160))
     upright = np.rot90(stored, turns)
     buffer, flat = padded(luma, chroma, 256)
@@ -219,13 +221,11 @@ def test_nv12_is_turned_upright(turns: int) -> None:
     ("colour", "grey", "white"),
     [
         (BT601, 126, 235),
-        (ColourMatrix.of(0.2126, 0.0722, full_range=False), 126, 235),
-        (ColourMatrix.of(0.299, 0.114, full_range=True), 128, 255),
+        (ColourMatrix.from_weights(0.2126, 0.0722, full_range=False), 126, 235),
+        (ColourMatrix.from_weights(0.299, 0.114, full_range=True), 128, 255),
     ],
 )
-def test_without_chroma_black_grey_and_white_are_what_they_are(
-    colour: ColourMatrix, grey: int, white: int
-) -> None:
+def test_black_grey_and_white_are_preserved(colour: ColourMatrix, grey: int, white: int) -> None:
     luma = np.array([[white, grey], [round(colour.zero), grey]], np.uint8)
     buffer, flat = padded(luma, np.full((1, 2), 128, np.uint8), 2)
     picture = DevicePicture(2, 2, flat.start, 2, chroma=flat.chroma, chroma_pitch=2, colour=colour)
@@ -235,10 +235,10 @@ def test_without_chroma_black_grey_and_white_are_what_they_are(
     assert np.abs(found[0, 1].astype(int) - 128).max() <= 1
 
 
-# Crops that go back, and the motion gate
+# Crops, and the motion gate
 
 
-def test_crops_of_several_pictures_come_back_in_their_sizes() -> None:
+def test_crops_of_several_pictures_have_the_requested_sizes() -> None:
     pictures = [noise(100, 150, 1), noise(60, 40, 2)]
     buffer, (one, other) = packed(pictures)
     regions = [(one, (10, 20, 110, 80)), (other, other.whole)]
@@ -249,43 +249,43 @@ def test_crops_of_several_pictures_come_back_in_their_sizes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("most", "expected"), [(14_000, [2, 1, 1, 1]), (10_000, [1] * 5), (42_000, [5])]
+    ("limit", "expected"), [(14_000, [2, 1, 1, 1]), (10_000, [1] * 5), (42_000, [5])]
 )
-def test_crops_of_many_bytes_are_cut_in_several_launches(
-    monkeypatch: pytest.MonkeyPatch, most: int, expected: list[int]
+def test_many_bytes_of_crops_take_several_launches(
+    monkeypatch: pytest.MonkeyPatch, limit: int, expected: list[int]
 ) -> None:
-    """They have 6,000 to 10,800 bytes, 42,000 in all; one alone may have more than is allowed."""
+    """The crops have 6,000 to 10,800 bytes, 42,000 in all; a single one may exceed the limit."""
     pictures = [noise(40 + 8 * n, 50, n) for n in range(5)]
-    buffer, shown = packed(pictures)
+    buffer, on_device = packed(pictures)
     sizes = [(each.shape[0], each.shape[1]) for each in pictures]
-    monkeypatch.setattr(gpu_preprocessing, "MOST_CUT", most)
+    monkeypatch.setattr(gpu_preprocessing, "MAX_CROP_BYTES", limit)
     launches: list[int] = []
     at_once = gpu_preprocessing._crop_batch
 
     def counted(buffer: Any, regions: Any, sizes: Any) -> Any:
         launches.append(len(sizes))
-        return at_once(buffer, regions, sizes)
+        return crop_batch(buffer, regions, sizes)
 
-    monkeypatch.setattr(gpu_preprocessing, "_cut_at_once", counted)
-    found = crop_to_host(buffer, [(each, each.whole) for each in shown], sizes)
+    monkeypatch.setattr(gpu_preprocessing, "_crop_batch", counted)
+    found = crop_to_host(buffer, [(each, each.whole) for each in on_device], sizes)
     assert launches == expected
     for one, other in zip(found, pictures, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_batch_of_pictures_that_no_array_can_hold_is_halved() -> None:
-    """`Lanes` halves what has not enough memory."""
-    with pytest.raises(MemoryError, match=r"has 2\.3 GiB, 2 are the most"):
-        StagingBuffer().room(2_469_632_000, "cpu")
+def test_a_batch_beyond_the_limit_of_an_array_raises_memory_error() -> None:
+    """`BatchQueue` then halves the batch."""
+    with pytest.raises(MemoryError, match=r"has 2\.3 GiB, the limit is 2"):
+        StagingBuffer().reserve(2_469_632_000, "cpu")
 
 
-def test_no_crops_are_no_launch() -> None:
+def test_without_crops_nothing_is_launched() -> None:
     buffer, _ = packed([noise(4, 4)])
     assert crop_to_host(buffer, [], []) == []
 
 
 @pytest.mark.parametrize(("height", "width"), [(720, 1280), (333, 517)])
-def test_a_small_grey_picture_is_opencvs(height: int, width: int) -> None:
+def test_a_picture_is_downscaled_to_grey_as_by_opencv(height: int, width: int) -> None:
     picture = noise(height, width)
     buffer, (on_device,) = packed([picture])
     small = (320, round(320 * height / width))
@@ -295,7 +295,7 @@ def test_a_small_grey_picture_is_opencvs(height: int, width: int) -> None:
     assert np.abs(found - expected).max() <= 1
 
 
-def test_motion_energy_of_tiles_is_the_mean_difference() -> None:
+def test_motion_energy_is_the_mean_difference_of_each_tileence() -> None:
     one, other = (cv2.cvtColor(noise(180, 320, seed), cv2.COLOR_BGR2GRAY) for seed in (1, 2))
     greys = [wp.array(each, dtype=wp.uint8, device="cpu") for each in (one, other)]
     change = cv2.absdiff(one, other).astype(np.float32)
@@ -315,5 +315,5 @@ def test_the_kernels_compile_for_every_gpu_of_the_fleet_without_one(tmp_path: Pa
             assert cubin.read_bytes()[:4] == b"\x7fELF"
 
 
-def test_a_cpu_uses_no_cubins(tmp_path: Path) -> None:
+def test_cubins_are_not_loaded_on_a_cpu(tmp_path: Path) -> None:
     assert not load_cubins(wp.get_device("cpu"), tmp_path)

@@ -76,9 +76,7 @@ def test_an_engine_that_cannot_be_stored_causes_a_warning_only(
     assert "the next machine builds it again" in warning
 
 
-def test_models_share_timings_but_not_compiled_kernels(
-    tmp_path: Path, key: EngineKey
-) -> None:
+def test_models_share_timings_but_not_compiled_kernels(tmp_path: Path, key: EngineKey) -> None:
     cache, _ = make_cache(tmp_path)
     other = key._replace(model="0" * 64)
     cache.put_artifact(key, "timing", b"measured")

@@ -21,7 +21,6 @@ from gpu_kernels.models.manifest import ModelManifest, load_manifest, model_hash
 from gpu_kernels.preprocessing.letterbox import fit, to_input
 from resources.errors import ModelError
 
-
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
@@ -55,7 +54,9 @@ def types_of(graph: Any) -> dict[str, int]:
 ONES = np.ones((4, 3, 1, 1), np.float32)
 
 
-def test_values_upstream_of_weights_are_float16_and_those_after_the_last_are_not(tmp_path: Path) -> None:
+def test_values_upstream_of_weights_are_float16_and_those_after_the_last_are_not(
+    tmp_path: Path,
+) -> None:
     nodes = [
         helper.make_node("Add", ["x", "shift"], ["shifted"]),
         helper.make_node("Conv", ["shifted", "w"], ["features"]),

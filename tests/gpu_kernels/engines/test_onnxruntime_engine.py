@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_files import CATEGORY_DETECTOR, DETECTOR, copy_model
+from model_files import CATEGORY_DETECTOR, copy_model
 
 from gpu_kernels.engines.engine import open_engine
 from gpu_kernels.models.manifest import ModelManifest, load_manifest
 from resources.errors import ModelError
-
 
 FLOAT32, FLOAT16 = 1, 10
 
@@ -68,7 +67,9 @@ def test_a_network_with_another_input_size_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("batch", [0, 1])
-def test_a_network_with_a_dynamic_batch_or_a_batch_of_1_runs_any_number(tmp_path: Path, batch: int) -> None:
+def test_a_network_with_a_dynamic_batch_or_a_batch_of_1_runs_any_number(
+    tmp_path: Path, batch: int
+) -> None:
     manifest = _with_network(copy_model(tmp_path), _identity_network(batch, 8, FLOAT32))
     images = np.arange(5 * 3 * 8 * 8, dtype=np.float32).reshape(5, 3, 8, 8)
     (output,) = open_engine(manifest, "onnxruntime", 1).run(images)

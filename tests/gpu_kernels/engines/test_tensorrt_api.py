@@ -33,9 +33,11 @@ MODULES = [
 LIBRARIES = ["libnvinfer", "libnvinfer_plugin", "libnvonnxparser"]
 
 
+# Folders of TensorRT's bindings, installed by `make test`; both have the same module name.
 BINDINGS = {version: Path(sys.prefix) / f"tensorrt-{version}" for version in (10, 11)}
 
 
+# The names of TensorRT that the code uses, by class; "" is the module.
 API = {
     "": ["Builder", "DataType", "HardwareCompatibilityLevel", "ILogger",
          "NetworkDefinitionCreationFlag", "OnnxParser", "Runtime", "TensorIOMode", "__version__"],
@@ -116,7 +118,9 @@ def test_tensorrt_10_and_11_have_every_name_that_is_used(bindings: dict[str, set
     assert not {cls: names for cls, names in missing.items() if names}
 
 
-def test_a_builder_without_a_gpu_raises_the_error_that_is_caught(bindings: dict[str, set[str]]) -> None:
+def test_a_builder_without_a_gpu_raises_the_error_that_is_caught(
+    bindings: dict[str, set[str]],
+) -> None:
     assert bindings["without a GPU"] == {"TypeError"}
 
 

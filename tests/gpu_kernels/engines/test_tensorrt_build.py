@@ -18,7 +18,6 @@ from gpu_kernels.engines.tensorrt_build import (
 from gpu_kernels.models.manifest import load_manifest, shipped_models
 from resources.errors import EngineError, ModelError
 
-
 BUILT_FOR = ["sm_75", "sm_86", "sm_89"]  # g4dn, g5, g6
 
 

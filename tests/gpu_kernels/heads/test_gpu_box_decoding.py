@@ -1,6 +1,6 @@
-"""Boxes decoded, put in order and suppressed by kernels, on the CPU, against numpy's.
+"""Boxes decoded by kernels, on the CPU, compared with those decoded by numpy.
 
-The two must keep the same boxes: rounding is the same step by step, but for exp and tanh of SSD's
+Both must select the same boxes. Rounding is the same in each step except exp and tanh in SSD's
 heads, hence the tolerance.
 """
 
@@ -28,31 +28,31 @@ YOLOX, SSD = "megadetector-lite", "ssd-mobilenet-v2-cam16"
 ROWS = 8400  # of MegadetectorLite
 
 
-class DoneLane:
-    """A lane that has computed."""
+class FinishedSlot:
+    """A batch slot that has computed its outputs."""
 
     input = stream = None
 
     def __init__(self, outputs: Outputs) -> None:
         dtypes = {np.dtype(np.float16): wp.float16, np.dtype(np.float32): wp.float32}
         self.outputs = [wp.array(each, dtype=dtypes[each.dtype], device="cpu") for each in outputs]
-        self.held: list[Any] = []
+        self.references: list[Any] = []
         self.staging = StagingBuffer()
 
     def launch(self, count: int) -> None:
-        raise AssertionError("it has computed")
+        raise AssertionError("its outputs are computed")
 
     def wait(self) -> None:
         pass
 
-    def span(self) -> tuple[float, float]:
+    def launch_times(self) -> tuple[float, float]:
         return 0.0, 0.0
 
 
-def read(
+def decode_on_device(
     outputs: Outputs, manifest: ModelManifest, sizes: list[tuple[int, int]], threshold: float
 ) -> list[Boxes]:
-    return GpuBoxDecoder(manifest, threshold).read(DoneLane(outputs), sizes)()
+    return GpuBoxDecoder(manifest, threshold).start(FinishedSlot(outputs), sizes)()
 
 
 def assert_same(found: list[Boxes], expected: list[Boxes]) -> None:
@@ -62,19 +62,19 @@ def assert_same(found: list[Boxes], expected: list[Boxes]) -> None:
         np.testing.assert_allclose(some.xywh, others.xywh, atol=1e-5)
 
 
-def yolox_rows(count: int, seed: int, likely: float = 1.0) -> NDArray[np.float32]:
-    """Rows [1, ROWS, 6], `count` of which may reach a threshold, anywhere among the others."""
+def yolox_rows(count: int, seed: int, spread: float = 1.0) -> NDArray[np.float32]:
+    """Return rows [1, ROWS, 6], of which `count` random ones may reach a threshold."""
     random = np.random.default_rng(seed)
     rows = np.zeros((1, ROWS, 6), np.float32)
     places = random.permutation(ROWS)[:count]
     rows[0, places, :2] = random.uniform(-40, 680, (count, 2))
     rows[0, places, 2:4] = random.uniform(0, 250, (count, 2))
-    rows[0, places, 4:] = random.uniform(1 - likely, 1, (count, 2))
+    rows[0, places, 4:] = random.uniform(1 - spread, 1, (count, 2))
     return rows
 
 
 def ssd_heads(quiet: float, seed: int) -> Outputs:
-    """Heads of two pictures; the higher `quiet`, the fewer candidates."""
+    """Return the outputs for two pictures; a larger `quiet` gives fewer candidates."""
     random = np.random.default_rng(seed)
     offsets = random.normal(0, 1, (2, 1917, 4)).astype(np.float32)
     return [offsets, random.normal(-quiet, 2, (2, 1917, 16)).astype(np.float32)]
@@ -87,49 +87,49 @@ def ssd_heads(quiet: float, seed: int) -> Outputs:
     threshold=st.sampled_from([0.0, 0.1, 0.25, 0.9, 1.0]),
     size=st.tuples(st.integers(1, 2000), st.integers(1, 2000)),
 )
-def test_any_rows_of_a_yolox_head_give_the_boxes_that_numpy_gives(
+def test_yolox_outputs_give_the_same_boxes_as_numpy(
     count: int, seed: int, threshold: float, size: tuple[int, int]
 ) -> None:
     manifest, rows = load_manifest(YOLOX), yolox_rows(count, seed)
-    found = read([rows], manifest, [size], threshold)
+    found = decode_on_device([rows], manifest, [size], threshold)
     assert_same(found, decode_boxes([rows], manifest, [size], threshold))
 
 
 @pytest.mark.parametrize("quiet", [5.0, 7.0, 30.0])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_ssd_heads_give_the_boxes_that_numpy_gives(quiet: float, seed: int) -> None:
+def test_ssd_outputs_give_the_same_boxes_as_numpy(quiet: float, seed: int) -> None:
     manifest, outputs = load_manifest(SSD), ssd_heads(quiet, seed)
     sizes = [(480, 640), (700, 333)]
     threshold = manifest.detector_output.threshold
-    found = read(outputs, manifest, sizes, threshold)
+    found = decode_on_device(outputs, manifest, sizes, threshold)
     assert_same(found, decode_boxes(outputs, manifest, sizes, threshold))
     assert all(len(boxes) == 0 for boxes in found) == (quiet == 30.0)
 
 
-def test_heads_in_half_precision_are_read_as_numpy_reads_them() -> None:
+def test_float16_outputs_give_the_same_boxes_as_numpy() -> None:
     manifest, outputs = load_manifest(SSD), [each.astype(np.float16) for each in ssd_heads(7.0, 3)]
     sizes = [(300, 300), (640, 480)]
-    found = read(outputs, manifest, sizes, 0.3)
+    found = decode_on_device(outputs, manifest, sizes, 0.3)
     assert_same(found, decode_boxes(outputs, manifest, sizes, 0.3))
     assert len(found[0]) > 10
 
 
-def test_of_equal_boxes_the_first_row_of_the_network_is_kept() -> None:
-    """Fifty boxes of one confidence, each twice, a little apart: twenty-five of them stay."""
+def test_of_equal_boxes_the_first_row_is_selected() -> None:
+    """Fifty boxes of equal confidence, in pairs with little difference; 25 remain."""
     manifest = load_manifest(YOLOX)
     rows = np.zeros((1, ROWS, 6), np.float32)
     for number in range(50):
         rows[0, 8399 - number] = (60 * (number % 25) % 600, 40 * (number % 25), 50, 30 + number,
                                   0.8, 0.9)  # fmt: skip
-    (found,) = read([rows], manifest, [(1280, 1280)], 0.25)
+    (found,) = decode_on_device([rows], manifest, [(1280, 1280)], 0.25)
     (expected,) = decode_boxes([rows], manifest, [(1280, 1280)], 0.25)
     np.testing.assert_array_equal(found.xywh, expected.xywh)
     assert len(set(found.confidence.tolist())) == 1
     assert 0 < len(found) < 50
 
 
-def test_without_overlap_every_box_up_to_the_room_is_kept() -> None:
-    """A grid of boxes that do not touch, as many as there is room for."""
+def test_without_overlap_all_boxes_up_to_the_capacity_remain() -> None:
+    """A grid of boxes that do not touch, as many as the capacity."""
     manifest = load_manifest(YOLOX)
     rows = np.zeros((1, ROWS, 6), np.float32)
     place = np.arange(CANDIDATE_CAPACITY)
@@ -138,25 +138,25 @@ def test_without_overlap_every_box_up_to_the_room_is_kept() -> None:
         place // 50 * 12 + 6,
     )
     rows[0, :CANDIDATE_CAPACITY, 2:4], rows[0, :CANDIDATE_CAPACITY, 4:] = 8.0, 0.9
-    (found,) = read([rows], manifest, [(640, 640)], 0.25)
+    (found,) = decode_on_device([rows], manifest, [(640, 640)], 0.25)
     assert len(found) == CANDIDATE_CAPACITY == MAX_CANDIDATES
     assert_same([found], decode_boxes([rows], manifest, [(640, 640)], 0.25))
 
 
 @pytest.mark.parametrize("over", [0, 1, 5000])
-def test_more_candidates_than_there_is_room_for_lose_no_box(over: int) -> None:
-    """Only the picture that has too many goes to the host; its neighbours do not."""
+def test_candidates_beyond_the_capacity_lose_no_box(over: int) -> None:
+    """Only the picture with too many candidates is decoded on the host."""
     manifest = load_manifest(YOLOX)
     crowded, few = yolox_rows(CANDIDATE_CAPACITY + over + 200, 1, 0.1), yolox_rows(9, 2, 0.1)
     sizes = [(640, 640)] * 3
     outputs = [np.concatenate([few, crowded, few])]
-    lane = DoneLane(outputs)
-    found = GpuBoxDecoder(manifest, 0.25).read(lane, sizes)()
+    slot = FinishedSlot(outputs)
+    found = GpuBoxDecoder(manifest, 0.25).start(slot, sizes)()
     assert_same(found, decode_boxes(outputs, manifest, sizes, 0.25))
     assert len(found[1]) > len(found[0]) > 0
 
 
-def test_rows_that_are_no_numbers_or_have_no_area_are_no_boxes_and_hide_none() -> None:
+def test_rows_with_nan_or_without_an_area_are_ignored() -> None:
     manifest = load_manifest(YOLOX)
     rows = np.full((1, ROWS, 6), np.nan, np.float32)
     rows[0, :100, 4:] = 1.0
@@ -165,40 +165,38 @@ def test_rows_that_are_no_numbers_or_have_no_area_are_no_boxes_and_hide_none() -
     rows[0, 102] = (300, 200, 0, 80, 1.0, 1.0)
     rows[0, 103] = (300, 900, 80, 80, 1.0, 1.0)  # beyond the picture
     rows[0, 104] = (300, 200, 80, 80, np.inf, 1.0)
-    (found,) = read([rows], manifest, [(480, 640)], 0.25)
+    (found,) = decode_on_device([rows], manifest, [(480, 640)], 0.25)
     assert_same([found], decode_boxes([rows], manifest, [(480, 640)], 0.25))
     assert len(found) == 1
 
 
-def test_a_lane_is_read_again_without_what_was_in_it_before() -> None:
+def test_a_reused_slot_has_no_boxes_of_the_previous_batch() -> None:
     manifest = load_manifest(YOLOX)
-    heads, lane = GpuBoxDecoder(manifest, 0.25), DoneLane([yolox_rows(300, 1)])
-    (many,) = heads.read(lane, [(640, 640)])()
-    lane.outputs[0].assign(yolox_rows(2, 2, 0.1))
-    (few,) = heads.read(lane, [(640, 640)])()
+    decoder, slot = GpuBoxDecoder(manifest, 0.25), FinishedSlot([yolox_rows(300, 1)])
+    (many,) = decoder.start(slot, [(640, 640)])()
+    slot.outputs[0].assign(yolox_rows(2, 2, 0.1))
+    (few,) = decoder.start(slot, [(640, 640)])()
     assert len(many) > len(few) == 2
 
 
-def test_outputs_of_another_shape_than_the_manifest_says_are_refused() -> None:
+def test_outputs_that_do_not_match_the_manifest_are_refused() -> None:
     with pytest.raises(ModelError, match=r"correct output\.decoding or output\.classes"):
-        read([np.zeros((1, ROWS, 7), np.float32)], load_manifest(YOLOX), [(9, 9)], 0.25)
+        decode_on_device([np.zeros((1, ROWS, 7), np.float32)], load_manifest(YOLOX), [(9, 9)], 0.25)
 
 
-def test_a_decoding_that_no_kernel_knows_is_decoded_by_the_host() -> None:
+def test_a_decoding_without_a_kernel_is_done_on_the_host() -> None:
     shipped = load_manifest(YOLOX)
     head = shipped.detector_output.model_copy(update={"decoding": "yolo-anchor-free"})
     manifest = shipped.model_copy(update={"output": head})
     outputs = [np.random.default_rng(1).uniform(0, 1, (1, 5, 300)).astype(np.float32)]
-    found = read(outputs, manifest, [(640, 640)], 0.9)
+    found = decode_on_device(outputs, manifest, [(640, 640)], 0.9)
     assert_same(found, decode_boxes(outputs, manifest, [(640, 640)], 0.9))
     assert len(found[0]) > 0
 
 
 @pytest.mark.footage
 @pytest.mark.parametrize("name", [YOLOX, SSD])
-def test_real_outputs_on_real_pictures_give_the_boxes_that_numpy_gives(
-    footage: Path, name: str
-) -> None:
+def test_outputs_on_real_pictures_give_the_same_boxes_as_numpy(footage: Path, name: str) -> None:
     manifest = load_manifest(name)
     paths = sorted(p for p in footage.rglob("*.[jJ][pP][gG]") if p.stat().st_size)[::6][:8]
     pictures = [cv2.imdecode(np.fromfile(p, np.uint8), cv2.IMREAD_REDUCED_COLOR_4) for p in paths]
@@ -209,6 +207,6 @@ def test_real_outputs_on_real_pictures_give_the_boxes_that_numpy_gives(
     sizes = [(each.shape[0], each.shape[1]) for each in real]
     own = manifest.detector_output.threshold
     for threshold in (own, own / 3):
-        found = read(outputs, manifest, sizes, threshold)
+        found = decode_on_device(outputs, manifest, sizes, threshold)
         assert_same(found, decode_boxes(outputs, manifest, sizes, threshold))
         assert sum(map(len, found)) > 4

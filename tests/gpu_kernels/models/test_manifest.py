@@ -78,7 +78,11 @@ def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
         (DETECTOR, ('category = "animal"', 'category = "beast"'), "category: 'beast' is not"),
         (DETECTOR, ('task = "detector"', 'task = "classifier"'), "is not one of a classifier"),
         (DETECTOR, ('sha256 = "4', 'sha256 = "x'), "sha256: 'x29"),
-        (CATEGORY_DETECTOR, ("anchors_sha256", "anchor_sha256"), "output.anchors_sha256: is missing"),
+        (
+            CATEGORY_DETECTOR,
+            ("anchors_sha256", "anchor_sha256"),
+            "output.anchors_sha256: is missing",
+        ),
         (CATEGORY_DETECTOR, ("[crop]\nshape", "[input.crop]\nshape"), "unknown key"),
         (CLASSIFIER, ('[crop]\nshape = "square"\nmargin = 0.1', ""), "needs a [crop] section"),
         (CLASSIFIER, ("margin = 0.1", "margin = nan"), "crop.margin: nan is not allowed"),
@@ -117,7 +121,9 @@ def test_a_manifest_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
         ('name = "megadetector-lite"', 'name = "mine"'),
     ],
 )
-def test_descriptive_fields_do_not_change_the_model_hash(tmp_path: Path, change: tuple[str, str]) -> None:
+def test_descriptive_fields_do_not_change_the_model_hash(
+    tmp_path: Path, change: tuple[str, str]
+) -> None:
     assert model_hash(load_manifest(str(copy_model(tmp_path, change=change)))) == (
         model_hash(load_manifest(DETECTOR))
     )

@@ -9,10 +9,6 @@ import polars as pl
 import pytest
 from model_files import ANIMAL, BLANK, CANID, FOX, HUMAN
 
-from gpu_kernels.models.labels import load_labels
-from gpu_kernels.models.manifest import ModelManifest, load_manifest
-from gpu_kernels.models.speciesnet_labels import parse_label
-from gpu_kernels.preprocessing.letterbox import to_input
 from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     PredictionLabeller,
     Predictions,
@@ -121,8 +117,6 @@ def labelled(folder: Path, prediction: Row, boxes: list[list[float]]) -> list[Ro
         return pl.read_parquet(path).sort("box_number").to_dicts()
 
 
-
-
 def test_the_older_layout_labels_every_animal_of_the_picture(tmp_path: Path) -> None:
     for row in labelled(tmp_path, OLD, [LEFT, RIGHT]):
         assert (row["label"], row["scientific_name"], row["auto_ok"]) == (
@@ -204,9 +198,3 @@ def test_a_file_of_something_else_is_refused(text: str, tmp_path: Path) -> None:
         Predictions(path)
     with pytest.raises(ModelError, match="cannot be read: No such file"):
         Predictions(tmp_path / "none.json")
-
-
-
-
-
-
