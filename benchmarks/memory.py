@@ -52,15 +52,18 @@ def make_footage(folder: Path, count: int) -> None:
         (below / f"{name}.jpg").write_bytes(data)
 
 
-class PeakMemory(threading.Thread):
+class PeakMemory:
     """Samples the resident memory of this process and of its children."""
 
     def __init__(self) -> None:
-        super().__init__(daemon=True)
         self.worker = 0
         self.children = 0
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Sample in a thread, until this process exits."""
+        threading.Thread(target=self._sample, daemon=True).start()
+
+    def _sample(self) -> None:
         this = psutil.Process()
         while True:
             self.worker = max(self.worker, this.memory_info().rss)

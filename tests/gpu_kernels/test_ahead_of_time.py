@@ -55,7 +55,7 @@ def test_the_default_architectures_are_grouped_as_in_the_profile() -> None:
             "'t4' is not a GPU; use the form sm_75,sm_86+s",
         ),
         (["--arch", "", "--to", "here"], 2, "'' is not a GPU"),
-        ([], 2, "where to? name a place: --to"),
+        ([], 2, "--to is missing: name a folder or URL"),
     ],
 )
 def test_wrong_arguments_are_reported_with_the_correction(

@@ -57,7 +57,7 @@ def test_layers_become_int8_around_0_and_heads_stay_if_asked(
     check_int8.quantise(manifest, shown, "minmax", keep_heads, tmp_path / "int8.onnx")
     kept = check_int8.keep_model(str(described), tmp_path / "int8.onnx", tmp_path / "kept")
     quantised = load_manifest(str(kept))
-    assert quantised.name == f"{manifest.name}-int8" and not quantised.half
+    assert quantised.name == f"{manifest.name}-int8" and not quantised.fp16
     graph = onnx.load_model(str(quantised.path)).graph
     zeros = [numpy_helper.to_array(w) for w in graph.initializer if "zero_point" in w.name]
     assert zeros and all(zero.dtype == np.int8 and not zero.any() for zero in zeros)

@@ -184,7 +184,7 @@ class DecodePool:
         return None if self._stop.is_set() else medium
 
 
-class _DecoderThread(threading.Thread):
+class _DecoderThread:
     """The thread of one decoding process."""
 
     def __init__(
@@ -194,7 +194,7 @@ class _DecoderThread(threading.Thread):
         settings: DecodeSettings,
         events: "SimpleQueue[DecodeEvent | BaseException | None]",
     ) -> None:
-        super().__init__(name="decoding", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="decoding", daemon=True)
         self._take = take
         self._footage = footage
         self._settings = settings
@@ -207,6 +207,10 @@ class _DecoderThread(threading.Thread):
         self._free = set(range(settings.slots))
         self._child: ChildProcess | None = None
         self._closed = False
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
 
     def _arena_bytes(self) -> int:
         if self._settings.device is None:
@@ -227,7 +231,7 @@ class _DecoderThread(threading.Thread):
     def _bytes(self) -> int:
         return SLOT_BYTES * self._settings.slots
 
-    def run(self) -> None:
+    def _run(self) -> None:
         try:
             while medium := self._take():
                 if isinstance(medium, MediumFailed):

@@ -260,7 +260,7 @@ def test_many_bytes_of_crops_take_several_launches(
     sizes = [(each.shape[0], each.shape[1]) for each in pictures]
     monkeypatch.setattr(gpu_preprocessing, "MAX_CROP_BYTES", limit)
     launches: list[int] = []
-    at_once = gpu_preprocessing._crop_batch
+    crop_batch = gpu_preprocessing._crop_batch
 
     def counted(buffer: Any, regions: Any, sizes: Any) -> Any:
         launches.append(len(sizes))

@@ -9,7 +9,7 @@ from threading import Thread
 
 import dagster as dg
 import pytest
-from cloud_rig import Cloud, Ran, eventually, running_cloud
+from cloud_rig import Cloud, RunResult, eventually, running_cloud
 from compute_rig import remaining_parts, submit
 from hypothesis import given
 from hypothesis import strategies as st
@@ -166,8 +166,8 @@ def test_a_run_that_begins_during_a_cleanup_keeps_its_compute_and_finishes(
 ) -> None:
     write_picture(tmp_path / "card" / "0.jpg", (320, 240))
     camera = cloud.camera(tmp_path / "card")
-    ran: list[Ran] = []
-    run = Thread(target=lambda: ran.append(cloud.run(camera, ("footage",))))
+    results: list[RunResult] = []
+    run = Thread(target=lambda: results.append(cloud.run(camera, ("footage",))))
     steps: list[str] = []
 
     def on_step(step: str) -> None:
@@ -181,7 +181,7 @@ def test_a_run_that_begins_during_a_cleanup_keeps_its_compute_and_finishes(
     assert queue_states(cloud) == {"ENABLED"}
     assert "queue ravne-spot: enabled again" in steps
     run.join()
-    assert ran[0].success, ran[0].error
+    assert results[0].success, results[0].error
     assert not list_leases(leases)
 
 
