@@ -1,9 +1,10 @@
 """The home of this machine's Dagster instance: its folder, its dagster.yaml, its databases."""
 
-import fcntl
 import os
 import re
 from pathlib import Path
+
+from filelock import FileLock
 
 from resources.errors import UsageError
 
@@ -63,8 +64,8 @@ def prepare_home() -> Path:
     os.environ["DAGSTER_HOME"] = str(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LOCK_FILE).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        # The operating system's lock: it ends with its process.
+        with FileLock(folder / LOCK_FILE, fallback_to_soft=False):
             _initialize(folder)
     except OSError as error:
         raise UsageError(

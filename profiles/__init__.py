@@ -1,1 +1,1 @@
-"""Profiles that ship with the package, as YAML."""
+"""Shipped profiles, as YAML files."""

@@ -1,11 +1,10 @@
-"""Whether a model holds its accuracy in half precision: what GPUs would answer against the CPU.
+"""Check the accuracy of a model in float16: compare its results with float32 on the CPU.
 
-    python tools/check_fp16.py megadetector-lite --pictures FOLDER [--write half.onnx]
+    python tools/check_fp16.py megadetector-lite --pictures FOLDER [--write fp16.onnx]
 
-The half precision graph that GPUs compute (`gpu_kernels.engines.fp16`) runs here on the CPU beside
-the original, on real pictures. Agreement is of what the pipeline uses: boxes after suppression, and
-labels. A model that agrees may say `half = true` in its manifest; the exit code is 1 if it does
-not. `--write` keeps the graph, for other tools.
+Runs the float16 graph of the GPU engine (`gpu_kernels.engines.fp16`) and the original on real
+pictures, and compares what the pipeline uses: boxes after NMS, and labels. If they agree, the
+model's manifest may say `fp16 = true`; otherwise the exit code is 1. `--write` saves the graph.
 """
 
 import argparse
@@ -31,9 +30,14 @@ from gpu_kernels.models.manifest import load_manifest
 from gpu_kernels.preprocessing.letterbox import Picture, fit, to_input
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+TOLERANCE = (
+    f"tolerance: each clear result has a match, confidences {SCORE_TOLERANCE}, edges "
+    f"{EDGE_TOLERANCE}"
+)
 
 
-def pictures(folder: Path) -> Iterator[Picture]:
+def read_pictures(folder: Path) -> Iterator[Picture]:
+    """Yield the pictures below a folder that can be decoded."""
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in SUFFIXES and path.stat().st_size:
             picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
@@ -43,31 +47,29 @@ def pictures(folder: Path) -> Iterator[Picture]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="a shipped model's name, or a manifest")
-    parser.add_argument("--pictures", type=Path, required=True, help="a folder of real pictures")
-    parser.add_argument("--write", type=Path, help="keep the half precision graph here")
+    parser.add_argument("model", help="name of a shipped model, or path of a manifest")
+    parser.add_argument("--pictures", type=Path, required=True, help="folder of real pictures")
+    parser.add_argument("--write", type=Path, help="file to save the float16 graph to")
     arguments = parser.parse_args()
     manifest = load_manifest(arguments.model)
     if arguments.write:
         arguments.write.write_bytes(fp16_graph(manifest))
-    full, half = open_engine(manifest, "onnxruntime"), Fp16CpuEngine(manifest)
+    engines = open_engine(manifest, "onnxruntime"), Fp16CpuEngine(manifest)
     total = Agreement()
-    for picture in pictures(arguments.pictures):
+    for picture in read_pictures(arguments.pictures):
         images = to_input([fit(picture, manifest)], manifest)
-        answers = [full.run(images), half.run(images)]
+        outputs = [engine.run(images) for engine in engines]
         if manifest.task == "classifier":
-            one, other = (rank_labels(outputs[0], manifest)[0] for outputs in answers)
+            one, other = (rank_labels(each[0], manifest)[0] for each in outputs)
             total += compare_labels(one, other)
         else:
             size = [picture.shape[:2]]
             threshold = manifest.detector_output.threshold
-            one, other = (decode_boxes(o, manifest, size, threshold)[0] for o in answers)
+            one, other = (decode_boxes(each, manifest, size, threshold)[0] for each in outputs)
             total += compare_boxes(one, other, threshold)
-    print(f"{manifest.name} in half precision: {total}")
-    print(
-        f"allowed: every clear one has a partner, confidences {SCORE_TOLERANCE}, edges {EDGE_TOLERANCE}"
-    )
-    sys.exit(0 if total.holds else 1)
+    print(f"{manifest.name} in float16: {total}")
+    print(TOLERANCE)
+    sys.exit(0 if total.within_tolerance else 1)
 
 
 if __name__ == "__main__":

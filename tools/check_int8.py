@@ -1,13 +1,13 @@
-"""Whether a model holds its accuracy in int8: what GPUs would answer against the CPU.
+"""Check the accuracy of a model in int8: compare its results with the original on the CPU.
 
     python tools/check_int8.py megadetector-lite --pictures FOLDER [--keep-heads] [--write FOLDER]
 
-The network is quantised as TensorRT wants it: layers between quantise and dequantise nodes (Q/DQ),
-int8 around 0, weights by channel, ranges of activations measured on half of the pictures. It runs
-here on the CPU beside the original, on the other half. Agreement is of what the pipeline uses:
-boxes after suppression, and labels, within the tolerance of half precision. The exit code is 1 if
-they do not agree. `--write` keeps the network as a model with a manifest, for other checks
-(`benchmarks/stage1_recall.py --detector`) and as a model to use.
+Quantises the network in the form that TensorRT requires: quantise and dequantise nodes (Q/DQ)
+around layers, symmetric int8, weights per channel, ranges of activations calibrated on half of the
+pictures. Runs it and the original on the other half, and compares what the pipeline uses, boxes
+after NMS and labels, within the tolerance of float16. The exit code is 1 if they do not agree.
+`--write` saves the network as a model with a manifest, to use it or to check it further
+(`benchmarks/stage1_recall.py --detector`).
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
-from check_fp16 import pictures
+from check_fp16 import TOLERANCE, read_pictures
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -50,24 +50,25 @@ METHODS = {
     "minmax": CalibrationMethod.MinMax,
     "percentile": CalibrationMethod.Percentile,
 }
-# Longest side of a picture that is kept in memory, in pixels; models see less.
-LONGEST = 1280
+# Longest side of a picture in memory, in pixels; the inputs of models are smaller.
+MAX_SIDE = 1280
 
 
 class Calibration(CalibrationDataReader):  # type: ignore[misc]
-    """Pictures, one at a time, as the model takes them."""
+    """Inputs for calibration, one picture at a time."""
 
-    def __init__(self, shown: Sequence[Picture], manifest: ModelManifest, name: str) -> None:
-        self._inputs = ({name: to_input([fit(each, manifest)], manifest)} for each in shown)
+    def __init__(self, pictures: Sequence[Picture], manifest: ModelManifest, name: str) -> None:
+        self._inputs = ({name: to_input([fit(each, manifest)], manifest)} for each in pictures)
 
     def get_next(self) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]] | None:
         """See CalibrationDataReader."""
         return next(self._inputs, None)
 
 
-def small(shown: Iterator[Picture]) -> Iterator[Picture]:
-    for picture in shown:
-        scale = LONGEST / max(picture.shape[:2])
+def limit_size(pictures: Iterator[Picture]) -> Iterator[Picture]:
+    """Yield the pictures, downscaled to MAX_SIDE."""
+    for picture in pictures:
+        scale = MAX_SIDE / max(picture.shape[:2])
         if scale < 1:
             resized = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
             yield np.asarray(resized, np.uint8)
@@ -75,43 +76,49 @@ def small(shown: Iterator[Picture]) -> Iterator[Picture]:
             yield picture
 
 
-def last_weighted(path: Path) -> list[str]:
-    """Names of the layers with weights that no other one follows: where boxes and scores are made,
-    and where rounding shows."""
+def last_weighted_layers(path: Path) -> list[str]:
+    """Return the names of layers with weights that no other such layer follows.
+
+    They compute boxes and scores, and are sensitive to rounding.
+    """
     nodes = onnx.load_model(str(path)).graph.node
-    leading: set[str] = set()
-    last = []
+    upstream: set[str] = set()
+    last_layers = []
     for node in reversed(nodes):
         weighted = node.op_type in WEIGHTED
-        follows = bool(leading.intersection(node.output))
+        follows = bool(upstream.intersection(node.output))
         if weighted and not follows:
-            last.append(node.name)
+            last_layers.append(node.name)
         if weighted or follows:
-            leading.update(node.input)
-    return last
+            upstream.update(node.input)
+    return last_layers
 
 
 def quantise(
-    manifest: ModelManifest, shown: Sequence[Picture], method: str, keep_heads: bool, target: Path
+    manifest: ModelManifest,
+    pictures: Sequence[Picture],
+    method: str,
+    keep_heads: bool,
+    target: Path,
 ) -> None:
-    """Write the network in int8, with ranges measured on pictures."""
+    """Write the network in int8, calibrated on pictures."""
     with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / "plain.onnx"
-        # Weights that are stored small are widened, and layers fused, before ranges are measured.
-        quant_pre_process(str(manifest.path), str(plain), skip_symbolic_shape=True)
-        name = onnx.load_model(str(plain)).graph.input[0].name
+        float_network = Path(folder) / "float.onnx"
+        # Casts weights stored in smaller types, and fuses layers, before the calibration.
+        quant_pre_process(str(manifest.path), str(float_network), skip_symbolic_shape=True)
+        name = onnx.load_model(str(float_network)).graph.input[0].name
         quantize_static(
-            str(plain),
+            str(float_network),
             str(target),
-            Calibration(shown, manifest, name),
+            Calibration(pictures, manifest, name),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=WEIGHTED,
             per_channel=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=METHODS[method],
-            nodes_to_exclude=last_weighted(plain) if keep_heads else [],
-            # TensorRT takes biases as float only, and zero points of 0.
+            nodes_to_exclude=last_weighted_layers(float_network) if keep_heads else [],
+            # TensorRT requires float biases, and zero points of 0.
             extra_options={
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,
@@ -120,77 +127,82 @@ def quantise(
         )
 
 
-def keep_model(name_or_path: str, network: Path, folder: Path) -> Path:
-    """The network as a model in a folder, beside a manifest that differs from the model's own in
-    its name and file alone. Returns the manifest."""
+def save_model(name_or_path: str, network: Path, folder: Path) -> Path:
+    """Save the network as a model in a folder, and return its manifest.
+
+    The manifest differs from the original one only in the name and the file.
+    """
     manifest = load_manifest(name_or_path)
-    own = Path(name_or_path)
-    described = own if own.suffix == ".toml" else SHIPPED_MODELS / f"{name_or_path}.toml"
+    source = Path(name_or_path)
+    if source.suffix != ".toml":
+        source = SHIPPED_MODELS / f"{name_or_path}.toml"
     folder.mkdir(parents=True, exist_ok=True)
     for path in manifest.files:
         if path != manifest.path:
             shutil.copy(path, folder)
     target = folder / f"{manifest.name}-int8.onnx"
     shutil.copy(network, target)
-    text = described.read_text("utf-8")
+    text = source.read_text("utf-8")
     text = text.replace(manifest.file, target.name).replace(
         f'"{manifest.name}"', f'"{target.stem}"'
     )
     text = text.replace(manifest.sha256, hashlib.sha256(target.read_bytes()).hexdigest())
-    text = re.sub(r"^half = true$", "half = false", text, flags=re.MULTILINE)
-    kept = folder / f"{target.stem}.toml"
-    kept.write_text(text, encoding="utf-8")
-    return kept
+    text = re.sub(r"^(fp16|half) = true$", r"\1 = false", text, flags=re.MULTILINE)
+    path = folder / f"{target.stem}.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
-def compared(
-    manifest: ModelManifest, engines: tuple[Engine, Engine], shown: Sequence[Picture]
+def compare_engines(
+    manifest: ModelManifest, engines: tuple[Engine, Engine], pictures: Sequence[Picture]
 ) -> tuple[Agreement, str]:
-    """How far two engines of a model agree on pictures, and what that means in them."""
-    total, same, alike = Agreement(), [0, 0], 0
-    for picture in shown:
+    """Return the agreement of two engines on pictures, and a summary for the reader."""
+    total, with_box, same_label = Agreement(), [0, 0], 0
+    for picture in pictures:
         images = to_input([fit(picture, manifest)], manifest)
-        answers = [engine.run(images) for engine in engines]
+        outputs = [engine.run(images) for engine in engines]
         if manifest.task == "classifier":
-            one, other = (rank_labels(outputs[0], manifest)[0] for outputs in answers)
+            one, other = (rank_labels(each[0], manifest)[0] for each in outputs)
             total += compare_labels(one, other)
-            alike += one[0].label == other[0].label
+            same_label += one[0].label == other[0].label
         else:
             threshold = manifest.detector_output.threshold
             size = [(picture.shape[0], picture.shape[1])]
-            some, others = (decode_boxes(each, manifest, size, threshold)[0] for each in answers)
+            some, others = (decode_boxes(each, manifest, size, threshold)[0] for each in outputs)
             total += compare_boxes(some, others, threshold)
-            same = [same[0] + bool(len(some)), same[1] + bool(len(others))]
+            with_box = [with_box[0] + bool(len(some)), with_box[1] + bool(len(others))]
     if manifest.task == "classifier":
-        return total, f"best label the same in {alike} of {len(shown)}"
-    return total, f"pictures with a box: {same[0]} before, {same[1]} in int8, of {len(shown)}"
+        return total, f"same best label in {same_label} of {len(pictures)}"
+    return total, (
+        f"pictures with a box: {with_box[0]} before, {with_box[1]} in int8, of {len(pictures)}"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="a shipped model's name, or a manifest")
-    parser.add_argument("--pictures", type=Path, required=True, help="a folder of real pictures")
-    parser.add_argument("--method", choices=METHODS, default="minmax", help="of finding ranges")
-    parser.add_argument("--keep-heads", action="store_true", help="leave the last layers as float")
-    parser.add_argument("--write", type=Path, help="keep the network and a manifest in this folder")
+    parser.add_argument("model", help="name of a shipped model, or path of a manifest")
+    parser.add_argument("--pictures", type=Path, required=True, help="folder of real pictures")
+    parser.add_argument("--method", choices=METHODS, default="minmax", help="of calibration")
+    parser.add_argument(
+        "--keep-heads", action="store_true", help="leave the last layers in float32"
+    )
+    parser.add_argument("--write", type=Path, help="folder to save the model to")
     arguments = parser.parse_args()
     manifest = load_manifest(arguments.model)
-    shown = list(small(pictures(arguments.pictures)))
+    pictures = list(limit_size(read_pictures(arguments.pictures)))
     with tempfile.TemporaryDirectory() as folder:
         network = Path(folder) / "int8.onnx"
-        quantise(manifest, shown[::2], arguments.method, arguments.keep_heads, network)
-        kept = keep_model(arguments.model, network, arguments.write or Path(folder) / "model")
+        quantise(manifest, pictures[::2], arguments.method, arguments.keep_heads, network)
+        saved = save_model(arguments.model, network, arguments.write or Path(folder) / "model")
         engines = (
             open_engine(manifest, "onnxruntime"),
-            open_engine(load_manifest(str(kept)), "onnxruntime"),
+            open_engine(load_manifest(str(saved)), "onnxruntime"),
         )
-        total, meaning = compared(manifest, engines, shown[1::2])
-    print(f"{manifest.name} in int8, ranges by {arguments.method}: {total}")
-    print(meaning)
-    print(
-        f"allowed: every clear one has a partner, confidences {SCORE_TOLERANCE}, edges {EDGE_TOLERANCE}"
-    )
-    sys.exit(0 if total.holds else 1)
+        total, summary = compare_engines(manifest, engines, pictures[1::2])
+    print(f"{manifest.name} in int8, calibrated by {arguments.method}: {total}")
+    print(summary)
+    print(TOLERANCE)
+    sys.exit(0 if total.within_tolerance else 1)
 
 
 if __name__ == "__main__":

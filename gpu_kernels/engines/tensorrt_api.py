@@ -33,7 +33,7 @@ class TensorRt:
         """Kind and version, as "tensorrt-rtx 1.7.1.116"; others cannot load its engines."""
         return f"tensorrt{'-rtx' if self.rtx else ''} {self.api.__version__}"
 
-    def logger(self) -> Any:
+    def error_logger(self) -> Any:
         """Return a logger that prints nothing and retains the last errors, as `lines`."""
         return _logger_class(self.api)()
 

@@ -108,7 +108,7 @@ def build_engine(
         EngineError: TensorRT cannot build it on this machine, or not for all of these GPUs.
         ModelError: the graph cannot be read, or its input differs from the manifest.
     """
-    logger = trt.logger()
+    logger = trt.error_logger()
     api = trt.api
     check_archs(trt, arch)
     try:

@@ -86,7 +86,7 @@ class TensorRtEngine(QueuedEngine):
 
         from gpu_kernels.device.streams import load_kernels
 
-        self._logger, self._trt, self._cache, self._key = trt.logger(), trt, cache, key
+        self._logger, self._trt, self._cache, self._key = trt.error_logger(), trt, cache, key
         load_kernels(DEVICE)
         with wp.ScopedDevice(DEVICE):
             self._engine = self._deserialize(manifest, plan)

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import psutil
 import typer
 from rich import box
 from rich.markup import escape
@@ -267,10 +267,8 @@ def _responds(facts: Facts) -> bool:
 def _has_exited(pid: int) -> bool:
     """Return True if a process has ended; a zombie has."""
     try:
-        os.kill(pid, 0)
-        stat = Path(f"/proc/{pid}/stat")
-        return Path("/proc").exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
-    except (ProcessLookupError, FileNotFoundError):
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return True
 
 

@@ -2,9 +2,11 @@
 
 import os
 import socket
+import sys
 from collections.abc import Collection
 
 import dagster as dg
+import psutil
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus, RunsFilter
 
 # The process of a run that the command line started. The UI hides tags of this prefix: a process
@@ -59,12 +61,27 @@ def this_process() -> str:
 
 
 def _start_time(pid: int) -> str:
-    """Return a process's start in clock ticks since boot; empty without the process or /proc."""
+    """Return a process's start in clock ticks since boot, as proc_pid_stat(5); empty if unknown.
+
+    Stored in tags of runs. A change of the system's clock does not change it, but does change the
+    times since 1970 that it is computed from.
+    """
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:  # noqa: PTH123
-            return stat.read().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+        while True:
+            boot = _boot_time()
+            created = psutil.Process(pid).create_time()
+            if _boot_time() == boot:
+                return str(round((created - boot) * os.sysconf("SC_CLK_TCK")))
+    except psutil.Error:
         return ""
+
+
+def _boot_time() -> float:
+    """Return a time since 1970 that a change of the clock shifts as it shifts `create_time`."""
+    if sys.platform == "linux":
+        return float(psutil.boot_time())
+    # macOS does not shift the start times that it stores, so the boot time would not fit them.
+    return float(psutil.Process(1).create_time())
 
 
 def is_dead(process: str) -> bool:
@@ -72,7 +89,10 @@ def is_dead(process: str) -> bool:
     host, pid, started = process.rsplit(":", 2)
     if host != socket.gethostname() or not started:
         return False
-    return _start_time(int(pid)) != started
+    if not psutil.pid_exists(int(pid)):
+        return True
+    current = _start_time(int(pid))
+    return current not in {"", started}
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> None:

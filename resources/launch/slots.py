@@ -6,13 +6,13 @@ the owners of the slots (Deployment, Concurrency). A running job that a run resu
 or without a slot; until then the killed run retains its slot.
 """
 
-import fcntl
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterRunStatus
+from filelock import FileLock
 from sqlalchemy.exc import IntegrityError
 
 from resources.errors import UsageError
@@ -150,8 +150,7 @@ class LaunchSlots:
         Dagster reads the slots and then writes. On Postgres it locks the rows; on SQLite two
         processes could both create the pool, or claim its last slot.
         """
-        with (Path(self._instance.root_directory) / SLOTS_LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with FileLock(Path(self._instance.root_directory) / SLOTS_LOCK, fallback_to_soft=False):
             yield
 
     def _free_slots_of_ended_runs(self) -> None:

@@ -1,7 +1,6 @@
 """The object store in a folder of this machine."""
 
 import errno
-import fcntl
 import filecmp
 import os
 import shutil
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from filelock import FileLock, Timeout
 
 from resources.errors import StoreError, UsageError
 from resources.storage.layout import LOCK_FILE, PARTIAL_PREFIX
@@ -170,19 +171,27 @@ class LocalStore:
     @contextmanager
     def exclusive(self, on_wait: Callable[[], None]) -> Iterator[None]:
         """See ObjectStore. The operating system releases the lock when its process ends."""
+        # Not a soft lock, which a killed process would leave behind.
+        lock = FileLock(self.root / LOCK_FILE, fallback_to_soft=False, thread_local=False)
+        while not self._try_lock(lock):
+            on_wait()
+            time.sleep(LOCK_POLL_SECONDS)
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.root / LOCK_FILE, os.O_CREAT | os.O_RDWR, 0o666)
-        except OSError as error:
-            raise self._store_error("write", LOCK_FILE, error) from None
-        try:
-            while not _try_lock(handle):
-                on_wait()
-                time.sleep(LOCK_POLL_SECONDS)
             self._remove_partial_writes()
             yield
         finally:
-            os.close(handle)
+            lock.release()
+
+    def _try_lock(self, lock: FileLock) -> bool:
+        """Acquire the lock; return False if another process or thread holds it."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        except OSError as error:
+            raise self._store_error("write", LOCK_FILE, error) from None
+        return True
 
     def _remove_partial_writes(self) -> None:
         """Delete the files that killed writers left; called while the store is locked.
@@ -207,15 +216,6 @@ class LocalStore:
                 "finished work is saved"
             )
         return StoreError(f"{self.root}: cannot {action} {key}: {error.strerror or error}")
-
-
-def _try_lock(handle: int) -> bool:
-    """Lock an open file; return False if another process holds the lock."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _flush_to_disk(path: Path) -> None:

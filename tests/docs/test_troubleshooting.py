@@ -1,4 +1,4 @@
-"""The page on trouble: its commands exist, and its links lead somewhere."""
+"""docs/troubleshooting.md: its commands, settings and links exist."""
 
 import re
 
@@ -14,14 +14,14 @@ from resources.settings.profile import Profile
 PAGE = ROOT / "docs" / "troubleshooting.md"
 TEXT = PAGE.read_text("utf-8")
 AWS_COMMANDS = sorted(set(re.findall(r"^(?:.*\| )?aws ([a-z0-9-]+) ([a-z0-9-]+)(.*)$", TEXT, re.M)))
-# The AWS command line's own, which are not operations of an API.
-NOT_OF_THE_API = {("logs", "tail"), ("ecr", "get-login-password")}
+# Commands of the AWS command line that are not operations of an API.
+NOT_IN_THE_API = {("logs", "tail"), ("ecr", "get-login-password")}
 SERVICE = {"s3api": "s3"}
 
 
 @pytest.mark.parametrize(("service", "operation", "rest"), AWS_COMMANDS)
-def test_an_aws_command_is_one_that_there_is(service: str, operation: str, rest: str) -> None:
-    if (service, operation) in NOT_OF_THE_API:
+def test_aws_commands_exist(service: str, operation: str, rest: str) -> None:
+    if (service, operation) in NOT_IN_THE_API:
         return
     model = botocore.session.get_session().get_service_model(SERVICE.get(service, service))
     known = {xform_name(name, "-"): name for name in model.operation_names}
@@ -32,18 +32,18 @@ def test_an_aws_command_is_one_that_there_is(service: str, operation: str, rest:
     assert options <= members
 
 
-def test_a_munin_command_is_one_that_there_is() -> None:
+def test_munin_commands_exist() -> None:
     root = get_command(app)
-    said = re.findall(r"munin --profile cloud ([a-z]+)(?: ([a-z]+))?((?: --[a-z-]+)*)", TEXT)
-    assert said
-    for group, name, options in said:
+    commands = re.findall(r"munin --profile cloud ([a-z]+)(?: ([a-z]+))?((?: --[a-z-]+)*)", TEXT)
+    assert commands
+    for group, name, options in commands:
         command = root.commands[group]  # type: ignore[attr-defined]
         command = command.commands[name] if hasattr(command, "commands") else command
         known = {option for parameter in command.params for option in parameter.opts}
         assert set(options.split()) <= known
 
 
-def test_a_setting_is_one_that_there_is() -> None:
+def test_settings_exist() -> None:
     named = re.findall(r"`((?:cloud|pipeline|storage)(?:\.[a-z_]+)+)", TEXT)
     known = " ".join(key for key in _keys(Profile(cloud={}).model_dump()))  # type: ignore[arg-type]
     assert len(named) > 5
@@ -59,7 +59,7 @@ def _keys(tree: dict[str, object], above: str = "") -> list[str]:
     return keys
 
 
-def test_every_heading_that_is_linked_is_there() -> None:
+def test_linked_headings_exist() -> None:
     headings = {
         re.sub(r"[^a-z0-9 -]", "", line.lower()).strip().replace(" ", "-")
         for line in re.findall(r"^#+ (.*)$", TEXT, re.M)

@@ -1,4 +1,4 @@
-"""The tool that quantises a model, on a small network: what it writes is what TensorRT takes."""
+"""The tool that quantises a model, on a small network: TensorRT accepts the result."""
 
 from pathlib import Path
 
@@ -20,43 +20,45 @@ TOOLS = ROOT / "tools"
 
 
 def two_layers() -> bytes:
-    """x [N, 3, 300, 300] -> a layer -> y, a head [N, 2, 38, 38]."""
+    """Return a network x [N, 3, 300, 300] -> a layer -> y, a head [N, 2, 38, 38]."""
     random = np.random.default_rng(1)
-    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 300, 300])
-    told = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2, 38, 38])
+    network_input = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 300, 300])
+    network_output = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2, 38, 38])
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["middle"], name="first", strides=[8, 8]),
-        helper.make_node("Relu", ["middle"], ["seen"], name="relu"),
-        helper.make_node("Conv", ["seen", "v"], ["y"], name="head"),
+        helper.make_node("Relu", ["middle"], ["features"], name="relu"),
+        helper.make_node("Conv", ["features", "v"], ["y"], name="head"),
     ]
     weights = {"w": random.normal(0, 1, (4, 3, 1, 1)), "v": random.normal(0, 1, (2, 4, 1, 1))}
-    kept = [numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items()]
-    graph = helper.make_graph(nodes, "g", [given], [told], kept)
+    initializers = [
+        numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items()
+    ]
+    graph = helper.make_graph(nodes, "g", [network_input], [network_output], initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return bytes(model.SerializeToString())
 
 
 @pytest.fixture
-def shown() -> list[NDArray[np.uint8]]:
+def pictures() -> list[NDArray[np.uint8]]:
     random = np.random.default_rng(2)
     return [random.integers(0, 256, (120, 160, 3), np.uint8) for _ in range(4)]
 
 
 @pytest.mark.parametrize("keep_heads", [True, False])
-def test_layers_become_int8_around_0_and_heads_stay_if_asked(
+def test_layers_become_symmetric_int8_and_heads_stay_float32_on_request(
     tmp_path: Path,
-    shown: list[NDArray[np.uint8]],
+    pictures: list[NDArray[np.uint8]],
     keep_heads: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.syspath_prepend(TOOLS)
     import check_int8
 
-    described = copy_model(tmp_path / "model", CATEGORY_DETECTOR, network=two_layers())
-    manifest = load_manifest(str(described))
-    check_int8.quantise(manifest, shown, "minmax", keep_heads, tmp_path / "int8.onnx")
-    kept = check_int8.keep_model(str(described), tmp_path / "int8.onnx", tmp_path / "kept")
-    quantised = load_manifest(str(kept))
+    source = copy_model(tmp_path / "model", CATEGORY_DETECTOR, network=two_layers())
+    manifest = load_manifest(str(source))
+    check_int8.quantise(manifest, pictures, "minmax", keep_heads, tmp_path / "int8.onnx")
+    saved = check_int8.save_model(str(source), tmp_path / "int8.onnx", tmp_path / "saved")
+    quantised = load_manifest(str(saved))
     assert quantised.name == f"{manifest.name}-int8" and not quantised.fp16
     graph = onnx.load_model(str(quantised.path)).graph
     zeros = [numpy_helper.to_array(w) for w in graph.initializer if "zero_point" in w.name]
@@ -64,7 +66,7 @@ def test_layers_become_int8_around_0_and_heads_stay_if_asked(
     int8_weights = [w for w in graph.initializer if w.name.endswith("_quantized")]
     assert len(int8_weights) == (1 if keep_heads else 2)
     assert build_engine(quantised, find_tensorrt(), "sm_75", BatchSizes()).plan
-    # It runs as any model does, and is near to what it was.
-    images = to_input([fit(each, manifest) for each in shown], manifest)
+    # Its outputs are close to the original ones.
+    images = to_input([fit(each, manifest) for each in pictures], manifest)
     (one,), (other,) = (open_engine(m, "onnxruntime", 1).run(images) for m in (manifest, quantised))
     assert np.abs(one - other).max() < 0.05 * np.abs(one).max()

@@ -1,12 +1,15 @@
 """Liveness of runs: a run whose process was killed is ended, and retried where that makes sense."""
 
+import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
@@ -21,7 +24,12 @@ from odins_ravne_assets.cli.backfill import cameras_done
 from odins_ravne_assets.defs.assets import footage, stages_1_to_3
 from odins_ravne_assets.instance_home import DAGSTER_YAML
 from odins_ravne_assets.runs import liveness
-from odins_ravne_assets.runs.liveness import close_dead_runs, tag_process
+from odins_ravne_assets.runs.liveness import (
+    close_dead_runs,
+    is_dead,
+    tag_process,
+    this_process,
+)
 from resources.launch.local_launcher import LocalStepLauncher
 from resources.settings.dagster_resource import RunSettings
 
@@ -220,3 +228,78 @@ def test_a_run_that_succeeds_during_the_check_has_not_failed(
     monkeypatch.setattr(liveness, "is_dead", ends_now)
     close_dead_runs(instance)
     assert stored_run(instance, run).status == DagsterRunStatus.SUCCESS
+
+
+def stored_by_an_older_version(pid: int) -> str:
+    """The process of a run as versions before psutil stored it: field 22 of /proc/PID/stat."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return f"{socket.gethostname()}:{pid}:{fields[19]}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="older versions ran on Linux")
+def test_processes_stored_by_older_versions_are_understood_and_the_form_is_the_same() -> None:
+    assert this_process() == stored_by_an_older_version(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        stored = stored_by_an_older_version(process.pid)
+        assert not is_dead(stored)
+        # The process id of an ended process, given to another one since.
+        assert is_dead(f"{stored.rpartition(':')[0]}:1")
+        process.kill()
+    assert is_dead(stored)
+
+
+def test_a_process_is_not_dead_without_certainty(monkeypatch: pytest.MonkeyPatch) -> None:
+    host, pid, started = this_process().rsplit(":", 2)
+    assert not is_dead(f"{host}:{pid}:")  # stored on a system without /proc
+    assert not is_dead(f"another-{host}:{pid}:1")
+
+    def deny(self: psutil.Process) -> float:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil.Process, "create_time", deny)
+    assert not is_dead(f"{host}:{pid}:{started}")
+
+
+class Clock:
+    """Changes of the system's clock, as psutil's times since 1970 show them.
+
+    On Linux psutil adds the time of boot to a time since boot. On macOS it shifts the start times
+    of processes by its own estimate, and the time of boot by another.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
+        self.shift = 0.0
+        boot_time, create_time = psutil.boot_time, psutil.Process.create_time
+        boot_shift = {"linux": 1, "darwin": -1}[platform]
+        monkeypatch.setattr(sys, "platform", platform)
+        monkeypatch.setattr(psutil, "boot_time", lambda: boot_time() + boot_shift * self.shift)
+        monkeypatch.setattr(
+            psutil.Process, "create_time", lambda process: create_time(process) + self.shift
+        )
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_a_change_of_the_clock_ends_no_run(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, platform)
+    stored = this_process()
+    assert not stored.endswith(":")
+    for clock.shift in (3600.0, -86_400.0):
+        assert this_process() == stored
+        assert not is_dead(stored)
+    host_and_pid, _, started = stored.rpartition(":")
+    assert is_dead(f"{host_and_pid}:{int(started) + 1}")
+
+
+def test_a_change_of_the_clock_between_two_readings_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stored = this_process()
+    clock = Clock(monkeypatch, "linux")
+    create_time = psutil.Process.create_time
+
+    def change_once(process: psutil.Process) -> float:
+        clock.shift = 3600.0
+        return float(create_time(process))
+
+    monkeypatch.setattr(psutil.Process, "create_time", change_once)
+    assert this_process() == stored
