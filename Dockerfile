@@ -1,21 +1,21 @@
-# The worker's image: what AWS Batch runs on a GPU machine. It holds no Dagster, only the little
-# library with which a worker reports to one (dagster-pipes).
+# The worker's image, which AWS Batch runs on a GPU machine. It contains no Dagster, only the small
+# library by which a worker reports to it (dagster-pipes).
 #
 #   docker build --tag REPOSITORY:VERSION .
 #
-# where VERSION is that of pyproject.toml: `munin cost setup` asks for the image of its own version.
+# where VERSION is that of pyproject.toml: `munin cost setup` uses the image of its own version.
 
-# CUDA's runtime for TensorRT; the driver comes from the machine. Red Hat's base, because it has
-# Python 3.11 as a package that is kept up to date; Ubuntu 24.04 has none, and 22.04 a beta.
+# CUDA's runtime for TensorRT; the driver is the machine's. Red Hat's base, because it has a
+# maintained package of Python 3.11; Ubuntu 24.04 has none, and 22.04 a beta.
 FROM nvidia/cuda:13.0.1-runtime-ubi9
 
 RUN dnf install --assumeyes --nodocs python3.11 python3.11-pip && dnf clean all \
     && python3.11 -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 
-# What the worker imports, in the versions of pyproject.toml. First, because it seldom changes: a
-# new version of our own code then is a small layer on top.
-# opencv-python-headless is opencv-python without the windows, which need libraries of a display.
+# The worker's dependencies, in the versions of pyproject.toml. First, because they seldom change: a
+# new version of the package is then a small layer on top.
+# opencv-python-headless is opencv-python without windows, which need display libraries.
 RUN pip install --no-cache-dir \
     av==18.1.0 \
     boto3==1.44.5 \
@@ -35,7 +35,7 @@ RUN pip install --no-cache-dir \
     tensorrt-rtx-cu13-libs==1.7.1.116 \
     warp-lang==1.19.0
 
-# --no-deps: Dagster is a dependency of the package, not of the worker.
+# --no-deps: the package depends on Dagster, the worker does not.
 WORKDIR /build
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY odins_ravne_assets odins_ravne_assets
@@ -44,16 +44,16 @@ COPY gpu_kernels gpu_kernels
 COPY profiles profiles
 RUN pip install --no-cache-dir --no-deps . && rm -rf /build/*
 
-# The engines of the shipped models and the kernels, for g4dn, g5 and g6: no GPU is needed to build
-# them, and a spot machine's first batch does not wait for a compiler.
+# The engines of the shipped models and the kernels, for g4dn, g5 and g6, so that a spot machine's
+# first batch does not wait for a compiler. The build needs no GPU.
 RUN python -m gpu_kernels.ahead_of_time --arch sm_75,sm_86,sm_89
 
-# Matplotlib looks for fonts once; each job would do it again.
+# Matplotlib caches the list of fonts; without it each job would search for them.
 ENV MPLCONFIGDIR=/opt/matplotlib
 RUN python -c "import matplotlib.font_manager" && chmod --recursive a+rwX /opt/matplotlib
 
-# Footage is staged on the machine's own disk, which the job definition mounts here. Anybody may
-# write to it, so that the worker need not be root.
+# Footage is staged on the machine's disk, which the job definition mounts at /scratch. It is
+# world-writable, so that the worker does not need root.
 RUN mkdir --mode=1777 /scratch && useradd --uid 10001 --create-home worker
 ENV TMPDIR=/scratch
 WORKDIR /scratch
@@ -63,7 +63,7 @@ USER 10001
 ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility,video \
     PYTHONUNBUFFERED=1
 
-# The base's entry point prints a banner before it starts anything. Without one, what runs is what
-# the job definition says, which is this, as a list: a shell in between would swallow SIGTERM.
+# The base image's entry point prints a banner, so it is removed. The command is a list, as in the
+# job definition: a shell would not forward SIGTERM.
 ENTRYPOINT []
 CMD ["python", "-m", "odins_ravne_assets.worker"]

@@ -1,7 +1,7 @@
-"""What the checks of `gpu_checks.py` work with: a device, sizes, engines, pictures and a clip.
+"""The test bench of `gpu_checks.py`: the device, the sizes, the engines, pictures and a clip.
 
-The device is a GPU; in a rehearsal it is `cpu`, with smaller sizes. A check asks the bench and
-does not know which it is.
+The device is a GPU; in a rehearsal it is `cpu`, with smaller sizes. Checks use the bench and do
+not depend on the device.
 """
 
 import time
@@ -14,8 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 import warp as wp
+from made_media import Picture, a_still, write_clip
 from onnxruntime_device_engine import OnnxRuntimeDeviceEngine
-from synthetic_media import Picture, synthetic_still, write_clip
 
 from gpu_kernels.device.gpu import Gpu
 from gpu_kernels.engines.engine import DeviceEngine, Engine, EngineKind, open_engine
@@ -30,7 +30,7 @@ GIB = 2**30
 
 
 class CheckSkippedError(Exception):
-    """A check that cannot be made here."""
+    """A check that cannot run on this machine."""
 
 
 class CheckFailedError(Exception):
@@ -39,18 +39,18 @@ class CheckFailedError(Exception):
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much work a check is given."""
+    """The amount of work of the checks."""
 
     pictures: int  # stills, an even number
-    side: int  # pixels, of the shorter side of a still that is made here
-    times: int  # that a work is done to tell its seconds
-    copied: int  # bytes of the large copy
+    side: int  # pixels, of the shorter side of a generated still
+    repeats: int  # of a measurement
+    copy_bytes: int  # of the large copy
     frames: int  # of 1920 x 1080, fitted at once
     batches: tuple[int, ...]  # compared with the CPU
     runs: int  # of each such batch
-    timed_batches: tuple[int, ...]  # whose speed is told
-    looks: int  # at the pictures, in two batches
-    clip: tuple[int, int]  # frames of the clip that is made here, and its shorter side
+    timed_batches: tuple[int, ...]  # whose speed is measured
+    passes: int  # over the pictures, in two batches each
+    clip: tuple[int, int]  # frames of the generated clip, and its shorter side
 
 
 GPU_SIZES = Sizes(16, 720, 20, GIB, 64, (1, 8, 32), 6, (1, 8, 64), 16, (150, 720))
@@ -59,13 +59,13 @@ REHEARSAL_SIZES = Sizes(4, 240, 2, 2**22, 2, (1, 3), 2, (1, 2), 1, (40, 240))
 
 @dataclass
 class Bench:
-    """What the checks work with."""
+    """The test bench."""
 
     gpu: Gpu | None  # None: a rehearsal
     work: Path
     footage: Path | None
-    no_tensorrt: str | None = None  # why not
-    notes: list[str] = field(default_factory=list)
+    tensorrt_error: str | None = None  # the reason if TensorRT cannot run
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def device(self) -> str:
@@ -75,30 +75,34 @@ class Bench:
     def sizes(self) -> Sizes:
         return GPU_SIZES if self.gpu else REHEARSAL_SIZES
 
-    def a_gpu(self) -> Gpu:
-        """Raises:
-        CheckSkippedError: this is a rehearsal.
+    def require_gpu(self) -> Gpu:
+        """Return the GPU.
+
+        Raises:
+            CheckSkippedError: this is a rehearsal.
         """
         if self.gpu is None:
             raise CheckSkippedError("needs a GPU")
         return self.gpu
 
     def tensorrt(self, manifest: ModelManifest, shared_by: Collection[str] = ()) -> TensorRtEngine:
-        """Raises:
-        CheckSkippedError: TensorRT cannot run here.
+        """Return the TensorRT engine of a model.
+
+        Raises:
+            CheckSkippedError: TensorRT cannot run on this machine.
         """
-        self.a_gpu()
-        if self.no_tensorrt:
-            raise CheckSkippedError(self.no_tensorrt)
+        self.require_gpu()
+        if self.tensorrt_error:
+            raise CheckSkippedError(self.tensorrt_error)
         return open_tensorrt_engine(manifest, self.cache(), BatchSizes(), shared_by)
 
     def engine(self, manifest: ModelManifest) -> DeviceEngine:
-        """TensorRT; where it cannot run, onnxruntime behind the same form."""
+        """Return the TensorRT engine of a model; where it cannot run, the one of onnxruntime."""
         try:
             return self.tensorrt(manifest)
         except CheckSkippedError:
             return OnnxRuntimeDeviceEngine(
-                manifest, self.device, max(self.sizes.batches), self.notes.append
+                manifest, self.device, max(self.sizes.batches), self.warnings.append
             )
 
     def open_engine(
@@ -110,64 +114,66 @@ class Bench:
         batches: BatchSizes,
         shared_by: Collection[str],
     ) -> Engine:
-        """As `gpu_kernels.engines.engine.open_engine`, for the pipeline; in place of a TensorRT
-        that cannot run, onnxruntime behind the same form."""
-        if kind == "tensorrt" and not (self.gpu and self.no_tensorrt is None):
+        """Replace `gpu_kernels.engines.engine.open_engine` in the pipeline.
+
+        Where TensorRT cannot run, returns an OnnxRuntimeDeviceEngine.
+        """
+        if kind == "tensorrt" and not (self.gpu and self.tensorrt_error is None):
             return OnnxRuntimeDeviceEngine(
-                manifest, self.device, batches.usual, self.notes.append, threads
+                manifest, self.device, batches.optimum, self.warnings.append, threads
             )
         return open_engine(manifest, kind, threads, engines, batches, shared_by)
 
     def cache(self) -> EngineCache:
-        return EngineCache([LocalStore(self.work / "engines")], self.notes.append)
+        return EngineCache([LocalStore(self.work / "engines")], self.warnings.append)
 
-    def judged(
-        self, told: CheckResult, good: bool, aim: str, of_tensorrt: bool = False
+    def judge_speed(
+        self, result: CheckResult, passed: bool, target: str, needs_tensorrt: bool = False
     ) -> CheckResult:
-        """Figures of speed: judged on a GPU, told elsewhere.
+        """Add the target to a result; on a GPU, check it.
 
         Args:
-            of_tensorrt: judged only if TensorRT made them.
+            needs_tensorrt: check it only with TensorRT.
 
         Raises:
-            CheckFailedError: they miss the aim.
+            CheckFailedError: it misses the target.
         """
-        if self.gpu is None or (of_tensorrt and self.no_tensorrt):
-            return {**told, "aim": f"{aim}, not judged"}
-        if not good:
-            raise CheckFailedError(f"{told}, aim: {aim}")
-        return {**told, "aim": aim}
+        if self.gpu is None or (needs_tensorrt and self.tensorrt_error):
+            return {**result, "target": f"{target}, not judged"}
+        if not passed:
+            raise CheckFailedError(f"{result}, target: {target}")
+        return {**result, "target": target}
 
-    def seconds_of(self, work: Callable[[], object], times: int) -> float:
-        """Seconds of one `work` on the device: asked for `times` times, after a first one."""
+    def seconds_per_call(self, work: Callable[[], object], repeats: int) -> float:
+        """Return the mean seconds of `work` on the device, after a warm-up."""
         work()
         wp.synchronize_device(self.device)
         started = time.perf_counter()
-        for _ in range(times):
+        for _ in range(repeats):
             work()
         wp.synchronize_device(self.device)
-        return (time.perf_counter() - started) / times
+        return (time.perf_counter() - started) / repeats
 
     @cached_property
     def pictures(self) -> list[Picture]:
-        """Stills, real where there is footage."""
-        wanted, side = self.sizes.pictures, self.sizes.side
-        real = [each for each in self._real() if each is not None][::2]
-        made = (synthetic_still(side + 8 * n, side * 16 // 9, n) for n in range(wanted))
-        return real[:wanted] if len(real) >= wanted else list(made)
+        """Stills, from the footage if it has enough."""
+        count, side = self.sizes.pictures, self.sizes.side
+        real = [each for each in self._read_footage() if each is not None][::2]
+        generated = (a_still(side + 8 * n, side * 16 // 9, n) for n in range(count))
+        return real[:count] if len(real) >= count else list(generated)
 
-    def _real(self) -> Iterator[Picture | None]:
+    def _read_footage(self) -> Iterator[Picture | None]:
         paths = sorted(self.footage.rglob("*.[jJ][pP][gG]")) if self.footage else []
         for path in paths:
             if path.stat().st_size:
                 yield cv2.imdecode(np.fromfile(path, np.uint8), 1)  # type: ignore[misc]
 
     def clip(self) -> Path:
-        """A clip with an animal, alone in its folder unless it is of the labelled footage."""
+        """Return a clip with an animal, alone in its folder unless from the labelled footage."""
         real = Path("zamba_videos") / "densepose_tests" / "chimp.mp4"
         if self.footage and (self.footage / real).is_file():
             return self.footage / real
-        made = self.work / "card" / "clip.mp4"
-        if not made.exists():
-            write_clip(made, *self.sizes.clip)
-        return made
+        generated = self.work / "card" / "clip.mp4"
+        if not generated.exists():
+            write_clip(generated, *self.sizes.clip)
+        return generated

@@ -24,7 +24,7 @@ import psutil
 from stage_runner import run_stages
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
-from demo_footage import read
+from demo_footage import read_sample
 
 PICTURES = 16  # different pictures, which are copied
 SIZE = (320, 240)
@@ -35,7 +35,7 @@ STEPS = [["footage"], ["detections", "classifications", "observations"]]
 def make_footage(folder: Path, count: int) -> None:
     """Write small stills of a lawn, some with a cat, in folders of 5,000 as cameras do."""
     cat, lawn = (
-        cv2.resize(read(name, (1280, 960)), SIZE, interpolation=cv2.INTER_AREA)
+        cv2.resize(read_sample(name, (1280, 960)), SIZE, interpolation=cv2.INTER_AREA)
         for name in ("chelsea.png", "grass.png")
     )
     originals = []

@@ -1,8 +1,8 @@
-"""onnxruntime behind the form of a GPU's engine: the CPU computes the network alone.
+"""A `DeviceEngine` that runs the network with onnxruntime on the CPU, for checks without TensorRT.
 
-Its input is filled by the kernels and its outputs are read by them, as those of TensorRT are; so
-everything but TensorRT itself can be run where TensorRT cannot: on the device `cpu`, by the tests
-and `benchmarks/gpu_checks.py --rehearse`, and on a GPU that TensorRT does not know.
+The kernels fill its input and read its outputs, as with TensorRT. So everything except TensorRT can
+run without it: on the device `cpu`, in tests and in `benchmarks/gpu_checks.py --rehearse`, and on a
+GPU that TensorRT does not support.
 """
 
 from collections.abc import Callable
@@ -24,70 +24,70 @@ SLOT_COUNT = 2
 
 
 class OnnxRuntimeSlot:
-    """A `Lane` whose network is computed by the CPU."""
+    """A `BatchSlot` whose network is computed by the CPU."""
 
     def __init__(self, engine: Engine, shape: tuple[int, ...], dtype: Any, device: Any) -> None:
         """Args:
-        shape: of the input, [most, 3, H, W].
+        shape: of the input, [max_batch, 3, H, W].
         dtype: of the input; Warp's.
         """
         self._engine, self._device = engine, device
         self.stream = wp.Stream(device) if device.is_cuda else None
         self.input = wp.zeros(shape, dtype=dtype, device=device)
-        one = engine.run(np.zeros((1, *shape[1:]), np.float32))
+        examples = engine.run(np.zeros((1, *shape[1:]), np.float32))
         self.outputs = [
             wp.zeros((shape[0], *each.shape[1:]), dtype=wp.dtype_from_numpy(each.dtype),
                      device=device)
-            for each in one
+            for each in examples
         ]  # fmt: skip
-        self.held: list[Any] = []
+        self.references: list[Any] = []
         self.staging = StagingBuffer()
-        self._span = (0.0, 0.0)
-        wp.synchronize_device(device)  # the zeros are of another stream
+        self._launch_times = (0.0, 0.0)
+        wp.synchronize_device(device)  # the zeros were written on another stream
 
     def fill_from_host(self, images: NDArray[np.float32]) -> None:
-        """See Lane."""
-        given = wp.array(images, dtype=self.input.dtype, device="cpu")
-        self.held.append(given)
-        wp.copy(self.input, given, count=given.size, stream=self.stream)
+        """See BatchSlot."""
+        source = wp.array(images, dtype=self.input.dtype, device="cpu")
+        self.references.append(source)
+        wp.copy(self.input, source, count=source.size, stream=self.stream)
 
     def launch(self, count: int) -> None:
-        """See Lane. Waits for the input, and computes at once."""
+        """See BatchSlot. Waits for the input, and computes synchronously."""
         images = to_numpy(self.input[:count], self.stream)
         started = perf_counter()
-        answers = self._engine.run(images)
-        for output, answer in zip(self.outputs, answers, strict=True):
-            given = wp.array(answer, dtype=output.dtype, device="cpu")
-            self.held.append(given)
-            wp.copy(output, given, count=given.size, stream=self.stream)
-        self._span = (started, perf_counter())
+        results = self._engine.run(images)
+        for output, result in zip(self.outputs, results, strict=True):
+            source = wp.array(result, dtype=output.dtype, device="cpu")
+            self.references.append(source)
+            wp.copy(output, source, count=source.size, stream=self.stream)
+        self._launch_times = (started, perf_counter())
 
     def wait(self) -> None:
-        """See Lane."""
+        """See BatchSlot."""
         if self.stream is not None:
             wp.synchronize_stream(self.stream)
 
-    def span(self) -> tuple[float, float]:
-        """See Lane."""
-        return self._span
+    def launch_times(self) -> tuple[float, float]:
+        """See BatchSlot."""
+        return self._launch_times
 
 
 class OnnxRuntimeDeviceEngine(QueuedEngine):
-    """A `DeviceEngine`. A model in half precision is computed in it, as a GPU would."""
+    """A `DeviceEngine`. Models with `fp16 = true` are computed in float16, as on a GPU."""
 
     def __init__(
         self,
         manifest: ModelManifest,
         device: str,
-        most: int,
-        on_note: Callable[[str], None],
+        max_batch: int,
+        on_warning: Callable[[str], None],
         threads: int | None = None,
     ) -> None:
         """Args:
         device: as cuda:0, or cpu.
-        most: pictures in a batch.
-        on_note: told that batches are halved.
-        threads: CPU threads of onnxruntime, of a model that is not in half precision.
+        max_batch: pictures in a batch.
+        on_warning: called when batches are halved.
+        threads: CPU threads of onnxruntime, for models in float32.
 
         Raises:
             ModelError: see `open_engine`.
@@ -95,12 +95,12 @@ class OnnxRuntimeDeviceEngine(QueuedEngine):
         load_kernels(device)
         engine = open_engine(manifest, "onnxruntime", threads)
         dtype = wp.float32
-        if manifest.half:
+        if manifest.fp16:
             engine, dtype = Fp16CpuEngine(manifest), wp.float16
-        shape = (most, 3, manifest.input.height, manifest.input.width)
-        lanes = [
+        shape = (max_batch, 3, manifest.input.height, manifest.input.width)
+        slots = [
             OnnxRuntimeSlot(engine, shape, dtype, wp.get_device(device)) for _ in range(SLOT_COUNT)
         ]
-        super().__init__(lanes, most, on_note)
+        super().__init__(slots, max_batch, on_warning)
         self.device: str | None = device
         self.description = f"{engine.description}, behind {device}"

@@ -23,7 +23,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
-from demo_footage import samples
+from demo_footage import samples_folder
 from ui_browser import Browser, missing_browser, open_browser
 
 from odins_ravne_assets.hugin.report.camera_results import COST_COLUMNS, CameraResults
@@ -41,7 +41,7 @@ START = datetime(2026, 3, 1)
 def pictures(rng: random.Random) -> list[bytes]:
     """Return random crops of the sample pictures as WebP."""
     names = ("chelsea.png", "astronaut.png")
-    samples_bgr = [cv2.imread(str(samples() / name), cv2.IMREAD_COLOR) for name in names]
+    samples_bgr = [cv2.imread(str(samples_folder() / name), cv2.IMREAD_COLOR) for name in names]
     encoded = []
     for _ in range(PICTURES):
         picture = rng.choice(samples_bgr)

@@ -35,8 +35,6 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from gpu_kernels.engines.engine import Engine, open_engine
 from gpu_kernels.heads.box_decoding import decode_boxes
 from gpu_kernels.heads.engine_agreement import (
-    EDGE_TOLERANCE,
-    SCORE_TOLERANCE,
     Agreement,
     compare_boxes,
     compare_labels,

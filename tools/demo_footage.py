@@ -1,8 +1,8 @@
-"""Makes a camera's footage for the demo: `python tools/demo_footage.py FOLDER`.
+"""Generate a camera's footage for the demo: `python tools/demo_footage.py FOLDER`.
 
-From sample pictures that scikit-image ships (a cat, an astronaut, a lawn): stills with EXIF times
-in the folders that a camera makes, and a clip of the same pictures. Makes the same bytes each
-time, so that a second demo finds everything done.
+From sample pictures of scikit-image (a cat, an astronaut, a lawn): stills with EXIF times in a
+camera's folder structure, and a clip of the same pictures. The output is deterministic, so a second
+demo has nothing left to process.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ CLIP_FPS = 10
 EXIF_MAKE, EXIF_MODEL, EXIF_IFD = 0x010F, 0x0110, 0x8769
 EXIF_TIME, EXIF_OFFSET = 0x9003, 0x9011
 
-# Minutes after the start, and what passes by.
+# Minutes after the start, and the sample.
 STILLS = [
     (0.0, "chelsea.png"),
     (0.2, "chelsea.png"),
@@ -37,8 +37,8 @@ STILLS = [
 ]
 
 
-def samples() -> Path:
-    """The folder of scikit-image's pictures, found without importing it and all that it needs."""
+def samples_folder() -> Path:
+    """Return the folder of scikit-image's pictures, without importing scikit-image."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
         sys.exit(
@@ -48,20 +48,20 @@ def samples() -> Path:
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
-def read(name: str, size: tuple[int, int]) -> Picture:
-    """A sample as a BGR picture that fills the frame."""
-    picture = cv2.imread(str(samples() / name), cv2.IMREAD_COLOR)
+def read_sample(name: str, size: tuple[int, int]) -> Picture:
+    """Read a sample as a BGR picture that fills the frame."""
+    picture = cv2.imread(str(samples_folder() / name), cv2.IMREAD_COLOR)
     if picture is None:
-        sys.exit(f"error: {samples() / name}: cannot be read; install scikit-image again")
+        sys.exit(f"error: {samples_folder() / name}: cannot be read; install scikit-image again")
     height, width = picture.shape[:2]
     scale = max(size[0] / width, size[1] / height)
-    grown = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    top, left = (grown.shape[0] - size[1]) // 2, (grown.shape[1] - size[0]) // 2
-    return np.ascontiguousarray(grown[top : top + size[1], left : left + size[0]], np.uint8)
+    scaled = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    top, left = (scaled.shape[0] - size[1]) // 2, (scaled.shape[1] - size[0]) // 2
+    return np.ascontiguousarray(scaled[top : top + size[1], left : left + size[0]], np.uint8)
 
 
 def write_still(path: Path, picture: Picture, taken: datetime) -> None:
-    """A JPEG with the EXIF of a camera trap."""
+    """Write a JPEG with the EXIF of a camera trap."""
     image = Image.fromarray(picture[:, :, ::-1])
     exif = Image.Exif()
     exif[EXIF_MAKE], exif[EXIF_MODEL] = "ODIN", "Ravne demo"
@@ -72,8 +72,8 @@ def write_still(path: Path, picture: Picture, taken: datetime) -> None:
 
 
 def write_clip(path: Path, taken: datetime) -> None:
-    """Twelve seconds: an empty lawn, the cat for eight seconds, an empty lawn."""
-    lawn, cat = read("grass.png", CLIP_SIZE), read("chelsea.png", CLIP_SIZE)
+    """Write a clip of 12 seconds: an empty lawn, the cat for 8 seconds, an empty lawn."""
+    lawn, cat = read_sample("grass.png", CLIP_SIZE), read_sample("chelsea.png", CLIP_SIZE)
     with av.open(str(path), "w") as container:
         container.metadata["creation_time"] = taken.isoformat() + ".000000Z"
         stream = container.add_stream("mpeg4", rate=CLIP_FPS, options={"threads": "1"})
@@ -81,9 +81,9 @@ def write_clip(path: Path, taken: datetime) -> None:
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 2_000_000
         for number in range(12 * CLIP_FPS):
-            seen = 2 * CLIP_FPS <= number < 10 * CLIP_FPS
-            # The cat sways a little, as cats and hand-held pictures do.
-            picture = np.roll(cat, round(12 * np.sin(number / 6)), axis=1) if seen else lawn
+            visible = 2 * CLIP_FPS <= number < 10 * CLIP_FPS
+            # A slight horizontal motion, for the motion gate.
+            picture = np.roll(cat, round(12 * np.sin(number / 6)), axis=1) if visible else lawn
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="bgr24")
             frame.pts, frame.time_base = number, Fraction(1, CLIP_FPS)
             container.mux(stream.encode(frame))
@@ -99,7 +99,7 @@ def main() -> None:
     for number, (minutes, name) in enumerate(STILLS, start=1):
         path = folder / f"IMAG{number:04d}.JPG"
         if not path.exists():
-            write_still(path, read(name, SIZE), START + timedelta(minutes=minutes))
+            write_still(path, read_sample(name, SIZE), START + timedelta(minutes=minutes))
     clip = folder / "IMAG0006.MP4"
     if not clip.exists():
         write_clip(clip, START + timedelta(minutes=75))

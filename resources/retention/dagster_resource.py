@@ -15,7 +15,7 @@ class StorageLifecyclePolicyResource(AwsResource):
     """The lifecycle policy of the S3 bucket: when footage moves to cheaper storage classes.
 
     Writes the policy to the bucket as lifecycle rules, and reports which rules differ from it.
-    Results and models never move, and rules that others made stay.
+    Results and models never move, and rules that were created elsewhere stay.
 
     Example:
         ```python

@@ -31,6 +31,7 @@ from resources.launch.hooks import LaunchHooks
 from resources.launch.local_launcher import LocalStepLauncher
 from resources.sandbox.foundation import prepare_foundation
 from resources.sandbox.model.config import SandboxConfig
+from resources.sandbox.model.prices import InstanceLifecycle
 from resources.sandbox.sandbox import Sandbox
 from resources.sandbox.wire.protocol import AwsRequest
 from resources.settings.dagster_resource import RunSettings
@@ -255,7 +256,7 @@ class Cloud:
         """Remove all faults, limits and jobs."""
         self.sandbox.clear_faults()
         self.sandbox.set_describe_lag(0)
-        for lifecycle in ("spot", "ondemand"):
+        for lifecycle in InstanceLifecycle:
             self.sandbox.set_capacity(lifecycle, None)
         for job in self.live_jobs():
             self.clients.of("batch").terminate_job(jobId=job["jobId"], reason="the test is over")

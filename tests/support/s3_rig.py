@@ -69,21 +69,21 @@ class Request:
 
 
 @dataclass
-class Answer:
+class Response:
     status: int
     headers: list[tuple[str, str]]
     body: bytes
 
 
-Forward = Callable[[Request], Answer]
+Forward = Callable[[Request], Response]
 # A fault of the network or of S3; returns None if the connection breaks without a response.
-Act = Callable[[Request, Forward], Answer | None]
+Act = Callable[[Request, Forward], Response | None]
 
 
 def refuse(status: int, code: str, message: str = "") -> Act:
     """Return a fault: S3 responds with an error."""
     body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
-    return lambda request, forward: Answer(status, [("Content-Type", "application/xml")], body)
+    return lambda request, forward: Response(status, [("Content-Type", "application/xml")], body)
 
 
 def drop(request: Request, forward: Forward) -> None:
@@ -95,31 +95,33 @@ def lose_response(request: Request, forward: Forward) -> None:
     forward(request)
 
 
-def truncate(request: Request, forward: Forward) -> Answer:
+def truncate(request: Request, forward: Forward) -> Response:
     """Break the connection in the middle of the body."""
-    answer = forward(request)
-    headers = [(n, v) for n, v in answer.headers if n.lower() != "content-length"]
-    headers.append(("Content-Length", str(len(answer.body))))
-    return Answer(answer.status, headers, answer.body[: len(answer.body) // 2])
+    response = forward(request)
+    headers = [(n, v) for n, v in response.headers if n.lower() != "content-length"]
+    headers.append(("Content-Length", str(len(response.body))))
+    return Response(response.status, headers, response.body[: len(response.body) // 2])
 
 
-def corrupt_response(request: Request, forward: Forward) -> Answer:
+def corrupt_response(request: Request, forward: Forward) -> Response:
     """Corrupt a byte of the response's body."""
-    answer = forward(request)
-    return Answer(answer.status, answer.headers, bytes([answer.body[0] ^ 1]) + answer.body[1:])
+    response = forward(request)
+    return Response(
+        response.status, response.headers, bytes([response.body[0] ^ 1]) + response.body[1:]
+    )
 
 
-def corrupt_request(request: Request, forward: Forward) -> Answer:
+def corrupt_request(request: Request, forward: Forward) -> Response:
     """Corrupt a byte of the request's body."""
     body = bytes([request.body[0] ^ 1]) + request.body[1:]
     return forward(Request(request.method, request.path, request.headers, body))
 
 
-def hide_missing(request: Request, forward: Forward) -> Answer:
+def hide_missing(request: Request, forward: Forward) -> Response:
     """Respond 403 for a missing object, as S3 does without the permission to list the bucket."""
-    answer = forward(request)
-    if answer.status != 404:
-        return answer
+    response = forward(request)
+    if response.status != 404:
+        return response
     denied = refuse(403, "AccessDenied")(request, forward)
     assert denied
     return denied
@@ -161,7 +163,7 @@ class S3Rig:
             self._faults.clear()
             self.requests.clear()
 
-    def asked(self, operation: str) -> list[str]:
+    def requested_keys(self, operation: str) -> list[str]:
         """Return the keys of the requests of one operation, in order."""
         with self._lock:
             return [request.key for request in self.requests if request.operation == operation]
@@ -177,7 +179,7 @@ class S3Rig:
         clients.of("s3").create_bucket(Bucket=name, CreateBucketConfiguration=location)
         return name
 
-    def act(self, request: Request, forward: Forward) -> Answer | None:
+    def act(self, request: Request, forward: Forward) -> Response | None:
         """Respond to a request."""
         with self._lock:
             self.requests.append(request)
@@ -196,15 +198,15 @@ class S3Rig:
         return None
 
     def _checking(self, forward: Forward) -> Forward:
-        def checked(request: Request) -> Answer:
+        def checked(request: Request) -> Response:
             expected = request.headers.get("x-amz-checksum-sha256")
             if expected and base64.b64encode(hashlib.sha256(request.body).digest()) != (
                 expected.encode()
             ):
                 mismatch = refuse(400, "BadDigest", "The SHA256 you specified did not match")
-                answer = mismatch(request, forward)
-                assert answer
-                return answer
+                response = mismatch(request, forward)
+                assert response
+                return response
             if {"if-match", "if-none-match"} & request.headers.keys():
                 with self._lock:
                     return forward(request)
@@ -232,29 +234,29 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(headers.get("content-length", 0)))
-        answer = self.rig.act(Request(self.command, self.path, headers, body), self._forward)
-        if answer is None:
+        response = self.rig.act(Request(self.command, self.path, headers, body), self._forward)
+        if response is None:
             self.close_connection = True
             return
-        self.send_response_only(answer.status)
-        for name, value in answer.headers:
+        self.send_response_only(response.status)
+        for name, value in response.headers:
             self.send_header(name, value)
-        promised = {name.lower(): value for name, value in answer.headers}
+        promised = {name.lower(): value for name, value in response.headers}
         if "content-length" not in promised:
-            self.send_header("Content-Length", str(len(answer.body)))
+            self.send_header("Content-Length", str(len(response.body)))
         self.end_headers()
         if self.command == "HEAD":
             return
-        self.wfile.write(answer.body)
-        if int(promised.get("content-length", 0)) > len(answer.body):
+        self.wfile.write(response.body)
+        if int(promised.get("content-length", 0)) > len(response.body):
             self.close_connection = True
 
-    def _forward(self, request: Request) -> Answer:
+    def _forward(self, request: Request) -> Response:
         headers = {n: v for n, v in request.headers.items() if n not in HOP_HEADERS}
         self._upstream.request(request.method, request.path, request.body, headers)
         response = self._upstream.getresponse()
-        kept = [(n, v) for n, v in response.getheaders() if n.lower() not in HOP_HEADERS]
-        return Answer(response.status, kept, response.read())
+        forwarded = [(n, v) for n, v in response.getheaders() if n.lower() not in HOP_HEADERS]
+        return Response(response.status, forwarded, response.read())
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815
 

@@ -1,6 +1,6 @@
-"""The remade models against those that ship: the same pictures must get the same numbers.
+"""Compare rebuilt models with the shipped ones: the same pictures must give the same numbers.
 
-Bytes may differ: names in an ONNX file depend on the version of what wrote it.
+The files may differ: names in an ONNX file depend on the version of the exporter.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from numeric_checks import at_most, largest, pictures, planes, run_onnx
+from numeric_checks import at_most, max_difference, pictures, run_onnx, to_planes
 
 # File, side of its input, multiply and add of its values.
 NETWORKS = [
@@ -20,12 +20,12 @@ NETWORKS = [
 ]
 ANCHORS = "ssd_anchors.npy"
 LABELS = "efficientnet_lite3_labels.tsv"
-# Labels that go by another name today than the one ImageNet gave them.
+# Labels with another name today than in ImageNet.
 RENAMED = {"rooster", "cross orbweaver", "duck", "bullmastiff", "Leonberger", "anemonefish"}
 
 
 def compare_labels(source: Path, shipped: Path) -> None:
-    """Each row of the shipped table must be about the class of the same line in the source."""
+    """Check that each row of the shipped table has the class of the same line in the source."""
     names = source.read_text(encoding="utf-8").splitlines()
     with shipped.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
@@ -43,20 +43,20 @@ def words(text: str) -> set[str]:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("remade", type=Path, help="folder of the files just made")
-    arguments.add_argument("shipped", type=Path, help="gpu_kernels/models")
-    arguments.add_argument("labels", type=Path, help="the source's list of labels")
+    arguments.add_argument("rebuilt", type=Path, help="folder of the rebuilt files")
+    arguments.add_argument("shipped", type=Path, help="gpu_kernels/models/shipped")
+    arguments.add_argument("labels", type=Path, help="labels of the source")
     arguments.add_argument("--pictures", type=Path)
     options = arguments.parse_args()
-    print("remade against shipped")
+    print("rebuilt against shipped")
     for file, side, multiply, add in NETWORKS:
-        images = planes(pictures(side, options.pictures), multiply, add)
-        some = run_onnx(options.remade / file, images)
-        other = run_onnx(options.shipped / file, images)
-        for number, (one, two) in enumerate(zip(some, other, strict=True)):
-            at_most(f"{file}, output {number}, remade - shipped", largest(one, two), 1e-3)
-    anchors = [np.load(folder / ANCHORS) for folder in (options.remade, options.shipped)]
-    at_most(f"{ANCHORS}, remade - shipped", largest(*anchors), 1e-6)
+        images = to_planes(pictures(side, options.pictures), multiply, add)
+        rebuilt = run_onnx(options.rebuilt / file, images)
+        shipped = run_onnx(options.shipped / file, images)
+        for number, pair in enumerate(zip(rebuilt, shipped, strict=True)):
+            at_most(f"{file}, output {number}, rebuilt - shipped", max_difference(*pair), 1e-3)
+    anchors = [np.load(folder / ANCHORS) for folder in (options.rebuilt, options.shipped)]
+    at_most(f"{ANCHORS}, rebuilt - shipped", max_difference(*anchors), 1e-6)
     compare_labels(options.labels, options.shipped / LABELS)
 
 

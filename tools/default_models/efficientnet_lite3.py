@@ -1,9 +1,9 @@
-"""EfficientNet-Lite3: from an int8 TensorFlow Lite file to ONNX.
+"""Convert EfficientNet-Lite3 from an int8 TensorFlow Lite file to ONNX.
 
-Weights stay int8 in the file, as `Cast(int8 -> float32) * scale`, which the engine folds when it
-loads it; onnxruntime does not fold DequantizeLinear and would run at a seventh of the speed.
-Activations are no longer rounded to 8 bits, so answers differ from TensorFlow Lite's by that
-rounding: the middle form, which keeps it, is compared too.
+Weights stay int8 in the file, as `Cast(int8 -> float32) * scale`, which the engine folds on
+loading; onnxruntime does not fold DequantizeLinear and would run at a seventh of the speed.
+Activations are not rounded to 8 bits, so results differ from TensorFlow Lite's by that rounding; an
+intermediate form with the rounding is compared, too.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import tensorflow as tf
 import tf2onnx
-from numeric_checks import at_least, at_most, largest, pictures, planes, run_onnx
+from numeric_checks import at_least, at_most, max_difference, pictures, run_onnx, to_planes
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -22,55 +22,57 @@ FEATURES = 1280
 
 
 def run_source(path: Path, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """The quantised input [N, 280, 280, 3] and the probabilities [N, 1000], by TensorFlow Lite."""
+    """Return the quantised input [N, 280, 280, 3] and TensorFlow Lite's probabilities [N, 1000]."""
     interpreter = tf.lite.Interpreter(str(path))
     interpreter.allocate_tensors()
-    entry, end = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    scale, zero = entry["quantization"]
+    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    scale, zero = source["quantization"]
     images = np.clip(np.round((rgb.astype(np.float32) - 127) / 128 / scale + zero), 0, 255)
     quantised = images.astype(np.uint8)
     found = []
     for image in quantised:
-        interpreter.set_tensor(entry["index"], image[np.newaxis])
+        interpreter.set_tensor(source["index"], image[np.newaxis])
         interpreter.invoke()
-        found.append(interpreter.get_tensor(end["index"]).astype(np.float32))
-    return quantised, np.concatenate(found) * np.float32(end["quantization"][0])
+        found.append(interpreter.get_tensor(target["index"]).astype(np.float32))
+    return quantised, np.concatenate(found) * np.float32(target["quantization"][0])
 
 
-def follow(names: dict[str, str], name: str) -> str:
+def resolve_name(names: dict[str, str], name: str) -> str:
     while name in names:
         name = names[name]
     return name
 
 
 def drop_rounding(graph: onnx.GraphProto) -> None:
-    """Take away the rounding of activations, and the transpose of a picture that comes as NCHW."""
+    """Remove the rounding of activations, and the transpose of the input, which is NCHW."""
     constants = {tensor.name for tensor in graph.initializer}
-    same: dict[str, str] = {}
+    aliases: dict[str, str] = {}
     nodes = []
     for node in graph.node:
         rounds = node.op_type == "QuantizeLinear" or (
             node.op_type == "DequantizeLinear" and node.input[0] not in constants
         )
-        turns = node.op_type == "Transpose" and follow(same, node.input[0]) == "images"
-        if rounds or turns:
-            same[node.output[0]] = node.input[0]
+        transposes = (
+            node.op_type == "Transpose" and resolve_name(aliases, node.input[0]) == "images"
+        )
+        if rounds or transposes:
+            aliases[node.output[0]] = node.input[0]
         else:
             nodes.append(node)
     for node in nodes:
         for position, name in enumerate(node.input):
-            node.input[position] = follow(same, name)
-        if node.op_type == "Reshape":  # the batch of 1 is baked in here
+            node.input[position] = resolve_name(aliases, name)
+        if node.op_type == "Reshape":  # contains a fixed batch of 1
             shape = numpy_helper.from_array(np.array([-1, FEATURES], np.int64), "features")
             graph.initializer.append(shape)
             node.input[1] = "features"
         if node.op_type == "Softmax":
             node.output[0] = "probs"
-    _keep_needed(graph, nodes, "probs")
+    _remove_unused(graph, nodes, "probs")
 
 
 def scale_weights(graph: onnx.GraphProto) -> None:
-    """DequantizeLinear of a constant as a cast and a product."""
+    """Replace DequantizeLinear of a constant by a cast and a product."""
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     nodes = []
     for node in graph.node:
@@ -82,31 +84,31 @@ def scale_weights(graph: onnx.GraphProto) -> None:
         axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
         if scale.ndim:
             scale = scale.reshape([-1 if k == axis else 1 for k in range(values.ndim)])
-        whole, product = f"{node.output[0]}_float", node.output[0]
+        cast, product = f"{node.output[0]}_float", node.output[0]
         if np.any(zero):
-            raise SystemExit(f"error: {node.input[0]} has a zero point, which is not expected")
+            raise SystemExit(f"error: {node.input[0]} has a zero point, which is not supported")
         graph.initializer.append(
             numpy_helper.from_array(scale.astype(np.float32), f"{product}_scale")
         )
-        nodes.append(helper.make_node("Cast", [node.input[0]], [whole], to=TensorProto.FLOAT))
-        nodes.append(helper.make_node("Mul", [whole, f"{product}_scale"], [product]))
-    _keep_needed(graph, nodes, "probs")
+        nodes.append(helper.make_node("Cast", [node.input[0]], [cast], to=TensorProto.FLOAT))
+        nodes.append(helper.make_node("Mul", [cast, f"{product}_scale"], [product]))
+    _remove_unused(graph, nodes, "probs")
 
 
-def _keep_needed(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], end: str) -> None:
-    needed, kept = {end}, []
+def _remove_unused(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], output: str) -> None:
+    needed, used = {output}, []
     for node in reversed(nodes):
         if needed.intersection(node.output):
-            kept.append(node)
+            used.append(node)
             needed.update(node.input)
     tensors = [tensor for tensor in graph.initializer if tensor.name in needed]
     del graph.node[:], graph.initializer[:]
-    graph.node.extend(reversed(kept))
+    graph.node.extend(reversed(used))
     graph.initializer.extend(tensors)
 
 
-def name_ends(graph: onnx.GraphProto) -> None:
-    """Input `images`, output `probs`, with a free batch."""
+def name_interface(graph: onnx.GraphProto) -> None:
+    """Name the input `images` and the output `probs`, with a dynamic batch."""
     del graph.value_info[:], graph.input[:], graph.output[:]
     values = helper.make_tensor_value_info
     graph.input.append(values("images", TensorProto.FLOAT, ["N", 3, SIDE, SIDE]))
@@ -125,34 +127,36 @@ def main() -> None:
     quantised, reference = run_source(path, rgb)
     rounded = options.output.with_suffix(".rounded.onnx")
     model, _ = tf2onnx.convert.from_tflite(str(path), opset=17, output_path=str(rounded))
-    (middle,) = run_onnx(rounded, quantised)
-    compare("TensorFlow Lite - ONNX with its rounding", reference, middle / 256, 0.9, 0.03)
+    (with_rounding,) = run_onnx(rounded, quantised)
+    compare("TensorFlow Lite - ONNX with its rounding", reference, with_rounding / 256, 0.9, 0.03)
     drop_rounding(model.graph)
     scale_weights(model.graph)
-    name_ends(model.graph)
+    name_interface(model.graph)
     onnx.checker.check_model(model)
     onnx.save(model, options.output)
-    (found,) = run_onnx(options.output, planes(rgb, 1 / 128, -127 / 128))
+    (found,) = run_onnx(options.output, to_planes(rgb, 1 / 128, -127 / 128))
     compare("TensorFlow Lite - ONNX", reference, found, 0.8, 0.05)
-    at_most("sum of probabilities - 1", largest(found.sum(axis=1), np.ones(len(found))), 1e-4)
+    at_most(
+        "sum of probabilities - 1", max_difference(found.sum(axis=1), np.ones(len(found))), 1e-4
+    )
     rounded.unlink()
 
 
 def compare(
-    what: str,
-    some: NDArray[np.float32],
+    name: str,
+    one: NDArray[np.float32],
     other: NDArray[np.float32],
     same_best: float,
     median: float,
 ) -> None:
     at_least(
-        f"{what}, share of pictures with the same best class",
-        float((some.argmax(axis=1) == other.argmax(axis=1)).mean()),
+        f"{name}, share of pictures with the same best class",
+        float((one.argmax(axis=1) == other.argmax(axis=1)).mean()),
         same_best,
     )
     at_most(
-        f"{what}, median over pictures of the largest difference of a probability",
-        float(np.median(np.abs(some - other).max(axis=1))),
+        f"{name}, median over pictures of the maximum difference of a probability",
+        float(np.median(np.abs(one - other).max(axis=1))),
         median,
     )
 

@@ -1,8 +1,8 @@
-"""MegadetectorLite: from zamba's PyTorch checkpoint to ONNX.
+"""Convert MegadetectorLite from zamba's PyTorch checkpoint to ONNX.
 
-The checkpoint holds weights only; the network, a YOLOX-tiny of one class, is put together from
-the parts of pixeltable-yolox. The grid that turns offsets into pixels is stored as constants, so
-that the batch stays free.
+The checkpoint contains weights only; the network, a YOLOX-tiny of one class, is assembled from the
+modules of pixeltable-yolox. The grid that converts offsets to pixels is stored as constants, so
+that the batch is dynamic.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numeric_checks import at_most, largest, pictures, planes, run_onnx
+from numeric_checks import at_most, max_difference, pictures, run_onnx, to_planes
 
 SIDE = 640
 STRIDES = (8, 16, 32)
@@ -22,7 +22,7 @@ CHANNELS = [256, 512, 1024]
 
 
 def import_yolox(package: Path) -> tuple[type[torch.nn.Module], type[torch.nn.Module]]:
-    """The network's two parts, without what yolox imports for training and drawing."""
+    """Import the network's two parts, without yolox's imports for training and drawing."""
     sys.path.insert(0, str(package.parent))
     for name in ("yolox", "yolox.models", "yolox.utils"):
         module = types.ModuleType(name)
@@ -38,7 +38,7 @@ def import_yolox(package: Path) -> tuple[type[torch.nn.Module], type[torch.nn.Mo
 
 
 class Source(torch.nn.Module):
-    """The network as zamba runs it: pixels in, boxes in pixels out."""
+    """The network as in zamba: pixels to boxes in pixels."""
 
     def __init__(self, package: Path, checkpoint: Path) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Source(torch.nn.Module):
         self.head = head(1, WIDTH, in_channels=CHANNELS)
         for module in self.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
-                module.eps = 1e-3  # what YOLOX was trained with; it is not in the checkpoint
+                module.eps = 1e-3  # of YOLOX's training; not in the checkpoint
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         self.load_state_dict(state["model"])
         self.eval()
@@ -86,7 +86,7 @@ def main() -> None:
     options = arguments.parse_args()
     checkpoint = "zamba/object_detection/yolox/assets/yolox_tiny_640_20220528.pth"
     source = Source(options.sources / "yolox", options.sources / checkpoint)
-    images = planes(pictures(SIDE, options.pictures), 1.0, 0.0)
+    images = to_planes(pictures(SIDE, options.pictures), 1.0, 0.0)
     print(f"megadetector-lite: {len(images)} pictures")
     with torch.no_grad():
         reference = np.concatenate([source(torch.from_numpy(image[None])) for image in images])
@@ -102,11 +102,13 @@ def main() -> None:
             dynamo=False,
         )
     (found,) = run_onnx(options.output, images)
-    at_most("scores, PyTorch - ONNX", largest(reference[..., 4:], found[..., 4:]), 1e-3)
-    sure = reference[..., 4] * reference[..., 5] > 0.01
+    at_most("scores, PyTorch - ONNX", max_difference(reference[..., 4:], found[..., 4:]), 1e-3)
+    confident = reference[..., 4] * reference[..., 5] > 0.01
     at_most(
         "boxes of score over 0.01 in pixels, PyTorch - ONNX",
-        largest(reference[sure][:, :4], found[sure][:, :4]) if sure.any() else 0.0,
+        max_difference(reference[confident][:, :4], found[confident][:, :4])
+        if confident.any()
+        else 0.0,
         0.1,
     )
 

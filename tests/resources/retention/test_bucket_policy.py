@@ -237,8 +237,8 @@ def test_the_check_reports_drift_and_the_asset_corrects_it(aws: Aws, s3: Any) ->
     after = dg.materialize([storage_lifecycle, rules_in_force], resources=resources)
     [found] = after.get_asset_check_evaluations()
     assert found.passed
-    [made] = after.asset_materializations_for_node("storage_lifecycle")
-    assert made.metadata["lifecycle/changes"].value == 4
+    [materialization] = after.asset_materializations_for_node("storage_lifecycle")
+    assert materialization.metadata["lifecycle/changes"].value == 4
 
 
 def test_the_asset_applies_the_policy_of_the_resource_that_its_run_is_given(

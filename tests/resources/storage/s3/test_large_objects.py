@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from s3_rig import (
-    Answer,
     Forward,
     Request,
+    Response,
     S3Rig,
     lose_response,
     refuse,
@@ -38,11 +38,11 @@ def test_a_large_object_is_uploaded_and_downloaded_in_parts(
 ) -> None:
     data = os.urandom(10 * small_parts + 1)
     write(store, "large", data)
-    assert len(s3.asked("UploadPart")) == 11
+    assert len(s3.requested_keys("UploadPart")) == 11
     s3.reset()
     with store.reading("large") as path:
         assert path.read_bytes() == data
-    assert len(s3.asked("GetObject")) == 12
+    assert len(s3.requested_keys("GetObject")) == 12
     assert store.read_bytes("large") == data
     assert staged_copies(store) == []
 
@@ -56,7 +56,7 @@ def test_only_an_interrupted_part_is_downloaded_again(
     s3.fail("GetObject", truncate, times=2, after=3)
     with store.reading("large") as path:
         assert path.read_bytes() == data
-    assert len(s3.asked("GetObject")) == 1 + 6 + 2
+    assert len(s3.requested_keys("GetObject")) == 1 + 6 + 2
 
 
 def test_an_object_that_is_replaced_during_a_download_is_downloaded_again(
@@ -65,7 +65,7 @@ def test_an_object_that_is_replaced_during_a_download_is_downloaded_again(
     old, new = os.urandom(6 * small_parts), os.urandom(7 * small_parts)
     write(store, "large", old)
 
-    def replace(request: Request, forward: Forward) -> Answer:
+    def replace(request: Request, forward: Forward) -> Response:
         store.location.client.put_object(**store.location.name_of("large"), Body=new)
         return forward(request)
 
@@ -79,7 +79,7 @@ def test_an_object_that_keeps_being_replaced_is_reported(
 ) -> None:
     write(store, "large", os.urandom(3 * small_parts))
 
-    def replace(request: Request, forward: Forward) -> Answer:
+    def replace(request: Request, forward: Forward) -> Response:
         if "range" in request.headers:
             store.location.client.put_object(
                 **store.location.name_of("large"), Body=os.urandom(3 * small_parts)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from s3_rig import Answer, Forward, Request, S3Rig, drop, lose_response, s3, s3_server
+from s3_rig import Forward, Request, Response, S3Rig, drop, lose_response, s3, s3_server
 from s3_store_rig import FOREVER, SCALE, error_message, make_store, store, write
 
 from resources.clock import ScaledClock
@@ -81,14 +81,14 @@ def test_a_living_holder_renews_its_lease(store: S3Store, s3: S3Rig) -> None:
 def test_a_lease_that_is_expired_by_s3s_clock_is_taken_over_at_once(
     store: S3Store, s3: S3Rig
 ) -> None:
-    old = json.dumps({"holder": "gone", "renewed": 3}).encode()
+    old = json.dumps({"holder": "dead", "renewed": 3}).encode()
     store.location.client.put_object(**store.location.name_of(LOCK_FILE), Body=old)
 
-    def later(request: Request, forward: Forward) -> Answer:
-        answer = forward(request)
-        headers = [(n, v) for n, v in answer.headers if n.lower() != "last-modified"]
+    def later(request: Request, forward: Forward) -> Response:
+        response = forward(request)
+        headers = [(n, v) for n, v in response.headers if n.lower() != "last-modified"]
         headers.append(("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT"))
-        return Answer(answer.status, headers, answer.body)
+        return Response(response.status, headers, response.body)
 
     s3.fail("GetObject", later, times=2)
     with store.exclusive(lambda: pytest.fail("waits for a holder that died")):
@@ -139,7 +139,7 @@ def test_a_disconnected_holder_cannot_write_after_expiry(store: S3Store, s3: S3R
         time.sleep(1.2 * EXPIRY_SECONDS / SCALE)
         s3.fail("PutObject", drop, FOREVER, key="out put/.lock")
         assert "check the network" in error_message(lambda: suspended.write_bytes("key", b"1"))
-        assert s3.asked("PutObject")[-1] == "out put/.lock"
+        assert s3.requested_keys("PutObject")[-1] == "out put/.lock"
         s3.reset()
 
 

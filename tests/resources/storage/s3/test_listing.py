@@ -106,9 +106,9 @@ class _Keys(BaseHTTPRequestHandler):
                 entries.append(entry)
             beyond = f"{entry[:-1]}0" if end else f"{entry}\0"  # 0 follows the slash
             place = bisect.bisect_left(self.keys, beyond, place)
-        self._answer(entries, delimiter, more)
+        self._respond(entries, delimiter, more)
 
-    def _answer(self, entries: list[str], delimiter: str, more: bool) -> None:
+    def _respond(self, entries: list[str], delimiter: str, more: bool) -> None:
         text = ["<ListBucketResult><EncodingType>url</EncodingType>"]
         text.append(f"<IsTruncated>{str(more).lower()}</IsTruncated>")
         if more:

@@ -10,9 +10,9 @@ from threading import Event
 
 import pytest
 from s3_rig import (
-    Answer,
     Forward,
     Request,
+    Response,
     S3Rig,
     corrupt_request,
     drop,
@@ -107,9 +107,9 @@ def test_a_second_upload_sends_nothing_and_makes_no_request_per_file(
     s3.reset()
     result = upload(card, target)
     assert (result.uploaded, result.present) == (0, 50)
-    asked = [request.operation for request in s3.requests]
-    assert asked.count("ListObjectsV2") == 5 and len(asked) == 7
-    assert s3.asked("PutObject") == [f"footage/cam 1/{UPLOAD_MANIFEST}"]
+    requests = [request.operation for request in s3.requests]
+    assert requests.count("ListObjectsV2") == 5 and len(requests) == 7
+    assert s3.requested_keys("PutObject") == [f"footage/cam 1/{UPLOAD_MANIFEST}"]
 
 
 def test_without_a_manifest_contents_are_compared(
@@ -126,7 +126,7 @@ def test_without_a_manifest_contents_are_compared(
     s3.reset()
     result = upload(card, target)
     assert (result.uploaded, result.present) == (1, 2)
-    assert sorted(s3.asked("HeadObject")) == [
+    assert sorted(s3.requested_keys("HeadObject")) == [
         f"footage/cam 1/{key}" for key in ("large", "other", "same")
     ]
     assert target.read_bytes("other") == b"as long"
@@ -240,7 +240,7 @@ def test_a_file_that_grows_during_its_upload_is_complete_in_the_end(
         data = os.urandom(2 * PART if key == "large" else 10)
         path = put(card, key, data)
 
-        def grow(request: Request, forward: Forward, path: Path = path) -> Answer:
+        def grow(request: Request, forward: Forward, path: Path = path) -> Response:
             with path.open("ab") as file:
                 file.write(b"more")
             return forward(request)
@@ -260,7 +260,7 @@ def test_a_file_that_keeps_changing_is_reported(
 ) -> None:
     path = put(card, "growing")
 
-    def grow(request: Request, forward: Forward) -> Answer:
+    def grow(request: Request, forward: Forward) -> Response:
         with path.open("ab") as file:
             file.write(b"more")
         return forward(request)
@@ -297,7 +297,7 @@ def test_a_target_that_refuses_ends_the_upload_with_an_error(
     s3.fail("PutObject", refuse(400, "ExpiredToken"), times=1000, after=50)
     with pytest.raises(StoreError, match=r"s3://.*\.jpg: the credentials have expired; log in"):
         upload(card, target)
-    assert len(s3.asked("PutObject")) < 50 + 4 * PARALLEL_FILES
+    assert len(s3.requested_keys("PutObject")) < 50 + 4 * PARALLEL_FILES
     s3.reset()
     result = upload(card, target)
     assert result.uploaded + result.present == 300
@@ -315,8 +315,8 @@ def test_an_interrupted_large_file_sends_only_missing_parts(
         upload(card, target)
     s3.reset()
     assert upload(card, target).uploaded == 1
-    assert len(s3.asked("UploadPart")) == 6
-    assert s3.asked("CreateMultipartUpload") == []
+    assert len(s3.requested_keys("UploadPart")) == 6
+    assert s3.requested_keys("CreateMultipartUpload") == []
     assert target.read_bytes("large") == path.read_bytes()
 
 
@@ -375,7 +375,7 @@ def test_a_stop_ends_soon_and_the_next_upload_resumes(
     assert not second.stopped
     assert second.uploaded + second.present == 301
     assert second.uploaded == 301 - result.uploaded
-    assert s3.asked("HeadObject") == []
+    assert s3.requested_keys("HeadObject") == []
 
 
 def test_a_stop_in_a_large_file_saves_its_parts(
@@ -386,18 +386,18 @@ def test_a_stop_in_a_large_file_saves_its_parts(
     large(card, "large", 24)
     stop = Event()
 
-    def stopping(request: Request, forward: Forward) -> Answer:
+    def stopping(request: Request, forward: Forward) -> Response:
         stop.set()
         return forward(request)
 
     s3.fail("UploadPart", stopping, after=3)
     result = upload_footage(card, target, lambda so_far: None, stop)
     assert result.stopped and result.uploaded == 0
-    sent = len(s3.asked("UploadPart"))
+    sent = len(s3.requested_keys("UploadPart"))
     assert 4 <= sent < 24
     s3.reset()
     assert upload(card, target).uploaded == 1
-    assert len(s3.asked("UploadPart")) == 24 - sent
+    assert len(s3.requested_keys("UploadPart")) == 24 - sent
 
 
 KILLED = """
@@ -435,14 +435,14 @@ def test_a_killed_upload_is_resumed(
     s3.fail("UploadPart", forever, times=1000, after=5)
     arguments = [str(card.root), target.url, s3.url]
     with subprocess.Popen([sys.executable, "-c", KILLED, *arguments]) as copying:
-        while len(s3.asked("UploadPart")) < 6:
+        while len(s3.requested_keys("UploadPart")) < 6:
             assert copying.poll() is None
             time.sleep(0.05)
         copying.kill()
     s3.reset()
     result = upload(card, target)
     assert (result.uploaded, result.present, result.failures) == (1, 20, [])
-    assert len(s3.asked("UploadPart")) <= 12 - 4
+    assert len(s3.requested_keys("UploadPart")) <= 12 - 4
     assert target.read_bytes("large") == path.read_bytes()
 
 

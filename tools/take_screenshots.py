@@ -1,9 +1,9 @@
-"""Takes all pictures of the README and the docs: `python tools/take_pictures.py [PORT]`.
+"""Take all screenshots of the README and the docs: `python tools/take_screenshots.py [PORT]`.
 
-Where the tests can run, in some three minutes. It runs `make demo` and the demo of the sandbox
-(which listens on PORT, 4599 if not given), opens what they made in headless chromium, and writes
-docs/pictures/. Pictures are as wide as a README on GitHub, and twice as fine, so that they can be
-read there and on a phone.
+Has the same requirements as the tests, and takes about three minutes. Runs `make demo` and the demo
+of the sandbox (which listens on PORT, default 4599), opens their results in headless chromium, and
+writes docs/pictures/. Pictures are as wide as a README on GitHub, at double resolution, so that
+they are readable there and on a phone.
 """
 
 import io
@@ -34,28 +34,28 @@ from tests.odins_ravne_assets.odin.test_report import report as report_of
 
 REPOSITORY = Path(__file__).parent.parent
 PICTURES = REPOSITORY / "docs" / "pictures"
-# The pictures show paths; this one says nothing about the machine they were taken on.
+# Shown in the pictures, so independent of the machine.
 FOLDER = Path(tempfile.gettempdir()) / "odins-ravne"
-CAMERA, STARVED = "demo-camera", "camera-b"
+CAMERA, CAMERA_WITHOUT_SPOT = "demo-camera", "camera-b"
 ASSETS = ["footage", "detections", "classifications", "observations", "exports"]
-COLUMNS = 80  # of the terminal
-WIDTH = 830  # of a README on GitHub, in pixels of the page
-MARGIN = 12  # around the graph, the same
+TERMINAL_COLUMNS = 80
+WIDTH = 830  # of a README on GitHub, in CSS pixels
+MARGIN = 12  # in CSS pixels
 
 PAGE = """<!DOCTYPE html><meta charset="utf-8">
 <style>body {{margin: 0}} pre {{display: inline-block; margin: 0; padding: 16px 20px;
 font: 15px "DejaVu Sans Mono", monospace; color: {foreground}; background: {background}}}
 {stylesheet}</style><pre>{code}</pre>"""
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels of the page
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in CSS pixels
 
 
 def run_demo() -> str:
-    """Run `make demo` in this environment; what it prints on a terminal."""
+    """Run `make demo` in this environment, and return its terminal output."""
     command = ["make", "--no-print-directory", "demo", f"VENV={sys.prefix}", f"DEMO={FOLDER}"]
-    # The environment is there, however it was made.
+    # Use the existing environment.
     command += [f"--old-file={sys.prefix}/.demo"]
-    terminal = {"FORCE_COLOR": "1", "COLUMNS": str(COLUMNS)}
+    terminal = {"FORCE_COLOR": "1", "COLUMNS": str(TERMINAL_COLUMNS)}
     done = subprocess.run(
         command,
         cwd=REPOSITORY,
@@ -68,25 +68,25 @@ def run_demo() -> str:
     return done.stdout
 
 
-def sized(browser: Browser, width: int, height: int) -> None:
-    """A window of this size, drawn twice as fine."""
+def set_window_size(browser: Browser, width: int, height: int) -> None:
+    """Set the window to a size in CSS pixels, at double resolution."""
     metrics = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": False}
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
-def keep(browser: Browser, name: str, box: Box | None = None) -> None:
-    """Write what the window shows, or a part of it."""
+def save_screenshot(browser: Browser, name: str, box: Box | None = None) -> None:
+    """Save the content of the window, or a part of it."""
     picture = Image.open(io.BytesIO(browser.driver.get_screenshot_as_png())).convert("RGB")
     if box:
         left, top, right, bottom = (round(2 * side) for side in box)
         picture = picture.crop((left, top, right, bottom))
     # 256 colours are enough for a page, and a quarter of the bytes.
-    few = picture.quantize(256, dither=Image.Dither.NONE)
-    few.save(PICTURES / f"{name}.png", optimize=True)
+    reduced = picture.quantize(256, dither=Image.Dither.NONE)
+    reduced.save(PICTURES / f"{name}.png", optimize=True)
 
 
-def box_of(*elements: WebElement, margin: float = 0) -> Box:
-    """What holds all of some elements."""
+def bounding_box(*elements: WebElement, margin: float = 0) -> Box:
+    """Return the bounding box of elements."""
     places = [element.rect for element in elements]
     return (
         min(place["x"] for place in places) - margin,
@@ -96,99 +96,107 @@ def box_of(*elements: WebElement, margin: float = 0) -> Box:
     )
 
 
-def terminal(browser: Browser, printed: str) -> None:
-    """What a terminal shows, drawn by the browser."""
-    console = Console(width=COLUMNS, record=True, file=io.StringIO())
-    console.print(Text.from_ansi(f"$ make demo\n{printed.rstrip()}"))
+def terminal(browser: Browser, output: str) -> None:
+    """Take a screenshot of a terminal, rendered by the browser."""
+    console = Console(width=TERMINAL_COLUMNS, record=True, file=io.StringIO())
+    console.print(Text.from_ansi(f"$ make demo\n{output.rstrip()}"))
     page = FOLDER / "terminal.html"
     console.save_html(str(page), theme=MONOKAI, code_format=PAGE)
-    sized(browser, WIDTH, 600)
+    set_window_size(browser, WIDTH, 600)
     browser.driver.get(page.as_uri())
-    keep(browser, "demo", box_of(browser.see("//pre")))
+    save_screenshot(browser, "demo", bounding_box(browser.see("//pre")))
 
 
 def report(browser: Browser) -> None:
-    """The top of the camera's report, and its visits."""
+    """Take screenshots of the top of the camera's report, and of its visits."""
     page = (FOLDER / "results" / CAMERA / "stage3" / "report.html").as_uri()
-    sized(browser, WIDTH, 1300)
+    set_window_size(browser, WIDTH, 1300)
     browser.driver.get(page)
-    keep(browser, "report", (0, 0, WIDTH, box_of(browser.see("//figure"))[3] + MARGIN))
+    save_screenshot(
+        browser, "report", (0, 0, WIDTH, bounding_box(browser.see("//figure"))[3] + MARGIN)
+    )
     _visits(browser)
     cards = browser.driver.find_elements(By.TAG_NAME, "article")
-    keep(browser, "report-visits", (0, 0, WIDTH, _on_screen(browser, *cards)[3] + 2 * MARGIN))
+    save_screenshot(
+        browser, "report-visits", (0, 0, WIDTH, _on_screen(browser, *cards)[3] + 2 * MARGIN)
+    )
 
 
 def _visits(browser: Browser) -> None:
     browser.driver.execute_script("document.getElementById('gallery').scrollIntoView()")
     browser.see("//article//img[@src]")
-    time.sleep(1)  # pictures are decoded
+    time.sleep(1)  # until pictures are decoded
 
 
 def _on_screen(browser: Browser, *elements: WebElement) -> Box:
-    left, top, right, bottom = box_of(*elements)
-    scrolled: float = browser.driver.execute_script("return scrollY")
-    return left, top - scrolled, right, bottom - scrolled
+    left, top, right, bottom = bounding_box(*elements)
+    scroll_y: float = browser.driver.execute_script("return scrollY")
+    return left, top - scroll_y, right, bottom - scroll_y
 
 
 def asset_graph(browser: Browser) -> None:
-    """All assets in their groups, each in the colour of its state, without what is around them."""
-    sized(browser, 1640, 760)
+    """Take a screenshot of all assets in their groups, with their states."""
+    set_window_size(browser, 1640, 760)
     browser.open("/asset-groups?expanded=global@global:munin,global@global:hugin")
     box = "//*[local-name()='foreignObject']"
     for asset in ASSETS:
         browser.see(f"{box}//*[text()='{asset}']")
-    time.sleep(2)  # the boxes move to their places and take on colours
+    time.sleep(2)  # until the layout is complete
     found = browser.driver.find_elements(By.XPATH, box)
-    keep(browser, "asset-graph", box_of(*found, margin=MARGIN))
+    save_screenshot(browser, "asset-graph", bounding_box(*found, margin=MARGIN))
 
 
 def observations(browser: Browser) -> None:
-    """A camera's observations in the UI, without the lists beside them."""
-    sized(browser, 1400, 1000)
+    """Take a screenshot of a camera's observations in the UI, without the lists next to them."""
+    set_window_size(browser, 1400, 1000)
     browser.open(f"/assets/observations?view=partitions&partition={CAMERA}")
     table = browser.see("//table[.//table]")
-    left, _, right, bottom = box_of(table)
-    above = box_of(browser.see("//*[text()='Latest materialization']"))[1]
-    keep(browser, "observations", (left - MARGIN, above - 80, right + MARGIN, bottom + MARGIN))
+    left, _, right, bottom = bounding_box(table)
+    above = bounding_box(browser.see("//*[text()='Latest materialization']"))[1]
+    save_screenshot(
+        browser, "observations", (left - MARGIN, above - 80, right + MARGIN, bottom + MARGIN)
+    )
 
 
 def launch(browser: Browser, ui: DagsterUI) -> None:
-    """The log of the launch for which there was no spot capacity."""
-    [run] = ui.runs(tags=[{"key": "dagster/partition", "value": STARVED}])
-    # High enough for all of the log: the page draws only the lines that are to be seen.
-    sized(browser, 1300, 2400)
+    """Take a screenshot of the log of the launch without spot capacity."""
+    [run] = ui.runs(tags=[{"key": "dagster/partition", "value": CAMERA_WITHOUT_SPOT}])
+    # High enough for the whole log: the page renders only visible lines.
+    set_window_size(browser, 1300, 2400)
     browser.open(f"/runs/{run['runId']}?logs=step%3Astages_1_to_3&levels=info")
     first = browser.see("//*[contains(text(), 'to spot: ')]")
     last = browser.see("//*[contains(text(), 'to ondemand: ')]")
-    left, top, *_ = box_of(first)
-    keep(browser, "launch", (left - MARGIN, top - 4, 1300, box_of(last)[3] + 4))
+    left, top, *_ = bounding_box(first)
+    save_screenshot(browser, "launch", (left - MARGIN, top - 4, 1300, bounding_box(last)[3] + 4))
 
 
 def costs(browser: Browser) -> None:
-    """The top of the page of costs, of the example that docs/costs.md works out by hand."""
+    """Take a screenshot of the top of the cost report, for the example in docs/costs.md."""
     page = FOLDER / "costs.html"
     write_cost_page(report_of(*EXAMPLE), page)
-    sized(browser, WIDTH, 1300)
+    set_window_size(browser, WIDTH, 1300)
     browser.driver.get(page.as_uri())
-    keep(browser, "costs", (0, 0, WIDTH, box_of(browser.see("//figure"))[3] + MARGIN))
+    save_screenshot(
+        browser, "costs", (0, 0, WIDTH, bounding_box(browser.see("//figure"))[3] + MARGIN)
+    )
 
 
-def of_the_demo() -> None:
-    """What one camera on this machine shows."""
-    printed = run_demo()
+def capture_demo() -> None:
+    """Take the screenshots of the local demo."""
+    output = run_demo()
     with (
         DagsterUI(FOLDER / "dagster", FOLDER / "ui.log") as ui,
         open_browser(ui.url, WIDTH, 800) as browser,
     ):
-        terminal(browser, printed)
+        terminal(browser, output)
         report(browser)
         asset_graph(browser)
         observations(browser)
         costs(browser)
 
 
-def of_the_sandbox(port: str) -> None:
-    """What a cloud shows: the demo of the sandbox, then its UI."""
+def capture_sandbox(port: str) -> None:
+    """Run the demo of the sandbox, and take the screenshot of its UI."""
     folder = FOLDER / "sandbox"
     folder.mkdir()
     make_footage(folder / "footage")
@@ -212,12 +220,12 @@ def main() -> None:
     if missing := missing_browser():
         sys.exit(f"error: {missing}; run tests/support/install_browser.sh")
     if FOLDER.exists():
-        sys.exit(f"error: {FOLDER}: is there already; remove it, the demo is run in it")
+        sys.exit(f"error: {FOLDER}: exists; remove it, the demo runs in it")
     PICTURES.mkdir(parents=True, exist_ok=True)
     FOLDER.mkdir()
     try:
-        of_the_demo()
-        of_the_sandbox(sys.argv[1] if len(sys.argv) == 2 else DEFAULT_PORT)
+        capture_demo()
+        capture_sandbox(sys.argv[1] if len(sys.argv) == 2 else DEFAULT_PORT)
     finally:
         shutil.rmtree(FOLDER)
 
