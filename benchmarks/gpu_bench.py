@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import warp as wp
-from made_media import Picture, a_still, write_clip
+from synthetic_media import Picture, synthetic_still, write_clip
 from onnxruntime_device_engine import OnnxRuntimeDeviceEngine
 
 from gpu_kernels.device.gpu import Gpu
@@ -159,7 +159,7 @@ class Bench:
         """Stills, from the footage if it has enough."""
         count, side = self.sizes.pictures, self.sizes.side
         real = [each for each in self._read_footage() if each is not None][::2]
-        generated = (a_still(side + 8 * n, side * 16 // 9, n) for n in range(count))
+        generated = (synthetic_still(side + 8 * n, side * 16 // 9, n) for n in range(count))
         return real[:count] if len(real) >= count else list(generated)
 
     def _read_footage(self) -> Iterator[Picture | None]:

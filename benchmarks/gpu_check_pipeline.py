@@ -1,4 +1,4 @@
-"""Checks of the way from a clip to rows."""
+"""Checks of the pipeline from a clip to tables."""
 
 import time
 from collections.abc import Iterator
@@ -27,12 +27,12 @@ from odins_ravne_assets.munin.detection.gpu_video import NotOnDeviceError, decod
 from resources.storage.local_store import LocalStore
 
 EVERY = SamplingPlan("every", 1.0, 1, False, 0.002)
-KEPT = 8  # frames of each side that are compared
-CLEAR = 0.3  # confidence of boxes that both sides must find
+COMPARED_FRAMES = 8
+CLEAR_CONFIDENCE = 0.3  # of boxes that both must find
 
 
 def frames_of(clip: Path, device: str | None) -> Iterator[Frame]:
-    """Every frame of a clip; each may be used until the next one is asked for."""
+    """Yield every frame of a clip; each is valid until the next one is requested."""
     settings = DecodeSettings(EVERY, 2e8, 640, 60.0, 1, 16, device)
     media = iter([Medium("hash", clip.name, "video", 0, 0)])
     for event in DecodePool(LocalStore(clip.parent), media, settings).events():
@@ -43,89 +43,89 @@ def frames_of(clip: Path, device: str | None) -> Iterator[Frame]:
             raise CheckFailedError(f"{clip.name}: {event.remark}")
 
 
-def frames_stay_on_the_device_and_are_those_of_the_cpu(bench: Bench) -> CheckResult:
-    """Frames of a clip, on a GPU by NVDEC and through its memory that processes share, against
-    those of the CPU."""
-    told: CheckResult = {}
+def frames_on_the_device_equal_those_of_the_cpu(bench: Bench) -> CheckResult:
+    """Compare frames decoded on the device, by NVDEC and shared memory on a GPU, with the CPU's."""
+    result: CheckResult = {}
     pictures: dict[str, list[Picture]] = {}
     for name, device in (("host", None), ("device", bench.device)):
-        started, kept, count = time.perf_counter(), [], 0
+        started, compared, count = time.perf_counter(), [], 0
         for frame in frames_of(bench.clip(), device):
             count += 1
-            if count <= KEPT:
-                kept.append(host_picture(frame, bench.clip(), device))
-        told[f"{name}_frames"] = count
-        told[f"{name}_frames_per_second"] = round(count / (time.perf_counter() - started), 1)
-        pictures[name] = kept
-    if not told["host_frames"] or told["host_frames"] != told["device_frames"]:
-        raise CheckFailedError(str(told))
-    differ = [
+            if count <= COMPARED_FRAMES:
+                compared.append(host_picture(frame, bench.clip(), device))
+        result[f"{name}_frames"] = count
+        result[f"{name}_frames_per_second"] = round(count / (time.perf_counter() - started), 1)
+        pictures[name] = compared
+    if not result["host_frames"] or result["host_frames"] != result["device_frames"]:
+        raise CheckFailedError(str(result))
+    differences = [
         float(np.median(np.abs(one.astype(int) - other.astype(int))))
         for one, other in zip(pictures["host"], pictures["device"], strict=True)
     ]
-    if max(differ) > 2:
-        raise CheckFailedError(f"median difference {max(differ)} grey levels")
-    return {**told, "median_difference": max(differ)}
+    if max(differences) > 2:
+        raise CheckFailedError(f"median difference {max(differences)} grey levels")
+    return {**result, "median_difference": max(differences)}
 
 
 def host_picture(frame: Frame, clip: Path, device: str | None) -> Picture:
-    """A frame's picture, upright on the host.
+    """Return a frame's picture, upright on the host.
 
     Raises:
-        CheckFailedError: it was to be decoded on the device and was not.
+        CheckFailedError: it was not decoded on the given device.
     """
     if isinstance(frame.picture, DeviceFrame):
-        shown = frame.picture.picture
-        whole = [(shown, shown.whole)]
-        return crop_to_host(frame.picture.buffer, whole, [(shown.height, shown.width)])[0]
+        picture = frame.picture.picture
+        size = (picture.height, picture.width)
+        return crop_to_host(frame.picture.buffer, [(picture, picture.whole)], [size])[0]
     if device:
-        raise CheckFailedError(f"the CPU decoded the clip, not the device: {why_not(clip, device)}")
+        reason = decoding_error(clip, device)
+        raise CheckFailedError(f"the CPU decoded the clip, not the device: {reason}")
     return np.array(frame.picture)
 
 
-def why_not(clip: Path, device: str) -> str:
-    """What FFmpeg says when this process asks it for frames on the device."""
-    av.logging.set_level(av.logging.ERROR)  # its words then come with its errors
+def decoding_error(clip: Path, device: str) -> str:
+    """Return FFmpeg's error when this process decodes the clip on the device."""
+    av.logging.set_level(av.logging.ERROR)  # adds its log lines to its errors
     try:
         next(decode_on_device(clip, EVERY, 2e8, SLOT_BYTES, device))
     except NotOnDeviceError as error:
         return str(error)
-    return "this process has it decoded there"
+    return "this process can decode it there"
 
 
-def the_pipeline_finds_the_same(bench: Bench) -> CheckResult:
-    """Frames of the CPU, looked at, labelled and cropped with the device."""
-    return pipeline_compared(bench, "cpu")
+def the_pipeline_finds_the_same_boxes(bench: Bench) -> CheckResult:
+    """Compare the pipeline on the device, with frames decoded by the CPU, with that on the CPU."""
+    return compare_pipeline(bench, "cpu")
 
 
-def the_pipeline_finds_the_same_in_frames_of_the_device(bench: Bench) -> CheckResult:
-    """Frames that are decoded on the device and stay there."""
-    told = pipeline_compared(bench, "gpu")
-    if not told["device"]["pipeline/frames_decoded_by_gpu"]:
+def the_pipeline_finds_the_same_boxes_in_frames_of_the_device(bench: Bench) -> CheckResult:
+    """The same with frames that are decoded on the device and stay there."""
+    result = compare_pipeline(bench, "gpu")
+    if not result["device"]["pipeline/frames_decoded_by_gpu"]:
         raise CheckFailedError("the CPU decoded the clips, not the device")
-    return told
+    return result
 
 
-def pipeline_compared(bench: Bench, decoder: str) -> CheckResult:
-    """Stages 1 and 2 of a folder of clips with the device, against all on the CPU."""
-    told: CheckResult = {}
+def compare_pipeline(bench: Bench, decoder: str) -> CheckResult:
+    """Compare Stages 1 and 2 of a folder of clips on the device with those on the CPU."""
+    result: CheckResult = {}
     found: dict[str, list[int]] = {}
     for name, output, settings in (
         ("cpu", "pipeline-cpu", {"engine": "onnxruntime"}),
         ("device", f"pipeline-{decoder}-frames", {"engine": "tensorrt", "video_decoder": decoder}),
     ):
-        facts, found[name] = looked_at(bench, bench.work / output, settings)
-        told[name] = {key: value for key, value in facts.items() if key.startswith("pipeline/")}
+        metadata, found[name] = run_pipeline(bench, bench.work / output, settings)
+        result[name] = {k: value for k, value in metadata.items() if k.startswith("pipeline/")}
     boxes, others = found["cpu"][0], found["device"][0]
     if not boxes or abs(others - boxes) > max(1, 0.05 * boxes) or not all(found["device"]):
         raise CheckFailedError(f"clear boxes, labels: {found}")
-    return told | {"clear_boxes_and_labels": found}
+    return result | {"clear_boxes_and_labels": found}
 
 
-def looked_at(
+def run_pipeline(
     bench: Bench, output: Path, settings: dict[str, str]
 ) -> tuple[CheckResult, list[int]]:
-    """Metadata of Stage 1, and how many clear boxes and labels the tables have."""
+    """Run Stages 1 and 2; return Stage 1's metadata and the numbers of clear boxes and labels."""
     overrides: dict[str, Any] = {f"pipeline.stage1.{k}": value for k, value in settings.items()}
     stages = ["footage", "detections", "classifications"]
     results = run_stages(
@@ -133,12 +133,12 @@ def looked_at(
     )
     boxes = pl.read_parquet(output / "tables" / "detections.parquet")
     labels = pl.read_parquet(output / "tables" / "classifications.parquet")
-    clear = boxes.filter(pl.col("confidence") >= CLEAR).height
+    clear = boxes.filter(pl.col("confidence") >= CLEAR_CONFIDENCE).height
     return dict(results["detections"].metadata), [clear, labels.height]
 
 
 CHECKS = [
-    frames_stay_on_the_device_and_are_those_of_the_cpu,
-    the_pipeline_finds_the_same,
-    the_pipeline_finds_the_same_in_frames_of_the_device,
+    frames_on_the_device_equal_those_of_the_cpu,
+    the_pipeline_finds_the_same_boxes,
+    the_pipeline_finds_the_same_boxes_in_frames_of_the_device,
 ]

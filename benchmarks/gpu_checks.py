@@ -1,14 +1,14 @@
-"""Every check that needs a GPU: `python benchmarks/gpu_checks.py`.
+"""Run all checks that need a GPU: `python benchmarks/gpu_checks.py`.
 
-Runs them one after the other on the first GPU, goes on after one that fails, prints a line for
-each, and keeps all in `benchmarks/results/gpu-NAME.json` with the GPU's name. Exit code 1 if any
-failed, or if there is no GPU. `--footage` names real media; without it pictures and a clip are made
-here. On a GPU that TensorRT does not know the network is computed by the CPU and all around it on
-the GPU, and what needs TensorRT is left out.
+Runs them in sequence on the first GPU, continues after failures, prints a line for each, and writes
+all results to `benchmarks/results/gpu-NAME.json`, with the GPU's name. The exit code is 1 if any
+failed, or if there is no GPU. `--footage` is a folder of real media; without it pictures and a clip
+are generated. On a GPU that TensorRT does not support the CPU computes the network and the GPU does
+all other work; checks that need TensorRT are skipped.
 
-`--rehearse` needs no GPU: the same checks with the CPU for the device and smaller sizes, so that
-their own mistakes are found before a GPU is paid for. It keeps nothing, judges no speed, and says
-which checks need a GPU.
+`--rehearse` needs no GPU: it runs the same checks with the CPU as the device and smaller sizes, to
+find errors in the checks themselves. It writes no results, does not judge speed, and lists the
+checks that need a GPU.
 """
 
 import argparse
@@ -41,33 +41,36 @@ CHECKS: list[Check] = [
 
 
 def run_check(check: Check, bench: Bench) -> CheckResult:
-    """What a check told, or why it failed; whatever goes wrong, the others are run too."""
+    """Run a check, and return its result or its failure; no exception ends the run."""
     try:
         return {"result": "passed", **check(bench)}
-    except CheckSkippedError as why:
-        return {"result": "left out", "why": str(why)}
-    except CheckFailedError as why:
-        return {"result": "FAILED", "why": str(why)}
-    except Exception as error:  # noqa: BLE001 (of CUDA, TensorRT, FFmpeg: a GPU is not lent twice)
-        return {"result": "FAILED", "why": f"{type(error).__name__}: {error}"}
+    except CheckSkippedError as error:
+        return {"result": "skipped", "reason": str(error)}
+    except CheckFailedError as error:
+        return {"result": "FAILED", "reason": str(error)}
+    except Exception as error:  # noqa: BLE001 (of CUDA, TensorRT, FFmpeg)
+        return {"result": "FAILED", "reason": f"{type(error).__name__}: {error}"}
 
 
 def run_all(bench: Bench) -> dict[str, CheckResult]:
-    """What each check told, by its name. It is printed and, on a GPU, kept as each ends: CUDA can
-    take the process with it."""
-    told: dict[str, CheckResult] = {}
+    """Run all checks, and return the results by name.
+
+    Prints and, on a GPU, saves each result at once: CUDA can crash the process.
+    """
+    results: dict[str, CheckResult] = {}
     for check in CHECKS:
         name, started = check.__name__.replace("_", " "), time.perf_counter()
-        told[name] = run_check(check, bench)
-        told[name]["took_seconds"] = round(time.perf_counter() - started, 1)
-        print(f"{told[name]['result']:8} {name}: {json.dumps(told[name])}", flush=True)
+        result = run_check(check, bench)
+        result["took_seconds"] = round(time.perf_counter() - started, 1)
+        results[name] = result
+        print(f"{result['result']:8} {name}: {json.dumps(result)}", flush=True)
         if bench.gpu:
-            keep(bench.gpu, told)
-    return told
+            save_results(bench.gpu, results)
+    return results
 
 
-def why_no_tensorrt(gpu: Gpu) -> str | None:
-    """Why TensorRT cannot run on this GPU."""
+def find_tensorrt_error(gpu: Gpu) -> str | None:
+    """Return the reason if TensorRT cannot run on this GPU."""
     try:
         check_archs(find_tensorrt(), gpu.arch)
     except EngineError as error:
@@ -75,22 +78,24 @@ def why_no_tensorrt(gpu: Gpu) -> str | None:
     return None
 
 
-def kept_of(gpu: Gpu) -> Path:
-    """Where the results of a GPU are."""
+def results_path(gpu: Gpu) -> Path:
+    """Return the path of a GPU's results."""
     return RESULTS / f"gpu-{gpu.name.replace(' ', '-').lower()}.json"
 
 
-def keep(gpu: Gpu, told: dict[str, CheckResult]) -> None:
+def save_results(gpu: Gpu, results: dict[str, CheckResult]) -> None:
     """Write the results of a GPU."""
     RESULTS.mkdir(exist_ok=True)
-    about = {"gpu": gpu.name, "arch": gpu.arch, "driver_cuda": gpu.cuda_shown, "checks": told}
-    kept_of(gpu).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    content = {
+        "gpu": gpu.name, "arch": gpu.arch, "driver_cuda": gpu.cuda_version, "checks": results
+    }  # fmt: skip
+    results_path(gpu).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--footage", type=Path, default=DEFAULT_FOOTAGE, help="real media")
-    parser.add_argument("--rehearse", action="store_true", help="without a GPU, as far as it goes")
+    parser.add_argument("--footage", type=Path, default=DEFAULT_FOOTAGE, help="folder of real media")
+    parser.add_argument("--rehearse", action="store_true", help="run on the CPU, without a GPU")
     arguments = parser.parse_args()
     try:
         gpu = None if arguments.rehearse else usable_gpu()
@@ -98,12 +103,12 @@ def main() -> None:
         sys.exit(f"error: {error}")
     with tempfile.TemporaryDirectory() as folder:
         footage = arguments.footage if arguments.footage.is_dir() else None
-        bench = Bench(gpu, Path(folder), footage, why_no_tensorrt(gpu) if gpu else None)
+        bench = Bench(gpu, Path(folder), footage, find_tensorrt_error(gpu) if gpu else None)
         load_kernels(bench.device)
-        told = run_all(bench)
+        results = run_all(bench)
     if gpu:
-        print(f"kept in {kept_of(gpu)}")
-    sys.exit(any(each["result"] == "FAILED" for each in told.values()))
+        print(f"saved to {results_path(gpu)}")
+    sys.exit(any(each["result"] == "FAILED" for each in results.values()))
 
 
 if __name__ == "__main__":

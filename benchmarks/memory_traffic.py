@@ -20,7 +20,7 @@ class Fit(NamedTuple):
 def source_rows(fit: Fit, spec: InputSpec) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the upper source row of each output row, and True if the row below is needed too.
 
-    The same as `kernels.between`.
+    As `neighbours_of` in `gpu_kernels.device.picture_kernels`.
     """
     high = placement(fit.height, fit.width, spec).height
     scale = np.float32(fit.height) / np.float32(high)

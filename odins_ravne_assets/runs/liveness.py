@@ -2,7 +2,6 @@
 
 import os
 import socket
-import sys
 from collections.abc import Collection
 
 import dagster as dg
@@ -78,7 +77,7 @@ def _start_time(pid: int) -> str:
 
 def _boot_time() -> float:
     """Return a time since 1970 that a change of the clock shifts as it shifts `create_time`."""
-    if sys.platform == "linux":
+    if psutil.LINUX:
         return float(psutil.boot_time())
     # macOS does not shift the start times that it stores, so the boot time would not fit them.
     return float(psutil.Process(1).create_time())

@@ -271,7 +271,7 @@ class Clock:
         self.shift = 0.0
         boot_time, create_time = psutil.boot_time, psutil.Process.create_time
         boot_shift = {"linux": 1, "darwin": -1}[platform]
-        monkeypatch.setattr(sys, "platform", platform)
+        monkeypatch.setattr(psutil, "LINUX", platform == "linux")
         monkeypatch.setattr(psutil, "boot_time", lambda: boot_time() + boot_shift * self.shift)
         monkeypatch.setattr(
             psutil.Process, "create_time", lambda process: create_time(process) + self.shift

@@ -1,4 +1,4 @@
-"""What the fitting kernel costs a GPU, counted: `python benchmarks/kernel_cost.py`.
+"""What the fitting kernel costs a GPU, counted: `python benchmarks/kernel_roofline.py`.
 
 Compiles the kernels for each architecture, disassembles them, follows one thread of `fit_regions`
 (float16) through them, and compares the time that its instructions take with the time that the

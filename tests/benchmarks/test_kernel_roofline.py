@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from disassembly import disassembled, nvdisasm
-from kernel_cost import CARDS, FITS, UNITS, Counts, about, counts_of, share_allowed
+from kernel_roofline import CARDS, FITS, UNITS, Counts, about, counts_of, share_allowed
 from memory_traffic import Fit, bytes_moved, source_rows
 from paths import ROOT
 
@@ -14,7 +14,7 @@ from gpu_kernels.models.manifest import load_manifest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="no nvdisasm from pip there")
 
-COMMAND = ROOT / "benchmarks" / "kernel_cost.py"
+COMMAND = ROOT / "benchmarks" / "kernel_roofline.py"
 SPEC = load_manifest("megadetector-lite").input
 AIM, MARGIN = 0.7, 1.5  # of the memory's bandwidth
 
