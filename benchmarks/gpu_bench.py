@@ -14,8 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 import warp as wp
-from synthetic_media import Picture, synthetic_still, write_clip
 from onnxruntime_device_engine import OnnxRuntimeDeviceEngine
+from synthetic_media import Picture, synthetic_still, write_clip
 
 from gpu_kernels.device.gpu import Gpu
 from gpu_kernels.engines.engine import DeviceEngine, Engine, EngineKind, open_engine

@@ -118,9 +118,7 @@ def compare_decoding(
     return result
 
 
-def compare_batches(
-    boxes: Sequence[Boxes], others: Sequence[Boxes], threshold: float
-) -> Agreement:
+def compare_batches(boxes: Sequence[Boxes], others: Sequence[Boxes], threshold: float) -> Agreement:
     """Compare the boxes of several pictures."""
     pairs = zip(boxes, others, strict=True)
     return sum((compare_boxes(*pair, threshold) for pair in pairs), Agreement())
@@ -143,7 +141,7 @@ def compare_outputs(
 
 
 def engines_agree_with_the_cpu(bench: Bench) -> CheckResult:
-    """Compare float16 in batches of several sizes with onnxruntime in float32; measure the speed."""
+    """Compare float16 in several batch sizes with onnxruntime in float32; measure the speed."""
     result: CheckResult = {}
     for manifest in map(load_manifest, shipped_models()):
         started = time.perf_counter()
@@ -230,7 +228,9 @@ def pipelined_inference_is_faster_than_sequential(bench: Bench) -> CheckResult:
     total = compare_batches(found["sequential"], found["pipelined"], threshold)
     if not total.within_tolerance or not total.compared:
         raise CheckFailedError(f"pipelined inference finds other boxes: {total}")
-    faster = result["pipelined"]["pictures_per_second"] > result["sequential"]["pictures_per_second"]
+    faster = (
+        result["pipelined"]["pictures_per_second"] > result["sequential"]["pictures_per_second"]
+    )
     return bench.judge_speed(result, faster, "pipelined is faster", needs_tensorrt=True)
 
 

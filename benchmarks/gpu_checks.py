@@ -94,7 +94,9 @@ def save_results(gpu: Gpu, results: dict[str, CheckResult]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--footage", type=Path, default=DEFAULT_FOOTAGE, help="folder of real media")
+    parser.add_argument(
+        "--footage", type=Path, default=DEFAULT_FOOTAGE, help="folder of real media"
+    )
     parser.add_argument("--rehearse", action="store_true", help="run on the CPU, without a GPU")
     arguments = parser.parse_args()
     try:

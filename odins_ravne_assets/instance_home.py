@@ -7,6 +7,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from resources.errors import UsageError
+from resources.storage.layout import CAMERAS_FOLDER
 
 DEFAULT_HOME = "~/.odins_ravne"
 # The lock of the initialization, and the marker of its end.
@@ -51,7 +52,7 @@ def home() -> Path:
 
 def catalog_folder() -> Path:
     """Return the folder of the camera catalog."""
-    return home() / "cameras"
+    return home() / CAMERAS_FOLDER
 
 
 def prepare_home() -> Path:

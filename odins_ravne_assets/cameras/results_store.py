@@ -8,7 +8,7 @@ from pathlib import Path
 from odins_ravne_assets.cameras.catalog import Camera
 from resources.aws.clients import AwsClients
 from resources.settings.profile import Profile
-from resources.storage.layout import STAGE3_FOLDER
+from resources.storage.layout import OBSERVATIONS_PARQUET, REPORT_JSON_FILE, STAGE3_FOLDER
 from resources.storage.local_store import local_path
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
@@ -16,7 +16,7 @@ from resources.storage.open_store import open_store
 # Opens a store by its URL.
 OpenStore = Callable[[str], ObjectStore]
 
-DISPLAYED_FILES = ("observations.parquet", "report.json")
+DISPLAYED_FILES = (OBSERVATIONS_PARQUET, REPORT_JSON_FILE)
 
 
 def store_opener(profile: Profile) -> OpenStore:

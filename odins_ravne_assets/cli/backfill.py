@@ -13,6 +13,7 @@ from odins_ravne_assets.cli.terminal import out, print_log
 from odins_ravne_assets.instance_home import catalog_folder, home
 from resources.errors import UsageError
 from resources.spot.policy import PRIORITY_TAG, Priority
+from resources.storage.layout import BACKFILLS_FOLDER
 from resources.storage.local_store import LocalStore
 
 BACKFILL_TAG = "munin/backfill"
@@ -132,4 +133,4 @@ def cameras_done(number: str) -> set[str]:
 
 
 def _store() -> LocalStore:
-    return LocalStore(home() / "backfills")
+    return LocalStore(home() / BACKFILLS_FOLDER)

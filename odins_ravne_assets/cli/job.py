@@ -22,6 +22,7 @@ from odins_ravne_assets.runs.process_pool import EXIT_INTERRUPTED, CameraRun, Ca
 from resources.errors import UsageError
 from resources.settings.loader import find_profile, load_profile
 from resources.settings.profile import Profile
+from resources.storage.layout import REPORT_PAGE
 from resources.storage.open_store import display_url
 
 # Jobs whose results include visits.
@@ -126,6 +127,4 @@ def _print_results(cameras: list[Camera], profile: Profile, visits: bool) -> Non
     for camera in cameras:
         out.print(f"results: {display_url(camera.output_url)}", soft_wrap=True)
         if visits:
-            out.print(
-                f"report: {display_url(camera.output_url)}/stage3/report.html", soft_wrap=True
-            )
+            out.print(f"report: {display_url(camera.output_url)}/{REPORT_PAGE}", soft_wrap=True)

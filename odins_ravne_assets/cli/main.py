@@ -156,6 +156,14 @@ def settings(context: typer.Context) -> None:
 
 
 @app.command()
+def doctor(context: typer.Context) -> None:
+    """Check the installation, the models, this machine and the profile; say what to repair."""
+    from odins_ravne_assets.cli.doctor import print_findings
+
+    raise typer.Exit(print_findings(context.obj.name))
+
+
+@app.command()
 def ui(
     context: typer.Context,
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 3000,

@@ -29,6 +29,7 @@ from rich.text import Text
 
 from odins_ravne_assets.runs.process_pool import CameraRun
 from resources.errors import RavneError
+from resources.storage.layout import OBSERVATIONS_PARQUET, REPORT_JSON, REPORT_JSON_FILE
 from resources.storage.transfer.download import TransferProgress
 
 out = Console(highlight=False)
@@ -202,7 +203,7 @@ class TransferBar:
 
 
 def run_app(app: typer.Typer) -> None:
-    """Run a command; print an expected error as one line and exit with its `exit_code`."""
+    """Run a command; print an expected error, or a failed import, as one line, and exit."""
     if isinstance(sys.stdout, TextIOWrapper):
         # Some terminals lack letters, and file names need not be valid text.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -211,6 +212,9 @@ def run_app(app: typer.Typer) -> None:
     except RavneError as error:
         print_error(str(error))
         sys.exit(error.exit_code)
+    except ImportError as error:  # a dependency is missing, or lacks a library of the system
+        print_error(f"{error}; run munin doctor")
+        sys.exit(1)
 
 
 def print_log(text: str) -> None:
@@ -229,11 +233,11 @@ def print_unused_media(camera_id: str, stage3: Path) -> None:
     Args:
         stage3: the folder `stage3` of the camera's results.
     """
-    totals = json.loads((stage3 / "report.json").read_text(encoding="utf-8"))["totals"]
+    totals = json.loads((stage3 / REPORT_JSON_FILE).read_text(encoding="utf-8"))["totals"]
     if totals["failed"]:
         err.print(
             f"{escape(camera_id)}: {totals['failed']} of {totals['media']} media could not be "
-            "used; the reasons are in stage3/report.json, failed_by_reason",
+            f"used; the reasons are in {REPORT_JSON}, failed_by_reason",
             soft_wrap=True,
         )
 
@@ -242,7 +246,7 @@ def print_visits(stage3_folders: Sequence[Path]) -> None:
     """Print a short table of the visits of cameras, in each camera's own time."""
     import polars as pl  # takes half a second, for which `munin --help` need not wait
 
-    tables = [pl.scan_parquet(folder / "observations.parquet") for folder in stage3_folders]
+    tables = [pl.scan_parquet(folder / OBSERVATIONS_PARQUET) for folder in stage3_folders]
     visits = pl.concat(tables).select(VISIT_COLUMNS)
     total = visits.select(pl.len()).collect().item()
     out.print(f"{total} visit{'s' * (total != 1)}")

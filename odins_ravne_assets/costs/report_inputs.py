@@ -33,6 +33,7 @@ from resources.retention.inventory import Area
 from resources.retention.rules import MIN_BILLED_BYTES, minimum_sizes
 from resources.settings.profile import Aws, Profile
 from resources.storage.layout import (
+    COSTS_FOLDER,
     FOOTAGE_FOLDER,
     IDLE_MACHINES_FOLDER,
     LEDGER_FOLDER,
@@ -191,7 +192,7 @@ def write_cost_report(inputs: CostReportInputs, folder: Path) -> list[Path]:
 
 def costs_folder() -> Path:
     """Return the default folder for the files of the cost report."""
-    return home() / "costs"
+    return home() / COSTS_FOLDER
 
 
 def _storage(

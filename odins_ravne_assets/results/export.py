@@ -6,15 +6,15 @@ from pathlib import Path
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.deployments import with_deployments
 from odins_ravne_assets.cameras.results_store import store_opener
-from odins_ravne_assets.hugin.exports.export import (
+from odins_ravne_assets.hugin.exports.export import export_project
+from resources.errors import UsageError
+from resources.settings.profile import Profile
+from resources.storage.layout import (
     CAMTRAP_DP_FOLDER,
     MEGADETECTOR_FILE,
     OBSERVATIONS_CSV,
     OBSERVATIONS_PARQUET,
-    export_project,
 )
-from resources.errors import UsageError
-from resources.settings.profile import Profile
 
 
 def export_cameras(cameras: list[Camera], profile: Profile, folder: Path) -> Iterator[str]:

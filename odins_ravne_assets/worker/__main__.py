@@ -111,6 +111,9 @@ def main() -> int:
         except RavneError as error:
             pipes.report_custom_message({"error": str(error)})
             return EXIT_FAILED
+        except ImportError as error:  # a dependency is missing, or lacks a library of the system
+            pipes.report_custom_message({"error": f"{error}; run munin doctor"})
+            return EXIT_FAILED
         finally:
             reporter.report_work()
     return EXIT_DONE

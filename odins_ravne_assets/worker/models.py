@@ -22,13 +22,11 @@ from odins_ravne_assets.munin.inference.timing import StageTiming, TimedEngine
 from odins_ravne_assets.munin.progress import Reporter
 from resources.errors import EngineError
 from resources.settings.profile import Profile
+from resources.storage.layout import ENGINES_FOLDER
 from resources.storage.object_store import ObjectStore
 
 OpenStore = Callable[[str], ObjectStore]
 T = TypeVar("T")
-
-# The folder of a camera's output that caches engines built for GPUs.
-ENGINES_FOLDER = "engines"
 
 
 @dataclass

@@ -1,12 +1,13 @@
 """Stage 3 of a step: observations with their report, and exports."""
 
-from odins_ravne_assets.hugin.exports.export import MEGADETECTOR_JSON, export_camera
+from odins_ravne_assets.hugin.exports.export import export_camera
 from odins_ravne_assets.hugin.report.page import make_report_page
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
 from odins_ravne_assets.munin.tables import build, checks
 from odins_ravne_assets.worker.asset_metadata import export_metadata, observation_metadata
 from odins_ravne_assets.worker.context import StageResult, StepContext
 from resources.storage import layout
+from resources.storage.layout import MEGADETECTOR_JSON
 
 
 def run_observations(context: StepContext) -> StageResult:

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from resources.batch.names import Queue
 from resources.batch.outcome import AttemptOutcome
+from resources.storage.layout import LAUNCH_RECORD
 from resources.storage.object_store import ObjectStore
 
 
@@ -153,7 +154,7 @@ class LaunchRecord:
             store: the folder `launches` of the camera's output.
         """
         data = _serializer().dump_json(self, indent=1)
-        store.write_bytes(f"{self.identity}/record.json", data)
+        store.write_bytes(f"{self.identity}/{LAUNCH_RECORD}", data)
 
 
 @cache
@@ -183,5 +184,5 @@ def load_records(store: ObjectStore) -> list[LaunchRecord]:
     Args:
         store: the folder `launches` of the camera's output.
     """
-    keys = [found.key for found in store.list() if found.key.endswith("/record.json")]
+    keys = [found.key for found in store.list() if found.key.endswith(f"/{LAUNCH_RECORD}")]
     return [_serializer().validate_json(store.read_bytes(key)) for key in keys]

@@ -43,15 +43,18 @@ from resources.pricing.economics import Offer, Overheads
 from resources.pricing.sources import price_source
 from resources.settings.profile import Aws, Profile
 from resources.spot.policy import Rules
-from resources.storage.layout import LAUNCHES_FOLDER, MEDIA_TABLE, USAGE_LEASES_FOLDER
+from resources.storage.layout import (
+    BUDGET_LOCK_FOLDER,
+    LAUNCHES_FOLDER,
+    MEDIA_TABLE,
+    USAGE_LEASES_FOLDER,
+)
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
 
 # Expected work of a job whose media are not counted: it reads headers, classifies or writes tables.
 DEFAULT_JOB_SECONDS = 600.0
-# A folder of this machine; its lock is held while a job is submitted under a monthly budget.
-BUDGET_LOCK_FOLDER = "budget"
 PRICE_MAX_AGE_SECONDS = 300.0
 
 

@@ -12,6 +12,7 @@ from resources.clock import Clock
 from resources.launch.hooks import LaunchHooks
 from resources.launch.pipes import StoreContextInjector, StoreMessageReader
 from resources.spot.queue_state import StarvationTimer
+from resources.storage.layout import PIPES_CONTEXT
 from resources.storage.object_store import ObjectStore
 
 
@@ -55,7 +56,7 @@ class JobMonitor:
             extras: the request to the worker.
         """
         self._reader = StoreMessageReader(store, folder, self._on_message)
-        injector = StoreContextInjector(store, f"{folder}/context.json")
+        injector = StoreContextInjector(store, f"{folder}/{PIPES_CONTEXT}")
         session = dg.open_pipes_session(context, injector, self._reader, extras)
         self.pipes = self._session.enter_context(session)
 

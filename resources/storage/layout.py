@@ -30,14 +30,28 @@ WITHDRAWN_FOLDER = "journal/withdrawn"
 MEDIA_IN_PROGRESS = "journal/in-hand.json"
 
 STAGE3_FOLDER = "stage3"
-OBSERVATIONS_TABLE = f"{STAGE3_FOLDER}/observations.parquet"
+OBSERVATIONS_PARQUET = "observations.parquet"
+REPORT_JSON_FILE = "report.json"
+OBSERVATIONS_TABLE = f"{STAGE3_FOLDER}/{OBSERVATIONS_PARQUET}"
 OBSERVATIONS_JSON = f"{STAGE3_FOLDER}/compressed_observations.json"
-REPORT_JSON = f"{STAGE3_FOLDER}/report.json"
+REPORT_JSON = f"{STAGE3_FOLDER}/{REPORT_JSON_FILE}"
 REPORT_PAGE = f"{STAGE3_FOLDER}/report.html"
 THUMBNAILS_TABLE = f"{STAGE3_FOLDER}/thumbnails.parquet"
 
+# Exported files, in STAGE3_FOLDER of a camera or in the folder of a project's export.
+MEGADETECTOR_FILE = "megadetector.json"
+MEGADETECTOR_JSON = f"{STAGE3_FOLDER}/{MEGADETECTOR_FILE}"
+OBSERVATIONS_CSV = "observations.csv"
+CAMTRAP_DP_FOLDER = "camtrap-dp"
+
+# Predictions of SpeciesNet, named by their checksum.
+PREDICTIONS_FOLDER = "predictions"
+# Cache of engines built for GPUs.
+ENGINES_FOLDER = "engines"
 # Records of launches, and the messages between jobs and orchestrator.
 LAUNCHES_FOLDER = "launches"
+LAUNCH_RECORD = "record.json"  # in the folder of each launch
+PIPES_CONTEXT = "context.json"  # in the folder of each job
 LEDGER_FOLDER = "ledger"
 # One JSON file per prediction, named by its time.
 PLANS_FOLDER = "plans"
@@ -51,4 +65,9 @@ FOOTAGE_FOLDER = "footage/"
 
 # Below the home folder of this machine.
 
+CAMERAS_FOLDER = "cameras"
+BACKFILLS_FOLDER = "backfills"
+COSTS_FOLDER = "costs"
 IDLE_MACHINES_FOLDER = "waiting-machines"
+# Its lock is held while a job is submitted under a monthly budget.
+BUDGET_LOCK_FOLDER = "budget"

@@ -1,4 +1,4 @@
-"""The checks for a GPU, rehearsed without one: their own mistakes must not cost a GPU's time."""
+"""The checks for a GPU run on the CPU, to find errors in the checks themselves."""
 
 import json
 import subprocess
@@ -27,86 +27,90 @@ from gpu_kernels.models.manifest import ModelManifest, load_manifest
 from gpu_kernels.preprocessing.device_picture import DevicePicture
 
 BENCHMARKS = ROOT / "benchmarks"
-REHEARSED = {
+PASS_ON_CPU = {
     "kernels fit as opencv does",
-    "fitting uses the memorys bandwidth",
-    "heads are decoded as on the cpu",
-    "engines answer as the cpu does",
-    "looking ahead is faster than looking in turn",
-    "frames stay on the device and are those of the cpu",
-    "the pipeline finds the same",
-    "the pipeline finds the same in frames of the device",
+    "fitting reaches the memory bandwidth",
+    "boxes are decoded as on the cpu",
+    "engines agree with the cpu",
+    "pipelined inference is faster than sequential",
+    "frames on the device equal those of the cpu",
+    "the pipeline finds the same boxes",
+    "the pipeline finds the same boxes in frames of the device",
 }
 NEED_A_GPU = {
     "cubins are loaded",
-    "an engine for several gpus answers as its own",
-    "a damaged engine is built anew",
-    "too little memory halves the batch",
+    "a shared engine agrees with a separate one",
+    "a damaged engine is rebuilt",
+    "insufficient memory halves the batch",
 }
 
 
-def checks_run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_checks(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(BENCHMARKS / "gpu_checks.py"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=110)
 
 
-def test_every_check_passes_its_rehearsal_or_is_named_as_one_that_needs_a_gpu(
+def test_every_check_passes_on_the_cpu_or_needs_a_gpu(
     tmp_path: Path,
 ) -> None:
-    results = BENCHMARKS / "results"
-    before = sorted(results.glob("*")) if results.is_dir() else []
-    ended = checks_run("--rehearse", "--footage", str(tmp_path / "none"))
+    folder = BENCHMARKS / "results"
+    before = sorted(folder.glob("*")) if folder.is_dir() else []
+    ended = run_checks("--rehearse", "--footage", str(tmp_path / "none"))
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    told: dict[str, CheckResult] = {}
+    results: dict[str, CheckResult] = {}
     for line in ended.stdout.splitlines():
         name, _, content = line[8:].partition(": ")
-        told[name.strip()] = json.loads(content)
-    assert {name for name, each in told.items() if each["result"] == "passed"} == REHEARSED
-    left_out = {name for name, each in told.items() if each.get("why") == "needs a GPU"}
-    assert left_out == NEED_A_GPU
-    assert "not judged" in told["fitting uses the memorys bandwidth"]["aim"]
-    assert (sorted(results.glob("*")) if results.is_dir() else []) == before
+        results[name.strip()] = json.loads(content)
+    assert {name for name, each in results.items() if each["result"] == "passed"} == PASS_ON_CPU
+    skipped = {name for name, each in results.items() if each.get("reason") == "needs a GPU"}
+    assert skipped == NEED_A_GPU
+    assert "not judged" in results["fitting reaches the memory bandwidth"]["target"]
+    assert (sorted(folder.glob("*")) if folder.is_dir() else []) == before
 
 
-def test_without_a_gpu_and_without_a_rehearsal_one_line_says_so() -> None:
+def test_without_a_gpu_the_command_fails_with_one_line() -> None:
     if find_gpu() is not None:
         pytest.skip("this machine has a GPU")
-    ended = checks_run()
+    ended = run_checks()
     assert ended.returncode == 1
     (line,) = [line for line in ended.stderr.splitlines() if not line.startswith("Warp")]
     assert line.startswith("error: no GPU")
     assert ended.stdout == ""
 
 
-def test_whatever_goes_wrong_in_a_check_is_told_as_its_failure() -> None:
-    def breaks(bench: Bench) -> CheckResult:
-        raise ZeroDivisionError("of its own")
+def test_any_exception_of_a_check_is_its_failure() -> None:
+    def failing_check(bench: Bench) -> CheckResult:
+        raise ZeroDivisionError("a bug")
 
-    told = run_check(breaks, Bench(None, Path(), None))
-    assert told == {"result": "FAILED", "why": "ZeroDivisionError: of its own"}
+    result = run_check(failing_check, Bench(None, Path(), None))
+    assert result == {"result": "FAILED", "reason": "ZeroDivisionError: a bug"}
 
 
-def test_what_a_gpu_found_is_kept_as_each_check_ends(
+def test_results_of_a_gpu_are_saved_after_each_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A later one may take the process with it."""
-    kept = tmp_path / "gpu-nvidia-t4.json"
+    """A later check may crash the process."""
+    saved = tmp_path / "gpu-nvidia-t4.json"
 
     def first(bench: Bench) -> CheckResult:
         return {"figure": 1}
 
     def second(bench: Bench) -> CheckResult:
-        return {"told_before": json.loads(kept.read_text("utf-8"))["checks"]["first"]["figure"]}
+        return {"figure_before": json.loads(saved.read_text("utf-8"))["checks"]["first"]["figure"]}
 
     monkeypatch.setattr(gpu_checks, "RESULTS", tmp_path)
     monkeypatch.setattr(gpu_checks, "CHECKS", [first, second])
     gpu_checks.run_all(Bench(Gpu("NVIDIA T4", "sm_75", 1, 13000), tmp_path, None))
-    about = json.loads(kept.read_text("utf-8"))
-    assert (about["gpu"], about["arch"], about["driver_cuda"]) == ("NVIDIA T4", "sm_75", "13.0")
-    assert about["checks"]["second"]["told_before"] == 1
+    content = json.loads(saved.read_text("utf-8"))
+    assert (content["gpu"], content["arch"], content["driver_cuda"]) == (
+        "NVIDIA T4",
+        "sm_75",
+        "13.0",
+    )
+    assert content["checks"]["second"]["figure_before"] == 1
 
 
-# A check that cannot fail says nothing: each is given a device that is wrong in one thing
+# Each check must fail on a device with one defect
 
 DETECTOR = "megadetector-lite"
 SMALL = "ssd-mobilenet-v2-cam16"
@@ -117,113 +121,118 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(None, tmp_path, None)
 
 
-def test_a_picture_that_is_fitted_otherwise_than_opencv_does_fails() -> None:
+def test_pictures_fitted_differently_from_opencv_fail() -> None:
     manifest, picture = load_manifest(SMALL), synthetic_still(120, 160, 0)
     darker = picture - np.minimum(picture, 2)
     buffer = wp.array(darker.ravel(), dtype=wp.uint8, device="cpu")
-    shown = [DevicePicture(120, 160, 0, 160 * 3)]
-    with pytest.raises(CheckFailedError, match="differs from OpenCV's, in grey levels"):
-        gpu_check_kernels.fitted_alike(manifest, [picture], buffer, shown)
+    on_device = [DevicePicture(120, 160, 0, 160 * 3)]
+    with pytest.raises(CheckFailedError, match="differs from OpenCV, in grey levels"):
+        gpu_check_kernels.compare_fitting(manifest, [picture], buffer, on_device)
 
 
-def test_boxes_that_are_read_at_another_threshold_fail(
+def test_boxes_decoded_at_another_threshold_fail(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = load_manifest(DETECTOR)
-    rows = [gpu_check_engines.crowded()[:, :300]]
+    rows = [gpu_check_engines.crowded_rows()[:, :300]]
 
-    def stricter(manifest: ModelManifest, threshold: float) -> GpuBoxDecoder:
+    def strict_decoder(manifest: ModelManifest, threshold: float) -> GpuBoxDecoder:
         return GpuBoxDecoder(manifest, threshold * 1.5)
 
-    gpu_check_engines.heads_compared(bench, manifest, rows, [(720, 1280)] * 2)
-    monkeypatch.setattr(gpu_check_engines, "HeadsOnDevice", stricter)
-    with pytest.raises(CheckFailedError, match="without a partner"):
-        gpu_check_engines.heads_compared(bench, manifest, rows, [(720, 1280)] * 2)
+    gpu_check_engines.compare_decoding(bench, manifest, rows, [(720, 1280)] * 2)
+    monkeypatch.setattr(gpu_check_engines, "GpuBoxDecoder", strict_decoder)
+    with pytest.raises(CheckFailedError, match="without a match"):
+        gpu_check_engines.compare_decoding(bench, manifest, rows, [(720, 1280)] * 2)
 
 
-class OfTheNextPicture(OnnxRuntimeDeviceEngine):
-    """Gives each picture the answer of its neighbour."""
+class ShiftedPictures(OnnxRuntimeDeviceEngine):
+    """Returns for each picture the result of its neighbour."""
 
     def run(self, images: Any) -> list[Any]:
         return [np.roll(each, 1, axis=0) for each in super().run(images)]
 
 
-class OfTheNextBatch(OnnxRuntimeDeviceEngine):
-    """Gives a batch that was not waited for what came after it, as if lanes shared a buffer."""
+class ShiftedBatches(OnnxRuntimeDeviceEngine):
+    """Returns the latest result for a pending batch, as if slots shared a buffer."""
 
     def start(self, count: int, fill: Any, read: Any) -> Callable[[], list[Any]]:
         self._latest = super().start(count, fill, read)
         return lambda: self._latest()
 
 
-class Blind(OnnxRuntimeDeviceEngine):
-    """Is given no pictures."""
+class EmptyInput(OnnxRuntimeDeviceEngine):
+    """Receives no pictures."""
 
     def start(self, count: int, fill: Any, read: Any) -> Callable[[], list[Any]]:
         return super().start(count, lambda *_: None, read)
 
 
-class BenchOf(Bench):
-    """With engines of another kind."""
+class DefectiveBench(Bench):
+    """A bench with defective engines."""
 
     kind: type[OnnxRuntimeDeviceEngine]
 
     def engine(self, manifest: ModelManifest) -> Any:
-        return self.kind(manifest, "cpu", 3, self.notes.append)
+        return self.kind(manifest, "cpu", 3, self.warnings.append)
 
     def open_engine(self, manifest: ModelManifest, kind: Any, *rest: Any) -> Engine:
         if kind == "tensorrt":
-            return self.kind(manifest, "cpu", 3, self.notes.append)
+            return self.kind(manifest, "cpu", 3, self.warnings.append)
         return super().open_engine(manifest, kind, *rest)
 
 
-def bench_of(kind: type[OnnxRuntimeDeviceEngine], folder: Path) -> Bench:
-    bench = BenchOf(None, folder, None)
+def defective_bench(kind: type[OnnxRuntimeDeviceEngine], folder: Path) -> Bench:
+    bench = DefectiveBench(None, folder, None)
     bench.kind = kind
     return bench
 
 
-def test_an_engine_that_mixes_up_its_pictures_fails(tmp_path: Path) -> None:
-    bench, manifest = bench_of(OfTheNextPicture, tmp_path), load_manifest(DETECTOR)
-    images, sizes = gpu_check_engines.images_of(bench, manifest)
+def test_an_engine_that_swaps_pictures_fails(tmp_path: Path) -> None:
+    bench, manifest = defective_bench(ShiftedPictures, tmp_path), load_manifest(DETECTOR)
+    images, sizes = gpu_check_engines.model_input(bench, manifest)
     engine = bench.engine(manifest)
-    total = gpu_check_engines.answers_compared(bench, manifest, engine, images, sizes)
+    total = gpu_check_engines.compare_with_cpu(bench, manifest, engine, images, sizes)
     assert total.unmatched
 
 
-def test_an_engine_that_mixes_up_what_was_started_ahead_fails(tmp_path: Path) -> None:
-    with pytest.raises(CheckFailedError, match="looking ahead finds other boxes"):
-        gpu_check_engines.looking_ahead_is_faster_than_looking_in_turn(
-            bench_of(OfTheNextBatch, tmp_path)
+def test_an_engine_that_swaps_pending_batches_fails(tmp_path: Path) -> None:
+    with pytest.raises(CheckFailedError, match="pipelined inference finds other boxes"):
+        gpu_check_engines.pipelined_inference_is_faster_than_sequential(
+            defective_bench(ShiftedBatches, tmp_path)
         )
 
 
-def test_a_clip_that_the_device_leaves_to_the_cpu_fails(tmp_path: Path, make_video: Any) -> None:
-    class OddClip(Bench):
+def test_a_clip_decoded_by_the_cpu_fails(tmp_path: Path, make_video: Any) -> None:
+    class OddSizedClip(Bench):
         def clip(self) -> Path:
             return make_video(tmp_path / "odd.avi", frames=3, size=(65, 49))
 
     with pytest.raises(CheckFailedError, match="not the device: odd sizes have no NV12"):
-        gpu_check_pipeline.frames_stay_on_the_device_and_are_those_of_the_cpu(
-            OddClip(None, tmp_path, None)
+        gpu_check_pipeline.frames_on_the_device_equal_those_of_the_cpu(
+            OddSizedClip(None, tmp_path, None)
         )
 
 
-def test_a_pipeline_that_sees_nothing_on_the_device_fails(tmp_path: Path) -> None:
+def test_a_pipeline_without_input_on_the_device_fails(tmp_path: Path) -> None:
     with pytest.raises(CheckFailedError, match="clear boxes"):
-        gpu_check_pipeline.the_pipeline_finds_the_same(bench_of(Blind, tmp_path))
+        gpu_check_pipeline.the_pipeline_finds_the_same_boxes(defective_bench(EmptyInput, tmp_path))
 
 
-def test_a_speed_is_judged_on_a_gpu_alone(bench: Bench) -> None:
+def test_speed_is_judged_only_on_a_gpu(bench: Bench) -> None:
     on_gpu = Bench(Gpu("a GPU", "sm_90", 1, 13000), bench.work, None)
-    assert bench.judged({"share": 0.1}, False, "0.7") == {"share": 0.1, "aim": "0.7, not judged"}
-    assert on_gpu.judged({"share": 0.8}, True, "0.7") == {"share": 0.8, "aim": "0.7"}
-    with pytest.raises(CheckFailedError, match=r"0\.1.*aim: 0\.7"):
-        on_gpu.judged({"share": 0.1}, False, "0.7")
+    assert bench.judge_speed({"share": 0.1}, False, "0.7") == {
+        "share": 0.1,
+        "target": "0.7, not judged",
+    }
+    assert on_gpu.judge_speed({"share": 0.8}, True, "0.7") == {"share": 0.8, "target": "0.7"}
+    with pytest.raises(CheckFailedError, match=r"0\.1.*target: 0\.7"):
+        on_gpu.judge_speed({"share": 0.1}, False, "0.7")
 
 
-def test_on_a_gpu_that_tensorrt_does_not_know_what_needs_it_is_left_out(bench: Bench) -> None:
-    unknown = Bench(Gpu("a GPU", "sm_90", 1, 13000), bench.work, None, "GPUs sm_90 are not known")
-    with pytest.raises(CheckSkippedError, match="GPUs sm_90 are not known"):
-        gpu_check_engines.a_damaged_engine_is_built_anew(unknown)
-    assert unknown.judged({}, False, "ahead", of_tensorrt=True) == {"aim": "ahead, not judged"}
+def test_checks_that_need_tensorrt_are_skipped_on_unsupported_gpus(bench: Bench) -> None:
+    unsupported = Bench(Gpu("a GPU", "sm_90", 1, 13000), bench.work, None, "no support of sm_90")
+    with pytest.raises(CheckSkippedError, match="no support of sm_90"):
+        gpu_check_engines.a_damaged_engine_is_rebuilt(unsupported)
+    assert unsupported.judge_speed({}, False, "ahead", needs_tensorrt=True) == {
+        "target": "ahead, not judged"
+    }

@@ -27,14 +27,15 @@ from odins_ravne_assets.hugin.exports.megadetector import write_megadetector_jso
 from odins_ravne_assets.hugin.exports.observations_csv import write_observations_csv
 from resources.settings.profile import Privacy
 from resources.settings.project import Project
-from resources.storage.layout import STAGE3_FOLDER
+from resources.storage.layout import (
+    CAMTRAP_DP_FOLDER,
+    MEGADETECTOR_FILE,
+    OBSERVATIONS_CSV,
+    OBSERVATIONS_PARQUET,
+    STAGE3_FOLDER,
+)
 from resources.storage.object_store import ObjectStore
 
-MEGADETECTOR_FILE = "megadetector.json"
-MEGADETECTOR_JSON = f"{STAGE3_FOLDER}/{MEGADETECTOR_FILE}"
-OBSERVATIONS_CSV = "observations.csv"
-OBSERVATIONS_PARQUET = "observations.parquet"
-CAMTRAP_DP_FOLDER = "camtrap-dp"
 CAMTRAP_DP_FILES = tuple(
     f"{CAMTRAP_DP_FOLDER}/{name}"
     for name in (*(f"{t}.csv" for t in CAMTRAP_DP_TABLES), "datapackage.json")

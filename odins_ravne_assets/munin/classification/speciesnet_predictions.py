@@ -32,6 +32,7 @@ from odins_ravne_assets.munin.classification.labelled_boxes import (
 )
 from odins_ravne_assets.munin.tables.journal import Row, Stage1Journal, Stage2Journal
 from resources.errors import ModelError
+from resources.storage.layout import PREDICTIONS_FOLDER
 from resources.storage.object_store import ObjectStore
 
 # Least intersection over union of two detectors' boxes of the same animal.
@@ -39,7 +40,7 @@ MIN_IOU = 0.5
 MAX_LABELS = 5
 NO_PREDICTION = "no prediction"
 # The key of saved predictions; replaces the path of the file in `models.classifier`.
-STORED_KEY = re.compile(r"predictions/(?P<hash>[0-9a-f]{64})\.json")
+STORED_KEY = re.compile(PREDICTIONS_FOLDER + r"/(?P<hash>[0-9a-f]{64})\.json")
 WHOLE_PICTURE = "0"
 
 Json = dict[str, Any]
@@ -74,7 +75,7 @@ def save_predictions(name: str, output: ObjectStore) -> str:
     if STORED_KEY.fullmatch(name):
         return name
     predictions = Predictions(name)
-    key = f"predictions/{predictions.hash}.json"
+    key = f"{PREDICTIONS_FOLDER}/{predictions.hash}.json"
     if not output.exists(key):
         output.write_bytes(key, predictions.data)
     return key

@@ -24,7 +24,7 @@ from resources.batch.launch_record import (
 )
 from resources.batch.names import Queue
 from resources.batch.outcome import AttemptOutcome
-from resources.launch.batch_step import BUDGET_LOCK_FOLDER, without_budgets
+from resources.launch.batch_step import without_budgets
 from resources.launch.budget import (
     Spending,
     budget_of,
@@ -37,6 +37,7 @@ from resources.ledger.table import LEDGER_SCHEMA, write_ledger
 from resources.pricing.economics import Offer, Overheads, on_demand_usd, spot_usd
 from resources.sandbox.wire.protocol import AwsRequest
 from resources.settings.profile import CostOptimization, Pipeline, Profile
+from resources.storage.layout import BUDGET_LOCK_FOLDER
 from resources.storage.local_store import LocalStore
 
 OFFERS = [
