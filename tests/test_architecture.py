@@ -70,7 +70,7 @@ MAY_IMPORT = {
         "ahead_of_time.py": "models device engines resources/errors.py resources/storage",
     },
     "odins_ravne_assets": {
-        "instance_home.py": "resources/errors.py",
+        "instance_home.py": "resources/errors.py storage",
         "page": "",
         "munin/progress.py": "",
         "munin/tables": f"gpu_kernels/models {STORE}",

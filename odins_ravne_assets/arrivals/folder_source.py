@@ -103,9 +103,10 @@ def _media(root: Path, closed: dict[str, QuarantinedUpload]) -> Iterator[tuple[s
     def note(key: str, reason: str) -> None:
         closed[key] = QuarantinedUpload(key, f"cannot be listed: {reason}")
 
-    for found in LocalStore(root).list("", on_error=note):
+    store = LocalStore(root)
+    for found in store.list("", on_error=note):
         try:
-            changed = (root / found.key).stat().st_ctime_ns
+            changed = store.path(found.key).stat().st_ctime_ns
         except OSError:
             continue  # deleted meanwhile: the next scan sees the rest
         yield found.key, (found.key, found.size, found.modified_ns), changed

@@ -6,9 +6,10 @@ import os
 import shutil
 import tempfile
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
@@ -48,52 +49,62 @@ def local_path(url: str) -> Path:
 
 
 class LocalStore:
-    """An object store in a folder of this machine."""
+    """An object store in a folder of this machine.
+
+    Keys are in Unicode's form NFC. The same name may be in another form on disk: macOS stores NFD.
+    """
 
     def __init__(self, root: Path) -> None:
-        self.root = Path(os.path.abspath(root))  # noqa: PTH100 (keeps symlinks)
-        self.url = self.root.as_uri()
+        given = Path(os.path.abspath(root))  # noqa: PTH100 (keeps symlinks)
+        self.root = _on_disk(given)
+        self.url = given.as_uri()
+
+    def path(self, key: str) -> Path:
+        """Return the path of an object's file, with its names as the disk has them."""
+        return _on_disk(self.root / checked_key(key, self.url))
 
     def list(self, prefix: str = "", on_error: OnListError | None = None) -> Iterator[StoredObject]:
         """See ObjectStore. Symbolic links are followed, but not into a parent folder (a cycle)."""
-        yield from self._walk(self._path(prefix) if prefix else self.root, on_error, ())
+        folder = self.path(prefix) if prefix else self.root
+        yield from self._walk(folder, PurePosixPath(prefix), on_error, ())
 
     def _walk(
-        self, folder: Path, on_error: OnListError | None, parents: tuple[tuple[int, int], ...]
+        self,
+        folder: Path,
+        key: PurePosixPath,
+        on_error: OnListError | None,
+        parents: tuple[tuple[int, int], ...],
     ) -> Iterator[StoredObject]:
         try:
             stat = folder.stat()
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            entries = _named_entries(folder)
         except FileNotFoundError:
             return
         except OSError as error:
             if on_error is None:
                 raise self._store_error("list", str(folder), error) from None
-            on_error(self._key(folder), error.strerror or str(error))
+            on_error(str(key), error.strerror or str(error))
             return
         identity = (stat.st_dev, stat.st_ino)
         if identity in parents:
             return
-        for entry in entries:
+        for name, entry in entries:
             try:
                 is_folder, found = entry.is_dir(), entry.stat()
             except OSError as error:
                 # Deleted since it was listed, or a broken link: there is no object. Only a lack
                 # of permission is reported.
                 if on_error is not None and error.errno in {errno.EACCES, errno.EPERM}:
-                    on_error(self._key(Path(entry.path)), error.strerror or str(error))
+                    on_error(str(key / name), error.strerror or str(error))
                 continue
             if is_folder:
-                yield from self._walk(Path(entry.path), on_error, (*parents, identity))
-            elif not is_internal_file(entry.name):
-                yield StoredObject(self._key(Path(entry.path)), found.st_size, found.st_mtime_ns)
-
-    def _key(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
+                yield from self._walk(Path(entry.path), key / name, on_error, (*parents, identity))
+            elif not is_internal_file(name):
+                yield StoredObject(str(key / name), found.st_size, found.st_mtime_ns)
 
     def folders(self, prefix: str = "") -> Iterator[str]:
         """See ObjectStore."""
-        folder = self._path(prefix) if prefix else self.root
+        folder = self.path(prefix) if prefix else self.root
         try:
             yield from sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
         except FileNotFoundError:
@@ -112,12 +123,12 @@ class LocalStore:
 
     def exists(self, key: str) -> bool:
         """See ObjectStore."""
-        return self._path(key).is_file()
+        return self.path(key).is_file()
 
     def read_bytes(self, key: str) -> bytes:
         """See ObjectStore."""
         try:
-            return self._path(key).read_bytes()
+            return self.path(key).read_bytes()
         except OSError as error:
             raise self._store_error("read", key, error) from None
 
@@ -129,14 +140,14 @@ class LocalStore:
     def delete(self, key: str) -> None:
         """See ObjectStore."""
         try:
-            self._path(key).unlink(missing_ok=True)
+            self.path(key).unlink(missing_ok=True)
         except OSError as error:
             raise self._store_error("delete", key, error) from None
 
     @contextmanager
     def reading(self, key: str) -> Iterator[Path]:
         """See ObjectStore."""
-        path = self._path(key)
+        path = self.path(key)
         if not path.is_file():
             raise StoreError(f"{path}: no such file")
         yield path
@@ -148,7 +159,7 @@ class LocalStore:
     @contextmanager
     def writing(self, key: str) -> Iterator[Path]:
         """See ObjectStore. Data is flushed before the rename, so that a power cut loses no part."""
-        target = self._path(key)
+        target = self.path(key)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(
@@ -206,9 +217,6 @@ class LocalStore:
                 if name.startswith(PARTIAL_PREFIX):
                     (Path(folder) / name).unlink(missing_ok=True)
 
-    def _path(self, key: str) -> Path:
-        return self.root / checked_key(key, self.url)
-
     def _store_error(self, action: str, key: str, error: OSError) -> StoreError:
         if error.errno in NO_SPACE_ERRNOS:
             return StoreError(
@@ -216,6 +224,37 @@ class LocalStore:
                 "finished work is saved"
             )
         return StoreError(f"{self.root}: cannot {action} {key}: {error.strerror or error}")
+
+
+def _named_entries(folder: Path) -> "list[tuple[str, os.DirEntry[str]]]":
+    """Return the entries of a folder, by the names that keys have, in order.
+
+    A name is in NFC, unless another file of the folder has that name: no two are merged.
+    """
+    entries = {entry.name: entry for entry in os.scandir(folder)}
+    named = dict(entries)
+    for name in sorted(name for name in entries if not name.isascii()):
+        normal = unicodedata.normalize("NFC", name)
+        if normal not in named:
+            named[normal] = named.pop(name)
+    return sorted(named.items(), key=lambda item: item[0])
+
+
+def _on_disk(path: Path) -> Path:
+    """Return a path with each name in the Unicode form that the disk has; itself if it is new."""
+    if str(path).isascii() or os.path.lexists(path):
+        return path
+    parent, name = _on_disk(path.parent), path.name
+    for known in (name, unicodedata.normalize("NFD", name)):
+        if os.path.lexists(parent / known):
+            return parent / known
+    normal = unicodedata.normalize("NFC", name)
+    try:
+        listed = sorted(os.listdir(parent))  # noqa: PTH208 (names)
+    except OSError:
+        listed = []
+    mixed = (each for each in listed if unicodedata.normalize("NFC", each) == normal)
+    return parent / next(mixed, name)
 
 
 def _flush_to_disk(path: Path) -> None:

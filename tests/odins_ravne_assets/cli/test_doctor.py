@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from command_line import Ended, Munin
+from command_line import CompletedCommand, Munin
 from media_files import write_picture
 
 from gpu_kernels.models.manifest import load_manifest
@@ -28,7 +28,7 @@ sys.meta_path.insert(0, Absent())
 """
 
 
-def levels(ended: Ended) -> dict[str, str]:
+def levels(ended: CompletedCommand) -> dict[str, str]:
     """The level of each subject in the output."""
     return {line[9:23].strip(): line[:9].strip() for line in ended.out.splitlines()}
 

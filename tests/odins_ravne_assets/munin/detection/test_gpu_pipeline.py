@@ -56,9 +56,9 @@ from resources.storage.local_store import LocalStore
 PLAN = SamplingPlan("every", 1.0, 2, True, 0.002)
 
 
-def on_device(name: str, most: int = 3) -> OnnxRuntimeDeviceEngine:
+def on_device(name: str, max_batch: int = 3) -> OnnxRuntimeDeviceEngine:
     """Load a model whose input and outputs are accessed by kernels."""
-    return OnnxRuntimeDeviceEngine(load_manifest(name), "cpu", most, pytest.fail, 2)
+    return OnnxRuntimeDeviceEngine(load_manifest(name), "cpu", max_batch, pytest.fail, 2)
 
 
 def decoded(path: Path, size: tuple[int, int], device: str | None) -> list[Frame]:
@@ -383,7 +383,7 @@ def test_a_real_clip_has_the_same_boxes_and_crops_on_the_device(
     total = Agreement()
     for one, other in zip(some, others, strict=True):
         total += compare_boxes(as_boxes(one), as_boxes(other), 0.25)
-    assert total.compared > 4 and total.holds, total
+    assert total.compared > 4 and total.within_tolerance, total
     number = next(n for n in range(1, len(some)) if some[n])
     crops = [
         read_crop(encode_crop(cut)["jpeg"]).astype(int)
