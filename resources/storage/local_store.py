@@ -245,16 +245,18 @@ def _on_disk(path: Path) -> Path:
     if str(path).isascii() or os.path.lexists(path):
         return path
     parent, name = _on_disk(path.parent), path.name
-    for known in (name, unicodedata.normalize("NFD", name)):
-        if os.path.lexists(parent / known):
-            return parent / known
+    if name.isascii() or os.path.lexists(parent / name):
+        return parent / name
+    decomposed = unicodedata.normalize("NFD", name)
+    if os.path.lexists(parent / decomposed):
+        return parent / decomposed
     normal = unicodedata.normalize("NFC", name)
     try:
         listed = sorted(os.listdir(parent))  # noqa: PTH208 (names)
     except OSError:
         listed = []
-    mixed = (each for each in listed if unicodedata.normalize("NFC", each) == normal)
-    return parent / next(mixed, name)
+    same = (each for each in listed if unicodedata.normalize("NFC", each) == normal)
+    return parent / next(same, name)
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -255,7 +255,7 @@ def test_terminating_a_run_ends_its_worker(
     wait_for("its worker", lambda: munin.processes(worker), 10)
     terminate(browser, run_id)
     wait_for(
-        "a line that says so", lambda: "stopped; what is finished is kept" in log(munin, run_id), 30
+        "a line that says so", lambda: "stopped; finished work is kept" in log(munin, run_id), 30
     )
     wait_for("the worker's end", lambda: not munin.processes(worker), STOP_TIMEOUT_SECONDS)
     wait_for("the run's end", lambda: canceled(ui, run_id), STOP_TIMEOUT_SECONDS)
