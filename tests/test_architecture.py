@@ -17,6 +17,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("resources", "gpu_kernels", "odins_ravne_assets", "profiles")
+# Everything that a worker imports before its first stage.
+WORKER = "import odins_ravne_assets.worker.__main__, odins_ravne_assets.worker.pipes_worker"
 HEAVY = {"cv2", "onnxruntime", "av", "warp", "tensorrt", "PIL", "matplotlib"}
 MOST_MODULES, MOST_LINES = 25, 450
 
@@ -262,17 +264,14 @@ def test_loading_the_code_location_loads_nothing_heavy() -> None:
 
 
 def test_the_worker_imports_no_dagster_but_pipes() -> None:
-    loaded = modules_after("import odins_ravne_assets.worker.__main__")
+    loaded = modules_after(WORKER)
     assert "dagster_pipes" in loaded
     assert not loaded & {"dagster", "dagster_shared", "boto3"}
 
 
 def test_the_worker_starts_within_a_second_and_a_half_of_cpu_time() -> None:
     """A rented machine is paid for meanwhile. 0.6 s as a rule; engines are imported when used."""
-    code = (
-        "import sys, time, odins_ravne_assets.worker.__main__\n"
-        "print('onnxruntime' in sys.modules, time.process_time())"
-    )
+    code = f"{WORKER}\nimport sys, time\nprint('onnxruntime' in sys.modules, time.process_time())"
 
     def seconds() -> float:
         done = subprocess.run(
@@ -286,7 +285,7 @@ def test_the_worker_starts_within_a_second_and_a_half_of_cpu_time() -> None:
 
 
 def test_the_worker_loads_plotting_libraries_only_to_plot() -> None:
-    loaded = modules_after("import odins_ravne_assets.worker.__main__")
+    loaded = modules_after(WORKER)
     assert not loaded & {"matplotlib", "jinja2"}
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from odins_ravne_assets.munin.media.camera_clock import camera_clocks
 from odins_ravne_assets.munin.media.footage import FootageCounts, refresh_media_table
 from odins_ravne_assets.munin.media.media_files import kind_by_name
+from odins_ravne_assets.munin.media.media_table import case_conflicts
 from odins_ravne_assets.munin.media.probe_client import ProbeClient
 from odins_ravne_assets.munin.tables import checks
 from odins_ravne_assets.worker.asset_metadata import deployment_metadata, footage_metadata
@@ -40,6 +41,7 @@ def run_footage(context: StepContext) -> StageResult:
             camera_clocks(stage0.clock_corrections, deployments),
             on_progress,
         )
+    _warn_of_case_conflicts(context)
     deployment = deployment_metadata(deployments, datetime.now())
     return StageResult(
         footage_metadata(context.output, counts.ignored, context.footage.url, deployment),
@@ -61,4 +63,14 @@ def _require_media(footage: ObjectStore) -> None:
         raise StoreError(
             f"{footage.url}: holds no pictures or videos; name the folder with the "
             "footage, and see that its card or disk is mounted"
+        )
+
+
+def _warn_of_case_conflicts(context: StepContext) -> None:
+    conflicts = case_conflicts(context.output)
+    if conflicts:
+        one, other = conflicts[0]
+        context.reporter.warning(
+            f"{len(conflicts)} media differ from another only by case, such as {other} from {one}: "
+            "a copy on macOS or Windows would hold one of both; rename them"
         )

@@ -126,3 +126,18 @@ def known_files(store: ObjectStore) -> set[tuple[str, int, int]]:
         return set()
     with store.reading(MEDIA_TABLE) as path:
         return set(pl.read_parquet(path, columns=["path", "bytes", "modified_ns"]).iter_rows())
+
+
+def case_conflicts(store: ObjectStore) -> list[tuple[str, str]]:
+    """Return pairs of paths that are one file on a case-insensitive disk: macOS, Windows.
+
+    Paths that differ only in their Unicode form count too.
+    """
+    folded = pl.col("path").str.normalize("NFC").str.to_lowercase()
+    with store.reading(MEDIA_TABLE) as path:
+        # Hashes first: a few bytes for each medium.
+        media = pl.scan_parquet(path).select("path", digest=folded.hash())
+        counts = media.group_by("digest").agg(count=pl.len()).filter(pl.col("count") > 1)
+        alike = media.join(counts, on="digest", how="semi").collect(engine="streaming")
+    groups = alike.group_by(folded.alias("folded")).agg(pl.col("path").sort())["path"]
+    return sorted((group[0], other) for group in groups for other in group[1:])

@@ -4,12 +4,14 @@ A file that is present and equal is skipped, an interrupted download is resumed
 (`ObjectStore.download_to`). Nothing is ever deleted.
 """
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from resources.errors import StoreError
 from resources.storage.object_store import ObjectStore, StoredObject, checked_key
 
 PARALLEL_FILES = 8
@@ -46,9 +48,11 @@ def download_all(
         on_progress: called in this thread, at least twice a second.
 
     Raises:
-        StoreError: an object cannot be read or is damaged, or the disk is full. Files that were
-            downloaded before are not downloaded again, nor are they after an interrupt.
+        StoreError: two paths differ only by case; or an object cannot be read or is damaged, or the
+            disk is full. Files that were downloaded before are not downloaded again, nor are they
+            after an interrupt.
     """
+    _refuse_case_conflicts(items)
     progress = TransferProgress(len(items), sum(item.found.size for item in items))
     on_progress(progress)
     threads = ThreadPoolExecutor(PARALLEL_FILES, thread_name_prefix="download")
@@ -69,3 +73,12 @@ def download_all(
     finally:
         threads.shutdown(cancel_futures=True)
     return progress
+
+
+def _refuse_case_conflicts(items: Sequence[DownloadItem]) -> None:
+    """Refuse two paths that are one file on a case-insensitive disk: macOS, Windows."""
+    paths: dict[str, str] = {}
+    for item in items:
+        other = paths.setdefault(unicodedata.normalize("NFC", item.to).casefold(), item.to)
+        if other != item.to:
+            raise StoreError(f"{other} and {item.to} differ only by case; rename one of them")

@@ -323,6 +323,15 @@ def test_a_folder_is_taken_when_it_has_not_changed_for_a_while(folder: Folder) -
     assert not scan.run_requests
 
 
+def test_names_as_macos_writes_them_are_found_and_equal_those_of_the_table(folder: Folder) -> None:
+    folder.put("a/e\u0301/1.jpg", b"x", date=1_700_000_000)
+    folder.put("a/e\u0301/2.jpg")
+    folder.tables["a"] = {("é/1.jpg", 1, 1_700_000_000 * 10**9)}
+    _, cursor = folder.scan_once("", 0)
+    scan, _ = folder.scan_once(cursor, 600)
+    assert [(request.camera_id, request.files) for request in scan.run_requests] == [("a", 1)]
+
+
 def test_a_half_copied_file_is_not_taken_though_its_date_is_the_originals(folder: Folder) -> None:
     folder.put("a/1.mp4", b"x" * 100, date=1_700_000_000)
     _, cursor = folder.scan_once("", 0)

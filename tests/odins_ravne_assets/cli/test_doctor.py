@@ -8,7 +8,7 @@ import pytest
 from command_line import CompletedCommand, Munin
 from media_files import write_picture
 
-from gpu_kernels.models.manifest import load_manifest
+from gpu_kernels.models.manifest import SHIPPED_MODELS, load_manifest
 from odins_ravne_assets.cli import doctor
 from odins_ravne_assets.cli.doctor import GIB, check_disk, check_models, check_port, check_python
 
@@ -101,11 +101,11 @@ def test_a_cloud_profile_without_credentials_is_a_problem(tmp_path: Path) -> Non
 
 def test_a_damaged_model_is_named(tmp_path: Path) -> None:
     shipped = load_manifest("megadetector-lite")
-    for path in shipped.files():
+    for path in shipped.files:
         shutil.copy(path, tmp_path / path.name)
-    manifest = Path(shutil.copy(shipped.path, tmp_path / shipped.path.name))
+    manifest = shutil.copy(SHIPPED_MODELS / "megadetector-lite.toml", tmp_path)
     (damaged := next(tmp_path.glob("*.onnx"))).write_bytes(b"damaged")
-    (finding,) = check_models([str(manifest)])
+    (finding,) = check_models([manifest])
     assert finding.level == "problem"
     assert damaged.name in finding.text
 

@@ -26,9 +26,9 @@ from odins_ravne_assets.results.download import (
 from resources.errors import StoreError, UsageError
 from resources.settings.profile import Privacy, Stage3
 from resources.storage.local_store import LocalStore
-from resources.storage.object_store import ObjectStore
+from resources.storage.object_store import ObjectStore, StoredObject
 from resources.storage.s3.store import S3Store
-from resources.storage.transfer.download import TransferProgress
+from resources.storage.transfer.download import DownloadItem, TransferProgress, download_all
 from tests.odins_ravne_assets.hugin.report.test_page import NIGHT, a_week
 
 LARGE = "tables/media.parquet"
@@ -95,6 +95,14 @@ def test_the_output_of_one_camera_can_be_downloaded(
 ) -> None:
     download(S3Store(f"{cloud.url}/week", s3.clients()), tmp_path)
     assert (tmp_path / "camera7/stage3/observations.parquet").exists()
+
+
+def test_two_files_that_a_disk_of_macos_would_merge_are_refused(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    items = [DownloadItem(StoredObject(key, 1, 0), key) for key in ("a/É.csv", "a/e\u0301.csv")]
+    with pytest.raises(StoreError, match=r"a/É\.csv and a/.*\.csv differ only by case"):
+        download_all(store, items, tmp_path / "to", lambda progress: None)
+    assert not (tmp_path / "to").exists()
 
 
 def test_an_interrupted_file_is_resumed(

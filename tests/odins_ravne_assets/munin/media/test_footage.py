@@ -7,27 +7,35 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 import pytest
 
+from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.munin.media.camera_clock import CameraClocks, camera_clocks
 from odins_ravne_assets.munin.media.footage import FootageCounts, read_footage, refresh_media_table
 from odins_ravne_assets.munin.media.media_table import (
     StoredMedia,
+    case_conflicts,
     open_media_table,
     write_media_table,
 )
 from odins_ravne_assets.munin.media.probe import Probe
 from odins_ravne_assets.munin.media.probe_process import probe_media
 from odins_ravne_assets.munin.tables.schemas import MEDIA
+from odins_ravne_assets.worker.context import StepContext
+from odins_ravne_assets.worker.footage_stage import run_footage
 from resources.errors import StoreError
 from resources.settings.clock_corrections import read_clock_corrections
+from resources.settings.loader import load_profile
 from resources.settings.profile import Stage0
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import StoredObject, key_order
@@ -119,6 +127,57 @@ def put(card: Card, make_picture: Any) -> Callable[..., Path]:
 def set_modified(path: Path, time: str) -> None:
     seconds = int(datetime.fromisoformat(time).timestamp())
     os.utime(path, ns=(seconds * 10**9, seconds * 10**9))
+
+
+# Names
+
+
+def test_a_medium_whose_name_changes_its_unicode_form_is_the_same_medium(
+    card: Card, put: Any
+) -> None:
+    """As when a card that macOS wrote is processed on Linux next."""
+    names = ["Forêt/é.jpg", "Forêt/z.jpg", "zone.jpg", "Zürich.jpg"]
+    for shift, name in enumerate(names):
+        put(unicodedata.normalize("NFD", name), shift)
+    rows = card.refresh()
+    assert rows.keys() == set(names)
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert card.refresh() == rows
+    assert card.footage.opened == []
+    for path in sorted(card.footage.root.rglob("*"), reverse=True):
+        path.rename(path.with_name(unicodedata.normalize("NFC", path.name)))
+    assert card.refresh() == rows
+    assert card.footage.opened == []
+
+
+def test_names_that_differ_only_by_case_or_unicode_form_are_found(card: Card, put: Any) -> None:
+    decomposed = unicodedata.normalize("NFD", "é.jpg")
+    names = ["DCIM/a.jpg", "DCIM/A.JPG", "dcim/a.jpg", "é.jpg", decomposed, "É.jpg", "other.jpg"]
+    for shift, name in enumerate(names):
+        put(name, shift)
+    assert card.refresh().keys() == set(names)
+    assert case_conflicts(card.results) == [
+        ("DCIM/A.JPG", "DCIM/a.jpg"),
+        ("DCIM/A.JPG", "dcim/a.jpg"),
+        (decomposed, "É.jpg"),
+        (decomposed, "é.jpg"),
+    ]
+
+
+def test_stage_0_warns_of_names_that_differ_only_by_case(card: Card, put: Any) -> None:
+    warnings: list[str] = []
+    reporter = SimpleNamespace(warning=warnings.append, progress=lambda progress: None)
+    camera = Camera("ridge-7", card.footage.url, card.results.url)
+    context = StepContext(camera, load_profile("local"), reporter, threading.Event())  # type: ignore[arg-type]
+    put("a.jpg")
+    run_footage(context)
+    assert not [text for text in warnings if "case" in text]
+    put("A.jpg", 1)
+    run_footage(context)
+    assert [text for text in warnings if "case" in text] == [
+        "1 media differ from another only by case, such as a.jpg from A.jpg: a copy on macOS or "
+        "Windows would hold one of both; rename them"
+    ]
 
 
 # Rows
