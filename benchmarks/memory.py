@@ -23,8 +23,8 @@ import numpy as np
 import psutil
 from stage_runner import run_stages
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
-from demo_footage import read_sample
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from odins_ravne_assets.demo.footage import read_sample
 
 PICTURES = 16  # different pictures, which are copied
 SIZE = (320, 240)
@@ -36,7 +36,7 @@ def make_footage(folder: Path, count: int) -> None:
     """Write small stills of a lawn, some with a cat, in folders of 5,000 as cameras do."""
     cat, lawn = (
         cv2.resize(read_sample(name, (1280, 960)), SIZE, interpolation=cv2.INTER_AREA)
-        for name in ("chelsea.png", "grass.png")
+        for name in ("cat", "grass")
     )
     originals = []
     for number in range(PICTURES):

@@ -2,9 +2,8 @@
 
     python benchmarks/report_page.py --visits 10000
 
-Pictures are crops of the demo's sample pictures (scikit-image: pip install -r
-requirements-demo.txt --no-deps), encoded like thumbnails. Without chromium and chromedriver, only
-the size is measured.
+Pictures are crops of the demo's sample pictures, encoded like thumbnails. Without chromium and
+chromedriver, only the size is measured.
 """
 
 import argparse
@@ -20,12 +19,11 @@ import cv2
 import polars as pl
 import psutil
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
-from demo_footage import samples_folder
 from ui_browser import Browser, missing_browser, open_browser
 
+from odins_ravne_assets.demo.footage import read_sample
 from odins_ravne_assets.hugin.report.camera_results import COST_COLUMNS, CameraResults
 from odins_ravne_assets.hugin.report.page import write_report_page
 from odins_ravne_assets.hugin.report.sampling_effort import sampling_effort
@@ -40,8 +38,7 @@ START = datetime(2026, 3, 1)
 
 def pictures(rng: random.Random) -> list[bytes]:
     """Return random crops of the sample pictures as WebP."""
-    names = ("chelsea.png", "astronaut.png")
-    samples_bgr = [cv2.imread(str(samples_folder() / name), cv2.IMREAD_COLOR) for name in names]
+    samples_bgr = [read_sample(name, (512, 384)) for name in ("cat", "astronaut")]
     encoded = []
     for _ in range(PICTURES):
         picture = rng.choice(samples_bgr)

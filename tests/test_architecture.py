@@ -73,6 +73,7 @@ MAY_IMPORT = {
     },
     "odins_ravne_assets": {
         "instance_home.py": "resources/errors.py storage",
+        "demo": "",
         "page": "",
         "munin/progress.py": "",
         "munin/tables": f"gpu_kernels/models {STORE}",
@@ -99,7 +100,7 @@ MAY_IMPORT = {
         "costs": f"{DATA} hugin/identification {MUNIN} retention {CLOUD}",
         "worker": f"{DATA} {HUGIN} {MUNIN} {MODELS} batch {STORE}",
         "defs": f"{DATA} {MUNIN} gpu_kernels/engines runs results costs launch retention {CLOUD}",
-        "cli": f"{DATA} {HUGIN} {MUNIN} {MODELS} gpu_kernels/ahead_of_time.py runs results costs "
+        "cli": f"demo {DATA} {HUGIN} {MUNIN} {MODELS} gpu_kernels/ahead_of_time.py runs results costs "
         f"retention sandbox/model {CLOUD}",
         "rerun.py": f"{DATA} {HUGIN} cli results {STORE}",
         "run_stage3_local.py": "rerun.py",

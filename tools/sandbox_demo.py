@@ -18,11 +18,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-from demo_footage import SIZE, START, read_sample, write_still
+
+from odins_ravne_assets.demo.footage import SIZE, START, read_sample, write_still
 
 MUNIN = Path(sys.executable).parent / "munin"
 CAMERAS = ("camera-a", "camera-b")
-PICTURES = ("chelsea.png", "grass.png", "astronaut.png")
+PICTURES = ("cat", "grass", "astronaut")
 STILLS = 30  # per camera: some ten seconds of detection
 BUCKET = "s3://ravne-data-123456789012"
 # Default port of `munin sandbox up` and of profile `sandbox`.

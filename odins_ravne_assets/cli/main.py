@@ -15,6 +15,7 @@ from odins_ravne_assets.cameras.selection import camera_of_results
 from odins_ravne_assets.cli.backfill import backfill
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
 from odins_ravne_assets.cli.cost import app as cost_app
+from odins_ravne_assets.cli.demo import demo
 from odins_ravne_assets.cli.download import app as results_app
 from odins_ravne_assets.cli.job import ProfileChoice, prepare_job
 from odins_ravne_assets.cli.models import app as models_app
@@ -41,7 +42,7 @@ cost_app.add_typer(results_app)
 app.add_typer(cost_app, name="cost")
 app.add_typer(sandbox_app, name="sandbox")
 # Help lists commands in this order, then those of this file.
-for command in (plan, backfill, batch, stage1, stage2, stage3):
+for command in (demo, plan, backfill, batch, stage1, stage2, stage3):
     app.command()(command)
 
 

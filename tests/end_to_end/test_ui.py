@@ -1,17 +1,14 @@
 """The Dagster UI: the pages of cameras, and the actions on them."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import Munin
+from command_line import Munin, make_demo_footage
 from dagster_ui import LOCATION, DagsterUI, wait_for
 from media_files import write_picture
-from paths import ROOT
 from selenium.webdriver.common.by import By
 from ui_browser import Browser, button, missing_browser, open_browser
 
@@ -19,7 +16,6 @@ from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 
 pytestmark = pytest.mark.browser
 
-DEMO = ROOT / "tools" / "demo_footage.py"
 ASSETS = ["footage", "detections", "classifications", "observations", "exports"]
 # A run of the demo's footage on a busy machine, with its time in the queue.
 RUN_TIMEOUT_SECONDS = 90.0
@@ -40,7 +36,7 @@ def ui(munin: Munin) -> Iterator[DagsterUI]:
     if missing := missing_browser():
         pytest.skip(missing)
     cameras = munin.folder / "cameras"
-    subprocess.run([sys.executable, str(DEMO), str(cameras / "north")], check=True, timeout=60)
+    make_demo_footage(cameras / "north")
     clips = shutil.ignore_patterns("*.MP4")
     shutil.copytree(cameras / "north", cameras / "south", ignore=clips)
     ui = DagsterUI(munin.home, munin.folder / "ui.log")

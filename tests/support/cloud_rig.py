@@ -16,7 +16,6 @@ import dagster as dg
 import polars as pl
 from compute_rig import running_sandbox
 from dagster import RunsFilter
-from paths import ROOT
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.defs.assets import footage, stages_1_to_3
@@ -41,7 +40,6 @@ from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
 
-DEMO = ROOT / "tools" / "demo_footage.py"
 KILLED_RUN = Path(__file__).parent / "killed_run.py"
 BUCKET = "s3://ravne-data-123456789012"
 CAMERA = "cam"

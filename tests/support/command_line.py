@@ -13,9 +13,9 @@ import dagster as dg
 import polars as pl
 import psutil
 from interruption_drill import without_run_facts
-from paths import ROOT
 
-DEMO = ROOT / "tools" / "demo_footage.py"
+from odins_ravne_assets.demo.footage import write_footage
+
 # Seconds; a run of a test's few media takes some, and many on a busy machine.
 TIMEOUT = 120
 
@@ -114,8 +114,7 @@ class Munin:
 
 def make_demo_footage(folder: Path) -> Path:
     """Create the footage of `make demo`: five stills and a clip, with a cat and a person."""
-    subprocess.run([sys.executable, str(DEMO), str(folder)], check=True, timeout=TIMEOUT)
-    return folder
+    return write_footage(folder)
 
 
 def results(output: Path) -> dict[str, Any]:

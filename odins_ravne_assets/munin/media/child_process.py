@@ -2,6 +2,7 @@
 
 The child is a module run as `python -m MODULE FD…`; both sides exchange JSON over a socket. JSON,
 not pickle: a crafted file that takes over the child's decoder must not execute code in the parent.
+The child's standard input is a pipe that ends with the parent, and the child ends with it.
 """
 
 import ctypes
@@ -11,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
@@ -21,6 +23,7 @@ Message = dict[str, Any]
 
 # Linux: the kernel kills the child when its parent exits or crashes.
 PR_SET_PDEATHSIG = 1
+STDIN = 0
 
 
 class ChildDiedError(RavneError):
@@ -40,7 +43,7 @@ class ChildProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *map(str, descriptors)],
             pass_fds=descriptors,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
         )
         child_end.close()
         self._connection: Connection[Any, Any] = Connection(parent_end.detach())
@@ -81,7 +84,7 @@ class ChildProcess:
     def stop(self) -> None:
         """Kill the child; it has nothing to save."""
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()  # closes its standard input
         self._connection.close()
 
     def _exit_reason(self) -> str:
@@ -124,7 +127,14 @@ def exit_with_parent() -> None:
     """Ignore Ctrl-C, which the parent handles, and exit when the parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == 1:  # it has exited already
-            sys.exit(1)
+    threading.Thread(target=_wait_for_end_of_input, daemon=True).start()
+    # Linux also ends a child whose decoder never lets another thread run.
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _wait_for_end_of_input() -> None:
+    while os.read(STDIN, 1):
+        pass
+    os._exit(1)

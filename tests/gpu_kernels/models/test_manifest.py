@@ -113,6 +113,20 @@ def test_a_manifest_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
         load_manifest(str(tmp_path / "own.toml"))
 
 
+def test_the_old_names_of_keys_are_read(tmp_path: Path) -> None:
+    path = copy_model(tmp_path, CATEGORY_DETECTOR)
+    text = path.read_text(encoding="utf-8")
+    for key, old in (
+        ("description =", "honest ="),
+        ("fp16 =", "half ="),
+        ("[category_refinement]", "[telling]"),
+    ):
+        assert key in text
+        text = text.replace(key, old)
+    path.write_text(text, encoding="utf-8")
+    assert load_manifest(str(path)).model_dump() == load_manifest(CATEGORY_DETECTOR).model_dump()
+
+
 @pytest.mark.parametrize(
     "change",
     [

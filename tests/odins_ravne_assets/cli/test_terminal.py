@@ -100,7 +100,7 @@ def test_no_visits_need_no_table(show: Show) -> None:
 COST = {"line": "cost so far $0.1200, about $0.3000 and 5 min to go", "short": "$0.1200 of $0.4200"}
 
 
-WARNING = "the GPU is not used: its driver knows CUDA 12.4, [13.0] is needed"
+WARNING = "the GPU is not used: its driver supports CUDA 12.4, [13.0] is needed"
 
 
 def bars_of_a_camera(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> str:

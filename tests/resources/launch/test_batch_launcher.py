@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -15,7 +13,6 @@ import pytest
 from cloud_rig import (
     BUCKET,
     CAMERA,
-    DEMO,
     STAGES_1_TO_3,
     Cloud,
     RunResult,
@@ -25,7 +22,7 @@ from cloud_rig import (
     running_cloud,
     tables_of,
 )
-from command_line import journal_hashes, results
+from command_line import journal_hashes, make_demo_footage, results
 from media_files import write_picture
 
 from gpu_kernels.device.gpu import find_gpu
@@ -77,8 +74,7 @@ def cloud(account: Cloud) -> Iterator[Cloud]:
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cat, an astronaut, lawns, a video, and blank images."""
-    folder = tmp_path_factory.mktemp("footage") / "card"
-    subprocess.run([sys.executable, str(DEMO), str(folder)], check=True, timeout=60)
+    folder = make_demo_footage(tmp_path_factory.mktemp("footage") / "card")
     for number in range(3):
         write_picture(folder / "DCIM" / "101EMPTY" / f"{number}.JPG", (320, 240), shift=number)
     return folder

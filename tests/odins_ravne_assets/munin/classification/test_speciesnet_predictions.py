@@ -1,4 +1,4 @@
-"""SpeciesNet: its labels, its predictions in both layouts, its kind of classifier."""
+"""SpeciesNet's predictions, in both layouts, as labels of boxes."""
 
 import json
 from pathlib import Path
@@ -27,8 +27,8 @@ Row = dict[str, Any]
 
 LEFT, RIGHT = [0.1, 0.2, 0.2, 0.3], [0.6, 0.2, 0.2, 0.3]
 
-# Field by field as the README of speciesnet tells it ("Output format from run_model"), the old one
-# before version 5.0.6, the new one since.
+# The fields in the README of speciesnet ("Output format from run_model"), before version 5.0.6 and
+# since.
 OLD = {
     "filepath": "/data/camera7/DCIM/1.jpg",
     "country": "SWE",
@@ -58,7 +58,7 @@ NEW = {
     ],
     "model_version": "4.0.3a",
 }
-# Of the classifier of whole pictures: its one label, then MegaDetector's boxes without any.
+# From the classifier of whole pictures: one label, then MegaDetector's boxes without labels.
 WHOLE = {
     "filepath": "DCIM/1.jpg",
     "detections": [
@@ -82,7 +82,7 @@ FAILED = {
 }
 
 
-def file_of(folder: Path, prediction: Row) -> Path:
+def write_predictions(folder: Path, prediction: Row) -> Path:
     path = folder / "predictions.json"
     info = {} if prediction is OLD else {"info": {"format_version": "20261015"}}
     path.write_text(json.dumps({**info, "predictions": [prediction]}))
@@ -90,7 +90,7 @@ def file_of(folder: Path, prediction: Row) -> Path:
 
 
 def labelled(folder: Path, prediction: Row, boxes: list[list[float]]) -> list[Row]:
-    """The labels of boxes of DCIM/1.jpg."""
+    """Return the rows of boxes of DCIM/1.jpg after labelling."""
     store = LocalStore(folder / "out")
     stage1, stage2 = Stage1Journal(store, "one"), Stage2Journal(store, "two")
     rows = [
@@ -109,7 +109,7 @@ def labelled(folder: Path, prediction: Row, boxes: list[list[float]]) -> list[Ro
     finished = dict.fromkeys(schemas.FINISHED_MEDIA)
     stage1.append({**finished, "content_hash": "ab" * 32, "status": "done"}, [], rows, [])
     stage1.flush()
-    predictions = Predictions(file_of(folder, prediction))
+    predictions = Predictions(write_predictions(folder, prediction))
     stage = PredictionLabeller(predictions, {"ab" * 32: "DCIM/1.jpg"}, 0.5, lambda _: None)
     stage.run(stage1, stage2, stage1.parts(), Event())
     key = next(found.key for found in store.list("journal/stage2"))
@@ -165,7 +165,7 @@ def test_a_picture_without_a_prediction_has_no_label(tmp_path: Path) -> None:
 def test_kept_predictions_are_known_by_their_content_and_refused_when_damaged(
     tmp_path: Path,
 ) -> None:
-    file, output = file_of(tmp_path, OLD), LocalStore(tmp_path / "results")
+    file, output = write_predictions(tmp_path, OLD), LocalStore(tmp_path / "results")
     name = save_predictions(str(file), output)
     assert predictions_hash(name) == predictions_hash(str(file)), "so nothing is labelled twice"
     assert save_predictions(name, output) == name
@@ -180,7 +180,7 @@ def test_kept_predictions_are_known_by_their_content_and_refused_when_damaged(
 
 def test_the_labels_ranks_are_kept_as_taxa(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    write_taxa(store, Predictions(file_of(tmp_path, NEW)).labels())
+    write_taxa(store, Predictions(write_predictions(tmp_path, NEW)).labels())
     with store.reading(TAXA_TABLE) as path:
         assert pl.read_parquet(path).rows() == [
             ("Canidae", "canine family", "family", "Mammalia", "Carnivora", "Canidae", None),

@@ -1,12 +1,12 @@
-"""Generate a camera's footage for the demo: `python tools/demo_footage.py FOLDER`.
+"""Generate a camera's footage from the sample pictures of this package.
 
-From sample pictures of scikit-image (a cat, an astronaut, a lawn): stills with EXIF times in a
-camera's folder structure, and a clip of the same pictures. The output is deterministic, so a second
-demo has nothing left to process.
+Stills with EXIF times in a camera's folder structure, and a clip of the same pictures. The output
+is deterministic, so a second demo has nothing left to process. NOTICE names the sources of the
+pictures.
 """
 
-import importlib.util
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +19,7 @@ from PIL import Image
 
 Picture = npt.NDArray[np.uint8]
 
+SAMPLES = Path(__file__).parent / "pictures"
 START = datetime(2026, 5, 14, 21, 40, 12)
 OFFSET = "+02:00"
 SIZE = (1280, 960)  # width, height of the camera's stills
@@ -28,31 +29,18 @@ EXIF_MAKE, EXIF_MODEL, EXIF_IFD = 0x010F, 0x0110, 0x8769
 EXIF_TIME, EXIF_OFFSET = 0x9003, 0x9011
 
 # Minutes after the start, and the sample.
-STILLS = [
-    (0.0, "chelsea.png"),
-    (0.2, "chelsea.png"),
-    (31.0, "grass.png"),
-    (154.0, "astronaut.png"),
-    (480.0, "gravel.png"),
-]
-
-
-def samples_folder() -> Path:
-    """Return the folder of scikit-image's pictures, without importing scikit-image."""
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or not spec.submodule_search_locations:
-        sys.exit(
-            "error: scikit-image, which ships the sample pictures, is not installed; run "
-            "`pip install --no-deps -r requirements-demo.txt`"
-        )
-    return Path(spec.submodule_search_locations[0]) / "data"
+STILLS = [(0.0, "cat"), (0.2, "cat"), (31.0, "grass"), (154.0, "astronaut"), (480.0, "gravel")]
 
 
 def read_sample(name: str, size: tuple[int, int]) -> Picture:
-    """Read a sample as a BGR picture that fills the frame."""
-    picture = cv2.imread(str(samples_folder() / name), cv2.IMREAD_COLOR)
-    if picture is None:
-        sys.exit(f"error: {samples_folder() / name}: cannot be read; install scikit-image again")
+    """Read a sample as a BGR picture that fills the frame.
+
+    Args:
+        name: of a file in `pictures`, without its suffix.
+        size: width and height.
+    """
+    encoded = np.frombuffer((SAMPLES / f"{name}.jpg").read_bytes(), np.uint8)
+    picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     height, width = picture.shape[:2]
     scale = max(size[0] / width, size[1] / height)
     scaled = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
@@ -73,7 +61,7 @@ def write_still(path: Path, picture: Picture, taken: datetime) -> None:
 
 def write_clip(path: Path, taken: datetime) -> None:
     """Write a clip of 12 seconds: an empty lawn, the cat for 8 seconds, an empty lawn."""
-    lawn, cat = read_sample("grass.png", CLIP_SIZE), read_sample("chelsea.png", CLIP_SIZE)
+    lawn, cat = read_sample("grass", CLIP_SIZE), read_sample("cat", CLIP_SIZE)
     with av.open(str(path), "w") as container:
         container.metadata["creation_time"] = taken.isoformat() + ".000000Z"
         stream = container.add_stream("mpeg4", rate=CLIP_FPS, options={"threads": "1"})
@@ -90,20 +78,26 @@ def write_clip(path: Path, taken: datetime) -> None:
         container.mux(stream.encode(None))
 
 
-def main() -> None:
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        sys.exit(2)
-    folder = Path(sys.argv[1]) / "DCIM" / "100MEDIA"
-    folder.mkdir(parents=True, exist_ok=True)
+def write_footage(folder: Path) -> Path:
+    """Write five stills and a clip, unless they exist; return the folder."""
+    media = folder / "DCIM" / "100MEDIA"
+    media.mkdir(parents=True, exist_ok=True)
     for number, (minutes, name) in enumerate(STILLS, start=1):
-        path = folder / f"IMAG{number:04d}.JPG"
-        if not path.exists():
-            write_still(path, read_sample(name, SIZE), START + timedelta(minutes=minutes))
-    clip = folder / "IMAG0006.MP4"
-    if not clip.exists():
-        write_clip(clip, START + timedelta(minutes=75))
+        with _new_file(media / f"IMAG{number:04d}.JPG") as path:
+            if path:
+                write_still(path, read_sample(name, SIZE), START + timedelta(minutes=minutes))
+    with _new_file(media / "IMAG0006.MP4") as path:
+        if path:
+            write_clip(path, START + timedelta(minutes=75))
+    return folder
 
 
-if __name__ == "__main__":
-    main()
+@contextmanager
+def _new_file(path: Path) -> Iterator[Path | None]:
+    """Yield a hidden name, which becomes `path` when the file is complete; None if it exists."""
+    if path.exists():
+        yield None
+        return
+    hidden = path.with_name(f".{path.name}")
+    yield hidden
+    hidden.replace(path)

@@ -1,0 +1,1 @@
+"""Sample footage: small pictures, and the camera's folder that is generated from them."""
