@@ -100,8 +100,8 @@ MAY_IMPORT = {
         "costs": f"{DATA} hugin/identification {MUNIN} retention {CLOUD}",
         "worker": f"{DATA} {HUGIN} {MUNIN} {MODELS} batch {STORE}",
         "defs": f"{DATA} {MUNIN} gpu_kernels/engines runs results costs launch retention {CLOUD}",
-        "cli": f"demo {DATA} {HUGIN} {MUNIN} {MODELS} gpu_kernels/ahead_of_time.py runs results costs "
-        f"retention sandbox/model {CLOUD}",
+        "cli": f"demo {DATA} {HUGIN} {MUNIN} {MODELS} gpu_kernels/ahead_of_time.py runs results "
+        f"costs retention sandbox/model {CLOUD}",
         "rerun.py": f"{DATA} {HUGIN} cli results {STORE}",
         "run_stage3_local.py": "rerun.py",
         "definitions.py": f"{DATA} defs runs launch {BASE}",

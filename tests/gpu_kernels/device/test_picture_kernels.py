@@ -295,7 +295,7 @@ def test_a_picture_is_downscaled_to_grey_as_by_opencv(height: int, width: int) -
     assert np.abs(found - expected).max() <= 1
 
 
-def test_motion_energy_is_the_mean_difference_of_each_tileence() -> None:
+def test_motion_energy_is_the_mean_difference_of_each_tile() -> None:
     one, other = (cv2.cvtColor(noise(180, 320, seed), cv2.COLOR_BGR2GRAY) for seed in (1, 2))
     greys = [wp.array(each, dtype=wp.uint8, device="cpu") for each in (one, other)]
     change = cv2.absdiff(one, other).astype(np.float32)

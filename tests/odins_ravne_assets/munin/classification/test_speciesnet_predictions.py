@@ -138,18 +138,18 @@ def test_the_newer_layout_labels_each_box_by_the_detection_it_overlaps_with(
     assert (third["label"], third["auto_ok"], third["top5"]) == ("no prediction", False, [])
 
 
-def test_the_label_of_a_whole_picture_is_that_of_all_its_animals(tmp_path: Path) -> None:
+def test_the_label_of_a_whole_picture_applies_to_all_its_animals(tmp_path: Path) -> None:
     for row in labelled(tmp_path, WHOLE, [LEFT, [0.3, 0.7, 0.1, 0.1]]):
         assert (row["label"], row["auto_ok"]) == ("red fox", True)
         assert row["confidence"] == pytest.approx(0.9)
 
 
-def test_a_prediction_that_failed_labels_nothing(tmp_path: Path) -> None:
+def test_a_failed_prediction_gives_no_label(tmp_path: Path) -> None:
     (row,) = labelled(tmp_path, FAILED, [LEFT])
     assert (row["label"], row["auto_ok"]) == ("no prediction", False)
 
 
-def test_blank_person_and_animal_name_no_species(tmp_path: Path) -> None:
+def test_blank_person_and_animal_are_not_species(tmp_path: Path) -> None:
     for number, text in enumerate((BLANK, HUMAN, ANIMAL)):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -162,7 +162,7 @@ def test_a_picture_without_a_prediction_has_no_label(tmp_path: Path) -> None:
     assert (row["label"], row["auto_ok"]) == ("no prediction", False)
 
 
-def test_kept_predictions_are_known_by_their_content_and_refused_when_damaged(
+def test_saved_predictions_are_identified_by_their_content_and_refused_when_damaged(
     tmp_path: Path,
 ) -> None:
     file, output = write_predictions(tmp_path, OLD), LocalStore(tmp_path / "results")
@@ -178,7 +178,7 @@ def test_kept_predictions_are_known_by_their_content_and_refused_when_damaged(
         load_predictions(name, output)
 
 
-def test_the_labels_ranks_are_kept_as_taxa(tmp_path: Path) -> None:
+def test_the_ranks_of_labels_are_written_as_taxa(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     write_taxa(store, Predictions(write_predictions(tmp_path, NEW)).labels())
     with store.reading(TAXA_TABLE) as path:
@@ -191,7 +191,7 @@ def test_the_labels_ranks_are_kept_as_taxa(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "no JSON", '{"predictions": [{"file": "1.jpg"}]}'])
-def test_a_file_of_something_else_is_refused(text: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_predictions_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "predictions.json"
     path.write_text(text)
     with pytest.raises(ModelError, match=r"predictions\.json: are not SpeciesNet's"):
