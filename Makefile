@@ -1,11 +1,14 @@
-# `make` alone says what there is.
+# `make` alone lists the targets.
 
-PYTHON ?= python3.11
+# The first of these that works; tested with 3.11.
+PYTHONS := python3.11 python3.12 python3.13 python3.14 python3
+SUPPORTED := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
+PYTHON ?= $(shell for each in $(PYTHONS); do $$each -c '$(SUPPORTED)' 2>/dev/null && echo $$each && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 # The Dagster instance of this checkout; DAGSTER_HOME of the environment wins.
 export DAGSTER_HOME ?= $(CURDIR)/.munin/dagster
-# Footage for `make demo`; without it, samples that an installed package ships.
+# Footage for `make demo`; without it, sample footage.
 FOOTAGE ?=
 DEMO := .munin/demo
 # TensorRT's Python bindings, in which the tests look up every name that the GPU engine uses. They
@@ -29,37 +32,30 @@ help:
 	@echo "make lint                 formatting, lint and types"
 	@echo "make clean                remove the environment and everything that was made here"
 
-# Each kind of environment is made once, and again when what it is made of changes.
+# Each kind of environment is installed once, and again when its requirements change.
 $(BIN)/python:
-	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not installed; install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(or $(PYTHON),false) -c '$(SUPPORTED)' 2>/dev/null || { echo "error: $(if $(PYTHON),$(PYTHON) is not,none of $(PYTHONS) is) Python 3.11 to 3.14 with its module venv; install one (on Debian and Ubuntu: apt install python3 python3-venv), or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
 
-$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+$(VENV)/.installed: pyproject.toml constraints.txt $(BIN)/python
+	@$(BIN)/python tools/install.py
 	@touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt requirements-demo.txt requirements-checks.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
-	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-demo.txt --requirement requirements-checks.txt
+$(VENV)/.sandbox: pyproject.toml constraints.txt | $(VENV)/.installed
+	@$(BIN)/python tools/install.py sandbox
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt requirements-checks.txt $(BIN)/python
+	@$(BIN)/python tools/install.py test
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-checks.txt
 	@for version in $(TENSORRT); do $(BIN)/python -m pip install --quiet --no-deps --upgrade \
 		--target $(VENV)/tensorrt-$${version%%.*} tensorrt-cu13-bindings==$$version || exit 1; done
-	@touch $@ $(VENV)/.installed $(VENV)/.demo $(VENV)/.sandbox
+	@touch $@ $(VENV)/.installed $(VENV)/.sandbox
 
-$(VENV)/.sandbox: pyproject.toml | $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --editable '.[sandbox]'
-	@touch $@
-
-# The sample pictures come with scikit-image; its own needs are not ours.
-$(VENV)/.demo: requirements-demo.txt | $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-demo.txt
-	@touch $@
-
-ifeq ($(FOOTAGE),)
-demo: $(VENV)/.demo
-	@$(BIN)/python tools/demo_footage.py $(DEMO)/footage/demo-camera
-	@$(BIN)/munin --profile local batch $(DEMO)/footage/demo-camera $(DEMO)/results/demo-camera
-else
 demo: $(VENV)/.installed
+ifeq ($(FOOTAGE),)
+	@$(BIN)/munin --profile local demo $(DEMO)
+else
 	@$(BIN)/munin --profile local batch "$(FOOTAGE)"
 endif
 	@echo

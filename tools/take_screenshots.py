@@ -54,7 +54,7 @@ def run_demo() -> str:
     """Run `make demo` in this environment, and return its terminal output."""
     command = ["make", "--no-print-directory", "demo", f"VENV={sys.prefix}", f"DEMO={FOLDER}"]
     # Use the existing environment.
-    command += [f"--old-file={sys.prefix}/.demo"]
+    command += [f"--old-file={sys.prefix}/.installed"]
     terminal = {"FORCE_COLOR": "1", "COLUMNS": str(TERMINAL_COLUMNS)}
     done = subprocess.run(
         command,

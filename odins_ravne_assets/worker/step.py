@@ -59,7 +59,9 @@ def _on_wait(context: StepContext) -> Callable[[], None]:
         context.raise_if_stopped()
         if not reported:
             reported = True
-            context.reporter.info(f"{context.output.url} is in use by another run; waiting")
+            context.reporter.info(
+                f"{context.output.url} is in use by another run; waiting for its end"
+            )
 
     return on_wait
 

@@ -5,8 +5,9 @@ that each version can make its own. All work is done in WORK, whose paths get in
 the environment is reached through a link in it. At the end, what is to be kept goes to a folder of
 the version's name in FOLDER.
 
-Needs the sample pictures of scikit-image (requirements-demo.txt) and, for the cloud's part, the
-extra `sandbox`. Takes about two minutes on two cores. README.md beside it says what each file is.
+Needs the sample pictures of scikit-image (pip install --no-deps scikit-image==0.26.0) and, for the
+cloud's part, the extra `sandbox`. Takes about two minutes on two cores. README.md beside it says
+what each file is.
 """
 
 import csv
@@ -79,7 +80,7 @@ def sample(name: str, size: tuple[int, int]) -> np.ndarray:
     """A sample picture of scikit-image that fills the frame, as BGR."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
-        sys.exit("error: scikit-image is not installed; see requirements-demo.txt")
+        sys.exit("error: run pip install --no-deps scikit-image==0.26.0")
     path = Path(spec.submodule_search_locations[0]) / "data" / name
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:

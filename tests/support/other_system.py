@@ -109,6 +109,7 @@ def hide() -> None:
     builtins.open = io.open = hide_folders(builtins.open)  # type: ignore[assignment]
     builtins.__import__ = hide_modules(builtins.__import__)
     ctypes.CDLL = Library  # type: ignore[misc]
-    platform.machine = lambda: "arm64"
+    machine = platform.machine
+    platform.machine = lambda: "arm64" if is_called_by_us() else machine()
     if LOG_VARIABLE in os.environ:
         sys.meta_path.insert(0, ImportLog())  # type: ignore[arg-type]
