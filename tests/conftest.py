@@ -58,6 +58,7 @@ LONGEST = (
     "end_to_end/test_bad_input.py",
     "end_to_end/test_ui.py",
     "end_to_end/test_cloud_commands.py",
+    "docs/test_commands.py",
     "benchmarks/test_interruption_drill.py",
     "tools/test_sandbox_demo.py",
     "resources/compute/test_cleanup.py",

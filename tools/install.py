@@ -28,7 +28,7 @@ ESTIMATES = {
     ("sandbox",): "300 MB to download, 1.1 GB on disk, about one minute",
     ("test",): "700 MB to download, 2.1 GB on disk, about three minutes",
 }
-SECONDS_BETWEEN_UPDATES = 0.2
+SECONDS_BETWEEN_UPDATES = 0.5
 
 
 class InstallError(Exception):
@@ -107,12 +107,16 @@ def pip(status: StatusLine, *words: str) -> None:
         errors="replace",
     )
     output: list[str] = []
-    doing = "starting pip"
+    doing, before, total = "running pip", len(package_folders()), 0
     for line in _lines(process):
         if line:
             output.append(line)
-            doing = _description(line) or doing
-        status.show(doing if doing != "installing" else f"installing: {len(package_folders())}")
+            doing = _download(line) or doing
+        if line.startswith("Installing collected packages: "):
+            total = line.count(",") + 1
+        if total:
+            doing = f"installing {min(len(package_folders()) - before, total)} of {total}"
+        status.show(doing)
     if process.wait():
         errors = [line for line in output if line.lower().startswith("error")]
         raise InstallError("\n".join(errors or output[-20:]))
@@ -140,15 +144,12 @@ def _lines(process: "subprocess.Popen[str]") -> Iterator[str]:
         yield line
 
 
-def _description(line: str) -> str | None:
-    """Return what pip does, by a line of its output."""
-    if found := re.match(r"Collecting (\S+)", line):
-        return f"finding {found[1]}"
-    if found := re.match(r"\s+Downloading (\S+) (\(.+\))", line):
-        return f"downloading {found[1].rpartition('/')[2].partition('-')[0]} {found[2]}"
-    if line.startswith("Installing collected packages"):
-        return "installing"
-    return None
+def _download(line: str) -> str | None:
+    """Return the file that pip downloads, by a line of its output."""
+    found = re.match(r"\s+Downloading (\S+) (\(.+\))", line)
+    return (
+        f"downloading {found[1].rpartition('/')[2].partition('-')[0]} {found[2]}" if found else None
+    )
 
 
 def repair_opencv(status: StatusLine) -> None:

@@ -16,7 +16,6 @@ from resources.aws.errors import error_code
 from resources.errors import RavneError
 from resources.pricing.prices import GIB, PriceBook
 from resources.retention.rules import ARCHIVE_CLASSES, DAYS_PER_MONTH
-from resources.storage.s3.errors import translate_s3_errors
 from resources.storage.s3.location import S3Location, s3_location
 
 if TYPE_CHECKING:
@@ -90,6 +89,8 @@ def list_storage_classes(clients: AwsClients, url: str) -> Iterator[ObjectStorag
         StoreError: S3 refuses, or cannot be reached.
         UsageError: the URL names no bucket.
     """
+    from resources.storage.s3.errors import translate_s3_errors  # needs boto3, which is optional
+
     location = s3_location(url, clients.of("s3"))
     prefix = location.prefix.rstrip("/")
     pages = location.client.get_paginator("list_objects_v2").paginate(
@@ -121,6 +122,8 @@ def request_restore(
     Raises:
         StoreError: S3 refuses, or cannot be reached. Earlier requests stay in effect.
     """
+    from resources.storage.s3.errors import translate_s3_errors  # needs boto3, which is optional
+
     location = s3_location(url, clients.of("s3"))
     wanted = [each for each in objects if each.is_archived and not each.restoring]
     with translate_s3_errors(url), ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
