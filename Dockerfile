@@ -20,6 +20,7 @@ RUN pip install --no-cache-dir \
     av==18.1.0 \
     boto3==1.44.5 \
     dagster-pipes==1.13.27 \
+    filelock==4.2.12 \
     jinja2==3.1.6 \
     markupsafe==3.0.4 \
     matplotlib==3.11.2 \

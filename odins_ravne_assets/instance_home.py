@@ -3,7 +3,10 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
+import psutil
+import yaml
 from filelock import FileLock
 
 from resources.errors import UsageError
@@ -13,11 +16,20 @@ DEFAULT_HOME = "~/.odins_ravne"
 # The lock of the initialization, and the marker of its end.
 LOCK_FILE, INITIALIZED_MARKER = ".making", ".made"
 
-# One run at a time for each camera, since a camera has one output; other runs wait in the queue. The
-# limit on parallel jobs, local or on AWS, is max_parallel_jobs over all runs; so up to ten runs may
-# wait for a slot, at some 120 MB each. A run is retried when its process was killed, not when its
-# footage makes it fail. Slots of ended runs are freed by the next run that needs one (LaunchSlots),
-# not after a timeout: the run's job on AWS may still be running.
+# File systems that may not lock files as SQLite requires (https://sqlite.org/howtocorrupt.html).
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afpfs", "webdav", "davfs", "afs", "ceph"}
+    | {"lustre", "beegfs", "glusterfs", "vboxsf", "prl_fs", "drvfs", "macfuse", "osxfuse"}
+    | {"fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.glusterfs", "fuse.ceph", "fuse.smbnetfs"}
+    | {"fuse.gvfsd-fuse", "fuse.davfs2", "fuse.goofys", "fuse.mount-s3", "fuse.vmhgfs-fuse"}
+)
+WSL_DISK_OPTION = "drvfs"  # of a disk of Windows, whose type is 9p, as of some local disks
+
+# One run at a time for each camera, since a camera has one output; other runs wait in the queue.
+# The limit on parallel jobs, local or on AWS, is max_parallel_jobs over all runs; so up to ten runs
+# may wait for a slot, at some 120 MB each. A run is retried when its process was killed, not when
+# its footage makes it fail. Slots of ended runs are freed by the next run that needs one
+# (LaunchSlots), not after a timeout: the run's job on AWS may still be running.
 DAGSTER_YAML = """\
 telemetry:
   enabled: false
@@ -59,11 +71,12 @@ def prepare_home() -> Path:
     """Create the instance's folder, dagster.yaml and databases, if missing; set DAGSTER_HOME.
 
     Raises:
-        UsageError: the folder cannot be created.
+        UsageError: the folder cannot be created, or its databases would be on a network disk.
     """
     folder = home()
     os.environ["DAGSTER_HOME"] = str(folder)
     try:
+        _refuse_network_disk(folder)
         folder.mkdir(parents=True, exist_ok=True)
         # The operating system's lock: it ends with its process.
         with FileLock(folder / LOCK_FILE, fallback_to_soft=False):
@@ -76,8 +89,47 @@ def prepare_home() -> Path:
     return folder
 
 
+def _refuse_network_disk(home_folder: Path) -> None:
+    folder = _sqlite_folder(home_folder)
+    if folder and (disk := network_disk(folder)):
+        raise UsageError(
+            f"DAGSTER_HOME {folder}: is on a network disk ({disk}), where SQLite databases get "
+            "damaged; set it to a local folder, or use Postgres: docs/production.md"
+        )
+
+
+def _sqlite_folder(home_folder: Path) -> Path | None:
+    """Return the folder of the instance's SQLite databases; None if it has none."""
+    try:
+        settings: Any = yaml.safe_load((home_folder / "dagster.yaml").read_text(encoding="utf-8"))
+        storage = settings.get("storage") or {"sqlite": {}}
+        if "sqlite" not in storage:
+            return None
+        return Path(storage["sqlite"]["base_dir"])
+    except (FileNotFoundError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+        return home_folder  # Dagster's default; it reports what is wrong in the file
+
+
+def network_disk(folder: Path) -> str | None:
+    """Return the network disk that holds a folder, as "nfs4 at /mnt/share"; None if it is local."""
+    path = Path(os.path.realpath(folder))
+    try:
+        table = psutil.disk_partitions(all=True)
+    except OSError:  # the system does not show it
+        return None
+    # The last mount at a point hides those before.
+    mounts = {Path(m.mountpoint): m for m in table if path.is_relative_to(m.mountpoint)}
+    if not mounts:
+        return None
+    point = max(mounts, key=lambda point: len(point.parts))
+    kind, options = mounts[point].fstype, mounts[point].opts
+    if kind in NETWORK_FILE_SYSTEMS or (kind == "9p" and WSL_DISK_OPTION in options):
+        return f"{kind} at {point}"
+    return None
+
+
 def _initialize(folder: Path) -> None:
-    """Create missing files. The caller holds the lock: two processes would corrupt the databases."""
+    """Create missing files. The caller holds the lock: two processes could damage the databases."""
     settings = folder / "dagster.yaml"
     if not settings.exists():
         settings.write_text(DAGSTER_YAML, encoding="utf-8")

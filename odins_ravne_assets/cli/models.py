@@ -20,7 +20,7 @@ def list_models() -> None:
     from gpu_kernels.models.manifest import load_manifest, shipped_models
 
     table = Table()
-    for heading in ("name", "task", "licence", "good for"):
+    for heading in ("name", "task", "licence", "description"):
         table.add_column(heading)
     for name in shipped_models():
         manifest = load_manifest(name)
