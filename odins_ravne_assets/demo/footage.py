@@ -39,8 +39,8 @@ def read_sample(name: str, size: tuple[int, int]) -> Picture:
         name: of a file in `pictures`, without its suffix.
         size: width and height.
     """
-    encoded = np.frombuffer((SAMPLES / f"{name}.jpg").read_bytes(), np.uint8)
-    picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    with Image.open(SAMPLES / f"{name}.jpg") as sample:
+        picture = np.asarray(sample.convert("RGB"))[:, :, ::-1]
     height, width = picture.shape[:2]
     scale = max(size[0] / width, size[1] / height)
     scaled = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)

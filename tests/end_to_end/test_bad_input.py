@@ -363,8 +363,8 @@ def test_the_name_of_a_footage_folder_need_not_be_utf_8_but_that_of_results_must
     ended = munin("batch", tmp_path / "out", not_utf_8)
     assert ended.code == 2
     assert ended.errors == [
-        f"error: OUTPUT {tmp_path}/caf\\udce9: has a name that is not valid UTF-8, which tables "
-        "cannot be written to; name another"
+        f"error: OUTPUT {tmp_path}/caf\\udce9: has a name that is not valid UTF-8, so tables "
+        "cannot be written there; choose another"
     ]
 
 
@@ -382,7 +382,7 @@ def test_an_unknown_model_is_an_error_with_the_known_ones(
     ended = munin("batch", places["card"], places["out"], "--model", "megadetektor")
     assert ended.code == 1
     assert ended.errors == [
-        "error: camera card: model megadetektor: not known; name one of efficientnet-lite3, "
+        "error: camera card: model megadetektor: unknown; use one of efficientnet-lite3, "
         "megadetector-lite, ssd-mobilenet-v2-cam16, or the path of a .toml manifest"
     ]
 
@@ -401,11 +401,11 @@ def test_a_damaged_model_is_an_error_before_any_work_even_if_of_a_later_stage(
     assert ended.code == 1
     (error,) = ended.errors
     assert error.startswith(
-        f"error: camera card: model efficientnet-lite3: {network}: is not the file of the "
-        "manifest: sha256 expected "
+        f"error: camera card: model efficientnet-lite3: {network}: does not match "
+        "the manifest: sha256 expected "
     )
     assert error.endswith(
-        "; fetch the file again, or set the new sha256 if you changed it on purpose"
+        "; download the file again, or set the new sha256 if you changed it on purpose"
     )
     assert not (output / "journal").exists()
 
@@ -419,7 +419,7 @@ def test_a_model_without_its_file_is_an_error(
     ended = munin("batch", places["card"], tmp_path / "out", "--model", manifest)
     assert ended.code == 1
     assert ended.errors == [
-        f"error: camera card: model ssd-mobilenet-v2-cam16: {network}: no such file; put it there "
+        f"error: camera card: model ssd-mobilenet-v2-cam16: {network}: no such file; add it "
         "or correct the manifest"
     ]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from cloud_rig import Cloud, Ran
+from cloud_rig import Cloud, RunResult
 from command_line import Munin, make_demo_footage, results
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
@@ -34,7 +34,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def first_run(account: Cloud, card: Path) -> tuple[Camera, Ran]:
+def first_run(account: Cloud, card: Path) -> tuple[Camera, RunResult]:
     """A camera on S3, and the run that made all of its results."""
     camera = account.camera(card)
     return camera, account.run(camera, ALL_STAGES)
@@ -42,7 +42,7 @@ def first_run(account: Cloud, card: Path) -> tuple[Camera, Ran]:
 
 @pytest.fixture(scope="module")
 def munin(
-    account: Cloud, first_run: tuple[Camera, Ran], tmp_path_factory: pytest.TempPathFactory
+    account: Cloud, first_run: tuple[Camera, RunResult], tmp_path_factory: pytest.TempPathFactory
 ) -> Munin:
     """The command on the machine that launched the camera."""
     camera, ran = first_run
@@ -67,7 +67,7 @@ def downloaded(account: Cloud, camera: Camera, root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def home(
-    account: Cloud, first_run: tuple[Camera, Ran], tmp_path_factory: pytest.TempPathFactory
+    account: Cloud, first_run: tuple[Camera, RunResult], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The downloaded results of the first run."""
     return downloaded(account, first_run[0], tmp_path_factory.mktemp("downloaded"))
@@ -86,7 +86,7 @@ def visits(folder: Path) -> pl.DataFrame:
 
 
 def test_with_the_same_settings_every_file_equals_the_cloud_s(
-    account: Cloud, first_run: tuple[Camera, Ran], home: Path
+    account: Cloud, first_run: tuple[Camera, RunResult], home: Path
 ) -> None:
     there = {
         name: data
@@ -99,7 +99,7 @@ def test_with_the_same_settings_every_file_equals_the_cloud_s(
 
 
 def test_with_other_windows_visits_equal_those_of_munin_stage3_on_s3(
-    account: Cloud, munin: Munin, first_run: tuple[Camera, Ran], home: Path
+    account: Cloud, munin: Munin, first_run: tuple[Camera, RunResult], home: Path
 ) -> None:
     camera = first_run[0]
     recomputed(home, *OTHER_WINDOWS)
@@ -111,7 +111,7 @@ def test_with_other_windows_visits_equal_those_of_munin_stage3_on_s3(
 
 
 def test_a_reviewer_s_labels_on_s3_apply_there_and_in_downloads(
-    account: Cloud, munin: Munin, first_run: tuple[Camera, Ran]
+    account: Cloud, munin: Munin, first_run: tuple[Camera, RunResult]
 ) -> None:
     camera = first_run[0]
     with (account.results(camera) / "stage3" / "observations.csv").open(encoding="utf-8") as file:
