@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import typer
@@ -13,10 +14,12 @@ from rich import box
 from rich.console import Console, RenderableType
 from rich.constrain import Constrain
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TaskID,
     TextColumn,
@@ -33,7 +36,10 @@ from resources.storage.layout import OBSERVATIONS_PARQUET, REPORT_JSON, REPORT_J
 from resources.storage.transfer.download import TransferProgress
 
 out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# No bars in a file, also not where FORCE_COLOR asks for colors in it.
+err = Console(
+    stderr=True, highlight=False, force_interactive=None if sys.stderr.isatty() else False
+)
 
 STAGE_TITLES = {
     "footage": "reading footage",
@@ -58,6 +64,8 @@ VISIT_COLUMNS = [
 DATE_FORMAT, TIME_FORMAT = "%Y-%m-%d", "%H:%M:%S"
 # Columns of a terminal below which names do not fit next to times.
 MIN_TABLE_WIDTH = 72
+# Seconds between two lines on the progress of a camera, where there are no bars.
+LINE_INTERVAL_SECONDS = 30.0
 
 
 class _Bars(Progress):
@@ -71,23 +79,62 @@ class _Bars(Progress):
         return Constrain(super().get_renderable(), err.width - len("^C^C "))
 
 
-class ProgressBars:
-    """A bar for each camera in a terminal, a line for each stage elsewhere."""
+def _bar_columns() -> list[ProgressColumn]:
+    camera = "{task.fields[camera]}"
+    if err.width < MIN_TABLE_WIDTH:
+        return [
+            SpinnerColumn(),
+            TextColumn(camera, table_column=Column(max_width=11, no_wrap=True)),
+            TextColumn("{task.description}"),
+            TextColumn("{task.fields[percent]}", justify="right"),
+        ]
+    return [
+        SpinnerColumn(),
+        TextColumn(camera, table_column=Column(max_width=24, no_wrap=True)),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[count]}", justify="right"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.fields[cost]}"),
+    ]
+
+
+class ProgressLines:
+    """Lines on the progress of cameras, where a bar cannot be redrawn: a log, a pipe."""
 
     def __init__(self) -> None:
-        self._bars = _Bars(
-            SpinnerColumn(),
-            TextColumn("{task.fields[camera]}", table_column=Column(max_width=24, no_wrap=True)),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[count]}", justify="right"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[left]}"),
-            TextColumn("{task.fields[cost]}"),
-            console=err,
-            transient=True,
-        )
+        self._current: dict[str, tuple[str, str]] = {}  # stage and count, by camera
+        self._printed: dict[str, tuple[float, str]] = {}  # time and text of the latest line
+
+    def update(self, camera_id: str, stage: str, count: str) -> None:
+        """Print a line if the stage is new, or the latest line is old."""
+        if self._current.get(camera_id, ("", ""))[0] != stage:
+            self.end_stage(camera_id)
+            self._print(camera_id, stage)
+        self._current[camera_id] = stage, count
+        if count and monotonic() - self._printed[camera_id][0] >= LINE_INTERVAL_SECONDS:
+            self._print(camera_id, f"{stage}: {count}")
+
+    def end_stage(self, camera_id: str) -> None:
+        """Print the final count of the camera's stage, if it has one."""
+        stage, count = self._current.pop(camera_id, ("", ""))
+        if count:
+            self._print(camera_id, f"{stage}: {count}")
+
+    def _print(self, camera_id: str, text: str) -> None:
+        if self._printed.get(camera_id, (0.0, ""))[1] != text:
+            err.print(f"{escape(camera_id)}: {text}", soft_wrap=True)
+        self._printed[camera_id] = monotonic(), text
+
+
+class ProgressBars:
+    """A bar for each camera in a terminal, lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._bars = _Bars(*_bar_columns(), console=err, transient=True)
+        self._lines = ProgressLines()
         self._starting: TaskID | None = None
         self._tasks: dict[str, TaskID] = {}
         self._stages: dict[str, str] = {}
@@ -96,15 +143,15 @@ class ProgressBars:
         self._stopping = False
 
     def __enter__(self) -> "ProgressBars":
-        if err.is_terminal:
+        if err.is_interactive:
             self._starting = self._bars.add_task(
-                "starting", camera="", count="", left="", cost="", total=None
+                "starting", camera="", count="", percent="", left="", cost="", total=None
             )
             self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if err.is_terminal:
+        if err.is_interactive:
             self._bars.stop()
 
     def on_progress(self, camera_id: str, progress: Mapping[str, Any]) -> None:
@@ -113,26 +160,30 @@ class ProgressBars:
             self._bars.remove_task(self._starting)
             self._starting = None
         stage = STAGE_TITLES[progress["stage"]]
+        done, total, unit = progress["done"], progress["total"], progress["unit"]
+        count = f"{done}/{total} {unit}" if total else f"{done} {unit}" if done else ""
+        if not err.is_interactive:
+            self._lines.update(camera_id, stage, count)
+            return
         if self._stages.get(camera_id) != stage:
             self._stages[camera_id] = stage
-            if not err.is_terminal:
-                err.print(f"{escape(camera_id)}: {stage}")
             if camera_id in self._tasks:
                 self._bars.remove_task(self._tasks[camera_id])
             self._tasks[camera_id] = self._bars.add_task(
                 stage,
                 camera=escape(camera_id),
                 count="",
+                percent="",
                 left="",
                 cost=self._costs.get(camera_id, ""),
                 total=None,
             )
-        done, total, unit = progress["done"], progress["total"], progress["unit"]
         self._bars.update(
             self._tasks[camera_id],
             completed=done,
             total=total,
-            count=f"{done}/{total} {unit}" if total else f"{done} {unit}" if done else "",
+            count=count,
+            percent=f"{100 * done // total} %" if total else str(done or ""),
             left="left" if total else "",
         )
 
@@ -151,11 +202,12 @@ class ProgressBars:
         self._costs[camera_id] = cost["short"]
         if camera_id in self._tasks:
             self._bars.update(self._tasks[camera_id], cost=self._costs[camera_id])
-        if not err.is_terminal:
+        if not err.is_interactive:
             err.print(f"{escape(camera_id)}: {cost['line']}", style="dim", soft_wrap=True)
 
     def on_end(self, run: CameraRun) -> None:
         """See RunListener."""
+        self._lines.end_stage(run.camera.camera_id)
         task = self._tasks.pop(run.camera.camera_id, None)
         if task is not None:
             self._bars.remove_task(task)
@@ -176,7 +228,7 @@ class ProgressBars:
 
 
 class TransferBar:
-    """A progress bar of a download; shown only in a terminal."""
+    """A progress bar of a download; lines without a terminal."""
 
     def __init__(self) -> None:
         self._bar = _Bars(
@@ -186,8 +238,9 @@ class TransferBar:
             TransferSpeedColumn(),
             console=err,
             transient=True,
-            disable=not err.is_terminal,
+            disable=not err.is_interactive,
         )
+        self._printed_at = monotonic()
         self._task = self._bar.add_task("downloading results", total=None)
 
     def __enter__(self) -> "TransferBar":
@@ -200,6 +253,10 @@ class TransferBar:
     def on_progress(self, progress: TransferProgress) -> None:
         """See OnProgress of `transfer.download`."""
         self._bar.update(self._task, completed=progress.bytes, total=progress.total_bytes)
+        if not err.is_interactive and monotonic() - self._printed_at >= LINE_INTERVAL_SECONDS:
+            self._printed_at = monotonic()
+            done, total = (f"{size / 1e6:.0f}" for size in (progress.bytes, progress.total_bytes))
+            err.print(f"downloading results: {done} of {total} MB")
 
 
 def run_app(app: typer.Typer) -> None:
@@ -250,19 +307,18 @@ def print_visits(stage3_folders: Sequence[Path]) -> None:
     visits = pl.concat(tables).select(VISIT_COLUMNS)
     total = visits.select(pl.len()).collect().item()
     out.print(f"{total} visit{'s' * (total != 1)}")
-    if total:
-        # A row that is too wide wraps: a truncated time would be useless.
-        out.print(
-            _visits_table(visits.head(MAX_VISITS_SHOWN).collect().iter_rows(named=True)), crop=False
-        )
+    rows = visits.head(MAX_VISITS_SHOWN).collect().iter_rows(named=True)
+    if total and out.width < MIN_TABLE_WIDTH:
+        _print_visit_list(rows)
+    elif total:
+        out.print(_visits_table(rows))
     if total > MAX_VISITS_SHOWN:
         out.print(f"… and {total - MAX_VISITS_SHOWN} more, in the files below")
 
 
 def _visits_table(visits: Iterable[Mapping[str, Any]]) -> Table:
-    """Return a table that fits 80 columns; in a narrow terminal, names are folded."""
+    """Return a table that fits MIN_TABLE_WIDTH; long names are folded."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
-    table.width = None if out.width >= MIN_TABLE_WIDTH else MIN_TABLE_WIDTH
     table.add_column("camera", overflow="fold")
     table.add_column("species", overflow="fold")
     table.add_column("when", no_wrap=True)
@@ -279,6 +335,16 @@ def _visits_table(visits: Iterable[Mapping[str, Any]]) -> Table:
             "yes" if visit["needs_review"] else "",
         )
     return table
+
+
+def _print_visit_list(visits: Iterable[Mapping[str, Any]]) -> None:
+    """Print three lines for each visit, for a narrow terminal."""
+    for visit in visits:
+        out.print(Text.assemble(f"{visit['camera_id']}: ", visit["species"]))
+        review = ", to review" if visit["needs_review"] else ""
+        counts = f"frames {visit['frame_count']}, confidence {visit['max_confidence']:.2f}{review}"
+        for line in (_when(visit["start_at"], visit["end_at"]), counts):
+            out.print(Padding(line, (0, 0, 0, 2)))
 
 
 def _species(visit: Mapping[str, Any]) -> Text:

@@ -1,6 +1,12 @@
 """Terminal output: the table of visits, progress bars, warnings."""
 
+import os
+import pty
+import re
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from io import StringIO
 from pathlib import Path
@@ -8,10 +14,15 @@ from typing import Any
 
 import polars as pl
 import pytest
+from paths import ROOT
 from rich.console import Console
+from rich.text import Text
 
+from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cli import terminal
 from odins_ravne_assets.munin.tables.schemas import OBSERVATIONS
+from odins_ravne_assets.runs.process_pool import CameraRun
+from resources.storage.transfer.download import TransferProgress
 
 VISIT: dict[str, Any] = {
     "camera_id": "demo-camera",
@@ -72,7 +83,7 @@ def test_visits_to_review_are_marked(show: Show) -> None:
     assert show({"needs_review": True})[3].endswith(" yes")
 
 
-@pytest.mark.parametrize("width", [40, 72, 80, 120])
+@pytest.mark.parametrize("width", [72, 80, 120])
 def test_long_names_fold_and_times_stay_whole(show: Show, width: int) -> None:
     camera = "Tai-transect-12-camera-192-north-of-the-river"
     species = {"species": "white-tailed deer", "scientific_name": "Odocoileus virginianus"}
@@ -82,8 +93,26 @@ def test_long_names_fold_and_times_stay_whole(show: Show, width: int) -> None:
     assert "…" not in "".join(lines)
 
 
-def test_markup_in_names_is_escaped(show: Show) -> None:
-    assert "[red]cat[/red]" in "\n".join(show({"species": "[red]cat[/red]"}, width=120))
+def test_a_narrow_terminal_shows_a_list_that_fits(show: Show) -> None:
+    overnight = {"end_at": datetime(2026, 5, 15, 0, 1, 10), "needs_review": True}
+    assert show({}, overnight, width=40) == [
+        "2 visits",
+        "demo-camera: Egyptian cat",
+        "  2026-05-14 21:40:12 – 21:40:24",
+        "  frames 2, confidence 0.88",
+        "demo-camera: Egyptian cat",
+        "  2026-05-14 21:40:12 –",
+        "  2026-05-15 00:01:10",
+        "  frames 2, confidence 0.88, to review",
+    ]
+    lines = show({"camera_id": "a-long-name-" * 6}, width=40)
+    assert max(map(len, lines)) <= 40
+    assert "…" not in "".join(lines)
+
+
+@pytest.mark.parametrize("width", [40, 120])
+def test_markup_in_names_is_escaped(show: Show, width: int) -> None:
+    assert "[red]cat[/red]" in "\n".join(show({"species": "[red]cat[/red]"}, width=width))
 
 
 def test_the_table_is_short_and_counts_the_rows_that_it_leaves_out(show: Show) -> None:
@@ -103,10 +132,11 @@ COST = {"line": "cost so far $0.1200, about $0.3000 and 5 min to go", "short": "
 WARNING = "the GPU is not used: its driver supports CUDA 12.4, [13.0] is needed"
 
 
-def bars_of_a_camera(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> str:
+def bars_of_a_camera(monkeypatch: pytest.MonkeyPatch, is_terminal: bool, width: int = 120) -> str:
     """The output for a camera in Stage 1, with warnings and a cost."""
     shown = StringIO()
-    console = Console(file=shown, force_terminal=is_terminal, width=120, highlight=False)
+    monkeypatch.setenv("TERM", "xterm")
+    console = Console(file=shown, force_terminal=is_terminal, width=width, highlight=False)
     monkeypatch.setattr(terminal, "err", console)
     with terminal.ProgressBars() as bars:
         bars.on_progress("cam", {"stage": "detections", "done": 3, "total": 9, "unit": "media"})
@@ -122,6 +152,14 @@ def test_the_cost_is_next_to_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "$0.1200 of $0.4200" in output
 
 
+def test_the_progress_of_a_camera_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = bars_of_a_camera(monkeypatch, is_terminal=True, width=40)
+    lines = [line for line in Text.from_ansi(output).plain.splitlines() if "%" in line]
+    assert lines
+    assert all("cam" in line and "detecting" in line and "33 %" in line for line in lines)
+    assert max(len(line.rstrip()) for line in lines) <= 40
+
+
 def test_without_a_terminal_the_cost_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bars_of_a_camera(monkeypatch, is_terminal=False).splitlines() == [
         "cam: detecting",
@@ -129,3 +167,119 @@ def test_without_a_terminal_the_cost_is_a_line(monkeypatch: pytest.MonkeyPatch) 
         "warning: cam: 2014: not read this time",
         "cam: cost so far $0.1200, about $0.3000 and 5 min to go",
     ]
+
+
+class Log:
+    """Standard error as a file, and the time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+        self.now = 1000.0
+        self._file = StringIO()
+        monkeypatch.setattr(terminal, "err", Console(file=self._file, highlight=False, **options))
+        monkeypatch.setattr(terminal, "monotonic", lambda: self.now)
+
+    def lines(self) -> list[str]:
+        return self._file.getvalue().splitlines()
+
+
+def test_without_a_terminal_progress_is_a_line_every_half_minute_and_at_the_end_of_a_stage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = Log(monkeypatch)
+    with terminal.ProgressBars() as bars:
+
+        def report(stage: str, done: int, total: int | None = 900, camera: str = "north") -> None:
+            progress = {"stage": stage, "done": done, "total": total, "unit": "media"}
+            bars.on_progress(camera, progress)
+
+        report("footage", 0, None)
+        report("footage", 900, None)
+        for seconds in range(65):  # at 0, 30 and 60 seconds
+            log.now = 2000.0 + seconds
+            report("detections", seconds)
+        report("detections", 900)
+        report("detections", 3, 4, camera="south")
+        report("exports", 0)
+        camera = Camera("north", "file:///card", "file:///results")
+        bars.on_end(CameraRun(camera, status="SUCCESS"))
+    assert log.lines() == [
+        "north: reading footage",
+        "north: reading footage: 900 media",
+        "north: detecting",
+        "north: detecting: 30/900 media",
+        "north: detecting: 60/900 media",
+        "south: detecting",
+        "north: detecting: 900/900 media",
+        "north: writing exports",
+        "north: writing exports: 0/900 media",
+    ]
+
+
+def test_without_a_terminal_a_download_is_a_line_every_half_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = Log(monkeypatch)
+    with terminal.TransferBar() as bar:
+        for seconds in range(61):
+            log.now = 1000.0 + seconds
+            progress = TransferProgress(9, 120_000_000, bytes=seconds * 1_000_000)
+            bar.on_progress(progress)
+    assert log.lines() == [
+        "downloading results: 30 of 120 MB",
+        "downloading results: 60 of 120 MB",
+    ]
+
+
+PRINT = """
+from odins_ravne_assets.cli import terminal
+with terminal.ProgressBars() as bars:
+    bars.on_progress("cam", {"stage": "detections", "done": 3, "total": 9, "unit": "media"})
+    bars.on_decision("cam", "starts a job")
+terminal.print_error("no such camera")
+"""
+
+
+def printed(environment: dict[str, str], in_terminal: bool) -> str:
+    """Standard error of a process that prints progress and an error."""
+    command = [sys.executable, "-c", PRINT]
+    variables = os.environ | {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT)}
+    variables = {k: v for k, v in variables.items() if k not in {"NO_COLOR", "FORCE_COLOR"}}
+    if not in_terminal:
+        run = subprocess.run(command, env=variables | environment, check=True, capture_output=True)
+        return run.stderr.decode()
+    reader, writer = pty.openpty()
+    with os.fdopen(reader, "rb", buffering=0) as output:
+        process = subprocess.Popen(command, env=variables | environment, stderr=writer)
+        os.close(writer)
+        data = b""
+        with suppress(OSError):  # the end of a terminal
+            while chunk := output.read(4096):
+                data += chunk
+        assert process.wait(60) == 0
+    return data.decode()
+
+
+COLOR = re.compile(r"\x1b\[[\d;]*\b(3[0-8]|4[0-8]|9[0-7])[\d;]*m")
+
+
+def test_no_color_is_respected_in_a_terminal() -> None:
+    assert COLOR.search(printed({}, in_terminal=True))
+    without = printed({"NO_COLOR": "1"}, in_terminal=True)
+    assert "no such camera" in without
+    assert not COLOR.search(without)
+
+
+@pytest.mark.parametrize("environment", [{}, {"FORCE_COLOR": "1"}])
+def test_a_file_gets_no_bars_and_no_cursor_movement(environment: dict[str, str]) -> None:
+    output = printed(environment, in_terminal=False)
+    plain = re.sub(r"\x1b\[[\d;]*m", "", output)  # colors, which FORCE_COLOR asks for
+    assert plain.splitlines() == [
+        "cam: detecting",
+        "cam: starts a job",
+        "error: no such camera",
+    ]
+
+
+def test_a_terminal_without_cursor_movement_gets_lines() -> None:
+    output = printed({"TERM": "dumb"}, in_terminal=True)
+    assert output.split("\r\n")[:2] == ["cam: detecting", "cam: starts a job"]
