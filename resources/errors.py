@@ -47,4 +47,4 @@ class BudgetReachedError(LaunchError):
 
 
 class EngineError(RavneError):
-    """The GPU cannot be used: none found, an old driver, too little memory, an unsupported model."""
+    """The GPU cannot be used: none, an old driver, too little memory, an unsupported model."""

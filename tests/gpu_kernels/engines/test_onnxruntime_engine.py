@@ -1,5 +1,6 @@
 """The ONNX Runtime engine: which networks it accepts."""
 
+import os
 import subprocess
 import sys
 from hashlib import sha256
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from model_files import CATEGORY_DETECTOR, copy_model
+from paths import ROOT
 
 from gpu_kernels.engines.engine import open_engine
 from gpu_kernels.models.manifest import ModelManifest, load_manifest
@@ -91,3 +93,20 @@ def test_a_network_with_a_float16_input_is_refused(tmp_path: Path) -> None:
 def test_importing_the_engine_module_imports_no_inference_library() -> None:
     code = "import gpu_kernels.engines.engine, sys; sys.exit('onnxruntime' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("package", ["gpu_kernels", "odins_ravne_assets"])
+def test_onnx_runtime_reports_nothing_to_its_vendor(package: str, tmp_path: Path) -> None:
+    """With telemetry, its import stores an id of this machine in the user's cache."""
+    # It sends nothing where it recognizes a CI.
+    names = ("PATH", "PYTHONPATH", "SYSTEMROOT", "VIRTUAL_ENV")
+    environment = {name: os.environ[name] for name in names if name in os.environ}
+    code = f"import {package}, onnxruntime; onnxruntime.get_available_providers()"
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment | {"HOME": str(tmp_path)},
+        cwd=ROOT,
+        check=True,
+        timeout=60,
+    )
+    assert list(tmp_path.rglob("*")) == []
