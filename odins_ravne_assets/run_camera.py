@@ -20,7 +20,7 @@ from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
 
 from odins_ravne_assets import definitions
 from odins_ravne_assets.defs.assets import CAMERAS
-from odins_ravne_assets.runs.events import emit_event
+from odins_ravne_assets.runs.event_stream import emit_event
 from odins_ravne_assets.runs.execute_in_location import execute_in_location
 from odins_ravne_assets.runs.liveness import (
     PROCESS_TAG,

@@ -14,7 +14,7 @@ from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.cameras.selection import camera_of_results
 from odins_ravne_assets.cli.backfill import backfill
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
-from odins_ravne_assets.cli.cost import app as cost_app
+from odins_ravne_assets.cli.compute import app as cost_app
 from odins_ravne_assets.cli.demo import demo
 from odins_ravne_assets.cli.download import app as results_app
 from odins_ravne_assets.cli.job import ProfileChoice, prepare_job

@@ -23,7 +23,7 @@ from resources.planning.estimate import (
     estimate_fixed_price,
     estimate_spot,
 )
-from resources.planning.predictions import save_prediction
+from resources.planning.saved_predictions import save_prediction
 from resources.planning.throughput import (
     LOCAL_MACHINE,
     assumed_seconds_per_frame,

@@ -27,7 +27,7 @@ from resources.errors import RavneError, StoreError
 from resources.ledger.aws_bill import AwsBill
 from resources.ledger.idle_machines import exclude_billed_machines, read_idle_machine_rows
 from resources.ledger.table import read_ledger
-from resources.planning.predictions import Prediction, load_predictions
+from resources.planning.saved_predictions import Prediction, load_predictions
 from resources.pricing.sources import shipped_prices
 from resources.retention.inventory import Area
 from resources.retention.rules import MIN_BILLED_BYTES, minimum_sizes

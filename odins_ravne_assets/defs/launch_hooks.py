@@ -9,7 +9,12 @@ from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.instance_home import catalog_folder
 from odins_ravne_assets.munin.media.media_files import kind_by_name
 from odins_ravne_assets.munin.media.media_table import expected_media
-from odins_ravne_assets.runs.events import emit_cost, emit_decision, emit_progress, emit_warning
+from odins_ravne_assets.runs.event_stream import (
+    emit_cost,
+    emit_decision,
+    emit_progress,
+    emit_warning,
+)
 from odins_ravne_assets.runs.liveness import close_dead_runs
 from resources.launch.base import StepRequest
 from resources.launch.hooks import FootageQueries, LaunchHooks

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import polars as pl
 
-from resources.planning.predictions import Comparison, Prediction, compare_predictions
+from resources.planning.saved_predictions import Comparison, Prediction, compare_predictions
 
 
 @dataclass(frozen=True)

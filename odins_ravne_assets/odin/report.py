@@ -29,7 +29,7 @@ from odins_ravne_assets.odin.totals import (
 from odins_ravne_assets.odin.traffic import TrafficTotals, sum_traffic
 from odins_ravne_assets.odin.unit_costs import SpeciesVisits, UnitCosts, unit_costs
 from resources.ledger.aws_bill import AwsBill
-from resources.planning.predictions import Prediction
+from resources.planning.saved_predictions import Prediction
 from resources.pricing.prices import STALE_PRICE_SECONDS
 
 DAY_FORMAT = "%Y-%m-%d"

@@ -7,7 +7,7 @@ from typing import Any
 from odins_ravne_assets.munin.workload.footage_estimate import FootageCount
 from odins_ravne_assets.odin.formatting import format_count, format_duration, format_usd
 from resources.planning.estimate import Estimate, PlannedWork, camera_shares, estimate_json
-from resources.planning.predictions import PredictedOffer, Prediction
+from resources.planning.saved_predictions import PredictedOffer, Prediction
 from resources.planning.throughput import Throughput
 from resources.pricing.prices import Market
 

@@ -19,7 +19,7 @@ from selectors import EVENT_READ, DefaultSelector
 from typing import Any, Protocol
 
 from odins_ravne_assets.cameras.catalog import Camera
-from odins_ravne_assets.runs.events import EVENTS_VARIABLE
+from odins_ravne_assets.runs.event_stream import EVENTS_VARIABLE
 from resources.settings.loader import OVERRIDES_VARIABLE
 
 EXIT_INTERRUPTED = 130

@@ -7,8 +7,8 @@ None of its calls needs the permission to create roles. The permanent part, whic
 from resources.aws.clients import AwsClients
 from resources.aws.errors import translate_aws_errors
 from resources.batch.names import Names
+from resources.compute.desired_state import plan
 from resources.compute.parts import ComputeParts, OnStep
-from resources.compute.plan import plan
 from resources.compute.setup import Setup
 from resources.compute.status import ComputeStatus, compute_status
 from resources.compute.survey import survey

@@ -8,8 +8,8 @@ from resources.aws.batch_states import ResourceStatus
 from resources.aws.clients import AwsClients
 from resources.aws.errors import is_already_exists_error
 from resources.batch.names import Names
+from resources.compute.desired_state import Plan, fingerprint
 from resources.compute.parts import ComputeParts, OnStep, Poller, describe_status, differences
-from resources.compute.plan import Plan, fingerprint
 from resources.errors import RavneError
 
 if TYPE_CHECKING:

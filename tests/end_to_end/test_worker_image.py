@@ -12,8 +12,8 @@ from pathlib import Path
 
 from paths import ROOT
 
-from resources.compute.plan import SCRATCH
-from tests.resources.compute.test_plan import planned
+from resources.compute.desired_state import SCRATCH
+from tests.resources.compute.test_desired_state import planned
 
 OURS = ("odins_ravne_assets", "resources", "gpu_kernels", "profiles")
 ROOTS = (

@@ -11,7 +11,7 @@ from odins_ravne_assets.costs.ledger_reader import read_known_ledgers
 from odins_ravne_assets.costs.planner import PlannedCamera, make_plan
 from odins_ravne_assets.instance_home import catalog_folder
 from resources.errors import UsageError
-from resources.planning.predictions import load_predictions
+from resources.planning.saved_predictions import load_predictions
 from resources.settings.profile import Profile
 from resources.storage.local_store import LocalStore
 

@@ -10,7 +10,7 @@ from odins_ravne_assets.odin.report import CostReport, ReportScope, cost_report
 from odins_ravne_assets.odin.report_text import report_tables
 from odins_ravne_assets.odin.unit_costs import SpeciesVisits
 from resources.ledger.aws_bill import AwsBill
-from resources.planning.predictions import Prediction
+from resources.planning.saved_predictions import Prediction
 
 SPECIES = (
     SpeciesVisits("red fox", "Vulpes vulpes", 14, True),

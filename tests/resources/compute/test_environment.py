@@ -26,7 +26,7 @@ from compute_rig import (
 )
 from typer.testing import CliRunner
 
-from odins_ravne_assets.cli.cost import app as cost_app
+from odins_ravne_assets.cli.compute import app as cost_app
 from odins_ravne_assets.cli.job import ProfileChoice
 from resources.aws.batch_states import LIVE_STATUSES
 from resources.batch.names import Names, markets

@@ -16,7 +16,7 @@ from compute_rig import RecordingClients, SharedClients, remaining_parts, runnin
 from paths import ROOT
 from typer.testing import CliRunner
 
-from odins_ravne_assets.cli.cost import app as cost_app
+from odins_ravne_assets.cli.compute import app as cost_app
 from odins_ravne_assets.cli.job import ProfileChoice
 from resources.clock import ScaledClock
 from resources.compute.environment import ComputeEnvironment

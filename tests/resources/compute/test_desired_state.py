@@ -14,8 +14,8 @@ from botocore.validate import validate_parameters
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resources.compute.desired_state import BOOT_SCRIPT, JobShape, Plan, job_shape, plan, vcpu_limit
 from resources.compute.foundation import Foundation
-from resources.compute.plan import BOOT_SCRIPT, JobShape, Plan, job_shape, plan, vcpu_limit
 from resources.compute.survey import MachineType, Survey
 from resources.errors import UsageError
 from resources.settings.profile import Aws, Compute

@@ -10,7 +10,7 @@ import pytest
 
 from resources.errors import StoreError
 from resources.ledger.table import LEDGER_SCHEMA
-from resources.planning.predictions import (
+from resources.planning.saved_predictions import (
     Prediction,
     compare_predictions,
     load_predictions,
