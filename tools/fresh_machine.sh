@@ -30,6 +30,10 @@ if [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/null; then
     echo "error: a fresh machine needs root and the package debootstrap" >&2
     exit 3
 fi
+if ! unshare --mount true 2>/dev/null; then
+    echo "error: a fresh machine needs mounts of its own, which this container does not allow" >&2
+    exit 3
+fi
 mirror=$({ cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true; } |
     sed -nE 's/^(URIs:|deb( \[[^]]*\])?) +([^ ]+).*/\3/p' | sed -n 1p)
 
@@ -39,8 +43,8 @@ base=$cache/$suite-$(printf %s "$include" | cksum | cut -d ' ' -f 1).tar
 if [ ! -e "$base" ]; then
     echo "fresh machine: bootstrapping Debian $suite, once" >&2
     new=$(mktemp --directory)
-    debootstrap --variant=minbase --include="$include" "$suite" "$new" "$mirror" >"$cache/debootstrap.log" ||
-        { tail -n 5 "$cache/debootstrap.log" >&2; echo "error: debootstrap failed" >&2; exit 3; }
+    timeout 100 debootstrap --variant=minbase --include="$include" "$suite" "$new" "$mirror" >"$cache/debootstrap.log" ||
+        { tail -n 5 "$cache/debootstrap.log" >&2; rm -rf --one-file-system "$new"; echo "error: debootstrap failed, or took more than 100 s" >&2; exit 3; }
     tar --create --file "$base.part" --directory "$new" .
     mv "$base.part" "$base"
     rm -rf "$new"

@@ -232,7 +232,7 @@ def test_unknown_commands_and_options_are_wrong_use(cameras: Cameras, words: str
 def test_settings_lists_every_key_with_its_meaning(cameras: Cameras) -> None:
     ended = cameras.munin("settings")
     assert ended.code == 0
-    assert "    max_parallel_jobs: 3  # Cameras and work units that run at once." in ended.out
+    assert "    max_parallel_jobs: 3  # Cameras and work units that run in parallel." in ended.out
     for line in ended.out.splitlines():
         assert ":" in line and "  # " in line
 
