@@ -30,8 +30,8 @@ if [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/null; then
     echo "error: a fresh machine needs root and the package debootstrap" >&2
     exit 3
 fi
-if ! unshare --mount true 2>/dev/null; then
-    echo "error: a fresh machine needs mounts of its own, which this container does not allow" >&2
+if ! unshare --mount --pid --fork true 2>/dev/null; then
+    echo "error: a fresh machine needs its own mounts and processes, which this container does not allow" >&2
     exit 3
 fi
 mirror=$({ cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true; } |
@@ -51,7 +51,7 @@ if [ ! -e "$base" ]; then
 fi
 
 root=$(mktemp --directory)
-# Mounts are made in a namespace of their own, which ends with the last process in it.
+# Mounts and processes are in namespaces of their own: processes that remain end with the command.
 trap 'rm -rf --one-file-system "$root"' EXIT
 tar --extract --file "$base" --directory "$root"
 git clone --quiet "$checkout" "$root/root/project"
@@ -70,7 +70,7 @@ while IFS= read -r each; do settings+=("$each"); done < <(env | grep -E '^(PIP_|
 
 export root cache
 export folders_text="${folders[*]:-}"
-unshare --mount --propagation private bash -euc '
+unshare --mount --pid --fork --kill-child --propagation private bash -euc '
     mount --bind "$cache/pip" "$(mkdir -p "$root/root/.cache/pip" && echo "$root/root/.cache/pip")"
     for each in $folders_text; do
         [ -d "$each" ] && [ ! -e "$root$each" ] && mkdir -p "$root$each" && mount --bind --options ro "$each" "$root$each"
