@@ -60,9 +60,9 @@ git clone --quiet "$checkout" "$root/root/project"
 # index, the folder above it, which holds the files).
 copy() { if [ -e "$1" ]; then mkdir -p "$root$(dirname "$1")"; rm -rf "$root$1"; cp --recursive --dereference "$1" "$root$(dirname "$1")"; fi; }
 for each in /etc/pip.conf /etc/xdg/pip /etc/ssl/certs /etc/resolv.conf /etc/hosts \
-    "$HOME/.config/pip" "$HOME/.pip"; do copy "$each"; done
+    "${HOME:-/root}/.config/pip" "${HOME:-/root}/.pip"; do copy "$each"; done
 mapfile -t folders < <(
-    { env | grep '^PIP_' || true; cat /etc/pip.conf /etc/xdg/pip/pip.conf "$HOME/.config/pip/pip.conf" 2>/dev/null || true; } |
+    { env | grep '^PIP_' || true; cat /etc/pip.conf /etc/xdg/pip/pip.conf "${HOME:-/root}/.config/pip/pip.conf" 2>/dev/null || true; } |
         grep -oE '(file://)?/[^ ,]+' | sed -E 's|^file://||; s|/simple/?$||' | sort -u
 )
 settings=()
