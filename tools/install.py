@@ -25,8 +25,8 @@ PROJECT, OPENCV, HEADLESS = "odins-ravne", "opencv-python", "opencv-python-headl
 # Download, disk and time of an empty environment; measured on Linux x86_64, Python 3.11, two cores.
 ESTIMATES = {
     (): "265 MB to download, 950 MB on disk, about one minute",
-    ("sandbox",): "300 MB to download, 1.1 GB on disk, about one minute",
-    ("test",): "700 MB to download, 2.1 GB on disk, about three minutes",
+    ("sandbox",): "310 MB to download, 1.2 GB on disk, about one minute",
+    ("test",): "600 MB to download, 2.1 GB on disk, about three minutes",
 }
 SECONDS_BETWEEN_UPDATES = 0.5
 

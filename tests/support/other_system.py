@@ -104,6 +104,8 @@ def hide() -> None:
         for name in names:
             if hasattr(module, name):
                 delattr(module, name)
+    if hasattr(os, "process_cpu_count"):
+        os.process_cpu_count = os.cpu_count  # as on macOS; Linux's calls sched_getaffinity
     for name in ("open", "stat", "lstat", "listdir", "scandir", "readlink", "access"):
         setattr(os, name, hide_folders(getattr(os, name)))
     builtins.open = io.open = hide_folders(builtins.open)  # type: ignore[assignment]
