@@ -64,6 +64,7 @@ MAY_IMPORT = {
         f"aws {BASE}",
     },
     "gpu_kernels": {
+        "": "",
         "models": "resources/errors.py",
         "preprocessing": "models",
         "device": "models preprocessing resources/errors.py",

@@ -124,8 +124,11 @@ def test_what_it_has_spent_is_what_its_ledgers_say_beside_its_plan(old: Old) -> 
     assert ledgers > 0
     assert told["computing"]["usd"] == pytest.approx(float(ledgers), abs=1e-12)
     assert [plan["camera_id"] for plan in told["plans"]] == ["ridge"]
-    for part in ("jobs", "computing", "by_camera", "units", "species", "plans"):
+    for part in ("jobs", "computing", "by_camera", "units", "species"):
         assert told[part] == before[part], part
+    for plan in (*told["plans"], *before["plans"]):
+        assert plan.pop("why")  # sentences, whose words differ between versions
+    assert told["plans"] == before["plans"]
 
 
 def test_a_project_of_its_cameras_is_the_same_as_it_made(old: Old) -> None:
@@ -146,7 +149,7 @@ def test_what_its_sensor_remembers_is_read(old: Old) -> None:
     assert json.loads(memory)["refused"].keys() == {"loose.jpg"}
     (old.root / "footage" / "loose.jpg").write_bytes(b"of no camera")
     said = look_for_footage(old, memory)
-    assert "heard of 0 new files; 2 cameras are still being copied, 0 are complete" in said
+    assert "0 new files; 2 cameras are still being uploaded, 0 are complete" in said
     assert "quarantine" not in said
 
 
