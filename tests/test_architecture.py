@@ -73,6 +73,7 @@ MAY_IMPORT = {
         "ahead_of_time.py": "models device engines resources/errors.py resources/storage",
     },
     "odins_ravne_assets": {
+        "": "rerun.py",  # run_stage3_local.py, which is copied next to downloaded results
         "instance_home.py": "resources/errors.py storage",
         "demo": "",
         "page": "",

@@ -77,7 +77,7 @@ def test_closed_form_and_simulation_agree_within_one_percent(
 ) -> None:
     overheads = Overheads(boot_seconds=boot, idle_seconds=idle)
     expected = machine_seconds(work, replace(overheads, jobs_per_machine=jobs), rate)
-    # At a high interruption rate few machines are billed: 60,000 runs have a standard error of 0.5 %.
+    # At high interruption rates few machines are billed: the standard error of 60,000 is 0.5 %.
     mean = simulated_mean(work, jobs, overheads, rate, 400_000)
     assert mean.uptime == pytest.approx(expected.uptime, rel=0.01)
     assert mean.billed == pytest.approx(expected.billed, rel=0.01)
