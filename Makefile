@@ -30,7 +30,7 @@ help:
 	@echo "make ui                   open the Dagster UI on the same instance"
 	@echo "make test                 install what is needed and run all tests"
 	@echo "make lint                 formatting, lint and types"
-	@echo "make clean                remove the environment and everything that was made here"
+	@echo "make clean                remove the environment, the demo and the Dagster instance; results stay"
 
 # Each kind of environment is installed once, and again when its requirements change.
 $(BIN)/python:
@@ -77,4 +77,4 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .munin results
+	rm -rf $(VENV) .munin
