@@ -14,11 +14,12 @@ set -euo pipefail
 
 suite=bookworm
 include=python3,python3-venv,make,git,ca-certificates
+browser=
 cache=${FRESH_MACHINE_CACHE:-/var/cache/odins-ravne-fresh-machine}
 while [ $# -gt 0 ]; do
     case $1 in
         --suite) suite=$2; shift 2 ;;
-        --browser) include+=,chromium,chromium-driver,fonts-dejavu-core; shift ;;
+        --browser) browser='chromium chromium-driver fonts-dejavu-core'; shift ;;
         --*) echo "error: $1: unknown option; see the head of $0" >&2; exit 2 ;;
         *) break ;;
     esac
@@ -39,12 +40,23 @@ mirror=$({ cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || tr
 
 # The base system is made once for each list of packages; each call works on a copy of it.
 mkdir -p "$cache/pip"
-base=$cache/$suite-$(printf %s "$include" | cksum | cut -d ' ' -f 1).tar
+base=$cache/$suite-$(printf %s "$include$browser" | cksum | cut -d ' ' -f 1).tar
 if [ ! -e "$base" ]; then
     echo "fresh machine: bootstrapping Debian $suite, once" >&2
     new=$(mktemp --directory)
     timeout 100 debootstrap --variant=minbase --include="$include" "$suite" "$new" "$mirror" >"$cache/debootstrap.log" ||
         { tail -n 5 "$cache/debootstrap.log" >&2; rm -rf --one-file-system "$new"; echo "error: debootstrap failed, or took more than 100 s" >&2; exit 3; }
+    # debootstrap does not configure packages that need a running system; apt-get does.
+    if [ -n "$browser" ]; then
+        cp /etc/resolv.conf "$new/etc/resolv.conf"
+        mount --bind /proc "$new/proc"
+        code=0
+        # shellcheck disable=SC2086  # a list of packages
+        chroot "$new" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $browser \
+            >>"$cache/debootstrap.log" 2>&1 || code=$?
+        umount "$new/proc"
+        [ $code = 0 ] || { tail -n 5 "$cache/debootstrap.log" >&2; rm -rf --one-file-system "$new"; echo "error: the browser cannot be installed" >&2; exit 3; }
+    fi
     tar --create --file "$base.part" --directory "$new" .
     mv "$base.part" "$base"
     rm -rf "$new"
