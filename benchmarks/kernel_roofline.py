@@ -22,7 +22,8 @@ from disassembly import (
 from memory_traffic import Fit, bytes_moved, source_rows
 
 from gpu_kernels.device import picture_kernels
-from gpu_kernels.models.manifest import InputSpec, load_manifest
+from gpu_kernels.models.manifest import load_manifest
+from gpu_kernels.models.manifest_sections import InputSpec
 from gpu_kernels.preprocessing.letterbox import placement
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_kernels.models.manifest import InputSpec
+from gpu_kernels.models.manifest_sections import InputSpec
 from gpu_kernels.preprocessing.letterbox import placement
 
 

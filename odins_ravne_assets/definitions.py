@@ -11,7 +11,7 @@ from odins_ravne_assets.defs.jobs import COSTS, DAILY_CHECK, JOBS, SCHEDULES
 from odins_ravne_assets.defs.launch_hooks import launch_hooks
 from odins_ravne_assets.defs.sensors import killed_runs, new_footage, quarantine
 from odins_ravne_assets.defs.silent_cameras import no_camera_is_silent
-from odins_ravne_assets.instance_home import catalog_folder, home
+from odins_ravne_assets.instance_home import catalog_folder, home, refuse_network_disk
 from resources.launch.batch_launcher import BatchStepLauncher
 from resources.launch.local_launcher import LocalStepLauncher
 from resources.settings.dagster_resource import RunSettings
@@ -52,6 +52,8 @@ def _of(profile: Profile) -> dg.Definitions:
     return dg.Definitions.merge(found, cloud)
 
 
+# Also for a webserver and a daemon that users start themselves.
+refuse_network_disk(home())
 # The module's only Definitions: Dagster refuses a module that has more.
 defs = _of(load_profile(PROFILE))
 

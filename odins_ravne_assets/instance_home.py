@@ -76,7 +76,7 @@ def prepare_home() -> Path:
     folder = home()
     os.environ["DAGSTER_HOME"] = str(folder)
     try:
-        _refuse_network_disk(folder)
+        refuse_network_disk(folder)
         folder.mkdir(parents=True, exist_ok=True)
         # The operating system's lock: it ends with its process.
         with FileLock(folder / LOCK_FILE, fallback_to_soft=False):
@@ -89,7 +89,12 @@ def prepare_home() -> Path:
     return folder
 
 
-def _refuse_network_disk(home_folder: Path) -> None:
+def refuse_network_disk(home_folder: Path) -> None:
+    """Check that the instance's SQLite databases, if it has any, are on a local disk.
+
+    Raises:
+        UsageError: they are on a network disk.
+    """
     folder = _sqlite_folder(home_folder)
     if folder and (disk := network_disk(folder)):
         raise UsageError(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gpu_kernels.device import picture_kernels
 from gpu_kernels.device.streams import load_kernels, to_numpy, use_stream
-from gpu_kernels.models.manifest import InputSpec
+from gpu_kernels.models.manifest_sections import InputSpec
 from gpu_kernels.preprocessing.crop_regions import PixelRegion
 from gpu_kernels.preprocessing.device_picture import DeviceFrame, DevicePicture
 from gpu_kernels.preprocessing.letterbox import placement

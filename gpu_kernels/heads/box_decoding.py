@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_kernels.heads.nms import Floats, non_maximum_suppression
-from gpu_kernels.models.manifest import ModelManifest, SsdOutput, YoloOutput
+from gpu_kernels.models.manifest import ModelManifest
+from gpu_kernels.models.manifest_sections import SsdOutput, YoloOutput
 from gpu_kernels.preprocessing.letterbox import scale_boxes
 from resources.errors import ModelError
 

@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_kernels.heads.box_decoding import Boxes
-from gpu_kernels.models.manifest import Category, CategoryRefinement, ModelManifest
+from gpu_kernels.models.manifest import ModelManifest
+from gpu_kernels.models.manifest_sections import Category, CategoryRefinement
 from gpu_kernels.preprocessing.crop_regions import PixelRegion, Region, crop_region, to_pixels
 from resources.errors import ModelError
 

@@ -23,7 +23,8 @@ from gpu_kernels.heads.box_decoding import (
     decode_boxes,
     load_anchors,
 )
-from gpu_kernels.models.manifest import ModelManifest, SsdOutput, YoloOutput
+from gpu_kernels.models.manifest import ModelManifest
+from gpu_kernels.models.manifest_sections import SsdOutput, YoloOutput
 from gpu_kernels.preprocessing.letterbox import placement
 
 # Decodings that have kernels.

@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AliasChoices,
-    BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     TypeAdapter,
@@ -20,6 +18,17 @@ from pydantic import (
     model_validator,
 )
 
+from gpu_kernels.models.manifest_sections import (
+    LATER_KEYS,
+    CategoryRefinement,
+    ClassifierOutput,
+    Crop,
+    DetectorOutput,
+    InputSpec,
+    Section,
+    Sha256,
+    SsdOutput,
+)
 from resources.errors import ModelError
 
 SHIPPED_MODELS = Path(__file__).parent / "shipped"
@@ -28,103 +37,10 @@ SHIPPED_MODELS = Path(__file__).parent / "shipped"
 # that recorded results are recomputed.
 RESULTS_VERSION = 1
 
-Category = Literal["animal", "person", "vehicle"]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-ChannelTriple = tuple[float, float, float]
+# Paths of files, whose contents are in the hash of a model instead.
+FILE_KEYS = {"anchors", "labels"}
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class InputSpec(_Section):
-    """The input of a model: float32, `value * multiply + add`.
-
-    The shape is [N, 3, height, width] in layout nchw, [N, height, width, 3] in nhwc.
-    """
-
-    height: Annotated[int, Field(ge=1, le=8192)]
-    width: Annotated[int, Field(ge=1, le=8192)]
-    layout: Literal["nchw", "nhwc"]
-    colour: Literal["rgb"]
-    multiply: ChannelTriple  # per channel, in the order of `colour`, for values 0 to 255
-    add: ChannelTriple
-    fit: Literal["letterbox-topleft", "letterbox-centre", "stretch"]
-    pad: Annotated[int, Field(ge=0, le=255)] | None = None  # grey around a letterboxed picture
-
-    @model_validator(mode="after")
-    def _pad_matches_fit(self) -> Self:
-        if (self.pad is None) != (self.fit == "stretch"):
-            needs = "takes no pad" if self.fit == "stretch" else "needs a pad of 0 to 255"
-            raise ValueError(f"fit {self.fit} {needs}")
-        return self
-
-
-class ModelClass(_Section):
-    """One class of a detector. Boxes of a class without a category are ignored."""
-
-    name: Annotated[str, Field(min_length=1)]
-    category: Category | None = None
-
-
-class _DetectorOutput(_Section):
-    threshold: Fraction  # default minimum confidence of a box
-    classes: Annotated[tuple[ModelClass, ...], Field(min_length=1)]
-
-
-class YoloOutput(_DetectorOutput):
-    """YOLO heads; see `gpu_kernels.heads.box_decoding`. `nms_iou`: maximum IoU of boxes in NMS."""
-
-    decoding: Literal["yolo-objectness", "yolo-anchor-free"]
-    nms_iou: Fraction
-
-
-class RtDetrOutput(_DetectorOutput):
-    """RT-DETR heads, which need no non-maximum suppression."""
-
-    decoding: Literal["rtdetr"]
-
-
-class SsdOutput(_DetectorOutput):
-    """SSD heads: offsets from `anchors`, a .npy of float32 [A, 4] y0, x0, y1, x1 normalised."""
-
-    decoding: Literal["ssd"]
-    nms_iou: Fraction
-    anchors: str
-    anchors_sha256: Sha256
-
-
-class ClassifierOutput(_Section):
-    """Scores [N, classes]. `labels`: see `gpu_kernels.models.labels`."""
-
-    decoding: Literal["probabilities", "logits"]
-    labels: str
-    labels_sha256: Sha256
-
-
-DetectorOutput = YoloOutput | RtDetrOutput | SsdOutput
-
-
-class Crop(_Section):
-    """The crop around a box for this model; see `crop_regions.crop_region`."""
-
-    shape: Literal["square", "box"]
-    margin: Annotated[float, Field(ge=0.0, le=10.0)]  # on each side, as a share of the box
-
-
-class CategoryRefinement(_Section):
-    """Thresholds by which a detector distinguishes people and vehicles from animals.
-
-    See `gpu_kernels.heads.category_refinement`.
-    """
-
-    person: Fraction  # minimum score
-    vehicle: Fraction
-    overlap: Fraction  # minimum intersection of two boxes, as a share of the smaller
-
-
-class ModelManifest(_Section):
+class ModelManifest(Section):
     """A model: its files, its input, its output, and its origin.
 
     The old names of three keys, `honest`, `half` and `telling`, are still read.
@@ -313,11 +229,20 @@ def model_hash(manifest: ModelManifest) -> str:
         "answers": RESULTS_VERSION,
         "task": manifest.task,
         "sha256": manifest.sha256,
-        "input": manifest.input.model_dump(mode="json"),
-        "output": manifest.output.model_dump(mode="json", exclude={"anchors", "labels"}),
+        "input": _hashed_fields(manifest.input, LATER_KEYS["input"]),
+        "output": _hashed_fields(manifest.output, LATER_KEYS["output"]),
         "crop": manifest.crop and manifest.crop.model_dump(mode="json"),
         "telling": manifest.category_refinement
         and manifest.category_refinement.model_dump(mode="json"),
     }
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _hashed_fields(section: Section, later: set[str]) -> dict[str, Any]:
+    """Return the fields of a section without files, and without later keys at their default."""
+    omitted = {
+        key for key, field in type(section).model_fields.items()
+        if key in FILE_KEYS or (key in later and getattr(section, key) == field.default)
+    }  # fmt: skip
+    return section.model_dump(mode="json", exclude=omitted)

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_kernels.models.manifest import InputSpec, ModelManifest
+from gpu_kernels.models.manifest import ModelManifest
+from gpu_kernels.models.manifest_sections import InputSpec
 
 Picture = NDArray[np.uint8]
 

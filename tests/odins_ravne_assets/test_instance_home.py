@@ -1,6 +1,7 @@
 """The Dagster instance of a machine, as the command creates it."""
 
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -82,6 +83,18 @@ def test_a_home_on_a_network_disk_is_refused(
         "docs/production.md"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_code_location_does_not_load_with_a_home_on_a_network_disk(
+    mount: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a webserver and a daemon that a user starts without the command."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    mount(("/", "ext4"), (tmp_path, "nfs4"))
+    with pytest.raises(UsageError, match=r"is on a network disk \(nfs4 at "):
+        runpy.run_module("odins_ravne_assets.definitions")
+    mount(("/", "ext4"))
+    assert "defs" in runpy.run_module("odins_ravne_assets.definitions")
 
 
 def test_the_mount_that_holds_the_folder_counts(mount: Mount, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from gpu_kernels.heads.box_decoding import Boxes
 from gpu_kernels.heads.category_refinement import min_score, refine_categories, refinement_crop
-from gpu_kernels.models.manifest import Category
+from gpu_kernels.models.manifest_sections import Category
 from gpu_kernels.preprocessing.crop_regions import PixelRegion
 from gpu_kernels.preprocessing.device_picture import DeviceFrame
 from odins_ravne_assets.munin.inference.run_model import DetectorRunner, LoadedModel, whole_picture

@@ -26,7 +26,8 @@ from gpu_kernels.device.gpu_preprocessing import (
     motion_energy,
 )
 from gpu_kernels.device.streams import load_kernels
-from gpu_kernels.models.manifest import InputSpec, load_manifest
+from gpu_kernels.models.manifest import load_manifest
+from gpu_kernels.models.manifest_sections import InputSpec
 from gpu_kernels.preprocessing.crop_regions import to_pixels
 from gpu_kernels.preprocessing.device_picture import BT601, ColourMatrix, DevicePicture
 from gpu_kernels.preprocessing.letterbox import fit, to_input

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from model_files import CATEGORY_DETECTOR, SIDE, detector_manifest, speciesnet_manifest
 
 from gpu_kernels.heads.box_decoding import decode_boxes
-from gpu_kernels.models.manifest import InputSpec, load_manifest
+from gpu_kernels.models.manifest import load_manifest
+from gpu_kernels.models.manifest_sections import InputSpec
 from gpu_kernels.preprocessing.letterbox import fit, placement, to_input
 
 FITS = ["letterbox-topleft", "letterbox-centre", "stretch"]
