@@ -141,7 +141,7 @@ def launch_fit(
     assert images.is_contiguous
     return wp.launch(
         picture_kernels.fit_regions,
-        dim=picture_kernels.fit_threads(count, spec.height, spec.width),
+        dim=picture_kernels.fit_threads(count, *images.shape[2:]),
         inputs=[
             buffer, descriptors, wp.vec3(*spec.multiply), wp.vec3(*spec.add), float(spec.pad or 0)
         ],

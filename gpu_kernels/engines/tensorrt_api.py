@@ -6,19 +6,31 @@ nothing that 11 removed (precision flags, calibrators, `device_memory_size`).
 
 import importlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from resources.errors import EngineError
 
-# By preference. The last is the name of TensorRT-RTX in its Python wheels.
-TENSORRT_MODULES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
+# tensorrt: the full one, for every NVIDIA GPU. tensorrt-rtx: documented for GeForce and RTX boards.
+TensorRtKind = Literal["tensorrt", "tensorrt-rtx"]
+# By preference, with the names of its modules: of NVIDIA's metapackage, of the wheel of bindings.
+# Both kinds can be loaded by one process, as long as neither's libraries are made global
+# (RTLD_GLOBAL): they export the same symbols.
+TENSORRT_MODULES: Mapping[TensorRtKind, tuple[str, ...]] = {
+    "tensorrt": ("tensorrt", "tensorrt_bindings"),
+    "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
+}
 MIN_VERSION = (10, 12)
 # Error lines that the logger retains.
 MAX_LOG_LINES = 20
 
 # A GPU architecture: its compute capability.
 ARCH_PATTERN = re.compile(r"sm_(\d{2,3})")
+
+
+class NotInstalledError(EngineError):
+    """A kind of TensorRT is not installed."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +41,13 @@ class TensorRt:
     rtx: bool  # TensorRT-RTX, which builds for GPUs of other machines
 
     @property
+    def kind(self) -> TensorRtKind:
+        return "tensorrt-rtx" if self.rtx else "tensorrt"
+
+    @property
     def version(self) -> str:
         """Kind and version, as "tensorrt-rtx 1.7.1.116"; others cannot load its engines."""
-        return f"tensorrt{'-rtx' if self.rtx else ''} {self.api.__version__}"
+        return f"{self.kind} {self.api.__version__}"
 
     def error_logger(self) -> Any:
         """Return a logger that prints nothing and retains the last errors, as `lines`."""
@@ -67,24 +83,48 @@ def _logger_class(api: Any) -> type:
     return ErrorLogger
 
 
-def find_tensorrt() -> TensorRt:
-    """Return the installed TensorRT; the full one is preferred to TensorRT-RTX.
+def find_tensorrt(kind: TensorRtKind) -> TensorRt:
+    """Return the installed TensorRT of a kind.
 
     Raises:
-        EngineError: none is installed, or it is too old.
+        NotInstalledError: it is not installed.
+        EngineError: it is too old.
     """
-    for name in TENSORRT_MODULES:
+    for name in TENSORRT_MODULES[kind]:
         try:
             api = importlib.import_module(name)
         except ImportError:
             continue
         found = TensorRt(api, rtx=hasattr(api, "ComputeCapability"))
+        if found.kind != kind:
+            continue
         version = tuple(int(part) for part in api.__version__.split(".")[:2])
         if not found.rtx and version < MIN_VERSION:
             required = ".".join(map(str, MIN_VERSION))
             raise EngineError(f"{found.version} is too old; install TensorRT {required} or newer")
         return found
-    raise EngineError(
-        "TensorRT is not installed; pip install 'odins-ravne[gpu]', or set "
+    raise NotInstalledError(
+        f"{kind} is not installed; pip install 'odins-ravne[gpu]', or set "
         "pipeline.stage1.engine: onnxruntime to run on the CPU"
+        if kind == "tensorrt-rtx"
+        else f"{kind} is not installed; docs/gpu.md names its packages"
     )
+
+
+def installed_tensorrts() -> list[TensorRt]:
+    """Return the kinds of TensorRT that are installed and new enough, by preference.
+
+    Raises:
+        EngineError: there is none.
+    """
+    found: list[TensorRt] = []
+    errors: list[EngineError] = []
+    for kind in TENSORRT_MODULES:
+        try:
+            found.append(find_tensorrt(kind))
+        except EngineError as error:
+            errors.append(error)
+    if not found:
+        too_old = [each for each in errors if not isinstance(each, NotInstalledError)]
+        raise (too_old or errors)[-1]
+    return found

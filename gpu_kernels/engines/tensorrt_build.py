@@ -175,7 +175,7 @@ def _configure(config: Any, trt: TensorRt, archs: Sequence[str], timing_cache: b
 def _input_name(manifest: ModelManifest, network: Any) -> str:
     network_input = network.get_input(0)
     shape = tuple(network_input.shape)
-    expected = (3, manifest.input.height, manifest.input.width)
+    expected = (3, *manifest.input.largest_size)
     if network.num_inputs != 1 or len(shape) != 4 or shape[0] != -1 or shape[1:] != expected:
         raise ModelError(
             f"model {manifest.path}: its input is {list(shape)}, the GPU engine needs one input "
@@ -186,7 +186,7 @@ def _input_name(manifest: ModelManifest, network: Any) -> str:
 
 
 def _shapes(manifest: ModelManifest, batches: BatchSizes) -> list[tuple[int, ...]]:
-    return [(count, 3, manifest.input.height, manifest.input.width) for count in batches]
+    return [(count, 3, *manifest.input.largest_size) for count in batches]
 
 
 def _build_error(manifest: ModelManifest, trt: TensorRt, reason: str, logger: Any) -> EngineError:

@@ -120,7 +120,8 @@ class GpuBoxDecoder:
         dim = (count, slot.outputs[0].shape[1])
         common = [to.placements, self._threshold, to.counts, to.candidates]
         if isinstance(head, SsdOutput):
-            size = wp.vec2(float(self._manifest.input.width), float(self._manifest.input.height))
+            height, width = self._manifest.input.largest_size
+            size = wp.vec2(float(width), float(height))
             inputs = [*slot.outputs[:2], self._anchors_on(device), size, *common]
             wp.launch(head_kernels.ssd_candidates, dim, inputs, device=device)
         else:

@@ -40,6 +40,7 @@ RESULTS_VERSION = 1
 # Paths of files, whose contents are in the hash of a model instead.
 FILE_KEYS = {"anchors", "labels"}
 
+
 class ModelManifest(Section):
     """A model: its files, its input, its output, and its origin.
 

@@ -96,7 +96,7 @@ class Detector:
         # Waits for the boxes of the last batch, and starts the category detector on them.
         self._last: Callable[[], PendingBoxes] | None = None
         # Longer side of the detector's input, in pixels.
-        self.input_side = max(detector.manifest.input.height, detector.manifest.input.width)
+        self.input_side = max(detector.manifest.input.largest_size)
         # Batches that may be started before the answer of an earlier one is read: one per model.
         self.max_pending = detector.max_pending * (1 if categories is None else 2)
 

@@ -71,8 +71,42 @@ def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
         (DETECTOR, ("pad = 0", ""), "input: fit letterbox-topleft needs a pad"),
         (DETECTOR, ("letterbox-topleft", "stretch"), "input: fit stretch takes no pad"),
         (DETECTOR, ("height = 640", "height = 0"), "input.height: 0 is not allowed"),
-        (DETECTOR, ("height = 640", ""), "input.height: is missing; add it"),
-        (DETECTOR, ('"rgb"', '"bgr"'), "input.colour: 'bgr' is not allowed"),
+        (DETECTOR, ("height = 640", ""), "input: needs height and width, or for a free size long_"),
+        (DETECTOR, ("height = 640", "height = 640\nlong_side = 640\nstride = 32"), "input: needs"),
+        (DETECTOR, ("height = 640\nwidth = 640", "long_side = 640"), "input: needs height"),
+        (
+            CATEGORY_DETECTOR,
+            ("height = 300\nwidth = 300", "long_side = 300\nstride = 32"),
+            "input: long_side needs a fit of letterbox-topleft or letterbox-centre",
+        ),
+        (DETECTOR, ('"rgb"', '"grey"'), "input.colour: 'grey' is not allowed"),
+        (DETECTOR, ("pad = 0", 'pad = 0\ndtype = "int8"'), "input.dtype: 'int8' is not allowed"),
+        (
+            CATEGORY_DETECTOR,
+            ('colour = "rgb"', 'colour = "rgb"\ndtype = "uint8"'),
+            "input: dtype uint8 needs multiply = [1.0, 1.0, 1.0], add = [0.0, 0.0, 0.0]",
+        ),
+        (
+            DETECTOR,
+            ("pad = 0", 'pad = 0\nsizes_input = "sizes"'),
+            "input: sizes_input needs a name",
+        ),
+        (
+            DETECTOR,
+            ("pad = 0", 'pad = 0\nname = "a"\nsizes_input = "a"'),
+            "input: name and sizes_input are the same",
+        ),
+        (
+            DETECTOR,
+            ("nms_iou = 0.45", 'nms_iou = 0.45\noutputs = ["a", "b"]'),
+            "output: outputs names 2, this decoding needs 1",
+        ),
+        (
+            CATEGORY_DETECTOR,
+            ("nms_iou = 0.6", 'nms_iou = 0.6\noutputs = ["a", "a"]'),
+            "output: outputs names one output twice",
+        ),
+        (CATEGORY_DETECTOR, ("nms_iou = 0.6", 'nms_iou = 0.6\nscores = "sigmoid"'), "unknown key"),
         (DETECTOR, ("yolo-objectness", "yolo"), "output.decoding: "),
         (DETECTOR, ("nms_iou = 0.45", "nms_iou = 45"), "output.nms_iou: 45 is not allowed"),
         (DETECTOR, ('category = "animal"', 'category = "beast"'), "category: 'beast' is not"),
@@ -144,9 +178,48 @@ def test_descriptive_fields_do_not_change_the_model_hash(
 
 
 @pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (CLASSIFIER, "1ac482bfe39367575051bf9f58155c026df714c47c0f39737410d738b26985a2"),
+        (DETECTOR, "73e4b7791b06204c7c36b08bc4f66e45ee077fc26613568552f02d3f5069125c"),
+        (CATEGORY_DETECTOR, "f8a8afcd70d7f7def22d1cbc141314da2dabc4d121174a4baf7590f3ab63e8a3"),
+    ],
+)
+def test_the_hashes_of_the_first_release_stay(name: str, expected: str) -> None:
+    """Every recorded result is stored under them; another hash computes it again."""
+    assert model_hash(load_manifest(name)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        (DETECTOR, ("pad = 0", 'pad = 0\ndtype = "float32"\nsizes_order = "wh"')),
+        (DETECTOR, ("nms_iou = 0.45", 'nms_iou = 0.45\noutputs = []\nscores = "probability"')),
+        (DETECTOR, ("nms_iou = 0.45", 'nms_iou = 0.45\nbox_format = "cxcywh"')),
+        (DETECTOR, ("nms_iou = 0.45", 'nms_iou = 0.45\nbox_units = "pixels"')),
+    ],
+)
+def test_a_later_key_at_its_default_does_not_change_the_model_hash(
+    tmp_path: Path, name: str, change: tuple[str, str]
+) -> None:
+    assert model_hash(load_manifest(str(copy_model(tmp_path, name, change)))) == (
+        model_hash(load_manifest(name))
+    )
+
+
+@pytest.mark.parametrize(
     ("name", "change"),
     [
         (DETECTOR, ("nms_iou = 0.45", "nms_iou = 0.5")),
+        (DETECTOR, ('colour = "rgb"', 'colour = "bgr"')),
+        (DETECTOR, ("pad = 0", 'pad = 0\ndtype = "float16"')),
+        (DETECTOR, ("pad = 0", 'pad = 0\nname = "images"')),
+        (DETECTOR, ("pad = 0", 'pad = 0\nname = "images"\nsizes_input = "sizes"')),
+        (DETECTOR, ("height = 640\nwidth = 640", "long_side = 640\nstride = 32")),
+        (DETECTOR, ("nms_iou = 0.45", 'nms_iou = 0.45\noutputs = ["output"]')),
+        (DETECTOR, ("nms_iou = 0.45", 'nms_iou = 0.45\nscores = "sigmoid"')),
+        (DETECTOR, ("nms_iou = 0.45", 'nms_iou = 0.45\nbox_format = "xyxy"')),
+        (DETECTOR, ("nms_iou = 0.45", 'nms_iou = 0.45\nbox_units = "fractions"')),
         (DETECTOR, ("threshold = 0.25", "threshold = 0.3")),
         (DETECTOR, ("add = [0.0, 0.0, 0.0]", "add = [0.0, 0.0, 1.0]")),
         (DETECTOR, ("pad = 0", "pad = 114")),
