@@ -26,11 +26,12 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.identifications import identify
+from odins_ravne_assets.hugin.identification.identifications import Identifications, identify
+from odins_ravne_assets.hugin.identification.name_threshold import apply_name_threshold
 from odins_ravne_assets.hugin.identification.sequence_vote import vote_by_sequence
 from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy, shipped_taxa
 from odins_ravne_assets.hugin.review.corrections import without_corrections
-from odins_ravne_assets.hugin.visits.observations import compress
+from odins_ravne_assets.hugin.visits.observations import CompressionResult, compress
 from odins_ravne_assets.hugin.visits.observations_json import write_observations_json
 from odins_ravne_assets.munin.tables import schemas
 from resources.settings.profile import Stage3
@@ -178,10 +179,14 @@ def measure_compression(path: Path, shuffled: bool) -> Seconds:
             identified, rows=identified.rows.sample(fraction=1, shuffle=True, seed=1)
         )
     watch = Stopwatch()
-    compress(
-        without_corrections(vote_by_sequence(identified, TAXONOMY, Stage3())), TAXONOMY, Stage3()
-    )
+    _vote_and_compress(identified)
     return watch.seconds()
+
+
+def _vote_and_compress(identified: Identifications) -> CompressionResult:
+    voted = vote_by_sequence(identified, TAXONOMY, Stage3())
+    named = apply_name_threshold(voted, Stage3())
+    return compress(without_corrections(named), TAXONOMY, Stage3())
 
 
 def measure_stage(path: Path) -> StageMeasurement:
@@ -190,9 +195,7 @@ def measure_stage(path: Path) -> StageMeasurement:
     json = path.with_name("compressed_observations.json")
     watch = Stopwatch()
     identified = identify(pl.scan_parquet(path), TAXONOMY, Stage3().roll_up)
-    compressed = compress(
-        without_corrections(vote_by_sequence(identified, TAXONOMY, Stage3())), TAXONOMY, Stage3()
-    )
+    compressed = _vote_and_compress(identified)
     del identified
     compressing = watch.seconds()
     watch = Stopwatch()

@@ -1,7 +1,8 @@
 """Build engines and kernels ahead of time, without a GPU: `python -m gpu_kernels.ahead_of_time`.
 
 Writes into the package, where a worker looks first; the build of the worker's image runs it.
-TensorRT-RTX builds for any supported architecture on any machine. `munin models engines` builds
+TensorRT-RTX, also where a full TensorRT is installed, builds for any supported architecture on any
+machine. `munin models engines` builds
 engines into another store.
 """
 
@@ -21,7 +22,7 @@ from gpu_kernels.engines.tensorrt_build import (
     join_archs,
 )
 from gpu_kernels.models.manifest import load_manifest, shipped_models, verify
-from resources.errors import EngineError, RavneError, UsageError
+from resources.errors import RavneError, UsageError
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
 
@@ -34,7 +35,7 @@ def parse_archs(text: str, trt: TensorRt) -> list[str]:
 
     Raises:
         UsageError: one is not an architecture.
-        EngineError: TensorRT does not support one, or this kind of TensorRT cannot build for it.
+        EngineError: TensorRT-RTX does not support one.
     """
     archs = [each.strip() for each in text.split(",")]
     for each in chain.from_iterable(arch.split(ARCH_SEPARATOR) for arch in archs):
@@ -42,11 +43,6 @@ def parse_archs(text: str, trt: TensorRt) -> list[str]:
             raise UsageError(
                 f"--arch {text}: {each!r} is not a GPU; use the form sm_75,sm_86+sm_89"
             )
-    if not trt.rtx:
-        raise EngineError(
-            f"{trt.version} builds only for the GPU of this machine, on first use; install "
-            "TensorRT-RTX (pip install 'odins-ravne[gpu]') to build for others"
-        )
     for arch in archs:
         check_archs(trt, arch)
     return [join_archs(arch.split(ARCH_SEPARATOR)) for arch in archs]
@@ -67,6 +63,8 @@ def build_missing_engines(
 ) -> None:
     """Build the engines that are not in a store.
 
+    With TensorRT-RTX: a full TensorRT builds only for the GPU of its machine, on first use.
+
     Args:
         models: names of shipped models, or paths of manifests.
         on_log: called with the result for each engine.
@@ -75,7 +73,7 @@ def build_missing_engines(
         EngineError, ModelError: one cannot be built.
         StoreError: the store cannot be read.
     """
-    trt = find_tensorrt()
+    trt = find_tensorrt("tensorrt-rtx")
     cache = EngineCache([store], on_log)
     for name in models:
         manifest = load_manifest(name)
@@ -97,7 +95,7 @@ def main() -> None:
     from gpu_kernels.device.cubins import compile_cubins  # loads Warp, which engines do not need
 
     try:
-        archs = parse_archs(arguments.arch, find_tensorrt())
+        archs = parse_archs(arguments.arch, find_tensorrt("tensorrt-rtx"))
         store = LocalStore(SHIPPED_ENGINES)
         build_missing_engines(shipped_models(), archs, BatchSizes(), store, print)
         for arch in archs:

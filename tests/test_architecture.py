@@ -33,6 +33,7 @@ HUGIN = "hugin/formats.py hugin/identification hugin/review hugin/visits hugin/r
 DATA = "instance_home.py cameras arrivals odin"
 MODELS = "gpu_kernels/models gpu_kernels/preprocessing gpu_kernels/device gpu_kernels/engines"
 MODELS += " gpu_kernels/heads"
+LIBRARY = "gpu_kernels/models/catalogue model_library"
 
 # Room -> the rooms that it may import. Within a package, a room is named without the package.
 MAY_IMPORT = {
@@ -65,7 +66,8 @@ MAY_IMPORT = {
     },
     "gpu_kernels": {
         "": "",
-        "models": "resources/errors.py",
+        "models": "resources/errors.py resources/storage",
+        "models/catalogue": "models resources/errors.py",
         "preprocessing": "models",
         "device": "models preprocessing resources/errors.py",
         "engines": "models device resources/errors.py resources/storage",
@@ -95,15 +97,16 @@ MAY_IMPORT = {
         "hugin/exports": "hugin/formats.py hugin/identification hugin/review hugin/visits "
         f"{MUNIN} {STORE}",
         "odin": f"page munin/workload planning ledger retention {BATCH}",
+        "model_library": f"gpu_kernels/models gpu_kernels/models/catalogue {STORE}",
         "cameras": f"instance_home.py munin/media {STORE}",
         "arrivals": f"munin/media {STORE}",
         "runs": f"cameras instance_home.py {BASE}",
         "results": f"{DATA} {HUGIN} {MUNIN} storage/transfer {STORE}",
         "costs": f"{DATA} hugin/identification {MUNIN} retention {CLOUD}",
-        "worker": f"{DATA} {HUGIN} {MUNIN} {MODELS} batch {STORE}",
+        "worker": f"demo {DATA} {HUGIN} {MUNIN} {MODELS} model_library planning batch {STORE}",
         "defs": f"{DATA} {MUNIN} gpu_kernels/engines runs results costs launch retention {CLOUD}",
-        "cli": f"demo {DATA} {HUGIN} {MUNIN} {MODELS} gpu_kernels/ahead_of_time.py runs results "
-        f"costs retention sandbox/model {CLOUD}",
+        "cli": f"demo {DATA} {HUGIN} {MUNIN} {MODELS} {LIBRARY} gpu_kernels/ahead_of_time.py "
+        f"runs results costs retention sandbox/model {CLOUD}",
         "rerun.py": f"{DATA} {HUGIN} cli results {STORE}",
         "run_stage3_local.py": "rerun.py",
         "definitions.py": f"{DATA} defs runs launch {BASE}",

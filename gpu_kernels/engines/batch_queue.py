@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_kernels.engines.engine_record import EngineStart
 from resources.errors import EngineError
 
 T = TypeVar("T")
@@ -173,6 +174,8 @@ class QueuedEngine:
         self, slots: Sequence[BatchSlot], max_batch: int, on_warning: Callable[[str], None]
     ) -> None:
         """Args: see `BatchQueue`."""
+        # What opening it took; see DeviceEngine.
+        self.opened = EngineStart()
         self._queue = BatchQueue(slots, max_batch, on_warning)
 
     @property

@@ -7,16 +7,19 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_kernels.device.gpu import find_gpu, usable_gpu
+from gpu_kernels.device.gpu import usable_gpu
 from gpu_kernels.engines.batch_queue import FillSlot, ReadSlot
 from gpu_kernels.engines.engine_cache import EngineCache
+from gpu_kernels.engines.engine_record import EngineStart
 from gpu_kernels.engines.onnxruntime_engine import OnnxRuntimeEngine
-from gpu_kernels.engines.tensorrt_api import find_tensorrt
+from gpu_kernels.engines.tensorrt_api import TENSORRT_MODULES, TensorRtKind, installed_tensorrts
 from gpu_kernels.engines.tensorrt_build import BatchSizes
 from gpu_kernels.models.manifest import ModelManifest, verify
 from resources.errors import EngineError
 
-EngineKind = Literal["onnxruntime", "tensorrt"]
+EngineKind = Literal["onnxruntime"] | TensorRtKind
+# The engines of a GPU, by preference.
+GPU_KINDS: tuple[TensorRtKind, ...] = tuple(TENSORRT_MODULES)
 T = TypeVar("T")
 
 
@@ -35,6 +38,8 @@ class DeviceEngine(Engine, Protocol):
 
     Not thread-safe: one thread at a time may use it.
     """
+
+    opened: EngineStart  # what opening it took, and the record of its check
 
     @property
     def busy_seconds(self) -> float:
@@ -70,26 +75,14 @@ class EngineFactory(Protocol):
     ) -> Engine: ...
 
 
-def resolve_engine(
-    setting: Literal["auto"] | EngineKind, on_warning: Callable[[str], None]
-) -> EngineKind:
-    """Return the engine for a setting: `auto` is tensorrt if it can run, else onnxruntime.
-
-    Args:
-        setting: the value in the profile.
-        on_warning: called with the reason if a GPU exists and is not used.
-    """
-    if setting != "auto":
-        return setting
-    if find_gpu() is None:
-        return "onnxruntime"
+def gpu_error() -> EngineError | None:
+    """Return the reason why no TensorRT can run on this machine; None if one can."""
     try:
         usable_gpu()
-        find_tensorrt()
+        installed_tensorrts()
     except EngineError as error:
-        on_warning(f"the GPU is not used: {error}")
-        return "onnxruntime"
-    return "tensorrt"
+        return error
+    return None
 
 
 def open_engine(
@@ -106,21 +99,21 @@ def open_engine(
         manifest: the model.
         kind: the engine.
         threads: CPU threads of onnxruntime; one per core if None.
-        engines: the cache of built engines, required by tensorrt.
-        batches: for tensorrt, the batch sizes.
-        shared_by: for tensorrt, GPUs that share one engine, as sm_86.
+        engines: the cache of built engines, required on a GPU.
+        batches: on a GPU, the batch sizes.
+        shared_by: on a GPU, the GPUs that share one engine, as sm_86.
 
     Raises:
         ModelError: a file is missing or does not match the manifest, the model cannot be loaded,
             or its input differs from the manifest.
-        EngineError: tensorrt cannot run on this machine.
+        EngineError: this kind cannot run the model on this machine.
     """
     verify(manifest)
-    if kind == "tensorrt":
+    if kind != "onnxruntime":
         from gpu_kernels.engines.tensorrt_engine import open_tensorrt_engine
 
         assert engines is not None
-        return open_tensorrt_engine(manifest, engines, batches, shared_by)
+        return open_tensorrt_engine(manifest, kind, engines, batches, shared_by)
     return OnnxRuntimeEngine(manifest, threads or _available_cores())
 
 

@@ -2,7 +2,8 @@
 
 An object is a header, a line of JSON (the engine's key, its length, its SHA-256), and the content.
 Next to an engine the cache stores artifacts that make builds and starts faster: the timing cache
-of TensorRT's builds, and the kernels that TensorRT-RTX compiled.
+of TensorRT's builds, the kernels that TensorRT-RTX compiled, the outcome of the engine's check
+(`EngineRecord`), and the reason why it could not be built.
 
 An engine is executable code: write access to the store allows code execution on the GPU's machine.
 Restrict it to the pipeline.
@@ -19,8 +20,9 @@ from resources.errors import StoreError
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
 
-# timing: measured by TensorRT's builds. kernels: compiled by TensorRT-RTX at run time.
-ArtifactKind = Literal["timing", "kernels"]
+# timing: measured by TensorRT's builds. kernels: compiled by TensorRT-RTX at run time. check and
+# refusal: see EngineRecord.
+ArtifactKind = Literal["timing", "kernels", "check", "refusal"]
 
 # Engines built ahead of time and shipped in the package; the worker's image has some.
 SHIPPED_ENGINES = Path(__file__).parent / "built"
@@ -64,6 +66,10 @@ class EngineCache:
         """Store an artifact, unless it is empty."""
         if content:
             self._write(_artifact_name(key, kind, arch), {"aid": kind}, content)
+
+    def artifact_url(self, key: EngineKey, kind: ArtifactKind, arch: str = "") -> str:
+        """Return the URL to which an artifact is written, for messages."""
+        return f"{self._stores[-1].url.rstrip('/')}/{_artifact_name(key, kind, arch)}"
 
     def _read(self, name: str, key: dict[str, Any]) -> bytes | None:
         for store in self._stores:

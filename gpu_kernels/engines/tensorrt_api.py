@@ -104,10 +104,9 @@ def find_tensorrt(kind: TensorRtKind) -> TensorRt:
             raise EngineError(f"{found.version} is too old; install TensorRT {required} or newer")
         return found
     raise NotInstalledError(
-        f"{kind} is not installed; pip install 'odins-ravne[gpu]', or set "
-        "pipeline.stage1.engine: onnxruntime to run on the CPU"
-        if kind == "tensorrt-rtx"
-        else f"{kind} is not installed; docs/gpu.md names its packages"
+        f"{kind} is not installed; pip install 'odins-ravne[gpu]' (tensorrt-rtx) or the packages "
+        "that docs/gpu.md names (tensorrt), or set pipeline.stage1.engine: onnxruntime to run on "
+        "the CPU"
     )
 
 

@@ -57,6 +57,10 @@ class EngineKey(NamedTuple):
         return f"{self.arch.replace(ARCH_SEPARATOR, '-')}-{digest}.engine"
 
 
+class EngineBuildError(EngineError):
+    """TensorRT cannot build the engine of a model for a GPU."""
+
+
 class BuiltEngine(NamedTuple):
     """The result of a build."""
 
@@ -105,7 +109,8 @@ def build_engine(
         timing_cache: of earlier builds; empty if there is none.
 
     Raises:
-        EngineError: TensorRT cannot build it on this machine, or not for all of these GPUs.
+        EngineBuildError: TensorRT cannot build it.
+        EngineError: TensorRT does not support one of these GPUs, or not in one engine.
         ModelError: the graph cannot be read, or its input differs from the manifest.
     """
     logger = trt.error_logger()
@@ -189,9 +194,11 @@ def _shapes(manifest: ModelManifest, batches: BatchSizes) -> list[tuple[int, ...
     return [(count, 3, *manifest.input.largest_size) for count in batches]
 
 
-def _build_error(manifest: ModelManifest, trt: TensorRt, reason: str, logger: Any) -> EngineError:
+def _build_error(
+    manifest: ModelManifest, trt: TensorRt, reason: str, logger: Any
+) -> EngineBuildError:
     details = f": {logger.lines[-1]}" if logger.lines else ""
-    return EngineError(
+    return EngineBuildError(
         f"model {manifest.name}: {trt.version} cannot build its engine: {reason}{details}; set "
         "pipeline.stage1.engine: onnxruntime to run on the CPU"
     )

@@ -6,15 +6,19 @@ tested by `benchmarks/gpu_checks.py`.
 """
 
 from collections.abc import Callable, Collection
+from time import perf_counter
 from typing import Any, TypeVar
 
 from gpu_kernels.device.gpu import Gpu, usable_gpu
 from gpu_kernels.engines.batch_queue import FillSlot, QueuedEngine, ReadSlot
 from gpu_kernels.engines.engine_cache import EngineCache
+from gpu_kernels.engines.engine_record import EngineRecord
 from gpu_kernels.engines.runtime_cache import PersistentRuntimeCache
-from gpu_kernels.engines.tensorrt_api import TensorRt, find_tensorrt
+from gpu_kernels.engines.tensorrt_api import TensorRt, TensorRtKind, find_tensorrt
 from gpu_kernels.engines.tensorrt_build import (
     BatchSizes,
+    BuiltEngine,
+    EngineBuildError,
     EngineKey,
     build_engine,
     engine_arch,
@@ -30,21 +34,25 @@ T = TypeVar("T")
 
 def open_tensorrt_engine(
     manifest: ModelManifest,
+    kind: TensorRtKind,
     cache: EngineCache,
     batches: BatchSizes,
     shared_by: Collection[str] = (),
 ) -> "TensorRtEngine":
     """Load the engine of a model for the GPU of this machine from the cache, or build it.
 
+    A build that failed on another machine with such a GPU is not repeated; see `EngineRecord`.
+
     Args:
+        kind: of TensorRT.
         shared_by: GPUs that share one engine, as sm_86; this machine's may be among them.
 
     Raises:
-        EngineError: no GPU, its driver is too old, TensorRT is missing, it cannot build or load
-            the engine, or not even one picture fits into the GPU's memory.
+        EngineError: no GPU, its driver is too old, this kind of TensorRT is missing, it cannot
+            build or load the engine, or not even one picture fits into the GPU's memory.
         ModelError: the model does not match its manifest.
     """
-    gpu, trt = usable_gpu(), find_tensorrt()
+    gpu, trt = usable_gpu(), find_tensorrt(kind)
     arch = engine_arch(gpu.arch, shared_by)
     key = engine_key(manifest, trt, arch, batches)
     plan = cache.get(key)
@@ -53,10 +61,28 @@ def open_tensorrt_engine(
             return TensorRtEngine(manifest, trt, gpu, key, plan, cache)
         except _EngineRefusedError as error:
             cache.warn(f"{error}; building the engine again")
-    built = build_engine(manifest, trt, arch, batches, cache.get_artifact(key, "timing"))
+    started = perf_counter()
+    built = _build(manifest, trt, key, EngineRecord(cache, key, gpu.arch), cache)
+    seconds = perf_counter() - started
+    engine = TensorRtEngine(manifest, trt, gpu, key, built.plan, cache)
+    engine.opened.seconds["building engines"] = seconds
+    return engine
+
+
+def _build(
+    manifest: ModelManifest, trt: TensorRt, key: EngineKey, record: EngineRecord, cache: EngineCache
+) -> BuiltEngine:
+    """Build an engine and cache it, or cache the reason why it cannot be built."""
+    record.raise_refusal()
+    timings = cache.get_artifact(key, "timing")
+    try:
+        built = build_engine(manifest, trt, key.arch, key.batches, timings)
+    except EngineBuildError as error:
+        record.save_refusal(error)
+        raise
     cache.put(key, built.plan)
     cache.put_artifact(key, "timing", built.timing_cache)
-    return TensorRtEngine(manifest, trt, gpu, key, built.plan, cache)
+    return built
 
 
 class _EngineRefusedError(EngineError):
@@ -87,12 +113,20 @@ class TensorRtEngine(QueuedEngine):
         from gpu_kernels.device.streams import load_kernels
 
         self._logger, self._trt, self._cache, self._key = trt.error_logger(), trt, cache, key
+        started = perf_counter()
         load_kernels(DEVICE)
+        kernels_loaded = perf_counter()
         with wp.ScopedDevice(DEVICE):
             self._engine = self._deserialize(manifest, plan)
             self._runtime_cache, self._runtime_config = self._open_runtime_cache(gpu)
             slots, max_batch = self._create_slots(manifest.name, key.batches.maximum)
         super().__init__(slots, max_batch, cache.warn)
+        self.opened.record = EngineRecord(cache, key, gpu.arch)
+        self.opened.seconds = {
+            "building engines": 0.0,
+            "loading engines": perf_counter() - kernels_loaded,
+            "loading kernels": kernels_loaded - started,
+        }
         self.rtx = trt.rtx
         precision = "float16" if slots[0].input.dtype is wp.float16 else "float32"
         self.description = f"{trt.version}, {precision}, {gpu.name}, batches of up to {max_batch}"

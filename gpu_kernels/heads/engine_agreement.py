@@ -4,7 +4,8 @@ Compares what the pipeline uses: boxes after NMS, and ranked labels. Two results
 clear box of either has a match in the other, of the same class, position and confidence within
 the tolerance, and if the best label is the same wherever it is clear. Clear: further than
 SCORE_TOLERANCE from the threshold, or from the next label. Rounding may decide the others either
-way, and also which of two boxes of nearly equal confidence suppresses the other.
+way, and also which of two boxes of nearly equal confidence suppresses the other. Results that are
+not finite agree with nothing.
 """
 
 from collections.abc import Sequence
@@ -59,11 +60,17 @@ class Agreement:
 
 def compare_boxes(boxes: Boxes, others: Boxes, threshold: float) -> Agreement:
     """Compare the boxes of one picture by two engines, both of minimum confidence `threshold`."""
+    if not (_finite(boxes) and _finite(others)):
+        return Agreement(1, 1)
     total = Agreement()
     for some, candidates in ((boxes, others), (others, boxes)):
         for index in range(len(some)):
             total += _match_box(some, index, candidates, threshold)
     return total
+
+
+def _finite(boxes: Boxes) -> bool:
+    return bool(np.isfinite(boxes.xywh).all() and np.isfinite(boxes.confidence).all())
 
 
 def _match_box(boxes: Boxes, index: int, candidates: Boxes, threshold: float) -> Agreement:
@@ -83,9 +90,12 @@ def _corners(boxes: Boxes) -> Floats:
 
 
 def compare_labels(labels: Sequence[RankedLabel], others: Sequence[RankedLabel]) -> Agreement:
-    """Compare the ranked labels of one crop by two engines, at least two of each."""
+    """Compare the ranked labels of one crop by two engines, at least one of each."""
+    if not np.isfinite([each.confidence for each in (*labels, *others)]).all():
+        return Agreement(1, 1)
     by_name = {each.label: each.confidence for each in others}
-    clear = labels[0].confidence - labels[1].confidence > SCORE_TOLERANCE
+    second = labels[1].confidence if len(labels) > 1 else 0.0
+    clear = labels[0].confidence - second > SCORE_TOLERANCE
     differences = [
         abs(each.confidence - by_name[each.label]) for each in labels if each.label in by_name
     ]

@@ -29,6 +29,7 @@ from gpu_kernels.models.manifest_sections import (
     Sha256,
     SsdOutput,
 )
+from gpu_kernels.models.models_folder import MODEL_NAME, installed_manifest, installed_models
 from resources.errors import ModelError
 
 SHIPPED_MODELS = Path(__file__).parent / "shipped"
@@ -131,19 +132,22 @@ def shipped_models() -> list[str]:
     return sorted(path.stem for path in SHIPPED_MODELS.glob("*.toml"))
 
 
-def load_manifest(name_or_path: str) -> ModelManifest:
-    """Read the manifest of a shipped model by name, or of any model by the path of a .toml file.
+def load_manifest(name_or_path: str, folder: str | None = None) -> ModelManifest:
+    """Read the manifest of a shipped or installed model by name, or by the path of a .toml file.
+
+    Args:
+        folder: `models.folder` of the profile, see `gpu_kernels.models.models_folder`.
 
     Raises:
         ModelError: there is no such manifest, or it is invalid; `verify` checks the files.
     """
-    path = _find(name_or_path)
+    path = _find(name_or_path, folder)
     manifest = _parse(path)
     manifest._folder = path.parent
     return manifest
 
 
-def _find(name_or_path: str) -> Path:
+def _find(name_or_path: str, folder: str | None) -> Path:
     path = Path(name_or_path).expanduser()
     if path.suffix == ".toml":
         if path.is_file():
@@ -151,9 +155,12 @@ def _find(name_or_path: str) -> Path:
         raise ModelError(f"model manifest {path}: no such file; check the path in the profile")
     if name_or_path in shipped_models():
         return SHIPPED_MODELS / f"{name_or_path}.toml"
+    if MODEL_NAME.fullmatch(name_or_path) and (found := installed_manifest(name_or_path, folder)):
+        return found
+    known = ", ".join(dict.fromkeys([*shipped_models(), *installed_models(folder)]))
     raise ModelError(
-        f"model {name_or_path}: unknown; use one of {', '.join(shipped_models())}, "
-        "or the path of a .toml manifest"
+        f"model {name_or_path}: unknown; use one of {known}, the path of a .toml manifest, or "
+        "install it: munin models catalogue"
     )
 
 

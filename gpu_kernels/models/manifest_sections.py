@@ -167,10 +167,12 @@ class RtDetrOutput(PlainBoxes):
 class EndToEndOutput(PlainBoxes):
     """NMS inside the graph: [N, K, 6] x1, y1, x2, y2, score, class.
 
-    Rows of score 0 or class -1 are padding.
+    Rows of score 0 or class -1 are padding. `columns` is `class-box-score` for exports of MIT YOLO
+    with its own NMS.
     """
 
     decoding: Literal["end2end"]
+    columns: Literal["box-score-class", "class-box-score"] = "box-score-class"
     box_format: Literal["cxcywh", "xyxy"] = "xyxy"
 
 

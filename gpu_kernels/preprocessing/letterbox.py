@@ -109,19 +109,25 @@ def to_input(fitted: Sequence[Picture], manifest: ModelManifest) -> Images:
 
 def scale_boxes(
     corners: NDArray[np.float32], height: int, width: int, spec: InputSpec
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Convert boxes in input pixels to boxes of the picture.
 
     Args:
-        corners: [K, 4] x0, y0, x1, y1 in input pixels.
+        corners: [K, 4] x0, y0, x1, y1 in input pixels, finite.
         height, width: of the picture that was fitted, in pixels.
         spec: the input it was fitted to.
 
     Returns:
-        [K, 4] x, y, w, h as fractions of the picture, clipped to it; size 0 if outside.
+        Boxes [K, 4] x, y, w, h as fractions of the picture, clipped to it, and the share [K] of
+        each box's area that is inside the picture; 0 for a box without an area.
     """
     place = placement(height, width, spec)
     offset = np.array([place.x, place.y, place.x, place.y], dtype=np.float32)
     size = np.array([place.width, place.height] * 2, dtype=np.float32)
-    clipped = np.clip((corners - offset) / size, 0.0, 1.0)
-    return np.concatenate([clipped[:, :2], clipped[:, 2:] - clipped[:, :2]], axis=1)
+    scaled = (corners - offset) / size
+    clipped = np.clip(scaled, 0.0, 1.0)
+    xywh = np.concatenate([clipped[:, :2], clipped[:, 2:] - clipped[:, :2]], axis=1)
+    # Side by side, since the area of a very large box would overflow.
+    whole = np.maximum(scaled[:, 2:] - scaled[:, :2], np.finfo(np.float32).tiny)
+    shares = np.maximum(xywh[:, 2:], 0.0) / whole
+    return xywh, shares[:, 0] * shares[:, 1]

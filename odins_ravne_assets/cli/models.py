@@ -77,7 +77,9 @@ def build_engines(
             "models.engines in the profile"
         )
     shared_by = profile.models.engines_shared_by
-    archs = parse_archs(default_archs(shared_by) if arch is None else arch, find_tensorrt())
+    archs = parse_archs(
+        default_archs(shared_by) if arch is None else arch, find_tensorrt("tensorrt-rtx")
+    )
     batches = BatchSizes.around(profile.pipeline.stage1.batch_size)
     build_missing_engines(
         names or _profile_models(profile.models),

@@ -17,7 +17,7 @@ from resources.errors import ModelError
 from resources.settings.profile import Profile
 
 # Increased when the code of a stage gives other rows; Stages 1 and 2 have versions of their own.
-FOOTAGE, OBSERVATIONS, EXPORTS = 1, 1, 1
+FOOTAGE, OBSERVATIONS, EXPORTS = 1, 2, 2
 # Engines agree within a tolerance: another engine makes nothing stale.
 ANY_ENGINE: EngineKind = "onnxruntime"
 

@@ -145,6 +145,8 @@ def observation_metadata(result: Stage3Result, output_url: str) -> Metadata:
         "visits/needs_review": result.needs_review,
         "visits/dropped_as_too_short": result.observations_too_short,
         "rows/below_min_confidence": result.rows_below_confidence,
+        "rows/names_below_min_confidence": result.rows_lowered,
+        **{f"rows/{reason}": count for reason, count in result.rows_left_out.items()},
         "rows/without_time": result.rows_without_time,
     }
 

@@ -26,6 +26,7 @@ def run_observations(context: StepContext) -> StageResult:
         checks.rows_accounted_for(
             result.rows_in,
             result.rows_rejected,
+            sum(result.rows_left_out.values()),
             result.rows_below_confidence,
             result.rows_too_short,
             result.rows_in_observations,

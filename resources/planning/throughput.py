@@ -107,6 +107,17 @@ def assumed_seconds_per_frame(profile: Profile) -> float:
     return 1 / min(assumed_throughput(kind, engine).frames_per_second for kind in types)
 
 
+def cpu_slowdown() -> str:
+    """Return what it costs that the CPU of a machine with a GPU runs the models, for warnings."""
+    gpu, cpu = (assumed_throughput("", each) for each in ("tensorrt", "onnxruntime"))
+    ratio = gpu.frames_per_second / cpu.frames_per_second
+    return (
+        f"the CPU takes about {ratio:.1f} times as long, and on a machine paid by the hour costs "
+        f"{ratio:.1f} times as much ({cpu.frames_per_second:g} instead of "
+        f"{gpu.frames_per_second:g} frames a second, assumed, not measured)"
+    )
+
+
 def expected_engine(profile: Profile) -> Literal["onnxruntime", "tensorrt"]:
     """Return the engine that a profile's machines are expected to use, for `assumed_throughput`.
 

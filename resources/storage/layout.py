@@ -24,10 +24,15 @@ CORRECTIONS_FOLDER = f"{TABLES_FOLDER}/corrections"
 
 JOURNAL_STAGE1 = "journal/stage1"
 JOURNAL_STAGE2 = "journal/stage2"
+# The models and settings of the results, an object for each stage: several workers write them.
+STAGE1_SETTINGS = "journal/settings/stage1.json"
+STAGE2_SETTINGS = "journal/settings/stage2.json"
 # Media whose journal entries are invalid.
 WITHDRAWN_FOLDER = "journal/withdrawn"
 # Media that a worker is decoding: after a crash, one of them may be its cause.
 MEDIA_IN_PROGRESS = "journal/in-hand.json"
+# The GPU engine that the camera's first machine chose, for the machines after it.
+CAMERA_ENGINE = "journal/engine.json"
 
 STAGE3_FOLDER = "stage3"
 OBSERVATIONS_PARQUET = "observations.parquet"
@@ -71,3 +76,18 @@ COSTS_FOLDER = "costs"
 IDLE_MACHINES_FOLDER = "waiting-machines"
 # Its lock is held while a job is submitted under a monthly budget.
 BUDGET_LOCK_FOLDER = "budget"
+
+# In a models folder, local or in a bucket: a folder for each model.
+
+MODELS_FOLDER = "models"
+# How a model was installed: its address, its checksums, the licence that was accepted.
+MODEL_ORIGIN_FILE = "origin.json"
+MODEL_LABELS_FILE = "labels.tsv"
+MODEL_NETWORK_FILE = "model.onnx"
+# Unfinished downloads, and the folders of models that are being put together.
+MODEL_DOWNLOADS_FOLDER = ".downloads"
+
+
+def model_manifest_key(name: str) -> str:
+    """Return the key of a model's manifest; the keys of its files are relative to its folder."""
+    return f"{name}/{name}.toml"

@@ -113,7 +113,7 @@ class Camera:
 
 
 def example_night() -> Camera:
-    """Two visits of foxes, a person, a hare with low confidence, and failed media."""
+    """Two visits of foxes, a person, an uncertain person and hare, and failed media."""
     camera = Camera()
     camera.medium("DCIM/1.jpg", NIGHT, [{}, {"confidence": 0.7}], offset=120)
     camera.medium("DCIM/2.mp4", NIGHT + 5 * SECOND, [{"second": 1}, {"second": 7}], offset=120)
@@ -125,7 +125,7 @@ def example_night() -> Camera:
         None,
         [{"auto_ok": False, "label": "brown hare", "scientific_name": "Lepus europaeus"}],
     )
-    camera.medium("DCIM/6.jpg", NIGHT, [{"confidence": 0.3}], offset=120)
+    camera.medium("DCIM/6.jpg", NIGHT, [{**person, "confidence": 0.3}], offset=120)
     camera.medium(
         "DCIM/7.mp4",
         NIGHT + 9000 * SECOND,

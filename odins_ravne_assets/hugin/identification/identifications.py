@@ -53,12 +53,17 @@ LABEL_COLUMNS = ("label", "scientific_name")
 CLASSIFICATION_COLUMNS = (*LABEL_COLUMNS, "auto_ok", "confidence", "detection_confidence")
 # Names are stored as codes of `SpeciesNames`: text would dominate the time for ten million rows.
 NAME_CODE = pl.UInt32()
+# Why a detection is in no observation, although it is confident enough and not rejected.
+IN_CAMERA_STRIP, NEAR_PERSON = "in_camera_strip", "near_person"
+LEFT_OUT = pl.Enum([IN_CAMERA_STRIP, NEAR_PERSON])
 IDENTIFICATION_COLUMNS: dict[str, pl.DataType] = {
     "name": NAME_CODE,
     "confidence": pl.Float32(),  # of the name
     "ballot": NAME_CODE,  # the name that an animal votes for: its own, or an uncertain label
     "ballot_weight": pl.Float32(),  # the classifier's confidence in the ballot
+    "detection_confidence": pl.Float32(),
     "repeat": pl.Boolean(),  # see `repeat_detections`
+    "left_out": LEFT_OUT,  # null: it counts
 }
 
 
@@ -162,7 +167,9 @@ def _identification_columns(accepted: pl.Expr, names: SpeciesNames) -> list[pl.E
         .then("confidence_sum")
         .when(_IS_ANIMAL)
         .then("confidence"),
+        "detection_confidence": pl.col("detection_confidence"),
         "repeat": pl.lit(False),
+        "left_out": pl.lit(None),
     }
     return [columns[name].cast(kind).alias(name) for name, kind in IDENTIFICATION_COLUMNS.items()]
 

@@ -38,6 +38,7 @@ VOTE_COLUMNS: dict[str, pl.DataType] = {
     "vote_share": pl.Float32(),  # of the winner; null if all agree, or nothing won
     "relabelled": pl.Boolean(),  # it had another name, or none
     "disputed": pl.Boolean(),  # its sequence has no winner
+    "sequence": pl.UInt32(),  # the number of its sequence; null if it cannot vote
 }
 # A share that equals `vote_share` wins in spite of floating point errors.
 SHARE_TOLERANCE = 1e-9
@@ -68,28 +69,45 @@ def vote_by_sequence(
         settings: burst_gap in seconds (0: no vote), vote_share, review_below.
     """
     animals = identified.rows.with_row_index("row").filter(
-        (pl.col("category") == "animal") & ~pl.col("repeat")
+        (pl.col("category") == "animal") & ~pl.col("repeat") & pl.col("left_out").is_null()
     )
     if settings.burst_gap == 0 or animals.is_empty():
         return replace(identified, rows=_without_vote(identified.rows))
-    ballots = _collect_ballots(
-        animals, _sequence_numbers(animals, settings.burst_gap), identified.names
-    )
+    sequences = sequence_numbers(animals, settings.burst_gap)
+    rows = _without_vote(identified.rows, (animals["row"].to_numpy(), sequences))
+    ballots = _collect_ballots(animals, sequences, identified.names)
     if not ballots.row.size:
-        return replace(identified, rows=_without_vote(identified.rows))
+        return replace(identified, rows=rows)
     won = _winners(ballots, taxonomy, identified.names, settings.vote_share)
-    return replace(identified, rows=_apply_winners(identified.rows, ballots, won, settings))
+    return replace(identified, rows=_apply_winners(rows, ballots, won, settings))
 
 
-def _without_vote(rows: pl.DataFrame) -> pl.DataFrame:
+def _without_vote(
+    rows: pl.DataFrame, sequences: tuple[NDArray[np.uint32], NDArray[np.uint32]] | None = None
+) -> pl.DataFrame:
+    """Add VOTE_COLUMNS of rows that did not vote.
+
+    Args:
+        sequences: the numbers of rows, and of their sequences; None: each row is a sequence.
+    """
     neutral = {"vote_share": None, "relabelled": False, "disputed": False}
+    number = pl.Series(np.arange(rows.height, dtype=np.uint32))
+    if sequences is not None:
+        number = pl.Series([None], dtype=pl.UInt32).new_from_index(0, rows.height)
+        number = number.scatter(*sequences)
     return rows.with_columns(
-        pl.lit(neutral[name], kind).alias(name) for name, kind in VOTE_COLUMNS.items()
+        *(pl.lit(neutral[name], VOTE_COLUMNS[name]).alias(name) for name in neutral),
+        sequence=number,
     )
 
 
-def _sequence_numbers(animals: pl.DataFrame, gap_seconds: float) -> NDArray[np.uint32]:
-    """The number of each row's sequence, from 0."""
+def sequence_numbers(animals: pl.DataFrame, gap_seconds: float) -> NDArray[np.uint32]:
+    """Return the number of each row's sequence, from 0.
+
+    Args:
+        animals: rows with camera_id, path and captured_at, in any order.
+        gap_seconds: the longest time without a row within a sequence.
+    """
     undated = pl.when(pl.col("captured_at").is_null()).then("path")
     camera, moment, medium = (
         column.to_numpy()

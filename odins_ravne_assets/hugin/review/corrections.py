@@ -150,6 +150,7 @@ def _apply_to_rows(rows: pl.DataFrame, new_labels: pl.DataFrame) -> pl.DataFrame
             relabelled=pl.col("relabelled") & ~corrected,
             disputed=pl.col("disputed") & ~corrected,
             repeat=pl.col("repeat") & ~corrected,
+            left_out=pl.when(~corrected).then("left_out"),
         )
         .drop("new_name", "new_category")
     )

@@ -110,7 +110,7 @@ def _identification_rows(
         "box_number": pl.lit(None, pl.Int32),
         "time_offset_ms": pl.lit(0, pl.Int64),
         "confidence": pl.lit(1.0, pl.Float32),
-        **dict.fromkeys(("relabelled", "disputed", "repeat"), pl.lit(False)),
+        **dict.fromkeys(("relabelled", "disputed", "repeat", "lowered"), pl.lit(False)),
     }
     return (
         latest.join(corrections, on="review", maintain_order="left")

@@ -1,8 +1,10 @@
 """Stage 3: compress identified detections into observations, one row per visit of a species.
 
 Rules
-- Detections are grouped by camera, category, species and `repeat`. The rows of a group with enough
-  confidence, in order of time, are split into observations by `observation_starts`.
+- Detections are grouped by camera, category, species and `repeat`. The rows of a group, in order of
+  time, are split into observations by `observation_starts`.
+- Animals count from their detector's threshold; `min_confidence` applies to their names
+  (`name_threshold`). People, vehicles and repeat detections count from `min_confidence`.
 - Times and intervals are those of the camera's clock, also where `utc_offset_minutes` changes
   (daylight saving time, a corrected clock). An observation has the offset of its first row. If the
   clock goes back, the repeated hour overlaps the first one.
@@ -21,7 +23,7 @@ import numpy as np
 import polars as pl
 
 from odins_ravne_assets.hugin.formats import seconds
-from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.identification.identifications import LEFT_OUT, UNKNOWN_ANIMAL
 from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
 from odins_ravne_assets.hugin.review.corrections import ReviewedIdentifications
 from odins_ravne_assets.hugin.visits.observation_windows import observation_starts, window_ms
@@ -39,15 +41,20 @@ AFTER_ALL_TIMES = 2**63 - 1
 class CompressionResult:
     """Observations, and the number of rows that were used and left out.
 
-    `rows_in` is `rows_rejected` + `rows_below_confidence` + `rows_too_short` + the sum of
-    `detection_count`. Rows are detections; missed detections of reviewers are not counted.
+    `rows_in` is `rows_rejected` + the sum of `rows_left_out` + `rows_below_confidence` +
+    `rows_too_short` + the sum of `detection_count`. Rows are detections; missed detections of
+    reviewers are not counted.
 
     Attributes:
         observations: rows of `tables.OBSERVATIONS`, ordered by camera_id, start_at (null last),
             species, source_video, category.
         rows_in: all detections.
         rows_rejected: detections that a reviewer labelled as empty.
-        rows_below_confidence: detections with a confidence below the setting, or without one.
+        rows_left_out: detections left out for each reason of LEFT_OUT.
+        rows_below_confidence: people, vehicles and repeat detections with a confidence below the
+            setting, and detections without a confidence.
+        rows_lowered: animals among the rest that are unknown animals because the confidence of
+            their name is below the setting; they are not left out.
         rows_without_time: detections without a time among the rest; they are not left out.
         observations_too_short: observations on video alone that were dropped.
         rows_too_short: detections of these observations.
@@ -56,7 +63,9 @@ class CompressionResult:
     observations: pl.DataFrame
     rows_in: int
     rows_rejected: int
+    rows_left_out: Mapping[str, int]
     rows_below_confidence: int
+    rows_lowered: int
     rows_without_time: int
     observations_too_short: int
     rows_too_short: int
@@ -79,11 +88,16 @@ def compress(
     """
     rows = reviewed.identified.rows
     rows_in = int(rows["box_number"].count()) + reviewed.rows_rejected
-    confident = pl.col("confidence").fill_nan(None) >= settings.min_confidence
-    ordered = _sorted_in_groups(rows.filter(confident))
+    left_out = _count_left_out(rows)
+    counted = rows.filter(pl.col("left_out").is_null()) if any(left_out.values()) else rows
+    ordered = _sorted_in_groups(counted.filter(_is_confident(settings.min_confidence)))
     confident_rows = ordered.height
     is_box = pl.col("box_number").is_not_null()
-    rows_without_time = ordered.select((pl.col("captured_at").is_null() & is_box).sum()).item()
+    lowered = pl.col("lowered") & pl.col("review").is_null()
+    rows_without_time, rows_lowered = ordered.select(
+        (pl.col("captured_at").is_null() & is_box).sum().alias("without_time"),
+        lowered.sum().alias("lowered"),
+    ).row(0)
     aggregated = _aggregate(ordered.with_columns(_observation_numbers(ordered, settings)))
     aggregated = _with_names_and_reviewers(aggregated, reviewed)
     del ordered
@@ -95,11 +109,25 @@ def compress(
         observations=_observations_table(aggregated.filter(~too_short), taxonomy, settings),
         rows_in=rows_in,
         rows_rejected=reviewed.rows_rejected,
-        rows_below_confidence=rows.height - confident_rows,
+        rows_left_out=left_out,
+        rows_below_confidence=counted.height - confident_rows,
+        rows_lowered=rows_lowered,
         rows_without_time=rows_without_time,
         observations_too_short=short.height,
         rows_too_short=int(short["detection_count"].sum()),
     )
+
+
+def _count_left_out(rows: pl.DataFrame) -> dict[str, int]:
+    counts = rows["left_out"].drop_nulls().value_counts()
+    return dict.fromkeys(LEFT_OUT.categories, 0) | dict(counts.iter_rows())
+
+
+def _is_confident(min_confidence: float) -> pl.Expr:
+    """True for rows that count; a row without a confidence never does."""
+    free = (pl.col("category") == "animal") & ~pl.col("repeat")
+    confidence = pl.col("confidence").fill_nan(None)
+    return confidence.is_not_null() & (free | (confidence >= min_confidence))
 
 
 def _sorted_in_groups(rows: pl.DataFrame) -> pl.DataFrame:

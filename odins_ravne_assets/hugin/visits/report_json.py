@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from odins_ravne_assets.hugin.formats import FIRST_TIME, LAST_TIME, first_and_last
+from odins_ravne_assets.hugin.identification.identifications import IN_CAMERA_STRIP, NEAR_PERSON
 from odins_ravne_assets.hugin.visits.observations import CompressionResult
 from odins_ravne_assets.hugin.visits.species_summary import IS_ANIMAL_SPECIES, species_summary
 from resources.settings.profile import Privacy, Stage3
@@ -19,6 +20,10 @@ from resources.settings.profile import Privacy, Stage3
 GENERATOR = "odins-ravne"
 MEDIA_KINDS = ("image", "video")
 PROCESSING_STATUSES = ("done", "failed", "duplicate", "pending")
+LEFT_OUT_DESCRIPTIONS = {
+    IN_CAMERA_STRIP: "in the camera's strip with its logo, time or temperature",
+    NEAR_PERSON: "unknown animals that are probably part of a person, or furniture next to one",
+}
 CATEGORIES = ("animal", "person", "vehicle")
 
 Json = dict[str, Any]
@@ -95,6 +100,7 @@ def _totals(tables: Stage3Tables, compressed: CompressionResult) -> Json:
         "classified": compressed.rows_in,
         "in_observations": int(observations["detection_count"].cast(pl.Int64).sum()),
         "classified_without_time": compressed.rows_without_time,
+        "names_below_min_confidence": compressed.rows_lowered,
         "observations": observations.height,
         "needs_review": int(observations["needs_review"].sum()),
         "observations_without_time": observations["start_at"].null_count(),
@@ -133,11 +139,16 @@ def _exclusions(
         (1, "media", counts.get("pending", 0), "not processed yet: run Stage 1 again"),
         (2, "detections", _row_count(unlabelled), "not classified yet: run Stage 2 again"),
         (3, "detections", compressed.rows_rejected, "labelled as empty by a reviewer"),
+        *(
+            (3, "detections", compressed.rows_left_out[reason], why)
+            for reason, why in LEFT_OUT_DESCRIPTIONS.items()
+        ),
         (
             3,
             "detections",
             compressed.rows_below_confidence,
-            f"confidence below min_confidence, {settings.min_confidence:g}",
+            "people, vehicles and repeat detections with a confidence below min_confidence, "
+            f"{settings.min_confidence:g}",
         ),
         (
             3,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from odins_ravne_assets.hugin.identification.identifications import identify
+from odins_ravne_assets.hugin.identification.name_threshold import apply_name_threshold
 from odins_ravne_assets.hugin.identification.repeat_detections import mark_repeat_detections
 from odins_ravne_assets.hugin.identification.sequence_vote import vote_by_sequence
 from odins_ravne_assets.hugin.identification.taxonomy import (
@@ -62,7 +63,9 @@ class Stage3Result:
     species_table: str
     rows_in: int
     rows_rejected: int
+    rows_left_out: Mapping[str, int]
     rows_below_confidence: int
+    rows_lowered: int
     rows_without_time: int
     rows_too_short: int
     rows_in_observations: int
@@ -118,10 +121,11 @@ def run_stage3(
 def _identify(
     tables: Stage3Tables, corrections: pl.DataFrame, taxonomy: Taxonomy, settings: Stage3
 ) -> ReviewedIdentifications:
-    """Identify detections, mark repeats, vote by sequence, and apply corrections."""
+    """Identify detections, mark repeats, vote by sequence, apply the threshold and corrections."""
     identified = identify(tables.classifications, taxonomy, settings.roll_up)
     identified = mark_repeat_detections(identified, tables.detections, settings)
     identified = vote_by_sequence(identified, taxonomy, settings)
+    identified = apply_name_threshold(identified, settings)
     empty = empty_media(tables.media, tables.processed)
     return apply_corrections(identified, corrections, tables.detections, empty)
 
@@ -162,7 +166,9 @@ def _result(compressed: CompressionResult) -> Stage3Result:
         species_table=species_table(compressed.observations),
         rows_in=compressed.rows_in,
         rows_rejected=compressed.rows_rejected,
+        rows_left_out=compressed.rows_left_out,
         rows_below_confidence=compressed.rows_below_confidence,
+        rows_lowered=compressed.rows_lowered,
         rows_without_time=compressed.rows_without_time,
         rows_too_short=compressed.rows_too_short,
         rows_in_observations=int(compressed.observations["detection_count"].cast(pl.Int64).sum()),

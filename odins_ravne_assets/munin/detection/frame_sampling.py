@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from odins_ravne_assets.munin.media.probe import MAX_INT32, MAX_VIDEO_SECONDS
 from resources.errors import MediaError
 
 # Frames that a video may lack, by its header, before it counts as truncated.
@@ -26,6 +27,9 @@ class SamplingPlan(NamedTuple):
 
         Args:
             rate: average frames per second; numbers key frames, and dates frames without a time.
+
+        Raises:
+            MediaError: a time or a number is beyond the bounds, after the frames before it.
         """
         start: float | None = None
         next_due = 0.0
@@ -34,7 +38,11 @@ class SamplingPlan(NamedTuple):
             if start is None:
                 start = time if time is not None else 0.0
             seconds = max(0.0, time - start) if time is not None else index / rate
+            if seconds > MAX_VIDEO_SECONDS:
+                raise MediaError(f"frame {index + 1} is dated {seconds:.3g} s after the first")
             number = round(seconds * rate) if self.sampling == "keyframes" else index
+            if number > MAX_INT32:
+                raise MediaError(f"its frame rate is not plausible: {rate:.3g} per second")
             if self.sampling == "every":
                 due = index % self.every_nth_frame == 0
             elif self.sampling == "fps":

@@ -26,6 +26,8 @@ from gpu_kernels.device.streams import load_kernels
 from gpu_kernels.preprocessing.device_picture import ColourMatrix, DeviceFrame, DevicePicture
 from odins_ravne_assets.munin.detection.frame_sampling import FrameCounter, SamplingPlan
 from odins_ravne_assets.munin.detection.motion_gate import COMPARED_WIDTH, TILE, TILE_CHANGE
+from odins_ravne_assets.munin.media.media_files import Format
+from odins_ravne_assets.munin.media.video_file import open_video
 from resources.errors import EngineError, MediaError
 
 # FFmpeg's numbers of colour spaces and ranges (AVColorSpace, AVColorRange).
@@ -118,7 +120,7 @@ def sharing_error(reason: str) -> EngineError:
 
 
 @contextmanager
-def _open(path: Path, device: str) -> Iterator[Any]:
+def _open(path: Path, media_format: Format, device: str) -> Iterator[Any]:
     """Open a container whose frames stay on the device, in Warp's context."""
     try:
         accelerated = (
@@ -128,7 +130,7 @@ def _open(path: Path, device: str) -> Iterator[Any]:
                          is_hw_owned=True)
         )  # fmt: skip
         with wp.ScopedDevice(device):
-            container = av.open(str(path), metadata_errors="replace", hwaccel=accelerated)
+            container = open_video(path, media_format, hwaccel=accelerated)
     except (av.error.FFmpegError, NotImplementedError, RuntimeError, ValueError) as error:
         raise NotOnDeviceError(str(error)) from None
     with container:
@@ -136,7 +138,12 @@ def _open(path: Path, device: str) -> Iterator[Any]:
 
 
 def decode_on_device(
-    path: Path, plan: SamplingPlan, max_pixels: float, slot_bytes: int, device: str
+    path: Path,
+    media_format: Format,
+    plan: SamplingPlan,
+    max_pixels: float,
+    slot_bytes: int,
+    device: str,
 ) -> Iterator[DecodedDeviceFrame]:
     """Yield the sampled frames of a video.
 
@@ -146,7 +153,7 @@ def decode_on_device(
     """
     started = False
     try:
-        with _open(path, device) as container:
+        with _open(path, media_format, device) as container:
             if not container.streams.video:
                 raise NotOnDeviceError("no video")
             stream = container.streams.video[0]

@@ -1,19 +1,22 @@
 """The key of Stage 1's journal: a hash of all that its results depend on."""
 
-from gpu_kernels.engines.engine import EngineKind
+from typing import Any
+
 from gpu_kernels.models.manifest import load_manifest, model_hash
-from odins_ravne_assets.munin.tables.journal import journal_key
+from odins_ravne_assets.munin.tables.journal import Stage1Journal, journal_key
 from resources.settings.profile import Profile
+from resources.storage.object_store import ObjectStore
 
 # Raise it when a change of the code changes results.
 STAGE1_VERSION = 1
+# Engines agree within a tolerance, so results do not depend on the engine. Version 0.1.0 had a
+# journal for each engine: the key keeps the name of one, so that its journals stay valid.
+ENGINE = "onnxruntime"
+OTHER_ENGINES = ("tensorrt",)
 
 
-def stage1_key(profile: Profile, engine: EngineKind) -> str:
-    """Return a hash of the models and settings that Stage 1's results depend on.
-
-    Args:
-        engine: runs the models; results of engines agree only within a tolerance.
+def stage1_dependencies(profile: Profile) -> dict[str, Any]:
+    """Return the hashes of the models, and the settings, that Stage 1's results depend on.
 
     Raises:
         ModelError: a model's manifest cannot be read.
@@ -23,7 +26,7 @@ def stage1_key(profile: Profile, engine: EngineKind) -> str:
     dependencies = {
         "version": STAGE1_VERSION,
         "models": [model_hash(load_manifest(name)) for name in names if name],
-        "engine": engine,
+        "engine": ENGINE,
         "conf_threshold": stage1.conf_threshold,
         "sampling": stage1.sampling,
         "motion_gate": stage1.motion_gate,
@@ -34,4 +37,34 @@ def stage1_key(profile: Profile, engine: EngineKind) -> str:
         dependencies["every_nth_frame"] = stage1.every_nth_frame
     if stage1.motion_gate:
         dependencies["motion_threshold"] = stage1.motion_threshold
-    return journal_key(dependencies)
+    return dependencies
+
+
+def stage1_key(profile: Profile) -> str:
+    """Return the key of the journal of a profile's models and settings.
+
+    Raises:
+        ModelError: a model's manifest cannot be read.
+    """
+    return journal_key(stage1_dependencies(profile))
+
+
+def stage1_keys(dependencies: dict[str, Any]) -> list[str]:
+    """Return the keys that journals of these dependencies may have: today's, then older ones."""
+    older = [journal_key({**dependencies, "engine": engine}) for engine in OTHER_ENGINES]
+    return [journal_key(dependencies), *older]
+
+
+def stage1_journal_key(output: ObjectStore, profile: Profile) -> str:
+    """Return the key under which a camera's results have the journal of a profile's settings.
+
+    Of an older version's journals, one for each engine, it is the one with the most media.
+
+    Raises:
+        ModelError: a model's manifest cannot be read.
+    """
+    journals = [Stage1Journal(output, key) for key in stage1_keys(stage1_dependencies(profile))]
+    used = [journal for journal in journals if journal.has_finished()]
+    if len(used) > 1:
+        return max(used, key=lambda journal: len(journal.finished())).key
+    return used[0].key if used else journals[0].key

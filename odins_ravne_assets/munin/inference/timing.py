@@ -9,7 +9,7 @@ four ways: waiting for input (more CPUs, `decode_workers`, or decoding on the GP
 the engines (a faster GPU helps), preparing pictures, and saving results.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -101,6 +101,8 @@ class StageTiming:
         crops: the thread that cuts crops in Stage 1, or reads them in Stage 2.
         fitting: the thread that fits pictures to the input of an engine on the CPU.
         frames_on_gpu: frames that the GPU decoded.
+        engine: the kind of engine that ran the models.
+        starting: seconds until GPU engines were ready, by step; they precede all others.
         decoding_seconds: of all decoding processes together.
     """
 
@@ -111,6 +113,8 @@ class StageTiming:
     fitting: ThreadTiming = field(default_factory=ThreadTiming)
     frames_on_gpu: int = 0
     decoding_seconds: float = 0.0
+    engine: str = ""
+    starting: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
@@ -124,17 +128,23 @@ class StageTiming:
     def add(self, step: str, seconds: float) -> None:
         self.seconds[step] = self.seconds.get(step, 0.0) + seconds
 
+    def add_start(self, seconds: Mapping[str, float]) -> None:
+        """Add the times of steps by which one engine became ready."""
+        for step, taken in seconds.items():
+            self.starting[step] = self.starting.get(step, 0.0) + taken
+
     def metadata(self) -> Metadata:
         """Return the metadata of the stage; empty if no engine ran."""
         if ENGINE_BUSY not in self.seconds:
             return {}
-        seconds = self._engine_thread() | self._parallel_threads()
+        seconds = self._engine_thread() | self._parallel_threads() | self.starting
         busy = self.seconds[ENGINE_BUSY]
         fitting = self.fitting.depth
         return {
             **{f"pipeline/seconds_{_key(step)}": round(s, 3) for step, s in seconds.items()},
             "pipeline/seconds_in_engines": round(busy, 3),
             "pipeline/engine_busy_share": round(min(1.0, busy / self._total()), 3),
+            **({"pipeline/engine": self.engine} if self.engine else {}),
             **self.crops.depth.metadata(self.names.queue),
             **(fitting.metadata("fitted_pictures") if fitting.samples else {}),
             **self._frame_metadata(),

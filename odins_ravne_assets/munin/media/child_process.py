@@ -8,6 +8,7 @@ The child's standard input is a pipe that ends with the parent, and the child en
 import ctypes
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from resources.errors import RavneError
@@ -24,6 +26,10 @@ Message = dict[str, Any]
 # Linux: the kernel kills the child when its parent exits or crashes.
 PR_SET_PDEATHSIG = 1
 STDIN = 0
+MAX_REASON_LENGTH = 300
+# A child may be taken over by its file.
+MAX_MESSAGE_BYTES = 2**20
+INVALID_MESSAGE = "sent an invalid message"
 
 
 class ChildDiedError(RavneError):
@@ -70,15 +76,19 @@ class ChildProcess:
             timeout: in seconds.
 
         Raises:
-            ChildDiedError: it has exited.
+            ChildDiedError: it has exited, or sent something else than a message.
             ChildHungError: no message arrived in time.
         """
         try:
             if not self._connection.poll(timeout):
                 raise ChildHungError(f"no answer for {timeout:g} s")
-            message: Message = json.loads(self._connection.recv_bytes())
-        except (OSError, EOFError, ValueError):
+            message: Message = json.loads(self._connection.recv_bytes(MAX_MESSAGE_BYTES))
+        except (OSError, EOFError):
             raise ChildDiedError(self._exit_reason()) from None
+        except (ValueError, RecursionError):
+            message = {}
+        if not isinstance(message, dict) or not message:
+            raise ChildDiedError(INVALID_MESSAGE)
         return message
 
     def stop(self) -> None:
@@ -123,6 +133,39 @@ class ParentConnection:
                 return
 
 
+class MemoryLimit:
+    """A limit of the memory that this process may allocate beyond what it has at the start.
+
+    An allocation beyond it fails, as MemoryError in Python, so that a file that needs too much
+    fails alone. Linux alone enforces the limit (RLIMIT_DATA: private memory, without the shared
+    one); elsewhere it has no effect.
+    """
+
+    def __init__(self) -> None:
+        self._start = _data_bytes()
+
+    def allow(self, extra: int) -> None:
+        """Set the limit to this many bytes beyond the memory of the start."""
+        if self._start is None:
+            return
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = self._start + extra
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _data_bytes() -> int | None:
+    """Return the bytes that count for RLIMIT_DATA; None on other systems than Linux."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    for line in status.splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
 def exit_with_parent() -> None:
     """Ignore Ctrl-C, which the parent handles, and exit when the parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -138,3 +181,19 @@ def _wait_for_end_of_input() -> None:
     while os.read(STDIN, 1):
         pass
     os._exit(1)
+
+
+def failure_reason(error: Exception) -> str:
+    """Return the reason why a file failed, in one printable line."""
+    if isinstance(error, MemoryError):
+        return "needs more memory than is allowed"
+    lines = str(error).strip().splitlines()
+    text = lines[-1] if lines else type(error).__name__
+    if not isinstance(error, (RavneError, OSError)):
+        text = f"cannot be read: {text}"
+    return one_line(text)
+
+
+def one_line(text: str) -> str:
+    """Return a text of an untrusted process or file without control characters, shortened."""
+    return "".join(each if each.isprintable() else "?" for each in text[:MAX_REASON_LENGTH])

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from odins_ravne_assets.munin.media.media_files import (
     Format,
@@ -17,27 +17,38 @@ from odins_ravne_assets.munin.media.media_files import (
 from resources.errors import MediaError
 
 MAX_NAME_LENGTH = 64
+# Bounds of what headers state. Beyond them a value is damaged or malicious; no camera writes it.
+MAX_VIDEO_SECONDS = 31 * 86_400.0  # also of the time between a video's first frame and another
+MAX_INT32 = 2**31 - 1
+MAX_FPS = 100_000.0  # some containers give their clock's rate, 90 kHz, as the frame rate
+# A picture's file may have this many bytes for each pixel, and others for appended data: a second
+# picture, a clip, maker notes.
+MAX_BYTES_PER_PIXEL, MAX_EXTRA_BYTES = 8, 64 * 2**20
 
 
 class Probe(BaseModel):
-    """The header of a medium; missing values are None."""
+    """The header of a medium; missing values are None.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    The bounds hold for every row of the tables: an answer beyond them is not a header.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Kind
     format: Format
-    width: int  # of the upright picture, in pixels
-    height: int
+    width: int = Field(gt=0, le=MAX_INT32)  # of the upright picture, in pixels
+    height: int = Field(gt=0, le=MAX_INT32)
     recorded_at: datetime | None = None  # the camera's wall clock, no zone
-    utc_offset_minutes: int | None = None
+    utc_offset_minutes: int | None = Field(None, ge=-1440, le=1440)
     time_source: Literal["exif", "container"] | None = None
-    latitude: float | None = None  # degrees, north and east positive
-    longitude: float | None = None
-    camera_make: str | None = None
-    camera_model: str | None = None
-    camera_serial: str | None = None
-    duration_seconds: float | None = None  # of a video, by its container
-    fps: float | None = None
+    latitude: float | None = Field(None, ge=-90, le=90)  # degrees, north and east positive
+    longitude: float | None = Field(None, ge=-180, le=180)
+    camera_make: str | None = Field(None, max_length=MAX_NAME_LENGTH)
+    camera_model: str | None = Field(None, max_length=MAX_NAME_LENGTH)
+    camera_serial: str | None = Field(None, max_length=MAX_NAME_LENGTH)
+    # Of a video, by its container.
+    duration_seconds: float | None = Field(None, gt=0, le=MAX_VIDEO_SECONDS)
+    fps: float | None = Field(None, gt=0, le=MAX_FPS)
     remark: str | None = None  # anything unusual, for the user
 
     def as_message(self) -> dict[str, Any]:
@@ -77,4 +88,19 @@ def check_size(width: int, height: int, max_megapixels: float) -> None:
         raise MediaError(
             f"its header gives {width}x{height} pixels, more than "
             f"pipeline.stage0.max_megapixels ({max_megapixels:g}) allows"
+        )
+
+
+def check_file_size(size: int, pixels: float) -> None:
+    """Refuse a picture's file that is far larger than its pixels need: it is read as a whole.
+
+    Args:
+        size: of the file, in bytes.
+
+    Raises:
+        MediaError: it is too large.
+    """
+    if size > MAX_EXTRA_BYTES + MAX_BYTES_PER_PIXEL * pixels:
+        raise MediaError(
+            f"its file has {size / 1e6:,.0f} MB, too many for {pixels / 1e6:.3g} megapixels"
         )

@@ -10,6 +10,8 @@ from odins_ravne_assets.munin.media.child_process import (
     ChildDiedError,
     ChildHungError,
     ChildProcess,
+    Message,
+    one_line,
 )
 from odins_ravne_assets.munin.media.probe import Probe
 from resources.errors import MediaError
@@ -32,23 +34,30 @@ class ProbeClient:
         Raises:
             MediaError: the file cannot be used, with the reason.
         """
-        try:
-            child = self._ready_child()
-            child.send({"probe": str(path)})
-            answer = child.receive(PROBE_TIMEOUT)
-        except ChildHungError as error:
-            self.close()
-            raise MediaError(f"its header hangs the reader: {error}") from None
-        except ChildDiedError as error:
-            self.close()
-            raise MediaError(f"its header crashes the reader, which {error}") from None
+        answer = self._ask(path)
         if "failed" in answer:
-            raise MediaError(answer["failed"])
+            raise MediaError(one_line(str(answer["failed"])))
         try:
-            return Probe.from_message(answer["probe"])
+            return Probe.from_message(answer.get("probe", {}))
         except ValidationError:
             self.close()  # the file may have taken it over
             raise MediaError("its header makes the reader send an invalid answer") from None
+
+    def _ask(self, path: Path) -> Message:
+        """Return the answer of the child, of a new one if that of earlier files hangs or dies."""
+        while True:
+            is_new = self._child is None
+            try:
+                child = self._ready_child()
+                child.send({"probe": str(path)})
+                return child.receive(PROBE_TIMEOUT)
+            except ChildHungError as error:
+                reason = f"its header hangs the reader: {error}"
+            except ChildDiedError as error:
+                reason = f"its header crashes the reader, which {error}"
+            self.close()
+            if is_new:
+                raise MediaError(reason)
 
     def _ready_child(self) -> ChildProcess:
         if self._child is None:

@@ -8,9 +8,12 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-import av
-
-from odins_ravne_assets.munin.media.child_process import ParentConnection, exit_with_parent
+from odins_ravne_assets.munin.media.child_process import (
+    MemoryLimit,
+    ParentConnection,
+    exit_with_parent,
+    failure_reason,
+)
 from odins_ravne_assets.munin.media.media_files import (
     EXPECTED_FORMATS,
     HEAD_BYTES,
@@ -24,6 +27,9 @@ from odins_ravne_assets.munin.media.probe import Probe, join_remarks
 from odins_ravne_assets.munin.media.video_header import read_video_header
 from resources.errors import MediaError
 from resources.settings.profile import Stage0
+
+# Headers of 64 MiB, and one frame of a large video.
+MEMORY_BYTES = 2 * 2**30
 
 
 def probe_media(path: Path, settings: Stage0) -> Probe:
@@ -66,16 +72,17 @@ def _read_head(path: Path) -> bytes:
 
 def main() -> None:
     exit_with_parent()
-    av.logging.set_level(av.logging.FATAL)  # errors are recorded in the file's row
+    MemoryLimit().allow(MEMORY_BYTES)
     line = ParentConnection(int(sys.argv[1]))
     with suppress(EOFError, ConnectionError):
         settings = Stage0.model_validate(line.receive()["settings"])
         for message in line.messages():
             try:
                 found = probe_media(Path(message["probe"]), settings)
-                line.send({"probe": found.as_message()})
-            except (MediaError, OSError, MemoryError) as error:
-                line.send({"failed": str(error) or type(error).__name__})
+                answer = {"probe": found.as_message()}
+            except Exception as error:  # noqa: BLE001 (the file fails, whatever a reader raises)
+                answer = {"failed": failure_reason(error)}
+            line.send(answer)
 
 
 if __name__ == "__main__":

@@ -19,27 +19,19 @@ from odins_ravne_assets.munin.media.gps_position import (
     Position,
     position_from_iso_6709,
 )
-from odins_ravne_assets.munin.media.media_files import (
-    HEAD_BYTES,
-    ISO_MEDIA,
-    MPEG_SEQUENCE,
-    Format,
-    is_transport_stream,
+from odins_ravne_assets.munin.media.media_files import ISO_MEDIA, Format
+from odins_ravne_assets.munin.media.probe import (
+    MAX_FPS,
+    MAX_VIDEO_SECONDS,
+    Probe,
+    check_size,
+    clean_name,
+    join_remarks,
 )
-from odins_ravne_assets.munin.media.probe import Probe, check_size, clean_name, join_remarks
+from odins_ravne_assets.munin.media.video_file import open_video, read_head
 from resources.errors import MediaError
 from resources.settings.profile import Stage0
 
-# The demuxer is named, never guessed: FFmpeg would open the files in a playlist.
-_DEMUXERS: dict[Format, str] = {
-    "mp4": "mov",
-    "mov": "mov",
-    "3gp": "mov",
-    "avi": "avi",
-    "mkv": "matroska",
-    "mpeg": "mpeg",
-    "asf": "asf",
-}
 _MALFORMED = (av.error.FFmpegError, ArithmeticError, LookupError, OSError, ValueError)
 # Formats that can store a rotation.
 _MAY_BE_ROTATED = {*ISO_MEDIA, "mkv"}
@@ -61,12 +53,7 @@ def read_video_header(path: Path, media_format: Format, settings: Stage0) -> Pro
         MediaError: the header cannot be read, or there is no video in it.
     """
     try:
-        with av.open(
-            f"file:{path.absolute()}",
-            format=_demuxer(path, media_format),
-            options={"protocol_whitelist": "file"},
-            metadata_errors="replace",
-        ) as container:
+        with open_video(path, media_format) as container:
             return _read(container, path, media_format, settings)
     except MemoryError:
         raise MediaError(
@@ -88,6 +75,8 @@ def _read(container: InputContainer, path: Path, media_format: Format, settings:
     metadata = {key.lower(): text for key, text in container.metadata.items()}
     recorded = _read_time(metadata, stream.metadata, path, media_format, settings)
     position = _read_position(metadata)
+    duration, endless = _bounded(_duration(container, stream), MAX_VIDEO_SECONDS, "duration")
+    fps, too_fast = _bounded(_positive(stream.average_rate), MAX_FPS, "frame rate")
     truncated = "file is truncated" if media_format == "avi" and _riff_is_truncated(path) else None
     return Probe(
         kind="video",
@@ -101,20 +90,12 @@ def _read(container: InputContainer, path: Path, media_format: Format, settings:
         longitude=position.longitude,
         camera_make=_first(metadata, "com.apple.quicktime.make", "make"),
         camera_model=_first(metadata, "com.apple.quicktime.model", "model"),
-        duration_seconds=_duration(container, stream),
-        fps=_positive(stream.average_rate),
-        remark=join_remarks([truncated, undecodable, *recorded.remarks, position.remark]),
+        duration_seconds=duration,
+        fps=fps,
+        remark=join_remarks(
+            [truncated, undecodable, endless, too_fast, *recorded.remarks, position.remark]
+        ),
     )
-
-
-def _demuxer(path: Path, media_format: Format) -> str:
-    if media_format == "mpeg":
-        head = _head(path, HEAD_BYTES)
-        if is_transport_stream(head):
-            return "mpegts"
-        if head.startswith(MPEG_SEQUENCE):
-            return "mpegvideo"
-    return _DEMUXERS[media_format]
 
 
 def _video_stream(container: InputContainer) -> VideoStream:
@@ -181,7 +162,7 @@ def _read_time(
 
 
 def _asf_creation_time(path: Path) -> str | None:
-    header = _head(path, _ASF_HEADER_BYTES)
+    header = read_head(path, _ASF_HEADER_BYTES)
     at = header.find(_ASF_PROPERTIES)
     date = header[at + _ASF_DATE_AT : at + _ASF_DATE_AT + 8]
     if at < 0 or len(date) < 8 or not any(date):
@@ -203,6 +184,13 @@ def _duration(container: InputContainer, stream: VideoStream) -> float | None:
     return None
 
 
+def _bounded(value: float | None, limit: float, name: str) -> tuple[float | None, str | None]:
+    """Return a number of the header; None and a remark if it is above its limit."""
+    if value is None or value <= limit:
+        return value, None
+    return None, f"its {name} is not plausible and ignored: {value:.3g}"
+
+
 def _positive(value: Fraction | None) -> float | None:
     number = float(value) if value else 0.0
     return number if number > 0 and math.isfinite(number) else None
@@ -213,13 +201,8 @@ def _first(metadata: Mapping[str, str], *keys: str) -> str | None:
 
 
 def _riff_is_truncated(path: Path) -> bool:
-    expected: int = struct.unpack("<I", _head(path, 8)[4:])[0] + 8
+    expected: int = struct.unpack("<I", read_head(path, 8)[4:])[0] + 8
     return path.stat().st_size < expected
-
-
-def _head(path: Path, size: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(size)
 
 
 def _reason(error: Exception, media_format: Format) -> str:

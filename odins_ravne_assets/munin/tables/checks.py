@@ -99,21 +99,28 @@ def every_box_labelled(store: ObjectStore) -> CheckResult:
 
 
 def rows_accounted_for(
-    rows_in: int, rejected: int, below_confidence: int, too_short: int, in_visits: int
+    rows_in: int,
+    rejected: int,
+    left_out: int,
+    below_confidence: int,
+    too_short: int,
+    in_visits: int,
 ) -> CheckResult:
     """Check that each row that Stage 3 read is in a visit, or left out for a known reason.
 
     Args:
         rows_in: labelled boxes that Stage 3 read. Of these:
         rejected: boxes that a reviewer marked as empty.
-        below_confidence: left out by `min_confidence`.
+        left_out: in a camera's strip, or probably part of a person or furniture next to one.
+        below_confidence: people, vehicles and repeat detections left out by `min_confidence`.
         too_short: in visits left out by `min_duration`.
         in_visits: in visits.
     """
-    unexplained = rows_in - rejected - below_confidence - too_short - in_visits
+    unexplained = rows_in - rejected - left_out - below_confidence - too_short - in_visits
     counts = {
         "rows": rows_in,
         "rejected_by_reviewers": rejected,
+        "left_out": left_out,
         "below_confidence": below_confidence,
         "in_visits_too_short": too_short,
         "in_visits": in_visits,

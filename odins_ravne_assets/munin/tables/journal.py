@@ -6,6 +6,8 @@
     journal/stage1/KEY/PART.crops.parquet     crops of the boxes, as JPEG
     journal/stage2/KEY/PART.labels.parquet    labels of the boxes of Stage 1's part of that name
     journal/withdrawn/KEY/NAME.parquet        failures of Stage 1 that are to be retried
+    journal/settings/STAGE.json               models and settings of the results: see
+                                              munin/workload/recorded_settings.py
 
 KEY is a hash of the models and settings that the results depend on; media are identified by the
 hash of their content. So a renamed file is not processed again, other settings have their own
@@ -17,7 +19,7 @@ media in progress.
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -60,15 +62,26 @@ def journal_key(dependencies: Mapping[str, Any]) -> str:
 class Stage1Journal:
     """Stage 1's journal under one key."""
 
-    def __init__(self, store: ObjectStore, key: str) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        key: str,
+        written: list[str] | None = None,
+        before_commit: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Args:
+        written: receives the names of the parts that are committed through this object.
+        before_commit: called before each commit.
+        """
         self.key = key
         self._store = store
+        self._before_commit = before_commit
         self._folder = f"{JOURNAL_STAGE1}/{key}"
         self._withdrawals = Withdrawals(store, key)
         self._rows: dict[str, list[Row]] = {name: [] for name in STAGE1_TABLES}
         self._part_started = time.monotonic()
         self._crop_bytes = 0
-        self.written: list[str] = []  # parts that were committed through this object
+        self.written = [] if written is None else written
 
     def parts(self) -> list[str]:
         """Return the names of the committed parts, sorted."""
@@ -77,6 +90,10 @@ class Stage1Journal:
             for stored in self._store.list(self._folder)
             if stored.key.endswith(COMMIT_SUFFIX)
         )
+
+    def has_finished(self) -> bool:
+        """Return True if any part is committed."""
+        return any(stored.key.endswith(COMMIT_SUFFIX) for stored in self._store.list(self._folder))
 
     def remove_uncommitted(self) -> None:
         """Delete uncommitted parts, which killed workers left.
@@ -144,6 +161,7 @@ class Stage1Journal:
             return
         hashes = sorted(row["content_hash"] for row in self._rows["media"])
         part = self._name_of(hashes)
+        self._before_commit()
         for name, schema in STAGE1_TABLES.items():
             frame = pl.DataFrame(self._rows[name], schema=schema, orient="row")
             with writing_table(self._store, self._object_key(part, name)) as path:

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from odins_ravne_assets.hugin.identification.identifications import Identifications, identify
+from odins_ravne_assets.hugin.identification.name_threshold import apply_name_threshold
 from odins_ravne_assets.hugin.identification.sequence_vote import vote_by_sequence
 from odins_ravne_assets.hugin.identification.taxonomy import ROLL_UP_RANKS, Taxonomy, shipped_taxa
 from odins_ravne_assets.hugin.review.corrections import without_corrections
@@ -243,6 +244,7 @@ def test_people_and_vehicles_do_not_vote() -> None:
 def test_a_disputed_observation_needs_review_and_is_flagged() -> None:
     rows = [box("red fox", 0.9, 0), box("roe deer", 0.9, 2), box("grey wolf", 0.9, 600)]
     after = vote_by_sequence(identifications(rows), ANYTHING, Stage3())
+    after = apply_name_threshold(after, Stage3())
     found = compress(without_corrections(after), ANYTHING, Stage3()).observations
     assert found.select("species", "flags", "needs_review").rows() == [
         ("red fox", ["votes_disagree"], True),
@@ -258,7 +260,11 @@ def test_the_count_is_the_most_boxes_in_one_frame() -> None:
         for number in range(boxes)
     ]
     found = compress(
-        without_corrections(vote_by_sequence(identifications(rows), ANYTHING, Stage3())),
+        without_corrections(
+            apply_name_threshold(
+                vote_by_sequence(identifications(rows), ANYTHING, Stage3()), Stage3()
+            )
+        ),
         ANYTHING,
         Stage3(),
     ).observations

@@ -14,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from odins_ravne_assets.hugin.identification.identifications import identify
+from odins_ravne_assets.hugin.identification.name_threshold import apply_name_threshold
 from odins_ravne_assets.hugin.identification.sequence_vote import vote_by_sequence
 from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy, shipped_taxa
 from odins_ravne_assets.hugin.review.corrections import without_corrections
@@ -89,11 +90,8 @@ def identified(rows: pl.LazyFrame) -> Row:
 
 def compressed(rows: list[Row], settings: Stage3 = DEFAULT) -> CompressionResult:
     identified_rows = identify(table(rows), TAXONOMY, settings.roll_up)
-    return compress(
-        without_corrections(vote_by_sequence(identified_rows, TAXONOMY, settings)),
-        TAXONOMY,
-        settings,
-    )
+    voted = vote_by_sequence(identified_rows, TAXONOMY, settings)
+    return compress(without_corrections(apply_name_threshold(voted, settings)), TAXONOMY, settings)
 
 
 def observations(rows: list[Row], settings: Stage3 = DEFAULT) -> list[Row]:
@@ -233,18 +231,55 @@ def test_a_sequence_of_ten_photos_is_one_observation() -> None:
 # Confidence
 
 
-def test_a_row_at_min_confidence_is_used_and_one_below_is_counted() -> None:
+@pytest.mark.parametrize("category", ["person", "vehicle"])
+def test_a_person_at_min_confidence_is_used_and_one_below_is_counted(category: str) -> None:
     # 0.7 as Float32, as the table has it, is less than 0.7 as Python has it.
-    rows = [box(confidence=0.7), box(NOON + MINUTE, confidence=0.699)]
+    rows = [
+        box(category=category, confidence=0.7),
+        box(NOON + MINUTE, category=category, confidence=0.699),
+    ]
     result = compressed(rows, Stage3(min_confidence=0.7))
     assert result.observations["detection_count"].to_list() == [1]
     assert (result.rows_in, result.rows_below_confidence) == (2, 1)
 
 
+def test_a_name_at_min_confidence_is_used_and_one_below_is_an_unknown_animal() -> None:
+    rows = [
+        box(confidence=0.7),
+        box(NOON + MINUTE, confidence=0.699, detection_confidence=0.26),
+    ]
+    result = compressed(rows, Stage3(min_confidence=0.7, burst_gap=0))
+    fox, unknown = result.observations.to_dicts()
+    assert (fox["species"], unknown["species"]) == ("red fox", "unknown animal")
+    assert unknown["max_confidence"] == pytest.approx(0.26)
+    assert unknown["needs_review"]
+    assert (result.rows_below_confidence, result.rows_lowered) == (0, 1)
+
+
+@pytest.mark.parametrize("detection_confidence", [0.05, 0.25, 0.49])
+def test_an_animal_without_a_name_counts_from_its_detector_s_threshold(
+    detection_confidence: float,
+) -> None:
+    rows = [box(auto_ok=False, detection_confidence=detection_confidence)]
+    result = compressed(rows, Stage3(min_confidence=0.9))
+    assert result.observations["species"].to_list() == ["unknown animal"]
+    assert (result.rows_below_confidence, result.rows_lowered) == (0, 0)
+
+
 @pytest.mark.parametrize("confidence", [None, float("nan")])
-def test_a_row_without_a_confidence_is_left_out(confidence: float | None) -> None:
+def test_a_name_without_a_confidence_is_an_unknown_animal(confidence: float | None) -> None:
     result = compressed([box(confidence=confidence)], Stage3(min_confidence=0))
-    assert (result.observations.height, result.rows_below_confidence) == (0, 1)
+    assert result.observations["species"].to_list() == ["unknown animal"]
+
+
+@pytest.mark.parametrize("confidence", [None, float("nan")])
+def test_a_row_without_any_confidence_is_left_out(confidence: float | None) -> None:
+    rows = [
+        box(confidence=confidence, detection_confidence=confidence),
+        box(confidence=confidence, category="person"),
+    ]
+    result = compressed(rows, Stage3(min_confidence=0))
+    assert (result.observations.height, result.rows_below_confidence) == (0, 2)
 
 
 def test_an_observation_needs_review_if_its_best_confidence_is_below_the_setting() -> None:
@@ -489,12 +524,14 @@ def reference_observations(rows: list[Row], settings: Stage3) -> tuple[list[Row]
         identified_row = dict(row)
         if row["category"] == "person":
             identified_row |= {"species": "person", "scientific_name": "Homo sapiens"}
-        elif row["auto_ok"]:
-            identified_row |= {"species": row["label"]}
         else:
+            identified_row |= {"species": row["label"]}
+        if row["category"] == "animal" and not (
+            row["auto_ok"] and row["confidence"] >= settings.min_confidence
+        ):
             identified_row |= {"species": "unknown animal", "scientific_name": None}
             identified_row |= {"confidence": row["detection_confidence"]}
-        if identified_row["confidence"] >= settings.min_confidence:
+        if row["category"] == "animal" or row["confidence"] >= settings.min_confidence:
             undated = row["path"] if row["captured_at"] is None else None
             key = (row["camera_id"], row["category"], identified_row["species"], undated)
             groups[key].append(identified_row)

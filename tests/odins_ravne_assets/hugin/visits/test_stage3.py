@@ -12,6 +12,7 @@ from camera_tables import NIGHT, SECOND, Camera, example_night
 
 from odins_ravne_assets.hugin import formats
 from odins_ravne_assets.hugin.identification.identifications import identify
+from odins_ravne_assets.hugin.identification.name_threshold import apply_name_threshold
 from odins_ravne_assets.hugin.identification.sequence_vote import vote_by_sequence
 from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy, shipped_taxa
 from odins_ravne_assets.hugin.review.corrections import without_corrections
@@ -57,7 +58,9 @@ def test_stage_3_writes_three_files_and_returns_their_counts(store: LocalStore) 
         "needs_review": 2,
         "rows_in": 9,
         "rows_rejected": 0,
+        "rows_left_out": {"in_camera_strip": 0, "near_person": 0},
         "rows_below_confidence": 1,
+        "rows_lowered": 0,
         "rows_without_time": 1,
         "rows_too_short": 1,
         "rows_in_observations": 7,
@@ -181,7 +184,11 @@ def test_batches_of_long_timelines_make_the_same_file(
     taxonomy = Taxonomy(shipped_taxa())
     identified = identify(rows.lazy(), taxonomy, 0.65)
     observations = compress(
-        without_corrections(vote_by_sequence(identified, taxonomy, Stage3())), taxonomy, Stage3()
+        without_corrections(
+            apply_name_threshold(vote_by_sequence(identified, taxonomy, Stage3()), Stage3())
+        ),
+        taxonomy,
+        Stage3(),
     ).observations
     write_observations_json(observations, tmp_path / "whole.json")
     monkeypatch.setattr(formats, "ROWS_PER_BATCH", 17)
@@ -238,6 +245,7 @@ def test_the_report_counts_media_detections_and_observations(store: LocalStore) 
         "classified": 9,
         "in_observations": 7,
         "classified_without_time": 1,
+        "names_below_min_confidence": 0,
         "observations": 4,
         "needs_review": 2,
         "observations_without_time": 1,
@@ -248,7 +256,7 @@ def test_the_report_counts_media_detections_and_observations(store: LocalStore) 
         "video": {"done": 2, "failed": 1, "duplicate": 0, "pending": 0},
     }
     assert report["failed_by_reason"] == {"decoder crashed": 1, "not a JPEG": 1}
-    assert report["detections_by_category"] == {"animal": 8, "person": 1, "vehicle": 0}
+    assert report["detections_by_category"] == {"animal": 7, "person": 2, "vehicle": 0}
     assert report["observations_by_category"] == {"animal": 3, "person": 1, "vehicle": 0}
 
 
@@ -282,7 +290,13 @@ def test_the_report_counts_exclusions_by_stage_and_reason(store: LocalStore) -> 
         (1, 1, "not processed yet: run Stage 1 again"),
         (2, 0, "not classified yet: run Stage 2 again"),
         (3, 0, "labelled as empty by a reviewer"),
-        (3, 1, "confidence below min_confidence, 0.5"),
+        (3, 0, "in the camera's strip with its logo, time or temperature"),
+        (3, 0, "unknown animals that are probably part of a person, or furniture next to one"),
+        (
+            3,
+            1,
+            "people, vehicles and repeat detections with a confidence below min_confidence, 0.5",
+        ),
         (3, 1, "visits on video alone, shorter than min_duration, 5 s"),
     ]
     excluded = sum(

@@ -1,0 +1,1 @@
+"""Models of users: download, installation, the copies of jobs on AWS, the profile's lines."""

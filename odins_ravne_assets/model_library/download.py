@@ -1,0 +1,289 @@
+"""Download a file over HTTP into a partial file, which the next attempt continues.
+
+A partial file has a note beside it: the address, and the ETag and length that the server gave. It
+is continued with a Range request if the server still gives the same, else started anew.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+
+from resources.errors import StoreError, UsageError
+from resources.storage.object_store import NO_SPACE_ERRNOS
+
+# Called with the bytes that are there, and the total if it is known.
+OnBytes = Callable[[int, int | None], None]
+
+ATTEMPTS = 6  # without a new byte in between
+FIRST_PAUSE = 0.5  # seconds; doubled after each attempt without a new byte
+TIMEOUTS = (20.0, 60.0)  # seconds to connect, and between two reads
+CHUNK = 256 * 1024
+MAX_REDIRECTS = 10
+MAX_DOCUMENT = 16 * 1024 * 1024  # bytes of a record
+OWN_MACHINE = {"localhost", "127.0.0.1", "::1"}
+# Failures of the server that may pass: https://httpwg.org/specs/rfc9110.html#status.codes
+PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
+
+
+@dataclass(frozen=True)
+class PartialNote:
+    """What the server said about a file that is partly there."""
+
+    url: str
+    etag: str | None
+    length: int | None
+
+
+class _PassingError(Exception):
+    """A failure that a further attempt may overcome."""
+
+
+def download(url: str, partial: Path, max_bytes: int, on_bytes: OnBytes) -> None:
+    """Download a file into `partial`, continuing what an earlier attempt left there.
+
+    Args:
+        partial: complete when this returns; kept when it raises StoreError for a passing reason.
+        max_bytes: a larger file is refused.
+
+    Raises:
+        UsageError: the address is not allowed.
+        StoreError: the server does not give the file, or it cannot be written.
+    """
+    left, pause = ATTEMPTS, FIRST_PAUSE
+    with requests.Session() as session:
+        while True:
+            before = _size(partial)
+            try:
+                _continue(session, url, partial, max_bytes, on_bytes)
+                return
+            except (_PassingError, requests.RequestException) as error:
+                if _size(partial) > before:
+                    left, pause = ATTEMPTS, FIRST_PAUSE
+                left -= 1
+                if not left:
+                    raise StoreError(
+                        f"{url}: download failed: {_reason(error)}; run the same command again to "
+                        f"continue after {_size(partial) / 1e6:.1f} MB"
+                    ) from None
+                time.sleep(pause)
+                pause *= 2
+            except OSError as error:
+                raise _write_error(partial, error) from None
+
+
+def fetch_json(url: str) -> Any:
+    """Fetch a JSON document.
+
+    Raises:
+        UsageError: the address is not allowed.
+        StoreError: the server does not give it.
+    """
+    try:
+        with requests.Session() as session, _get(session, url, {}) as response:
+            if response.status_code != requests.codes.ok:
+                raise StoreError(f"{url}: HTTP {response.status_code} {response.reason}")
+            text = response.raw.read(MAX_DOCUMENT + 1, decode_content=True)
+    except requests.RequestException as error:
+        raise StoreError(f"{url}: cannot be read: {_reason(error)}") from None
+    if len(text) > MAX_DOCUMENT:
+        raise StoreError(f"{url}: is larger than {MAX_DOCUMENT // 2**20} MiB")
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise StoreError(f"{url}: is not JSON") from None
+
+
+def discard(partial: Path) -> None:
+    """Delete a partial file and its note."""
+    partial.unlink(missing_ok=True)
+    _note_path(partial).unlink(missing_ok=True)
+
+
+def check_address(url: str, named_by_user: bool = False) -> None:
+    """Check that an address may be read: https; http for this machine, or if the user named it.
+
+    Raises:
+        UsageError: it may not.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "https" and parts.hostname:
+        return
+    if parts.scheme == "http" and (parts.hostname in OWN_MACHINE or named_by_user):
+        return
+    raise UsageError(f"{url}: is refused: models are downloaded from https:// addresses only")
+
+
+def _continue(
+    session: requests.Session, url: str, partial: Path, max_bytes: int, on_bytes: OnBytes
+) -> None:
+    """Request what is missing of the file, and append it.
+
+    Raises:
+        _PassingError, requests.RequestException: the transfer broke.
+        StoreError: the server refuses, or the file is too large.
+        OSError: it cannot be written.
+    """
+    have, note = _size(partial), _read_note(partial)
+    if have and (note is None or note.url != url):
+        discard(partial)
+        have, note = 0, None
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    if have and note and note.etag:
+        headers["If-Range"] = note.etag
+    with _get(session, url, headers) as response:
+        if have and response.status_code == requests.codes.requested_range_not_satisfiable:
+            if note and note.length == have:
+                return  # it was complete
+            discard(partial)
+            raise _PassingError("the file on the server has changed")
+        _check_status(url, response)
+        length = _length(response, have)
+        new = PartialNote(url, _strong_etag(response), length)
+        if have and not _is_continued(response, have, note, new):
+            discard(partial)
+            if response.status_code == requests.codes.partial_content:
+                raise _PassingError("the file on the server has changed")
+            have = 0
+        if length is not None and length > max_bytes:
+            raise StoreError(
+                f"{url}: has {length / 1e6:.0f} MB, more than the {max_bytes / 1e6:.0f} MB of its "
+                "catalogue entry"
+            )
+        _write_note(partial, new)
+        _append(response, partial, have, new, max_bytes, on_bytes)
+
+
+def _append(
+    response: requests.Response,
+    partial: Path,
+    have: int,
+    note: PartialNote,
+    max_bytes: int,
+    on_bytes: OnBytes,
+) -> None:
+    with partial.open("ab") as stream:
+        on_bytes(have, note.length)
+        for chunk in response.iter_content(CHUNK):
+            have += len(chunk)
+            if have > max_bytes:
+                raise StoreError(
+                    f"{note.url}: is larger than the {max_bytes / 1e6:.0f} MB of its catalogue "
+                    "entry"
+                )
+            stream.write(chunk)
+            on_bytes(have, note.length)
+        stream.flush()
+        os.fsync(stream.fileno())
+    if note.length is not None and have != note.length:
+        raise _PassingError(f"the connection ended after {have} of {note.length} bytes")
+
+
+def _get(session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:
+    """Request an address. Redirects are followed, but from https to https only.
+
+    Raises:
+        UsageError: a redirect leads to an address that may not be read.
+        requests.RequestException: the server cannot be reached.
+    """
+    secure = urlsplit(url).scheme == "https"
+    for _ in range(MAX_REDIRECTS):
+        response = session.get(
+            url,
+            # Compression would make the ranges those of another file.
+            headers={"Accept-Encoding": "identity", **headers},
+            stream=True,
+            timeout=TIMEOUTS,
+            allow_redirects=False,
+        )
+        if not response.is_redirect:
+            return response
+        response.close()
+        url = urljoin(url, response.headers["Location"])
+        check_address(url, named_by_user=not secure)
+    raise requests.TooManyRedirects(f"more than {MAX_REDIRECTS} redirects")
+
+
+def _check_status(url: str, response: requests.Response) -> None:
+    status = response.status_code
+    if status in {requests.codes.ok, requests.codes.partial_content}:
+        return
+    if status in PASSING_STATUS:
+        raise _PassingError(f"HTTP {status} {response.reason}")
+    raise StoreError(
+        f"{url}: HTTP {status} {response.reason}; the file is not there (any more); get it "
+        "elsewhere and pass it with --from FILE"
+    )
+
+
+def _is_continued(
+    response: requests.Response, have: int, old: PartialNote | None, new: PartialNote
+) -> bool:
+    """Return True if the response is the rest of the same file."""
+    if response.status_code != requests.codes.partial_content or old is None:
+        return False
+    starts = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+    return starts and old.length == new.length and old.etag == new.etag
+
+
+def _length(response: requests.Response, have: int) -> int | None:
+    """Return the length of the whole file, if the server says it."""
+    total = response.headers.get("Content-Range", "").rpartition("/")[2]
+    if response.status_code == requests.codes.partial_content:
+        return int(total) if total.isdecimal() else None
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() else None
+
+
+def _strong_etag(response: requests.Response) -> str | None:
+    """Return the ETag, unless it is weak: a weak one does not say that the bytes are the same."""
+    etag = response.headers.get("ETag")
+    return None if etag is None or etag.startswith("W/") else etag
+
+
+def _note_path(partial: Path) -> Path:
+    return partial.with_name(f"{partial.name}.json")
+
+
+def _read_note(partial: Path) -> PartialNote | None:
+    try:
+        return PartialNote(**json.loads(_note_path(partial).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _write_note(partial: Path, note: PartialNote) -> None:
+    _note_path(partial).write_text(json.dumps(asdict(note)), encoding="utf-8")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _reason(error: Exception) -> str:
+    """Return the innermost reason of a failure, in one line."""
+    if isinstance(error, requests.Timeout):
+        return "the server does not answer"
+    text = str(error).replace("\n", " ")
+    return text[:200] or type(error).__name__
+
+
+def _write_error(path: Path, error: OSError) -> StoreError:
+    if error.errno in NO_SPACE_ERRNOS:
+        return StoreError(
+            f"{path.parent}: no space left for the download; free some space and run the same "
+            "command again, or set models.folder to another disk"
+        )
+    return StoreError(
+        f"{path.parent}: cannot be written: {error.strerror or error}; set models.folder to a "
+        "writable folder"
+    )

@@ -1,0 +1,276 @@
+"""Choose the models and settings of a run: the profile's, or those of the results that exist.
+
+Finished work stays finished: a run processes new media under the settings that the results were
+made with, unless it is an update. Whoever starts or plans the run chooses, once; workers get a
+profile with the chosen settings.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import polars as pl
+
+from odins_ravne_assets.munin.detection.journal_key import stage1_journal_key, stage1_keys
+from odins_ravne_assets.munin.tables import build
+from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal, journal_key
+from odins_ravne_assets.munin.workload.recorded_settings import (
+    STAGE1,
+    STAGE2,
+    SettingsRecord,
+    StageSettings,
+)
+from odins_ravne_assets.munin.workload.unrecorded_settings import recognise
+from resources.errors import ModelError, StoreError, UsageError
+from resources.settings.profile import Profile
+from resources.storage import layout
+from resources.storage.object_store import ObjectStore
+
+# Entries of `StageSettings.depends_on` that lines for the user name otherwise, or not at all.
+NOT_NAMED = ("version", "engine", "models", "model")
+
+
+@dataclass(frozen=True)
+class UsedSettings:
+    """The settings of a run of one camera.
+
+    Args:
+        profile: with the models and settings that the run uses.
+        stage1_key: of the settings of the boxes, as `stage1_key` returns it for their profile.
+        notice: a line for the user, if the profile's settings are others than the results'.
+    """
+
+    profile: Profile
+    stage1_key: str
+    notice: str | None = None
+
+
+@dataclass(frozen=True)
+class _Change:
+    """The settings of a stage's results, and those of the profile, which differ."""
+
+    record: SettingsRecord
+    before: StageSettings
+    own: StageSettings
+
+    @property
+    def done(self) -> str:
+        verb = "analysed" if self.record is STAGE1 else "classified"
+        return f"{verb} with {_difference(self.before, self.own)}"
+
+    @property
+    def again(self) -> str:
+        work = "analyse all media" if self.record is STAGE1 else "classify all boxes"
+        return f"{work} again with {_difference(self.own, self.before)}"
+
+
+def choose_settings(
+    output: ObjectStore, profile: Profile, stages: Collection[str], update: bool
+) -> UsedSettings:
+    """Choose the settings of a run of one camera.
+
+    Args:
+        output: the camera's results.
+        stages: names of assets; the settings of the others do not change.
+        update: use the profile's settings: finished work under other settings is done again.
+
+    Raises:
+        ModelError: a model of the results is no longer available, or has changed.
+        UsageError: the results are made with settings that are neither recorded nor recognised.
+        StoreError: the results cannot be read.
+    """
+    run, changes = profile, []
+    if "detections" in stages:
+        run, change = _choose(STAGE1, run, _settings_of_boxes(output, profile, update), update)
+        changes += [change] if change else []
+        boxes = stage1_journal_key(output, run)
+        stage1_key = STAGE1.of_profile(run).key
+    else:
+        boxes = _table_key(output, layout.DETECTIONS_TABLE) or stage1_journal_key(output, run)
+        recorded = STAGE1.read(output)
+        is_recorded = recorded is not None and boxes in stage1_keys(recorded.depends_on)
+        stage1_key = recorded.key if recorded and is_recorded else boxes
+    if not {"detections", "classifications"}.isdisjoint(stages):  # work units of Stage 1 label too
+        before = _settings_of_labels(output, profile, boxes, update)
+        run, change = _choose(STAGE2, run, before, update)
+        changes += [change] if change and "classifications" in stages else []
+    return UsedSettings(run, stage1_key, _notice(output, boxes, changes, update))
+
+
+def differ_from_profile(output: ObjectStore, profile: Profile) -> bool:
+    """Return True if a camera's results are made with other settings than the profile's.
+
+    Reads no journal.
+
+    Raises:
+        ModelError: a model of the profile cannot be found.
+        StoreError: the results cannot be read.
+    """
+    boxes, labels = (
+        _table_key(output, table)
+        for table in (layout.DETECTIONS_TABLE, layout.CLASSIFICATIONS_TABLE)
+    )
+    own1, own2 = STAGE1.of_profile(profile), STAGE2.of_profile(profile)
+    if boxes is not None and boxes not in stage1_keys(own1.depends_on):
+        return True
+    return labels is not None and labels != journal_key({**own2.depends_on, "stage1": boxes})
+
+
+def _choose(
+    record: SettingsRecord, run: Profile, before: StageSettings | None, update: bool
+) -> tuple[Profile, _Change | None]:
+    """Return the profile of the run, and the difference to the results, if there is one."""
+    own = record.of_profile(run)
+    if before is None or before.key == own.key:
+        return run, None
+    change = _Change(record, before, own)
+    return (run if update else _with_settings(run, change)), change
+
+
+def _settings_of_boxes(
+    output: ObjectStore, profile: Profile, update: bool
+) -> StageSettings | None:
+    """Return the settings of Stage 1's finished work; None if there is none.
+
+    Args:
+        update: do not search for settings that are not recorded.
+    """
+    folders = output.folders(layout.JOURNAL_STAGE1)
+    keys = {key for key in folders if Stage1Journal(output, key).has_finished()}
+    recorded = STAGE1.read(output) if keys else None
+    if recorded or update or not keys:
+        holds = recorded is not None and not keys.isdisjoint(stage1_keys(recorded.depends_on))
+        return recorded if holds else None
+    current = _table_key(output, layout.DETECTIONS_TABLE)
+    theirs = {current} if current in keys else keys
+
+    def is_theirs(depends_on: dict[str, Any]) -> bool:
+        return not theirs.isdisjoint(stage1_keys(depends_on))
+
+    named = _models_of_table(output, layout.DETECTIONS_TABLE)
+    if found := recognise(STAGE1, output, profile, named, is_theirs):
+        return found
+    raise _unrecognised(STAGE1, named, profile)
+
+
+def _settings_of_labels(
+    output: ObjectStore, profile: Profile, boxes: str, update: bool
+) -> StageSettings | None:
+    """Return the settings of the labels of these boxes; None if they have none.
+
+    Args:
+        boxes: the key of Stage 1's journal.
+        update: do not search for settings that are not recorded.
+    """
+
+    def key(depends_on: dict[str, Any], stage1: str) -> str:
+        return journal_key({**depends_on, "stage1": stage1})
+
+    folders = output.folders(layout.JOURNAL_STAGE2)
+    keys = {key for key in folders if Stage2Journal(output, key).parts()}
+    recorded = STAGE2.read(output) if keys else None
+    if recorded or update or not keys:
+        holds = recorded is not None and key(recorded.depends_on, boxes) in keys
+        return recorded if holds else None
+    current = _table_key(output, layout.CLASSIFICATIONS_TABLE)
+    theirs = {current} if current in keys else keys
+    named = _models_of_table(output, layout.CLASSIFICATIONS_TABLE)
+    # The labels may be those of other boxes, of an earlier run of all stages.
+    for stage1 in (boxes, *output.folders(layout.JOURNAL_STAGE1)):
+        found = recognise(
+            STAGE2, output, profile, named, lambda depends_on: key(depends_on, stage1) in theirs
+        )
+        if found:
+            return found if stage1 == boxes else None
+    raise _unrecognised(STAGE2, named, profile)
+
+
+def _with_settings(profile: Profile, change: _Change) -> Profile:
+    """Return the profile with the models and settings of the results.
+
+    A model may have another name now: then that of the profile is tried.
+
+    Raises:
+        ModelError: the models of the results are not available any more.
+    """
+    record, before = change.record, change.before
+    choices = [
+        dict.fromkeys((model, getattr(profile.models, role)))
+        for role, model in before.models.items()
+    ]
+    reason = "their files or manifests have changed"
+    for models in product(*choices):
+        named = dict(zip(before.models, models, strict=True))
+        candidate = record.apply(profile, named, before.depends_on)
+        try:
+            if record.dependencies(candidate) == before.depends_on:
+                return candidate
+        except ModelError as error:
+            reason = str(error)
+    raise ModelError(
+        f"finished media were {change.done}, and new media need the same models, but {reason}; "
+        f"restore {' and '.join(before.names)}, or pass --update to {change.again}"
+    )
+
+
+def _unrecognised(record: SettingsRecord, named: dict[str, str], profile: Profile) -> UsageError:
+    done, again = (
+        ("media were analysed", "analyse all media")
+        if record is STAGE1
+        else ("boxes were classified", "classify all boxes")
+    )
+    models = f" ({' and '.join(named.values())})" if named else ""
+    return UsageError(
+        f"finished {done} by an older version with settings that this profile does not name"
+        f"{models}; use the profile that they were made with, or pass --update to {again} again "
+        f"with {' and '.join(record.of_profile(profile).names)}"
+    )
+
+
+def _table_key(output: ObjectStore, table: str) -> str | None:
+    """Return the key of the journal that a table was built from; None if there is no table."""
+    return build.read_origin(output, table).journal_key if output.exists(table) else None
+
+
+def _models_of_table(output: ObjectStore, table: str) -> dict[str, str]:
+    """Return the names of the models of a table, by role; empty if there is no table."""
+    if not output.exists(table):
+        return {}
+    models = build.read_origin(output, table).models
+    return {role: version.rpartition(" ")[0] for role, version in models.items()}
+
+
+def _difference(one: StageSettings, other: StageSettings) -> str:
+    """Describe in which of its models and settings `one` differs from `other`."""
+    words = []
+    if any(one.depends_on.get(key) != other.depends_on.get(key) for key in ("models", "model")):
+        words.append(" and ".join(one.names))
+    for key, value in one.depends_on.items():
+        if key not in NOT_NAMED and (key not in other.depends_on or other.depends_on[key] != value):
+            words.append(f"{key} {'of the model' if value is None else value}")
+    return ", ".join(words) or " and ".join(one.names)
+
+
+def _notice(
+    output: ObjectStore, boxes: str, changes: list[_Change], update: bool
+) -> str | None:
+    """Return the line for the user about the differences, if there are any."""
+    if not changes:
+        return None
+    done = " and ".join(change.done for change in changes)
+    again = " and ".join(change.again for change in changes)
+    count = _finished_media(output, boxes)
+    media = f"{count:,} media were" if count != 1 else "1 medium was"
+    if update:
+        return f"{media} {done}; --update: {again}"
+    return f"{media} {done}, and new media are too; pass --update to {again}"
+
+
+def _finished_media(output: ObjectStore, boxes: str) -> int:
+    """Return the number of finished media: of the table, which is one object, or of the journal."""
+    if _table_key(output, layout.PROCESSED_TABLE) != boxes:
+        return len(Stage1Journal(output, boxes).finished())
+    with output.reading(layout.PROCESSED_TABLE) as path:
+        finished = pl.scan_parquet(path).filter(pl.col("status").is_in(["done", "failed"]))
+        return int(finished.select(pl.col("content_hash").n_unique()).collect().item())

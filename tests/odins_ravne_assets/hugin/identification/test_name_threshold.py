@@ -1,0 +1,111 @@
+"""`min_confidence` is a threshold for names: what was found is shown, once."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from camera_tables import Camera
+
+from odins_ravne_assets.hugin.visits.stage3 import run_stage3
+from resources.settings.profile import Privacy, Stage3
+
+Row = dict[str, Any]
+
+DAWN = datetime(2026, 5, 1, 5)
+FOX: Row = {"label": "red fox", "scientific_name": "Vulpes vulpes", "auto_ok": True}
+HARE: Row = {"label": "brown hare", "scientific_name": "Lepus europaeus", "auto_ok": True}
+UNNAMED: Row = {"label": "teapot", "scientific_name": None, "auto_ok": False, "confidence": 0.1}
+
+
+def visits(folder: Path, *pictures: list[Row], step: float = 2, **settings: Any) -> list[Row]:
+    """The visits of pictures that are `step` seconds apart."""
+    camera = Camera()
+    for number, boxes in enumerate(pictures):
+        camera.medium(f"{number}.jpg", DAWN + timedelta(seconds=step * number), boxes)
+    store = camera.store(folder)
+    run_stage3(store, Stage3(**settings), {}, Privacy())
+    with store.reading("stage3/observations.parquet") as path:
+        return pl.read_parquet(path).to_dicts()
+
+
+def species(found: list[Row]) -> list[tuple[str, int]]:
+    return [(visit["species"], visit["detection_count"]) for visit in found]
+
+
+def test_a_sequence_whose_names_are_all_uncertain_is_one_unknown_animal(tmp_path: Path) -> None:
+    uncertain = [[FOX | {"confidence": 0.4}], [HARE | {"confidence": 0.3}], [UNNAMED]]
+    assert species(visits(tmp_path, *uncertain)) == [("unknown animal", 3)]
+
+
+def test_one_clear_picture_names_the_blurred_ones_of_its_sequence(tmp_path: Path) -> None:
+    burst = [
+        [FOX | {"confidence": 0.3, "detection_confidence": 0.3}],
+        [FOX | {"confidence": 0.9}],
+        [UNNAMED | {"detection_confidence": 0.26}],
+    ]
+    (visit,) = visits(tmp_path, *burst)
+    assert (visit["species"], visit["detection_count"], visit["count"]) == ("red fox", 3, 1)
+    assert visit["max_confidence"] == pytest.approx(0.9)
+
+
+def test_the_only_name_that_counts_names_the_rest_of_a_disputed_sequence(tmp_path: Path) -> None:
+    # 0.6 of 1.05 votes are for the fox: nobody wins. The hare's name does not count.
+    burst = [[FOX | {"confidence": 0.6}], [HARE | {"confidence": 0.45}], [UNNAMED]]
+    (visit,) = visits(tmp_path, *burst)
+    assert (visit["species"], visit["detection_count"], visit["relabelled"]) == ("red fox", 3, 2)
+    assert visit["flags"] == ["votes_disagree"]
+    assert visit["needs_review"]
+
+
+def test_with_two_names_that_count_an_unknown_animal_remains_unknown(tmp_path: Path) -> None:
+    burst = [[FOX | {"confidence": 0.6}], [HARE | {"confidence": 0.6}], [UNNAMED]]
+    assert species(visits(tmp_path, *burst)) == [
+        ("red fox", 1),
+        ("brown hare", 1),
+        ("unknown animal", 1),
+    ]
+
+
+def test_a_name_counts_in_its_own_sequence_only(tmp_path: Path) -> None:
+    pictures = [[FOX | {"confidence": 0.9}], [FOX | {"confidence": 0.4}]]
+    found = visits(tmp_path, *pictures, step=61)
+    assert species(found) == [("red fox", 1), ("unknown animal", 1)]
+
+
+def test_without_sequences_each_detection_has_its_own_name(tmp_path: Path) -> None:
+    pictures = [[FOX | {"confidence": 0.9}], [FOX | {"confidence": 0.4}], [UNNAMED]]
+    found = visits(tmp_path, *pictures, burst_gap=0)
+    assert species(found) == [("red fox", 1), ("unknown animal", 2)]
+
+
+def test_a_higher_threshold_loses_no_animal(tmp_path: Path) -> None:
+    pictures = [[FOX | {"confidence": 0.3 + 0.1 * number}] for number in range(7)]
+    for threshold in (0.0, 0.5, 0.85, 1.0):
+        found = visits(
+            tmp_path / str(threshold), *pictures, step=120, min_confidence=threshold, burst_gap=60
+        )
+        assert sum(visit["detection_count"] for visit in found) == 7
+        names = sum(v["detection_count"] for v in found if v["species"] == "red fox")
+        assert names == sum(0.3 + 0.1 * number >= threshold - 1e-6 for number in range(7))
+
+
+def test_repeat_detections_people_and_vehicles_count_from_min_confidence(tmp_path: Path) -> None:
+    branch = UNNAMED | {"detection_confidence": 0.3, "box": (0.4, 0.4, 0.1, 0.1)}
+    camera = Camera()
+    for number in range(25):
+        camera.medium(f"{number}.jpg", DAWN + timedelta(days=number), [branch])
+    person = {"category": "person", "label": "person", "confidence": 0.45}
+    camera.medium("p.jpg", DAWN + timedelta(hours=5), [person])
+    result = run_stage3(camera.store(tmp_path), Stage3(), {}, Privacy())
+    assert (result.observations, result.rows_below_confidence) == (0, 26)
+
+
+def test_the_report_counts_the_names_below_the_threshold(tmp_path: Path) -> None:
+    import json
+
+    visits(tmp_path, [FOX | {"confidence": 0.4}], [FOX | {"confidence": 0.3}])
+    report = json.loads((tmp_path / "stage3/report.json").read_bytes())
+    assert report["totals"]["names_below_min_confidence"] == 2
+    assert report["totals"]["in_observations"] == report["totals"]["classified"] == 2
