@@ -7,15 +7,13 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_kernels.device.gpu import usable_gpu
 from gpu_kernels.engines.batch_queue import FillSlot, ReadSlot
 from gpu_kernels.engines.engine_cache import EngineCache
 from gpu_kernels.engines.engine_record import EngineStart
 from gpu_kernels.engines.onnxruntime_engine import OnnxRuntimeEngine
-from gpu_kernels.engines.tensorrt_api import TENSORRT_MODULES, TensorRtKind, installed_tensorrts
+from gpu_kernels.engines.tensorrt_api import TENSORRT_MODULES, TensorRtKind
 from gpu_kernels.engines.tensorrt_build import BatchSizes
 from gpu_kernels.models.manifest import ModelManifest, verify
-from resources.errors import EngineError
 
 EngineKind = Literal["onnxruntime"] | TensorRtKind
 # The engines of a GPU, by preference.
@@ -73,16 +71,6 @@ class EngineFactory(Protocol):
         batches: BatchSizes,
         shared_by: Collection[str],
     ) -> Engine: ...
-
-
-def gpu_error() -> EngineError | None:
-    """Return the reason why no TensorRT can run on this machine; None if one can."""
-    try:
-        usable_gpu()
-        installed_tensorrts()
-    except EngineError as error:
-        return error
-    return None
 
 
 def open_engine(

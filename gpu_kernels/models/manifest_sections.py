@@ -112,17 +112,16 @@ class ModelClass(Section):
 class OutputSection(Section):
     """What all decodings have in common."""
 
-    # The number of outputs that a decoding reads.
-    output_count: ClassVar[int] = 1
+    # The number of dimensions, with the batch, of each output that a decoding reads.
+    output_ranks: ClassVar[tuple[int, ...]] = (3,)
     # Names in the graph, in the order that the decoding needs; empty: the graph's first ones.
     outputs: tuple[GraphName, ...] = ()
 
     @model_validator(mode="after")
     def _outputs_match_decoding(self) -> Self:
-        if self.outputs and len(self.outputs) != self.output_count:
-            raise ValueError(
-                f"outputs names {len(self.outputs)}, this decoding needs {self.output_count}"
-            )
+        count = len(self.output_ranks)
+        if self.outputs and len(self.outputs) != count:
+            raise ValueError(f"outputs names {len(self.outputs)}, this decoding needs {count}")
         if len(set(self.outputs)) != len(self.outputs):
             raise ValueError("outputs names one output twice")
         return self
@@ -159,7 +158,7 @@ class YoloOutput(PlainBoxes):
 class RtDetrOutput(PlainBoxes):
     """RT-DETR heads, which need no non-maximum suppression: boxes and scores, two outputs."""
 
-    output_count = 2
+    output_ranks = (3, 3)
     decoding: Literal["rtdetr"]
     box_units: Literal["pixels", "fractions"] = "fractions"
 
@@ -209,7 +208,7 @@ class BoxesLabelsScoresOutput(PlainBoxes):
     and torchvision's detection models.
     """
 
-    output_count = 3
+    output_ranks = (3, 2, 2)
     decoding: Literal["boxes-labels-scores"]
     box_format: Literal["cxcywh", "xyxy"] = "xyxy"
 
@@ -220,7 +219,7 @@ class BoxesAndLogitsOutput(PlainBoxes):
     As exports of MIT YOLO without its post-processing.
     """
 
-    output_count = 2
+    output_ranks = (3, 3)
     decoding: Literal["boxes-and-logits"]
     nms_iou: Fraction
     scores: Literal["probability", "sigmoid"] = "sigmoid"
@@ -230,7 +229,7 @@ class BoxesAndLogitsOutput(PlainBoxes):
 class SsdOutput(DetectorSection):
     """SSD heads: offsets from `anchors`, a .npy of float32 [A, 4] y0, x0, y1, x1 normalised."""
 
-    output_count = 2
+    output_ranks = (3, 3)
     decoding: Literal["ssd"]
     nms_iou: Fraction
     anchors: str
@@ -240,6 +239,7 @@ class SsdOutput(DetectorSection):
 class ClassifierOutput(OutputSection):
     """Scores [N, classes]. `labels`: see `gpu_kernels.models.labels`."""
 
+    output_ranks = (2,)
     decoding: Literal["probabilities", "logits"]
     labels: str
     labels_sha256: Sha256

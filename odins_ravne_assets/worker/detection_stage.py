@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from time import monotonic
 
 import polars as pl
@@ -128,7 +129,7 @@ def _usable_media(context: StepContext) -> Iterator[Medium]:
     start, stop = (unit.start, unit.stop) if unit else (0, sys.maxsize)
     with context.output.reading(layout.MEDIA_TABLE) as path:
         rows = pl.scan_parquet(path).filter(pl.col("status") == "ok")
-        rows = rows.select("content_hash", "path", "kind", "width", "height", "duration_seconds")
+        rows = rows.select(field.name for field in fields(Medium))
         while (chunk := rows.slice(start, min(CHUNK_ROWS, stop - start)).collect()).height:
             yield from (Medium(*row) for row in chunk.iter_rows())
             start += chunk.height

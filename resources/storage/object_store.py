@@ -5,6 +5,7 @@ the old object or the new one, never a part of it.
 """
 
 import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,6 +19,8 @@ NO_SPACE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 # Bytes at an object's beginning and end that `reading_edges` reads: where videos have headers.
 EDGE_BYTES = 256 * 1024
+
+MAX_TIME_NS = 2**63 - 1
 
 # Called with the key of a folder that cannot be listed, and the reason.
 OnListError = Callable[[str, str], None]
@@ -59,7 +62,10 @@ class ObjectStore(Protocol):
         """Delete the object, if there is one."""
 
     def reading(self, key: str) -> AbstractContextManager[Path]:
-        """Provide the object's content as a local file while the context lasts."""
+        """Provide the object's content as a local file while the context lasts.
+
+        The file has the date that `list` gives the object.
+        """
 
     def reading_edges(self, key: str) -> AbstractContextManager[Path]:
         """Provide a local file whose first and last EDGE_BYTES are the object's.
@@ -88,6 +94,11 @@ class ObjectStore(Protocol):
         Args:
             on_wait: called while waiting; an exception that it raises ends the wait.
         """
+
+
+def modified_ns(stat: os.stat_result) -> int:
+    """Return a file's date as objects have it; tables hold 64 bits, which end in 2262."""
+    return max(-MAX_TIME_NS, min(stat.st_mtime_ns, MAX_TIME_NS))
 
 
 def key_order(key: str) -> "list[str]":

@@ -65,7 +65,7 @@ def test_layers_become_symmetric_int8_and_heads_stay_float32_on_request(
     assert zeros and all(zero.dtype == np.int8 and not zero.any() for zero in zeros)
     int8_weights = [w for w in graph.initializer if w.name.endswith("_quantized")]
     assert len(int8_weights) == (1 if keep_heads else 2)
-    assert build_engine(quantised, find_tensorrt(), "sm_75", BatchSizes()).plan
+    assert build_engine(quantised, find_tensorrt("tensorrt-rtx"), "sm_75", BatchSizes()).plan
     # Its outputs are close to the original ones.
     images = to_input([fit(each, manifest) for each in pictures], manifest)
     (one,), (other,) = (open_engine(m, "onnxruntime", 1).run(images) for m in (manifest, quantised))

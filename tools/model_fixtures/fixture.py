@@ -1,6 +1,6 @@
 """What every fixture is: a graph, pictures, and the boxes that its exporter's own code finds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,7 +54,8 @@ class Fixture:
             **({"external_data": False} if self.dynamo else {}),
         )
         model = onnx.load(path)
-        _remove_traces(model)
+        del model.metadata_props[:]
+        shorten(model.graph, {each.name for each in [*model.graph.input, *model.graph.output]})
         for key, value in self.metadata.items():
             model.metadata_props.add(key=key, value=value)
         onnx.checker.check_model(model)
@@ -62,14 +63,35 @@ class Fixture:
         return path
 
 
-def _remove_traces(model: onnx.ModelProto) -> None:
-    """Remove what an exporter writes about the machine: file names of stack traces."""
-    del model.metadata_props[:]
-    for each in [model.graph, *model.graph.node, *model.graph.value_info, *model.functions]:
-        if hasattr(each, "metadata_props"):
-            del each.metadata_props[:]
-        if hasattr(each, "doc_string"):
-            each.doc_string = ""
+def shorten(graph: onnx.GraphProto, public: set[str]) -> None:
+    """Give values short names and remove what describes nodes: it is half of a small file.
+
+    Also removes the stack traces, with file names of the machine, that an exporter adds.
+
+    Args:
+        public: names of the graph's inputs and outputs, which remain.
+    """
+    short: dict[str, str] = {"": ""} | {name: name for name in public}
+
+    def rename(names: Iterable[str]) -> list[str]:
+        return [short.setdefault(name, f"v{len(short)}") for name in names]
+
+    def visit(part: onnx.GraphProto) -> None:
+        del part.value_info[:], part.metadata_props[:]
+        part.name, part.doc_string = "graph", ""
+        for value in [*part.initializer, *part.input, *part.output]:
+            (value.name,) = rename([value.name])
+            value.doc_string = ""
+            del value.metadata_props[:]
+        for node in part.node:
+            node.name = node.doc_string = ""
+            del node.metadata_props[:]
+            node.input[:], node.output[:] = rename(node.input), rename(node.output)
+            for attribute in node.attribute:
+                for inner in [attribute.g] if attribute.HasField("g") else []:
+                    visit(inner)
+
+    visit(graph)
 
 
 def pictures(count: int = 2) -> np.ndarray:

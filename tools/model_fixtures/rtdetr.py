@@ -19,16 +19,15 @@ from transformers import (
 
 QUERIES = 30
 TINY = {
-    "encoder_hidden_dim": 16,
-    "encoder_in_channels": [8, 16, 16],
+    "encoder_hidden_dim": 8,
+    "encoder_in_channels": [8, 8, 8],
     "encoder_layers": 1,
-    "encoder_ffn_dim": 16,
+    "encoder_ffn_dim": 8,
     "encoder_attention_heads": 2,
-    "d_model": 16,
-    "decoder_in_channels": [16, 16, 16],
-    "decoder_ffn_dim": 16,
+    "d_model": 8,
+    "decoder_in_channels": [8, 8, 8],
+    "decoder_ffn_dim": 8,
     "num_queries": QUERIES,
-    "decoder_layers": 2,  # v2 ties the weights of its layers
     "decoder_attention_heads": 2,
     "decoder_n_points": 2,
     "num_labels": len(CLASSES),
@@ -41,17 +40,19 @@ def tiny(config: type, model: type, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     backbone = RTDetrResNetConfig(
         embedding_size=8,
-        hidden_sizes=[8, 8, 16, 16],
+        hidden_sizes=[8, 8, 8, 8],
         depths=[1, 1, 1, 1],
         layer_type="basic",
         out_features=["stage2", "stage3", "stage4"],
     )
-    network = model(config(backbone_config=backbone, **TINY)).eval()
+    # The layers of v2 share weights, which needs two of them.
+    layers = 2 if config is RTDetrV2Config else 1
+    network = model(config(backbone_config=backbone, decoder_layers=layers, **TINY)).eval()
     with torch.no_grad():
         logits = network(as_input()).logits
         head = network.model.decoder.class_embed[-1]
         head.weight *= 2 / logits.std()
-        head.bias += -1.5 - logits.mean()
+        head.bias += -3.0 - logits.mean()
         centre = network.model.decoder.bbox_embed[-1].layers[-1]
         centre.weight *= 20  # else all boxes lie on a grid
     return network

@@ -47,8 +47,8 @@ def fixtures() -> list[Fixture]:
         score_thresh=0.05,
     ).eval()
     head = network.head.classification_head
-    nn.init.normal_(head.cls_logits.weight, std=0.5)
-    nn.init.constant_(head.cls_logits.bias, 0.0)
+    nn.init.normal_(head.cls_logits.weight, std=0.15)
+    nn.init.constant_(head.cls_logits.bias, -2.0)
     nn.init.normal_(network.head.regression_head.bbox_reg.weight, std=0.05)
     nn.init.constant_(network.head.regression_head.bbox_reg.bias, 1.5)
     with torch.no_grad():

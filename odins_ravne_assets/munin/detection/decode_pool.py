@@ -12,9 +12,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,16 +24,24 @@ from gpu_kernels.preprocessing.device_picture import DeviceFrame
 from odins_ravne_assets.munin.detection.decode_process import SLOT_BYTES
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
 from odins_ravne_assets.munin.media.child_process import (
+    INVALID_MESSAGE,
     ChildDiedError,
     ChildHungError,
     ChildProcess,
     Message,
+    one_line,
 )
+from odins_ravne_assets.munin.media.media_files import Format
+from odins_ravne_assets.munin.media.probe import CHANGED, MAX_INT32
 from resources.errors import StoreError
-from resources.storage.object_store import ObjectStore
+from resources.storage.object_store import ObjectStore, modified_ns
 
 # Seconds between checks of a decoder that sends nothing.
 POLL_SECONDS = 0.5
+# Attempts at a medium: two that it crashes or hangs, and one that an earlier medium spoils.
+MAX_STARTS = 3
+# The keys by which messages of the child name their medium.
+MESSAGES = ("begin", "frame", "end", "failed")
 
 
 @dataclass(frozen=True)
@@ -42,9 +51,20 @@ class Medium:
     content_hash: str
     path: str  # key in the camera's footage
     kind: str  # image | video
+    format: Format
     width: int
     height: int
+    bytes: int
+    modified_ns: int  # the file's date when its content was hashed, nanoseconds since 1970 UTC
     duration_seconds: float | None = None  # of a video, by its container
+
+    def is_at(self, path: Path) -> bool:
+        """Return True if the file at `path` still has the size and date that Stage 0 read."""
+        try:
+            stat = path.stat()
+        except OSError:
+            return False
+        return (stat.st_size, modified_ns(stat)) == (self.bytes, self.modified_ns)
 
 
 @dataclass(frozen=True)
@@ -90,7 +110,7 @@ class MediumFailed:
 
 @dataclass(frozen=True)
 class MediumUnavailable:
-    """The medium could not be read from the store; the next run tries again."""
+    """The medium could not be read, or was replaced since; the next run tries again."""
 
     medium: Medium
     reason: str
@@ -207,6 +227,7 @@ class _DecoderThread:
         self._free = set(range(settings.slots))
         self._child: ChildProcess | None = None
         self._closed = False
+        self._begun = False  # the child has begun with the current medium
 
     def start(self) -> None:
         """Start the thread."""
@@ -270,41 +291,64 @@ class _DecoderThread:
                     self._child.send({"slot": slot})
 
     def _decode(self, medium: Medium) -> MediumEnded | MediumFailed | MediumUnavailable:
-        """Decode a medium, with one retry if the decoder crashes."""
-        for last_try in (False, True):
+        """Decode a medium; once more in a new process if it crashes or hangs the decoder.
+
+        What happens before the decoder begins with the medium is the fault of an earlier one, or of
+        the machine: after MAX_STARTS the medium is left to the next run.
+        """
+        failures: list[str] = []
+        for _ in range(MAX_STARTS):
+            self._begun = False
             try:
                 with self._footage.reading(medium.path) as path:
-                    return self._try(medium, self._request(medium, str(path)))
-            except ChildHungError as error:
+                    return self._try_unchanged(medium, path)
+            except (ChildDiedError, ChildHungError) as error:
                 self._discard_child()
-                return MediumFailed(medium, f"the decoder hung: {error}")
-            except ChildDiedError as error:
-                self._discard_child()
-                if last_try or self._closed:
-                    return MediumFailed(medium, f"the decoder {error} twice in this file")
+                failure = str(error)
+                failures += [failure] * self._begun
             except StoreError as error:
                 return MediumUnavailable(medium, str(error))
-        raise AssertionError("unreachable")
+            if self._closed:
+                break
+            if len(failures) > 1:
+                same = len(set(failures)) == 1
+                end = f"{failure} twice" if same else f"{failures[0]}, then {failures[1]}"
+                return MediumFailed(medium, f"the decoder {end} in this file")
+        return MediumUnavailable(medium, f"the decoder {failure}")
+
+    def _try_unchanged(
+        self, medium: Medium, path: Path
+    ) -> MediumEnded | MediumFailed | MediumUnavailable:
+        """Decode a medium if its file is what Stage 0 read, before and after."""
+        if medium.is_at(path):
+            outcome = self._try(medium, self._request(medium, str(path)))
+            if medium.is_at(path):
+                return outcome
+        return MediumUnavailable(medium, CHANGED)
 
     def _try(self, medium: Medium, request: Message) -> MediumEnded | MediumFailed:
         child = self._ready_child()
-        self._events.put(MediumStarted(medium))
         started = monotonic()
         child.send(request)
         while True:
             message = self._next_message(child)
-            if "frame" in message:
-                self._events.put(self._frame(medium, message))
-                continue
             if "sharing_error" in message:
                 from odins_ravne_assets.munin.detection.gpu_video import sharing_error
 
                 raise sharing_error(str(message["sharing_error"]))
-            self._add_seconds(message, monotonic() - started)
-            if "end" in message:
-                return MediumEnded(medium, message["remark"])
-            if "failed" in message:
-                return MediumFailed(medium, message["reason"])
+            if medium.content_hash not in {message.get(kind) for kind in MESSAGES}:
+                raise ChildDiedError(INVALID_MESSAGE)
+            if "begin" in message:
+                self._begun = True
+                self._events.put(MediumStarted(medium))
+            elif "frame" in message:
+                self._events.put(self._frame(medium, message))
+            else:
+                self._add_seconds(message, monotonic() - started)
+                if "end" in message:
+                    remark = message.get("remark")
+                    return MediumEnded(medium, one_line(str(remark)) if remark else None)
+                return MediumFailed(medium, one_line(str(message.get("reason"))))
 
     def _add_seconds(self, message: Message, elapsed: float) -> None:
         """Add the decoding time that the child reports; untrusted, so at most the elapsed time."""
@@ -322,19 +366,24 @@ class _DecoderThread:
                 with self._lock:
                     idle = idle + poll if self._free else 0.0
                 if idle >= self._settings.timeout:
-                    raise ChildHungError(f"no frame for {self._settings.timeout:g} s") from None
+                    raise ChildHungError(
+                        f"hung (no frame for {self._settings.timeout:g} s)"
+                    ) from None
 
     def _frame(self, medium: Medium, message: Message) -> Frame:
-        slot, height, width = message["slot"], message["height"], message["width"]
+        # The child is not trusted.
+        numbers = [message.get(name) for name in ("slot", "height", "width", "number", "time_ms")]
+        if not all(type(number) is int and 0 <= number <= MAX_INT32 for number in numbers):
+            raise ChildDiedError(INVALID_MESSAGE)
+        slot, height, width, number, time_ms = cast(list[int], numbers)
         with self._lock:
-            # The child is not trusted: a slot that is not free may hold a frame in use.
+            # A slot that is not free may hold a frame in use.
             if slot not in self._free or not 0 < height * width * 3 <= SLOT_BYTES:
-                raise ChildDiedError("sent an invalid message")
+                raise ChildDiedError(INVALID_MESSAGE)
             self._free.remove(slot)
         picture = self._picture(message, height, width, slot * SLOT_BYTES)
-        return Frame(
-            medium, picture, message["number"], message["time_ms"], message["moved"], slot, self
-        )
+        moved = bool(message.get("moved", True))
+        return Frame(medium, picture, number, time_ms, moved, slot, self)
 
     def _picture(
         self, message: Message, height: int, width: int, start: int
@@ -347,7 +396,7 @@ class _DecoderThread:
         try:
             return DeviceFrame(self._buffer, parse_picture(message["nv12"], height, width, start))
         except (KeyError, TypeError, ValueError):
-            raise ChildDiedError("sent an invalid message") from None
+            raise ChildDiedError(INVALID_MESSAGE) from None
 
     def _ready_child(self) -> ChildProcess:
         with self._lock:
@@ -375,6 +424,7 @@ class _DecoderThread:
             "medium": medium.content_hash,
             "path": path,
             "kind": medium.kind,
+            "format": medium.format,
             "width": medium.width,
             "height": medium.height,
             "network_side": self._settings.network_side,

@@ -9,6 +9,7 @@ Pictures are upright, uint8, BGR, [height, width, 3].
 
 import math
 import mmap
+import os
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -25,10 +26,15 @@ import numpy.typing as npt
 from odins_ravne_assets.munin.detection.frame_sampling import FrameCounter, SamplingPlan
 from odins_ravne_assets.munin.detection.motion_gate import MotionDetector
 from odins_ravne_assets.munin.media.child_process import (
+    MemoryLimit,
     Message,
     ParentConnection,
     exit_with_parent,
+    failure_reason,
 )
+from odins_ravne_assets.munin.media.media_files import Format
+from odins_ravne_assets.munin.media.probe import check_file_size
+from odins_ravne_assets.munin.media.video_file import open_video
 from resources.errors import MediaError
 
 Picture = npt.NDArray[np.uint8]
@@ -37,6 +43,10 @@ Picture = npt.NDArray[np.uint8]
 # megapixels, and crops of 4 megapixels still show a mouse.
 MAX_PIXELS = 4_000_000
 SLOT_BYTES = MAX_PIXELS * 3
+# Memory that decoding may take: the libraries' own, and for each pixel the buffers of a progressive
+# JPEG, or the frames that the threads of a video's decoder hold.
+BASE_MEMORY_BYTES = 2**30
+STILL_BYTES_PER_PIXEL, VIDEO_BYTES_PER_PIXEL = 12, 64
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 # A still is decoded at a half, a quarter or an eighth of its size if its short side is then still
 # this many times the detector's input: decoding is faster, and crops have enough detail.
@@ -67,7 +77,7 @@ def decode_still(path: Path, width: int, height: int, network_side: int) -> Pict
     Raises:
         MediaError: it cannot be decoded.
     """
-    data = np.frombuffer(_with_end_marker(path.read_bytes()), np.uint8)
+    data = _read_picture(path, width * height)
     flag: int = cv2.IMREAD_COLOR
     for factor, reduced in REDUCED_SCALES:
         if min(width, height) / factor >= network_side * MIN_SIDE_RATIO:
@@ -79,15 +89,29 @@ def decode_still(path: Path, width: int, height: int, network_side: int) -> Pict
     return _within_limits(np.asarray(picture, np.uint8))
 
 
-def _with_end_marker(data: bytes) -> bytes:
-    """Append the end marker of a JPEG: without it OpenCV does not decode a truncated one."""
-    return data + JPEG_END if data.startswith(JPEG_START) else data
+def _read_picture(path: Path, pixels: int) -> npt.NDArray[np.uint8]:
+    """Read a picture's file once, with its end marker if it is a JPEG.
+
+    Without the marker OpenCV does not decode a truncated one.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        check_file_size(size, pixels)
+        data = np.empty(size + len(JPEG_END), np.uint8)
+        size = file.readinto(memoryview(data)[:size])
+    if data[: len(JPEG_START)].tobytes() != JPEG_START:
+        return data[:size]
+    data[size : size + len(JPEG_END)] = np.frombuffer(JPEG_END, np.uint8)
+    return data[: size + len(JPEG_END)]
 
 
-def decode_video(path: Path, plan: SamplingPlan, max_pixels: float) -> Iterator[DecodedFrame]:
+def decode_video(
+    path: Path, media_format: Format, plan: SamplingPlan, max_pixels: float
+) -> Iterator[DecodedFrame]:
     """Yield the sampled frames of a video, with exact times.
 
     Args:
+        media_format: by the file's content, from the media table.
         max_pixels: frames larger than this are refused.
 
     Raises:
@@ -95,7 +119,7 @@ def decode_video(path: Path, plan: SamplingPlan, max_pixels: float) -> Iterator[
     """
     motion = MotionDetector(plan.motion_threshold) if plan.motion_gate else None
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with open_video(path, media_format) as container:
             if not container.streams.video:
                 raise MediaError("holds no video")
             stream = container.streams.video[0]
@@ -136,9 +160,12 @@ def _within_limits(picture: Picture) -> Picture:
 class DecodeProcess:
     """The loop of the child process."""
 
-    def __init__(self, parent: ParentConnection, arena: mmap.mmap) -> None:
+    def __init__(
+        self, parent: ParentConnection, arena: mmap.mmap, memory: MemoryLimit | None
+    ) -> None:
         self._parent = parent
         self._arena = arena
+        self._memory = memory  # None: no limit
         self._device: tuple[str, Any] | None = None  # its name, and the worker's buffer on it
         self._free: deque[int] = deque()
         self._waited = 0.0  # seconds without a free slot, in this medium
@@ -153,29 +180,32 @@ class DecodeProcess:
     def _decode(self, request: Message) -> None:
         medium = request["medium"]
         self._parent.send({"begin": medium})
-        frames, started, self._waited = 0, perf_counter(), 0.0
+        started, self._waited = perf_counter(), 0.0
+        if self._memory:
+            self._memory.allow(_memory_bytes(request))
+        # The exception is gone when this returns, and with it the decoder and its threads.
+        frames, problem = self._send_frames(request)
+        # Without the seconds in which no slot was free.
+        seconds = perf_counter() - started - self._waited
+        if frames:
+            remark = f"truncated: {problem}" if problem else None
+            self._parent.send({"end": medium, "remark": remark, "seconds": seconds})
+        else:
+            reason = problem or "holds no frame that can be decoded"
+            self._parent.send({"failed": medium, "reason": reason, "seconds": seconds})
 
-        def decoding_seconds() -> float:
-            """Return the seconds without those in which no slot was free."""
-            return perf_counter() - started - self._waited
-
+    def _send_frames(self, request: Message) -> tuple[int, str | None]:
+        """Send the frames of a medium; return their number, and why there are no more."""
+        frames = 0
         try:
             for message in self._frame_messages(request):
-                self._parent.send({"frame": medium, **message})
+                self._parent.send({"frame": request["medium"], **message})
                 frames += 1
-        except (MediaError, OSError, MemoryError, cv2.error) as error:
-            if not frames:
-                failed = {"failed": medium, "reason": _reason(error)}
-                self._parent.send({**failed, "seconds": decoding_seconds()})
-                return
-            remark = f"truncated: {_reason(error)}"
-            self._parent.send({"end": medium, "remark": remark, "seconds": decoding_seconds()})
-            return
-        if frames:
-            self._parent.send({"end": medium, "remark": None, "seconds": decoding_seconds()})
-        else:
-            failed = {"failed": medium, "reason": "holds no frame that can be decoded"}
-            self._parent.send({**failed, "seconds": decoding_seconds()})
+        except (EOFError, ConnectionError):
+            raise  # of the parent
+        except Exception as error:  # noqa: BLE001 (the file fails, whatever a decoder raises)
+            return frames, failure_reason(error)
+        return frames, None
 
     def _frame_messages(self, request: Message) -> Iterator[Message]:
         """Yield a message for each frame of the medium, after it was copied to a slot."""
@@ -191,19 +221,21 @@ class DecodeProcess:
 
             # Raised before the first frame of a video that the GPU cannot decode.
             with suppress(NotOnDeviceError):
-                yield from self._decode_on_device(path, plan, request["max_pixels"], *self._device)
+                yield from self._decode_on_device(path, plan, request, *self._device)
                 return
-        for frame in decode_video(path, plan, request["max_pixels"]):
+        for frame in decode_video(path, request["format"], plan, request["max_pixels"]):
             yield self._copy_to_slot(frame)
 
     def _decode_on_device(
-        self, path: Path, plan: SamplingPlan, max_pixels: float, device: str, buffer: Any
+        self, path: Path, plan: SamplingPlan, request: Message, device: str, buffer: Any
     ) -> Iterator[Message]:
         from gpu_kernels.preprocessing.device_picture import DeviceFrame
         from odins_ravne_assets.munin.detection import gpu_video
 
         motion = gpu_video.DeviceMotionDetector(plan.motion_threshold) if plan.motion_gate else None
-        decoded = gpu_video.decode_on_device(path, plan, max_pixels, SLOT_BYTES, device)
+        decoded = gpu_video.decode_on_device(
+            path, request["format"], plan, request["max_pixels"], SLOT_BYTES, device
+        )
         for frame, number, time_ms in decoded:
             slot = self._free_slot()
             picture = gpu_video.copy_to_slot(buffer, slot * SLOT_BYTES, frame)
@@ -247,6 +279,8 @@ class DecodeProcess:
             from odins_ravne_assets.munin.detection.gpu_video import NotSharedError, open_buffer
 
             name, size, handle = message["device"], message["bytes"], message["handle"]
+            if name != "cpu":
+                self._memory = None  # CUDA reserves more than the machine has
             try:
                 self._device = (name, open_buffer(name, size, handle, self._arena))
             except NotSharedError as error:
@@ -255,19 +289,19 @@ class DecodeProcess:
             self._requests.append(message)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, MemoryError):
-        return "needs more memory than is available"
-    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+def _memory_bytes(request: Message) -> int:
+    """Return the memory that decoding a medium may take, in bytes."""
+    per_pixel = STILL_BYTES_PER_PIXEL if request["kind"] == "image" else VIDEO_BYTES_PER_PIXEL
+    pixels: int = request["width"] * request["height"]
+    return BASE_MEMORY_BYTES + per_pixel * pixels
 
 
 def main() -> None:
     exit_with_parent()
     cv2.setNumThreads(1)
-    av.logging.set_level(av.logging.FATAL)  # errors are recorded in the file's row
     parent_descriptor, arena_descriptor = map(int, sys.argv[1:])
     with mmap.mmap(arena_descriptor, 0) as arena, suppress(EOFError, ConnectionError):
-        DecodeProcess(ParentConnection(parent_descriptor), arena).run()
+        DecodeProcess(ParentConnection(parent_descriptor), arena, MemoryLimit()).run()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ A GPU accepts a batch before the answer of the previous one is read. On the CPU 
 are fitted during inference.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 from typing import Any, cast
@@ -23,7 +23,7 @@ from gpu_kernels.heads.box_decoding import Boxes, decode_boxes
 from gpu_kernels.models.manifest import ModelManifest
 from gpu_kernels.preprocessing.crop_regions import PixelRegion, crop_pixels
 from gpu_kernels.preprocessing.device_picture import DeviceFrame, DevicePicture
-from gpu_kernels.preprocessing.letterbox import fit, to_input
+from gpu_kernels.preprocessing.letterbox import fit, input_size, to_input
 from odins_ravne_assets.munin.inference.background_worker import BackgroundWorker
 from odins_ravne_assets.munin.inference.timing import ThreadTiming
 
@@ -87,8 +87,7 @@ class DetectorRunner:
         """
         sizes = [(bottom - top, right - left) for _, (left, top, right, bottom) in regions]
         if self._gpu_decoder is None:
-            outputs = _run_on_host(self._model, regions)
-            found = decode_boxes(outputs, self._model.manifest, sizes, self._threshold)
+            found = self._decode_on_host(regions, sizes)
             return lambda: found
 
         def read(slot: BatchSlot, start: int, stop: int) -> Callable[[], list[Boxes]]:
@@ -98,6 +97,16 @@ class DetectorRunner:
         engine = cast(DeviceEngine, self._model.engine)
         answers = engine.start(len(regions), _filler(self._model, regions), read)
         return lambda: list(chain.from_iterable(answers()))
+
+    def _decode_on_host(
+        self, regions: Sequence[PictureRegion], sizes: Sequence[tuple[int, int]]
+    ) -> list[Boxes]:
+        """Decode each run of the engine on its own: the outputs of runs can differ in shape."""
+        found: list[Boxes] = []
+        for outputs in _run_on_host(self._model, regions):
+            of_run = sizes[len(found) : len(found) + len(outputs[0])]
+            found += decode_boxes(outputs, self._model.manifest, of_run, self._threshold)
+        return found
 
 
 def start_classification(
@@ -109,22 +118,45 @@ def start_classification(
         A function that waits, and returns the scores [N, classes] in the order of the regions.
     """
     if model.engine.device is None:
-        scores = _run_on_host(model, regions)[0]
+        scores = np.concatenate([outputs[0] for outputs in _run_on_host(model, regions)])
         return lambda: scores
     engine = cast(DeviceEngine, model.engine)
     answers = engine.start(len(regions), _filler(model, regions), read_outputs)
     return lambda: np.concatenate([outputs[0] for outputs in answers()])
 
 
-def _run_on_host(model: LoadedModel, regions: Sequence[PictureRegion]) -> list[npt.NDArray[Any]]:
-    def fit_region(region: PictureRegion) -> npt.NDArray[np.float32]:
-        picture, pixels = region
-        assert not isinstance(picture, DeviceFrame)  # only for an engine on the GPU
-        return to_input([fit(crop_pixels(picture, pixels), model.manifest)], model.manifest)
+def _run_on_host(
+    model: LoadedModel, regions: Sequence[PictureRegion]
+) -> Iterator[list[npt.NDArray[Any]]]:
+    """Yield the outputs of each run of an engine on the CPU."""
 
-    with BackgroundWorker(fit_region, MAX_FITTED_AHEAD, model.fitting) as fitting:
-        outputs = [model.engine.run(image) for image in fitting.map(regions)]
-    return [np.concatenate(each) for each in zip(*outputs, strict=True)]
+    def fit_regions(group: Sequence[PictureRegion]) -> npt.NDArray[Any]:
+        fitted = []
+        for picture, pixels in group:
+            assert not isinstance(picture, DeviceFrame)  # only for an engine on the GPU
+            fitted.append(fit(crop_pixels(picture, pixels), model.manifest))
+        return to_input(fitted, model.manifest)
+
+    groups = _groups_of_one_size(model, regions, model.engine.fixed_batch)
+    with BackgroundWorker(fit_regions, MAX_FITTED_AHEAD, model.fitting) as fitting:
+        for images in fitting.map(groups):
+            yield model.engine.run(images)
+
+
+def _groups_of_one_size(
+    model: LoadedModel, regions: Sequence[PictureRegion], most: int
+) -> list[Sequence[PictureRegion]]:
+    """Return successive regions in groups of at most `most`, whose inputs have one size."""
+
+    def size_of(region: PictureRegion) -> tuple[int, int]:
+        left, top, right, bottom = region[1]
+        return input_size(bottom - top, right - left, model.manifest.input)
+
+    groups: list[Sequence[PictureRegion]] = []
+    for _, members in groupby(regions, key=size_of):
+        of_size = list(members)
+        groups += [of_size[at : at + most] for at in range(0, len(of_size), most)]
+    return groups
 
 
 def _filler(model: LoadedModel, regions: Sequence[PictureRegion]) -> FillSlot:

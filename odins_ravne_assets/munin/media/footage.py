@@ -9,10 +9,12 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+from pydantic import ValidationError
 
 from odins_ravne_assets.munin.media.camera_clock import CameraClock, CameraClocks
 from odins_ravne_assets.munin.media.capture_time import (
@@ -27,13 +29,25 @@ from odins_ravne_assets.munin.media.media_table import (
     open_media_table,
     write_media_table,
 )
-from odins_ravne_assets.munin.media.probe import Probe, join_remarks
+from odins_ravne_assets.munin.media.probe import (
+    CHANGED,
+    Probe,
+    check_file_size,
+    join_remarks,
+)
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from resources.errors import MediaError, StoreError
 from resources.settings.profile import Stage0
-from resources.storage.object_store import ObjectStore, OnListError, StoredObject, key_order
+from resources.storage.object_store import (
+    ObjectStore,
+    OnListError,
+    StoredObject,
+    key_order,
+    modified_ns,
+)
 
-CHUNK_BYTES = 2**20
+# More than any camera writes into one file, 64 GiB: the time to hash it is bounded.
+MAX_VIDEO_BYTES = 2**36
 # Bytes of SHA-256 that are compared to find duplicates: two different files in a billion agree
 # with a chance of 1 in 10^20.
 DIGEST_BYTES = 16
@@ -228,7 +242,8 @@ class _RowBuilder:
             return ReadResult(None, None, "its name is not valid UTF-8: rename it")
         old = self._previous.find(found.key)
         if old is not None and self._is_valid(old, found):
-            return _result_from_row(old)
+            with suppress(ValidationError):  # a row from before the bounds of headers
+                return _result_from_row(old)
         return self._read(found)
 
     def _is_valid(self, old: Row, found: StoredObject) -> bool:
@@ -249,13 +264,13 @@ class _RowBuilder:
     def _read(self, found: StoredObject) -> ReadResult:
         content_hash = None
         try:
+            self._check_size(found)
             with self._store.reading(found.key) as path:
-                content_hash, size = _sha256(path)
-                if size != found.size:
-                    raise MediaError(
-                        "changed while it was read: run again after copying has finished"
-                    )
+                content_hash = _sha256(path)
                 probe = self._probe(path)
+                stat = path.stat()
+                if (stat.st_size, modified_ns(stat)) != (found.size, found.modified_ns):
+                    raise MediaError(CHANGED)
         except (MediaError, StoreError) as error:
             return ReadResult(content_hash, None, str(error))
         except OSError as error:
@@ -264,6 +279,13 @@ class _RowBuilder:
             remark = future_time_remark(probe.recorded_at, found.modified_ns)
             probe = probe.model_copy(update={"remark": join_remarks([probe.remark, remark])})
         return ReadResult(content_hash, probe, None)
+
+    def _check_size(self, found: StoredObject) -> None:
+        """Refuse a file that no camera writes, before it is read: a sparse one may be huge."""
+        if kind_by_name(found.key) == "image":
+            check_file_size(found.size, self._settings.max_megapixels * 1e6)
+        elif found.size > MAX_VIDEO_BYTES:
+            raise MediaError(f"its file has {found.size / 1e9:,.0f} GB, too many for a video")
 
     def _content_columns(self, found: StoredObject, result: ReadResult) -> Row:
         """Return the columns that depend on the file's content."""
@@ -358,16 +380,10 @@ def _result_from_row(row: Row) -> ReadResult:
     return ReadResult(row["content_hash"], Probe(**values, remark=row["reason"]), None)
 
 
-def _sha256(path: Path) -> tuple[str, int]:
-    """Return the SHA-256 in hexadecimal, and the number of bytes."""
-    digest = hashlib.sha256()
-    chunk = memoryview(bytearray(CHUNK_BYTES))
-    total = 0
-    with path.open("rb", buffering=0) as file:
-        while size := file.readinto(chunk):
-            digest.update(chunk[:size])
-            total += size
-    return digest.hexdigest(), total
+def _sha256(path: Path) -> str:
+    """Return the SHA-256 in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_unicode(key: str) -> bool:

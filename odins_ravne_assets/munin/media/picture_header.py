@@ -1,6 +1,7 @@
 """Read the header of a picture (JPEG, PNG, TIFF, WebP), without decoding pixels."""
 
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -17,7 +18,13 @@ from PIL.WebPImagePlugin import WebPImageFile
 from odins_ravne_assets.munin.media.capture_time import time_from_exif
 from odins_ravne_assets.munin.media.gps_position import position_from_exif
 from odins_ravne_assets.munin.media.media_files import Format
-from odins_ravne_assets.munin.media.probe import Probe, check_size, clean_name, join_remarks
+from odins_ravne_assets.munin.media.probe import (
+    Probe,
+    check_file_size,
+    check_size,
+    clean_name,
+    join_remarks,
+)
 from resources.errors import MediaError
 
 # Opened by class, not by Image.open, which tries every format, and treats the second picture of
@@ -85,6 +92,7 @@ def _read(file: IO[bytes], media_format: Format, max_megapixels: float) -> Probe
     picture = _READERS[media_format](cast(IO[bytes], _Bounded(file)))
     width, height = picture.size
     check_size(width, height, max_megapixels)
+    check_file_size(os.fstat(file.fileno()).st_size, width * height)
     truncation = _truncation_remark(file, media_format)
     tags, gps, unreadable = _read_exif(picture)
     # Pillow rotates the size of a TIFF itself.

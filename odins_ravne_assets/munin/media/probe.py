@@ -17,6 +17,7 @@ from odins_ravne_assets.munin.media.media_files import (
 from resources.errors import MediaError
 
 MAX_NAME_LENGTH = 64
+CHANGED = "changed while it was read: run again after copying has finished"
 # Bounds of what headers state. Beyond them a value is damaged or malicious; no camera writes it.
 MAX_VIDEO_SECONDS = 31 * 86_400.0  # also of the time between a video's first frame and another
 MAX_INT32 = 2**31 - 1

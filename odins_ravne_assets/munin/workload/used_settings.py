@@ -22,7 +22,7 @@ from odins_ravne_assets.munin.workload.recorded_settings import (
     StageSettings,
 )
 from odins_ravne_assets.munin.workload.unrecorded_settings import recognise
-from resources.errors import ModelError, StoreError, UsageError
+from resources.errors import ModelError, UsageError
 from resources.settings.profile import Profile
 from resources.storage import layout
 from resources.storage.object_store import ObjectStore
@@ -128,9 +128,7 @@ def _choose(
     return (run if update else _with_settings(run, change)), change
 
 
-def _settings_of_boxes(
-    output: ObjectStore, profile: Profile, update: bool
-) -> StageSettings | None:
+def _settings_of_boxes(output: ObjectStore, profile: Profile, update: bool) -> StageSettings | None:
     """Return the settings of Stage 1's finished work; None if there is none.
 
     Args:
@@ -252,9 +250,7 @@ def _difference(one: StageSettings, other: StageSettings) -> str:
     return ", ".join(words) or " and ".join(one.names)
 
 
-def _notice(
-    output: ObjectStore, boxes: str, changes: list[_Change], update: bool
-) -> str | None:
+def _notice(output: ObjectStore, boxes: str, changes: list[_Change], update: bool) -> str | None:
     """Return the line for the user about the differences, if there are any."""
     if not changes:
         return None

@@ -1,6 +1,7 @@
 """Downloads from S3: in parallel parts, verified by checksum, with retries, resumable."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, wait
@@ -159,6 +160,7 @@ class S3Downloader:
         if size > EDGE_BYTES:
             start = max(EDGE_BYTES, size - EDGE_BYTES)
             self._fill_part(key, path, start, size, response["ETag"])
+        _set_date(path, response)
 
     def _fill(self, key: str, path: Path) -> None:
         response = self._get(key)
@@ -176,6 +178,7 @@ class S3Downloader:
                 file.writelines(_chunks(response))
         if SHA256_METADATA in response["Metadata"]:
             _verify(response, sha256_of_file(path))
+        _set_date(path, response)
 
     def _fill_in_parts(self, key: str, path: Path, size: int, etag: str) -> None:
         with path.open("wb") as file:
@@ -239,6 +242,12 @@ class S3Downloader:
             return attempt()
         except CorruptDownloadError as error:
             raise StoreError(f"{self._location.url_of(key)}: {error}") from None
+
+
+def _set_date(path: Path, response: "GetObjectOutputTypeDef") -> None:
+    """Give a copy the date that a listing gives the object, so that a replaced one is noticed."""
+    seconds = int(response["LastModified"].timestamp())
+    os.utime(path, (seconds, seconds))
 
 
 def _partial_path(path: Path, etag: str) -> Path:

@@ -14,7 +14,7 @@ from resources.storage.local_store import LocalStore
 
 @pytest.fixture
 def key() -> EngineKey:
-    return engine_key(load_manifest(DETECTOR), find_tensorrt(), "sm_75", BatchSizes())
+    return engine_key(load_manifest(DETECTOR), find_tensorrt("tensorrt-rtx"), "sm_75", BatchSizes())
 
 
 def make_cache(folder: Path, *shipped: Path) -> tuple[EngineCache, list[str]]:

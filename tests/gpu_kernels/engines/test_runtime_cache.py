@@ -30,7 +30,7 @@ class RuntimeCacheStub:
 
 @pytest.fixture
 def key() -> EngineKey:
-    return engine_key(load_manifest(DETECTOR), find_tensorrt(), "sm_75", BatchSizes())
+    return engine_key(load_manifest(DETECTOR), find_tensorrt("tensorrt-rtx"), "sm_75", BatchSizes())
 
 
 def test_compiled_kernels_are_saved_and_loaded_by_the_next_machine(

@@ -10,12 +10,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from paths import ROOT
 from stub_libraries import gcc, make_stub
 
-from gpu_kernels.engines.tensorrt_api import TENSORRT_MODULES, TensorRt, find_tensorrt
+from gpu_kernels.engines.tensorrt_api import (
+    TENSORRT_MODULES,
+    NotInstalledError,
+    TensorRt,
+    find_tensorrt,
+    installed_tensorrts,
+)
 from resources.errors import EngineError
 
 __all__ = ["gcc"]  # pytest finds fixtures by their names
@@ -91,18 +98,24 @@ print(json.dumps({"version": api.__version__, "names": found}))
 
 
 @pytest.fixture(scope="module", params=sorted(BINDINGS))
-def bindings(
-    request: pytest.FixtureRequest, gcc: str, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, set[str]]:
-    """Return every name of the real bindings, by class."""
-    version = request.param
-    if not BINDINGS[version].is_dir():
-        pytest.skip(f"TensorRT's bindings are not at {BINDINGS[version].name}; run make test")
+def version(request: pytest.FixtureRequest) -> int:
+    """The major version of installed bindings of a full TensorRT."""
+    if not BINDINGS[request.param].is_dir():
+        pytest.skip(f"TensorRT's bindings are not at {BINDINGS[request.param].name}; run make test")
+    return int(request.param)
+
+
+@pytest.fixture(scope="module")
+def stubs(version: int, gcc: str, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Stubs of the libraries that the bindings load."""
     folder = tmp_path_factory.mktemp("stubs")
-    stubs = []
-    for library in LIBRARIES:
-        name = f"{library}.so.{version}"
-        stubs.append(make_stub(gcc, "tensorrt.c", folder / name, f"-Wl,-soname,{name}"))
+    names = [f"{library}.so.{version}" for library in LIBRARIES]
+    return [make_stub(gcc, "tensorrt.c", folder / n, f"-Wl,-soname,{n}") for n in names]
+
+
+@pytest.fixture(scope="module")
+def bindings(version: int, stubs: list[Path]) -> dict[str, set[str]]:
+    """Return every name of the real bindings, by class."""
     done = subprocess.run(
         [sys.executable, "-c", NAMES_OF_BINDINGS, *map(str, stubs)],
         env=os.environ | {"PYTHONPATH": str(BINDINGS[version])},
@@ -124,10 +137,80 @@ def test_a_builder_without_a_gpu_raises_the_error_that_is_caught(
     assert bindings["without a GPU"] == {"TypeError"}
 
 
+# The libraries are loaded as NVIDIA's package of them does.
+BOTH_KINDS = """
+import ctypes, sys
+for library in sys.argv[1:]:
+    ctypes.CDLL(library)
+from gpu_kernels.engines.tensorrt_api import installed_tensorrts
+from gpu_kernels.engines.tensorrt_build import BatchSizes, build_engine
+from gpu_kernels.models.manifest import load_manifest
+from resources.errors import EngineError
+full, rtx = installed_tensorrts()
+print(full.version, "and", rtx.version)
+manifest = load_manifest("ssd-mobilenet-v2-cam16")
+try:
+    build_engine(manifest, full, "sm_75", BatchSizes())
+except EngineError as error:
+    print(error)
+print(len(build_engine(manifest, rtx, "sm_75", BatchSizes()).plan))
+"""
+
+
+def test_the_full_tensorrt_comes_first_and_tensorrt_rtx_still_builds_in_the_same_process(
+    version: int, stubs: list[Path]
+) -> None:
+    """They export the same symbols, and have classes of the same names.
+
+    As installed with TENSORRT_INDEX: packages of bindings and libraries, without `tensorrt`.
+    """
+    path = os.pathsep.join([str(BINDINGS[version]), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-c", BOTH_KINDS, *map(str, stubs)],
+        env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    kinds, refused, size = done.stdout.splitlines()
+    assert kinds.startswith(f"tensorrt {version}.") and " and tensorrt-rtx 1." in kinds
+    assert "cannot build its engine: it finds no GPU" in refused
+    assert int(size) > 10_000_000
+
+
+class FakeModule(ModuleType):
+    """A module `tensorrt` of some version."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__("tensorrt")
+        self.__version__ = version
+
+
+def test_a_full_tensorrt_that_is_too_old_is_refused_and_not_hidden_by_rtx(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", FakeModule("10.11.0.33"))
+    with pytest.raises(
+        EngineError, match=r"tensorrt 10\.11\.0\.33 is too old; install TensorRT 10"
+    ):
+        find_tensorrt("tensorrt")
+    assert [each.kind for each in installed_tensorrts()] == ["tensorrt-rtx"]
+
+
+def test_a_kind_that_is_not_installed_is_named_with_the_way_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for names in TENSORRT_MODULES.values():
+        for name in names:
+            monkeypatch.setitem(sys.modules, name, None)  # its import raises ImportError
+    for kind in TENSORRT_MODULES:
+        with pytest.raises(NotInstalledError, match=rf"^{kind} is not installed; .*docs/gpu\.md"):
+            find_tensorrt(kind)
+    with pytest.raises(NotInstalledError):
+        installed_tensorrts()
+
+
 @pytest.fixture(scope="module")
 def rtx() -> TensorRt:
-    found = find_tensorrt()
-    assert found.rtx and found.api.__name__ in TENSORRT_MODULES
+    found = find_tensorrt("tensorrt-rtx")
+    assert found.rtx and found.api.__name__ in TENSORRT_MODULES["tensorrt-rtx"]
     return found
 
 

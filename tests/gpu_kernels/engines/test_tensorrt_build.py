@@ -23,7 +23,7 @@ BUILT_FOR = ["sm_75", "sm_86", "sm_89"]  # g4dn, g5, g6
 
 @pytest.fixture(scope="module")
 def rtx() -> TensorRt:
-    return find_tensorrt()
+    return find_tensorrt("tensorrt-rtx")
 
 
 @pytest.mark.parametrize("arch", BUILT_FOR)
