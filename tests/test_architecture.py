@@ -97,7 +97,8 @@ MAY_IMPORT = {
         "hugin/exports": "hugin/formats.py hugin/identification hugin/review hugin/visits "
         f"{MUNIN} {STORE}",
         "odin": f"page munin/workload planning ledger retention {BATCH}",
-        "model_library": f"gpu_kernels/models gpu_kernels/models/catalogue {STORE}",
+        "model_library": "gpu_kernels/models gpu_kernels/models/catalogue hugin/identification "
+        f"{STORE}",
         "cameras": f"instance_home.py munin/media {STORE}",
         "arrivals": f"munin/media {STORE}",
         "runs": f"cameras instance_home.py {BASE}",

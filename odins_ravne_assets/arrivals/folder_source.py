@@ -101,7 +101,9 @@ def _media(root: Path, closed: dict[str, QuarantinedUpload]) -> Iterator[tuple[s
     """Yield key, (key, bytes, modified_ns) and change time (ns) of each file."""
 
     def note(key: str, reason: str) -> None:
-        closed[key] = QuarantinedUpload(key, f"cannot be listed: {reason}")
+        if key.endswith("/"):
+            folder = key.removesuffix("/")
+            closed[folder] = QuarantinedUpload(folder, f"cannot be listed: {reason}")
 
     store = LocalStore(root)
     for found in store.list("", on_error=note):

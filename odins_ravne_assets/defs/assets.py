@@ -18,8 +18,10 @@ from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     is_predictions,
     save_predictions,
 )
+from odins_ravne_assets.munin.workload.used_settings import choose_settings
+from odins_ravne_assets.runs.event_stream import emit_decision
 from odins_ravne_assets.runs.liveness import tag_process
-from resources.errors import RavneError, WorkerCrashError
+from resources.errors import RavneError, UsageError, WorkerCrashError
 from resources.launch.base import StepLauncher, StepRequest
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.loader import OVERRIDES_VARIABLE, load_profile
@@ -40,6 +42,11 @@ StepResult = dg.MaterializeResult[Any] | dg.AssetCheckResult
 
 # Assets that need the classifier: work units of Stage 1 label the boxes that they find.
 LABELLING_ASSETS = {"detections", "classifications"}
+
+# The tag of a run that processes finished media again, if the profile's settings are others.
+UPDATE_TAG = "munin/update"
+# Dagster's tag of a materialization, whose default is the code version in the asset's definition.
+CODE_VERSION_TAG = "dagster/code_version"
 
 
 @dg.asset(
@@ -131,7 +138,8 @@ def _launch(
 ) -> Iterator[StepResult]:
     tag_process(context.instance, context.run)
     camera = catalog.get(context.partition_key)
-    profile = profile_for_camera(store_predictions(settings.load(), camera, stages), camera)
+    profile, versions = _settings_of_run(context, settings.load(), camera, stages)
+    profile = profile_for_camera(store_predictions(profile, camera, stages), camera)
     request = StepRequest(
         camera_id=camera.camera_id,
         footage_url=camera.footage_url,
@@ -140,10 +148,32 @@ def _launch(
         profile=profile.model_dump(mode="json"),
     )
     for result in launcher.launch(context, request):
-        if isinstance(result, dg.AssetCheckResult) or result.asset_key in (
-            context.selected_asset_keys
-        ):
+        if isinstance(result, dg.AssetCheckResult):
             yield result
+        elif result.asset_key in context.selected_asset_keys:
+            version = versions[result.asset_key.to_user_string()]
+            yield result._replace(tags={**(result.tags or {}), CODE_VERSION_TAG: version})
+
+
+def _settings_of_run(
+    context: dg.AssetExecutionContext, profile: Profile, camera: Camera, stages: Collection[str]
+) -> tuple[Profile, dict[str, str]]:
+    """Return the profile with the settings of the camera's results, and its code versions.
+
+    Finished work stays finished: the run keeps the settings of the results that exist, and says so,
+    unless it has the tag UPDATE_TAG.
+    """
+    update = context.run.tags.get(UPDATE_TAG, "false")
+    if update not in {"true", "false"}:
+        raise UsageError(f"tag {UPDATE_TAG}: {update!r} must be true or false")
+    if LABELLING_ASSETS.isdisjoint(stages):
+        return profile, code_versions(profile)
+    output = store_of(camera.output_url, profile)
+    used = choose_settings(output, profile, stages, update == "true")
+    if used.notice:
+        context.log.info(used.notice)
+        emit_decision(used.notice)
+    return used.profile, code_versions(used.profile, used.stage1_key)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 Dagster shows a camera's asset as stale when it was made with another code version; so after a
 change of Stage 3's settings, `observations` and its downstream assets are stale, and nothing
-upstream. Facts of single cameras, their clocks and deployments, make nothing stale: code versions
+upstream. Detections and classifications have the version of the settings that they were made with,
+so they stay stale after a run that adds new media under older settings, until an update. Facts of single cameras, their clocks and deployments, make nothing stale: code versions
 apply to all cameras.
 """
 
@@ -10,7 +11,6 @@ import hashlib
 import json
 from typing import Any
 
-from gpu_kernels.engines.engine import EngineKind
 from odins_ravne_assets.munin.classification.journal_key import stage2_key
 from odins_ravne_assets.munin.detection.journal_key import stage1_key
 from resources.errors import ModelError
@@ -18,18 +18,19 @@ from resources.settings.profile import Profile
 
 # Increased when the code of a stage gives other rows; Stages 1 and 2 have versions of their own.
 FOOTAGE, OBSERVATIONS, EXPORTS = 1, 2, 2
-# Engines agree within a tolerance: another engine makes nothing stale.
-ANY_ENGINE: EngineKind = "onnxruntime"
 
 
-def code_versions(profile: Profile) -> dict[str, str]:
+def code_versions(profile: Profile, boxes: str | None = None) -> dict[str, str]:
     """Return the code version of each asset.
 
     A model that cannot be found is reported by the run that needs it, not here.
+
+    Args:
+        boxes: the key of the settings of the boxes that are labelled; None: those of the profile.
     """
     pipeline = profile.pipeline
     try:
-        stage1 = stage1_key(profile, ANY_ENGINE)
+        stage1 = boxes or stage1_key(profile)
         stage2 = stage2_key(profile, stage1)
     except ModelError as error:
         stage1 = stage2 = _hash(str(error))

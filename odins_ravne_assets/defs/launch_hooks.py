@@ -3,8 +3,6 @@
 Importing this loads no decoder and no inference engine.
 """
 
-from dataclasses import replace
-
 from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.instance_home import catalog_folder
 from odins_ravne_assets.munin.media.media_files import kind_by_name
@@ -26,23 +24,16 @@ def _is_media(key: str) -> bool:
     return kind_by_name(key) is not None
 
 
-def _without_machine(
+def _needs_machine(
     request: StepRequest, footage: ObjectStore, output: ObjectStore, profile: Profile
-) -> StepRequest | None:
-    from odins_ravne_assets.munin.workload.remaining_work import engine_with_results
+) -> bool:
+    from odins_ravne_assets.munin.workload.remaining_work import needs_machine
 
-    engine = engine_with_results(request.camera_id, request.stages, footage, output, profile)
-    if engine is None:
-        return None
-    # The engine's name, since `auto` may select another engine on this machine.
-    stage1 = profile.pipeline.stage1.model_copy(update={"engine": engine})
-    pipeline = profile.pipeline.model_copy(update={"stage1": stage1})
-    changed = profile.model_copy(update={"pipeline": pipeline})
-    return replace(request, profile=changed.model_dump(mode="json"))
+    return needs_machine(request.camera_id, request.stages, footage, output, profile)
 
 
 FOOTAGE_QUERIES = FootageQueries(
-    expected_media=expected_media, is_media=_is_media, without_machine=_without_machine
+    expected_media=expected_media, is_media=_is_media, needs_machine=_needs_machine
 )
 
 

@@ -75,7 +75,7 @@ def download(url: str, partial: Path, max_bytes: int, on_bytes: OnBytes) -> None
                 time.sleep(pause)
                 pause *= 2
             except OSError as error:
-                raise _write_error(partial, error) from None
+                raise write_error(partial.parent, error) from None
 
 
 def fetch_json(url: str) -> Any:
@@ -104,6 +104,19 @@ def discard(partial: Path) -> None:
     """Delete a partial file and its note."""
     partial.unlink(missing_ok=True)
     _note_path(partial).unlink(missing_ok=True)
+
+
+def write_error(folder: Path, error: OSError) -> StoreError:
+    """Return the error of a folder that cannot be written."""
+    if error.errno in NO_SPACE_ERRNOS:
+        return StoreError(
+            f"{folder}: no space left for the download; free some space and run the same "
+            "command again, or set models.folder to another disk"
+        )
+    return StoreError(
+        f"{folder}: cannot be written: {error.strerror or error}; set models.folder to a "
+        "writable folder"
+    )
 
 
 def check_address(url: str, named_by_user: bool = False) -> None:
@@ -275,15 +288,3 @@ def _reason(error: Exception) -> str:
         return "the server does not answer"
     text = str(error).replace("\n", " ")
     return text[:200] or type(error).__name__
-
-
-def _write_error(path: Path, error: OSError) -> StoreError:
-    if error.errno in NO_SPACE_ERRNOS:
-        return StoreError(
-            f"{path.parent}: no space left for the download; free some space and run the same "
-            "command again, or set models.folder to another disk"
-        )
-    return StoreError(
-        f"{path.parent}: cannot be written: {error.strerror or error}; set models.folder to a "
-        "writable folder"
-    )

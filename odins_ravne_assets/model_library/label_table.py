@@ -7,14 +7,16 @@ from pathlib import Path
 from gpu_kernels.models.catalogue.entry import LABEL_TABLES
 from gpu_kernels.models.labels import LABEL_COLUMNS
 from gpu_kernels.models.speciesnet_labels import parse_label
+from odins_ravne_assets.hugin.identification.taxonomy import project_taxonomy
 from resources.errors import ModelError
 
-# Labels that are no animal, in the languages of the catalogue's packages.
+# Labels that are no living animal, in the languages of the catalogue's packages.
 NOT_ANIMALS = frozenset(
-    "blank bicycle car dirt bike empty false trigger human humans ignore misfire motorcycle nothing "
-    "no-species no species no animal none other others person people setup start team truck "
-    "unidentified unidentifiable unknown vehicle vehicles vide homme vehicule".split()
-) | {"false trigger", "no species", "no animal", "dirt bike", "no cv result", "setup / pickup"}
+    {"blank", "empty", "false trigger", "ignore", "misfire", "no animal", "no cv result", "none"}
+    | {"no species", "no-species", "nothing", "other", "others", "setup", "team", "unidentifiable"}
+    | {"unidentified", "unknown", "vide", "bicycle", "car", "motorcycle", "truck", "vehicle"}
+    | {"vehicles", "homme", "human", "humans", "people", "person"}
+)
 
 
 def known_names(table: str | None) -> dict[str, tuple[str, bool]]:
@@ -39,7 +41,8 @@ def label_file(labels: list[str], table: str | None, name: str) -> tuple[str, li
     """Return the content of a manifest's file of labels, and the labels without a known name.
 
     Labels of SpeciesNet (`uuid;class;order;family;genus;species;common name`) are kept as they
-    are, since they have the names. A label such as `Vulpes vulpes` is its own scientific name.
+    are, since they have the names. Others are looked up in the catalogue's table, then in the
+    shipped taxonomy, by their common or scientific name.
 
     Raises:
         ModelError: there are no labels, or one cannot be a field of the table.
@@ -49,17 +52,21 @@ def label_file(labels: list[str], table: str | None, name: str) -> tuple[str, li
     if all(parse_label(label) for label in labels):
         return "".join(f"{label}\n" for label in labels), []
     names, unnamed = known_names(table), []
+    taxonomy = project_taxonomy(())
     text = io.StringIO()
     text.write("\t".join(LABEL_COLUMNS) + "\n")
     for number, label in enumerate(labels):
         if any(ord(character) < ord(" ") for character in label):
             raise ModelError(f"{name}: label {label!r} has a control character")
         shown = label or f"class {number}"
-        scientific, is_animal = names.get(_folded(label), ("", True))
-        if _folded(label) not in names:
-            is_animal = bool(label) and _folded(label) not in NOT_ANIMALS
-            scientific = label if is_animal and _is_binomial(label) else ""
-            if is_animal and not scientific:
+        if (folded := _folded(label)) in names:
+            scientific, is_animal = names[folded]
+        elif not folded or folded in NOT_ANIMALS:
+            scientific, is_animal = "", False
+        else:
+            taxon = taxonomy.find(folded)
+            scientific, is_animal = taxon.scientific_name if taxon else "", True
+            if taxon is None:
                 unnamed.append(shown)
         text.write(f"{number}\t{shown}\t{scientific}\t{int(is_animal)}\n")
     return text.getvalue(), unnamed
@@ -72,15 +79,3 @@ def write_label_file(text: str, path: Path) -> None:
 
 def _folded(label: str) -> str:
     return label.strip().casefold().replace("_", " ")
-
-
-def _is_binomial(label: str) -> bool:
-    """Return True for two words of which only the first has a capital: Vulpes vulpes."""
-    words = label.replace("_", " ").split()
-    return (
-        len(words) == 2
-        and all(word.isalpha() for word in words)
-        and words[0].istitle()
-        and words[1].islower()
-        and len(words[1]) > 2
-    )

@@ -14,6 +14,7 @@ from odins_ravne_assets.munin.tables.journal import (
     Stage2Journal,
     unlabelled_parts,
 )
+from odins_ravne_assets.munin.workload.recorded_settings import STAGE2
 from odins_ravne_assets.worker.asset_metadata import classification_metadata
 from odins_ravne_assets.worker.context import StageResult, StepContext
 from odins_ravne_assets.worker.free_memory import release_memory
@@ -43,6 +44,7 @@ def run_classifications(context: StepContext) -> StageResult:
         timing_metadata = timing.metadata()
         release_memory()
     context.raise_if_stopped()
+    context.record_settings(STAGE2)
     build.write_stage2_table(output, stage1, stage2, context.models.classifier_version())
     build.write_taxa(output, context.models.ranked_labels())
     metadata = classification_metadata(output) | timing_metadata
@@ -62,6 +64,7 @@ def label_parts(
     Returns:
         The number of labelled crops, and the timing.
     """
+    context.record_settings(STAGE2)
     settings, predictions = context.profile.pipeline.stage2, context.models.predictions
     report_progress = context.progress(
         "classifications", sum(stage1.animals(part) for part in parts), "crops"

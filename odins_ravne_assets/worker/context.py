@@ -8,10 +8,11 @@ from threading import Event
 from gpu_kernels.engines.engine import EngineFactory, open_engine
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.munin.classification.journal_key import stage2_key
-from odins_ravne_assets.munin.detection.journal_key import stage1_key
+from odins_ravne_assets.munin.detection.journal_key import stage1_journal_key
 from odins_ravne_assets.munin.progress import Metadata, Reporter, StageProgress
 from odins_ravne_assets.munin.tables.checks import CheckResult
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
+from odins_ravne_assets.munin.workload.recorded_settings import STAGE1, SettingsRecord
 from odins_ravne_assets.worker.models import OpenStore, StepModels
 from odins_ravne_assets.worker.work_counters import WorkCounters
 from resources.settings.profile import Profile
@@ -64,6 +65,8 @@ class StepContext:
     footage: ObjectStore = field(init=False)
     output: ObjectStore = field(init=False)
     models: StepModels = field(init=False)
+    _written_parts: list[str] = field(default_factory=list, init=False)
+    _recorded: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.footage = self.open_store(self.camera.footage_url)
@@ -78,12 +81,24 @@ class StepContext:
         )
 
     def stage1_journal(self) -> Stage1Journal:
-        """Return Stage 1's journal for the profile's models and settings."""
-        return Stage1Journal(self.output, stage1_key(self.profile, self.models.engine))
+        """Return Stage 1's journal for the profile's models and settings.
+
+        All journals of one context list the parts that any of them has committed.
+        """
+        key = stage1_journal_key(self.output, self.profile)
+        return Stage1Journal(
+            self.output, key, self._written_parts, lambda: self.record_settings(STAGE1)
+        )
 
     def stage2_journal(self, stage1: Stage1Journal) -> Stage2Journal:
         """Return the journal of the labels of Stage 1's boxes."""
         return Stage2Journal(self.output, stage2_key(self.profile, stage1.key))
+
+    def record_settings(self, record: SettingsRecord) -> None:
+        """Write the profile's settings of a stage into the results, before its first result."""
+        if record.stored_key not in self._recorded:
+            record.save(self.output, record.of_profile(self.profile))
+            self._recorded.add(record.stored_key)
 
     def progress(self, stage: str, total: int | None, unit: str) -> Callable[[int], None]:
         """Return a callback that reports the number of finished units; see `StageProgress`."""

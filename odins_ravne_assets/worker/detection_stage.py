@@ -16,6 +16,7 @@ from odins_ravne_assets.munin.detection.stage1 import Stage1, Stage1Progress, sk
 from odins_ravne_assets.munin.inference.timing import STAGE1_STEPS, StageTiming
 from odins_ravne_assets.munin.tables import build, checks
 from odins_ravne_assets.munin.tables.journal import HashSet, Stage1Journal
+from odins_ravne_assets.munin.workload.recorded_settings import STAGE1
 from odins_ravne_assets.worker.asset_metadata import detection_metadata
 from odins_ravne_assets.worker.context import StageResult, StepContext
 from odins_ravne_assets.worker.free_memory import release_memory
@@ -44,6 +45,7 @@ def run_detections(context: StepContext) -> StageResult:
     else:
         context.reporter.info("no new media: all are in the journal")
     context.raise_if_stopped()
+    context.record_settings(STAGE1)
     build.write_stage1_tables(context.output, journal, context.models.detector_versions())
     seconds = monotonic() - started
     metadata = detection_metadata(context.output, journal) | {

@@ -73,7 +73,8 @@ def _run_unit(context: StepContext) -> None:
     with context.counters.stage("detections"):
         detect_pending(context, stage1)
     context.raise_if_stopped()
-    if stage1.written:
+    # With the parts of a GPU that failed, if the unit has fallen back to the CPU.
+    if parts := sorted(set(stage1.written) - stage2.parts()):
         with context.counters.stage("classifications"):
-            label_parts(context, stage1, stage2, stage1.written)
+            label_parts(context, stage1, stage2, parts)
     context.raise_if_stopped()

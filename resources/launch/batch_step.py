@@ -122,18 +122,17 @@ class BatchStep:
     def _run_without_machine(self) -> list[PipesExecutionResult]:
         """Return the results of a step that only writes tables; none if it needs a machine."""
         with self._launches.exclusive(self._log_waiting):
-            request = self._request_without_machine()
-            if request is None:
+            if self._needs_machine():
                 return []
             self._log("no new media to analyse: no job is submitted, the step runs on this machine")
-            return list(self._local.launch(self._context, request))
+            return list(self._local.launch(self._context, self._request))
 
-    def _request_without_machine(self) -> StepRequest | None:
-        """Return the step as this machine can run it, unless an earlier launch is unfinished."""
+    def _needs_machine(self) -> bool:
+        """Return True if an earlier launch is unfinished, or the step does more than tables."""
         if not all(record.finished for record in load_records(self._launches)):
-            return None
+            return True
         footage = open_store(self._request.footage_url, self._clients)
-        return self._hooks.footage.without_machine(
+        return self._hooks.footage.needs_machine(
             self._request, footage, self._output, self._profile
         )
 

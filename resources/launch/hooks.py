@@ -32,16 +32,16 @@ class FootageQueries:
     Args:
         expected_media: return the usable media of a camera's media table, in order.
         is_media: return True if a key of the footage is an image or a video.
-        without_machine: return the step as any machine can run it, if it only writes tables into
-            the results (the second store), or None if it has to read footage (the first store),
-            to analyse media or to classify crops.
+        needs_machine: return True if the step has to read footage (the first store), to analyse
+            media or to classify crops; False if it only writes tables into the results (the second
+            store), which any machine can do.
     """
 
     expected_media: Callable[[ObjectStore, Profile], Iterable[ExpectedMedium]] = lambda *_: ()
     is_media: Callable[[str], bool] = lambda _: True
-    without_machine: Callable[
-        [StepRequest, ObjectStore, ObjectStore, Profile], StepRequest | None
-    ] = lambda *_: None
+    needs_machine: Callable[[StepRequest, ObjectStore, ObjectStore, Profile], bool] = (
+        lambda *_: True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,14 @@ import errno
 import filecmp
 import os
 import shutil
+import stat
 import tempfile
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
@@ -22,6 +24,7 @@ from resources.storage.object_store import (
     StoredObject,
     checked_key,
     is_internal_file,
+    modified_ns,
 )
 
 UMASK = os.umask(0o022)
@@ -48,6 +51,14 @@ def local_path(url: str) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100
 
 
+class _Unread(NamedTuple):
+    """A folder to list, or, with a reason, an entry that is neither a folder nor a file."""
+
+    key: PurePosixPath
+    path: Path
+    reason: str | None = None
+
+
 class LocalStore:
     """An object store in a folder of this machine.
 
@@ -64,43 +75,70 @@ class LocalStore:
         return _on_disk(self.root / checked_key(key, self.url))
 
     def list(self, prefix: str = "", on_error: OnListError | None = None) -> Iterator[StoredObject]:
-        """See ObjectStore. Symbolic links are followed, but not into a parent folder (a cycle)."""
-        folder = self.path(prefix) if prefix else self.root
-        yield from self._walk(folder, PurePosixPath(prefix), on_error, ())
+        """See ObjectStore. Symbolic links are followed; each folder is listed once."""
+        start = PurePosixPath(prefix)
+        seen: set[tuple[int, int]] = set()
+        # A stack, not recursion: a card may have a thousand nested folders.
+        levels = [
+            iter(self._entries(self.path(prefix) if prefix else self.root, start, on_error, seen))
+        ]
+        while levels:
+            entry = next(levels[-1], None)
+            if entry is None:
+                levels.pop()
+            elif isinstance(entry, StoredObject):
+                yield entry
+            elif entry.reason is None:
+                levels.append(iter(self._entries(entry.path, entry.key, on_error, seen)))
+            elif on_error is not None:
+                on_error(str(entry.key), entry.reason)
 
-    def _walk(
+    def _entries(
         self,
         folder: Path,
         key: PurePosixPath,
         on_error: OnListError | None,
-        parents: tuple[tuple[int, int], ...],
-    ) -> Iterator[StoredObject]:
+        seen: set[tuple[int, int]],
+    ) -> "list[StoredObject | _Unread]":
+        """Return the entries of a folder in order; nothing if it was listed under another name.
+
+        Args:
+            seen: device and inode of the folders listed so far; this one is added.
+        """
         try:
-            stat = folder.stat()
-            entries = _named_entries(folder)
+            found_folder = folder.stat()
+            identity = (found_folder.st_dev, found_folder.st_ino)
+            if identity in seen:
+                return []
+            seen.add(identity)
+            found = (self._entry(entry, key / name) for name, entry in _named_entries(folder))
+            return [each for each in found if each is not None]
         except FileNotFoundError:
-            return
+            return []
         except OSError as error:
             if on_error is None:
                 raise self._store_error("list", str(folder), error) from None
-            on_error(str(key), error.strerror or str(error))
-            return
-        identity = (stat.st_dev, stat.st_ino)
-        if identity in parents:
-            return
-        for name, entry in entries:
-            try:
-                is_folder, found = entry.is_dir(), entry.stat()
-            except OSError as error:
-                # Deleted since it was listed, or a broken link: there is no object. Only a lack
-                # of permission is reported.
-                if on_error is not None and error.errno in {errno.EACCES, errno.EPERM}:
-                    on_error(str(key / name), error.strerror or str(error))
-                continue
-            if is_folder:
-                yield from self._walk(Path(entry.path), key / name, on_error, (*parents, identity))
-            elif not is_internal_file(name):
-                yield StoredObject(str(key / name), found.st_size, found.st_mtime_ns)
+            on_error(_folder_key(key), error.strerror or str(error))
+            return []
+
+    def _entry(
+        self, entry: "os.DirEntry[str]", key: PurePosixPath
+    ) -> "StoredObject | _Unread | None":
+        try:
+            if entry.is_dir():
+                return _Unread(key, Path(entry.path))
+            found = entry.stat()
+        except OSError as error:
+            return (
+                _Unread(key, Path(entry.path), reason)
+                if (reason := _broken(entry, error))
+                else None
+            )
+        if not stat.S_ISREG(found.st_mode):
+            return _Unread(key, Path(entry.path), _special_file(found.st_mode))
+        if is_internal_file(entry.name):
+            return None
+        return StoredObject(str(key), found.st_size, modified_ns(found))
 
     def folders(self, prefix: str = "") -> Iterator[str]:
         """See ObjectStore."""
@@ -148,8 +186,12 @@ class LocalStore:
     def reading(self, key: str) -> Iterator[Path]:
         """See ObjectStore."""
         path = self.path(key)
-        if not path.is_file():
-            raise StoreError(f"{path}: no such file")
+        try:
+            mode = path.stat().st_mode
+        except OSError:
+            raise StoreError(f"{path}: no such file") from None
+        if not stat.S_ISREG(mode):
+            raise StoreError(f"{path}: {_special_file(mode)}, not a file")
         yield path
 
     def reading_edges(self, key: str) -> AbstractContextManager[Path]:
@@ -226,6 +268,38 @@ class LocalStore:
         return StoreError(f"{self.root}: cannot {action} {key}: {error.strerror or error}")
 
 
+def _folder_key(key: PurePosixPath) -> str:
+    return "." if key == PurePosixPath() else f"{key}/"
+
+
+def _broken(entry: "os.DirEntry[str]", error: OSError) -> str | None:
+    """Return why an entry cannot be read; None if it was deleted since it was listed."""
+    if not entry.is_symlink():
+        return None if error.errno == errno.ENOENT else error.strerror or str(error)
+    if error.errno == errno.ELOOP:
+        return "is a link that leads to itself"
+    if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
+        return f"is a link to a file that cannot be read: {error.strerror or error}"
+    try:
+        target = os.readlink(entry.path)
+    except OSError:
+        return None
+    if ".git/annex/objects/" in target:
+        return "is a link of git-annex whose content is not here: run git annex get"
+    return "is a link to a file that does not exist"
+
+
+def _special_file(mode: int) -> str:
+    kinds = (
+        (stat.S_ISDIR, "is a folder"),
+        (stat.S_ISFIFO, "is a named pipe"),
+        (stat.S_ISSOCK, "is a socket"),
+        (stat.S_ISBLK, "is a device"),
+        (stat.S_ISCHR, "is a device"),
+    )
+    return next((name for test, name in kinds if test(mode)), "is of an unknown kind")
+
+
 def _named_entries(folder: Path) -> "list[tuple[str, os.DirEntry[str]]]":
     """Return the entries of a folder, by the names that keys have, in order.
 
@@ -244,19 +318,26 @@ def _on_disk(path: Path) -> Path:
     """Return a path with each name in the Unicode form that the disk has; itself if it is new."""
     if str(path).isascii() or os.path.lexists(path):
         return path
-    parent, name = _on_disk(path.parent), path.name
+    found = Path(path.anchor)
+    for name in path.relative_to(path.anchor).parts:
+        found = found / _name_on_disk(found, name)
+    return found
+
+
+def _name_on_disk(parent: Path, name: str) -> str:
+    """Return a name of a folder in the Unicode form that the disk has; itself if it is new."""
     if name.isascii() or os.path.lexists(parent / name):
-        return parent / name
+        return name
     decomposed = unicodedata.normalize("NFD", name)
     if os.path.lexists(parent / decomposed):
-        return parent / decomposed
+        return decomposed
     normal = unicodedata.normalize("NFC", name)
     try:
         listed = sorted(os.listdir(parent))  # noqa: PTH208 (names)
     except OSError:
         listed = []
     same = (each for each in listed if unicodedata.normalize("NFC", each) == normal)
-    return parent / next(same, name)
+    return next(same, name)
 
 
 def _flush_to_disk(path: Path) -> None:

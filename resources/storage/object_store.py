@@ -22,7 +22,8 @@ EDGE_BYTES = 256 * 1024
 
 MAX_TIME_NS = 2**63 - 1
 
-# Called with the key of a folder that cannot be listed, and the reason.
+# Called with the key of a folder that cannot be listed (with a slash at its end; "." is the store
+# itself) or of an entry that is not a file, such as a broken link, and the reason.
 OnListError = Callable[[str, str], None]
 
 
@@ -46,7 +47,7 @@ class ObjectStore(Protocol):
         """List the objects in the folder `prefix` (empty for all) in the order of `key_order`.
 
         A folder that cannot be listed is passed to `on_error` and skipped; without `on_error` it
-        raises StoreError. The store's internal files are left out.
+        raises StoreError. An entry that is not a file is skipped too, and no error. The store's internal files are left out.
         """
 
     def exists(self, key: str) -> bool:

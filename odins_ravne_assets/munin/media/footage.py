@@ -88,8 +88,8 @@ class FootageStore(Protocol):
         """Open a local file with an object's content."""
 
 
-class UnlistedFolder(NamedTuple):
-    """A folder that cannot be listed."""
+class Unlisted(NamedTuple):
+    """A folder that cannot be listed, or an entry with the name of a medium that is not a file."""
 
     key: str
     reason: str
@@ -173,15 +173,21 @@ def offset_rules(settings: Stage0, clock: CameraClock) -> str:
     return json.dumps([settings.container_time, offsets])
 
 
-def _listed(store: FootageStore, counts: FootageCounts) -> Iterator[StoredObject | UnlistedFolder]:
-    """Yield the media of a store, and the folders that cannot be listed, in order."""
-    unlisted: list[UnlistedFolder] = []
+def _listed(store: FootageStore, counts: FootageCounts) -> Iterator[StoredObject | Unlisted]:
+    """Yield the media of a store, and what cannot be listed, in order."""
+    unlisted: list[Unlisted] = []
 
     def on_error(key: str, reason: str) -> None:
         if key in {"", "."}:
             raise StoreError(f"{store.url}: cannot be listed: {reason}")
-        if not is_hidden(key):
-            unlisted.append(UnlistedFolder(f"{key}/", reason))
+        if is_hidden(key):
+            return
+        if key.endswith("/"):
+            unlisted.append(Unlisted(key, f"folder cannot be listed: {reason}"))
+        elif kind_by_name(key):
+            unlisted.append(Unlisted(key, reason))
+        else:
+            counts.ignored[extension_of(key)] += 1
 
     for found in store.list("", on_error=on_error):
         yield from unlisted
@@ -221,12 +227,12 @@ class _RowBuilder:
     def close(self) -> None:
         self._contents.close()
 
-    def row(self, found: StoredObject | UnlistedFolder) -> Row:
-        """Build the row of a file, or of a folder that cannot be listed."""
+    def row(self, found: StoredObject | Unlisted) -> Row:
+        """Build the row of a file, or of what cannot be listed."""
         row: Row = dict.fromkeys(MEDIA.names())
         row |= {"camera_id": self._camera_id, "path": _printable(found.key)}
-        if isinstance(found, UnlistedFolder):
-            row |= {"status": "failed", "reason": f"folder cannot be listed: {found.reason}"}
+        if isinstance(found, Unlisted):
+            row |= {"status": "failed", "reason": found.reason}
         else:
             row |= {
                 "bytes": found.size,

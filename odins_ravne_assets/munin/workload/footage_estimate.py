@@ -10,11 +10,10 @@ from pathlib import Path
 
 import polars as pl
 
-from gpu_kernels.engines.engine import EngineKind
-from odins_ravne_assets.munin.detection.journal_key import stage1_key
+from odins_ravne_assets.munin.detection.journal_key import stage1_journal_key
 from odins_ravne_assets.munin.media.media_files import is_hidden, kind_by_name
 from odins_ravne_assets.munin.media.probe import Probe
-from odins_ravne_assets.munin.tables.journal import HashSet, Stage1Journal
+from odins_ravne_assets.munin.tables.journal import Stage1Journal
 from resources.batch.work_units import expected_frames
 from resources.errors import MediaError, StoreError
 from resources.settings.profile import Profile
@@ -94,20 +93,11 @@ def _with_known_columns(
         return listed.with_columns(*lengths, status, finished=pl.lit(False))
     with output.reading(layout.MEDIA_TABLE) as path:
         known = pl.read_parquet(path, columns=list(KNOWN_COLUMNS))
-    finished = _finished(output, profile)
+    finished = Stage1Journal(output, stage1_journal_key(output, profile)).finished()
     is_finished = pl.Series([each in finished for each in known["content_hash"]], dtype=pl.Boolean)
     known = known.with_columns(finished=is_finished).drop("content_hash")
     joined = listed.join(known, on=["path", "bytes"], how="left", maintain_order="left")
     return joined.with_columns(pl.col("finished").fill_null(False))
-
-
-def _finished(output: ObjectStore, profile: Profile) -> HashSet:
-    """Return the finished media, of either engine if the setting is `auto`."""
-    setting = profile.pipeline.stage1.engine
-    both: tuple[EngineKind, ...] = ("onnxruntime", "tensorrt")
-    engines = both if setting == "auto" else (setting,)
-    journals = (Stage1Journal(output, stage1_key(profile, engine)) for engine in engines)
-    return max((journal.finished() for journal in journals), key=len)
 
 
 def _with_lengths(

@@ -3,10 +3,10 @@
     journal/settings/stage1.json    written before Stage 1's first part is committed
     journal/settings/stage2.json    written before Stage 2's first labels are
 
-Each is one JSON object: `models`, the models as the profile named them; `names`, the models as their
-manifests name them; and `depends_on`, all that the journal's key is a hash of, with the hashes of
-the models. Each object is written whole, and the jobs of one launch have the same settings, so that
-they may write it at the same time.
+Each is one JSON object: `models`, the models as the profile named them; `names`, as their manifests
+name them; and `depends_on`, all that the journal's key is a hash of, with the hashes of the models.
+It is written whole, and the jobs of one launch have the same settings, so that they may write it at
+the same time.
 """
 
 import json

@@ -11,9 +11,8 @@ from typing import NoReturn
 
 import polars as pl
 
-from gpu_kernels.engines.engine import EngineKind
 from odins_ravne_assets.munin.classification.journal_key import stage2_key
-from odins_ravne_assets.munin.detection.journal_key import stage1_key
+from odins_ravne_assets.munin.detection.journal_key import stage1_journal_key
 from odins_ravne_assets.munin.media.camera_clock import camera_clocks
 from odins_ravne_assets.munin.media.footage import FootageCounts, read_footage
 from odins_ravne_assets.munin.media.media_table import open_media_table
@@ -28,46 +27,26 @@ from resources.storage.object_store import ObjectStore, OnListError, StoredObjec
 MAX_RETRY_BYTES = 32 * 2**20
 
 
-def engine_with_results(
+def needs_machine(
     camera_id: str,
     stages: Collection[str],
     footage: ObjectStore,
     output: ObjectStore,
     profile: Profile,
-) -> EngineKind | None:
-    """Return the engine whose results are complete, so that a step only has to write tables.
+) -> bool:
+    """Return True if a step has footage to read, media to process or crops to label.
+
+    Otherwise it only writes tables.
 
     Args:
         stages: names of assets.
-
-    Returns:
-        None if there is footage to read, media to process or crops to label.
+        profile: with the settings of the run, see `used_settings`.
     """
-    stage1 = profile.pipeline.stage1
-    engines: list[EngineKind] = ["tensorrt"] if stage1.engine != "onnxruntime" else []
-    if stage1.engine != "tensorrt" or stage1.engine_fallback:
-        engines.append("onnxruntime")
-    if "detections" not in stages:
-        engines = engines[:1]  # they differ in Stage 1's results only
-    for engine in engines:
-        if not _needs_machine(camera_id, stages, footage, output, profile, engine):
-            return engine
-    return None
-
-
-def _needs_machine(
-    camera_id: str,
-    stages: Collection[str],
-    footage: ObjectStore,
-    output: ObjectStore,
-    profile: Profile,
-    engine: EngineKind,
-) -> bool:
     try:
         if "footage" in stages:
             return _footage_to_read(camera_id, footage, output, profile)
         if "detections" in stages:
-            journal = Stage1Journal(output, stage1_key(profile, engine))
+            journal = Stage1Journal(output, stage1_journal_key(output, profile))
             if _any_unfinished(output, journal):
                 return True
         elif "classifications" in stages:

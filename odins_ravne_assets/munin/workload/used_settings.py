@@ -22,7 +22,7 @@ from odins_ravne_assets.munin.workload.recorded_settings import (
     StageSettings,
 )
 from odins_ravne_assets.munin.workload.unrecorded_settings import recognise
-from resources.errors import ModelError, UsageError
+from resources.errors import ModelError, StoreError, UsageError
 from resources.settings.profile import Profile
 from resources.storage import layout
 from resources.storage.object_store import ObjectStore
@@ -95,7 +95,7 @@ def choose_settings(
         before = _settings_of_labels(output, profile, boxes, update)
         run, change = _choose(STAGE2, run, before, update)
         changes += [change] if change and "classifications" in stages else []
-    return UsedSettings(run, stage1_key, _notice(output, boxes, changes, update))
+    return UsedSettings(run, stage1_key, _notice(output, [boxes], changes, update))
 
 
 def differ_from_profile(output: ObjectStore, profile: Profile) -> bool:
@@ -114,7 +114,7 @@ def differ_from_profile(output: ObjectStore, profile: Profile) -> bool:
     own1, own2 = STAGE1.of_profile(profile), STAGE2.of_profile(profile)
     if boxes is not None and boxes not in stage1_keys(own1.depends_on):
         return True
-    return labels is not None and labels != journal_key({**own2.depends_on, "stage1": boxes})
+    return labels is not None and labels != _labels_key(own2.depends_on, boxes or "")
 
 
 def _choose(
@@ -161,27 +161,29 @@ def _settings_of_labels(
         boxes: the key of Stage 1's journal.
         update: do not search for settings that are not recorded.
     """
-
-    def key(depends_on: dict[str, Any], stage1: str) -> str:
-        return journal_key({**depends_on, "stage1": stage1})
-
     folders = output.folders(layout.JOURNAL_STAGE2)
     keys = {key for key in folders if Stage2Journal(output, key).parts()}
     recorded = STAGE2.read(output) if keys else None
     if recorded or update or not keys:
-        holds = recorded is not None and key(recorded.depends_on, boxes) in keys
+        holds = recorded is not None and _labels_key(recorded.depends_on, boxes) in keys
         return recorded if holds else None
     current = _table_key(output, layout.CLASSIFICATIONS_TABLE)
     theirs = {current} if current in keys else keys
     named = _models_of_table(output, layout.CLASSIFICATIONS_TABLE)
     # The labels may be those of other boxes, of an earlier run of all stages.
     for stage1 in (boxes, *output.folders(layout.JOURNAL_STAGE1)):
-        found = recognise(
-            STAGE2, output, profile, named, lambda depends_on: key(depends_on, stage1) in theirs
-        )
-        if found:
+
+
+        def is_theirs(depends_on: dict[str, Any], stage1: str = stage1) -> bool:
+            return _labels_key(depends_on, stage1) in theirs
+
+        if found := recognise(STAGE2, output, profile, named, is_theirs):
             return found if stage1 == boxes else None
     raise _unrecognised(STAGE2, named, profile)
+
+
+def _labels_key(depends_on: dict[str, Any], boxes: str) -> str:
+    return journal_key({**depends_on, "stage1": boxes})
 
 
 def _with_settings(profile: Profile, change: _Change) -> Profile:
@@ -226,16 +228,23 @@ def _unrecognised(record: SettingsRecord, named: dict[str, str], profile: Profil
     )
 
 
+def _origin(output: ObjectStore, table: str) -> build.Origin | None:
+    try:
+        return build.read_origin(output, table) if output.exists(table) else None
+    except StoreError:  # damaged: the run builds it again
+        return None
+
+
 def _table_key(output: ObjectStore, table: str) -> str | None:
     """Return the key of the journal that a table was built from; None if there is no table."""
-    return build.read_origin(output, table).journal_key if output.exists(table) else None
+    origin = _origin(output, table)
+    return origin.journal_key if origin else None
 
 
 def _models_of_table(output: ObjectStore, table: str) -> dict[str, str]:
     """Return the names of the models of a table, by role; empty if there is no table."""
-    if not output.exists(table):
-        return {}
-    models = build.read_origin(output, table).models
+    origin = _origin(output, table)
+    models = origin.models if origin else {}
     return {role: version.rpartition(" ")[0] for role, version in models.items()}
 
 
@@ -250,10 +259,18 @@ def _difference(one: StageSettings, other: StageSettings) -> str:
     return ", ".join(words) or " and ".join(one.names)
 
 
-def _notice(output: ObjectStore, boxes: str, changes: list[_Change], update: bool) -> str | None:
-    """Return the line for the user about the differences, if there are any."""
+def _notice(
+    output: ObjectStore, boxes: list[str], changes: list[_Change], update: bool
+) -> str | None:
+    """Return the line for the user about the differences, if there are any.
+
+    Args:
+        boxes: the key of Stage 1's journal in this run.
+    """
     if not changes:
         return None
+    if changes[0].record is STAGE1:
+        boxes = stage1_keys(changes[0].before.depends_on)
     done = " and ".join(change.done for change in changes)
     again = " and ".join(change.again for change in changes)
     count = _finished_media(output, boxes)
@@ -263,10 +280,10 @@ def _notice(output: ObjectStore, boxes: str, changes: list[_Change], update: boo
     return f"{media} {done}, and new media are too; pass --update to {again}"
 
 
-def _finished_media(output: ObjectStore, boxes: str) -> int:
+def _finished_media(output: ObjectStore, boxes: list[str]) -> int:
     """Return the number of finished media: of the table, which is one object, or of the journal."""
-    if _table_key(output, layout.PROCESSED_TABLE) != boxes:
-        return len(Stage1Journal(output, boxes).finished())
+    if _table_key(output, layout.PROCESSED_TABLE) not in boxes:
+        return max(len(Stage1Journal(output, key).finished()) for key in boxes)
     with output.reading(layout.PROCESSED_TABLE) as path:
         finished = pl.scan_parquet(path).filter(pl.col("status").is_in(["done", "failed"]))
         return int(finished.select(pl.col("content_hash").n_unique()).collect().item())

@@ -83,7 +83,7 @@ class S3Listing:
             except ClientError as error:
                 levels.pop()
                 reason = permission_denied(error.operation_name)
-                self._report(folder.rstrip("/") or ".", reason, on_error)
+                self._report(folder or ".", reason, on_error)
                 continue
             if entry is None:
                 levels.pop()
@@ -200,7 +200,8 @@ class S3Listing:
 
     def _report(self, key: str, reason: str, on_error: OnListError | None) -> None:
         if on_error is None:
-            raise StoreError(f"{self._location.url_of(key)}: cannot be listed: {reason}")
+            url = self._location.url_of(key.removesuffix("/"))
+            raise StoreError(f"{url}: cannot be listed: {reason}")
         on_error(key, reason)
 
 

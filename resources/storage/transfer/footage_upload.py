@@ -172,7 +172,8 @@ class _FootageUpload:
         def on_error(key: str, reason: str) -> None:
             if key == ".":
                 raise StoreError(f"{self._source.url}: cannot be listed: {reason}")
-            self._progress.failures.append(UploadFailure(f"{printable(key)}/", reason))
+            if key.endswith("/") or is_included(key):
+                self._progress.failures.append(UploadFailure(printable(key), reason))
 
         objects = self._target.listing.objects("", None)
         present = next(objects, None)

@@ -234,7 +234,7 @@ def test_the_tables_contain_every_name_of_tensorrt_that_is_used(rtx: TensorRt) -
     of_tensorrt = {each.__name__ for each in classes} | {n for each in classes for n in dir(each)}
     # Names that Warp, numpy, ONNX or Python have, too.
     others = {"clear", "append", "count", "extend", "get", "items", "name", "partition", "shape",
-              "dtype", "numpy", "size", "start"}  # fmt: skip
+              "dtype", "numpy", "size", "start", "kind"}  # fmt: skip
     used = {
         name
         for module in MODULES

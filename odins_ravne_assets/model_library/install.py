@@ -1,0 +1,304 @@
+"""Install a model of the catalogue: download, check, unpack, write the manifest, put in place.
+
+Nothing is put into the models folder before every checksum is right: a model is put together in a
+folder of its own beside it, and that folder is renamed at the end.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from gpu_kernels.models.catalogue.entry import CatalogueEntry
+from gpu_kernels.models.manifest import load_manifest, verify
+from odins_ravne_assets.model_library.archive import Archive, is_archive, open_archive
+from odins_ravne_assets.model_library.checksums import Checksum, check_file, expected_checksum
+from odins_ravne_assets.model_library.download import (
+    OnBytes,
+    check_address,
+    discard,
+    download,
+    write_error,
+)
+from odins_ravne_assets.model_library.manifest_text import manifest_text
+from odins_ravne_assets.model_library.model_layout import ModelLayout, layout_of
+from resources.errors import ModelError, UsageError
+from resources.storage.layout import (
+    MODEL_DOWNLOADS_FOLDER,
+    MODEL_LABELS_FILE,
+    MODEL_NETWORK_FILE,
+    MODEL_ORIGIN_FILE,
+)
+
+MEGABYTE = 1_000_000
+# Bytes that an unpacked network may have per byte of the largest download.
+UNPACKED = 2
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an installed model comes from; `origin.json` in its folder."""
+
+    name: str
+    source: str  # the address, or the path of the file that was given
+    download_sha256: str
+    checked_by: str  # the checksum that it was compared with; empty: recorded on first use
+    licence: str
+    accepted: bool
+    installed_at: str
+
+
+@dataclass
+class Installation:
+    """What an installation has done.
+
+    Attributes:
+        folder: of the model.
+        notes: what the user should know: recorded checksums, differences from the catalogue.
+        unchanged: True if the model was there already.
+    """
+
+    folder: Path
+    notes: list[str] = field(default_factory=list)
+    unchanged: bool = False
+
+
+def install(
+    entry: CatalogueEntry,
+    models_folder: Path,
+    given: str | None = None,
+    accepted: bool = False,
+    on_bytes: OnBytes = lambda have, total: None,
+    on_wait: Callable[[], None] = lambda: None,
+) -> Installation:
+    """Install a model into the models folder.
+
+    Args:
+        given: the path or address of a file to use in place of the catalogue's address.
+        accepted: the user has accepted the licence.
+        on_wait: called if another process installs the same model.
+
+    Raises:
+        UsageError: `given` cannot be used.
+        ModelError: the file is not the one of the catalogue, or cannot be unpacked or described.
+        StoreError: it cannot be downloaded or written.
+    """
+    try:
+        with _locked(entry.name, models_folder, on_wait) as downloads:
+            origin = _read_origin(models_folder / entry.name)
+            if origin and given is None and _is_complete(entry, models_folder):
+                return Installation(models_folder / entry.name, unchanged=True)
+            return _install(entry, models_folder, downloads, given, accepted, origin, on_bytes)
+    except OSError as error:
+        raise write_error(models_folder, error) from None
+
+
+def _install(
+    entry: CatalogueEntry,
+    models_folder: Path,
+    downloads: Path,
+    given: str | None,
+    accepted: bool,
+    before: Origin | None,
+    on_bytes: OnBytes,
+) -> Installation:
+    source = given or entry.download.url
+    file, is_ours = _obtain(entry, downloads, given, on_bytes)
+    name = Path(source).name if given else entry.download.file_name
+    bare = bool(entry.download.member) and not is_archive(file)
+    expected, notes = expected_checksum(entry, bare, online=given is None)
+    try:
+        checked = check_file(file, expected, name)
+    except ModelError:
+        if is_ours:
+            discard(file)
+        raise
+    result = Installation(models_folder / entry.name, notes)
+    _compare_with_record(entry, before, expected, checked, result)
+    staging = Path(tempfile.mkdtemp(prefix=f"{entry.name}-", dir=downloads))
+    try:
+        _unpack(entry, file, name, bare, staging, result)
+        _write_origin(
+            staging,
+            Origin(
+                entry.name,
+                source,
+                checked,
+                expected.described if expected else "",
+                entry.licence,
+                accepted,
+                datetime.now(UTC).isoformat(timespec="seconds"),
+            ),
+        )
+        verify(load_manifest(str(staging / f"{entry.name}.toml")))
+        _place(staging, models_folder / entry.name)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    if is_ours:
+        discard(file)
+    return result
+
+
+def _obtain(
+    entry: CatalogueEntry, downloads: Path, given: str | None, on_bytes: OnBytes
+) -> tuple[Path, bool]:
+    """Return the file of the model, and whether it is a download of ours.
+
+    Raises:
+        UsageError: there is no such file.
+        StoreError: it cannot be downloaded.
+    """
+    if given is None or "://" in given:
+        address = given or entry.download.url
+        check_address(address, named_by_user=given is not None)
+        partial = downloads / f"{entry.name}.part"
+        download(address, partial, int(entry.download.max_mb * MEGABYTE), on_bytes)
+        return partial, True
+    path = Path(given).expanduser().absolute()
+    if not path.is_file():
+        raise UsageError(f"--from {path}: no such file; name {entry.download.file_name}")
+    return path, False
+
+
+def _compare_with_record(
+    entry: CatalogueEntry,
+    before: Origin | None,
+    expected: Checksum | None,
+    found: str,
+    result: Installation,
+) -> None:
+    """Compare a file without a published checksum with the one that was recorded at first."""
+    if expected is not None:
+        return
+    if before is None:
+        result.notes.append(
+            f"no checksum of this file is published: recorded sha256 {found} in "
+            f"{MODEL_ORIGIN_FILE}; compare it with that of a colleague"
+        )
+    elif before.download_sha256 != found:
+        result.notes.append(
+            f"the file differs from the one installed on {before.installed_at[:10]} "
+            f"(sha256 {before.download_sha256[:12]}..., now {found[:12]}...)"
+        )
+
+
+def _unpack(
+    entry: CatalogueEntry, file: Path, name: str, bare: bool, staging: Path, result: Installation
+) -> None:
+    """Write the network, the labels and the manifest into `staging`."""
+    network, limit = staging / MODEL_NETWORK_FILE, int(entry.download.max_mb * MEGABYTE * UNPACKED)
+    if bare or not entry.download.member:
+        shutil.copyfile(file, network)
+        with network.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        layout = layout_of(entry, None, name)
+    else:
+        with open_archive(file, name) as archive:
+            layout = layout_of(entry, archive, name)
+            sha256 = _extract_network(entry, archive, network, limit, layout, name)
+    _refuse_other_than_onnx(network, name)
+    result.notes += layout.notes
+    labels_sha256 = None
+    if layout.labels is not None:
+        data = layout.labels.encode()
+        (staging / MODEL_LABELS_FILE).write_bytes(data)
+        labels_sha256 = hashlib.sha256(data).hexdigest()
+    text = manifest_text(entry, layout, sha256, labels_sha256)
+    (staging / f"{entry.name}.toml").write_text(text, encoding="utf-8", newline="\n")
+
+
+def _extract_network(
+    entry: CatalogueEntry,
+    archive: Archive,
+    network: Path,
+    limit: int,
+    layout: ModelLayout,
+    name: str,
+) -> str:
+    member = entry.download.member or ""
+    found = archive.extract(member, network, limit)
+    for expected in (entry.download.member_sha256, layout.network_sha256):
+        if expected and found != expected:
+            raise ModelError(
+                f"{name}: its {member} is not the published one: sha256 expected {expected}, found "
+                f"{found}; nothing was installed"
+            )
+    if not (entry.download.member_sha256 or layout.network_sha256):
+        layout.notes.append(f"no checksum of {member} is published: recorded sha256 {found}")
+    return found
+
+
+def _refuse_other_than_onnx(network: Path, name: str) -> None:
+    """Refuse what is clearly no ONNX file, as an error page that was saved as one.
+
+    An ONNX file is a protobuf message whose first field is the version of the format: byte 0x08.
+    """
+    with network.open("rb") as stream:
+        if stream.read(1) != b"\x08":
+            raise ModelError(f"{name}: its network is not an ONNX file; nothing was installed")
+
+
+def _place(staging: Path, target: Path) -> None:
+    """Rename a complete folder to the model's; an older version makes way.
+
+    Files are flushed first, so that a power cut leaves no empty model.
+    """
+    for path in staging.iterdir():
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+    staging.chmod(0o755)
+    if target.exists():
+        old = Path(tempfile.mkdtemp(prefix=f"{target.name}-old-", dir=staging.parent))
+        target.rename(old / target.name)
+        staging.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        staging.rename(target)
+
+
+@contextmanager
+def _locked(name: str, models_folder: Path, on_wait: Callable[[], None]) -> Iterator[Path]:
+    """Hold the lock of a model's installation; provide the folder for downloads."""
+    downloads = models_folder / MODEL_DOWNLOADS_FOLDER
+    downloads.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(downloads / f"{name}.lock", fallback_to_soft=False, thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except TimeoutError:
+        on_wait()
+        lock.acquire()
+    try:
+        yield downloads
+    finally:
+        lock.release()
+
+
+def _is_complete(entry: CatalogueEntry, models_folder: Path) -> bool:
+    try:
+        verify(load_manifest(str(models_folder / entry.name / f"{entry.name}.toml")))
+    except ModelError:
+        return False
+    return True
+
+
+def _read_origin(folder: Path) -> Origin | None:
+    try:
+        text = (folder / MODEL_ORIGIN_FILE).read_text(encoding="utf-8")
+        found: dict[str, Any] = json.loads(text)
+        return Origin(**found)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _write_origin(folder: Path, origin: Origin) -> None:
+    text = json.dumps(asdict(origin), indent=2, ensure_ascii=False) + "\n"
+    (folder / MODEL_ORIGIN_FILE).write_text(text, encoding="utf-8")
