@@ -4,6 +4,7 @@
 #   docker build --tag REPOSITORY:VERSION .
 #
 # where VERSION is that of pyproject.toml: `munin cost setup` uses the image of its own version.
+# With `--build-arg TENSORRT_INDEX=URL` it also has the full TensorRT: docs/gpu.md.
 
 # CUDA's runtime for TensorRT; the driver is the machine's. Red Hat's base, because it has a
 # maintained package of Python 3.11; Ubuntu 24.04 has none, and 22.04 a beta.
@@ -36,6 +37,15 @@ RUN pip install --no-cache-dir \
     tensorrt-rtx-cu13-libs==1.7.1.116 \
     warp-lang==1.19.0
 
+# The full TensorRT, which a worker prefers to TensorRT-RTX. Its libraries are not on the usual
+# package index: TENSORRT_INDEX is the URL of one that has both packages, without credentials, since
+# an image shows its build arguments. Empty: TensorRT-RTX only. Nothing else is taken from there.
+ARG TENSORRT_INDEX=""
+ARG TENSORRT_VERSION=11.4.0.106
+RUN if [ -n "$TENSORRT_INDEX" ]; then \
+    pip install --no-cache-dir --no-deps --only-binary :all: --index-url "$TENSORRT_INDEX" \
+    "tensorrt-cu13-bindings==$TENSORRT_VERSION" "tensorrt-cu13-libs==$TENSORRT_VERSION"; fi
+
 # --no-deps: the package depends on Dagster, the worker does not.
 WORKDIR /build
 COPY pyproject.toml README.md LICENSE NOTICE ./
@@ -45,8 +55,13 @@ COPY gpu_kernels gpu_kernels
 COPY profiles profiles
 RUN pip install --no-cache-dir --no-deps . && rm -rf /build/*
 
+# A full TensorRT that cannot be loaded fails the build, not the first job.
+RUN if [ -n "$TENSORRT_INDEX" ]; then \
+    python -m gpu_kernels.engines.tensorrt_api tensorrt; fi
+
 # The engines of the shipped models and the kernels, for g4dn, g5 and g6, so that a spot machine's
-# first batch does not wait for a compiler. The build needs no GPU.
+# first batch does not wait for a compiler. The build needs no GPU. Those of a full TensorRT are
+# built by the first machine, since they need its GPU.
 RUN python -m gpu_kernels.ahead_of_time --arch sm_75,sm_86,sm_89
 
 # Matplotlib caches the list of fonts; without it each job would search for them.

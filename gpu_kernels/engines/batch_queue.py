@@ -29,7 +29,7 @@ class BatchSlot(Protocol):
     def outputs(self) -> Sequence[Any]:
         """Warp arrays [max_batch, ...], in the network's order."""
 
-    def fill_from_host(self, images: NDArray[np.float32]) -> None:
+    def fill_from_host(self, images: NDArray[Any]) -> None:
         """Write fitted pictures of the host, float32 [N, 3, H, W], into the input, as its type."""
 
     def launch(self, count: int) -> None:
@@ -170,6 +170,8 @@ class BatchQueue:
 class QueuedEngine:
     """The base of engines with a BatchQueue; see `DeviceEngine`."""
 
+    fixed_batch = 1
+
     def __init__(
         self, slots: Sequence[BatchSlot], max_batch: int, on_warning: Callable[[str], None]
     ) -> None:
@@ -192,7 +194,7 @@ class QueuedEngine:
         """See DeviceEngine."""
         return self._queue.start(count, fill, read)
 
-    def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
+    def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
         """See Engine: copies pictures from the host, and outputs to the host."""
 
         def fill(slot: BatchSlot, begin: int, end: int) -> None:

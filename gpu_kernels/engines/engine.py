@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Collection
 from typing import Any, Literal, Protocol, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gpu_kernels.engines.batch_queue import FillSlot, ReadSlot
@@ -26,9 +25,18 @@ class Engine(Protocol):
 
     description: str  # for logs, as "onnxruntime 1.32.0, 2 threads"
     device: str | None  # of its input, as cuda:0, see DeviceEngine; None: the host
+    fixed_batch: int  # pictures that the graph always computes together; 1 if it can do one
 
-    def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """Return the network's outputs, in its own order, for images [N, 3, H, W] of `to_input`."""
+    def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
+        """Run the network on images of `to_input`, [N, 3, H, W].
+
+        Returns:
+            The outputs that the manifest's decoding reads, in its order. Pictures whose outputs
+            differ in shape, as the number of boxes can, need a call each.
+
+        Raises:
+            ModelError: the graph fails.
+        """
 
 
 class DeviceEngine(Engine, Protocol):

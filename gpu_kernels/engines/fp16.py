@@ -56,6 +56,7 @@ class Fp16CpuEngine:
     """
 
     device: str | None = None
+    fixed_batch = 1
 
     def __init__(self, manifest: ModelManifest) -> None:
         import onnxruntime

@@ -1,4 +1,4 @@
-"""Find the installed TensorRT (10.12 or newer, or 11) or TensorRT-RTX, which share one API.
+"""Find the installed TensorRT (10.12 or newer, or 11) and TensorRT-RTX, which share one API.
 
 Networks are always strongly typed: the flag is required before 11 and ignored since. The code uses
 nothing that 11 removed (precision flags, calibrators, `device_memory_size`).
@@ -6,9 +6,10 @@ nothing that 11 removed (precision flags, calibrators, `device_memory_size`).
 
 import importlib
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from resources.errors import EngineError
 
@@ -127,3 +128,15 @@ def installed_tensorrts() -> list[TensorRt]:
         too_old = [each for each in errors if not isinstance(each, NotInstalledError)]
         raise (too_old or errors)[-1]
     return found
+
+
+def main() -> None:
+    """Print the version of an installed kind; exit with 1 if it cannot be loaded."""
+    try:
+        print(find_tensorrt(cast(TensorRtKind, sys.argv[1])).version)
+    except EngineError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

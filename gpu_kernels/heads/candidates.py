@@ -78,11 +78,12 @@ def find_candidates(
     head = manifest.detector_output
     raw = _DECODERS[head.decoding](outputs, manifest, threshold)
     size = np.array([input_size[1], input_size[0]] * 2, dtype=np.float32)
-    if isinstance(head, SsdOutput):
-        corners = _corners(raw.boxes * size)
-    else:
-        boxes = raw.boxes * size if head.box_units == "fractions" else raw.boxes
-        corners = _corners(boxes) if head.box_format == "cxcywh" else boxes
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        if isinstance(head, SsdOutput):
+            corners = _corners(raw.boxes * size)
+        else:
+            boxes = raw.boxes * size if head.box_units == "fractions" else raw.boxes
+            corners = _corners(boxes) if head.box_format == "cxcywh" else boxes
     if not np.isfinite(corners).all():
         raise ModelError(
             f"model {manifest.name}: gives a box that is not finite; its graph overflows or is "
@@ -197,7 +198,7 @@ def _ssd(outputs: Sequence[NDArray[Any]], manifest: ModelManifest, threshold: fl
     y0, x0, y1, x1 = load_anchors(manifest)[anchor].T
     ty, tx, th, tw = offsets[anchor].T
     height, width = y1 - y0, x1 - x0
-    with np.errstate(over="ignore"):  # an overflow is refused with all boxes that are not finite
+    with np.errstate(over="ignore"):  # refused with all boxes that are not finite
         centres = np.stack(
             [
                 tx / SSD_CENTRE_SCALE * width + (x0 + x1) / 2,

@@ -128,6 +128,7 @@ def scale_boxes(
     clipped = np.clip(scaled, 0.0, 1.0)
     xywh = np.concatenate([clipped[:, :2], clipped[:, 2:] - clipped[:, :2]], axis=1)
     # Side by side, since the area of a very large box would overflow.
-    whole = np.maximum(scaled[:, 2:] - scaled[:, :2], np.finfo(np.float32).tiny)
+    with np.errstate(over="ignore"):  # an infinite side has a share of 0
+        whole = np.maximum(scaled[:, 2:] - scaled[:, :2], np.finfo(np.float32).tiny)
     shares = np.maximum(xywh[:, 2:], 0.0) / whole
     return xywh, shares[:, 0] * shares[:, 1]

@@ -126,11 +126,17 @@ def _camera_folders(root: _Root) -> Iterator[str]:
 
 def _holds_media(store: ObjectStore, shown: str) -> bool:
     unlisted: list[str] = []
+    links: list[str] = []  # and others with the name of a medium: they become rows
 
     def note(key: str, reason: str) -> None:
-        unlisted.append(f"{shown}/{key}: cannot be listed: {reason}")
+        if key.endswith(("/", ".")):
+            unlisted.append(f"{shown}/{key.rstrip('/')}: cannot be listed: {reason}")
+        elif kind_by_name(key) and not is_hidden(key):
+            links.append(key)
 
     if any(kind_by_name(found.key) and not is_hidden(found.key) for found in store.list("", note)):
+        return True
+    if links:
         return True
     if unlisted:
         raise UsageError(unlisted[0])

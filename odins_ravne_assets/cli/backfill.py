@@ -9,6 +9,7 @@ import typer
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cli.job import Job, ProfileChoice, prepare_job
+from odins_ravne_assets.cli.options import UpdateFlag
 from odins_ravne_assets.cli.terminal import out, print_log
 from odins_ravne_assets.instance_home import catalog_folder, home
 from resources.errors import UsageError
@@ -28,6 +29,7 @@ class Backfill:
     Args:
         number: the backfill's name, and the value of its runs' tag.
         overrides: settings that differ from the profile's.
+        update: see `Job.run`.
     """
 
     number: str
@@ -36,6 +38,7 @@ class Backfill:
     cameras: tuple[str, ...]
     overrides: dict[str, Any]
     priority: Priority | None = None
+    update: bool = False
 
 
 def backfill(
@@ -51,6 +54,7 @@ def backfill(
     resume: Annotated[
         str | None, typer.Option(help="The number of a backfill that was stopped.")
     ] = None,
+    update: UpdateFlag = False,
 ) -> None:
     """Run stages again for known cameras, in parallel as far as the profile allows.
 
@@ -58,9 +62,14 @@ def backfill(
     """
     if resume:
         request = _read(resume)
+        if update and not request.update:
+            raise UsageError(
+                f"--update: backfill {resume} began without it; resume it without, or start "
+                "another with it"
+            )
         context.obj = ProfileChoice(request.profile)
     else:
-        request = _new_backfill(context.obj.name, cameras or ["*"], stages, priority)
+        request = _new_backfill(context.obj.name, cameras or ["*"], stages, priority, update)
     job = prepare_job(context, request.job, dict(request.overrides), {})
     catalog = CameraCatalog(catalog_folder())
     _store().write_bytes(f"{request.number}.json", json.dumps(asdict(request), indent=1).encode())
@@ -78,14 +87,14 @@ def _run(job: Job, request: Backfill, cameras: list[Camera]) -> None:
     tags = {BACKFILL_TAG: request.number}
     if request.priority:
         tags[PRIORITY_TAG] = request.priority
-    result = job.run(cameras, tags)
+    result = job.run(cameras, tags, request.update)
     if len(result.succeeded) < len(cameras):
         print_log(f"to continue: munin backfill --resume {request.number}")
     result.exit_if_any_failed()
 
 
 def _new_backfill(
-    profile: str, patterns: list[str], stages: str, priority: Priority | None
+    profile: str, patterns: list[str], stages: str, priority: Priority | None, update: bool
 ) -> Backfill:
     if stages not in JOB_OF_STAGES:
         raise UsageError(f"--stages {stages}: must be one of {', '.join(JOB_OF_STAGES)}")
@@ -107,6 +116,7 @@ def _new_backfill(
         tuple(chosen),
         {},
         priority,
+        update,
     )
 
 

@@ -19,6 +19,7 @@ from odins_ravne_assets.cli.terminal import (
 )
 from odins_ravne_assets.instance_home import catalog_folder, prepare_home
 from odins_ravne_assets.runs.process_pool import EXIT_INTERRUPTED, CameraRun, CameraRunPool
+from odins_ravne_assets.runs.tags import UPDATE_TAG
 from resources.errors import UsageError
 from resources.settings.loader import find_profile, load_profile
 from resources.settings.profile import Profile
@@ -68,8 +69,15 @@ class Job:
     profile: Profile
     overrides: dict[str, Any]
 
-    def run(self, cameras: list[Camera], tags: dict[str, str] | None = None) -> JobResult:
-        """Run the job for cameras and print where their results are."""
+    def run(
+        self, cameras: list[Camera], tags: dict[str, str] | None = None, update: bool = False
+    ) -> JobResult:
+        """Run the job for cameras and print where their results are.
+
+        Args:
+            update: process finished media again, if the profile's settings are others than theirs.
+        """
+        tags = {**(tags or {}), UPDATE_TAG: "true"} if update else tags
         catalog = CameraCatalog(catalog_folder())
         check_output_collisions(cameras, catalog)
         for camera in cameras:

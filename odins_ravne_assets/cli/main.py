@@ -136,7 +136,7 @@ def status(context: typer.Context) -> None:
     from odins_ravne_assets.cli.status import camera_status
 
     table = Table()
-    for heading in ("camera", "last run", "media", "failed", "visits", "results"):
+    for heading in ("camera", "last run", "media", "failed", "visits", "settings", "results"):
         table.add_column(heading, overflow="fold")
     known, remarks = camera_status(CameraCatalog(catalog_folder()).list(), profile)
     for row in known:

@@ -32,13 +32,25 @@ WindowOption = Annotated[
     typer.Option("--compression-window", help="Maximum length of a visit, in minutes."),
 ]
 MinConfidenceOption = Annotated[
-    float | None, typer.Option("--min-confidence", help="Minimum confidence of a row in a visit.")
+    float | None,
+    typer.Option(
+        "--min-confidence",
+        help="Minimum confidence of a name; an animal below it is an unknown animal.",
+    ),
 ]
 MinDurationOption = Annotated[
     float | None,
     typer.Option("--min-duration", help="Minimum length of a visit on video, in seconds."),
 ]
 NoGpuFlag = Annotated[bool, typer.Option("--no-gpu", help="Run the models on the CPU.")]
+UpdateFlag = Annotated[
+    bool,
+    typer.Option(
+        "--update",
+        help="Process finished media again if the profile's models or settings are others than "
+        "those of the results. Default: new media get the settings of the results.",
+    ),
+]
 ResultsArgument = Annotated[
     str, typer.Argument(help="A camera's results: the OUTPUT of its first run.")
 ]

@@ -7,7 +7,7 @@ import typer
 
 from odins_ravne_assets.cameras.selection import select_cameras, select_footage
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
-from odins_ravne_assets.cli.options import FOOTAGE_ARGUMENT, CameraOption, CamerasFlag
+from odins_ravne_assets.cli.options import FOOTAGE_ARGUMENT, CameraOption, CamerasFlag, UpdateFlag
 from odins_ravne_assets.cli.terminal import err, out
 from odins_ravne_assets.instance_home import prepare_home
 from resources.errors import UsageError
@@ -32,6 +32,7 @@ def plan(
         Priority | None, typer.Option(help="Cloud: the priority of the run.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    update: UpdateFlag = False,
 ) -> None:
     """Estimate the cost and duration of a run, for each machine type, on spot and on demand.
 
@@ -54,7 +55,11 @@ def plan(
     ]
     with err.status("counting") as status:
         run_plan = make_plan(
-            planned, profile, priority or "normal", lambda name: status.update(f"counting {name}")
+            planned,
+            profile,
+            priority or "normal",
+            lambda name: status.update(f"counting {name}"),
+            update,
         )
     if output:
         save_plan(run_plan, planned, profile)

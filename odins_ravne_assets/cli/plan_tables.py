@@ -23,6 +23,8 @@ def print_plan(plan: RunPlan) -> None:
     """Print the amount of footage, a table of estimates, and recommendations."""
     for line in _footage_lines(plan):
         out.print(line, soft_wrap=True)
+    for line in plan.settings:
+        out.print(escape(line), soft_wrap=True)
     out.print()
     out.print(_table(plan), crop=False)
     for line in (*_footnotes(plan), *plan.remarks):

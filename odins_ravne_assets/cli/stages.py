@@ -30,6 +30,7 @@ from odins_ravne_assets.cli.options import (
     OutputArgument,
     OutputOption,
     ResultsArgument,
+    UpdateFlag,
     WindowOption,
 )
 from odins_ravne_assets.cli.temporary_compute import temporary_compute, update_compute_limits
@@ -91,10 +92,12 @@ def batch(
         bool,
         typer.Option("--retry-failed", help="Process media again that failed in earlier runs."),
     ] = False,
+    update: UpdateFlag = False,
 ) -> None:
     """Run all stages, from footage to observations, for one camera or a folder of cameras.
 
-    Media that an earlier run has processed, under any name, are skipped.
+    Media that an earlier run has processed, under any name, are skipped. New media are processed
+    with the models and settings of the earlier run, unless --update is given.
     """
     overrides = _detection_settings(model, conf_threshold, no_gpu) | _visit_settings(
         compression_window, min_confidence, min_duration
@@ -118,7 +121,7 @@ def batch(
             stack.enter_context(temporary_compute(job.profile.cloud.aws, len(chosen)))
         elif job.profile.cloud and (spot_bid_percentage or max_vcpus):
             update_compute_limits(job.profile.cloud.aws, max_vcpus, print_log)
-        result = job.run(chosen, {PRIORITY_TAG: priority} if priority else {})
+        result = job.run(chosen, {PRIORITY_TAG: priority} if priority else {}, update)
     if not result.interrupted:
         write_combined_report(chosen)
     if download_stage3 or local_output:
@@ -142,13 +145,14 @@ def stage1(
     model: ModelOption = None,
     conf_threshold: ConfThresholdOption = None,
     no_gpu: NoGpuFlag = False,
+    update: UpdateFlag = False,
 ) -> None:
     """Read footage, detect and crop; without labels and visits."""
     job = prepare_job(context, "stage1", _detection_settings(model, conf_threshold, no_gpu), {})
     footage = _argument_or_option("INPUT", input, input_option)
     results = _argument_or_option("OUTPUT", output, output_option, required=False)
     chosen = select_cameras(footage or "", results, camera, cameras, job.profile)
-    job.run(chosen).exit_if_any_failed()
+    job.run(chosen, update=update).exit_if_any_failed()
 
 
 def stage2(
@@ -156,18 +160,23 @@ def stage2(
     output: ResultsArgument,
     model: Annotated[
         str | None,
-        typer.Option("--model", help="Classifier: the name of a shipped model, or a manifest."),
+        typer.Option(
+            "--model",
+            help="Classify all crops with this one: the name of a shipped model, or a manifest.",
+        ),
     ] = None,
     no_gpu: NoGpuFlag = False,
+    update: UpdateFlag = False,
 ) -> None:
-    """Classify the stored crops again; needs no footage."""
+    """Classify the stored crops again, with --model or with --update; needs no footage."""
     overrides = {
         "models.classifier": model,
         "pipeline.stage1.engine": "onnxruntime" if no_gpu else None,
     }
     job = prepare_job(context, "stage2", overrides, {})
     chosen = camera_of_results(output, CameraCatalog(catalog_folder()))
-    job.run([chosen]).exit_if_any_failed()
+    # Whoever names a classifier wants all labels from it.
+    job.run([chosen], update=update or model is not None).exit_if_any_failed()
 
 
 def stage3(

@@ -8,14 +8,22 @@ import dagster as dg
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.results_store import OpenStore, store_opener
 from odins_ravne_assets.cameras.selection import S3
+from odins_ravne_assets.munin.workload.used_settings import differ_from_profile
 from odins_ravne_assets.runs.liveness import close_dead_runs
-from resources.errors import StoreError
+from resources.errors import ModelError, StoreError
 from resources.settings.profile import Profile
 from resources.storage.layout import REPORT_JSON
+from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import display_url
 
-Row = tuple[str, str, str, str, str, str]
+Row = tuple[str, str, str, str, str, str, str]
 Counts = tuple[str, str, str]
+# Of results that are made with other models or settings than the profile's.
+OLDER = "older"
+OLDER_REMARK = (
+    f"{OLDER}: these results are made with other models or settings than the profile's, and new "
+    "media are too; munin plan --update shows the cost of processing all media again"
+)
 PAGE_SIZE = 500  # runs
 
 
@@ -23,7 +31,8 @@ def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row
     """Return a row for each camera, and remarks on results that cannot be read.
 
     Returns:
-        Rows of id, last run, media, failed, visits, and the location of the results; remarks.
+        Rows of id, last run, media, failed, visits, OLDER or nothing, and the location of the
+        results; remarks.
     """
     rows, remarks = [], []
     store_of = store_opener(profile)
@@ -32,13 +41,21 @@ def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row
         last_runs = _last_runs(instance, {camera.camera_id for camera in cameras})
         for camera in cameras:
             counts: Counts = ("", "", "")
+            settings = ""
             try:
-                counts = _counts(camera, profile, store_of)
+                store = _open(camera, profile, store_of)
+                counts = _counts(store)
+                settings = OLDER if differ_from_profile(store, profile) else ""
             except StoreError as error:
                 remarks.append(f"{camera.camera_id}: {error}")
+            except ModelError as error:  # of the profile
+                remarks.append(str(error))
             last = last_runs.get(camera.camera_id, "none")
-            rows.append((camera.camera_id, last, *counts, display_url(camera.output_url)))
-    return rows, remarks
+            url = display_url(camera.output_url)
+            rows.append((camera.camera_id, last, *counts, settings, url))
+    if any(OLDER in row for row in rows):
+        remarks.append(OLDER_REMARK)
+    return rows, list(dict.fromkeys(remarks))
 
 
 def _last_runs(instance: dg.DagsterInstance, cameras: set[str]) -> dict[str, str]:
@@ -62,15 +79,23 @@ def _last_runs(instance: dg.DagsterInstance, cameras: set[str]) -> dict[str, str
     return last
 
 
-def _counts(camera: Camera, profile: Profile, store_of: OpenStore) -> Counts:
-    """Return the numbers of media, failed media and visits of the last report.
+def _open(camera: Camera, profile: Profile, store_of: OpenStore) -> ObjectStore:
+    """Open a camera's results.
 
     Raises:
-        StoreError: the results cannot be reached.
+        StoreError: the profile cannot reach them.
     """
     if camera.output_url.startswith(S3) and profile.cloud is None:
         raise StoreError("its results are on S3; name a cloud profile to count them")
-    store = store_of(camera.output_url)
+    return store_of(camera.output_url)
+
+
+def _counts(store: ObjectStore) -> Counts:
+    """Return the numbers of media, failed media and visits of the last report.
+
+    Raises:
+        StoreError: the results cannot be read.
+    """
     if not store.exists(REPORT_JSON):
         return "", "", ""
     totals = json.loads(store.read_bytes(REPORT_JSON))["totals"]

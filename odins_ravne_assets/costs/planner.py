@@ -9,6 +9,7 @@ from odins_ravne_assets.costs.ledger_reader import read_known_ledgers
 from odins_ravne_assets.instance_home import home
 from odins_ravne_assets.munin.media.probe_client import ProbeClient
 from odins_ravne_assets.munin.workload.footage_estimate import FootageCount, count_footage
+from odins_ravne_assets.munin.workload.used_settings import choose_settings
 from odins_ravne_assets.odin.run_plan import MIN_SAVING_USD, FootageStorageCost, RunPlan
 from resources.aws.clients import AwsClients
 from resources.batch.names import Queue
@@ -40,6 +41,8 @@ from resources.spot.policy import Priority, Rules, Submit, UnitState, choose_que
 from resources.storage.layout import PLANS_FOLDER
 from resources.storage.open_store import display_url
 
+# The stages of `munin batch` whose settings results keep.
+PLANNED_STAGES = ("detections", "classifications")
 STORAGE_RATE, PUT_RATE = "s3-standard", "s3-put"
 # A worker on this machine boots nothing and rents nothing.
 LOCAL_OVERHEADS = Overheads(boot_seconds=0, start_seconds=5, idle_seconds=0, usd_per_hour=0)
@@ -63,22 +66,26 @@ def make_plan(
     profile: Profile,
     priority: Priority,
     on_count: Callable[[str], None],
+    update: bool,
 ) -> RunPlan:
     """Plan a run.
 
     Args:
         on_count: called with each camera before its footage is counted.
+        update: plan an update of results that are made with other settings.
 
     Raises:
-        UsageError: there are no media, or no machine type of the profile has a known price.
+        ModelError: see `choose_settings`.
+        UsageError: there are no media, or no machine type of the profile has a known price; or see
+            `choose_settings`.
         StoreError: footage or a ledger cannot be read.
     """
-    counts = _counts(cameras, profile, on_count)
+    counts, notices = _counts(cameras, profile, on_count, update)
     if not sum(count.media for count in counts.values()):
         raise UsageError(
             f"INPUT {display_url(cameras[0].footage_url)}: contains no pictures or videos"
         )
-    return _Planner(cameras, counts, profile, priority).plan()
+    return replace(_Planner(cameras, counts, profile, priority).plan(), settings=tuple(notices))
 
 
 def save_plan(plan: RunPlan, cameras: Sequence[PlannedCamera], profile: Profile) -> None:
@@ -94,17 +101,30 @@ def save_plan(plan: RunPlan, cameras: Sequence[PlannedCamera], profile: Profile)
 
 
 def _counts(
-    cameras: Sequence[PlannedCamera], profile: Profile, on_count: Callable[[str], None]
-) -> dict[str, FootageCount]:
-    counts = {}
+    cameras: Sequence[PlannedCamera],
+    profile: Profile,
+    on_count: Callable[[str], None],
+    update: bool,
+) -> tuple[dict[str, FootageCount], list[str]]:
+    """Count each camera's footage under the settings that its run would use.
+
+    Returns:
+        The counts, and a line for each camera whose results have other settings.
+    """
+    counts, notices = {}, []
     store_of = store_opener(profile)
     with ProbeClient(profile.pipeline.stage0) as probe:
         for camera in cameras:
             on_count(camera.camera_id)
             footage = store_of(camera.footage_url)
             output = store_of(camera.output_url) if camera.output_url else None
-            counts[camera.camera_id] = count_footage(footage, output, profile, probe)
-    return counts
+            run_profile = profile
+            if output:
+                used = choose_settings(output, profile, PLANNED_STAGES, update)
+                run_profile = used.profile
+                notices += [f"{camera.camera_id}: {used.notice}"] if used.notice else []
+            counts[camera.camera_id] = count_footage(footage, output, run_profile, probe)
+    return counts, notices
 
 
 class _Planner:

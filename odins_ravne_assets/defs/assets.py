@@ -21,6 +21,7 @@ from odins_ravne_assets.munin.classification.speciesnet_predictions import (
 from odins_ravne_assets.munin.workload.used_settings import choose_settings
 from odins_ravne_assets.runs.event_stream import emit_decision
 from odins_ravne_assets.runs.liveness import tag_process
+from odins_ravne_assets.runs.tags import UPDATE_TAG
 from resources.errors import RavneError, UsageError, WorkerCrashError
 from resources.launch.base import StepLauncher, StepRequest
 from resources.settings.dagster_resource import RunSettings
@@ -43,8 +44,6 @@ StepResult = dg.MaterializeResult[Any] | dg.AssetCheckResult
 # Assets that need the classifier: work units of Stage 1 label the boxes that they find.
 LABELLING_ASSETS = {"detections", "classifications"}
 
-# The tag of a run that processes finished media again, if the profile's settings are others.
-UPDATE_TAG = "munin/update"
 # Dagster's tag of a materialization, whose default is the code version in the asset's definition.
 CODE_VERSION_TAG = "dagster/code_version"
 
@@ -150,7 +149,7 @@ def _launch(
     for result in launcher.launch(context, request):
         if isinstance(result, dg.AssetCheckResult):
             yield result
-        elif result.asset_key in context.selected_asset_keys:
+        elif result.asset_key and result.asset_key in context.selected_asset_keys:
             version = versions[result.asset_key.to_user_string()]
             yield result._replace(tags={**(result.tags or {}), CODE_VERSION_TAG: version})
 

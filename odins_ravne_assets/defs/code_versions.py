@@ -3,8 +3,9 @@
 Dagster shows a camera's asset as stale when it was made with another code version; so after a
 change of Stage 3's settings, `observations` and its downstream assets are stale, and nothing
 upstream. Detections and classifications have the version of the settings that they were made with,
-so they stay stale after a run that adds new media under older settings, until an update. Facts of single cameras, their clocks and deployments, make nothing stale: code versions
-apply to all cameras.
+so they stay stale after a run that adds new media under older settings, until an update. Facts of
+single cameras, their clocks and deployments, make nothing stale: code versions apply to all
+cameras.
 """
 
 import hashlib

@@ -72,7 +72,8 @@ def layout_of(entry: CatalogueEntry, archive: Archive | None, name: str) -> Mode
         if unnamed:
             layout.notes.append(
                 f"{len(unnamed)} of {len(labels)} labels have no known scientific name: "
-                f"{', '.join(unnamed[:SHOWN_LABELS])}{' ...' if len(unnamed) > SHOWN_LABELS else ''}"
+                + ", ".join(unnamed[:SHOWN_LABELS])
+                + (" ..." if len(unnamed) > SHOWN_LABELS else "")
             )
     return layout
 

@@ -43,6 +43,7 @@ class RunPlan:
         decision: the reason of the spot policy's decision now.
         throughputs: by machine type.
         remarks: caveats about prices, each a sentence.
+        settings: a line for each camera whose results have other settings than the profile.
     """
 
     made_at: float
@@ -55,6 +56,7 @@ class RunPlan:
     throughputs: Mapping[str, Throughput]
     storage: FootageStorageCost | None
     remarks: tuple[str, ...]
+    settings: tuple[str, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -95,6 +97,7 @@ class RunPlan:
             "paces": {kind: each.source for kind, each in self.throughputs.items()},
             "keeping": asdict(self.storage) if self.storage else None,
             "remarks": list(self.remarks),
+            "settings": list(self.settings),
         }
 
 

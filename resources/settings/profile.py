@@ -187,7 +187,9 @@ class Stage1Settings(_Section):
 
 class Stage2Settings(_Section):
     auto_ok_threshold: Fraction = Field(
-        0.5, description="Minimum confidence at which a label needs no review."
+        0.65,
+        description="Minimum confidence at which a label names an animal by itself; below it, the "
+        "guesses are summed: see roll_up.",
     )
     batch_size: PositiveInt = Field(8, description="Crops per inference.")
 
@@ -197,7 +199,11 @@ class Stage3(_Section):
         10.0,
         description="Minutes: maximum time between the first and the last detection of a visit.",
     )
-    min_confidence: Fraction = Field(0.5, description="Detections below this are left out.")
+    min_confidence: Fraction = Field(
+        0.5,
+        description="Minimum confidence of a name. An animal whose name is below it is an unknown "
+        "animal; a person or vehicle below it is left out.",
+    )
     min_duration: Annotated[float, Field(ge=0)] = Field(
         5.0,
         description="Seconds: shorter visits on video alone are dropped; visits with stills never.",
@@ -262,6 +268,11 @@ class Models(_Section):
         "efficientnet-lite3",
         description="Model of stage 2, named like the detector; or a .json file of SpeciesNet "
         "predictions.",
+    )
+    folder: str | None = Field(
+        None,
+        description="Folder or s3:// URL of the models that `munin models add` installs; jobs on "
+        "AWS read them from a bucket; empty: a folder of the user.",
     )
     engines: str | None = Field(
         None,

@@ -79,9 +79,8 @@ class LocalStore:
         start = PurePosixPath(prefix)
         seen: set[tuple[int, int]] = set()
         # A stack, not recursion: a card may have a thousand nested folders.
-        levels = [
-            iter(self._entries(self.path(prefix) if prefix else self.root, start, on_error, seen))
-        ]
+        folder = self.path(prefix) if prefix else self.root
+        levels = [self._entries(folder, start, on_error, seen)]
         while levels:
             entry = next(levels[-1], None)
             if entry is None:
@@ -89,7 +88,7 @@ class LocalStore:
             elif isinstance(entry, StoredObject):
                 yield entry
             elif entry.reason is None:
-                levels.append(iter(self._entries(entry.path, entry.key, on_error, seen)))
+                levels.append(self._entries(entry.path, entry.key, on_error, seen))
             elif on_error is not None:
                 on_error(str(entry.key), entry.reason)
 
@@ -99,7 +98,7 @@ class LocalStore:
         key: PurePosixPath,
         on_error: OnListError | None,
         seen: set[tuple[int, int]],
-    ) -> "list[StoredObject | _Unread]":
+    ) -> "Iterator[StoredObject | _Unread]":
         """Return the entries of a folder in order; nothing if it was listed under another name.
 
         Args:
@@ -109,36 +108,19 @@ class LocalStore:
             found_folder = folder.stat()
             identity = (found_folder.st_dev, found_folder.st_ino)
             if identity in seen:
-                return []
+                return
             seen.add(identity)
-            found = (self._entry(entry, key / name) for name, entry in _named_entries(folder))
-            return [each for each in found if each is not None]
+            named = _named_entries(folder)
         except FileNotFoundError:
-            return []
+            return
         except OSError as error:
             if on_error is None:
                 raise self._store_error("list", str(folder), error) from None
             on_error(_folder_key(key), error.strerror or str(error))
-            return []
-
-    def _entry(
-        self, entry: "os.DirEntry[str]", key: PurePosixPath
-    ) -> "StoredObject | _Unread | None":
-        try:
-            if entry.is_dir():
-                return _Unread(key, Path(entry.path))
-            found = entry.stat()
-        except OSError as error:
-            return (
-                _Unread(key, Path(entry.path), reason)
-                if (reason := _broken(entry, error))
-                else None
-            )
-        if not stat.S_ISREG(found.st_mode):
-            return _Unread(key, Path(entry.path), _special_file(found.st_mode))
-        if is_internal_file(entry.name):
-            return None
-        return StoredObject(str(key), found.st_size, modified_ns(found))
+            return
+        for name, entry in named:
+            if (found := _entry(entry, key / name)) is not None:
+                yield found
 
     def folders(self, prefix: str = "") -> Iterator[str]:
         """See ObjectStore."""
@@ -268,6 +250,22 @@ class LocalStore:
         return StoreError(f"{self.root}: cannot {action} {key}: {error.strerror or error}")
 
 
+def _entry(entry: "os.DirEntry[str]", key: PurePosixPath) -> "StoredObject | _Unread | None":
+    """Return an entry of a folder; None if there is no object."""
+    try:
+        if entry.is_dir():
+            return _Unread(key, Path(entry.path))
+        found = entry.stat()
+    except OSError as error:
+        reason = _broken(entry, error)
+        return None if reason is None else _Unread(key, Path(entry.path), reason)
+    if not stat.S_ISREG(found.st_mode):
+        return _Unread(key, Path(entry.path), _special_file(found.st_mode))
+    if is_internal_file(entry.name):
+        return None
+    return StoredObject(str(key), found.st_size, modified_ns(found))
+
+
 def _folder_key(key: PurePosixPath) -> str:
     return "." if key == PurePosixPath() else f"{key}/"
 
@@ -281,7 +279,7 @@ def _broken(entry: "os.DirEntry[str]", error: OSError) -> str | None:
     if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
         return f"is a link to a file that cannot be read: {error.strerror or error}"
     try:
-        target = os.readlink(entry.path)
+        target = str(Path(entry.path).readlink())
     except OSError:
         return None
     if ".git/annex/objects/" in target:

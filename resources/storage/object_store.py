@@ -47,7 +47,8 @@ class ObjectStore(Protocol):
         """List the objects in the folder `prefix` (empty for all) in the order of `key_order`.
 
         A folder that cannot be listed is passed to `on_error` and skipped; without `on_error` it
-        raises StoreError. An entry that is not a file is skipped too, and no error. The store's internal files are left out.
+        raises StoreError. An entry that is not a file is passed on too, but is no error. The
+        store's internal files are left out.
         """
 
     def exists(self, key: str) -> bool:

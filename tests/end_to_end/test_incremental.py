@@ -13,10 +13,12 @@ from command_line import make_demo_footage, processed, results
 from media_files import write_picture
 
 from odins_ravne_assets.cameras.catalog import Camera
+from odins_ravne_assets.munin.classification.journal_key import stage2_key
+from odins_ravne_assets.munin.detection.journal_key import stage1_dependencies, stage1_keys
 from odins_ravne_assets.munin.progress import StageProgress
 from odins_ravne_assets.munin.tables.journal import HashSet, withdraw_all_failures
 from odins_ravne_assets.munin.workload import remaining_work
-from odins_ravne_assets.munin.workload.remaining_work import engine_with_results
+from odins_ravne_assets.munin.workload.remaining_work import needs_machine
 from odins_ravne_assets.worker.context import StepContext
 from odins_ravne_assets.worker.step import run_step
 from resources.settings.loader import load_profile
@@ -77,7 +79,7 @@ class Card:
         keys = {f"pipeline.{name.replace('__', '.')}": text for name, text in overrides.items()}
         stores = LocalStore(self.footage), LocalStore(self.output)
         profile = load_profile("local", keys, {})
-        return engine_with_results("card", stages or ALL, *stores, profile) is None
+        return needs_machine("card", stages or ALL, *stores, profile)
 
     def table(self, name: str) -> pl.DataFrame:
         return pl.read_parquet(self.output / "tables" / f"{name}.parquet")
@@ -125,12 +127,25 @@ def test_new_work_needs_a_machine(card: Card) -> None:
     assert card.needs_machine("footage")
 
 
-def test_results_of_another_engine_do_not_count(card: Card) -> None:
+def test_results_of_another_engine_count(card: Card) -> None:
+    """Engines agree within a tolerance: a camera that a CPU has begun continues on a GPU."""
     assert not card.needs_machine("detections", stage1__engine="auto")
-    assert card.needs_machine("detections", stage1__engine="tensorrt")
-    assert not card.needs_machine(
-        "detections", stage1__engine="tensorrt", stage1__engine_fallback=True
-    )
+    assert not card.needs_machine("detections", stage1__engine="tensorrt")
+
+
+def test_a_journal_that_version_0_1_0_made_on_a_gpu_counts(card: Card) -> None:
+    """Its key has the name of that engine: a GPU's results must not be billed again."""
+    profile = load_profile("local", {}, {})
+    ours, theirs = stage1_keys(stage1_dependencies(profile))
+    before = results(card.output)
+    (card.output / "journal/stage1" / ours).rename(card.output / "journal/stage1" / theirs)
+    [labels] = (card.output / "journal/stage2").iterdir()
+    labels.rename(labels.with_name(stage2_key(profile, theirs)))
+    assert not card.needs_machine(*ALL[1:])
+    write_picture(card.footage / "new.jpg")
+    assert card.run().newly_processed == 1
+    assert [each.name for each in (card.output / "journal/stage1").iterdir()] == [theirs]
+    assert results(card.output).keys() == before.keys()
 
 
 def test_the_first_run_needs_a_machine(tmp_path: Path) -> None:

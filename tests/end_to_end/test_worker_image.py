@@ -2,10 +2,12 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -143,6 +145,56 @@ def test_the_worker_is_not_root_and_stages_footage_on_the_machines_disk() -> Non
     assert f"TMPDIR={SCRATCH}" in {rest for name, rest in instructions() if name == "ENV"}
     (mount,) = planned().job_definition["containerProperties"]["mountPoints"]
     assert mount["containerPath"] == SCRATCH
+
+
+def wheel(folder: Path, name: str, version: str) -> None:
+    """Write a package of one module into a package index in a folder."""
+    module, place = name.replace("-", "_"), folder / name
+    place.mkdir(parents=True)
+    info = f"{module}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    facts = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    file = f"{module}-{version}-py3-none-any.whl"
+    (place / "index.html").write_text(f'<a href="{file}">{file}</a>', "utf-8")
+    with zipfile.ZipFile(place / file, "w") as archive:
+        archive.writestr(f"{module}.py", "")
+        archive.writestr(f"{info}/METADATA", metadata + "Requires-Dist: not-there\n")
+        archive.writestr(f"{info}/WHEEL", facts)
+        archive.writestr(f"{info}/RECORD", "")
+
+
+def test_full_tensorrt_is_installed_from_the_index_of_the_build_argument_alone(
+    tmp_path: Path,
+) -> None:
+    """The instruction itself, run by a shell, with an index in a folder."""
+    defaults = dict(rest.split("=", 1) for name, rest in instructions() if name == "ARG")
+    assert defaults["TENSORRT_INDEX"] == '""'
+    version = defaults["TENSORRT_VERSION"]
+    # The bindings of this version are those in which tests look up the names that the code uses.
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert version in re.findall(r"^TENSORRT := (.*)$", makefile, re.M)[0].split()
+    names = ("tensorrt-cu13-bindings", "tensorrt-cu13-libs")
+    for name in names:
+        wheel(tmp_path / "index", name, version)
+    (install,) = [rest for name, rest in instructions() if name == "RUN" and names[0] in rest]
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    path = f"{tmp_path / 'venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    for index, expected in (("", set()), ((tmp_path / "index").as_uri(), set(names))):
+        variables = {"TENSORRT_INDEX": index, "TENSORRT_VERSION": version, "PATH": path}
+        # No other index of this machine.
+        variables |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        subprocess.run(["sh", "-ec", install], env=variables, check=True, cwd=tmp_path)
+        folders = (tmp_path / "venv").rglob("tensorrt*.dist-info")
+        assert {each.name.split("-")[0].replace("_", "-") for each in folders} == expected
+
+
+def test_an_image_whose_full_tensorrt_cannot_be_loaded_is_not_built() -> None:
+    checks = [rest for name, rest in instructions() if name == "RUN" and "tensorrt_api" in rest]
+    (command,) = [re.sub(r"^python\b", sys.executable, each.split("then ")[1]) for each in checks]
+    done = subprocess.run(["sh", "-ec", command.removesuffix("; fi")], cwd=ROOT,
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: tensorrt is not installed")
 
 
 def test_all_packages_of_the_project_are_copied_in() -> None:

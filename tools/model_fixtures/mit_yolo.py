@@ -131,7 +131,7 @@ def fixtures(checkout: Path) -> list[Fixture]:
     images = (as_input(),)
     with torch.no_grad():
         end2end = [EndToEnd(network)(each[None])[0] for each in images[0]]
-        top = list(TopRows(network, 40)(*images))
+        top = list(TopRows(network, 100)(*images))
     # The entries that exporters of the family write, as Python literals.
     metadata = {
         "names": str(dict(enumerate(CLASSES))),
@@ -153,7 +153,7 @@ def fixtures(checkout: Path) -> list[Fixture]:
             free_batch=False,
         ),
         Fixture(
-            "yolo-top-rows", TopRows(network, 40), images, ["images"], ["output0"],
+            "yolo-top-rows", TopRows(network, 100), images, ["images"], ["output0"],
             [each[each[:, 4] >= THRESHOLD] for each in top],
             free_batch=False, dynamo=True, metadata=metadata,
         ),

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar, cast
 
-import numpy as np
 import numpy.typing as npt
 
 from gpu_kernels.engines.batch_queue import FillSlot, ReadSlot
@@ -201,8 +200,9 @@ class TimedEngine:
         self._timing = timing
         self.description = engine.description
         self.device = engine.device
+        self.fixed_batch = engine.fixed_batch
 
-    def run(self, images: npt.NDArray[np.float32]) -> list[npt.NDArray[Any]]:
+    def run(self, images: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
         """See Engine."""
         started = perf_counter()
         outputs = self._engine.run(images)

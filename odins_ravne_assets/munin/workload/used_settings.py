@@ -173,7 +173,6 @@ def _settings_of_labels(
     # The labels may be those of other boxes, of an earlier run of all stages.
     for stage1 in (boxes, *output.folders(layout.JOURNAL_STAGE1)):
 
-
         def is_theirs(depends_on: dict[str, Any], stage1: str = stage1) -> bool:
             return _labels_key(depends_on, stage1) in theirs
 

@@ -59,7 +59,7 @@ def test_a_cloud_profile_without_an_account_plans_with_the_shipped_prices(
 def test_a_folder_without_media_is_wrong_use(tmp_path: Path) -> None:
     camera = PlannedCamera("cam", tmp_path.as_uri(), None)
     with pytest.raises(UsageError, match=rf"INPUT {tmp_path}: contains no pictures or videos"):
-        make_plan([camera], Profile(), "normal", lambda name: None)
+        make_plan([camera], Profile(), "normal", lambda name: None, update=False)
 
 
 def test_a_ledger_that_cannot_be_read_is_reported_and_left_out(

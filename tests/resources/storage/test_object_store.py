@@ -212,13 +212,65 @@ def test_listings_are_sorted_by_name_folder_by_folder(
     assert keys(store) == sorted(wanted, key=key_order)
 
 
-def test_links_are_followed_but_cycles_are_not(store: LocalStore, tmp_path: Path) -> None:
+def test_links_are_followed_and_each_folder_is_listed_once(store: LocalStore) -> None:
     store.write_bytes("real/file", b"1")
     (store.root / "real" / "up").symlink_to(store.root)
     (store.root / "linked").symlink_to(store.root / "real")
-    (store.root / "nowhere").symlink_to(tmp_path / "missing")
-    (store.root / "itself").symlink_to(store.root / "itself")
-    assert [stored.key for stored in store.list()] == ["linked/file", "real/file"]
+    assert [stored.key for stored in store.list()] == ["linked/file"]
+
+
+def test_folders_that_link_to_each_other_are_listed_once_each(store: LocalStore) -> None:
+    names = [f"folder{number}" for number in range(7)]
+    for name in names:
+        store.write_bytes(f"{name}/file", b"1")
+        for other in names:
+            (store.root / name / f"to-{other}").symlink_to(store.root / other)
+    assert len(list(store.list())) == 7
+
+
+def test_a_thousand_nested_folders_are_listed(store: LocalStore) -> None:
+    folder = store.root / "/".join("d" * 1100)
+    folder.mkdir(parents=True)
+    (folder / "é.jpg").write_bytes(b"1")
+    (found,) = store.list()
+    assert store.read_bytes(found.key) == b"1"
+    assert not store.exists(found.key.replace("é", "è"))
+    (store.root / "d").rename(store.root.parent / "deep")  # pytest's own clean-up is recursive
+    shutil.rmtree(store.root.parent / "deep")
+
+
+def test_entries_that_are_not_files_are_reported(store: LocalStore, tmp_path: Path) -> None:
+    store.root.mkdir(exist_ok=True)
+    os.mkfifo(store.root / "pipe.jpg")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(store.root / "socket.jpg"))
+    links = {
+        "annex.jpg": ".git/annex/objects/X1/SHA256E-s1--1.jpg/SHA256E-s1--1.jpg",
+        "missing.jpg": "nowhere.jpg",
+        "self.jpg": "self.jpg",
+        "device.jpg": "/dev/zero",
+    }
+    for name, target in links.items():
+        (store.root / name).symlink_to(target)
+    reported: dict[str, str] = {}
+    assert list(store.list("", reported.__setitem__)) == []
+    assert reported == {
+        "annex.jpg": "is a link of git-annex whose content is not here: run git annex get",
+        "device.jpg": "is a device",
+        "missing.jpg": "is a link to a file that does not exist",
+        "pipe.jpg": "is a named pipe",
+        "self.jpg": "is a link that leads to itself",
+        "socket.jpg": "is a socket",
+    }
+    assert list(store.list()) == []  # no errors of the store
+    with pytest.raises(StoreError, match="is a named pipe"), store.reading("pipe.jpg"):
+        pass
+
+
+def test_a_date_beyond_the_tables_is_the_last_one(store: LocalStore) -> None:
+    store.write_bytes("a", b"1")
+    os.utime(store.root / "a", (2**34, 2**34))  # the year 2514
+    assert [found.modified_ns for found in store.list()] == [2**63 - 1]
 
 
 def nfd(text: str) -> str:

@@ -164,7 +164,7 @@ def test_exclusions_have_reasons_and_files(page: str) -> None:
 
 def test_settings_have_descriptions_and_models_have_names(page: str) -> None:
     text = visible_text(page)
-    assert "min_confidence 0.5 Detections below this are left out." in text
+    assert "min_confidence 0.5 Minimum confidence of a name." in text
     assert "detector megadetector-lite 1" in text
 
 

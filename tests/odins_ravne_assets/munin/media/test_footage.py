@@ -310,8 +310,66 @@ def test_links_to_folders_are_followed_without_loops(card: Card, put: Any) -> No
     put("a/1.jpg")
     (card.footage.root / "a" / "up").symlink_to(card.footage.root)
     (card.footage.root / "a" / "self").symlink_to(card.footage.root / "a")
-    (card.footage.root / "lost.jpg").symlink_to(card.footage.root / "gone.jpg")
     assert list(card.refresh()) == ["a/1.jpg"]
+
+
+def test_what_is_named_like_a_medium_but_is_no_file_becomes_a_row(card: Card, put: Any) -> None:
+    put("a/1.jpg")
+    root = card.footage.root
+    (root / "a" / "0.jpg").symlink_to(".git/annex/objects/one")
+    (root / "a" / "2.jpg").symlink_to("2.jpg")
+    (root / "b.txt").symlink_to("nowhere")
+    os.mkfifo(root / "z.mp4")
+    rows = card.refresh()
+    assert {key: row["reason"] for key, row in rows.items() if row["status"] == "failed"} == {
+        "a/0.jpg": "is a link of git-annex whose content is not here: run git annex get",
+        "a/2.jpg": "is a link that leads to itself",
+        "z.mp4": "is a named pipe",
+    }
+    assert list(rows) == ["a/0.jpg", "a/1.jpg", "a/2.jpg", "z.mp4"]
+    assert card.counts.ignored == {".txt": 1}
+
+
+def test_a_picture_with_a_sparse_tail_is_refused_unread(card: Card, put: Any) -> None:
+    with put("a.jpg").open("r+b") as file:
+        file.truncate(2**31)
+    row = card.refresh()["a.jpg"]
+    assert (row["status"], row["content_hash"]) == ("failed", None)
+    assert row["reason"] == "its file has 2,147 MB, too many for 200 megapixels"
+
+
+def test_a_tail_that_the_picture_does_not_explain_is_refused(card: Card, put: Any) -> None:
+    with put("a.jpg").open("r+b") as file:
+        file.truncate(2**27)
+    assert card.refresh()["a.jpg"]["reason"].startswith("its file has 134 MB, too many for 0.00")
+
+
+def test_a_file_that_is_replaced_while_it_is_read_fails_until_the_next_pass(
+    card: Card, put: Any
+) -> None:
+    path = put("a.jpg")
+
+    def probe(found: Path) -> Probe:
+        answer = probe_media(found, Stage0())
+        os.utime(path, ns=(1, 1))  # same size, another date
+        return answer
+
+    (row,) = first_pass(card.footage, probe=probe)
+    assert row["status"] == "failed" and "changed while it was read" in row["reason"]
+    assert card.refresh()["a.jpg"]["status"] == "ok"
+
+
+def test_a_row_from_before_the_bounds_of_headers_is_read_again(card: Card, put: Any) -> None:
+    put("a.jpg")
+    card.refresh()
+    with card.results.reading(KEY) as path:
+        stored = pl.read_parquet(path)
+        metadata = pl.read_parquet_metadata(path)
+    endless = stored.with_columns(duration_seconds=2.8e11)
+    with card.results.writing(KEY) as path:
+        endless.write_parquet(path, metadata=metadata)
+    row = card.refresh()["a.jpg"]
+    assert (row["status"], row["duration_seconds"]) == ("ok", None)
 
 
 def rows_without_rights(root: Path) -> list[dict[str, Any]]:

@@ -112,7 +112,7 @@ def test_headers_read_by_an_earlier_run_are_not_read_again(card: Path, tmp_path:
 
 def test_media_processed_by_an_earlier_run_are_not_left(card: Path, tmp_path: Path) -> None:
     output = earlier_run(card, tmp_path)
-    journal = Stage1Journal(output, stage1_key(PROFILE, "onnxruntime"))
+    journal = Stage1Journal(output, stage1_key(PROFILE))
     finished = dict.fromkeys(("status", "reason", "frames_decoded", "frames_skipped", "boxes"))
     journal.append({**finished, "content_hash": hash_of("3.mp4"), "status": "done"}, [], [], [])
     journal.flush()

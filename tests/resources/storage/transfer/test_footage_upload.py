@@ -224,11 +224,11 @@ class _Locked(LocalStore):
         super().__init__(root)
         self._locked = root / locked
 
-    def _walk(self, folder, key, on_error, parents):  # type: ignore[no-untyped-def]
+    def _entries(self, folder, key, on_error, seen):  # type: ignore[no-untyped-def]
         if folder == self._locked:
-            on_error(str(key), "Permission denied")
+            on_error(f"{key}/", "Permission denied")
         else:
-            yield from super()._walk(folder, key, on_error, parents)
+            yield from super()._entries(folder, key, on_error, seen)
 
 
 def test_a_file_that_grows_during_its_upload_is_complete_in_the_end(

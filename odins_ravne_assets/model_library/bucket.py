@@ -1,0 +1,142 @@
+"""Models in a bucket (or another folder): copied there, and from there to the machine of a job."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from filelock import FileLock
+
+from gpu_kernels.models.manifest import ModelManifest, load_manifest, shipped_models, verify
+from gpu_kernels.models.models_folder import MODEL_NAME, local_models_folder
+from odins_ravne_assets.model_library.download import write_error
+from resources.errors import ModelError, StoreError
+from resources.storage.layout import MODEL_DOWNLOADS_FOLDER, MODEL_ORIGIN_FILE, model_manifest_key
+from resources.storage.object_store import S3_SCHEME, ObjectStore
+
+MAX_MANIFEST = 1024 * 1024  # bytes
+Log = Callable[[str], None]
+
+
+def named_models(names: Iterable[str | None]) -> list[str]:
+    """Return the names among those of a profile that are neither shipped nor paths of files."""
+    shipped = shipped_models()
+    return [
+        name for name in names if name and name not in shipped and MODEL_NAME.fullmatch(name)
+        and not name.endswith((".toml", ".json"))
+    ]  # fmt: skip
+
+
+def upload_model(folder: Path, store: ObjectStore) -> bool:
+    """Copy an installed model into a store, its manifest last: what has a manifest is complete.
+
+    Args:
+        folder: of the model.
+
+    Returns:
+        False if the store has the same model already.
+
+    Raises:
+        ModelError: the model is not intact.
+        StoreError: the store refuses.
+    """
+    name = folder.name
+    manifest = load_manifest(str(folder / f"{name}.toml"))
+    verify(manifest)
+    key = model_manifest_key(name)
+    text = (folder / f"{name}.toml").read_bytes()
+    files = [path.relative_to(folder).as_posix() for path in manifest.files]
+    present = all(store.exists(f"{name}/{file}") for file in files)
+    if present and store.exists(key) and store.read_bytes(key) == text:
+        return False
+    if (folder / MODEL_ORIGIN_FILE).is_file():
+        files.append(MODEL_ORIGIN_FILE)
+    store.delete(key)
+    for file in files:
+        with store.writing(f"{name}/{file}") as target:
+            shutil.copyfile(folder / file, target)
+    store.write_bytes(key, text)
+    return True
+
+
+def fetch_models(
+    folder: str | None, names: Iterable[str | None], open_store: Callable[[str], ObjectStore],
+    log: Log,
+) -> None:  # fmt: skip
+    """Copy the models of a profile from its bucket to this machine, if they are not there.
+
+    Does nothing if the models folder is on this machine. A copy is checked against the manifest.
+
+    Args:
+        folder: `models.folder` of the profile.
+        names: models of the profile; shipped ones, paths and predictions are skipped.
+
+    Raises:
+        ModelError: the bucket lacks a model, or its files are not those of its manifest.
+        StoreError: the bucket refuses.
+    """
+    wanted = named_models(names)
+    if folder is None or not folder.startswith(S3_SCHEME) or not wanted:
+        return
+    store, cache = open_store(folder), local_models_folder(folder)
+    for name in dict.fromkeys(wanted):
+        try:
+            (cache / MODEL_DOWNLOADS_FOLDER).mkdir(parents=True, exist_ok=True)
+            lock = cache / MODEL_DOWNLOADS_FOLDER / f"{name}.lock"
+            with FileLock(lock, fallback_to_soft=False):
+                _fetch(name, store, cache, log)
+        except OSError as error:
+            raise write_error(cache, error) from None
+
+
+def _fetch(name: str, store: ObjectStore, cache: Path, log: Log) -> None:
+    key = model_manifest_key(name)
+    if not store.exists(key):
+        raise ModelError(
+            f"model {name}: not in {store.url}; put it there: munin models add {name} --to "
+            f"{store.url}"
+        )
+    text = store.read_bytes(key)
+    if len(text) > MAX_MANIFEST:
+        raise ModelError(f"model {name}: its manifest in {store.url} is no manifest: too large")
+    target = cache / name
+    if _is_same(target, name, text):
+        return
+    staging = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=cache / MODEL_DOWNLOADS_FOLDER))
+    try:
+        (staging / f"{name}.toml").write_bytes(text)
+        manifest = load_manifest(str(staging / f"{name}.toml"))
+        for file in _flat_files(manifest, staging):
+            store.download_to(f"{name}/{file}", staging / file)
+        verify(manifest)
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(staging, target)  # noqa: PTH105 (folders)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    log(f"model {name} copied from {store.url}")
+
+
+def _is_same(folder: Path, name: str, text: bytes) -> bool:
+    """Return True if the copy on this machine is intact, and has the same manifest."""
+    path = folder / f"{name}.toml"
+    try:
+        if path.read_bytes() != text:
+            return False
+        verify(load_manifest(str(path)))
+    except (OSError, ModelError):
+        return False
+    return True
+
+
+def _flat_files(manifest: ModelManifest, folder: Path) -> list[str]:
+    """Return the names of a manifest's files, which must be in its folder itself."""
+    names = []
+    for path in manifest.files:
+        if path.parent != folder or path.name in {"", ".", ".."}:
+            raise StoreError(
+                f"model {manifest.name}: its manifest names a file outside its folder: {path.name}"
+            )
+        names.append(path.name)
+    return names
