@@ -166,7 +166,5 @@ def fixtures(checkout: Path) -> list[Fixture]:
             own,
         ),
         Fixture("rtdetr-packed", TopRows(first), images, ["images"], ["output0"], boxes),
-        Fixture(
-            "rtdetr-packed-scores", ClassScores(first), images, ["images"], ["output0"], boxes
-        ),
+        Fixture("rtdetr-packed-scores", ClassScores(first), images, ["images"], ["output0"], boxes),
     ]

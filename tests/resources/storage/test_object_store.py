@@ -1,6 +1,8 @@
 """Object stores: keys, atomic writes, locks. Tests of the protocol run on every implementation."""
 
 import os
+import shutil
+import socket
 import string
 import subprocess
 import sys

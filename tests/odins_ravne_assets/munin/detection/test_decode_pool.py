@@ -1,13 +1,14 @@
 """Decoding: sampled frames, their times, and the cost of a bad file."""
 
 import os
-import threading
+import shutil
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -29,9 +30,14 @@ from odins_ravne_assets.munin.detection.decode_pool import (
 from odins_ravne_assets.munin.detection.decode_process import MAX_PIXELS, decode_still, decode_video
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
 from odins_ravne_assets.munin.detection.motion_gate import MotionDetector, MotionGate
+from odins_ravne_assets.munin.media.media_files import EXPECTED_FORMATS, kind_of_format
 from resources.errors import MediaError
 from resources.storage.local_store import LocalStore
 
+ROOT = Path(__file__).parents[4]
+needs_memory_limit = pytest.mark.skipif(
+    sys.platform != "linux", reason="Linux alone limits the memory of a process"
+)
 EVERYTHING = SamplingPlan("every", 1.0, 1, False, 0.002)
 
 
@@ -59,8 +65,17 @@ def settings(timeout: float = 30.0, processes: int = 1, slots: int = 4) -> Decod
     return DecodeSettings(EVERYTHING, 2e8, 640, timeout, processes, slots)
 
 
-def medium(name: str) -> Medium:
-    return Medium(name, name, "video" if name.endswith((".mp4", ".avi")) else "image", 64, 48)
+def medium(path: Path) -> Medium:
+    """The medium of a file, with its name as its content hash; of one that is gone, too."""
+    media_format = EXPECTED_FORMATS[path.suffix][0]
+    stat = path.stat() if path.exists() else None
+    size, modified = (stat.st_size, stat.st_mtime_ns) if stat else (0, 0)
+    kind = kind_of_format(media_format)
+    return Medium(path.name, path.name, kind, media_format, 64, 48, size, modified)
+
+
+def media_of(folder: Path, *names: str) -> Iterator[Medium]:
+    return (medium(folder / name) for name in names)
 
 
 def events_by_medium(decoder: DecodePool) -> dict[str, list[DecodeEvent]]:
@@ -73,7 +88,7 @@ def events_by_medium(decoder: DecodePool) -> dict[str, list[DecodeEvent]]:
 
 
 def numbers(path: Path, plan: SamplingPlan) -> list[tuple[int, int]]:
-    return [(frame.number, frame.time_ms) for frame in decode_video(path, plan, 1e9)]
+    return [(frame.number, frame.time_ms) for frame in decode_video(path, "mp4", plan, 1e9)]
 
 
 def test_sampling_by_frames_per_second_takes_the_first_frame_of_each_period(tmp_path: Path) -> None:
@@ -129,7 +144,7 @@ def test_a_truncated_video_gives_the_frames_before_its_end(tmp_path: Path) -> No
     write_clip(tmp_path / "clip.avi", [100] * 50, size=(320, 240))
     data = (tmp_path / "clip.avi").read_bytes()
     (tmp_path / "cut.avi").write_bytes(data[: len(data) * 6 // 10])
-    decoder = DecodePool(LocalStore(tmp_path), iter([medium("cut.avi")]), settings())
+    decoder = DecodePool(LocalStore(tmp_path), media_of(tmp_path, "cut.avi"), settings())
     found = events_by_medium(decoder)["cut.avi"]
     assert sum(isinstance(event, Frame) for event in found) >= 20
     assert isinstance(found[-1], MediumEnded)
@@ -142,7 +157,7 @@ def test_frames_are_in_order_and_media_of_all_processes_arrive(tmp_path: Path) -
             write_clip(tmp_path / name, list(range(50, 70)))
         else:
             write_still(tmp_path / name)
-    decoder = DecodePool(LocalStore(tmp_path), map(medium, names), settings(processes=2))
+    decoder = DecodePool(LocalStore(tmp_path), media_of(tmp_path, *names), settings(processes=2))
     found = events_by_medium(decoder)
     assert sorted(found) == sorted(names)
     for name, events in found.items():
@@ -153,7 +168,7 @@ def test_frames_are_in_order_and_media_of_all_processes_arrive(tmp_path: Path) -
 
 def test_the_decoder_stops_when_all_slots_are_in_use(tmp_path: Path) -> None:
     write_clip(tmp_path / "clip.mp4", list(range(100, 140)))
-    decoder = DecodePool(LocalStore(tmp_path), iter([medium("clip.mp4")]), settings(slots=3))
+    decoder = DecodePool(LocalStore(tmp_path), media_of(tmp_path, "clip.mp4"), settings(slots=3))
     stream = decoder.events()
     first = [event for _, event in zip(range(4), stream, strict=False)]
     held = [event for event in first if isinstance(event, Frame)]
@@ -176,12 +191,13 @@ def test_a_file_that_hangs_the_decoder_costs_that_file_alone(tmp_path: Path) -> 
     write_still(tmp_path / "a.jpg")
     hang(tmp_path / "b.jpg")
     write_still(tmp_path / "c.jpg")
-    media = map(medium, ["a.jpg", "b.jpg", "c.jpg"])
+    media = media_of(tmp_path, "a.jpg", "b.jpg", "c.jpg")
     found = events_by_medium(
         DecodePool(LocalStoreOfAnything(tmp_path), media, settings(timeout=1.0))
     )
     failure = found["b.jpg"][-1]
-    assert isinstance(failure, MediumFailed) and "hung" in failure.reason
+    assert isinstance(failure, MediumFailed)
+    assert failure.reason == "the decoder hung (no frame for 1 s) twice in this file"
     assert isinstance(found["a.jpg"][-1], MediumEnded) and isinstance(
         found["c.jpg"][-1], MediumEnded
     )
@@ -212,29 +228,22 @@ def is_decoder(process: psutil.Process) -> bool:
         return False
 
 
-def kill_decoders_of_this_process(times: int) -> None:
-    """Kill the decoding child this many times, each time after it has had time to start."""
-    killed: set[int] = set()
-    deadline = time.monotonic() + 30
-    while len(killed) < times and time.monotonic() < deadline:
-        for child in psutil.Process().children():
-            if child.pid not in killed and is_decoder(child):
-                time.sleep(0.5)
-                with suppress(psutil.NoSuchProcess):  # of an earlier test, ended by itself
-                    child.kill()
-                    killed.add(child.pid)
-        time.sleep(0.05)
+def decoders_of_this_process() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if is_decoder(child)]
 
 
 def test_a_file_that_kills_the_decoder_twice_costs_that_file_alone(tmp_path: Path) -> None:
     hang(tmp_path / "a.jpg")
     write_still(tmp_path / "b.jpg")
-    media = map(medium, ["a.jpg", "b.jpg"])
-    decoder = DecodePool(LocalStoreOfAnything(tmp_path), media, settings())
-    killer = threading.Thread(target=kill_decoders_of_this_process, args=[2])
-    killer.start()
-    found = events_by_medium(decoder)
-    killer.join()
+    media = media_of(tmp_path, "a.jpg", "b.jpg")
+    found = defaultdict(list)
+    for event in DecodePool(LocalStoreOfAnything(tmp_path), media, settings()).events():
+        found[event.medium.path].append(event)
+        if isinstance(event, MediumStarted) and event.medium.path == "a.jpg":
+            for child in decoders_of_this_process():
+                child.kill()
+        if isinstance(event, Frame):
+            event.release()
     failure = found["a.jpg"][-1]
     assert isinstance(failure, MediumFailed)
     assert failure.reason == "the decoder was killed by SIGKILL twice in this file"
@@ -242,8 +251,113 @@ def test_a_file_that_kills_the_decoder_twice_costs_that_file_alone(tmp_path: Pat
     assert isinstance(found["b.jpg"][-1], MediumEnded)
 
 
+def test_no_medium_is_blamed_for_a_decoder_that_did_not_begin_with_it(tmp_path: Path) -> None:
+    write_still(tmp_path / "a.jpg")
+    write_still(tmp_path / "b.jpg")
+    decoder = DecodePool(LocalStore(tmp_path), media_of(tmp_path, "a.jpg"), settings(timeout=0.001))
+    (event,) = events_by_medium(decoder)["a.jpg"]
+    assert isinstance(event, MediumUnavailable)
+    assert event.reason == "the decoder hung (no frame for 0.001 s)"
+
+
+BITS_FLIPPED = Path(__file__).parents[3] / "support" / "damaged" / "flipped_bits.mp4"
+
+
+def test_a_damaged_clip_costs_no_other_medium(tmp_path: Path) -> None:
+    """FFmpeg's threads report thousands of errors in this clip while its decoder is freed."""
+    names = []
+    for number in range(8):
+        names += [f"{number}a.mp4", f"{number}b.jpg"]
+        shutil.copy(BITS_FLIPPED, tmp_path / names[-2])
+        write_still(tmp_path / names[-1])
+    media = media_of(tmp_path, *names)
+    found = events_by_medium(DecodePool(LocalStore(tmp_path), media, settings(timeout=10.0)))
+    assert all(isinstance(found[name][-1], MediumEnded) for name in names)
+    assert {found[name][-1].remark for name in names[1::2]} == {None}
+
+
+def test_the_threads_of_a_video_are_gone_when_it_ends(tmp_path: Path) -> None:
+    shutil.copy(BITS_FLIPPED, tmp_path / "a.mp4")
+    write_clip(tmp_path / "b.mp4", [100] * 20)
+    write_still(tmp_path / "c.jpg")
+    threads = {}
+    media = media_of(tmp_path, "c.jpg", "a.mp4", "b.mp4")
+    for event in DecodePool(LocalStore(tmp_path), media, settings(slots=100)).events():
+        if isinstance(event, MediumEnded) and (running := decoders_of_this_process()):
+            threads[event.medium.path] = running[0].num_threads()
+    assert threads["c.jpg"] >= threads.get("a.mp4", 0)
+
+
+def test_a_replaced_file_is_left_to_the_next_run(tmp_path: Path) -> None:
+    write_still(tmp_path / "before.jpg")
+    write_clip(tmp_path / "during.mp4", list(range(100, 120)))
+    media = list(media_of(tmp_path, "before.jpg", "during.mp4"))
+    write_still(tmp_path / "before.jpg", level=5)
+    os.utime(tmp_path / "before.jpg", ns=(1, 1))
+    found = defaultdict(list)
+    for event in DecodePool(LocalStore(tmp_path), iter(media), settings(slots=100)).events():
+        found[event.medium.path].append(event)
+        if isinstance(event, MediumStarted):
+            os.utime(tmp_path / event.medium.path, ns=(1, 1))
+    for events in found.values():
+        assert isinstance(events[-1], MediumUnavailable)
+        assert events[-1].reason.startswith("changed while it was read")
+    assert not any(isinstance(event, Frame) for event in found["before.jpg"])
+
+
+def test_a_playlist_named_as_a_video_opens_no_other_file(tmp_path: Path) -> None:
+    write_clip(tmp_path / "secret.mp4", [100] * 3)
+    playlists = {
+        "hls.mp4": "#EXTM3U\n#EXTINF:1,\nsecret.mp4\n#EXT-X-ENDLIST\n",
+        "concat.avi": "ffconcat version 1.0\nfile secret.mp4\n",
+    }
+    for name, text in playlists.items():
+        (tmp_path / name).write_text(text)
+    found = events_by_medium(
+        DecodePool(LocalStore(tmp_path), media_of(tmp_path, *playlists), settings())
+    )
+    assert all(isinstance(events[-1], MediumFailed) for events in found.values())
+
+
+@needs_memory_limit
+def test_a_file_that_needs_too_much_memory_fails_alone(tmp_path: Path) -> None:
+    """A picture of another size than its header told the probe."""
+    write_still(tmp_path / "a.png", size=(28_000, 28_000))
+    write_still(tmp_path / "b.jpg")
+    media = media_of(tmp_path, "a.png", "b.jpg")
+    found = events_by_medium(DecodePool(LocalStore(tmp_path), media, settings()))
+    failure = found["a.png"][-1]
+    assert isinstance(failure, MediumFailed)
+    assert failure.reason == "needs more memory than is allowed"
+    assert isinstance(found["b.jpg"][-1], MediumEnded)
+
+
+def test_a_frame_years_after_the_first_ends_the_video() -> None:
+    frames = [SimpleNamespace(time=time) for time in (5.0, 6.0, 2.8e11)]
+    plan = EVERYTHING._replace(sampling="fps")
+    selected = plan.select(frames, 1.0)
+    assert [next(selected)[:2], next(selected)[:2]] == [(0, 0), (1, 1000)]
+    with pytest.raises(MediaError, match="frame 3 is dated 2.8e.11 s after the first"):
+        next(selected)
+
+
+def test_a_frame_number_beyond_the_tables_ends_the_video() -> None:
+    frames = [SimpleNamespace(time=0.0), SimpleNamespace(time=1e6)]
+    selected = EVERYTHING._replace(sampling="keyframes").select(frames, 90_000.0)
+    next(selected)
+    with pytest.raises(MediaError, match="its frame rate is not plausible"):
+        next(selected)
+
+
+def test_nobody_sets_a_log_level_of_pyav() -> None:
+    """Its callback runs Python in FFmpeg's threads; see munin/media/video_file.py."""
+    packages = (ROOT / name for name in ("odins_ravne_assets", "resources", "gpu_kernels"))
+    for path in (path for package in packages for path in package.rglob("*.py")):
+        assert "av.logging" not in path.read_text(encoding="utf-8"), path
+
+
 def test_a_deleted_file_does_not_count_as_failed(tmp_path: Path) -> None:
-    decoder = DecodePool(LocalStore(tmp_path), iter([medium("gone.jpg")]), settings())
+    decoder = DecodePool(LocalStore(tmp_path), media_of(tmp_path, "gone.jpg"), settings())
     assert isinstance(events_by_medium(decoder)["gone.jpg"][-1], MediumUnavailable)
 
 
@@ -251,7 +365,7 @@ def test_a_deleted_file_does_not_count_as_failed(tmp_path: Path) -> None:
 def test_a_file_that_is_not_a_picture_fails_with_a_reason(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.jpg").write_bytes(content)
     (tmp_path / "bad.mp4").write_bytes(content)
-    media = map(medium, ["bad.jpg", "bad.mp4"])
+    media = media_of(tmp_path, "bad.jpg", "bad.mp4")
     for events in events_by_medium(DecodePool(LocalStore(tmp_path), media, settings())).values():
         assert isinstance(events[-1], MediumFailed) and "decoded" in events[-1].reason
 
@@ -259,7 +373,7 @@ def test_a_file_that_is_not_a_picture_fails_with_a_reason(tmp_path: Path, conten
 def test_frames_above_the_limit_are_refused(tmp_path: Path) -> None:
     write_clip(tmp_path / "clip.mp4", [100] * 3, size=(320, 240))
     with pytest.raises(MediaError, match="max_megapixels"):
-        next(decode_video(tmp_path / "clip.mp4", EVERYTHING, 320 * 240 - 1))
+        next(decode_video(tmp_path / "clip.mp4", "mp4", EVERYTHING, 320 * 240 - 1))
 
 
 def scene(animal_at: int | None) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
