@@ -33,6 +33,7 @@ from gpu_kernels.models.models_folder import MODEL_NAME, installed_manifest, ins
 from resources.errors import ModelError
 
 SHIPPED_MODELS = Path(__file__).parent / "shipped"
+SHIPPED_ENSEMBLES = Path(__file__).parent / "ensembles"
 
 # Increased when code in this package changes the results of the same model on the same picture, so
 # that recorded results are recomputed.
@@ -129,7 +130,16 @@ _MANIFEST: TypeAdapter[ModelManifest] = TypeAdapter(ModelManifest)
 
 def shipped_models() -> list[str]:
     """Return the names of the models in the package."""
-    return sorted(path.stem for path in SHIPPED_MODELS.glob("*.toml"))
+    return _names_in(SHIPPED_MODELS)
+
+
+def shipped_ensembles() -> list[str]:
+    """Return the names of the ensembles in the package; see `gpu_kernels.models.ensemble`."""
+    return _names_in(SHIPPED_ENSEMBLES)
+
+
+def _names_in(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.toml"))
 
 
 def load_manifest(name_or_path: str, folder: str | None = None) -> ModelManifest:
@@ -141,23 +151,31 @@ def load_manifest(name_or_path: str, folder: str | None = None) -> ModelManifest
     Raises:
         ModelError: there is no such manifest, or it is invalid; `verify` checks the files.
     """
-    path = _find(name_or_path, folder)
+    path = find_manifest(name_or_path, folder)
     manifest = _parse(path)
     manifest._folder = path.parent
     return manifest
 
 
-def _find(name_or_path: str, folder: str | None) -> Path:
+def find_manifest(name_or_path: str, folder: str | None = None) -> Path:
+    """Return the file of a model or an ensemble; see `load_manifest`.
+
+    Raises:
+        ModelError: there is none.
+    """
     path = Path(name_or_path).expanduser()
     if path.suffix == ".toml":
         if path.is_file():
             return path.absolute()
         raise ModelError(f"model manifest {path}: no such file; check the path in the profile")
-    if name_or_path in shipped_models():
-        return SHIPPED_MODELS / f"{name_or_path}.toml"
+    for folder_of_package in (SHIPPED_MODELS, SHIPPED_ENSEMBLES):
+        if name_or_path in _names_in(folder_of_package):
+            return folder_of_package / f"{name_or_path}.toml"
     if MODEL_NAME.fullmatch(name_or_path) and (found := installed_manifest(name_or_path, folder)):
         return found
-    known = ", ".join(dict.fromkeys([*shipped_models(), *installed_models(folder)]))
+    known = ", ".join(
+        dict.fromkeys([*shipped_models(), *shipped_ensembles(), *installed_models(folder)])
+    )
     raise ModelError(
         f"model {name_or_path}: unknown; use one of {known}, the path of a .toml manifest, or "
         "install it: munin models catalogue"
@@ -174,10 +192,10 @@ def _parse(path: Path) -> ModelManifest:
     try:
         return _MANIFEST.validate_python(tree)
     except ValidationError as error:
-        raise ModelError(f"model manifest {path}: {_describe_error(error)}") from None
+        raise ModelError(f"model manifest {path}: {describe_error(error)}") from None
 
 
-def _describe_error(error: ValidationError) -> str:
+def describe_error(error: ValidationError) -> str:
     """Return pydantic's first error in one line, and the number of further ones."""
     errors = error.errors(include_url=False)
     first = errors[0]

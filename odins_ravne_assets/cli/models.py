@@ -3,9 +3,14 @@
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from odins_ravne_assets.cameras.results_store import store_of
+from odins_ravne_assets.cli.models_catalogue import (
+    add_model,
+    models_table,
+    show_catalogue,
+    use_model,
+)
 from odins_ravne_assets.cli.terminal import out, print_log
 from resources.errors import UsageError
 from resources.settings.loader import load_profile
@@ -15,17 +20,14 @@ app = typer.Typer(help="Detectors and classifiers, and their GPU engines.", no_a
 
 
 @app.command("list")
-def list_models() -> None:
-    """List the shipped models and their uses."""
-    from gpu_kernels.models.manifest import load_manifest, shipped_models
+def list_models(context: typer.Context) -> None:
+    """List the shipped and the installed models, and which of them the profile uses."""
+    out.print(models_table(load_profile(context.obj.name), context.obj.name))
 
-    table = Table()
-    for heading in ("name", "task", "licence", "description"):
-        table.add_column(heading)
-    for name in shipped_models():
-        manifest = load_manifest(name)
-        table.add_row(manifest.name, manifest.task, manifest.licence, manifest.description)
-    out.print(table)
+
+app.command("catalogue")(show_catalogue)
+app.command("add")(add_model)
+app.command("use")(use_model)
 
 
 @app.command("verify")

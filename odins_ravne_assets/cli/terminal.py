@@ -230,7 +230,8 @@ class ProgressBars:
 class TransferBar:
     """A progress bar of a download; lines without a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, title: str = "downloading results") -> None:
+        self._title = title
         self._bar = _Bars(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -241,7 +242,7 @@ class TransferBar:
             disable=not err.is_interactive,
         )
         self._printed_at = monotonic()
-        self._task = self._bar.add_task("downloading results", total=None)
+        self._task = self._bar.add_task(title, total=None)
 
     def __enter__(self) -> "TransferBar":
         self._bar.start()
@@ -252,11 +253,15 @@ class TransferBar:
 
     def on_progress(self, progress: TransferProgress) -> None:
         """See OnProgress of `transfer.download`."""
-        self._bar.update(self._task, completed=progress.bytes, total=progress.total_bytes)
+        self.on_bytes(progress.bytes, progress.total_bytes)
+
+    def on_bytes(self, done: int, total: int | None) -> None:
+        """Show the bytes that are there, and the total if it is known."""
+        self._bar.update(self._task, completed=done, total=total)
         if not err.is_interactive and monotonic() - self._printed_at >= LINE_INTERVAL_SECONDS:
             self._printed_at = monotonic()
-            done, total = (f"{size / 1e6:.0f}" for size in (progress.bytes, progress.total_bytes))
-            err.print(f"downloading results: {done} of {total} MB")
+            of_total = f" of {total / 1e6:.0f}" if total else ""
+            err.print(f"{self._title}: {done / 1e6:.0f}{of_total} MB")
 
 
 def run_app(app: typer.Typer) -> None:

@@ -93,7 +93,7 @@ def install(
         StoreError: it cannot be downloaded or written.
     """
     try:
-        with _locked(entry.name, models_folder, on_wait) as downloads:
+        with locked(entry.name, models_folder, on_wait) as downloads:
             origin = _read_origin(models_folder / entry.name)
             if origin and given is None and _is_complete(entry, models_folder):
                 return Installation(models_folder / entry.name, unchanged=True)
@@ -140,7 +140,7 @@ def _install(
             ),
         )
         verify(load_manifest(str(staging / f"{entry.name}.toml")))
-        _place(staging, models_folder / entry.name)
+        place(staging, models_folder / entry.name)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     if is_ours:
@@ -247,7 +247,7 @@ def _refuse_other_than_onnx(network: Path, name: str) -> None:
             raise ModelError(f"{name}: its network is not an ONNX file; nothing was installed")
 
 
-def _place(staging: Path, target: Path) -> None:
+def place(staging: Path, target: Path) -> None:
     """Rename a complete folder to the model's; an older version makes way.
 
     Files are flushed first, so that a power cut leaves no empty model.
@@ -266,7 +266,7 @@ def _place(staging: Path, target: Path) -> None:
 
 
 @contextmanager
-def _locked(name: str, models_folder: Path, on_wait: Callable[[], None]) -> Iterator[Path]:
+def locked(name: str, models_folder: Path, on_wait: Callable[[], None]) -> Iterator[Path]:
     """Hold the lock of a model's installation; provide the folder for downloads."""
     downloads = models_folder / MODEL_DOWNLOADS_FOLDER
     downloads.mkdir(parents=True, exist_ok=True)

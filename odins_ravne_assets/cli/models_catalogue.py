@@ -1,0 +1,310 @@
+"""`munin models catalogue`, `add` and `use`: models of the field, installed with one command."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from gpu_kernels.models.catalogue.entry import (
+    CatalogueEntry,
+    catalogue,
+    entries_for,
+    find_entry,
+)
+from gpu_kernels.models.manifest import load_manifest, shipped_models, verify
+from gpu_kernels.models.models_folder import (
+    MODEL_NAME,
+    installed_manifest,
+    installed_models,
+    local_models_folder,
+)
+from odins_ravne_assets.cameras.results_store import store_of
+from odins_ravne_assets.cli.terminal import TransferBar, out, print_log
+from odins_ravne_assets.model_library.used_models import add_command, shell_word, used_models
+from resources.errors import ModelError, UsageError
+from resources.settings.loader import load_profile
+from resources.settings.profile import Profile
+
+# Columns of a terminal that the table of the catalogue needs.
+CATALOGUE_WIDTH = 160
+
+
+def show_catalogue(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="All that is known of this model.")
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option(help="Only models for this region, as Africa; and for the world.")
+    ] = None,
+    country: Annotated[
+        str | None, typer.Option(help="The same by the country's two letters, as SE.")
+    ] = None,
+) -> None:
+    """List the models that can be installed, or what is known of one."""
+    folder = load_profile(context.obj.name).models.folder
+    if name is not None:
+        _print_entry(find_entry(name), folder)
+        return
+    if country and not (len(country) == 2 and country.isalpha()):
+        raise UsageError(f"--country {country}: must be two letters (ISO 3166), as SE")
+    entries = entries_for(region, country)
+    if (region or country) and not any(entry.is_regional for entry in entries):
+        print_log(f"no model for {region or country} in particular; these are for the world")
+    if out.width < CATALOGUE_WIDTH:
+        _print_list(entries, folder)
+    else:
+        out.print(_catalogue_table(entries, folder))
+    out.print("More on one: munin models catalogue NAME. To install one: munin models add NAME")
+
+
+def _print_list(entries: list[CatalogueEntry], folder: str | None) -> None:
+    """Print two lines for each model, for a terminal that the table does not fit."""
+    installed = installed_models(folder)
+    for entry in entries:
+        mark = ", installed" if entry.name in installed else ""
+        out.print(f"[bold]{entry.name}[/]: {entry.finds}{mark}", soft_wrap=True)
+        facts = [entry.task, entry.region, entry.licence, _size(entry), entry.input, entry.speed]
+        out.print(f"    {'; '.join(facts)}", soft_wrap=True, markup=False)
+
+
+def _catalogue_table(entries: list[CatalogueEntry], folder: str | None) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    for heading in ("task", "finds", "region", "licence", "size", "input", "speed", "installed"):
+        table.add_column(heading)
+    installed = installed_models(folder)
+    for entry in entries:
+        table.add_row(
+            entry.name,
+            entry.task,
+            entry.finds,
+            entry.region,
+            entry.licence,
+            _size(entry),
+            entry.input,
+            entry.speed,
+            "yes" if entry.name in installed else "",
+        )
+    return table
+
+
+def _size(entry: CatalogueEntry) -> str:
+    return f"{entry.size_mb:.0f} MB" if entry.size_mb else "size not published"
+
+
+def _print_entry(entry: CatalogueEntry, folder: str | None) -> None:
+    download = entry.download
+    checked = (
+        f"sha256 {download.sha256}"
+        if download.sha256
+        else f"md5 {download.md5}"
+        if download.md5
+        else f"MD5 of {download.md5_from}"
+        if download.md5_from
+        else "none published: recorded on first use"
+    )
+    network = download.member_sha256 or (
+        "by its package, else recorded on first use" if download.member else checked
+    )
+    rows = {
+        "task": entry.task,
+        "finds": entry.finds,
+        "region": entry.region + (f" ({' '.join(entry.countries)})" if entry.countries else ""),
+        "licence": "; ".join(f"{each.name}: {each.meaning}" for each in entry.licences),
+        "licence note": entry.licence_note or "",
+        "size": _size(entry),
+        "input": entry.input,
+        "speed": entry.speed,
+        "description": entry.description,
+        "limitations": entry.limitations,
+        "home": entry.home,
+        "citation": entry.citation,
+        "download": download.url,
+        "checksum": checked,
+        "checksum of the network": network,
+        "installed": str(installed_manifest(entry.name, folder) or "no"),
+    }
+    out.print(entry.name, markup=False)
+    for key, value in rows.items():
+        if value:
+            out.print(f"  {key}: {value}", soft_wrap=True, markup=False)
+    out.print("  sources:")
+    for fact in entry.facts:
+        out.print(f"    {fact.what}: {fact.source}, {fact.date}", soft_wrap=True, markup=False)
+    out.print(f"To install it: {add_command(entry)}", soft_wrap=True, markup=False)
+
+
+def add_model(
+    context: typer.Context,
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A model of the catalogue, or your own manifest.toml."),
+    ],
+    accept: Annotated[
+        str | None, typer.Option(metavar="LICENCE", help="Accept this licence of the model.")
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(help="Copy it there too, for jobs: s3://BUCKET/models, or a folder."),
+    ] = None,
+    given: Annotated[
+        str | None,
+        typer.Option("--from", metavar="FILE", help="Use this file or URL: no download."),
+    ] = None,
+) -> None:
+    """Install a model: download it, check it, write its manifest.
+
+    An interrupted download continues where it ended.
+    """
+    # Takes half a second, for which `munin --help` need not wait.
+    from odins_ravne_assets.model_library.bucket import upload_model
+    from odins_ravne_assets.model_library.own_model import install_own
+
+    profile = load_profile(context.obj.name)
+    folder = profile.models.folder
+    store = store_of(to, profile) if to else None
+    if name.endswith(".toml"):
+        if given or accept:
+            raise UsageError("--from and --accept are for models of the catalogue")
+        target = install_own(name, local_models_folder(folder))
+    else:
+        target = _install_entry(find_entry(name), folder, accept, given)
+    manifest = load_manifest(str(target / f"{target.name}.toml"))
+    verify(manifest)
+    out.print(f"installed: {target}", soft_wrap=True, markup=False)
+    if store is not None and to is not None:
+        changed = upload_model(target, store)
+        out.print(f"{'copied to' if changed else 'is in'} {to}", soft_wrap=True, markup=False)
+        if folder != to:
+            out.print(f"Jobs on AWS find it if the profile has models.folder: {to}", soft_wrap=True)
+    _print_use(context, profile, target.name, manifest.task)
+
+
+def _install_entry(
+    entry: CatalogueEntry, folder: str | None, accept: str | None, given: str | None
+) -> Path:
+    """Install a model of the catalogue, and return its folder."""
+    from odins_ravne_assets.model_library.install import install
+
+    _require_accepted(entry, accept, given)
+    meanings = "; ".join(f"{each.name}: {each.meaning}" for each in entry.licences)
+    out.print(f"licence {meanings}", soft_wrap=True, markup=False)
+    if entry.licence_note:
+        out.print(f"note: {entry.licence_note}", soft_wrap=True, markup=False)
+    with TransferBar(f"downloading {entry.name}") as bar:
+        result = install(
+            entry,
+            local_models_folder(folder),
+            given,
+            accept is not None,
+            bar.on_bytes,
+            lambda: print_log(f"another command is installing {entry.name}; waiting for its end"),
+        )
+    if result.unchanged:
+        out.print(f"{entry.name} is installed already", markup=False)
+    for note in result.notes:
+        out.print(f"note: {note}", soft_wrap=True, markup=False)
+    return result.folder
+
+
+def _require_accepted(entry: CatalogueEntry, accept: str | None, given: str | None) -> None:
+    """Check that a licence that binds the user is accepted.
+
+    Raises:
+        UsageError: it is not, or another licence is.
+    """
+    if accept is not None and accept != entry.licence:
+        raise UsageError(
+            f"--accept {accept}: the licence of {entry.name} is {entry.licence}; pass --accept "
+            f"{shell_word(entry.licence)}"
+        )
+    if entry.binds and accept is None:
+        meanings = "; ".join(f"{each.name}: {each.meaning}" for each in entry.licences)
+        with_file = f" --from {shell_word(given)}" if given else ""
+        raise UsageError(
+            f"model {entry.name}: its licence must be accepted. {meanings}. If you accept it: "
+            f"{add_command(entry)}{with_file}"
+        )
+
+
+def _print_use(context: typer.Context, profile: Profile, name: str, task: str) -> None:
+    """Say which lines of the profile use the model."""
+    using = [key for key, used in used_models(profile.models).items() if used == name]
+    if using:
+        out.print(
+            f"Profile {context.obj.name} uses it: models.{using[0]}: {name}",
+            soft_wrap=True,
+            markup=False,
+        )
+        return
+    out.print(
+        f"To use it: munin models use {name} --profile mine.yaml, which writes these lines:",
+        soft_wrap=True,
+    )
+    out.print(f"  models:\n    {task}: {name}", markup=False)
+
+
+def use_model(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped or installed model.")],
+    profile: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Your profile; it is created if it does not exist."),
+    ] = None,
+) -> None:
+    """Name a model in your profile's YAML file; comments and other lines stay."""
+    from odins_ravne_assets.model_library.profile_file import set_models_key
+
+    path = Path(profile or context.obj.name).expanduser()
+    if path.suffix not in {".yaml", ".yml"}:
+        raise UsageError(
+            f"profile {path}: is not a YAML file of yours; name one, which is created if it does "
+            f"not exist: munin models use {name} --profile mine.yaml"
+        )
+    folder = load_profile(str(path)).models.folder if path.is_file() else None
+    try:
+        manifest = load_manifest(name, folder)
+    except ModelError:
+        if MODEL_NAME.fullmatch(name) and name in catalogue():
+            raise UsageError(
+                f"model {name}: is not installed: {add_command(find_entry(name))}"
+            ) from None
+        raise
+    key = "category_detector" if manifest.category_refinement else manifest.task
+    before = set_models_key(path, key, name)
+    load_profile(str(path))
+    changed = f" (was {before})" if before not in {None, name} else ""
+    out.print(f"{path}: models.{key}: {name}{changed}", soft_wrap=True, markup=False)
+
+
+def models_table(profile: Profile, profile_name: str) -> Table:
+    """Return the shipped and the installed models, and the roles that the profile gives them."""
+    table = Table(title=f"used: by profile {escape(profile_name)}")
+    table.add_column("name", no_wrap=True)
+    for heading in ("task", "used as", "from", "licence", "description"):
+        table.add_column(heading)
+    folder = profile.models.folder
+    roles: dict[str, str] = {}
+    for key, used in used_models(profile.models).items():
+        roles[used] = f"{roles[used]}, {key}" if used in roles else key
+    names = dict.fromkeys([*shipped_models(), *installed_models(folder), *roles])
+    for name in names:
+        try:
+            manifest = load_manifest(name, folder)
+        except ModelError as error:
+            reason = "predictions" if name.endswith(".json") else str(error)
+            table.add_row(escape(name), "", roles.get(name, ""), "", "", escape(reason))
+            continue
+        table.add_row(
+            escape(name),
+            manifest.task,
+            roles.get(name, ""),
+            "shipped" if name in shipped_models() else "installed",
+            escape(manifest.licence),
+            escape(manifest.description),
+        )
+    return table

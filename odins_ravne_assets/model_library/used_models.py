@@ -1,0 +1,52 @@
+"""The models that a profile uses; for users of the defaults, a line that names the catalogue."""
+
+from collections.abc import Sequence
+
+from gpu_kernels.models.catalogue.entry import CatalogueEntry, classifiers_at, find_entry
+from resources.settings.profile import Models
+
+WORLD_CLASSIFIER = "speciesnet-crop"
+ROLES = {
+    "detector": "detector",
+    "category_detector": "category detector",
+    "classifier": "classifier",
+}
+
+
+def used_models(models: Models) -> dict[str, str]:
+    """Return the names of a profile's models by their keys."""
+    return {key: name for key in ROLES if (name := getattr(models, key))}
+
+
+def used_models_line(models: Models) -> str:
+    """Return the names of a profile's models in one line."""
+    named = (f"{ROLES[key]} {name}" for key, name in used_models(models).items())
+    return f"models: {', '.join(named)}"
+
+
+def catalogue_line(models: Models, places: Sequence[tuple[float, float]]) -> str | None:
+    """Return a line that names the catalogue, if a profile uses the default models.
+
+    Args:
+        places: latitude and longitude of the deployments, in degrees; empty: unknown.
+    """
+    if used_models(models) != used_models(Models()):
+        return None
+    line = "These are demonstration models. For better ones: munin models catalogue"
+    if not places:
+        return line
+    regional = classifiers_at(list(places))
+    entry = regional[0] if regional else find_entry(WORLD_CLASSIFIER)
+    where = "of the region of these cameras" if regional else "for these cameras"
+    return f"{line}; the classifier {where}: {add_command(entry)} ({entry.region})"
+
+
+def add_command(entry: CatalogueEntry) -> str:
+    """Return the command that installs a model of the catalogue."""
+    accept = f" --accept {shell_word(entry.licence)}" if entry.binds else ""
+    return f"munin models add {entry.name}{accept}"
+
+
+def shell_word(text: str) -> str:
+    """Return a text as one word of a command."""
+    return f'"{text}"' if " " in text else text
