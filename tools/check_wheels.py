@@ -74,8 +74,13 @@ def pip(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, encoding="utf-8")
 
 
-def installed_metadata() -> dict[str, dict[str, Any]]:
+def installed_metadata(
+    requirements: Iterable[Requirement], *options: str
+) -> dict[str, dict[str, Any]]:
     """Return the metadata of all packages of an installation on this machine, by name.
+
+    Args:
+        options: further options of pip.
 
     Raises:
         SystemExit: pip cannot resolve the dependencies.
@@ -83,8 +88,8 @@ def installed_metadata() -> dict[str, dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
         constraints = ["--constraint", str(ROOT / "constraints.txt")]
-        wanted = [str(each) for each in direct_dependencies()]
-        done = pip("--ignore-installed", *constraints, "--report", str(report), *wanted)
+        wanted = [str(each) for each in requirements]
+        done = pip("--ignore-installed", *constraints, "--report", str(report), *options, *wanted)
         if done.returncode:
             sys.exit(f"error: pip cannot resolve the dependencies:\n{done.stderr}")
         found = json.loads(report.read_text(encoding="utf-8"))["install"]
@@ -92,7 +97,9 @@ def installed_metadata() -> dict[str, dict[str, Any]]:
 
 
 def pins_for(
-    metadata: Mapping[str, Mapping[str, Any]], environment: Mapping[str, str]
+    requirements: Iterable[Requirement],
+    metadata: Mapping[str, Mapping[str, Any]],
+    environment: Mapping[str, str],
 ) -> dict[str, str]:
     """Return name -> version of all packages that a target installs.
 
@@ -106,7 +113,7 @@ def pins_for(
     )
     pins: dict[str, str] = {}
     waiting: list[tuple[Requirement, frozenset[str]]] = [
-        (each, frozenset(each.extras)) for each in direct_dependencies()
+        (each, frozenset(each.extras)) for each in requirements
     ]
     seen: set[tuple[str, frozenset[str]]] = set()
     while waiting:
@@ -124,6 +131,11 @@ def pins_for(
     return pins
 
 
+def python_variables(python: str) -> dict[str, str]:
+    """Return the marker variables of a Python, as 3.11."""
+    return {"python_version": python, "python_full_version": f"{python}.0"}
+
+
 def applies(needed: Requirement, environment: Mapping[str, str], extras: Iterable[str]) -> bool:
     """Return True if a dependency is installed in the environment with any of the extras."""
     marker = needed.marker
@@ -132,11 +144,16 @@ def applies(needed: Requirement, environment: Mapping[str, str], extras: Iterabl
     )
 
 
-def missing_wheels(pins: Mapping[str, str], platforms: Iterable[str], python: str) -> Iterator[str]:
-    """Yield the pins that have no wheel for a target."""
+def target_options(platforms: Iterable[str], python: str) -> list[str]:
+    """Return pip's options for the wheels of another system, without their dependencies."""
     target = [word for tag in platforms for word in ("--platform", tag)]
     target += ["--python-version", python, "--implementation", "cp", "--only-binary=:all:"]
-    target += ["--no-deps", "--ignore-installed", "--target", "unused"]
+    return [*target, "--no-deps"]
+
+
+def missing_wheels(pins: Mapping[str, str], platforms: Iterable[str], python: str) -> Iterator[str]:
+    """Yield the pins that have no wheel for a target."""
+    target = [*target_options(platforms, python), "--ignore-installed", "--target", "unused"]
     wanted = [f"{name}=={version}" if version else name for name, version in sorted(pins.items())]
     if pip(*target, *wanted).returncode == 0:
         return
@@ -150,14 +167,14 @@ def main() -> int:
     parser.add_argument("--system", choices=SYSTEMS, action="append", help="default: all")
     parser.add_argument("--python", choices=PYTHONS, action="append", help="default: all")
     options = parser.parse_args()
-    metadata = installed_metadata()
+    requirements = direct_dependencies()
+    metadata = installed_metadata(requirements)
     complete = True
     print(f"{'system':<16}{'Python':<8}{'packages':<10}without a wheel")
     for system in options.system or SYSTEMS:
         platforms, variables = SYSTEMS[system]
         for python in options.python or PYTHONS:
-            full = {"python_version": python, "python_full_version": f"{python}.0"}
-            pins = pins_for(metadata, {**variables, **full})
+            pins = pins_for(requirements, metadata, {**variables, **python_variables(python)})
             missing = list(missing_wheels(pins, platforms, python))
             complete = complete and not missing
             print(f"{system:<16}{python:<8}{len(pins):<10}{', '.join(missing) or 'none'}")

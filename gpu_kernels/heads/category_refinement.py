@@ -29,7 +29,11 @@ from numpy.typing import NDArray
 
 from gpu_kernels.heads.box_decoding import Boxes
 from gpu_kernels.models.manifest import ModelManifest
-from gpu_kernels.models.manifest_sections import Category, CategoryRefinement
+from gpu_kernels.models.manifest_sections import (
+    Category,
+    CategoryRefinement,
+    EnsembleRefinement,
+)
 from gpu_kernels.preprocessing.crop_regions import PixelRegion, Region, crop_region, to_pixels
 from resources.errors import ModelError
 
@@ -52,6 +56,9 @@ class RefinedCategory(NamedTuple):
 
     category: Category
     confidence: float | None  # of the category detector; None: it found nothing, hence animal
+    # Score of a person there that is below the threshold of people; None: none, or it is a person.
+    possible_person: float | None = None
+    best: float = 0.0  # best score of any category there
 
 
 def refinement_crop(
@@ -89,7 +96,10 @@ def min_score(manifest: ModelManifest) -> float:
         ModelError: the manifest has no [category_refinement] section.
     """
     rule = _refinement_rule(manifest)
-    return min(rule.person, rule.vehicle)
+    scores = [rule.person, rule.vehicle]
+    if isinstance(rule, EnsembleRefinement):
+        scores.append(rule.possible_person)
+    return min(scores)
 
 
 def refine_categories(
@@ -131,17 +141,25 @@ def _refine(
         if category is not None:
             best[category] = max(best.get(category, 0.0), float(score))
     animal = best.get("animal", 0.0)
+    strongest = max(best.values(), default=0.0)
+
+    def doubt(category: Category) -> float | None:
+        person = best.get("person", 0.0)
+        if category == "person" or not isinstance(rule, EnsembleRefinement):
+            return None
+        return person if person >= rule.possible_person and person > animal else None
+
     thresholds: tuple[tuple[Category, float], ...] = (
         ("person", rule.person),
         ("vehicle", rule.vehicle),
     )
     stronger = [
-        RefinedCategory(category, best[category])
+        RefinedCategory(category, best[category], doubt(category), strongest)
         for category, threshold in thresholds
         if category in best and best[category] >= threshold and best[category] > animal
     ]
     if not stronger:
-        return RefinedCategory("animal", best.get("animal"))
+        return RefinedCategory("animal", best.get("animal"), doubt("animal"), strongest)
     return max(stronger, key=lambda each: each.confidence or 0.0)
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_kernels.heads.score_checks import check_finite, check_probabilities
 from gpu_kernels.models.labels import load_labels
 from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import ModelError
@@ -30,7 +31,8 @@ def rank_labels(
         count: the number of labels.
 
     Raises:
-        ModelError: the numbers of scores and labels differ.
+        ModelError: the numbers of scores and labels differ, or a score is impossible; see
+            `score_checks`.
     """
     labels = load_labels(manifest)
     if scores.ndim != 2 or scores.shape[1] != len(labels):
@@ -39,9 +41,11 @@ def rank_labels(
             f"{manifest.classifier_output.labels} has {len(labels)} labels; one score per label "
             "and picture is needed"
         )
-    probabilities = scores.astype(np.float32)
     if manifest.classifier_output.decoding == "logits":
-        probabilities = _softmax(probabilities)
+        probabilities = _softmax(check_finite(scores, manifest))
+    else:
+        remedy = 'set output.decoding = "logits" if the graph ends without a softmax'
+        probabilities = np.clip(check_probabilities(scores, manifest, remedy), 0.0, 1.0)
     # A stable sort: of equal labels the one listed first wins.
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
     return [

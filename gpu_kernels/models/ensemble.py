@@ -22,7 +22,7 @@ from gpu_kernels.models.manifest import (
     load_manifest,
     model_hash,
 )
-from gpu_kernels.models.manifest_sections import Category, CategoryRefinement, Fraction, Section
+from gpu_kernels.models.manifest_sections import Category, EnsembleRefinement, Fraction, Section
 from resources.errors import ModelError
 
 # The value of `models.category_detector` that leaves the choice to the detector.
@@ -66,7 +66,7 @@ class Contrast(Section):
     tiles: Annotated[int, Field(ge=1, le=64)]
 
 
-class EnsembleCategories(CategoryRefinement):
+class EnsembleCategories(EnsembleRefinement):
     """The category detector of an ensemble, and its thresholds in the ensemble."""
 
     detector: Annotated[str, Field(min_length=1)]
@@ -257,7 +257,7 @@ def _own_category_detector(
             f"ensemble {ensemble.name}: its category detector {manifest.name} needs a [crop] "
             "section in its manifest"
         )
-    refinement = CategoryRefinement(**own.model_dump(exclude={"detector"}))
+    refinement = EnsembleRefinement(**own.model_dump(exclude={"detector"}))
     return manifest.model_copy(update={"category_refinement": refinement})
 
 

@@ -272,3 +272,13 @@ class CategoryRefinement(Section):
     person: Fraction  # minimum score
     vehicle: Fraction
     overlap: Fraction  # minimum intersection of two boxes, as a share of the smaller
+
+
+class EnsembleRefinement(CategoryRefinement):
+    """The same in an ensemble, where people are named later than blurred.
+
+    Attributes:
+        possible_person: minimum score of a person that is not named, because `person` is higher.
+    """
+
+    possible_person: Fraction

@@ -13,6 +13,8 @@ from gpu_kernels.models.catalogue.entry import (
     catalogue,
     entries_for,
     find_entry,
+    is_entry,
+    load_entry,
 )
 from gpu_kernels.models.manifest import load_manifest, shipped_models, verify
 from gpu_kernels.models.models_folder import (
@@ -142,7 +144,10 @@ def add_model(
     context: typer.Context,
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="A model of the catalogue, or your own manifest.toml."),
+        typer.Argument(
+            metavar="NAME",
+            help="A model of the catalogue; or the path of a catalogue entry, or of a manifest.",
+        ),
     ],
     accept: Annotated[
         str | None, typer.Option(metavar="LICENCE", help="Accept this licence of the model.")
@@ -167,12 +172,17 @@ def add_model(
     profile = load_profile(context.obj.name)
     folder = profile.models.folder
     store = store_of(to, profile) if to else None
-    if name.endswith(".toml"):
-        if given or accept:
-            raise UsageError("--from and --accept are for models of the catalogue")
-        target = install_own(name, local_models_folder(folder))
-    else:
+    path = Path(name).expanduser()
+    if path.suffix != ".toml":
         target = _install_entry(find_entry(name), folder, accept, given)
+    elif is_entry(path):
+        target = _install_entry(load_entry(path), folder, accept, given)
+    elif given or accept:
+        raise UsageError(
+            f"{name}: is a manifest, not a catalogue entry: it takes no --from and no --accept"
+        )
+    else:
+        target = install_own(name, local_models_folder(folder))
     manifest = load_manifest(str(target / f"{target.name}.toml"))
     verify(manifest)
     out.print(f"installed: {target}", soft_wrap=True, markup=False)

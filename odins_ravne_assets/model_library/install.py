@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from gpu_kernels.models.catalogue.entry import CatalogueEntry
-from gpu_kernels.models.manifest import load_manifest, verify
+from gpu_kernels.models.manifest import load_manifest, shipped_models, verify
 from odins_ravne_assets.model_library.archive import Archive, is_archive, open_archive
 from odins_ravne_assets.model_library.checksums import Checksum, check_file, expected_checksum
 from odins_ravne_assets.model_library.download import (
@@ -92,6 +92,8 @@ def install(
         ModelError: the file is not the one of the catalogue, or cannot be unpacked or described.
         StoreError: it cannot be downloaded or written.
     """
+    if entry.name in shipped_models():
+        raise UsageError(f"model {entry.name}: is shipped; a catalogue entry needs another name")
     try:
         with locked(entry.name, models_folder, on_wait) as downloads:
             origin = _read_origin(models_folder / entry.name)

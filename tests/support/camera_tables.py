@@ -59,6 +59,7 @@ class Camera:
         }
         columns = {"format": "mp4" if path.endswith(".mp4") else "jpeg", **columns}
         dated = {"captured_at": at, "utc_offset_minutes": offset}
+        edge_strips = columns.pop("edge_strips", None)
         media_status = "failed" if columns.pop("unreadable", False) else "ok"
         self.rows["media"].append({**common, **dated, "status": media_status, **columns})
         seconds = sorted({box.get("second", 0) for box in boxes} | {0})
@@ -73,7 +74,8 @@ class Camera:
                 "captured_at": at + second * SECOND if at else None,
                 "utc_offset_minutes": offset,
             }
-            self.rows["frames"].append({**frame, "boxes": len(of_frame)})
+            strips = None if number else edge_strips
+            self.rows["frames"].append({**frame, "boxes": len(of_frame), "edge_strips": strips})
             for index, box in enumerate(of_frame):
                 self._box({**frame, "box_number": index}, box)
 
@@ -88,6 +90,7 @@ class Camera:
             **box,
         }
         columns.pop("second", None)
+        person = columns.pop("person_confidence", None)
         x, y, w, h = columns.pop("box", (0.1 + 0.2 * place["box_number"], 0.25, 0.125, 0.5))
         place["detection_id"] = (
             f"{place['content_hash'][:16]}-{place['frame_number']}-{place['box_number']}"
@@ -98,7 +101,7 @@ class Camera:
                 **place,
                 "category": columns["category"],
                 "confidence": columns["detection_confidence"],
-                **{"x": x, "y": y, "w": w, "h": h},
+                **{"x": x, "y": y, "w": w, "h": h, "person_confidence": person},
             }
         )
 

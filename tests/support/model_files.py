@@ -1,7 +1,8 @@
 """Models for tests: changed copies of shipped models, and manifests without a network."""
 
+import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,6 +20,7 @@ CANID = "u2;mammalia;carnivora;canidae;;;canine family"
 ANIMAL = "1f689929-883d-4dae-958c-3d57ab5b6c16;;;;;;animal"
 BLANK = "f1856211-cfb7-4a5b-9158-c0f72fd09ee6;;;;;;blank"
 HUMAN = "990ae9dd-7a59-4344-afcb-1b7b21368000;mammalia;primates;hominidae;homo;sapiens;human"
+CATEGORIES = ("animal", "person", "vehicle")
 SIDE = 64  # of the square input of `detector_manifest`
 
 
@@ -74,6 +76,57 @@ def detector_manifest(
         "classes = [" + ", ".join(f'{{name = "{name}"}}' for name in classes) + "]",
     ]
     path = folder / f"{decoding}-{fit_rule}-{len(classes)}-{nms_iou}.toml"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return load_manifest(str(path))
+
+
+def plain_manifest(
+    folder: Path,
+    input_keys: Mapping[str, object],
+    output_keys: Mapping[str, object],
+    classes: Sequence[str] = ("animal", "person", "vehicle"),
+    network: bytes = b"",
+    fp16: bool = False,
+) -> ModelManifest:
+    """Return the manifest of a detector, written from keys of [input] and [output].
+
+    Keys that are left out have the values of MegaDetector's exports: a letterbox of 64 x 64 pixels,
+    padded with 114, RGB of 0 to 1.
+
+    Args:
+        network: the content of its file; none is written if empty.
+    """
+    scale = [1.0] * 3 if input_keys.get("dtype") == "uint8" else [1 / 255] * 3
+    free = "long_side" in input_keys
+    inputs: dict[str, object] = {
+        **({} if free else {"height": SIDE, "width": SIDE}),
+        "layout": "nchw",
+        "colour": "rgb",
+        "multiply": scale,
+        "add": [0.0] * 3,
+        "fit": "letterbox-centre",
+        **({} if input_keys.get("fit") == "stretch" else {"pad": 114}),
+        **input_keys,
+    }
+    output = {"threshold": 0.25, **output_keys}
+    named = ", ".join(
+        f'{{name = "{n}"' + (f', category = "{n}"}}' if n in CATEGORIES else "}") for n in classes
+    )
+    lines = [
+        'name = "plain"\ntask = "detector"\nfile = "plain.onnx"',
+        f'sha256 = "{sha256(network).hexdigest()}"',
+        *(f'{key} = "-"' for key in ("description", "licence", "source", "home")),
+        f"fp16 = {json.dumps(fp16)}",
+        "[input]",
+        *(f"{key} = {json.dumps(value)}" for key, value in inputs.items()),
+        "[output]",
+        *(f"{key} = {json.dumps(value)}" for key, value in output.items()),
+        f"classes = [{named}]",
+    ]
+    folder.mkdir(exist_ok=True, parents=True)
+    if network:
+        (folder / "plain.onnx").write_bytes(network)
+    path = folder / "plain.toml"
     path.write_text("\n".join(lines), encoding="utf-8")
     return load_manifest(str(path))
 

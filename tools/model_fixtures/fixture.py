@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import torch
 from torch import Tensor, nn
 
@@ -60,7 +61,23 @@ class Fixture:
             model.metadata_props.add(key=key, value=value)
         onnx.checker.check_model(model)
         path.write_bytes(model.SerializeToString())
+        self._compare(path)
         return path
+
+    def _compare(self, path: Path) -> None:
+        """Check that onnxruntime computes the first picture's outputs as PyTorch does."""
+        one = tuple(each[:1] for each in self.inputs)
+        with torch.no_grad():
+            expected = self.network(*one)
+        expected = expected if isinstance(expected, tuple) else (expected,)
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        feed = {name: each.numpy() for name, each in zip(self.input_names, one, strict=True)}
+        for name, have, want in zip(
+            self.output_names, session.run(None, feed), expected, strict=True
+        ):
+            assert have.shape == tuple(want.shape), (self.name, name, have.shape, want.shape)
+            difference = np.abs(have - want.numpy()).max()
+            assert difference < 1e-4, f"{self.name}: {name} differs by {difference}"
 
 
 def shorten(graph: onnx.GraphProto, public: set[str]) -> None:

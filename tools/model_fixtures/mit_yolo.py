@@ -75,6 +75,20 @@ class EndToEnd(nn.Module):
         return torch.cat(columns, dim=-1).unsqueeze(0)
 
 
+class OwnRows(nn.Module):
+    """One output [1, K, 6] as MIT YOLO's own suppression returns it: class, corners, score."""
+
+    def __init__(self, network: BoxesAndLogits) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        from yolo.config.config import NMSConfig
+        from yolo.utils.bounding_box_utils import bbox_nms
+
+        return bbox_nms(*self.network(images), NMSConfig(THRESHOLD, IOU, 300))[0].unsqueeze(0)
+
+
 class TopRows(nn.Module):
     """One output [N, K, 6] as YOLOv10 has it: the K best rows, no NMS, K fixed."""
 
@@ -150,6 +164,10 @@ def fixtures(checkout: Path) -> list[Fixture]:
         Fixture(
             "yolo-nms-inside", EndToEnd(network), images, ["images"], ["output0"],
             [each[each[:, 4] >= THRESHOLD] for each in end2end],
+            free_batch=False,
+        ),
+        Fixture(
+            "yolov9-mit-nms", OwnRows(network), images, ["images"], ["output0"], own,
             free_batch=False,
         ),
         Fixture(

@@ -32,6 +32,7 @@ TINY = {
     "decoder_n_points": 2,
     "num_labels": len(CLASSES),
     "num_denoising": 0,
+    "initializer_range": 0.3,  # as large as weights are after training
 }
 
 
@@ -52,7 +53,8 @@ def tiny(config: type, model: type, seed: int) -> nn.Module:
         # Heads start at zero, where all boxes lie on a grid and rounding chooses the queries.
         nn.init.normal_(network.model.enc_score_head.weight, std=1.0)
         for mlp in (network.model.enc_bbox_head, network.model.decoder.bbox_embed[-1]):
-            nn.init.normal_(mlp.layers[-1].weight, std=1.0)
+            for layer in mlp.layers:
+                nn.init.normal_(layer.weight, std=0.3)
         head = network.model.decoder.class_embed[-1]
         head.weight *= 2 / network(as_input()).logits.std()
         # One pair of query and class in eight reaches a score of 0.5.

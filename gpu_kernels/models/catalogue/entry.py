@@ -26,7 +26,8 @@ LABEL_TABLES = Path(__file__).parent / "labels"
 
 Line = Annotated[str, Field(min_length=1, pattern=r"^[^\n\r\x00-\x1f]+$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-HttpsUrl = Annotated[str, Field(pattern=r"^https://[^\s]+$")]
+# Which addresses may be read is decided when they are: https, and http of this machine.
+Address = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]  # ISO 3166-1 alpha-2
 
 
@@ -59,10 +60,10 @@ class Download(_Section):
     its files. With none of them, the SHA-256 is recorded on first use and reported.
     """
 
-    url: HttpsUrl
+    url: Address
     sha256: Sha256 | None = None
     md5: Md5 | None = None
-    md5_from: HttpsUrl | None = None
+    md5_from: Address | None = None
     max_mb: Annotated[float, Field(gt=0, le=8192)]  # the largest download that is accepted
     # The ONNX file in the archive, if the download is a zip archive; and its checksum.
     member: Member | None = None
@@ -126,7 +127,7 @@ class CatalogueEntry(_Section):
     speed: Literal["fast", "medium", "slow", "very slow"]
     description: Line
     limitations: Line
-    home: HttpsUrl
+    home: Address
     citation: str = ""
     download: Download
     labels: LabelSource | None = None
@@ -202,6 +203,14 @@ def load_entry(path: Path) -> CatalogueEntry:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ModelError(f"catalogue entry {path}: {where}: {first['msg']}") from None
+
+
+def is_entry(path: Path) -> bool:
+    """Return True if a TOML file is an entry of a catalogue: it has a [download] section."""
+    try:
+        return "download" in tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return False
 
 
 @cache

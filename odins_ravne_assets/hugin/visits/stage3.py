@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from odins_ravne_assets.hugin.identification.camera_strips import leave_out_camera_strips
 from odins_ravne_assets.hugin.identification.identifications import identify
 from odins_ravne_assets.hugin.identification.name_threshold import apply_name_threshold
 from odins_ravne_assets.hugin.identification.repeat_detections import mark_repeat_detections
@@ -32,7 +33,7 @@ from odins_ravne_assets.hugin.visits.observations_json import write_observations
 from odins_ravne_assets.hugin.visits.report_json import Stage3Tables, build_report, encode_json
 from odins_ravne_assets.hugin.visits.species_summary import species_table
 from odins_ravne_assets.munin.tables import schemas
-from odins_ravne_assets.munin.tables.parquet_io import writing_table
+from odins_ravne_assets.munin.tables.parquet_io import with_added_columns, writing_table
 from resources.errors import StoreError
 from resources.settings.profile import Privacy, Stage3
 from resources.settings.project import ListedSpecies
@@ -121,8 +122,9 @@ def run_stage3(
 def _identify(
     tables: Stage3Tables, corrections: pl.DataFrame, taxonomy: Taxonomy, settings: Stage3
 ) -> ReviewedIdentifications:
-    """Identify detections, mark repeats, vote by sequence, apply the threshold and corrections."""
+    """Identify detections, and apply the rules of `identification` and corrections."""
     identified = identify(tables.classifications, taxonomy, settings.roll_up)
+    identified = leave_out_camera_strips(identified, tables.detections, tables.frames, tables.media)
     identified = mark_repeat_detections(identified, tables.detections, settings)
     identified = vote_by_sequence(identified, taxonomy, settings)
     identified = apply_name_threshold(identified, settings)
@@ -143,6 +145,8 @@ def read_table(
 ) -> pl.LazyFrame:
     """Return a scan of a table after checking its schema; valid until `stack` closes.
 
+    `schemas.ADDED_COLUMNS` that the table lacks are null.
+
     Raises:
         StoreError: the table is missing, damaged or of another version; names the stage to run.
     """
@@ -150,6 +154,7 @@ def read_table(
         raise StoreError(f"{store.url}: {key} is missing; run {stage} first")
     table = pl.scan_parquet(stack.enter_context(store.reading(key)))
     try:
+        table = with_added_columns(table, schema)
         found = table.collect_schema()
     except pl.exceptions.PolarsError as error:
         reason = str(error).partition("\n")[0]

@@ -25,7 +25,8 @@ from odins_ravne_assets.munin.detection.decode_pool import (
     MediumStarted,
     MediumUnavailable,
 )
-from odins_ravne_assets.munin.detection.detector import Box, Detector, PendingBoxes
+from odins_ravne_assets.munin.detection.detector import Box, Detector, PendingBoxes, Picture
+from odins_ravne_assets.munin.detection.edge_strips import edge_strips
 from odins_ravne_assets.munin.detection.motion_gate import MotionGate
 from odins_ravne_assets.munin.inference.background_worker import BackgroundWorker
 from odins_ravne_assets.munin.inference.timing import INFERENCE, INPUT_WAIT, SAVING, StageTiming
@@ -225,7 +226,15 @@ class Stage1:
         self, state: MediumState, frame: Frame, boxes: Sequence[Box], raw_crops: list[RawCrop]
     ) -> None:
         keys = {"content_hash": frame.medium.content_hash, "frame_number": frame.number}
-        state.frames.append({**keys, "time_offset_ms": frame.time_ms, "boxes": len(boxes)})
+        state.frames.append(
+            {
+                **keys,
+                "time_offset_ms": frame.time_ms,
+                "boxes": len(boxes),
+                # A camera prints the same strips on all frames.
+                "edge_strips": None if state.frames else _edge_strips(frame.picture),
+            }
+        )
         if not boxes:
             frame.release()
             return
@@ -306,6 +315,16 @@ class Stage1:
             if frame.medium.content_hash == content_hash:
                 frame.release()
         self._batch = [pair for pair in self._batch if pair[1].medium.content_hash != content_hash]
+
+
+def _edge_strips(picture: Picture) -> list[Row]:
+    if not isinstance(picture, DeviceFrame):
+        return edge_strips(picture)
+    from gpu_kernels.device.gpu_preprocessing import crop_to_host
+
+    height, width = picture.shape[:2]
+    whole = (picture.picture, (0, 0, width, height))
+    return edge_strips(crop_to_host(picture.buffer, [whole], [(height, width)])[0])
 
 
 def skip_finished(media: Iterator[Medium], finished: Container[str]) -> Iterator[Medium]:

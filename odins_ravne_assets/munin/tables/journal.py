@@ -273,11 +273,14 @@ class Stage2Journal:
 def scan_tables(
     store: ObjectStore, keys: list[str], schema: pl.Schema, stack: ExitStack
 ) -> pl.LazyFrame:
-    """Scan several Parquet objects of one schema as one lazy table."""
+    """Scan several Parquet objects of one schema as one lazy table.
+
+    Objects of earlier versions may lack `schemas.ADDED_COLUMNS`.
+    """
     if not keys:
         return pl.LazyFrame(schema=schema)
     paths = [stack.enter_context(store.reading(key)) for key in keys]
-    return pl.scan_parquet(paths, schema=schema, glob=False)
+    return pl.scan_parquet(paths, schema=schema, missing_columns="insert", glob=False)
 
 
 class HashSet:

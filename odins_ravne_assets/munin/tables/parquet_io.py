@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from odins_ravne_assets.munin.tables.schemas import ADDED_COLUMNS
 from resources.storage.object_store import ObjectStore
 
 # More than the free space of a disk that polars found full.
@@ -29,3 +30,13 @@ def writing_table(store: ObjectStore, key: str) -> Iterator[Path]:
                 for _ in range(2):  # the first may fill the remaining space
                     file.write(bytes(PROBE_BYTES))
             raise
+
+
+def with_added_columns(table: pl.LazyFrame, schema: pl.Schema) -> pl.LazyFrame:
+    """Return a table with null columns for `schemas.ADDED_COLUMNS` that it lacks.
+
+    Raises:
+        polars.exceptions.PolarsError: the table is damaged.
+    """
+    missing = [name for name in schema if name in ADDED_COLUMNS - table.collect_schema().keys()]
+    return table.with_columns(pl.lit(None, schema[name]).alias(name) for name in missing)

@@ -12,6 +12,8 @@ Conventions
 import polars as pl
 
 TIME = pl.Datetime("ms")
+# Columns that journals and tables of earlier versions lack; they are null there.
+ADDED_COLUMNS = frozenset({"edge_strips", "person_confidence"})
 ColumnType = pl.DataType | type[pl.DataType]
 
 
@@ -59,12 +61,17 @@ FINISHED_MEDIA = _schema(
 )
 # Failures whose media are to be retried.
 WITHDRAWN = _schema({"part": pl.String, "content_hash": pl.String})
+# Uniform rows at the edges of a picture: see munin/detection/edge_strips.py.
+EDGE_STRIPS = pl.List(
+    pl.Struct({"edge": pl.String, "depth": pl.Float32, "level": pl.UInt8, "lettered": pl.Boolean})
+)
 FOUND_FRAMES = _schema(
     {
         "content_hash": pl.String,
         "frame_number": pl.Int32,  # 0-based, in order of presentation
         "time_offset_ms": pl.Int64,  # since the first frame; 0 for a still
         "boxes": pl.Int32,
+        "edge_strips": EDGE_STRIPS,  # of the first frame of each medium; null of the others
     }
 )
 FOUND_BOXES = _schema(
@@ -80,6 +87,9 @@ FOUND_BOXES = _schema(
         "y": pl.Float32,
         "w": pl.Float32,
         "h": pl.Float32,
+        # Of a person, for a box that is none because this is below the threshold for people: its
+        # pictures are blurred like a person's. Null: no person was found in it.
+        "person_confidence": pl.Float32,
     }
 )
 CROPS = _schema(
@@ -106,6 +116,7 @@ FRAMES = _schema(
         "captured_at": TIME,  # of this frame
         "utc_offset_minutes": pl.Int16,
         "boxes": pl.Int32,
+        "edge_strips": EDGE_STRIPS,
     }
 )
 DETECTIONS = _schema(
@@ -127,6 +138,7 @@ DETECTIONS = _schema(
         "y": pl.Float32,
         "w": pl.Float32,
         "h": pl.Float32,
+        "person_confidence": pl.Float32,
     }
 )
 

@@ -10,49 +10,21 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import warp as wp
+from finished_slot import FinishedSlot, decode_on_device
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gpu_kernels.device.gpu_preprocessing import StagingBuffer
 from gpu_kernels.engines.engine import open_engine
 from gpu_kernels.heads.box_decoding import MAX_CANDIDATES, Boxes, decode_boxes
 from gpu_kernels.heads.gpu_box_decoding import CANDIDATE_CAPACITY, GpuBoxDecoder
-from gpu_kernels.models.manifest import ModelManifest, load_manifest
+from gpu_kernels.models.manifest import load_manifest
 from gpu_kernels.preprocessing.letterbox import fit, to_input
 from resources.errors import ModelError
 
 Outputs = list[NDArray[Any]]
 YOLOX, SSD = "megadetector-lite", "ssd-mobilenet-v2-cam16"
 ROWS = 8400  # of MegadetectorLite
-
-
-class FinishedSlot:
-    """A batch slot that has computed its outputs."""
-
-    input = stream = None
-
-    def __init__(self, outputs: Outputs) -> None:
-        dtypes = {np.dtype(np.float16): wp.float16, np.dtype(np.float32): wp.float32}
-        self.outputs = [wp.array(each, dtype=dtypes[each.dtype], device="cpu") for each in outputs]
-        self.references: list[Any] = []
-        self.staging = StagingBuffer()
-
-    def launch(self, count: int) -> None:
-        raise AssertionError("its outputs are computed")
-
-    def wait(self) -> None:
-        pass
-
-    def launch_times(self) -> tuple[float, float]:
-        return 0.0, 0.0
-
-
-def decode_on_device(
-    outputs: Outputs, manifest: ModelManifest, sizes: list[tuple[int, int]], threshold: float
-) -> list[Boxes]:
-    return GpuBoxDecoder(manifest, threshold).start(FinishedSlot(outputs), sizes)()
 
 
 def assert_same(found: list[Boxes], expected: list[Boxes]) -> None:
@@ -180,7 +152,7 @@ def test_a_reused_slot_has_no_boxes_of_the_previous_batch() -> None:
 
 
 def test_outputs_that_do_not_match_the_manifest_are_refused() -> None:
-    with pytest.raises(ModelError, match=r"correct output\.decoding or output\.classes"):
+    with pytest.raises(ModelError, match=r"correct output\.decoding, output\.outputs or"):
         decode_on_device([np.zeros((1, ROWS, 7), np.float32)], load_manifest(YOLOX), [(9, 9)], 0.25)
 
 
