@@ -21,7 +21,7 @@ from gpu_kernels.engines.tensorrt_build import (
     engine_key,
     join_archs,
 )
-from gpu_kernels.models.manifest import load_manifest, shipped_models, verify
+from gpu_kernels.models.manifest import ModelManifest, load_manifest, shipped_models, verify
 from resources.errors import RavneError, UsageError
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
@@ -55,7 +55,7 @@ def default_archs(shared_by: Collection[str]) -> str:
 
 
 def build_missing_engines(
-    models: Sequence[str],
+    models: Sequence[ModelManifest],
     archs: Sequence[str],
     batches: BatchSizes,
     store: ObjectStore,
@@ -66,7 +66,6 @@ def build_missing_engines(
     With TensorRT-RTX: a full TensorRT builds only for the GPU of its machine, on first use.
 
     Args:
-        models: names of shipped models, or paths of manifests.
         on_log: called with the result for each engine.
 
     Raises:
@@ -75,8 +74,7 @@ def build_missing_engines(
     """
     trt = find_tensorrt("tensorrt-rtx")
     cache = EngineCache([store], on_log)
-    for name in models:
-        manifest = load_manifest(name)
+    for manifest in models:
         verify(manifest)
         for arch in archs:
             key = engine_key(manifest, trt, arch, batches)
@@ -95,9 +93,10 @@ def main() -> None:
     from gpu_kernels.device.cubins import compile_cubins  # loads Warp, which engines do not need
 
     try:
+        shipped = [load_manifest(name) for name in shipped_models()]
         archs = parse_archs(arguments.arch, find_tensorrt("tensorrt-rtx"))
         store = LocalStore(SHIPPED_ENGINES)
-        build_missing_engines(shipped_models(), archs, BatchSizes(), store, print)
+        build_missing_engines(shipped, archs, BatchSizes(), store, print)
         for arch in archs:
             for cubin in compile_cubins(arch):
                 print(f"kernels for {arch}: {cubin.name}")

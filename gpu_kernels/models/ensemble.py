@@ -172,9 +172,8 @@ def load_detector(
         ModelError: a file is missing or invalid, or the models do not fit together.
     """
     path = find_manifest(detector, folder)
-    tree = _read_tree(path)
-    if tree.get("task") == "ensemble":
-        models = _load_ensemble(path, tree, category_detector, folder)
+    if ensemble := _read_ensemble(path):
+        models = _of_ensemble(ensemble, path, category_detector, folder)
     else:
         models = _load_single(detector, category_detector, folder)
     if models.category_detector and models.category_detector.category_refinement is None:
@@ -186,13 +185,22 @@ def load_detector(
     return models
 
 
+def load_ensemble(name: str, folder: str | None = None) -> Ensemble | None:
+    """Read an ensemble by its name or the path of its .toml file; None if it is a model.
+
+    Raises:
+        ModelError: there is no such file, or it is invalid.
+    """
+    return _read_ensemble(find_manifest(name, folder))
+
+
 def load_all_manifests(name: str, folder: str | None = None) -> tuple[ModelManifest, ...]:
     """Read the manifest of any model, or of all models of an ensemble.
 
     Raises:
         ModelError: one is missing or invalid.
     """
-    if _read_tree(find_manifest(name, folder)).get("task") == "ensemble":
+    if load_ensemble(name, folder):
         return tuple(
             {each.path: each for each in load_detector(name, AUTO, folder).manifests}.values()
         )
@@ -212,13 +220,9 @@ def _load_single(name: str, category_detector: str | None, folder: str | None) -
     )
 
 
-def _load_ensemble(
-    path: Path, tree: dict[str, Any], category_detector: str | None, folder: str | None
+def _of_ensemble(
+    ensemble: Ensemble, path: Path, category_detector: str | None, folder: str | None
 ) -> DetectorModels:
-    try:
-        ensemble = Ensemble.model_validate(tree)
-    except ValidationError as error:
-        raise ModelError(f"ensemble {path}: {describe_error(error)}") from None
     parts = tuple(_load_part(part, ensemble, path, folder) for part in ensemble.parts)
     if category_detector == AUTO:
         categories = _own_category_detector(ensemble, path, folder)
@@ -264,7 +268,7 @@ def _own_category_detector(
 def _load_named(name: str, ensemble: Ensemble, path: Path, folder: str | None) -> ModelManifest:
     if name.endswith(".toml"):
         name = str(path.parent / Path(name).expanduser())
-    if _read_tree(find_manifest(name, folder)).get("task") == "ensemble":
+    if load_ensemble(name, folder):
         raise ModelError(
             f"ensemble {ensemble.name}: its part {name} is an ensemble, not a detector"
         )
@@ -273,12 +277,18 @@ def _load_named(name: str, ensemble: Ensemble, path: Path, folder: str | None) -
     return manifest
 
 
-def _read_tree(path: Path) -> dict[str, Any]:
-    """Return the tree of a TOML file; empty if it is invalid, which `load_manifest` reports."""
+def _read_ensemble(path: Path) -> Ensemble | None:
+    """Return the ensemble of a file; None if it is none, or not TOML: `load_manifest` reports it."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        return {}
+        return None
+    if tree.get("task") != "ensemble":
+        return None
+    try:
+        return Ensemble.model_validate(tree)
+    except ValidationError as error:
+        raise ModelError(f"ensemble {path}: {describe_error(error)}") from None
 
 
 def _hash(ensemble: Ensemble) -> str:

@@ -174,6 +174,7 @@ def check_ffmpeg() -> Iterator[Finding]:
 
 def check_profile(name: str) -> Iterator[Finding]:
     """Check that the profile loads, its models are complete, and its cloud has credentials."""
+    from odins_ravne_assets.model_library.used_models import used_models
     from resources.errors import RavneError
     from resources.settings.loader import load_profile
 
@@ -183,22 +184,24 @@ def check_profile(name: str) -> Iterator[Finding]:
         yield Finding("problem", "profile", str(error))
         return
     yield Finding("ok", "profile", name)
-    models = profile.models
-    named = (models.detector, models.category_detector, models.classifier)
-    yield from check_models([each for each in named if each and not each.endswith(".json")])
+    named = used_models(profile.models).values()
+    names = [each for each in named if not each.endswith(".json")]
+    yield from check_models(names, profile.models.folder)
     yield from check_disk("results", Path(profile.output.root).expanduser())
     if profile.cloud is not None:
         yield from check_credentials(name)
 
 
-def check_models(names: Sequence[str]) -> Iterator[Finding]:
-    """Check every file of models against the hash in its manifest."""
-    from gpu_kernels.models.manifest import load_manifest, verify
+def check_models(names: Sequence[str], folder: str | None = None) -> Iterator[Finding]:
+    """Check every file of models against the hash in its manifest; of ensembles, every model."""
+    from gpu_kernels.models.ensemble import load_all_manifests
+    from gpu_kernels.models.manifest import verify
     from resources.errors import RavneError
 
     for name in names:
         try:
-            verify(load_manifest(name))
+            for manifest in load_all_manifests(name, folder):
+                verify(manifest)
         except RavneError as error:
             yield Finding("problem", "models", str(error))
             return

@@ -1,6 +1,6 @@
 """`munin models`: detectors and classifiers, and their GPU engines."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from odins_ravne_assets.cli.terminal import out, print_log
 from resources.errors import UsageError
 from resources.settings.loader import load_profile
 from resources.settings.profile import Models
+
+if TYPE_CHECKING:
+    from gpu_kernels.models.manifest import ModelManifest
 
 app = typer.Typer(help="Detectors and classifiers, and their GPU engines.", no_args_is_help=True)
 
@@ -38,10 +41,9 @@ def verify_models(
     ] = None,
 ) -> None:
     """Check every file of models against the SHA-256 in its manifest."""
-    from gpu_kernels.models.manifest import load_manifest, verify
+    from gpu_kernels.models.manifest import verify
 
-    for name in names or _profile_models(load_profile(context.obj.name).models):
-        manifest = load_manifest(name)
+    for manifest in _manifests(load_profile(context.obj.name).models, names):
         verify(manifest)
         out.print(f"{manifest.name}: complete")
 
@@ -84,7 +86,7 @@ def build_engines(
     )
     batches = BatchSizes.around(profile.pipeline.stage1.batch_size)
     build_missing_engines(
-        names or _profile_models(profile.models),
+        _manifests(profile.models, names),
         archs,
         batches,
         store_of(target, profile),
@@ -92,7 +94,11 @@ def build_engines(
     )
 
 
-def _profile_models(models: Models) -> list[str]:
-    """Return the models of a profile."""
-    named = [models.detector, models.category_detector, models.classifier]
-    return [name for name in named if name]
+def _manifests(models: Models, names: list[str] | None) -> "list[ModelManifest]":
+    """Return the manifests of the named models, or of all models of a profile."""
+    from gpu_kernels.models.ensemble import load_all_manifests
+    from odins_ravne_assets.model_library.used_models import used_manifests
+
+    if not names:
+        return used_manifests(models)
+    return [each for name in names for each in load_all_manifests(name, models.folder)]

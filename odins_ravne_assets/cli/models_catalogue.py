@@ -16,7 +16,13 @@ from gpu_kernels.models.catalogue.entry import (
     is_entry,
     load_entry,
 )
-from gpu_kernels.models.manifest import load_manifest, shipped_models, verify
+from gpu_kernels.models.ensemble import load_all_manifests, load_ensemble
+from gpu_kernels.models.manifest import (
+    load_manifest,
+    shipped_ensembles,
+    shipped_models,
+    verify,
+)
 from gpu_kernels.models.models_folder import (
     MODEL_NAME,
     installed_manifest,
@@ -277,14 +283,17 @@ def use_model(
         )
     folder = load_profile(str(path)).models.folder if path.is_file() else None
     try:
-        manifest = load_manifest(name, folder)
+        if load_ensemble(name, folder):
+            key = "detector"
+        else:
+            manifest = load_manifest(name, folder)
+            key = "category_detector" if manifest.category_refinement else manifest.task
     except ModelError:
         if MODEL_NAME.fullmatch(name) and name in catalogue():
             raise UsageError(
                 f"model {name}: is not installed: {add_command(find_entry(name))}"
             ) from None
         raise
-    key = "category_detector" if manifest.category_refinement else manifest.task
     before = set_models_key(path, key, name)
     load_profile(str(path))
     changed = f" (was {before})" if before not in {None, name} else ""
@@ -301,9 +310,16 @@ def models_table(profile: Profile, profile_name: str) -> Table:
     roles: dict[str, str] = {}
     for key, used in used_models(profile.models).items():
         roles[used] = f"{roles[used]}, {key}" if used in roles else key
-    names = dict.fromkeys([*shipped_models(), *installed_models(folder), *roles])
+    shipped = [*shipped_models(), *shipped_ensembles()]
+    names = dict.fromkeys([*shipped, *installed_models(folder), *roles])
     for name in names:
+        origin = "shipped" if name in shipped else "installed"
         try:
+            if ensemble := load_ensemble(name, folder):
+                licences = {each.licence for each in load_all_manifests(name, folder)}
+                row = "ensemble", roles.get(name, ""), origin, "; ".join(sorted(licences))
+                table.add_row(escape(name), *map(escape, row), escape(ensemble.description))
+                continue
             manifest = load_manifest(name, folder)
         except ModelError as error:
             reason = "predictions" if name.endswith(".json") else str(error)
@@ -313,7 +329,7 @@ def models_table(profile: Profile, profile_name: str) -> Table:
             escape(name),
             manifest.task,
             roles.get(name, ""),
-            "shipped" if name in shipped_models() else "installed",
+            origin,
             escape(manifest.licence),
             escape(manifest.description),
         )

@@ -8,9 +8,16 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from gpu_kernels.models.manifest import ModelManifest, load_manifest, shipped_models, verify
+from gpu_kernels.models.ensemble import AUTO
+from gpu_kernels.models.manifest import (
+    ModelManifest,
+    load_manifest,
+    shipped_ensembles,
+    shipped_models,
+    verify,
+)
 from gpu_kernels.models.models_folder import MODEL_NAME, local_models_folder
-from odins_ravne_assets.model_library.download import write_error
+from odins_ravne_assets.model_library.write_errors import write_error
 from resources.errors import ModelError, StoreError
 from resources.storage.layout import MODEL_DOWNLOADS_FOLDER, MODEL_ORIGIN_FILE, model_manifest_key
 from resources.storage.object_store import S3_SCHEME, ObjectStore
@@ -21,9 +28,9 @@ Log = Callable[[str], None]
 
 def named_models(names: Iterable[str | None]) -> list[str]:
     """Return the names among those of a profile that are neither shipped nor paths of files."""
-    shipped = shipped_models()
+    known = {AUTO, *shipped_models(), *shipped_ensembles()}
     return [
-        name for name in names if name and name not in shipped and MODEL_NAME.fullmatch(name)
+        name for name in names if name and name not in known and MODEL_NAME.fullmatch(name)
         and not name.endswith((".toml", ".json"))
     ]  # fmt: skip
 

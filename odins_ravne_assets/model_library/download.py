@@ -14,9 +14,10 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
+from odins_ravne_assets.model_library.write_errors import write_error
 from resources.errors import StoreError, UsageError
-from resources.storage.object_store import NO_SPACE_ERRNOS
 
 # Called with the bytes that are there, and the total if it is known.
 OnBytes = Callable[[int, int | None], None]
@@ -106,19 +107,6 @@ def discard(partial: Path) -> None:
     _note_path(partial).unlink(missing_ok=True)
 
 
-def write_error(folder: Path, error: OSError) -> StoreError:
-    """Return the error of a folder that cannot be written."""
-    if error.errno in NO_SPACE_ERRNOS:
-        return StoreError(
-            f"{folder}: no space left for the download; free some space and run the same "
-            "command again, or set models.folder to another disk"
-        )
-    return StoreError(
-        f"{folder}: cannot be written: {error.strerror or error}; set models.folder to a "
-        "writable folder"
-    )
-
-
 def check_address(url: str, named_by_user: bool = False) -> None:
     """Check that an address may be read: https; http for this machine, or if the user named it.
 
@@ -183,7 +171,7 @@ def _append(
 ) -> None:
     with partial.open("ab") as stream:
         on_bytes(have, note.length)
-        for chunk in response.iter_content(CHUNK):
+        while chunk := _read(response):
             have += len(chunk)
             if have > max_bytes:
                 raise StoreError(
@@ -196,6 +184,14 @@ def _append(
         os.fsync(stream.fileno())
     if note.length is not None and have != note.length:
         raise _PassingError(f"the connection ended after {have} of {note.length} bytes")
+
+
+def _read(response: requests.Response) -> bytes:
+    """Return the next bytes, as they arrive: `iter_content` loses those before an interruption."""
+    try:
+        return bytes(response.raw.read1(CHUNK))
+    except HTTPError as error:
+        raise _PassingError(f"the connection ended: {_reason(error)}") from None
 
 
 def _get(session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:

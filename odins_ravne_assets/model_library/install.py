@@ -27,10 +27,10 @@ from odins_ravne_assets.model_library.download import (
     check_address,
     discard,
     download,
-    write_error,
 )
 from odins_ravne_assets.model_library.manifest_text import manifest_text
 from odins_ravne_assets.model_library.model_layout import ModelLayout, layout_of
+from odins_ravne_assets.model_library.write_errors import write_error
 from resources.errors import ModelError, UsageError
 from resources.storage.layout import (
     MODEL_DOWNLOADS_FOLDER,
@@ -113,40 +113,53 @@ def _install(
     before: Origin | None,
     on_bytes: OnBytes,
 ) -> Installation:
-    source = given or entry.download.url
     file, is_ours = _obtain(entry, downloads, given, on_bytes)
-    name = Path(source).name if given else entry.download.file_name
-    bare = bool(entry.download.member) and not is_archive(file)
-    expected, notes = expected_checksum(entry, bare, online=given is None)
+    staging = Path(tempfile.mkdtemp(prefix=f"{entry.name}-", dir=downloads))
     try:
-        checked = check_file(file, expected, name)
+        result = _put_together(entry, models_folder, file, given, accepted, before, staging)
     except ModelError:
         if is_ours:
             discard(file)
         raise
-    result = Installation(models_folder / entry.name, notes)
-    _compare_with_record(entry, before, expected, checked, result)
-    staging = Path(tempfile.mkdtemp(prefix=f"{entry.name}-", dir=downloads))
-    try:
-        _unpack(entry, file, name, bare, staging, result)
-        _write_origin(
-            staging,
-            Origin(
-                entry.name,
-                source,
-                checked,
-                expected.described if expected else "",
-                entry.licence,
-                accepted,
-                datetime.now(UTC).isoformat(timespec="seconds"),
-            ),
-        )
-        verify(load_manifest(str(staging / f"{entry.name}.toml")))
-        place(staging, models_folder / entry.name)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     if is_ours:
         discard(file)
+    return result
+
+
+def _put_together(
+    entry: CatalogueEntry,
+    models_folder: Path,
+    file: Path,
+    given: str | None,
+    accepted: bool,
+    before: Origin | None,
+    staging: Path,
+) -> Installation:
+    """Check a file, and put the model together in `staging`; then put it in place."""
+    source = given or entry.download.url
+    name = Path(source).name if given else entry.download.file_name
+    bare = bool(entry.download.member) and not is_archive(file)
+    expected, notes = expected_checksum(entry, bare, online=given is None)
+    checked = check_file(file, expected, name)
+    result = Installation(models_folder / entry.name, notes)
+    _compare_with_record(before, expected, checked, result)
+    _unpack(entry, file, name, bare, staging, result)
+    _write_origin(
+        staging,
+        Origin(
+            entry.name,
+            source,
+            checked,
+            expected.described if expected else "",
+            entry.licence,
+            accepted,
+            datetime.now(UTC).isoformat(timespec="seconds"),
+        ),
+    )
+    verify(load_manifest(str(staging / f"{entry.name}.toml")))
+    place(staging, models_folder / entry.name)
     return result
 
 
@@ -172,7 +185,6 @@ def _obtain(
 
 
 def _compare_with_record(
-    entry: CatalogueEntry,
     before: Origin | None,
     expected: Checksum | None,
     found: str,

@@ -7,8 +7,8 @@ from pathlib import Path
 from gpu_kernels.models.catalogue.entry import catalogue
 from gpu_kernels.models.manifest import load_manifest, shipped_models, verify
 from gpu_kernels.models.models_folder import MODEL_NAME
-from odins_ravne_assets.model_library.download import write_error
 from odins_ravne_assets.model_library.install import locked, place
+from odins_ravne_assets.model_library.write_errors import write_error
 from resources.errors import ModelError, UsageError
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from gpu_kernels.models.catalogue.entry import CatalogueEntry, classifiers_at, find_entry
+from gpu_kernels.models.ensemble import AUTO, load_detector
+from gpu_kernels.models.manifest import ModelManifest, load_manifest
 from resources.settings.profile import Models
 
 WORLD_CLASSIFIER = "speciesnet-crop"
@@ -15,7 +17,20 @@ ROLES = {
 
 def used_models(models: Models) -> dict[str, str]:
     """Return the names of a profile's models by their keys."""
-    return {key: name for key in ROLES if (name := getattr(models, key))}
+    return {key: name for key in ROLES if (name := getattr(models, key)) not in {None, AUTO}}
+
+
+def used_manifests(models: Models) -> list[ModelManifest]:
+    """Return the manifest of every model file that a profile uses, also those of an ensemble.
+
+    Raises:
+        ModelError: one is missing or invalid.
+    """
+    detector = load_detector(models.detector, models.category_detector, models.folder)
+    found = list(detector.manifests)
+    if not models.classifier.endswith(".json"):  # SpeciesNet's predictions
+        found.append(load_manifest(models.classifier, models.folder))
+    return list({manifest.path: manifest for manifest in found}.values())
 
 
 def used_models_line(models: Models) -> str:

@@ -8,7 +8,7 @@ machine after it.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -25,6 +25,7 @@ from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     load_predictions,
 )
 from odins_ravne_assets.munin.detection.detector import Detector
+from odins_ravne_assets.munin.detection.journal_key import profile_detector
 from odins_ravne_assets.munin.inference.engine_choice import ModelOpener, choose_engine
 from odins_ravne_assets.munin.inference.run_model import HostPicture, LoadedModel
 from odins_ravne_assets.munin.inference.timing import StageTiming
@@ -96,16 +97,13 @@ class StepModels:
             ModelError: see `gpu_kernels.models.manifest.verify` and `load_predictions`.
             StoreError: the store cannot be read.
         """
-        models = self.profile.models
-        needed: dict[str, list[str | None]] = {
-            "detections": [models.detector, models.category_detector],
-            "classifications": [models.classifier],
-        }
-        for stage in stages:
-            for name in needed.get(stage, []):
-                if name and not is_predictions(name):
-                    verify(load_manifest(name))
+        if "detections" in stages:
+            for manifest in profile_detector(self.profile.models).manifests:
+                verify(manifest)
         if "classifications" in stages:
+            classifier = self.profile.models.classifier
+            if not is_predictions(classifier):
+                verify(load_manifest(classifier, self.profile.models.folder))
             _ = self.predictions
 
     @cached_property
@@ -115,7 +113,7 @@ class StepModels:
         return load_predictions(name, self.output) if is_predictions(name) else None
 
     def load_detector(self, timing: StageTiming) -> Detector:
-        """Load Stage 1's detector, with the category detector if there is one.
+        """Load all models of Stage 1's detector; those of the same file share an engine.
 
         Args:
             timing: receives the time of the engines.
@@ -123,11 +121,15 @@ class StepModels:
         Raises:
             EngineError: an engine cannot run them.
         """
-        models, settings = self.profile.models, self.profile.pipeline.stage1
-        names = [name for name in (models.detector, models.category_detector) if name]
-        loaded = self._load([load_manifest(name) for name in names], timing)
-        self.device = loaded[0].engine.device
-        return Detector(loaded[0], loaded[1] if len(loaded) > 1 else None, settings.conf_threshold)
+        models = profile_detector(self.profile.models)
+        files = {manifest.path: manifest for manifest in models.manifests}
+        loaded = dict(zip(files, self._load(list(files.values()), timing), strict=True))
+        self.device = next(iter(loaded.values())).engine.device
+
+        def load(manifest: ModelManifest) -> LoadedModel:
+            return replace(loaded[manifest.path], manifest=manifest)
+
+        return Detector(models, load, self.profile.pipeline.stage1.conf_threshold)
 
     def load_classifier(self, timing: StageTiming) -> LoadedModel:
         """Load Stage 2's classifier.
@@ -207,9 +209,7 @@ class StepModels:
 
     def detector_versions(self) -> dict[str, str]:
         """Return the name and hash of each of Stage 1's models by role, for tables and reports."""
-        models = self.profile.models
-        roles = {"detector": models.detector, "category_detector": models.category_detector}
-        return {role: _version(name) for role, name in roles.items() if name}
+        return profile_detector(self.profile.models).versions
 
     def classifier_version(self) -> dict[str, str]:
         """Return the same of the model or the predictions that label boxes."""

@@ -34,7 +34,8 @@ def test_the_command_builds_missing_engines_and_a_worker_finds_them(
     plan = cache.get(key)
     assert plan is not None and len(plan) > 10_000_000
     log: list[str] = []
-    build_missing_engines([CATEGORY_DETECTOR], ["sm_75"], batches, LocalStore(tmp_path), log.append)
+    manifest = load_manifest(CATEGORY_DETECTOR)
+    build_missing_engines([manifest], ["sm_75"], batches, LocalStore(tmp_path), log.append)
     assert log == [f"{CATEGORY_DETECTOR} for sm_75: exists"]
 
 

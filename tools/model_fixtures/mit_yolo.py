@@ -128,15 +128,25 @@ def load(checkout: Path, seed: int) -> BoxesAndLogits:
     return wrapped.eval()
 
 
-def own_boxes(network: BoxesAndLogits) -> list[Tensor]:
+def own_boxes(logits: Tensor, boxes: Tensor) -> list[Tensor]:
     """Return the boxes by MIT YOLO's own suppression."""
     from yolo.config.config import NMSConfig
     from yolo.utils.bounding_box_utils import bbox_nms
 
-    with torch.no_grad():
-        logits, boxes = network(as_input())
     found = bbox_nms(logits, boxes, NMSConfig(THRESHOLD, IOU, 1000))
     return [rows(each[:, 1:5], each[:, 5], each[:, 0]) for each in found]
+
+
+def mask(logits: Tensor, boxes: Tensor) -> Tensor:
+    """Return the logits without what this project leaves out before suppression.
+
+    That is all classes of a box but its best, and boxes with less than half their area inside the
+    picture. MIT YOLO's suppression has the first as boxes of their own.
+    """
+    best = logits == logits.max(dim=-1, keepdim=True).values
+    clipped = boxes.clamp(0, SIDE)
+    area, inside = ((each[..., 2:] - each[..., :2]).prod(dim=-1) for each in (boxes, clipped))
+    return logits.where(best & (inside >= area / 2).unsqueeze(-1), torch.tensor(-1e4))
 
 
 def fixtures(checkout: Path) -> list[Fixture]:
@@ -146,6 +156,7 @@ def fixtures(checkout: Path) -> list[Fixture]:
     with torch.no_grad():
         end2end = [EndToEnd(network)(each[None])[0] for each in images[0]]
         top = list(TopRows(network, 100)(*images))
+        logits, boxes = network(*images)
     # The entries that exporters of the family write, as Python literals.
     metadata = {
         "names": str(dict(enumerate(CLASSES))),
@@ -153,12 +164,11 @@ def fixtures(checkout: Path) -> list[Fixture]:
         "imgsz": str([SIDE, SIDE]),
         "task": "detect",
     }
-    own = own_boxes(network)
-    best = own_best_class(network)
+    masked = own_boxes(mask(logits, boxes), boxes)
     return [
-        Fixture("yolov9-mit", network, images, ["images"], ["cls_logits", "boxes"], own),
+        Fixture("yolov9-mit", network, images, ["images"], ["cls_logits", "boxes"], masked),
         Fixture(
-            "yolo-rows", YoloRows(network), images, ["images"], ["output0"], best,
+            "yolo-rows", YoloRows(network), images, ["images"], ["output0"], masked,
             metadata=metadata,
         ),
         Fixture(
@@ -167,7 +177,7 @@ def fixtures(checkout: Path) -> list[Fixture]:
             free_batch=False,
         ),
         Fixture(
-            "yolov9-mit-nms", OwnRows(network), images, ["images"], ["output0"], own,
+            "yolov9-mit-nms", OwnRows(network), images, ["images"], ["output0"], own_boxes(logits, boxes),
             free_batch=False,
         ),
         Fixture(
@@ -176,19 +186,3 @@ def fixtures(checkout: Path) -> list[Fixture]:
             free_batch=False, dynamo=True, metadata=metadata,
         ),
     ]  # fmt: skip
-
-
-def own_best_class(network: BoxesAndLogits) -> list[Tensor]:
-    """Return the boxes of YOLO rows: each row has its best class only."""
-    from torchvision.ops import batched_nms
-
-    with torch.no_grad():
-        logits, boxes = network(as_input())
-    scores, labels = logits.sigmoid().max(dim=-1)
-    found = []
-    for corners, score, label in zip(boxes, scores, labels, strict=True):
-        keep = score >= THRESHOLD
-        corners, score, label = corners[keep], score[keep], label[keep]
-        kept = batched_nms(corners, score, label, IOU)
-        found.append(rows(corners[kept], score[kept], label[kept]))
-    return found

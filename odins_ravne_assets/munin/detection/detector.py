@@ -259,7 +259,9 @@ class Detector:
 
     def _joined(self, found: list[list[list[FoundBox]]]) -> list[list[FoundBox]]:
         """Join the boxes of all parts, [part][picture][box], by picture."""
-        by_picture = [[box for boxes in parts for box in boxes] for parts in zip(*found, strict=True)]
+        by_picture = [
+            [box for boxes in parts for box in boxes] for parts in zip(*found, strict=True)
+        ]
         if self._overlap is None:
             return by_picture
         return [join_boxes(boxes, self._overlap) for boxes in by_picture]

@@ -25,7 +25,7 @@ MIN_SIDE = 100
 MIN_PIXELS = 4
 # A row belongs to a strip if this share of its pixels has the strip's grey level, within a
 # tolerance: letters and a logo cover the rest.
-ROW_SHARE, LEVEL_TOLERANCE = 0.35, 8
+ROW_SHARE, LEVEL_TOLERANCE = 0.25, 8
 # The share in the last rows of a strip, and how much lower it is right behind its end.
 INNER_SHARE, MIN_DROP = 0.5, 0.3
 # The share of pixels in letters, whose grey level differs by at least LETTER_CONTRAST.

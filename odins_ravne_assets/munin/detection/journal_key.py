@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from gpu_kernels.models.manifest import load_manifest, model_hash
+from gpu_kernels.models.ensemble import DetectorModels, load_detector
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, journal_key
-from resources.settings.profile import Profile
+from resources.settings.profile import Models, Profile
 from resources.storage.object_store import ObjectStore
 
 # Raise it when a change of the code changes results.
@@ -15,6 +15,15 @@ ENGINE = "onnxruntime"
 OTHER_ENGINES = ("tensorrt",)
 
 
+def profile_detector(models: Models) -> DetectorModels:
+    """Return the detector of a profile, with all models that it consists of.
+
+    Raises:
+        ModelError: a manifest cannot be read.
+    """
+    return load_detector(models.detector, models.category_detector, models.folder)
+
+
 def stage1_dependencies(profile: Profile) -> dict[str, Any]:
     """Return the hashes of the models, and the settings, that Stage 1's results depend on.
 
@@ -22,10 +31,9 @@ def stage1_dependencies(profile: Profile) -> dict[str, Any]:
         ModelError: a model's manifest cannot be read.
     """
     models, stage1 = profile.models, profile.pipeline.stage1
-    names = [models.detector, models.category_detector]
     dependencies = {
         "version": STAGE1_VERSION,
-        "models": [model_hash(load_manifest(name)) for name in names if name],
+        "models": profile_detector(models).hashes,
         "engine": ENGINE,
         "conf_threshold": stage1.conf_threshold,
         "sampling": stage1.sampling,

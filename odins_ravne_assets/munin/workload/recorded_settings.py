@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from gpu_kernels.models.manifest import load_manifest
 from odins_ravne_assets.munin.classification.journal_key import stage2_dependencies
 from odins_ravne_assets.munin.classification.speciesnet_predictions import is_predictions
-from odins_ravne_assets.munin.detection.journal_key import stage1_dependencies
+from odins_ravne_assets.munin.detection.journal_key import profile_detector, stage1_dependencies
 from odins_ravne_assets.munin.tables.journal import journal_key
 from resources.errors import StoreError
 from resources.settings.profile import Profile
@@ -58,12 +58,14 @@ class SettingsRecord:
         section: of the profile's `pipeline`.
         roles: keys of the profile's `models`.
         dependencies: return what the journal's key is a hash of.
+        names: return the models as their manifests name them.
     """
 
     stored_key: str
     section: str
     roles: tuple[str, ...]
     dependencies: Callable[[Profile], dict[str, Any]]
+    names: Callable[[Profile], tuple[str, ...]]
 
     def of_profile(self, profile: Profile) -> StageSettings:
         """Return the settings of a profile.
@@ -72,8 +74,9 @@ class SettingsRecord:
             ModelError: a model cannot be found.
         """
         models = {role: getattr(profile.models, role) for role in self.roles}
-        names = tuple(_name(model) for model in models.values() if model)
-        return StageSettings(models=models, names=names, depends_on=self.dependencies(profile))
+        return StageSettings(
+            models=models, names=self.names(profile), depends_on=self.dependencies(profile)
+        )
 
     def read(self, output: ObjectStore) -> StageSettings | None:
         """Return the settings of a camera's results; None if there is no record of them.
@@ -120,11 +123,24 @@ class SettingsRecord:
         return profile.model_copy(update={"models": chosen, "pipeline": pipeline})
 
 
-def _name(model: str) -> str:
-    return "SpeciesNet predictions" if is_predictions(model) else load_manifest(model).name
+def _detector_names(profile: Profile) -> tuple[str, ...]:
+    return profile_detector(profile.models).names
+
+
+def _classifier_names(profile: Profile) -> tuple[str, ...]:
+    name = profile.models.classifier
+    if is_predictions(name):
+        return ("SpeciesNet predictions",)
+    return (load_manifest(name, profile.models.folder).name,)
 
 
 STAGE1 = SettingsRecord(
-    layout.STAGE1_SETTINGS, "stage1", ("detector", "category_detector"), stage1_dependencies
+    layout.STAGE1_SETTINGS,
+    "stage1",
+    ("detector", "category_detector"),
+    stage1_dependencies,
+    _detector_names,
 )
-STAGE2 = SettingsRecord(layout.STAGE2_SETTINGS, "stage2", ("classifier",), stage2_dependencies)
+STAGE2 = SettingsRecord(
+    layout.STAGE2_SETTINGS, "stage2", ("classifier",), stage2_dependencies, _classifier_names
+)

@@ -25,7 +25,7 @@ def scene(brightness: float = 110, seed: int = 1) -> Picture:
 
 def with_strip(picture: Picture, edge: str, level: int, letters: bool = True) -> Picture:
     """Print a strip over an edge, as cameras do, and compress the picture."""
-    turns = {"top": 0, "left": 3, "bottom": 2, "right": 1}[edge]
+    turns = {"top": 0, "left": 1, "bottom": 2, "right": 3}[edge]
     printed = np.ascontiguousarray(np.rot90(picture, -turns))
     printed[:STRIP] = level
     if letters:
@@ -64,12 +64,14 @@ def test_two_strips_are_two() -> None:
 
 
 def test_a_picture_without_a_strip_has_none() -> None:
-    assert edge_strips(compressed(scene())) == []
+    assert lettered(compressed(scene())) == []
 
 
 def test_a_bar_without_letters_is_recorded_but_not_as_lettered() -> None:
-    (strip,) = edge_strips(with_strip(scene(), "top", 0, letters=False))
-    assert (strip["edge"], strip["lettered"]) == ("top", False)
+    strips = edge_strips(with_strip(scene(), "top", 0, letters=False))
+    top = next(strip for strip in strips if strip["edge"] == "top")
+    assert top["depth"] == pytest.approx(STRIP / HEIGHT, abs=2 / HEIGHT)
+    assert not top["lettered"]
 
 
 @pytest.mark.parametrize("level", [4, 255], ids=["a dark sky", "snow or an overcast sky"])
