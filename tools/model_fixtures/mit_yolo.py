@@ -177,7 +177,8 @@ def fixtures(checkout: Path) -> list[Fixture]:
             free_batch=False,
         ),
         Fixture(
-            "yolov9-mit-nms", OwnRows(network), images, ["images"], ["output0"], own_boxes(logits, boxes),
+            "yolov9-mit-nms", OwnRows(network), images, ["images"], ["output0"],
+            own_boxes(logits, boxes),
             free_batch=False,
         ),
         Fixture(

@@ -130,7 +130,12 @@ def _left_out(block: pl.DataFrame) -> NDArray[np.bool_]:
     result = block["person_confidence"].is_not_null().to_numpy() & ~person
     unknown = ~person
     result[unknown] |= _overlaps_person(
-        boxes[unknown], frames[unknown], times[unknown], boxes[person], frames[person], times[person]
+        boxes[unknown],
+        frames[unknown],
+        times[unknown],
+        boxes[person],
+        frames[person],
+        times[person],
     )
     result[unknown] |= _is_static(boxes[unknown], frames[unknown])
     return result

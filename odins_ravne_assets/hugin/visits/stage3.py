@@ -7,13 +7,14 @@ stage3/report.json                    counts, settings and exclusions (`report_j
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from odins_ravne_assets.hugin.identification.camera_strips import leave_out_camera_strips
 from odins_ravne_assets.hugin.identification.identifications import identify
 from odins_ravne_assets.hugin.identification.name_threshold import apply_name_threshold
+from odins_ravne_assets.hugin.identification.near_people import leave_out_near_people
 from odins_ravne_assets.hugin.identification.repeat_detections import mark_repeat_detections
 from odins_ravne_assets.hugin.identification.sequence_vote import vote_by_sequence
 from odins_ravne_assets.hugin.identification.taxonomy import (
@@ -129,7 +130,9 @@ def _identify(
     identified = vote_by_sequence(identified, taxonomy, settings)
     identified = apply_name_threshold(identified, settings)
     empty = empty_media(tables.media, tables.processed)
-    return apply_corrections(identified, corrections, tables.detections, empty)
+    reviewed = apply_corrections(identified, corrections, tables.detections, empty)
+    left_out = leave_out_near_people(reviewed.identified, tables.detections, settings)
+    return replace(reviewed, identified=left_out)
 
 
 def read_model_taxa(store: ObjectStore, stack: ExitStack) -> dict[str, Taxon]:
