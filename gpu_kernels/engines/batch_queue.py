@@ -20,8 +20,7 @@ T = TypeVar("T")
 class BatchSlot(Protocol):
     """Memory and a stream for one batch."""
 
-    input: Any  # Warp array [max_batch, 3, H, W]
-    stream: Any  # of Warp; None: the device's default
+        stream: Any  # of Warp; None: the device's default
     references: list[Any]  # objects the device still reads; released when the batch is done
     staging: Any  # `gpu_preprocessing.StagingBuffer`, to upload pictures of the host
 
@@ -29,8 +28,17 @@ class BatchSlot(Protocol):
     def outputs(self) -> Sequence[Any]:
         """Warp arrays [max_batch, ...], in the network's order."""
 
+    def set_size(self, height: int, width: int) -> None:
+        """Set the height and width of the pictures of the next batch, of a free size.
+
+        Called when the slot is idle; `input` and `outputs` have the new shapes.
+
+        Raises:
+            EngineError: the device refuses.
+        """
+
     def fill_from_host(self, images: NDArray[Any]) -> None:
-        """Write fitted pictures of the host, float32 [N, 3, H, W], into the input, as its type."""
+        """Write fitted pictures of the host, [N, 3, H, W], into the input, as its type."""
 
     def launch(self, count: int) -> None:
         """Start inference on the first `count` pictures of the input.
@@ -198,6 +206,7 @@ class QueuedEngine:
         """See Engine: copies pictures from the host, and outputs to the host."""
 
         def fill(slot: BatchSlot, begin: int, end: int) -> None:
+            slot.set_size(*images.shape[2:])
             slot.fill_from_host(images[begin:end])
 
         batches = self.start(len(images), fill, read_outputs)()

@@ -90,7 +90,7 @@ class EngineCache:
 
 def _artifact_name(key: EngineKey, kind: ArtifactKind, arch: str) -> str:
     # Timings of a layer are valid for all networks.
-    owner = key._replace(model="", precision="") if kind == "timing" else key
+    owner = key._replace(model="", precision="", graph="") if kind == "timing" else key
     return owner.name.removesuffix("engine") + (f"{arch}.{kind}" if arch else kind)
 
 

@@ -15,6 +15,12 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from gpu_kernels.engines.fp16 import FP16_GRAPH_VERSION, fp16_graph
+from gpu_kernels.engines.graph_io import (
+    GraphInput,
+    MatchedInputs,
+    match_inputs,
+    match_outputs,
+)
 from gpu_kernels.engines.tensorrt_api import TensorRt
 from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import EngineError, ModelError
@@ -48,11 +54,14 @@ class EngineKey(NamedTuple):
     tensorrt: str  # kind and version
     arch: str  # as sm_75, or several as sm_86+sm_89
     batches: BatchSizes
+    # The parts of the manifest that select inputs, outputs and sizes of the graph.
+    graph: str = ""
 
     @property
     def name(self) -> str:
         """A file name with a hash of the key."""
-        text = "|".join([*self[:-1], "-".join(map(str, self.batches))])
+        fields = [*self[:4], "-".join(map(str, self.batches))]
+        text = "|".join([*fields, self.graph] if self.graph else fields)
         digest = hashlib.sha256(text.encode()).hexdigest()[:32]
         return f"{self.arch.replace(ARCH_SEPARATOR, '-')}-{digest}.engine"
 
@@ -90,7 +99,12 @@ def _arch_number(arch: str) -> int:
 def engine_key(manifest: ModelManifest, trt: TensorRt, arch: str, batches: BatchSizes) -> EngineKey:
     """Return the key of the engine that `build_engine` builds from the same arguments."""
     precision = f"half {FP16_GRAPH_VERSION}" if manifest.fp16 else "as exported"
-    return EngineKey(manifest.sha256, precision, trt.version, arch, batches)
+    spec = manifest.input
+    # A fixed size is mostly the graph's own, but can be one of many of a graph with free sizes.
+    size = spec.fixed_size or (spec.long_side, spec.stride)
+    selected = [spec.fixed_size is None, *size, spec.name, spec.sizes_input]
+    graph = " ".join(map(str, [*selected, *manifest.output.outputs]))
+    return EngineKey(manifest.sha256, precision, trt.version, arch, batches, graph)
 
 
 def build_engine(
@@ -129,7 +143,9 @@ def build_engine(
         raise _build_error(manifest, trt, reason, logger)
     config = builder.create_builder_config()
     profile = builder.create_optimization_profile()
-    profile.set_shape(_input_name(manifest, network), *_shapes(manifest, batches))
+    found = _match_network(manifest, api, network)
+    for name, shapes in _profile_shapes(found, manifest, batches).items():
+        profile.set_shape(name, *shapes)
     config.add_optimization_profile(profile)
     cache = _configure(config, trt, arch.split(ARCH_SEPARATOR), timing_cache)
     plan = builder.build_serialized_network(network, config)
@@ -177,21 +193,59 @@ def _configure(config: Any, trt: TensorRt, archs: Sequence[str], timing_cache: b
     return cache
 
 
-def _input_name(manifest: ModelManifest, network: Any) -> str:
-    network_input = network.get_input(0)
-    shape = tuple(network_input.shape)
-    expected = (3, *manifest.input.largest_size)
-    if network.num_inputs != 1 or len(shape) != 4 or shape[0] != -1 or shape[1:] != expected:
+def _match_network(manifest: ModelManifest, api: Any, network: Any) -> MatchedInputs:
+    """Check the inputs of a network, and keep only the outputs that the decoding reads.
+
+    Raises:
+        ModelError: they differ from the manifest, or a GPU cannot run them.
+    """
+    types = {
+        api.DataType.FLOAT: "float32",
+        api.DataType.HALF: "float16",
+        api.DataType.UINT8: "uint8",
+        api.DataType.INT32: "int32",
+        api.DataType.INT64: "int64",
+    }
+    inputs = []
+    for place in range(network.num_inputs):
+        tensor = network.get_input(place)
+        kind = types.get(tensor.dtype, str(tensor.dtype))
+        if manifest.fp16 and kind == "float16":  # the converted graph's, of a float32 graph
+            kind = manifest.input.dtype
+        shape = tuple(None if size < 0 else int(size) for size in tensor.shape)
+        inputs.append(GraphInput(tensor.name, kind, shape))
+    found = match_inputs(manifest, inputs)
+    if manifest.input.layout != "nchw" or not found.batched or found.batch is not None:
         raise ModelError(
-            f"model {manifest.path}: its input is {list(shape)}, the GPU engine needs one input "
-            f"[N, {', '.join(map(str, expected))}] with a dynamic batch; correct the manifest, or "
-            "export the model with a dynamic batch"
+            f"model {manifest.path}: its input is {found.pictures}, a GPU engine needs [N, 3, "
+            "height, width] with a dynamic batch; export the model with a dynamic batch"
         )
-    return str(network_input.name)
+    outputs = [network.get_output(place) for place in range(network.num_outputs)]
+    used = match_outputs(manifest, [tensor.name for tensor in outputs])
+    for tensor in outputs:
+        if tensor.name not in used:
+            network.unmark_output(tensor)
+    return found
 
 
-def _shapes(manifest: ModelManifest, batches: BatchSizes) -> list[tuple[int, ...]]:
-    return [(count, 3, *manifest.input.largest_size) for count in batches]
+def _profile_shapes(
+    found: MatchedInputs, manifest: ModelManifest, batches: BatchSizes
+) -> dict[str, list[tuple[int, ...]]]:
+    """Return the smallest, the usual and the largest shape of each input."""
+    spec = manifest.input
+    largest = spec.largest_size
+    sizes = [largest] * 3
+    if spec.fixed_size is None:
+        assert spec.stride is not None
+        # Most pictures are 4:3 and lie on their long side.
+        usual = -(-largest[0] * 3 // 4 // spec.stride) * spec.stride
+        sizes = [(spec.stride, spec.stride), (usual, largest[1]), largest]
+    shapes: dict[str, list[tuple[int, ...]]] = {
+        found.pictures.name: [(n, 3, *size) for n, size in zip(batches, sizes, strict=True)]
+    }
+    if found.sizes is not None:
+        shapes[found.sizes.name] = [(count, 2) for count in batches]
+    return shapes
 
 
 def _build_error(

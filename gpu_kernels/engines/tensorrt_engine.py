@@ -119,7 +119,7 @@ class TensorRtEngine(QueuedEngine):
         with wp.ScopedDevice(DEVICE):
             self._engine = self._deserialize(manifest, plan)
             self._runtime_cache, self._runtime_config = self._open_runtime_cache(gpu)
-            slots, max_batch = self._create_slots(manifest.name, key.batches.maximum)
+            slots, max_batch = self._create_slots(manifest, key.batches.maximum)
         super().__init__(slots, max_batch, cache.warn)
         self.opened.record = EngineRecord(cache, key, gpu.arch)
         self.opened.seconds = {
@@ -161,10 +161,12 @@ class TensorRtEngine(QueuedEngine):
         config.cuda_graph_strategy = self._trt.api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         return cache, config
 
-    def _create_slots(self, name: str, max_batch: int) -> tuple[list[TensorRtSlot], int]:
+    def _create_slots(
+        self, manifest: ModelManifest, max_batch: int
+    ) -> tuple[list[TensorRtSlot], int]:
         """Return the slots and their batch size, which is halved until they fit into memory."""
         loaded = LoadedEngine(
-            self._trt.api, self._engine, self._runtime_config, self._logger, GpuClock()
+            self._trt.api, self._engine, self._runtime_config, self._logger, GpuClock(), manifest
         )
         while True:
             try:
@@ -175,12 +177,12 @@ class TensorRtEngine(QueuedEngine):
             except (MemoryError, RuntimeError) as error:
                 if max_batch == 1:
                     raise EngineError(
-                        f"model {name}: not even one picture fits into the GPU's memory: {error}; "
+                        f"model {manifest.name}: not even one picture fits into the GPU's memory: {error}; "
                         "stop other programs that use it, or set pipeline.stage1.engine: "
                         "onnxruntime"
                     ) from None
                 self._cache.warn(
-                    f"model {name}: batches of {max_batch} do not fit into the GPU's memory; "
+                    f"model {manifest.name}: batches of {max_batch} do not fit into the GPU's memory; "
                     f"continuing with {max_batch // 2}"
                 )
                 max_batch //= 2

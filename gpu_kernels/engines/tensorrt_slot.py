@@ -6,13 +6,14 @@ captures graphs itself, since only it knows when the kernels of a shape are comp
 https://docs.nvidia.com/deeplearning/tensorrt-rtx/latest/inference-library/work-with-cuda-graphs.html
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import EngineError
 
 DEVICE = "cuda:0"
@@ -49,6 +50,7 @@ class LoadedEngine(NamedTuple):
     runtime_config: Any  # of TensorRT-RTX; None for a full TensorRT
     logger: Any
     clock: GpuClock
+    manifest: ModelManifest
 
 
 class TensorRtSlot:
@@ -66,8 +68,9 @@ class TensorRtSlot:
         import warp as wp
 
         from gpu_kernels.device.gpu_preprocessing import StagingBuffer
+        from gpu_kernels.engines.tensorrt_buffers import EngineBuffers
 
-        api, engine, runtime_config, self._logger, self._clock = loaded
+        api, engine, runtime_config, self._logger, self._clock, manifest = loaded
         self.stream = wp.Stream(DEVICE)
         self._context = engine.create_execution_context(
             *([runtime_config] if runtime_config else [])
@@ -76,56 +79,42 @@ class TensorRtSlot:
             raise MemoryError("no execution context")
         self.references: list[Any] = []
         self.staging = StagingBuffer()
-        self._graphs: dict[int, Any] = {}
+        self._graphs: dict[tuple[int, tuple[int, int]], Any] = {}  # by batch and picture size
         self._captures, self._on_warning = runtime_config is None, on_warning
-        self._batch = 0
-        names = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]
-        self._name = next(
-            name for name in names if engine.get_tensor_mode(name) == api.TensorIOMode.INPUT
-        )
-        _, *picture = engine.get_tensor_shape(self._name)
-        self._picture = tuple(picture)
-        self._set_batch(max_batch)
-        self.input = self._buffer(_dtype(api, engine, self._name), (max_batch, *picture))
-        self.outputs = [
-            self._buffer(_dtype(api, engine, name), tuple(self._context.get_tensor_shape(name)))
-            for name in names
-            if name != self._name
-        ]
-        buffers = dict(zip([n for n in names if n != self._name], self.outputs, strict=True))
-        for name, buffer in {self._name: self.input, **buffers}.items():
-            self._context.set_tensor_address(name, buffer.ptr)
+        self._buffers = EngineBuffers(api, engine, self._context, manifest, max_batch, DEVICE)
         wp.synchronize_device(DEVICE)  # the buffers were allocated on another stream
 
-    def _buffer(self, dtype: Any, shape: tuple[int, ...]) -> Any:
-        import warp as wp
+    @property
+    def input(self) -> Any:
+        """See BatchSlot."""
+        return self._buffers.input
 
-        if min(shape) < 0:
-            raise EngineError(
-                "the network's outputs have no fixed size; export it without non-maximum "
-                "suppression"
-            )
-        return wp.empty(shape, dtype=dtype, device=DEVICE)
+    @property
+    def outputs(self) -> Sequence[Any]:
+        """See BatchSlot."""
+        return self._buffers.outputs
 
-    def _set_batch(self, count: int) -> None:
-        if count != self._batch:
-            if not self._context.set_input_shape(self._name, (count, *self._picture)):
-                raise self._batch_error(count)
-            self._batch = count
+    def set_size(self, height: int, width: int) -> None:
+        """See BatchSlot."""
+        from gpu_kernels.device.streams import use_stream
 
-    def fill_from_host(self, images: NDArray[np.float32]) -> None:
+        with use_stream(self.stream):
+            self._buffers.set_size(height, width, self.stream)
+
+    def fill_from_host(self, images: NDArray[Any]) -> None:
         """See BatchSlot. Copies through pinned memory."""
         import warp as wp
 
-        pinned = self._pinned.numpy()
-        pinned[: len(images)] = images
-        wp.copy(self.input, self._pinned, count=int(images.size), stream=self.stream)
+        count = int(images.size)
+        self._pinned.numpy()[:count] = images.ravel()
+        wp.copy(self.input.flatten(), self._pinned, count=count, stream=self.stream)
 
     @cached_property
     def _pinned(self) -> Any:
         import warp as wp
 
-        return wp.empty(self.input.shape, dtype=self.input.dtype, device="cpu", pinned=True)
+        dtype, capacity = self.input.dtype, self._buffers.capacity
+        return wp.empty(capacity, dtype=dtype, device="cpu", pinned=True)
 
     def launch(self, count: int) -> None:
         """See BatchSlot. A batch size that repeats is captured as a CUDA graph, so that it then
@@ -137,7 +126,7 @@ class TensorRtSlot:
         self._began, self._ended = (wp.Event(DEVICE, enable_timing=True) for _ in range(2))
         with use_stream(self.stream):
             self.stream.record_event(self._began)
-            if graph := self._graphs.get(count):
+            if graph := self._graphs.get((count, self._buffers.size)):
                 wp.capture_launch(graph, stream=self.stream)
             else:
                 self._infer(count)
@@ -146,8 +135,7 @@ class TensorRtSlot:
                 self._capture_repeated(count)
 
     def _infer(self, count: int) -> None:
-        self._set_batch(count)
-        if not self._enqueue():
+        if not (self._buffers.set_batch(count) and self._enqueue()):
             raise self._batch_error(count)
 
     def _capture_repeated(self, count: int) -> None:
@@ -161,8 +149,9 @@ class TensorRtSlot:
         """
         import warp as wp
 
-        if count not in self._graphs:
-            self._graphs[count] = None
+        key = count, self._buffers.size
+        if key not in self._graphs:
+            self._graphs[key] = None
             return
         try:
             with wp.ScopedCapture(stream=self.stream, force_module_load=False) as capture:
@@ -172,7 +161,7 @@ class TensorRtSlot:
         else:
             reason = self._last_error()
         if enqueued:
-            self._graphs[count] = capture.graph
+            self._graphs[key] = capture.graph
         else:
             self._captures = False
             self._on_warning(f"batches run without a CUDA graph, a little slower: {reason}")
@@ -204,18 +193,3 @@ class TensorRtSlot:
     def launch_times(self) -> tuple[float, float]:
         """See BatchSlot."""
         return self._clock.seconds(self._began), self._clock.seconds(self._ended)
-
-
-def _dtype(api: Any, engine: Any, name: str) -> Any:
-    import warp as wp
-
-    types = {
-        api.DataType.FLOAT: wp.float32,
-        api.DataType.HALF: wp.float16,
-        api.DataType.INT32: wp.int32,
-        api.DataType.INT64: wp.int64,
-    }
-    dtype = engine.get_tensor_dtype(name)
-    if dtype not in types:
-        raise EngineError(f"the network's {name} is {dtype}; float32 or float16 is needed")
-    return types[dtype]

@@ -278,7 +278,8 @@ def _load_named(name: str, ensemble: Ensemble, path: Path, folder: str | None) -
 
 
 def _read_ensemble(path: Path) -> Ensemble | None:
-    """Return the ensemble of a file; None if it is none, or not TOML: `load_manifest` reports it."""
+    """Return the ensemble of a file; None if it is none, or not TOML, as the manifest's reader
+    reports."""
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):

@@ -19,6 +19,7 @@ from gpu_kernels.engines.tensorrt_build import BatchSizes
 from gpu_kernels.models.labels import load_labels
 from gpu_kernels.models.manifest import ModelManifest, load_manifest, model_hash, verify
 from gpu_kernels.models.speciesnet_labels import SpeciesNetLabel
+from odins_ravne_assets.model_library.bucket import fetch_models
 from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     Predictions,
     is_predictions,
@@ -97,13 +98,14 @@ class StepModels:
             ModelError: see `gpu_kernels.models.manifest.verify` and `load_predictions`.
             StoreError: the store cannot be read.
         """
+        if not {"detections", "classifications"}.isdisjoint(stages):
+            fetch_models(self.profile.models, self.open_store, self.reporter.info)
         if "detections" in stages:
             for manifest in profile_detector(self.profile.models).manifests:
                 verify(manifest)
         if "classifications" in stages:
-            classifier = self.profile.models.classifier
-            if not is_predictions(classifier):
-                verify(load_manifest(classifier, self.profile.models.folder))
+            if not is_predictions(self.profile.models.classifier):
+                verify(self._classifier)
             _ = self.predictions
 
     @cached_property
@@ -140,7 +142,7 @@ class StepModels:
         Raises:
             EngineError: the engine cannot run it.
         """
-        (model,) = self._load([load_manifest(self.profile.models.classifier)], timing)
+        (model,) = self._load([self._classifier], timing)
         return model
 
     def _load(self, manifests: Sequence[ModelManifest], timing: StageTiming) -> list[LoadedModel]:
@@ -215,19 +217,20 @@ class StepModels:
         """Return the same of the model or the predictions that label boxes."""
         if self.predictions:
             return {"classifier": self.predictions.name}
-        return {"classifier": _version(self.profile.models.classifier)}
+        manifest = self._classifier
+        return {"classifier": f"{manifest.name} {model_hash(manifest)[:12]}"}
 
     def ranked_labels(self) -> list[SpeciesNetLabel]:
         """Return the classifier's labels that have taxonomic ranks."""
         if self.predictions:
             return list(self.predictions.labels())
-        labels = load_labels(load_manifest(self.profile.models.classifier))
-        return [label.ranks for label in labels if label.ranks]
+        return [label.ranks for label in load_labels(self._classifier) if label.ranks]
 
-
-def _version(model: str) -> str:
-    manifest = load_manifest(model)
-    return f"{manifest.name} {model_hash(manifest)[:12]}"
+    @property
+    def _classifier(self) -> ModelManifest:
+        """The manifest of the profile's classifier."""
+        models = self.profile.models
+        return load_manifest(models.classifier, models.folder)
 
 
 def _first(kind: EngineKind | None, kinds: tuple[EngineKind, ...]) -> tuple[EngineKind, ...]:

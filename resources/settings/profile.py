@@ -257,12 +257,14 @@ class Pipeline(_Section):
 
 class Models(_Section):
     detector: str = Field(
-        "megadetector-lite",
-        description="Model of stage 1: the name of a shipped one, or the path of a manifest.",
+        "lite-ensemble",
+        description="Model or ensemble of stage 1: the name of a shipped or installed one, or the "
+        "path of its .toml file.",
     )
     category_detector: str | None = Field(
-        "ssd-mobilenet-v2-cam16",
-        description="Model that tells people and vehicles from animals; empty: the detector does.",
+        "auto",
+        description="Model that tells people and vehicles from animals; auto: the ensemble's own, "
+        "or ssd-mobilenet-v2-cam16 for a detector that finds only animals; empty: none.",
     )
     classifier: str = Field(
         "efficientnet-lite3",

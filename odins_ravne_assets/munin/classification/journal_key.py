@@ -8,7 +8,7 @@ from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     predictions_hash,
 )
 from odins_ravne_assets.munin.tables.journal import journal_key
-from resources.settings.profile import Profile
+from resources.settings.profile import Models, Profile
 
 # Raise it when a change of the code changes results.
 STAGE2_VERSION = 1
@@ -24,7 +24,7 @@ def stage2_dependencies(profile: Profile) -> dict[str, Any]:
     """
     return {
         "version": STAGE2_VERSION,
-        "model": _classifier_hash(profile.models.classifier),
+        "model": _classifier_hash(profile.models),
         "auto_ok_threshold": profile.pipeline.stage2.auto_ok_threshold,
     }
 
@@ -41,7 +41,7 @@ def stage2_key(profile: Profile, stage1: str) -> str:
     return journal_key({**stage2_dependencies(profile), "stage1": stage1})
 
 
-def _classifier_hash(classifier: str) -> str:
-    if is_predictions(classifier):
-        return predictions_hash(classifier)
-    return model_hash(load_manifest(classifier))
+def _classifier_hash(models: Models) -> str:
+    if is_predictions(models.classifier):
+        return predictions_hash(models.classifier)
+    return model_hash(load_manifest(models.classifier, models.folder))

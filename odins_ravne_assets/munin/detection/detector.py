@@ -8,6 +8,7 @@ detector processes the next one.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -259,9 +260,7 @@ class Detector:
 
     def _joined(self, found: list[list[list[FoundBox]]]) -> list[list[FoundBox]]:
         """Join the boxes of all parts, [part][picture][box], by picture."""
-        by_picture = [
-            [box for boxes in parts for box in boxes] for parts in zip(*found, strict=True)
-        ]
+        by_picture = [list(chain.from_iterable(parts)) for parts in zip(*found, strict=True)]
         if self._overlap is None:
             return by_picture
         return [join_boxes(boxes, self._overlap) for boxes in by_picture]

@@ -3,6 +3,7 @@
 import exported_graphs as exported
 import numpy as np
 import pytest
+from finished_slot import decode_on_device
 
 from gpu_kernels.engines.engine import open_engine
 from gpu_kernels.heads.box_decoding import decode_boxes
@@ -20,6 +21,18 @@ def test_a_detectors_boxes_are_those_of_its_exporter(name: str) -> None:
         (boxes,) = decode_boxes(outputs, manifest, [SIZE], exported.THRESHOLD)
         expected = exported.exporters_boxes(name, number)
         assert len(expected) >= 5
+        assert exported.as_rows(boxes) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", exported.DETECTORS)
+def test_kernels_find_the_same_boxes(name: str) -> None:
+    """On the device `cpu`, as on a GPU."""
+    manifest = exported.manifest(name)
+    engine = open_engine(manifest, "onnxruntime", 1)
+    for number, picture in enumerate(exported.pictures()):
+        outputs = engine.run(to_input([fit(picture, manifest)], manifest))
+        (boxes,) = decode_on_device(outputs, manifest, [SIZE], exported.THRESHOLD)
+        expected = exported.exporters_boxes(name, number)
         assert exported.as_rows(boxes) == pytest.approx(expected, abs=1e-4)
 
 
