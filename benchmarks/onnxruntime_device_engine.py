@@ -14,7 +14,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from gpu_kernels.device.gpu_preprocessing import StagingBuffer
-from gpu_kernels.device.streams import load_kernels, to_numpy
+from gpu_kernels.device.streams import load_kernels, to_numpy, use_stream
 from gpu_kernels.engines.batch_queue import QueuedEngine
 from gpu_kernels.engines.engine import Engine, open_engine
 from gpu_kernels.engines.fp16 import Fp16CpuEngine
@@ -33,17 +33,29 @@ class OnnxRuntimeSlot:
         """
         self._engine, self._device = engine, device
         self.stream = wp.Stream(device) if device.is_cuda else None
-        self.input = wp.zeros(shape, dtype=dtype, device=device)
-        examples = engine.run(np.zeros((1, *shape[1:]), np.float32))
-        self.outputs = [
-            wp.zeros((shape[0], *each.shape[1:]), dtype=wp.dtype_from_numpy(each.dtype),
-                     device=device)
-            for each in examples
-        ]  # fmt: skip
+        self._max_batch, self._dtype = shape[0], dtype
+        self._size = (0, 0)
+        self.set_size(*shape[2:])
         self.references: list[Any] = []
         self.staging = StagingBuffer()
         self._launch_times = (0.0, 0.0)
         wp.synchronize_device(device)  # the zeros were written on another stream
+
+    def set_size(self, height: int, width: int) -> None:
+        """See BatchSlot."""
+        if (height, width) == self._size:
+            return
+        self._size = (height, width)
+        numbers = wp.dtype_to_numpy(self._dtype)
+        examples = self._engine.run(np.zeros((1, 3, height, width), numbers))
+        with use_stream(self.stream):
+            self.input = self._zeros((3, height, width), self._dtype)
+            self.outputs = [
+                self._zeros(each.shape[1:], wp.dtype_from_numpy(each.dtype)) for each in examples
+            ]
+
+    def _zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        return wp.zeros((self._max_batch, *shape), dtype=dtype, device=self._device)
 
     def fill_from_host(self, images: NDArray[np.float32]) -> None:
         """See BatchSlot."""
@@ -94,10 +106,11 @@ class OnnxRuntimeDeviceEngine(QueuedEngine):
         """
         load_kernels(device)
         engine = open_engine(manifest, "onnxruntime", threads)
-        dtype = wp.float32
+        dtype = wp.dtype_from_numpy(np.dtype(manifest.input.dtype))
         if manifest.fp16:
-            engine, dtype = Fp16CpuEngine(manifest), wp.float16
-        shape = (max_batch, 3, manifest.input.height, manifest.input.width)
+            engine = Fp16CpuEngine(manifest)
+            dtype = wp.float16 if dtype is wp.float32 else dtype
+        shape = (max_batch, 3, *manifest.input.largest_size)
         slots = [
             OnnxRuntimeSlot(engine, shape, dtype, wp.get_device(device)) for _ in range(SLOT_COUNT)
         ]

@@ -103,9 +103,9 @@ MAY_IMPORT = {
         "arrivals": f"munin/media {STORE}",
         "runs": f"cameras instance_home.py {BASE}",
         "results": f"{DATA} {HUGIN} {MUNIN} storage/transfer {STORE}",
-        "costs": f"{DATA} hugin/identification {MUNIN} retention {CLOUD}",
+        "costs": f"{DATA} hugin/identification {MUNIN} model_library retention {CLOUD}",
         "worker": f"demo {DATA} {HUGIN} {MUNIN} {MODELS} model_library planning batch {STORE}",
-        "defs": f"{DATA} {MUNIN} gpu_kernels/engines runs results costs launch retention {CLOUD}",
+        "defs": f"{DATA} {MUNIN} model_library runs results costs launch retention {CLOUD}",
         "cli": f"demo {DATA} {HUGIN} {MUNIN} {MODELS} {LIBRARY} gpu_kernels/ahead_of_time.py "
         f"runs results costs retention sandbox/model {CLOUD}",
         "rerun.py": f"{DATA} {HUGIN} cli results {STORE}",

@@ -143,7 +143,8 @@ def launch_fit(
         picture_kernels.fit_regions,
         dim=picture_kernels.fit_threads(count, *images.shape[2:]),
         inputs=[
-            buffer, descriptors, wp.vec3(*spec.multiply), wp.vec3(*spec.add), float(spec.pad or 0)
+            buffer, descriptors, wp.vec3(*spec.multiply), wp.vec3(*spec.add),
+            float(spec.pad or 0), spec.colour == "bgr",
         ],
         outputs=[images],
         device=images.device,
@@ -161,10 +162,11 @@ def fit_into(
     """Resize regions of pictures of any size into a model's input, in one launch.
 
     Args:
-        images: contiguous Warp array [N or more, 3, H, W], float16 or float32; the first N are
-            written.
+        images: contiguous Warp array [N or more, 3, H, W], float16, float32 or uint8; the first N
+            are written.
         buffer: Warp array of bytes that contains the pictures, on the same device.
-        regions: N pictures with the region to use; `picture.whole` for all of it.
+        regions: N pictures with the region to use, `picture.whole` for all of it, whose
+            `letterbox.input_size` is H, W.
         spec: the model's input.
         stream: where to launch; None for the device's default.
 

@@ -206,9 +206,10 @@ def fit_regions(
     multiply: wp.vec3,
     add: wp.vec3,
     pad: wp.float32,
+    bgr: wp.bool,
     images: wp.array4d(dtype=Any),
 ) -> None:
-    """Resize regions into a model's input, RGB [N, 3, H, W], `value * multiply + add`.
+    """Resize regions into a model's input, RGB or BGR [N, 3, H, W], `value * multiply + add`.
 
     One thread per column of ROWS rows; adjacent threads read and write adjacent memory.
     """
@@ -231,6 +232,8 @@ def fit_regions(
         value = wp.vec3(pad, pad, pad)
         if within and row >= 0 and row < region.rows.target_size:
             value = sample(buffer, region, neighbours_of(region.rows, row), columns)
+            if bgr:
+                value = wp.vec3(value[2], value[1], value[0])
         for channel in range(3):
             store_value(
                 images,
@@ -328,6 +331,6 @@ def tile_differences(
     differences[row, column] = total / (height * width)
 
 
-# The input types of engines; instantiated here so that the cubins contain both.
-for _dtype in (wp.float16, wp.float32):
+# The input types of engines; instantiated here so that the cubins contain all of them.
+for _dtype in (wp.float16, wp.float32, wp.uint8):
     wp.overload(fit_regions, {"images": wp.array4d(dtype=_dtype)})

@@ -20,13 +20,17 @@ T = TypeVar("T")
 class BatchSlot(Protocol):
     """Memory and a stream for one batch."""
 
-        stream: Any  # of Warp; None: the device's default
+    stream: Any  # of Warp; None: the device's default
     references: list[Any]  # objects the device still reads; released when the batch is done
     staging: Any  # `gpu_preprocessing.StagingBuffer`, to upload pictures of the host
 
     @property
+    def input(self) -> Any:
+        """Warp array [max_batch, 3, H, W]."""
+
+    @property
     def outputs(self) -> Sequence[Any]:
-        """Warp arrays [max_batch, ...], in the network's order."""
+        """Warp arrays [max_batch, ...], in the order that the manifest's decoding needs."""
 
     def set_size(self, height: int, width: int) -> None:
         """Set the height and width of the pictures of the next batch, of a free size.
@@ -67,7 +71,7 @@ ReadSlot = Callable[[BatchSlot, int, int], Callable[[], T]]
 
 
 def read_outputs(slot: BatchSlot, start: int, stop: int) -> Callable[[], list[NDArray[Any]]]:
-    """Copy all outputs to the host, in the network's order; a `ReadSlot`."""
+    """Copy all outputs to the host; a `ReadSlot`."""
 
     def read() -> list[NDArray[Any]]:
         from gpu_kernels.device.streams import to_numpy  # loads Warp

@@ -3,7 +3,7 @@
 TensorRT's networks are strongly typed: the types in the ONNX graph decide what is computed in
 float16. `fp16_graph` converts a float32 graph (mixed precision):
 
-- weights, the inputs, and all values upstream of a layer with weights (convolution, matrix
+- weights, the pictures, and all values upstream of a layer with weights (convolution, matrix
   product) become float16;
 - values downstream of the last such layer stay float32: decoding of boxes (a float16 near 640 has
   a resolution of half a pixel), softmax, scores. They are cheap, and sensitive to rounding;
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_kernels.engines.graph_io import input_sizes, match_outputs
 from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import ModelError
 
@@ -28,6 +29,12 @@ from resources.errors import ModelError
 FP16_GRAPH_VERSION = 1
 
 WEIGHTED_OPS = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
+SIZES_TYPES = {
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+}
 FP16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -44,7 +51,7 @@ def fp16_graph(manifest: ModelManifest) -> bytes:
     if any(a.type == onnx.AttributeProto.GRAPH for node in graph.node for a in node.attribute):
         raise _conversion_error(manifest.path, "it has branches or loops")
     constants = _fold_constants(graph)
-    _Fp16Conversion(manifest.path, graph, constants).run()
+    _Fp16Conversion(manifest, graph, constants).run()
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
 
@@ -66,14 +73,22 @@ class Fp16CpuEngine:
         self._session = onnxruntime.InferenceSession(
             fp16_graph(manifest), options, providers=["CPUExecutionProvider"]
         )
-        self._input = self._session.get_inputs()[0].name
+        self._manifest = manifest
+        inputs = {each.name: each.type for each in self._session.get_inputs()}
+        self._input = manifest.input.name or next(iter(inputs))
+        self._dtype = np.uint8 if inputs[self._input] == "tensor(uint8)" else np.float16
+        self._sizes_type = SIZES_TYPES.get(inputs.get(manifest.input.sizes_input or "", ""))
+        names = [each.name for each in self._session.get_outputs()]
+        self._outputs = match_outputs(manifest, names)
         self.description = f"onnxruntime {onnxruntime.__version__}, float16 on the CPU"
 
-    def run(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
+    def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
         """See Engine; the batch is computed at once."""
-        outputs: list[NDArray[Any]] = self._session.run(
-            None, {self._input: images.astype(np.float16)}
-        )
+        feeds: dict[str, NDArray[Any]] = {self._input: images.astype(self._dtype)}
+        if self._manifest.input.sizes_input is not None:
+            sizes = input_sizes(images.shape, self._manifest)
+            feeds[self._manifest.input.sizes_input] = sizes.astype(self._sizes_type)
+        outputs: list[NDArray[Any]] = self._session.run(self._outputs, feeds)
         return outputs
 
 
@@ -123,10 +138,12 @@ def _fold_constants(graph: Any) -> dict[str, NDArray[Any]]:
 class _Fp16Conversion:
     """The conversion of one graph."""
 
-    def __init__(self, path: Path, graph: Any, constants: dict[str, NDArray[Any]]) -> None:
+    def __init__(
+        self, manifest: ModelManifest, graph: Any, constants: dict[str, NDArray[Any]]
+    ) -> None:
         import onnx
 
-        self._path = path
+        self._path = manifest.path
         self._graph = graph
         self._constants = constants
         self._float32, self._float16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
@@ -135,7 +152,8 @@ class _Fp16Conversion:
             each.name for each in known if each.type.tensor_type.elem_type == self._float32
         }
         self._upstream = self._upstream_of_weights()
-        self._float16_values = self._upstream | {each.name for each in graph.input}
+        self._pictures = manifest.input.name or graph.input[0].name
+        self._float16_values = self._upstream | {self._pictures}
         for node in graph.node:
             if node.op_type in WEIGHTED_OPS:
                 self._float16_values.update(node.output)
@@ -153,7 +171,7 @@ class _Fp16Conversion:
     def run(self) -> None:
         """Convert the graph in place."""
         for value in self._graph.input:
-            if value.name in self._floats:
+            if value.name == self._pictures and value.name in self._floats:
                 value.type.tensor_type.elem_type = self._float16
         for node in self._graph.node:
             to_float16 = node.op_type in WEIGHTED_OPS or bool(

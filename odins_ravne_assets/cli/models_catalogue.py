@@ -18,6 +18,7 @@ from gpu_kernels.models.catalogue.entry import (
 )
 from gpu_kernels.models.ensemble import load_all_manifests, load_ensemble
 from gpu_kernels.models.manifest import (
+    find_manifest,
     load_manifest,
     shipped_ensembles,
     shipped_models,
@@ -189,15 +190,16 @@ def add_model(
         )
     else:
         target = install_own(name, local_models_folder(folder))
-    manifest = load_manifest(str(target / f"{target.name}.toml"))
-    verify(manifest)
+    path = str(target / f"{target.name}.toml")
+    if not load_ensemble(path):
+        verify(load_manifest(path))
     out.print(f"installed: {target}", soft_wrap=True, markup=False)
     if store is not None and to is not None:
         changed = upload_model(target, store)
         out.print(f"{'copied to' if changed else 'is in'} {to}", soft_wrap=True, markup=False)
         if folder != to:
             out.print(f"Jobs on AWS find it if the profile has models.folder: {to}", soft_wrap=True)
-    _print_use(context, profile, target.name, manifest.task)
+    _print_use(context, profile, target.name, _profile_key(path))
 
 
 def _install_entry(
@@ -247,7 +249,15 @@ def _require_accepted(entry: CatalogueEntry, accept: str | None, given: str | No
         )
 
 
-def _print_use(context: typer.Context, profile: Profile, name: str, task: str) -> None:
+def _profile_key(path: str) -> str:
+    """Return the key of the profile's section `models` that a model belongs to."""
+    if load_ensemble(path):
+        return "detector"
+    manifest = load_manifest(path)
+    return "category_detector" if manifest.category_refinement else manifest.task
+
+
+def _print_use(context: typer.Context, profile: Profile, name: str, key: str) -> None:
     """Say which lines of the profile use the model."""
     using = [key for key, used in used_models(profile.models).items() if used == name]
     if using:
@@ -261,7 +271,7 @@ def _print_use(context: typer.Context, profile: Profile, name: str, task: str) -
         f"To use it: munin models use {name} --profile mine.yaml, which writes these lines:",
         soft_wrap=True,
     )
-    out.print(f"  models:\n    {task}: {name}", markup=False)
+    out.print(f"  models:\n    {key}: {name}", markup=False)
 
 
 def use_model(
@@ -283,11 +293,7 @@ def use_model(
         )
     folder = load_profile(str(path)).models.folder if path.is_file() else None
     try:
-        if load_ensemble(name, folder):
-            key = "detector"
-        else:
-            manifest = load_manifest(name, folder)
-            key = "category_detector" if manifest.category_refinement else manifest.task
+        key = _profile_key(str(find_manifest(name, folder)))
     except ModelError:
         if MODEL_NAME.fullmatch(name) and name in catalogue():
             raise UsageError(

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from odins_ravne_assets.cameras.results_store import store_opener
 from odins_ravne_assets.cameras.selection import S3
 from odins_ravne_assets.costs.ledger_reader import read_known_ledgers
 from odins_ravne_assets.instance_home import home
+from odins_ravne_assets.model_library.bucket import fetch_models
 from odins_ravne_assets.munin.media.probe_client import ProbeClient
 from odins_ravne_assets.munin.workload.footage_estimate import FootageCount, count_footage
 from odins_ravne_assets.munin.workload.used_settings import choose_settings
@@ -113,6 +115,8 @@ def _counts(
     """
     counts, notices = {}, []
     store_of = store_opener(profile)
+    fetch = partial(fetch_models, open_store=store_of, log=lambda _: None)
+    fetch(profile.models)
     with ProbeClient(profile.pipeline.stage0) as probe:
         for camera in cameras:
             on_count(camera.camera_id)
@@ -120,7 +124,7 @@ def _counts(
             output = store_of(camera.output_url) if camera.output_url else None
             run_profile = profile
             if output:
-                used = choose_settings(output, profile, PLANNED_STAGES, update)
+                used = choose_settings(output, profile, PLANNED_STAGES, update, fetch)
                 run_profile = used.profile
                 notices += [f"{camera.camera_id}: {used.notice}"] if used.notice else []
             counts[camera.camera_id] = count_footage(footage, output, run_profile, probe)

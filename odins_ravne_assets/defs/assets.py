@@ -4,16 +4,19 @@ import json
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.cameras.deployments import profile_for_camera
-from odins_ravne_assets.cameras.results_store import store_of
+from odins_ravne_assets.cameras.results_store import store_of, store_opener
 from odins_ravne_assets.defs.automation import UPDATE_LABELS, UPDATE_VISITS
 from odins_ravne_assets.defs.checks import check_specs
 from odins_ravne_assets.defs.code_versions import code_versions
+from odins_ravne_assets.model_library.bucket import fetch_models
+from odins_ravne_assets.model_library.reachable import require_reachable_models
 from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     is_predictions,
     save_predictions,
@@ -167,8 +170,12 @@ def _settings_of_run(
         raise UsageError(f"tag {UPDATE_TAG}: {update!r} must be true or false")
     if LABELLING_ASSETS.isdisjoint(stages):
         return profile, code_versions(profile)
-    output = store_of(camera.output_url, profile)
-    used = choose_settings(output, profile, stages, update == "true")
+    open_store = store_opener(profile)
+    fetch = partial(fetch_models, open_store=open_store, log=context.log.info)
+    fetch(profile.models)
+    output = open_store(camera.output_url)
+    used = choose_settings(output, profile, stages, update == "true", fetch)
+    require_reachable_models(used.profile)
     if used.notice:
         context.log.info(used.notice)
         emit_decision(used.notice)

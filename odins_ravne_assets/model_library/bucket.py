@@ -8,9 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from gpu_kernels.models.ensemble import AUTO
+from gpu_kernels.models.ensemble import AUTO, Ensemble, load_ensemble
 from gpu_kernels.models.manifest import (
-    ModelManifest,
     load_manifest,
     shipped_ensembles,
     shipped_models,
@@ -18,7 +17,8 @@ from gpu_kernels.models.manifest import (
 )
 from gpu_kernels.models.models_folder import MODEL_NAME, local_models_folder
 from odins_ravne_assets.model_library.write_errors import write_error
-from resources.errors import ModelError, StoreError
+from resources.errors import ModelError
+from resources.settings.profile import Models
 from resources.storage.layout import MODEL_DOWNLOADS_FOLDER, MODEL_ORIGIN_FILE, model_manifest_key
 from resources.storage.object_store import S3_SCHEME, ObjectStore
 
@@ -49,11 +49,9 @@ def upload_model(folder: Path, store: ObjectStore) -> bool:
         StoreError: the store refuses.
     """
     name = folder.name
-    manifest = load_manifest(str(folder / f"{name}.toml"))
-    verify(manifest)
+    files = _verified_files(folder / f"{name}.toml")
     key = model_manifest_key(name)
     text = (folder / f"{name}.toml").read_bytes()
-    files = [path.relative_to(folder).as_posix() for path in manifest.files]
     present = all(store.exists(f"{name}/{file}") for file in files)
     if present and store.exists(key) and store.read_bytes(key) == text:
         return False
@@ -67,27 +65,27 @@ def upload_model(folder: Path, store: ObjectStore) -> bool:
     return True
 
 
-def fetch_models(
-    folder: str | None, names: Iterable[str | None], open_store: Callable[[str], ObjectStore],
-    log: Log,
-) -> None:  # fmt: skip
+def fetch_models(models: Models, open_store: Callable[[str], ObjectStore], log: Log) -> None:
     """Copy the models of a profile from its bucket to this machine, if they are not there.
 
     Does nothing if the models folder is on this machine. A copy is checked against the manifest.
-
-    Args:
-        folder: `models.folder` of the profile.
-        names: models of the profile; shipped ones, paths and predictions are skipped.
+    Shipped models, paths and predictions are left out; the parts of an ensemble are copied too.
 
     Raises:
         ModelError: the bucket lacks a model, or its files are not those of its manifest.
-        StoreError: the bucket refuses.
+        StoreError: the bucket refuses, or the copy cannot be written.
     """
-    wanted = named_models(names)
+    folder = models.folder
+    wanted = named_models([models.detector, models.category_detector, models.classifier])
     if folder is None or not folder.startswith(S3_SCHEME) or not wanted:
         return
     store, cache = open_store(folder), local_models_folder(folder)
-    for name in dict.fromkeys(wanted):
+    copied: set[str] = set()
+    while wanted:
+        name = wanted.pop()
+        if name in copied:
+            continue
+        copied.add(name)
         try:
             (cache / MODEL_DOWNLOADS_FOLDER).mkdir(parents=True, exist_ok=True)
             lock = cache / MODEL_DOWNLOADS_FOLDER / f"{name}.lock"
@@ -95,6 +93,14 @@ def fetch_models(
                 _fetch(name, store, cache, log)
         except OSError as error:
             raise write_error(cache, error) from None
+        if ensemble := load_ensemble(str(cache / model_manifest_key(name))):
+            wanted += named_models(ensemble_models(ensemble))
+
+
+def ensemble_models(ensemble: Ensemble) -> list[str]:
+    """Return the names of the models of an ensemble."""
+    own = [ensemble.category_detector.detector] if ensemble.category_detector else []
+    return [*(part.detector for part in ensemble.parts), *own]
 
 
 def _fetch(name: str, store: ObjectStore, cache: Path, log: Log) -> None:
@@ -106,17 +112,17 @@ def _fetch(name: str, store: ObjectStore, cache: Path, log: Log) -> None:
         )
     text = store.read_bytes(key)
     if len(text) > MAX_MANIFEST:
-        raise ModelError(f"model {name}: its manifest in {store.url} is no manifest: too large")
+        raise ModelError(f"model {name}: its manifest in {store.url} is too large to be one")
     target = cache / name
     if _is_same(target, name, text):
         return
     staging = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=cache / MODEL_DOWNLOADS_FOLDER))
     try:
-        (staging / f"{name}.toml").write_bytes(text)
-        manifest = load_manifest(str(staging / f"{name}.toml"))
-        for file in _flat_files(manifest, staging):
+        path = staging / f"{name}.toml"
+        path.write_bytes(text)
+        for file in _flat_files(path):
             store.download_to(f"{name}/{file}", staging / file)
-        verify(manifest)
+        _verified_files(path)
         if target.exists():
             shutil.rmtree(target)
         os.replace(staging, target)  # noqa: PTH105 (folders)
@@ -131,19 +137,33 @@ def _is_same(folder: Path, name: str, text: bytes) -> bool:
     try:
         if path.read_bytes() != text:
             return False
-        verify(load_manifest(str(path)))
+        _verified_files(path)
     except (OSError, ModelError):
         return False
     return True
 
 
-def _flat_files(manifest: ModelManifest, folder: Path) -> list[str]:
-    """Return the names of a manifest's files, which must be in its folder itself."""
-    names = []
-    for path in manifest.files:
-        if path.parent != folder or path.name in {"", ".", ".."}:
-            raise StoreError(
-                f"model {manifest.name}: its manifest names a file outside its folder: {path.name}"
+def _verified_files(path: Path) -> list[str]:
+    """Return the names of a manifest's files, after a check of their checksums."""
+    files = _flat_files(path)
+    if files:
+        verify(load_manifest(str(path)))
+    return files
+
+
+def _flat_files(path: Path) -> list[str]:
+    """Return the names of a manifest's files, which must be in its folder; none for an ensemble.
+
+    Raises:
+        ModelError: a file is elsewhere, or the manifest is invalid.
+    """
+    if load_ensemble(str(path)):
+        return []
+    manifest, names = load_manifest(str(path)), []
+    for file in manifest.files:
+        if file.parent != path.parent or file.name in {"", ".", ".."}:
+            raise ModelError(
+                f"model {manifest.name}: its file {file.name} must be in the folder of its manifest"
             )
-        names.append(path.name)
+        names.append(file.name)
     return names

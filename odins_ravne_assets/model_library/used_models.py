@@ -34,9 +34,16 @@ def used_manifests(models: Models) -> list[ModelManifest]:
 
 
 def used_models_line(models: Models) -> str:
-    """Return the names of a profile's models in one line."""
-    named = (f"{ROLES[key]} {name}" for key, name in used_models(models).items())
-    return f"models: {', '.join(named)}"
+    """Return the names of a profile's models in one line.
+
+    Raises:
+        ModelError: see `used_manifests`.
+    """
+    detector = load_detector(models.detector, models.category_detector, models.folder)
+    named = {"detector": detector.name, "classifier": models.classifier}
+    if detector.category_detector:
+        named["category_detector"] = detector.category_detector.name
+    return "models: " + ", ".join(f"{ROLES[key]} {named[key]}" for key in ROLES if key in named)
 
 
 def catalogue_line(models: Models, places: Sequence[tuple[float, float]]) -> str | None:

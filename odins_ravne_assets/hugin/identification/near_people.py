@@ -56,7 +56,7 @@ def leave_out_near_people(
         settings: min_confidence, burst_gap.
     """
     candidates = _candidates(identified, settings)
-    if candidates is None:
+    if candidates.is_empty():
         return identified
     boxes = detections.select(
         *BOX_KEY,
@@ -75,20 +75,15 @@ def leave_out_near_people(
         block["row"].filter(pl.Series(_left_out(block)))
         for block in located.partition_by("block", maintain_order=True)
     ]
-    left_out = identified.rows["left_out"].to_physical()
-    found = pl.concat([candidates["row"].clear(), *rows])
-    reason = LEFT_OUT.categories.to_list().index(NEAR_PERSON)
-    return replace(
-        identified,
-        rows=identified.rows.with_columns(left_out=left_out.scatter(found, reason).cast(LEFT_OUT)),
-    )
+    near_person = np.zeros(identified.rows.height, dtype=np.bool_)
+    near_person[pl.concat(rows).to_numpy()] = True
+    reason = pl.lit(NEAR_PERSON, LEFT_OUT)
+    left_out = pl.when(pl.Series(near_person)).then(reason).otherwise("left_out")
+    return replace(identified, rows=identified.rows.with_columns(left_out=left_out))
 
 
-def _candidates(identified: Identifications, settings: Stage3) -> pl.DataFrame | None:
-    """People and unknown animals of sequences with both: row, BOX_KEY, block, time, person.
-
-    None: there are none.
-    """
+def _candidates(identified: Identifications, settings: Stage3) -> pl.DataFrame:
+    """People and unknown animals of blocks with both: row, BOX_KEY, block, time, person."""
     confident = pl.col("confidence").fill_nan(None) >= settings.min_confidence
     is_box = pl.col("box_number").is_not_null() & pl.col("left_out").is_null()
     person = is_box & (pl.col("category") == "person") & confident
@@ -101,7 +96,7 @@ def _candidates(identified: Identifications, settings: Stage3) -> pl.DataFrame |
     )
     masks = identified.rows.select(person=person.fill_null(False), unknown=unknown)
     if not (masks["person"].any() and masks["unknown"].any()):
-        return None
+        masks = masks.select(pl.all() & False)
     rows = (
         identified.rows.select("camera_id", *BOX_KEY, "captured_at", "time_offset_ms")
         .with_row_index("row")
@@ -117,7 +112,7 @@ def _candidates(identified: Identifications, settings: Stage3) -> pl.DataFrame |
     rows = rows.with_columns(block=pl.struct("sequence", block_of_time).rank("dense"))
     people = pl.col("person").any().over("block")
     both = rows.filter(people & (~pl.col("person")).any().over("block"))
-    return None if both.is_empty() else both.select("row", *BOX_KEY, "block", "time", "person")
+    return both.select("row", *BOX_KEY, "block", "time", "person")
 
 
 def _left_out(block: pl.DataFrame) -> NDArray[np.bool_]:

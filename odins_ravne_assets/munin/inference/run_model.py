@@ -85,10 +85,16 @@ class DetectorRunner:
         Returns:
             A function that waits, and returns the boxes of each region, as fractions of it.
         """
-        sizes = [(bottom - top, right - left) for _, (left, top, right, bottom) in regions]
+        model = self._model
         if self._gpu_decoder is None:
-            found = self._decode_on_host(regions, sizes)
+            found = self._decode_on_host(regions)
             return lambda: found
+        answers = [self._start_on_device(group) for group in _groups_of_one_size(model, regions)]
+        return lambda: [boxes for answer in answers for boxes in answer()]
+
+    def _start_on_device(self, regions: Sequence[PictureRegion]) -> Callable[[], list[Boxes]]:
+        """Start inference on regions whose inputs have one size."""
+        sizes = _sizes(regions)
 
         def read(slot: BatchSlot, start: int, stop: int) -> Callable[[], list[Boxes]]:
             boxes: Callable[[], list[Boxes]] = self._gpu_decoder.start(slot, sizes[start:stop])
@@ -98,10 +104,9 @@ class DetectorRunner:
         answers = engine.start(len(regions), _filler(self._model, regions), read)
         return lambda: list(chain.from_iterable(answers()))
 
-    def _decode_on_host(
-        self, regions: Sequence[PictureRegion], sizes: Sequence[tuple[int, int]]
-    ) -> list[Boxes]:
+    def _decode_on_host(self, regions: Sequence[PictureRegion]) -> list[Boxes]:
         """Decode each run of the engine on its own: the outputs of runs can differ in shape."""
+        sizes = _sizes(regions)
         found: list[Boxes] = []
         for outputs in _run_on_host(self._model, regions):
             of_run = sizes[len(found) : len(found) + len(outputs[0])]
@@ -121,8 +126,16 @@ def start_classification(
         scores = np.concatenate([outputs[0] for outputs in _run_on_host(model, regions)])
         return lambda: scores
     engine = cast(DeviceEngine, model.engine)
-    answers = engine.start(len(regions), _filler(model, regions), read_outputs)
-    return lambda: np.concatenate([outputs[0] for outputs in answers()])
+    answers = [
+        engine.start(len(group), _filler(model, group), read_outputs)
+        for group in _groups_of_one_size(model, regions)
+    ]
+    return lambda: np.concatenate([outputs[0] for answer in answers for outputs in answer()])
+
+
+def _sizes(regions: Sequence[PictureRegion]) -> list[tuple[int, int]]:
+    """Return height and width of each region, in pixels."""
+    return [(bottom - top, right - left) for _, (left, top, right, bottom) in regions]
 
 
 def _run_on_host(
@@ -144,26 +157,26 @@ def _run_on_host(
 
 
 def _groups_of_one_size(
-    model: LoadedModel, regions: Sequence[PictureRegion], most: int
+    model: LoadedModel, regions: Sequence[PictureRegion], most: int | None = None
 ) -> list[Sequence[PictureRegion]]:
     """Return successive regions in groups of at most `most`, whose inputs have one size."""
-
-    def size_of(region: PictureRegion) -> tuple[int, int]:
-        left, top, right, bottom = region[1]
-        return input_size(bottom - top, right - left, model.manifest.input)
-
+    spec = model.manifest.input
     groups: list[Sequence[PictureRegion]] = []
-    for _, members in groupby(regions, key=size_of):
+    for _, members in groupby(regions, key=lambda each: input_size(*_sizes([each])[0], spec)):
         of_size = list(members)
-        groups += [of_size[at : at + most] for at in range(0, len(of_size), most)]
+        step = most or len(of_size)
+        groups += [of_size[at : at + step] for at in range(0, len(of_size), step)]
     return groups
 
 
 def _filler(model: LoadedModel, regions: Sequence[PictureRegion]) -> FillSlot:
-    """Return the function that fits a range of the regions into a slot's input."""
+    """Return the function that fits a range of the regions, of one size, into a slot's input."""
     from gpu_kernels.device.gpu_preprocessing import fit_into, upload
 
+    size = input_size(*_sizes(regions)[0], model.manifest.input)
+
     def fill(slot: BatchSlot, start: int, stop: int) -> None:
+        slot.set_size(*size)
         batch = regions[start:stop]
         cuts = [crop_pixels(p, region) for p, region in batch if not isinstance(p, DeviceFrame)]
         uploaded = iter(upload(cuts, str(model.engine.device), slot.staging, slot.stream))

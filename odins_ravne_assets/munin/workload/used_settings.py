@@ -5,7 +5,7 @@ made with, unless it is an update. Whoever starts or plans the run chooses, once
 profile with the chosen settings.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -23,12 +23,15 @@ from odins_ravne_assets.munin.workload.recorded_settings import (
 )
 from odins_ravne_assets.munin.workload.unrecorded_settings import recognise
 from resources.errors import ModelError, StoreError, UsageError
-from resources.settings.profile import Profile
+from resources.settings.profile import Models, Profile
 from resources.storage import layout
 from resources.storage.object_store import ObjectStore
 
 # Entries of `StageSettings.depends_on` that lines for the user name otherwise, or not at all.
 NOT_NAMED = ("version", "engine", "models", "model")
+
+
+FetchModels = Callable[[Models], None]
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,11 @@ class _Change:
 
 
 def choose_settings(
-    output: ObjectStore, profile: Profile, stages: Collection[str], update: bool
+    output: ObjectStore,
+    profile: Profile,
+    stages: Collection[str],
+    update: bool,
+    fetch: FetchModels = lambda _: None,
 ) -> UsedSettings:
     """Choose the settings of a run of one camera.
 
@@ -74,6 +81,8 @@ def choose_settings(
         output: the camera's results.
         stages: names of assets; the settings of the others do not change.
         update: use the profile's settings: finished work under other settings is done again.
+        fetch: copies the models of a profile to this machine, if they are elsewhere; raises
+            ModelError.
 
     Raises:
         ModelError: a model of the results is no longer available, or has changed.
@@ -82,7 +91,8 @@ def choose_settings(
     """
     run, changes = profile, []
     if "detections" in stages:
-        run, change = _choose(STAGE1, run, _settings_of_boxes(output, profile, update), update)
+        before = _settings_of_boxes(output, profile, update)
+        run, change = _choose(STAGE1, run, before, update, fetch)
         changes += [change] if change else []
         boxes = stage1_journal_key(output, run)
         stage1_key = STAGE1.of_profile(run).key
@@ -93,7 +103,7 @@ def choose_settings(
         stage1_key = recorded.key if recorded and is_recorded else boxes
     if not {"detections", "classifications"}.isdisjoint(stages):  # work units of Stage 1 label too
         before = _settings_of_labels(output, profile, boxes, update)
-        run, change = _choose(STAGE2, run, before, update)
+        run, change = _choose(STAGE2, run, before, update, fetch)
         changes += [change] if change and "classifications" in stages else []
     return UsedSettings(run, stage1_key, _notice(output, [boxes], changes, update))
 
@@ -118,14 +128,18 @@ def differ_from_profile(output: ObjectStore, profile: Profile) -> bool:
 
 
 def _choose(
-    record: SettingsRecord, run: Profile, before: StageSettings | None, update: bool
+    record: SettingsRecord,
+    run: Profile,
+    before: StageSettings | None,
+    update: bool,
+    fetch: FetchModels,
 ) -> tuple[Profile, _Change | None]:
     """Return the profile of the run, and the difference to the results, if there is one."""
     own = record.of_profile(run)
     if before is None or before.key == own.key:
         return run, None
     change = _Change(record, before, own)
-    return (run if update else _with_settings(run, change)), change
+    return (run if update else _with_settings(run, change, fetch)), change
 
 
 def _settings_of_boxes(output: ObjectStore, profile: Profile, update: bool) -> StageSettings | None:
@@ -185,28 +199,29 @@ def _labels_key(depends_on: dict[str, Any], boxes: str) -> str:
     return journal_key({**depends_on, "stage1": boxes})
 
 
-def _with_settings(profile: Profile, change: _Change) -> Profile:
+def _with_settings(profile: Profile, change: _Change, fetch: FetchModels) -> Profile:
     """Return the profile with the models and settings of the results.
 
-    A model may have another name now: then that of the profile is tried.
+    A model may have another name now: that of the profile, or of its manifest.
 
     Raises:
         ModelError: the models of the results are not available any more.
     """
     record, before = change.record, change.before
     choices = [
-        dict.fromkeys((model, getattr(profile.models, role)))
+        dict.fromkeys((model, getattr(profile.models, role), *(before.names if model else ())))
         for role, model in before.models.items()
     ]
-    reason = "their files or manifests have changed"
-    for models in product(*choices):
+    reason = "their files or manifests have changed since"
+    for number, models in enumerate(product(*choices)):
         named = dict(zip(before.models, models, strict=True))
         candidate = record.apply(profile, named, before.depends_on)
         try:
+            fetch(candidate.models)
             if record.dependencies(candidate) == before.depends_on:
                 return candidate
         except ModelError as error:
-            reason = str(error)
+            reason = reason if number else str(error)  # under the names that were recorded
     raise ModelError(
         f"finished media were {change.done}, and new media need the same models, but {reason}; "
         f"restore {' and '.join(before.names)}, or pass --update to {change.again}"
