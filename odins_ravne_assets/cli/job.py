@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
+from odins_ravne_assets.cameras.deployments import with_deployments
 from odins_ravne_assets.cameras.results_store import stage3_folder
 from odins_ravne_assets.cameras.selection import check_output_collisions
 from odins_ravne_assets.cli.cloud_profile import require_sandbox
@@ -14,16 +15,20 @@ from odins_ravne_assets.cli.terminal import (
     ProgressBars,
     out,
     print_error,
+    print_log,
     print_unused_media,
     print_visits,
 )
-from odins_ravne_assets.instance_home import catalog_folder, prepare_home
+from odins_ravne_assets.instance_home import catalog_folder, home, prepare_home
+from odins_ravne_assets.model_library.reachable import require_reachable_models
+from odins_ravne_assets.model_library.used_models import catalogue_line
 from odins_ravne_assets.runs.process_pool import EXIT_INTERRUPTED, CameraRun, CameraRunPool
 from odins_ravne_assets.runs.tags import UPDATE_TAG
-from resources.errors import UsageError
+from resources.errors import RavneError, UsageError
 from resources.settings.loader import find_profile, load_profile
 from resources.settings.profile import Profile
-from resources.storage.layout import REPORT_PAGE
+from resources.storage.layout import CATALOGUE_MARKER, REPORT_PAGE
+from resources.storage.local_store import LocalStore
 from resources.storage.open_store import display_url
 
 # Jobs whose results include visits.
@@ -88,6 +93,8 @@ class Job:
             pool = CameraRunPool(self.name, profile, self.overrides, tags or {}, limit, listener)
             result = JobResult(pool.run(cameras), pool.interrupted)
         _print_results(result.succeeded, self.profile, visits=self.name in JOBS_WITH_VISITS)
+        if result.succeeded and self.name == "camera":
+            _name_catalogue_once(result.succeeded, self.profile)
         return result
 
 
@@ -121,8 +128,27 @@ def prepare_job(
     overrides |= {key: value for key, value in given.values() if key}
     profile = load_profile(choice.name, overrides)
     require_sandbox(profile)
+    require_reachable_models(profile)
     prepare_home()
     return Job(job, choice, profile, overrides)
+
+
+def _name_catalogue_once(cameras: list[Camera], profile: Profile) -> None:
+    """Name the catalogue to a user of the default models, at the first run in each region."""
+    ids = {camera.camera_id for camera in cameras}
+    try:
+        rows = with_deployments(profile, cameras).project.deployments
+    except RavneError:
+        rows = ()  # the runs have reported it
+    places = [(row.latitude, row.longitude) for row in rows if row.cameraID in ids]
+    line = catalogue_line(profile.models, places)
+    if line is None:
+        return
+    marker = home() / CATALOGUE_MARKER
+    shown = marker.read_text(encoding="utf-8").splitlines() if marker.is_file() else []
+    if line not in shown:
+        print_log(line)
+        LocalStore(home()).write_bytes(CATALOGUE_MARKER, "\n".join([*shown, line]).encode())
 
 
 def _print_results(cameras: list[Camera], profile: Profile, visits: bool) -> None:

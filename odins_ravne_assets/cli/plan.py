@@ -48,6 +48,7 @@ def plan(
     prepare_home()
     from odins_ravne_assets.cli.plan_tables import print_plan
     from odins_ravne_assets.costs.planner import PlannedCamera, make_plan, save_plan
+    from odins_ravne_assets.model_library.used_models import used_models, used_models_line
 
     planned = [
         PlannedCamera(camera_id, footage, target)
@@ -64,9 +65,11 @@ def plan(
     if output:
         save_plan(run_plan, planned, profile)
     if as_json:
-        print(json.dumps(run_plan.as_json(), indent=2))
+        used = used_models(profile.models)
+        print(json.dumps({**run_plan.as_json(), "models": used}, indent=2))
         return
     print_plan(run_plan)
+    out.print(used_models_line(profile.models), soft_wrap=True, markup=False)
     if output:
         out.print("The plan is saved; munin cost costs will compare it with the actual cost.")
     else:

@@ -49,6 +49,7 @@ def run_classifications(context: StepContext) -> StageResult:
     build.write_taxa(output, context.models.ranked_labels())
     metadata = classification_metadata(output) | timing_metadata
     metadata |= {
+        **{f"models/{role}": name for role, name in context.models.classifier_version().items()},
         "boxes/newly_labelled": labelled,
         "compute/seconds": round(monotonic() - started, 3),
     }

@@ -9,8 +9,10 @@ import polars as pl
 
 from gpu_kernels.preprocessing.letterbox import Picture
 from odins_ravne_assets.munin.classification.stage2 import read_crop
-from odins_ravne_assets.munin.tables.build import BOX_KEYS
+from odins_ravne_assets.munin.tables.build import BOX_KEYS, IS_POSSIBLE_PERSON
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
+from odins_ravne_assets.munin.tables.parquet_io import with_added_columns
+from odins_ravne_assets.munin.tables.schemas import DETECTIONS
 from resources.storage.layout import DETECTIONS_TABLE
 from resources.storage.object_store import ObjectStore
 
@@ -23,14 +25,15 @@ JPEG_QUALITY = 75
 def contact_sheet(store: ObjectStore, journal: Stage1Journal) -> str | None:
     """Return the crops with the highest confidence, one per medium, as a Markdown image.
 
-    Frames with a person are left out, because a crop of an animal may show the person too.
+    Frames with a person, or a possible one, are left out, because a crop of an animal may show the person too.
 
     Returns:
         None if there are no animals.
     """
     with ExitStack() as stack:
-        boxes = pl.scan_parquet(stack.enter_context(store.reading(DETECTIONS_TABLE)))
-        people = boxes.filter(pl.col("category") == "person")
+        table = pl.scan_parquet(stack.enter_context(store.reading(DETECTIONS_TABLE)))
+        boxes = with_added_columns(table, DETECTIONS)
+        people = boxes.filter(IS_POSSIBLE_PERSON)
         best = (
             boxes.filter(pl.col("category") == "animal")
             .join(people, on=BOX_KEYS[:2], how="anti")

@@ -49,6 +49,7 @@ def run_detections(context: StepContext) -> StageResult:
     build.write_stage1_tables(context.output, journal, context.models.detector_versions())
     seconds = monotonic() - started
     metadata = detection_metadata(context.output, journal) | {
+        **{f"models/{role}": name for role, name in context.models.detector_versions().items()},
         "media/newly_looked_at": progress.media,
         "compute/seconds": round(seconds, 3),
         **timing.metadata(),

@@ -74,6 +74,8 @@ CAMERAS_FOLDER = "cameras"
 BACKFILLS_FOLDER = "backfills"
 COSTS_FOLDER = "costs"
 IDLE_MACHINES_FOLDER = "waiting-machines"
+# The lines on the catalogue of models that were printed on this machine.
+CATALOGUE_MARKER = "catalogue-named.txt"
 # Its lock is held while a job is submitted under a monthly budget.
 BUDGET_LOCK_FOLDER = "budget"
 

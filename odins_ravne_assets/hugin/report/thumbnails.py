@@ -5,8 +5,9 @@ folder. Existing thumbnails are reused, so a re-run with other settings decodes 
 journal.
 
 People are blurred by averaging: a body becomes `BLUR_BLOCKS` grey blocks along its longer side, and
-the file has no data to restore it from. This applies to the people that a model detected, also in
-thumbnails of other detections; a person that no model detected is not blurred.
+the file has no data to restore it from. This applies to the people that a model detected, also to
+those below the threshold for people (`person_confidence`), and also in thumbnails of other
+detections; a person that no model detected is not blurred.
 """
 
 import hashlib
@@ -21,9 +22,9 @@ import polars as pl
 from gpu_kernels.preprocessing.letterbox import Picture
 from odins_ravne_assets.munin.classification.stage2 import read_crop
 from odins_ravne_assets.munin.tables import build, schemas
-from odins_ravne_assets.munin.tables.build import BOX_KEYS
+from odins_ravne_assets.munin.tables.build import BOX_KEYS, IS_POSSIBLE_PERSON
 from odins_ravne_assets.munin.tables.journal import Row, Stage1Journal
-from odins_ravne_assets.munin.tables.parquet_io import writing_table
+from odins_ravne_assets.munin.tables.parquet_io import with_added_columns, writing_table
 from resources.storage import layout
 from resources.storage.layout import THUMBNAILS_TABLE
 from resources.storage.object_store import ObjectStore
@@ -65,7 +66,7 @@ def update_thumbnails(
         StoreError: the store refuses access, or a crop is damaged.
     """
     with source.reading(layout.DETECTIONS_TABLE) as path:
-        detections = pl.scan_parquet(path)
+        detections = with_added_columns(pl.scan_parquet(path), schemas.DETECTIONS)
         unique_requests = requested.unique("detection_id").lazy()
         boxes = detections.join(unique_requests, on="detection_id").collect(engine="streaming")
         people_boxes = _people_in_frames(detections, boxes, people)
@@ -120,9 +121,9 @@ def _new_thumbnails(store: ObjectStore, boxes: pl.DataFrame, people: People) -> 
 def _people_in_frames(
     detections: pl.LazyFrame, boxes: pl.DataFrame, people: pl.DataFrame
 ) -> People:
-    """The boxes of all people in the frames of the given boxes."""
+    """The boxes of all people, and possible people, in the frames of the given boxes."""
     frame = BOX_KEYS[:2]
-    detected = pl.col("category") == "person"
+    detected = IS_POSSIBLE_PERSON
     labelled = pl.col("detection_id").is_in(people["detection_id"].implode())
     found = (
         detections.filter(detected | labelled)

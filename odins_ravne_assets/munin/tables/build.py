@@ -36,6 +36,8 @@ from resources.storage.layout import (
 from resources.storage.object_store import ObjectStore
 
 BOX_KEYS = ["content_hash", "frame_number", "box_number"]
+# True for detections that may show a person, for everything that protects people.
+IS_POSSIBLE_PERSON = (pl.col("category") == "person") | pl.col("person_confidence").is_not_null()
 _ORIGIN_KEY = "munin.origin"
 
 

@@ -97,9 +97,8 @@ def test_an_animal_that_moves_elsewhere_is_in_a_visit(tmp_path: Path) -> None:
 
 def test_a_dog_with_its_owner_is_in_a_visit(tmp_path: Path) -> None:
     frames = [[person(), dog(), dog(ELSEWHERE)] for _ in range(4)]
-    assert visits(tmp_path, clip(*frames)) == {"person": 4, "dog": 8, "left out": 0} or visits(
-        tmp_path / "2", clip(*frames)
-    ) == {"person": 4, "domestic dog": 8, "left out": 0}
+    found = visits(tmp_path, clip(*frames))
+    assert found == {"person": 4, "domestic dog": 8, "left out": 0}
 
 
 def test_without_people_nothing_is_left_out(tmp_path: Path) -> None:
