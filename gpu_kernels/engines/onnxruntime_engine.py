@@ -25,9 +25,9 @@ class OnnxRuntimeEngine:
     def __init__(self, manifest: ModelManifest, threads: int) -> None:
         import onnxruntime
 
-        self._session = _open_session(manifest.path, threads)
+        self._session = open_session(manifest.path, threads)
         self._manifest = manifest
-        self._inputs = match_inputs(manifest, [_graph_input(e) for e in self._session.get_inputs()])
+        self._inputs = match_inputs(manifest, [graph_input(e) for e in self._session.get_inputs()])
         names = [each.name for each in self._session.get_outputs()]
         self._outputs = match_outputs(manifest, names)
         self.fixed_batch = self._inputs.batch or 1
@@ -52,9 +52,9 @@ class OnnxRuntimeEngine:
             feeds[self._inputs.sizes.name] = sizes.astype(self._inputs.sizes.type)
         try:
             outputs = self._session.run(self._outputs, feeds)
-        except _onnxruntime_errors() as error:
+        except onnxruntime_errors() as error:
             raise ModelError(
-                f"model {self._manifest.path}: onnxruntime cannot run it: {_first_line(error)}"
+                f"model {self._manifest.path}: onnxruntime cannot run it: {first_line(error)}"
             ) from None
         ranks = self._manifest.output.output_ranks
         return [
@@ -72,7 +72,12 @@ class OnnxRuntimeEngine:
         return output
 
 
-def _open_session(path: Path, threads: int) -> Any:
+def open_session(path: Path, threads: int) -> Any:
+    """Load a graph; weights in further files must be in its folder, which onnxruntime checks.
+
+    Raises:
+        ModelError: onnxruntime cannot load it.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -84,13 +89,12 @@ def _open_session(path: Path, threads: int) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except _onnxruntime_errors() as error:
-        raise ModelError(
-            f"model {path}: onnxruntime cannot load it: {_first_line(error)}"
-        ) from None
+    except onnxruntime_errors() as error:
+        raise ModelError(f"model {path}: onnxruntime cannot load it: {first_line(error)}") from None
 
 
-def _onnxruntime_errors() -> tuple[type[Exception], ...]:
+def onnxruntime_errors() -> tuple[type[Exception], ...]:
+    """Return what onnxruntime raises for a graph that it cannot load or run."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     return (
@@ -104,11 +108,12 @@ def _onnxruntime_errors() -> tuple[type[Exception], ...]:
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _graph_input(value: Any) -> GraphInput:
+def graph_input(value: Any) -> GraphInput:
     """Convert an input of onnxruntime; a free size is a name, or None."""
     kind = value.type.removeprefix("tensor(").removesuffix(")")
     shape = tuple(size if isinstance(size, int) else None for size in value.shape)

@@ -20,7 +20,6 @@ from odins_ravne_assets.cli.terminal import (
     print_visits,
 )
 from odins_ravne_assets.instance_home import catalog_folder, home, prepare_home
-from odins_ravne_assets.model_library.reachable import require_reachable_models
 from odins_ravne_assets.model_library.used_models import catalogue_line
 from odins_ravne_assets.runs.process_pool import EXIT_INTERRUPTED, CameraRun, CameraRunPool
 from odins_ravne_assets.runs.tags import UPDATE_TAG
@@ -128,7 +127,6 @@ def prepare_job(
     overrides |= {key: value for key, value in given.values() if key}
     profile = load_profile(choice.name, overrides)
     require_sandbox(profile)
-    require_reachable_models(profile)
     prepare_home()
     return Job(job, choice, profile, overrides)
 

@@ -36,6 +36,7 @@ from odins_ravne_assets.model_library.used_models import add_command, shell_word
 from resources.errors import ModelError, UsageError
 from resources.settings.loader import load_profile
 from resources.settings.profile import Profile
+from resources.storage.object_store import S3_SCHEME
 
 # Columns of a terminal that the table of the catalogue needs.
 CATALOGUE_WIDTH = 160
@@ -161,7 +162,10 @@ def add_model(
     ] = None,
     to: Annotated[
         str | None,
-        typer.Option(help="Copy it there too, for jobs: s3://BUCKET/models, or a folder."),
+        typer.Option(
+            help="Copy it there too, for jobs: s3://BUCKET/models, or a folder. Default: "
+            "models.folder, if it is in a bucket."
+        ),
     ] = None,
     given: Annotated[
         str | None,
@@ -178,6 +182,8 @@ def add_model(
 
     profile = load_profile(context.obj.name)
     folder = profile.models.folder
+    if to is None and folder and folder.startswith(S3_SCHEME):
+        to = folder
     store = store_of(to, profile) if to else None
     path = Path(name).expanduser()
     if path.suffix != ".toml":
@@ -190,16 +196,16 @@ def add_model(
         )
     else:
         target = install_own(name, local_models_folder(folder))
-    path = str(target / f"{target.name}.toml")
-    if not load_ensemble(path):
-        verify(load_manifest(path))
+    manifest_path = str(target / f"{target.name}.toml")
+    if not load_ensemble(manifest_path):
+        verify(load_manifest(manifest_path))
     out.print(f"installed: {target}", soft_wrap=True, markup=False)
     if store is not None and to is not None:
         changed = upload_model(target, store)
         out.print(f"{'copied to' if changed else 'is in'} {to}", soft_wrap=True, markup=False)
         if folder != to:
             out.print(f"Jobs on AWS find it if the profile has models.folder: {to}", soft_wrap=True)
-    _print_use(context, profile, target.name, _profile_key(path))
+    _print_use(context, profile, target.name, _profile_key(manifest_path))
 
 
 def _install_entry(

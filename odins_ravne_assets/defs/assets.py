@@ -17,7 +17,6 @@ from odins_ravne_assets.defs.checks import check_specs
 from odins_ravne_assets.defs.code_versions import code_versions
 from odins_ravne_assets.model_library.bucket import fetch_models
 from odins_ravne_assets.model_library.reachable import require_reachable_models
-from odins_ravne_assets.model_library.reachable import require_reachable_models
 from odins_ravne_assets.munin.classification.speciesnet_predictions import (
     is_predictions,
     save_predictions,
@@ -142,7 +141,6 @@ def _launch(
     tag_process(context.instance, context.run)
     camera = catalog.get(context.partition_key)
     profile, versions = _settings_of_run(context, settings.load(), camera, stages)
-    require_reachable_models(profile)
     profile = profile_for_camera(store_predictions(profile, camera, stages), camera)
     request = StepRequest(
         camera_id=camera.camera_id,

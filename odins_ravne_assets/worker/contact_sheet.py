@@ -25,7 +25,8 @@ JPEG_QUALITY = 75
 def contact_sheet(store: ObjectStore, journal: Stage1Journal) -> str | None:
     """Return the crops with the highest confidence, one per medium, as a Markdown image.
 
-    Frames with a person, or a possible one, are left out, because a crop of an animal may show the person too.
+    Frames with a person, or a possible one, are left out, because a crop of an animal may show
+    the person too.
 
     Returns:
         None if there are no animals.

@@ -38,6 +38,7 @@ class LabelledBox:
     confidence: float = 0.9
     xywh: tuple[float, float, float, float] = (0.3, 0.3, 0.4, 0.4)
     auto_ok: bool = True
+    person_confidence: float | None = None
 
 
 PERSON = LabelledBox("person", "Homo sapiens", "person")
@@ -113,7 +114,8 @@ class CameraOutput:
         for number, each in enumerate(labelled):
             box = Box(each.xywh, each.category, 0.95, None)
             numbered = {**frame, "box_number": number}
-            boxes.append({**numbered, "time_offset_ms": 0, **box.as_row()})
+            row = {**numbered, "time_offset_ms": 0, **box.as_row()}
+            boxes.append(row | {"person_confidence": each.person_confidence})
             ((cut,),) = cut_crops([(picture, [box])])
             crops.append({**numbered, **encode_crop(cut)})
             label = (each.label, each.scientific_name, each.confidence, each.auto_ok)

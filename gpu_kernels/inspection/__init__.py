@@ -1,0 +1,1 @@
+"""Compare a graph with its manifest, and guess the manifest of a graph."""

@@ -1,0 +1,286 @@
+"""Finished work stays finished: which models and settings a run of a camera uses.
+
+The cameras here have journals of a few empty stills; no model runs.
+"""
+
+import hashlib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from model_files import copy_model
+
+from odins_ravne_assets.munin.classification.journal_key import stage2_key
+from odins_ravne_assets.munin.detection.journal_key import (
+    stage1_dependencies,
+    stage1_key,
+    stage1_keys,
+)
+from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
+from odins_ravne_assets.munin.workload.recorded_settings import STAGE1, STAGE2
+from odins_ravne_assets.munin.workload.used_settings import (
+    UsedSettings,
+    choose_settings,
+    differ_from_profile,
+)
+from resources.errors import ModelError, UsageError
+from resources.settings.profile import Models, Profile
+from resources.storage.local_store import LocalStore
+
+ALL = ("footage", "detections", "classifications", "observations", "exports")
+
+
+def profile(**settings: Any) -> Profile:
+    """Return a profile; `stage1__conf_threshold=0.3` is its key pipeline.stage1.conf_threshold."""
+    tree: dict[str, Any] = {"models": {}, "pipeline": {"stage1": {}, "stage2": {}}}
+    for name, value in settings.items():
+        section, _, key = name.partition("__")
+        place = tree["models"] if section == "models" else tree["pipeline"][section]
+        place[key] = value
+    return Profile.model_validate(tree)
+
+
+class Results:
+    """A camera's results, to which runs add finished media."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = LocalStore(folder)
+        self._media = 0
+
+    def add(self, made_with: Profile, media: int = 1, *, record: bool = True) -> None:
+        """Finish media in one part, as a worker with this profile does."""
+        journal = Stage1Journal(self.store, stage1_key(made_with))
+        if record:
+            STAGE1.save(self.store, STAGE1.of_profile(made_with))
+            STAGE2.save(self.store, STAGE2.of_profile(made_with))
+        for _ in range(media):
+            self._media += 1
+            content = hashlib.sha256(str(self._media).encode()).hexdigest()
+            counts = {"frames_decoded": 1, "frames_skipped": 0, "boxes": 0}
+            row = {"content_hash": content, "status": "done", "reason": None, **counts}
+            journal.append(row, [], [], [])
+        journal.flush()
+        labels = Stage2Journal(self.store, stage2_key(made_with, journal.key))
+        for part in journal.parts():
+            labels.write(part, [])
+
+    def choose(
+        self, own: Profile, stages: Collection[str] = ALL, *, update: bool = False
+    ) -> UsedSettings:
+        return choose_settings(self.store, own, stages, update)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return Results(tmp_path / "results")
+
+
+DEFAULT = profile()
+CHANGES = [
+    profile(stage1__conf_threshold=0.3),
+    profile(stage1__sampling="every"),
+    profile(stage1__frames_per_second=0.5),
+    profile(stage1__motion_gate=False),
+    profile(stage1__motion_threshold=0.01),
+    profile(models__detector="ssd-mobilenet-v2-cam16"),
+    profile(models__category_detector=None),
+    profile(stage2__auto_ok_threshold=0.9),
+]
+
+
+@pytest.mark.parametrize("own", CHANGES)
+def test_a_run_keeps_the_settings_of_finished_work(results: Results, own: Profile) -> None:
+    results.add(DEFAULT, media=3)
+    used = results.choose(own)
+    assert stage1_key(used.profile) == stage1_key(DEFAULT) == used.stage1_key
+    assert stage2_key(used.profile, "boxes") == stage2_key(DEFAULT, "boxes")
+    assert used.notice and used.notice.startswith("3 media were ")
+    assert "new media are too; pass --update to " in used.notice
+
+
+@pytest.mark.parametrize("own", CHANGES)
+def test_an_update_uses_the_settings_of_the_profile(results: Results, own: Profile) -> None:
+    results.add(DEFAULT)
+    used = results.choose(own, update=True)
+    assert used.profile == own
+    assert used.notice and "; --update: " in used.notice
+
+
+@pytest.mark.parametrize("own", CHANGES)
+def test_the_first_run_uses_the_profile(results: Results, own: Profile) -> None:
+    assert results.choose(own) == UsedSettings(own, stage1_key(own))
+
+
+def test_settings_that_do_not_change_results_are_those_of_the_profile(results: Results) -> None:
+    results.add(DEFAULT)
+    own = profile(
+        stage1__batch_size=2, stage1__engine="tensorrt", stage1__threads=1, stage2__batch_size=3
+    )
+    assert results.choose(own) == UsedSettings(own, stage1_key(DEFAULT))
+    both = results.choose(
+        profile(stage1__batch_size=2, stage1__conf_threshold=0.3, stage1__threads=1)
+    )
+    stage1 = both.profile.pipeline.stage1
+    assert (stage1.batch_size, stage1.threads, stage1.conf_threshold) == (2, 1, None)
+
+
+def test_the_line_names_what_differs_and_how_to_change_it(results: Results) -> None:
+    results.add(profile(stage2__auto_ok_threshold=0.5), media=1204)
+    own = profile(models__detector="lite-ensemble", stage2__auto_ok_threshold=0.65)
+    assert results.choose(own).notice == (
+        "1,204 media were analysed with megadetector-lite and ssd-mobilenet-v2-cam16 and classified "
+        "with auto_ok_threshold 0.5, and new media are too; pass --update to analyse all media "
+        "again with lite-ensemble and classify all boxes again with auto_ok_threshold 0.65"
+    )
+
+
+def test_one_medium_with_a_threshold_of_the_model(results: Results) -> None:
+    results.add(DEFAULT)
+    own = profile(stage1__conf_threshold=0.3)
+    assert results.choose(own).notice == (
+        "1 medium was analysed with conf_threshold of the model, and new media are too; pass "
+        "--update to analyse all media again with conf_threshold 0.3"
+    )
+
+
+def test_another_threshold_of_stage_2_does_not_change_stage_1(results: Results) -> None:
+    results.add(DEFAULT)
+    used = results.choose(profile(stage2__auto_ok_threshold=0.9), update=True)
+    assert used.stage1_key == stage1_key(DEFAULT)
+    assert used.notice == (
+        "1 medium was classified with auto_ok_threshold 0.65; --update: classify all boxes again "
+        "with auto_ok_threshold 0.9"
+    )
+
+
+def test_an_update_that_was_begun_continues_without_being_asked_again(results: Results) -> None:
+    own = profile(stage1__conf_threshold=0.3)
+    results.add(DEFAULT, media=5)
+    results.add(own, media=1)  # of 5: the update was interrupted
+    assert results.choose(own) == UsedSettings(own, stage1_key(own))
+    other = results.choose(profile(stage1__conf_threshold=0.7))
+    assert stage1_key(other.profile) == stage1_key(own)
+
+
+def test_going_back_to_earlier_settings_is_an_update(results: Results) -> None:
+    results.add(DEFAULT)
+    results.add(profile(stage1__conf_threshold=0.3))
+    assert results.choose(DEFAULT).profile.pipeline.stage1.conf_threshold == 0.3
+    assert results.choose(DEFAULT, update=True).profile == DEFAULT
+
+
+def test_deleted_results_start_afresh(results: Results) -> None:
+    results.add(DEFAULT)
+    journal = results.store.root / "journal/stage1" / stage1_key(DEFAULT)
+    for path in journal.iterdir():
+        path.unlink()
+    own = profile(stage1__conf_threshold=0.3)
+    assert results.choose(own) == UsedSettings(own, stage1_key(own))
+
+
+def test_stage_2_alone_keeps_or_updates_the_settings_of_labels_only(results: Results) -> None:
+    results.add(DEFAULT)
+    own = profile(stage1__conf_threshold=0.3, stage2__auto_ok_threshold=0.9)
+    kept = results.choose(own, ["classifications"])
+    assert kept.profile.pipeline.stage2.auto_ok_threshold == 0.65
+    assert kept.notice and "analysed" not in kept.notice
+    updated = results.choose(own, ["classifications"], update=True)
+    assert updated.profile.pipeline.stage2.auto_ok_threshold == 0.9
+
+
+def test_after_an_update_of_stage_1_alone_new_boxes_are_labelled_as_the_profile_says(
+    results: Results,
+) -> None:
+    results.add(DEFAULT)
+    own = profile(stage1__conf_threshold=0.3, stage2__auto_ok_threshold=0.9)
+    STAGE1.save(results.store, STAGE1.of_profile(own))  # munin stage1 --update
+    journal = Stage1Journal(results.store, stage1_key(own))
+    row = {"content_hash": "0" * 64, "status": "done", "reason": None}
+    journal.append(row | {"frames_decoded": 1, "frames_skipped": 0, "boxes": 0}, [], [], [])
+    journal.flush()
+    assert results.choose(own) == UsedSettings(own, stage1_key(own))
+
+
+def test_results_of_version_0_1_0_on_a_gpu_keep_their_journal(results: Results) -> None:
+    results.add(DEFAULT)
+    today, older = stage1_keys(stage1_dependencies(DEFAULT))
+    folder = results.store.root / "journal/stage1"
+    (folder / today).rename(folder / older)
+    used = results.choose(profile(stage1__conf_threshold=0.3), ["detections"])
+    assert stage1_key(used.profile) == today
+
+
+# Models that are not what they were.
+
+
+@pytest.fixture
+def own_model(tmp_path: Path) -> Path:
+    """The manifest of a copy of the shipped detector with another threshold."""
+    return copy_model(tmp_path / "models", change=("threshold = 0.", "threshold = 0.1"))
+
+
+def test_a_model_that_is_gone_is_an_error_with_both_ways_out(
+    results: Results, own_model: Path
+) -> None:
+    results.add(profile(models__detector=str(own_model)), media=2)
+    own_model.unlink()
+    with pytest.raises(ModelError) as caught:
+        results.choose(DEFAULT)
+    message = str(caught.value)
+    assert f"model manifest {own_model}: no such file" in message
+    assert "restore megadetector-lite" in message
+    assert "pass --update to analyse all media again with " in message
+    assert "\n" not in message
+    assert results.choose(DEFAULT, update=True).profile == DEFAULT
+
+
+def test_a_model_that_has_changed_under_its_name_is_an_error(
+    results: Results, own_model: Path
+) -> None:
+    own = profile(models__detector=str(own_model))
+    results.add(own)
+    own_model.write_text(own_model.read_text().replace("threshold = 0.1", "threshold = 0.2"))
+    with pytest.raises(ModelError, match="have changed since; restore megadetector-lite"):
+        results.choose(own)
+    assert results.choose(own, update=True).profile == own
+
+
+def test_a_model_that_was_moved_is_found_by_the_name_in_the_profile(
+    results: Results, own_model: Path, tmp_path: Path
+) -> None:
+    results.add(profile(models__detector=str(own_model)))
+    moved = (tmp_path / "models").rename(tmp_path / "elsewhere") / own_model.name
+    own = profile(models__detector=str(moved), stage1__conf_threshold=0.3)
+    used = results.choose(own)
+    assert used.profile.models.detector == str(moved)
+    assert used.profile.pipeline.stage1.conf_threshold is None
+
+
+def test_models_are_fetched_before_they_are_looked_for(results: Results, own_model: Path) -> None:
+    results.add(profile(models__detector=str(own_model)))
+    text = own_model.read_text()
+    own_model.unlink()
+    fetched: list[str] = []
+
+    def fetch(models: Models) -> None:
+        fetched.append(models.detector)
+        own_model.write_text(text)
+
+    used = choose_settings(results.store, DEFAULT, ALL, False, fetch)
+    assert fetched == [str(own_model)] == [used.profile.models.detector]
+
+
+def test_unknown_settings_of_an_older_version_are_never_silently_replaced(
+    results: Results,
+) -> None:
+    results.add(profile(stage1__conf_threshold=0.123), media=2, record=False)
+    with pytest.raises(UsageError, match="use the profile that they were made with, or pass --upd"):
+        results.choose(DEFAULT)
+    assert results.choose(DEFAULT, update=True) == UsedSettings(DEFAULT, stage1_key(DEFAULT))
+    own = profile(stage1__conf_threshold=0.123)
+    assert results.choose(own) == UsedSettings(own, stage1_key(own))
+
+
+def test_results_without_tables_do_not_differ(results: Results) -> None:
+    assert not differ_from_profile(results.store, DEFAULT)
