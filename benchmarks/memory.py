@@ -79,7 +79,7 @@ def measure(footage: Path, output: Path, stages: list[str], model: str | None) -
     """Run some stages in this process, and print the peaks as JSON."""
     peaks = PeakMemory()
     peaks.start()
-    overrides = {"models.detector": model, "models.category_detector": None} if model else {}
+    overrides = {"models.detector": model} if model else {}
     results = run_stages(footage, output, stages, overrides)
     result = {"worker": peaks.worker, "decoding": peaks.children}
     if "detections" in results:

@@ -16,11 +16,12 @@ from pathlib import Path
 import polars as pl
 from stage_runner import run_stages
 
-from gpu_kernels.engines.engine import open_engine
-from gpu_kernels.models.manifest import load_manifest
+from gpu_kernels.engines.engine import Engine, open_engine
+from gpu_kernels.models.manifest import ModelManifest
 from odins_ravne_assets.munin.detection.decode_process import decode_still, decode_video
 from odins_ravne_assets.munin.detection.detector import Detector
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
+from odins_ravne_assets.munin.detection.journal_key import profile_detector
 from odins_ravne_assets.munin.inference.run_model import LoadedModel
 from resources.settings.loader import load_profile
 
@@ -47,13 +48,16 @@ def copies(source: Path, suffixes: set[str], count: int, target: Path) -> Path:
 
 
 def load_detector() -> Detector:
+    """Load the default detector; its models of the same file share an engine, as in a worker."""
     models = load_profile("local", environ={}).models
-    names = (models.detector, models.category_detector or "")
-    loaded = [
-        LoadedModel(manifest, open_engine(manifest, "onnxruntime"))
-        for manifest in map(load_manifest, names)
-    ]
-    return Detector(loaded[0], loaded[1], None)
+    engines: dict[Path, Engine] = {}
+
+    def load(manifest: ModelManifest) -> LoadedModel:
+        if manifest.path not in engines:
+            engines[manifest.path] = open_engine(manifest, "onnxruntime")
+        return LoadedModel(manifest, engines[manifest.path])
+
+    return Detector(profile_detector(models), load, None)
 
 
 def bare_loop(detector: Detector, media: pl.DataFrame, footage: Path) -> tuple[float, int]:

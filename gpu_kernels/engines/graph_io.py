@@ -113,6 +113,11 @@ def _check_pictures(manifest: ModelManifest, pictures: GraphInput) -> None:
             f"model {manifest.path}: its input is {pictures}, the manifest says one {spec.dtype} "
             f"input [N, {wanted}]; correct [input] of the manifest, or export the model again"
         )
+    if spec.fixed_size is None and None not in pictures.shape[-3:]:
+        raise ModelError(
+            f"model {manifest.path}: its input is {pictures}, of a fixed size; set height and width "
+            "instead of long_side and stride"
+        )
 
 
 def input_sizes(shape: Sequence[int], manifest: ModelManifest) -> NDArray[np.int64]:

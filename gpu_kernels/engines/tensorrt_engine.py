@@ -177,13 +177,13 @@ class TensorRtEngine(QueuedEngine):
             except (MemoryError, RuntimeError) as error:
                 if max_batch == 1:
                     raise EngineError(
-                        f"model {manifest.name}: not even one picture fits into the GPU's memory: {error}; "
-                        "stop other programs that use it, or set pipeline.stage1.engine: "
+                        f"model {manifest.name}: not even one picture fits into the GPU's memory: "
+                        f"{error}; stop other programs that use it, or set pipeline.stage1.engine: "
                         "onnxruntime"
                     ) from None
                 self._cache.warn(
-                    f"model {manifest.name}: batches of {max_batch} do not fit into the GPU's memory; "
-                    f"continuing with {max_batch // 2}"
+                    f"model {manifest.name}: batches of {max_batch} do not fit into the GPU's "
+                    f"memory; continuing with {max_batch // 2}"
                 )
                 max_batch //= 2
 

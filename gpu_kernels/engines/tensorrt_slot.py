@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gpu_kernels.models.manifest import ModelManifest

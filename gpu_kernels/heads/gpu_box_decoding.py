@@ -174,7 +174,8 @@ class GpuBoxDecoder:
 
 
 def _boxes(rows: NDArray[np.float32]) -> Boxes:
-    return Boxes(np.ascontiguousarray(rows[:, :4]), rows[:, 4].copy(), rows[:, 5].astype(np.int64))
+    # Copies, since on the CPU the rows are the slot's memory.
+    return Boxes(rows[:, :4].copy(), rows[:, 4].copy(), rows[:, 5].astype(np.int64))
 
 
 def _kernel(rows: Rows) -> Any:

@@ -58,8 +58,7 @@ class GraphFile:
             raise ModelError(f"model {path}: is not a file; name an ONNX file")
         if size > MAX_FILE_BYTES:
             raise ModelError(
-                f"model {path}: has {size:,} bytes; an ONNX file has at most 2 GiB, so this is "
-                "none"
+                f"model {path}: has {size:,} bytes; an ONNX file has at most 2 GiB, so this is none"
             )
         session = open_session(path, threads)
         return cls(

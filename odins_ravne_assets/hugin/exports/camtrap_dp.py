@@ -5,7 +5,8 @@ Source of the format: https://camtrap-dp.tdwg.org (data, metadata, and the table
 - An observation is an event: one row of level `event` with the count of individuals (MaxN) and no
   medium.
 - Every detection is a row of level `media` and belongs to the event of its observation. A detection
-  in no observation is `unknown`, and so is a repeat detection. A medium without detections is one
+  in no observation is `unknown`, and so is a repeat detection; the tag `in_camera_strip` or
+  `near_person` says why it is in none. A medium without detections is one
   row `blank`, or one for each species that a reviewer added; a medium that Stage 1 could not
   process is `unclassified`.
 - Times are the camera's, in whole seconds, with its UTC offset or the project's. Media and
@@ -312,6 +313,7 @@ def _boxes(part: _Camera) -> pl.DataFrame:
             probability=pl.when(in_observation)
             .then("observation_confidence")
             .otherwise("confidence"),
+            observationTags="left_out_reason",
             observationComments="species",
             **{name: _fraction(side) for name, side in BBOX_COLUMNS.items()},
         ),

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from odins_ravne_assets.hugin.visits.stage3 import TABLE_SOURCES, read_table
+from odins_ravne_assets.hugin.identification.identifications import BOX_KEY
+from odins_ravne_assets.hugin.visits.stage3 import TABLE_SOURCES, read_left_out, read_table
 from odins_ravne_assets.munin.tables import build, schemas
 from resources.storage import layout
 from resources.storage.layout import OBSERVATIONS_TABLE
@@ -36,6 +37,7 @@ class ExportTables:
         camera_id: the camera.
         media, processed, frames, detections: tables of Stages 0 and 1.
         observations: rows of `tables.OBSERVATIONS`.
+        left_out: rows of `tables.LEFT_OUT_DETECTIONS`.
         models: the name and hash of each model by role ("detector").
         labelled_at: the time at which the classifications were written, UTC, whole seconds.
     """
@@ -46,13 +48,18 @@ class ExportTables:
     frames: pl.LazyFrame
     detections: pl.LazyFrame
     observations: pl.DataFrame
+    left_out: pl.LazyFrame
     models: Mapping[str, str]
     labelled_at: datetime
 
     def boxes(self) -> pl.LazyFrame:
-        """Return rows of `tables.DETECTIONS` with OBSERVATION_FIELDS, null if in no observation."""
-        return self.detections.join(
-            self._members(), on=["path", "frame_number", "box_number"], how="left"
+        """Return rows of `tables.DETECTIONS` with OBSERVATION_FIELDS and left_out_reason.
+
+        They are null if the detection is in no observation, or not left out.
+        """
+        reasons = self.left_out.rename({"reason": "left_out_reason"})
+        return self.detections.join(self._members(), on=BOX_KEY, how="left").join(
+            reasons, on=BOX_KEY, how="left"
         )
 
     def missed_detections(self) -> pl.LazyFrame:
@@ -132,6 +139,7 @@ def open_export_tables(
         yield ExportTables(
             camera_id=camera_id,
             observations=observations,
+            left_out=read_left_out(results, stack),
             models=models,
             labelled_at=_modified_at(store, layout.CLASSIFICATIONS_TABLE),
             **tables,

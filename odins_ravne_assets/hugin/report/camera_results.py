@@ -7,9 +7,14 @@ from typing import Any
 
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.identifications import BOX_KEY, CATEGORY_NAMES
+from odins_ravne_assets.hugin.identification.identifications import (
+    BOX_KEY,
+    CATEGORY_NAMES,
+    NEAR_PERSON,
+)
 from odins_ravne_assets.hugin.report.sampling_effort import sampling_effort
 from odins_ravne_assets.hugin.report.thumbnails import update_thumbnails
+from odins_ravne_assets.hugin.visits.stage3 import read_left_out
 from resources.errors import StoreError
 from resources.ledger import table
 from resources.settings.profile import Privacy
@@ -70,7 +75,10 @@ def load_camera_results(
         observations = scan(results, OBSERVATIONS_TABLE)
         people = is_person()
         detections = scan(source, layout.DETECTIONS_TABLE)
-        people_detections = _detection_ids(observations.filter(people), detections)
+        left_out = read_left_out(results, stack).filter(pl.col("reason") == NEAR_PERSON)
+        people_detections = _detection_ids(
+            [_boxes(observations.filter(people)), left_out.select(BOX_KEY)], detections
+        )
         people_count = observations.filter(people).select(pl.len()).collect().item()
         if privacy.leave_out_people:
             observations = observations.filter(~people)
@@ -98,14 +106,19 @@ def is_person() -> pl.Expr:
     return named.or_(pl.col("category") == "person")
 
 
-def _detection_ids(observations: pl.LazyFrame, detections: pl.LazyFrame) -> pl.DataFrame:
-    """The detection_id of every detection in the observations."""
-    boxes = (
+def _boxes(observations: pl.LazyFrame) -> pl.LazyFrame:
+    """BOX_KEY of every detection in the observations."""
+    return (
         observations.select("detection_timeline")
         .explode("detection_timeline")
         .select(pl.col("detection_timeline").struct.field(*BOX_KEY))
     )
-    return detections.join(boxes, on=BOX_KEY, how="semi").select("detection_id").collect()
+
+
+def _detection_ids(boxes: list[pl.LazyFrame], detections: pl.LazyFrame) -> pl.DataFrame:
+    """The detection_id of detections with these keys."""
+    keys = pl.concat(boxes)
+    return detections.join(keys, on=BOX_KEY, how="semi").select("detection_id").collect()
 
 
 def _with_best_detection(observations: pl.LazyFrame, detections: pl.LazyFrame) -> pl.DataFrame:

@@ -54,8 +54,8 @@ def update_thumbnails(
         source: a camera's output: tables, journal, and existing thumbnails.
         target: the store to which the table is written; often `source`.
         requested: one row per thumbnail: detection_id, and person, True for a person.
-        people: detection_id of all detections that are people by a label or a reviewer, in addition
-            to those that the detector labelled as people.
+        people: detection_id of all detections that are people by a label or a reviewer, or that are
+            probably part of one, in addition to those that the detector labelled as people.
         blur_people: see `profile.Privacy`.
 
     Returns:

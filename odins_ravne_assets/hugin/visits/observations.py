@@ -23,7 +23,11 @@ import numpy as np
 import polars as pl
 
 from odins_ravne_assets.hugin.formats import seconds
-from odins_ravne_assets.hugin.identification.identifications import LEFT_OUT, UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.identification.identifications import (
+    BOX_KEY,
+    LEFT_OUT,
+    UNKNOWN_ANIMAL,
+)
 from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
 from odins_ravne_assets.hugin.review.corrections import ReviewedIdentifications
 from odins_ravne_assets.hugin.visits.observation_windows import observation_starts, window_ms
@@ -50,7 +54,7 @@ class CompressionResult:
             species, source_video, category.
         rows_in: all detections.
         rows_rejected: detections that a reviewer labelled as empty.
-        rows_left_out: detections left out for each reason of LEFT_OUT.
+        left_out: rows of `tables.LEFT_OUT_DETECTIONS`, ordered by path, frame_number, box_number.
         rows_below_confidence: people, vehicles and repeat detections with a confidence below the
             setting, and detections without a confidence.
         rows_lowered: animals among the rest that are unknown animals because the confidence of
@@ -63,12 +67,18 @@ class CompressionResult:
     observations: pl.DataFrame
     rows_in: int
     rows_rejected: int
-    rows_left_out: Mapping[str, int]
+    left_out: pl.DataFrame
     rows_below_confidence: int
     rows_lowered: int
     rows_without_time: int
     observations_too_short: int
     rows_too_short: int
+
+    @property
+    def rows_left_out(self) -> dict[str, int]:
+        """The number of rows of `left_out` for each reason of LEFT_OUT."""
+        counts = dict(self.left_out["reason"].value_counts().iter_rows())
+        return {reason: counts.get(reason, 0) for reason in LEFT_OUT.categories}
 
 
 def compress(
@@ -88,8 +98,8 @@ def compress(
     """
     rows = reviewed.identified.rows
     rows_in = int(rows["box_number"].count()) + reviewed.rows_rejected
-    left_out = _count_left_out(rows)
-    counted = rows.filter(pl.col("left_out").is_null()) if any(left_out.values()) else rows
+    left_out = _left_out_detections(rows)
+    counted = rows if left_out.is_empty() else rows.filter(pl.col("left_out").is_null())
     ordered = _sorted_in_groups(counted.filter(_is_confident(settings.min_confidence)))
     confident_rows = ordered.height
     is_box = pl.col("box_number").is_not_null()
@@ -109,7 +119,7 @@ def compress(
         observations=_observations_table(aggregated.filter(~too_short), taxonomy, settings),
         rows_in=rows_in,
         rows_rejected=reviewed.rows_rejected,
-        rows_left_out=left_out,
+        left_out=left_out,
         rows_below_confidence=counted.height - confident_rows,
         rows_lowered=rows_lowered,
         rows_without_time=rows_without_time,
@@ -118,9 +128,12 @@ def compress(
     )
 
 
-def _count_left_out(rows: pl.DataFrame) -> dict[str, int]:
-    counts = rows["left_out"].drop_nulls().value_counts()
-    return dict.fromkeys(LEFT_OUT.categories, 0) | dict(counts.iter_rows())
+def _left_out_detections(rows: pl.DataFrame) -> pl.DataFrame:
+    return (
+        rows.filter(pl.col("left_out").is_not_null())
+        .select(*BOX_KEY, reason=pl.col("left_out").cast(pl.String))
+        .sort(BOX_KEY)
+    )
 
 
 def _is_confident(min_confidence: float) -> pl.Expr:

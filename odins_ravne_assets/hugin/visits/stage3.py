@@ -1,6 +1,7 @@
 """Stage 3 of one camera: read the tables of Stages 0 to 2, write observations and their report.
 
 stage3/observations.parquet           `tables.OBSERVATIONS`
+stage3/left_out_detections.parquet    `tables.LEFT_OUT_DETECTIONS`
 stage3/compressed_observations.json   the same as JSON (`observations_json`)
 stage3/report.json                    counts, settings and exclusions (`report_json`)
 """
@@ -39,7 +40,12 @@ from resources.errors import StoreError
 from resources.settings.profile import Privacy, Stage3
 from resources.settings.project import ListedSpecies
 from resources.storage import layout
-from resources.storage.layout import OBSERVATIONS_JSON, OBSERVATIONS_TABLE, REPORT_JSON
+from resources.storage.layout import (
+    LEFT_OUT_TABLE,
+    OBSERVATIONS_JSON,
+    OBSERVATIONS_TABLE,
+    REPORT_JSON,
+)
 from resources.storage.object_store import ObjectStore
 
 # Key, schema and writing stage of each table.
@@ -110,6 +116,8 @@ def run_stage3(
         del reviewed  # to free its memory
         with writing_table(target, OBSERVATIONS_TABLE) as path:
             compressed.observations.write_parquet(path)
+        with writing_table(target, LEFT_OUT_TABLE) as path:
+            compressed.left_out.write_parquet(path)
         with target.writing(OBSERVATIONS_JSON) as path:
             write_observations_json(compressed.observations, path)
         report = build_report(tables, compressed, settings, models, privacy) | {
@@ -141,6 +149,14 @@ def read_model_taxa(store: ObjectStore, stack: ExitStack) -> dict[str, Taxon]:
         return {}
     source = (layout.TAXA_TABLE, schemas.TAXA, "Stage 2 (classifications)")
     return taxa_from_table(read_table(store, stack, *source).collect())
+
+
+def read_left_out(results: ObjectStore, stack: ExitStack) -> pl.LazyFrame:
+    """Read the detections that Stage 3 left out; results of earlier versions have none."""
+    if not results.exists(LEFT_OUT_TABLE):
+        return schemas.LEFT_OUT_DETECTIONS.to_frame(eager=False)
+    source = (LEFT_OUT_TABLE, schemas.LEFT_OUT_DETECTIONS, "Stage 3 (observations)")
+    return read_table(results, stack, *source)
 
 
 def read_table(

@@ -80,8 +80,8 @@ class ModelOpener:
         self.reporter.info(f"{manifest.name} on {kind}, start: {', '.join(steps) or 'at once'}")
         if not outcome.agrees:
             raise EngineError(
-                f"model {manifest.name}: the answers of {engine.description} are not those of the "
-                f"CPU: {outcome.summary}"
+                f"model {manifest.name}: the answers of {kind} are not those of the CPU: "
+                f"{outcome.summary}"
             )
 
 

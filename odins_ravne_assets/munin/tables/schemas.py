@@ -280,6 +280,16 @@ OBSERVATIONS = _schema(
     }
 )
 
+# Detections that a rule of Stage 3 leaves out of all observations.
+LEFT_OUT_DETECTIONS = _schema(
+    {
+        "path": pl.String,
+        "frame_number": pl.Int32,
+        "box_number": pl.Int32,
+        "reason": pl.String,  # in_camera_strip, near_person: see hugin/identification
+    }
+)
+
 # A thumbnail of a detection, for reports that are shared.
 THUMBNAILS = _schema(
     {

@@ -97,10 +97,10 @@ def choose_settings(
         boxes = stage1_journal_key(output, run)
         stage1_key = STAGE1.of_profile(run).key
     else:
-        boxes = _table_key(output, layout.DETECTIONS_TABLE) or stage1_journal_key(output, run)
         recorded = STAGE1.read(output)
-        is_recorded = recorded is not None and boxes in stage1_keys(recorded.depends_on)
-        stage1_key = recorded.key if recorded and is_recorded else boxes
+        own = recorded or STAGE1.of_profile(run)
+        boxes = _table_key(output, layout.DETECTIONS_TABLE) or own.key
+        stage1_key = own.key if boxes in stage1_keys(own.depends_on) else boxes
     if not {"detections", "classifications"}.isdisjoint(stages):  # work units of Stage 1 label too
         before = _settings_of_labels(output, profile, boxes, update)
         run, change = _choose(STAGE2, run, before, update, fetch)
@@ -299,5 +299,5 @@ def _finished_media(output: ObjectStore, boxes: list[str]) -> int:
     if _table_key(output, layout.PROCESSED_TABLE) not in boxes:
         return max(len(Stage1Journal(output, key).finished()) for key in boxes)
     with output.reading(layout.PROCESSED_TABLE) as path:
-        finished = pl.scan_parquet(path).filter(pl.col("status").is_in(["done", "failed"]))
+        finished = pl.scan_parquet(path).filter(pl.col("status") == "done")
         return int(finished.select(pl.col("content_hash").n_unique()).collect().item())

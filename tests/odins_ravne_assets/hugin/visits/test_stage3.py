@@ -28,7 +28,12 @@ from resources.storage.local_store import LocalStore
 Row = dict[str, Any]
 
 MODELS = {"detector": "megadetector-lite 1", "classifier": "efficientnet-lite3 1"}
-FILES = ("observations.parquet", "compressed_observations.json", "report.json")
+FILES = (
+    "observations.parquet",
+    "left_out_detections.parquet",
+    "compressed_observations.json",
+    "report.json",
+)
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from gpu_kernels.device.streams import use_stream
 from gpu_kernels.engines.engine import open_engine
 from gpu_kernels.heads.box_decoding import Boxes
 from gpu_kernels.heads.engine_agreement import SCORE_TOLERANCE, Agreement, compare_boxes
-from gpu_kernels.models.manifest import load_manifest
+from gpu_kernels.models.ensemble import load_detector
+from gpu_kernels.models.manifest import ModelManifest, load_manifest
 from gpu_kernels.preprocessing.device_picture import DeviceFrame, DevicePicture
 from odins_ravne_assets.munin.classification.stage2 import Stage2, read_crop
 from odins_ravne_assets.munin.detection import gpu_video
@@ -276,9 +277,9 @@ class LoggingEngine(OnnxRuntimeDeviceEngine):
 
 def test_the_category_detector_processes_a_batch_while_the_detector_has_the_next_one() -> None:
     log: list[str] = []
-    detector = Detector(
-        LoggingEngine("detector", log).model, LoggingEngine("categories", log).model, 0.05
-    )
+    engines = iter([LoggingEngine("detector", log), LoggingEngine("categories", log)])
+    models = load_detector("ssd-mobilenet-v2-cam16", "ssd-mobilenet-v2-cam16")
+    detector = Detector(models, lambda _: next(engines).model, 0.05)
     batches = [[each] * 2 for each in crops(4)]
     in_turn = [detector.detect(batch) for batch in batches]
     assert log == ["detector", "categories"] * 4
@@ -362,20 +363,24 @@ def as_boxes(boxes: list[Box]) -> Boxes:
     )
 
 
-def a_detector() -> Detector:
-    names = ("megadetector-lite", "ssd-mobilenet-v2-cam16")
-    manifests = [load_manifest(name) for name in names]
-    loaded = [LoadedModel(each, on_device(each.name)) for each in manifests]
-    return Detector(loaded[0], loaded[1], None)
+def a_detector(name: str) -> Detector:
+    engines: dict[Path, OnnxRuntimeDeviceEngine] = {}
+
+    def load(manifest: ModelManifest) -> LoadedModel:
+        engine = engines.setdefault(manifest.path, on_device(manifest.name))
+        return LoadedModel(manifest, engine)
+
+    return Detector(load_detector(name), load, None)
 
 
 @pytest.mark.footage
+@pytest.mark.parametrize("name", ["megadetector-lite", "lite-ensemble"])
 def test_a_real_clip_has_the_same_boxes_and_crops_on_the_device(
-    clip: tuple[list[Frame], list[Frame]],
+    clip: tuple[list[Frame], list[Frame]], name: str
 ) -> None:
     on_host, on_device = clip
     assert all(isinstance(frame.picture, DeviceFrame) for frame in on_device)
-    detector = a_detector()
+    detector = a_detector(name)
     some = detector.detect([frame.picture for frame in on_host])
     # Pictures of both kinds may be in one batch: stills are decoded by the CPU.
     mixed = [on_host[0].picture, *(frame.picture for frame in on_device[1:])]
@@ -392,3 +397,42 @@ def test_a_real_clip_has_the_same_boxes_and_crops_on_the_device(
     ]
     assert crops[0].shape == crops[1].shape
     assert np.abs(crops[0] - crops[1]).mean() < 4
+
+
+def host_detector(name: str) -> Detector:
+    def load(manifest: ModelManifest) -> LoadedModel:
+        return LoadedModel(manifest, open_engine(manifest, "onnxruntime", 2))
+
+    return Detector(load_detector(name), load, None)
+
+
+def in_device_memory(picture: NDArray[np.uint8]) -> DeviceFrame:
+    """Return a picture as the decoder leaves it on the device."""
+    height, width = picture.shape[:2]
+    buffer = wp.array(picture.ravel(), dtype=wp.uint8, device="cpu")
+    return DeviceFrame(buffer, DevicePicture(height, width, 0, 3 * width))
+
+
+@pytest.mark.footage
+def test_an_ensemble_finds_the_same_on_grey_and_on_coloured_pictures_of_both_kinds(
+    footage: Path,
+) -> None:
+    """Grey pictures are processed again with more contrast, also those of the device."""
+    names = [
+        "camtrapdp_example/media/20210531082539-RCNX0034.JPG",
+        "speciesnet_testdata/domestic_cattle.jpg",
+        "animl/Southwest/2021-08-08_RCNX0063_fox.JPG",
+    ]
+    pictures = [
+        np.asarray(cv2.imread(str(footage / name), cv2.IMREAD_REDUCED_COLOR_2), np.uint8)
+        for name in names
+    ]
+    expected = host_detector("lite-ensemble").detect(pictures)
+    assert all(expected)
+    device = a_detector("lite-ensemble")
+    mixed = [in_device_memory(pictures[0]), pictures[1], in_device_memory(pictures[2])]
+    for shown in (pictures, [in_device_memory(each) for each in pictures], mixed):
+        total = Agreement()
+        for one, other in zip(expected, device.detect(shown), strict=True):
+            total += compare_boxes(as_boxes(one), as_boxes(other), 0.25)
+        assert total.compared >= 5 and total.within_tolerance, total

@@ -28,12 +28,13 @@ from resources.errors import ModelError, UsageError
 from resources.settings.profile import Models, Profile
 from resources.storage.local_store import LocalStore
 
+DETECTOR = {"detector": "megadetector-lite"}
 ALL = ("footage", "detections", "classifications", "observations", "exports")
 
 
 def profile(**settings: Any) -> Profile:
     """Return a profile; `stage1__conf_threshold=0.3` is its key pipeline.stage1.conf_threshold."""
-    tree: dict[str, Any] = {"models": {}, "pipeline": {"stage1": {}, "stage2": {}}}
+    tree: dict[str, Any] = {"models": {**DETECTOR}, "pipeline": {"stage1": {}, "stage2": {}}}
     for name, value in settings.items():
         section, _, key = name.partition("__")
         place = tree["models"] if section == "models" else tree["pipeline"][section]

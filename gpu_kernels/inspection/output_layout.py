@@ -1,0 +1,244 @@
+"""Guess the layout of a graph's outputs from their names, shapes and values."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_kernels.inspection.graph_file import GraphOutput
+from gpu_kernels.inspection.output_values import (
+    box_format,
+    box_units,
+    class_numbers,
+    class_probabilities,
+    score_kind,
+)
+
+NMS_DECODINGS = {"yolo-objectness", "yolo-anchor-free", "boxes-and-logits"}
+# Hugging Face's RT-DETR, beside which an export can have hidden states.
+HUGGING_FACE_OUTPUTS = ("pred_boxes", "logits")
+# More queries than any RT-DETR has: a network that needs non-maximum suppression.
+MANY_ROWS = 1000
+
+Outputs = Mapping[str, NDArray[Any]]
+
+
+@dataclass
+class Layout:
+    """A guess.
+
+    Attributes:
+        section: keys of [output]: decoding, and those of outputs, scores, box_format, box_units
+            and columns that the values show.
+        classes: their number; None: the outputs do not show it.
+        boxes: the boxes as the graph returns them, [K, 4], for further checks.
+        reasons: why, one line for each finding.
+        doubts: what is only assumed.
+    """
+
+    section: dict[str, Any]
+    classes: int | None = None
+    boxes: NDArray[Any] | None = None
+    reasons: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+
+def guess_layout(outputs: Sequence[GraphOutput], batch: int) -> Layout | None:
+    """Return the most likely layout; None if none fits.
+
+    Args:
+        outputs: of one run.
+        batch: the number of pictures of the run.
+    """
+    tables = {each.name: _first_picture(each.values, batch) for each in outputs}
+    guesses: list[Callable[[Outputs], Layout | None]] = [
+        _hugging_face,
+        _boxes_labels_scores,
+        _boxes_and_scores,
+        _one_table,
+        _classifier,
+    ]
+    for guess in guesses:
+        if (layout := guess(tables)) is not None:
+            return layout
+    return None
+
+
+def _first_picture(values: NDArray[Any], batch: int) -> NDArray[Any]:
+    """Return the first picture's part of an output; graphs for one picture may have no batch."""
+    has_batch = values.ndim >= 2 and values.shape[0] == batch
+    # [1, 4] and [1] of an export without a batch are one box and its score.
+    return values[0] if has_batch else values
+
+
+def _hugging_face(tables: Outputs) -> Layout | None:
+    if len(tables) > 2 and set(HUGGING_FACE_OUTPUTS) <= set(tables):
+        return _boxes_and_scores({name: tables[name] for name in HUGGING_FACE_OUTPUTS})
+    return None
+
+
+def _boxes_labels_scores(tables: Outputs) -> Layout | None:
+    named = [name for name, each in tables.items() if each.ndim == 2 and each.shape[1] == 4]
+    vectors = {name: each for name, each in tables.items() if each.ndim == 1}
+    if len(named) != 1:
+        return None
+    boxes = tables[named[0]]
+    vectors = {name: each for name, each in vectors.items() if len(each) == len(boxes)}
+    labels = [name for name, each in vectors.items() if each.dtype.kind in "iu"]
+    if not labels:
+        labels = [name for name, each in vectors.items() if class_numbers(each[each != -1])]
+        labels = [name for name in labels if not _says(name, "score", "conf")] or labels
+    scores = [name for name, each in vectors.items() if each.dtype.kind == "f"]
+    scores = [name for name in scores if name not in labels[:1]]
+    if not labels or not scores:
+        return None
+    names = [named[0], labels[0], scores[0]]
+    layout = Layout({"decoding": "boxes-labels-scores", "outputs": names}, boxes=boxes)
+    layout.reasons.append(f"three outputs are boxes, class numbers and scores: {', '.join(names)}")
+    _add_values(layout, boxes, tables[scores[0]], "xyxy", "pixels")
+    return layout
+
+
+def _boxes_and_scores(tables: Outputs) -> Layout | None:
+    """Return the layout of [K, 4] and [K, C]: RT-DETR, or a network that needs suppression."""
+    pairs = [
+        (boxes, scores)
+        for boxes, first in tables.items()
+        for scores, second in tables.items()
+        if boxes != scores
+        and first.ndim == second.ndim == 2
+        and first.shape[1] == 4
+        and len(first) == len(second)
+    ]
+    if len(pairs) == 2:  # four classes: both have four columns
+        pairs = [pair for pair in pairs if _says(pair[0], "box") or _says(pair[1], "score", "log",
+                                                                         "cls")]  # fmt: skip
+    if len(pairs) != 1:
+        return None
+    names = list(pairs[0])
+    boxes, scores = (tables[name] for name in names)
+    units = box_units(boxes)
+    queries = units == "fractions" and len(boxes) < MANY_ROWS
+    layout = Layout(
+        {"decoding": "rtdetr" if queries else "boxes-and-logits", "outputs": names},
+        scores.shape[1],
+        boxes,
+    )
+    layout.reasons.append(
+        f"{names[0]} has boxes in {units or 'unknown units'}, {names[1]} {scores.shape[1]} scores "
+        "for each"
+    )
+    default = ("cxcywh", "fractions") if queries else ("xyxy", "pixels")
+    _add_values(layout, boxes, scores, *default)
+    layout.section["scores"] = score_kind(scores) or "sigmoid"
+    return layout
+
+
+def _one_table(tables: Outputs) -> Layout | None:
+    """Return the layout of one output of rows or columns; further outputs are of other tasks."""
+    name, table = next(iter(tables.items()), ("", np.empty(0)))
+    if table.ndim != 2 or min(table.shape[1], 6) < 5 and table.shape[0] < 5:
+        return None
+    if table.shape[1] == 6:
+        layout = _six_columns(table)
+    elif table.shape[0] < table.shape[1]:
+        layout = _columns(table)
+    else:
+        layout = _rows(table)
+    if layout is not None and len(tables) > 1:
+        layout.section = {"decoding": layout.section.pop("decoding"), "outputs": [name]} | (
+            layout.section
+        )
+    return layout
+
+
+def _six_columns(table: NDArray[Any]) -> Layout:
+    live = table[(table != 0).any(axis=1) & (table[:, 5] != -1) & np.isfinite(table).all(axis=1)]
+    if not len(live):
+        layout = Layout({"decoding": "end2end"}, boxes=live[:, :4])
+        layout.doubts.append("the output has six columns and no box in the pictures tried")
+        return layout
+    boxes = live[:, :4]
+    if class_numbers(live[:, 5]):
+        packed = box_units(boxes) == "fractions"
+        layout = Layout({"decoding": "rtdetr-packed" if packed else "end2end"}, boxes=boxes)
+        layout.reasons.append("the sixth column has class numbers, the fifth scores")
+        if packed:
+            layout.section["columns"] = "score-class"
+            _add_values(layout, boxes, live[:, 4], "cxcywh", "fractions")
+        else:
+            _add_values(layout, boxes, live[:, 4], "xyxy", "pixels")
+    elif class_numbers(live[:, 0]) and score_kind(live[:, 5]) != "sigmoid":
+        boxes = live[:, 1:5]
+        section = {"decoding": "end2end", "columns": "class-box-score"}
+        layout = Layout(section, boxes=boxes)
+        layout.reasons.append("the first column has class numbers, the sixth scores")
+        _add_values(layout, boxes, live[:, 5], "xyxy", "pixels")
+    else:
+        return _rows(table)
+    return layout
+
+
+def _rows(table: NDArray[Any]) -> Layout | None:
+    """Return the layout of rows with a score per class."""
+    boxes, scores = table[:, :4], table[:, 4:]
+    if box_units(boxes) == "fractions":
+        layout = Layout({"decoding": "rtdetr-packed"}, scores.shape[1], boxes)
+        if scores.shape[1] == 2:
+            layout.section["columns"] = "class-scores"
+        layout.reasons.append(f"rows of a box in fractions and {scores.shape[1]} scores")
+        _add_values(layout, boxes, scores, "cxcywh", "fractions")
+        return layout
+    if scores.shape[1] < 2:
+        return None
+    layout = Layout({"decoding": "yolo-objectness"}, scores.shape[1] - 1, boxes)
+    layout.reasons.append(f"rows of a box in pixels, objectness and {scores.shape[1] - 1} scores")
+    _add_values(layout, boxes, scores, "cxcywh", "pixels")
+    return layout
+
+
+def _columns(table: NDArray[Any]) -> Layout | None:
+    """Return the layout of a column for each box: YOLOv8 and later."""
+    if table.shape[0] < 5:
+        return None
+    boxes, scores = table[:4].T, table[4:]
+    layout = Layout({"decoding": "yolo-anchor-free"}, len(scores), boxes)
+    layout.reasons.append(
+        f"{table.shape[1]} columns of a box and {len(scores)} scores, without suppression"
+    )
+    _add_values(layout, boxes, scores, "cxcywh", "pixels")
+    return layout
+
+
+def _classifier(tables: Outputs) -> Layout | None:
+    """Return the layout of one score for each class."""
+    vectors = {name: each for name, each in tables.items() if each.ndim == 1 and len(each) > 1}
+    if not vectors:
+        return None
+    name, scores = next(iter(vectors.items()))
+    section: dict[str, Any] = {
+        "decoding": "probabilities" if class_probabilities(scores) else "logits"
+    }
+    if len(tables) > 1:
+        section["outputs"] = [name]
+    total = "is 1" if section["decoding"] == "probabilities" else "is not 1"
+    reason = f"{name} has {len(scores)} values, whose sum {total}"
+    return Layout(section, len(scores), reasons=[reason])
+
+
+def _add_values(
+    layout: Layout, boxes: NDArray[Any], scores: NDArray[Any], form: str, units: str
+) -> None:
+    """Add what the values show and is not the decoding's default."""
+    if (found := box_format(boxes)) not in (None, form):
+        layout.section["box_format"] = found
+    if (shown := box_units(boxes)) not in (None, units):
+        layout.section["box_units"] = shown
+    if score_kind(scores) == "sigmoid":
+        layout.section["scores"] = "sigmoid"
+
+
+def _says(name: str, *words: str) -> bool:
+    return any(word in name.lower() for word in words)

@@ -1,0 +1,75 @@
+"""What the values of outputs show: the units and format of boxes, the kind of scores.
+
+Each function returns None where the values do not show it.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_kernels.heads.score_checks import SCORE_TOLERANCE
+
+# Fewer boxes or scores show nothing: they can look like another format by chance.
+MIN_ROWS = 10
+MIN_SCORES = 20
+# Fractions exceed 1 where a box reaches over the edge; boxes in pixels are not all this small.
+MAX_FRACTION = 2.0
+MAX_CLASS_NUMBER = 100_000
+
+
+def box_units(boxes: NDArray[Any]) -> Literal["pixels", "fractions"] | None:
+    """Return the units of boxes [K, 4]."""
+    boxes = _live(boxes)
+    if len(boxes) == 0:
+        return None
+    if np.abs(boxes).max() > MAX_FRACTION:
+        return "pixels"
+    return "fractions" if len(boxes) >= MIN_ROWS else None
+
+
+def box_format(boxes: NDArray[Any]) -> Literal["cxcywh", "xyxy"] | None:
+    """Return whether boxes [K, 4] are centre and size, or two corners.
+
+    A second corner is never left of or above the first one. A size smaller than the centre's
+    coordinate is common.
+    """
+    boxes = _live(boxes)
+    if len(boxes) < MIN_ROWS:
+        return None
+    ordered = (boxes[:, 2] >= boxes[:, 0]) & (boxes[:, 3] >= boxes[:, 1])
+    if ordered.all():
+        return "xyxy"
+    return "cxcywh" if ordered.mean() < 0.9 else None
+
+
+def score_kind(scores: NDArray[Any]) -> Literal["probability", "sigmoid"] | None:
+    """Return whether scores are probabilities, or logits that need a sigmoid."""
+    scores = scores[np.isfinite(scores)]
+    if scores.size and (scores.min() < -SCORE_TOLERANCE or scores.max() > 1 + SCORE_TOLERANCE):
+        return "sigmoid"
+    return "probability" if scores.size >= MIN_SCORES else None
+
+
+def class_numbers(values: NDArray[Any]) -> bool:
+    """Return whether values may be class numbers."""
+    values = values.astype(np.float64)
+    return bool(
+        np.isfinite(values).all()
+        and (values == np.floor(values)).all()
+        and (values >= 0).all()
+        and (values <= MAX_CLASS_NUMBER).all()
+    )
+
+
+def class_probabilities(scores: NDArray[Any]) -> bool:
+    """Return whether scores [C] of a classifier are probabilities, whose sum is 1."""
+    scores = scores.astype(np.float64)
+    return bool(scores.min() >= -SCORE_TOLERANCE and abs(scores.sum() - 1) < 0.01)
+
+
+def _live(boxes: NDArray[Any]) -> NDArray[Any]:
+    """Return the boxes that are finite and not padding."""
+    boxes = boxes.astype(np.float64)
+    boxes = boxes[np.isfinite(boxes).all(axis=1)]
+    return boxes[(boxes != 0).any(axis=1)]
