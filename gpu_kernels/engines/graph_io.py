@@ -103,7 +103,7 @@ def _check_pictures(manifest: ModelManifest, pictures: GraphInput) -> None:
         pictures.type == spec.dtype
         and len(pictures.shape) in (3, 4)
         and all(
-            have is None or have == want
+            have is None or want is None or have == want
             for have, want in zip(pictures.shape[-3:], expected, strict=True)
         )
     )
@@ -113,7 +113,7 @@ def _check_pictures(manifest: ModelManifest, pictures: GraphInput) -> None:
             f"model {manifest.path}: its input is {pictures}, the manifest says one {spec.dtype} "
             f"input [N, {wanted}]; correct [input] of the manifest, or export the model again"
         )
-    if spec.fixed_size is None and None not in pictures.shape[-3:]:
+    if spec.fixed_size is None and None not in pictures.shape[-len(expected) :]:
         raise ModelError(
             f"model {manifest.path}: its input is {pictures}, of a fixed size; set height and width "
             "instead of long_side and stride"

@@ -119,6 +119,8 @@ def _boxes_and_scores(tables: Outputs) -> Layout | None:
         return None
     names = list(pairs[0])
     boxes, scores = (tables[name] for name in names)
+    if _are_offsets(boxes):
+        return None
     units = box_units(boxes)
     queries = units == "fractions" and len(boxes) < MANY_ROWS
     layout = Layout(
@@ -136,10 +138,15 @@ def _boxes_and_scores(tables: Outputs) -> Layout | None:
     return layout
 
 
+def _are_offsets(boxes: NDArray[Any]) -> bool:
+    """Return whether values [K, 4] are no boxes, but offsets from anchors, as SSD's."""
+    return bool((boxes[:, 2:] < 0).mean() > 0.05 and box_format(boxes) != "xyxy")
+
+
 def _one_table(tables: Outputs) -> Layout | None:
     """Return the layout of one output of rows or columns; further outputs are of other tasks."""
     name, table = next(iter(tables.items()), ("", np.empty(0)))
-    if table.ndim != 2 or min(table.shape[1], 6) < 5 and table.shape[0] < 5:
+    if table.ndim != 2:
         return None
     if table.shape[1] == 6:
         layout = _six_columns(table)
@@ -184,6 +191,8 @@ def _six_columns(table: NDArray[Any]) -> Layout:
 def _rows(table: NDArray[Any]) -> Layout | None:
     """Return the layout of rows with a score per class."""
     boxes, scores = table[:, :4], table[:, 4:]
+    if scores.shape[1] < 1:
+        return None
     if box_units(boxes) == "fractions":
         layout = Layout({"decoding": "rtdetr-packed"}, scores.shape[1], boxes)
         if scores.shape[1] == 2:

@@ -7,7 +7,7 @@ import typer
 from odins_ravne_assets.cameras.results_store import store_of
 from odins_ravne_assets.cli.models_catalogue import (
     add_model,
-    models_table,
+    print_models,
     show_catalogue,
     use_model,
 )
@@ -25,7 +25,7 @@ app = typer.Typer(help="Detectors and classifiers, and their GPU engines.", no_a
 @app.command("list")
 def list_models(context: typer.Context) -> None:
     """List the shipped and the installed models, and which of them the profile uses."""
-    out.print(models_table(load_profile(context.obj.name), context.obj.name))
+    print_models(load_profile(context.obj.name), context.obj.name)
 
 
 app.command("catalogue")(show_catalogue)

@@ -187,9 +187,9 @@ def add_model(
     store = store_of(to, profile) if to else None
     path = Path(name).expanduser()
     if path.suffix != ".toml":
-        target = _install_entry(find_entry(name), folder, accept, given)
+        target = _install_entry(find_entry(name), name, folder, accept, given)
     elif is_entry(path):
-        target = _install_entry(load_entry(path), folder, accept, given)
+        target = _install_entry(load_entry(path), name, folder, accept, given)
     elif given or accept:
         raise UsageError(
             f"{name}: is a manifest, not a catalogue entry: it takes no --from and no --accept"
@@ -209,12 +209,16 @@ def add_model(
 
 
 def _install_entry(
-    entry: CatalogueEntry, folder: str | None, accept: str | None, given: str | None
+    entry: CatalogueEntry, typed: str, folder: str | None, accept: str | None, given: str | None
 ) -> Path:
-    """Install a model of the catalogue, and return its folder."""
+    """Install a model of the catalogue, and return its folder.
+
+    Args:
+        typed: the name or path by which the user names the entry.
+    """
     from odins_ravne_assets.model_library.install import install
 
-    _require_accepted(entry, accept, given)
+    _require_accepted(entry, typed, accept, given)
     meanings = "; ".join(f"{each.name}: {each.meaning}" for each in entry.licences)
     out.print(f"licence {meanings}", soft_wrap=True, markup=False)
     if entry.licence_note:
@@ -235,7 +239,9 @@ def _install_entry(
     return result.folder
 
 
-def _require_accepted(entry: CatalogueEntry, accept: str | None, given: str | None) -> None:
+def _require_accepted(
+    entry: CatalogueEntry, typed: str, accept: str | None, given: str | None
+) -> None:
     """Check that a licence that binds the user is accepted.
 
     Raises:
@@ -251,7 +257,7 @@ def _require_accepted(entry: CatalogueEntry, accept: str | None, given: str | No
         with_file = f" --from {shell_word(given)}" if given else ""
         raise UsageError(
             f"model {entry.name}: its licence must be accepted. {meanings}. If you accept it: "
-            f"{add_command(entry)}{with_file}"
+            f"{add_command(entry, typed)}{with_file}"
         )
 
 
@@ -312,37 +318,30 @@ def use_model(
     out.print(f"{path}: models.{key}: {name}{changed}", soft_wrap=True, markup=False)
 
 
-def models_table(profile: Profile, profile_name: str) -> Table:
-    """Return the shipped and the installed models, and the roles that the profile gives them."""
-    table = Table(title=f"used: by profile {escape(profile_name)}")
-    table.add_column("name", no_wrap=True)
-    for heading in ("task", "used as", "from", "licence", "description"):
-        table.add_column(heading)
+def print_models(profile: Profile, profile_name: str) -> None:
+    """Print the shipped and the installed models, and the roles that the profile gives them."""
     folder = profile.models.folder
-    roles: dict[str, str] = {}
+    roles: dict[str, list[str]] = {}
     for key, used in used_models(profile.models).items():
-        roles[used] = f"{roles[used]}, {key}" if used in roles else key
+        roles.setdefault(used, []).append(f"models.{key}")
     shipped = [*shipped_models(), *shipped_ensembles()]
-    names = dict.fromkeys([*shipped, *installed_models(folder), *roles])
-    for name in names:
-        origin = "shipped" if name in shipped else "installed"
-        try:
-            if ensemble := load_ensemble(name, folder):
-                licences = {each.licence for each in load_all_manifests(name, folder)}
-                row = "ensemble", roles.get(name, ""), origin, "; ".join(sorted(licences))
-                table.add_row(escape(name), *map(escape, row), escape(ensemble.description))
-                continue
-            manifest = load_manifest(name, folder)
-        except ModelError as error:
-            reason = "predictions" if name.endswith(".json") else str(error)
-            table.add_row(escape(name), "", roles.get(name, ""), "", "", escape(reason))
-            continue
-        table.add_row(
-            escape(name),
-            manifest.task,
-            roles.get(name, ""),
-            origin,
-            escape(manifest.licence),
-            escape(manifest.description),
-        )
-    return table
+    for name in dict.fromkeys([*shipped, *installed_models(folder), *roles]):
+        facts, description = _facts(name, folder, "shipped" if name in shipped else "installed")
+        if name in roles:
+            facts.append(f"used by profile {profile_name}: {', '.join(roles[name])}")
+        out.print(f"[bold]{escape(name)}[/]: {escape('; '.join(facts))}", soft_wrap=True)
+        out.print(f"    {description}", soft_wrap=True, markup=False)
+
+
+def _facts(name: str, folder: str | None, origin: str) -> tuple[list[str], str]:
+    """Return the task, the origin and the licence of a model, and its description."""
+    if name.endswith(".json"):
+        return ["predictions of SpeciesNet"], "They label boxes in place of a classifier."
+    try:
+        if ensemble := load_ensemble(name, folder):
+            licences = {each.licence for each in load_all_manifests(name, folder)}
+            return ["ensemble", origin, "; ".join(sorted(licences))], ensemble.description
+        manifest = load_manifest(name, folder)
+    except ModelError as error:
+        return ["cannot be used"], str(error)
+    return [manifest.task, origin, manifest.licence], manifest.description

@@ -15,7 +15,7 @@ from resources.storage.local_store import LocalStore
 
 SECTION = "models"
 INDENT = "  "
-NEW_PROFILE = "# Settings: munin profile lists all keys and their values.\n"
+NEW_PROFILE = "# Settings: munin settings lists all keys and their values.\n"
 
 
 def set_models_key(path: Path, key: str, value: str) -> str | None:

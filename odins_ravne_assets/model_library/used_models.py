@@ -63,10 +63,14 @@ def catalogue_line(models: Models, places: Sequence[tuple[float, float]]) -> str
     return f"{line}; the classifier {where}: {add_command(entry)} ({entry.region})"
 
 
-def add_command(entry: CatalogueEntry) -> str:
-    """Return the command that installs a model of the catalogue."""
+def add_command(entry: CatalogueEntry, given: str | None = None) -> str:
+    """Return the command that installs a model of the catalogue.
+
+    Args:
+        given: the entry's path, if it is not one of the shipped catalogue.
+    """
     accept = f" --accept {shell_word(entry.licence)}" if entry.binds else ""
-    return f"munin models add {entry.name}{accept}"
+    return f"munin models add {shell_word(given or entry.name)}{accept}"
 
 
 def shell_word(text: str) -> str:

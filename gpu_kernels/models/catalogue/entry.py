@@ -231,7 +231,7 @@ def find_entry(name: str) -> CatalogueEntry:
         return catalogue()[name]
     from difflib import get_close_matches
 
-    close = get_close_matches(name.lower(), catalogue(), n=1, cutoff=0.5)
+    close = get_close_matches(name.lower(), catalogue(), n=1, cutoff=0.65)
     hint = f"did you mean {close[0]}? " if close else ""
     raise UsageError(
         f"model {name}: not in the catalogue; {hint}`munin models catalogue` lists the models"

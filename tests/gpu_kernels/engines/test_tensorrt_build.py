@@ -1,9 +1,11 @@
 """Building TensorRT engines. TensorRT-RTX needs no GPU for it, so the builds are real."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from model_files import CATEGORY_DETECTOR, CLASSIFIER, DETECTOR, copy_model
+from model_files import CATEGORY_DETECTOR, CLASSIFIER, DETECTOR, copy_model, plain_manifest
+from rectangle_graphs import EXPORTS, Options
 
 from gpu_kernels.engines.tensorrt_api import TensorRt, find_tensorrt
 from gpu_kernels.engines.tensorrt_build import (
@@ -15,7 +17,7 @@ from gpu_kernels.engines.tensorrt_build import (
     engine_key,
     join_archs,
 )
-from gpu_kernels.models.manifest import load_manifest, shipped_models
+from gpu_kernels.models.manifest import ModelManifest, load_manifest, shipped_models
 from resources.errors import EngineError, ModelError
 
 BUILT_FOR = ["sm_75", "sm_86", "sm_89"]  # g4dn, g5, g6
@@ -72,8 +74,70 @@ def test_a_model_with_another_input_than_its_manifest_is_refused(
 ) -> None:
     path = copy_model(tmp_path, CATEGORY_DETECTOR, ("height = 300", "height = 320"))
     manifest = load_manifest(str(path))
-    with pytest.raises(ModelError, match=r"input is \[-1, 3, 300, 300\], .* \[N, 3, 320, 300\]"):
+    with pytest.raises(ModelError, match=r"\[free, 3, 300, 300\] of .* \[N, 3, 320, 300\]"):
         build_engine(manifest, rtx, "sm_75", BatchSizes())
+
+
+def public_export(folder: Path, name: str, options: Options, **keys: Any) -> ModelManifest:
+    export = EXPORTS[name]
+    fp16 = bool(keys.pop("fp16", False))
+    network = export.make(options)
+    return plain_manifest(folder, export.input | keys, export.output, export.classes, network, fp16)
+
+
+@pytest.mark.parametrize("fp16", [False, True])
+@pytest.mark.parametrize("name", [name for name, export in EXPORTS.items() if not export.varies])
+def test_every_layout_of_public_exports_builds(
+    rtx: TensorRt, tmp_path: Path, name: str, fp16: bool
+) -> None:
+    """Also with two inputs, integer outputs, and outputs that the decoding does not read."""
+    built = build_engine(
+        public_export(tmp_path, name, Options(), fp16=fp16), rtx, "sm_86", BatchSizes(1, 2, 4)
+    )
+    assert len(built.plan) > 1000
+
+
+@pytest.mark.parametrize("dtype", ["float16", "uint8"])
+def test_an_input_of_float16_or_uint8_builds(rtx: TensorRt, tmp_path: Path, dtype: str) -> None:
+    manifest = public_export(tmp_path, "end2end", Options(dtype=dtype), dtype=dtype)
+    assert build_engine(manifest, rtx, "sm_86", BatchSizes(1, 2, 4)).plan
+
+
+@pytest.mark.parametrize("name", ["anchor-free", "rtdetr-exporter"])
+def test_a_graph_with_a_free_size_builds(rtx: TensorRt, tmp_path: Path, name: str) -> None:
+    manifest = public_export(tmp_path, name, Options(size=None), long_side=128, stride=32)
+    assert build_engine(manifest, rtx, "sm_86", BatchSizes(1, 2, 4)).plan
+
+
+@pytest.mark.parametrize(
+    ("options", "keys"),
+    [(Options(batch=1), {}), (Options(batch=4), {}), (Options(), {"layout": "nhwc"})],
+)
+def test_a_graph_with_a_fixed_batch_or_channels_last_is_for_the_cpu(
+    rtx: TensorRt, tmp_path: Path, options: Options, keys: dict[str, Any]
+) -> None:
+    manifest = public_export(tmp_path, "end2end", options, **keys)
+    with pytest.raises(ModelError, match=r"dynamic batch|\[N, 64, 64, 3\]"):
+        build_engine(manifest, rtx, "sm_86", BatchSizes(1, 2, 4))
+
+
+def test_manifests_that_use_a_graph_differently_have_their_own_engines(
+    rtx: TensorRt, tmp_path: Path
+) -> None:
+    network = EXPORTS["end2end"].make(Options(size=None))
+    changes: list[dict[str, Any]] = [
+        {},
+        {"height": 128, "width": 128},
+        {"long_side": 64, "stride": 64},
+        {"long_side": 128, "stride": 32},
+        {"name": "images"},
+    ]
+    manifests = [
+        plain_manifest(tmp_path, keys, EXPORTS["end2end"].output, network=network)
+        for keys in changes
+    ]
+    keys = {engine_key(each, rtx, "sm_86", BatchSizes()).name for each in manifests}
+    assert len(keys) == len(changes)
 
 
 @pytest.mark.parametrize(
