@@ -33,6 +33,7 @@ class Layout:
         section: keys of [output]: decoding, and those of outputs, scores, box_format, box_units
             and columns that the values show.
         classes: their number; None: the outputs do not show it.
+        seen: the highest class number that was seen, plus one; 0 if the outputs have none.
         boxes: the boxes as the graph returns them, [K, 4], for further checks.
         reasons: why, one line for each finding.
         doubts: what is only assumed.
@@ -40,6 +41,7 @@ class Layout:
 
     section: dict[str, Any]
     classes: int | None = None
+    seen: int = 0
     boxes: NDArray[Any] | None = None
     reasons: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
@@ -96,6 +98,7 @@ def _boxes_labels_scores(tables: Outputs) -> Layout | None:
         return None
     names = [named[0], labels[0], scores[0]]
     layout = Layout({"decoding": "boxes-labels-scores", "outputs": names}, boxes=boxes)
+    layout.seen = _seen(tables[labels[0]])
     layout.reasons.append(f"three outputs are boxes, class numbers and scores: {', '.join(names)}")
     _add_values(layout, boxes, tables[scores[0]], "xyxy", "pixels")
     return layout
@@ -171,6 +174,7 @@ def _six_columns(table: NDArray[Any]) -> Layout:
     if class_numbers(live[:, 5]):
         packed = box_units(boxes) == "fractions"
         layout = Layout({"decoding": "rtdetr-packed" if packed else "end2end"}, boxes=boxes)
+        layout.seen = _seen(live[:, 5])
         layout.reasons.append("the sixth column has class numbers, the fifth scores")
         if packed:
             layout.section["columns"] = "score-class"
@@ -181,6 +185,7 @@ def _six_columns(table: NDArray[Any]) -> Layout:
         boxes = live[:, 1:5]
         section = {"decoding": "end2end", "columns": "class-box-score"}
         layout = Layout(section, boxes=boxes)
+        layout.seen = _seen(live[:, 0])
         layout.reasons.append("the first column has class numbers, the sixth scores")
         _add_values(layout, boxes, live[:, 5], "xyxy", "pixels")
     else:
@@ -247,6 +252,10 @@ def _add_values(
         layout.section["box_units"] = shown
     if score_kind(scores) == "sigmoid":
         layout.section["scores"] = "sigmoid"
+
+
+def _seen(numbers: NDArray[Any]) -> int:
+    return int(numbers.max(initial=-1)) + 1
 
 
 def _says(name: str, *words: str) -> bool:

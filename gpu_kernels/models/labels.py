@@ -32,11 +32,16 @@ def load_labels(manifest: ModelManifest) -> tuple[Label, ...]:
     Raises:
         ModelError: the manifest is a detector's, or the file cannot be read or is invalid.
     """
-    return _read(manifest.resolve(manifest.classifier_output.labels))
+    return read_labels(manifest.resolve(manifest.classifier_output.labels))
 
 
 @lru_cache(maxsize=8)
-def _read(path: Path) -> tuple[Label, ...]:
+def read_labels(path: Path) -> tuple[Label, ...]:
+    """Read a file of labels; see `load_labels`.
+
+    Raises:
+        ModelError: it cannot be read or is invalid.
+    """
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))

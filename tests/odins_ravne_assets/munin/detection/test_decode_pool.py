@@ -1,13 +1,13 @@
 """Decoding: sampled frames, their times, and the cost of a bad file."""
 
 import os
-import shutil
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 
 import av
@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+from media_files import gradient
 
 from odins_ravne_assets.munin.detection.decode_pool import (
     DecodeEvent,
@@ -260,15 +261,30 @@ def test_no_medium_is_blamed_for_a_decoder_that_did_not_begin_with_it(tmp_path: 
     assert event.reason == "the decoder hung (no frame for 0.001 s)"
 
 
-BITS_FLIPPED = Path(__file__).parents[3] / "support" / "damaged" / "flipped_bits.mp4"
+def write_damaged_clip(path: Path, seed: int) -> None:
+    """Write an H.264 clip with 40 flipped bits, about whose slices FFmpeg reports many errors."""
+    with av.open(str(path), "w") as container:
+        options = {"g": "30", "preset": "ultrafast", "crf": "20"}
+        stream = container.add_stream("libx264", rate=30, options=options)
+        stream.width, stream.height, stream.pix_fmt = 106, 80, "yuv420p"
+        for number in range(150):
+            frame = av.VideoFrame.from_ndarray(gradient(106, 80, number * 2), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    data, random = bytearray(path.read_bytes()), Random(seed)
+    start, end = data.index(b"mdat") + 600, data.index(b"moov") - 4
+    for _ in range(40):
+        data[random.randrange(start, end)] ^= 1 << random.randrange(8)
+    path.write_bytes(data)
 
 
 def test_a_damaged_clip_costs_no_other_medium(tmp_path: Path) -> None:
-    """FFmpeg's threads report thousands of errors in this clip while its decoder is freed."""
+    """FFmpeg's threads still report errors of such a clip while its decoder is freed."""
     names = []
     for number in range(8):
         names += [f"{number}a.mp4", f"{number}b.jpg"]
-        shutil.copy(BITS_FLIPPED, tmp_path / names[-2])
+        write_damaged_clip(tmp_path / names[-2], seed=number)
         write_still(tmp_path / names[-1])
     media = media_of(tmp_path, *names)
     found = events_by_medium(DecodePool(LocalStore(tmp_path), media, settings(timeout=10.0)))
@@ -277,7 +293,7 @@ def test_a_damaged_clip_costs_no_other_medium(tmp_path: Path) -> None:
 
 
 def test_the_threads_of_a_video_are_gone_when_it_ends(tmp_path: Path) -> None:
-    shutil.copy(BITS_FLIPPED, tmp_path / "a.mp4")
+    write_damaged_clip(tmp_path / "a.mp4", seed=2)
     write_clip(tmp_path / "b.mp4", [100] * 20)
     write_still(tmp_path / "c.jpg")
     threads = {}
@@ -337,7 +353,7 @@ def test_a_frame_years_after_the_first_ends_the_video() -> None:
     plan = EVERYTHING._replace(sampling="fps")
     selected = plan.select(frames, 1.0)
     assert [next(selected)[:2], next(selected)[:2]] == [(0, 0), (1, 1000)]
-    with pytest.raises(MediaError, match="frame 3 is dated 2.8e.11 s after the first"):
+    with pytest.raises(MediaError, match=r"frame 3 is dated 2\.8e\+11 s after"):
         next(selected)
 
 
