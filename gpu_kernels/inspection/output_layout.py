@@ -129,7 +129,7 @@ def _boxes_and_scores(tables: Outputs) -> Layout | None:
     layout = Layout(
         {"decoding": "rtdetr" if queries else "boxes-and-logits", "outputs": names},
         scores.shape[1],
-        boxes,
+        boxes=boxes,
     )
     layout.reasons.append(
         f"{names[0]} has boxes in {units or 'unknown units'}, {names[1]} {scores.shape[1]} scores "
@@ -199,7 +199,7 @@ def _rows(table: NDArray[Any]) -> Layout | None:
     if scores.shape[1] < 1:
         return None
     if box_units(boxes) == "fractions":
-        layout = Layout({"decoding": "rtdetr-packed"}, scores.shape[1], boxes)
+        layout = Layout({"decoding": "rtdetr-packed"}, scores.shape[1], boxes=boxes)
         if scores.shape[1] == 2:
             layout.section["columns"] = "class-scores"
         layout.reasons.append(f"rows of a box in fractions and {scores.shape[1]} scores")
@@ -207,7 +207,7 @@ def _rows(table: NDArray[Any]) -> Layout | None:
         return layout
     if scores.shape[1] < 2:
         return None
-    layout = Layout({"decoding": "yolo-objectness"}, scores.shape[1] - 1, boxes)
+    layout = Layout({"decoding": "yolo-objectness"}, scores.shape[1] - 1, boxes=boxes)
     layout.reasons.append(f"rows of a box in pixels, objectness and {scores.shape[1] - 1} scores")
     _add_values(layout, boxes, scores, "cxcywh", "pixels")
     return layout
@@ -218,7 +218,7 @@ def _columns(table: NDArray[Any]) -> Layout | None:
     if table.shape[0] < 5:
         return None
     boxes, scores = table[:4].T, table[4:]
-    layout = Layout({"decoding": "yolo-anchor-free"}, len(scores), boxes)
+    layout = Layout({"decoding": "yolo-anchor-free"}, len(scores), boxes=boxes)
     layout.reasons.append(
         f"{table.shape[1]} columns of a box and {len(scores)} scores, without suppression"
     )
