@@ -18,8 +18,9 @@ from onnxruntime_device_engine import OnnxRuntimeDeviceEngine
 from synthetic_media import Picture, synthetic_still, write_clip
 
 from gpu_kernels.device.gpu import Gpu
-from gpu_kernels.engines.engine import DeviceEngine, Engine, EngineKind, open_engine
+from gpu_kernels.engines.engine import GPU_KINDS, DeviceEngine, Engine, EngineKind, open_engine
 from gpu_kernels.engines.engine_cache import EngineCache
+from gpu_kernels.engines.tensorrt_api import TensorRtKind
 from gpu_kernels.engines.tensorrt_build import BatchSizes
 from gpu_kernels.engines.tensorrt_engine import TensorRtEngine, open_tensorrt_engine
 from gpu_kernels.models.manifest import ModelManifest
@@ -64,7 +65,8 @@ class Bench:
     gpu: Gpu | None  # None: a rehearsal
     work: Path
     footage: Path | None
-    tensorrt_error: str | None = None  # the reason if TensorRT cannot run
+    # The reason why a kind of TensorRT cannot run, for each that cannot.
+    tensorrt_errors: dict[TensorRtKind, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -85,16 +87,33 @@ class Bench:
             raise CheckSkippedError("needs a GPU")
         return self.gpu
 
-    def tensorrt(self, manifest: ModelManifest, shared_by: Collection[str] = ()) -> TensorRtEngine:
+    @property
+    def kind(self) -> TensorRtKind | None:
+        """The kind of TensorRT that the checks use: the full one if it can run; None: neither."""
+        if self.gpu is None:
+            return None
+        return next((kind for kind in GPU_KINDS if kind not in self.tensorrt_errors), None)
+
+    def tensorrt(
+        self,
+        manifest: ModelManifest,
+        shared_by: Collection[str] = (),
+        kind: TensorRtKind | None = None,
+    ) -> TensorRtEngine:
         """Return the TensorRT engine of a model.
 
+        Args:
+            kind: of TensorRT; None: the one that the checks use.
+
         Raises:
-            CheckSkippedError: TensorRT cannot run on this machine.
+            CheckSkippedError: it cannot run on this machine.
         """
         self.require_gpu()
-        if self.tensorrt_error:
-            raise CheckSkippedError(self.tensorrt_error)
-        return open_tensorrt_engine(manifest, self.cache(), BatchSizes(), shared_by)
+        kind = kind or self.kind
+        if kind is None or kind in self.tensorrt_errors:
+            reasons = self.tensorrt_errors
+            raise CheckSkippedError(reasons[kind] if kind else "; ".join(reasons.values()))
+        return open_tensorrt_engine(manifest, kind, self.cache(), BatchSizes(), shared_by)
 
     def engine(self, manifest: ModelManifest) -> DeviceEngine:
         """Return the TensorRT engine of a model; where it cannot run, the one of onnxruntime."""
@@ -118,14 +137,14 @@ class Bench:
 
         Where TensorRT cannot run, returns an OnnxRuntimeDeviceEngine.
         """
-        if kind == "tensorrt" and not (self.gpu and self.tensorrt_error is None):
+        if kind != "onnxruntime" and self.kind is None:
             return OnnxRuntimeDeviceEngine(
                 manifest, self.device, batches.optimum, self.warnings.append, threads
             )
         return open_engine(manifest, kind, threads, engines, batches, shared_by)
 
-    def cache(self) -> EngineCache:
-        return EngineCache([LocalStore(self.work / "engines")], self.warnings.append)
+    def cache(self, folder: str = "engines") -> EngineCache:
+        return EngineCache([LocalStore(self.work / folder)], self.warnings.append)
 
     def judge_speed(
         self, result: CheckResult, passed: bool, target: str, needs_tensorrt: bool = False
@@ -138,7 +157,7 @@ class Bench:
         Raises:
             CheckFailedError: it misses the target.
         """
-        if self.gpu is None or (needs_tensorrt and self.tensorrt_error):
+        if self.gpu is None or (needs_tensorrt and self.kind is None):
             return {**result, "target": f"{target}, not judged"}
         if not passed:
             raise CheckFailedError(f"{result}, target: {target}")

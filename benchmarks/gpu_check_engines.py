@@ -2,29 +2,41 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import warp as wp
 from gpu_bench import GIB, Bench, CheckFailedError, CheckResult, CheckSkippedError
 from numpy.typing import NDArray
+from synthetic_media import synthetic_still
 
 from gpu_kernels.device.gpu_preprocessing import StagingBuffer
-from gpu_kernels.engines.engine import Engine, open_engine
-from gpu_kernels.engines.tensorrt_build import join_archs
+from gpu_kernels.engines.engine import GPU_KINDS, DeviceEngine, Engine, open_engine
+from gpu_kernels.engines.tensorrt_build import BatchSizes, join_archs
 from gpu_kernels.heads.box_decoding import Boxes, decode_boxes
 from gpu_kernels.heads.engine_agreement import Agreement, compare_boxes, compare_labels
 from gpu_kernels.heads.gpu_box_decoding import CANDIDATE_CAPACITY, GpuBoxDecoder
 from gpu_kernels.heads.label_ranking import rank_labels
 from gpu_kernels.models.manifest import ModelManifest, load_manifest, shipped_models
 from gpu_kernels.preprocessing.letterbox import fit, to_input
+from odins_ravne_assets.demo.footage import SIZE, read_sample
+from odins_ravne_assets.munin.inference.agreement_check import (
+    compare_with_cpu as compare_with_cpu_once,
+)
+from odins_ravne_assets.munin.inference.engine_choice import ModelOpener, choose_engine
 from odins_ravne_assets.munin.inference.run_model import DetectorRunner, LoadedModel, whole_picture
+from odins_ravne_assets.munin.inference.timing import STAGE1_STEPS, StageTiming
+from odins_ravne_assets.munin.progress import StageProgress
+from resources.errors import RavneError
 
 Outputs = list[NDArray[Any]]
 Size = tuple[int, int]  # height, width
 SHARED_BY = ("sm_86", "sm_89")
 PIECE = GIB // 8  # below the limit of a Warp array, 2 GiB
+# Graphs that `tools/make_model_fixtures.py` has made.
+EXPORTED_MODELS = Path(__file__).parent.parent / "tests" / "support" / "exported_models"
 DETECTOR, SMALL_DETECTOR = "megadetector-lite", "ssd-mobilenet-v2-cam16"
 
 
@@ -141,11 +153,30 @@ def compare_outputs(
 
 
 def engines_agree_with_the_cpu(bench: Bench) -> CheckResult:
-    """Compare float16 in several batch sizes with onnxruntime in float32; measure the speed."""
+    """Compare float16 in several batch sizes with onnxruntime in float32; measure the speed.
+
+    With the full TensorRT where it can run, which is the one that a worker prefers.
+    """
+    without = {f"no {kind}": reason for kind, reason in bench.tensorrt_errors.items()}
+    return compare_engines(bench, bench.engine) | without
+
+
+def tensorrt_rtx_agrees_with_the_cpu(bench: Bench) -> CheckResult:
+    """The same with TensorRT-RTX, on a machine that has both."""
+    bench.require_gpu()
+    if bench.kind == "tensorrt-rtx":
+        raise CheckSkippedError("it is the engine of the check above")
+    return compare_engines(bench, lambda model: bench.tensorrt(model, kind="tensorrt-rtx"))
+
+
+def compare_engines(
+    bench: Bench, open_engine_of: Callable[[ModelManifest], DeviceEngine]
+) -> CheckResult:
+    """Compare the engines of the shipped models with the CPU, and measure them."""
     result: CheckResult = {}
     for manifest in map(load_manifest, shipped_models()):
         started = time.perf_counter()
-        engine = bench.engine(manifest)
+        engine = open_engine_of(manifest)
         opened = time.perf_counter() - started
         images, sizes = model_input(bench, manifest)
         total = compare_with_cpu(bench, manifest, engine, images, sizes)
@@ -156,14 +187,86 @@ def engines_agree_with_the_cpu(bench: Bench) -> CheckResult:
             for batch in bench.sizes.timed_batches
         }
         started = time.perf_counter()
-        bench.engine(manifest)
+        open_engine_of(manifest)
         result[manifest.name] = {
             "engine": engine.description,
             "agreement": str(total),
             "seconds_to_build_and_load": round(opened, 2),
+            "seconds_by_step": rounded(engine.opened.seconds),
             "seconds_to_load_again": round(time.perf_counter() - started, 2),
             "pictures_per_second_by_batch": speeds,
         }
+    return result
+
+
+def rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return seconds by step, for the results."""
+    return {step: round(value, 2) for step, value in seconds.items()}
+
+
+def a_worker_chooses_an_engine(bench: Bench) -> CheckResult:
+    """Choose the engine of the shipped models as a worker does, twice: the second start is warm.
+
+    Reports what each start costs: building, loading, kernels, the comparison with the CPU.
+    """
+    result: CheckResult = {}
+    manifests = [load_manifest(name) for name in shipped_models()]
+    for name in ("first_start", "second_start"):
+        log = StartLog()
+        opener = ModelOpener(
+            bench.open_engine, None, bench.cache("worker-engines"), BatchSizes(), (),
+            lambda: read_sample("cat", SIZE), log,
+        )  # fmt: skip
+        timing = StageTiming(STAGE1_STEPS)
+        started = time.perf_counter()
+        chosen = choose_engine(manifests, GPU_KINDS, opener, timing)
+        result[name] = {
+            "engine": chosen.kind,
+            "refused_before": chosen.reasons,
+            "seconds": round(time.perf_counter() - started, 2),
+            "seconds_by_step": rounded(timing.starting),
+            "log": log.lines,
+        }
+    if bench.kind and result["second_start"]["seconds_by_step"].get("building engines"):
+        raise CheckFailedError(f"the second start builds engines again: {result}")
+    return result
+
+
+class StartLog:
+    """A reporter that retains the log."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, message: str) -> None:
+        self.lines.append(message)
+
+    def warning(self, message: str) -> None:
+        self.lines.append(f"warning: {message}")
+
+    def progress(self, progress: StageProgress) -> None:
+        pass
+
+
+def layouts_of_public_exports_agree_with_the_cpu(bench: Bench) -> CheckResult:
+    """Compare boxes and labels of small graphs that public exporters made, with random weights."""
+    picture = synthetic_still(480, 640, 3)
+    result: CheckResult = {}
+    failed: list[str] = []
+    for path in sorted(EXPORTED_MODELS.glob("*.toml")):
+        manifest = load_manifest(str(path))
+        try:
+            total, invalid = compare_with_cpu_once(
+                manifest, bench.engine(manifest), open_engine(manifest, "onnxruntime"), picture,
+                max(bench.sizes.batches),
+            )  # fmt: skip
+        except RavneError as error:  # of one layout; the others still count
+            total, invalid = Agreement(), str(error)
+        result[manifest.name] = invalid or str(total)
+        if invalid or not total.within_tolerance or not total.compared:
+            failed.append(manifest.name)
+    if failed or not result:
+        raise CheckFailedError(f"{', '.join(failed) or 'no layouts'}: {result}")
     return result
 
 
@@ -288,6 +391,9 @@ def insufficient_memory_halves_the_batch(bench: Bench) -> CheckResult:
 CHECKS = [
     boxes_are_decoded_as_on_the_cpu,
     engines_agree_with_the_cpu,
+    tensorrt_rtx_agrees_with_the_cpu,
+    a_worker_chooses_an_engine,
+    layouts_of_public_exports_agree_with_the_cpu,
     pipelined_inference_is_faster_than_sequential,
     a_shared_engine_agrees_with_a_separate_one,
     a_damaged_engine_is_rebuilt,

@@ -27,6 +27,7 @@ from odins_ravne_assets.munin.detection.gpu_video import NotOnDeviceError, decod
 from resources.storage.local_store import LocalStore
 
 EVERY = SamplingPlan("every", 1.0, 1, False, 0.002)
+ENSEMBLE = "lite-ensemble"
 COMPARED_FRAMES = 8
 CLEAR_CONFIDENCE = 0.3  # of boxes that both must find
 
@@ -34,7 +35,8 @@ CLEAR_CONFIDENCE = 0.3  # of boxes that both must find
 def frames_of(clip: Path, device: str | None) -> Iterator[Frame]:
     """Yield every frame of a clip; each is valid until the next one is requested."""
     settings = DecodeSettings(EVERY, 2e8, 640, 60.0, 1, 16, device)
-    media = iter([Medium("hash", clip.name, "video", 0, 0)])
+    stat = clip.stat()
+    media = iter([Medium("hash", clip.name, "video", "mp4", 0, 0, stat.st_size, stat.st_mtime_ns)])
     for event in DecodePool(LocalStore(clip.parent), media, settings).events():
         if isinstance(event, Frame):
             yield event
@@ -87,7 +89,7 @@ def decoding_error(clip: Path, device: str) -> str:
     """Return FFmpeg's error when this process decodes the clip on the device."""
     av.logging.set_level(av.logging.ERROR)  # adds its log lines to its errors
     try:
-        next(decode_on_device(clip, EVERY, 2e8, SLOT_BYTES, device))
+        next(decode_on_device(clip, "mp4", EVERY, 2e8, SLOT_BYTES, device))
     except NotOnDeviceError as error:
         return str(error)
     return "this process can decode it there"
@@ -106,15 +108,29 @@ def the_pipeline_finds_the_same_boxes_in_frames_of_the_device(bench: Bench) -> C
     return result
 
 
-def compare_pipeline(bench: Bench, decoder: str) -> CheckResult:
-    """Compare Stages 1 and 2 of a folder of clips on the device with those on the CPU."""
+def the_ensemble_finds_the_same_boxes(bench: Bench) -> CheckResult:
+    """The same with several detectors, and with frames that stay on the device."""
+    return compare_pipeline(bench, "gpu", {"models.detector": ENSEMBLE})
+
+
+def compare_pipeline(
+    bench: Bench, decoder: str, overrides: dict[str, Any] | None = None
+) -> CheckResult:
+    """Compare Stages 1 and 2 of a folder of clips on the device with those on the CPU.
+
+    Args:
+        decoder: of the videos, see `pipeline.stage1.video_decoder`.
+        overrides: further settings of the profile.
+    """
+    given = overrides or {}
+    name_of_run = "-".join([decoder, *map(str, given.values())])
     result: CheckResult = {}
     found: dict[str, list[int]] = {}
     for name, output, settings in (
-        ("cpu", "pipeline-cpu", {"engine": "onnxruntime"}),
-        ("device", f"pipeline-{decoder}-frames", {"engine": "tensorrt", "video_decoder": decoder}),
+        ("cpu", "pipeline-cpu-" + "-".join(given.values()), {"engine": "onnxruntime"}),
+        ("device", f"pipeline-{name_of_run}", {"engine": "tensorrt", "video_decoder": decoder}),
     ):
-        metadata, found[name] = run_pipeline(bench, bench.work / output, settings)
+        metadata, found[name] = run_pipeline(bench, bench.work / output, settings, given)
         result[name] = {k: value for k, value in metadata.items() if k.startswith("pipeline/")}
     boxes, others = found["cpu"][0], found["device"][0]
     if not boxes or abs(others - boxes) > max(1, 0.05 * boxes) or not all(found["device"]):
@@ -123,10 +139,10 @@ def compare_pipeline(bench: Bench, decoder: str) -> CheckResult:
 
 
 def run_pipeline(
-    bench: Bench, output: Path, settings: dict[str, str]
+    bench: Bench, output: Path, settings: dict[str, str], given: dict[str, Any]
 ) -> tuple[CheckResult, list[int]]:
     """Run Stages 1 and 2; return Stage 1's metadata and the numbers of clear boxes and labels."""
-    overrides: dict[str, Any] = {f"pipeline.stage1.{k}": value for k, value in settings.items()}
+    overrides = given | {f"pipeline.stage1.{k}": value for k, value in settings.items()}
     stages = ["footage", "detections", "classifications"]
     results = run_stages(
         bench.clip().parent, output, stages, overrides, open_engine=bench.open_engine
@@ -141,4 +157,5 @@ CHECKS = [
     frames_on_the_device_equal_those_of_the_cpu,
     the_pipeline_finds_the_same_boxes,
     the_pipeline_finds_the_same_boxes_in_frames_of_the_device,
+    the_ensemble_finds_the_same_boxes,
 ]

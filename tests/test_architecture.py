@@ -72,6 +72,7 @@ MAY_IMPORT = {
         "device": "models preprocessing resources/errors.py",
         "engines": "models device resources/errors.py resources/storage",
         "heads": "models preprocessing device engines resources/errors.py",
+        "inspection": "models preprocessing engines heads resources/errors.py",
         "ahead_of_time.py": "models device engines resources/errors.py resources/storage",
     },
     "odins_ravne_assets": {
@@ -106,7 +107,7 @@ MAY_IMPORT = {
         "costs": f"{DATA} hugin/identification {MUNIN} model_library retention {CLOUD}",
         "worker": f"demo {DATA} {HUGIN} {MUNIN} {MODELS} model_library planning batch {STORE}",
         "defs": f"{DATA} {MUNIN} model_library runs results costs launch retention {CLOUD}",
-        "cli": f"demo {DATA} {HUGIN} {MUNIN} {MODELS} {LIBRARY} gpu_kernels/ahead_of_time.py "
+        "cli": f"gpu_kernels/inspection demo {DATA} {HUGIN} {MUNIN} {MODELS} {LIBRARY} gpu_kernels/ahead_of_time.py "
         f"runs results costs retention sandbox/model {CLOUD}",
         "rerun.py": f"{DATA} {HUGIN} cli results {STORE}",
         "run_stage3_local.py": "rerun.py",

@@ -33,7 +33,7 @@ def describe_classes(
         count: their number; None: not known.
     """
     if names is not None and count in (None, len(names)):
-        is_coco = len(names) == COCO_CLASSES and COCO_ANIMALS < set(map(str.lower, names))
+        is_coco = len(names) == COCO_CLASSES and set(map(str.lower, names)) > COCO_ANIMALS
         classes = [DescribedClass(name, _category(name, is_coco)) for name in names]
         return classes, "names are the file's; check the categories"
     count = len(MEGADETECTOR) if count is None else count

@@ -97,7 +97,7 @@ def look_at_outputs(graph: GraphFile, taken: InputLayout, picture: Picture) -> L
     for tried in (picture, noise):
         outputs = run_picture(graph, taken, spec, tried)
         layout = guess_layout(_with_declared_columns(graph, outputs), taken.batch)
-        if layout is not None and (best is None or best.doubts and not layout.doubts):
+        if layout is not None and (best is None or (best.doubts and not layout.doubts)):
             best = layout
         if best is not None and not best.doubts:
             break
@@ -246,16 +246,16 @@ def _toml(sections: Mapping[str, Sequence[Line]], layout: Layout) -> str:
         for key, value, comment in keys:
             note = f"  # {comment}" if comment else ""
             if isinstance(value, list) and value and isinstance(value[0], dict):
-                lines += [f"{key} = [{note}", *(f"    {_value(each)}," for each in value), "]"]
+                lines += [f"{key} = [{note}", *(f"    {toml_value(each)}," for each in value), "]"]
             else:
-                lines.append(f"{key} = {_value(value)}{note}")
+                lines.append(f"{key} = {toml_value(value)}{note}")
     return "\n".join(lines) + "\n"
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """Return a value in TOML; its strings are those of JSON but for the character DEL."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_value(each)}" for key, each in value.items()) + " }"
+        return "{ " + ", ".join(f"{key} = {toml_value(each)}" for key, each in value.items()) + " }"
     if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(toml_value, value))}]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,6 +1,5 @@
 """Guess how a graph's input is fed, and run the graph on a picture."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,12 +158,13 @@ def run_picture(
     Raises:
         ModelError: onnxruntime cannot run it.
     """
-    manifest = ModelManifest.model_construct(input=spec)
+    known: dict[str, Any] = {"input": spec}  # all that fitting reads
+    manifest = ModelManifest.model_construct(**known)
     images = to_input([fit(picture, manifest)] * layout.batch, manifest)
     feeds: dict[str, Any] = {layout.pictures.name: images if layout.batched else images[0]}
     if layout.sizes is not None:
-        values: Sequence[Any] = input_sizes(images.shape, manifest)
+        values = input_sizes(images.shape, manifest)
         if sizes is not None:
-            values = [sizes] * layout.batch
-        feeds[layout.sizes.name] = np.asarray(values).astype(layout.sizes.type)
+            values = np.array([sizes] * layout.batch)
+        feeds[layout.sizes.name] = values.astype(layout.sizes.type)
     return graph.run(feeds)

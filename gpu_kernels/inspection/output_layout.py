@@ -151,6 +151,7 @@ def _one_table(tables: Outputs) -> Layout | None:
     name, table = next(iter(tables.items()), ("", np.empty(0)))
     if table.ndim != 2:
         return None
+    layout: Layout | None
     if table.shape[1] == 6:
         layout = _six_columns(table)
     elif table.shape[0] < table.shape[1]:
@@ -164,7 +165,7 @@ def _one_table(tables: Outputs) -> Layout | None:
     return layout
 
 
-def _six_columns(table: NDArray[Any]) -> Layout:
+def _six_columns(table: NDArray[Any]) -> Layout | None:
     live = table[(table != 0).any(axis=1) & (table[:, 5] != -1) & np.isfinite(table).all(axis=1)]
     if not len(live):
         layout = Layout({"decoding": "end2end"}, boxes=live[:, :4])

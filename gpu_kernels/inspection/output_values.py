@@ -12,6 +12,7 @@ from gpu_kernels.heads.score_checks import SCORE_TOLERANCE
 
 # Fewer boxes or scores show nothing: they can look like another format by chance.
 MIN_ROWS = 10
+MIN_CORNER_ROWS = 30
 MIN_SCORES = 20
 # Fractions exceed 1 where a box reaches over the edge; boxes in pixels are not all this small.
 MAX_FRACTION = 2.0
@@ -39,7 +40,7 @@ def box_format(boxes: NDArray[Any]) -> Literal["cxcywh", "xyxy"] | None:
         return None
     ordered = (boxes[:, 2] >= boxes[:, 0]) & (boxes[:, 3] >= boxes[:, 1])
     if ordered.all():
-        return "xyxy"
+        return "xyxy" if len(boxes) >= MIN_CORNER_ROWS else None
     return "cxcywh" if ordered.mean() < 0.9 else None
 
 
@@ -70,6 +71,5 @@ def class_probabilities(scores: NDArray[Any]) -> bool:
 
 def _live(boxes: NDArray[Any]) -> NDArray[Any]:
     """Return the boxes that are finite and not padding."""
-    boxes = boxes.astype(np.float64)
-    boxes = boxes[np.isfinite(boxes).all(axis=1)]
-    return boxes[(boxes != 0).any(axis=1)]
+    used = np.isfinite(boxes).all(axis=1) & (boxes != 0).any(axis=1)
+    return np.asarray(boxes[used], dtype=np.float64)

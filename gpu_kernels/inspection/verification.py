@@ -1,18 +1,19 @@
 """Compare a model with its manifest: checksums, the graph, and what it finds in a picture."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpu_kernels.engines.onnxruntime_engine import OnnxRuntimeEngine
-from gpu_kernels.heads.box_decoding import Boxes, decode_boxes
-from gpu_kernels.heads.label_ranking import as_probabilities
+from gpu_kernels.heads.box_decoding import decode_boxes
+from gpu_kernels.heads.label_ranking import rank_labels
+from gpu_kernels.heads.output_shapes import has_class_numbers
+from gpu_kernels.inspection.description import look_at_outputs, toml_value
 from gpu_kernels.inspection.graph_file import GraphFile
 from gpu_kernels.inspection.input_layout import guess_input
-from gpu_kernels.inspection.output_layout import Layout
 from gpu_kernels.inspection.output_values import (
-    MAX_FRACTION,
     box_format,
     box_units,
     class_probabilities,
@@ -20,7 +21,7 @@ from gpu_kernels.inspection.output_values import (
 )
 from gpu_kernels.models.labels import load_labels
 from gpu_kernels.models.manifest import ModelManifest, verify
-from gpu_kernels.models.manifest_sections import PlainBoxes
+from gpu_kernels.models.manifest_sections import EndToEndOutput, PlainBoxes
 from gpu_kernels.preprocessing.letterbox import Picture, fit, to_input
 from resources.errors import ModelError
 
@@ -42,12 +43,111 @@ def verify_model(manifest: ModelManifest, picture: Picture) -> str:
         ModelError: something does not match the manifest; it says what to change.
     """
     verify(manifest)
-    engine = OnnxRuntimeEngine(manifest, 1)
-    outputs = engine.run(to_input([fit(picture, manifest)], manifest))
-    if manifest.task == "classifier":
-        return _verify_classifier(manifest, outputs[0])
     try:
-        found = _verify_detector(manifest, outputs, picture)
+        engine = OnnxRuntimeEngine(manifest, 1)
+        outputs = engine.run(to_input([fit(picture, manifest)], manifest))
+        if manifest.task == "classifier":
+            return _classifier_finding(manifest, outputs[0])
+        return _detector_finding(manifest, outputs, picture)
     except ModelError as error:
         raise ModelError(f"{error}{_advice(manifest, picture)}") from None
-    return _describe_boxes(manifest, found)
+
+
+def _detector_finding(
+    manifest: ModelManifest, outputs: Sequence[NDArray[Any]], picture: Picture
+) -> str:
+    head = manifest.detector_output
+    (boxes,) = decode_boxes(outputs, manifest, [picture.shape[:2]], head.threshold)
+    if isinstance(head, PlainBoxes):
+        _check_values(manifest, head, *_raw_values(manifest, [each[0] for each in outputs]))
+    if not len(boxes):
+        return f"no box from {head.threshold:g} in the sample picture"
+    best = [
+        f"{head.classes[index].name} {confidence:.2f}"
+        for index, confidence in zip(boxes.class_index, boxes.confidence, strict=True)
+    ]
+    shown = ", ".join(best[:SHOWN_BOXES]) + (", ..." if len(best) > SHOWN_BOXES else "")
+    plural = "" if len(boxes) == 1 else "es"
+    return f"{len(boxes)} box{plural} from {head.threshold:g} in the sample picture: {shown}"
+
+
+def _raw_values(
+    manifest: ModelManifest, outputs: Sequence[NDArray[Any]]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return a picture's boxes [K, 4] and its scores as the graph returns them."""
+    head, first = manifest.detector_output, outputs[0]
+    if head.decoding == "yolo-anchor-free":
+        return first[:4].T, first[4:]
+    if head.decoding == "yolo-objectness":
+        return first[:, :4], first[:, 4:]
+    if head.decoding == "boxes-labels-scores":
+        return first, outputs[2]
+    if head.decoding in ("rtdetr", "boxes-and-logits"):
+        return first, outputs[1]
+    if isinstance(head, EndToEndOutput) and head.columns == "class-box-score":
+        return first[:, 1:5], first[:, 5]
+    if head.decoding == "end2end" or has_class_numbers(manifest, first.shape[1]):
+        return first[:, :4], first[:, 4]
+    return first[:, :4], first[:, 4:]
+
+
+def _check_values(
+    manifest: ModelManifest, head: PlainBoxes, boxes: NDArray[Any], scores: NDArray[Any]
+) -> None:
+    """Compare what the values show with the manifest.
+
+    Raises:
+        ModelError: they show something else.
+    """
+    units = box_units(boxes)
+    if units is not None and units != head.box_units:
+        raise ModelError(
+            f"model {manifest.name}: the coordinates of its boxes reach {np.abs(boxes).max():.4g}, "
+            f"so they are {units}, the manifest has {head.box_units}; set "
+            f'output.box_units = "{units}"'
+        )
+    form = box_format(boxes)
+    if form is not None and form != head.box_format:
+        shown = "all" if form == "xyxy" else "not all"
+        raise ModelError(
+            f"model {manifest.name}: of its {len(boxes)} boxes {shown} have a third and fourth "
+            f"value as large as the first and second, the manifest has {head.box_format}; set "
+            f'output.box_format = "{form}"'
+        )
+    if head.scores == "sigmoid" and score_kind(scores) == "probability":
+        raise ModelError(
+            f"model {manifest.name}: its {scores.size} scores are all from 0 to 1, so they are "
+            'probabilities, the manifest has scores = "sigmoid"; set output.scores = "probability"'
+        )
+
+
+def _classifier_finding(manifest: ModelManifest, scores: NDArray[Any]) -> str:
+    ((best, *_),) = rank_labels(scores, manifest)
+    declared, found = manifest.output.decoding, class_probabilities(scores[0])
+    if found != (declared == "probabilities"):
+        right = "probabilities" if found else "logits"
+        raise ModelError(
+            f"model {manifest.name}: the sum of its scores is {float(scores[0].sum()):.4g}, the "
+            f'manifest has decoding = "{declared}"; set output.decoding = "{right}"'
+        )
+    count = len(load_labels(manifest))
+    return f"{best.label} {best.confidence:.2f}, of {count} labels, for the sample picture"
+
+
+def _advice(manifest: ModelManifest, picture: Picture) -> str:
+    """Return what the outputs look like, if that is not what the manifest says."""
+    try:
+        graph = GraphFile.read(manifest.path)
+        layout = look_at_outputs(graph, guess_input(graph), picture)
+    except ModelError:
+        return ""
+    if layout is None or layout.doubts:
+        return ""
+    have = manifest.output.model_dump(mode="json")
+    differing = {key: value for key, value in layout.section.items() if have.get(key) != value}
+    if not have["outputs"] and "decoding" not in differing:
+        differing.pop("outputs", None)
+    words = [f"{key} = {toml_value(value)}" for key, value in differing.items()]
+    if layout.classes not in (None, len(have.get("classes") or ())) and manifest.task == "detector":
+        words.append(f"{layout.classes} class(es)")
+    return f" (its outputs look like {', '.join(words)})" if words else ""

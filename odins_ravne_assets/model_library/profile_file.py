@@ -39,12 +39,14 @@ def set_models_key(path: Path, key: str, value: str) -> str | None:
     if not isinstance(before, dict) or not isinstance(section or {}, dict):
         raise _unsupported(path, key, value)
     wanted = {**before, SECTION: {**(section or {}), key: value}}
-    changed = _with_key(text, key, yaml.safe_dump(value, width=10**6).splitlines()[0])
+    known = SECTION in before, key in (section or {})
+    written = yaml.safe_dump(value, width=10**6).splitlines()[0]
+    changed = _with_key(text, key, written, *known)
     try:
-        result = yaml.safe_load(changed)
+        result = yaml.safe_load(changed) if changed is not None else None
     except yaml.YAMLError:
         result = None
-    if result != wanted:
+    if changed is None or result != wanted:
         raise _unsupported(path, key, value)
     if changed != text or not path.exists():
         absolute = path.expanduser().absolute().resolve()
@@ -60,8 +62,11 @@ def _unsupported(path: Path, key: str, value: str) -> ProfileError:
     )
 
 
-def _with_key(text: str, key: str, value: str) -> str:
-    """Return the text with the key set."""
+def _with_key(text: str, key: str, value: str, has_section: bool, has_key: bool) -> str | None:
+    """Return the text with the key set; None if the section or the key is there in another style.
+
+    YAML takes the last of two equal keys silently, so none may be added to one that is not found.
+    """
     end = "\r\n" if "\r\n" in text else "\n"
     lines = text.splitlines(keepends=True)
     start = next(
@@ -69,6 +74,8 @@ def _with_key(text: str, key: str, value: str) -> str:
         None,
     )
     if start is None:
+        if has_section:
+            return None
         if lines and not lines[-1].endswith(("\n", "\r")):
             lines[-1] += end
         return "".join([*lines, f"{SECTION}:{end}", f"{INDENT}{key}: {value}{end}"])
@@ -81,6 +88,8 @@ def _with_key(text: str, key: str, value: str) -> str:
         if found:
             lines[number] = f"{found[1]} {value}{found[4] or ''}{_line_end(lines[number]) or end}"
             return "".join(lines)
+    if has_key:
+        return None
     last = stop
     while last > start + 1 and not lines[last - 1].strip():
         last -= 1

@@ -45,7 +45,7 @@ def test_the_kernel_is_memory_bound_on_a_t4(counts: Counts, name: str) -> None:
 
 
 def test_no_kernel_spills_registers(texts: dict[str, str]) -> None:
-    assert len(texts) == 5
+    assert len(texts) == 6  # three of them fit_regions, by the type of the input
     assert not [each for each in map(describe_kernel, texts, texts.values()) if "spills" in each]
 
 

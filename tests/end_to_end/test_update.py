@@ -21,7 +21,7 @@ pipeline:
   stage2: {auto_ok_threshold: 0.5}
 """
 NEW = """\
-models: {detector: megadetector-lite}
+models: {detector: DETECTOR}
 pipeline:
   stage1: {conf_threshold: 0.3}
   stage2: {auto_ok_threshold: 0.65}
@@ -40,10 +40,16 @@ class Camera:
         self.card, self.output = root / "ridge", root / "results" / "ridge"
         for number in range(3):
             write_picture(self.card / f"IMG_{number}.JPG", (320, 240), shift=number)
-        self.model = copy_model(root / "models")
-        (root / "old.yaml").write_text(OLD.replace("DETECTOR", str(self.model)))
-        (root / "new.yaml").write_text(NEW)
-        self.old, self.new = (Munin(root, str(root / f"{name}.yaml")) for name in ("old", "new"))
+        self.model = copy_model(root / "models", change=("threshold = 0.25", "threshold = 0.24"))
+        for name, text in {
+            "old": OLD,
+            "new": NEW,
+            "other": "models: {detector: lite-ensemble}",
+        }.items():
+            (root / f"{name}.yaml").write_text(text.replace("DETECTOR", str(self.model)))
+        self.old, self.new, self.other = (
+            Munin(root, str(root / f"{name}.yaml")) for name in ("old", "new", "other")
+        )
 
     def journals(self) -> dict[str, int]:
         """Return the number of media in each of Stage 1's journals."""
@@ -129,20 +135,22 @@ def test_stage_2_alone_keeps_its_threshold(camera: Camera) -> None:
 
 
 def test_a_model_of_the_results_that_is_gone_stops_the_run(camera: Camera) -> None:
-    hidden = camera.model.rename(camera.model.with_suffix(".hidden"))
-    changed = hidden.read_text().replace("threshold = 0.25", "threshold = 0.26")
+    journals, hidden = camera.journals(), camera.model.with_suffix(".hidden")
+    camera.model.rename(hidden)
     try:
-        (camera.new.folder / "other.yaml").write_text("models: {detector: lite-ensemble}\n")
-        other = Munin(camera.new.folder, str(camera.new.folder / "other.yaml"))
-        # The shipped model of the profile new.yaml has the same hash, so only this one is stuck:
-        camera.model.write_text(changed)
-        done(camera.new("batch", camera.card, camera.output))
-        journals = camera.journals()
-        [error] = other("batch", camera.card, camera.output).errors
-        assert "pass --update to analyse all media again with lite-ensemble" in error
-        assert camera.journals() == journals
+        [gone] = camera.other("batch", camera.card, camera.output).errors
+        camera.model.write_text(hidden.read_text().replace("threshold = 0.24", "threshold = 0.26"))
+        [changed] = camera.other("batch", camera.card, camera.output).errors
+        [same] = camera.other("plan", camera.card, camera.output).errors
     finally:
         hidden.rename(camera.model)
+    assert f"model manifest {camera.model}: no such file" in gone
+    assert "their files or manifests have changed since" in changed
+    assert same == changed.replace("camera ridge: ", "")
+    for error in (gone, changed):
+        assert "restore megadetector-lite" in error
+        assert "or pass --update to analyse all media again with lite-ensemble" in error
+    assert camera.journals() == journals
 
 
 def test_an_update_of_stage_2_analyses_nothing_again(camera: Camera) -> None:

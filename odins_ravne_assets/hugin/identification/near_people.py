@@ -122,7 +122,7 @@ def _left_out(block: pl.DataFrame) -> NDArray[np.bool_]:
     frames = frame.cast(pl.Int64).to_numpy()
     times = block["time"].to_numpy()
     boxes = block.select("x0", "y0", "x1", "y1").to_numpy()
-    result = block["person_confidence"].is_not_null().to_numpy() & ~person
+    result: NDArray[np.bool_] = ~person & block["person_confidence"].is_not_null().to_numpy()
     unknown = ~person
     result[unknown] |= _overlaps_person(
         boxes[unknown],

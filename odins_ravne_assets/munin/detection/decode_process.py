@@ -47,6 +47,7 @@ SLOT_BYTES = MAX_PIXELS * 3
 # JPEG, or the frames that the threads of a video's decoder hold.
 BASE_MEMORY_BYTES = 2**30
 STILL_BYTES_PER_PIXEL, VIDEO_BYTES_PER_PIXEL = 12, 64
+OPENCV_OUT_OF_MEMORY = -4  # cv::Error::StsNoMem
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 # A still is decoded at a half, a quarter or an eighth of its size if its short side is then still
 # this many times the detector's input: decoding is faster, and crops have enough detail.
@@ -75,7 +76,8 @@ def decode_still(path: Path, width: int, height: int, network_side: int) -> Pict
         network_side: the longer side of the detector's input, in pixels.
 
     Raises:
-        MediaError: it cannot be decoded.
+        MediaError: it cannot be decoded, or its file is too large.
+        MemoryError: it needs more than the process may allocate.
     """
     data = _read_picture(path, width * height)
     flag: int = cv2.IMREAD_COLOR
@@ -83,7 +85,12 @@ def decode_still(path: Path, width: int, height: int, network_side: int) -> Pict
         if min(width, height) / factor >= network_side * MIN_SIDE_RATIO:
             flag = reduced
             break
-    picture = cv2.imdecode(data, flag) if data.size else None
+    try:
+        picture = cv2.imdecode(data, flag) if data.size else None
+    except cv2.error as error:
+        if error.code == OPENCV_OUT_OF_MEMORY:
+            raise MemoryError from None
+        raise MediaError(f"the image cannot be decoded: {error.err}") from None
     if picture is None:
         raise MediaError("the image cannot be decoded")
     return _within_limits(np.asarray(picture, np.uint8))

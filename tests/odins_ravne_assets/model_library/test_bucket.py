@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from model_files import copy_model
 from model_server import detector_entry, end2end_network, sparrow_detector, zip_of
+from s3_rig import s3, s3_server
 from s3_store_rig import make_store
 
 from gpu_kernels.models.manifest import load_manifest, verify
@@ -21,7 +22,7 @@ from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
 from resources.storage.s3.store import S3Store
 
-__all__ = ["make_store"]
+__all__ = ["make_store", "s3", "s3_server"]
 MakeStore = Callable[[], S3Store]
 
 

@@ -71,6 +71,7 @@ def test_a_value_that_yaml_would_read_otherwise_is_quoted(tmp_path: Path) -> Non
         "- a\n",
         "models:\n  detector: &x old\n  classifier: *x\n",
         "? models\n: detector: old\n",
+        'models:\n  "detector": old\n',
     ],
 )
 def test_a_file_in_another_style_is_left_alone(tmp_path: Path, before: str) -> None:

@@ -29,6 +29,7 @@ EXPECTED = {
     "deepfaune-europe",
     "deepfaune-new-england",
 }
+CATALOGUE_FOLDER = LABEL_TABLES.parent / "entries"
 ENTRIES = list(catalogue().values())
 
 
@@ -49,9 +50,7 @@ def test_an_entry_is_complete(entry: CatalogueEntry) -> None:
 
 
 def catalogue_files() -> list[Path]:
-    from gpu_kernels.models.catalogue.entry import ENTRIES as folder
-
-    return sorted(folder.glob("*.toml"))
+    return sorted(CATALOGUE_FOLDER.glob("*.toml"))
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)

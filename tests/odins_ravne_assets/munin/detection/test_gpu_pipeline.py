@@ -57,6 +57,11 @@ from resources.storage.local_store import LocalStore
 PLAN = SamplingPlan("every", 1.0, 2, True, 0.002)
 
 
+def medium_of(path: Path, width: int, height: int) -> Medium:
+    stat = path.stat()
+    return Medium("hash", path.name, "video", "mp4", width, height, stat.st_size, stat.st_mtime_ns)
+
+
 def on_device(name: str, max_batch: int = 3) -> OnnxRuntimeDeviceEngine:
     """Load a model whose input and outputs are accessed by kernels."""
     return OnnxRuntimeDeviceEngine(load_manifest(name), "cpu", max_batch, pytest.fail, 2)
@@ -64,7 +69,7 @@ def on_device(name: str, max_batch: int = 3) -> OnnxRuntimeDeviceEngine:
 
 def decoded(path: Path, size: tuple[int, int], device: str | None) -> list[Frame]:
     """Decode a clip; frames hold their slots, so it must have fewer than there are slots."""
-    medium = Medium("hash", path.name, "video", *size)
+    medium = medium_of(path, *size)
     settings = DecodeSettings(PLAN, 2e8, 640, 60.0, 1, 8, device)
     decoder = DecodePool(LocalStore(path.parent), iter([medium]), settings)
     frames = []
@@ -349,7 +354,7 @@ def clip(footage: Path) -> tuple[list[Frame], list[Frame]]:
     found = []
     for device in (None, "cpu"):
         settings = DecodeSettings(plan, 2e8, 640, 60.0, 1, 64, device)
-        media = iter([Medium("hash", path.name, "video", 320, 180)])
+        media = iter([medium_of(path, 320, 180)])
         events = DecodePool(LocalStore(path.parent), media, settings).events()
         found.append([event for event in events if isinstance(event, Frame)][:6])
     return found[0], found[1]

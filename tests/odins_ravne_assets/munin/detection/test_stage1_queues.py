@@ -28,7 +28,7 @@ from odins_ravne_assets.munin.inference.timing import STAGE1_STEPS, StageTiming
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
 from resources.storage.local_store import LocalStore
 
-ONE, TWO = (Medium(name * 8, f"{name}.mp4", "video", 64, 48) for name in "ab")
+ONE, TWO = (Medium(name * 8, f"{name}.mp4", "video", "mp4", 64, 48, 0, 0) for name in "ab")
 BOX = Box((0.25, 0.25, 0.5, 0.5), "animal", 0.9, None)
 
 
