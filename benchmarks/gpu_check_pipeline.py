@@ -25,6 +25,7 @@ from odins_ravne_assets.munin.detection.decode_process import SLOT_BYTES
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
 from odins_ravne_assets.munin.detection.gpu_video import NotOnDeviceError, decode_on_device
 from resources.storage.local_store import LocalStore
+from resources.storage.parquet_files import read_parquet
 
 EVERY = SamplingPlan("every", 1.0, 1, False, 0.002)
 ENSEMBLE = "lite-ensemble"
@@ -147,8 +148,8 @@ def run_pipeline(
     results = run_stages(
         bench.clip().parent, output, stages, overrides, open_engine=bench.open_engine
     )
-    boxes = pl.read_parquet(output / "tables" / "detections.parquet")
-    labels = pl.read_parquet(output / "tables" / "classifications.parquet")
+    boxes = read_parquet(output / "tables" / "detections.parquet")
+    labels = read_parquet(output / "tables" / "classifications.parquet")
     clear = boxes.filter(pl.col("confidence") >= CLEAR_CONFIDENCE).height
     return dict(results["detections"].metadata), [clear, labels.height]
 

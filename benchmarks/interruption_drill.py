@@ -41,6 +41,7 @@ from resources.storage.layout import REPORT_PAGE
 from resources.storage.local_store import LocalStore
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
+from resources.storage.parquet_files import read_parquet
 
 CAMERA = "drill"
 BUCKET = f"s3://{data_bucket(Aws().name)}"
@@ -238,7 +239,7 @@ def contents(output: ObjectStore) -> Contents:
         for stored in output.list(folder):
             if stored.key.startswith("tables/"):
                 with output.reading(stored.key) as path:
-                    table = pl.read_parquet(path)
+                    table = read_parquet(path)
                 found[stored.key] = table.drop("modified_ns", strict=False)
             else:
                 found[stored.key] = without_run_facts(stored.key, output.read_bytes(stored.key))
@@ -261,7 +262,7 @@ def journalled(output: ObjectStore) -> Counter[str]:
     for stored in output.list("journal/stage1"):
         if stored.key.endswith(".media.parquet"):
             with output.reading(stored.key) as path:
-                counts.update(pl.read_parquet(path, columns=["content_hash"])["content_hash"])
+                counts.update(read_parquet(path, columns=["content_hash"])["content_hash"])
     return counts
 
 

@@ -24,6 +24,7 @@ from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
 from odins_ravne_assets.munin.detection.journal_key import profile_detector
 from odins_ravne_assets.munin.inference.run_model import LoadedModel
 from resources.settings.loader import load_profile
+from resources.storage.parquet_files import read_parquet
 
 DEFAULT_FOOTAGE = Path(__file__).parent.parent.parent / "shared" / "footage"
 STILLS, CLIPS = {".jpg", ".jpeg"}, {".mp4"}
@@ -91,7 +92,7 @@ def pipeline(footage: Path, output: Path) -> float:
 
 def compare(name: str, footage: Path, work: Path, repeats: int) -> None:
     run_stages(footage, work, ["footage"])
-    media = pl.read_parquet(work / "tables" / "media.parquet").filter(pl.col("status") == "ok")
+    media = read_parquet(work / "tables" / "media.parquet").filter(pl.col("status") == "ok")
     media = media.select("path", "kind", "width", "height")
     detector = load_detector()
     bare, pipelined, frames = [], [], 0

@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from empty_pictures import Corners, write_empty_pictures
 from stage_runner import run_stages
 
 from resources.storage.layout import DETECTIONS_TABLE, OBSERVATIONS_TABLE
+from resources.storage.parquet_files import read_parquet
 
 DEFAULT_FOOTAGE = Path(__file__).parent.parent.parent / "shared" / "footage"
 DEFAULT_BOXES = Path(__file__).parent / "stage1_boxes.csv"
@@ -110,7 +110,7 @@ def run_detector(footage: Path, empty: Path, overrides: dict[str, Any], repeats:
 
 
 def _boxes(output: Path) -> dict[str, list[tuple[str, Corners]]]:
-    table = pl.read_parquet(output / DETECTIONS_TABLE)
+    table = read_parquet(output / DETECTIONS_TABLE)
     boxes: dict[str, list[tuple[str, Corners]]] = {}
     for path, category, x, y, w, h in table.select(
         "path", "category", "x", "y", "w", "h"
@@ -120,7 +120,7 @@ def _boxes(output: Path) -> dict[str, list[tuple[str, Corners]]]:
 
 
 def _visited(output: Path) -> dict[str, set[str]]:
-    visits = pl.read_parquet(output / OBSERVATIONS_TABLE)
+    visits = read_parquet(output / OBSERVATIONS_TABLE)
     visited: dict[str, set[str]] = {}
     for category, timeline in visits.select("category", "detection_timeline").iter_rows():
         for sighting in timeline:

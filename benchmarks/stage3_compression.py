@@ -35,6 +35,7 @@ from odins_ravne_assets.hugin.visits.observations import CompressionResult, comp
 from odins_ravne_assets.hugin.visits.observations_json import write_observations_json
 from odins_ravne_assets.munin.tables import schemas
 from resources.settings.profile import Stage3
+from resources.storage.parquet_files import scan_parquet
 
 ROWS_PER_CAMERA = 100_000
 FIRST_DAY_MS = 1_772_323_200_000  # 2026-03-01
@@ -173,7 +174,7 @@ def make_table(path: Path, rows: int, seed: int) -> None:
 
 def measure_compression(path: Path, shuffled: bool) -> Seconds:
     """Measure vote and compression, from rows in memory to observations in memory."""
-    identified = identify(pl.scan_parquet(path), TAXONOMY, Stage3().roll_up)
+    identified = identify(scan_parquet(path), TAXONOMY, Stage3().roll_up)
     if shuffled:
         identified = replace(
             identified, rows=identified.rows.sample(fraction=1, shuffle=True, seed=1)
@@ -194,7 +195,7 @@ def measure_stage(path: Path) -> StageMeasurement:
     parquet = path.with_name("observations.parquet")
     json = path.with_name("compressed_observations.json")
     watch = Stopwatch()
-    identified = identify(pl.scan_parquet(path), TAXONOMY, Stage3().roll_up)
+    identified = identify(scan_parquet(path), TAXONOMY, Stage3().roll_up)
     compressed = _vote_and_compress(identified)
     del identified
     compressing = watch.seconds()

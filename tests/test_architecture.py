@@ -107,8 +107,8 @@ MAY_IMPORT = {
         "costs": f"{DATA} hugin/identification {MUNIN} model_library retention {CLOUD}",
         "worker": f"demo {DATA} {HUGIN} {MUNIN} {MODELS} model_library planning batch {STORE}",
         "defs": f"{DATA} {MUNIN} model_library runs results costs launch retention {CLOUD}",
-        "cli": f"gpu_kernels/inspection demo {DATA} {HUGIN} {MUNIN} {MODELS} {LIBRARY} gpu_kernels/ahead_of_time.py "
-        f"runs results costs retention sandbox/model {CLOUD}",
+        "cli": f"demo {DATA} {HUGIN} {MUNIN} {MODELS} {LIBRARY} gpu_kernels/ahead_of_time.py "
+        f"gpu_kernels/inspection runs results costs retention sandbox/model {CLOUD}",
         "rerun.py": f"{DATA} {HUGIN} cli results {STORE}",
         "run_stage3_local.py": "rerun.py",
         "definitions.py": f"{DATA} defs runs launch {BASE}",

@@ -126,10 +126,10 @@ def _size(
 def _metadata_size(graph: GraphFile) -> int | None:
     """Return the longer side by the metadata entry `imgsz`, a number or [height, width]."""
     size = graph.literal("imgsz")
-    sides = size if isinstance(size, list | tuple) else [size]
+    sides: list[Any] = list(size) if isinstance(size, list | tuple) else [size]
     if not sides or not all(isinstance(side, int) and 1 <= side <= MAX_SIDE for side in sides):
         return None
-    return max(sides)
+    return int(max(sides))
 
 
 def _scale(kind: str, doubts: dict[str, str]) -> dict[str, list[float]]:

@@ -11,7 +11,8 @@ from odins_ravne_assets.cli.models_catalogue import (
     show_catalogue,
     use_model,
 )
-from odins_ravne_assets.cli.terminal import out, print_log
+from odins_ravne_assets.cli.models_describe import describe_model, print_verified
+from odins_ravne_assets.cli.terminal import print_log
 from resources.errors import UsageError
 from resources.settings.loader import load_profile
 from resources.settings.profile import Models
@@ -40,12 +41,12 @@ def verify_models(
         list[str] | None, typer.Argument(help="Models or manifests. Default: the profile's.")
     ] = None,
 ) -> None:
-    """Check every file of models against the SHA-256 in its manifest."""
-    from gpu_kernels.models.manifest import verify
-
+    """Check models: the SHA-256 of their files, the graph, and what it finds in a picture."""
     for manifest in _manifests(load_profile(context.obj.name).models, names):
-        verify(manifest)
-        out.print(f"{manifest.name}: complete")
+        print_verified(manifest)
+
+
+app.command("describe")(describe_model)
 
 
 @app.command("engines")

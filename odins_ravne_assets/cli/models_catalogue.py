@@ -22,7 +22,6 @@ from gpu_kernels.models.manifest import (
     load_manifest,
     shipped_ensembles,
     shipped_models,
-    verify,
 )
 from gpu_kernels.models.models_folder import (
     MODEL_NAME,
@@ -31,6 +30,7 @@ from gpu_kernels.models.models_folder import (
     local_models_folder,
 )
 from odins_ravne_assets.cameras.results_store import store_of
+from odins_ravne_assets.cli.models_describe import print_verified
 from odins_ravne_assets.cli.terminal import TransferBar, out, print_log
 from odins_ravne_assets.model_library.used_models import add_command, shell_word, used_models
 from resources.errors import ModelError, UsageError
@@ -188,6 +188,11 @@ def add_model(
     path = Path(name).expanduser()
     if path.suffix != ".toml":
         target = _install_entry(find_entry(name), name, folder, accept, given)
+    elif not path.is_file():
+        raise UsageError(
+            f"{name}: no such file; name a model of `munin models catalogue`, or the path of a "
+            "catalogue entry or a manifest"
+        )
     elif is_entry(path):
         target = _install_entry(load_entry(path), name, folder, accept, given)
     elif given or accept:
@@ -198,7 +203,7 @@ def add_model(
         target = install_own(name, local_models_folder(folder))
     manifest_path = str(target / f"{target.name}.toml")
     if not load_ensemble(manifest_path):
-        verify(load_manifest(manifest_path))
+        print_verified(load_manifest(manifest_path))
     out.print(f"installed: {target}", soft_wrap=True, markup=False)
     if store is not None and to is not None:
         changed = upload_model(target, store)

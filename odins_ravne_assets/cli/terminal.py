@@ -33,6 +33,7 @@ from rich.text import Text
 from odins_ravne_assets.runs.process_pool import CameraRun
 from resources.errors import RavneError
 from resources.storage.layout import OBSERVATIONS_PARQUET, REPORT_JSON, REPORT_JSON_FILE
+from resources.storage.parquet_files import scan_parquet
 from resources.storage.transfer.download import TransferProgress
 
 out = Console(highlight=False)
@@ -308,7 +309,7 @@ def print_visits(stage3_folders: Sequence[Path]) -> None:
     """Print a short table of the visits of cameras, in each camera's own time."""
     import polars as pl  # takes half a second, for which `munin --help` need not wait
 
-    tables = [pl.scan_parquet(folder / OBSERVATIONS_PARQUET) for folder in stage3_folders]
+    tables = [scan_parquet(folder / OBSERVATIONS_PARQUET) for folder in stage3_folders]
     visits = pl.concat(tables).select(VISIT_COLUMNS)
     total = visits.select(pl.len()).collect().item()
     out.print(f"{total} visit{'s' * (total != 1)}")

@@ -22,6 +22,7 @@ from resources.storage import layout
 from resources.storage.layout import REPORT_PAGE, STAGE3_FOLDER
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import display_url
+from resources.storage.parquet_files import scan_parquet
 
 # Rows of a Markdown table; the Parquet tables hold all.
 MAX_ROWS = 20
@@ -200,7 +201,7 @@ def cell(text: str) -> str:
 
 
 def _scan(store: ObjectStore, key: str, stack: ExitStack) -> pl.LazyFrame:
-    return pl.scan_parquet(stack.enter_context(store.reading(key)))
+    return scan_parquet(stack.enter_context(store.reading(key)))
 
 
 def deployment_metadata(deployments: Sequence[Deployment], now: datetime) -> Metadata:

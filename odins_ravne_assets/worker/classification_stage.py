@@ -21,6 +21,7 @@ from odins_ravne_assets.worker.free_memory import release_memory
 from resources.errors import StoreError
 from resources.storage import layout
 from resources.storage.object_store import ObjectStore
+from resources.storage.parquet_files import scan_parquet
 
 
 def run_classifications(context: StepContext) -> StageResult:
@@ -96,5 +97,5 @@ def label_parts(
 def _usable_paths(output: ObjectStore) -> dict[str, str]:
     """Return the path of each usable medium, by its content hash."""
     with output.reading(layout.MEDIA_TABLE) as path:
-        usable = pl.scan_parquet(path).filter(pl.col("status") == "ok")
+        usable = scan_parquet(path).filter(pl.col("status") == "ok")
         return dict(usable.select("content_hash", "path").collect().iter_rows())

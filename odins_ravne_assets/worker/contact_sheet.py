@@ -15,6 +15,7 @@ from odins_ravne_assets.munin.tables.parquet_io import with_added_columns
 from odins_ravne_assets.munin.tables.schemas import DETECTIONS
 from resources.storage.layout import DETECTIONS_TABLE
 from resources.storage.object_store import ObjectStore
+from resources.storage.parquet_files import scan_parquet
 
 SHEET_COLUMNS, SHEET_ROWS = 4, 2
 CELL_SIDE = 144  # pixels
@@ -32,7 +33,7 @@ def contact_sheet(store: ObjectStore, journal: Stage1Journal) -> str | None:
         None if there are no animals.
     """
     with ExitStack() as stack:
-        table = pl.scan_parquet(stack.enter_context(store.reading(DETECTIONS_TABLE)))
+        table = scan_parquet(stack.enter_context(store.reading(DETECTIONS_TABLE)))
         boxes = with_added_columns(table, DETECTIONS)
         people = boxes.filter(IS_POSSIBLE_PERSON)
         best = (

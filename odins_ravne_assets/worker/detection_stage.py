@@ -21,6 +21,7 @@ from odins_ravne_assets.worker.asset_metadata import detection_metadata
 from odins_ravne_assets.worker.context import StageResult, StepContext
 from odins_ravne_assets.worker.free_memory import release_memory
 from resources.storage import layout
+from resources.storage.parquet_files import scan_parquet
 
 # Seconds that media in progress may still take after a request to stop.
 GRACE_SECONDS = 20.0
@@ -131,7 +132,7 @@ def _usable_media(context: StepContext) -> Iterator[Medium]:
     unit = context.unit
     start, stop = (unit.start, unit.stop) if unit else (0, sys.maxsize)
     with context.output.reading(layout.MEDIA_TABLE) as path:
-        rows = pl.scan_parquet(path).filter(pl.col("status") == "ok")
+        rows = scan_parquet(path).filter(pl.col("status") == "ok")
         rows = rows.select(field.name for field in fields(Medium))
         while (chunk := rows.slice(start, min(CHUNK_ROWS, stop - start)).collect()).height:
             yield from (Medium(*row) for row in chunk.iter_rows())

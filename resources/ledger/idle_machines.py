@@ -25,6 +25,7 @@ from resources.pricing.prices import PriceBook, Quote
 from resources.pricing.sources import fill_missing_quotes
 from resources.settings.profile import Aws
 from resources.storage.object_store import ObjectStore
+from resources.storage.parquet_files import read_parquet
 
 IDLE_REASON = "idle machine: no job needed it"
 
@@ -134,7 +135,7 @@ def read_idle_machine_rows(store: ObjectStore, aws: Aws) -> pl.DataFrame:
     if not store.exists(key):
         return pl.DataFrame(schema=LEDGER_SCHEMA)
     with store.reading(key) as path:
-        return pl.read_parquet(path, schema=LEDGER_SCHEMA)
+        return read_parquet(path, schema=LEDGER_SCHEMA)
 
 
 def exclude_billed_machines(idle: pl.DataFrame, cameras: pl.DataFrame) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from io import BytesIO
 import polars as pl
 
 from resources.storage.object_store import ObjectStore
+from resources.storage.parquet_files import read_parquet
 
 # USD. Ten decimals represent a second of the cheapest machine and a single request; sums are exact.
 MONEY_DECIMALS = 10
@@ -105,6 +106,6 @@ def read_ledger(stores: Iterable[ObjectStore]) -> pl.DataFrame:
         for stored in list(store.list()):
             if stored.key.endswith(".parquet"):
                 with store.reading(stored.key) as path:
-                    tables.append(pl.read_parquet(path, schema=LEDGER_SCHEMA))
+                    tables.append(read_parquet(path, schema=LEDGER_SCHEMA))
     order = ["intended_at", "started_at", "camera_id", "launch", "attempt", "kind", "instance_id"]
     return pl.concat(tables).sort(order, nulls_last=True)

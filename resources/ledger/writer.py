@@ -30,6 +30,7 @@ from resources.settings.profile import Aws
 from resources.storage import layout
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
+from resources.storage.parquet_files import read_parquet
 
 # Jobs that were created this long before a launch may be on the same machines.
 JOB_LOOKBACK_SECONDS = 24 * 3600.0
@@ -182,4 +183,4 @@ def _total_usd(ledger: ObjectStore, launch: str) -> Decimal | None:
     if not ledger.exists(key):
         return None
     with ledger.reading(key) as path:
-        return Decimal(pl.read_parquet(path, columns=["usd"])["usd"].sum())
+        return Decimal(read_parquet(path, columns=["usd"])["usd"].sum())

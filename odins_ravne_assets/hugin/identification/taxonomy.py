@@ -150,7 +150,9 @@ def shipped_taxa() -> dict[str, Taxon]:
 
 @lru_cache(maxsize=1)
 def _shipped() -> dict[str, Taxon]:
-    rows = pl.read_csv(SHIPPED_TAXONOMY, separator="\t", schema=schemas.TAXA, quote_char=None)
+    rows = pl.read_csv(
+        SHIPPED_TAXONOMY, separator="\t", schema=schemas.TAXA, quote_char=None, glob=False
+    )
     return {row[0]: Taxon(*row) for row in rows.iter_rows()}
 
 

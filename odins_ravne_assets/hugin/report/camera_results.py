@@ -21,6 +21,7 @@ from resources.settings.profile import Privacy
 from resources.storage import layout
 from resources.storage.layout import OBSERVATIONS_TABLE, REPORT_JSON
 from resources.storage.object_store import ObjectStore
+from resources.storage.parquet_files import read_parquet, scan_parquet
 
 HUMAN_SCIENTIFIC_NAME = CATEGORY_NAMES["person"].scientific_name
 # Maximum number of visits with a picture per camera: those to review first, then by confidence. A
@@ -70,7 +71,7 @@ def load_camera_results(
     with ExitStack() as stack:
 
         def scan(store: ObjectStore, key: str) -> pl.LazyFrame:
-            return pl.scan_parquet(stack.enter_context(store.reading(key)))
+            return scan_parquet(stack.enter_context(store.reading(key)))
 
         observations = scan(results, OBSERVATIONS_TABLE)
         people = is_person()
@@ -149,7 +150,7 @@ def _read_ledger(source: ObjectStore) -> pl.DataFrame:
             continue  # launch records are stored next to the ledger's tables
         with source.reading(found.key) as path:
             try:
-                ledgers.append(pl.read_parquet(path, columns=COST_COLUMNS))
+                ledgers.append(read_parquet(path, columns=COST_COLUMNS))
             except pl.exceptions.PolarsError as error:
                 reason = str(error).partition("\n")[0]
                 raise StoreError(

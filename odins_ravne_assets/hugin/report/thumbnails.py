@@ -28,6 +28,7 @@ from odins_ravne_assets.munin.tables.parquet_io import with_added_columns, writi
 from resources.storage import layout
 from resources.storage.layout import THUMBNAILS_TABLE
 from resources.storage.object_store import ObjectStore
+from resources.storage.parquet_files import read_parquet, scan_parquet
 
 # Pixels of the longer side, and WebP quality: 3.6 kB on average, 50 MB for a page of ten thousand.
 THUMBNAIL_SIDE, WEBP_QUALITY = 192, 45
@@ -66,7 +67,7 @@ def update_thumbnails(
         StoreError: the store refuses access, or a crop is damaged.
     """
     with source.reading(layout.DETECTIONS_TABLE) as path:
-        detections = with_added_columns(pl.scan_parquet(path), schemas.DETECTIONS)
+        detections = with_added_columns(scan_parquet(path), schemas.DETECTIONS)
         unique_requests = requested.unique("detection_id").lazy()
         boxes = detections.join(unique_requests, on="detection_id").collect(engine="streaming")
         people_boxes = _people_in_frames(detections, boxes, people)
@@ -101,7 +102,7 @@ def _blur_keys(boxes: pl.DataFrame, people: People | None) -> pl.Series:
 def _existing_thumbnails(store: ObjectStore) -> pl.DataFrame:
     if store.exists(THUMBNAILS_TABLE):
         with store.reading(THUMBNAILS_TABLE) as path:
-            found = pl.read_parquet(path)
+            found = read_parquet(path)
         if found.schema == schemas.THUMBNAILS:
             return found
     return schemas.THUMBNAILS.to_frame()
@@ -142,12 +143,12 @@ def _people_in_frames(
 def _crops(journal: Stage1Journal, part: str, boxes: pl.DataFrame) -> pl.DataFrame:
     """The crops of the given boxes in a part of the journal, joined with their boxes."""
     with journal.reading(part, "media") as path:
-        contents = pl.read_parquet(path, columns=["content_hash"])
+        contents = read_parquet(path, columns=["content_hash"])
     matching = boxes.join(contents, on="content_hash", how="semi")
     if matching.is_empty():
         return matching
     with journal.reading(part, "crops") as path:
-        crops = pl.scan_parquet(path).join(matching.lazy(), on=BOX_KEYS, how="inner")
+        crops = scan_parquet(path).join(matching.lazy(), on=BOX_KEYS, how="inner")
         return crops.sort("detection_id").collect(engine="streaming")
 
 

@@ -26,6 +26,7 @@ from odins_ravne_assets.hugin.review.missed_detections import find_missed_detect
 from odins_ravne_assets.munin.tables import schemas
 from resources.storage.layout import CORRECTIONS_FOLDER
 from resources.storage.object_store import ObjectStore
+from resources.storage.parquet_files import read_parquet
 
 # Minimum intersection over union at which a detection is the corrected box.
 MIN_BOX_OVERLAP = 0.5
@@ -63,7 +64,7 @@ def read_corrections(store: ObjectStore, stack: ExitStack) -> pl.DataFrame:
         found.key for found in store.list(CORRECTIONS_FOLDER) if found.key.endswith(".parquet")
     )
     parts = [
-        pl.read_parquet(stack.enter_context(store.reading(key))).with_columns(file=pl.lit(key))
+        read_parquet(stack.enter_context(store.reading(key))).with_columns(file=pl.lit(key))
         for key in keys
     ]
     # Files of earlier versions lack some columns.

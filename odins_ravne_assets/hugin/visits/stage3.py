@@ -47,6 +47,7 @@ from resources.storage.layout import (
     REPORT_JSON,
 )
 from resources.storage.object_store import ObjectStore
+from resources.storage.parquet_files import scan_parquet
 
 # Key, schema and writing stage of each table.
 TABLE_SOURCES = {
@@ -171,7 +172,7 @@ def read_table(
     """
     if not store.exists(key):
         raise StoreError(f"{store.url}: {key} is missing; run {stage} first")
-    table = pl.scan_parquet(stack.enter_context(store.reading(key)))
+    table = scan_parquet(stack.enter_context(store.reading(key)))
     try:
         table = with_added_columns(table, schema)
         found = table.collect_schema()

@@ -34,6 +34,7 @@ from odins_ravne_assets.munin.tables.journal import Row, Stage1Journal, Stage2Jo
 from resources.errors import ModelError
 from resources.storage.layout import PREDICTIONS_FOLDER
 from resources.storage.object_store import ObjectStore
+from resources.storage.parquet_files import read_parquet
 
 # Least intersection over union of two detectors' boxes of the same animal.
 MIN_IOU = 0.5
@@ -215,7 +216,7 @@ class PredictionLabeller:
             if stop.is_set():
                 return
             with ExitStack() as stack:
-                boxes = pl.read_parquet(stack.enter_context(stage1.reading(part, "boxes")))
+                boxes = read_parquet(stack.enter_context(stage1.reading(part, "boxes")))
             animals = boxes.filter(pl.col("category") == "animal")
             others = label_by_category(
                 boxes.filter(pl.col("category") != "animal"), self._threshold

@@ -37,6 +37,7 @@ from odins_ravne_assets.munin.tables.journal import (
     Stage2Journal,
 )
 from resources.errors import ModelError, StoreError
+from resources.storage.parquet_files import read_parquet
 
 # Batches of crops that are read ahead.
 READ_AHEAD = 2
@@ -91,8 +92,8 @@ class Stage2:
         reader: BackgroundWorker[pl.DataFrame, Batch],
     ) -> Iterator[Row]:
         with self._timing.timed(INPUT_WAIT), ExitStack() as stack:
-            boxes = pl.read_parquet(stack.enter_context(journal.reading(part, "boxes")))
-            crops = pl.read_parquet(stack.enter_context(journal.reading(part, "crops")))
+            boxes = read_parquet(stack.enter_context(journal.reading(part, "boxes")))
+            crops = read_parquet(stack.enter_context(journal.reading(part, "crops")))
         animals = boxes.filter(pl.col("category") == "animal")
         others = boxes.filter(pl.col("category") != "animal")
         yield from label_by_category(others, self._threshold)

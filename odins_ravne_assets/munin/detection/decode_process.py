@@ -104,12 +104,13 @@ def _read_picture(path: Path, pixels: int) -> npt.NDArray[np.uint8]:
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         check_file_size(size, pixels)
-        data = np.empty(size + len(JPEG_END), np.uint8)
+        data = mmap.mmap(-1, size + len(JPEG_END))
         size = file.readinto(memoryview(data)[:size])
-    if data[: len(JPEG_START)].tobytes() != JPEG_START:
-        return data[:size]
-    data[size : size + len(JPEG_END)] = np.frombuffer(JPEG_END, np.uint8)
-    return data[: size + len(JPEG_END)]
+    end = size
+    if data[: len(JPEG_START)] == JPEG_START:
+        end = size + len(JPEG_END)
+        data[size:end] = JPEG_END
+    return np.frombuffer(data, np.uint8, end)
 
 
 def decode_video(

@@ -16,10 +16,10 @@ import polars as pl
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from resources.batch.work_units import ExpectedMedium, expected_frames
-from resources.errors import StoreError
 from resources.settings.profile import Profile
 from resources.storage.layout import MEDIA_TABLE
 from resources.storage.object_store import ObjectStore
+from resources.storage.parquet_files import read_parquet, read_schema, scan_parquet
 
 # One row, with the columns of schemas.MEDIA.
 Row = dict[str, Any]
@@ -55,7 +55,7 @@ def write_media_table(rows: Iterable[Row], store: ObjectStore, key: str, offset_
     with TemporaryDirectory(prefix="media-") as folder, writing_table(store, key) as target:
         parts = list(_write_parts(iter(rows), Path(folder)))
         # Write parts first: the streaming sink takes files, not rows.
-        pl.scan_parquet(parts).sink_parquet(target, row_group_size=CHUNK_ROWS, metadata=metadata)
+        scan_parquet(parts).sink_parquet(target, row_group_size=CHUNK_ROWS, metadata=metadata)
 
 
 def _write_parts(rows: Iterator[Row], folder: Path) -> Iterator[Path]:
@@ -74,10 +74,8 @@ def _write_parts(rows: Iterator[Row], folder: Path) -> Iterator[Path]:
 def open_media_table(store: ObjectStore, key: str) -> Iterator[StoredMedia]:
     """Open the table under `key` for the context; empty if there is none.
 
-    A table of another reader version counts as empty.
-
-    Raises:
-        StoreError: it is damaged.
+    A table of another reader version, or a damaged one, counts as empty: it is rebuilt from the
+    footage.
     """
     if not store.exists(key):
         yield StoredMedia()
@@ -85,22 +83,21 @@ def open_media_table(store: ObjectStore, key: str) -> Iterator[StoredMedia]:
     with store.reading(key) as path:
         try:
             metadata = pl.read_parquet_metadata(path)
-            schema = pl.read_parquet_schema(path)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise StoreError(
-                f"{store.url}/{key}: cannot be read: {error}; delete it to read the footage again"
-            ) from None
+            schema = read_schema(path)
+        except (pl.exceptions.PolarsError, OSError):
+            yield StoredMedia()
+            return
         if schema != MEDIA or metadata.get(_READER_KEY) != READER_VERSION:
             yield StoredMedia()
         else:
-            cameras = pl.scan_parquet(path).select("camera_id").head(1).collect()["camera_id"]
+            cameras = scan_parquet(path).select("camera_id").head(1).collect()["camera_id"]
             camera_id = cameras[0] if len(cameras) else None
             yield StoredMedia(_stream(path), metadata.get(_OFFSETS_KEY), camera_id)
 
 
 def _stream(path: Path) -> Iterator[Row]:
     """Yield the rows, reading a row group at a time."""
-    table = pl.scan_parquet(path)
+    table = scan_parquet(path)
     start = 0
     while not (chunk := table.slice(start, CHUNK_ROWS).collect()).is_empty():
         yield from chunk.iter_rows(named=True)
@@ -110,7 +107,7 @@ def _stream(path: Path) -> Iterator[Row]:
 def expected_media(store: ObjectStore, profile: Profile) -> Iterator[ExpectedMedium]:
     """Yield the usable media with their expected frames, in Stage 1's order."""
     with store.reading(MEDIA_TABLE) as path:
-        rows = pl.scan_parquet(path).filter(pl.col("status") == "ok")
+        rows = scan_parquet(path).filter(pl.col("status") == "ok")
         rows = rows.select("path", "kind", "duration_seconds", "fps")
         start = 0
         while (chunk := rows.slice(start, CHUNK_ROWS).collect()).height:
@@ -125,7 +122,7 @@ def known_files(store: ObjectStore) -> set[tuple[str, int, int]]:
     if not store.exists(MEDIA_TABLE):
         return set()
     with store.reading(MEDIA_TABLE) as path:
-        return set(pl.read_parquet(path, columns=["path", "bytes", "modified_ns"]).iter_rows())
+        return set(read_parquet(path, columns=["path", "bytes", "modified_ns"]).iter_rows())
 
 
 def case_conflicts(store: ObjectStore) -> list[tuple[str, str]]:
@@ -136,7 +133,7 @@ def case_conflicts(store: ObjectStore) -> list[tuple[str, str]]:
     folded = pl.col("path").str.normalize("NFC").str.to_lowercase()
     with store.reading(MEDIA_TABLE) as path:
         # Hashes first: a few bytes for each medium.
-        media = pl.scan_parquet(path).select("path", digest=folded.hash())
+        media = scan_parquet(path).select("path", digest=folded.hash())
         counts = media.group_by("digest").agg(count=pl.len()).filter(pl.col("count") > 1)
         alike = media.join(counts, on="digest", how="semi").collect(engine="streaming")
     groups = alike.group_by(folded.alias("folded")).agg(pl.col("path").sort())["path"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from odins_ravne_assets.munin.media.child_process import (
     MemoryLimit,
+    Message,
     ParentConnection,
     exit_with_parent,
     failure_reason,
@@ -79,7 +80,7 @@ def main() -> None:
         for message in line.messages():
             try:
                 found = probe_media(Path(message["probe"]), settings)
-                answer = {"probe": found.as_message()}
+                answer: Message = {"probe": found.as_message()}
             except Exception as error:  # noqa: BLE001 (the file fails, whatever a reader raises)
                 answer = {"failed": failure_reason(error)}
             line.send(answer)

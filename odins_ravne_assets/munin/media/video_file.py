@@ -42,13 +42,14 @@ def open_video(path: Path, media_format: Format, **options: Any) -> InputContain
     Raises:
         av.error.FFmpegError: the file is damaged or of another format.
     """
-    return av.open(
+    container: InputContainer = av.open(
         f"file:{path.absolute()}",
         format=_demuxer(path, media_format),
         options=PROTOCOLS,
         metadata_errors="replace",
         **options,
     )
+    return container
 
 
 def read_head(path: Path, size: int) -> bytes:

@@ -34,7 +34,10 @@ from resources.storage.layout import (
     TAXA_TABLE,
 )
 from resources.storage.object_store import ObjectStore
+from resources.storage.parquet_files import scan_parquet
 
+# Between the first frame of a video and another: 31 days, as for headers of videos.
+MAX_TIME_OFFSET_MS = 31 * 86_400_000
 BOX_KEYS = ["content_hash", "frame_number", "box_number"]
 # True for detections that may show a person, for everything that protects people.
 IS_POSSIBLE_PERSON = (pl.col("category") == "person") | pl.col("person_confidence").is_not_null()
@@ -74,7 +77,7 @@ def write_stage1_tables(
     """
     origin = Origin(journal.key, models)
     with ExitStack() as stack:
-        media = pl.scan_parquet(stack.enter_context(store.reading(MEDIA_TABLE)))
+        media = scan_parquet(stack.enter_context(store.reading(MEDIA_TABLE)))
         finished = journal.scan("media", stack)
         _write(store, PROCESSED_TABLE, _processed(media, finished), schemas.PROCESSED, origin)
         usable = media.filter(pl.col("status") == "ok")
@@ -106,7 +109,7 @@ def write_stage2_table(
         models: see Origin.
     """
     with ExitStack() as stack:
-        detections = pl.scan_parquet(stack.enter_context(store.reading(DETECTIONS_TABLE)))
+        detections = scan_parquet(stack.enter_context(store.reading(DETECTIONS_TABLE)))
         labelled = stage2.parts()
         labels = stage2.scan([part for part in stage1.parts() if part in labelled], stack)
         rows = detections.rename({"confidence": "detection_confidence"}).join(
@@ -170,10 +173,11 @@ def _processed(media: pl.LazyFrame, finished: pl.LazyFrame) -> pl.LazyFrame:
 def _of_media(rows: pl.LazyFrame, media: pl.LazyFrame) -> pl.LazyFrame:
     """Return the journal rows of the camera's media, with current paths and times of frames."""
     columns = ["camera_id", "path", "content_hash", "kind", "captured_at", "utc_offset_minutes"]
+    at = pl.col("captured_at") + pl.duration(milliseconds="time_offset_ms")
+    # Journals from before the bounds of headers have frames thousands of years after the first.
+    plausible = pl.col("time_offset_ms").is_between(0, MAX_TIME_OFFSET_MS)
     return rows.join(media.select(columns), on="content_hash", how="inner").with_columns(
-        captured_at=(pl.col("captured_at") + pl.duration(milliseconds="time_offset_ms")).cast(
-            schemas.TIME
-        )
+        captured_at=pl.when(plausible).then(at.cast(schemas.TIME))
     )
 
 

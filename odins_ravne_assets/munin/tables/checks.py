@@ -7,6 +7,7 @@ import polars as pl
 
 from resources.storage import layout
 from resources.storage.object_store import ObjectStore
+from resources.storage.parquet_files import scan_parquet
 
 
 class CheckResult(NamedTuple):
@@ -134,4 +135,4 @@ def _is_fraction(column: str) -> pl.Expr:
 
 
 def _scan(store: ObjectStore, key: str, stack: ExitStack) -> pl.LazyFrame:
-    return pl.scan_parquet(stack.enter_context(store.reading(key)))
+    return scan_parquet(stack.enter_context(store.reading(key)))

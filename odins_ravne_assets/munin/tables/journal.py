@@ -32,6 +32,7 @@ from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
 from resources.storage.layout import JOURNAL_STAGE1, JOURNAL_STAGE2, WITHDRAWN_FOLDER
 from resources.storage.object_store import ObjectStore
+from resources.storage.parquet_files import read_parquet, scan_parquet
 
 Row = dict[str, Any]
 
@@ -119,7 +120,7 @@ class Stage1Journal:
     def animals(self, part: str) -> int:
         """Return the number of a part's boxes that hold animals."""
         with self.reading(part, "boxes") as path:
-            boxes = pl.scan_parquet(path).select((pl.col("category") == "animal").sum())
+            boxes = scan_parquet(path).select((pl.col("category") == "animal").sum())
             return int(boxes.collect().item())
 
     def withdraw_failures(self) -> int:
@@ -129,12 +130,12 @@ class Stage1Journal:
 
     def _hashes_of(self, part: str) -> pl.Series:
         with self.reading(part, "media") as path:
-            hashes = pl.read_parquet(path, columns=["content_hash"])["content_hash"]
+            hashes = read_parquet(path, columns=["content_hash"])["content_hash"]
         return hashes.filter(~hashes.is_in(self._withdrawals.of(part)))
 
     def _failed_in(self, part: str) -> list[str]:
         with self.reading(part, "media") as path:
-            failed = pl.scan_parquet(path).filter(pl.col("status") == "failed")
+            failed = scan_parquet(path).filter(pl.col("status") == "failed")
             return failed.select("content_hash").collect()["content_hash"].to_list()
 
     def append(self, media: Row, frames: list[Row], boxes: list[Row], crops: list[Row]) -> None:
@@ -280,7 +281,7 @@ def scan_tables(
     if not keys:
         return pl.LazyFrame(schema=schema)
     paths = [stack.enter_context(store.reading(key)) for key in keys]
-    return pl.scan_parquet(paths, schema=schema, missing_columns="insert", glob=False)
+    return scan_parquet(paths, schema=schema, missing_columns="insert")
 
 
 class HashSet:

@@ -19,6 +19,7 @@ from resources.errors import MediaError, StoreError
 from resources.settings.profile import Profile
 from resources.storage import layout
 from resources.storage.object_store import ObjectStore
+from resources.storage.parquet_files import read_parquet
 
 # Most headers read, of local files and of remote files, where each takes a request.
 MAX_LOCAL_HEADERS = 400
@@ -92,7 +93,7 @@ def _with_known_columns(
         status = pl.lit(None, pl.String).alias("status")
         return listed.with_columns(*lengths, status, finished=pl.lit(False))
     with output.reading(layout.MEDIA_TABLE) as path:
-        known = pl.read_parquet(path, columns=list(KNOWN_COLUMNS))
+        known = read_parquet(path, columns=list(KNOWN_COLUMNS))
     finished = Stage1Journal(output, stage1_journal_key(output, profile)).finished()
     is_finished = pl.Series([each in finished for each in known["content_hash"]], dtype=pl.Boolean)
     known = known.with_columns(finished=is_finished).drop("content_hash")

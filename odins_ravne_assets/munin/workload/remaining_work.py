@@ -22,6 +22,7 @@ from resources.errors import RavneError, StoreError
 from resources.settings.profile import Profile
 from resources.storage import layout
 from resources.storage.object_store import ObjectStore, OnListError, StoredObject
+from resources.storage.parquet_files import scan_parquet
 
 # Files that could not be read are retried in each run; up to this many bytes are retried locally.
 MAX_RETRY_BYTES = 32 * 2**20
@@ -63,7 +64,7 @@ def needs_machine(
 def _any_unfinished(output: ObjectStore, journal: Stage1Journal) -> bool:
     finished = journal.finished()
     with output.reading(layout.MEDIA_TABLE) as path:
-        usable = pl.scan_parquet(path).filter(pl.col("status") == "ok")
+        usable = scan_parquet(path).filter(pl.col("status") == "ok")
         hashes = usable.select("content_hash").collect()["content_hash"]
     return any(each not in finished for each in hashes)
 

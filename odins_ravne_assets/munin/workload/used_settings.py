@@ -26,6 +26,7 @@ from resources.errors import ModelError, StoreError, UsageError
 from resources.settings.profile import Models, Profile
 from resources.storage import layout
 from resources.storage.object_store import ObjectStore
+from resources.storage.parquet_files import scan_parquet
 
 # Entries of `StageSettings.depends_on` that lines for the user name otherwise, or not at all.
 NOT_NAMED = ("version", "engine", "models", "model")
@@ -299,5 +300,5 @@ def _finished_media(output: ObjectStore, boxes: list[str]) -> int:
     if _table_key(output, layout.PROCESSED_TABLE) not in boxes:
         return max(len(Stage1Journal(output, key).finished()) for key in boxes)
     with output.reading(layout.PROCESSED_TABLE) as path:
-        finished = pl.scan_parquet(path).filter(pl.col("status") == "done")
+        finished = scan_parquet(path).filter(pl.col("status") == "done")
         return int(finished.select(pl.col("content_hash").n_unique()).collect().item())

@@ -247,13 +247,18 @@ def test_models_list_has_every_shipped_model(cameras: Cameras) -> None:
 def test_models_verify_checks_the_models_of_the_profile(cameras: Cameras) -> None:
     ended = cameras.munin("models", "verify")
     assert ended.code == 0
-    assert ended.out == "".join(f"{name}: complete\n" for name in MODELS)
+    found = {
+        "megadetector-lite": "1 box from 0.25 in the sample picture: animal 0.48",
+        "ssd-mobilenet-v2-cam16": "1 box from 0.3 in the sample picture: cat 0.90",
+        "efficientnet-lite3": "Egyptian cat 0.84, of 1000 labels, for the sample picture",
+    }
+    assert ended.out == "".join(f"{name}: OK, {found[name]}\n" for name in MODELS)
 
 
 def test_models_verify_fails_for_a_missing_model(cameras: Cameras) -> None:
     ended = cameras.munin("models", "verify", "megadetector-lite", "none.toml")
     assert ended.code == 1
-    assert ended.out == "megadetector-lite: complete\n"
+    assert ended.out.startswith("megadetector-lite: OK, 1 box ")
     assert ended.errors == [
         "error: model manifest none.toml: no such file; check the path in the profile"
     ]

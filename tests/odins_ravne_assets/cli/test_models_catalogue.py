@@ -1,0 +1,230 @@
+"""`munin models catalogue`, `add`, `use`, `list`: what a user types and reads."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from model_files import copy_model
+from model_server import (
+    ModelServer,
+    end2end_network,
+    model_server,
+    sha256_of,
+    sparrow_detector,
+    zip_of,
+)
+from typer.testing import CliRunner
+
+from gpu_kernels.models.manifest import load_manifest, verify
+from odins_ravne_assets.cli.main import app
+from resources.errors import RavneError
+
+PACKAGE = zip_of(sparrow_detector(end2end_network()))
+ENTRY = """
+name = "own-detector"
+task = "detector"
+finds = "animals"
+region = "world"
+licence = "LICENCE"
+input = "64 x 64"
+speed = "fast"
+description = "A detector of an institute."
+limitations = "None."
+home = "https://example.org/x"
+
+[download]
+url = "URL"
+sha256 = "SHA"
+max_mb = 8
+member = "Zoo/1/model.onnx"
+package = "sparrow"
+
+[manifest]
+
+[[facts]]
+what = "all"
+source = "https://example.org/x"
+date = 2026-11-28
+"""
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The models folder of the user."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "data" / "odins-ravne" / "models"
+
+
+@pytest.fixture
+def munin(data: Path) -> Run:
+    """Run a command; return its output, or the code and the message of its error."""
+
+    def run(*words: str) -> str:
+        result = CliRunner().invoke(app, list(words))
+        error = result.exception
+        if isinstance(error, RavneError):
+            return f"[{error.exit_code}] {error}"
+        if result.exit_code and error is not None:
+            raise error
+        return result.output
+
+    return run
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with model_server() as running:
+        yield running
+
+
+def write_entry(server: ModelServer, licence: str = "MIT", sha256: str = "") -> str:
+    url = server.serve("/Zoo.zip", PACKAGE, break_after=[500])
+    text = ENTRY.replace("LICENCE", licence).replace("URL", url)
+    Path("entry.toml").write_text(text.replace("SHA", sha256 or sha256_of(PACKAGE)))
+    return "entry.toml"
+
+
+def test_the_catalogue_names_task_region_licence_size_input_and_speed(munin: Run) -> None:
+    listed = munin("models", "catalogue")
+    assert "megadetector-v6-mit-yolov9-c" in listed
+    assert "detector; world; MIT; size not published; 640 x 640; fast" in listed
+    assert "classifier; Europe; CC-BY-SA-4.0; 1200 MB; 182 x 182; very slow" in listed
+
+
+def test_the_catalogue_of_a_country(munin: Run) -> None:
+    listed = munin("models", "catalogue", "--country", "SE")
+    assert "deepfaune-europe" in listed
+    assert "awc135" not in listed
+    assert munin("models", "catalogue", "--country", "Sweden").startswith("[2] --country Sweden")
+
+
+def test_the_catalogue_says_all_about_one(munin: Run) -> None:
+    shown = munin("models", "catalogue", "deepfaune-europe")
+    assert "limitations: Birds are one class" in shown
+    assert "share adaptations under the same licence" in shown
+    assert "2026-08-20" in shown
+    assert "munin models add deepfaune-europe --accept CC-BY-SA-4.0" in shown
+
+
+def test_add_says_what_uses_it_and_use_writes_it(
+    munin: Run, data: Path, server: ModelServer
+) -> None:
+    added = munin("models", "add", write_entry(server))
+    assert "licence MIT: any use" in added
+    assert f"installed: {data / 'own-detector'}" in added
+    assert "models:\n    detector: own-detector" in added
+    assert server.ranges == [None, "bytes=500-"]
+    verify(load_manifest("own-detector"))
+    munin("models", "use", "own-detector", "--profile", "mine.yaml")
+    assert yaml.safe_load(Path("mine.yaml").read_text()) == {"models": {"detector": "own-detector"}}
+    listed = munin("--profile", "mine.yaml", "models", "list")
+    assert "own-detector: detector; installed; MIT; used by profile mine.yaml: models.detector" in (
+        listed
+    )
+    again = munin("--profile", "mine.yaml", "models", "add", "entry.toml")
+    assert "own-detector is installed already" in again
+    assert "Profile mine.yaml uses it: models.detector: own-detector" in again
+
+
+def test_a_licence_that_binds_must_be_accepted_by_its_name(
+    munin: Run, data: Path, server: ModelServer
+) -> None:
+    entry = write_entry(server, "AGPL-3.0")
+    refused = munin("models", "add", entry)
+    assert refused.startswith("[2] ")
+    assert "whole work's source under the AGPL" in refused
+    assert "munin models add entry.toml --accept AGPL-3.0" in refused
+    other = munin("models", "add", entry, "--accept", "MIT")
+    assert other.startswith("[2] --accept MIT: the licence of own-detector is AGPL-3.0")
+    assert not data.exists()
+    assert server.requests == []
+    assert "installed:" in munin("models", "add", entry, "--accept", "AGPL-3.0")
+
+
+def test_a_wrong_checksum_is_an_error_of_one_line(
+    munin: Run, data: Path, server: ModelServer
+) -> None:
+    refused = munin("models", "add", write_entry(server, sha256="0" * 64))
+    assert refused.startswith("[1] Zoo.zip: is not the published file: sha256 expected 0000")
+    assert f"found {sha256_of(PACKAGE)}" in refused
+    assert "\n" not in refused
+    assert not (data / "own-detector").exists()
+
+
+def test_a_file_for_an_entry_of_the_catalogue_is_compared_with_its_checksum(
+    munin: Run, tmp_path: Path
+) -> None:
+    brought = tmp_path / "brought.zip"
+    brought.write_bytes(PACKAGE)
+    name = "megadetector-v6-mit-yolov9-c"
+    assert "expected da4aa4505f83" in munin("models", "add", name, "--from", str(brought))
+    without = munin("models", "add", "megadetector-v6-mit-yolov9-e", "--from", str(brought))
+    assert "has no MDV6-mit-yolov9-e/" in without
+
+
+def test_add_to_a_folder_copies_the_model(munin: Run, tmp_path: Path, server: ModelServer) -> None:
+    target = tmp_path / "shared" / "models"
+    added = munin("models", "add", write_entry(server), "--to", str(target))
+    assert f"copied to {target}" in added
+    assert f"models.folder: {target}" in added
+    verify(load_manifest("own-detector", str(target)))
+    assert f"is in {target}" in munin("models", "add", "entry.toml", "--to", str(target))
+
+
+def test_a_bucket_needs_a_cloud_profile(munin: Run, server: ModelServer) -> None:
+    refused = munin("models", "add", write_entry(server), "--to", "s3://bucket/models")
+    assert refused.startswith("[2] s3://bucket/models: is on S3")
+    assert server.requests == []
+
+
+def test_an_own_manifest_is_added_by_its_path(munin: Run, data: Path, tmp_path: Path) -> None:
+    own = copy_model(tmp_path / "own", change=('name = "megadetector-lite"', 'name = "mine"'))
+    assert f"installed: {data / 'mine'}" in munin("models", "add", str(own))
+    assert munin("models", "add", str(own), "--accept", "MIT").startswith("[2] ")
+
+
+def test_models_folder_of_the_profile_is_used(
+    munin: Run, tmp_path: Path, server: ModelServer
+) -> None:
+    Path("mine.yaml").write_text(f"models:\n  folder: {tmp_path / 'here'}\n")
+    munin("--profile", "mine.yaml", "models", "add", write_entry(server))
+    assert (tmp_path / "here" / "own-detector" / "own-detector.toml").exists()
+    munin("--profile", "mine.yaml", "models", "use", "own-detector")
+    assert "  detector: own-detector\n" in Path("mine.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["models", "add", "none"], "[2] model none: not in the catalogue"),
+        (["models", "add", "none.toml"], "[2] none.toml: no such file; name a model"),
+        (["models", "catalogue", "none"], "[2] model none: not in the catalogue"),
+        (["models", "use", "megadetector-lite"], "[2] profile local: is not a YAML file of yours"),
+        (["models", "use", "none", "--profile", "a.yaml"], "[1] model none: unknown"),
+        (
+            ["models", "use", "speciesnet-crop", "--profile", "a.yaml"],
+            "[2] model speciesnet-crop: is not installed: munin models add speciesnet-crop",
+        ),
+    ],
+)
+def test_what_is_not_there_is_said(munin: Run, words: list[str], message: str) -> None:
+    assert munin(*words).startswith(message)
+    assert not Path("a.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("megadetector-lite", "detector"),
+        ("lite-ensemble", "detector"),
+        ("ssd-mobilenet-v2-cam16", "category_detector"),
+        ("efficientnet-lite3", "classifier"),
+    ],
+)
+def test_a_model_goes_to_the_key_of_its_task(munin: Run, name: str, key: str) -> None:
+    munin("models", "use", name, "--profile", "mine.yaml")
+    assert yaml.safe_load(Path("mine.yaml").read_text()) == {"models": {key: name}}
