@@ -202,9 +202,9 @@ def add_model(
     else:
         target = install_own(name, local_models_folder(folder))
     manifest_path = str(target / f"{target.name}.toml")
+    out.print(f"installed: {target}", soft_wrap=True, markup=False)
     if not load_ensemble(manifest_path):
         print_verified(load_manifest(manifest_path))
-    out.print(f"installed: {target}", soft_wrap=True, markup=False)
     if store is not None and to is not None:
         changed = upload_model(target, store)
         out.print(f"{'copied to' if changed else 'is in'} {to}", soft_wrap=True, markup=False)

@@ -4,14 +4,13 @@ Polars expands `*`, `?` and `[` in paths, so that results in a folder named `sit
 found. All code that reads files with polars does it here, or says `glob=False` itself.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 
-def scan_parquet(source: Path | Sequence[Path], **options: Any) -> pl.LazyFrame:
+def scan_parquet(source: Path | list[Path], **options: Any) -> pl.LazyFrame:
     """Return `polars.scan_parquet` of these paths, whatever characters they have."""
     return pl.scan_parquet(source, glob=False, **options)
 

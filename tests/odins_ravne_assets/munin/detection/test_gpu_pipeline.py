@@ -50,6 +50,7 @@ from odins_ravne_assets.munin.inference.run_model import (
     whole_picture,
 )
 from odins_ravne_assets.munin.inference.timing import STAGE2_STEPS, StageTiming
+from odins_ravne_assets.munin.media.media_files import EXPECTED_FORMATS
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
 from resources.errors import EngineError
 from resources.storage.local_store import LocalStore
@@ -59,7 +60,9 @@ PLAN = SamplingPlan("every", 1.0, 2, True, 0.002)
 
 def medium_of(path: Path, width: int, height: int) -> Medium:
     stat = path.stat()
-    return Medium("hash", path.name, "video", "mp4", width, height, stat.st_size, stat.st_mtime_ns)
+    media_format, *_ = EXPECTED_FORMATS[path.suffix]
+    size = (stat.st_size, stat.st_mtime_ns)
+    return Medium("hash", path.name, "video", media_format, width, height, *size)
 
 
 def on_device(name: str, max_batch: int = 3) -> OnnxRuntimeDeviceEngine:
