@@ -24,26 +24,34 @@ class DescribedClass(NamedTuple):
 
 
 def describe_classes(
-    names: Sequence[str] | None, count: int | None
-) -> tuple[list[DescribedClass], str | None]:
+    names: Sequence[str] | None, count: int | None, seen: Sequence[int]
+) -> tuple[list[DescribedClass], str]:
     """Return the classes, and what is only assumed of them.
 
     Args:
         names: in the order of the outputs; None: not known.
         count: their number; None: not known.
+        seen: class numbers that the graph returned, sorted.
     """
-    if names is not None and count in (None, len(names)):
+    least = count or (seen[-1] + 1 if seen else 0)
+    if names is not None and (least == len(names) if count else least <= len(names)):
         is_coco = len(names) == COCO_CLASSES and set(map(str.lower, names)) > COCO_ANIMALS
         classes = [DescribedClass(name, _category(name, is_coco)) for name in names]
         return classes, "names are the file's; check the categories"
-    count = len(MEGADETECTOR) if count is None else count
+    note = "not in the file"
+    if names is not None:
+        note = f"the file names {len(names)} classes, the graph has {least}"
     if count == 1:
-        return [DescribedClass("animal", "animal")], "not in the file: one class is taken as animal"
-    if count == len(MEGADETECTOR):
-        classes = [DescribedClass(name, _category(name, False)) for name in MEGADETECTOR]
-        return classes, "not in the file: assumed to be MegaDetector's"
-    classes = [DescribedClass(f"class {number}", "animal") for number in range(count)]
-    return classes, "not in the file: write the names, and person and vehicle where they apply"
+        return [DescribedClass("animal", "animal")], f"{note}: one class is taken as animal"
+    usual = [DescribedClass(name, _category(name, False)) for name in MEGADETECTOR]
+    if count == len(usual) or (count is None and least <= len(usual)):
+        return usual, f"{note}: assumed to be MegaDetector's"
+    if count is None and seen[0] == 1 and least == 1 + len(usual):
+        background = DescribedClass("background", None)
+        return [background, *usual], f"{note}: assumed to be MegaDetector's, from number 1"
+    classes = [DescribedClass(f"class {number}", "animal") for number in range(least)]
+    more = "" if count else f" (at least {least}, as many as were seen)"
+    return classes, f"{note}: write the names{more}, and person and vehicle where they apply"
 
 
 def _category(name: str, is_coco: bool) -> Category | None:

@@ -173,12 +173,7 @@ def _input(taken: InputLayout, layout: Layout) -> list[Line]:
 
 
 def _detector_output(graph: GraphFile, layout: Layout) -> list[Line]:
-    names, count = graph.class_names(), layout.classes
-    if names is not None and layout.seen > len(names):
-        names = None
-    if names is None and count is None and layout.seen > 3:
-        count = layout.seen
-    classes, note = describe_classes(names, count)
+    classes, note = describe_classes(graph.class_names(), layout.classes, layout.seen)
     if layout.section["decoding"] == "rtdetr-packed" and layout.classes is None:
         # Needed for two classes; for others it is what the shape says, unless it is 4 + C, too.
         layout.section.setdefault("columns", "score-class")

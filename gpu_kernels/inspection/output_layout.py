@@ -33,7 +33,7 @@ class Layout:
         section: keys of [output]: decoding, and those of outputs, scores, box_format, box_units
             and columns that the values show.
         classes: their number; None: the outputs do not show it.
-        seen: the highest class number that was seen, plus one; 0 if the outputs have none.
+        seen: the class numbers that were seen, sorted; empty if the outputs have none.
         boxes: the boxes as the graph returns them, [K, 4], for further checks.
         reasons: why, one line for each finding.
         doubts: what is only assumed.
@@ -41,7 +41,7 @@ class Layout:
 
     section: dict[str, Any]
     classes: int | None = None
-    seen: int = 0
+    seen: list[int] = field(default_factory=list)
     boxes: NDArray[Any] | None = None
     reasons: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
@@ -255,8 +255,8 @@ def _add_values(
         layout.section["scores"] = "sigmoid"
 
 
-def _seen(numbers: NDArray[Any]) -> int:
-    return int(numbers.max(initial=-1)) + 1
+def _seen(numbers: NDArray[Any]) -> list[int]:
+    return [int(number) for number in np.unique(numbers) if number >= 0]
 
 
 def _says(name: str, *words: str) -> bool:
