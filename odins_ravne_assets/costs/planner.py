@@ -17,7 +17,7 @@ from resources.aws.clients import AwsClients
 from resources.batch.names import Queue
 from resources.batch.work_units import JOB_VCPUS
 from resources.clock import clock_at
-from resources.errors import UsageError
+from resources.errors import ModelError, UsageError
 from resources.planning.estimate import (
     CameraWork,
     Estimate,
@@ -124,7 +124,10 @@ def _counts(
             output = store_of(camera.output_url) if camera.output_url else None
             run_profile = profile
             if output:
-                used = choose_settings(output, profile, PLANNED_STAGES, update, fetch)
+                try:
+                    used = choose_settings(output, profile, PLANNED_STAGES, update, fetch)
+                except (ModelError, UsageError) as error:
+                    raise type(error)(f"camera {camera.camera_id}: {error}") from None
                 run_profile = used.profile
                 notices += [f"{camera.camera_id}: {used.notice}"] if used.notice else []
             counts[camera.camera_id] = count_footage(footage, output, run_profile, probe)

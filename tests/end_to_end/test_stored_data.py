@@ -98,7 +98,8 @@ def test_its_cameras_are_known_with_their_counts(old: Old) -> None:
         ("lake", "1", "0", "1"),
         ("ridge", "8", "2", "4"),
     ]
-    assert all(row[5].startswith(str(old.root)) for row in rows)
+    assert [row[5] for row in rows] == ["older", "older"]  # than today's defaults
+    assert all(row[6].startswith(str(old.root)) for row in rows)
 
 
 def test_its_runs_and_what_they_told_open_in_dagster(old: Old) -> None:
@@ -188,7 +189,10 @@ def test_one_more_picture_is_all_that_is_looked_at(old: Old) -> None:
     picture = old.stored / "later" / "IMAG0009.JPG"
     card = old.root / "footage" / "ridge"
     shutil.copy(picture, card / "DCIM" / "100MEDIA")
-    done(old.munin("batch", card, old.ridge))
+    ended = old.munin("batch", card, old.ridge)
+    done(ended)
+    assert "5 media were analysed with megadetector-lite and ssd-mobilenet-v2-cam16" in ended.err
+    assert "and new media are too; pass --update to analyse all media again with " in ended.err
 
     now = hashes(old.ridge / "journal")
     assert now.items() >= journal.items()
