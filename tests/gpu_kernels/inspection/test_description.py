@@ -117,7 +117,7 @@ LAYOUTS: dict[str, tuple[Callable[[], Arrays], dict[str, Any]]] = {
         },
         {"decoding": "rtdetr", "outputs": ("pred_boxes", "logits"), "scores": "sigmoid"},
     ),
-    "end to end in fractions": (
+    "end to end of one class": (
         lambda: {
             "dets": np.concatenate(
                 [boxes(ROWS, 64, True), scores(ROWS, 1), np.ones((1, ROWS, 1), np.float32)], axis=2
@@ -277,7 +277,7 @@ def test_a_further_input_is_refused_by_name(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_outputs_of_no_known_layout_are_refused(tmp_path: Path, outputs: Arrays) -> None:
     graph = write_graph(tmp_path / "m.onnx", outputs)
-    with pytest.raises(ModelError, match="are of no known layout; docs/models.md lists"):
+    with pytest.raises(ModelError, match=r"are of no known layout; docs/models\.md lists"):
         describe(graph, CAT)
 
 

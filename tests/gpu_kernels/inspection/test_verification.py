@@ -1,4 +1,4 @@
-"""`munin models verify`: a model whose manifest is right passes, a wrong one is told what to change."""
+"""`munin models verify`: a right manifest passes; for a wrong one the error says what to change."""
 
 import hashlib
 import shutil
