@@ -52,10 +52,11 @@ class Sizes:
     timed_batches: tuple[int, ...]  # whose speed is measured
     passes: int  # over the pictures, in two batches each
     clip: tuple[int, int]  # frames of the generated clip, and its shorter side
+    batch: int  # of the pipeline
 
 
-GPU_SIZES = Sizes(16, 720, 20, GIB, 64, (1, 8, 32), 6, (1, 8, 64), 16, (150, 720))
-REHEARSAL_SIZES = Sizes(4, 240, 2, 2**22, 2, (1, 3), 2, (1, 2), 1, (40, 240))
+GPU_SIZES = Sizes(16, 720, 20, GIB, 64, (1, 8, 32), 6, (1, 8, 64), 16, (150, 720), 8)
+REHEARSAL_SIZES = Sizes(4, 240, 2, 2**22, 2, (1, 3), 2, (1, 2), 1, (40, 240), 2)
 
 
 @dataclass

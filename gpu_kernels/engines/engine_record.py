@@ -11,8 +11,8 @@ from typing import NamedTuple
 from gpu_kernels.engines.engine_cache import EngineCache
 from gpu_kernels.engines.tensorrt_build import EngineBuildError, EngineKey
 
-# A build that failed for lack of memory may succeed at another time.
-TRANSIENT_REASONS = ("memory", "cuda initialization")
+# A build that failed for lack of memory, or of a GPU, may succeed at another time.
+TRANSIENT_REASONS = ("memory", "cuda initialization", "no gpu")
 
 
 class CheckOutcome(NamedTuple):

@@ -197,7 +197,8 @@ def _match_network(manifest: ModelManifest, api: Any, network: Any) -> MatchedIn
     """Check the inputs of a network, and keep only the outputs that the decoding reads.
 
     Raises:
-        ModelError: they differ from the manifest, or a GPU cannot run them.
+        EngineBuildError: a GPU cannot run them.
+        ModelError: they differ from the manifest.
     """
     types = {
         api.DataType.FLOAT: "float32",
@@ -216,9 +217,10 @@ def _match_network(manifest: ModelManifest, api: Any, network: Any) -> MatchedIn
         inputs.append(GraphInput(tensor.name, kind, shape))
     found = match_inputs(manifest, inputs)
     if manifest.input.layout != "nchw" or not found.batched or found.batch is not None:
-        raise ModelError(
+        raise EngineBuildError(
             f"model {manifest.path}: its input is {found.pictures}, a GPU engine needs [N, 3, "
-            "height, width] with a dynamic batch; export the model with a dynamic batch"
+            "height, width] with a dynamic batch; export the model with a dynamic batch, or set "
+            "pipeline.stage1.engine: onnxruntime to run on the CPU"
         )
     outputs = [network.get_output(place) for place in range(network.num_outputs)]
     used = match_outputs(manifest, [tensor.name for tensor in outputs])

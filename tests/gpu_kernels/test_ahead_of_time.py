@@ -29,7 +29,9 @@ def test_the_command_builds_missing_engines_and_a_worker_finds_them(
     assert f"{CATEGORY_DETECTOR} for sm_75: built, " in ended.err
     # The lookup of a worker.
     batches = BatchSizes.around(load_profile("cloud", environ={}).pipeline.stage1.batch_size)
-    key = engine_key(load_manifest(CATEGORY_DETECTOR), find_tensorrt("tensorrt-rtx"), "sm_75", batches)
+    key = engine_key(
+        load_manifest(CATEGORY_DETECTOR), find_tensorrt("tensorrt-rtx"), "sm_75", batches
+    )
     cache = EngineCache(engine_stores(LocalStore(tmp_path)), pytest.fail)
     plan = cache.get(key)
     assert plan is not None and len(plan) > 10_000_000

@@ -144,12 +144,14 @@ def _compare_detector(
 def _compare_passes(
     answer: Callable[[], list[T]], compare: Callable[[T], Agreement]
 ) -> tuple[Agreement, str]:
-    """Compare every answer of several batches; an invalid one ends the comparison."""
+    """Compare every answer of several batches; an invalid or different one ends it."""
     total = Agreement()
     try:
         for _ in range(PASSES):
             for found in answer():
                 total += compare(found)
+            if not total.within_tolerance:
+                break
     except ModelError as error:
         return total, str(error)
     return total, ""

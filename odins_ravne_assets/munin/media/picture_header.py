@@ -16,6 +16,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from odins_ravne_assets.munin.media.capture_time import time_from_exif
+from odins_ravne_assets.munin.media.exif_size import is_excessive
 from odins_ravne_assets.munin.media.gps_position import position_from_exif
 from odins_ravne_assets.munin.media.media_files import Format
 from odins_ravne_assets.munin.media.probe import (
@@ -125,8 +126,11 @@ def _read_exif(
             exif = picture.getexif()
         else:
             # Not getexif(): for a PNG it decodes the pixels to read the chunks after them.
+            block = picture.info.get("exif") or b""
+            if is_excessive(block):
+                return {}, {}, "EXIF is too large and ignored"
             exif = Image.Exif()
-            exif.load(picture.info.get("exif") or b"")
+            exif.load(block)
         tags = {**exif.get_ifd(ExifTags.IFD.Exif), **exif}
         return tags, dict(exif.get_ifd(ExifTags.IFD.GPSInfo)), None
     except _MALFORMED:

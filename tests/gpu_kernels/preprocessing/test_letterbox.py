@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from model_files import CATEGORY_DETECTOR, SIDE, detector_manifest, speciesnet_manifest
+from model_files import (
+    CATEGORY_DETECTOR,
+    SIDE,
+    detector_manifest,
+    plain_manifest,
+    speciesnet_manifest,
+)
 
 from gpu_kernels.heads.box_decoding import decode_boxes
 from gpu_kernels.models.manifest import load_manifest
 from gpu_kernels.models.manifest_sections import InputSpec
-from gpu_kernels.preprocessing.letterbox import fit, placement, to_input
+from gpu_kernels.preprocessing.letterbox import fit, input_size, placement, to_input
 
 FITS = ["letterbox-topleft", "letterbox-centre", "stretch"]
 
@@ -125,3 +131,74 @@ def test_the_input_of_a_model_of_layout_nhwc_has_the_channels_last(tmp_path: Pat
     assert last.shape == (1, 480, 480, 3)
     assert np.array_equal(last.transpose(0, 3, 1, 2), first)
     assert last[0, 0, 0] == pytest.approx(picture[0, 0, ::-1] / 255)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size", "place"),
+    [
+        (480, 640, (960, 1280), (0, 0, 1280, 960)),
+        (640, 480, (1280, 960), (0, 0, 960, 1280)),
+        (1080, 1920, (768, 1280), (0, 24, 1280, 720)),
+        (1200, 1600, (960, 1280), (0, 0, 1280, 960)),
+        (64, 64, (1280, 1280), (0, 0, 1280, 1280)),
+        (2, 4000, (64, 1280), (0, 31, 1280, 1)),
+    ],
+)
+def test_a_free_size_has_the_long_side_and_multiples_of_the_stride(
+    tmp_path: Path,
+    height: int,
+    width: int,
+    size: tuple[int, int],
+    place: tuple[int, int, int, int],
+) -> None:
+    manifest = plain_manifest(tmp_path, {"long_side": 1280, "stride": 64}, {"decoding": "end2end"})
+    assert input_size(height, width, manifest.input) == size
+    found = placement(height, width, manifest.input)
+    assert (found.x, found.y, found.width, found.height) == place
+    picture = np.full((height, width, 3), 200, np.uint8)
+    fitted = fit(picture, manifest)
+    assert fitted.shape == (*size, 3)
+    assert to_input([fitted], manifest).shape == (1, 3, *size)
+
+
+@given(height=sizes, width=sizes, side=st.integers(1, 300), stride=st.integers(1, 70))
+def test_an_input_of_a_free_size_is_never_larger_than_the_largest(
+    height: int, width: int, side: int, stride: int
+) -> None:
+    spec = InputSpec(
+        long_side=side, stride=stride, layout="nchw", colour="rgb", multiply=(1, 1, 1),
+        add=(0, 0, 0), fit="letterbox-centre", pad=114,
+    )  # fmt: skip
+    size = input_size(height, width, spec)
+    assert all(1 <= each <= most for each, most in zip(size, spec.largest_size, strict=True))
+    assert not any(each % stride for each in size)
+    place = placement(height, width, spec)
+    assert max(place.width, place.height) == side
+    assert place.x >= 0 and place.x + place.width <= size[1]
+    assert place.y >= 0 and place.y + place.height <= size[0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
+@pytest.mark.parametrize("colour", ["rgb", "bgr"])
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_the_input_has_the_colours_and_the_type_of_the_manifest(
+    tmp_path: Path, dtype: str, colour: str, layout: str
+) -> None:
+    keys = {"dtype": dtype, "colour": colour, "layout": layout}
+    manifest = plain_manifest(tmp_path, keys, {"decoding": "end2end"})
+    blue, green, red = 51, 102, 255
+    fitted = np.full((SIDE, SIDE, 3), (blue, green, red), np.uint8)
+    images = to_input([fitted], manifest)
+    assert images.dtype == np.dtype(dtype)
+    assert images.flags["C_CONTIGUOUS"]
+    pixel = images[0, :, 9, 9] if layout == "nchw" else images[0, 9, 9]
+    expected = [red, green, blue] if colour == "rgb" else [blue, green, red]
+    scale = 1 if dtype == "uint8" else 255
+    assert pixel.tolist() == pytest.approx([each / scale for each in expected], abs=1e-3)
+
+
+def test_a_colours_factors_are_in_its_order(tmp_path: Path) -> None:
+    keys = {"colour": "bgr", "multiply": [1.0, 0.0, 0.0], "add": [0.0, 0.0, 7.0]}
+    manifest = plain_manifest(tmp_path, keys, {"decoding": "end2end"})
+    images = to_input([np.full((SIDE, SIDE, 3), (51, 102, 255), np.uint8)], manifest)
+    assert images[0, :, 0, 0].tolist() == [51.0, 0.0, 7.0]

@@ -170,6 +170,18 @@ def test_the_outputs_can_be_float16(tmp_path: Path, name: str, open_model: Open)
     assert_rectangles(found, export)
 
 
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if not EXPORTS[name].varies])
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_a_layout_can_be_computed_in_float16(tmp_path: Path, name: str, dtype: str) -> None:
+    """As a GPU does: pictures and weights are converted; sizes, labels and bytes are not."""
+    export = EXPORTS[name]
+    options = Options(dtype=dtype, whole=255.0 if dtype == "uint8" else 1.0)
+    manifest = manifest_of(tmp_path, export, options).model_copy(update={"fp16": True})
+    model = on_device(manifest)
+    assert "float16" in model.engine.description
+    assert_rectangles(detect(model, [each for each, _, _ in PICTURES]), export)
+
+
 @each_variant
 def test_a_bgr_input_has_the_channels_in_the_other_order(
     tmp_path: Path, name: str, open_model: Open

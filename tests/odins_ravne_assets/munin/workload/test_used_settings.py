@@ -3,12 +3,10 @@
 The cameras here have journals of a few empty stills; no model runs.
 """
 
-import hashlib
-from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import pytest
+from finished_camera import ALL, Results, profile
 from model_files import copy_model
 
 from odins_ravne_assets.munin.classification.journal_key import stage2_key
@@ -17,8 +15,8 @@ from odins_ravne_assets.munin.detection.journal_key import (
     stage1_key,
     stage1_keys,
 )
-from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
-from odins_ravne_assets.munin.workload.recorded_settings import STAGE1, STAGE2
+from odins_ravne_assets.munin.tables.journal import Stage1Journal
+from odins_ravne_assets.munin.workload.recorded_settings import STAGE1
 from odins_ravne_assets.munin.workload.used_settings import (
     UsedSettings,
     choose_settings,
@@ -26,50 +24,6 @@ from odins_ravne_assets.munin.workload.used_settings import (
 )
 from resources.errors import ModelError, UsageError
 from resources.settings.profile import Models, Profile
-from resources.storage.local_store import LocalStore
-
-DETECTOR = {"detector": "megadetector-lite"}
-ALL = ("footage", "detections", "classifications", "observations", "exports")
-
-
-def profile(**settings: Any) -> Profile:
-    """Return a profile; `stage1__conf_threshold=0.3` is its key pipeline.stage1.conf_threshold."""
-    tree: dict[str, Any] = {"models": {**DETECTOR}, "pipeline": {"stage1": {}, "stage2": {}}}
-    for name, value in settings.items():
-        section, _, key = name.partition("__")
-        place = tree["models"] if section == "models" else tree["pipeline"][section]
-        place[key] = value
-    return Profile.model_validate(tree)
-
-
-class Results:
-    """A camera's results, to which runs add finished media."""
-
-    def __init__(self, folder: Path) -> None:
-        self.store = LocalStore(folder)
-        self._media = 0
-
-    def add(self, made_with: Profile, media: int = 1, *, record: bool = True) -> None:
-        """Finish media in one part, as a worker with this profile does."""
-        journal = Stage1Journal(self.store, stage1_key(made_with))
-        if record:
-            STAGE1.save(self.store, STAGE1.of_profile(made_with))
-            STAGE2.save(self.store, STAGE2.of_profile(made_with))
-        for _ in range(media):
-            self._media += 1
-            content = hashlib.sha256(str(self._media).encode()).hexdigest()
-            counts = {"frames_decoded": 1, "frames_skipped": 0, "boxes": 0}
-            row = {"content_hash": content, "status": "done", "reason": None, **counts}
-            journal.append(row, [], [], [])
-        journal.flush()
-        labels = Stage2Journal(self.store, stage2_key(made_with, journal.key))
-        for part in journal.parts():
-            labels.write(part, [])
-
-    def choose(
-        self, own: Profile, stages: Collection[str] = ALL, *, update: bool = False
-    ) -> UsedSettings:
-        return choose_settings(self.store, own, stages, update)
 
 
 @pytest.fixture
@@ -130,8 +84,8 @@ def test_the_line_names_what_differs_and_how_to_change_it(results: Results) -> N
     results.add(profile(stage2__auto_ok_threshold=0.5), media=1204)
     own = profile(models__detector="lite-ensemble", stage2__auto_ok_threshold=0.65)
     assert results.choose(own).notice == (
-        "1,204 media were analysed with megadetector-lite and ssd-mobilenet-v2-cam16 and classified "
-        "with auto_ok_threshold 0.5, and new media are too; pass --update to analyse all media "
+        "1,204 media were analysed with megadetector-lite and ssd-mobilenet-v2-cam16 and "
+        "classified with auto_ok_threshold 0.5, and new media are too; pass --update to analyse all media "
         "again with lite-ensemble and classify all boxes again with auto_ok_threshold 0.65"
     )
 
