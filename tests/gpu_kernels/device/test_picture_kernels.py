@@ -14,6 +14,7 @@ import pytest
 import warp as wp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_files import plain_manifest
 from numpy.typing import NDArray
 
 from gpu_kernels.device import gpu_preprocessing
@@ -30,7 +31,7 @@ from gpu_kernels.models.manifest import load_manifest
 from gpu_kernels.models.manifest_sections import InputSpec
 from gpu_kernels.preprocessing.crop_regions import to_pixels
 from gpu_kernels.preprocessing.device_picture import BT601, ColourMatrix, DevicePicture
-from gpu_kernels.preprocessing.letterbox import fit, to_input
+from gpu_kernels.preprocessing.letterbox import fit, input_size, to_input
 
 Picture = NDArray[np.uint8]
 SHARE = 0.15  # maximum share of values that difference by a grey level
@@ -105,6 +106,28 @@ def test_a_float16_input_is_the_rounded_float32_input() -> None:
     whole = fitted(buffer, [(picture, picture.whole)], manifest.input)
     half = fitted(buffer, [(picture, picture.whole)], manifest.input, wp.float16)
     np.testing.assert_array_equal(half, whole.astype(np.float16).astype(np.float32))
+
+
+@pytest.mark.parametrize("colour", ["rgb", "bgr"])
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_an_input_of_any_colour_type_and_size_is_that_of_opencv(
+    tmp_path: Path, colour: str, dtype: str
+) -> None:
+    size = {"long_side": 96, "stride": 32}
+    manifest = plain_manifest(
+        tmp_path, {**size, "colour": colour, "dtype": dtype}, {"decoding": "end2end"}
+    )
+    for height, width in [(480, 640), (641, 333), (90, 1600)]:
+        picture = noise(height, width, height)
+        buffer, (on_device,) = packed([picture])
+        full = input_size(height, width, manifest.input)
+        images = wp.empty((1, 3, *full), dtype=wp.dtype_from_numpy(np.dtype(dtype)), device="cpu")
+        fit_into(images, buffer, [(on_device, on_device.whole)], manifest.input)
+        found, expected = images.numpy(), to_input([fit(picture, manifest)], manifest)
+        assert found.dtype == expected.dtype == np.dtype(dtype)
+        assert_same(
+            found.astype(np.float32), expected.astype(np.float32), manifest.input.multiply[0]
+        )
 
 
 def test_a_picture_at_an_integer_ratio_is_fitted_exactly() -> None:
