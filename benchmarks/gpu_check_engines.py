@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from odins_ravne_assets.munin.inference.engine_choice import ModelOpener, choose
 from odins_ravne_assets.munin.inference.run_model import DetectorRunner, LoadedModel, whole_picture
 from odins_ravne_assets.munin.inference.timing import STAGE1_STEPS, StageTiming
 from odins_ravne_assets.munin.progress import StageProgress
-from resources.errors import RavneError
+from resources.errors import EngineError
 
 Outputs = list[NDArray[Any]]
 Size = tuple[int, int]  # height, width
@@ -37,6 +38,7 @@ SHARED_BY = ("sm_86", "sm_89")
 PIECE = GIB // 8  # below the limit of a Warp array, 2 GiB
 # Graphs that `tools/make_model_fixtures.py` has made.
 EXPORTED_MODELS = Path(__file__).parent.parent / "tests" / "support" / "exported_models"
+MAX_UNMATCHED = 0.1  # share of their boxes without a match
 DETECTOR, SMALL_DETECTOR = "megadetector-lite", "ssd-mobilenet-v2-cam16"
 
 
@@ -214,8 +216,8 @@ def a_worker_chooses_an_engine(bench: Bench) -> CheckResult:
     for name in ("first_start", "second_start"):
         log = StartLog()
         opener = ModelOpener(
-            bench.open_engine, None, bench.cache("worker-engines"), BatchSizes(), (),
-            lambda: read_sample("cat", SIZE), log,
+            bench.open_engine, None, bench.cache("worker-engines"),
+            BatchSizes.around(bench.sizes.batch), (), lambda: read_sample("cat", SIZE), log,
         )  # fmt: skip
         timing = StageTiming(STAGE1_STEPS)
         started = time.perf_counter()
@@ -249,10 +251,16 @@ class StartLog:
 
 
 def layouts_of_public_exports_agree_with_the_cpu(bench: Bench) -> CheckResult:
-    """Compare boxes and labels of small graphs that public exporters made, with random weights."""
+    """Compare boxes and labels of small graphs that public exporters made, with random weights.
+
+    Random weights give many nearly equal scores, of which rounding decides: a share of the boxes
+    may have no match. A layout that the device cannot run, and a worker leaves to the CPU, is
+    listed with the reason.
+    """
     picture = synthetic_still(480, 640, 3)
     result: CheckResult = {}
     failed: list[str] = []
+    on_device = 0
     for path in sorted(EXPORTED_MODELS.glob("*.toml")):
         manifest = load_manifest(str(path))
         try:
@@ -260,12 +268,14 @@ def layouts_of_public_exports_agree_with_the_cpu(bench: Bench) -> CheckResult:
                 manifest, bench.engine(manifest), open_engine(manifest, "onnxruntime"), picture,
                 max(bench.sizes.batches),
             )  # fmt: skip
-        except RavneError as error:  # of one layout; the others still count
-            total, invalid = Agreement(), str(error)
-        result[manifest.name] = invalid or str(total)
-        if invalid or not total.within_tolerance or not total.compared:
+        except EngineError as error:
+            result[manifest.name] = f"on the CPU only: {error}"
+            continue
+        result[manifest.name], on_device = invalid or str(total), on_device + 1
+        matched = replace(total, unmatched=0).within_tolerance
+        if invalid or not matched or total.unmatched > MAX_UNMATCHED * total.compared:
             failed.append(manifest.name)
-    if failed or not result:
+    if failed or not on_device:
         raise CheckFailedError(f"{', '.join(failed) or 'no layouts'}: {result}")
     return result
 

@@ -143,7 +143,9 @@ def run_pipeline(
     bench: Bench, output: Path, settings: dict[str, str], given: dict[str, Any]
 ) -> tuple[CheckResult, list[int]]:
     """Run Stages 1 and 2; return Stage 1's metadata and the numbers of clear boxes and labels."""
-    overrides = given | {f"pipeline.stage1.{k}": value for k, value in settings.items()}
+    stage1 = {**settings, "batch_size": bench.sizes.batch}
+    overrides = given | {f"pipeline.stage1.{k}": value for k, value in stage1.items()}
+    overrides["pipeline.stage2.batch_size"] = bench.sizes.batch
     stages = ["footage", "detections", "classifications"]
     results = run_stages(
         bench.clip().parent, output, stages, overrides, open_engine=bench.open_engine

@@ -1,10 +1,10 @@
 """Run all checks that need a GPU: `python benchmarks/gpu_checks.py`.
 
 Runs them in sequence on the first GPU, continues after failures, prints a line for each, and writes
-all results to `benchmarks/results/gpu-NAME.json`, or `--out FILE`, with the GPU's name. The exit code
-is 1 if any failed, or if there is no GPU. `--footage` is a folder of real media; without it pictures
-and a clip are generated. On a GPU that TensorRT does not support the CPU computes the network and the
-GPU does all other work; checks that need TensorRT are skipped.
+all results to `benchmarks/results/gpu-NAME.json`, or `--out FILE`, with the GPU's name. The exit
+code is 1 if any failed, or if there is no GPU. `--footage` is a folder of real media; without it
+pictures and a clip are generated. On a GPU that TensorRT does not support the CPU computes the
+network and the GPU does all other work; checks that need TensorRT are skipped.
 
 The file is written before and after each check, so that a process that is killed, or that CUDA ends,
 loses nothing but the check in progress, which the file names. `--continue` keeps the results of the

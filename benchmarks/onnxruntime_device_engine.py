@@ -19,6 +19,7 @@ from gpu_kernels.engines.batch_queue import QueuedEngine
 from gpu_kernels.engines.engine import Engine, open_engine
 from gpu_kernels.engines.fp16 import Fp16CpuEngine
 from gpu_kernels.models.manifest import ModelManifest
+from resources.errors import EngineError
 
 SLOT_COUNT = 2
 
@@ -48,6 +49,12 @@ class OnnxRuntimeSlot:
         self._size = (height, width)
         numbers = wp.dtype_to_numpy(self._dtype)
         examples = self._engine.run(np.zeros((1, 3, height, width), numbers))
+        noise = np.random.default_rng(0).uniform(0, 255, (1, 3, height, width)).astype(numbers)
+        if [each.shape for each in self._engine.run(noise)] != [each.shape for each in examples]:
+            raise EngineError(
+                "the network's outputs have no fixed size; export it without non-maximum "
+                "suppression"
+            )
         with use_stream(self.stream):
             self.input = self._zeros((3, height, width), self._dtype)
             self.outputs = [
@@ -102,8 +109,11 @@ class OnnxRuntimeDeviceEngine(QueuedEngine):
         threads: CPU threads of onnxruntime, for models in float32.
 
         Raises:
+            EngineError: the kernels cannot write the model's input, or read its outputs.
             ModelError: see `open_engine`.
         """
+        if manifest.input.layout != "nchw":
+            raise EngineError(f"model {manifest.name}: the kernels write [N, 3, height, width]")
         load_kernels(device)
         engine = open_engine(manifest, "onnxruntime", threads)
         dtype = wp.dtype_from_numpy(np.dtype(manifest.input.dtype))

@@ -21,6 +21,7 @@ from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.defs.assets import footage, stages_1_to_3
 from odins_ravne_assets.defs.launch_hooks import FOOTAGE_QUERIES
 from odins_ravne_assets.run_camera import error_of
+from odins_ravne_assets.runs.tags import UPDATE_TAG
 from resources.aws.batch_states import ENDED_STATUSES
 from resources.aws.clients import AwsClients
 from resources.batch.launch_record import LaunchRecord, UnitRecord, load_records
@@ -136,11 +137,16 @@ class Cloud:
     # Runs
 
     def run(
-        self, camera: Camera, stages: tuple[str, ...] = STAGES_1_TO_3, **overrides: Any
+        self,
+        camera: Camera,
+        stages: tuple[str, ...] = STAGES_1_TO_3,
+        update: bool = False,
+        **overrides: Any,
     ) -> RunResult:
         """Run a camera in this process, to the end.
 
         Args:
+            update: process finished media again, if the settings are others than theirs.
             overrides: dotted keys of the profile, with two underscores for each dot.
         """
         changed = {key.replace("__", "."): value for key, value in overrides.items()}
@@ -154,12 +160,15 @@ class Cloud:
             ),
         )
         settings = RunSettings(profile="sandbox", overrides=self.overrides | changed)
-        return run_here(camera, self.folder / "catalog", launcher, settings, stages)
+        return run_here(camera, self.folder / "catalog", launcher, settings, stages, update)
 
-    def start(self, camera: Camera, *kill_at: str, **overrides: Any) -> "Process":
+    def start(
+        self, camera: Camera, *kill_at: str, update: bool = False, **overrides: Any
+    ) -> "Process":
         """Start a run of all stages in a separate process.
 
         Args:
+            update: see `run`.
             kill_at: it kills itself `before` or `after` its Nth call of an operation of Batch, see
                 `killed_run`.
         """
@@ -173,7 +182,7 @@ class Cloud:
             "job": "camera",
             "profile": "sandbox",
             "overrides": self.overrides | changed,
-            "tags": {},
+            "tags": {UPDATE_TAG: "true"} if update else {},
         }
         program = (
             [str(KILLED_RUN), *kill_at] if kill_at else ["-m", "odins_ravne_assets.run_camera"]
@@ -303,6 +312,7 @@ def run_here(
     launcher: LocalStepLauncher | BatchStepLauncher,
     settings: RunSettings,
     stages: tuple[str, ...],
+    update: bool = False,
 ) -> RunResult:
     """Run a camera in this process, with any launcher."""
     catalog = CameraCatalog(catalog_folder)
@@ -315,6 +325,7 @@ def run_here(
             instance=instance,
             resources={"settings": settings, "catalog": catalog, "launcher": launcher},
             selection=list(stages),
+            tags={UPDATE_TAG: "true"} if update else {},
             raise_on_error=False,
         )
         log = [entry.message for entry in instance.all_logs(result.run_id)]

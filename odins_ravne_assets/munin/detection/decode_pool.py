@@ -34,7 +34,7 @@ from odins_ravne_assets.munin.media.child_process import (
 from odins_ravne_assets.munin.media.media_files import Format
 from odins_ravne_assets.munin.media.probe import CHANGED, MAX_INT32
 from resources.errors import StoreError
-from resources.storage.object_store import ObjectStore, modified_ns
+from resources.storage.object_store import S3_SCHEME, ObjectStore, modified_ns
 
 # Seconds between checks of a decoder that sends nothing.
 POLL_SECONDS = 0.5
@@ -58,12 +58,18 @@ class Medium:
     modified_ns: int  # the file's date when its content was hashed, nanoseconds since 1970 UTC
     duration_seconds: float | None = None  # of a video, by its container
 
-    def is_at(self, path: Path) -> bool:
-        """Return True if the file at `path` still has the size and date that Stage 0 read."""
+    def is_at(self, path: Path, is_copy: bool) -> bool:
+        """Return True if the file at `path` still has the size and date that Stage 0 read.
+
+        Args:
+            is_copy: it is a copy of an object on S3, which has a date of its own.
+        """
         try:
             stat = path.stat()
         except OSError:
             return False
+        if is_copy:
+            return stat.st_size == self.bytes
         return (stat.st_size, modified_ns(stat)) == (self.bytes, self.modified_ns)
 
 
@@ -320,9 +326,10 @@ class _DecoderThread:
         self, medium: Medium, path: Path
     ) -> MediumEnded | MediumFailed | MediumUnavailable:
         """Decode a medium if its file is what Stage 0 read, before and after."""
-        if medium.is_at(path):
+        is_copy = self._footage.url.startswith(S3_SCHEME)
+        if medium.is_at(path, is_copy):
             outcome = self._try(medium, self._request(medium, str(path)))
-            if medium.is_at(path):
+            if medium.is_at(path, is_copy):
                 return outcome
         return MediumUnavailable(medium, CHANGED)
 

@@ -86,7 +86,8 @@ def test_the_line_names_what_differs_and_how_to_change_it(results: Results) -> N
     assert results.choose(own).notice == (
         "1,204 media were analysed with megadetector-lite and ssd-mobilenet-v2-cam16 and "
         "classified with auto_ok_threshold 0.5, and new media are too; pass --update to analyse "
-        "all media again with lite-ensemble and classify all boxes again with auto_ok_threshold 0.65"
+        "all media again with lite-ensemble and classify all boxes again with auto_ok_threshold "
+        "0.65"
     )
 
 
