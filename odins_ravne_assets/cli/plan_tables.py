@@ -58,6 +58,8 @@ def _footage_lines(plan: RunPlan) -> Iterator[str]:
             f"{total.media_finished:,} of {total.media:,} media are already processed and cost "
             f"nothing: {format_count(total.frames_left, 'frame')} left."
         )
+    if total.crops_left:
+        yield f"{format_count(total.crops_left, 'crop')} of processed media to classify again."
 
 
 def _sum(counts: list[FootageCount]) -> FootageCount:

@@ -155,9 +155,14 @@ class _Planner:
         on_aws = profile.model_copy(update={"cloud": Cloud(aws=self._aws)})
         self._throughputs = {
             **measured_throughputs(
-                ledger, self._aws.compute.instance_types, expected_engine(on_aws)
+                ledger,
+                self._aws.compute.instance_types,
+                expected_engine(on_aws),
+                profile.models.detector,
             ),
-            **measured_throughputs(ledger, [LOCAL_MACHINE], expected_engine(profile)),
+            **measured_throughputs(
+                ledger, [LOCAL_MACHINE], expected_engine(profile), profile.models.detector
+            ),
         }
         self._overheads = measured_overheads(ledger)
         self._offers = self._cheapest_offers()
@@ -203,6 +208,7 @@ class _Planner:
                 self._counts[camera.camera_id].frames,
                 self._counts[camera.camera_id].frames_left,
                 camera.footage_url.startswith(S3),
+                self._counts[camera.camera_id].crops_left,
             )
             for camera in self._cameras
         ]
@@ -244,7 +250,7 @@ class _Planner:
             [local] = [each for each in estimates if each.market == Market.LOCAL]
             return local, "the profile runs everything on this machine"
         cost = self._profile.pipeline.cost_optimization
-        seconds = work.frames * work.seconds_per_frame / work.layout.units
+        seconds = work.frame_equivalents * work.seconds_per_frame / work.layout.units
         unit = UnitState(seconds, self._now, self._priority)
         rules = Rules(self._aws.compute, cost)
         choice = choose_queue(unit, self._offers, rules, self._now)

@@ -79,22 +79,29 @@ def _priors() -> dict[str, Any]:
     return tree
 
 
-def assumed_throughput(instance_type: str, engine: str) -> Throughput:
+def assumed_throughput(instance_type: str, engine: str, detector: str = "") -> Throughput:
     """Return the assumed throughput of a machine type without measurements.
 
     Args:
         engine: onnxruntime or tensorrt.
+        detector: `models.detector`, whose frames may take longer than others.
     """
     priors = _priors()
     speeds, rates = priors["frames_per_second"][engine], priors["interruptions_per_hour"]
     return Throughput(
         instance_type=instance_type,
-        frames_per_second=float(speeds.get(instance_type, speeds["any"])),
+        frames_per_second=float(speeds.get(instance_type, speeds["any"])) / _work_of(detector),
         log_std=ASSUMED_LOG_STD,
         frames=0,
         source=f"assumed: {priors['sources'][speeds['source']]}",
         interruptions_per_hour=float(rates.get(instance_type, rates["any"])),
     )
+
+
+def _work_of(detector: str) -> float:
+    """Return the assumed time of a frame, as a ratio to that of the single shipped detector."""
+    ratios = _priors()["work_of_detectors"]
+    return float(ratios.get(detector, ratios["any"]))
 
 
 def assumed_seconds_per_frame(profile: Profile) -> float:
@@ -103,8 +110,8 @@ def assumed_seconds_per_frame(profile: Profile) -> float:
     Assumed, never measured: a resumed launch must be cut in the same way.
     """
     types = profile.cloud.aws.compute.instance_types if profile.cloud else ("",)
-    engine = expected_engine(profile)
-    return 1 / min(assumed_throughput(kind, engine).frames_per_second for kind in types)
+    engine, detector = expected_engine(profile), profile.models.detector
+    return 1 / min(assumed_throughput(kind, engine, detector).frames_per_second for kind in types)
 
 
 def cpu_slowdown() -> str:
@@ -134,18 +141,19 @@ def expected_engine(profile: Profile) -> Literal["onnxruntime", "tensorrt"]:
 
 
 def measured_throughputs(
-    ledger: pl.DataFrame, instance_types: Iterable[str], engine: str
+    ledger: pl.DataFrame, instance_types: Iterable[str], engine: str, detector: str = ""
 ) -> dict[str, Throughput]:
     """Return the throughput of each machine type: measured from the ledger, else assumed.
 
     Args:
-        ledger: rows of `LEDGER_SCHEMA`, of any cameras.
+        ledger: rows of `LEDGER_SCHEMA`, of any cameras and detectors.
         instance_types: names of types, and LOCAL_MACHINE.
+        engine, detector: see `assumed_throughput`.
     """
     interruptions = {row["instance_type"]: row for row in _interruptions(ledger).to_dicts()}
     throughputs = {}
     for kind in instance_types:
-        throughput = assumed_throughput(kind, engine)
+        throughput = assumed_throughput(kind, engine, detector)
         if kind in interruptions:
             count, hours = interruptions[kind]["interruptions"], interruptions[kind]["hours"]
             rate = interruption_rate(count, hours, throughput.interruptions_per_hour)

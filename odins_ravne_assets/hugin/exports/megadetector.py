@@ -39,7 +39,7 @@ def write_megadetector_json(cameras: Iterable[ExportTables], path: Path, folders
     """Write one file for one or more cameras; memory holds one batch of media at a time.
 
     Args:
-        cameras: at least one; `info` has the models of the first.
+        cameras: at least one; `info` has the models of all, whose settings may differ.
         path: the file.
         folders: prefix each path with the camera's id.
     """
@@ -47,7 +47,7 @@ def write_megadetector_json(cameras: Iterable[ExportTables], path: Path, folders
     species = _species_descriptions(cameras)
     ids = {name: str(number) for number, name in enumerate(species)}
     header = {
-        "info": _info(cameras[0]),
+        "info": _info(cameras),
         "detection_categories": CATEGORIES,
         "classification_categories": {number: name for name, number in ids.items()},
         "classification_category_descriptions": {
@@ -66,13 +66,18 @@ def write_megadetector_json(cameras: Iterable[ExportTables], path: Path, folders
         file.write("\n ]\n}\n")
 
 
-def _info(camera: ExportTables) -> Json:
-    at = f"{camera.labelled_at:%Y-%m-%d %H:%M:%S}"
+def _info(cameras: list[ExportTables]) -> Json:
+    at = f"{max(camera.labelled_at for camera in cameras):%Y-%m-%d %H:%M:%S}"
+
+    def named(role: str) -> str:
+        models = [camera.models[role] for camera in cameras if role in camera.models]
+        return ", ".join(dict.fromkeys(models))
+
     info = {"format_version": FORMAT_VERSION, "detection_completion_time": at}
-    if "detector" in camera.models:
-        info["detector"] = camera.models["detector"]
-    if "classifier" in camera.models:
-        info |= {"classifier": camera.models["classifier"], "classification_completion_time": at}
+    if detector := named("detector"):
+        info["detector"] = detector
+    if classifier := named("classifier"):
+        info |= {"classifier": classifier, "classification_completion_time": at}
     return info
 
 

@@ -75,13 +75,11 @@ def _uncertain_sequences(rows: pl.DataFrame, unknown: int, min_confidence: float
     confidence = pl.col("confidence").fill_nan(None).fill_null(-1)
     uncertain = votes & ((pl.col("name") == unknown) | (confidence < min_confidence))
     masks = rows.select(votes=votes, uncertain=uncertain)
-    affected = rows["sequence"].filter(masks["uncertain"])
-    if affected.is_empty():
-        return rows.clear().select(row=pl.lit(0, pl.UInt32))
-    is_affected = np.zeros(int(rows["sequence"].max() or 0) + 1, dtype=np.bool_)  # type: ignore[call-overload]
-    is_affected[affected.to_numpy()] = True
+    voting, uncertain_rows = masks["votes"].to_numpy(), masks["uncertain"].to_numpy()
     sequence = rows["sequence"].fill_null(0).to_numpy()
-    row = np.flatnonzero(masks["votes"].to_numpy() & is_affected[sequence]).astype(np.uint32)
+    is_affected = np.zeros(int(sequence.max(initial=0)) + 1, dtype=np.bool_)
+    is_affected[sequence[uncertain_rows]] = True
+    row = np.flatnonzero(voting & is_affected[sequence]).astype(np.uint32)
     return rows.select("sequence", "name", confidence, "detection_confidence")[row].with_columns(
         row=pl.Series(row)
     )

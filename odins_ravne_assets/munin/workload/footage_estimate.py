@@ -5,15 +5,16 @@ Values in the media table of an earlier run are not read again.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
+from odins_ravne_assets.munin.classification.journal_key import stage2_key
 from odins_ravne_assets.munin.detection.journal_key import stage1_journal_key
 from odins_ravne_assets.munin.media.media_files import is_hidden, kind_by_name
 from odins_ravne_assets.munin.media.probe import Probe
-from odins_ravne_assets.munin.tables.journal import Stage1Journal
+from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal, unlabelled_parts
 from resources.batch.work_units import expected_frames
 from resources.errors import MediaError, StoreError
 from resources.settings.profile import Profile
@@ -40,6 +41,8 @@ class FootageCount:
         frames: of all media, that Stage 1 processes if the motion gate skips none.
         media_finished: media that an earlier run processed with the same models and settings.
         frames_left: `frames` without those of finished media.
+        crops_left: boxes of animals in finished media that other settings of Stage 2 classify
+            again.
     """
 
     images: int
@@ -51,6 +54,7 @@ class FootageCount:
     frames: int
     media_finished: int
     frames_left: int
+    crops_left: int = 0
 
     @property
     def media(self) -> int:
@@ -81,7 +85,14 @@ def count_footage(
     media = _with_known_columns(
         pl.DataFrame(listed, schema=LISTED_SCHEMA, orient="row"), output, profile
     )
-    return _count(_with_lengths(media, footage, probe), profile)
+    counted = _count(_with_lengths(media, footage, probe), profile)
+    return replace(counted, crops_left=_crops_left(output, profile)) if output else counted
+
+
+def _crops_left(output: ObjectStore, profile: Profile) -> int:
+    journal = Stage1Journal(output, stage1_journal_key(output, profile))
+    labels = Stage2Journal(output, stage2_key(profile, journal.key))
+    return sum(journal.animals(part) for part in unlabelled_parts(journal, labels))
 
 
 def _with_known_columns(

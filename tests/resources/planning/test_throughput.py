@@ -71,6 +71,20 @@ def test_an_unknown_type_has_the_default_throughput() -> None:
     assert assumed_throughput("g7.xlarge", "tensorrt").frames_per_second > 0
 
 
+def test_the_ensemble_is_expected_to_take_longer_than_the_detector() -> None:
+    plain, ensemble = (
+        assumed_throughput("g4dn.xlarge", "onnxruntime", detector).frames_per_second
+        for detector in ("megadetector-lite", "lite-ensemble")
+    )
+    assert plain / ensemble == pytest.approx(1.6)
+    by_model = {"models.detector": "megadetector-lite"}
+    seconds = [
+        assumed_seconds_per_frame(load_profile("cloud", overrides, environ={}))
+        for overrides in (by_model, {})
+    ]
+    assert seconds[1] / seconds[0] == pytest.approx(1.6)
+
+
 def test_throughput_is_frames_of_all_cameras_per_seconds_of_all_stages() -> None:
     table = ledger(
         worked("north", 1000, 80, classifications_seconds=20.0),
@@ -149,7 +163,8 @@ def test_a_launch_is_cut_by_the_assumed_throughput_of_its_engine() -> None:
     on_gpu = load_profile("cloud", environ={})
     on_cpu = load_profile("cloud", {"pipeline.stage1.engine": "onnxruntime"}, environ={})
     for profile, engine in ((on_gpu, "tensorrt"), (on_cpu, "onnxruntime")):
-        assumed = assumed_throughput("g4dn.xlarge", engine).frames_per_second
+        detector = profile.models.detector
+        assumed = assumed_throughput("g4dn.xlarge", engine, detector).frames_per_second
         assert assumed_seconds_per_frame(profile) == pytest.approx(1 / assumed)
 
 
