@@ -1,7 +1,9 @@
 """The home of this machine's Dagster instance: its folder, its dagster.yaml, its databases."""
 
+import hashlib
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from resources.errors import UsageError
 from resources.storage.layout import CAMERAS_FOLDER
 
 DEFAULT_HOME = "~/.odins_ravne"
+# Links to homes with a question mark in their path, which SQLite's addresses end at.
+LINKED_HOMES = "~/.odins_ravne-links"
 # The lock of the initialization, and the marker of its end.
 LOCK_FILE, INITIALIZED_MARKER = ".making", ".made"
 
@@ -78,6 +82,8 @@ def prepare_home() -> Path:
     try:
         refuse_network_disk(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        folder = _without_question_mark(folder)
+        os.environ["DAGSTER_HOME"] = str(folder)
         # The operating system's lock: it ends with its process.
         with FileLock(folder / LOCK_FILE, fallback_to_soft=False):
             _initialize(folder)
@@ -87,6 +93,20 @@ def prepare_home() -> Path:
             "folder"
         ) from None
     return folder
+
+
+def _without_question_mark(folder: Path) -> Path:
+    """Return a folder, or a link to it if Dagster's database addresses cannot hold its name."""
+    if "?" not in str(folder):
+        return folder
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    link = Path(LINKED_HOMES).expanduser() / digest
+    if "?" in str(link):
+        raise UsageError(f"DAGSTER_HOME {folder}: Dagster opens no path with a question mark")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        link.symlink_to(folder)
+    return link
 
 
 def refuse_network_disk(home_folder: Path) -> None:

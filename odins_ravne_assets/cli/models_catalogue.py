@@ -178,29 +178,13 @@ def add_model(
     """
     # Takes half a second, for which `munin --help` need not wait.
     from odins_ravne_assets.model_library.bucket import upload_model
-    from odins_ravne_assets.model_library.own_model import install_own
 
     profile = load_profile(context.obj.name)
     folder = profile.models.folder
     if to is None and folder and folder.startswith(S3_SCHEME):
         to = folder
     store = store_of(to, profile) if to else None
-    path = Path(name).expanduser()
-    if path.suffix != ".toml":
-        target = _install_entry(find_entry(name), name, folder, accept, given)
-    elif not path.is_file():
-        raise UsageError(
-            f"{name}: no such file; name a model of `munin models catalogue`, or the path of a "
-            "catalogue entry or a manifest"
-        )
-    elif is_entry(path):
-        target = _install_entry(load_entry(path), name, folder, accept, given)
-    elif given or accept:
-        raise UsageError(
-            f"{name}: is a manifest, not a catalogue entry: it takes no --from and no --accept"
-        )
-    else:
-        target = install_own(name, local_models_folder(folder))
+    target = _install_named(name, folder, accept, given)
     manifest_path = str(target / f"{target.name}.toml")
     out.print(f"installed: {target}", soft_wrap=True, markup=False)
     if not load_ensemble(manifest_path):
@@ -211,6 +195,31 @@ def add_model(
         if folder != to:
             out.print(f"Jobs on AWS find it if the profile has models.folder: {to}", soft_wrap=True)
     _print_use(context, profile, target.name, _profile_key(manifest_path))
+
+
+def _install_named(name: str, folder: str | None, accept: str | None, given: str | None) -> Path:
+    """Install a model of the catalogue, or of an entry or a manifest by its path.
+
+    Returns:
+        The model's folder.
+    """
+    from odins_ravne_assets.model_library.own_model import install_own
+
+    path = Path(name).expanduser()
+    if path.suffix != ".toml":
+        return _install_entry(find_entry(name), name, folder, accept, given)
+    if not path.is_file():
+        raise UsageError(
+            f"{name}: no such file; name a model of `munin models catalogue`, or the path of a "
+            "catalogue entry or a manifest"
+        )
+    if is_entry(path):
+        return _install_entry(load_entry(path), name, folder, accept, given)
+    if given or accept:
+        raise UsageError(
+            f"{name}: is a manifest, not a catalogue entry: it takes no --from and no --accept"
+        )
+    return install_own(name, local_models_folder(folder))
 
 
 def _install_entry(

@@ -21,7 +21,7 @@ from filelock import FileLock
 from gpu_kernels.models.catalogue.entry import CatalogueEntry
 from gpu_kernels.models.manifest import load_manifest, shipped_models, verify
 from odins_ravne_assets.model_library.archive import Archive, is_archive, open_archive
-from odins_ravne_assets.model_library.checksums import Checksum, check_file, expected_checksum
+from odins_ravne_assets.model_library.checksums import check_file, expected_checksum
 from odins_ravne_assets.model_library.download import (
     OnBytes,
     check_address,
@@ -113,10 +113,29 @@ def _install(
     before: Origin | None,
     on_bytes: OnBytes,
 ) -> Installation:
+    # Before the download: a record that cannot be read is no reason to wait for a gigabyte.
+    published = expected_checksum(entry, bare=False, online=True) if given is None else None
     file, is_ours = _obtain(entry, downloads, given, on_bytes)
     staging = Path(tempfile.mkdtemp(prefix=f"{entry.name}-", dir=downloads))
     try:
-        result = _put_together(entry, models_folder, file, given, accepted, before, staging)
+        bare = given is not None and bool(entry.download.member) and not is_archive(file)
+        expected, notes = published or expected_checksum(entry, bare, online=False)
+        checked = check_file(file, expected, _file_name(entry, given))
+        origin = Origin(
+            entry.name,
+            given or entry.download.url,
+            checked,
+            expected.described if expected else "",
+            entry.licence,
+            accepted,
+            datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        result = Installation(models_folder / entry.name, notes)
+        _compare_with_record(before, origin, result)
+        _unpack(entry, file, _file_name(entry, given), bare, staging, result)
+        _write_origin(staging, origin)
+        verify(load_manifest(str(staging / f"{entry.name}.toml")))
+        place(staging, models_folder / entry.name)
     except ModelError:
         if is_ours:
             discard(file)
@@ -128,39 +147,9 @@ def _install(
     return result
 
 
-def _put_together(
-    entry: CatalogueEntry,
-    models_folder: Path,
-    file: Path,
-    given: str | None,
-    accepted: bool,
-    before: Origin | None,
-    staging: Path,
-) -> Installation:
-    """Check a file, and put the model together in `staging`; then put it in place."""
-    source = given or entry.download.url
-    name = Path(source).name if given else entry.download.file_name
-    bare = bool(entry.download.member) and not is_archive(file)
-    expected, notes = expected_checksum(entry, bare, online=given is None)
-    checked = check_file(file, expected, name)
-    result = Installation(models_folder / entry.name, notes)
-    _compare_with_record(before, expected, checked, result)
-    _unpack(entry, file, name, bare, staging, result)
-    _write_origin(
-        staging,
-        Origin(
-            entry.name,
-            source,
-            checked,
-            expected.described if expected else "",
-            entry.licence,
-            accepted,
-            datetime.now(UTC).isoformat(timespec="seconds"),
-        ),
-    )
-    verify(load_manifest(str(staging / f"{entry.name}.toml")))
-    place(staging, models_folder / entry.name)
-    return result
+def _file_name(entry: CatalogueEntry, given: str | None) -> str:
+    """Return the name of a file for messages."""
+    return Path(given).name if given else entry.download.file_name
 
 
 def _obtain(
@@ -184,15 +173,11 @@ def _obtain(
     return path, False
 
 
-def _compare_with_record(
-    before: Origin | None,
-    expected: Checksum | None,
-    found: str,
-    result: Installation,
-) -> None:
+def _compare_with_record(before: Origin | None, now: Origin, result: Installation) -> None:
     """Compare a file without a published checksum with the one that was recorded at first."""
-    if expected is not None:
+    if now.checked_by:
         return
+    found = now.download_sha256
     if before is None:
         result.notes.append(
             f"no checksum of this file is published: recorded sha256 {found} in "

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -51,8 +52,7 @@ class Fixture:
             output_names=list(self.output_names),
             opset_version=18 if self.dynamo else 17,
             dynamo=self.dynamo,
-            dynamic_axes=None if self.dynamo else axes,
-            **({"external_data": False} if self.dynamo else {}),
+            **(self._dynamo_options() if self.dynamo else {"dynamic_axes": axes}),
         )
         model = onnx.load(path)
         del model.metadata_props[:]
@@ -63,6 +63,10 @@ class Fixture:
         path.write_bytes(model.SerializeToString())
         self._compare(path)
         return path
+
+    def _dynamo_options(self) -> dict[str, Any]:
+        shapes = [{0: torch.export.Dim("batch")} for _ in self.inputs] if self.free_batch else None
+        return {"external_data": False, "dynamic_shapes": shapes}
 
     def _compare(self, path: Path) -> None:
         """Check that onnxruntime computes the first picture's outputs as PyTorch does."""

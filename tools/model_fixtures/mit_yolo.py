@@ -184,6 +184,6 @@ def fixtures(checkout: Path) -> list[Fixture]:
         Fixture(
             "yolo-top-rows", TopRows(network, 100), images, ["images"], ["output0"],
             [each[each[:, 4] >= THRESHOLD] for each in top],
-            free_batch=False, dynamo=True, metadata=metadata,
+            dynamo=True, metadata=metadata,
         ),
     ]  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from odins_ravne_assets.munin.classification.journal_key import stage2_key
+from odins_ravne_assets.munin.classification.speciesnet_predictions import is_predictions
 from odins_ravne_assets.munin.detection.journal_key import stage1_journal_key
 from odins_ravne_assets.munin.media.media_files import is_hidden, kind_by_name
 from odins_ravne_assets.munin.media.probe import Probe
@@ -90,6 +91,8 @@ def count_footage(
 
 
 def _crops_left(output: ObjectStore, profile: Profile) -> int:
+    if is_predictions(profile.models.classifier):
+        return 0  # no model runs
     journal = Stage1Journal(output, stage1_journal_key(output, profile))
     labels = Stage2Journal(output, stage2_key(profile, journal.key))
     return sum(journal.animals(part) for part in unlabelled_parts(journal, labels))

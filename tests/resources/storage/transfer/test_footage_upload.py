@@ -186,7 +186,7 @@ def test_files_that_cannot_be_uploaded_are_reported_and_the_rest_continues(
     assert set(copies(target)) == {"fine"}
     assert [failure.key[:4] for failure in result.failures] == ["b\ufffdd", "long", "pipe"]
     reasons = [failure.reason for failure in result.failures]
-    assert "UTF-8" in reasons[0] and "1024 bytes" in reasons[1] and "no such file" in reasons[2]
+    assert "UTF-8" in reasons[0] and "1024 bytes" in reasons[1] and "named pipe" in reasons[2]
 
 
 def test_an_unreadable_file_is_reported(
