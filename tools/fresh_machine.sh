@@ -66,6 +66,7 @@ root=$(mktemp --directory)
 # Mounts and processes are in namespaces of their own: processes that remain end with the command.
 trap 'rm -rf --one-file-system "$root"' EXIT
 tar --extract --file "$base" --directory "$root"
+chmod 755 "$root"  # mktemp makes a folder that only root may enter
 git clone --quiet "$checkout" "$root/root/project"
 
 # This machine's settings of pip and its certificates, and the local folders that they name (of an

@@ -119,6 +119,18 @@ def test_a_record_without_the_right_md5_installs_nothing(
     assert not (tmp_path / "test-detector").exists()
 
 
+def test_a_record_that_cannot_be_read_is_an_error_before_the_download(
+    server: ModelServer, tmp_path: Path
+) -> None:
+    entry = detector_entry(
+        server.serve("/files/Zoo.zip/content", PACKAGE),
+        download_md5_from=f"{server.url}/none",
+    )
+    with pytest.raises(StoreError, match="HTTP 404"):
+        install(entry, tmp_path)
+    assert [path for path, _ in server.requests] == ["/none"]
+
+
 def test_without_a_published_checksum_the_first_one_is_recorded_and_reported(
     server: ModelServer, tmp_path: Path
 ) -> None:
