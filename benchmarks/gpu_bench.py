@@ -89,7 +89,7 @@ class Bench:
         return self.gpu
 
     @property
-    def kind(self) -> TensorRtKind | None:
+    def tensorrt_kind(self) -> TensorRtKind | None:
         """The kind of TensorRT that the checks use: the full one if it can run; None: neither."""
         if self.gpu is None:
             return None
@@ -110,7 +110,7 @@ class Bench:
             CheckSkippedError: it cannot run on this machine.
         """
         self.require_gpu()
-        kind = kind or self.kind
+        kind = kind or self.tensorrt_kind
         if kind is None or kind in self.tensorrt_errors:
             reasons = self.tensorrt_errors
             raise CheckSkippedError(reasons[kind] if kind else "; ".join(reasons.values()))
@@ -138,7 +138,7 @@ class Bench:
 
         Where TensorRT cannot run, returns an OnnxRuntimeDeviceEngine.
         """
-        if kind != "onnxruntime" and self.kind is None:
+        if kind != "onnxruntime" and self.tensorrt_kind is None:
             return OnnxRuntimeDeviceEngine(
                 manifest, self.device, batches.optimum, self.warnings.append, threads
             )
@@ -158,7 +158,7 @@ class Bench:
         Raises:
             CheckFailedError: it misses the target.
         """
-        if self.gpu is None or (needs_tensorrt and self.kind is None):
+        if self.gpu is None or (needs_tensorrt and self.tensorrt_kind is None):
             return {**result, "target": f"{target}, not judged"}
         if not passed:
             raise CheckFailedError(f"{result}, target: {target}")

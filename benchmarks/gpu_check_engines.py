@@ -166,7 +166,7 @@ def engines_agree_with_the_cpu(bench: Bench) -> CheckResult:
 def tensorrt_rtx_agrees_with_the_cpu(bench: Bench) -> CheckResult:
     """The same with TensorRT-RTX, on a machine that has both."""
     bench.require_gpu()
-    if bench.kind == "tensorrt-rtx":
+    if bench.tensorrt_kind == "tensorrt-rtx":
         raise CheckSkippedError("it is the engine of the check above")
     return compare_engines(bench, lambda model: bench.tensorrt(model, kind="tensorrt-rtx"))
 
@@ -229,7 +229,7 @@ def a_worker_chooses_an_engine(bench: Bench) -> CheckResult:
             "seconds_by_step": rounded(timing.starting),
             "log": log.lines,
         }
-    if bench.kind and result["second_start"]["seconds_by_step"].get("building engines"):
+    if bench.tensorrt_kind and result["second_start"]["seconds_by_step"].get("building engines"):
         raise CheckFailedError(f"the second start builds engines again: {result}")
     return result
 

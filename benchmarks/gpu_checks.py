@@ -6,13 +6,13 @@ code is 1 if any failed, or if there is no GPU. `--footage` is a folder of real 
 pictures and a clip are generated. On a GPU that TensorRT does not support the CPU computes the
 network and the GPU does all other work; checks that need TensorRT are skipped.
 
-The file is written before and after each check, so that a process that is killed, or that CUDA ends,
-loses nothing but the check in progress, which the file names. `--continue` keeps the results of the
-file, counts that check as failed, and runs the others.
+The file is written before and after each check, so that a process that is killed, or that CUDA
+ends, loses nothing but the check in progress, which the file names. `--continue` keeps the results
+of the file, counts that check as failed, and runs the others.
 
 `--rehearse` needs no GPU: it runs the same checks with the CPU as the device and smaller sizes, to
-find errors in the checks themselves. It writes no results unless `--out` names a file, does not judge
-speed, and lists the checks that need a GPU.
+find errors in the checks themselves. It writes no results unless `--out` names a file, does not
+judge speed, and lists the checks that need a GPU.
 
 Runs from a checkout, without an installation of the project: `tools/carry_wheels.py` writes what it
 needs for a machine without a network.

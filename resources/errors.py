@@ -5,6 +5,8 @@
 traceback.
 """
 
+from pathlib import Path
+
 
 class RavneError(Exception):
     """A valid request failed (exit code 1). The base of every error that a user may see."""
@@ -28,6 +30,22 @@ class ModelError(RavneError):
 
 class StoreError(RavneError):
     """An object store failed to read or write: permission, disk space, a missing object."""
+
+
+class DamagedFileError(StoreError):
+    """A stored file is damaged, or of another version."""
+
+    def __init__(self, path: Path, reason: str, shown: str | None = None) -> None:
+        """Args:
+        path: the local file that was read.
+        shown: the name for the user, if `path` is a temporary copy.
+        """
+        super().__init__(
+            f"{shown or path}: is damaged or of another version ({reason}); delete it: the next run "
+            "makes it again"
+        )
+        self.path = path
+        self.reason = reason
 
 
 class MediaError(RavneError):

@@ -1,6 +1,7 @@
 """The checks for a GPU run on the CPU, to find errors in the checks themselves."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,9 +23,12 @@ from synthetic_media import synthetic_still
 
 from gpu_kernels.device.gpu import Gpu, find_gpu
 from gpu_kernels.engines.engine import Engine
+from gpu_kernels.engines.tensorrt_api import TensorRtKind
 from gpu_kernels.heads.gpu_box_decoding import GpuBoxDecoder
 from gpu_kernels.models.manifest import ModelManifest, load_manifest
 from gpu_kernels.preprocessing.device_picture import DevicePicture
+from odins_ravne_assets.munin.inference.agreement_check import PASSES
+from resources.errors import EngineError
 
 BENCHMARKS = ROOT / "benchmarks"
 PASS_ON_CPU = {
@@ -32,13 +36,17 @@ PASS_ON_CPU = {
     "fitting reaches the memory bandwidth",
     "boxes are decoded as on the cpu",
     "engines agree with the cpu",
+    "a worker chooses an engine",
+    "layouts of public exports agree with the cpu",
     "pipelined inference is faster than sequential",
     "frames on the device equal those of the cpu",
     "the pipeline finds the same boxes",
     "the pipeline finds the same boxes in frames of the device",
+    "the ensemble finds the same boxes",
 }
 NEED_A_GPU = {
     "cubins are loaded",
+    "tensorrt rtx agrees with the cpu",
     "a shared engine agrees with a separate one",
     "a damaged engine is rebuilt",
     "insufficient memory halves the batch",
@@ -47,7 +55,7 @@ NEED_A_GPU = {
 
 def run_checks(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(BENCHMARKS / "gpu_checks.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=110)
+    return subprocess.run(command, capture_output=True, text=True, timeout=280)
 
 
 def test_every_check_passes_on_the_cpu_or_needs_a_gpu(
@@ -90,7 +98,10 @@ def test_results_of_a_gpu_are_saved_after_each_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A later check may crash the process."""
-    saved = tmp_path / "gpu-nvidia-t4.json"
+    monkeypatch.setattr(gpu_checks, "RESULTS", tmp_path)
+    gpu = Gpu("NVIDIA T4", "sm_75", 1, 13000)
+    saved = gpu_checks.results_path(gpu)
+    assert saved.name == "gpu-nvidia-t4.json"
 
     def first(bench: Bench) -> CheckResult:
         return {"figure": 1}
@@ -98,9 +109,8 @@ def test_results_of_a_gpu_are_saved_after_each_check(
     def second(bench: Bench) -> CheckResult:
         return {"figure_before": json.loads(saved.read_text("utf-8"))["checks"]["first"]["figure"]}
 
-    monkeypatch.setattr(gpu_checks, "RESULTS", tmp_path)
     monkeypatch.setattr(gpu_checks, "CHECKS", [first, second])
-    gpu_checks.run_all(Bench(Gpu("NVIDIA T4", "sm_75", 1, 13000), tmp_path, None))
+    gpu_checks.run_all(Bench(gpu, tmp_path, None), saved, {})
     content = json.loads(saved.read_text("utf-8"))
     assert (content["gpu"], content["arch"], content["driver_cuda"]) == (
         "NVIDIA T4",
@@ -108,6 +118,63 @@ def test_results_of_a_gpu_are_saved_after_each_check(
         "13.0",
     )
     assert content["checks"]["second"]["figure_before"] == 1
+
+
+# Three checks of which the second does not end by itself.
+INTERRUPTED = """
+import sys, time
+import gpu_checks
+from pathlib import Path
+def quick(bench): return {"figure": time.time()}
+def crashes_the_process(bench):
+    print("here", flush=True)
+    time.sleep(600)
+def after_it(bench): return {}
+gpu_checks.CHECKS = [quick, crashes_the_process, after_it]
+gpu_checks.main()
+"""
+
+
+def test_a_killed_process_keeps_its_results_and_the_next_one_continues(tmp_path: Path) -> None:
+    out = tmp_path / "results.json"
+    command = [sys.executable, "-c", INTERRUPTED, "--rehearse", "--out", str(out)]
+    environment = os.environ | {"PYTHONPATH": str(BENCHMARKS)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line == "here\n":
+            process.kill()
+    process.wait()
+    killed = json.loads(out.read_text("utf-8"))
+    assert killed["running"] == "crashes the process" and killed["rehearsal"]
+    assert list(killed["checks"]) == ["quick"]
+    ended = subprocess.run([*command, "--continue"], env=environment, timeout=60)
+    assert ended.returncode == 1
+    content = json.loads(out.read_text("utf-8"))
+    assert content["running"] is None
+    assert content["checks"]["quick"] == killed["checks"]["quick"]
+    assert content["checks"]["crashes the process"] == {
+        "result": "FAILED",
+        "reason": "the process ended during this check",
+    }
+    assert content["checks"]["after it"]["result"] == "passed"
+
+
+def test_it_runs_from_a_checkout_that_is_not_installed(tmp_path: Path) -> None:
+    """As on a machine with carried wheels: without the project among the packages."""
+    packages = subprocess.run(
+        [sys.executable, "-c", "import onnxruntime as o; print(o.__path__[0])"],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    code = (
+        f"import sys; sys.path[:] = [p for p in sys.path if p != {str(ROOT)!r}]; "
+        f"sys.path += [{str(Path(packages).parent)!r}]; sys.argv = ['gpu_checks.py', '--help']; "
+        f"sys.path.insert(0, {str(BENCHMARKS)!r}); import gpu_checks; gpu_checks.main()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (ended.returncode, "--continue" in ended.stdout) == (0, True), ended.stderr
 
 
 # Each check must fail on a device with one defect
@@ -167,6 +234,17 @@ class EmptyInput(OnnxRuntimeDeviceEngine):
         return super().start(count, lambda *_: None, read)
 
 
+class EmptyInputAfterTheCheck(OnnxRuntimeDeviceEngine):
+    """Receives no pictures after those with which a worker compares it with the CPU."""
+
+    started = 0
+
+    def start(self, count: int, fill: Any, read: Any) -> Callable[[], list[Any]]:
+        self.started += 1
+        kept = fill if self.started <= PASSES else lambda *_: None
+        return super().start(count, kept, read)
+
+
 class DefectiveBench(Bench):
     """A bench with defective engines."""
 
@@ -176,7 +254,7 @@ class DefectiveBench(Bench):
         return self.kind(manifest, "cpu", 3, self.warnings.append)
 
     def open_engine(self, manifest: ModelManifest, kind: Any, *rest: Any) -> Engine:
-        if kind == "tensorrt":
+        if kind != "onnxruntime":
             return self.kind(manifest, "cpu", 3, self.warnings.append)
         return super().open_engine(manifest, kind, *rest)
 
@@ -214,8 +292,11 @@ def test_a_clip_decoded_by_the_cpu_fails(tmp_path: Path, make_video: Any) -> Non
 
 
 def test_a_pipeline_without_input_on_the_device_fails(tmp_path: Path) -> None:
-    with pytest.raises(CheckFailedError, match="clear boxes"):
+    with pytest.raises(EngineError, match="are not those of the CPU"):
         gpu_check_pipeline.the_pipeline_finds_the_same_boxes(defective_bench(EmptyInput, tmp_path))
+    later = defective_bench(EmptyInputAfterTheCheck, tmp_path)
+    with pytest.raises(CheckFailedError, match="clear boxes"):
+        gpu_check_pipeline.the_pipeline_finds_the_same_boxes(later)
 
 
 def test_speed_is_judged_only_on_a_gpu(bench: Bench) -> None:
@@ -229,10 +310,23 @@ def test_speed_is_judged_only_on_a_gpu(bench: Bench) -> None:
         on_gpu.judge_speed({"share": 0.1}, False, "0.7")
 
 
+def test_checks_use_the_full_tensorrt_where_it_can_run(bench: Bench) -> None:
+    gpu = Gpu("a GPU", "sm_90", 1, 13000)
+    assert Bench(gpu, bench.work, None).tensorrt_kind == "tensorrt"
+    rtx_only = Bench(gpu, bench.work, None, {"tensorrt": "tensorrt is not installed"})
+    assert rtx_only.tensorrt_kind == "tensorrt-rtx"
+    with pytest.raises(CheckSkippedError, match="it is the engine of the check above"):
+        gpu_check_engines.tensorrt_rtx_agrees_with_the_cpu(rtx_only)
+    assert bench.tensorrt_kind is None
+
+
 def test_checks_that_need_tensorrt_are_skipped_on_unsupported_gpus(bench: Bench) -> None:
-    unsupported = Bench(Gpu("a GPU", "sm_90", 1, 13000), bench.work, None, "no support of sm_90")
-    with pytest.raises(CheckSkippedError, match="no support of sm_90"):
+    errors: dict[TensorRtKind, str] = {"tensorrt": "not installed", "tensorrt-rtx": "no sm_90"}
+    unsupported = Bench(Gpu("a GPU", "sm_90", 1, 13000), bench.work, None, errors)
+    with pytest.raises(CheckSkippedError, match="not installed; no sm_90"):
         gpu_check_engines.a_damaged_engine_is_rebuilt(unsupported)
+    with pytest.raises(CheckSkippedError, match=r"^no sm_90$"):
+        gpu_check_engines.tensorrt_rtx_agrees_with_the_cpu(unsupported)
     assert unsupported.judge_speed({}, False, "ahead", needs_tensorrt=True) == {
         "target": "ahead, not judged"
     }

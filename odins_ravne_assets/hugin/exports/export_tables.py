@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.identifications import BOX_KEY
+from odins_ravne_assets.hugin.identification.identifications import BOX_KEY, NEAR_PERSON
 from odins_ravne_assets.hugin.visits.stage3 import TABLE_SOURCES, read_left_out, read_table
 from odins_ravne_assets.munin.tables import build, schemas
 from resources.storage import layout
@@ -90,7 +90,10 @@ class ExportTables:
         detected = self.detections.filter(pl.col("category") == PERSON).select("path")
         observed = self._members().filter(pl.col("observation_category") == PERSON).select("path")
         contents = self.media.select("path", "content_hash")
-        with_people = pl.concat([detected, observed]).unique().join(contents, on="path")
+        part_of_person = self.left_out.filter(pl.col("reason") == NEAR_PERSON).select("path")
+        with_people = (
+            pl.concat([detected, observed, part_of_person]).unique().join(contents, on="path")
+        )
         paths = (
             self.media.join(with_people, on="content_hash", how="semi")
             .select("path")

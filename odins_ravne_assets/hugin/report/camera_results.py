@@ -15,7 +15,7 @@ from odins_ravne_assets.hugin.identification.identifications import (
 from odins_ravne_assets.hugin.report.sampling_effort import sampling_effort
 from odins_ravne_assets.hugin.report.thumbnails import update_thumbnails
 from odins_ravne_assets.hugin.visits.stage3 import read_left_out
-from resources.errors import StoreError
+from resources.errors import DamagedFileError, StoreError
 from resources.ledger import table
 from resources.settings.profile import Privacy
 from resources.storage import layout
@@ -151,10 +151,9 @@ def _read_ledger(source: ObjectStore) -> pl.DataFrame:
         with source.reading(found.key) as path:
             try:
                 ledgers.append(read_parquet(path, columns=COST_COLUMNS))
-            except pl.exceptions.PolarsError as error:
-                reason = str(error).partition("\n")[0]
+            except DamagedFileError as error:
                 raise StoreError(
-                    f"{source.url}: {found.key} is damaged or of another version ({reason}); "
+                    f"{source.url}: {found.key} is damaged or of another version ({error.reason}); "
                     "delete it to write the report without the costs of its launch"
                 ) from None
     return pl.concat(ledgers)

@@ -14,6 +14,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ from odins_ravne_assets.munin.tables import build, schemas
 from odins_ravne_assets.munin.tables.build import BOX_KEYS, IS_POSSIBLE_PERSON
 from odins_ravne_assets.munin.tables.journal import Row, Stage1Journal
 from odins_ravne_assets.munin.tables.parquet_io import with_added_columns, writing_table
+from resources.errors import DamagedFileError
 from resources.storage import layout
 from resources.storage.layout import THUMBNAILS_TABLE
 from resources.storage.object_store import ObjectStore
@@ -101,10 +103,11 @@ def _blur_keys(boxes: pl.DataFrame, people: People | None) -> pl.Series:
 
 def _existing_thumbnails(store: ObjectStore) -> pl.DataFrame:
     if store.exists(THUMBNAILS_TABLE):
-        with store.reading(THUMBNAILS_TABLE) as path:
+        # Thumbnails of a damaged table are made again.
+        with suppress(DamagedFileError), store.reading(THUMBNAILS_TABLE) as path:
             found = read_parquet(path)
-        if found.schema == schemas.THUMBNAILS:
-            return found
+            if found.schema == schemas.THUMBNAILS:
+                return found
     return schemas.THUMBNAILS.to_frame()
 
 

@@ -84,7 +84,7 @@ def open_media_table(store: ObjectStore, key: str) -> Iterator[StoredMedia]:
         try:
             metadata = pl.read_parquet_metadata(path)
             schema = read_schema(path)
-        except (pl.exceptions.PolarsError, OSError):
+        except (DamagedFileError, pl.exceptions.PolarsError, OSError):
             yield StoredMedia()
             return
         if schema != MEDIA or metadata.get(_READER_KEY) != READER_VERSION:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from resources.aws.clients import AwsClients
 from resources.clock import Clock, system_clock
-from resources.errors import StoreError
+from resources.errors import DamagedFileError, StoreError
 from resources.storage.layout import LOCK_FILE
 from resources.storage.object_store import NO_SPACE_ERRNOS, OnListError, StoredObject, checked_key
 from resources.storage.s3.download import NO_ROOM, SHA256_METADATA, S3Downloader, sha256_of_file
@@ -134,7 +134,12 @@ class S3Store:
         """See ObjectStore. The file is a temporary copy."""
         with self._temporary_file(checked_key(key, self.url)) as path:
             self._downloader.fill_file(key, path)
-            yield path
+            try:
+                yield path
+            except DamagedFileError as error:
+                if error.path != path:
+                    raise
+                raise DamagedFileError(path, error.reason, self.location.url_of(key)) from None
 
     @contextmanager
     def reading_edges(self, key: str) -> Iterator[Path]:

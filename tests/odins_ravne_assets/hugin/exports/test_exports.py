@@ -411,3 +411,45 @@ def test_an_invalid_row_of_such_a_file_is_an_error_with_its_line(
     profile.write_text(f"project: {{deployments: {tmp_path}/places.csv}}")
     with pytest.raises(ProfileError, match=message):
         load_profile(str(profile))
+
+
+# Detections that Stage 3 leaves out
+
+
+def part_of_a_person() -> Camera:
+    """A burst: a person, and the person's body as an animal without a name."""
+    camera = Camera()
+    camera.medium("1.jpg", NIGHT, [PERSON])
+    camera.medium("2.jpg", NIGHT + SECOND, [{"label": "?", "auto_ok": False}])
+    return camera
+
+
+def test_a_detection_that_a_rule_leaves_out_is_unknown_with_the_reason_as_tag(
+    tmp_path: Path,
+) -> None:
+    exported(part_of_a_person(), tmp_path)
+    found = {
+        row["observationType"]: row["observationTags"]
+        for row in rows(tmp_path, "observations")
+        if row["observationLevel"] == "media"
+    }
+    assert found == {"human": "", "unknown": "near_person"}
+    assert camtrap_dp_errors(tmp_path / "stage3" / "camtrap-dp") == []
+    assert len(images(tmp_path)["2.jpg"]["detections"]) == 1
+
+
+def test_media_with_a_part_of_a_person_show_people(tmp_path: Path) -> None:
+    camera = part_of_a_person()
+    camera.medium("3.jpg", NIGHT + 600 * SECOND, [{}])
+    exported(camera, tmp_path, privacy=Privacy(leave_out_people=True))
+    assert images(tmp_path).keys() == {"3.jpg"}
+
+
+def test_results_of_a_version_without_the_table_of_left_out_detections_are_exported(
+    tmp_path: Path,
+) -> None:
+    store, _ = exported(part_of_a_person(), tmp_path)
+    store.delete("stage3/left_out_detections.parquet")
+    export_camera(store, "camera7", PROJECT, Privacy())
+    tags = {row["observationTags"] for row in rows(tmp_path, "observations")}
+    assert tags == {""}

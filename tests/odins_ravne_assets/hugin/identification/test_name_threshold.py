@@ -109,3 +109,33 @@ def test_the_report_counts_the_names_below_the_threshold(tmp_path: Path) -> None
     report = json.loads((tmp_path / "stage3/report.json").read_bytes())
     assert report["totals"]["names_below_min_confidence"] == 2
     assert report["totals"]["in_observations"] == report["totals"]["classified"] == 2
+
+
+@pytest.mark.parametrize(
+    ("threshold", "last"), [(0.5, ("mustelid", 0.72)), (0.8, ("unknown animal", 0.7))]
+)
+def test_the_example_of_the_documentation(
+    tmp_path: Path, threshold: float, last: tuple[str, float]
+) -> None:
+    """docs/visits.md, "Example"."""
+    camera = Camera()
+    mustelid = {"label": "mustelid", "scientific_name": "Mustelidae"}
+    for minute, second, box in (
+        (0, 0, FOX | {"detection_confidence": 0.62, "confidence": 0.91}),
+        (0, 2, UNNAMED | {"detection_confidence": 0.31}),
+        (20, 0, UNNAMED | {"detection_confidence": 0.28}),
+        (40, 0, mustelid | {"detection_confidence": 0.7, "confidence": 0.72}),
+        (60, 0, {"category": "person", "label": "person", "confidence": 0.45}),
+    ):
+        at = DAWN + timedelta(minutes=minute, seconds=second)
+        camera.medium(f"{minute}-{second}.jpg", at, [box])
+    store = camera.store(tmp_path)
+    result = run_stage3(store, Stage3(min_confidence=threshold), {}, Privacy())
+    with store.reading("stage3/observations.parquet") as path:
+        rows = pl.read_parquet(path).sort("start_at")
+    found = [
+        (row["species"], round(row["max_confidence"], 2), row["detection_count"])
+        for row in rows.to_dicts()
+    ]
+    assert found == [("red fox", 0.91, 2), ("unknown animal", 0.28, 1), (*last, 1)]
+    assert (result.rows_below_confidence, result.rows_lowered) == (1, threshold > 0.72)
