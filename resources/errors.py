@@ -41,8 +41,8 @@ class DamagedFileError(StoreError):
         shown: the name for the user, if `path` is a temporary copy.
         """
         super().__init__(
-            f"{shown or path}: is damaged or of another version ({reason}); delete it: the next run "
-            "makes it again"
+            f"{shown or path}: is damaged or of another version ({reason}); delete it, so that the "
+            "next run makes it again"
         )
         self.path = path
         self.reason = reason

@@ -1,6 +1,5 @@
 """`munin status`: the last run and the results of each camera."""
 
-import json
 from collections.abc import Sequence
 
 import dagster as dg
@@ -15,6 +14,7 @@ from resources.settings.profile import Profile
 from resources.storage.layout import REPORT_JSON
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import display_url
+from resources.storage.stored_json import REPORT_REMEDY, read_json_object
 
 Row = tuple[str, str, str, str, str, str, str]
 Counts = tuple[str, str, str]
@@ -98,5 +98,5 @@ def _counts(store: ObjectStore) -> Counts:
     """
     if not store.exists(REPORT_JSON):
         return "", "", ""
-    totals = json.loads(store.read_bytes(REPORT_JSON))["totals"]
+    totals = read_json_object(store, REPORT_JSON, REPORT_REMEDY, "totals")["totals"]
     return str(totals["media"]), str(totals["failed"]), str(totals["observations"])

@@ -1,6 +1,5 @@
 """Terminal output of the commands: progress bars, the table of visits, log lines, errors."""
 
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -33,7 +32,9 @@ from rich.text import Text
 from odins_ravne_assets.runs.process_pool import CameraRun
 from resources.errors import RavneError
 from resources.storage.layout import OBSERVATIONS_PARQUET, REPORT_JSON, REPORT_JSON_FILE
+from resources.storage.local_store import LocalStore
 from resources.storage.parquet_files import scan_parquet
+from resources.storage.stored_json import REPORT_REMEDY, read_json_object
 from resources.storage.transfer.download import TransferProgress
 
 out = Console(highlight=False)
@@ -296,7 +297,9 @@ def print_unused_media(camera_id: str, stage3: Path) -> None:
     Args:
         stage3: the folder `stage3` of the camera's results.
     """
-    totals = json.loads((stage3 / REPORT_JSON_FILE).read_text(encoding="utf-8"))["totals"]
+    totals = read_json_object(LocalStore(stage3), REPORT_JSON_FILE, REPORT_REMEDY, "totals")[
+        "totals"
+    ]
     if totals["failed"]:
         err.print(
             f"{escape(camera_id)}: {totals['failed']} of {totals['media']} media could not be "

@@ -1,6 +1,5 @@
 """Inputs of the cost report of some cameras: ledgers, S3, AWS's bill, species; and its files."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -41,6 +40,7 @@ from resources.storage.layout import (
     REPORT_JSON,
 )
 from resources.storage.local_store import LocalStore
+from resources.storage.stored_json import REPORT_REMEDY, read_json_object
 
 COST_REPORT_JSON = "cost_report.json"
 COST_REPORT_PAGE = "cost_report.html"
@@ -252,7 +252,7 @@ def _species(cameras: Iterable[Camera], profile: Profile) -> tuple[SpeciesVisits
         store = store_of(camera.output_url)
         if not store.exists(REPORT_JSON):
             continue
-        for each in json.loads(store.read_bytes(REPORT_JSON))["species"]:
+        for each in read_json_object(store, REPORT_JSON, REPORT_REMEDY, "species")["species"]:
             known = each["category"] == "animal" and each["species"] != UNKNOWN_ANIMAL
             counts[each["species"], each["scientific_name"] or "", known] += each["observations"]
     found = [

@@ -39,6 +39,8 @@ def run_classifications(context: StepContext) -> StageResult:
     # The journal that the table was built from, which need not be that of the current settings.
     stage1 = Stage1Journal(output, build.read_origin(output, layout.DETECTIONS_TABLE).journal_key)
     stage2 = context.stage2_journal(stage1)
+    for file in stage2.remove_damaged():
+        context.reporter.warning(f"{file} is damaged: its boxes are labelled again")
     labelled, timing_metadata = 0, Metadata()
     if parts := list(unlabelled_parts(stage1, stage2)):
         labelled, timing = label_parts(context, stage1, stage2, parts)

@@ -38,7 +38,8 @@ def run_detections(context: StepContext) -> StageResult:
     """Process all media that are not in the journal, and write Stage 1's tables."""
     started = monotonic()
     journal = context.stage1_journal()
-    journal.remove_uncommitted()
+    for file in journal.remove_uncommitted():
+        context.reporter.warning(f"{file} is damaged: its media are processed again")
     progress, timing = Stage1Progress(), StageTiming(STAGE1_STEPS)
     if pending := detect_pending(context, journal):
         progress, timing = pending

@@ -6,6 +6,9 @@ Independent of where it runs: imports neither Dagster nor the cloud.
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import polars as pl
+
+from odins_ravne_assets.munin.tables.damage import explain_failed_query
 from odins_ravne_assets.worker.asset_metadata import log_line
 from odins_ravne_assets.worker.classification_stage import label_parts, run_classifications
 from odins_ravne_assets.worker.context import StageResult, StepContext
@@ -45,9 +48,19 @@ def run_step(context: StepContext, stages: list[str]) -> Iterator[tuple[str, Sta
         for stage, run in STAGES.items():
             if stage in stages:
                 with context.counters.stage(stage):
-                    result = context.models.with_fallback(partial(run, context))
+                    result = context.models.with_fallback(partial(_run_stage, run, context))
                 context.reporter.info(log_line(stage, result.metadata))
                 yield stage, result
+
+
+def _run_stage(run: Callable[[StepContext], StageResult], context: StepContext) -> StageResult:
+    """Run a stage; an error of polars names the damaged file that caused it."""
+    try:
+        return run(context)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        if (error := explain_failed_query(context.output)) is None:
+            raise
+    raise error
 
 
 def _on_wait(context: StepContext) -> Callable[[], None]:

@@ -1,6 +1,5 @@
 """The input of a report: the results of a camera, with thumbnails that may be shared."""
 
-import json
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from resources.storage import layout
 from resources.storage.layout import OBSERVATIONS_TABLE, REPORT_JSON
 from resources.storage.object_store import ObjectStore
 from resources.storage.parquet_files import read_parquet, scan_parquet
+from resources.storage.stored_json import REPORT_REMEDY, read_json_object
 
 HUMAN_SCIENTIFIC_NAME = CATEGORY_NAMES["person"].scientific_name
 # Maximum number of visits with a picture per camera: those to review first, then by confidence. A
@@ -89,7 +89,7 @@ def load_camera_results(
         effort = sampling_effort(scan(source, layout.MEDIA_TABLE))
         failures = processed.select("path", "reason").sort("path").collect(engine="streaming")
     return CameraResults(
-        report=json.loads(results.read_bytes(REPORT_JSON)),
+        report=read_json_object(results, REPORT_JSON, REPORT_REMEDY),
         observations=shared,
         thumbnails=update_thumbnails(
             source, results, _thumbnail_requests(shared), people_detections, privacy.blur_people

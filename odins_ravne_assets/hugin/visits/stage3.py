@@ -36,7 +36,7 @@ from odins_ravne_assets.hugin.visits.report_json import Stage3Tables, build_repo
 from odins_ravne_assets.hugin.visits.species_summary import species_table
 from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.parquet_io import with_added_columns, writing_table
-from resources.errors import StoreError
+from resources.errors import DamagedFileError, StoreError
 from resources.settings.profile import Privacy, Stage3
 from resources.settings.project import ListedSpecies
 from resources.storage import layout
@@ -172,13 +172,14 @@ def read_table(
     """
     if not store.exists(key):
         raise StoreError(f"{store.url}: {key} is missing; run {stage} first")
-    table = scan_parquet(stack.enter_context(store.reading(key)))
+    path = stack.enter_context(store.reading(key))
     try:
-        table = with_added_columns(table, schema)
+        table = with_added_columns(scan_parquet(path), schema)
         found = table.collect_schema()
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).partition("\n")[0]
-        raise StoreError(f"{store.url}: {key} is damaged ({reason}); run {stage} again") from None
+    except DamagedFileError as error:
+        raise StoreError(
+            f"{store.url}: {key} is damaged ({error.reason}); run {stage} again"
+        ) from None
     if dict(found) != dict(schema):
         raise StoreError(f"{store.url}: {key} is of another version; run {stage} again")
     return table

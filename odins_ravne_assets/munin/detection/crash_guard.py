@@ -60,5 +60,8 @@ class CrashGuard:
         """Return the content hash of the suspect and its earlier crashes."""
         if not self._store.exists(MEDIA_IN_PROGRESS):
             return None, 0
-        marker = json.loads(self._store.read_bytes(MEDIA_IN_PROGRESS))
-        return marker["content_hash"], marker["deaths"]
+        try:
+            marker = json.loads(self._store.read_bytes(MEDIA_IN_PROGRESS))
+            return str(marker["content_hash"]), int(marker["deaths"])
+        except (ValueError, KeyError, TypeError):
+            return None, 0  # damaged: the media are suspects anyway

@@ -16,6 +16,7 @@ import polars as pl
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from resources.batch.work_units import ExpectedMedium, expected_frames
+from resources.errors import DamagedFileError
 from resources.settings.profile import Profile
 from resources.storage.layout import MEDIA_TABLE
 from resources.storage.object_store import ObjectStore

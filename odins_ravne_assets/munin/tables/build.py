@@ -61,7 +61,7 @@ def read_origin(store: ObjectStore, key: str) -> Origin:
     with store.reading(key) as path:
         try:
             return Origin(**json.loads(pl.read_parquet_metadata(path)[_ORIGIN_KEY]))
-        except (pl.exceptions.PolarsError, OSError, KeyError):
+        except (pl.exceptions.PolarsError, OSError, KeyError, TypeError, ValueError):
             raise StoreError(
                 f"{store.url}: {key} is damaged or of another version; run all stages again"
             ) from None

@@ -29,6 +29,7 @@ import numpy as np
 import polars as pl
 
 from odins_ravne_assets.munin.tables import schemas
+from odins_ravne_assets.munin.tables.damage import damaged_parts
 from odins_ravne_assets.munin.tables.parquet_io import writing_table
 from resources.storage.layout import JOURNAL_STAGE1, JOURNAL_STAGE2, WITHDRAWN_FOLDER
 from resources.storage.object_store import ObjectStore
@@ -96,15 +97,25 @@ class Stage1Journal:
         """Return True if any part is committed."""
         return any(stored.key.endswith(COMMIT_SUFFIX) for stored in self._store.list(self._folder))
 
-    def remove_uncommitted(self) -> None:
-        """Delete uncommitted parts, which killed workers left.
+    def remove_uncommitted(self) -> list[str]:
+        """Delete uncommitted parts, which killed workers left, and damaged ones.
 
         Only for a worker with exclusive access to the journal.
+
+        Returns:
+            The damaged files, with the reason.
+
+        Raises:
+            StoreError: a part was written by a newer version.
         """
+        damaged = damaged_parts(self._store, self._folder, STAGE1_TABLES)
+        for part in damaged:
+            self._store.delete(self._object_key(part, "media"))
         committed = set(self.parts())
         for stored in list(self._store.list(self._folder)):
             if stored.key.rsplit("/", 1)[1].partition(".")[0] not in committed:
                 self._store.delete(stored.key)
+        return [file for files in damaged.values() for file in files]
 
     def reading(self, part: str, table: str) -> AbstractContextManager[Path]:
         """Open a local file with a table of a part: media, frames, boxes or crops."""
@@ -258,6 +269,17 @@ class Stage2Journal:
             stored.key.rsplit("/", 1)[1].removesuffix(LABELS_SUFFIX)
             for stored in self._store.list(self._folder)
         }
+
+    def remove_damaged(self) -> list[str]:
+        """Delete damaged labels; return their files, with the reason.
+
+        Raises:
+            StoreError: labels were written by a newer version.
+        """
+        damaged = damaged_parts(self._store, self._folder, {"labels": schemas.LABELLED_BOXES})
+        for part in damaged:
+            self._store.delete(f"{self._folder}/{part}{LABELS_SUFFIX}")
+        return [file for files in damaged.values() for file in files]
 
     def write(self, part: str, labels: list[Row]) -> None:
         """Commit the labels of one of Stage 1's parts."""

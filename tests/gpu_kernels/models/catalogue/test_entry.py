@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from gpu_kernels.models.catalogue.entry import (
     LABEL_TABLES,
@@ -16,6 +17,7 @@ from gpu_kernels.models.catalogue.entry import (
 )
 from gpu_kernels.models.catalogue.licences import LICENCES, licence_of
 from gpu_kernels.models.manifest import load_manifest
+from odins_ravne_assets.hugin.identification.taxonomy import shipped_taxa
 from odins_ravne_assets.model_library.manifest_text import manifest_text
 from odins_ravne_assets.model_library.model_layout import ModelLayout, layout_of
 from resources.errors import ModelError, UsageError
@@ -85,6 +87,13 @@ def test_a_table_of_labels_is_used_and_has_no_label_twice(table: Path) -> None:
     assert {len(row) for row in rows} == {3}
     assert {row[2] for row in rows[1:]} <= {"0", "1"}
     assert len({row[0].casefold() for row in rows}) == len(rows)
+    unknown = {row[1] for row in rows[1:] if row[1]} - shipped_taxa().keys() - {"Homo sapiens"}
+    assert not unknown, "labels roll up along the taxonomy"
+
+
+def test_the_readme_counts_the_models() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\n", " ")
+    assert f"`munin models catalogue` lists {len(ENTRIES)} of them" in text
 
 
 def test_the_number_of_labels_is_the_published_one() -> None:
