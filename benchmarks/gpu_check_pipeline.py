@@ -23,6 +23,7 @@ from odins_ravne_assets.munin.detection.decode_pool import (
 )
 from odins_ravne_assets.munin.detection.decode_process import SLOT_BYTES
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
+from odins_ravne_assets.munin.media.media_files import EXPECTED_FORMATS
 from odins_ravne_assets.munin.detection.gpu_video import NotOnDeviceError, decode_on_device
 from resources.storage.local_store import LocalStore
 from resources.storage.parquet_files import read_parquet
@@ -36,8 +37,9 @@ CLEAR_CONFIDENCE = 0.3  # of boxes that both must find
 def frames_of(clip: Path, device: str | None) -> Iterator[Frame]:
     """Yield every frame of a clip; each is valid until the next one is requested."""
     settings = DecodeSettings(EVERY, 2e8, 640, 60.0, 1, 16, device)
-    stat = clip.stat()
-    media = iter([Medium("hash", clip.name, "video", "mp4", 0, 0, stat.st_size, stat.st_mtime_ns)])
+    stat, (container, *_) = clip.stat(), EXPECTED_FORMATS[clip.suffix.lower()]
+    size = (stat.st_size, stat.st_mtime_ns)
+    media = iter([Medium("hash", clip.name, "video", container, 0, 0, *size)])
     for event in DecodePool(LocalStore(clip.parent), media, settings).events():
         if isinstance(event, Frame):
             yield event

@@ -1,7 +1,7 @@
 """Compare a model with its manifest: checksums, the graph, and what it finds in a picture."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,7 @@ def _detector_finding(
     head = manifest.detector_output
     (boxes,) = decode_boxes(outputs, manifest, [picture.shape[:2]], head.threshold)
     if isinstance(head, PlainBoxes):
-        _check_values(manifest, head, *_raw_values(manifest, [each[0] for each in outputs]))
+        _check_values(manifest, head, _raw_values(manifest, [each[0] for each in outputs]))
     if not len(boxes):
         return f"no box from {head.threshold:g} in the sample picture"
     best = [
@@ -71,34 +71,46 @@ def _detector_finding(
     return f"{len(boxes)} box{plural} from {head.threshold:g} in the sample picture: {shown}"
 
 
-def _raw_values(
-    manifest: ModelManifest, outputs: Sequence[NDArray[Any]]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return a picture's boxes [K, 4] and its scores as the graph returns them."""
+class _RawValues(NamedTuple):
+    """A picture's outputs, as the graph returns them."""
+
+    boxes: NDArray[Any]  # [K, 4]
+    scores: NDArray[Any]  # [K] or [K, C]
+    numbers: NDArray[Any] | None = None  # of classes, [K]; None: there is a score for each class
+
+
+def _raw_values(manifest: ModelManifest, outputs: Sequence[NDArray[Any]]) -> _RawValues:
     head, first = manifest.detector_output, outputs[0]
     if head.decoding == "yolo-anchor-free":
-        return first[:4].T, first[4:]
+        return _RawValues(first[:4].T, first[4:])
     if head.decoding == "yolo-objectness":
-        return first[:, :4], first[:, 4:]
+        return _RawValues(first[:, :4], first[:, 4:])
     if head.decoding == "boxes-labels-scores":
-        return first, outputs[2]
+        return _RawValues(first, outputs[2], outputs[1])
     if head.decoding in ("rtdetr", "boxes-and-logits"):
-        return first, outputs[1]
+        return _RawValues(first, outputs[1])
     if isinstance(head, EndToEndOutput) and head.columns == "class-box-score":
-        return first[:, 1:5], first[:, 5]
+        return _RawValues(first[:, 1:5], first[:, 5], first[:, 0])
     if head.decoding == "end2end" or has_class_numbers(manifest, first.shape[1]):
-        return first[:, :4], first[:, 4]
-    return first[:, :4], first[:, 4:]
+        return _RawValues(first[:, :4], first[:, 4], first[:, 5])
+    return _RawValues(first[:, :4], first[:, 4:])
 
 
-def _check_values(
-    manifest: ModelManifest, head: PlainBoxes, boxes: NDArray[Any], scores: NDArray[Any]
-) -> None:
+def _check_values(manifest: ModelManifest, head: PlainBoxes, raw: _RawValues) -> None:
     """Compare what the values show with the manifest.
 
     Raises:
         ModelError: they show something else.
     """
+    boxes, scores, numbers = raw
+    if numbers is not None and (highest := numbers[scores != 0].max(initial=-1)) >= len(
+        head.classes
+    ):
+        raise ModelError(
+            f"model {manifest.name}: gives class {highest:g}, the manifest lists "
+            f"{len(head.classes)} class(es), 0 to {len(head.classes) - 1}; list all of them in "
+            "output.classes, those to ignore without a category"
+        )
     units = box_units(boxes)
     if units is not None and units != head.box_units:
         raise ModelError(

@@ -6,7 +6,7 @@ to boxes by position, so they survive renamed files and another detector.
 
 A correction of a whole medium applies to its detections of that category, or to all if it has none:
 "red fox" does not turn the person in the same picture into a fox. In a medium without detections it
-adds one (`missed_detections`).
+adds one (`missed_detections`). Boxes in a camera's strip get it only if the medium has no others.
 """
 
 from contextlib import ExitStack
@@ -93,7 +93,8 @@ def apply_corrections(
     if corrections.is_empty():
         return without_corrections(identified)
     numbered = corrections.with_row_index("review")
-    matched = _match_boxes(numbered, detections)
+    in_strip = identified.rows.filter(pl.col("left_out").is_not_null()).select(BOX_KEY)
+    matched = _match_boxes(numbered, detections, in_strip)
     latest = matched.sort("review").unique(BOX_KEY, keep="last")
     codes = [
         None if row["category"] is None else identified.names.code(_species_name(row))
@@ -157,11 +158,20 @@ def _apply_to_rows(rows: pl.DataFrame, new_labels: pl.DataFrame) -> pl.DataFrame
     )
 
 
-def _match_boxes(corrections: pl.DataFrame, detections: pl.LazyFrame) -> pl.DataFrame:
-    """The detections of each correction: BOX_KEY and review; a detection may have several."""
+def _match_boxes(
+    corrections: pl.DataFrame, detections: pl.LazyFrame, in_strip: pl.DataFrame
+) -> pl.DataFrame:
+    """The detections of each correction: BOX_KEY and review; a detection may have several.
+
+    Args:
+        in_strip: BOX_KEY of the detections in camera strips.
+    """
     columns = ("content_hash", *BOX_KEY, "category", "x", "y", "w", "h")
-    boxes = detections.select(columns).join(
-        corrections.lazy().select("content_hash").unique(), on="content_hash", how="semi"
+    boxes = (
+        detections.select(columns)
+        .join(corrections.lazy().select("content_hash").unique(), on="content_hash", how="semi")
+        .join(in_strip.lazy().with_columns(in_strip=pl.lit(True)), on=BOX_KEY, how="left")
+        .with_columns(pl.col("in_strip").fill_null(False))
     )
     pairs = corrections.lazy().join(boxes, on="content_hash", suffix="_detected").collect()
     same_frame = pl.col("frame_number").is_null() | (
@@ -172,6 +182,7 @@ def _match_boxes(corrections: pl.DataFrame, detections: pl.LazyFrame) -> pl.Data
     best = pl.col("overlap") == pl.col("overlap").max().over("review")
     same_category = pl.col("category") == pl.col("category_detected")
     matches = pl.col("category").is_null() | same_category | ~same_category.any().over("review")
+    matches &= ~pl.col("in_strip") | pl.col("in_strip").all().over("review")
     return pairs.filter(
         (whole & matches) | (~whole & best & (pl.col("overlap") >= MIN_BOX_OVERLAP))
     ).select("path", "box_number", "review", frame_number="frame_number_detected")

@@ -59,18 +59,16 @@ class Medium:
     duration_seconds: float | None = None  # of a video, by its container
 
     def is_at(self, path: Path, is_copy: bool) -> bool:
-        """Return True if the file at `path` still has the size and date that Stage 0 read.
+        """Return True if the file at `path` has the size and date that Stage 0 read.
 
-        Args:
-            is_copy: it is a copy of an object on S3, which has a date of its own.
+        A copy of an object on S3 has a date of its own.
         """
         try:
             stat = path.stat()
         except OSError:
             return False
-        if is_copy:
-            return stat.st_size == self.bytes
-        return (stat.st_size, modified_ns(stat)) == (self.bytes, self.modified_ns)
+        same_date = is_copy or modified_ns(stat) == self.modified_ns
+        return stat.st_size == self.bytes and same_date
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ WRONG = {
     "too few classes for the labels": (
         "rtdetr-own-exporter",
         ('    { name = "vehicle", category = "vehicle" },\n', ""),
-        "a box of class 2, the manifest lists 2 class",
+        "gives class 2, the manifest lists 2 class.* list all of them in output.classes",
     ),
     "class first": (
         "yolov9-mit-nms",

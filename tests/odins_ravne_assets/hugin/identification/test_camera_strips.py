@@ -179,6 +179,28 @@ def test_strips_of_one_camera_are_not_those_of_another(tmp_path: Path) -> None:
     assert result.rows_left_out["in_camera_strip"] == 0
 
 
+@pytest.mark.parametrize(("picture", "fox_boxes"), [("3.jpg", 1), ("1.jpg", 1)])
+def test_a_label_of_a_whole_picture_is_not_given_to_the_logo(
+    tmp_path: Path, picture: str, fox_boxes: int
+) -> None:
+    """3.jpg shows a fox and the logo; in 1.jpg the detector found the logo only."""
+    from odins_ravne_assets.munin.tables import schemas
+
+    strips = Strips()
+    strips.add(9, strip())
+    store = strips.camera.store(tmp_path)
+    media = pl.read_parquet(tmp_path / "tables/media.parquet")
+    content = media.filter(pl.col("path") == picture)["content_hash"].item()
+    label = {"category": "animal", "species": "badger", "reviewed_by": "Ada"}
+    row = dict.fromkeys(schemas.CORRECTIONS) | label | {"content_hash": content}
+    with store.writing("tables/corrections/1.parquet") as path:
+        pl.DataFrame([row], schema=schemas.CORRECTIONS).write_parquet(path)
+    run_stage3(store, Stage3(repeat_media=0), {}, Privacy())
+    with store.reading("stage3/observations.parquet") as path:
+        found = pl.read_parquet(path).filter(pl.col("species") == "badger")
+    assert found["count"].to_list() == [fox_boxes]
+
+
 def test_a_reviewer_s_label_counts_in_a_strip_too(tmp_path: Path) -> None:
     strips = Strips()
     strips.add(9, strip())
