@@ -23,8 +23,8 @@ from odins_ravne_assets.munin.detection.decode_pool import (
 )
 from odins_ravne_assets.munin.detection.decode_process import SLOT_BYTES
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
-from odins_ravne_assets.munin.media.media_files import EXPECTED_FORMATS
 from odins_ravne_assets.munin.detection.gpu_video import NotOnDeviceError, decode_on_device
+from odins_ravne_assets.munin.media.media_files import EXPECTED_FORMATS, Format
 from resources.storage.local_store import LocalStore
 from resources.storage.parquet_files import read_parquet
 
@@ -34,12 +34,17 @@ COMPARED_FRAMES = 8
 CLEAR_CONFIDENCE = 0.3  # of boxes that both must find
 
 
+def format_of(clip: Path) -> Format:
+    """Return the format of a clip by its name."""
+    return EXPECTED_FORMATS[clip.suffix.lower()][0]
+
+
 def frames_of(clip: Path, device: str | None) -> Iterator[Frame]:
     """Yield every frame of a clip; each is valid until the next one is requested."""
     settings = DecodeSettings(EVERY, 2e8, 640, 60.0, 1, 16, device)
-    stat, (container, *_) = clip.stat(), EXPECTED_FORMATS[clip.suffix.lower()]
+    stat = clip.stat()
     size = (stat.st_size, stat.st_mtime_ns)
-    media = iter([Medium("hash", clip.name, "video", container, 0, 0, *size)])
+    media = iter([Medium("hash", clip.name, "video", format_of(clip), 0, 0, *size)])
     for event in DecodePool(LocalStore(clip.parent), media, settings).events():
         if isinstance(event, Frame):
             yield event
@@ -92,7 +97,7 @@ def decoding_error(clip: Path, device: str) -> str:
     """Return FFmpeg's error when this process decodes the clip on the device."""
     av.logging.set_level(av.logging.ERROR)  # adds its log lines to its errors
     try:
-        next(decode_on_device(clip, "mp4", EVERY, 2e8, SLOT_BYTES, device))
+        next(decode_on_device(clip, format_of(clip), EVERY, 2e8, SLOT_BYTES, device))
     except NotOnDeviceError as error:
         return str(error)
     return "this process can decode it there"

@@ -248,8 +248,8 @@ def model_hash(manifest: ModelManifest) -> str:
     """Return a hash of everything that affects a model's results, 64 hexadecimal digits.
 
     Covers the contents of its files (by their SHA-256), its input and its output, but not its name,
-    the location of its files, licence, source or description. Not `fp16` either: the GPU engine has
-    its own journals, and `fp16` is for models whose results it does not change.
+    the location of its files, licence, source or description. Not `fp16` either, which
+    is for models whose results it does not change.
     """
     fields: dict[str, Any] = {
         "answers": RESULTS_VERSION,

@@ -6,8 +6,6 @@ slots are in use.
 """
 
 import mmap
-import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,6 +21,7 @@ import numpy.typing as npt
 from gpu_kernels.preprocessing.device_picture import DeviceFrame
 from odins_ravne_assets.munin.detection.decode_process import SLOT_BYTES
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
+from odins_ravne_assets.munin.detection.shared_memory import anonymous_file
 from odins_ravne_assets.munin.media.child_process import (
     INVALID_MESSAGE,
     ChildDiedError,
@@ -224,7 +223,7 @@ class _DecoderThread:
         self._settings = settings
         self._events = events
         self.seconds = 0.0  # of decoding, by all its child processes
-        self._arena_file = _anonymous_file(self._arena_bytes())
+        self._arena_file = anonymous_file(self._arena_bytes())
         self._arena = mmap.mmap(self._arena_file, 0)
         self._buffer, self._handle = self._device_buffer()
         self._lock = threading.Lock()  # guards the three below
@@ -436,15 +435,3 @@ class _DecoderThread:
             "plan": self._settings.plan._asdict(),
             "max_pixels": self._settings.max_pixels,
         }
-
-
-def _anonymous_file(size: int) -> int:
-    """Return a descriptor of unnamed memory, so that a killed worker leaves no file behind."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("frames")
-    else:
-        handle, name = tempfile.mkstemp()
-        os.unlink(name)  # noqa: PTH108
-        descriptor = handle
-    os.ftruncate(descriptor, size)
-    return descriptor

@@ -451,3 +451,14 @@ def test_frames_after_a_box_are_processed_until_it_is_gone() -> None:
     assert gate.opens(moved=False)  # the detector may have missed it
     gate.record(boxes=0)
     assert not gate.opens(moved=False)
+
+
+def test_a_copy_of_an_object_on_s3_has_a_date_of_its_own(tmp_path: Path) -> None:
+    write_still(tmp_path / "a.jpg")
+    (medium,) = media_of(tmp_path, "a.jpg")
+    os.utime(tmp_path / "a.jpg", ns=(1, 1))
+    assert medium.is_at(tmp_path / "a.jpg", is_copy=True)
+    assert not medium.is_at(tmp_path / "a.jpg", is_copy=False)
+    (tmp_path / "a.jpg").write_bytes(b"shorter")
+    assert not medium.is_at(tmp_path / "a.jpg", is_copy=True)
+    assert not medium.is_at(tmp_path / "none.jpg", is_copy=True)

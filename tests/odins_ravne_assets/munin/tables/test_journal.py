@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odins_ravne_assets.munin.tables import journal as journal_module
+from odins_ravne_assets.munin.tables import schemas
 from odins_ravne_assets.munin.tables.journal import (
     HashSet,
     Stage1Journal,
@@ -199,3 +200,23 @@ def test_a_hash_set_contains_its_hashes_only(numbers: set[int], other: int) -> N
 def test_hashes_that_end_in_zeros_are_distinct() -> None:
     one, other = "ab" + "00" * 31, "ab01" + "00" * 30
     assert one in HashSet([pl.Series([one])]) and other not in HashSet([pl.Series([one])])
+
+
+def test_parts_of_an_earlier_version_are_read_together_with_new_ones(store: LocalStore) -> None:
+    """Columns that were added later are null in them."""
+    journal = Stage1Journal(store, "key")
+    finish(journal, 1)
+    journal.flush()
+    (old,) = journal.parts()
+    for table in ("frames", "boxes"):
+        with journal.reading(old, table) as path:
+            frame = pl.read_parquet(path)
+            frame.drop(schemas.ADDED_COLUMNS & set(frame.columns)).write_parquet(path)
+            assert pl.read_parquet(path).width < frame.width
+    finish(journal, 2)
+    journal.flush()
+    with ExitStack() as stack:
+        for table, schema in (("frames", schemas.FOUND_FRAMES), ("boxes", schemas.FOUND_BOXES)):
+            rows = journal.scan(table, stack).collect()
+            assert rows.schema == schema
+            assert rows.height == 2
