@@ -346,6 +346,22 @@ def test_a_project_is_one_valid_file_and_one_valid_package(tmp_path: Path) -> No
     assert {image["file"].split("/")[0] for image in content["images"]} == {"camera7", "camera8"}
 
 
+def test_a_project_names_the_models_of_all_cameras(tmp_path: Path) -> None:
+    """One camera was updated to another detector, the other one was not."""
+    stores = [(name, example_night().store(tmp_path / name)) for name in ("camera7", "camera8")]
+    detections = tmp_path / "camera8/tables/detections.parquet"
+    origin = {"journal_key": "1", "models": {"detector": "lite-ensemble 2"}}
+    rows = pl.read_parquet(detections)
+    rows.write_parquet(detections, metadata={"munin.origin": json.dumps(origin)})
+    for _, store in stores:
+        run_stage3(store, Stage3(), {}, Privacy())
+    export_project(stores, tmp_path / "project", PROJECT, Privacy())
+    assert megadetector_errors(tmp_path / "project" / "megadetector.json") == []
+    info = json.loads((tmp_path / "project" / "megadetector.json").read_text())["info"]
+    assert info["detector"] == "megadetector-lite 1, lite-ensemble 2"
+    assert info["classifier"] == "efficientnet-lite3 1"
+
+
 def test_a_camera_without_times_does_not_prevent_the_package_of_a_project(tmp_path: Path) -> None:
     stores = []
     for name, at in (("camera7", NIGHT), ("camera8", None)):
