@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gpu_kernels.inspection.graph_file import GraphOutput
 from gpu_kernels.inspection.output_values import (
+    best_score,
     box_format,
     box_units,
     class_numbers,
@@ -35,6 +36,7 @@ class Layout:
         classes: their number; None: the outputs do not show it.
         seen: the class numbers that were seen, sorted; empty if the outputs have none.
         boxes: the boxes as the graph returns them, [K, 4], for further checks.
+        best: the highest score of a box or a class, 0 to 1.
         reasons: why, one line for each finding.
         doubts: what is only assumed.
     """
@@ -43,6 +45,7 @@ class Layout:
     classes: int | None = None
     seen: list[int] = field(default_factory=list)
     boxes: NDArray[Any] | None = None
+    best: float = 0.0
     reasons: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
 
@@ -240,7 +243,11 @@ def _classifier(tables: Outputs) -> Layout | None:
         section["outputs"] = [name]
     total = "is 1" if section["decoding"] == "probabilities" else "is not 1"
     reason = f"{name} has {len(scores)} values, whose sum {total}"
-    return Layout(section, len(scores), reasons=[reason])
+    shares = scores.astype(np.float64)
+    if section["decoding"] == "logits":
+        shares = np.exp(shares - shares.max())
+    best = float(np.nan_to_num((shares / shares.sum()).max()))
+    return Layout(section, len(scores), best=best, reasons=[reason])
 
 
 def _add_values(
@@ -251,8 +258,10 @@ def _add_values(
         layout.section["box_format"] = found
     if (shown := box_units(boxes)) not in (None, units):
         layout.section["box_units"] = shown
-    if score_kind(scores) == "sigmoid":
+    logits = score_kind(scores) == "sigmoid"
+    if logits:
         layout.section["scores"] = "sigmoid"
+    layout.best = best_score(scores, logits, layout.section["decoding"] == "yolo-objectness")
 
 
 def _seen(numbers: NDArray[Any]) -> list[int]:

@@ -52,6 +52,22 @@ def score_kind(scores: NDArray[Any]) -> Literal["probability", "sigmoid"] | None
     return "probability" if scores.size >= MIN_SCORES else None
 
 
+def best_score(scores: NDArray[Any], logits: bool, objectness: bool) -> float:
+    """Return the highest score, 0 to 1; 0 if there is none.
+
+    Args:
+        scores: [K] or [K, C].
+        logits: they need a sigmoid.
+        objectness: the first of C columns is a factor of the others.
+    """
+    values = np.nan_to_num(scores.astype(np.float64))
+    if logits:
+        values = 0.5 + 0.5 * np.tanh(values / 2)
+    if objectness:
+        values = values[:, :1] * values[:, 1:]
+    return float(values.max(initial=0.0))
+
+
 def class_numbers(values: NDArray[Any]) -> bool:
     """Return whether values may be class numbers."""
     values = values.astype(np.float64)
