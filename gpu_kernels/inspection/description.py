@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gpu_kernels.inspection.classes import describe_classes
-from gpu_kernels.inspection.graph_file import GraphFile, GraphOutput
-from gpu_kernels.inspection.input_layout import InputLayout, guess_input, run_picture
-from gpu_kernels.inspection.output_layout import NMS_DECODINGS, Layout, guess_layout
+from gpu_kernels.inspection.graph_file import GraphFile
+from gpu_kernels.inspection.input_layout import InputLayout, guess_input
+from gpu_kernels.inspection.output_layout import NMS_DECODINGS, Layout
+from gpu_kernels.inspection.trial_runs import find_scale, find_sizes_order, look_at_outputs
 from gpu_kernels.models.labels import read_labels
 from gpu_kernels.models.models_folder import MODEL_NAME
 from gpu_kernels.preprocessing.letterbox import Picture
@@ -71,7 +70,9 @@ def describe(path: Path, picture: Picture, labels: Path | None = None) -> Descri
     if classifies and taken.has_free_size:
         _fix_size(taken)
     if taken.sizes is not None:
-        _find_sizes_order(graph, taken, layout, picture)
+        find_sizes_order(graph, taken, layout, picture)
+    if not classifies:
+        find_scale(graph, taken, layout, picture)
     sections = {
         "": _top(graph, "classifier" if classifies else "detector"),
         "input": _input(taken, layout),
@@ -83,51 +84,6 @@ def describe(path: Path, picture: Picture, labels: Path | None = None) -> Descri
         note = "not in the file: the box itself, as SpeciesNet and DeepFaune"
         sections["crop"] = [Line("shape", "box", note), Line("margin", 0.0)]
     return Description(_toml(sections, layout), layout.reasons + layout.doubts)
-
-
-def look_at_outputs(graph: GraphFile, taken: InputLayout, picture: Picture) -> Layout | None:
-    """Return the layout of a graph's outputs, by a run on a picture and one on noise.
-
-    Noise is added because a graph with suppression inside may find nothing in the picture.
-    """
-    random = np.random.default_rng(1)
-    noise = random.integers(0, 256, picture.shape).astype(np.uint8)
-    spec = taken.spec("letterbox-centre" if taken.has_free_size else "stretch")
-    best: Layout | None = None
-    for tried in (picture, noise):
-        outputs = run_picture(graph, taken, spec, tried)
-        layout = guess_layout(_with_declared_columns(graph, outputs), taken.batch)
-        if layout is not None and (best is None or (best.doubts and not layout.doubts)):
-            best = layout
-        if best is not None and not best.doubts:
-            break
-    return best
-
-
-def _with_declared_columns(
-    graph: GraphFile, outputs: Sequence[GraphOutput]
-) -> Sequence[GraphOutput]:
-    """Return the outputs without tensors that no decoding reads, as masks and feature maps."""
-    declared = {each.name: len(each.shape) for each in graph.outputs}
-    flat = [each for each in outputs if declared[each.name] <= 3 and each.values.ndim <= 3]
-    return flat or outputs
-
-
-def _find_sizes_order(
-    graph: GraphFile, taken: InputLayout, layout: Layout, picture: Picture
-) -> None:
-    """Set `sizes_order` by a run with a wide size: which coordinates become larger."""
-    spec = taken.spec("letterbox-centre" if taken.has_free_size else "stretch")
-    found = guess_layout(run_picture(graph, taken, spec, picture, (4000, 1000)), taken.batch)
-    if found is None or found.boxes is None or not len(found.boxes):
-        taken.doubts["sizes_order"] = "not in the file"
-        return
-    boxes = np.abs(found.boxes.astype(np.float64))
-    wide = np.median(boxes[:, [0, 2]]) >= np.median(boxes[:, [1, 3]])
-    taken.section["sizes_order"] = "wh" if wide else "hw"
-    layout.reasons.append(
-        f"{taken.section['sizes_input']} takes {'width, height' if wide else 'height, width'}"
-    )
 
 
 def _fix_size(taken: InputLayout) -> None:

@@ -10,7 +10,7 @@ from gpu_kernels.engines.onnxruntime_engine import OnnxRuntimeEngine
 from gpu_kernels.heads.box_decoding import decode_boxes
 from gpu_kernels.heads.label_ranking import rank_labels
 from gpu_kernels.heads.output_shapes import has_class_numbers
-from gpu_kernels.inspection.description import look_at_outputs, toml_value
+from gpu_kernels.inspection.description import toml_value
 from gpu_kernels.inspection.graph_file import GraphFile
 from gpu_kernels.inspection.input_layout import guess_input
 from gpu_kernels.inspection.output_values import (
@@ -19,6 +19,7 @@ from gpu_kernels.inspection.output_values import (
     class_probabilities,
     score_kind,
 )
+from gpu_kernels.inspection.trial_runs import find_scale, look_at_outputs
 from gpu_kernels.models.labels import load_labels
 from gpu_kernels.models.manifest import ModelManifest, verify
 from gpu_kernels.models.manifest_sections import EndToEndOutput, PlainBoxes
@@ -61,7 +62,7 @@ def _detector_finding(
     if isinstance(head, PlainBoxes):
         _check_values(manifest, head, _raw_values(manifest, [each[0] for each in outputs]))
     if not len(boxes):
-        return f"no box from {head.threshold:g} in the sample picture"
+        return f"no box from {head.threshold:g} in the sample picture{_scale_advice(manifest, picture)}"
     best = [
         f"{head.classes[index].name} {confidence:.2f}"
         for index, confidence in zip(boxes.class_index, boxes.confidence, strict=True)
@@ -144,6 +145,19 @@ def _classifier_finding(manifest: ModelManifest, scores: NDArray[Any]) -> str:
         )
     count = len(load_labels(manifest))
     return f"{best.label} {best.confidence:.2f}, of {count} labels, for the sample picture"
+
+
+def _scale_advice(manifest: ModelManifest, picture: Picture) -> str:
+    """Return that a detector finds something with values of 0 to 255 only, if that is so."""
+    graph = GraphFile.read(manifest.path)
+    taken = guess_input(graph)
+    layout = look_at_outputs(graph, taken, picture)
+    if layout is None or max(manifest.input.multiply) == 1.0:
+        return ""
+    find_scale(graph, taken, layout, picture)
+    if taken.section["multiply"][0] != 1.0:
+        return ""
+    return f" (check input.multiply: {taken.doubts['multiply']})"
 
 
 def _advice(manifest: ModelManifest, picture: Picture) -> str:

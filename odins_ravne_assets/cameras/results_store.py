@@ -1,6 +1,5 @@
 """Open the results of cameras, local or on S3."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from resources.storage.layout import OBSERVATIONS_PARQUET, REPORT_JSON_FILE, STA
 from resources.storage.local_store import local_path
 from resources.storage.object_store import ObjectStore
 from resources.storage.open_store import open_store
+from resources.storage.temporary_folder import temporary_folder
 
 # Opens a store by its URL.
 OpenStore = Callable[[str], ObjectStore]
@@ -40,7 +40,7 @@ def stage3_folder(camera: Camera, profile: Profile) -> Iterator[Path]:
         yield local_path(camera.output_url) / STAGE3_FOLDER
         return
     store = store_of(f"{camera.output_url}/{STAGE3_FOLDER}", profile)
-    with tempfile.TemporaryDirectory(prefix="munin-results-") as folder:
+    with temporary_folder("results") as folder:
         for name in DISPLAYED_FILES:
-            store.download_to(name, Path(folder, name))
-        yield Path(folder)
+            store.download_to(name, folder / name)
+        yield folder

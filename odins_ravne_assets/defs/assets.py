@@ -148,6 +148,7 @@ def _launch(
         output_url=camera.output_url,
         stages=stages,
         profile=profile.model_dump(mode="json"),
+        update=_is_update(context),
     )
     for result in launcher.launch(context, request):
         if isinstance(result, dg.AssetCheckResult):
@@ -165,21 +166,26 @@ def _settings_of_run(
     Finished work stays finished: the run keeps the settings of the results that exist, and says so,
     unless it has the tag UPDATE_TAG.
     """
-    update = context.run.tags.get(UPDATE_TAG, "false")
-    if update not in {"true", "false"}:
-        raise UsageError(f"tag {UPDATE_TAG}: {update!r} must be true or false")
+    update = _is_update(context)
     if LABELLING_ASSETS.isdisjoint(stages):
         return profile, code_versions(profile)
     open_store = store_opener(profile)
     fetch = partial(fetch_models, open_store=open_store, log=context.log.info)
     fetch(profile.models)
     output = open_store(camera.output_url)
-    used = choose_settings(output, profile, stages, update == "true", fetch)
+    used = choose_settings(output, profile, stages, update, fetch)
     require_reachable_models(used.profile)
     if used.notice:
         context.log.info(used.notice)
         emit_decision(used.notice)
     return used.profile, code_versions(used.profile, used.stage1_key)
+
+
+def _is_update(context: dg.AssetExecutionContext) -> bool:
+    update = context.run.tags.get(UPDATE_TAG, "false")
+    if update not in {"true", "false"}:
+        raise UsageError(f"tag {UPDATE_TAG}: {update!r} must be true or false")
+    return update == "true"
 
 
 @contextmanager

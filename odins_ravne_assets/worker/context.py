@@ -3,16 +3,19 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
 
 from gpu_kernels.engines.engine import EngineFactory, open_engine
 from odins_ravne_assets.cameras.catalog import Camera
+from odins_ravne_assets.model_library.bucket import fetch_models
 from odins_ravne_assets.munin.classification.journal_key import stage2_key
 from odins_ravne_assets.munin.detection.journal_key import stage1_journal_key
 from odins_ravne_assets.munin.progress import Metadata, Reporter, StageProgress
 from odins_ravne_assets.munin.tables.checks import CheckResult
 from odins_ravne_assets.munin.tables.journal import Stage1Journal, Stage2Journal
 from odins_ravne_assets.munin.workload.recorded_settings import STAGE1, SettingsRecord
+from odins_ravne_assets.munin.workload.used_settings import choose_settings
 from odins_ravne_assets.worker.models import OpenStore, StepModels
 from odins_ravne_assets.worker.work_counters import WorkCounters
 from resources.settings.profile import Profile
@@ -49,6 +52,7 @@ class StepContext:
         stop: set when the step has to end.
         after_crash: True if the previous worker crashed for an unknown reason.
         unit: the part of the media to process; None: all media, and the tables after them.
+        update: use the profile's models and settings, whatever the results are made with.
         footage: the camera's footage.
         output: the camera's results.
     """
@@ -60,6 +64,7 @@ class StepContext:
     after_crash: bool = False
     counters: WorkCounters = field(default_factory=WorkCounters)
     unit: Unit | None = None
+    update: bool = True
     open_store: OpenStore = open_store
     open_engine: EngineFactory = open_engine
     footage: ObjectStore = field(init=False)
@@ -71,7 +76,10 @@ class StepContext:
     def __post_init__(self) -> None:
         self.footage = self.open_store(self.camera.footage_url)
         self.output = self.open_store(self.camera.output_url)
-        self.models = StepModels(
+        self.models = self._open_models()
+
+    def _open_models(self) -> StepModels:
+        return StepModels(
             self.profile,
             self.output,
             self.camera.output_url,
@@ -79,6 +87,24 @@ class StepContext:
             self.reporter,
             self.open_engine,
         )
+
+    def keep_settings(self, stages: list[str]) -> None:
+        """Take the settings of the results, unless the step is an update.
+
+        The request has them already, but an update may have run since it was made.
+
+        Raises:
+            ModelError: see `choose_settings`.
+        """
+        if self.update:
+            return
+        fetch = partial(fetch_models, open_store=self.open_store, log=self.reporter.info)
+        used = choose_settings(self.output, self.profile, stages, update=False, fetch=fetch)
+        if used.profile != self.profile:
+            self.reporter.info(f"another run has updated the results meanwhile: {used.notice}")
+            self.profile = used.profile
+            self.models = self._open_models()
+            self.models.verify(stages)
 
     def stage1_journal(self) -> Stage1Journal:
         """Return Stage 1's journal for the profile's models and settings.

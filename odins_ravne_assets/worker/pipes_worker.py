@@ -128,6 +128,7 @@ def _run(
         counters=reporter.counters,
         after_crash=extras["after_crash"],
         unit=Unit(**extras["unit"]) if extras.get("unit") else None,
+        update=extras.get("update", True),
         open_store=host.store_opener(profile),
     )
     for asset, result in run_step(context, extras["stages"]):

@@ -41,10 +41,12 @@ def run_step(context: StepContext, stages: list[str]) -> Iterator[tuple[str, Sta
     """
     context.models.verify(stages)
     if context.unit:
+        context.keep_settings(stages)
         # Units of one camera run in parallel; the launcher keeps other runs away.
         context.models.with_fallback(partial(_run_unit, context))
         return
     with context.output.exclusive(_on_wait(context)):
+        context.keep_settings(stages)
         for stage, run in STAGES.items():
             if stage in stages:
                 with context.counters.stage(stage):

@@ -18,6 +18,8 @@ class StepRequest:
     output_url: str
     stages: tuple[str, ...]
     profile: Mapping[str, Any]  # the whole tree, as `Profile.model_dump(mode="json")`
+    # True: use the profile's models and settings; False: those of the results, if they have some.
+    update: bool = True
 
     def extras(self, after_crash: bool) -> dict[str, Any]:
         """Return the request as the extras of a Pipes session.
@@ -31,6 +33,7 @@ class StepRequest:
             "output_url": self.output_url,
             "stages": list(self.stages),
             "profile": self.profile,
+            "update": self.update,
             "after_crash": after_crash,
         }
 

@@ -4,11 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, cast
 
@@ -30,6 +28,7 @@ from resources.settings.profile import Profile
 from resources.spot.retry import MAX_CRASHES_WITHOUT_PROGRESS
 from resources.storage.layout import LEDGER_FOLDER
 from resources.storage.open_store import open_store
+from resources.storage.temporary_folder import temporary_folder
 
 # A worker that is asked to stop finishes its current work; after this time it is killed.
 STOP_SECONDS = 30.0
@@ -139,9 +138,9 @@ class _Attempt:
 
     def run(self, module: str, extras: Mapping[str, Any]) -> Sequence[PipesExecutionResult]:
         """Run a worker and wait for its end; an interrupt stops it first."""
-        with tempfile.TemporaryDirectory(prefix="munin-step-") as folder:
-            reader = _Reader(str(Path(folder) / "messages"), self._on_message)
-            injector = dg.PipesFileContextInjector(str(Path(folder) / "context"))
+        with temporary_folder("step") as folder:
+            reader = _Reader(str(folder / "messages"), self._on_message)
+            injector = dg.PipesFileContextInjector(str(folder / "context"))
             end = AttemptOutcome.CANCELLED
             try:
                 with dg.open_pipes_session(

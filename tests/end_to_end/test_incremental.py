@@ -1,5 +1,6 @@
 """Incremental runs: finished media are not processed again, changed ones are."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -65,12 +66,16 @@ class Card:
     def __init__(self, root: Path) -> None:
         self.footage, self.output = root / "card", root / "out"
 
-    def run(self, *stages: str, **overrides: Any) -> Pass:
-        """Run stages, by default all; `a__b` is the key pipeline.a.b of the profile."""
+    def run(self, *stages: str, update: bool = True, **overrides: Any) -> Pass:
+        """Run stages, by default all; `a__b` is the key pipeline.a.b of the profile.
+
+        Args:
+            update: see StepContext.
+        """
         keys = {f"pipeline.{name.replace('__', '.')}": text for name, text in overrides.items()}
         log = Log()
         camera = Camera("card", self.footage.as_uri(), self.output.as_uri())
-        context = StepContext(camera, load_profile("local", keys, {}), log, Event())
+        context = StepContext(camera, load_profile("local", keys, {}), log, Event(), update=update)
         results = dict(run_step(context, list(stages or ALL)))
         return Pass({stage: result.metadata for stage, result in results.items()}, log.lines)
 
@@ -131,6 +136,18 @@ def test_results_of_another_engine_count(card: Card) -> None:
     """Engines agree within a tolerance: a camera that a CPU has begun continues on a GPU."""
     assert not card.needs_machine("detections", stage1__engine="auto")
     assert not card.needs_machine("detections", stage1__engine="tensorrt")
+
+
+def test_a_run_that_waited_for_an_update_keeps_the_new_settings(card: Card) -> None:
+    """Its request was made before; it gets the lock when the update has ended."""
+    updated = card.run(stage1__conf_threshold=0.9)
+    assert updated.newly_processed == 6
+    write_picture(card.footage / "new.jpg")
+    waited = card.run(update=False)
+    assert waited.newly_processed == 1
+    assert any("another run has updated the results meanwhile: " in line for line in waited.log)
+    record = json.loads((card.output / "journal/settings/stage1.json").read_text())
+    assert record["depends_on"]["conf_threshold"] == 0.9
 
 
 def test_a_journal_that_version_0_1_0_made_on_a_gpu_counts(card: Card) -> None:

@@ -8,7 +8,6 @@ The exports of a camera are in `stage3/` of its output, next to `observations.pa
 """
 
 import shutil
-import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from resources.storage.layout import (
     STAGE3_FOLDER,
 )
 from resources.storage.object_store import ObjectStore
+from resources.storage.temporary_folder import temporary_folder
 
 CAMTRAP_DP_FILES = tuple(
     f"{CAMTRAP_DP_FOLDER}/{name}"
@@ -78,7 +78,7 @@ def export_camera(
     target = results or store
     with ExitStack() as stack:
         tables = stack.enter_context(open_export_tables(store, target, camera_id))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="munin-exports-")))
+        folder = stack.enter_context(temporary_folder("exports"))
         exported = _write_exports([tables], folder, project, privacy, folders=False)
         for name in (MEGADETECTOR_FILE, OBSERVATIONS_CSV, *CAMTRAP_DP_FILES):
             key, file = f"{STAGE3_FOLDER}/{name}", folder / name

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -21,6 +20,7 @@ from resources.settings.profile import Profile
 from resources.storage.layout import MEDIA_TABLE
 from resources.storage.object_store import ObjectStore
 from resources.storage.parquet_files import read_parquet, read_schema, scan_parquet
+from resources.storage.temporary_folder import temporary_folder
 
 # One row, with the columns of schemas.MEDIA.
 Row = dict[str, Any]
@@ -53,8 +53,8 @@ def write_media_table(rows: Iterable[Row], store: ObjectStore, key: str, offset_
         StoreError: the store cannot be written.
     """
     metadata = {_READER_KEY: READER_VERSION, _OFFSETS_KEY: offset_rules}
-    with TemporaryDirectory(prefix="media-") as folder, writing_table(store, key) as target:
-        parts = list(_write_parts(iter(rows), Path(folder)))
+    with temporary_folder("media") as folder, writing_table(store, key) as target:
+        parts = list(_write_parts(iter(rows), folder))
         # Write parts first: the streaming sink takes files, not rows.
         scan_parquet(parts).sink_parquet(target, row_group_size=CHUNK_ROWS, metadata=metadata)
 

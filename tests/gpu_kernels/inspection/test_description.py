@@ -322,3 +322,18 @@ def test_weights_outside_the_folder_are_refused(tmp_path: Path, location: str) -
     onnx.save_model(model, str(path))
     with pytest.raises(ModelError, match=r"cannot load it: .*[Ee]xternal data"):
         describe(path, CAT)
+
+
+def test_a_network_of_values_up_to_255_is_recognised(tmp_path: Path) -> None:
+    """MegadetectorLite finds nothing in pictures of 0 to 1."""
+    shipped = load_manifest("megadetector-lite")
+    graph = tmp_path / "m.onnx"
+    graph.write_bytes(shipped.path.read_bytes())
+    manifest, text = described(graph)
+    assert manifest.input.multiply == shipped.input.multiply == (1.0, 1.0, 1.0)
+    assert manifest.output.decoding == shipped.output.decoding
+    assert "with values of 0 to 255" in text
+    per_byte = "[0.00392156862745098, 0.00392156862745098, 0.00392156862745098]"
+    graph.with_suffix(".toml").write_text(text.replace("[1.0, 1.0, 1.0]", per_byte), "utf-8")
+    finding = verify_model(load_manifest(str(graph.with_suffix(".toml"))), CAT)
+    assert finding.startswith("no box from 0.2 in the sample picture (check input.multiply: ")

@@ -10,10 +10,13 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import cv2
 import numpy as np
 import polars as pl
 import pytest
+import warp as wp
 
+from gpu_kernels.preprocessing.device_picture import DeviceFrame, DevicePicture
 from odins_ravne_assets.munin.detection import decode_pool
 from odins_ravne_assets.munin.detection.decode_pool import (
     Frame,
@@ -85,6 +88,16 @@ class FakeDetector:
             return [[BOX] * int(picture.flat[0] % 2) for picture in pictures]
 
         return finish
+
+
+class NoBoxes(FakeDetector):
+    """Finds nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def start(self, pictures: Sequence[Any]) -> Callable[[], list[list[Box]]]:
+        return lambda: [[] for _ in pictures]
 
 
 class Camera:
@@ -197,3 +210,33 @@ def test_the_motion_gate_knows_the_boxes_of_all_earlier_frames_before_it_skips_o
         [MediumStarted(ONE), *moving, *still, MediumEnded(ONE, None)], max_pending=1, batch=4
     )
     assert [number for _, number in camera.rows("frames")] == [1, 2, 4]
+
+
+@pytest.mark.parametrize("where", ["host", "device"])
+def test_the_strips_of_the_first_frame_are_recorded(tmp_path: Path, where: str) -> None:
+    camera = Camera(tmp_path)
+    printed = np.full((240, 320, 3), 120, np.uint8)
+    printed[::2, ::3] = 60
+    printed[:20] = 0
+    cv2.putText(printed, "2026-05-01 04:14  M 1/3  12 C", (4, 15), 0, 0.5, (255, 255, 255), 1)
+    picture: Any = printed
+    if where == "device":
+        buffer = wp.from_numpy(printed.reshape(-1), dtype=wp.uint8, device="cpu")
+        picture = DeviceFrame(buffer, DevicePicture(240, 320, 0, 3 * 320))
+    frames = [
+        Frame(ONE, picture, number, number * 40, True, number + 1, camera.slots)  # type: ignore[arg-type]
+        for number in range(3)
+    ]
+    camera._slot = 3
+    stage = Stage1(
+        NoBoxes(), camera.journal, 2, lambda _: None, lambda: None, StageTiming(STAGE1_STEPS)
+    )  # type: ignore[arg-type]
+    events = [MediumStarted(ONE), *frames, MediumEnded(ONE, None)]
+    stage.run(FakeDecoder(events), Event(), 5.0)  # type: ignore[arg-type]
+    (part,) = camera.journal.parts()
+    with camera.journal.reading(part, "frames") as path:
+        first, *others = pl.read_parquet(path)["edge_strips"].to_list()
+    (strip,) = [each for each in first if each["lettered"]]
+    assert (strip["edge"], strip["level"]) == ("top", 0)
+    assert strip["depth"] == pytest.approx(20 / 240, abs=1 / 240)
+    assert others == [None, None]

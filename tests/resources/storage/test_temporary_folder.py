@@ -1,0 +1,68 @@
+"""Temporary folders of killed processes are removed by the next one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resources.storage.temporary_folder import temporary_folder
+
+HOLD = """
+import sys
+from resources.storage.temporary_folder import temporary_folder
+with temporary_folder("step") as folder:
+    (folder / "messages").touch()
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+def holder(temporary: Path) -> "subprocess.Popen[str]":
+    """A process that holds a folder until it is killed."""
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLD],
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_folder_is_deleted_at_the_end(temporary: Path) -> None:
+    with temporary_folder("step") as folder:
+        assert folder.parent == temporary
+    assert list(temporary.iterdir()) == []
+
+
+def test_the_folder_of_a_killed_process_is_removed_and_that_of_a_living_one_stays(
+    temporary: Path,
+) -> None:
+    killed, living = holder(temporary), holder(temporary)
+    try:
+        abandoned, used = (Path(each.stdout.readline().strip()) for each in (killed, living))  # type: ignore[union-attr]
+        killed.kill()
+        killed.communicate()
+        assert abandoned.is_dir()
+        with temporary_folder("exports"):
+            assert not abandoned.exists()
+            assert (used / "messages").exists()
+    finally:
+        living.kill()
+        living.communicate()
+
+
+def test_other_folders_stay(temporary: Path) -> None:
+    others = ["munin-step-old", "munin-2-a", "step-99999999-x", "munin-footage-99999999-x"]
+    for name in others:
+        (temporary / name).mkdir()
+    with temporary_folder("media"):
+        pass
+    assert sorted(path.name for path in temporary.iterdir()) == sorted(others)
