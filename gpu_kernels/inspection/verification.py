@@ -62,7 +62,8 @@ def _detector_finding(
     if isinstance(head, PlainBoxes):
         _check_values(manifest, head, _raw_values(manifest, [each[0] for each in outputs]))
     if not len(boxes):
-        return f"no box from {head.threshold:g} in the sample picture{_scale_advice(manifest, picture)}"
+        advice = _scale_advice(manifest, picture)
+        return f"no box from {head.threshold:g} in the sample picture{advice}"
     best = [
         f"{head.classes[index].name} {confidence:.2f}"
         for index, confidence in zip(boxes.class_index, boxes.confidence, strict=True)

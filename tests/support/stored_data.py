@@ -25,7 +25,7 @@ def stored(request: pytest.FixtureRequest) -> Path:
 
 def unpack(archive: Path, folder: Path) -> None:
     with tarfile.open(archive) as packed:
-        # As extractall(filter="data") does, which Python 3.11.2 of Debian 12 lacks; our own archives.
+        # As extractall(filter="data") does; Python 3.11.2 of Debian 12 lacks that argument.
         packed.extraction_filter = getattr(tarfile, "data_filter", None)
         packed.extractall(folder)
 
