@@ -1,4 +1,4 @@
-"""The examples of docs/models.md: the transcript, the manifest, and the error of `models verify`."""
+"""The examples of docs/models.md: the transcript, the manifest, the error of `models verify`."""
 
 import re
 import tomllib

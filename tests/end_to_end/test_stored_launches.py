@@ -103,6 +103,29 @@ def test_one_more_picture_is_one_more_launch(
     assert [plan["camera_id"] for plan in told["plans"]] == ["hill"]
 
 
+def test_an_unfinished_launch_of_it_continues_in_its_journal(
+    account: Account, tmp_path: Path
+) -> None:
+    """Interrupted before its tables: all that tells its settings is the key of its journal."""
+    before = hashes(account.results(tmp_path / "before"))
+    for key in before:
+        if key.startswith(("tables/", "stage3/", "journal/settings/")):
+            account.s3.delete_object(Bucket=BUCKET, Key=f"results/hill/{key}")
+        if key in account.before and key.endswith("/record.json"):
+            record = json.loads((tmp_path / "before" / key).read_text())
+            body = json.dumps(record | {"finished": False}).encode()
+            account.s3.put_object(Bucket=BUCKET, Key=f"results/hill/{key}", Body=body)
+    ended = account.munin("batch", account.card, HILL)
+    done(ended)
+    assert "3 media were analysed with megadetector-lite and ssd-mobilenet-v2-cam16" in ended.err
+    assert "and new media are too; pass --update to" in ended.err
+    now = hashes(account.results(tmp_path / "now"))
+    parts = {key for key in before if key.startswith(("journal/stage1/", "journal/stage2/"))}
+    assert {key for key in now if key.startswith(("journal/stage1/", "journal/stage2/"))} == parts
+    assert {"journal/settings/stage1.json", "tables/detections.parquet"} <= now.keys()
+    assert len(processed(tmp_path / "now")) == 3
+
+
 def ends(results: Path) -> list[list[str]]:
     """How the attempts of each launch ended."""
     records = [json.loads(path.read_text()) for path in results.glob("launches/*/record.json")]
