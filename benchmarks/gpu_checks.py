@@ -26,8 +26,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # of a checkout that is not installed
-
+import checkout  # noqa: F401 (first)
 import gpu_check_engines
 import gpu_check_kernels
 import gpu_check_pipeline

@@ -115,8 +115,8 @@ def _check_pictures(manifest: ModelManifest, pictures: GraphInput) -> None:
         )
     if spec.fixed_size is None and None not in pictures.shape[-len(expected) :]:
         raise ModelError(
-            f"model {manifest.path}: its input is {pictures}, of a fixed size; set height and width "
-            "instead of long_side and stride"
+            f"model {manifest.path}: its input is {pictures}, of a fixed size; set height and "
+            "width instead of long_side and stride"
         )
 
 

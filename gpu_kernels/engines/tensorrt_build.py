@@ -23,7 +23,7 @@ from gpu_kernels.engines.graph_io import (
 )
 from gpu_kernels.engines.tensorrt_api import TensorRt
 from gpu_kernels.models.manifest import ModelManifest
-from resources.errors import EngineError, ModelError
+from resources.errors import EngineError
 
 ARCH_SEPARATOR = "+"  # between the GPUs of one engine
 # Hardware compatible engines of TensorRT require Ampere.

@@ -24,7 +24,7 @@ class DescribedClass(NamedTuple):
 
 
 def describe_classes(
-    names: Sequence[str] | None, count: int | None, seen: Sequence[int]
+    names: Sequence[str] | None, count: int | None, seen: Sequence[int], batched: bool
 ) -> tuple[list[DescribedClass], str]:
     """Return the classes, and what is only assumed of them.
 
@@ -32,6 +32,7 @@ def describe_classes(
         names: in the order of the outputs; None: not known.
         count: their number; None: not known.
         seen: class numbers that the graph returned, sorted.
+        batched: False for exports of torchvision, whose class 0 is the background.
     """
     least = count or (seen[-1] + 1 if seen else 0)
     if names is not None and (least == len(names) if count else least <= len(names)):
@@ -44,11 +45,12 @@ def describe_classes(
     if count == 1:
         return [DescribedClass("animal", "animal")], f"{note}: one class is taken as animal"
     usual = [DescribedClass(name, _category(name, False)) for name in MEGADETECTOR]
-    if count == len(usual) or (count is None and least <= len(usual)):
-        return usual, f"{note}: assumed to be MegaDetector's"
-    if count is None and seen[0] == 1 and least == 1 + len(usual):
+    from_one = count is None and seen and seen[0] > 0 and (not batched or least == 1 + len(usual))
+    if from_one and least <= 1 + len(usual):
         background = DescribedClass("background", None)
         return [background, *usual], f"{note}: assumed to be MegaDetector's, from number 1"
+    if count == len(usual) or (count is None and least <= len(usual)):
+        return usual, f"{note}: assumed to be MegaDetector's"
     classes = [DescribedClass(f"class {number}", "animal") for number in range(least)]
     more = "" if count else f" (at least {least}, as many as were seen)"
     return classes, f"{note}: write the names{more}, and person and vehicle where they apply"

@@ -129,7 +129,9 @@ def _input(taken: InputLayout, layout: Layout) -> list[Line]:
 
 
 def _detector_output(graph: GraphFile, layout: Layout) -> list[Line]:
-    classes, note = describe_classes(graph.class_names(), layout.classes, layout.seen)
+    classes, note = describe_classes(
+        graph.class_names(), layout.classes, layout.seen, layout.batched
+    )
     if layout.section["decoding"] == "rtdetr-packed" and layout.classes is None:
         # Needed for two classes; for others it is what the shape says, unless it is 4 + C, too.
         layout.section.setdefault("columns", "score-class")

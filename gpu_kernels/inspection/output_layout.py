@@ -36,6 +36,7 @@ class Layout:
         classes: their number; None: the outputs do not show it.
         seen: the class numbers that were seen, sorted; empty if the outputs have none.
         boxes: the boxes as the graph returns them, [K, 4], for further checks.
+        batched: whether the outputs have a batch.
         best: the highest score of a box or a class, 0 to 1.
         reasons: why, one line for each finding.
         doubts: what is only assumed.
@@ -45,18 +46,21 @@ class Layout:
     classes: int | None = None
     seen: list[int] = field(default_factory=list)
     boxes: NDArray[Any] | None = None
+    batched: bool = True
     best: float = 0.0
     reasons: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
 
 
-def guess_layout(outputs: Sequence[GraphOutput], batch: int) -> Layout | None:
+def guess_layout(outputs: Sequence[GraphOutput], batch: int | None) -> Layout | None:
     """Return the most likely layout; None if none fits.
 
     Args:
         outputs: of one run.
-        batch: the number of pictures of the run.
+        batch: the number of pictures of the run; None: the graph takes one, without a batch.
     """
+    if batch == 1 and _without_batch(outputs):
+        batch = None
     tables = {each.name: _first_picture(each.values, batch) for each in outputs}
     guesses: list[Callable[[Outputs], Layout | None]] = [
         _hugging_face,
@@ -67,14 +71,27 @@ def guess_layout(outputs: Sequence[GraphOutput], batch: int) -> Layout | None:
     ]
     for guess in guesses:
         if (layout := guess(tables)) is not None:
+            layout.batched = batch is not None
             return layout
     return None
 
 
-def _first_picture(values: NDArray[Any], batch: int) -> NDArray[Any]:
-    """Return the first picture's part of an output; graphs for one picture may have no batch."""
-    has_batch = values.ndim >= 2 and values.shape[0] == batch
-    # [1, 4] and [1] of an export without a batch are one box and its score.
+def _without_batch(outputs: Sequence[GraphOutput]) -> bool:
+    """Return whether outputs are those of one picture: boxes [K, 4] beside scores [K], or
+    rows [K, 6] of boxes with class numbers."""
+    shapes = [each.values.shape for each in outputs]
+    if any(len(shape) == 2 and shape[1] == 4 and shape[:1] in shapes for shape in shapes):
+        return True
+    first = outputs[0].values if outputs else np.empty(0)
+    if first.ndim != 2 or first.shape != (1, 6):
+        return False
+    layout = _six_columns(first)  # or a classifier of six classes
+    return layout is not None and bool(layout.seen) and box_units(first) == "pixels"
+
+
+def _first_picture(values: NDArray[Any], batch: int | None) -> NDArray[Any]:
+    """Return the first picture's part of an output."""
+    has_batch = batch is not None and values.ndim >= 2 and values.shape[0] == batch
     return values[0] if has_batch else values
 
 
@@ -140,7 +157,7 @@ def _boxes_and_scores(tables: Outputs) -> Layout | None:
     )
     default = ("cxcywh", "fractions") if queries else ("xyxy", "pixels")
     _add_values(layout, boxes, scores, *default)
-    layout.section["scores"] = score_kind(scores) or "sigmoid"
+    layout.section["scores"] = score_kind(scores) or "probability"
     return layout
 
 
@@ -157,7 +174,7 @@ def _one_table(tables: Outputs) -> Layout | None:
     layout: Layout | None
     if table.shape[1] == 6:
         layout = _six_columns(table)
-    elif table.shape[0] < table.shape[1]:
+    elif table.shape[1] < 5 or 5 <= table.shape[0] < table.shape[1]:
         layout = _columns(table)
     else:
         layout = _rows(table)

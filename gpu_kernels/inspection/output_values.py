@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gpu_kernels.heads.score_checks import SCORE_TOLERANCE
 
-# Fewer boxes or scores show nothing: they can look like another format by chance.
+# Fewer boxes or scores show no format: they can look like another one by chance.
 MIN_ROWS = 10
 MIN_CORNER_ROWS = 30
 MIN_SCORES = 20
@@ -24,9 +24,7 @@ def box_units(boxes: NDArray[Any]) -> Literal["pixels", "fractions"] | None:
     boxes = _live(boxes)
     if len(boxes) == 0:
         return None
-    if np.abs(boxes).max() > MAX_FRACTION:
-        return "pixels"
-    return "fractions" if len(boxes) >= MIN_ROWS else None
+    return "pixels" if np.abs(boxes).max() > MAX_FRACTION else "fractions"
 
 
 def box_format(boxes: NDArray[Any]) -> Literal["cxcywh", "xyxy"] | None:

@@ -25,7 +25,7 @@ def look_at_outputs(graph: GraphFile, taken: InputLayout, picture: Picture) -> L
     best: Layout | None = None
     for tried in (picture, noise):
         outputs = _run(graph, taken, tried)
-        layout = guess_layout(_with_declared_columns(graph, outputs), taken.batch)
+        layout = guess_layout(_with_declared_columns(graph, outputs), _batch(taken))
         if layout is not None and (best is None or (best.doubts and not layout.doubts)):
             best = layout
         if best is not None and not best.doubts:
@@ -46,7 +46,7 @@ def find_sizes_order(
     graph: GraphFile, taken: InputLayout, layout: Layout, picture: Picture
 ) -> None:
     """Set `sizes_order` by a run with a wide size: which coordinates become larger."""
-    found = guess_layout(_run(graph, taken, picture, (4000, 1000)), taken.batch)
+    found = guess_layout(_run(graph, taken, picture, (4000, 1000)), _batch(taken))
     if found is None or found.boxes is None or not len(found.boxes):
         taken.doubts["sizes_order"] = "not in the file"
         return
@@ -64,7 +64,7 @@ def find_scale(graph: GraphFile, taken: InputLayout, layout: Layout, picture: Pi
         return
     usual = taken.section["multiply"]
     taken.section["multiply"] = [1.0] * 3
-    found = guess_layout(_run(graph, taken, picture), taken.batch)
+    found = guess_layout(_run(graph, taken, picture), _batch(taken))
     if found is None or found.best < SOMETHING or found.section != layout.section:
         taken.section["multiply"] = usual
         return
@@ -72,6 +72,10 @@ def find_scale(graph: GraphFile, taken: InputLayout, layout: Layout, picture: Pi
         f"the highest score for the sample picture is {found.best:.2f} with values of 0 to 255, "
         f"{layout.best:.2g} with 0 to 1"
     )
+
+
+def _batch(taken: InputLayout) -> int | None:
+    return taken.batch if taken.batched else None
 
 
 def _run(

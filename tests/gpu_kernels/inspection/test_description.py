@@ -12,6 +12,7 @@ import onnx
 import pytest
 from constant_graphs import boxes, scores, write_graph
 from onnx import TensorProto, helper
+from rectangle_graphs import EXPORTS, Options
 
 from gpu_kernels.engines.engine import open_engine
 from gpu_kernels.heads.box_decoding import decode_boxes
@@ -151,6 +152,28 @@ def test_further_layouts_are_recognised(tmp_path: Path, layout: str) -> None:
     manifest, _ = described(write_graph(tmp_path / "model.onnx", outputs()))
     assert {key: getattr(manifest.output, key) for key in expected} == expected
     assert verify_model(manifest, CAT)
+
+
+@pytest.mark.parametrize("size", [(64, 64), None], ids=["fixed size", "free size"])
+@pytest.mark.parametrize("name", EXPORTS)
+def test_graphs_with_few_rows_are_recognised(
+    tmp_path: Path, name: str, size: tuple[int, int] | None
+) -> None:
+    export = EXPORTS[name]
+    graph = tmp_path / "model.onnx"
+    graph.write_bytes(export.make(Options(size=size)))
+    manifest, _ = described(graph)
+    expected: dict[str, Any] = {"scores": "probability"} | export.output
+    if name == "mit-yolo":
+        expected["scores"] = "sigmoid"
+    if name == "torchvision":
+        expected["outputs"] = ["boxes", "labels", "scores"]
+    found = manifest.output.model_dump(mode="json")
+    assert {key: found[key] for key in expected} == expected
+    assert [each.name for each in manifest.detector_output.classes] == list(export.classes)
+    assert verify_model(manifest, CAT).endswith("in the sample picture: animal 0.90") or (
+        "ghost" in name
+    )
 
 
 def rows_of(count: int = 2000, classes: int = 3) -> Arrays:

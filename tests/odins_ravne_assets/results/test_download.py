@@ -237,7 +237,8 @@ def test_the_re_run_script_passes_its_options_to_stage_3(
     assert pl.read_parquet(downloaded / "rerun/stage3/observations.parquet").equals(
         expected_observations
     )
-    assert expected_observations.height == 3
+    # The fox of 0.6 is an unknown animal with this threshold.
+    assert expected_observations.height == 4
     assert content(downloaded / "stage3") == before
 
 
