@@ -27,7 +27,8 @@ Finding = tuple[tuple[float, float, float, float], float]  # x, y, w, h as fract
 class Answers:
     """An engine whose network gives the next of some answers for each picture."""
 
-    description, device, fixed_batch = "known answers", None, None
+    description, fixed_batch = "known answers", 1
+    device: str | None = None
 
     def __init__(self, answers: Sequence[list[NDArray[np.float32]]]) -> None:
         self._answers = list(answers)
