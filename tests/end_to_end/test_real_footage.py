@@ -11,6 +11,8 @@ import pytest
 from validators import camtrap_dp_errors, megadetector_errors
 
 from odins_ravne_assets.cameras.catalog import Camera
+from odins_ravne_assets.hugin.identification.camera_strips import media_strips
+from odins_ravne_assets.hugin.identification.taxonomy import shipped_taxa
 from odins_ravne_assets.munin.detection.decode_process import decode_video
 from odins_ravne_assets.munin.detection.frame_sampling import SamplingPlan
 from odins_ravne_assets.munin.progress import StageProgress
@@ -165,3 +167,77 @@ def test_the_motion_gate_loses_no_box(footage: Path, results: Path) -> None:
         pl.col("path") == "zamba_videos/densepose_tests/chimp.mp4"
     )
     assert without.height == with_gate.height > 0
+
+
+def test_every_picture_in_which_an_animal_is_found_is_in_a_visit_of_an_animal(
+    results: Path,
+) -> None:
+    boxes = pl.read_parquet(results / "tables" / "detections.parquet")
+    found = boxes.filter((pl.col("category") == "animal") & (pl.col("kind") == "image"))["path"]
+    visits = pl.read_parquet(results / "stage3" / "observations.parquet")
+    animals = visits.filter(pl.col("category") == "animal").explode("detection_timeline")
+    shown = animals["detection_timeline"].struct.field("path")
+    left_out = pl.read_parquet(results / "stage3" / "left_out_detections.parquet")["path"]
+    assert set(found) - set(left_out) <= set(shown)
+    assert set(found) > set(left_out)
+
+
+def test_few_names_are_wrong(footage: Path, results: Path) -> None:
+    """A right genus, family or order is right, and so is a species of the labelled genus."""
+    taxa = shipped_taxa()
+    truth = dict(labels(footage).select("path", "scientificName").iter_rows())
+    visits = pl.read_parquet(results / "stage3" / "observations.parquet").filter(
+        pl.col("category") == "animal"
+    )
+    right, wrong = [], []
+    for visit in visits.filter(pl.col("scientific_name").is_not_null()).iter_rows(named=True):
+        for path in {each["path"] for each in visit["detection_timeline"]}:
+            label, name = truth.get(path), visit["scientific_name"]
+            if label in taxa and path.lower().endswith(("jpg", "jpeg", "webp")):
+                fits = name in taxa[label].lineage or label in taxa[name].lineage
+                (right if fits else wrong).append((path, visit["species"]))
+    assert len(right) >= 15
+    assert len(wrong) <= 4, wrong
+
+
+# Depth of the strips, measured by hand, as a fraction of the picture's height.
+STRIPS = {
+    "animl/Southwest/2021-08-08_RCNX0063_fox.JPG": {"top": 0.017, "bottom": 0.017},
+    "animl/Southwest/2021-12-07_12080069_rabbit.JPG": {"bottom": 0.049},
+    "animl/Southwest/Asian Plains_S012_2022-08-25_human_vehicle.jpg": {"bottom": 0.029},
+    "animl/Southwest/B013_IMG_0005_empty.jpeg": {"bottom": 0.044},
+    "animl/Southwest/testdataowl.JPG": {"top": 0.021, "bottom": 0.021},
+    "camtrapdp_example/media/20210531082538-RCNX0031.JPG": {"top": 0.022, "bottom": 0.022},
+    "microsoft_cameratraps/10050028_0.JPG": {"bottom": 0.035},
+    "microsoft_cameratraps/capybara.jpg": {},
+    "microsoft_cameratraps/tamandua2.jpg": {},
+    "speciesnet_testdata/african_elephants.jpg": {"bottom": 0.065},
+    "speciesnet_testdata/american_black_bear.jpg": {"top": 0.021, "bottom": 0.021},
+    "speciesnet_testdata/blank.jpg": {"top": 0.021, "bottom": 0.021},
+    "speciesnet_testdata/blank2.jpg": {"bottom": 0.041},
+    "speciesnet_testdata/blank3.jpg": {"bottom": 0.041},
+    "speciesnet_testdata/human.jpg": {"bottom": 0.055},
+    "speciesnet_testdata/images/sample_image_oct.jpg": {"bottom": 0.068},
+    "zamba_images/chimpanzee_bonobo.jpeg": {},
+    "zamba_images/equid.webp": {},
+    "zamba_images/wild_dog_jackal.jpg": {},
+}
+
+
+@pytest.mark.parametrize("path", STRIPS)
+def test_strips_of_real_cameras_are_recorded_by_day_and_by_night(results: Path, path: str) -> None:
+    frames = pl.read_parquet(results / "tables" / "frames.parquet").filter(pl.col("path") == path)
+    (recorded,) = frames["edge_strips"].to_list()
+    found = {each["edge"]: each["depth"] for each in recorded if each["lettered"]}
+    assert found == pytest.approx(STRIPS[path], abs=0.003)
+
+
+def test_pictures_of_one_camera_agree_on_their_strips(results: Path) -> None:
+    frames, media = (
+        pl.scan_parquet(results / "tables" / f"{name}.parquet") for name in ("frames", "media")
+    )
+    burst = media_strips(
+        frames.filter(pl.col("path").str.contains("camtrapdp_example")), media
+    ).rows()
+    assert {edge for _, edge, _ in burst} == {"top", "bottom"}
+    assert len(burst) == 20
