@@ -10,6 +10,7 @@ import json
 import os
 import select
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from dagster import DagsterEventType, DagsterRunStatus, RunsFilter
 
 from odins_ravne_assets import definitions
 from odins_ravne_assets.defs.assets import CAMERAS
+from odins_ravne_assets.instance_home import home
 from odins_ravne_assets.runs.event_stream import emit_event
 from odins_ravne_assets.runs.execute_in_location import execute_in_location
 from odins_ravne_assets.runs.liveness import (
@@ -29,9 +31,12 @@ from odins_ravne_assets.runs.liveness import (
     is_ours,
     this_process,
 )
+from resources.storage.object_store import NO_SPACE_ERRNOS
 
 # Seconds between two checks for a termination in the UI.
 POLL_SECONDS = 2.0
+# SQLite's message of SQLITE_FULL (https://sqlite.org/rescode.html#full).
+SQLITE_FULL = "database or disk is full"
 
 JOBS = {
     "camera": definitions.camera_job,
@@ -52,11 +57,35 @@ def main() -> int:
             outcome = _run(instance, request)
         except KeyboardInterrupt:  # before Dagster handles interrupts
             outcome = _outcome(None, DagsterRunStatus.CANCELED)
+        except Exception as error:
+            if not is_disk_full(error):
+                raise
+            # The run's end cannot be recorded either: the next run does that.
+            emit_event({"run": _outcome(None, DagsterRunStatus.FAILURE, _home_is_full(), True)})
+            return 1
         for run in _runs_of_this_process(instance):
             instance.report_run_canceled(run)
             outcome = _outcome(run.run_id, DagsterRunStatus.CANCELED)
         emit_event({"run": outcome})
     return 0 if outcome["status"] == DagsterRunStatus.SUCCESS.value else 1
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Return True if an error, or one of its causes, is that of a full disk."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_SPACE_ERRNOS:
+            return True
+        if isinstance(error, sqlite3.OperationalError) and SQLITE_FULL in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _home_is_full() -> str:
+    return (
+        f"DAGSTER_HOME {home()}: no space left for Dagster's records; free some space and run "
+        "again: finished work is saved"
+    )
 
 
 def _run(instance: dg.DagsterInstance, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ NMS_DECODINGS = {"yolo-objectness", "yolo-anchor-free", "boxes-and-logits"}
 HUGGING_FACE_OUTPUTS = ("pred_boxes", "logits")
 # More queries than any RT-DETR has: a network that needs non-maximum suppression.
 MANY_ROWS = 1000
+# The numbers of a box and its classes, if a graph returns fewer than five boxes.
+MAX_CLASSES_OF_FEW = 100
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -174,7 +176,9 @@ def _one_table(tables: Outputs) -> Layout | None:
     layout: Layout | None
     if table.shape[1] == 6:
         layout = _six_columns(table)
-    elif table.shape[1] < 5 or 5 <= table.shape[0] < table.shape[1]:
+    elif 5 <= table.shape[0] < table.shape[1] or (
+        table.shape[1] < 5 <= table.shape[0] <= MAX_CLASSES_OF_FEW
+    ):
         layout = _columns(table)
     else:
         layout = _rows(table)

@@ -145,11 +145,15 @@ class DetectorModels:
 
     @property
     def versions(self) -> dict[str, str]:
-        """The name and the first digits of the hash of each model, by role."""
+        """The name and the first digits of the hash of each model, by role.
+
+        That of an ensemble, the role `detector`, covers its models and its settings.
+        """
         if self.ensemble_hash is None:
             found = {"detector": _version(self.parts[0].manifest)}
         else:
-            found = {"detector": f"{self.name} {self.ensemble_hash[:12]}"}
+            together = hashlib.sha256("".join(self.hashes).encode()).hexdigest()
+            found = {"detector": f"{self.name} {together[:12]}"}
             for number, part in enumerate(self.parts, 1):
                 found[f"detector_{number}"] = _version(part.manifest)
         if self.category_detector:

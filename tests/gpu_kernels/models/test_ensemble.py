@@ -116,6 +116,18 @@ def test_the_hashes_change_with_every_setting(tmp_path: Path, change: tuple[str,
     assert load_detector(write(tmp_path, change)).hashes != before
 
 
+def test_the_version_of_an_ensemble_covers_its_models_and_its_settings(tmp_path: Path) -> None:
+    before = load_detector(write(tmp_path)).versions
+    assert list(before) == ["detector", "detector_1", "detector_2", "category_detector"]
+    assert before["detector"].startswith("mine ")
+    for change in (
+        ("support = 0.5", "support = 0.6"),
+        ("person = 0.65", "person = 0.7"),
+        (f'detector = "{DETECTOR}"', f'detector = "{CATEGORY_DETECTOR}"'),
+    ):
+        assert load_detector(write(tmp_path, change)).versions["detector"] != before["detector"]
+
+
 def test_the_hashes_depend_neither_on_names_nor_on_descriptions(tmp_path: Path) -> None:
     before = load_detector(write(tmp_path)).hashes
     changes = ('name = "mine"', 'name = "other"'), ("Two detectors.", "Others.")
