@@ -9,6 +9,7 @@ UI.
 import json
 import os
 import select
+import shutil
 import signal
 import sqlite3
 import sys
@@ -31,12 +32,12 @@ from odins_ravne_assets.runs.liveness import (
     is_ours,
     this_process,
 )
-from resources.storage.object_store import NO_SPACE_ERRNOS
 
 # Seconds between two checks for a termination in the UI.
 POLL_SECONDS = 2.0
 # SQLite's message of SQLITE_FULL (https://sqlite.org/rescode.html#full).
 SQLITE_FULL = "database or disk is full"
+LITTLE_SPACE = 2**20  # bytes
 
 JOBS = {
     "camera": definitions.camera_job,
@@ -48,6 +49,21 @@ JOBS = {
 
 
 def main() -> int:
+    try:
+        return _run_request()
+    except Exception as error:
+        if not is_home_full(error):
+            raise
+        # The run's end cannot be recorded either: the next run does that.
+        message = (
+            f"DAGSTER_HOME {home()}: no space left for Dagster's records; free some space and run "
+            "again: finished work is saved"
+        )
+        emit_event({"run": _outcome(None, DagsterRunStatus.FAILURE, message, expected=True)})
+        return 1
+
+
+def _run_request() -> int:
     # Shells start background jobs with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     request = json.loads(sys.argv[1])
@@ -57,12 +73,6 @@ def main() -> int:
             outcome = _run(instance, request)
         except KeyboardInterrupt:  # before Dagster handles interrupts
             outcome = _outcome(None, DagsterRunStatus.CANCELED)
-        except Exception as error:
-            if not is_disk_full(error):
-                raise
-            # The run's end cannot be recorded either: the next run does that.
-            emit_event({"run": _outcome(None, DagsterRunStatus.FAILURE, _home_is_full(), True)})
-            return 1
         for run in _runs_of_this_process(instance):
             instance.report_run_canceled(run)
             outcome = _outcome(run.run_id, DagsterRunStatus.CANCELED)
@@ -70,22 +80,16 @@ def main() -> int:
     return 0 if outcome["status"] == DagsterRunStatus.SUCCESS.value else 1
 
 
-def is_disk_full(error: BaseException | None) -> bool:
-    """Return True if an error, or one of its causes, is that of a full disk."""
+def is_home_full(error: BaseException | None) -> bool:
+    """Return True if an error, or one of its causes, is that of a full disk of DAGSTER_HOME."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in NO_SPACE_ERRNOS:
-            return True
         if isinstance(error, sqlite3.OperationalError) and SQLITE_FULL in str(error):
             return True
+        # SQLite calls it an input/output error where a file that it maps cannot grow.
+        if isinstance(error, (OSError, sqlite3.OperationalError)):
+            return shutil.disk_usage(home()).free < LITTLE_SPACE
         error = error.__cause__ or error.__context__
     return False
-
-
-def _home_is_full() -> str:
-    return (
-        f"DAGSTER_HOME {home()}: no space left for Dagster's records; free some space and run "
-        "again: finished work is saved"
-    )
 
 
 def _run(instance: dg.DagsterInstance, request: Mapping[str, Any]) -> dict[str, Any]:

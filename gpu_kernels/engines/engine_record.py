@@ -12,6 +12,10 @@ from gpu_kernels.engines.engine_cache import EngineCache
 from gpu_kernels.engines.tensorrt_build import EngineBuildError, EngineKey
 
 # A build that failed for lack of memory, or of a GPU, may succeed at another time.
+# One that fails at once is not worth remembering, and a newer version of this code may build it.
+WORTH_REMEMBERING_SECONDS = 5.0
+# Raise it when a change of the code can change which builds succeed.
+REFUSAL_VERSION = 1
 TRANSIENT_REASONS = ("memory", "cuda initialization", "no gpu")
 
 
@@ -49,15 +53,23 @@ class EngineRecord:
         Raises:
             EngineBuildError: it did.
         """
-        if content := self._cache.get_artifact(self._key, "refusal", self._arch):
+        content = self._cache.get_artifact(self._key, "refusal", self._arch)
+        if content and (stored := json.loads(content))["version"] == REFUSAL_VERSION:
             url = self._cache.artifact_url(self._key, "refusal", self._arch)
-            raise EngineBuildError(f"{content.decode()} (tried before; delete {url} to try again)")
+            reason = stored["reason"]
+            raise EngineBuildError(f"{reason} (tried before; delete {url} to try again)")
 
-    def save_refusal(self, error: EngineBuildError) -> None:
-        """Store the error of a build, unless another attempt may succeed."""
+    def save_refusal(self, error: EngineBuildError, seconds: float) -> None:
+        """Store the error of a build, unless another attempt may succeed or costs nothing.
+
+        Args:
+            seconds: that the build took.
+        """
         reason = str(error)
-        if not any(each in reason.lower() for each in TRANSIENT_REASONS):
-            self._cache.put_artifact(self._key, "refusal", reason.encode(), self._arch)
+        transient = any(each in reason.lower() for each in TRANSIENT_REASONS)
+        if seconds >= WORTH_REMEMBERING_SECONDS and not transient:
+            content = json.dumps({"version": REFUSAL_VERSION, "reason": reason}).encode()
+            self._cache.put_artifact(self._key, "refusal", content, self._arch)
 
 
 @dataclass

@@ -75,10 +75,11 @@ def _build(
     """Build an engine and cache it, or cache the reason why it cannot be built."""
     record.raise_refusal()
     timings = cache.get_artifact(key, "timing")
+    started = perf_counter()
     try:
         built = build_engine(manifest, trt, key.arch, key.batches, timings)
     except EngineBuildError as error:
-        record.save_refusal(error)
+        record.save_refusal(error, perf_counter() - started)
         raise
     cache.put(key, built.plan)
     cache.put_artifact(key, "timing", built.timing_cache)

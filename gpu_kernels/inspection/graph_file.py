@@ -6,6 +6,7 @@ Only onnxruntime reads the file. It refuses weights in files outside the graph's
 import ast
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Timer
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ from resources.errors import ModelError
 
 # A protocol buffer, and so an ONNX file, has at most 2 GiB.
 MAX_FILE_BYTES = 2**31 - 1
+# The largest known network takes 10 s for a picture on two slow cores; a loop can take forever.
+MAX_SECONDS = 300.0
 MAX_METADATA_CHARACTERS = 65_536
 MAX_CLASSES = 100_000
 
@@ -42,6 +45,7 @@ class GraphFile:
     inputs: tuple[GraphInput, ...]
     outputs: tuple[GraphInput, ...]
     metadata: dict[str, str]
+    max_seconds: float = MAX_SECONDS
 
     @classmethod
     def read(cls, path: Path, threads: int = 1) -> "GraphFile":
@@ -73,14 +77,30 @@ class GraphFile:
         """Run the graph; return its outputs that are tensors of numbers.
 
         Raises:
-            ModelError: onnxruntime cannot run it.
+            ModelError: onnxruntime cannot run it, or not within `max_seconds`.
         """
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = 4  # fatal ones only: the error is raised
+        expired = Event()
+
+        def stop() -> None:
+            expired.set()
+            options.terminate = True
+
+        timer = Timer(self.max_seconds, stop)
+        timer.daemon = True
+        timer.start()
         try:
-            values = self.session.run(None, feeds)
+            values = self.session.run(None, feeds, options)
         except onnxruntime_errors() as error:
-            raise ModelError(
-                f"model {self.path}: onnxruntime cannot run it: {first_line(error)}"
-            ) from None
+            reason = f"onnxruntime cannot run it: {first_line(error)}"
+            if expired.is_set():
+                reason = f"takes more than {self.max_seconds:g} s for a picture"
+            raise ModelError(f"model {self.path}: {reason}") from None
+        finally:
+            timer.cancel()
         return [
             GraphOutput(declared.name, value)
             for declared, value in zip(self.outputs, values, strict=True)

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 from resources.storage.layout import model_manifest_key
@@ -34,11 +35,13 @@ def local_models_folder(folder: str | None = None) -> Path:
 def _user_folder(variable: str, linux: str, mac: str) -> Path:
     """Return a folder of the XDG base directory specification, or of macOS."""
     named = os.environ.get(variable, "")
-    # The specification: a relative path is invalid and is ignored.
-    base = Path(named) if named.startswith("/") else Path.home() / (
-        mac if sys.platform == "darwin" else linux
-    )  # fmt: skip
-    return base / APPLICATION / "models"
+    if named.startswith("/"):  # the specification: a relative path is invalid and is ignored
+        return Path(named) / APPLICATION / "models"
+    try:
+        home = Path.home()
+    except RuntimeError:  # a container's user without a home
+        home = Path(tempfile.gettempdir())
+    return home / (mac if sys.platform == "darwin" else linux) / APPLICATION / "models"
 
 
 def installed_manifest(name: str, folder: str | None = None) -> Path | None:

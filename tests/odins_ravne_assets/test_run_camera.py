@@ -75,3 +75,22 @@ def test_a_run_that_succeeds_has_no_error() -> None:
         None,
         False,
     )
+
+
+def test_a_full_disk_of_the_instance_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrapped(cause: Exception) -> Exception:
+        error = RuntimeError("Dagster's own")
+        error.__cause__ = cause
+        return error
+
+    def free(size: int) -> None:
+        usage = SimpleNamespace(free=size)
+        monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+
+    free(10**9)
+    assert is_home_full(wrapped(sqlite3.OperationalError("database or disk is full")))
+    assert not is_home_full(wrapped(sqlite3.OperationalError("disk I/O error")))
+    assert not is_home_full(wrapped(ValueError("a bug")))
+    free(1000)
+    assert is_home_full(wrapped(sqlite3.OperationalError("disk I/O error")))
+    assert is_home_full(wrapped(OSError(28, "No space left on device")))

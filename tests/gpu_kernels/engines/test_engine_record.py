@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gpu_kernels.engines import engine_record
 from gpu_kernels.engines.engine_cache import EngineCache
 from gpu_kernels.engines.engine_record import CheckOutcome, EngineRecord
 from gpu_kernels.engines.tensorrt_build import BatchSizes, EngineBuildError, EngineKey
@@ -34,7 +35,7 @@ def test_a_check_is_known_to_the_next_machine_with_such_a_gpu(tmp_path: Path) ->
 )
 def test_another_engine_has_its_own_record(tmp_path: Path, other: EngineKey) -> None:
     record(tmp_path).save_check(CheckOutcome("basis", True, ""))
-    record(tmp_path).save_refusal(EngineBuildError("an unsupported operator"))
+    record(tmp_path).save_refusal(EngineBuildError("an unsupported operator"), 60)
     assert record(tmp_path, key=other).check("basis") is None
     record(tmp_path, key=other).raise_refusal()
 
@@ -45,7 +46,7 @@ def test_a_check_on_another_basis_is_repeated(tmp_path: Path) -> None:
 
 
 def test_a_failed_build_is_not_repeated_until_its_file_is_deleted(tmp_path: Path) -> None:
-    record(tmp_path).save_refusal(EngineBuildError("model fox: an unsupported operator"))
+    record(tmp_path).save_refusal(EngineBuildError("model fox: an unsupported operator"), 60)
     with pytest.raises(EngineBuildError, match=r"unsupported operator \(tried before; ") as caught:
         record(tmp_path).raise_refusal()
     (stored,) = tmp_path.iterdir()
@@ -54,7 +55,25 @@ def test_a_failed_build_is_not_repeated_until_its_file_is_deleted(tmp_path: Path
     record(tmp_path).raise_refusal()
 
 
-def test_a_build_that_lacked_memory_is_tried_again(tmp_path: Path) -> None:
-    record(tmp_path).save_refusal(EngineBuildError("the build failed: Out of Memory on the device"))
+@pytest.mark.parametrize(
+    ("reason", "seconds"),
+    [
+        ("the build failed: Out of Memory on the device", 60),
+        ("it finds no GPU, or no driver for it", 60),
+        ("its input has a fixed batch", 0.5),  # costs nothing to repeat
+    ],
+)
+def test_a_build_that_may_succeed_later_is_tried_again(
+    tmp_path: Path, reason: str, seconds: float
+) -> None:
+    record(tmp_path).save_refusal(EngineBuildError(reason), seconds)
     record(tmp_path).raise_refusal()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_build_that_failed_with_an_older_version_of_this_code_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(tmp_path).save_refusal(EngineBuildError("an unsupported operator"), 60)
+    monkeypatch.setattr(engine_record, "REFUSAL_VERSION", 99)
+    record(tmp_path).raise_refusal()

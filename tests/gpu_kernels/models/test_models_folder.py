@@ -1,5 +1,6 @@
 """The folder of a user's models."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,15 @@ def test_the_default_is_a_folder_of_the_user(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.setattr("sys.platform", "linux")
     assert local_models_folder() == Path("/home/ada/.local/share/odins-ravne/models")
+
+
+def test_a_user_without_a_home_has_a_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert local_models_folder("s3://bucket/models").is_relative_to(tempfile.gettempdir())
 
 
 def test_a_bucket_has_a_copy_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

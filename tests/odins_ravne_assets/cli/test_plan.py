@@ -39,6 +39,7 @@ def test_a_local_plan_has_the_local_duration_and_the_cost_on_aws(
     assert {each["market"] for each in plan["estimates"]} == {"local", "spot", "ondemand"}
     assert not any(each["measured"] for each in plan["estimates"])
     assert plan["cameras"]["cam"]["images"] == 5
+    assert plan["models"]["classifier"] == "efficientnet-lite3"
     [saved] = load_predictions(LocalStore(output / "plans"))
     assert (saved.camera_id, saved.frames) == ("cam", plan["frames"])
 
