@@ -12,11 +12,11 @@ from gpu_kernels.engines.engine_cache import EngineCache
 from gpu_kernels.engines.tensorrt_build import EngineBuildError, EngineKey
 
 # A build that failed for lack of memory, or of a GPU, may succeed at another time.
+TRANSIENT_REASONS = ("memory", "cuda initialization", "no gpu")
 # One that fails at once is not worth remembering, and a newer version of this code may build it.
 WORTH_REMEMBERING_SECONDS = 5.0
 # Raise it when a change of the code can change which builds succeed.
 REFUSAL_VERSION = 1
-TRANSIENT_REASONS = ("memory", "cuda initialization", "no gpu")
 
 
 class CheckOutcome(NamedTuple):
