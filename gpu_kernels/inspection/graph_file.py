@@ -23,7 +23,7 @@ from resources.errors import ModelError
 
 # A protocol buffer, and so an ONNX file, has at most 2 GiB.
 MAX_FILE_BYTES = 2**31 - 1
-# The largest known network takes 10 s for a picture on two slow cores; a loop can take forever.
+# A loop in a graph can take forever.
 MAX_SECONDS = 300.0
 MAX_METADATA_CHARACTERS = 65_536
 MAX_CLASSES = 100_000

@@ -78,7 +78,7 @@ def build_engines(
     profile = load_profile(context.obj.name)
     if not (target := to or profile.models.engines):
         raise UsageError(
-            "--to is missing: name a folder or URL, as --to s3://bucket/engines, or set "
+            "--to is missing: name a folder or URL, as --to s3://bucket/results/engines, or set "
             "models.engines in the profile"
         )
     shared_by = profile.models.engines_shared_by

@@ -1,7 +1,9 @@
 """A failed run's error: expected ones are one line for the user, others are crashes with a log."""
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -10,7 +12,7 @@ import pytest
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
 from odins_ravne_assets.defs.assets import footage
 from odins_ravne_assets.hugin.exports.deployments import NotExportableError
-from odins_ravne_assets.run_camera import error_of
+from odins_ravne_assets.run_camera import error_of, is_home_full
 from resources.errors import EngineError, MediaError, StoreError, WorkerCrashError
 from resources.launch.base import StepRequest
 from resources.settings.dagster_resource import RunSettings

@@ -21,6 +21,7 @@ CHANGED = "changed while it was read: run again after copying has finished"
 # Bounds of what headers state. Beyond them a value is damaged or malicious; no camera writes it.
 MAX_VIDEO_SECONDS = 31 * 86_400.0  # also of the time between a video's first frame and another
 MAX_INT32 = 2**31 - 1
+MIN_FPS = 1 / MAX_VIDEO_SECONDS
 MAX_FPS = 100_000.0  # some containers give their clock's rate, 90 kHz, as the frame rate
 # A picture's file may have this many bytes for each pixel, and others for appended data: a second
 # picture, a clip, maker notes.

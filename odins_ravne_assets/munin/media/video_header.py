@@ -23,6 +23,7 @@ from odins_ravne_assets.munin.media.media_files import ISO_MEDIA, Format
 from odins_ravne_assets.munin.media.probe import (
     MAX_FPS,
     MAX_VIDEO_SECONDS,
+    MIN_FPS,
     Probe,
     check_size,
     clean_name,
@@ -76,7 +77,7 @@ def _read(container: InputContainer, path: Path, media_format: Format, settings:
     recorded = _read_time(metadata, stream.metadata, path, media_format, settings)
     position = _read_position(metadata)
     duration, endless = _bounded(_duration(container, stream), MAX_VIDEO_SECONDS, "duration")
-    fps, too_fast = _bounded(_positive(stream.average_rate), MAX_FPS, "frame rate")
+    fps, odd_rate = _bounded(_positive(stream.average_rate), MAX_FPS, "frame rate", MIN_FPS)
     truncated = "file is truncated" if media_format == "avi" and _riff_is_truncated(path) else None
     return Probe(
         kind="video",
@@ -93,7 +94,7 @@ def _read(container: InputContainer, path: Path, media_format: Format, settings:
         duration_seconds=duration,
         fps=fps,
         remark=join_remarks(
-            [truncated, undecodable, endless, too_fast, *recorded.remarks, position.remark]
+            [truncated, undecodable, endless, odd_rate, *recorded.remarks, position.remark]
         ),
     )
 
@@ -184,9 +185,11 @@ def _duration(container: InputContainer, stream: VideoStream) -> float | None:
     return None
 
 
-def _bounded(value: float | None, limit: float, name: str) -> tuple[float | None, str | None]:
-    """Return a number of the header; None and a remark if it is above its limit."""
-    if value is None or value <= limit:
+def _bounded(
+    value: float | None, most: float, name: str, least: float = 0.0
+) -> tuple[float | None, str | None]:
+    """Return a number of the header; None and a remark if it is beyond its bounds."""
+    if value is None or least <= value <= most:
         return value, None
     return None, f"its {name} is not plausible and ignored: {value:.3g}"
 

@@ -24,6 +24,7 @@ from cloud_rig import (
 )
 from command_line import journal_hashes, make_demo_footage, results
 from media_files import write_picture
+from model_files import copy_model
 
 from gpu_kernels.device.gpu import find_gpu
 from odins_ravne_assets.cameras.catalog import Camera
@@ -464,13 +465,26 @@ def species_of(cloud: Cloud, camera: Camera) -> set[str]:
         return set(pl.read_parquet(path)["species"])
 
 
-def test_an_error_of_the_worker_fails_the_run_without_on_demand(
+def test_an_unknown_model_fails_the_run_before_a_machine_is_paid(
     cloud: Cloud, card: Path, local: Path
 ) -> None:
     camera = cloud.camera(card, local)
     ran = cloud.run(camera, models__classifier="no-such-model")
     assert not ran.success
     assert "no-such-model" in ran.error
+    assert not cloud.records(camera)
+
+
+def test_an_error_of_the_worker_fails_the_run_without_on_demand(
+    cloud: Cloud, card: Path, local: Path, tmp_path: Path
+) -> None:
+    camera = cloud.camera(card, local)
+    manifest = copy_model(tmp_path / "models")
+    [network] = manifest.parent.glob("*.onnx")
+    network.unlink()
+    ran = cloud.run(camera, models__detector=str(manifest))
+    assert not ran.success
+    assert f"{network}: no such file" in ran.error
     assert "\n" not in ran.error
     [attempt] = cloud.unit(camera).attempts
     assert (attempt.queue, attempt.end) == ("spot", "failed")
