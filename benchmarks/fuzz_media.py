@@ -79,9 +79,9 @@ def fuzz(folder: Path, seed: int, files: int) -> list[str]:
     if without.code or found.code:
         return [f"exit codes {without.code} and {found.code}: {found.output[-2000:]}"]
     return [
-        *_problems_of_rows(folder / "results-with", mixed, mutated),
-        *_problems_of_good_files(folder),
-        *_problems_of_run(found, folder / "results-with"),
+        *problems_of_rows(folder / "results-with", mixed, mutated),
+        *problems_of_good_files(folder),
+        *problems_of_run(found, folder / "results-with"),
     ]
 
 
@@ -148,7 +148,8 @@ class _PeakMemory:
                 continue  # it has exited
 
 
-def _problems_of_rows(output: Path, footage: Path, mutated: list[Path]) -> list[str]:
+def problems_of_rows(output: Path, footage: Path, mutated: list[Path]) -> list[str]:
+    """Return the mutated files without a row, or with a row that explains nothing."""
     rows = {row["path"]: row for row in read_parquet(output / PROCESSED_TABLE).to_dicts()}
     problems = []
     for path in mutated:
@@ -168,7 +169,8 @@ def _key(path: Path, footage: Path) -> str:
     return path.relative_to(footage).as_posix()
 
 
-def _problems_of_good_files(folder: Path) -> list[str]:
+def problems_of_good_files(folder: Path) -> list[str]:
+    """Return the tables in which rows of the good files differ between the two runs."""
     problems = []
     for key in (MEDIA_TABLE, PROCESSED_TABLE, DETECTIONS_TABLE):
         with_, without = (
@@ -183,7 +185,8 @@ def _problems_of_good_files(folder: Path) -> list[str]:
     return problems
 
 
-def _problems_of_run(found: Run, output: Path) -> list[str]:
+def problems_of_run(found: Run, output: Path) -> list[str]:
+    """Return what is wrong with the run's memory, and with what it wrote and printed."""
     problems = []
     if found.peak_bytes > MEMORY_BYTES:
         problems.append(f"a process took {found.peak_bytes / 2**20:.0f} MiB")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from model_files import CATEGORY_DETECTOR, copy_model
+from model_files import plain_manifest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from paths import ROOT
@@ -54,8 +54,11 @@ def test_layers_become_symmetric_int8_and_heads_stay_float32_on_request(
     monkeypatch.syspath_prepend(TOOLS)
     import check_int8
 
-    source = copy_model(tmp_path / "model", CATEGORY_DETECTOR, network=two_layers())
-    manifest = load_manifest(str(source))
+    size = {"height": 300, "width": 300}
+    manifest = plain_manifest(
+        tmp_path / "model", size, {"decoding": "end2end"}, network=two_layers()
+    )
+    source = tmp_path / "model" / "plain.toml"
     check_int8.quantise(manifest, pictures, "minmax", keep_heads, tmp_path / "int8.onnx")
     saved = check_int8.save_model(str(source), tmp_path / "int8.onnx", tmp_path / "saved")
     quantised = load_manifest(str(saved))

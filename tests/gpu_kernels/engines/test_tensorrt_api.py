@@ -31,6 +31,7 @@ __all__ = ["gcc"]  # pytest finds fixtures by their names
 MODULES = [
     "runtime_cache",
     "tensorrt_api",
+    "tensorrt_buffers",
     "tensorrt_build",
     "tensorrt_engine",
     "tensorrt_slot",
@@ -50,7 +51,7 @@ API = {
          "NetworkDefinitionCreationFlag", "OnnxParser", "Runtime", "TensorIOMode", "__version__"],
     "Builder": ["build_serialized_network", "create_builder_config", "create_network",
                 "create_optimization_profile"],
-    "DataType": ["FLOAT", "HALF", "INT32", "INT64"],
+    "DataType": ["FLOAT", "HALF", "INT32", "INT64", "UINT8"],
     "HardwareCompatibilityLevel": ["AMPERE_PLUS"],
     "IBuilderConfig": ["add_optimization_profile", "create_timing_cache",
                        "hardware_compatibility_level", "set_timing_cache"],
@@ -59,9 +60,10 @@ API = {
     "IExecutionContext": ["execute_async_v3", "get_tensor_shape", "set_input_shape",
                           "set_tensor_address"],
     "ILogger": ["ERROR", "INTERNAL_ERROR", "log"],
-    "INetworkDefinition": ["get_input", "num_inputs"],
+    "INetworkDefinition": ["get_input", "get_output", "num_inputs", "num_outputs",
+                           "unmark_output"],
     "IOptimizationProfile": ["set_shape"],
-    "ITensor": ["name", "shape"],
+    "ITensor": ["dtype", "name", "shape"],
     "ITimingCache": ["serialize"],
     "NetworkDefinitionCreationFlag": ["STRONGLY_TYPED"],
     "OnnxParser": ["get_error", "num_errors", "parse"],
@@ -234,7 +236,7 @@ def test_the_tables_contain_every_name_of_tensorrt_that_is_used(rtx: TensorRt) -
     of_tensorrt = {each.__name__ for each in classes} | {n for each in classes for n in dir(each)}
     # Names that Warp, numpy, ONNX or Python have, too.
     others = {"clear", "append", "count", "extend", "get", "items", "name", "partition", "shape",
-              "dtype", "numpy", "size", "start", "kind"}  # fmt: skip
+              "dtype", "numpy", "size", "start", "stride", "kind"}  # fmt: skip
     used = {
         name
         for module in MODULES

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 from PIL import Image
+from pydantic import ValidationError
 
 from odins_ravne_assets.munin.media.gps_position import position_from_exif, position_from_iso_6709
 from odins_ravne_assets.munin.media.probe import Probe
@@ -562,3 +563,36 @@ def test_duration_and_time_of_real_videos(footage: Path) -> None:
     assert (chimp.duration_seconds, chimp.recorded_at) == (15.0, None)
     clip = footage / "zamba_videos/data/raw/chimpandsee/Trip_5/card 1.2_location/PICT0074.ASF"
     assert "not plausible" in (probe_media(clip, SETTINGS).remark or "")
+
+
+def with_rate(path: Path, scale: int, rate: int) -> Path:
+    """Give an AVI another frame rate, `rate / scale`, in the header of its stream."""
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<II", data, data.index(b"strh") + 28, scale, rate)
+    path.write_bytes(data)
+    return path
+
+
+def test_a_clip_of_millennia_has_no_duration(make_video: Any, tmp_path: Path) -> None:
+    path = with_rate(make_video(tmp_path / "a.avi", frames=5), 2**31 - 1, 1)
+    probe = probe_media(path, SETTINGS)
+    assert (probe.duration_seconds, probe.fps) == (None, None)
+    assert "its duration is not plausible and ignored: 1.07e+10" in (probe.remark or "")
+    assert "its frame rate is not plausible and ignored: 4.66e-10" in (probe.remark or "")
+
+
+def test_an_absurd_frame_rate_is_ignored(make_video: Any, tmp_path: Path) -> None:
+    path = with_rate(make_video(tmp_path / "a.avi", frames=5), 1, 10**8)
+    probe = probe_media(path, SETTINGS)
+    assert probe.fps is None
+    assert "its frame rate is not plausible and ignored: 1e+08" in (probe.remark or "")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"width": 2**31}, {"duration_seconds": 1e9}, {"latitude": 91.0}, {"fps": "NaN"}]
+)
+def test_an_answer_beyond_the_bounds_of_the_tables_is_refused(wrong: dict[str, Any]) -> None:
+    answer = {"kind": "video", "format": "mp4", "width": 64, "height": 48}
+    Probe.from_message(answer)
+    with pytest.raises(ValidationError):
+        Probe.from_message(answer | wrong)
