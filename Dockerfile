@@ -31,6 +31,7 @@ RUN pip install --no-cache-dir \
     opencv-python-headless==5.0.0.93 \
     pillow==13.0.0 \
     polars==2.1.0 \
+    psutil==7.2.2 \
     pydantic==2.14.3 \
     pyyaml==6.0.3 \
     tensorrt-rtx-cu13-bindings==1.7.1.116 \
