@@ -7,8 +7,16 @@ from typing import Any
 import polars as pl
 import pytest
 from camera_tables import Camera
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
+from odins_ravne_assets.hugin.identification.identifications import Identifications, identify
+from odins_ravne_assets.hugin.identification.name_threshold import apply_name_threshold
+from odins_ravne_assets.hugin.identification.sequence_vote import vote_by_sequence
+from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy, shipped_taxa
 from odins_ravne_assets.hugin.visits.stage3 import run_stage3
+from odins_ravne_assets.munin.tables import schemas
 from resources.settings.profile import Privacy, Stage3
 
 Row = dict[str, Any]
@@ -139,3 +147,76 @@ def test_the_example_of_the_documentation(
     ]
     assert found == [("red fox", 0.91, 2), ("unknown animal", 0.28, 1), (*last, 1)]
     assert (result.rows_below_confidence, result.rows_lowered) == (1, threshold > 0.72)
+
+
+# The rule against a reference implementation
+
+KINDS: list[Row] = [FOX, HARE, UNNAMED, {"category": "person", "label": "person", "auto_ok": True}]
+
+
+@st.composite
+def sequences(draw: st.DrawFn) -> list[Row]:
+    """Classifications of two cameras, in sequences of some seconds."""
+    rows = []
+    for number in range(draw(st.integers(1, 12))):
+        at = DAWN + timedelta(seconds=draw(st.sampled_from([0, 1, 2, 100, 101, 102, 300])))
+        row = {
+            "category": "animal",
+            "camera_id": draw(st.sampled_from(["a", "b"])),
+            "path": f"{number}.jpg",
+            "kind": "image",
+            "frame_number": 0,
+            "box_number": 0,
+            "time_offset_ms": 0,
+            "captured_at": at,
+            "confidence": draw(st.sampled_from([None, 0.2, 0.4, 0.5, 0.7, 0.9])),
+            "detection_confidence": draw(st.sampled_from([0.25, 0.4, 0.8])),
+            "detection_id": str(number),
+        } | draw(st.sampled_from(KINDS))
+        rows.append({name: row.get(name) for name in schemas.CLASSIFICATIONS})
+    return rows
+
+
+def reference(rows: list[Row], threshold: float) -> list[tuple[str, float]]:
+    """The names and confidences of rows after the vote, row by row."""
+    result = []
+    for row in rows:
+        name, confidence = row["species"], row["confidence"]
+        if row["category"] == "animal":
+            best: dict[str, float] = {}
+            for other in rows:
+                named = other["category"] == "animal" and other["species"] != "unknown animal"
+                if named and other["sequence"] == row["sequence"]:
+                    own = other["confidence"] if other["confidence"] is not None else -1
+                    best[other["species"]] = max(best.get(other["species"], -1), own)
+            counting = {each: value for each, value in best.items() if value >= threshold}
+            if name not in counting:
+                name, confidence = "unknown animal", row["detection_confidence"]
+                if len(counting) == 1:
+                    ((name, highest),) = counting.items()
+                    confidence = min(confidence, highest)
+        result.append((name, confidence))
+    return result
+
+
+@hypothesis_settings(deadline=None)
+@given(sequences(), st.sampled_from([0.0, 0.45, 0.5, 0.8, 1.0]), st.sampled_from([0, 60]))
+def test_names_equal_the_reference(rows: list[Row], threshold: float, gap: float) -> None:
+    settings = Stage3(min_confidence=threshold, burst_gap=gap)
+    taxonomy = Taxonomy(shipped_taxa())
+    table = pl.LazyFrame(rows, schema=schemas.CLASSIFICATIONS)
+    voted = vote_by_sequence(identify(table, taxonomy, settings.roll_up), taxonomy, settings)
+    after = apply_name_threshold(voted, settings)
+
+    def named(identified: Identifications) -> pl.DataFrame:
+        names = identified.names.table()
+        return identified.rows.join(names, on="name", how="left", maintain_order="left")
+
+    expected = reference(named(voted).to_dicts(), threshold)
+    found = named(after).select("species", "confidence").rows()
+    assert [name for name, _ in found] == [name for name, _ in expected]
+    assert [value for _, value in found] == pytest.approx([value for _, value in expected])
+    lowered = after.rows["lowered"].to_list()
+    was_named = [row["species"] != "unknown animal" for row in named(voted).to_dicts()]
+    is_unknown = [name == "unknown animal" for name, _ in found]
+    assert lowered == [a and b for a, b in zip(was_named, is_unknown, strict=True)]
