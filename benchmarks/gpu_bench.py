@@ -20,8 +20,9 @@ from synthetic_media import Picture, synthetic_still, write_clip
 from gpu_kernels.device.gpu import Gpu
 from gpu_kernels.engines.engine import GPU_KINDS, DeviceEngine, Engine, EngineKind, open_engine
 from gpu_kernels.engines.engine_cache import EngineCache
+from gpu_kernels.engines.engine_record import EngineRecord
 from gpu_kernels.engines.tensorrt_api import TensorRtKind
-from gpu_kernels.engines.tensorrt_build import BatchSizes
+from gpu_kernels.engines.tensorrt_build import BatchSizes, EngineKey
 from gpu_kernels.engines.tensorrt_engine import TensorRtEngine, open_tensorrt_engine
 from gpu_kernels.models.manifest import ModelManifest
 from resources.storage.local_store import LocalStore
@@ -139,9 +140,13 @@ class Bench:
         Where TensorRT cannot run, returns an OnnxRuntimeDeviceEngine.
         """
         if kind != "onnxruntime" and self.tensorrt_kind is None:
-            return OnnxRuntimeDeviceEngine(
+            engine = OnnxRuntimeDeviceEngine(
                 manifest, self.device, batches.optimum, self.warnings.append, threads
             )
+            arch = self.device.replace(":", "-")
+            key = EngineKey(manifest.sha256, "", engine.description, arch, batches)
+            engine.opened.record = EngineRecord(self.cache(), key, arch)
+            return engine
         return open_engine(manifest, kind, threads, engines, batches, shared_by)
 
     def cache(self, folder: str = "engines") -> EngineCache:

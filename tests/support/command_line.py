@@ -15,6 +15,7 @@ import psutil
 from interruption_drill import without_run_facts
 
 from odins_ravne_assets.demo.footage import write_footage
+from resources.storage.parquet_files import read_parquet
 
 # Seconds; a run of a test's few media takes some, and many on a busy machine.
 TIMEOUT = 120
@@ -126,7 +127,7 @@ def results(output: Path) -> dict[str, Any]:
 
 def processed(output: Path) -> dict[str, tuple[str, str | None]]:
     """Return the status and the reason of each media file, by path."""
-    table = pl.read_parquet(output / "tables" / "processed.parquet")
+    table = read_parquet(output / "tables" / "processed.parquet")
     rows = table.select("path", "status", "reason").rows()
     return {path: (status, why) for path, status, why in rows}
 

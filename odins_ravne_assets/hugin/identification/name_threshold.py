@@ -92,10 +92,11 @@ def _changed_names(animals: pl.DataFrame, unknown: int, min_confidence: float) -
     """
     # Grouping by one integer takes half the time.
     key = pl.col("sequence").cast(pl.Int64) * 2**NAME_BITS + pl.col("name")
-    animals = animals.with_columns(key=key)
+    # A name without a confidence never counts, whatever the others' is.
+    animals = animals.with_columns(key=pl.when(pl.col("confidence") >= 0).then(key).otherwise(-1))
     counting = (
         animals.lazy()
-        .filter(pl.col("name") != unknown)
+        .filter((pl.col("name") != unknown) & (pl.col("key") >= 0))
         .group_by("key", "sequence", "name")
         .agg(pl.col("confidence").max().alias("best"))
         .filter(pl.col("best") >= min_confidence)

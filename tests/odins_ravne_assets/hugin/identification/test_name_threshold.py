@@ -1,6 +1,7 @@
 """`min_confidence` is a threshold for names: what was found is shown, once."""
 
 from datetime import datetime, timedelta
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,10 @@ def sequences(draw: st.DrawFn) -> list[Row]:
     return rows
 
 
+def is_missing(confidence: float | None) -> bool:
+    return confidence is None or isnan(confidence)
+
+
 def reference(rows: list[Row], threshold: float) -> list[tuple[str, float]]:
     """The names and confidences of rows after the vote, row by row."""
     result = []
@@ -187,10 +192,11 @@ def reference(rows: list[Row], threshold: float) -> list[tuple[str, float]]:
             for other in rows:
                 named = other["category"] == "animal" and other["species"] != "unknown animal"
                 if named and other["sequence"] == row["sequence"]:
-                    own = other["confidence"] if other["confidence"] is not None else -1
-                    best[other["species"]] = max(best.get(other["species"], -1), own)
+                    own = other["confidence"]
+                    if not is_missing(own):
+                        best[other["species"]] = max(best.get(other["species"], -1), own)
             counting = {each: value for each, value in best.items() if value >= threshold}
-            if name not in counting:
+            if name not in counting or is_missing(confidence):
                 name, confidence = "unknown animal", row["detection_confidence"]
                 if len(counting) == 1:
                     ((name, highest),) = counting.items()
@@ -215,7 +221,8 @@ def test_names_equal_the_reference(rows: list[Row], threshold: float, gap: float
     expected = reference(named(voted).to_dicts(), threshold)
     found = named(after).select("species", "confidence").rows()
     assert [name for name, _ in found] == [name for name, _ in expected]
-    assert [value for _, value in found] == pytest.approx([value for _, value in expected])
+    values = [value for _, value in expected]
+    assert [value for _, value in found] == pytest.approx(values, nan_ok=True)
     lowered = after.rows["lowered"].to_list()
     was_named = [row["species"] != "unknown animal" for row in named(voted).to_dicts()]
     is_unknown = [name == "unknown animal" for name, _ in found]
