@@ -307,6 +307,7 @@ def _memory_bytes(request: Message) -> int:
 def main() -> None:
     exit_with_parent()
     cv2.setNumThreads(1)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the row has the reason
     parent_descriptor, arena_descriptor = map(int, sys.argv[1:])
     with mmap.mmap(arena_descriptor, 0) as arena, suppress(EOFError, ConnectionError):
         DecodeProcess(ParentConnection(parent_descriptor), arena, MemoryLimit()).run()

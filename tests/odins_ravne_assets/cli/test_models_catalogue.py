@@ -130,6 +130,18 @@ def test_add_says_what_uses_it_and_use_writes_it(
     assert "Profile mine.yaml uses it: models.detector: own-detector" in again
 
 
+def test_an_ensemble_is_listed_used_as_the_detector_and_verified_by_its_models(munin: Run) -> None:
+    munin("models", "use", "lite-ensemble", "--profile", "mine.yaml")
+    assert yaml.safe_load(Path("mine.yaml").read_text()) == {
+        "models": {"detector": "lite-ensemble"}
+    }
+    listed = munin("--profile", "mine.yaml", "models", "list")
+    assert "lite-ensemble: ensemble; shipped; " in listed
+    verified = munin("models", "verify", "lite-ensemble").splitlines()
+    names = [line.partition(":")[0] for line in verified]
+    assert names == ["megadetector-lite", "ssd-mobilenet-v2-cam16"]
+
+
 def test_a_licence_that_binds_must_be_accepted_by_its_name(
     munin: Run, data: Path, server: ModelServer
 ) -> None:
