@@ -58,7 +58,7 @@ def run_checks(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=580)
 
 
-@pytest.mark.timeout(600)  # 46 s of CPU time
+@pytest.mark.timeout(600)  # 38 s of CPU time
 def test_every_check_passes_on_the_cpu_or_needs_a_gpu(
     tmp_path: Path,
 ) -> None:
