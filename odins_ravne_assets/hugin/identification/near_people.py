@@ -7,7 +7,8 @@ out if one of these holds:
 - at least half of its box, or of a person's box, overlaps with the other, in the same frame or in
   the one before or after, at most NEIGHBOUR_MS away;
 - it may be a person itself: `person_confidence`, below the threshold for people, is present;
-- it does not move: boxes without a name are in the same place in at least STATIC_FRAMES frames.
+- it does not move: boxes without a name are in the same place in at least STATIC_FRAMES frames, or
+  in two that are at least STATIC_MS apart.
 
 Animals with a name, as a dog with its owner, are never left out, and neither is what a reviewer
 labelled. Only people who count (see `min_confidence`) leave out animals. All detections stay in the
@@ -35,7 +36,7 @@ MIN_GAP_SECONDS = 10.0
 NEIGHBOUR_MS = 10_000
 MIN_OVERLAP = 0.5  # intersection / the smaller box
 # The same place: intersection over union of two boxes.
-STATIC_FRAMES, STATIC_OVERLAP = 3, 0.7
+STATIC_FRAMES, STATIC_MS, STATIC_OVERLAP = 3, 5_000, 0.7
 # Sequences are divided into blocks of this length, so that the boxes of a busy day are not all
 # compared with each other.
 BLOCK_MS = 600_000
@@ -132,7 +133,7 @@ def _left_out(block: pl.DataFrame) -> NDArray[np.bool_]:
         frames[person],
         times[person],
     )
-    result[unknown] |= _is_static(boxes[unknown], frames[unknown])
+    result[unknown] |= _is_static(boxes[unknown], frames[unknown], times[unknown])
     return result
 
 
@@ -161,8 +162,8 @@ def _overlaps(box: Boxes, others: Boxes) -> bool:
     return bool((_intersection(box, others) >= MIN_OVERLAP * smaller).any())
 
 
-def _is_static(boxes: Boxes, frames: Numbers) -> NDArray[np.bool_]:
-    """True for boxes in the place of boxes in other frames, STATIC_FRAMES frames in all."""
+def _is_static(boxes: Boxes, frames: Numbers, times: Numbers) -> NDArray[np.bool_]:
+    """True for boxes that stay in the same place."""
     result = np.zeros(len(boxes), dtype=np.bool_)
     for index, box in enumerate(boxes):
         if result[index]:
@@ -170,7 +171,7 @@ def _is_static(boxes: Boxes, frames: Numbers) -> NDArray[np.bool_]:
         intersection = _intersection(box, boxes)
         union = _area(box) + _area(boxes) - intersection
         same = intersection >= STATIC_OVERLAP * union
-        if np.unique(frames[same]).size >= STATIC_FRAMES:
+        if np.unique(frames[same]).size >= STATIC_FRAMES or np.ptp(times[same]) >= STATIC_MS:
             result |= same
     return result
 

@@ -281,6 +281,10 @@ class Stage2Journal:
             self._store.delete(f"{self._folder}/{part}{LABELS_SUFFIX}")
         return [file for files in damaged.values() for file in files]
 
+    def has_finished(self) -> bool:
+        """Return True if any part is labelled."""
+        return any(True for _ in self._store.list(self._folder))
+
     def write(self, part: str, labels: list[Row]) -> None:
         """Commit the labels of one of Stage 1's parts."""
         frame = pl.DataFrame(labels, schema=schemas.LABELLED_BOXES, orient="row")

@@ -177,7 +177,7 @@ def _settings_of_labels(
         update: do not search for settings that are not recorded.
     """
     folders = output.folders(layout.JOURNAL_STAGE2)
-    keys = {key for key in folders if Stage2Journal(output, key).parts()}
+    keys = {key for key in folders if Stage2Journal(output, key).has_finished()}
     recorded = STAGE2.read(output) if keys else None
     if recorded or update or not keys:
         holds = recorded is not None and _labels_key(recorded.depends_on, boxes) in keys
@@ -214,6 +214,8 @@ def _with_settings(profile: Profile, change: _Change, fetch: FetchModels) -> Pro
         for role, model in before.models.items()
     ]
     reason = "their files or manifests have changed since"
+    if before.depends_on.get("version") != change.own.depends_on["version"]:
+        reason = "this version of the program gives other results with them"
     for number, models in enumerate(product(*choices)):
         named = dict(zip(before.models, models, strict=True))
         candidate = record.apply(profile, named, before.depends_on)

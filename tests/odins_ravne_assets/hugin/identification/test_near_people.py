@@ -82,6 +82,14 @@ def test_a_chair_next_to_a_person_is_no_animal(tmp_path: Path) -> None:
     assert visits(tmp_path, clip(*frames)) == {"person": 3, "left out": 3}
 
 
+@pytest.mark.parametrize(("seconds", "left_out"), [(4, 0), (5, 2)])
+def test_a_chair_in_two_frames_some_seconds_apart_is_no_animal(
+    tmp_path: Path, seconds: float, left_out: int
+) -> None:
+    camera = burst([person(), unknown(ELSEWHERE)], [person(), unknown(ELSEWHERE)], step=seconds)
+    assert visits(tmp_path, camera)["left out"] == left_out
+
+
 def test_a_box_with_a_weak_score_of_a_person_is_none_in_a_sequence_with_people(
     tmp_path: Path,
 ) -> None:

@@ -10,6 +10,7 @@ from finished_camera import ALL, Results, profile
 from model_files import copy_model
 
 from odins_ravne_assets.munin.classification.journal_key import stage2_key
+from odins_ravne_assets.munin.detection import journal_key
 from odins_ravne_assets.munin.detection.journal_key import (
     stage1_dependencies,
     stage1_key,
@@ -200,6 +201,16 @@ def test_a_model_that_has_changed_under_its_name_is_an_error(
     with pytest.raises(ModelError, match="have changed since; restore megadetector-lite"):
         results.choose(own)
     assert results.choose(own, update=True).profile == own
+
+
+def test_a_new_version_of_the_code_that_gives_other_results_is_an_error(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results.add(DEFAULT)
+    monkeypatch.setattr(journal_key, "STAGE1_VERSION", 2)
+    with pytest.raises(ModelError, match="this version of the program gives other results with"):
+        results.choose(DEFAULT)
+    assert results.choose(DEFAULT, update=True).profile == DEFAULT
 
 
 def test_a_model_that_was_moved_is_found_by_the_name_in_the_profile(
