@@ -31,7 +31,7 @@ from odins_ravne_assets.munin.media.child_process import (
     one_line,
 )
 from odins_ravne_assets.munin.media.media_files import Format
-from odins_ravne_assets.munin.media.probe import CHANGED, MAX_INT32
+from odins_ravne_assets.munin.media.probe import CHANGED, MAX_INT32, MAX_VIDEO_SECONDS
 from resources.errors import StoreError
 from resources.storage.object_store import S3_SCHEME, ObjectStore, modified_ns
 
@@ -39,6 +39,10 @@ from resources.storage.object_store import S3_SCHEME, ObjectStore, modified_ns
 POLL_SECONDS = 0.5
 # Attempts at a medium: two that it crashes or hangs, and one that an earlier medium spoils.
 MAX_STARTS = 3
+# The numbers of a message with a frame.
+MAX_NUMBERS = dict.fromkeys(("slot", "height", "width", "number"), MAX_INT32) | {
+    "time_ms": round(MAX_VIDEO_SECONDS * 1000)
+}
 # The keys by which messages of the child name their medium.
 MESSAGES = ("begin", "frame", "end", "failed")
 
@@ -376,8 +380,11 @@ class _DecoderThread:
 
     def _frame(self, medium: Medium, message: Message) -> Frame:
         # The child is not trusted.
-        numbers = [message.get(name) for name in ("slot", "height", "width", "number", "time_ms")]
-        if not all(type(number) is int and 0 <= number <= MAX_INT32 for number in numbers):
+        numbers = [message.get(name) for name in MAX_NUMBERS]
+        if not all(
+            type(number) is int and 0 <= number <= most
+            for number, most in zip(numbers, MAX_NUMBERS.values(), strict=True)
+        ):
             raise ChildDiedError(INVALID_MESSAGE)
         slot, height, width, number, time_ms = cast(list[int], numbers)
         with self._lock:

@@ -367,6 +367,19 @@ def test_a_frame_years_after_the_first_ends_the_video() -> None:
         next(selected)
 
 
+def test_a_frame_weeks_after_the_first_is_used(tmp_path: Path) -> None:
+    """Its milliseconds exceed 32 bits."""
+    write_clip(tmp_path / "a.avi", [100] * 3)
+    data = bytearray((tmp_path / "a.avi").read_bytes())
+    struct.pack_into("<II", data, data.index(b"strh") + 28, 2_600_000, 1)
+    (tmp_path / "a.avi").write_bytes(data)
+    decoder = DecodePool(LocalStore(tmp_path), media_of(tmp_path, "a.avi"), settings())
+    found = events_by_medium(decoder)["a.avi"]
+    assert [event.time_ms for event in found if isinstance(event, Frame)] == [0, 2_600_000_000]
+    assert isinstance(found[-1], MediumEnded)
+    assert found[-1].remark == "truncated: frame 3 is dated 5.2e+06 s after the first"
+
+
 def test_a_frame_number_beyond_the_tables_ends_the_video() -> None:
     frames = [SimpleNamespace(time=0.0), SimpleNamespace(time=1e6)]
     selected = EVERYTHING._replace(sampling="keyframes").select(frames, 90_000.0)
