@@ -176,9 +176,10 @@ def find_manifest(name_or_path: str, folder: str | None = None) -> Path:
     known = ", ".join(
         dict.fromkeys([*shipped_models(), *shipped_ensembles(), *installed_models(folder)])
     )
+    bucket = f" --to {folder}" if folder and folder.startswith("s3://") else ""
     raise ModelError(
         f"model {name_or_path}: unknown; use one of {known}, the path of a .toml manifest, or "
-        "install it: munin models catalogue"
+        f"install it: munin models catalogue, munin models add NAME{bucket}"
     )
 
 

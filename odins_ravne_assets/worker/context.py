@@ -96,8 +96,8 @@ class StepContext:
         Raises:
             ModelError: see `choose_settings`.
         """
-        if self.update:
-            return
+        if self.update or {"detections", "classifications"}.isdisjoint(stages):
+            return  # other stages read no model, which may not be on this machine yet
         fetch = partial(fetch_models, open_store=self.open_store, log=self.reporter.info)
         used = choose_settings(self.output, self.profile, stages, update=False, fetch=fetch)
         if used.profile != self.profile:

@@ -1,6 +1,7 @@
 """A model of a catalogue entry, from the download to the visits, here and in jobs of AWS."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -163,6 +164,7 @@ def test_jobs_on_aws_copy_the_models_from_the_bucket(
             assert f"copied to {BUCKET}/models" in added.out, added.err
             assert munin("models", "use", f"zoo-{path.stem}").code == 0
         assert munin("cost", "setup", "--job-count", "1").code == 0
+        shutil.rmtree(tmp_path / "cache")  # another computer with the same profile
         run = munin("batch", footage, f"{BUCKET}/results/hill", "--local-output", "hill")
         assert run.code == 0, run.err
         assert species(munin.folder / "hill") == ["Vulpes vulpes"]

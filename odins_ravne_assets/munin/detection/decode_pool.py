@@ -39,6 +39,8 @@ from resources.storage.object_store import S3_SCHEME, ObjectStore, modified_ns
 POLL_SECONDS = 0.5
 # Attempts at a medium: two that it crashes or hangs, and one that an earlier medium spoils.
 MAX_STARTS = 3
+# Seconds that a new process may take to load its libraries on a busy machine.
+START_SECONDS = 60.0
 # The numbers of a message with a frame.
 MAX_NUMBERS = dict.fromkeys(("slot", "height", "width", "number"), MAX_INT32) | {
     "time_ms": round(MAX_VIDEO_SECONDS * 1000)
@@ -235,6 +237,7 @@ class _DecoderThread:
         self._child: ChildProcess | None = None
         self._closed = False
         self._begun = False  # the child has begun with the current medium
+        self._is_new = False  # the child has not answered yet
 
     def start(self) -> None:
         """Start the thread."""
@@ -369,14 +372,15 @@ class _DecoderThread:
         idle, poll = 0.0, min(POLL_SECONDS, self._settings.timeout)
         while True:
             try:
-                return child.receive(poll)
+                message = child.receive(poll)
+                self._is_new = False
+                return message
             except ChildHungError:
                 with self._lock:
                     idle = idle + poll if self._free else 0.0
-                if idle >= self._settings.timeout:
-                    raise ChildHungError(
-                        f"hung (no frame for {self._settings.timeout:g} s)"
-                    ) from None
+                timeout = self._settings.timeout
+                if idle >= (max(timeout, START_SECONDS) if self._is_new else timeout):
+                    raise ChildHungError(f"hung (no frame for {timeout:g} s)") from None
 
     def _frame(self, medium: Medium, message: Message) -> Frame:
         # The child is not trusted.
@@ -414,6 +418,7 @@ class _DecoderThread:
             if self._closed:
                 raise ChildDiedError("was stopped")
             if self._child is None:
+                self._is_new = True
                 self._child = ChildProcess(
                     "odins_ravne_assets.munin.detection.decode_process", [self._arena_file]
                 )

@@ -254,13 +254,29 @@ def test_a_file_that_kills_the_decoder_twice_costs_that_file_alone(tmp_path: Pat
     assert isinstance(found["b.jpg"][-1], MediumEnded)
 
 
-def test_no_medium_is_blamed_for_a_decoder_that_did_not_begin_with_it(tmp_path: Path) -> None:
+def test_no_medium_is_blamed_for_a_decoder_that_hangs_before_it(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        write_still(tmp_path / name)
+
+    def media() -> Iterator[Medium]:
+        yield medium(tmp_path / "a.jpg")
+        for child in decoders_of_this_process():
+            child.suspend()
+        yield medium(tmp_path / "b.jpg")
+
+    found = events_by_medium(DecodePool(LocalStore(tmp_path), media(), settings(timeout=1.0)))
+    assert [type(event) for event in found["b.jpg"]] == [MediumStarted, Frame, MediumEnded]
+
+
+def test_a_machine_that_starts_no_decoder_leaves_the_media_to_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_still(tmp_path / "a.jpg")
-    write_still(tmp_path / "b.jpg")
-    decoder = DecodePool(LocalStore(tmp_path), media_of(tmp_path, "a.jpg"), settings(timeout=0.001))
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    decoder = DecodePool(LocalStore(tmp_path), media_of(tmp_path, "a.jpg"), settings())
     (event,) = events_by_medium(decoder)["a.jpg"]
     assert isinstance(event, MediumUnavailable)
-    assert event.reason == "the decoder hung (no frame for 0.001 s)"
+    assert event.reason == "the decoder exited with code 1"
 
 
 def write_damaged_clip(path: Path, seed: int) -> None:
