@@ -273,7 +273,7 @@ def _folder_key(key: PurePosixPath) -> str:
 def _broken(entry: "os.DirEntry[str]", error: OSError) -> str | None:
     """Return why an entry cannot be read; None if it was deleted since it was listed."""
     if not entry.is_symlink():
-        return None if error.errno == errno.ENOENT else error.strerror or str(error)
+        return None if error.errno == errno.ENOENT else f"cannot be read: {error.strerror or error}"
     if error.errno == errno.ELOOP:
         return "is a link that leads to itself"
     if error.errno not in {errno.ENOENT, errno.ENOTDIR}:

@@ -158,9 +158,11 @@ def test_every_file_is_in_the_tables_with_its_reason(run: Run) -> None:
         "DCIM/cmyk.jpg": ("done", None),
         "DCIM/grey.jpg": ("done", None),
         "DCIM/jpeg.png": ("done", "named .png, is JPEG"),
-        "DCIM/no-entry/behind.jpg/": ("failed", closed),
+        "DCIM/gone.jpg": ("failed", "is a link to a file that does not exist"),
+        "DCIM/no-entry/behind.jpg": ("failed", "cannot be read: Permission denied"),
         "DCIM/no-listing/": ("failed", closed),
         "DCIM/nothing/": ("failed", closed),
+        "DCIM/self.jpg": ("failed", "is a link that leads to itself"),
         "DCIM/rotated.jpg": ("done", None),
         "DCIM/text.jpg": ("failed", "is text, not a picture or a video"),
         "DCIM/truncated.jpg": (
@@ -185,7 +187,7 @@ def test_every_file_is_in_the_tables_with_its_reason(run: Run) -> None:
 
 def test_the_command_prints_how_many_media_could_not_be_used(run: Run) -> None:
     assert (
-        "card: 10 of 22 media could not be used; the reasons are in stage3/report.json, "
+        "card: 12 of 24 media could not be used; the reasons are in stage3/report.json, "
         "failed_by_reason" in run.ended.err.splitlines()
     )
     assert not run.ended.errors
