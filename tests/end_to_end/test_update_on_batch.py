@@ -33,8 +33,8 @@ def cloud(account: Cloud) -> Iterator[Cloud]:
 
 @pytest.fixture
 def several_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two media in each work unit: frames are assumed to take an eighth of a second."""
-    monkeypatch.setattr(work_units, "MAX_UNIT_SECONDS", 0.25)
+    """Two media in each work unit: frames are assumed to take a fifth of a second."""
+    monkeypatch.setattr(work_units, "MAX_UNIT_SECONDS", 0.4)
 
 
 def new_camera(cloud: Cloud, name: str) -> Camera:

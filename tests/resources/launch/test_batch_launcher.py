@@ -401,7 +401,7 @@ def test_an_expired_token_ends_the_launch_and_the_next_run_resumes_its_job(
 def test_units_run_in_parallel_and_the_whole_camera_last(
     cloud: Cloud, card: Path, local: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work_units, "MAX_UNIT_SECONDS", 0.7)  # frames assumed at 8/s
+    monkeypatch.setattr(work_units, "MAX_UNIT_SECONDS", 1.1)  # frames assumed at 5/s
     camera = cloud.camera(card, local)
     ran = cloud.run(camera, pipeline__cost_optimization__max_parallel_jobs=2)
     assert ran.success, ran.error
