@@ -28,9 +28,11 @@ def readers_of_patterns(source: str) -> list[int]:
         call.lineno
         for call in ast.walk(ast.parse(source))
         if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and isinstance(call.func.value, ast.Name)
         and ast.unparse(call.func).startswith(("pl.read_", "pl.scan_", "polars.read_"))
         and ast.unparse(call.func) != "pl.read_parquet_metadata"  # takes no patterns
-        and "glob=False" not in map(ast.unparse, call.keywords)
+        and "glob=False" not in {f"{each.arg}={ast.unparse(each.value)}" for each in call.keywords}
     ]
 
 
