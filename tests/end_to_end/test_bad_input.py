@@ -386,7 +386,7 @@ def test_an_unknown_model_is_an_error_with_the_known_ones(
     assert ended.errors == [
         "error: camera card: model megadetektor: unknown; use one of efficientnet-lite3, "
         "megadetector-lite, ssd-mobilenet-v2-cam16, lite-ensemble, the path of a .toml manifest, "
-        "or install it: munin models catalogue"
+        "or install it: munin models catalogue, munin models add NAME"
     ]
 
 
