@@ -1,0 +1,1 @@
+"""Corrections of reviewers: review files, corrections, missed detections."""

@@ -1,0 +1,112 @@
+"""The places of cameras in everything that is shared: `stage3/`, exports, pages, metadata.
+
+One function decides which cameras are covered, `covered_cameras`; one gives their coordinates,
+`Places.position`, and one the further columns of their deployments, `Places.remarks`. The private
+tables, `tables/` and `journal/`, stay exact.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import polars as pl
+
+from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy, project_taxonomy
+from odins_ravne_assets.hugin.privacy.sensitive_taxa import sensitive_taxa
+from odins_ravne_assets.hugin.visits.stage3 import read_model_taxa
+from resources.settings.profile import Privacy
+from resources.settings.project import ListedSpecies
+from resources.storage.layout import REPORT_JSON
+from resources.storage.object_store import ObjectStore
+from resources.storage.stored_json import REPORT_REMEDY, read_json_object
+
+# Columns of a deployment that name or describe its place.
+PLACE_COLUMNS = frozenset(
+    {"locationID", "locationName", "deploymentGroups", "deploymentTags", "deploymentComments"}
+)
+# A text with coordinates: a number of three or more decimals, or a degree sign.
+_COORDINATES = re.compile(r"\d[.,]\d{3,}|°")
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places of cameras as they may be shared.
+
+    Attributes:
+        covered: ids of the cameras whose places are covered.
+        decimals: of their coordinates.
+    """
+
+    covered: frozenset[str]
+    decimals: int
+
+    def covers(self, camera_id: str) -> bool:
+        """Return True if the camera's place is covered."""
+        return camera_id in self.covered
+
+    def position(
+        self, camera_id: str, latitude: float, longitude: float
+    ) -> tuple[float, float]:
+        """Return latitude and longitude in degrees, rounded if the camera is covered."""
+        if not self.covers(camera_id):
+            return latitude, longitude
+        return round(latitude, self.decimals), round(longitude, self.decimals)
+
+    def remarks(self, camera_id: str, remarks: Mapping[str, str]) -> dict[str, str]:
+        """Return the columns of a deployment that do not reveal the place of a covered camera."""
+        if not self.covers(camera_id):
+            return dict(remarks)
+        return {
+            name: text
+            for name, text in remarks.items()
+            if name not in PLACE_COLUMNS and not _COORDINATES.search(text)
+        }
+
+
+def covered_cameras(
+    visits: Iterable[tuple[str, pl.DataFrame, Taxonomy]], privacy: Privacy
+) -> Places:
+    """Return the places of cameras, covered where a sensitive taxon was, or may have been, seen.
+
+    Args:
+        visits: of each camera its id, rows of `tables.OBSERVATIONS`, and the result of
+            `results_taxonomy`.
+        privacy: the privacy settings.
+
+    Raises:
+        UsageError: a name of `privacy.sensitive_species` is unknown.
+    """
+    cameras = list(visits)
+    taxa = sensitive_taxa(privacy.sensitive_species, [taxonomy for *_, taxonomy in cameras])
+    covered = frozenset(camera for camera, rows, _ in cameras if taxa.cover_any(rows))
+    return Places(covered, privacy.sensitive_decimals)
+
+
+def places_before_visits(camera_ids: Iterable[str], privacy: Privacy) -> Places:
+    """Return the places of cameras whose visits are not known yet.
+
+    They are covered if there are sensitive species.
+    """
+    covered = frozenset(camera_ids) if privacy.sensitive_species else frozenset()
+    return Places(covered, privacy.sensitive_decimals)
+
+
+def results_taxonomy(
+    store: ObjectStore, results: ObjectStore, species: Iterable[ListedSpecies] = ()
+) -> Taxonomy:
+    """Return the taxonomy of a camera's results: shipped, of its classifier, of its project.
+
+    Args:
+        store: the camera's output, with `tables/`.
+        results: the store with `stage3/`.
+        species: taxa of the project in addition to those of the results.
+
+    Raises:
+        StoreError: a table or `report.json` is missing or damaged.
+    """
+    report = read_json_object(results, REPORT_JSON, REPORT_REMEDY)
+    listed = [ListedSpecies.model_validate(row) for row in report.get("species_list", [])]
+    with ExitStack() as stack:
+        model_taxa = read_model_taxa(store, stack)
+    return project_taxonomy([*listed, *species], model_taxa)
