@@ -44,9 +44,7 @@ CATALOGUE_WIDTH = 160
 
 def show_catalogue(
     context: typer.Context,
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="All that is known of this model.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(help="All that is known of this model.")] = None,
     region: Annotated[
         str | None, typer.Option(help="Only models for this region, as Africa; and for the world.")
     ] = None,
@@ -153,7 +151,6 @@ def add_model(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME",
             help="A model of the catalogue; or the path of a catalogue entry, or of a manifest.",
         ),
     ],
@@ -302,7 +299,7 @@ def _print_use(context: typer.Context, profile: Profile, name: str, key: str) ->
 
 def use_model(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped or installed model.")],
+    name: Annotated[str, typer.Argument(help="A shipped or installed model.")],
     profile: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Your profile; it is created if it does not exist."),

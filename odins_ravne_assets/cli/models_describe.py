@@ -29,7 +29,7 @@ def print_verified(manifest: "ModelManifest") -> None:
 
 
 def describe_model(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An ONNX file.")],
+    file: Annotated[Path, typer.Argument(help="An ONNX file.")],
     write: Annotated[
         Path | None,
         typer.Option(metavar="MANIFEST", help="Write it to this .toml file, beside FILE."),
