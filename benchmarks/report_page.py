@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from ui_browser import Browser, missing_browser, open_browser
 
 from odins_ravne_assets.demo.footage import read_sample
+from odins_ravne_assets.hugin.identification.taxonomy import project_taxonomy
 from odins_ravne_assets.hugin.report.camera_results import COST_COLUMNS, CameraResults
 from odins_ravne_assets.hugin.report.page import write_report_page
 from odins_ravne_assets.hugin.report.sampling_effort import sampling_effort
@@ -102,6 +103,7 @@ def camera(name: str, visits: int, webps: list[bytes], rng: random.Random) -> Ca
         pl.DataFrame(schema={"path": pl.String, "reason": pl.String}),
         pl.DataFrame(schema={column: LEDGER_SCHEMA[column] for column in COST_COLUMNS}),
         0,
+        project_taxonomy(()),
     )
 
 

@@ -29,7 +29,8 @@ BATCH = f"batch pricing {STORE}"
 CLOUD = f"planning compute spot ledger storage/transfer {BATCH}"
 MUNIN = "munin/progress.py munin/tables munin/media munin/inference munin/detection"
 MUNIN += " munin/classification munin/workload"
-HUGIN = "hugin/formats.py hugin/identification hugin/review hugin/visits hugin/report hugin/exports"
+HUGIN = "hugin/formats.py hugin/identification hugin/privacy hugin/review hugin/visits"
+HUGIN += " hugin/report hugin/exports"
 DATA = "instance_home.py cameras arrivals odin"
 MODELS = "gpu_kernels/models gpu_kernels/preprocessing gpu_kernels/device gpu_kernels/engines"
 MODELS += " gpu_kernels/heads"
@@ -92,10 +93,13 @@ MAY_IMPORT = {
         "hugin/formats.py": "",
         "hugin/identification": f"hugin/formats.py {MUNIN} {STORE}",
         "hugin/review": f"hugin/formats.py hugin/identification {MUNIN} {STORE}",
-        "hugin/visits": f"hugin/formats.py hugin/identification hugin/review {MUNIN} {STORE}",
-        "hugin/report": "hugin/formats.py hugin/identification hugin/review hugin/visits page "
-        f"gpu_kernels/preprocessing ledger {MUNIN} {STORE}",
-        "hugin/exports": "hugin/formats.py hugin/identification hugin/review hugin/visits "
+        "hugin/privacy": f"hugin/identification {BASE}",
+        "hugin/visits": "hugin/formats.py hugin/identification hugin/privacy hugin/review "
+        f"{MUNIN} {STORE}",
+        "hugin/report": "hugin/formats.py hugin/identification hugin/privacy hugin/review "
+        f"hugin/visits page gpu_kernels/preprocessing ledger {MUNIN} {STORE}",
+        "hugin/exports": "hugin/formats.py hugin/identification hugin/privacy hugin/review "
+        "hugin/visits "
         f"{MUNIN} {STORE}",
         "odin": f"page munin/workload planning ledger retention {BATCH}",
         "model_library": "gpu_kernels/models gpu_kernels/models/catalogue hugin/identification "

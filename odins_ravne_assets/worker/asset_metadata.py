@@ -13,10 +13,12 @@ from typing import Any
 import polars as pl
 
 from odins_ravne_assets.hugin.exports.export import ExportResult
+from odins_ravne_assets.hugin.privacy.places import Places, places_before_visits
 from odins_ravne_assets.hugin.visits.stage3 import Stage3Result
 from odins_ravne_assets.munin.progress import Metadata
 from odins_ravne_assets.munin.tables.journal import Stage1Journal
 from odins_ravne_assets.worker.contact_sheet import contact_sheet
+from resources.settings.profile import Privacy
 from resources.settings.project import Deployment
 from resources.storage import layout
 from resources.storage.layout import REPORT_PAGE, STAGE3_FOLDER
@@ -204,22 +206,28 @@ def _scan(store: ObjectStore, key: str, stack: ExitStack) -> pl.LazyFrame:
     return scan_parquet(stack.enter_context(store.reading(key)))
 
 
-def deployment_metadata(deployments: Sequence[Deployment], now: datetime) -> Metadata:
+def deployment_metadata(
+    deployments: Sequence[Deployment], now: datetime, privacy: Privacy | None = None
+) -> Metadata:
     """Return the place and dates of the camera's last deployment; empty if none is known.
+
+    The camera's visits are not known yet: if there are sensitive species, its place is covered.
 
     Args:
         deployments: of this camera.
         now: local time, to about a day.
+        privacy: the privacy settings.
     """
     if not deployments:
         return {}
     in_order = sorted(deployments, key=lambda each: each.starts or datetime.min)
+    places = places_before_visits({each.cameraID for each in in_order}, privacy or Privacy())
     last = in_order[-1]
     metadata: Metadata = {
         "deployment/state": _state(in_order, now),
-        "deployment/place": _place(last),
+        "deployment/place": _place(last, places),
+        "deployment/coordinates": _coordinates(last, places),
     }
-    metadata["deployment/coordinates"] = f"{last.latitude}, {last.longitude}"
     if last.starts:
         metadata["deployment/first_day"] = f"{last.starts:%Y-%m-%d}"
     if last.ends:
@@ -228,7 +236,7 @@ def deployment_metadata(deployments: Sequence[Deployment], now: datetime) -> Met
         metadata["deployment/clock"] = " ".join(filter(None, (last.clockShift, last.utcOffset)))
     if len(in_order) > 1:
         lines = [
-            f"| {cell(_place(each))} | {each.latitude}, {each.longitude} | "
+            f"| {cell(_place(each, places))} | {_coordinates(each, places)} | "
             f"{_day(each.starts)} | {_day(each.ends)} |"
             for each in in_order
         ]
@@ -244,9 +252,19 @@ def _state(in_order: Sequence[Deployment], now: datetime) -> str:
     return "active" if started else "planned"
 
 
-def _place(deployment: Deployment) -> str:
+def _place(deployment: Deployment, places: Places) -> str:
+    if places.covers(deployment.cameraID):
+        return deployment.cameraID
     names = (deployment.remarks.get(name) for name in ("locationName", "locationID"))
     return next(filter(None, names), deployment.deploymentID or deployment.cameraID)
+
+
+def _coordinates(deployment: Deployment, places: Places) -> str:
+    latitude, longitude = places.position(
+        deployment.cameraID, deployment.latitude, deployment.longitude
+    )
+    rounded = " (rounded)" if places.covers(deployment.cameraID) else ""
+    return f"{latitude}, {longitude}{rounded}"
 
 
 def _day(moment: datetime | None) -> str:

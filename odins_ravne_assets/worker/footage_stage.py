@@ -42,7 +42,7 @@ def run_footage(context: StepContext) -> StageResult:
             on_progress,
         )
     _warn_of_case_conflicts(context)
-    deployment = deployment_metadata(deployments, datetime.now())
+    deployment = deployment_metadata(deployments, datetime.now(), context.profile.privacy)
     return StageResult(
         footage_metadata(context.output, counts.ignored, context.footage.url, deployment),
         [checks.times_present(context.output)],

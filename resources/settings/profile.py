@@ -306,7 +306,8 @@ class Privacy(_Section):
     )
     sensitive_species: tuple[str, ...] = Field(
         (),
-        description="Scientific names; the coordinates of cameras with one of them are rounded.",
+        description="Common or scientific names of any rank; the places of cameras that observed, "
+        "or may have observed, one of them are covered in all that is shared.",
     )
     sensitive_decimals: Annotated[int, Field(ge=0, le=4)] = Field(
         1, description="Decimals of rounded coordinates: 1 is about 11 km, 2 about 1 km."

@@ -11,7 +11,8 @@ Source of the format: https://camtrap-dp.tdwg.org (data, metadata, and the table
   process is `unclassified`.
 - Times are the camera's, in whole seconds, with its UTC offset or the project's. Media and
   observations without a time are left out and counted, because the format requires times.
-- Coordinates are those of the project's deployments, or the median of the positions in the media.
+- Coordinates are those of the project's deployments, or the median of the positions in the media;
+  `hugin.privacy.places` covers them where a sensitive species was observed.
 - File paths are those of the footage, below the camera's id; the files are not public.
 """
 
@@ -31,9 +32,9 @@ from odins_ravne_assets.hugin.exports.deployments import (
 )
 from odins_ravne_assets.hugin.exports.export_tables import ExportTables
 from odins_ravne_assets.hugin.formats import iso_time
+from odins_ravne_assets.hugin.privacy.places import Places
 from odins_ravne_assets.hugin.visits.report_json import encode_json
 from odins_ravne_assets.munin.media.capture_time import parse_offset
-from resources.settings.profile import Privacy
 from resources.settings.project import DEPLOYMENT_COLUMNS, DEPLOYMENT_REMARKS, Project
 
 # All columns of the standard's table schemas, in order.
@@ -116,14 +117,17 @@ class _Camera:
 
 
 def write_camtrap_dp(
-    cameras: Iterable[ExportTables], folder: Path, project: Project, privacy: Privacy
+    cameras: Iterable[ExportTables], folder: Path, project: Project, places: Places
 ) -> ExcludedCounts:
     """Write a package of one or more cameras into a folder.
+
+    Args:
+        places: the result of `covered_cameras` for these cameras.
 
     Raises:
         NotExportableError: a camera has no coordinates or no UTC offset, or none has times.
     """
-    all_parts = [_camera(tables, project, privacy) for tables in cameras]
+    all_parts = [_camera(tables, project, places) for tables in cameras]
     parts = [part for part in all_parts if not part.media.is_empty()]
     if not parts:
         raise NotExportableError(
@@ -165,8 +169,8 @@ def _readable_media(tables: ExportTables) -> pl.DataFrame:
     return tables.media.filter(pl.col("status") == "ok").select("path").collect()
 
 
-def _camera(tables: ExportTables, project: Project, privacy: Privacy) -> _Camera:
-    periods = deployment_periods(tables, project, privacy)
+def _camera(tables: ExportTables, project: Project, places: Places) -> _Camera:
+    periods = deployment_periods(tables, project, places)
     media = _media(tables, periods, project)
     timed = tables.observations.lazy().filter(pl.col("start_at").is_not_null())
     observations = assign_deployments(timed, "start_at", periods).filter(

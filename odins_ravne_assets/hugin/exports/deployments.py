@@ -3,19 +3,16 @@
 import math
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import polars as pl
 
 from odins_ravne_assets.hugin.exports.export_tables import ExportTables
+from odins_ravne_assets.hugin.privacy.places import Places
 from resources.errors import RavneError
-from resources.settings.profile import Privacy
 from resources.settings.project import Deployment, Project
 
 # Metres per degree of latitude, and of longitude at the equator, its maximum.
 METRES_PER_DEGREE = (110_574, 111_320)
-# Columns that could reveal a place whose coordinates are rounded.
-LOCATION_COLUMNS = ("locationID", "locationName", "deploymentComments")
 
 
 class NotExportableError(RavneError):
@@ -44,13 +41,14 @@ class DeploymentPeriod:
 
 
 def deployment_periods(
-    camera: ExportTables, project: Project, privacy: Privacy
+    camera: ExportTables, project: Project, places: Places
 ) -> list[DeploymentPeriod]:
     """Return a camera's deployments: those of the project, or one at the position in its media.
 
-    Where one of `privacy.sensitive_species` was observed, coordinates are rounded and
-    LOCATION_COLUMNS are left out. The uncertainty of rounded coordinates follows Chapman and
-    Wieczorek 2020, Georeferencing Best Practices: the diagonal of one unit of both.
+    Of a covered camera, coordinates are rounded, columns that could reveal the place are left out,
+    and deployments have the camera's id instead of the project's. The uncertainty of rounded
+    coordinates follows Chapman and Wieczorek 2020, Georeferencing Best Practices: the diagonal of
+    one unit of both.
 
     Raises:
         NotExportableError: the camera has no coordinates.
@@ -58,15 +56,23 @@ def deployment_periods(
     rows = [row for row in project.deployments if row.cameraID == camera.camera_id]
     periods = [_listed_period(row, number, len(rows)) for number, row in enumerate(rows, start=1)]
     periods = periods or [_period_from_media(camera)]
-    if not _has_sensitive_species(camera, privacy.sensitive_species):
+    if not places.covers(camera.camera_id):
         return periods
-    return [_rounded(period, privacy.sensitive_decimals) for period in periods]
+    return [
+        _covered(
+            period, camera.camera_id, _default_id(camera.camera_id, number, len(periods)), places
+        )
+        for number, period in enumerate(periods, start=1)
+    ]
+
+
+def _default_id(camera_id: str, number: int, of: int) -> str:
+    return camera_id if of == 1 else f"{camera_id}-{number}"
 
 
 def _listed_period(row: Deployment, number: int, of: int) -> DeploymentPeriod:
-    default = row.cameraID if of == 1 else f"{row.cameraID}-{number}"
     return DeploymentPeriod(
-        row.deploymentID or default,
+        row.deploymentID or _default_id(row.cameraID, number, of),
         row.latitude,
         row.longitude,
         row.coordinateUncertainty,
@@ -96,25 +102,19 @@ def _period_from_media(camera: ExportTables) -> DeploymentPeriod:
     )
 
 
-def _has_sensitive_species(camera: ExportTables, sensitive: tuple[str, ...]) -> bool:
-    names: list[Any] = list(sensitive)
-    any_rank = (
-        pl.col(rank).is_in(names)
-        for rank in ("scientific_name", "genus", "family", "order", "class")
-    )
-    return bool(camera.observations.select(pl.any_horizontal(*any_rank).any()).item())
-
-
-def _rounded(period: DeploymentPeriod, decimals: int) -> DeploymentPeriod:
-    diagonal = math.hypot(*METRES_PER_DEGREE) / 10**decimals
+def _covered(
+    period: DeploymentPeriod, camera_id: str, deployment_id: str, places: Places
+) -> DeploymentPeriod:
+    diagonal = math.hypot(*METRES_PER_DEGREE) / 10**places.decimals
+    latitude, longitude = places.position(camera_id, period.latitude, period.longitude)
     return DeploymentPeriod(
-        period.deployment_id,
-        round(period.latitude, decimals),
-        round(period.longitude, decimals),
+        deployment_id,
+        latitude,
+        longitude,
         max(period.uncertainty or 1, math.ceil(diagonal)),
         period.start,
         period.end,
-        {name: text for name, text in period.remarks.items() if name not in LOCATION_COLUMNS},
+        places.remarks(camera_id, period.remarks),
     )
 
 

@@ -24,6 +24,7 @@ from odins_ravne_assets.hugin.exports.deployments import NotExportableError
 from odins_ravne_assets.hugin.exports.export_tables import ExportTables, open_export_tables
 from odins_ravne_assets.hugin.exports.megadetector import write_megadetector_json
 from odins_ravne_assets.hugin.exports.observations_csv import write_observations_csv
+from odins_ravne_assets.hugin.privacy.places import covered_cameras
 from resources.settings.profile import Privacy
 from resources.settings.project import Project
 from resources.storage.layout import (
@@ -74,10 +75,11 @@ def export_camera(
 
     Raises:
         StoreError: a table is missing, damaged or of another version; or the store refuses access.
+        UsageError: a name of `privacy.sensitive_species` is unknown.
     """
     target = results or store
     with ExitStack() as stack:
-        tables = stack.enter_context(open_export_tables(store, target, camera_id))
+        tables = stack.enter_context(open_export_tables(store, target, camera_id, project.species))
         folder = stack.enter_context(temporary_folder("exports"))
         exported = _write_exports([tables], folder, project, privacy, folders=False)
         for name in (MEGADETECTOR_FILE, OBSERVATIONS_CSV, *CAMTRAP_DP_FILES):
@@ -105,7 +107,8 @@ def export_project(
     """
     with ExitStack() as stack:
         tables = [
-            stack.enter_context(open_export_tables(store, store, name)) for name, store in cameras
+            stack.enter_context(open_export_tables(store, store, name, project.species))
+            for name, store in cameras
         ]
         folder.mkdir(parents=True, exist_ok=True)
         exported = _write_exports(tables, folder, project, privacy, folders=True)
@@ -121,13 +124,16 @@ def _apply_privacy(cameras: list[ExportTables], privacy: Privacy) -> list[Export
 def _write_exports(
     cameras: list[ExportTables], folder: Path, project: Project, privacy: Privacy, folders: bool
 ) -> ExportResult:
+    places = covered_cameras(
+        [(each.camera_id, each.observations, each.taxonomy) for each in cameras], privacy
+    )
     cameras = _apply_privacy(cameras, privacy)
     write_megadetector_json(cameras, folder / MEGADETECTOR_FILE, folders)
     observations = pl.concat(camera.observations for camera in cameras)
     write_observations_csv(observations, folder / OBSERVATIONS_CSV)
     (folder / CAMTRAP_DP_FOLDER).mkdir(exist_ok=True)
     try:
-        excluded = write_camtrap_dp(cameras, folder / CAMTRAP_DP_FOLDER, project, privacy)
+        excluded = write_camtrap_dp(cameras, folder / CAMTRAP_DP_FOLDER, project, places)
     except NotExportableError as error:
         shutil.rmtree(folder / CAMTRAP_DP_FOLDER)
         return ExportResult(observations.height, None, str(error))

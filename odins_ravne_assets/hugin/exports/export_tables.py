@@ -1,6 +1,6 @@
 """The tables of a camera that exports read, optionally without people."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -8,8 +8,11 @@ from datetime import UTC, datetime
 import polars as pl
 
 from odins_ravne_assets.hugin.identification.identifications import BOX_KEY, NEAR_PERSON
+from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
+from odins_ravne_assets.hugin.visits.results_taxonomy import results_taxonomy
 from odins_ravne_assets.hugin.visits.stage3 import TABLE_SOURCES, read_left_out, read_table
 from odins_ravne_assets.munin.tables import build, schemas
+from resources.settings.project import ListedSpecies
 from resources.storage import layout
 from resources.storage.layout import OBSERVATIONS_TABLE
 from resources.storage.object_store import ObjectStore
@@ -40,6 +43,7 @@ class ExportTables:
         left_out: rows of `tables.LEFT_OUT_DETECTIONS`.
         models: the name and hash of each model by role ("detector").
         labelled_at: the time at which the classifications were written, UTC, whole seconds.
+        taxonomy: the result of `results_taxonomy`.
     """
 
     camera_id: str
@@ -51,6 +55,7 @@ class ExportTables:
     left_out: pl.LazyFrame
     models: Mapping[str, str]
     labelled_at: datetime
+    taxonomy: Taxonomy
 
     def boxes(self) -> pl.LazyFrame:
         """Return rows of `tables.DETECTIONS` with OBSERVATION_FIELDS and left_out_reason.
@@ -116,13 +121,17 @@ class ExportTables:
 
 @contextmanager
 def open_export_tables(
-    store: ObjectStore, results: ObjectStore, camera_id: str
+    store: ObjectStore,
+    results: ObjectStore,
+    camera_id: str,
+    species: Sequence[ListedSpecies] = (),
 ) -> Iterator[ExportTables]:
     """Open the tables of a camera for as long as the context lasts.
 
     Args:
         store: the camera's output, with `tables/`.
         results: the store with `stage3/`: `store`, or the folder of a re-run.
+        species: the project's list of species.
 
     Raises:
         StoreError: a table is missing, damaged or of another version; names the stage to run.
@@ -145,6 +154,7 @@ def open_export_tables(
             left_out=read_left_out(results, stack),
             models=models,
             labelled_at=_modified_at(store, layout.CLASSIFICATIONS_TABLE),
+            taxonomy=results_taxonomy(store, results, species),
             **tables,
         )
 

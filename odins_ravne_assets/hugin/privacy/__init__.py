@@ -1,1 +1,1 @@
-"""Corrections of reviewers: review files, corrections, missed detections."""
+"""Privacy of what is shared: sensitive species, the places of cameras."""

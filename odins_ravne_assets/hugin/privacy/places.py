@@ -7,19 +7,13 @@ tables, `tables/` and `journal/`, stay exact.
 
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy, project_taxonomy
+from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
 from odins_ravne_assets.hugin.privacy.sensitive_taxa import sensitive_taxa
-from odins_ravne_assets.hugin.visits.stage3 import read_model_taxa
 from resources.settings.profile import Privacy
-from resources.settings.project import ListedSpecies
-from resources.storage.layout import REPORT_JSON
-from resources.storage.object_store import ObjectStore
-from resources.storage.stored_json import REPORT_REMEDY, read_json_object
 
 # Columns of a deployment that name or describe its place.
 PLACE_COLUMNS = frozenset(
@@ -45,9 +39,7 @@ class Places:
         """Return True if the camera's place is covered."""
         return camera_id in self.covered
 
-    def position(
-        self, camera_id: str, latitude: float, longitude: float
-    ) -> tuple[float, float]:
+    def position(self, camera_id: str, latitude: float, longitude: float) -> tuple[float, float]:
         """Return latitude and longitude in degrees, rounded if the camera is covered."""
         if not self.covers(camera_id):
             return latitude, longitude
@@ -70,8 +62,7 @@ def covered_cameras(
     """Return the places of cameras, covered where a sensitive taxon was, or may have been, seen.
 
     Args:
-        visits: of each camera its id, rows of `tables.OBSERVATIONS`, and the result of
-            `results_taxonomy`.
+        visits: of each camera its id, rows of `tables.OBSERVATIONS`, and its taxonomy.
         privacy: the privacy settings.
 
     Raises:
@@ -90,23 +81,3 @@ def places_before_visits(camera_ids: Iterable[str], privacy: Privacy) -> Places:
     """
     covered = frozenset(camera_ids) if privacy.sensitive_species else frozenset()
     return Places(covered, privacy.sensitive_decimals)
-
-
-def results_taxonomy(
-    store: ObjectStore, results: ObjectStore, species: Iterable[ListedSpecies] = ()
-) -> Taxonomy:
-    """Return the taxonomy of a camera's results: shipped, of its classifier, of its project.
-
-    Args:
-        store: the camera's output, with `tables/`.
-        results: the store with `stage3/`.
-        species: taxa of the project in addition to those of the results.
-
-    Raises:
-        StoreError: a table or `report.json` is missing or damaged.
-    """
-    report = read_json_object(results, REPORT_JSON, REPORT_REMEDY)
-    listed = [ListedSpecies.model_validate(row) for row in report.get("species_list", [])]
-    with ExitStack() as stack:
-        model_taxa = read_model_taxa(store, stack)
-    return project_taxonomy([*listed, *species], model_taxa)

@@ -47,14 +47,14 @@ class SensitiveTaxa:
         """
         own = self._own_names(observation)
         ranks = {fold(observation[rank]) for rank in HIGHER_RANKS if observation[rank]}
-        around = _closure(own | ranks, self.parents)
-        return not self.names.isdisjoint(own | around) or not self.above.isdisjoint(own)
+        own_and_above = _closure(own | ranks, self.parents)
+        return not self.names.isdisjoint(own_and_above) or not self.above.isdisjoint(own)
 
     def cover_any(self, observations: pl.DataFrame) -> bool:
         """Return True if one of the rows of `tables.OBSERVATIONS` is covered."""
         if not self.names:
             return False
-        taxa = observations.select(TAXON_COLUMNS).unique()
+        taxa = observations.filter(pl.col("category") == "animal").select(TAXON_COLUMNS).unique()
         return any(self.cover(row) for row in taxa.iter_rows(named=True))
 
     def _own_names(self, observation: Mapping[str, Any]) -> frozenset[str]:
@@ -130,6 +130,6 @@ def _unknown(name: str, known: Iterable[str], taxa: Iterable[Taxon]) -> str:
     shown = {fold(taxon.scientific_name): taxon.scientific_name for taxon in taxa}
     hint = f"did you mean {shown.get(close[0], close[0])}? If not, " if close else ""
     return (
-        f"{SETTING}: {name!r} is unknown; {hint}use a common or scientific name of the taxonomy, or "
-        "add it with its ranks to project.species"
+        f"{SETTING}: {name!r} is unknown; {hint}use a common or scientific name of the taxonomy, "
+        "or add it with its ranks to project.species"
     )

@@ -11,8 +11,10 @@ from odins_ravne_assets.hugin.identification.identifications import (
     CATEGORY_NAMES,
     NEAR_PERSON,
 )
+from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
 from odins_ravne_assets.hugin.report.sampling_effort import sampling_effort
 from odins_ravne_assets.hugin.report.thumbnails import update_thumbnails
+from odins_ravne_assets.hugin.visits.results_taxonomy import results_taxonomy
 from odins_ravne_assets.hugin.visits.stage3 import read_left_out
 from resources.errors import DamagedFileError, StoreError
 from resources.ledger import table
@@ -43,6 +45,7 @@ class CameraResults:
         failures: path and reason of each failed medium, ordered by path.
         costs: the columns `COST_COLUMNS` of the camera's ledger.
         people_left_out: number of observations of people that are not in `observations`.
+        taxonomy: the result of `results_taxonomy`.
     """
 
     report: dict[str, Any]
@@ -52,6 +55,7 @@ class CameraResults:
     failures: pl.DataFrame
     costs: pl.DataFrame
     people_left_out: int
+    taxonomy: Taxonomy
 
 
 def load_camera_results(
@@ -98,6 +102,7 @@ def load_camera_results(
         failures=failures,
         costs=_read_ledger(source),
         people_left_out=people_count if privacy.leave_out_people else 0,
+        taxonomy=results_taxonomy(source, results),
     )
 
 

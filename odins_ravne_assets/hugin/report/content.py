@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from odins_ravne_assets.hugin.privacy.places import Places
 from odins_ravne_assets.hugin.report.camera_results import CameraResults
 from odins_ravne_assets.hugin.report.sampling_effort import CameraPosition, first_and_last_day
 from odins_ravne_assets.hugin.visits.species_summary import IS_ANIMAL_SPECIES
@@ -18,6 +19,7 @@ from resources.settings.profile import Privacy, Stage3
 
 MINUTE_FORMAT = "%Y-%m-%d %H:%M"
 UNKNOWN = "unknown"
+POSITION_DECIMALS = 5  # of coordinates in degrees: about a metre
 MAX_PATHS = 200  # of the files that failed for one reason
 # A longer period between a camera's first and last file is more likely due to a wrong clock.
 MAX_PLAUSIBLE_DAYS = 4 * 365
@@ -158,32 +160,27 @@ def window_description(cameras: Sequence[CameraResults]) -> str:
 
 
 def camera_positions(
-    visits: pl.DataFrame, effort: pl.DataFrame, privacy: Privacy
+    visits: pl.DataFrame, effort: pl.DataFrame, places: Places
 ) -> list[CameraPosition]:
-    """Return the coordinates of cameras, rounded where a sensitive species was observed."""
-    sensitive = {name.casefold() for name in privacy.sensitive_species}
-    sensitive_cameras = visits.filter(
-        pl.col("scientific_name").str.to_lowercase().is_in(list(sensitive))
-    )["camera_id"].to_list()
+    """Return the coordinates of cameras, rounded where their place is covered."""
     counts = dict(visits["camera_id"].value_counts().iter_rows())
-    found = []
-    for row in effort.drop_nulls(["latitude", "longitude"]).iter_rows(named=True):
-        rounded = row["camera_id"] in sensitive_cameras
-        digits = privacy.sensitive_decimals if rounded else 6
-        found.append(
-            CameraPosition(
+    return [
+        CameraPosition(
+            row["camera_id"],
+            *places.position(
                 row["camera_id"],
-                round(row["latitude"], digits),
-                round(row["longitude"], digits),
-                counts.get(row["camera_id"], 0),
-                rounded,
-            )
+                round(row["latitude"], POSITION_DECIMALS),
+                round(row["longitude"], POSITION_DECIMALS),
+            ),
+            counts.get(row["camera_id"], 0),
+            places.covers(row["camera_id"]),
         )
-    return found
+        for row in effort.drop_nulls(["latitude", "longitude"]).iter_rows(named=True)
+    ]
 
 
-def camera_rows(visits: pl.DataFrame, effort: pl.DataFrame, privacy: Privacy) -> list[Row]:
-    """Return a row per camera, in the order of `effort`."""
+def camera_rows(visits: pl.DataFrame, effort: pl.DataFrame, places: Places) -> list[Row]:
+    """Return a row per camera, in the order of `effort`; `place` has its coordinates."""
     visit_counts = dict(visits["camera_id"].value_counts().iter_rows())
     species_counts = dict(
         visits.filter(IS_ANIMAL_SPECIES)
@@ -192,7 +189,7 @@ def camera_rows(visits: pl.DataFrame, effort: pl.DataFrame, privacy: Privacy) ->
         .rows()
     )
     positions = {
-        position.camera_id: position for position in camera_positions(visits, effort, privacy)
+        position.camera_id: position for position in camera_positions(visits, effort, places)
     }
     return [
         row
@@ -202,16 +199,16 @@ def camera_rows(visits: pl.DataFrame, effort: pl.DataFrame, privacy: Privacy) ->
             "camera_days": f"{row['camera_days']:,}" if row["first_day"] else UNKNOWN,
             "visits": visit_counts.get(row["camera_id"], 0),
             "species": species_counts.get(row["camera_id"], 0),
-            "place": _format_position(positions.get(row["camera_id"]), privacy),
+            "place": _format_position(positions.get(row["camera_id"]), places),
         }
-        for row in effort.iter_rows(named=True)
+        for row in effort.drop("latitude", "longitude").iter_rows(named=True)
     ]
 
 
-def _format_position(position: CameraPosition | None, privacy: Privacy) -> str:
+def _format_position(position: CameraPosition | None, places: Places) -> str:
     if position is None:
         return ""
-    digits = privacy.sensitive_decimals if position.rounded else 5
+    digits = places.decimals if position.rounded else POSITION_DECIMALS
     text = f"{position.latitude:.{digits}f}, {position.longitude:.{digits}f}"
     return f"{text} (rounded)" if position.rounded else text
 

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from odins_ravne_assets.hugin.identification.identifications import UNKNOWN_ANIMAL
+from odins_ravne_assets.hugin.privacy.places import covered_cameras
 from odins_ravne_assets.hugin.report import content
 from odins_ravne_assets.hugin.report.camera_results import CameraResults, load_camera_results
 from odins_ravne_assets.hugin.report.gallery import gallery_data, picture_chunks
@@ -49,7 +50,11 @@ def make_report_page(source: ObjectStore, results: ObjectStore, privacy: Privacy
 
 
 def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Privacy) -> None:
-    """Write the page of one or more cameras to a file."""
+    """Write the page of one or more cameras to a file.
+
+    Raises:
+        UsageError: a name of `privacy.sensitive_species` is unknown.
+    """
     thumbnails = pl.concat(camera.thumbnails for camera in cameras).unique("detection_id")
     visits = (
         pl.concat(camera.observations for camera in cameras)
@@ -64,6 +69,10 @@ def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Pri
         )
     )
     effort = pl.concat(camera.effort for camera in cameras).sort("camera_id")
+    places = covered_cameras(
+        [(_id(each), each.observations, each.taxonomy) for each in cameras], privacy
+    )
+    positions = content.camera_positions(visits, effort, places)
     rate = content.visit_rate(effort)
     species = content.species_rows(visits, rate)
     values: dict[str, Any] = {
@@ -73,11 +82,11 @@ def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Pri
         "warnings": list(content.warnings(effort, cameras, privacy)),
         "species": species,
         "window": content.window_description(cameras),
-        "plots": _plots(visits, effort, content.camera_positions(visits, effort, privacy)),
+        "plots": _plots(visits, effort, positions),
         "undated": animals(visits)["start_at"].null_count(),
         "rate": rate,
-        "cameras": content.camera_rows(visits, effort, privacy),
-        "has_positions": bool(content.camera_positions(visits, effort, privacy)),
+        "cameras": content.camera_rows(visits, effort, places),
+        "has_positions": bool(positions),
         "visits": gallery_data(visits, species, effort["camera_id"].to_list()),
         "pictures": picture_chunks(visits),
         "without_picture": visits["webp"].null_count(),
@@ -90,6 +99,10 @@ def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Pri
         "version": version(GENERATOR),
     }
     write_page(path, REPORT_TEMPLATE, values)
+
+
+def _id(camera: CameraResults) -> str:
+    return str(camera.effort["camera_id"].item())
 
 
 def animals(visits: pl.DataFrame) -> pl.DataFrame:

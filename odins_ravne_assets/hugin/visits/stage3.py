@@ -24,6 +24,7 @@ from odins_ravne_assets.hugin.identification.taxonomy import (
     project_taxonomy,
     taxa_from_table,
 )
+from odins_ravne_assets.hugin.privacy.sensitive_taxa import sensitive_taxa
 from odins_ravne_assets.hugin.review.corrections import (
     ReviewedIdentifications,
     apply_corrections,
@@ -103,7 +104,7 @@ def run_stage3(
 
     Raises:
         StoreError: a table is missing, damaged or of another version; or the store refuses access.
-        UsageError: the taxonomy does not know a listed species.
+        UsageError: the taxonomy does not know a listed or a sensitive species.
     """
     target = results or store
     with ExitStack() as stack:
@@ -111,6 +112,7 @@ def run_stage3(
             **{name: read_table(store, stack, *source) for name, source in TABLE_SOURCES.items()}
         )
         taxonomy = project_taxonomy(species, read_model_taxa(store, stack))
+        sensitive_taxa(privacy.sensitive_species, [taxonomy])  # names are checked before the work
         reviewed = _identify(tables, read_corrections(store, stack), taxonomy, settings)
         compressed = compress(reviewed, taxonomy, settings)
         agreement = reviewed.agreement
