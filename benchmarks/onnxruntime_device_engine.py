@@ -1,8 +1,8 @@
 """A `DeviceEngine` that runs the network with onnxruntime on the CPU, for checks without TensorRT.
 
-The kernels fill its input and read its outputs, as with TensorRT. So everything except TensorRT can
-run without it: on the device `cpu`, in tests and in `benchmarks/gpu_checks.py --rehearse`, and on a
-GPU that TensorRT does not support.
+The graph is the one that TensorRT gets; the kernels fill its input and read its outputs. So
+everything except TensorRT can run without it: on the device `cpu`, in tests and in
+`benchmarks/gpu_checks.py --rehearse`, and on a GPU that TensorRT does not support.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from gpu_kernels.device.gpu_preprocessing import StagingBuffer
 from gpu_kernels.device.streams import load_kernels, to_numpy, use_stream
 from gpu_kernels.engines.batch_queue import QueuedEngine
-from gpu_kernels.engines.engine import Engine, open_engine
-from gpu_kernels.engines.fp16 import Fp16CpuEngine
-from gpu_kernels.models.manifest import ModelManifest
+from gpu_kernels.engines.device_graph import DeviceGraphCpuEngine
+from gpu_kernels.engines.engine import Engine
+from gpu_kernels.models.manifest import ModelManifest, verify
 from resources.errors import EngineError
 
 SLOT_COUNT = 2
@@ -104,22 +104,19 @@ class OnnxRuntimeDeviceEngine(QueuedEngine):
     ) -> None:
         """Args:
         device: as cuda:0, or cpu.
-        max_batch: pictures in a batch.
+        max_batch: pictures in a batch, if the graph's is free.
         on_warning: called when batches are halved.
-        threads: CPU threads of onnxruntime, for models in float32.
+        threads: CPU threads of onnxruntime.
 
         Raises:
-            EngineError: the kernels cannot write the model's input, or read its outputs.
+            EngineError: the kernels cannot read the model's outputs.
             ModelError: see `open_engine`.
         """
-        if manifest.input.layout != "nchw":
-            raise EngineError(f"model {manifest.name}: the kernels write [N, 3, height, width]")
+        verify(manifest)
         load_kernels(device)
-        engine = open_engine(manifest, "onnxruntime", threads)
-        dtype = wp.dtype_from_numpy(np.dtype(manifest.input.dtype))
-        if manifest.fp16:
-            engine = Fp16CpuEngine(manifest)
-            dtype = wp.float16 if dtype is wp.float32 else dtype
+        engine = DeviceGraphCpuEngine(manifest, threads)
+        dtype = wp.dtype_from_numpy(engine.dtype)
+        max_batch = engine.graph_batch or max_batch
         shape = (max_batch, 3, *manifest.input.largest_size)
         slots = [
             OnnxRuntimeSlot(engine, shape, dtype, wp.get_device(device)) for _ in range(SLOT_COUNT)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 from filelock import FileLock
 
 from resources.errors import UsageError
+from resources.settings.yaml_text import YamlLimitError, parse_yaml
 from resources.storage.layout import CAMERAS_FOLDER
 
 DEFAULT_HOME = "~/.odins_ravne"
@@ -126,12 +126,14 @@ def refuse_network_disk(home_folder: Path) -> None:
 def _sqlite_folder(home_folder: Path) -> Path | None:
     """Return the folder of the instance's SQLite databases; None if it has none."""
     try:
-        settings: Any = yaml.safe_load((home_folder / "dagster.yaml").read_text(encoding="utf-8"))
+        settings: Any = parse_yaml((home_folder / "dagster.yaml").read_text(encoding="utf-8"))
         storage = settings.get("storage") or {"sqlite": {}}
         if "sqlite" not in storage:
             return None
         return Path(storage["sqlite"]["base_dir"])
-    except (FileNotFoundError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+    except YamlLimitError as error:  # Dagster would read it without an end
+        raise UsageError(f"{home_folder / 'dagster.yaml'}: {error}; correct it") from None
+    except (FileNotFoundError, ValueError, AttributeError, KeyError, TypeError):
         return home_folder  # Dagster's default; it reports what is wrong in the file
 
 

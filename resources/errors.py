@@ -7,11 +7,17 @@ traceback.
 
 from pathlib import Path
 
+from resources.printable import printable
+
 
 class RavneError(Exception):
     """A valid request failed (exit code 1). The base of every error that a user may see."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message, in which control characters of names are escaped."""
+        return printable(super().__str__())
 
 
 class UsageError(RavneError):

@@ -23,7 +23,7 @@ HEAVY = {"cv2", "onnxruntime", "av", "warp", "tensorrt", "PIL", "matplotlib"}
 MOST_MODULES, MOST_LINES = 25, 450
 
 # What the rows below share; a room may import less than its row allows.
-BASE = "settings clock.py errors.py"
+BASE = "settings clock.py errors.py printable.py"
 STORE = f"storage storage/open_store.py storage/s3 aws {BASE}"
 BATCH = f"batch pricing {STORE}"
 CLOUD = f"planning compute spot ledger storage/transfer {BATCH}"
@@ -39,7 +39,8 @@ LIBRARY = "gpu_kernels/models/catalogue model_library"
 # Room -> the rooms that it may import. Within a package, a room is named without the package.
 MAY_IMPORT = {
     "resources": {
-        "errors.py": "",
+        "printable.py": "",
+        "errors.py": "printable.py",
         "clock.py": "errors.py",
         "settings": "errors.py",
         "aws": BASE,
@@ -78,9 +79,9 @@ MAY_IMPORT = {
     },
     "odins_ravne_assets": {
         "": "rerun.py",  # run_stage3_local.py, which is copied next to downloaded results
-        "instance_home.py": "resources/errors.py storage",
+        "instance_home.py": "resources/errors.py settings storage",
         "demo": "",
-        "page": "",
+        "page": "resources/printable.py",
         "munin/progress.py": "",
         "munin/tables": f"gpu_kernels/models {STORE}",
         "munin/media": f"munin/tables munin/progress.py batch {STORE}",
@@ -90,7 +91,7 @@ MAY_IMPORT = {
         "munin/classification": "munin/media munin/inference munin/tables munin/progress.py "
         f"{MODELS} {STORE}",
         "munin/workload": f"{MUNIN} {MODELS} batch {STORE}",
-        "hugin/formats.py": "",
+        "hugin/formats.py": "resources/printable.py",
         "hugin/identification": f"hugin/formats.py {MUNIN} {STORE}",
         "hugin/review": f"hugin/formats.py hugin/identification {MUNIN} {STORE}",
         "hugin/privacy": f"hugin/identification {BASE}",

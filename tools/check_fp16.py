@@ -15,8 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from gpu_kernels.engines.device_graph import DeviceGraphCpuEngine
 from gpu_kernels.engines.engine import open_engine
-from gpu_kernels.engines.fp16 import Fp16CpuEngine, fp16_graph
+from gpu_kernels.engines.fp16 import fp16_graph
 from gpu_kernels.heads.box_decoding import decode_boxes
 from gpu_kernels.heads.engine_agreement import (
     EDGE_TOLERANCE,
@@ -54,11 +55,15 @@ def main() -> None:
     manifest = load_manifest(arguments.model)
     if arguments.write:
         arguments.write.write_bytes(fp16_graph(manifest))
-    engines = open_engine(manifest, "onnxruntime"), Fp16CpuEngine(manifest)
+    reference = open_engine(manifest, "onnxruntime")
+    half = DeviceGraphCpuEngine(manifest.model_copy(update={"fp16": True}))
     total = Agreement()
     for picture in read_pictures(arguments.pictures):
         images = to_input([fit(picture, manifest)], manifest)
-        outputs = [engine.run(images) for engine in engines]
+        channels_first = images
+        if manifest.input.layout == "nhwc":
+            channels_first = images.transpose(0, 3, 1, 2)
+        outputs = reference.run(images), half.run(channels_first)
         if manifest.task == "classifier":
             one, other = (rank_labels(each[0], manifest)[0] for each in outputs)
             total += compare_labels(one, other)

@@ -16,7 +16,7 @@ TRANSIENT_REASONS = ("memory", "cuda initialization", "no gpu")
 # One that fails at once is not worth remembering, and a newer version of this code may build it.
 WORTH_REMEMBERING_SECONDS = 5.0
 # Raise it when a change of the code can change which builds succeed.
-REFUSAL_VERSION = 1
+REFUSAL_VERSION = 2
 
 
 class CheckOutcome(NamedTuple):

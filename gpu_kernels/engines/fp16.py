@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_kernels.engines.graph_io import input_sizes, match_outputs
 from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import ModelError
 
@@ -29,12 +28,6 @@ from resources.errors import ModelError
 FP16_GRAPH_VERSION = 1
 
 WEIGHTED_OPS = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
-SIZES_TYPES = {
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-}
 FP16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -46,7 +39,7 @@ def fp16_graph(manifest: ModelManifest) -> bytes:
     """
     import onnx
 
-    model = _read(manifest.path)
+    model = read_graph(manifest.path)
     graph = model.graph
     if any(a.type == onnx.AttributeProto.GRAPH for node in graph.node for a in node.attribute):
         raise _conversion_error(manifest.path, "it has branches or loops")
@@ -56,48 +49,22 @@ def fp16_graph(manifest: ModelManifest) -> bytes:
     return bytes(model.SerializeToString())
 
 
-class Fp16CpuEngine:
-    """An `Engine` that runs the float16 graph on the CPU, slowly.
+def read_graph(path: Path, content: bytes = b"") -> Any:
+    """Return a model with inferred shapes.
 
-    Its results equal a GPU's, except for the order of sums.
+    Args:
+        path: of the file.
+        content: of the graph, if it is not the file's.
+
+    Raises:
+        ModelError: it is not an ONNX graph.
     """
-
-    device: str | None = None
-    fixed_batch = 1
-
-    def __init__(self, manifest: ModelManifest) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            fp16_graph(manifest), options, providers=["CPUExecutionProvider"]
-        )
-        self._manifest = manifest
-        inputs = {each.name: each.type for each in self._session.get_inputs()}
-        self._input = manifest.input.name or next(iter(inputs))
-        self._dtype = np.uint8 if inputs[self._input] == "tensor(uint8)" else np.float16
-        self._sizes_type = SIZES_TYPES.get(inputs.get(manifest.input.sizes_input or "", ""))
-        names = [each.name for each in self._session.get_outputs()]
-        self._outputs = match_outputs(manifest, names)
-        self.description = f"onnxruntime {onnxruntime.__version__}, float16 on the CPU"
-
-    def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
-        """See Engine; the batch is computed at once."""
-        feeds: dict[str, NDArray[Any]] = {self._input: images.astype(self._dtype)}
-        if self._manifest.input.sizes_input is not None:
-            sizes = input_sizes(images.shape, self._manifest)
-            feeds[self._manifest.input.sizes_input] = sizes.astype(self._sizes_type)
-        outputs: list[NDArray[Any]] = self._session.run(self._outputs, feeds)
-        return outputs
-
-
-def _read(path: Path) -> Any:
     import onnx
     from google.protobuf.message import DecodeError
 
     try:
-        return onnx.shape_inference.infer_shapes(onnx.load_model(str(path)))
+        model = onnx.load_model_from_string(content) if content else onnx.load_model(str(path))
+        return onnx.shape_inference.infer_shapes(model)
     except (DecodeError, OSError, ValueError, onnx.shape_inference.InferenceError) as error:
         reason = (str(error).splitlines() or ["not an ONNX file"])[0]
         raise ModelError(f"model {path}: cannot be read as ONNX: {reason}") from None

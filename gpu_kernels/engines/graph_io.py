@@ -1,7 +1,7 @@
 """Compare a graph's inputs and outputs with a manifest, for any engine."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,15 +120,25 @@ def _check_pictures(manifest: ModelManifest, pictures: GraphInput) -> None:
         )
 
 
-def input_sizes(shape: Sequence[int], manifest: ModelManifest) -> NDArray[np.int64]:
+def input_sizes(count: int, size: tuple[int, int], manifest: ModelManifest) -> NDArray[np.int64]:
     """Return what `input.sizes_input` receives: the size of the model's input, for each picture.
 
     Args:
-        shape: of the input, [N, 3, H, W] or [N, H, W, 3].
+        count: of the pictures.
+        size: height and width of the input.
+
+    Returns:
+        [count, 2] in the manifest's order.
     """
-    height, width = shape[2:4] if manifest.input.layout == "nchw" else shape[1:3]
+    height, width = size
     order = (width, height) if manifest.input.sizes_order == "wh" else (height, width)
-    return np.array([order] * shape[0], dtype=np.int64)
+    return np.array([order] * count, dtype=np.int64)
+
+
+def height_and_width(images: NDArray[Any], manifest: ModelManifest) -> tuple[int, int]:
+    """Return the size of pictures in the layout of a model's input."""
+    rows, columns = (2, 3) if manifest.input.layout == "nchw" else (1, 2)
+    return images.shape[rows], images.shape[columns]
 
 
 def match_outputs(manifest: ModelManifest, names: Sequence[str]) -> list[str]:

@@ -6,7 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_kernels.engines.graph_io import GraphInput, input_sizes, match_inputs, match_outputs
+from gpu_kernels.engines.graph_io import (
+    GraphInput,
+    height_and_width,
+    input_sizes,
+    match_inputs,
+    match_outputs,
+)
 from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import ModelError
 
@@ -48,7 +54,9 @@ class OnnxRuntimeEngine:
             images = np.concatenate([images, padding])
         feeds = {self._inputs.pictures.name: images if self._inputs.batched else images[0]}
         if self._inputs.sizes is not None:
-            sizes = input_sizes(images.shape, self._manifest)
+            sizes = input_sizes(
+                len(images), height_and_width(images, self._manifest), self._manifest
+            )
             feeds[self._inputs.sizes.name] = sizes.astype(self._inputs.sizes.type)
         try:
             outputs = self._session.run(self._outputs, feeds)
@@ -72,8 +80,12 @@ class OnnxRuntimeEngine:
         return output
 
 
-def open_session(path: Path, threads: int) -> Any:
+def open_session(path: Path, threads: int, content: bytes = b"") -> Any:
     """Load a graph; weights in further files must be in its folder, which onnxruntime checks.
+
+    Args:
+        threads: 0: one per core.
+        content: of the graph, if it is not the file's.
 
     Raises:
         ModelError: onnxruntime cannot load it.
@@ -88,7 +100,9 @@ def open_session(path: Path, threads: int) -> Any:
     # parallel, on 2 cores, 17.6 pictures a second without spinning, 9.8 with it.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            content or str(path), options, providers=["CPUExecutionProvider"]
+        )
     except onnxruntime_errors() as error:
         raise ModelError(f"model {path}: onnxruntime cannot load it: {first_line(error)}") from None
 

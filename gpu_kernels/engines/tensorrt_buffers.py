@@ -1,6 +1,7 @@
 """The inputs and outputs of a TensorRT execution context, in buffers on the GPU.
 
-The buffers have the size of the largest batch of the largest pictures. For a free height and width
+The buffers have the size of the largest batch of the largest pictures. A fixed batch is always
+computed; what is left in the buffers of an earlier one fills it. For a free height and width
 `set_size` makes `input` and `outputs` arrays of the same memory with the current shapes.
 """
 
@@ -18,6 +19,7 @@ class EngineBuffers:
     """Buffers of one execution context.
 
     Attributes:
+        max_batch: pictures of the largest batch; the only one, if the engine's is fixed.
         input: pictures, Warp array [max_batch, 3, H, W].
         outputs: that the manifest's decoding reads, in its order; Warp arrays [max_batch, ...].
         size: height and width of `input`.
@@ -30,19 +32,21 @@ class EngineBuffers:
     ) -> None:  # fmt: skip
         """Args:
             api: TensorRT's module.
+            max_batch: of an engine with a free batch.
 
         Raises:
             EngineError: the context refuses the largest batch, or an output has no fixed size.
             MemoryError, RuntimeError: the GPU has not enough memory.
         """
         self._context, self._manifest = context, manifest
-        self._device, self._max_batch = device, max_batch
+        self._device = device
         names = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]
-        inputs = [n for n in names if engine.get_tensor_mode(n) == api.TensorIOMode.INPUT]
         self._sizes_name = manifest.input.sizes_input
-        self._name = next(name for name in inputs if name != self._sizes_name)
-        others = [name for name in names if name not in inputs]
+        self._name = pictures_name(api, engine, manifest)
+        others = [name for name in names if engine.get_tensor_mode(name) != api.TensorIOMode.INPUT]
         self._output_names = list(manifest.output.outputs) or others
+        self._fixed_batch = fixed_batch(engine, self._name)
+        self.max_batch = max_batch = self._fixed_batch or max_batch
         self._largest = manifest.input.largest_size
         self._batch = 0
         self.size = self._largest
@@ -52,13 +56,14 @@ class EngineBuffers:
         if any(size < 0 for shape in shapes.values() for size in shape):
             raise EngineError(
                 f"model {manifest.name}: the network's outputs have no fixed size; export it "
-                "without non-maximum suppression"
+                "without non-maximum suppression, or for one picture"
             )
         shapes[self._name] = (max_batch, 3, *self._largest)
         if self._sizes_name is not None:
             shapes[self._sizes_name] = (max_batch, 2)
         self._memory = {
-            name: wp.empty(shape, dtype=_dtype(api, engine, name), device=device)
+            # Zeros, since a fixed batch is computed before all of it has been written.
+            name: wp.zeros(shape, dtype=_dtype(api, engine, name), device=device)
             for name, shape in shapes.items()
         }
         for name, memory in self._memory.items():
@@ -71,6 +76,7 @@ class EngineBuffers:
 
     def set_batch(self, count: int) -> bool:
         """Set the number of pictures of the next launch; return whether the context accepts it."""
+        count = self._fixed_batch or count
         if count == self._batch:
             return True
         self._batch = 0
@@ -90,11 +96,11 @@ class EngineBuffers:
         if (height, width) == self.size:
             return
         self.size, self._batch = (height, width), 0
-        if not self.set_batch(self._max_batch):
+        if not self.set_batch(self.max_batch):
             raise EngineError(
                 f"model {self._manifest.name}: the GPU refuses an input of {width}x{height} pixels"
             )
-        self.input = self._shaped(self._name, (self._max_batch, 3, height, width))
+        self.input = self._shaped(self._name, (self.max_batch, 3, height, width))
         self.outputs = [
             self._shaped(name, tuple(self._context.get_tensor_shape(name)))
             for name in self._output_names
@@ -110,11 +116,32 @@ class EngineBuffers:
 
     def _write_sizes(self, stream: Any) -> None:
         if self._sizes_name is not None:
-            values = input_sizes((self._max_batch, 3, *self.size), self._manifest)
+            values = input_sizes(self.max_batch, self.size, self._manifest)
             target = self._memory[self._sizes_name]
             source = wp.array(values, dtype=target.dtype, device="cpu")
             self.references = [source]
             wp.copy(target, source, stream=stream)
+
+
+def fixed_batch(engine: Any, name: str) -> int | None:
+    """Return the number of pictures of each batch of an engine; None if it is free.
+
+    Args:
+        name: of the input of pictures.
+    """
+    batch = int(engine.get_tensor_shape(name)[0])
+    return batch if batch > 0 else None
+
+
+def pictures_name(api: Any, engine: Any, manifest: ModelManifest) -> str:
+    """Return the name of an engine's input of pictures."""
+    names: list[str] = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]
+    return next(
+        name
+        for name in names
+        if engine.get_tensor_mode(name) == api.TensorIOMode.INPUT
+        and name != manifest.input.sizes_input
+    )
 
 
 def _dtype(api: Any, engine: Any, name: str) -> Any:

@@ -14,13 +14,9 @@ import hashlib
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from gpu_kernels.engines.fp16 import FP16_GRAPH_VERSION, fp16_graph
-from gpu_kernels.engines.graph_io import (
-    GraphInput,
-    MatchedInputs,
-    match_inputs,
-    match_outputs,
-)
+from gpu_kernels.engines.device_graph import DEVICE_GRAPH_VERSION, DeviceGraph, device_graph
+from gpu_kernels.engines.fp16 import FP16_GRAPH_VERSION
+from gpu_kernels.engines.graph_io import MatchedInputs, match_outputs
 from gpu_kernels.engines.tensorrt_api import TensorRt
 from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import EngineError
@@ -54,7 +50,8 @@ class EngineKey(NamedTuple):
     tensorrt: str  # kind and version
     arch: str  # as sm_75, or several as sm_86+sm_89
     batches: BatchSizes
-    # The parts of the manifest that select inputs, outputs and sizes of the graph.
+    # The version of the graph's changes, and the parts of the manifest that select its inputs,
+    # outputs and sizes.
     graph: str = ""
 
     @property
@@ -102,7 +99,8 @@ def engine_key(manifest: ModelManifest, trt: TensorRt, arch: str, batches: Batch
     spec = manifest.input
     # A fixed size is mostly the graph's own, but can be one of many of a graph with free sizes.
     size = spec.fixed_size or (spec.long_side, spec.stride)
-    selected = [spec.fixed_size is None, *size, spec.name, spec.sizes_input]
+    selected = [spec.fixed_size is None, *size, spec.layout, spec.name, spec.sizes_input]
+    selected.append(DEVICE_GRAPH_VERSION)
     graph = " ".join(map(str, [*selected, *manifest.output.outputs]))
     return EngineKey(manifest.sha256, precision, trt.version, arch, batches, graph)
 
@@ -135,22 +133,22 @@ def build_engine(
     except TypeError:  # the factory returned nothing: it could not reach a GPU
         reason = "it finds no GPU, or no driver for it"
         raise _build_error(manifest, trt, reason, logger) from None
+    graph = device_graph(manifest)
     network = builder.create_network(1 << int(api.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    graph = fp16_graph(manifest) if manifest.fp16 else manifest.path.read_bytes()
     parser = api.OnnxParser(network, logger)
-    if not parser.parse(graph):
+    if not parser.parse(graph.onnx):
         reason = parser.get_error(0).desc() if parser.num_errors else "the graph cannot be parsed"
-        raise _build_error(manifest, trt, reason, logger)
+        raise _build_error(manifest, trt, _explained(reason, graph), logger)
     config = builder.create_builder_config()
     profile = builder.create_optimization_profile()
-    found = _match_network(manifest, api, network)
-    for name, shapes in _profile_shapes(found, manifest, batches).items():
+    _keep_used_outputs(manifest, network)
+    for name, shapes in _profile_shapes(graph.inputs, manifest, batches).items():
         profile.set_shape(name, *shapes)
     config.add_optimization_profile(profile)
     cache = _configure(config, trt, arch.split(ARCH_SEPARATOR), timing_cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise _build_error(manifest, trt, "the build failed", logger)
+        raise _build_error(manifest, trt, _explained("the build failed", graph), logger)
     return BuiltEngine(bytes(plan), bytes(cache.serialize()) if cache else b"")
 
 
@@ -193,48 +191,33 @@ def _configure(config: Any, trt: TensorRt, archs: Sequence[str], timing_cache: b
     return cache
 
 
-def _match_network(manifest: ModelManifest, api: Any, network: Any) -> MatchedInputs:
-    """Check the inputs of a network, and keep only the outputs that the decoding reads.
-
-    Raises:
-        EngineBuildError: a GPU cannot run them.
-        ModelError: they differ from the manifest.
-    """
-    types = {
-        api.DataType.FLOAT: "float32",
-        api.DataType.HALF: "float16",
-        api.DataType.UINT8: "uint8",
-        api.DataType.INT32: "int32",
-        api.DataType.INT64: "int64",
-    }
-    inputs = []
-    for place in range(network.num_inputs):
-        tensor = network.get_input(place)
-        kind = types.get(tensor.dtype, str(tensor.dtype))
-        if manifest.fp16 and kind == "float16":  # the converted graph's, of a float32 graph
-            kind = manifest.input.dtype
-        shape = tuple(None if size < 0 else int(size) for size in tensor.shape)
-        inputs.append(GraphInput(tensor.name, kind, shape))
-    found = match_inputs(manifest, inputs)
-    if manifest.input.layout != "nchw" or not found.batched or found.batch is not None:
-        raise EngineBuildError(
-            f"model {manifest.path}: its input is {found.pictures}, a GPU engine needs [N, 3, "
-            "height, width] with a dynamic batch; export the model with a dynamic batch, or set "
-            "pipeline.stage1.engine: onnxruntime to run on the CPU"
-        )
+def _keep_used_outputs(manifest: ModelManifest, network: Any) -> None:
+    """Keep only the outputs that the decoding reads."""
     outputs = [network.get_output(place) for place in range(network.num_outputs)]
     used = match_outputs(manifest, [tensor.name for tensor in outputs])
     for tensor in outputs:
         if tensor.name not in used:
             network.unmark_output(tensor)
-    return found
+
+
+def _explained(reason: str, graph: DeviceGraph) -> str:
+    """Return a reason with the operators that are its likely cause."""
+    if not graph.picture_dependent:
+        return reason
+    return (
+        f"it has {', '.join(graph.picture_dependent)}, whose results differ in number from picture "
+        "to picture, which TensorRT-RTX cannot build and TensorRT not always; export it without "
+        f"non-maximum suppression to use the GPU: {reason}"
+    )
 
 
 def _profile_shapes(
     found: MatchedInputs, manifest: ModelManifest, batches: BatchSizes
 ) -> dict[str, list[tuple[int, ...]]]:
-    """Return the smallest, the usual and the largest shape of each input."""
+    """Return the smallest, the usual and the largest shape of each input; a fixed batch is all."""
     spec = manifest.input
+    if found.batch is not None:
+        batches = BatchSizes(*[found.batch] * 3)
     largest = spec.largest_size
     sizes = [largest] * 3
     if spec.fixed_size is None:

@@ -165,7 +165,11 @@ class TensorRtEngine(QueuedEngine):
     def _create_slots(
         self, manifest: ModelManifest, max_batch: int
     ) -> tuple[list[TensorRtSlot], int]:
-        """Return the slots and their batch size, which is halved until they fit into memory."""
+        """Return the slots and their batch size, which is halved until they fit, unless fixed."""
+        from gpu_kernels.engines.tensorrt_buffers import fixed_batch, pictures_name
+
+        fixed = fixed_batch(self._engine, pictures_name(self._trt.api, self._engine, manifest))
+        max_batch = fixed or max_batch
         loaded = LoadedEngine(
             self._trt.api, self._engine, self._runtime_config, self._logger, GpuClock(), manifest
         )
@@ -176,9 +180,10 @@ class TensorRtEngine(QueuedEngine):
                 ]
                 return slots, max_batch
             except (MemoryError, RuntimeError) as error:
-                if max_batch == 1:
+                if fixed or max_batch == 1:
+                    least = "a batch of the graph's size" if max_batch > 1 else "one picture"
                     raise EngineError(
-                        f"model {manifest.name}: not even one picture fits into the GPU's memory: "
+                        f"model {manifest.name}: not even {least} fits into the GPU's memory: "
                         f"{error}; stop other programs that use it, or set pipeline.stage1.engine: "
                         "onnxruntime"
                     ) from None

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gpu_kernels.engines.graph_io import SIZES_TYPES, GraphInput, input_sizes
+from gpu_kernels.engines.graph_io import SIZES_TYPES, GraphInput, height_and_width, input_sizes
 from gpu_kernels.inspection.graph_file import GraphFile, GraphOutput
 from gpu_kernels.models.manifest import ModelManifest
 from gpu_kernels.models.manifest_sections import InputSpec
@@ -163,7 +163,7 @@ def run_picture(
     images = to_input([fit(picture, manifest)] * layout.batch, manifest)
     feeds: dict[str, Any] = {layout.pictures.name: images if layout.batched else images[0]}
     if layout.sizes is not None:
-        values = input_sizes(images.shape, manifest)
+        values = input_sizes(len(images), height_and_width(images, manifest), manifest)
         if sizes is not None:
             values = np.array([sizes] * layout.batch)
         feeds[layout.sizes.name] = values.astype(layout.sizes.type)

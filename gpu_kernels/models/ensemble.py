@@ -7,7 +7,6 @@ names a detector.
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from gpu_kernels.models.manifest import (
     model_hash,
 )
 from gpu_kernels.models.manifest_sections import Category, EnsembleRefinement, Fraction, Section
+from gpu_kernels.models.toml_file import TomlError, read_toml
 from resources.errors import ModelError
 
 # The value of `models.category_detector` that leaves the choice to the detector.
@@ -285,8 +285,8 @@ def _read_ensemble(path: Path) -> Ensemble | None:
     """Return the ensemble of a file; None if it is none, or not TOML, as the manifest's reader
     reports."""
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        tree = read_toml(path)
+    except TomlError:
         return None
     if tree.get("task") != "ensemble":
         return None

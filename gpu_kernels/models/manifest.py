@@ -5,7 +5,6 @@ A manifest is in the folder of its files: `file`, `anchors` and `labels` are rel
 
 import hashlib
 import json
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -30,6 +29,7 @@ from gpu_kernels.models.manifest_sections import (
     SsdOutput,
 )
 from gpu_kernels.models.models_folder import MODEL_NAME, installed_manifest, installed_models
+from gpu_kernels.models.toml_file import TomlError, read_toml
 from resources.errors import ModelError
 
 SHIPPED_MODELS = Path(__file__).parent / "shipped"
@@ -185,11 +185,9 @@ def find_manifest(name_or_path: str, folder: str | None = None) -> Path:
 
 def _parse(path: Path) -> ModelManifest:
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"model manifest {path}: cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ModelError(f"model manifest {path}: not valid TOML: {error}") from None
+        tree = read_toml(path)
+    except TomlError as error:
+        raise ModelError(f"model manifest {path}: {error}") from None
     try:
         return _MANIFEST.validate_python(tree)
     except ValidationError as error:

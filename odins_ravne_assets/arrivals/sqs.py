@@ -91,7 +91,7 @@ def parse_notification(body: str) -> tuple[UploadEvent, ...] | None:
         if tree.get("Event") == "s3:TestEvent":
             return ()
         return tuple(_upload_event(record) for record in tree["Records"] if _is_upload(record))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

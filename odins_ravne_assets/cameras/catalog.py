@@ -88,7 +88,7 @@ class CameraCatalog:
         path = self._store.root / key
         try:
             camera = Camera(**json.loads(self._store.read_bytes(key)))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             raise UsageError(
                 f"{path}: is not a camera's file; delete it and add the camera again"
             ) from None

@@ -18,6 +18,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
+from resources.printable import printable
+
 DISTRIBUTION = "odins-ravne"
 SUPPORTED_PYTHONS = ((3, 11), (3, 14))
 NATIVE_MODULES = ("av", "numpy", "onnxruntime", "PIL", "polars", "matplotlib", "pydantic_core")
@@ -330,7 +332,8 @@ def print_findings(profile: str) -> int:
     failed = False
     for finding in examine(profile):
         failed = failed or finding.level == "problem"
-        print(f"{finding.level:<9}{finding.subject:<14}{finding.text}", flush=True)
+        line = f"{finding.level:<9}{finding.subject:<14}{finding.text}"
+        print(printable(line, lines=True), flush=True)
     return 1 if failed else 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.constrain import Constrain
 from rich.markup import escape
 from rich.padding import Padding
@@ -26,20 +26,41 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
 from odins_ravne_assets.runs.process_pool import CameraRun
 from resources.errors import RavneError
+from resources.printable import printable
 from resources.storage.layout import OBSERVATIONS_PARQUET, REPORT_JSON, REPORT_JSON_FILE
 from resources.storage.local_store import LocalStore
 from resources.storage.parquet_files import scan_parquet
 from resources.storage.stored_json import REPORT_REMEDY, read_json_object
 from resources.storage.transfer.download import TransferProgress
 
-out = Console(highlight=False)
+
+class PrintableConsole(Console):
+    """A console that escapes control characters in everything that it prints.
+
+    Those of names, labels and errors; its own colors and movements of the cursor stay.
+    """
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield the segments of a renderable, with printable text."""
+        for segment in super().render(renderable, options):
+            yield (
+                segment
+                if segment.control
+                else Segment(printable(segment.text, lines=True), segment.style)
+            )
+
+
+out = PrintableConsole(highlight=False)
 # No bars in a file, also not where FORCE_COLOR asks for colors in it.
-err = Console(
+err = PrintableConsole(
     stderr=True, highlight=False, force_interactive=None if sys.stderr.isatty() else False
 )
 

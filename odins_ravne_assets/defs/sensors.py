@@ -23,6 +23,7 @@ from odins_ravne_assets.runs.liveness import close_dead_runs
 from resources.aws.clients import AwsClients
 from resources.clock import system_clock
 from resources.errors import UsageError
+from resources.printable import printable
 from resources.settings.dagster_resource import RunSettings
 from resources.settings.profile import Profile
 
@@ -135,7 +136,7 @@ def _log_scan(
         f"{len(scan.run_requests)} are complete"
     )
     for each in quarantined:
-        context.log.warning(f"quarantine: {each.path}: {each.reason}")
+        context.log.warning(f"quarantine: {printable(each.path)}: {each.reason}")
 
 
 def _quarantined(state: SensorState) -> dg.AssetObservation:

@@ -1,8 +1,12 @@
 """Formats of results: times as ISO 8601, durations in seconds, and batches of long tables."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
 
 import polars as pl
+
+from resources.printable import CONTROL_CHARACTERS, printable
 
 # Rows of timelines that are exploded at once: about 50 MB.
 ROWS_PER_BATCH = 100_000
@@ -48,6 +52,18 @@ def first_and_last(start: str, end: str) -> list[pl.Expr]:
 
 FIRST_TIME = iso_time("first_at", "first_offset").alias("first_time")
 LAST_TIME = iso_time("last_at", "last_offset").alias("last_time")
+
+
+def write_printable_csv(
+    rows: pl.DataFrame, file: Path | IO[bytes], include_header: bool = True
+) -> None:
+    """Write rows as CSV, with control characters in texts escaped."""
+    texts = [
+        column.map_elements(printable, return_dtype=pl.String)
+        for column in rows.select(pl.col(pl.String)).iter_columns()
+        if column.str.contains(f"[{CONTROL_CHARACTERS}]").any()
+    ]
+    rows.with_columns(texts).write_csv(file, include_header=include_header)
 
 
 def iter_batches(observations: pl.DataFrame) -> Iterator[pl.DataFrame]:

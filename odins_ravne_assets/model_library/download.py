@@ -97,7 +97,7 @@ def fetch_json(url: str) -> Any:
         raise StoreError(f"{url}: is larger than {MAX_DOCUMENT // 2**20} MiB")
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise StoreError(f"{url}: is not JSON") from None
 
 
@@ -263,7 +263,7 @@ def _note_path(partial: Path) -> Path:
 def _read_note(partial: Path) -> PartialNote | None:
     try:
         return PartialNote(**json.loads(_note_path(partial).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

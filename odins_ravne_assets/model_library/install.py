@@ -294,7 +294,7 @@ def _read_origin(folder: Path) -> Origin | None:
         text = (folder / MODEL_ORIGIN_FILE).read_text(encoding="utf-8")
         found: dict[str, Any] = json.loads(text)
         return Origin(**found)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from resources.errors import ProfileError
+from resources.settings.yaml_text import YamlError, parse_yaml
 from resources.storage.local_store import LocalStore
 
 SECTION = "models"
@@ -31,8 +32,8 @@ def set_models_key(path: Path, key: str, value: str) -> str | None:
     try:
         # Bytes: line ends stay as they are.
         text = path.read_bytes().decode("utf-8") if path.exists() else NEW_PROFILE
-        before: Any = yaml.safe_load(text) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        before: Any = parse_yaml(text) or {}
+    except (OSError, UnicodeDecodeError, YamlError) as error:
         reason = str(error).partition("\n")[0]
         raise ProfileError(f"profile {path}: cannot be read: {reason}") from None
     section = before.get(SECTION) if isinstance(before, dict) else None
@@ -43,8 +44,8 @@ def set_models_key(path: Path, key: str, value: str) -> str | None:
     written = yaml.safe_dump(value, width=10**6).splitlines()[0]
     changed = _with_key(text, key, written, *known)
     try:
-        result = yaml.safe_load(changed) if changed is not None else None
-    except yaml.YAMLError:
+        result = parse_yaml(changed) if changed is not None else None
+    except YamlError:
         result = None
     if changed is None or result != wanted:
         raise _unsupported(path, key, value)

@@ -6,11 +6,11 @@ fraction of white; `unit` divides by 255; `imagenet` then subtracts ImageNet's m
 its deviation; classifiers give logits, to which softmax is applied.
 """
 
-import tomllib
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gpu_kernels.models.toml_file import TomlError, parse_toml
 from resources.errors import ModelError
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -145,9 +145,9 @@ def read_manifest(text: str, name: str) -> SparrowManifest:
         ModelError: it is invalid.
     """
     try:
-        return SparrowManifest.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ModelError(f"{name}: its manifest.toml is not valid TOML: {error}") from None
+        return SparrowManifest.model_validate(parse_toml(text))
+    except TomlError as error:
+        raise ModelError(f"{name}: its manifest.toml: {error}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -25,6 +25,7 @@ from odins_ravne_assets.odin.storage_prices import StoragePrices
 from odins_ravne_assets.odin.totals import MACHINE_TIME_KINDS
 from resources.batch.outcome import AttemptOutcome
 from resources.pricing.prices import GIB, CostKind, Market
+from resources.printable import printable
 
 Charge = dict[str, Any]  # values by column; None is FOCUS's null
 
@@ -171,7 +172,7 @@ def _text(value: Any) -> str:
         return f"{value:f}"
     if isinstance(value, bool):
         return str(value).lower()
-    return "" if value is None else str(value)
+    return "" if value is None else printable(str(value))
 
 
 def _ledger_charges(rows: pl.DataFrame, account: BillingAccount) -> Iterator[Charge]:

@@ -2,7 +2,8 @@
 
 A template begins with `{% extends "base.html" %}` and fills the blocks `title` and `content`, and
 optionally `style` (CSS) and `script` (one script, run at the end). The Content-Security-Policy of
-the base template forbids network access and other scripts. Values are escaped.
+the base template forbids network access and other scripts. Values are escaped, and control
+characters in them are printable.
 """
 
 import base64
@@ -11,6 +12,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from resources.printable import printable, printable_values
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -42,7 +45,10 @@ def write_page(path: Path, template: Path, values: Mapping[str, Any]) -> None:
     )
     jinja.filters |= {"count": format_number, "json": script_json, "sha256": _sha256}
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(jinja.get_template(template.name).generate(values))
+        file.writelines(
+            printable(text, lines=True)
+            for text in jinja.get_template(template.name).generate(values)
+        )
 
 
 def format_number(number: int) -> str:
@@ -54,7 +60,9 @@ def script_json(value: object) -> "Markup":
     """Encode JSON for a script element."""
     from markupsafe import Markup
 
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(
+        printable_values(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    )
     for character, escaped in JSON_ESCAPES.items():
         text = text.replace(character, escaped)
     return Markup(text)

@@ -23,6 +23,7 @@ from odins_ravne_assets.worker.step import run_step
 from odins_ravne_assets.worker.work_counters import WorkCounters
 from resources.batch.outcome import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED
 from resources.errors import RavneError
+from resources.printable import printable
 from resources.settings.profile import Profile
 
 PROGRESS_INTERVAL = 0.5  # seconds between messages
@@ -43,11 +44,11 @@ class PipesReporter:
         self._state = ("", False)
 
     def info(self, message: str) -> None:
-        self._pipes.log.info(message)
+        self._pipes.log.info(printable(message, lines=True))
 
     def warning(self, message: str) -> None:
-        self._pipes.log.warning(message)
-        self._pipes.report_custom_message({"warning": message})
+        self._pipes.log.warning(printable(message, lines=True))
+        self._pipes.report_custom_message({"warning": printable(message, lines=True)})
 
     def progress(self, progress: StageProgress) -> None:
         now = monotonic()
@@ -97,7 +98,7 @@ def run_worker() -> int:
         message_writer=host.message_writer,
     ) as pipes:
         profile = Profile.model_validate(pipes.extras["profile"])
-        host.watch(profile, stop, lambda reason: pipes.log.warning(reason))
+        host.watch(profile, stop, lambda reason: pipes.log.warning(printable(reason)))
         pipes.report_custom_message({"host": host.describe(profile)})
         reporter = PipesReporter(pipes, host)
         try:
@@ -153,6 +154,8 @@ def _report(pipes: PipesContext, asset: str, result: StageResult) -> None:
 
 def _typed(key: str, value: Any) -> tuple[str, Any]:
     """Return an entry of the metadata with the type in its key's prefix, if it has one."""
+    if isinstance(value, str):
+        value = printable(value, lines=True)
     prefix, _, name = key.partition(":")
     if prefix in METADATA_TYPES:
         return name, {"raw_value": value, "type": prefix}

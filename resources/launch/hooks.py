@@ -39,8 +39,8 @@ class FootageQueries:
 
     expected_media: Callable[[ObjectStore, Profile], Iterable[ExpectedMedium]] = lambda *_: ()
     is_media: Callable[[str], bool] = lambda _: True
-    needs_machine: Callable[[StepRequest, ObjectStore, ObjectStore, Profile], bool] = (
-        lambda *_: True
+    needs_machine: Callable[[StepRequest, ObjectStore, ObjectStore, Profile], bool] = lambda *_: (
+        True
     )
 
 

@@ -14,6 +14,7 @@ from resources.batch.names import SPOT_QUEUES, Names, Queue
 from resources.errors import UsageError
 from resources.launch.base import StepRequest
 from resources.launch.hooks import LaunchHooks, OnLog
+from resources.printable import printable
 from resources.settings.profile import Aws
 from resources.storage.open_store import open_store
 
@@ -138,7 +139,7 @@ def upload_local_footage(
         hooks.footage.is_media,
     )
     for failure in upload.failures:
-        context.log.warning(f"{failure.key}: not copied: {failure.reason}")
+        context.log.warning(f"{printable(failure.key)}: not copied: {failure.reason}")
     context.log.info(
         f"copied {upload.uploaded} files ({upload.uploaded_bytes / 1e6:.1f} MB), "
         f"{upload.present} were there already"

@@ -11,16 +11,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from resources.errors import ProfileError
 from resources.settings.profile import Profile
+from resources.settings.yaml_text import YamlError, YamlLimitError, parse_yaml
 
 ENV_PREFIX = "MUNIN_"
 # Variables of this prefix that are no settings: the profile, and the command's overrides as JSON,
 # for the code location in a run's process.
 OVERRIDES_VARIABLE = "MUNIN_OVERRIDES"
+MAX_SHOWN = 200  # characters of a value that is not allowed
 ENV_RESERVED = {"MUNIN_PROFILE", OVERRIDES_VARIABLE}
 
 
@@ -71,8 +72,9 @@ def load_profile(
     for key, text in _environment_settings(os.environ if environ is None else environ).items():
         if key.startswith("cloud.") and "cloud" not in tree:
             continue  # settings of the cloud do not make a local profile a cloud profile
-        _set_key(tree, key, _parse_value(text))
-        origin[key] = "environment " + ENV_PREFIX + key.upper().replace(".", "__")
+        variable = ENV_PREFIX + key.upper().replace(".", "__")
+        _set_key(tree, key, _parse_value(text, variable))
+        origin[key] = f"environment {variable}"
     for key, value in (overrides or {}).items():
         _set_key(tree, key, value)
         origin[key] = "command line"
@@ -84,14 +86,12 @@ def load_profile(
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = parse_yaml(path.read_text(encoding="utf-8"))
+    except YamlError as error:
+        line = f", line {error.line}" if error.line else ""
+        raise ProfileError(f"profile {path}{line}: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ProfileError(f"profile {path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise ProfileError(f"profile {path}{line}: not valid YAML: {problem}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -108,11 +108,13 @@ def _environment_settings(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _parse_value(text: str) -> Any:
-    """Parse an environment variable as a YAML value."""
+def _parse_value(text: str, variable: str) -> Any:
+    """Parse an environment variable as a YAML value; what is not YAML is text."""
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return parse_yaml(text)
+    except YamlLimitError as error:
+        raise ProfileError(f"environment {variable}: {error}") from None
+    except YamlError:
         return text
 
 
@@ -144,9 +146,15 @@ def _explain(error: ValidationError, path: Path, origin: Mapping[str, str]) -> s
     elif first["type"] == "value_error":
         message = str(first["ctx"]["error"])
     else:
-        message = f"{first['input']!r} is not allowed: {first['msg'][0].lower()}{first['msg'][1:]}"
+        reason = first["msg"][0].lower() + first["msg"][1:]
+        message = f"{_shortened(first['input'])} is not allowed: {reason}"
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
     return f"{source}: {key}: {message}{more}"
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

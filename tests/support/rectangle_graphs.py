@@ -31,6 +31,7 @@ class Options(NamedTuple):
         dtype: of the pictures.
         half: boxes and scores are float16.
         whole: a bright pixel's value, 255 or 1.
+        layout: of the pictures, nchw or nhwc.
     """
 
     batch: int | None = None
@@ -38,6 +39,7 @@ class Options(NamedTuple):
     dtype: str = "float32"
     half: bool = False
     whole: float = 1.0
+    layout: str = "nchw"
 
 
 class Graph:
@@ -99,12 +101,16 @@ def find_rectangle(graph: Graph, name: str, batched: bool = True) -> Found:
     """Add the search for the rectangle."""
     batch = graph.options.batch or "N"
     size: Sequence[Any] = graph.options.size or ("H", "W")
-    pictures = graph.input(name, graph.options.dtype, [batch, 3, *size] if batched else [3, *size])
+    last = graph.options.layout == "nhwc"
+    shape: list[Any] = [*size, 3] if last else [3, *size]
+    pictures = graph.input(name, graph.options.dtype, [batch, *shape] if batched else shape)
     values = graph.to(pictures, "float32")
+    if last:
+        values = graph.add("Transpose", values, perm=[0, 3, 1, 2] if batched else [2, 0, 1])
     if not batched:
         values = graph.add("Unsqueeze", values, graph.axis(0))
-    shape = graph.to(graph.add("Shape", values), "float32")
-    height, width = (graph.add("Gather", shape, graph.axis(n)) for n in (2, 3))
+    extents = graph.to(graph.add("Shape", values), "float32")
+    height, width = (graph.add("Gather", extents, graph.axis(n)) for n in (2, 3))
     peak = graph.add("ReduceMax", values, graph.axis(1), keepdims=0)
     bright = graph.add("Greater", peak, graph.constant(0.7 * graph.options.whole))
     mask = graph.to(bright, "float32")  # [N, H, W]
@@ -298,7 +304,7 @@ class Export(NamedTuple):
     input: dict[str, Any]
     output: dict[str, Any]
     classes: tuple[str, ...] = ("animal", "person", "vehicle")
-    # The number of boxes depends on the picture, or there is no batch: no GPU engine runs it.
+    # For one picture, of which the number of boxes depends: not every GPU engine runs it.
     varies: bool = False
 
 

@@ -1,6 +1,5 @@
 """Entries of the catalogue: facts about a model, where it is downloaded, and its manifest."""
 
-import tomllib
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic import (
 from gpu_kernels.models.catalogue.licences import LICENCES, Licence
 from gpu_kernels.models.manifest_sections import Sha256
 from gpu_kernels.models.models_folder import MODEL_NAME
+from gpu_kernels.models.toml_file import CANNOT_BE_READ, TomlError, read_toml
 from resources.errors import ModelError, UsageError
 
 ENTRIES = Path(__file__).parent / "entries"
@@ -195,10 +195,10 @@ def load_entry(path: Path) -> CatalogueEntry:
         ModelError: it cannot be read or is invalid.
     """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-        return CatalogueEntry.model_validate(tree)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ModelError(f"catalogue entry {path}: cannot be read: {error}") from None
+        return CatalogueEntry.model_validate(read_toml(path))
+    except TomlError as error:
+        reason = str(error).removeprefix(CANNOT_BE_READ)
+        raise ModelError(f"catalogue entry {path}: {CANNOT_BE_READ}{reason}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -208,8 +208,8 @@ def load_entry(path: Path) -> CatalogueEntry:
 def is_entry(path: Path) -> bool:
     """Return True if a TOML file is an entry of a catalogue: it has a [download] section."""
     try:
-        return "download" in tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return "download" in read_toml(path)
+    except TomlError:
         return False
 
 

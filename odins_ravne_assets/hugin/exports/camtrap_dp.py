@@ -31,7 +31,7 @@ from odins_ravne_assets.hugin.exports.deployments import (
     deployment_periods,
 )
 from odins_ravne_assets.hugin.exports.export_tables import ExportTables
-from odins_ravne_assets.hugin.formats import iso_time
+from odins_ravne_assets.hugin.formats import iso_time, write_printable_csv
 from odins_ravne_assets.hugin.privacy.places import Places
 from odins_ravne_assets.hugin.visits.report_json import encode_json
 from odins_ravne_assets.munin.media.capture_time import parse_offset
@@ -136,7 +136,9 @@ def write_camtrap_dp(
         )
     deployments = pl.concat(_deployments(part) for part in parts)
     _check_unique_ids(deployments)
-    _with_all_columns(deployments.lazy(), DEPLOYMENT_COLUMNS).write_csv(folder / "deployments.csv")
+    write_printable_csv(
+        _with_all_columns(deployments.lazy(), DEPLOYMENT_COLUMNS), folder / "deployments.csv"
+    )
     media = (_with_all_columns(part.media.lazy(), MEDIA_COLUMNS) for part in parts)
     _write_parts(media, folder / "media.csv")
     rows = (rows for part in parts for rows in _observations(part))
@@ -162,7 +164,7 @@ def _with_all_columns(rows: pl.LazyFrame, columns: tuple[str, ...]) -> pl.DataFr
 def _write_parts(parts: Iterable[pl.DataFrame], path: Path) -> None:
     with path.open("wb") as file:
         for number, part in enumerate(parts):
-            part.write_csv(file, include_header=number == 0)
+            write_printable_csv(part, file, include_header=number == 0)
 
 
 def _readable_media(tables: ExportTables) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from odins_ravne_assets.hugin.formats import iso_time
+from odins_ravne_assets.hugin.formats import iso_time, write_printable_csv
 
 REVIEWER_COLUMNS = ("confirmed_species", "comment")
 # Spreadsheets run a cell that begins with one of these as a formula (CSV injection).
@@ -18,7 +18,7 @@ FORMULA_PREFIX = r"^[=+\-@\t\r]"
 
 def write_observations_csv(observations: pl.DataFrame, path: Path) -> None:
     """Write rows of `tables.OBSERVATIONS`."""
-    observations.select(
+    rows = observations.select(
         "observation_id",
         _text("camera_id"),
         "category",
@@ -41,7 +41,8 @@ def write_observations_csv(observations: pl.DataFrame, path: Path) -> None:
         "needs_review",
         pl.col("flags").list.join("|"),
         *(pl.lit(None, pl.String).alias(column) for column in REVIEWER_COLUMNS),
-    ).write_csv(path)
+    )
+    write_printable_csv(rows, path)
 
 
 def _text(column: str) -> pl.Expr:

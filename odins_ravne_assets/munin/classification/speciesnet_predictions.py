@@ -119,7 +119,7 @@ class Predictions:
             raise ModelError(
                 f"predictions {self._path}: cannot be read: {error.strerror or error}"
             ) from None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ModelError(
                 f"predictions {self._path}: are not SpeciesNet's: a list `predictions` with a "
                 "`filepath` in each entry is needed"

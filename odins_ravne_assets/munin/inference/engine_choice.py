@@ -112,14 +112,31 @@ def choose_engine(
     reasons: list[str] = []
     missing: list[str] = []
     for kind in kinds:
+        models: list[LoadedModel] = []
         try:
-            models = [opener.open(manifest, kind, timing) for manifest in manifests]
+            for manifest in manifests:
+                models.append(opener.open(manifest, kind, timing))
         except NotInstalledError as error:
             missing.append(str(error))
         except EngineError as error:
-            if str(error) not in reasons:  # a driver that is too old, for each kind
-                reasons.append(str(error))
+            failed = manifests[len(models)]
+            reason = _with_others(str(error), failed, manifests, kind)
+            if reason not in reasons:  # a driver that is too old, for each kind
+                reasons.append(reason)
         else:
             on_cpu = kind == "onnxruntime"
             return ChosenModels(kind, models, reasons or (missing[-1:] if on_cpu else []))
     raise EngineError("; ".join(reasons or missing[-1:]))
+
+
+def _with_others(
+    reason: str, failed: ModelManifest, manifests: Sequence[ModelManifest], kind: EngineKind
+) -> str:
+    """Return why a kind is not chosen; if it is one model, with those that could use it."""
+    others = [each.name for each in manifests if each is not failed]
+    if not others or f"model {failed.name}" not in reason:
+        return reason
+    return (
+        f"{reason} (all models of a stage use one kind of engine, so {', '.join(others)} "
+        f"{'does' if len(others) == 1 else 'do'} not use {kind} either)"
+    )

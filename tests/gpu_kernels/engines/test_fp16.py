@@ -12,8 +12,9 @@ from model_files import CATEGORY_DETECTOR, CLASSIFIER, DETECTOR, copy_model
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from gpu_kernels.engines.device_graph import DeviceGraphCpuEngine
 from gpu_kernels.engines.engine import open_engine
-from gpu_kernels.engines.fp16 import Fp16CpuEngine, fp16_graph
+from gpu_kernels.engines.fp16 import fp16_graph
 from gpu_kernels.heads.box_decoding import decode_boxes
 from gpu_kernels.heads.engine_agreement import Agreement, compare_boxes, compare_labels
 from gpu_kernels.heads.label_ranking import rank_labels
@@ -180,7 +181,7 @@ def test_float16_has_the_same_results_alone_and_in_batches(
     manifest = load_manifest(name)
     images = to_input([fit(picture, manifest) for picture in stills], manifest)
     sizes = [(picture.shape[0], picture.shape[1]) for picture in stills]
-    float16 = Fp16CpuEngine(manifest)
+    float16 = DeviceGraphCpuEngine(manifest)
     outputs = open_engine(manifest, "onnxruntime", 2).run(images)
     for batch in (32, 8, 1):
         times = max(1, batch // len(images))

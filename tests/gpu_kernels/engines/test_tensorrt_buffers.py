@@ -45,12 +45,16 @@ class Engine:
         "scores": Type.HALF,
     }
     num_io_tensors = len(types)
+    batch = -1  # free
 
     def get_tensor_name(self, place: int) -> str:
         return list(self.types)[place]
 
     def get_tensor_mode(self, name: str) -> Mode:
         return Mode.INPUT if name in ("images", "orig_target_sizes") else Mode.OUTPUT
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return (self.batch, -1)
 
     def get_tensor_dtype(self, name: str) -> Type:
         return self.types[name]
@@ -126,6 +130,26 @@ def test_the_batch_is_set_for_both_inputs(manifest: ModelManifest) -> None:
     assert not buffers.set_batch(5)
     assert buffers.set_batch(3)
     assert context.shapes["images"] == (3, 3, 64, 128)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_fixed_batch_is_always_computed(
+    manifest: ModelManifest, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """Whatever was asked for; what is not written yet is zero."""
+    monkeypatch.setattr(Engine, "batch", batch)
+    context = Context()
+    buffers = buffers_of(manifest, context)
+    assert buffers.max_batch == batch
+    assert buffers.input.shape == (batch, 3, 128, 128)
+    assert not buffers.input.numpy().any()
+    assert [each.shape for each in buffers.outputs] == [(batch, 16, 4), (batch, 16), (batch, 16)]
+    for count in range(1, batch + 1):
+        assert buffers.set_batch(count)
+        assert context.shapes["images"] == (batch, 3, 128, 128)
+        assert context.shapes["orig_target_sizes"] == (batch, 2)
+    buffers.set_size(64, 128, None)
+    assert buffers.input.shape == (batch, 3, 64, 128)
 
 
 def test_what_the_context_cannot_do_is_an_error(

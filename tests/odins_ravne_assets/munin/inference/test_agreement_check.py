@@ -14,10 +14,10 @@ import pytest
 from numpy.typing import NDArray
 from onnxruntime_device_engine import OnnxRuntimeDeviceEngine
 
+from gpu_kernels.engines.device_graph import DeviceGraphCpuEngine
 from gpu_kernels.engines.engine import Engine, open_engine
 from gpu_kernels.engines.engine_cache import EngineCache
 from gpu_kernels.engines.engine_record import EngineRecord
-from gpu_kernels.engines.fp16 import Fp16CpuEngine
 from gpu_kernels.engines.tensorrt_build import BatchSizes, EngineKey
 from gpu_kernels.models.manifest import ModelManifest, load_manifest, shipped_models
 from odins_ravne_assets.demo.footage import read_sample
@@ -87,11 +87,11 @@ def test_a_gpu_with_other_answers_does_not_agree(
     name: str,
     defect: Callable[[Outputs], Outputs],
 ) -> None:
-    class Defective(Fp16CpuEngine):
+    class Defective(DeviceGraphCpuEngine):
         def run(self, images: NDArray[Any]) -> Outputs:
             return defect(super().run(images))
 
-    monkeypatch.setattr(onnxruntime_device_engine, "Fp16CpuEngine", Defective)
+    monkeypatch.setattr(onnxruntime_device_engine, "DeviceGraphCpuEngine", Defective)
     manifest = load_manifest(name)
     outcome = checked(manifest, gpu_engine(manifest), lambda: reference(manifest), cat, 2)
     assert not outcome.agrees
@@ -107,11 +107,11 @@ def test_a_model_that_finds_nothing_clear_is_compared_below_its_threshold(
     total, _ = compare_with_cpu(manifest, gpu_engine(manifest), reference(manifest), grey, 2)
     assert total.within_tolerance and total.compared
 
-    class Defective(Fp16CpuEngine):
+    class Defective(DeviceGraphCpuEngine):
         def run(self, images: NDArray[Any]) -> Outputs:
             return super().run(images[:, :, ::-1])
 
-    monkeypatch.setattr(onnxruntime_device_engine, "Fp16CpuEngine", Defective)
+    monkeypatch.setattr(onnxruntime_device_engine, "DeviceGraphCpuEngine", Defective)
     total, _ = compare_with_cpu(manifest, gpu_engine(manifest), reference(manifest), cat, 2)
     assert not total.within_tolerance
 

@@ -51,10 +51,11 @@ class Machine:
 
     Args:
         full, rtx: what TensorRT and TensorRT-RTX do there.
+        only: the model with which they do it; they run others. All if None.
     """
 
-    def __init__(self, full: str, rtx: str, memory: bool = True) -> None:
-        self._does = {"tensorrt": full, "tensorrt-rtx": rtx}
+    def __init__(self, full: str, rtx: str, only: str | None = None) -> None:
+        self._does, self._only = {"tensorrt": full, "tensorrt-rtx": rtx}, only
         self.opened: list[str] = []
         self.infos: list[str] = []
         self.warnings: list[str] = []
@@ -70,6 +71,8 @@ class Machine:
     ) -> Engine:
         self.opened.append(kind)
         does = self._does.get(kind)
+        if does and self._only not in (None, manifest.name):
+            does = WORKS
         if does is None:
             return open_engine(manifest, kind, threads, engines, batches, shared_by)
         if does == MISSING:
@@ -108,7 +111,9 @@ class CameraUnderTest:
         self._footage, self.output = folder / "footage", folder / "output"
         self._footage.mkdir()
 
-    def run(self, machine: Machine, engine: str = "auto", **stage1: Any) -> Metadata:
+    def run(
+        self, machine: Machine, engine: str = "auto", detector: str = DETECTOR, **stage1: Any
+    ) -> Metadata:
         import cv2
 
         count = len(list(self._footage.iterdir()))
@@ -118,7 +123,7 @@ class CameraUnderTest:
         overrides: dict[str, Any] = {f"pipeline.stage1.{k}": v for k, v in settings.items()}
         context = StepContext(
             Camera("a", self._footage.as_uri(), self.output.as_uri()),
-            load_profile("local", overrides | {"models.detector": DETECTOR}, environ={}),
+            load_profile("local", overrides | {"models.detector": detector}, environ={}),
             machine,
             Event(),
             open_engine=machine.open_engine,
@@ -164,6 +169,20 @@ def test_the_first_kind_that_builds_and_agrees_runs_the_models(
         assert len(machine.warnings) == 1 and warning in machine.warnings[0]
     # The CPU's results are not recorded: they would slow down each machine after this one.
     assert camera.recorded == (None if chosen == "onnxruntime" else chosen)
+
+
+def test_the_warning_names_the_model_that_keeps_a_stage_from_the_gpu(
+    camera: CameraUnderTest,
+) -> None:
+    """All models of a stage use one kind of engine."""
+    machine = Machine(MISSING, REFUSES, only=DETECTOR)
+    assert camera.run(machine, detector="megadetector-lite")["pipeline/engine"] == "onnxruntime"
+    (warning,) = machine.warnings
+    assert warning.startswith(
+        f"the GPU is not used: model {DETECTOR}: tensorrt-rtx cannot build its engine "
+        "(all models of a stage use one kind of engine, so megadetector-lite does not use "
+        "tensorrt-rtx either)"
+    )
 
 
 def test_the_warning_of_the_cpu_names_every_reason_and_what_it_costs(

@@ -90,10 +90,8 @@ def assert_rectangles(found: list[Boxes], export: Export, side: int = 64) -> Non
 def variants() -> Iterator[Any]:
     """Every layout by both ways of running it that it allows."""
     for name in LAYOUTS:
-        export = EXPORTS[name]
         yield pytest.param(name, on_cpu, id=f"{name} on the CPU")
-        if not export.varies:
-            yield pytest.param(name, on_device, id=f"{name} on a device")
+        yield pytest.param(name, on_device, id=f"{name} on a device")
 
 
 Open = Callable[[ModelManifest], LoadedModel]
@@ -138,16 +136,43 @@ def test_a_graph_with_a_free_size_gets_the_long_side_and_multiples_of_the_stride
     assert_rectangles(found, export, 128)
 
 
-@each_export
-@pytest.mark.parametrize("batch", [1, 4])
-def test_a_fixed_batch_runs_any_number_of_pictures(tmp_path: Path, name: str, batch: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "batch"),
+    [
+        (name, batch)
+        for name in LAYOUTS
+        for batch in (1, 4)
+        if batch == 1 or not EXPORTS[name].varies
+    ],
+)
+@pytest.mark.parametrize("open_model", [on_cpu, on_device])
+def test_a_fixed_batch_runs_any_number_of_pictures(
+    tmp_path: Path, name: str, open_model: Open, batch: int
+) -> None:
+    """With five pictures, a batch of four is computed twice."""
     export = EXPORTS[name]
-    if export.varies and batch > 1:
-        pytest.skip("this export is for one picture")
-    model = on_cpu(manifest_of(tmp_path, export, Options(batch=batch)))
+    model = open_model(manifest_of(tmp_path, export, Options(batch=batch)))
     found = detect(model, [each for each, _, _ in PICTURES] + [EMPTY])
     assert [len(each) for each in found][-1] == 0
     assert_rectangles(found[:4], export)
+
+
+@each_variant
+@pytest.mark.parametrize("batch", [None, 1])
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_the_channels_can_be_last(
+    tmp_path: Path, name: str, open_model: Open, batch: int | None, dtype: str
+) -> None:
+    """Also in pictures that are not square, and with a free size."""
+    export = EXPORTS[name]
+    options = Options(
+        batch, (64, 96), dtype, whole=255.0 if dtype == "uint8" else 1.0, layout="nhwc"
+    )
+    model = open_model(manifest_of(tmp_path / "fixed", export, options, layout="nhwc", width=96))
+    assert_rectangles(detect(model, [each for each, _, _ in PICTURES]), export)
+    keys = {"layout": "nhwc", "long_side": 128, "stride": 32}
+    model = open_model(manifest_of(tmp_path / "free", export, options._replace(size=None), **keys))
+    assert_rectangles(detect(model, [each for each, _, _ in PICTURES]), export, 128)
 
 
 @each_variant
@@ -170,13 +195,18 @@ def test_the_outputs_can_be_float16(tmp_path: Path, name: str, open_model: Open)
     assert_rectangles(found, export)
 
 
-@pytest.mark.parametrize("name", [name for name in LAYOUTS if not EXPORTS[name].varies])
+@each_export
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
-def test_a_layout_can_be_computed_in_float16(tmp_path: Path, name: str, dtype: str) -> None:
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_a_layout_can_be_computed_in_float16(
+    tmp_path: Path, name: str, dtype: str, layout: str
+) -> None:
     """As a GPU does: pictures and weights are converted; sizes, labels and bytes are not."""
     export = EXPORTS[name]
-    options = Options(dtype=dtype, whole=255.0 if dtype == "uint8" else 1.0)
-    manifest = manifest_of(tmp_path, export, options).model_copy(update={"fp16": True})
+    whole = 255.0 if dtype == "uint8" else 1.0
+    options = Options(dtype=dtype, whole=whole, layout=layout)
+    manifest = manifest_of(tmp_path, export, options, layout=layout)
+    manifest = manifest.model_copy(update={"fp16": True})
     model = on_device(manifest)
     assert "float16" in model.engine.description
     assert_rectangles(detect(model, [each for each, _, _ in PICTURES]), export)
