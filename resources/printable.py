@@ -14,6 +14,7 @@ CONTROL_CHARACTERS = (
 )
 _CONTROL = re.compile(f"[{CONTROL_CHARACTERS}\ud800-\udfff]")
 _CONTROL_BUT_LINES = re.compile(f"(?![\\n\\t])[{CONTROL_CHARACTERS}\ud800-\udfff]")
+_CONTROL_BUT_JSON = re.compile(f"(?![\\n\\t\\u2028\\u2029])[{CONTROL_CHARACTERS}\ud800-\udfff]")
 
 
 def printable(text: str, lines: bool = False) -> str:
@@ -26,9 +27,12 @@ def printable(text: str, lines: bool = False) -> str:
 
 
 def printable_values(value: Any) -> Any:
-    """Return a JSON-like value with every text in it, also of keys, printable."""
+    """Return a JSON-like value with every text in it, also of keys, printable.
+
+    Line breaks and tabs, which JSON escapes, are left.
+    """
     if isinstance(value, str):
-        return printable(value)
+        return _CONTROL_BUT_JSON.sub(_escape, value)
     if isinstance(value, dict):
         return {printable_values(key): printable_values(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -37,6 +37,7 @@ DEVICE_GRAPH_VERSION = 1
 MAX_ROWS = 2000
 # Operators whose number of results depends on values.
 PICTURE_DEPENDENT_OPS = frozenset({"Compress", "NonMaxSuppression", "NonZero", "Unique"})
+MAX_COLUMNS = 6
 # Decodings in which a row of zeros is padding.
 PADDED_DECODINGS = ("end2end", "boxes-labels-scores")
 # Of ONNX' TensorProto.DataType.
@@ -258,7 +259,7 @@ class _Changes:
             self._manifest.output.decoding in PADDED_DECODINGS
             and shape[1] is None
             and self._types[name].elem_type in TYPE_NAMES
-            and None not in shape[2:]
+            and all(size is not None and size <= MAX_COLUMNS for size in shape[2:])
             and not PICTURE_DEPENDENT_OPS.isdisjoint(_operators_of(self._graph, name))
         )
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import ModelError
 
+# Pictures of a graph with a fixed batch; more are no export, but would fill the memory.
+MAX_BATCH = 256
 SIZES_TYPES = ("int64", "int32", "float32", "float16")
 
 
@@ -78,7 +80,13 @@ def match_inputs(manifest: ModelManifest, inputs: Sequence[GraphInput]) -> Match
         )
     _check_pictures(manifest, pictures)
     batched = len(pictures.shape) == 4
-    return MatchedInputs(pictures, sizes, batched, pictures.shape[0] if batched else 1)
+    batch = pictures.shape[0] if batched else 1
+    if batch is not None and batch > MAX_BATCH:
+        raise ModelError(
+            f"model {manifest.path}: takes {batch} pictures at once, at most {MAX_BATCH} can be; "
+            "export it with a free batch"
+        )
+    return MatchedInputs(pictures, sizes, batched, batch)
 
 
 def _named(

@@ -5,7 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from gpu_kernels.engines.graph_io import SIZES_TYPES, GraphInput, height_and_width, input_sizes
+from gpu_kernels.engines.graph_io import (
+    MAX_BATCH,
+    SIZES_TYPES,
+    GraphInput,
+    height_and_width,
+    input_sizes,
+)
 from gpu_kernels.inspection.graph_file import GraphFile, GraphOutput
 from gpu_kernels.models.manifest import ModelManifest
 from gpu_kernels.models.manifest_sections import InputSpec
@@ -74,8 +80,10 @@ def guess_input(graph: GraphFile) -> InputLayout:
     if sizes is not None:
         section |= {"sizes_input": sizes.name, "sizes_order": "wh"}
     batch = (pictures.shape[0] or 1) if batched else 1
-    if not 1 <= batch <= 256:
-        raise ModelError(f"model {graph.path}: takes {batch} pictures at once, at most 256 can be")
+    if not 1 <= batch <= MAX_BATCH:
+        raise ModelError(
+            f"model {graph.path}: takes {batch} pictures at once, at most {MAX_BATCH} can be"
+        )
     return InputLayout(section, pictures, sizes, batch, batched, doubts)
 
 

@@ -109,8 +109,12 @@ def detection_metadata(store: ObjectStore, journal: Stage1Journal) -> Metadata:
     return {**reasons, **({"md:best crops": sheet} if sheet else {}), **categories, **counts}
 
 
-def classification_metadata(store: ObjectStore) -> Metadata:
-    """Return the metadata of Stage 2's table."""
+def classification_metadata(store: ObjectStore, journal: Stage1Journal) -> Metadata:
+    """Return the metadata of Stage 2's table, with a contact sheet of the best crops.
+
+    Args:
+        journal: Stage 1's, which holds the crops.
+    """
     with ExitStack() as stack:
         labels = _scan(store, layout.CLASSIFICATIONS_TABLE, stack)
         boxes, sure = (
@@ -132,7 +136,12 @@ def classification_metadata(store: ObjectStore) -> Metadata:
     ]
     table = "| label | scientific name | boxes | best |\n|---|---|---|---|\n" + "\n".join(lines)
     counts: Metadata = {"boxes/labelled": boxes, "boxes/auto_ok": int(sure)}
-    return ({"md:labels": table} if lines else {}) | counts
+    sheet = contact_sheet(store, journal)
+    return (
+        ({"md:labels": table} if lines else {})
+        | ({"md:best crops": sheet} if sheet else {})
+        | counts
+    )
 
 
 def observation_metadata(result: Stage3Result, output_url: str) -> Metadata:

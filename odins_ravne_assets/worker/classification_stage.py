@@ -50,7 +50,7 @@ def run_classifications(context: StepContext) -> StageResult:
     context.record_settings(STAGE2)
     build.write_stage2_table(output, stage1, stage2, context.models.classifier_version())
     build.write_taxa(output, context.models.ranked_labels())
-    metadata = classification_metadata(output) | timing_metadata
+    metadata = classification_metadata(output, stage1) | timing_metadata
     metadata |= {
         **{f"models/{role}": name for role, name in context.models.classifier_version().items()},
         "boxes/newly_labelled": labelled,

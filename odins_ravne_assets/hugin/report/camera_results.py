@@ -8,10 +8,10 @@ import polars as pl
 
 from odins_ravne_assets.hugin.identification.identifications import (
     BOX_KEY,
-    CATEGORY_NAMES,
     NEAR_PERSON,
 )
 from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
+from odins_ravne_assets.hugin.privacy.people import is_labelled_person, is_person
 from odins_ravne_assets.hugin.report.sampling_effort import sampling_effort
 from odins_ravne_assets.hugin.report.thumbnails import update_thumbnails
 from odins_ravne_assets.hugin.visits.results_taxonomy import results_taxonomy
@@ -25,7 +25,6 @@ from resources.storage.object_store import ObjectStore
 from resources.storage.parquet_files import read_parquet, scan_parquet
 from resources.storage.stored_json import REPORT_REMEDY, read_json_object
 
-HUMAN_SCIENTIFIC_NAME = CATEGORY_NAMES["person"].scientific_name
 # Maximum number of visits with a picture per camera: those to review first, then by confidence. A
 # page with more would be too large for a browser.
 MAX_THUMBNAILS = 10_000
@@ -81,8 +80,15 @@ def load_camera_results(
         people = is_person()
         detections = scan(source, layout.DETECTIONS_TABLE)
         left_out = read_left_out(results, stack).filter(pl.col("reason") == NEAR_PERSON)
+        animals_by_reviewers = observations.filter(~people, pl.col("label_source") == "reviewer")
+        labelled = scan(source, layout.CLASSIFICATIONS_TABLE).filter(is_labelled_person())
         people_detections = _detection_ids(
-            [_boxes(observations.filter(people)), left_out.select(BOX_KEY)], detections
+            [
+                _boxes(observations.filter(people)),
+                left_out.select(BOX_KEY),
+                labelled.select(BOX_KEY).join(_boxes(animals_by_reviewers), BOX_KEY, how="anti"),
+            ],
+            detections,
         )
         people_count = observations.filter(people).select(pl.len()).collect().item()
         if privacy.leave_out_people:
@@ -104,12 +110,6 @@ def load_camera_results(
         people_left_out=people_count if privacy.leave_out_people else 0,
         taxonomy=results_taxonomy(source, results),
     )
-
-
-def is_person() -> pl.Expr:
-    """Return True for rows of `tables.OBSERVATIONS` that are people, by model or reviewer."""
-    named = pl.col("scientific_name").eq_missing(pl.lit(HUMAN_SCIENTIFIC_NAME))
-    return named.or_(pl.col("category") == "person")
 
 
 def _boxes(observations: pl.LazyFrame) -> pl.LazyFrame:

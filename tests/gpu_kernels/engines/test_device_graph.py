@@ -131,6 +131,14 @@ def test_the_input_keeps_what_is_free_and_what_is_fixed(
     assert declared == shape
 
 
+def test_a_batch_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    export = EXPORTS["end2end"]
+    network = export.make(Options(batch=2**40))
+    manifest = plain_manifest(tmp_path, {}, export.output, network=network)
+    with pytest.raises(ModelError, match=r"takes 1099511627776 pictures at once, at most 256"):
+        device_graph(manifest)
+
+
 def test_a_graph_that_differs_from_its_manifest_is_refused(tmp_path: Path) -> None:
     export = EXPORTS["end2end"]
     network = export.make(Options(layout="nhwc"))
