@@ -8,6 +8,8 @@ from functools import partial
 
 import polars as pl
 
+from odins_ravne_assets.hugin.identification.taxonomy import Taxon, project_taxonomy
+from odins_ravne_assets.hugin.privacy.sensitive_taxa import sensitive_taxa
 from odins_ravne_assets.munin.tables.damage import explain_failed_query
 from odins_ravne_assets.worker.asset_metadata import log_line
 from odins_ravne_assets.worker.classification_stage import label_parts, run_classifications
@@ -40,6 +42,8 @@ def run_step(context: StepContext, stages: list[str]) -> Iterator[tuple[str, Sta
         RavneError: an error that the user can correct.
     """
     context.models.verify(stages)
+    if "classifications" in stages:
+        _check_sensitive_species(context)
     if context.unit:
         context.keep_settings(stages)
         # Units of one camera run in parallel; the launcher keeps other runs away.
@@ -53,6 +57,31 @@ def run_step(context: StepContext, stages: list[str]) -> Iterator[tuple[str, Sta
                     result = context.models.with_fallback(partial(_run_stage, run, context))
                 context.reporter.info(log_line(stage, result.metadata))
                 yield stage, result
+
+
+def _check_sensitive_species(context: StepContext) -> None:
+    """Refuse an unknown name before the detector runs for hours; Stage 3 would refuse it too.
+
+    Raises:
+        UsageError: the name is neither in the taxonomy, the project's list nor the classifier's.
+    """
+    names = context.profile.privacy.sensitive_species
+    if not names:
+        return
+    taxa = {
+        label.scientific_name: Taxon(
+            label.scientific_name,
+            label.common_name,
+            label.rank,
+            label.class_,
+            label.order,
+            label.family,
+            label.genus,
+        )
+        for label in context.models.ranked_labels()
+        if label.scientific_name
+    }
+    sensitive_taxa(names, [project_taxonomy(context.profile.project.species, taxa)])
 
 
 def _run_stage(run: Callable[[StepContext], StageResult], context: StepContext) -> StageResult:

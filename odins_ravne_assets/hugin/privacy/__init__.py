@@ -1,1 +1,1 @@
-"""Privacy of what is shared: sensitive species, the places of cameras."""
+"""Privacy of what is shared: sensitive species, places, people."""
