@@ -13,6 +13,7 @@ from gpu_kernels.engines.graph_io import (
     match_inputs,
     match_outputs,
 )
+from gpu_kernels.models.file_kind import not_loadable
 from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import ModelError
 
@@ -104,7 +105,10 @@ def open_session(path: Path, threads: int, content: bytes = b"") -> Any:
             content or str(path), options, providers=["CPUExecutionProvider"]
         )
     except onnxruntime_errors() as error:
-        raise ModelError(f"model {path}: onnxruntime cannot load it: {first_line(error)}") from None
+        reason = f"onnxruntime cannot load it: {first_line(error)}"
+        if not content and "INVALID_PROTOBUF" in reason:
+            reason = not_loadable(path)
+        raise ModelError(f"model {path}: {reason}") from None
 
 
 def onnxruntime_errors() -> tuple[type[Exception], ...]:

@@ -19,6 +19,7 @@ from gpu_kernels.engines.onnxruntime_engine import (
     onnxruntime_errors,
     open_session,
 )
+from gpu_kernels.models.file_kind import other_kind
 from resources.errors import ModelError
 
 # A protocol buffer, and so an ONNX file, has at most 2 GiB.
@@ -64,6 +65,8 @@ class GraphFile:
             raise ModelError(
                 f"model {path}: has {size:,} bytes; an ONNX file has at most 2 GiB, so this is none"
             )
+        if (kind := other_kind(path)) is not None:
+            raise ModelError(f"model {path}: {kind}")
         session = open_session(path, threads)
         return cls(
             path,

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from gpu_kernels.models.licences import is_binding
 from gpu_kernels.models.manifest_sections import (
     LATER_KEYS,
     CategoryRefinement,
@@ -34,6 +35,8 @@ from resources.errors import ModelError
 
 SHIPPED_MODELS = Path(__file__).parent / "shipped"
 SHIPPED_ENSEMBLES = Path(__file__).parent / "ensembles"
+# Read here as data: the room `catalogue`, which imports this module, reads them whole.
+CATALOGUE_ENTRIES = Path(__file__).parent / "catalogue" / "entries"
 
 # Increased when code in this package changes the results of the same model on the same picture, so
 # that recorded results are recomputed.
@@ -173,14 +176,25 @@ def find_manifest(name_or_path: str, folder: str | None = None) -> Path:
             return folder_of_package / f"{name_or_path}.toml"
     if MODEL_NAME.fullmatch(name_or_path) and (found := installed_manifest(name_or_path, folder)):
         return found
+    bucket = f" --to {folder}" if folder and folder.startswith("s3://") else ""
+    if command := _add_command(name_or_path):
+        raise ModelError(f"model {name_or_path}: is not installed; install it: {command}{bucket}")
     known = ", ".join(
         dict.fromkeys([*shipped_models(), *shipped_ensembles(), *installed_models(folder)])
     )
-    bucket = f" --to {folder}" if folder and folder.startswith("s3://") else ""
     raise ModelError(
         f"model {name_or_path}: unknown; use one of {known}, the path of a .toml manifest, or "
         f"install it: munin models catalogue, munin models add NAME{bucket}"
     )
+
+
+def _add_command(name: str) -> str | None:
+    """Return the command that installs a model of the catalogue; None if it has no such model."""
+    if not MODEL_NAME.fullmatch(name) or name not in _names_in(CATALOGUE_ENTRIES):
+        return None
+    licence = str(read_toml(CATALOGUE_ENTRIES / f"{name}.toml")["licence"])
+    word = f'"{licence}"' if " " in licence else licence
+    return f"munin models add {name}" + (f" --accept {word}" if is_binding(licence) else "")
 
 
 def _parse(path: Path) -> ModelManifest:
@@ -239,7 +253,7 @@ def verify(manifest: ModelManifest) -> None:
             raise ModelError(
                 f"model {manifest.name}: {path}: does not match the manifest: sha256 expected "
                 f"{expected}, found {found}; download the file again, or set the new sha256 if you "
-                "changed it on purpose"
+                "changed it on purpose (cameras with results then need --update)"
             )
 
 

@@ -25,13 +25,14 @@ class Checksum:
 
 
 def expected_checksum(
-    entry: CatalogueEntry, bare: bool, online: bool
+    entry: CatalogueEntry, bare: bool, online: bool, elsewhere: str = ""
 ) -> tuple[Checksum | None, list[str]]:
     """Return the published checksum of a file, if there is one, and notes for the user.
 
     Args:
         bare: the file is the network itself, where the catalogue has an archive.
         online: a record may be fetched.
+        elsewhere: what to do if the record cannot be fetched.
 
     Raises:
         ModelError: the record does not list the file.
@@ -47,7 +48,7 @@ def expected_checksum(
     if wanted.md5:
         return Checksum("md5", wanted.md5, "catalogue"), []
     if wanted.md5_from and online:
-        return _from_record(wanted.md5_from, wanted.file_name), []
+        return _from_record(wanted.md5_from, wanted.file_name, elsewhere), []
     if wanted.md5_from:
         return None, [f"its MD5 is in {wanted.md5_from}, which was not asked: compare it there"]
     return None, []
@@ -76,12 +77,12 @@ def check_file(path: Path, expected: Checksum | None, name: str) -> str:
     return sha256.hexdigest()
 
 
-def _from_record(url: str, file_name: str) -> Checksum:
+def _from_record(url: str, file_name: str, elsewhere: str) -> Checksum:
     """Return the MD5 that a record of Zenodo lists for a file.
 
     Format: https://developers.zenodo.org, `files[].key` and `files[].checksum` as "md5:...".
     """
-    record: Any = fetch_json(url)
+    record: Any = fetch_json(url, elsewhere)
     try:
         listed = {each["key"]: each["checksum"] for each in record["files"]}
     except (KeyError, TypeError):

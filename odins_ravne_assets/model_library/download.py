@@ -23,6 +23,7 @@ from resources.errors import StoreError, UsageError
 OnBytes = Callable[[int, int | None], None]
 
 ATTEMPTS = 6  # without a new byte in between
+UNREACHED_ATTEMPTS = 3  # if there is no connection from the beginning
 FIRST_PAUSE = 0.5  # seconds; doubled after each attempt without a new byte
 TIMEOUTS = (20.0, 60.0)  # seconds to connect, and between two reads
 CHUNK = 256 * 1024
@@ -46,12 +47,25 @@ class _PassingError(Exception):
     """A failure that a further attempt may overcome."""
 
 
-def download(url: str, partial: Path, max_bytes: int, on_bytes: OnBytes) -> None:
+class _UnreachableError(_PassingError):
+    """There is no connection to the server."""
+
+
+def download(
+    url: str,
+    partial: Path,
+    max_bytes: int,
+    on_bytes: OnBytes,
+    elsewhere: str = "pass the file with --from FILE",
+    log: Callable[[str], None] = lambda line: None,
+) -> None:
     """Download a file into `partial`, continuing what an earlier attempt left there.
 
     Args:
         partial: complete when this returns; kept when it raises StoreError for a passing reason.
         max_bytes: a larger file is refused.
+        elsewhere: what to do if there is no connection.
+        log: takes a line before the first of further attempts.
 
     Raises:
         UsageError: the address is not allowed.
@@ -68,19 +82,31 @@ def download(url: str, partial: Path, max_bytes: int, on_bytes: OnBytes) -> None
                 if _size(partial) > before:
                     left, pause = ATTEMPTS, FIRST_PAUSE
                 left -= 1
-                if not left:
-                    raise StoreError(
-                        f"{url}: download failed: {_reason(error)}; run the same command again to "
-                        f"continue after {_size(partial) / 1e6:.1f} MB"
-                    ) from None
+                if isinstance(error, _UnreachableError) and not _size(partial):
+                    # More attempts help a connection that was there.
+                    left = min(left, UNREACHED_ATTEMPTS - (ATTEMPTS - left))
+                if left <= 0:
+                    raise _failed(url, error, _size(partial), elsewhere) from None
+                if left == ATTEMPTS - 1:
+                    log(f"{_reason(error)}; trying again")
                 time.sleep(pause)
                 pause *= 2
             except OSError as error:
                 raise write_error(partial.parent, error) from None
 
 
-def fetch_json(url: str) -> Any:
+def _failed(url: str, error: Exception, have: int, elsewhere: str) -> StoreError:
+    again = f"run the same command again to continue after {have / 1e6:.1f} MB"
+    if not isinstance(error, _UnreachableError):
+        return StoreError(f"{url}: download failed: {_reason(error)}; {again}")
+    return StoreError(f"{_reason(error)}; {again if have else elsewhere}")
+
+
+def fetch_json(url: str, elsewhere: str = "try again later") -> Any:
     """Fetch a JSON document.
+
+    Args:
+        elsewhere: what to do if there is no connection.
 
     Raises:
         UsageError: the address is not allowed.
@@ -91,7 +117,9 @@ def fetch_json(url: str) -> Any:
             if response.status_code != requests.codes.ok:
                 raise StoreError(f"{url}: HTTP {response.status_code} {response.reason}")
             text = response.raw.read(MAX_DOCUMENT + 1, decode_content=True)
-    except requests.RequestException as error:
+    except _UnreachableError as error:
+        raise StoreError(f"{_reason(error)}; {elsewhere}") from None
+    except (requests.RequestException, HTTPError) as error:
         raise StoreError(f"{url}: cannot be read: {_reason(error)}") from None
     if len(text) > MAX_DOCUMENT:
         raise StoreError(f"{url}: is larger than {MAX_DOCUMENT // 2**20} MiB")
@@ -199,18 +227,22 @@ def _get(session: requests.Session, url: str, headers: dict[str, str]) -> reques
 
     Raises:
         UsageError: a redirect leads to an address that may not be read.
-        requests.RequestException: the server cannot be reached.
+        _UnreachableError: there is no connection.
+        requests.RequestException: the server does not answer as it should.
     """
     secure = urlsplit(url).scheme == "https"
     for _ in range(MAX_REDIRECTS):
-        response = session.get(
-            url,
-            # Compression would make the ranges those of another file.
-            headers={"Accept-Encoding": "identity", **headers},
-            stream=True,
-            timeout=TIMEOUTS,
-            allow_redirects=False,
-        )
+        try:
+            response = session.get(
+                url,
+                # Compression would make the ranges those of another file.
+                headers={"Accept-Encoding": "identity", **headers},
+                stream=True,
+                timeout=TIMEOUTS,
+                allow_redirects=False,
+            )
+        except requests.ConnectionError as error:
+            raise _UnreachableError(_no_connection(url, error)) from None
         if not response.is_redirect:
             return response
         response.close()
@@ -278,9 +310,23 @@ def _size(path: Path) -> int:
         return 0
 
 
+def _no_connection(url: str, error: requests.ConnectionError) -> str:
+    """Return that a host cannot be reached, and why as far as the user can change it."""
+    unreachable = f"{urlsplit(url).hostname} cannot be reached"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return f"{unreachable} through the proxy of HTTPS_PROXY or HTTP_PROXY"
+    if isinstance(error, requests.exceptions.SSLError):
+        return (
+            f"{unreachable}: its certificate is not valid here (REQUESTS_CA_BUNDLE names the "
+            "certificates of an institute's proxy)"
+        )
+    return unreachable
+
+
 def _reason(error: Exception) -> str:
-    """Return the innermost reason of a failure, in one line."""
+    """Return the reason of a failure, in one line."""
     if isinstance(error, requests.Timeout):
         return "the server does not answer"
-    text = str(error).replace("\n", " ")
-    return text[:200] or type(error).__name__
+    if isinstance(error, HTTPError | requests.ConnectionError):
+        return "the connection broke"
+    return str(error).replace("\n", " ") or type(error).__name__

@@ -1,7 +1,7 @@
 """Install a model of the catalogue: download, check, unpack, write the manifest, put in place.
 
-Nothing is put into the models folder before every checksum is right: a model is put together in a
-folder of its own beside it, and that folder is renamed at the end.
+Nothing is put into the models folder before every checksum is right and the model is verified: it
+is put together in a folder of its own beside it, and that folder is renamed at the end.
 """
 
 import hashlib
@@ -19,9 +19,10 @@ from typing import Any
 from filelock import FileLock
 
 from gpu_kernels.models.catalogue.entry import CatalogueEntry
+from gpu_kernels.models.file_kind import not_loadable, other_kind
 from gpu_kernels.models.manifest import load_manifest, shipped_models, verify
 from odins_ravne_assets.model_library.archive import Archive, is_archive, open_archive
-from odins_ravne_assets.model_library.checksums import check_file, expected_checksum
+from odins_ravne_assets.model_library.checksums import Checksum, check_file, expected_checksum
 from odins_ravne_assets.model_library.download import (
     OnBytes,
     check_address,
@@ -38,6 +39,9 @@ from resources.storage.layout import (
     MODEL_NETWORK_FILE,
     MODEL_ORIGIN_FILE,
 )
+
+# Called with the manifest of a complete model before it is put in place; raises ModelError.
+Check = Callable[[Path], None]
 
 MEGABYTE = 1_000_000
 # Bytes that an unpacked network may have per byte of the largest download.
@@ -78,72 +82,120 @@ def install(
     given: str | None = None,
     accepted: bool = False,
     on_bytes: OnBytes = lambda have, total: None,
-    on_wait: Callable[[], None] = lambda: None,
+    log: Callable[[str], None] = lambda line: None,
+    check: Check = lambda manifest: None,
 ) -> Installation:
     """Install a model into the models folder.
 
     Args:
         given: the path or address of a file to use in place of the catalogue's address.
         accepted: the user has accepted the licence.
-        on_wait: called if another process installs the same model.
+        log: takes lines on another process that installs the same model, and on attempts.
+        check: a model that it refuses is not installed; its download stays.
 
     Raises:
         UsageError: `given` cannot be used.
-        ModelError: the file is not the one of the catalogue, or cannot be unpacked or described.
+        ModelError: the file is not the one of the catalogue, or cannot be unpacked or described;
+            or `check` refuses it.
         StoreError: it cannot be downloaded or written.
     """
     if entry.name in shipped_models():
         raise UsageError(f"model {entry.name}: is shipped; a catalogue entry needs another name")
     try:
-        with locked(entry.name, models_folder, on_wait) as downloads:
+        with locked(entry.name, models_folder, log) as downloads:
             origin = _read_origin(models_folder / entry.name)
             if origin and given is None and _is_complete(entry, models_folder):
                 return Installation(models_folder / entry.name, unchanged=True)
-            return _install(entry, models_folder, downloads, given, accepted, origin, on_bytes)
+            obtained = _obtain(entry, downloads, given, on_bytes, log)
+            return _install(entry, models_folder, obtained, given, accepted, origin, check)
     except OSError as error:
         raise write_error(models_folder, error) from None
+
+
+@dataclass(frozen=True)
+class _Obtained:
+    """The file of a model.
+
+    Attributes:
+        downloads: the folder for downloads.
+        is_ours: it is a download, not a file of the user.
+        checksum: that was fetched before the download, with its notes.
+    """
+
+    path: Path
+    downloads: Path
+    is_ours: bool
+    checksum: tuple[Checksum | None, list[str]] | None
 
 
 def _install(
     entry: CatalogueEntry,
     models_folder: Path,
-    downloads: Path,
+    obtained: _Obtained,
     given: str | None,
     accepted: bool,
     before: Origin | None,
-    on_bytes: OnBytes,
+    check: Check,
 ) -> Installation:
-    # Before the download: a record that cannot be read is no reason to wait for a gigabyte.
-    published = expected_checksum(entry, bare=False, online=True) if given is None else None
-    file, is_ours = _obtain(entry, downloads, given, on_bytes)
-    staging = Path(tempfile.mkdtemp(prefix=f"{entry.name}-", dir=downloads))
+    file = obtained.path
+    staging = Path(tempfile.mkdtemp(prefix=f"{entry.name}-", dir=obtained.downloads))
     try:
-        bare = given is not None and bool(entry.download.member) and not is_archive(file)
-        expected, notes = published or expected_checksum(entry, bare, online=False)
-        checked = check_file(file, expected, _file_name(entry, given))
-        origin = Origin(
-            entry.name,
-            given or entry.download.url,
-            checked,
-            expected.described if expected else "",
-            entry.licence,
-            accepted,
-            datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        result = Installation(models_folder / entry.name, notes)
-        _compare_with_record(before, origin, result)
-        _unpack(entry, file, _file_name(entry, given), bare, staging, result)
-        _write_origin(staging, origin)
-        verify(load_manifest(str(staging / f"{entry.name}.toml")))
-        place(staging, models_folder / entry.name)
+        result = _put_together(entry, models_folder, obtained, given, accepted, before, staging)
     except ModelError:
-        if is_ours:
+        shutil.rmtree(staging, ignore_errors=True)
+        if obtained.is_ours:
             discard(file)
         raise
+    try:
+        path = staging / f"{entry.name}.toml"
+        with not_installed(staging):
+            verify(load_manifest(str(path)))
+            check(path)
+        place(staging, models_folder / entry.name)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    if is_ours:
+    if obtained.is_ours:
         discard(file)
+    return result
+
+
+@contextmanager
+def not_installed(staging: Path) -> Iterator[None]:
+    """Say in the error of a check that the model is not installed, and leave out its folder."""
+    try:
+        yield
+    except ModelError as error:
+        reason = str(error).replace(f"{staging}{os.sep}", "")
+        raise ModelError(f"{reason}; nothing was installed") from None
+
+
+def _put_together(
+    entry: CatalogueEntry,
+    models_folder: Path,
+    obtained: _Obtained,
+    given: str | None,
+    accepted: bool,
+    before: Origin | None,
+    staging: Path,
+) -> Installation:
+    """Check the file, and write the model into `staging`."""
+    file = obtained.path
+    bare = given is not None and bool(entry.download.member) and not is_archive(file)
+    expected, notes = obtained.checksum or expected_checksum(entry, bare, online=False)
+    checked = check_file(file, expected, _file_name(entry, given))
+    origin = Origin(
+        entry.name,
+        given or entry.download.url,
+        checked,
+        expected.described if expected else "",
+        entry.licence,
+        accepted,
+        datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    result = Installation(models_folder / entry.name, notes)
+    _compare_with_record(before, origin, result)
+    _unpack(entry, file, _file_name(entry, given), bare, staging, result)
+    _write_origin(staging, origin)
     return result
 
 
@@ -153,9 +205,13 @@ def _file_name(entry: CatalogueEntry, given: str | None) -> str:
 
 
 def _obtain(
-    entry: CatalogueEntry, downloads: Path, given: str | None, on_bytes: OnBytes
-) -> tuple[Path, bool]:
-    """Return the file of the model, and whether it is a download of ours.
+    entry: CatalogueEntry,
+    downloads: Path,
+    given: str | None,
+    on_bytes: OnBytes,
+    log: Callable[[str], None],
+) -> _Obtained:
+    """Return the file of the model, after a download if it is none of the user.
 
     Raises:
         UsageError: there is no such file.
@@ -164,13 +220,17 @@ def _obtain(
     if given is None or "://" in given:
         address = given or entry.download.url
         check_address(address, named_by_user=given is not None)
+        elsewhere = f"download {address} elsewhere and pass --from {entry.download.file_name}"
+        # Before the download: a record that cannot be read is no reason to wait for a gigabyte.
+        checksum = expected_checksum(entry, False, True, elsewhere) if given is None else None
         partial = downloads / f"{entry.name}.part"
-        download(address, partial, int(entry.download.max_mb * MEGABYTE), on_bytes)
-        return partial, True
+        limit = int(entry.download.max_mb * MEGABYTE)
+        download(address, partial, limit, on_bytes, elsewhere, log)
+        return _Obtained(partial, downloads, True, checksum)
     path = Path(given).expanduser().absolute()
     if not path.is_file():
         raise UsageError(f"--from {path}: no such file; name {entry.download.file_name}")
-    return path, False
+    return _Obtained(path, downloads, False, None)
 
 
 def _compare_with_record(before: Origin | None, now: Origin, result: Installation) -> None:
@@ -179,10 +239,10 @@ def _compare_with_record(before: Origin | None, now: Origin, result: Installatio
         return
     found = now.download_sha256
     if before is None:
-        result.notes.append(
-            f"no checksum of this file is published: recorded sha256 {found} in "
-            f"{MODEL_ORIGIN_FILE}; compare it with that of a colleague"
-        )
+        # A checksum that is published, but was not fetched, is in a note already.
+        reason = "" if result.notes else "no checksum of this file is published: "
+        colleague = "" if result.notes else "; compare it with that of a colleague"
+        result.notes.append(f"{reason}recorded sha256 {found} in {MODEL_ORIGIN_FILE}{colleague}")
     elif before.download_sha256 != found:
         result.notes.append(
             f"the file differs from the one installed on {before.installed_at[:10]} "
@@ -231,8 +291,6 @@ def _extract_network(
                 f"{name}: its {member} is not the published one: sha256 expected {expected}, found "
                 f"{found}; nothing was installed"
             )
-    if not (entry.download.member_sha256 or layout.network_sha256):
-        layout.notes.append(f"no checksum of {member} is published: recorded sha256 {found}")
     return found
 
 
@@ -241,9 +299,11 @@ def _refuse_other_than_onnx(network: Path, name: str) -> None:
 
     An ONNX file is a protobuf message whose first field is the version of the format: byte 0x08.
     """
+    if (kind := other_kind(network)) is not None:
+        raise ModelError(f"{name}: its network {kind}; nothing was installed")
     with network.open("rb") as stream:
         if stream.read(1) != b"\x08":
-            raise ModelError(f"{name}: its network is not an ONNX file; nothing was installed")
+            raise ModelError(f"{name}: its network {not_loadable(network)}; nothing was installed")
 
 
 def place(staging: Path, target: Path) -> None:
@@ -265,7 +325,9 @@ def place(staging: Path, target: Path) -> None:
 
 
 @contextmanager
-def locked(name: str, models_folder: Path, on_wait: Callable[[], None]) -> Iterator[Path]:
+def locked(
+    name: str, models_folder: Path, log: Callable[[str], None] = lambda line: None
+) -> Iterator[Path]:
     """Hold the lock of a model's installation; provide the folder for downloads."""
     downloads = models_folder / MODEL_DOWNLOADS_FOLDER
     downloads.mkdir(parents=True, exist_ok=True)
@@ -273,7 +335,7 @@ def locked(name: str, models_folder: Path, on_wait: Callable[[], None]) -> Itera
     try:
         lock.acquire(blocking=False)
     except TimeoutError:
-        on_wait()
+        log(f"another command is installing {name}; waiting for its end")
         lock.acquire()
     try:
         yield downloads

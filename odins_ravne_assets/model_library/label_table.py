@@ -7,16 +7,9 @@ from pathlib import Path
 from gpu_kernels.models.catalogue.entry import LABEL_TABLES
 from gpu_kernels.models.labels import LABEL_COLUMNS
 from gpu_kernels.models.speciesnet_labels import parse_label
+from odins_ravne_assets.hugin.identification.label_kinds import label_kind
 from odins_ravne_assets.hugin.identification.taxonomy import project_taxonomy
 from resources.errors import ModelError
-
-# Labels that are no living animal, in the languages of the catalogue's packages.
-NOT_ANIMALS = frozenset(
-    {"blank", "empty", "false trigger", "ignore", "misfire", "no animal", "no cv result", "none"}
-    | {"no species", "no-species", "nothing", "other", "others", "setup", "team", "unidentifiable"}
-    | {"unidentified", "unknown", "vide", "bicycle", "car", "motorcycle", "truck", "vehicle"}
-    | {"vehicles", "homme", "human", "humans", "people", "person"}
-)
 
 
 def known_names(table: str | None) -> dict[str, tuple[str, bool]]:
@@ -61,7 +54,7 @@ def label_file(labels: list[str], table: str | None, name: str) -> tuple[str, li
         shown = label or f"class {number}"
         if (folded := _folded(label)) in names:
             scientific, is_animal = names[folded]
-        elif not folded or folded in NOT_ANIMALS:
+        elif not folded or label_kind(label, None):
             scientific, is_animal = "", False
         else:
             taxon = taxonomy.find(folded)

@@ -9,17 +9,21 @@ from gpu_kernels.models.ensemble import load_ensemble
 from gpu_kernels.models.manifest import load_manifest, shipped_ensembles, shipped_models, verify
 from gpu_kernels.models.models_folder import MODEL_NAME
 from odins_ravne_assets.model_library.bucket import ensemble_models
-from odins_ravne_assets.model_library.install import locked, place
+from odins_ravne_assets.model_library.install import Check, locked, not_installed, place
 from odins_ravne_assets.model_library.write_errors import write_error
 from resources.errors import ModelError, UsageError
 
 
-def install_own(path: str, models_folder: Path) -> Path:
+def install_own(path: str, models_folder: Path, check: Check = lambda manifest: None) -> Path:
     """Copy a model or an ensemble into the models folder, and return its folder there.
+
+    Args:
+        check: what it refuses is not installed.
 
     Raises:
         UsageError: its name cannot be that of a folder, or is taken.
-        ModelError: the manifest is invalid, or its files are not intact or not beside it.
+        ModelError: the manifest is invalid, or its files are not intact or not beside it; or
+            `check` refuses it.
         StoreError: the models folder cannot be written.
     """
     source = Path(path).expanduser().absolute()
@@ -34,12 +38,14 @@ def install_own(path: str, models_folder: Path) -> Path:
         if file.parent != source.parent:
             raise ModelError(f"{path}: {file.name} must be in the folder of the manifest")
     try:
-        with locked(name, models_folder, lambda: None) as downloads:
+        with locked(name, models_folder) as downloads:
             staging = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=downloads))
             try:
                 for file in files:
                     shutil.copyfile(file, staging / file.name)
                 shutil.copyfile(source, staging / f"{name}.toml")
+                with not_installed(staging):
+                    check(staging / f"{name}.toml")
                 place(staging, models_folder / name)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic_core import ErrorDetails
 
+MAX_SHOWN = 200  # characters of a value in an error
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -74,4 +76,11 @@ def _describe(finding: ErrorDetails) -> str:
         return f"{column} is not a column of this table"
     is_own = finding["type"] == "value_error"
     reason = str(finding["ctx"]["error"]) if is_own else finding["msg"].lower()
-    return f"{column} {finding['input']!r} is not allowed: {reason}" if column else reason
+    value = shortened(finding["input"])
+    return f"{column} {value} is not allowed: {reason}" if column else reason
+
+
+def shortened(value: object) -> str:
+    """Return a value as Python writes it, of at most about MAX_SHOWN characters."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

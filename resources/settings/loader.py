@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from resources.errors import ProfileError
+from resources.settings.csv_models import shortened
 from resources.settings.profile import Profile
 from resources.settings.yaml_text import YamlError, YamlLimitError, parse_yaml
 
@@ -21,7 +22,6 @@ ENV_PREFIX = "MUNIN_"
 # Variables of this prefix that are no settings: the profile, and the command's overrides as JSON,
 # for the code location in a run's process.
 OVERRIDES_VARIABLE = "MUNIN_OVERRIDES"
-MAX_SHOWN = 200  # characters of a value that is not allowed
 ENV_RESERVED = {"MUNIN_PROFILE", OVERRIDES_VARIABLE}
 
 
@@ -147,14 +147,9 @@ def _explain(error: ValidationError, path: Path, origin: Mapping[str, str]) -> s
         message = str(first["ctx"]["error"])
     else:
         reason = first["msg"][0].lower() + first["msg"][1:]
-        message = f"{_shortened(first['input'])} is not allowed: {reason}"
+        message = f"{shortened(first['input'])} is not allowed: {reason}"
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
     return f"{source}: {key}: {message}{more}"
-
-
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

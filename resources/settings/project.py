@@ -80,7 +80,8 @@ class Deployment(_Part):
     latitude: Annotated[float, Field(ge=-90, le=90)]
     longitude: Annotated[float, Field(ge=-180, le=180)]
     deploymentID: str | None = None  # noqa: N815
-    coordinateUncertainty: Annotated[int, Field(ge=1)] | None = None  # noqa: N815
+    # Metres; at most half of the earth's circumference.
+    coordinateUncertainty: Annotated[int, Field(ge=1, le=20_040_000)] | None = None  # noqa: N815
     deploymentStart: str | None = None  # noqa: N815
     deploymentEnd: str | None = None  # noqa: N815
     clockShift: str | None = None  # noqa: N815

@@ -15,7 +15,9 @@ from pydantic import (
     model_validator,
 )
 
-from gpu_kernels.models.catalogue.licences import LICENCES, Licence
+from gpu_kernels.models.catalogue.regions import ALL_COUNTRIES, countries_of, regions_of
+from gpu_kernels.models.licences import LICENCES, Licence, is_binding
+from gpu_kernels.models.manifest import describe_error
 from gpu_kernels.models.manifest_sections import Sha256
 from gpu_kernels.models.models_folder import MODEL_NAME
 from gpu_kernels.models.toml_file import CANNOT_BE_READ, TomlError, read_toml
@@ -146,8 +148,18 @@ class CatalogueEntry(_Section):
     def _is_described(cls, licence: str) -> str:
         for name in licence.split(" AND "):
             if name not in LICENCES:
-                raise ValueError(f"{name} is not in licences.py")
+                raise ValueError(
+                    f"{name!r} is not one of the known licences: {', '.join(LICENCES)}; of several "
+                    "that apply together, join the names with AND"
+                )
         return licence
+
+    @field_validator("countries")
+    @classmethod
+    def _are_countries(cls, countries: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [each for each in countries if each not in ALL_COUNTRIES]:
+            raise ValueError(f"{', '.join(unknown)}: not two letters of ISO 3166-1, as GB")
+        return countries
 
     @field_validator("areas")
     @classmethod
@@ -173,7 +185,7 @@ class CatalogueEntry(_Section):
     @property
     def binds(self) -> bool:
         """True if the licence must be accepted."""
-        return any(licence.binds for licence in self.licences)
+        return is_binding(self.licence)
 
     @property
     def is_regional(self) -> bool:
@@ -200,9 +212,7 @@ def load_entry(path: Path) -> CatalogueEntry:
         reason = str(error).removeprefix(CANNOT_BE_READ)
         raise ModelError(f"catalogue entry {path}: {CANNOT_BE_READ}{reason}") from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"catalogue entry {path}: {where}: {first['msg']}") from None
+        raise ModelError(f"catalogue entry {path}: {describe_error(error)}") from None
 
 
 def is_entry(path: Path) -> bool:
@@ -242,19 +252,43 @@ def entries_for(region: str | None = None, country: str | None = None) -> list[C
     """Return the entries for a region or a country, with those for the whole world.
 
     Args:
-        region: a part of a region's name.
+        region: a continent, a part of one, or a part of an entry's region.
         country: an ISO 3166-1 alpha-2 code.
+
+    Raises:
+        UsageError: there is no such region or country.
     """
     found = list(catalogue().values())
     if region:
-        found = [
-            entry
-            for entry in found
-            if not entry.is_regional or region.casefold() in entry.region.casefold()
-        ]
+        found = [each for each in found if not each.is_regional or _is_in(each, region)]
+        _require_known(region, found)
     if country:
+        if country.upper() not in ALL_COUNTRIES:
+            raise UsageError(f"--country {country}: must be two letters of ISO 3166-1, as SE or GB")
         found = [e for e in found if not e.is_regional or country.upper() in e.countries]
     return found
+
+
+def _is_in(entry: CatalogueEntry, region: str) -> bool:
+    countries = countries_of(region) or frozenset()
+    named = region.strip().casefold() in entry.region.casefold()
+    return named or not countries.isdisjoint(entry.countries)
+
+
+def _require_known(region: str, found: list[CatalogueEntry]) -> None:
+    """Check that a region is known.
+
+    Raises:
+        UsageError: it is not.
+    """
+    named = any(entry.is_regional for entry in found) and region.strip()
+    if named or countries_of(region) is not None or region.strip().casefold() == "world":
+        return
+    of_entries = frozenset(code for entry in catalogue().values() for code in entry.countries)
+    raise UsageError(
+        f"--region {region}: not known; use one of {', '.join(regions_of(of_entries))}, a part of "
+        "a region in the catalogue, as Tasmania, or --country with two letters, as SE"
+    )
 
 
 def classifiers_at(places: "list[tuple[float, float]]") -> list[CatalogueEntry]:

@@ -5,8 +5,11 @@
 - The label of any other animal is rolled up: its five best guesses are summed along the branches of
   the taxonomy, and the lowest taxon whose sum reaches `roll_up` names it (0.4 fox and 0.3 dog are
   0.7 of the family Canidae), with that sum as confidence. Only allowed taxa count.
-- An animal without a name after that is an "unknown animal", with the detector's confidence.
-- People and vehicles are their own species.
+- An animal without a name after that is an "unknown animal", with the detector's confidence. So is
+  one whose label names nothing, as "blank" does (`label_kinds`).
+- People and vehicles are their own species. What the detector takes for an animal and the
+  classifier, by the same two rules, for a person or a vehicle is one: `category` of the
+  identification is that of the classifier then, whatever the project's list of species allows.
 """
 
 from collections.abc import Iterable
@@ -15,6 +18,11 @@ from typing import NamedTuple
 
 import polars as pl
 
+from odins_ravne_assets.hugin.identification.label_kinds import (
+    KIND_TAXA,
+    LabelKind,
+    label_kind,
+)
 from odins_ravne_assets.hugin.identification.roll_up import roll_up_guesses
 from odins_ravne_assets.hugin.identification.taxonomy import SPECIES_RANKS, Taxonomy
 
@@ -92,7 +100,8 @@ class Identifications:
 
     Attributes:
         rows: one row per detection: DETECTION_COLUMNS, IDENTIFICATION_COLUMNS, and the columns that
-            later steps add.
+            later steps add. `category` is the detector's, or the classifier's of a person or a
+            vehicle.
         names: the code table of the columns `name` and `ballot`.
     """
 
@@ -109,10 +118,11 @@ def identify(classifications: pl.LazyFrame, taxonomy: Taxonomy, roll_up: float) 
     """
     names = SpeciesNames()
     table = classifications.select(*DETECTION_COLUMNS, *CLASSIFICATION_COLUMNS).collect()
-    label_names = _label_names(table, taxonomy, names)
-    accepted = _is_accepted(table, taxonomy)
+    labels = _label_names(table, taxonomy, names)
+    category = _category_by_label(labels)
+    accepted = _is_accepted(table, labels, taxonomy)
     rolled_up = _rolled_up_names(
-        classifications.with_row_index("row").filter(_IS_ANIMAL & ~accepted),
+        classifications.with_row_index("row").filter((category == "animal") & ~accepted),
         taxonomy,
         roll_up,
         names,
@@ -121,25 +131,51 @@ def identify(classifications: pl.LazyFrame, taxonomy: Taxonomy, roll_up: float) 
     identified = (
         table.lazy()
         .select("category", *CLASSIFICATION_COLUMNS)
+        .with_columns(category)
         .with_row_index("row")
-        .join(label_names, on=LABEL_COLUMNS, how="left", nulls_equal=True, maintain_order="left")
+        .join(labels.lazy(), on=LABEL_COLUMNS, how="left", nulls_equal=True, maintain_order="left")
         .join(rolled_up, on="row", how="left", maintain_order="left")
-        .select(_identification_columns(accepted, names))
+        .with_columns(pl.coalesce("rolled_up_category", "category").alias("category"))
+        .select("category", *_identification_columns(accepted, names))
         .collect()
     )
-    return Identifications(table.select(DETECTION_COLUMNS).hstack(identified), names)
+    rows = table.select(DETECTION_COLUMNS).with_columns(identified["category"])
+    return Identifications(rows.hstack(identified.drop("category")), names)
 
 
 _IS_ANIMAL = pl.col("category") == "animal"
 
 
-def _is_accepted(table: pl.DataFrame, taxonomy: Taxonomy) -> pl.Expr:
-    """True for rows whose label is confident enough and allowed by the project."""
+def _category_by_label(labels: pl.DataFrame) -> pl.Expr:
+    """The category: that of a confident label of a person or a vehicle, else the detector's."""
+    category = pl.col("category")
+    for kind in KIND_TAXA:
+        if (labels["kind"] == kind).any():
+            named = _IS_ANIMAL & pl.col("auto_ok") & _is_of_kind(kind, labels)
+            category = pl.when(named).then(pl.lit(kind.value)).otherwise(category)
+    return category.alias("category")
+
+
+def _is_of_kind(kind: LabelKind, labels: pl.DataFrame) -> pl.Expr:
+    """True for rows with a label of this kind."""
+    of_kind = labels.filter(pl.col("kind") == kind)
+    unnamed = of_kind.filter(pl.col("scientific_name").is_null())["label"]
+    named = of_kind["scientific_name"].drop_nulls()
+    has_label = pl.col("scientific_name").is_null() & pl.col("label").is_in(unnamed.implode())
+    has_name = pl.col("scientific_name").is_in(named.implode())
+    return has_label.fill_null(False) | has_name.fill_null(False)
+
+
+def _is_accepted(table: pl.DataFrame, labels: pl.DataFrame, taxonomy: Taxonomy) -> pl.Expr:
+    """True for rows whose label is confident enough, allowed by the project, and a name."""
+    accepted = pl.col("auto_ok")
+    if (labels["kind"] == LabelKind.NOTHING).any():
+        accepted &= ~_is_of_kind(LabelKind.NOTHING, labels)
     if taxonomy.listed is None:
-        return pl.col("auto_ok")
+        return accepted
     found = table["scientific_name"].unique()
     allowed = pl.Series([name for name in found if taxonomy.allows(name)], dtype=pl.String)
-    return pl.col("auto_ok") & pl.col("scientific_name").is_in(allowed.implode()).fill_null(False)
+    return accepted & pl.col("scientific_name").is_in(allowed.implode()).fill_null(False)
 
 
 def _identification_columns(accepted: pl.Expr, names: SpeciesNames) -> list[pl.Expr]:
@@ -156,7 +192,9 @@ def _identification_columns(accepted: pl.Expr, names: SpeciesNames) -> list[pl.E
         .when(accepted)
         .then("label_name")
         .otherwise(pl.coalesce("rolled_up", unknown)),
-        "confidence": pl.when(~_IS_ANIMAL | accepted)
+        "confidence": pl.when(is_rolled_up & ~_IS_ANIMAL)
+        .then("confidence_sum")
+        .when(~_IS_ANIMAL | accepted)
         .then("confidence")
         .otherwise(pl.coalesce("confidence_sum", "detection_confidence")),
         "ballot": pl.when(_IS_ANIMAL & is_rolled_up)
@@ -165,6 +203,8 @@ def _identification_columns(accepted: pl.Expr, names: SpeciesNames) -> list[pl.E
         .then("label_name"),
         "ballot_weight": pl.when(_IS_ANIMAL & is_rolled_up)
         .then("confidence_sum")
+        .when(_IS_ANIMAL & (pl.col("kind") == LabelKind.NOTHING))
+        .then(0.0)
         .when(_IS_ANIMAL)
         .then("confidence"),
         "detection_confidence": pl.col("detection_confidence"),
@@ -174,8 +214,8 @@ def _identification_columns(accepted: pl.Expr, names: SpeciesNames) -> list[pl.E
     return [columns[name].cast(kind).alias(name) for name, kind in IDENTIFICATION_COLUMNS.items()]
 
 
-def _label_names(table: pl.DataFrame, taxonomy: Taxonomy, names: SpeciesNames) -> pl.LazyFrame:
-    """The name of each label: LABEL_COLUMNS and label_name."""
+def _label_names(table: pl.DataFrame, taxonomy: Taxonomy, names: SpeciesNames) -> pl.DataFrame:
+    """The name of each label: LABEL_COLUMNS, label_name and kind (null: an animal)."""
     # Sorted, so that every run assigns the same codes.
     labels = table.lazy().select(LABEL_COLUMNS).unique().collect().sort(LABEL_COLUMNS)
 
@@ -185,24 +225,38 @@ def _label_names(table: pl.DataFrame, taxonomy: Taxonomy, names: SpeciesNames) -
         return names.code(SpeciesName(common_name or label or UNKNOWN_ANIMAL, scientific_name))
 
     codes = [code(*row) for row in labels.iter_rows()]
-    return labels.lazy().with_columns(label_name=pl.Series(codes, dtype=NAME_CODE))
+    kinds = [label_kind(*row) for row in labels.iter_rows()]
+    return labels.with_columns(
+        label_name=pl.Series(codes, dtype=NAME_CODE), kind=pl.Series(kinds, dtype=pl.String)
+    )
 
 
 def _rolled_up_names(
     uncertain: pl.LazyFrame, taxonomy: Taxonomy, roll_up: float, names: SpeciesNames
 ) -> pl.LazyFrame:
-    """The names of animals whose own label is not accepted: row, rolled_up, confidence_sum."""
+    """The names of animals whose own label is not accepted.
+
+    Columns: row, rolled_up, confidence_sum, and rolled_up_category of people and vehicles.
+    """
     guessed = uncertain.filter(pl.col("top5").is_not_null()).select("row", "top5").collect()
     results = guessed.select("row").hstack(roll_up_guesses(guessed["top5"], taxonomy, roll_up))
     found = results.drop_nulls("taxon")
+    categories = {taxon: kind.value for kind, taxon in KIND_TAXA.items()}
     codes = {
-        taxon: names.code(preferred_name(taxon, taxonomy))
+        taxon: names.code(
+            CATEGORY_NAMES[categories[taxon]]
+            if taxon in categories
+            else preferred_name(taxon, taxonomy)
+        )
         for taxon in found["taxon"].unique().sort()
     }
     return found.lazy().select(
         "row",
         "confidence_sum",
         rolled_up=pl.col("taxon").replace_strict(codes, return_dtype=NAME_CODE),
+        rolled_up_category=pl.col("taxon").replace_strict(
+            categories, default=None, return_dtype=pl.String
+        ),
     )
 
 

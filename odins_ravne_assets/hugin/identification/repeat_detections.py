@@ -48,9 +48,9 @@ def mark_repeat_detections(
         return identified
     marked = found.with_columns(marked=pl.lit(True))
     rows = identified.rows.join(marked, on=BOX_KEY, how="left", maintain_order="left")
-    return replace(
-        identified, rows=rows.with_columns(repeat=pl.col("marked").fill_null(False)).drop("marked")
-    )
+    # A classifier may have named a person or a vehicle, which are no repeats.
+    repeat = pl.col("marked").fill_null(False) & (pl.col("category") == "animal")
+    return replace(identified, rows=rows.with_columns(repeat=repeat).drop("marked"))
 
 
 def find_repeat_detections(detections: pl.LazyFrame, settings: Stage3) -> pl.DataFrame:

@@ -2,6 +2,9 @@
 
 0.4 fox and 0.3 dog are 0.7 of the family Canidae. Summing along a branch and the threshold of 0.65
 follow SpeciesNet's ensemble (its `roll_up`).
+
+People and vehicles (`label_kinds`) are no part of a branch: 0.4 human and 0.3 fox are no mammal. A
+project's list of species does not apply to them.
 """
 
 from collections.abc import Iterator
@@ -10,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from odins_ravne_assets.hugin.identification.label_kinds import KIND_TAXA, label_kind
 from odins_ravne_assets.hugin.identification.taxonomy import ROLL_UP_RANKS, Taxonomy
 
 # The scientific name of the taxon, null where none reached the threshold, and its sum.
@@ -24,6 +28,8 @@ FloatArray = NDArray[np.float64]
 def roll_up_guesses(guesses: pl.Series, taxonomy: Taxonomy, threshold: float) -> pl.DataFrame:
     """Return the lowest taxon of each list of guesses whose sum reaches the threshold.
 
+    It is one of KIND_TAXA for people and vehicles.
+
     Of several taxa of one rank, the highest sum wins, then the first in alphabetical order. Names
     that the taxonomy lacks or the project does not allow do not count.
 
@@ -35,7 +41,7 @@ def roll_up_guesses(guesses: pl.Series, taxonomy: Taxonomy, threshold: float) ->
     Returns:
         Rows of ROLL_UP_SCHEMA, one per list.
     """
-    taxa = pl.Enum(sorted(taxonomy.taxa))
+    taxa = pl.Enum(sorted({*taxonomy.taxa, *KIND_TAXA.values()}))
     names, lineages = _lineages(taxa.categories, taxonomy)
     parts = [
         pl.DataFrame(
@@ -58,8 +64,13 @@ def _lineages(taxa: pl.Series, taxonomy: Taxonomy) -> tuple[pl.Series, IntArray]
 
     The last row is the lineage of NO_TAXON.
     """
+    above = [None] * (len(ROLL_UP_RANKS) - 1)
     found = [
-        [name if name and taxonomy.allows(name) else None for name in taxonomy.taxa[each].lineage]
+        [each, *above]
+        if each in KIND_TAXA.values()
+        else [
+            name if name and taxonomy.allows(name) else None for name in taxonomy.taxa[each].lineage
+        ]
         for each in taxa
     ]
     names = sorted({name for lineage in found for name in lineage if name})
@@ -79,7 +90,7 @@ def _guess_arrays(batch: pl.DataFrame, taxa: pl.Enum) -> tuple[IntArray, FloatAr
         .explode("guesses")
         .unnest("guesses")
         .select(
-            code=pl.col("scientific_name")
+            code=_scientific_names(batch["guesses"])
             .cast(taxa, strict=False)
             .to_physical()
             .cast(pl.Int32)
@@ -91,6 +102,22 @@ def _guess_arrays(batch: pl.DataFrame, taxa: pl.Enum) -> tuple[IntArray, FloatAr
     codes[filled] = flat["code"].to_numpy()
     confidences[filled] = flat["confidence"].to_numpy()
     return codes, confidences
+
+
+def _scientific_names(guesses: pl.Series) -> pl.Expr:
+    """The scientific name of each guess; of people and vehicles, that of KIND_TAXA."""
+    names = pl.col("scientific_name")
+    pairs = (
+        guesses.explode().drop_nulls().struct.unnest().select("label", "scientific_name").unique()
+    )
+    for kind, taxon in KIND_TAXA.items():
+        of_kind = pairs.filter(
+            pl.Series([label_kind(*row) == kind for row in pairs.iter_rows()], dtype=pl.Boolean)
+        )
+        for label, name in of_kind.iter_rows():
+            same = pl.col("label").eq_missing(label) & pl.col("scientific_name").eq_missing(name)
+            names = pl.when(same).then(pl.lit(taxon)).otherwise(names)
+    return names
 
 
 def _lowest_taxa(

@@ -93,8 +93,8 @@ def apply_corrections(
     if corrections.is_empty():
         return without_corrections(identified)
     numbered = corrections.with_row_index("review")
-    in_strip = identified.rows.filter(pl.col("left_out").is_not_null()).select(BOX_KEY)
-    matched = _match_boxes(numbered, detections, in_strip)
+    boxes = identified.rows.select(*BOX_KEY, "category", in_strip=pl.col("left_out").is_not_null())
+    matched = _match_boxes(numbered, detections, boxes)
     latest = matched.sort("review").unique(BOX_KEY, keep="last")
     codes = [
         None if row["category"] is None else identified.names.code(_species_name(row))
@@ -159,19 +159,18 @@ def _apply_to_rows(rows: pl.DataFrame, new_labels: pl.DataFrame) -> pl.DataFrame
 
 
 def _match_boxes(
-    corrections: pl.DataFrame, detections: pl.LazyFrame, in_strip: pl.DataFrame
+    corrections: pl.DataFrame, detections: pl.LazyFrame, identified: pl.DataFrame
 ) -> pl.DataFrame:
     """The detections of each correction: BOX_KEY and review; a detection may have several.
 
     Args:
-        in_strip: BOX_KEY of the detections in camera strips.
+        identified: BOX_KEY and category of all detections, and in_strip, true in camera strips.
     """
-    columns = ("content_hash", *BOX_KEY, "category", "x", "y", "w", "h")
+    columns = ("content_hash", *BOX_KEY, "x", "y", "w", "h")
     boxes = (
         detections.select(columns)
         .join(corrections.lazy().select("content_hash").unique(), on="content_hash", how="semi")
-        .join(in_strip.lazy().with_columns(in_strip=pl.lit(True)), on=BOX_KEY, how="left")
-        .with_columns(pl.col("in_strip").fill_null(False))
+        .join(identified.lazy(), on=BOX_KEY)
     )
     pairs = corrections.lazy().join(boxes, on="content_hash", suffix="_detected").collect()
     same_frame = pl.col("frame_number").is_null() | (

@@ -46,6 +46,7 @@ SPECIAL_LABELS = {
 LABEL_COLUMN_NAMES = ("confirmed_species", "species", "Species")
 COUNT_COLUMN_NAMES = ("count", "Count")
 MAX_COUNT = 100_000  # animals in one medium; a larger number is a typing error
+MAX_DIGITS = 20  # of a count, and shown of one that is too long
 
 Cells = dict[str, str]
 Row = dict[str, Any]
@@ -225,8 +226,11 @@ class _CorrectionParser:
         """The number of animals; None for 0, which Timelapse writes if the user did not count."""
         name = next((name for name in COUNT_COLUMN_NAMES if cells.get(name)), "")
         text = cells.get(name, "0")
-        if not text.isascii() or not text.isdecimal() or int(text) > MAX_COUNT:
-            self._fail(line, f"{name} {text!r} is not a number of animals; write it in digits")
+        is_number = text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS
+        if not is_number or int(text) > MAX_COUNT:
+            self._fail(
+                line, f"{name} {text[:MAX_DIGITS]!r} is not a number of animals; write it in digits"
+            )
         return int(text) or None
 
     def _medium_path(self, cells: Cells) -> str:

@@ -15,7 +15,7 @@ from gpu_kernels.models.catalogue.entry import (
     find_entry,
     load_entry,
 )
-from gpu_kernels.models.catalogue.licences import LICENCES, licence_of
+from gpu_kernels.models.licences import LICENCES, licence_of
 from gpu_kernels.models.manifest import load_manifest
 from odins_ravne_assets.hugin.identification.taxonomy import shipped_taxa
 from odins_ravne_assets.model_library.manifest_text import manifest_text

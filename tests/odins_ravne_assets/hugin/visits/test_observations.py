@@ -209,9 +209,11 @@ def test_species_and_cameras_have_separate_observations() -> None:
     ]
 
 
-def test_an_animal_that_a_classifier_calls_a_vehicle_is_not_merged_with_vehicles() -> None:
-    rows = [box(label="vehicle"), box(category="vehicle", label="vehicle")]
-    assert [observation["category"] for observation in observations(rows)] == ["animal", "vehicle"]
+def test_an_animal_that_a_classifier_calls_a_vehicle_is_one_visit_with_vehicles() -> None:
+    thing = {"label": "vehicle", "scientific_name": None}
+    rows = [box(**thing), box(NOON + SECOND, category="vehicle", **thing)]
+    (observation,) = observations(rows)
+    assert (observation["category"], observation["detection_count"]) == ("vehicle", 2)
 
 
 def test_a_sequence_of_ten_photos_is_one_observation() -> None:

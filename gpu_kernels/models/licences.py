@@ -1,4 +1,4 @@
-"""Licences of the models in the catalogue: what they mean in one line, and which bind the user.
+"""Licences of models of the catalogue: what they mean in one line, and which bind the user.
 
 The names are SPDX identifiers (https://spdx.org/licenses).
 """
@@ -47,6 +47,15 @@ _LICENCES = (
     ),
 )
 LICENCES = {licence.name: licence for licence in _LICENCES}
+
+
+def is_binding(names: str) -> bool:
+    """Return True if one of several licences, joined by AND, binds the user.
+
+    Licences that are not described bind.
+    """
+    licences = [LICENCES.get(name) for name in names.split(" AND ")]
+    return any(licence is None or licence.binds for licence in licences)
 
 
 def licence_of(name: str) -> Licence:
