@@ -1,4 +1,4 @@
-"""`munin models catalogue`, `add` and `use`: models of the field, installed with one command."""
+"""`munin models catalogue`, `use`, `list` and `remove`: models of the field."""
 
 from pathlib import Path
 from typing import Annotated

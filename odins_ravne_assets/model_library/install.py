@@ -140,13 +140,12 @@ def _install(
     file = obtained.path
     staging = Path(tempfile.mkdtemp(prefix=f"{entry.name}-", dir=obtained.downloads))
     try:
-        result = _put_together(entry, models_folder, obtained, given, accepted, before, staging)
-    except ModelError:
-        shutil.rmtree(staging, ignore_errors=True)
-        if obtained.is_ours:
-            discard(file)
-        raise
-    try:
+        try:
+            result = _put_together(entry, models_folder, obtained, given, accepted, before, staging)
+        except ModelError:
+            if obtained.is_ours:
+                discard(file)
+            raise
         path = staging / f"{entry.name}.toml"
         with not_installed(staging):
             verify(load_manifest(str(path)))
@@ -199,6 +198,11 @@ def _put_together(
     return result
 
 
+def partial_download(models_folder: Path, name: str) -> Path:
+    """Return the path of a model's download."""
+    return models_folder / MODEL_DOWNLOADS_FOLDER / f"{name}.part"
+
+
 def _file_name(entry: CatalogueEntry, given: str | None) -> str:
     """Return the name of a file for messages."""
     return Path(given).name if given else entry.download.file_name
@@ -223,7 +227,7 @@ def _obtain(
         elsewhere = f"download {address} elsewhere and pass --from {entry.download.file_name}"
         # Before the download: a record that cannot be read is no reason to wait for a gigabyte.
         checksum = expected_checksum(entry, False, True, elsewhere) if given is None else None
-        partial = downloads / f"{entry.name}.part"
+        partial = partial_download(downloads.parent, entry.name)
         limit = int(entry.download.max_mb * MEGABYTE)
         download(address, partial, limit, on_bytes, elsewhere, log)
         return _Obtained(partial, downloads, True, checksum)
