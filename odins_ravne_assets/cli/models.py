@@ -8,6 +8,7 @@ from odins_ravne_assets.cameras.results_store import store_of
 from odins_ravne_assets.cli.models_catalogue import (
     add_model,
     print_models,
+    remove_installed,
     show_catalogue,
     use_model,
 )
@@ -32,6 +33,7 @@ def list_models(context: typer.Context) -> None:
 app.command("catalogue")(show_catalogue)
 app.command("add")(add_model)
 app.command("use")(use_model)
+app.command("remove")(remove_installed)
 
 
 @app.command("verify")

@@ -1,5 +1,6 @@
-"""`munin models catalogue`, `use`, `list` and `remove`: models of the field."""
+"""`munin models catalogue`, `add`, `use`, `list` and `remove`: models of the field."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,6 @@ from rich.table import Table
 
 from gpu_kernels.models.catalogue.entry import (
     CatalogueEntry,
-    catalogue,
     entries_for,
     find_entry,
     is_entry,
@@ -24,14 +24,13 @@ from gpu_kernels.models.manifest import (
     shipped_models,
 )
 from gpu_kernels.models.models_folder import (
-    MODEL_NAME,
     installed_manifest,
     installed_models,
     local_models_folder,
 )
 from odins_ravne_assets.cameras.results_store import store_of
 from odins_ravne_assets.cli.models_describe import print_verified
-from odins_ravne_assets.cli.terminal import TransferBar, out, print_log
+from odins_ravne_assets.cli.terminal import TransferBar, err, out, print_log
 from odins_ravne_assets.model_library.used_models import add_command, shell_word, used_models
 from resources.errors import ModelError, UsageError
 from resources.settings.loader import load_profile
@@ -40,13 +39,16 @@ from resources.storage.object_store import S3_SCHEME
 
 # Columns of a terminal that the table of the catalogue needs.
 CATALOGUE_WIDTH = 160
+INTERRUPTED = 130  # exit code after Ctrl-C
 
 
 def show_catalogue(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(help="All that is known of this model.")] = None,
     region: Annotated[
-        str | None, typer.Option(help="Only models for this region, as Africa; and for the world.")
+        str | None, typer.Option(
+            help="Only models for this region, as Africa or Tasmania; and for the world."
+        ),
     ] = None,
     country: Annotated[
         str | None, typer.Option(help="The same by the country's two letters, as SE.")
@@ -60,23 +62,33 @@ def show_catalogue(
     if country and not (len(country) == 2 and country.isalpha()):
         raise UsageError(f"--country {country}: must be two letters (ISO 3166), as SE")
     entries = entries_for(region, country)
-    if (region or country) and not any(entry.is_regional for entry in entries):
-        print_log(f"no model for {region or country} in particular; these are for the world")
     if out.width < CATALOGUE_WIDTH:
         _print_list(entries, folder)
     else:
         out.print(_catalogue_table(entries, folder))
     out.print("More on one: munin models catalogue NAME. To install one: munin models add NAME")
+    if (region or country) and not any(entry.is_regional for entry in entries):
+        print_log(f"No model for {region or country} in particular; these are for the world.")
 
 
 def _print_list(entries: list[CatalogueEntry], folder: str | None) -> None:
     """Print two lines for each model, for a terminal that the table does not fit."""
     installed = installed_models(folder)
+    heading = ""
     for entry in entries:
+        if heading != (heading := _heading(entry)):
+            out.print(f"\n{heading}")
         mark = ", installed" if entry.name in installed else ""
         out.print(f"[bold]{entry.name}[/]: {entry.finds}{mark}", soft_wrap=True)
-        facts = [entry.task, entry.region, entry.licence, _size(entry), entry.input, entry.speed]
-        out.print(f"    {'; '.join(facts)}", soft_wrap=True, markup=False)
+        facts = [entry.region, entry.licence, _size(entry), entry.input, entry.speed]
+        out.print(f"    {'; '.join(filter(None, facts))}", soft_wrap=True, markup=False)
+    out.print()
+
+
+def _heading(entry: CatalogueEntry) -> str:
+    if entry.task == "detector":
+        return "Detectors (models.detector)"
+    return f"Classifiers (models.classifier) for {'a region' if entry.is_regional else 'the world'}"
 
 
 def _catalogue_table(entries: list[CatalogueEntry], folder: str | None) -> Table:
@@ -101,7 +113,7 @@ def _catalogue_table(entries: list[CatalogueEntry], folder: str | None) -> Table
 
 
 def _size(entry: CatalogueEntry) -> str:
-    return f"{entry.size_mb:.0f} MB" if entry.size_mb else "size not published"
+    return f"{entry.size_mb:.0f} MB" if entry.size_mb else ""
 
 
 def _print_entry(entry: CatalogueEntry, folder: str | None) -> None:
@@ -124,7 +136,7 @@ def _print_entry(entry: CatalogueEntry, folder: str | None) -> None:
         "region": entry.region + (f" ({' '.join(entry.countries)})" if entry.countries else ""),
         "licence": "; ".join(f"{each.name}: {each.meaning}" for each in entry.licences),
         "licence note": entry.licence_note or "",
-        "size": _size(entry),
+        "size": _size(entry) or "not published",
         "input": entry.input,
         "speed": entry.speed,
         "description": entry.description,
@@ -166,7 +178,11 @@ def add_model(
     ] = None,
     given: Annotated[
         str | None,
-        typer.Option("--from", metavar="FILE", help="Use this file or URL: no download."),
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Use this file in place of the download; or download from this URL.",
+        ),
     ] = None,
 ) -> None:
     """Install a model: download it, check it, write its manifest.
@@ -181,11 +197,13 @@ def add_model(
     if to is None and folder and folder.startswith(S3_SCHEME):
         to = folder
     store = store_of(to, profile) if to else None
-    target = _install_named(name, folder, accept, given)
+    try:
+        target = _install_named(name, folder, accept, given)
+    except KeyboardInterrupt:
+        print_log("stopped; run the same command again to continue")
+        raise typer.Exit(INTERRUPTED) from None
     manifest_path = str(target / f"{target.name}.toml")
     out.print(f"installed: {target}", soft_wrap=True, markup=False)
-    if not load_ensemble(manifest_path):
-        print_verified(load_manifest(manifest_path))
     if store is not None and to is not None:
         changed = upload_model(target, store)
         out.print(f"{'copied to' if changed else 'is in'} {to}", soft_wrap=True, markup=False)
@@ -204,6 +222,11 @@ def _install_named(name: str, folder: str | None, accept: str | None, given: str
 
     path = Path(name).expanduser()
     if path.suffix != ".toml":
+        if path.is_file():
+            raise UsageError(
+                f"{name}: is no manifest; if it is an ONNX file, write one: munin models describe "
+                f"{shell_word(name)} --write {shell_word(str(path.with_suffix('.toml')))}"
+            )
         return _install_entry(find_entry(name), name, folder, accept, given)
     if not path.is_file():
         raise UsageError(
@@ -216,7 +239,17 @@ def _install_named(name: str, folder: str | None, accept: str | None, given: str
         raise UsageError(
             f"{name}: is a manifest, not a catalogue entry: it takes no --from and no --accept"
         )
-    return install_own(name, local_models_folder(folder))
+    return install_own(name, local_models_folder(folder), _checker(folder))
+
+
+def _checker(folder: str | None) -> Callable[[Path], None]:
+    """Return the check of a manifest before it is installed: each of its models is verified."""
+
+    def check(manifest: Path) -> None:
+        for each in load_all_manifests(str(manifest), folder):
+            print_verified(each)
+
+    return check
 
 
 def _install_entry(
@@ -234,17 +267,22 @@ def _install_entry(
     out.print(f"licence {meanings}", soft_wrap=True, markup=False)
     if entry.licence_note:
         out.print(f"note: {entry.licence_note}", soft_wrap=True, markup=False)
-    with TransferBar(f"downloading {entry.name}") as bar:
+    title = f"downloading {entry.name}"
+    if not err.is_interactive and (given is None or "://" in given):
+        print_log(f"{title} from {given or entry.download.url}")
+    with TransferBar(title) as bar:
         result = install(
             entry,
             local_models_folder(folder),
             given,
             accept is not None,
             bar.on_bytes,
-            lambda: print_log(f"another command is installing {entry.name}; waiting for its end"),
+            print_log,
+            _checker(folder),
         )
     if result.unchanged:
         out.print(f"{entry.name} is installed already", markup=False)
+        print_verified(load_manifest(entry.name, folder))
     for note in result.notes:
         out.print(f"note: {note}", soft_wrap=True, markup=False)
     return result.folder
@@ -258,7 +296,7 @@ def _require_accepted(
     Raises:
         UsageError: it is not, or another licence is.
     """
-    if accept is not None and accept != entry.licence:
+    if accept is not None and accept.casefold() != entry.licence.casefold():
         raise UsageError(
             f"--accept {accept}: the licence of {entry.name} is {entry.licence}; pass --accept "
             f"{shell_word(entry.licence)}"
@@ -315,18 +353,34 @@ def use_model(
             f"not exist: munin models use {name} --profile mine.yaml"
         )
     folder = load_profile(str(path)).models.folder if path.is_file() else None
-    try:
-        key = _profile_key(str(find_manifest(name, folder)))
-    except ModelError:
-        if MODEL_NAME.fullmatch(name) and name in catalogue():
-            raise UsageError(
-                f"model {name}: is not installed: {add_command(find_entry(name))}"
-            ) from None
-        raise
+    key = _profile_key(str(find_manifest(name, folder)))
     before = set_models_key(path, key, name)
     load_profile(str(path))
     changed = f" (was {before})" if before not in {None, name} else ""
     out.print(f"{path}: models.{key}: {name}{changed}", soft_wrap=True, markup=False)
+
+
+def remove_installed(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="An installed model.")],
+) -> None:
+    """Remove an installed model, and what is left of its download."""
+    from odins_ravne_assets.model_library.removal import ensembles_with, remove_model
+
+    profile = load_profile(context.obj.name)
+    folder = profile.models.folder
+    for path in remove_model(name, folder):
+        out.print(f"removed: {path}", soft_wrap=True, markup=False)
+    if folder and folder.startswith(S3_SCHEME):
+        out.print(f"The copy in {folder} stays; jobs use it.", soft_wrap=True, markup=False)
+    using = [key for key, used in used_models(profile.models).items() if used == name]
+    for key in using:
+        print_log(
+            f"profile {context.obj.name} names it: models.{key}: {name}; name another: munin "
+            f"models use NAME --profile {context.obj.name}"
+        )
+    for ensemble in ensembles_with(name, folder):
+        print_log(f"the installed ensemble {ensemble} has it as a part, and cannot be used now")
 
 
 def print_models(profile: Profile, profile_name: str) -> None:
@@ -355,4 +409,8 @@ def _facts(name: str, folder: str | None, origin: str) -> tuple[list[str], str]:
         manifest = load_manifest(name, folder)
     except ModelError as error:
         return ["cannot be used"], str(error)
-    return [manifest.task, origin, manifest.licence], manifest.description
+    licence = "licence not stated" if manifest.licence == UNKNOWN else manifest.licence
+    description = manifest.description
+    if description == UNKNOWN:
+        description = f"No description in {find_manifest(name, folder)}"
+    return [manifest.task, origin, licence], description

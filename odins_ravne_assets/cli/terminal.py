@@ -370,7 +370,7 @@ def _visits_table(visits: Iterable[Mapping[str, Any]]) -> Table:
 def _print_visit_list(visits: Iterable[Mapping[str, Any]]) -> None:
     """Print three lines for each visit, for a narrow terminal."""
     for visit in visits:
-        out.print(Text.assemble(f"{visit['camera_id']}: ", visit["species"]))
+        out.print(Text.assemble(f"{visit['camera_id']}: ", printable(visit["species"])))
         review = ", to review" if visit["needs_review"] else ""
         counts = f"frames {visit['frame_count']}, confidence {visit['max_confidence']:.2f}{review}"
         for line in (_when(visit["start_at"], visit["end_at"]), counts):
@@ -379,9 +379,9 @@ def _print_visit_list(visits: Iterable[Mapping[str, Any]]) -> None:
 
 def _species(visit: Mapping[str, Any]) -> Text:
     """Return the common name, with the scientific one below it."""
-    name = Text(visit["species"])
+    name = Text(printable(visit["species"]))  # escaped before the table measures it
     if visit["scientific_name"]:
-        name.append(f"\n{visit['scientific_name']}", style="italic dim")
+        name.append(f"\n{printable(visit['scientific_name'])}", style="italic dim")
     return name
 
 

@@ -71,7 +71,7 @@ def download(
         UsageError: the address is not allowed.
         StoreError: the server does not give the file, or it cannot be written.
     """
-    left, pause = ATTEMPTS, FIRST_PAUSE
+    failures, pause, reached = 0, FIRST_PAUSE, False
     with requests.Session() as session:
         while True:
             before = _size(partial)
@@ -80,14 +80,12 @@ def download(
                 return
             except (_PassingError, requests.RequestException) as error:
                 if _size(partial) > before:
-                    left, pause = ATTEMPTS, FIRST_PAUSE
-                left -= 1
-                if isinstance(error, _UnreachableError) and not _size(partial):
-                    # More attempts help a connection that was there.
-                    left = min(left, UNREACHED_ATTEMPTS - (ATTEMPTS - left))
-                if left <= 0:
+                    failures, pause, reached = 0, FIRST_PAUSE, True
+                failures += 1
+                lost = reached or not isinstance(error, _UnreachableError)
+                if failures >= (ATTEMPTS if lost else min(ATTEMPTS, UNREACHED_ATTEMPTS)):
                     raise _failed(url, error, _size(partial), elsewhere) from None
-                if left == ATTEMPTS - 1:
+                if failures == 1:
                     log(f"{_reason(error)}; trying again")
                 time.sleep(pause)
                 pause *= 2
@@ -219,7 +217,7 @@ def _read(response: requests.Response) -> bytes:
     try:
         return bytes(response.raw.read1(CHUNK))
     except HTTPError as error:
-        raise _PassingError(f"the connection ended: {_reason(error)}") from None
+        raise _PassingError(_reason(error)) from None
 
 
 def _get(session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:

@@ -9,7 +9,7 @@ import tempfile
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -26,6 +26,7 @@ from resources.storage.object_store import (
     is_internal_file,
     modified_ns,
 )
+from resources.user_path import special_file, user_path
 
 UMASK = os.umask(0o022)
 os.umask(UMASK)
@@ -40,7 +41,7 @@ def local_path(url: str) -> Path:
         UsageError: the URL has another scheme, or names another machine.
     """
     if "://" not in url:
-        return Path(os.path.abspath(Path(url).expanduser()))  # noqa: PTH100 (keeps symlinks)
+        return Path(os.path.abspath(user_path(url)))  # noqa: PTH100 (keeps symlinks)
     parts = urlsplit(url)
     if parts.scheme != "file":
         raise UsageError(f"{url}: cannot be opened; use a path or a file:// URL")
@@ -172,8 +173,8 @@ class LocalStore:
             mode = path.stat().st_mode
         except OSError:
             raise StoreError(f"{path}: no such file") from None
-        if not stat.S_ISREG(mode):
-            raise StoreError(f"{path}: {_special_file(mode)}, not a file")
+        if special_file(mode):
+            raise StoreError(f"{path}: {special_file(mode)}, not a file")
         yield path
 
     def reading_edges(self, key: str) -> AbstractContextManager[Path]:
@@ -182,7 +183,10 @@ class LocalStore:
 
     @contextmanager
     def writing(self, key: str) -> Iterator[Path]:
-        """See ObjectStore. Data is flushed before the rename, so that a power cut loses no part."""
+        """See ObjectStore. Data is flushed before the rename, so that a power cut loses no part.
+
+        A file that is replaced keeps its permissions.
+        """
         target = self.path(key)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +200,7 @@ class LocalStore:
         try:
             yield partial
             _flush_to_disk(partial)
-            partial.chmod(0o666 & ~UMASK)
+            _set_access(partial, target)
             partial.replace(target)
         except OSError as error:
             raise self._store_error("write", key, error) from None
@@ -259,8 +263,8 @@ def _entry(entry: "os.DirEntry[str]", key: PurePosixPath) -> "StoredObject | _Un
     except OSError as error:
         reason = _broken(entry, error)
         return None if reason is None else _Unread(key, Path(entry.path), reason)
-    if not stat.S_ISREG(found.st_mode):
-        return _Unread(key, Path(entry.path), _special_file(found.st_mode))
+    if reason := special_file(found.st_mode):
+        return _Unread(key, Path(entry.path), reason)
     if is_internal_file(entry.name):
         return None
     return StoredObject(str(key), found.st_size, modified_ns(found))
@@ -285,17 +289,6 @@ def _broken(entry: "os.DirEntry[str]", error: OSError) -> str | None:
     if ".git/annex/objects/" in target:
         return "is a link of git-annex whose content is not here: run git annex get"
     return "is a link to a file that does not exist"
-
-
-def _special_file(mode: int) -> str:
-    kinds = (
-        (stat.S_ISDIR, "is a folder"),
-        (stat.S_ISFIFO, "is a named pipe"),
-        (stat.S_ISSOCK, "is a socket"),
-        (stat.S_ISBLK, "is a device"),
-        (stat.S_ISCHR, "is a device"),
-    )
-    return next((name for test, name in kinds if test(mode)), "is of an unknown kind")
 
 
 def _named_entries(folder: Path) -> "list[tuple[str, os.DirEntry[str]]]":
@@ -336,6 +329,22 @@ def _name_on_disk(parent: Path, name: str) -> str:
         listed = []
     same = (each for each in listed if unicodedata.normalize("NFC", each) == normal)
     return next(same, name)
+
+
+def _set_access(partial: Path, target: Path) -> None:
+    """Give a new file the permissions and the owner of the file that it replaces, if there is one.
+
+    The owner differs if root edits the profile of somebody, who must be able to read it afterwards.
+    """
+    try:
+        before = target.stat()
+    except FileNotFoundError:
+        partial.chmod(0o666 & ~UMASK)
+        return
+    with suppress(PermissionError):  # only root may give a file away
+        if (before.st_uid, before.st_gid) != (os.getuid(), os.getgid()):
+            os.chown(partial, before.st_uid, before.st_gid)
+    partial.chmod(stat.S_IMODE(before.st_mode) & 0o777)
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -3,9 +3,9 @@
 import polars as pl
 
 from odins_ravne_assets.hugin.identification.identifications import CATEGORY_NAMES
+from odins_ravne_assets.hugin.identification.label_kinds import PEOPLE_TAXA, PERSON_LABELS
 
 HUMAN_SCIENTIFIC_NAME = CATEGORY_NAMES["person"].scientific_name
-PERSON_LABELS = ("person", "human", "homo sapiens")
 
 
 def is_person() -> pl.Expr:
@@ -24,7 +24,7 @@ def is_labelled_person() -> pl.Expr:
         for name in ("label", "scientific_name")
     )
     return (pl.col("category") == "person") | names.list.eval(
-        pl.element().is_in(PERSON_LABELS)
+        pl.element().is_in(PERSON_LABELS | PEOPLE_TAXA)
     ).list.any()
 
 
