@@ -13,6 +13,7 @@ from filelock import FileLock
 from resources.errors import UsageError
 from resources.settings.yaml_text import YamlLimitError, parse_yaml
 from resources.storage.layout import CAMERAS_FOLDER
+from resources.user_path import user_path
 
 DEFAULT_HOME = "~/.odins_ravne"
 # Links to homes with a question mark in their path, which SQLite's addresses end at.
@@ -63,7 +64,7 @@ run_monitoring:
 
 def home() -> Path:
     """Return the folder of the instance: DAGSTER_HOME, or one in the user's home."""
-    return Path(os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).expanduser().absolute()
+    return user_path(os.environ.get("DAGSTER_HOME") or DEFAULT_HOME).absolute()
 
 
 def catalog_folder() -> Path:
@@ -100,7 +101,7 @@ def _without_question_mark(folder: Path) -> Path:
     if "?" not in str(folder):
         return folder
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    link = Path(LINKED_HOMES).expanduser() / digest
+    link = user_path(LINKED_HOMES) / digest
     if "?" in str(link):
         raise UsageError(f"DAGSTER_HOME {folder}: Dagster opens no path with a question mark")
     link.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ HEAVY = {"cv2", "onnxruntime", "av", "warp", "tensorrt", "PIL", "matplotlib"}
 MOST_MODULES, MOST_LINES = 25, 450
 
 # What the rows below share; a room may import less than its row allows.
-BASE = "settings clock.py errors.py printable.py"
+BASE = "settings clock.py errors.py printable.py user_path.py"
 STORE = f"storage storage/open_store.py storage/s3 aws {BASE}"
 BATCH = f"batch pricing {STORE}"
 CLOUD = f"planning compute spot ledger storage/transfer {BATCH}"
@@ -42,7 +42,8 @@ MAY_IMPORT = {
         "printable.py": "",
         "errors.py": "printable.py",
         "clock.py": "errors.py",
-        "settings": "errors.py",
+        "user_path.py": "errors.py",
+        "settings": "errors.py user_path.py",
         "aws": BASE,
         "storage": BASE,
         "storage/s3": f"storage aws {BASE}",
@@ -68,7 +69,7 @@ MAY_IMPORT = {
     },
     "gpu_kernels": {
         "": "",
-        "models": "resources/errors.py resources/storage",
+        "models": "resources/errors.py resources/storage resources/user_path.py",
         "models/catalogue": "models resources/errors.py",
         "preprocessing": "models",
         "device": "models preprocessing resources/errors.py",
@@ -79,7 +80,7 @@ MAY_IMPORT = {
     },
     "odins_ravne_assets": {
         "": "rerun.py",  # run_stage3_local.py, which is copied next to downloaded results
-        "instance_home.py": "resources/errors.py settings storage",
+        "instance_home.py": "resources/errors.py user_path.py settings storage",
         "demo": "",
         "page": "resources/printable.py",
         "munin/progress.py": "",

@@ -14,6 +14,7 @@ from gpu_kernels.inspection.input_layout import InputLayout, guess_input
 from gpu_kernels.inspection.output_layout import NMS_DECODINGS, Layout
 from gpu_kernels.inspection.trial_runs import find_scale, find_sizes_order, look_at_outputs
 from gpu_kernels.models.labels import read_labels
+from gpu_kernels.models.manifest import UNKNOWN
 from gpu_kernels.models.models_folder import MODEL_NAME
 from gpu_kernels.preprocessing.letterbox import Picture
 from resources.errors import ModelError
@@ -23,7 +24,6 @@ CLASSIFIERS = ("logits", "probabilities")
 # Files of labels that a classifier may have beside it.
 LABEL_SUFFIXES = (".txt", ".tsv")
 MAX_LABELS_BYTES = 16 * 2**20
-UNKNOWN = "unknown"
 
 
 class Line(NamedTuple):

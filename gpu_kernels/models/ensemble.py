@@ -24,6 +24,7 @@ from gpu_kernels.models.manifest import (
 from gpu_kernels.models.manifest_sections import Category, EnsembleRefinement, Fraction, Section
 from gpu_kernels.models.toml_file import TomlError, read_toml
 from resources.errors import ModelError
+from resources.user_path import user_path
 
 # The value of `models.category_detector` that leaves the choice to the detector.
 AUTO = "auto"
@@ -271,7 +272,7 @@ def _own_category_detector(
 
 def _load_named(name: str, ensemble: Ensemble, path: Path, folder: str | None) -> ModelManifest:
     if name.endswith(".toml"):
-        name = str(path.parent / Path(name).expanduser())
+        name = str(path.parent / user_path(name))
     if load_ensemble(name, folder):
         raise ModelError(
             f"ensemble {ensemble.name}: its part {name} is an ensemble, not a detector"

@@ -24,6 +24,7 @@ from gpu_kernels.models.manifest_sections import (
     ClassifierOutput,
     Crop,
     DetectorOutput,
+    FileName,
     InputSpec,
     Section,
     Sha256,
@@ -32,6 +33,7 @@ from gpu_kernels.models.manifest_sections import (
 from gpu_kernels.models.models_folder import MODEL_NAME, installed_manifest, installed_models
 from gpu_kernels.models.toml_file import TomlError, read_toml
 from resources.errors import ModelError
+from resources.user_path import special_file, user_path
 
 SHIPPED_MODELS = Path(__file__).parent / "shipped"
 SHIPPED_ENSEMBLES = Path(__file__).parent / "ensembles"
@@ -41,6 +43,9 @@ CATALOGUE_ENTRIES = Path(__file__).parent / "catalogue" / "entries"
 # Increased when code in this package changes the results of the same model on the same picture, so
 # that recorded results are recomputed.
 RESULTS_VERSION = 1
+
+# What `munin models describe` writes where the file does not say it.
+UNKNOWN = "unknown"
 
 # Paths of files, whose contents are in the hash of a model instead.
 FILE_KEYS = {"anchors", "labels"}
@@ -54,7 +59,7 @@ class ModelManifest(Section):
 
     name: Annotated[str, Field(min_length=1)]
     task: Literal["detector", "classifier"]
-    file: str
+    file: FileName
     sha256: Sha256
     # Purpose and limits, in one line.
     description: str = Field(validation_alias=AliasChoices("description", "honest"))
@@ -165,8 +170,9 @@ def find_manifest(name_or_path: str, folder: str | None = None) -> Path:
 
     Raises:
         ModelError: there is none.
+        UsageError: the path is in the home of an unknown user.
     """
-    path = Path(name_or_path).expanduser()
+    path = user_path(name_or_path)
     if path.suffix == ".toml":
         if path.is_file():
             return path.absolute()
@@ -239,6 +245,8 @@ def verify(manifest: ModelManifest) -> None:
     """
     for path, expected in manifest.files.items():
         try:
+            if reason := special_file(path.stat().st_mode):  # opening a pipe waits for ever
+                raise ModelError(f"model {manifest.name}: {path}: {reason}, not a file")
             with path.open("rb") as stream:
                 found = hashlib.file_digest(stream, "sha256").hexdigest()
         except FileNotFoundError:

@@ -14,6 +14,8 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ChannelTriple = tuple[float, float, float]
 Side = Annotated[int, Field(ge=1, le=8192)]  # pixels
+# The path of a file of the model; no name of a file has a control character.
+FileName = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f]+$")]
 GraphName = Annotated[str, Field(min_length=1, max_length=200)]
 
 LATER_KEYS = {
@@ -232,7 +234,7 @@ class SsdOutput(DetectorSection):
     output_ranks = (3, 3)
     decoding: Literal["ssd"]
     nms_iou: Fraction
-    anchors: str
+    anchors: FileName
     anchors_sha256: Sha256
 
 
@@ -241,7 +243,7 @@ class ClassifierOutput(OutputSection):
 
     output_ranks = (2,)
     decoding: Literal["probabilities", "logits"]
-    labels: str
+    labels: FileName
     labels_sha256: Sha256
 
 

@@ -11,11 +11,23 @@ import sys
 import tempfile
 from pathlib import Path
 
+from resources.errors import UsageError
 from resources.storage.layout import model_manifest_key
+from resources.user_path import user_path
 
 APPLICATION = "odins-ravne"
-# The name of a model is a folder name, a file name, and a part of an object's key.
-MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+# The name of a model is a folder name, a file name, and a part of an object's key, on every system:
+# Windows reserves names of devices and drops a final dot. What ends like a file is a path in a
+# profile, and `auto` is a setting.
+MODEL_NAME = re.compile(
+    r"(?!auto$|(con|prn|aux|nul|com\d|lpt\d)(\.|$)|.*\.\.|.*\.(toml|json|yaml|yml)$)"
+    r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9-])?"
+)
+MODEL_NAME_RULE = (
+    "1 to 64 lower-case letters, digits, '.' and '-', with a letter or a digit first, no '.' last "
+    "and no '..'; not the name of a device of Windows, as con, not auto, and not ending as .toml, "
+    ".json or .yaml"
+)
 
 
 def local_models_folder(folder: str | None = None) -> Path:
@@ -23,13 +35,23 @@ def local_models_folder(folder: str | None = None) -> Path:
 
     Args:
         folder: `models.folder` of the profile: None, a folder, or an s3:// URL.
+
+    Raises:
+        UsageError: the folder is in the home of an unknown user.
     """
-    if folder is None:
+    if not folder:
         return _user_folder("XDG_DATA_HOME", ".local/share", "Library/Application Support")
     if folder.startswith("s3://"):
         cache = _user_folder("XDG_CACHE_HOME", ".cache", "Library/Caches")
         return cache / hashlib.sha256(folder.rstrip("/").encode()).hexdigest()[:16]
-    return Path(os.path.abspath(Path(folder).expanduser()))  # noqa: PTH100 (keeps symlinks)
+    return Path(os.path.abspath(_folder_of_setting(folder)))  # noqa: PTH100 (keeps symlinks)
+
+
+def _folder_of_setting(folder: str) -> Path:
+    try:
+        return user_path(folder)
+    except UsageError as error:
+        raise UsageError(f"models.folder: {error}") from None
 
 
 def _user_folder(variable: str, linux: str, mac: str) -> Path:

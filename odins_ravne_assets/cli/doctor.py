@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from resources.printable import printable
+from resources.user_path import user_path
 
 DISTRIBUTION = "odins-ravne"
 SUPPORTED_PYTHONS = ((3, 11), (3, 14))
@@ -189,7 +190,7 @@ def check_profile(name: str) -> Iterator[Finding]:
     named = used_models(profile.models).values()
     names = [each for each in named if not each.endswith(".json")]
     yield from check_models(names, profile.models.folder)
-    yield from check_disk("results", Path(profile.output.root).expanduser())
+    yield from check_disk("results", user_path(profile.output.root))
     if profile.cloud is not None:
         yield from check_credentials(name)
 

@@ -18,6 +18,7 @@ from gpu_kernels.models.catalogue.entry import (
 )
 from gpu_kernels.models.ensemble import load_all_manifests, load_ensemble
 from gpu_kernels.models.manifest import (
+    UNKNOWN,
     find_manifest,
     load_manifest,
     shipped_ensembles,
@@ -46,9 +47,8 @@ def show_catalogue(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(help="All that is known of this model.")] = None,
     region: Annotated[
-        str | None, typer.Option(
-            help="Only models for this region, as Africa or Tasmania; and for the world."
-        ),
+        str | None,
+        typer.Option(help="Only models for this region, as Africa or Tasmania; and for the world."),
     ] = None,
     country: Annotated[
         str | None, typer.Option(help="The same by the country's two letters, as SE.")

@@ -1,8 +1,11 @@
 """Files of a zip archive that somebody else has made: only the named members, of bounded size."""
 
 import hashlib
+import lzma
+import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +17,20 @@ MAX_TEXT = 4 * 1024 * 1024  # bytes of a list of labels or a manifest
 MAX_MEMBERS = 10_000
 # A network hardly shrinks: more is a decompression bomb.
 MAX_RATIO = 50
+# What zipfile and its decompressors raise at damaged files: a name that is not UTF-8, a date, a
+# length or an offset that cannot be.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    ArithmeticError,
+    LookupError,
+    ValueError,
+    NotImplementedError,
+)
 # "PK": a local file, or the end of an empty archive.
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 
@@ -44,6 +61,8 @@ class Archive:
                     f"{name}: refused: its member {member.filename!r} points outside the archive"
                 )
         self._members = {member.filename: member for member in members}
+        names = Counter(member.filename for member in members)
+        self._repeated = {name for name, count in names.items() if count > 1}
 
     def has(self, member: str) -> bool:
         """Return True if there is a file of this name."""
@@ -82,6 +101,8 @@ class Archive:
             networks = [name for name in self._members if name.endswith(".onnx")]
             found = f"; it has {', '.join(networks[:5])}" if networks else "; it has no .onnx file"
             raise ModelError(f"{self._name}: has no {member}{found}")
+        if member in self._repeated:
+            raise ModelError(f"{self._name}: refused: it has more than one file {member}")
         # Small files are allowed to shrink more: text does.
         allowed = min(max_bytes, max(MAX_TEXT, info.compress_size * MAX_RATIO))
         if info.file_size > allowed:
@@ -98,7 +119,7 @@ class Archive:
                     if size > allowed:
                         raise ModelError(f"{self._name}: refused: its {member} is larger than said")
                     yield chunk
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except DAMAGE as error:
             raise ModelError(f"{self._name}: its {member} is damaged: {error}") from None
         except RuntimeError as error:  # zipfile's error for an encrypted member
             raise ModelError(f"{self._name}: its {member} cannot be read: {error}") from None
@@ -116,7 +137,7 @@ def open_archive(path: Path, name: str) -> Iterator[Archive]:
     """
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+    except DAMAGE as error:
         raise ModelError(f"{name}: is not a zip archive: {error}") from None
     with archive:
         yield Archive(archive, name)

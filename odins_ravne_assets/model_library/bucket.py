@@ -31,7 +31,6 @@ def named_models(names: Iterable[str | None]) -> list[str]:
     known = {AUTO, *shipped_models(), *shipped_ensembles()}
     return [
         name for name in names if name and name not in known and MODEL_NAME.fullmatch(name)
-        and not name.endswith((".toml", ".json"))
     ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, LocationValueError
 
 from odins_ravne_assets.model_library.write_errors import write_error
 from resources.errors import StoreError, UsageError
@@ -30,6 +30,14 @@ CHUNK = 256 * 1024
 MAX_REDIRECTS = 10
 MAX_DOCUMENT = 16 * 1024 * 1024  # bytes of a record
 OWN_MACHINE = {"localhost", "127.0.0.1", "::1"}
+# Failures that the next attempt would meet again.
+LASTING = (
+    requests.TooManyRedirects,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidHeader,
+)
 # Failures of the server that may pass: https://httpwg.org/specs/rfc9110.html#status.codes
 PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
@@ -72,14 +80,18 @@ def download(
         StoreError: the server does not give the file, or it cannot be written.
     """
     failures, pause, reached = 0, FIRST_PAUSE, False
+    # The most bytes that there were: fetching bytes again, after a new start, is no progress.
+    most = _size(partial) if _is_of(url, partial) else 0
     with requests.Session() as session:
         while True:
-            before = _size(partial)
             try:
                 _continue(session, url, partial, max_bytes, on_bytes)
                 return
+            except LASTING as error:
+                raise StoreError(f"{url}: download failed: {_reason(error)}") from None
             except (_PassingError, requests.RequestException) as error:
-                if _size(partial) > before:
+                if _size(partial) > most:
+                    most = _size(partial)
                     failures, pause, reached = 0, FIRST_PAUSE, True
                 failures += 1
                 lost = reached or not isinstance(error, _UnreachableError)
@@ -137,9 +149,14 @@ def check_address(url: str, named_by_user: bool = False) -> None:
     """Check that an address may be read: https; http for this machine, or if the user named it.
 
     Raises:
-        UsageError: it may not.
+        UsageError: it may not, or is not an address.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        # Reading a port checks it; a host that has no IDNA form cannot be looked up.
+        _ = parts.port, (parts.hostname or "").encode("idna")
+    except ValueError as error:
+        raise UsageError(f"{url}: is not an address: {error}") from None
     if parts.scheme == "https" and parts.hostname:
         return
     if parts.scheme == "http" and (parts.hostname in OWN_MACHINE or named_by_user):
@@ -157,10 +174,9 @@ def _continue(
         StoreError: the server refuses, or the file is too large.
         OSError: it cannot be written.
     """
-    have, note = _size(partial), _read_note(partial)
-    if have and (note is None or note.url != url):
+    if not _is_of(url, partial):
         discard(partial)
-        have, note = 0, None
+    have, note = _size(partial), _read_note(partial)
     headers = {"Range": f"bytes={have}-"} if have else {}
     if have and note and note.etag:
         headers["If-Range"] = note.etag
@@ -179,6 +195,7 @@ def _continue(
                 raise _PassingError("the file on the server has changed")
             have = 0
         if length is not None and length > max_bytes:
+            discard(partial)
             raise StoreError(
                 f"{url}: has {length / 1e6:.0f} MB, more than the {max_bytes / 1e6:.0f} MB of its "
                 "catalogue entry"
@@ -200,6 +217,7 @@ def _append(
         while chunk := _read(response):
             have += len(chunk)
             if have > max_bytes:
+                discard(partial)
                 raise StoreError(
                     f"{note.url}: is larger than the {max_bytes / 1e6:.0f} MB of its catalogue "
                     "entry"
@@ -224,7 +242,8 @@ def _get(session: requests.Session, url: str, headers: dict[str, str]) -> reques
     """Request an address. Redirects are followed, but from https to https only.
 
     Raises:
-        UsageError: a redirect leads to an address that may not be read.
+        UsageError: the address is not allowed.
+        StoreError: a redirect leads to an address that may not be read.
         _UnreachableError: there is no connection.
         requests.RequestException: the server does not answer as it should.
     """
@@ -239,14 +258,29 @@ def _get(session: requests.Session, url: str, headers: dict[str, str]) -> reques
                 timeout=TIMEOUTS,
                 allow_redirects=False,
             )
+        except LocationValueError as error:  # requests passes some of them on
+            raise requests.exceptions.InvalidURL(str(error)) from None
         except requests.ConnectionError as error:
             raise _UnreachableError(_no_connection(url, error)) from None
         if not response.is_redirect:
             return response
         response.close()
-        url = urljoin(url, response.headers["Location"])
-        check_address(url, named_by_user=not secure)
+        url = _redirected(url, response.headers["Location"], secure)
     raise requests.TooManyRedirects(f"more than {MAX_REDIRECTS} redirects")
+
+
+def _redirected(url: str, location: str, secure: bool) -> str:
+    """Return the address that a redirect leads to.
+
+    Raises:
+        StoreError: it may not be read: the fault is the server's.
+    """
+    try:
+        target = urljoin(url, location)
+        check_address(target, named_by_user=not secure)
+    except (ValueError, UsageError) as error:
+        raise StoreError(f"{url}: redirects to {location[:200]!r}: {error}") from None
+    return target
 
 
 def _check_status(url: str, response: requests.Response) -> None:
@@ -284,6 +318,12 @@ def _strong_etag(response: requests.Response) -> str | None:
     """Return the ETag, unless it is weak: a weak one does not say that the bytes are the same."""
     etag = response.headers.get("ETag")
     return None if etag is None or etag.startswith("W/") else etag
+
+
+def _is_of(url: str, partial: Path) -> bool:
+    """Return True if a partial file has bytes of this address, as its note says."""
+    note = _read_note(partial)
+    return note is not None and note.url == url and _size(partial) > 0
 
 
 def _note_path(partial: Path) -> Path:

@@ -7,11 +7,12 @@ from pathlib import Path
 from gpu_kernels.models.catalogue.entry import catalogue
 from gpu_kernels.models.ensemble import load_ensemble
 from gpu_kernels.models.manifest import load_manifest, shipped_ensembles, shipped_models, verify
-from gpu_kernels.models.models_folder import MODEL_NAME
+from gpu_kernels.models.models_folder import MODEL_NAME, MODEL_NAME_RULE
 from odins_ravne_assets.model_library.bucket import ensemble_models
 from odins_ravne_assets.model_library.install import Check, locked, not_installed, place
 from odins_ravne_assets.model_library.write_errors import write_error
 from resources.errors import ModelError, UsageError
+from resources.user_path import user_path
 
 
 def install_own(path: str, models_folder: Path, check: Check = lambda manifest: None) -> Path:
@@ -26,12 +27,10 @@ def install_own(path: str, models_folder: Path, check: Check = lambda manifest: 
             `check` refuses it.
         StoreError: the models folder cannot be written.
     """
-    source = Path(path).expanduser().absolute()
+    source = user_path(path).absolute()
     name, files = _name_and_files(source)
-    if not MODEL_NAME.fullmatch(name) or name.endswith((".toml", ".json")):
-        raise UsageError(
-            f"{path}: name {name!r} must have lower-case letters, digits, '.' and '-' only"
-        )
+    if not MODEL_NAME.fullmatch(name):
+        raise UsageError(f"{path}: name {name!r} is not allowed: it must have {MODEL_NAME_RULE}")
     if name in {*shipped_models(), *shipped_ensembles(), *catalogue()}:
         raise UsageError(f"{path}: name {name} is that of another model; choose another name")
     for file in files:

@@ -1,12 +1,11 @@
 """Whether jobs on AWS can read the models of a profile."""
 
-from pathlib import Path
-
 from gpu_kernels.models.models_folder import installed_manifest
 from odins_ravne_assets.model_library.bucket import named_models
 from resources.errors import UsageError
 from resources.settings.profile import Profile
 from resources.storage.object_store import S3_SCHEME
+from resources.user_path import user_path
 
 
 def require_reachable_models(profile: Profile) -> None:
@@ -22,7 +21,7 @@ def require_reachable_models(profile: Profile) -> None:
     models = profile.models
     for key in ("detector", "category_detector", "classifier"):
         name = getattr(models, key)
-        if name and name.endswith(".toml") and Path(name).expanduser().is_file():
+        if name and name.endswith(".toml") and user_path(name).is_file():
             raise UsageError(
                 f"models.{key} {name}: is a file of this machine, which jobs on AWS cannot read; "
                 f"copy it into a bucket: munin models add {name} --to s3://BUCKET/models, set "

@@ -41,6 +41,8 @@ def run_footage(context: StepContext) -> StageResult:
             camera_clocks(stage0.clock_corrections, deployments),
             on_progress,
         )
+    # Progress without a total is reported at intervals: with one, the last report is sent.
+    context.progress("footage", counts.media, "media")(counts.media)
     _warn_of_case_conflicts(context)
     deployment = deployment_metadata(deployments, datetime.now(), context.profile.privacy)
     return StageResult(

@@ -23,6 +23,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from resources.errors import UsageError
 from resources.settings.camera_ids import parse_camera_id
+from resources.user_path import user_path
 
 Parsed = TypeVar("Parsed")
 
@@ -83,7 +84,7 @@ def _rows(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return read_clock_corrections(Path(value).expanduser())
+        return read_clock_corrections(user_path(value))
     except UsageError as error:
         raise ValueError(str(error)) from None
 

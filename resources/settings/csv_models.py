@@ -3,11 +3,13 @@
 import csv
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic_core import ErrorDetails
+
+from resources.errors import UsageError
+from resources.user_path import user_path
 
 MAX_SHOWN = 200  # characters of a value in an error
 
@@ -20,7 +22,10 @@ def csv_validator(model: type[BaseModel]) -> BeforeValidator:
     def read(value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        path = Path(value).expanduser()
+        try:
+            path = user_path(value)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
         try:
             data = path.read_bytes()
         except OSError as error:

@@ -17,6 +17,7 @@ from resources.errors import ProfileError
 from resources.settings.csv_models import shortened
 from resources.settings.profile import Profile
 from resources.settings.yaml_text import YamlError, YamlLimitError, parse_yaml
+from resources.user_path import user_path
 
 ENV_PREFIX = "MUNIN_"
 # Variables of this prefix that are no settings: the profile, and the command's overrides as JSON,
@@ -31,7 +32,7 @@ def find_profile(name_or_path: str) -> Path:
     Raises:
         ProfileError: there is no such file.
     """
-    path = Path(name_or_path).expanduser()
+    path = user_path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
         if path.is_file():
             return path

@@ -341,7 +341,7 @@ def _set_access(partial: Path, target: Path) -> None:
     except FileNotFoundError:
         partial.chmod(0o666 & ~UMASK)
         return
-    with suppress(PermissionError):  # only root may give a file away
+    with suppress(OSError):  # only root may give a file away, and not on every disk
         if (before.st_uid, before.st_gid) != (os.getuid(), os.getgid()):
             os.chown(partial, before.st_uid, before.st_gid)
     partial.chmod(stat.S_IMODE(before.st_mode) & 0o777)

@@ -408,7 +408,8 @@ def test_a_damaged_model_is_an_error_before_any_work_even_if_of_a_later_stage(
         "the manifest: sha256 expected "
     )
     assert error.endswith(
-        "; download the file again, or set the new sha256 if you changed it on purpose"
+        "; download the file again, or set the new sha256 if you changed it on purpose (cameras "
+        "with results then need --update)"
     )
     assert not (output / "journal").exists()
 

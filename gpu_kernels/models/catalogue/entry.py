@@ -19,7 +19,7 @@ from gpu_kernels.models.catalogue.regions import ALL_COUNTRIES, countries_of, re
 from gpu_kernels.models.licences import LICENCES, Licence, is_binding
 from gpu_kernels.models.manifest import describe_error
 from gpu_kernels.models.manifest_sections import Sha256
-from gpu_kernels.models.models_folder import MODEL_NAME
+from gpu_kernels.models.models_folder import MODEL_NAME, MODEL_NAME_RULE
 from gpu_kernels.models.toml_file import CANNOT_BE_READ, TomlError, read_toml
 from resources.errors import ModelError, UsageError
 
@@ -140,7 +140,7 @@ class CatalogueEntry(_Section):
     @classmethod
     def _is_a_name(cls, name: str) -> str:
         if not MODEL_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is not a name: lower-case letters, digits, '.' and '-'")
+            raise ValueError(f"{name!r} is not a name: it must have {MODEL_NAME_RULE}")
         return name
 
     @field_validator("licence")

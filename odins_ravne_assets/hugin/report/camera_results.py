@@ -16,6 +16,7 @@ from odins_ravne_assets.hugin.report.sampling_effort import sampling_effort
 from odins_ravne_assets.hugin.report.thumbnails import update_thumbnails
 from odins_ravne_assets.hugin.visits.results_taxonomy import results_taxonomy
 from odins_ravne_assets.hugin.visits.stage3 import read_left_out
+from odins_ravne_assets.munin.tables import schemas
 from resources.errors import DamagedFileError, StoreError
 from resources.ledger import table
 from resources.settings.profile import Privacy
@@ -80,16 +81,12 @@ def load_camera_results(
         people = is_person()
         detections = scan(source, layout.DETECTIONS_TABLE)
         left_out = read_left_out(results, stack).filter(pl.col("reason") == NEAR_PERSON)
-        animals_by_reviewers = observations.filter(~people, pl.col("label_source") == "reviewer")
-        labelled = scan(source, layout.CLASSIFICATIONS_TABLE).filter(is_labelled_person())
-        people_detections = _detection_ids(
-            [
-                _boxes(observations.filter(people)),
-                left_out.select(BOX_KEY),
-                labelled.select(BOX_KEY).join(_boxes(animals_by_reviewers), BOX_KEY, how="anti"),
-            ],
-            detections,
+        labels = (
+            scan(source, layout.CLASSIFICATIONS_TABLE)
+            if source.exists(layout.CLASSIFICATIONS_TABLE)
+            else schemas.CLASSIFICATIONS.to_frame(eager=False)  # boxes are not labelled yet
         )
+        people_detections = _people_detections(observations, labels, left_out, detections)
         people_count = observations.filter(people).select(pl.len()).collect().item()
         if privacy.leave_out_people:
             observations = observations.filter(~people)
@@ -110,6 +107,27 @@ def load_camera_results(
         people_left_out=people_count if privacy.leave_out_people else 0,
         taxonomy=results_taxonomy(source, results),
     )
+
+
+def _people_detections(
+    observations: pl.LazyFrame,
+    labels: pl.LazyFrame,
+    left_out: pl.LazyFrame,
+    detections: pl.LazyFrame,
+) -> pl.DataFrame:
+    """The detection_id of people by an observation, by a label, and of probable parts of people.
+
+    A reviewer who names an animal overrules the label.
+    """
+    reviewed = pl.col("label_source") == "reviewer"
+    animals = _boxes(observations.filter(~is_person(), reviewed))
+    labelled = labels.filter(is_labelled_person()).select(BOX_KEY)
+    people = [
+        _boxes(observations.filter(is_person())),
+        labelled.join(animals, on=BOX_KEY, how="anti"),
+        left_out.select(BOX_KEY),
+    ]
+    return _detection_ids(people, detections)
 
 
 def _boxes(observations: pl.LazyFrame) -> pl.LazyFrame:

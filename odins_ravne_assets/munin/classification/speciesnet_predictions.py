@@ -35,6 +35,7 @@ from resources.errors import ModelError
 from resources.storage.layout import PREDICTIONS_FOLDER
 from resources.storage.object_store import ObjectStore
 from resources.storage.parquet_files import read_parquet
+from resources.user_path import user_path
 
 # Least intersection over union of two detectors' boxes of the same animal.
 MIN_IOU = 0.5
@@ -105,8 +106,9 @@ class Predictions:
     def __init__(self, path: str | Path) -> None:
         """Raises:
         ModelError: the file cannot be read, or is not one of SpeciesNet's.
+        UsageError: the path is in the home of an unknown user.
         """
-        self._path = Path(path).expanduser()
+        self._path = user_path(str(path))
         try:
             self.data = self._path.read_bytes()
             content = json.loads(self.data)

@@ -91,11 +91,14 @@ def choose_settings(
         StoreError: the results cannot be read.
     """
     run, changes = profile, []
+    labelled = []  # keys of the boxes whose labels an update replaces
     if "detections" in stages:
         before = _settings_of_boxes(output, profile, update)
         run, change = _choose(STAGE1, run, before, update, fetch)
         changes += [change] if change else []
         boxes = stage1_journal_key(output, run)
+        if update and change:
+            labelled = stage1_keys(change.before.depends_on)
         stage1_key = STAGE1.of_profile(run).key
     else:
         recorded = STAGE1.read(output)
@@ -103,7 +106,8 @@ def choose_settings(
         boxes = _table_key(output, layout.DETECTIONS_TABLE) or own.key
         stage1_key = own.key if boxes in stage1_keys(own.depends_on) else boxes
     if not {"detections", "classifications"}.isdisjoint(stages):  # work units of Stage 1 label too
-        before = _settings_of_labels(output, profile, boxes, update)
+        labels = (_settings_of_labels(output, profile, key, update) for key in labelled or [boxes])
+        before = next((found for found in labels if found), None)
         run, change = _choose(STAGE2, run, before, update, fetch)
         changes += [change] if change and "classifications" in stages else []
     return UsedSettings(run, stage1_key, _notice(output, [boxes], changes, update))

@@ -135,7 +135,36 @@ def test_a_server_that_is_not_there_is_named(
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
     with model_server() as server:
         url = server.url
-    with pytest.raises(StoreError, match="download failed"):
-        get(f"{url}/a", tmp_path / "a.part")
-    with pytest.raises(StoreError, match="cannot be read"):
-        fetch_json(f"{url}/a")
+    lines: list[str] = []
+    instead = "download it elsewhere"
+    with pytest.raises(StoreError) as error:
+        download(f"{url}/a", tmp_path / "a.part", LIMIT, lambda *_: None, instead, lines.append)
+    assert str(error.value) == "127.0.0.1 cannot be reached; download it elsewhere"
+    assert lines == ["127.0.0.1 cannot be reached; trying again"]
+    with pytest.raises(StoreError, match=r"^127.0.0.1 cannot be reached; download it elsewhere$"):
+        fetch_json(f"{url}/a", instead)
+
+
+def test_a_connection_that_is_lost_is_continued_later(
+    server: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ATTEMPTS", 2)
+    url = server.serve("/a", CONTENT, break_after=[1000, 0])
+    with pytest.raises(StoreError, match=r"the connection ended after 1000 of 256000.*continue"):
+        get(url, tmp_path / "a.part")
+    with model_server() as other:
+        gone = other.url
+    (tmp_path / "b.part").write_bytes(b"x" * 500)
+    (tmp_path / "b.part.json").write_text(f'{{"url": "{gone}/b", "etag": null, "length": 900}}')
+    with pytest.raises(StoreError, match=r"cannot be reached; run the same command again"):
+        get(f"{gone}/b", tmp_path / "b.part")
+
+
+def test_a_proxy_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
+    with model_server() as server:
+        monkeypatch.setenv("HTTPS_PROXY", server.url)
+    with pytest.raises(StoreError, match=r"^zoo.invalid cannot be reached through the proxy"):
+        get("https://zoo.invalid/a", tmp_path / "a.part")

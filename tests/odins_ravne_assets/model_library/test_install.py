@@ -215,7 +215,7 @@ def test_the_network_alone_may_be_brought(tmp_path: Path) -> None:
         ({"C:/evil": b"x"}, "points outside"),
         ({"Zoo/1/model.onnx": b"\0" * 30_000_000}, "at most"),
         ({"Zoo/manifest.toml": b"\0" * 5_000_000}, "at most"),
-        ({"Zoo/1/model.onnx": b"<html>no such file</html>"}, "not an ONNX file"),
+        ({"Zoo/1/model.onnx": b"<html>no such file</html>"}, "is a web page or XML"),
         ({"Zoo/manifest.toml": b"[model"}, "not valid TOML"),
         ({"Zoo/manifest.toml": b"[model]\n"}, "preprocessing"),
         ({"Zoo/labels.txt": b"animal\n"}, "without a number"),

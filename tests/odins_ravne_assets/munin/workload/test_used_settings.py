@@ -92,6 +92,16 @@ def test_the_line_names_what_differs_and_how_to_change_it(results: Results) -> N
     )
 
 
+def test_the_line_of_an_update_names_the_classifier_too(results: Results) -> None:
+    results.add(profile(stage2__auto_ok_threshold=0.5), media=1204)
+    own = profile(models__detector="lite-ensemble", stage2__auto_ok_threshold=0.65)
+    assert results.choose(own, update=True).notice == (
+        "1,204 media were analysed with megadetector-lite and ssd-mobilenet-v2-cam16 and "
+        "classified with auto_ok_threshold 0.5; --update: analyse all media again with "
+        "lite-ensemble and classify all boxes again with auto_ok_threshold 0.65"
+    )
+
+
 def test_one_medium_with_a_threshold_of_the_model(results: Results) -> None:
     results.add(DEFAULT)
     own = profile(stage1__conf_threshold=0.3)
