@@ -313,20 +313,27 @@ def print_error(message: str) -> None:
 
 
 def print_unused_media(camera_id: str, stage3: Path) -> None:
-    """Print the number of a camera's media that could not be used, if any.
+    """Print the number of a camera's media that could not be used, if any, and a single reason.
 
     Args:
         stage3: the folder `stage3` of the camera's results.
     """
-    totals = read_json_object(LocalStore(stage3), REPORT_JSON_FILE, REPORT_REMEDY, "totals")[
-        "totals"
-    ]
-    if totals["failed"]:
-        err.print(
-            f"{escape(camera_id)}: {totals['failed']} of {totals['media']} media could not be "
-            f"used; the reasons are in {REPORT_JSON}, failed_by_reason",
-            soft_wrap=True,
-        )
+    report = read_json_object(
+        LocalStore(stage3), REPORT_JSON_FILE, REPORT_REMEDY, "totals", "failed_by_reason"
+    )
+    totals, reasons = report["totals"], list(report["failed_by_reason"])
+    if not totals["failed"]:
+        return
+    why = (
+        f": {reasons[0]}"
+        if len(reasons) == 1
+        else f"; the reasons are in {REPORT_JSON}, failed_by_reason"
+    )
+    err.print(
+        f"{escape(camera_id)}: {totals['failed']} of {totals['media']} media could not be used"
+        f"{escape(why)}",
+        soft_wrap=True,
+    )
 
 
 def print_visits(stage3_folders: Sequence[Path]) -> None:
