@@ -1,5 +1,6 @@
 """Run a model with ONNX Runtime on the CPU."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,18 @@ class OnnxRuntimeEngine:
         """See Engine."""
         size = self.fixed_batch
         batches = [self._run_batch(images[at : at + size]) for at in range(0, len(images), size)]
-        return [np.concatenate(each) for each in zip(*batches, strict=True)]
+        return [self._joined(each) for each in zip(*batches, strict=True)]
+
+    def _joined(self, outputs: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Return an output of several runs as one array."""
+        shapes = [each.shape[1:] for each in outputs]
+        if len(set(shapes)) > 1:
+            other = next(each for each in shapes if each != shapes[0])
+            raise ModelError(
+                f"model {self._manifest.path}: its outputs differ in shape between pictures, "
+                f"{shapes[0]} and {other}; run at most {self.fixed_batch} at once"
+            )
+        return np.concatenate(outputs)
 
     def _run_batch(self, images: NDArray[Any]) -> list[NDArray[Any]]:
         """Run the graph once, on at most `fixed_batch` pictures."""

@@ -12,6 +12,8 @@ from resources.errors import ModelError
 
 # float16 rounds; a score may be outside 0 to 1 by this.
 SCORE_TOLERANCE = 1e-3
+# Of logits, the scores of boxes that hold no object are negative: most. A few are an error.
+MIN_NEGATIVE_LOGITS = 0.1
 
 
 def check_scores(scores: NDArray[Any], manifest: ModelManifest) -> Floats:
@@ -23,12 +25,15 @@ def check_scores(scores: NDArray[Any], manifest: ModelManifest) -> Floats:
     head = manifest.detector_output
     if isinstance(head, PlainBoxes) and head.scores == "sigmoid":
         return sigmoid(scores, manifest)
-    return check_probabilities(
-        scores,
-        manifest,
-        'set output.scores = "sigmoid" if the graph gives logits, else correct output.decoding, '
-        "output.outputs or output.classes",
-    )
+    remedy = "correct output.decoding, output.outputs or output.classes"
+    if negative_share(scores) >= MIN_NEGATIVE_LOGITS:
+        remedy = f'set output.scores = "sigmoid" if the graph gives logits, else {remedy}'
+    return check_probabilities(scores, manifest, remedy)
+
+
+def negative_share(scores: NDArray[Any]) -> float:
+    """Return the share of scores that are negative, and so no probabilities, 0 to 1."""
+    return float((scores < -SCORE_TOLERANCE).mean()) if scores.size else 0.0
 
 
 def check_probabilities(scores: NDArray[Any], manifest: ModelManifest, remedy: str) -> Floats:

@@ -23,7 +23,6 @@ THRESHOLD, NMS_IOU = 0.2, 0.5
 CLASSIFIERS = ("logits", "probabilities")
 # Files of labels that a classifier may have beside it.
 LABEL_SUFFIXES = (".txt", ".tsv")
-MAX_LABELS_BYTES = 16 * 2**20
 
 
 class Line(NamedTuple):
@@ -66,6 +65,8 @@ def describe(path: Path, picture: Picture, labels: Path | None = None) -> Descri
             f"model {path}: its outputs {_shapes(graph)} are of no known layout; docs/models.md "
             "lists the layouts: export the model again, or name its outputs in a manifest by hand"
         )
+    if layout.problem is not None:
+        raise ModelError(f"model {path}: {layout.problem} (docs/models.md lists the layouts)")
     classifies = layout.section["decoding"] in CLASSIFIERS
     if classifies and taken.has_free_size:
         _fix_size(taken)
@@ -174,8 +175,6 @@ def _find_labels(folder: Path, count: int | None) -> Path | None:
     found = []
     for path in sorted(folder.iterdir()):
         if path.suffix not in LABEL_SUFFIXES or not path.is_file():
-            continue
-        if path.stat().st_size > MAX_LABELS_BYTES:
             continue
         try:
             rows = len(read_labels(path))

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_kernels.heads.score_checks import negative_share
 from gpu_kernels.inspection.graph_file import GraphOutput
 from gpu_kernels.inspection.output_values import (
+    MIN_CORNER_ROWS,
     best_score,
     box_format,
     box_units,
     class_numbers,
     class_probabilities,
+    nearly_class_numbers,
     score_kind,
 )
 
@@ -24,6 +27,15 @@ HUGGING_FACE_OUTPUTS = ("pred_boxes", "logits")
 MANY_ROWS = 1000
 # The numbers of a box and its classes, if a graph returns fewer than five boxes.
 MAX_CLASSES_OF_FEW = 100
+# TensorFlow's object detection API, whose boxes are y1, x1, y2, x2.
+TENSORFLOW_BOXES = "detection_boxes"
+# Columns of the rows of YOLOv7's export with suppression.
+BATCH_ROW_COLUMNS = 7
+NO_BOX = "no box was found in the pictures tried"
+NO_SUPPRESSION = (
+    "no decoding applies suppression to them; export columns [N, 4 + classes, boxes], or with "
+    "suppression inside"
+)
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -42,6 +54,7 @@ class Layout:
         best: the highest score of a box or a class, 0 to 1.
         reasons: why, one line for each finding.
         doubts: what is only assumed.
+        problem: why the outputs cannot be used; None: they can.
     """
 
     section: dict[str, Any]
@@ -52,19 +65,24 @@ class Layout:
     best: float = 0.0
     reasons: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    problem: str | None = None
 
 
-def guess_layout(outputs: Sequence[GraphOutput], batch: int | None) -> Layout | None:
+def guess_layout(
+    outputs: Sequence[GraphOutput], batch: int | None, named: int | None = None
+) -> Layout | None:
     """Return the most likely layout; None if none fits.
 
     Args:
         outputs: of one run.
         batch: the number of pictures of the run; None: the graph takes one, without a batch.
+        named: the number of classes that the file names; None: it names none.
     """
     if batch == 1 and _without_batch(outputs):
         batch = None
     tables = {each.name: _first_picture(each.values, batch) for each in outputs}
-    guesses: list[Callable[[Outputs], Layout | None]] = [
+    guesses: list[Callable[[Outputs, int | None], Layout | None]] = [
+        _tensorflow,
         _hugging_face,
         _boxes_labels_scores,
         _boxes_and_scores,
@@ -72,10 +90,16 @@ def guess_layout(outputs: Sequence[GraphOutput], batch: int | None) -> Layout | 
         _classifier,
     ]
     for guess in guesses:
-        if (layout := guess(tables)) is not None:
+        if (layout := guess(tables, named)) is not None:
             layout.batched = batch is not None
+            if len(outputs) and batch is None and outputs[0].values.shape == (1, 6):
+                layout.doubts.append("one row of six values: a box, or six scores of a classifier")
             return layout
     return None
+
+
+def _unusable(problem: str) -> Layout:
+    return Layout({"decoding": "unknown"}, problem=problem)
 
 
 def _without_batch(outputs: Sequence[GraphOutput]) -> bool:
@@ -85,9 +109,11 @@ def _without_batch(outputs: Sequence[GraphOutput]) -> bool:
     if any(len(shape) == 2 and shape[1] == 4 and shape[:1] in shapes for shape in shapes):
         return True
     first = outputs[0].values if outputs else np.empty(0)
-    if first.ndim != 2 or first.shape != (1, 6):
+    if first.shape == (1, BATCH_ROW_COLUMNS):
+        return _has_batch_numbers(first)
+    if first.shape != (1, 6):
         return False
-    layout = _six_columns(first)  # or a classifier of six classes
+    layout = _six_columns(first, None)  # or a classifier of six classes
     return layout is not None and bool(layout.seen) and box_units(first) == "pixels"
 
 
@@ -97,18 +123,28 @@ def _first_picture(values: NDArray[Any], batch: int | None) -> NDArray[Any]:
     return values[0] if has_batch else values
 
 
-def _hugging_face(tables: Outputs) -> Layout | None:
-    if len(tables) > 2 and set(HUGGING_FACE_OUTPUTS) <= set(tables):
-        return _boxes_and_scores({name: tables[name] for name in HUGGING_FACE_OUTPUTS})
+def _tensorflow(tables: Outputs, named: int | None) -> Layout | None:
+    for name in tables:
+        if _says(name, TENSORFLOW_BOXES):
+            return _unusable(
+                f"its output {name} is that of TensorFlow's object detection, with boxes y1, x1, "
+                "y2, x2, which no decoding reads; export it with x first and another name"
+            )
     return None
 
 
-def _boxes_labels_scores(tables: Outputs) -> Layout | None:
-    named = [name for name, each in tables.items() if each.ndim == 2 and each.shape[1] == 4]
+def _hugging_face(tables: Outputs, named: int | None) -> Layout | None:
+    if len(tables) > 2 and set(HUGGING_FACE_OUTPUTS) <= set(tables):
+        return _boxes_and_scores({name: tables[name] for name in HUGGING_FACE_OUTPUTS}, named)
+    return None
+
+
+def _boxes_labels_scores(tables: Outputs, named: int | None) -> Layout | None:
+    corners = [name for name, each in tables.items() if each.ndim == 2 and each.shape[1] == 4]
     vectors = {name: each for name, each in tables.items() if each.ndim == 1}
-    if len(named) != 1:
+    if len(corners) != 1:
         return None
-    boxes = tables[named[0]]
+    boxes = tables[corners[0]]
     vectors = {name: each for name, each in vectors.items() if len(each) == len(boxes)}
     labels = [name for name, each in vectors.items() if each.dtype.kind in "iu"]
     if not labels:
@@ -118,15 +154,17 @@ def _boxes_labels_scores(tables: Outputs) -> Layout | None:
     scores = [name for name in scores if name not in labels[:1]]
     if not labels or not scores:
         return None
-    names = [named[0], labels[0], scores[0]]
+    names = [corners[0], labels[0], scores[0]]
     layout = Layout({"decoding": "boxes-labels-scores", "outputs": names}, boxes=boxes)
     layout.seen = _seen(tables[labels[0]])
     layout.reasons.append(f"three outputs are boxes, class numbers and scores: {', '.join(names)}")
     _add_values(layout, boxes, tables[scores[0]], "xyxy", "pixels")
+    if layout.section.get("box_units") == "fractions":
+        layout.doubts.append("that x is before y in boxes: exports of TensorFlow have y first")
     return layout
 
 
-def _boxes_and_scores(tables: Outputs) -> Layout | None:
+def _boxes_and_scores(tables: Outputs, named: int | None) -> Layout | None:
     """Return the layout of [K, 4] and [K, C]: RT-DETR, or a network that needs suppression."""
     pairs = [
         (boxes, scores)
@@ -159,7 +197,14 @@ def _boxes_and_scores(tables: Outputs) -> Layout | None:
     )
     default = ("cxcywh", "fractions") if queries else ("xyxy", "pixels")
     _add_values(layout, boxes, scores, *default)
-    layout.section["scores"] = score_kind(scores) or "probability"
+    layout.section.setdefault("scores", "probability")
+    if units is None:
+        layout.doubts.append(NO_BOX)
+    if named is not None and scores.shape[1] == named + 1:
+        layout.doubts.append(
+            f"{named} classes are named, there are {named + 1} scores: one may be 'no object', of "
+            "a softmax, which no decoding reads"
+        )
     return layout
 
 
@@ -168,20 +213,24 @@ def _are_offsets(boxes: NDArray[Any]) -> bool:
     return bool((boxes[:, 2:] < 0).mean() > 0.05 and box_format(boxes) != "xyxy")
 
 
-def _one_table(tables: Outputs) -> Layout | None:
+def _one_table(tables: Outputs, named: int | None) -> Layout | None:
     """Return the layout of one output of rows or columns; further outputs are of other tasks."""
     name, table = next(iter(tables.items()), ("", np.empty(0)))
-    if table.ndim != 2:
-        return None
+    if table.ndim != 2 or table.size == 0:
+        # Six columns are usual; a graph that finds nothing does not show others.
+        return _six_columns(table, named) if table.shape[1:] == (6,) else None
     layout: Layout | None
+    if _has_batch_numbers(table):
+        return _unusable(
+            f"its output {name} has rows of a picture's number, x1, y1, x2, y2, class and score, "
+            "as YOLOv7's export with suppression; no decoding reads them: export it without"
+        )
     if table.shape[1] == 6:
-        layout = _six_columns(table)
-    elif 5 <= table.shape[0] < table.shape[1] or (
-        table.shape[1] < 5 <= table.shape[0] <= MAX_CLASSES_OF_FEW
-    ):
-        layout = _columns(table)
+        layout = _six_columns(table, named)
+    elif _has_columns(table, named):
+        layout = _columns(table, named)
     else:
-        layout = _rows(table)
+        layout = _rows(table, named)
     if layout is not None and len(tables) > 1:
         layout.section = {"decoding": layout.section.pop("decoding"), "outputs": [name]} | (
             layout.section
@@ -189,69 +238,153 @@ def _one_table(tables: Outputs) -> Layout | None:
     return layout
 
 
-def _six_columns(table: NDArray[Any]) -> Layout | None:
+def _has_columns(table: NDArray[Any], named: int | None) -> bool:
+    """Return whether a table has a column for each box, by its shape."""
+    rows, columns = table.shape
+    if named is not None and (rows == 4 + named) != (columns in (4 + named, 5 + named)):
+        return rows == 4 + named
+    return 5 <= rows < columns or columns < 5 <= rows <= MAX_CLASSES_OF_FEW
+
+
+def _has_batch_numbers(table: NDArray[Any]) -> bool:
+    """Return whether rows are the picture's number, a box, its class and its score."""
+    if table.shape[1] != BATCH_ROW_COLUMNS:
+        return False
+    live = table[(table[:, 1:] != 0).any(axis=1)]
+    return bool(
+        len(live) and class_numbers(live[:, 0]) and class_numbers(live[:, 5])
+    ) and score_kind(live[:, 6]) in (None, "probability")
+
+
+def _six_columns(table: NDArray[Any], named: int | None) -> Layout | None:
     live = table[(table != 0).any(axis=1) & (table[:, 5] != -1) & np.isfinite(table).all(axis=1)]
     if not len(live):
         layout = Layout({"decoding": "end2end"}, boxes=live[:, :4])
         layout.doubts.append("the output has six columns and no box in the pictures tried")
         return layout
-    boxes = live[:, :4]
-    if class_numbers(live[:, 5]):
-        packed = box_units(boxes) == "fractions"
-        layout = Layout({"decoding": "rtdetr-packed" if packed else "end2end"}, boxes=boxes)
-        layout.seen = _seen(live[:, 5])
-        layout.reasons.append("the sixth column has class numbers, the fifth scores")
-        if packed:
-            layout.section["columns"] = "score-class"
-            _add_values(layout, boxes, live[:, 4], "cxcywh", "fractions")
-        else:
-            _add_values(layout, boxes, live[:, 4], "xyxy", "pixels")
-    elif class_numbers(live[:, 0]) and score_kind(live[:, 5]) != "sigmoid":
-        boxes = live[:, 1:5]
+    boxes, many = live[:, :4], len(live) >= MANY_ROWS
+    numbered = class_numbers(live[:, 5])
+    # Values of 0 and 1 may be the score of the only class, after the objectness.
+    scored = numbered and live[:, 5].max() <= 1 and box_format(boxes) == "cxcywh"
+    if numbered and not (scored and many):
+        return _numbered_rows(live, scored)
+    if not numbered and class_numbers(live[:, 0]) and score_kind(live[:, 5]) in (
+        None, "probability"
+    ):  # fmt: skip
         section = {"decoding": "end2end", "columns": "class-box-score"}
-        layout = Layout(section, boxes=boxes)
+        layout = Layout(section, boxes=live[:, 1:5])
         layout.seen = _seen(live[:, 0])
         layout.reasons.append("the first column has class numbers, the sixth scores")
-        _add_values(layout, boxes, live[:, 5], "xyxy", "pixels")
+        _add_values(layout, live[:, 1:5], live[:, 5], "xyxy", "pixels")
+        return layout
+    if not many and nearly_class_numbers(live[:, 5]):
+        worst = live[np.abs(live[:, 5] - np.round(live[:, 5])).argmax(), 5]
+        return _unusable(
+            f"its output has rows of six values, the last of which are nearly whole numbers, but "
+            f"{worst:.6g} is no class; correct its export"
+        )
+    return _rows(table, named)
+
+
+def _numbered_rows(live: NDArray[Any], scored: bool) -> Layout:
+    """Return the layout of rows of a box, a score and a class number.
+
+    Args:
+        live: the rows that are no padding.
+        scored: the class numbers may be scores.
+    """
+    boxes, packed = live[:, :4], box_units(live[:, :4]) == "fractions"
+    layout = Layout({"decoding": "rtdetr-packed" if packed else "end2end"}, boxes=boxes)
+    layout.seen = _seen(live[:, 5])
+    layout.reasons.append("the sixth column has class numbers, the fifth scores")
+    if packed:
+        layout.section["columns"] = "score-class"
+        _add_values(layout, boxes, live[:, 4], "cxcywh", "fractions")
     else:
-        return _rows(table)
+        _add_values(layout, boxes, live[:, 4], "xyxy", "pixels")
+    if len(live) >= MANY_ROWS:
+        layout.doubts.append(
+            f"{len(live)} boxes, more than a graph with suppression inside returns; for boxes "
+            "without suppression, overlapping ones stay"
+        )
+    elif scored and not packed:
+        layout.doubts.append("the sixth column may be the score of one class, after objectness")
     return layout
 
 
-def _rows(table: NDArray[Any]) -> Layout | None:
+def _rows(table: NDArray[Any], named: int | None) -> Layout | None:
     """Return the layout of rows with a score per class."""
     boxes, scores = table[:, :4], table[:, 4:]
-    if scores.shape[1] < 1:
+    count, many, units = scores.shape[1], len(table) >= MANY_ROWS, box_units(boxes)
+    if count < 1 or units is None:
         return None
-    if box_units(boxes) == "fractions":
-        layout = Layout({"decoding": "rtdetr-packed"}, scores.shape[1], boxes=boxes)
-        if scores.shape[1] == 2:
-            layout.section["columns"] = "class-scores"
-        layout.reasons.append(f"rows of a box in fractions and {scores.shape[1]} scores")
-        _add_values(layout, boxes, scores, "cxcywh", "fractions")
-        return layout
-    if scores.shape[1] < 2:
+    if many and (count == 1 or count == named):
+        return _unusable(
+            f"its output has {len(table)} rows of a box and {count} score(s), without objectness: "
+            + NO_SUPPRESSION
+        )
+    if not many and (units == "fractions" or count == named):
+        return _packed_scores(boxes, scores, units, named)
+    if count < 2:
         return None
-    layout = Layout({"decoding": "yolo-objectness"}, scores.shape[1] - 1, boxes=boxes)
-    layout.reasons.append(f"rows of a box in pixels, objectness and {scores.shape[1] - 1} scores")
+    layout = Layout({"decoding": "yolo-objectness"}, count - 1, boxes=boxes)
+    layout.reasons.append(f"rows of a box in {units}, objectness and {count - 1} scores")
     _add_values(layout, boxes, scores, "cxcywh", "pixels")
+    if named != count - 1:
+        layout.doubts.append(
+            f"that the fifth column is objectness, before {count - 1} class(es): if it is the "
+            f"score of the first of {count} classes, {NO_SUPPRESSION}"
+        )
+    if not many and layout.section.get("box_format") == "xyxy":
+        layout.doubts.append("few boxes with two corners are unusual with objectness")
     return layout
 
 
-def _columns(table: NDArray[Any]) -> Layout | None:
+def _packed_scores(
+    boxes: NDArray[Any], scores: NDArray[Any], units: str, named: int | None
+) -> Layout:
+    count = scores.shape[1]
+    layout = Layout({"decoding": "rtdetr-packed"}, count, boxes=boxes)
+    if count == 2:
+        layout.section["columns"] = "class-scores"
+    layout.reasons.append(f"rows of a box in {units} and {count} scores")
+    _add_values(layout, boxes, scores, "cxcywh", "fractions")
+    if units == "pixels":
+        layout.doubts.append("that the boxes need no suppression: they are in pixels")
+    if named == count - 1:
+        layout.doubts.append(
+            f"{named} classes are named, there are {count} scores: the first may be objectness, or "
+            "the last 'no object'"
+        )
+    return layout
+
+
+def _columns(table: NDArray[Any], named: int | None) -> Layout | None:
     """Return the layout of a column for each box: YOLOv8 and later."""
     if table.shape[0] < 5:
         return None
-    boxes, scores = table[:4].T, table[4:]
-    layout = Layout({"decoding": "yolo-anchor-free"}, len(scores), boxes=boxes)
+    boxes, scores = table[:4].T, table[4:].T
+    count = scores.shape[1]
+    if named is not None and named < count and score_kind(scores) not in (None, "probability"):
+        return _unusable(
+            f"its output has {count} values after each box, the file names {named} class(es), and "
+            "the others are no scores: masks, keypoints or an angle, which no decoding reads; "
+            "export a network for detection"
+        )
+    layout = Layout({"decoding": "yolo-anchor-free"}, count, boxes=boxes)
     layout.reasons.append(
-        f"{table.shape[1]} columns of a box and {len(scores)} scores, without suppression"
+        f"{table.shape[1]} columns of a box and {count} scores, without suppression"
     )
     _add_values(layout, boxes, scores, "cxcywh", "pixels")
+    if named == count - 1:
+        layout.doubts.append(
+            f"{named} class(es) are named, there are {count} scores: one may be objectness, which "
+            "this decoding does not read"
+        )
     return layout
 
 
-def _classifier(tables: Outputs) -> Layout | None:
+def _classifier(tables: Outputs, named: int | None) -> Layout | None:
     """Return the layout of one score for each class."""
     vectors = {name: each for name, each in tables.items() if each.ndim == 1 and len(each) > 1}
     if not vectors:
@@ -268,7 +401,13 @@ def _classifier(tables: Outputs) -> Layout | None:
     if section["decoding"] == "logits":
         shares = np.exp(shares - shares.max())
     best = float(np.nan_to_num((shares / shares.sum()).max()))
-    return Layout(section, len(scores), best=best, reasons=[reason])
+    layout = Layout(section, len(scores), best=best, reasons=[reason])
+    if section["decoding"] == "logits" and (scores >= 0).all() and (scores <= 1).all():
+        layout.doubts.append(
+            "all values are from 0 to 1: they may be probabilities of classes that exclude each "
+            "other not, which no decoding reads"
+        )
+    return layout
 
 
 def _add_values(
@@ -279,7 +418,18 @@ def _add_values(
         layout.section["box_format"] = found
     if (shown := box_units(boxes)) not in (None, units):
         layout.section["box_units"] = shown
-    logits = score_kind(scores) == "sigmoid"
+    if found is None and len(boxes) >= MIN_CORNER_ROWS and shown is not None:
+        layout.doubts.append(
+            f"box_format: the boxes are between cxcywh and xyxy, {form} is assumed"
+        )
+    kind = score_kind(scores)
+    if kind == "neither":
+        layout.problem = (
+            f"its scores are from {np.nanmin(scores):.4g} to {np.nanmax(scores):.4g}, "
+            f"{negative_share(scores):.0%} of them negative: neither probabilities, 0 to 1, nor "
+            "logits in all columns, most of which are negative; correct its export"
+        )
+    logits = kind == "sigmoid"
     if logits:
         layout.section["scores"] = "sigmoid"
     layout.best = best_score(scores, logits, layout.section["decoding"] == "yolo-objectness")

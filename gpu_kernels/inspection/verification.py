@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_kernels.engines.graph_io import height_and_width
 from gpu_kernels.engines.onnxruntime_engine import OnnxRuntimeEngine
 from gpu_kernels.heads.box_decoding import decode_boxes
 from gpu_kernels.heads.label_ranking import rank_labels
@@ -14,12 +15,14 @@ from gpu_kernels.inspection.description import toml_value
 from gpu_kernels.inspection.graph_file import GraphFile
 from gpu_kernels.inspection.input_layout import guess_input
 from gpu_kernels.inspection.output_values import (
+    MIN_SCORES,
     box_format,
     box_units,
     class_probabilities,
     score_kind,
+    typical_coordinate,
 )
-from gpu_kernels.inspection.trial_runs import find_scale, look_at_outputs
+from gpu_kernels.inspection.trial_runs import find_scale, look_at_outputs, sizes_order
 from gpu_kernels.models.labels import load_labels
 from gpu_kernels.models.manifest import ModelManifest, verify
 from gpu_kernels.models.manifest_sections import EndToEndOutput, PlainBoxes
@@ -27,6 +30,8 @@ from gpu_kernels.preprocessing.letterbox import Picture, fit, to_input
 from resources.errors import ModelError
 
 SHOWN_BOXES = 3
+# Their graphs return fewer boxes than rows, which they fill with zeros.
+PADDED_DECODINGS = {"end2end", "boxes-labels-scores"}
 
 
 def verify_model(manifest: ModelManifest, picture: Picture) -> str:
@@ -46,7 +51,9 @@ def verify_model(manifest: ModelManifest, picture: Picture) -> str:
     verify(manifest)
     try:
         engine = OnnxRuntimeEngine(manifest, 1)
-        outputs = engine.run(to_input([fit(picture, manifest)], manifest))
+        images = to_input([fit(picture, manifest)], manifest)
+        outputs = engine.run(images)
+        _check_sizes_order(manifest, height_and_width(images, manifest), picture)
         if manifest.task == "classifier":
             return _classifier_finding(manifest, outputs[0])
         return _detector_finding(manifest, outputs, picture)
@@ -59,8 +66,16 @@ def _detector_finding(
 ) -> str:
     head = manifest.detector_output
     (boxes,) = decode_boxes(outputs, manifest, [picture.shape[:2]], head.threshold)
+    compared = True
     if isinstance(head, PlainBoxes):
-        _check_values(manifest, head, _raw_values(manifest, [each[0] for each in outputs]))
+        raw = _raw_values(manifest, [each[0] for each in outputs])
+        _check_values(manifest, head, raw)
+        compared = bool(raw.boxes.any())
+    if not compared:
+        return (
+            "no box in the sample picture, all values are 0: whether output matches the graph "
+            "could not be checked"
+        )
     if not len(boxes):
         advice = _scale_advice(manifest, picture)
         return f"no box from {head.threshold:g} in the sample picture{advice}"
@@ -113,25 +128,59 @@ def _check_values(manifest: ModelManifest, head: PlainBoxes, raw: _RawValues) ->
             f"{len(head.classes)} class(es), 0 to {len(head.classes) - 1}; list all of them in "
             "output.classes, those to ignore without a category"
         )
+    if not boxes.any() and head.decoding not in PADDED_DECODINGS:
+        raise ModelError(
+            f"model {manifest.name}: all its {len(boxes)} boxes are 0, as padding is, but "
+            f"{head.decoding} has none; correct output.decoding: graphs with suppression inside "
+            "need end2end or boxes-labels-scores"
+        )
     units = box_units(boxes)
     if units is not None and units != head.box_units:
         raise ModelError(
-            f"model {manifest.name}: the coordinates of its boxes reach {np.abs(boxes).max():.4g}, "
+            f"model {manifest.name}: half of its boxes reach {typical_coordinate(boxes):.4g}, "
             f"so they are {units}, the manifest has {head.box_units}; set "
             f'output.box_units = "{units}"'
         )
     form = box_format(boxes)
     if form is not None and form != head.box_format:
-        shown = "all" if form == "xyxy" else "not all"
+        shown = "nearly all" if form == "xyxy" else "not all"
         raise ModelError(
             f"model {manifest.name}: of its {len(boxes)} boxes {shown} have a third and fourth "
             f"value as large as the first and second, the manifest has {head.box_format}; set "
             f'output.box_format = "{form}"'
         )
-    if head.scores == "sigmoid" and score_kind(scores) == "probability":
+    kind = score_kind(scores)
+    if head.scores == "sigmoid" and kind == "neither" and scores.size >= MIN_SCORES:
+        raise ModelError(
+            f"model {manifest.name}: its scores are from {scores.min():.4g} to {scores.max():.4g}, "
+            "few of them negative or not in all columns, so they are no logits, the manifest has "
+            'scores = "sigmoid"; correct output.decoding, output.outputs or output.classes'
+        )
+    if head.scores == "sigmoid" and kind == "probability":
         raise ModelError(
             f"model {manifest.name}: its {scores.size} scores are all from 0 to 1, so they are "
             'probabilities, the manifest has scores = "sigmoid"; set output.scores = "probability"'
+        )
+
+
+def _check_sizes_order(manifest: ModelManifest, size: tuple[int, int], picture: Picture) -> None:
+    """Compare `input.sizes_order` with what the graph does with sizes.
+
+    Args:
+        size: height and width of the input; for a square the order changes nothing.
+
+    Raises:
+        ModelError: it is the other one.
+    """
+    if manifest.input.sizes_input is None or size[0] == size[1]:
+        return
+    graph = GraphFile.read(manifest.path)
+    order = sizes_order(graph, guess_input(graph), picture)
+    if order not in (None, manifest.input.sizes_order):
+        raise ModelError(
+            f"model {manifest.name}: {manifest.input.sizes_input} takes "
+            f"{'width, height' if order == 'wh' else 'height, width'}, by its boxes for two sizes; "
+            f'set input.sizes_order = "{order}"'
         )
 
 
@@ -153,7 +202,7 @@ def _scale_advice(manifest: ModelManifest, picture: Picture) -> str:
     graph = GraphFile.read(manifest.path)
     taken = guess_input(graph)
     layout = look_at_outputs(graph, taken, picture)
-    if layout is None or max(manifest.input.multiply) == 1.0:
+    if layout is None or layout.problem or max(manifest.input.multiply) == 1.0:
         return ""
     find_scale(graph, taken, layout, picture)
     if taken.section["multiply"][0] != 1.0:
@@ -168,6 +217,8 @@ def _advice(manifest: ModelManifest, picture: Picture) -> str:
         layout = look_at_outputs(graph, guess_input(graph), picture)
     except ModelError:
         return ""
+    if layout is not None and layout.problem is not None:
+        return f" ({layout.problem})"
     if layout is None or layout.doubts:
         return ""
     have = manifest.output.model_dump(mode="json")

@@ -9,6 +9,7 @@ from gpu_kernels.models.manifest import ModelManifest
 from gpu_kernels.models.speciesnet_labels import SpeciesNetLabel, parse_label
 from resources.errors import ModelError
 
+MAX_BYTES = 16 * 2**20
 LABEL_COLUMNS = ["index", "label", "scientific_name", "is_animal"]
 
 
@@ -26,7 +27,7 @@ def load_labels(manifest: ModelManifest) -> tuple[Label, ...]:
 
     The file is UTF-8 text, columns separated by tabs, with the header `index label scientific_name
     is_animal`; index counts from 0 without gaps, an unknown scientific name is empty, is_animal
-    is 1 or 0. Or it is SpeciesNet's: one label per line, see
+    is 1 or 0. A byte order mark and blank lines at the end are ignored. Or it is SpeciesNet's: one label per line, see
     `gpu_kernels.models.speciesnet_labels`.
 
     Raises:
@@ -37,16 +38,23 @@ def load_labels(manifest: ModelManifest) -> tuple[Label, ...]:
 
 @lru_cache(maxsize=8)
 def read_labels(path: Path) -> tuple[Label, ...]:
-    """Read a file of labels; see `load_labels`.
+    """Read a file of labels of at most MAX_BYTES; see `load_labels`.
 
     Raises:
         ModelError: it cannot be read or is invalid.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
+        if path.exists() and not path.is_file():
+            raise ModelError(f"labels {path}: is not a file; name a table of labels")
+        if path.stat().st_size > MAX_BYTES:
+            raise ModelError(f"labels {path}: is larger than {MAX_BYTES:,} bytes")
+        # utf-8-sig: editors of Windows write a byte order mark.
+        with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise ModelError(f"labels {path}: cannot be read: {error}") from None
+    while rows and not "".join(rows[-1]).strip():
+        rows.pop()
     if rows and len(rows[0]) == 1 and parse_label(rows[0][0]):
         return tuple(_speciesnet_label(path, number, row) for number, row in enumerate(rows, 1))
     if not rows or rows[0] != LABEL_COLUMNS:

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from odins_ravne_assets.cameras.catalog import CameraCatalog
 from odins_ravne_assets.cameras.selection import camera_of_results
@@ -133,16 +132,11 @@ def status(context: typer.Context) -> None:
     profile = load_profile(context.obj.name)
     require_sandbox(profile)
     prepare_home()
-    from odins_ravne_assets.cli.status import camera_status
+    from odins_ravne_assets.cli.status import camera_status, print_status
 
-    table = Table()
-    for heading in ("camera", "last run", "media", "failed", "visits", "settings", "results"):
-        table.add_column(heading, overflow="fold")
     known, remarks = camera_status(CameraCatalog(catalog_folder()).list(), profile)
-    for row in known:
-        table.add_row(*row)
     if known:
-        out.print(table)
+        print_status(known)
     else:
         out.print("No camera yet. To run the first: munin batch INPUT OUTPUT")
     for remark in remarks:

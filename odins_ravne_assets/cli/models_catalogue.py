@@ -1,6 +1,5 @@
 """`munin models catalogue`, `add`, `use`, `list` and `remove`: models of the field."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -30,13 +29,14 @@ from gpu_kernels.models.models_folder import (
     local_models_folder,
 )
 from odins_ravne_assets.cameras.results_store import store_of
-from odins_ravne_assets.cli.models_describe import print_verified
+from odins_ravne_assets.cli.models_describe import verified_line
 from odins_ravne_assets.cli.terminal import TransferBar, err, out, print_log
 from odins_ravne_assets.model_library.used_models import add_command, shell_word, used_models
 from resources.errors import ModelError, UsageError
 from resources.settings.loader import load_profile
 from resources.settings.profile import Profile
 from resources.storage.object_store import S3_SCHEME
+from resources.user_path import user_path
 
 # Columns of a terminal that the table of the catalogue needs.
 CATALOGUE_WIDTH = 160
@@ -220,7 +220,7 @@ def _install_named(name: str, folder: str | None, accept: str | None, given: str
     """
     from odins_ravne_assets.model_library.own_model import install_own
 
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.suffix != ".toml":
         if path.is_file():
             raise UsageError(
@@ -239,17 +239,27 @@ def _install_named(name: str, folder: str | None, accept: str | None, given: str
         raise UsageError(
             f"{name}: is a manifest, not a catalogue entry: it takes no --from and no --accept"
         )
-    return install_own(name, local_models_folder(folder), _checker(folder))
+    check = _Check(folder)
+    target = install_own(name, local_models_folder(folder), check)
+    check.print_lines()
+    return target
 
 
-def _checker(folder: str | None) -> Callable[[Path], None]:
-    """Return the check of a manifest before it is installed: each of its models is verified."""
+class _Check:
+    """Verifies a model before it is installed; those of an ensemble, too."""
 
-    def check(manifest: Path) -> None:
-        for each in load_all_manifests(str(manifest), folder):
-            print_verified(each)
+    def __init__(self, folder: str | None) -> None:
+        self._folder = folder
+        self._lines: list[str] = []
 
-    return check
+    def __call__(self, manifest: Path) -> None:
+        """Verify the models of a manifest; see `verified_line`."""
+        self._lines += map(verified_line, load_all_manifests(str(manifest), self._folder))
+
+    def print_lines(self) -> None:
+        """Print what the models find: later than `__call__`, when no bar is in the way."""
+        for line in self._lines:
+            out.print(line, soft_wrap=True, markup=False)
 
 
 def _install_entry(
@@ -267,7 +277,7 @@ def _install_entry(
     out.print(f"licence {meanings}", soft_wrap=True, markup=False)
     if entry.licence_note:
         out.print(f"note: {entry.licence_note}", soft_wrap=True, markup=False)
-    title = f"downloading {entry.name}"
+    check, title = _Check(folder), f"downloading {entry.name}"
     if not err.is_interactive and (given is None or "://" in given):
         print_log(f"{title} from {given or entry.download.url}")
     with TransferBar(title) as bar:
@@ -278,13 +288,14 @@ def _install_entry(
             accept is not None,
             bar.on_bytes,
             print_log,
-            _checker(folder),
+            check,
         )
     if result.unchanged:
         out.print(f"{entry.name} is installed already", markup=False)
-        print_verified(load_manifest(entry.name, folder))
+        check(result.folder / f"{entry.name}.toml")
     for note in result.notes:
         out.print(f"note: {note}", soft_wrap=True, markup=False)
+    check.print_lines()
     return result.folder
 
 
@@ -346,7 +357,7 @@ def use_model(
     """Name a model in your profile's YAML file; comments and other lines stay."""
     from odins_ravne_assets.model_library.profile_file import set_models_key
 
-    path = Path(profile or context.obj.name).expanduser()
+    path = user_path(profile or context.obj.name)
     if path.suffix not in {".yaml", ".yml"}:
         raise UsageError(
             f"profile {path}: is not a YAML file of yours; name one, which is created if it does "

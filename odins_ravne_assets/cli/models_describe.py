@@ -17,7 +17,12 @@ SAMPLE, SAMPLE_SIZE = "cat", (1280, 960)  # width, height
 
 
 def print_verified(manifest: "ModelManifest") -> None:
-    """Check a model, and print what it finds in a sample picture.
+    """Check a model, and print what it finds in a sample picture; see `verified_line`."""
+    out.print(verified_line(manifest), soft_wrap=True, markup=False)
+
+
+def verified_line(manifest: "ModelManifest") -> str:
+    """Check a model, and return what it finds in a sample picture.
 
     Raises:
         ModelError: see `gpu_kernels.inspection.verification.verify_model`.
@@ -25,7 +30,7 @@ def print_verified(manifest: "ModelManifest") -> None:
     from gpu_kernels.inspection.verification import verify_model
 
     finding = verify_model(manifest, _sample())
-    out.print(f"{manifest.name}: OK, {finding}", soft_wrap=True, markup=False)
+    return f"{manifest.name}: OK, {finding}"
 
 
 def describe_model(

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 
 import dagster as dg
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.table import Table
 
 from odins_ravne_assets.cameras.catalog import Camera
 from odins_ravne_assets.cameras.results_store import OpenStore, store_opener
 from odins_ravne_assets.cameras.selection import S3
+from odins_ravne_assets.cli.terminal import out
 from odins_ravne_assets.munin.workload.used_settings import differ_from_profile
 from odins_ravne_assets.runs.liveness import close_dead_runs
 from resources.errors import ModelError, StoreError
@@ -25,6 +29,8 @@ OLDER_REMARK = (
     "media are too; munin plan --update shows the cost of processing all media again"
 )
 PAGE_SIZE = 500  # runs
+UNLIMITED = 10_000  # characters
+HEADINGS = ("camera", "last run", "media", "failed", "visits", "settings", "results")
 
 
 def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row], list[str]]:
@@ -56,6 +62,30 @@ def camera_status(cameras: Sequence[Camera], profile: Profile) -> tuple[list[Row
     if any(OLDER in row for row in rows):
         remarks.append(OLDER_REMARK)
     return rows, list(dict.fromkeys(remarks))
+
+
+def print_status(rows: Sequence[Row]) -> None:
+    """Print the rows of `camera_status` as a table.
+
+    Locations of results that do not fit are below it, one a line, so that they can be copied.
+    """
+    wide = _table(HEADINGS, rows)
+    unlimited = out.options.update(max_width=UNLIMITED)
+    if Measurement.get(out, unlimited, wide).maximum <= out.width:
+        out.print(wide)
+        return
+    out.print(_table(HEADINGS[:-1], [row[:-1] for row in rows]))
+    for camera_id, *_, location in rows:
+        out.print(f"{camera_id}: {location}", soft_wrap=True, markup=False)
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table()
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
 
 
 def _last_runs(instance: dg.DagsterInstance, cameras: set[str]) -> dict[str, str]:

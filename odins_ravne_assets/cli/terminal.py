@@ -318,10 +318,8 @@ def print_unused_media(camera_id: str, stage3: Path) -> None:
     Args:
         stage3: the folder `stage3` of the camera's results.
     """
-    report = read_json_object(
-        LocalStore(stage3), REPORT_JSON_FILE, REPORT_REMEDY, "totals", "failed_by_reason"
-    )
-    totals, reasons = report["totals"], list(report["failed_by_reason"])
+    report = read_json_object(LocalStore(stage3), REPORT_JSON_FILE, REPORT_REMEDY, "totals")
+    totals, reasons = report["totals"], list(report.get("failed_by_reason", {}))
     if not totals["failed"]:
         return
     why = (

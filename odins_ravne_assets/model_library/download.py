@@ -6,6 +6,7 @@ is continued with a Range request if the server still gives the same, else start
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -122,6 +123,7 @@ def fetch_json(url: str, elsewhere: str = "try again later") -> Any:
         UsageError: the address is not allowed.
         StoreError: the server does not give it.
     """
+    check_address(url)
     try:
         with requests.Session() as session, _get(session, url, {}) as response:
             if response.status_code != requests.codes.ok:
@@ -309,15 +311,22 @@ def _length(response: requests.Response, have: int) -> int | None:
     """Return the length of the whole file, if the server says it."""
     total = response.headers.get("Content-Range", "").rpartition("/")[2]
     if response.status_code == requests.codes.partial_content:
-        return int(total) if total.isdecimal() else None
-    length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdecimal() else None
+        return _number(total)
+    return _number(response.headers.get("Content-Length", ""))
+
+
+def _number(text: str) -> int | None:
+    """Return a number of bytes; None for what is none, as the `*` of an unknown length."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def _strong_etag(response: requests.Response) -> str | None:
-    """Return the ETag, unless it is weak: a weak one does not say that the bytes are the same."""
-    etag = response.headers.get("ETag")
-    return None if etag is None or etag.startswith("W/") else etag
+    """Return the ETag, unless it is weak: a weak one does not say that the bytes are the same.
+
+    Nor one that cannot be sent back: https://httpwg.org/specs/rfc9110.html#field.etag
+    """
+    etag = response.headers.get("ETag", "")
+    return etag if re.fullmatch(r'"[\x21\x23-\x7e\x80-\xff]*"', etag) else None
 
 
 def _is_of(url: str, partial: Path) -> bool:

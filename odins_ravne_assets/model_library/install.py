@@ -20,7 +20,12 @@ from filelock import FileLock
 
 from gpu_kernels.models.catalogue.entry import CatalogueEntry
 from gpu_kernels.models.file_kind import not_loadable, other_kind
-from gpu_kernels.models.manifest import load_manifest, shipped_models, verify
+from gpu_kernels.models.manifest import (
+    load_manifest,
+    shipped_ensembles,
+    shipped_models,
+    verify,
+)
 from odins_ravne_assets.model_library.archive import Archive, is_archive, open_archive
 from odins_ravne_assets.model_library.checksums import Checksum, check_file, expected_checksum
 from odins_ravne_assets.model_library.download import (
@@ -32,13 +37,14 @@ from odins_ravne_assets.model_library.download import (
 from odins_ravne_assets.model_library.manifest_text import manifest_text
 from odins_ravne_assets.model_library.model_layout import ModelLayout, layout_of
 from odins_ravne_assets.model_library.write_errors import write_error
-from resources.errors import ModelError, UsageError
+from resources.errors import ModelError, StoreError, UsageError
 from resources.storage.layout import (
     MODEL_DOWNLOADS_FOLDER,
     MODEL_LABELS_FILE,
     MODEL_NETWORK_FILE,
     MODEL_ORIGIN_FILE,
 )
+from resources.user_path import special_file, user_path
 
 # Called with the manifest of a complete model before it is put in place; raises ModelError.
 Check = Callable[[Path], None]
@@ -99,10 +105,11 @@ def install(
             or `check` refuses it.
         StoreError: it cannot be downloaded or written.
     """
-    if entry.name in shipped_models():
+    if entry.name in {*shipped_models(), *shipped_ensembles()}:
         raise UsageError(f"model {entry.name}: is shipped; a catalogue entry needs another name")
     try:
         with locked(entry.name, models_folder, log) as downloads:
+            require_replaceable(models_folder / entry.name)
             origin = _read_origin(models_folder / entry.name)
             if origin and given is None and _is_complete(entry, models_folder):
                 return Installation(models_folder / entry.name, unchanged=True)
@@ -231,9 +238,10 @@ def _obtain(
         limit = int(entry.download.max_mb * MEGABYTE)
         download(address, partial, limit, on_bytes, elsewhere, log)
         return _Obtained(partial, downloads, True, checksum)
-    path = Path(given).expanduser().absolute()
-    if not path.is_file():
-        raise UsageError(f"--from {path}: no such file; name {entry.download.file_name}")
+    path = user_path(given).absolute()
+    reason = special_file(path.stat().st_mode) if path.exists() else "no such file"
+    if reason:
+        raise UsageError(f"--from {path}: {reason}; name {entry.download.file_name}")
     return _Obtained(path, downloads, False, None)
 
 
@@ -314,7 +322,11 @@ def place(staging: Path, target: Path) -> None:
     """Rename a complete folder to the model's; an older version makes way.
 
     Files are flushed first, so that a power cut leaves no empty model.
+
+    Raises:
+        StoreError: what is there is no model.
     """
+    require_replaceable(target)
     for path in staging.iterdir():
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -326,6 +338,25 @@ def place(staging: Path, target: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
     else:
         staging.rename(target)
+
+
+def require_replaceable(target: Path) -> None:
+    """Check that what is at the place of a model is a model, or an empty folder.
+
+    Raises:
+        StoreError: it is something else of the user, which must not be deleted.
+    """
+    if not os.path.lexists(target):
+        return
+    model = (f"{target.name}.toml", MODEL_ORIGIN_FILE)
+    if target.is_dir():
+        if any((target / name).is_file() for name in model) or not any(target.iterdir()):
+            return
+        raise StoreError(
+            f"{target}: is a folder without a {model[0]}, so not one of a model: it is not "
+            "replaced; move it away"
+        )
+    raise StoreError(f"{target}: is not the folder of a model: it is not replaced; move it away")
 
 
 @contextmanager

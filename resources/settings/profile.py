@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -27,6 +27,21 @@ Budget = Annotated[float, Field(gt=0)] | None
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_text_is_none(cls, values: Any) -> Any:
+        """Read "" as a setting that is empty, where it may be: `folder: ""` is no current folder."""
+        if not isinstance(values, dict):
+            return values
+        optional = {
+            key for key, field in cls.model_fields.items()
+            if type(None) in get_args(field.annotation)
+        }  # fmt: skip
+        return {
+            key: None if key in optional and isinstance(value, str) and not value.strip() else value
+            for key, value in values.items()
+        }
 
 
 class Compute(_Section):

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
+from rich.console import Console
 from s3_rig import S3Rig, s3, s3_server
 
 from odins_ravne_assets.cameras.catalog import Camera
@@ -76,3 +77,19 @@ def test_many_cameras_on_s3_share_one_client(
     assert [row[2:5] for row in rows if any(row[2:5])] == [("7", "1", "2")]
     assert not remarks
     assert created == ["s3"]
+
+
+@pytest.mark.parametrize(("width", "in_table"), [(80, False), (200, True)])
+def test_the_location_of_results_is_in_one_piece_at_every_width(
+    monkeypatch: pytest.MonkeyPatch, width: int, in_table: bool
+) -> None:
+    location = "/media/winter survey/results [2026]/with a long name/card-north"
+    row = ("north", "SUCCESS 2026-11-28 17:24", "1204", "3", "87", "older", location)
+    console = Console(width=width, record=True, highlight=False)
+    monkeypatch.setattr(camera_status, "out", console)
+    camera_status.print_status([row])
+    lines = console.export_text().splitlines()
+    assert (f"north: {location}" in lines) is not in_table
+    assert sum(location in line for line in lines) == 1
+    [counts] = [line for line in lines if "1204" in line]
+    assert "SUCCESS 2026-11-28 17:24" in counts

@@ -1,5 +1,6 @@
 """Terminal output: the table of visits, progress bars, warnings."""
 
+import json
 import os
 import pty
 import re
@@ -283,3 +284,25 @@ def test_a_file_gets_no_bars_and_no_cursor_movement(environment: dict[str, str])
 def test_a_terminal_without_cursor_movement_gets_lines() -> None:
     output = printed({"TERM": "dumb"}, in_terminal=True)
     assert output.split("\r\n")[:2] == ["cam: detecting", "cam: starts a job"]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "line"),
+    [
+        ({"not a [JPEG]": 2}, "north: 2 of 9 media could not be used: not a [JPEG]"),
+        (
+            {"not a JPEG": 1, "decoder crashed": 1},
+            "north: 2 of 9 media could not be used; the reasons are in stage3/report.json, "
+            "failed_by_reason",
+        ),
+    ],
+)
+def test_a_single_reason_of_failed_media_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reasons: dict[str, int], line: str
+) -> None:
+    report = {"totals": {"failed": 2, "media": 9}, "failed_by_reason": reasons}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    console = Console(width=80, record=True, highlight=False)
+    monkeypatch.setattr(terminal, "err", console)
+    terminal.print_unused_media("north", tmp_path)
+    assert console.export_text().splitlines() == [line]

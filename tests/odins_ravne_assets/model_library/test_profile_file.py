@@ -1,5 +1,7 @@
 """`set_models_key`: one line of a profile changes, all others stay."""
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,32 @@ def changed(tmp_path: Path, before: str, key: str = "detector", value: str = "ne
             "output:\n  root: detector\nmodels:\n  detector: new\nproject:\n  title: models\n",
         ),
         ("models:\r\n  detector: old\r\n", "models:\r\n  detector: new\r\n"),
+        ('models:\n  detector: "x # y"  # c\n', "models:\n  detector: new  # c\n"),
+        ("models:\n  detector: 'it''s # y'\n", "models:\n  detector: new\n"),
+        ('models:\n  detector: "a\\" # b" # c\n', "models:\n  detector: new # c\n"),
+        ("models:\n  detector:  # none\n", "models:\n  detector: new  # none\n"),
+        ("models:\n  detector : old\n", "models:\n  detector : new\n"),
+        ("models : \n  detector: old\n", "models : \n  detector: new\n"),
+        ("models:\n  detector: a\n  detector: b\n", "models:\n  detector: a\n  detector: new\n"),
+        ("models: null\na: 1\n", "models:\n  detector: new\na: 1\n"),
+        ("models: ~  # mine\n", "models:  # mine\n  detector: new\n"),
+        ("models: null", "models:\n  detector: new\n"),
+        ("---\na: 1\n...\n", "---\na: 1\nmodels:\n  detector: new\n...\n"),
+        ("a: 1\n... # end", "a: 1\nmodels:\n  detector: new\n... # end"),
+        ("---\n...\n", "---\nmodels:\n  detector: new\n...\n"),
+        ("\ufeffmodels:\n  detector: old\n", "\ufeffmodels:\n  detector: new\n"),
+        (
+            'a: "x\u2028\\\n  y"\nmodels:\n  classifier: z\n',
+            'a: "x\u2028\\\n  y"\nmodels:\n  classifier: z\n  detector: new\n',
+        ),
+        (
+            'a: "\nmodels:\n  detector: x\n"\n',
+            'a: "\nmodels:\n  detector: x\n"\nmodels:\n  detector: new\n',
+        ),
+        (
+            "x: &d {detector: y}\nmodels:\n  <<: *d\n",
+            "x: &d {detector: y}\nmodels:\n  <<: *d\n  detector: new\n",
+        ),
         (
             "models:\n  # detector: x\n  detector: y\n",
             "models:\n  # detector: x\n  detector: new\n",
@@ -70,7 +98,10 @@ def test_a_value_that_yaml_would_read_otherwise_is_quoted(tmp_path: Path) -> Non
         "models: [a]\n",
         "- a\n",
         "models:\n  detector: &x old\n  classifier: *x\n",
-        "? models\n: detector: old\n",
+        "models: &m\n  detector: old\nother: *m\n",
+        "base: &b\n  detector: old\nmodels: *b\n",
+        "# c\nmodels: {}\n...\n",
+        "models:\n  detector: >-\n    a\n    b\n",
         'models:\n  "detector": old\n',
     ],
 )
@@ -96,3 +127,39 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     set_models_key(link, "detector", "new")
     assert link.is_symlink()
     assert "new" in real.read_text()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_the_permissions_stay(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("models:\n  detector: old\n")
+    path.chmod(mode)
+    set_models_key(path, "detector", "new")
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o444])
+def test_a_read_only_profile_is_refused_from_root_too(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("models:\n  detector: old\n")
+    path.chmod(mode)
+    with pytest.raises(ProfileError, match="is read-only"):
+        set_models_key(path, "detector", "new")
+    assert path.read_text() == "models:\n  detector: old\n"
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("text", ["a: " + "[" * 3000 + "]" * 3000, "- " * 3000 + "a"])
+def test_a_profile_that_is_nested_too_deep_is_an_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ProfileError, match="nested deeper"):
+        set_models_key(path, "detector", "new")
+
+
+def test_what_is_not_a_file_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    for name, kind in (("pipe.yaml", "is a named pipe"), ("folder.yaml", "is a folder")):
+        with pytest.raises(ProfileError, match=kind):
+            set_models_key(tmp_path / name, "detector", "new")

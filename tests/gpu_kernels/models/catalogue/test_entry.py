@@ -15,6 +15,12 @@ from gpu_kernels.models.catalogue.entry import (
     find_entry,
     load_entry,
 )
+from gpu_kernels.models.catalogue.regions import (
+    ALL_COUNTRIES,
+    CONTINENTS,
+    countries_of,
+    regions_of,
+)
 from gpu_kernels.models.licences import LICENCES, licence_of
 from gpu_kernels.models.manifest import load_manifest
 from odins_ravne_assets.hugin.identification.taxonomy import shipped_taxa
@@ -126,6 +132,43 @@ def test_a_country_lists_its_models_and_those_for_the_world() -> None:
 
 
 @pytest.mark.parametrize(
+    ("region", "expected", "others"),
+    [
+        ("Africa", {"namibian", "ai4g-serengeti", "deep-forest-vision"}, {"iran"}),
+        ("south america", {"peruvian-andes", "tropicam-ai", "ai4g-amazon-v2"}, {"sw-borderlands"}),
+        ("Asia", {"central-india", "terai-nepal", "gifu-japan", "iran"}, {"awc135", "namibian"}),
+        ("North America", {"ahdrift", "sw-borderlands", "tropicam-ai"}, {"peruvian-andes"}),
+        ("Oceania", {"awc135", "nz-species", "tasmanian-vertebrates"}, {"gifu-japan"}),
+        ("Europe", {"deepfaune-europe"}, {"deepfaune-new-england"}),
+        ("East Africa", {"ai4g-serengeti", "sub-saharan-drylands"}, {"deep-forest-vision"}),
+        ("south-eastern asia", set(), {"terai-nepal"}),
+        ("Tasmania", {"tasmanian-vertebrates"}, {"awc135"}),
+        ("world", set(), {"awc135", "deepfaune-europe"}),
+    ],
+)
+def test_a_region_lists_the_models_of_its_countries(
+    region: str, expected: set[str], others: set[str]
+) -> None:
+    names = {entry.name for entry in entries_for(region)}
+    assert names >= expected | {"speciesnet-crop"}
+    assert not names & others
+
+
+@pytest.mark.parametrize("region", ["Atlantis", " ", "Asien"])
+def test_an_unknown_region_is_answered_with_the_known_ones(region: str) -> None:
+    with pytest.raises(UsageError, match=r"use one of Africa, Asia, .*South America.* --country"):
+        entries_for(region)
+
+
+def test_every_country_is_on_one_continent() -> None:
+    continents = [countries_of(name) or frozenset() for name in CONTINENTS]
+    assert sum(map(len, continents)) == len(ALL_COUNTRIES) == 250
+    assert regions_of(frozenset({"SE", "PE"})) == [
+        "Europe", "Northern Europe", "South America"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
     ("places", "expected"),
     [
         ([(59.3, 17.1), (48.1, 2.3)], "deepfaune-europe"),
@@ -158,8 +201,13 @@ def test_an_unknown_name_is_answered_with_a_close_one() -> None:
     ("before", "after", "message"),
     [
         ('name = "megadetector-v5a"', 'name = "../x"', "is not a name"),
-        ('licence = "AGPL-3.0"', 'licence = "my own"', "is not in licences"),
+        ('licence = "AGPL-3.0"', 'licence = "my own"', "is not one of the known licences: MIT, "),
         ('member = "MDV5a/1/', 'member = "../1/', "relative path"),
+        (
+            'region = "world"',
+            'region = "UK"\ncountries = ["UK"]',
+            "UK: not two letters of ISO",
+        ),
         ("max_mb = 1200", "max_mb = 0", "max_mb"),
         ('url = "https', 'url = "file', "url"),
         ('task = "detector"', 'task = "classifier"', "needs a .labels. section"),

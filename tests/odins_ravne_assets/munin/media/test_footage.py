@@ -33,6 +33,7 @@ from odins_ravne_assets.munin.media.probe_process import probe_media
 from odins_ravne_assets.munin.tables.schemas import MEDIA
 from odins_ravne_assets.worker.context import StepContext
 from odins_ravne_assets.worker.footage_stage import run_footage
+from odins_ravne_assets.worker.pipes_worker import PipesReporter
 from resources.errors import StoreError
 from resources.settings.clock_corrections import read_clock_corrections
 from resources.settings.loader import load_profile
@@ -178,6 +179,18 @@ def test_stage_0_warns_of_names_that_differ_only_by_case(card: Card, put: Any) -
         "1 media differ from another only by case, such as a.jpg from A.jpg: a copy on macOS or "
         "Windows would hold one of both; rename them"
     ]
+
+
+def test_the_last_report_of_stage_0_has_the_number_of_media(card: Card, put: Any) -> None:
+    for number in range(6):
+        put(f"{number}.jpg", number)
+    sent: list[dict[str, Any]] = []
+    pipes = SimpleNamespace(report_custom_message=sent.append, log=SimpleNamespace())
+    reporter = PipesReporter(pipes, SimpleNamespace())  # type: ignore[arg-type]
+    camera = Camera("ridge-7", card.footage.url, card.results.url)
+    run_footage(StepContext(camera, load_profile("local"), reporter, threading.Event()))
+    progress = {"stage": "footage", "done": 6, "total": 6, "unit": "media"}
+    assert sent[-1] == {"progress": progress}
 
 
 # Rows
