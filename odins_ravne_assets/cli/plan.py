@@ -48,7 +48,7 @@ def plan(
     prepare_home()
     from odins_ravne_assets.cli.plan_tables import print_plan
     from odins_ravne_assets.costs.planner import PlannedCamera, make_plan, save_plan
-    from odins_ravne_assets.model_library.used_models import used_models, used_models_line
+    from odins_ravne_assets.model_library.used_models import used_models
 
     planned = [
         PlannedCamera(camera_id, footage, target)
@@ -65,11 +65,12 @@ def plan(
     if output:
         save_plan(run_plan, planned, profile)
     if as_json:
-        used = used_models(profile.models)
-        print(json.dumps({**run_plan.as_json(), "models": used}, indent=2))
+        used = {name: used_models(models) for name, models in run_plan.models.items()}
+        # `models`: of the first camera. The results of another may be made with others.
+        models = {"models": next(iter(used.values())), "models_by_camera": used}
+        print(json.dumps({**run_plan.as_json(), **models}, indent=2))
         return
     print_plan(run_plan)
-    out.print(used_models_line(profile.models), soft_wrap=True, markup=False)
     if output:
         out.print("The plan is saved; munin cost costs will compare it with the actual cost.")
     else:

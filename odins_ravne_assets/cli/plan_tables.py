@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from odins_ravne_assets.cli.terminal import out
+from odins_ravne_assets.model_library.used_models import used_models_line
 from odins_ravne_assets.munin.workload.footage_estimate import FootageCount
 from odins_ravne_assets.odin.formatting import (
     MARKET_LABELS,
@@ -20,19 +21,32 @@ from resources.planning.estimate import Estimate
 
 
 def print_plan(plan: RunPlan) -> None:
-    """Print the amount of footage, a table of estimates, and recommendations."""
+    """Print the amount of footage, a table of estimates, recommendations and models."""
     for line in _footage_lines(plan):
         out.print(line, soft_wrap=True)
     for line in plan.settings:
         out.print(escape(line), soft_wrap=True)
-    out.print()
-    out.print(_table(plan), crop=False)
-    for line in (*_footnotes(plan), *plan.remarks):
-        out.print(escape(line), style="dim", soft_wrap=True)
+    if plan.has_work:
+        out.print()
+        out.print(_table(plan), crop=False)
+        for line in (*_footnotes(plan), *plan.remarks):
+            out.print(escape(line), style="dim", soft_wrap=True)
     out.print()
     for line in recommendations(plan):
         out.print(escape(line), soft_wrap=True)
-    out.print(escape(f"Now: {plan.decision}."), soft_wrap=True)
+    if plan.has_work:
+        out.print(escape(f"Now: {plan.decision}."), soft_wrap=True)
+    for line in _model_lines(plan):
+        out.print(line, soft_wrap=True, markup=False)
+
+
+def _model_lines(plan: RunPlan) -> Iterator[str]:
+    """Yield the models of the run; for each camera if they differ."""
+    lines = {name: used_models_line(models) for name, models in plan.models.items()}
+    if len(set(lines.values())) == 1:
+        yield from set(lines.values())
+    else:
+        yield from (f"{name}: {line}" for name, line in lines.items())
 
 
 def _footage_lines(plan: RunPlan) -> Iterator[str]:

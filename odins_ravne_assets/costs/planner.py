@@ -23,6 +23,7 @@ from resources.planning.estimate import (
     Estimate,
     PlanLimits,
     PlannedWork,
+    Range,
     estimate_fixed_price,
     estimate_spot,
 )
@@ -38,7 +39,7 @@ from resources.pricing.economics import Offer, Overheads
 from resources.pricing.prices import GIB, Market, PriceBook, price_remarks
 from resources.pricing.sources import price_source, shipped_prices
 from resources.pricing.spot_history import SPOT_LOOKBACK_SECONDS, spot_price_stats
-from resources.settings.profile import Cloud, Profile
+from resources.settings.profile import Cloud, Models, Profile
 from resources.spot.policy import Priority, Rules, Submit, UnitState, choose_queue
 from resources.storage.layout import PLANS_FOLDER
 from resources.storage.open_store import display_url
@@ -82,12 +83,13 @@ def make_plan(
             `choose_settings`.
         StoreError: footage or a ledger cannot be read.
     """
-    counts, notices = _counts(cameras, profile, on_count, update)
+    counts, notices, models = _counts(cameras, profile, on_count, update)
     if not sum(count.media for count in counts.values()):
         raise UsageError(
             f"INPUT {display_url(cameras[0].footage_url)}: contains no pictures or videos"
         )
-    return replace(_Planner(cameras, counts, profile, priority).plan(), settings=tuple(notices))
+    plan = _Planner(cameras, counts, profile, priority).plan()
+    return replace(plan, settings=tuple(notices), models=models)
 
 
 def save_plan(plan: RunPlan, cameras: Sequence[PlannedCamera], profile: Profile) -> None:
@@ -107,13 +109,14 @@ def _counts(
     profile: Profile,
     on_count: Callable[[str], None],
     update: bool,
-) -> tuple[dict[str, FootageCount], list[str]]:
+) -> tuple[dict[str, FootageCount], list[str], dict[str, Models]]:
     """Count each camera's footage under the settings that its run would use.
 
     Returns:
-        The counts, and a line for each camera whose results have other settings.
+        The counts, a line for each camera whose results have other settings, and the models of each
+        camera's run.
     """
-    counts, notices = {}, []
+    counts, notices, models = {}, [], {}
     store_of = store_opener(profile)
     fetch = partial(fetch_models, open_store=store_of, log=lambda _: None)
     fetch(profile.models)
@@ -131,7 +134,8 @@ def _counts(
                 run_profile = used.profile
                 notices += [f"{camera.camera_id}: {used.notice}"] if used.notice else []
             counts[camera.camera_id] = count_footage(footage, output, run_profile, probe)
-    return counts, notices
+            models[camera.camera_id] = run_profile.models
+    return counts, notices, models
 
 
 class _Planner:
@@ -226,6 +230,12 @@ class _Planner:
         return list(by_type.values())
 
     def _estimates(self, work: PlannedWork) -> Iterator[Estimate]:
+        """The estimate for each machine type and market."""
+        estimates = self._estimates_of_work(work)
+        # Launches start no machine for cameras without work: see `needs_machine`.
+        return estimates if work.frame_equivalents else map(_without_work, estimates)
+
+    def _estimates_of_work(self, work: PlannedWork) -> Iterator[Estimate]:
         compute = self._aws.compute
         if self._profile.cloud is None:
             local = replace(
@@ -275,3 +285,8 @@ class _Planner:
         if per_month < MIN_SAVING_USD:
             return None
         return FootageStorageCost(float(files * rates[PUT_RATE] / 1000), per_month)
+
+
+def _without_work(estimate: Estimate) -> Estimate:
+    nothing = Range(0, 0, 0)
+    return replace(estimate, usd=nothing, seconds=nothing, unit_seconds=0, usd_at_low_price=None)

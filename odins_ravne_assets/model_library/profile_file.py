@@ -106,7 +106,7 @@ def _with_key(text: str, key: str, value: str) -> str | None:
     if not _is_plain(name, text):
         return None
     if _is_null(section):
-        text = text[: section.start_mark.index] + text[section.end_mark.index :]
+        text = text[: section.start_mark.index].rstrip(" ") + text[section.end_mark.index :]
         return _with_line(text, name, f"{INDENT}{key}: {value}{end}", end)
     if not isinstance(section, yaml.MappingNode) or section.flow_style:
         return None
@@ -133,7 +133,7 @@ def _pair(node: Any, key: str) -> tuple[yaml.ScalarNode, yaml.Node] | None:
 
 def _is_plain(name: yaml.Node, text: str) -> bool:
     """Return True if a key is written without quotes, anchor or tag."""
-    return text[name.start_mark.index : name.end_mark.index] == name.value
+    return bool(text[name.start_mark.index : name.end_mark.index] == name.value)
 
 
 def _is_null(node: yaml.Node) -> bool:

@@ -1,7 +1,7 @@
 """The plan of a run: its frames, the estimates per machine type, and recommendations."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from odins_ravne_assets.munin.workload.footage_estimate import FootageCount
@@ -10,6 +10,7 @@ from resources.planning.estimate import Estimate, PlannedWork, camera_shares, es
 from resources.planning.saved_predictions import PredictedOffer, Prediction
 from resources.planning.throughput import Throughput
 from resources.pricing.prices import Market
+from resources.settings.profile import Models
 
 # An alternative is recommended if it saves at least this share of the cost, and a cent.
 MIN_SAVING_SHARE = 0.05
@@ -44,6 +45,7 @@ class RunPlan:
         throughputs: by machine type.
         remarks: caveats about prices, each a sentence.
         settings: a line for each camera whose results have other settings than the profile.
+        models: the models of each camera's run.
     """
 
     made_at: float
@@ -57,6 +59,12 @@ class RunPlan:
     storage: FootageStorageCost | None
     remarks: tuple[str, ...]
     settings: tuple[str, ...] = ()
+    models: Mapping[str, Models] = field(default_factory=dict)
+
+    @property
+    def has_work(self) -> bool:
+        """True if there are frames to process or crops to classify."""
+        return self.work.frame_equivalents > 0
 
     @property
     def frames(self) -> int:
@@ -114,6 +122,9 @@ def _offer(estimate: Estimate, share: float) -> PredictedOffer:
 def recommendations(plan: RunPlan) -> Iterator[str]:
     """Yield recommendations to save cost, one or two sentences each."""
     likely = plan.likely
+    if not plan.has_work:
+        yield "Nothing is left to process: a run finds the visits again, and starts no machine."
+        return
     yield _expected(plan)
     cheapest = plan.estimates[0]
     if cheapest is not likely and _is_worthwhile(likely.usd.expected, cheapest.usd.expected):

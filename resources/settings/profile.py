@@ -31,7 +31,7 @@ class _Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _empty_text_is_none(cls, values: Any) -> Any:
-        """Read "" as a setting that is empty, where it may be: `folder: ""` is no current folder."""
+        """Read "" as a setting that is empty, where it may be: it names no folder, no bucket."""
         if not isinstance(values, dict):
             return values
         optional = {

@@ -29,6 +29,8 @@ class ServedFile:
         break_after: bytes after which the connection ends, once for each number.
         status: an HTTP status to answer with, once for each number.
         location: the address of a redirect.
+        says_its_length: False to end the content with the connection.
+        rest: status and headers of every answer to a Range, without content.
     """
 
     content: bytes
@@ -37,6 +39,8 @@ class ServedFile:
     break_after: list[int] = field(default_factory=list)
     status: list[int] = field(default_factory=list)
     location: str = ""
+    says_its_length: bool = True
+    rest: tuple[int, dict[str, str]] | None = None
 
 
 @dataclass
@@ -82,6 +86,8 @@ def model_server() -> Iterator[ModelServer]:
             start, size = 0, len(file.content)
             headers = {"ETag": file.etag} if file.etag else {}
             wanted = self.headers.get("Range")
+            if wanted and file.rest:
+                return self._answer(*file.rest, b"")
             condition = self.headers.get("If-Range")
             if wanted and file.ranges and condition in {None, file.etag}:
                 start = int(wanted.removeprefix("bytes=").rstrip("-"))
@@ -90,7 +96,8 @@ def model_server() -> Iterator[ModelServer]:
                 headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
             body = file.content[start:]
             sent = body[: file.break_after.pop(0)] if file.break_after else body
-            self._answer(206 if start else 200, headers, sent, len(body))
+            length = len(body) if file.says_its_length else -1
+            self._answer(206 if start else 200, headers, sent, length)
             return None
 
         def _answer(
@@ -99,7 +106,8 @@ def model_server() -> Iterator[ModelServer]:
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body) if length is None else length))
+            if length != -1:
+                self.send_header("Content-Length", str(len(body) if length is None else length))
             self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(body)

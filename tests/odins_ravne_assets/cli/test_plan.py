@@ -5,12 +5,18 @@ from pathlib import Path
 
 import pytest
 from command_line import Munin, make_demo_footage
+from finished_camera import Results, profile
 
 from odins_ravne_assets.cameras.catalog import Camera, CameraCatalog
+from odins_ravne_assets.cli.plan_tables import print_plan
+from odins_ravne_assets.cli.terminal import out
 from odins_ravne_assets.costs.ledger_reader import read_known_ledgers
-from odins_ravne_assets.costs.planner import PlannedCamera, make_plan
+from odins_ravne_assets.costs.planner import PlannedCamera, _Planner, make_plan
 from odins_ravne_assets.instance_home import catalog_folder
+from odins_ravne_assets.munin.workload.footage_estimate import FootageCount
+from odins_ravne_assets.odin.run_plan import RunPlan
 from resources.errors import UsageError
+from resources.planning.estimate import Range
 from resources.planning.saved_predictions import load_predictions
 from resources.settings.profile import Profile
 from resources.storage.local_store import LocalStore
@@ -76,3 +82,45 @@ def test_a_ledger_that_cannot_be_read_is_reported_and_left_out(
     [remark] = remarks
     assert remark.startswith("measurements left out: ")
     assert "ledger: cannot list" in remark
+
+
+def test_a_plan_has_the_models_of_the_results_that_it_continues(card: Path, tmp_path: Path) -> None:
+    results = Results(tmp_path / "results")
+    results.add(profile())
+    own = profile(models__detector="ssd-mobilenet-v2-cam16")
+    camera = PlannedCamera("cam", card.as_uri(), results.store.url)
+    made = make_plan([camera], own, "normal", lambda name: None, update=False)
+    assert made.models["cam"].detector == "megadetector-lite"
+    assert "detector megadetector-lite" in shown(made)
+    updated = make_plan([camera], own, "normal", lambda name: None, update=True)
+    assert "detector ssd-mobilenet-v2-cam16" in shown(updated)
+
+
+def test_cameras_with_different_models_have_a_line_each(card: Path, tmp_path: Path) -> None:
+    results = Results(tmp_path / "results")
+    results.add(profile())
+    own = profile(models__detector="ssd-mobilenet-v2-cam16")
+    cameras = [
+        PlannedCamera("old", card.as_uri(), results.store.url),
+        PlannedCamera("new", card.as_uri(), (tmp_path / "new").as_uri()),
+    ]
+    text = shown(make_plan(cameras, own, "normal", lambda name: None, update=False))
+    assert "old: models: detector megadetector-lite" in text
+    assert "new: models: detector ssd-mobilenet-v2-cam16" in text
+
+
+def test_a_plan_with_nothing_left_has_no_cost_and_no_machines() -> None:
+    count = FootageCount(100, 0, 10**9, 0, 0, 0.0, 100, 100, 0)
+    camera = PlannedCamera("cam", "file:///card", None)
+    made = _Planner([camera], {"cam": count}, Profile(), "normal").plan()
+    assert {each.usd for each in made.estimates} == {Range(0, 0, 0)}
+    text = shown(made)
+    assert "Nothing is left to process" in text
+    assert "$" not in text and "g4dn" not in text
+
+
+def shown(plan: RunPlan) -> str:
+    """What `munin plan` prints."""
+    with out.capture() as printed:
+        print_plan(plan)
+    return printed.get()

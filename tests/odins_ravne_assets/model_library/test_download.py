@@ -115,6 +115,85 @@ def test_redirects_are_followed_on_this_machine_but_not_to_plain_http_elsewhere(
 
 
 @pytest.mark.parametrize(
+    "rest",
+    [
+        (416, {}),
+        (206, {"Content-Range": f"bytes 5-{LIMIT - 1}/{LIMIT}"}),
+        (206, {"Content-Range": f"bytes 100-{LIMIT}/{LIMIT + 1}"}),
+        (206, {"Content-Range": "bytes 100-/" + "9" * 5000}),
+        (200, {}),
+        (503, {}),
+    ],
+)
+def test_bytes_that_are_fetched_again_and_again_are_no_progress(
+    server: ModelServer, tmp_path: Path, rest: tuple[int, dict[str, str]]
+) -> None:
+    url = server.serve("/a", CONTENT, rest=rest, break_after=[100] * 50)
+    with pytest.raises(StoreError, match="download failed"):
+        get(url, tmp_path / "a.part")
+    assert len(server.requests) <= 2 * module.ATTEMPTS
+
+
+def test_what_another_address_left_is_no_measure_of_progress(
+    server: ModelServer, tmp_path: Path
+) -> None:
+    (tmp_path / "a.part").write_bytes(b"x" * (LIMIT - 1))
+    (tmp_path / "a.part.json").write_text('{"url": "https://other", "etag": null, "length": 9}')
+    get(server.serve("/a", CONTENT, break_after=[100] * 8), tmp_path / "a.part")
+    assert (tmp_path / "a.part").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["/loop", "http://[bad/x", "https:///nohost", "file:///etc/passwd", "http://127.0.0.1:99999/x",
+     "http://" + "a" * 70 + ".org/", "//user@[::1/"],
+)  # fmt: skip
+def test_a_redirect_that_cannot_be_followed_is_not_tried_again(
+    server: ModelServer, tmp_path: Path, location: str
+) -> None:
+    url = server.serve("/loop", b"", location=location)
+    with pytest.raises(StoreError, match="redirect"):
+        get(url, tmp_path / "a.part")
+    assert len(server.requests) <= module.MAX_REDIRECTS
+    with pytest.raises(StoreError, match="redirect"):
+        fetch_json(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://[::1/x", "http://127.0.0.1:99999/x", "https://[bad]/x", "https://a..org/x",
+     "https://" + "a" * 70 + ".org/x", "https://x:port/y"],
+)  # fmt: skip
+def test_what_is_no_address_is_refused(url: str) -> None:
+    for named_by_user in (False, True):
+        with pytest.raises(UsageError, match="is not an address"):
+            check_address(url, named_by_user)
+    with pytest.raises(UsageError, match="is not an address"):
+        fetch_json(url)
+
+
+def test_a_record_comes_from_an_allowed_address() -> None:
+    with pytest.raises(UsageError, match="https:// addresses only"):
+        fetch_json("http://example.org/record")
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"9" * 5000, b'{"a"', b"\xff"])
+def test_a_record_that_is_no_json_is_an_error(server: ModelServer, content: bytes) -> None:
+    with pytest.raises(StoreError, match="is not JSON"):
+        fetch_json(server.serve("/record", content))
+
+
+@pytest.mark.parametrize("says_its_length", [True, False])
+def test_a_file_that_is_too_large_leaves_nothing(
+    server: ModelServer, tmp_path: Path, says_its_length: bool
+) -> None:
+    url = server.serve("/a", CONTENT + b"x", says_its_length=says_its_length)
+    with pytest.raises(StoreError, match="catalogue entry"):
+        get(url, tmp_path / "a.part")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     "url", ["http://example.org/a", "ftp://example.org/a", "file:///etc/passwd", "https:///a", "a"]
 )
 def test_other_addresses_than_https_are_refused(url: str) -> None:
