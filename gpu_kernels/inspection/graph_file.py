@@ -31,10 +31,15 @@ MAX_CLASSES = 100_000
 
 
 class GraphOutput(NamedTuple):
-    """An output of one run, as the graph returns it."""
+    """An output of one run, as the graph returns it.
+
+    Attributes:
+        rows_vary: the graph does not declare its first size, as for a varying number of boxes.
+    """
 
     name: str
     values: NDArray[Any]
+    rows_vary: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ class GraphFile:
         finally:
             timer.cancel()
         return [
-            GraphOutput(declared.name, value)
+            GraphOutput(declared.name, value, declared.shape[:1] in ((), (None,)))
             for declared, value in zip(self.outputs, values, strict=True)
             if isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
         ]

@@ -16,6 +16,7 @@ from gpu_kernels.inspection.output_values import (
     box_units,
     class_numbers,
     class_probabilities,
+    live_boxes,
     nearly_class_numbers,
     score_kind,
 )
@@ -31,6 +32,8 @@ MAX_CLASSES_OF_FEW = 100
 TENSORFLOW_BOXES = "detection_boxes"
 # Columns of the rows of YOLOv7's export with suppression.
 BATCH_ROW_COLUMNS = 7
+# The median score of a class is far lower: most boxes hold nothing.
+NO_OBJECT_PROBABILITY, NO_OBJECT_LOGIT = 0.9, 2.2
 NO_BOX = "no box was found in the pictures tried"
 NO_SUPPRESSION = (
     "no decoding applies suppression to them; export columns [N, 4 + classes, boxes], or with "
@@ -111,7 +114,7 @@ def _without_batch(outputs: Sequence[GraphOutput]) -> bool:
     first = outputs[0].values if outputs else np.empty(0)
     if first.shape == (1, BATCH_ROW_COLUMNS):
         return _has_batch_numbers(first)
-    if first.shape != (1, 6):
+    if first.shape != (1, 6) or not outputs[0].rows_vary:
         return False
     layout = _six_columns(first, None)  # or a classifier of six classes
     return layout is not None and bool(layout.seen) and box_units(first) == "pixels"
@@ -418,7 +421,7 @@ def _add_values(
         layout.section["box_format"] = found
     if (shown := box_units(boxes)) not in (None, units):
         layout.section["box_units"] = shown
-    if found is None and len(boxes) >= MIN_CORNER_ROWS and shown is not None:
+    if found is None and len(live_boxes(boxes)) >= MIN_CORNER_ROWS:
         layout.doubts.append(
             f"box_format: the boxes are between cxcywh and xyxy, {form} is assumed"
         )
@@ -432,7 +435,15 @@ def _add_values(
     logits = kind == "sigmoid"
     if logits:
         layout.section["scores"] = "sigmoid"
-    layout.best = best_score(scores, logits, layout.section["decoding"] == "yolo-objectness")
+    objectness = layout.section["decoding"] == "yolo-objectness"
+    if scores.ndim == 2 and not objectness and len(scores) >= MIN_CORNER_ROWS:
+        usual = np.median(scores, axis=0)
+        if usual.max() > (NO_OBJECT_LOGIT if logits else NO_OBJECT_PROBABILITY):
+            layout.doubts.append(
+                f"class {usual.argmax()} has high scores for most boxes: it may be 'no object' or "
+                "objectness, which this decoding does not read"
+            )
+    layout.best = best_score(scores, logits, objectness)
 
 
 def _seen(numbers: NDArray[Any]) -> list[int]:

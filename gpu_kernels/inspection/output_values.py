@@ -31,7 +31,7 @@ ScoreKind = Literal["probability", "sigmoid", "neither"]
 
 def box_units(boxes: NDArray[Any]) -> Literal["pixels", "fractions"] | None:
     """Return the units of boxes [K, 4]."""
-    boxes = _live(boxes)
+    boxes = live_boxes(boxes)
     if len(boxes) == 0:
         return None
     # Of most boxes: single ones may be far outside the picture, or damaged.
@@ -40,7 +40,7 @@ def box_units(boxes: NDArray[Any]) -> Literal["pixels", "fractions"] | None:
 
 def typical_coordinate(boxes: NDArray[Any]) -> float:
     """Return the median of the boxes' largest coordinates, without padding; 0 if there is none."""
-    boxes = _live(boxes)
+    boxes = live_boxes(boxes)
     return float(np.median(np.abs(boxes).max(axis=1))) if len(boxes) else 0.0
 
 
@@ -50,7 +50,7 @@ def box_format(boxes: NDArray[Any]) -> Literal["cxcywh", "xyxy"] | None:
     A second corner is never left of or above the first one. A size smaller than the centre's
     coordinate is common.
     """
-    boxes = _live(boxes)
+    boxes = live_boxes(boxes)
     if len(boxes) < MIN_ROWS:
         return None
     ordered = (boxes[:, 2] >= boxes[:, 0]) & (boxes[:, 3] >= boxes[:, 1])
@@ -112,7 +112,7 @@ def class_probabilities(scores: NDArray[Any]) -> bool:
     return bool(scores.min() >= -SCORE_TOLERANCE and abs(scores.sum() - 1) < 0.01)
 
 
-def _live(boxes: NDArray[Any]) -> NDArray[Any]:
+def live_boxes(boxes: NDArray[Any]) -> NDArray[Any]:
     """Return the boxes that are finite and not padding."""
     used = np.isfinite(boxes).all(axis=1) & (boxes != 0).any(axis=1)
     return np.asarray(boxes[used], dtype=np.float64)

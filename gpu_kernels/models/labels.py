@@ -27,8 +27,9 @@ def load_labels(manifest: ModelManifest) -> tuple[Label, ...]:
 
     The file is UTF-8 text, columns separated by tabs, with the header `index label scientific_name
     is_animal`; index counts from 0 without gaps, an unknown scientific name is empty, is_animal
-    is 1 or 0. A byte order mark and blank lines at the end are ignored. Or it is SpeciesNet's: one label per line, see
-    `gpu_kernels.models.speciesnet_labels`.
+    is 1 or 0. Or it is SpeciesNet's: one label per line, see
+    `gpu_kernels.models.speciesnet_labels`. A byte order mark and blank lines at the end are
+    ignored.
 
     Raises:
         ModelError: the manifest is a detector's, or the file cannot be read or is invalid.

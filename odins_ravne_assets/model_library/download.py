@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from urllib3.exceptions import HTTPError, LocationValueError
+from urllib3.exceptions import HTTPError
 
 from odins_ravne_assets.model_library.write_errors import write_error
 from resources.errors import StoreError, UsageError
@@ -260,10 +260,14 @@ def _get(session: requests.Session, url: str, headers: dict[str, str]) -> reques
                 timeout=TIMEOUTS,
                 allow_redirects=False,
             )
-        except LocationValueError as error:  # requests passes some of them on
-            raise requests.exceptions.InvalidURL(str(error)) from None
         except requests.ConnectionError as error:
             raise _UnreachableError(_no_connection(url, error)) from None
+        except requests.RequestException:
+            raise
+        except ValueError as error:  # requests parses the address of a redirect here
+            raise requests.exceptions.InvalidURL(
+                f"it is not a valid address, or redirects to one that is not: {error}"
+            ) from None
         if not response.is_redirect:
             return response
         response.close()

@@ -232,7 +232,9 @@ class _RowBuilder:
         row: Row = dict.fromkeys(MEDIA.names())
         row |= {"camera_id": self._camera_id, "path": _printable(found.key)}
         if isinstance(found, Unlisted):
-            row |= {"status": "failed", "reason": found.reason}
+            is_folder = found.key.endswith("/")
+            kind = None if is_folder else kind_by_name(found.key)
+            row |= {"status": "failed", "reason": found.reason, "kind": kind}
         else:
             row |= {
                 "bytes": found.size,

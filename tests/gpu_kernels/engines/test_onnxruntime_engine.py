@@ -57,7 +57,7 @@ def test_the_description_has_version_and_threads() -> None:
 def test_a_file_that_is_not_a_network_is_refused(tmp_path: Path) -> None:
     path = copy_model(tmp_path)
     manifest = _with_network(path, b"not a network")
-    with pytest.raises(ModelError, match="onnxruntime cannot load it") as caught:
+    with pytest.raises(ModelError, match="is a text file; an ONNX file is needed") as caught:
         open_engine(manifest, "onnxruntime", 1)
     assert "\n" not in str(caught.value)
 

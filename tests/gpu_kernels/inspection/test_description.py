@@ -310,10 +310,16 @@ def test_files_that_are_no_graph_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is not a file"):
         describe(tmp_path, CAT)
     whole = copied(tmp_path, "yolo-rows").read_bytes()
-    for number, content in enumerate((b"", b"<html>not found</html>", whole[:-5000])):
+    contents = {
+        b"": "is empty",
+        b"<html>not found</html>": "is a web page",
+        whole[:-5000]: "is incomplete or not an ONNX file; copy or download it again",
+        whole[:100]: "is incomplete or not an ONNX file; copy or download it again",
+    }
+    for number, (content, message) in enumerate(contents.items()):
         path = tmp_path / f"{number}.onnx"
         path.write_bytes(content)
-        with pytest.raises(ModelError, match="onnxruntime cannot") as caught:
+        with pytest.raises(ModelError, match=message) as caught:
             describe(path, CAT)
         assert "\n" not in str(caught.value)
     large = tmp_path / "large.onnx"

@@ -137,6 +137,15 @@ def test_an_invalid_manifest_is_reported_in_one_line(
 def test_a_missing_manifest_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"none\.toml: no such file"):
         load_manifest(str(tmp_path / "none.toml"))
+    needed = (
+        r"^model speciesnet-crop: is not installed; install it: munin models add speciesnet-crop"
+    )
+    with pytest.raises(ModelError, match=f"{needed}$"):
+        load_manifest("speciesnet-crop")
+    with pytest.raises(ModelError, match=f"{needed} --to s3://bucket/models$"):
+        load_manifest("speciesnet-crop", "s3://bucket/models")
+    with pytest.raises(ModelError, match=r"add deepfaune-europe --accept CC-BY-SA-4.0$"):
+        load_manifest("deepfaune-europe")
     with pytest.raises(ModelError, match="model megadetektor: unknown; use one of efficientnet"):
         load_manifest("megadetektor")
 

@@ -121,7 +121,6 @@ def test_redirects_are_followed_on_this_machine_but_not_to_plain_http_elsewhere(
         (206, {"Content-Range": f"bytes 5-{LIMIT - 1}/{LIMIT}"}),
         (206, {"Content-Range": f"bytes 100-{LIMIT}/{LIMIT + 1}"}),
         (206, {"Content-Range": "bytes 100-/" + "9" * 5000}),
-        (200, {}),
         (503, {}),
     ],
 )
@@ -132,6 +131,15 @@ def test_bytes_that_are_fetched_again_and_again_are_no_progress(
     with pytest.raises(StoreError, match="download failed"):
         get(url, tmp_path / "a.part")
     assert len(server.requests) <= 2 * module.ATTEMPTS
+
+
+def test_a_server_that_always_breaks_and_knows_no_ranges_is_given_up(
+    server: ModelServer, tmp_path: Path
+) -> None:
+    url = server.serve("/a", CONTENT, ranges=False, break_after=[100, 50] * 50)
+    with pytest.raises(StoreError, match="download failed"):
+        get(url, tmp_path / "a.part")
+    assert len(server.requests) == module.ATTEMPTS
 
 
 def test_what_another_address_left_is_no_measure_of_progress(

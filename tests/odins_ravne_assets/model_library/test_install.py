@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -232,6 +233,107 @@ def test_a_hostile_archive_is_refused(
         install(detector_entry("https://x.invalid/Zoo.zip"), tmp_path / "models", str(path))
     assert files_of(tmp_path / "models") == set()
     assert not list(tmp_path.glob("**/evil"))
+
+
+def _changed(archive: bytes, old: bytes, new: bytes) -> bytes:
+    assert old in archive
+    return archive.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        pytest.param(
+            _changed(
+                zip_of({"Z\u00e9": b"x", **sparrow_detector(NETWORK)}), b"\xc3\xa9", b"\xff\xfe"
+            ),
+            id="a name that is not UTF-8",
+        ),
+        pytest.param(PACKAGE[:-50], id="cut off"),
+        pytest.param(
+            PACKAGE[: PACKAGE.rfind(b"PK\x01\x02") + 42]
+            + b"\xff\xff\xff\x7f"
+            + PACKAGE[PACKAGE.rfind(b"PK\x01\x02") + 46 :],
+            id="an offset behind the end",
+        ),
+        pytest.param(
+            _changed(zip_of(sparrow_detector(NETWORK)), b"\x08\x00", b"\x0e\x00"), id="not LZMA"
+        ),
+        pytest.param(
+            _changed(zip_of(sparrow_detector(NETWORK)), b"\x08\x00", b"\x0c\x00"), id="not BZ2"
+        ),
+    ],
+)
+def test_a_damaged_archive_is_an_error_and_its_download_is_deleted(
+    server: ModelServer, tmp_path: Path, archive: bytes
+) -> None:
+    with pytest.raises(ModelError, match=r"is damaged|is not a zip archive|more than one|has no"):
+        install(detector_entry(server.serve("/Zoo.zip", archive)), tmp_path)
+    assert files_of(tmp_path) == set()
+
+
+def test_two_members_of_one_name_are_refused(server: ModelServer, tmp_path: Path) -> None:
+    import io
+    import zipfile
+
+    buffer = io.BytesIO(PACKAGE)
+    with zipfile.ZipFile(buffer, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("Zoo/1/model.onnx", NETWORK)
+    with pytest.raises(ModelError, match="more than one file Zoo/1/model.onnx"):
+        install(detector_entry(server.serve("/Zoo.zip", buffer.getvalue())), tmp_path)
+    assert files_of(tmp_path) == set()
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "folder"])
+def test_what_is_no_model_is_not_replaced(server: ModelServer, tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "test-detector"
+    if kind == "file":
+        place.write_text("mine")
+    elif kind == "link":
+        place.symlink_to(tmp_path / "none")
+    else:
+        place.mkdir()
+        (place / "notes.txt").write_text("mine")
+    before = {path.name for path in tmp_path.rglob("*")}
+    with pytest.raises(StoreError, match="is not replaced; move it away"):
+        install(detector_entry(server.serve("/Zoo.zip", PACKAGE)), tmp_path)
+    assert before <= {path.name for path in tmp_path.rglob("*")}
+    assert server.requests == []
+
+
+def test_an_empty_folder_is_replaced(server: ModelServer, tmp_path: Path) -> None:
+    (tmp_path / "test-detector").mkdir()
+    install(detector_entry(server.serve("/Zoo.zip", PACKAGE)), tmp_path)
+    verify(load_manifest("test-detector", str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (".", "is a folder"),
+        ("pipe", "is a named pipe"),
+        ("none", "no such file"),
+        ("~nouser/x.zip", "not the home of a user"),
+        ("a\0b", "null character"),
+        ("http://[::1/x", "is not an address"),
+        ("s3://bucket/x.zip", "https:// addresses only"),
+    ],
+)
+def test_what_cannot_be_given_is_named(tmp_path: Path, given: str, message: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    local = given in {".", "pipe", "none"}
+    with pytest.raises(UsageError, match=message):
+        install(
+            detector_entry("https://x.invalid/Zoo.zip"),
+            tmp_path / "models",
+            str(tmp_path / given) if local else given,
+        )
+
+
+@pytest.mark.parametrize("name", ["megadetector-lite", "lite-ensemble"])
+def test_the_name_of_a_shipped_model_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="is shipped"):
+        install(detector_entry("https://x.invalid/Zoo.zip", name=name), tmp_path)
 
 
 def test_a_missing_member_is_named_with_what_is_there(tmp_path: Path) -> None:

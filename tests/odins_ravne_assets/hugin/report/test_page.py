@@ -656,3 +656,21 @@ def test_pictures_are_decoded_near_the_viewport(browser: Browser) -> None:
     size = "return document.querySelector('.card img').naturalWidth"
     assert browser.driver.execute_script(size) == THUMBNAIL_SIDE
     assert not browser.driver.get_log("browser")
+
+
+@pytest.mark.browser
+def test_a_small_crop_is_enlarged_with_its_box(browser: Browser) -> None:
+    script = """
+        const [done] = arguments, img = document.querySelector('.card img');
+        const canvas = document.createElement('canvas');
+        canvas.width = canvas.height = 20;
+        img.onload = () => {
+            const box = img.parentElement.getBoundingClientRect();
+            const own = img.getBoundingClientRect();
+            done([img.naturalWidth, own.width, own.height, box.width, box.height]);
+        };
+        img.src = canvas.toDataURL();"""
+    crop, width, height, *span = browser.driver.execute_async_script(script)
+    assert (crop, width) == (20, height)
+    assert 100 <= height <= 160
+    assert span == [width, height]  # the box is drawn in fractions of it
