@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from gpu_kernels.inspection.classes import describe_classes
 from gpu_kernels.inspection.graph_file import GraphFile
 from gpu_kernels.inspection.input_layout import InputLayout, guess_input
-from gpu_kernels.inspection.output_layout import NMS_DECODINGS, Layout
+from gpu_kernels.inspection.layout import Layout
+from gpu_kernels.inspection.output_layout import NMS_DECODINGS
 from gpu_kernels.inspection.trial_runs import find_scale, find_sizes_order, look_at_outputs
 from gpu_kernels.models.labels import read_labels
 from gpu_kernels.models.manifest import UNKNOWN

@@ -7,7 +7,8 @@ import numpy as np
 
 from gpu_kernels.inspection.graph_file import GraphFile, GraphOutput
 from gpu_kernels.inspection.input_layout import InputLayout, run_picture
-from gpu_kernels.inspection.output_layout import Layout, guess_layout
+from gpu_kernels.inspection.layout import Layout
+from gpu_kernels.inspection.output_layout import guess_layout
 from gpu_kernels.preprocessing.letterbox import Picture
 
 # A trained detector scores less than the first for all boxes of a photograph of a cat only if it is

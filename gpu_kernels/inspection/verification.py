@@ -127,10 +127,11 @@ def _check_values(manifest: ModelManifest, head: PlainBoxes, raw: _RawValues) ->
             f"{len(head.classes)} class(es), 0 to {len(head.classes) - 1}; list all of them in "
             "output.classes, those to ignore without a category"
         )
-    if not boxes.any() and head.decoding not in PADDED_DECODINGS:
+    decoding = manifest.output.decoding
+    if not boxes.any() and decoding not in PADDED_DECODINGS:
         raise ModelError(
             f"model {manifest.name}: all its {len(boxes)} boxes are 0, as padding is, but "
-            f"{head.decoding} has none; correct output.decoding: graphs with suppression inside "
+            f"{decoding} has none; correct output.decoding: graphs with suppression inside "
             "need end2end or boxes-labels-scores"
         )
     units = box_units(boxes)

@@ -35,7 +35,7 @@ from odins_ravne_assets.model_library.used_models import add_command, shell_word
 from resources.errors import ModelError, UsageError
 from resources.settings.loader import load_profile
 from resources.settings.profile import Profile
-from resources.storage.object_store import S3_SCHEME
+from resources.storage.object_store import S3_SCHEME, ObjectStore
 from resources.user_path import user_path
 
 # Columns of a terminal that the table of the catalogue needs.
@@ -189,9 +189,6 @@ def add_model(
 
     An interrupted download continues where it ended.
     """
-    # Takes half a second, for which `munin --help` need not wait.
-    from odins_ravne_assets.model_library.bucket import upload_model
-
     profile = load_profile(context.obj.name)
     folder = profile.models.folder
     if to is None and folder and folder.startswith(S3_SCHEME):
@@ -199,17 +196,24 @@ def add_model(
     store = store_of(to, profile) if to else None
     try:
         target = _install_named(name, folder, accept, given)
+        out.print(f"installed: {target}", soft_wrap=True, markup=False)
+        if store is not None and to is not None:
+            _copy_to(store, target, to, folder)
     except KeyboardInterrupt:
         print_log("stopped; run the same command again to continue")
         raise typer.Exit(INTERRUPTED) from None
-    manifest_path = str(target / f"{target.name}.toml")
-    out.print(f"installed: {target}", soft_wrap=True, markup=False)
-    if store is not None and to is not None:
-        changed = upload_model(target, store)
-        out.print(f"{'copied to' if changed else 'is in'} {to}", soft_wrap=True, markup=False)
-        if folder != to:
-            out.print(f"Jobs on AWS find it if the profile has models.folder: {to}", soft_wrap=True)
-    _print_use(context, profile, target.name, _profile_key(manifest_path))
+    key = _profile_key(str(target / f"{target.name}.toml"))
+    _print_use(context, profile, target.name, key)
+
+
+def _copy_to(store: ObjectStore, target: Path, to: str, folder: str | None) -> None:
+    # Takes half a second, for which `munin --help` need not wait.
+    from odins_ravne_assets.model_library.bucket import upload_model
+
+    changed = upload_model(target, store)
+    out.print(f"{'copied to' if changed else 'is in'} {to}", soft_wrap=True, markup=False)
+    if folder != to:
+        out.print(f"Jobs on AWS find it if the profile has models.folder: {to}", soft_wrap=True)
 
 
 def _install_named(name: str, folder: str | None, accept: str | None, given: str | None) -> Path:

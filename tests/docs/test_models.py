@@ -13,8 +13,13 @@ from paths import ROOT
 
 from gpu_kernels.inspection.description import describe
 from gpu_kernels.inspection.verification import verify_model
+from gpu_kernels.models.catalogue.entry import catalogue
 from gpu_kernels.models.manifest import load_manifest
 from odins_ravne_assets.demo.footage import read_sample
+from odins_ravne_assets.model_library.sparrow_package import (
+    DECODINGS,
+    SparrowManifest,
+)
 from resources.errors import ModelError
 
 TEXT = (ROOT / "docs" / "models.md").read_text("utf-8")
@@ -36,6 +41,27 @@ def test_the_manifest_is_valid(tmp_path: Path) -> None:
     path.write_text(text.replace("…", "0" * 64), "utf-8")
     assert load_manifest(str(path)).output.decoding == "boxes-and-logits"
     assert tomllib.loads(text)["output"]["outputs"] == ["boxes", "cls_logits"]
+
+
+def test_the_keys_of_a_package_are_those_that_are_read() -> None:
+    """Also the layout of the archive: one folder with a manifest, the labels, and the network."""
+    table = TEXT.split("Read of `manifest.toml`")[1].split("\n\n")[1]
+    rows = [re.findall(r"`([a-z0-9_.]+)`", line.split("|")[1]) for line in table.splitlines()[2:]]
+    documented = {
+        first.split(".")[0] + "." + key.split(".")[-1]
+        for first, *more in rows
+        for key in (first, *more)
+    }
+    sections = SparrowManifest.model_json_schema()["$defs"]
+    read = {
+        f"{name.strip('_').lower()}.{key}"
+        for name in sections
+        for key in sections[name]["properties"]
+    }
+    assert documented == read
+    assert all(f"`{each}`" in table for each in DECODINGS)
+    members = {each.download.member for each in catalogue().values() if each.download.package}
+    assert all(re.fullmatch(r"[^/]+/1/model\.onnx", each or "") for each in members)
 
 
 def test_the_error_of_verify_is_what_the_command_prints(tmp_path: Path) -> None:

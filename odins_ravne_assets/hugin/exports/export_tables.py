@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.identifications import BOX_KEY, NEAR_PERSON
+from odins_ravne_assets.hugin.identification.identifications import BOX_KEY
 from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
+from odins_ravne_assets.hugin.privacy.people import is_person, people_boxes
 from odins_ravne_assets.hugin.visits.results_taxonomy import results_taxonomy
 from odins_ravne_assets.hugin.visits.stage3 import TABLE_SOURCES, read_left_out, read_table
 from odins_ravne_assets.munin.tables import build, schemas
@@ -38,7 +39,7 @@ class ExportTables:
 
     Attributes:
         camera_id: the camera.
-        media, processed, frames, detections: tables of Stages 0 and 1.
+        media, processed, frames, detections, classifications: tables of Stages 0 to 2.
         observations: rows of `tables.OBSERVATIONS`.
         left_out: rows of `tables.LEFT_OUT_DETECTIONS`.
         models: the name and hash of each model by role ("detector").
@@ -51,6 +52,7 @@ class ExportTables:
     processed: pl.LazyFrame
     frames: pl.LazyFrame
     detections: pl.LazyFrame
+    classifications: pl.LazyFrame
     observations: pl.DataFrame
     left_out: pl.LazyFrame
     models: Mapping[str, str]
@@ -91,14 +93,15 @@ class ExportTables:
         )
 
     def without_people(self) -> "ExportTables":
-        """Return the tables without observations of people and without media that show people."""
+        """Return the tables without observations of people and without media that show people.
+
+        A detection, a label of any confidence, or a reviewer names people: see `people_boxes`.
+        """
         detected = self.detections.filter(pl.col("category") == PERSON).select("path")
-        observed = self._members().filter(pl.col("observation_category") == PERSON).select("path")
+        observations = self.observations.lazy()
+        shown = people_boxes(observations, self.classifications, self.left_out).select("path")
         contents = self.media.select("path", "content_hash")
-        part_of_person = self.left_out.filter(pl.col("reason") == NEAR_PERSON).select("path")
-        with_people = (
-            pl.concat([detected, observed, part_of_person]).unique().join(contents, on="path")
-        )
+        with_people = pl.concat([detected, shown]).unique().join(contents, on="path")
         paths = (
             self.media.join(with_people, on="content_hash", how="semi")
             .select("path")
@@ -113,7 +116,7 @@ class ExportTables:
             processed=self.processed.join(hidden, on="path", how="anti"),
             frames=self.frames.join(hidden, on="path", how="anti"),
             detections=self.detections.join(hidden, on="path", how="anti"),
-            observations=self.observations.filter(pl.col("category") != PERSON).with_columns(
+            observations=self.observations.filter(~is_person()).with_columns(
                 source_video=pl.when(first_medium_is_shown).then("source_video")
             ),
         )
@@ -139,7 +142,7 @@ def open_export_tables(
     with ExitStack() as stack:
         tables = {
             name: read_table(store, stack, *TABLE_SOURCES[name])
-            for name in ("media", "processed", "frames", "detections")
+            for name in ("media", "processed", "frames", "detections", "classifications")
         }
         observations = read_table(
             results, stack, OBSERVATIONS_TABLE, schemas.OBSERVATIONS, "Stage 3 (observations)"

@@ -2,7 +2,11 @@
 
 import polars as pl
 
-from odins_ravne_assets.hugin.identification.identifications import CATEGORY_NAMES
+from odins_ravne_assets.hugin.identification.identifications import (
+    BOX_KEY,
+    CATEGORY_NAMES,
+    NEAR_PERSON,
+)
 from odins_ravne_assets.hugin.identification.label_kinds import PEOPLE_TAXA, PERSON_LABELS
 
 HUMAN_SCIENTIFIC_NAME = CATEGORY_NAMES["person"].scientific_name
@@ -26,6 +30,40 @@ def is_labelled_person() -> pl.Expr:
     return (pl.col("category") == "person") | names.list.eval(
         pl.element().is_in(PERSON_LABELS | PEOPLE_TAXA)
     ).list.any()
+
+
+def people_boxes(
+    observations: pl.LazyFrame, labels: pl.LazyFrame, left_out: pl.LazyFrame
+) -> pl.LazyFrame:
+    """Return BOX_KEY of people by an observation or by a label, and of probable parts of people.
+
+    A reviewer who names an animal overrules the label.
+
+    Args:
+        observations: rows of `tables.OBSERVATIONS`.
+        labels: rows of `tables.CLASSIFICATIONS`.
+        left_out: rows of `tables.LEFT_OUT_DETECTIONS`.
+
+    Returns:
+        The keys; box_number is null for a person whom a reviewer saw and no model found.
+    """
+    reviewed = pl.col("label_source") == "reviewer"
+    animals = _boxes(observations.filter(~is_person(), reviewed))
+    people = [
+        _boxes(observations.filter(is_person())),
+        labels.filter(is_labelled_person()).select(BOX_KEY).join(animals, on=BOX_KEY, how="anti"),
+        left_out.filter(pl.col("reason") == NEAR_PERSON).select(BOX_KEY),
+    ]
+    return pl.concat(people)
+
+
+def _boxes(observations: pl.LazyFrame) -> pl.LazyFrame:
+    """BOX_KEY of every detection in the observations."""
+    return (
+        observations.select("detection_timeline")
+        .explode("detection_timeline")
+        .select(pl.col("detection_timeline").struct.field(*BOX_KEY))
+    )
 
 
 def reviewed_people(corrections: pl.DataFrame) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from odins_ravne_assets.hugin.identification.identifications import (
     NEAR_PERSON,
 )
 from odins_ravne_assets.hugin.identification.taxonomy import Taxonomy
-from odins_ravne_assets.hugin.privacy.people import is_labelled_person, is_person
+from odins_ravne_assets.hugin.privacy.people import is_person, people_boxes
 from odins_ravne_assets.hugin.report.sampling_effort import sampling_effort
 from odins_ravne_assets.hugin.report.thumbnails import update_thumbnails
 from odins_ravne_assets.hugin.visits.results_taxonomy import results_taxonomy
@@ -115,34 +115,9 @@ def _people_detections(
     left_out: pl.LazyFrame,
     detections: pl.LazyFrame,
 ) -> pl.DataFrame:
-    """The detection_id of people by an observation, by a label, and of probable parts of people.
-
-    A reviewer who names an animal overrules the label.
-    """
-    reviewed = pl.col("label_source") == "reviewer"
-    animals = _boxes(observations.filter(~is_person(), reviewed))
-    labelled = labels.filter(is_labelled_person()).select(BOX_KEY)
-    people = [
-        _boxes(observations.filter(is_person())),
-        labelled.join(animals, on=BOX_KEY, how="anti"),
-        left_out.select(BOX_KEY),
-    ]
-    return _detection_ids(people, detections)
-
-
-def _boxes(observations: pl.LazyFrame) -> pl.LazyFrame:
-    """BOX_KEY of every detection in the observations."""
-    return (
-        observations.select("detection_timeline")
-        .explode("detection_timeline")
-        .select(pl.col("detection_timeline").struct.field(*BOX_KEY))
-    )
-
-
-def _detection_ids(boxes: list[pl.LazyFrame], detections: pl.LazyFrame) -> pl.DataFrame:
-    """The detection_id of detections with these keys."""
-    keys = pl.concat(boxes)
-    return detections.join(keys, on=BOX_KEY, how="semi").select("detection_id").collect()
+    """The detection_id of the boxes that show people, see `people_boxes`."""
+    people = people_boxes(observations, labels, left_out)
+    return detections.join(people, on=BOX_KEY, how="semi").select("detection_id").collect()
 
 
 def _with_best_detection(observations: pl.LazyFrame, detections: pl.LazyFrame) -> pl.DataFrame:

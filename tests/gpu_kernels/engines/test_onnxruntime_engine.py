@@ -78,6 +78,17 @@ def test_a_network_with_a_dynamic_or_a_fixed_batch_runs_any_number(
     assert np.array_equal(output, images)
 
 
+def test_pictures_with_different_numbers_of_boxes_need_a_run_each(tmp_path: Path) -> None:
+    export = EXPORTS["mit-yolo-nms"]
+    manifest = write_detector(tmp_path, export, Options())
+    images = np.zeros((2, 3, 64, 64), np.float32)
+    images[1, :, 8:24, 8:40] = 1.0
+    engine = open_engine(manifest, "onnxruntime", 1)
+    with pytest.raises(ModelError, match=r"differ in shape between pictures.* run at most 1 at"):
+        engine.run(images)
+    assert [engine.run(images[k : k + 1])[0].shape for k in (0, 1)] == [(1, 0, 6), (1, 1, 6)]
+
+
 def test_a_network_with_a_float16_input_is_refused(tmp_path: Path) -> None:
     manifest = _with_network(copy_model(tmp_path), _identity_network(0, 8, FLOAT16))
     with pytest.raises(ModelError, match="one float32 input"):

@@ -71,6 +71,16 @@ def test_a_classifiers_labels_are_found_beside_it(tmp_path: Path) -> None:
     assert verify_model(manifest, CAT).startswith("red fox")
 
 
+@pytest.mark.parametrize("content", [b"x" * 200_000, b"\xff", b"\x00\r\x00"])
+def test_another_text_beside_a_classifier_is_ignored(tmp_path: Path, content: bytes) -> None:
+    graph = copied(tmp_path, exported.CLASSIFIER)
+    (tmp_path / "a notes.txt").write_bytes(content)
+    (tmp_path / "z.tsv").write_bytes(content)
+    os.mkfifo(tmp_path / "pipe.txt")
+    manifest, _ = described(graph)
+    assert manifest.output == exported.manifest(exported.CLASSIFIER).output
+
+
 def test_a_classifier_without_labels_needs_some(tmp_path: Path) -> None:
     graph = copied(tmp_path, exported.CLASSIFIER)
     labels = tmp_path / f"{exported.CLASSIFIER}.labels.txt"

@@ -1,6 +1,7 @@
 """Graphs whose outputs show no layout for certain: `describe` refuses them or says so, and `verify`
 refuses manifests that do not match."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -141,12 +142,15 @@ def test_outputs_that_no_decoding_reads_are_refused_with_the_reason(
 
 
 OBJECTNESS = join(boxes(MANY, 64, False), scores(MANY, 4))
-FOUND: dict[str, tuple[dict[str, Array], dict[str, str] | None, dict[str, Any], int, str | None]] = {
+ROW_FIVE = np.arange(ROWS).reshape(1, -1, 1) == 5
+# Outputs, metadata, keys of [output], the number of classes, and what is not certain.
+Case = tuple[dict[str, Array], dict[str, str] | None, dict[str, Any], int, str | None]
+FOUND: dict[str, Case] = {
     "objectness, three names": (
         {"o": OBJECTNESS}, NAMES, {"decoding": "yolo-objectness"}, 3, None
     ),
     "objectness, without names": (
-        {"o": OBJECTNESS}, None, {"decoding": "yolo-objectness"}, 3, "the fifth column is objectness"
+        {"o": OBJECTNESS}, None, {"decoding": "yolo-objectness"}, 3, "column is objectness"
     ),
     "objectness as fractions": (
         {"o": join(boxes(MANY, 1, False), scores(MANY, 4))},
@@ -172,7 +176,7 @@ FOUND: dict[str, tuple[dict[str, Array], dict[str, str] | None, dict[str, Any], 
     "one box far outside": (
         {
             "logits": scores(ROWS, 3) * 9 - 7,
-            "pred_boxes": np.where(np.arange(ROWS).reshape(1, -1, 1) == 5, 2.5, boxes(ROWS, 1, False)),
+            "pred_boxes": np.where(ROW_FIVE, 2.5, boxes(ROWS, 1, False)),
         },
         None,
         {"decoding": "rtdetr", "box_units": "fractions", "scores": "sigmoid"},
@@ -180,7 +184,7 @@ FOUND: dict[str, tuple[dict[str, Array], dict[str, str] | None, dict[str, Any], 
         None,
     ),
     "one damaged corner": (
-        {"o": np.where(np.arange(ROWS).reshape(1, -1, 1) == 5, np.float32([9, 9, 1, 1, 0.1, 0]),
+        {"o": np.where(ROW_FIVE, np.float32([9, 9, 1, 1, 0.1, 0]),
                        end2end())},
         None,
         {"decoding": "end2end", "box_format": "xyxy"},
@@ -277,7 +281,7 @@ def test_verify_refuses_what_describe_would_not_write(tmp_path: Path, case: str)
     right = write_graph(tmp_path / "right.onnx", {"o": end2end()})
     _, text = described(right)
     wrong = write_graph(tmp_path / "wrong.onnx", {"o": output})
-    sums = [load_hash(each) for each in (right, wrong)]
+    sums = [sha256_of(each) for each in (right, wrong)]
     path = tmp_path / "wrong.toml"
     text = text.replace("right.onnx", "wrong.onnx").replace(*sums)
     assert old in text
@@ -286,9 +290,7 @@ def test_verify_refuses_what_describe_would_not_write(tmp_path: Path, case: str)
         verify_model(load_manifest(str(path)), CAT)
 
 
-def load_hash(path: Path) -> str:
-    import hashlib
-
+def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -1,11 +1,12 @@
 """The labels of classifiers, as a table or in SpeciesNet's format."""
 
+import os
 from pathlib import Path
 
 import pytest
 from model_files import CLASSIFIER, copy_model, speciesnet_manifest
 
-from gpu_kernels.models.labels import Label, load_labels
+from gpu_kernels.models.labels import Label, load_labels, read_labels
 from gpu_kernels.models.manifest import load_manifest
 from resources.errors import ModelError
 
@@ -45,6 +46,47 @@ def test_labels_without_a_header_are_refused(tmp_path: Path) -> None:
     (tmp_path / "efficientnet_lite3_labels.tsv").write_text("0\tfox\tVulpes\t1\n")
     with pytest.raises(ModelError, match="first row must be index label"):
         load_labels(load_manifest(str(path)))
+
+
+HEADER = "index\tlabel\tscientific_name\tis_animal\n"
+SPECIESNET = "00000000-0000-4000-8000-000000000000;mammalia;carnivora;canidae;vulpes;vulpes;red fox\n"
+
+
+@pytest.mark.parametrize("content", [HEADER + "0\tred fox\tVulpes vulpes\t1\n", SPECIESNET])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n \t\n\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_byte_order_mark_and_blank_lines_at_the_end_are_ignored(
+    tmp_path: Path, content: str, end: str, encoding: str
+) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_bytes((content + end).encode(encoding))
+    (label,) = read_labels(path)
+    assert (label.label, label.is_animal) == ("red fox", True)
+
+
+def test_a_blank_line_between_labels_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text(HEADER + "0\tfox\t\t1\n\n1\tcat\t\t1\n")
+    with pytest.raises(ModelError, match="line 3"):
+        read_labels(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"x" * 200_000, b"\xff\xfe", b"a\x00b\rc", b"", b"\n\n", b"x\n" * (9 * 2**20)],
+    ids=["a long field", "not UTF-8", "control characters", "empty", "blank", "large"],
+)
+def test_files_that_are_no_labels_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"^labels .*labels\.txt: "):
+        read_labels(path)
+
+
+def test_a_pipe_is_no_file_of_labels(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "labels.txt")
+    with pytest.raises(ModelError, match="is not a file"):
+        read_labels(tmp_path / "labels.txt")
 
 
 def test_labels_in_speciesnet_s_format_have_taxonomic_ranks(

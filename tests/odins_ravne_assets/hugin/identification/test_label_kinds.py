@@ -195,3 +195,20 @@ def test_media_of_such_people_are_left_out_of_what_is_shared(tmp_path: Path) -> 
     assert "human" not in {row["observationType"] for row in package}
     assert list(images) == ["2.jpg"]
     assert [row["species"] for row in sheet] == ["red fox"]
+
+
+def test_an_uncertain_label_of_a_person_leaves_out_its_medium_too(tmp_path: Path) -> None:
+    store = camera([guessed(0.5, "human", "Homo sapiens")], [{}]).store(tmp_path)
+    _, images, _ = exported(store, Privacy(leave_out_people=True))
+    assert list(images) == ["1.jpg"]
+
+
+def test_people_among_the_animals_of_stored_visits_are_left_out(tmp_path: Path) -> None:
+    store = camera([HUMAN], [{}]).store(tmp_path)
+    visits(store)
+    stored = tmp_path / "stage3/observations.parquet"
+    table = pl.read_parquet(stored)  # as earlier versions wrote it
+    table.with_columns(category=pl.lit("animal")).write_parquet(stored)
+    export_camera(store, "camera7", PROJECT, Privacy(leave_out_people=True))
+    sheet = (tmp_path / "stage3/observations.csv").read_text(encoding="utf-8")
+    assert "red fox" in sheet and "Homo sapiens" not in sheet
