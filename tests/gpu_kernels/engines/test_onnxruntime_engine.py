@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_files import CATEGORY_DETECTOR, copy_model
+from model_files import CATEGORY_DETECTOR, copy_model, plain_manifest
 from paths import ROOT
+from rectangle_graphs import EXPORTS, Options
 
 from gpu_kernels.engines.engine import open_engine
 from gpu_kernels.models.manifest import ModelManifest, load_manifest
@@ -80,7 +81,8 @@ def test_a_network_with_a_dynamic_or_a_fixed_batch_runs_any_number(
 
 def test_pictures_with_different_numbers_of_boxes_need_a_run_each(tmp_path: Path) -> None:
     export = EXPORTS["mit-yolo-nms"]
-    manifest = write_detector(tmp_path, export, Options())
+    network = export.make(Options())
+    manifest = plain_manifest(tmp_path, export.input, export.output, export.classes, network)
     images = np.zeros((2, 3, 64, 64), np.float32)
     images[1, :, 8:24, 8:40] = 1.0
     engine = open_engine(manifest, "onnxruntime", 1)

@@ -443,6 +443,15 @@ def test_logits_that_are_declared_as_probabilities_are_refused(tmp_path: Path, n
             decode(outputs, manifest, [(480, 640)], 0.25)
 
 
+def test_a_score_above_1_without_negative_ones_is_not_called_a_logit(tmp_path: Path) -> None:
+    layout = LAYOUTS["Ultralytics RT-DETR"]
+    outputs = layout.make(np.random.default_rng(1), 30)
+    outputs[0][0, 7, 5] = 2.69
+    for decode in (decode_boxes, decode_on_device):
+        with pytest.raises(ModelError, match=r"score of 2\.69, .*; correct output\.decoding"):
+            decode(outputs, manifest_of("Ultralytics RT-DETR", tmp_path), [(480, 640)], 0.25)
+
+
 def test_logits_of_an_empty_picture_are_refused_too(tmp_path: Path) -> None:
     """All of them are negative, so that no box would show the mistake."""
     keys = {"decoding": "boxes-and-logits", "scores": "probability", **NMS}

@@ -49,7 +49,8 @@ def test_labels_without_a_header_are_refused(tmp_path: Path) -> None:
 
 
 HEADER = "index\tlabel\tscientific_name\tis_animal\n"
-SPECIESNET = "00000000-0000-4000-8000-000000000000;mammalia;carnivora;canidae;vulpes;vulpes;red fox\n"
+UUID = "00000000-0000-4000-8000-000000000000"
+SPECIESNET = f"{UUID};mammalia;carnivora;canidae;vulpes;vulpes;red fox\n"
 
 
 @pytest.mark.parametrize("content", [HEADER + "0\tred fox\tVulpes vulpes\t1\n", SPECIESNET])
