@@ -451,13 +451,14 @@ def test_local_files_of_predictions_and_corrections_reach_the_workers(
     ran = cloud.run(camera, models__classifier=str(predictions))
     assert ran.success, ran.error
     assert len(cloud.submitted(camera)) == 1, "a job on AWS classified the boxes"
-    assert species_of(cloud, camera) == {"red fox", "person"}
+    # A box of a picture without predictions is an animal without a name.
+    assert species_of(cloud, camera) == {"red fox", "person", "unknown animal"}
     file = tmp_path / "seen.csv"
     file.write_text(f"path,species\n{A_FOX['filepath']},roe deer\n")
     profile = load_profile("sandbox", cloud.overrides)
     import_corrections(camera, frozenset(), profile, file, "Anna Ek", date(2026, 6, 1), None)
     assert cloud.run(camera, ("observations",)).success
-    assert species_of(cloud, camera) == {"roe deer", "person"}
+    assert species_of(cloud, camera) == {"roe deer", "person", "unknown animal"}
 
 
 def species_of(cloud: Cloud, camera: Camera) -> set[str]:
