@@ -149,14 +149,25 @@ def _check_values(manifest: ModelManifest, head: PlainBoxes, raw: _RawValues) ->
             f"value as large as the first and second, the manifest has {head.box_format}; set "
             f'output.box_format = "{form}"'
         )
+    _check_score_kind(manifest, head, scores)
+
+
+def _check_score_kind(manifest: ModelManifest, head: PlainBoxes, scores: NDArray[Any]) -> None:
+    """Compare whether scores are logits with the manifest; `check_scores` refuses other ones.
+
+    Raises:
+        ModelError: they are none, the manifest says that they are.
+    """
+    if head.scores != "sigmoid":
+        return
     kind = score_kind(scores)
-    if head.scores == "sigmoid" and kind == "neither" and scores.size >= MIN_SCORES:
+    if kind == "neither" and scores.size >= MIN_SCORES:
         raise ModelError(
             f"model {manifest.name}: its scores are from {scores.min():.4g} to {scores.max():.4g}, "
             "few of them negative or not in all columns, so they are no logits, the manifest has "
             'scores = "sigmoid"; correct output.decoding, output.outputs or output.classes'
         )
-    if head.scores == "sigmoid" and kind == "probability":
+    if kind == "probability":
         raise ModelError(
             f"model {manifest.name}: its {scores.size} scores are all from 0 to 1, so they are "
             'probabilities, the manifest has scores = "sigmoid"; set output.scores = "probability"'
@@ -219,8 +230,9 @@ def _advice(manifest: ModelManifest, picture: Picture) -> str:
         return ""
     if layout is not None and layout.problem is not None:
         return f" ({layout.problem})"
-    if layout is None or layout.doubts:
+    if layout is None or (layout.doubts and not layout.best):
         return ""
+    look = "may be" if layout.doubts else "look like"
     have = manifest.output.model_dump(mode="json")
     differing = {key: value for key, value in layout.section.items() if have.get(key) != value}
     if not have["outputs"] and "decoding" not in differing:
@@ -228,4 +240,4 @@ def _advice(manifest: ModelManifest, picture: Picture) -> str:
     words = [f"{key} = {toml_value(value)}" for key, value in differing.items()]
     if layout.classes not in (None, len(have.get("classes") or ())) and manifest.task == "detector":
         words.append(f"{layout.classes} class(es)")
-    return f" (its outputs look like {', '.join(words)})" if words else ""
+    return f" (its outputs {look} {', '.join(words)})" if words else ""

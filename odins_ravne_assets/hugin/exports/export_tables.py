@@ -64,7 +64,7 @@ class ExportTables:
 
         They are null if the detection is in no observation, or not left out.
         """
-        reasons = self.left_out.rename({"reason": "left_out_reason"})
+        reasons = self.left_out.select(*BOX_KEY, left_out_reason="reason")
         return self.detections.join(self._members(), on=BOX_KEY, how="left").join(
             reasons, on=BOX_KEY, how="left"
         )

@@ -42,6 +42,8 @@ class CameraResults:
             `detection_id`, the detection with the highest confidence.
         thumbnails: rows of `tables.THUMBNAILS` of these detections; some may be missing.
         effort: the result of `sampling_effort`.
+        left_out: path, captured_at (of the first frame), reason and boxes of each medium with boxes
+            that a rule left out, ordered by reason, time and path.
         failures: path and reason of each failed medium, ordered by path.
         costs: the columns `COST_COLUMNS` of the camera's ledger.
         people_left_out: number of observations of people that are not in `observations`.
@@ -52,6 +54,7 @@ class CameraResults:
     observations: pl.DataFrame
     thumbnails: pl.DataFrame
     effort: pl.DataFrame
+    left_out: pl.DataFrame
     failures: pl.DataFrame
     costs: pl.DataFrame
     people_left_out: int
@@ -80,7 +83,7 @@ def load_camera_results(
         observations = scan(results, OBSERVATIONS_TABLE)
         people = is_person()
         detections = scan(source, layout.DETECTIONS_TABLE)
-        left_out = read_left_out(results, stack).filter(pl.col("reason") == NEAR_PERSON)
+        left_out = read_left_out(results, stack)
         labels = (
             scan(source, layout.CLASSIFICATIONS_TABLE)
             if source.exists(layout.CLASSIFICATIONS_TABLE)
@@ -90,10 +93,17 @@ def load_camera_results(
         people_count = observations.filter(people).select(pl.len()).collect().item()
         if privacy.leave_out_people:
             observations = observations.filter(~people)
+            left_out = left_out.filter(pl.col("reason") != NEAR_PERSON)
         shared = _with_best_detection(observations, detections)
         failed = pl.col("status") == "failed"
         processed = scan(source, layout.PROCESSED_TABLE).filter(failed)
         effort = sampling_effort(scan(source, layout.MEDIA_TABLE))
+        media_left_out = (
+            left_out.group_by("reason", "path")
+            .agg(pl.col("captured_at").min(), pl.len().alias("boxes"))
+            .sort("reason", "captured_at", "path", nulls_last=True)
+            .collect(engine="streaming")
+        )
         failures = processed.select("path", "reason").sort("path").collect(engine="streaming")
     return CameraResults(
         report=read_json_object(results, REPORT_JSON, REPORT_REMEDY),
@@ -102,6 +112,7 @@ def load_camera_results(
             source, results, _thumbnail_requests(shared), people_detections, privacy.blur_people
         ),
         effort=effort,
+        left_out=media_left_out,
         failures=failures,
         costs=_read_ledger(source),
         people_left_out=people_count if privacy.leave_out_people else 0,

@@ -14,6 +14,7 @@ import polars as pl
 from odins_ravne_assets.hugin.privacy.places import Places
 from odins_ravne_assets.hugin.report.camera_results import CameraResults
 from odins_ravne_assets.hugin.report.sampling_effort import CameraPosition, first_and_last_day
+from odins_ravne_assets.hugin.visits.report_json import LEFT_OUT_DESCRIPTIONS
 from odins_ravne_assets.hugin.visits.species_summary import IS_ANIMAL_SPECIES
 from resources.settings.profile import Privacy, Stage3
 
@@ -229,6 +230,30 @@ def exclusions(cameras: Sequence[CameraResults]) -> list[Row]:
         for (stage, what, why), count in counts.items()
         if count
     ]
+
+
+def left_out_rows(cameras: Sequence[CameraResults]) -> list[Row]:
+    """Return the media with boxes that a rule left out, by reason, with times."""
+    several = len(cameras) > 1
+    rows = []
+    for reason, why in LEFT_OUT_DESCRIPTIONS.items():
+        media = [
+            (camera.effort["camera_id"].item(), row)
+            for camera in cameras
+            for row in camera.left_out.filter(pl.col("reason") == reason).iter_rows(named=True)
+        ]
+        shown = [
+            f"{f'{camera}: ' if several else ''}{_medium_with_boxes(row)}"
+            for camera, row in media[:MAX_PATHS]
+        ]
+        boxes = sum(row["boxes"] for _, row in media)
+        rows.append({"why": why, "boxes": boxes, "media": shown, "more": len(media) - len(shown)})
+    return [row for row in rows if row["boxes"]]
+
+
+def _medium_with_boxes(row: Row) -> str:
+    time = f"{row['captured_at']:%Y-%m-%d %H:%M:%S}" if row["captured_at"] else "unknown time"
+    return f"{time} {row['path']} ({row['boxes']:,} box{'es' * (row['boxes'] > 1)})"
 
 
 def failure_rows(cameras: Sequence[CameraResults]) -> list[Row]:

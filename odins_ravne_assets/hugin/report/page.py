@@ -93,6 +93,7 @@ def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Pri
         "people_blurred": privacy.blur_people,
         "reviewed": content.review_summary(cameras),
         "exclusions": content.exclusions(cameras),
+        "left_out": content.left_out_rows(cameras),
         "failures": content.failure_rows(cameras),
         "cost": content.cost_description(cameras),
         "methods": content.provenance(cameras),

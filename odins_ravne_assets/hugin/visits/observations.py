@@ -131,7 +131,7 @@ def compress(
 def _left_out_detections(rows: pl.DataFrame) -> pl.DataFrame:
     return (
         rows.filter(pl.col("left_out").is_not_null())
-        .select(*BOX_KEY, reason=pl.col("left_out").cast(pl.String))
+        .select(*BOX_KEY, "captured_at", reason=pl.col("left_out").cast(pl.String))
         .sort(BOX_KEY)
     )
 

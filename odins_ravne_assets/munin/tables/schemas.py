@@ -286,6 +286,7 @@ LEFT_OUT_DETECTIONS = _schema(
         "path": pl.String,
         "frame_number": pl.Int32,
         "box_number": pl.Int32,
+        "captured_at": TIME,  # of the frame
         "reason": pl.String,  # in_camera_strip, near_person: see hugin/identification
     }
 )

@@ -290,6 +290,14 @@ def test_verify_refuses_what_describe_would_not_write(tmp_path: Path, case: str)
         verify_model(load_manifest(str(path)), CAT)
 
 
+def test_the_advice_for_outputs_of_an_uncertain_layout_says_so(tmp_path: Path) -> None:
+    _, text = described(write_graph(tmp_path / "m.onnx", {"o": OBJECTNESS}))
+    path = tmp_path / "m.toml"
+    path.write_text(text.replace('"yolo-objectness"', '"yolo-anchor-free"'))
+    with pytest.raises(ModelError, match=r'its outputs may be decoding = "yolo-objectness"'):
+        verify_model(load_manifest(str(path)), CAT)
+
+
 def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

@@ -393,6 +393,27 @@ def test_a_part_of_a_person_is_blurred_in_the_picture_of_a_vehicle(tmp_path: Pat
     assert detail(pictures(page)[shown["vehicle"]][50:140, :60]) < 2
 
 
+def test_boxes_that_a_rule_left_out_are_listed_with_their_medium_and_time(tmp_path: Path) -> None:
+    body = LabelledBox("teapot", None, confidence=0.2, auto_ok=False)
+    shoot = CameraOutput(tmp_path).still("1.jpg", NIGHT, PERSON, body)
+    store = shoot.still("2.jpg", None, LabelledBox()).write()
+    listed = "2026-05-01 02:14:00 1.jpg (1 box)"
+    rule = "1 box: unknown animals that are probably part of a person"
+    page = stage3(store)
+    assert rule in visible_text(page) and listed in visible_text(page)
+    with store.reading("stage3/left_out_detections.parquet") as path:
+        assert pl.read_parquet(path).to_dicts() == [
+            {
+                "path": "1.jpg",
+                "frame_number": 0,
+                "box_number": 1,
+                "captured_at": NIGHT,
+                "reason": "near_person",
+            }
+        ]
+    assert listed not in visible_text(stage3(store, Privacy(leave_out_people=True)))
+
+
 def test_people_are_blurred_in_the_thumbnails_table(tmp_path: Path) -> None:
     person_in(CHECKS, PERSON, folder=tmp_path)
     table = pl.read_parquet(tmp_path / "stage3/thumbnails.parquet")
