@@ -32,8 +32,12 @@ def check_scores(scores: NDArray[Any], manifest: ModelManifest) -> Floats:
 
 
 def negative_share(scores: NDArray[Any]) -> float:
-    """Return the share of scores that are negative, and so no probabilities, 0 to 1."""
-    return float((scores < -SCORE_TOLERANCE).mean()) if scores.size else 0.0
+    """Return the share of scores that are negative, and so no probabilities, 0 to 1.
+
+    Zeros do not count: they may be padding.
+    """
+    used = np.count_nonzero(scores)
+    return float(np.count_nonzero(scores < -SCORE_TOLERANCE) / used) if used else 0.0
 
 
 def check_probabilities(scores: NDArray[Any], manifest: ModelManifest, remedy: str) -> Floats:

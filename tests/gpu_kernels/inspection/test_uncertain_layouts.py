@@ -198,6 +198,18 @@ FOUND: dict[str, Case] = {
         3,
         None,
     ),
+    "few logits before padding": (
+        {
+            "boxes": boxes(ROWS, 64, True),
+            "labels": numbers()[..., 0],
+            "scores": np.where(np.arange(ROWS) < 20, np.linspace(2, -8, ROWS), 0)
+            .astype(np.float32)[None] - np.where(np.arange(ROWS) < 10, 4, 0).astype(np.float32),
+        },
+        None,
+        {"decoding": "boxes-labels-scores", "scores": "sigmoid"},
+        3,
+        None,
+    ),
     "'no object'": (
         {
             "logits": join(scores(ROWS, 3) * 9 - 7, np.full((1, ROWS, 1), 6)),
