@@ -18,6 +18,9 @@ from gpu_kernels.models.file_kind import not_loadable
 from gpu_kernels.models.manifest import ModelManifest
 from resources.errors import ModelError
 
+# In errors of onnxruntime for a file that is cut off, or is no ONNX file.
+NOT_PARSED = ("INVALID_PROTOBUF", "No graph was found in the protobuf")
+
 
 class OnnxRuntimeEngine:
     """An `Engine` that runs onnxruntime on the CPU.
@@ -118,7 +121,7 @@ def open_session(path: Path, threads: int, content: bytes = b"") -> Any:
         )
     except onnxruntime_errors() as error:
         reason = f"onnxruntime cannot load it: {first_line(error)}"
-        if not content and "INVALID_PROTOBUF" in reason:
+        if not content and any(each in reason for each in NOT_PARSED):
             reason = not_loadable(path)
         raise ModelError(f"model {path}: {reason}") from None
 

@@ -95,15 +95,9 @@ def load_camera_results(
             observations = observations.filter(~people)
             left_out = left_out.filter(pl.col("reason") != NEAR_PERSON)
         shared = _with_best_detection(observations, detections)
-        failed = pl.col("status") == "failed"
-        processed = scan(source, layout.PROCESSED_TABLE).filter(failed)
+        processed = scan(source, layout.PROCESSED_TABLE).filter(pl.col("status") == "failed")
         effort = sampling_effort(scan(source, layout.MEDIA_TABLE))
-        media_left_out = (
-            left_out.group_by("reason", "path")
-            .agg(pl.col("captured_at").min(), pl.len().alias("boxes"))
-            .sort("reason", "captured_at", "path", nulls_last=True)
-            .collect(engine="streaming")
-        )
+        media_left_out = _by_medium(left_out)
         failures = processed.select("path", "reason").sort("path").collect(engine="streaming")
     return CameraResults(
         report=read_json_object(results, REPORT_JSON, REPORT_REMEDY),
@@ -117,6 +111,16 @@ def load_camera_results(
         costs=_read_ledger(source),
         people_left_out=people_count if privacy.leave_out_people else 0,
         taxonomy=results_taxonomy(source, results),
+    )
+
+
+def _by_medium(left_out: pl.LazyFrame) -> pl.DataFrame:
+    """`CameraResults.left_out` of rows of `tables.LEFT_OUT_DETECTIONS`."""
+    return (
+        left_out.group_by("reason", "path")
+        .agg(pl.col("captured_at").min(), pl.len().alias("boxes"))
+        .sort("reason", "captured_at", "path", nulls_last=True)
+        .collect(engine="streaming")
     )
 
 

@@ -92,14 +92,20 @@ def write_report_page(path: Path, cameras: Sequence[CameraResults], privacy: Pri
         "without_picture": visits["webp"].null_count(),
         "people_blurred": privacy.blur_people,
         "reviewed": content.review_summary(cameras),
-        "exclusions": content.exclusions(cameras),
-        "left_out": content.left_out_rows(cameras),
-        "failures": content.failure_rows(cameras),
+        **_excluded(cameras),
         "cost": content.cost_description(cameras),
         "methods": content.provenance(cameras),
         "version": version(GENERATOR),
     }
     write_page(path, REPORT_TEMPLATE, values)
+
+
+def _excluded(cameras: Sequence[CameraResults]) -> dict[str, Any]:
+    return {
+        "exclusions": content.exclusions(cameras),
+        "left_out": content.left_out_rows(cameras),
+        "failures": content.failure_rows(cameras),
+    }
 
 
 def _id(camera: CameraResults) -> str:

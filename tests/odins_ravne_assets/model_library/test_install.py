@@ -138,6 +138,7 @@ def test_without_a_published_checksum_the_first_one_is_recorded_and_reported(
     entry = detector_entry(server.serve("/Zoo.zip", PACKAGE))
     result = install(entry, tmp_path)
     assert any(f"recorded sha256 {sha256_of(PACKAGE)}" in note for note in result.notes)
+    assert len(result.notes) == 1
     changed = zip_of({**sparrow_detector(NETWORK), "Zoo/new.txt": b"new"})
     path = tmp_path / "other.zip"
     path.write_bytes(changed)
@@ -185,6 +186,8 @@ def test_a_file_from_somebody_needs_no_network(tmp_path: Path) -> None:
     )
     result = install(entry, tmp_path / "models", given=str(brought))
     assert any("which was not asked" in note for note in result.notes)
+    assert not any("no checksum" in note for note in result.notes)
+    assert sum("recorded sha256" in note for note in result.notes) == 1
     assert brought.read_bytes() == PACKAGE
     verify(load_manifest("test-detector", str(tmp_path / "models")))
 
