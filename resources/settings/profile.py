@@ -183,8 +183,8 @@ class Stage1Settings(_Section):
     )
     engine: Literal["auto", "onnxruntime", "tensorrt"] = Field(
         "auto",
-        description="Inference engine: onnxruntime on the CPU, tensorrt on a GPU (the full one, else "
-        "TensorRT-RTX), or auto: tensorrt if it runs and gives the CPU's answers, else "
+        description="Inference engine: onnxruntime on the CPU, tensorrt on a GPU (the full one, "
+        "else TensorRT-RTX), or auto: tensorrt if it runs and gives the CPU's answers, else "
         "onnxruntime.",
     )
     video_decoder: Literal["cpu", "gpu"] = Field(

@@ -81,7 +81,6 @@ def load_camera_results(
             return scan_parquet(stack.enter_context(store.reading(key)))
 
         observations = scan(results, OBSERVATIONS_TABLE)
-        people = is_person()
         detections = scan(source, layout.DETECTIONS_TABLE)
         left_out = read_left_out(results, stack)
         labels = (
@@ -90,15 +89,14 @@ def load_camera_results(
             else schemas.CLASSIFICATIONS.to_frame(eager=False)  # boxes are not labelled yet
         )
         people_detections = _people_detections(observations, labels, left_out, detections)
-        people_count = observations.filter(people).select(pl.len()).collect().item()
+        people_count = observations.filter(is_person()).select(pl.len()).collect().item()
         if privacy.leave_out_people:
-            observations = observations.filter(~people)
+            observations = observations.filter(~is_person())
             left_out = left_out.filter(pl.col("reason") != NEAR_PERSON)
         shared = _with_best_detection(observations, detections)
-        processed = scan(source, layout.PROCESSED_TABLE).filter(pl.col("status") == "failed")
         effort = sampling_effort(scan(source, layout.MEDIA_TABLE))
         media_left_out = _by_medium(left_out)
-        failures = processed.select("path", "reason").sort("path").collect(engine="streaming")
+        failures = _failures(scan(source, layout.PROCESSED_TABLE))
     return CameraResults(
         report=read_json_object(results, REPORT_JSON, REPORT_REMEDY),
         observations=shared,
@@ -112,6 +110,11 @@ def load_camera_results(
         people_left_out=people_count if privacy.leave_out_people else 0,
         taxonomy=results_taxonomy(source, results),
     )
+
+
+def _failures(processed: pl.LazyFrame) -> pl.DataFrame:
+    failed = processed.filter(pl.col("status") == "failed")
+    return failed.select("path", "reason").sort("path").collect(engine="streaming")
 
 
 def _by_medium(left_out: pl.LazyFrame) -> pl.DataFrame:
